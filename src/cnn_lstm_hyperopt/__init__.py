@@ -1,0 +1,39 @@
+"""Multi-objective hyperparameter optimisation of CNN+LSTM models for time series.
+
+``import cnn_lstm_hyperopt`` loads neither torch nor optuna nor pandas; they come with the first use of a name that needs them.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cnn_lstm_hyperopt.config import Settings, load_settings
+    from cnn_lstm_hyperopt.optimizer import (
+        CNNLSTMHyperparameterOptimizer,
+        run_cnn_lstm_hyperparameter_optimization,
+    )
+    from cnn_lstm_hyperopt.saved_model import SavedModel, load_model
+
+_HOME = {
+    "CNNLSTMHyperparameterOptimizer": "optimizer",
+    "run_cnn_lstm_hyperparameter_optimization": "optimizer",
+    "SavedModel": "saved_model",
+    "load_model": "saved_model",
+    "Settings": "config",
+    "load_settings": "config",
+}
+
+__all__ = [
+    "CNNLSTMHyperparameterOptimizer",
+    "SavedModel",
+    "Settings",
+    "load_model",
+    "load_settings",
+    "run_cnn_lstm_hyperparameter_optimization",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

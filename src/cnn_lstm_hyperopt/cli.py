@@ -1,0 +1,247 @@
+"""The command line: ``cnn-lstm-hyperopt run | resume | status``. Heavy imports happen inside the commands."""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+from cnn_lstm_hyperopt.config import Settings, load_settings
+from cnn_lstm_hyperopt.exceptions import ConfigError, HyperoptError
+
+_SETTING_OF_FLAG = {
+    "n_trials": "study.n_trials",
+    "timeout": "study.timeout",
+    "study_name": "study.name",
+    "seed": "study.seed",
+    "data_dir": "data.data_dir",
+    "symbols": "data.symbols",
+    "start": "data.start",
+    "end": "data.end",
+    "target": "data.target",
+    "lookback": "data.lookback",
+    "horizon": "data.horizon",
+    "max_epochs": "training.max_epochs",
+    "device": "training.device",
+    "sampler": "sampler.type",
+    "pruner": "pruner.type",
+    "top_k": "retrain.top_k",
+    "full_epochs": "retrain.full_epochs",
+    "save_dir": "save_dir",
+}
+
+
+def _help(flag: str) -> str:
+    """The setting's own description and default, so that neither is written twice."""
+    model: Any = Settings
+    *sections, name = _SETTING_OF_FLAG[flag].split(".")
+    for section in sections:
+        model = model.model_fields[section].annotation
+    field = model.model_fields[name]
+    text = str(field.description)
+    default = field.default
+    shown = default is not None and default != ()
+    return f"{text[0].upper()}{text[1:]}." + (f" [default: {default}]" if shown else "")
+
+
+_SEARCH, _DATA, _RETRAIN, _RUN = "Search", "Data", "After the search", "Run"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class RunOptions:
+    """Flags of ``run``; None means: as in the config file, else the default."""
+
+    n_trials: Annotated[int | None, Parameter(group=_SEARCH, help=_help("n_trials"))] = None
+    timeout: Annotated[float | None, Parameter(group=_SEARCH, help=_help("timeout"))] = None
+    sampler: Annotated[Literal["tpe", "random"] | None, Parameter(group=_SEARCH, help=_help("sampler"))] = None
+    pruner: Annotated[Literal["median", "none"] | None, Parameter(group=_SEARCH, help=_help("pruner"))] = None
+    max_epochs: Annotated[int | None, Parameter(group=_SEARCH, help=_help("max_epochs"))] = None
+    batch_size: Annotated[
+        int | None,
+        Parameter(group=_SEARCH, help="Fixed training batch size; it then leaves the search space."),
+    ] = None
+    seed: Annotated[int | None, Parameter(group=_SEARCH, help=_help("seed"))] = None
+    use_real_data: Annotated[
+        bool, Parameter(group=_DATA, negative="", help="Use the real daily bars embedded in the package.")
+    ] = False
+    data_dir: Annotated[Path | None, Parameter(group=_DATA, help=_help("data_dir"))] = None
+    symbols: Annotated[
+        tuple[str, ...] | None,
+        Parameter(group=_DATA, consume_multiple=True, negative="", help=_help("symbols")),
+    ] = None
+    start: Annotated[date | None, Parameter(group=_DATA, help=_help("start"))] = None
+    end: Annotated[date | None, Parameter(group=_DATA, help=_help("end"))] = None
+    target: Annotated[Literal["direction", "volatility"] | None, Parameter(group=_DATA, help=_help("target"))] = None
+    lookback: Annotated[int | None, Parameter(group=_DATA, help=_help("lookback"))] = None
+    horizon: Annotated[int | None, Parameter(group=_DATA, help=_help("horizon"))] = None
+    retrain_best: Annotated[
+        bool,
+        Parameter(
+            group=_RETRAIN,
+            negative="",
+            help="Retrain the best trials on all training windows and test them once.",
+        ),
+    ] = False
+    top_k: Annotated[int | None, Parameter(group=_RETRAIN, help=_help("top_k"))] = None
+    full_epochs: Annotated[int | None, Parameter(group=_RETRAIN, help=_help("full_epochs"))] = None
+    config: Annotated[
+        Path | None,
+        Parameter(group=_RUN, help="YAML file with settings and search space; flags win over it."),
+    ] = None
+    save_dir: Annotated[Path | None, Parameter(group=_RUN, help=_help("save_dir"))] = None
+    study_name: Annotated[str | None, Parameter(group=_RUN, help=_help("study_name"))] = None
+    device: Annotated[str | None, Parameter(group=_RUN, help=_help("device"))] = None
+    resume: Annotated[
+        bool,
+        Parameter(
+            group=_RUN,
+            negative="",
+            help="Go on with the study that --save-dir holds, up to --n-trials in all.",
+        ),
+    ] = False
+    quiet: Annotated[bool, Parameter(group=_RUN, negative="", help="Print nothing but errors; run.log has all.")] = (
+        False
+    )
+    debug: Annotated[
+        bool, Parameter(group=_RUN, negative="", help="Show the traceback of an error, and log every epoch.")
+    ] = False
+
+    def overrides(self) -> dict[str, Any]:
+        """The flags that were given, as nested settings."""
+        tree: dict[str, Any] = {}
+        for flag in fields(self):
+            value = getattr(self, flag.name)
+            if flag.name in _SETTING_OF_FLAG and value is not None:
+                _put(tree, _SETTING_OF_FLAG[flag.name], list(value) if isinstance(value, tuple) else value)
+        if self.batch_size is not None:
+            _put(tree, "search_space.training.batch_size", {"fixed": self.batch_size})
+        if self.retrain_best:
+            _put(tree, "retrain.enabled", True)
+        if self.use_real_data:
+            if self.data_dir is not None:
+                raise ConfigError("--use-real-data and --data-dir name two sources; leave one out")
+            _put(tree, "data.source", "embedded")
+            _put(tree, "data.data_dir", None)
+        return tree
+
+
+app = App(
+    name="cnn-lstm-hyperopt",
+    help=(
+        "Finds CNN+LSTM models for time series: a search over three objectives at once (validation accuracy, training time,"
+        " model size) with early pruning, then the best models retrained and tested once.\n\n"
+        "Start with: cnn-lstm-hyperopt run --use-real-data --target volatility --n-trials 40 --retrain-best"
+    ),
+    help_format="plaintext",
+    version_flags=["--version"],
+)
+
+
+@app.command
+def run(options: RunOptions | None = None) -> None:
+    """Search, and with --retrain-best retrain and test the best models.
+
+    Examples: run --use-real-data --symbols AAPL IBM MSFT --target volatility --n-trials 100 --retrain-best;
+    run --data-dir bars/ --config my.yaml --timeout 3600.
+    """
+    given = options or RunOptions()
+    settings = load_settings(given.config, given.overrides())
+    if settings.data.source is None:
+        asked = f" for the symbols {' '.join(settings.data.symbols)}" if settings.data.symbols else ""
+        raise ConfigError(
+            f"no source of bars is named{asked}: use --use-real-data (real daily bars in the package) or --data-dir DIR"
+            " (your SYMBOL.csv or SYMBOL.parquet files)"
+        )
+    _run(settings, resume=given.resume, quiet=given.quiet, debug=given.debug)
+
+
+@app.command
+def resume(
+    *,
+    save_dir: Annotated[Path, Parameter(help="Directory of the study.")] = Path("hyperopt_results"),
+    n_trials: Annotated[int | None, Parameter(help="New total of finished trials.")] = None,
+    timeout: Annotated[float | None, Parameter(help="Seconds after which the search ends.")] = None,
+    retrain_best: Annotated[
+        bool, Parameter(negative="", help="Retrain the best trials, also if the run did not ask.")
+    ] = False,
+    quiet: Annotated[bool, Parameter(negative="", help="Print nothing but errors; run.log has all.")] = False,
+    debug: Annotated[bool, Parameter(negative="", help="Show the traceback of an error, and log every epoch.")] = False,
+) -> None:
+    """Go on with a study that was interrupted or killed, with the settings in its config.yaml."""
+    path = save_dir / "config.yaml"
+    if not path.is_file():
+        raise ConfigError(f"--save-dir {save_dir} holds no config.yaml, so there is nothing to resume; start with: run")
+    overrides: dict[str, Any] = {"save_dir": save_dir, "study": {"timeout": timeout}}
+    if n_trials is not None:
+        overrides["study"]["n_trials"] = n_trials
+    if retrain_best:
+        overrides["retrain"] = {"enabled": True}
+    _run(load_settings(path, overrides), resume=True, quiet=quiet, debug=debug)
+
+
+@app.command
+def status(
+    *,
+    save_dir: Annotated[Path, Parameter(help="Directory of the study.")] = Path("hyperopt_results"),
+    debug: Annotated[bool, Parameter(negative="", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Say how far a study is and what to run next; also while it runs."""
+    from cnn_lstm_hyperopt.reporting.status import status_lines
+
+    for line in status_lines(save_dir):
+        print(line)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; returns the exit code: 0 done, 1 failed, 2 bad input, 130 interrupted with results saved."""
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        return _fail(f"{' '.join(str(error).split())}; see --help", 2)
+    except HyperoptError as error:
+        if "--debug" in tokens:
+            traceback.print_exc()
+        return _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _fail("interrupted; what was finished is saved, go on with: cnn-lstm-hyperopt resume", 130)
+    except Exception as error:  # noqa: BLE001 - the last line of defence: no traceback unless asked for
+        if "--debug" in tokens:
+            traceback.print_exc()
+        return _fail(f"{type(error).__name__}: {error} (a fault of this program; --debug shows where)", 1)
+    return 0
+
+
+def _run(settings: Settings, *, resume: bool, quiet: bool, debug: bool) -> None:
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")  # before torch is imported: one single-threaded process a core is the fastest
+    import logging
+
+    if debug:
+        logging.getLogger("cnn_lstm_hyperopt").setLevel(logging.DEBUG)
+    from cnn_lstm_hyperopt.experiment import run_experiment
+    from cnn_lstm_hyperopt.reporting.terminal import Terminal
+
+    run_experiment(settings, resume=resume, terminal=Terminal(quiet=quiet))
+
+
+def _put(tree: dict[str, Any], path: str, value: Any) -> None:
+    *sections, name = path.split(".")
+    for section in sections:
+        tree = tree.setdefault(section, {})
+    tree[name] = value
+
+
+def _fail(text: str, code: int) -> int:
+    print(f"Error: {text}" if code != 130 else text[0].upper() + text[1:], file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,40 @@
+"""Settings and the search space: pydantic models in which all defaults live."""
+
+from cnn_lstm_hyperopt.config.domains import Choices, Domain, Fixed, FloatRange, IntRange, Scalar
+from cnn_lstm_hyperopt.config.load import dump_settings, load_settings
+from cnn_lstm_hyperopt.config.settings import (
+    DataSettings,
+    LimitSettings,
+    PrunerSettings,
+    RetrainSettings,
+    SamplerSettings,
+    Settings,
+    StudySettings,
+    TrainingSettings,
+)
+from cnn_lstm_hyperopt.config.space import PARAMETERS, Params, SearchSpace, parse_space, readable, stored
+
+__all__ = [
+    "PARAMETERS",
+    "Choices",
+    "DataSettings",
+    "Domain",
+    "Fixed",
+    "FloatRange",
+    "IntRange",
+    "LimitSettings",
+    "Params",
+    "PrunerSettings",
+    "RetrainSettings",
+    "SamplerSettings",
+    "Scalar",
+    "SearchSpace",
+    "Settings",
+    "StudySettings",
+    "TrainingSettings",
+    "dump_settings",
+    "load_settings",
+    "parse_space",
+    "readable",
+    "stored",
+]

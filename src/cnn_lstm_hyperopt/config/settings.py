@@ -1,0 +1,211 @@
+"""All settings and all their defaults. A YAML file, flags and the Python API fill the same models."""
+
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    field_validator,
+    model_validator,
+)
+
+from cnn_lstm_hyperopt.config.space import SearchSpace, parse_space
+
+Target = Literal["direction", "volatility"]
+SamplerName = Literal["tpe", "random"]
+PrunerName = Literal["median", "none"]
+SourceName = Literal["embedded", "files"]
+
+_DIRECTIONS = ("maximize", "minimize", "minimize")
+
+
+def _as_symbols(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+class Section(BaseModel):
+    """Base of all settings: unknown keys are errors, values don't change once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StudySettings(Section):
+    """The study: its name, budget and seed."""
+
+    name: str = Field(
+        "cnn_lstm_optimization", min_length=1, max_length=200, description="name of the study in study.db"
+    )
+    n_trials: int = Field(1000, ge=1, description="finished trials (completed or pruned) that the study is to have")
+    timeout: float | None = Field(None, gt=0, description="seconds after which the search ends; null: no limit")
+    seed: int = Field(0, ge=0, lt=2**32, description="all randomness follows from it and the trial's number")
+    directions: tuple[str, ...] = Field(_DIRECTIONS, description="of accuracy, seconds and MB; can't be changed")
+
+    @field_validator("directions")
+    @classmethod
+    def _only_these(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if value != _DIRECTIONS:
+            raise ValueError(f"must be {list(_DIRECTIONS)} (accuracy, seconds, MB)")
+        return value
+
+
+class DataSettings(Section):
+    """Bars, the question asked of them, and how they are split."""
+
+    source: SourceName | None = Field(None, description="embedded (real bars in the package) or files (data_dir)")
+    data_dir: Path | None = Field(None, description="folder of SYMBOL.csv or SYMBOL.parquet; implies source: files")
+    symbols: Annotated[tuple[str, ...], BeforeValidator(_as_symbols)] = Field(
+        (), description="which symbols; empty: all that the source has"
+    )
+    start: date | None = Field(None, description="first date used; null: the first there is")
+    end: date | None = Field(None, description="last date used; null: the last there is")
+    target: Target = Field("direction", description="direction of the next return, or volatility of the next range")
+    lookback: int = Field(60, ge=2, le=10_000, description="bars in a window")
+    horizon: int = Field(1, ge=1, le=1_000, description="bars ahead that the label looks")
+    split: tuple[float, float, float] = Field(
+        (0.70, 0.15, 0.15),
+        description="shares of the windows for training, validation and test, in order of time",
+    )
+    purge: int | None = Field(None, ge=0, description="bars removed before each cut; null: the horizon")
+    max_gap_days: float = Field(10.0, gt=0, description="a longer hole in the bars starts a new segment")
+    train_share: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="share of the training windows that trials use, evenly spread; finalists use all",
+    )
+
+    @field_validator("symbols")
+    @classmethod
+    def _unique(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError(f"names a symbol twice: {' '.join(value)}")
+        return value
+
+    @field_validator("split")
+    @classmethod
+    def _sums_to_one(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
+        if min(value) <= 0 or abs(sum(value) - 1) > 1e-6:
+            raise ValueError(
+                f"must be three positive shares that add up to 1, such as [0.7, 0.15, 0.15], not {list(value)}"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "DataSettings":
+        if self.start and self.end and self.start >= self.end:
+            raise ValueError(f"start must be before end, but got start={self.start}, end={self.end}")
+        if self.purge is not None and self.purge < self.horizon:
+            raise ValueError(
+                f"purge must be at least the horizon, or training labels reach into validation and test;"
+                f" got purge={self.purge}, horizon={self.horizon}"
+            )
+        if self.source == "files" and self.data_dir is None:
+            raise ValueError("source: files needs data_dir, the folder with SYMBOL.csv or SYMBOL.parquet")
+        if self.source == "embedded" and self.data_dir is not None:
+            raise ValueError("data_dir is read with source: files only; leave out one of source: embedded and data_dir")
+        return self
+
+    @property
+    def purge_bars(self) -> int:
+        """Bars removed before each cut."""
+        return self.horizon if self.purge is None else self.purge
+
+
+class TrainingSettings(Section):
+    """How each trial is trained; what is searched stands in ``search_space.training``."""
+
+    max_epochs: int = Field(20, ge=1, le=10_000, description="epochs of a trial at most")
+    min_patience: int = Field(4, ge=1, description="epochs without progress after which training stops, at least")
+    patience_factor: float = Field(
+        0.5,
+        ge=0,
+        description="patience grows to this share of the best epoch so far: late progress earns more time",
+    )
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$", description="auto, cpu, cuda, cuda:1 or mps")
+
+
+class PrunerSettings(Section):
+    """When a trial is ended early."""
+
+    type: PrunerName = Field("median", description="median or none")
+    n_startup_trials: int = Field(20, ge=0, description="completed trials before any is pruned")
+    n_warmup_steps: int = Field(10, ge=0, description="epochs of a trial before it may be pruned")
+    interval_steps: int = Field(1, ge=1, description="epochs between two decisions")
+
+
+class SamplerSettings(Section):
+    """Where the next configuration comes from."""
+
+    type: SamplerName = Field("tpe", description="tpe or random")
+    n_startup_trials: int = Field(50, ge=0, description="random trials before the sampler models anything")
+    multivariate: bool = Field(False, description="tpe: model parameters jointly (Optuna's multivariate, grouped)")
+
+
+class LimitSettings(Section):
+    """What one trial may cost."""
+
+    trial_seconds: float | Literal["auto"] | None = Field(
+        "auto",
+        description="a trial projected beyond it ends early; auto: 300 on a CPU, none on a GPU; null: none",
+    )
+
+    @field_validator("trial_seconds")
+    @classmethod
+    def _positive(cls, value: float | str | None) -> float | str | None:
+        if isinstance(value, (int, float)) and value <= 0:
+            raise ValueError(f"must be above 0, auto or null, but got {value}")
+        return value
+
+    def seconds_on(self, device_type: str) -> float | None:
+        """The limit in seconds on a device of this type; None: no limit."""
+        if self.trial_seconds == "auto":
+            return 300.0 if device_type == "cpu" else None
+        return self.trial_seconds
+
+
+class RetrainSettings(Section):
+    """What happens to the best trials after the search."""
+
+    enabled: bool = Field(False, description="retrain the best trials and test them once")
+    top_k: int = Field(5, ge=1, description="how many ranks of the front are retrained")
+    full_epochs: int = Field(
+        200, ge=1, le=100_000, description="epochs of a retraining at most (patience ends it earlier)"
+    )
+
+
+class Settings(Section):
+    """Everything that defines a run."""
+
+    study: StudySettings = Field(default_factory=StudySettings)
+    data: DataSettings = Field(default_factory=DataSettings)
+    training: TrainingSettings = Field(default_factory=TrainingSettings)
+    pruner: PrunerSettings = Field(default_factory=PrunerSettings)
+    sampler: SamplerSettings = Field(default_factory=SamplerSettings)
+    limits: LimitSettings = Field(default_factory=LimitSettings)
+    retrain: RetrainSettings = Field(default_factory=RetrainSettings)
+    save_dir: Path = Field(Path("hyperopt_results"), description="where everything is written")
+    search_space: dict[str, Any] = Field(default_factory=dict, description="what differs from the whole space")
+
+    _space: SearchSpace = PrivateAttr()
+
+    @field_validator("search_space", mode="before")
+    @classmethod
+    def _none_is_empty(cls, value: Any) -> Any:
+        return {} if value is None else value
+
+    @model_validator(mode="after")
+    def _parse_space(self) -> "Settings":
+        self._space, faults = parse_space(self.search_space)
+        if faults:
+            raise ValueError("\n".join(faults))
+        return self
+
+    @property
+    def space(self) -> SearchSpace:
+        """The resolved search space."""
+        return self._space

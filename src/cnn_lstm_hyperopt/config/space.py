@@ -1,0 +1,335 @@
+"""The search space: every hyperparameter's kind, default domain, condition and rule, and how YAML narrows it.
+
+A parameter's *kind* decides what a short list in YAML means: ``num_layers: [1, 4]`` is a range of whole numbers,
+``num_filters: [32, 64]`` are choices, ``learning_rate: [1e-5, 1e-2]`` is a log range. The long forms
+``{low: 1e-5, high: 1e-2, log: true}``, ``{choices: [...]}`` and ``{fixed: 0.1}`` always work.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from cnn_lstm_hyperopt.config.domains import (
+    Choices,
+    Domain,
+    Fixed,
+    FloatRange,
+    IntRange,
+    Scalar,
+    decode_sizes,
+    encode,
+)
+
+Params = Mapping[str, Scalar]
+"""Parameter name → stored value, active parameters only."""
+
+Kind = Literal["choice", "int", "float", "log_float", "flag", "sizes"]
+
+
+@dataclass(frozen=True)
+class ParameterSpec:
+    """What a parameter is.
+
+    Attributes:
+        kind: decides how YAML's short list is read and which values are legal.
+        default: the seed document's range.
+        low, high: the values that make sense at all (both included); a wider YAML range is an error.
+        options: the legal names of a ``choice`` of names.
+        when: (parent, value): the parameter exists only where the parent has that value.
+        divides: computes from the other parameters the width that this one must divide (head counts).
+    """
+
+    kind: Kind
+    default: Domain
+    low: float | None = None
+    high: float | None = None
+    options: tuple[str, ...] = ()
+    when: tuple[str, Scalar] | None = None
+    divides: Callable[[Params], int] | None = None
+
+
+def cnn_width(params: Params) -> int:
+    """Channels of the CNN branch: filters × number of filter sizes."""
+    return int(params["cnn.num_filters"]) * len(decode_sizes(str(params["cnn.filter_sizes"])))
+
+
+def lstm_width(params: Params) -> int:
+    """Features a time step of the LSTM branch: hidden size × directions."""
+    return int(params["lstm.hidden_dim"]) * (2 if params["lstm.bidirectional"] else 1)
+
+
+def fusion_width(params: Params) -> int:
+    """Width of the fused vector."""
+    return int(params["fusion.dim"])
+
+
+_FLAG = Choices((False, True))
+
+# Order matters: a parent stands before the parameters that depend on it.
+PARAMETERS: dict[str, ParameterSpec] = {
+    "cnn.num_filters": ParameterSpec("choice", Choices((32, 64, 128, 256)), low=1, high=4096),
+    "cnn.filter_sizes": ParameterSpec("sizes", Choices(("3-5-7", "3-5-7-11")), low=1, high=255),
+    "cnn.dropout": ParameterSpec("float", FloatRange(0.1, 0.5), low=0.0, high=0.95),
+    "cnn.activation": ParameterSpec("choice", Choices(("relu", "gelu", "swish")), options=("relu", "gelu", "swish")),
+    "cnn.residual": ParameterSpec("flag", _FLAG),
+    "cnn.attention": ParameterSpec("flag", _FLAG),
+    "cnn.attention_heads": ParameterSpec(
+        "choice", Choices((2, 4, 8)), low=1, high=64, when=("cnn.attention", True), divides=cnn_width
+    ),
+    "lstm.hidden_dim": ParameterSpec("choice", Choices((64, 128, 256, 512, 1024)), low=1, high=8192),
+    "lstm.num_layers": ParameterSpec("int", IntRange(1, 4), low=1, high=16),
+    "lstm.dropout": ParameterSpec("float", FloatRange(0.1, 0.5), low=0.0, high=0.95),
+    "lstm.bidirectional": ParameterSpec("flag", _FLAG),
+    "lstm.attention": ParameterSpec("flag", _FLAG),
+    "lstm.attention_heads": ParameterSpec(
+        "choice", Choices((2, 4, 8)), low=1, high=64, when=("lstm.attention", True), divides=lstm_width
+    ),
+    "lstm.skip_connections": ParameterSpec("flag", _FLAG),
+    "fusion.method": ParameterSpec(
+        "choice",
+        Choices(("concatenation", "attention", "gated", "bilinear")),
+        options=("concatenation", "attention", "gated", "bilinear"),
+    ),
+    "fusion.dim": ParameterSpec("choice", Choices((128, 256, 512, 1024)), low=1, high=8192),
+    "fusion.dropout": ParameterSpec("float", FloatRange(0.1, 0.4), low=0.0, high=0.95),
+    "fusion.attention_heads": ParameterSpec(
+        "choice",
+        Choices((4, 8, 16)),
+        low=1,
+        high=64,
+        when=("fusion.method", "attention"),
+        divides=fusion_width,
+    ),
+    "training.learning_rate": ParameterSpec("log_float", FloatRange(1e-5, 1e-2, log=True), low=1e-8, high=10.0),
+    "training.batch_size": ParameterSpec("choice", Choices((16, 32, 64, 128)), low=1, high=65536),
+    "training.weight_decay": ParameterSpec("log_float", FloatRange(1e-6, 1e-3, log=True), low=0.0, high=1.0),
+    "training.optimizer": ParameterSpec(
+        "choice",
+        Choices(("adam", "adamw", "sgd", "rmsprop")),
+        options=("adam", "adamw", "sgd", "rmsprop"),
+    ),
+    "training.scheduler": ParameterSpec(
+        "choice",
+        Choices(("cosine", "step", "exponential", "plateau")),
+        options=("cosine", "step", "exponential", "plateau"),
+    ),
+    "training.gradient_clip": ParameterSpec("float", FloatRange(0.5, 5.0), low=1e-3, high=1e6),
+    "regularization.label_smoothing": ParameterSpec("float", FloatRange(0.0, 0.2), low=0.0, high=0.9),
+    "multi_task.classification_weight": ParameterSpec("float", FloatRange(0.3, 0.8), low=0.0, high=1.0),
+}
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """The domain of every parameter of :data:`PARAMETERS`, in its order. Built by :func:`parse_space` only."""
+
+    domains: Mapping[str, Domain]
+
+    def active(self, params: Params) -> Iterator[str]:
+        """Names of the parameters that exist given the parents in ``params``, in order.
+
+        Lazy: a caller may add each value to ``params`` before it asks for the next name.
+        """
+        for name in self.domains:
+            condition = PARAMETERS[name].when
+            if condition is None or params.get(condition[0]) == condition[1]:
+                yield name
+
+    def legal(self, name: str, value: Scalar, params: Params) -> Scalar:
+        """``value`` itself, or for a head count that does not divide its width the largest choice that does."""
+        width_of = PARAMETERS[name].divides
+        if width_of is None:
+            return value
+        width = width_of(params)
+        if width % int(value) == 0:
+            return value
+        fitting = [int(choice) for choice in _values(self.domains[name]) if width % int(choice) == 0]
+        return max((choice for choice in fitting if choice <= int(value)), default=min(fitting))
+
+    def searched(self) -> dict[str, Domain]:
+        """The parameters that are not fixed."""
+        return {name: domain for name, domain in self.domains.items() if not isinstance(domain, Fixed)}
+
+    def as_dict(self) -> dict[str, dict[str, Any]]:
+        """The long YAML form, by group; :func:`parse_space` reads it back unchanged."""
+        groups: dict[str, dict[str, Any]] = {}
+        for name, domain in self.domains.items():
+            group, key = name.split(".")
+            groups.setdefault(group, {})[key] = _long_form(name, domain)
+        return groups
+
+
+def parse_space(raw: Mapping[str, Any] | None) -> tuple[SearchSpace, list[str]]:
+    """Reads a YAML search space; what it does not mention keeps its default.
+
+    Returns:
+        The space, and every fault found (empty when the space is good).
+    """
+    domains: dict[str, Domain] = {name: spec.default for name, spec in PARAMETERS.items()}
+    faults: list[str] = []
+    groups = sorted({name.split(".")[0] for name in PARAMETERS})
+    for group, keys in (raw or {}).items():
+        if group not in groups:
+            faults.append(f"search_space.{group} is not a group; choose from {', '.join(groups)}")
+        elif not isinstance(keys, Mapping):
+            faults.append(f"search_space.{group} must hold parameter names, but got {keys!r}")
+        else:
+            for key, value in keys.items():
+                name = f"{group}.{key}"
+                if name not in PARAMETERS:
+                    known = ", ".join(n.split(".")[1] for n in PARAMETERS if n.startswith(f"{group}."))
+                    faults.append(f"search_space.{name} is not a parameter; {group} has {known}")
+                    continue
+                try:
+                    domains[name] = _parse_domain(PARAMETERS[name], value)
+                except ValueError as fault:
+                    faults.append(f"search_space.{name} {fault}")
+    if not faults:
+        faults += _head_faults(domains)
+    return SearchSpace(domains), faults
+
+
+def _parse_domain(spec: ParameterSpec, raw: Any) -> Domain:
+    if isinstance(raw, Mapping):
+        keys = set(raw)
+        if keys == {"fixed"}:
+            return Fixed(_value(spec, raw["fixed"]))
+        if keys == {"choices"}:
+            return _choices(spec, raw["choices"])
+        if {"low", "high"} <= keys <= {"low", "high", "log"}:
+            return _range(spec, raw["low"], raw["high"], raw.get("log", spec.kind == "log_float"))
+        raise ValueError(
+            f"must be {{low, high, log}}, {{choices: [...]}} or {{fixed: value}}, but has the keys {sorted(map(str, keys))}"
+        )
+    if isinstance(raw, list):
+        if spec.kind in ("int", "float", "log_float"):
+            if len(raw) != 2:
+                raise ValueError(f"must be [low, high], but got {raw!r}; for single values use {{choices: [...]}}")
+            return _range(spec, raw[0], raw[1], spec.kind == "log_float")
+        if spec.kind == "sizes" and raw and not isinstance(raw[0], list):
+            raise ValueError(f"must be a list of lists such as [[3, 5, 7]], but got {raw!r}")
+        return _choices(spec, raw)
+    return Fixed(_value(spec, raw))
+
+
+def _choices(spec: ParameterSpec, raw: Any) -> Domain:
+    if not isinstance(raw, list) or not raw:
+        raise ValueError(f"needs a list with at least one choice, but got {raw!r}")
+    values = tuple(_value(spec, item) for item in raw)
+    if len(set(values)) != len(values):
+        raise ValueError(f"has a choice twice: {raw!r}")
+    return Choices(values) if len(values) > 1 else Fixed(values[0])
+
+
+def _range(spec: ParameterSpec, low: Any, high: Any, log: Any) -> Domain:
+    if spec.kind in ("flag", "sizes") or spec.options:
+        raise ValueError("has no range; give a list of choices")
+    if not isinstance(log, bool):
+        raise ValueError(f"log must be true or false, but got {log!r}")
+    lowest, highest = _value(spec, low), _value(spec, high)
+    if isinstance(lowest, str) or isinstance(highest, str) or lowest > highest:
+        raise ValueError(f"must have low ≤ high, but got low={low!r}, high={high!r}")
+    if log and lowest <= 0:
+        raise ValueError(f"is a log range and needs low > 0, but got low={low!r}; use log: false to start at 0")
+    if lowest == highest:
+        return Fixed(lowest)
+    if spec.kind in ("int", "choice"):
+        return IntRange(int(lowest), int(highest), log)
+    return FloatRange(float(lowest), float(highest), log)
+
+
+def _value(spec: ParameterSpec, raw: Any) -> Scalar:
+    """``raw`` as a legal stored value of the parameter; raises ValueError with the rule otherwise."""
+    if spec.kind == "flag":
+        if not isinstance(raw, bool):
+            raise ValueError(f"must be true or false, but got {raw!r}")
+        return raw
+    if spec.options:
+        if raw not in spec.options:
+            raise ValueError(f"must be one of {', '.join(spec.options)}, but got {raw!r}")
+        return encode(raw)
+    if spec.kind == "sizes":
+        if not isinstance(raw, list) or not raw:
+            raise ValueError(f"must be a list of filter sizes such as [3, 5, 7], but got {raw!r}")
+        return encode([_number(spec, item, whole=True) for item in raw])
+    return _number(spec, raw, whole=spec.kind in ("int", "choice"))
+
+
+def _number(spec: ParameterSpec, raw: Any, *, whole: bool) -> int | float:
+    if isinstance(raw, str):  # YAML 1.1 reads 1e-5 (without a dot) as text
+        try:
+            raw = float(raw)
+        except ValueError:
+            raise ValueError(f"must be a number, but got {raw!r}") from None
+    if isinstance(raw, bool) or not isinstance(raw, (int, float)) or not math.isfinite(raw):
+        raise ValueError(f"must be a number, but got {raw!r}")
+    if whole and raw != int(raw):
+        raise ValueError(f"must be a whole number, but got {raw!r}")
+    low, high = spec.low, spec.high
+    if (low is not None and not raw >= low) or (high is not None and not raw <= high):
+        raise ValueError(f"must lie between {low:g} and {high:g}, but got {raw!r}")
+    return int(raw) if whole else float(raw)
+
+
+def _values(domain: Domain) -> list[Scalar]:
+    """All values of a finite domain."""
+    if isinstance(domain, Choices):
+        return list(domain.values)
+    if isinstance(domain, IntRange):
+        return list(range(domain.low, domain.high + 1))
+    if isinstance(domain, Fixed):
+        return [domain.value]
+    raise ValueError("a range of real numbers has no list of values")
+
+
+def _head_faults(domains: Mapping[str, Domain]) -> list[str]:
+    """Every width that a head count may meet needs at least one head count that divides it."""
+    parents = {
+        "cnn.attention_heads": ("cnn.num_filters", "cnn.filter_sizes"),
+        "lstm.attention_heads": ("lstm.hidden_dim", "lstm.bidirectional"),
+        "fusion.attention_heads": ("fusion.dim",),
+    }
+    faults = []
+    for name, names in parents.items():
+        spec = PARAMETERS[name]
+        if spec.when is None or spec.divides is None or not domains[spec.when[0]].contains(spec.when[1]):
+            continue
+        combinations: list[dict[str, Scalar]] = [{}]
+        for parent in names:
+            combinations = [{**c, parent: v} for c in combinations for v in _values(domains[parent])]
+        heads = [int(v) for v in _values(domains[name])]
+        for combination in combinations:
+            width = spec.divides(combination)
+            if all(width % head for head in heads):
+                setting = ", ".join(f"{k}={v}" for k, v in combination.items())
+                faults.append(
+                    f"search_space.{name} must divide the width {width} of {setting}, but none of {heads} does;"
+                    f" add a head count that does, for example 1"
+                )
+                break
+    return faults
+
+
+def _long_form(name: str, domain: Domain) -> Any:
+    def show(value: Scalar) -> Any:
+        return list(decode_sizes(str(value))) if PARAMETERS[name].kind == "sizes" else value
+
+    if isinstance(domain, Fixed):
+        return {"fixed": show(domain.value)}
+    if isinstance(domain, Choices):
+        return {"choices": [show(value) for value in domain.values]}
+    return {"low": domain.low, "high": domain.high, "log": domain.log}
+
+
+def readable(params: Params) -> dict[str, Any]:
+    """Parameters as people write them: filter sizes as a list, the rest as stored."""
+    return {
+        name: list(decode_sizes(str(value))) if PARAMETERS[name].kind == "sizes" else value
+        for name, value in params.items()
+    }
+
+
+def stored(params: Mapping[str, Any]) -> dict[str, Scalar]:
+    """The inverse of :func:`readable`."""
+    return {name: encode(value) for name, value in params.items()}

@@ -1,0 +1,130 @@
+"""Eleven causal, scale-free features of price bars, and the segments in which they may be computed."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import talib
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+FEATURE_NAMES: tuple[str, ...] = (
+    "close_return",  # ln C / C₋₁
+    "open_gap",  # ln O / C₋₁
+    "body",  # ln C / O
+    "range",  # ln H / L
+    "close_location",  # (2C − H − L) / (H − L), in [−1, 1]
+    "volume_z20",  # z-score of ln(1 + V) over 20 bars
+    "rsi14",  # RSI / 50 − 1, in [−1, 1]
+    "macd_atr14",  # MACD histogram (12, 26, 9) / ATR
+    "atr14",  # ATR / C
+    "bollinger20",  # (C − SMA) / 2σ over 20 bars
+    "signed_volume20",  # Σ sign(r) V / Σ V over 20 bars, in [−1, 1]
+)
+WARM_UP = 33
+"""Bars at the start of a segment without features: 25 of the MACD's slow average and 8 of its signal."""
+
+_BAND = 20
+_WILDER = 14
+_ZERO = 1e-12  # relative: smaller ATR and σ are rounding, not movement
+Array = NDArray[np.float64]
+
+
+def compute_features(frame: pd.DataFrame) -> Array:
+    """Features of consecutive bars (one segment).
+
+    Row t depends on bars 0..t alone. Prices × k and volume × k leave the features unchanged (the volume's as
+    far as ln(1 + V) ≈ ln V). Where a formula would divide by zero (no range, no movement, no volume), the
+    feature is 0.
+
+    Args:
+        frame: (bars,) float64 columns open, high, low, close, volume.
+
+    Returns:
+        (bars, 11) in the order of ``FEATURE_NAMES``; the first ``WARM_UP`` rows hold NaN.
+    """
+    bars = len(frame)
+    if bars == 0:
+        return np.empty((0, len(FEATURE_NAMES)))
+    unit = float(frame["close"].iloc[0])  # O(1) prices: TA-Lib compares with absolute thresholds
+    open_, high, low, close = (frame[name].to_numpy(np.float64) / unit for name in ("open", "high", "low", "close"))
+    volume = frame["volume"].to_numpy(np.float64)
+    before = np.concatenate(([np.nan], close[:-1]))
+    atr = _indicator(lambda: talib.ATR(high, low, close, timeperiod=_WILDER), bars, at_least=_WILDER + 1)
+    columns = (
+        np.log(close / before),
+        np.log(open_ / before),
+        np.log(close / open_),
+        np.log(high / low),
+        np.clip(_divide(2 * close - high - low, high - low, close), -1, 1),
+        _z_score(np.log1p(volume)),
+        _rsi(close, before),
+        _divide(_macd_histogram(close), atr, close),
+        atr / close,
+        _z_score(close) / 2,
+        _signed_volume(close - before, volume),
+    )
+    return np.column_stack(columns)
+
+
+def segments(index: pd.DatetimeIndex, max_gap_days: float) -> NDArray[np.int64]:
+    """Number of the segment of each bar, from 0; nothing may be computed across a border of segments.
+
+    A new segment starts where the step from the bar before exceeds both ``max_gap_days`` days and 3 × the
+    median step (so that monthly bars are no row of gaps).
+
+    Args:
+        index: (bars,) ascending dates.
+        max_gap_days: days.
+    """
+    if len(index) < 2:
+        return np.zeros(len(index), dtype=np.int64)
+    steps = np.diff(index.as_unit("ns").asi8)
+    limit = max(max_gap_days * 86_400e9, 3 * float(np.median(steps)))
+    return np.concatenate(([0], np.cumsum(steps > limit))).astype(np.int64)
+
+
+def _indicator(compute: Callable[[], Array], bars: int, *, at_least: int) -> Array:
+    """NaN throughout where TA-Lib would have too few bars."""
+    return compute() if bars >= at_least else np.full(bars, np.nan)
+
+
+def _divide(top: Array, bottom: Array, scale: Array) -> Array:
+    """top / bottom; 0 where ``bottom`` is 0 against ``scale``; NaN where either is NaN."""
+    still = np.abs(bottom) <= _ZERO * np.abs(scale)
+    ratio = top / np.where(still, 1.0, bottom)
+    return np.where(still & ~np.isnan(top), 0.0, ratio)
+
+
+def _trailing(values: Array, reduce: Callable[[NDArray[np.float64]], Array]) -> Array:
+    """``reduce`` of each bar's last 20 values, NaN before; summed afresh, as running sums drift."""
+    out = np.full(len(values), np.nan)
+    if len(values) >= _BAND:
+        out[_BAND - 1 :] = reduce(sliding_window_view(values, _BAND))
+    return out
+
+
+def _z_score(values: Array) -> Array:
+    """(x − mean) / σ over 20 bars, population σ (as in Bollinger's bands); 0 where nothing moves."""
+    mean = _trailing(values, lambda window: window.mean(axis=1))
+    deviation = _trailing(values, lambda window: window.std(axis=1))
+    return _divide(values - mean, deviation, np.maximum(np.abs(mean), np.abs(values)))
+
+
+def _rsi(close: Array, before: Array) -> Array:
+    """Wilder's RSI on [−1, 1]; 0 after 14 bars without any change, where TA-Lib tells of long ago."""
+    rsi = _indicator(lambda: talib.RSI(close, timeperiod=_WILDER), len(close), at_least=_WILDER + 1)
+    last_change = np.maximum.accumulate(np.where(close != before, np.arange(len(close)), 0))
+    still = np.arange(len(close)) - last_change >= _WILDER
+    return np.where(still & ~np.isnan(rsi), 0.0, rsi / 50 - 1)
+
+
+def _macd_histogram(close: Array) -> Array:
+    return _indicator(lambda: talib.MACD(close, 12, 26, 9)[2], len(close), at_least=WARM_UP + 1)
+
+
+def _signed_volume(change: Array, volume: Array) -> Array:
+    total = _trailing(volume, lambda window: window.sum(axis=1))
+    signed = _trailing(np.sign(change) * volume, lambda window: window.sum(axis=1))
+    empty = total == 0
+    return np.where(empty & ~np.isnan(signed), 0.0, signed / np.where(empty, 1.0, total))

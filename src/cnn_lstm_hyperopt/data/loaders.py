@@ -1,0 +1,231 @@
+"""The door for a user's own DataLoaders: drained once, checked once, then the same windows as from bars."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset, RandomSampler, WeightedRandomSampler
+
+from cnn_lstm_hyperopt.data.dataset import Dataset, LockedPeriod
+from cnn_lstm_hyperopt.data.splits import SPLIT_NAMES, evenly_spread
+from cnn_lstm_hyperopt.data.windows import Windows
+from cnn_lstm_hyperopt.exceptions import DataError
+
+SYMBOL = "loader"
+_PROBED_ITEMS = 4
+
+
+def dataset_from_loaders(
+    loaders: Sequence[Iterable[Any]], input_dim: int | None, *, train_share: float = 1.0
+) -> Dataset:
+    """A dataset of three loaders: training, validation, test.
+
+    Args:
+        loaders: each yields ``(x, y_class)`` or ``(x, y_class, y_reg)``: ``x`` float ``(batch, time, features)``, ``y_class``
+            integer ``(batch,)`` from 0, ``y_reg`` float ``(batch,)`` or ``(batch, 1)``.
+        input_dim: number of features, checked; None: as it comes.
+        train_share: share of the training windows that trials use.
+
+    Raises:
+        DataError: a loader breaks a rule; the text names the loader, the rule and the cure.
+    """
+    if len(loaders) != 3:
+        raise DataError(f"data_loaders must be (train, validation, test), but there are {len(loaders)}")
+    drained = [_drain(name, loader) for name, loader in zip(SPLIT_NAMES, loaders, strict=True)]
+    _check_alike(drained, input_dim)
+    classes = [int(labels.max()) + 1 for _, labels, _ in drained]
+    n_classes = max(classes)
+    _check_classes(drained[0][1], n_classes)
+    train, validation, test = (_windows(*parts) for parts in drained)
+    values = train.values
+    std = float(values.double().std(correction=0)) if values is not None else 1.0
+    warnings = tuple(w for name, loader in zip(SPLIT_NAMES, loaders, strict=True) for w in _warnings(name, loader))
+    return Dataset(
+        train=train,
+        search_train=train.subset(evenly_spread(len(train), train_share)),
+        validation=validation,
+        test=LockedPeriod(test),
+        n_classes=n_classes,
+        has_regression=values is not None,
+        feature_names=tuple(f"feature_{i}" for i in range(train.input_dim)),
+        scaler=None,
+        value_mean=float(values.double().mean()) if values is not None else 0.0,
+        value_std=std if std > 0 else 1.0,
+        target="y_class",
+        lookback=train.lookback,
+        horizon=1,
+        description=_describe(
+            {"train": train, "validation": validation, "test": test}, n_classes, train_share, warnings
+        ),
+        warnings=warnings,
+    )
+
+
+Drained = tuple[Tensor, Tensor, Tensor | None]
+
+
+def _drain(name: str, loader: Iterable[Any]) -> Drained:
+    """All batches of a loader as ``x (windows, time, features)``, labels and values; training windows in a fixed order."""
+    where = f"the {name} loader"
+    if isinstance(getattr(loader, "dataset", None), IterableDataset) or not hasattr(loader, "__len__"):
+        raise DataError(
+            f"{where} has no length; a search needs the same finite windows each time, so give a map-style dataset"
+        )
+    sampler = getattr(loader, "sampler", None)
+    if isinstance(sampler, (RandomSampler, WeightedRandomSampler)) and sampler.replacement:
+        raise DataError(
+            f"{where} samples with replacement, so windows repeat and are missing; use shuffle=True or no sampler"
+        )
+    xs, labels, values = [], [], []
+    for number, batch in enumerate(loader):
+        x, y, value = _batch(f"batch {number} of {where}", batch)
+        xs.append(x)
+        labels.append(y)
+        values.append(value)
+    if not xs:
+        raise DataError(f"{where} is empty; give it at least one batch")
+    lengths = {x.shape[1:] for x in xs}
+    if len(lengths) > 1:
+        raise DataError(
+            f"{where} must yield windows of one shape (time, features), but yields {sorted(map(tuple, lengths))}"
+        )
+    if len({value is None for value in values}) > 1:
+        raise DataError(f"{where} yields y_reg in some batches only; yield it in all or in none")
+    present = [value for value in values if value is not None]
+    x, y, value = torch.cat(xs), torch.cat(labels), torch.cat(present) if present else None
+    order = _canonical_order(x, y) if name == SPLIT_NAMES[0] else torch.arange(len(x))
+    return x[order], y[order], None if value is None else value[order]
+
+
+def _batch(where: str, batch: Any) -> Drained:
+    if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+        raise DataError(f"{where} must be (x, y_class) or (x, y_class, y_reg), but is {_shape(batch)}")
+    x, y = batch[0], batch[1]
+    if not isinstance(x, Tensor) or x.ndim != 3 or not x.is_floating_point():
+        raise DataError(f"x in {where} must be a float tensor (batch, time, features), but is {_shape(x)}")
+    if not isinstance(y, Tensor) or y.is_floating_point() or y.is_complex() or y.shape != (len(x),):
+        raise DataError(f"y_class in {where} must be an integer tensor ({len(x)},), but is {_shape(y)}")
+    value = batch[2] if len(batch) == 3 else None
+    if value is not None:
+        if (
+            not isinstance(value, Tensor)
+            or not value.is_floating_point()
+            or value.shape not in ((len(x),), (len(x), 1))
+        ):
+            raise DataError(
+                f"y_reg in {where} must be a float tensor ({len(x)},) or ({len(x)}, 1), but is {_shape(value)}"
+            )
+        if not bool(value.isfinite().all()):
+            raise DataError(f"y_reg in {where} has NaN or infinite values; remove or fill these windows")
+        value = value.detach().reshape(-1).cpu().to(torch.float32)
+    if not bool(x.isfinite().all()):
+        raise DataError(f"x in {where} has NaN or infinite values; remove or fill these windows")
+    if len(y) and int(y.min()) < 0:
+        raise DataError(f"y_class in {where} must count classes from 0, but has {int(y.min())}")
+    return x.detach().cpu().to(torch.float32), y.detach().cpu().to(torch.int64), value
+
+
+def _shape(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"{value.dtype} {tuple(value.shape)}"
+    return f"{type(value).__name__} of {len(value)}" if isinstance(value, (tuple, list, dict)) else type(value).__name__
+
+
+def _check_alike(drained: Sequence[Drained], input_dim: int | None) -> None:
+    shapes = [tuple(x.shape[1:]) for x, _, _ in drained]
+    if len(set(shapes)) > 1:
+        shown = ", ".join(f"{name} {shape}" for name, shape in zip(SPLIT_NAMES, shapes, strict=True))
+        raise DataError(f"all three loaders must yield windows of one shape (time, features), but there are {shown}")
+    if input_dim is not None and shapes[0][1] != input_dim:
+        raise DataError(f"input_dim must be the loaders' number of features, {shapes[0][1]}, but got {input_dim}")
+    if shapes[0][0] < 2:
+        raise DataError(f"windows must have at least 2 time steps, but have {shapes[0][0]}")
+    if len({value is None for _, _, value in drained}) > 1:
+        raise DataError("y_reg must come from all three loaders or from none")
+
+
+def _check_classes(labels: Tensor, n_classes: int) -> None:
+    present = set(labels.unique().tolist())
+    missing = sorted(set(range(n_classes)) - present)
+    if len(present) < 2:
+        raise DataError(f"the train loader has {len(present)} class; at least 2 are needed to learn anything")
+    if missing:
+        raise DataError(
+            f"the train loader lacks the classes {missing} of 0..{n_classes - 1}; a class that is never seen can't be learnt:"
+            " split anew (stratified) or number the classes without holes"
+        )
+
+
+def _windows(x: Tensor, labels: Tensor, values: Tensor | None) -> Windows:
+    n, time, features = x.shape
+    return Windows(
+        series=x.reshape(n * time, features).contiguous(),
+        starts=torch.arange(n) * time,
+        lookback=time,
+        labels=labels,
+        values=values,
+        dates=np.arange(n),
+        symbols=np.full(n, SYMBOL),
+    )
+
+
+def _canonical_order(x: Tensor, labels: Tensor) -> Tensor:
+    """An order of windows that does not depend on how a shuffling loader happened to yield them."""
+    keys = [_digest(window, label) for window, label in zip(x.numpy(), labels.tolist(), strict=True)]
+    return torch.tensor(sorted(range(len(keys)), key=keys.__getitem__))
+
+
+def _digest(window: np.ndarray[Any, Any], label: int) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(window).tobytes() + str(label).encode(), digest_size=16).digest()
+
+
+def _warnings(name: str, loader: Iterable[Any]) -> list[str]:
+    found = []
+    if getattr(loader, "drop_last", False):
+        found.append(f"the {name} loader drops its last batch, so some windows are never used; set drop_last=False")
+    if isinstance(loader, DataLoader) and _is_random(loader.dataset):
+        found.append(
+            f"the {name} dataset gives another window for the same index each time (a random transform?); the windows are"
+            " drawn once and kept for all trials"
+        )
+    return found
+
+
+def _is_random(dataset: Any) -> bool:
+    for index in range(min(_PROBED_ITEMS, len(dataset))):
+        first, second = dataset[index], dataset[index]
+        for a, b in zip(first, second, strict=True):
+            if isinstance(a, Tensor) and isinstance(b, Tensor) and not torch.equal(a, b):
+                return True
+    return False
+
+
+def _describe(
+    splits: dict[str, Windows], n_classes: int, train_share: float, warnings: tuple[str, ...]
+) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    for windows in splits.values():
+        order = _canonical_order(windows.series.reshape(len(windows), windows.lookback, -1), windows.labels)
+        digest.update(windows.series.reshape(len(windows), -1)[order].numpy().tobytes())
+        digest.update(windows.labels[order].numpy().tobytes())
+        if windows.values is not None:
+            digest.update(windows.values[order].numpy().tobytes())
+    train = splits["train"]
+    return {
+        "source": "DataLoaders",
+        "target": "y_class",
+        "lookback": train.lookback,
+        "horizon": 1,
+        "train_share": train_share,
+        "features": train.input_dim,
+        "n_classes": n_classes,
+        "splits": {
+            name: {"windows": len(windows), "class_counts": list(windows.class_counts(n_classes))}
+            for name, windows in splits.items()
+        },
+        "warnings": list(warnings),
+        "sha256": digest.hexdigest(),
+    }

@@ -1,0 +1,114 @@
+"""What a source of bars is, and what all sources do alike: choose dates, and say what there is."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from typing import Protocol
+
+import pandas as pd
+
+from cnn_lstm_hyperopt.data.bars import Bars, date_text
+from cnn_lstm_hyperopt.exceptions import DataError
+
+Span = tuple[date, date]
+_SLACK = timedelta(days=10)
+_LISTED = 30
+
+
+class Source(Protocol):
+    """Somewhere that bars come from."""
+
+    @property
+    def name(self) -> str:
+        """What the setting ``source`` calls it."""
+        ...
+
+    def available(self) -> dict[str, Span]:
+        """First and last date of each symbol that the source has."""
+        ...
+
+    def load(self, symbols: Sequence[str], start: date | None, end: date | None) -> tuple[list[Bars], list[str]]:
+        """Bars of symbols, and warnings.
+
+        Args:
+            symbols: names in any case; empty: all that there are.
+            start: first date; None: from the first bar.
+            end: last date, inclusive; None: to the last bar.
+
+        Raises:
+            DataError: a symbol is not there, or has no bar in the range; the text lists what there is.
+        """
+        ...
+
+
+def listing(spans: Mapping[str, Span]) -> str:
+    """What there is, in one line: each symbol with its first and last date."""
+    parts = [f"{symbol} {first} to {last}" for symbol, (first, last) in sorted(spans.items())]
+    more = f" and {len(parts) - _LISTED} more" if len(parts) > _LISTED else ""
+    return ", ".join(parts[:_LISTED]) + more
+
+
+def unique_symbols(symbols: Sequence[str]) -> list[str]:
+    """The symbols without surrounding spaces.
+
+    Raises:
+        DataError: one is named twice (in whatever case).
+    """
+    names = [symbol.strip() for symbol in symbols]
+    seen = [name.upper() for name in names]
+    twice = sorted({name for name in seen if seen.count(name) > 1})
+    if twice:
+        raise DataError(f"symbols names {', '.join(twice)} twice; name each symbol once")
+    return names
+
+
+def choose_dates(
+    every: Sequence[Bars], start: date | None, end: date | None, *, asked: bool, there_is: str
+) -> tuple[list[Bars], list[str]]:
+    """Bars from ``start`` to ``end``.
+
+    A symbol that was asked for by name and has no bar there is an error. One that came along with "all" is
+    left out with a warning.
+
+    Args:
+        every: all bars of the chosen symbols.
+        start: first date; None: no limit.
+        end: last date, inclusive; None: no limit.
+        asked: whether the user named the symbols.
+        there_is: a listing for the error.
+    """
+    kept: list[Bars] = []
+    warnings: list[str] = []
+    for bars in every:
+        cut = _between(bars, start, end)
+        span = f"{start or 'the first bar'} to {end or 'the last bar'}"
+        if cut.frame.empty and asked:
+            raise DataError(f"{bars.symbol} has no bars from {span}{_nearest(bars, start)}; there are: {there_is}")
+        if cut.frame.empty:
+            warnings.append(f"{bars.symbol} is left out: it has no bars from {span}{_nearest(bars, start)}")
+            continue
+        kept.append(cut)
+        first, last = cut.index[0].date(), cut.index[-1].date()
+        if asked and ((start and first - start > _SLACK) or (end and end - last > _SLACK)):
+            warnings.append(f"{bars.symbol} was asked for from {span}, but has bars from {first} to {last} only")
+    if not kept:
+        raise DataError(
+            f"no symbol has bars from {start or 'the first bar'} to {end or 'the last bar'}; there are: {there_is}"
+        )
+    return kept, warnings
+
+
+def _between(bars: Bars, start: date | None, end: date | None) -> Bars:
+    if start is None and end is None:
+        return bars
+    index = bars.index
+    first = 0 if start is None else int(index.searchsorted(pd.Timestamp(start)))
+    last = len(index) if end is None else int(index.searchsorted(pd.Timestamp(end) + pd.Timedelta(days=1)))
+    return Bars(bars.symbol, bars.frame.iloc[first:last], bars.adjustment)
+
+
+def _nearest(bars: Bars, start: date | None) -> str:
+    """The bars around a hole in which the whole range lies, if it does."""
+    place = int(bars.index.searchsorted(pd.Timestamp(start))) if start else 0
+    if 0 < place < len(bars.index):
+        return f" (none between {date_text(bars.index[place - 1])} and {date_text(bars.index[place])})"
+    return ""

@@ -1,0 +1,79 @@
+"""Real daily bars that come with the package; data/embedded/NOTICE says where each is from."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import pandas as pd
+
+from cnn_lstm_hyperopt.data.bars import COLUMNS, Bars
+from cnn_lstm_hyperopt.data.sources.base import Span, choose_dates, listing, unique_symbols
+from cnn_lstm_hyperopt.exceptions import DataError
+
+_OTHER_CLASS = {"GOOG": "GOOGL"}
+_HINT = "--data-dir DIR reads your own files (SYMBOL.csv or SYMBOL.parquet)"
+_SURVIVORS = (
+    "the embedded symbols are companies that did well and still exist today (survivorship bias): nothing"
+    " measured on them says what a strategy would have earned"
+)
+
+
+@dataclass(frozen=True)
+class EmbeddedSource:
+    """The package's own bars: seven US stocks, daily, adjusted."""
+
+    name: str = "embedded"
+
+    def available(self) -> dict[str, Span]:
+        """First and last date of each symbol; reads the index only."""
+        return {
+            symbol: (date.fromisoformat(entry["first"]), date.fromisoformat(entry["last"]))
+            for symbol, entry in embedded_index().items()
+        }
+
+    def load(self, symbols: Sequence[str], start: date | None, end: date | None) -> tuple[list[Bars], list[str]]:
+        """See :class:`~cnn_lstm_hyperopt.data.sources.base.Source`; GOOGL serves for GOOG, with a warning."""
+        there_is = f"{listing(self.available())}. {_HINT}"
+        chosen: list[str] = []
+        warnings = [_SURVIVORS]
+        for name in unique_symbols(symbols) or list(embedded_index()):
+            symbol = name.upper()
+            if symbol in _OTHER_CLASS:
+                other = _OTHER_CLASS[symbol]
+                warnings.append(
+                    f"{symbol} (class C shares, without votes) is not embedded; {other} (class A shares of"
+                    f" the same company) is used in its place, and named {other} everywhere"
+                )
+                symbol = other
+            if symbol not in embedded_index():
+                raise DataError(f"symbol {name} is not embedded; there are: {there_is}")
+            if symbol not in chosen:
+                chosen.append(symbol)
+        bars, more = choose_dates(
+            [_read(symbol) for symbol in chosen], start, end, asked=bool(symbols), there_is=there_is
+        )
+        return bars, warnings + more
+
+
+@cache
+def embedded_index() -> dict[str, dict[str, Any]]:
+    """What index.json says: symbol → file, first, last, rows, sha256, adjustment."""
+    text = (resources.files("cnn_lstm_hyperopt.data") / "embedded" / "index.json").read_text(encoding="utf-8")
+    index: dict[str, dict[str, Any]] = json.loads(text)
+    return index
+
+
+def _read(symbol: str) -> Bars:
+    entry = embedded_index()[symbol]
+    with (resources.files("cnn_lstm_hyperopt.data") / "embedded" / entry["file"]).open("rb") as file:
+        table = pd.read_parquet(file)
+    index = pd.DatetimeIndex(table["date"], name="date").as_unit("ns")
+    frame = table[list(COLUMNS)].astype("float64").set_axis(index, axis=0)
+    bars = Bars(symbol, frame, entry["adjustment"])
+    if bars.sha256 != entry["sha256"]:
+        raise DataError(f"the embedded bars of {symbol} ({entry['file']}) are damaged: reinstall the package")
+    return bars

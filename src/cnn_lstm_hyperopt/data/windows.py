@@ -1,0 +1,90 @@
+"""Windows over a resident series of feature rows: what networks are trained on, without copies."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """Windows of ``lookback`` consecutive rows, each with a label.
+
+    All splits share one ``series``; a window is known by its first row. Its last row is the bar
+    of the decision.
+
+    Attributes:
+        series: (rows, features) float32, scaled.
+        starts: (windows,) int64, first row of each window.
+        lookback: rows in a window.
+        labels: (windows,) int64 classes.
+        values: (windows,) float32, the regression target in its own units; None: there is none.
+        dates: (windows,) decision dates, datetime64[ns] (integers for loaders that a user brings).
+        symbols: (windows,) names.
+    """
+
+    series: Tensor
+    starts: Tensor
+    lookback: int
+    labels: Tensor
+    values: Tensor | None
+    dates: NDArray[Any]
+    symbols: NDArray[np.str_]
+
+    def __repr__(self) -> str:
+        return f"Windows({len(self)} windows of {self.lookback} rows × {self.input_dim} features)"
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @property
+    def input_dim(self) -> int:
+        """Number of features."""
+        return int(self.series.shape[1])
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors lie."""
+        return self.series.device
+
+    def gather(self, index: Tensor) -> Tensor:
+        """Inputs of some windows.
+
+        Args:
+            index: (batch,) int64 positions of windows, on the windows' device.
+
+        Returns:
+            (batch, lookback, features) float32.
+        """
+        rows = self.starts[index].unsqueeze(1) + torch.arange(self.lookback, device=self.device)
+        return self.series[rows]
+
+    def subset(self, index: Tensor | NDArray[np.int64]) -> "Windows":
+        """The windows at ``index`` (positions, int64, in that order), over the same series."""
+        here = torch.as_tensor(index, dtype=torch.int64, device=self.device)
+        on_host = here.cpu().numpy()
+        return replace(
+            self,
+            starts=self.starts[here],
+            labels=self.labels[here],
+            values=None if self.values is None else self.values[here],
+            dates=self.dates[on_host],
+            symbols=self.symbols[on_host],
+        )
+
+    def to(self, device: torch.device | str) -> "Windows":
+        """The same windows with their tensors on ``device``."""
+        return replace(
+            self,
+            series=self.series.to(device),
+            starts=self.starts.to(device),
+            labels=self.labels.to(device),
+            values=None if self.values is None else self.values.to(device),
+        )
+
+    def class_counts(self, n_classes: int) -> tuple[int, ...]:
+        """How many windows each class has."""
+        return tuple(int(count) for count in torch.bincount(self.labels, minlength=n_classes).tolist())

@@ -1,0 +1,47 @@
+"""Every error that this package raises on purpose.
+
+HyperoptError
+├── InputError               exit code 2: what the user gave is wrong; nothing was started
+│   ├── ConfigError          a setting, a flag or a YAML key
+│   ├── DataError            bars, symbols, dates
+│   └── SaveDirError         the results directory: exists, is missing, or belongs to another study
+└── RunError                 exit code 1: the work itself did not succeed
+    ├── StudyFailedError     trial after trial fails for the same reason
+    └── EmptyFrontError      no trial learnt more than the majority class
+"""
+
+
+class HyperoptError(Exception):
+    """Base of all errors of this package; its text is one clear line (or a short list) for the user."""
+
+    exit_code = 1
+
+
+class InputError(HyperoptError):
+    """What the user handed over breaks a rule; the text names the field, the rule, the value and the cure."""
+
+    exit_code = 2
+
+
+class ConfigError(InputError):
+    """A setting, a command line flag or a YAML key is wrong."""
+
+
+class DataError(InputError):
+    """Bars, symbols or dates are missing or wrong."""
+
+
+class SaveDirError(InputError):
+    """The results directory can't be used as asked."""
+
+
+class RunError(HyperoptError):
+    """The run started and could not reach its goal."""
+
+
+class StudyFailedError(RunError):
+    """Too many trials failed in a row."""
+
+
+class EmptyFrontError(RunError):
+    """No trial has learnt more than the majority class, so there is nothing to retrain."""

@@ -1,0 +1,19 @@
+"""What both branches hand to the fusion."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class BranchOutput(NamedTuple):
+    """``sequence``: ``(batch, time, width)``; ``summary``: ``(batch, summary_width)``."""
+
+    sequence: Tensor
+    summary: Tensor
+
+
+class BranchShape(NamedTuple):
+    """Widths of a :class:`BranchOutput`."""
+
+    width: int
+    summary_width: int

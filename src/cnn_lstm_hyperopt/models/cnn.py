@@ -1,0 +1,46 @@
+"""The convolutional branch: parallel filters of several sizes, read side by side."""
+
+import torch
+from torch import Tensor, nn
+
+from cnn_lstm_hyperopt.models.attention import SelfAttention
+from cnn_lstm_hyperopt.models.branch import BranchOutput, BranchShape
+from cnn_lstm_hyperopt.models.config import CnnConfig
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "swish": nn.SiLU}
+
+
+class ConvBranch(nn.Module):
+    """Conv1d per filter size → norm → activation (+ shortcut) → dropout (→ self-attention).
+
+    The summary is the mean over time beside the last step: the mean says what the window was like, the last step what it is now.
+    """
+
+    def __init__(self, input_dim: int, config: CnnConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.convs = nn.ModuleList(
+            nn.Conv1d(input_dim, config.num_filters, size, padding="same") for size in config.filter_sizes
+        )
+        self.norm = nn.LayerNorm(width)
+        self.activation = ACTIVATIONS[config.activation]()
+        self.shortcut = nn.Linear(input_dim, width) if config.residual else None
+        self.dropout = nn.Dropout(config.dropout)
+        self.attention = SelfAttention(width, heads=config.attention_heads) if config.attention_heads else None
+
+    def forward(self, x: Tensor) -> BranchOutput:
+        """``(batch, time, input_dim)`` → sequence of width ``num_filters × sizes``, summary of twice that."""
+        channels = x.transpose(1, 2)  # (batch, input_dim, time)
+        filtered = torch.cat([conv(channels) for conv in self.convs], dim=1).transpose(1, 2)  # (batch, time, width)
+        sequence = self.activation(self.norm(filtered))
+        if self.shortcut is not None:
+            sequence = sequence + self.shortcut(x)
+        sequence = self.dropout(sequence)
+        if self.attention is not None:
+            sequence = self.attention(sequence)
+        return BranchOutput(sequence, torch.cat([sequence.mean(dim=1), sequence[:, -1]], dim=-1))
+
+    @staticmethod
+    def shape(config: CnnConfig) -> BranchShape:
+        """Widths of the output."""
+        return BranchShape(config.width, 2 * config.width)

@@ -1,0 +1,48 @@
+"""The network: two branches, a fusion, a classification head and, where there is a target for it, a regression head."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from cnn_lstm_hyperopt.models.cnn import ConvBranch
+from cnn_lstm_hyperopt.models.config import NetworkConfig
+from cnn_lstm_hyperopt.models.fusion import FUSIONS
+from cnn_lstm_hyperopt.models.lstm import LstmBranch
+
+
+class Output(NamedTuple):
+    """``logits``: ``(batch, n_classes)``; ``value``: ``(batch,)``, standardised, None without a regression head."""
+
+    logits: Tensor
+    value: Tensor | None
+
+
+class CnnLstm(nn.Module):
+    """CNN and LSTM read the same window side by side; there is no BatchNorm, so batches of any size mean the same."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.cnn = ConvBranch(config.input_dim, config.cnn)
+        self.lstm = LstmBranch(config.input_dim, config.lstm)
+        self.fusion = FUSIONS[config.fusion.method](
+            ConvBranch.shape(config.cnn), LstmBranch.shape(config.lstm), config.fusion
+        )
+        self.dropout = nn.Dropout(config.fusion.dropout)
+        self.classify = nn.Linear(config.fusion.dim, config.n_classes)
+        self.regress = nn.Linear(config.fusion.dim, 1) if config.has_regression else None
+
+    def forward(self, x: Tensor) -> Output:
+        """``(batch, lookback, input_dim)`` → :class:`Output`."""
+        fused = self.dropout(self.fusion(self.cnn(x), self.lstm(x)))  # (batch, dim)
+        value = self.regress(fused).squeeze(-1) if self.regress is not None else None
+        return Output(self.classify(fused), value)
+
+
+def build_network(config: NetworkConfig, *, seed: int, device: torch.device) -> CnnLstm:
+    """A network whose initial weights depend on ``seed`` alone; torch's global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = CnnLstm(config)
+    return network.to(device)

@@ -1,0 +1,202 @@
+"""The Python door: :class:`CNNLSTMHyperparameterOptimizer` and one function that does all of it."""
+
+import contextlib
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import optuna
+
+from cnn_lstm_hyperopt.config import Settings, load_settings
+from cnn_lstm_hyperopt.config.load import merge, read_yaml
+from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
+from cnn_lstm_hyperopt.data.loaders import dataset_from_loaders
+from cnn_lstm_hyperopt.exceptions import ConfigError, HyperoptError
+from cnn_lstm_hyperopt.execution import StopSignal
+from cnn_lstm_hyperopt.experiment import Experiment, check_save_dir, open_experiment
+from cnn_lstm_hyperopt.reporting.terminal import Terminal
+
+log = logging.getLogger(__name__)
+
+Config = str | Path | Mapping[str, Any]
+
+
+class CNNLSTMHyperparameterOptimizer:
+    """Searches on a user's DataLoaders, or on bars that the configuration names.
+
+    Args:
+        data_loaders: (train, validation, test), each yielding ``(x, y_class)`` or ``(x, y_class, y_reg)`` with ``x`` of shape
+            ``(batch, time, features)``; None: the bars of ``config``'s data section.
+        input_dim: number of features, checked against the loaders.
+        save_dir: where everything is written.
+        study_name: name of the study.
+        config: settings as a YAML file or as a nested mapping, such as ``{"training": {"max_epochs": 5}}``.
+        resume: go on with the study that ``save_dir`` holds.
+        quiet: print nothing; ``run.log`` has all.
+
+    Raises:
+        InputError: at once, when a setting, a loader or the directory is wrong.
+    """
+
+    def __init__(
+        self,
+        data_loaders: Sequence[Iterable[Any]] | None = None,
+        input_dim: int | None = None,
+        save_dir: str | Path | None = None,
+        study_name: str | None = None,
+        *,
+        config: Config | None = None,
+        resume: bool = False,
+        quiet: bool = False,
+    ) -> None:
+        raw = read_yaml(Path(config)) if isinstance(config, (str, Path)) else dict(config or {})
+        if save_dir is not None:
+            raw = merge(raw, {"save_dir": save_dir})
+        if study_name is not None:
+            raw = merge(raw, {"study": {"name": study_name}})
+        self._raw = raw
+        self._resume = resume
+        self._terminal = Terminal(quiet=quiet)
+        self._closing = contextlib.ExitStack()
+        self._experiment: Experiment | None = None
+        self.settings = load_settings(None, raw)
+        check_save_dir(self.settings.save_dir, resume=resume)
+        self.dataset = self._dataset(data_loaders, input_dim)
+
+    def _dataset(self, loaders: Sequence[Iterable[Any]] | None, input_dim: int | None) -> Dataset:
+        if loaders is not None:
+            return dataset_from_loaders(loaders, input_dim, train_share=self.settings.data.train_share)
+        if self.settings.data.source is None:
+            raise ConfigError(
+                "give data_loaders=(train, validation, test), or name bars in config: data.source or data.data_dir"
+            )
+        return prepare_dataset(self.settings.data)
+
+    @property
+    def study(self) -> optuna.Study:
+        """The Optuna study, once :meth:`optimize` was called: ``study.trials_dataframe()``, states, parameters."""
+        return self._opened().study.storage.study
+
+    def optimize(
+        self,
+        n_trials: int | None = None,
+        pruner_type: str | None = None,
+        sampler_type: str | None = None,
+        timeout: float | None = None,
+    ) -> dict[str, Any]:
+        """Runs trials until the study has ``n_trials`` finished ones (those of earlier calls and runs included).
+
+        Args:
+            n_trials: total of COMPLETE and PRUNED trials.
+            pruner_type: "median" or "none".
+            sampler_type: "tpe" or "random".
+            timeout: seconds.
+
+        Returns:
+            ``study_name``, ``n_trials_completed``, ``best_trials``, ``optimization_history``, ``timestamp``.
+        """
+        given: dict[str, Any] = {"study": {}}
+        for section, key, value in (
+            ("study", "n_trials", n_trials),
+            ("study", "timeout", timeout),
+            ("pruner", "type", pruner_type),
+            ("sampler", "type", sampler_type),
+        ):
+            if value is not None:
+                given = merge(given, {section: {key: value}})
+        experiment = self._open(load_settings(None, merge(self._raw, given)))
+        stop = StopSignal(experiment.settings.study.timeout)
+        with stop.listening():
+            experiment.search(stop)
+        results = experiment.write_results()
+        if stop.interrupted:
+            raise KeyboardInterrupt
+        keys = ("study_name", "n_trials_completed", "best_trials", "optimization_history", "timestamp")
+        return {key: results[key] for key in keys}
+
+    def retrain_best_models(self, top_k: int | None = None, full_epochs: int | None = None) -> list[dict[str, Any]]:
+        """Retrains ranks 1..``top_k`` of the front on all training windows and tests them once.
+
+        Returns:
+            An entry per model: ``model_rank``, ``config_params``, ``training_results``, ``test_metrics``, ``training_time``,
+            ``model_path``. Empty, with a warning, when no trial has learnt more than the majority class.
+        """
+        experiment = self._opened()
+        given = {key: value for key, value in (("top_k", top_k), ("full_epochs", full_epochs)) if value is not None}
+        raw = merge(self._raw, {"retrain": {**given, "enabled": True}})
+        experiment.settings = experiment.settings.model_copy(update={"retrain": load_settings(None, raw).retrain})
+        if not experiment.study.front():
+            self._terminal.warn(experiment.empty_front_text())
+            return []
+        stop = StopSignal()
+        with stop.listening():
+            entries = experiment.retrain(stop)
+        experiment.write_results()
+        if stop.interrupted:
+            raise KeyboardInterrupt
+        return entries
+
+    def write_results(self) -> dict[str, Any]:
+        """Writes ``results.json`` and ``trials.csv`` anew; returns all that ``results.json`` holds."""
+        return self._opened().write_results()
+
+    def close(self) -> None:
+        """Lets go of ``study.db`` and ``run.log``; the optimizer can be used again afterwards."""
+        self._experiment = None
+        self._resume = True
+        self._closing.close()
+
+    def __enter__(self) -> "CNNLSTMHyperparameterOptimizer":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _open(self, settings: Settings) -> Experiment:
+        """The experiment with these settings; the study of an earlier call is reopened."""
+        if self._experiment is not None:
+            self.close()
+        opened = open_experiment(settings, self.dataset, resume=self._resume, terminal=self._terminal)
+        self._experiment = self._closing.enter_context(opened)
+        return self._experiment
+
+    def _opened(self) -> Experiment:
+        if self._experiment is None:
+            if not self._resume:
+                raise HyperoptError("call optimize() first: there is no study yet")
+            return self._open(load_settings(None, self._raw))
+        return self._experiment
+
+
+def run_cnn_lstm_hyperparameter_optimization(
+    data_loaders: Sequence[Iterable[Any]] | None = None,
+    input_dim: int | None = None,
+    n_trials: int | None = None,
+    save_dir: str | Path | None = None,
+    retrain_best: bool = True,
+    top_k: int | None = None,
+    *,
+    study_name: str | None = None,
+    full_epochs: int | None = None,
+    pruner_type: str | None = None,
+    sampler_type: str | None = None,
+    timeout: float | None = None,
+    config: Config | None = None,
+    resume: bool = False,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Search, retrain the best, test once, write; returns what ``results.json`` holds.
+
+    The arguments are those of :class:`CNNLSTMHyperparameterOptimizer`, its ``optimize`` and its ``retrain_best_models``.
+    """
+    with CNNLSTMHyperparameterOptimizer(
+        data_loaders, input_dim, save_dir, study_name, config=config, resume=resume, quiet=quiet
+    ) as optimizer:
+        optimizer.optimize(n_trials, pruner_type, sampler_type, timeout)
+        if retrain_best:
+            optimizer.retrain_best_models(top_k, full_epochs)
+        return optimizer.write_results()

@@ -1,0 +1,1 @@
+"""Files and lines for people: results, tables, validation predictions, the terminal."""

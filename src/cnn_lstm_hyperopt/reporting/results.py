@@ -1,0 +1,174 @@
+"""``results.json``: the result dict of a run."""
+
+import platform
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from cnn_lstm_hyperopt.config import SearchSpace, readable
+from cnn_lstm_hyperopt.pareto import dominates
+from cnn_lstm_hyperopt.reporting.files import write_json
+from cnn_lstm_hyperopt.retraining import Retrained, TestResult, Verdict
+from cnn_lstm_hyperopt.saved_model import predictions_frame
+from cnn_lstm_hyperopt.search import (
+    SkillGate,
+    TrialRecord,
+    Values,
+    front_hypervolume,
+    ranked_front,
+    with_fixed,
+)
+from cnn_lstm_hyperopt.training import Predictions
+
+_PACKAGES = ("cnn-lstm-hyperopt", "torch", "optuna", "numpy", "pandas", "scikit-learn")
+
+
+def search_results(
+    study_name: str, records: Sequence[TrialRecord], gate: SkillGate, space: SearchSpace
+) -> dict[str, Any]:
+    """The keys that a search gives: ``study_name``, ``n_trials_completed``, ``best_trials``, ``optimization_history``,
+    ``timestamp``."""
+    return {
+        "study_name": study_name,
+        "n_trials_completed": sum(record.finished for record in records),
+        "best_trials": [
+            {
+                "trial_number": record.number,
+                "values": list(record.values) if record.values else None,
+                "params": readable(with_fixed(space, record.params)),
+                "rank": rank,
+            }
+            for rank, record in enumerate(ranked_front(records, gate), start=1)
+        ],
+        "optimization_history": _history(records, gate),
+        "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def search_facts(records: Sequence[TrialRecord], gate: SkillGate) -> dict[str, Any]:
+    """Counts by state, what pruned trials were pruned for, the gate, the hypervolume and its reference point."""
+    volume, reference = front_hypervolume(records, gate)
+    counts = Counter(record.state.value for record in records)
+    reasons = Counter(r.reason.split(":")[0] for r in records if r.state.value == "PRUNED")
+    return {
+        "counts": {state: counts.get(state, 0) for state in ("COMPLETE", "PRUNED", "FAIL", "RUNNING")},
+        "pruned_by": dict(sorted(reasons.items())),
+        "training_seconds": sum(record.seconds for record in records),
+        "skill_gate": {"chance": gate.chance, "n_validation": gate.n_validation, "threshold": gate.threshold},
+        "hypervolume": {
+            "value": volume,
+            "reference": reference,
+            "space": ["accuracy", "ln seconds", "ln MB"],
+        },
+    }
+
+
+def environment(device: str, seed: int) -> dict[str, Any]:
+    """What the figures depend on."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: version(name) for name in _PACKAGES},
+        "device": device,
+        "seed": seed,
+    }
+
+
+def retrained_results(retrained: Sequence[Retrained], verdict: Verdict, save_dir: Path) -> list[dict[str, Any]]:
+    """An entry per finalist, in order of rank."""
+    return [
+        {
+            "model_rank": each.finalist.rank,
+            "trial_number": each.finalist.trial_number,
+            "config_params": readable(each.finalist.params),
+            "training_results": {
+                "best_epoch": each.outcome.best_epoch,
+                "epochs": each.outcome.epochs,
+                "validation_accuracy": each.outcome.best.accuracy if each.outcome.best else None,
+                "validation_loss": each.outcome.best.loss if each.outcome.best else None,
+            },
+            "test_metrics": test_metrics(result),
+            "training_time": each.outcome.seconds,
+            "model_path": str(model_folder(save_dir, each.finalist.rank)),
+        }
+        for each, result in zip(retrained, verdict.finalists, strict=True)
+    ]
+
+
+def test_metrics(result: TestResult) -> dict[str, Any]:
+    """The test figures of one classifier; intervals are 95 %, block bootstrap over dates."""
+    return {
+        "test_class_acc": result.scores.accuracy,
+        "test_reg_mse": result.scores.mse,
+        "test_balanced_accuracy": result.scores.balanced_accuracy,
+        "test_mcc": result.scores.mcc,
+        "test_class_acc_interval": list(result.interval),
+        "difference_to_majority_interval": list(result.against_majority) if result.against_majority else None,
+    }
+
+
+def baseline_results(verdict: Verdict) -> list[dict[str, Any]]:
+    """An entry per baseline."""
+    return [{"name": result.name, "test_metrics": test_metrics(result)} for result in verdict.baselines]
+
+
+def model_folder(save_dir: Path, rank: int) -> Path:
+    """``retrained_model_1`` …"""
+    return save_dir / f"retrained_model_{rank}"
+
+
+def write_retrained(
+    save_dir: Path, retrained: Sequence[Retrained], verdict: Verdict, entries: list[dict[str, Any]]
+) -> None:
+    """Writes each finalist's folder: weights, description, metrics, predictions of the test windows."""
+    for each, result, entry in zip(retrained, verdict.finalists, entries, strict=True):
+        folder = model_folder(save_dir, each.finalist.rank)
+        each.model.save(folder)
+        write_json(folder / "metrics.json", entry)
+        if result.predictions is not None:
+            _write_predictions(folder / "predictions.csv", verdict, result.predictions)
+
+
+def _write_predictions(path: Path, verdict: Verdict, predictions: Predictions) -> None:
+    windows = verdict.windows
+    frame = predictions_frame(windows.dates, predictions)
+    frame.insert(1, "symbol", windows.symbols)
+    frame.insert(2, "label", windows.labels.numpy())
+    if windows.values is not None:
+        frame["target"] = windows.values.numpy()
+    frame.to_csv(path, index=False)
+
+
+def _history(records: Sequence[TrialRecord], gate: SkillGate) -> list[dict[str, Any]]:
+    """A row per finished trial: its state and values, the best accuracy and the size of the front so far."""
+    rows: list[dict[str, Any]] = []
+    best: float | None = None
+    front: list[tuple[float, float, float]] = []
+    for record in records:
+        if not record.finished:
+            continue
+        if record.values is not None:
+            best = record.values.accuracy if best is None else max(best, record.values.accuracy)
+            if gate.passes(record.values.accuracy):
+                front = _with(front, record.values)
+        rows.append(
+            {
+                "trial_number": record.number,
+                "state": record.state.value,
+                "values": list(record.values) if record.values else None,
+                "best_accuracy": best,
+                "front_size": len(front),
+            }
+        )
+    return rows
+
+
+def _with(front: list[tuple[float, float, float]], values: Values) -> list[tuple[float, float, float]]:
+    """The front after one more trial."""
+    new = (-values.accuracy, values.seconds, values.size_mb)
+    if any(dominates(old, new) for old in front):
+        return front
+    return [old for old in front if not dominates(new, old)] + [new]

@@ -1,0 +1,301 @@
+"""What a run shows: a progress bar on a terminal, plain lines in a pipe, and all of it in ``run.log``."""
+
+import io
+import logging
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from cnn_lstm_hyperopt.config import PARAMETERS, Domain, Fixed, SearchSpace
+from cnn_lstm_hyperopt.config.domains import Choices
+from cnn_lstm_hyperopt.data.dataset import Dataset
+from cnn_lstm_hyperopt.progress import ProgressReport
+from cnn_lstm_hyperopt.retraining import Finalist, TestResult, Verdict
+from cnn_lstm_hyperopt.search import Assignment, SkillGate, State, Study, TrialRecord, with_fixed
+from cnn_lstm_hyperopt.trial_runner import TrainedNetwork
+
+log = logging.getLogger(__name__)
+
+FRONT_ROWS = 10
+PIPED_WIDTH = 120
+
+
+class Terminal:
+    """An observer of trials, and the place where everything is said."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.console = Console(quiet=quiet, highlight=False, soft_wrap=True)
+        if not self.console.is_terminal:
+            self.console.width = PIPED_WIDTH
+        self._progress: Progress | None = None
+        self._task: Any = None
+        self._study: Study | None = None
+        self._started = 0.0
+        self._done_before = 0
+
+    # ------------------------------------------------------------------ saying things
+
+    def say(self, text: str, style: str = "") -> None:
+        """One line, on the screen and in the log."""
+        self.console.print(Text(text, style=style))
+        log.info("%s", text)
+
+    def warn(self, text: str) -> None:
+        """A warning."""
+        self.console.print(Text(f"Warning: {text}", style="yellow"))
+        log.warning("%s", text)
+
+    def table(self, table: Table) -> None:
+        """A table, on the screen and, as text, in the log."""
+        self.console.print(table)
+        plain = Console(file=io.StringIO(), width=PIPED_WIDTH, no_color=True)
+        plain.print(table)
+        text = plain.file.getvalue() if isinstance(plain.file, io.StringIO) else ""
+        log.info("\n%s", text.rstrip())
+
+    # ------------------------------------------------------------------ before the search
+
+    def describe_data(self, dataset: Dataset, gate: SkillGate) -> None:
+        """Source, dates, the table symbol × split, and what counts as having learnt something."""
+        facts = dataset.description
+        share = (
+            ""
+            if len(dataset.search_train) == len(dataset.train)
+            else f"; trials use {len(dataset.search_train):,} of them"
+        )
+        self.say(
+            f"Data: {facts['source']}, target {dataset.target}, lookback {dataset.lookback}, horizon {dataset.horizon},"
+            f" {len(dataset.train):,} training windows{share}"
+        )
+        self.table(_split_table(facts))
+        self.say(
+            f"Majority class on validation: {gate.chance:.1%} right; above {gate.threshold:.1%} (two standard errors) a trial has"
+            " learnt something and may join the front."
+        )
+        for warning in dataset.warnings:
+            self.warn(warning)
+
+    def describe_space(self, space: SearchSpace) -> None:
+        """How many parameters are searched, and where the space differs from the whole one."""
+        changed = {name: domain for name, domain in space.domains.items() if domain != PARAMETERS[name].default}
+        self.say(
+            f"Search space: {len(space.searched())} parameters searched, {len(space.domains) - len(space.searched())} fixed"
+        )
+        if changed:
+            shown = ", ".join(f"{name} {_domain_text(domain)}" for name, domain in changed.items())
+            self.say(f"  other than the whole space: {shown}", style="dim")
+
+    # ------------------------------------------------------------------ the search
+
+    def watch(self, study: Study, seconds_left: float | None) -> "_Watching":
+        """A context in which trials are shown as they come."""
+        return _Watching(self, study, seconds_left)
+
+    def on_trial_start(self, assignment: Assignment) -> None:
+        """See execution.Observer."""
+        again = f" (again: {assignment.retry_of})" if assignment.retry_of is not None else ""
+        log.info("trial %d starts%s: %s", assignment.number, again, assignment.params)
+
+    def on_trial_report(self, assignment: Assignment, report: ProgressReport) -> None:
+        """See execution.Observer."""
+        if report.accuracy is not None:
+            log.debug("trial %d epoch %g accuracy %.4f", assignment.number, report.epoch, report.accuracy)
+        if self._progress is not None:
+            self._progress.update(self._task, now=f"trial {assignment.number} at epoch {report.epoch:.1f}")
+
+    def on_trial_end(self, record: TrialRecord, trained: TrainedNetwork | None) -> None:
+        """See execution.Observer."""
+        if self._study is None:
+            return
+        records = self._study.records()
+        front = self._study.front()
+        done = sum(r.finished for r in records)
+        status = self._status(records, front)
+        joined = any(r.number == record.number for r in front)
+        line = f"[{done}/{self._study.plan.n_trials}] trial {record.number} {_outcome_text(record)}"
+        line += " · joins the front" if joined else ""
+        if self._progress is not None:
+            self._progress.update(self._task, completed=done, status=status, left=self._left_text(done))
+            if joined:
+                self.console.print(Text(line))
+            elif record.state is State.FAIL:
+                self.console.print(Text(line, style="red"))
+            log.info("%s · %s", line, status)
+        else:
+            self.say(f"{line} · {status} · {self._left_text(done)}")
+
+    def _status(self, records: Sequence[TrialRecord], front: Sequence[TrialRecord]) -> str:
+        count = {state: sum(r.state is state for r in records) for state in State}
+        best = max((r.values.accuracy for r in records if r.values), default=None)
+        shown = "best –" if best is None else f"best {best:.4f}"
+        failed = f", {count[State.FAIL]} failed" if count[State.FAIL] else ""
+        return f"{count[State.COMPLETE]} complete, {count[State.PRUNED]} pruned{failed} · {shown} · front {len(front)}"
+
+    def _left_text(self, done: int) -> str:
+        if self._study is None or done <= self._done_before:
+            return "time left –"
+        elapsed = time.monotonic() - self._started
+        left = elapsed / (done - self._done_before) * (self._study.plan.n_trials - done)
+        minutes, seconds = divmod(round(left), 60)
+        return f"time left {minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
+
+    # ------------------------------------------------------------------ after the search
+
+    def show_front(self, front: Sequence[TrialRecord], space: SearchSpace) -> None:
+        """The ranked front."""
+        table = _table(f"Pareto front: {len(front)} trials")
+        for name in ("rank", "trial", "accuracy", "seconds", "MB"):
+            table.add_column(name, justify="right", no_wrap=True)
+        for name in ("filters", "LSTM", "fusion", "optimizer"):
+            table.add_column(name)
+        for rank, record in enumerate(front[:FRONT_ROWS], start=1):
+            if record.values is not None:
+                accuracy, seconds, size_mb = record.values
+                table.add_row(
+                    str(rank),
+                    str(record.number),
+                    f"{accuracy:.4f}",
+                    f"{seconds:.1f}",
+                    f"{size_mb:.3f}",
+                    *_short_params(record, space),
+                )
+        self.table(table)
+        if len(front) > FRONT_ROWS:
+            self.say(f"  … and {len(front) - FRONT_ROWS} more in results.json", style="dim")
+
+    def on_retraining(self, finalist: Finalist, report: ProgressReport, full_epochs: int) -> None:
+        """A finalist has got further."""
+        if report.accuracy is not None:
+            log.info("finalist %d epoch %g accuracy %.4f", finalist.rank, report.epoch, report.accuracy)
+        if self._progress is not None and self._task is not None:
+            self._progress.update(
+                self._task,
+                completed=report.epoch,
+                total=full_epochs,
+                now=f"epoch {report.epoch:.1f} of at most {full_epochs}",
+            )
+
+    def show_verdict(self, verdict: Verdict) -> None:
+        """Finalists and baselines on the test period."""
+        n_dates = len(set(verdict.windows.dates.tolist()))
+        table = _table(
+            f"Test period, opened once: {len(verdict.windows):,} windows, {n_dates:,} dates (95 % intervals)"
+        )
+        table.add_column("", no_wrap=True)
+        for name in ("accuracy", "above majority", "balanced", "MCC", "MSE"):
+            table.add_column(name, justify="right", no_wrap=True)
+        for result in (*verdict.finalists, *verdict.baselines):
+            table.add_row(*_verdict_row(result))
+        self.table(table)
+
+
+class _Watching:
+    """The progress bar's life; nothing is drawn when the output is no terminal."""
+
+    def __init__(self, terminal: Terminal, study: Study, seconds_left: float | None) -> None:
+        self._terminal, self._study, self._seconds_left = terminal, study, seconds_left
+
+    def __enter__(self) -> None:
+        terminal, study = self._terminal, self._study
+        terminal._study = study
+        terminal._started = time.monotonic()
+        records = study.records()
+        terminal._done_before = sum(record.finished for record in records)
+        if terminal.console.is_terminal and not terminal.console.quiet:
+            terminal._progress = Progress(
+                TextColumn("Search"),
+                BarColumn(bar_width=24),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[status]}"),
+                TextColumn("{task.fields[left]}", style="cyan"),
+                TextColumn("{task.fields[now]}", style="dim"),
+                console=terminal.console,
+                refresh_per_second=2,
+                transient=True,
+            )
+            terminal._task = terminal._progress.add_task(
+                "search",
+                total=study.plan.n_trials,
+                completed=terminal._done_before,
+                status=terminal._status(records, study.front()),
+                left="time left –",
+                now="",
+            )
+            terminal._progress.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._terminal._progress is not None:
+            self._terminal._progress.stop()
+            self._terminal._progress = None
+        self._terminal._study = None
+
+
+def _split_table(facts: dict[str, Any]) -> Table:
+    splits = facts["splits"]
+    table = _table("Windows")
+    table.add_column("", no_wrap=True)
+    for name, split in splits.items():
+        dates = f"\nfrom {split['first']}\nto {split['last']}" if "first" in split else ""
+        table.add_column(f"{name}{dates}", justify="right", no_wrap=True)
+    table.add_column("purged", justify="right")
+    for symbol, counts in facts.get("windows", {}).items():
+        about = facts["symbols"][symbol]
+        name = f"{symbol} {about['first']} to {about['last']}"
+        table.add_row(name, *(f"{counts[part]:,}" for part in splits), f"{counts['purged']:,}")
+    table.add_row("all", *(f"{split['windows']:,}" for split in splits.values()), "")
+    if all("share_of_class_1" in split for split in splits.values()):
+        table.add_row("share of class 1", *(f"{split['share_of_class_1']:.1%}" for split in splits.values()), "")
+    return table
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+
+
+def _domain_text(domain: Domain) -> str:
+    if isinstance(domain, Fixed):
+        return f"= {domain.value}"
+    if isinstance(domain, Choices):
+        return "{" + ", ".join(map(str, domain.values)) + "}"
+    return f"[{domain.low:g}, {domain.high:g}]"
+
+
+def _outcome_text(record: TrialRecord) -> str:
+    if record.values is not None:
+        accuracy, seconds, size_mb = record.values
+        return f"complete: accuracy {accuracy:.4f}, {seconds:.1f} s, {size_mb:.3f} MB"
+    word = {State.PRUNED: "pruned", State.FAIL: "failed"}.get(record.state, record.state.value.lower())
+    return f"{word} after {record.attributes.get('epochs', 0):.2g} epochs: {record.reason}"
+
+
+def _short_params(record: TrialRecord, space: SearchSpace) -> tuple[str, str, str, str]:
+    """Filters, LSTM, fusion and optimiser in a few words."""
+    p = with_fixed(space, record.params)
+    both_ways = " bidirectional" if p["lstm.bidirectional"] else ""
+    return (
+        f"{p['cnn.num_filters']} × {p['cnn.filter_sizes']}",
+        f"{p['lstm.hidden_dim']} × {p['lstm.num_layers']}{both_ways}",
+        f"{p['fusion.method']} {p['fusion.dim']}",
+        str(p["training.optimizer"]),
+    )
+
+
+def _verdict_row(result: TestResult) -> tuple[str, ...]:
+    scores, against = result.scores, result.against_majority
+    return (
+        result.name,
+        f"{scores.accuracy:.4f} ({result.interval.low:.3f} to {result.interval.high:.3f})",
+        "" if against is None else f"{against.low:+.3f} to {against.high:+.3f}",
+        f"{scores.balanced_accuracy:.4f}",
+        f"{scores.mcc:+.3f}",
+        "" if scores.mse is None else f"{scores.mse:.4g}",
+    )

@@ -1,0 +1,55 @@
+"""``trials.csv``: a row for every trial."""
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from cnn_lstm_hyperopt.config import PARAMETERS, SearchSpace, readable
+from cnn_lstm_hyperopt.search import TrialRecord, with_fixed
+
+COLUMNS = (
+    "number",
+    "state",
+    "reason",
+    "accuracy",
+    "training_seconds",
+    "size_mb",
+    "epochs",
+    "projected_seconds",
+    "projected_full_seconds",
+    "memory_mb",
+    "retry_of",
+)
+
+
+def trials_csv(records: Sequence[TrialRecord], space: SearchSpace, *, train_share: float) -> str:
+    """The table as text.
+
+    ``training_seconds`` are as measured; ``projected_seconds`` what all epochs would have taken, and ``projected_full_seconds``
+    the same on all training windows instead of the ``train_share`` that trials use.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*COLUMNS, *PARAMETERS])
+    for record in records:
+        projected = record.projected_seconds
+        accuracy = record.values.accuracy if record.values else (record.curve[-1].accuracy if record.curve else None)
+        row: list[Any] = [
+            record.number,
+            record.state.value,
+            record.reason,
+            accuracy,
+            record.seconds,
+            record.size_mb,
+            record.attributes.get("epochs"),
+            projected,
+            None if projected is None else projected / train_share,
+            record.attributes.get("memory_mb"),
+            record.retry_of,
+        ]
+        params = readable(with_fixed(space, record.params))
+        writer.writerow(
+            ["" if value is None else value for value in row] + [params.get(name, "") for name in PARAMETERS]
+        )
+    return out.getvalue()

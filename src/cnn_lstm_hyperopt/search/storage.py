@@ -1,0 +1,149 @@
+"""The study's storage: Optuna's SQLite schema, written in few transactions, readable by every Optuna tool."""
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+import sqlalchemy
+from optuna.distributions import BaseDistribution
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from cnn_lstm_hyperopt.config import Params
+from cnn_lstm_hyperopt.exceptions import SaveDirError
+from cnn_lstm_hyperopt.search.quiet import quiet_optuna
+from cnn_lstm_hyperopt.search.trial import OPTUNA_STATES, Point, State, TrialRecord, Values, read_trial
+
+DIRECTIONS: list[Literal["maximize", "minimize"]] = ["maximize", "minimize", "minimize"]
+METRIC_NAMES = ["accuracy", "training_seconds", "size_mb"]
+BUSY_SECONDS = 60  # how long a writer waits for another one
+
+
+class StudyStorage:
+    """One study in one SQLite file.
+
+    Epochs' records go into trial attributes: ``Trial.report`` raises in a study of several objectives, and intermediate values
+    written behind its back break Optuna's TPE.
+    """
+
+    def __init__(self, path: Path, *, create: str | None = None) -> None:
+        """Opens the file's only study, or makes one.
+
+        Args:
+            path: of the SQLite file.
+            create: name of the study to be made; None: the file must hold one.
+
+        Raises:
+            SaveDirError: there is no file, it can't be read as a study, or it holds several.
+        """
+        if create is None and not path.is_file():
+            raise SaveDirError(
+                f"{path} does not exist, so there is no study to resume; start one with: run --save-dir DIR"
+            )
+        try:
+            self._rdb = _open(path)
+            with quiet_optuna():
+                if create is not None:
+                    optuna.create_study(study_name=create, storage=self._rdb, directions=DIRECTIONS)
+                names = optuna.get_all_study_names(self._rdb)
+                if len(names) != 1:
+                    raise SaveDirError(f"{path} must hold exactly one study, but holds {len(names)}")
+                self.study = optuna.load_study(study_name=names[0], storage=self._rdb)
+                self.study.set_metric_names(METRIC_NAMES)  # optuna-dashboard shows them
+        except (
+            sqlalchemy.exc.SQLAlchemyError,
+            sqlite3.Error,
+            optuna.exceptions.OptunaError,
+            RuntimeError,
+        ) as error:
+            raise SaveDirError(f"{path} can't be opened as a study: {_first_line(error)}") from error
+        self._storage: BaseStorage = self.study._storage
+        self._study_id = self._storage.get_study_id_from_name(names[0])
+        self._records: dict[int, TrialRecord] = {}
+
+    def fold_log(self) -> None:
+        """Folds the write-ahead log into the file, so that ``study.db`` alone is the whole study."""
+        with self._rdb.engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def close(self) -> None:
+        """Folds the log and lets go of the file."""
+        self.fold_log()
+        self._rdb.remove_session()
+        self._rdb.engine.dispose()
+
+    def attribute(self, name: str) -> Any:
+        """An attribute of the study, None if it was never set."""
+        return self._storage.get_study_user_attrs(self._study_id).get(name)
+
+    def set_attribute(self, name: str, value: Any) -> None:
+        """Stores a JSON value with the study."""
+        self._storage.set_study_user_attr(self._study_id, name, value)
+
+    def start(
+        self, params: Params, distributions: Mapping[str, BaseDistribution], attributes: Mapping[str, Any]
+    ) -> tuple[int, int]:
+        """Inserts a RUNNING trial in one transaction; returns (storage's id, number)."""
+        template = FrozenTrial(
+            number=-1,  # the storage gives the number
+            state=TrialState.RUNNING,
+            value=None,
+            datetime_start=datetime.now(),
+            datetime_complete=None,
+            params=dict(params),
+            distributions=dict(distributions),
+            user_attrs=dict(attributes),
+            system_attrs={},
+            intermediate_values={},
+            trial_id=-1,
+        )
+        trial_id = self._storage.create_new_trial(self._study_id, template_trial=template)
+        return trial_id, self._storage.get_trial_number_from_id(trial_id)
+
+    def record_curve(self, trial_id: int, curve: tuple[Point, ...]) -> None:
+        """Stores the epochs seen so far."""
+        self._storage.set_trial_user_attr(trial_id, "curve", [list(point) for point in curve])
+
+    def finish(self, trial_id: int, state: State, values: Values | None, attributes: Mapping[str, Any]) -> None:
+        """Stores what the trial ended with; its state last, so that a finished trial is whole."""
+        for name, value in attributes.items():
+            self._storage.set_trial_user_attr(trial_id, name, json.loads(json.dumps(value)))
+        self._storage.set_trial_state_values(trial_id, OPTUNA_STATES[state], values)
+
+    def records(self) -> list[TrialRecord]:
+        """All trials in order of number; ended ones are read once."""
+        for trial in self._storage.get_all_trials(self._study_id, deepcopy=False):
+            known = self._records.get(trial.number)
+            if known is None or known.state is State.RUNNING:
+                self._records[trial.number] = read_trial(trial)
+        return [self._records[number] for number in sorted(self._records)]
+
+    def fail_orphans(self, reason: str) -> list[int]:
+        """Ends every RUNNING trial: its process is gone. Returns their numbers."""
+        orphans = [t for t in self._storage.get_all_trials(self._study_id, deepcopy=False) if not t.state.is_finished()]
+        for trial in orphans:
+            self.finish(trial._trial_id, State.FAIL, None, {"reason": reason})
+        return [trial.number for trial in orphans]
+
+
+def _open(path: Path) -> RDBStorage:
+    """SQLite with a write-ahead log: a commit is one sequential write, and readers (a dashboard) never block it."""
+    with sqlite3.connect(path, timeout=BUSY_SECONDS) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+    connection.close()
+    storage = RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": BUSY_SECONDS}})
+
+    @sqlalchemy.event.listens_for(storage.engine, "connect")
+    def _relax_sync(connection: sqlite3.Connection, _: object) -> None:
+        connection.execute("PRAGMA synchronous=NORMAL")  # safe with a write-ahead log when the process dies
+
+    storage.engine.dispose()  # connections made before the listener
+    return storage
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0]

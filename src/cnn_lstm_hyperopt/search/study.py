@@ -1,0 +1,215 @@
+"""The study: which trial comes next, what becomes of it, and what the front is. All of it derived from stored trials."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from cnn_lstm_hyperopt.config import Params, PrunerSettings, SamplerSettings, SearchSpace
+from cnn_lstm_hyperopt.config.domains import Scalar
+from cnn_lstm_hyperopt.exceptions import StudyFailedError
+from cnn_lstm_hyperopt.pareto import hypervolume, non_dominated
+from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
+from cnn_lstm_hyperopt.search.distributions import distributions_of, with_fixed
+from cnn_lstm_hyperopt.search.gate import SkillGate
+from cnn_lstm_hyperopt.search.pruners import PRUNERS
+from cnn_lstm_hyperopt.search.samplers import SAMPLERS, RandomSampler
+from cnn_lstm_hyperopt.search.storage import StudyStorage
+from cnn_lstm_hyperopt.search.told import losses, told
+from cnn_lstm_hyperopt.search.trial import Point, State, TrialRecord, Values
+
+log = logging.getLogger(__name__)
+
+INTERRUPTED = "interrupted: "
+"""How the reason of a trial starts that the run had to end; it is tried again however often that happens."""
+SAMPLER_ATTEMPTS, RANDOM_ATTEMPTS = 10, 1000
+MAX_FAILURES_IN_A_ROW = 10
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """What defines a search.
+
+    Attributes:
+        n_trials: COMPLETE and PRUNED trials that the study is to have.
+        max_epochs: epochs of a trial at most.
+        trial_seconds: a trial projected beyond it ends; None: no limit.
+        size_mb: MB of a configuration, known without building it.
+    """
+
+    space: SearchSpace
+    sampler: SamplerSettings
+    pruner: PrunerSettings
+    seed: int
+    n_trials: int
+    max_epochs: int
+    trial_seconds: float | None
+    gate: SkillGate
+    size_mb: Callable[[Params], float]
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A trial to be run: its number and its whole configuration, fixed parameters included."""
+
+    trial_id: int
+    number: int
+    params: dict[str, Scalar]
+    size_mb: float
+    retry_of: int | None
+
+
+class Study:
+    """A search on a storage. It can be built anew at any time and goes on as if it had never stopped."""
+
+    def __init__(self, storage: StudyStorage, plan: StudyPlan) -> None:
+        self.storage = storage
+        self.plan = plan
+        self._sampler = SAMPLERS[plan.sampler.type](plan.space, plan.sampler, plan.seed)
+        self._random = RandomSampler(plan.space, plan.sampler, plan.seed)
+        self._pruner = PRUNERS[plan.pruner.type](plan.pruner, plan.gate)
+        self._curves: dict[int, tuple[Point, ...]] = {}
+        self._failures_in_a_row = 0
+
+    # ------------------------------------------------------------------ what is there
+
+    def records(self) -> list[TrialRecord]:
+        """All trials in order of number."""
+        return self.storage.records()
+
+    def n_finished(self) -> int:
+        """COMPLETE and PRUNED trials: what ``n_trials`` counts."""
+        return sum(record.finished for record in self.records())
+
+    def front(self) -> list[TrialRecord]:
+        """The non-dominated trials that passed the gate, ranked; see :func:`ranked_front`."""
+        return ranked_front(self.records(), self.plan.gate)
+
+    def pruner_warning(self) -> str | None:
+        """Why pruning can't act in this study, or None."""
+        return self._pruner.inactive_because(n_trials=self.plan.n_trials, max_epochs=self.plan.max_epochs)
+
+    # ------------------------------------------------------------------ the next trial
+
+    def next_assignment(self) -> Assignment | None:
+        """Starts the next trial: one that failed and was not yet tried again, else a new proposal. None: the space is used up."""
+        records = self.records()
+        retry = _to_retry(records)
+        if retry is not None:
+            searched = dict(retry.params)
+        else:
+            proposal = self._propose(records)
+            if proposal is None:
+                return None
+            searched = proposal
+        params = with_fixed(self.plan.space, searched)
+        size_mb = self.plan.size_mb(params)
+        attributes: dict[str, Any] = {"size_mb": size_mb}
+        if retry is not None:
+            attributes["retry_of"] = retry.number
+        trial_id, number = self.storage.start(searched, distributions_of(self.plan.space, searched), attributes)
+        self._curves[trial_id] = ()
+        return Assignment(trial_id, number, params, size_mb, retry.number if retry else None)
+
+    def _propose(self, records: Sequence[TrialRecord]) -> dict[str, Scalar] | None:
+        """A configuration that no trial had."""
+        number = len(records)
+        seen = {_key(record.params) for record in records}
+        history = told(records, self.plan.gate)
+        for attempt in range(SAMPLER_ATTEMPTS):
+            params = self._sampler.propose(number, history, attempt)
+            if _key(params) not in seen:
+                return params
+        for attempt in range(SAMPLER_ATTEMPTS, SAMPLER_ATTEMPTS + RANDOM_ATTEMPTS):
+            params = self._random.propose(number, history, attempt)
+            if _key(params) not in seen:
+                return params
+        return None
+
+    # ------------------------------------------------------------------ while it runs
+
+    def report(self, assignment: Assignment, report: ProgressReport) -> Decision:
+        """Stores an epoch's record and decides how the trial goes on."""
+        limit, projected = self.plan.trial_seconds, report.projected_seconds
+        over_limit = (
+            Decision(Action.PRUNE, f"limit: projected {projected:.0f} s exceed limits.trial_seconds={limit:g}")
+            if limit is not None and projected is not None and projected > limit
+            else CONTINUE
+        )
+        if report.accuracy is None or report.loss is None:
+            return over_limit
+        point = Point(report.epoch, report.accuracy, report.loss, report.seconds)
+        curve = (*self._curves[assignment.trial_id], point)
+        self._curves[assignment.trial_id] = curve
+        self.storage.record_curve(assignment.trial_id, curve)
+        if over_limit.action is not Action.CONTINUE or report.epoch >= self.plan.max_epochs:
+            return over_limit
+        records = self.records()
+        trial = replace(records[assignment.number], curve=curve, seconds=report.seconds)
+        complete = [record for record in records if record.state is State.COMPLETE]
+        reason = self._pruner.reason_to_prune(trial, complete, ranked_front(complete, self.plan.gate))
+        return CONTINUE if reason is None else Decision(Action.PRUNE, reason)
+
+    def finish(
+        self, assignment: Assignment, state: State, values: Values | None, attributes: dict[str, Any]
+    ) -> TrialRecord:
+        """Stores the trial's end.
+
+        Raises:
+            StudyFailedError: this is the tenth failure in a row; going on would only repeat it.
+        """
+        self.storage.finish(assignment.trial_id, state, values, attributes)
+        del self._curves[assignment.trial_id]
+        reason = str(attributes.get("reason", ""))
+        failed = state is State.FAIL and not reason.startswith(INTERRUPTED)
+        self._failures_in_a_row = self._failures_in_a_row + 1 if failed else 0
+        if self._failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
+            raise StudyFailedError(f"{MAX_FAILURES_IN_A_ROW} trials failed in a row, the last with: {reason}")
+        return self.records()[assignment.number]
+
+
+def ranked_front(records: Sequence[TrialRecord], gate: SkillGate) -> list[TrialRecord]:
+    """The non-dominated trials among those that passed the gate, by accuracy, then fewer seconds, then fewer MB."""
+    skilled = [r for r in records if r.values is not None and gate.passes(r.values.accuracy)]
+    if not skilled:
+        return []
+    rows = [(-v.accuracy, v.seconds, v.size_mb) for v in (r.values for r in skilled) if v is not None]
+    front = [(row, record) for row, record, keep in zip(rows, skilled, non_dominated(rows), strict=True) if keep]
+    return [record for _, record in sorted(front, key=lambda item: (*item[0], item[1].number))]
+
+
+def front_hypervolume(records: Sequence[TrialRecord], gate: SkillGate) -> tuple[float, dict[str, float]]:
+    """Hypervolume of the front in (accuracy, ln seconds, ln MB), and its reference point in plain units.
+
+    The reference is the gate's chance and the most seconds and MB of any COMPLETE trial, so it moves while the study grows:
+    compare hypervolumes only at one reference.
+    """
+    complete = [r.values for r in records if r.values is not None]
+    if not complete:
+        return 0.0, {}
+    reference = {
+        "accuracy": gate.chance,
+        "training_seconds": max(v.seconds for v in complete),
+        "size_mb": max(v.size_mb for v in complete),
+    }
+    corner = losses(reference["accuracy"], reference["training_seconds"], reference["size_mb"])
+    rows = [losses(*r.values) for r in ranked_front(records, gate) if r.values is not None]
+    # A hair beyond the corner, so that the largest and the slowest trial count too.
+    return hypervolume(rows, [c + 1e-9 for c in corner]) if rows else 0.0, reference
+
+
+def _key(params: Params) -> tuple[tuple[str, Scalar], ...]:
+    return tuple(sorted(params.items()))
+
+
+def _to_retry(records: Sequence[TrialRecord]) -> TrialRecord | None:
+    """The first failed trial that is still owed another try: one each, but as many as it takes after interruptions."""
+    retried = {record.retry_of for record in records}
+    for record in records:
+        owed = record.retry_of is None or record.reason.startswith(INTERRUPTED)
+        if record.state is State.FAIL and owed and record.number not in retried:
+            return record
+    return None
+
+
+__all__ = ["INTERRUPTED", "Assignment", "Study", "StudyPlan", "front_hypervolume", "ranked_front"]

@@ -1,0 +1,103 @@
+"""A trial as the search sees it: a value, read from what Optuna stores."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, NamedTuple
+
+from optuna.trial import FrozenTrial, TrialState
+
+from cnn_lstm_hyperopt.config import Params
+
+
+class State(Enum):
+    """States of a trial; FAIL ones are not counted and are tried once more."""
+
+    RUNNING = "RUNNING"
+    COMPLETE = "COMPLETE"
+    PRUNED = "PRUNED"
+    FAIL = "FAIL"
+
+
+OPTUNA_STATES = {
+    State.RUNNING: TrialState.RUNNING,
+    State.COMPLETE: TrialState.COMPLETE,
+    State.PRUNED: TrialState.PRUNED,
+    State.FAIL: TrialState.FAIL,
+}
+_STATES = {theirs: ours for ours, theirs in OPTUNA_STATES.items()} | {TrialState.WAITING: State.RUNNING}
+
+
+class Point(NamedTuple):
+    """One point of a learning curve: epochs done, validation accuracy, validation loss (nats), training seconds so far."""
+
+    epoch: float
+    accuracy: float
+    loss: float
+    seconds: float
+
+
+class Values(NamedTuple):
+    """The three objectives: accuracy (maximised), training seconds and MB (minimised)."""
+
+    accuracy: float
+    seconds: float
+    size_mb: float
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """A trial.
+
+    Attributes:
+        params: active, searched parameters as stored.
+        values: of a COMPLETE trial, else None.
+        size_mb: known before training.
+        curve: a point per finished epoch.
+        seconds: training seconds so far.
+        projected_seconds: what all its epochs would take, None when it could not be told.
+        reason: why it was pruned or failed.
+        retry_of: number of the failed trial that this one repeats.
+        attributes: all that was stored beside, as told by the trial's runner.
+    """
+
+    number: int
+    state: State
+    params: Params
+    values: Values | None
+    size_mb: float
+    curve: tuple[Point, ...]
+    seconds: float
+    projected_seconds: float | None
+    reason: str
+    retry_of: int | None
+    attributes: dict[str, Any]
+
+    @property
+    def finished(self) -> bool:
+        """Whether it counts: COMPLETE or PRUNED."""
+        return self.state in (State.COMPLETE, State.PRUNED)
+
+
+def read_trial(trial: FrozenTrial) -> TrialRecord:
+    """The record of a stored trial."""
+    attributes = trial.user_attrs
+    curve = tuple(Point(*point) for point in attributes.get("curve", ()))
+    state = _STATES[trial.state]
+    return TrialRecord(
+        number=trial.number,
+        state=state,
+        params=trial.params,
+        values=Values(*trial.values) if state is State.COMPLETE else None,
+        size_mb=float(attributes["size_mb"]),
+        curve=curve,
+        seconds=float(attributes.get("seconds", curve[-1].seconds if curve else 0.0)),
+        projected_seconds=attributes.get("projected_seconds"),
+        reason=str(attributes.get("reason", "")),
+        retry_of=attributes.get("retry_of"),
+        attributes=attributes,
+    )
+
+
+def selected(curve: tuple[Point, ...], epoch: float) -> Point | None:
+    """The point of the lowest loss up to ``epoch``: what the trial would be worth if it had ended there."""
+    return min((point for point in curve if point.epoch <= epoch), key=lambda point: point.loss, default=None)

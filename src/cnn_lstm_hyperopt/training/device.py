@@ -1,0 +1,51 @@
+"""Threads, devices and dropout's randomness: what must be set around a training."""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+
+import torch
+
+from cnn_lstm_hyperopt.exceptions import ConfigError
+
+log = logging.getLogger(__name__)
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device that ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps`` means here.
+
+    Raises:
+        ConfigError: this machine or this build of torch does not have it.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            f"--device {name}: torch {torch.__version__} sees no CUDA device; use --device cpu or a CUDA build of torch"
+        )
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"--device {name}: there are {torch.cuda.device_count()} CUDA devices, counted from 0")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError("--device mps: torch sees no Metal device; use --device cpu")
+    return device
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread for torch, as many as before afterwards: two trainings side by side beat one with two threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def seeded_dropout(seed: int, device: torch.device) -> Iterator[None]:
+    """Dropout draws from torch's global generator: seeds it, and gives it back as it was."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield

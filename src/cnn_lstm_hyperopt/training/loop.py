@@ -1,0 +1,173 @@
+"""The training loop: one screen, one callback."""
+
+import math
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from cnn_lstm_hyperopt.data.windows import Windows
+from cnn_lstm_hyperopt.models import CnnLstm
+from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, OnReport, ProgressReport
+from cnn_lstm_hyperopt.training.config import TrainingConfig
+from cnn_lstm_hyperopt.training.losses import multi_task_loss
+from cnn_lstm_hyperopt.training.metrics import Evaluation, ValueScale, evaluate
+from cnn_lstm_hyperopt.training.optimizers import OPTIMIZERS
+from cnn_lstm_hyperopt.training.patience import Patience
+from cnn_lstm_hyperopt.training.schedules import SCHEDULES
+
+FIRST_LOOK = 4
+"""Steps after which a training first says what it will cost; the first step warms up and is left out of the slope."""
+LOOK_SECONDS = 1.0
+"""Seconds between two reports within an epoch, so that a long epoch can be interrupted."""
+
+
+class NonFiniteLossError(Exception):
+    """The loss became NaN or infinite; the text names the epoch."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training gave; the network holds the weights of the best epoch.
+
+    Attributes:
+        best_epoch: epoch of the lowest validation loss; 0 when no epoch was finished.
+        best: evaluation at that epoch, None when no epoch was finished.
+        epochs: epochs done, fractional when it was ended within one.
+        seconds: wall seconds in training steps.
+        projected_seconds: what all ``max_epochs`` would take; None when it could not be told.
+        decision: what ended it: CONTINUE when it ran to its own end (all epochs, or patience).
+    """
+
+    best_epoch: int
+    best: Evaluation | None
+    epochs: float
+    seconds: float
+    projected_seconds: float | None
+    decision: Decision
+
+
+class _Stopwatch:
+    """Seconds in training steps, and what the rest will take; the first step is left out of the speed."""
+
+    def __init__(self, device: torch.device, total_steps: int) -> None:
+        self._device, self._total_steps = device, total_steps
+        self._started = self._reported = 0.0
+        self._first: float | None = None
+        self._steps = 0
+        self.seconds = 0.0
+
+    def start(self) -> None:
+        self._started = self._reported = time.perf_counter()
+
+    def step(self) -> bool:
+        """Counts a step; whether it is time for a report within the epoch."""
+        self._steps += 1
+        if self._first is None:
+            self._first = self.stop()
+            self.start()
+        return self._steps == FIRST_LOOK or time.perf_counter() - self._reported > LOOK_SECONDS
+
+    def stop(self) -> float:
+        """Adds the time since :meth:`start`; waits for the device, which computes behind Python's back."""
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        self.seconds += time.perf_counter() - self._started
+        return self.seconds
+
+    @property
+    def projected(self) -> float | None:
+        if self._first is None or self._steps < 2:
+            return None
+        per_step = (self.seconds - self._first) / (self._steps - 1)
+        return self.seconds + per_step * (self._total_steps - self._steps)
+
+
+def train(
+    network: CnnLstm,
+    windows: Windows,
+    validation: Windows,
+    config: TrainingConfig,
+    *,
+    scale: ValueScale,
+    shuffle: torch.Generator,
+    on_report: OnReport,
+) -> Outcome:
+    """Trains until all epochs are done, patience is exhausted, or ``on_report`` says so.
+
+    Args:
+        network: trained in place, on the device of the windows; ends with the weights of its best epoch.
+        windows: training windows; every epoch sees each once, in an order drawn from ``shuffle``.
+        validation: monitored by its unsmoothed cross-entropy.
+        scale: standardises the regression target.
+        on_report: told after every epoch, after the first steps, and about once a second in between.
+
+    Raises:
+        NonFiniteLossError: the training or validation loss is NaN or infinite.
+    """
+    optimizer = OPTIMIZERS[config.optimizer](network.parameters(), config.learning_rate, config.weight_decay)
+    schedule = SCHEDULES[config.scheduler](optimizer, config.max_epochs)
+    patience = Patience(minimum=config.min_patience, factor=config.patience_factor)
+    steps = math.ceil(len(windows) / config.batch_size)
+    watch = _Stopwatch(windows.starts.device, steps * config.max_epochs)
+    best: Evaluation | None = None
+    best_weights: dict[str, Tensor] = {}
+    progress, decision = 0.0, CONTINUE
+
+    for epoch in range(1, config.max_epochs + 1):
+        network.train()
+        total = torch.zeros((), device=windows.starts.device)
+        order = torch.randperm(len(windows), generator=shuffle).to(windows.starts.device)
+        watch.start()
+        for step, index in enumerate(order.split(config.batch_size), start=1):
+            total += _train_step(network, optimizer, windows, index, config, scale)
+            if watch.step() and step < steps:
+                watch.stop()
+                progress = epoch - 1 + step / steps
+                _require_finite(float(total), progress)
+                decision = on_report(ProgressReport(progress, watch.seconds, watch.projected))
+                if decision.action is not Action.CONTINUE:
+                    break
+                watch.start()
+        if decision.action is not Action.CONTINUE:
+            break
+        watch.stop()
+        progress = float(epoch)
+        evaluation = evaluate(network, validation, scale)
+        _require_finite(float(total) + evaluation.loss, progress)
+        if patience.improved(epoch, evaluation.loss):
+            best = evaluation
+            best_weights = {name: weight.detach().clone() for name, weight in network.state_dict().items()}
+        report = ProgressReport(progress, watch.seconds, watch.projected, evaluation.accuracy, evaluation.loss)
+        decision = on_report(report)
+        if decision.action is not Action.CONTINUE or patience.exhausted(epoch):
+            break
+        schedule.step(evaluation.loss)
+
+    if best_weights:
+        network.load_state_dict(best_weights)
+    return Outcome(patience.best_epoch, best, progress, watch.seconds, watch.projected, decision)
+
+
+def _train_step(
+    network: CnnLstm,
+    optimizer: torch.optim.Optimizer,
+    windows: Windows,
+    index: Tensor,
+    config: TrainingConfig,
+    scale: ValueScale,
+) -> Tensor:
+    """One step on the windows of ``index``; the detached loss."""
+    values = None if windows.values is None else (windows.values[index] - scale.mean) / scale.std
+    loss = multi_task_loss(network(windows.gather(index)), windows.labels[index], values, config)
+    optimizer.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(network.parameters(), config.gradient_clip)
+    optimizer.step()
+    return loss.detach()
+
+
+def _require_finite(loss: float, epoch: float) -> None:
+    if not math.isfinite(loss):
+        raise NonFiniteLossError(f"the loss became {loss} in epoch {math.ceil(epoch)}")

@@ -1,0 +1,116 @@
+"""The embedded bars: index, files and notice agree; wrong names and ranges say what there is."""
+
+from datetime import date
+from importlib import resources
+
+import pandas as pd
+import pytest
+
+from cnn_lstm_hyperopt.data.sources.embedded import EmbeddedSource, embedded_index
+from cnn_lstm_hyperopt.exceptions import DataError
+
+FOLDER = resources.files("cnn_lstm_hyperopt.data") / "embedded"
+SYMBOLS = ["AAPL", "AMZN", "GOOGL", "IBM", "MSFT", "NVDA", "TSLA"]
+
+
+@pytest.fixture(scope="module")
+def every():
+    return {bars.symbol: bars for bars in EmbeddedSource().load([], None, None)[0]}
+
+
+def test_the_index_equals_the_files(every):
+    assert sorted(every) == sorted(embedded_index()) == SYMBOLS
+    for symbol, entry in embedded_index().items():
+        bars = every[symbol]
+        assert entry["file"] == f"{symbol}.parquet"
+        assert entry["rows"] == len(bars.frame)
+        assert entry["sha256"] == bars.sha256
+        assert entry["adjustment"] == bars.adjustment
+        assert EmbeddedSource().available()[symbol] == (bars.index[0].date(), bars.index[-1].date())
+
+
+def test_the_folder_holds_no_other_files_and_is_small():
+    files = {file.name: len(file.read_bytes()) for file in FOLDER.iterdir()}
+    assert set(files) == {"NOTICE", "index.json", *(f"{symbol}.parquet" for symbol in SYMBOLS)}
+    assert sum(files.values()) < 1_500_000
+
+
+def test_the_notice_names_every_file_with_its_bars_and_licence():
+    notice = (FOLDER / "NOTICE").read_text(encoding="utf-8")
+    parts = notice.split(".parquet\n")
+    assert len(parts) == len(SYMBOLS) + 1
+    for symbol, part in zip(SYMBOLS, parts[1:], strict=True):
+        assert f"\n{symbol}.parquet\n" in notice
+        assert "upstream:" in part
+        assert "licence:" in part
+        rows = [int(line.split()[1].rstrip(",")) for line in part.splitlines() if line.strip().startswith("bars:")]
+        assert sum(rows) == embedded_index()[symbol]["rows"]
+
+
+def test_bars_are_sound(every):
+    for bars in every.values():
+        frame = bars.frame
+        assert bars.index.is_monotonic_increasing
+        assert bars.index.is_unique
+        assert (bars.index == bars.index.normalize()).all()
+        assert (frame > 0).all().all()
+        assert (frame["high"] >= frame[["open", "low", "close"]].max(axis=1)).all()
+        assert (frame["low"] <= frame[["open", "high", "close"]].min(axis=1)).all()
+
+
+def test_splits_are_adjusted(every):
+    """No close falls by a half overnight; AAPL on 2000-09-29 really did (a profit warning)."""
+    for symbol, bars in every.items():
+        change = bars.frame["close"].pct_change().drop(pd.Timestamp("2000-09-29"), errors="ignore")
+        assert change.min() > -0.4, symbol
+
+
+def test_ranges_and_symbols_in_any_case():
+    bars, warnings = EmbeddedSource().load(["ibm", "Aapl"], date(2005, 1, 3), date(2005, 1, 7))
+    assert [each.symbol for each in bars] == ["IBM", "AAPL"]
+    assert [len(each.frame) for each in bars] == [5, 5]
+    assert len(warnings) == 1
+    assert "survivorship" in warnings[0]
+
+
+@pytest.mark.parametrize("symbols", [["GOOG"], ["goog", "GOOGL"]])
+def test_goog_is_served_by_googl_with_a_warning_that_names_both(symbols):
+    bars, warnings = EmbeddedSource().load(symbols, None, None)
+    assert [each.symbol for each in bars] == ["GOOGL"]
+    (warning,) = [text for text in warnings if "GOOG " in text]
+    assert "class C" in warning
+    assert "GOOGL (class A" in warning
+
+
+def test_googl_itself_needs_no_such_warning():
+    assert len(EmbeddedSource().load(["GOOGL"], None, None)[1]) == 1
+
+
+def test_an_unknown_symbol_lists_what_there_is_and_the_cure():
+    with pytest.raises(
+        DataError, match="symbol META is not embedded; there are: AAPL 2000-03-01 to 2013-03-01, AMZN"
+    ) as caught:
+        EmbeddedSource().load(["META"], None, None)
+    assert all(symbol in str(caught.value) for symbol in SYMBOLS)
+    assert "--data-dir DIR reads your own files" in str(caught.value)
+
+
+def test_a_range_without_bars_lists_what_there_is():
+    with pytest.raises(
+        DataError, match="AAPL has no bars from 2020-01-01 to 2021-01-01; there are: AAPL 2000"
+    ) as caught:
+        EmbeddedSource().load(["AAPL"], date(2020, 1, 1), date(2021, 1, 1))
+    assert "--data-dir" in str(caught.value)
+    with pytest.raises(DataError, match=r"MSFT has no bars .* \(none between 2013-03-01 and 2015-04-01\)"):
+        EmbeddedSource().load(["MSFT"], date(2014, 1, 1), date(2014, 6, 1))
+
+
+def test_what_there_is_needs_no_reading_of_bars(monkeypatch):
+    monkeypatch.setattr(pd, "read_parquet", None)
+    assert EmbeddedSource().available()["TSLA"] == (date(2021, 3, 23), date(2022, 3, 23))
+
+
+def test_a_damaged_file_is_noticed(monkeypatch):
+    monkeypatch.setitem(embedded_index()["TSLA"], "sha256", "0")
+    with pytest.raises(DataError, match=r"embedded bars of TSLA \(TSLA\.parquet\) are damaged: reinstall"):
+        EmbeddedSource().load(["TSLA"], None, None)

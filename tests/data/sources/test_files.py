@@ -1,0 +1,146 @@
+"""The folder of a user's files."""
+
+from datetime import date
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cnn_lstm_hyperopt.config.settings import DataSettings
+from cnn_lstm_hyperopt.data.sources import SOURCES, FileSource, open_source
+from cnn_lstm_hyperopt.exceptions import DataError
+
+
+@pytest.fixture
+def folder(tmp_path, make_frame):
+    make_frame(50).reset_index().to_csv(tmp_path / "aaa.csv", index=False)
+    make_frame(30, 1, "2011-01-03").to_parquet(tmp_path / "BBB.parquet")
+    (tmp_path / "notes.txt").write_text("not bars")
+    (tmp_path / ".hidden.csv").write_text("not bars")
+    return tmp_path
+
+
+def test_loads_csv_and_parquet_of_all_symbols(folder, make_frame):
+    bars, warnings = FileSource(folder).load([], None, None)
+    assert [each.symbol for each in bars] == ["BBB", "aaa"]
+    assert warnings == []
+    pd.testing.assert_frame_equal(bars[0].frame, make_frame(30, 1, "2011-01-03"), check_freq=False)
+    np.testing.assert_allclose(bars[1].frame, make_frame(50))
+
+
+def test_symbols_match_in_any_case_and_keep_the_order_asked_for(folder):
+    bars, _ = FileSource(folder).load(["AAA", "bbb"], None, None)
+    assert [each.symbol for each in bars] == ["aaa", "BBB"]
+
+
+def test_available_says_first_and_last_date(folder):
+    assert FileSource(folder).available() == {
+        "BBB": (date(2011, 1, 3), date(2011, 2, 11)),
+        "aaa": (date(2010, 1, 4), date(2010, 3, 12)),
+    }
+
+
+def test_start_and_end_are_inclusive_also_for_intraday_bars(tmp_path, make_frame):
+    stamps = pd.date_range("2020-01-01", periods=100, freq="h", name="datetime")
+    make_frame(100).set_axis(stamps, axis=0).to_csv(tmp_path / "X.csv")
+    bars, _ = FileSource(tmp_path).load(["X"], date(2020, 1, 2), date(2020, 1, 3))
+    assert (str(bars[0].index[0]), str(bars[0].index[-1])) == ("2020-01-02 00:00:00", "2020-01-03 23:00:00")
+
+
+def test_an_unknown_symbol_lists_what_there_is(folder):
+    message = r"has no file for CCC, DDD; there are: BBB 2011-01-03 to 2011-02-11, aaa 2010-01-04 to 2010-03-12$"
+    with pytest.raises(DataError, match=message):
+        FileSource(folder).load(["CCC", "aaa", "DDD"], None, None)
+
+
+def test_an_unknown_symbol_is_the_error_even_if_another_file_is_broken(folder):
+    (folder / "ZZZ.csv").write_text("date,open\n1,2\n")
+    with pytest.raises(DataError, match=r"no file for CCC; there are: .*, ZZZ\.csv \(unreadable\)$"):
+        FileSource(folder).load(["CCC"], None, None)
+
+
+def test_a_range_without_bars_lists_what_there_is(folder):
+    message = r"BBB has no bars from 2012-01-01 to the last bar; there are: BBB 2011-01-03 to 2011-02-11$"
+    with pytest.raises(DataError, match=message):
+        FileSource(folder).load(["BBB"], date(2012, 1, 1), None)
+    with pytest.raises(DataError, match=r"no symbol has bars from the first bar to 2001-01-01; there are: BBB"):
+        FileSource(folder).load([], None, date(2001, 1, 1))
+
+
+def test_a_range_inside_a_hole_names_the_bars_around_it(tmp_path, make_frame):
+    make_frame(50, holes=(25,)).to_csv(tmp_path / "X.csv")
+    with pytest.raises(DataError, match=r"X has no bars .* \(none between 2010-02-05 and 2010-03-22\)"):
+        FileSource(tmp_path).load(["X"], date(2010, 2, 10), date(2010, 3, 1))
+
+
+def test_symbols_that_came_with_all_and_have_no_bar_in_the_range_are_left_out_with_a_warning(folder):
+    bars, warnings = FileSource(folder).load([], date(2011, 1, 1), None)
+    assert [each.symbol for each in bars] == ["BBB"]
+    assert warnings == ["aaa is left out: it has no bars from 2011-01-01 to the last bar"]
+
+
+def test_bars_that_cover_only_part_of_the_range_are_warned_of(folder):
+    _, warnings = FileSource(folder).load(["BBB"], date(2010, 6, 1), date(2011, 1, 31))
+    assert warnings == [
+        "BBB was asked for from 2010-06-01 to 2011-01-31, but has bars from 2011-01-03 to 2011-01-31 only"
+    ]
+
+
+def test_two_files_of_one_symbol_are_an_error(folder):
+    (folder / "AAA.parquet").write_bytes(b"")
+    with pytest.raises(DataError, match=r"two files for aaa: AAA\.parquet and aaa\.csv; remove one"):
+        FileSource(folder).load(["BBB"], None, None)
+
+
+def test_a_symbol_named_twice_is_an_error(folder):
+    with pytest.raises(DataError, match="symbols names AAA twice"):
+        FileSource(folder).load(["aaa", "AAA"], None, None)
+
+
+def test_missing_wrong_and_empty_folders_say_the_cure(tmp_path):
+    with pytest.raises(
+        DataError, match=r"does not exist; give --data-dir a folder with SYMBOL\.csv or SYMBOL\.parquet"
+    ):
+        FileSource(tmp_path / "none").available()
+    (tmp_path / "x.txt").write_text("")
+    with pytest.raises(DataError, match=r"is no folder; give --data-dir"):
+        FileSource(tmp_path / "x.txt").available()
+    with pytest.raises(DataError, match=r"holds no bars; put SYMBOL\.csv or SYMBOL\.parquet into it"):
+        FileSource(tmp_path).available()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("E.csv", b"", r"E \(.*E\.csv\): is empty; give a file with a header"),
+        ("E.csv", b"date,open,high,low,close,volume\n", r"has no rows of bars"),
+        (
+            "E.csv",
+            b"date,open,high,low,close,volume\n2020-01-01,1,2,1,2,3,\n",
+            r"rows have more fields than the header",
+        ),
+        ("E.csv", b"date;open\n2020-01-01;1\n", r"has one column only; separate the columns with commas"),
+        ("E.csv", b'date,open\n"2020', r"can't be read as CSV \(UTF-8\): .*; export it again"),
+        ("E.csv", b"\xff\xfed\x00a\x00", r"can't be read as CSV \(UTF-8\)"),
+        ("E.parquet", b"PAR1 no", r"can't be read as Parquet: .*; export it again"),
+    ],
+)
+def test_unreadable_files_are_named(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=message) as caught:
+        FileSource(tmp_path).load([], None, None)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_source_is_opened_by_name_or_by_its_folder(tmp_path):
+    assert set(SOURCES) == {"embedded", "files"}
+    assert open_source(DataSettings(source="embedded")).name == "embedded"
+    assert open_source(DataSettings(data_dir=tmp_path)) == FileSource(tmp_path)
+    assert open_source(DataSettings(source="files", data_dir=tmp_path)).name == "files"
+    with pytest.raises(DataError, match=r"no source of bars was chosen; give --use-real-data .* or --data-dir DIR"):
+        open_source(DataSettings())
+
+
+def test_every_source_names_itself_as_the_settings_do(tmp_path):
+    for name, factory in SOURCES.items():
+        assert factory(DataSettings(data_dir=tmp_path)).name == name

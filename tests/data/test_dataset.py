@@ -1,0 +1,220 @@
+"""Whole datasets: counts, splits, scaling, warnings, the locked period."""
+
+import json
+from datetime import date
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.preprocessing import StandardScaler
+
+from cnn_lstm_hyperopt.config.settings import DataSettings
+from cnn_lstm_hyperopt.data.dataset import Dataset, frame_windows, prepare_dataset
+from cnn_lstm_hyperopt.data.features import FEATURE_NAMES
+from cnn_lstm_hyperopt.data.sources import EmbeddedSource
+from cnn_lstm_hyperopt.exceptions import DataError
+
+FIVE = ("AAPL", "IBM", "MSFT", "NVDA", "AMZN")
+
+
+@pytest.fixture(scope="module")
+def embedded() -> Dataset:
+    return prepare_dataset(
+        DataSettings(
+            source="embedded",
+            symbols=FIVE,
+            start=date(2000, 3, 1),
+            end=date(2013, 3, 1),
+            target="volatility",
+            train_share=0.25,
+        )
+    )
+
+
+def write(folder, name, frame):
+    frame.to_csv(folder / f"{name}.csv")
+
+
+def test_counts_dates_and_balance_of_the_embedded_five(embedded):
+    splits = embedded.description["splits"]
+    assert (len(embedded.train), len(embedded.validation), len(embedded.test)) == (11115, 2380, 2380)
+    assert [splits[name]["windows"] for name in ("train", "validation", "test")] == [11115, 2380, 2380]
+    assert (splits["train"]["first"], splits["train"]["last"]) == ("2000-07-12", "2009-05-14")
+    assert (splits["validation"]["first"], splits["validation"]["last"]) == ("2009-05-18", "2011-04-05")
+    assert (splits["test"]["first"], splits["test"]["last"]) == ("2011-04-07", "2013-02-28")
+    assert all(0.4 < splits[name]["share_of_class_1"] < 0.6 for name in splits)
+    assert embedded.description["windows"]["NVDA"] == {
+        "train": 2223,
+        "validation": 476,
+        "test": 476,
+        "purged": 2,
+    }
+    assert 0.5 <= embedded.chance < 0.6
+
+
+def test_shapes_and_types(embedded):
+    batch = embedded.train.gather(torch.arange(5))
+    assert batch.shape == (5, 60, 11)
+    assert batch.dtype == torch.float32
+    assert embedded.train.labels.dtype == torch.int64
+    assert embedded.train.values is not None
+    assert embedded.train.values.dtype == torch.float32
+    assert embedded.train.dates.dtype == np.dtype("datetime64[ns]")
+    assert embedded.feature_names == FEATURE_NAMES
+    assert embedded.n_classes == 2
+    assert embedded.has_regression
+    assert float(embedded.train.series.abs().max()) <= 10
+    assert embedded.train.series is embedded.validation.series
+    assert embedded.value_mean == pytest.approx(float(embedded.train.values.mean()), abs=1e-4)
+    assert embedded.value_std == pytest.approx(float(embedded.train.values.std()), rel=1e-3)
+
+
+def test_every_window_is_its_symbols_own_bars(embedded):
+    """Against windows cut from each symbol's frame alone."""
+    bars, _ = EmbeddedSource().load(FIVE, date(2000, 3, 1), date(2013, 3, 1))
+    frames = {each.symbol: each.frame for each in bars}
+    assert embedded.scaler is not None
+    for windows in (embedded.train, embedded.validation, embedded.test.open()):
+        for place in np.linspace(0, len(windows) - 1, 40).astype(int):
+            frame = frames[str(windows.symbols[place])]
+            features, ends, dates = frame_windows(frame, 60, 10)
+            (end,) = ends[dates == windows.dates[place]]
+            expected = embedded.scaler.transform(features[end - 59 : end + 1]).astype(np.float32)
+            np.testing.assert_array_equal(windows.gather(torch.tensor([place]))[0].numpy(), expected)
+
+
+def test_search_train_is_an_even_share_of_train(embedded):
+    assert len(embedded.search_train) == round(0.25 * 11115)
+    assert set(embedded.search_train.starts.tolist()) < set(embedded.train.starts.tolist())
+    assert all((embedded.search_train.symbols == symbol).mean() == pytest.approx(0.2, abs=0.001) for symbol in FIVE)
+
+
+def test_the_scaler_equals_scikit_learn_on_bars_of_training_windows(embedded):
+    bars, _ = EmbeddedSource().load(FIVE, date(2000, 3, 1), date(2013, 3, 1))
+    rows = []
+    for each in bars:
+        features, ends, dates = frame_windows(each.frame, 60, 10)
+        mine = set(embedded.train.dates[embedded.train.symbols == each.symbol].tolist())
+        covered = {
+            row
+            for end, day in zip(ends, dates.tolist(), strict=True)
+            if day in mine
+            for row in range(end - 59, end + 1)
+        }
+        rows.append(features[sorted(covered)])
+    expected = StandardScaler().fit(np.concatenate(rows))
+    assert embedded.scaler is not None
+    np.testing.assert_allclose(embedded.scaler.mean, expected.mean_, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(embedded.scaler.std, expected.scale_, rtol=1e-9)
+
+
+def test_changed_validation_and_test_bars_change_nothing_of_training(tmp_path, make_frame):
+    settings = DataSettings(data_dir=tmp_path, lookback=10, horizon=2)
+    for name, seed in (("A", 1), ("B", 2)):
+        write(tmp_path, name, make_frame(400, seed))
+    before = prepare_dataset(settings)
+    cut = pd.Timestamp(before.description["cuts"]["validation"])
+    for name, seed in (("A", 1), ("B", 2)):
+        frame = make_frame(400, seed)
+        frame.loc[frame.index >= cut] *= np.linspace(2, 5, int((frame.index >= cut).sum()))[:, None]
+        write(tmp_path, name, frame)
+    after = prepare_dataset(settings)
+    every = torch.arange(len(before.train))
+    assert after.scaler == before.scaler
+    assert (after.value_mean, after.value_std) == (before.value_mean, before.value_std)
+    assert torch.equal(after.train.labels, before.train.labels)
+    assert torch.equal(after.train.gather(every), before.train.gather(every))
+    assert not torch.equal(after.validation.gather(torch.tensor([0])), before.validation.gather(torch.tensor([0])))
+    assert after.description["sha256"] != before.description["sha256"]
+
+
+def test_holes_start_segments_and_shrink_the_windows(tmp_path, make_frame):
+    write(tmp_path, "A", make_frame(400, holes=(200,)))
+    data = prepare_dataset(DataSettings(data_dir=tmp_path, lookback=10))
+    assert data.description["symbols"]["A"]["segments"] == 2
+    total = len(data.train) + len(data.validation) + len(data.test) + data.description["windows"]["A"]["purged"]
+    assert total == 2 * (200 - 33 - 10)
+    joined = prepare_dataset(DataSettings(data_dir=tmp_path, lookback=10, max_gap_days=60))
+    assert joined.description["symbols"]["A"]["segments"] == 1
+
+
+@pytest.mark.parametrize(("horizon", "purge"), [(1, None), (5, None), (2, 9)])
+def test_purge_windows_of_each_symbol_go_at_each_cut(tmp_path, make_frame, horizon, purge):
+    for name, seed in (("A", 1), ("B", 2)):
+        write(tmp_path, name, make_frame(400, seed))
+    data = prepare_dataset(DataSettings(data_dir=tmp_path, lookback=5, horizon=horizon, purge=purge))
+    expected = 2 * (purge or horizon)
+    assert [data.description["windows"][name]["purged"] for name in ("A", "B")] == [expected, expected]
+    assert data.description["purge"] == (purge or horizon)
+
+
+def test_the_test_period_has_one_door_that_counts(embedded, tmp_path, make_frame):
+    write(tmp_path, "A", make_frame(300))
+    test = prepare_dataset(DataSettings(data_dir=tmp_path, lookback=5)).test
+    assert len(test) > 0
+    assert test.times_opened == 0
+    assert len(test.open()) == len(test)
+    test.open()
+    assert test.times_opened == 2
+    assert repr(test) == f"LockedPeriod({len(test)} windows, opened 2 times)"
+
+
+def test_the_description_is_strict_json_and_reproducible(tmp_path, make_frame):
+    write(tmp_path, "A", make_frame(300))
+    settings = DataSettings(data_dir=tmp_path, lookback=5)
+    first, second = prepare_dataset(settings).description, prepare_dataset(settings).description
+    assert json.loads(json.dumps(first, allow_nan=False)) == first == second
+    assert set(first["symbols"]["A"]) == {"first", "last", "bars", "segments", "sha256", "adjustment"}
+    other = prepare_dataset(settings.model_copy(update={"horizon": 2})).description
+    assert other["sha256"] != first["sha256"]
+
+
+def test_warnings_of_direction_and_of_a_symbol_without_training_windows(tmp_path, make_frame):
+    write(tmp_path, "OLD", make_frame(400))
+    write(tmp_path, "NEW", make_frame(70, start="2011-05-02"))
+    write(tmp_path, "TINY", make_frame(20))
+    data = prepare_dataset(DataSettings(data_dir=tmp_path, lookback=10))
+    cuts = data.description["cuts"]
+    rest = (
+        f"training ends before {cuts['validation']}, test begins at {cuts['test']},"
+        " and the first window needs 44 bars without a hole"
+    )
+    assert data.warnings == (
+        f"NEW has no training windows: its 70 bars run from 2011-05-02 to 2011-08-05, {rest}",
+        f"TINY has no training windows: its 20 bars run from 2010-01-04 to 2010-01-29, {rest}",
+        "target direction is near noise: AUC 0.46–0.54 on every symbol tried; --target volatility is learnable",
+    )
+    assert data.description["warnings"] == list(data.warnings)
+
+
+def test_the_embedded_five_are_warned_of_as_survivors_only(embedded):
+    (warning,) = embedded.warnings
+    assert "survivorship" in warning
+
+
+def test_too_few_bars_say_how_many_there_are_and_how_many_are_needed(tmp_path, make_frame):
+    write(tmp_path, "A", make_frame(93))
+    write(tmp_path, "B", make_frame(50))
+    with pytest.raises(
+        DataError, match=r"lookback 60, horizon 1 .* need 94 bars .* there are: A 93, B 50; give more bars"
+    ):
+        prepare_dataset(DataSettings(data_dir=tmp_path))
+    write(tmp_path, "A", make_frame(94))
+    with pytest.raises(DataError, match=r"can't split 1 windows on 1 dates"):
+        prepare_dataset(DataSettings(data_dir=tmp_path))
+
+
+def test_no_source_is_an_error():
+    with pytest.raises(DataError, match="--use-real-data"):
+        prepare_dataset(DataSettings())
+
+
+def test_prices_that_never_move_have_a_usable_scale(tmp_path, make_frame):
+    frame = make_frame(200)
+    frame[:] = 5.0
+    write(tmp_path, "A", frame)
+    data = prepare_dataset(DataSettings(data_dir=tmp_path, lookback=5, target="volatility"))
+    assert data.value_std == 1
+    assert data.chance == 1
+    assert bool(data.train.series.isfinite().all())

@@ -1,0 +1,126 @@
+"""Features: causal, scale-free, finite, and equal to their formulas."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cnn_lstm_hyperopt.data.features import FEATURE_NAMES, WARM_UP, compute_features, segments
+
+BARS = 120
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 10_000), t=st.integers(0, BARS - 2), factor=st.floats(0.2, 5))
+def test_changing_any_bar_after_t_changes_no_feature_at_t(make_frame, seed, t, factor):
+    frame = make_frame(BARS, seed)
+    changed = frame.copy()
+    changed.iloc[t + 1 :] *= factor
+    np.testing.assert_array_equal(compute_features(changed)[: t + 1], compute_features(frame)[: t + 1])
+    np.testing.assert_array_equal(compute_features(frame.iloc[: t + 1]), compute_features(frame)[: t + 1])
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 10_000), price=st.floats(1e-6, 1e6), volume=st.floats(1, 1e6))
+def test_features_are_scale_free(make_frame, seed, price, volume):
+    frame = make_frame(BARS, seed)
+    scaled = frame.copy()
+    scaled[["open", "high", "low", "close"]] *= price
+    scaled["volume"] *= volume
+    np.testing.assert_allclose(compute_features(scaled), compute_features(frame), rtol=1e-5, atol=1e-5)
+
+
+def test_the_warm_up_has_no_features_and_every_later_bar_has_all(make_frame):
+    features = compute_features(make_frame(BARS))
+    assert features.shape == (BARS, len(FEATURE_NAMES)) == (BARS, 11)
+    assert np.isnan(features[:WARM_UP]).any(axis=1).all()
+    assert np.isfinite(features[WARM_UP:]).all()
+
+
+@pytest.mark.parametrize("bars", [0, 1, 2, 14, 15, 19, 20, 33])
+def test_short_frames_have_no_complete_row(make_frame, bars):
+    features = compute_features(make_frame(bars))
+    assert features.shape == (bars, 11)
+    assert not np.isfinite(features).all(axis=1).any()
+
+
+def test_one_bar_more_than_the_warm_up_has_one_complete_row(make_frame):
+    assert np.isfinite(compute_features(make_frame(WARM_UP + 1))).all(axis=1).sum() == 1
+
+
+def test_a_market_that_does_not_move_has_neutral_features():
+    frame = pd.DataFrame(
+        {"open": 7.3, "high": 7.3, "low": 7.3, "close": 7.3, "volume": 0.0},
+        index=pd.date_range("2020-01-01", periods=60),
+    )
+    np.testing.assert_array_equal(compute_features(frame)[WARM_UP:], np.zeros((60 - WARM_UP, 11)))
+
+
+@pytest.mark.parametrize("still", [14, 60, 900])
+def test_features_stay_finite_and_bounded_while_trading_is_halted(make_frame, still):
+    frame = make_frame(60 + still + 60)
+    frame.iloc[60 : 60 + still, :4] = frame["close"].iloc[59]
+    frame.iloc[60 : 60 + still, 4] = 0.0
+    features = compute_features(frame)[WARM_UP:]
+    assert np.isfinite(features).all()
+    assert np.abs(features).max() < 50
+    halted = compute_features(frame)[60 + still - 1]
+    assert halted[FEATURE_NAMES.index("rsi14")] == 0
+    assert halted[FEATURE_NAMES.index("close_location")] == 0
+
+
+def test_features_equal_their_formulas_written_as_loops(make_frame):
+    frame = make_frame(90, seed=3)
+    o, h, low, c, v = (frame[name].to_numpy() for name in ("open", "high", "low", "close", "volume"))
+    features = compute_features(frame)
+
+    def ema(values, n, first):
+        """Seeded with the mean of the first n values, at index first + n − 1."""
+        out = {first + n - 1: np.mean(values[first : first + n])}
+        for i in range(first + n, len(values)):
+            out[i] = out[i - 1] + 2 / (n + 1) * (values[i] - out[i - 1])
+        return out
+
+    fast, slow = ema(c, 12, 14), ema(c, 26, 0)  # TA-Lib lets both averages start on the same bar
+    macd = np.array([fast[i] - slow[i] if i >= 25 else np.nan for i in range(90)])
+    signal = ema(macd, 9, 25)
+    ranges = [max(h[i], c[i - 1]) - min(low[i], c[i - 1]) for i in range(1, 90)]
+    changes = np.diff(c)
+    atr, up, down = np.mean(ranges[:14]), changes[:14].clip(0).mean(), (-changes[:14]).clip(0).mean()
+    for t in range(14, 90):
+        if t > 14:
+            atr = (13 * atr + ranges[t - 1]) / 14
+            up = (13 * up + max(changes[t - 1], 0)) / 14
+            down = (13 * down + max(-changes[t - 1], 0)) / 14
+        if t < WARM_UP:
+            continue
+        last = slice(t - 19, t + 1)
+        z = np.log1p(v[last])
+        sign = np.sign(c[last] - c[t - 20 : t])
+        expected = [
+            np.log(c[t] / c[t - 1]),
+            np.log(o[t] / c[t - 1]),
+            np.log(c[t] / o[t]),
+            np.log(h[t] / low[t]),
+            (2 * c[t] - h[t] - low[t]) / (h[t] - low[t]),
+            (z[-1] - z.mean()) / z.std(),
+            2 * up / (up + down) - 1,
+            (macd[t] - signal[t]) / atr,
+            atr / c[t],
+            (c[t] - c[last].mean()) / (2 * c[last].std()),
+            (sign * v[last]).sum() / v[last].sum(),
+        ]
+        np.testing.assert_allclose(features[t], expected, rtol=1e-7, atol=1e-9)
+
+
+def test_segments_begin_after_holes_longer_than_the_limit():
+    index = pd.DatetimeIndex([f"2020-01-{day}" for day in ("01", "02", "03", "13", "24", "25", "26")])
+    np.testing.assert_array_equal(segments(index, 10), [0, 0, 0, 0, 1, 1, 1])
+    np.testing.assert_array_equal(segments(index[:1], 10), [0])
+    np.testing.assert_array_equal(segments(index[:0], 10), [])
+
+
+def test_monthly_bars_are_one_segment_until_three_months_are_missing():
+    index = pd.DatetimeIndex(["2020-01-31", "2020-02-29", "2020-03-31", "2020-04-30", "2020-09-30", "2020-10-31"])
+    np.testing.assert_array_equal(segments(index, 10), [0, 0, 0, 0, 1, 1])

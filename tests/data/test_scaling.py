@@ -1,0 +1,41 @@
+"""The scaler against scikit-learn."""
+
+import json
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from sklearn.preprocessing import StandardScaler
+
+from cnn_lstm_hyperopt.data.scaling import CLIP, Scaler
+
+
+@settings(max_examples=30, deadline=None)
+@given(rows=arrays(np.float64, (12, 3), elements=st.integers(-1000, 1000).map(lambda x: x / 7)))
+def test_equals_scikit_learn_up_to_the_clip(rows):
+    expected = StandardScaler().fit(rows)
+    other = rows * 1.5 + 3
+    np.testing.assert_allclose(
+        Scaler.fit(rows).transform(other),
+        np.clip(expected.transform(other), -CLIP, CLIP),
+        rtol=1e-9,
+        atol=1e-9,
+    )
+
+
+def test_a_constant_feature_becomes_zero():
+    rows = np.column_stack([np.full(5, 0.1), np.arange(5.0)])
+    scaler = Scaler.fit(rows)
+    assert scaler.std[0] == 1
+    np.testing.assert_allclose(scaler.transform(rows)[:, 0], 0, atol=1e-15)
+
+
+def test_freak_values_are_clipped():
+    scaler = Scaler.fit(np.array([[-1.0], [1.0]]))
+    np.testing.assert_array_equal(scaler.transform(np.array([[-99.0], [3.0], [99.0]])), [[-10], [3], [10]])
+
+
+def test_survives_json_exactly():
+    scaler = Scaler.fit(np.random.default_rng(0).normal(size=(50, 4)))
+    assert Scaler.from_dict(json.loads(json.dumps(scaler.as_dict()))) == scaler

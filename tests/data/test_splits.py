@@ -1,0 +1,123 @@
+"""Splits: exact dates by hand, purging, and that no label reaches into a later split."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cnn_lstm_hyperopt.data.features import segments
+from cnn_lstm_hyperopt.data.framing import reach_bars
+from cnn_lstm_hyperopt.data.splits import assign, cut_dates, evenly_spread
+from cnn_lstm_hyperopt.exceptions import DataError
+
+SHARES = (0.70, 0.15, 0.15)
+
+
+def test_cuts_are_the_first_dates_with_enough_windows_before_them():
+    days = np.arange("2020-01-01", "2020-01-21", dtype="datetime64[D]")  # 20 days, one window each
+    assert cut_dates(days, SHARES) == (np.datetime64("2020-01-15"), np.datetime64("2020-01-18"))
+
+
+def test_cuts_count_windows_and_not_dates():
+    early = np.repeat(np.arange(5), 4)  # 20 windows on days 0..4
+    late = np.arange(5, 15)  # 10 windows on days 5..14
+    # 70 % of 30 are 21 windows: day 5 has 20 before it, day 6 has 21; 85 % are 25.5: day 11 has 26 before it
+    assert cut_dates(np.concatenate([late, early]), SHARES) == (6, 11)
+
+
+def test_exact_folds_of_a_hand_example():
+    dates = np.arange(20)
+    split = assign(dates, dates + 2, (14, 17))
+    np.testing.assert_array_equal(np.flatnonzero(split == 0), np.arange(12))
+    np.testing.assert_array_equal(np.flatnonzero(split == 1), [14])
+    np.testing.assert_array_equal(np.flatnonzero(split == 2), [17, 18, 19])
+    np.testing.assert_array_equal(np.flatnonzero(split == -1), [12, 13, 15, 16])
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data(), horizon=st.integers(1, 5), extra=st.integers(0, 4))
+def test_no_labels_interval_meets_a_later_split(make_frame, data, horizon, extra):
+    """Several symbols with their own ranges and holes; the interval of a label is bars t+1..t+horizon."""
+    purge = horizon + extra
+    dates, reach, last_seen, names, parts = [], [], [], [], []
+    for name in range(data.draw(st.integers(1, 3))):
+        first = data.draw(st.sampled_from(["2010-01-04", "2010-03-01", "2010-05-12"]))
+        hole = data.draw(st.integers(20, 100))
+        index = make_frame(120, name, first, (hole,)).index
+        segment = segments(index, 10)
+        days = index.to_numpy()
+        reached = reach_bars(segment, purge)
+        parts += [(name, days[segment == number]) for number in (0, 1)]
+        for t in range(len(days)):
+            if t + horizon < len(days) and segment[t + horizon] == segment[t]:
+                dates.append(days[t])
+                reach.append(days[reached[t]])
+                last_seen.append(days[t + horizon])
+                names.append(name)
+    dates, reach, last_seen, names = (np.array(each) for each in (dates, reach, last_seen, names))
+    cuts = cut_dates(dates, SHARES)
+    split = assign(dates, reach, cuts)
+    assert (last_seen[split == 0] < cuts[0]).all()
+    assert (last_seen[split == 1] < cuts[1]).all()
+    assert (dates[split == 1] >= cuts[0]).all()
+    assert (dates[split == 2] >= cuts[1]).all()
+    for name in set(names.tolist()):
+        mine = names == name
+        for cut in cuts:
+            purged_here = mine & (split == -1) & (dates < cut) & (reach >= cut)
+            assert purged_here.sum() <= purge
+            for part in (part for owner, part in parts if owner == name):
+                place = np.searchsorted(part, cut)
+                if purge <= place <= len(part) - horizon:
+                    assert purged_here.sum() == purge
+
+
+@pytest.mark.parametrize("purge", [1, 3, 7])
+def test_exactly_purge_windows_of_each_symbol_are_purged_at_each_cut(purge):
+    days = np.arange(200)
+    dates, reach = np.tile(days, 3), np.tile(np.minimum(days + purge, 199), 3)
+    split = assign(dates, reach, cut_dates(dates, SHARES))
+    for symbol in range(3):
+        mine = split[symbol * 200 : (symbol + 1) * 200]
+        assert (mine == -1).sum() == 2 * purge
+        np.testing.assert_array_equal(np.flatnonzero(mine == -1), [*range(140 - purge, 140), *range(170 - purge, 170)])
+
+
+def test_too_few_dates_to_cut_say_so():
+    with pytest.raises(DataError, match=r"can't split 4 windows on 1 dates .* give more bars"):
+        cut_dates(np.array([3, 3, 3, 3]), SHARES)
+    with pytest.raises(DataError, match=r"a split would be empty"):
+        cut_dates(np.array([1, 2]), SHARES)
+
+
+def test_a_split_that_purging_empties_is_an_error_with_its_counts():
+    dates = np.arange(20)
+    with pytest.raises(DataError, match=r"no validation windows: train 11, validation 0, test 3, purged 6; give more"):
+        assign(dates, dates + 3, (14, 17))
+
+
+@pytest.mark.parametrize(
+    ("n", "share", "expected"),
+    [
+        (10, 1.0, range(10)),
+        (10, 0.5, [1, 3, 5, 7, 9]),
+        (8, 0.25, [2, 6]),
+        (9, 1 / 3, [1, 4, 7]),
+        (5, 0.01, [2]),
+        (0, 0.5, []),
+    ],
+)
+def test_evenly_spread(n, share, expected):
+    np.testing.assert_array_equal(evenly_spread(n, share), list(expected))
+
+
+@given(n=st.integers(1, 5000), share=st.floats(0.001, 1))
+def test_evenly_spread_is_ascending_and_even(n, share):
+    indices = evenly_spread(n, share)
+    assert len(indices) == max(1, round(n * share))
+    steps = np.diff(np.concatenate([[-1], indices, [n]]))[1:-1]
+    assert indices[0] >= 0
+    assert indices[-1] < n
+    if len(steps):
+        assert steps.min() >= 1
+        assert steps.max() - steps.min() <= 1
