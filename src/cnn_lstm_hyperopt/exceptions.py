@@ -45,3 +45,9 @@ class StudyFailedError(RunError):
 
 class EmptyFrontError(RunError):
     """No trial has learnt more than the majority class, so there is nothing to retrain."""
+
+
+class InterruptedRunError(RunError):
+    """The user pressed Ctrl-C; results of what was finished are written."""
+
+    exit_code = 130

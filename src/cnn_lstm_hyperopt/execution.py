@@ -40,10 +40,9 @@ class StopSignal:
         """Until the timeout; None without one."""
         return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
-    def without_deadline(self) -> "StopSignal":
-        """The same Ctrl-C, no timeout: for what comes after the search."""
+    def drop_deadline(self) -> None:
+        """From here on Ctrl-C alone: the timeout covers the search, not what comes after it."""
         self._deadline = None
-        return self
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:

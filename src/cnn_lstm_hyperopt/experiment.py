@@ -12,7 +12,7 @@ import torch
 
 from cnn_lstm_hyperopt.config import Settings, dump_settings, readable
 from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
-from cnn_lstm_hyperopt.exceptions import EmptyFrontError, SaveDirError
+from cnn_lstm_hyperopt.exceptions import EmptyFrontError, InterruptedRunError, SaveDirError
 from cnn_lstm_hyperopt.execution import CTRL_C, FINISHED, StopSignal, run_trials
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, OnReport, ProgressReport
 from cnn_lstm_hyperopt.reporting.files import write_json, write_text
@@ -59,7 +59,7 @@ def run_experiment(settings: Settings, *, resume: bool, terminal: Terminal) -> d
     Raises:
         InputError: data, settings or directory are wrong; nothing was started.
         EmptyFrontError: no trial has learnt anything; results are written all the same.
-        KeyboardInterrupt: the user pressed Ctrl-C; results of what is finished are written.
+        InterruptedRunError: the user pressed Ctrl-C; results of what is finished are written.
     """
     check_save_dir(settings.save_dir, resume=resume)
     dataset = prepare_dataset(settings.data)
@@ -67,11 +67,14 @@ def run_experiment(settings: Settings, *, resume: bool, terminal: Terminal) -> d
     with open_experiment(settings, dataset, resume=resume, terminal=terminal) as experiment, stop.listening():
         end = experiment.search(stop)
         if settings.retrain.enabled and end != CTRL_C and experiment.study.front():
-            experiment.retrain(stop.without_deadline())
+            stop.drop_deadline()
+            experiment.retrain(stop)
         results = experiment.write_results()
         experiment.show_paths()
         if stop.interrupted:
-            raise KeyboardInterrupt
+            raise InterruptedRunError(
+                f"interrupted; what was finished is saved, go on with: cnn-lstm-hyperopt resume --save-dir {settings.save_dir}"
+            )
         if not results["best_trials"]:
             raise EmptyFrontError(experiment.empty_front_text())
         return results

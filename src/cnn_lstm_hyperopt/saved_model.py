@@ -91,18 +91,21 @@ class ModelDescription:
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> "ModelDescription":
-        """Raises KeyError or TypeError when ``raw`` is no description."""
+        """Raises KeyError, TypeError, AttributeError or ValueError when ``raw`` is no description."""
         if raw["format"] != FORMAT:
-            raise KeyError(f"format {raw['format']!r} (this version reads {FORMAT})")
+            raise ValueError(f"format {raw['format']!r}, but this version reads {FORMAT}")
+        scale, lookback = raw["value_scale"], int(raw["lookback"])
+        if lookback < 1:
+            raise ValueError(f"lookback must be at least 1, but is {lookback}")
         return cls(
             params=stored(raw["params"]),
             n_classes=int(raw["n_classes"]),
             has_regression=bool(raw["has_regression"]),
             features=tuple(raw["features"]),
             scaler=None if raw["scaler"] is None else Scaler.from_dict(raw["scaler"]),
-            value_scale=ValueScale(**raw["value_scale"]),
+            value_scale=ValueScale(**{name: float(value) for name, value in scale.items()}),
             target=str(raw["target"]),
-            lookback=int(raw["lookback"]),
+            lookback=lookback,
             horizon=int(raw["horizon"]),
             max_gap_days=float(raw["max_gap_days"]),
         )
@@ -170,16 +173,18 @@ def load_model(folder: str | Path) -> SavedModel:
         SaveDirError: a file is missing or is not what it should be.
     """
     folder = Path(folder)
+    for name in (DESCRIPTION, WEIGHTS):
+        if not (folder / name).is_file():
+            raise SaveDirError(f"{folder} holds no model: {name} is missing")
     try:
         description = ModelDescription.from_dict(json.loads((folder / DESCRIPTION).read_text(encoding="utf-8")))
         network = CnnLstm(description.network_config())
         network.load_state_dict(load_file(folder / WEIGHTS))
-    except FileNotFoundError as error:
-        raise SaveDirError(f"{folder} holds no model: {Path(str(error.filename)).name} is missing") from error
-    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-        raise SaveDirError(
-            f"{folder} holds no model that this version can read: {str(error).splitlines()[0]}"
-        ) from error
+    except KeyError as error:
+        raise SaveDirError(f"{folder / DESCRIPTION} lacks or does not know {error}; was it edited?") from error
+    except (AttributeError, OSError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise SaveDirError(f"{folder} holds no model that this version can read: {reason}") from error
     network.eval()
     return SavedModel(network, description)
 

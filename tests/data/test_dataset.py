@@ -210,11 +210,9 @@ def test_no_source_is_an_error():
         prepare_dataset(DataSettings())
 
 
-def test_prices_that_never_move_have_a_usable_scale(tmp_path, make_frame):
+def test_prices_that_never_move_are_refused_because_there_is_nothing_to_tell_apart(tmp_path, make_frame):
     frame = make_frame(200)
     frame[:] = 5.0
     write(tmp_path, "A", frame)
-    data = prepare_dataset(DataSettings(data_dir=tmp_path, lookback=5, target="volatility"))
-    assert data.value_std == 1
-    assert data.chance == 1
-    assert bool(data.train.series.isfinite().all())
+    with pytest.raises(DataError, match="training windows have the class 0"):
+        prepare_dataset(DataSettings(data_dir=tmp_path, lookback=5, target="volatility"))

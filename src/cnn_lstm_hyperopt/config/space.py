@@ -252,7 +252,10 @@ def _value(spec: ParameterSpec, raw: Any) -> Scalar:
     if spec.kind == "sizes":
         if not isinstance(raw, list) or not raw:
             raise ValueError(f"must be a list of filter sizes such as [3, 5, 7], but got {raw!r}")
-        return encode([_number(spec, item, whole=True) for item in raw])
+        sizes = [_number(spec, item, whole=True) for item in raw]
+        if any(size % 2 == 0 for size in sizes):
+            raise ValueError(f"must be odd filter sizes (a filter is centred on its bar), but got {raw!r}")
+        return encode(sizes)
     return _number(spec, raw, whole=spec.kind in ("int", "choice"))
 
 

@@ -135,6 +135,7 @@ def prepare_dataset(settings: DataSettings) -> Dataset:
     scaler = Scaler.fit(table.features[_covered(table, split == TRAIN, settings.lookback)])
     windows = _windows(table, scaler, settings.lookback)
     train, validation, test = (windows.subset(np.flatnonzero(split == part)) for part in (TRAIN, VALIDATION, TEST))
+    _require_two_classes(train, validation)
     value_scale = Scaler.fit(table.values[split == TRAIN, None])
     warnings = (*source_warnings, *data_warnings(bars, settings, train=train, cuts=cuts))
     return Dataset(
@@ -163,6 +164,15 @@ def prepare_dataset(settings: DataSettings) -> Dataset:
         ),
         warnings=warnings,
     )
+
+
+def _require_two_classes(train: Windows, validation: Windows) -> None:
+    for name, windows in (("training", train), ("validation", validation)):
+        if min(windows.class_counts(N_CLASSES)) == 0:
+            raise DataError(
+                f"all {len(windows)} {name} windows have the class {int(windows.labels[0])}, so there is nothing to tell apart;"
+                " give more or longer bars, or another target"
+            )
 
 
 def _window_table(all_bars: list[Bars], settings: DataSettings) -> _Table:

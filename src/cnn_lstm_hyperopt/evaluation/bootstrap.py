@@ -24,8 +24,13 @@ class Interval(NamedTuple):
 
 
 def block_length(n_dates: int, horizon: int) -> int:
-    """n^(1/3) dates (the rate of Hall, Horowitz & Jing 1995), but no less than the horizon, over which labels overlap."""
-    return min(n_dates, max(horizon, math.ceil(math.cbrt(n_dates))))
+    """n^(1/3) dates (the rate of Hall, Horowitz & Jing 1995), rounded up, but at least the horizon, over which labels overlap.
+
+    At most a third of the dates: longer blocks would be the same few days in every resample, and the interval would look certain.
+    """
+    root = round(math.cbrt(n_dates))
+    root += root**3 < n_dates
+    return min(max(horizon, root), max(1, n_dates // 3))
 
 
 def accuracy_interval(right: NDArray[np.bool_], dates: NDArray[Any], *, horizon: int, seed: int) -> Interval:

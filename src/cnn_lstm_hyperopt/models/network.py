@@ -41,8 +41,10 @@ class CnnLstm(nn.Module):
 
 
 def build_network(config: NetworkConfig, *, seed: int, device: torch.device) -> CnnLstm:
-    """A network whose initial weights depend on ``seed`` alone; torch's global generator is left as it was."""
+    """A network whose initial weights depend on ``seed`` alone; torch's global generators are left as they were."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(
+            seed
+        )  # weights are drawn on the CPU; manual_seed() would reseed CUDA's, too
         network = CnnLstm(config)
     return network.to(device)

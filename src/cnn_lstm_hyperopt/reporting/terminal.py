@@ -194,6 +194,8 @@ class Terminal:
         for result in (*verdict.finalists, *verdict.baselines):
             table.add_row(*_verdict_row(result))
         self.table(table)
+        if verdict.finalists:
+            self.say(verdict_sentence(verdict))
 
 
 class _Watching:
@@ -286,6 +288,20 @@ def _short_params(record: TrialRecord, space: SearchSpace) -> tuple[str, str, st
         f"{p['lstm.hidden_dim']} × {p['lstm.num_layers']}{both_ways}",
         f"{p['fusion.method']} {p['fusion.dim']}",
         str(p["training.optimizer"]),
+    )
+
+
+def verdict_sentence(verdict: Verdict) -> str:
+    """What the test period says of the model that validation ranked first; the others are exploratory."""
+    model, majority = verdict.finalists[0], verdict.baselines[0]
+    best = max(verdict.baselines[1:], key=lambda result: result.scores.accuracy)
+    low, high = model.against_majority or (0.0, 0.0)
+    points = f"{100 * (model.scores.accuracy - majority.scores.accuracy):+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"
+    learnt = "beats" if low > 0 else "does not surely beat"
+    rank = "below" if model.scores.accuracy < best.scores.accuracy else "not below"
+    return (
+        f"Model 1, ranked first on validation, {learnt} the majority class on test: {points};"
+        f" it is {rank} {best.name} ({best.scores.accuracy:.4f})."
     )
 
 

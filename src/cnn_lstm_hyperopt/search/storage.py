@@ -48,12 +48,12 @@ class StudyStorage:
             self._rdb = _open(path)
             with quiet_optuna():
                 if create is not None:
-                    optuna.create_study(study_name=create, storage=self._rdb, directions=DIRECTIONS)
+                    made = optuna.create_study(study_name=create, storage=self._rdb, directions=DIRECTIONS)
+                    made.set_metric_names(METRIC_NAMES)  # optuna-dashboard shows them
                 names = optuna.get_all_study_names(self._rdb)
                 if len(names) != 1:
                     raise SaveDirError(f"{path} must hold exactly one study, but holds {len(names)}")
                 self.study = optuna.load_study(study_name=names[0], storage=self._rdb)
-                self.study.set_metric_names(METRIC_NAMES)  # optuna-dashboard shows them
         except (
             sqlalchemy.exc.SQLAlchemyError,
             sqlite3.Error,
@@ -71,8 +71,7 @@ class StudyStorage:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
-        """Folds the log and lets go of the file."""
-        self.fold_log()
+        """Lets go of the file; SQLite folds the log when its last user does."""
         self._rdb.remove_session()
         self._rdb.engine.dispose()
 

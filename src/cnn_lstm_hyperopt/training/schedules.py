@@ -3,6 +3,7 @@
 ``max_epochs`` stretches a schedule: a trial and a retraining pass through the same shape.
 """
 
+import math
 from collections.abc import Callable
 
 from torch.optim import Optimizer
@@ -36,8 +37,8 @@ def _cosine(optimizer: Optimizer, max_epochs: int) -> Schedule:
 
 
 def _step(optimizer: Optimizer, max_epochs: int) -> Schedule:
-    """A tenth after each third of the epochs."""
-    return Schedule(StepLR(optimizer, step_size=max(1, max_epochs // 3), gamma=0.1))
+    """A tenth after each third of the epochs (rounded up, so that the last third is not cut short)."""
+    return Schedule(StepLR(optimizer, step_size=math.ceil(max_epochs / 3), gamma=0.1))
 
 
 def _exponential(optimizer: Optimizer, max_epochs: int) -> Schedule:
@@ -46,8 +47,8 @@ def _exponential(optimizer: Optimizer, max_epochs: int) -> Schedule:
 
 
 def _plateau(optimizer: Optimizer, max_epochs: int) -> Schedule:
-    """Half after two epochs without a lower validation loss."""
-    return Schedule(ReduceLROnPlateau(optimizer, factor=0.5, patience=2))
+    """Half after two epochs in a row without a lower validation loss."""
+    return Schedule(ReduceLROnPlateau(optimizer, factor=0.5, patience=1, threshold=0.0))
 
 
 SCHEDULES: dict[str, ScheduleFactory] = {

@@ -1,0 +1,89 @@
+"""A synthetic market whose best attainable accuracy is known: a yardstick for the search, not a model of any real market."""
+
+from collections.abc import Sequence
+from datetime import date
+
+import numpy as np
+import pandas as pd
+
+from cnn_lstm_hyperopt.data.bars import Bars
+from cnn_lstm_hyperopt.data.sources.base import Span, choose_dates, listing, unique_symbols
+from cnn_lstm_hyperopt.exceptions import DataError
+from cnn_lstm_hyperopt.randomness import stream
+
+SYMBOLS = ("SYN1", "SYN2", "SYN3", "SYN4", "SYN5")
+BARS = 3000
+FIRST_DAY = "2000-01-03"
+BEST = 0.72
+"""Probability that the next return has the sign which bar and regime call for: the best attainable accuracy."""
+SWITCH = 1 / 60
+"""Probability a bar that the regime ends: regimes last 60 bars on average."""
+RETURN_SIZE = 0.008
+"""Standard deviation of a bar's return before its sign is drawn."""
+LONG_WICK = {"follow": 0.008, "fade": 0.024}
+"""Mean length (log) of a bar's longer wick; the shorter one is a quarter of it."""
+
+
+class SyntheticSource:
+    """Two regimes that take turns, and bars whose longer wick points up or down at random.
+
+    In the regime *follow* the next return has the sign in which the bar was pushed (up when its lower wick is the longer one)
+    with probability 0.72; in the regime *fade* it has the other sign with that probability. The regime shows in the length of the
+    wicks alone. So neither the push nor the length says anything by itself, only both together do: no linear model of the
+    features sees it, and returns alone are a random walk. Whoever knows the regime is right in 72 % of the cases, and nobody
+    can be right more often on average, because the sign is drawn with exactly that probability given everything before it.
+
+    Args:
+        seed: another seed is another market.
+    """
+
+    name = "synthetic"
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def best_accuracy(self, target: str, horizon: int) -> float | None:
+        """Share of right classes that nothing can surpass on average; None where it is not known."""
+        return BEST if target == "direction" and horizon == 1 else None
+
+    def available(self) -> dict[str, Span]:
+        """See :class:`~cnn_lstm_hyperopt.data.sources.base.Source`."""
+        days = _days()
+        return dict.fromkeys(SYMBOLS, (days[0].date(), days[-1].date()))
+
+    def load(self, symbols: Sequence[str], start: date | None, end: date | None) -> tuple[list[Bars], list[str]]:
+        """See :class:`~cnn_lstm_hyperopt.data.sources.base.Source`."""
+        chosen = [name.upper() for name in unique_symbols(symbols)] or list(SYMBOLS)
+        there_is = listing(self.available())
+        missing = [name for name in chosen if name not in SYMBOLS]
+        if missing:
+            raise DataError(
+                f"the synthetic market has no {', '.join(missing)}; it has: {there_is}; for real bars use --use-real-data or"
+                " --data-dir DIR"
+            )
+        every = [_bars(name, self._seed) for name in chosen]
+        return choose_dates(every, start, end, asked=bool(symbols), there_is=there_is)
+
+
+def _days() -> pd.DatetimeIndex:
+    return pd.bdate_range(FIRST_DAY, periods=BARS, name="date").as_unit("ns")
+
+
+def _bars(symbol: str, seed: int) -> Bars:
+    """One symbol of the market ``seed``; symbols are independent of each other."""
+    random = stream(seed, SYMBOLS.index(symbol), "synthetic market")
+    fade = (np.cumsum(random.random(BARS) < SWITCH) + random.integers(2)) % 2 == 1  # (bars,)
+    push = random.choice([-1.0, 1.0], BARS)
+    obeys = np.where(random.random(BARS) < BEST, 1.0, -1.0)
+    called_for = np.where(fade, -push, push)  # by bar t, for bar t + 1
+    signs = np.concatenate([[1.0], (called_for * obeys)[:-1]])
+    returns = signs * np.abs(random.normal(0, RETURN_SIZE, BARS))
+    close = 100 * np.exp(np.cumsum(returns))
+    opened = np.concatenate([[100.0], close[:-1]])
+    long_wick = random.gamma(16, np.where(fade, LONG_WICK["fade"], LONG_WICK["follow"]) / 16)
+    short_wick = long_wick / 4
+    high = np.maximum(opened, close) * np.exp(np.where(push > 0, short_wick, long_wick))
+    low = np.minimum(opened, close) * np.exp(-np.where(push > 0, long_wick, short_wick))
+    volume = np.exp(random.normal(14, 0.3, BARS))
+    frame = pd.DataFrame({"open": opened, "high": high, "low": low, "close": close, "volume": volume}, index=_days())
+    return Bars(symbol, frame, "synthetic: nothing to adjust")

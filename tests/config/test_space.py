@@ -1,0 +1,266 @@
+"""The search space: the seed document's ranges, YAML's short and long forms, head counts, round trip."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cnn_lstm_hyperopt.config import (
+    PARAMETERS,
+    Choices,
+    Fixed,
+    FloatRange,
+    IntRange,
+    dump_settings,
+    load_settings,
+    parse_space,
+    readable,
+    stored,
+)
+from cnn_lstm_hyperopt.config.domains import decode_sizes, encode
+
+FLAG = Choices((False, True))
+SEED_RANGES = {
+    "cnn.num_filters": Choices((32, 64, 128, 256)),
+    "cnn.filter_sizes": Choices(("3-5-7", "3-5-7-11")),
+    "cnn.dropout": FloatRange(0.1, 0.5),
+    "cnn.activation": Choices(("relu", "gelu", "swish")),
+    "cnn.residual": FLAG,
+    "cnn.attention": FLAG,
+    "lstm.hidden_dim": Choices((64, 128, 256, 512, 1024)),
+    "lstm.num_layers": IntRange(1, 4),
+    "lstm.dropout": FloatRange(0.1, 0.5),
+    "lstm.bidirectional": FLAG,
+    "lstm.attention": FLAG,
+    "lstm.skip_connections": FLAG,
+    "fusion.method": Choices(("concatenation", "attention", "gated", "bilinear")),
+    "fusion.dim": Choices((128, 256, 512, 1024)),
+    "fusion.dropout": FloatRange(0.1, 0.4),
+    "fusion.attention_heads": Choices((4, 8, 16)),
+    "training.learning_rate": FloatRange(1e-5, 1e-2, log=True),
+    "training.batch_size": Choices((16, 32, 64, 128)),
+    "training.weight_decay": FloatRange(1e-6, 1e-3, log=True),
+    "training.optimizer": Choices(("adam", "adamw", "sgd", "rmsprop")),
+    "training.scheduler": Choices(("cosine", "step", "exponential", "plateau")),
+    "training.gradient_clip": FloatRange(0.5, 5.0),
+    "regularization.label_smoothing": FloatRange(0.0, 0.2),
+    "multi_task.classification_weight": FloatRange(0.3, 0.8),
+}
+
+
+def domain(name: str, raw: Any) -> Any:
+    """The domain that a YAML value means, in a space where no head count asks for a width."""
+    group, key = name.split(".")
+    tree = {"cnn": {"attention": False}, "lstm": {"attention": False}}
+    tree.setdefault(group, {})[key] = raw
+    space, faults = parse_space(tree)
+    assert faults == []
+    return space.domains[name]
+
+
+@pytest.mark.parametrize("name", SEED_RANGES)
+def test_the_whole_space_has_the_seed_documents_ranges(name):
+    assert load_settings().space.domains[name] == SEED_RANGES[name]
+
+
+def test_head_counts_of_the_branches_are_searched_where_there_is_attention():
+    for branch in ("cnn", "lstm"):
+        assert PARAMETERS[f"{branch}.attention_heads"].when == (f"{branch}.attention", True)
+    assert PARAMETERS["fusion.attention_heads"].when == ("fusion.method", "attention")
+    assert set(PARAMETERS) == set(SEED_RANGES) | {"cnn.attention_heads", "lstm.attention_heads"}
+
+
+def test_parents_stand_before_the_parameters_that_depend_on_them():
+    names = list(PARAMETERS)
+    for name, spec in PARAMETERS.items():
+        assert spec.when is None or names.index(spec.when[0]) < names.index(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "expected"),
+    [
+        # short lists: what they mean follows from the parameter's kind
+        ("lstm.num_layers", [1, 3], IntRange(1, 3)),
+        ("lstm.num_layers", [2, 2], Fixed(2)),
+        ("cnn.num_filters", [16, 48], Choices((16, 48))),
+        ("cnn.num_filters", [16], Fixed(16)),
+        ("cnn.filter_sizes", [[3, 5], [9]], Choices(("3-5", "9"))),
+        ("cnn.filter_sizes", [[3, 5]], Fixed("3-5")),
+        ("cnn.dropout", [0, 0.5], FloatRange(0.0, 0.5)),
+        ("training.learning_rate", [1e-4, 1e-2], FloatRange(1e-4, 1e-2, log=True)),
+        ("training.learning_rate", ["1e-4", "1E-2"], FloatRange(1e-4, 1e-2, log=True)),
+        ("cnn.residual", [True, False], Choices((True, False))),
+        ("training.optimizer", ["sgd", "adam"], Choices(("sgd", "adam"))),
+        # a single value fixes
+        ("lstm.num_layers", 2, Fixed(2)),
+        ("lstm.num_layers", 2.0, Fixed(2)),
+        ("cnn.dropout", 0, Fixed(0.0)),
+        ("training.learning_rate", "1e-3", Fixed(1e-3)),
+        ("training.weight_decay", 0, Fixed(0.0)),
+        ("cnn.residual", False, Fixed(False)),
+        ("cnn.activation", "gelu", Fixed("gelu")),
+        # long forms
+        ("cnn.dropout", {"fixed": 0.1}, Fixed(0.1)),
+        ("cnn.filter_sizes", {"fixed": [3, 5]}, Fixed("3-5")),
+        ("cnn.dropout", {"choices": [0, 0.25]}, Choices((0.0, 0.25))),
+        ("lstm.num_layers", {"choices": [1, 3]}, Choices((1, 3))),
+        ("cnn.num_filters", {"low": 8, "high": 64}, IntRange(8, 64)),
+        ("cnn.num_filters", {"low": 8, "high": 64, "log": True}, IntRange(8, 64, log=True)),
+        ("lstm.num_layers", {"low": 1, "high": 8, "log": True}, IntRange(1, 8, log=True)),
+        ("training.learning_rate", {"low": 1e-5, "high": 1e-2}, FloatRange(1e-5, 1e-2, log=True)),
+        ("training.weight_decay", {"low": 0, "high": 0.1, "log": False}, FloatRange(0.0, 0.1)),
+        ("cnn.dropout", {"low": 0.01, "high": 0.5, "log": True}, FloatRange(0.01, 0.5, log=True)),
+        ("cnn.dropout", {"low": 0.1, "high": 0.1}, Fixed(0.1)),
+    ],
+)
+def test_short_and_long_forms(name, raw, expected):
+    found = domain(name, raw)
+    assert found == expected
+    assert repr(found) == repr(expected)  # 2 and 2.0 and True are equal in Python, not in a study
+
+
+def test_a_fixed_parameter_is_not_searched():
+    space, _ = parse_space({"cnn": {"dropout": 0.2}})
+    assert "cnn.dropout" not in space.searched()
+    assert len(space.searched()) == len(PARAMETERS) - 1
+
+
+def test_active_parameters_follow_their_parents_lazily():
+    space, _ = parse_space(None)
+    params = {}
+    names = []
+    for name in space.active(params):
+        names.append(name)
+        params[name] = {"cnn.attention": True, "lstm.attention": False, "fusion.method": "gated"}.get(name, 0)
+    assert "cnn.attention_heads" in names
+    assert "lstm.attention_heads" not in names
+    assert "fusion.attention_heads" not in names
+    assert names == [n for n in PARAMETERS if n in names]
+
+
+def test_readable_and_stored_are_inverse():
+    params = {"cnn.filter_sizes": "3-5-7", "cnn.residual": True, "cnn.dropout": 0.1, "training.optimizer": "sgd"}
+    assert readable(params) == params | {"cnn.filter_sizes": [3, 5, 7]}
+    assert stored(readable(params)) == params
+
+
+@given(st.lists(st.integers(1, 255), min_size=1, max_size=6))
+def test_filter_sizes_survive_being_stored(sizes):
+    assert list(decode_sizes(encode(sizes))) == sizes
+
+
+@pytest.mark.parametrize(
+    ("domain_", "inside", "outside"),
+    [
+        (Choices((1, "a")), [1, "a"], [2, "b"]),
+        (IntRange(1, 4), [1, 4], [0, 5, 2.5]),
+        (FloatRange(0.1, 0.5), [0.1, 0.5], [0.09, 0.6, "x", float("nan")]),
+        (Fixed("sgd"), ["sgd"], ["adam"]),
+    ],
+)
+def test_domains_know_their_members(domain_, inside, outside):
+    assert all(domain_.contains(value) for value in inside)
+    assert not any(domain_.contains(value) for value in outside)
+
+
+# ---------------------------------------------------------------------- random spaces
+
+
+def raw_numbers(name: str) -> st.SearchStrategy[Any]:
+    """Legal YAML for a number: fixed, choices, range, log range."""
+    spec = PARAMETERS[name]
+    whole = spec.kind in ("int", "choice")
+    low, high = spec.low, spec.high
+    value = st.integers(int(low), min(int(high), 64)) if whole else st.floats(max(low, 1e-08), min(high, 10.0))
+    pair = st.lists(value, min_size=2, max_size=2, unique=True).map(sorted)
+    return st.one_of(
+        value,
+        value.map(lambda v: {"fixed": v}),
+        st.lists(value, min_size=1, max_size=4, unique=True).map(lambda v: {"choices": v}),
+        st.tuples(pair, st.booleans()).map(lambda p: {"low": p[0][0], "high": p[0][1], "log": p[1]}),
+    )
+
+
+def raw_parameter(name: str) -> st.SearchStrategy[Any]:
+    spec = PARAMETERS[name]
+    if spec.kind == "flag":
+        return st.sampled_from([True, False, [True, False], {"fixed": True}])
+    if spec.options:
+        return st.one_of(
+            st.sampled_from(spec.options), st.lists(st.sampled_from(spec.options), min_size=1, unique=True)
+        )
+    if spec.kind == "sizes":
+        return st.lists(
+            st.lists(st.sampled_from([1, 3, 5, 7, 11]), min_size=1, max_size=4), min_size=1, max_size=3, unique_by=tuple
+        )
+    if spec.divides:
+        return st.lists(st.integers(1, 16), min_size=1, max_size=4, unique=True)
+    return raw_numbers(name)
+
+
+@st.composite
+def raw_spaces(draw: st.DrawFn) -> dict[str, dict[str, Any]]:
+    raw: dict[str, dict[str, Any]] = {}
+    for name in draw(st.lists(st.sampled_from(list(PARAMETERS)), unique=True)):
+        group, key = name.split(".")
+        raw.setdefault(group, {})[key] = draw(raw_parameter(name))
+    return raw
+
+
+def values_of(domain_: Any) -> list[Any]:
+    if isinstance(domain_, Choices):
+        return list(domain_.values)
+    return [domain_.value] if isinstance(domain_, Fixed) else list(range(domain_.low, domain_.high + 1))
+
+
+WIDTHS = {
+    "cnn.attention_heads": ("cnn.num_filters", "cnn.filter_sizes", lambda n, sizes: n * (sizes.count("-") + 1)),
+    "lstm.attention_heads": ("lstm.hidden_dim", "lstm.bidirectional", lambda n, both: n * (1 + both)),
+    "fusion.attention_heads": ("fusion.dim", "fusion.dim", lambda n, _: n),
+}
+
+
+@settings(deadline=None, max_examples=60)
+@given(raw_spaces(), st.data())
+def test_random_spaces_either_name_a_dead_width_or_always_get_a_dividing_head_count(raw, data):
+    """Every width the space can reach is tried, with every head count of the space."""
+    space, faults = parse_space(raw)
+    for name, (first, second, width_of) in WIDTHS.items():
+        parent, needed = PARAMETERS[name].when
+        heads = values_of(space.domains[name])
+        pairs = [(a, b) for a in values_of(space.domains[first]) for b in values_of(space.domains[second])]
+        dead = [pair for pair in pairs if all(width_of(*pair) % head for head in heads)]
+        used = space.domains[parent].contains(needed)
+        assert any(name in fault for fault in faults) == (used and bool(dead))
+        if dead:
+            continue
+        a, b = data.draw(st.sampled_from(pairs))
+        for head in heads:
+            params = {first: a, second: b}
+            legal = space.legal(name, head, params)
+            assert legal in heads
+            assert width_of(a, b) % legal == 0
+            fitting = [h for h in heads if width_of(a, b) % h == 0]
+            below = [h for h in fitting if h <= head]
+            assert legal == (max(below) if below else min(fitting))
+
+
+@settings(deadline=None, max_examples=60)
+@given(raw_spaces())
+def test_random_spaces_survive_config_yaml(read_text, raw):
+    space, faults = parse_space(raw)
+    if faults:
+        return
+    settings_ = load_settings(None, {"search_space": raw})
+    again = read_text(dump_settings(settings_))
+    assert again.space == space
+    assert repr(again.space) == repr(space)
+
+
+@settings(deadline=None, max_examples=40)
+@given(raw_spaces())
+def test_long_forms_are_read_back_unchanged(raw):
+    space, faults = parse_space(raw)
+    if not faults:
+        assert parse_space(space.as_dict()) == (space, [])

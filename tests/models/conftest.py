@@ -1,0 +1,75 @@
+"""Configurations and batches for the networks' tests."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from cnn_lstm_hyperopt.config import PARAMETERS, Choices, SamplerSettings, parse_space
+from cnn_lstm_hyperopt.config.domains import Scalar
+from cnn_lstm_hyperopt.models import NetworkConfig
+from cnn_lstm_hyperopt.search.samplers.random import RandomSampler
+
+SPACE = parse_space(None)[0]
+FEATURES = 11
+
+
+@pytest.fixture(autouse=True)
+def _one_thread_and_a_seed() -> Iterator[None]:
+    """Two cores are shared by many tests; dropout and inputs draw from torch's global generator."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+    torch.set_num_threads(before)
+
+
+def whole(chosen: dict[str, Scalar]) -> dict[str, Scalar]:
+    """A configuration with ``chosen`` in it; the rest is the first choice or the lower end of the default space."""
+    params: dict[str, Scalar] = {}
+    for name in SPACE.active(params):
+        domain = SPACE.domains[name]
+        first = domain.values[0] if isinstance(domain, Choices) else domain.low  # type: ignore[union-attr]
+        parent = [spec.when[1] for child, spec in PARAMETERS.items() if child in chosen and spec.when]
+        wanted = [spec.when[0] for child, spec in PARAMETERS.items() if child in chosen and spec.when]
+        if name in wanted and name not in chosen:
+            first = parent[wanted.index(name)]
+        params[name] = SPACE.legal(name, chosen.get(name, first), params)
+    return params
+
+
+def network_config(params: dict[str, Scalar], **shape: Any) -> NetworkConfig:
+    """The network of a configuration; two classes and a regression head unless ``shape`` says otherwise."""
+    return NetworkConfig.from_params(
+        params, **({"input_dim": FEATURES, "n_classes": 2, "has_regression": True} | shape)
+    )
+
+
+@pytest.fixture(scope="session")
+def make_config() -> Callable[..., NetworkConfig]:
+    """``make_config({"cnn.attention_heads": 4}, n_classes=5)``: parents of what is chosen are set."""
+
+    def make(chosen: dict[str, Scalar] | None = None, **shape: Any) -> NetworkConfig:
+        return network_config(whole(chosen or {}), **shape)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def random_config() -> Callable[..., NetworkConfig]:
+    """``random_config(number)``: drawn from the default space, the same each time."""
+    sampler = RandomSampler(SPACE, SamplerSettings(), seed=7)
+
+    def make(number: int, **shape: Any) -> NetworkConfig:
+        return network_config(sampler.propose(number, (), 0), **shape)
+
+    return make
+
+
+@pytest.fixture
+def batch() -> Tensor:
+    """Four windows of 12 bars."""
+    return torch.randn(4, 12, FEATURES)

@@ -1,0 +1,95 @@
+"""The convolutional branch against numpy."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from cnn_lstm_hyperopt.models.cnn import ConvBranch
+from cnn_lstm_hyperopt.models.config import CnnConfig
+
+
+def config(**changed) -> CnnConfig:
+    plain = {
+        "num_filters": 4,
+        "filter_sizes": (3, 5),
+        "dropout": 0.0,
+        "activation": "relu",
+        "residual": False,
+        "attention_heads": None,
+    }
+    return CnnConfig(**(plain | changed))
+
+
+def convolved(branch: ConvBranch, x: np.ndarray) -> np.ndarray:
+    """numpy's 'same' convolution of one window ``(time, features)``, filter by filter: ``(time, width)``."""
+    columns = []
+    for conv in branch.convs:
+        kernels, biases = conv.weight.detach().numpy(), conv.bias.detach().numpy()
+        for kernel, bias in zip(kernels, biases, strict=True):  # (features, size)
+            # numpy flips the kernel, a network does not; padding by hand as numpy's "same" pads to the longer operand
+            half = kernel.shape[1] // 2
+            padded = np.pad(x, ((half, half), (0, 0)))
+            columns.append(bias + sum(np.convolve(padded[:, f], kernel[f, ::-1], "valid") for f in range(x.shape[1])))
+    return np.stack(columns, axis=1)
+
+
+@pytest.mark.parametrize("lookback", [2, 6, 20])
+@pytest.mark.parametrize("sizes", [(3, 5, 7), (3, 5, 7, 11), (1,)])
+@pytest.mark.parametrize("activation", ["relu", "gelu", "swish"])
+def test_the_sequence_equals_numpys_convolution_normed_and_activated(activation, sizes, lookback):
+    branch = ConvBranch(2, config(filter_sizes=sizes, activation=activation))
+    x = torch.randn(3, lookback, 2)
+    filtered = torch.from_numpy(np.stack([convolved(branch, window.numpy()) for window in x])).float()
+    normed = (filtered - filtered.mean(dim=-1, keepdim=True)) / torch.sqrt(
+        filtered.var(dim=-1, keepdim=True, correction=0) + 1e-5
+    )
+    formula = {
+        "relu": lambda t: t.clamp(min=0),
+        "gelu": lambda t: t * 0.5 * (1 + torch.erf(t / 2**0.5)),
+        "swish": lambda t: t / (1 + torch.exp(-t)),
+    }[activation]
+    torch.testing.assert_close(branch(x).sequence.detach(), formula(normed), rtol=1e-4, atol=1e-5)
+
+
+def test_the_summary_is_the_mean_over_time_beside_the_last_step():
+    branch = ConvBranch(2, config())
+    sequence, summary = branch(torch.randn(3, 6, 2))
+    torch.testing.assert_close(summary, torch.cat([sequence.sum(dim=1) / 6, sequence[:, 5]], dim=1))
+    assert (sequence.shape[-1], summary.shape[-1]) == ConvBranch.shape(config()) == (8, 16)
+
+
+def test_the_shortcut_adds_a_linear_view_of_the_bar_itself():
+    branch = ConvBranch(2, config(residual=True))
+    x = torch.randn(3, 6, 2)
+    assert branch.shortcut is not None
+    straight = x @ branch.shortcut.weight.T + branch.shortcut.bias
+    filtered = torch.cat([conv(x.transpose(1, 2)) for conv in branch.convs], dim=1).transpose(1, 2)
+    activated = functional.relu(functional.layer_norm(filtered, (8,)))
+    torch.testing.assert_close(branch(x).sequence, activated + straight)
+
+
+def test_self_attention_reads_the_filtered_sequence():
+    branch = ConvBranch(2, config(attention_heads=2))
+    x = torch.randn(3, 6, 2)
+    assert branch.attention is not None
+    attention, branch.attention = branch.attention, None
+    without = branch(x).sequence
+    branch.attention = attention
+    torch.testing.assert_close(branch(x).sequence, attention(without))
+
+
+def test_a_step_sees_no_further_than_half_the_largest_filter():
+    branch = ConvBranch(2, config(filter_sizes=(3, 7)))
+    x = torch.randn(1, 20, 2)
+    changed = x.clone()
+    changed[:, 10] += 1
+    moved = (branch(x).sequence != branch(changed).sequence).any(dim=-1)[0]
+    assert moved.nonzero().flatten().tolist() == list(range(7, 14))
+
+
+def test_dropout_is_for_training_only():
+    branch = ConvBranch(2, config(dropout=0.5, activation="gelu"))
+    x = torch.randn(8, 50, 2)
+    assert 0.45 < float((branch.train()(x).sequence == 0).double().mean()) < 0.55
+    assert torch.equal(branch.eval()(x).sequence, branch(x).sequence)

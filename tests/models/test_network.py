@@ -1,0 +1,130 @@
+"""Whole networks: every choice and random configurations learn in all their parts; seeds; no leakage between windows."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cnn_lstm_hyperopt.config import PARAMETERS, Choices
+from cnn_lstm_hyperopt.models import CnnLstm, NetworkConfig, build_network
+
+CPU = torch.device("cpu")
+ARCHITECTURE = ("cnn.", "lstm.", "fusion.")
+EVERY_CHOICE = [
+    (name, value)
+    for name, spec in PARAMETERS.items()
+    if name.startswith(ARCHITECTURE) and isinstance(spec.default, Choices)
+    for value in spec.default.values
+] + [("lstm.num_layers", depth) for depth in (1, 2, 3, 4)]
+
+
+def assert_every_weight_learns(config: NetworkConfig, batch: Tensor) -> None:
+    """Forward and backward in training mode; every gradient is there, finite, and not all zero."""
+    network = build_network(config, seed=1, device=CPU).train()
+    output = network(batch)
+    assert output.logits.shape == (len(batch), config.n_classes)
+    loss = functional.cross_entropy(output.logits, torch.arange(len(batch)) % config.n_classes)
+    if config.has_regression:
+        assert output.value is not None
+        assert output.value.shape == (len(batch),)
+        loss = loss + functional.mse_loss(output.value, torch.linspace(-1, 1, len(batch)))
+    else:
+        assert output.value is None
+    assert bool(loss.isfinite())
+    loss.backward()
+    for name, weight in network.named_parameters():
+        assert weight.grad is not None, name
+        assert 0 < float(torch.linalg.vector_norm(weight.grad)) < math.inf, name  # NaN is in no range
+
+
+@pytest.mark.parametrize(("name", "value"), EVERY_CHOICE)
+def test_every_choice_of_the_default_space_learns_in_all_its_weights(make_config, batch, name, value):
+    assert_every_weight_learns(make_config({name: value}), batch)
+
+
+@pytest.mark.parametrize("first", range(0, 200, 20))
+def test_random_configurations_learn_in_all_their_weights(random_config, batch, first):
+    for number in range(first, first + 20):
+        assert_every_weight_learns(random_config(number), batch)
+
+
+@pytest.mark.parametrize("method", ["concatenation", "attention", "gated", "bilinear"])
+@pytest.mark.parametrize(("n_classes", "has_regression"), [(2, False), (5, True), (5, False)])
+def test_any_number_of_classes_with_and_without_regression(make_config, batch, method, n_classes, has_regression):
+    config = make_config({"fusion.method": method}, n_classes=n_classes, has_regression=has_regression)
+    assert_every_weight_learns(config, batch)
+
+
+@pytest.mark.parametrize(("windows", "lookback"), [(1, 2), (3, 2), (1, 60), (2, 7)])
+def test_any_batch_and_lookback_fit(make_config, windows, lookback):
+    config = make_config({"cnn.attention_heads": 8, "lstm.attention_heads": 8, "fusion.attention_heads": 8})
+    assert_every_weight_learns(config, torch.randn(windows, lookback, config.input_dim))
+
+
+def test_the_heaviest_configuration_of_the_default_space_runs(make_config):
+    chosen = {name: spec.default.values[-1] for name, spec in PARAMETERS.items() if isinstance(spec.default, Choices)}
+    config = make_config(chosen | {"lstm.num_layers": 4, "fusion.method": "attention", "fusion.attention_heads": 16})
+    assert (config.cnn.width, config.lstm.width, config.fusion.dim) == (1024, 2048, 1024)
+    assert_every_weight_learns(config, torch.randn(2, 4, config.input_dim))
+
+
+def test_the_network_reads_all_of_its_configuration(make_config):
+    """Dropout rates and flags arrive where they belong."""
+    config = make_config({"cnn.dropout": 0.11, "lstm.dropout": 0.22, "fusion.dropout": 0.33, "cnn.activation": "gelu"})
+    network = CnnLstm(config)
+    assert (network.cnn.dropout.p, network.lstm.dropout.p, network.dropout.p) == (0.11, 0.22, 0.33)
+    assert any(isinstance(module, nn.GELU) for module in network.modules())
+    assert not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
+    assert not list(network.buffers())
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_a_window_is_predicted_alike_alone_and_in_a_batch(random_config, batch, number):
+    network = build_network(random_config(number), seed=1, device=CPU).eval()
+    together = network(batch)
+    for row in range(len(batch)):
+        alone = network(batch[row : row + 1])
+        torch.testing.assert_close(alone.logits[0], together.logits[row], rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(alone.value[0], together.value[row], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["concatenation", "attention", "gated", "bilinear"])
+def test_a_window_has_no_influence_on_another_in_training_mode_either(make_config, batch, method):
+    config = make_config({"fusion.method": method, "cnn.attention_heads": 2, "lstm.attention_heads": 2})
+    network = build_network(config, seed=1, device=CPU).train()
+    batch.requires_grad_()
+    output = network(batch)
+    (output.logits[1].sum() + output.value[1]).backward()
+    assert batch.grad is not None
+    influence = batch.grad.abs().sum(dim=(1, 2))
+    assert influence[1] > 0
+    assert influence[[0, 2, 3]].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("method", ["concatenation", "attention", "gated", "bilinear"])
+def test_every_bar_and_feature_of_a_window_matters(make_config, batch, method):
+    network = build_network(make_config({"fusion.method": method}), seed=1, device=CPU).eval()
+    batch.requires_grad_()
+    network(batch).logits[:, 0].sum().backward()
+    assert batch.grad is not None
+    assert bool((batch.grad != 0).all())
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(make_config):
+    config = make_config()
+    first, again, other = (build_network(config, seed=seed, device=CPU).state_dict() for seed in (3, 3, 4))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    drawn = [name for name in first if not name.startswith("cnn.norm")]
+    assert not any(torch.equal(first[name], other[name]) for name in drawn)
+
+
+def test_building_leaves_the_global_generator_alone_and_does_not_listen_to_it(make_config):
+    torch.manual_seed(11)
+    expected = torch.rand(5)
+    torch.manual_seed(11)
+    first = build_network(make_config(), seed=3, device=CPU).state_dict()
+    assert torch.equal(torch.rand(5), expected)
+    second = build_network(make_config(), seed=3, device=CPU).state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)

@@ -1,0 +1,191 @@
+"""results.json and trials.csv: keys as the seed document names them, figures against brute force."""
+
+import csv
+import io
+import json
+import math
+from datetime import datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cnn_lstm_hyperopt.config import PARAMETERS
+from cnn_lstm_hyperopt.reporting.results import environment, model_folder, search_facts, search_results
+from cnn_lstm_hyperopt.reporting.trials_table import COLUMNS, trials_csv
+from cnn_lstm_hyperopt.search import SkillGate, State, front_hypervolume
+
+GATE = SkillGate(0.5, 100)  # needs 0.60
+
+
+@pytest.fixture
+def records(make_record):
+    return [
+        make_record(0, values=(0.55, 1.0, 1.0), curve=[0.5, 0.55]),
+        make_record(1, values=(0.70, 4.0, 2.0)),
+        make_record(2, state=State.PRUNED, reason="median: accuracy 0.5", curve=[0.4, 0.5], seconds=2.0),
+        make_record(3, state=State.FAIL, reason='RuntimeError: boom, "quoted"'),
+        make_record(4, values=(0.80, 5.0, 3.0), retry_of=3),
+        make_record(5, values=(0.65, 9.0, 9.0)),
+        make_record(6, state=State.PRUNED, reason="limit: projected", seconds=1.0),
+        make_record(7, state=State.RUNNING),
+    ]
+
+
+def test_a_search_gives_the_keys_of_the_seed_document(records, space):
+    results = search_results("my study", records, GATE, space)
+    assert list(results) == [
+        "study_name",
+        "n_trials_completed",
+        "best_trials",
+        "optimization_history",
+        "timestamp",
+    ]
+    assert results["study_name"] == "my study"
+    assert results["n_trials_completed"] == 6
+    assert datetime.fromisoformat(results["timestamp"]).tzinfo is not None
+    json.dumps(results, allow_nan=False)
+
+
+def test_best_trials_are_the_ranked_front_with_whole_configurations(records, space):
+    best = search_results("x", records, GATE, space)["best_trials"]
+    assert [(b["rank"], b["trial_number"], b["values"]) for b in best] == [
+        (1, 4, [0.8, 5.0, 3.0]),
+        (2, 1, [0.7, 4.0, 2.0]),
+    ]
+    assert all(set(b) == {"trial_number", "values", "params", "rank"} for b in best)
+    params = best[0]["params"]
+    assert params["cnn.dropout"] == 0.25
+    assert isinstance(params["cnn.filter_sizes"], list)
+    assert {k: v for k, v in records[4].params.items() if k != "cnn.filter_sizes"}.items() <= params.items()
+
+
+def test_an_empty_study_has_empty_results(space):
+    results = search_results("x", [], GATE, space)
+    assert (results["n_trials_completed"], results["best_trials"], results["optimization_history"]) == (0, [], [])
+
+
+def test_history_has_a_row_for_each_finished_trial(records, space):
+    history = search_results("x", records, GATE, space)["optimization_history"]
+    assert [row["trial_number"] for row in history] == [0, 1, 2, 4, 5, 6]
+    assert [row["best_accuracy"] for row in history] == [0.55, 0.7, 0.7, 0.8, 0.8, 0.8]
+    assert [row["front_size"] for row in history] == [0, 1, 1, 2, 2, 2]
+    assert history[2] == {
+        "trial_number": 2,
+        "state": "PRUNED",
+        "values": None,
+        "best_accuracy": 0.7,
+        "front_size": 1,
+    }
+
+
+def test_history_before_the_first_complete_trial_has_no_best(make_record, space):
+    (row,) = search_results("x", [make_record(0, state=State.PRUNED)], GATE, space)["optimization_history"]
+    assert row["best_accuracy"] is None
+
+
+triples = st.tuples(st.integers(55, 70).map(lambda k: k / 100), st.integers(1, 5), st.integers(1, 5))
+
+
+@settings(deadline=None, max_examples=60)
+@given(values=st.lists(triples, max_size=12))
+def test_front_size_equals_brute_force_after_every_trial(make_record, space, values):
+    records = [make_record(i, values=v) for i, v in enumerate(values)]
+    history = search_results("x", records, GATE, space)["optimization_history"]
+    for n in range(1, len(values) + 1):
+        skilled = [v for v in values[:n] if v[0] > 0.6]
+        front = [
+            v for v in skilled if not any(w[0] >= v[0] and w[1] <= v[1] and w[2] <= v[2] and w != v for w in skilled)
+        ]
+        assert history[n - 1]["front_size"] == len(front)
+
+
+def test_facts_count_states_reasons_and_seconds(records):
+    facts = search_facts(records, GATE)
+    assert facts["counts"] == {"COMPLETE": 4, "PRUNED": 2, "FAIL": 1, "RUNNING": 1}
+    assert facts["pruned_by"] == {"limit": 1, "median": 1}
+    assert facts["training_seconds"] == sum(r.seconds for r in records)
+    assert facts["skill_gate"] == {"chance": 0.5, "n_validation": 100, "threshold": pytest.approx(0.6)}
+    value, reference = front_hypervolume(records, GATE)
+    assert facts["hypervolume"]["value"] == value > 0
+    assert facts["hypervolume"]["reference"] == reference
+    json.dumps(facts, allow_nan=False)
+
+
+def test_facts_of_an_empty_study_are_strict_json_too():
+    facts = search_facts([], GATE)
+    assert facts["counts"] == {"COMPLETE": 0, "PRUNED": 0, "FAIL": 0, "RUNNING": 0}
+    assert facts["hypervolume"]["value"] == 0.0
+    json.dumps(facts, allow_nan=False)
+
+
+def test_environment_names_versions_device_and_seed():
+    facts = environment("cpu", 7)
+    assert (facts["device"], facts["seed"]) == ("cpu", 7)
+    assert {"torch", "optuna", "numpy", "cnn-lstm-hyperopt"} <= set(facts["packages"])
+    json.dumps(facts, allow_nan=False)
+
+
+def test_model_folders_are_numbered_by_rank(tmp_path):
+    assert model_folder(tmp_path, 3) == tmp_path / "retrained_model_3"
+
+
+# ---------------------------------------------------------------------- trials.csv
+
+
+def rows_of(text):
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_the_table_has_a_row_for_each_trial_and_a_column_for_each_parameter(records, space):
+    text = trials_csv(records, space, train_share=1.0)
+    rows = rows_of(text)
+    assert list(rows[0]) == [*COLUMNS, *PARAMETERS]
+    assert [int(row["number"]) for row in rows] == list(range(8))
+    assert [row["state"] for row in rows] == [record.state.value for record in records]
+    assert rows[3]["reason"] == 'RuntimeError: boom, "quoted"'
+    assert rows[4]["retry_of"] == "3"
+    assert rows[0]["retry_of"] == ""
+
+
+def test_accuracy_is_that_of_the_trial_or_the_last_seen(records, space):
+    rows = rows_of(trials_csv(records, space, train_share=1.0))
+    assert [row["accuracy"] for row in rows] == ["0.55", "0.7", "0.5", "", "0.8", "0.65", "", ""]
+
+
+def test_parameters_are_whole_and_inactive_ones_empty(records, space):
+    for row, record in zip(rows_of(trials_csv(records, space, train_share=1.0)), records, strict=True):
+        assert row["cnn.dropout"] == "0.25"
+        assert row["cnn.filter_sizes"] == str([int(size) for size in record.params["cnn.filter_sizes"].split("-")])
+        for name in PARAMETERS:
+            if name not in record.params and name != "cnn.dropout":
+                assert row[name] == ""
+        assert float(row["training.learning_rate"]) == record.params["training.learning_rate"]
+
+
+def test_projections_are_scaled_to_all_training_windows(make_record, space):
+    record = make_record(
+        0,
+        values=(0.7, 3.0, 1.0),
+        seconds=3.0,
+        projected_seconds=6.0,
+        attributes={"epochs": 2.5, "memory_mb": 100.5},
+    )
+    (row,) = rows_of(trials_csv([record], space, train_share=0.25))
+    assert (float(row["training_seconds"]), float(row["projected_seconds"])) == (3.0, 6.0)
+    assert float(row["projected_full_seconds"]) == 24.0
+    assert (row["epochs"], row["memory_mb"], row["size_mb"]) == ("2.5", "100.5", "2.0")
+
+
+def test_pandas_reads_the_table(records, space):
+    import pandas as pd
+
+    frame = pd.read_csv(io.StringIO(trials_csv(records, space, train_share=1.0)))
+    assert len(frame) == 8
+    assert math.isnan(frame["accuracy"][3])
+
+
+def test_a_study_without_trials_has_a_header():
+    from cnn_lstm_hyperopt.config import parse_space
+
+    assert rows_of(trials_csv([], parse_space(None)[0], train_share=1.0)) == []

@@ -1,0 +1,100 @@
+"""``status``: how far a study is and what to run next, in every situation it can be in."""
+
+import json
+from dataclasses import asdict
+
+import pytest
+
+from cnn_lstm_hyperopt.exceptions import SaveDirError
+from cnn_lstm_hyperopt.reporting.status import status_lines
+from cnn_lstm_hyperopt.search import SkillGate, State, StudyStorage, Values
+
+GATE = SkillGate(0.5, 100)
+
+
+@pytest.fixture
+def make_study(tmp_path):
+    """A directory with a study of these trials: states, or the values of complete ones."""
+
+    def make(*trials, total=3, gate=GATE, results=None):
+        storage = StudyStorage(tmp_path / "study.db", create="my study")
+        if gate is not None:
+            storage.set_attribute("skill_gate", asdict(gate))
+        if total is not None:
+            storage.set_attribute("n_trials", total)
+        for trial in trials:
+            trial_id, _ = storage.start({}, {}, {"size_mb": 1.0})
+            if isinstance(trial, tuple):
+                storage.finish(trial_id, State.COMPLETE, Values(*trial), {})
+            elif trial is not State.RUNNING:
+                storage.finish(trial_id, trial, None, {"reason": "x"})
+        storage.close()
+        if results is not None:
+            (tmp_path / "results.json").write_text(json.dumps(results))
+        return status_lines(tmp_path)
+
+    return make
+
+
+def test_an_unfinished_study_says_how_far_it_is_and_to_resume(make_study, tmp_path):
+    lines = make_study((0.7, 12.34, 0.5), (0.65, 20, 0.25), State.PRUNED, State.FAIL, State.RUNNING, total=10)
+    assert lines == [
+        f"Study my study in {tmp_path}: 3 of 10 trials finished (2 complete, 1 pruned), 1 failed, 1 running or cut off",
+        "Front: 2 trials; most accurate is trial 0: accuracy 0.7000, 12.3 s, 0.500 MB",
+        f"Next: cnn-lstm-hyperopt resume --save-dir {tmp_path}",
+    ]
+
+
+def test_a_new_study_has_no_front_yet(make_study, tmp_path):
+    lines = make_study(total=5)
+    assert "0 of 5 trials finished" in lines[0]
+    assert lines[1] == "Front: empty, no trial has learnt more than the majority class yet"
+    assert lines[2] == f"Next: cnn-lstm-hyperopt resume --save-dir {tmp_path}"
+
+
+def test_trials_at_chance_leave_the_front_empty(make_study):
+    assert make_study((0.60, 1, 1))[1].startswith("Front: empty")
+
+
+def test_a_finished_search_without_results_is_resumed_to_write_them(make_study):
+    assert make_study((0.7, 1, 1), State.PRUNED, State.PRUNED)[-1].endswith("(writes the results)")
+
+
+@pytest.mark.parametrize("results", [{}, {"retrained_models": []}])
+def test_a_finished_search_is_followed_by_retraining(make_study, tmp_path, results):
+    lines = make_study(*[(0.7, 1, 1)] * 3, results=results)
+    assert lines[-1] == f"Next: cnn-lstm-hyperopt resume --save-dir {tmp_path} --retrain-best"
+
+
+def test_when_all_is_done_it_says_where_the_results_are(make_study, tmp_path):
+    lines = make_study(*[(0.7, 1, 1)] * 3, results={"retrained_models": [{}, {}]})
+    assert lines[-1] == f"Done: 2 models retrained and tested; see {tmp_path / 'results.json'}"
+
+
+def test_more_trials_asked_for_later_come_before_retraining(make_study):
+    assert make_study((0.7, 1, 1), total=2, results={"retrained_models": [{}]})[-1].startswith(
+        "Next: cnn-lstm-hyperopt resume"
+    )
+
+
+def test_a_study_killed_before_its_first_trial_still_has_a_status(make_study):
+    lines = make_study(total=None, gate=None)
+    assert len(lines) == 2
+    assert lines[-1].startswith("Next:")
+
+
+def test_asking_changes_nothing_and_may_happen_while_it_runs(tmp_path):
+    storage = StudyStorage(tmp_path / "study.db", create="x")
+    storage.set_attribute("n_trials", 2)
+    trial_id, _ = storage.start({}, {}, {"size_mb": 1.0})
+    assert "1 running or cut off" in status_lines(tmp_path)[0]
+    storage.finish(trial_id, State.COMPLETE, Values(0.7, 1, 1), {})
+    assert "1 of 2 trials finished" in status_lines(tmp_path)[0]
+    assert [r.state for r in storage.records()] == [State.COMPLETE]
+    storage.close()
+
+
+def test_a_directory_without_a_study_says_so_and_stays_as_it_is(tmp_path):
+    with pytest.raises(SaveDirError, match="does not exist"):
+        status_lines(tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,57 @@
+"""validation/: predictions by date, compact, whole."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from cnn_lstm_hyperopt.data.windows import Windows
+from cnn_lstm_hyperopt.reporting.validation import write_validation
+from cnn_lstm_hyperopt.training import Predictions
+
+N = 7
+
+
+@pytest.fixture
+def windows():
+    return Windows(
+        series=torch.zeros(N + 3, 2),
+        starts=torch.arange(N),
+        lookback=3,
+        labels=torch.tensor([0, 1, 0, 1, 1, 0, 1]),
+        values=torch.linspace(-1, 1, N),
+        dates=np.arange("2020-01-01", "2020-01-08", dtype="datetime64[D]").astype("datetime64[ns]"),
+        symbols=np.array(["AAPL"] * 4 + ["IBM"] * 3),
+    )
+
+
+def predictions(classes, *, values=True):
+    raw = np.random.default_rng(0).random((N, classes))
+    shares = (raw / raw.sum(axis=1, keepdims=True)).astype(np.float32)
+    return Predictions(shares, np.linspace(0, 1, N, dtype=np.float32) if values else None)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_every_window_has_its_date_symbol_label_and_probabilities(tmp_path, windows, classes):
+    said = predictions(classes)
+    path = write_validation(tmp_path / "validation", 42, windows, said)
+    assert path == tmp_path / "validation" / "trial_00042.parquet"
+    frame = pd.read_parquet(path)
+    assert list(frame) == ["date", "symbol", "label", *(f"probability_{k}" for k in range(1, classes)), "value"]
+    np.testing.assert_array_equal(frame["date"].to_numpy(), windows.dates)
+    assert frame["symbol"].astype(str).tolist() == windows.symbols.tolist()
+    assert frame["label"].tolist() == windows.labels.tolist()
+    known = frame[[f"probability_{k}" for k in range(1, classes)]].to_numpy()
+    np.testing.assert_array_equal(known, said.probabilities[:, 1:])
+    np.testing.assert_allclose(1 - known.sum(axis=1), said.probabilities[:, 0], atol=1e-6)
+    np.testing.assert_array_equal(frame["value"], said.values)
+
+
+def test_without_a_regression_head_there_is_no_value(tmp_path, windows):
+    assert "value" not in pd.read_parquet(write_validation(tmp_path, 0, windows, predictions(2, values=False)))
+
+
+def test_the_folder_holds_one_file_a_trial_and_no_halves(tmp_path, windows):
+    for number in (0, 1, 1):
+        write_validation(tmp_path, number, windows, predictions(2))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["trial_00000.parquet", "trial_00001.parquet"]

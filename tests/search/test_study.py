@@ -1,0 +1,300 @@
+"""The study: counting, retries, no doubles, limits, failures in a row, resume."""
+
+import pytest
+
+from cnn_lstm_hyperopt.exceptions import StudyFailedError
+from cnn_lstm_hyperopt.progress import Action, ProgressReport
+from cnn_lstm_hyperopt.search import INTERRUPTED, SkillGate, State, Values
+from cnn_lstm_hyperopt.search.samplers import SAMPLERS
+
+SMALL = {"cnn": {"num_filters": [4, 8]}, "lstm": {"hidden_dim": [8, 16]}, "fusion": {"dim": [16]}}
+GATE = SkillGate(0.5, 100)
+
+
+def report(epoch, accuracy=0.7, seconds=None, projected=10.0):
+    loss = None if accuracy is None else 1 - accuracy
+    return ProgressReport(epoch, float(epoch) if seconds is None else seconds, projected, accuracy, loss)
+
+
+def complete(study, assignment, accuracy=0.7, seconds=1.0):
+    return study.finish(assignment, State.COMPLETE, Values(accuracy, seconds, assignment.size_mb), {"seconds": seconds})
+
+
+def fail(study, assignment, reason="boom"):
+    return study.finish(assignment, State.FAIL, None, {"reason": reason})
+
+
+def key(params):
+    return tuple(sorted(params.items()))
+
+
+def surrogate(params):
+    """Values of a configuration, without training it."""
+    rate = float(params["training.learning_rate"])
+    return 0.55 + 0.3 / (1 + 1e3 * abs(rate - 1e-3)), 1.0 + int(params["lstm.hidden_dim"]) / 100
+
+
+# ---------------------------------------------------------------------- counting
+
+
+def test_complete_and_pruned_trials_count_failed_and_running_ones_do_not(make_study):
+    study = make_study()
+    assert study.n_finished() == 0
+    complete(study, study.next_assignment())
+    study.finish(study.next_assignment(), State.PRUNED, None, {"reason": "median: x"})
+    fail(study, study.next_assignment())
+    study.next_assignment()
+    assert study.n_finished() == 2
+    assert [r.state.value for r in study.records()] == ["COMPLETE", "PRUNED", "FAIL", "RUNNING"]
+
+
+def test_an_assignment_is_the_whole_configuration_with_its_size(make_study):
+    study = make_study("tiny")
+    assignment = study.next_assignment()
+    assert list(assignment.params) == list(study.plan.space.active(assignment.params))
+    assert assignment.size_mb == pytest.approx(0.008 * assignment.params["lstm.num_layers"])
+    (record,) = study.records()
+    assert (record.number, record.size_mb, record.retry_of) == (assignment.number, assignment.size_mb, None)
+    assert set(record.params) == set(assignment.params) & set(study.plan.space.searched())
+
+
+def test_the_front_is_of_skilled_trials_ranked(make_study):
+    study = make_study()
+    for accuracy, seconds in [(0.55, 0.1), (0.7, 3.0), (0.8, 5.0), (0.7, 4.0)]:
+        complete(study, study.next_assignment(), accuracy, seconds)
+    numbers = [r.number for r in study.front()]
+    assert numbers[:2] == [2, 1]
+    assert 0 not in numbers
+
+
+# ---------------------------------------------------------------------- retries
+
+
+def test_a_failed_trial_is_retried_once_with_the_same_configuration(make_study):
+    study = make_study()
+    first = study.next_assignment()
+    fail(study, first)
+    second = study.next_assignment()
+    assert (second.number, second.retry_of) == (1, 0)
+    assert second.params == first.params
+    fail(study, second)
+    third = study.next_assignment()
+    assert third.retry_of is None
+    assert third.params != first.params
+    assert [r.retry_of for r in study.records()] == [None, 0, None]
+
+
+def test_a_retry_that_succeeds_settles_it(make_study):
+    study = make_study()
+    fail(study, study.next_assignment())
+    complete(study, study.next_assignment())
+    assert study.next_assignment().retry_of is None
+    assert study.n_finished() == 1
+
+
+def test_interrupted_trials_are_run_again_however_often(make_study):
+    study = make_study()
+    first = study.next_assignment()
+    assignment = first
+    for again in range(5):
+        fail(study, assignment, INTERRUPTED + "timeout")
+        assignment = study.next_assignment()
+        assert assignment.retry_of == again
+        assert assignment.params == first.params
+    fail(study, assignment, "boom")  # now it failed by itself, as a retry
+    assert study.next_assignment().retry_of is None
+
+
+def test_several_failed_trials_are_retried_in_order(make_study):
+    study = make_study()
+    assignments = [study.next_assignment() for _ in range(3)]
+    for assignment in (assignments[2], assignments[0]):
+        fail(study, assignment)
+    assert [study.next_assignment().retry_of for _ in range(3)] == [0, 2, None]
+
+
+def test_a_trial_cut_off_by_a_killed_process_is_retried_after_reopening(make_study):
+    study = make_study("tiny")
+    lost = study.next_assignment()
+    study = make_study("tiny")
+    study.storage.fail_orphans("its process ended before it did")
+    again = study.next_assignment()
+    assert (again.retry_of, again.params) == (lost.number, lost.params)
+
+
+# ---------------------------------------------------------------------- no configuration twice
+
+
+@pytest.mark.parametrize("sampler", list(SAMPLERS))
+def test_a_finite_space_is_proposed_whole_and_once_and_then_it_is_used_up(make_study, sampler):
+    study = make_study("tiny", sampler={"type": sampler, "n_startup_trials": 2})
+    seen = []
+    while (assignment := study.next_assignment()) is not None:
+        seen.append((assignment.params["lstm.num_layers"], assignment.params.get("cnn.attention_heads")))
+        complete(study, assignment, 0.6 + 0.01 * len(seen))
+    assert sorted(seen, key=str) == sorted([(n, h) for n in (1, 2) for h in (None, 1, 2)], key=str)
+    assert len(study.records()) == 6
+    assert study.next_assignment() is None
+
+
+def test_a_used_up_space_still_retries_what_failed(make_study):
+    study = make_study("tiny")
+    assignments = [study.next_assignment() for _ in range(6)]
+    assert study.next_assignment() is None
+    fail(study, assignments[4])
+    assert study.next_assignment().retry_of == 4
+    assert study.next_assignment() is None
+
+
+def test_running_trials_are_not_proposed_again(make_study):
+    study = make_study("tiny")
+    assert len({key(study.next_assignment().params) for _ in range(6)}) == 6
+
+
+# ---------------------------------------------------------------------- reports
+
+
+def test_reports_are_stored_as_a_curve(make_study):
+    study = make_study()
+    assignment = study.next_assignment()
+    for epoch in (1, 2):
+        assert study.report(assignment, report(epoch, 0.5 + epoch / 10)).action is Action.CONTINUE
+    (record,) = study.records()
+    assert [(p.epoch, p.accuracy, p.seconds) for p in record.curve] == [(1, 0.6, 1), (2, 0.7, 2)]
+
+
+def test_a_report_within_an_epoch_is_not_stored(make_study):
+    study = make_study()
+    assignment = study.next_assignment()
+    assert study.report(assignment, report(0.25, None)).action is Action.CONTINUE
+    assert study.records()[0].curve == ()
+
+
+@pytest.mark.parametrize("accuracy", [None, 0.7])
+@pytest.mark.parametrize(("projected", "pruned"), [(59.9, False), (60.0, False), (61.0, True), (None, False)])
+def test_a_projection_beyond_the_limit_prunes_with_the_reason(make_study, accuracy, projected, pruned):
+    study = make_study(trial_seconds=60.0)
+    decision = study.report(study.next_assignment(), report(1, accuracy, projected=projected))
+    assert decision.action is (Action.PRUNE if pruned else Action.CONTINUE)
+    if pruned:
+        assert decision.reason == "limit: projected 61 s exceed limits.trial_seconds=60"
+
+
+def test_without_a_limit_no_projection_prunes(make_study):
+    study = make_study()
+    assert study.report(study.next_assignment(), report(1, projected=1e9)).action is Action.CONTINUE
+
+
+def pruning_study(make_study):
+    study = make_study(pruner={"n_startup_trials": 2, "n_warmup_steps": 0})
+    for _ in range(3):
+        assignment = study.next_assignment()
+        for epoch in (1, 2, 3):
+            study.report(assignment, report(epoch, 0.8, seconds=0.001 * epoch))
+        complete(study, assignment, 0.8, 0.003)
+    return study
+
+
+def test_the_pruner_decides_by_stored_trials(make_study):
+    study = pruning_study(make_study)
+    decision = study.report(study.next_assignment(), report(1, 0.55))
+    assert decision.action is Action.PRUNE
+    assert decision.reason.startswith("median: accuracy 0.5500 is below the median 0.8000 at epoch 1")
+
+
+def test_the_last_epoch_is_not_pruned(make_study):
+    """There is nothing left to save."""
+    study = pruning_study(make_study)
+    assert study.report(study.next_assignment(), report(3, 0.55)).action is Action.CONTINUE
+
+
+def test_pruner_warning_is_the_pruners(make_study):
+    assert "n_warmup_steps=10" in make_study(pruner={"type": "median"}).pruner_warning()
+    assert make_study(pruner={"type": "none"}).pruner_warning() is None
+
+
+# ---------------------------------------------------------------------- failures in a row
+
+
+def test_ten_failures_in_a_row_end_the_study_with_the_last_reason(make_study):
+    study = make_study()
+    for _ in range(9):
+        fail(study, study.next_assignment())
+    with pytest.raises(StudyFailedError, match="10 trials failed in a row, the last with: out of memory"):
+        fail(study, study.next_assignment(), "out of memory")
+    assert [r.state for r in study.records()] == [State.FAIL] * 10  # the tenth is stored too
+
+
+@pytest.mark.parametrize("outcome", ["complete", "pruned", "interrupted"])
+def test_anything_but_a_failure_starts_the_count_again(make_study, outcome):
+    study = make_study()
+    for _ in range(2):
+        for _ in range(9):
+            fail(study, study.next_assignment())
+        assignment = study.next_assignment()
+        if outcome == "complete":
+            complete(study, assignment)
+        elif outcome == "pruned":
+            study.finish(assignment, State.PRUNED, None, {"reason": "x"})
+        else:
+            fail(study, assignment, INTERRUPTED + "Ctrl-C")
+
+
+# ---------------------------------------------------------------------- resume
+
+
+def outcome(study, assignment):
+    """What becomes of a trial depends on its configuration and its retry alone."""
+    if assignment.number % 5 == 2 and assignment.retry_of is None:
+        return fail(study, assignment)
+    accuracy, seconds = surrogate(assignment.params)
+    study.report(assignment, report(1, accuracy, seconds=seconds / 3))
+    if assignment.number % 4 == 3:
+        return study.finish(assignment, State.PRUNED, None, {"reason": "x", "projected_seconds": seconds})
+    return complete(study, assignment, accuracy, seconds)
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        {"type": "random"},
+        {"type": "tpe", "n_startup_trials": 4},
+        {"type": "tpe", "n_startup_trials": 4, "multivariate": True},
+    ],
+    ids=["random", "tpe", "tpe-multivariate"],
+)
+@pytest.mark.parametrize("every", [1, 4])
+def test_a_study_rebuilt_after_every_kth_trial_proposes_what_an_uninterrupted_one_does(make_study, sampler, every):
+    def run(file, rebuild):
+        study = make_study(SMALL, sampler=sampler, file=file)
+        proposals = []
+        for n in range(14):
+            if rebuild and n % every == 0:
+                study = make_study(SMALL, sampler=sampler, file=file)
+            assignment = study.next_assignment()
+            proposals.append((assignment.number, assignment.retry_of, key(assignment.params)))
+            outcome(study, assignment)
+        return proposals
+
+    assert run("interrupted.db", True) == run("whole.db", False)
+
+
+def test_another_seed_is_another_study(make_study):
+    first = make_study(file="a.db", seed=0).next_assignment().params
+    assert make_study(file="b.db", seed=1).next_assignment().params != first
+    assert make_study(file="c.db", seed=0).next_assignment().params == first
+
+
+def test_a_pruned_trial_teaches_the_sampler(make_study):
+    """Pruned trials count as startup trials and carry losses."""
+    sampler = {"type": "tpe", "n_startup_trials": 3}
+
+    def fifth(file, accuracy):
+        study = make_study(SMALL, sampler=sampler, file=file)
+        for number in range(6):
+            assignment = study.next_assignment()
+            study.report(assignment, report(1, accuracy[number % 2]))
+            study.finish(assignment, State.PRUNED, None, {"reason": "x", "projected_seconds": 5.0})
+        return [key(study.next_assignment().params) for _ in range(3)]
+
+    assert fifth("a.db", (0.5, 0.9)) != fifth("b.db", (0.9, 0.5))

@@ -1,0 +1,231 @@
+"""The public API, end to end, on real bars and on DataLoaders."""
+
+import csv
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+from torch.utils.data import DataLoader, TensorDataset
+
+from cnn_lstm_hyperopt import (
+    CNNLSTMHyperparameterOptimizer,
+    load_model,
+    load_settings,
+    run_cnn_lstm_hyperparameter_optimization,
+)
+from cnn_lstm_hyperopt.data.dataset import prepare_dataset
+from cnn_lstm_hyperopt.exceptions import DataError, HyperoptError, SaveDirError
+
+SEARCH_KEYS = {"study_name", "n_trials_completed", "best_trials", "optimization_history", "timestamp"}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, tiny_settings: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
+    """A whole run: search, retraining, results."""
+    save_dir = tmp_path_factory.mktemp("run") / "results"
+    results = run_cnn_lstm_hyperparameter_optimization(
+        config=tiny_settings, n_trials=10, save_dir=save_dir, top_k=2, quiet=True
+    )
+    return save_dir, results
+
+
+def loaders(n: int = 96, *, regression: bool = True, classes: int = 2) -> tuple[DataLoader[Any], ...]:
+    """Three loaders of windows (8 steps, 5 features) whose class is planted in the first feature."""
+    generator = torch.Generator().manual_seed(0)
+
+    def one(count: int, shuffle: bool) -> DataLoader[Any]:
+        labels = torch.arange(count) % classes
+        x = torch.randn(count, 8, 5, generator=generator)
+        x[:, :, 0] += 2.0 * labels[:, None]
+        tensors = [x, labels, x[:, -1, 1]] if regression else [x, labels]
+        return DataLoader(TensorDataset(*tensors), batch_size=16, shuffle=shuffle)
+
+    return one(n, True), one(n // 2, False), one(n // 2, False)
+
+
+def test_run_leaves_every_file(finished: tuple[Path, dict[str, Any]]) -> None:
+    save_dir, results = finished
+    files = {path.name for path in save_dir.iterdir()}
+    expected = {"study.db", "config.yaml", "data.json", "trials.csv", "validation", "results.json", "run.log"}
+    assert expected <= files
+    for entry in results["retrained_models"]:
+        folder = save_dir / f"retrained_model_{entry['model_rank']}"
+        assert {p.name for p in folder.iterdir()} == {
+            "model.safetensors",
+            "model.json",
+            "metrics.json",
+            "predictions.csv",
+        }
+    assert not [name for name in files if name.endswith((".part", "-wal", "-shm"))]
+
+
+def test_results_file_is_what_was_returned_and_agrees_with_the_study(finished: tuple[Path, dict[str, Any]]) -> None:
+    save_dir, results = finished
+    on_disk = json.loads((save_dir / "results.json").read_text(encoding="utf-8"))
+    assert on_disk == json.loads(json.dumps(results))
+    assert set(results) >= SEARCH_KEYS | {"retrained_models", "baselines", "counts", "hypervolume", "environment"}
+    study = optuna.load_study(study_name=results["study_name"], storage=f"sqlite:///{save_dir / 'study.db'}")
+    complete = [t for t in study.trials if t.state is optuna.trial.TrialState.COMPLETE]
+    gate = results["skill_gate"]["threshold"]
+    best = [t for t in optuna.study._multi_objective._get_pareto_front_trials(study) if t.values[0] > gate]
+    assert {t["trial_number"] for t in results["best_trials"]} <= {t.number for t in complete}
+    skilled = [t for t in complete if t.values[0] > gate]
+
+    def dominated(a: optuna.trial.FrozenTrial) -> bool:
+        mine = (-a.values[0], *a.values[1:])
+        others = [(-b.values[0], *b.values[1:]) for b in skilled]
+        return any(all(o <= m for o, m in zip(other, mine, strict=True)) and other != mine for other in others)
+
+    assert {t["trial_number"] for t in results["best_trials"]} == {t.number for t in skilled if not dominated(t)}
+    assert {t.number for t in best} <= {t["trial_number"] for t in results["best_trials"]}
+    accuracies = [t["values"][0] for t in results["best_trials"]]
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert [t["rank"] for t in results["best_trials"]] == list(range(1, len(accuracies) + 1))
+
+
+def test_trials_table_has_a_row_for_every_trial(finished: tuple[Path, dict[str, Any]]) -> None:
+    save_dir, results = finished
+    rows = list(csv.DictReader((save_dir / "trials.csv").read_text(encoding="utf-8").splitlines()))
+    assert len(rows) == sum(results["counts"].values())
+    complete = [row for row in rows if row["state"] == "COMPLETE"]
+    for row in complete:
+        assert float(row["projected_full_seconds"]) == pytest.approx(2 * float(row["projected_seconds"]))
+    pruned = [row for row in rows if row["state"] == "PRUNED"]
+    assert all(row["reason"].startswith("median: ") for row in pruned)
+
+
+def test_configuration_file_gives_the_same_settings_again(finished: tuple[Path, dict[str, Any]]) -> None:
+    save_dir, _ = finished
+    settings = load_settings(save_dir / "config.yaml")
+    assert settings.study.n_trials == 10
+    assert settings.space.domains["cnn.num_filters"].contains(8)
+    assert not settings.space.domains["cnn.num_filters"].contains(32)
+    yaml.safe_load((save_dir / "config.yaml").read_text(encoding="utf-8"))
+
+
+def test_validation_predictions_give_the_stored_accuracy(finished: tuple[Path, dict[str, Any]]) -> None:
+    save_dir, results = finished
+    for row in results["optimization_history"]:
+        table = pq.read_table(save_dir / "validation" / f"trial_{row['trial_number']:05d}.parquet").to_pandas()
+        if row["values"] is not None:
+            right = (table["probability_1"] > 0.5) == (table["label"] == 1)
+            assert right.mean() == pytest.approx(row["values"][0], abs=1e-9)
+
+
+def test_saved_model_predicts_bars_without_the_study(finished: tuple[Path, dict[str, Any]]) -> None:
+    save_dir, results = finished
+    entry = results["retrained_models"][0]
+    model = load_model(entry["model_path"])
+    settings = load_settings(save_dir / "config.yaml")
+    test = prepare_dataset(settings.data).test.open()
+    again = model.predict_windows(test)
+    accuracy = float(np.mean(again.classes == test.labels.numpy()))
+    assert accuracy == pytest.approx(entry["test_metrics"]["test_class_acc"])
+    written = pd.read_csv(save_dir / "retrained_model_1" / "predictions.csv")
+    np.testing.assert_allclose(written["probability_1"], again.probabilities[:, 1], atol=1e-6)
+    np.testing.assert_allclose(
+        entry["test_metrics"]["test_reg_mse"], np.mean((written["value"] - written["target"]) ** 2), rtol=1e-5
+    )
+
+
+def test_model_size_is_the_size_of_the_file(finished: tuple[Path, dict[str, Any]]) -> None:
+    save_dir, results = finished
+    by_rank = {trial["rank"]: trial["values"][2] for trial in results["best_trials"]}
+    for entry in results["retrained_models"]:
+        data = (save_dir / f"retrained_model_{entry['model_rank']}" / "model.safetensors").read_bytes()
+        header = 8 + int.from_bytes(data[:8], "little")  # of these tiny models the header is a large part
+        assert len(data) - header == pytest.approx(1e6 * by_rank[entry["model_rank"]])
+
+
+def test_log_tells_what_happened(finished: tuple[Path, dict[str, Any]]) -> None:
+    save_dir, _ = finished
+    text = (save_dir / "run.log").read_text(encoding="utf-8")
+    assert "Windows" in text
+    assert "trial 0 starts" in text
+    assert "Test period, opened once" in text
+    assert not re.search("\x1b", text)
+
+
+def test_same_seed_gives_the_same_trials(tiny: dict[str, Any], tmp_path: Path) -> None:
+    tiny["pruner"] = {"type": "none"}  # the median's front depends on measured seconds
+
+    def search(name: str, seed: int) -> list[Any]:
+        tiny["study"] = {"n_trials": 3, "seed": seed}
+        with CNNLSTMHyperparameterOptimizer(config=tiny, save_dir=tmp_path / name, quiet=True) as optimizer:
+            optimizer.optimize(sampler_type="random")
+            return [(t.params, t.values[0], t.values[2]) for t in optimizer.study.trials]
+
+    first, second, other = search("a", 1), search("b", 1), search("c", 2)
+    assert first == second
+    assert first != other
+
+
+def test_optimizer_on_loaders_as_in_the_seed(tiny: dict[str, Any], tmp_path: Path) -> None:
+    optimizer = CNNLSTMHyperparameterOptimizer(
+        data_loaders=loaders(),
+        input_dim=5,
+        save_dir=tmp_path / "loaders",
+        study_name="cnn_lstm_optimization",
+        config={"search_space": tiny["search_space"], "training": {"max_epochs": 6}},
+        quiet=True,
+    )
+    found = optimizer.optimize(n_trials=4, pruner_type="median", sampler_type="tpe")
+    assert set(found) == SEARCH_KEYS
+    assert found["n_trials_completed"] == 4
+    retrained = optimizer.retrain_best_models(top_k=1, full_epochs=10)
+    assert retrained[0]["test_metrics"]["test_class_acc"] > 0.8
+    assert retrained[0]["test_metrics"]["test_reg_mse"] > 0
+    states = optimizer.study.trials_dataframe()["state"]
+    assert set(states) <= {"COMPLETE", "PRUNED", "FAIL"}
+    optimizer.close()
+
+
+def test_optimizing_again_goes_on_to_the_new_total(tiny: dict[str, Any]) -> None:
+    with CNNLSTMHyperparameterOptimizer(config=tiny, quiet=True) as optimizer:
+        optimizer.optimize(n_trials=2)
+        assert optimizer.optimize(n_trials=3)["n_trials_completed"] == 3
+    with pytest.raises(SaveDirError, match="already holds"):
+        CNNLSTMHyperparameterOptimizer(config=tiny, quiet=True)
+    with CNNLSTMHyperparameterOptimizer(config=tiny, resume=True, quiet=True) as optimizer:
+        assert optimizer.optimize(n_trials=4)["n_trials_completed"] == 4
+
+
+def test_loaders_without_regression_have_no_mse(tiny: dict[str, Any], tmp_path: Path) -> None:
+    results = run_cnn_lstm_hyperparameter_optimization(
+        data_loaders=loaders(regression=False, classes=3, n=120),
+        input_dim=5,
+        n_trials=3,
+        save_dir=tmp_path / "classes",
+        top_k=1,
+        full_epochs=8,
+        config={"search_space": tiny["search_space"], "training": {"max_epochs": 6}},
+        quiet=True,
+    )
+    assert results["retrained_models"][0]["test_metrics"]["test_reg_mse"] is None
+
+
+def test_finalists_are_not_tested_twice(tiny: dict[str, Any], finished: tuple[Path, dict[str, Any]]) -> None:
+    save_dir, results = finished
+    with CNNLSTMHyperparameterOptimizer(config=save_dir / "config.yaml", resume=True, quiet=True) as optimizer:
+        again = optimizer.retrain_best_models(top_k=2)
+        assert optimizer.dataset.test.times_opened == 0
+    assert again == json.loads(json.dumps(results["retrained_models"]))
+
+
+def test_study_is_there_only_after_optimizing(tiny: dict[str, Any]) -> None:
+    optimizer = CNNLSTMHyperparameterOptimizer(config=tiny, quiet=True)
+    with pytest.raises(HyperoptError, match="optimize"):
+        _ = optimizer.study
+
+
+def test_wrong_input_dim_is_one_clear_line() -> None:
+    with pytest.raises(DataError, match="input_dim must be the loaders' number of features, 5, but got 11"):
+        CNNLSTMHyperparameterOptimizer(loaders(), 11, "unused")

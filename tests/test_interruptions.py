@@ -1,0 +1,138 @@
+"""A run that is killed, interrupted or out of time, and what is left of it. Real processes, real signals."""
+
+import json
+import signal
+import sqlite3
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import yaml
+from optuna.trial import FrozenTrial, TrialState
+
+Start = Callable[..., "subprocess.Popen[str]"]
+GIVE_UP = 120  # seconds; only a broken run ever waits that long
+
+
+def trials_of(save_dir: Path) -> list[FrozenTrial]:
+    """The stored trials, read by Optuna itself."""
+    url = f"sqlite:///{save_dir / 'study.db'}"
+    return optuna.load_study(study_name=optuna.get_all_study_names(url)[0], storage=url).trials
+
+
+def finished_in(save_dir: Path) -> int:
+    """COMPLETE and PRUNED trials, read without disturbing the run; 0 before there is a study."""
+    if not (save_dir / "study.db").is_file():
+        return 0
+    connection = sqlite3.connect(f"file:{save_dir / 'study.db'}?mode=ro", uri=True, timeout=10)
+    try:
+        row = connection.execute("SELECT count(*) FROM trials WHERE state IN ('COMPLETE', 'PRUNED')").fetchone()
+    except sqlite3.OperationalError:  # the tables are being made
+        return 0
+    finally:
+        connection.close()
+    return int(row[0])
+
+
+def wait_for(condition: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
+    """Until the condition holds; fails when the process ends before."""
+    deadline = time.monotonic() + GIVE_UP
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, "the run got nowhere"
+        time.sleep(0.05)
+
+
+def long_run(tiny: dict[str, Any], tmp_path: Path, **study: Any) -> Path:
+    """A configuration whose run goes on until it is stopped."""
+    tiny["study"] = {"n_trials": 500, **study}
+    path = tmp_path / "long.yaml"
+    path.write_text(yaml.safe_dump(tiny), encoding="utf-8")
+    return path
+
+
+def test_killed_run_is_resumed_to_exactly_n_trials(tiny: dict[str, Any], tmp_path: Path, start_cli: Start) -> None:
+    config, save_dir = long_run(tiny, tmp_path), Path(tiny["save_dir"])
+    process = start_cli("run", "--config", config)
+    wait_for(lambda: finished_in(save_dir) >= 3, process)
+    process.kill()
+    process.communicate()
+    done = finished_in(save_dir)
+
+    total = done + 4
+    resumed = start_cli("resume", "--save-dir", save_dir, "--n-trials", str(total))
+    out, err = resumed.communicate(timeout=GIVE_UP)
+    assert resumed.returncode == 0, err
+
+    trials = trials_of(save_dir)
+    states = Counter(trial.state for trial in trials)
+    assert states[TrialState.COMPLETE] + states[TrialState.PRUNED] == total
+    assert states[TrialState.RUNNING] == 0
+    first_with: dict[str, int] = {}
+    for trial in trials:
+        key = json.dumps(trial.params, sort_keys=True)
+        if key in first_with:
+            assert trial.user_attrs["retry_of"] == first_with[key]
+        first_with.setdefault(key, trial.number)
+    assert f"{done} of {total} trials done" in out
+    assert json.loads((save_dir / "results.json").read_text())["n_trials_completed"] == total
+
+
+def test_ctrl_c_ends_with_130_and_results(tiny: dict[str, Any], tmp_path: Path, start_cli: Start) -> None:
+    config, save_dir = long_run(tiny, tmp_path), Path(tiny["save_dir"])
+    process = start_cli("run", "--config", config)
+    wait_for(lambda: finished_in(save_dir) >= 2, process)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=GIVE_UP)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert f"resume --save-dir {save_dir}" in err
+    results = json.loads((save_dir / "results.json").read_text())
+    trials = trials_of(save_dir)
+    states = Counter(trial.state for trial in trials)
+    assert results["n_trials_completed"] == states[TrialState.COMPLETE] + states[TrialState.PRUNED] >= 2
+    assert states[TrialState.RUNNING] == 0
+    cut_off = [trial for trial in trials if trial.state is TrialState.FAIL]
+    assert all(trial.user_attrs["reason"] == "interrupted: Ctrl-C" for trial in cut_off)
+    assert "Search ended by Ctrl-C" in out
+
+
+def test_timeout_ends_the_search_and_writes_results(tiny: dict[str, Any], tmp_path: Path, start_cli: Start) -> None:
+    config, save_dir = long_run(tiny, tmp_path), Path(tiny["save_dir"])
+    process = start_cli("run", "--config", config, "--timeout", "5", "--retrain-best", "--top-k", "1")
+    out, err = process.communicate(timeout=GIVE_UP)
+    results = json.loads((save_dir / "results.json").read_text())
+    assert process.returncode == (0 if results["best_trials"] else 1), err
+    assert "Search ended by timeout" in out
+    assert 0 < results["n_trials_completed"] < 500
+    assert len(results["retrained_models"]) == (1 if results["best_trials"] else 0)
+
+
+@pytest.mark.parametrize("flag", ["--target", "--seed"])
+def test_resume_with_other_data_or_seed_is_refused_with_the_difference(
+    tiny_file: Path, tiny: dict[str, Any], start_cli: Start, flag: str
+) -> None:
+    first = start_cli("run", "--config", tiny_file, "--n-trials", "1")
+    first.communicate(timeout=GIVE_UP)
+    value = "direction" if flag == "--target" else "7"
+    second = start_cli("run", "--config", tiny_file, "--resume", flag, value)
+    _, err = second.communicate(timeout=GIVE_UP)
+    assert second.returncode == 2
+    assert ("data.target: volatility → direction" if flag == "--target" else "study.seed: 0 → 7") in err
+    assert "Traceback" not in err
+
+
+def test_existing_directory_needs_resume(tiny_file: Path, tiny: dict[str, Any], start_cli: Start) -> None:
+    start_cli("run", "--config", tiny_file, "--n-trials", "1").communicate(timeout=GIVE_UP)
+    again = start_cli("run", "--config", tiny_file)
+    _, err = again.communicate(timeout=GIVE_UP)
+    assert again.returncode == 2
+    assert "already holds the study" in err
+    assert "1 finished trials" in err
+    assert "--resume" in err
+    assert "--save-dir" in err

@@ -1,0 +1,343 @@
+"""Saved models: the same predictions after loading, from windows and from bars, without study and without pickle."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from cnn_lstm_hyperopt.config import DataSettings, SamplerSettings, parse_space
+from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
+from cnn_lstm_hyperopt.data.sources import EmbeddedSource
+from cnn_lstm_hyperopt.exceptions import DataError, SaveDirError
+from cnn_lstm_hyperopt.models import build_network, profile
+from cnn_lstm_hyperopt.saved_model import DESCRIPTION, WEIGHTS, ModelDescription, SavedModel, load_model
+from cnn_lstm_hyperopt.search.samplers.random import RandomSampler
+from cnn_lstm_hyperopt.training import ValueScale
+
+LOOKBACK = 20
+SPAN = (date(2005, 1, 3), date(2008, 12, 31))
+SMALL = {
+    "cnn.num_filters": 32,
+    "cnn.filter_sizes": "3-5-7",
+    "cnn.dropout": 0.1,
+    "cnn.activation": "swish",
+    "cnn.residual": True,
+    "cnn.attention": False,
+    "lstm.hidden_dim": 64,
+    "lstm.num_layers": 1,
+    "lstm.dropout": 0.1,
+    "lstm.bidirectional": False,
+    "lstm.attention": True,
+    "lstm.attention_heads": 2,
+    "lstm.skip_connections": False,
+    "fusion.method": "concatenation",
+    "fusion.dim": 128,
+    "fusion.dropout": 0.1,
+}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return prepare_dataset(
+        DataSettings(
+            source="embedded",
+            symbols=("AAPL",),
+            start=SPAN[0],
+            end=SPAN[1],
+            lookback=LOOKBACK,
+            target="volatility",
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def bars() -> pd.DataFrame:
+    (loaded,), _ = EmbeddedSource().load(("AAPL",), *SPAN)
+    return loaded.frame
+
+
+@pytest.fixture(scope="module")
+def model(dataset) -> SavedModel:
+    """Untrained: what is saved is weights, not skill."""
+    description = ModelDescription.of(dataset, SMALL, max_gap_days=10.0)
+    return made(description)
+
+
+@pytest.fixture
+def folder(tmp_path, model) -> Path:
+    model.save(tmp_path / "retrained_model_1")
+    return tmp_path / "retrained_model_1"
+
+
+def made(description: ModelDescription) -> SavedModel:
+    network = build_network(description.network_config(), seed=3, device=torch.device("cpu"))
+    return SavedModel(network.eval(), description)
+
+
+def own_inputs(**changed) -> ModelDescription:
+    """A model on a user's own inputs."""
+    plain = ModelDescription(
+        params=SMALL,
+        n_classes=3,
+        has_regression=False,
+        features=("a", "b"),
+        scaler=None,
+        value_scale=ValueScale(0.0, 1.0),
+        target="y_class",
+        lookback=6,
+        horizon=1,
+        max_gap_days=10.0,
+    )
+    return replace(plain, **changed)
+
+
+def assert_same(first, second) -> None:
+    np.testing.assert_array_equal(first.probabilities, second.probabilities)
+    np.testing.assert_array_equal(first.values, second.values)
+
+
+def test_a_loaded_model_is_the_saved_one_to_the_bit(model, folder, dataset):
+    loaded = load_model(folder)
+    assert loaded.description == model.description
+    weights, again = model.network.state_dict(), loaded.network.state_dict()
+    assert list(weights) == list(again)
+    assert all(torch.equal(weights[name], again[name]) for name in weights)
+    for windows in (dataset.train, dataset.validation):
+        assert_same(model.predict_windows(windows), loaded.predict_windows(windows))
+
+
+def test_a_model_predicts_alike_in_a_process_that_knows_nothing_of_the_study(model, folder, bars, tmp_path):
+    bars.iloc[-200:].to_csv(tmp_path / "bars.csv")
+    script = (
+        "import sys, pandas, torch\n"
+        "torch.set_num_threads(1)\n"
+        "from cnn_lstm_hyperopt.saved_model import load_model\n"
+        f"frame = load_model({str(folder)!r}).predict_bars(pandas.read_csv({str(tmp_path / 'bars.csv')!r}))\n"
+        f"frame.to_parquet({str(tmp_path / 'out.parquet')!r})\n"
+        "print([name for name in ('optuna', 'mlflow') if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    expected = model.predict_bars(pd.read_csv(tmp_path / "bars.csv"))
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "out.parquet"), expected, check_exact=True)
+
+
+def test_bars_are_predicted_as_their_windows_are(model, dataset, bars):
+    frame = model.predict_bars(bars, "AAPL").set_index("date")
+    test = dataset.test.open()
+    for windows in (dataset.train, dataset.validation, test):
+        predictions = model.predict_windows(windows)
+        same = frame.loc[windows.dates]
+        assert len(same) == len(windows)
+        np.testing.assert_allclose(same[["probability_0", "probability_1"]], predictions.probabilities, atol=1e-5)
+        np.testing.assert_allclose(same["value"], predictions.values, rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(same["class"], predictions.classes)
+
+
+def test_the_last_bar_is_predicted_though_its_label_is_not_known_yet(model, bars):
+    frame = model.predict_bars(bars)
+    assert frame["date"].iloc[-1] == bars.index[-1]
+    assert frame.columns.tolist() == ["date", "class", "probability_0", "probability_1", "value"]
+    assert len(frame) == len(bars) - 33 - LOOKBACK + 1
+
+
+def test_a_prediction_looks_back_only(model, bars):
+    all_of_them = model.predict_bars(bars).set_index("date")
+    until = model.predict_bars(bars.iloc[:300]).set_index("date")
+    columns = ["probability_0", "probability_1", "value"]
+    np.testing.assert_allclose(all_of_them.loc[until.index, columns], until[columns], rtol=1e-4, atol=1e-6)
+
+
+def test_bars_may_come_in_any_order_and_case(model, bars):
+    mixed = bars.iloc[:150].reset_index().sample(frac=1, random_state=0).rename(columns=str.upper)
+    pd.testing.assert_frame_equal(model.predict_bars(mixed), model.predict_bars(bars.iloc[:150]))
+
+
+def test_no_window_crosses_a_hole(model, bars):
+    holed = pd.concat([bars.iloc[:100], bars.iloc[140:260]])
+    frame = model.predict_bars(holed)
+    whole = model.predict_bars(bars.iloc[140:260])
+    assert len(frame) == (100 - 33 - LOOKBACK + 1) + len(whole)
+    np.testing.assert_allclose(frame["value"].tail(len(whole)), whole["value"], rtol=1e-4, atol=1e-6)
+
+
+def test_too_few_bars_say_how_many_a_window_needs(model, bars):
+    with pytest.raises(DataError, match=r"^X: 40 bars hold no whole window of 20 bars; give more bars$"):
+        model.predict_bars(bars.iloc[:40], "X")
+
+
+def test_a_model_of_own_inputs_reads_no_bars(bars):
+    with pytest.raises(DataError, match=r"^this model reads inputs of its own \(a, b, …\), not bars$"):
+        made(own_inputs()).predict_bars(bars)
+
+
+def test_a_model_without_regression_and_scaler_survives_too(tmp_path):
+    model = made(own_inputs(n_classes=5))
+    model.save(tmp_path)
+    loaded = load_model(str(tmp_path))
+    assert loaded.description == model.description
+    x = torch.randn(3, 6, 2)
+    assert torch.equal(loaded.network(x).logits, model.network(x).logits)
+    assert loaded.network(x).value is None
+    assert loaded.network(x).logits.shape == (3, 5)
+
+
+def test_no_file_is_a_pickle_and_the_description_is_strict_json(folder, dataset):
+    assert sorted(path.name for path in folder.iterdir()) == [DESCRIPTION, WEIGHTS]
+    for path in folder.iterdir():
+        start = path.read_bytes()[:2]
+        assert start[:1] != b"\x80"  # pickle
+        assert start != b"PK"  # torch.save's zip
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    raw = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"), parse_constant=refuse)
+    assert raw["params"]["cnn.filter_sizes"] == [3, 5, 7]
+    assert raw["features"] == list(dataset.feature_names)
+    assert raw["scaler"]["mean"] == list(dataset.scaler.mean)
+    assert raw["value_scale"] == {"mean": dataset.value_mean, "std": dataset.value_std}
+    assert (raw["target"], raw["lookback"], raw["horizon"], raw["format"]) == ("volatility", LOOKBACK, 1, 1)
+
+
+def test_the_weights_file_holds_float32_tensors_by_name(model, folder):
+    tensors = load_file(folder / WEIGHTS)
+    assert sorted(tensors) == sorted(model.network.state_dict())
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.float32}
+
+
+def test_saving_again_writes_the_same_bytes_over_the_old(model, folder):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    model.save(folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_the_size_told_before_training_is_that_of_the_file_within_a_hundredth(tmp_path):
+    """SMALL is the default space's configuration with the largest share of names in its file."""
+    sampler = RandomSampler(parse_space(None)[0], SamplerSettings(), seed=5)
+    drawn = [own_inputs(params=sampler.propose(number, (), 0), has_regression=True) for number in range(30)]
+    light = [each for each in drawn if profile(each.network_config(), lookback=6).size_mb < 15]
+    assert len(light) >= 8
+    for description in (own_inputs(n_classes=2), *light):
+        made(description).save(tmp_path)
+        size_mb = (tmp_path / WEIGHTS).stat().st_size / 1e6
+        assert size_mb == pytest.approx(profile(description.network_config(), lookback=6).size_mb, rel=0.01)
+
+
+def assert_refused(folder: Path) -> str:
+    with pytest.raises(SaveDirError) as caught:
+        load_model(folder)
+    text = str(caught.value)
+    assert text.startswith((f"{folder} holds no model", f"{folder / DESCRIPTION} lacks or does not know"))
+    assert len(text.splitlines()) == 1
+    return text
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, DESCRIPTION])
+def test_a_missing_file_is_refused(folder, name):
+    (folder / name).unlink()
+    assert "is missing" in assert_refused(folder)
+
+
+def test_a_missing_folder_is_refused_naming_the_file_that_was_looked_for(tmp_path):
+    assert assert_refused(tmp_path / "nowhere").endswith(f"holds no model: {DESCRIPTION} is missing")
+
+
+@pytest.mark.parametrize("text", ["", "{not json", "null", "[1]", '"x"', "\x00\x01", "[" * 100_000, "{}"])
+def test_a_description_that_is_none_is_refused(folder, text):
+    (folder / DESCRIPTION).write_text(text)
+    assert_refused(folder)
+
+
+def test_a_description_that_is_no_text_is_refused(folder):
+    (folder / DESCRIPTION).write_bytes(b"\xff\xfe\x00")
+    assert_refused(folder)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("format", 2),
+        ("format", None),
+        ("params", {}),
+        ("scaler", 5),
+        ("scaler", {"mean": [1]}),
+        ("value_scale", None),
+        ("value_scale", {"mean": 0, "std": 1, "more": 2}),
+        ("features", 7),
+        ("features", ["a"]),
+        ("n_classes", "two"),
+        ("n_classes", 3),
+        ("has_regression", False),
+        ("lookback", None),
+    ],
+)
+def test_a_description_that_does_not_fit_is_refused(folder, key, value):
+    raw = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+    (folder / DESCRIPTION).write_text(json.dumps(raw | {key: value}))
+    assert_refused(folder)
+
+
+def test_another_format_says_which_one_it_is_and_which_is_read(folder):
+    raw = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+    (folder / DESCRIPTION).write_text(json.dumps(raw | {"format": 7}))
+    assert "format 7, but this version reads 1" in assert_refused(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("cnn.num_filters", 64),
+        ("cnn.num_filters", None),
+        ("cnn.activation", "tanh"),
+        ("cnn.dropout", 7),
+        ("lstm.hidden_dim", -3),
+        ("fusion.method", "sum"),
+    ],
+)
+def test_a_configuration_that_is_not_that_of_the_weights_is_refused(folder, name, value):
+    raw = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+    raw["params"][name] = value
+    (folder / DESCRIPTION).write_text(json.dumps(raw))
+    assert_refused(folder)
+
+
+@pytest.mark.parametrize("keep", [0, 4, 1000, 100_000])
+def test_truncated_weights_are_refused(folder, keep):
+    content = (folder / WEIGHTS).read_bytes()
+    assert len(content) > keep
+    (folder / WEIGHTS).write_bytes(content[:keep])
+    assert_refused(folder)
+
+
+def test_weights_that_are_a_pickle_are_refused_and_never_run(folder, tmp_path):
+    """torch.save's format and a bare pickle that would write a file."""
+    mark = tmp_path / "was run"
+    bare = f"cbuiltins\nexec\n(S'open({str(mark)!r}, \"w\")'\ntR.".encode()
+    for content in (bare, b"\x80\x04" + bare):
+        (folder / WEIGHTS).write_bytes(content)
+        assert_refused(folder)
+    torch.save(load_model_weights(), folder / WEIGHTS)
+    assert_refused(folder)
+    assert not mark.exists()
+
+
+def load_model_weights() -> dict[str, torch.Tensor]:
+    return made(own_inputs()).network.state_dict()
