@@ -327,13 +327,11 @@ def test_version_is_the_packages(capsys):
 # ---------------------------------------------------------------------- known defects, reported
 
 
-@pytest.mark.xfail(reason="source: embedded of the file stays beside --data-dir", strict=True)
 def test_data_dir_wins_over_the_files_source(settings_of, tmp_path):
     (tmp_path / "my.yaml").write_text("data: {source: embedded}\n")
     assert settings_of("run", "--config", "my.yaml", "--data-dir", "bars")["settings"].data.source == "files"
 
 
-@pytest.mark.xfail(reason="{fixed: 64} is merged into {choices: [...]}", strict=True)
 def test_batch_size_wins_over_the_config_that_a_run_wrote(settings_of, tmp_path):
     """config.yaml has long forms only."""
     (tmp_path / "config.yaml").write_text(dump_settings(load_settings(None, {"data": {"source": "embedded"}})))
@@ -341,19 +339,16 @@ def test_batch_size_wins_over_the_config_that_a_run_wrote(settings_of, tmp_path)
     assert settings.space.domains["training.batch_size"] == Fixed(64)
 
 
-@pytest.mark.xfail(reason="every flag of run is a positional argument too", strict=True)
 @pytest.mark.parametrize("arguments", [["5"], ["AAPL"], ["10", "60"]])
 def test_words_without_a_flag_are_refused(settings_of, capsys, arguments):
     assert cli.main([*REAL, *arguments]) == 2
     assert "Unused" in capsys.readouterr().err
 
 
-@pytest.mark.xfail(reason="consume_multiple takes no names at all", strict=True)
 def test_symbols_needs_a_name(settings_of):
     assert cli.main([*REAL, "--symbols"]) == 2
 
 
-@pytest.mark.xfail(reason="read_trial wants size_mb: exit 1, a fault of this program", strict=True)
 def test_status_of_someone_elses_study_is_bad_input(tmp_path):
     import optuna
 

@@ -120,9 +120,13 @@ class RunOptions:
             if flag.name in _SETTING_OF_FLAG and value is not None:
                 _put(tree, _SETTING_OF_FLAG[flag.name], list(value) if isinstance(value, tuple) else value)
         if self.batch_size is not None:
-            _put(tree, "search_space.training.batch_size", {"fixed": self.batch_size})
+            _put(tree, "search_space.training.batch_size", self.batch_size)
         if self.retrain_best:
             _put(tree, "retrain.enabled", True)
+        if self.symbols == ():
+            raise ConfigError("--symbols needs at least one name, such as --symbols AAPL MSFT; leave it out for all")
+        if self.data_dir is not None:
+            _put(tree, "data.source", "files")
         if self.use_real_data:
             if self.data_dir is not None:
                 raise ConfigError("--use-real-data and --data-dir name two sources; leave one out")
@@ -145,7 +149,7 @@ app = App(
 
 
 @app.command
-def run(options: RunOptions | None = None) -> None:
+def run(*, options: RunOptions | None = None) -> None:
     """Search, and with --retrain-best retrain and test the best models.
 
     Examples: run --use-real-data --symbols AAPL IBM MSFT --target volatility --n-trials 100 --retrain-best;

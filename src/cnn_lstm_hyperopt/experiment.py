@@ -207,13 +207,19 @@ class Experiment:
 
     def empty_front_text(self) -> str:
         """Why there is no front, and what can be done."""
-        gate, target = self.study.plan.gate, self.settings.data.target
-        best = max((r.values.accuracy for r in self.study.records() if r.values), default=None)
+        gate, target, records = self.study.plan.gate, self.settings.data.target, self.study.records()
+        best = max((r.values.accuracy for r in records if r.values), default=None)
         seen = "no trial was completed" if best is None else f"the best of them reached {best:.4f}"
-        cure = "another target (--target volatility is learnable), " if target == "direction" else ""
+        too_dear = sum(r.reason.startswith("limit") for r in records)
+        cures = [f"training.max_epochs above {self.study.plan.max_epochs}", "more trials or more data"]
+        if target == "direction":
+            cures.insert(0, "another target (--target volatility is learnable)")
+        if 2 * too_dear > len(records):
+            cures = ["a search space of smaller models, a smaller data.train_share or a higher limits.trial_seconds"]
+            seen += f" and {too_dear} of {len(records)} were ended by limits.trial_seconds"
         return (
             f"no trial has learnt more than the majority class: an accuracy above {gate.threshold:.4f} is needed, {seen};"
-            f" try {cure}more trials, more data, or training.max_epochs above {self.study.plan.max_epochs}"
+            f" try {', '.join(cures)}"
         )
 
 

@@ -186,14 +186,12 @@ def test_a_single_fault_stands_on_one_line_behind_its_file(read_text):
 # ---------------------------------------------------------------------- known defects, reported
 
 
-@pytest.mark.xfail(reason="the space is parsed after all else is right", strict=True)
 def test_faults_of_the_search_space_are_shown_beside_others(faults_of):
     text = faults_of({"study": {"n_trials": 0}, "search_space": {"cnn": {"dropout": 2}}})
     assert "study.n_trials" in text
     assert "search_space.cnn.dropout" in text
 
 
-@pytest.mark.xfail(reason="pydantic's lax mode reads true as 1", strict=True)
 @pytest.mark.parametrize(
     "raw",
     [{"study": {"n_trials": True}}, {"study": {"timeout": True}}, {"limits": {"trial_seconds": True}}],
@@ -203,29 +201,23 @@ def test_true_is_no_number(raw):
         load_settings(None, raw)
 
 
-@pytest.mark.xfail(reason="NaN passes every comparison", strict=True)
 @pytest.mark.parametrize("raw", [{"limits": {"trial_seconds": NAN}}, {"data": {"split": [0.5, 0.5, NAN]}}])
 def test_nan_is_no_number(raw):
     with pytest.raises(ConfigError):
         load_settings(None, raw)
 
 
-@pytest.mark.xfail(reason="infinity is accepted, and config.yaml then says null, which resume refuses", strict=True)
 @pytest.mark.parametrize("raw", [{"data": {"max_gap_days": INF}}, {"training": {"patience_factor": INF}}])
 def test_infinity_is_no_number(raw):
     with pytest.raises(ConfigError):
         load_settings(None, raw)
 
 
-@pytest.mark.xfail(
-    reason="math.isfinite raises OverflowError, which is no ConfigError", strict=True, raises=OverflowError
-)
 def test_a_number_beyond_all_floats_is_a_config_error():
     with pytest.raises(ConfigError):
         load_settings(None, {"search_space": {"training": {"batch_size": 10**400}}})
 
 
-@pytest.mark.xfail(reason="merge() drops a value that is no section when an override names the section", strict=True)
 def test_an_override_does_not_hide_a_section_that_is_none(read_text):
     with pytest.raises(ConfigError):
         read_text("study: 5", {"study": {"n_trials": 3}})

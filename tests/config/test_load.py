@@ -159,7 +159,6 @@ def test_overrides_can_take_a_value_back_to_its_default(read_text):
     assert read_text("study: {timeout: 5}", {"study": {"timeout": None}}).study.timeout is None
 
 
-@pytest.mark.xfail(reason="merge() joins the two long forms of one parameter", strict=True)
 def test_an_override_of_a_parameter_replaces_its_long_form(read_text):
     """Every config.yaml that a run wrote has long forms, so --batch-size with --config results/config.yaml fails."""
     text = "search_space: {training: {batch_size: {choices: [16, 32]}}}"

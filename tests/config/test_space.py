@@ -237,7 +237,7 @@ def test_random_spaces_either_name_a_dead_width_or_always_get_a_dividing_head_co
             continue
         a, b = data.draw(st.sampled_from(pairs))
         for head in heads:
-            params = {first: a, second: b}
+            params = {second: b, first: a}  # the width of fusion has one parent only, named twice
             legal = space.legal(name, head, params)
             assert legal in heads
             assert width_of(a, b) % legal == 0

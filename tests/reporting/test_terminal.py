@@ -141,7 +141,6 @@ def test_outside_a_search_trials_are_not_shown(study, capsys):
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.xfail(reason="two digits of 150 are 1.5e+02", strict=True)
 def test_a_hundred_epochs_are_written_as_people_write_them(study, capsys):
     terminal = Terminal()
     with terminal.watch(study, None):

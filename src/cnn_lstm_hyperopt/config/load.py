@@ -61,12 +61,23 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """``base`` with ``overrides`` laid over it, mapping by mapping; neither is changed."""
+    """``base`` with ``overrides`` laid over it, mapping by mapping; neither is changed.
+
+    A parameter's long form, such as ``{fixed: 64}``, replaces the other one whole. A value of the base that should be a
+    mapping and is none stays, so that it is reported.
+    """
     merged = dict(base)
     for key, value in overrides.items():
         below = merged.get(key)
-        merged[key] = merge(below if isinstance(below, Mapping) else {}, value) if isinstance(value, Mapping) else value
+        if not isinstance(value, Mapping) or _is_domain(value) or below is None:
+            merged[key] = value
+        elif isinstance(below, Mapping):
+            merged[key] = merge(below, value)
     return merged
+
+
+def _is_domain(value: Mapping[str, Any]) -> bool:
+    return bool(value) and set(value) <= {"fixed", "choices", "low", "high", "log"}
 
 
 def dump_settings(settings: Settings) -> str:
@@ -83,7 +94,7 @@ def _explain(fault: Any) -> list[str]:
     kind = fault["type"]
     if kind == "value_error":
         text = str(fault["ctx"]["error"])
-        if not field or "\n" in text:
+        if not field or text.startswith(field):
             return text.split("\n")
         return [f"{field} {text}" if text.startswith(("must", "names")) else f"{field}: {text}"]
     if kind == "extra_forbidden":

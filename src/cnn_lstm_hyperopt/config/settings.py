@@ -10,6 +10,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PrivateAttr,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -31,7 +32,14 @@ def _as_symbols(value: Any) -> Any:
 class Section(BaseModel):
     """Base of all settings: unknown keys are errors, values don't change once read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+            raise ValueError(f"must not be {str(value).lower()}")
+        return value
 
 
 class StudySettings(Section):
@@ -193,16 +201,22 @@ class Settings(Section):
 
     _space: SearchSpace = PrivateAttr()
 
-    @field_validator("search_space", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _none_is_empty(cls, value: Any) -> Any:
-        return {} if value is None else value
+    def _empty_sections_are_defaults(cls, raw: Any) -> Any:
+        return {key: value for key, value in raw.items() if value is not None} if isinstance(raw, dict) else raw
 
-    @model_validator(mode="after")
-    def _parse_space(self) -> "Settings":
-        self._space, faults = parse_space(self.search_space)
+    @field_validator("search_space")
+    @classmethod
+    def _legal_space(cls, value: dict[str, Any]) -> dict[str, Any]:
+        _, faults = parse_space(value)
         if faults:
             raise ValueError("\n".join(faults))
+        return value
+
+    @model_validator(mode="after")
+    def _keep_space(self) -> "Settings":
+        self._space, _ = parse_space(self.search_space)
         return self
 
     @property

@@ -5,7 +5,6 @@ A parameter's *kind* decides what a short list in YAML means: ``num_layers: [1, 
 ``{low: 1e-5, high: 1e-2, log: true}``, ``{choices: [...]}`` and ``{fixed: 0.1}`` always work.
 """
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -64,6 +63,7 @@ def fusion_width(params: Params) -> int:
     return int(params["fusion.dim"])
 
 
+_LARGEST = 1e308
 _FLAG = Choices((False, True))
 
 # Order matters: a parent stands before the parameters that depend on it.
@@ -148,8 +148,15 @@ class SearchSpace:
         return max((choice for choice in fitting if choice <= int(value)), default=min(fitting))
 
     def searched(self) -> dict[str, Domain]:
-        """The parameters that are not fixed."""
-        return {name: domain for name, domain in self.domains.items() if not isinstance(domain, Fixed)}
+        """The parameters that are not fixed and that some configuration has."""
+        return {
+            name: domain
+            for name, domain in self.domains.items()
+            if not isinstance(domain, Fixed) and self._possible(PARAMETERS[name].when)
+        }
+
+    def _possible(self, condition: tuple[str, Scalar] | None) -> bool:
+        return condition is None or self.domains[condition[0]].contains(condition[1])
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """The long YAML form, by group; :func:`parse_space` reads it back unchanged."""
@@ -265,7 +272,7 @@ def _number(spec: ParameterSpec, raw: Any, *, whole: bool) -> int | float:
             raw = float(raw)
         except ValueError:
             raise ValueError(f"must be a number, but got {raw!r}") from None
-    if isinstance(raw, bool) or not isinstance(raw, (int, float)) or not math.isfinite(raw):
+    if isinstance(raw, bool) or not isinstance(raw, (int, float)) or not -_LARGEST < raw < _LARGEST:  # NaN, too
         raise ValueError(f"must be a number, but got {raw!r}")
     if whole and raw != int(raw):
         raise ValueError(f"must be a whole number, but got {raw!r}")

@@ -276,7 +276,7 @@ def _outcome_text(record: TrialRecord) -> str:
         accuracy, seconds, size_mb = record.values
         return f"complete: accuracy {accuracy:.4f}, {seconds:.1f} s, {size_mb:.3f} MB"
     word = {State.PRUNED: "pruned", State.FAIL: "failed"}.get(record.state, record.state.value.lower())
-    return f"{word} after {record.attributes.get('epochs', 0):.2g} epochs: {record.reason}"
+    return f"{word} after {round(record.attributes.get('epochs', 0), 2):g} epochs: {record.reason}"
 
 
 def _short_params(record: TrialRecord, space: SearchSpace) -> tuple[str, str, str, str]:

@@ -20,6 +20,8 @@ from cnn_lstm_hyperopt.search.trial import OPTUNA_STATES, Point, State, TrialRec
 
 DIRECTIONS: list[Literal["maximize", "minimize"]] = ["maximize", "minimize", "minimize"]
 METRIC_NAMES = ["accuracy", "training_seconds", "size_mb"]
+FORMAT = 1
+"""Of what is stored with studies and trials."""
 BUSY_SECONDS = 60  # how long a writer waits for another one
 
 
@@ -63,6 +65,14 @@ class StudyStorage:
             raise SaveDirError(f"{path} can't be opened as a study: {_first_line(error)}") from error
         self._storage: BaseStorage = self.study._storage
         self._study_id = self._storage.get_study_id_from_name(names[0])
+        if create is not None:
+            self.set_attribute("format", FORMAT)
+        elif self.attribute("format") != FORMAT:
+            self.close()
+            raise SaveDirError(
+                f"{path} holds the study {names[0]}, which this version of cnn-lstm-hyperopt did not make"
+                f" (format {self.attribute('format')}, not {FORMAT}); choose another --save-dir"
+            )
         self._records: dict[int, TrialRecord] = {}
 
     def fold_log(self) -> None:
@@ -113,9 +123,15 @@ class StudyStorage:
             self._storage.set_trial_user_attr(trial_id, name, json.loads(json.dumps(value)))
         self._storage.set_trial_state_values(trial_id, OPTUNA_STATES[state], values)
 
+    def next_number(self) -> int:
+        """The number that the next trial will have."""
+        return self._storage.get_n_trials(self._study_id)
+
     def records(self) -> list[TrialRecord]:
         """All trials in order of number; ended ones are read once."""
         for trial in self._storage.get_all_trials(self._study_id, deepcopy=False):
+            if trial.state is TrialState.WAITING:
+                continue  # enqueued through Optuna by somebody else; nobody runs it
             known = self._records.get(trial.number)
             if known is None or known.state is State.RUNNING:
                 self._records[trial.number] = read_trial(trial)
@@ -123,7 +139,8 @@ class StudyStorage:
 
     def fail_orphans(self, reason: str) -> list[int]:
         """Ends every RUNNING trial: its process is gone. Returns their numbers."""
-        orphans = [t for t in self._storage.get_all_trials(self._study_id, deepcopy=False) if not t.state.is_finished()]
+        running = (TrialState.RUNNING,)
+        orphans = self._storage.get_all_trials(self._study_id, deepcopy=False, states=running)
         for trial in orphans:
             self.finish(trial._trial_id, State.FAIL, None, {"reason": reason})
         return [trial.number for trial in orphans]
@@ -134,7 +151,9 @@ def _open(path: Path) -> RDBStorage:
     with sqlite3.connect(path, timeout=BUSY_SECONDS) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
     connection.close()
-    storage = RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": BUSY_SECONDS}})
+    # Built, not pasted: a "?" or a "%" in the path would mean something in a URL.
+    url = sqlalchemy.URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
+    storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": BUSY_SECONDS}})
 
     @sqlalchemy.event.listens_for(storage.engine, "connect")
     def _relax_sync(connection: sqlite3.Connection, _: object) -> None:

@@ -113,7 +113,7 @@ class Study:
 
     def _propose(self, records: Sequence[TrialRecord]) -> dict[str, Scalar] | None:
         """A configuration that no trial had."""
-        number = len(records)
+        number = self.storage.next_number()
         seen = {_key(record.params) for record in records}
         history = told(records, self.plan.gate)
         for attempt in range(SAMPLER_ATTEMPTS):
@@ -145,7 +145,7 @@ class Study:
         if over_limit.action is not Action.CONTINUE or report.epoch >= self.plan.max_epochs:
             return over_limit
         records = self.records()
-        trial = replace(records[assignment.number], curve=curve, seconds=report.seconds)
+        trial = replace(_numbered(records, assignment.number), curve=curve, seconds=report.seconds)
         complete = [record for record in records if record.state is State.COMPLETE]
         reason = self._pruner.reason_to_prune(trial, complete, ranked_front(complete, self.plan.gate))
         return CONTINUE if reason is None else Decision(Action.PRUNE, reason)
@@ -165,7 +165,7 @@ class Study:
         self._failures_in_a_row = self._failures_in_a_row + 1 if failed else 0
         if self._failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
             raise StudyFailedError(f"{MAX_FAILURES_IN_A_ROW} trials failed in a row, the last with: {reason}")
-        return self.records()[assignment.number]
+        return _numbered(self.records(), assignment.number)
 
 
 def ranked_front(records: Sequence[TrialRecord], gate: SkillGate) -> list[TrialRecord]:
@@ -196,6 +196,10 @@ def front_hypervolume(records: Sequence[TrialRecord], gate: SkillGate) -> tuple[
     rows = [losses(*r.values) for r in ranked_front(records, gate) if r.values is not None]
     # A hair beyond the corner, so that the largest and the slowest trial count too.
     return hypervolume(rows, [c + 1e-9 for c in corner]) if rows else 0.0, reference
+
+
+def _numbered(records: Sequence[TrialRecord], number: int) -> TrialRecord:
+    return next(record for record in reversed(records) if record.number == number)
 
 
 def _key(params: Params) -> tuple[tuple[str, Scalar], ...]:

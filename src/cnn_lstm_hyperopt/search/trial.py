@@ -1,5 +1,6 @@
 """A trial as the search sees it: a value, read from what Optuna stores."""
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple
@@ -24,7 +25,7 @@ OPTUNA_STATES = {
     State.PRUNED: TrialState.PRUNED,
     State.FAIL: TrialState.FAIL,
 }
-_STATES = {theirs: ours for ours, theirs in OPTUNA_STATES.items()} | {TrialState.WAITING: State.RUNNING}
+_STATES = {theirs: ours for ours, theirs in OPTUNA_STATES.items()}
 
 
 class Point(NamedTuple):
@@ -88,7 +89,7 @@ def read_trial(trial: FrozenTrial) -> TrialRecord:
         state=state,
         params=trial.params,
         values=Values(*trial.values) if state is State.COMPLETE else None,
-        size_mb=float(attributes["size_mb"]),
+        size_mb=float(attributes.get("size_mb", trial.values[2] if state is State.COMPLETE else math.nan)),
         curve=curve,
         seconds=float(attributes.get("seconds", curve[-1].seconds if curve else 0.0)),
         projected_seconds=attributes.get("projected_seconds"),

@@ -1,0 +1,87 @@
+"""Augmentation of training windows, drawn anew for every batch; validation and test windows never come here."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class AugmentationConfig:
+    """Strengths; 0 switches a kind off.
+
+    Attributes:
+        jitter: standard deviation of the noise added to each (scaled) feature.
+        scaling: standard deviation of the factor around 1 that a window's features are multiplied by, one a feature.
+        time_masking: longest share of the window that is set to 0 (the features' mean), a run of bars.
+        mixup: parameter α of the Beta(α, α) share with which windows are mixed in pairs (Zhang et al. 2018, arXiv 1710.09412).
+    """
+
+    jitter: float = 0.0
+    scaling: float = 0.0
+    time_masking: float = 0.0
+    mixup: float = 0.0
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is done at all."""
+        return max(self.jitter, self.scaling, self.time_masking, self.mixup) > 0
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """An augmented batch.
+
+    Attributes:
+        x: ``(batch, time, features)``.
+        partner: ``(batch,)`` row that each row was mixed with, None without mixup.
+        share: weight of the row itself, 1 − share that of its partner.
+    """
+
+    x: Tensor
+    partner: Tensor | None
+    share: float
+
+    def mix(self, targets: Tensor) -> Tensor:
+        """Targets ``(batch, …)`` mixed as the inputs were."""
+        if self.partner is None:
+            return targets
+        return self.share * targets + (1 - self.share) * targets[self.partner]
+
+
+def augment(x: Tensor, config: AugmentationConfig, generator: torch.Generator) -> Mixed:
+    """An augmented copy of a batch.
+
+    Args:
+        x: ``(batch, time, features)``, scaled.
+        config: strengths.
+        generator: on the CPU, so that a seed means the same on every device.
+    """
+    batch, time, features = x.shape
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator).to(x.device)
+
+    if config.scaling > 0:
+        x = x * (1 + config.scaling * normal(batch, 1, features))
+    if config.jitter > 0:
+        x = x + config.jitter * normal(batch, time, features)
+    if config.time_masking > 0:
+        longest = max(1, int(config.time_masking * time))
+        length = torch.randint(0, longest + 1, (batch, 1), generator=generator)
+        start = (torch.rand(batch, 1, generator=generator) * (time - length + 1)).long()
+        step = torch.arange(time)
+        masked = (step >= start) & (step < start + length)  # (batch, time)
+        x = x.masked_fill(masked.unsqueeze(-1).to(x.device), 0.0)
+    if config.mixup == 0:
+        return Mixed(x, None, 1.0)
+    share = _beta(config.mixup, generator)
+    partner = torch.randperm(batch, generator=generator).to(x.device)
+    return Mixed(share * x + (1 - share) * x[partner], partner, share)
+
+
+def _beta(alpha: float, generator: torch.Generator) -> float:
+    """A draw of Beta(α, α) as G₁ / (G₁ + G₂) with G ~ Gamma(α, 1)."""
+    first, second = torch._standard_gamma(torch.full((2,), alpha, dtype=torch.float64), generator=generator).tolist()
+    total = first + second
+    return float(first / total) if total > 0 else 0.5

@@ -1,0 +1,106 @@
+"""How the two losses are weighed in training. Selection and early stopping never see these weights.
+
+Each rule maps the cross-entropy and the mean squared error (of the standardised value) of a batch to one loss, and hears the mean
+of both at the end of each epoch.
+"""
+
+import abc
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+
+class Balancing(abc.ABC):
+    """Base of the family.
+
+    Args:
+        classification: weight w of the cross-entropy.
+        regression: weight v of the squared error.
+        device: where learnt weights lie.
+    """
+
+    def __init__(self, *, classification: float, regression: float, device: torch.device) -> None:
+        self.weights = (classification, regression)
+        self.device = device
+
+    @abc.abstractmethod
+    def combine(self, cross_entropy: Tensor, squared_error: Tensor) -> Tensor:
+        """One loss of the two, all of shape ``()``."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """What is learnt beside the network; nothing here."""
+        return iter(())
+
+    def end_epoch(self, cross_entropy: float, squared_error: float) -> None:
+        """Hears the epoch's mean losses; does nothing here."""
+        return
+
+
+class FixedBalancing(Balancing):
+    """w · cross-entropy + v · squared error."""
+
+    def combine(self, cross_entropy: Tensor, squared_error: Tensor) -> Tensor:
+        """See the base class."""
+        w, v = self.weights
+        return w * cross_entropy + v * squared_error
+
+
+class DynamicBalancing(Balancing):
+    """Dynamic weight average (Liu, Johns & Davison 2019, arXiv 1803.10704, eq. 7), on top of the fixed weights.
+
+    λ_k(t) = K · exp(r_k(t−1) / T) / Σ_i exp(r_i(t−1) / T) with r_k(t−1) = L_k(t−1) / L_k(t−2), K = 2 tasks and T = 2:
+    the task whose loss falls more slowly gets more weight. λ = 1 in the first two epochs.
+    """
+
+    TEMPERATURE = 2.0
+
+    def __init__(self, *, classification: float, regression: float, device: torch.device) -> None:
+        super().__init__(classification=classification, regression=regression, device=device)
+        self.factors = (1.0, 1.0)
+        self._before: tuple[float, float] | None = None
+
+    def combine(self, cross_entropy: Tensor, squared_error: Tensor) -> Tensor:
+        """See the base class."""
+        (w, v), (a, b) = self.weights, self.factors
+        return w * a * cross_entropy + v * b * squared_error
+
+    def end_epoch(self, cross_entropy: float, squared_error: float) -> None:
+        """See the base class."""
+        now = (cross_entropy, squared_error)
+        if self._before is not None:
+            # A loss of exactly 0 can't fall any further: its rate is 1.
+            rates = [after / before if before > 0 else 1.0 for after, before in zip(now, self._before, strict=True)]
+            largest = max(rates)  # softmax is the same when all are shifted, and can't overflow then
+            shares = [math.exp((rate - largest) / self.TEMPERATURE) for rate in rates]
+            self.factors = (2 * shares[0] / sum(shares), 2 * shares[1] / sum(shares))
+        self._before = now
+
+
+class UncertaintyBalancing(Balancing):
+    """Homoscedastic uncertainty (Kendall, Gal & Cipolla 2018, arXiv 1705.07115, eq. 7 and 10), with s = ln σ² learnt.
+
+    e^(−s₁) · cross-entropy + s₁ / 2 + e^(−s₂) / 2 · squared error + s₂ / 2. The fixed weights are not used.
+    """
+
+    def __init__(self, *, classification: float, regression: float, device: torch.device) -> None:
+        super().__init__(classification=classification, regression=regression, device=device)
+        self.log_variances = nn.Parameter(torch.zeros(2, device=device))
+
+    def combine(self, cross_entropy: Tensor, squared_error: Tensor) -> Tensor:
+        """See the base class."""
+        s = self.log_variances
+        precision = torch.exp(-s)
+        return precision[0] * cross_entropy + precision[1] / 2 * squared_error + s.sum() / 2
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """See the base class."""
+        return iter((self.log_variances,))
+
+
+BALANCINGS: dict[str, type[Balancing]] = {
+    "fixed": FixedBalancing,
+    "dynamic": DynamicBalancing,
+    "uncertainty": UncertaintyBalancing,
+}
