@@ -54,7 +54,6 @@ SETTING_FAULTS = [
     ({"limits": {"trial_seconds": 0}}, ["limits.trial_seconds must be above 0, auto or null, but got 0"]),
     ({"limits": {"trial_seconds": "soon"}}, ["limits.trial_seconds", "'auto'", "got 'soon'"]),
     ({"retrain": {"top_k": 0}}, ["retrain.top_k", "greater than or equal to 1"]),
-    ({"save_dir": None}, ["save_dir", "got nothing"]),
 ]
 
 SPACE_FAULTS = [
