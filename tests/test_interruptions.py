@@ -1,6 +1,7 @@
 """A run that is killed, interrupted or out of time, and what is left of it. Real processes, real signals."""
 
 import json
+import os
 import signal
 import sqlite3
 import subprocess
@@ -67,7 +68,8 @@ def test_killed_run_is_resumed_to_exactly_n_trials(tiny: dict[str, Any], tmp_pat
     total = done + 4
     resumed = start_cli("resume", "--save-dir", save_dir, "--n-trials", str(total))
     out, err = resumed.communicate(timeout=GIVE_UP)
-    assert resumed.returncode == 0, err
+    results = json.loads((save_dir / "results.json").read_text())
+    assert resumed.returncode == (0 if results["best_trials"] else 1), err
 
     trials = trials_of(save_dir)
     states = Counter(trial.state for trial in trials)
@@ -104,7 +106,9 @@ def test_ctrl_c_ends_with_130_and_results(tiny: dict[str, Any], tmp_path: Path, 
 
 def test_timeout_ends_the_search_and_writes_results(tiny: dict[str, Any], tmp_path: Path, start_cli: Start) -> None:
     config, save_dir = long_run(tiny, tmp_path), Path(tiny["save_dir"])
-    process = start_cli("run", "--config", config, "--timeout", "5", "--retrain-best", "--top-k", "1")
+    process = start_cli(
+        "run", "--config", config, "--timeout", "12", "--workers", "1", "--retrain-best", "--top-k", "1"
+    )
     out, err = process.communicate(timeout=GIVE_UP)
     results = json.loads((save_dir / "results.json").read_text())
     assert process.returncode == (0 if results["best_trials"] else 1), err
@@ -113,11 +117,132 @@ def test_timeout_ends_the_search_and_writes_results(tiny: dict[str, Any], tmp_pa
     assert len(results["retrained_models"]) == (1 if results["best_trials"] else 0)
 
 
+def processes_of(save_dir: Path) -> list[str]:
+    """Command lines of living processes that name the directory."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if str(save_dir) in command:
+                found.append(command)
+    return found
+
+
+def test_workers_die_with_their_killed_parent(tiny: dict[str, Any], tmp_path: Path, start_cli: Start) -> None:
+    config, save_dir = long_run(tiny, tmp_path), Path(tiny["save_dir"])
+    process = start_cli("run", "--config", config, "--workers", "2")
+    wait_for(lambda: finished_in(save_dir) >= 2, process)
+    assert len([line for line in processes_of(save_dir) if "cnn_lstm_hyperopt.worker" in line]) == 2
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + GIVE_UP
+    while processes_of(save_dir):
+        assert time.monotonic() < deadline, processes_of(save_dir)
+        time.sleep(0.05)
+
+
+def test_two_workers_run_exactly_n_trials_and_none_twice(
+    tiny_file: Path, tiny: dict[str, Any], start_cli: Start
+) -> None:
+    save_dir = Path(tiny["save_dir"])
+    process = start_cli("run", "--config", tiny_file, "--n-trials", "9", "--workers", "2")
+    out, err = process.communicate(timeout=GIVE_UP)
+    results = json.loads((save_dir / "results.json").read_text())
+    assert process.returncode == (0 if results["best_trials"] else 1), err
+    trials = trials_of(save_dir)
+    assert len(trials) == 9
+    assert all(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in trials)
+    assert len({json.dumps(trial.params, sort_keys=True) for trial in trials}) == 9
+    assert {trial.user_attrs["worker"] for trial in trials} == {1, 2}
+    assert "2 workers, one thread each" in out
+    assert out.count("[9/9]") == 1
+    assert {path.name for path in (save_dir / "validation").iterdir()} == {f"trial_{n:05d}.parquet" for n in range(9)}
+    assert not [path.name for path in save_dir.iterdir() if path.name.startswith(".")]
+
+
+def test_ctrl_c_ends_two_workers_with_results(tiny: dict[str, Any], tmp_path: Path, start_cli: Start) -> None:
+    config, save_dir = long_run(tiny, tmp_path), Path(tiny["save_dir"])
+    process = start_cli("run", "--config", config, "--workers", "2")
+    wait_for(lambda: finished_in(save_dir) >= 2, process)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=GIVE_UP)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    states = Counter(trial.state for trial in trials_of(save_dir))
+    assert states[TrialState.RUNNING] == 0
+    results = json.loads((save_dir / "results.json").read_text())
+    assert results["n_trials_completed"] == states[TrialState.COMPLETE] + states[TrialState.PRUNED]
+    assert processes_of(save_dir) == []
+
+
+def test_killed_worker_is_replaced_and_its_trial_run_again(
+    tiny: dict[str, Any], tmp_path: Path, start_cli: Start
+) -> None:
+    config, save_dir = long_run(tiny, tmp_path, n_trials=12), Path(tiny["save_dir"])
+    process = start_cli("run", "--config", config, "--workers", "2")
+    wait_for(lambda: finished_in(save_dir) >= 2, process)
+    victim = next(
+        int(entry.name)
+        for entry in Path("/proc").iterdir()
+        if entry.name.isdigit()
+        and b"cnn_lstm_hyperopt.worker" in (entry / "cmdline").read_bytes()
+        and str(save_dir).encode() in (entry / "cmdline").read_bytes()
+    )
+    os.kill(victim, signal.SIGKILL)
+    _, err = process.communicate(timeout=GIVE_UP)
+    results = json.loads((save_dir / "results.json").read_text())
+    assert process.returncode == (0 if results["best_trials"] else 1), err
+    trials = trials_of(save_dir)
+    states = Counter(trial.state for trial in trials)
+    assert states[TrialState.COMPLETE] + states[TrialState.PRUNED] == 12
+    assert states[TrialState.RUNNING] == 0
+    for trial in trials:
+        if trial.state is TrialState.FAIL:
+            assert "died (signal 9" in trial.user_attrs["reason"]
+            assert [t.user_attrs.get("retry_of") for t in trials].count(trial.number) == 1
+
+
+def test_a_second_run_in_the_same_directory_is_refused(tiny: dict[str, Any], tmp_path: Path, start_cli: Start) -> None:
+    config, save_dir = long_run(tiny, tmp_path), Path(tiny["save_dir"])
+    process = start_cli("run", "--config", config, "--workers", "1")
+    wait_for(lambda: finished_in(save_dir) >= 1, process)
+    second = start_cli("resume", "--save-dir", save_dir)
+    _, err = second.communicate(timeout=GIVE_UP)
+    assert second.returncode == 2
+    assert "another run is at work" in err
+    status, _ = start_cli("status", "--save-dir", save_dir).communicate(timeout=GIVE_UP)
+    assert "A run is at work on it now." in status
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=GIVE_UP)
+    assert process.returncode == 130
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.05, 0.3])
+def test_a_run_killed_at_its_very_start_leaves_a_directory_that_can_be_used(
+    tiny_file: Path, tiny: dict[str, Any], start_cli: Start, delay: float
+) -> None:
+    save_dir = Path(tiny["save_dir"])
+    process = start_cli("run", "--config", tiny_file, "--n-trials", "1", "--workers", "1")
+    wait_for(lambda: save_dir.is_dir() and any(save_dir.iterdir()), process)
+    time.sleep(delay)
+    process.kill()
+    process.communicate()
+    there = (save_dir / "study.db").is_file()
+    arguments = ["resume", "--save-dir", save_dir] if there else ["run", "--config", tiny_file, "--n-trials", "1"]
+    again = start_cli(*arguments)
+    again.communicate(timeout=GIVE_UP)
+    assert again.returncode in (0, 1)
+    assert finished_in(save_dir) == 1
+
+
 @pytest.mark.parametrize("flag", ["--target", "--seed"])
 def test_resume_with_other_data_or_seed_is_refused_with_the_difference(
     tiny_file: Path, tiny: dict[str, Any], start_cli: Start, flag: str
 ) -> None:
-    first = start_cli("run", "--config", tiny_file, "--n-trials", "1")
+    first = start_cli("run", "--config", tiny_file, "--n-trials", "1", "--workers", "1")
     first.communicate(timeout=GIVE_UP)
     value = "direction" if flag == "--target" else "7"
     second = start_cli("run", "--config", tiny_file, "--resume", flag, value)

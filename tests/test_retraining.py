@@ -40,8 +40,13 @@ PARAMS = {
     "training.optimizer": "adam",
     "training.scheduler": "cosine",
     "training.gradient_clip": 1.0,
+    "regularization.l1_switch": False,
+    "regularization.l2": 1e-5,
+    "regularization.dropout_schedule": "constant",
     "regularization.label_smoothing": 0.1,
+    "multi_task.balancing": "fixed",
     "multi_task.classification_weight": 0.5,
+    "augmentation.switch": False,
 }
 FINALISTS = [
     Finalist(1, 17, PARAMS),
@@ -80,15 +85,15 @@ def dataset(prepared) -> Dataset:
 
 
 def retrained(dataset: Dataset, finalists, on_report=lambda finalist: lambda report: CONTINUE, full_epochs=2):
-    runner = TrialRunner(dataset, TrainingSettings(max_epochs=1), seed=0, device=CPU)
+    runner = TrialRunner(dataset.for_trials(), TrainingSettings(max_epochs=1), seed=0, device=CPU)
     return retrain(finalists, runner, dataset, full_epochs=full_epochs, max_gap_days=10.0, on_report=on_report)
 
 
 @pytest.fixture(scope="module")
 def models(prepared) -> list[Retrained]:
-    done, decision = retrained(prepared, FINALISTS)
-    assert decision is None
-    return done
+    work = retrained(prepared, FINALISTS)
+    assert (work.failures, work.ended) == ([], None)
+    return work.done
 
 
 @pytest.fixture
@@ -113,7 +118,7 @@ def test_a_retrained_model_holds_what_new_bars_need(models, prepared):
 
 
 def test_retraining_repeats_to_the_bit_and_never_opens_the_test(models, dataset):
-    again, _ = retrained(dataset, FINALISTS[1:2])
+    again = retrained(dataset, FINALISTS[1:2]).done
     first = models[1].model.network.state_dict()
     second = again[0].model.network.state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -128,16 +133,45 @@ def test_a_stop_returns_what_was_finished_and_never_opens_the_test(dataset):
         heard.append(finalist.rank)
         return lambda report: decision if finalist.rank == 2 else CONTINUE
 
-    done, ended_by = retrained(dataset, FINALISTS, listen)
-    assert [each.finalist.rank for each in done] == [1]
-    assert ended_by == decision
+    work = retrained(dataset, FINALISTS, listen)
+    assert [each.finalist.rank for each in work.done] == [1]
+    assert (work.failures, work.ended) == ([], decision)
     assert heard == [1, 2]  # the third is not begun
     assert dataset.test.times_opened == 0
 
 
 def test_a_stop_in_the_first_finalist_leaves_nothing(dataset):
-    done, ended_by = retrained(dataset, FINALISTS, lambda finalist: lambda report: Decision(Action.STOP, "time"))
-    assert (done, ended_by) == ([], Decision(Action.STOP, "time"))
+    work = retrained(dataset, FINALISTS, lambda finalist: lambda report: Decision(Action.STOP, "time"))
+    assert (work.done, work.failures, work.ended) == ([], [], Decision(Action.STOP, "time"))
+
+
+def test_a_finalist_that_fails_is_told_of_and_the_others_go_on(dataset):
+    diverging = Finalist(1, 5, PARAMS | {"training.learning_rate": 1e30, "training.optimizer": "sgd"})
+    work = retrained(dataset, [diverging, FINALISTS[1]])
+    assert [each.finalist for each in work.done] == [FINALISTS[1]]
+    assert work.ended is None
+    ((finalist, reason),) = work.failures
+    assert finalist is diverging
+    assert reason in ("the loss became nan in epoch 1", "the loss became inf in epoch 1")
+    assert dataset.test.times_opened == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"), [(RuntimeError("out of\n  memory"), "out of memory"), (MemoryError(), "MemoryError")]
+)
+def test_a_lack_of_memory_is_a_failure_of_that_finalist_alone(dataset, error, reason):
+    def listen(finalist):
+        def on_report(report):
+            if finalist.rank == 2:
+                raise error
+            return CONTINUE
+
+        return on_report
+
+    work = retrained(dataset, FINALISTS, listen, full_epochs=1)
+    assert [each.finalist.rank for each in work.done] == [1, 3]
+    assert work.failures == [(FINALISTS[1], reason)]
+    assert work.ended is None
 
 
 def test_the_test_period_is_opened_exactly_once(models, dataset):

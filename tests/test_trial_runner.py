@@ -37,8 +37,13 @@ PARAMS = {
     "training.optimizer": "adam",
     "training.scheduler": "cosine",
     "training.gradient_clip": 1.0,
+    "regularization.l1_switch": False,
+    "regularization.l2": 1e-5,
+    "regularization.dropout_schedule": "constant",
     "regularization.label_smoothing": 0.1,
+    "multi_task.balancing": "fixed",
     "multi_task.classification_weight": 0.5,
+    "augmentation.switch": False,
 }
 
 
@@ -72,7 +77,7 @@ def dataset() -> Dataset:
 
 
 def runner_of(dataset: Dataset, *, seed: int = 0, max_epochs: int = 2) -> TrialRunner:
-    return TrialRunner(dataset, TrainingSettings(max_epochs=max_epochs), seed=seed, device=CPU)
+    return TrialRunner(dataset.for_trials(), TrainingSettings(max_epochs=max_epochs), seed=seed, device=CPU)
 
 
 def go_on(report: ProgressReport) -> Decision:
@@ -110,10 +115,11 @@ def test_another_number_and_another_seed_are_other_trials(dataset):
 
 
 def test_a_retraining_does_not_repeat_the_trial_of_the_same_number():
-    runner = runner_of(data(train_share=1.0))
-    trial, retraining = runner.run_trial(1, PARAMS, go_on), runner.retrain(1, PARAMS, 2, go_on)
+    dataset = data(train_share=1.0)
+    runner = runner_of(dataset)
+    trial, retraining = runner.run_trial(1, PARAMS, go_on), runner.retrain(1, PARAMS, dataset.train, 2, go_on)
     assert not same(trial, retraining)
-    assert same(retraining, runner.retrain(1, PARAMS, 2, go_on))
+    assert same(retraining, runner.retrain(1, PARAMS, dataset.train, 2, go_on))
 
 
 def test_global_randomness_and_threads_are_left_as_they_were(dataset):
@@ -141,7 +147,7 @@ def test_a_trial_trains_on_its_share_and_a_retraining_on_all(dataset):
         return Decision(Action.STOP)
 
     runner.run_trial(0, PARAMS, note)
-    runner.retrain(1, PARAMS, 9, note)
+    runner.retrain(1, PARAMS, dataset.train, 9, note)
     steps = [math.ceil(len(windows) / 16) for windows in (dataset.search_train, dataset.train)]
     assert epochs == [FIRST_LOOK / count for count in steps]
 
@@ -149,7 +155,7 @@ def test_a_trial_trains_on_its_share_and_a_retraining_on_all(dataset):
 def test_a_trial_runs_the_settings_epochs_and_a_retraining_those_it_is_given(dataset):
     runner = runner_of(dataset, max_epochs=2)
     assert runner.run_trial(0, PARAMS, go_on).outcome.epochs == 2
-    assert runner.retrain(1, PARAMS, 3, go_on).outcome.epochs == 3
+    assert runner.retrain(1, PARAMS, dataset.train, 3, go_on).outcome.epochs == 3
 
 
 def test_the_outcome_is_that_of_the_network_on_validation(dataset):
@@ -172,7 +178,7 @@ def test_no_training_opens_the_test_period():
     dataset = data()
     runner = runner_of(dataset)
     runner.run_trial(0, PARAMS, go_on)
-    runner.retrain(1, PARAMS, 1, go_on)
+    runner.retrain(1, PARAMS, dataset.train, 1, go_on)
     assert dataset.test.times_opened == 0
 
 

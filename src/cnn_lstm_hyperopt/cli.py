@@ -1,6 +1,7 @@
-"""The command line: ``cnn-lstm-hyperopt run | resume | status``. Heavy imports happen inside the commands."""
+"""The command line: ``cnn-lstm-hyperopt run | resume | status | narrow``. Heavy imports happen inside the commands."""
 
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Sequence
@@ -32,6 +33,7 @@ _SETTING_OF_FLAG = {
     "pruner": "pruner.type",
     "top_k": "retrain.top_k",
     "full_epochs": "retrain.full_epochs",
+    "workers": "workers",
     "save_dir": "save_dir",
 }
 
@@ -97,6 +99,13 @@ class RunOptions:
     save_dir: Annotated[Path | None, Parameter(group=_RUN, help=_help("save_dir"))] = None
     study_name: Annotated[str | None, Parameter(group=_RUN, help=_help("study_name"))] = None
     device: Annotated[str | None, Parameter(group=_RUN, help=_help("device"))] = None
+    workers: Annotated[
+        int | Literal["auto"] | None,
+        Parameter(
+            group=_RUN,
+            help="Worker processes, one thread each; auto: one a core as memory goes, one on a GPU. [default: auto]",
+        ),
+    ] = None
     resume: Annotated[
         bool,
         Parameter(
@@ -157,10 +166,9 @@ def run(*, options: RunOptions | None = None) -> None:
     """
     given = options or RunOptions()
     settings = load_settings(given.config, given.overrides())
-    if settings.data.source is None:
-        asked = f" for the symbols {' '.join(settings.data.symbols)}" if settings.data.symbols else ""
+    if given.symbols and settings.data.source == "synthetic":
         raise ConfigError(
-            f"no source of bars is named{asked}: use --use-real-data (real daily bars in the package) or --data-dir DIR"
+            "--symbols needs a source of real bars: --use-real-data (daily bars in the package) or --data-dir DIR"
             " (your SYMBOL.csv or SYMBOL.parquet files)"
         )
     _run(settings, resume=given.resume, quiet=given.quiet, debug=given.debug)
@@ -203,6 +211,22 @@ def status(
         print(line)
 
 
+@app.command
+def narrow(
+    *,
+    save_dir: Annotated[Path, Parameter(help="Directory of the study.")] = Path("hyperopt_results"),
+    output: Annotated[Path | None, Parameter(help="File to write. [default: narrowed.yaml in the directory]")] = None,
+    debug: Annotated[bool, Parameter(negative="", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Start broad, then narrow: write a config whose search space is the region of the study's good trials."""
+    from cnn_lstm_hyperopt.narrowing import narrow_study
+
+    path, lines = narrow_study(save_dir, output or save_dir / "narrowed.yaml")
+    for line in lines:
+        print(line)
+    print(f"Written to {path}; next: cnn-lstm-hyperopt run --config {shlex.quote(str(path))}")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit code: 0 done, 1 failed, 2 bad input, 130 interrupted with results saved."""
     tokens = list(sys.argv[1:] if arguments is None else arguments)
@@ -215,7 +239,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         return _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
-        return _fail("interrupted at once; what was finished is in study.db, go on with: cnn-lstm-hyperopt resume", 130)
+        return _fail(
+            "interrupted at once; if a study had begun, go on with: cnn-lstm-hyperopt resume --save-dir DIR", 130
+        )
     except Exception as error:  # noqa: BLE001 - the last line of defence: no traceback unless asked for
         if "--debug" in tokens:
             traceback.print_exc()
@@ -224,6 +250,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(settings: Settings, *, resume: bool, quiet: bool, debug: bool) -> None:
+    if "workers" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"workers": "auto"})
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")  # before torch is imported: one single-threaded process a core is the fastest
     import logging

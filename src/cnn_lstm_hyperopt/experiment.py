@@ -3,8 +3,10 @@
 import contextlib
 import json
 import logging
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,30 @@ import torch
 
 from cnn_lstm_hyperopt.config import Settings, dump_settings, readable
 from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
+from cnn_lstm_hyperopt.data.store import save_trial_data
 from cnn_lstm_hyperopt.exceptions import EmptyFrontError, InterruptedRunError, SaveDirError
-from cnn_lstm_hyperopt.execution import CTRL_C, FINISHED, StopSignal, run_trials
+from cnn_lstm_hyperopt.execution import (
+    FINISHED,
+    StopSignal,
+    resolve_workers,
+    run_trials,
+    run_with_workers,
+    study_plan,
+)
+from cnn_lstm_hyperopt.files import write_json, write_text
+from cnn_lstm_hyperopt.folder import (
+    CONFIG_FILE,
+    DATA_FILE,
+    DATA_FOR_WORKERS,
+    LOCK_FILE,
+    LOG_FILE,
+    RESULTS_FILE,
+    STUDY_FILE,
+    TRIALS_FILE,
+    only_run,
+    run_log,
+)
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, OnReport, ProgressReport
-from cnn_lstm_hyperopt.reporting.files import write_json, write_text
 from cnn_lstm_hyperopt.reporting.results import (
     baseline_results,
     environment,
@@ -27,30 +49,20 @@ from cnn_lstm_hyperopt.reporting.results import (
 )
 from cnn_lstm_hyperopt.reporting.terminal import Terminal
 from cnn_lstm_hyperopt.reporting.trials_table import trials_csv
-from cnn_lstm_hyperopt.reporting.validation import write_validation
-from cnn_lstm_hyperopt.retraining import Finalist, evaluate_once, retrain
+from cnn_lstm_hyperopt.reporting.validation import ValidationWriter
+from cnn_lstm_hyperopt.retraining import Finalist, Retrained, evaluate_once, retrain
 from cnn_lstm_hyperopt.search import (
-    Assignment,
     SkillGate,
     Study,
-    StudyPlan,
     StudyStorage,
-    TrialRecord,
     with_fixed,
 )
 from cnn_lstm_hyperopt.training.device import resolve_device
-from cnn_lstm_hyperopt.trial_runner import TrainedNetwork, TrialRunner
+from cnn_lstm_hyperopt.trial_runner import TrialRunner
 
 log = logging.getLogger(__name__)
 
-STUDY_FILE, CONFIG_FILE, DATA_FILE, RESULTS_FILE, TRIALS_FILE, LOG_FILE = (
-    "study.db",
-    "config.yaml",
-    "data.json",
-    "results.json",
-    "trials.csv",
-    "run.log",
-)
+_AFTER_SEARCH = ("retrained_models", "retraining_failures", "baselines", "full_epochs", "retrained_after_trials")
 
 
 def run_experiment(settings: Settings, *, resume: bool, terminal: Terminal) -> dict[str, Any]:
@@ -62,22 +74,27 @@ def run_experiment(settings: Settings, *, resume: bool, terminal: Terminal) -> d
         InterruptedRunError: the user pressed Ctrl-C; results of what is finished are written.
     """
     check_save_dir(settings.save_dir, resume=resume)
-    dataset = prepare_dataset(settings.data)
     stop = StopSignal(settings.study.timeout)
-    with open_experiment(settings, dataset, resume=resume, terminal=terminal) as experiment, stop.listening():
-        end = experiment.search(stop)
-        if settings.retrain.enabled and end != CTRL_C and experiment.study.front():
-            stop.drop_deadline()
-            experiment.retrain(stop)
-        results = experiment.write_results()
-        experiment.show_paths()
-        if stop.interrupted:
-            raise InterruptedRunError(
-                f"interrupted; what was finished is saved, go on with: cnn-lstm-hyperopt resume --save-dir {settings.save_dir}"
-            )
-        if not results["best_trials"]:
-            raise EmptyFrontError(experiment.empty_front_text())
-        return results
+    with stop.listening():
+        dataset = prepare_dataset(settings.data)
+        with open_experiment(settings, dataset, resume=resume, terminal=terminal) as experiment:
+            try:
+                experiment.search(stop)
+            finally:  # whatever ended it: what is finished is written before anything else can go wrong
+                results = experiment.write_results()
+            if settings.retrain.enabled and not stop.interrupted and results["best_trials"]:
+                stop.drop_deadline()
+                experiment.retrain(stop)
+                results = experiment.write_results()
+            experiment.show_paths()
+            if stop.interrupted:
+                raise InterruptedRunError(
+                    "interrupted; what was finished is saved, go on with:"
+                    f" cnn-lstm-hyperopt resume --save-dir {shlex.quote(str(settings.save_dir))}"
+                )
+            if not results["best_trials"]:
+                raise EmptyFrontError(experiment.empty_front_text())
+            return results
 
 
 @dataclass
@@ -106,8 +123,8 @@ class Experiment:
         warning = study.pruner_warning()
         if warning is not None:
             terminal.warn(warning)
-        with terminal.watch(study, stop.seconds_left):
-            end = run_trials(study, self.runner, stop=stop, observers=[terminal, _ValidationWriter(self)])
+        with terminal.watch(study, seconds_left=lambda: stop.seconds_left):
+            end = self._run_trials(stop)
         if end == FINISHED:
             terminal.say(f"Search finished: {study.n_finished()} trials.")
         else:
@@ -117,6 +134,22 @@ class Experiment:
             )
         terminal.show_front(study.front(), study.plan.space)
         return end
+
+    def _run_trials(self, stop: StopSignal) -> str:
+        """In this process, or in workers that share one file of windows."""
+        save_dir, data = self.settings.save_dir, self.runner.data
+        workers = resolve_workers(self.settings, self.device.type)
+        if workers == 1:
+            writer = ValidationWriter(save_dir / "validation", data.validation)
+            return run_trials(self.study, self.runner, stop=stop, observers=[self.terminal, writer])
+        self.terminal.say(f"{workers} workers, one thread each")
+        shared = save_dir / DATA_FOR_WORKERS
+        save_trial_data(shared, data)
+        try:
+            return run_with_workers(self.study, save_dir, workers, stop=stop, observers=[self.terminal])
+        finally:
+            shared.unlink()
+            (save_dir / LOCK_FILE).unlink(missing_ok=True)
 
     def finalists(self, top_k: int) -> list[Finalist]:
         """Ranks 1..K of the front with their whole configurations."""
@@ -133,11 +166,9 @@ class Experiment:
             self.terminal.say(
                 f"The front has {len(finalists)} trials, so {len(finalists)} are retrained, not {chosen.top_k}."
             )
-        earlier = _earlier_retraining(self.settings.save_dir, finalists, full_epochs)
-        if earlier is not None:
+        if self._already_retrained(finalists, full_epochs):
             self.terminal.say("These finalists are already retrained and tested; their results are kept.")
-            self.after_search = earlier
-            kept: list[dict[str, Any]] = earlier["retrained_models"]
+            kept: list[dict[str, Any]] = self.after_search["retrained_models"]
             return kept
 
         def on_report(finalist: Finalist) -> OnReport:
@@ -151,29 +182,57 @@ class Experiment:
 
             return decide
 
-        retrained, ended = retrain(
-            finalists,
-            self.runner,
-            self.dataset,
-            full_epochs=full_epochs,
-            max_gap_days=self.settings.data.max_gap_days,
-            on_report=on_report,
-        )
-        if ended is not None:
-            self.terminal.say(
-                f"Retraining ended by {ended.reason}; it starts again on resume, and the test period stays closed."
+        with self.terminal.watch_retraining():
+            outcome = retrain(
+                finalists,
+                self.runner,
+                self.dataset,
+                full_epochs=full_epochs,
+                max_gap_days=self.settings.data.max_gap_days,
+                on_report=on_report,
             )
+        for finalist, reason in outcome.failures:
+            self.terminal.warn(f"rank {finalist.rank} (trial {finalist.trial_number}) could not be retrained: {reason}")
+        if outcome.ended is not None or not outcome.done:
+            why = outcome.ended.reason if outcome.ended is not None else "failures alone"
+            self.terminal.say(f"Retraining ended by {why}; the test period stays closed.", style="yellow")
             return []
-        verdict = evaluate_once(retrained, self.dataset, seed=self.settings.study.seed)
-        entries = retrained_results(retrained, verdict, self.settings.save_dir)
-        write_retrained(self.settings.save_dir, retrained, verdict, entries)
+        openings = self._record_test_opening(outcome.done)
+        verdict = evaluate_once(outcome.done, self.dataset, seed=self.settings.study.seed)
+        entries = retrained_results(outcome.done, verdict, self.settings.save_dir)
+        write_retrained(self.settings.save_dir, outcome.done, verdict, entries)
         self.after_search = {
             "retrained_models": entries,
+            "retraining_failures": [
+                {"model_rank": finalist.rank, "trial_number": finalist.trial_number, "reason": reason}
+                for finalist, reason in outcome.failures
+            ],
             "baselines": baseline_results(verdict),
             "full_epochs": full_epochs,
+            "retrained_after_trials": self.study.n_finished(),
         }
-        self.terminal.show_verdict(verdict)
+        self.terminal.show_verdict(verdict, opened=openings)
         return entries
+
+    def _already_retrained(self, finalists: list[Finalist], full_epochs: int) -> bool:
+        """Whether these very configurations were retrained and tested: then the test period is not opened for them again."""
+        entries = self.after_search.get("retrained_models", [])
+        failed = {failure["model_rank"] for failure in self.after_search.get("retraining_failures", [])}
+        now = [(f.rank, readable(f.params)) for f in finalists if f.rank not in failed]
+        before = [(entry["model_rank"], entry["config_params"]) for entry in entries]
+        return bool(entries) and before == now and self.after_search.get("full_epochs") == full_epochs
+
+    def _record_test_opening(self, retrained: list[Retrained]) -> int:
+        """Stores, before the test period is opened, that it will be; returns how often that has happened in this study."""
+        openings = self.study.storage.attribute("test_openings") or []
+        openings.append(
+            {
+                "time": datetime.now(UTC).isoformat(timespec="seconds"),
+                "trials": [each.finalist.trial_number for each in retrained],
+            }
+        )
+        self.study.storage.set_attribute("test_openings", openings)
+        return len(openings)
 
     def write_results(self) -> dict[str, Any]:
         """Writes ``results.json`` and ``trials.csv``; returns the results."""
@@ -183,6 +242,7 @@ class Experiment:
             "retrained_models": [],
             "baselines": [],
             **self.after_search,
+            "test_openings": self.study.storage.attribute("test_openings") or [],
             **search_facts(records, plan.gate),
             "environment": environment(str(self.device), plan.seed),
         }
@@ -208,6 +268,8 @@ class Experiment:
     def empty_front_text(self) -> str:
         """Why there is no front, and what can be done."""
         gate, target, records = self.study.plan.gate, self.settings.data.target, self.study.records()
+        if not any(record.finished for record in records):
+            return "no trial was finished in the time there was, so there is no front yet; give it more, or resume"
         best = max((r.values.accuracy for r in records if r.values), default=None)
         seen = "no trial was completed" if best is None else f"the best of them reached {best:.4f}"
         too_dear = sum(r.reason.startswith("limit") for r in records)
@@ -221,25 +283,6 @@ class Experiment:
             f"no trial has learnt more than the majority class: an accuracy above {gate.threshold:.4f} is needed, {seen};"
             f" try {', '.join(cures)}"
         )
-
-
-class _ValidationWriter:
-    """Keeps what each finished trial said of the validation windows."""
-
-    def __init__(self, experiment: Experiment) -> None:
-        self._folder = experiment.settings.save_dir / "validation"
-        self._windows = experiment.dataset.validation
-
-    def on_trial_start(self, assignment: Assignment) -> None:
-        """Nothing to do."""
-
-    def on_trial_report(self, assignment: Assignment, report: ProgressReport) -> None:
-        """Nothing to do."""
-
-    def on_trial_end(self, record: TrialRecord, trained: TrainedNetwork | None) -> None:
-        """Writes the predictions of the trial's best epoch."""
-        if record.finished and trained is not None and trained.outcome.best is not None:
-            write_validation(self._folder, record.number, self._windows, trained.outcome.best.predictions)
 
 
 def check_save_dir(save_dir: Path, *, resume: bool) -> None:
@@ -276,60 +319,53 @@ def open_experiment(settings: Settings, dataset: Dataset, *, resume: bool, termi
         save_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SaveDirError(f"--save-dir {save_dir} can't be made: {error.strerror}") from error
-    with _run_log(save_dir / LOG_FILE):
-        storage = StudyStorage(save_dir / STUDY_FILE, create=None if resume else settings.study.name)
+    with only_run(save_dir), run_log(save_dir):
+        gate = SkillGate(dataset.chance, len(dataset.validation))
+        made_with = _fingerprint(settings, dataset, device)
+        if not resume:
+            write_text(save_dir / CONFIG_FILE, dump_settings(settings))
+            write_json(save_dir / DATA_FILE, dataset.description)
+            attributes = {"made_with": made_with, "skill_gate": asdict(gate), "n_trials": settings.study.n_trials}
+            storage = StudyStorage(save_dir / STUDY_FILE, create=settings.study.name, attributes=attributes)
+        else:
+            storage = StudyStorage(save_dir / STUDY_FILE)
         try:
-            _check_fingerprint(storage, settings, dataset)
+            if resume:
+                _compare(storage.attribute("made_with"), made_with, save_dir)
+                storage.set_attribute("n_trials", settings.study.n_trials)
+                write_text(save_dir / CONFIG_FILE, dump_settings(settings))
             orphans = storage.fail_orphans("its process ended before it did")
             if orphans:
                 terminal.say(f"Trials {', '.join(map(str, orphans))} were cut off; each is run again.")
-            gate = SkillGate(dataset.chance, len(dataset.validation))
-            storage.set_attribute("skill_gate", asdict(gate))
-            storage.set_attribute("n_trials", settings.study.n_trials)
-            write_text(save_dir / CONFIG_FILE, dump_settings(settings))
-            write_json(save_dir / DATA_FILE, dataset.description)
-            runner = TrialRunner(dataset, settings.training, seed=settings.study.seed, device=device)
-            study = Study(storage, _plan(settings, gate, runner, device))
-            terminal.describe_data(dataset, study.plan.gate)
+            runner = TrialRunner(dataset.for_trials(), settings.training, seed=settings.study.seed, device=device)
+            study = Study(storage, study_plan(settings, gate, runner, device))
+            terminal.describe_data(dataset, gate)
             terminal.describe_space(study.plan.space)
-            yield Experiment(settings, dataset, study, runner, terminal, device)
+            earlier = _earlier_retraining(save_dir) if resume else {}
+            yield Experiment(settings, dataset, study, runner, terminal, device, earlier)
         finally:
             storage.close()
 
 
-def _plan(settings: Settings, gate: SkillGate, runner: TrialRunner, device: torch.device) -> StudyPlan:
-    return StudyPlan(
-        space=settings.space,
-        sampler=settings.sampler,
-        pruner=settings.pruner,
-        seed=settings.study.seed,
-        n_trials=settings.study.n_trials,
-        max_epochs=settings.training.max_epochs,
-        trial_seconds=settings.limits.seconds_on(device.type),
-        gate=gate,
-        size_mb=runner.size_mb,
-    )
-
-
-def _check_fingerprint(storage: StudyStorage, settings: Settings, dataset: Dataset) -> None:
-    """A study goes on only with what its trials were made with."""
-    now = {
+def _fingerprint(settings: Settings, dataset: Dataset, device: torch.device) -> dict[str, Any]:
+    """What a study's trials are made with; it goes on with the same only. Where bars lie does not matter, what they are does."""
+    return {
         "study.seed": settings.study.seed,
-        **_flat(json.loads(settings.data.model_dump_json()), "data"),
+        **_flat(json.loads(settings.data.model_dump_json(exclude={"data_dir"})), "data"),
         **_flat(json.loads(settings.training.model_dump_json(exclude={"device"})), "training"),
         **_flat(settings.space.as_dict(), "search_space", depth=2),
         "data.sha256": dataset.description["sha256"],
+        "training.device": device.type,
     }
-    before = storage.attribute("made_with")
-    if before is None:
-        storage.set_attribute("made_with", now)
-        return
+
+
+def _compare(before: dict[str, Any], now: dict[str, Any], save_dir: Path) -> None:
     changed = [
         f"{key}: {before.get(key)} → {now.get(key)}" for key in (before | now) if before.get(key) != now.get(key)
     ]
     if changed:
         raise SaveDirError(
-            f"{settings.save_dir} was made with other settings, so its trials can't be compared with new ones:\n  "
+            f"{save_dir} was made with other settings, so its trials can't be compared with new ones:\n  "
             + "\n  ".join(changed)
             + "\ntake these back, or choose another --save-dir"
         )
@@ -345,34 +381,10 @@ def _flat(tree: Mapping[str, Any], prefix: str, depth: int = 1) -> dict[str, Any
     return flat
 
 
-def _earlier_retraining(save_dir: Path, finalists: list[Finalist], full_epochs: int) -> dict[str, Any] | None:
-    """The retraining that ``results.json`` holds, if it is of these finalists: the test period is not opened twice for them."""
+def _earlier_retraining(save_dir: Path) -> dict[str, Any]:
+    """What ``results.json`` holds of an earlier retraining; it stays there until another takes its place."""
     try:
         results = json.loads((save_dir / RESULTS_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return None
-    entries = results.get("retrained_models", [])
-    same = [(entry["model_rank"], entry["config_params"]) for entry in entries] == [
-        (finalist.rank, readable(finalist.params)) for finalist in finalists
-    ]
-    if not entries or not same or results.get("full_epochs") != full_epochs:
-        return None
-    return {key: results[key] for key in ("retrained_models", "baselines", "full_epochs")}
-
-
-@contextlib.contextmanager
-def _run_log(path: Path) -> Iterator[None]:
-    """Appends what the package logs to ``run.log``."""
-    logger = logging.getLogger("cnn_lstm_hyperopt")
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    before = logger.level
-    if not logger.isEnabledFor(logging.INFO):
-        logger.setLevel(logging.INFO)
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(before)
-        handler.close()
+        return {}
+    return {key: results[key] for key in _AFTER_SEARCH if key in results}

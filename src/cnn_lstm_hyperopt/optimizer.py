@@ -13,9 +13,10 @@ from cnn_lstm_hyperopt.config import Settings, load_settings
 from cnn_lstm_hyperopt.config.load import merge, read_yaml
 from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
 from cnn_lstm_hyperopt.data.loaders import dataset_from_loaders
-from cnn_lstm_hyperopt.exceptions import ConfigError, HyperoptError
+from cnn_lstm_hyperopt.exceptions import HyperoptError
 from cnn_lstm_hyperopt.execution import StopSignal
 from cnn_lstm_hyperopt.experiment import Experiment, check_save_dir, open_experiment
+from cnn_lstm_hyperopt.folder import CONFIG_FILE
 from cnn_lstm_hyperopt.reporting.terminal import Terminal
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,8 @@ class CNNLSTMHyperparameterOptimizer:
 
     Args:
         data_loaders: (train, validation, test), each yielding ``(x, y_class)`` or ``(x, y_class, y_reg)`` with ``x`` of shape
-            ``(batch, time, features)``; None: the bars of ``config``'s data section.
+            ``(batch, time, features)``; None: the bars of ``config``'s data section
+            (without one the synthetic market).
         input_dim: number of features, checked against the loaders.
         save_dir: where everything is written.
         study_name: name of the study.
@@ -54,8 +56,12 @@ class CNNLSTMHyperparameterOptimizer:
         raw = read_yaml(Path(config)) if isinstance(config, (str, Path)) else dict(config or {})
         if save_dir is not None:
             raw = merge(raw, {"save_dir": save_dir})
+        if resume:  # what is not said stays as it was
+            raw = merge(_stored_config(load_settings(None, raw).save_dir), raw)
         if study_name is not None:
             raw = merge(raw, {"study": {"name": study_name}})
+        if data_loaders is not None:
+            raw = merge(raw, {"data": {"source": "loaders"}})
         self._raw = raw
         self._resume = resume
         self._terminal = Terminal(quiet=quiet)
@@ -68,10 +74,6 @@ class CNNLSTMHyperparameterOptimizer:
     def _dataset(self, loaders: Sequence[Iterable[Any]] | None, input_dim: int | None) -> Dataset:
         if loaders is not None:
             return dataset_from_loaders(loaders, input_dim, train_share=self.settings.data.train_share)
-        if self.settings.data.source is None:
-            raise ConfigError(
-                "give data_loaders=(train, validation, test), or name bars in config: data.source or data.data_dir"
-            )
         return prepare_dataset(self.settings.data)
 
     @property
@@ -108,9 +110,11 @@ class CNNLSTMHyperparameterOptimizer:
                 given = merge(given, {section: {key: value}})
         experiment = self._open(load_settings(None, merge(self._raw, given)))
         stop = StopSignal(experiment.settings.study.timeout)
-        with stop.listening():
-            experiment.search(stop)
-        results = experiment.write_results()
+        try:
+            with stop.listening():
+                experiment.search(stop)
+        finally:
+            results = experiment.write_results()
         if stop.interrupted:
             raise KeyboardInterrupt
         keys = ("study_name", "n_trials_completed", "best_trials", "optimization_history", "timestamp")
@@ -170,6 +174,11 @@ class CNNLSTMHyperparameterOptimizer:
                 raise HyperoptError("call optimize() first: there is no study yet")
             return self._open(load_settings(None, self._raw))
         return self._experiment
+
+
+def _stored_config(save_dir: Path) -> dict[str, Any]:
+    path = save_dir / CONFIG_FILE
+    return read_yaml(path) if path.is_file() else {}
 
 
 def run_cnn_lstm_hyperparameter_optimization(

@@ -36,6 +36,7 @@ class ProgressReport:
         projected_seconds: what all epochs would take at this speed; None before it can be told.
         accuracy: share of right classes on validation after this epoch; None within an epoch.
         loss: unsmoothed validation cross-entropy in nats; None within an epoch.
+        last: whether the training ends here of itself: all epochs are done, or patience is exhausted.
     """
 
     epoch: float
@@ -43,6 +44,7 @@ class ProgressReport:
     projected_seconds: float | None
     accuracy: float | None = None
     loss: float | None = None
+    last: bool = False
 
 
 OnReport = Callable[[ProgressReport], Decision]

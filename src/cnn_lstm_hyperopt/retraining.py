@@ -20,7 +20,7 @@ from cnn_lstm_hyperopt.evaluation import (
 )
 from cnn_lstm_hyperopt.progress import Action, Decision, OnReport
 from cnn_lstm_hyperopt.saved_model import ModelDescription, SavedModel
-from cnn_lstm_hyperopt.training import Outcome, Predictions
+from cnn_lstm_hyperopt.training import NonFiniteLossError, Outcome, Predictions
 from cnn_lstm_hyperopt.trial_runner import TrialRunner
 
 
@@ -74,6 +74,21 @@ class Verdict:
     windows: Windows
 
 
+@dataclass(frozen=True)
+class Retraining:
+    """What became of the finalists.
+
+    Attributes:
+        done: retrained, in order of rank.
+        failures: finalists that could not be, with the reason.
+        ended: what ended the work before all were done, None otherwise.
+    """
+
+    done: list[Retrained]
+    failures: list[tuple[Finalist, str]]
+    ended: Decision | None
+
+
 def retrain(
     finalists: Sequence[Finalist],
     runner: TrialRunner,
@@ -82,16 +97,21 @@ def retrain(
     full_epochs: int,
     max_gap_days: float,
     on_report: Callable[[Finalist], OnReport],
-) -> tuple[list[Retrained], Decision | None]:
-    """Trains each finalist; the decision is the one that ended the work early, or None."""
+) -> Retraining:
+    """Trains each finalist; one that fails is told of and the others go on."""
     done: list[Retrained] = []
+    failures: list[tuple[Finalist, str]] = []
     for finalist in finalists:
-        trained = runner.retrain(finalist.rank, finalist.params, full_epochs, on_report(finalist))
+        try:
+            trained = runner.retrain(finalist.rank, finalist.params, dataset.train, full_epochs, on_report(finalist))
+        except (NonFiniteLossError, RuntimeError, MemoryError) as error:  # torch reports lack of memory as RuntimeError
+            failures.append((finalist, " ".join(str(error).split())[:300] or type(error).__name__))
+            continue
         if trained.outcome.decision.action is not Action.CONTINUE:
-            return done, trained.outcome.decision
+            return Retraining(done, failures, trained.outcome.decision)
         description = ModelDescription.of(dataset, finalist.params, max_gap_days=max_gap_days)
         done.append(Retrained(finalist, SavedModel(trained.network.cpu(), description), trained.outcome))
-    return done, None
+    return Retraining(done, failures, None)
 
 
 def evaluate_once(retrained: Sequence[Retrained], dataset: Dataset, *, seed: int) -> Verdict:

@@ -119,7 +119,10 @@ class SavedModel:
     description: ModelDescription
 
     def save(self, folder: Path) -> None:
-        """Writes ``model.safetensors`` and ``model.json`` into ``folder``, which is made if it is missing."""
+        """Writes ``model.safetensors`` and ``model.json`` into ``folder``, which is made if it is missing.
+
+        To replace a model, write another folder and move it: weights and description of two models don't mix.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         weights = {name: weight.detach().cpu().contiguous() for name, weight in self.network.state_dict().items()}
         save_file(weights, folder / WEIGHTS)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from cnn_lstm_hyperopt.config import Params, TrainingSettings
-from cnn_lstm_hyperopt.data.dataset import Dataset
+from cnn_lstm_hyperopt.data.dataset import TrialData
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.models import CnnLstm, NetworkConfig, build_network, profile
 from cnn_lstm_hyperopt.progress import OnReport
@@ -25,42 +25,43 @@ class TrainedNetwork:
 
 
 class TrialRunner:
-    """Trains configurations on a dataset that lies on the device once, for all of them."""
+    """Trains configurations on data that lies on the device once, for all of them."""
 
-    def __init__(self, dataset: Dataset, settings: TrainingSettings, *, seed: int, device: torch.device) -> None:
+    def __init__(self, data: TrialData, settings: TrainingSettings, *, seed: int, device: torch.device) -> None:
+        self.data = data
         self.device = device
-        self.scale = ValueScale(dataset.value_mean, dataset.value_std)
+        self.scale = ValueScale(data.value_mean, data.value_std)
         self._settings = settings
         self._seed = seed
-        self._dataset = dataset
-        self._search_train = dataset.search_train.to(device)
-        self._validation = dataset.validation.to(device)
+        self._train_windows = data.train.to(device)
+        self._validation = data.validation.to(device)
 
     def network_config(self, params: Params) -> NetworkConfig:
         """The network of a whole configuration (fixed parameters included)."""
         return NetworkConfig.from_params(
             params,
-            input_dim=self._dataset.train.input_dim,
-            n_classes=self._dataset.n_classes,
-            has_regression=self._dataset.has_regression,
+            input_dim=self.data.train.input_dim,
+            n_classes=self.data.n_classes,
+            has_regression=self.data.has_regression,
         )
 
     def size_mb(self, params: Params) -> float:
         """MB of the configuration's weights, without building it."""
-        return profile(self.network_config(params), lookback=self._dataset.lookback).size_mb
+        return profile(self.network_config(params), lookback=self.data.train.lookback).size_mb
 
     def multiply_adds(self, params: Params) -> int:
         """Multiply-adds of one window's forward pass."""
-        return profile(self.network_config(params), lookback=self._dataset.lookback).multiply_adds
+        return profile(self.network_config(params), lookback=self.data.train.lookback).multiply_adds
 
     def run_trial(self, number: int, params: Params, on_report: OnReport) -> TrainedNetwork:
         """Trains a trial on the search's share of the training windows."""
-        return self._train(self._search_train, params, self._settings.max_epochs, number, "trial", on_report)
+        return self._train(self._train_windows, params, self._settings.max_epochs, number, "trial", on_report)
 
-    def retrain(self, rank: int, params: Params, full_epochs: int, on_report: OnReport) -> TrainedNetwork:
+    def retrain(
+        self, rank: int, params: Params, windows: Windows, full_epochs: int, on_report: OnReport
+    ) -> TrainedNetwork:
         """Trains a finalist from scratch on all training windows, stopped on validation."""
-        windows = self._dataset.train.to(self.device)
-        return self._train(windows, params, full_epochs, rank, "retraining", on_report)
+        return self._train(windows.to(self.device), params, full_epochs, rank, "retraining", on_report)
 
     def _train(
         self,
@@ -83,7 +84,7 @@ class TrialRunner:
                 self._validation,
                 TrainingConfig.from_params(params, self._settings, max_epochs=max_epochs),
                 scale=self.scale,
-                shuffle=torch.Generator().manual_seed(seed("order of windows")),
+                generator=torch.Generator().manual_seed(seed("order and augmentation")),
                 on_report=on_report,
             )
         return TrainedNetwork(network, outcome, peak_mb(self.device))

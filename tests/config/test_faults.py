@@ -1,8 +1,10 @@
 """Wrong settings: every message names the field, the rule and the value; all faults of a file are shown together."""
 
+from typing import Any
+
 import pytest
 
-from cnn_lstm_hyperopt.config import load_settings
+from cnn_lstm_hyperopt.config import Settings, load_settings
 from cnn_lstm_hyperopt.exceptions import ConfigError
 
 NAN, INF = float("nan"), float("inf")
@@ -24,9 +26,21 @@ SETTING_FAULTS = [
     ({"study": {"n_trails": 5}}, ["study.n_trails is not a setting; study has name, n_trials"]),
     ({"studdy": {}}, ["studdy is not a setting; the file has study, data"]),
     ({"study": 5}, ["study", "dictionary", "got 5"]),
-    ({"data": {"source": "yahoo"}}, ["data.source", "'embedded' or 'files'", "got 'yahoo'"]),
+    (
+        {"data": {"source": "yahoo"}},
+        ["data.source", "'synthetic', 'embedded', 'files' or 'loaders'", "got 'yahoo'"],
+    ),
+    ({"data": {"source": None}}, ["data.source", "'synthetic', 'embedded', 'files' or 'loaders'", "got nothing"]),
+    ({"data": {"synthetic_seed": -1}}, ["data.synthetic_seed", "greater than or equal to 0", "got -1"]),
+    ({"data": {"synthetic_seed": 2**32}}, ["data.synthetic_seed", "less than 4294967296", "got 4294967296"]),
     ({"data": {"source": "files"}}, ["data", "source: files needs data_dir"]),
-    ({"data": {"source": "embedded", "data_dir": "x"}}, ["data_dir is read with source: files only"]),
+    *(
+        (
+            {"data": {"source": name, "data_dir": "x"}},
+            ["data_dir is read with source: files only", f"leave out one of source: {name} and data_dir"],
+        )
+        for name in ("synthetic", "embedded", "loaders")
+    ),
     ({"data": {"symbols": "AAPL"}}, ["data.symbols", "got 'AAPL'"]),
     ({"data": {"symbols": ["AAPL", "IBM", "AAPL"]}}, ["data.symbols names a symbol twice: AAPL IBM AAPL"]),
     ({"data": {"symbols": [True]}}, ["data.symbols.0", "string", "got True"]),
@@ -54,12 +68,16 @@ SETTING_FAULTS = [
     ({"limits": {"trial_seconds": 0}}, ["limits.trial_seconds must be above 0, auto or null, but got 0"]),
     ({"limits": {"trial_seconds": "soon"}}, ["limits.trial_seconds", "'auto'", "got 'soon'"]),
     ({"retrain": {"top_k": 0}}, ["retrain.top_k", "greater than or equal to 1"]),
+    ({"workers": 0}, ["workers", "greater than or equal to 1", "'auto'", "got 0"]),
+    ({"workers": 1025}, ["workers", "less than or equal to 1024", "got 1025"]),
+    ({"workers": 1.5}, ["workers", "integer", "got 1.5"]),
+    ({"workers": "all"}, ["workers", "'auto'", "got 'all'"]),
 ]
 
 SPACE_FAULTS = [
     (
         {"gnn": {}},
-        "search_space.gnn is not a group; choose from cnn, fusion, lstm, multi_task, regularization, training",
+        "search_space.gnn is not a group; choose from augmentation, cnn, fusion, lstm, multi_task, regularization, training",
     ),
     ({"cnn": None}, "search_space.cnn must hold parameter names, but got None"),
     ({"cnn": {"filters": [1]}}, "search_space.cnn.filters is not a parameter; cnn has num_filters, filter_sizes"),
@@ -97,6 +115,39 @@ SPACE_FAULTS = [
     (
         {"training": {"weight_decay": [0, 1e-3]}},
         "training.weight_decay is a log range and needs low > 0, but got low=0",
+    ),
+    (
+        {"regularization": {"l1": [0.0, 1e-7]}},  # nothing is left above the least that its switch can mean
+        "regularization.l1 is a log range and needs low > 0, but got low=0.0",
+    ),
+    ({"regularization": {"l1": [0, 2]}}, "search_space.regularization.l1 must lie between 0 and 1, but got 2"),
+    ({"regularization": {"l2": [0, 1e-3]}}, "regularization.l2 is a log range and needs low > 0, but got low=0"),
+    (
+        {"regularization": {"l1_switch": "on"}},
+        "search_space.regularization.l1_switch must be true or false, but got 'on'",
+    ),
+    (
+        {"regularization": {"dropout_schedule": ["step"]}},
+        "regularization.dropout_schedule must be one of constant, linear, cosine, but got 'step'",
+    ),
+    (
+        {"regularization": {"l3": 1}},
+        "regularization.l3 is not a parameter; regularization has l1_switch, l1, l2, dropout_schedule, label_smoothing",
+    ),
+    (
+        {"multi_task": {"balancing": "gradnorm"}},
+        "multi_task.balancing must be one of fixed, dynamic, uncertainty, but got 'gradnorm'",
+    ),
+    ({"augmentation": {"switch": 1}}, "search_space.augmentation.switch must be true or false, but got 1"),
+    ({"augmentation": {"jitter": [0, 11]}}, "search_space.augmentation.jitter must lie between 0 and 10, but got 11"),
+    (
+        {"augmentation": {"time_masking": [0, 1.5]}},
+        "search_space.augmentation.time_masking must lie between 0 and 1, but got 1.5",
+    ),
+    ({"augmentation": {"mixup": -0.1}}, "search_space.augmentation.mixup must lie between 0 and 10, but got -0.1"),
+    (
+        {"augmentation": {"noise": 1}},
+        "augmentation.noise is not a parameter; augmentation has switch, jitter, scaling, time_masking, mixup",
     ),
     ({"training": {"learning_rate": ["1e-5", "fast"]}}, "training.learning_rate must be a number, but got 'fast'"),
     ({"training": {"batch_size": True}}, "search_space.training.batch_size must be a number, but got True"),
@@ -191,25 +242,79 @@ def test_faults_of_the_search_space_are_shown_beside_others(faults_of):
     assert "search_space.cnn.dropout" in text
 
 
+def is_number(field: Any) -> bool:
+    kinds = str(field.annotation)
+    return ("int" in kinds or "float" in kinds) and "tuple" not in kinds
+
+
+NUMBERS = [
+    f"{section}.{name}".rstrip(".")
+    for section, field in Settings.model_fields.items()
+    for name, inner in getattr(field.annotation, "model_fields", {"": field}).items()
+    if is_number(inner)
+]
+"""Every setting that holds a number, as its path."""
+
+
+def nested(path, value):
+    for part in reversed(path.split(".")):
+        value = {part: value}
+    return value
+
+
+def test_the_numbers_are_all_found():
+    assert {"study.n_trials", "study.timeout", "data.synthetic_seed", "limits.trial_seconds", "workers"} <= set(NUMBERS)
+    assert len(NUMBERS) >= 20
+
+
+@pytest.mark.parametrize("path", NUMBERS)
+def test_true_and_false_are_no_numbers(faults_of, path):
+    for value, word in ((True, "true"), (False, "false")):
+        assert faults_of(nested(path, value)) == f"{path} must not be {word}"
+
+
 @pytest.mark.parametrize(
-    "raw",
-    [{"study": {"n_trials": True}}, {"study": {"timeout": True}}, {"limits": {"trial_seconds": True}}],
+    "path", ["data.source", "data.data_dir", "study.name", "training.device", "save_dir", "search_space", "pruner"]
 )
-def test_true_is_no_number(raw):
-    with pytest.raises(ConfigError):
-        load_settings(None, raw)
+def test_true_is_no_text_and_no_section_either(faults_of, path):
+    assert faults_of(nested(path, True)) == f"{path} must not be true"
 
 
-@pytest.mark.parametrize("raw", [{"limits": {"trial_seconds": NAN}}, {"data": {"split": [0.5, 0.5, NAN]}}])
-def test_nan_is_no_number(raw):
-    with pytest.raises(ConfigError):
-        load_settings(None, raw)
+@pytest.mark.parametrize("path", ["sampler.multivariate", "retrain.enabled"])
+def test_true_is_a_switch(path):
+    value = load_settings(None, nested(path, True))
+    for part in path.split("."):
+        value = getattr(value, part)
+    assert value is True
 
 
-@pytest.mark.parametrize("raw", [{"data": {"max_gap_days": INF}}, {"training": {"patience_factor": INF}}])
-def test_infinity_is_no_number(raw):
-    with pytest.raises(ConfigError):
-        load_settings(None, raw)
+@pytest.mark.parametrize("path", NUMBERS)
+@pytest.mark.parametrize("value", [NAN, INF, -INF, "nan", "inf"])
+def test_nan_and_infinity_are_no_numbers(faults_of, path, value):
+    text = faults_of(nested(path, value))
+    assert path in text
+    assert f"got {value!r}" in text
+
+
+@pytest.mark.parametrize("share", [NAN, INF, -INF])
+def test_a_share_is_finite(faults_of, share):
+    assert f"data.split.2: input should be a finite number, but got {share}" in faults_of(
+        {"data": {"split": [0.5, 0.5, share]}}
+    )
+
+
+@pytest.mark.xfail(reason="load._is_union_branch does not know pydantic's constrained-int")
+@pytest.mark.parametrize("value", [0, 2000, 1.5, "all", NAN])
+def test_workers_are_named_as_users_know_them(faults_of, value):
+    text = faults_of({"workers": value})
+    assert "workers: " in text
+    assert "constrained" not in text
+
+
+@pytest.mark.xfail(reason="load._explain counts each branch of a union as a setting")
+@pytest.mark.parametrize("raw", [{"workers": 0}, {"limits": {"trial_seconds": "soon"}}])
+def test_a_setting_with_two_kinds_of_values_is_one_fault_on_one_line(faults_of, raw):
+    assert "\n" not in faults_of(raw)
 
 
 def test_a_number_beyond_all_floats_is_a_config_error():

@@ -44,9 +44,36 @@ SEED_RANGES = {
     "training.optimizer": Choices(("adam", "adamw", "sgd", "rmsprop")),
     "training.scheduler": Choices(("cosine", "step", "exponential", "plateau")),
     "training.gradient_clip": FloatRange(0.5, 5.0),
+    "regularization.l1": FloatRange(1e-7, 1e-3, log=True),  # 0 to 1e-3 there: 0 is what the switch means
+    "regularization.l2": FloatRange(1e-6, 1e-3, log=True),
+    "regularization.dropout_schedule": Choices(("constant", "linear", "cosine")),
     "regularization.label_smoothing": FloatRange(0.0, 0.2),
+    "multi_task.balancing": Choices(("fixed", "dynamic", "uncertainty")),
     "multi_task.classification_weight": FloatRange(0.3, 0.8),
+    "augmentation.jitter": FloatRange(0.0, 0.1),
+    "augmentation.scaling": FloatRange(0.0, 0.2),
+    "augmentation.time_masking": FloatRange(0.0, 0.3),
+    "augmentation.mixup": FloatRange(0.0, 0.4),
 }
+OURS = {
+    "cnn.attention_heads": Choices((2, 4, 8)),
+    "lstm.attention_heads": Choices((2, 4, 8)),
+    "regularization.l1_switch": FLAG,
+    "augmentation.switch": Fixed(False),
+}
+"""What the seed document does not name: heads of the branches' attention, and switches."""
+CONDITIONS = {
+    "cnn.attention_heads": ("cnn.attention", (True,)),
+    "lstm.attention_heads": ("lstm.attention", (True,)),
+    "fusion.attention_heads": ("fusion.method", ("attention",)),
+    "regularization.l1": ("regularization.l1_switch", (True,)),
+    "multi_task.classification_weight": ("multi_task.balancing", ("fixed", "dynamic")),
+    **{
+        f"augmentation.{name}": ("augmentation.switch", (True,))
+        for name in ("jitter", "scaling", "time_masking", "mixup")
+    },
+}
+AUGMENTATION = {f"augmentation.{name}" for name in ("jitter", "scaling", "time_masking", "mixup")}
 
 
 def domain(name: str, raw: Any) -> Any:
@@ -64,11 +91,26 @@ def test_the_whole_space_has_the_seed_documents_ranges(name):
     assert load_settings().space.domains[name] == SEED_RANGES[name]
 
 
-def test_head_counts_of_the_branches_are_searched_where_there_is_attention():
-    for branch in ("cnn", "lstm"):
-        assert PARAMETERS[f"{branch}.attention_heads"].when == (f"{branch}.attention", True)
-    assert PARAMETERS["fusion.attention_heads"].when == ("fusion.method", "attention")
-    assert set(PARAMETERS) == set(SEED_RANGES) | {"cnn.attention_heads", "lstm.attention_heads"}
+@pytest.mark.parametrize("name", OURS)
+def test_what_the_seed_document_does_not_name_is_pinned_too(name):
+    assert load_settings().space.domains[name] == OURS[name]
+
+
+def test_there_are_no_other_parameters():
+    assert set(PARAMETERS) == set(SEED_RANGES) | set(OURS)
+    assert not set(SEED_RANGES) & set(OURS)
+
+
+def test_which_parameters_exist_only_under_a_condition():
+    assert {name: spec.when for name, spec in PARAMETERS.items() if spec.when is not None} == CONDITIONS
+    for parent, values in CONDITIONS.values():
+        whole, _ = parse_space({"augmentation": {"switch": [False, True]}})
+        assert all(whole.domains[parent].contains(value) for value in values)
+
+
+def test_defaults_are_legal_and_read_back_from_their_own_long_form():
+    space, _ = parse_space(None)
+    assert parse_space(space.as_dict()) == (space, [])
 
 
 def test_parents_stand_before_the_parameters_that_depend_on_them():
@@ -98,6 +140,22 @@ def test_parents_stand_before_the_parameters_that_depend_on_them():
         ("cnn.dropout", 0, Fixed(0.0)),
         ("training.learning_rate", "1e-3", Fixed(1e-3)),
         ("training.weight_decay", 0, Fixed(0.0)),
+        # a range that starts at 0, which its switch already means
+        ("regularization.l1", [0.0, 1e-3], FloatRange(1e-7, 1e-3, log=True)),
+        ("regularization.l1", [0, "1e-3"], FloatRange(1e-7, 1e-3, log=True)),
+        ("regularization.l1", {"low": 0, "high": 1e-4}, FloatRange(1e-7, 1e-4, log=True)),
+        ("regularization.l1", {"low": 0, "high": 1e-4, "log": False}, FloatRange(0.0, 1e-4)),
+        ("regularization.l1", [1e-9, 1e-3], FloatRange(1e-9, 1e-3, log=True)),
+        ("regularization.l1", [1e-5, 1e-3], FloatRange(1e-5, 1e-3, log=True)),
+        ("regularization.l1", 0, Fixed(0.0)),
+        ("regularization.l1_switch", [True, False], Choices((True, False))),
+        ("regularization.l2", [1e-5, 1e-4], FloatRange(1e-5, 1e-4, log=True)),
+        ("regularization.l2", 0, Fixed(0.0)),
+        ("regularization.dropout_schedule", ["linear", "constant"], Choices(("linear", "constant"))),
+        ("multi_task.balancing", ["uncertainty"], Fixed("uncertainty")),
+        ("augmentation.switch", True, Fixed(True)),
+        ("augmentation.switch", [False, True], FLAG),
+        ("augmentation.time_masking", [0, 1], FloatRange(0.0, 1.0)),
         ("cnn.residual", False, Fixed(False)),
         ("cnn.activation", "gelu", Fixed("gelu")),
         # long forms
@@ -121,9 +179,67 @@ def test_short_and_long_forms(name, raw, expected):
 
 
 def test_a_fixed_parameter_is_not_searched():
+    whole, _ = parse_space(None)
     space, _ = parse_space({"cnn": {"dropout": 0.2}})
-    assert "cnn.dropout" not in space.searched()
-    assert len(space.searched()) == len(PARAMETERS) - 1
+    assert list(space.searched()) == [name for name in whole.searched() if name != "cnn.dropout"]
+
+
+def test_without_augmentation_its_parameters_are_not_searched():
+    """The switch is off by default, and of what can't be there nothing is searched."""
+    searched = parse_space(None)[0].searched()
+    assert list(searched) == [name for name in PARAMETERS if not name.startswith("augmentation.")]
+    assert searched == {name: spec.default for name, spec in PARAMETERS.items() if name in searched}
+
+
+@pytest.mark.parametrize(
+    ("raw", "gone", "come"),
+    [
+        ({"augmentation": {"switch": True}}, set(), AUGMENTATION),
+        ({"augmentation": {"switch": [True, False]}}, set(), {"augmentation.switch", *AUGMENTATION}),
+        (
+            {"augmentation": {"switch": True, "mixup": 0, "jitter": 0.1}},
+            set(),
+            {"augmentation.scaling", "augmentation.time_masking"},
+        ),
+        ({"augmentation": {"switch": False, "mixup": [0, 1]}}, set(), set()),
+        ({"regularization": {"l1_switch": False}}, {"regularization.l1_switch", "regularization.l1"}, set()),
+        ({"regularization": {"l1_switch": True}}, {"regularization.l1_switch"}, set()),
+        (
+            {"multi_task": {"balancing": "uncertainty"}},
+            {"multi_task.balancing", "multi_task.classification_weight"},
+            set(),
+        ),
+        ({"multi_task": {"balancing": "dynamic"}}, {"multi_task.balancing"}, set()),
+        ({"multi_task": {"balancing": ["dynamic", "uncertainty"]}}, set(), set()),
+        ({"cnn": {"attention": False}}, {"cnn.attention", "cnn.attention_heads"}, set()),
+        ({"lstm": {"attention": False}}, {"lstm.attention", "lstm.attention_heads"}, set()),
+        ({"fusion": {"method": ["gated", "bilinear"]}}, {"fusion.attention_heads"}, set()),
+    ],
+)
+def test_a_parameter_that_no_configuration_has_is_not_searched(raw, gone, come):
+    usual = set(parse_space(None)[0].searched())
+    space, faults = parse_space(raw)
+    assert faults == []
+    assert set(space.searched()) == (usual - gone) | come
+    assert list(space.searched()) == [name for name in PARAMETERS if name in space.searched()]
+
+
+def test_fixing_fixes_and_leaves_the_rest_and_itself():
+    space, _ = parse_space({"cnn": {"dropout": [0.2, 0.3]}})
+    fixed = space.fixing({"multi_task.balancing": "fixed", "multi_task.classification_weight": 1.0})
+    assert fixed.domains["multi_task.balancing"] == Fixed("fixed")
+    assert fixed.domains["multi_task.classification_weight"] == Fixed(1.0)
+    assert list(fixed.domains) == list(PARAMETERS)
+    changed = {name for name in PARAMETERS if fixed.domains[name] != space.domains[name]}
+    assert changed == {"multi_task.balancing", "multi_task.classification_weight"}
+    assert set(space.searched()) - set(fixed.searched()) == changed
+    assert space == parse_space({"cnn": {"dropout": [0.2, 0.3]}})[0]
+    assert parse_space(fixed.as_dict()) == (fixed, [])
+
+
+def test_fixing_a_parent_takes_its_children_out_of_the_search():
+    space = parse_space(None)[0].fixing({"regularization.l1_switch": False, "fusion.method": "gated"})
+    assert {"regularization.l1", "fusion.attention_heads"}.isdisjoint(space.searched())
 
 
 def test_active_parameters_follow_their_parents_lazily():
@@ -137,6 +253,19 @@ def test_active_parameters_follow_their_parents_lazily():
     assert "lstm.attention_heads" not in names
     assert "fusion.attention_heads" not in names
     assert names == [n for n in PARAMETERS if n in names]
+
+
+@given(st.data())
+def test_a_parameter_is_there_exactly_where_its_parent_has_one_of_its_values(data):
+    space, _ = parse_space({"augmentation": {"switch": [False, True]}})
+    parents = {parent for parent, _ in CONDITIONS.values()}
+    params: dict[str, Any] = {}
+    for name in space.active(params):
+        choices = getattr(space.domains[name], "values", (0,))
+        params[name] = data.draw(st.sampled_from(choices)) if name in parents else 0
+    for name in PARAMETERS:
+        parent, values = CONDITIONS.get(name, (None, ()))
+        assert (name in params) == (parent is None or params[parent] in values)
 
 
 def test_readable_and_stored_are_inverse():
@@ -227,7 +356,7 @@ def test_random_spaces_either_name_a_dead_width_or_always_get_a_dividing_head_co
     """Every width the space can reach is tried, with every head count of the space."""
     space, faults = parse_space(raw)
     for name, (first, second, width_of) in WIDTHS.items():
-        parent, needed = PARAMETERS[name].when
+        parent, (needed,) = PARAMETERS[name].when
         heads = values_of(space.domains[name])
         pairs = [(a, b) for a in values_of(space.domains[first]) for b in values_of(space.domains[second])]
         dead = [pair for pair in pairs if all(width_of(*pair) % head for head in heads)]

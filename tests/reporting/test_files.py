@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from cnn_lstm_hyperopt.reporting.files import write_json, write_text
+from cnn_lstm_hyperopt.files import write_json, write_text
 
 
 def test_text_is_written_as_given_and_folders_are_made(tmp_path):

@@ -13,6 +13,7 @@ from cnn_lstm_hyperopt.search import Point, SkillGate, State, Study, StudyPlan, 
 WHOLE = {
     "cnn": {"dropout": 0.2, "num_filters": {"low": 8, "high": 64, "log": True}, "attention_heads": [1, 3, 4]},
     "training": {"weight_decay": {"low": 0, "high": 0.1, "log": False}, "optimizer": "sgd"},
+    "augmentation": {"switch": [False, True], "mixup": 0.2},
 }
 """The whole space with fixed parameters, a log range of whole numbers and head counts that must be corrected."""
 
@@ -43,8 +44,8 @@ TINY = {
         "scheduler": "step",
         "gradient_clip": 1,
     },
-    "regularization": {"label_smoothing": 0},
-    "multi_task": {"classification_weight": 0.5},
+    "regularization": {"l1_switch": False, "l2": 0, "dropout_schedule": "constant", "label_smoothing": 0},
+    "multi_task": {"balancing": "fixed", "classification_weight": 0.5},
 }
 """Six configurations: layers 1 or 2, and no attention or one of two head counts."""
 
@@ -87,14 +88,19 @@ def make_record() -> Callable[..., TrialRecord]:
 
 @pytest.fixture
 def make_study(tmp_path: Path, make_space: Callable[..., SearchSpace]) -> Any:
-    """Opens a study on ``study.db``, again on the same file when called again; all storages are closed at the end."""
+    """Opens a study on ``study.db``, again on the same file when called again; all storages are closed at the end.
+
+    With ``beside=True`` the studies opened before stay open: other workers on the same file.
+    """
     opened: list[StudyStorage] = []
 
     def make(space: Any = None, *, sampler: Any = None, pruner: Any = None, **plan: Any) -> Study:
         path = tmp_path / plan.pop("file", "study.db")
-        for storage in opened:
-            storage.close()
-        opened.clear()
+        claim, worker = plan.pop("claim", None), plan.pop("worker", None)
+        if not plan.pop("beside", False):
+            for storage in opened:
+                storage.close()
+            opened.clear()
         storage = StudyStorage(path, create=None if path.exists() else "a study")
         opened.append(storage)
         defaults = {
@@ -108,7 +114,7 @@ def make_study(tmp_path: Path, make_space: Callable[..., SearchSpace]) -> Any:
             "gate": SkillGate(0.5, 100),
             "size_mb": lambda params: 0.001 * int(params["cnn.num_filters"]) * int(params["lstm.num_layers"]),
         }
-        return Study(storage, StudyPlan(**{**defaults, **plan}))
+        return Study(storage, StudyPlan(**{**defaults, **plan}), claim=claim, worker=worker)
 
     yield make
     for storage in opened:

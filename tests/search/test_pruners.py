@@ -121,7 +121,7 @@ def test_decides_as_optunas_median_pruner_where_accuracy_is_all_that_counts(
 
 def test_prunes_below_the_median_and_says_why(make_record, rivals):
     reason = decide(running(make_record, [0.52, 0.53]), rivals())
-    assert reason.startswith("median: accuracy 0.5300 is below the median 0.5560 at epoch 2, and trial ")
+    assert reason.startswith("median: best accuracy so far 0.5300 is below the median 0.5560 at epoch 2, and trial ")
     assert reason.endswith("is no worse in any objective")
 
 
@@ -239,10 +239,13 @@ def test_a_report_within_an_epoch_does_not_count_as_an_epoch(make_record, rivals
     ("startup", "warmup", "n_trials", "max_epochs", "expected"),
     [
         (20, 10, 1000, 20, None),
-        (20, 20, 1000, 20, "pruner.n_warmup_steps=20 is not below training.max_epochs=20"),
-        (20, 10, 1000, 5, "pruner.n_warmup_steps=10 is not below training.max_epochs=5"),
+        (20, 20, 1000, 20, "pruner.n_warmup_steps=20 leaves no epoch before the last of training.max_epochs=20"),
+        (20, 19, 1000, 20, "pruner.n_warmup_steps=19 leaves no epoch before the last of training.max_epochs=20"),
+        (20, 18, 1000, 20, None),
+        (20, 10, 1000, 5, "pruner.n_warmup_steps=10 leaves no epoch before the last of training.max_epochs=5"),
+        (0, 0, 1, 1, "pruner.n_warmup_steps=0 leaves no epoch before the last of training.max_epochs=1"),
         (20, 10, 20, 20, "pruner.n_startup_trials=20 is not below study.n_trials=20"),
-        (20, 10, 21, 11, None),
+        (20, 10, 21, 12, None),
     ],
 )
 def test_says_when_it_can_not_act(startup, warmup, n_trials, max_epochs, expected):

@@ -72,7 +72,7 @@ def test_proposals_stay_in_the_space(space, history, name, multivariate):
             assert width_of is None or width_of(whole) % int(params[key]) == 0
         for key, spec in PARAMETERS.items():
             if spec.when is not None:
-                assert (key in whole) == (whole[spec.when[0]] == spec.when[1])
+                assert (key in whole) == (whole[spec.when[0]] in spec.when[1])
     assert {key for key in space.searched() if PARAMETERS[key].when is None} <= seen <= set(space.searched())
 
 

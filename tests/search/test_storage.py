@@ -7,9 +7,11 @@ import sys
 import optuna
 import pytest
 
+from cnn_lstm_hyperopt.config import Choices, Fixed
 from cnn_lstm_hyperopt.exceptions import SaveDirError
 from cnn_lstm_hyperopt.search import Point, State, StudyStorage, Values
 from cnn_lstm_hyperopt.search.distributions import distributions_of, with_fixed
+from cnn_lstm_hyperopt.search.storage import FORMAT
 
 
 @pytest.fixture
@@ -31,7 +33,9 @@ def start(storage, make_space):
     params = {}
     for name in space.active(params):
         domain = space.domains[name]
-        params[name] = domain.values[-1] if hasattr(domain, "values") else domain.high
+        last = {Choices: "values", Fixed: "value"}.get(type(domain), "high")
+        params[name] = getattr(domain, last)[-1] if last == "values" else getattr(domain, last)
+    params = {name: value for name, value in params.items() if name in space.searched()}
 
     def begin(**attributes):
         trial_id, _ = storage.start(params, distributions_of(space, params), {"size_mb": 2.5, **attributes})
@@ -121,6 +125,29 @@ def test_orphans_fail_and_are_named_and_others_stay(storage, start, path):
     assert [r.reason for r in again.records()] == ["", "cut off", "x", "cut off"]
     assert again.fail_orphans("cut off") == []
     again.close()
+
+
+def test_the_orphans_of_one_worker_alone_can_fail(storage, start):
+    for worker in (1, 2, 1):
+        start(worker=worker)
+    start()  # of a study without workers
+    storage.finish(start(worker=1), State.COMPLETE, Values(0.5, 1, 1), {})
+    assert storage.fail_orphans("worker 1 died", worker=1) == [0, 2]
+    assert [r.state for r in storage.records()] == [
+        State.FAIL,
+        State.RUNNING,
+        State.FAIL,
+        State.RUNNING,
+        State.COMPLETE,
+    ]
+    assert [r.reason for r in storage.records()] == ["worker 1 died", "", "worker 1 died", "", ""]
+    assert storage.fail_orphans("worker 1 died", worker=1) == []
+    assert storage.fail_orphans("worker 9 died", worker=9) == []
+    assert storage.fail_orphans("all are gone") == [1, 3]
+
+
+def test_states_know_whether_they_are_an_end():
+    assert {state for state in State if not state.ended} == {State.RUNNING}
 
 
 def test_attributes_of_the_study(storage, path):
@@ -223,7 +250,21 @@ def test_another_programs_database_says_so(path):
     connection.execute("CREATE TABLE bars (day TEXT)")
     connection.commit()
     connection.close()
-    with pytest.raises(SaveDirError, match=r"must hold exactly one study, but holds 0"):
+    with pytest.raises(SaveDirError, match=r"study.db can't be opened as a study") as caught:
+        StudyStorage(path)
+    assert "\n" not in str(caught.value)
+    connection = sqlite3.connect(path)
+    assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("bars",)]  # nothing is put into it
+    connection.close()
+
+
+@pytest.mark.xfail(reason="storage._first_line shows Optuna's words and not their cause")
+def test_another_programs_database_says_what_is_missing(path):
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE bars (day TEXT)")
+    connection.commit()
+    connection.close()
+    with pytest.raises(SaveDirError, match=r"no such table|holds no study|holds 0"):
         StudyStorage(path)
 
 
@@ -237,8 +278,40 @@ def test_a_file_with_two_studies_is_refused(path):
 
 def test_a_study_is_not_made_twice(path):
     StudyStorage(path, create="one").close()
-    with pytest.raises(SaveDirError, match="already exists"):
-        StudyStorage(path, create="one")
+    for name in ("one", "two"):
+        with pytest.raises(SaveDirError, match=r"study.db exists already; resume it or choose another --save-dir"):
+            StudyStorage(path, create=name)
+    again = StudyStorage(path)
+    assert again.study.study_name == "one"
+    again.close()
+
+
+def test_a_new_study_has_its_attributes_from_the_start(path):
+    storage = StudyStorage(path, create="x", attributes={"gate": {"chance": 0.5}, "n_trials": 7})
+    assert (storage.attribute("gate"), storage.attribute("n_trials")) == ({"chance": 0.5}, 7)
+    assert storage.attribute("format") == FORMAT
+    storage.close()
+    assert [p.name for p in path.parent.iterdir()] == ["study.db"]
+
+
+def test_a_process_that_dies_while_it_makes_the_study_leaves_none(path):
+    """What it leaves is swept up by the next one."""
+    code = f"""
+import os
+from pathlib import Path
+import optuna
+from cnn_lstm_hyperopt.search import StudyStorage
+optuna.Study.set_user_attr = lambda *_: os._exit(9)
+StudyStorage(Path({str(path)!r}), create="killed")
+"""
+    assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=False).returncode == 9
+    assert [p.name for p in path.parent.iterdir()] != []
+    with pytest.raises(SaveDirError, match="does not exist"):
+        StudyStorage(path)
+    storage = StudyStorage(path, create="mine")
+    assert storage.study.study_name == "mine"
+    storage.close()
+    assert [p.name for p in path.parent.iterdir()] == ["study.db"]
 
 
 def test_a_missing_folder_says_so(tmp_path):
@@ -266,12 +339,39 @@ def test_folders_whose_names_mean_something_in_a_url_hold_their_own_study(tmp_pa
     assert [p.name for p in tmp_path.iterdir()] == [name]
 
 
-@pytest.mark.parametrize("directions", [["minimize"], ["minimize", "minimize", "minimize"]])
+@pytest.mark.parametrize(
+    "directions",
+    [["minimize"], ["minimize", "minimize", "minimize"], ["maximize", "minimize", "minimize"]],
+    ids=" ".join,
+)
 def test_someone_elses_study_is_refused(path, directions):
-    theirs = optuna.create_study(storage=f"sqlite:///{path}", directions=directions)
+    """Also one that looks like ours, and at once."""
+    theirs = optuna.create_study(study_name="theirs", storage=f"sqlite:///{path}", directions=directions)
     theirs.add_trial(optuna.trial.create_trial(values=[1.0] * len(directions)))
-    with pytest.raises(SaveDirError):
-        StudyStorage(path).records()
+    before = path.read_bytes()
+    with pytest.raises(SaveDirError, match=r"holds the study theirs, .* did not make \(format None, not 1\)") as caught:
+        StudyStorage(path)
+    assert "choose another --save-dir" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert [t.values for t in optuna.load_study(study_name=None, storage=f"sqlite:///{path}").trials] == [
+        [1.0] * len(directions)
+    ]
+    assert len(path.read_bytes()) == len(before)
+
+
+def test_the_format_is_stored_with_the_study(storage, path):
+    assert storage.attribute("format") == FORMAT
+    again = reopened(storage, path)
+    assert again.attribute("format") == FORMAT
+    again.close()
+
+
+@pytest.mark.parametrize("other", [FORMAT + 1, 0, None, "1"])
+def test_a_study_of_another_format_is_refused(storage, path, other):
+    storage.set_attribute("format", other)
+    storage.close()
+    with pytest.raises(SaveDirError, match=rf"holds the study a study, .* \(format {other}, not {FORMAT}\)"):
+        StudyStorage(path)
 
 
 def test_a_trial_that_optuna_enqueued_does_not_break_the_study(storage):

@@ -1,19 +1,22 @@
-"""The study: counting, retries, no doubles, limits, failures in a row, resume."""
+"""The study: counting, retries, no doubles, limits, failures in a row, workers, resume."""
+
+import threading
+import time
 
 import pytest
 
 from cnn_lstm_hyperopt.exceptions import StudyFailedError
 from cnn_lstm_hyperopt.progress import Action, ProgressReport
-from cnn_lstm_hyperopt.search import INTERRUPTED, SkillGate, State, Values
+from cnn_lstm_hyperopt.search import INTERRUPTED, Assignment, NoTrial, SkillGate, State, Values
 from cnn_lstm_hyperopt.search.samplers import SAMPLERS
 
 SMALL = {"cnn": {"num_filters": [4, 8]}, "lstm": {"hidden_dim": [8, 16]}, "fusion": {"dim": [16]}}
 GATE = SkillGate(0.5, 100)
 
 
-def report(epoch, accuracy=0.7, seconds=None, projected=10.0):
+def report(epoch, accuracy=0.7, seconds=None, projected=10.0, *, last=False):
     loss = None if accuracy is None else 1 - accuracy
-    return ProgressReport(epoch, float(epoch) if seconds is None else seconds, projected, accuracy, loss)
+    return ProgressReport(epoch, float(epoch) if seconds is None else seconds, projected, accuracy, loss, last)
 
 
 def complete(study, assignment, accuracy=0.7, seconds=1.0):
@@ -65,6 +68,156 @@ def test_the_front_is_of_skilled_trials_ranked(make_study):
     numbers = [r.number for r in study.front()]
     assert numbers[:2] == [2, 1]
     assert 0 not in numbers
+
+
+@pytest.mark.parametrize("ended", [State.COMPLETE, State.PRUNED])
+def test_a_study_that_has_its_trials_gives_no_more(make_study, ended):
+    study = make_study(n_trials=2)
+    for _ in range(2):
+        values = Values(0.7, 1.0, 1.0) if ended is State.COMPLETE else None
+        study.finish(study.next_assignment(), ended, values, {})
+    assert study.next_assignment() is study.next_assignment() is NoTrial.ENOUGH
+    assert len(study.records()) == 2
+
+
+def test_enough_comes_before_a_retry_and_before_a_used_up_space(make_study):
+    study = make_study("tiny", n_trials=5)
+    assignments = [study.next_assignment() for _ in range(5)]
+    fail(study, assignments[0])
+    for assignment in assignments[1:]:
+        complete(study, assignment)
+    complete(study, study.next_assignment())  # the retry is the fifth
+    assert study.next_assignment() is NoTrial.ENOUGH
+
+
+# ---------------------------------------------------------------------- several workers
+
+
+def test_while_others_run_the_last_trials_there_is_none_until_one_of_them_fails(make_study):
+    mine = make_study(n_trials=2, worker=1)
+    theirs = make_study(n_trials=2, worker=2, beside=True)
+    complete(mine, mine.next_assignment())
+    last = theirs.next_assignment()
+    for _ in range(2):
+        assert mine.next_assignment() is NoTrial.OTHERS_RUN_THE_REST
+    fail(theirs, last)
+    again = mine.next_assignment()
+    assert (again.retry_of, again.params) == (last.number, last.params)
+    assert theirs.next_assignment() is NoTrial.OTHERS_RUN_THE_REST
+    complete(mine, again)
+    assert mine.next_assignment() is theirs.next_assignment() is NoTrial.ENOUGH
+    assert [(r.state, r.attributes["worker"]) for r in mine.records()] == [
+        (State.COMPLETE, 1),
+        (State.FAIL, 2),
+        (State.COMPLETE, 1),
+    ]
+
+
+def test_the_last_trial_of_a_worker_that_died_is_had_by_another(make_study):
+    mine = make_study(n_trials=1, worker=1)
+    theirs = make_study(n_trials=1, worker=2, beside=True)
+    lost = theirs.next_assignment()
+    assert mine.storage.fail_orphans("not this one", worker=1) == []
+    assert mine.next_assignment() is NoTrial.OTHERS_RUN_THE_REST
+    assert mine.storage.fail_orphans("worker 2 died", worker=2) == [lost.number]
+    assert mine.next_assignment().retry_of == lost.number
+
+
+def test_without_workers_trials_carry_none(make_study):
+    study = make_study()
+    fail(study, study.next_assignment())
+    study.next_assignment()
+    assert ["worker" in record.attributes for record in study.records()] == [False, False]
+
+
+def test_the_claim_is_held_while_a_trial_is_chosen_and_inserted(make_study):
+    """And given back, also when that fails."""
+    held = []
+
+    class Claim:
+        def __enter__(self):
+            held.append(len(study.storage.records()))
+
+        def __exit__(self, *_):
+            held.append(len(study.storage.records()))
+
+    study = make_study(claim=Claim())
+    assignment = study.next_assignment()
+    study.report(assignment, report(1))
+    complete(study, assignment)
+    assert held == [0, 1]
+
+    def size_mb(params):
+        raise ZeroDivisionError
+
+    held.clear()
+    study = make_study(claim=Claim(), size_mb=size_mb)
+    with pytest.raises(ZeroDivisionError):
+        study.next_assignment()
+    assert held == [1, 1]
+
+
+@pytest.mark.parametrize("sampler", list(SAMPLERS))
+def test_workers_never_overshoot_nor_run_a_configuration_twice(make_study, sampler):
+    """Two threads on two studies, one lock; every fifth trial fails once, so retries are claimed too."""
+    claim, n_trials = threading.Lock(), 16
+    options = {"sampler": {"type": sampler, "n_startup_trials": 4}, "claim": claim, "n_trials": n_trials}
+    studies = [make_study(SMALL, worker=n, beside=n > 1, **options) for n in (1, 2)]
+    together = threading.Barrier(2)
+    most, errors = [], []
+
+    def work(study):
+        together.wait()
+        try:
+            while (assignment := study.next_assignment()) is not NoTrial.ENOUGH:
+                if assignment is NoTrial.OTHERS_RUN_THE_REST:
+                    time.sleep(0.002)
+                    continue
+                records = study.records()
+                most.append(sum(r.finished or r.state is State.RUNNING for r in records))
+                if assignment.number % 5 == 2 and assignment.retry_of is None:
+                    fail(study, assignment)
+                else:
+                    complete(study, assignment, *surrogate(assignment.params))
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(study,)) for study in studies]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert errors == []
+    records = studies[0].records()
+    assert sum(r.finished for r in records) == n_trials
+    assert max(most) <= n_trials
+    assert not any(r.state is State.RUNNING for r in records)
+    assert [r.number for r in records] == list(range(len(records)))
+    fresh = [key(r.params) for r in records if r.retry_of is None]
+    assert len(set(fresh)) == len(fresh)
+    retried = [r.retry_of for r in records if r.retry_of is not None]
+    assert sorted(retried) == [r.number for r in records if r.state is State.FAIL]
+    assert {r.attributes["worker"] for r in records} == {1, 2}
+
+
+def test_two_workers_use_a_finite_space_up_once(make_study):
+    claim = threading.Lock()
+    studies = [make_study("tiny", worker=n, claim=claim, beside=n > 1) for n in (1, 2)]
+    found = [[], []]
+
+    def work(study, mine):
+        while isinstance(assignment := study.next_assignment(), Assignment):
+            mine.append(key(assignment.params))
+            complete(study, assignment)
+        mine.append(assignment)
+
+    threads = [threading.Thread(target=work, args=pair) for pair in zip(studies, found, strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert [mine.pop() for mine in found] == [NoTrial.SPACE_USED_UP] * 2
+    assert len(found[0] + found[1]) == len(set(found[0] + found[1])) == 6
 
 
 # ---------------------------------------------------------------------- retries
@@ -129,21 +282,21 @@ def test_a_trial_cut_off_by_a_killed_process_is_retried_after_reopening(make_stu
 def test_a_finite_space_is_proposed_whole_and_once_and_then_it_is_used_up(make_study, sampler):
     study = make_study("tiny", sampler={"type": sampler, "n_startup_trials": 2})
     seen = []
-    while (assignment := study.next_assignment()) is not None:
+    while isinstance(assignment := study.next_assignment(), Assignment):
         seen.append((assignment.params["lstm.num_layers"], assignment.params.get("cnn.attention_heads")))
         complete(study, assignment, 0.6 + 0.01 * len(seen))
     assert sorted(seen, key=str) == sorted([(n, h) for n in (1, 2) for h in (None, 1, 2)], key=str)
     assert len(study.records()) == 6
-    assert study.next_assignment() is None
+    assert assignment is study.next_assignment() is NoTrial.SPACE_USED_UP
 
 
 def test_a_used_up_space_still_retries_what_failed(make_study):
     study = make_study("tiny")
     assignments = [study.next_assignment() for _ in range(6)]
-    assert study.next_assignment() is None
+    assert study.next_assignment() is NoTrial.SPACE_USED_UP
     fail(study, assignments[4])
     assert study.next_assignment().retry_of == 4
-    assert study.next_assignment() is None
+    assert study.next_assignment() is NoTrial.SPACE_USED_UP
 
 
 def test_running_trials_are_not_proposed_again(make_study):
@@ -199,13 +352,24 @@ def test_the_pruner_decides_by_stored_trials(make_study):
     study = pruning_study(make_study)
     decision = study.report(study.next_assignment(), report(1, 0.55))
     assert decision.action is Action.PRUNE
-    assert decision.reason.startswith("median: accuracy 0.5500 is below the median 0.8000 at epoch 1")
+    assert decision.reason.startswith("median: best accuracy so far 0.5500 is below the median 0.8000 at epoch 1")
 
 
-def test_the_last_epoch_is_not_pruned(make_study):
-    """There is nothing left to save."""
+@pytest.mark.parametrize("epoch", [2, 3])
+def test_the_last_report_is_not_pruned(make_study, epoch):
+    """There is nothing left to save, whether all epochs are done or patience is exhausted."""
     study = pruning_study(make_study)
-    assert study.report(study.next_assignment(), report(3, 0.55)).action is Action.CONTINUE
+    assignment = study.next_assignment()
+    assert study.report(assignment, report(epoch, 0.55)).action is Action.PRUNE
+    assert study.report(assignment, report(epoch, 0.55, last=True)).action is Action.CONTINUE
+    assert len(study.records()[-1].curve) == 2  # it is stored all the same
+
+
+def test_the_last_report_is_not_over_the_limit(make_study):
+    study = make_study(trial_seconds=60.0)
+    assignment = study.next_assignment()
+    assert study.report(assignment, report(3, projected=61.0)).action is Action.PRUNE
+    assert study.report(assignment, report(3, projected=61.0, last=True)).action is Action.CONTINUE
 
 
 def test_pruner_warning_is_the_pruners(make_study):
@@ -218,11 +382,28 @@ def test_pruner_warning_is_the_pruners(make_study):
 
 def test_ten_failures_in_a_row_end_the_study_with_the_last_reason(make_study):
     study = make_study()
+    study.check_failures()
     for _ in range(9):
         fail(study, study.next_assignment())
-    with pytest.raises(StudyFailedError, match="10 trials failed in a row, the last with: out of memory"):
-        fail(study, study.next_assignment(), "out of memory")
+        study.check_failures()
+    tenth = fail(study, study.next_assignment(), "out of memory")
+    assert (tenth.number, tenth.state, tenth.reason) == (9, State.FAIL, "out of memory")
+    for _ in range(2):
+        with pytest.raises(StudyFailedError, match="^10 trials failed in a row, the last with: out of memory$"):
+            study.check_failures()
     assert [r.state for r in study.records()] == [State.FAIL] * 10  # the tenth is stored too
+
+
+def test_failures_of_others_do_not_end_this_process(make_study):
+    """Each process counts its own: one with a broken GPU gives up, the others go on."""
+    mine, theirs = make_study(worker=1), make_study(worker=2, beside=True)
+    for _ in range(10):
+        fail(theirs, theirs.next_assignment())
+        mine.check_failures()
+    with pytest.raises(StudyFailedError):
+        theirs.check_failures()
+    complete(mine, mine.next_assignment())
+    mine.check_failures()
 
 
 @pytest.mark.parametrize("outcome", ["complete", "pruned", "interrupted"])
@@ -238,6 +419,7 @@ def test_anything_but_a_failure_starts_the_count_again(make_study, outcome):
             study.finish(assignment, State.PRUNED, None, {"reason": "x"})
         else:
             fail(study, assignment, INTERRUPTED + "Ctrl-C")
+        study.check_failures()
 
 
 # ---------------------------------------------------------------------- resume

@@ -8,6 +8,7 @@ import pytest
 import torch
 from sklearn.metrics import log_loss
 
+from cnn_lstm_hyperopt.data.augmentation import AugmentationConfig
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision
 from cnn_lstm_hyperopt.training import NonFiniteLossError, ValueScale, evaluate
 from cnn_lstm_hyperopt.training.loop import FIRST_LOOK
@@ -227,7 +228,6 @@ def rates_of(monkeypatch, training):
             return CONTINUE
 
         training(*windows, on_report=note, **changed)
-        assert made[0].param_groups[0]["weight_decay"] == changed["weight_decay"]
         return rates
 
     return run
@@ -249,7 +249,7 @@ def test_the_plateau_schedule_hears_the_validation_loss(rates_of, make_windows):
 
 @pytest.mark.parametrize("clip", [1e-3, 0.05])
 def test_the_gradient_is_clipped_to_its_norm(training, make_windows, make_network, clip):
-    """The first step of SGD moves the weights by the learning rate times the clipped gradient."""
+    """The first step of SGD moves the weights by the rate times the clipped gradient, 1.9 of it as Nesterov looks ahead."""
     net = make_network()
     before = torch.cat([weight.detach().flatten().clone() for weight in net.parameters()])
     training(
@@ -263,7 +263,7 @@ def test_the_gradient_is_clipped_to_its_norm(training, make_windows, make_networ
         gradient_clip=clip,
     )
     after = torch.cat([weight.detach().flatten() for weight in net.parameters()])
-    assert float((after - before).norm()) == pytest.approx(clip, rel=1e-2)
+    assert float((after - before).norm()) == pytest.approx(1.9 * clip, rel=1e-2)
 
 
 def test_a_huge_learning_rate_ends_in_a_non_finite_loss_that_names_the_epoch(training, make_windows):
@@ -341,3 +341,43 @@ class TestOnAClockOfOurOwn:
         monkeypatch.setattr("cnn_lstm_hyperopt.training.loop.LOOK_SECONDS", 0.6)
         _, _, reports = timed(max_epochs=1)
         assert [report.epoch for report in reports] == [0.4, 0.7, 1.0]  # the first look, then every third step
+
+
+def test_augmentation_touches_neither_the_series_nor_validation(training, make_windows, make_network):
+    """Training sees other inputs than its windows; validation sees its own, in every epoch."""
+    windows, validation, net = make_windows(32, 1), make_windows(16, 2), make_network()
+    before = (windows.series.clone(), validation.series.clone())
+    trained, judged = [], []
+
+    def note(module, args, output):
+        (trained if module.training else judged).append(args[0].detach().clone())
+
+    net.register_forward_hook(note)
+    everything = AugmentationConfig(jitter=0.1, scaling=0.2, time_masking=0.5, mixup=0.4)
+    training(windows, validation, net=net, augmentation=everything, max_epochs=3)
+    assert torch.equal(windows.series, before[0])
+    assert torch.equal(validation.series, before[1])
+    assert len(judged) == 3
+    assert all(torch.equal(x, validation.gather(torch.arange(16))) for x in judged)
+    own = windows.gather(torch.arange(32)).flatten(1)
+    assert not any(bool((own == row).all(dim=1).any()) for x in trained for row in x.flatten(1))
+
+
+def test_the_order_of_windows_is_drawn_from_the_generator_alone(training, make_windows, make_network):
+    def order(seed):
+        net = make_network()
+        steps = count_steps(net)
+        training(make_windows(33, 1), make_windows(10, 2), net=net, max_epochs=2, seed=seed)
+        return torch.cat(steps)[:, 0, 0]
+
+    assert torch.equal(order(1), order(1))
+    assert not torch.equal(order(1), order(2))
+
+
+def test_the_report_that_ends_a_training_of_itself_says_that_it_is_the_last(training, make_windows):
+    _, _, reports = training(make_windows(80, 1), make_windows(40, 2), max_epochs=3)
+    assert [report.last for report in reports] == [False, False, False, True]  # the first look, then epochs
+    noise = (make_windows(60, 1, noise=True), make_windows(60, 2, noise=True))
+    _, outcome, reports = training(*noise, max_epochs=60, learning_rate=0.03, min_patience=2)
+    assert outcome.epochs < 60
+    assert [report.last for report in reports] == [False] * (len(reports) - 1) + [True]

@@ -69,3 +69,12 @@ def encode(value: Any) -> Scalar:
 def decode_sizes(text: str) -> tuple[int, ...]:
     """The inverse of :func:`encode` for lists: ``"3-5-7"`` → ``(3, 5, 7)``."""
     return tuple(int(item) for item in text.split("-"))
+
+
+def domain_text(domain: Domain) -> str:
+    """In a few characters: ``{32, 64}``, ``[0.1, 0.5]``, ``= 0.1``."""
+    if isinstance(domain, Fixed):
+        return f"= {domain.value}"
+    if isinstance(domain, Choices):
+        return "{" + ", ".join(map(str, domain.values)) + "}"
+    return f"[{domain.low:g}, {domain.high:g}]"

@@ -1,6 +1,7 @@
 """Reads settings: flags over the YAML file over the defaults, all faults of a file shown together."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,22 +12,27 @@ from pydantic import ValidationError
 from cnn_lstm_hyperopt.config.settings import Settings
 from cnn_lstm_hyperopt.exceptions import ConfigError
 
+ENVIRONMENT_PREFIX = "CNN_LSTM_HYPEROPT__"
 
-def load_settings(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
-    """The settings of a run.
+
+def load_settings(
+    path: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Settings:
+    """The settings of a run: overrides (flags) over environment over file over defaults.
 
     Args:
         path: a YAML file; None: the defaults.
-        overrides: nested dict that wins over the file, such as ``{"study": {"n_trials": 40}}``.
+        overrides: nested dict that wins over all else, such as ``{"study": {"n_trials": 40}}``.
+        environment: variables such as ``CNN_LSTM_HYPEROPT__STUDY__N_TRIALS=40``; None: those of the process.
 
     Raises:
         ConfigError: the file can't be read or any setting is wrong; the text lists every fault with its field.
     """
     raw = read_yaml(path) if path is not None else {}
-    merged = merge(raw, overrides or {})
-    data = merged.get("data")
-    if isinstance(data, dict) and data.get("data_dir") is not None and data.get("source") is None:
-        data["source"] = "files"
+    variables = os.environ if environment is None else environment
+    merged = merge(merge(raw, _from_environment(variables)), overrides or {})
     try:
         return Settings.model_validate(merged)
     except ValidationError as error:
@@ -74,6 +80,21 @@ def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, An
         elif isinstance(below, Mapping):
             merged[key] = merge(below, value)
     return merged
+
+
+def _from_environment(variables: Mapping[str, str]) -> dict[str, Any]:
+    """Settings from variables; their values are read as YAML."""
+    tree: dict[str, Any] = {}
+    for name, text in variables.items():
+        if name.startswith(ENVIRONMENT_PREFIX):
+            try:
+                value = yaml.safe_load(text)
+            except yaml.YAMLError as error:
+                raise ConfigError(f"the variable {name} is no valid YAML: {' '.join(str(error).split())}") from error
+            for part in reversed(name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")):
+                value = {part: value}
+            tree = merge(tree, value)
+    return tree
 
 
 def _is_domain(value: Mapping[str, Any]) -> bool:

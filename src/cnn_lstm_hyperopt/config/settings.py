@@ -20,7 +20,7 @@ from cnn_lstm_hyperopt.config.space import SearchSpace, parse_space
 Target = Literal["direction", "volatility"]
 SamplerName = Literal["tpe", "random"]
 PrunerName = Literal["median", "none"]
-SourceName = Literal["embedded", "files"]
+SourceName = Literal["synthetic", "embedded", "files", "loaders"]
 
 _DIRECTIONS = ("maximize", "minimize", "minimize")
 
@@ -49,8 +49,15 @@ class StudySettings(Section):
         "cnn_lstm_optimization", min_length=1, max_length=200, description="name of the study in study.db"
     )
     n_trials: int = Field(1000, ge=1, description="finished trials (completed or pruned) that the study is to have")
-    timeout: float | None = Field(None, gt=0, description="seconds after which the search ends; null: no limit")
-    seed: int = Field(0, ge=0, lt=2**32, description="all randomness follows from it and the trial's number")
+    timeout: float | None = Field(
+        None, gt=0, description="seconds after which the search ends (retraining comes on top); null: no limit"
+    )
+    seed: int = Field(
+        0,
+        ge=0,
+        lt=2**32,
+        description="decides, with a trial's number and configuration, all of its randomness; measured seconds differ each time",
+    )
     directions: tuple[str, ...] = Field(_DIRECTIONS, description="of accuracy, seconds and MB; can't be changed")
 
     @field_validator("directions")
@@ -64,7 +71,11 @@ class StudySettings(Section):
 class DataSettings(Section):
     """Bars, the question asked of them, and how they are split."""
 
-    source: SourceName | None = Field(None, description="embedded (real bars in the package) or files (data_dir)")
+    source: SourceName = Field(
+        "synthetic",
+        description="synthetic (a market whose best accuracy is known), embedded (real bars in the package) or files (data_dir)",
+    )
+    synthetic_seed: int = Field(0, ge=0, lt=2**32, description="another seed is another synthetic market")
     data_dir: Path | None = Field(None, description="folder of SYMBOL.csv or SYMBOL.parquet; implies source: files")
     symbols: Annotated[tuple[str, ...], BeforeValidator(_as_symbols)] = Field(
         (), description="which symbols; empty: all that the source has"
@@ -87,12 +98,24 @@ class DataSettings(Section):
         description="share of the training windows that trials use, evenly spread; finalists use all",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _a_folder_means_files(cls, raw: Any) -> Any:
+        if isinstance(raw, dict) and raw.get("data_dir") is not None and raw.get("source") is None:
+            return {**raw, "source": "files"}
+        return raw
+
     @field_validator("symbols")
     @classmethod
     def _unique(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(value)) != len(value):
             raise ValueError(f"names a symbol twice: {' '.join(value)}")
         return value
+
+    @field_validator("data_dir")
+    @classmethod
+    def _wherever_we_are(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser().absolute()
 
     @field_validator("split")
     @classmethod
@@ -114,8 +137,10 @@ class DataSettings(Section):
             )
         if self.source == "files" and self.data_dir is None:
             raise ValueError("source: files needs data_dir, the folder with SYMBOL.csv or SYMBOL.parquet")
-        if self.source == "embedded" and self.data_dir is not None:
-            raise ValueError("data_dir is read with source: files only; leave out one of source: embedded and data_dir")
+        if self.source != "files" and self.data_dir is not None:
+            raise ValueError(
+                f"data_dir is read with source: files only; leave out one of source: {self.source} and data_dir"
+            )
         return self
 
     @property
@@ -134,7 +159,7 @@ class TrainingSettings(Section):
         ge=0,
         description="patience grows to this share of the best epoch so far: late progress earns more time",
     )
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$", description="auto, cpu, cuda, cuda:1 or mps")
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:1")
 
 
 class PrunerSettings(Section):
@@ -196,6 +221,9 @@ class Settings(Section):
     sampler: SamplerSettings = Field(default_factory=SamplerSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
     retrain: RetrainSettings = Field(default_factory=RetrainSettings)
+    workers: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
+        1, description="worker processes, one thread each; auto: a core each as far as memory goes, one on a GPU"
+    )
     save_dir: Path = Field(Path("hyperopt_results"), description="where everything is written")
     search_space: dict[str, Any] = Field(default_factory=dict, description="what differs from the whole space")
 

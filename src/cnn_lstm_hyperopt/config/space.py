@@ -35,7 +35,8 @@ class ParameterSpec:
         default: the seed document's range.
         low, high: the values that make sense at all (both included); a wider YAML range is an error.
         options: the legal names of a ``choice`` of names.
-        when: (parent, value): the parameter exists only where the parent has that value.
+        when: (parent, values): the parameter exists only where the parent has one of these values.
+        from_zero: where a log range that is written as starting at 0 really starts; 0 itself is what its switch gives.
         divides: computes from the other parameters the width that this one must divide (head counts).
     """
 
@@ -44,7 +45,8 @@ class ParameterSpec:
     low: float | None = None
     high: float | None = None
     options: tuple[str, ...] = ()
-    when: tuple[str, Scalar] | None = None
+    when: tuple[str, tuple[Scalar, ...]] | None = None
+    from_zero: float | None = None
     divides: Callable[[Params], int] | None = None
 
 
@@ -75,7 +77,7 @@ PARAMETERS: dict[str, ParameterSpec] = {
     "cnn.residual": ParameterSpec("flag", _FLAG),
     "cnn.attention": ParameterSpec("flag", _FLAG),
     "cnn.attention_heads": ParameterSpec(
-        "choice", Choices((2, 4, 8)), low=1, high=64, when=("cnn.attention", True), divides=cnn_width
+        "choice", Choices((2, 4, 8)), low=1, high=64, when=("cnn.attention", (True,)), divides=cnn_width
     ),
     "lstm.hidden_dim": ParameterSpec("choice", Choices((64, 128, 256, 512, 1024)), low=1, high=8192),
     "lstm.num_layers": ParameterSpec("int", IntRange(1, 4), low=1, high=16),
@@ -83,7 +85,7 @@ PARAMETERS: dict[str, ParameterSpec] = {
     "lstm.bidirectional": ParameterSpec("flag", _FLAG),
     "lstm.attention": ParameterSpec("flag", _FLAG),
     "lstm.attention_heads": ParameterSpec(
-        "choice", Choices((2, 4, 8)), low=1, high=64, when=("lstm.attention", True), divides=lstm_width
+        "choice", Choices((2, 4, 8)), low=1, high=64, when=("lstm.attention", (True,)), divides=lstm_width
     ),
     "lstm.skip_connections": ParameterSpec("flag", _FLAG),
     "fusion.method": ParameterSpec(
@@ -98,7 +100,7 @@ PARAMETERS: dict[str, ParameterSpec] = {
         Choices((4, 8, 16)),
         low=1,
         high=64,
-        when=("fusion.method", "attention"),
+        when=("fusion.method", ("attention",)),
         divides=fusion_width,
     ),
     "training.learning_rate": ParameterSpec("log_float", FloatRange(1e-5, 1e-2, log=True), low=1e-8, high=10.0),
@@ -115,8 +117,39 @@ PARAMETERS: dict[str, ParameterSpec] = {
         options=("cosine", "step", "exponential", "plateau"),
     ),
     "training.gradient_clip": ParameterSpec("float", FloatRange(0.5, 5.0), low=1e-3, high=1e6),
+    "regularization.l1_switch": ParameterSpec("flag", _FLAG),
+    "regularization.l1": ParameterSpec(
+        "log_float",
+        FloatRange(1e-7, 1e-3, log=True),
+        low=0.0,
+        high=1.0,
+        when=("regularization.l1_switch", (True,)),
+        from_zero=1e-7,
+    ),
+    "regularization.l2": ParameterSpec("log_float", FloatRange(1e-6, 1e-3, log=True), low=0.0, high=1.0),
+    "regularization.dropout_schedule": ParameterSpec(
+        "choice", Choices(("constant", "linear", "cosine")), options=("constant", "linear", "cosine")
+    ),
     "regularization.label_smoothing": ParameterSpec("float", FloatRange(0.0, 0.2), low=0.0, high=0.9),
-    "multi_task.classification_weight": ParameterSpec("float", FloatRange(0.3, 0.8), low=0.0, high=1.0),
+    "multi_task.balancing": ParameterSpec(
+        "choice", Choices(("fixed", "dynamic", "uncertainty")), options=("fixed", "dynamic", "uncertainty")
+    ),
+    "multi_task.classification_weight": ParameterSpec(
+        "float", FloatRange(0.3, 0.8), low=0.0, high=1.0, when=("multi_task.balancing", ("fixed", "dynamic"))
+    ),
+    "augmentation.switch": ParameterSpec("flag", Fixed(False)),
+    "augmentation.jitter": ParameterSpec(
+        "float", FloatRange(0.0, 0.1), low=0.0, high=10.0, when=("augmentation.switch", (True,))
+    ),
+    "augmentation.scaling": ParameterSpec(
+        "float", FloatRange(0.0, 0.2), low=0.0, high=10.0, when=("augmentation.switch", (True,))
+    ),
+    "augmentation.time_masking": ParameterSpec(
+        "float", FloatRange(0.0, 0.3), low=0.0, high=1.0, when=("augmentation.switch", (True,))
+    ),
+    "augmentation.mixup": ParameterSpec(
+        "float", FloatRange(0.0, 0.4), low=0.0, high=10.0, when=("augmentation.switch", (True,))
+    ),
 }
 
 
@@ -133,7 +166,7 @@ class SearchSpace:
         """
         for name in self.domains:
             condition = PARAMETERS[name].when
-            if condition is None or params.get(condition[0]) == condition[1]:
+            if condition is None or params.get(condition[0]) in condition[1]:
                 yield name
 
     def legal(self, name: str, value: Scalar, params: Params) -> Scalar:
@@ -155,8 +188,12 @@ class SearchSpace:
             if not isinstance(domain, Fixed) and self._possible(PARAMETERS[name].when)
         }
 
-    def _possible(self, condition: tuple[str, Scalar] | None) -> bool:
-        return condition is None or self.domains[condition[0]].contains(condition[1])
+    def _possible(self, condition: tuple[str, tuple[Scalar, ...]] | None) -> bool:
+        return condition is None or any(self.domains[condition[0]].contains(value) for value in condition[1])
+
+    def fixing(self, values: Params) -> "SearchSpace":
+        """The same space with some parameters fixed."""
+        return SearchSpace({**self.domains, **{name: Fixed(value) for name, value in values.items()}})
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """The long YAML form, by group; :func:`parse_space` reads it back unchanged."""
@@ -237,6 +274,8 @@ def _range(spec: ParameterSpec, low: Any, high: Any, log: Any) -> Domain:
     lowest, highest = _value(spec, low), _value(spec, high)
     if isinstance(lowest, str) or isinstance(highest, str) or lowest > highest:
         raise ValueError(f"must have low ≤ high, but got low={low!r}, high={high!r}")
+    if log and lowest == 0 and spec.from_zero is not None and highest > spec.from_zero:
+        lowest = spec.from_zero
     if log and lowest <= 0:
         raise ValueError(f"is a log range and needs low > 0, but got low={low!r}; use log: false to start at 0")
     if lowest == highest:
@@ -303,7 +342,7 @@ def _head_faults(domains: Mapping[str, Domain]) -> list[str]:
     faults = []
     for name, names in parents.items():
         spec = PARAMETERS[name]
-        if spec.when is None or spec.divides is None or not domains[spec.when[0]].contains(spec.when[1]):
+        if spec.when is None or spec.divides is None or not domains[spec.when[0]].contains(spec.when[1][0]):
             continue
         combinations: list[dict[str, Scalar]] = [{}]
         for parent in names:

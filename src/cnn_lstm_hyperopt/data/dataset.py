@@ -49,6 +49,24 @@ class LockedPeriod:
 
 
 @dataclass(frozen=True, eq=False)
+class TrialData:
+    """What trials see of a dataset: never the test period.
+
+    Attributes:
+        train: the windows that they train on.
+        validation: the windows that they are judged by.
+        n_classes, has_regression, value_mean, value_std: as in :class:`Dataset`.
+    """
+
+    train: Windows
+    validation: Windows
+    n_classes: int
+    has_regression: bool
+    value_mean: float
+    value_std: float
+
+
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """All that a search needs of the data.
 
@@ -85,6 +103,17 @@ class Dataset:
     horizon: int
     description: dict[str, Any]
     warnings: tuple[str, ...]
+
+    def for_trials(self) -> TrialData:
+        """What trials see: the search's share of the training windows, and validation."""
+        return TrialData(
+            train=self.search_train,
+            validation=self.validation,
+            n_classes=self.n_classes,
+            has_regression=self.has_regression,
+            value_mean=self.value_mean,
+            value_std=self.value_std,
+        )
 
     @property
     def chance(self) -> float:
@@ -156,6 +185,7 @@ def prepare_dataset(settings: DataSettings) -> Dataset:
             bars,
             settings,
             source=source.name,
+            best_accuracy=source.best_accuracy(settings.target, settings.horizon),
             n_segments=table.n_segments,
             cuts=cuts,
             splits={"train": train, "validation": validation, "test": test},

@@ -23,6 +23,7 @@ def describe(
     settings: DataSettings,
     *,
     source: str,
+    best_accuracy: float | None,
     n_segments: Mapping[str, int],
     cuts: tuple[Any, Any],
     splits: Mapping[str, Windows],
@@ -38,6 +39,7 @@ def describe(
         bars: of all symbols.
         settings: what was asked.
         source: name of the source.
+        best_accuracy: what nothing can surpass, where that is known.
         n_segments: segments of each symbol's bars.
         cuts: first dates of validation and of test.
         splits: the windows of train, validation and test.
@@ -64,7 +66,13 @@ def describe(
         },
     }
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True, allow_nan=False).encode()).hexdigest()
-    return {"source": source, **facts, "warnings": list(warnings), "sha256": digest}
+    return {
+        "source": source,
+        "best_attainable_accuracy": best_accuracy,
+        **facts,
+        "warnings": list(warnings),
+        "sha256": digest,
+    }
 
 
 def data_warnings(
@@ -81,7 +89,11 @@ def data_warnings(
     warnings = [
         _without_training(each, settings, cuts) for each in bars if each.symbol not in set(train.symbols.tolist())
     ]
-    return (*warnings, _NEAR_NOISE) if settings.target == "direction" else tuple(warnings)
+    return (
+        (*warnings, _NEAR_NOISE)
+        if settings.target == "direction" and settings.source != "synthetic"
+        else tuple(warnings)
+    )
 
 
 def _without_training(bars: Bars, settings: DataSettings, cuts: tuple[Any, Any]) -> str:

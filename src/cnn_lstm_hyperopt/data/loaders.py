@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, RandomSampler, WeightedRandomSampler
+from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SequentialSampler, WeightedRandomSampler
 
 from cnn_lstm_hyperopt.data.dataset import Dataset, LockedPeriod
 from cnn_lstm_hyperopt.data.splits import SPLIT_NAMES, evenly_spread
@@ -96,7 +96,7 @@ def _drain(name: str, loader: Iterable[Any]) -> Drained:
         raise DataError(f"{where} yields y_reg in some batches only; yield it in all or in none")
     present = [value for value in values if value is not None]
     x, y, value = torch.cat(xs), torch.cat(labels), torch.cat(present) if present else None
-    order = _canonical_order(x, y) if name == SPLIT_NAMES[0] else torch.arange(len(x))
+    order = _canonical_order(x, y) if name == SPLIT_NAMES[0] or _is_shuffled(loader) else torch.arange(len(x))
     return x[order], y[order], None if value is None else value[order]
 
 
@@ -186,12 +186,21 @@ def _warnings(name: str, loader: Iterable[Any]) -> list[str]:
     found = []
     if getattr(loader, "drop_last", False):
         found.append(f"the {name} loader drops its last batch, so some windows are never used; set drop_last=False")
+    if name != SPLIT_NAMES[0] and _is_shuffled(loader):
+        found.append(
+            f"the {name} loader shuffles, so its windows have no order of time: intervals treat them as independent;"
+            " use shuffle=False if they come one after the other"
+        )
     if isinstance(loader, DataLoader) and _is_random(loader.dataset):
         found.append(
             f"the {name} dataset gives another window for the same index each time (a random transform?); the windows are"
             " drawn once and kept for all trials"
         )
     return found
+
+
+def _is_shuffled(loader: Iterable[Any]) -> bool:
+    return isinstance(loader, DataLoader) and not isinstance(loader.sampler, SequentialSampler)
 
 
 def _is_random(dataset: Any) -> bool:

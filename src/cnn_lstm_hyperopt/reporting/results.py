@@ -1,6 +1,7 @@
 """``results.json``: the result dict of a run."""
 
 import platform
+import shutil
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -9,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from cnn_lstm_hyperopt.config import SearchSpace, readable
+from cnn_lstm_hyperopt.files import write_json
 from cnn_lstm_hyperopt.pareto import dominates
-from cnn_lstm_hyperopt.reporting.files import write_json
 from cnn_lstm_hyperopt.retraining import Retrained, TestResult, Verdict
 from cnn_lstm_hyperopt.saved_model import predictions_frame
 from cnn_lstm_hyperopt.search import (
@@ -123,13 +124,22 @@ def model_folder(save_dir: Path, rank: int) -> Path:
 def write_retrained(
     save_dir: Path, retrained: Sequence[Retrained], verdict: Verdict, entries: list[dict[str, Any]]
 ) -> None:
-    """Writes each finalist's folder: weights, description, metrics, predictions of the test windows."""
+    """Writes each finalist's folder: weights, description, metrics, predictions of the test windows; whole or not at all.
+
+    Folders of an earlier retraining that had more ranks go away.
+    """
+    for old in save_dir.glob("retrained_model_*"):
+        shutil.rmtree(old)
     for each, result, entry in zip(retrained, verdict.finalists, entries, strict=True):
-        folder = model_folder(save_dir, each.finalist.rank)
+        place = model_folder(save_dir, each.finalist.rank)
+        folder = place.with_name(f".{place.name}.part")
+        shutil.rmtree(folder, ignore_errors=True)
         each.model.save(folder)
         write_json(folder / "metrics.json", entry)
         if result.predictions is not None:
             _write_predictions(folder / "predictions.csv", verdict, result.predictions)
+        shutil.rmtree(place, ignore_errors=True)
+        folder.rename(place)
 
 
 def _write_predictions(path: Path, verdict: Verdict, predictions: Predictions) -> None:

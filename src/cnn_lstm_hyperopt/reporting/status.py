@@ -1,9 +1,11 @@
 """``cnn-lstm-hyperopt status``: how far a study is and what to do next."""
 
 import json
+import shlex
 from collections import Counter
 from pathlib import Path
 
+from cnn_lstm_hyperopt.folder import RESULTS_FILE, STUDY_FILE, is_running
 from cnn_lstm_hyperopt.search import SkillGate, State, StudyStorage, ranked_front
 
 
@@ -13,11 +15,12 @@ def status_lines(save_dir: Path) -> list[str]:
     Raises:
         SaveDirError: there is no study.
     """
-    storage = StudyStorage(save_dir / "study.db")
+    storage = StudyStorage(save_dir / STUDY_FILE)
     try:
         records = storage.records()
         gate, total = storage.attribute("skill_gate"), storage.attribute("n_trials")
         name = storage.study.study_name
+        source = storage.attribute("made_with")["data.source"]
     finally:
         storage.close()
     count = Counter(record.state for record in records)
@@ -37,17 +40,22 @@ def status_lines(save_dir: Path) -> list[str]:
             )
         else:
             lines.append("Front: empty, no trial has learnt more than the majority class yet")
-    lines.append(_next_step(save_dir, done, total))
+    lines.append(_next_step(save_dir, done, total, source))
     return lines
 
 
-def _next_step(save_dir: Path, done: int, total: int | None) -> str:
-    if total is not None and done < total:
-        return f"Next: cnn-lstm-hyperopt resume --save-dir {save_dir}"
-    results = save_dir / "results.json"
+def _next_step(save_dir: Path, done: int, total: int, source: str) -> str:
+    if is_running(save_dir):
+        return "A run is at work on it now."
+    resume = f"cnn-lstm-hyperopt resume --save-dir {shlex.quote(str(save_dir))}"
+    if source == "loaders":
+        resume = f"in Python, CNNLSTMHyperparameterOptimizer(data_loaders, save_dir={str(save_dir)!r}, resume=True)"
+    if done < total:
+        return f"Next: {resume}"
+    results = save_dir / RESULTS_FILE
     if not results.is_file():
-        return f"Next: cnn-lstm-hyperopt resume --save-dir {save_dir} (writes the results)"
-    retrained = json.loads(results.read_text(encoding="utf-8")).get("retrained_models", [])
+        return f"Next: {resume} (writes the results)"
+    retrained = json.loads(results.read_text(encoding="utf-8"))["retrained_models"]
     if not retrained:
-        return f"Next: cnn-lstm-hyperopt resume --save-dir {save_dir} --retrain-best"
+        return f"Next: {resume}" + (" --retrain-best" if source != "loaders" else ".retrain_best_models()")
     return f"Done: {len(retrained)} models retrained and tested; see {results}"

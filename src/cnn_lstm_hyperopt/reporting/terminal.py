@@ -1,9 +1,10 @@
 """What a run shows: a progress bar on a terminal, plain lines in a pipe, and all of it in ``run.log``."""
 
+import contextlib
 import io
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -13,8 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from cnn_lstm_hyperopt.config import PARAMETERS, Domain, Fixed, SearchSpace
-from cnn_lstm_hyperopt.config.domains import Choices
+from cnn_lstm_hyperopt.config import PARAMETERS, SearchSpace
+from cnn_lstm_hyperopt.config.domains import domain_text
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.progress import ProgressReport
 from cnn_lstm_hyperopt.retraining import Finalist, TestResult, Verdict
@@ -39,6 +40,7 @@ class Terminal:
         self._study: Study | None = None
         self._started = 0.0
         self._done_before = 0
+        self._seconds_left: Callable[[], float | None] = lambda: None
 
     # ------------------------------------------------------------------ saying things
 
@@ -79,24 +81,28 @@ class Terminal:
             f"Majority class on validation: {gate.chance:.1%} right; above {gate.threshold:.1%} (two standard errors) a trial has"
             " learnt something and may join the front."
         )
+        best = facts.get("best_attainable_accuracy")
+        if best is not None:
+            self.say(
+                f"This market is synthetic: the best attainable accuracy is {best:.1%}, known because it was made so."
+            )
         for warning in dataset.warnings:
             self.warn(warning)
 
     def describe_space(self, space: SearchSpace) -> None:
         """How many parameters are searched, and where the space differs from the whole one."""
         changed = {name: domain for name, domain in space.domains.items() if domain != PARAMETERS[name].default}
-        self.say(
-            f"Search space: {len(space.searched())} parameters searched, {len(space.domains) - len(space.searched())} fixed"
-        )
+        self.say(f"Search space: {len(space.searched())} parameters")
         if changed:
-            shown = ", ".join(f"{name} {_domain_text(domain)}" for name, domain in changed.items())
+            shown = ", ".join(f"{name} {domain_text(domain)}" for name, domain in changed.items())
             self.say(f"  other than the whole space: {shown}", style="dim")
 
     # ------------------------------------------------------------------ the search
 
-    def watch(self, study: Study, seconds_left: float | None) -> "_Watching":
-        """A context in which trials are shown as they come."""
-        return _Watching(self, study, seconds_left)
+    def watch(self, study: Study, *, seconds_left: Callable[[], float | None] = lambda: None) -> "_Watching":
+        """A context in which trials are shown as they come; ``seconds_left`` tells of a timeout."""
+        self._seconds_left = seconds_left
+        return _Watching(self, study)
 
     def on_trial_start(self, assignment: Assignment) -> None:
         """See execution.Observer."""
@@ -109,6 +115,9 @@ class Terminal:
             log.debug("trial %d epoch %g accuracy %.4f", assignment.number, report.epoch, report.accuracy)
         if self._progress is not None:
             self._progress.update(self._task, now=f"trial {assignment.number} at epoch {report.epoch:.1f}")
+
+    def on_trial_trained(self, assignment: Assignment, trained: TrainedNetwork) -> None:
+        """See execution.Observer; the end of the trial says it all."""
 
     def on_trial_end(self, record: TrialRecord, trained: TrainedNetwork | None) -> None:
         """See execution.Observer."""
@@ -143,7 +152,8 @@ class Terminal:
             return "time left –"
         elapsed = time.monotonic() - self._started
         left = elapsed / (done - self._done_before) * (self._study.plan.n_trials - done)
-        minutes, seconds = divmod(round(left), 60)
+        limit = self._seconds_left()
+        minutes, seconds = divmod(round(left if limit is None else min(left, limit)), 60)
         return f"time left {minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
 
     # ------------------------------------------------------------------ after the search
@@ -170,24 +180,32 @@ class Terminal:
         if len(front) > FRONT_ROWS:
             self.say(f"  … and {len(front) - FRONT_ROWS} more in results.json", style="dim")
 
+    @contextlib.contextmanager
+    def watch_retraining(self) -> Iterator[None]:
+        """A context in which retraining is shown."""
+        if not self.console.is_terminal or self.console.quiet:
+            yield
+            return
+        columns = (TextColumn("Retraining"), BarColumn(bar_width=24), TextColumn("{task.description}", style="dim"))
+        with Progress(*columns, console=self.console, refresh_per_second=2, transient=True) as self._progress:
+            self._task = self._progress.add_task("")
+            try:
+                yield
+            finally:
+                self._progress = None
+
     def on_retraining(self, finalist: Finalist, report: ProgressReport, full_epochs: int) -> None:
         """A finalist has got further."""
         if report.accuracy is not None:
             log.info("finalist %d epoch %g accuracy %.4f", finalist.rank, report.epoch, report.accuracy)
-        if self._progress is not None and self._task is not None:
-            self._progress.update(
-                self._task,
-                completed=report.epoch,
-                total=full_epochs,
-                now=f"epoch {report.epoch:.1f} of at most {full_epochs}",
-            )
+        if self._progress is not None:
+            text = f"rank {finalist.rank}, epoch {report.epoch:.1f} of at most {full_epochs}, {report.seconds:.0f} s"
+            self._progress.update(self._task, completed=report.epoch, total=full_epochs, description=text)
 
-    def show_verdict(self, verdict: Verdict) -> None:
-        """Finalists and baselines on the test period."""
+    def show_verdict(self, verdict: Verdict, *, opened: int) -> None:
+        """Finalists and baselines on the test period, which was opened for the ``opened``-th time."""
         n_dates = len(set(verdict.windows.dates.tolist()))
-        table = _table(
-            f"Test period, opened once: {len(verdict.windows):,} windows, {n_dates:,} dates (95 % intervals)"
-        )
+        table = _table(f"Test period: {len(verdict.windows):,} windows, {n_dates:,} dates (95 % intervals)")
         table.add_column("", no_wrap=True)
         for name in ("accuracy", "above majority", "balanced", "MCC", "MSE"):
             table.add_column(name, justify="right", no_wrap=True)
@@ -196,13 +214,19 @@ class Terminal:
         self.table(table)
         if verdict.finalists:
             self.say(verdict_sentence(verdict))
+        if opened == 1:
+            self.say("The test period was opened once.")
+        else:
+            self.warn(
+                f"the test period was opened for the {opened}. time; whoever looks again and again begins to fit it"
+            )
 
 
 class _Watching:
     """The progress bar's life; nothing is drawn when the output is no terminal."""
 
-    def __init__(self, terminal: Terminal, study: Study, seconds_left: float | None) -> None:
-        self._terminal, self._study, self._seconds_left = terminal, study, seconds_left
+    def __init__(self, terminal: Terminal, study: Study) -> None:
+        self._terminal, self._study = terminal, study
 
     def __enter__(self) -> None:
         terminal, study = self._terminal, self._study
@@ -261,14 +285,6 @@ def _split_table(facts: dict[str, Any]) -> Table:
 
 def _table(title: str) -> Table:
     return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-
-
-def _domain_text(domain: Domain) -> str:
-    if isinstance(domain, Fixed):
-        return f"= {domain.value}"
-    if isinstance(domain, Choices):
-        return "{" + ", ".join(map(str, domain.values)) + "}"
-    return f"[{domain.low:g}, {domain.high:g}]"
 
 
 def _outcome_text(record: TrialRecord) -> str:

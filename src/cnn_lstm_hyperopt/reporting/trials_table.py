@@ -2,11 +2,12 @@
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from cnn_lstm_hyperopt.config import PARAMETERS, SearchSpace, readable
-from cnn_lstm_hyperopt.search import TrialRecord, with_fixed
+from cnn_lstm_hyperopt.search import TrialRecord, selected, with_fixed
 
 COLUMNS = (
     "number",
@@ -34,7 +35,8 @@ def trials_csv(records: Sequence[TrialRecord], space: SearchSpace, *, train_shar
     writer.writerow([*COLUMNS, *PARAMETERS])
     for record in records:
         projected = record.projected_seconds
-        accuracy = record.values.accuracy if record.values else (record.curve[-1].accuracy if record.curve else None)
+        point = selected(record.curve, math.inf)
+        accuracy = record.values.accuracy if record.values else (point.accuracy if point else None)
         row: list[Any] = [
             record.number,
             record.state.value,

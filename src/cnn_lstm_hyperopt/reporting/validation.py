@@ -7,7 +7,31 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cnn_lstm_hyperopt.data.windows import Windows
+from cnn_lstm_hyperopt.progress import ProgressReport
+from cnn_lstm_hyperopt.search import Assignment, TrialRecord
 from cnn_lstm_hyperopt.training import Predictions
+from cnn_lstm_hyperopt.trial_runner import TrainedNetwork
+
+
+class ValidationWriter:
+    """An observer of trials that keeps what each finished one said of the validation windows."""
+
+    def __init__(self, folder: Path, windows: Windows) -> None:
+        self._folder, self._windows = folder, windows
+
+    def on_trial_start(self, assignment: Assignment) -> None:
+        """Nothing to do."""
+
+    def on_trial_report(self, assignment: Assignment, report: ProgressReport) -> None:
+        """Nothing to do."""
+
+    def on_trial_trained(self, assignment: Assignment, trained: TrainedNetwork) -> None:
+        """Writes the predictions of the trial's best epoch, before the trial counts as finished: none can be missing."""
+        if trained.outcome.best is not None:
+            write_validation(self._folder, assignment.number, self._windows, trained.outcome.best.predictions)
+
+    def on_trial_end(self, record: TrialRecord, trained: TrainedNetwork | None) -> None:
+        """Nothing to do."""
 
 
 def write_validation(folder: Path, number: int, windows: Windows, predictions: Predictions) -> Path:

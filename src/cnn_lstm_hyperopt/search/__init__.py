@@ -6,16 +6,18 @@ from cnn_lstm_hyperopt.search.storage import StudyStorage
 from cnn_lstm_hyperopt.search.study import (
     INTERRUPTED,
     Assignment,
+    NoTrial,
     Study,
     StudyPlan,
     front_hypervolume,
     ranked_front,
 )
-from cnn_lstm_hyperopt.search.trial import Point, State, TrialRecord, Values
+from cnn_lstm_hyperopt.search.trial import Point, State, TrialRecord, Values, selected
 
 __all__ = [
     "INTERRUPTED",
     "Assignment",
+    "NoTrial",
     "Point",
     "SkillGate",
     "State",
@@ -26,5 +28,6 @@ __all__ = [
     "Values",
     "front_hypervolume",
     "ranked_front",
+    "selected",
     "with_fixed",
 ]

@@ -32,42 +32,35 @@ class StudyStorage:
     written behind its back break Optuna's TPE.
     """
 
-    def __init__(self, path: Path, *, create: str | None = None) -> None:
+    def __init__(self, path: Path, *, create: str | None = None, attributes: Mapping[str, Any] | None = None) -> None:
         """Opens the file's only study, or makes one.
 
         Args:
             path: of the SQLite file.
             create: name of the study to be made; None: the file must hold one.
+            attributes: that a new study is made with.
 
         Raises:
-            SaveDirError: there is no file, it can't be read as a study, or it holds several.
+            SaveDirError: there is no file, it can't be read as a study of this program, or it holds several.
         """
         if create is None and not path.is_file():
             raise SaveDirError(
                 f"{path} does not exist, so there is no study to resume; start one with: run --save-dir DIR"
             )
         try:
+            if create is not None:
+                _create(path, create, {"format": FORMAT, **(attributes or {})})
             self._rdb = _open(path)
             with quiet_optuna():
-                if create is not None:
-                    made = optuna.create_study(study_name=create, storage=self._rdb, directions=DIRECTIONS)
-                    made.set_metric_names(METRIC_NAMES)  # optuna-dashboard shows them
                 names = optuna.get_all_study_names(self._rdb)
                 if len(names) != 1:
                     raise SaveDirError(f"{path} must hold exactly one study, but holds {len(names)}")
                 self.study = optuna.load_study(study_name=names[0], storage=self._rdb)
-        except (
-            sqlalchemy.exc.SQLAlchemyError,
-            sqlite3.Error,
-            optuna.exceptions.OptunaError,
-            RuntimeError,
-        ) as error:
+        except (sqlalchemy.exc.SQLAlchemyError, sqlite3.Error, optuna.exceptions.OptunaError, RuntimeError) as error:
             raise SaveDirError(f"{path} can't be opened as a study: {_first_line(error)}") from error
         self._storage: BaseStorage = self.study._storage
         self._study_id = self._storage.get_study_id_from_name(names[0])
-        if create is not None:
-            self.set_attribute("format", FORMAT)
-        elif self.attribute("format") != FORMAT:
+        if self.attribute("format") != FORMAT:
             self.close()
             raise SaveDirError(
                 f"{path} holds the study {names[0]}, which this version of cnn-lstm-hyperopt did not make"
@@ -137,23 +130,43 @@ class StudyStorage:
                 self._records[trial.number] = read_trial(trial)
         return [self._records[number] for number in sorted(self._records)]
 
-    def fail_orphans(self, reason: str) -> list[int]:
-        """Ends every RUNNING trial: its process is gone. Returns their numbers."""
+    def fail_orphans(self, reason: str, *, worker: int | None = None) -> list[int]:
+        """Ends every RUNNING trial (of one worker): its process is gone. Returns their numbers."""
         running = (TrialState.RUNNING,)
         orphans = self._storage.get_all_trials(self._study_id, deepcopy=False, states=running)
+        if worker is not None:
+            orphans = [trial for trial in orphans if trial.user_attrs.get("worker") == worker]
         for trial in orphans:
             self.finish(trial._trial_id, State.FAIL, None, {"reason": reason})
         return [trial.number for trial in orphans]
 
 
-def _open(path: Path) -> RDBStorage:
+def _create(path: Path, name: str, attributes: Mapping[str, Any]) -> None:
+    """Makes the file whole under another name and moves it there: when the process dies, ``study.db`` is whole or not there."""
+    if path.exists():
+        raise SaveDirError(f"{path} exists already; resume it or choose another --save-dir")
+    beside = path.with_name(f".{path.name}.part")
+    for left_over in path.parent.glob(f"{beside.name}*"):
+        left_over.unlink()
+    storage = _open(beside, new=True)
+    with quiet_optuna():
+        study = optuna.create_study(study_name=name, storage=storage, directions=DIRECTIONS)
+        study.set_metric_names(METRIC_NAMES)  # optuna-dashboard shows them
+    for key, value in attributes.items():
+        study.set_user_attr(key, value)
+    storage.remove_session()
+    storage.engine.dispose()  # SQLite folds the log when its last user goes
+    beside.replace(path)
+
+
+def _open(path: Path, *, new: bool = False) -> RDBStorage:
     """SQLite with a write-ahead log: a commit is one sequential write, and readers (a dashboard) never block it."""
     with sqlite3.connect(path, timeout=BUSY_SECONDS) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
     connection.close()
     # Built, not pasted: a "?" or a "%" in the path would mean something in a URL.
     url = sqlalchemy.URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
-    storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": BUSY_SECONDS}})
+    storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": BUSY_SECONDS}}, skip_table_creation=not new)
 
     @sqlalchemy.event.listens_for(storage.engine, "connect")
     def _relax_sync(connection: sqlite3.Connection, _: object) -> None:

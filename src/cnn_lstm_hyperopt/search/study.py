@@ -2,7 +2,9 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from enum import Enum
 from typing import Any
 
 from cnn_lstm_hyperopt.config import Params, PrunerSettings, SamplerSettings, SearchSpace
@@ -60,16 +62,33 @@ class Assignment:
 
 
 class Study:
-    """A search on a storage. It can be built anew at any time and goes on as if it had never stopped."""
+    """A search on a storage. It can be built anew at any time and goes on as if it had never stopped.
 
-    def __init__(self, storage: StudyStorage, plan: StudyPlan) -> None:
+    Args:
+        storage: of the study.
+        plan: what defines it.
+        claim: held while a trial is chosen and inserted, so that several workers neither take the same one nor too many.
+        worker: number that its trials carry; None: there is one process.
+    """
+
+    def __init__(
+        self,
+        storage: StudyStorage,
+        plan: StudyPlan,
+        *,
+        claim: AbstractContextManager[object] | None = None,
+        worker: int | None = None,
+    ) -> None:
         self.storage = storage
         self.plan = plan
+        self._claim = claim if claim is not None else nullcontext()
+        self._worker = worker
         self._sampler = SAMPLERS[plan.sampler.type](plan.space, plan.sampler, plan.seed)
         self._random = RandomSampler(plan.space, plan.sampler, plan.seed)
         self._pruner = PRUNERS[plan.pruner.type](plan.pruner, plan.gate)
         self._curves: dict[int, tuple[Point, ...]] = {}
         self._failures_in_a_row = 0
+        self._last_failure = ""
 
     # ------------------------------------------------------------------ what is there
 
@@ -91,22 +110,33 @@ class Study:
 
     # ------------------------------------------------------------------ the next trial
 
-    def next_assignment(self) -> Assignment | None:
-        """Starts the next trial: one that failed and was not yet tried again, else a new proposal. None: the space is used up."""
+    def next_assignment(self) -> "Assignment | NoTrial":
+        """Starts the next trial: one that failed and was not yet tried again, else a new proposal; or says why there is none."""
+        with self._claim:
+            return self._next_assignment()
+
+    def _next_assignment(self) -> "Assignment | NoTrial":
         records = self.records()
+        finished = sum(record.finished for record in records)
+        if finished >= self.plan.n_trials:
+            return NoTrial.ENOUGH
+        if finished + sum(record.state is State.RUNNING for record in records) >= self.plan.n_trials:
+            return NoTrial.OTHERS_RUN_THE_REST
         retry = _to_retry(records)
         if retry is not None:
             searched = dict(retry.params)
         else:
             proposal = self._propose(records)
             if proposal is None:
-                return None
+                return NoTrial.SPACE_USED_UP
             searched = proposal
         params = with_fixed(self.plan.space, searched)
         size_mb = self.plan.size_mb(params)
         attributes: dict[str, Any] = {"size_mb": size_mb}
         if retry is not None:
             attributes["retry_of"] = retry.number
+        if self._worker is not None:
+            attributes["worker"] = self._worker
         trial_id, number = self.storage.start(searched, distributions_of(self.plan.space, searched), attributes)
         self._curves[trial_id] = ()
         return Assignment(trial_id, number, params, size_mb, retry.number if retry else None)
@@ -142,7 +172,9 @@ class Study:
         curve = (*self._curves[assignment.trial_id], point)
         self._curves[assignment.trial_id] = curve
         self.storage.record_curve(assignment.trial_id, curve)
-        if over_limit.action is not Action.CONTINUE or report.epoch >= self.plan.max_epochs:
+        if report.last:
+            return CONTINUE
+        if over_limit.action is not Action.CONTINUE:
             return over_limit
         records = self.records()
         trial = replace(_numbered(records, assignment.number), curve=curve, seconds=report.seconds)
@@ -153,19 +185,29 @@ class Study:
     def finish(
         self, assignment: Assignment, state: State, values: Values | None, attributes: dict[str, Any]
     ) -> TrialRecord:
-        """Stores the trial's end.
-
-        Raises:
-            StudyFailedError: this is the tenth failure in a row; going on would only repeat it.
-        """
+        """Stores the trial's end."""
         self.storage.finish(assignment.trial_id, state, values, attributes)
         del self._curves[assignment.trial_id]
         reason = str(attributes.get("reason", ""))
         failed = state is State.FAIL and not reason.startswith(INTERRUPTED)
         self._failures_in_a_row = self._failures_in_a_row + 1 if failed else 0
-        if self._failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
-            raise StudyFailedError(f"{MAX_FAILURES_IN_A_ROW} trials failed in a row, the last with: {reason}")
+        self._last_failure = reason
         return _numbered(self.records(), assignment.number)
+
+    def check_failures(self) -> None:
+        """Raises StudyFailedError when ten trials of this process failed in a row: going on would only repeat it."""
+        if self._failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
+            raise StudyFailedError(
+                f"{MAX_FAILURES_IN_A_ROW} trials failed in a row, the last with: {self._last_failure}"
+            )
+
+
+class NoTrial(Enum):
+    """Why there is no next trial."""
+
+    ENOUGH = "the study has all its trials"
+    OTHERS_RUN_THE_REST = "the last ones are running elsewhere"
+    SPACE_USED_UP = "every configuration of the space was tried"
 
 
 def ranked_front(records: Sequence[TrialRecord], gate: SkillGate) -> list[TrialRecord]:
@@ -216,4 +258,4 @@ def _to_retry(records: Sequence[TrialRecord]) -> TrialRecord | None:
     return None
 
 
-__all__ = ["INTERRUPTED", "Assignment", "Study", "StudyPlan", "front_hypervolume", "ranked_front"]
+__all__ = ["INTERRUPTED", "Assignment", "NoTrial", "Study", "StudyPlan", "front_hypervolume", "ranked_front"]

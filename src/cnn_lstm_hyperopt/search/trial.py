@@ -18,6 +18,11 @@ class State(Enum):
     PRUNED = "PRUNED"
     FAIL = "FAIL"
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come of it."""
+        return self is not State.RUNNING
+
 
 OPTUNA_STATES = {
     State.RUNNING: TrialState.RUNNING,

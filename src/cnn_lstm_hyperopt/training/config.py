@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from cnn_lstm_hyperopt.config import Params, TrainingSettings
+from cnn_lstm_hyperopt.data.augmentation import AugmentationConfig
 
 
 @dataclass(frozen=True)
@@ -11,8 +12,10 @@ class TrainingConfig:
 
     Attributes:
         gradient_clip: largest norm of the whole gradient.
-        classification_weight: weight w of the cross-entropy.
-        regression_weight: weight of the squared error, 1 − w clipped to [0.2, 0.7].
+        weight_decay: decoupled from the gradient.
+        l1, l2: strengths of the penalties Σ|w| and Σw² / 2.
+        balancing: how the two losses are weighed.
+        classification_weight: weight w of the cross-entropy; not used by ``uncertainty``.
     """
 
     learning_rate: float
@@ -22,7 +25,12 @@ class TrainingConfig:
     scheduler: str
     gradient_clip: float
     label_smoothing: float
+    l1: float
+    l2: float
+    dropout_schedule: str
+    balancing: str
     classification_weight: float
+    augmentation: AugmentationConfig
     max_epochs: int
     min_patience: int
     patience_factor: float
@@ -43,7 +51,17 @@ class TrainingConfig:
             scheduler=str(params["training.scheduler"]),
             gradient_clip=float(params["training.gradient_clip"]),
             label_smoothing=float(params["regularization.label_smoothing"]),
-            classification_weight=float(params["multi_task.classification_weight"]),
+            l1=float(params.get("regularization.l1", 0.0)),
+            l2=float(params["regularization.l2"]),
+            dropout_schedule=str(params["regularization.dropout_schedule"]),
+            balancing=str(params["multi_task.balancing"]),
+            classification_weight=float(params.get("multi_task.classification_weight", 0.5)),
+            augmentation=AugmentationConfig(
+                jitter=float(params.get("augmentation.jitter", 0.0)),
+                scaling=float(params.get("augmentation.scaling", 0.0)),
+                time_masking=float(params.get("augmentation.time_masking", 0.0)),
+                mixup=float(params.get("augmentation.mixup", 0.0)),
+            ),
             max_epochs=max_epochs,
             min_patience=settings.min_patience,
             patience_factor=settings.patience_factor,

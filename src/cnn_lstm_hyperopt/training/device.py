@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device that ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps`` means here.
+    """The device that ``auto``, ``cpu``, ``cuda`` or ``cuda:1`` means here.
 
     Raises:
         ConfigError: this machine or this build of torch does not have it.
@@ -26,8 +26,6 @@ def resolve_device(name: str) -> torch.device:
         )
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(f"--device {name}: there are {torch.cuda.device_count()} CUDA devices, counted from 0")
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise ConfigError("--device mps: torch sees no Metal device; use --device cpu")
     return device
 
 

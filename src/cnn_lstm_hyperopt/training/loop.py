@@ -5,17 +5,17 @@ import time
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.models import CnnLstm
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, OnReport, ProgressReport
 from cnn_lstm_hyperopt.training.config import TrainingConfig
-from cnn_lstm_hyperopt.training.losses import multi_task_loss
+from cnn_lstm_hyperopt.training.dropout import DropoutSchedule
 from cnn_lstm_hyperopt.training.metrics import Evaluation, ValueScale, evaluate
-from cnn_lstm_hyperopt.training.optimizers import OPTIMIZERS
 from cnn_lstm_hyperopt.training.patience import Patience
 from cnn_lstm_hyperopt.training.schedules import SCHEDULES
+from cnn_lstm_hyperopt.training.step import Stepper
 
 FIRST_LOOK = 4
 """Steps after which a training first says what it will cost; the first step warms up and is left out of the slope."""
@@ -91,41 +91,45 @@ def train(
     config: TrainingConfig,
     *,
     scale: ValueScale,
-    shuffle: torch.Generator,
+    generator: torch.Generator,
     on_report: OnReport,
 ) -> Outcome:
     """Trains until all epochs are done, patience is exhausted, or ``on_report`` says so.
 
     Args:
         network: trained in place, on the device of the windows; ends with the weights of its best epoch.
-        windows: training windows; every epoch sees each once, in an order drawn from ``shuffle``.
+        windows: training windows; every epoch sees each once, in a new order.
         validation: monitored by its unsmoothed cross-entropy.
+        config: what is done, and for how long.
         scale: standardises the regression target.
+        generator: on the CPU; draws the order of windows and augmentation.
         on_report: told after every epoch, after the first steps, and about once a second in between.
 
     Raises:
         NonFiniteLossError: the training or validation loss is NaN or infinite.
     """
-    optimizer = OPTIMIZERS[config.optimizer](network.parameters(), config.learning_rate, config.weight_decay)
-    schedule = SCHEDULES[config.scheduler](optimizer, config.max_epochs)
+    stepper = Stepper(network, windows, config, scale=scale, generator=generator)
+    schedule = SCHEDULES[config.scheduler](stepper.optimizer, config.max_epochs)
+    dropout = DropoutSchedule(network, config.dropout_schedule, config.max_epochs)
     patience = Patience(minimum=config.min_patience, factor=config.patience_factor)
     steps = math.ceil(len(windows) / config.batch_size)
-    watch = _Stopwatch(windows.starts.device, steps * config.max_epochs)
+    watch = _Stopwatch(windows.device, steps * config.max_epochs)
     best: Evaluation | None = None
     best_weights: dict[str, Tensor] = {}
     progress, decision = 0.0, CONTINUE
 
     for epoch in range(1, config.max_epochs + 1):
         network.train()
-        total = torch.zeros((), device=windows.starts.device)
-        order = torch.randperm(len(windows), generator=shuffle).to(windows.starts.device)
+        dropout.start_epoch(epoch)
+        total = torch.zeros(2, device=windows.device)  # cross-entropy, squared error
+        order = torch.randperm(len(windows), generator=generator).to(windows.device)
         watch.start()
         for step, index in enumerate(order.split(config.batch_size), start=1):
-            total += _train_step(network, optimizer, windows, index, config, scale)
+            total += stepper.step(index)
             if watch.step() and step < steps:
                 watch.stop()
                 progress = epoch - 1 + step / steps
-                _require_finite(float(total), progress)
+                _require_finite(float(total.sum()), progress)
                 decision = on_report(ProgressReport(progress, watch.seconds, watch.projected))
                 if decision.action is not Action.CONTINUE:
                     break
@@ -135,37 +139,23 @@ def train(
         watch.stop()
         progress = float(epoch)
         evaluation = evaluate(network, validation, scale)
-        _require_finite(float(total) + evaluation.loss, progress)
+        _require_finite(float(total.sum()) + evaluation.loss, progress)
         if patience.improved(epoch, evaluation.loss):
             best = evaluation
             best_weights = {name: weight.detach().clone() for name, weight in network.state_dict().items()}
-        report = ProgressReport(progress, watch.seconds, watch.projected, evaluation.accuracy, evaluation.loss)
-        decision = on_report(report)
-        if decision.action is not Action.CONTINUE or patience.exhausted(epoch):
+        last = epoch == config.max_epochs or patience.exhausted(epoch)
+        decision = on_report(
+            ProgressReport(progress, watch.seconds, watch.projected, evaluation.accuracy, evaluation.loss, last)
+        )
+        if decision.action is not Action.CONTINUE or last:
             break
         schedule.step(evaluation.loss)
+        stepper.balancing.end_epoch(*(total / steps).tolist())
 
+    dropout.restore()
     if best_weights:
         network.load_state_dict(best_weights)
     return Outcome(patience.best_epoch, best, progress, watch.seconds, watch.projected, decision)
-
-
-def _train_step(
-    network: CnnLstm,
-    optimizer: torch.optim.Optimizer,
-    windows: Windows,
-    index: Tensor,
-    config: TrainingConfig,
-    scale: ValueScale,
-) -> Tensor:
-    """One step on the windows of ``index``; the detached loss."""
-    values = None if windows.values is None else (windows.values[index] - scale.mean) / scale.std
-    loss = multi_task_loss(network(windows.gather(index)), windows.labels[index], values, config)
-    optimizer.zero_grad()
-    loss.backward()
-    nn.utils.clip_grad_norm_(network.parameters(), config.gradient_clip)
-    optimizer.step()
-    return loss.detach()
 
 
 def _require_finite(loss: float, epoch: float) -> None:

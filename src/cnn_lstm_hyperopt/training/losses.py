@@ -1,21 +1,32 @@
-"""The loss that is minimised in training. Selection never uses it: that is the plain validation cross-entropy."""
+"""The losses that are minimised in training. Selection never uses them: that is the plain validation cross-entropy."""
 
 from torch import Tensor
 from torch.nn import functional
 
+from cnn_lstm_hyperopt.data.augmentation import Mixed
 from cnn_lstm_hyperopt.models import Output
-from cnn_lstm_hyperopt.training.config import TrainingConfig
 
 
-def multi_task_loss(output: Output, labels: Tensor, values: Tensor | None, config: TrainingConfig) -> Tensor:
-    """w · smoothed cross-entropy + v · mean squared error of the standardised value; the first alone without a value.
+def task_losses(
+    output: Output, labels: Tensor, values: Tensor | None, *, label_smoothing: float, mixed: Mixed | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """Smoothed cross-entropy and mean squared error of a batch, each of shape ``()``.
 
     Args:
+        output: of the network.
         labels: ``(batch,)`` int64.
         values: ``(batch,)`` standardised regression targets, or None.
+        label_smoothing: share of the target's mass that is spread over all classes (Szegedy et al. 2016, section 7).
+        mixed: how the batch was mixed; its targets are mixed alike.
+
+    Returns:
+        Cross-entropy in nats; squared error, None without a regression head or target.
     """
-    loss = functional.cross_entropy(output.logits, labels, label_smoothing=config.label_smoothing)
+    targets = labels
+    if mixed is not None and mixed.partner is not None:
+        targets = mixed.mix(functional.one_hot(labels, output.logits.shape[1]).to(output.logits.dtype))
+        values = None if values is None else mixed.mix(values)
+    cross_entropy = functional.cross_entropy(output.logits, targets, label_smoothing=label_smoothing)
     if output.value is None or values is None:
-        return loss
-    error = functional.mse_loss(output.value, values)
-    return config.classification_weight * loss + config.regression_weight * error
+        return cross_entropy, None
+    return cross_entropy, functional.mse_loss(output.value, values)

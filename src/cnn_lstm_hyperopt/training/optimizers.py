@@ -1,14 +1,18 @@
-"""The optimisers by name. Each is made from the network's parameters, the learning rate and the weight decay."""
+"""The optimisers by name, each made from what it updates and the learning rate.
+
+None of them decays weights: L2 and decoupled weight decay are the same for all (``penalties``). So ``adam`` and ``adamw`` are one
+algorithm here, both with decoupled decay; the space keeps both names because people look for them.
+"""
 
 from collections.abc import Callable, Iterable
 
 from torch import nn, optim
 
-OptimizerFactory = Callable[[Iterable[nn.Parameter], float, float], optim.Optimizer]
+OptimizerFactory = Callable[[Iterable[nn.Parameter], float], optim.Optimizer]
 
 OPTIMIZERS: dict[str, OptimizerFactory] = {
-    "adam": lambda weights, rate, decay: optim.Adam(weights, lr=rate, weight_decay=decay),
-    "adamw": lambda weights, rate, decay: optim.AdamW(weights, lr=rate, weight_decay=decay),
-    "sgd": lambda weights, rate, decay: optim.SGD(weights, lr=rate, weight_decay=decay, momentum=0.9),
-    "rmsprop": lambda weights, rate, decay: optim.RMSprop(weights, lr=rate, weight_decay=decay),
+    "adam": lambda weights, rate: optim.Adam(weights, lr=rate),
+    "adamw": lambda weights, rate: optim.AdamW(weights, lr=rate, weight_decay=0.0),
+    "sgd": lambda weights, rate: optim.SGD(weights, lr=rate, momentum=0.9, nesterov=True),
+    "rmsprop": lambda weights, rate: optim.RMSprop(weights, lr=rate),
 }

@@ -6,9 +6,10 @@ from cnn_lstm_hyperopt.config.settings import DataSettings
 from cnn_lstm_hyperopt.data.sources.base import Source
 from cnn_lstm_hyperopt.data.sources.embedded import EmbeddedSource
 from cnn_lstm_hyperopt.data.sources.files import FileSource
+from cnn_lstm_hyperopt.data.sources.synthetic import SyntheticSource
 from cnn_lstm_hyperopt.exceptions import DataError
 
-__all__ = ["SOURCES", "EmbeddedSource", "FileSource", "Source", "open_source"]
+__all__ = ["SOURCES", "EmbeddedSource", "FileSource", "Source", "SyntheticSource", "open_source"]
 
 
 def _embedded(settings: DataSettings) -> Source:
@@ -21,19 +22,26 @@ def _files(settings: DataSettings) -> Source:
     return FileSource(settings.data_dir)
 
 
-SOURCES: dict[str, Callable[[DataSettings], Source]] = {"embedded": _embedded, "files": _files}
+def _synthetic(settings: DataSettings) -> Source:
+    return SyntheticSource(settings.synthetic_seed)
+
+
+SOURCES: dict[str, Callable[[DataSettings], Source]] = {
+    "synthetic": _synthetic,
+    "embedded": _embedded,
+    "files": _files,
+}
 
 
 def open_source(settings: DataSettings) -> Source:
-    """The source that the settings name; a ``data_dir`` alone means files.
+    """The source that the settings name.
 
     Raises:
-        DataError: the settings name none.
+        DataError: the data are DataLoaders, which only Python can hand over.
     """
-    name = settings.source or ("files" if settings.data_dir else None)
-    if name is None:
+    if settings.source == "loaders":
         raise DataError(
-            "no source of bars was chosen; give --use-real-data (source: embedded, real bars that come"
-            " with the package) or --data-dir DIR (your own SYMBOL.csv or SYMBOL.parquet)"
+            "source: loaders are a user's DataLoaders; hand them over in Python:"
+            " CNNLSTMHyperparameterOptimizer(data_loaders, ..., resume=True to go on with a study)"
         )
-    return SOURCES[name](settings)
+    return SOURCES[settings.source](settings)

@@ -22,6 +22,10 @@ class Source(Protocol):
         """What the setting ``source`` calls it."""
         ...
 
+    def best_accuracy(self, target: str, horizon: int) -> float | None:
+        """Share of right classes that nothing can surpass on average; None where nobody knows."""
+        ...
+
     def available(self) -> dict[str, Span]:
         """First and last date of each symbol that the source has."""
         ...

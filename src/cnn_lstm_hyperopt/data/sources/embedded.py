@@ -28,6 +28,10 @@ class EmbeddedSource:
 
     name: str = "embedded"
 
+    def best_accuracy(self, target: str, horizon: int) -> float | None:
+        """Not known of real markets."""
+        return None
+
     def available(self) -> dict[str, Span]:
         """First and last date of each symbol; reads the index only."""
         return {

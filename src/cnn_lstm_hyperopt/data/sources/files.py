@@ -22,6 +22,10 @@ class FileSource:
     data_dir: Path
     name: str = "files"
 
+    def best_accuracy(self, target: str, horizon: int) -> float | None:
+        """Not known of real markets."""
+        return None
+
     def available(self) -> dict[str, Span]:
         """First and last date of each symbol; reads every file."""
         spans: dict[str, Span] = {}

@@ -12,9 +12,12 @@ class MedianPruner(Pruner):
     """Ends a trial that is below the median in accuracy *and* beaten in all three objectives.
 
     The median alone would end a small, fast model because large ones are more accurate. So below the median a trial must also be
-    beaten by a member of the front, compared at the same epoch: no less accurate, no slower, no larger, and better in one. The
-    most accurate, the fastest and the smallest trial are never beaten. Trials that have not passed the gate have no such
-    protection: being small and fast is no merit of a model that has learnt nothing.
+    beaten by a member of the front, compared at the same epoch: no less accurate, no slower, no larger, and better in one. What
+    is, at that epoch, the most accurate, the fastest or the smallest of the skilled trials is never beaten.
+
+    A trial that after the warm-up has still not passed the gate has no such protection: being small and fast is no merit of a
+    model that has learnt nothing. How early a curve is judged is thus the warm-up's to say; a trial that would have caught up
+    later is the price of stopping early, and ``none`` does not pay it.
     """
 
     def reason_to_prune(
@@ -31,7 +34,7 @@ class MedianPruner(Pruner):
         median = statistics.median(_accuracy_at(other, epoch) for other in complete)
         if best >= median:
             return None
-        below = f"accuracy {best:.4f} is below the median {median:.4f} at epoch {epoch}"
+        below = f"best accuracy so far {best:.4f} is below the median {median:.4f} at epoch {epoch}"
         if not self.gate.passes(best):
             return f"median: {below} and not above chance (needs {self.gate.threshold:.4f})"
         beaten_by = next((other.number for other in front if _beats(other, trial, best, epoch)), None)
@@ -39,10 +42,11 @@ class MedianPruner(Pruner):
 
     def inactive_because(self, *, n_trials: int, max_epochs: int) -> str | None:
         """See the base class."""
-        if self.settings.n_warmup_steps >= max_epochs:
+        first = self.settings.n_warmup_steps + 1
+        if first >= max_epochs:  # after the last epoch there is nothing left to save
             return (
-                f"pruner.n_warmup_steps={self.settings.n_warmup_steps} is not below training.max_epochs={max_epochs}:"
-                " no trial will be pruned; lower it"
+                f"pruner.n_warmup_steps={self.settings.n_warmup_steps} leaves no epoch before the last of"
+                f" training.max_epochs={max_epochs}: no trial will be pruned; lower it"
             )
         if self.settings.n_startup_trials >= n_trials:
             return (

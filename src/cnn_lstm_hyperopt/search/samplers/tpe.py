@@ -24,11 +24,11 @@ class TpeSampler(Sampler):
         super().__init__(space, settings, seed)
         with quiet_optuna():
             self._shadow = optuna.create_study(directions=["minimize"] * 3)
-        self._known = 0
+        self._known: set[int] = set()
 
     def propose(self, number: int, history: Sequence[Told], attempt: int) -> dict[str, Scalar]:
         """See the base class."""
-        for row in history[self._known :]:
+        for row in (row for row in history if row.number not in self._known):
             self._shadow.add_trial(
                 optuna.trial.create_trial(
                     params=dict(row.params),
@@ -36,7 +36,7 @@ class TpeSampler(Sampler):
                     values=row.losses,
                 )
             )
-        self._known = len(history)
+        self._known.update(row.number for row in history)
         with quiet_optuna():
             self._shadow.sampler = optuna.samplers.TPESampler(
                 seed=stream_seed(self.seed, number, f"proposal {attempt}") % 2**32,

@@ -1,0 +1,20 @@
+"""Runs the trials of a study, in this process or in several, and knows when to stop."""
+
+from cnn_lstm_hyperopt.execution.observer import Observer
+from cnn_lstm_hyperopt.execution.plan import study_plan
+from cnn_lstm_hyperopt.execution.run import EXHAUSTED, FINISHED, run_trials
+from cnn_lstm_hyperopt.execution.stop import CTRL_C, TIMEOUT, StopSignal
+from cnn_lstm_hyperopt.execution.workers import resolve_workers, run_with_workers
+
+__all__ = [
+    "CTRL_C",
+    "EXHAUSTED",
+    "FINISHED",
+    "TIMEOUT",
+    "Observer",
+    "StopSignal",
+    "resolve_workers",
+    "run_trials",
+    "run_with_workers",
+    "study_plan",
+]

@@ -1,0 +1,102 @@
+"""Runs the trials of a study in this process."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from cnn_lstm_hyperopt.config.domains import Scalar
+from cnn_lstm_hyperopt.execution.observer import Observer
+from cnn_lstm_hyperopt.execution.stop import StopSignal
+from cnn_lstm_hyperopt.progress import Action, Decision, OnReport, ProgressReport
+from cnn_lstm_hyperopt.search import INTERRUPTED, Assignment, NoTrial, State, Study, TrialRecord, Values
+from cnn_lstm_hyperopt.training import NonFiniteLossError
+from cnn_lstm_hyperopt.trial_runner import TrainedNetwork
+
+log = logging.getLogger(__name__)
+
+FINISHED, EXHAUSTED = "finished", "search space used up"
+WAIT_SECONDS = 0.2
+
+
+class Runner(Protocol):
+    """What can run a trial."""
+
+    def run_trial(self, number: int, params: dict[str, Scalar], on_report: OnReport) -> TrainedNetwork:
+        """Trains the configuration and says how it went."""
+
+
+def run_trials(study: Study, runner: Runner, *, stop: StopSignal, observers: Sequence[Observer]) -> str:
+    """Runs trials until the study has all of them or ``stop`` says so.
+
+    Returns:
+        What ended it: FINISHED, EXHAUSTED, or the reason of ``stop``.
+
+    Raises:
+        StudyFailedError: trial after trial fails.
+    """
+    while (reason := stop.reason) is None:
+        assignment = study.next_assignment()
+        match assignment:
+            case NoTrial.ENOUGH:
+                return FINISHED
+            case NoTrial.SPACE_USED_UP:
+                return EXHAUSTED
+            case NoTrial.OTHERS_RUN_THE_REST:  # one of them may fail, and its trial is then to be had again
+                stop.wait(WAIT_SECONDS)
+            case Assignment():
+                for observer in observers:
+                    observer.on_trial_start(assignment)
+                record, trained = _run_one(study, runner, assignment, stop, observers)
+                for observer in observers:
+                    observer.on_trial_end(record, trained)
+                study.check_failures()
+    return FINISHED if study.n_finished() >= study.plan.n_trials else reason
+
+
+def _run_one(
+    study: Study, runner: Runner, assignment: Assignment, stop: StopSignal, observers: Sequence[Observer]
+) -> tuple[TrialRecord, TrainedNetwork | None]:
+    """One trial, from start to its stored end: ask, train, map the outcome to a state, store it."""
+
+    def on_report(report: ProgressReport) -> Decision:
+        decision = study.report(assignment, report)
+        for observer in observers:
+            observer.on_trial_report(assignment, report)
+        reason = stop.reason
+        if decision.action is Action.CONTINUE and reason is not None and not report.last:
+            return Decision(Action.STOP, INTERRUPTED + reason)
+        return decision
+
+    try:
+        trained = runner.run_trial(assignment.number, assignment.params, on_report)
+    except NonFiniteLossError as error:
+        return study.finish(assignment, State.FAIL, None, {"reason": str(error), "diverged": True}), None
+    except Exception as error:
+        log.exception("trial %d failed", assignment.number)
+        reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"
+        return study.finish(assignment, State.FAIL, None, {"reason": reason}), None
+
+    outcome = trained.outcome
+    attributes: dict[str, Any] = {
+        "epochs": outcome.epochs,
+        "best_epoch": outcome.best_epoch,
+        "seconds": outcome.seconds,
+        "projected_seconds": outcome.projected_seconds,
+        "memory_mb": trained.memory_mb,
+    }
+    match outcome.decision.action:
+        case Action.STOP:
+            state, values = State.FAIL, None
+            attributes["reason"] = outcome.decision.reason
+        case Action.PRUNE:
+            state, values = State.PRUNED, None
+            attributes["reason"] = outcome.decision.reason
+        case Action.CONTINUE:
+            if outcome.best is None:
+                raise RuntimeError("a training that ran to its end has an evaluation")
+            state = State.COMPLETE
+            values = Values(outcome.best.accuracy, outcome.seconds, assignment.size_mb)
+    if state is not State.FAIL:
+        for observer in observers:
+            observer.on_trial_trained(assignment, trained)
+    return study.finish(assignment, state, values, attributes), trained

@@ -1,0 +1,64 @@
+"""When to stop: time, Ctrl-C, or word from elsewhere."""
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Iterator
+
+TIMEOUT, CTRL_C = "timeout", "Ctrl-C"
+
+
+class StopSignal:
+    """Whether the run should end, and why."""
+
+    def __init__(self, timeout: float | None = None) -> None:
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._told: str | None = None
+
+    @property
+    def reason(self) -> str | None:
+        """``timeout``, ``Ctrl-C`` or what :meth:`end` was told; None: go on."""
+        if self._told is None and self._deadline is not None and time.monotonic() >= self._deadline:
+            return TIMEOUT
+        return self._told
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the user pressed Ctrl-C."""
+        return self._told == CTRL_C
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Until the timeout; None without one."""
+        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+
+    def end(self, reason: str) -> None:
+        """Ends the run in good order."""
+        self._told = reason
+
+    def wait(self, seconds: float) -> None:
+        """Sleeps."""
+        time.sleep(seconds)
+
+    def drop_deadline(self) -> None:
+        """From here on Ctrl-C alone: the timeout covers the search, not what comes after it."""
+        self._deadline = None
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """The first Ctrl-C ends the run in good order, the second at once. Outside the main thread nothing is changed."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def handle(number: int, frame: object) -> None:
+            if self.interrupted:
+                raise KeyboardInterrupt
+            self.end(CTRL_C)
+
+        before = signal.signal(signal.SIGINT, handle)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)

@@ -1,0 +1,114 @@
+"""Start broad, then narrow: the part of the search space in which a study's good trials lie."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from cnn_lstm_hyperopt.config import (
+    PARAMETERS,
+    Choices,
+    Domain,
+    Fixed,
+    FloatRange,
+    IntRange,
+    SearchSpace,
+    Settings,
+    dump_settings,
+    load_settings,
+)
+from cnn_lstm_hyperopt.config.domains import Scalar, domain_text
+from cnn_lstm_hyperopt.exceptions import RunError
+from cnn_lstm_hyperopt.files import write_text
+from cnn_lstm_hyperopt.folder import CONFIG_FILE, STUDY_FILE
+from cnn_lstm_hyperopt.pareto import non_dominated_ranks
+from cnn_lstm_hyperopt.search import SkillGate, StudyStorage, TrialRecord
+
+GOOD_SHARE = 0.2
+MIN_GOOD = 8
+MARGIN = 0.1
+"""Share of the good trials' range that is added at each end."""
+
+
+def good_trials(records: Sequence[TrialRecord], gate: SkillGate) -> list[TrialRecord]:
+    """The best fifth (at least 8) of the completed trials above the gate: whole fronts, one after the other.
+
+    Raises:
+        RunError: fewer than 8 trials passed the gate.
+    """
+    skilled = [(record, record.values) for record in records if record.values and gate.passes(record.values.accuracy)]
+    if len(skilled) < MIN_GOOD:
+        raise RunError(
+            f"{len(skilled)} trials have learnt more than the majority class, but {MIN_GOOD} are needed to narrow the space;"
+            " run more trials first: cnn-lstm-hyperopt resume --n-trials N"
+        )
+    ranks = non_dominated_ranks([(-v.accuracy, v.seconds, v.size_mb) for _, v in skilled])
+    wanted = max(MIN_GOOD, math.ceil(GOOD_SHARE * len(skilled)))
+    last_rank = sorted(ranks)[wanted - 1]
+    return [record for (record, _), rank in zip(skilled, ranks, strict=True) if rank <= last_rank]
+
+
+def narrowed(space: SearchSpace, good: Sequence[TrialRecord]) -> SearchSpace:
+    """The space reduced to where ``good`` trials lie.
+
+    Choices keep those that a good trial has; ranges keep the good trials' range and a tenth of it at each end (in the logarithm
+    where the range has one), within the old bounds. A parameter that no good trial has keeps its domain, and so do head counts,
+    of which one must divide every width.
+    """
+    domains: dict[str, Domain] = {}
+    for name, domain in space.domains.items():
+        values = [record.params[name] for record in good if name in record.params]
+        keep = not values or PARAMETERS[name].divides is not None
+        domains[name] = domain if keep else _narrow(domain, values)
+    return SearchSpace(domains)
+
+
+def _narrow(domain: Domain, values: Sequence[Scalar]) -> Domain:
+    match domain:
+        case Choices(choices):
+            kept = tuple(choice for choice in choices if choice in values)
+            return Choices(kept) if len(kept) > 1 else Fixed(kept[0])
+        case IntRange(low, high, log):
+            lowest, highest = _widened([float(value) for value in values], log=log)
+            return IntRange(max(low, math.floor(lowest)), min(high, math.ceil(highest)), log)
+        case FloatRange(low, high, log):
+            lowest, highest = _widened([float(value) for value in values], log=log)
+            return FloatRange(max(low, lowest), min(high, highest), log)
+    return domain
+
+
+def _widened(values: Sequence[float], *, log: bool) -> tuple[float, float]:
+    if log:
+        low, high = math.log(min(values)), math.log(max(values))
+        return math.exp(low - MARGIN * (high - low)), math.exp(high + MARGIN * (high - low))
+    low, high = min(values), max(values)
+    return low - MARGIN * (high - low), high + MARGIN * (high - low)
+
+
+def narrow_study(save_dir: Path, output: Path) -> tuple[Path, list[str]]:
+    """Writes the study's settings with the narrowed space and a directory of their own to ``output``.
+
+    Returns:
+        The file, and a line for every parameter that was narrowed.
+
+    Raises:
+        SaveDirError: there is no study.
+        RunError: too few trials have learnt anything.
+    """
+    storage = StudyStorage(save_dir / STUDY_FILE)
+    try:
+        records, gate = storage.records(), SkillGate(**storage.attribute("skill_gate"))
+    finally:
+        storage.close()
+    settings = load_settings(save_dir / CONFIG_FILE, environment={})
+    space = narrowed(settings.space, good_trials(records, gate))
+    changed = [name for name, domain in space.domains.items() if domain != settings.space.domains[name]]
+    new = settings.model_copy(
+        update={
+            "search_space": space.as_dict(),
+            "save_dir": save_dir.with_name(f"{save_dir.name}_narrowed"),
+        }
+    )
+    write_text(output, dump_settings(Settings.model_validate(new.model_dump())))
+    return output, [
+        f"{name}: {domain_text(settings.space.domains[name])} → {domain_text(space.domains[name])}" for name in changed
+    ]

@@ -1,0 +1,122 @@
+"""300 configurations of the whole space, drawn as the random sampler draws them, take one step with finite gradients."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from cnn_lstm_hyperopt.config import SamplerSettings, SearchSpace, TrainingSettings, parse_space
+from cnn_lstm_hyperopt.config.space import PARAMETERS
+from cnn_lstm_hyperopt.data.windows import Windows
+from cnn_lstm_hyperopt.models import NetworkConfig, build_network, profile
+from cnn_lstm_hyperopt.search.samplers import RandomSampler
+from cnn_lstm_hyperopt.training import TrainingConfig, ValueScale
+from cnn_lstm_hyperopt.training.device import one_thread, seeded_dropout
+from cnn_lstm_hyperopt.training.step import Stepper
+
+CPU = torch.device("cpu")
+GROUPS, SIZE, LARGE = 12, 25, 4
+BATCH, LOOKBACK, FEATURES, CLASSES = 4, 12, 5, 3
+SPACE: SearchSpace = parse_space({"augmentation": {"switch": [False, True]}})[0]
+
+
+def windows() -> Windows:
+    rng = np.random.default_rng(0)
+    return Windows(
+        series=torch.from_numpy(rng.normal(size=(BATCH * LOOKBACK, FEATURES)).astype(np.float32)),
+        starts=torch.arange(BATCH) * LOOKBACK,
+        lookback=LOOKBACK,
+        labels=torch.arange(BATCH) % CLASSES,
+        values=torch.from_numpy(rng.normal(0.01, 0.02, size=BATCH).astype(np.float32)),
+        dates=np.arange(BATCH),
+        symbols=np.full(BATCH, "A"),
+    )
+
+
+def network_config(params: dict) -> NetworkConfig:
+    return NetworkConfig.from_params(params, input_dim=FEATURES, n_classes=CLASSES, has_regression=True)
+
+
+@pytest.fixture(scope="module")
+def configurations() -> list[dict]:
+    """As they are drawn, but of networks above 50 MB the first four only: they take most of the time."""
+    assert set(SPACE.searched()) == set(SPACE.domains)
+    sampler = RandomSampler(SPACE, SamplerSettings(type="random"), seed=0)
+    chosen, large = [], 0
+    for number in itertools.count():
+        params = sampler.propose(number, [], 0)
+        if profile(network_config(params), lookback=LOOKBACK).size_mb > 50:
+            large += 1
+            if large > LARGE:
+                continue
+        chosen.append(params)
+        if len(chosen) == GROUPS * SIZE:
+            return chosen
+    raise AssertionError
+
+
+def test_they_cover_the_whole_space(configurations):
+    """Every choice of every parameter occurs, each range from its lowest to its highest fifth."""
+    for name, domain in SPACE.domains.items():
+        drawn = [params[name] for params in configurations if name in params]
+        if hasattr(domain, "values"):
+            assert set(drawn) == set(domain.values), name
+        else:
+            place = np.log if domain.log else np.asarray
+            low, high = place(domain.low), place(domain.high)
+            share = (place(np.array(drawn, dtype=float)) - low) / (high - low)
+            assert share.min() < 0.2, name
+            assert share.max() > 0.8, name
+    assert len({tuple(sorted(params.items())) for params in configurations}) == GROUPS * SIZE
+
+
+def test_conditional_parameters_are_there_exactly_when_their_parent_says_so(configurations):
+    for params in configurations:
+        for name, spec in PARAMETERS.items():
+            assert (name in params) is (spec.when is None or params[spec.when[0]] in spec.when[1]), name
+
+
+@pytest.mark.parametrize("group", range(GROUPS))
+def test_one_step_has_finite_losses_gradients_and_weights(configurations, group):
+    data = windows()
+    for number in range(group * SIZE, (group + 1) * SIZE):
+        with one_thread(), seeded_dropout(number, CPU):
+            one_step(number, configurations[number], data)
+
+
+def one_step(number: int, params: dict, data: Windows) -> None:
+    config = TrainingConfig.from_params(params, TrainingSettings(), max_epochs=1)
+    network = build_network(network_config(params), seed=number, device=CPU)
+    stepper = Stepper(
+        network, data, config, scale=ValueScale(0.01, 0.02), generator=torch.Generator().manual_seed(number)
+    )
+    losses = stepper.step(torch.arange(BATCH))
+    assert bool(losses.isfinite().all()), params
+    for name, weight in network.named_parameters():
+        assert weight.grad is not None, (name, params)
+        assert bool(weight.grad.isfinite().all()), (name, params)
+        assert bool(weight.isfinite().all()), (name, params)
+    norm = torch.stack([weight.grad.norm() for weight in network.parameters()]).norm()
+    assert 0 < float(norm) <= config.gradient_clip * 1.001, params
+    assert all(bool(weight.isfinite().all()) for weight in stepper.balancing.parameters())
+
+
+def test_the_largest_network_of_the_space_takes_a_step_too(configurations):
+    """The largest choices; the rest as it was drawn."""
+    largest = {
+        "cnn.num_filters": 256,
+        "cnn.filter_sizes": "3-5-7-11",
+        "cnn.attention": True,
+        "cnn.attention_heads": 8,
+        "lstm.hidden_dim": 1024,
+        "lstm.num_layers": 4,
+        "lstm.bidirectional": True,
+        "lstm.attention": True,
+        "lstm.attention_heads": 8,
+        "fusion.method": "attention",
+        "fusion.dim": 1024,
+        "fusion.attention_heads": 16,
+    }
+    with one_thread(), seeded_dropout(0, CPU):
+        one_step(0, configurations[0] | largest, windows())
