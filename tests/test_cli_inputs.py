@@ -16,6 +16,13 @@ from cnn_lstm_hyperopt.search import State, StudyStorage, Values
 REAL = ["run", "--use-real-data"]
 
 
+def raiser(error):
+    def run(*_, **__):
+        raise error
+
+    return run
+
+
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path, monkeypatch):
     """Relative paths end up here, and what a run sets for its process is taken back."""
@@ -23,6 +30,8 @@ def own_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         monkeypatch.setenv(name, "1")
+    # Whatever is wrong, nothing here starts a search.
+    monkeypatch.setattr("cnn_lstm_hyperopt.experiment.Experiment.search", raiser(AssertionError("a search began")))
     logger = logging.getLogger("cnn_lstm_hyperopt")
     level = logger.level
     yield
@@ -37,11 +46,14 @@ def files(tmp_path):
     (tmp_path / "list.yaml").write_text("- 1\n")
     (tmp_path / "purge.yaml").write_text("data: {source: embedded, purge: 1}\n")
     (tmp_path / "typo.yaml").write_text("data: {source: embedded}\nstudy: {n_trails: 3}\n")
-    (tmp_path / "loaders.yaml").write_text("study: {n_trials: 3}\n")
+    (tmp_path / "loaders.yaml").write_text("data: {source: loaders}\nstudy: {n_trials: 3}\n")
+    (tmp_path / "synthetic.yaml").write_text("data: {source: synthetic}\n")
+    (tmp_path / "null.yaml").write_text("data: {source: null}\n")
     (tmp_path / "half").mkdir()
     (tmp_path / "half" / "config.yaml").write_text("data: {source: embedded}\nsave_dir: half\n")
     (tmp_path / "study").mkdir()
-    storage = StudyStorage(tmp_path / "study" / "study.db", create="mine")
+    attributes = {"made_with": {"data.source": "embedded"}, "n_trials": 3}
+    storage = StudyStorage(tmp_path / "study" / "study.db", create="mine", attributes=attributes)
     trial_id, _ = storage.start({}, {}, {"size_mb": 1.0})
     storage.finish(trial_id, State.COMPLETE, Values(0.7, 1, 1), {})
     storage.close()
@@ -52,7 +64,7 @@ BAD_INPUTS = [
     (["run", "--n-trails", "5"], ["Unknown option", "--n-trails", "Did you mean", "--n-trials"]),
     (["run", "--no-quiet"], ["Unknown option", "--no-quiet"]),
     (["runn"], ["Unknown command", "runn"]),
-    (["run", "--n-trials", "five"], ["--n-trials", "five", "int"]),
+    (["run", "--n-trials", "five"], ["--n-trials", "five", "whole number"]),
     (["run", "--n-trials"], ["--n-trials", "requires an argument"]),
     (["run", "--timeout", "soon"], ["--timeout", "soon"]),
     (["run", "--start", "2001-13-01"], ["--start", "2001-13-01", "date"]),
@@ -71,14 +83,22 @@ BAD_INPUTS = [
     ([*REAL, "--study-name", ""], ["study.name", "at least 1 character"]),
     ([*REAL, "--symbols", "AAPL", "AAPL"], ["symbols names a symbol twice: AAPL AAPL"]),
     ([*REAL, "--start", "2005-01-01", "--end", "2004-01-01"], ["start must be before end", "end=2004-01-01"]),
-    (["run"], ["no source of bars is named", "--use-real-data", "--data-dir DIR"]),
-    (["run", "--symbols", "AAPL", "IBM"], ["no source of bars is named for the symbols AAPL IBM"]),
+    *(
+        (
+            ["run", *config, "--symbols", "AAPL", "IBM"],
+            ["--symbols needs a source of real bars", "--use-real-data (daily bars", "--data-dir DIR"],
+        )
+        for config in ([], ["--config", "synthetic.yaml"])
+    ),
+    (["run", "--config", "null.yaml"], ["null.yaml: data.source: ", "'synthetic', 'embedded', 'files' or 'loaders'"]),
+    ([*REAL, "--workers", "all"], ["--workers", "all", "auto"]),
+    ([*REAL, "--workers"], ["--workers", "requires an argument"]),
     ([*REAL, "--data-dir", "bars"], ["--use-real-data and --data-dir name two sources"]),
     (["run", "--config", "nowhere.yaml"], ["--config nowhere.yaml can't be read: No such file"]),
     (["run", "--config", "empty"], ["--config empty can't be read: Is a directory"]),
     (["run", "--config", "list.yaml"], ["--config list.yaml must hold sections", "holds list"]),
     (["run", "--config", "typo.yaml"], ["typo.yaml: study.n_trails is not a setting"]),
-    (["run", "--config", "loaders.yaml"], ["no source of bars is named"]),
+    (["run", "--config", "loaders.yaml"], ["source: loaders are a user's DataLoaders", "hand them over in Python"]),
     (["run", "--config", "purge.yaml", "--horizon", "5"], ["purge must be at least the horizon", "purge=1, horizon=5"]),
     ([*REAL, "--save-dir", "a_file"], ["--save-dir a_file is a file; name a directory"]),
     ([*REAL, "--save-dir", "empty", "--resume"], ["empty holds no study.db", "leave out --resume"]),
@@ -87,14 +107,15 @@ BAD_INPUTS = [
     ([*REAL, "--symbols", "AAPL", "aapl"], ["AAPL twice"]),
     ([*REAL, "--start", "2030-01-01"], ["no symbol has bars from 2030-01-01", "AAPL 2000-03-01 to"]),
     ([*REAL, "--lookback", "9999"], ["too few bars", "lookback 9999", "shorter lookback"]),
-    (["run", "--data-dir", "nowhere"], ["data_dir nowhere does not exist"]),
-    (["run", "--data-dir", "empty"], ["data_dir empty holds no bars"]),
+    (["run", "--data-dir", "nowhere"], ["/nowhere does not exist; give --data-dir a folder"]),
+    (["run", "--data-dir", "empty"], ["/empty holds no bars; put SYMBOL.csv or SYMBOL.parquet into it"]),
     (["resume", "--save-dir", "empty"], ["--save-dir empty holds no config.yaml", "nothing to resume"]),
     (["resume", "--save-dir", "half"], ["half holds no study.db"]),
     (["resume", "--save-dir", "half", "--n-trials", "0"], ["study.n_trials", "got 0"]),
     (["resume", "--seed", "4"], ["Unknown option", "--seed"]),
     (["status", "--save-dir", "empty"], ["empty/study.db does not exist"]),
     (["status", "--save-dir", "nowhere"], ["nowhere/study.db does not exist"]),
+    (["narrow", "--save-dir", "nowhere"], ["nowhere"]),
 ]
 
 
@@ -112,6 +133,23 @@ def test_bad_input_ends_with_code_2_and_one_line(files, capsys, arguments, fragm
     assert sorted(files.rglob("*")) == before  # nothing was started
 
 
+@pytest.mark.parametrize("number", ["0", "-1", "1025"])
+def test_a_wrong_number_of_workers_is_bad_input(capsys, number):
+    assert cli.main([*REAL, "--workers", number]) == 2
+    err = capsys.readouterr().err
+    assert "workers" in err
+    assert f"got {number}" in err
+
+
+def test_a_wrong_variable_is_bad_input(files, capsys, monkeypatch):
+    monkeypatch.setenv("CNN_LSTM_HYPEROPT__STUDY__N_TRIALS", "[1")
+    assert cli.main(REAL) == 2
+    assert capsys.readouterr().err.startswith("Error: the variable CNN_LSTM_HYPEROPT__STUDY__N_TRIALS is no valid YAML")
+    monkeypatch.setenv("CNN_LSTM_HYPEROPT__STUDY__N_TRIALS", "0")
+    assert cli.main(REAL) == 2
+    assert capsys.readouterr().err.startswith("Error: study.n_trials: ")
+
+
 def test_several_faults_are_shown_together(tmp_path, capsys):
     (tmp_path / "bad.yaml").write_text("study: {n_trials: 0, seed: -1}\nretrain: {top_k: 0}\n")
     assert cli.main(["run", "--config", "bad.yaml"]) == 2
@@ -125,13 +163,6 @@ def test_debug_shows_the_traceback_before_the_line(capsys):
     err = capsys.readouterr().err
     assert err.startswith("Traceback")
     assert err.splitlines()[-1].startswith("Error: study.n_trials")
-
-
-def raiser(error):
-    def run(settings, **_):
-        raise error
-
-    return run
 
 
 def test_a_fault_of_the_program_is_one_line_with_code_1(monkeypatch, capsys):
@@ -190,6 +221,8 @@ def settings_of(monkeypatch):
         (["--retrain-best"], "retrain.enabled", True),
         (["--top-k", "2"], "retrain.top_k", 2),
         (["--full-epochs", "9"], "retrain.full_epochs", 9),
+        (["--workers", "3"], "workers", 3),
+        (["--workers", "auto"], "workers", "auto"),
         (["--save-dir", "there"], "save_dir", Path("there")),
         ([], "data.source", "embedded"),
     ],
@@ -228,7 +261,66 @@ def test_batch_size_fixes_it_and_it_leaves_the_space(settings_of):
 
 def test_a_data_dir_means_files(settings_of):
     data = settings_of("run", "--data-dir", "bars")["settings"].data
-    assert (data.source, data.data_dir) == ("files", Path("bars"))
+    assert (data.source, data.data_dir) == ("files", Path("bars").absolute())
+
+
+def test_no_source_means_the_synthetic_market(settings_of):
+    assert settings_of("run")["settings"].data.source == "synthetic"
+    assert settings_of("run", "--target", "volatility", "--horizon", "2")["settings"].data.source == "synthetic"
+
+
+def test_symbols_of_the_synthetic_market_may_stand_in_the_file(settings_of, tmp_path):
+    (tmp_path / "my.yaml").write_text("data: {symbols: [SYN1]}\n")
+    assert settings_of("run", "--config", "my.yaml")["settings"].data.symbols == ("SYN1",)
+
+
+@pytest.mark.parametrize("source", ["{source: embedded}", "{data_dir: bars}"])
+def test_symbols_may_be_named_for_the_real_bars_of_the_file(settings_of, tmp_path, source):
+    (tmp_path / "my.yaml").write_text(f"data: {source}\n")
+    assert settings_of("run", "--config", "my.yaml", "--symbols", "IBM")["settings"].data.symbols == ("IBM",)
+
+
+@pytest.fixture
+def workers_of(monkeypatch):
+    """The number of workers with which a command line would start a search; nothing is started."""
+    from cnn_lstm_hyperopt import experiment
+
+    started = []
+    monkeypatch.setattr(experiment, "run_experiment", lambda settings, **_: started.append(settings.workers))
+
+    def of(*arguments):
+        started.clear()
+        assert cli.main(list(arguments)) == 0
+        return started.pop()
+
+    return of
+
+
+def test_the_command_line_uses_all_cores_unless_something_says_otherwise(workers_of, tmp_path, monkeypatch):
+    (tmp_path / "two.yaml").write_text("workers: 2\n")
+    (tmp_path / "other.yaml").write_text("study: {seed: 2}\n")
+    assert workers_of("run") == "auto"
+    assert workers_of("run", "--config", "other.yaml") == "auto"
+    assert workers_of("run", "--config", "two.yaml") == 2
+    assert workers_of("run", "--config", "two.yaml", "--workers", "auto") == "auto"
+    assert workers_of("run", "--config", "two.yaml", "--workers", "3") == 3
+    monkeypatch.setenv("CNN_LSTM_HYPEROPT__WORKERS", "4")
+    assert workers_of("run") == workers_of("run", "--config", "two.yaml") == 4
+    assert workers_of("run", "--workers", "1") == 1
+
+
+@pytest.mark.parametrize("workers", [1, 2, "auto"])
+def test_resume_uses_as_many_workers_as_the_run_did(workers_of, tmp_path, workers):
+    (tmp_path / "config.yaml").write_text(dump_settings(load_settings(None, {"workers": workers})))
+    assert workers_of("resume", "--save-dir", str(tmp_path)) == workers
+
+
+def test_flags_win_over_the_environment_and_that_over_the_file(settings_of, tmp_path, monkeypatch):
+    (tmp_path / "my.yaml").write_text("study: {n_trials: 5, seed: 8, timeout: 7}\n")
+    monkeypatch.setenv("CNN_LSTM_HYPEROPT__STUDY__N_TRIALS", "6")
+    monkeypatch.setenv("CNN_LSTM_HYPEROPT__STUDY__SEED", "9")
+    study = settings_of("run", "--config", "my.yaml", "--n-trials", "3")["settings"].study
+    assert (study.n_trials, study.seed, study.timeout) == (3, 9, 7.0)
 
 
 @pytest.mark.parametrize("switch", ["resume", "quiet", "debug"])
@@ -274,7 +366,7 @@ def help_of(capsys, *arguments):
 
 def test_help_lists_the_commands_that_work(capsys):
     text = help_of(capsys)
-    assert set(re.findall(r"^│ (\w+) ", text, re.MULTILINE)) == {"run", "resume", "status"}
+    assert set(re.findall(r"^│ (\w+) ", text, re.MULTILINE)) == {"run", "resume", "status", "narrow"}
     assert "Start with: cnn-lstm-hyperopt run" in text
     assert cli.main([]) == 0
     assert capsys.readouterr().out == text
@@ -301,7 +393,7 @@ def test_help_shows_the_defaults_of_the_settings(capsys):
         assert f"[default: {value}]" in text
 
 
-@pytest.mark.parametrize("command", ["resume", "status"])
+@pytest.mark.parametrize("command", ["resume", "status", "narrow"])
 def test_help_of_the_other_commands(command, capsys):
     text = help_of(capsys, command)
     assert "--save-dir" in text
@@ -347,6 +439,19 @@ def test_words_without_a_flag_are_refused(settings_of, capsys, arguments):
 
 def test_symbols_needs_a_name(settings_of):
     assert cli.main([*REAL, "--symbols"]) == 2
+
+
+@pytest.mark.parametrize("flag", ["--workers", "--n-trials", "--seed", "--lookback", "--batch-size"])
+def test_a_fraction_is_no_whole_number(settings_of, capsys, flag):
+    assert cli.main([*REAL, flag, "32.5"]) == 2
+    assert "32.5" in capsys.readouterr().err
+
+
+def test_a_wrong_number_of_workers_is_one_line(capsys):
+    assert cli.main([*REAL, "--workers", "0"]) == 2
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 1
+    assert "constrained" not in err
 
 
 def test_status_of_someone_elses_study_is_bad_input(tmp_path):

@@ -202,11 +202,11 @@ def test_loaders_without_regression_have_no_mse(tiny: dict[str, Any], tmp_path: 
     results = run_cnn_lstm_hyperparameter_optimization(
         data_loaders=loaders(regression=False, classes=3, n=120),
         input_dim=5,
-        n_trials=3,
+        n_trials=5,
         save_dir=tmp_path / "classes",
         top_k=1,
-        full_epochs=8,
-        config={"search_space": tiny["search_space"], "training": {"max_epochs": 6}},
+        full_epochs=12,
+        config={"search_space": tiny["search_space"], "training": {"max_epochs": 10}},
         quiet=True,
     )
     assert results["retrained_models"][0]["test_metrics"]["test_reg_mse"] is None

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from cnn_lstm_hyperopt.config import PrunerSettings, SamplerSettings, parse_space
+from cnn_lstm_hyperopt.config import Fixed, PrunerSettings, SamplerSettings, load_settings, parse_space
 from cnn_lstm_hyperopt.exceptions import StudyFailedError
-from cnn_lstm_hyperopt.execution import CTRL_C, EXHAUSTED, FINISHED, TIMEOUT, StopSignal, run_trials
+from cnn_lstm_hyperopt.execution import CTRL_C, EXHAUSTED, FINISHED, TIMEOUT, StopSignal, resolve_workers, run_trials
+from cnn_lstm_hyperopt.execution.plan import effective_space
+from cnn_lstm_hyperopt.execution.workers import WORKER_MB, _available_mb
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
 from cnn_lstm_hyperopt.search import INTERRUPTED, SkillGate, State, Study, StudyPlan, StudyStorage
 from cnn_lstm_hyperopt.training import Evaluation, NonFiniteLossError, Outcome, Predictions
@@ -25,6 +27,7 @@ class Fake:
     """A runner that reports three epochs and obeys; ``before`` may raise, or act, at (call, epoch)."""
 
     before: object = None
+    epochs: int = EPOCHS
     accuracy: float = 0.7
     calls: list = field(default_factory=list)
     decisions: list = field(default_factory=list)
@@ -33,10 +36,12 @@ class Fake:
         call = len(self.calls)
         self.calls.append((number, params))
         decision, epoch = CONTINUE, 0
-        for epoch in range(1, EPOCHS + 1):
+        for epoch in range(1, self.epochs + 1):
             if self.before is not None:
                 self.before(call, epoch)
-            decision = on_report(ProgressReport(float(epoch), 0.5 * epoch, 1.5, self.accuracy, 1 - self.accuracy))
+            last = epoch == self.epochs
+            report = ProgressReport(float(epoch), 0.5 * epoch, 1.5, self.accuracy, 1 - self.accuracy, last)
+            decision = on_report(report)
             self.decisions.append((call, epoch, decision))
             if decision.action is not Action.CONTINUE:
                 break
@@ -58,6 +63,9 @@ class Recorder:
 
     def on_trial_report(self, assignment, report):
         self.heard.append((self.name, "report", assignment.number, report.epoch))
+
+    def on_trial_trained(self, assignment, trained):
+        self.heard.append((self.name, "trained", assignment.number, trained.outcome.decision.action.value))
 
     def on_trial_end(self, record, trained):
         self.heard.append((self.name, "end", record.number, record.state.value, trained is not None))
@@ -92,19 +100,22 @@ def fixed_space(**cnn):
             "scheduler": "step",
             "gradient_clip": 1,
         },
-        "regularization": {"label_smoothing": 0},
-        "multi_task": {"classification_weight": 0.5},
+        "regularization": {"l1_switch": False, "l2": 0, "dropout_schedule": "constant", "label_smoothing": 0},
+        "multi_task": {"balancing": "fixed", "classification_weight": 0.5},
     }
 
 
 @pytest.fixture
 def make_study(tmp_path):
-    opened = []
+    opened, paths = [], []
 
-    def make(*, n_trials=3, space=None, trial_seconds=None):
+    def make(*, n_trials=3, space=None, trial_seconds=None, beside=None, **who):
+        """``beside``: another study, on whose file this one works too."""
         space_, faults = parse_space(space or fixed_space(dropout=[0.1, 0.5]))
         assert faults == []
-        opened.append(StudyStorage(tmp_path / f"study{len(opened)}.db", create="x"))
+        if beside is None:
+            paths.append(tmp_path / f"study{len(paths)}.db")
+        opened.append(StudyStorage(paths[-1], create="x" if beside is None else None))
         plan = StudyPlan(
             space=space_,
             sampler=SamplerSettings(type="random"),
@@ -116,7 +127,7 @@ def make_study(tmp_path):
             gate=SkillGate(0.5, 100),
             size_mb=lambda params: 0.25,
         )
-        return Study(opened[-1], plan)
+        return Study(opened[-1], plan, **who)
 
     yield make
     for storage in opened:
@@ -192,6 +203,7 @@ def test_an_exception_fails_the_trial_with_one_line_and_is_retried(make_study, e
     assert states(study) == ["FAIL", "COMPLETE", "COMPLETE", "COMPLETE"]
     failed, again, *_ = study.records()
     assert failed.reason == reason
+    assert failed.attributes.get("diverged", False) is isinstance(error, NonFiniteLossError)
     assert [point.epoch for point in failed.curve] == [1]
     assert again.retry_of == 0
     assert again.params == failed.params
@@ -209,11 +221,15 @@ def test_a_study_in_which_everything_fails_ends_with_the_reason(make_study):
         raise RuntimeError("no such kernel")
 
     study = make_study(n_trials=100)
+    heard = []
     with pytest.raises(
         StudyFailedError, match="10 trials failed in a row, the last with: RuntimeError: no such kernel"
     ):
-        run(study, Fake(before=before))
+        run(study, Fake(before=before), observers=[Recorder("a", heard), Recorder("b", heard)])
     assert states(study) == ["FAIL"] * 10
+    assert [event for event in heard if event[1] == "end"] == [  # of the tenth, too
+        (name, "end", number, "FAIL", False) for number in range(10) for name in ("a", "b")
+    ]
 
 
 def test_a_second_interrupt_is_not_taken_for_a_failed_trial(make_study):
@@ -238,6 +254,7 @@ def test_observers_hear_everything_in_order_each_in_turn(make_study):
         ("report", 1, 1.0),
         ("report", 1, 2.0),
         ("report", 1, 3.0),
+        ("trained", 1, "continue"),
         ("end", 1, "COMPLETE", True),
     ]
     assert heard == [(name, *event) for event in events for name in ("a", "b")]
@@ -253,6 +270,181 @@ def test_at_the_end_observers_get_the_stored_record(make_study):
 
     run(study, Fake(), observers=[Last("a", [])])
     assert seen == [(True, 0.7)]
+
+
+@pytest.mark.parametrize(
+    ("trial_seconds", "state", "action"), [(None, "COMPLETE", "continue"), (1.0, "PRUNED", "prune")]
+)
+def test_observers_hear_of_a_finished_training_before_it_counts(make_study, trial_seconds, state, action):
+    study = make_study(n_trials=1, trial_seconds=trial_seconds)
+    seen = []
+
+    class Between(Recorder):
+        def on_trial_trained(self, assignment, trained):
+            seen.append((states(study), trained.outcome.decision.action.value, trained.outcome.best.accuracy))
+
+    run(study, Fake(), observers=[Between("a", [])])
+    assert seen == [(["RUNNING"], action, 0.7)]
+    assert states(study) == [state]
+
+
+def test_observers_do_not_hear_of_a_training_that_was_cut_off(make_study):
+    heard, stop = [], StopSignal()
+    run(make_study(), Fake(before=interrupt_at(stop, 0, 1)), stop, [Recorder("a", heard)])
+    assert heard[-1] == ("a", "end", 0, "FAIL", True)
+    assert not any(event[1] == "trained" for event in heard)
+
+
+# ---------------------------------------------------------------------- several workers
+
+
+def test_a_worker_waits_for_the_trials_of_others_and_ends_with_them(make_study, monkeypatch):
+    study = make_study(n_trials=2, worker=1)
+    other = make_study(n_trials=2, worker=2, beside=study)
+    theirs, runner, waited = other.next_assignment(), Fake(), []
+
+    def wait(stop, seconds):
+        waited.append((seconds, states(study)))
+        if len(waited) == 3:
+            other.finish(theirs, State.PRUNED, None, {"reason": "x"})
+
+    monkeypatch.setattr(StopSignal, "wait", wait)
+    assert run(study, runner) == FINISHED
+    assert len(runner.calls) == 1
+    assert [seen for _, seen in waited] == [["RUNNING", "COMPLETE"]] * 3
+    assert all(0 < seconds <= 1 for seconds, _ in waited)
+
+
+def test_a_worker_that_waits_runs_what_another_failed_at(make_study, monkeypatch):
+    study = make_study(n_trials=1, worker=1)
+    other = make_study(n_trials=1, worker=2, beside=study)
+    theirs, runner = other.next_assignment(), Fake()
+    monkeypatch.setattr(
+        StopSignal, "wait", lambda *_: other.finish(theirs, State.FAIL, None, {"reason": "out of memory"})
+    )
+    assert run(study, runner) == FINISHED
+    assert [(number, params) for number, params in runner.calls] == [(1, theirs.params)]
+    assert [(r.state.value, r.retry_of, r.attributes["worker"]) for r in study.records()] == [
+        ("FAIL", None, 2),
+        ("COMPLETE", 0, 1),
+    ]
+
+
+def test_a_worker_that_waits_can_be_stopped(make_study, monkeypatch):
+    study, stop = make_study(n_trials=1), StopSignal()
+    make_study(n_trials=1, beside=study).next_assignment()
+    monkeypatch.setattr(StopSignal, "wait", lambda self, _: self.end("told so"))
+    assert run(study, Fake(), stop) == "told so"
+    assert states(study) == ["RUNNING"]
+
+
+def test_two_workers_share_a_study_to_its_last_trial(make_study):
+    claim, n_trials = threading.Lock(), 12
+    study = make_study(n_trials=n_trials, worker=1, claim=claim)
+    other = make_study(n_trials=n_trials, worker=2, claim=claim, beside=study)
+    together = threading.Barrier(2)
+    ends, heard = [], []
+
+    def before(call, epoch):
+        if (call, epoch) == (0, 1):
+            together.wait(30)  # both have begun before either goes on
+        if (call, epoch) == (2, 2):
+            raise RuntimeError("boom")
+
+    def work(study):
+        ends.append(run(study, runners[study], observers=[Recorder("x", heard)]))
+
+    runners = {study: Fake(before=before), other: Fake(before=lambda call, epoch: before(min(call, 1), epoch))}
+    threads = [threading.Thread(target=work, args=(each,)) for each in (study, other)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert ends == [FINISHED] * 2
+    records = study.records()
+    assert sum(record.finished for record in records) == n_trials
+    failed = [record.number for record in records if record.state is State.FAIL]
+    assert len(failed) <= 1  # the third trial of the first worker
+    assert len(records) == n_trials + len(failed)
+    assert sorted(record.retry_of for record in records if record.retry_of is not None) == failed
+    assert len({record.params["cnn.dropout"] for record in records}) == n_trials
+    assert {record.attributes["worker"] for record in records} == {1, 2}
+    assert sorted(event[2] for event in heard if event[1] == "end") == [record.number for record in records]
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """A machine with so many cores and so much free memory, in workers' shares."""
+
+    def make(cores, shares):
+        monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)), raising=False)
+        free = None if shares is None else shares * WORKER_MB
+        monkeypatch.setattr("cnn_lstm_hyperopt.execution.workers._available_mb", lambda: free)
+
+    return make
+
+
+def settings_with(workers, n_trials=1000):
+    return load_settings(None, {"workers": workers, "study": {"n_trials": n_trials}}, {})
+
+
+@pytest.mark.parametrize("workers", [1, 3, 64])
+@pytest.mark.parametrize("device", ["cpu", "cuda", "mps"])
+def test_a_number_of_workers_is_taken_as_it_is(machine, workers, device):
+    machine(2, 1)
+    assert resolve_workers(settings_with(workers, 2), device) == workers
+
+
+@pytest.mark.parametrize(
+    ("cores", "shares", "n_trials", "expected"),
+    [
+        (8, 100, 1000, 8),  # the cores are the least
+        (8, 5.9, 1000, 5),  # memory
+        (8, 100, 3, 3),  # trials
+        (8, 0.2, 1000, 1),  # one there is always
+        (1, 100, 1000, 1),
+        (8, None, 1000, 8),  # a platform that does not say
+        (8, None, 2, 2),
+    ],
+)
+def test_auto_is_a_worker_a_core_as_far_as_memory_and_trials_go(machine, cores, shares, n_trials, expected):
+    machine(cores, shares)
+    assert resolve_workers(settings_with("auto", n_trials), "cpu") == expected
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_auto_is_one_worker_on_a_gpu(machine, device):
+    machine(8, 100)
+    assert resolve_workers(settings_with("auto"), device) == 1
+
+
+def test_auto_counts_the_cores_of_the_machine_where_the_platform_knows_no_affinity(machine, monkeypatch):
+    machine(8, 100)
+    monkeypatch.delattr("os.sched_getaffinity")
+    monkeypatch.setattr("os.cpu_count", lambda: 5)
+    assert resolve_workers(settings_with("auto"), "cpu") == 5
+    monkeypatch.setattr("os.cpu_count", lambda: None)
+    assert resolve_workers(settings_with("auto"), "cpu") == 1
+
+
+def test_the_memory_of_this_machine_is_known():
+    free = _available_mb()
+    assert free is None or 10 < free < 1e8
+
+
+@pytest.mark.parametrize("has_regression", [True, False])
+def test_with_one_loss_there_is_nothing_to_balance(has_regression):
+    space = load_settings(None, None, {}).space
+    found = effective_space(space, has_regression=has_regression)
+    if has_regression:
+        assert found is space
+        return
+    gone = {"multi_task.balancing", "multi_task.classification_weight"}
+    assert set(space.searched()) - set(found.searched()) == gone
+    assert (found.domains["multi_task.balancing"], found.domains["multi_task.classification_weight"]) == (
+        Fixed("fixed"),
+        Fixed(1.0),
+    )
 
 
 # ---------------------------------------------------------------------- when to stop
@@ -280,7 +472,7 @@ def test_a_timeout_before_the_first_trial_runs_nothing(make_study):
 def interrupt_at(stop, call, epoch):
     def before(this_call, this_epoch):
         if (this_call, this_epoch) == (call, epoch):
-            stop.interrupted = True
+            stop.end(CTRL_C)
 
     return before
 
@@ -310,6 +502,35 @@ def test_ctrl_c_at_the_last_epoch_keeps_the_trial(make_study):
     assert runner.decisions[-1][2] == CONTINUE
 
 
+def test_ctrl_c_when_patience_is_exhausted_keeps_the_trial(make_study):
+    """The training ends here of itself, before its last epoch."""
+    stop, study = StopSignal(), make_study()
+    runner = Fake(before=interrupt_at(stop, 0, 2), epochs=2)
+    assert run(study, runner, stop) == CTRL_C
+    assert states(study) == ["COMPLETE"]
+
+
+def test_a_study_that_is_finished_when_it_is_stopped_is_finished(make_study):
+    stop, study = StopSignal(), make_study(n_trials=1)
+    assert run(study, Fake(before=interrupt_at(stop, 0, EPOCHS)), stop) == FINISHED
+    assert stop.interrupted
+    assert run(study, Fake(), stop) == FINISHED
+    assert run(study, Fake(), StopSignal(0.0)) == FINISHED
+
+
+def test_word_from_elsewhere_within_a_trial_is_the_reason(make_study):
+    """A worker is told what ended the run."""
+    stop, study = StopSignal(), make_study()
+
+    def before(call, epoch):
+        if (call, epoch) == (0, 1):
+            stop.end("the main process says so")
+
+    assert run(study, Fake(before=before), stop) == "the main process says so"
+    assert study.records()[0].reason == INTERRUPTED + "the main process says so"
+    assert not stop.interrupted
+
+
 def test_a_trial_that_is_pruned_while_interrupted_is_pruned(make_study):
     stop, study = StopSignal(), make_study(trial_seconds=1.0)
     assert run(study, Fake(before=interrupt_at(stop, 0, 1)), stop) == CTRL_C
@@ -318,7 +539,7 @@ def test_a_trial_that_is_pruned_while_interrupted_is_pruned(make_study):
 
 def test_a_timeout_within_a_trial_names_itself(make_study, monkeypatch):
     now = [100.0]
-    monkeypatch.setattr("cnn_lstm_hyperopt.execution.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("cnn_lstm_hyperopt.execution.stop.time.monotonic", lambda: now[0])
     stop, study = StopSignal(5.0), make_study()
 
     def before(call, epoch):
@@ -340,11 +561,40 @@ def test_no_reason_to_stop_without_deadline_or_interrupt():
     stop = StopSignal()
     assert stop.reason is None
     assert stop.seconds_left is None
+    assert not stop.interrupted
+
+
+@pytest.mark.parametrize(("reason", "interrupted"), [(CTRL_C, True), (TIMEOUT, False), ("told so", False)])
+def test_what_it_is_told_is_its_reason(reason, interrupted):
+    for stop in (StopSignal(), StopSignal(1000.0), StopSignal(0.0)):
+        stop.end(reason)
+        assert (stop.reason, stop.interrupted) == (reason, interrupted)
+
+
+def test_interrupted_is_read_only():
+    with pytest.raises(AttributeError):
+        StopSignal().interrupted = True
+
+
+def test_without_its_deadline_only_ctrl_c_is_left():
+    stop = StopSignal(0.0)
+    assert stop.reason == TIMEOUT
+    stop.drop_deadline()
+    assert (stop.reason, stop.seconds_left) == (None, None)
+    stop.end(CTRL_C)
+    assert stop.reason == CTRL_C
+
+
+def test_waiting_takes_its_time(monkeypatch):
+    slept = []
+    monkeypatch.setattr("cnn_lstm_hyperopt.execution.stop.time.sleep", slept.append)
+    StopSignal().wait(0.25)
+    assert slept == [0.25]
 
 
 def test_the_deadline_counts_down_and_is_a_reason(monkeypatch):
     now = [10.0]
-    monkeypatch.setattr("cnn_lstm_hyperopt.execution.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("cnn_lstm_hyperopt.execution.stop.time.monotonic", lambda: now[0])
     stop = StopSignal(4.0)
     assert (stop.reason, stop.seconds_left) == (None, 4.0)
     now[0] = 13.5
@@ -353,7 +603,7 @@ def test_the_deadline_counts_down_and_is_a_reason(monkeypatch):
     assert (stop.reason, stop.seconds_left) == (TIMEOUT, 0.0)
     now[0] = 99.0
     assert stop.seconds_left == 0.0
-    stop.interrupted = True
+    stop.end(CTRL_C)
     assert stop.reason == CTRL_C
 
 

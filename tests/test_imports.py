@@ -31,6 +31,9 @@ def loaded(code):
         "from cnn_lstm_hyperopt.cli import main; assert main(['--help']) == 0",
         "from cnn_lstm_hyperopt.cli import main; assert main(['run', '--help']) == 0",
         "from cnn_lstm_hyperopt.cli import main; assert main(['run', '--n-trials', '0']) == 2",
+        "from cnn_lstm_hyperopt.cli import main; assert main(['run', '--symbols', 'AAPL']) == 2",
+        "from cnn_lstm_hyperopt.cli import main; assert main(['run', '--workers', '0']) == 2",
+        "from cnn_lstm_hyperopt.cli import main; assert main(['narrow', '--help']) == 0",
         "from cnn_lstm_hyperopt.cli import main; assert main(['--version']) == 0",
     ],
 )

@@ -163,6 +163,7 @@ def test_two_workers_run_exactly_n_trials_and_none_twice(
     assert not [path.name for path in save_dir.iterdir() if path.name.startswith(".")]
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_two_workers_with_results(tiny: dict[str, Any], tmp_path: Path, start_cli: Start) -> None:
     config, save_dir = long_run(tiny, tmp_path), Path(tiny["save_dir"])
     process = start_cli("run", "--config", config, "--workers", "2")
@@ -178,6 +179,7 @@ def test_ctrl_c_ends_two_workers_with_results(tiny: dict[str, Any], tmp_path: Pa
     assert processes_of(save_dir) == []
 
 
+@pytest.mark.slow
 def test_killed_worker_is_replaced_and_its_trial_run_again(
     tiny: dict[str, Any], tmp_path: Path, start_cli: Start
 ) -> None:
@@ -205,6 +207,7 @@ def test_killed_worker_is_replaced_and_its_trial_run_again(
             assert [t.user_attrs.get("retry_of") for t in trials].count(trial.number) == 1
 
 
+@pytest.mark.slow
 def test_a_second_run_in_the_same_directory_is_refused(tiny: dict[str, Any], tmp_path: Path, start_cli: Start) -> None:
     config, save_dir = long_run(tiny, tmp_path), Path(tiny["save_dir"])
     process = start_cli("run", "--config", config, "--workers", "1")
@@ -220,6 +223,7 @@ def test_a_second_run_in_the_same_directory_is_refused(tiny: dict[str, Any], tmp
     assert process.returncode == 130
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("delay", [0.0, 0.05, 0.3])
 def test_a_run_killed_at_its_very_start_leaves_a_directory_that_can_be_used(
     tiny_file: Path, tiny: dict[str, Any], start_cli: Start, delay: float

@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, Token
 
 from cnn_lstm_hyperopt.config import Settings, load_settings
 from cnn_lstm_hyperopt.exceptions import ConfigError, HyperoptError
@@ -54,21 +54,36 @@ def _help(flag: str) -> str:
 _SEARCH, _DATA, _RETRAIN, _RUN = "Search", "Data", "After the search", "Run"
 
 
+def _whole(kind: object, tokens: Sequence[Token]) -> int:
+    """A whole number and nothing else: by itself the parser makes 2 of 1.5."""
+    try:
+        return int(tokens[0].value)
+    except ValueError:
+        raise ValueError(f"must be a whole number, but got {tokens[0].value!r}") from None
+
+
+def _workers(kind: object, tokens: Sequence[Token]) -> int | str:
+    try:
+        return "auto" if tokens[0].value == "auto" else _whole(kind, tokens)
+    except ValueError as error:
+        raise ValueError(f"{error}; auto is a worker a core") from None
+
+
 @Parameter(name="*")
 @dataclass(frozen=True)
 class RunOptions:
     """Flags of ``run``; None means: as in the config file, else the default."""
 
-    n_trials: Annotated[int | None, Parameter(group=_SEARCH, help=_help("n_trials"))] = None
+    n_trials: Annotated[int | None, Parameter(converter=_whole, group=_SEARCH, help=_help("n_trials"))] = None
     timeout: Annotated[float | None, Parameter(group=_SEARCH, help=_help("timeout"))] = None
     sampler: Annotated[Literal["tpe", "random"] | None, Parameter(group=_SEARCH, help=_help("sampler"))] = None
     pruner: Annotated[Literal["median", "none"] | None, Parameter(group=_SEARCH, help=_help("pruner"))] = None
-    max_epochs: Annotated[int | None, Parameter(group=_SEARCH, help=_help("max_epochs"))] = None
+    max_epochs: Annotated[int | None, Parameter(converter=_whole, group=_SEARCH, help=_help("max_epochs"))] = None
     batch_size: Annotated[
         int | None,
-        Parameter(group=_SEARCH, help="Fixed training batch size; it then leaves the search space."),
+        Parameter(converter=_whole, group=_SEARCH, help="Fixed training batch size; it then leaves the search space."),
     ] = None
-    seed: Annotated[int | None, Parameter(group=_SEARCH, help=_help("seed"))] = None
+    seed: Annotated[int | None, Parameter(converter=_whole, group=_SEARCH, help=_help("seed"))] = None
     use_real_data: Annotated[
         bool, Parameter(group=_DATA, negative="", help="Use the real daily bars embedded in the package.")
     ] = False
@@ -80,8 +95,8 @@ class RunOptions:
     start: Annotated[date | None, Parameter(group=_DATA, help=_help("start"))] = None
     end: Annotated[date | None, Parameter(group=_DATA, help=_help("end"))] = None
     target: Annotated[Literal["direction", "volatility"] | None, Parameter(group=_DATA, help=_help("target"))] = None
-    lookback: Annotated[int | None, Parameter(group=_DATA, help=_help("lookback"))] = None
-    horizon: Annotated[int | None, Parameter(group=_DATA, help=_help("horizon"))] = None
+    lookback: Annotated[int | None, Parameter(converter=_whole, group=_DATA, help=_help("lookback"))] = None
+    horizon: Annotated[int | None, Parameter(converter=_whole, group=_DATA, help=_help("horizon"))] = None
     retrain_best: Annotated[
         bool,
         Parameter(
@@ -90,8 +105,8 @@ class RunOptions:
             help="Retrain the best trials on all training windows and test them once.",
         ),
     ] = False
-    top_k: Annotated[int | None, Parameter(group=_RETRAIN, help=_help("top_k"))] = None
-    full_epochs: Annotated[int | None, Parameter(group=_RETRAIN, help=_help("full_epochs"))] = None
+    top_k: Annotated[int | None, Parameter(converter=_whole, group=_RETRAIN, help=_help("top_k"))] = None
+    full_epochs: Annotated[int | None, Parameter(converter=_whole, group=_RETRAIN, help=_help("full_epochs"))] = None
     config: Annotated[
         Path | None,
         Parameter(group=_RUN, help="YAML file with settings and search space; flags win over it."),
@@ -102,6 +117,7 @@ class RunOptions:
     workers: Annotated[
         int | Literal["auto"] | None,
         Parameter(
+            converter=_workers,
             group=_RUN,
             help="Worker processes, one thread each; auto: one a core as memory goes, one on a GPU. [default: auto]",
         ),
@@ -178,7 +194,7 @@ def run(*, options: RunOptions | None = None) -> None:
 def resume(
     *,
     save_dir: Annotated[Path, Parameter(help="Directory of the study.")] = Path("hyperopt_results"),
-    n_trials: Annotated[int | None, Parameter(help="New total of finished trials.")] = None,
+    n_trials: Annotated[int | None, Parameter(converter=_whole, help="New total of finished trials.")] = None,
     timeout: Annotated[float | None, Parameter(help="Seconds after which the search ends.")] = None,
     retrain_best: Annotated[
         bool, Parameter(negative="", help="Retrain the best trials, also if the run did not ask.")

@@ -48,7 +48,7 @@ def only_run(save_dir: Path) -> Iterator[None]:
     Raises:
         SaveDirError: another process has it.
     """
-    lock = FileLock(save_dir / RUN_LOCK, timeout=0)
+    lock = FileLock(save_dir / RUN_LOCK, timeout=1)  # status may hold it for a moment
     try:
         lock.acquire()
     except Timeout as error:
@@ -58,8 +58,9 @@ def only_run(save_dir: Path) -> Iterator[None]:
     try:
         yield
     finally:
+        with contextlib.suppress(PermissionError):  # Windows does not remove an open file; it does no harm where it is
+            (save_dir / RUN_LOCK).unlink(missing_ok=True)  # while it is held: afterwards it may be another run's
         lock.release()
-        (save_dir / RUN_LOCK).unlink(missing_ok=True)
 
 
 def is_running(save_dir: Path) -> bool:

@@ -53,21 +53,20 @@ class CNNLSTMHyperparameterOptimizer:
         resume: bool = False,
         quiet: bool = False,
     ) -> None:
-        raw = read_yaml(Path(config)) if isinstance(config, (str, Path)) else dict(config or {})
-        if save_dir is not None:
-            raw = merge(raw, {"save_dir": save_dir})
+        self._base = read_yaml(Path(config)) if isinstance(config, (str, Path)) else dict(config or {})
+        self._arguments: dict[str, Any] = {} if save_dir is None else {"save_dir": save_dir}
         if resume:  # what is not said stays as it was
-            raw = merge(_stored_config(load_settings(None, raw).save_dir), raw)
+            stored = load_settings(self._base, self._arguments).save_dir / CONFIG_FILE
+            self._base = merge(read_yaml(stored) if stored.is_file() else {}, self._base)
         if study_name is not None:
-            raw = merge(raw, {"study": {"name": study_name}})
+            self._arguments["study"] = {"name": study_name}
         if data_loaders is not None:
-            raw = merge(raw, {"data": {"source": "loaders"}})
-        self._raw = raw
+            self._arguments["data"] = {"source": "loaders"}
         self._resume = resume
         self._terminal = Terminal(quiet=quiet)
         self._closing = contextlib.ExitStack()
         self._experiment: Experiment | None = None
-        self.settings = load_settings(None, raw)
+        self.settings = self._settings({})
         check_save_dir(self.settings.save_dir, resume=resume)
         self.dataset = self._dataset(data_loaders, input_dim)
 
@@ -108,7 +107,7 @@ class CNNLSTMHyperparameterOptimizer:
         ):
             if value is not None:
                 given = merge(given, {section: {key: value}})
-        experiment = self._open(load_settings(None, merge(self._raw, given)))
+        experiment = self._open(self._settings(given))
         stop = StopSignal(experiment.settings.study.timeout)
         try:
             with stop.listening():
@@ -129,8 +128,8 @@ class CNNLSTMHyperparameterOptimizer:
         """
         experiment = self._opened()
         given = {key: value for key, value in (("top_k", top_k), ("full_epochs", full_epochs)) if value is not None}
-        raw = merge(self._raw, {"retrain": {**given, "enabled": True}})
-        experiment.settings = experiment.settings.model_copy(update={"retrain": load_settings(None, raw).retrain})
+        chosen = self._settings({"retrain": {**given, "enabled": True}}).retrain
+        experiment.settings = experiment.settings.model_copy(update={"retrain": chosen})
         if not experiment.study.front():
             self._terminal.warn(experiment.empty_front_text())
             return []
@@ -160,6 +159,10 @@ class CNNLSTMHyperparameterOptimizer:
     ) -> None:
         self.close()
 
+    def _settings(self, given: dict[str, Any]) -> Settings:
+        """Arguments over environment over file over defaults."""
+        return load_settings(self._base, merge(self._arguments, given))
+
     def _open(self, settings: Settings) -> Experiment:
         """The experiment with these settings; the study of an earlier call is reopened."""
         if self._experiment is not None:
@@ -172,13 +175,8 @@ class CNNLSTMHyperparameterOptimizer:
         if self._experiment is None:
             if not self._resume:
                 raise HyperoptError("call optimize() first: there is no study yet")
-            return self._open(load_settings(None, self._raw))
+            return self._open(self._settings({}))
         return self._experiment
-
-
-def _stored_config(save_dir: Path) -> dict[str, Any]:
-    path = save_dir / CONFIG_FILE
-    return read_yaml(path) if path.is_file() else {}
 
 
 def run_cnn_lstm_hyperparameter_optimization(

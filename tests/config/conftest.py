@@ -15,9 +15,7 @@ def read_text(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Setting
     """Reads a YAML text as a user's file."""
     path = tmp_path_factory.mktemp("yaml") / "my.yaml"
 
-    def read(
-        text: str, overrides: dict[str, Any] | None = None, environment: dict[str, str] | None = None
-    ) -> Settings:
+    def read(text: str, overrides: dict[str, Any] | None = None, environment: dict[str, str] | None = None) -> Settings:
         path.write_text(text, encoding="utf-8")
         return load_settings(path, overrides, environment)
 

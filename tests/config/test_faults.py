@@ -303,7 +303,6 @@ def test_a_share_is_finite(faults_of, share):
     )
 
 
-@pytest.mark.xfail(reason="load._is_union_branch does not know pydantic's constrained-int")
 @pytest.mark.parametrize("value", [0, 2000, 1.5, "all", NAN])
 def test_workers_are_named_as_users_know_them(faults_of, value):
     text = faults_of({"workers": value})
@@ -311,7 +310,6 @@ def test_workers_are_named_as_users_know_them(faults_of, value):
     assert "constrained" not in text
 
 
-@pytest.mark.xfail(reason="load._explain counts each branch of a union as a setting")
 @pytest.mark.parametrize("raw", [{"workers": 0}, {"limits": {"trial_seconds": "soon"}}])
 def test_a_setting_with_two_kinds_of_values_is_one_fault_on_one_line(faults_of, raw):
     assert "\n" not in faults_of(raw)

@@ -326,7 +326,6 @@ def test_a_variable_that_is_no_yaml_is_named_in_one_line(text):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.xfail(reason="load._from_environment merges long forms, and one replaces the other whole")
 def test_a_long_form_can_be_given_in_two_variables():
     settings = load_settings(
         None,
@@ -338,7 +337,6 @@ def test_a_long_form_can_be_given_in_two_variables():
     assert settings.space.domains["training.learning_rate"] == FloatRange(1e-4, 1e-3, log=True)
 
 
-@pytest.mark.xfail(reason="load_settings puts the file's name before a fault of the environment")
 def test_a_wrong_variable_is_not_blamed_on_the_file(read_text):
     with pytest.raises(ConfigError) as caught:
         read_text("study: {seed: 1}", None, variables(STUDY__N_TRIALS="0"))

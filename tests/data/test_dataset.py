@@ -10,7 +10,7 @@ import torch
 from sklearn.preprocessing import StandardScaler
 
 from cnn_lstm_hyperopt.config.settings import DataSettings
-from cnn_lstm_hyperopt.data.dataset import Dataset, frame_windows, prepare_dataset
+from cnn_lstm_hyperopt.data.dataset import Dataset, LockedPeriod, frame_windows, prepare_dataset
 from cnn_lstm_hyperopt.data.features import FEATURE_NAMES
 from cnn_lstm_hyperopt.data.sources import EmbeddedSource
 from cnn_lstm_hyperopt.exceptions import DataError
@@ -205,9 +205,49 @@ def test_too_few_bars_say_how_many_there_are_and_how_many_are_needed(tmp_path, m
         prepare_dataset(DataSettings(data_dir=tmp_path))
 
 
-def test_no_source_is_an_error():
-    with pytest.raises(DataError, match="--use-real-data"):
-        prepare_dataset(DataSettings())
+def test_no_source_is_the_synthetic_market_whose_best_accuracy_is_known():
+    data = prepare_dataset(DataSettings(symbols=("SYN1", "SYN2"), lookback=10))
+    assert (data.description["source"], data.description["best_attainable_accuracy"]) == ("synthetic", 0.72)
+    assert list(data.description["symbols"]) == ["SYN1", "SYN2"]
+    assert data.warnings == ()  # that direction is near noise is not true here
+    assert data.chance < 0.6
+    json.dumps(data.description, allow_nan=False)
+
+
+@pytest.mark.parametrize("change", [{"horizon": 2}, {"target": "volatility"}])
+def test_of_other_questions_the_best_accuracy_is_not_known(change):
+    data = prepare_dataset(DataSettings(symbols=("SYN1",), lookback=10, **change))
+    assert data.description["best_attainable_accuracy"] is None
+
+
+def test_another_synthetic_seed_is_another_dataset():
+    same, again, other = (
+        prepare_dataset(DataSettings(symbols=("SYN1",), lookback=10, synthetic_seed=seed)).description["sha256"]
+        for seed in (0, 0, 1)
+    )
+    assert same == again != other
+
+
+def test_of_real_bars_the_best_accuracy_is_not_known(embedded):
+    assert embedded.description["best_attainable_accuracy"] is None
+
+
+def test_loaders_can_not_be_prepared_from_settings():
+    with pytest.raises(DataError, match=r"source: loaders .* hand them over in Python"):
+        prepare_dataset(DataSettings(source="loaders"))
+
+
+def test_trials_see_their_share_of_training_and_validation_and_nothing_else(embedded):
+    seen = embedded.for_trials()
+    for mine, whole in ((seen.train, embedded.search_train), (seen.validation, embedded.validation)):
+        everything = torch.arange(len(whole))
+        assert torch.equal(mine.gather(everything), whole.gather(everything))
+        assert torch.equal(mine.labels, whole.labels)
+    assert seen.train.series is seen.validation.series
+    assert len(seen.train.series) < len(embedded.train.series)
+    for name in ("n_classes", "has_regression", "value_mean", "value_std"):
+        assert getattr(seen, name) == getattr(embedded, name)
+    assert not any(isinstance(value, LockedPeriod) for value in vars(seen).values())
 
 
 def test_prices_that_never_move_are_refused_because_there_is_nothing_to_tell_apart(tmp_path, make_frame):

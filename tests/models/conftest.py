@@ -7,7 +7,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from cnn_lstm_hyperopt.config import PARAMETERS, Choices, SamplerSettings, parse_space
+from cnn_lstm_hyperopt.config import (
+    PARAMETERS,
+    Choices,
+    Fixed,
+    FloatRange,
+    IntRange,
+    SamplerSettings,
+    parse_space,
+)
 from cnn_lstm_hyperopt.config.domains import Scalar
 from cnn_lstm_hyperopt.models import NetworkConfig
 from cnn_lstm_hyperopt.search.samplers.random import RandomSampler
@@ -32,8 +40,14 @@ def whole(chosen: dict[str, Scalar]) -> dict[str, Scalar]:
     params: dict[str, Scalar] = {}
     for name in SPACE.active(params):
         domain = SPACE.domains[name]
-        first = domain.values[0] if isinstance(domain, Choices) else domain.low  # type: ignore[union-attr]
-        parent = [spec.when[1] for child, spec in PARAMETERS.items() if child in chosen and spec.when]
+        match domain:
+            case Choices(values):
+                first = values[0]
+            case Fixed(value):
+                first = value
+            case IntRange(low) | FloatRange(low):
+                first = low
+        parent = [spec.when[1][0] for child, spec in PARAMETERS.items() if child in chosen and spec.when]
         wanted = [spec.when[0] for child, spec in PARAMETERS.items() if child in chosen and spec.when]
         if name in wanted and name not in chosen:
             first = parent[wanted.index(name)]

@@ -148,17 +148,18 @@ def test_the_table_has_a_row_for_each_trial_and_a_column_for_each_parameter(reco
     assert rows[0]["retry_of"] == ""
 
 
-def test_accuracy_is_that_of_the_trial_or_the_last_seen(records, space):
-    rows = rows_of(trials_csv(records, space, train_share=1.0))
-    assert [row["accuracy"] for row in rows] == ["0.55", "0.7", "0.5", "", "0.8", "0.65", "", ""]
+def test_accuracy_is_that_of_the_trial_or_of_the_lowest_loss_so_far(records, make_record, space):
+    cut = make_record(8, state=State.PRUNED, reason="median: x", curve=[0.4, 0.6, 0.5])  # its loss is 1 − accuracy
+    rows = rows_of(trials_csv([*records, cut], space, train_share=1.0))
+    assert [row["accuracy"] for row in rows] == ["0.55", "0.7", "0.5", "", "0.8", "0.65", "", "", "0.6"]
 
 
 def test_parameters_are_whole_and_inactive_ones_empty(records, space):
     for row, record in zip(rows_of(trials_csv(records, space, train_share=1.0)), records, strict=True):
-        assert row["cnn.dropout"] == "0.25"
+        assert (row["cnn.dropout"], row["augmentation.switch"]) == ("0.25", "False")
         assert row["cnn.filter_sizes"] == str([int(size) for size in record.params["cnn.filter_sizes"].split("-")])
         for name in PARAMETERS:
-            if name not in record.params and name != "cnn.dropout":
+            if name not in record.params and name not in ("cnn.dropout", "augmentation.switch"):
                 assert row[name] == ""
         assert float(row["training.learning_rate"]) == record.params["training.learning_rate"]
 

@@ -6,22 +6,24 @@ from dataclasses import asdict
 import pytest
 
 from cnn_lstm_hyperopt.exceptions import SaveDirError
+from cnn_lstm_hyperopt.folder import RUN_LOCK, only_run
 from cnn_lstm_hyperopt.reporting.status import status_lines
 from cnn_lstm_hyperopt.search import SkillGate, State, StudyStorage, Values
 
 GATE = SkillGate(0.5, 100)
 
 
+def attributes(total, source="embedded"):
+    """What a run makes its study with."""
+    return {"made_with": {"data.source": source}, "skill_gate": asdict(GATE), "n_trials": total}
+
+
 @pytest.fixture
 def make_study(tmp_path):
     """A directory with a study of these trials: states, or the values of complete ones."""
 
-    def make(*trials, total=3, gate=GATE, results=None):
-        storage = StudyStorage(tmp_path / "study.db", create="my study")
-        if gate is not None:
-            storage.set_attribute("skill_gate", asdict(gate))
-        if total is not None:
-            storage.set_attribute("n_trials", total)
+    def make(*trials, total=3, source="embedded", results=None):
+        storage = StudyStorage(tmp_path / "study.db", create="my study", attributes=attributes(total, source))
         for trial in trials:
             trial_id, _ = storage.start({}, {}, {"size_mb": 1.0})
             if isinstance(trial, tuple):
@@ -60,9 +62,8 @@ def test_a_finished_search_without_results_is_resumed_to_write_them(make_study):
     assert make_study((0.7, 1, 1), State.PRUNED, State.PRUNED)[-1].endswith("(writes the results)")
 
 
-@pytest.mark.parametrize("results", [{}, {"retrained_models": []}])
-def test_a_finished_search_is_followed_by_retraining(make_study, tmp_path, results):
-    lines = make_study(*[(0.7, 1, 1)] * 3, results=results)
+def test_a_finished_search_is_followed_by_retraining(make_study, tmp_path):
+    lines = make_study(*[(0.7, 1, 1)] * 3, results={"retrained_models": []})
     assert lines[-1] == f"Next: cnn-lstm-hyperopt resume --save-dir {tmp_path} --retrain-best"
 
 
@@ -77,15 +78,42 @@ def test_more_trials_asked_for_later_come_before_retraining(make_study):
     )
 
 
-def test_a_study_killed_before_its_first_trial_still_has_a_status(make_study):
-    lines = make_study(total=None, gate=None)
-    assert len(lines) == 2
-    assert lines[-1].startswith("Next:")
+@pytest.mark.parametrize(
+    ("done", "results", "rest"),
+    [
+        (2, None, ""),
+        (3, None, " (writes the results)"),
+        (3, {"retrained_models": []}, ".retrain_best_models()"),
+    ],
+)
+def test_a_study_on_a_users_loaders_goes_on_in_python(make_study, tmp_path, done, results, rest):
+    """The command line can't have them."""
+    lines = make_study(*[(0.7, 1, 1)] * done, source="loaders", results=results)
+    assert lines[-1] == (
+        f"Next: in Python, CNNLSTMHyperparameterOptimizer(data_loaders, save_dir={str(tmp_path)!r}, resume=True){rest}"
+    )
+
+
+def test_a_directory_with_a_space_is_quoted(tmp_path):
+    folder = tmp_path / "my results"
+    folder.mkdir()
+    StudyStorage(folder / "study.db", create="x", attributes=attributes(2)).close()
+    assert status_lines(folder)[-1] == f"Next: cnn-lstm-hyperopt resume --save-dir '{folder}'"
+
+
+def test_while_a_run_is_at_work_there_is_nothing_to_do(make_study, tmp_path):
+    with only_run(tmp_path):
+        assert make_study((0.7, 1, 1))[-1] == "A run is at work on it now."
+    assert status_lines(tmp_path)[-1].startswith("Next: cnn-lstm-hyperopt resume")
+
+
+def test_what_a_killed_run_left_is_no_run(make_study, tmp_path):
+    (tmp_path / RUN_LOCK).touch()
+    assert make_study((0.7, 1, 1))[-1].startswith("Next: cnn-lstm-hyperopt resume")
 
 
 def test_asking_changes_nothing_and_may_happen_while_it_runs(tmp_path):
-    storage = StudyStorage(tmp_path / "study.db", create="x")
-    storage.set_attribute("n_trials", 2)
+    storage = StudyStorage(tmp_path / "study.db", create="x", attributes=attributes(2))
     trial_id, _ = storage.start({}, {}, {"size_mb": 1.0})
     assert "1 running or cut off" in status_lines(tmp_path)[0]
     storage.finish(trial_id, State.COMPLETE, Values(0.7, 1, 1), {})

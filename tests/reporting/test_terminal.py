@@ -5,6 +5,8 @@ import logging
 import pytest
 
 from cnn_lstm_hyperopt.config import PrunerSettings, SamplerSettings, parse_space
+from cnn_lstm_hyperopt.config.settings import DataSettings
+from cnn_lstm_hyperopt.data.dataset import prepare_dataset
 from cnn_lstm_hyperopt.progress import ProgressReport
 from cnn_lstm_hyperopt.reporting.terminal import Terminal
 from cnn_lstm_hyperopt.search import SkillGate, State, Study, StudyPlan, StudyStorage, Values
@@ -17,14 +19,19 @@ def pipe(monkeypatch):
 
 
 @pytest.fixture
-def study(tmp_path):
+def n_trials():
+    return 4
+
+
+@pytest.fixture
+def study(tmp_path, n_trials):
     storage = StudyStorage(tmp_path / "study.db", create="x")
     plan = StudyPlan(
         space=parse_space(None)[0],
         sampler=SamplerSettings(type="random"),
         pruner=PrunerSettings(type="none"),
         seed=0,
-        n_trials=4,
+        n_trials=n_trials,
         max_epochs=3,
         trial_seconds=None,
         gate=SkillGate(0.5, 100),
@@ -42,7 +49,7 @@ def run_trials(terminal, study):
         (State.FAIL, None, {"reason": "RuntimeError: boom"}),
         (State.COMPLETE, Values(0.65, 9.0, 0.5), {"epochs": 3.0}),
     ]
-    with terminal.watch(study, None):
+    with terminal.watch(study):
         for state, values, attributes in ends:
             assignment = study.next_assignment()
             terminal.on_trial_start(assignment)
@@ -91,6 +98,7 @@ def test_warnings_are_marked(capsys, caplog):
     assert [r.levelname for r in caplog.records] == ["WARNING"]
 
 
+@pytest.mark.parametrize("n_trials", [12])
 def test_the_front_is_shown_ranked_and_cut_to_ten(study, capsys):
     for n in range(12):
         assignment = study.next_assignment()
@@ -116,13 +124,49 @@ def test_the_space_is_described_by_what_differs_from_the_whole_one(capsys):
     assert "cnn.dropout = 0.2" in out
     assert "cnn.num_filters {32, 64}" in out
     assert "training.learning_rate [0.0001, 0.001]" in out
-    assert "1 fixed" in out
+    assert out.startswith(f"Search space: {len(space.searched())} parameters\n")
+    assert "augmentation" not in out
     assert "lstm.hidden_dim" not in out
 
 
 def test_the_whole_space_differs_in_nothing(capsys):
-    Terminal().describe_space(parse_space(None)[0])
-    assert len(capsys.readouterr().out.splitlines()) == 1
+    space, _ = parse_space(None)
+    Terminal().describe_space(space)
+    assert capsys.readouterr().out.splitlines() == [f"Search space: {len(space.searched())} parameters"]
+
+
+@pytest.mark.parametrize(
+    ("horizon", "expected"),
+    [
+        (1, ["This market is synthetic: the best attainable accuracy is 72.0%, known because it was made so."]),
+        (2, []),  # there it is not known
+    ],
+)
+def test_of_a_synthetic_market_the_best_attainable_accuracy_is_told(capsys, horizon, expected):
+    dataset = prepare_dataset(DataSettings(symbols=("SYN1",), lookback=5, horizon=horizon))
+    Terminal().describe_data(dataset, SkillGate(dataset.chance, len(dataset.validation)))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("Data: synthetic, target direction, lookback 5")
+    assert [line for line in lines if "attainable" in line] == expected
+
+
+def test_of_real_bars_nobody_knows_the_best_attainable_accuracy(capsys):
+    dataset = prepare_dataset(DataSettings(source="embedded", symbols=("AAPL",), lookback=5))
+    Terminal().describe_data(dataset, SkillGate(dataset.chance, len(dataset.validation)))
+    assert "attainable" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("limit", "shown"), [(None, "0:00:30"), (100.0, "0:00:30"), (12.0, "0:00:12")])
+def test_the_time_left_is_at_most_that_of_the_timeout(study, capsys, monkeypatch, limit, shown):
+    """One of four trials took 10 s, so the others take 30."""
+    now = [0.0]
+    monkeypatch.setattr("cnn_lstm_hyperopt.reporting.terminal.time.monotonic", lambda: now[0])
+    terminal = Terminal()
+    with terminal.watch(study, seconds_left=lambda: limit):
+        assignment = study.next_assignment()
+        now[0] = 10.0
+        terminal.on_trial_end(study.finish(assignment, State.COMPLETE, Values(0.7, 1, 1), {}), None)
+    assert capsys.readouterr().out.rstrip().endswith(f"time left {shown}")
 
 
 def test_a_terminal_gets_a_bar_and_only_what_joins_the_front_or_failed(study, capsys, monkeypatch):
@@ -143,7 +187,7 @@ def test_outside_a_search_trials_are_not_shown(study, capsys):
 
 def test_a_hundred_epochs_are_written_as_people_write_them(study, capsys):
     terminal = Terminal()
-    with terminal.watch(study, None):
+    with terminal.watch(study):
         assignment = study.next_assignment()
         record = study.finish(assignment, State.PRUNED, None, {"epochs": 150.0, "reason": "x"})
         terminal.on_trial_end(record, None)

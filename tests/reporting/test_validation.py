@@ -6,8 +6,11 @@ import pytest
 import torch
 
 from cnn_lstm_hyperopt.data.windows import Windows
-from cnn_lstm_hyperopt.reporting.validation import write_validation
-from cnn_lstm_hyperopt.training import Predictions
+from cnn_lstm_hyperopt.progress import CONTINUE, ProgressReport
+from cnn_lstm_hyperopt.reporting.validation import ValidationWriter, write_validation
+from cnn_lstm_hyperopt.search import Assignment
+from cnn_lstm_hyperopt.training import Evaluation, Outcome, Predictions
+from cnn_lstm_hyperopt.trial_runner import TrainedNetwork
 
 N = 7
 
@@ -49,6 +52,29 @@ def test_every_window_has_its_date_symbol_label_and_probabilities(tmp_path, wind
 
 def test_without_a_regression_head_there_is_no_value(tmp_path, windows):
     assert "value" not in pd.read_parquet(write_validation(tmp_path, 0, windows, predictions(2, values=False)))
+
+
+def trained(best):
+    outcome = Outcome(2.0, best, 2.0, 1.0, 1.0, CONTINUE)
+    return TrainedNetwork(torch.nn.Linear(1, 1), outcome, 1.0)
+
+
+def test_the_observer_writes_the_best_epoch_of_each_training_before_the_trial_counts(tmp_path, windows):
+    said = predictions(2)
+    writer = ValidationWriter(tmp_path / "validation", windows)
+    assignment = Assignment(5, 3, {}, 1.0, None)
+    writer.on_trial_start(assignment)
+    writer.on_trial_report(assignment, ProgressReport(1.0, 1.0, 1.0, 0.6, 0.4))
+    assert not (tmp_path / "validation").exists()
+    writer.on_trial_trained(assignment, trained(Evaluation(0.5, 0.7, None, said)))
+    (path,) = (tmp_path / "validation").iterdir()
+    assert path.name == "trial_00003.parquet"
+    np.testing.assert_array_equal(pd.read_parquet(path)["probability_1"], said.probabilities[:, 1])
+
+
+def test_the_observer_writes_nothing_of_a_training_that_was_never_validated(tmp_path, windows):
+    ValidationWriter(tmp_path / "validation", windows).on_trial_trained(Assignment(5, 3, {}, 1.0, None), trained(None))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_folder_holds_one_file_a_trial_and_no_halves(tmp_path, windows):

@@ -70,6 +70,22 @@ def test_a_trial_pruned_before_its_first_validation_is_told_as_one_at_chance(mak
     assert told([record], GATE)[0].losses == pytest.approx((-0.5, math.log(900), math.log(4)))
 
 
+def test_a_diverged_trial_is_told_as_one_at_chance_and_as_slow_as_the_slowest_before_it(make_record):
+    before = [make_record(0, values=(0.7, 10, 2)), make_record(1, values=(0.7, 30, 2))]
+    diverged = make_record(2, state=State.FAIL, curve=[0.9], size_mb=4, attributes={"diverged": True}, params={"a": 1})
+    after = make_record(3, values=(0.7, 99, 2))
+    rows = told([*before, diverged, after], GATE)
+    assert [row.number for row in rows] == [0, 1, 2, 3]
+    assert rows[2].params == {"a": 1}
+    assert rows[2].losses == pytest.approx((-0.5, math.log(30), math.log(4)))
+    assert told([*before, diverged], GATE) == rows[:3]  # told alike however many follow
+
+
+def test_a_diverged_trial_with_none_before_it_is_told_all_the_same(make_record):
+    diverged = make_record(0, state=State.FAIL, size_mb=4, attributes={"diverged": True})
+    assert told([diverged], GATE)[0].losses == pytest.approx((-0.5, 0.0, math.log(4)))
+
+
 def test_failed_and_running_trials_are_not_told_and_the_order_stays(make_record):
     records = [
         make_record(0, values=(0.7, 1, 1)),

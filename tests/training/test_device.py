@@ -41,12 +41,6 @@ def test_a_cuda_index_beyond_the_last_says_how_many_there_are(cuda_devices):
         resolve_device("cuda:2")
 
 
-def test_missing_metal_says_what_to_do(monkeypatch):
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    with pytest.raises(ConfigError, match=r"^--device mps: .* use --device cpu$"):
-        resolve_device("mps")
-
-
 def test_one_thread_gives_the_threads_back_also_after_an_error():
     torch.set_num_threads(2)
     with one_thread():

@@ -15,7 +15,7 @@ from cnn_lstm_hyperopt.data.framing import bars_needed, feature_rows, frame_labe
 from cnn_lstm_hyperopt.data.scaling import Scaler
 from cnn_lstm_hyperopt.data.sources import open_source
 from cnn_lstm_hyperopt.data.splits import PURGED, TEST, TRAIN, VALIDATION, assign, cut_dates, evenly_spread
-from cnn_lstm_hyperopt.data.windows import Windows
+from cnn_lstm_hyperopt.data.windows import Windows, without_other_rows
 from cnn_lstm_hyperopt.exceptions import DataError
 
 __all__ = ["Dataset", "LockedPeriod", "frame_windows", "prepare_dataset"]
@@ -105,10 +105,13 @@ class Dataset:
     warnings: tuple[str, ...]
 
     def for_trials(self) -> TrialData:
-        """What trials see: the search's share of the training windows, and validation."""
+        """What trials see: the search's share of the training windows, and validation; no row of the test period."""
+        train, validation = self.search_train, self.validation
+        if train.series is validation.series:
+            train, validation = without_other_rows(train, validation)
         return TrialData(
-            train=self.search_train,
-            validation=self.validation,
+            train=train,
+            validation=validation,
             n_classes=self.n_classes,
             has_regression=self.has_regression,
             value_mean=self.value_mean,

@@ -1,7 +1,7 @@
 """The door for a user's own DataLoaders: drained once, checked once, then the same windows as from bars."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -74,7 +74,7 @@ def _drain(name: str, loader: Iterable[Any]) -> Drained:
         raise DataError(
             f"{where} has no length; a search needs the same finite windows each time, so give a map-style dataset"
         )
-    sampler = getattr(loader, "sampler", None)
+    sampler = _sampler(loader)
     if isinstance(sampler, (RandomSampler, WeightedRandomSampler)) and sampler.replacement:
         raise DataError(
             f"{where} samples with replacement, so windows repeat and are missing; use shuffle=True or no sampler"
@@ -85,7 +85,7 @@ def _drain(name: str, loader: Iterable[Any]) -> Drained:
         xs.append(x)
         labels.append(y)
         values.append(value)
-    if not xs:
+    if not sum(map(len, xs)):
         raise DataError(f"{where} is empty; give it at least one batch")
     lengths = {x.shape[1:] for x in xs}
     if len(lengths) > 1:
@@ -96,7 +96,7 @@ def _drain(name: str, loader: Iterable[Any]) -> Drained:
         raise DataError(f"{where} yields y_reg in some batches only; yield it in all or in none")
     present = [value for value in values if value is not None]
     x, y, value = torch.cat(xs), torch.cat(labels), torch.cat(present) if present else None
-    order = _canonical_order(x, y) if name == SPLIT_NAMES[0] or _is_shuffled(loader) else torch.arange(len(x))
+    order = _canonical_order(x, y, value) if name == SPLIT_NAMES[0] or _is_shuffled(loader) else torch.arange(len(x))
     return x[order], y[order], None if value is None else value[order]
 
 
@@ -108,6 +108,7 @@ def _batch(where: str, batch: Any) -> Drained:
         raise DataError(f"x in {where} must be a float tensor (batch, time, features), but is {_shape(x)}")
     if not isinstance(y, Tensor) or y.is_floating_point() or y.is_complex() or y.shape != (len(x),):
         raise DataError(f"y_class in {where} must be an integer tensor ({len(x)},), but is {_shape(y)}")
+    x = x.detach().cpu().to(torch.float32)  # first: a float64 beyond float32 becomes infinite here
     value = batch[2] if len(batch) == 3 else None
     if value is not None:
         if (
@@ -118,14 +119,14 @@ def _batch(where: str, batch: Any) -> Drained:
             raise DataError(
                 f"y_reg in {where} must be a float tensor ({len(x)},) or ({len(x)}, 1), but is {_shape(value)}"
             )
+        value = value.detach().reshape(-1).cpu().to(torch.float32)
         if not bool(value.isfinite().all()):
             raise DataError(f"y_reg in {where} has NaN or infinite values; remove or fill these windows")
-        value = value.detach().reshape(-1).cpu().to(torch.float32)
     if not bool(x.isfinite().all()):
         raise DataError(f"x in {where} has NaN or infinite values; remove or fill these windows")
     if len(y) and int(y.min()) < 0:
         raise DataError(f"y_class in {where} must count classes from 0, but has {int(y.min())}")
-    return x.detach().cpu().to(torch.float32), y.detach().cpu().to(torch.int64), value
+    return x, y.detach().cpu().to(torch.int64), value
 
 
 def _shape(value: Any) -> str:
@@ -141,6 +142,8 @@ def _check_alike(drained: Sequence[Drained], input_dim: int | None) -> None:
         raise DataError(f"all three loaders must yield windows of one shape (time, features), but there are {shown}")
     if input_dim is not None and shapes[0][1] != input_dim:
         raise DataError(f"input_dim must be the loaders' number of features, {shapes[0][1]}, but got {input_dim}")
+    if shapes[0][1] < 1:
+        raise DataError("windows must have at least 1 feature, but have 0")
     if shapes[0][0] < 2:
         raise DataError(f"windows must have at least 2 time steps, but have {shapes[0][0]}")
     if len({value is None for _, _, value in drained}) > 1:
@@ -172,19 +175,22 @@ def _windows(x: Tensor, labels: Tensor, values: Tensor | None) -> Windows:
     )
 
 
-def _canonical_order(x: Tensor, labels: Tensor) -> Tensor:
+def _canonical_order(x: Tensor, labels: Tensor, values: Tensor | None) -> Tensor:
     """An order of windows that does not depend on how a shuffling loader happened to yield them."""
-    keys = [_digest(window, label) for window, label in zip(x.numpy(), labels.tolist(), strict=True)]
+    rows = x.reshape(len(x), -1).numpy()
+    targets = np.zeros(len(x), np.float32) if values is None else values.numpy()
+    keys = [
+        hashlib.blake2b(
+            np.ascontiguousarray(row).tobytes() + target.tobytes() + str(label).encode(), digest_size=16
+        ).digest()
+        for row, target, label in zip(rows, targets, labels.tolist(), strict=True)
+    ]
     return torch.tensor(sorted(range(len(keys)), key=keys.__getitem__))
-
-
-def _digest(window: np.ndarray[Any, Any], label: int) -> bytes:
-    return hashlib.blake2b(np.ascontiguousarray(window).tobytes() + str(label).encode(), digest_size=16).digest()
 
 
 def _warnings(name: str, loader: Iterable[Any]) -> list[str]:
     found = []
-    if getattr(loader, "drop_last", False):
+    if getattr(loader, "drop_last", False) or getattr(getattr(loader, "batch_sampler", None), "drop_last", False):
         found.append(f"the {name} loader drops its last batch, so some windows are never used; set drop_last=False")
     if name != SPLIT_NAMES[0] and _is_shuffled(loader):
         found.append(
@@ -200,16 +206,31 @@ def _warnings(name: str, loader: Iterable[Any]) -> list[str]:
 
 
 def _is_shuffled(loader: Iterable[Any]) -> bool:
-    return isinstance(loader, DataLoader) and not isinstance(loader.sampler, SequentialSampler)
+    return isinstance(loader, DataLoader) and not isinstance(_sampler(loader), SequentialSampler)
+
+
+def _sampler(loader: Iterable[Any]) -> Any:
+    """What chooses the windows: with a batch sampler of the user's, the one inside it."""
+    batches = getattr(loader, "batch_sampler", None)
+    return getattr(batches, "sampler", None) or getattr(loader, "sampler", None)
 
 
 def _is_random(dataset: Any) -> bool:
-    for index in range(min(_PROBED_ITEMS, len(dataset))):
-        first, second = dataset[index], dataset[index]
-        for a, b in zip(first, second, strict=True):
-            if isinstance(a, Tensor) and isinstance(b, Tensor) and not torch.equal(a, b):
-                return True
-    return False
+    return any(not _equal(dataset[index], dataset[index]) for index in range(min(_PROBED_ITEMS, len(dataset))))
+
+
+def _equal(first: Any, second: Any) -> bool:
+    """Whether two items are the same, through tensors, arrays, mappings and sequences."""
+    match first:
+        case Tensor():
+            return bool(torch.equal(first, second))
+        case np.ndarray():
+            return bool(np.array_equal(first, second))
+        case Mapping():
+            return first.keys() == second.keys() and all(_equal(first[key], second[key]) for key in first)
+        case list() | tuple():
+            return len(first) == len(second) and all(map(_equal, first, second))
+    return bool(first == second)
 
 
 def _describe(
@@ -217,7 +238,8 @@ def _describe(
 ) -> dict[str, Any]:
     digest = hashlib.sha256()
     for windows in splits.values():
-        order = _canonical_order(windows.series.reshape(len(windows), windows.lookback, -1), windows.labels)
+        order = _canonical_order(windows.series.reshape(len(windows), -1), windows.labels, windows.values)
+        digest.update(f"{len(windows)} {windows.lookback} {windows.input_dim}".encode())
         digest.update(windows.series.reshape(len(windows), -1)[order].numpy().tobytes())
         digest.update(windows.labels[order].numpy().tobytes())
         if windows.values is not None:

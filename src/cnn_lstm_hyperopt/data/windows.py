@@ -88,3 +88,16 @@ class Windows:
     def class_counts(self, n_classes: int) -> tuple[int, ...]:
         """How many windows each class has."""
         return tuple(int(count) for count in torch.bincount(self.labels, minlength=n_classes).tolist())
+
+
+def without_other_rows(*parts: Windows) -> tuple[Windows, ...]:
+    """The same windows over a series that holds only the rows that one of them reads; ``parts`` share one series."""
+    series, lookback = parts[0].series, parts[0].lookback
+    read = torch.zeros(len(series) + 1, dtype=torch.int64)
+    for windows in parts:  # +1 where a window begins, −1 after it ends
+        read.index_add_(0, windows.starts.cpu(), torch.ones(len(windows), dtype=torch.int64))
+        read.index_add_(0, windows.starts.cpu() + lookback, -torch.ones(len(windows), dtype=torch.int64))
+    kept = read.cumsum(0)[:-1] > 0
+    place = (kept.cumsum(0) - 1).to(series.device)
+    smaller = series[kept.to(series.device)]
+    return tuple(replace(windows, series=smaller, starts=place[windows.starts]) for windows in parts)

@@ -50,6 +50,7 @@ class StudyStorage:
         try:
             if create is not None:
                 _create(path, create, {"format": FORMAT, **(attributes or {})})
+            _require_studies(path)
             self._rdb = _open(path)
             with quiet_optuna():
                 names = optuna.get_all_study_names(self._rdb)
@@ -176,5 +177,16 @@ def _open(path: Path, *, new: bool = False) -> RDBStorage:
     return storage
 
 
+def _require_studies(path: Path) -> None:
+    """Looks, without touching the file, whether it is a study's at all."""
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)
+    try:
+        found = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'studies'").fetchone()[0]
+    finally:
+        connection.close()
+    if not found:
+        raise SaveDirError(f"{path} holds no study; choose another --save-dir")
+
+
 def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]
+    return str(error.__cause__ or error).strip().split("\n")[0]

@@ -1,12 +1,13 @@
 """The folder of a user's files."""
 
 from datetime import date
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from cnn_lstm_hyperopt.config.settings import DataSettings
+from cnn_lstm_hyperopt.config.settings import DataSettings, SourceName
 from cnn_lstm_hyperopt.data.sources import SOURCES, FileSource, open_source
 from cnn_lstm_hyperopt.exceptions import DataError
 
@@ -133,14 +134,23 @@ def test_unreadable_files_are_named(tmp_path, name, content, message):
 
 
 def test_a_source_is_opened_by_name_or_by_its_folder(tmp_path):
-    assert set(SOURCES) == {"embedded", "files"}
+    assert set(SOURCES) == {"synthetic", "embedded", "files"} == set(get_args(SourceName)) - {"loaders"}
     assert open_source(DataSettings(source="embedded")).name == "embedded"
     assert open_source(DataSettings(data_dir=tmp_path)) == FileSource(tmp_path)
     assert open_source(DataSettings(source="files", data_dir=tmp_path)).name == "files"
-    with pytest.raises(DataError, match=r"no source of bars was chosen; give --use-real-data .* or --data-dir DIR"):
-        open_source(DataSettings())
+    assert open_source(DataSettings()).name == "synthetic"
+
+
+def test_loaders_are_no_source_of_bars_and_the_error_says_where_they_go():
+    with pytest.raises(DataError, match=r"^source: loaders .* in Python: .*CNNLSTMHyperparameterOptimizer\(") as caught:
+        open_source(DataSettings(source="loaders"))
+    assert "\n" not in str(caught.value)
 
 
 def test_every_source_names_itself_as_the_settings_do(tmp_path):
     for name, factory in SOURCES.items():
         assert factory(DataSettings(data_dir=tmp_path)).name == name
+
+
+def test_of_a_users_files_nobody_knows_the_best_accuracy(tmp_path):
+    assert FileSource(tmp_path).best_accuracy("direction", 1) is None

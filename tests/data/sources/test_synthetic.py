@@ -180,7 +180,7 @@ def test_thirty_trials_get_at_least_half_of_the_way_to_the_best_accuracy(seed, t
             "synthetic_seed": seed,
             "symbols": ["SYN1", "SYN2", "SYN3"],
             "lookback": 20,
-            "train_share": 0.5,
+            "train_share": 0.4,
         },
         "training": {"max_epochs": 6, "device": "cpu"},
         "pruner": {"n_startup_trials": 8, "n_warmup_steps": 2},
@@ -198,7 +198,7 @@ def test_thirty_trials_get_at_least_half_of_the_way_to_the_best_accuracy(seed, t
     }
     with CNNLSTMHyperparameterOptimizer(save_dir=tmp_path / "results", config=config, quiet=True) as optimizer:
         assert optimizer.optimize(30)["n_trials_completed"] == 30
-        (model,) = optimizer.retrain_best_models(top_k=1, full_epochs=12)
+        (model,) = optimizer.retrain_best_models(top_k=1, full_epochs=8)
         baselines = optimizer.write_results()["baselines"]
     assert optimizer.dataset.description["best_attainable_accuracy"] == BEST
     majority = baselines[0]["test_metrics"]["test_class_acc"]

@@ -1,0 +1,147 @@
+"""The seed document's own snippets, as they stand there but for the number of trials, run as scripts without a main guard."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cnn_lstm_hyperopt import load_settings
+
+ROOT = Path(__file__).parents[1]
+
+LOADERS = """
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+def _loader():
+    return DataLoader(TensorDataset(torch.randn(64, 20, 11), torch.arange(64) % 2, torch.randn(64)), batch_size=16)
+train_loader, val_loader, test_loader = _loader(), _loader(), _loader()
+data_loaders = (train_loader, val_loader, test_loader)
+"""
+
+BASIC = """
+from src.ml.cnn_lstm_hyperopt import run_cnn_lstm_hyperparameter_optimization
+
+# Run optimization
+results = run_cnn_lstm_hyperparameter_optimization(
+    data_loaders=(train_loader, val_loader, test_loader),
+    input_dim=11,
+    n_trials=4,
+    save_dir="hyperopt_results",
+    retrain_best=True,
+    top_k=5
+)
+assert results["n_trials_completed"] == 4, results
+"""
+
+ADVANCED = """
+from src.ml.cnn_lstm_hyperopt import CNNLSTMHyperparameterOptimizer
+
+# Create optimizer
+optimizer = CNNLSTMHyperparameterOptimizer(
+    data_loaders=data_loaders,
+    input_dim=11,
+    save_dir="hyperopt_results",
+    study_name="cnn_lstm_optimization"
+)
+
+# Run optimization
+optimization_results = optimizer.optimize(
+    n_trials=4,
+    pruner_type="median",
+    sampler_type="tpe"
+)
+
+# Retrain best models
+retrained_results = optimizer.retrain_best_models(
+    top_k=5,
+    full_epochs=200
+)
+assert optimization_results["study_name"] == "cnn_lstm_optimization"
+
+import optuna
+study = optimizer.study
+
+# Enable debug logging
+import logging
+logging.basicConfig(level=logging.DEBUG)
+
+# Monitor trial progress
+study.trials_dataframe()
+
+# Analyze failed trials
+failed_trials = [t for t in study.trials if t.state == optuna.trial.TrialState.FAIL]
+assert failed_trials == []
+assert len(study.trials) == 4
+"""
+
+YAML = """
+# configs/hyperopt/cnn_lstm_hyperopt_config.yaml
+study:
+  name: "cnn_lstm_optimization_task_5_5"
+  n_trials: 1000
+  directions: ["maximize", "minimize", "minimize"]
+
+pruner:
+  type: "median"
+  n_startup_trials: 20
+  n_warmup_steps: 10
+
+sampler:
+  type: "tpe"
+  n_startup_trials: 50
+  multivariate: true
+
+search_space:
+  cnn:
+    num_filters: [32, 64, 128, 256]
+    filter_sizes: [[3,5,7], [3,5,7,11]]
+  lstm:
+    hidden_dim: [64, 128, 256, 512, 1024]
+    num_layers: [1, 4]
+  # ... more parameters
+"""
+
+SMALL = "{cnn: {num_filters: [8, 16]}, lstm: {hidden_dim: [8, 16]}, fusion: {dim: [16, 32]}}"
+
+
+@pytest.mark.parametrize("snippet", [BASIC, ADVANCED], ids=["basic usage", "advanced usage and debugging"])
+def test_snippets_of_the_seed_run_as_they_stand(tmp_path: Path, snippet: str) -> None:
+    script = tmp_path / "snippet.py"
+    script.write_text(LOADERS + snippet, encoding="utf-8")
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),  # as from the repository's root, but the results go to a directory of the test
+        "CNN_LSTM_HYPEROPT__TRAINING__MAX_EPOCHS": "2",
+        "CNN_LSTM_HYPEROPT__SEARCH_SPACE": SMALL,
+    }
+    done = subprocess.run(
+        [sys.executable, str(script)], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "hyperopt_results" / "results.json").is_file()
+
+
+def test_yaml_of_the_seed_loads_as_it_stands(tmp_path: Path) -> None:
+    path = tmp_path / "seed.yaml"
+    path.write_text(YAML, encoding="utf-8")
+    settings = load_settings(path)
+    assert settings.sampler.multivariate
+    assert settings.pruner.n_warmup_steps == 10
+    assert settings.space.domains["lstm.num_layers"].contains(3)
+
+
+def test_template_holds_the_defaults() -> None:
+    template = load_settings(ROOT / "configs" / "hyperopt" / "cnn_lstm_hyperopt_config.yaml", environment={})
+    defaults = load_settings(environment={})
+    assert template.space == defaults.space
+    assert template.study.name == "cnn_lstm_optimization_task_5_5"
+    different = {"search_space", "study"}
+    assert template.model_dump(exclude=different) == defaults.model_dump(exclude=different)
+    assert template.study.model_dump(exclude={"name"}) == defaults.study.model_dump(exclude={"name"})
+
+
+@pytest.mark.parametrize("name", ["demo.yaml", "cnn_lstm_hyperopt_config.yaml"])
+def test_shipped_configurations_load(name: str) -> None:
+    assert load_settings(ROOT / "configs" / "hyperopt" / name, environment={}).space.searched()
