@@ -3,7 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from cnn_lstm_hyperopt.config import DataSettings
+from cnn_lstm_hyperopt.data.dataset import prepare_dataset
 from cnn_lstm_hyperopt.data.features import WARM_UP, compute_features
 from cnn_lstm_hyperopt.data.framing import bars_needed, feature_rows, frame_labels, frame_windows
 from cnn_lstm_hyperopt.data.windows import Windows
@@ -91,3 +95,34 @@ def test_bars_needed_is_exact(make_frame, target, lookback, horizon):
         rows = feature_rows(frame, lookback, 10)
         valid = frame_labels(frame, rows.segment, target, horizon).valid
         assert int(valid[rows.bars[rows.ends]].sum()) == expected
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_windows_of_any_symbols_and_holes_stay_within_one_symbol_and_segment(data, make_frame, tmp_path_factory):
+    """Random symbols with random holes: each window of each split is one run of bars of its own symbol, without a hole."""
+    folder = tmp_path_factory.mktemp("bars")
+    lookback = data.draw(st.integers(2, 12), label="lookback")
+    frames = {}
+    for symbol in "ABC"[: data.draw(st.integers(1, 3), label="symbols")]:
+        bars = data.draw(st.integers(120, 260), label="bars")
+        holes = data.draw(st.lists(st.integers(60, bars - 1), max_size=2, unique=True), label="holes")
+        frames[symbol] = make_frame(bars, seed=ord(symbol), holes=tuple(holes))
+        frames[symbol].to_csv(folder / f"{symbol}.csv")
+    dataset = prepare_dataset(DataSettings(data_dir=folder, lookback=lookback, target="direction"))
+    assert dataset.scaler is not None
+    for windows in (dataset.train, dataset.validation, dataset.test.open()):
+        inputs = windows.gather(torch.arange(len(windows))).numpy()
+        for x, stamp, symbol in zip(inputs, windows.dates, windows.symbols, strict=True):
+            frame = frames[str(symbol)]
+            place = frame.index.get_loc(stamp)
+            days = frame.index[place - lookback + 1 : place + 1]
+            assert len(days) == lookback
+            assert (days[1:] - days[:-1]).max().days <= 10  # weekdays and holes of 42 days: no hole inside
+            begin = max(
+                (h for h in np.flatnonzero(np.diff(frame.index.asi8) > 10 * 86_400e9) + 1 if h <= place), default=0
+            )
+            alone = compute_features(frame.iloc[begin : place + 1])[
+                -lookback:
+            ]  # its own symbol and segment, nothing later
+            np.testing.assert_allclose(x, dataset.scaler.transform(alone), rtol=1e-4, atol=1e-4)

@@ -39,7 +39,7 @@ class Terminal:
         self._task: Any = None
         self._study: Study | None = None
         self._started = 0.0
-        self._done_before = 0
+        self._done_before = self._done = 0
         self._seconds_left: Callable[[], float | None] = lambda: None
 
     # ------------------------------------------------------------------ saying things
@@ -125,7 +125,8 @@ class Terminal:
             return
         records = self._study.records()
         front = self._study.front()
-        done = sum(r.finished for r in records)
+        self._done += record.finished  # counted, not read: several trials of other processes may be heard of at once
+        done = self._done
         status = self._status(records, front)
         joined = any(r.number == record.number for r in front)
         line = f"[{done}/{self._study.plan.n_trials}] trial {record.number} {_outcome_text(record)}"
@@ -233,7 +234,7 @@ class _Watching:
         terminal._study = study
         terminal._started = time.monotonic()
         records = study.records()
-        terminal._done_before = sum(record.finished for record in records)
+        terminal._done_before = terminal._done = sum(record.finished for record in records)
         if terminal.console.is_terminal and not terminal.console.quiet:
             terminal._progress = Progress(
                 TextColumn("Search"),
