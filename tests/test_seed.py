@@ -1,4 +1,7 @@
-"""The seed document's own snippets, as they stand there but for the number of trials, run as scripts without a main guard."""
+"""The seed document's own snippets, as they stand there but for the number of trials, run as scripts without a main guard.
+
+Its YAML is tested in ``config/test_load.py``.
+"""
 
 import os
 import subprocess
@@ -76,33 +79,6 @@ assert failed_trials == []
 assert len(study.trials) == 4
 """
 
-YAML = """
-# configs/hyperopt/cnn_lstm_hyperopt_config.yaml
-study:
-  name: "cnn_lstm_optimization_task_5_5"
-  n_trials: 1000
-  directions: ["maximize", "minimize", "minimize"]
-
-pruner:
-  type: "median"
-  n_startup_trials: 20
-  n_warmup_steps: 10
-
-sampler:
-  type: "tpe"
-  n_startup_trials: 50
-  multivariate: true
-
-search_space:
-  cnn:
-    num_filters: [32, 64, 128, 256]
-    filter_sizes: [[3,5,7], [3,5,7,11]]
-  lstm:
-    hidden_dim: [64, 128, 256, 512, 1024]
-    num_layers: [1, 4]
-  # ... more parameters
-"""
-
 SMALL = "{cnn: {num_filters: [8, 16]}, lstm: {hidden_dim: [8, 16]}, fusion: {dim: [16, 32]}}"
 
 
@@ -121,15 +97,6 @@ def test_snippets_of_the_seed_run_as_they_stand(tmp_path: Path, snippet: str) ->
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "hyperopt_results" / "results.json").is_file()
-
-
-def test_yaml_of_the_seed_loads_as_it_stands(tmp_path: Path) -> None:
-    path = tmp_path / "seed.yaml"
-    path.write_text(YAML, encoding="utf-8")
-    settings = load_settings(path)
-    assert settings.sampler.multivariate
-    assert settings.pruner.n_warmup_steps == 10
-    assert settings.space.domains["lstm.num_layers"].contains(3)
 
 
 def test_template_holds_the_defaults() -> None:
