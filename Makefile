@@ -6,7 +6,7 @@ DEMO_DIR ?= demo_results
 
 .PHONY: demo test lint clean
 
-demo: $(VENV)/ok  ## The main job on real bars: search, Pareto front, retraining, one test (about 3 minutes on 2 cores)
+demo: $(VENV)/ok  ## The main job on real bars: search, Pareto front, retraining, one test (about 2 minutes on 2 cores)
 	rm -rf $(DEMO_DIR)
 	$(BIN)/cnn-lstm-hyperopt run --config configs/hyperopt/demo.yaml --save-dir $(DEMO_DIR)
 

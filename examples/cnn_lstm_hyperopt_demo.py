@@ -2,7 +2,8 @@
 
     python examples/cnn_lstm_hyperopt_demo.py
 
-The data are made here: 9 features over 24 steps, and a class that shows in the shape of one of them. It takes about twenty seconds.
+The data are made here: 9 features over 24 steps, and a class that shows in the shape of one of them.
+It takes about twenty seconds.
 """
 
 import tempfile

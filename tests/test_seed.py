@@ -109,6 +109,6 @@ def test_template_holds_the_defaults() -> None:
     assert template.study.model_dump(exclude={"name"}) == defaults.study.model_dump(exclude={"name"})
 
 
-@pytest.mark.parametrize("name", ["demo.yaml", "cnn_lstm_hyperopt_config.yaml"])
+@pytest.mark.parametrize("name", ["demo.yaml", "small.yaml", "cnn_lstm_hyperopt_config.yaml"])
 def test_shipped_configurations_load(name: str) -> None:
     assert load_settings(ROOT / "configs" / "hyperopt" / name, environment={}).space.searched()

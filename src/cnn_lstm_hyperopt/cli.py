@@ -165,7 +165,8 @@ app = App(
     help=(
         "Finds CNN+LSTM models for time series: a search over three objectives at once (validation accuracy, training time,"
         " model size) with early pruning, then the best models retrained and tested once.\n\n"
-        "Start with: cnn-lstm-hyperopt run --use-real-data --target volatility --n-trials 40 --retrain-best"
+        "Start with: cnn-lstm-hyperopt run --config configs/hyperopt/small.yaml --use-real-data --target volatility"
+        " --n-trials 20 --retrain-best (small.yaml is a corner of the search space that fits a CPU)"
     ),
     help_format="plaintext",
     suppress_keyboard_interrupt=False,

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 FRONT_ROWS = 10
 PIPED_WIDTH = 120
+TOO_DEAR = 5
+"""Finished trials after which a search that only meets its limit is told of."""
 
 
 class Terminal:
@@ -40,6 +42,7 @@ class Terminal:
         self._study: Study | None = None
         self._started = 0.0
         self._done_before = self._done = 0
+        self._warned = False
         self._seconds_left: Callable[[], float | None] = lambda: None
 
     # ------------------------------------------------------------------ saying things
@@ -140,6 +143,20 @@ class Terminal:
             log.info("%s · %s", line, status)
         else:
             self.say(f"{line} · {status} · {self._left_text(done)}")
+        self._warn_of_limits(records)
+
+    def _warn_of_limits(self, records: Sequence[TrialRecord]) -> None:
+        """Once, when the first trials were all too dear: waiting for the others would be in vain for long."""
+        finished = [record for record in records if record.finished]
+        if self._warned or len(finished) < TOO_DEAR:
+            return
+        self._warned = True
+        if all(record.reason.startswith("limit") for record in finished):
+            self.warn(
+                f"the first {len(finished)} trials all lie beyond limits.trial_seconds, so most of this search space is too dear"
+                " here; take configs/hyperopt/small.yaml or another space of smaller models, a smaller data.train_share, or"
+                " a higher limit"
+            )
 
     def _status(self, records: Sequence[TrialRecord], front: Sequence[TrialRecord]) -> str:
         count = {state: sum(r.state is state for r in records) for state in State}
