@@ -104,6 +104,7 @@ def test_ctrl_c_ends_with_130_and_results(tiny: dict[str, Any], tmp_path: Path, 
     assert "Search ended by Ctrl-C" in out
 
 
+@pytest.mark.slow
 def test_timeout_ends_the_search_and_writes_results(tiny: dict[str, Any], tmp_path: Path, start_cli: Start) -> None:
     config, save_dir = long_run(tiny, tmp_path), Path(tiny["save_dir"])
     process = start_cli(
@@ -256,6 +257,7 @@ def test_resume_with_other_data_or_seed_is_refused_with_the_difference(
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_existing_directory_needs_resume(tiny_file: Path, tiny: dict[str, Any], start_cli: Start) -> None:
     start_cli("run", "--config", tiny_file, "--n-trials", "1").communicate(timeout=GIVE_UP)
     again = start_cli("run", "--config", tiny_file)
