@@ -243,7 +243,17 @@ def test_every_flag_is_tried_above_or_is_a_switch():
     tried = {
         flag for arguments, *_ in test_a_flag_sets_its_setting_and_no_other.pytestmark[0].args[1] for flag in arguments
     }
-    switches = {"--resume", "--quiet", "--debug", "--config", "--data-dir", "--batch-size", "--use-real-data"}
+    switches = {
+        "--resume",
+        "--dry-run",
+        "--recalibrate",
+        "--quiet",
+        "--debug",
+        "--config",
+        "--data-dir",
+        "--batch-size",
+        "--use-real-data",
+    }
     assert {"--" + f.name.replace("_", "-") for f in fields(cli.RunOptions)} == switches | {
         flag for flag in tried if flag.startswith("--")
     }

@@ -15,7 +15,7 @@ from cnn_lstm_hyperopt.execution import CTRL_C, EXHAUSTED, FINISHED, TIMEOUT, St
 from cnn_lstm_hyperopt.execution.plan import effective_space
 from cnn_lstm_hyperopt.execution.workers import WORKER_MB, _available_mb
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
-from cnn_lstm_hyperopt.search import INTERRUPTED, SkillGate, State, Study, StudyPlan, StudyStorage
+from cnn_lstm_hyperopt.search import INTERRUPTED, Cost, Limits, SkillGate, State, Study, StudyPlan, StudyStorage
 from cnn_lstm_hyperopt.training import Evaluation, NonFiniteLossError, Outcome, Predictions
 from cnn_lstm_hyperopt.trial_runner import TrainedNetwork
 
@@ -47,7 +47,7 @@ class Fake:
                 break
         best = Evaluation(0.5, self.accuracy, None, Predictions(np.full((1, 2), 0.5, np.float32), None))
         return TrainedNetwork(
-            torch.nn.Linear(1, 1), Outcome(epoch, best, float(epoch), 0.5 * epoch, 1.5, decision), 12.5
+            torch.nn.Linear(1, 1), Outcome(epoch, best, float(epoch), 0.5 * epoch, 1.5, decision), 12.5, "float32"
         )
 
 
@@ -123,9 +123,9 @@ def make_study(tmp_path):
             seed=0,
             n_trials=n_trials,
             max_epochs=EPOCHS,
-            trial_seconds=trial_seconds,
+            limits=Limits(seconds=trial_seconds),
             gate=SkillGate(0.5, 100),
-            size_mb=lambda params: 0.25,
+            cost=lambda params: Cost(0.0, 0.25),
         )
         return Study(opened[-1], plan, **who)
 
@@ -579,7 +579,7 @@ def test_interrupted_is_read_only():
 def test_without_its_deadline_only_ctrl_c_is_left():
     stop = StopSignal(0.0)
     assert stop.reason == TIMEOUT
-    stop.drop_deadline()
+    stop.set_deadline(None)
     assert (stop.reason, stop.seconds_left) == (None, None)
     stop.end(CTRL_C)
     assert stop.reason == CTRL_C

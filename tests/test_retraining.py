@@ -10,6 +10,7 @@ import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score, matthews_corrcoef, mean_squared_error
 
+from cnn_lstm_hyperopt.calibration import calibration_for
 from cnn_lstm_hyperopt.config import DataSettings, TrainingSettings
 from cnn_lstm_hyperopt.data.dataset import Dataset, LockedPeriod, prepare_dataset
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision
@@ -84,8 +85,10 @@ def dataset(prepared) -> Dataset:
     return replace(prepared, test=LockedPeriod(prepared.test.open()))
 
 
-def retrained(dataset: Dataset, finalists, on_report=lambda finalist: lambda report: CONTINUE, full_epochs=2):
-    runner = TrialRunner(dataset.for_trials(), TrainingSettings(max_epochs=1), seed=0, device=CPU)
+def retrained(dataset: Dataset, finalists, on_report=lambda finalist, epochs: lambda report: CONTINUE, full_epochs=2):
+    runner = TrialRunner(
+        dataset.for_trials(), TrainingSettings(max_epochs=1), seed=0, device=CPU, speeds=calibration_for(CPU)
+    )
     return retrain(finalists, runner, dataset, full_epochs=full_epochs, max_gap_days=10.0, on_report=on_report)
 
 
@@ -129,7 +132,7 @@ def test_a_stop_returns_what_was_finished_and_never_opens_the_test(dataset):
     decision = Decision(Action.STOP, "Ctrl-C")
     heard = []
 
-    def listen(finalist):
+    def listen(finalist, epochs):
         heard.append(finalist.rank)
         return lambda report: decision if finalist.rank == 2 else CONTINUE
 
@@ -141,7 +144,7 @@ def test_a_stop_returns_what_was_finished_and_never_opens_the_test(dataset):
 
 
 def test_a_stop_in_the_first_finalist_leaves_nothing(dataset):
-    work = retrained(dataset, FINALISTS, lambda finalist: lambda report: Decision(Action.STOP, "time"))
+    work = retrained(dataset, FINALISTS, lambda finalist, epochs: lambda report: Decision(Action.STOP, "time"))
     assert (work.done, work.failures, work.ended) == ([], [], Decision(Action.STOP, "time"))
 
 
@@ -160,7 +163,7 @@ def test_a_finalist_that_fails_is_told_of_and_the_others_go_on(dataset):
     ("error", "reason"), [(RuntimeError("out of\n  memory"), "out of memory"), (MemoryError(), "MemoryError")]
 )
 def test_a_lack_of_memory_is_a_failure_of_that_finalist_alone(dataset, error, reason):
-    def listen(finalist):
+    def listen(finalist, epochs):
         def on_report(report):
             if finalist.rank == 2:
                 raise error

@@ -7,6 +7,7 @@ from datetime import date
 import pytest
 import torch
 
+from cnn_lstm_hyperopt.calibration import calibration_for
 from cnn_lstm_hyperopt.config import DataSettings, TrainingSettings
 from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
@@ -77,7 +78,13 @@ def dataset() -> Dataset:
 
 
 def runner_of(dataset: Dataset, *, seed: int = 0, max_epochs: int = 2) -> TrialRunner:
-    return TrialRunner(dataset.for_trials(), TrainingSettings(max_epochs=max_epochs), seed=seed, device=CPU)
+    return TrialRunner(
+        dataset.for_trials(),
+        TrainingSettings(max_epochs=max_epochs),
+        seed=seed,
+        device=CPU,
+        speeds=calibration_for(CPU),
+    )
 
 
 def go_on(report: ProgressReport) -> Decision:
@@ -189,7 +196,7 @@ def test_the_size_is_known_before_the_training(dataset, changed):
     runner, params = runner_of(dataset), PARAMS | changed
     network = runner.run_trial(0, params, lambda report: Decision(Action.STOP)).network
     weights = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
-    assert runner.size_mb(params) == weights / 1e6
-    assert runner.multiply_adds(params) > weights / 4
+    assert runner.cost(params).size_mb == weights / 1e6
+    assert runner.profile(params).multiply_adds > weights / 4
     assert network.config == runner.network_config(params)
     assert (network.config.input_dim, network.config.n_classes, network.config.has_regression) == (11, 2, True)

@@ -3,6 +3,7 @@
 ``import cnn_lstm_hyperopt`` loads neither torch nor optuna nor pandas; they come with the first use of a name that needs them.
 """
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
         run_cnn_lstm_hyperparameter_optimization,
     )
     from cnn_lstm_hyperopt.saved_model import SavedModel, load_model
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # who wants our log sets a handler; a run writes run.log
 
 _HOME = {
     "CNNLSTMHyperparameterOptimizer": "optimizer",

@@ -130,6 +130,22 @@ class RunOptions:
             help="Go on with the study that --save-dir holds, up to --n-trials in all.",
         ),
     ] = False
+    dry_run: Annotated[
+        bool,
+        Parameter(
+            group=_RUN,
+            negative="",
+            help="Say what the run would take (hours, memory, disk, share of the space within the limits); start nothing.",
+        ),
+    ] = False
+    recalibrate: Annotated[
+        bool,
+        Parameter(
+            group=_RUN,
+            negative="",
+            help="Measure this machine's speed anew (a dozen seconds), for this study and later ones.",
+        ),
+    ] = False
     quiet: Annotated[bool, Parameter(group=_RUN, negative="", help="Print nothing but errors; run.log has all.")] = (
         False
     )
@@ -188,7 +204,18 @@ def run(*, options: RunOptions | None = None) -> None:
             "--symbols needs a source of real bars: --use-real-data (daily bars in the package) or --data-dir DIR"
             " (your SYMBOL.csv or SYMBOL.parquet files)"
         )
-    _run(settings, resume=given.resume, quiet=given.quiet, debug=given.debug)
+    if given.recalibrate and given.resume:
+        raise ConfigError(
+            "--recalibrate begins a study with new speeds; a resumed one keeps those that it was begun with"
+        )
+    _run(
+        settings,
+        resume=given.resume,
+        quiet=given.quiet,
+        debug=given.debug,
+        dry=given.dry_run,
+        recalibrate=given.recalibrate,
+    )
 
 
 @app.command
@@ -266,7 +293,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run(settings: Settings, *, resume: bool, quiet: bool, debug: bool) -> None:
+def _run(
+    settings: Settings,
+    *,
+    resume: bool,
+    quiet: bool,
+    debug: bool,
+    dry: bool = False,
+    recalibrate: bool = False,
+) -> None:
     if "workers" not in settings.model_fields_set:
         settings = settings.model_copy(update={"workers": "auto"})
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -275,10 +310,12 @@ def _run(settings: Settings, *, resume: bool, quiet: bool, debug: bool) -> None:
 
     if debug:
         logging.getLogger("cnn_lstm_hyperopt").setLevel(logging.DEBUG)
-    from cnn_lstm_hyperopt.experiment import run_experiment
+    from cnn_lstm_hyperopt.experiment import dry_run, run_experiment
     from cnn_lstm_hyperopt.reporting.terminal import Terminal
 
-    run_experiment(settings, resume=resume, terminal=Terminal(quiet=quiet))
+    (dry_run if dry else run_experiment)(
+        settings, resume=resume, terminal=Terminal(quiet=quiet), recalibrate=recalibrate
+    )
 
 
 def _put(tree: dict[str, Any], path: str, value: Any) -> None:

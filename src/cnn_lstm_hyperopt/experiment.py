@@ -4,19 +4,21 @@ import contextlib
 import json
 import logging
 import shlex
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from cnn_lstm_hyperopt.calibration import calibration_for
 from cnn_lstm_hyperopt.config import Settings, dump_settings, readable
 from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
 from cnn_lstm_hyperopt.data.store import save_trial_data
-from cnn_lstm_hyperopt.exceptions import EmptyFrontError, InterruptedRunError, SaveDirError
+from cnn_lstm_hyperopt.exceptions import ConfigError, EmptyFrontError, InterruptedRunError, SaveDirError
 from cnn_lstm_hyperopt.execution import (
+    CTRL_C,
     FINISHED,
     StopSignal,
     resolve_workers,
@@ -37,9 +39,11 @@ from cnn_lstm_hyperopt.folder import (
     only_run,
     run_log,
 )
+from cnn_lstm_hyperopt.forecast import EPOCH_SHARE, SAMPLED, Forecast, SampledSpace, choose_train_share, forecast
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, OnReport, ProgressReport
 from cnn_lstm_hyperopt.reporting.results import (
     baseline_results,
+    cost_model_facts,
     environment,
     model_folder,
     retrained_results,
@@ -47,16 +51,19 @@ from cnn_lstm_hyperopt.reporting.results import (
     search_results,
     write_retrained,
 )
-from cnn_lstm_hyperopt.reporting.terminal import Terminal
+from cnn_lstm_hyperopt.reporting.terminal import Terminal, limits_text
 from cnn_lstm_hyperopt.reporting.trials_table import trials_csv
 from cnn_lstm_hyperopt.reporting.validation import ValidationWriter
 from cnn_lstm_hyperopt.retraining import Finalist, Retrained, evaluate_once, retrain
 from cnn_lstm_hyperopt.search import (
     SkillGate,
     Study,
+    StudyPlan,
     StudyStorage,
+    TrialRecord,
     with_fixed,
 )
+from cnn_lstm_hyperopt.training.cost import CostModel
 from cnn_lstm_hyperopt.training.device import resolve_device
 from cnn_lstm_hyperopt.trial_runner import TrialRunner
 
@@ -65,7 +72,9 @@ log = logging.getLogger(__name__)
 _AFTER_SEARCH = ("retrained_models", "retraining_failures", "baselines", "full_epochs", "retrained_after_trials")
 
 
-def run_experiment(settings: Settings, *, resume: bool, terminal: Terminal) -> dict[str, Any]:
+def run_experiment(
+    settings: Settings, *, resume: bool, terminal: Terminal, recalibrate: bool = False
+) -> dict[str, Any]:
     """Search, retrain, test once, write. The whole of ``cnn-lstm-hyperopt run``.
 
     Raises:
@@ -77,13 +86,14 @@ def run_experiment(settings: Settings, *, resume: bool, terminal: Terminal) -> d
     stop = StopSignal(settings.study.timeout)
     with stop.listening():
         dataset = prepare_dataset(settings.data)
-        with open_experiment(settings, dataset, resume=resume, terminal=terminal) as experiment:
+        with open_experiment(
+            settings, dataset, resume=resume, terminal=terminal, recalibrate=recalibrate
+        ) as experiment:
             try:
                 experiment.search(stop)
             finally:  # whatever ended it: what is finished is written before anything else can go wrong
                 results = experiment.write_results()
             if settings.retrain.enabled and not stop.interrupted and results["best_trials"]:
-                stop.drop_deadline()
                 experiment.retrain(stop)
                 results = experiment.write_results()
             experiment.show_paths()
@@ -97,6 +107,112 @@ def run_experiment(settings: Settings, *, resume: bool, terminal: Terminal) -> d
             return results
 
 
+def dry_run(settings: Settings, *, resume: bool, terminal: Terminal, recalibrate: bool = False) -> Forecast:
+    """Says what the run would take, and neither starts nor writes anything.
+
+    Raises:
+        InputError: what the run itself would refuse.
+    """
+    check_save_dir(settings.save_dir, resume=resume)
+    dataset = prepare_dataset(settings.data)
+    device = resolve_device(settings.training.device)
+    gate = SkillGate(dataset.chance, len(dataset.validation))
+    if not resume:
+        preparation = _prepare(settings, dataset, gate, device, _measured_speeds(device, terminal, anew=recalibrate))
+        records: list[TrialRecord] = []
+    else:
+        storage = StudyStorage(settings.save_dir / STUDY_FILE)
+        try:
+            _compare(storage.attribute("made_with"), _fingerprint(settings, dataset, device), settings.save_dir)
+            preparation = _prepare(settings, dataset, gate, device, *_stored_costs(storage))
+            records = storage.records()
+        finally:
+            storage.close()
+    terminal.describe_data(preparation.dataset, gate)
+    terminal.describe_space(preparation.plan.space)
+    expected = preparation.forecast(records)
+    terminal.describe_costs(preparation.plan, preparation.runner.speeds, preparation.dataset.train_share, expected)
+    terminal.describe_forecast(expected)
+    terminal.say("Dry run: nothing was started or written; leave out --dry-run to begin.")
+    return expected
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """All that is decided before the first trial: on which windows, by which plan, at which cost."""
+
+    settings: Settings
+    dataset: Dataset
+    runner: TrialRunner
+    plan: StudyPlan
+    sampled: SampledSpace
+    workers: int
+
+    def forecast(self, records: Sequence[TrialRecord]) -> Forecast:
+        """What the trials that are still missing will take.
+
+        Raises:
+            ConfigError: the limits leave nothing of the space.
+        """
+        finished = [record for record in records if record.finished]
+        epochs = [record.attributes.get("epochs", 0.0) / self.plan.max_epochs for record in finished]
+        expected = forecast(
+            self.plan,
+            self.sampled,
+            evaluation_seconds=self.runner.evaluation_seconds,
+            n_validation=len(self.dataset.validation),
+            trials=max(0, self.plan.n_trials - len(finished)),
+            new=not records,
+            workers=self.workers,
+            epoch_share=sum(epochs) / len(epochs) if epochs else EPOCH_SHARE,
+        )
+        if expected is None:
+            raise ConfigError(
+                f"no configuration of the search space keeps the limits ({limits_text(self.plan)}):"
+                f" {SAMPLED} random ones were tried on paper; raise them, lower training.max_epochs or data.train_share,"
+                " or take a space of smaller models (configs/hyperopt/small.yaml is one)"
+            )
+        return expected
+
+
+def _prepare(
+    settings: Settings,
+    dataset: Dataset,
+    gate: SkillGate,
+    device: torch.device,
+    speeds: CostModel,
+    train_share: float | None = None,
+) -> Preparation:
+    """``train_share``: that of an earlier run of the study; None: as the settings say, or as the limit of seconds demands."""
+
+    def runner_on(data: Dataset) -> TrialRunner:
+        return TrialRunner(data.for_trials(), settings.training, seed=settings.study.seed, device=device, speeds=speeds)
+
+    runner = runner_on(dataset)
+    plan = study_plan(settings, gate, runner, device)
+    sampled = SampledSpace(plan.space)
+    if train_share is None and settings.data.train_share == "auto":
+        train_share = choose_train_share(sampled, plan.limits.seconds, runner.cost)
+    if train_share is not None and train_share != dataset.train_share:
+        dataset = dataset.with_train_share(train_share)
+        runner = runner_on(dataset)
+        plan = replace(plan, cost=runner.cost)
+    return Preparation(settings, dataset, runner, plan, sampled, resolve_workers(settings, device.type))
+
+
+def _measured_speeds(device: torch.device, terminal: Terminal, *, anew: bool) -> CostModel:
+    return calibration_for(
+        device,
+        anew=anew,
+        on_start=lambda: terminal.say("Measuring this machine's speed, once for all studies (a dozen seconds) …"),
+    )
+
+
+def _stored_costs(storage: StudyStorage) -> tuple[CostModel, float]:
+    """What the study was begun with: the speeds that its predictions come from, and the share of the windows."""
+    return CostModel.from_dict(storage.attribute("speeds")), float(storage.attribute("train_share"))
+
+
 @dataclass
 class Experiment:
     """A study on a dataset in a directory; search, retraining and results work on it in turn."""
@@ -107,6 +223,7 @@ class Experiment:
     runner: TrialRunner
     terminal: Terminal
     device: torch.device
+    preparation: Preparation
     after_search: dict[str, Any] = field(default_factory=dict)
 
     def search(self, stop: StopSignal) -> str:
@@ -117,13 +234,16 @@ class Experiment:
             f"Study {self.settings.study.name}: {done} of {study.plan.n_trials} trials done,"
             f" sampler {study.plan.sampler.type}, pruner {study.plan.pruner.type}, seed {study.plan.seed}, {self.device},"
             f" at most {study.plan.max_epochs} epochs"
-            + ("" if study.plan.trial_seconds is None else f" and {study.plan.trial_seconds:g} s")
+            + ("" if study.plan.limits.seconds is None else f" and {study.plan.limits.seconds:g} s")
             + " a trial"
         )
+        expected = self.preparation.forecast(study.records())
+        terminal.describe_costs(study.plan, self.runner.speeds, self.dataset.train_share, expected)
+        terminal.describe_forecast(expected)
         warning = study.pruner_warning()
         if warning is not None:
             terminal.warn(warning)
-        with terminal.watch(study, seconds_left=lambda: stop.seconds_left):
+        with terminal.watch(study, seconds_left=lambda: stop.seconds_left, expected=expected):
             end = self._run_trials(stop)
         if end == FINISHED:
             terminal.say(f"Search finished: {study.n_finished()} trials.")
@@ -138,7 +258,7 @@ class Experiment:
     def _run_trials(self, stop: StopSignal) -> str:
         """In this process, or in workers that share one file of windows."""
         save_dir, data = self.settings.save_dir, self.runner.data
-        workers = resolve_workers(self.settings, self.device.type)
+        workers = self.preparation.workers
         if workers == 1:
             writer = ValidationWriter(save_dir / "validation", data.validation)
             return run_trials(self.study, self.runner, stop=stop, observers=[self.terminal, writer])
@@ -171,14 +291,17 @@ class Experiment:
             kept: list[dict[str, Any]] = self.after_search["retrained_models"]
             return kept
 
-        def on_report(finalist: Finalist) -> OnReport:
+        stop.set_deadline(self.settings.limits.retrain_seconds)
+
+        def on_report(finalist: Finalist, epochs: int) -> OnReport:
+            fewer = f", {epochs} epochs so as to keep limits.retrain_seconds" if epochs < full_epochs else ""
             self.terminal.say(
-                f"Retraining rank {finalist.rank} (trial {finalist.trial_number}) on all training windows …"
+                f"Retraining rank {finalist.rank} (trial {finalist.trial_number}) on all training windows{fewer} …"
             )
 
             def decide(report: ProgressReport) -> Decision:
-                self.terminal.on_retraining(finalist, report, full_epochs)
-                return CONTINUE if stop.reason is None else Decision(Action.STOP, stop.reason)
+                self.terminal.on_retraining(finalist, report, epochs)
+                return Decision(Action.STOP, CTRL_C) if stop.interrupted else CONTINUE
 
             return decide
 
@@ -190,6 +313,7 @@ class Experiment:
                 full_epochs=full_epochs,
                 max_gap_days=self.settings.data.max_gap_days,
                 on_report=on_report,
+                seconds_left=lambda: stop.seconds_left,
             )
         for finalist, reason in outcome.failures:
             self.terminal.warn(f"rank {finalist.rank} (trial {finalist.trial_number}) could not be retrained: {reason}")
@@ -244,12 +368,18 @@ class Experiment:
             **self.after_search,
             "test_openings": self.study.storage.attribute("test_openings") or [],
             **search_facts(records, plan.gate),
+            "cost_model": cost_model_facts(self.runner.speeds, records, plan.max_epochs),
             "environment": environment(str(self.device), plan.seed),
         }
         write_json(save_dir / RESULTS_FILE, results)
         write_text(
             save_dir / TRIALS_FILE,
-            trials_csv(records, plan.space, train_share=self.settings.data.train_share),
+            trials_csv(
+                records,
+                plan.space,
+                train_share=self.dataset.train_share,
+                estimated_memory=(lambda params: plan.cost(params).memory_mb) if plan.estimated_time else None,
+            ),
         )
         self.study.storage.fold_log()
         return results
@@ -272,12 +402,15 @@ class Experiment:
             return "no trial was finished in the time there was, so there is no front yet; give it more, or resume"
         best = max((r.values.accuracy for r in records if r.values), default=None)
         seen = "no trial was completed" if best is None else f"the best of them reached {best:.4f}"
-        too_dear = sum(r.reason.startswith("limit") for r in records)
         cures = [f"training.max_epochs above {self.study.plan.max_epochs}", "more trials or more data"]
         if target == "direction":
             cures.insert(0, "another target (--target volatility is learnable)")
+        too_dear = sum(r.reason.startswith("limit") for r in records)
         if 2 * too_dear > len(records):
-            cures = ["a search space of smaller models, a smaller data.train_share or a higher limits.trial_seconds"]
+            cures = [
+                "a higher limits.trial_seconds",
+                "--recalibrate (this machine is slower than it was when measured)",
+            ]
             seen += f" and {too_dear} of {len(records)} were ended by limits.trial_seconds"
         return (
             f"no trial has learnt more than the majority class: an accuracy above {gate.threshold:.4f} is needed, {seen};"
@@ -307,7 +440,9 @@ def check_save_dir(save_dir: Path, *, resume: bool) -> None:
 
 
 @contextlib.contextmanager
-def open_experiment(settings: Settings, dataset: Dataset, *, resume: bool, terminal: Terminal) -> Iterator[Experiment]:
+def open_experiment(
+    settings: Settings, dataset: Dataset, *, resume: bool, terminal: Terminal, recalibrate: bool = False
+) -> Iterator[Experiment]:
     """Makes or reopens the study in ``save_dir``; closes it at the end.
 
     Raises:
@@ -323,26 +458,44 @@ def open_experiment(settings: Settings, dataset: Dataset, *, resume: bool, termi
         gate = SkillGate(dataset.chance, len(dataset.validation))
         made_with = _fingerprint(settings, dataset, device)
         if not resume:
+            preparation = _prepare(
+                settings, dataset, gate, device, _measured_speeds(device, terminal, anew=recalibrate)
+            )
+            preparation.forecast([])  # raises when the limits leave nothing, before there is a study
             write_text(save_dir / CONFIG_FILE, dump_settings(settings))
-            write_json(save_dir / DATA_FILE, dataset.description)
-            attributes = {"made_with": made_with, "skill_gate": asdict(gate), "n_trials": settings.study.n_trials}
+            write_json(save_dir / DATA_FILE, preparation.dataset.description)
+            attributes = {
+                "made_with": made_with,
+                "skill_gate": asdict(gate),
+                "n_trials": settings.study.n_trials,
+                "speeds": preparation.runner.speeds.as_dict(),
+                "train_share": preparation.dataset.train_share,
+            }
             storage = StudyStorage(save_dir / STUDY_FILE, create=settings.study.name, attributes=attributes)
         else:
             storage = StudyStorage(save_dir / STUDY_FILE)
         try:
             if resume:
                 _compare(storage.attribute("made_with"), made_with, save_dir)
+                preparation = _prepare(settings, dataset, gate, device, *_stored_costs(storage))
                 storage.set_attribute("n_trials", settings.study.n_trials)
                 write_text(save_dir / CONFIG_FILE, dump_settings(settings))
             orphans = storage.fail_orphans("its process ended before it did")
             if orphans:
                 terminal.say(f"Trials {', '.join(map(str, orphans))} were cut off; each is run again.")
-            runner = TrialRunner(dataset.for_trials(), settings.training, seed=settings.study.seed, device=device)
-            study = Study(storage, study_plan(settings, gate, runner, device))
-            terminal.describe_data(dataset, gate)
+            study = Study(storage, preparation.plan)
+            terminal.describe_data(preparation.dataset, gate)
             terminal.describe_space(study.plan.space)
-            earlier = _earlier_retraining(save_dir) if resume else {}
-            yield Experiment(settings, dataset, study, runner, terminal, device, earlier)
+            yield Experiment(
+                settings=settings,
+                dataset=preparation.dataset,
+                study=study,
+                runner=preparation.runner,
+                terminal=terminal,
+                device=device,
+                preparation=preparation,
+                after_search=_earlier_retraining(save_dir) if resume else {},
+            )
         finally:
             storage.close()
 

@@ -72,7 +72,8 @@ class CNNLSTMHyperparameterOptimizer:
 
     def _dataset(self, loaders: Sequence[Iterable[Any]] | None, input_dim: int | None) -> Dataset:
         if loaders is not None:
-            return dataset_from_loaders(loaders, input_dim, train_share=self.settings.data.train_share)
+            share = self.settings.data.train_share
+            return dataset_from_loaders(loaders, input_dim, train_share=1.0 if share == "auto" else share)
         return prepare_dataset(self.settings.data)
 
     @property

@@ -34,8 +34,8 @@ class ProgressReport:
         epoch: epochs done; 0.25 is a quarter of the first.
         seconds: wall seconds spent in training steps so far.
         projected_seconds: what all epochs would take at this speed; None before it can be told.
-        accuracy: share of right classes on validation after this epoch; None within an epoch.
-        loss: unsmoothed validation cross-entropy in nats; None within an epoch.
+        accuracy: share of right classes on validation; None when the network was not evaluated here.
+        loss: unsmoothed validation cross-entropy in nats; None when it was not evaluated here.
         last: whether the training ends here of itself: all epochs are done, or patience is exhausted.
     """
 

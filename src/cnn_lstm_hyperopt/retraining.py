@@ -1,5 +1,6 @@
 """Finalists: trained from scratch on all training windows, then all measured on the test period, in one opening."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -18,10 +19,13 @@ from cnn_lstm_hyperopt.evaluation import (
     difference_interval,
     score,
 )
-from cnn_lstm_hyperopt.progress import Action, Decision, OnReport
+from cnn_lstm_hyperopt.progress import Action, Decision, OnReport, ProgressReport
 from cnn_lstm_hyperopt.saved_model import ModelDescription, SavedModel
 from cnn_lstm_hyperopt.training import NonFiniteLossError, Outcome, Predictions
 from cnn_lstm_hyperopt.trial_runner import TrialRunner
+
+TIME_IS_UP = "limits.retrain_seconds"
+"""Reason with which a finalist ends whose part of the time is over."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +39,18 @@ class Finalist:
 
 @dataclass(frozen=True)
 class Retrained:
-    """A finalist after retraining."""
+    """A finalist after retraining.
+
+    Attributes:
+        epochs: that it was to have at most.
+        cut_short: whether its time was up before they or its patience were.
+    """
 
     finalist: Finalist
     model: SavedModel
     outcome: Outcome
+    epochs: int
+    cut_short: bool
 
 
 @dataclass(frozen=True)
@@ -96,22 +107,58 @@ def retrain(
     *,
     full_epochs: int,
     max_gap_days: float,
-    on_report: Callable[[Finalist], OnReport],
+    on_report: Callable[[Finalist, int], OnReport],
+    seconds_left: Callable[[], float | None] = lambda: None,
 ) -> Retraining:
-    """Trains each finalist; one that fails is told of and the others go on."""
+    """Trains each finalist; one that fails is told of and the others go on.
+
+    Args:
+        finalists: in order of rank.
+        runner: that trains them.
+        dataset: all of whose training windows they see.
+        full_epochs: of each at most.
+        max_gap_days: goes into the model's description.
+        on_report: makes, for a finalist and its number of epochs, what hears of its progress.
+        seconds_left: for all that are not yet done; each gets an equal part, and as many epochs as are predicted to fit in, so
+            that its learning-rate schedule comes to its end. None: no limit.
+    """
     done: list[Retrained] = []
     failures: list[tuple[Finalist, str]] = []
-    for finalist in finalists:
+    for place, finalist in enumerate(finalists):
+        left = seconds_left()
+        budget = None if left is None else left / (len(finalists) - place)
+        epochs = runner.epochs_within(finalist.params, len(dataset.train), budget, full_epochs)
+        hear = _within(budget, on_report(finalist, epochs))
         try:
-            trained = runner.retrain(finalist.rank, finalist.params, dataset.train, full_epochs, on_report(finalist))
+            trained = runner.retrain(finalist.rank, finalist.params, dataset.train, epochs, hear)
         except (NonFiniteLossError, RuntimeError, MemoryError) as error:  # torch reports lack of memory as RuntimeError
             failures.append((finalist, " ".join(str(error).split())[:300] or type(error).__name__))
             continue
-        if trained.outcome.decision.action is not Action.CONTINUE:
+        cut_short = trained.outcome.decision.reason == TIME_IS_UP
+        if cut_short and trained.outcome.best is None:
+            failures.append((finalist, f"no epoch was finished in its part of limits.retrain_seconds ({budget:.0f} s)"))
+            continue
+        if trained.outcome.decision.action is not Action.CONTINUE and not cut_short:
             return Retraining(done, failures, trained.outcome.decision)
         description = ModelDescription.of(dataset, finalist.params, max_gap_days=max_gap_days)
-        done.append(Retrained(finalist, SavedModel(trained.network.cpu(), description), trained.outcome))
+        model = SavedModel(trained.network.cpu(), description)
+        done.append(Retrained(finalist, model, trained.outcome, epochs, cut_short))
     return Retraining(done, failures, None)
+
+
+def _within(budget: float | None, on_report: OnReport) -> OnReport:
+    """Ends a training whose seconds are over; its best epoch so far is what it leaves."""
+    if budget is None:
+        return on_report
+    deadline = time.monotonic() + budget
+
+    def decide(report: ProgressReport) -> Decision:
+        decision = on_report(report)
+        if decision.action is Action.CONTINUE and not report.last and time.monotonic() > deadline:
+            return Decision(Action.STOP, TIME_IS_UP)
+        return decision
+
+    return decide
 
 
 def evaluate_once(retrained: Sequence[Retrained], dataset: Dataset, *, seed: int) -> Verdict:

@@ -1,5 +1,6 @@
 """One configuration on one dataset: network, training, outcome. The bridge between parameters and torch."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -7,32 +8,50 @@ import torch
 from cnn_lstm_hyperopt.config import Params, TrainingSettings
 from cnn_lstm_hyperopt.data.dataset import TrialData
 from cnn_lstm_hyperopt.data.windows import Windows
-from cnn_lstm_hyperopt.models import CnnLstm, NetworkConfig, build_network, profile
+from cnn_lstm_hyperopt.models import CnnLstm, NetworkConfig, Profile, build_network, profile
 from cnn_lstm_hyperopt.progress import OnReport
 from cnn_lstm_hyperopt.randomness import stream_seed
+from cnn_lstm_hyperopt.search import Cost
 from cnn_lstm_hyperopt.training import Outcome, TrainingConfig, ValueScale, train
+from cnn_lstm_hyperopt.training.allocator import give_back_pages, keep_freed_pages
+from cnn_lstm_hyperopt.training.cost import CostModel, memory_mb
 from cnn_lstm_hyperopt.training.device import one_thread, seeded_dropout
 from cnn_lstm_hyperopt.training.memory import peak_mb, reset_peak
+from cnn_lstm_hyperopt.training.metrics import EVALUATION_BATCH
+from cnn_lstm_hyperopt.training.precision import Precision
+
+EARLY_REPORTS = (0.25, 0.5, 0.75)
+"""Shares of a long first epoch after which it is evaluated, too."""
 
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """A network after training, with its outcome and the peak memory in MB (None where it can't be measured)."""
+    """A network after training.
+
+    Attributes:
+        memory_mb: peak of the process, or of the device's allocator; None where it can't be measured.
+        precision: that it was trained in.
+    """
 
     network: CnnLstm
     outcome: Outcome
     memory_mb: float | None
+    precision: Precision
 
 
 class TrialRunner:
     """Trains configurations on data that lies on the device once, for all of them."""
 
-    def __init__(self, data: TrialData, settings: TrainingSettings, *, seed: int, device: torch.device) -> None:
+    def __init__(
+        self, data: TrialData, settings: TrainingSettings, *, seed: int, device: torch.device, speeds: CostModel
+    ) -> None:
         self.data = data
         self.device = device
+        self.speeds = speeds
         self.scale = ValueScale(data.value_mean, data.value_std)
         self._settings = settings
         self._seed = seed
+        keep_freed_pages()
         self._train_windows = data.train.to(device)
         self._validation = data.validation.to(device)
 
@@ -45,13 +64,48 @@ class TrialRunner:
             has_regression=self.data.has_regression,
         )
 
-    def size_mb(self, params: Params) -> float:
-        """MB of the configuration's weights, without building it."""
-        return profile(self.network_config(params), lookback=self.data.train.lookback).size_mb
+    def profile(self, params: Params) -> Profile:
+        """Size and arithmetic of the configuration's network, without building it."""
+        return profile(self.network_config(params), lookback=self.data.train.lookback)
 
-    def multiply_adds(self, params: Params) -> int:
-        """Multiply-adds of one window's forward pass."""
-        return profile(self.network_config(params), lookback=self.data.train.lookback).multiply_adds
+    def precision(self, params: Params) -> Precision:
+        """What the configuration is trained in: by the settings, or what the cost model says is faster."""
+        if self._settings.precision != "auto":
+            return self._settings.precision
+        return self.speeds.faster_precision(self.profile(params), int(params["training.batch_size"]))
+
+    def cost(self, params: Params, *, train_share: float = 1.0) -> Cost:
+        """What a trial of the configuration is predicted to cost, on a share of the windows that trials have here."""
+        network, batch_size, precision = (
+            self.profile(params),
+            int(params["training.batch_size"]),
+            self.precision(params),
+        )
+        windows = max(1, round(train_share * len(self.data.train)))
+        steps = math.ceil(windows / batch_size) * self._settings.max_epochs
+        memory = memory_mb(network, batch_size, EVALUATION_BATCH, str(params["training.optimizer"]), precision)
+        return Cost(
+            seconds=steps * self.speeds.step_seconds(network, batch_size, precision),
+            size_mb=network.size_mb,
+            memory_mb=self.speeds.process_mb + memory,
+        )
+
+    def evaluation_seconds(self, params: Params) -> float:
+        """What one evaluation on validation is predicted to take."""
+        precision, batch_size = self.precision(params), int(params["training.batch_size"])
+        return self.speeds.evaluation_seconds(self.profile(params), batch_size, len(self.data.validation), precision)
+
+    def epochs_within(self, params: Params, windows: int, seconds: float | None, most: int) -> int:
+        """Epochs on ``windows`` training windows that are predicted to fit into the seconds, at least one, ``most`` at most."""
+        if seconds is None:
+            return most
+        network, batch_size, precision = (
+            self.profile(params),
+            int(params["training.batch_size"]),
+            self.precision(params),
+        )
+        epoch = math.ceil(windows / batch_size) * self.speeds.step_seconds(network, batch_size, precision)
+        return min(most, max(1, int(seconds / (epoch + self.evaluation_seconds(params)))))
 
     def run_trial(self, number: int, params: Params, on_report: OnReport) -> TrainedNetwork:
         """Trains a trial on the search's share of the training windows."""
@@ -75,16 +129,30 @@ class TrialRunner:
         def seed(use: str) -> int:
             return stream_seed(self._seed, number, f"{purpose}: {use}")
 
+        give_back_pages()
         reset_peak(self.device)
+        precision = self.precision(params)
+        training = TrainingConfig.from_params(
+            params,
+            self._settings,
+            max_epochs=max_epochs,
+            precision=precision,
+            early_reports=self._early_reports(params) if purpose == "trial" else (),
+        )
         with one_thread(), seeded_dropout(seed("dropout"), self.device):
             network = build_network(self.network_config(params), seed=seed("weights"), device=self.device)
             outcome = train(
                 network,
                 windows,
                 self._validation,
-                TrainingConfig.from_params(params, self._settings, max_epochs=max_epochs),
+                training,
                 scale=self.scale,
                 generator=torch.Generator().manual_seed(seed("order and augmentation")),
                 on_report=on_report,
             )
-        return TrainedNetwork(network, outcome, peak_mb(self.device))
+        return TrainedNetwork(network, outcome, peak_mb(self.device), precision)
+
+    def _early_reports(self, params: Params) -> tuple[float, ...]:
+        """Where the first epoch is evaluated before its end, when it is predicted to be a long one."""
+        epoch_seconds = self.cost(params).seconds / self._settings.max_epochs
+        return EARLY_REPORTS if epoch_seconds > self._settings.long_epoch_seconds else ()

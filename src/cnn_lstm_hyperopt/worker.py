@@ -20,12 +20,20 @@ from cnn_lstm_hyperopt.exceptions import HyperoptError, StudyFailedError
 from cnn_lstm_hyperopt.execution.plan import study_plan
 from cnn_lstm_hyperopt.execution.run import run_trials
 from cnn_lstm_hyperopt.execution.stop import StopSignal
-from cnn_lstm_hyperopt.execution.workers import STUDY_FAILED
+from cnn_lstm_hyperopt.execution.workers import RECYCLED, STUDY_FAILED
 from cnn_lstm_hyperopt.folder import CONFIG_FILE, DATA_FOR_WORKERS, LOCK_FILE, STUDY_FILE, run_log
+from cnn_lstm_hyperopt.progress import ProgressReport
 from cnn_lstm_hyperopt.reporting.validation import ValidationWriter
-from cnn_lstm_hyperopt.search import SkillGate, Study, StudyStorage
+from cnn_lstm_hyperopt.search import Assignment, SkillGate, Study, StudyStorage, TrialRecord
+from cnn_lstm_hyperopt.training.allocator import give_back_pages
+from cnn_lstm_hyperopt.training.cost import CostModel
 from cnn_lstm_hyperopt.training.device import resolve_device
-from cnn_lstm_hyperopt.trial_runner import TrialRunner
+from cnn_lstm_hyperopt.training.memory import resident_mb
+from cnn_lstm_hyperopt.trial_runner import TrainedNetwork, TrialRunner
+
+log = logging.getLogger("cnn_lstm_hyperopt.worker")
+
+GROWN = "grown memory"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -43,19 +51,48 @@ def main(arguments: Sequence[str]) -> int:
     except HyperoptError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    return 0
+    return RECYCLED if stop.reason == GROWN else 0
+
+
+class _MemoryWatch:
+    """An observer that ends a worker whose memory has grown: libraries leak slowly, and a new process is small."""
+
+    def __init__(self, stop: StopSignal, growth_mb: float) -> None:
+        self._stop, self._growth_mb = stop, growth_mb
+        self._after_first: float | None = None
+
+    def on_trial_start(self, assignment: Assignment) -> None:
+        """Nothing to do."""
+
+    def on_trial_report(self, assignment: Assignment, report: ProgressReport) -> None:
+        """Nothing to do."""
+
+    def on_trial_trained(self, assignment: Assignment, trained: TrainedNetwork) -> None:
+        """Nothing to do."""
+
+    def on_trial_end(self, record: TrialRecord, trained: TrainedNetwork | None) -> None:
+        """Looks at what is held between two trials; the trial's network counts too, so this is a little late, never early."""
+        give_back_pages()
+        now = resident_mb()
+        if self._after_first is None:
+            self._after_first = now
+        elif now - self._after_first > self._growth_mb and self._stop.reason is None:
+            log.info("grown from %.0f to %.0f MB: a new worker takes over", self._after_first, now)
+            self._stop.end(GROWN)
 
 
 def _work(save_dir: Path, number: int, stop: StopSignal) -> None:
     settings = load_settings(save_dir / CONFIG_FILE, environment={})
     data = load_trial_data(save_dir / DATA_FOR_WORKERS)
     device = resolve_device(settings.training.device)
-    runner = TrialRunner(data, settings.training, seed=settings.study.seed, device=device)
     storage = StudyStorage(save_dir / STUDY_FILE)
     try:
+        speeds = CostModel.from_dict(storage.attribute("speeds"))
+        runner = TrialRunner(data, settings.training, seed=settings.study.seed, device=device, speeds=speeds)
         plan = study_plan(settings, SkillGate(**storage.attribute("skill_gate")), runner, device)
         study = Study(storage, plan, claim=FileLock(save_dir / LOCK_FILE), worker=number)
-        run_trials(study, runner, stop=stop, observers=[ValidationWriter(save_dir / "validation", data.validation)])
+        writer = ValidationWriter(save_dir / "validation", data.validation)
+        run_trials(study, runner, stop=stop, observers=[writer, _MemoryWatch(stop, settings.limits.worker_growth_mb)])
     finally:
         storage.close()
 
@@ -65,7 +102,7 @@ def _listen(stop: StopSignal) -> None:
     for line in sys.stdin:
         stop.end(line.strip())
     if stop.reason is None:
-        logging.getLogger("cnn_lstm_hyperopt").warning("the main process is gone; so is this worker")
+        log.warning("the main process is gone; so is this worker")
         os._exit(1)
 
 

@@ -91,7 +91,7 @@ search_space:
         ("data.purge", None),
         ("data.purge_bars", 1),
         ("data.max_gap_days", 10.0),
-        ("data.train_share", 1.0),
+        ("data.train_share", "auto"),
         ("training.max_epochs", 20),
         ("training.device", "auto"),
         ("pruner.type", "median"),

@@ -10,7 +10,7 @@ from cnn_lstm_hyperopt.config.settings import DataSettings
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
 from cnn_lstm_hyperopt.progress import ProgressReport
 from cnn_lstm_hyperopt.reporting.terminal import Terminal
-from cnn_lstm_hyperopt.search import SkillGate, State, Study, StudyPlan, StudyStorage, Values
+from cnn_lstm_hyperopt.search import Cost, Limits, SkillGate, State, Study, StudyPlan, StudyStorage, Values
 
 
 @pytest.fixture(autouse=True)
@@ -34,9 +34,9 @@ def study(tmp_path, n_trials):
         seed=0,
         n_trials=n_trials,
         max_epochs=3,
-        trial_seconds=None,
+        limits=Limits(),
         gate=SkillGate(0.5, 100),
-        size_mb=lambda params: 0.5,
+        cost=lambda params: Cost(10.0, 0.5),
     )
     yield Study(storage, plan)
     storage.close()
@@ -205,8 +205,8 @@ def test_a_search_that_only_meets_its_limit_is_told_of_once(study, capsys):
             record = study.finish(assignment, State.PRUNED, None, {"epochs": 0.01, "reason": reason})
             terminal.on_trial_end(record, None)
     out = capsys.readouterr().out
-    assert out.count("the first 5 trials all lie beyond limits.trial_seconds") == 1
-    assert "small.yaml" in out
+    assert out.count("the first 5 trials were all slower than limits.trial_seconds") == 1
+    assert "--recalibrate" in out
 
 
 def test_one_trial_within_the_limit_is_enough_to_say_nothing(study, capsys):

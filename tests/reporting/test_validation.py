@@ -8,7 +8,7 @@ import torch
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.progress import CONTINUE, ProgressReport
 from cnn_lstm_hyperopt.reporting.validation import ValidationWriter, write_validation
-from cnn_lstm_hyperopt.search import Assignment
+from cnn_lstm_hyperopt.search import Assignment, Cost
 from cnn_lstm_hyperopt.training import Evaluation, Outcome, Predictions
 from cnn_lstm_hyperopt.trial_runner import TrainedNetwork
 
@@ -55,14 +55,14 @@ def test_without_a_regression_head_there_is_no_value(tmp_path, windows):
 
 
 def trained(best):
-    outcome = Outcome(2.0, best, 2.0, 1.0, 1.0, CONTINUE)
-    return TrainedNetwork(torch.nn.Linear(1, 1), outcome, 1.0)
+    outcome = Outcome(2, best, 2.0, 1.0, 1.0, CONTINUE)
+    return TrainedNetwork(torch.nn.Linear(1, 1), outcome, 1.0, "float32")
 
 
 def test_the_observer_writes_the_best_epoch_of_each_training_before_the_trial_counts(tmp_path, windows):
     said = predictions(2)
     writer = ValidationWriter(tmp_path / "validation", windows)
-    assignment = Assignment(5, 3, {}, 1.0, None)
+    assignment = Assignment(5, 3, {}, Cost(1.0, 1.0), None)
     writer.on_trial_start(assignment)
     writer.on_trial_report(assignment, ProgressReport(1.0, 1.0, 1.0, 0.6, 0.4))
     assert not (tmp_path / "validation").exists()
@@ -73,7 +73,9 @@ def test_the_observer_writes_the_best_epoch_of_each_training_before_the_trial_co
 
 
 def test_the_observer_writes_nothing_of_a_training_that_was_never_validated(tmp_path, windows):
-    ValidationWriter(tmp_path / "validation", windows).on_trial_trained(Assignment(5, 3, {}, 1.0, None), trained(None))
+    ValidationWriter(tmp_path / "validation", windows).on_trial_trained(
+        Assignment(5, 3, {}, Cost(1.0, 1.0), None), trained(None)
+    )
     assert list(tmp_path.iterdir()) == []
 
 

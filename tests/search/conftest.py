@@ -8,7 +8,18 @@ from typing import Any
 import pytest
 
 from cnn_lstm_hyperopt.config import PrunerSettings, SamplerSettings, SearchSpace, parse_space
-from cnn_lstm_hyperopt.search import Point, SkillGate, State, Study, StudyPlan, StudyStorage, TrialRecord, Values
+from cnn_lstm_hyperopt.search import (
+    Cost,
+    Limits,
+    Point,
+    SkillGate,
+    State,
+    Study,
+    StudyPlan,
+    StudyStorage,
+    TrialRecord,
+    Values,
+)
 
 WHOLE = {
     "cnn": {"dropout": 0.2, "num_filters": {"low": 8, "high": 64, "log": True}, "attention_heads": [1, 3, 4]},
@@ -110,9 +121,9 @@ def make_study(tmp_path: Path, make_space: Callable[..., SearchSpace]) -> Any:
             "seed": 0,
             "n_trials": 100,
             "max_epochs": 3,
-            "trial_seconds": None,
+            "limits": Limits(),
             "gate": SkillGate(0.5, 100),
-            "size_mb": lambda params: 0.001 * int(params["cnn.num_filters"]) * int(params["lstm.num_layers"]),
+            "cost": lambda params: Cost(9.0, 0.001 * int(params["cnn.num_filters"]) * int(params["lstm.num_layers"])),
         }
         return Study(storage, StudyPlan(**{**defaults, **plan}), claim=claim, worker=worker)
 

@@ -7,7 +7,7 @@ import pytest
 
 from cnn_lstm_hyperopt.exceptions import StudyFailedError
 from cnn_lstm_hyperopt.progress import Action, ProgressReport
-from cnn_lstm_hyperopt.search import INTERRUPTED, Assignment, NoTrial, SkillGate, State, Values
+from cnn_lstm_hyperopt.search import INTERRUPTED, Assignment, Limits, NoTrial, SkillGate, State, Values
 from cnn_lstm_hyperopt.search.samplers import SAMPLERS
 
 SMALL = {"cnn": {"num_filters": [4, 8]}, "lstm": {"hidden_dim": [8, 16]}, "fusion": {"dim": [16]}}
@@ -20,7 +20,9 @@ def report(epoch, accuracy=0.7, seconds=None, projected=10.0, *, last=False):
 
 
 def complete(study, assignment, accuracy=0.7, seconds=1.0):
-    return study.finish(assignment, State.COMPLETE, Values(accuracy, seconds, assignment.size_mb), {"seconds": seconds})
+    return study.finish(
+        assignment, State.COMPLETE, Values(accuracy, seconds, assignment.cost.size_mb), {"seconds": seconds}
+    )
 
 
 def fail(study, assignment, reason="boom"):
@@ -55,9 +57,9 @@ def test_an_assignment_is_the_whole_configuration_with_its_size(make_study):
     study = make_study("tiny")
     assignment = study.next_assignment()
     assert list(assignment.params) == list(study.plan.space.active(assignment.params))
-    assert assignment.size_mb == pytest.approx(0.008 * assignment.params["lstm.num_layers"])
+    assert assignment.cost.size_mb == pytest.approx(0.008 * assignment.params["lstm.num_layers"])
     (record,) = study.records()
-    assert (record.number, record.size_mb, record.retry_of) == (assignment.number, assignment.size_mb, None)
+    assert (record.number, record.size_mb, record.retry_of) == (assignment.number, assignment.cost.size_mb, None)
     assert set(record.params) == set(assignment.params) & set(study.plan.space.searched())
 
 
@@ -147,11 +149,11 @@ def test_the_claim_is_held_while_a_trial_is_chosen_and_inserted(make_study):
     complete(study, assignment)
     assert held == [0, 1]
 
-    def size_mb(params):
+    def cost(params):
         raise ZeroDivisionError
 
     held.clear()
-    study = make_study(claim=Claim(), size_mb=size_mb)
+    study = make_study(claim=Claim(), cost=cost)
     with pytest.raises(ZeroDivisionError):
         study.next_assignment()
     assert held == [1, 1]
@@ -324,7 +326,7 @@ def test_a_report_within_an_epoch_is_not_stored(make_study):
 @pytest.mark.parametrize("accuracy", [None, 0.7])
 @pytest.mark.parametrize(("projected", "pruned"), [(59.9, False), (60.0, False), (61.0, True), (None, False)])
 def test_a_projection_beyond_the_limit_prunes_with_the_reason(make_study, accuracy, projected, pruned):
-    study = make_study(trial_seconds=60.0)
+    study = make_study(limits=Limits(seconds=60.0))
     decision = study.report(study.next_assignment(), report(1, accuracy, projected=projected))
     assert decision.action is (Action.PRUNE if pruned else Action.CONTINUE)
     if pruned:
@@ -364,7 +366,7 @@ def test_the_last_report_is_not_pruned(make_study, epoch):
 
 
 def test_the_last_report_is_not_over_the_limit(make_study):
-    study = make_study(trial_seconds=60.0)
+    study = make_study(limits=Limits(seconds=60.0))
     assignment = study.next_assignment()
     assert study.report(assignment, report(3, projected=61.0)).action is Action.PRUNE
     assert study.report(assignment, report(3, projected=61.0, last=True)).action is Action.CONTINUE

@@ -58,6 +58,10 @@ class StudySettings(Section):
         lt=2**32,
         description="decides, with a trial's number and configuration, all of its randomness; measured seconds differ each time",
     )
+    time_objective: Literal["measured", "estimated"] = Field(
+        "measured",
+        description="training time as the clock says, or as the cost model does: then one seed and one worker give one study",
+    )
     directions: tuple[str, ...] = Field(_DIRECTIONS, description="of accuracy, seconds and MB; can't be changed")
 
     @field_validator("directions")
@@ -91,11 +95,10 @@ class DataSettings(Section):
     )
     purge: int | None = Field(None, ge=0, description="bars removed before each cut; null: the horizon")
     max_gap_days: float = Field(10.0, gt=0, description="a longer hole in the bars starts a new segment")
-    train_share: float = Field(
-        1.0,
-        gt=0,
-        le=1,
-        description="share of the training windows that trials use, evenly spread; finalists use all",
+    train_share: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = Field(
+        "auto",
+        description="share of the training windows that trials use, evenly spread (finalists use all); auto: the largest of 1,"
+        " 1/2, 1/4 and 1/8 at which half of the search space keeps limits.trial_seconds",
     )
 
     @model_validator(mode="before")
@@ -159,6 +162,15 @@ class TrainingSettings(Section):
         ge=0,
         description="patience grows to this share of the best epoch so far: late progress earns more time",
     )
+    long_epoch_seconds: float = Field(
+        10.0,
+        gt=0,
+        description="a first epoch predicted to take longer is also evaluated at a quarter, a half and three quarters",
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="of matrix products; auto: bfloat16 where the device computes it in hardware and a trial's shape gains by it",
+    )
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:1")
 
 
@@ -180,11 +192,28 @@ class SamplerSettings(Section):
 
 
 class LimitSettings(Section):
-    """What one trial may cost."""
+    """What a trial, the retraining and a worker may cost."""
 
     trial_seconds: float | Literal["auto"] | None = Field(
         "auto",
-        description="a trial projected beyond it ends early; auto: 300 on a CPU, none on a GPU; null: none",
+        description="configurations predicted to train longer are not tried, trials projected beyond it end early; auto: 300 on"
+        " a CPU, none on a GPU; null: none",
+    )
+    size_mb: float | None = Field(None, gt=0, description="larger models are not tried; null: no limit")
+    memory_mb: Annotated[float, Field(gt=0)] | Literal["auto"] | None = Field(
+        "auto",
+        description="configurations predicted to need more are not tried; auto: a worker's part of 80 % of the memory of the"
+        " machine (on a GPU: of the device); null: no limit",
+    )
+    retrain_seconds: float | None = Field(
+        None,
+        gt=0,
+        description="for retraining all finalists: each gets an equal part of what is left; null: no limit",
+    )
+    worker_growth_mb: float = Field(
+        500.0,
+        gt=0,
+        description="a worker that holds so much more memory than after its first trial is replaced by a new one",
     )
 
     @field_validator("trial_seconds")

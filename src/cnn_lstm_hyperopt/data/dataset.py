@@ -1,6 +1,6 @@
 """Bars to a dataset: features, labels, purged splits and scaled windows, with a description of all of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -72,7 +72,7 @@ class Dataset:
 
     Attributes:
         train: all training windows (finalists use these).
-        search_train: the share of them that trials use, evenly spread, fixed.
+        train_share: share of them that trials use.
         validation: validation windows.
         test: test windows, locked.
         n_classes: number of classes.
@@ -89,7 +89,7 @@ class Dataset:
     """
 
     train: Windows
-    search_train: Windows
+    train_share: float
     validation: Windows
     test: LockedPeriod
     n_classes: int
@@ -103,6 +103,15 @@ class Dataset:
     horizon: int
     description: dict[str, Any]
     warnings: tuple[str, ...]
+
+    @property
+    def search_train(self) -> Windows:
+        """The training windows that trials use, evenly spread."""
+        return self.train.subset(evenly_spread(len(self.train), self.train_share))
+
+    def with_train_share(self, share: float) -> "Dataset":
+        """The same data, of which trials use another share."""
+        return replace(self, train_share=share, description={**self.description, "train_share": share})
 
     def for_trials(self) -> TrialData:
         """What trials see: the search's share of the training windows, and validation; no row of the test period."""
@@ -172,7 +181,7 @@ def prepare_dataset(settings: DataSettings) -> Dataset:
     warnings = (*source_warnings, *data_warnings(bars, settings, train=train, cuts=cuts))
     return Dataset(
         train=train,
-        search_train=train.subset(evenly_spread(len(train), settings.train_share)),
+        train_share=1.0 if settings.train_share == "auto" else settings.train_share,
         validation=validation,
         test=LockedPeriod(test),
         n_classes=N_CLASSES,

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SequentialSampler, WeightedRandomSampler
 
 from cnn_lstm_hyperopt.data.dataset import Dataset, LockedPeriod
-from cnn_lstm_hyperopt.data.splits import SPLIT_NAMES, evenly_spread
+from cnn_lstm_hyperopt.data.splits import SPLIT_NAMES
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.exceptions import DataError
 
@@ -45,7 +45,7 @@ def dataset_from_loaders(
     warnings = tuple(w for name, loader in zip(SPLIT_NAMES, loaders, strict=True) for w in _warnings(name, loader))
     return Dataset(
         train=train,
-        search_train=train.subset(evenly_spread(len(train), train_share)),
+        train_share=train_share,
         validation=validation,
         test=LockedPeriod(test),
         n_classes=n_classes,

@@ -3,8 +3,13 @@
 import torch
 
 from cnn_lstm_hyperopt.config import SearchSpace, Settings
-from cnn_lstm_hyperopt.search import SkillGate, StudyPlan
+from cnn_lstm_hyperopt.execution.workers import available_cores
+from cnn_lstm_hyperopt.search import Limits, SkillGate, StudyPlan
+from cnn_lstm_hyperopt.training.memory import total_mb
 from cnn_lstm_hyperopt.trial_runner import TrialRunner
+
+MEMORY_SHARE = 0.8
+"""Of the machine's memory, for all workers together."""
 
 
 def study_plan(settings: Settings, gate: SkillGate, runner: TrialRunner, device: torch.device) -> StudyPlan:
@@ -16,10 +21,24 @@ def study_plan(settings: Settings, gate: SkillGate, runner: TrialRunner, device:
         seed=settings.study.seed,
         n_trials=settings.study.n_trials,
         max_epochs=settings.training.max_epochs,
-        trial_seconds=settings.limits.seconds_on(device.type),
+        limits=Limits(
+            seconds=settings.limits.seconds_on(device.type),
+            size_mb=settings.limits.size_mb,
+            memory_mb=_memory_mb(settings, device),
+        ),
         gate=gate,
-        size_mb=runner.size_mb,
+        cost=runner.cost,
+        estimated_time=settings.study.time_objective == "estimated",
     )
+
+
+def _memory_mb(settings: Settings, device: torch.device) -> float | None:
+    """What a worker may use: as set, or its part of what there is."""
+    if settings.limits.memory_mb != "auto":
+        return settings.limits.memory_mb
+    total = total_mb(device)
+    workers = settings.workers if settings.workers != "auto" else 1 if device.type == "cuda" else available_cores()
+    return None if total is None else MEMORY_SHARE * total / workers
 
 
 def effective_space(space: SearchSpace, *, has_regression: bool) -> SearchSpace:

@@ -77,12 +77,17 @@ def _run_one(
         return study.finish(assignment, State.FAIL, None, {"reason": reason}), None
 
     outcome = trained.outcome
+    seconds, projected = study.training_seconds(
+        assignment, outcome.epochs, measured=(outcome.seconds, outcome.projected_seconds)
+    )
     attributes: dict[str, Any] = {
         "epochs": outcome.epochs,
         "best_epoch": outcome.best_epoch,
-        "seconds": outcome.seconds,
-        "projected_seconds": outcome.projected_seconds,
+        "seconds": seconds,
+        "projected_seconds": projected,
+        "measured_seconds": outcome.seconds,
         "memory_mb": trained.memory_mb,
+        "precision": trained.precision,
     }
     match outcome.decision.action:
         case Action.STOP:
@@ -95,7 +100,7 @@ def _run_one(
             if outcome.best is None:
                 raise RuntimeError("a training that ran to its end has an evaluation")
             state = State.COMPLETE
-            values = Values(outcome.best.accuracy, outcome.seconds, assignment.size_mb)
+            values = Values(outcome.best.accuracy, seconds, assignment.cost.size_mb)
     if state is not State.FAIL:
         for observer in observers:
             observer.on_trial_trained(assignment, trained)

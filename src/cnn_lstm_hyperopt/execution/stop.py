@@ -13,8 +13,8 @@ class StopSignal:
     """Whether the run should end, and why."""
 
     def __init__(self, timeout: float | None = None) -> None:
-        self._deadline = None if timeout is None else time.monotonic() + timeout
         self._told: str | None = None
+        self.set_deadline(timeout)
 
     @property
     def reason(self) -> str | None:
@@ -41,9 +41,9 @@ class StopSignal:
         """Sleeps."""
         time.sleep(seconds)
 
-    def drop_deadline(self) -> None:
-        """From here on Ctrl-C alone: the timeout covers the search, not what comes after it."""
-        self._deadline = None
+    def set_deadline(self, seconds: float | None) -> None:
+        """From here on so many seconds are left, or as many as it takes: search and retraining have limits of their own."""
+        self._deadline = None if seconds is None else time.monotonic() + seconds
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:

@@ -29,8 +29,8 @@ POLL_SECONDS = 0.2
 GRACE_SECONDS = 30.0
 MAX_DEATHS = 3
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-STUDY_FAILED = 3
-"""Exit code of a worker that gave up because trial after trial fails."""
+STUDY_FAILED, RECYCLED = 3, 4
+"""Exit codes of a worker that gave up because trial after trial fails, and of one that has grown and wants to be replaced."""
 
 
 def resolve_workers(settings: Settings, device_type: str) -> int:
@@ -39,10 +39,15 @@ def resolve_workers(settings: Settings, device_type: str) -> int:
         return settings.workers
     if device_type != "cpu":
         return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = available_cores()
     free = _available_mb()
     fitting = cores if free is None else max(1, int(free // WORKER_MB))
     return max(1, min(cores, fitting, settings.study.n_trials))
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def run_with_workers(
@@ -65,6 +70,9 @@ def run_with_workers(
             for worker in crew:
                 if stop.reason is not None:
                     worker.ask_to_end(stop.reason)
+                elif worker.recycled:
+                    worker.close()
+                    worker.start()
                 elif worker.died:
                     _replace(worker, study)
         _tell_of_new_trials(study, ended, observers)
@@ -104,12 +112,17 @@ class _Worker:
 
     @property
     def running(self) -> bool:
-        return self._process.poll() is None or self.died
+        return self._process.poll() is None or self.died or self.recycled
 
     @property
     def died(self) -> bool:
         """Whether it ended in another way than it should."""
-        return self._process.poll() not in (None, 0) and not self._told
+        return self._process.poll() not in (None, 0, RECYCLED) and not self._told
+
+    @property
+    def recycled(self) -> bool:
+        """Whether it ended so that a fresh process may take its place."""
+        return self._process.poll() == RECYCLED and not self._told
 
     def last_words(self) -> str:
         """The last line that it wrote to its standard error."""

@@ -17,6 +17,12 @@ class Output(NamedTuple):
     logits: Tensor
     value: Tensor | None
 
+    def widened(self) -> "Output":
+        """With bfloat16 made float32: losses and scores need its digits."""
+        if self.logits.dtype is not torch.bfloat16:
+            return self
+        return Output(self.logits.float(), None if self.value is None else self.value.float())
+
 
 class CnnLstm(nn.Module):
     """CNN and LSTM read the same window side by side; there is no BatchNorm, so batches of any size mean the same."""

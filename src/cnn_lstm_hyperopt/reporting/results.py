@@ -9,10 +9,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cnn_lstm_hyperopt.config import SearchSpace, readable
 from cnn_lstm_hyperopt.files import write_json
 from cnn_lstm_hyperopt.pareto import dominates
-from cnn_lstm_hyperopt.retraining import Retrained, TestResult, Verdict
+from cnn_lstm_hyperopt.retraining import TIME_IS_UP, Retrained, TestResult, Verdict
 from cnn_lstm_hyperopt.saved_model import predictions_frame
 from cnn_lstm_hyperopt.search import (
     SkillGate,
@@ -23,6 +25,7 @@ from cnn_lstm_hyperopt.search import (
     with_fixed,
 )
 from cnn_lstm_hyperopt.training import Predictions
+from cnn_lstm_hyperopt.training.cost import CostModel
 
 _PACKAGES = ("cnn-lstm-hyperopt", "torch", "optuna", "numpy", "pandas", "scikit-learn")
 
@@ -57,13 +60,30 @@ def search_facts(records: Sequence[TrialRecord], gate: SkillGate) -> dict[str, A
     return {
         "counts": {state: counts.get(state, 0) for state in ("COMPLETE", "PRUNED", "FAIL", "RUNNING")},
         "pruned_by": dict(sorted(reasons.items())),
-        "training_seconds": sum(record.seconds for record in records),
+        "training_seconds": sum(record.attributes.get("measured_seconds", record.seconds) for record in records),
         "skill_gate": {"chance": gate.chance, "n_validation": gate.n_validation, "threshold": gate.threshold},
         "hypervolume": {
             "value": volume,
             "reference": reference,
             "space": ["accuracy", "ln seconds", "ln MB"],
         },
+    }
+
+
+def cost_model_facts(speeds: CostModel, records: Sequence[TrialRecord], max_epochs: int) -> dict[str, Any]:
+    """Which speeds the study's predictions come from, and how well they held: measured ÷ predicted training seconds."""
+    ratios = [
+        record.attributes["measured_seconds"] / (predicted * record.attributes["epochs"] / max_epochs)
+        for record in records
+        if record.finished
+        and (predicted := record.attributes.get("estimated_seconds")) is not None
+        and predicted * record.attributes.get("epochs", 0) > 0
+    ]
+    low, median, high = (float(q) for q in np.quantile(ratios, (0.1, 0.5, 0.9))) if ratios else (None, None, None)
+    return {
+        "device": speeds.device,
+        "measured": speeds.measured,
+        "measured_to_predicted": {"trials": len(ratios), "p10": low, "median": median, "p90": high},
     }
 
 
@@ -88,6 +108,8 @@ def retrained_results(retrained: Sequence[Retrained], verdict: Verdict, save_dir
             "training_results": {
                 "best_epoch": each.outcome.best_epoch,
                 "epochs": each.outcome.epochs,
+                "full_epochs": each.epochs,
+                "cut_short_by": TIME_IS_UP if each.cut_short else None,
                 "validation_accuracy": each.outcome.best.accuracy if each.outcome.best else None,
                 "validation_loss": each.outcome.best.loss if each.outcome.best else None,
             },

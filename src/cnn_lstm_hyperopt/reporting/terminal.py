@@ -17,15 +17,19 @@ from rich.text import Text
 from cnn_lstm_hyperopt.config import PARAMETERS, SearchSpace
 from cnn_lstm_hyperopt.config.domains import domain_text
 from cnn_lstm_hyperopt.data.dataset import Dataset
+from cnn_lstm_hyperopt.forecast import Forecast
 from cnn_lstm_hyperopt.progress import ProgressReport
 from cnn_lstm_hyperopt.retraining import Finalist, TestResult, Verdict
-from cnn_lstm_hyperopt.search import Assignment, SkillGate, State, Study, TrialRecord, with_fixed
+from cnn_lstm_hyperopt.search import Assignment, SkillGate, State, Study, StudyPlan, TrialRecord, with_fixed
+from cnn_lstm_hyperopt.training.cost import CostModel
 from cnn_lstm_hyperopt.trial_runner import TrainedNetwork
 
 log = logging.getLogger(__name__)
 
 FRONT_ROWS = 10
 PIPED_WIDTH = 120
+FORECAST_WEIGHT = 3
+"""Trials that the forecast counts for in the time that is left."""
 TOO_DEAR = 5
 """Finished trials after which a search that only meets its limit is told of."""
 
@@ -44,6 +48,7 @@ class Terminal:
         self._done_before = self._done = 0
         self._warned = False
         self._seconds_left: Callable[[], float | None] = lambda: None
+        self._expected: float | None = None
 
     # ------------------------------------------------------------------ saying things
 
@@ -100,11 +105,39 @@ class Terminal:
             shown = ", ".join(f"{name} {domain_text(domain)}" for name, domain in changed.items())
             self.say(f"  other than the whole space: {shown}", style="dim")
 
+    def describe_costs(self, plan: StudyPlan, speeds: CostModel, train_share: float, expected: Forecast) -> None:
+        """What trials cost here, and what the limits leave of the space."""
+        low, median, high = expected.trial_seconds
+        share = "all training windows" if train_share == 1 else f"{train_share:.3g} of the training windows"
+        self.say(
+            f"Limits ({limits_text(plan)}) leave {expected.share_left:.0%} of the space; on {share} such a trial is predicted"
+            f" to train for {_seconds_text(low)} to {_seconds_text(high)} (median {_seconds_text(median)}) over all its epochs."
+        )
+        self.say(
+            f"  by the speeds of {speeds.device}, measured {speeds.measured[:10]}; --recalibrate measures anew", "dim"
+        )
+
+    def describe_forecast(self, expected: Forecast) -> None:
+        """Hours, memory and disk."""
+        if expected.trials:
+            several = "1 worker" if expected.workers == 1 else f"{expected.workers} workers"
+            self.say(
+                f"Forecast: {expected.trials:,} trials on {several} take about {_seconds_text(expected.seconds)} or less,"
+                f" {expected.memory_mb / 1000:.1f} GB of memory at most and {expected.disk_mb:.0f} MB of disk."
+            )
+
     # ------------------------------------------------------------------ the search
 
-    def watch(self, study: Study, *, seconds_left: Callable[[], float | None] = lambda: None) -> "_Watching":
+    def watch(
+        self,
+        study: Study,
+        *,
+        seconds_left: Callable[[], float | None] = lambda: None,
+        expected: Forecast | None = None,
+    ) -> "_Watching":
         """A context in which trials are shown as they come; ``seconds_left`` tells of a timeout."""
         self._seconds_left = seconds_left
+        self._expected = expected.seconds / expected.trials if expected is not None and expected.trials else None
         return _Watching(self, study)
 
     def on_trial_start(self, assignment: Assignment) -> None:
@@ -153,9 +186,8 @@ class Terminal:
         self._warned = True
         if all(record.reason.startswith("limit") for record in finished):
             self.warn(
-                f"the first {len(finished)} trials all lie beyond limits.trial_seconds, so most of this search space is too dear"
-                " here; take configs/hyperopt/small.yaml or another space of smaller models, a smaller data.train_share, or"
-                " a higher limit"
+                f"the first {len(finished)} trials were all slower than limits.trial_seconds, though predicted to keep it: this"
+                " machine is busier or slower than when its speed was measured; begin anew with --recalibrate"
             )
 
     def _status(self, records: Sequence[TrialRecord], front: Sequence[TrialRecord]) -> str:
@@ -166,11 +198,16 @@ class Terminal:
         return f"{count[State.COMPLETE]} complete, {count[State.PRUNED]} pruned{failed} · {shown} · front {len(front)}"
 
     def _left_text(self, done: int) -> str:
-        if self._study is None or done <= self._done_before:
+        if self._study is None:
+            return "time left –"
+        ended = done - self._done_before
+        weight = FORECAST_WEIGHT if self._expected is not None else 0  # the forecast counts like so many trials
+        if ended + weight == 0:
             return "time left –"
         elapsed = time.monotonic() - self._started
-        left = elapsed / (done - self._done_before) * (self._study.plan.n_trials - done)
+        per_trial = ((self._expected or 0.0) * weight + elapsed) / (weight + ended)
         limit = self._seconds_left()
+        left = per_trial * (self._study.plan.n_trials - done)
         minutes, seconds = divmod(round(left if limit is None else min(left, limit)), 60)
         return f"time left {minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
 
@@ -269,7 +306,7 @@ class _Watching:
                 total=study.plan.n_trials,
                 completed=terminal._done_before,
                 status=terminal._status(records, study.front()),
-                left="time left –",
+                left=terminal._left_text(terminal._done_before),
                 now="",
             )
             terminal._progress.start()
@@ -281,6 +318,30 @@ class _Watching:
             self._terminal._progress.stop()
             self._terminal._progress = None
         self._terminal._study = None
+
+
+def limits_text(plan: StudyPlan) -> str:
+    """The limits of a study in a few words."""
+    limits = plan.limits
+    parts = [
+        f"{limit:,.{digits}f} {unit}"
+        for limit, digits, unit in (
+            (limits.seconds, 0, "s of training a trial"),
+            (limits.size_mb, 1, "MB of weights"),
+            (limits.memory_mb, 0, "MB of memory"),
+        )
+        if limit is not None
+    ]
+    return ", ".join(parts) or "none"
+
+
+def _seconds_text(seconds: float) -> str:
+    """``4.2 s``, ``12 min``, ``7.5 h``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _split_table(facts: dict[str, Any]) -> Table:

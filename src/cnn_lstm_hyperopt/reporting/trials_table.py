@@ -3,10 +3,10 @@
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from cnn_lstm_hyperopt.config import PARAMETERS, SearchSpace, readable
+from cnn_lstm_hyperopt.config import PARAMETERS, Params, SearchSpace, readable
 from cnn_lstm_hyperopt.search import TrialRecord, selected, with_fixed
 
 COLUMNS = (
@@ -19,16 +19,25 @@ COLUMNS = (
     "epochs",
     "projected_seconds",
     "projected_full_seconds",
+    "measured_seconds",
     "memory_mb",
+    "precision",
     "retry_of",
 )
 
 
-def trials_csv(records: Sequence[TrialRecord], space: SearchSpace, *, train_share: float) -> str:
+def trials_csv(
+    records: Sequence[TrialRecord],
+    space: SearchSpace,
+    *,
+    train_share: float,
+    estimated_memory: Callable[[Params], float] | None = None,
+) -> str:
     """The table as text.
 
-    ``training_seconds`` are as measured; ``projected_seconds`` what all epochs would have taken, and ``projected_full_seconds``
-    the same on all training windows instead of the ``train_share`` that trials use.
+    ``training_seconds`` are the objective, measured or estimated as the study has it, ``measured_seconds`` always the clock's;
+    ``projected_seconds`` is what all epochs would have taken, and ``projected_full_seconds`` the same on all training windows
+    instead of the ``train_share`` that trials use. ``memory_mb`` is the measured peak, or what ``estimated_memory`` says.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -37,6 +46,8 @@ def trials_csv(records: Sequence[TrialRecord], space: SearchSpace, *, train_shar
         projected = record.projected_seconds
         point = selected(record.curve, math.inf)
         accuracy = record.values.accuracy if record.values else (point.accuracy if point else None)
+        whole = with_fixed(space, record.params)
+        memory = estimated_memory(whole) if estimated_memory else record.attributes.get("memory_mb")
         row: list[Any] = [
             record.number,
             record.state.value,
@@ -47,10 +58,12 @@ def trials_csv(records: Sequence[TrialRecord], space: SearchSpace, *, train_shar
             record.attributes.get("epochs"),
             projected,
             None if projected is None else projected / train_share,
-            record.attributes.get("memory_mb"),
+            record.attributes.get("measured_seconds"),
+            memory,
+            record.attributes.get("precision"),
             record.retry_of,
         ]
-        params = readable(with_fixed(space, record.params))
+        params = readable(whole)
         writer.writerow(
             ["" if value is None else value for value in row] + [params.get(name, "") for name in PARAMETERS]
         )

@@ -2,11 +2,14 @@
 
 from cnn_lstm_hyperopt.search.distributions import with_fixed
 from cnn_lstm_hyperopt.search.gate import SkillGate
+from cnn_lstm_hyperopt.search.limits import Cost, Limits
+from cnn_lstm_hyperopt.search.samplers import RandomSampler
 from cnn_lstm_hyperopt.search.storage import StudyStorage
 from cnn_lstm_hyperopt.search.study import (
     INTERRUPTED,
     Assignment,
     NoTrial,
+    Proposer,
     Study,
     StudyPlan,
     front_hypervolume,
@@ -17,8 +20,12 @@ from cnn_lstm_hyperopt.search.trial import Point, State, TrialRecord, Values, se
 __all__ = [
     "INTERRUPTED",
     "Assignment",
+    "Cost",
+    "Limits",
     "NoTrial",
     "Point",
+    "Proposer",
+    "RandomSampler",
     "SkillGate",
     "State",
     "Study",

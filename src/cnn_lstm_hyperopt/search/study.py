@@ -1,7 +1,7 @@
 """The study: which trial comes next, what becomes of it, and what the front is. All of it derived from stored trials."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -14,10 +14,11 @@ from cnn_lstm_hyperopt.pareto import hypervolume, non_dominated
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
 from cnn_lstm_hyperopt.search.distributions import distributions_of, with_fixed
 from cnn_lstm_hyperopt.search.gate import SkillGate
+from cnn_lstm_hyperopt.search.limits import Cost, Limits
 from cnn_lstm_hyperopt.search.pruners import PRUNERS
 from cnn_lstm_hyperopt.search.samplers import SAMPLERS, RandomSampler
 from cnn_lstm_hyperopt.search.storage import StudyStorage
-from cnn_lstm_hyperopt.search.told import losses, told
+from cnn_lstm_hyperopt.search.told import Told, losses, told
 from cnn_lstm_hyperopt.search.trial import Point, State, TrialRecord, Values
 
 log = logging.getLogger(__name__)
@@ -35,8 +36,9 @@ class StudyPlan:
     Attributes:
         n_trials: COMPLETE and PRUNED trials that the study is to have.
         max_epochs: epochs of a trial at most.
-        trial_seconds: a trial projected beyond it ends; None: no limit.
-        size_mb: MB of a configuration, known without building it.
+        limits: a proposal beyond them is drawn anew; a trial that turns out to be slower than its limit ends.
+        cost: of a whole configuration, known without building it.
+        estimated_time: whether ``cost``, not the clock, says what a trial's training seconds are.
     """
 
     space: SearchSpace
@@ -45,9 +47,10 @@ class StudyPlan:
     seed: int
     n_trials: int
     max_epochs: int
-    trial_seconds: float | None
+    limits: Limits
     gate: SkillGate
-    size_mb: Callable[[Params], float]
+    cost: Callable[[Params], Cost]
+    estimated_time: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class Assignment:
     trial_id: int
     number: int
     params: dict[str, Scalar]
-    size_mb: float
+    cost: Cost
     retry_of: int | None
 
 
@@ -83,8 +86,7 @@ class Study:
         self.plan = plan
         self._claim = claim if claim is not None else nullcontext()
         self._worker = worker
-        self._sampler = SAMPLERS[plan.sampler.type](plan.space, plan.sampler, plan.seed)
-        self._random = RandomSampler(plan.space, plan.sampler, plan.seed)
+        self._proposer = Proposer(plan)
         self._pruner = PRUNERS[plan.pruner.type](plan.pruner, plan.gate)
         self._curves: dict[int, tuple[Point, ...]] = {}
         self._failures_in_a_row = 0
@@ -126,41 +128,31 @@ class Study:
         if retry is not None:
             searched = dict(retry.params)
         else:
-            proposal = self._propose(records)
+            history = told(records, self.plan.gate)
+            seen = {_key(record.params) for record in records}
+            proposal = self._proposer.propose(self.storage.next_number(), history, seen)
             if proposal is None:
                 return NoTrial.SPACE_USED_UP
             searched = proposal
         params = with_fixed(self.plan.space, searched)
-        size_mb = self.plan.size_mb(params)
-        attributes: dict[str, Any] = {"size_mb": size_mb}
+        cost = self.plan.cost(params)
+        attributes: dict[str, Any] = {"size_mb": cost.size_mb, "estimated_seconds": cost.seconds}
         if retry is not None:
             attributes["retry_of"] = retry.number
         if self._worker is not None:
             attributes["worker"] = self._worker
         trial_id, number = self.storage.start(searched, distributions_of(self.plan.space, searched), attributes)
         self._curves[trial_id] = ()
-        return Assignment(trial_id, number, params, size_mb, retry.number if retry else None)
-
-    def _propose(self, records: Sequence[TrialRecord]) -> dict[str, Scalar] | None:
-        """A configuration that no trial had."""
-        number = self.storage.next_number()
-        seen = {_key(record.params) for record in records}
-        history = told(records, self.plan.gate)
-        for attempt in range(SAMPLER_ATTEMPTS):
-            params = self._sampler.propose(number, history, attempt)
-            if _key(params) not in seen:
-                return params
-        for attempt in range(SAMPLER_ATTEMPTS, SAMPLER_ATTEMPTS + RANDOM_ATTEMPTS):
-            params = self._random.propose(number, history, attempt)
-            if _key(params) not in seen:
-                return params
-        return None
+        return Assignment(trial_id, number, params, cost, retry.number if retry else None)
 
     # ------------------------------------------------------------------ while it runs
 
     def report(self, assignment: Assignment, report: ProgressReport) -> Decision:
         """Stores an epoch's record and decides how the trial goes on."""
-        limit, projected = self.plan.trial_seconds, report.projected_seconds
+        limit = self.plan.limits.seconds
+        seconds, projected = self.training_seconds(
+            assignment, report.epoch, measured=(report.seconds, report.projected_seconds)
+        )
         over_limit = (
             Decision(Action.PRUNE, f"limit: projected {projected:.0f} s exceed limits.trial_seconds={limit:g}")
             if limit is not None and projected is not None and projected > limit
@@ -168,7 +160,7 @@ class Study:
         )
         if report.accuracy is None or report.loss is None:
             return over_limit
-        point = Point(report.epoch, report.accuracy, report.loss, report.seconds)
+        point = Point(report.epoch, report.accuracy, report.loss, seconds)
         curve = (*self._curves[assignment.trial_id], point)
         self._curves[assignment.trial_id] = curve
         self.storage.record_curve(assignment.trial_id, curve)
@@ -177,10 +169,18 @@ class Study:
         if over_limit.action is not Action.CONTINUE:
             return over_limit
         records = self.records()
-        trial = replace(_numbered(records, assignment.number), curve=curve, seconds=report.seconds)
+        trial = replace(_numbered(records, assignment.number), curve=curve, seconds=seconds)
         complete = [record for record in records if record.state is State.COMPLETE]
         reason = self._pruner.reason_to_prune(trial, complete, ranked_front(complete, self.plan.gate))
         return CONTINUE if reason is None else Decision(Action.PRUNE, reason)
+
+    def training_seconds(
+        self, assignment: Assignment, epochs: float, *, measured: tuple[float, float | None]
+    ) -> tuple[float, float | None]:
+        """Seconds so far and of all epochs: what the study's time objective counts, ``measured`` or estimated."""
+        if not self.plan.estimated_time:
+            return measured
+        return assignment.cost.seconds * epochs / self.plan.max_epochs, assignment.cost.seconds
 
     def finish(
         self, assignment: Assignment, state: State, values: Values | None, attributes: dict[str, Any]
@@ -202,12 +202,45 @@ class Study:
             )
 
 
+class Proposer:
+    """Proposes configurations that no trial had and that keep the limits."""
+
+    def __init__(self, plan: StudyPlan) -> None:
+        self._plan = plan
+        self._sampler = SAMPLERS[plan.sampler.type](plan.space, plan.sampler, plan.seed)
+        self._random = RandomSampler(plan.space, plan.sampler, plan.seed)
+
+    def propose(
+        self, number: int, history: Sequence[Told], seen: Collection[tuple[tuple[str, Scalar], ...]]
+    ) -> dict[str, Scalar] | None:
+        """Of the sampler, or at random when it keeps proposing what can't be taken; None when the space is used up."""
+        for attempt in range(SAMPLER_ATTEMPTS + RANDOM_ATTEMPTS):
+            sampler = self._sampler if attempt < SAMPLER_ATTEMPTS else self._random
+            params = sampler.propose(number, history, attempt)
+            if _key(params) not in seen and self._keeps_limits(params):
+                return params
+        return None
+
+    def first(self, count: int) -> list[dict[str, Scalar]]:
+        """What the first trials of the study will be: before the sampler models anything, they depend on the seed alone."""
+        found: list[dict[str, Scalar]] = []
+        for number in range(min(count, self._plan.sampler.n_startup_trials)):
+            params = self.propose(number, [], {_key(each) for each in found})
+            if params is None:
+                break
+            found.append(params)
+        return found
+
+    def _keeps_limits(self, searched: Params) -> bool:
+        return self._plan.limits.allow(self._plan.cost(with_fixed(self._plan.space, searched)))
+
+
 class NoTrial(Enum):
     """Why there is no next trial."""
 
     ENOUGH = "the study has all its trials"
     OTHERS_RUN_THE_REST = "the last ones are running elsewhere"
-    SPACE_USED_UP = "every configuration of the space was tried"
+    SPACE_USED_UP = "every configuration of the space that keeps the limits was tried"
 
 
 def ranked_front(records: Sequence[TrialRecord], gate: SkillGate) -> list[TrialRecord]:
@@ -258,4 +291,13 @@ def _to_retry(records: Sequence[TrialRecord]) -> TrialRecord | None:
     return None
 
 
-__all__ = ["INTERRUPTED", "Assignment", "NoTrial", "Study", "StudyPlan", "front_hypervolume", "ranked_front"]
+__all__ = [
+    "INTERRUPTED",
+    "Assignment",
+    "NoTrial",
+    "Proposer",
+    "Study",
+    "StudyPlan",
+    "front_hypervolume",
+    "ranked_front",
+]

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from cnn_lstm_hyperopt.config import Params, TrainingSettings
 from cnn_lstm_hyperopt.data.augmentation import AugmentationConfig
+from cnn_lstm_hyperopt.training.precision import Precision
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,8 @@ class TrainingConfig:
         l1, l2: strengths of the penalties Σ|w| and Σw² / 2.
         balancing: how the two losses are weighed.
         classification_weight: weight w of the cross-entropy; not used by ``uncertainty``.
+        precision: of the matrix products, in training and in evaluation.
+        early_reports: shares of the first epoch after which it is evaluated, too.
     """
 
     learning_rate: float
@@ -34,6 +37,8 @@ class TrainingConfig:
     max_epochs: int
     min_patience: int
     patience_factor: float
+    precision: Precision = "float32"
+    early_reports: tuple[float, ...] = ()
 
     @property
     def regression_weight(self) -> float:
@@ -41,7 +46,15 @@ class TrainingConfig:
         return min(max(1.0 - self.classification_weight, 0.2), 0.7)
 
     @classmethod
-    def from_params(cls, params: Params, settings: TrainingSettings, *, max_epochs: int) -> "TrainingConfig":
+    def from_params(
+        cls,
+        params: Params,
+        settings: TrainingSettings,
+        *,
+        max_epochs: int,
+        precision: Precision = "float32",
+        early_reports: tuple[float, ...] = (),
+    ) -> "TrainingConfig":
         """The training that a trial's parameters describe, over at most ``max_epochs``."""
         return cls(
             learning_rate=float(params["training.learning_rate"]),
@@ -65,4 +78,6 @@ class TrainingConfig:
             max_epochs=max_epochs,
             min_patience=settings.min_patience,
             patience_factor=settings.patience_factor,
+            precision=precision,
+            early_reports=early_reports,
         )

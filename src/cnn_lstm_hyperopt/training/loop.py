@@ -2,7 +2,7 @@
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -103,7 +103,8 @@ def train(
         config: what is done, and for how long.
         scale: standardises the regression target.
         generator: on the CPU; draws the order of windows and augmentation.
-        on_report: told after every epoch, after the first steps, and about once a second in between.
+        on_report: told after every epoch and at ``config.early_reports`` with an evaluation; after the first steps, and about
+            once a second in between, with seconds alone.
 
     Raises:
         NonFiniteLossError: the training or validation loss is NaN or infinite.
@@ -113,6 +114,7 @@ def train(
     dropout = DropoutSchedule(network, config.dropout_schedule, config.max_epochs)
     patience = Patience(minimum=config.min_patience, factor=config.patience_factor)
     steps = math.ceil(len(windows) / config.batch_size)
+    early = {math.ceil(share * steps) for share in config.early_reports}
     watch = _Stopwatch(windows.device, steps * config.max_epochs)
     best: Evaluation | None = None
     best_weights: dict[str, Tensor] = {}
@@ -126,11 +128,17 @@ def train(
         watch.start()
         for step, index in enumerate(order.split(config.batch_size), start=1):
             total += stepper.step(index)
-            if watch.step() and step < steps:
+            evaluate_now = epoch == 1 and step in early
+            if (watch.step() or evaluate_now) and step < steps:
                 watch.stop()
                 progress = epoch - 1 + step / steps
                 _require_finite(float(total.sum()), progress)
-                decision = on_report(ProgressReport(progress, watch.seconds, watch.projected))
+                report = ProgressReport(progress, watch.seconds, watch.projected)
+                if evaluate_now:
+                    seen = evaluate(network, validation, scale, config.precision)
+                    network.train()
+                    report = replace(report, accuracy=seen.accuracy, loss=seen.loss)
+                decision = on_report(report)
                 if decision.action is not Action.CONTINUE:
                     break
                 watch.start()
@@ -138,7 +146,7 @@ def train(
             break
         watch.stop()
         progress = float(epoch)
-        evaluation = evaluate(network, validation, scale)
+        evaluation = evaluate(network, validation, scale, config.precision)
         _require_finite(float(total.sum()) + evaluation.loss, progress)
         if patience.improved(epoch, evaluation.loss):
             best = evaluation

@@ -7,6 +7,8 @@ import torch
 
 _CLEAR = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
+_MEMINFO = Path("/proc/meminfo")
+_CGROUP = Path("/sys/fs/cgroup/memory.max")
 
 
 def reset_peak(device: torch.device) -> None:
@@ -23,9 +25,33 @@ def peak_mb(device: torch.device) -> float | None:
     """MB (10^6 bytes) at the highest: of the device's allocator on CUDA, of the whole process on Linux, else None."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
+    return _status_mb("VmHWM")
+
+
+def resident_mb() -> float:
+    """MB of this process in memory now; 0 where the platform does not say."""
+    return _status_mb("VmRSS") or 0.0
+
+
+def total_mb(device: torch.device) -> float | None:
+    """MB that the device, or the machine, or the container that this process runs in, has; None where nobody says."""
+    if device.type == "cuda":
+        return float(torch.cuda.get_device_properties(device).total_memory) / 1e6
+    limits = []
+    with contextlib.suppress(OSError):
+        lines = _MEMINFO.read_text().splitlines()
+        limits += [int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("MemTotal:")]
+    with contextlib.suppress(OSError):
+        text = _CGROUP.read_text().strip()
+        if text != "max":
+            limits.append(int(text) / 1e6)
+    return min(limits, default=None)
+
+
+def _status_mb(field: str) -> float | None:
     if not _STATUS.exists():
         return None
     for line in _STATUS.read_text().splitlines():
-        if line.startswith("VmHWM:"):
+        if line.startswith(f"{field}:"):
             return int(line.split()[1]) * 1024 / 1e6
     return None

@@ -9,8 +9,9 @@ from torch.nn import functional
 
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.models import CnnLstm
+from cnn_lstm_hyperopt.training.precision import Precision, computing_in
 
-EVALUATION_BATCH = 512
+EVALUATION_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -50,21 +51,24 @@ class Evaluation:
 
 
 @torch.inference_mode()
-def predict(network: CnnLstm, windows: Windows, scale: ValueScale) -> tuple[torch.Tensor, torch.Tensor | None]:
+def predict(
+    network: CnnLstm, windows: Windows, scale: ValueScale, precision: Precision = "float32"
+) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Logits ``(windows, n_classes)`` and values ``(windows,)`` in the target's units (None without a head)."""
     network.eval()
     logits, values = [], []
     for index in torch.arange(len(windows), device=windows.starts.device).split(EVALUATION_BATCH):
-        output = network(windows.gather(index))
+        with computing_in(precision, windows.device):
+            output = network(windows.gather(index))
         logits.append(output.logits.float())
         if output.value is not None:
             values.append(output.value.float() * scale.std + scale.mean)
     return torch.cat(logits), torch.cat(values) if values else None
 
 
-def evaluate(network: CnnLstm, windows: Windows, scale: ValueScale) -> Evaluation:
+def evaluate(network: CnnLstm, windows: Windows, scale: ValueScale, precision: Precision = "float32") -> Evaluation:
     """What the network is worth on labelled windows."""
-    logits, values = predict(network, windows, scale)
+    logits, values = predict(network, windows, scale, precision)
     mse = None
     if values is not None and windows.values is not None:
         mse = float(functional.mse_loss(values.double(), windows.values.double()))

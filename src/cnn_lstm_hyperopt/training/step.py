@@ -12,6 +12,7 @@ from cnn_lstm_hyperopt.training.losses import task_losses
 from cnn_lstm_hyperopt.training.metrics import ValueScale
 from cnn_lstm_hyperopt.training.optimizers import OPTIMIZERS
 from cnn_lstm_hyperopt.training.penalties import add_penalty_gradients, decay_weights
+from cnn_lstm_hyperopt.training.precision import computing_in
 
 
 class Stepper:
@@ -52,8 +53,10 @@ class Stepper:
         if config.augmentation.active:
             mixed = augment(x, config.augmentation, self._generator)
             x = mixed.x
+        with computing_in(config.precision, windows.device):
+            output = self.network(x)
         cross_entropy, squared_error = task_losses(
-            self.network(x), windows.labels[index], values, label_smoothing=config.label_smoothing, mixed=mixed
+            output.widened(), windows.labels[index], values, label_smoothing=config.label_smoothing, mixed=mixed
         )
         loss = cross_entropy if squared_error is None else self.balancing.combine(cross_entropy, squared_error)
         self.optimizer.zero_grad()

@@ -24,7 +24,9 @@ class MedianPruner(Pruner):
         self, trial: TrialRecord, complete: Sequence[TrialRecord], front: Sequence[TrialRecord]
     ) -> str | None:
         """See the base class."""
-        epoch = round(trial.curve[-1].epoch)
+        epoch = int(trial.curve[-1].epoch)
+        if epoch != trial.curve[-1].epoch:
+            return None  # within the first epoch there is nothing to compare with
         warmup, interval = self.settings.n_warmup_steps, self.settings.interval_steps
         if len(complete) < max(1, self.settings.n_startup_trials):
             return None

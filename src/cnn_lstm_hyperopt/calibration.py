@@ -1,0 +1,190 @@
+"""How fast this machine is: a dozen seconds of training steps, once a device, kept for all studies.
+
+The measurement does not depend on a study's data or space, so two studies with one seed are told the same costs. It lies in the
+user's cache directory, and with each study a copy of what it was made with.
+"""
+
+import json
+import logging
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+import torch
+
+from cnn_lstm_hyperopt.config import Params, SamplerSettings, TrainingSettings, parse_space
+from cnn_lstm_hyperopt.data.windows import Windows
+from cnn_lstm_hyperopt.files import write_json
+from cnn_lstm_hyperopt.models import NetworkConfig, Profile, build_network, profile
+from cnn_lstm_hyperopt.search import RandomSampler, with_fixed
+from cnn_lstm_hyperopt.training import TrainingConfig, ValueScale, predict
+from cnn_lstm_hyperopt.training.allocator import give_back_pages, keep_freed_pages
+from cnn_lstm_hyperopt.training.cost import CostModel, fit_speeds, work
+from cnn_lstm_hyperopt.training.device import one_thread
+from cnn_lstm_hyperopt.training.memory import resident_mb
+from cnn_lstm_hyperopt.training.precision import Precision, supported_precisions
+from cnn_lstm_hyperopt.training.step import Stepper
+
+log = logging.getLogger(__name__)
+
+CACHE_VARIABLE = "CNN_LSTM_HYPEROPT_CACHE"
+"""Environment variable that names another cache directory."""
+CONFIGURATIONS = 20
+LARGEST_PARAMETERS = 10_000_000
+STEPS = 3
+FEATURES, LOOKBACK, SHORTEST_LOOKBACK = 11, 60, 6
+EVALUATED = 64
+STEP_SECONDS, SLOWEST_STEP_SECONDS = 0.05, 0.15
+ASSUMED_MULTIPLY_ADDS = 25e9
+"""A second, in float32; only decides how long the windows are that a configuration is timed with."""
+
+
+@dataclass(frozen=True)
+class _Timed:
+    """Medians of one configuration in one precision."""
+
+    profile: Profile
+    batch_size: int
+    step: float
+    evaluation: float
+
+
+def calibration_for(
+    device: torch.device, *, anew: bool = False, on_start: Callable[[], None] = lambda: None
+) -> CostModel:
+    """The device's speeds, from the cache or measured now.
+
+    Args:
+        device: on which trials will run.
+        anew: measure even if the cache has it.
+        on_start: called before a measurement, which takes a dozen seconds.
+    """
+    path = cache_file(device)
+    if not anew and path.is_file():
+        try:
+            return CostModel.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            log.warning("%s is not used (%s); measured anew", path, error)
+    on_start()
+    model = calibrate(device)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, model.as_dict())
+    except OSError as error:
+        log.warning("the speeds of this machine can't be kept in %s (%s); the next study measures anew", path, error)
+    return model
+
+
+def cache_file(device: torch.device) -> Path:
+    """Where the speeds of the device lie: one file for each device, build of torch and kind of arithmetic."""
+    folder = os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("cnn-lstm-hyperopt", appauthor=False)
+    name = "".join(letter if letter.isalnum() else "-" for letter in device_name(device))
+    return Path(folder) / f"speeds-{name}.json"
+
+
+def device_name(device: torch.device) -> str:
+    """What must be the same for speeds to be the same."""
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)} torch {torch.__version__}"
+    instructions = torch.backends.cpu.get_cpu_capability()
+    return f"{platform.machine()} {instructions} {'+'.join(supported_precisions(device))} torch {torch.__version__}"
+
+
+def calibrate(device: torch.device) -> CostModel:
+    """Times training steps of configurations spread over the whole default space, large ones on short windows."""
+    keep_freed_pages()
+    process_mb = resident_mb() if device.type == "cpu" else 0.0
+    timed: dict[Precision, list[_Timed]] = {precision: [] for precision in supported_precisions(device)}
+    with one_thread():
+        for params, network, lookback in _configurations():
+            windows = _windows(lookback)
+            for precision, rows in timed.items():
+                rows.append(_time(params, network, windows, precision, device))
+            give_back_pages()
+    speeds, errors = {}, []
+    for precision, rows in timed.items():
+        amounts = np.array([work(row.profile, row.batch_size) for row in rows])
+        seconds = np.array([row.step for row in rows])
+        speeds[precision] = fit_speeds(amounts, seconds)
+        errors += [abs(error - 1) for error in amounts @ speeds[precision] / seconds]
+    return CostModel(
+        device=device_name(device),
+        measured=datetime.now(UTC).isoformat(timespec="seconds"),
+        speeds={precision: tuple(float(speed) for speed in each) for precision, each in speeds.items()},
+        evaluation={
+            precision: statistics.median(row.evaluation / EVALUATED / (row.step / row.batch_size) for row in rows)
+            for precision, rows in timed.items()
+        },
+        process_mb=process_mb,
+        error=float(statistics.median(errors)),
+    )
+
+
+def _configurations() -> Iterator[tuple[Params, NetworkConfig, int]]:
+    """Configurations of the default space, each with a lookback at which a step is short."""
+    space, _ = parse_space({})
+    sampler = RandomSampler(space, SamplerSettings(), seed=0)
+    found = number = 0
+    while found < CONFIGURATIONS:
+        params = with_fixed(space, sampler.propose(number, [], 0))
+        number += 1
+        network = NetworkConfig.from_params(params, input_dim=FEATURES, n_classes=2, has_regression=True)
+        whole = profile(network, lookback=LOOKBACK)
+        seconds = 3 * int(params["training.batch_size"]) * whole.multiply_adds / ASSUMED_MULTIPLY_ADDS
+        too_slow = seconds * SHORTEST_LOOKBACK / LOOKBACK > SLOWEST_STEP_SECONDS
+        if too_slow or whole.parameters > LARGEST_PARAMETERS:
+            continue
+        found += 1
+        yield params, network, int(np.clip(LOOKBACK * STEP_SECONDS / seconds, SHORTEST_LOOKBACK, LOOKBACK))
+
+
+def _windows(lookback: int) -> Windows:
+    """Noise: how fast it is does not depend on what it is."""
+    generator, count = torch.Generator().manual_seed(0), 512
+    return Windows(
+        series=torch.randn(count + lookback, FEATURES, generator=generator),
+        starts=torch.arange(count),
+        lookback=lookback,
+        labels=torch.randint(0, 2, (count,), generator=generator),
+        values=torch.randn(count, generator=generator),
+        dates=np.arange(count),
+        symbols=np.full(count, "noise"),
+    )
+
+
+def _time(
+    params: Params, config: NetworkConfig, windows: Windows, precision: Precision, device: torch.device
+) -> _Timed:
+    network = build_network(config, seed=0, device=device)
+    here = windows.to(device)
+    training = TrainingConfig.from_params(params, TrainingSettings(), max_epochs=1, precision=precision)
+    scale = ValueScale(0.0, 1.0)
+    stepper = Stepper(network, here, training, scale=scale, generator=torch.Generator().manual_seed(0))
+    batches = (
+        torch.randperm(len(here), generator=torch.Generator().manual_seed(0)).to(device).split(training.batch_size)
+    )
+    network.train()
+    stepper.step(batches[0])  # the first makes kernels and buffers
+    steps = [_seconds(lambda i=i: stepper.step(batches[i % len(batches)]), device) for i in range(1, STEPS + 1)]  # type: ignore[misc]
+    few = here.subset(np.arange(EVALUATED))
+    predict(network, few, scale, precision)
+    evaluation = _seconds(lambda: predict(network, few, scale, precision), device)
+    return _Timed(profile(config, lookback=windows.lookback), training.batch_size, statistics.median(steps), evaluation)
+
+
+def _seconds(action: Callable[[], Any], device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    started = time.perf_counter()
+    action()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - started

@@ -1,0 +1,127 @@
+"""What a search will take, before it starts: hours, memory, disk, and the share of the space that the limits leave."""
+
+import heapq
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cnn_lstm_hyperopt.config import SamplerSettings, SearchSpace
+from cnn_lstm_hyperopt.config.domains import Scalar
+from cnn_lstm_hyperopt.search import Cost, Limits, Proposer, RandomSampler, StudyPlan, with_fixed
+
+SAMPLED = 1000
+"""Random configurations of the space that shares and means are taken from."""
+TRAIN_SHARES = (1.0, 0.5, 0.25, 0.125)
+EPOCH_SHARE = 0.6
+"""Of ``max_epochs`` that a trial runs before patience ends it, as long as no trial of the study says otherwise."""
+TRIAL_SECONDS, WORKER_SECONDS = 0.3, 6.0
+"""For building, proposing and storing a trial; for a worker to start."""
+BYTES_A_WINDOW, BYTES_A_TRIAL = 12, 8000
+"""On disk: a prediction on validation, and a trial's row in study.db and trials.csv."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a search is predicted to take.
+
+    Attributes:
+        trials: that are still to be run.
+        workers: that run them.
+        seconds: wall time of the search; an upper estimate beyond the sampler's start, since samplers and pruners save.
+        trial_seconds: 10 %, 50 % and 90 % quantiles of the training seconds of a trial that runs through all its epochs.
+        memory_mb: of all workers at their peak.
+        disk_mb: that the search writes.
+        share_left: of random configurations of the space, those that keep all limits.
+    """
+
+    trials: int
+    workers: int
+    seconds: float
+    trial_seconds: tuple[float, float, float]
+    memory_mb: float
+    disk_mb: float
+    share_left: float
+
+
+class SampledSpace:
+    """Random configurations of a space, always the same ones."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        sampler = RandomSampler(space, SamplerSettings(), seed=0)
+        self.configurations = [with_fixed(space, sampler.propose(number, [], 0)) for number in range(SAMPLED)]
+
+    def within(self, limits: Limits, cost: Callable[[dict[str, Scalar]], Cost]) -> list[dict[str, Scalar]]:
+        """Those that keep the limits."""
+        return [params for params in self.configurations if limits.allow(cost(params))]
+
+
+def choose_train_share(sampled: SampledSpace, seconds_limit: float | None, cost: Callable[..., Cost]) -> float:
+    """The largest of :data:`TRAIN_SHARES` at which half of the space keeps the limit of seconds, else the smallest.
+
+    Args:
+        sampled: of the space.
+        seconds_limit: of a trial; None: no limit, so all windows.
+        cost: of a configuration, told ``train_share``.
+    """
+    limits = Limits(seconds=seconds_limit)
+    for share in TRAIN_SHARES:
+        within = sum(limits.allow(cost(params, train_share=share)) for params in sampled.configurations)
+        if 2 * within >= len(sampled.configurations):
+            return share
+    return TRAIN_SHARES[-1]
+
+
+def forecast(
+    plan: StudyPlan,
+    sampled: SampledSpace,
+    *,
+    evaluation_seconds: Callable[[dict[str, Scalar]], float],
+    n_validation: int,
+    trials: int,
+    new: bool,
+    workers: int,
+    epoch_share: float = EPOCH_SHARE,
+) -> Forecast | None:
+    """What ``trials`` trials will take; None when no configuration keeps the limits.
+
+    Args:
+        plan: of the study.
+        sampled: of its space.
+        evaluation_seconds: of one evaluation of a configuration.
+        n_validation: windows of an evaluation.
+        trials: that are still to be run.
+        new: whether the study has no trial yet: then its first ones are known exactly.
+        workers: that run them.
+        epoch_share: of ``max_epochs`` that a trial runs on average.
+    """
+    within = sampled.within(plan.limits, plan.cost)
+    if not within:
+        return None
+
+    def wall(params: dict[str, Scalar]) -> float:
+        through = plan.cost(params).seconds + plan.max_epochs * evaluation_seconds(params)
+        return TRIAL_SECONDS + epoch_share * through
+
+    first = [with_fixed(plan.space, params) for params in Proposer(plan).first(trials)] if new else []
+    mean = float(np.mean([wall(params) for params in within]))
+    durations = [wall(params) for params in first] + [mean] * (trials - len(first))
+    costs = [plan.cost(params) for params in within]
+    low, median, high = (float(q) for q in np.quantile([cost.seconds for cost in costs], (0.1, 0.5, 0.9)))
+    return Forecast(
+        trials=trials,
+        workers=workers,
+        seconds=makespan(durations, workers) + (WORKER_SECONDS if workers > 1 else 0.0),
+        trial_seconds=(low, median, high),
+        memory_mb=workers * max(cost.memory_mb for cost in costs),
+        disk_mb=trials * (BYTES_A_TRIAL + BYTES_A_WINDOW * n_validation) / 1e6,
+        share_left=len(within) / len(sampled.configurations),
+    )
+
+
+def makespan(durations: Sequence[float], workers: int) -> float:
+    """When the last job ends if each, in order, goes to the worker that is free first (list scheduling, Graham 1966)."""
+    free = [0.0] * workers
+    for duration in durations:
+        heapq.heapreplace(free, free[0] + duration)
+    return max(free)

@@ -1,0 +1,151 @@
+"""What a training will cost, before it starts: arithmetic of a configuration times the speeds of a device.
+
+A step's seconds are a sum over kinds of work (a roofline without overlap: Williams et al. 2009), each with a speed of its own.
+The speeds are fitted to a few timed steps (``calibration``) by non-negative least squares of the *relative* errors.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+
+from cnn_lstm_hyperopt.models import Profile
+from cnn_lstm_hyperopt.training.precision import Precision
+
+TERMS = (
+    "step",
+    "parameter",
+    "recurrent multiply-add",
+    "recurrent weight read",
+    "recurrent state",
+    "narrow multiply-add",
+    "other multiply-add",
+    "sequence element",
+    "attention score",
+)
+"""Kinds of work; a speed is in seconds per one of them."""
+OPTIMIZER_STATES = {"adam": 2, "adamw": 2, "sgd": 1, "rmsprop": 1}
+"""Numbers that an optimiser keeps for each parameter."""
+
+
+def work(profile: Profile, batch_size: int) -> NDArray[np.float64]:
+    """How much of each of :data:`TERMS` a training step does, ``(terms,)``."""
+    other = profile.multiply_adds - profile.recurrent_multiply_adds - profile.narrow_multiply_adds
+    by_window = (
+        profile.recurrent_states,
+        profile.narrow_multiply_adds,
+        other,
+        profile.sequence_elements,
+        profile.attention_scores,
+    )
+    return np.array(
+        [
+            1,
+            profile.parameters,
+            batch_size * profile.recurrent_multiply_adds,
+            profile.recurrent_reads,
+            *(batch_size * amount for amount in by_window),
+        ],
+        dtype=np.float64,
+    )
+
+
+def fit_speeds(amounts: NDArray[np.float64], seconds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Seconds per unit of work, ``(terms,)``, none negative, with the smallest sum of squared relative errors.
+
+    Args:
+        amounts: ``(steps, terms)``, see :func:`work`.
+        seconds: ``(steps,)`` measured.
+    """
+    relative = amounts / seconds[:, None]
+    scale = np.linalg.norm(relative, axis=0)
+    scale[scale == 0] = 1.0
+    speeds, _ = nnls(relative / scale, np.ones(len(seconds)))
+    return np.asarray(speeds / scale)
+
+
+@dataclass(frozen=True)
+class CostModel:
+    """Speeds of a device.
+
+    Attributes:
+        device: its name, and what else they were measured with.
+        measured: when, ISO 8601.
+        speeds: for each precision that the device has, seconds per unit of each of :data:`TERMS`.
+        evaluation: for each precision, seconds to evaluate a window as a share of those to train on it.
+        process_mb: memory of a process before its first trial.
+        error: median relative error of the fit over the steps that were timed.
+    """
+
+    device: str
+    measured: str
+    speeds: Mapping[Precision, tuple[float, ...]]
+    evaluation: Mapping[Precision, float]
+    process_mb: float
+    error: float
+
+    def step_seconds(self, profile: Profile, batch_size: int, precision: Precision) -> float:
+        """Of one training step."""
+        return float(work(profile, batch_size) @ np.array(self.speeds[precision]))
+
+    def faster_precision(self, profile: Profile, batch_size: int) -> Precision:
+        """The precision in which a step of this shape takes less time; float32 when in doubt."""
+        precisions: Sequence[Precision] = [p for p in ("float32", "bfloat16") if p in self.speeds]
+        return min(precisions, key=lambda precision: self.step_seconds(profile, batch_size, precision))
+
+    def evaluation_seconds(self, profile: Profile, batch_size: int, windows: int, precision: Precision) -> float:
+        """Of one evaluation on ``windows``."""
+        return self.evaluation[precision] * windows * self.step_seconds(profile, batch_size, precision) / batch_size
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**asdict(self), "terms": list(TERMS)}
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> "CostModel":
+        """The inverse of :meth:`as_dict`.
+
+        Raises:
+            ValueError: it was made for other kinds of work.
+        """
+        if list(raw["terms"]) != list(TERMS):
+            raise ValueError("it was measured by another version")
+        return cls(
+            device=raw["device"],
+            measured=raw["measured"],
+            speeds={precision: tuple(speeds) for precision, speeds in raw["speeds"].items()},
+            evaluation=dict(raw["evaluation"]),
+            process_mb=raw["process_mb"],
+            error=raw["error"],
+        )
+
+
+SAVED_BYTES = {"float32": 4.0, "bfloat16": 2.0}
+STATE_COPIES, SEQUENCE_COPIES, EVALUATION_COPIES = 14.0, 2.0, 3.0
+"""How often a hidden state, an element of a sequence, and at evaluation a position's width, stand in memory at the peak.
+
+Fitted to 100 random configurations: ``benchmarks/cost.py`` prints how well they hold.
+"""
+
+
+def memory_mb(profile: Profile, batch_size: int, evaluation_batch: int, optimizer: str, precision: Precision) -> float:
+    """Peak of a training beyond the process itself, in MB (10^6 bytes).
+
+    Weights, their gradients, the optimiser's numbers and the best epoch's weights; and what backward keeps, or what an evaluation
+    holds, whichever is more.
+    """
+    weights = 4 * profile.parameters * (3 + OPTIMIZER_STATES[optimizer])
+    training = (
+        SAVED_BYTES[precision]
+        * batch_size
+        * (
+            STATE_COPIES * profile.recurrent_states
+            + SEQUENCE_COPIES * profile.sequence_elements
+            + profile.attention_scores
+        )
+    )
+    evaluation = SAVED_BYTES[precision] * evaluation_batch * EVALUATION_COPIES * profile.sequence_elements / 4
+    return (weights + max(training, evaluation)) / 1e6
