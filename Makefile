@@ -14,8 +14,8 @@ test: $(VENV)/ok lint  ## All fast tests with coverage
 	$(BIN)/pytest -n 2 -m "not slow" --cov --cov-report=term
 
 lint: $(VENV)/ok  ## Style, types, layers
-	$(BIN)/ruff format --check src tests scripts
-	$(BIN)/ruff check src tests scripts
+	$(BIN)/ruff format --check src tests scripts benchmarks
+	$(BIN)/ruff check src tests scripts benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 

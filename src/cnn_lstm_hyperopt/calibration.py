@@ -101,7 +101,6 @@ def device_name(device: torch.device) -> str:
 def calibrate(device: torch.device) -> CostModel:
     """Times training steps of configurations spread over the whole default space, large ones on short windows."""
     keep_freed_pages()
-    process_mb = resident_mb() if device.type == "cpu" else 0.0
     timed: dict[Precision, list[_Timed]] = {precision: [] for precision in supported_precisions(device)}
     with one_thread():
         for params, network, lookback in _configurations():
@@ -123,7 +122,9 @@ def calibrate(device: torch.device) -> CostModel:
             precision: statistics.median(row.evaluation / EVALUATED / (row.step / row.batch_size) for row in rows)
             for precision, rows in timed.items()
         },
-        process_mb=process_mb,
+        process_mb=resident_mb()
+        if device.type == "cpu"
+        else 0.0,  # a worker that has seen some shapes: kernels are kept
         error=float(statistics.median(errors)),
     )
 
@@ -181,10 +182,13 @@ def _time(
 
 
 def _seconds(action: Callable[[], Any], device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    """On a CPU those of the process (one thread works), so that a neighbour who takes turns on the core does not count."""
+    if device.type != "cuda":
+        started = time.process_time()
+        action()
+        return time.process_time() - started
+    torch.cuda.synchronize(device)
     started = time.perf_counter()
     action()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    torch.cuda.synchronize(device)
     return time.perf_counter() - started

@@ -17,7 +17,6 @@ from cnn_lstm_hyperopt.training.allocator import give_back_pages, keep_freed_pag
 from cnn_lstm_hyperopt.training.cost import CostModel, memory_mb
 from cnn_lstm_hyperopt.training.device import one_thread, seeded_dropout
 from cnn_lstm_hyperopt.training.memory import peak_mb, reset_peak
-from cnn_lstm_hyperopt.training.metrics import EVALUATION_BATCH
 from cnn_lstm_hyperopt.training.precision import Precision
 
 EARLY_REPORTS = (0.25, 0.5, 0.75)
@@ -83,7 +82,7 @@ class TrialRunner:
         )
         windows = max(1, round(train_share * len(self.data.train)))
         steps = math.ceil(windows / batch_size) * self._settings.max_epochs
-        memory = memory_mb(network, batch_size, EVALUATION_BATCH, str(params["training.optimizer"]), precision)
+        memory = memory_mb(network, batch_size, str(params["training.optimizer"]), precision)
         return Cost(
             seconds=steps * self.speeds.step_seconds(network, batch_size, precision),
             size_mb=network.size_mb,

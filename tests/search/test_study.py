@@ -324,13 +324,18 @@ def test_a_report_within_an_epoch_is_not_stored(make_study):
 
 
 @pytest.mark.parametrize("accuracy", [None, 0.7])
-@pytest.mark.parametrize(("projected", "pruned"), [(59.9, False), (60.0, False), (61.0, True), (None, False)])
+@pytest.mark.parametrize(("projected", "pruned"), [(60.0, False), (75.0, False), (76.0, True), (None, False)])
 def test_a_projection_beyond_the_limit_prunes_with_the_reason(make_study, accuracy, projected, pruned):
     study = make_study(limits=Limits(seconds=60.0))
-    decision = study.report(study.next_assignment(), report(1, accuracy, projected=projected))
+    assignment = study.next_assignment()
+    early = report(0.01, accuracy, seconds=2.9, projected=projected)
+    assert (
+        study.report(assignment, early).action is Action.CONTINUE
+    )  # a neighbour can slow the first steps by any factor
+    decision = study.report(assignment, report(1, accuracy, seconds=3.0, projected=projected))
     assert decision.action is (Action.PRUNE if pruned else Action.CONTINUE)
     if pruned:
-        assert decision.reason == "limit: projected 61 s exceed limits.trial_seconds=60"
+        assert decision.reason == "limit: projected 76 s exceed limits.trial_seconds=60"
 
 
 def test_without_a_limit_no_projection_prunes(make_study):
@@ -368,8 +373,8 @@ def test_the_last_report_is_not_pruned(make_study, epoch):
 def test_the_last_report_is_not_over_the_limit(make_study):
     study = make_study(limits=Limits(seconds=60.0))
     assignment = study.next_assignment()
-    assert study.report(assignment, report(3, projected=61.0)).action is Action.PRUNE
-    assert study.report(assignment, report(3, projected=61.0, last=True)).action is Action.CONTINUE
+    assert study.report(assignment, report(3, projected=76.0)).action is Action.PRUNE
+    assert study.report(assignment, report(3, projected=76.0, last=True)).action is Action.CONTINUE
 
 
 def test_pruner_warning_is_the_pruners(make_study):

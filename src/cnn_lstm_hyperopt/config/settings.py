@@ -196,8 +196,8 @@ class LimitSettings(Section):
 
     trial_seconds: float | Literal["auto"] | None = Field(
         "auto",
-        description="configurations predicted to train longer are not tried, trials projected beyond it end early; auto: 300 on"
-        " a CPU, none on a GPU; null: none",
+        description="configurations predicted to train longer are not tried, trials that turn out to need a quarter more end"
+        " early; auto: 300 on a CPU, none on a GPU; null: none",
     )
     size_mb: float | None = Field(None, gt=0, description="larger models are not tried; null: no limit")
     memory_mb: Annotated[float, Field(gt=0)] | Literal["auto"] | None = Field(

@@ -86,6 +86,7 @@ def _run_one(
         "seconds": seconds,
         "projected_seconds": projected,
         "measured_seconds": outcome.seconds,
+        "evaluation_seconds": outcome.evaluation_seconds,
         "memory_mb": trained.memory_mb,
         "precision": trained.precision,
     }

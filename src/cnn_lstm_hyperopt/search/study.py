@@ -27,6 +27,9 @@ INTERRUPTED = "interrupted: "
 """How the reason of a trial starts that the run had to end; it is tried again however often that happens."""
 SAMPLER_ATTEMPTS, RANDOM_ATTEMPTS = 10, 1000
 MAX_FAILURES_IN_A_ROW = 10
+LIMIT_TOLERANCE, LIMIT_EVIDENCE = 1.25, 0.05
+"""A running trial was predicted to keep the limit of seconds. It ends if it is projected to need so many times the limit, and that
+only after this share of the limit: a neighbour can slow the first few steps by any factor."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +158,10 @@ class Study:
         )
         over_limit = (
             Decision(Action.PRUNE, f"limit: projected {projected:.0f} s exceed limits.trial_seconds={limit:g}")
-            if limit is not None and projected is not None and projected > limit
+            if limit is not None
+            and projected is not None
+            and projected > LIMIT_TOLERANCE * limit
+            and seconds >= LIMIT_EVIDENCE * limit
             else CONTINUE
         )
         if report.accuracy is None or report.loss is None:

@@ -38,6 +38,7 @@ class Outcome:
         seconds: wall seconds in training steps.
         projected_seconds: what all ``max_epochs`` would take; None when it could not be told.
         decision: what ended it: CONTINUE when it ran to its own end (all epochs, or patience).
+        evaluation_seconds: wall seconds in evaluations.
     """
 
     best_epoch: int
@@ -46,6 +47,7 @@ class Outcome:
     seconds: float
     projected_seconds: float | None
     decision: Decision
+    evaluation_seconds: float = 0.0
 
 
 class _Stopwatch:
@@ -116,6 +118,7 @@ def train(
     steps = math.ceil(len(windows) / config.batch_size)
     early = {math.ceil(share * steps) for share in config.early_reports}
     watch = _Stopwatch(windows.device, steps * config.max_epochs)
+    evaluation_seconds = 0.0
     best: Evaluation | None = None
     best_weights: dict[str, Tensor] = {}
     progress, decision = 0.0, CONTINUE
@@ -135,7 +138,8 @@ def train(
                 _require_finite(float(total.sum()), progress)
                 report = ProgressReport(progress, watch.seconds, watch.projected)
                 if evaluate_now:
-                    seen = evaluate(network, validation, scale, config.precision)
+                    seen, took = _timed_evaluation(network, validation, scale, config)
+                    evaluation_seconds += took
                     network.train()
                     report = replace(report, accuracy=seen.accuracy, loss=seen.loss)
                 decision = on_report(report)
@@ -146,7 +150,8 @@ def train(
             break
         watch.stop()
         progress = float(epoch)
-        evaluation = evaluate(network, validation, scale, config.precision)
+        evaluation, took = _timed_evaluation(network, validation, scale, config)
+        evaluation_seconds += took
         _require_finite(float(total.sum()) + evaluation.loss, progress)
         if patience.improved(epoch, evaluation.loss):
             best = evaluation
@@ -163,7 +168,15 @@ def train(
     dropout.restore()
     if best_weights:
         network.load_state_dict(best_weights)
-    return Outcome(patience.best_epoch, best, progress, watch.seconds, watch.projected, decision)
+    return Outcome(patience.best_epoch, best, progress, watch.seconds, watch.projected, decision, evaluation_seconds)
+
+
+def _timed_evaluation(
+    network: CnnLstm, validation: Windows, scale: ValueScale, config: TrainingConfig
+) -> tuple[Evaluation, float]:
+    started = time.perf_counter()
+    evaluation = evaluate(network, validation, scale, config.precision)  # ends on the host, so the device has finished
+    return evaluation, time.perf_counter() - started
 
 
 def _require_finite(loss: float, epoch: float) -> None:

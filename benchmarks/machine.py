@@ -1,0 +1,20 @@
+"""One line about the machine that a table was measured on."""
+
+import os
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+
+def machine_line() -> str:
+    """Processor, cores, memory, versions and date."""
+    processor, memory = platform.processor() or platform.machine(), ""
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        processor = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), processor)
+        total = int(Path("/proc/meminfo").read_text().split()[1]) / 1e6
+        memory = f", {total:.0f} GB"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{processor}, {cores} cores{memory}, torch {torch.__version__}, {datetime.now(UTC):%Y-%m-%d}"
