@@ -28,7 +28,7 @@ from cnn_lstm_hyperopt.search import RandomSampler, with_fixed
 from cnn_lstm_hyperopt.training import TrainingConfig, ValueScale, predict
 from cnn_lstm_hyperopt.training.allocator import give_back_pages, keep_freed_pages
 from cnn_lstm_hyperopt.training.cost import CostModel, fit_speeds, work
-from cnn_lstm_hyperopt.training.device import one_thread
+from cnn_lstm_hyperopt.training.device import one_thread, seeded_dropout
 from cnn_lstm_hyperopt.training.memory import resident_mb
 from cnn_lstm_hyperopt.training.precision import Precision, supported_precisions
 from cnn_lstm_hyperopt.training.step import Stepper
@@ -102,7 +102,7 @@ def calibrate(device: torch.device) -> CostModel:
     """Times training steps of configurations spread over the whole default space, large ones on short windows."""
     keep_freed_pages()
     timed: dict[Precision, list[_Timed]] = {precision: [] for precision in supported_precisions(device)}
-    with one_thread():
+    with one_thread(), seeded_dropout(0, device):
         for params, network, lookback in _configurations():
             windows = _windows(lookback)
             for precision, rows in timed.items():

@@ -183,7 +183,16 @@ def _prepare(
     speeds: CostModel,
     train_share: float | None = None,
 ) -> Preparation:
-    """``train_share``: that of an earlier run of the study; None: as the settings say, or as the limit of seconds demands."""
+    """``train_share``: that of an earlier run of the study; None: as the settings say, or as the limit of seconds demands.
+
+    Raises:
+        ConfigError: the device does not have the precision.
+    """
+    if settings.training.precision not in ("auto", *speeds.speeds):
+        raise ConfigError(
+            f"training.precision={settings.training.precision}: this device has {' and '.join(speeds.speeds)} in hardware;"
+            " use one of these, or auto"
+        )
 
     def runner_on(data: Dataset) -> TrialRunner:
         return TrialRunner(data.for_trials(), settings.training, seed=settings.study.seed, device=device, speeds=speeds)
@@ -449,19 +458,18 @@ def open_experiment(
         SaveDirError: the directory can't be used, or belongs to another space, data or target.
     """
     device = resolve_device(settings.training.device)
+    gate = SkillGate(dataset.chance, len(dataset.validation))
+    made_with = _fingerprint(settings, dataset, device)
     save_dir = settings.save_dir
+    if not resume:  # what is wrong is found before anything is made
+        preparation = _prepare(settings, dataset, gate, device, _measured_speeds(device, terminal, anew=recalibrate))
+        preparation.forecast([])
     try:
         save_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SaveDirError(f"--save-dir {save_dir} can't be made: {error.strerror}") from error
     with only_run(save_dir), run_log(save_dir):
-        gate = SkillGate(dataset.chance, len(dataset.validation))
-        made_with = _fingerprint(settings, dataset, device)
         if not resume:
-            preparation = _prepare(
-                settings, dataset, gate, device, _measured_speeds(device, terminal, anew=recalibrate)
-            )
-            preparation.forecast([])  # raises when the limits leave nothing, before there is a study
             write_text(save_dir / CONFIG_FILE, dump_settings(settings))
             write_json(save_dir / DATA_FILE, preparation.dataset.description)
             attributes = {
@@ -504,6 +512,7 @@ def _fingerprint(settings: Settings, dataset: Dataset, device: torch.device) -> 
     """What a study's trials are made with; it goes on with the same only. Where bars lie does not matter, what they are does."""
     return {
         "study.seed": settings.study.seed,
+        "study.time_objective": settings.study.time_objective,
         **_flat(json.loads(settings.data.model_dump_json(exclude={"data_dir"})), "data"),
         **_flat(json.loads(settings.training.model_dump_json(exclude={"device"})), "training"),
         **_flat(settings.space.as_dict(), "search_space", depth=2),

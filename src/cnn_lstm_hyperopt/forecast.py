@@ -51,9 +51,10 @@ class SampledSpace:
         sampler = RandomSampler(space, SamplerSettings(), seed=0)
         self.configurations = [with_fixed(space, sampler.propose(number, [], 0)) for number in range(SAMPLED)]
 
-    def within(self, limits: Limits, cost: Callable[[dict[str, Scalar]], Cost]) -> list[dict[str, Scalar]]:
-        """Those that keep the limits."""
-        return [params for params in self.configurations if limits.allow(cost(params))]
+    def within(self, limits: Limits, cost: Callable[[dict[str, Scalar]], Cost]) -> list[tuple[dict[str, Scalar], Cost]]:
+        """Those that keep the limits, with their costs."""
+        priced = [(params, cost(params)) for params in self.configurations]
+        return [(params, price) for params, price in priced if limits.allow(price)]
 
 
 def choose_train_share(sampled: SampledSpace, seconds_limit: float | None, cost: Callable[..., Cost]) -> float:
@@ -64,10 +65,11 @@ def choose_train_share(sampled: SampledSpace, seconds_limit: float | None, cost:
         seconds_limit: of a trial; None: no limit, so all windows.
         cost: of a configuration, told ``train_share``.
     """
-    limits = Limits(seconds=seconds_limit)
+    if seconds_limit is None:
+        return TRAIN_SHARES[0]
+    on_all = np.array([cost(params, train_share=1.0).seconds for params in sampled.configurations])
     for share in TRAIN_SHARES:
-        within = sum(limits.allow(cost(params, train_share=share)) for params in sampled.configurations)
-        if 2 * within >= len(sampled.configurations):
+        if np.mean(share * on_all <= seconds_limit) >= 0.5:
             return share
     return TRAIN_SHARES[-1]
 
@@ -99,14 +101,13 @@ def forecast(
     if not within:
         return None
 
-    def wall(params: dict[str, Scalar]) -> float:
-        through = plan.cost(params).seconds + plan.max_epochs * evaluation_seconds(params)
-        return TRIAL_SECONDS + epoch_share * through
+    def wall(params: dict[str, Scalar], cost: Cost) -> float:
+        return TRIAL_SECONDS + epoch_share * (cost.seconds + plan.max_epochs * evaluation_seconds(params))
 
     first = [with_fixed(plan.space, params) for params in Proposer(plan).first(trials)] if new else []
-    mean = float(np.mean([wall(params) for params in within]))
-    durations = [wall(params) for params in first] + [mean] * (trials - len(first))
-    costs = [plan.cost(params) for params in within]
+    mean = float(np.mean([wall(params, cost) for params, cost in within]))
+    durations = [wall(params, plan.cost(params)) for params in first] + [mean] * (trials - len(first))
+    costs = [cost for _, cost in within]
     low, median, high = (float(q) for q in np.quantile([cost.seconds for cost in costs], (0.1, 0.5, 0.9)))
     return Forecast(
         trials=trials,

@@ -69,17 +69,11 @@ class TrialRunner:
 
     def precision(self, params: Params) -> Precision:
         """What the configuration is trained in: by the settings, or what the cost model says is faster."""
-        if self._settings.precision != "auto":
-            return self._settings.precision
-        return self.speeds.faster_precision(self.profile(params), int(params["training.batch_size"]))
+        return self._shape(params)[2]
 
     def cost(self, params: Params, *, train_share: float = 1.0) -> Cost:
         """What a trial of the configuration is predicted to cost, on a share of the windows that trials have here."""
-        network, batch_size, precision = (
-            self.profile(params),
-            int(params["training.batch_size"]),
-            self.precision(params),
-        )
+        network, batch_size, precision = self._shape(params)
         windows = max(1, round(train_share * len(self.data.train)))
         steps = math.ceil(windows / batch_size) * self._settings.max_epochs
         memory = memory_mb(network, batch_size, str(params["training.optimizer"]), precision)
@@ -91,20 +85,23 @@ class TrialRunner:
 
     def evaluation_seconds(self, params: Params) -> float:
         """What one evaluation on validation is predicted to take."""
-        precision, batch_size = self.precision(params), int(params["training.batch_size"])
-        return self.speeds.evaluation_seconds(self.profile(params), batch_size, len(self.data.validation), precision)
+        network, batch_size, precision = self._shape(params)
+        return self.speeds.evaluation_seconds(network, batch_size, len(self.data.validation), precision)
 
     def epochs_within(self, params: Params, windows: int, seconds: float | None, most: int) -> int:
         """Epochs on ``windows`` training windows that are predicted to fit into the seconds, at least one, ``most`` at most."""
         if seconds is None:
             return most
-        network, batch_size, precision = (
-            self.profile(params),
-            int(params["training.batch_size"]),
-            self.precision(params),
-        )
+        network, batch_size, precision = self._shape(params)
         epoch = math.ceil(windows / batch_size) * self.speeds.step_seconds(network, batch_size, precision)
         return min(most, max(1, int(seconds / (epoch + self.evaluation_seconds(params)))))
+
+    def _shape(self, params: Params) -> tuple[Profile, int, Precision]:
+        """What a step's cost depends on."""
+        network, batch_size = self.profile(params), int(params["training.batch_size"])
+        if self._settings.precision != "auto":
+            return network, batch_size, self._settings.precision
+        return network, batch_size, self.speeds.faster_precision(network, batch_size)
 
     def run_trial(self, number: int, params: Params, on_report: OnReport) -> TrainedNetwork:
         """Trains a trial on the search's share of the training windows."""

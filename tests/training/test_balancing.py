@@ -181,7 +181,7 @@ class TestUncertainty:
 @pytest.mark.parametrize("name", sorted(BALANCINGS))
 def test_the_best_epoch_is_that_of_the_lowest_plain_validation_cross_entropy(training, make_windows, name):
     """Labels without a pattern get worse on validation while the value, which has one, gets better all the time."""
-    validation = make_windows(60, 2, noise=True)
+    validation = make_windows(60, 3, noise=True)
     net, outcome, reports = training(
         make_windows(60, 1, noise=True), validation, balancing=name, max_epochs=10, learning_rate=0.02, l2=1e-3
     )

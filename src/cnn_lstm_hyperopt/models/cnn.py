@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from cnn_lstm_hyperopt.models.attention import SelfAttention
 from cnn_lstm_hyperopt.models.branch import BranchOutput, BranchShape
 from cnn_lstm_hyperopt.models.config import CnnConfig
+from cnn_lstm_hyperopt.models.dropout import Dropout
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "swish": nn.SiLU}
 
@@ -25,7 +26,7 @@ class ConvBranch(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.activation = ACTIVATIONS[config.activation]()
         self.shortcut = nn.Linear(input_dim, width) if config.residual else None
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.attention = SelfAttention(width, heads=config.attention_heads) if config.attention_heads else None
 
     def forward(self, x: Tensor) -> BranchOutput:

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from cnn_lstm_hyperopt.models.attention import AttentionPooling
 from cnn_lstm_hyperopt.models.branch import BranchOutput, BranchShape
 from cnn_lstm_hyperopt.models.config import LstmConfig
+from cnn_lstm_hyperopt.models.dropout import Dropout
 
 
 class LstmBranch(nn.Module):
@@ -25,7 +26,7 @@ class LstmBranch(nn.Module):
             )
             for layer in range(config.num_layers)
         )
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.pooling = AttentionPooling(config.width, heads=config.attention_heads) if config.attention_heads else None
 
     def forward(self, x: Tensor) -> BranchOutput:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from cnn_lstm_hyperopt.models.cnn import ConvBranch
 from cnn_lstm_hyperopt.models.config import NetworkConfig
+from cnn_lstm_hyperopt.models.dropout import Dropout
 from cnn_lstm_hyperopt.models.fusion import FUSIONS
 from cnn_lstm_hyperopt.models.lstm import LstmBranch
 
@@ -35,7 +36,7 @@ class CnnLstm(nn.Module):
         self.fusion = FUSIONS[config.fusion.method](
             ConvBranch.shape(config.cnn), LstmBranch.shape(config.lstm), config.fusion
         )
-        self.dropout = nn.Dropout(config.fusion.dropout)
+        self.dropout = Dropout(config.fusion.dropout)
         self.classify = nn.Linear(config.fusion.dim, config.n_classes)
         self.regress = nn.Linear(config.fusion.dim, 1) if config.has_regression else None
 

@@ -1,6 +1,6 @@
 """Size and arithmetic of a network from its configuration alone, in microseconds, without building it."""
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 from cnn_lstm_hyperopt.models.config import CnnConfig, FusionConfig, LstmConfig, NetworkConfig
 
@@ -39,7 +39,16 @@ class Profile:
         return self.parameters * BYTES_PER_PARAMETER / 1e6
 
     def __add__(self, other: "Profile") -> "Profile":
-        return Profile(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
+        return Profile(
+            self.parameters + other.parameters,
+            self.multiply_adds + other.multiply_adds,
+            self.recurrent_multiply_adds + other.recurrent_multiply_adds,
+            self.narrow_multiply_adds + other.narrow_multiply_adds,
+            self.recurrent_reads + other.recurrent_reads,
+            self.recurrent_states + other.recurrent_states,
+            self.sequence_elements + other.sequence_elements,
+            self.attention_scores + other.attention_scores,
+        )
 
 
 def profile(config: NetworkConfig, *, lookback: int) -> Profile:

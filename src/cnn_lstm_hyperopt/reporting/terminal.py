@@ -324,11 +324,11 @@ def limits_text(plan: StudyPlan) -> str:
     """The limits of a study in a few words."""
     limits = plan.limits
     parts = [
-        f"{limit:,.{digits}f} {unit}"
-        for limit, digits, unit in (
-            (limits.seconds, 0, "s of training a trial"),
-            (limits.size_mb, 1, "MB of weights"),
-            (limits.memory_mb, 0, "MB of memory"),
+        f"{limit:,.6g} {unit}"
+        for limit, unit in (
+            (limits.seconds, "s of training a trial"),
+            (limits.size_mb, "MB of weights"),
+            (limits.memory_mb, "MB of memory"),
         )
         if limit is not None
     ]

@@ -20,7 +20,7 @@ from cnn_lstm_hyperopt.search.trial import OPTUNA_STATES, Point, State, TrialRec
 
 DIRECTIONS: list[Literal["maximize", "minimize"]] = ["maximize", "minimize", "minimize"]
 METRIC_NAMES = ["accuracy", "training_seconds", "size_mb"]
-FORMAT = 1
+FORMAT = 2
 """Of what is stored with studies and trials."""
 BUSY_SECONDS = 60  # how long a writer waits for another one
 

@@ -28,8 +28,8 @@ INTERRUPTED = "interrupted: "
 SAMPLER_ATTEMPTS, RANDOM_ATTEMPTS = 10, 1000
 MAX_FAILURES_IN_A_ROW = 10
 LIMIT_TOLERANCE, LIMIT_EVIDENCE = 1.25, 0.05
-"""A running trial was predicted to keep the limit of seconds. It ends if it is projected to need so many times the limit, and that
-only after this share of the limit: a neighbour can slow the first few steps by any factor."""
+"""A running trial was predicted to keep the limit of seconds. It ends if it is projected to need so many times the limit, but
+not before this share of the limit is spent: a neighbour can slow the first few steps by any factor."""
 
 
 @dataclass(frozen=True)

@@ -140,6 +140,7 @@ def train(
                 if evaluate_now:
                     seen, took = _timed_evaluation(network, validation, scale, config)
                     evaluation_seconds += took
+                    _require_finite(seen.loss, progress)
                     network.train()
                     report = replace(report, accuracy=seen.accuracy, loss=seen.loss)
                 decision = on_report(report)

@@ -1,0 +1,25 @@
+"""Dropout whose masks are cheap on a processor: there PyTorch's own take a fifth of a small network's step."""
+
+import torch
+from torch import Tensor, nn
+
+_LEVELS = 1 << 16
+
+
+class Dropout(nn.Dropout):
+    """Inverted dropout (Srivastava et al. 2014) with four 16-bit numbers from each random 64-bit one.
+
+    Rates are rounded to 1/65536. It draws from torch's global generator, as ``nn.Dropout`` does, which it is on other devices.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Any shape → the same shape; each number is 0 with probability ``p``, else divided by 1 − p."""
+        dropped = round(self.p * _LEVELS)
+        if not self.training or dropped == 0:
+            return input
+        if input.device.type != "cpu" or dropped == _LEVELS:
+            return super().forward(input)
+        count = input.numel()
+        words = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
+        kept = words.view(torch.int16)[:count].view(input.shape) >= dropped - _LEVELS // 2
+        return input * kept.to(input.dtype).mul_(_LEVELS / (_LEVELS - dropped))

@@ -1,0 +1,234 @@
+"""Limits on proposals, the first proposals known beforehand, the time objective, and reports within the first epoch."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cnn_lstm_hyperopt.config import PrunerSettings
+from cnn_lstm_hyperopt.progress import Action, ProgressReport
+from cnn_lstm_hyperopt.search import (
+    Assignment,
+    Cost,
+    Limits,
+    NoTrial,
+    Point,
+    Proposer,
+    SkillGate,
+    State,
+    Values,
+    ranked_front,
+    with_fixed,
+)
+from cnn_lstm_hyperopt.search.pruners import PRUNERS
+from cnn_lstm_hyperopt.search.samplers import SAMPLERS
+
+KINDS = [
+    *({"type": name, "n_startup_trials": 4} for name in SAMPLERS),
+    {"type": "tpe", "n_startup_trials": 4, "multivariate": True},
+]
+SAMPLER_KINDS = [
+    pytest.param(kind, id=kind["type"] + ("-multivariate" if "multivariate" in kind else "")) for kind in KINDS
+]
+
+
+def cost(params):
+    """Seconds, MB and memory that grow with the network, each by its own measure."""
+    hidden, layers, filters = (int(params[n]) for n in ("lstm.hidden_dim", "lstm.num_layers", "cnn.num_filters"))
+    return Cost(hidden * layers / 10, filters / 10, 100.0 + hidden + filters)
+
+
+def complete(study, assignment, accuracy=0.7):
+    """The larger, the better: a sampler that learns is drawn towards the limits."""
+    values = Values(accuracy + 0.2 * assignment.cost.seconds / 1000, assignment.cost.seconds, assignment.cost.size_mb)
+    return study.finish(assignment, State.COMPLETE, values, {"seconds": values.seconds})
+
+
+def report(epoch, accuracy=0.7, *, seconds=None, projected=10.0, last=False):
+    loss = None if accuracy is None else 1 - accuracy
+    return ProgressReport(epoch, float(epoch) if seconds is None else seconds, projected, accuracy, loss, last)
+
+
+# ---------------------------------------------------------------------- limits
+
+
+bounds = st.none() | st.floats(0, 10)
+amounts = st.floats(0, 10)
+
+
+@given(limits=st.builds(Limits, bounds, bounds, bounds), cost=st.builds(Cost, amounts, amounts, amounts))
+def test_a_cost_is_allowed_when_no_limit_is_below_it(limits, cost):
+    largest = [math.inf if limit is None else limit for limit in (limits.seconds, limits.size_mb, limits.memory_mb)]
+    assert limits.allow(cost) == all(amount <= limit for amount, limit in zip(cost, largest, strict=True))
+
+
+@pytest.mark.parametrize("amount", [4.999, 5.0])
+def test_what_equals_its_limit_keeps_it(amount):
+    assert Limits(amount, amount, amount).allow(Cost(amount, amount, amount))
+    for name in ("seconds", "size_mb", "memory_mb"):
+        assert not Limits(**{name: amount}).allow(Cost(*[math.nextafter(amount, math.inf)] * 3))
+
+
+ALL = Limits(51.2, 12.8, 400.0)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "limits"),
+    [
+        *(pytest.param(*kind.values, ALL, id=f"{kind.id}-all") for kind in SAMPLER_KINDS),
+        pytest.param({"type": "random"}, Limits(seconds=25.6), id="random-seconds"),
+        pytest.param({"type": "random"}, Limits(size_mb=6.4), id="random-size"),
+        pytest.param({"type": "random"}, Limits(memory_mb=300.0), id="random-memory"),
+    ],
+)
+def test_no_trial_is_predicted_to_exceed_a_limit(make_study, sampler, limits):
+    """Each of them leaves less than half of the space; after the start a sampler models what it was told."""
+    study = make_study(sampler=sampler, limits=limits, cost=cost)
+    for _ in range(7):
+        assignment = study.next_assignment()
+        assert isinstance(assignment, Assignment)
+        assert assignment.cost == cost(assignment.params)
+        assert limits.allow(assignment.cost)
+        complete(study, assignment)
+    records = study.records()
+    assert [record.number for record in records] == list(range(7))  # a refused proposal leaves no trace
+    assert [r.attributes["estimated_seconds"] for r in records] == [
+        cost(with_fixed(study.plan.space, r.params)).seconds for r in records
+    ]
+
+
+@pytest.mark.parametrize("sampler", SAMPLER_KINDS[: len(SAMPLERS)])
+def test_a_space_wholly_beyond_its_limits_is_used_up_at_once(make_study, sampler):
+    study = make_study(sampler=sampler, limits=Limits(seconds=6.3), cost=cost)  # the least is 6.4
+    assert study.next_assignment() is study.next_assignment() is NoTrial.SPACE_USED_UP
+    assert study.records() == []
+
+
+@pytest.mark.parametrize("sampler", SAMPLER_KINDS[: len(SAMPLERS)])
+def test_of_a_finite_space_exactly_what_keeps_the_limits_is_tried_and_each_once(make_study, sampler):
+    """Of six configurations the three of one layer are left."""
+    study = make_study("tiny", sampler=sampler, limits=Limits(seconds=0.8), cost=cost)
+    tried = []
+    while isinstance(assignment := study.next_assignment(), Assignment):
+        tried.append((assignment.params["lstm.num_layers"], assignment.params.get("cnn.attention_heads")))
+        complete(study, assignment)
+    assert assignment is NoTrial.SPACE_USED_UP
+    assert sorted(tried, key=str) == [(1, 1), (1, 2), (1, None)]
+
+
+@pytest.mark.parametrize("sampler", SAMPLER_KINDS)
+def test_the_first_proposals_are_those_that_a_study_then_makes(make_study, sampler):
+    study = make_study(sampler=sampler, limits=ALL, cost=cost)
+    foreseen = Proposer(study.plan).first(100)
+    assert len(foreseen) == 4  # from then on they depend on what trials turn out to be
+    for expected in foreseen:
+        assignment = study.next_assignment()
+        assert assignment.params == with_fixed(study.plan.space, expected)
+        complete(study, assignment, 0.6)
+    assert [dict(record.params) for record in study.records()] == foreseen
+    assert Proposer(study.plan).first(2) == foreseen[:2]
+
+
+def test_of_a_small_space_no_more_first_proposals_are_foreseen_than_it_has(make_study):
+    study = make_study("tiny", sampler={"type": "tpe", "n_startup_trials": 20}, limits=Limits(seconds=0.8), cost=cost)
+    foreseen = Proposer(study.plan).first(20)
+    assert len(foreseen) == 3
+    for expected in foreseen:
+        assignment = study.next_assignment()
+        assert assignment.params == with_fixed(study.plan.space, expected)
+        complete(study, assignment)
+    assert study.next_assignment() is NoTrial.SPACE_USED_UP
+
+
+# ---------------------------------------------------------------------- the time objective
+
+
+@pytest.mark.parametrize(("clock", "projected"), [(1e-3, None), (1e6, 1e9)])
+def test_estimated_seconds_and_projections_are_the_estimates_whatever_the_clock_says(make_study, clock, projected):
+    """Three epochs of 3 s each by the estimate; the limit sees the estimate, too."""
+    study = make_study(
+        estimated_time=True,
+        limits=Limits(seconds=9.0),
+        cost=lambda params: Cost(9.0, 1.0),
+        pruner={"type": "median", "n_startup_trials": 0, "n_warmup_steps": 0},
+    )
+    assignment = study.next_assignment()
+    for epoch in (0.25, 1, 2, 3):
+        told = report(epoch, 0.7, seconds=clock * epoch, projected=projected)
+        assert study.report(assignment, told).action is Action.CONTINUE
+    assert [(p.epoch, p.seconds) for p in study.records()[0].curve] == [(0.25, 0.75), (1, 3), (2, 6), (3, 9)]
+    assert study.training_seconds(assignment, 3.0, measured=(clock, projected)) == (9.0, 9.0)
+    assert study.training_seconds(assignment, 1.5, measured=(clock, projected)) == (4.5, 9.0)
+
+
+def test_measured_seconds_are_the_clocks_and_its_projection_ends_a_trial(make_study):
+    study = make_study(limits=Limits(seconds=60.0), cost=lambda params: Cost(9.0, 1.0))
+    assignment = study.next_assignment()
+    assert study.report(assignment, report(1, seconds=17.5, projected=52.5)).action is Action.CONTINUE
+    decision = study.report(assignment, report(2, seconds=66.0, projected=99.0))
+    assert (decision.action, decision.reason) == (
+        Action.PRUNE,
+        "limit: projected 99 s exceed limits.trial_seconds=60",
+    )
+    assert [p.seconds for p in study.records()[0].curve] == [17.5, 66.0]
+    assert study.training_seconds(assignment, 2.0, measured=(66.0, 99.0)) == (66.0, 99.0)
+    assert study.training_seconds(assignment, 2.0, measured=(66.0, None)) == (66.0, None)
+
+
+# ---------------------------------------------------------------------- within the first epoch
+
+
+GATE = SkillGate(0.5, 10_000)  # needs 0.51
+
+
+@pytest.mark.parametrize("accuracy", [0.1, 0.515, 0.99])
+def test_a_part_of_the_first_epoch_ends_no_trial(make_record, accuracy):
+    """Whoever has had a whole epoch knows more; the same accuracy at its end is judged."""
+    pruner = PRUNERS["median"](PrunerSettings(type="median", n_startup_trials=1, n_warmup_steps=0), GATE)
+    rivals = [make_record(i, curve=[0.6, 0.7, 0.8], values=(0.8, 3.0, 1.0), size_mb=1.0) for i in range(3)]
+    front = ranked_front(rivals, GATE)
+
+    def reason(*points):
+        trial = make_record(9, state=State.RUNNING, curve=points, size_mb=50.0)
+        return pruner.reason_to_prune(trial, rivals, front)
+
+    parts = [Point(share, accuracy, 1 - accuracy, 100 * share) for share in (0.25, 0.5, 0.75)]
+    assert [reason(*parts[:count]) for count in (1, 2, 3)] == [None, None, None]
+    judged = reason(*parts, Point(1.0, accuracy, 1 - accuracy, 100.0))
+    assert (judged is not None) is (accuracy < 0.6)
+
+
+def test_rivals_are_compared_at_whole_epochs_also_when_they_have_parts(make_record):
+    """The median at epoch 1 is that of the accuracies at epoch 1, not of an earlier part, however good it was."""
+    pruner = PRUNERS["median"](PrunerSettings(type="median", n_startup_trials=1, n_warmup_steps=0), GATE)
+    parts = [Point(0.25, 0.9, 0.1, 0.25), Point(0.75, 0.9, 0.1, 0.75)]
+    rivals = [
+        make_record(i, curve=[*parts, Point(1.0, 0.6, 0.4, 1.0), Point(2.0, 0.7, 0.3, 2.0)], values=(0.7, 2.0, 1.0))
+        for i in range(3)
+    ]
+    trial = make_record(9, state=State.RUNNING, curve=[Point(1.0, 0.65, 0.35, 100.0)], size_mb=50.0)
+    assert pruner.reason_to_prune(trial, rivals, ranked_front(rivals, GATE)) is None
+    worse = make_record(9, state=State.RUNNING, curve=[Point(1.0, 0.55, 0.45, 100.0)], size_mb=50.0)
+    assert "below the median 0.6000 at epoch 1" in pruner.reason_to_prune(worse, rivals, ranked_front(rivals, GATE))
+
+
+def test_a_report_with_an_evaluation_within_the_first_epoch_is_stored_and_prunes_nothing(make_study):
+    study = make_study(pruner={"type": "median", "n_startup_trials": 2, "n_warmup_steps": 0})
+    for _ in range(3):
+        assignment = study.next_assignment()
+        for epoch in (1, 2, 3):
+            study.report(assignment, report(epoch, 0.8, seconds=0.001 * epoch))
+        study.finish(assignment, State.COMPLETE, Values(0.8, 0.003, assignment.cost.size_mb), {})
+    assignment = study.next_assignment()
+    for share in (0.25, 0.5, 0.75):
+        assert study.report(assignment, report(share, 0.55)).action is Action.CONTINUE
+    assert [point.epoch for point in study.records()[-1].curve] == [0.25, 0.5, 0.75]
+    assert study.report(assignment, report(1, 0.55)).action is Action.PRUNE
+
+
+def test_a_projection_beyond_the_limit_ends_a_trial_within_the_first_epoch(make_study):
+    study = make_study(limits=Limits(seconds=60.0))
+    decision = study.report(study.next_assignment(), report(0.25, 0.7, seconds=25.0, projected=99.0))
+    assert (decision.action, decision.reason.split(":")[0]) == (Action.PRUNE, "limit")
+    assert study.records()[0].curve[0].epoch == 0.25

@@ -1,0 +1,236 @@
+"""The forecast: a schedule against a simulation, the share of the windows, and sums that can be done by hand."""
+
+import itertools
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cnn_lstm_hyperopt.config import PrunerSettings, SamplerSettings, parse_space
+from cnn_lstm_hyperopt.forecast import (
+    BYTES_A_TRIAL,
+    BYTES_A_WINDOW,
+    TRAIN_SHARES,
+    TRIAL_SECONDS,
+    WORKER_SECONDS,
+    SampledSpace,
+    choose_train_share,
+    forecast,
+    makespan,
+)
+from cnn_lstm_hyperopt.search import Cost, Limits, Proposer, SkillGate, StudyPlan, with_fixed
+
+jobs = st.lists(st.integers(0, 12), max_size=14)
+crews = st.integers(1, 6)
+
+
+# ---------------------------------------------------------------------- the schedule
+
+
+def simulated(durations, workers):
+    """Second by second: whoever has nothing to do takes the next job in the line."""
+    waiting, left, now = list(durations), [0] * workers, 0
+    while waiting or any(left):
+        for worker in range(workers):
+            while left[worker] == 0 and waiting:
+                left[worker] = waiting.pop(0)
+        if any(left):
+            now += 1
+        left = [max(0, seconds - 1) for seconds in left]
+    return now
+
+
+def shortest(durations, workers):
+    """The best schedule there is, by trying all."""
+    loads = []
+    for places in itertools.product(range(workers), repeat=len(durations)):
+        load = [0] * workers
+        for place, duration in zip(places, durations, strict=True):
+            load[place] += duration
+        loads.append(max(load))
+    return min(loads)
+
+
+@given(durations=jobs, workers=crews)
+def test_the_makespan_is_that_of_a_simulation_second_by_second(durations, workers):
+    assert makespan([float(duration) for duration in durations], workers) == simulated(durations, workers)
+
+
+@given(durations=jobs, workers=crews)
+def test_the_makespan_keeps_grahams_bounds(durations, workers):
+    total, longest = sum(durations), max(durations, default=0)
+    found = makespan(durations, workers)
+    assert max(total / workers, longest) <= found + 1e-9
+    assert found <= total / workers + (1 - 1 / workers) * longest + 1e-9
+
+
+@given(durations=st.lists(st.integers(1, 12), max_size=5), workers=st.integers(1, 3))
+def test_the_makespan_is_never_more_than_graham_says_beyond_the_best(durations, workers):
+    """2 − 1/m times the optimum (Graham 1966)."""
+    best = shortest(durations, workers)
+    assert best <= makespan(durations, workers) <= (2 - 1 / workers) * best
+
+
+@given(durations=jobs, workers=crews)
+def test_one_more_worker_never_takes_longer(durations, workers):
+    assert makespan(durations, workers + 1) <= makespan(durations, workers)
+
+
+def test_the_makespan_of_schedules_known_by_heart():
+    assert makespan([], 3) == 0
+    assert makespan([3, 1, 2], 1) == 6
+    assert makespan([1, 1, 1, 1, 4], 2) == 6  # Graham's worst case: the long job comes last
+    assert makespan([4, 1, 1, 1, 1], 2) == 4
+    assert makespan([2, 3], 5) == 3
+
+
+# ---------------------------------------------------------------------- the share of the windows
+
+
+SPACE, _ = parse_space(None)
+
+
+@pytest.fixture(scope="module")
+def sampled():
+    return SampledSpace(SPACE)
+
+
+def test_the_sampled_configurations_are_whole_and_always_the_same(sampled):
+    again = SampledSpace(SPACE).configurations
+    assert sampled.configurations == again
+    assert len(again) == 1000
+    assert all(set(params) == set(SPACE.active(params)) for params in again[:50])
+
+
+def test_within_leaves_those_that_keep_the_limits_and_no_others(sampled):
+    def cost(params):
+        return Cost(1.0, float(params["lstm.hidden_dim"]))
+
+    within = sampled.within(Limits(size_mb=128.0), cost)
+    assert within == [(p, cost(p)) for p in sampled.configurations if p["lstm.hidden_dim"] <= 128]
+    assert 0.3 < len(within) / 1000 < 0.5  # two of five
+
+
+def share_chosen(sampled, limit, median_seconds=100.0):
+    """Costs spread evenly about a median, in proportion to the share."""
+    rank = {id(params): place for place, params in enumerate(sampled.configurations)}
+
+    def cost(params, *, train_share=1.0):
+        return Cost(train_share * median_seconds * (rank[id(params)] + 1) / (len(rank) / 2), 1.0)
+
+    return choose_train_share(sampled, limit, cost)
+
+
+@pytest.mark.parametrize(
+    ("limit", "share"),
+    [
+        (1e9, 1.0),
+        (100.0, 1.0),  # half of them fit exactly
+        (99.9, 0.5),
+        (50.0, 0.5),
+        (49.9, 0.25),
+        (25.0, 0.25),
+        (24.9, 0.125),
+        (12.5, 0.125),
+        (1.0, 0.125),  # none fits: the smallest
+        (None, 1.0),
+    ],
+)
+def test_the_share_is_the_largest_at_which_half_of_the_space_keeps_the_limit(sampled, limit, share):
+    assert share_chosen(sampled, limit) == share
+
+
+@pytest.mark.parametrize("limit", [3.0, 20.0, 31.4, 77.0, 400.0])
+def test_the_share_agrees_with_counting_at_every_share(sampled, limit):
+    def cost(params, *, train_share=1.0):
+        return Cost(train_share * int(params["lstm.hidden_dim"]) * int(params["lstm.num_layers"]) / 10, 1.0)
+
+    fitting = [
+        share
+        for share in TRAIN_SHARES
+        if sum(cost(params, train_share=share).seconds <= limit for params in sampled.configurations) >= 500
+    ]
+    assert choose_train_share(sampled, limit, cost) == max(fitting, default=min(TRAIN_SHARES))
+
+
+# ---------------------------------------------------------------------- the whole
+
+
+def plan_of(cost, **changed):
+    defaults = {
+        "space": SPACE,
+        "sampler": SamplerSettings(type="random", n_startup_trials=4),
+        "pruner": PrunerSettings(),
+        "seed": 0,
+        "n_trials": 10,
+        "max_epochs": 5,
+        "limits": Limits(),
+        "gate": SkillGate(0.5, 100),
+        "cost": cost,
+    }
+    return StudyPlan(**{**defaults, **changed})
+
+
+def expected_of(plan, sampled, **changed):
+    defaults = {
+        "evaluation_seconds": lambda params: 2.0,
+        "n_validation": 1000,
+        "trials": 10,
+        "new": True,
+        "workers": 1,
+        "epoch_share": 0.5,
+    }
+    return forecast(plan, sampled, **{**defaults, **changed})
+
+
+def test_a_space_that_the_limits_leave_nothing_of_has_no_forecast(sampled):
+    plan = plan_of(lambda params: Cost(10.0, 1.0), limits=Limits(seconds=9.9))
+    assert expected_of(plan, sampled) is None
+    assert expected_of(plan, sampled, new=False, trials=0) is None
+
+
+@pytest.mark.parametrize("new", [True, False])
+@pytest.mark.parametrize(("workers", "rounds"), [(1, 10), (2, 5), (3, 4), (10, 1), (16, 1)])
+def test_trials_that_all_cost_the_same_are_a_sum_done_by_hand(sampled, workers, rounds, new):
+    plan = plan_of(lambda params: Cost(30.0, 1.0, 500.0))
+    expected = expected_of(plan, sampled, workers=workers, new=new)
+    one_trial = TRIAL_SECONDS + 0.5 * (30.0 + 5 * 2.0)
+    assert expected.seconds == pytest.approx(rounds * one_trial + (WORKER_SECONDS if workers > 1 else 0))
+    assert expected.trial_seconds == (30.0, 30.0, 30.0)
+    assert expected.memory_mb == workers * 500.0
+    assert expected.disk_mb == pytest.approx(10 * (BYTES_A_TRIAL + 1000 * BYTES_A_WINDOW) / 1e6)
+    assert (expected.trials, expected.workers, expected.share_left) == (10, workers, 1.0)
+
+
+def test_no_trial_left_takes_no_time_and_no_disk(sampled):
+    expected = expected_of(plan_of(lambda params: Cost(30.0, 1.0)), sampled, trials=0, new=False)
+    assert (expected.seconds, expected.disk_mb) == (0.0, 0.0)
+
+
+def test_the_first_trials_count_with_what_they_will_be_and_later_ones_with_the_mean(sampled):
+    def cost(params):
+        return Cost(float(params["lstm.hidden_dim"]), 1.0)
+
+    plan = plan_of(cost, limits=Limits(seconds=512.0))
+    first = [cost(with_fixed(SPACE, params)).seconds for params in Proposer(plan).first(10)]
+    assert len(first) == 4
+    within = [cost(params).seconds for params in sampled.configurations if cost(params).seconds <= 512]
+    walls = [TRIAL_SECONDS + 0.5 * (seconds + 10.0) for seconds in first]
+    mean = TRIAL_SECONDS + 0.5 * (math.fsum(within) / len(within) + 10.0)
+    assert expected_of(plan, sampled).seconds == pytest.approx(sum(walls) + 6 * mean)
+    assert expected_of(plan, sampled, new=False).seconds == pytest.approx(10 * mean)
+    assert expected_of(plan, sampled, trials=2).seconds == pytest.approx(sum(walls[:2]))
+
+
+def test_shares_quantiles_and_peaks_are_those_of_what_the_limits_leave(sampled):
+    def cost(params):
+        return Cost(float(params["lstm.hidden_dim"]), 1.0, 100.0 * int(params["lstm.num_layers"]))
+
+    expected = expected_of(plan_of(cost, limits=Limits(memory_mb=250.0)), sampled, workers=2)
+    within = [params for params in sampled.configurations if params["lstm.num_layers"] <= 2]
+    assert expected.share_left == len(within) / 1000
+    seconds = sorted(params["lstm.hidden_dim"] for params in within)
+    low, median, high = expected.trial_seconds
+    assert (low, median, high) == (64.0, 256.0, 1024.0) == (seconds[0], seconds[len(seconds) // 2], seconds[-1])
+    assert expected.memory_mb == 2 * 200.0
