@@ -324,7 +324,7 @@ def limits_text(plan: StudyPlan) -> str:
     """The limits of a study in a few words."""
     limits = plan.limits
     parts = [
-        f"{limit:,.6g} {unit}"
+        f"{_amount(limit)} {unit}"
         for limit, unit in (
             (limits.seconds, "s of training a trial"),
             (limits.size_mb, "MB of weights"),
@@ -333,6 +333,10 @@ def limits_text(plan: StudyPlan) -> str:
         if limit is not None
     ]
     return ", ".join(parts) or "none"
+
+
+def _amount(limit: float) -> str:
+    return f"{limit:,.0f}" if limit >= 100 else f"{limit:g}"
 
 
 def _seconds_text(seconds: float) -> str:
