@@ -12,17 +12,23 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
 import argparse
+import multiprocessing
+import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import torch
 
-from cnn_lstm_hyperopt.calibration import calibrate
+from cnn_lstm_hyperopt.calibration import CACHE_VARIABLE, calibration_for
 from cnn_lstm_hyperopt.config import SamplerSettings, Settings, TrainingSettings
+from cnn_lstm_hyperopt.config.domains import Scalar
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
 from cnn_lstm_hyperopt.search import RandomSampler, with_fixed
+from cnn_lstm_hyperopt.training.cost import CostModel
 from cnn_lstm_hyperopt.training.metrics import EVALUATION_BATCH
 from cnn_lstm_hyperopt.trial_runner import TrialRunner
 from machine import machine_line
@@ -30,9 +36,42 @@ from machine import machine_line
 CPU = torch.device("cpu")
 
 
-def first_look(report: ProgressReport) -> Decision:
-    """Ends a trial at its first report, which already projects the whole."""
-    return Decision(Action.STOP, "seen enough")
+ENOUGH_SECONDS = 1.0
+TRIALS_A_PROCESS = 25
+"""As a worker of a study is replaced when it has grown."""
+
+
+@cache
+def preparation() -> tuple[CostModel, TrialRunner]:
+    """Once a process: the synthetic market and the speeds that the main process measured."""
+    settings = Settings()
+    speeds = calibration_for(CPU)
+    data = prepare_dataset(settings.data).for_trials()
+    return speeds, TrialRunner(data, settings.training, seed=0, device=CPU, speeds=speeds)
+
+
+def measure(number: int, params: dict[str, Scalar]) -> tuple[float, float, str]:
+    """Predicted ÷ measured seconds and memory of a configuration, and its precision."""
+    speeds, runner = preparation()
+
+    def enough(report: ProgressReport) -> Decision:
+        return Decision(Action.STOP, "seen enough") if report.seconds > ENOUGH_SECONDS else CONTINUE
+
+    projected = runner.run_trial(number, params, enough).outcome.projected_seconds
+    batches = runner.data.train.subset(np.arange(2 * int(params["training.batch_size"])))
+    few = runner.data.validation.subset(np.arange(EVALUATION_BATCH))
+    short = TrialRunner(
+        replace(runner.data, train=batches, validation=few),
+        TrainingSettings(max_epochs=1),
+        seed=0,
+        device=CPU,
+        speeds=speeds,
+    )
+    trained = short.run_trial(number, params, lambda report: CONTINUE)
+    if projected is None or trained.memory_mb is None:
+        raise RuntimeError("this platform does not say how much memory a process uses, or the trial had no step")
+    cost = runner.cost(params)
+    return cost.seconds / projected, cost.memory_mb / trained.memory_mb, trained.precision
 
 
 def main() -> None:
@@ -40,44 +79,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--configurations", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--longest-step", type=float, default=8.0, help="seconds; configurations beyond are left out")
+    parser.add_argument("--longest-step", type=float, default=4.0, help="seconds; configurations beyond are left out")
     given = parser.parse_args()
 
-    settings = Settings()
-    started = time.perf_counter()
-    speeds = calibrate(CPU)
-    calibrated = time.perf_counter() - started
-    dataset = prepare_dataset(settings.data)
-    data = dataset.for_trials()
-    runner = TrialRunner(data, settings.training, seed=0, device=CPU, speeds=speeds)
-    few = data.validation.subset(np.arange(EVALUATION_BATCH))
-    sampler = RandomSampler(settings.space, SamplerSettings(), seed=given.seed)
-
-    seconds, memory, precisions, left_out, number = [], [], [], 0, 0
-    while len(seconds) < given.configurations:
-        params = with_fixed(settings.space, sampler.propose(number, [], 0))
-        number += 1
-        cost = runner.cost(params)
-        steps = -(-len(dataset.train) // int(params["training.batch_size"])) * settings.training.max_epochs
-        if cost.seconds / steps > given.longest_step:
-            left_out += 1
-            continue
-        projected = runner.run_trial(number, params, first_look).outcome.projected_seconds
-        batches = data.train.subset(np.arange(2 * int(params["training.batch_size"])))
-        short = TrialRunner(
-            replace(data, train=batches, validation=few),
-            TrainingSettings(max_epochs=1),
-            seed=0,
-            device=CPU,
-            speeds=speeds,
-        )
-        trained = short.run_trial(number, params, lambda report: CONTINUE)
-        peak = trained.memory_mb
-        if projected is None or peak is None:
-            raise SystemExit("this platform does not say how much memory a process uses, or the trial had no step")
-        seconds.append(cost.seconds / projected)
-        memory.append(cost.memory_mb / peak)
-        precisions.append(trained.precision)
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ[CACHE_VARIABLE] = folder  # the children find the speeds there
+        started = time.perf_counter()
+        speeds, runner = preparation()
+        calibrated = time.perf_counter() - started
+        settings, left_out, number = Settings(), 0, 0
+        sampler, chosen = RandomSampler(settings.space, SamplerSettings(), seed=given.seed), []
+        while len(chosen) < given.configurations:
+            params = with_fixed(settings.space, sampler.propose(number, [], 0))
+            number += 1
+            steps = -(-len(runner.data.train) // int(params["training.batch_size"])) * settings.training.max_epochs
+            if runner.cost(params).seconds / steps > given.longest_step:
+                left_out += 1
+            else:
+                chosen.append((number, params))
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(1, mp_context=spawn, max_tasks_per_child=TRIALS_A_PROCESS) as pool:
+            seconds, memory, precisions = zip(*pool.map(measure, *zip(*chosen, strict=True)), strict=True)
 
     print(f"{machine_line()}; calibration {calibrated:.0f} s, median error of its fit {speeds.error:.1%}")
     share = np.mean([precision == "bfloat16" for precision in precisions])
