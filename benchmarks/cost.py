@@ -13,6 +13,7 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 
 import argparse
 import multiprocessing
+import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -97,9 +98,12 @@ def main() -> None:
                 left_out += 1
             else:
                 chosen.append((number, params))
-        spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(1, mp_context=spawn, max_tasks_per_child=TRIALS_A_PROCESS) as pool:
-            seconds, memory, precisions = zip(*pool.map(measure, *zip(*chosen, strict=True)), strict=True)
+        spawn, rows = multiprocessing.get_context("spawn"), []
+        for first in range(0, len(chosen), TRIALS_A_PROCESS):
+            with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+                rows += pool.map(measure, *zip(*chosen[first : first + TRIALS_A_PROCESS], strict=True))
+            print(f"{len(rows)} of {len(chosen)}", file=sys.stderr, flush=True)
+        seconds, memory, precisions = zip(*rows, strict=True)
 
     print(f"{machine_line()}; calibration {calibrated:.0f} s, median error of its fit {speeds.error:.1%}")
     share = np.mean([precision == "bfloat16" for precision in precisions])
