@@ -348,7 +348,9 @@ def test_someone_elses_study_is_refused(path, directions):
     theirs = optuna.create_study(study_name="theirs", storage=f"sqlite:///{path}", directions=directions)
     theirs.add_trial(optuna.trial.create_trial(values=[1.0] * len(directions)))
     before = path.read_bytes()
-    with pytest.raises(SaveDirError, match=rf"holds the study theirs, .* did not make \(format None, not {FORMAT}\)") as caught:
+    with pytest.raises(
+        SaveDirError, match=rf"holds the study theirs, .* did not make \(format None, not {FORMAT}\)"
+    ) as caught:
         StudyStorage(path)
     assert "choose another --save-dir" in str(caught.value)
     assert "\n" not in str(caught.value)
