@@ -22,7 +22,6 @@ import contextlib
 import importlib.util
 import json
 import logging
-import platform
 import statistics
 import subprocess
 import sys
@@ -30,7 +29,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -50,6 +48,7 @@ from cnn_lstm_hyperopt.training import TrainingConfig, ValueScale, evaluate
 from cnn_lstm_hyperopt.training.allocator import keep_freed_pages
 from cnn_lstm_hyperopt.training.precision import Precision, supported_precisions
 from cnn_lstm_hyperopt.training.step import Stepper
+from machine import machine_line
 
 FEATURES, LOOKBACK, WINDOWS = 11, 60, 16_000
 LEARNING_RATE, CLIP, DROPOUT = 1e-3, 1.0, 0.1
@@ -434,15 +433,8 @@ def matrix_product_rate(dtype: torch.dtype, size: int = 2048) -> float:
 
 def machine_lines(precisions: Sequence[Precision]) -> Iterator[str]:
     """What the numbers depend on."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "lightning", "skorch"))
-    yield (
-        f"Machine: {models[0] if models else platform.processor()} ({torch.backends.cpu.get_cpu_capability()}), "
-        f"{os.cpu_count()} cores, {memory:.0f} GiB; Python {platform.python_version()}, {packages}; {datetime.now(UTC):%Y-%m-%d}."
-    )
+    packages = ", ".join(f"{name} {version(name)}" for name in ("lightning", "skorch"))
+    yield f"{machine_line()} ({torch.backends.cpu.get_cpu_capability()}), {packages}"
     rates = [
         f"{precision} {matrix_product_rate(getattr(torch, precision)) / 1e9:.0f} GFLOP/s" for precision in precisions
     ]

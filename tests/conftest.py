@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import torch
 import yaml
 
 from cnn_lstm_hyperopt.calibration import CACHE_VARIABLE, cache_file, device_name
+from cnn_lstm_hyperopt.config import DataSettings
+from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
 from cnn_lstm_hyperopt.training.cost import CostModel
 from cnn_lstm_hyperopt.training.precision import supported_precisions
 
@@ -82,6 +85,17 @@ def tiny_file(tiny: dict[str, Any], tmp_path: Path) -> Path:
     path = tmp_path / "tiny.yaml"
     path.write_text(yaml.safe_dump(tiny), encoding="utf-8")
     return path
+
+
+@pytest.fixture(scope="session")
+def apple() -> Callable[..., Dataset]:
+    """``apple(lookback=10, …)``: the volatility of a single real symbol over four years, with the settings of data changed so."""
+
+    def prepare(**changed: Any) -> Dataset:
+        settings = {"start": date(2005, 1, 3), "end": date(2008, 12, 31), "lookback": 20, **changed}
+        return prepare_dataset(DataSettings(source="embedded", symbols=("AAPL",), target="volatility", **settings))
+
+    return prepare
 
 
 Cli = Callable[..., "subprocess.Popen[str]"]

@@ -71,8 +71,10 @@ def test_it_names_hours_memory_disk_and_share_and_writes_nothing(config, save_di
     out = captured.out
     assert re.search(r"^Limits \(300 s of training a trial, [\d,]+ MB of memory\) leave \d+% of the space", out, re.M)
     assert "on 0.5 of the training windows" in out
-    assert re.search(r"^Forecast: 500 trials on 2 workers take about [\d.]+ (s|min|h) or less, ", out, re.M)
-    assert re.search(r", [\d.]+ GB of memory at most and \d+ MB of disk\.$", out, re.M)
+    assert re.search(
+        r"^Forecast: 500 trials on 2 workers take about [\d.]+ (s|min|h), without what pruning saves; ", out, re.M
+    )
+    assert re.search(r"; [\d.]+ GB of memory at most and \d+ MB of disk\.$", out, re.M)
     assert out.splitlines()[-1].startswith("Dry run: nothing was started or written")
     assert "--dry-run" in out.splitlines()[-1]
     assert not save_dir.exists()
@@ -135,7 +137,7 @@ def test_of_an_existing_study_it_says_what_is_left_and_changes_no_byte(config, s
     def measure(*_: object, **__: object) -> None:
         raise AssertionError("the speeds of a study lie with it")
 
-    monkeypatch.setattr("cnn_lstm_hyperopt.experiment.calibration_for", measure)
+    monkeypatch.setattr("cnn_lstm_hyperopt.preparation.calibration_for", measure)
     capsys.readouterr()
     before = contents(save_dir)
     arguments = ["run", "--config", str(begun), "--resume", "--n-trials", "9", "--workers", "1", "--dry-run"]
@@ -216,7 +218,7 @@ def test_a_precision_that_the_device_does_not_have_is_bad_input(
     config, save_dir, capsys, nothing_runs, monkeypatch, speeds
 ):
     only = replace(speeds, speeds={"float32": speeds.speeds["float32"]}, evaluation={"float32": 0.25})
-    monkeypatch.setattr("cnn_lstm_hyperopt.experiment.calibration_for", lambda *_, **__: only)
+    monkeypatch.setattr("cnn_lstm_hyperopt.preparation.calibration_for", lambda *_, **__: only)
     for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
         monkeypatch.setattr(f"torch.cpu.{name}", lambda: False)
     path = config(training={"max_epochs": 3, "precision": "bfloat16"})

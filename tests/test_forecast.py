@@ -16,6 +16,7 @@ from cnn_lstm_hyperopt.forecast import (
     WORKER_SECONDS,
     SampledSpace,
     choose_train_share,
+    expected_epoch_share,
     forecast,
     makespan,
 )
@@ -181,13 +182,19 @@ def expected_of(plan, sampled, **changed):
         "workers": 1,
         "epoch_share": 0.5,
     }
-    return forecast(plan, sampled, **{**defaults, **changed})
+    return forecast(plan, sampled.within(plan.limits, plan.cost), **{**defaults, **changed})
 
 
-def test_a_space_that_the_limits_leave_nothing_of_has_no_forecast(sampled):
-    plan = plan_of(lambda params: Cost(10.0, 1.0), limits=Limits(seconds=9.9))
-    assert expected_of(plan, sampled) is None
-    assert expected_of(plan, sampled, new=False, trials=0) is None
+def test_of_a_space_wholly_beyond_the_limits_nothing_is_left(sampled):
+    assert sampled.within(Limits(seconds=9.9), lambda params: Cost(10.0, 1.0)) == []
+
+
+@pytest.mark.parametrize(
+    ("max_epochs", "min_patience", "share"),
+    [(20, 4, 12.5 / 20), (8, 4, 6.5 / 8), (5, 3, 0.9), (3, 4, 1.0), (1, 1, 1.0)],
+)
+def test_an_untold_trial_ends_midway_between_patience_and_all_epochs(max_epochs, min_patience, share):
+    assert expected_epoch_share(max_epochs, min_patience) == pytest.approx(share)
 
 
 @pytest.mark.parametrize("new", [True, False])

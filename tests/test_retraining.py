@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator
 from dataclasses import astuple, replace
-from datetime import date
 
 import numpy as np
 import pytest
@@ -11,8 +10,8 @@ import torch
 from sklearn.metrics import balanced_accuracy_score, matthews_corrcoef, mean_squared_error
 
 from cnn_lstm_hyperopt.calibration import calibration_for
-from cnn_lstm_hyperopt.config import DataSettings, TrainingSettings
-from cnn_lstm_hyperopt.data.dataset import Dataset, LockedPeriod, prepare_dataset
+from cnn_lstm_hyperopt.config import TrainingSettings
+from cnn_lstm_hyperopt.data.dataset import Dataset, LockedPeriod
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision
 from cnn_lstm_hyperopt.retraining import Finalist, Retrained, evaluate_once, retrain
 from cnn_lstm_hyperopt.saved_model import load_model
@@ -65,18 +64,8 @@ def _one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def prepared() -> Dataset:
-    return prepare_dataset(
-        DataSettings(
-            source="embedded",
-            symbols=("AAPL",),
-            start=date(2005, 1, 3),
-            end=date(2008, 12, 31),
-            lookback=20,
-            horizon=2,
-            target="volatility",
-        )
-    )
+def prepared(apple) -> Dataset:
+    return apple(horizon=2)
 
 
 @pytest.fixture

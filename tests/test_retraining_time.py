@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from cnn_lstm_hyperopt import retraining
 from cnn_lstm_hyperopt.calibration import calibration_for
-from cnn_lstm_hyperopt.config import DataSettings, SamplerSettings, TrainingSettings, parse_space
-from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
+from cnn_lstm_hyperopt.config import SamplerSettings, TrainingSettings, parse_space
+from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision
 from cnn_lstm_hyperopt.retraining import TIME_IS_UP, Finalist, retrain
 from cnn_lstm_hyperopt.search import RandomSampler, with_fixed
@@ -39,18 +39,8 @@ FINALISTS = [Finalist(rank, 10 * rank, configuration(rank)) for rank in (1, 2, 3
 
 
 @pytest.fixture(scope="module")
-def dataset() -> Dataset:
-    return prepare_dataset(
-        DataSettings(
-            source="embedded",
-            symbols=("AAPL",),
-            start=date(2005, 1, 3),
-            end=date(2007, 12, 31),
-            lookback=10,
-            target="volatility",
-            train_share=1.0,
-        )
-    )
+def dataset(apple) -> Dataset:
+    return apple(end=date(2007, 12, 31), lookback=10, train_share=1.0)
 
 
 @pytest.fixture(scope="module")

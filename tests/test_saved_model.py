@@ -14,8 +14,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from cnn_lstm_hyperopt.config import DataSettings, SamplerSettings, parse_space
-from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
+from cnn_lstm_hyperopt.config import SamplerSettings, parse_space
+from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.data.sources import EmbeddedSource
 from cnn_lstm_hyperopt.exceptions import DataError, SaveDirError
 from cnn_lstm_hyperopt.models import build_network, profile
@@ -54,17 +54,8 @@ def _one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def dataset() -> Dataset:
-    return prepare_dataset(
-        DataSettings(
-            source="embedded",
-            symbols=("AAPL",),
-            start=SPAN[0],
-            end=SPAN[1],
-            lookback=LOOKBACK,
-            target="volatility",
-        )
-    )
+def dataset(apple) -> Dataset:
+    return apple(start=SPAN[0], end=SPAN[1], lookback=LOOKBACK)
 
 
 @pytest.fixture(scope="module")

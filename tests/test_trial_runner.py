@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Iterator
-from datetime import date
 
 import pytest
 import torch
 
 from cnn_lstm_hyperopt.calibration import calibration_for
-from cnn_lstm_hyperopt.config import DataSettings, TrainingSettings
-from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
+from cnn_lstm_hyperopt.config import TrainingSettings
+from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
 from cnn_lstm_hyperopt.training import ValueScale, evaluate
 from cnn_lstm_hyperopt.training.loop import FIRST_LOOK
@@ -58,23 +57,9 @@ def _no_clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def data(train_share: float = 0.5) -> Dataset:
-    return prepare_dataset(
-        DataSettings(
-            source="embedded",
-            symbols=("AAPL",),
-            start=date(2005, 1, 3),
-            end=date(2008, 12, 31),
-            lookback=20,
-            target="volatility",
-            train_share=train_share,
-        )
-    )
-
-
 @pytest.fixture(scope="module")
-def dataset() -> Dataset:
-    return data()
+def dataset(apple) -> Dataset:
+    return apple(train_share=0.5)
 
 
 def runner_of(dataset: Dataset, *, seed: int = 0, max_epochs: int = 2) -> TrialRunner:
@@ -121,8 +106,8 @@ def test_another_number_and_another_seed_are_other_trials(dataset):
     assert not same(first, runner_of(dataset, seed=1).run_trial(3, PARAMS, go_on))
 
 
-def test_a_retraining_does_not_repeat_the_trial_of_the_same_number():
-    dataset = data(train_share=1.0)
+def test_a_retraining_does_not_repeat_the_trial_of_the_same_number(apple):
+    dataset = apple(train_share=1.0)
     runner = runner_of(dataset)
     trial, retraining = runner.run_trial(1, PARAMS, go_on), runner.retrain(1, PARAMS, dataset.train, 2, go_on)
     assert not same(trial, retraining)
@@ -181,8 +166,8 @@ def test_a_decision_reaches_the_outcome(dataset):
     assert outcome.best is None
 
 
-def test_no_training_opens_the_test_period():
-    dataset = data()
+def test_no_training_opens_the_test_period(apple):
+    dataset = apple(train_share=0.5)
     runner = runner_of(dataset)
     runner.run_trial(0, PARAMS, go_on)
     runner.retrain(1, PARAMS, dataset.train, 1, go_on)

@@ -4,27 +4,22 @@ import contextlib
 import json
 import logging
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from cnn_lstm_hyperopt.calibration import calibration_for
 from cnn_lstm_hyperopt.config import Settings, dump_settings, readable
 from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
 from cnn_lstm_hyperopt.data.store import save_trial_data
-from cnn_lstm_hyperopt.exceptions import ConfigError, EmptyFrontError, InterruptedRunError, SaveDirError
+from cnn_lstm_hyperopt.exceptions import EmptyFrontError, InterruptedRunError, SaveDirError
 from cnn_lstm_hyperopt.execution import (
     CTRL_C,
     FINISHED,
     StopSignal,
-    resolve_workers,
     run_trials,
     run_with_workers,
-    study_plan,
 )
 from cnn_lstm_hyperopt.files import write_json, write_text
 from cnn_lstm_hyperopt.folder import (
@@ -39,7 +34,8 @@ from cnn_lstm_hyperopt.folder import (
     only_run,
     run_log,
 )
-from cnn_lstm_hyperopt.forecast import EPOCH_SHARE, SAMPLED, Forecast, SampledSpace, choose_train_share, forecast
+from cnn_lstm_hyperopt.forecast import Forecast
+from cnn_lstm_hyperopt.preparation import Preparation, prepare_again, prepare_new
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, OnReport, ProgressReport
 from cnn_lstm_hyperopt.reporting.results import (
     baseline_results,
@@ -51,20 +47,16 @@ from cnn_lstm_hyperopt.reporting.results import (
     search_results,
     write_retrained,
 )
-from cnn_lstm_hyperopt.reporting.terminal import Terminal, limits_text
+from cnn_lstm_hyperopt.reporting.terminal import Terminal
 from cnn_lstm_hyperopt.reporting.trials_table import trials_csv
 from cnn_lstm_hyperopt.reporting.validation import ValidationWriter
 from cnn_lstm_hyperopt.retraining import Finalist, Retrained, evaluate_once, retrain
 from cnn_lstm_hyperopt.search import (
-    SkillGate,
     Study,
-    StudyPlan,
     StudyStorage,
     TrialRecord,
     with_fixed,
 )
-from cnn_lstm_hyperopt.training.cost import CostModel
-from cnn_lstm_hyperopt.training.device import resolve_device
 from cnn_lstm_hyperopt.trial_runner import TrialRunner
 
 log = logging.getLogger(__name__)
@@ -115,111 +107,26 @@ def dry_run(settings: Settings, *, resume: bool, terminal: Terminal, recalibrate
     """
     check_save_dir(settings.save_dir, resume=resume)
     dataset = prepare_dataset(settings.data)
-    device = resolve_device(settings.training.device)
-    gate = SkillGate(dataset.chance, len(dataset.validation))
+    records: list[TrialRecord] = []
     if not resume:
-        preparation = _prepare(settings, dataset, gate, device, _measured_speeds(device, terminal, anew=recalibrate))
-        records: list[TrialRecord] = []
+        preparation = prepare_new(settings, dataset, terminal, recalibrate=recalibrate)
     else:
         storage = StudyStorage(settings.save_dir / STUDY_FILE)
         try:
-            _compare(storage.attribute("made_with"), _fingerprint(settings, dataset, device), settings.save_dir)
-            preparation = _prepare(settings, dataset, gate, device, *_stored_costs(storage))
+            preparation = prepare_again(settings, dataset, storage)
             records = storage.records()
         finally:
             storage.close()
-    terminal.describe_data(preparation.dataset, gate)
-    terminal.describe_space(preparation.plan.space)
+    _describe(preparation, terminal)
     expected = preparation.forecast(records)
-    terminal.describe_costs(preparation.plan, preparation.runner.speeds, preparation.dataset.train_share, expected)
-    terminal.describe_forecast(expected)
+    terminal.describe_forecast(preparation.plan, preparation.runner.speeds, preparation.dataset.train_share, expected)
     terminal.say("Dry run: nothing was started or written; leave out --dry-run to begin.")
     return expected
 
 
-@dataclass(frozen=True)
-class Preparation:
-    """All that is decided before the first trial: on which windows, by which plan, at which cost."""
-
-    settings: Settings
-    dataset: Dataset
-    runner: TrialRunner
-    plan: StudyPlan
-    sampled: SampledSpace
-    workers: int
-
-    def forecast(self, records: Sequence[TrialRecord]) -> Forecast:
-        """What the trials that are still missing will take.
-
-        Raises:
-            ConfigError: the limits leave nothing of the space.
-        """
-        finished = [record for record in records if record.finished]
-        epochs = [record.attributes.get("epochs", 0.0) / self.plan.max_epochs for record in finished]
-        expected = forecast(
-            self.plan,
-            self.sampled,
-            evaluation_seconds=self.runner.evaluation_seconds,
-            n_validation=len(self.dataset.validation),
-            trials=max(0, self.plan.n_trials - len(finished)),
-            new=not records,
-            workers=self.workers,
-            epoch_share=sum(epochs) / len(epochs) if epochs else EPOCH_SHARE,
-        )
-        if expected is None:
-            raise ConfigError(
-                f"no configuration of the search space keeps the limits ({limits_text(self.plan)}):"
-                f" {SAMPLED} random ones were tried on paper; raise them, lower training.max_epochs or data.train_share,"
-                " or take a space of smaller models (configs/hyperopt/small.yaml is one)"
-            )
-        return expected
-
-
-def _prepare(
-    settings: Settings,
-    dataset: Dataset,
-    gate: SkillGate,
-    device: torch.device,
-    speeds: CostModel,
-    train_share: float | None = None,
-) -> Preparation:
-    """``train_share``: that of an earlier run of the study; None: as the settings say, or as the limit of seconds demands.
-
-    Raises:
-        ConfigError: the device does not have the precision.
-    """
-    if settings.training.precision not in ("auto", *speeds.speeds):
-        raise ConfigError(
-            f"training.precision={settings.training.precision}: this device has {' and '.join(speeds.speeds)} in hardware;"
-            " use one of these, or auto"
-        )
-
-    def runner_on(data: Dataset) -> TrialRunner:
-        return TrialRunner(data.for_trials(), settings.training, seed=settings.study.seed, device=device, speeds=speeds)
-
-    runner = runner_on(dataset)
-    plan = study_plan(settings, gate, runner, device)
-    sampled = SampledSpace(plan.space)
-    if train_share is None and settings.data.train_share == "auto":
-        train_share = choose_train_share(sampled, plan.limits.seconds, runner.cost)
-    if train_share is not None and train_share != dataset.train_share:
-        dataset = dataset.with_train_share(train_share)
-        runner = runner_on(dataset)
-        plan = replace(plan, cost=runner.cost)
-    return Preparation(settings, dataset, runner, plan, sampled, resolve_workers(settings, device.type))
-
-
-def _measured_speeds(device: torch.device, terminal: Terminal, *, anew: bool) -> CostModel:
-    return calibration_for(
-        device,
-        anew=anew,
-        on_start=lambda: terminal.say("Measuring this machine's speed, once for all studies (a dozen seconds) …"),
-    )
-
-
-def _stored_costs(storage: StudyStorage) -> tuple[CostModel, float]:
-    """What the study was begun with: the speeds that its predictions come from, and the share of the windows."""
-    return CostModel.from_dict(storage.attribute("speeds")), float(storage.attribute("train_share"))
+def _describe(preparation: Preparation, terminal: Terminal) -> None:
+    terminal.describe_data(preparation.dataset, preparation.gate)
+    terminal.describe_space(preparation.plan.space)
 
 
 @dataclass
@@ -227,13 +134,20 @@ class Experiment:
     """A study on a dataset in a directory; search, retraining and results work on it in turn."""
 
     settings: Settings
-    dataset: Dataset
-    study: Study
-    runner: TrialRunner
-    terminal: Terminal
-    device: torch.device
     preparation: Preparation
+    study: Study
+    terminal: Terminal
     after_search: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def dataset(self) -> Dataset:
+        """What is searched on."""
+        return self.preparation.dataset
+
+    @property
+    def runner(self) -> TrialRunner:
+        """What trains."""
+        return self.preparation.runner
 
     def search(self, stop: StopSignal) -> str:
         """Runs trials up to ``study.n_trials``; returns what ended it."""
@@ -241,14 +155,13 @@ class Experiment:
         done = study.n_finished()
         terminal.say(
             f"Study {self.settings.study.name}: {done} of {study.plan.n_trials} trials done,"
-            f" sampler {study.plan.sampler.type}, pruner {study.plan.pruner.type}, seed {study.plan.seed}, {self.device},"
+            f" sampler {study.plan.sampler.type}, pruner {study.plan.pruner.type}, seed {study.plan.seed}, {self.runner.device},"
             f" at most {study.plan.max_epochs} epochs"
             + ("" if study.plan.limits.seconds is None else f" and {study.plan.limits.seconds:g} s")
             + " a trial"
         )
         expected = self.preparation.forecast(study.records())
-        terminal.describe_costs(study.plan, self.runner.speeds, self.dataset.train_share, expected)
-        terminal.describe_forecast(expected)
+        terminal.describe_forecast(study.plan, self.runner.speeds, self.dataset.train_share, expected)
         warning = study.pruner_warning()
         if warning is not None:
             terminal.warn(warning)
@@ -378,7 +291,7 @@ class Experiment:
             "test_openings": self.study.storage.attribute("test_openings") or [],
             **search_facts(records, plan.gate),
             "cost_model": cost_model_facts(self.runner.speeds, records, plan.max_epochs),
-            "environment": environment(str(self.device), plan.seed),
+            "environment": environment(str(self.runner.device), plan.seed),
         }
         write_json(save_dir / RESULTS_FILE, results)
         write_text(
@@ -457,13 +370,9 @@ def open_experiment(
     Raises:
         SaveDirError: the directory can't be used, or belongs to another space, data or target.
     """
-    device = resolve_device(settings.training.device)
-    gate = SkillGate(dataset.chance, len(dataset.validation))
-    made_with = _fingerprint(settings, dataset, device)
     save_dir = settings.save_dir
     if not resume:  # what is wrong is found before anything is made
-        preparation = _prepare(settings, dataset, gate, device, _measured_speeds(device, terminal, anew=recalibrate))
-        preparation.forecast([])
+        preparation = prepare_new(settings, dataset, terminal, recalibrate=recalibrate)
     try:
         save_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -473,8 +382,8 @@ def open_experiment(
             write_text(save_dir / CONFIG_FILE, dump_settings(settings))
             write_json(save_dir / DATA_FILE, preparation.dataset.description)
             attributes = {
-                "made_with": made_with,
-                "skill_gate": asdict(gate),
+                "made_with": preparation.made_with,
+                "skill_gate": asdict(preparation.gate),
                 "n_trials": settings.study.n_trials,
                 "speeds": preparation.runner.speeds.as_dict(),
                 "train_share": preparation.dataset.train_share,
@@ -484,63 +393,22 @@ def open_experiment(
             storage = StudyStorage(save_dir / STUDY_FILE)
         try:
             if resume:
-                _compare(storage.attribute("made_with"), made_with, save_dir)
-                preparation = _prepare(settings, dataset, gate, device, *_stored_costs(storage))
+                preparation = prepare_again(settings, dataset, storage)
                 storage.set_attribute("n_trials", settings.study.n_trials)
                 write_text(save_dir / CONFIG_FILE, dump_settings(settings))
             orphans = storage.fail_orphans("its process ended before it did")
             if orphans:
                 terminal.say(f"Trials {', '.join(map(str, orphans))} were cut off; each is run again.")
-            study = Study(storage, preparation.plan)
-            terminal.describe_data(preparation.dataset, gate)
-            terminal.describe_space(study.plan.space)
+            _describe(preparation, terminal)
             yield Experiment(
                 settings=settings,
-                dataset=preparation.dataset,
-                study=study,
-                runner=preparation.runner,
-                terminal=terminal,
-                device=device,
                 preparation=preparation,
+                study=Study(storage, preparation.plan),
+                terminal=terminal,
                 after_search=_earlier_retraining(save_dir) if resume else {},
             )
         finally:
             storage.close()
-
-
-def _fingerprint(settings: Settings, dataset: Dataset, device: torch.device) -> dict[str, Any]:
-    """What a study's trials are made with; it goes on with the same only. Where bars lie does not matter, what they are does."""
-    return {
-        "study.seed": settings.study.seed,
-        "study.time_objective": settings.study.time_objective,
-        **_flat(json.loads(settings.data.model_dump_json(exclude={"data_dir"})), "data"),
-        **_flat(json.loads(settings.training.model_dump_json(exclude={"device"})), "training"),
-        **_flat(settings.space.as_dict(), "search_space", depth=2),
-        "data.sha256": dataset.description["sha256"],
-        "training.device": device.type,
-    }
-
-
-def _compare(before: dict[str, Any], now: dict[str, Any], save_dir: Path) -> None:
-    changed = [
-        f"{key}: {before.get(key)} → {now.get(key)}" for key in (before | now) if before.get(key) != now.get(key)
-    ]
-    if changed:
-        raise SaveDirError(
-            f"{save_dir} was made with other settings, so its trials can't be compared with new ones:\n  "
-            + "\n  ".join(changed)
-            + "\ntake these back, or choose another --save-dir"
-        )
-
-
-def _flat(tree: Mapping[str, Any], prefix: str, depth: int = 1) -> dict[str, Any]:
-    if depth == 0:
-        return {prefix: tree}
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        name = f"{prefix}.{key}"
-        flat.update(_flat(value, name, depth - 1) if isinstance(value, Mapping) and depth > 1 else {name: value})
-    return flat
 
 
 def _earlier_retraining(save_dir: Path) -> dict[str, Any]:

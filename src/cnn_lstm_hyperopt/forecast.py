@@ -13,8 +13,6 @@ from cnn_lstm_hyperopt.search import Cost, Limits, Proposer, RandomSampler, Stud
 SAMPLED = 1000
 """Random configurations of the space that shares and means are taken from."""
 TRAIN_SHARES = (1.0, 0.5, 0.25, 0.125)
-EPOCH_SHARE = 0.6
-"""Of ``max_epochs`` that a trial runs before patience ends it, as long as no trial of the study says otherwise."""
 TRIAL_SECONDS, WORKER_SECONDS = 0.3, 6.0
 """For building, proposing and storing a trial; for a worker to start."""
 BYTES_A_WINDOW, BYTES_A_TRIAL = 12, 8000
@@ -28,7 +26,7 @@ class Forecast:
     Attributes:
         trials: that are still to be run.
         workers: that run them.
-        seconds: wall time of the search; an upper estimate beyond the sampler's start, since samplers and pruners save.
+        seconds: wall time of the search; what pruners save, and samplers that learn to be cheap, is not counted.
         trial_seconds: 10 %, 50 % and 90 % quantiles of the training seconds of a trial that runs through all its epochs.
         memory_mb: of all workers at their peak.
         disk_mb: that the search writes.
@@ -44,6 +42,10 @@ class Forecast:
     share_left: float
 
 
+Priced = tuple[dict[str, Scalar], Cost]
+"""A configuration and what it is predicted to cost."""
+
+
 class SampledSpace:
     """Random configurations of a space, always the same ones."""
 
@@ -51,7 +53,7 @@ class SampledSpace:
         sampler = RandomSampler(space, SamplerSettings(), seed=0)
         self.configurations = [with_fixed(space, sampler.propose(number, [], 0)) for number in range(SAMPLED)]
 
-    def within(self, limits: Limits, cost: Callable[[dict[str, Scalar]], Cost]) -> list[tuple[dict[str, Scalar], Cost]]:
+    def within(self, limits: Limits, cost: Callable[[dict[str, Scalar]], Cost]) -> list[Priced]:
         """Those that keep the limits, with their costs."""
         priced = [(params, cost(params)) for params in self.configurations]
         return [(params, price) for params, price in priced if limits.allow(price)]
@@ -74,22 +76,27 @@ def choose_train_share(sampled: SampledSpace, seconds_limit: float | None, cost:
     return TRAIN_SHARES[-1]
 
 
+def expected_epoch_share(max_epochs: int, min_patience: int) -> float:
+    """Of ``max_epochs`` that a trial runs, when no trial has told yet: midway between patience at its earliest and all."""
+    return (min(max_epochs, min_patience + 1) + max_epochs) / (2 * max_epochs)
+
+
 def forecast(
     plan: StudyPlan,
-    sampled: SampledSpace,
+    within: Sequence[Priced],
     *,
     evaluation_seconds: Callable[[dict[str, Scalar]], float],
     n_validation: int,
     trials: int,
     new: bool,
     workers: int,
-    epoch_share: float = EPOCH_SHARE,
-) -> Forecast | None:
-    """What ``trials`` trials will take; None when no configuration keeps the limits.
+    epoch_share: float,
+) -> Forecast:
+    """What ``trials`` trials will take.
 
     Args:
         plan: of the study.
-        sampled: of its space.
+        within: those of the sampled configurations of its space that keep its limits, at least one.
         evaluation_seconds: of one evaluation of a configuration.
         n_validation: windows of an evaluation.
         trials: that are still to be run.
@@ -97,9 +104,6 @@ def forecast(
         workers: that run them.
         epoch_share: of ``max_epochs`` that a trial runs on average.
     """
-    within = sampled.within(plan.limits, plan.cost)
-    if not within:
-        return None
 
     def wall(params: dict[str, Scalar], cost: Cost) -> float:
         return TRIAL_SECONDS + epoch_share * (cost.seconds + plan.max_epochs * evaluation_seconds(params))
@@ -116,7 +120,7 @@ def forecast(
         trial_seconds=(low, median, high),
         memory_mb=workers * max(cost.memory_mb for cost in costs),
         disk_mb=trials * (BYTES_A_TRIAL + BYTES_A_WINDOW * n_validation) / 1e6,
-        share_left=len(within) / len(sampled.configurations),
+        share_left=len(within) / SAMPLED,
     )
 
 

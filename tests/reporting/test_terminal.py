@@ -195,26 +195,22 @@ def test_a_hundred_epochs_are_written_as_people_write_them(study, capsys):
     assert "after 150 epochs" in capsys.readouterr().out
 
 
-def test_a_search_that_only_meets_its_limit_is_told_of_once(study, capsys):
+def show_pruned(study, reasons):
     study.plan = replace(study.plan, n_trials=20)
     terminal = Terminal()
     with terminal.watch(study):
-        for _ in range(7):
-            assignment = study.next_assignment()
-            reason = "limit: projected 900 s exceed limits.trial_seconds=300"
-            record = study.finish(assignment, State.PRUNED, None, {"epochs": 0.01, "reason": reason})
-            terminal.on_trial_end(record, None)
+        for reason in reasons:
+            attributes = {"epochs": 0.01, "reason": reason}
+            terminal.on_trial_end(study.finish(study.next_assignment(), State.PRUNED, None, attributes), None)
+
+
+def test_a_search_that_only_meets_its_limit_is_told_of_once(study, capsys):
+    show_pruned(study, 7 * ["limit: projected 900 s exceed limits.trial_seconds=300"])
     out = capsys.readouterr().out
     assert out.count("the first 5 trials were all slower than limits.trial_seconds") == 1
     assert "--recalibrate" in out
 
 
 def test_one_trial_within_the_limit_is_enough_to_say_nothing(study, capsys):
-    study.plan = replace(study.plan, n_trials=20)
-    terminal = Terminal()
-    with terminal.watch(study):
-        for number in range(6):
-            assignment = study.next_assignment()
-            reason = "limit: too dear" if number else "median: below"
-            terminal.on_trial_end(study.finish(assignment, State.PRUNED, None, {"epochs": 1.0, "reason": reason}), None)
-    assert "all lie beyond" not in capsys.readouterr().out
+    show_pruned(study, ["median: below", *(5 * ["limit: too dear"])])
+    assert "slower than limits.trial_seconds" not in capsys.readouterr().out

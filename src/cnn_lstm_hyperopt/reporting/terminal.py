@@ -105,8 +105,8 @@ class Terminal:
             shown = ", ".join(f"{name} {domain_text(domain)}" for name, domain in changed.items())
             self.say(f"  other than the whole space: {shown}", style="dim")
 
-    def describe_costs(self, plan: StudyPlan, speeds: CostModel, train_share: float, expected: Forecast) -> None:
-        """What trials cost here, and what the limits leave of the space."""
+    def describe_forecast(self, plan: StudyPlan, speeds: CostModel, train_share: float, expected: Forecast) -> None:
+        """What the limits leave of the space, what trials cost here, and the hours, memory and disk of the search."""
         low, median, high = expected.trial_seconds
         share = "all training windows" if train_share == 1 else f"{train_share:.3g} of the training windows"
         self.say(
@@ -116,13 +116,10 @@ class Terminal:
         self.say(
             f"  by the speeds of {speeds.device}, measured {speeds.measured[:10]}; --recalibrate measures anew", "dim"
         )
-
-    def describe_forecast(self, expected: Forecast) -> None:
-        """Hours, memory and disk."""
         if expected.trials:
-            several = "1 worker" if expected.workers == 1 else f"{expected.workers} workers"
+            trials, workers = _counted(expected.trials, "trial"), _counted(expected.workers, "worker")
             self.say(
-                f"Forecast: {expected.trials:,} trials on {several} take about {_seconds_text(expected.seconds)} or less,"
+                f"Forecast: {trials} on {workers} take about {_seconds_text(expected.seconds)}, without what pruning saves;"
                 f" {expected.memory_mb / 1000:.1f} GB of memory at most and {expected.disk_mb:.0f} MB of disk."
             )
 
@@ -333,6 +330,10 @@ def limits_text(plan: StudyPlan) -> str:
         if limit is not None
     ]
     return ", ".join(parts) or "none"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}" + ("" if count == 1 else "s")
 
 
 def _amount(limit: float) -> str:

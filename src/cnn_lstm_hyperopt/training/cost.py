@@ -124,12 +124,11 @@ class CostModel:
 
 
 SAVED_BYTES = {"float32": 4.0, "bfloat16": 2.0}
-BUFFERS_MB, WEIGHT_COPIES, COPIES_OF_EACH = 250.0, 2.0, 1.25
+BUFFERS_MB, WEIGHT_COPIES, COPIES_OF_EACH = 90.0, 2.0, 1.25
 STATE_COPIES, SEQUENCE_COPIES = 13.0, 2.7
 """Fitted to the peaks of 60 random configurations; ``benchmarks/cost.py`` prints how well they hold for others.
 
-The buffers are those of a training and the kernels of all shapes that a worker has met on average before it is replaced. Beyond
-what is counted there are weights in bfloat16 and in the kernels' own layout, and copies made in clipping and updating.
+Beyond what is counted there are weights in bfloat16 and in the kernels' own layout, and copies made in clipping and updating.
 """
 
 

@@ -1,0 +1,177 @@
+"""What is decided before the first trial: on which windows, by which plan, at which cost; and what a study is made with."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from cnn_lstm_hyperopt.calibration import calibration_for
+from cnn_lstm_hyperopt.config import Settings
+from cnn_lstm_hyperopt.data.dataset import Dataset
+from cnn_lstm_hyperopt.exceptions import ConfigError, SaveDirError
+from cnn_lstm_hyperopt.execution import resolve_workers, study_plan
+from cnn_lstm_hyperopt.forecast import (
+    Forecast,
+    Priced,
+    SampledSpace,
+    choose_train_share,
+    expected_epoch_share,
+    forecast,
+)
+from cnn_lstm_hyperopt.reporting.terminal import Terminal, limits_text
+from cnn_lstm_hyperopt.search import SkillGate, StudyPlan, StudyStorage, TrialRecord
+from cnn_lstm_hyperopt.training.cost import CostModel
+from cnn_lstm_hyperopt.training.device import resolve_device
+from cnn_lstm_hyperopt.trial_runner import TrialRunner
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """All that a search needs, without a trial having been run.
+
+    Attributes:
+        settings: as resolved.
+        dataset: with the share of the training windows that trials use.
+        gate: between trials that have learnt something and those that have not.
+        runner: that trains on it.
+        plan: of the study.
+        sampled: random configurations of its space.
+        workers: processes that will run trials.
+        made_with: what the study's trials are made with; it goes on with the same only.
+    """
+
+    settings: Settings
+    dataset: Dataset
+    gate: SkillGate
+    runner: TrialRunner
+    plan: StudyPlan
+    sampled: SampledSpace
+    workers: int
+    made_with: dict[str, Any]
+
+    @cached_property
+    def within(self) -> list[Priced]:
+        """The sampled configurations that keep the limits, each with its cost."""
+        return self.sampled.within(self.plan.limits, self.plan.cost)
+
+    def forecast(self, records: Sequence[TrialRecord]) -> Forecast:
+        """What the trials that are still missing will take.
+
+        Raises:
+            ConfigError: the limits leave nothing of the space.
+        """
+        if not self.within:
+            raise ConfigError(
+                f"no configuration of the search space keeps the limits ({limits_text(self.plan)}):"
+                f" {len(self.sampled.configurations)} random ones were tried on paper; raise them, lower training.max_epochs or"
+                " data.train_share, or take a space of smaller models (configs/hyperopt/small.yaml is one)"
+            )
+        finished = [record for record in records if record.finished]
+        epochs = [record.attributes.get("epochs", 0.0) / self.plan.max_epochs for record in finished]
+        return forecast(
+            self.plan,
+            self.within,
+            evaluation_seconds=self.runner.evaluation_seconds,
+            n_validation=len(self.dataset.validation),
+            trials=max(0, self.plan.n_trials - len(finished)),
+            new=not records,
+            workers=self.workers,
+            epoch_share=sum(epochs) / len(epochs)
+            if epochs
+            else expected_epoch_share(self.plan.max_epochs, self.settings.training.min_patience),
+        )
+
+
+def prepare_new(settings: Settings, dataset: Dataset, terminal: Terminal, *, recalibrate: bool) -> Preparation:
+    """Of a study that is not there yet, by the speeds of this machine.
+
+    Raises:
+        ConfigError: the device does not have the precision, or the limits leave nothing of the space.
+    """
+    device = resolve_device(settings.training.device)
+    speeds = calibration_for(
+        device,
+        anew=recalibrate,
+        on_start=lambda: terminal.say("Measuring this machine's speed, once for all studies (a dozen seconds) …"),
+    )
+    preparation = _prepare(settings, dataset, device, speeds, None)
+    preparation.forecast([])
+    return preparation
+
+
+def prepare_again(settings: Settings, dataset: Dataset, storage: StudyStorage) -> Preparation:
+    """Of a stored study, by the speeds and on the share of windows that it was begun with.
+
+    Raises:
+        SaveDirError: it belongs to another space, data or target; the text says what differs.
+    """
+    device = resolve_device(settings.training.device)
+    changed = _differences(storage.attribute("made_with"), fingerprint(settings, dataset, device))
+    if changed:
+        raise SaveDirError(
+            f"{settings.save_dir} was made with other settings, so its trials can't be compared with new ones:\n  "
+            + "\n  ".join(changed)
+            + "\ntake these back, or choose another --save-dir"
+        )
+    speeds = CostModel.from_dict(storage.attribute("speeds"))
+    return _prepare(settings, dataset, device, speeds, float(storage.attribute("train_share")))
+
+
+def _prepare(
+    settings: Settings, dataset: Dataset, device: torch.device, speeds: CostModel, train_share: float | None
+) -> Preparation:
+    """``train_share`` None: as the settings say, or as the limit of seconds demands."""
+    if settings.training.precision not in ("auto", *speeds.speeds):
+        raise ConfigError(
+            f"training.precision={settings.training.precision}: this device has {' and '.join(speeds.speeds)} in hardware;"
+            " use one of these, or auto"
+        )
+
+    def runner_on(data: Dataset) -> TrialRunner:
+        return TrialRunner(data.for_trials(), settings.training, seed=settings.study.seed, device=device, speeds=speeds)
+
+    gate = SkillGate(dataset.chance, len(dataset.validation))
+    made_with = fingerprint(settings, dataset, device)
+    runner = runner_on(dataset)
+    plan = study_plan(settings, gate, runner, device)
+    sampled = SampledSpace(plan.space)
+    if train_share is None and settings.data.train_share == "auto":
+        train_share = choose_train_share(sampled, plan.limits.seconds, runner.cost)
+    if train_share is not None and train_share != dataset.train_share:
+        dataset = dataset.with_train_share(train_share)
+        runner = runner_on(dataset)
+        plan = replace(plan, cost=runner.cost)
+    workers = resolve_workers(settings, device.type)
+    return Preparation(settings, dataset, gate, runner, plan, sampled, workers, made_with)
+
+
+def fingerprint(settings: Settings, dataset: Dataset, device: torch.device) -> dict[str, Any]:
+    """What a study's trials are made with; it goes on with the same only. Where bars lie does not matter, what they are does."""
+    return {
+        "study.seed": settings.study.seed,
+        "study.time_objective": settings.study.time_objective,
+        **_flat(json.loads(settings.data.model_dump_json(exclude={"data_dir"})), "data"),
+        **_flat(json.loads(settings.training.model_dump_json(exclude={"device"})), "training"),
+        **_flat(settings.space.as_dict(), "search_space", depth=2),
+        "data.sha256": dataset.description["sha256"],
+        "training.device": device.type,
+    }
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{key}: {before.get(key)} → {now.get(key)}" for key in {**before, **now} if before.get(key) != now.get(key)
+    ]
+
+
+def _flat(tree: Mapping[str, Any], prefix: str, depth: int = 1) -> dict[str, Any]:
+    if depth == 0:
+        return {prefix: tree}
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = f"{prefix}.{key}"
+        flat.update(_flat(value, name, depth - 1) if isinstance(value, Mapping) and depth > 1 else {name: value})
+    return flat
