@@ -24,11 +24,11 @@ import numpy as np
 import torch
 
 from cnn_lstm_hyperopt.calibration import CACHE_VARIABLE, calibration_for
-from cnn_lstm_hyperopt.config import SamplerSettings, Settings, TrainingSettings
+from cnn_lstm_hyperopt.config import Settings, TrainingSettings
 from cnn_lstm_hyperopt.config.domains import Scalar
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
-from cnn_lstm_hyperopt.search import RandomSampler, with_fixed
+from cnn_lstm_hyperopt.search import random_configuration
 from cnn_lstm_hyperopt.training.cost import CostModel
 from cnn_lstm_hyperopt.training.metrics import EVALUATION_BATCH
 from cnn_lstm_hyperopt.trial_runner import TrialRunner
@@ -89,9 +89,9 @@ def main() -> None:
         speeds, runner = preparation()
         calibrated = time.perf_counter() - started
         settings, left_out, number = Settings(), 0, 0
-        sampler, chosen = RandomSampler(settings.space, SamplerSettings(), seed=given.seed), []
+        chosen = []
         while len(chosen) < given.configurations:
-            params = with_fixed(settings.space, sampler.propose(number, [], 0))
+            params = random_configuration(settings.space, given.seed, number)
             number += 1
             steps = -(-len(runner.data.train) // int(params["training.batch_size"])) * settings.training.max_epochs
             if runner.cost(params).seconds / steps > given.longest_step:

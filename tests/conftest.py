@@ -22,7 +22,7 @@ from cnn_lstm_hyperopt.training.precision import supported_precisions
 ROOT = Path(__file__).parents[1]
 
 TINY = {
-    "study": {"n_trials": 6},
+    "study": {"n_trials": 6, "portfolio": False},
     "data": {
         "source": "embedded",
         "symbols": ["AAPL", "IBM"],

@@ -9,9 +9,9 @@ import torch
 
 from cnn_lstm_hyperopt import calibration
 from cnn_lstm_hyperopt.calibration import CACHE_VARIABLE, cache_file, calibrate, calibration_for, device_name
-from cnn_lstm_hyperopt.config import SamplerSettings, parse_space
+from cnn_lstm_hyperopt.config import parse_space
 from cnn_lstm_hyperopt.models import NetworkConfig, profile
-from cnn_lstm_hyperopt.search import RandomSampler, with_fixed
+from cnn_lstm_hyperopt.search import random_configuration
 from cnn_lstm_hyperopt.training.cost import TERMS
 from cnn_lstm_hyperopt.training.precision import supported_precisions
 
@@ -53,9 +53,8 @@ def test_measured_speeds_are_finite_and_none_is_negative(measured):
 
 def test_predictions_of_a_measurement_are_positive_and_finite_all_over_the_space(measured):
     space, _ = parse_space(None)
-    sampler = RandomSampler(space, SamplerSettings(), seed=5)
     for number in range(50):
-        params = with_fixed(space, sampler.propose(number, [], 0))
+        params = random_configuration(space, 5, number)
         config = NetworkConfig.from_params(params, input_dim=11, n_classes=2, has_regression=True)
         for precision in measured.speeds:
             cost = profile(config, lookback=60)

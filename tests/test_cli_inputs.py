@@ -5,12 +5,14 @@ import re
 from dataclasses import fields
 from datetime import date
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
 from cnn_lstm_hyperopt import cli
 from cnn_lstm_hyperopt.config import Choices, Fixed, Settings, dump_settings, load_settings
+from cnn_lstm_hyperopt.config.settings import PrunerName, SamplerName
 from cnn_lstm_hyperopt.search import State, StudyStorage, Values
 
 REAL = ["run", "--use-real-data"]
@@ -68,8 +70,15 @@ BAD_INPUTS = [
     (["run", "--n-trials"], ["--n-trials", "requires an argument"]),
     (["run", "--timeout", "soon"], ["--timeout", "soon"]),
     (["run", "--start", "2001-13-01"], ["--start", "2001-13-01", "date"]),
-    (["run", "--sampler", "cmaes"], ["--sampler", "cmaes", "tpe", "random"]),
+    (["run", "--sampler", "bayes"], ["--sampler", "bayes", *get_args(SamplerName)]),
     (["run", "--pruner", "median2"], ["--pruner", "median2", 'Did you mean "median"']),
+    (["run", "--pruner", "hyperband"], ["--pruner", "hyperband", *get_args(PrunerName)]),
+    (["run", "--enqueue"], ["--enqueue", "requires an argument"]),
+    ([*REAL, "--enqueue", "nowhere.yaml"], ["--enqueue", "/nowhere.yaml can't be read: No such file"]),
+    ([*REAL, "--enqueue", "empty"], ["/empty is a directory without study.db and config.yaml"]),
+    ([*REAL, "--enqueue", "list.yaml"], ["list.yaml: entry 1: must hold parameters, such as lstm.hidden_dim: 128"]),
+    (["resume", "--enqueue", "list.yaml"], ["Unknown option", "--enqueue"]),
+    (["resume", "--no-portfolio"], ["Unknown option", "--no-portfolio"]),
     (["run", "--target", "price"], ["--target", "price", "direction", "volatility"]),
     ([*REAL, "--n-trials", "-5"], ["study.n_trials", "greater than or equal to 1", "got -5"]),
     ([*REAL, "--n-trials", "0"], ["study.n_trials", "got 0"]),
@@ -217,7 +226,10 @@ def settings_of(monkeypatch):
         (["--max-epochs", "4"], "training.max_epochs", 4),
         (["--device", "cpu"], "training.device", "cpu"),
         (["--sampler", "random"], "sampler.type", "random"),
+        (["--sampler", "cmaes"], "sampler.type", "cmaes"),
         (["--pruner", "none"], "pruner.type", "none"),
+        (["--pruner", "successive_halving"], "pruner.type", "successive_halving"),
+        (["--portfolio"], "study.portfolio", True),
         (["--retrain-best"], "retrain.enabled", True),
         (["--top-k", "2"], "retrain.top_k", 2),
         (["--full-epochs", "9"], "retrain.full_epochs", 9),
@@ -239,6 +251,21 @@ def test_a_flag_sets_its_setting_and_no_other(settings_of, arguments, path, expe
     assert {k: v for k, v in given.items() if k != name} == {k: v for k, v in plain.items() if k != name}
 
 
+def test_the_portfolio_can_be_left_out_and_taken_again(settings_of, tmp_path):
+    (tmp_path / "my.yaml").write_text("study: {portfolio: false}\n")
+    assert settings_of("run", "--no-portfolio")["settings"].study.portfolio is False
+    assert settings_of("run", "--config", "my.yaml")["settings"].study.portfolio is False
+    assert settings_of("run", "--config", "my.yaml", "--portfolio")["settings"].study.portfolio is True
+
+
+def test_what_is_enqueued_is_a_path_from_here(settings_of, tmp_path):
+    (tmp_path / "my.yaml").write_text("study: {enqueue: theirs.yaml}\n")
+    assert settings_of("run")["settings"].study.enqueue is None
+    assert settings_of("run", "--config", "my.yaml")["settings"].study.enqueue == tmp_path / "theirs.yaml"
+    given = settings_of("run", "--config", "my.yaml", "--enqueue", "mine.json")
+    assert given["settings"].study.enqueue == tmp_path / "mine.json"
+
+
 def test_every_flag_is_tried_above_or_is_a_switch():
     tried = {
         flag for arguments, *_ in test_a_flag_sets_its_setting_and_no_other.pytestmark[0].args[1] for flag in arguments
@@ -251,6 +278,7 @@ def test_every_flag_is_tried_above_or_is_a_switch():
         "--debug",
         "--config",
         "--data-dir",
+        "--enqueue",
         "--batch-size",
         "--use-real-data",
     }
@@ -385,7 +413,7 @@ def test_help_lists_the_commands_that_work(capsys):
 def test_help_of_run_lists_every_flag(capsys):
     words = set(re.findall(r"--[a-z][a-z-]*", help_of(capsys, "run")))
     assert {"--" + f.name.replace("_", "-") for f in fields(cli.RunOptions)} <= words
-    assert not {word for word in words if word.startswith("--no-")}
+    assert {word for word in words if word.startswith("--no-")} == {"--no-portfolio"}
 
 
 @pytest.mark.parametrize("field", fields(cli.RunOptions), ids=lambda field: field.name)

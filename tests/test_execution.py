@@ -4,6 +4,7 @@ import logging
 import signal
 import threading
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ class Fake:
     calls: list = field(default_factory=list)
     decisions: list = field(default_factory=list)
 
-    def run_trial(self, number, params, on_report):
+    def run_trial(self, number, params, on_report, *, keep=None, start=None):
         call = len(self.calls)
         self.calls.append((number, params))
         decision, epoch = CONTINUE, 0
@@ -135,7 +136,8 @@ def make_study(tmp_path):
 
 
 def run(study, runner, stop=None, observers=()):
-    return run_trials(study, runner, stop=stop or StopSignal(), observers=list(observers))
+    nowhere = Path("no_probe_is_kept")
+    return run_trials(study, runner, stop=stop or StopSignal(), observers=list(observers), checkpoints=nowhere)
 
 
 def states(study):

@@ -220,7 +220,7 @@ def test_the_first_trials_count_with_what_they_will_be_and_later_ones_with_the_m
         return Cost(float(params["lstm.hidden_dim"]), 1.0)
 
     plan = plan_of(cost, limits=Limits(seconds=512.0))
-    first = [cost(with_fixed(SPACE, params)).seconds for params in Proposer(plan).first(10)]
+    first = [cost(with_fixed(SPACE, proposal.params)).seconds for proposal in Proposer(plan).first(10)]
     assert len(first) == 4
     within = [cost(params).seconds for params in sampled.configurations if cost(params).seconds <= 512]
     walls = [TRIAL_SECONDS + 0.5 * (seconds + 10.0) for seconds in first]

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from cnn_lstm_hyperopt import CNNLSTMHyperparameterOptimizer, load_settings
-from cnn_lstm_hyperopt.config import PARAMETERS, Fixed, SamplerSettings, parse_space
+from cnn_lstm_hyperopt.config import PARAMETERS, Fixed, parse_space
 from cnn_lstm_hyperopt.exceptions import RunError
 from cnn_lstm_hyperopt.narrowing import MIN_GOOD, good_trials, narrow_study, narrowed
 from cnn_lstm_hyperopt.pareto import dominates
 from cnn_lstm_hyperopt.search import SkillGate, State, TrialRecord, Values
-from cnn_lstm_hyperopt.search.samplers import RandomSampler
+from cnn_lstm_hyperopt.search.samplers import random_configuration
 
 SPACE = parse_space(None)[0]
 GATE = SkillGate(0.5, 10_000)
@@ -20,13 +20,12 @@ GATE = SkillGate(0.5, 10_000)
 
 def records(n: int, seed: int) -> list[TrialRecord]:
     """Completed trials of random configurations with random values, all above the gate."""
-    sampler = RandomSampler(SPACE, SamplerSettings(), seed)
     rng = np.random.default_rng(seed)
     return [
         TrialRecord(
             number=number,
             state=State.COMPLETE,
-            params=sampler.propose(number, [], 0),
+            params=random_configuration(SPACE, seed, number),
             values=Values(*rng.uniform([0.6, 1, 1], [0.9, 100, 10])),
             size_mb=1.0,
             curve=(),

@@ -1,13 +1,20 @@
-"""Pareto kernels against brute force, inclusion–exclusion, a two-dimensional sweep and Monte Carlo."""
+"""Pareto kernels against brute force, moocore, inclusion–exclusion, a two-dimensional sweep and Monte Carlo."""
 
 import itertools
 
+import moocore
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cnn_lstm_hyperopt.pareto import dominates, hypervolume, non_dominated, non_dominated_ranks
+from cnn_lstm_hyperopt.pareto import (
+    dominates,
+    hypervolume,
+    hypervolume_contributions,
+    non_dominated,
+    non_dominated_ranks,
+)
 
 NAN, INF = float("nan"), float("inf")
 
@@ -65,6 +72,14 @@ def test_front_equals_brute_force(rows):
 @example([[NAN], [NAN]])
 def test_ranks_equal_the_longest_chain_of_dominators(rows):
     assert non_dominated_ranks(rows).tolist() == brute_force_ranks(rows)
+
+
+@settings(deadline=None, max_examples=100)
+@given(matrices(special=False, rows=14).filter(bool))  # moocore 0.3.2 ends the process on infinities
+def test_front_and_ranks_equal_those_of_moocore(rows):
+    points = np.array(rows)
+    assert non_dominated_ranks(rows).tolist() == moocore.pareto_rank(points).tolist()
+    assert non_dominated(rows).tolist() == moocore.is_nondominated(points, keep_weakly=True).tolist()
 
 
 @settings(deadline=None, max_examples=100)
@@ -223,3 +238,50 @@ def test_rows_that_do_not_reach_below_the_reference_add_nothing(rows, expected):
 def test_a_reference_of_another_length_is_refused():
     with pytest.raises(ValueError, match=r"shape|length"):
         hypervolume([[0.0, 0.0, 0.0]], (1.0, 1.0))
+
+
+# ---------------------------------------------------------------------- contributions
+
+
+@settings(deadline=None, max_examples=80)
+@given(st.lists(st.tuples(*[st.integers(0, 5).map(float)] * 3), max_size=8))
+@example([])
+@example([(1.0, 1.0, 1.0), (1.0, 1.0, 1.0)])
+def test_a_contribution_is_what_the_front_lacks_without_the_row(rows):
+    """Of a dominated row, of a duplicate, and of one on the reference or beyond: nothing."""
+    reference = (4.5, 5.0, 4.0)
+    front = brute_force_front(rows)
+    expected = []
+    for i in range(len(rows)):
+        others = [row for j, row in enumerate(rows) if front[j] and j != i]
+        whole = [*others, rows[i]] if front[i] else others
+        expected.append(inclusion_exclusion(whole, reference) - inclusion_exclusion(others, reference))
+    np.testing.assert_allclose(hypervolume_contributions(rows, reference), expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_contributions_equal_differences_of_moocores_hypervolumes(seed):
+    points = np.random.default_rng(seed).random((40, 3))
+    points = points[non_dominated(points)]
+    whole = moocore.hypervolume(points, ref=[1.0] * 3)
+    expected = [whole - moocore.hypervolume(np.delete(points, i, axis=0), ref=[1.0] * 3) for i in range(len(points))]
+    np.testing.assert_allclose(hypervolume_contributions(points, (1.0, 1.0, 1.0)), expected, atol=1e-12)
+
+
+def test_contributions_are_in_the_order_of_the_rows():
+    """A 3-cycle, so that a rank can't be taken for an order."""
+    rows = np.array([[0.1, 0.6], [0.2, 0.5], [0.8, 0.1]])
+    first = hypervolume_contributions(rows, (1.0, 1.0))
+    assert len(set(first.tolist())) == 3
+    cycle = [1, 2, 0]
+    assert hypervolume_contributions(rows[cycle], (1.0, 1.0)).tolist() == first[cycle].tolist()
+
+
+def test_rows_with_nan_contribute_nothing_and_take_nothing_away():
+    rows = [[NAN, 0.0], [0.5, 0.5], [0.0, NAN]]
+    assert hypervolume_contributions(rows, (1.0, 1.0)).tolist() == [0.0, 0.25, 0.0]
+
+
+@pytest.mark.parametrize("rows", [[], [[2.0, 0.0]], [[1.0, 0.0]], [[NAN, NAN]]])
+def test_where_nothing_lies_below_the_reference_nothing_contributes(rows):
+    assert hypervolume_contributions(rows, (1.0, 1.0)).tolist() == [0.0] * len(rows)

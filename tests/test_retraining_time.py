@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from cnn_lstm_hyperopt import retraining
 from cnn_lstm_hyperopt.calibration import calibration_for
-from cnn_lstm_hyperopt.config import SamplerSettings, TrainingSettings, parse_space
+from cnn_lstm_hyperopt.config import TrainingSettings, parse_space
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision
 from cnn_lstm_hyperopt.retraining import TIME_IS_UP, Finalist, retrain
-from cnn_lstm_hyperopt.search import RandomSampler, with_fixed
+from cnn_lstm_hyperopt.search import random_configuration
 from cnn_lstm_hyperopt.training import NonFiniteLossError, ValueScale, evaluate
 from cnn_lstm_hyperopt.trial_runner import TrialRunner
 
@@ -32,7 +32,7 @@ SPACE, _ = parse_space(
 
 
 def configuration(number):
-    return with_fixed(SPACE, RandomSampler(SPACE, SamplerSettings(), seed=0).propose(number, [], 0))
+    return random_configuration(SPACE, 0, number)
 
 
 FINALISTS = [Finalist(rank, 10 * rank, configuration(rank)) for rank in (1, 2, 3)]

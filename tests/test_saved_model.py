@@ -14,13 +14,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from cnn_lstm_hyperopt.config import SamplerSettings, parse_space
+from cnn_lstm_hyperopt.config import parse_space
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.data.sources import EmbeddedSource
 from cnn_lstm_hyperopt.exceptions import DataError, SaveDirError
 from cnn_lstm_hyperopt.models import build_network, profile
 from cnn_lstm_hyperopt.saved_model import DESCRIPTION, WEIGHTS, ModelDescription, SavedModel, load_model
-from cnn_lstm_hyperopt.search.samplers.random import RandomSampler
+from cnn_lstm_hyperopt.search import random_configuration
 from cnn_lstm_hyperopt.training import ValueScale
 
 LOOKBACK = 20
@@ -222,8 +222,8 @@ def test_saving_again_writes_the_same_bytes_over_the_old(model, folder):
 
 def test_the_size_told_before_training_is_that_of_the_file_within_a_hundredth(tmp_path):
     """SMALL is the default space's configuration with the largest share of names in its file."""
-    sampler = RandomSampler(parse_space(None)[0], SamplerSettings(), seed=5)
-    drawn = [own_inputs(params=sampler.propose(number, (), 0), has_regression=True) for number in range(30)]
+    space = parse_space(None)[0]
+    drawn = [own_inputs(params=random_configuration(space, 5, number), has_regression=True) for number in range(30)]
     light = [each for each in drawn if profile(each.network_config(), lookback=6).size_mb < 15]
     assert len(light) >= 8
     for description in (own_inputs(n_classes=2), *light):

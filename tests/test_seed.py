@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from cnn_lstm_hyperopt import load_settings
+from cnn_lstm_hyperopt.config import Settings
 
 ROOT = Path(__file__).parents[1]
 
@@ -99,12 +101,24 @@ def test_snippets_of_the_seed_run_as_they_stand(tmp_path: Path, snippet: str) ->
     assert (tmp_path / "hyperopt_results" / "results.json").is_file()
 
 
+TEMPLATE = ROOT / "configs" / "hyperopt" / "cnn_lstm_hyperopt_config.yaml"
+
+
+def test_template_names_every_setting_there_is() -> None:
+    written = yaml.safe_load(TEMPLATE.read_text(encoding="utf-8"))
+    for name, section in Settings.model_fields.items():
+        fields = getattr(section.annotation, "model_fields", None)
+        assert name in written
+        assert fields is None or list(written[name]) == list(fields)
+
+
 def test_template_holds_the_defaults() -> None:
-    template = load_settings(ROOT / "configs" / "hyperopt" / "cnn_lstm_hyperopt_config.yaml", environment={})
+    template = load_settings(TEMPLATE, environment={})
     defaults = load_settings(environment={})
     assert template.space == defaults.space
     assert template.study.name == "cnn_lstm_optimization_task_5_5"
-    different = {"search_space", "study"}
+    assert template.sampler.n_startup_trials == 50  # as the seed document has it; the default is auto
+    different = {"search_space": True, "study": True, "sampler": {"n_startup_trials"}}
     assert template.model_dump(exclude=different) == defaults.model_dump(exclude=different)
     assert template.study.model_dump(exclude={"name"}) == defaults.study.model_dump(exclude={"name"})
 

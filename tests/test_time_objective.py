@@ -31,7 +31,7 @@ class Fake:
     ends_after: int = 4
     decision: Decision = CONTINUE
 
-    def run_trial(self, number, params, on_report):
+    def run_trial(self, number, params, on_report, *, keep=None, start=None):
         decision, epoch = CONTINUE, 0
         for epoch in range(1, self.ends_after + 1):
             last = epoch == self.ends_after
@@ -65,7 +65,10 @@ def run_one(tmp_path):
                 cost=lambda params: Cost(8.0, 0.25, 400.0),
                 estimated_time=estimated,
             )
-            assert run_trials(Study(storage, plan), runner, stop=StopSignal(), observers=[]) == FINISHED
+            assert (
+                run_trials(Study(storage, plan), runner, stop=StopSignal(), observers=[], checkpoints=tmp_path)
+                == FINISHED
+            )
             (record,) = storage.records()
         finally:
             storage.close()
@@ -126,7 +129,11 @@ def search(tmp_path_factory, tiny_settings: dict[str, Any]):
         def run(*totals: int, seed: int = 0) -> list[dict[str, str]]:
             save_dir = tmp_path_factory.mktemp("estimated") / "results"
             data = {**tiny_settings["data"], "end": "2006-06-30"}
-            config = {**tiny_settings, "data": data, "study": {"seed": seed, "time_objective": "estimated"}}
+            config = {
+                **tiny_settings,
+                "data": data,
+                "study": {"seed": seed, "portfolio": False, "time_objective": "estimated"},
+            }
             for total in totals:
                 with CNNLSTMHyperparameterOptimizer(
                     save_dir=save_dir, config=config, resume=save_dir.exists(), quiet=True

@@ -1,7 +1,10 @@
 """The trial runner: what a trial is depends on the seed and its number alone."""
 
 import math
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +12,8 @@ import torch
 from cnn_lstm_hyperopt.calibration import calibration_for
 from cnn_lstm_hyperopt.config import TrainingSettings
 from cnn_lstm_hyperopt.data.dataset import Dataset
+from cnn_lstm_hyperopt.data.store import save_trial_data
+from cnn_lstm_hyperopt.exceptions import CheckpointError
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
 from cnn_lstm_hyperopt.training import ValueScale, evaluate
 from cnn_lstm_hyperopt.training.loop import FIRST_LOOK
@@ -185,3 +190,91 @@ def test_the_size_is_known_before_the_training(dataset, changed):
     assert runner.profile(params).multiply_adds > weights / 4
     assert network.config == runner.network_config(params)
     assert (network.config.input_dim, network.config.n_classes, network.config.has_regression) == (11, 2, True)
+
+
+class TestATrialThatGoesOn:
+    """A probe ends after its first epoch; another trial, of another number, may go on from what it leaves."""
+
+    @staticmethod
+    def end(action: Action, *, after: float = 1) -> Callable[[ProgressReport], Decision]:
+        return lambda report: Decision(action, "a probe") if report.epoch >= after else CONTINUE
+
+    @pytest.fixture
+    def probe(self, dataset, tmp_path) -> Path:
+        path = tmp_path / "probes" / "3.pt"
+        outcome = runner_of(dataset).run_trial(3, PARAMS, self.end(Action.PRUNE), keep=path).outcome
+        assert (outcome.epochs, outcome.decision) == (1, Decision(Action.PRUNE, "a probe"))
+        return path
+
+    def test_it_becomes_what_the_probe_would_have_to_the_bit(self, dataset, probe):
+        told: dict[str, list[tuple[float, float, float]]] = {"whole": [], "again": []}
+
+        def listen(to: str) -> Callable[[ProgressReport], Decision]:
+            def on_report(report: ProgressReport) -> Decision:
+                if report.accuracy is not None and report.loss is not None:
+                    told[to].append((report.epoch, report.accuracy, report.loss))
+                return CONTINUE
+
+            return on_report
+
+        whole = runner_of(dataset).run_trial(3, PARAMS, listen("whole"))
+        again = runner_of(dataset).run_trial(8, PARAMS, listen("again"), start=probe)
+        assert same(whole, again)
+        assert told["whole"] == told["again"]
+        assert [epoch for epoch, _, _ in told["again"]] == [1, 2]
+        assert again.outcome.epochs == 2
+        assert 0 < again.outcome.own_seconds < again.outcome.seconds
+
+    def test_it_is_the_same_in_another_process(self, dataset, probe, tmp_path):
+        """All that goes over is a file of data, and the checkpoint."""
+        data, weights = tmp_path / "data.safetensors", tmp_path / "weights.pt"
+        save_trial_data(data, dataset.for_trials())
+        script = f"""
+import torch
+from pathlib import Path
+from cnn_lstm_hyperopt.calibration import calibration_for
+from cnn_lstm_hyperopt.config import TrainingSettings
+from cnn_lstm_hyperopt.data.store import load_trial_data
+from cnn_lstm_hyperopt.progress import CONTINUE
+from cnn_lstm_hyperopt.trial_runner import TrialRunner
+cpu = torch.device("cpu")
+settings = TrainingSettings(max_epochs=2)
+runner = TrialRunner(load_trial_data(Path({str(data)!r})), settings, seed=0, device=cpu, speeds=calibration_for(cpu))
+trained = runner.run_trial(8, {PARAMS!r}, lambda report: CONTINUE, start=Path({str(probe)!r}))
+torch.save(trained.network.state_dict(), {str(weights)!r})
+"""
+        subprocess.run([sys.executable, "-W", "error", "-c", script], check=True, timeout=120)
+        whole = runner_of(dataset).run_trial(3, PARAMS, go_on).network.state_dict()
+        there = torch.load(weights, weights_only=True)
+        assert whole.keys() == there.keys()
+        assert all(torch.equal(whole[name], there[name]) for name in whole)
+
+    def test_it_can_be_a_probe_of_more_epochs_itself(self, dataset, tmp_path):
+        first, second = tmp_path / "1.pt", tmp_path / "2.pt"
+        runner = runner_of(dataset, max_epochs=3)
+        whole = runner.run_trial(3, PARAMS, go_on)
+        runner.run_trial(3, PARAMS, self.end(Action.PRUNE), keep=first)
+        stopped = runner.run_trial(4, PARAMS, self.end(Action.PRUNE, after=2), keep=second, start=first)
+        assert stopped.outcome.epochs == 2
+        assert same(whole, runner.run_trial(5, PARAMS, go_on, start=second))
+
+    @pytest.mark.parametrize(
+        ("action", "after"), [(Action.PRUNE, 0.01), (Action.STOP, 1), (Action.PRUNE, 2), (Action.CONTINUE, 9)]
+    )
+    def test_nothing_is_kept_unless_it_is_pruned_at_the_end_of_an_epoch_before_the_last(
+        self, dataset, tmp_path, action, after
+    ):
+        path = tmp_path / "checkpoint.pt"
+        runner_of(dataset).run_trial(3, PARAMS, self.end(action, after=after), keep=path)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_global_randomness_is_left_as_it_was(self, dataset, probe):
+        before = torch.get_rng_state()
+        runner_of(dataset).run_trial(8, PARAMS, go_on, start=probe)
+        assert torch.equal(torch.get_rng_state(), before)
+
+    def test_a_checkpoint_of_other_parameters_is_refused_by_name(self, dataset, probe):
+        params = {**PARAMS, "cnn.dropout": 0.3, "training.batch_size": 32}
+        differs = r"network\.cnn\.dropout is 0\.2 there and 0\.3 here; training\.batch_size is 16 there and 32 here"
+        with pytest.raises(CheckpointError, match=rf"3\.pt is of another training: {differs}$"):
+            runner_of(dataset).run_trial(8, params, go_on, start=probe)

@@ -21,11 +21,11 @@ import numpy as np
 import platformdirs
 import torch
 
-from cnn_lstm_hyperopt.config import Params, SamplerSettings, TrainingSettings, parse_space
+from cnn_lstm_hyperopt.config import Params, TrainingSettings, parse_space
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.files import write_json
 from cnn_lstm_hyperopt.models import NetworkConfig, Profile, build_network, profile
-from cnn_lstm_hyperopt.search import RandomSampler, with_fixed
+from cnn_lstm_hyperopt.search import random_configuration
 from cnn_lstm_hyperopt.training import TrainingConfig, ValueScale, predict
 from cnn_lstm_hyperopt.training.allocator import give_back_pages, keep_freed_pages
 from cnn_lstm_hyperopt.training.cost import CostModel, fit_speeds, work
@@ -133,10 +133,9 @@ def calibrate(device: torch.device) -> CostModel:
 def _configurations() -> Iterator[tuple[Params, NetworkConfig, int]]:
     """Configurations of the default space, each with a lookback at which a step is short."""
     space, _ = parse_space({})
-    sampler = RandomSampler(space, SamplerSettings(), seed=0)
     found = number = 0
     while found < CONFIGURATIONS:
-        params = with_fixed(space, sampler.propose(number, [], 0))
+        params = random_configuration(space, 0, number)
         number += 1
         network = NetworkConfig.from_params(params, input_dim=FEATURES, n_classes=2, has_regression=True)
         whole = profile(network, lookback=LOOKBACK)

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter, Token
 
 from cnn_lstm_hyperopt.config import Settings, load_settings
+from cnn_lstm_hyperopt.config.settings import PrunerName, SamplerName, Target
 from cnn_lstm_hyperopt.exceptions import ConfigError, HyperoptError
 
 _SETTING_OF_FLAG = {
@@ -20,6 +21,8 @@ _SETTING_OF_FLAG = {
     "timeout": "study.timeout",
     "study_name": "study.name",
     "seed": "study.seed",
+    "portfolio": "study.portfolio",
+    "enqueue": "study.enqueue",
     "data_dir": "data.data_dir",
     "symbols": "data.symbols",
     "start": "data.start",
@@ -76,14 +79,18 @@ class RunOptions:
 
     n_trials: Annotated[int | None, Parameter(converter=_whole, group=_SEARCH, help=_help("n_trials"))] = None
     timeout: Annotated[float | None, Parameter(group=_SEARCH, help=_help("timeout"))] = None
-    sampler: Annotated[Literal["tpe", "random"] | None, Parameter(group=_SEARCH, help=_help("sampler"))] = None
-    pruner: Annotated[Literal["median", "none"] | None, Parameter(group=_SEARCH, help=_help("pruner"))] = None
+    sampler: Annotated[SamplerName | None, Parameter(group=_SEARCH, help=_help("sampler"))] = None
+    pruner: Annotated[PrunerName | None, Parameter(group=_SEARCH, help=_help("pruner"))] = None
     max_epochs: Annotated[int | None, Parameter(converter=_whole, group=_SEARCH, help=_help("max_epochs"))] = None
     batch_size: Annotated[
         int | None,
         Parameter(converter=_whole, group=_SEARCH, help="Fixed training batch size; it then leaves the search space."),
     ] = None
     seed: Annotated[int | None, Parameter(converter=_whole, group=_SEARCH, help=_help("seed"))] = None
+    enqueue: Annotated[Path | None, Parameter(group=_SEARCH, help=_help("enqueue"))] = None
+    portfolio: Annotated[bool | None, Parameter(group=_SEARCH, negative="--no-portfolio", help=_help("portfolio"))] = (
+        None
+    )
     use_real_data: Annotated[
         bool, Parameter(group=_DATA, negative="", help="Use the real daily bars embedded in the package.")
     ] = False
@@ -94,7 +101,7 @@ class RunOptions:
     ] = None
     start: Annotated[date | None, Parameter(group=_DATA, help=_help("start"))] = None
     end: Annotated[date | None, Parameter(group=_DATA, help=_help("end"))] = None
-    target: Annotated[Literal["direction", "volatility"] | None, Parameter(group=_DATA, help=_help("target"))] = None
+    target: Annotated[Target | None, Parameter(group=_DATA, help=_help("target"))] = None
     lookback: Annotated[int | None, Parameter(converter=_whole, group=_DATA, help=_help("lookback"))] = None
     horizon: Annotated[int | None, Parameter(converter=_whole, group=_DATA, help=_help("horizon"))] = None
     retrain_best: Annotated[

@@ -7,6 +7,7 @@ HyperoptError
 │   └── SaveDirError         the results directory: exists, is missing, or belongs to another study
 └── RunError                 exit code 1: the work itself did not succeed
     ├── StudyFailedError     trial after trial fails for the same reason
+    ├── CheckpointError      a training can't go on from this file
     └── EmptyFrontError      no trial learnt more than the majority class
 """
 
@@ -45,6 +46,10 @@ class StudyFailedError(RunError):
 
 class EmptyFrontError(RunError):
     """No trial has learnt more than the majority class, so there is nothing to retrain."""
+
+
+class CheckpointError(RunError):
+    """A training can't go on from this checkpoint: it is missing, damaged, of another version or of another training."""
 
 
 class InterruptedRunError(RunError):

@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import shlex
+import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -17,12 +18,15 @@ from cnn_lstm_hyperopt.exceptions import EmptyFrontError, InterruptedRunError, S
 from cnn_lstm_hyperopt.execution import (
     CTRL_C,
     FINISHED,
+    Observer,
     StopSignal,
     run_trials,
     run_with_workers,
+    starts_as_json,
 )
 from cnn_lstm_hyperopt.files import write_json, write_text
 from cnn_lstm_hyperopt.folder import (
+    CHECKPOINTS,
     CONFIG_FILE,
     DATA_FILE,
     DATA_FOR_WORKERS,
@@ -127,6 +131,10 @@ def dry_run(settings: Settings, *, resume: bool, terminal: Terminal, recalibrate
 def _describe(preparation: Preparation, terminal: Terminal) -> None:
     terminal.describe_data(preparation.dataset, preparation.gate)
     terminal.describe_space(preparation.plan.space)
+    if preparation.first_trials:
+        terminal.say(preparation.first_trials)
+    for warning in preparation.warnings:
+        terminal.warn(warning)
 
 
 @dataclass
@@ -168,6 +176,7 @@ class Experiment:
         with terminal.watch(study, seconds_left=lambda: stop.seconds_left, expected=expected):
             end = self._run_trials(stop)
         if end == FINISHED:
+            shutil.rmtree(self.settings.save_dir / CHECKPOINTS, ignore_errors=True)
             terminal.say(f"Search finished: {study.n_finished()} trials.")
         else:
             terminal.say(
@@ -175,6 +184,7 @@ class Experiment:
                 style="yellow",
             )
         terminal.show_front(study.front(), study.plan.space)
+        terminal.show_pruning(study.records(), study.plan)
         return end
 
     def _run_trials(self, stop: StopSignal) -> str:
@@ -183,7 +193,10 @@ class Experiment:
         workers = self.preparation.workers
         if workers == 1:
             writer = ValidationWriter(save_dir / "validation", data.validation)
-            return run_trials(self.study, self.runner, stop=stop, observers=[self.terminal, writer])
+            observers: list[Observer] = [self.terminal, writer]
+            return run_trials(
+                self.study, self.runner, stop=stop, observers=observers, checkpoints=save_dir / CHECKPOINTS
+            )
         self.terminal.say(f"{workers} workers, one thread each")
         shared = save_dir / DATA_FOR_WORKERS
         save_trial_data(shared, data)
@@ -289,7 +302,7 @@ class Experiment:
             "baselines": [],
             **self.after_search,
             "test_openings": self.study.storage.attribute("test_openings") or [],
-            **search_facts(records, plan.gate),
+            **search_facts(records, plan),
             "cost_model": cost_model_facts(self.runner.speeds, records, plan.max_epochs),
             "environment": environment(str(self.runner.device), plan.seed),
         }
@@ -387,6 +400,8 @@ def open_experiment(
                 "n_trials": settings.study.n_trials,
                 "speeds": preparation.runner.speeds.as_dict(),
                 "train_share": preparation.dataset.train_share,
+                "starts": starts_as_json(preparation.plan.starts),
+                "enqueue": None if settings.study.enqueue is None else str(settings.study.enqueue),
             }
             storage = StudyStorage(save_dir / STUDY_FILE, create=settings.study.name, attributes=attributes)
         else:

@@ -17,6 +17,8 @@ STUDY_FILE, CONFIG_FILE, DATA_FILE, RESULTS_FILE, TRIALS_FILE, LOG_FILE = (
     "trials.csv",
     "run.log",
 )
+CHECKPOINTS = "checkpoints"
+"""While trials run: the states of probes that may be continued."""
 RUN_LOCK = ".run.lock"
 """Held by the process that runs the study; the system frees it when that process ends, in whatever way."""
 LOCK_FILE, DATA_FOR_WORKERS = ".claim.lock", ".data.safetensors"

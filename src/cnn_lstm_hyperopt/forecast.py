@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cnn_lstm_hyperopt.config import SamplerSettings, SearchSpace
+from cnn_lstm_hyperopt.config import SearchSpace
 from cnn_lstm_hyperopt.config.domains import Scalar
-from cnn_lstm_hyperopt.search import Cost, Limits, Proposer, RandomSampler, StudyPlan, with_fixed
+from cnn_lstm_hyperopt.search import Cost, Limits, Proposal, Proposer, StudyPlan, random_configuration, with_fixed
 
 SAMPLED = 1000
 """Random configurations of the space that shares and means are taken from."""
@@ -50,8 +50,7 @@ class SampledSpace:
     """Random configurations of a space, always the same ones."""
 
     def __init__(self, space: SearchSpace) -> None:
-        sampler = RandomSampler(space, SamplerSettings(), seed=0)
-        self.configurations = [with_fixed(space, sampler.propose(number, [], 0)) for number in range(SAMPLED)]
+        self.configurations = [random_configuration(space, 0, number) for number in range(SAMPLED)]
 
     def within(self, limits: Limits, cost: Callable[[dict[str, Scalar]], Cost]) -> list[Priced]:
         """Those that keep the limits, with their costs."""
@@ -105,12 +104,16 @@ def forecast(
         epoch_share: of ``max_epochs`` that a trial runs on average.
     """
 
-    def wall(params: dict[str, Scalar], cost: Cost) -> float:
-        return TRIAL_SECONDS + epoch_share * (cost.seconds + plan.max_epochs * evaluation_seconds(params))
+    def wall(params: dict[str, Scalar], cost: Cost, share: float = epoch_share) -> float:
+        return TRIAL_SECONDS + share * (cost.seconds + plan.max_epochs * evaluation_seconds(params))
 
-    first = [with_fixed(plan.space, params) for params in Proposer(plan).first(trials)] if new else []
+    def first_wall(proposal: Proposal) -> float:
+        params = with_fixed(plan.space, proposal.params)
+        return wall(params, plan.cost(params), 1 / plan.max_epochs if proposal.probe else epoch_share)
+
+    first = [first_wall(proposal) for proposal in Proposer(plan).first(trials)] if new else []
     mean = float(np.mean([wall(params, cost) for params, cost in within]))
-    durations = [wall(params, plan.cost(params)) for params in first] + [mean] * (trials - len(first))
+    durations = first + [mean] * (trials - len(first))
     costs = [cost for _, cost in within]
     low, median, high = (float(q) for q in np.quantile([cost.seconds for cost in costs], (0.1, 0.5, 0.9)))
     return Forecast(

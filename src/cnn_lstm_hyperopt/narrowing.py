@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cnn_lstm_hyperopt.config import (
-    PARAMETERS,
     Choices,
     Domain,
     Fixed,
@@ -57,9 +57,9 @@ def narrowed(space: SearchSpace, good: Sequence[TrialRecord]) -> SearchSpace:
     domains: dict[str, Domain] = {}
     for name, domain in space.domains.items():
         values = [record.params[name] for record in good if name in record.params]
-        keep = not values or PARAMETERS[name].divides is not None
+        keep = not values or space.specs[name].divides is not None
         domains[name] = domain if keep else _narrow(domain, values)
-    return SearchSpace(domains)
+    return replace(space, domains=domains)
 
 
 def _narrow(domain: Domain, values: Sequence[Scalar]) -> Domain:

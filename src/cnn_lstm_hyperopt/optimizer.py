@@ -92,8 +92,8 @@ class CNNLSTMHyperparameterOptimizer:
 
         Args:
             n_trials: total of COMPLETE and PRUNED trials.
-            pruner_type: "median" or "none".
-            sampler_type: "tpe" or "random".
+            pruner_type: one of those of ``pruner.type``.
+            sampler_type: one of those of ``sampler.type``.
             timeout: seconds.
 
         Returns:

@@ -27,12 +27,15 @@ def non_dominated(losses: ArrayLike) -> NDArray[np.bool_]:
         A mask of shape ``(rows,)``.
     """
     points = _matrix(losses)
-    finite = _finite(points)
-    mask = finite.copy()
-    for i in np.flatnonzero(finite):
-        no_worse = (points <= points[i]).all(axis=1)
-        better = (points < points[i]).any(axis=1)
-        mask[i] = not (finite & no_worse & better).any()
+    mask = np.zeros(len(points), dtype=np.bool_)
+    # In lexicographic order no row is dominated by a later one, so the first that is left is on the front.
+    left = np.flatnonzero(_numbers(points))
+    left = left[np.lexsort(points[left].T[::-1])]
+    while len(left):
+        first, left = left[0], left[1:]
+        mask[first] = True
+        rest = points[left]
+        left = left[~((points[first] <= rest).all(axis=1) & (points[first] < rest).any(axis=1))]
     return mask
 
 
@@ -46,16 +49,18 @@ def non_dominated_ranks(losses: ArrayLike) -> NDArray[np.int64]:
         Shape ``(rows,)``; rows with a NaN come after all others.
     """
     points = _matrix(losses)
-    ranks = np.full(len(points), -1, dtype=np.int64)
-    left = _finite(points)
+    dominance = _dominance(points)
+    dominators = dominance.sum(axis=0)  # of each row, among those that are left
+    ranks = np.zeros(len(points), dtype=np.int64)
+    left = _numbers(points)
     rank = 0
     while left.any():
-        rows = np.flatnonzero(left)
-        front = rows[non_dominated(points[rows])]
+        front = left & (dominators == 0)
         ranks[front] = rank
-        left[front] = False
+        left &= ~front
+        dominators -= dominance[front].sum(axis=0)
         rank += 1
-    ranks[ranks < 0] = rank
+    ranks[~_numbers(points)] = rank
     return ranks
 
 
@@ -74,7 +79,39 @@ def hypervolume(losses: ArrayLike, reference: Sequence[float]) -> float:
     return float(moocore.hypervolume(points[inside], ref=limit))
 
 
-def _finite(points: NDArray[np.float64]) -> NDArray[np.bool_]:
+def hypervolume_contributions(losses: ArrayLike, reference: Sequence[float]) -> NDArray[np.float64]:
+    """What each row adds to the hypervolume of the non-dominated ones; 0 for a dominated row, a duplicate, or one with a NaN.
+
+    Args:
+        losses: shape ``(rows, objectives)``, all minimised and finite or NaN.
+        reference: shape ``(objectives,)``; rows beyond it in any objective add nothing.
+
+    Returns:
+        Shape ``(rows,)``.
+    """
+    points = _matrix(losses)
+    limit = np.asarray(reference, dtype=float)
+    contributions = np.zeros(len(points))
+    inside = (points < limit).all(axis=1)
+    if inside.any():
+        contributions[inside] = moocore.hv_contributions(points[inside], ref=limit)
+    return contributions
+
+
+def _dominance(points: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether row i dominates row j, shape ``(rows, rows)``. A comparison with a NaN is false, so such a row dominates nothing.
+
+    moocore's own dominance tests end the process on infinities (0.3.2), so only its hypervolumes are used.
+    """
+    no_worse = np.ones((len(points), len(points)), dtype=np.bool_)
+    better = np.zeros_like(no_worse)
+    for column in points.T:
+        no_worse &= column[:, None] <= column
+        better |= column[:, None] < column
+    return no_worse & better
+
+
+def _numbers(points: NDArray[np.float64]) -> NDArray[np.bool_]:
     return np.asarray(~np.isnan(points).any(axis=1), dtype=np.bool_)
 
 

@@ -11,8 +11,9 @@ import torch
 from cnn_lstm_hyperopt.calibration import calibration_for
 from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.data.dataset import Dataset
+from cnn_lstm_hyperopt.enqueueing import read_enqueued
 from cnn_lstm_hyperopt.exceptions import ConfigError, SaveDirError
-from cnn_lstm_hyperopt.execution import resolve_workers, study_plan
+from cnn_lstm_hyperopt.execution import resolve_workers, stored_starts, study_plan
 from cnn_lstm_hyperopt.forecast import (
     Forecast,
     Priced,
@@ -21,8 +22,9 @@ from cnn_lstm_hyperopt.forecast import (
     expected_epoch_share,
     forecast,
 )
+from cnn_lstm_hyperopt.portfolio import portfolio_in
 from cnn_lstm_hyperopt.reporting.terminal import Terminal, limits_text
-from cnn_lstm_hyperopt.search import SkillGate, StudyPlan, StudyStorage, TrialRecord
+from cnn_lstm_hyperopt.search import SkillGate, Start, StudyPlan, StudyStorage, TrialRecord
 from cnn_lstm_hyperopt.training.cost import CostModel
 from cnn_lstm_hyperopt.training.device import resolve_device
 from cnn_lstm_hyperopt.trial_runner import TrialRunner
@@ -41,6 +43,8 @@ class Preparation:
         sampled: random configurations of its space.
         workers: processes that will run trials.
         made_with: what the study's trials are made with; it goes on with the same only.
+        first_trials: what a new study begins with, in a line; empty where that is the sampler's business.
+        warnings: what could not be begun with.
     """
 
     settings: Settings
@@ -51,11 +55,17 @@ class Preparation:
     sampled: SampledSpace
     workers: int
     made_with: dict[str, Any]
+    first_trials: str = ""
+    warnings: tuple[str, ...] = ()
 
     @cached_property
     def within(self) -> list[Priced]:
         """The sampled configurations that keep the limits, each with its cost."""
         return self.sampled.within(self.plan.limits, self.plan.cost)
+
+    def beginning_with(self, starts: Sequence[Start]) -> "Preparation":
+        """The same, with a plan that begins with these configurations."""
+        return replace(self, plan=replace(self.plan, starts=tuple(starts)))
 
     def forecast(self, records: Sequence[TrialRecord]) -> Forecast:
         """What the trials that are still missing will take.
@@ -85,11 +95,37 @@ class Preparation:
         )
 
 
+def _with_first_trials(preparation: Preparation) -> Preparation:
+    """What is enqueued, then the portfolio; each configuration once."""
+    study, plan = preparation.settings.study, preparation.plan
+    starts: list[Start] = []
+    parts: list[str] = []
+    warnings: tuple[str, ...] = ()
+    if study.enqueue is not None:
+        enqueued = read_enqueued(study.enqueue, plan)
+        starts, warnings = list(enqueued.starts), enqueued.warnings
+        parts.append(f"{len(starts)} enqueued from {study.enqueue}")
+    if study.portfolio:
+        portfolio = portfolio_in(plan)
+        new = [start for start in portfolio.starts if start.params not in [each.params for each in starts]]
+        starts += new
+        left_out = {
+            **{start.origin: "enqueued already" for start in portfolio.starts if start not in new},
+            **{name: f"here the same as {other}" for name, other in portfolio.same.items()},
+            **dict.fromkeys(portfolio.beyond_limits, "beyond the limits"),
+        }
+        names = f" ({', '.join(start.origin for start in new)})" if new else ""
+        without = ", ".join(f"{name} ({reason})" for name, reason in left_out.items())
+        parts.append(f"{len(new)} of the portfolio{names}" + (f" without {without}" if without else ""))
+    line = f"First trials: {', '.join(parts)}" if parts else ""
+    return replace(preparation.beginning_with(starts), first_trials=line, warnings=warnings)
+
+
 def prepare_new(settings: Settings, dataset: Dataset, terminal: Terminal, *, recalibrate: bool) -> Preparation:
     """Of a study that is not there yet, by the speeds of this machine.
 
     Raises:
-        ConfigError: the device does not have the precision, or the limits leave nothing of the space.
+        ConfigError: the device does not have the precision, the limits leave nothing of the space, or what is enqueued is wrong.
     """
     device = resolve_device(settings.training.device)
     speeds = calibration_for(
@@ -97,7 +133,7 @@ def prepare_new(settings: Settings, dataset: Dataset, terminal: Terminal, *, rec
         anew=recalibrate,
         on_start=lambda: terminal.say("Measuring this machine's speed, once for all studies (a dozen seconds) …"),
     )
-    preparation = _prepare(settings, dataset, device, speeds, None)
+    preparation = _with_first_trials(_prepare(settings, dataset, device, speeds, None))
     preparation.forecast([])
     return preparation
 
@@ -107,6 +143,7 @@ def prepare_again(settings: Settings, dataset: Dataset, storage: StudyStorage) -
 
     Raises:
         SaveDirError: it belongs to another space, data or target; the text says what differs.
+        ConfigError: something else is enqueued than what it was begun with.
     """
     device = resolve_device(settings.training.device)
     changed = _differences(storage.attribute("made_with"), fingerprint(settings, dataset, device))
@@ -116,8 +153,15 @@ def prepare_again(settings: Settings, dataset: Dataset, storage: StudyStorage) -
             + "\n  ".join(changed)
             + "\ntake these back, or choose another --save-dir"
         )
+    begun_with, now = storage.attribute("enqueue"), settings.study.enqueue
+    if now is not None and str(now) != begun_with:
+        raise ConfigError(
+            f"study.enqueue (--enqueue) {now}: the study in {settings.save_dir} was begun with {begun_with or 'none'} and keeps"
+            " its first trials; leave it out, or begin a study in another --save-dir"
+        )
     speeds = CostModel.from_dict(storage.attribute("speeds"))
-    return _prepare(settings, dataset, device, speeds, float(storage.attribute("train_share")))
+    preparation = _prepare(settings, dataset, device, speeds, float(storage.attribute("train_share")))
+    return preparation.beginning_with(stored_starts(storage))
 
 
 def _prepare(
@@ -133,7 +177,7 @@ def _prepare(
     def runner_on(data: Dataset) -> TrialRunner:
         return TrialRunner(data.for_trials(), settings.training, seed=settings.study.seed, device=device, speeds=speeds)
 
-    gate = SkillGate(dataset.chance, len(dataset.validation))
+    gate = SkillGate(dataset.chance, len(dataset.validation), overlap=settings.data.horizon)
     made_with = fingerprint(settings, dataset, device)
     runner = runner_on(dataset)
     plan = study_plan(settings, gate, runner, device)

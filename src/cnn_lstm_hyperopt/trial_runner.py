@@ -1,7 +1,9 @@
 """One configuration on one dataset: network, training, outcome. The bridge between parameters and torch."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -9,10 +11,19 @@ from cnn_lstm_hyperopt.config import Params, TrainingSettings
 from cnn_lstm_hyperopt.data.dataset import TrialData
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.models import CnnLstm, NetworkConfig, Profile, build_network, profile
-from cnn_lstm_hyperopt.progress import OnReport
+from cnn_lstm_hyperopt.progress import Action, Decision, OnReport
 from cnn_lstm_hyperopt.randomness import stream_seed
 from cnn_lstm_hyperopt.search import Cost
-from cnn_lstm_hyperopt.training import Outcome, TrainingConfig, ValueScale, train
+from cnn_lstm_hyperopt.training import (
+    Checkpoint,
+    OnEpochEnd,
+    Outcome,
+    TrainingConfig,
+    ValueScale,
+    read_checkpoint,
+    train,
+    write_checkpoint,
+)
 from cnn_lstm_hyperopt.training.allocator import give_back_pages, keep_freed_pages
 from cnn_lstm_hyperopt.training.cost import CostModel, memory_mb
 from cnn_lstm_hyperopt.training.device import one_thread, seeded_dropout
@@ -103,9 +114,33 @@ class TrialRunner:
             return network, batch_size, self._settings.precision
         return network, batch_size, self.speeds.faster_precision(network, batch_size)
 
-    def run_trial(self, number: int, params: Params, on_report: OnReport) -> TrainedNetwork:
-        """Trains a trial on the search's share of the training windows."""
-        return self._train(self._train_windows, params, self._settings.max_epochs, number, "trial", on_report)
+    def run_trial(
+        self,
+        number: int,
+        params: Params,
+        on_report: OnReport,
+        *,
+        keep: Path | None = None,
+        start: Path | None = None,
+    ) -> TrainedNetwork:
+        """Trains a trial on the search's share of the training windows.
+
+        Args:
+            number: seeds it, unless it goes on from a checkpoint.
+            params: the whole configuration.
+            on_report: told how it goes, and decides; in a trial that goes on it hears the earlier evaluations first.
+            keep: where the checkpoint is written if the trial is pruned at the end of an epoch.
+            start: checkpoint to go on from: the trial becomes what the pruned one would have, to the bit on a CPU. The outcome
+                counts from the first epoch on; its ``own_seconds`` are those of this run.
+
+        Raises:
+            CheckpointError: ``start`` is missing, damaged or of another training.
+        """
+        epochs = self._settings.max_epochs
+        on_epoch_end = None if keep is None else _keep_if_pruned(keep)
+        return self._train(
+            self._train_windows, params, epochs, number, "trial", on_report, start=start, on_epoch_end=on_epoch_end
+        )
 
     def retrain(
         self, rank: int, params: Params, windows: Windows, full_epochs: int, on_report: OnReport
@@ -121,6 +156,9 @@ class TrialRunner:
         number: int,
         purpose: str,
         on_report: OnReport,
+        *,
+        start: Path | None = None,
+        on_epoch_end: OnEpochEnd | None = None,
     ) -> TrainedNetwork:
         def seed(use: str) -> int:
             return stream_seed(self._seed, number, f"{purpose}: {use}")
@@ -145,6 +183,8 @@ class TrialRunner:
                 scale=self.scale,
                 generator=torch.Generator().manual_seed(seed("order and augmentation")),
                 on_report=on_report,
+                start=None if start is None else read_checkpoint(start),
+                on_epoch_end=on_epoch_end,
             )
         return TrainedNetwork(network, outcome, peak_mb(self.device), precision)
 
@@ -152,3 +192,11 @@ class TrialRunner:
         """Where the first epoch is evaluated before its end, when it is predicted to be a long one."""
         epoch_seconds = self.cost(params).seconds / self._settings.max_epochs
         return EARLY_REPORTS if epoch_seconds > self._settings.long_epoch_seconds else ()
+
+
+def _keep_if_pruned(path: Path) -> OnEpochEnd:
+    def on_epoch_end(decision: Decision, take: Callable[[], Checkpoint]) -> None:
+        if decision.action is Action.PRUNE:
+            write_checkpoint(path, take())
+
+    return on_epoch_end

@@ -17,11 +17,12 @@ from filelock import FileLock
 from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.data.store import load_trial_data
 from cnn_lstm_hyperopt.exceptions import HyperoptError, StudyFailedError
-from cnn_lstm_hyperopt.execution.plan import study_plan
+from cnn_lstm_hyperopt.execution.observer import Observer
+from cnn_lstm_hyperopt.execution.plan import stored_starts, study_plan
 from cnn_lstm_hyperopt.execution.run import run_trials
 from cnn_lstm_hyperopt.execution.stop import StopSignal
 from cnn_lstm_hyperopt.execution.workers import RECYCLED, STUDY_FAILED
-from cnn_lstm_hyperopt.folder import CONFIG_FILE, DATA_FOR_WORKERS, LOCK_FILE, STUDY_FILE, run_log
+from cnn_lstm_hyperopt.folder import CHECKPOINTS, CONFIG_FILE, DATA_FOR_WORKERS, LOCK_FILE, STUDY_FILE, run_log
 from cnn_lstm_hyperopt.progress import ProgressReport
 from cnn_lstm_hyperopt.reporting.validation import ValidationWriter
 from cnn_lstm_hyperopt.search import Assignment, SkillGate, Study, StudyStorage, TrialRecord
@@ -89,10 +90,12 @@ def _work(save_dir: Path, number: int, stop: StopSignal) -> None:
     try:
         speeds = CostModel.from_dict(storage.attribute("speeds"))
         runner = TrialRunner(data, settings.training, seed=settings.study.seed, device=device, speeds=speeds)
-        plan = study_plan(settings, SkillGate(**storage.attribute("skill_gate")), runner, device)
+        gate = SkillGate(**storage.attribute("skill_gate"))
+        plan = study_plan(settings, gate, runner, device, stored_starts(storage))
         study = Study(storage, plan, claim=FileLock(save_dir / LOCK_FILE), worker=number)
         writer = ValidationWriter(save_dir / "validation", data.validation)
-        run_trials(study, runner, stop=stop, observers=[writer, _MemoryWatch(stop, settings.limits.worker_growth_mb)])
+        observers: list[Observer] = [writer, _MemoryWatch(stop, settings.limits.worker_growth_mb)]
+        run_trials(study, runner, stop=stop, observers=observers, checkpoints=save_dir / CHECKPOINTS)
     finally:
         storage.close()
 

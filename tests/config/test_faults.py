@@ -61,9 +61,25 @@ SETTING_FAULTS = [
     ({"training": {"max_epochs": 0}}, ["training.max_epochs", "greater than or equal to 1"]),
     ({"training": {"device": "gpu"}}, ["training.device", "cpu", "got 'gpu'"]),
     ({"training": {"learning_rate": 0.1}}, ["training.learning_rate is not a setting"]),
-    ({"pruner": {"type": "hyperband"}}, ["pruner.type", "'median' or 'none'", "got 'hyperband'"]),
+    (
+        {"pruner": {"type": "hyperband"}},
+        ["pruner.type", "'median', 'successive_halving', 'front' or 'none'", "got 'hyperband'"],
+    ),
     ({"pruner": {"interval_steps": 0}}, ["pruner.interval_steps", "greater than or equal to 1"]),
-    ({"sampler": {"type": "cmaes"}}, ["sampler.type", "'tpe' or 'random'", "got 'cmaes'"]),
+    ({"pruner": {"min_resource": 0}}, ["pruner.min_resource", "greater than 0", "got 0"]),
+    ({"pruner": {"reduction_factor": 1}}, ["pruner.reduction_factor", "greater than or equal to 2", "got 1"]),
+    ({"pruner": {"min_early_stopping_rate": -1}}, ["pruner.min_early_stopping_rate", "greater than or equal to 0"]),
+    (
+        {"sampler": {"type": "bayes"}},
+        ["sampler.type", "'tpe', 'cmaes', 'random', 'nsga2' or 'gp'", "got 'bayes'"],
+    ),
+    (
+        {"sampler": {"n_startup_trials": -1}},
+        ["sampler.n_startup_trials", "greater than or equal to 0", "'auto'", "got -1"],
+    ),
+    ({"sampler": {"probes": 2}}, ["sampler.probes", "boolean", "got 2"]),
+    ({"study": {"portfolio": "often"}}, ["study.portfolio", "boolean", "got 'often'"]),
+    ({"study": {"enqueue": [{"cnn.dropout": 0.1}]}}, ["study.enqueue", "path", "got [{'cnn.dropout': 0.1}]"]),
     ({"sampler": {"multivariate": "maybe"}}, ["sampler.multivariate", "boolean", "got 'maybe'"]),
     ({"limits": {"trial_seconds": 0}}, ["limits.trial_seconds must be above 0, auto or null, but got 0"]),
     ({"limits": {"trial_seconds": "soon"}}, ["limits.trial_seconds", "'auto'", "got 'soon'"]),
@@ -197,7 +213,7 @@ def test_all_faults_are_shown_together_each_on_its_line(read_text):
     text = """
 study: {n_trials: 0, seed: -1, nam: x}
 data: {lookback: 1, target: price}
-sampler: {type: cmaes}
+sampler: {type: bayes}
 """
     with pytest.raises(ConfigError) as caught:
         read_text(text)

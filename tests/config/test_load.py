@@ -40,7 +40,7 @@ search_space:
 """
 
 ROUND_TRIP = """\
-study: {name: "näme: with # signs", n_trials: 7, timeout: 12.5, seed: 4294967295}
+study: {name: "näme: with # signs", n_trials: 7, timeout: 12.5, seed: 4294967295, portfolio: false, enqueue: /a b/c.yaml}
 data:
   source: files
   data_dir: /some/where with spaces
@@ -55,8 +55,8 @@ data:
   max_gap_days: 4.5
   train_share: 0.125
 training: {max_epochs: 3, min_patience: 2, patience_factor: 0, device: "cuda:1"}
-pruner: {type: none, n_startup_trials: 0, n_warmup_steps: 0, interval_steps: 4}
-sampler: {type: random, n_startup_trials: 3, multivariate: true}
+pruner: {type: none, n_startup_trials: 0, n_warmup_steps: 0, interval_steps: 4, min_resource: 0.25, reduction_factor: 3}
+sampler: {type: random, n_startup_trials: 3, multivariate: true, probes: false}
 limits: {trial_seconds: null}
 retrain: {enabled: true, top_k: 2, full_epochs: 9}
 workers: 3
@@ -77,6 +77,8 @@ search_space:
         ("study.n_trials", 1000),
         ("study.timeout", None),
         ("study.seed", 0),
+        ("study.portfolio", True),
+        ("study.enqueue", None),
         ("study.directions", ("maximize", "minimize", "minimize")),
         ("data.source", "synthetic"),
         ("data.synthetic_seed", 0),
@@ -98,8 +100,13 @@ search_space:
         ("pruner.n_startup_trials", 20),
         ("pruner.n_warmup_steps", 10),
         ("pruner.interval_steps", 1),
+        ("pruner.min_resource", 1.0),
+        ("pruner.reduction_factor", 4),
+        ("pruner.min_early_stopping_rate", 0),
         ("sampler.type", "tpe"),
-        ("sampler.n_startup_trials", 50),
+        ("sampler.n_startup_trials", "auto"),
+        ("sampler.multivariate", False),
+        ("sampler.probes", True),
         ("limits.trial_seconds", "auto"),
         ("retrain.enabled", False),
         ("retrain.top_k", 5),
@@ -194,6 +201,20 @@ def test_a_data_dir_is_the_same_wherever_the_run_goes_on(tmp_path, monkeypatch):
     assert load_settings(None, {"data": {"data_dir": "~/bars"}}).data.data_dir == tmp_path / "home" / "bars"
     monkeypatch.chdir(tmp_path)
     assert load_settings(None, {"data": {"data_dir": "bars"}}).data.data_dir == tmp_path / "bars"
+
+
+def test_what_is_enqueued_is_the_same_wherever_the_run_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert load_settings(None, {"study": {"enqueue": "~/my.yaml"}}).study.enqueue == tmp_path / "home" / "my.yaml"
+    monkeypatch.chdir(tmp_path)
+    assert load_settings(None, {"study": {"enqueue": "my.yaml"}}).study.enqueue == tmp_path / "my.yaml"
+
+
+@pytest.mark.parametrize("raw", ["auto", 0, 24])
+def test_random_trials_first_are_a_number_or_auto(raw):
+    found = load_settings(None, {"sampler": {"n_startup_trials": raw}}).sampler.n_startup_trials
+    assert found == raw
+    assert type(found) is type(raw)
 
 
 @pytest.mark.parametrize("source", get_args(SourceName))
@@ -379,6 +400,15 @@ def test_a_byte_order_mark_is_no_fault(read_text):
     assert read_text("\ufeffstudy: {n_trials: 3}").study.n_trials == 3
 
 
+def test_a_file_may_be_json(tmp_path):
+    path = tmp_path / "my.json"
+    path.write_text('{"study": {"n_trials": 3},\t"training": {"patience_factor": 1e-1}}', encoding="utf-8")
+    assert load_settings(path).study.n_trials == 3
+    path.write_text("study: {n_trials: 3}", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"^--config .*my\.json is no valid JSON: Expecting value: line 1 column 1"):
+        load_settings(path)
+
+
 def test_a_missing_file_is_named(missing):
     with pytest.raises(ConfigError, match=r"--config .*nowhere.yaml can't be read: No such file"):
         load_settings(missing)
@@ -399,6 +429,8 @@ def test_a_directory_is_no_file(tmp_path):
         (b"study: [1, 2", "is no valid YAML"),
         (b"!!python/object/apply:os.system [echo]", "is no valid YAML: could not determine a constructor"),
         (b"- study\n- data\n", "must hold sections such as study: and data:, but holds list"),
+        (b"study: {timeout: 2001-13-01}", "is no valid YAML: month must be in 1..12"),
+        (b"[" * 10_000, "is no valid YAML: "),
         (b"just words", "but holds str"),
         (b"5", "but holds int"),
     ],

@@ -63,13 +63,13 @@ OURS = {
 }
 """What the seed document does not name: heads of the branches' attention, and switches."""
 CONDITIONS = {
-    "cnn.attention_heads": ("cnn.attention", (True,)),
-    "lstm.attention_heads": ("lstm.attention", (True,)),
-    "fusion.attention_heads": ("fusion.method", ("attention",)),
-    "regularization.l1": ("regularization.l1_switch", (True,)),
-    "multi_task.classification_weight": ("multi_task.balancing", ("fixed", "dynamic")),
+    "cnn.attention_heads": {"cnn.attention": (True,)},
+    "lstm.attention_heads": {"lstm.attention": (True,)},
+    "fusion.attention_heads": {"fusion.method": ("attention",)},
+    "regularization.l1": {"regularization.l1_switch": (True,)},
+    "multi_task.classification_weight": {"multi_task.balancing": ("fixed", "dynamic")},
     **{
-        f"augmentation.{name}": ("augmentation.switch", (True,))
+        f"augmentation.{name}": {"augmentation.switch": (True,)}
         for name in ("jitter", "scaling", "time_masking", "mixup")
     },
 }
@@ -102,10 +102,11 @@ def test_there_are_no_other_parameters():
 
 
 def test_which_parameters_exist_only_under_a_condition():
-    assert {name: spec.when for name, spec in PARAMETERS.items() if spec.when is not None} == CONDITIONS
-    for parent, values in CONDITIONS.values():
-        whole, _ = parse_space({"augmentation": {"switch": [False, True]}})
-        assert all(whole.domains[parent].contains(value) for value in values)
+    assert {name: spec.when for name, spec in PARAMETERS.items() if spec.when} == CONDITIONS
+    whole, _ = parse_space({"augmentation": {"switch": [False, True]}})
+    for condition in CONDITIONS.values():
+        for parent, values in condition.items():
+            assert all(whole.domains[parent].contains(value) for value in values)
 
 
 def test_defaults_are_legal_and_read_back_from_their_own_long_form():
@@ -116,7 +117,7 @@ def test_defaults_are_legal_and_read_back_from_their_own_long_form():
 def test_parents_stand_before_the_parameters_that_depend_on_them():
     names = list(PARAMETERS)
     for name, spec in PARAMETERS.items():
-        assert spec.when is None or names.index(spec.when[0]) < names.index(name)
+        assert all(names.index(parent) < names.index(name) for parent in spec.when)
 
 
 @pytest.mark.parametrize(
@@ -258,14 +259,14 @@ def test_active_parameters_follow_their_parents_lazily():
 @given(st.data())
 def test_a_parameter_is_there_exactly_where_its_parent_has_one_of_its_values(data):
     space, _ = parse_space({"augmentation": {"switch": [False, True]}})
-    parents = {parent for parent, _ in CONDITIONS.values()}
+    parents = {parent for condition in CONDITIONS.values() for parent in condition}
     params: dict[str, Any] = {}
     for name in space.active(params):
         choices = getattr(space.domains[name], "values", (0,))
         params[name] = data.draw(st.sampled_from(choices)) if name in parents else 0
     for name in PARAMETERS:
-        parent, values = CONDITIONS.get(name, (None, ()))
-        assert (name in params) == (parent is None or params[parent] in values)
+        condition = CONDITIONS.get(name, {})
+        assert (name in params) == all(params[parent] in values for parent, values in condition.items())
 
 
 def test_readable_and_stored_are_inverse():
@@ -356,7 +357,7 @@ def test_random_spaces_either_name_a_dead_width_or_always_get_a_dividing_head_co
     """Every width the space can reach is tried, with every head count of the space."""
     space, faults = parse_space(raw)
     for name, (first, second, width_of) in WIDTHS.items():
-        parent, (needed,) = PARAMETERS[name].when
+        ((parent, (needed,)),) = PARAMETERS[name].when.items()
         heads = values_of(space.domains[name])
         pairs = [(a, b) for a in values_of(space.domains[first]) for b in values_of(space.domains[second])]
         dead = [pair for pair in pairs if all(width_of(*pair) % head for head in heads)]

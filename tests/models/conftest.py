@@ -13,12 +13,11 @@ from cnn_lstm_hyperopt.config import (
     Fixed,
     FloatRange,
     IntRange,
-    SamplerSettings,
     parse_space,
 )
 from cnn_lstm_hyperopt.config.domains import Scalar
 from cnn_lstm_hyperopt.models import NetworkConfig
-from cnn_lstm_hyperopt.search.samplers.random import RandomSampler
+from cnn_lstm_hyperopt.search import random_configuration
 
 SPACE = parse_space(None)[0]
 FEATURES = 11
@@ -47,10 +46,8 @@ def whole(chosen: dict[str, Scalar]) -> dict[str, Scalar]:
                 first = value
             case IntRange(low) | FloatRange(low):
                 first = low
-        parent = [spec.when[1][0] for child, spec in PARAMETERS.items() if child in chosen and spec.when]
-        wanted = [spec.when[0] for child, spec in PARAMETERS.items() if child in chosen and spec.when]
-        if name in wanted and name not in chosen:
-            first = parent[wanted.index(name)]
+        for child in chosen:
+            first = PARAMETERS[child].when.get(name, (first,))[0]
         params[name] = SPACE.legal(name, chosen.get(name, first), params)
     return params
 
@@ -75,10 +72,9 @@ def make_config() -> Callable[..., NetworkConfig]:
 @pytest.fixture(scope="session")
 def random_config() -> Callable[..., NetworkConfig]:
     """``random_config(number)``: drawn from the default space, the same each time."""
-    sampler = RandomSampler(SPACE, SamplerSettings(), seed=7)
 
     def make(number: int, **shape: Any) -> NetworkConfig:
-        return network_config(sampler.propose(number, (), 0), **shape)
+        return network_config(random_configuration(SPACE, 7, number), **shape)
 
     return make
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from cnn_lstm_hyperopt.config import SamplerSettings, SearchSpace, TrainingSettings, parse_space
+from cnn_lstm_hyperopt.config import SearchSpace, TrainingSettings, parse_space
 from cnn_lstm_hyperopt.config.space import PARAMETERS
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.models import NetworkConfig, build_network, profile
-from cnn_lstm_hyperopt.search.samplers import RandomSampler
+from cnn_lstm_hyperopt.search import random_configuration
 from cnn_lstm_hyperopt.training import TrainingConfig, ValueScale
 from cnn_lstm_hyperopt.training.device import one_thread, seeded_dropout
 from cnn_lstm_hyperopt.training.step import Stepper
@@ -42,10 +42,9 @@ def network_config(params: dict) -> NetworkConfig:
 def configurations() -> list[dict]:
     """As they are drawn, but of networks above 50 MB the first four only: they take most of the time."""
     assert set(SPACE.searched()) == set(SPACE.domains)
-    sampler = RandomSampler(SPACE, SamplerSettings(type="random"), seed=0)
     chosen, large = [], 0
     for number in itertools.count():
-        params = sampler.propose(number, [], 0)
+        params = random_configuration(SPACE, 0, number)
         if profile(network_config(params), lookback=LOOKBACK).size_mb > 50:
             large += 1
             if large > LARGE:
@@ -74,7 +73,7 @@ def test_they_cover_the_whole_space(configurations):
 def test_conditional_parameters_are_there_exactly_when_their_parent_says_so(configurations):
     for params in configurations:
         for name, spec in PARAMETERS.items():
-            assert (name in params) is (spec.when is None or params[spec.when[0]] in spec.when[1]), name
+            assert (name in params) is all(params[parent] in values for parent, values in spec.when.items()), name
 
 
 @pytest.mark.parametrize("group", range(GROUPS))

@@ -6,9 +6,18 @@ from typing import Any
 
 import pytest
 
-from cnn_lstm_hyperopt.config import SamplerSettings, SearchSpace, parse_space
-from cnn_lstm_hyperopt.search import Point, State, TrialRecord, Values
-from cnn_lstm_hyperopt.search.samplers import RandomSampler
+from cnn_lstm_hyperopt.config import PrunerSettings, SamplerSettings, SearchSpace, parse_space
+from cnn_lstm_hyperopt.search import (
+    Cost,
+    Limits,
+    Point,
+    SkillGate,
+    State,
+    StudyPlan,
+    TrialRecord,
+    Values,
+    random_configuration,
+)
 
 
 @pytest.fixture(scope="session")
@@ -18,15 +27,30 @@ def space() -> SearchSpace:
 
 
 @pytest.fixture(scope="session")
+def plan(space: SearchSpace) -> StudyPlan:
+    """Of trials of ten epochs; the gate needs 0.60."""
+    return StudyPlan(
+        space=space,
+        sampler=SamplerSettings(type="random"),
+        pruner=PrunerSettings(type="median"),
+        seed=0,
+        n_trials=100,
+        max_epochs=10,
+        limits=Limits(),
+        gate=SkillGate(0.5, 100),
+        cost=lambda params: Cost(10.0, 0.5),
+    )
+
+
+@pytest.fixture(scope="session")
 def make_record(space: SearchSpace) -> Callable[..., TrialRecord]:
     """A trial of a random configuration; ``curve`` may be given as accuracies."""
-    sampler = RandomSampler(space, SamplerSettings(), 0)
     blank = TrialRecord(0, State.COMPLETE, {}, None, 2.0, (), 0.0, None, "", None, {})
 
     def make(number: int = 0, **fields: Any) -> TrialRecord:
         curve = tuple(Point(float(e), a, 1 - a, float(e)) for e, a in enumerate(fields.pop("curve", ()), start=1))
         values = fields.pop("values", None)
-        params = sampler.propose(number, [], 0)
+        params = {n: v for n, v in random_configuration(space, 0, number).items() if n in space.searched()}
         return replace(
             blank,
             number=number,

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
@@ -11,9 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnn_lstm_hyperopt.config import PARAMETERS
-from cnn_lstm_hyperopt.reporting.results import environment, model_folder, search_facts, search_results
+from cnn_lstm_hyperopt.reporting.results import (
+    cost_model_facts,
+    environment,
+    model_folder,
+    search_facts,
+    search_results,
+)
 from cnn_lstm_hyperopt.reporting.trials_table import COLUMNS, trials_csv
-from cnn_lstm_hyperopt.search import SkillGate, State, front_hypervolume
+from cnn_lstm_hyperopt.search import SkillGate, State, front_hypervolume, hypervolume_history
+from cnn_lstm_hyperopt.search.pruners import is_exempt
+from cnn_lstm_hyperopt.search.summary import seconds_saved, wrongly_pruned
 
 GATE = SkillGate(0.5, 100)  # needs 0.60
 
@@ -100,23 +109,111 @@ def test_front_size_equals_brute_force_after_every_trial(make_record, space, val
         assert history[n - 1]["front_size"] == len(front)
 
 
-def test_facts_count_states_reasons_and_seconds(records):
-    facts = search_facts(records, GATE)
+def test_facts_count_states_reasons_and_seconds(records, plan):
+    facts = search_facts(records, plan)
     assert facts["counts"] == {"COMPLETE": 4, "PRUNED": 2, "FAIL": 1, "RUNNING": 1}
     assert facts["pruned_by"] == {"limit": 1, "median": 1}
     assert facts["training_seconds"] == sum(r.seconds for r in records)
-    assert facts["skill_gate"] == {"chance": 0.5, "n_validation": 100, "threshold": pytest.approx(0.6)}
+    assert facts["skill_gate"] == {"chance": 0.5, "n_validation": 100, "overlap": 1, "threshold": pytest.approx(0.6)}
     value, reference = front_hypervolume(records, GATE)
     assert facts["hypervolume"]["value"] == value > 0
     assert facts["hypervolume"]["reference"] == reference
     json.dumps(facts, allow_nan=False)
 
 
-def test_facts_of_an_empty_study_are_strict_json_too():
-    facts = search_facts([], GATE)
+def test_facts_of_an_empty_study_are_strict_json_too(plan):
+    facts = search_facts([], plan)
     assert facts["counts"] == {"COMPLETE": 0, "PRUNED": 0, "FAIL": 0, "RUNNING": 0}
     assert facts["hypervolume"]["value"] == 0.0
+    assert facts["hypervolume"]["history"] == []
+    assert facts["pruning"]["pruned_by"] == {}
+    assert (facts["pruning"]["seconds_spent"], facts["pruning"]["exempt"]) == (0, 0)
     json.dumps(facts, allow_nan=False)
+
+
+@pytest.fixture
+def pruned_study(make_record):
+    """Ten complete trials of six epochs, one of them exempt, two ended by the pruner, a probe and the trial that goes on."""
+    records = [make_record(i, values=(0.7, 6.0, 2.0), curve=6 * [0.7], seconds=6.0) for i in range(10)]
+    attributes = {"would_have_ended": {"epoch": 2.0, "reason": "median: x"}}
+    records.append(make_record(10, values=(0.8, 6.0, 2.0), curve=6 * [0.8], seconds=6.0, attributes=attributes))
+    records += [make_record(i, state=State.PRUNED, reason="median: x", curve=2 * [0.6], seconds=2.0) for i in (11, 12)]
+    probe = {"probe": True, "measured_seconds": 1.5}
+    records.append(make_record(13, state=State.PRUNED, reason="probe: x", curve=[0.6], seconds=1.0, attributes=probe))
+    goes_on = {"continues": 13, "seconds_before": 1.0, "measured_seconds": 7.5}
+    records.append(make_record(14, values=(0.7, 6.0, 2.0), curve=6 * [0.7], seconds=6.0, attributes=goes_on))
+    return records
+
+
+def test_pruning_is_summed_up_with_its_intervals(pruned_study, plan):
+    """Beyond epoch 2 of 10, all took 4 of the 8 seconds left: 4 s were saved by each of the two."""
+    pruning = search_facts(pruned_study, plan)["pruning"]
+    assert pruning["pruned_by"] == {"median": 2, "probe": 1}
+    assert pruning["seconds_spent"] == 11 * 6 + 2 * 2 + 1 + 5
+    saved = seconds_saved(pruned_study, 10, 0)
+    assert pruning["seconds_saved"] == {"estimate": saved[0], "low": saved[1], "high": saved[2], "why": None}
+    assert saved[0] == pytest.approx(8.0)
+    share = wrongly_pruned(pruned_study, plan.gate).share
+    assert pruning["wrongly_pruned"] == {
+        "estimate": 1.0,
+        "low": share[1],
+        "high": 1.0,
+        "why": None,
+        "exempt_would_have_ended": 1,
+        "of_these_on_front": 1,
+    }
+    assert pruning["exempt"] == sum(is_exempt(plan.seed, n) for n in range(15))
+    json.dumps(pruning, allow_nan=False)
+
+
+def test_what_is_not_known_of_pruning_is_null_with_a_reason(records, plan):
+    pruning = search_facts(records, plan)["pruning"]
+    saved, wrongly = pruning["seconds_saved"], pruning["wrongly_pruned"]
+    assert (saved["estimate"], saved["low"], saved["high"]) == (None, None, None)
+    assert saved["why"] == "fewer than 10 trials are complete"
+    assert (wrongly["estimate"], wrongly["low"], wrongly["high"]) == (None, None, None)
+    assert wrongly["why"] == "the pruner would have ended no exempt trial"
+    assert (wrongly["exempt_would_have_ended"], wrongly["of_these_on_front"]) == (0, 0)
+    json.dumps(pruning, allow_nan=False)
+
+
+def test_a_probes_seconds_are_counted_once(pruned_study, plan):
+    """The clock's where there are any, else the time objective's; of the trial that goes on its own alone."""
+    assert search_facts(pruned_study, plan)["training_seconds"] == 11 * 6 + 2 * 2 + 1.5 + 7.5
+    unmeasured = [replace(r, attributes={**r.attributes, "measured_seconds": None}) for r in pruned_study]
+    for record in unmeasured:
+        del record.attributes["measured_seconds"]
+    assert search_facts(unmeasured, plan)["training_seconds"] == 11 * 6 + 2 * 2 + 1 + 5
+
+
+def test_the_hypervolumes_history_ends_with_its_value(records, plan):
+    volume = search_facts(records, plan)["hypervolume"]
+    assert volume["history"] == [
+        {"trials": trials, "seconds": seconds, "value": value}
+        for trials, seconds, value in hypervolume_history(records, GATE)
+    ]
+    assert len(volume["history"]) > 1
+    assert volume["history"][-1]["value"] == pytest.approx(volume["value"])
+
+
+class Speeds:
+    device, measured = "a device", "2026-11-24"
+
+
+@pytest.mark.parametrize(("seconds_before", "ratio"), [(1.0, 2.0), (None, 1.8)])
+def test_a_prediction_is_held_against_the_epochs_that_were_measured(make_record, seconds_before, ratio):
+    """9 of 10 epochs after a probe, or all of them where the probe's state was lost; predicted was a second each."""
+    went_on = {"estimated_seconds": 10.0, "epochs": 10.0, "measured_seconds": 18.0, "continues": 0}
+    if seconds_before is not None:
+        went_on["seconds_before"] = seconds_before
+    records = [
+        make_record(0, state=State.PRUNED, attributes={"epochs": 1.0, "probe": True}),
+        make_record(1, values=(0.7, 20.0, 1.0), attributes=went_on),
+        make_record(2, state=State.FAIL, attributes={"estimated_seconds": 10.0}),
+    ]
+    facts = cost_model_facts(Speeds, records, 10)["measured_to_predicted"]
+    assert facts["trials"] == 1
+    assert facts["median"] == pytest.approx(ratio)
 
 
 def test_environment_names_versions_device_and_seed():
@@ -176,6 +273,20 @@ def test_projections_are_scaled_to_all_training_windows(make_record, space):
     assert (float(row["training_seconds"]), float(row["projected_seconds"])) == (3.0, 6.0)
     assert float(row["projected_full_seconds"]) == 24.0
     assert (row["epochs"], row["memory_mb"], row["size_mb"]) == ("2.5", "100.5", "2.0")
+
+
+def test_where_a_trial_came_from_and_what_it_was_spared_has_columns(make_record, space):
+    would_have_ended = {"epoch": 3.0, "reason": "front: at epoch 3, its chance"}
+    records = [
+        make_record(0, values=(0.7, 3.0, 1.0), attributes={"origin": "enqueued", "would_have_ended": would_have_ended}),
+        make_record(1, values=(0.7, 3.0, 1.0), attributes={"continues": 0}),
+    ]
+    names = ("origin", "continues", "would_have_ended_epoch", "would_have_ended_reason")
+    rows = rows_of(trials_csv(records, space, train_share=1.0))
+    assert [[row[name] for name in names] for row in rows] == [
+        ["enqueued", "", "3.0", "front: at epoch 3, its chance"],
+        ["", "0", "", ""],
+    ]
 
 
 def test_pandas_reads_the_table(records, space):

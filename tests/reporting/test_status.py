@@ -20,7 +20,7 @@ def attributes(total, source="embedded"):
 
 @pytest.fixture
 def make_study(tmp_path):
-    """A directory with a study of these trials: states, or the values of complete ones."""
+    """A directory with a study of these trials: states, the values of complete ones, or the reasons of pruned ones."""
 
     def make(*trials, total=3, source="embedded", results=None):
         storage = StudyStorage(tmp_path / "study.db", create="my study", attributes=attributes(total, source))
@@ -28,8 +28,10 @@ def make_study(tmp_path):
             trial_id, _ = storage.start({}, {}, {"size_mb": 1.0})
             if isinstance(trial, tuple):
                 storage.finish(trial_id, State.COMPLETE, Values(*trial), {})
+            elif isinstance(trial, str):
+                storage.finish(trial_id, State.PRUNED, None, {"reason": trial, "probe": trial.startswith("probe")})
             elif trial is not State.RUNNING:
-                storage.finish(trial_id, trial, None, {"reason": "x"})
+                storage.finish(trial_id, trial, None, {"reason": "median: x"})
         storage.close()
         if results is not None:
             (tmp_path / "results.json").write_text(json.dumps(results))
@@ -42,8 +44,20 @@ def test_an_unfinished_study_says_how_far_it_is_and_to_resume(make_study, tmp_pa
     lines = make_study((0.7, 12.34, 0.5), (0.65, 20, 0.25), State.PRUNED, State.FAIL, State.RUNNING, total=10)
     assert lines == [
         f"Study my study in {tmp_path}: 3 of 10 trials finished (2 complete, 1 pruned), 1 failed, 1 running or cut off",
+        "Pruned: 1 by median",
         "Front: 2 trials; most accurate is trial 0: accuracy 0.7000, 12.3 s, 0.500 MB",
         f"Next: cnn-lstm-hyperopt resume --save-dir {tmp_path}",
+    ]
+
+
+def test_what_was_pruned_is_told_by_reason_and_probes_apart(make_study, tmp_path):
+    reasons = ["front: a", "front: b", "limit: c", "probe: d"]
+    lines = make_study((0.7, 12.34, 0.5), *reasons, total=10)
+    assert lines[:3] == [
+        f"Study my study in {tmp_path}: 5 of 10 trials finished (1 complete, 3 pruned, 1 probe), 0 failed,"
+        " 0 running or cut off",
+        "Pruned: 2 by front, 1 by limit; 1 probe",
+        "Front: 1 trial; most accurate is trial 0: accuracy 0.7000, 12.3 s, 0.500 MB",
     ]
 
 

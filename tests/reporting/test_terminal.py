@@ -9,8 +9,11 @@ from cnn_lstm_hyperopt.config import PrunerSettings, SamplerSettings, parse_spac
 from cnn_lstm_hyperopt.config.settings import DataSettings
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
 from cnn_lstm_hyperopt.progress import ProgressReport
+from cnn_lstm_hyperopt.reporting.pruning import pruned_text, pruning_lines
 from cnn_lstm_hyperopt.reporting.terminal import Terminal
+from cnn_lstm_hyperopt.reporting.wording import counted, epochs_text, seconds_text
 from cnn_lstm_hyperopt.search import Cost, Limits, SkillGate, State, Study, StudyPlan, StudyStorage, Values
+from cnn_lstm_hyperopt.search.summary import Estimate, PruningSummary, Unknown, WronglyPruned
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +70,7 @@ def test_a_pipe_gets_one_plain_line_a_trial(study, capsys):
     lines = out.splitlines()
     assert len(lines) == 4
     assert lines[0].startswith("[1/4] trial 0 complete: accuracy 0.7000, 2.0 s, 0.500 MB · joins the front")
-    assert lines[1].startswith("[2/4] trial 1 pruned after 1 epochs: median: why [not a tag]")
+    assert lines[1].startswith("[2/4] trial 1 pruned after 1 epoch: median: why [not a tag]")
     assert lines[2].startswith("[2/4] trial 2 failed after 0 epochs: RuntimeError: boom")
     assert "joins the front" not in lines[3]
     assert "2 complete, 1 pruned, 1 failed · best 0.7000 · front 1" in lines[3]
@@ -84,11 +87,20 @@ def test_quiet_prints_nothing_and_logs_all(study, capsys, caplog):
         terminal.say("hello")
         terminal.warn("careful")
         terminal.show_front([], study.plan.space)
+        terminal.show_pruning([], study.plan)
         run_trials(terminal, study)
     captured = capsys.readouterr()
     assert captured.out == captured.err == ""
     text = caplog.text
-    for part in ("hello", "careful", "Pareto front", "trial 0 starts", "[1/4] trial 0 complete", "boom"):
+    for part in (
+        "hello",
+        "careful",
+        "Pareto front",
+        "Pruned: no trial",
+        "trial 0 starts",
+        "[1/4] trial 0 complete",
+        "boom",
+    ):
         assert part in text
     assert "\x1b" not in text
 
@@ -193,6 +205,131 @@ def test_a_hundred_epochs_are_written_as_people_write_them(study, capsys):
         record = study.finish(assignment, State.PRUNED, None, {"epochs": 150.0, "reason": "x"})
         terminal.on_trial_end(record, None)
     assert "after 150 epochs" in capsys.readouterr().out
+
+
+def test_a_probe_is_no_pruned_trial(study, capsys):
+    """It did what it was meant to; what all its epochs would take is what it was tried for."""
+    terminal = Terminal()
+    probe = {"probe": True, "epochs": 1.0, "seconds": 1.23, "reason": "probe: ended after its first epoch on purpose"}
+    with terminal.watch(study):
+        for projected in (150.0, None):
+            attributes = {**probe, "projected_seconds": projected}
+            terminal.on_trial_end(study.finish(study.next_assignment(), State.PRUNED, None, attributes), None)
+        too_slow = {**probe, "reason": "limit: projected 900 s"}
+        terminal.on_trial_end(study.finish(study.next_assignment(), State.PRUNED, None, too_slow), None)
+    first, second, third = capsys.readouterr().out.splitlines()
+    assert first.startswith(
+        "[1/4] trial 0 probe: 1 epoch in 1.2 s, all would take about 2 min · 0 complete, 0 pruned, 1 probe ·"
+    )
+    assert second.startswith("[2/4] trial 1 probe: 1 epoch in 1.2 s · 0 complete, 0 pruned, 2 probes ·")
+    assert third.startswith("[3/4] trial 2 pruned after 1 epoch: limit: projected 900 s ·")
+
+
+# ---------------------------------------------------------------------- pruning, after the search
+
+
+def summary(by, saved, share, n=0, k=0, spent=1000.0):
+    return PruningSummary(by, spent, saved, WronglyPruned(share, n, k), 9)
+
+
+def test_what_pruning_did_takes_three_lines():
+    lines = pruning_lines(
+        summary({"front": 31, "limit": 4, "probe": 12}, Estimate(1000, 800, 1300), Estimate(1 / 17, 0.01, 0.21), 17, 1)
+    )
+    assert lines == [
+        "Pruned: 31 by front, 4 by limit; 12 probes.",
+        "  Training saved: 17 min (13 min to 22 min), 50% of that without pruning.",
+        "  Wrongly pruned: 6% (1% to 21%): 1 of 17 spared trials made the front.",
+    ]
+
+
+def test_what_is_not_known_is_said_with_its_reason():
+    lines = pruning_lines(summary({"median": 1}, Unknown("fewer than 10 trials are complete"), Unknown("nobody knows")))
+    assert lines == [
+        "Pruned: 1 by median.",
+        "  Training saved: not known, fewer than 10 trials are complete.",
+        "  Wrongly pruned: not known, nobody knows.",
+    ]
+
+
+@pytest.mark.parametrize(("by", "text"), [({}, "no trial"), ({"limit": 2}, "2 by limit"), ({"probe": 1}, "1 probe")])
+def test_where_no_pruner_acted_there_is_nothing_to_be_saved(by, text):
+    assert pruning_lines(summary(by, Estimate(0, 0, 0), Unknown("x"))) == [f"Pruned: {text}."]
+
+
+def test_a_spared_trial_alone_tells_what_the_pruner_would_have_done():
+    lines = pruning_lines(summary({}, Estimate(0, 0, 0), Estimate(0, 0, 0.8), 1, 0))
+    assert lines == [
+        "Pruned: no trial.",
+        "  Wrongly pruned: 0% (0% to 80%): 0 of 1 spared trial made the front.",
+    ]
+
+
+def test_trials_without_a_second_give_a_share_all_the_same():
+    """Where the time objective is an estimate of 0 s, as on a device that nobody measured."""
+    lines = pruning_lines(summary({"front": 1}, Estimate(0, 0, 0), Unknown("x"), spent=0.0))
+    assert lines[1] == "  Training saved: 0.0 s (0.0 s to 0.0 s), 0% of that without pruning."
+
+
+def test_lines_about_pruning_fit_eighty_columns():
+    known = summary(
+        {"successive_halving": 1234, "limit": 1234, "probe": 1234},
+        Estimate(3.5e6, 3.4e6, 3.6e6),
+        Estimate(0.5, 0.4, 0.6),
+        1234,
+        1000,
+        spent=1e5,
+    )
+    unknown = summary(
+        {"median": 1},
+        Unknown("fewer than 10 complete trials passed epoch 100"),
+        Unknown("the pruner would have ended no exempt trial"),
+    )
+    assert max(len(line) for each in (known, unknown) for line in pruning_lines(each)) <= 80
+
+
+@pytest.mark.parametrize("n_trials", [40])
+def test_pruning_and_hypervolume_are_shown_after_the_search(study, capsys):
+    for n in range(4):
+        attributes = {"epochs": 3.0, "seconds": 30.0}
+        study.finish(study.next_assignment(), State.COMPLETE, Values(0.7 + n / 1000, 30.0, 0.5), attributes)
+    Terminal().show_pruning(study.records(), study.plan)
+    assert capsys.readouterr().out.splitlines() == [
+        "Pruned: no trial.",
+        "Hypervolume: 90% of it after 1 trial and 30 s of training.",
+    ]
+    study.finish(study.next_assignment(), State.COMPLETE, Values(0.9, 20.0, 0.4), {"seconds": 20.0})
+    Terminal().show_pruning(study.records(), study.plan)
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line == "Hypervolume: 90% of it after 5 trials and 2 min of training."
+
+
+def test_without_a_front_there_is_no_hypervolume(study, capsys):
+    study.finish(study.next_assignment(), State.COMPLETE, Values(0.5, 30.0, 0.5), {})
+    Terminal().show_pruning(study.records(), study.plan)
+    assert capsys.readouterr().out == "Pruned: no trial.\n"
+
+
+def test_figures_are_written_as_people_write_them():
+    assert [counted(n, "trial") for n in (0, 1, 2, 1200)] == ["0 trials", "1 trial", "2 trials", "1,200 trials"]
+    assert [epochs_text(n) for n in (0, 0.254, 1.0, 1.004, 2.5, 150)] == [
+        "0 epochs",
+        "0.25 epochs",
+        "1 epoch",
+        "1 epoch",
+        "2.5 epochs",
+        "150 epochs",
+    ]
+    assert [seconds_text(s) for s in (4.21, 100.4, 150, 27000)] == ["4.2 s", "100 s", "2 min", "7.5 h"]
+
+
+def test_reasons_go_by_how_often_and_probes_come_last():
+    assert (
+        pruned_text({"limit": 2, "front": 31, "median": 2, "probe": 1})
+        == "31 by front, 2 by limit, 2 by median; 1 probe"
+    )
+    assert pruned_text({"probe": 3}) == "3 probes"
+    assert pruned_text({}) == "no trial"
 
 
 def show_pruned(study, reasons):

@@ -1,13 +1,26 @@
 """Trials, spaces and studies for the search's tests; nothing here trains."""
 
-from collections.abc import Callable
-from dataclasses import replace
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from cnn_lstm_hyperopt.config import PrunerSettings, SamplerSettings, SearchSpace, parse_space
+from cnn_lstm_hyperopt.config import (
+    Choices,
+    Fixed,
+    FloatRange,
+    IntRange,
+    PrunerSettings,
+    SamplerSettings,
+    SearchSpace,
+    parse_space,
+)
+from cnn_lstm_hyperopt.config.space import ParameterSpec
+from cnn_lstm_hyperopt.pareto import hypervolume
 from cnn_lstm_hyperopt.search import (
     Cost,
     Limits,
@@ -91,31 +104,19 @@ def make_record() -> Callable[..., TrialRecord]:
             number=number,
             curve=points,
             values=None if values is None else Values(*values),
-            **{"state": State.COMPLETE, "seconds": points[-1].seconds if points else 0.0, **fields},
+            **{"attributes": {}, "seconds": points[-1].seconds if points else 0.0, **fields},
         )
 
     return make
 
 
-@pytest.fixture
-def make_study(tmp_path: Path, make_space: Callable[..., SearchSpace]) -> Any:
-    """Opens a study on ``study.db``, again on the same file when called again; all storages are closed at the end.
+@pytest.fixture(scope="session")
+def make_plan(make_space: Callable[..., SearchSpace]) -> Callable[..., StudyPlan]:
+    """A plan of small models; ``space`` is one, or what ``make_space`` takes."""
 
-    With ``beside=True`` the studies opened before stay open: other workers on the same file.
-    """
-    opened: list[StudyStorage] = []
-
-    def make(space: Any = None, *, sampler: Any = None, pruner: Any = None, **plan: Any) -> Study:
-        path = tmp_path / plan.pop("file", "study.db")
-        claim, worker = plan.pop("claim", None), plan.pop("worker", None)
-        if not plan.pop("beside", False):
-            for storage in opened:
-                storage.close()
-            opened.clear()
-        storage = StudyStorage(path, create=None if path.exists() else "a study")
-        opened.append(storage)
+    def make(space: Any = None, *, sampler: Any = None, pruner: Any = None, **changed: Any) -> StudyPlan:
         defaults = {
-            "space": make_space(space),
+            "space": space if isinstance(space, SearchSpace) else make_space(space),
             "sampler": SamplerSettings(**(sampler or {"type": "random"})),
             "pruner": PrunerSettings(**(pruner or {"type": "none"})),
             "seed": 0,
@@ -125,8 +126,123 @@ def make_study(tmp_path: Path, make_space: Callable[..., SearchSpace]) -> Any:
             "gate": SkillGate(0.5, 100),
             "cost": lambda params: Cost(9.0, 0.001 * int(params["cnn.num_filters"]) * int(params["lstm.num_layers"])),
         }
-        return Study(storage, StudyPlan(**{**defaults, **plan}), claim=claim, worker=worker)
+        return StudyPlan(**{**defaults, **changed})
+
+    return make
+
+
+@pytest.fixture
+def make_study(tmp_path: Path, make_plan: Callable[..., StudyPlan]) -> Iterator[Callable[..., Study]]:
+    """Makes a study, and a new one on what the earlier ones of the same ``file`` have stored when called again.
+
+    In memory, unless ``disk=True``: then a file is opened again, and closed elsewhere unless ``beside=True`` (other workers).
+    """
+    memory: dict[str, StudyStorage] = {}
+    opened: list[StudyStorage] = []
+
+    def close() -> None:
+        for storage in opened:
+            storage.close()
+        opened.clear()
+
+    def make(
+        space: Any = None,
+        *,
+        file: str = "study.db",
+        disk: bool = False,
+        beside: bool = False,
+        claim: Any = None,
+        worker: int | None = None,
+        **plan: Any,
+    ) -> Study:
+        if not disk:
+            storage = memory.setdefault(file, StudyStorage.in_memory(file))
+        else:
+            if not beside:
+                close()
+            path = tmp_path / file
+            storage = StudyStorage(path, create=None if path.exists() else "a study")
+            opened.append(storage)
+        return Study(storage, make_plan(space, **plan), claim=claim, worker=worker)
 
     yield make
-    for storage in opened:
-        storage.close()
+    close()
+
+
+# ---------------------------------------------------------------------- a function to optimise
+
+
+@dataclass(frozen=True)
+class Cheap:
+    """A function of eight mixed, partly conditional parameters that takes microseconds; nothing in it is trained.
+
+    The larger, the more accurate, the slower: each size has one best rate. Half of the space is barely above chance.
+    """
+
+    space: SearchSpace
+    epochs: int
+    gate: SkillGate
+
+    @staticmethod
+    def truth(params: Any) -> tuple[float, float, float]:
+        """Accuracy, seconds and MB after all epochs, without noise."""
+        size = params["width"] * params["layers"] * (1 + 0.1 * params.get("heads", 0))
+        best = -2.0 - 0.3 * math.log10(params["width"])
+        missed = abs(math.log10(params["rate"]) - best) + (0.3 if params["kind"] == "b" else 0.0)
+        missed += abs(params.get("mix", 0.5) - 0.5) + 0.1 * abs(params.get("heads", 3) - 3)
+        accuracy = 0.5 + 0.4 * (1 - (3.0 / (3.0 + size)) ** 0.5) * math.exp(-1.5 * missed)
+        return accuracy, 0.02 * size**1.2 * (1.5 if params["kind"] == "b" else 1.0), 0.01 * size
+
+    def evaluate(self, params: Any, seed: int) -> Iterator[tuple[float, float, float, float]]:
+        """Rises to the truth; read with the error of so many validation rows."""
+        accuracy, seconds, size_mb = self.truth(params)
+        generator = np.random.default_rng(seed)
+        for epoch in range(1, self.epochs + 1):
+            height = 0.5 + (accuracy - 0.5) * (1 - math.exp(-4 * epoch / self.epochs))
+            read = generator.binomial(self.gate.n_validation, height) / self.gate.n_validation
+            yield float(epoch), read, seconds * (epoch + 0.5) / (self.epochs + 0.5), size_mb
+
+    def cost(self, params: Any) -> Cost:
+        """Size exactly; seconds as a cost model has them, a third too few."""
+        _, seconds, size_mb = self.truth(params)
+        return Cost(0.67 * seconds, size_mb)
+
+    def plan(self, sampler: Any, pruner: Any = None, **changed: Any) -> StudyPlan:
+        """Of a study of it."""
+        defaults = {
+            "space": self.space,
+            "sampler": SamplerSettings(**(sampler if isinstance(sampler, dict) else {"type": sampler})),
+            "pruner": PrunerSettings(**(pruner if isinstance(pruner, dict) else {"type": pruner or "none"})),
+            "seed": 0,
+            "n_trials": 40,
+            "max_epochs": self.epochs,
+            "limits": Limits(),
+            "gate": self.gate,
+            "cost": self.cost,
+        }
+        return StudyPlan(**{**defaults, **changed})
+
+    def volume(self, records: Any) -> float:
+        """Hypervolume of the true values of COMPLETE trials, in a fixed box."""
+        rows = [self.truth({**record.params, "unused": 1}) for record in records if record.state is State.COMPLETE]
+        losses = [(-a, math.log(s), math.log(m)) for a, s, m in rows]
+        low, high = np.array([-0.9, math.log(0.1), math.log(0.04)]), np.array([-0.55, math.log(200.0), math.log(15.0)])
+        return hypervolume((np.array(losses) - low) / (high - low), (1.0, 1.0, 1.0))
+
+
+@pytest.fixture(scope="session")
+def cheap() -> Cheap:
+    """See the class."""
+    space = SearchSpace.of(
+        {
+            "width": ParameterSpec("int", IntRange(4, 128, log=True)),
+            "layers": ParameterSpec("int", IntRange(1, 4)),
+            "rate": ParameterSpec("log_float", FloatRange(1e-4, 1e-1, log=True)),
+            "kind": ParameterSpec("choice", Choices(("a", "b", "c"))),
+            "mix": ParameterSpec("float", FloatRange(0.0, 1.0), when={"kind": ("b", "c")}),
+            "attention": ParameterSpec("flag", Choices((False, True))),
+            "heads": ParameterSpec("int", IntRange(1, 8), when={"attention": (True,)}),
+            "unused": ParameterSpec("int", Fixed(1)),
+        }
+    )
+    return Cheap(space, 9, SkillGate(0.5, 400))

@@ -1,254 +1,126 @@
-"""The median rule against Optuna's own, and where three objectives make it differ."""
+"""What holds of every pruner: which there are, who is exempt, and what a study does with a pruner's word."""
+
+import math
 
 import numpy as np
-import optuna
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from cnn_lstm_hyperopt.config import PrunerSettings
-from cnn_lstm_hyperopt.search import Point, SkillGate, State, ranked_front
-from cnn_lstm_hyperopt.search.pruners import PRUNERS
+from cnn_lstm_hyperopt.progress import Action, ProgressReport
+from cnn_lstm_hyperopt.search import Cost, SkillGate, State, Study, StudyStorage, Values
+from cnn_lstm_hyperopt.search.pruners import EXEMPT, PRUNERS, is_exempt
+from cnn_lstm_hyperopt.search.pruners.base import extreme_in
 
-GATE = SkillGate(0.5, 10_000)  # needs 0.51
-
-
-def decide(trial, complete, gate=GATE, **options):
-    """The pruner's reason for a trial and the complete ones, by the study's own front."""
-    defaults = {"type": "median", "n_startup_trials": 1, "n_warmup_steps": 0}
-    pruner = PRUNERS["median"](PrunerSettings(**{**defaults, **options}), gate)
-    return pruner.reason_to_prune(trial, complete, ranked_front(complete, gate))
+every_pruner = pytest.mark.parametrize("name", PRUNERS)
+ACTIVE = [name for name in PRUNERS if name != "none"]
 
 
-@pytest.fixture
-def rivals(make_record):
-    """Five skilled trials of 6 epochs: accuracy rises to 0.60 … 0.80, none beats another."""
-
-    def make(n=5, epochs=6):
-        return [
-            make_record(
-                i,
-                curve=np.linspace(0.52, 0.60 + 0.05 * i, epochs).tolist(),
-                speed=1 + i,
-                values=(0.60 + 0.05 * i, 6.0 * (1 + i), 1.0 + i),
-                size_mb=1.0 + i,
-            )
-            for i in range(n)
-        ]
-
-    return make
+def test_none_never_prunes(make_plan, make_record):
+    pruner = PRUNERS["none"](make_plan(pruner={"type": "none"}, n_trials=1, max_epochs=1))
+    others = [make_record(i, curve=[0.9] * 5, values=(0.9, 5.0, 1.0)) for i in range(50)]
+    trial = make_record(99, state=State.RUNNING, curve=[0.0] * 5, size_mb=100.0)
+    assert pruner.reason_to_prune(trial, others) is None
+    assert not pruner.acts(trial.curve)
+    assert pruner.inactive_because() is None
 
 
-def running(make_record, curve, *, speed=100.0, size_mb=100.0):
-    return make_record(99, state=State.RUNNING, curve=curve, speed=speed, size_mb=size_mb)
+@every_pruner
+def test_a_first_trial_is_never_pruned(make_plan, make_record, name):
+    pruner = PRUNERS[name](make_plan(pruner={"type": name, "n_startup_trials": 0, "n_warmup_steps": 0}, max_epochs=20))
+    for epochs in range(1, 20):
+        trial = make_record(0, state=State.RUNNING, curve=[0.9] * epochs)
+        assert pruner.reason_to_prune(trial, []) is None
 
 
-def test_every_pruner_of_the_settings_is_there():
-    from typing import get_args
-
-    assert set(PRUNERS) == set(get_args(PrunerSettings.model_fields["type"].annotation))
-
-
-def test_none_never_prunes(make_record, rivals):
-    pruner = PRUNERS["none"](PrunerSettings(type="none"), GATE)
-    assert pruner.reason_to_prune(running(make_record, [0.0] * 5), rivals(), rivals()) is None
-    assert pruner.inactive_because(n_trials=1, max_epochs=1) is None
+@pytest.mark.parametrize(("accuracy", "n", "overlap", "margin"), [(0.5, 100, 1, 0.025), (0.9, 100, 4, 0.03)])
+def test_the_margin_is_half_a_standard_error(make_plan, accuracy, n, overlap, margin):
+    pruner = PRUNERS["none"](make_plan(gate=SkillGate(0.5, n, overlap)))
+    assert pruner.margin(accuracy) == pytest.approx(margin)
 
 
-# ---------------------------------------------------------------------- against Optuna
+number = st.integers(0, 3).map(float)
+losses = st.tuples(number, number, number)
 
 
-def optuna_decisions(complete_curves, curve, startup, warmup, interval):
-    """A single-objective study that reports and asks should_prune; Optuna counts steps from 0."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    pruner = optuna.pruners.MedianPruner(startup, warmup, interval)
-    study = optuna.create_study(direction="maximize", pruner=pruner)
-    for values in complete_curves:
-        trial = study.ask()
-        for step, value in enumerate(values):
-            trial.report(value, step)
-        study.tell(trial, max(values))
-    trial = study.ask()
-    decisions = []
-    for step, value in enumerate(curve):
-        trial.report(value, step)
-        decisions.append(trial.should_prune())
-    return decisions
+@given(losses, st.lists(losses, max_size=5))
+def test_an_extreme_is_better_than_all_others_in_some_objective(mine, others):
+    columns = list(zip(*others, strict=True)) or [(math.inf,)] * 3
+    assert extreme_in(mine, others) == any(a < min(b) for a, b in zip(mine, columns, strict=True))
 
 
-accuracies = st.integers(52, 99).map(lambda k: k / 100)
+# ---------------------------------------------------------------------- the exempt
 
 
-@settings(deadline=None, max_examples=60)
-@given(
-    data=st.data(),
-    n=st.integers(0, 6),
-    epochs=st.integers(1, 7),
-    startup=st.integers(0, 4),
-    warmup=st.integers(0, 4),
-    interval=st.integers(1, 3),
-)
-def test_decides_as_optunas_median_pruner_where_accuracy_is_all_that_counts(
-    make_record, data, n, epochs, startup, warmup, interval
-):
-    """All others are smaller, faster and skilled, and none of them beats another, so every one of them is on the front."""
-    curves = st.lists(accuracies, min_size=epochs, max_size=epochs)
-    complete_curves = [data.draw(curves) for _ in range(n)]
-    curve = data.draw(curves)
-    complete = [
-        make_record(
-            i, curve=c, speed=1 + i, size_mb=float(n - i), values=(max(c), float(epochs * (1 + i)), float(n - i))
-        )
-        for i, c in enumerate(complete_curves)
-    ]
-    assert len(ranked_front(complete, GATE)) == n
-    ours = [
-        decide(
-            running(make_record, curve[: epoch + 1]),
-            complete,
-            n_startup_trials=startup,
-            n_warmup_steps=warmup,
-            interval_steps=interval,
-        )
-        is not None
-        for epoch in range(epochs)
-    ]
-    assert ours == optuna_decisions(complete_curves, curve, startup, warmup, interval)
+def test_one_trial_in_twenty_is_exempt_and_which_depends_on_seed_and_number_alone():
+    share = 1 / EXEMPT
+    for seed in (0, 1, 2**31):
+        drawn = [is_exempt(seed, number) for number in range(4000)]
+        assert drawn == [is_exempt(seed, number) for number in range(4000)]
+        assert abs(np.mean(drawn) - share) < 4 * math.sqrt(share * (1 - share) / 4000)
+    sets = [{number for number in range(4000) if is_exempt(seed, number)} for seed in (0, 1)]
+    assert len(sets[0] & sets[1]) < 30  # ten are to be expected
 
 
-# ---------------------------------------------------------------------- start-up, warm-up, interval
+EPOCHS, GOOD = 20, 15
 
 
-def test_prunes_below_the_median_and_says_why(make_record, rivals):
-    reason = decide(running(make_record, [0.52, 0.53]), rivals())
-    assert reason.startswith("median: best accuracy so far 0.5300 is below the median 0.5560 at epoch 2, and trial ")
-    assert reason.endswith("is no worse in any objective")
+def run_to_its_end(study, assignment):
+    """The first trials are good, each better than the last; all later ones are worse in everything. Returns the decisions."""
+    number, actions = assignment.number, []
+    good = number < GOOD
+    accuracy, speed = (0.8 + number / 1000, 1.0 + number * 7 % GOOD / 2) if good else (0.7, 9.0)
+    for epoch in range(1, EPOCHS + 1):
+        report = ProgressReport(epoch, speed * epoch, speed * EPOCHS, accuracy, 1 - accuracy, epoch == EPOCHS)
+        decision = study.report(assignment, report)
+        actions.append(decision.action)
+        if decision.action is Action.PRUNE:
+            study.finish(assignment, State.PRUNED, None, {"reason": decision.reason})
+            return actions
+    study.finish(assignment, State.COMPLETE, Values(accuracy, speed * EPOCHS, assignment.cost.size_mb), {})
+    return actions
 
 
-def test_keeps_a_trial_at_the_median(make_record, rivals):
-    assert decide(running(make_record, [0.52, 0.556]), rivals()) is None
-
-
-def test_compares_the_best_accuracy_so_far(make_record, rivals):
-    assert decide(running(make_record, [0.60, 0.40]), rivals()) is None
-
-
-@pytest.mark.parametrize(("startup", "pruned"), [(0, True), (1, True), (5, True), (6, False)])
-def test_waits_for_n_startup_trials(make_record, rivals, startup, pruned):
-    assert (decide(running(make_record, [0.52, 0.53]), rivals(), n_startup_trials=startup) is not None) == pruned
-
-
-def test_without_complete_trials_nothing_is_pruned(make_record):
-    assert decide(running(make_record, [0.1]), [], n_startup_trials=0) is None
-
-
-def pruned_epochs(make_record, complete, epochs=6, **options):
-    curve = [0.52] * epochs
-    return [e for e in range(1, epochs + 1) if decide(running(make_record, curve[:e]), complete, **options)]
-
-
-@pytest.mark.parametrize(("warmup", "expected"), [(0, [2, 3, 4, 5, 6]), (2, [3, 4, 5, 6]), (5, [6]), (6, [])])
-def test_leaves_warmup_epochs_alone(make_record, rivals, warmup, expected):
-    assert pruned_epochs(make_record, rivals(), n_warmup_steps=warmup) == expected
-
-
-@pytest.mark.parametrize(
-    ("warmup", "interval", "expected"), [(1, 2, [2, 4, 6]), (2, 2, [3, 5]), (1, 4, [2, 6]), (3, 9, [4])]
-)
-def test_decides_every_interval_after_warmup(make_record, rivals, warmup, interval, expected):
-    assert pruned_epochs(make_record, rivals(), n_warmup_steps=warmup, interval_steps=interval) == expected
-
-
-# ---------------------------------------------------------------------- three objectives
-
-
-@pytest.mark.parametrize(
-    ("speed", "size_mb", "pruned"),
-    [
-        (100.0, 100.0, True),  # slow, large and inaccurate
-        (0.5, 100.0, False),  # the fastest
-        (100.0, 0.5, False),  # the smallest
-        (1.0, 1.0, True),  # as fast and as small as trial 0, and less accurate
-    ],
-)
-def test_a_trial_that_nobody_beats_in_all_three_lives(make_record, rivals, speed, size_mb, pruned):
-    reason = decide(running(make_record, [0.52, 0.53, 0.53], speed=speed, size_mb=size_mb), rivals())
-    assert (reason is not None) == pruned
-
-
-def test_a_trial_that_is_beaten_in_turn_but_by_nobody_in_all_three_lives(make_record):
-    """One rival is faster, the other smaller, both more accurate."""
-    faster = make_record(0, curve=[0.9] * 6, speed=1, size_mb=2.0, values=(0.9, 6, 2.0))
-    smaller = make_record(1, curve=[0.9] * 6, speed=3, size_mb=1.0, values=(0.9, 18, 1.0))
-    trial = running(make_record, [0.52, 0.53], speed=2.0, size_mb=1.5)
-    assert decide(trial, [faster, smaller]) is None
-    assert decide(running(make_record, [0.52, 0.53], speed=3.0, size_mb=1.5), [faster, smaller]) is not None
-
-
-def test_the_most_accurate_lives_whatever_it_costs(make_record, rivals):
-    assert decide(running(make_record, [0.9, 0.9, 0.9], speed=1e6, size_mb=1e6), rivals()) is None
-
-
-def test_a_trial_below_the_gate_is_not_saved_by_being_small_and_fast(make_record, rivals):
-    reason = decide(running(make_record, [0.50, 0.51], speed=0.01, size_mb=0.01), rivals())
-    assert "not above chance (needs 0.5100)" in reason
-
-
-def test_rivals_are_compared_at_the_same_epoch_and_not_at_their_end(make_record):
-    """Each rival ends better, but was worse when it had run as long."""
-    late = [
-        make_record(i, curve=[0.52, 0.52, 0.9], speed=1, values=(0.9, 3 + i, 2 - i), size_mb=2.0 - i) for i in (0, 1)
-    ]
-    early = [make_record(i, curve=[0.7, 0.7, 0.7], speed=500, values=(0.7, 1500, 0.9), size_mb=0.9) for i in (2, 3, 4)]
-    assert decide(running(make_record, [0.55, 0.55], speed=100), [*late, *early]) is None
-    assert decide(running(make_record, [0.515, 0.515], speed=100), [*late, *early]) is not None
-
-
-def test_a_rival_counts_as_fast_by_its_seconds_at_that_epoch(make_record):
-    rival = make_record(0, curve=[0.8] * 4, speed=2, values=(0.8, 8.0, 1.0))
-    assert decide(running(make_record, [0.6, 0.6], speed=2.5), [rival]) is not None
-    assert decide(running(make_record, [0.6, 0.6], speed=1.9), [rival]) is None
-
-
-def test_a_rival_that_ended_early_counts_with_its_last_accuracy(make_record):
-    ended = [make_record(i, curve=[0.7, 0.8], values=(0.8, 2.0, 1.0)) for i in range(3)]
-    assert decide(running(make_record, [0.75] * 5), ended) is not None
-    assert decide(running(make_record, [0.85] * 5), ended) is None
-
-
-def test_unskilled_rivals_beat_nobody(make_record):
-    """They are off the front, though they are small, fast and above the trial at this epoch."""
-    gate = SkillGate(0.5, 100)  # needs 0.60
-    unskilled = [make_record(i, curve=[0.65, 0.65, 0.55], values=(0.55, 1, 0.1), size_mb=0.1) for i in range(3)]
-    assert ranked_front(unskilled, gate) == []
-    assert decide(running(make_record, [0.61, 0.61]), unskilled, gate) is None
-    assert decide(running(make_record, [0.55, 0.55]), unskilled, gate) is not None
-
-
-def test_a_report_within_an_epoch_does_not_count_as_an_epoch(make_record, rivals):
-    trial = make_record(
-        9, state=State.RUNNING, curve=[Point(1.0, 0.51, 0.5, 9.0), Point(2.0, 0.51, 0.5, 99.0)], size_mb=99.0
+@pytest.mark.parametrize("name", ACTIVE)
+def test_an_exempt_trial_is_noted_once_and_runs_on(make_plan, name):
+    settings = {"type": name, "n_startup_trials": 12, "n_warmup_steps": 0, "reduction_factor": 10}
+    plan = make_plan(
+        pruner=settings, max_epochs=EPOCHS, gate=SkillGate(0.5, 2000), cost=lambda params: Cost(9.0, 1.0), seed=11
     )
-    assert decide(trial, rivals(), n_warmup_steps=2) is None
+    study = Study(StudyStorage.in_memory("x"), plan)
+    for number in range(60):
+        actions = run_to_its_end(study, study.next_assignment())
+        record = study.records()[number]
+        note = record.attributes.get("would_have_ended")
+        if number < GOOD:
+            assert (record.state, note) == (State.COMPLETE, None)
+        elif is_exempt(plan.seed, number):
+            assert record.state is State.COMPLETE
+            assert set(actions) == {Action.CONTINUE}
+            first = {"median": 1, "successive_halving": 1, "front": 3}[name]
+            assert note["epoch"] == first
+            assert note["reason"].startswith(f"{name}: ")
+            assert study.timings.decisions[number] == 1  # nobody is asked again
+        else:
+            assert (record.state, note) == (State.PRUNED, None)
+            assert record.reason.startswith(f"{name}: ")
+    assert sum("would_have_ended" in record.attributes for record in study.records()) == 4
 
 
-# ---------------------------------------------------------------------- can it act at all?
-
-
-@pytest.mark.parametrize(
-    ("startup", "warmup", "n_trials", "max_epochs", "expected"),
-    [
-        (20, 10, 1000, 20, None),
-        (20, 20, 1000, 20, "pruner.n_warmup_steps=20 leaves no epoch before the last of training.max_epochs=20"),
-        (20, 19, 1000, 20, "pruner.n_warmup_steps=19 leaves no epoch before the last of training.max_epochs=20"),
-        (20, 18, 1000, 20, None),
-        (20, 10, 1000, 5, "pruner.n_warmup_steps=10 leaves no epoch before the last of training.max_epochs=5"),
-        (0, 0, 1, 1, "pruner.n_warmup_steps=0 leaves no epoch before the last of training.max_epochs=1"),
-        (20, 10, 20, 20, "pruner.n_startup_trials=20 is not below study.n_trials=20"),
-        (20, 10, 21, 12, None),
-    ],
-)
-def test_says_when_it_can_not_act(startup, warmup, n_trials, max_epochs, expected):
-    pruner = PRUNERS["median"](PrunerSettings(n_startup_trials=startup, n_warmup_steps=warmup), GATE)
-    text = pruner.inactive_because(n_trials=n_trials, max_epochs=max_epochs)
-    assert text is None if expected is None else text.startswith(expected)
+@pytest.mark.parametrize("name", ACTIVE)
+def test_the_last_report_of_a_trial_prunes_nothing(make_plan, name):
+    """There is nothing left to save, also where patience is exhausted at an epoch at which the pruner decides."""
+    settings = {"type": name, "n_startup_trials": 12, "n_warmup_steps": 0, "reduction_factor": 10}
+    plan = make_plan(pruner=settings, max_epochs=EPOCHS, gate=SkillGate(0.5, 2000), cost=lambda params: Cost(9.0, 1.0))
+    study = Study(StudyStorage.in_memory("x"), plan)
+    for _ in range(GOOD):
+        run_to_its_end(study, study.next_assignment())
+    epoch = {"median": 1, "successive_halving": 1, "front": 3}[name]
+    for last in (True, False):
+        assignment = study.next_assignment()
+        assert not is_exempt(plan.seed, assignment.number)
+        for before in range(1, epoch):
+            study.report(assignment, ProgressReport(before, 9.0 * before, 180.0, 0.7, 0.3))
+        decision = study.report(assignment, ProgressReport(epoch, 9.0 * epoch, 180.0, 0.7, 0.3, last))
+        assert decision.action is (Action.CONTINUE if last else Action.PRUNE)
+        study.finish(assignment, State.PRUNED, None, {"reason": "x"})

@@ -1,4 +1,4 @@
-"""One contract for all samplers, then what each does by itself."""
+"""What holds of every sampler in the whole space, then what random search and TPE do by themselves."""
 
 import math
 import subprocess
@@ -9,33 +9,35 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cnn_lstm_hyperopt.config import PARAMETERS, Fixed, SamplerSettings
+from cnn_lstm_hyperopt.config import PARAMETERS, Fixed
 from cnn_lstm_hyperopt.search.distributions import with_fixed
-from cnn_lstm_hyperopt.search.samplers import SAMPLERS, RandomSampler, TpeSampler
-from cnn_lstm_hyperopt.search.told import Told
+from cnn_lstm_hyperopt.search.samplers import SAMPLERS, Question
+from cnn_lstm_hyperopt.search.told import Kind, Told
 
-STARTUP = 6
-KINDS = [
-    pytest.param("random", False, id="random"),
-    pytest.param("tpe", False, id="tpe"),
-    pytest.param("tpe", True, id="tpe-multivariate"),
-]
-
-
-def new(name, multivariate, space, *, startup=STARTUP, seed=0):
-    return SAMPLERS[name](space, SamplerSettings(type=name, n_startup_trials=startup, multivariate=multivariate), seed)
+STARTUP, KNOWN = 6, 35
+KINDS = {
+    **{name: {"type": name} for name in SAMPLERS},
+    "tpe-multivariate": {"type": "tpe", "multivariate": True},
+    "gp-no-probes": {"type": "gp", "probes": False},
+}
+every_kind = pytest.mark.parametrize("kind", KINDS)
+both_tpes = pytest.mark.parametrize("kind", ["tpe", "tpe-multivariate"])
 
 
-def told_rows(space, n, seed=99):
-    """A history: random configurations whose losses depend on their parameters."""
-    source = RandomSampler(space, SamplerSettings(), seed)
-    rows = []
-    for number in range(n):
-        params = source.propose(number, [], 0)
-        whole = with_fixed(space, params)
-        rate, width = math.log(float(whole["training.learning_rate"])), int(whole["lstm.hidden_dim"])
-        rows.append(Told(number, params, (-1 / (1 + (rate + 7) ** 2), math.log(width), math.log(width) / 2)))
-    return rows
+@pytest.fixture(scope="module")
+def new(make_plan):
+    """A sampler of a kind, of a plan of its own."""
+
+    def make(kind, space, *, startup=STARTUP, seed=0, **changed):
+        sampler = {"n_startup_trials": startup, **KINDS[kind]}
+        return SAMPLERS[KINDS[kind]["type"]](make_plan(space, sampler=sampler, seed=seed, **changed))
+
+    return make
+
+
+def ask(sampler, number, history=(), attempt=0):
+    """The parameters that it proposes."""
+    return sampler.propose(Question(number, history, (), attempt)).params
 
 
 @pytest.fixture(scope="module")
@@ -44,22 +46,42 @@ def space(make_space):
 
 
 @pytest.fixture(scope="module")
-def history(space):
-    return told_rows(space, 25)
+def finished(new):
+    """Random configurations of a space whose losses depend on their parameters, all COMPLETE."""
+
+    def make(space, n):
+        source, rows = new("random", space, seed=99), []
+        for number in range(n):
+            params = ask(source, number)
+            whole = with_fixed(space, params)
+            rate, width = math.log(float(whole["training.learning_rate"])), int(whole["lstm.hidden_dim"])
+            losses = (-0.5 - 0.4 / (1 + (rate + 7) ** 2), math.log(width), math.log(width) / 2)
+            rows.append(Told(number, params, losses))
+        return rows
+
+    return make
 
 
-def test_every_sampler_of_the_settings_is_there():
-    from typing import get_args
+@pytest.fixture(scope="module")
+def plain(finished, space):
+    return finished(space, KNOWN)
 
-    assert set(SAMPLERS) == set(get_args(SamplerSettings.model_fields["type"].annotation))
+
+@pytest.fixture(scope="module")
+def history(plain):
+    """The same, but some were pruned, probes, or diverged."""
+    kinds = [Kind.COMPLETE, Kind.COMPLETE, Kind.PRUNED, Kind.COMPLETE, Kind.PROBE, Kind.COMPLETE, Kind.DIVERGED]
+    variance = {Kind.PRUNED: 1e-4, Kind.PROBE: math.inf}
+    told_as = [kinds[number % len(kinds)] for number in range(KNOWN)]
+    return [row._replace(kind=kind, variance=variance.get(kind, 0.0)) for row, kind in zip(plain, told_as, strict=True)]
 
 
-@pytest.mark.parametrize(("name", "multivariate"), KINDS)
-def test_proposals_stay_in_the_space(space, history, name, multivariate):
-    sampler = new(name, multivariate, space)
+@every_kind
+def test_proposals_stay_in_the_space(new, space, history, kind):
+    sampler = new(kind, space)
     seen = set()
-    for number in range(25, 60):
-        params = sampler.propose(number, history, 0)
+    for number in range(KNOWN, KNOWN + 30):
+        params = ask(sampler, number, history)
         whole = with_fixed(space, params)
         for key, value in params.items():
             assert space.domains[key].contains(value)
@@ -71,100 +93,149 @@ def test_proposals_stay_in_the_space(space, history, name, multivariate):
             width_of = PARAMETERS[key].divides
             assert width_of is None or width_of(whole) % int(params[key]) == 0
         for key, spec in PARAMETERS.items():
-            if spec.when is not None:
-                assert (key in whole) == (whole[spec.when[0]] in spec.when[1])
-    assert {key for key in space.searched() if PARAMETERS[key].when is None} <= seen <= set(space.searched())
+            assert (key in whole) == all(whole.get(parent) in values for parent, values in spec.when.items())
+    assert {key for key in space.searched() if not PARAMETERS[key].when} <= seen <= set(space.searched())
 
 
-@pytest.mark.parametrize(("name", "multivariate"), KINDS)
-def test_types_are_those_of_the_domain(space, history, name, multivariate):
-    sampler = new(name, multivariate, space)
-    kinds = {"flag": bool, "int": int, "float": float, "log_float": float, "sizes": str}
-    for number in range(25, 35):
-        for key, value in sampler.propose(number, history, 0).items():
+@every_kind
+def test_types_are_those_of_the_domain(new, space, history, kind):
+    sampler = new(kind, space)
+    types = {"flag": bool, "int": int, "float": float, "log_float": float, "sizes": str}
+    for number in range(KNOWN, KNOWN + 10):
+        for key, value in ask(sampler, number, history).items():
             spec = PARAMETERS[key]
-            assert type(value) is (str if spec.options else kinds.get(spec.kind, int))
+            assert type(value) is (str if spec.options else types.get(spec.kind, int))
 
 
-@pytest.mark.parametrize(("name", "multivariate"), KINDS)
-def test_a_question_asked_twice_has_one_answer(space, history, name, multivariate):
-    sampler = new(name, multivariate, space)
-    first = sampler.propose(25, history, 0)
-    assert sampler.propose(25, history, 0) == first
-    sampler.propose(25, history, 1)
-    assert sampler.propose(25, history, 0) == first
+@every_kind
+def test_a_question_asked_twice_has_one_answer(new, space, history, kind):
+    sampler = new(kind, space)
+    question = Question(KNOWN, history)
+    first = sampler.propose(question)
+    assert sampler.propose(question) == first
+    sampler.propose(Question(KNOWN, history, attempt=1))
+    sampler.propose(Question(KNOWN + 1, history))
+    assert sampler.propose(question) == first
 
 
-@pytest.mark.parametrize(("name", "multivariate"), KINDS)
-def test_a_sampler_built_anew_goes_on_as_the_old_one_would(space, history, name, multivariate):
+@every_kind
+def test_a_sampler_built_anew_goes_on_as_the_old_one_would(new, space, history, kind):
     """Resume: the old one was asked for every trial, with refusals in between; the new one gets all history at once."""
-    old = new(name, multivariate, space)
+    old = new(kind, space)
     for known in range(len(history)):
         for attempt in range(1 + known % 3):
-            old.propose(known, history[:known], attempt)
-    for number in (25, 26):
+            old.propose(Question(known, history[:known], (), attempt))
+    for number in (KNOWN, KNOWN + 1):
         for attempt in (0, 1):
-            anew = new(name, multivariate, space)
-            assert anew.propose(number, history, attempt) == old.propose(number, history, attempt)
+            question = Question(number, history, (), attempt)
+            assert new(kind, space).propose(question) == old.propose(question)
 
 
-@pytest.mark.parametrize(("name", "multivariate"), KINDS)
-def test_number_attempt_and_seed_change_the_proposal(space, history, name, multivariate):
-    sampler = new(name, multivariate, space)
-    proposals = [sampler.propose(number, history, attempt) for number in (25, 26, 27) for attempt in (0, 1, 2)]
-    proposals.append(new(name, multivariate, space, seed=1).propose(25, history, 0))
+@every_kind
+def test_number_attempt_and_seed_change_the_proposal(new, space, history, kind):
+    sampler = new(kind, space)
+    numbers = range(KNOWN, KNOWN + 3)
+    proposals = [ask(sampler, number, history, attempt) for number in numbers for attempt in (0, 1, 2)]
+    proposals.append(ask(new(kind, space, seed=1), KNOWN, history))
     assert len({tuple(sorted(p.items())) for p in proposals}) == len(proposals)
 
 
-@pytest.mark.parametrize(("name", "multivariate"), KINDS)
-def test_without_history_every_sampler_proposes(space, name, multivariate):
-    for startup in (0, 1):
-        assert new(name, multivariate, space, startup=startup).propose(0, [], 0)
+@every_kind
+@pytest.mark.parametrize("startup", [0, 1, "auto"])
+def test_without_history_every_sampler_proposes(new, space, kind, startup):
+    assert ask(new(kind, space, startup=startup), 0)
 
 
-@pytest.mark.parametrize(("name", "multivariate"), KINDS)
-def test_a_space_of_one_configuration_leaves_nothing_to_propose(make_space, name, multivariate):
+@every_kind
+@pytest.mark.parametrize("only", [Kind.PRUNED, Kind.PROBE, Kind.DIVERGED])
+def test_a_history_without_any_complete_trial_is_no_hindrance(new, space, plain, kind, only):
+    variance = {Kind.PRUNED: 1e-4, Kind.PROBE: math.inf, Kind.DIVERGED: 0.0}[only]
+    rows = [row._replace(kind=only, variance=variance) for row in plain]
+    assert ask(new(kind, space), KNOWN, rows)
+
+
+@every_kind
+def test_a_space_of_one_configuration_leaves_nothing_to_propose(new, make_space, kind):
     tree = make_space("tiny").as_dict()
     tree["cnn"]["attention"], tree["lstm"]["num_layers"] = False, 1
-    assert new(name, multivariate, make_space(tree)).propose(0, [], 0) == {}
+    assert ask(new(kind, make_space(tree)), 0) == {}
 
 
-@pytest.mark.parametrize("multivariate", [False, True])
-def test_tpe_is_random_until_it_knows_n_startup_trials(space, history, multivariate):
+@every_kind
+def test_log_ranges_stay_within_their_bounds(new, make_space, kind):
+    """exp(log x) may come out a hair beyond x."""
+    narrow = {"low": 0.1, "high": 0.1000001, "log": True}
+    space = make_space(
+        {"training": {"learning_rate": narrow}, "lstm": {"num_layers": {"low": 1, "high": 2, "log": True}}}
+    )
+    sampler = new(kind, space)
+    rows = []
+    for number in range(15):
+        params = ask(sampler, number, rows)
+        assert 0.1 <= params["training.learning_rate"] <= 0.1000001
+        assert params["lstm.num_layers"] in (1, 2)
+        rows.append(Told(number, params, (-0.6 - number / 100, float(number), 1.0)))
+
+
+@pytest.mark.parametrize(("kind", "startup"), [("random", 0), ("tpe", 50), ("nsga2", 50), ("cmaes", 24), ("gp", 24)])
+def test_auto_leaves_the_length_of_the_start_to_the_sampler(new, space, kind, startup):
+    assert new(kind, space, startup="auto").n_startup == startup
+    assert new(kind, space, startup=7).n_startup == 7
+
+
+# ---------------------------------------------------------------------- TPE
+
+
+@both_tpes
+def test_tpe_is_random_until_it_knows_n_startup_trials(new, space, plain, kind):
     """As long as it is random, what it is told makes no difference; from then on it does."""
-    other = [row._replace(losses=tuple(-loss for loss in row.losses)) for row in history]
+    other = [row._replace(losses=tuple(-loss for loss in row.losses)) for row in plain]
 
     def differs(known):
         pairs = [
-            [new("tpe", multivariate, space).propose(number, rows[:known], 0) for rows in (history, other)]
-            for number in range(25, 29)
+            [ask(new(kind, space), number, rows[:known]) for rows in (plain, other)]
+            for number in range(KNOWN, KNOWN + 4)
         ]
         return any(a != b for a, b in pairs)
 
     assert not differs(0)
     assert not differs(STARTUP - 1)
-    assert differs(len(history))
+    assert differs(len(plain))
 
 
-@pytest.mark.parametrize("multivariate", [False, True])
-def test_tpe_models_from_exactly_n_startup_trials_on(space, history, multivariate):
-    same = new("tpe", multivariate, space, startup=1000)
-    model = new("tpe", multivariate, space, startup=STARTUP)
-    assert model.propose(30, history[: STARTUP - 1], 0) == same.propose(30, history[: STARTUP - 1], 0)
-    assert any(
-        new("tpe", multivariate, space).propose(number, history[:STARTUP], 0)
-        != new("tpe", multivariate, space, startup=1000).propose(number, history[:STARTUP], 0)
-        for number in range(30, 36)
-    )
+@both_tpes
+def test_tpe_models_from_exactly_n_startup_trials_on(new, space, plain, kind):
+    never, model = new(kind, space, startup=1000), new(kind, space)
+    assert ask(model, 30, plain[: STARTUP - 1]) == ask(never, 30, plain[: STARTUP - 1])
+    numbers = range(30, 36)
+    assert any(ask(model, number, plain[:STARTUP]) != ask(never, number, plain[:STARTUP]) for number in numbers)
 
 
-def test_multivariate_changes_what_tpe_proposes(space, history):
-    one, joint = (new("tpe", flag, space) for flag in (False, True))
-    assert any(one.propose(number, history, 0) != joint.propose(number, history, 0) for number in range(25, 30))
+@both_tpes
+def test_probes_tell_tpe_nothing(new, space, plain, kind):
+    """Their accuracy is made up, and their seconds are not those of a training."""
+    with_probes = [*plain[:20], *(row._replace(kind=Kind.PROBE, variance=math.inf) for row in plain[20:])]
+    for number in range(KNOWN, KNOWN + 4):
+        assert ask(new(kind, space), number, with_probes) == ask(new(kind, space), number, plain[:20])
 
 
-@pytest.mark.parametrize("multivariate", [False, True])
-def test_tpe_concentrates_on_a_good_region(make_space, multivariate):
+@both_tpes
+def test_what_tpe_was_told_may_change(new, space, plain, kind):
+    """What is expected of a pruned trial does, while the study grows."""
+    revised = [row._replace(losses=(-0.9, *row.losses[1:])) if row.number % 7 == 3 else row for row in plain]
+    sampler = new(kind, space)
+    ask(sampler, KNOWN, plain)
+    for number in range(KNOWN, KNOWN + 4):
+        assert ask(sampler, number, revised) == ask(new(kind, space), number, revised)
+
+
+def test_multivariate_changes_what_tpe_proposes(new, space, plain):
+    one, joint = new("tpe", space), new("tpe-multivariate", space)
+    assert any(ask(one, number, plain) != ask(joint, number, plain) for number in range(KNOWN, KNOWN + 5))
+
+
+@both_tpes
+def test_tpe_concentrates_on_a_good_region(new, make_space, kind):
     """Losses ask for a learning rate near 1e-3 and nothing else; random search is there in a third of its draws."""
     space = make_space({"training": {"learning_rate": [1e-5, 1e-1]}})
 
@@ -175,44 +246,47 @@ def test_tpe_concentrates_on_a_good_region(make_space, multivariate):
     def near(sampler):
         history = []
         for number in range(60):
-            params = sampler.propose(number, history, 0)
+            params = ask(sampler, number, history)
             history.append(Told(number, params, loss(params)))
         return np.mean([row.losses[0] < 0.67 for row in history[30:]])
 
-    tpe = near(TpeSampler(space, SamplerSettings(n_startup_trials=10, multivariate=multivariate), 1))
-    random = near(RandomSampler(space, SamplerSettings(), 1))
-    assert random < 0.5
-    assert tpe > 0.65
+    assert near(new("random", space, seed=1)) < 0.5
+    assert near(new(kind, space, startup=10, seed=1)) > 0.65
 
 
-def test_tpe_minimises_all_three_losses(make_space):
+def test_tpe_minimises_all_three_losses(new, finished, make_space):
     """A loss turned round turns the choice round."""
     space = make_space({})
-    rows = told_rows(space, 60)
+    rows = finished(space, 60)
     means = []
     for sign in (1, -1):
         turned = [
             Told(r.number, r.params, (sign * math.log(with_fixed(space, r.params)["lstm.hidden_dim"]),) * 3)
             for r in rows
         ]
-        sampler = new("tpe", False, space)
-        means.append(np.mean([sampler.propose(n, turned, 0)["lstm.hidden_dim"] for n in range(60, 80)]))
+        sampler = new("tpe", space)
+        means.append(np.mean([ask(sampler, n, turned)["lstm.hidden_dim"] for n in range(60, 80)]))
     assert means[0] * 3 < means[1]
 
 
-@pytest.mark.parametrize("multivariate", [False, True])
-def test_proposals_do_not_depend_on_the_process(multivariate):
+@pytest.mark.parametrize("settings", [{"type": "tpe"}, {"type": "tpe", "multivariate": True}, {"type": "gp"}])
+def test_proposals_do_not_depend_on_the_process(settings):
     """Optuna groups parameters with sets of names, whose order differs between processes."""
     code = f"""
 import json
-from cnn_lstm_hyperopt.config import SamplerSettings, parse_space
-from cnn_lstm_hyperopt.search.samplers import RandomSampler, TpeSampler
+from cnn_lstm_hyperopt.config import PrunerSettings, SamplerSettings, parse_space
+from cnn_lstm_hyperopt.search import Cost, Limits, Question, SkillGate, StudyPlan
+from cnn_lstm_hyperopt.search.samplers import SAMPLERS
 from cnn_lstm_hyperopt.search.told import Told
 space, _ = parse_space({{}})
-source = RandomSampler(space, SamplerSettings(), 5)
-rows = [Told(n, source.propose(n, [], 0), (n % 7.0, n % 5.0, n % 3.0)) for n in range(20)]
-tpe = TpeSampler(space, SamplerSettings(n_startup_trials=5, multivariate={multivariate}), 0)
-print(json.dumps([tpe.propose(n, rows, 0) for n in range(20, 23)]))
+def sampler(seed, **settings):
+    plan = StudyPlan(space, SamplerSettings(**settings), PrunerSettings(), seed, 99, 3, Limits(), SkillGate(0.5, 100),
+                     lambda params: Cost(1.0, 1.0))
+    return SAMPLERS[settings["type"]](plan)
+source = sampler(5, type="random")
+rows = [Told(n, source.propose(Question(n, [])).params, (-n % 7.0, n % 5.0, n % 3.0)) for n in range(20)]
+model = sampler(0, n_startup_trials=5, **{settings!r})
+print(json.dumps([model.propose(Question(n, rows)) for n in range(20, 23)]))
 """
     answers = {
         subprocess.run(
@@ -230,10 +304,16 @@ print(json.dumps([tpe.propose(n, rows, 0) for n in range(20, 23)]))
 # ---------------------------------------------------------------------- random search
 
 
-def draws(space, name, n=1500, seed=3):
-    sampler = RandomSampler(space, SamplerSettings(type="random"), seed)
-    values = [sampler.propose(number, [], 0).get(name) for number in range(n)]
-    return [value for value in values if value is not None]
+@pytest.fixture(scope="module")
+def draws(new):
+    """Values of a parameter that random search proposes."""
+
+    def make(space, name, n=1500):
+        sampler = new("random", space, seed=3)
+        values = [ask(sampler, number).get(name) for number in range(n)]
+        return [value for value in values if value is not None]
+
+    return make
 
 
 def chi_square(counts, expected):
@@ -242,7 +322,7 @@ def chi_square(counts, expected):
 
 
 @pytest.mark.parametrize("name", ["training.optimizer", "cnn.residual", "lstm.num_layers", "lstm.hidden_dim"])
-def test_random_choices_and_whole_numbers_are_uniform(make_space, name):
+def test_random_choices_and_whole_numbers_are_uniform(draws, make_space, name):
     counts = Counter(draws(make_space({}), name))
     assert len(counts) == {"cnn.residual": 2, "lstm.hidden_dim": 5}.get(name, 4)
     assert chi_square(list(counts.values()), np.ones(len(counts))) > 1e-4
@@ -252,13 +332,13 @@ def test_random_choices_and_whole_numbers_are_uniform(make_space, name):
     ("name", "low", "high", "scale"),
     [("cnn.dropout", 0.1, 0.5, float), ("training.learning_rate", 1e-5, 1e-2, math.log)],
 )
-def test_random_real_numbers_are_uniform_on_their_scale(make_space, name, low, high, scale):
+def test_random_real_numbers_are_uniform_on_their_scale(draws, make_space, name, low, high, scale):
     values = [scale(value) for value in draws(make_space({}), name)]
     span = stats.uniform(scale(low), scale(high) - scale(low))
     assert stats.kstest(values, span.cdf).pvalue > 1e-4
 
 
-def test_random_whole_numbers_of_a_log_range_have_the_share_of_their_unit(make_space):
+def test_random_whole_numbers_of_a_log_range_have_the_share_of_their_unit(draws, make_space):
     """k stands for [k − ½, k + ½] on the log scale, so both ends get their whole share."""
     space = make_space({"lstm": {"num_layers": {"low": 1, "high": 12, "log": True}}})
     counts = Counter(draws(space, "lstm.num_layers", n=3000))
@@ -266,24 +346,8 @@ def test_random_whole_numbers_of_a_log_range_have_the_share_of_their_unit(make_s
     assert chi_square([counts[k] for k in range(1, 13)], expected) > 1e-4
 
 
-def test_random_parameters_are_drawn_by_themselves(make_space):
-    sampler = RandomSampler(make_space({}), SamplerSettings(type="random"), 0)
-    rows = [sampler.propose(number, [], 0) for number in range(1000)]
+def test_random_parameters_are_drawn_by_themselves(new, make_space):
+    sampler = new("random", make_space({}))
+    rows = [ask(sampler, number) for number in range(1000)]
     table = np.array([[row["cnn.dropout"], row["lstm.dropout"], row["fusion.dropout"]] for row in rows])
     assert np.abs(np.corrcoef(table.T) - np.eye(3)).max() < 0.13
-
-
-@pytest.mark.parametrize(("name", "multivariate"), KINDS)
-def test_log_ranges_stay_within_their_bounds(make_space, name, multivariate):
-    """exp(log x) may come out a hair beyond x."""
-    narrow = {"low": 0.1, "high": 0.1000001, "log": True}
-    space = make_space(
-        {"training": {"learning_rate": narrow}, "lstm": {"num_layers": {"low": 1, "high": 2, "log": True}}}
-    )
-    sampler = new(name, multivariate, space)
-    rows = []
-    for number in range(15):
-        params = sampler.propose(number, rows, 0)
-        assert 0.1 <= params["training.learning_rate"] <= 0.1000001
-        assert params["lstm.num_layers"] in (1, 2)
-        rows.append(Told(number, params, (0.0, float(number), 1.0)))

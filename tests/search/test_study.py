@@ -60,6 +60,12 @@ def test_an_assignment_is_the_whole_configuration_with_its_size(make_study):
     assert assignment.cost.size_mb == pytest.approx(0.008 * assignment.params["lstm.num_layers"])
     (record,) = study.records()
     assert (record.number, record.size_mb, record.retry_of) == (assignment.number, assignment.cost.size_mb, None)
+    assert (assignment.probe, assignment.continues, assignment.told_again, assignment.seconds_before) == (
+        False,
+        None,
+        0,
+        0,
+    )
     assert set(record.params) == set(assignment.params) & set(study.plan.space.searched())
 
 
@@ -96,8 +102,8 @@ def test_enough_comes_before_a_retry_and_before_a_used_up_space(make_study):
 
 
 def test_while_others_run_the_last_trials_there_is_none_until_one_of_them_fails(make_study):
-    mine = make_study(n_trials=2, worker=1)
-    theirs = make_study(n_trials=2, worker=2, beside=True)
+    mine = make_study(n_trials=2, worker=1, disk=True)
+    theirs = make_study(n_trials=2, worker=2, disk=True, beside=True)
     complete(mine, mine.next_assignment())
     last = theirs.next_assignment()
     for _ in range(2):
@@ -116,8 +122,8 @@ def test_while_others_run_the_last_trials_there_is_none_until_one_of_them_fails(
 
 
 def test_the_last_trial_of_a_worker_that_died_is_had_by_another(make_study):
-    mine = make_study(n_trials=1, worker=1)
-    theirs = make_study(n_trials=1, worker=2, beside=True)
+    mine = make_study(n_trials=1, worker=1, disk=True)
+    theirs = make_study(n_trials=1, worker=2, disk=True, beside=True)
     lost = theirs.next_assignment()
     assert mine.storage.fail_orphans("not this one", worker=1) == []
     assert mine.next_assignment() is NoTrial.OTHERS_RUN_THE_REST
@@ -133,7 +139,7 @@ def test_without_workers_trials_carry_none(make_study):
 
 
 def test_the_claim_is_held_while_a_trial_is_chosen_and_inserted(make_study):
-    """And given back, also when that fails."""
+    """And while its end is stored; and given back, also when that fails."""
     held = []
 
     class Claim:
@@ -146,8 +152,9 @@ def test_the_claim_is_held_while_a_trial_is_chosen_and_inserted(make_study):
     study = make_study(claim=Claim())
     assignment = study.next_assignment()
     study.report(assignment, report(1))
-    complete(study, assignment)
     assert held == [0, 1]
+    complete(study, assignment)
+    assert held == [0, 1, 1, 1]
 
     def cost(params):
         raise ZeroDivisionError
@@ -163,7 +170,8 @@ def test_the_claim_is_held_while_a_trial_is_chosen_and_inserted(make_study):
 def test_workers_never_overshoot_nor_run_a_configuration_twice(make_study, sampler):
     """Two threads on two studies, one lock; every fifth trial fails once, so retries are claimed too."""
     claim, n_trials = threading.Lock(), 16
-    options = {"sampler": {"type": sampler, "n_startup_trials": 4}, "claim": claim, "n_trials": n_trials}
+    disk = sampler in ("random", "gp")
+    options = {"sampler": {"type": sampler, "n_startup_trials": 4}, "claim": claim, "n_trials": n_trials, "disk": disk}
     studies = [make_study(SMALL, worker=n, beside=n > 1, **options) for n in (1, 2)]
     together = threading.Barrier(2)
     most, ended = [], []
@@ -202,7 +210,7 @@ def test_workers_never_overshoot_nor_run_a_configuration_twice(make_study, sampl
 
 def test_two_workers_use_a_finite_space_up_once(make_study):
     claim = threading.Lock()
-    studies = [make_study("tiny", worker=n, claim=claim, beside=n > 1) for n in (1, 2)]
+    studies = [make_study("tiny", worker=n, claim=claim, disk=True, beside=n > 1) for n in (1, 2)]
     found = [[], []]
 
     def work(study, mine):
@@ -267,9 +275,9 @@ def test_several_failed_trials_are_retried_in_order(make_study):
 
 
 def test_a_trial_cut_off_by_a_killed_process_is_retried_after_reopening(make_study):
-    study = make_study("tiny")
+    study = make_study("tiny", disk=True)
     lost = study.next_assignment()
-    study = make_study("tiny")
+    study = make_study("tiny", disk=True)
     study.storage.fail_orphans("its process ended before it did")
     again = study.next_assignment()
     assert (again.retry_of, again.params) == (lost.number, lost.params)
@@ -307,13 +315,39 @@ def test_running_trials_are_not_proposed_again(make_study):
 # ---------------------------------------------------------------------- reports
 
 
-def test_reports_are_stored_as_a_curve(make_study):
+def test_reports_are_stored_as_a_curve_at_the_trials_end(make_study):
     study = make_study()
     assignment = study.next_assignment()
     for epoch in (1, 2):
         assert study.report(assignment, report(epoch, 0.5 + epoch / 10)).action is Action.CONTINUE
-    (record,) = study.records()
+    record = fail(study, assignment)
     assert [(p.epoch, p.accuracy, p.seconds) for p in record.curve] == [(1, 0.6, 1), (2, 0.7, 2)]
+
+
+@pytest.mark.parametrize(("pruner", "seen"), [("none", 0), ("median", 0), ("front", 0), ("successive_halving", 2)])
+def test_the_curve_of_a_running_trial_is_stored_where_others_are_compared_with_it(make_study, pruner, seen):
+    """At the rungs, 1 and 4, and with nothing that came before them left out."""
+    settings = {"type": pruner, "n_startup_trials": 0, "n_warmup_steps": 0}
+    study = make_study(pruner=settings, max_epochs=20)
+    assignment = study.next_assignment()
+    lengths = []
+    for epoch in (0.5, 1, 2, 3, 4, 5):
+        study.report(assignment, report(epoch, 0.7))
+        lengths.append(len(study.records()[0].curve))
+    assert lengths == ([0, 2, 2, 2, 5, 5] if seen else [0] * 6)
+
+
+def test_a_running_trials_curve_is_stored_now_and_then_for_those_who_look_on(make_study, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("cnn_lstm_hyperopt.search.study.time.monotonic", lambda: now[0])
+    study = make_study()
+    assignment = study.next_assignment()
+    lengths = []
+    for epoch in range(1, 7):
+        now[0] += 0.9
+        study.report(assignment, report(epoch, 0.7))
+        lengths.append(len(study.records()[0].curve))
+    assert lengths == [0, 0, 3, 3, 3, 6]
 
 
 def test_a_report_within_an_epoch_is_not_stored(make_study):
@@ -367,7 +401,7 @@ def test_the_last_report_is_not_pruned(make_study, epoch):
     assignment = study.next_assignment()
     assert study.report(assignment, report(epoch, 0.55)).action is Action.PRUNE
     assert study.report(assignment, report(epoch, 0.55, last=True)).action is Action.CONTINUE
-    assert len(study.records()[-1].curve) == 2  # it is stored all the same
+    assert len(complete(study, assignment).curve) == 2  # it is stored all the same
 
 
 def test_the_last_report_is_not_over_the_limit(make_study):
@@ -401,7 +435,7 @@ def test_ten_failures_in_a_row_end_the_study_with_the_last_reason(make_study):
 
 def test_failures_of_others_do_not_end_this_process(make_study):
     """Each process counts its own: one with a broken GPU gives up, the others go on."""
-    mine, theirs = make_study(worker=1), make_study(worker=2, beside=True)
+    mine, theirs = make_study(worker=1), make_study(worker=2)
     for _ in range(10):
         fail(theirs, theirs.next_assignment())
         mine.check_failures()
@@ -450,14 +484,18 @@ def outcome(study, assignment):
     ],
     ids=["random", "tpe", "tpe-multivariate"],
 )
-@pytest.mark.parametrize("every", [1, 4])
-def test_a_study_rebuilt_after_every_kth_trial_proposes_what_an_uninterrupted_one_does(make_study, sampler, every):
+@pytest.mark.parametrize(("every", "disk"), [(1, False), (4, True)])
+def test_a_study_rebuilt_after_every_kth_trial_proposes_what_an_uninterrupted_one_does(
+    make_study, sampler, every, disk
+):
+    """See test_contract.py for all samplers and pruners, on a cheaper space."""
+
     def run(file, rebuild):
-        study = make_study(SMALL, sampler=sampler, file=file)
+        study = make_study(SMALL, sampler=sampler, file=file, disk=disk)
         proposals = []
         for n in range(14):
             if rebuild and n % every == 0:
-                study = make_study(SMALL, sampler=sampler, file=file)
+                study = make_study(SMALL, sampler=sampler, file=file, disk=disk)
             assignment = study.next_assignment()
             proposals.append((assignment.number, assignment.retry_of, key(assignment.params)))
             outcome(study, assignment)

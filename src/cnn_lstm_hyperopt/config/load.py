@@ -50,15 +50,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: the file is missing, is no YAML, or holds something else.
     """
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"--config {path} can't be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"--config {path} is no UTF-8 text (byte {error.start}); save it as UTF-8") from error
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"--config {path} is no valid YAML: {reason}") from error
+    raw = read_tree(path, "--config")
     if raw is None:
         return {}
     if not isinstance(raw, dict):
@@ -66,6 +58,24 @@ def read_yaml(path: Path) -> dict[str, Any]:
             f"--config {path} must hold sections such as study: and data:, but holds {type(raw).__name__}"
         )
     return raw
+
+
+def read_tree(path: Path, flag: str) -> Any:
+    """What a YAML file holds, or, by its name, a JSON file; plain values only.
+
+    Raises:
+        ConfigError: the file can't be read or is no such file; the text begins with the flag that named it.
+    """
+    language = "JSON" if path.suffix.lower() == ".json" else "YAML"
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        return json.loads(text) if language == "JSON" else yaml.safe_load(text)
+    except OSError as error:
+        raise ConfigError(f"{flag} {path} can't be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{flag} {path} is no UTF-8 text (byte {error.start}); save it as UTF-8") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date such as 2001-13-01 is a ValueError
+        raise ConfigError(f"{flag} {path} is no valid {language}: {' '.join(str(error).split())}") from error
 
 
 def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from pydantic import (
 from cnn_lstm_hyperopt.config.space import SearchSpace, parse_space
 
 Target = Literal["direction", "volatility"]
-SamplerName = Literal["tpe", "random"]
-PrunerName = Literal["median", "none"]
+SamplerName = Literal["tpe", "cmaes", "random", "nsga2", "gp"]
+PrunerName = Literal["median", "successive_halving", "front", "none"]
 SourceName = Literal["synthetic", "embedded", "files", "loaders"]
 
 _DIRECTIONS = ("maximize", "minimize", "minimize")
@@ -27,6 +27,11 @@ _DIRECTIONS = ("maximize", "minimize", "minimize")
 
 def _as_symbols(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
+
+
+def _absolute(path: Path | None) -> Path | None:
+    """The same file wherever the run goes on."""
+    return None if path is None else path.expanduser().absolute()
 
 
 class Section(BaseModel):
@@ -62,7 +67,21 @@ class StudySettings(Section):
         "measured",
         description="training time as the clock says, or as the cost model does: then one seed and one worker give one study",
     )
+    portfolio: bool = Field(
+        True,
+        description="begin with a few configurations known from the literature, as far as the search space has them",
+    )
+    enqueue: Path | None = Field(
+        None,
+        description="begin with these configurations: a YAML or JSON file with a list of them, a results.json, or the directory"
+        " of an earlier study, whose front is taken",
+    )
     directions: tuple[str, ...] = Field(_DIRECTIONS, description="of accuracy, seconds and MB; can't be changed")
+
+    @field_validator("enqueue")
+    @classmethod
+    def _wherever_we_are(cls, value: Path | None) -> Path | None:
+        return _absolute(value)
 
     @field_validator("directions")
     @classmethod
@@ -118,7 +137,7 @@ class DataSettings(Section):
     @field_validator("data_dir")
     @classmethod
     def _wherever_we_are(cls, value: Path | None) -> Path | None:
-        return None if value is None else value.expanduser().absolute()
+        return _absolute(value)
 
     @field_validator("split")
     @classmethod
@@ -177,18 +196,46 @@ class TrainingSettings(Section):
 class PrunerSettings(Section):
     """When a trial is ended early."""
 
-    type: PrunerName = Field("median", description="median or none")
-    n_startup_trials: int = Field(20, ge=0, description="completed trials before any is pruned")
-    n_warmup_steps: int = Field(10, ge=0, description="epochs of a trial before it may be pruned")
-    interval_steps: int = Field(1, ge=1, description="epochs between two decisions")
+    type: PrunerName = Field(
+        "median",
+        description="median (below the median and beaten), successive_halving (rungs; the best share goes on), front (unlikely to"
+        " reach the front) or none",
+    )
+    n_startup_trials: int = Field(20, ge=0, description="median, front: completed trials before any is pruned")
+    n_warmup_steps: int = Field(10, ge=0, description="median: epochs of a trial before it may be pruned")
+    interval_steps: int = Field(1, ge=1, description="median: epochs between two decisions")
+    min_resource: float = Field(
+        1.0,
+        gt=0,
+        description="successive_halving: epochs at the lowest rung; 0.25, 0.5 and 0.75 are parts of a long first epoch",
+    )
+    reduction_factor: int = Field(
+        4,
+        ge=2,
+        description="successive_halving: one in so many goes on at a rung, and the next rung is so many times as high",
+    )
+    min_early_stopping_rate: int = Field(
+        0, ge=0, description="successive_halving: leaves out so many of the lowest rungs"
+    )
 
 
 class SamplerSettings(Section):
     """Where the next configuration comes from."""
 
-    type: SamplerName = Field("tpe", description="tpe or random")
-    n_startup_trials: int = Field(50, ge=0, description="random trials before the sampler models anything")
+    type: SamplerName = Field(
+        "tpe",
+        description="tpe, cmaes, nsga2, random, or gp (Gaussian processes of all objectives: the fewest trials for a front)",
+    )
+    n_startup_trials: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
+        "auto",
+        description="random trials before the sampler models anything; auto: 50 for tpe and nsga2, 24 for cmaes and gp",
+    )
     multivariate: bool = Field(False, description="tpe: model parameters jointly (Optuna's multivariate, grouped)")
+    probes: bool = Field(
+        True,
+        description="gp: three in four of the first trials end after one epoch, and a third of these, of all sizes, are then"
+        " continued",
+    )
 
 
 class LimitSettings(Section):

@@ -6,7 +6,7 @@ A parameter's *kind* decides what a short list in YAML means: ``num_layers: [1, 
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from cnn_lstm_hyperopt.config.domains import (
@@ -35,7 +35,7 @@ class ParameterSpec:
         default: the seed document's range.
         low, high: the values that make sense at all (both included); a wider YAML range is an error.
         options: the legal names of a ``choice`` of names.
-        when: (parent, values): the parameter exists only where the parent has one of these values.
+        when: parent → values: the parameter exists only where each parent has one of these values; a parent stands before it.
         from_zero: where a log range that is written as starting at 0 really starts; 0 itself is what its switch gives.
         divides: computes from the other parameters the width that this one must divide (head counts).
     """
@@ -45,7 +45,7 @@ class ParameterSpec:
     low: float | None = None
     high: float | None = None
     options: tuple[str, ...] = ()
-    when: tuple[str, tuple[Scalar, ...]] | None = None
+    when: Mapping[str, tuple[Scalar, ...]] = field(default_factory=dict)
     from_zero: float | None = None
     divides: Callable[[Params], int] | None = None
 
@@ -77,7 +77,7 @@ PARAMETERS: dict[str, ParameterSpec] = {
     "cnn.residual": ParameterSpec("flag", _FLAG),
     "cnn.attention": ParameterSpec("flag", _FLAG),
     "cnn.attention_heads": ParameterSpec(
-        "choice", Choices((2, 4, 8)), low=1, high=64, when=("cnn.attention", (True,)), divides=cnn_width
+        "choice", Choices((2, 4, 8)), low=1, high=64, when={"cnn.attention": (True,)}, divides=cnn_width
     ),
     "lstm.hidden_dim": ParameterSpec("choice", Choices((64, 128, 256, 512, 1024)), low=1, high=8192),
     "lstm.num_layers": ParameterSpec("int", IntRange(1, 4), low=1, high=16),
@@ -85,7 +85,7 @@ PARAMETERS: dict[str, ParameterSpec] = {
     "lstm.bidirectional": ParameterSpec("flag", _FLAG),
     "lstm.attention": ParameterSpec("flag", _FLAG),
     "lstm.attention_heads": ParameterSpec(
-        "choice", Choices((2, 4, 8)), low=1, high=64, when=("lstm.attention", (True,)), divides=lstm_width
+        "choice", Choices((2, 4, 8)), low=1, high=64, when={"lstm.attention": (True,)}, divides=lstm_width
     ),
     "lstm.skip_connections": ParameterSpec("flag", _FLAG),
     "fusion.method": ParameterSpec(
@@ -100,7 +100,7 @@ PARAMETERS: dict[str, ParameterSpec] = {
         Choices((4, 8, 16)),
         low=1,
         high=64,
-        when=("fusion.method", ("attention",)),
+        when={"fusion.method": ("attention",)},
         divides=fusion_width,
     ),
     "training.learning_rate": ParameterSpec("log_float", FloatRange(1e-5, 1e-2, log=True), low=1e-8, high=10.0),
@@ -123,7 +123,7 @@ PARAMETERS: dict[str, ParameterSpec] = {
         FloatRange(1e-7, 1e-3, log=True),
         low=0.0,
         high=1.0,
-        when=("regularization.l1_switch", (True,)),
+        when={"regularization.l1_switch": (True,)},
         from_zero=1e-7,
     ),
     "regularization.l2": ParameterSpec("log_float", FloatRange(1e-6, 1e-3, log=True), low=0.0, high=1.0),
@@ -135,29 +135,40 @@ PARAMETERS: dict[str, ParameterSpec] = {
         "choice", Choices(("fixed", "dynamic", "uncertainty")), options=("fixed", "dynamic", "uncertainty")
     ),
     "multi_task.classification_weight": ParameterSpec(
-        "float", FloatRange(0.3, 0.8), low=0.0, high=1.0, when=("multi_task.balancing", ("fixed", "dynamic"))
+        "float", FloatRange(0.3, 0.8), low=0.0, high=1.0, when={"multi_task.balancing": ("fixed", "dynamic")}
     ),
     "augmentation.switch": ParameterSpec("flag", Fixed(False)),
     "augmentation.jitter": ParameterSpec(
-        "float", FloatRange(0.0, 0.1), low=0.0, high=10.0, when=("augmentation.switch", (True,))
+        "float", FloatRange(0.0, 0.1), low=0.0, high=10.0, when={"augmentation.switch": (True,)}
     ),
     "augmentation.scaling": ParameterSpec(
-        "float", FloatRange(0.0, 0.2), low=0.0, high=10.0, when=("augmentation.switch", (True,))
+        "float", FloatRange(0.0, 0.2), low=0.0, high=10.0, when={"augmentation.switch": (True,)}
     ),
     "augmentation.time_masking": ParameterSpec(
-        "float", FloatRange(0.0, 0.3), low=0.0, high=1.0, when=("augmentation.switch", (True,))
+        "float", FloatRange(0.0, 0.3), low=0.0, high=1.0, when={"augmentation.switch": (True,)}
     ),
     "augmentation.mixup": ParameterSpec(
-        "float", FloatRange(0.0, 0.4), low=0.0, high=10.0, when=("augmentation.switch", (True,))
+        "float", FloatRange(0.0, 0.4), low=0.0, high=10.0, when={"augmentation.switch": (True,)}
     ),
 }
 
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """The domain of every parameter of :data:`PARAMETERS`, in its order. Built by :func:`parse_space` only."""
+    """The domain of every parameter, a parent before the parameters that depend on it.
+
+    Attributes:
+        domains: by name; those of :data:`PARAMETERS` when built by :func:`parse_space`.
+        specs: what each parameter is: when it exists, and what it must divide.
+    """
 
     domains: Mapping[str, Domain]
+    specs: Mapping[str, ParameterSpec] = field(default_factory=lambda: PARAMETERS)
+
+    @classmethod
+    def of(cls, specs: Mapping[str, ParameterSpec]) -> "SearchSpace":
+        """A space of other parameters than those of a CNN+LSTM, each with its default domain."""
+        return cls({name: spec.default for name, spec in specs.items()}, specs)
 
     def active(self, params: Params) -> Iterator[str]:
         """Names of the parameters that exist given the parents in ``params``, in order.
@@ -165,13 +176,12 @@ class SearchSpace:
         Lazy: a caller may add each value to ``params`` before it asks for the next name.
         """
         for name in self.domains:
-            condition = PARAMETERS[name].when
-            if condition is None or params.get(condition[0]) in condition[1]:
+            if all(params.get(parent) in values for parent, values in self.specs[name].when.items()):
                 yield name
 
     def legal(self, name: str, value: Scalar, params: Params) -> Scalar:
         """``value`` itself, or for a head count that does not divide its width the largest choice that does."""
-        width_of = PARAMETERS[name].divides
+        width_of = self.specs[name].divides
         if width_of is None:
             return value
         width = width_of(params)
@@ -180,20 +190,42 @@ class SearchSpace:
         fitting = [int(choice) for choice in _values(self.domains[name]) if width % int(choice) == 0]
         return max((choice for choice in fitting if choice <= int(value)), default=min(fitting))
 
+    def value(self, name: str, raw: Any) -> Scalar:
+        """``raw``, as a file has it, as the stored value of the parameter's domain that it means.
+
+        Raises:
+            ValueError: it means none; the text is the rule, the value and the cure, to stand behind the parameter's name.
+        """
+        spec, domain = self.specs[name], self.domains[name]
+        # What a parameter may be at all is wider than its domain, so the domain's bounds are the rule to be told of.
+        value: Scalar = raw if spec.options else _value(replace(spec, low=None, high=None), raw)
+        if domain.contains(value):
+            return value
+        match domain:
+            case Fixed(fixed):
+                rule, cure = f"be {_shown(spec, fixed)}, to which the search space fixes it", "leave it out"
+            case Choices(values):
+                rule, cure = f"be one of {', '.join(_shown(spec, choice) for choice in values)}", "change it"
+            case _:
+                rule, cure = f"lie between {domain.low:g} and {domain.high:g}", "change it"
+        raise ValueError(f"must {rule}, but got {raw!r}; {cure}, or widen search_space.{name}")
+
     def searched(self) -> dict[str, Domain]:
         """The parameters that are not fixed and that some configuration has."""
         return {
             name: domain
             for name, domain in self.domains.items()
-            if not isinstance(domain, Fixed) and self._possible(PARAMETERS[name].when)
+            if not isinstance(domain, Fixed) and self._possible(self.specs[name].when)
         }
 
-    def _possible(self, condition: tuple[str, tuple[Scalar, ...]] | None) -> bool:
-        return condition is None or any(self.domains[condition[0]].contains(value) for value in condition[1])
+    def _possible(self, condition: Mapping[str, tuple[Scalar, ...]]) -> bool:
+        return all(
+            any(self.domains[parent].contains(value) for value in values) for parent, values in condition.items()
+        )
 
     def fixing(self, values: Params) -> "SearchSpace":
         """The same space with some parameters fixed."""
-        return SearchSpace({**self.domains, **{name: Fixed(value) for name, value in values.items()}})
+        return replace(self, domains={**self.domains, **{name: Fixed(value) for name, value in values.items()}})
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """The long YAML form, by group; :func:`parse_space` reads it back unchanged."""
@@ -342,7 +374,8 @@ def _head_faults(domains: Mapping[str, Domain]) -> list[str]:
     faults = []
     for name, names in parents.items():
         spec = PARAMETERS[name]
-        if spec.when is None or spec.divides is None or not domains[spec.when[0]].contains(spec.when[1][0]):
+        needed = all(domains[parent].contains(values[0]) for parent, values in spec.when.items())
+        if spec.divides is None or not needed:
             continue
         combinations: list[dict[str, Scalar]] = [{}]
         for parent in names:
@@ -358,6 +391,13 @@ def _head_faults(domains: Mapping[str, Domain]) -> list[str]:
                 )
                 break
     return faults
+
+
+def _shown(spec: ParameterSpec, value: Scalar) -> str:
+    """A value as a file has it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(list(decode_sizes(str(value)))) if spec.kind == "sizes" else str(value)
 
 
 def _long_form(name: str, domain: Domain) -> Any:

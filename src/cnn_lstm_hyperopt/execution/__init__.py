@@ -1,7 +1,7 @@
 """Runs the trials of a study, in this process or in several, and knows when to stop."""
 
 from cnn_lstm_hyperopt.execution.observer import Observer
-from cnn_lstm_hyperopt.execution.plan import study_plan
+from cnn_lstm_hyperopt.execution.plan import starts_as_json, stored_starts, study_plan
 from cnn_lstm_hyperopt.execution.run import EXHAUSTED, FINISHED, run_trials
 from cnn_lstm_hyperopt.execution.stop import CTRL_C, TIMEOUT, StopSignal
 from cnn_lstm_hyperopt.execution.workers import resolve_workers, run_with_workers
@@ -16,5 +16,7 @@ __all__ = [
     "resolve_workers",
     "run_trials",
     "run_with_workers",
+    "starts_as_json",
+    "stored_starts",
     "study_plan",
 ]

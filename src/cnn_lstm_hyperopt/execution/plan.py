@@ -1,10 +1,14 @@
 """A study's plan from settings and data: the same in the main process and in every worker."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
 import torch
 
 from cnn_lstm_hyperopt.config import SearchSpace, Settings
 from cnn_lstm_hyperopt.execution.workers import available_cores
-from cnn_lstm_hyperopt.search import Limits, SkillGate, StudyPlan
+from cnn_lstm_hyperopt.search import Limits, SkillGate, Start, StudyPlan, StudyStorage
 from cnn_lstm_hyperopt.training.memory import total_mb
 from cnn_lstm_hyperopt.trial_runner import TrialRunner
 
@@ -12,8 +16,10 @@ MEMORY_SHARE = 0.8
 """Of the machine's memory, for all workers together."""
 
 
-def study_plan(settings: Settings, gate: SkillGate, runner: TrialRunner, device: torch.device) -> StudyPlan:
-    """What defines the search."""
+def study_plan(
+    settings: Settings, gate: SkillGate, runner: TrialRunner, device: torch.device, starts: Sequence[Start] = ()
+) -> StudyPlan:
+    """What defines the search; ``starts`` are the configurations that it begins with."""
     return StudyPlan(
         space=effective_space(settings.space, has_regression=runner.data.has_regression),
         sampler=settings.sampler,
@@ -29,7 +35,18 @@ def study_plan(settings: Settings, gate: SkillGate, runner: TrialRunner, device:
         gate=gate,
         cost=runner.cost,
         estimated_time=settings.study.time_objective == "estimated",
+        starts=tuple(starts),
     )
+
+
+def starts_as_json(starts: Sequence[Start]) -> list[dict[str, Any]]:
+    """What a study is stored with, so that it begins the same when it is resumed, and in every worker."""
+    return [asdict(start) for start in starts]
+
+
+def stored_starts(storage: StudyStorage) -> tuple[Start, ...]:
+    """The configurations that a stored study begins with."""
+    return tuple(Start(**start) for start in storage.attribute("starts") or ())
 
 
 def _memory_mb(settings: Settings, device: torch.device) -> float | None:

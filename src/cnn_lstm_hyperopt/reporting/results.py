@@ -4,6 +4,7 @@ import platform
 import shutil
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -18,12 +19,15 @@ from cnn_lstm_hyperopt.retraining import TIME_IS_UP, Retrained, TestResult, Verd
 from cnn_lstm_hyperopt.saved_model import predictions_frame
 from cnn_lstm_hyperopt.search import (
     SkillGate,
+    StudyPlan,
     TrialRecord,
     Values,
     front_hypervolume,
+    hypervolume_history,
     ranked_front,
     with_fixed,
 )
+from cnn_lstm_hyperopt.search.summary import Estimate, PruningSummary, Unknown, pruning_summary
 from cnn_lstm_hyperopt.training import Predictions
 from cnn_lstm_hyperopt.training.cost import CostModel
 
@@ -52,33 +56,69 @@ def search_results(
     }
 
 
-def search_facts(records: Sequence[TrialRecord], gate: SkillGate) -> dict[str, Any]:
-    """Counts by state, what pruned trials were pruned for, the gate, the hypervolume and its reference point."""
+def search_facts(records: Sequence[TrialRecord], plan: StudyPlan) -> dict[str, Any]:
+    """Counts by state, what pruning did, the gate, the hypervolume, its reference point and how it grew.
+
+    ``training_seconds`` are the clock's where a trial was measured; all other seconds are the study's time objective.
+    """
+    gate = plan.gate
     volume, reference = front_hypervolume(records, gate)
     counts = Counter(record.state.value for record in records)
-    reasons = Counter(r.reason.split(":")[0] for r in records if r.state.value == "PRUNED")
+    summary = pruning_summary(records, plan)
     return {
         "counts": {state: counts.get(state, 0) for state in ("COMPLETE", "PRUNED", "FAIL", "RUNNING")},
-        "pruned_by": dict(sorted(reasons.items())),
-        "training_seconds": sum(record.attributes.get("measured_seconds", record.seconds) for record in records),
-        "skill_gate": {"chance": gate.chance, "n_validation": gate.n_validation, "threshold": gate.threshold},
+        "pruned_by": summary.pruned_by,
+        "training_seconds": sum(record.attributes.get("measured_seconds", record.own_seconds) for record in records),
+        "pruning": _pruning_facts(summary),
+        "skill_gate": {**asdict(gate), "threshold": gate.threshold},
         "hypervolume": {
             "value": volume,
             "reference": reference,
             "space": ["accuracy", "ln seconds", "ln MB"],
+            "history": [
+                {"trials": step.trials, "seconds": step.seconds, "value": step.hypervolume}
+                for step in hypervolume_history(records, gate)
+            ],
         },
     }
 
 
+def _pruning_facts(summary: PruningSummary) -> dict[str, Any]:
+    wrongly = summary.wrongly_pruned
+    return {
+        "pruned_by": summary.pruned_by,
+        "seconds_spent": summary.seconds_spent,
+        "seconds_saved": _figure(summary.seconds_saved),
+        "wrongly_pruned": {
+            **_figure(wrongly.share),
+            "exempt_would_have_ended": wrongly.would_have_ended,
+            "of_these_on_front": wrongly.on_front,
+        },
+        "exempt": summary.exempt,
+    }
+
+
+def _figure(figure: Estimate | Unknown) -> dict[str, Any]:
+    """With the same keys whether it is known or not: of ``estimate`` and ``why``, one is null."""
+    if isinstance(figure, Unknown):
+        return {"estimate": None, "low": None, "high": None, "why": figure.why}
+    return {"estimate": figure.value, "low": figure.low, "high": figure.high, "why": None}
+
+
 def cost_model_facts(speeds: CostModel, records: Sequence[TrialRecord], max_epochs: int) -> dict[str, Any]:
-    """Which speeds the study's predictions come from, and how well they held: measured ÷ predicted training seconds."""
-    ratios = [
-        record.attributes["measured_seconds"] / (predicted * record.attributes["epochs"] / max_epochs)
-        for record in records
-        if record.finished
-        and (predicted := record.attributes.get("estimated_seconds")) is not None
-        and predicted * record.attributes.get("epochs", 0) > 0
-    ]
+    """Which speeds the study's predictions come from, and how well they held: measured ÷ predicted training seconds.
+
+    A trial that goes on from a probe has measured its own epochs alone, so it is held against the prediction for these.
+    """
+    epochs = {record.number: float(record.attributes.get("epochs", 0.0)) for record in records}
+    ratios = []
+    for record in records:
+        predicted = record.attributes.get("estimated_seconds")
+        own_epochs = epochs[record.number]
+        if record.continues is not None and record.attributes.get("seconds_before"):  # else it was trained anew
+            own_epochs -= epochs.get(record.continues, 0.0)
+        if record.finished and predicted is not None and predicted * own_epochs > 0:
+            ratios.append(record.attributes["measured_seconds"] / (predicted * own_epochs / max_epochs))
     low, median, high = (float(q) for q in np.quantile(ratios, (0.1, 0.5, 0.9))) if ratios else (None, None, None)
     return {
         "device": speeds.device,

@@ -6,7 +6,10 @@ from collections import Counter
 from pathlib import Path
 
 from cnn_lstm_hyperopt.folder import RESULTS_FILE, STUDY_FILE, is_running
+from cnn_lstm_hyperopt.reporting.pruning import pruned_text
+from cnn_lstm_hyperopt.reporting.wording import counted
 from cnn_lstm_hyperopt.search import SkillGate, State, StudyStorage, ranked_front
+from cnn_lstm_hyperopt.search.summary import pruned_by
 
 
 def status_lines(save_dir: Path) -> list[str]:
@@ -25,17 +28,22 @@ def status_lines(save_dir: Path) -> list[str]:
         storage.close()
     count = Counter(record.state for record in records)
     done = count[State.COMPLETE] + count[State.PRUNED]
+    probes = sum(record.probe for record in records)
+    ended = f"{count[State.COMPLETE]} complete, {count[State.PRUNED] - probes} pruned"
+    ended += f", {counted(probes, 'probe')}" if probes else ""
     lines = [
         f"Study {name} in {save_dir}: {done} of {total} trials finished"
-        f" ({count[State.COMPLETE]} complete, {count[State.PRUNED]} pruned), {count[State.FAIL]} failed,"
+        f" ({ended}), {count[State.FAIL]} failed,"
         f" {count[State.RUNNING]} running or cut off"
     ]
+    if count[State.PRUNED]:
+        lines.append(f"Pruned: {pruned_text(pruned_by(records))}")
     if gate is not None:
         front = ranked_front(records, SkillGate(**gate))
         if front and front[0].values is not None:
             best = front[0].values
             lines.append(
-                f"Front: {len(front)} trials; most accurate is trial {front[0].number}:"
+                f"Front: {counted(len(front), 'trial')}; most accurate is trial {front[0].number}:"
                 f" accuracy {best.accuracy:.4f}, {best.seconds:.1f} s, {best.size_mb:.3f} MB"
             )
         else:

@@ -19,8 +19,11 @@ from cnn_lstm_hyperopt.config.domains import domain_text
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.forecast import Forecast
 from cnn_lstm_hyperopt.progress import ProgressReport
+from cnn_lstm_hyperopt.reporting.pruning import search_lines
+from cnn_lstm_hyperopt.reporting.wording import counted, epochs_text, seconds_text
 from cnn_lstm_hyperopt.retraining import Finalist, TestResult, Verdict
 from cnn_lstm_hyperopt.search import Assignment, SkillGate, State, Study, StudyPlan, TrialRecord, with_fixed
+from cnn_lstm_hyperopt.search.summary import PROBE
 from cnn_lstm_hyperopt.training.cost import CostModel
 from cnn_lstm_hyperopt.trial_runner import TrainedNetwork
 
@@ -111,15 +114,15 @@ class Terminal:
         share = "all training windows" if train_share == 1 else f"{train_share:.3g} of the training windows"
         self.say(
             f"Limits ({limits_text(plan)}) leave {expected.share_left:.0%} of the space; on {share} such a trial is predicted"
-            f" to train for {_seconds_text(low)} to {_seconds_text(high)} (median {_seconds_text(median)}) over all its epochs."
+            f" to train for {seconds_text(low)} to {seconds_text(high)} (median {seconds_text(median)}) over all its epochs."
         )
         self.say(
             f"  by the speeds of {speeds.device}, measured {speeds.measured[:10]}; --recalibrate measures anew", "dim"
         )
         if expected.trials:
-            trials, workers = _counted(expected.trials, "trial"), _counted(expected.workers, "worker")
+            trials, workers = counted(expected.trials, "trial"), counted(expected.workers, "worker")
             self.say(
-                f"Forecast: {trials} on {workers} take about {_seconds_text(expected.seconds)}, without what pruning saves;"
+                f"Forecast: {trials} on {workers} take about {seconds_text(expected.seconds)}, without what pruning saves;"
                 f" {expected.memory_mb / 1000:.1f} GB of memory at most and {expected.disk_mb:.0f} MB of disk."
             )
 
@@ -140,7 +143,8 @@ class Terminal:
     def on_trial_start(self, assignment: Assignment) -> None:
         """See execution.Observer."""
         again = f" (again: {assignment.retry_of})" if assignment.retry_of is not None else ""
-        log.info("trial %d starts%s: %s", assignment.number, again, assignment.params)
+        goes_on = f" (goes on from {assignment.continues})" if assignment.continues is not None else ""
+        log.info("trial %d starts%s%s: %s", assignment.number, again, goes_on, assignment.params)
 
     def on_trial_report(self, assignment: Assignment, report: ProgressReport) -> None:
         """See execution.Observer."""
@@ -189,10 +193,13 @@ class Terminal:
 
     def _status(self, records: Sequence[TrialRecord], front: Sequence[TrialRecord]) -> str:
         count = {state: sum(r.state is state for r in records) for state in State}
+        probes = sum(r.probe for r in records)
         best = max((r.values.accuracy for r in records if r.values), default=None)
         shown = "best –" if best is None else f"best {best:.4f}"
-        failed = f", {count[State.FAIL]} failed" if count[State.FAIL] else ""
-        return f"{count[State.COMPLETE]} complete, {count[State.PRUNED]} pruned{failed} · {shown} · front {len(front)}"
+        ended = f"{count[State.COMPLETE]} complete, {count[State.PRUNED] - probes} pruned"
+        ended += f", {counted(probes, 'probe')}" if probes else ""
+        ended += f", {count[State.FAIL]} failed" if count[State.FAIL] else ""
+        return f"{ended} · {shown} · front {len(front)}"
 
     def _left_text(self, done: int) -> str:
         if self._study is None:
@@ -212,7 +219,7 @@ class Terminal:
 
     def show_front(self, front: Sequence[TrialRecord], space: SearchSpace) -> None:
         """The ranked front."""
-        table = _table(f"Pareto front: {len(front)} trials")
+        table = _table(f"Pareto front: {counted(len(front), 'trial')}")
         for name in ("rank", "trial", "accuracy", "seconds", "MB"):
             table.add_column(name, justify="right", no_wrap=True)
         for name in ("filters", "LSTM", "fusion", "optimizer"):
@@ -231,6 +238,11 @@ class Terminal:
         self.table(table)
         if len(front) > FRONT_ROWS:
             self.say(f"  … and {len(front) - FRONT_ROWS} more in results.json", style="dim")
+
+    def show_pruning(self, records: Sequence[TrialRecord], plan: StudyPlan) -> None:
+        """What pruning did, what it saved and may have cost, and how soon the front was almost there."""
+        for line in search_lines(records, plan):
+            self.say(line)
 
     @contextlib.contextmanager
     def watch_retraining(self) -> Iterator[None]:
@@ -332,21 +344,8 @@ def limits_text(plan: StudyPlan) -> str:
     return ", ".join(parts) or "none"
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}" + ("" if count == 1 else "s")
-
-
 def _amount(limit: float) -> str:
     return f"{limit:,.0f}" if limit >= 100 else f"{limit:g}"
-
-
-def _seconds_text(seconds: float) -> str:
-    """``4.2 s``, ``12 min``, ``7.5 h``."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _split_table(facts: dict[str, Any]) -> Table:
@@ -375,8 +374,12 @@ def _outcome_text(record: TrialRecord) -> str:
     if record.values is not None:
         accuracy, seconds, size_mb = record.values
         return f"complete: accuracy {accuracy:.4f}, {seconds:.1f} s, {size_mb:.3f} MB"
+    if record.probe and record.reason.startswith(PROBE):
+        whole = record.projected_seconds
+        rest = "" if whole is None else f", all would take about {seconds_text(whole)}"
+        return f"probe: {epochs_text(record.attributes.get('epochs', 0))} in {seconds_text(record.seconds)}{rest}"
     word = {State.PRUNED: "pruned", State.FAIL: "failed"}.get(record.state, record.state.value.lower())
-    return f"{word} after {round(record.attributes.get('epochs', 0), 2):g} epochs: {record.reason}"
+    return f"{word} after {epochs_text(record.attributes.get('epochs', 0))}: {record.reason}"
 
 
 def _short_params(record: TrialRecord, space: SearchSpace) -> tuple[str, str, str, str]:

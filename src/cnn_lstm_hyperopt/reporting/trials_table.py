@@ -23,6 +23,10 @@ COLUMNS = (
     "memory_mb",
     "precision",
     "retry_of",
+    "origin",
+    "continues",
+    "would_have_ended_epoch",
+    "would_have_ended_reason",
 )
 
 
@@ -38,6 +42,9 @@ def trials_csv(
     ``training_seconds`` are the objective, measured or estimated as the study has it, ``measured_seconds`` always the clock's;
     ``projected_seconds`` is what all epochs would have taken, and ``projected_full_seconds`` the same on all training windows
     instead of the ``train_share`` that trials use. ``memory_mb`` is the measured peak, or what ``estimated_memory`` says.
+
+    A trial that ``continues`` a probe counts from the probe's first epoch on, but its ``measured_seconds`` are its own alone.
+    ``would_have_ended_…`` say when and why the pruner would have ended a trial that is exempt from it.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -48,6 +55,7 @@ def trials_csv(
         accuracy = record.values.accuracy if record.values else (point.accuracy if point else None)
         whole = with_fixed(space, record.params)
         memory = estimated_memory(whole) if estimated_memory else record.attributes.get("memory_mb")
+        would_have_ended = record.attributes.get("would_have_ended") or {}
         row: list[Any] = [
             record.number,
             record.state.value,
@@ -62,6 +70,10 @@ def trials_csv(
             memory,
             record.attributes.get("precision"),
             record.retry_of,
+            record.attributes.get("origin"),
+            record.continues,
+            would_have_ended.get("epoch"),
+            would_have_ended.get("reason"),
         ]
         params = readable(whole)
         writer.writerow(

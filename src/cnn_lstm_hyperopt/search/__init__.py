@@ -1,39 +1,48 @@
 """The search: samplers, pruners, the study and its storage. The only part that knows Optuna; it knows no torch and no data."""
 
 from cnn_lstm_hyperopt.search.distributions import with_fixed
-from cnn_lstm_hyperopt.search.gate import SkillGate
-from cnn_lstm_hyperopt.search.limits import Cost, Limits
-from cnn_lstm_hyperopt.search.samplers import RandomSampler
-from cnn_lstm_hyperopt.search.storage import StudyStorage
-from cnn_lstm_hyperopt.search.study import (
-    INTERRUPTED,
-    Assignment,
-    NoTrial,
-    Proposer,
-    Study,
-    StudyPlan,
+from cnn_lstm_hyperopt.search.front import (
+    Milestone,
+    finish_order,
     front_hypervolume,
+    hypervolume_history,
     ranked_front,
 )
-from cnn_lstm_hyperopt.search.trial import Point, State, TrialRecord, Values, selected
+from cnn_lstm_hyperopt.search.function import Reading, optimise
+from cnn_lstm_hyperopt.search.gate import SkillGate
+from cnn_lstm_hyperopt.search.limits import Cost, Limits
+from cnn_lstm_hyperopt.search.plan import StudyPlan
+from cnn_lstm_hyperopt.search.samplers import Proposal, Question, random_configuration
+from cnn_lstm_hyperopt.search.starts import Start
+from cnn_lstm_hyperopt.search.storage import StudyStorage
+from cnn_lstm_hyperopt.search.study import Assignment, NoTrial, Proposer, Study
+from cnn_lstm_hyperopt.search.trial import INTERRUPTED, Point, State, TrialRecord, Values, selected
 
 __all__ = [
     "INTERRUPTED",
     "Assignment",
     "Cost",
     "Limits",
+    "Milestone",
     "NoTrial",
     "Point",
+    "Proposal",
     "Proposer",
-    "RandomSampler",
+    "Question",
+    "Reading",
     "SkillGate",
+    "Start",
     "State",
     "Study",
     "StudyPlan",
     "StudyStorage",
     "TrialRecord",
     "Values",
+    "finish_order",
     "front_hypervolume",
+    "hypervolume_history",
+    "optimise",
+    "random_configuration",
     "ranked_front",
     "selected",
     "with_fixed",

@@ -14,15 +14,27 @@ class SkillGate:
     Attributes:
         chance: share of the majority class among the validation labels.
         n_validation: validation windows.
+        overlap: windows whose labels look at one and the same bar (the horizon): they are not independent.
     """
 
     chance: float
     n_validation: int
+    overlap: int = 1
+
+    @property
+    def n_effective(self) -> float:
+        """Independent readings among the validation windows."""
+        return max(1.0, self.n_validation / self.overlap)
 
     @property
     def threshold(self) -> float:
-        """Chance plus two standard errors, √(p (1 − p) / n)."""
-        return self.chance + 2 * math.sqrt(self.chance * (1 - self.chance) / self.n_validation)
+        """Chance plus two standard errors."""
+        return self.chance + 2 * self.standard_error(self.chance)
+
+    def standard_error(self, accuracy: float) -> float:
+        """Of an accuracy as read on validation: √(p (1 − p) / n)."""
+        p = min(max(accuracy, 0.0), 1.0)
+        return math.sqrt(p * (1 - p) / self.n_effective)
 
     def passes(self, accuracy: float) -> bool:
         """Whether a model of this accuracy has learnt more than the majority class."""

@@ -26,6 +26,11 @@ class Limits:
     size_mb: float | None = None
     memory_mb: float | None = None
 
+    @property
+    def none(self) -> bool:
+        """Whether there is nothing to keep."""
+        return self.seconds is None and self.size_mb is None and self.memory_mb is None
+
     def allow(self, cost: Cost) -> bool:
         """Whether the cost keeps all limits."""
         return all(

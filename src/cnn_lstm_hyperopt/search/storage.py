@@ -20,7 +20,7 @@ from cnn_lstm_hyperopt.search.trial import OPTUNA_STATES, Point, State, TrialRec
 
 DIRECTIONS: list[Literal["maximize", "minimize"]] = ["maximize", "minimize", "minimize"]
 METRIC_NAMES = ["accuracy", "training_seconds", "size_mb"]
-FORMAT = 2
+FORMAT = 3
 """Of what is stored with studies and trials."""
 BUSY_SECONDS = 60  # how long a writer waits for another one
 
@@ -51,7 +51,7 @@ class StudyStorage:
             if create is not None:
                 _create(path, create, {"format": FORMAT, **(attributes or {})})
             _require_studies(path)
-            self._rdb = _open(path)
+            self._rdb: RDBStorage | None = _open(path)
             with quiet_optuna():
                 names = optuna.get_all_study_names(self._rdb)
                 if len(names) != 1:
@@ -59,25 +59,43 @@ class StudyStorage:
                 self.study = optuna.load_study(study_name=names[0], storage=self._rdb)
         except (sqlalchemy.exc.SQLAlchemyError, sqlite3.Error, optuna.exceptions.OptunaError, RuntimeError) as error:
             raise SaveDirError(f"{path} can't be opened as a study: {_first_line(error)}") from error
-        self._storage: BaseStorage = self.study._storage
-        self._study_id = self._storage.get_study_id_from_name(names[0])
+        self._attach()
         if self.attribute("format") != FORMAT:
             self.close()
             raise SaveDirError(
                 f"{path} holds the study {names[0]}, which this version of cnn-lstm-hyperopt did not make"
                 f" (format {self.attribute('format')}, not {FORMAT}); choose another --save-dir"
             )
+
+    @classmethod
+    def in_memory(cls, name: str) -> "StudyStorage":
+        """A study that lives as long as this object, in this process."""
+        storage = cls.__new__(cls)
+        storage._rdb = None
+        with quiet_optuna():
+            storage.study = optuna.create_study(study_name=name, directions=DIRECTIONS)
+            storage.study.set_metric_names(METRIC_NAMES)
+        storage._attach()
+        storage.set_attribute("format", FORMAT)
+        return storage
+
+    def _attach(self) -> None:
+        self._storage: BaseStorage = self.study._storage
+        self._study_id = self._storage.get_study_id_from_name(self.study.study_name)
         self._records: dict[int, TrialRecord] = {}
 
     def fold_log(self) -> None:
         """Folds the write-ahead log into the file, so that ``study.db`` alone is the whole study."""
+        if self._rdb is None:
+            return
         with self._rdb.engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
         """Lets go of the file; SQLite folds the log when its last user does."""
-        self._rdb.remove_session()
-        self._rdb.engine.dispose()
+        if self._rdb is not None:
+            self._rdb.remove_session()
+            self._rdb.engine.dispose()
 
     def attribute(self, name: str) -> Any:
         """An attribute of the study, None if it was never set."""
@@ -110,6 +128,10 @@ class StudyStorage:
     def record_curve(self, trial_id: int, curve: tuple[Point, ...]) -> None:
         """Stores the epochs seen so far."""
         self._storage.set_trial_user_attr(trial_id, "curve", [list(point) for point in curve])
+
+    def note(self, trial_id: int, name: str, value: Any) -> None:
+        """Stores a JSON value with a trial."""
+        self._storage.set_trial_user_attr(trial_id, name, value)
 
     def finish(self, trial_id: int, state: State, values: Values | None, attributes: Mapping[str, Any]) -> None:
         """Stores what the trial ended with; its state last, so that a finished trial is whole."""

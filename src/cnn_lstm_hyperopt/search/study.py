@@ -1,70 +1,77 @@
 """The study: which trial comes next, what becomes of it, and what the front is. All of it derived from stored trials."""
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+import time
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
-from cnn_lstm_hyperopt.config import Params, PrunerSettings, SamplerSettings, SearchSpace
+from cnn_lstm_hyperopt.config import Params
 from cnn_lstm_hyperopt.config.domains import Scalar
 from cnn_lstm_hyperopt.exceptions import StudyFailedError
-from cnn_lstm_hyperopt.pareto import hypervolume, non_dominated
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
 from cnn_lstm_hyperopt.search.distributions import distributions_of, with_fixed
-from cnn_lstm_hyperopt.search.gate import SkillGate
-from cnn_lstm_hyperopt.search.limits import Cost, Limits
-from cnn_lstm_hyperopt.search.pruners import PRUNERS
-from cnn_lstm_hyperopt.search.samplers import SAMPLERS, RandomSampler
+from cnn_lstm_hyperopt.search.front import ranked_front
+from cnn_lstm_hyperopt.search.limits import Cost
+from cnn_lstm_hyperopt.search.plan import StudyPlan
+from cnn_lstm_hyperopt.search.pruners import PRUNERS, is_exempt
+from cnn_lstm_hyperopt.search.samplers import SAMPLERS, Proposal, Question, RandomSampler
+from cnn_lstm_hyperopt.search.starts import Start
 from cnn_lstm_hyperopt.search.storage import StudyStorage
-from cnn_lstm_hyperopt.search.told import Told, losses, told
-from cnn_lstm_hyperopt.search.trial import Point, State, TrialRecord, Values
+from cnn_lstm_hyperopt.search.told import Kind, Memory, Told, told
+from cnn_lstm_hyperopt.search.trial import INTERRUPTED, Point, State, TrialRecord, Values
 
 log = logging.getLogger(__name__)
 
-INTERRUPTED = "interrupted: "
-"""How the reason of a trial starts that the run had to end; it is tried again however often that happens."""
 SAMPLER_ATTEMPTS, RANDOM_ATTEMPTS = 10, 1000
 MAX_FAILURES_IN_A_ROW = 10
+LOOK_SECONDS = 2.0
+PROBED = "probe: ended after its first epoch on purpose"
+_KEPT_IN_RETRY = ("note", "probe", "continues", "origin")
 LIMIT_TOLERANCE, LIMIT_EVIDENCE = 1.25, 0.05
 """A running trial was predicted to keep the limit of seconds. It ends if it is projected to need so many times the limit, but
 not before this share of the limit is spent: a neighbour can slow the first few steps by any factor."""
 
 
 @dataclass(frozen=True)
-class StudyPlan:
-    """What defines a search.
+class Assignment:
+    """A trial to be run.
 
     Attributes:
-        n_trials: COMPLETE and PRUNED trials that the study is to have.
-        max_epochs: epochs of a trial at most.
-        limits: a proposal beyond them is drawn anew; a trial that turns out to be slower than its limit ends.
-        cost: of a whole configuration, known without building it.
-        estimated_time: whether ``cost``, not the clock, says what a trial's training seconds are.
+        params: its whole configuration, fixed parameters included.
+        retry_of: number of the failed trial that it repeats.
+        probe: whether it ends after its first epoch; its state is then to be kept.
+        continues: number of the probe whose state it goes on from.
+        told_again: epochs that the probe had done: their reports come once more, and decide nothing.
+        seconds_before: in training steps of the probe.
     """
-
-    space: SearchSpace
-    sampler: SamplerSettings
-    pruner: PrunerSettings
-    seed: int
-    n_trials: int
-    max_epochs: int
-    limits: Limits
-    gate: SkillGate
-    cost: Callable[[Params], Cost]
-    estimated_time: bool = False
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """A trial to be run: its number and its whole configuration, fixed parameters included."""
 
     trial_id: int
     number: int
     params: dict[str, Scalar]
     cost: Cost
-    retry_of: int | None
+    retry_of: int | None = None
+    probe: bool = False
+    continues: int | None = None
+    told_again: float = 0.0
+    seconds_before: float = 0.0
+
+
+@dataclass
+class Timings:
+    """Milliseconds that the search itself took, by trial number.
+
+    Attributes:
+        propose_ms: to choose its configuration.
+        prune_ms: for all decisions about it.
+        decisions: how many there were.
+    """
+
+    propose_ms: dict[int, float] = field(default_factory=dict)
+    prune_ms: dict[int, float] = field(default_factory=dict)
+    decisions: dict[int, int] = field(default_factory=dict)
 
 
 class Study:
@@ -90,8 +97,13 @@ class Study:
         self._claim = claim if claim is not None else nullcontext()
         self._worker = worker
         self._proposer = Proposer(plan)
-        self._pruner = PRUNERS[plan.pruner.type](plan.pruner, plan.gate)
+        self._pruner = PRUNERS[plan.pruner.type](plan)
+        self._memory = Memory()
+        self._keys: list[tuple[tuple[str, Scalar], ...]] = []
+        self.timings = Timings()
         self._curves: dict[int, tuple[Point, ...]] = {}
+        self._would_have_ended: set[int] = set()
+        self._kept = time.monotonic()
         self._failures_in_a_row = 0
         self._last_failure = ""
 
@@ -111,7 +123,12 @@ class Study:
 
     def pruner_warning(self) -> str | None:
         """Why pruning can't act in this study, or None."""
-        return self._pruner.inactive_because(n_trials=self.plan.n_trials, max_epochs=self.plan.max_epochs)
+        return self._pruner.inactive_because()
+
+    @property
+    def continues_probes(self) -> bool:
+        """Whether a coming trial may go on from a probe, whose state must then be there."""
+        return self.storage.next_number() < self._proposer.continues_until
 
     # ------------------------------------------------------------------ the next trial
 
@@ -127,26 +144,64 @@ class Study:
             return NoTrial.ENOUGH
         if finished + sum(record.state is State.RUNNING for record in records) >= self.plan.n_trials:
             return NoTrial.OTHERS_RUN_THE_REST
+        number = self.storage.next_number()
         retry = _to_retry(records)
+        attributes: dict[str, Any] = {}
         if retry is not None:
-            searched = dict(retry.params)
+            kept = {key: retry.attributes[key] for key in _KEPT_IN_RETRY if key in retry.attributes}
+            proposal, attributes = Proposal(dict(retry.params)), {**kept, "retry_of": retry.number}
+        elif (start := self._next_start(records)) is not None:
+            proposal, attributes = Proposal(dict(start.params)), {"origin": start.origin}
         else:
-            history = told(records, self.plan.gate)
-            seen = {_key(record.params) for record in records}
-            proposal = self._proposer.propose(self.storage.next_number(), history, seen)
-            if proposal is None:
+            begun = time.perf_counter()
+            found = self._propose(number, records)
+            self.timings.propose_ms[number] = 1000 * (time.perf_counter() - begun)
+            if found is None:
                 return NoTrial.SPACE_USED_UP
-            searched = proposal
+            proposal = found
+            given = {"note": found.note, "probe": found.probe or None, "continues": found.continues}
+            attributes = {key: value for key, value in given.items() if value is not None}
+        return self._start(proposal, attributes, records)
+
+    def _next_start(self, records: Sequence[TrialRecord]) -> Start | None:
+        """The first of the configurations to begin with that no trial has had."""
+        if len(records) > 2 * len(self.plan.starts) + MAX_FAILURES_IN_A_ROW:
+            return None  # the beginning is over
+        seen = {_key(record.params) for record in records}
+        return next((start for start in self.plan.starts if _key(start.params) not in seen), None)
+
+    def _propose(self, number: int, records: Sequence[TrialRecord]) -> Proposal | None:
+        history = told(records, self.plan.gate, self.plan.max_epochs, self._memory)
+        running = [record.params for record in records if record.state is State.RUNNING]
+        for record in records[len(self._keys) :]:  # they only ever grow at their end
+            self._keys.append(_key(record.params))
+        seen = set(self._keys)
+        return self._proposer.propose(number, history, seen, running)
+
+    def _start(self, proposal: Proposal, attributes: dict[str, Any], records: Sequence[TrialRecord]) -> Assignment:
+        searched = proposal.params
         params = with_fixed(self.plan.space, searched)
         cost = self.plan.cost(params)
-        attributes: dict[str, Any] = {"size_mb": cost.size_mb, "estimated_seconds": cost.seconds}
-        if retry is not None:
-            attributes["retry_of"] = retry.number
+        attributes = {"size_mb": cost.size_mb, "estimated_seconds": cost.seconds, **attributes}
         if self._worker is not None:
             attributes["worker"] = self._worker
+        continues = attributes.get("continues")
+        probe = None if continues is None else _numbered(records, continues)
+        if probe is not None:
+            attributes["seconds_before"] = probe.seconds
         trial_id, number = self.storage.start(searched, distributions_of(self.plan.space, searched), attributes)
         self._curves[trial_id] = ()
-        return Assignment(trial_id, number, params, cost, retry.number if retry else None)
+        return Assignment(
+            trial_id,
+            number,
+            params,
+            cost,
+            retry_of=attributes.get("retry_of"),
+            probe=bool(attributes.get("probe")),
+            continues=continues,
+            told_again=probe.curve[-1].epoch if probe is not None and probe.curve else 0.0,
+            seconds_before=probe.seconds if probe is not None else 0.0,
+        )
 
     # ------------------------------------------------------------------ while it runs
 
@@ -169,16 +224,44 @@ class Study:
         point = Point(report.epoch, report.accuracy, report.loss, seconds)
         curve = (*self._curves[assignment.trial_id], point)
         self._curves[assignment.trial_id] = curve
-        self.storage.record_curve(assignment.trial_id, curve)
-        if report.last:
+        self._keep(assignment.trial_id, curve)
+        if report.last or report.epoch <= assignment.told_again:
             return CONTINUE
         if over_limit.action is not Action.CONTINUE:
             return over_limit
+        if assignment.probe and report.epoch >= 1:
+            return Decision(Action.PRUNE, PROBED)
+        return self._decide(assignment, curve)
+
+    def _keep(self, trial_id: int, curve: tuple[Point, ...]) -> None:
+        """Stores a running trial's curve where another one's pruning needs it, and now and then for those who look on.
+
+        A write takes a millisecond or two, epochs of small models little more; all of the curve is stored with the trial's end.
+        """
+        now = time.monotonic()
+        if (self._pruner.compares_running and self._pruner.acts(curve)) or now - self._kept > LOOK_SECONDS:
+            self.storage.record_curve(trial_id, curve)
+            self._kept = now
+
+    def _decide(self, assignment: Assignment, curve: tuple[Point, ...]) -> Decision:
+        """The pruner's word, which is only noted where the trial is exempt."""
+        number, trial_id = assignment.number, assignment.trial_id
+        if not self._pruner.acts(curve) or trial_id in self._would_have_ended:
+            return CONTINUE
         records = self.records()
-        trial = replace(_numbered(records, assignment.number), curve=curve, seconds=seconds)
-        complete = [record for record in records if record.state is State.COMPLETE]
-        reason = self._pruner.reason_to_prune(trial, complete, ranked_front(complete, self.plan.gate))
-        return CONTINUE if reason is None else Decision(Action.PRUNE, reason)
+        begun = time.perf_counter()
+        trial = replace(_numbered(records, number), curve=curve, seconds=curve[-1].seconds)
+        reason = self._pruner.reason_to_prune(trial, [record for record in records if record.number != number])
+        took = 1000 * (time.perf_counter() - begun)
+        self.timings.prune_ms[number] = self.timings.prune_ms.get(number, 0.0) + took
+        self.timings.decisions[number] = self.timings.decisions.get(number, 0) + 1
+        if reason is None:
+            return CONTINUE
+        if is_exempt(self.plan.seed, number):
+            self._would_have_ended.add(trial_id)
+            self.storage.note(trial_id, "would_have_ended", {"epoch": curve[-1].epoch, "reason": reason})
+            return CONTINUE
+        return Decision(Action.PRUNE, reason)
 
     def training_seconds(
         self, assignment: Assignment, epochs: float, *, measured: tuple[float, float | None]
@@ -191,9 +274,18 @@ class Study:
     def finish(
         self, assignment: Assignment, state: State, values: Values | None, attributes: dict[str, Any]
     ) -> TrialRecord:
-        """Stores the trial's end."""
-        self.storage.finish(assignment.trial_id, state, values, attributes)
-        del self._curves[assignment.trial_id]
+        """Stores the trial's end; what is told of trials goes by the order in which they ended."""
+        curve = self._curves.pop(assignment.trial_id)
+        if curve:
+            self.storage.record_curve(assignment.trial_id, curve)
+        self._would_have_ended.discard(assignment.trial_id)
+        if assignment.continues is not None:
+            attributes = {**attributes, "seconds_before": assignment.seconds_before}
+        with self._claim:
+            ended = (record.finish_order[0] for record in self.records() if record.state.ended)
+            self.storage.finish(
+                assignment.trial_id, state, values, {**attributes, "finish_order": max(ended, default=-1) + 1}
+            )
         reason = str(attributes.get("reason", ""))
         failed = state is State.FAIL and not reason.startswith(INTERRUPTED)
         self._failures_in_a_row = self._failures_in_a_row + 1 if failed else 0
@@ -213,32 +305,40 @@ class Proposer:
 
     def __init__(self, plan: StudyPlan) -> None:
         self._plan = plan
-        self._sampler = SAMPLERS[plan.sampler.type](plan.space, plan.sampler, plan.seed)
-        self._random = RandomSampler(plan.space, plan.sampler, plan.seed)
+        self._sampler = SAMPLERS[plan.sampler.type](plan)
+        self._random = RandomSampler(plan)
+        self.continues_until = self._sampler.continues_until
 
     def propose(
-        self, number: int, history: Sequence[Told], seen: Collection[tuple[tuple[str, Scalar], ...]]
-    ) -> dict[str, Scalar] | None:
-        """Of the sampler, or at random when it keeps proposing what can't be taken; None when the space is used up."""
+        self,
+        number: int,
+        history: Sequence[Told],
+        seen: Collection[tuple[tuple[str, Scalar], ...]],
+        running: Sequence[Params] = (),
+    ) -> Proposal | None:
+        """Of the sampler, or at random when it keeps proposing what can't be taken; then what probes are left to be continued.
+
+        None when the space is used up.
+        """
         for attempt in range(SAMPLER_ATTEMPTS + RANDOM_ATTEMPTS):
             sampler = self._sampler if attempt < SAMPLER_ATTEMPTS else self._random
-            params = sampler.propose(number, history, attempt)
-            if _key(params) not in seen and self._keeps_limits(params):
-                return params
-        return None
+            proposal = sampler.propose(Question(number, history, running, attempt))
+            if proposal.continues is not None:
+                return proposal  # the one case in which a configuration has two trials
+            if _key(proposal.params) not in seen and self._plan.allows(proposal.params):
+                return proposal
+        probe = next((row for row in history if row.kind is Kind.PROBE and row.params not in running), None)
+        return None if probe is None else Proposal(dict(probe.params), continues=probe.number)
 
-    def first(self, count: int) -> list[dict[str, Scalar]]:
+    def first(self, count: int) -> list[Proposal]:
         """What the first trials of the study will be: before the sampler models anything, they depend on the seed alone."""
-        found: list[dict[str, Scalar]] = []
-        for number in range(min(count, self._plan.sampler.n_startup_trials)):
-            params = self.propose(number, [], {_key(each) for each in found})
-            if params is None:
+        found = [Proposal(dict(start.params)) for start in self._plan.starts[:count]]
+        for number in range(len(found), min(count, self._sampler.n_blind)):
+            proposal = self.propose(number, [], {_key(each.params) for each in found})
+            if proposal is None:
                 break
-            found.append(params)
+            found.append(proposal)
         return found
-
-    def _keeps_limits(self, searched: Params) -> bool:
-        return self._plan.limits.allow(self._plan.cost(with_fixed(self._plan.space, searched)))
 
 
 class NoTrial(Enum):
@@ -247,36 +347,6 @@ class NoTrial(Enum):
     ENOUGH = "the study has all its trials"
     OTHERS_RUN_THE_REST = "the last ones are running elsewhere"
     SPACE_USED_UP = "every configuration of the space that keeps the limits was tried"
-
-
-def ranked_front(records: Sequence[TrialRecord], gate: SkillGate) -> list[TrialRecord]:
-    """The non-dominated trials among those that passed the gate, by accuracy, then fewer seconds, then fewer MB."""
-    skilled = [r for r in records if r.values is not None and gate.passes(r.values.accuracy)]
-    if not skilled:
-        return []
-    rows = [(-v.accuracy, v.seconds, v.size_mb) for v in (r.values for r in skilled) if v is not None]
-    front = [(row, record) for row, record, keep in zip(rows, skilled, non_dominated(rows), strict=True) if keep]
-    return [record for _, record in sorted(front, key=lambda item: (*item[0], item[1].number))]
-
-
-def front_hypervolume(records: Sequence[TrialRecord], gate: SkillGate) -> tuple[float, dict[str, float]]:
-    """Hypervolume of the front in (accuracy, ln seconds, ln MB), and its reference point in plain units.
-
-    The reference is the gate's chance and the most seconds and MB of any COMPLETE trial, so it moves while the study grows:
-    compare hypervolumes only at one reference.
-    """
-    complete = [r.values for r in records if r.values is not None]
-    if not complete:
-        return 0.0, {}
-    reference = {
-        "accuracy": gate.chance,
-        "training_seconds": max(v.seconds for v in complete),
-        "size_mb": max(v.size_mb for v in complete),
-    }
-    corner = losses(reference["accuracy"], reference["training_seconds"], reference["size_mb"])
-    rows = [losses(*r.values) for r in ranked_front(records, gate) if r.values is not None]
-    # A hair beyond the corner, so that the largest and the slowest trial count too.
-    return hypervolume(rows, [c + 1e-9 for c in corner]) if rows else 0.0, reference
 
 
 def _numbered(records: Sequence[TrialRecord], number: int) -> TrialRecord:
@@ -291,19 +361,6 @@ def _to_retry(records: Sequence[TrialRecord]) -> TrialRecord | None:
     """The first failed trial that is still owed another try: one each, but as many as it takes after interruptions."""
     retried = {record.retry_of for record in records}
     for record in records:
-        owed = record.retry_of is None or record.reason.startswith(INTERRUPTED)
-        if record.state is State.FAIL and owed and record.number not in retried:
+        if record.owed_another_try and record.number not in retried:
             return record
     return None
-
-
-__all__ = [
-    "INTERRUPTED",
-    "Assignment",
-    "NoTrial",
-    "Proposer",
-    "Study",
-    "StudyPlan",
-    "front_hypervolume",
-    "ranked_front",
-]

@@ -1,51 +1,172 @@
 """What a sampler is told of finished trials: one function, since it matters more than which trials are pruned."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from enum import Enum
 from typing import NamedTuple
 
 from cnn_lstm_hyperopt.config import Params
+from cnn_lstm_hyperopt.search.curves import (
+    MIN_CURVES,
+    FinishedCurves,
+    projected_seconds,
+    settled_accuracy,
+)
 from cnn_lstm_hyperopt.search.gate import SkillGate
 from cnn_lstm_hyperopt.search.trial import State, TrialRecord, selected
 
+BASIS_GROWTH = 1.2
+
+
+class Kind(Enum):
+    """How much a told trial's losses can be believed."""
+
+    COMPLETE = "complete"
+    PRUNED = "pruned"
+    """What was expected of it."""
+    PROBE = "probe"
+    """Its size and its speed only; chance stands for its accuracy, which is not known."""
+    DIVERGED = "diverged"
+
 
 class Told(NamedTuple):
-    """A finished trial for a sampler: its parameters and losses (−accuracy, ln seconds, ln MB), all minimised."""
+    """A finished trial for a sampler.
+
+    Attributes:
+        number: of the trial.
+        params: active, searched parameters.
+        losses: (−accuracy, ln seconds, ln MB), all minimised.
+        kind: how much of that is known.
+        variance: of the accuracy, where it is only expected.
+        note: what the sampler had stored with the trial for itself.
+    """
 
     number: int
     params: Params
     losses: tuple[float, float, float]
+    kind: Kind = Kind.COMPLETE
+    variance: float = 0.0
+    note: object = None
 
 
-def told(records: Iterable[TrialRecord], gate: SkillGate) -> list[Told]:
-    """COMPLETE trials with their values; PRUNED ones with the accuracy they had, and the seconds they were heading for.
+class Memory:
+    """Keeps what was worked out for one study, so that it is worked out once; the answers are the same without it."""
 
-    Left out, pruned trials would be proposed again and again; told as Optuna tells them (no values), its TPE takes them for the
-    best it has. A trial that was ended before its first validation (by a limit), or whose loss diverged, is told as one at
-    chance; a diverged one with the most seconds of all, since what it would have taken is not known.
+    def __init__(self) -> None:
+        self.rows: dict[tuple[int, int], Told] = {}
+        self.curves: dict[tuple[int, float], FinishedCurves] = {}
+
+
+def told(records: Iterable[TrialRecord], gate: SkillGate, max_epochs: int, memory: Memory | None = None) -> list[Told]:
+    """All that has finished, in the order in which it did.
+
+    - COMPLETE: its seconds and MB, and its settled accuracy, so that one lucky reading draws nobody.
+    - PRUNED: what was to be expected of it, from the finished curves most like it; as long as there are too few of these, the
+      accuracy it had and the seconds it was heading for. Left out, pruned trials would be proposed again and again; told as
+      Optuna tells them (no values), its TPE takes them for the best it has. One ended before its first validation (by a limit)
+      is told as one at chance.
+    - A probe: size and seconds, until a trial continues it, which is then told in its place. One that was continued in vain
+      (that trial failed, and failed again) is told no more, like all that failed, or it would be continued for ever.
+    - Diverged: at chance, with the most seconds of those before it, since what it would have taken is not known.
+
+    Which finished curves a pruned trial is compared with grows in steps (of a fifth), so that most answers stay as they were.
     """
+    memory = memory or Memory()
+    ended = sorted((r for r in records if r.state.ended), key=lambda r: r.finish_order)
+    complete = [r for r in ended if r.state is State.COMPLETE]
+    basis = _basis(len(complete))
+    continued = {r.continues for r in ended if r.continues is not None and not r.owed_another_try}
     rows: list[Told] = []
-    diverged: list[TrialRecord] = []
-    for record in records:
-        if record.state is State.COMPLETE and record.values is not None:
-            accuracy, seconds, size_mb = record.values
-        elif record.state is State.PRUNED:
-            point = selected(record.curve, math.inf)
-            accuracy = point.accuracy if point else gate.chance
-            seconds = record.projected_seconds or record.seconds
-            size_mb = record.size_mb
-        elif record.state is State.FAIL and record.attributes.get("diverged"):
-            diverged.append(record)
+    for record in ended:
+        if record.number in continued:
             continue
+        if record.state is State.FAIL:
+            if record.attributes.get("diverged"):
+                slowest = max((row.losses[1] for row in rows), default=0.0)
+                rows.append(_row(record, (-gate.chance, slowest, math.log(record.size_mb)), Kind.DIVERGED))
         else:
-            continue
-        rows.append(Told(record.number, record.params, losses(accuracy, seconds, size_mb)))
-    for record in diverged:  # by earlier trials alone, so that a trial is told alike however many follow
-        slowest = max((row.losses[1] for row in rows if row.number < record.number), default=0.0)
-        rows.append(Told(record.number, record.params, (-gate.chance, slowest, math.log(record.size_mb))))
-    return sorted(rows, key=lambda row: row.number)
+            key = (record.number, 0 if record.state is State.COMPLETE else basis)
+            row = memory.rows.get(key)
+            if row is None:
+                row = memory.rows[key] = (
+                    _complete(record)
+                    if record.state is State.COMPLETE
+                    else (_probe if record.probe else _pruned)(
+                        record, gate, complete[:basis], basis, max_epochs, memory
+                    )
+                )
+            rows.append(row)
+    return rows
 
 
 def losses(accuracy: float, seconds: float, size_mb: float) -> tuple[float, float, float]:
     """(−accuracy, ln seconds, ln MB); seconds below a millisecond count as one."""
     return -accuracy, math.log(max(seconds, 1e-3)), math.log(size_mb)
+
+
+def _basis(n_complete: int) -> int:
+    """How many of the finished curves pruned trials are compared with: a size of a geometric ladder."""
+    size, basis = MIN_CURVES, 0
+    while size <= n_complete:
+        basis, size = size, max(size + 1, int(size * BASIS_GROWTH))
+    return basis
+
+
+def _row(record: TrialRecord, values: tuple[float, float, float], kind: Kind, variance: float = 0.0) -> Told:
+    return Told(record.number, record.params, values, kind, variance, record.attributes.get("note"))
+
+
+def _complete(record: TrialRecord) -> Told:
+    if record.values is None:
+        raise ValueError(f"trial {record.number} is COMPLETE without values")
+    _, seconds, size_mb = record.values
+    return _row(record, losses(settled_accuracy(record), seconds, size_mb), Kind.COMPLETE)
+
+
+def _pruned(
+    record: TrialRecord,
+    gate: SkillGate,
+    complete: Sequence[TrialRecord],
+    basis: int,
+    max_epochs: int,
+    memory: Memory,
+) -> Told:
+    point = selected(record.curve, math.inf)
+    if point is None:
+        seconds = record.projected_seconds or record.seconds
+        return _row(record, losses(gate.chance, seconds, record.size_mb), Kind.PRUNED, math.inf)
+    outcomes = _curves(complete, basis, record.curve[-1].epoch, max_epochs, memory).outcomes(
+        record.curve, record.size_mb
+    )
+    if outcomes is None:
+        seconds = record.projected_seconds or record.seconds
+        error = gate.standard_error(point.accuracy)
+        return _row(record, losses(point.accuracy, seconds, record.size_mb), Kind.PRUNED, error * error)
+    expected = losses(outcomes.accuracy, outcomes.seconds, record.size_mb)
+    return _row(record, expected, Kind.PRUNED, outcomes.variance)
+
+
+def _probe(
+    record: TrialRecord,
+    gate: SkillGate,
+    complete: Sequence[TrialRecord],
+    basis: int,
+    max_epochs: int,
+    memory: Memory,
+) -> Told:
+    seconds = record.projected_seconds or record.seconds
+    if record.curve:
+        seconds = projected_seconds(record.curve, max_epochs)
+        curves = _curves(complete, basis, record.curve[-1].epoch, max_epochs, memory)
+        outcomes = curves.outcomes(record.curve, record.size_mb)
+        seconds = seconds if outcomes is None else outcomes.seconds
+    return _row(record, losses(gate.chance, seconds, record.size_mb), Kind.PROBE, math.inf)
+
+
+def _curves(
+    complete: Sequence[TrialRecord], basis: int, epoch: float, max_epochs: int, memory: Memory
+) -> FinishedCurves:
+    curves = memory.curves.get((basis, epoch))
+    if curves is None:
+        curves = memory.curves[basis, epoch] = FinishedCurves(complete, epoch, max_epochs)
+    return curves

@@ -9,6 +9,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from cnn_lstm_hyperopt.config import Params
 
+INTERRUPTED = "interrupted: "
+"""How the reason of a trial starts that the run had to end; it is tried again however often that happens."""
+
 
 class State(Enum):
     """States of a trial; FAIL ones are not counted and are tried once more."""
@@ -82,6 +85,31 @@ class TrialRecord:
     def finished(self) -> bool:
         """Whether it counts: COMPLETE or PRUNED."""
         return self.state in (State.COMPLETE, State.PRUNED)
+
+    @property
+    def owed_another_try(self) -> bool:
+        """Whether it failed and may be repeated: once, but as often as it takes after interruptions."""
+        return self.state is State.FAIL and (self.retry_of is None or self.reason.startswith(INTERRUPTED))
+
+    @property
+    def finish_order(self) -> tuple[int, int]:
+        """Sorts trials by when they ended: those that were cut off and told so by nobody come first."""
+        return int(self.attributes.get("finish_order", -1)), self.number
+
+    @property
+    def probe(self) -> bool:
+        """Whether it ended after its first epoch on purpose, to be continued if it looks cheap."""
+        return self.state is State.PRUNED and bool(self.attributes.get("probe"))
+
+    @property
+    def continues(self) -> int | None:
+        """Number of the probe that it goes on from; its curve and seconds include the probe's."""
+        return self.attributes.get("continues")
+
+    @property
+    def own_seconds(self) -> float:
+        """In training steps of this trial itself, as counted by the study's time objective; 0 if it failed before it reported."""
+        return max(0.0, self.seconds - float(self.attributes.get("seconds_before", 0.0)))
 
 
 def read_trial(trial: FrozenTrial) -> TrialRecord:

@@ -1,7 +1,8 @@
 """Training one network: loop, losses, schedules, patience, metrics. Knows nothing of studies."""
 
+from cnn_lstm_hyperopt.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from cnn_lstm_hyperopt.training.config import TrainingConfig
-from cnn_lstm_hyperopt.training.loop import NonFiniteLossError, Outcome, train
+from cnn_lstm_hyperopt.training.loop import NonFiniteLossError, OnEpochEnd, Outcome, train
 from cnn_lstm_hyperopt.training.metrics import (
     Evaluation,
     Predictions,
@@ -12,8 +13,10 @@ from cnn_lstm_hyperopt.training.metrics import (
 )
 
 __all__ = [
+    "Checkpoint",
     "Evaluation",
     "NonFiniteLossError",
+    "OnEpochEnd",
     "Outcome",
     "Predictions",
     "TrainingConfig",
@@ -21,5 +24,7 @@ __all__ = [
     "as_predictions",
     "evaluate",
     "predict",
+    "read_checkpoint",
     "train",
+    "write_checkpoint",
 ]

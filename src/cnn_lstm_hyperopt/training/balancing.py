@@ -7,6 +7,7 @@ of both at the end of each epoch.
 import abc
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +36,14 @@ class Balancing(abc.ABC):
 
     def end_epoch(self, cross_entropy: float, squared_error: float) -> None:
         """Hears the epoch's mean losses; does nothing here."""
+        return
+
+    def state_dict(self) -> dict[str, Any]:
+        """What has changed since it was made; nothing here."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any], /) -> None:
+        """The inverse of :meth:`state_dict`; nothing to do here."""
         return
 
 
@@ -77,6 +86,14 @@ class DynamicBalancing(Balancing):
             self.factors = (2 * shares[0] / sum(shares), 2 * shares[1] / sum(shares))
         self._before = now
 
+    def state_dict(self) -> dict[str, Any]:
+        """See the base class."""
+        return {"factors": self.factors, "before": self._before}
+
+    def load_state_dict(self, state: dict[str, Any], /) -> None:
+        """See the base class."""
+        self.factors, self._before = state["factors"], state["before"]
+
 
 class UncertaintyBalancing(Balancing):
     """Homoscedastic uncertainty (Kendall, Gal & Cipolla 2018, arXiv 1705.07115, eq. 7 and 10), with s = ln σ² learnt.
@@ -97,6 +114,14 @@ class UncertaintyBalancing(Balancing):
     def parameters(self) -> Iterator[nn.Parameter]:
         """See the base class."""
         return iter((self.log_variances,))
+
+    def state_dict(self) -> dict[str, Any]:
+        """See the base class."""
+        return {"log_variances": self.log_variances.detach()}
+
+    def load_state_dict(self, state: dict[str, Any], /) -> None:
+        """See the base class."""
+        self.log_variances.detach().copy_(state["log_variances"])  # in place: the optimiser holds this very parameter
 
 
 BALANCINGS: dict[str, type[Balancing]] = {

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
@@ -47,3 +48,25 @@ def seeded_dropout(seed: int, device: torch.device) -> Iterator[None]:
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield
+
+
+class RandomState:
+    """All randomness of a training: its own generator, and torch's global ones, from which dropout draws."""
+
+    def __init__(self, generator: torch.Generator, device: torch.device) -> None:
+        self._generator, self._device = generator, device
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the generators stand."""
+        return {
+            "own": self._generator.get_state(),
+            "cpu": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state(self._device) if self._device.type == "cuda" else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any], /) -> None:
+        """The inverse of :meth:`state_dict`; sets torch's global generators (:func:`seeded_dropout` gives them back)."""
+        self._generator.set_state(state["own"])
+        torch.set_rng_state(state["cpu"])
+        if self._device.type == "cuda":
+            torch.cuda.set_rng_state(state["cuda"], self._device)

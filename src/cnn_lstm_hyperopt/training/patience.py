@@ -1,6 +1,7 @@
 """Early stopping whose patience grows with progress."""
 
 import math
+from typing import Any
 
 
 class Patience:
@@ -27,3 +28,11 @@ class Patience:
         """Whether the training should end after this epoch."""
         patience = max(self._minimum, math.ceil(self._factor * self.best_epoch))
         return epoch - self.best_epoch >= patience
+
+    def state_dict(self) -> dict[str, Any]:
+        """What has changed since it was made."""
+        return {"best_loss": self.best_loss, "best_epoch": self.best_epoch}
+
+    def load_state_dict(self, state: dict[str, Any], /) -> None:
+        """The inverse of :meth:`state_dict`."""
+        self.best_loss, self.best_epoch = state["best_loss"], state["best_epoch"]

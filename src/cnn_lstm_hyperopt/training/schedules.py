@@ -5,6 +5,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR, ReduceLROnPlateau, StepLR
@@ -25,6 +26,14 @@ class Schedule:
             self._scheduler.step(loss)
         else:
             self._scheduler.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where it stands; the learning rate itself is part of the optimiser's state."""
+        return dict(self._scheduler.state_dict())
+
+    def load_state_dict(self, state: dict[str, Any], /) -> None:
+        """The inverse of :meth:`state_dict`."""
+        self._scheduler.load_state_dict(state)
 
 
 ScheduleFactory = Callable[[Optimizer, int], Schedule]

@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 
 from cnn_lstm_hyperopt.search.pruners.base import Pruner
-from cnn_lstm_hyperopt.search.trial import TrialRecord
+from cnn_lstm_hyperopt.search.trial import Point, TrialRecord
 
 
 class NoPruner(Pruner):
     """Every trial runs to its own end."""
 
-    def reason_to_prune(
-        self, trial: TrialRecord, complete: Sequence[TrialRecord], front: Sequence[TrialRecord]
-    ) -> str | None:
+    def acts(self, curve: Sequence[Point]) -> bool:
+        """Never."""
+        return False
+
+    def reason_to_prune(self, trial: TrialRecord, others: Sequence[TrialRecord]) -> str | None:
         """None, always."""
         return None

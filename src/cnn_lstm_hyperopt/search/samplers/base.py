@@ -2,35 +2,78 @@
 
 import abc
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
-from cnn_lstm_hyperopt.config import Params, SamplerSettings, SearchSpace
+from cnn_lstm_hyperopt.config import Params
 from cnn_lstm_hyperopt.config.domains import Scalar
+from cnn_lstm_hyperopt.search.plan import StudyPlan
 from cnn_lstm_hyperopt.search.told import Told
 
 
-class Sampler(abc.ABC):
-    """Proposes configurations. All that it knows is what it is told, so a resumed study goes on as an uninterrupted one would.
+@dataclass(frozen=True)
+class Question:
+    """What a sampler is asked with.
 
-    Args:
-        space: what may be proposed.
-        settings: of the sampler.
-        seed: of the study.
+    Attributes:
+        number: of the trial that is to be proposed; with the seed it decides all randomness.
+        history: what is known of finished trials, in the order in which they finished.
+        running: parameters of the trials that other workers run now.
+        attempt: 0, or how many earlier proposals for this number were refused.
     """
 
-    def __init__(self, space: SearchSpace, settings: SamplerSettings, seed: int) -> None:
-        self.space = space
-        self.settings = settings
-        self.seed = seed
+    number: int
+    history: Sequence[Told]
+    running: Sequence[Params] = ()
+    attempt: int = 0
+
+
+class Proposal(NamedTuple):
+    """A configuration to be tried.
+
+    Attributes:
+        params: every active parameter that is not fixed.
+        note: JSON that is stored with the trial and comes back with what is told of it.
+        probe: whether the trial is to end after its first epoch.
+        continues: number of the probe that it goes on from.
+    """
+
+    params: dict[str, Scalar]
+    note: Any = None
+    probe: bool = False
+    continues: int | None = None
+
+
+class Sampler(abc.ABC):
+    """Proposes configurations.
+
+    All that it knows is what it is asked with, so a resumed study goes on as an uninterrupted one would.
+    """
+
+    default_startup: ClassVar[int] = 0
+    """Random trials before it models anything, where the settings leave it open."""
+
+    def __init__(self, plan: StudyPlan) -> None:
+        self.plan = plan
+        self.space = plan.space
+        self.settings = plan.sampler
+        self.seed = plan.seed
+        given = plan.sampler.n_startup_trials
+        self.n_startup = self.default_startup if given == "auto" else given
+
+    @property
+    def n_blind(self) -> int:
+        """First trials that depend on the seed alone, whatever becomes of those before."""
+        return self.n_startup
+
+    @property
+    def continues_until(self) -> int:
+        """Number of the first trial that can't be the continuation of a probe any more."""
+        return 0
 
     @abc.abstractmethod
-    def propose(self, number: int, history: Sequence[Told], attempt: int) -> dict[str, Scalar]:
-        """A configuration for trial ``number``: every active parameter that is not fixed.
-
-        Args:
-            number: of the trial; with the seed it decides all randomness.
-            history: finished trials in order of number; between calls it only grows.
-            attempt: 0, or how many earlier proposals for this number were refused.
-        """
+    def propose(self, question: Question) -> Proposal:
+        """A configuration for trial ``question.number``."""
 
     def searched(self, params: Params) -> dict[str, Scalar]:
         """``params`` without the fixed ones."""

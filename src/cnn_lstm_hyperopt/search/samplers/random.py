@@ -1,27 +1,31 @@
 """Random search (Bergstra & Bengio 2012): uniform, in the logarithm where the domain says so."""
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
-from cnn_lstm_hyperopt.config import Choices, Domain, Fixed, FloatRange, IntRange
+from cnn_lstm_hyperopt.config import Choices, Domain, Fixed, FloatRange, IntRange, SearchSpace
 from cnn_lstm_hyperopt.config.domains import Scalar
 from cnn_lstm_hyperopt.randomness import stream
-from cnn_lstm_hyperopt.search.samplers.base import Sampler
-from cnn_lstm_hyperopt.search.told import Told
+from cnn_lstm_hyperopt.search.samplers.base import Proposal, Question, Sampler
 
 
 class RandomSampler(Sampler):
     """Draws each active parameter by itself."""
 
-    def propose(self, number: int, history: Sequence[Told], attempt: int) -> dict[str, Scalar]:
-        """See the base class; ``history`` is not used."""
-        generator = stream(self.seed, number, f"proposal {attempt}")
-        params: dict[str, Scalar] = {}
-        for name in self.space.active(params):
-            params[name] = self.space.legal(name, draw(self.space.domains[name], generator), params)
-        return self.searched(params)
+    def propose(self, question: Question) -> Proposal:
+        """See the base class; the history is not used."""
+        params = random_configuration(self.space, self.seed, question.number, question.attempt)
+        return Proposal(self.searched(params))
+
+
+def random_configuration(space: SearchSpace, seed: int, number: int, attempt: int = 0) -> dict[str, Scalar]:
+    """A whole configuration, fixed parameters included; the same arguments give the same one."""
+    generator = stream(seed, number, f"proposal {attempt}")
+    params: dict[str, Scalar] = {}
+    for name in space.active(params):
+        params[name] = space.legal(name, draw(space.domains[name], generator), params)
+    return params
 
 
 def draw(domain: Domain, generator: np.random.Generator) -> Scalar:

@@ -1,16 +1,15 @@
 """Tree-structured Parzen estimator for several objectives: Optuna's, fed by us (Watanabe 2023, arXiv 2304.11127)."""
 
-from collections.abc import Sequence
-
 import optuna
 
-from cnn_lstm_hyperopt.config import Fixed, SamplerSettings, SearchSpace
+from cnn_lstm_hyperopt.config import Fixed
 from cnn_lstm_hyperopt.config.domains import Scalar
 from cnn_lstm_hyperopt.randomness import stream_seed
 from cnn_lstm_hyperopt.search.distributions import distribution, distributions_of
+from cnn_lstm_hyperopt.search.plan import StudyPlan
 from cnn_lstm_hyperopt.search.quiet import quiet_optuna
-from cnn_lstm_hyperopt.search.samplers.base import Sampler
-from cnn_lstm_hyperopt.search.told import Told
+from cnn_lstm_hyperopt.search.samplers.base import Proposal, Question, Sampler
+from cnn_lstm_hyperopt.search.told import Kind, Told
 
 
 class TpeSampler(Sampler):
@@ -20,27 +19,20 @@ class TpeSampler(Sampler):
     A fresh generator from (seed, number) each time, because one that is rebuilt on resume would repeat its first proposals.
     """
 
-    def __init__(self, space: SearchSpace, settings: SamplerSettings, seed: int) -> None:
-        super().__init__(space, settings, seed)
-        with quiet_optuna():
-            self._shadow = optuna.create_study(directions=["minimize"] * 3)
-        self._known: set[int] = set()
+    default_startup = 50
 
-    def propose(self, number: int, history: Sequence[Told], attempt: int) -> dict[str, Scalar]:
+    def __init__(self, plan: StudyPlan) -> None:
+        super().__init__(plan)
+        self._known: list[Told] = []
+        self._shadow = _new_study()
+
+    def propose(self, question: Question) -> Proposal:
         """See the base class."""
-        for row in (row for row in history if row.number not in self._known):
-            self._shadow.add_trial(
-                optuna.trial.create_trial(
-                    params=dict(row.params),
-                    distributions=distributions_of(self.space, row.params),
-                    values=row.losses,
-                )
-            )
-        self._known.update(row.number for row in history)
+        self._learn([row for row in question.history if row.kind is not Kind.PROBE])
         with quiet_optuna():
             self._shadow.sampler = optuna.samplers.TPESampler(
-                seed=stream_seed(self.seed, number, f"proposal {attempt}") % 2**32,
-                n_startup_trials=self.settings.n_startup_trials,
+                seed=stream_seed(self.seed, question.number, f"proposal {question.attempt}") % 2**32,
+                n_startup_trials=self.n_startup,
                 multivariate=self.settings.multivariate,
                 group=self.settings.multivariate,  # conditional parameters need it
                 constant_liar=False,
@@ -52,7 +44,25 @@ class TpeSampler(Sampler):
             value = domain.value if isinstance(domain, Fixed) else _suggest(trial, name, distribution(domain))
             params[name] = self.space.legal(name, value, params)
         self._shadow.tell(trial, state=optuna.trial.TrialState.FAIL)  # a question only: the answer comes with history
-        return self.searched(params)
+        return Proposal(self.searched(params))
+
+    def _learn(self, rows: list[Told]) -> None:
+        if rows[: len(self._known)] != self._known:  # of pruned trials something else is expected now
+            self._known, self._shadow = [], _new_study()
+        for row in rows[len(self._known) :]:
+            self._shadow.add_trial(
+                optuna.trial.create_trial(
+                    params=dict(row.params),
+                    distributions=distributions_of(self.space, row.params),
+                    values=row.losses,
+                )
+            )
+        self._known = rows
+
+
+def _new_study() -> optuna.Study:
+    with quiet_optuna():
+        return optuna.create_study(directions=["minimize"] * 3)
 
 
 def _suggest(trial: optuna.Trial, name: str, domain: optuna.distributions.BaseDistribution) -> Scalar:

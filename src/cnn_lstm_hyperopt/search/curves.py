@@ -1,0 +1,164 @@
+"""Learning curves: what a trial is worth at an epoch, and what may become of it, read from similar finished ones."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnn_lstm_hyperopt.search.trial import Point, TrialRecord, selected
+
+Array = NDArray[np.float64]
+
+MIN_CURVES = 10
+"""Finished curves below which nothing is predicted."""
+NEIGHBOURS = 60
+PENALTY = 0.3
+"""Of the ridge regression, on its slopes."""
+
+
+def smoothed_accuracy(curve: Sequence[Point], epoch: float) -> float:
+    """Mean accuracy of the last quarter of the whole epochs up to ``epoch``, of one at least.
+
+    Within the first epoch: the last reading. NaN when there is none.
+    """
+    if epoch < 1:
+        return next((p.accuracy for p in reversed(curve) if p.epoch <= epoch), math.nan)
+    window = max(1, int(epoch) // 4)
+    seen = [p.accuracy for p in curve if epoch - window < p.epoch <= epoch and p.epoch >= 1]
+    return sum(seen) / len(seen) if seen else math.nan
+
+
+def settled_accuracy(record: TrialRecord) -> float:
+    """What a COMPLETE trial is worth without its luck: smoothed up to the epoch whose weights are its own.
+
+    The value of one epoch is a reading with an error; the best of hundreds of readings is a lucky one.
+    """
+    if record.values is None:
+        raise ValueError(f"trial {record.number} is {record.state.value}: only a COMPLETE one has an accuracy")
+    point = selected(tuple(p for p in record.curve if p.epoch >= 1), math.inf)
+    if point is None:
+        return record.values.accuracy
+    smoothed = smoothed_accuracy(record.curve, point.epoch)
+    # The window may hold a reading less than was stored (a trial that is read in part); the stored value then stands.
+    return record.values.accuracy if math.isnan(smoothed) else smoothed
+
+
+def projected_seconds(curve: Sequence[Point], max_epochs: int) -> float:
+    """Seconds of all epochs at the speed so far; the first epoch, which warms up, is left out of the slope."""
+    last = curve[-1]
+    first = next((p for p in curve if p.epoch >= 1), last)
+    if last.epoch <= 1 or first.epoch >= last.epoch:
+        return last.seconds * max_epochs / last.epoch
+    slope = (last.seconds - first.seconds) / (last.epoch - first.epoch)
+    return last.seconds + slope * (max_epochs - last.epoch)
+
+
+def up_to(curve: Sequence[Point], epoch: float) -> tuple[Point, ...]:
+    """The part of the curve that ends with ``epoch``; empty when it has no point there."""
+    part = tuple(p for p in curve if p.epoch <= epoch)
+    return part if part and part[-1].epoch == epoch else ()
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What may become of a trial, equally likely.
+
+    Attributes:
+        accuracies: shape ``(k,)``, settled.
+        log_seconds: shape ``(k,)``, natural logarithm of the training seconds.
+        accuracy: their expectation.
+        seconds: exp of the expected logarithm.
+    """
+
+    accuracies: Array
+    log_seconds: Array
+    accuracy: float
+    seconds: float
+
+    @property
+    def variance(self) -> float:
+        """Of the accuracy."""
+        return float(self.accuracies.var())
+
+
+Row = tuple[tuple[float, float, float, float], tuple[float, float]]
+"""Where a finished curve stood at an epoch, and what became of it: settled accuracy, ln seconds less what was projected."""
+
+
+class FinishedCurves:
+    """COMPLETE trials that had a reading at one epoch: where they stood then, and what became of them.
+
+    Args:
+        complete: the trials.
+        epoch: at which they are compared.
+        max_epochs: of a trial.
+        known: rows worked out earlier, by (number, epoch); grows.
+    """
+
+    def __init__(
+        self,
+        complete: Sequence[TrialRecord],
+        epoch: float,
+        max_epochs: int,
+        known: dict[tuple[int, float], Row | None] | None = None,
+    ) -> None:
+        known = {} if known is None else known
+        for record in complete:
+            if (record.number, epoch) not in known:
+                known[record.number, epoch] = _row(record, epoch, max_epochs)
+        rows = [row for record in complete if (row := known[record.number, epoch]) is not None]
+        self.epoch, self.max_epochs = epoch, max_epochs
+        self._rows: Array = np.array([position for position, _ in rows], dtype=float).reshape(-1, 4)
+        self._ends: Array = np.array([end for _, end in rows], dtype=float).reshape(-1, 2)
+        self._scale: Array = np.maximum(self._rows.std(axis=0), 1e-9) if rows else np.ones(4)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def outcomes(self, curve: Sequence[Point], size_mb: float) -> Outcomes | None:
+        """What may become of a trial whose curve has come to this epoch; None with too few finished ones.
+
+        A ridge regression on the nearest finished curves, and its leave-one-out residuals, both losses jointly. The nearest
+        only: over all of them, the best trials are underrated, since most curves flatten out lower.
+        """
+        part = up_to(curve, self.epoch)
+        if len(self) < MIN_CURVES or not part:
+            return None
+        x = np.array(_position(part, size_mb, self.max_epochs))
+        offsets = (self._rows - x) / self._scale
+        distances = (offsets * offsets) @ np.array([4.0, 1.0, 1.0, 1.0])  # where it stands in accuracy tells most
+        k = min(NEIGHBOURS, len(self))
+        nearest = np.sort(np.argpartition(distances, k - 1)[:k]) if k < len(self) else np.arange(k)
+        design = np.column_stack([np.ones(k), offsets[nearest]])
+        gram = design.T @ design + np.diag([0.0, *[PENALTY] * 4])
+        inverse = np.linalg.inv(gram + 1e-9 * np.eye(5))
+        coefficients = inverse @ design.T @ self._ends[nearest]  # (5, 2)
+        leverage = np.einsum("ij,jk,ik->i", design, inverse, design)
+        residuals = (self._ends[nearest] - design @ coefficients) / np.maximum(1 - leverage, 0.05)[:, None]
+        accuracy, log_ratio = coefficients[0]
+        drawn = coefficients[0] + residuals
+        return Outcomes(
+            accuracies=np.clip(drawn[:, 0], 0.0, 1.0),
+            log_seconds=drawn[:, 1] + x[2],
+            accuracy=float(np.clip(accuracy, 0.0, 1.0)),
+            seconds=math.exp(log_ratio + x[2]),
+        )
+
+
+def _row(record: TrialRecord, epoch: float, max_epochs: int) -> Row | None:
+    part = up_to(record.curve, epoch)
+    if not part or record.values is None:
+        return None
+    position = _position(part, record.size_mb, max_epochs)
+    return position, (settled_accuracy(record), math.log(max(record.values.seconds, 1e-3)) - position[2])
+
+
+def _position(part: Sequence[Point], size_mb: float, max_epochs: int) -> tuple[float, float, float, float]:
+    """Where a curve stands: smoothed accuracy, how it rises, ln of its projected seconds, ln MB."""
+    epoch = part[-1].epoch
+    now = smoothed_accuracy(part, epoch)
+    earlier = smoothed_accuracy(part, max(1, int(epoch) // 2)) if epoch > 1 else now
+    rise = 0.0 if math.isnan(earlier) else now - earlier
+    return now, rise, math.log(max(projected_seconds(part, max_epochs), 1e-3)), math.log(size_mb)

@@ -1,0 +1,90 @@
+"""The Pareto front of a study and its hypervolume, at its end and on the way there."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from cnn_lstm_hyperopt.pareto import hypervolume, non_dominated
+from cnn_lstm_hyperopt.search.gate import SkillGate
+from cnn_lstm_hyperopt.search.told import losses
+from cnn_lstm_hyperopt.search.trial import TrialRecord, Values
+
+
+def ranked_front(records: Sequence[TrialRecord], gate: SkillGate) -> list[TrialRecord]:
+    """The non-dominated trials among those that passed the gate, by accuracy, then fewer seconds, then fewer MB."""
+    skilled = [r for r in records if r.values is not None and gate.passes(r.values.accuracy)]
+    if not skilled:
+        return []
+    rows = [(-v.accuracy, v.seconds, v.size_mb) for v in (r.values for r in skilled) if v is not None]
+    front = [(row, record) for row, record, keep in zip(rows, skilled, non_dominated(rows), strict=True) if keep]
+    return [record for _, record in sorted(front, key=lambda item: (*item[0], item[1].number))]
+
+
+def front_hypervolume(records: Sequence[TrialRecord], gate: SkillGate) -> tuple[float, dict[str, float]]:
+    """Hypervolume of the front in (accuracy, ln seconds, ln MB), and its reference point in plain units.
+
+    The reference is the gate's chance and the most seconds and MB of any COMPLETE trial, so it moves while the study grows:
+    compare hypervolumes only at one reference.
+    """
+    complete = [r.values for r in records if r.values is not None]
+    if not complete:
+        return 0.0, {}
+    reference = {
+        "accuracy": gate.chance,
+        "training_seconds": max(v.seconds for v in complete),
+        "size_mb": max(v.size_mb for v in complete),
+    }
+    rows = [losses(*r.values) for r in ranked_front(records, gate) if r.values is not None]
+    return hypervolume(rows, _corner(reference)) if rows else 0.0, reference
+
+
+class Milestone(NamedTuple):
+    """The hypervolume at the moment when a trial raised it.
+
+    Attributes:
+        trials: finished by then, this one included.
+        seconds: in training steps of all trials by then.
+        hypervolume: at the reference of the whole study.
+    """
+
+    trials: int
+    seconds: float
+    hypervolume: float
+
+
+def hypervolume_history(records: Sequence[TrialRecord], gate: SkillGate) -> list[Milestone]:
+    """Each rise of the hypervolume, in the order in which trials finished; all at the reference of the whole study."""
+    _, reference = front_hypervolume(records, gate)
+    history: list[Milestone] = []
+    rows: list[tuple[float, float, float]] = []
+    seconds, trials, reached = 0.0, 0, 0.0
+    for record in finish_order(records):
+        seconds += record.own_seconds
+        trials += record.finished
+        values: Values | None = record.values
+        if values is None or not gate.passes(values.accuracy):
+            continue
+        new = losses(*values)
+        if any(all(a <= b for a, b in zip(old, new, strict=True)) for old in rows):
+            continue
+        rows = [old for old in rows if not all(a <= b for a, b in zip(new, old, strict=True))] + [new]
+        volume = hypervolume(rows, _corner(reference))
+        if volume > reached:
+            reached = volume
+            history.append(Milestone(trials, seconds, reached))
+    return history
+
+
+def milestone_at(history: Sequence[Milestone], share: float) -> Milestone | None:
+    """The first milestone with at least ``share`` of the final hypervolume; None without a history."""
+    return next((step for step in history if step.hypervolume >= share * history[-1].hypervolume), None)
+
+
+def finish_order(records: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Trials that have ended, in the order in which they did."""
+    return sorted((record for record in records if record.state.ended), key=lambda record: record.finish_order)
+
+
+def _corner(reference: dict[str, float]) -> list[float]:
+    """A hair beyond the reference, so that the largest and the slowest trial count too."""
+    corner = losses(reference["accuracy"], reference["training_seconds"], reference["size_mb"])
+    return [loss + 1e-9 for loss in corner]

@@ -1,0 +1,124 @@
+"""Ends what is unlikely to reach the front."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnn_lstm_hyperopt.pareto import non_dominated
+from cnn_lstm_hyperopt.search.curves import MIN_CURVES, FinishedCurves, Outcomes, Row, settled_accuracy
+from cnn_lstm_hyperopt.search.plan import StudyPlan
+from cnn_lstm_hyperopt.search.pruners.base import Pruner
+from cnn_lstm_hyperopt.search.trial import Point, State, TrialRecord
+
+FIRST_RUNG, RUNG_GROWTH, LAST_RUNG = 1 / 6, 1.6, 0.8
+"""Shares of all epochs between which decisions are made, and the step of the ladder: earlier, the best are underrated, since the
+curves that are known are those of worse ones; later, little is left to save."""
+LEAST_CHANCE = 0.02
+"""Of standing on the front, below which a trial ends."""
+HOPEFUL = 0.9
+"""Quantile of the likely accuracies that must pass the gate."""
+
+
+class FrontPruner(Pruner):
+    """Ends a trial when fewer than 2 % of its likely outcomes would stand on the front.
+
+    What is likely comes from the finished curves nearest to it (:class:`FinishedCurves`). An outcome is beaten by a COMPLETE
+    trial that is no larger and no slower and more accurate, by more than half a standard error. Nothing beats what would be the
+    most accurate, the fastest or the smallest. Trials that have learnt nothing beat nobody, and what is unlikely ever to pass
+    the gate ends.
+    """
+
+    def __init__(self, plan: StudyPlan) -> None:
+        super().__init__(plan)
+        self.rungs = _rungs(plan.max_epochs)
+        self._rows: dict[tuple[int, float], Row | None] = {}
+        self._settled: dict[int, tuple[float, float, float]] = {}
+        self._curves: dict[float, tuple[int, FinishedCurves]] = {}
+        self._front: tuple[int, NDArray[np.float64]] = (-1, np.empty((0, 3)))
+
+    def acts(self, curve: Sequence[Point]) -> bool:
+        """At the rungs."""
+        return curve[-1].epoch in self.rungs
+
+    def reason_to_prune(self, trial: TrialRecord, others: Sequence[TrialRecord]) -> str | None:
+        """See the base class."""
+        complete = [other for other in others if other.state is State.COMPLETE]
+        if not self.acts(trial.curve) or self._n_skilled(complete) < max(1, self.settings.n_startup_trials):
+            return None
+        epoch = trial.curve[-1].epoch
+        outcomes = self._finished(complete, epoch).outcomes(trial.curve, trial.size_mb)
+        if outcomes is None:
+            return None
+        hoped = float(np.quantile(outcomes.accuracies, HOPEFUL))
+        if not self.gate.passes(hoped):
+            return (
+                f"front: at epoch {epoch:g} it is likely to end at chance (nine in ten similar curves below {hoped:.4f},"
+                f" {self.gate.threshold:.4f} is needed)"
+            )
+        chance = self._chance(outcomes, trial.size_mb, self._front_of(complete))
+        if chance >= LEAST_CHANCE:
+            return None
+        return (
+            f"front: at epoch {epoch:g} its chance to reach the front is {chance:.0%} (expected: accuracy"
+            f" {outcomes.accuracy:.4f}, {outcomes.seconds:.1f} s)"
+        )
+
+    def inactive_because(self) -> str | None:
+        """See the base class."""
+        if not self.rungs:
+            return (
+                f"training.max_epochs={self.plan.max_epochs} leaves the front pruner no epoch to decide at: no trial will be"
+                " pruned; raise it to 3 at least"
+            )
+        if self.settings.n_startup_trials >= self.plan.n_trials:
+            return (
+                f"pruner.n_startup_trials={self.settings.n_startup_trials} is not below study.n_trials={self.plan.n_trials}:"
+                " no trial will be pruned; lower it"
+            )
+        if self.plan.n_trials <= MIN_CURVES:
+            return (
+                f"the front pruner compares with {MIN_CURVES} finished trials at least, and study.n_trials={self.plan.n_trials}"
+                " leaves none after them: no trial will be pruned; raise it"
+            )
+        return None
+
+    def _n_skilled(self, complete: Sequence[TrialRecord]) -> int:
+        return sum(r.values is not None and self.gate.passes(r.values.accuracy) for r in complete)
+
+    def _chance(self, outcomes: Outcomes, size_mb: float, front: NDArray[np.float64]) -> float:
+        """Share of the outcomes that nobody beats."""
+        rivals = front[front[:, 2] <= size_mb]
+        if not len(rivals):
+            return 1.0
+        surely = np.array([accuracy - self.margin(accuracy) for accuracy in rivals[:, 0]])
+        faster = rivals[:, 1] <= np.exp(outcomes.log_seconds)[:, None]
+        better = surely > outcomes.accuracies[:, None]
+        return float(np.mean(~(faster & better).any(axis=1)))
+
+    def _finished(self, complete: Sequence[TrialRecord], epoch: float) -> FinishedCurves:
+        """The same until another trial completes."""
+        known = self._curves.get(epoch)
+        if known is None or known[0] != len(complete):
+            known = (len(complete), FinishedCurves(complete, epoch, self.plan.max_epochs, self._rows))
+            self._curves[epoch] = known
+        return known[1]
+
+    def _front_of(self, complete: Sequence[TrialRecord]) -> NDArray[np.float64]:
+        """(settled accuracy, seconds, MB) of the non-dominated skilled ones, shape ``(front, 3)``."""
+        if self._front[0] != len(complete):
+            for record in complete:
+                if record.number not in self._settled and record.values is not None:
+                    _, seconds, size_mb = record.values
+                    self._settled[record.number] = (settled_accuracy(record), seconds, size_mb)
+            values = np.array([self._settled[record.number] for record in complete]).reshape(-1, 3)
+            skilled = values[values[:, 0] > self.gate.threshold]
+            self._front = (len(complete), skilled[non_dominated(skilled * (-1.0, 1.0, 1.0))])
+        return self._front[1]
+
+
+def _rungs(max_epochs: int) -> tuple[float, ...]:
+    """Round(first · 1.6^k) epochs; two at least, so that there is a slope to be seen."""
+    first = max(2.0, FIRST_RUNG * max_epochs)
+    heights = (float(round(first * RUNG_GROWTH**k)) for k in range(max_epochs))
+    return tuple(dict.fromkeys(height for height in heights if height < LAST_RUNG * max_epochs))

@@ -1,0 +1,125 @@
+"""Asynchronous successive halving (Li et al. 2020, arXiv 1810.05934), carried over to three objectives."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from cnn_lstm_hyperopt.pareto import hypervolume_contributions, non_dominated
+from cnn_lstm_hyperopt.search.curves import projected_seconds, smoothed_accuracy, up_to
+from cnn_lstm_hyperopt.search.plan import StudyPlan
+from cnn_lstm_hyperopt.search.pruners.base import Pruner, extreme_in
+from cnn_lstm_hyperopt.search.trial import Point, State, TrialRecord
+
+Losses = tuple[float, float, float]
+
+
+class SuccessiveHalvingPruner(Pruner):
+    """At each rung of a geometric ladder of epochs, one in ``reduction_factor`` of those that have come so far goes on.
+
+    Rung k lies at min_resource · η^(s + k) epochs, with η the reduction factor and s ``min_early_stopping_rate``. A trial is
+    judged at its first report at or beyond a rung, together with all that were judged there: by non-dominated rank of (smoothed
+    accuracy, projected seconds of all epochs, MB), within a rank by hypervolume contribution. Trials that have not passed the
+    gate come after all others, by accuracy. The trial itself is given half a standard error of accuracy: it must be worse than
+    the cut by more than the reading may be wrong. The most accurate, the fastest and the smallest of the skilled ones go on in
+    any case.
+
+    With seconds and MB alike for all, this is Optuna's SuccessiveHalvingPruner: ordered by accuracy alone, and the best of the
+    first η − 1 trials goes on.
+    """
+
+    compares_running = True
+
+    def __init__(self, plan: StudyPlan) -> None:
+        super().__init__(plan)
+        self._standings: dict[tuple[int, int], Losses] = {}
+
+    def height(self, rung: int) -> float:
+        """Epochs at which a rung lies."""
+        factor = self.settings.reduction_factor
+        return float(self.settings.min_resource * factor ** (self.settings.min_early_stopping_rate + rung))
+
+    def rung(self, epoch: float) -> int:
+        """The highest rung at or below an epoch; −1: below all."""
+        rung = -1
+        while self.height(rung + 1) <= epoch:
+            rung += 1
+        return rung
+
+    def acts(self, curve: Sequence[Point]) -> bool:
+        """At the first report on a rung."""
+        rung = self.rung(curve[-1].epoch)
+        return rung >= 0 and (len(curve) < 2 or self.rung(curve[-2].epoch) < rung)
+
+    def reason_to_prune(self, trial: TrialRecord, others: Sequence[TrialRecord]) -> str | None:
+        """See the base class."""
+        if not self.acts(trial.curve):
+            return None
+        rung = self.rung(trial.curve[-1].epoch)
+        accuracy, seconds, size = self._losses(trial, trial.curve)
+        mine = (accuracy - self.margin(-accuracy), seconds, size)
+        stood = {other.number: self._standing(other, rung) for other in others}
+        # A trial that continues a probe has its first epochs, too: where both stood, the probe counts.
+        once = [
+            stood[other.number] for other in others if other.continues is None or stood.get(other.continues) is None
+        ]
+        judged = [standing for standing in once if standing is not None]
+        skilled = [losses for losses in judged if self.gate.passes(-losses[0])]
+        goes_on = max(1, (len(judged) + 1) // self.settings.reduction_factor)
+        if not self.gate.passes(-accuracy):
+            hopeless = sum(losses[0] < mine[0] for losses in judged if not self.gate.passes(-losses[0]))
+            place = len(skilled) + hopeless
+        elif extreme_in((accuracy, seconds, size), skilled):
+            return None
+        else:
+            place = _place(mine, skilled, goes_on)
+        if place < goes_on:
+            return None
+        return (
+            f"successive_halving: {goes_on} of {len(judged) + 1} trials go on at the rung of {self.height(rung):g} epochs,"
+            f" and at least {place} of them are better than this one"
+        )
+
+    def inactive_because(self) -> str | None:
+        """See the base class."""
+        lowest = self.height(0)
+        if lowest >= self.plan.max_epochs:
+            return (
+                f"successive halving's lowest rung lies at {lowest:g} epochs, but training.max_epochs={self.plan.max_epochs}: no"
+                " trial will be pruned; lower pruner.min_resource or min_early_stopping_rate"
+            )
+        return None
+
+    def _standing(self, other: TrialRecord, rung: int) -> Losses | None:
+        """Where a trial stood when it was judged at the rung, or None if it was not; once it was, that does not change."""
+        if other.state is State.FAIL:
+            return None
+        key = (other.number, rung)
+        if key not in self._standings:
+            first = next((p for p in other.curve if self.height(rung) <= p.epoch < self.height(rung + 1)), None)
+            if first is None:
+                return None
+            self._standings[key] = self._losses(other, up_to(other.curve, first.epoch))
+        return self._standings[key]
+
+    def _losses(self, trial: TrialRecord, curve: Sequence[Point]) -> Losses:
+        seconds = projected_seconds(curve, self.plan.max_epochs)
+        return -smoothed_accuracy(curve, curve[-1].epoch), math.log(max(seconds, 1e-3)), math.log(trial.size_mb)
+
+
+def _place(mine: Losses, others: Sequence[Losses], enough: int) -> int:
+    """How many of ``others`` come before ``mine``; counted no further than ``enough``."""
+    rows = np.array([mine, *others])
+    left = np.arange(len(rows))
+    place = 0
+    while place < enough:
+        on_front = non_dominated(rows[left])
+        front = left[on_front]
+        if front[0] == 0:
+            scale = np.ptp(rows[front], axis=0)
+            scaled = (rows[front] - rows[front].min(axis=0)) / np.where(scale > 0, scale, 1.0)
+            shares = hypervolume_contributions(scaled, (1.1, 1.1, 1.1))
+            return place + int((shares > shares[0]).sum())
+        place += len(front)
+        left = left[~on_front]
+    return place

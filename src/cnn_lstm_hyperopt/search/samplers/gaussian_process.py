@@ -1,0 +1,169 @@
+"""Gaussian process regression on features of the unit cube (Rasmussen & Williams 2006, chapters 2 and 5), in numpy."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_solve, cholesky, solve_triangular
+from scipy.optimize import minimize
+
+Array = NDArray[np.float64]
+
+LENGTH_BOUNDS, NOISE_BOUNDS = (-3.0, 3.5), (-9.0, 0.0)
+"""Of ln length scale and ln noise variance."""
+LENGTH_PRIOR_SD, LENGTH_PRIOR_WEIGHT = 1.5, 0.3
+NOISE_PRIOR = (-5.0, 3.0)
+"""Mean and standard deviation of a normal prior on ln noise variance."""
+JITTER = 1e-8
+LEAST_SIGNAL = 1e-12
+"""Of targets that are all alike."""
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """Of a Matérn 5/2 kernel.
+
+    Attributes:
+        log_lengths: ln length scale of each axis, shape ``(axes,)``.
+        log_noise: ln noise variance, as a share of the signal's.
+    """
+
+    log_lengths: Array
+    log_noise: float
+
+    @classmethod
+    def initial(cls, n_axes: int) -> "Hyperparameters":
+        """Where fitting begins."""
+        return cls(np.full(n_axes, length_prior(n_axes)), NOISE_PRIOR[0])
+
+
+def length_prior(n_axes: int) -> float:
+    """Mean of the normal prior on ln length scale: ½ ln axes.
+
+    Distances grow with the root of the number of axes; with one prior for all, two points of a large space would have nothing
+    to do with each other (Hvarfner, Hellsten & Nardi 2024, arXiv 2402.02229).
+    """
+    return 0.5 * math.log(max(1, n_axes))
+
+
+def fit(
+    features: Array,
+    targets: Array,
+    variances: Array,
+    axis_of_column: NDArray[np.int64],
+    start: Hyperparameters,
+    *,
+    steps: int,
+) -> Hyperparameters:
+    """Maximum a posteriori by L-BFGS; the signal's variance is y' K⁻¹ y / n in closed form.
+
+    Args:
+        features: shape ``(rows, columns)``.
+        targets: shape ``(rows,)``, standardised.
+        variances: shape ``(rows,)``: of each target beyond the common noise, in units of the targets.
+        axis_of_column: shape ``(columns,)``: which axis' length scale a column has.
+        start: where to begin.
+        steps: iterations at most.
+    """
+    n_axes = len(start.log_lengths)
+    squares = np.zeros((n_axes, len(features), len(features)))
+    for column, axis in enumerate(axis_of_column):
+        difference = features[:, column, None] - features[:, column]
+        squares[axis] += difference * difference
+    flat = squares.reshape(n_axes, -1)
+
+    def objective(theta: Array) -> tuple[float, Array]:
+        return _negative_log_posterior(theta, flat, targets, variances)
+
+    bounds = [LENGTH_BOUNDS] * n_axes + [NOISE_BOUNDS]
+    found = minimize(
+        objective,
+        np.append(start.log_lengths, start.log_noise),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=bounds,
+        options={"maxiter": steps},
+    )
+    return Hyperparameters(found.x[:-1], float(found.x[-1]))
+
+
+def _negative_log_posterior(theta: Array, squares: Array, y: Array, variances: Array) -> tuple[float, Array]:
+    """And its gradient. With the signal variance s² = y' K⁻¹ y / n, −log p = n/2 ln s² + ½ ln |K| + constant."""
+    n = len(y)
+    inverse_squares = np.exp(-2 * theta[:-1])
+    r2 = (inverse_squares @ squares).reshape(n, n)
+    r = np.sqrt(5 * r2)
+    decay = np.exp(-r)
+    noise = math.exp(theta[-1])
+    K = (1 + r + r * r / 3) * decay
+    K[np.diag_indices(n)] += noise + variances + JITTER
+    L = cholesky(K, lower=True, check_finite=False)
+    alpha = cho_solve((L, True), y, check_finite=False)
+    signal = max(float(y @ alpha) / n, LEAST_SIGNAL)
+    value = 0.5 * n * math.log(signal) + float(np.log(np.diag(L)).sum())
+    inverse = cho_solve((L, True), np.eye(n), check_finite=False)
+    weights = 0.5 * (inverse - np.outer(alpha, alpha) / signal)  # d value / d K
+    # d k / d ln l_a = 5/3 (1 + r) e^{-r} d_a² / l_a²
+    chain = (weights * (5 / 3) * (1 + r) * decay).ravel()
+    gradient = np.append((squares @ chain) * inverse_squares, float(np.trace(weights)) * noise)
+    for prior, mean, sd, weight in (
+        (slice(None, -1), length_prior(len(theta) - 1), LENGTH_PRIOR_SD, LENGTH_PRIOR_WEIGHT),
+        (slice(-1, None), *NOISE_PRIOR, 1.0),
+    ):
+        z = (theta[prior] - mean) / sd
+        value += 0.5 * weight * float(z @ z)
+        gradient[prior] += weight * z / sd
+    return value, gradient
+
+
+class Posterior:
+    """What is believed everywhere after rows were seen; targets of any scale.
+
+    Args:
+        features: shape ``(rows, columns)``.
+        targets: shape ``(rows,)``.
+        variances: of the targets beyond the common noise, shape ``(rows,)``.
+        axis_of_column: shape ``(columns,)``.
+        hyperparameters: of the kernel.
+    """
+
+    def __init__(
+        self,
+        features: Array,
+        targets: Array,
+        variances: Array,
+        axis_of_column: NDArray[np.int64],
+        hyperparameters: Hyperparameters,
+    ) -> None:
+        self._mean, self._sd = standard(targets)
+        self._scale = np.exp(-hyperparameters.log_lengths)[axis_of_column]
+        self._rows = features * self._scale
+        y = (targets - self._mean) / self._sd
+        K = matern(self._rows, self._rows)
+        noise = math.exp(hyperparameters.log_noise)
+        K[np.diag_indices(len(y))] += noise + variances / self._sd**2 + JITTER
+        self._L = cholesky(K, lower=True, check_finite=False)
+        self._alpha = cho_solve((self._L, True), y, check_finite=False)
+        self._signal = max(float(y @ self._alpha) / len(y), LEAST_SIGNAL)
+
+    def predict(self, features: Array) -> tuple[Array, Array]:
+        """Mean and standard deviation (of the function, without noise) at new points, shapes ``(points,)``."""
+        k = matern(self._rows, features * self._scale)
+        mean = k.T @ self._alpha
+        v = solve_triangular(self._L, k, lower=True, check_finite=False)
+        variance = self._signal * np.maximum(1 - np.einsum("ij,ij->j", v, v), 1e-10)
+        return self._mean + self._sd * mean, self._sd * np.sqrt(variance)
+
+
+def standard(targets: Array) -> tuple[float, float]:
+    """Mean and standard deviation, 1 for targets that are all alike."""
+    sd = float(targets.std())
+    return float(targets.mean()), sd if sd > 1e-9 else 1.0
+
+
+def matern(a: Array, b: Array) -> Array:
+    """Matérn 5/2 with length scale 1: (1 + √5 d + 5/3 d²) e^{−√5 d}; shape ``(rows of a, rows of b)``."""
+    d2 = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1) - 2 * (a @ b.T)
+    r = np.sqrt(5 * np.maximum(d2, 0.0))
+    return np.asarray((1 + r + r * r / 3) * np.exp(-r))

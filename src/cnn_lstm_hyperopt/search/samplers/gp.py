@@ -1,0 +1,415 @@
+"""Bayesian optimisation of three objectives: a Gaussian process each, and the expected gain in hypervolume.
+
+The gain is that of Emmerich, Giannakoglou & Naujoks (2006, expected hypervolume improvement), by common random draws; candidates
+are children of good configurations, as in an evolution strategy, so that mixed and conditional parameters need no gradient.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
+
+from cnn_lstm_hyperopt.config import Params
+from cnn_lstm_hyperopt.pareto import non_dominated
+from cnn_lstm_hyperopt.randomness import stream
+from cnn_lstm_hyperopt.search.distributions import with_fixed
+from cnn_lstm_hyperopt.search.plan import StudyPlan
+from cnn_lstm_hyperopt.search.samplers.base import Proposal, Question, Sampler
+from cnn_lstm_hyperopt.search.samplers.boxes import improvement, undominated_boxes
+from cnn_lstm_hyperopt.search.samplers.encoding import Encoding
+from cnn_lstm_hyperopt.search.samplers.gaussian_process import Hyperparameters, Posterior, fit, standard
+from cnn_lstm_hyperopt.search.samplers.random import RandomSampler
+from cnn_lstm_hyperopt.search.told import Kind, Told
+
+Array = NDArray[np.float64]
+
+CANDIDATES, PRICED_CANDIDATES, FINALISTS, DRAWS = 256, 128, 48, 8
+"""Children a proposal, fewer where each one's cost is asked for; those that are looked at closely; draws for the expectation."""
+ROWS, FIT_ROWS, FRONT_ROWS = 300, 150, 60
+"""Trials that the processes see, that their hyperparameters are fitted on, and front members that the gain is measured from."""
+FIRST_STEPS, WARM_STEPS = 15, 8
+GOOD_SHARE, MIN_GOOD, MAX_GOOD = 0.15, 5, 60
+CROSSOVER, LEAST_SD, UNIFORM = 0.2, 0.05, 0.1
+"""Chance that a coordinate comes from the other parent; least step; chance that a number is drawn anew. A quarter of all children
+(half, where the proposal is to be bold) are random ones."""
+REFERENCE = 1.1
+USEFUL = 0.25
+"""Of the way from chance to the best: below that, a trial has no say in what counts as slow or large."""
+LEAST_GAIN = 0.02
+"""Accuracy above the gate that is hoped for when no trial has passed it."""
+BOLD_EVERY, BOLDNESS = 6, 3.0
+PROBE_SHARE = 0.75
+OPTIMISM = 0.7
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """What the history says, as arrays over its trials.
+
+    Attributes:
+        vectors: positions, shape ``(rows, axes)``.
+        losses: (−accuracy, ln seconds, ln MB).
+        variances: of the accuracy; infinite where it is not known.
+        complete, probe, diverged: masks.
+    """
+
+    vectors: Array
+    losses: Array
+    variances: Array
+    complete: NDArray[np.bool_]
+    probe: NDArray[np.bool_]
+    diverged: NDArray[np.bool_]
+
+
+class GpSampler(Sampler):
+    """See the module.
+
+    The start is probed: three in four of the first trials end after one epoch, which tells what they cost; then the middling one
+    of each third by size is continued in turn. The accuracy after one epoch is not used: it misleads.
+
+    What must outlive a restart are the kernels' hyperparameters, which are fitted from where they were: they are stored with the
+    trial whose proposal fitted them.
+    """
+
+    default_startup = 24
+
+    def __init__(self, plan: StudyPlan) -> None:
+        super().__init__(plan)
+        self._random = RandomSampler(plan)
+        self._encoding = Encoding(plan.space)
+        self._vectors: dict[int, Array] = {}
+        self._keys: dict[int, tuple[tuple[str, object], ...]] = {}
+        self._threads = ThreadpoolController()
+        self._fitted: tuple[tuple[int, int], list[Hyperparameters]] | None = None
+        blind = max(0, self.n_startup - len(plan.starts))
+        # Rounded down, so that a start of one or two trials does not end with probes only.
+        self._n_probes = int(PROBE_SHARE * blind) if self.settings.probes and plan.max_epochs > 1 else 0
+        self._first, self._start_ends = len(plan.starts), len(plan.starts) + blind
+
+    @property
+    def n_blind(self) -> int:
+        """See the base class: continued probes depend on what the probes told."""
+        return self._first + self._n_probes if self._n_probes else self._start_ends
+
+    @property
+    def continues_until(self) -> int:
+        """See the base class."""
+        return self._start_ends if self._n_probes else 0
+
+    def propose(self, question: Question) -> Proposal:
+        """See the base class."""
+        number = question.number
+        if not self._encoding.axes:
+            return Proposal({})
+        if number < self._first + self._n_probes:
+            return Proposal(self._random.propose(question).params, probe=True)
+        if number < self._start_ends:
+            probe = self._to_continue(question) if self._n_probes and not question.attempt else None
+            if probe is not None:
+                return Proposal(dict(probe.params), continues=probe.number)
+            return self._random.propose(question)
+        rows = self._rows(question.history)
+        if rows.complete.sum() < 2:
+            return self._random.propose(question)
+        with self._threads.limit(limits=1):  # small matrices: more threads would only wait for each other
+            return self._by_model(question, rows)
+
+    def _to_continue(self, question: Question) -> Told | None:
+        """Of one third of the probes by size, in turn, the one with the median of the projected seconds.
+
+        The cheapest of each are the tiniest models there are: on the analytic problem they had learnt nothing that larger ones
+        could be predicted from.
+        """
+        probes = [
+            row for row in question.history if row.kind is Kind.PROBE and row.params not in list(question.running)
+        ]
+        if not probes:
+            return None
+        by_size = sorted(probes, key=lambda row: (row.losses[2], row.number))
+        third = sum(row.kind is Kind.COMPLETE for row in question.history) % 3
+        part = by_size[len(by_size) * third // 3 : len(by_size) * (third + 1) // 3] or by_size
+        return sorted(part, key=lambda row: (row.losses[1], row.number))[len(part) // 2]
+
+    # ------------------------------------------------------------------ the model
+
+    def _by_model(self, question: Question, rows: _Rows) -> Proposal:
+        generator = stream(self.seed, question.number, f"proposal {question.attempt}")
+        low, width = self._box(rows)
+        z = (rows.losses - low) / width
+        good = self._good(rows, z)
+        seen = _chosen(len(z), good, ROWS, generator)
+        hyperparameters, note = self._hyperparameters(question, rows, seen)
+        offsets = self._predicted(question.history) if self.plan.cheap_cost else np.zeros(len(z))
+        posteriors = [self._posterior(i, rows, seen, hyperparameters[i], offsets if i == 1 else None) for i in range(3)]
+        front = self._front(posteriors[0], rows, low, width)
+        bold = question.number % BOLD_EVERY == 0
+        count = PRICED_CANDIDATES if self.plan.cheap_cost else CANDIDATES
+        children = self._children(rows.vectors[good], count, count // (2 if bold else 4), generator)
+        mean, sd, params = self._believed(posteriors, children, low, width)
+        if bold:
+            sd[:, 0] *= BOLDNESS
+        if question.running:
+            elsewhere = self._encoding.vectors(question.running)
+            expected, _, _ = self._believed(posteriors, elsewhere, low, width)
+            front = np.vstack([front, expected[(expected < REFERENCE).all(axis=1)]])
+            front = front[non_dominated(front)]
+        order = _by_gain(mean, sd, front, generator)
+        taken = {self._keys[row.number] for row in question.history} | {_key(each) for each in question.running}
+        for child in order:
+            chosen = params[child] if params else self._encoding.params(children[child], children[child])
+            if _key(chosen) not in taken and self.plan.allows(chosen):
+                return Proposal(chosen, note)
+        return Proposal(self._random.propose(question).params, note)
+
+    def _box(self, rows: _Rows) -> tuple[Array, Array]:
+        """Lowest loss and range, of all useful trials: by the front's alone, larger models would be worth nothing.
+
+        In accuracy the reference lies at what makes a trial useful, and never below the gate: a model at chance is the smallest
+        and the fastest of all, and would be worth most.
+        """
+        gate = self.plan.gate
+        accuracy = -rows.losses[:, 0]
+        best = max(float(accuracy[rows.complete].max()), gate.threshold + LEAST_GAIN)
+        floor = max(gate.threshold, gate.chance + USEFUL * (best - gate.chance))
+        useful = rows.complete & (accuracy > floor)
+        if not useful.any():
+            useful = rows.complete
+        low, high = rows.losses[useful].min(axis=0), rows.losses[useful].max(axis=0)
+        if rows.probe.any():  # what they cost is known as well
+            low[1:] = np.minimum(low[1:], rows.losses[rows.probe, 1:].min(axis=0))
+            high[1:] = np.maximum(high[1:], rows.losses[rows.probe, 1:].max(axis=0))
+        width = np.maximum(high - low, 1e-3)
+        low[0], width[0] = -best, (best - floor) / REFERENCE
+        return low, width
+
+    def _good(self, rows: _Rows, z: Array) -> NDArray[np.int64]:
+        """Parents: the front within the box, thinned where it is crowded; else those nearest to it."""
+        candidates = np.flatnonzero(~rows.probe & ~rows.diverged)
+        count = min(len(candidates), max(MIN_GOOD, min(MAX_GOOD, math.ceil(GOOD_SHARE * len(z)))))
+        points = z[candidates]
+        on_front = non_dominated(points)
+        inside = on_front & (points < REFERENCE).all(axis=1)
+        chosen = candidates[inside]
+        if len(chosen) >= count:
+            return chosen[_thin(z[chosen], count)]
+        front = points[on_front]
+        beyond = np.linalg.norm(np.maximum(points - REFERENCE, 0.0), axis=1)
+        over = points[:, None, :] - front  # (rows, front, 3)
+        dominating = np.asarray((over >= 0).all(axis=2) & (over > 0).any(axis=2))
+        depth = np.where(dominating[:, :, None], over, 0.0).max(axis=1).min(axis=1)
+        distance = np.where(inside, -1.0, beyond + depth)
+        return np.sort(candidates[np.argsort(distance, kind="stable")[:count]])
+
+    def _front(self, accuracy: Posterior, rows: _Rows, low: Array, width: Array) -> Array:
+        """The front to be beaten: COMPLETE trials with the accuracy that the process believes of them, in the box.
+
+        Of readings, the luckiest would be the front, and what is small and fast would be tried again and again to beat it.
+        """
+        complete = np.flatnonzero(rows.complete)
+        losses = rows.losses[complete].copy()
+        losses[:, 0] = accuracy.predict(self._encoding.features(rows.vectors[complete]))[0]
+        z = (losses - low) / width
+        z = z[(z < REFERENCE).all(axis=1)]
+        front = z[non_dominated(z)] if len(z) else z
+        return front[_thin(front, FRONT_ROWS)]
+
+    def _hyperparameters(
+        self, question: Question, rows: _Rows, seen: NDArray[np.int64]
+    ) -> tuple[list[Hyperparameters], Any]:
+        """Those of the latest fit, or, when the history has grown by a tenth since, fitted anew; then with a note to store."""
+        latest: Any = next((row.note for row in reversed(question.history) if _is_fit(row.note)), None)
+        size, n_axes = len(question.history), len(self._encoding.axes)
+        starts = [Hyperparameters.initial(n_axes)] * 3
+        if latest is not None and len(latest["lengths"][0]) == n_axes:
+            starts = [
+                Hyperparameters(np.array(lengths), noise)
+                for lengths, noise in zip(latest["lengths"], latest["noise"], strict=True)
+            ]
+            if size < 1.1 * latest["size"] + 5:
+                return starts, None
+        key = (question.number, size)
+        if self._fitted is None or self._fitted[0] != key:
+            generator = stream(self.seed, question.number, "rows to fit on")
+            some = np.sort(generator.permutation(seen)[:FIT_ROWS])
+            steps = FIRST_STEPS if latest is None else WARM_STEPS
+            found = [self._fit(i, rows, some, starts[i], steps) for i in range(3)]
+            self._fitted = (key, found)
+        fitted = self._fitted[1]
+        return fitted, {
+            "size": size,
+            "lengths": [each.log_lengths.tolist() for each in fitted],
+            "noise": [each.log_noise for each in fitted],
+        }
+
+    def _fit(self, i: int, rows: _Rows, some: NDArray[np.int64], start: Hyperparameters, steps: int) -> Hyperparameters:
+        some = some[_known(i, rows)[some]]
+        if len(some) < 2:
+            return start
+        targets = rows.losses[some, i]
+        mean, sd = standard(targets)
+        variances = rows.variances[some] / sd**2 if i == 0 else np.zeros(len(some))
+        encoding = self._encoding
+        found = fit(
+            encoding.features(rows.vectors[some]),
+            (targets - mean) / sd,
+            variances,
+            encoding.axis_of_column,
+            start,
+            steps=steps,
+        )
+        # Rounded as they are stored, so that a resumed study computes with the same.
+        return Hyperparameters(np.round(found.log_lengths, 4), round(found.log_noise, 4))
+
+    def _posterior(
+        self, i: int, rows: _Rows, seen: NDArray[np.int64], hyperparameters: Hyperparameters, offsets: Array | None
+    ) -> Posterior:
+        seen = seen[_known(i, rows)[seen]]
+        targets = rows.losses[seen, i] - (0.0 if offsets is None else offsets[seen])
+        variances = rows.variances[seen] if i == 0 else np.zeros(len(seen))
+        encoding = self._encoding
+        features = encoding.features(rows.vectors[seen])
+        return Posterior(features, targets, variances, encoding.axis_of_column, hyperparameters)
+
+    def _believed(
+        self, posteriors: Sequence[Posterior], vectors: Array, low: Array, width: Array
+    ) -> tuple[Array, Array, list[Params]]:
+        """Mean and standard deviation of the losses in the box; and the configurations, where their cost was asked for."""
+        features = self._encoding.features(vectors)
+        believed = [posterior.predict(features) for posterior in posteriors]
+        mean = np.column_stack([m for m, _ in believed])
+        sd = np.column_stack([s for _, s in believed])
+        params: list[Params] = []
+        if self.plan.cheap_cost:
+            params = [self._encoding.params(vector, vector) for vector in vectors]
+            costs = [self.plan.cost(with_fixed(self.space, each)) for each in params]
+            mean[:, 1] += [_log(cost.seconds) for cost in costs]
+            mean[:, 2], sd[:, 2] = [math.log(cost.size_mb) for cost in costs], 0.0
+        return (mean - low) / width, sd / width, params
+
+    def _predicted(self, history: Sequence[Told]) -> Array:
+        """ln of the seconds that the cost model had predicted: the process learns how far off it is."""
+        return np.array([_log(self.plan.cost(with_fixed(self.space, row.params)).seconds) for row in history])
+
+    # ------------------------------------------------------------------ children
+
+    def _children(self, good: Array, count: int, n_uniform: int, generator: np.random.Generator) -> Array:
+        """Vectors of new configurations, shape ``(count, axes)``: crossed, moved, snapped; the last ``n_uniform`` at random."""
+        axes = self._encoding.axes
+        d = len(axes)
+        choices = np.array([axis.n_choices for axis in axes])
+        a, b = (good[generator.integers(len(good), size=count)] for _ in range(2))
+        crossed = (generator.random((count, d)) < CROSSOVER) & ~np.isnan(b)
+        child = np.where(crossed, b, a)
+        uniform = generator.random((count, d))
+        uniform = np.where(choices > 0, np.floor(uniform * np.maximum(choices, 1)), uniform)
+        missing = np.isnan(child)
+        rate = max(0.25, 1.5 / d) if d < 12 else max(0.15, 2 / d)
+        moved = generator.random((count, d)) < rate
+        moved[np.arange(count), generator.integers(d, size=count)] = True
+        spread = np.maximum(np.nan_to_num(_nanstd(good)), LEAST_SD) * 10 ** generator.uniform(-1, 0.2, (count, d))
+        stepped = _reflect(np.nan_to_num(child) + spread * generator.standard_normal((count, d)))
+        anew = (choices > 0) | (generator.random((count, d)) < UNIFORM)
+        child = np.where(moved, np.where(anew, uniform, stepped), child)
+        child = np.where(missing, uniform, child)
+        if n_uniform:
+            child[-n_uniform:] = uniform[-n_uniform:]
+        return self._encoding.snapped(child)
+
+    def _rows(self, history: Sequence[Told]) -> _Rows:
+        for row in history:
+            if row.number not in self._vectors:
+                self._vectors[row.number] = self._encoding.vector(row.params)
+                self._keys[row.number] = _key(row.params)
+        kinds = [row.kind for row in history]
+        return _Rows(
+            vectors=np.array([self._vectors[row.number] for row in history]).reshape(-1, len(self._encoding.axes)),
+            losses=np.array([row.losses for row in history]).reshape(-1, 3),
+            variances=np.array([row.variance for row in history]),
+            complete=np.array([kind is Kind.COMPLETE for kind in kinds], dtype=bool),
+            probe=np.array([kind is Kind.PROBE for kind in kinds], dtype=bool),
+            diverged=np.array([kind is Kind.DIVERGED for kind in kinds], dtype=bool),
+        )
+
+
+def _known(i: int, rows: _Rows) -> NDArray[np.bool_]:
+    """Rows that say something of loss i."""
+    if i == 0:
+        return np.isfinite(rows.variances)
+    return ~rows.diverged if i == 1 else np.ones(len(rows.losses), dtype=bool)
+
+
+def _is_fit(note: object) -> bool:
+    return isinstance(note, dict) and note.keys() >= {"size", "lengths", "noise"}
+
+
+def _thin(points: Array, count: int) -> NDArray[np.int64]:
+    """Indices of ``count`` points: the most crowded tenth goes, again and again (crowding distance of Deb et al. 2002)."""
+    left = np.arange(len(points))
+    while len(left) > count:
+        distance = crowding_distances(points[left])
+        goes = min(len(left) - count, max(1, len(left) // 10))
+        left = np.sort(left[np.argsort(distance, kind="stable")[goes:]])
+    return left
+
+
+def crowding_distances(points: Array) -> Array:
+    """Sum over the losses of the gap between a point's two neighbours; infinite at the ends (Deb et al. 2002, section III-B)."""
+    distances = np.zeros(len(points))
+    for column in points.T:
+        order = np.argsort(column, kind="stable")
+        spread = column[order[-1]] - column[order[0]]
+        distances[order[[0, -1]]] = np.inf
+        if spread > 0:
+            distances[order[1:-1]] += (column[order[2:]] - column[order[:-2]]) / spread
+    return distances
+
+
+def _chosen(n: int, good: NDArray[np.int64], most: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    """All rows, or the good ones and as many others as there is room for."""
+    if n <= most:
+        return np.arange(n)
+    others = np.setdiff1d(np.arange(n), good)
+    return np.sort(np.concatenate([good, generator.permutation(others)[: most - len(good)]]))
+
+
+def _by_gain(mean: Array, sd: Array, front: Array, generator: np.random.Generator) -> NDArray[np.int64]:
+    """Candidates by expected gain in hypervolume, the best first; where nothing gains, by optimism."""
+    lows, highs = undominated_boxes(front, REFERENCE)
+    hopeful = improvement(mean - OPTIMISM * sd, lows, highs)
+    order = np.argsort(-hopeful, kind="stable")
+    draws = generator.standard_normal((DRAWS, 3))
+    if hopeful[order[0]] <= 0:
+        return np.argsort((mean - sd).sum(axis=1), kind="stable")
+    finalists = order[:FINALISTS]
+    drawn = mean[finalists, None, :] + sd[finalists, None, :] * draws  # (finalists, draws, 3)
+    gains = improvement(drawn.reshape(-1, 3), lows, highs).reshape(len(finalists), DRAWS).mean(axis=1)
+    best = finalists[np.lexsort((-hopeful[finalists], -gains))]
+    return np.concatenate([best, order[FINALISTS:]])
+
+
+def _reflect(x: Array) -> Array:
+    """Into [0, 1], at its ends."""
+    x = np.abs(x) % 2.0
+    return np.where(x > 1.0, 2.0 - x, x)
+
+
+def _nanstd(vectors: Array) -> Array:
+    """Of each column over the values that are there; 0 where there are none."""
+    there = ~np.isnan(vectors)
+    count = np.maximum(there.sum(axis=0), 1)
+    filled = np.where(there, vectors, 0.0)
+    mean = filled.sum(axis=0) / count
+    return np.asarray(np.sqrt((np.where(there, vectors - mean, 0.0) ** 2).sum(axis=0) / count))
+
+
+def _log(seconds: float) -> float:
+    """ln, 0 where nobody can tell."""
+    return math.log(seconds) if seconds > 0 else 0.0
+
+
+def _key(params: Params) -> tuple[tuple[str, object], ...]:
+    return tuple(sorted(params.items()))

@@ -1,0 +1,457 @@
+"""One contract for every sampler with every pruner, on a function that takes microseconds."""
+
+import functools
+import math
+from collections import Counter
+from dataclasses import replace
+from typing import get_args
+
+import pytest
+
+from cnn_lstm_hyperopt.config import Choices, Fixed, IntRange, PrunerSettings, SamplerSettings, SearchSpace
+from cnn_lstm_hyperopt.config.space import ParameterSpec
+from cnn_lstm_hyperopt.exceptions import StudyFailedError
+from cnn_lstm_hyperopt.search import (
+    Cost,
+    Limits,
+    State,
+    Study,
+    StudyStorage,
+    finish_order,
+    front_hypervolume,
+    hypervolume_history,
+    with_fixed,
+)
+from cnn_lstm_hyperopt.search.function import optimise
+from cnn_lstm_hyperopt.search.pruners import PRUNERS, is_exempt
+from cnn_lstm_hyperopt.search.samplers import SAMPLERS
+
+SEED, N_TRIALS = 2, 70
+STARTUP = 12
+SAMPLER_KINDS = {
+    **{name: {"type": name} for name in SAMPLERS},
+    "tpe-multivariate": {"type": "tpe", "multivariate": True},
+    "gp-no-probes": {"type": "gp", "probes": False},
+    "gp-dear-cost": {"type": "gp"},
+}
+PRUNER_KINDS = {
+    "none": {},
+    "median": {"n_startup_trials": STARTUP, "n_warmup_steps": 1},
+    "successive_halving": {"reduction_factor": 3},
+    "front": {"n_startup_trials": STARTUP},
+}
+PAIRS = [(sampler, pruner) for sampler in SAMPLER_KINDS for pruner in PRUNER_KINDS]
+SOME_PAIRS = [
+    *((sampler, list(PRUNER_KINDS)[i % 3 + 1]) for i, sampler in enumerate(SAMPLER_KINDS)),
+    *(("random", pruner) for pruner in PRUNER_KINDS),
+    *(("gp", pruner) for pruner in PRUNER_KINDS),
+]
+SOME_PAIRS = list(dict.fromkeys(SOME_PAIRS))
+"""Each sampler and each pruner, and more of the pairs that differ most."""
+
+every_pair = pytest.mark.parametrize(("sampler", "pruner"), PAIRS)
+some_pairs = pytest.mark.parametrize(("sampler", "pruner"), SOME_PAIRS)
+every_sampler = pytest.mark.parametrize("sampler", SAMPLER_KINDS)
+
+
+@pytest.fixture(scope="module")
+def plan_of(cheap):
+    """The plan of a pair."""
+
+    def make(sampler, pruner="none", **changed):
+        return cheap.plan(
+            {"n_startup_trials": STARTUP, **SAMPLER_KINDS[sampler]},
+            {"type": pruner, **PRUNER_KINDS[pruner]},
+            **{"seed": SEED, "n_trials": N_TRIALS, "cheap_cost": sampler != "gp-dear-cost", **changed},
+        )
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def faulty(cheap):
+    """The cheap function; one in nine runs raises, one in eleven yields NaN, both after a few epochs."""
+
+    def evaluate(params, seed):
+        for epoch, accuracy, *rest in cheap.evaluate(params, seed):
+            if seed % 9 == 0 and epoch == 3:
+                raise ArithmeticError("one in nine")
+            yield (epoch, math.nan if seed % 11 == 0 and epoch == 4 else accuracy, *rest)
+
+    return evaluate
+
+
+def run(plan, evaluate, *, every=None, workers=1, storage=None):
+    """Stopped and built anew after every so many finished trials; returns all records."""
+    storage = storage or StudyStorage.in_memory("x")
+    every = every or plan.n_trials
+    for n_trials in [*range(every, plan.n_trials, every), plan.n_trials]:
+        optimise(Study(storage, replace(plan, n_trials=n_trials)), evaluate, workers=workers)
+    return storage.records()
+
+
+def comparable(record):
+    """All of a record that another run of the study must have, too."""
+    told = {
+        name: record.attributes.get(name) for name in ("note", "probe", "continues", "would_have_ended", "finish_order")
+    }
+    return (
+        record.number,
+        record.state,
+        dict(record.params),
+        record.values,
+        record.reason,
+        record.retry_of,
+        record.curve,
+        told,
+    )
+
+
+def key(params):
+    return tuple(sorted(params.items()))
+
+
+def twice(records):
+    """Trials whose configuration an earlier one had, though they neither repeat nor continue it."""
+    seen, found = {}, []
+    for record in records:
+        earlier = seen.setdefault(key(record.params), [])
+        allowed = {record.retry_of, record.continues}
+        if earlier and not allowed & set(earlier):
+            found.append(record.number)
+        earlier.append(record.number)
+    return found
+
+
+def assert_sound(records, plan):
+    """What holds of every study, whatever its function does."""
+    assert [record.number for record in records] == list(range(len(records)))
+    assert all(record.state.ended for record in records)
+    assert twice(records) == []
+    for record in records:
+        whole = with_fixed(plan.space, record.params)
+        assert list(whole) == list(plan.space.active(whole))
+        assert set(record.params) == set(whole) & set(plan.space.searched())
+        assert all(plan.space.domains[name].contains(value) for name, value in record.params.items())
+        assert plan.allows(record.params)
+        assert (record.values is not None) == (record.state is State.COMPLETE)
+        assert record.seconds >= 0
+        assert record.own_seconds >= 0
+        if record.state is State.COMPLETE:
+            assert all(map(math.isfinite, record.values))
+        if record.continues is not None and record.curve:
+            probe = records[record.continues]
+            assert record.params == probe.params
+            assert record.curve[: len(probe.curve)] == probe.curve[: len(record.curve)]
+    orders = [record.finish_order[0] for record in finish_order(records)]
+    assert orders == list(range(len(records)))
+    front_hypervolume(records, plan.gate)
+    volumes = [milestone.hypervolume for milestone in hypervolume_history(records, plan.gate)]
+    assert volumes == sorted(volumes)
+
+
+def test_the_contract_covers_all_samplers_and_pruners_of_the_settings():
+    assert set(SAMPLERS) == set(get_args(SamplerSettings.model_fields["type"].annotation))
+    assert set(PRUNERS) == set(get_args(PrunerSettings.model_fields["type"].annotation)) == set(PRUNER_KINDS)
+    assert {sampler for sampler, _ in SOME_PAIRS} == set(SAMPLER_KINDS)
+
+
+# ---------------------------------------------------------------------- resume
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(plan_of, faulty):
+    """The records of a pair's study that was never stopped."""
+
+    @functools.cache
+    def made(sampler, pruner):
+        return run(plan_of(sampler, pruner), faulty)
+
+    return made
+
+
+@every_pair
+def test_a_study_does_all_that_it_is_made_of(uninterrupted, plan_of, sampler, pruner):
+    """So that the tests of resuming say something: trials fail, are pruned, exempt and continued."""
+    records, plan = uninterrupted(sampler, pruner), plan_of(sampler, pruner)
+    assert_sound(records, plan)
+    assert sum(record.finished for record in records) == N_TRIALS
+    reasons = Counter(record.reason.split(":")[0] for record in records)
+    assert (reasons[pruner] > 3) == (pruner != "none")
+    assert reasons["ArithmeticError"] > 1
+    assert any(record.retry_of is not None for record in records)
+    probes = [record for record in records if record.probe]
+    assert bool(probes) == (sampler in ("gp", "gp-dear-cost"))
+    assert any(record.continues is not None for record in records) == bool(probes)
+    exempt = [record for record in records if "would_have_ended" in record.attributes]
+    assert all(is_exempt(SEED, record.number) for record in exempt)
+
+
+def test_some_trials_are_exempt_and_run_on_with_every_pruner(uninterrupted):
+    for pruner in set(PRUNER_KINDS) - {"none"}:
+        noted = [
+            record
+            for sampler in SAMPLER_KINDS
+            for record in uninterrupted(sampler, pruner)
+            if "would_have_ended" in record.attributes
+        ]
+        assert len(noted) >= 3
+        assert {State.COMPLETE} <= {record.state for record in noted} <= {State.COMPLETE, State.FAIL}
+
+
+@every_pair
+@pytest.mark.parametrize("every", [1, 5])
+def test_a_study_stopped_and_built_anew_becomes_what_it_would_have(
+    uninterrupted, plan_of, faulty, sampler, pruner, every
+):
+    again = run(plan_of(sampler, pruner), faulty, every=every)
+    assert list(map(comparable, again)) == list(map(comparable, uninterrupted(sampler, pruner)))
+
+
+@pytest.mark.parametrize(
+    ("sampler", "pruner"),
+    [("gp", "front"), ("cmaes", "successive_halving"), ("tpe", "median"), ("nsga2", "front")],
+)
+def test_a_study_on_disk_that_is_opened_again_and_again_is_the_one_in_memory(
+    uninterrupted, plan_of, faulty, sampler, pruner, tmp_path
+):
+    plan, path = plan_of(sampler, pruner, n_trials=45), tmp_path / "study.db"
+    for n_trials in (14, 30, 45):
+        storage = StudyStorage(path, create=None if path.exists() else "x")
+        try:
+            records = run(replace(plan, n_trials=n_trials), faulty, storage=storage)
+        finally:
+            storage.close()
+    assert list(map(comparable, records)) == list(map(comparable, uninterrupted(sampler, pruner)))[: len(records)]
+
+
+@some_pairs
+def test_another_seed_is_another_study(uninterrupted, plan_of, faulty, sampler, pruner):
+    others = run(plan_of(sampler, pruner, seed=SEED + 1, n_trials=20), faulty)
+    mine = {key(record.params) for record in uninterrupted(sampler, pruner)}
+    assert not mine & {key(record.params) for record in others}
+
+
+# ---------------------------------------------------------------------- several workers
+
+
+@every_pair
+def test_two_workers_make_exactly_the_trials_and_the_same_ones_each_time(plan_of, faulty, sampler, pruner):
+    plan = plan_of(sampler, pruner, n_trials=40)
+    records = run(plan, faulty, workers=2)
+    assert_sound(records, plan)
+    assert sum(record.finished for record in records) == 40
+    numbers = [record.number for record in finish_order(records)]
+    assert numbers != sorted(numbers)  # they did run side by side
+    assert list(map(comparable, run(plan, faulty, workers=2))) == list(map(comparable, records))
+
+
+@every_sampler
+def test_more_workers_than_trials_make_exactly_the_trials(plan_of, cheap, sampler):
+    plan = plan_of(sampler, n_trials=5)
+    records = run(plan, cheap.evaluate, workers=8)
+    assert_sound(records, plan)
+    assert len(records) == 5
+
+
+# ---------------------------------------------------------------------- odd functions
+
+
+def raises(cheap, params, seed):
+    raise OSError("no such device")
+    yield
+
+
+def yields_nothing(cheap, params, seed):
+    yield from ()
+
+
+@some_pairs
+@pytest.mark.parametrize("evaluate", [raises, yields_nothing])
+def test_a_function_that_always_fails_ends_the_study_after_ten_trials(plan_of, cheap, sampler, pruner, evaluate):
+    storage = StudyStorage.in_memory("x")
+    with pytest.raises(StudyFailedError, match=r"10 trials failed in a row, the last with: (OSError|the function)"):
+        optimise(Study(storage, plan_of(sampler, pruner)), functools.partial(evaluate, cheap))
+    assert [record.state for record in storage.records()] == [State.FAIL] * 10
+    assert [record.retry_of for record in storage.records()] == [None, 0, None, 2, None, 4, None, 6, None, 8]
+
+
+def sometimes_raises(cheap, params, seed):
+    if seed % 3 == 0:
+        raise OSError("no such device")
+    yield from cheap.evaluate(params, seed)
+
+
+def sometimes_yields_nothing(cheap, params, seed):
+    if seed % 3:
+        yield from cheap.evaluate(params, seed)
+
+
+def sometimes_not_finite(cheap, params, seed):
+    """In each of the four numbers, from the first reading on or later."""
+    value = (math.nan, math.inf, -math.inf)[seed % 3]
+    for reading in cheap.evaluate(params, seed):
+        spoilt = seed % 4 == 0 and reading[0] >= 1 + seed // 4 % 5
+        yield tuple(value if spoilt and i == seed // 12 % 4 else each for i, each in enumerate(reading))
+
+
+def ends_early(cheap, params, seed):
+    """As a training does whose patience is exhausted."""
+    for reading in cheap.evaluate(params, seed):
+        yield reading
+        if reading[0] > 1 + seed % 9:
+            return
+
+
+def at_chance(cheap, params, seed):
+    for epoch, _, *rest in cheap.evaluate(params, seed):
+        yield epoch, cheap.gate.chance + 0.02 * math.sin(seed + epoch), *rest
+
+
+def constant_accuracy(cheap, params, seed):
+    for epoch, _, *rest in cheap.evaluate(params, seed):
+        yield epoch, 0.75, *rest
+
+
+def constant_seconds(cheap, params, seed):
+    for epoch, accuracy, _, size_mb in cheap.evaluate(params, seed):
+        yield epoch, accuracy, epoch, size_mb
+
+
+def all_constant(cheap, params, seed):
+    for epoch, *_ in cheap.evaluate(params, seed):
+        yield epoch, 0.75, epoch, 1.0
+
+
+def no_seconds(cheap, params, seed):
+    for epoch, accuracy, _, size_mb in cheap.evaluate(params, seed):
+        yield epoch, accuracy, 0.0, size_mb
+
+
+def few_values(cheap, params, seed):
+    """Ties everywhere: accuracies in steps of 0.1, seconds and MB in powers of ten."""
+    for epoch, accuracy, seconds, size_mb in cheap.evaluate(params, seed):
+        yield (
+            epoch,
+            round(accuracy, 1),
+            epoch * 10.0 ** round(math.log10(seconds / epoch)),
+            10.0 ** round(math.log10(size_mb)),
+        )
+
+
+def parts_of_the_first_epoch(cheap, params, seed):
+    for reading in cheap.evaluate(params, seed):
+        if reading[0] == 1:
+            yield from ((share, 0.5 + 0.01 * share, share * reading[2], reading[3]) for share in (0.25, 0.5, 0.75))
+        yield reading
+
+
+ODD = [
+    sometimes_raises,
+    sometimes_yields_nothing,
+    sometimes_not_finite,
+    ends_early,
+    at_chance,
+    constant_accuracy,
+    constant_seconds,
+    all_constant,
+    no_seconds,
+    few_values,
+    parts_of_the_first_epoch,
+]
+CONSTANT_COST = {constant_seconds, all_constant}
+
+
+@some_pairs
+@pytest.mark.parametrize("odd", ODD)
+def test_an_odd_function_has_its_trials_and_can_be_resumed(plan_of, cheap, sampler, pruner, odd):
+    cost = (lambda params: Cost(9.0, 1.0)) if odd is all_constant else cheap.cost
+    plan = plan_of(sampler, pruner, n_trials=32, cost=cost)
+    evaluate = functools.partial(odd, cheap)
+    records = run(plan, evaluate)
+    assert_sound(records, plan)
+    assert sum(record.finished for record in records) == 32
+    assert list(map(comparable, run(plan, evaluate, every=8))) == list(map(comparable, records))
+
+
+@some_pairs
+def test_readings_that_are_no_numbers_are_failures_that_are_told_as_diverged(plan_of, cheap, sampler, pruner):
+    records = run(plan_of(sampler, pruner, n_trials=32), functools.partial(sometimes_not_finite, cheap))
+    failed = [record for record in records if record.state is State.FAIL]
+    assert failed
+    for record in failed:
+        assert record.attributes["diverged"] is True
+        assert "is not finite" in record.reason
+        assert all(math.isfinite(value) for point in record.curve for value in point)
+
+
+# ---------------------------------------------------------------------- odd spaces
+
+
+TINY = SearchSpace.of(
+    {
+        "width": ParameterSpec("int", IntRange(4, 6)),
+        "layers": ParameterSpec("int", Fixed(1)),
+        "rate": ParameterSpec("log_float", Fixed(1e-2)),
+        "kind": ParameterSpec("choice", Choices(("a", "b"))),
+        "attention": ParameterSpec("flag", Choices((False, True)), when={"kind": ("b",)}),
+        "heads": ParameterSpec("int", IntRange(1, 2), when={"attention": (True,)}),
+        "unused": ParameterSpec("int", Fixed(1)),
+    }
+)
+"""Twelve configurations: of each width one of kind a, and of kind b one without attention and two with."""
+
+
+@every_sampler
+@pytest.mark.parametrize("startup", [2, "auto"])
+def test_a_finite_space_is_used_up_and_each_configuration_is_tried_to_its_end(plan_of, cheap, sampler, startup):
+    """Also where there are more probes in the start than configurations."""
+    plan = plan_of(sampler, space=TINY, n_trials=50)
+    plan = replace(plan, sampler=plan.sampler.model_copy(update={"n_startup_trials": startup}))
+    records = run(plan, cheap.evaluate)
+    assert_sound(records, plan)
+    assert len({key(record.params) for record in records}) == 12
+    assert sum(record.state is State.COMPLETE for record in records) == 12
+
+
+@every_sampler
+def test_limits_are_kept_also_where_they_leave_little(plan_of, cheap, sampler):
+    """A twentieth of the space, at its cheap end, and what is better lies beyond."""
+    limits = Limits(seconds=0.4, size_mb=0.25)
+    plan = plan_of(sampler, limits=limits, n_trials=40)
+    records = run(plan, cheap.evaluate)
+    assert_sound(records, plan)
+    assert sum(record.finished for record in records) == 40
+    assert all(limits.allow(cheap.cost(with_fixed(plan.space, record.params))) for record in records)
+
+
+@every_sampler
+@pytest.mark.parametrize("name", ["width", "rate", "kind", "attention"])
+def test_a_space_of_one_parameter_is_searched(plan_of, cheap, sampler, name):
+    default = {"width": 8, "layers": 1, "rate": 1e-2, "kind": "a", "attention": False}
+    space = cheap.space.fixing({other: value for other, value in default.items() if other != name})
+    space = space.fixing({"mix": 0.5, "heads": 3})
+    plan = plan_of(sampler, space=space, n_trials=20)
+    records = run(plan, cheap.evaluate)
+    assert_sound(records, plan)
+    tried = len({key(record.params) for record in records})
+    assert tried == {"width": 20, "rate": 20, "kind": 3, "attention": 2}[name] or any(r.probe for r in records)
+
+
+@every_sampler
+def test_a_space_of_one_configuration_is_one_trial(plan_of, cheap, sampler):
+    space = cheap.space.fixing({"width": 8, "layers": 1, "rate": 1e-2, "kind": "a", "attention": False})
+    plan = plan_of(sampler, space=space, n_trials=20)
+    (record,) = run(plan, cheap.evaluate)
+    assert (record.state, record.params) == (State.COMPLETE, {})
+
+
+@some_pairs
+def test_with_one_epoch_nothing_is_pruned_and_nothing_is_a_probe(plan_of, cheap, sampler, pruner):
+    def evaluate(params, seed):
+        yield next(iter(cheap.evaluate(params, seed)))
+
+    plan = plan_of(sampler, pruner, max_epochs=1, n_trials=30)
+    records = run(plan, evaluate)
+    assert_sound(records, plan)
+    assert [record.state for record in records] == [State.COMPLETE] * 30

@@ -1,0 +1,239 @@
+"""The front pruner: when it decides, and the share of likely outcomes that nobody beats, counted by hand."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cnn_lstm_hyperopt.search import Point, SkillGate, State
+from cnn_lstm_hyperopt.search.curves import MIN_CURVES, FinishedCurves, Outcomes, settled_accuracy
+from cnn_lstm_hyperopt.search.pruners import PRUNERS
+from cnn_lstm_hyperopt.search.pruners.front import LEAST_CHANCE
+
+GATE = SkillGate(0.5, 2000)  # needs 0.5224
+EPOCHS = 20
+
+
+@pytest.fixture(scope="module")
+def pruner_of(make_plan):
+    def make(gate=GATE, startup=MIN_CURVES, **changed):
+        plan = {"max_epochs": EPOCHS, "gate": gate, **changed}
+        return PRUNERS["front"](make_plan(pruner={"type": "front", "n_startup_trials": startup}, **plan))
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def trial_of(make_record):
+    """A trial that rises to a height at a pace, at a speed, of a size; whole, or running up to an epoch."""
+
+    def make(number, height, speed, size_mb, *, epochs=EPOCHS, pace=4.0, noise=0.0):
+        generator = np.random.default_rng(number)
+        curve = []
+        for epoch in range(1, epochs + 1):
+            accuracy = 0.5 + (height - 0.5) * (1 - math.exp(-epoch / pace)) + noise * generator.normal()
+            curve.append(Point(float(epoch), accuracy, 1 - accuracy, speed * (epoch + 0.5)))
+        whole = epochs == EPOCHS
+        values = (curve[-1].accuracy, curve[-1].seconds, size_mb) if whole else None
+        state = State.COMPLETE if whole else State.RUNNING
+        return make_record(number, state=state, curve=curve, values=values, size_mb=size_mb)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def finished(trial_of):
+    """Thirty of all heights, speeds and sizes; the better ones are slower and larger, with some scatter."""
+    generator = np.random.default_rng(5)
+    made = []
+    for number in range(30):
+        size = float(np.exp(generator.uniform(-1, 2)))
+        height = 0.62 + 0.07 * math.log(size) + generator.uniform(-0.04, 0.04)
+        speed = size * float(np.exp(generator.uniform(-0.3, 0.3)))
+        made.append(trial_of(number, height, speed, size, noise=0.004))
+    return made
+
+
+# ---------------------------------------------------------------------- when it decides
+
+
+def test_rungs_lie_between_a_sixth_and_four_fifths_and_at_two_epochs_at_least(pruner_of):
+    for max_epochs in range(1, 300):
+        rungs = pruner_of(max_epochs=max_epochs).rungs
+        assert list(rungs) == sorted(set(rungs))
+        assert all(rung == int(rung) for rung in rungs)
+        assert all(max(2, round(max_epochs / 6)) <= rung < 0.8 * max_epochs for rung in rungs)
+        assert bool(rungs) == (max_epochs > 2)
+        if max_epochs >= 12:
+            steps = [b / a for a, b in itertools.pairwise(rungs)]
+            assert all(abs(b - 1.6 * a) <= 1.3 for a, b in itertools.pairwise(rungs))
+            assert len(steps) >= 2
+
+
+def test_decides_at_the_rungs_only(pruner_of, finished, trial_of):
+    pruner, bad = pruner_of(), trial_of(99, 0.53, 20.0, 9.0)
+    decided = []
+    for epoch in range(1, EPOCHS + 1):
+        part = trial_of(99, 0.53, 20.0, 9.0, epochs=epoch)
+        assert pruner.acts(part.curve) == (epoch in pruner.rungs)
+        if pruner.reason_to_prune(part, finished) is not None:
+            decided.append(float(epoch))
+    assert tuple(decided) == pruner.rungs
+    assert not pruner.acts((Point(0.5, 0.5, 0.5, 1.0),))
+    assert bad.curve[:2] == part.curve[:2]
+
+
+@pytest.mark.parametrize(("startup", "decides"), [(0, True), (12, True), (14, True), (15, False), (99, False)])
+def test_waits_for_n_startup_skilled_trials(pruner_of, finished, trial_of, make_record, startup, decides):
+    """Those at chance, and those that are pruned, are none of them."""
+    skilled = [t for t in finished if GATE.passes(t.values.accuracy)][:14]
+    others = [trial_of(200 + i, 0.505, 0.1, 0.1) for i in range(9)]
+    others += [make_record(300 + i, state=State.PRUNED, curve=[0.9] * 5) for i in range(9)]
+    trial = trial_of(99, 0.56, 20.0, 9.0, epochs=5)
+    pruner = pruner_of(startup=startup)
+    assert (pruner.reason_to_prune(trial, [*skilled, *others]) is not None) == decides
+
+
+@pytest.mark.parametrize("n", [1, MIN_CURVES - 1, MIN_CURVES])
+def test_waits_for_ten_curves(pruner_of, finished, trial_of, n):
+    pruner = pruner_of(startup=0)
+    trial = trial_of(99, 0.505, 20.0, 20.0, epochs=5)
+    assert (pruner.reason_to_prune(trial, finished[:n]) is not None) == (n == MIN_CURVES)
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({}, None),
+        ({"max_epochs": 3}, None),
+        ({"max_epochs": 2}, "training.max_epochs=2 leaves the front pruner no epoch to decide at"),
+        ({"max_epochs": 1}, "training.max_epochs=1 leaves the front pruner no epoch to decide at"),
+        ({"startup": 30, "n_trials": 30}, "pruner.n_startup_trials=30 is not below study.n_trials=30"),
+        ({"startup": 29, "n_trials": 30}, None),
+        ({"startup": 0, "n_trials": 10}, "the front pruner compares with 10 finished trials at least"),
+        ({"startup": 0, "n_trials": 11}, None),
+    ],
+)
+def test_says_when_it_can_not_act(pruner_of, changed, expected):
+    text = pruner_of(**changed).inactive_because()
+    assert text is None if expected is None else text.startswith(expected)
+
+
+# ---------------------------------------------------------------------- what it decides
+
+
+def share_not_beaten(outcomes, size_mb, complete, gate):
+    """By hand: outcome by outcome, rival by rival; all skilled rivals, not their front alone."""
+    alive = 0
+    for accuracy, log_seconds in zip(outcomes.accuracies, outcomes.log_seconds, strict=True):
+        beaten = False
+        for rival in complete:
+            settled = settled_accuracy(rival)
+            surely = settled - 0.5 * math.sqrt(settled * (1 - settled) / gate.n_effective)
+            if gate.passes(settled) and rival.size_mb <= size_mb and rival.values.seconds <= math.exp(log_seconds):
+                beaten |= surely > accuracy
+        alive += not beaten
+    return alive / len(outcomes.accuracies)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_trial_ends_when_fewer_than_two_in_a_hundred_outcomes_are_not_beaten(pruner_of, finished, trial_of, seed):
+    generator = np.random.default_rng(seed)
+    height, speed, size = generator.uniform([0.53, 0.2, 0.2], [0.85, 12.0, 9.0])
+    pruner = pruner_of()
+    for epoch in pruner.rungs:
+        trial = trial_of(99, height, speed, size, epochs=int(epoch), noise=0.004)
+        outcomes = FinishedCurves(finished, epoch, EPOCHS).outcomes(trial.curve, size)
+        share = share_not_beaten(outcomes, size, finished, GATE)
+        hopeless = not GATE.passes(np.quantile(outcomes.accuracies, 0.9))
+        reason = pruner.reason_to_prune(trial, finished)
+        assert (reason is not None) == (hopeless or share < LEAST_CHANCE)
+        if reason is not None and not hopeless:
+            assert reason.startswith(
+                f"front: at epoch {epoch:g} its chance to reach the front is {share:.0%} (expected"
+            )
+
+
+def test_such_trials_are_of_both_kinds(pruner_of, finished, trial_of):
+    """So that the test above says something."""
+    pruned = 0
+    for seed in range(40):
+        height, speed, size = np.random.default_rng(seed).uniform([0.53, 0.2, 0.2], [0.85, 12.0, 9.0])
+        trial = trial_of(99, height, speed, size, epochs=5, noise=0.004)
+        pruned += pruner_of().reason_to_prune(trial, finished) is not None
+    assert 8 < pruned < 32
+
+
+number = st.integers(0, 3).map(float)
+
+
+@settings(deadline=None, max_examples=80)
+@given(
+    drawn=st.lists(st.tuples(st.sampled_from([0.6, 0.65, 0.7, 0.75]), number), min_size=1, max_size=8),
+    rivals=st.lists(st.tuples(st.sampled_from([0.51, 0.6, 0.65, 0.7, 0.75]), number, number), max_size=8),
+    size_mb=number,
+)
+def test_the_front_beats_what_all_of_the_skilled_beat(pruner_of, make_record, drawn, rivals, size_mb):
+    """Ties included: as large and as fast is enough; as accurate is not."""
+    gate = SkillGate(0.5, 10_000)
+    complete = [
+        make_record(i, curve=[a] * 2, values=(a, math.exp(s), m), size_mb=m) for i, (a, s, m) in enumerate(rivals)
+    ]
+    outcomes = Outcomes(np.array([a for a, _ in drawn]), np.array([s for _, s in drawn]), 0.6, 1.0)
+    pruner = pruner_of(gate)
+    share = pruner._chance(outcomes, size_mb, pruner._front_of(complete))
+    assert share == pytest.approx(share_not_beaten(outcomes, size_mb, complete, gate))
+
+
+def test_the_extremes_are_safe(pruner_of, finished, trial_of):
+    """What is likely to be the most accurate, the fastest or the smallest of the skilled is never beaten."""
+    pruner = pruner_of()
+
+    def kept(height, speed, size):
+        return pruner.reason_to_prune(trial_of(99, height, speed, size, epochs=5), finished) is None
+
+    assert not kept(0.58, 9.0, 9.0)
+    assert kept(0.95, 9.0, 9.0)
+    assert kept(0.58, 9.0, 0.2)
+    assert kept(0.58, 0.1, 9.0)
+
+
+def test_a_rival_must_be_better_by_half_a_standard_error(pruner_of, make_record):
+    """√(0.7 · 0.3 / 10 000) / 2 = 0.0023, all else alike."""
+    (pruner, rival) = pruner_of(SkillGate(0.5, 10_000)), make_record(0, curve=[0.7] * 2, values=(0.7, 1.0, 1.0))
+
+    def share(accuracy):
+        return pruner._chance(Outcomes(np.array([accuracy]), np.zeros(1), 0, 1), 1.0, pruner._front_of([rival]))
+
+    assert [share(accuracy) for accuracy in (0.7, 0.698, 0.6976, 0.69)] == [1.0, 1.0, 0.0, 0.0]
+
+
+def test_what_is_likely_to_end_at_chance_ends_however_small_and_fast_it_is(pruner_of, finished, trial_of):
+    flat = [trial_of(100 + i, 0.505, 0.5 + 0.1 * i, 0.5 + 0.1 * i, noise=0.003) for i in range(12)]
+    trial = trial_of(99, 0.505, 0.01, 0.01, epochs=5)
+    reason = pruner_of().reason_to_prune(trial, [*finished, *flat])
+    assert reason.startswith("front: at epoch 5 it is likely to end at chance (nine in ten similar curves below 0.")
+    assert f"{GATE.threshold:.4f} is needed" in reason
+
+
+def test_those_that_have_learnt_nothing_beat_nobody(pruner_of, make_record):
+    gate = SkillGate(0.5, 100)  # needs 0.60
+    rival = make_record(0, curve=[0.59] * 2, values=(0.59, 0.1, 0.1), size_mb=0.1)
+    pruner = pruner_of(gate)
+    assert pruner._front_of([rival]).shape == (0, 3)
+    outcomes = Outcomes(np.array([0.3]), np.array([9.0]), 0.3, 9.0)
+    assert pruner._chance(outcomes, 9.0, pruner._front_of([rival])) == 1.0
+
+
+def test_a_pruner_that_has_seen_the_study_grow_decides_as_one_built_anew(pruner_of, finished, trial_of):
+    old = pruner_of()
+    trials = [
+        trial_of(50 + i, *np.random.default_rng(i).uniform([0.5, 0.2, 0.2], [0.85, 9, 9]), epochs=5) for i in range(6)
+    ]
+    for n in range(8, 31):
+        for trial in trials:
+            known = finished[:n]
+            assert old.reason_to_prune(trial, known) == pruner_of().reason_to_prune(trial, known)

@@ -1,0 +1,328 @@
+"""benchmarks/search.py: the analytic problem is what it says, faulty problem files are told of, runs and comparisons are kept."""
+
+import csv
+import importlib
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cnn_lstm_hyperopt.pareto import dominates, non_dominated
+from cnn_lstm_hyperopt.randomness import stream_seed
+from cnn_lstm_hyperopt.search import random_configuration
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+ANALYTIC = BENCHMARKS / "problems" / "analytic.py"
+COLUMNS = "seed,number,state,reason,epochs,accuracy,seconds,size_mb,sampler_ms,pruner_ms,params"
+
+GOOD = """
+SPACE = {
+    "kind": {"type": "categorical", "choices": ["a", "b"]},
+    "width": {"type": "int", "low": 1, "high": 64, "log": True},
+    "rate": {"type": "float", "low": 1e-4, "high": 1.0, "log": True, "when": {"kind": ["a"]}},
+    "depth": {"type": "int", "low": 1, "high": 4, "when": {"kind": ["b"]}},
+    "constant": {"type": "categorical", "choices": ["only"]},
+}
+MAX_EPOCHS, CHANCE, N_VAL = 4, 0.5, 1000
+
+def evaluate(params, seed):
+    height = 0.5 + 0.005 * params["width"] + 0.01 * params.get("depth", 0)
+    for epoch in range(1, MAX_EPOCHS + 1):
+        yield epoch, height + 0.01 * epoch, 0.1 * params["width"] * epoch, 0.01 * params["width"]
+"""
+
+
+@pytest.fixture(scope="module")
+def search() -> Iterator[ModuleType]:
+    """The benchmark, imported as it is when it is run: from its own folder."""
+    sys.path.insert(0, str(BENCHMARKS))
+    try:
+        yield importlib.import_module("search")
+    finally:
+        sys.path.remove(str(BENCHMARKS))
+
+
+@pytest.fixture(scope="module")
+def problem(search: ModuleType) -> Any:
+    """The analytic one."""
+    return search.load_problem(ANALYTIC)
+
+
+@pytest.fixture(scope="module")
+def analytic(problem: Any) -> ModuleType:
+    """Its file as a module."""
+    return sys.modules[problem.evaluate.__module__]
+
+
+@pytest.fixture(scope="module")
+def configurations(problem: Any) -> list[dict[str, Any]]:
+    """Random ones of the analytic problem."""
+    return [random_configuration(problem.space, 1, number) for number in range(3000)]
+
+
+def edited(tmp_path: Path, old: str = "", new: str = "") -> Path:
+    """A problem file in which something was replaced."""
+    assert old in GOOD
+    file = tmp_path / "problem.py"
+    file.write_text(GOOD.replace(old, new), encoding="utf-8")
+    return file
+
+
+# ---------------------------------------------------------------------- the analytic problem
+
+
+def test_no_random_configuration_dominates_the_reference_front(problem: Any, configurations: list[Any]) -> None:
+    front = problem.reference * (-1, 1, 1)
+    assert non_dominated(front).all()
+    for params in configurations:
+        accuracy, seconds, size_mb = problem.truth(params)
+        row = np.array([-accuracy, seconds, size_mb])
+        assert not ((row <= front).all(axis=1) & (row < front).any(axis=1)).any()
+
+
+def test_the_best_of_a_capacity_is_beaten_by_no_other_of_it(
+    analytic: ModuleType, problem: Any, configurations: list[Any]
+) -> None:
+    for params in configurations[:500]:
+        best = analytic.best(params)
+        assert list(problem.space.active(best)) == list(best)
+        assert all(problem.space.domains[name].contains(value) for name, value in best.items())
+        accuracy, seconds, size_mb = analytic.truth(best)
+        capacity = tuple(params[name] for name in list(analytic.SPACE)[:6])
+        assert accuracy == pytest.approx(analytic.CHANCE + analytic.SPAN * analytic.quality(*capacity))
+        other = analytic.truth(params)
+        assert dominates((-accuracy, seconds, size_mb), (-other[0], *other[1:]))
+
+
+def test_the_front_of_a_capacity_grid_is_that_of_the_pareto_module(analytic: ModuleType) -> None:
+    rows = np.random.default_rng(1).integers(0, 12, size=(400, 3)).astype(float)  # with ties
+    expected = {tuple(row) for row in rows[non_dominated(rows * (-1, 1, 1))]}
+    found = [tuple(row) for row in rows[analytic._front(rows)]]
+    assert set(found) == expected
+    assert len(found) == len(expected)
+
+
+def test_readings_are_binomial_around_the_truth_and_correlated(problem: Any, configurations: list[Any]) -> None:
+    collapsing = next(params for params in configurations if problem.truth(params)[0] == problem.gate.chance)
+    for params in [collapsing, *configurations[:4]]:
+        runs = np.array([list(problem.evaluate(params, seed)) for seed in range(300)])
+        accuracy, seconds, size_mb = problem.truth(params)
+        error = problem.gate.standard_error(accuracy)
+        assert runs[:, -1, 0].tolist() == [problem.max_epochs] * 300
+        assert runs[:, -1, 1].mean() == pytest.approx(accuracy, abs=4 * error / math.sqrt(300))
+        assert runs[:, -1, 1].std() == pytest.approx(error, rel=0.2)
+        assert runs[:, -1, 2].mean() == pytest.approx(seconds, rel=4 * 0.01 / math.sqrt(300))
+        assert (runs[:, :, 3] == size_mb).all()
+        first, last = runs[:, -2, 1], runs[:, -1, 1]
+        assert np.corrcoef(first, last)[0, 1] == pytest.approx(0.3, abs=0.2)
+        assert list(problem.evaluate(params, 7)) == list(problem.evaluate(dict(reversed(params.items())), 7))
+
+
+def test_costs_are_heavy_tailed_and_random_search_finds_some_skill(problem: Any, configurations: list[Any]) -> None:
+    accuracy, seconds, _ = np.array([problem.truth(params) for params in configurations]).T
+    assert len(problem.space.domains) > 30
+    assert 8 < np.quantile(seconds, 0.9) / np.median(seconds) < 14
+    assert seconds.max() / seconds.min() > 1000
+    assert 1 / 3 < np.mean(accuracy > problem.gate.threshold) < 1 / 2
+    assert accuracy.max() < problem.reference[:, 0].max() - 0.05
+
+
+def test_some_slow_starters_end_above_fast_ones(problem: Any, configurations: list[Any]) -> None:
+    def mean_curve(params: dict[str, Any]) -> Any:
+        return np.mean([[reading[1] for reading in problem.evaluate(params, seed)] for seed in range(5)], axis=0)
+
+    skilled = [params for params in configurations[:300] if problem.gate.passes(problem.truth(params)[0])]
+    curves = np.array([mean_curve(params) for params in skilled])
+    behind = curves[:, 4][:, None] < curves[:, 4] - 0.02
+    ahead = curves[:, -1][:, None] > curves[:, -1] + 0.02
+    assert (behind & ahead).any(axis=1).mean() > 0.05
+
+
+def test_a_first_reading_costs_next_to_nothing(problem: Any, configurations: list[Any]) -> None:
+    def batch() -> float:
+        begun = time.perf_counter()
+        for params in configurations[:100]:
+            next(problem.evaluate(params, 1))
+        return (time.perf_counter() - begun) / 100
+
+    assert min(batch() for _ in range(10)) < 1e-4
+
+
+# ---------------------------------------------------------------------- problem files
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("MAX_EPOCHS, CHANCE, N_VAL = 4, 0.5, 1000", "MAX_EPOCHS = 4", "does not define CHANCE, N_VAL"),
+        ('"type": "int", "low": 1, "high": 64', '"type": "whole", "low": 1, "high": 64', "the type 'whole'"),
+        ('"low": 1, "high": 64', '"low": 64, "high": 64', "SPACE['width'] must have low < high"),
+        ('"low": 1, "high": 64', '"low": 0, "high": 64', "needs low > 0, but has low=0"),
+        ('"low": 1, "high": 64', '"low": 1.5, "high": 64', "needs a whole number as low, but has 1.5"),
+        ('"low": 1, "high": 64', '"lower": 1, "high": 64', "is int and has no lower"),
+        ('"choices": ["a", "b"]', '"choices": ["a", "a"]', "has a choice twice"),
+        ('"choices": ["a", "b"]', '"choices": []', "needs a list of choices"),
+        ('{"kind": ["a"]}', '{"sort": ["a"]}', "depends on 'sort', which is no parameter"),
+        ('{"kind": ["a"]}', '{"depth": [1]}', "depends on 'depth', which must stand before it"),
+        ('{"kind": ["b"]}', '{"rate": [0.1]}', "only int and categorical parameters can be parents"),
+        ('{"kind": ["a"]}', '{"kind": "a"}', "needs a list of values of 'kind'"),
+        ('{"kind": ["a"]}', '{"kind": ["c"]}', "depends on 'kind' being 'c', which it never is"),
+        ("N_VAL = 4, 0.5, 1000", "N_VAL = 4, 0.5, 0", "N_VAL must be a whole number from 1, but is 0"),
+        ("N_VAL = 4, 0.5, 1000", "N_VAL = 4, 50, 1000", "CHANCE must be a share in [0, 1), but is 50"),
+        ("def evaluate(params, seed):", "evaluate = 3\ndef other(params, seed):", "evaluate must be a function"),
+        ("MAX_EPOCHS,", "REFERENCE_FRONT = [[0.6, 1.0]]\nMAX_EPOCHS,", "must have the shape (rows, 3), but has (1, 2)"),
+        (
+            "MAX_EPOCHS,",
+            "REFERENCE_FRONT = [[0.4, 1, 1]]\nMAX_EPOCHS,",
+            "no row of the reference front is above CHANCE",
+        ),
+        ("MAX_EPOCHS,", "1 / 0\nMAX_EPOCHS,", "can't be run: ZeroDivisionError: division by zero"),
+        ("    height =", "    return\n    height =", "evaluate yields nothing for"),
+        ("    height =", "    1 / 0\n    height =", "evaluate fails with ZeroDivisionError"),
+    ],
+)
+def test_a_faulty_problem_file_is_told_of_in_one_line(
+    old: str, new: str, told: str, search: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = edited(tmp_path, old, new)
+    assert search.main(["--problem", str(file), "--sampler", "random", "--n-trials", "3"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith(f"Error: {file}")
+    assert told in lines[0]
+
+
+def test_all_faults_of_a_problem_file_are_told(search: ModuleType, tmp_path: Path) -> None:
+    file = edited(tmp_path, '"low": 1, "high": 64', '"low": 2, "high": 1')
+    file.write_text(file.read_text(encoding="utf-8").replace("0.5, 1000", "0.5, -1"), encoding="utf-8")
+    with pytest.raises(search.InputError, match=r"low < high(.|\n)*N_VAL"):
+        search.load_problem(file)
+
+
+# ---------------------------------------------------------------------- runs
+
+
+def read(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="", encoding="utf-8") as opened:
+        return list(csv.DictReader(opened))
+
+
+@pytest.mark.parametrize(("storage", "seeds"), [("memory", "1,2"), ("sqlite", "3")])
+def test_a_run_writes_a_row_a_trial(
+    storage: str, seeds: str, search: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "trials.csv"
+    command = ["--problem", str(ANALYTIC), "--sampler", "random", "--pruner", "median", "--pruner-startup-trials", "5"]
+    command += ["--n-trials", "25", "--seeds", seeds, "--workers", "2", "--storage", storage, "--trials-out", str(file)]
+    assert search.main(command) == 0
+    assert file.read_text(encoding="utf-8").splitlines()[0] == COLUMNS
+    rows = read(file)
+    assert [row["seed"] for row in rows] == [seed for seed in seeds.split(",") for _ in range(25)]
+    assert sorted(int(row["number"]) for row in rows[:25]) == list(range(25))
+    assert {row["state"] for row in rows} == {"COMPLETE", "PRUNED"}
+    assert all((row["reason"].split(":")[0] == "median") == (row["state"] == "PRUNED") for row in rows)
+    printed = capsys.readouterr().out
+    assert f"| | {' | '.join(f'seed {seed}' for seed in seeds.split(','))} | median |" in printed
+    for name in ("pruned: median", "training seconds", "hypervolume of true values, share of the reference front"):
+        assert f"| {name} |" in printed
+    assert ("| ms in the storage, a trial |" in printed) == (storage == "sqlite")
+    assert search.read_rows(file)[0].params.keys() <= search.load_problem(ANALYTIC).space.domains.keys()
+
+
+def test_ours_and_optuna_s_see_the_same_readings(search: ModuleType, problem: Any) -> None:
+    for sampler in ("random", "optuna-random"):
+        made = search.run(problem, sampler, "none", 5, search.Setup(n_trials=6, workers=2), lambda begun: None)
+        assert [row.state for row in made.rows] == ["COMPLETE"] * 6
+        for row in made.rows:
+            seed = stream_seed(5, row.number, "evaluation") % 2**31
+            epoch, accuracy, seconds, size_mb = list(problem.evaluate(row.params, seed))[-1]
+            assert (row.epochs, row.accuracy, row.seconds) == (epoch, accuracy, pytest.approx(seconds))
+            assert row.size_mb == size_mb
+
+
+def test_the_measures_of_a_run(search: ModuleType, tmp_path: Path) -> None:
+    """Two on the true front are lost: one pruned, one a probe; another probe was continued, another pruned one is worthless."""
+    text = GOOD + "\ndef truth(params):\n    return TRUE[params['width']]\n"
+    text += "TRUE = {1: (.6, 1, 1), 2: (.7, 2, 1), 3: (.8, 3, 1), 4: (.9, 4, 1), 5: (.65, 5, 1)}\n"
+    text += "REFERENCE_FRONT = [(.6, 1, 1), (.9, 4, 1)]\n"
+    (tmp_path / "problem.py").write_text(text, encoding="utf-8")
+    problem = search.load_problem(tmp_path / "problem.py")
+
+    def row(number: int, width: int, state: str, reason: str = "", seconds: float = 1.0) -> Any:
+        params = {"kind": "a", "width": width, "rate": 0.1}
+        return search.Row(1, number, state, reason, 4.0, 0.6, seconds, 1.0, 2.0, 0.0, params)
+
+    rows = [
+        row(0, 1, "PRUNED", "probe: ended"),
+        row(1, 2, "PRUNED", "probe: ended"),
+        row(2, 1, "COMPLETE"),
+        row(3, 3, "PRUNED", "front: why"),
+        row(4, 5, "PRUNED", "front: why"),
+        row(5, 4, "COMPLETE", seconds=10.0),
+    ]
+    run = search.Run(rows)
+    measured = search.Measured(problem, run, search.Ruler.of(problem, [run]))
+    assert measured.front_lost == pytest.approx(2 / 4)
+    assert measured.wrongly_pruned == pytest.approx(1 / 2)
+    assert measured.pruned == pytest.approx(2 / 6)
+    assert measured.hypervolume == pytest.approx(1.0)  # of the reference front, which has these two only
+    assert measured.regret > 0
+    half = measured.after_trials(3)
+    assert 0 < half < 1
+    assert measured.after_trials(7) is None
+    assert [measured.after_seconds(seconds) for seconds in (2.5, 3.0, 14.9, 99.0)] == [0.0, half, half, 1.0]
+    assert measured.seconds_to(half) == pytest.approx(3.0)
+    assert measured.seconds_to(1.01) == math.inf
+    assert measured.reasons() == {"probe": 2, "front": 2}
+    assert measured.ms_a_trial == pytest.approx(2.0)
+
+
+# ---------------------------------------------------------------------- comparisons
+
+
+def test_an_interrupted_comparison_goes_on_with_the_runs_that_are_missing(
+    search: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, made, whole = tmp_path / "out", [], search.run
+
+    def counting(stop_at: int) -> Callable[..., Any]:
+        def run(problem: Any, sampler: str, pruner: str, seed: int, *rest: Any) -> Any:
+            if len(made) == stop_at:
+                raise KeyboardInterrupt
+            made.append((sampler, pruner, seed))
+            return whole(problem, sampler, pruner, seed, *rest)
+
+        return run
+
+    command = ["--problem", str(edited(tmp_path)), "--compare", "--samplers", "random,optuna-random"]
+    command += ["--pruners", "none,median", "--n-trials", "12", "--seeds", "1,2", "--out", str(out)]
+    monkeypatch.setattr(search, "run", counting(stop_at=3))
+    assert search.main(command) == 130
+    assert "goes on" in capsys.readouterr().err
+    before = {file.name: file.read_bytes() for file in out.glob("*.csv")}
+    assert len(before) == 3
+
+    monkeypatch.setattr(search, "run", counting(stop_at=-1))
+    assert search.main(command) == 0
+    assert len(made) == len(set(made)) == 10  # 2 seeds × (2 forms of TPE, Optuna's random, ours with 2 pruners)
+    assert before.items() <= {file.name: file.read_bytes() for file in out.glob("*.csv")}.items()
+    table = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert len({line.count("|") for line in table}) == 1
+    pairs = [tuple(cell.strip() for cell in line.split("|")[1:3]) for line in table[2:]]
+    assert pairs == [
+        ("optuna-tpe", "none"),
+        ("optuna-tpe-mv", "none"),
+        ("random", "none"),
+        ("random", "median"),
+        ("optuna-random", "none"),
+    ]
+
+    assert search.main([*command[:-1], str(out), "--n-trials", "13"]) == 2
+    assert "was made with n_trials=12, not 13; choose another --out" in capsys.readouterr().err
+    assert len(made) == 10
