@@ -94,9 +94,9 @@ def test_a_trial_counts_on_the_rungs_where_it_was_judged_and_on_no_other(pruner_
     (trial,) = at_first_rung([(0.6, 9.0, 9.0)])
     assert pruner.reason_to_prune(trial, late) is None
     (early,) = at_first_rung([(0.9, 1.0, 1.0)])
-    assert "1 of 2 trials go on" in pruner.reason_to_prune(trial, [*late, early])
+    assert "1 of 2 trials may go on" in pruner.reason_to_prune(trial, [*late, early])
     slow = make_record(0, state=State.RUNNING, curve=[Point(3.0, 0.6, 0.4, 30.0)], size_mb=9.0)
-    assert "3 of 9 trials go on at the rung of 3 epochs" in pruner.reason_to_prune(slow, [*late, early])
+    assert "at the rung of epoch 3, 3 of 9 trials may go on" in pruner.reason_to_prune(slow, [*late, early])
 
 
 def test_a_part_of_the_first_epoch_can_be_a_rung(pruner_of, make_record):
@@ -108,7 +108,7 @@ def test_a_part_of_the_first_epoch_can_be_a_rung(pruner_of, make_record):
     others = [trial(i, 0.6 + i / 100) for i in range(3)]
     assert pruner.reason_to_prune(trial(9, 0.7), others) is None
     slow = make_record(9, state=State.RUNNING, curve=[Point(0.25, 0.55, 0.5, 9.0)], size_mb=9.0)
-    assert "2 of 4 trials go on at the rung of 0.25 epochs" in pruner.reason_to_prune(slow, others)
+    assert "at the rung of epoch 0.25, 2 of 4 trials may go on" in pruner.reason_to_prune(slow, others)
 
 
 def test_says_when_no_rung_lies_within_a_trial(pruner_of):
@@ -241,7 +241,7 @@ def test_a_place_is_the_rank_of_the_trial_and_not_the_trial_at_that_rank(pruner_
         reason = pruner.reason_to_prune(trials[number], others)
         assert (reason is None) == (place < 2)
         if reason is not None:
-            assert "2 of 4 trials go on" in reason
+            assert "2 of 4 trials may go on" in reason
 
 
 def test_within_a_front_those_that_add_most_to_it_go_on(pruner_of, at_first_rung):
@@ -340,7 +340,7 @@ def test_a_probe_and_the_trial_that_continues_it_count_once(pruner_of, make_reco
     pruner = pruner_of(reduction_factor=2)
     with_twin = pruner.reason_to_prune(trial, [*others, probe, twin])
     assert with_twin == pruner.reason_to_prune(trial, [*others, probe])
-    assert "2 of 5 trials go on" in with_twin
+    assert "2 of 5 trials may go on" in with_twin
     early = make_record(4, state=State.RUNNING, attributes={"continues": 3})  # its curve has not come yet
     assert with_twin == pruner.reason_to_prune(trial, [*others, probe, early])
 

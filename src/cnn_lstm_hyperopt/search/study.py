@@ -127,8 +127,11 @@ class Study:
 
     @property
     def continues_probes(self) -> bool:
-        """Whether a coming trial may go on from a probe, whose state must then be there."""
-        return self.storage.next_number() < self._proposer.continues_until
+        """Whether a coming trial, or one that has just begun, may go on from a probe, whose state must then be there."""
+        if self.storage.next_number() < self._proposer.continues_until:
+            return True
+        going_on = (record for record in self.records() if record.continues is not None)
+        return any(record.state is State.RUNNING or record.owed_another_try for record in going_on)
 
     # ------------------------------------------------------------------ the next trial
 

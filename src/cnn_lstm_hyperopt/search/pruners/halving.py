@@ -76,8 +76,8 @@ class SuccessiveHalvingPruner(Pruner):
         if place < goes_on:
             return None
         return (
-            f"successive_halving: {goes_on} of {len(judged) + 1} trials go on at the rung of {self.height(rung):g} epochs,"
-            f" and at least {place} of them are better than this one"
+            f"successive_halving: at the rung of epoch {self.height(rung):g}, {goes_on} of {len(judged) + 1} trials may go on,"
+            f" and at least {place} are better than this one"
         )
 
     def inactive_because(self) -> str | None:

@@ -383,7 +383,8 @@ def _by_gain(mean: Array, sd: Array, front: Array, generator: np.random.Generato
     order = np.argsort(-hopeful, kind="stable")
     draws = generator.standard_normal((DRAWS, 3))
     if hopeful[order[0]] <= 0:
-        return np.argsort((mean - sd).sum(axis=1), kind="stable")
+        beyond = np.linalg.norm(np.maximum(mean - sd - REFERENCE, 0.0), axis=1)
+        return np.lexsort(((mean - sd).sum(axis=1), beyond))
     finalists = order[:FINALISTS]
     drawn = mean[finalists, None, :] + sd[finalists, None, :] * draws  # (finalists, draws, 3)
     gains = improvement(drawn.reshape(-1, 3), lows, highs).reshape(len(finalists), DRAWS).mean(axis=1)
