@@ -9,6 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cnn_lstm_hyperopt.pareto import (
+    crowding_distances,
     dominates,
     hypervolume,
     hypervolume_contributions,
@@ -285,3 +286,26 @@ def test_rows_with_nan_contribute_nothing_and_take_nothing_away():
 @pytest.mark.parametrize("rows", [[], [[2.0, 0.0]], [[1.0, 0.0]], [[NAN, NAN]]])
 def test_where_nothing_lies_below_the_reference_nothing_contributes(rows):
     assert hypervolume_contributions(rows, (1.0, 1.0)).tolist() == [0.0] * len(rows)
+
+
+# ---------------------------------------------------------------------- crowding
+
+
+def crowding_by_hand(points):
+    """Deb et al. 2002: per objective, the gap between the two neighbours in that order over the range."""
+    distances = [0.0] * len(points)
+    for k in range(points.shape[1]):
+        order = sorted(range(len(points)), key=lambda i: points[i][k])
+        span = points[order[-1]][k] - points[order[0]][k]
+        distances[order[0]] = distances[order[-1]] = INF
+        for before, here, after in zip(order, order[1:], order[2:], strict=False):
+            if span > 0:
+                distances[here] += (points[after][k] - points[before][k]) / span
+    return distances
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 30])
+def test_crowding_distances_by_hand(n):
+    points = np.random.default_rng(n).random((n, 3))
+    np.testing.assert_allclose(crowding_distances(points), crowding_by_hand(points))
+    assert crowding_distances(np.ones((4, 3))).tolist()[1:3] == [0.0, 0.0]

@@ -170,13 +170,14 @@ class Experiment:
         )
         expected = self.preparation.forecast(study.records())
         terminal.describe_forecast(study.plan, self.runner.speeds, self.dataset.train_share, expected)
-        warning = study.pruner_warning()
-        if warning is not None:
-            terminal.warn(warning)
+        for warning in (study.sampler_warning(), study.pruner_warning()):
+            if warning is not None:
+                terminal.warn(warning)
         with terminal.watch(study, seconds_left=lambda: stop.seconds_left, expected=expected):
             end = self._run_trials(stop)
         if end == FINISHED:
-            shutil.rmtree(self.settings.save_dir / CHECKPOINTS, ignore_errors=True)
+            if not study.continues_probes:
+                shutil.rmtree(self.settings.save_dir / CHECKPOINTS, ignore_errors=True)
             terminal.say(f"Search finished: {study.n_finished()} trials.")
         else:
             terminal.say(
@@ -401,6 +402,7 @@ def open_experiment(
                 "speeds": preparation.runner.speeds.as_dict(),
                 "train_share": preparation.dataset.train_share,
                 "starts": starts_as_json(preparation.plan.starts),
+                "begun_with": settings.study.n_trials,
                 "enqueue": None if settings.study.enqueue is None else str(settings.study.enqueue),
             }
             storage = StudyStorage(save_dir / STUDY_FILE, create=settings.study.name, attributes=attributes)
@@ -413,7 +415,10 @@ def open_experiment(
                 write_text(save_dir / CONFIG_FILE, dump_settings(settings))
             orphans = storage.fail_orphans("its process ended before it did")
             if orphans:
-                terminal.say(f"Trials {', '.join(map(str, orphans))} were cut off; each is run again.")
+                which = (
+                    f"Trial {orphans[0]} was" if len(orphans) == 1 else f"Trials {', '.join(map(str, orphans))} were"
+                )
+                terminal.say(f"{which} cut off and will be run again.")
             _describe(preparation, terminal)
             yield Experiment(
                 settings=settings,

@@ -98,6 +98,18 @@ def hypervolume_contributions(losses: ArrayLike, reference: Sequence[float]) -> 
     return contributions
 
 
+def crowding_distances(losses: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How much room each row of one front has, shape ``(rows,)``: infinite at its ends (Deb et al. 2002, section III-B)."""
+    distances = np.zeros(len(losses))
+    for column in losses.T:
+        order = np.argsort(column, kind="stable")
+        ordered = column[order]
+        distances[order[[0, -1]]] = np.inf
+        if ordered[-1] > ordered[0]:
+            distances[order[1:-1]] += (ordered[2:] - ordered[:-2]) / (ordered[-1] - ordered[0])
+    return distances
+
+
 def _dominance(points: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Whether row i dominates row j, shape ``(rows, rows)``. A comparison with a NaN is false, so such a row dominates nothing.
 

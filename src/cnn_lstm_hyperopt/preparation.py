@@ -13,7 +13,7 @@ from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.enqueueing import read_enqueued
 from cnn_lstm_hyperopt.exceptions import ConfigError, SaveDirError
-from cnn_lstm_hyperopt.execution import resolve_workers, stored_starts, study_plan
+from cnn_lstm_hyperopt.execution import as_begun, resolve_workers, study_plan
 from cnn_lstm_hyperopt.forecast import (
     Forecast,
     Priced,
@@ -63,10 +63,6 @@ class Preparation:
         """The sampled configurations that keep the limits, each with its cost."""
         return self.sampled.within(self.plan.limits, self.plan.cost)
 
-    def beginning_with(self, starts: Sequence[Start]) -> "Preparation":
-        """The same, with a plan that begins with these configurations."""
-        return replace(self, plan=replace(self.plan, starts=tuple(starts)))
-
     def forecast(self, records: Sequence[TrialRecord]) -> Forecast:
         """What the trials that are still missing will take.
 
@@ -80,7 +76,7 @@ class Preparation:
                 " data.train_share, or take a space of smaller models (configs/hyperopt/small.yaml is one)"
             )
         finished = [record for record in records if record.finished]
-        epochs = [record.attributes.get("epochs", 0.0) / self.plan.max_epochs for record in finished]
+        epochs = [r.attributes.get("epochs", 0.0) / self.plan.max_epochs for r in finished if not r.probe]
         return forecast(
             self.plan,
             self.within,
@@ -118,7 +114,7 @@ def _with_first_trials(preparation: Preparation) -> Preparation:
         without = ", ".join(f"{name} ({reason})" for name, reason in left_out.items())
         parts.append(f"{len(new)} of the portfolio{names}" + (f" without {without}" if without else ""))
     line = f"First trials: {', '.join(parts)}" if parts else ""
-    return replace(preparation.beginning_with(starts), first_trials=line, warnings=warnings)
+    return replace(preparation, plan=replace(plan, starts=tuple(starts)), first_trials=line, warnings=warnings)
 
 
 def prepare_new(settings: Settings, dataset: Dataset, terminal: Terminal, *, recalibrate: bool) -> Preparation:
@@ -161,7 +157,7 @@ def prepare_again(settings: Settings, dataset: Dataset, storage: StudyStorage) -
         )
     speeds = CostModel.from_dict(storage.attribute("speeds"))
     preparation = _prepare(settings, dataset, device, speeds, float(storage.attribute("train_share")))
-    return preparation.beginning_with(stored_starts(storage))
+    return replace(preparation, plan=as_begun(preparation.plan, storage))
 
 
 def _prepare(

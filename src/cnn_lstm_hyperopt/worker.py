@@ -18,7 +18,7 @@ from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.data.store import load_trial_data
 from cnn_lstm_hyperopt.exceptions import HyperoptError, StudyFailedError
 from cnn_lstm_hyperopt.execution.observer import Observer
-from cnn_lstm_hyperopt.execution.plan import stored_starts, study_plan
+from cnn_lstm_hyperopt.execution.plan import as_begun, study_plan
 from cnn_lstm_hyperopt.execution.run import run_trials
 from cnn_lstm_hyperopt.execution.stop import StopSignal
 from cnn_lstm_hyperopt.execution.workers import RECYCLED, STUDY_FAILED
@@ -91,7 +91,7 @@ def _work(save_dir: Path, number: int, stop: StopSignal) -> None:
         speeds = CostModel.from_dict(storage.attribute("speeds"))
         runner = TrialRunner(data, settings.training, seed=settings.study.seed, device=device, speeds=speeds)
         gate = SkillGate(**storage.attribute("skill_gate"))
-        plan = study_plan(settings, gate, runner, device, stored_starts(storage))
+        plan = as_begun(study_plan(settings, gate, runner, device), storage)
         study = Study(storage, plan, claim=FileLock(save_dir / LOCK_FILE), worker=number)
         writer = ValidationWriter(save_dir / "validation", data.validation)
         observers: list[Observer] = [writer, _MemoryWatch(stop, settings.limits.worker_growth_mb)]

@@ -179,8 +179,26 @@ def test_log_ranges_stay_within_their_bounds(new, make_space, kind):
 
 @pytest.mark.parametrize(("kind", "startup"), [("random", 0), ("tpe", 50), ("nsga2", 50), ("cmaes", 24), ("gp", 24)])
 def test_auto_leaves_the_length_of_the_start_to_the_sampler(new, space, kind, startup):
-    assert new(kind, space, startup="auto").n_startup == startup
-    assert new(kind, space, startup=7).n_startup == 7
+    """A third of all trials at most, as many as there were to be when the study was begun."""
+
+    def n_startup(given, **changed):
+        return new(kind, space, startup=given, **changed).n_startup
+
+    assert n_startup("auto", n_trials=1000) == startup
+    assert n_startup(7, n_trials=1000) == n_startup(7, n_trials=9) == 7
+    assert n_startup("auto", n_trials=30) == n_startup("auto", n_trials=1000, begun_with=30) == min(10, startup)
+
+
+@pytest.mark.parametrize(("n_trials", "warns"), [(7, False), (6, True), (5, True)])
+def test_says_when_all_trials_are_those_of_the_start(new, space, n_trials, warns):
+    text = new("tpe", space, n_trials=n_trials).inactive_because()
+    if not warns:
+        assert text is None
+    else:
+        assert text.startswith(
+            f"sampler.n_startup_trials=6 is not below study.n_trials={n_trials}: all trials are those of"
+        )
+    assert new("random", space, startup=0, n_trials=1).inactive_because() is None
 
 
 # ---------------------------------------------------------------------- TPE

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from cnn_lstm_hyperopt.search import INTERRUPTED, Point, SkillGate, State, StudyStorage, Values
 from cnn_lstm_hyperopt.search.curves import MIN_CURVES, FinishedCurves
 from cnn_lstm_hyperopt.search.told import Kind, Memory, losses, told
+from cnn_lstm_hyperopt.search.trial import PROBED
 
 GATE = SkillGate(0.5, 100)
 EPOCHS = 12
@@ -151,7 +152,7 @@ def probe_of(synthetic, number=50, order=50, **attributes):
         number,
         state=State.PRUNED,
         epochs=1,
-        reason="probe: x",
+        reason=PROBED,
         attributes={"probe": True, "finish_order": order, **attributes},
     )
 
@@ -173,8 +174,7 @@ def test_a_probe_tells_its_size_and_its_speed_and_nothing_of_its_accuracy(synthe
 
 
 def test_a_probe_that_never_reported_is_told_with_what_it_was_heading_for(make_record):
-    attributes = {"probe": True}
-    record = make_record(1, state=State.PRUNED, size_mb=4, projected_seconds=900.0, attributes=attributes)
+    record = make_record(1, state=State.PRUNED, size_mb=4, projected_seconds=900.0, reason=PROBED)
     (row,) = told([record], GATE, EPOCHS)
     assert (row.kind, row.losses) == (Kind.PROBE, pytest.approx((-0.5, math.log(900), math.log(4))))
 
@@ -281,7 +281,7 @@ def mixed(synthetic, make_record):
                 records.append(synthetic(number, state=state, epochs=1 + number % 9, noise=0.01, attributes=attributes))
             case 4:
                 attributes |= {"probe": True}
-                records.append(synthetic(number, state=State.PRUNED, epochs=1, attributes=attributes))
+                records.append(synthetic(number, state=State.PRUNED, epochs=1, reason=PROBED, attributes=attributes))
             case _:
                 attributes |= {"diverged": number % 12 == 5}
                 records.append(make_record(number, state=State.FAIL, size_mb=2.0, attributes=attributes))
@@ -317,7 +317,9 @@ def test_a_history_that_is_read_back_tells_the_same(mixed, tmp_path):
         if record.curve:
             storage.record_curve(trial_id, record.curve)
         values = None if record.values is None else Values(*record.values)
-        storage.finish(trial_id, record.state, values, {**record.attributes, "seconds": record.seconds})
+        storage.finish(
+            trial_id, record.state, values, {**record.attributes, "seconds": record.seconds, "reason": record.reason}
+        )
     storage.close()
     storage = StudyStorage(path)
     again = told(storage.records(), GATE, EPOCHS)

@@ -201,7 +201,11 @@ class PrunerSettings(Section):
         description="median (below the median and beaten), successive_halving (rungs; the best share goes on), front (unlikely to"
         " reach the front) or none",
     )
-    n_startup_trials: int = Field(20, ge=0, description="median, front: completed trials before any is pruned")
+    n_startup_trials: int = Field(
+        20,
+        ge=0,
+        description="median: completed trials before any is pruned; front: completed trials that have learnt something",
+    )
     n_warmup_steps: int = Field(10, ge=0, description="median: epochs of a trial before it may be pruned")
     interval_steps: int = Field(1, ge=1, description="median: epochs between two decisions")
     min_resource: float = Field(
@@ -228,13 +232,14 @@ class SamplerSettings(Section):
     )
     n_startup_trials: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
         "auto",
-        description="random trials before the sampler models anything; auto: 50 for tpe and nsga2, 24 for cmaes and gp",
+        description="random trials before the sampler models anything; auto: 50 for tpe and nsga2, 24 for cmaes and gp,"
+        " a third of all trials at most",
     )
     multivariate: bool = Field(False, description="tpe: model parameters jointly (Optuna's multivariate, grouped)")
     probes: bool = Field(
         True,
-        description="gp: three in four of the first trials end after one epoch, and a third of these, of all sizes, are then"
-        " continued",
+        description="gp: three in four of the first trials (if these are four at least) end after one epoch, and a third of"
+        " these, of all sizes, are then continued",
     )
 
 

@@ -1,7 +1,7 @@
 """Runs the trials of a study, in this process or in several, and knows when to stop."""
 
 from cnn_lstm_hyperopt.execution.observer import Observer
-from cnn_lstm_hyperopt.execution.plan import starts_as_json, stored_starts, study_plan
+from cnn_lstm_hyperopt.execution.plan import as_begun, starts_as_json, study_plan
 from cnn_lstm_hyperopt.execution.run import EXHAUSTED, FINISHED, run_trials
 from cnn_lstm_hyperopt.execution.stop import CTRL_C, TIMEOUT, StopSignal
 from cnn_lstm_hyperopt.execution.workers import resolve_workers, run_with_workers
@@ -13,10 +13,10 @@ __all__ = [
     "TIMEOUT",
     "Observer",
     "StopSignal",
+    "as_begun",
     "resolve_workers",
     "run_trials",
     "run_with_workers",
     "starts_as_json",
-    "stored_starts",
     "study_plan",
 ]

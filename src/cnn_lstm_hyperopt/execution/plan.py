@@ -1,7 +1,7 @@
 """A study's plan from settings and data: the same in the main process and in every worker."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -16,10 +16,8 @@ MEMORY_SHARE = 0.8
 """Of the machine's memory, for all workers together."""
 
 
-def study_plan(
-    settings: Settings, gate: SkillGate, runner: TrialRunner, device: torch.device, starts: Sequence[Start] = ()
-) -> StudyPlan:
-    """What defines the search; ``starts`` are the configurations that it begins with."""
+def study_plan(settings: Settings, gate: SkillGate, runner: TrialRunner, device: torch.device) -> StudyPlan:
+    """What defines the search, as settings and data have it."""
     return StudyPlan(
         space=effective_space(settings.space, has_regression=runner.data.has_regression),
         sampler=settings.sampler,
@@ -35,7 +33,6 @@ def study_plan(
         gate=gate,
         cost=runner.cost,
         estimated_time=settings.study.time_objective == "estimated",
-        starts=tuple(starts),
     )
 
 
@@ -44,9 +41,10 @@ def starts_as_json(starts: Sequence[Start]) -> list[dict[str, Any]]:
     return [asdict(start) for start in starts]
 
 
-def stored_starts(storage: StudyStorage) -> tuple[Start, ...]:
-    """The configurations that a stored study begins with."""
-    return tuple(Start(**start) for start in storage.attribute("starts") or ())
+def as_begun(plan: StudyPlan, storage: StudyStorage) -> StudyPlan:
+    """The plan of a study that is there: with the start that it was begun with."""
+    starts = tuple(Start(**start) for start in storage.attribute("starts") or ())
+    return replace(plan, starts=starts, begun_with=storage.attribute("begun_with"))
 
 
 def _memory_mb(settings: Settings, device: torch.device) -> float | None:

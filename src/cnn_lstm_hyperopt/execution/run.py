@@ -107,7 +107,7 @@ def _run_one(
         except CheckpointError as error:
             log.warning("trial %d trains from its beginning, since it can't go on from its probe: %s", number, error)
             anew = {"trained_anew": str(error)}
-            assignment = replace(assignment, seconds_before=0.0)
+            assignment = replace(assignment, seconds_before=0.0, told_again=0.0)
             trained = runner.run_trial(number, params, on_report)
     except NonFiniteLossError as error:
         return study.finish(assignment, State.FAIL, None, {"reason": str(error), "diverged": True}), None

@@ -72,6 +72,8 @@ def optimise(study: Study, evaluate: Evaluate, *, workers: int = 1) -> None:
     after its first epoch; the trial that continues it is given the probe's seed, and the seconds up to there pass but once.
     Workers live in simulated time: the one whose next reading comes first is served first.
 
+    What an earlier call left RUNNING has failed: this is the only process.
+
     Args:
         study: whose plan says how many trials and which.
         evaluate: the function.
@@ -80,6 +82,7 @@ def optimise(study: Study, evaluate: Evaluate, *, workers: int = 1) -> None:
     Raises:
         StudyFailedError: ten trials in a row failed.
     """
+    study.storage.fail_orphans("its process ended before it did")
     events: list[tuple[float, int]] = [(0.0, worker) for worker in range(workers)]
     running: dict[int, _Running] = {}
     waiting: list[int] = []
@@ -113,8 +116,7 @@ def optimise(study: Study, evaluate: Evaluate, *, workers: int = 1) -> None:
 def _begin(study: Study, assignment: Assignment, evaluate: Evaluate, clock: float) -> _Running:
     of = assignment.number if assignment.continues is None else assignment.continues
     seed = stream_seed(study.plan.seed, of, "evaluation") % 2**31
-    before = 0.0 if assignment.continues is None else study.records()[assignment.continues].seconds
-    return _Running(assignment, iter(evaluate(assignment.params, seed)), clock, before)
+    return _Running(assignment, iter(evaluate(assignment.params, seed)), clock, assignment.seconds_before)
 
 
 def _report(study: Study, trial: _Running) -> None:

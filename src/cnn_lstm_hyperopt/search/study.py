@@ -21,14 +21,13 @@ from cnn_lstm_hyperopt.search.samplers import SAMPLERS, Proposal, Question, Rand
 from cnn_lstm_hyperopt.search.starts import Start
 from cnn_lstm_hyperopt.search.storage import StudyStorage
 from cnn_lstm_hyperopt.search.told import Kind, Memory, Told, told
-from cnn_lstm_hyperopt.search.trial import INTERRUPTED, Point, State, TrialRecord, Values
+from cnn_lstm_hyperopt.search.trial import INTERRUPTED, PROBED, Point, State, TrialRecord, Values, key_of
 
 log = logging.getLogger(__name__)
 
 SAMPLER_ATTEMPTS, RANDOM_ATTEMPTS = 10, 1000
 MAX_FAILURES_IN_A_ROW = 10
 LOOK_SECONDS = 2.0
-PROBED = "probe: ended after its first epoch on purpose"
 _KEPT_IN_RETRY = ("note", "probe", "continues", "origin")
 LIMIT_TOLERANCE, LIMIT_EVIDENCE = 1.25, 0.05
 """A running trial was predicted to keep the limit of seconds. It ends if it is projected to need so many times the limit, but
@@ -121,6 +120,10 @@ class Study:
         """The non-dominated trials that passed the gate, ranked; see :func:`ranked_front`."""
         return ranked_front(self.records(), self.plan.gate)
 
+    def sampler_warning(self) -> str | None:
+        """Why the sampler can't learn anything in this study, or None."""
+        return self._proposer.warning
+
     def pruner_warning(self) -> str | None:
         """Why pruning can't act in this study, or None."""
         return self._pruner.inactive_because()
@@ -130,7 +133,9 @@ class Study:
         """Whether a coming trial, or one that has just begun, may go on from a probe, whose state must then be there."""
         if self.storage.next_number() < self._proposer.continues_until:
             return True
-        going_on = (record for record in self.records() if record.continues is not None)
+        records = self.records()
+        retried = {record.retry_of for record in records}
+        going_on = (record for record in records if record.continues is not None and record.number not in retried)
         return any(record.state is State.RUNNING or record.owed_another_try for record in going_on)
 
     # ------------------------------------------------------------------ the next trial
@@ -148,7 +153,7 @@ class Study:
         if finished + sum(record.state is State.RUNNING for record in records) >= self.plan.n_trials:
             return NoTrial.OTHERS_RUN_THE_REST
         number = self.storage.next_number()
-        retry = _to_retry(records)
+        retry = next((record for record in _to_retry(records) if self.plan.allows(record.params)), None)
         attributes: dict[str, Any] = {}
         if retry is not None:
             kept = {key: retry.attributes[key] for key in _KEPT_IN_RETRY if key in retry.attributes}
@@ -170,14 +175,15 @@ class Study:
         """The first of the configurations to begin with that no trial has had."""
         if len(records) > 2 * len(self.plan.starts) + MAX_FAILURES_IN_A_ROW:
             return None  # the beginning is over
-        seen = {_key(record.params) for record in records}
-        return next((start for start in self.plan.starts if _key(start.params) not in seen), None)
+        seen = {key_of(record.params) for record in records}
+        left = (start for start in self.plan.starts if key_of(start.params) not in seen)
+        return next((start for start in left if self.plan.allows(start.params)), None)
 
     def _propose(self, number: int, records: Sequence[TrialRecord]) -> Proposal | None:
         history = told(records, self.plan.gate, self.plan.max_epochs, self._memory)
         running = [record.params for record in records if record.state is State.RUNNING]
         for record in records[len(self._keys) :]:  # they only ever grow at their end
-            self._keys.append(_key(record.params))
+            self._keys.append(key_of(record.params))
         seen = set(self._keys)
         return self._proposer.propose(number, history, seen, running)
 
@@ -185,6 +191,8 @@ class Study:
         searched = proposal.params
         params = with_fixed(self.plan.space, searched)
         cost = self.plan.cost(params)
+        if not cost.size_mb > 0:
+            raise ValueError(f"size_mb must be above 0, but the cost of {params} is {cost}")
         attributes = {"size_mb": cost.size_mb, "estimated_seconds": cost.seconds, **attributes}
         if self._worker is not None:
             attributes["worker"] = self._worker
@@ -311,6 +319,7 @@ class Proposer:
         self._sampler = SAMPLERS[plan.sampler.type](plan)
         self._random = RandomSampler(plan)
         self.continues_until = self._sampler.continues_until
+        self.warning = self._sampler.inactive_because()
 
     def propose(
         self,
@@ -323,21 +332,27 @@ class Proposer:
 
         None when the space is used up.
         """
+        probe = False
         for attempt in range(SAMPLER_ATTEMPTS + RANDOM_ATTEMPTS):
-            sampler = self._sampler if attempt < SAMPLER_ATTEMPTS else self._random
-            proposal = sampler.propose(Question(number, history, running, attempt))
+            question = Question(number, history, running, attempt)
+            if attempt < SAMPLER_ATTEMPTS:
+                proposal = self._sampler.propose(question)
+                probe = proposal.probe
+            else:
+                proposal = self._random.propose(question)._replace(probe=probe)
             if proposal.continues is not None:
                 return proposal  # the one case in which a configuration has two trials
-            if _key(proposal.params) not in seen and self._plan.allows(proposal.params):
+            if key_of(proposal.params) not in seen and self._plan.allows(proposal.params):
                 return proposal
-        probe = next((row for row in history if row.kind is Kind.PROBE and row.params not in running), None)
-        return None if probe is None else Proposal(dict(probe.params), continues=probe.number)
+        probes = (row for row in history if row.kind is Kind.PROBE and row.params not in running)
+        left = next((row for row in probes if self._plan.allows(row.params)), None)
+        return None if left is None else Proposal(dict(left.params), continues=left.number)
 
     def first(self, count: int) -> list[Proposal]:
         """What the first trials of the study will be: before the sampler models anything, they depend on the seed alone."""
         found = [Proposal(dict(start.params)) for start in self._plan.starts[:count]]
         for number in range(len(found), min(count, self._sampler.n_blind)):
-            proposal = self.propose(number, [], {_key(each.params) for each in found})
+            proposal = self.propose(number, [], {key_of(each.params) for each in found})
             if proposal is None:
                 break
             found.append(proposal)
@@ -356,14 +371,7 @@ def _numbered(records: Sequence[TrialRecord], number: int) -> TrialRecord:
     return next(record for record in reversed(records) if record.number == number)
 
 
-def _key(params: Params) -> tuple[tuple[str, Scalar], ...]:
-    return tuple(sorted(params.items()))
-
-
-def _to_retry(records: Sequence[TrialRecord]) -> TrialRecord | None:
-    """The first failed trial that is still owed another try: one each, but as many as it takes after interruptions."""
+def _to_retry(records: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """The failed trials that are still owed another try."""
     retried = {record.retry_of for record in records}
-    for record in records:
-        if record.owed_another_try and record.number not in retried:
-            return record
-    return None
+    return [record for record in records if record.owed_another_try and record.number not in retried]

@@ -8,7 +8,10 @@ from typing import Any, NamedTuple
 from optuna.trial import FrozenTrial, TrialState
 
 from cnn_lstm_hyperopt.config import Params
+from cnn_lstm_hyperopt.config.domains import Scalar
 
+PROBED = "probe: ended after its first epoch on purpose"
+"""Why a trial ended that may be continued as another one."""
 INTERRUPTED = "interrupted: "
 """How the reason of a trial starts that the run had to end; it is tried again however often that happens."""
 
@@ -88,8 +91,13 @@ class TrialRecord:
 
     @property
     def owed_another_try(self) -> bool:
-        """Whether it failed and may be repeated: once, but as often as it takes after interruptions."""
-        return self.state is State.FAIL and (self.retry_of is None or self.reason.startswith(INTERRUPTED))
+        """Whether it failed and may be repeated: once, but as often as it takes after interruptions.
+
+        One that went on from a probe and diverged may not: from the same state it would diverge again.
+        """
+        if self.state is not State.FAIL or (self.continues is not None and self.attributes.get("diverged")):
+            return False
+        return self.retry_of is None or self.reason.startswith(INTERRUPTED)
 
     @property
     def finish_order(self) -> tuple[int, int]:
@@ -99,7 +107,7 @@ class TrialRecord:
     @property
     def probe(self) -> bool:
         """Whether it ended after its first epoch on purpose, to be continued if it looks cheap."""
-        return self.state is State.PRUNED and bool(self.attributes.get("probe"))
+        return self.state is State.PRUNED and self.reason.startswith("probe:")
 
     @property
     def continues(self) -> int | None:
@@ -135,3 +143,8 @@ def read_trial(trial: FrozenTrial) -> TrialRecord:
 def selected(curve: tuple[Point, ...], epoch: float) -> Point | None:
     """The point of the lowest loss up to ``epoch``: what the trial would be worth if it had ended there."""
     return min((point for point in curve if point.epoch <= epoch), key=lambda point: point.loss, default=None)
+
+
+def key_of(params: Params) -> tuple[tuple[str, Scalar], ...]:
+    """By which two configurations are the same."""
+    return tuple(sorted(params.items()))

@@ -51,7 +51,7 @@ class Sampler(abc.ABC):
     """
 
     default_startup: ClassVar[int] = 0
-    """Random trials before it models anything, where the settings leave it open."""
+    """Random trials before it models anything, where the settings leave it open: at most a third of all."""
 
     def __init__(self, plan: StudyPlan) -> None:
         self.plan = plan
@@ -59,7 +59,17 @@ class Sampler(abc.ABC):
         self.settings = plan.sampler
         self.seed = plan.seed
         given = plan.sampler.n_startup_trials
-        self.n_startup = self.default_startup if given == "auto" else given
+        budget = plan.n_trials if plan.begun_with is None else plan.begun_with
+        self.n_startup = min(self.default_startup, budget // 3) if given == "auto" else given
+
+    def inactive_because(self) -> str | None:
+        """Why this sampler can't learn anything in a study of this plan, or None."""
+        if self.n_startup < self.plan.n_trials or self.n_startup == 0:
+            return None
+        return (
+            f"sampler.n_startup_trials={self.n_startup} is not below study.n_trials={self.plan.n_trials}: all trials are those of"
+            " the start; lower it"
+        )
 
     @property
     def n_blind(self) -> int:

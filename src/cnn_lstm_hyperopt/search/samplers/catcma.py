@@ -196,7 +196,7 @@ class Run:
         """
         if not self._variables.reals or self._distribution._iqhist_values:
             return False
-        ordered = np.sort(fitness)
+        ordered = np.sort(-fitness)  # as the package does: its quartiles are not symmetrical
         return bool(ordered[3 * len(ordered) // 4] == ordered[len(ordered) // 4])
 
     def _within_reach(self, numbers: Array) -> Array:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from cnn_lstm_hyperopt.config import Params
-from cnn_lstm_hyperopt.pareto import non_dominated
+from cnn_lstm_hyperopt.config.domains import Scalar
+from cnn_lstm_hyperopt.pareto import crowding_distances, non_dominated
 from cnn_lstm_hyperopt.randomness import stream
 from cnn_lstm_hyperopt.search.distributions import with_fixed
 from cnn_lstm_hyperopt.search.plan import StudyPlan
@@ -24,6 +25,7 @@ from cnn_lstm_hyperopt.search.samplers.encoding import Encoding
 from cnn_lstm_hyperopt.search.samplers.gaussian_process import Hyperparameters, Posterior, fit, standard
 from cnn_lstm_hyperopt.search.samplers.random import RandomSampler
 from cnn_lstm_hyperopt.search.told import Kind, Told
+from cnn_lstm_hyperopt.search.trial import key_of
 
 Array = NDArray[np.float64]
 
@@ -42,7 +44,10 @@ USEFUL = 0.25
 LEAST_GAIN = 0.02
 """Accuracy above the gate that is hoped for when no trial has passed it."""
 BOLD_EVERY, BOLDNESS = 6, 3.0
-PROBE_SHARE = 0.75
+FEW_SKILLED = 3
+"""COMPLETE trials above the gate below which two, or one, of three proposals are random, and all without any: where nothing was
+learnt yet, every size is as likely to learn as any other, and the tiniest would be worth most, again and again."""
+PROBE_SHARE, LEAST_PROBED_START = 0.75, 4
 OPTIMISM = 0.7
 
 
@@ -82,7 +87,8 @@ class GpSampler(Sampler):
         self._random = RandomSampler(plan)
         self._encoding = Encoding(plan.space)
         self._vectors: dict[int, Array] = {}
-        self._keys: dict[int, tuple[tuple[str, object], ...]] = {}
+        self._keys: dict[int, tuple[tuple[str, Scalar], ...]] = {}
+        self._prices: dict[int, float] = {}
         self._threads = ThreadpoolController()
         self._fitted: tuple[tuple[int, int], list[Hyperparameters]] | None = None
         blind = max(0, self.n_startup - len(plan.starts))
@@ -113,7 +119,8 @@ class GpSampler(Sampler):
                 return Proposal(dict(probe.params), continues=probe.number)
             return self._random.propose(question)
         rows = self._rows(question.history)
-        if rows.complete.sum() < 2:
+        skilled = sum(self.plan.gate.passes(-loss) for loss in rows.losses[rows.complete, 0])
+        if rows.complete.sum() < 2 or number % FEW_SKILLED >= skilled:
             return self._random.propose(question)
         with self._threads.limit(limits=1):  # small matrices: more threads would only wait for each other
             return self._by_model(question, rows)
@@ -125,7 +132,9 @@ class GpSampler(Sampler):
         could be predicted from.
         """
         probes = [
-            row for row in question.history if row.kind is Kind.PROBE and row.params not in list(question.running)
+            row
+            for row in question.history
+            if row.kind is Kind.PROBE and row.params not in question.running and self.plan.allows(row.params)
         ]
         if not probes:
             return None
@@ -142,8 +151,8 @@ class GpSampler(Sampler):
         z = (rows.losses - low) / width
         good = self._good(rows, z)
         seen = _chosen(len(z), good, ROWS, generator)
-        hyperparameters, note = self._hyperparameters(question, rows, seen)
         offsets = self._predicted(question.history) if self.plan.cheap_cost else np.zeros(len(z))
+        hyperparameters, note = self._hyperparameters(question, rows, seen, offsets)
         posteriors = [self._posterior(i, rows, seen, hyperparameters[i], offsets if i == 1 else None) for i in range(3)]
         front = self._front(posteriors[0], rows, low, width)
         bold = question.number % BOLD_EVERY == 0
@@ -158,10 +167,10 @@ class GpSampler(Sampler):
             front = np.vstack([front, expected[(expected < REFERENCE).all(axis=1)]])
             front = front[non_dominated(front)]
         order = _by_gain(mean, sd, front, generator)
-        taken = {self._keys[row.number] for row in question.history} | {_key(each) for each in question.running}
+        taken = {self._keys[row.number] for row in question.history} | {key_of(each) for each in question.running}
         for child in order:
             chosen = params[child] if params else self._encoding.params(children[child], children[child])
-            if _key(chosen) not in taken and self.plan.allows(chosen):
+            if key_of(chosen) not in taken and self.plan.allows(chosen):
                 return Proposal(chosen, note)
         return Proposal(self._random.propose(question).params, note)
 
@@ -176,7 +185,7 @@ class GpSampler(Sampler):
         best = max(float(accuracy[rows.complete].max()), gate.threshold + LEAST_GAIN)
         floor = max(gate.threshold, gate.chance + USEFUL * (best - gate.chance))
         useful = rows.complete & (accuracy > floor)
-        if not useful.any():
+        if useful.sum() < 2:  # one alone has no range
             useful = rows.complete
         low, high = rows.losses[useful].min(axis=0), rows.losses[useful].max(axis=0)
         if rows.probe.any():  # what they cost is known as well
@@ -218,7 +227,7 @@ class GpSampler(Sampler):
         return front[_thin(front, FRONT_ROWS)]
 
     def _hyperparameters(
-        self, question: Question, rows: _Rows, seen: NDArray[np.int64]
+        self, question: Question, rows: _Rows, seen: NDArray[np.int64], offsets: Array
     ) -> tuple[list[Hyperparameters], Any]:
         """Those of the latest fit, or, when the history has grown by a tenth since, fitted anew; then with a note to store."""
         latest: Any = next((row.note for row in reversed(question.history) if _is_fit(row.note)), None)
@@ -236,7 +245,7 @@ class GpSampler(Sampler):
             generator = stream(self.seed, question.number, "rows to fit on")
             some = np.sort(generator.permutation(seen)[:FIT_ROWS])
             steps = FIRST_STEPS if latest is None else WARM_STEPS
-            found = [self._fit(i, rows, some, starts[i], steps) for i in range(3)]
+            found = [self._fit(i, rows, some, starts[i], steps, offsets) for i in range(3)]
             self._fitted = (key, found)
         fitted = self._fitted[1]
         return fitted, {
@@ -245,11 +254,13 @@ class GpSampler(Sampler):
             "noise": [each.log_noise for each in fitted],
         }
 
-    def _fit(self, i: int, rows: _Rows, some: NDArray[np.int64], start: Hyperparameters, steps: int) -> Hyperparameters:
+    def _fit(
+        self, i: int, rows: _Rows, some: NDArray[np.int64], start: Hyperparameters, steps: int, offsets: Array
+    ) -> Hyperparameters:
         some = some[_known(i, rows)[some]]
         if len(some) < 2:
             return start
-        targets = rows.losses[some, i]
+        targets = rows.losses[some, i] - (offsets[some] if i == 1 else 0.0)
         mean, sd = standard(targets)
         variances = rows.variances[some] / sd**2 if i == 0 else np.zeros(len(some))
         encoding = self._encoding
@@ -279,20 +290,23 @@ class GpSampler(Sampler):
     ) -> tuple[Array, Array, list[Params]]:
         """Mean and standard deviation of the losses in the box; and the configurations, where their cost was asked for."""
         features = self._encoding.features(vectors)
-        believed = [posterior.predict(features) for posterior in posteriors]
-        mean = np.column_stack([m for m, _ in believed])
-        sd = np.column_stack([s for _, s in believed])
+        mean, sd = np.zeros((len(vectors), 3)), np.zeros((len(vectors), 3))
+        for i, posterior in enumerate(posteriors):
+            mean[:, i], sd[:, i] = posterior.predict(features)
         params: list[Params] = []
         if self.plan.cheap_cost:
             params = [self._encoding.params(vector, vector) for vector in vectors]
             costs = [self.plan.cost(with_fixed(self.space, each)) for each in params]
             mean[:, 1] += [_log(cost.seconds) for cost in costs]
-            mean[:, 2], sd[:, 2] = [math.log(cost.size_mb) for cost in costs], 0.0
+            mean[:, 2] = [math.log(cost.size_mb) for cost in costs]
         return (mean - low) / width, sd / width, params
 
     def _predicted(self, history: Sequence[Told]) -> Array:
         """ln of the seconds that the cost model had predicted: the process learns how far off it is."""
-        return np.array([_log(self.plan.cost(with_fixed(self.space, row.params)).seconds) for row in history])
+        for row in history:
+            if row.number not in self._prices:
+                self._prices[row.number] = _log(self.plan.cost(with_fixed(self.space, row.params)).seconds)
+        return np.array([self._prices[row.number] for row in history])
 
     # ------------------------------------------------------------------ children
 
@@ -323,7 +337,7 @@ class GpSampler(Sampler):
         for row in history:
             if row.number not in self._vectors:
                 self._vectors[row.number] = self._encoding.vector(row.params)
-                self._keys[row.number] = _key(row.params)
+                self._keys[row.number] = key_of(row.params)
         kinds = [row.kind for row in history]
         return _Rows(
             vectors=np.array([self._vectors[row.number] for row in history]).reshape(-1, len(self._encoding.axes)),
@@ -354,18 +368,6 @@ def _thin(points: Array, count: int) -> NDArray[np.int64]:
         goes = min(len(left) - count, max(1, len(left) // 10))
         left = np.sort(left[np.argsort(distance, kind="stable")[goes:]])
     return left
-
-
-def crowding_distances(points: Array) -> Array:
-    """Sum over the losses of the gap between a point's two neighbours; infinite at the ends (Deb et al. 2002, section III-B)."""
-    distances = np.zeros(len(points))
-    for column in points.T:
-        order = np.argsort(column, kind="stable")
-        spread = column[order[-1]] - column[order[0]]
-        distances[order[[0, -1]]] = np.inf
-        if spread > 0:
-            distances[order[1:-1]] += (column[order[2:]] - column[order[:-2]]) / spread
-    return distances
 
 
 def _chosen(n: int, good: NDArray[np.int64], most: int, generator: np.random.Generator) -> NDArray[np.int64]:
@@ -410,7 +412,3 @@ def _nanstd(vectors: Array) -> Array:
 def _log(seconds: float) -> float:
     """ln, 0 where nobody can tell."""
     return math.log(seconds) if seconds > 0 else 0.0
-
-
-def _key(params: Params) -> tuple[tuple[str, object], ...]:
-    return tuple(sorted(params.items()))

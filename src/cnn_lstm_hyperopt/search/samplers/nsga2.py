@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.config import Choices, IntRange
 from cnn_lstm_hyperopt.config.domains import Scalar
-from cnn_lstm_hyperopt.pareto import non_dominated_ranks
+from cnn_lstm_hyperopt.pareto import crowding_distances, non_dominated_ranks
 from cnn_lstm_hyperopt.randomness import stream
 from cnn_lstm_hyperopt.search.plan import StudyPlan
 from cnn_lstm_hyperopt.search.samplers.base import Proposal, Question, Sampler
@@ -83,18 +83,6 @@ class Nsga2Sampler(Sampler):
         for i in np.flatnonzero(generator.random(len(axes)) < 1 / max(n_active, 1)):
             child[i] = _mutated(axes[i], anywhere[i] if np.isnan(child[i]) else child[i], generator)
         return self._encoding.params(child, anywhere)
-
-
-def crowding_distances(losses: Array) -> Array:
-    """How much room each row of one front has, shape ``(rows,)``: infinite at its ends (ibid., section III-B)."""
-    distances = np.zeros(len(losses))
-    for column in losses.T:
-        order = np.argsort(column, kind="stable")
-        ordered = column[order]
-        distances[order[[0, -1]]] = np.inf
-        if ordered[-1] > ordered[0]:
-            distances[order[1:-1]] += (ordered[2:] - ordered[:-2]) / (ordered[-1] - ordered[0])
-    return distances
 
 
 def _tournament(n: int, generator: np.random.Generator) -> int:
