@@ -336,6 +336,12 @@ class Experiment:
         gate, target, records = self.study.plan.gate, self.settings.data.target, self.study.records()
         if not any(record.finished for record in records):
             return "no trial was finished in the time there was, so there is no front yet; give it more, or resume"
+        if all(record.probe for record in records if record.finished):
+            return (
+                "all trials so far were probes, which end after their first epoch on purpose, so there is no front yet;"
+                f" go on with more: cnn-lstm-hyperopt resume --save-dir {shlex.quote(str(self.settings.save_dir))} --n-trials"
+                f" {max(4 * self.study.n_finished(), 20)} (or begin a study with sampler.probes: false)"
+            )
         best = max((r.values.accuracy for r in records if r.values), default=None)
         seen = "no trial was completed" if best is None else f"the best of them reached {best:.4f}"
         cures = [f"training.max_epochs above {self.study.plan.max_epochs}", "more trials or more data"]
