@@ -333,7 +333,7 @@ def compared(problem: Problem, runs: dict[Pair, dict[int, Run]], setup: Setup, b
     heads = ["sampler", "pruner"]
     heads += [f"HV at {share:.0%} of the budget" for share in SHARES] + [f"HV at {count} trials" for count in counts]
     heads += ["seconds to TPE's HV, median; worst", "of TPE's seconds, median; worst", "seconds spent", "pruned"]
-    heads += ["wrongly pruned", "true front lost", "ms a trial"]
+    heads += ["saved of the same trials", "direct regret", "wrongly pruned", "true front lost", "ms a trial"]
     yield f"| {' | '.join(heads)} |"
     yield "|---" * len(heads) + "|"
     for (sampler, pruner), by_seed in measured.items():
@@ -350,6 +350,8 @@ def compared(problem: Problem, runs: dict[Pair, dict[int, Run]], setup: Setup, b
         ]
         cells.append(_text(_median([float(each.seconds[-1]) for each in every]), ",.0f"))
         cells.append(_text(_median([each.pruned for each in every]), ".0%"))
+        cells.append(_text(_median([each.saved for each in every]), ".0%"))
+        cells.append(_text(_median([each.regret for each in every]), ".2%"))
         cells.append(_text(_median([each.wrongly_pruned for each in every]), ".1%"))
         cells.append(_text(_median([each.front_lost for each in every]), ".1%"))
         cells.append(_text(_median([each.ms_a_trial for each in every]), ".1f"))
@@ -453,6 +455,8 @@ def compare(problem: Problem, given: argparse.Namespace, setup: Setup) -> None:
     missing = [key for key, file in files.items() if not file.exists()]
     with Watch(len(missing), setup.n_trials).shown() as watch:
         for (sampler, pruner), seed in missing:
+            if files[(sampler, pruner), seed].exists():
+                continue  # another process was here
             name = f"{sampler} + {pruner}, seed {seed}"
             made = watch.make(name, partial(run, problem, sampler, pruner, seed, setup))
             write_rows(files[(sampler, pruner), seed], made.rows)

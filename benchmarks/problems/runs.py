@@ -3,7 +3,8 @@
 - *hypervolume*: of COMPLETE trials, in (accuracy, ln seconds, ln MB), above the problem's chance; of true values where the
   problem knows them, and as a share of its reference front where it has one. Seconds and MB then reach a tenth of that front's
   range beyond its worst. Without one they reach the worst of all runs in the table, so only numbers of one table compare.
-- *direct regret*: how much smaller it is than if all trials had been finished, as a share.
+- *direct regret*: how much smaller it is than if no trial had been pruned, as a share; *saved*: how many of the seconds that the
+  same trials would have taken.
 - *true front*: trials that nobody dominates by true values, among all of a run that are truly above the gate. *Front lost* is
   the share of it that was never finished; *wrongly pruned* is the share of the pruned trials that belong to it. Probes, which
   end after an epoch on purpose, count as pruned nowhere but in the table of reasons.
@@ -230,11 +231,21 @@ class Measured:
 
     @cached_property
     def regret(self) -> float | None:
-        """Share of the hypervolume of all that was proposed that was not finished; None without true values."""
+        """Share of the hypervolume of what was finished or pruned that pruning lost; None without true values."""
         if self.problem.truth is None:
             return None
-        proposed = self.ruler.volume(self.values[self.finished])
+        pruned = np.array([row.pruned for row in self.run.rows], dtype=bool)
+        proposed = self.ruler.volume(self.values[self.complete | pruned])
         return _share(proposed - self.ruler.volume(self.values[self.complete]), proposed)
+
+    @property
+    def saved(self) -> float | None:
+        """Share of the seconds that these trials would have taken without pruning; None without true values."""
+        if self.problem.truth is None:
+            return None
+        pairs = zip(self.values, self.run.rows, strict=True)
+        left = sum(max(float(value[1]) - row.seconds, 0.0) for value, row in pairs if row.pruned)
+        return _share(left, float(self.seconds[-1]) + left)
 
     @cached_property
     def _true_front(self) -> set[str]:
