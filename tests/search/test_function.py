@@ -10,7 +10,8 @@ from cnn_lstm_hyperopt.config.space import ParameterSpec
 from cnn_lstm_hyperopt.exceptions import StudyFailedError
 from cnn_lstm_hyperopt.randomness import stream_seed
 from cnn_lstm_hyperopt.search import Cost, Limits, SkillGate, Start, State, Study, StudyStorage, finish_order, optimise
-from cnn_lstm_hyperopt.search.study import PROBED
+from cnn_lstm_hyperopt.search.told import Kind, told
+from cnn_lstm_hyperopt.search.trial import PROBED
 
 EPOCHS = 4
 LINE = SearchSpace.of({"x": ParameterSpec("float", FloatRange(0.0, 1.0))})
@@ -217,6 +218,27 @@ def test_a_continuation_that_fails_is_tried_again_from_the_same_probe_and_no_thi
     assert len({record.continues for record in failed}) == len(broken)
     assert all(record.own_seconds == 0 for record in failed)
     assert sum(record.finished for record in records) == 14
+
+
+def test_a_continuation_that_diverges_is_not_repeated(study_of):
+    """From the same state it would diverge again; it is told in its probe's place."""
+    seen = set()
+
+    def diverges_when_continued(params, seed):
+        continued = params["x"] in seen
+        seen.add(params["x"])
+        for epoch, accuracy, *rest in line(params, seed):
+            yield (epoch, math.nan if continued and epoch == 3 else accuracy, *rest)
+
+    study = study_of(PROBING, n_trials=8)
+    optimise(study, diverges_when_continued)
+    failed = [record for record in study.records() if record.state is State.FAIL]
+    assert len(failed) >= 2
+    assert all(record.attributes["diverged"] and record.retry_of is None for record in failed)
+    rows = {row.number: row.kind for row in told(study.records(), study.plan.gate, EPOCHS)}
+    for record in failed:
+        assert rows[record.number] is Kind.DIVERGED
+        assert record.continues not in rows
 
 
 def test_a_failed_probe_is_repeated_as_a_probe(study_of):

@@ -41,7 +41,7 @@ def start(storage, make_space):
         trial_id, _ = storage.start(params, distributions_of(space, params), {"size_mb": 2.5, **attributes})
         return trial_id
 
-    begin.params = params
+    begin.params, begin.space = params, space
     return begin
 
 
@@ -156,6 +156,27 @@ def test_attributes_of_the_study(storage, path):
     again = reopened(storage, path)
     assert again.attribute("gate") == {"chance": 0.1, "list": [1, None, "ü"]}
     again.close()
+
+
+def test_a_study_in_memory_holds_what_one_in_a_file_does(storage, start):
+    """And goes when nobody holds it any more; there is nothing to fold or to close."""
+    memory = StudyStorage.in_memory("a study")
+    assert memory.attribute("format") == FORMAT
+    for each in (storage, memory):
+        assert each.next_number() == 0
+        first, number = each.start(start.params, distributions_of(start.space, start.params), {"size_mb": 2.5})
+        assert number == 0
+        each.record_curve(first, (Point(1.0, 1 / 3, 0.7, 0.1),))
+        each.note(first, "would_have_ended", {"epoch": 1.0, "reason": "x"})
+        each.finish(first, State.COMPLETE, Values(0.5, 2.0, 2.5), {"seconds": 2.0, "finish_order": 0, "pair": (1, 2)})
+        each.start({}, {}, {"size_mb": 1.0, "worker": 3})
+        assert each.next_number() == 2
+        each.fold_log()
+    assert memory.records() == storage.records()
+    assert memory.fail_orphans("gone", worker=3) == [1]
+    memory.close()
+    assert [record.state for record in memory.records()] == [State.COMPLETE, State.FAIL]
+    assert StudyStorage.in_memory("a study").records() == []
 
 
 # ---------------------------------------------------------------------- Optuna's tools

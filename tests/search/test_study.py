@@ -476,15 +476,14 @@ def outcome(study, assignment):
 
 
 @pytest.mark.parametrize(
-    "sampler",
+    ("sampler", "every", "disk"),
     [
-        {"type": "random"},
-        {"type": "tpe", "n_startup_trials": 4},
-        {"type": "tpe", "n_startup_trials": 4, "multivariate": True},
+        ({"type": "random"}, 1, False),
+        ({"type": "tpe", "n_startup_trials": 4}, 1, False),
+        ({"type": "tpe", "n_startup_trials": 4}, 4, True),
+        ({"type": "tpe", "n_startup_trials": 4, "multivariate": True}, 1, False),
     ],
-    ids=["random", "tpe", "tpe-multivariate"],
 )
-@pytest.mark.parametrize(("every", "disk"), [(1, False), (4, True)])
 def test_a_study_rebuilt_after_every_kth_trial_proposes_what_an_uninterrupted_one_does(
     make_study, sampler, every, disk
 ):

@@ -84,7 +84,8 @@ class FrontPruner(Pruner):
         return None
 
     def _n_skilled(self, complete: Sequence[TrialRecord]) -> int:
-        return sum(r.values is not None and self.gate.passes(r.values.accuracy) for r in complete)
+        threshold = self.gate.threshold
+        return sum(r.values is not None and r.values.accuracy > threshold for r in complete)
 
     def _chance(self, outcomes: Outcomes, size_mb: float, front: NDArray[np.float64]) -> float:
         """Share of the outcomes that nobody beats."""
