@@ -238,7 +238,7 @@ class SamplerSettings(Section):
     multivariate: bool = Field(False, description="tpe: model parameters jointly (Optuna's multivariate, grouped)")
     probes: bool = Field(
         True,
-        description="gp: three in four of the first trials (if these are four at least) end after one epoch, and a third of"
+        description="gp: three in four of the first trials end after one epoch, and a third of"
         " these, of all sizes, are then continued",
     )
 

@@ -47,7 +47,7 @@ BOLD_EVERY, BOLDNESS = 6, 3.0
 FEW_SKILLED = 3
 """COMPLETE trials above the gate below which two, or one, of three proposals are random, and all without any: where nothing was
 learnt yet, every size is as likely to learn as any other, and the tiniest would be worth most, again and again."""
-PROBE_SHARE, LEAST_PROBED_START = 0.75, 4
+PROBE_SHARE = 0.75
 OPTIMISM = 0.7
 
 
