@@ -6,16 +6,10 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from cnn_lstm_hyperopt.config import Choices, FloatRange, IntRange, PrunerSettings, SamplerSettings, SearchSpace
+from cnn_lstm_hyperopt.config import Choices, FloatRange, IntRange, SearchSpace
 from cnn_lstm_hyperopt.config.space import ParameterSpec
-from cnn_lstm_hyperopt.pareto import hypervolume
-from cnn_lstm_hyperopt.search.distributions import with_fixed
-from cnn_lstm_hyperopt.search.gate import SkillGate
 from cnn_lstm_hyperopt.search.limits import Cost, Limits
-from cnn_lstm_hyperopt.search.plan import StudyPlan
 from cnn_lstm_hyperopt.search.samplers import catcma
 from cnn_lstm_hyperopt.search.samplers.base import Question
 from cnn_lstm_hyperopt.search.samplers.catcma import Draw, Run, Variables
@@ -23,6 +17,7 @@ from cnn_lstm_hyperopt.search.samplers.cmaes import CmaEsSampler
 from cnn_lstm_hyperopt.search.samplers.encoding import Encoding
 from cnn_lstm_hyperopt.search.samplers.random import RandomSampler
 from cnn_lstm_hyperopt.search.told import Kind, Told
+from rehearsal import assert_legal, finished, plan_of, simulate, volume
 
 SPACE = SearchSpace.of(
     {
@@ -54,41 +49,8 @@ def objective(params):
     return -round(0.5 + 0.4 * math.exp(-5 * max(error, 0.0)), 2), round(seconds, 1), round(size, 1)
 
 
-def volume(rows):
-    low, high = np.array([-0.9, 1.0, 1.0]), np.array([-0.5, 12.0, 9.0])
-    return hypervolume((np.array([row.losses for row in rows]) - low) / (high - low), [1.0] * 3)
-
-
-def new(space=SPACE, *, seed=0, startup="auto", cls=CmaEsSampler, **fields):
-    plan = StudyPlan(
-        **{
-            "space": space,
-            "sampler": SamplerSettings(type="cmaes", n_startup_trials=startup),
-            "pruner": PrunerSettings(type="none"),
-            "seed": seed,
-            "n_trials": 1000,
-            "max_epochs": 10,
-            "limits": Limits(),
-            "gate": SkillGate(0.5, 2000),
-            "cost": lambda params: Cost(1.0, 1.0),
-            **fields,
-        }
-    )
-    return cls(plan)
-
-
-def finished(number, proposal, losses=objective, kind=Kind.COMPLETE):
-    """What is told of a trial, its note as it comes back from the storage."""
-    note = json.loads(json.dumps(proposal.note))
-    return Told(number, proposal.params, losses(proposal.params), kind, 0.0, note)
-
-
-def simulate(sampler, n, losses=objective):
-    """One worker."""
-    rows = []
-    for number in range(n):
-        rows.append(finished(number, sampler.propose(Question(number, rows)), losses))
-    return rows
+def new(space=SPACE, *, cls=CmaEsSampler, **changed):
+    return cls(plan_of(space, "cmaes", **changed))
 
 
 def simulate_workers(sampler, n, workers, seed=0):
@@ -99,36 +61,22 @@ def simulate_workers(sampler, n, workers, seed=0):
         proposal = sampler.propose(Question(number, list(rows), [p.params for _, p in running]))
         running.append((number, proposal))
         if len(running) == workers:
-            rows.append(finished(*running.pop(int(chance.integers(workers)))))
+            rows.append(finished(*running.pop(int(chance.integers(workers))), objective))
     return rows
 
 
 @pytest.fixture(scope="module")
 def mixed():
-    return simulate(new(), 140)
+    return simulate(new(), 140, objective)
 
 
 @pytest.fixture(scope="module")
 def restarted():
-    return simulate(new(SMALL, seed=3), 150)
+    return simulate(new(SMALL, seed=3), 150, objective)
 
 
 def runs_of(rows):
     return [None if row.note is None else row.note["cmaes"][0] for row in rows]
-
-
-def assert_legal(space, params):
-    kinds = {FloatRange: float, IntRange: int}
-    searched = space.searched()
-    assert set(params) <= set(searched)
-    for name, value in params.items():
-        assert searched[name].contains(value)
-        match searched[name]:
-            case Choices(values):
-                assert type(value) is type(values[values.index(value)])
-            case domain:
-                assert type(value) is kinds[type(domain)]
-    assert {name for name in with_fixed(space, params) if name in searched} == set(params)
 
 
 # ---------------------------------------------------------------------- proposals
@@ -177,8 +125,8 @@ def test_probes_are_not_told(mixed):
 def test_beats_random_search():
     """Median over seeds of the hypervolume after 120 trials, 24 of which are random."""
     seeds = range(5)
-    cmaes = np.median([volume(simulate(new(seed=seed), 120)) for seed in seeds])
-    random = np.median([volume(simulate(new(seed=seed, cls=RandomSampler), 120)) for seed in seeds])
+    cmaes = np.median([volume(simulate(new(seed=seed), 120, objective)) for seed in seeds])
+    random = np.median([volume(simulate(new(seed=seed, cls=RandomSampler), 120, objective)) for seed in seeds])
     assert cmaes > random + 0.05
 
 
@@ -197,7 +145,7 @@ def test_it_leaves_where_trials_diverge():
 
 def test_limits_are_kept():
     limited = {"limits": Limits(size_mb=8.0), "cost": lambda p: Cost(1.0, p["width"] * p["layers"] / 10)}
-    rows = simulate(new(), 60)  # many of which are too large
+    rows = simulate(new(), 60, objective)  # many of which are too large
     sampler = new(**limited)
     assert np.mean([sampler.plan.allows(row.params) for row in rows]) < 0.7
     for number in range(60, 80):
@@ -378,35 +326,6 @@ def test_draws_from_far_off_do_not_blow_up_the_distribution():
 
 
 # ---------------------------------------------------------------------- spaces
-
-DOMAINS = {
-    "float": st.just(FloatRange(0.0, 2.0)) | st.just(FloatRange(1e-6, 1.0, log=True)),
-    "int": st.builds(
-        lambda low, steps, log: IntRange(low, low + steps, log), st.integers(1, 5), st.integers(0, 60), st.booleans()
-    ),
-    "choice": st.lists(st.integers(0, 99), min_size=1, max_size=5, unique=True).map(lambda v: Choices(tuple(v))),
-}
-SPACES = st.lists(
-    st.sampled_from(sorted(DOMAINS)).flatmap(lambda kind: DOMAINS[kind].map(lambda d: ParameterSpec(kind, d))),
-    max_size=5,
-).map(lambda specs: SearchSpace.of({f"p{i}": spec for i, spec in enumerate(specs)}))
-
-
-@settings(max_examples=40, deadline=None)
-@given(SPACES, st.integers(0, 9))
-def test_any_space_is_searched(space, seed):
-    """Without numbers, without choices, with one parameter, with one value, with nothing."""
-
-    def losses(params):
-        values = [float(hash(value) % 97) for value in params.values()]
-        return -0.6 - 0.003 * sum(values) / max(len(values), 1), sum(values) / 50, max(values, default=0.0) / 50
-
-    sampler = new(space, seed=seed, startup=4)
-    rows = simulate(sampler, 40, losses)
-    for row in rows:
-        assert_legal(space, row.params)
-        assert set(row.params) == set(space.searched())
-    assert new(space, seed=seed, startup=4).propose(Question(40, rows)) == sampler.propose(Question(40, rows))
 
 
 def test_with_nothing_to_search_there_is_nothing_to_propose(mixed):

@@ -241,17 +241,22 @@ def test_a_continuation_that_diverges_is_not_repeated(study_of):
         assert record.continues not in rows
 
 
-def test_a_failed_probe_is_repeated_as_a_probe(study_of):
+def failing_once():
+    """A function whose first trial raises."""
     calls = []
 
-    def fails_first(params, seed):
+    def evaluate(params, seed):
         calls.append(seed)
         if len(calls) == 1:
             raise OSError("boom")
         yield from line(params, seed)
 
+    return evaluate
+
+
+def test_a_failed_probe_is_repeated_as_a_probe(study_of):
     study = study_of(PROBING, n_trials=3)
-    optimise(study, fails_first)
+    optimise(study, failing_once())
     assert [record.state for record in study.records()] == [State.FAIL, *[State.PRUNED] * 3]
     assert study.records()[1].retry_of == 0
     assert study.records()[1].probe
@@ -334,15 +339,7 @@ def test_configurations_to_begin_with_are_tried_first_once_and_as_they_are(study
 
 
 def test_a_start_that_fails_is_tried_again_with_its_origin(study_of):
-    calls = []
-
-    def fails_first(params, seed):
-        calls.append(seed)
-        if len(calls) == 1:
-            raise OSError("boom")
-        yield from line(params, seed)
-
     study = study_of(starts=(Start({"x": 0.5}, "mine"),), n_trials=2)
-    optimise(study, fails_first)
+    optimise(study, failing_once())
     assert [(r.state, r.params["x"]) for r in study.records()[:2]] == [(State.FAIL, 0.5), (State.COMPLETE, 0.5)]
     assert [record.attributes.get("origin") for record in study.records()] == ["mine", "mine", None]

@@ -135,6 +135,12 @@ def field_plan(make_plan, **changed):
     return make_plan(**{**defaults, **changed})
 
 
+def scattered(n, *, seed):
+    """Random configurations of the field."""
+    points = np.random.default_rng(seed).uniform([0, 0], [math.log(1000), 1], (n, 2))
+    return [{"size": float(np.exp(s)), "tuning": float(t)} for s, t in points]
+
+
 def rows_of(many, kind=Kind.COMPLETE):
     return [Told(number, params, losses_of(params), kind) for number, params in enumerate(many)]
 
@@ -352,11 +358,7 @@ def test_no_proposal_breaks_a_limit_also_when_the_best_lie_beyond_it(make_plan, 
 
 def test_a_cost_model_that_is_off_by_a_factor_is_learnt(make_plan):
     """Trials take ten times what was predicted; what is proposed is the same, since everything does."""
-    generator = np.random.default_rng(4)
-    many = [
-        {"size": float(np.exp(s)), "tuning": float(t)}
-        for s, t in generator.uniform([0, 0], [math.log(1000), 1], (25, 2))
-    ]
+    many = scattered(25, seed=4)
     rows = rows_of(many)
     slower = [row._replace(losses=(row.losses[0], row.losses[1] + math.log(10), row.losses[2])) for row in rows]
     plan = field_plan(make_plan)
@@ -412,11 +414,7 @@ def test_notes_of_other_samplers_are_none_of_its_business(make_plan, small_front
 
 
 def test_parents_are_of_the_front_within_the_box_and_neither_probes_nor_diverged(make_plan):
-    generator = np.random.default_rng(5)
-    many = [
-        {"size": float(np.exp(s)), "tuning": float(t)}
-        for s, t in generator.uniform([0, 0], [math.log(1000), 1], (60, 2))
-    ]
+    many = scattered(60, seed=5)
     rows = rows_of(many)
     rows[3:6] = [row._replace(kind=Kind.PROBE, variance=math.inf) for row in rows[3:6]]
     rows[6:9] = [row._replace(kind=Kind.DIVERGED) for row in rows[6:9]]

@@ -5,22 +5,20 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from cnn_lstm_hyperopt.config import Choices, FloatRange, IntRange, PrunerSettings, SamplerSettings, SearchSpace
+from cnn_lstm_hyperopt.config import Choices, FloatRange, IntRange, SearchSpace
 from cnn_lstm_hyperopt.config.space import ParameterSpec
-from cnn_lstm_hyperopt.pareto import hypervolume
-from cnn_lstm_hyperopt.search.distributions import with_fixed
 from cnn_lstm_hyperopt.search.gate import SkillGate
 from cnn_lstm_hyperopt.search.limits import Cost, Limits
-from cnn_lstm_hyperopt.search.plan import StudyPlan
 from cnn_lstm_hyperopt.search.samplers import nsga2
 from cnn_lstm_hyperopt.search.samplers.base import Question
 from cnn_lstm_hyperopt.search.samplers.encoding import Axis
 from cnn_lstm_hyperopt.search.samplers.nsga2 import Nsga2Sampler, crowding_distances
 from cnn_lstm_hyperopt.search.samplers.random import RandomSampler
 from cnn_lstm_hyperopt.search.told import Kind, Told
+from rehearsal import assert_legal, plan_of, simulate, volume
 
 SPACE = SearchSpace.of(
     {
@@ -48,53 +46,13 @@ def objective(p):
     return -0.5 - 0.4 * math.exp(-5 * max(error, 0.0)), seconds, size
 
 
-def volume(rows):
-    low, high = np.array([-0.9, 1.0, 1.0]), np.array([-0.5, 12.0, 9.0])
-    return hypervolume((np.array([row.losses for row in rows]) - low) / (high - low), [1.0] * 3)
-
-
-def new(space=SPACE, *, seed=0, startup="auto", cls=Nsga2Sampler, **fields):
-    plan = StudyPlan(
-        **{
-            "space": space,
-            "sampler": SamplerSettings(type="nsga2", n_startup_trials=startup),
-            "pruner": PrunerSettings(type="none"),
-            "seed": seed,
-            "n_trials": 1000,
-            "max_epochs": 10,
-            "limits": Limits(),
-            "gate": GATE,
-            "cost": lambda params: Cost(1.0, 1.0),
-            **fields,
-        }
-    )
-    return cls(plan)
-
-
-def simulate(sampler, n, losses=objective):
-    rows = []
-    for number in range(n):
-        params = sampler.propose(Question(number, rows)).params
-        rows.append(Told(number, params, losses(params)))
-    return rows
+def new(space=SPACE, *, cls=Nsga2Sampler, **changed):
+    return cls(plan_of(space, "nsga2", gate=GATE, **changed))
 
 
 @pytest.fixture(scope="module")
 def history():
-    return simulate(new(), 120)
-
-
-def assert_legal(space, params):
-    kinds = {FloatRange: float, IntRange: int}
-    searched = space.searched()
-    for name, value in params.items():
-        assert searched[name].contains(value)
-        match searched[name]:
-            case Choices(values):
-                assert type(value) is type(values[values.index(value)])
-            case domain:
-                assert type(value) is kinds[type(domain)]
-    assert {name for name in with_fixed(space, params) if name in searched} == set(params)
+    return simulate(new(), 120, objective)
 
 
 # ---------------------------------------------------------------------- proposals
@@ -126,8 +84,8 @@ def test_probes_are_not_told(history):
 def test_beats_random_search():
     """Median over seeds of the hypervolume after 150 trials, 50 of which are the same random ones."""
     seeds = range(5)
-    bred = np.median([volume(simulate(new(seed=seed), 150)) for seed in seeds])
-    random = np.median([volume(simulate(new(seed=seed, cls=RandomSampler), 150)) for seed in seeds])
+    bred = np.median([volume(simulate(new(seed=seed), 150, objective)) for seed in seeds])
+    random = np.median([volume(simulate(new(seed=seed, cls=RandomSampler), 150, objective)) for seed in seeds])
     assert bred > random + 0.04
 
 
@@ -298,36 +256,6 @@ def test_a_mutated_choice_is_another_one(n, seed, data):
     moved = nsga2._mutated(Axis("c", Choices(tuple(range(n))), slice(0, n)), index, np.random.default_rng(seed))
     assert moved != index
     assert moved in range(n)
-
-
-# ---------------------------------------------------------------------- spaces
-
-DOMAINS = {
-    "float": st.just(FloatRange(0.0, 2.0)) | st.just(FloatRange(1e-6, 1.0, log=True)),
-    "int": st.builds(
-        lambda low, steps, log: IntRange(low, low + steps, log), st.integers(1, 5), st.integers(0, 60), st.booleans()
-    ),
-    "choice": st.lists(st.integers(0, 99), min_size=1, max_size=5, unique=True).map(lambda v: Choices(tuple(v))),
-}
-SPACES = st.lists(
-    st.sampled_from(sorted(DOMAINS)).flatmap(lambda kind: DOMAINS[kind].map(lambda d: ParameterSpec(kind, d))),
-    max_size=5,
-).map(lambda specs: SearchSpace.of({f"p{i}": spec for i, spec in enumerate(specs)}))
-
-
-@settings(max_examples=40, deadline=None)
-@given(SPACES, st.integers(0, 9))
-def test_any_space_is_searched(space, seed):
-    """Without numbers, without choices, with one parameter, with one value, with nothing."""
-
-    def losses(params):
-        values = [float(hash(value) % 97) for value in params.values()]
-        return -0.6 - 0.003 * sum(values) / max(len(values), 1), sum(values) / 50, max(values, default=0.0) / 50
-
-    rows = simulate(new(space, seed=seed, startup=4), 25, losses)
-    for row in rows:
-        assert_legal(space, row.params)
-        assert set(row.params) == set(space.searched())
 
 
 def test_with_nothing_to_search_there_is_nothing_to_propose(history):

@@ -1,7 +1,7 @@
 """What a sampler is told of finished trials: one function, since it matters more than which trials are pruned."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from enum import Enum
 from typing import NamedTuple
 
@@ -9,6 +9,7 @@ from cnn_lstm_hyperopt.config import Params
 from cnn_lstm_hyperopt.search.curves import (
     MIN_CURVES,
     FinishedCurves,
+    Outcomes,
     projected_seconds,
     settled_accuracy,
 )
@@ -76,6 +77,15 @@ def told(records: Iterable[TrialRecord], gate: SkillGate, max_epochs: int, memor
     complete = [r for r in ended if r.state is State.COMPLETE]
     basis = _basis(len(complete))
     continued = {r.continues for r in ended if r.continues is not None and not r.owed_another_try}
+
+    def outcomes_of(record: TrialRecord) -> Outcomes | None:
+        if not record.curve:
+            return None
+        epoch = record.curve[-1].epoch
+        if (basis, epoch) not in memory.curves:
+            memory.curves[basis, epoch] = FinishedCurves(complete[:basis], epoch, max_epochs)
+        return memory.curves[basis, epoch].outcomes(record.curve, record.size_mb)
+
     rows: list[Told] = []
     for record in ended:
         if record.number in continued:
@@ -88,13 +98,13 @@ def told(records: Iterable[TrialRecord], gate: SkillGate, max_epochs: int, memor
             key = (record.number, 0 if record.state is State.COMPLETE else basis)
             row = memory.rows.get(key)
             if row is None:
-                row = memory.rows[key] = (
-                    _complete(record)
-                    if record.state is State.COMPLETE
-                    else (_probe if record.probe else _pruned)(
-                        record, gate, complete[:basis], basis, max_epochs, memory
-                    )
-                )
+                if record.state is State.COMPLETE:
+                    row = _complete(record)
+                elif record.probe:
+                    row = _probe(record, gate, outcomes_of(record), max_epochs)
+                else:
+                    row = _pruned(record, gate, outcomes_of(record))
+                memory.rows[key] = row
             rows.append(row)
     return rows
 
@@ -123,50 +133,24 @@ def _complete(record: TrialRecord) -> Told:
     return _row(record, losses(settled_accuracy(record), seconds, size_mb), Kind.COMPLETE)
 
 
-def _pruned(
-    record: TrialRecord,
-    gate: SkillGate,
-    complete: Sequence[TrialRecord],
-    basis: int,
-    max_epochs: int,
-    memory: Memory,
-) -> Told:
+def _pruned(record: TrialRecord, gate: SkillGate, outcomes: Outcomes | None) -> Told:
     point = selected(record.curve, math.inf)
-    if point is None:
-        seconds = record.projected_seconds or record.seconds
-        return _row(record, losses(gate.chance, seconds, record.size_mb), Kind.PRUNED, math.inf)
-    outcomes = _curves(complete, basis, record.curve[-1].epoch, max_epochs, memory).outcomes(
-        record.curve, record.size_mb
-    )
-    if outcomes is None:
-        seconds = record.projected_seconds or record.seconds
-        error = gate.standard_error(point.accuracy)
-        return _row(record, losses(point.accuracy, seconds, record.size_mb), Kind.PRUNED, error * error)
-    expected = losses(outcomes.accuracy, outcomes.seconds, record.size_mb)
-    return _row(record, expected, Kind.PRUNED, outcomes.variance)
+    if point is not None and outcomes is not None:
+        expected = losses(outcomes.accuracy, outcomes.seconds, record.size_mb)
+        return _row(record, expected, Kind.PRUNED, outcomes.variance)
+    accuracy = gate.chance if point is None else point.accuracy
+    variance = math.inf if point is None else gate.standard_error(accuracy) ** 2
+    return _row(record, losses(accuracy, _headed_for(record), record.size_mb), Kind.PRUNED, variance)
 
 
-def _probe(
-    record: TrialRecord,
-    gate: SkillGate,
-    complete: Sequence[TrialRecord],
-    basis: int,
-    max_epochs: int,
-    memory: Memory,
-) -> Told:
-    seconds = record.projected_seconds or record.seconds
-    if record.curve:
-        seconds = projected_seconds(record.curve, max_epochs)
-        curves = _curves(complete, basis, record.curve[-1].epoch, max_epochs, memory)
-        outcomes = curves.outcomes(record.curve, record.size_mb)
-        seconds = seconds if outcomes is None else outcomes.seconds
+def _probe(record: TrialRecord, gate: SkillGate, outcomes: Outcomes | None, max_epochs: int) -> Told:
+    if outcomes is not None:
+        seconds = outcomes.seconds
+    else:
+        seconds = projected_seconds(record.curve, max_epochs) if record.curve else _headed_for(record)
     return _row(record, losses(gate.chance, seconds, record.size_mb), Kind.PROBE, math.inf)
 
 
-def _curves(
-    complete: Sequence[TrialRecord], basis: int, epoch: float, max_epochs: int, memory: Memory
-) -> FinishedCurves:
-    curves = memory.curves.get((basis, epoch))
-    if curves is None:
-        curves = memory.curves[basis, epoch] = FinishedCurves(complete, epoch, max_epochs)
-    return curves
+def _headed_for(record: TrialRecord) -> float:
+    """Seconds, as the trial itself projected them."""
+    return record.projected_seconds or record.seconds

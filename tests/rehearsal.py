@@ -1,0 +1,83 @@
+"""Samplers asked and told without a study: what the tests of several of them share."""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from cnn_lstm_hyperopt.config import Choices, FloatRange, IntRange, Params, PrunerSettings, SamplerSettings, SearchSpace
+from cnn_lstm_hyperopt.config.space import ParameterSpec
+from cnn_lstm_hyperopt.pareto import hypervolume
+from cnn_lstm_hyperopt.search import Cost, Limits, Proposal, Question, SkillGate, StudyPlan, with_fixed
+from cnn_lstm_hyperopt.search.samplers import Sampler
+from cnn_lstm_hyperopt.search.told import Kind, Told
+
+Losses = Callable[[Params], tuple[float, float, float]]
+
+
+def plan_of(space: SearchSpace, kind: Any, *, seed: int = 0, startup: Any = "auto", **fields: Any) -> StudyPlan:
+    """A plan of 1000 trials whose sampler is of this kind."""
+    return StudyPlan(
+        **{
+            "space": space,
+            "sampler": SamplerSettings(type=kind, n_startup_trials=startup),
+            "pruner": PrunerSettings(type="none"),
+            "seed": seed,
+            "n_trials": 1000,
+            "max_epochs": 10,
+            "limits": Limits(),
+            "gate": SkillGate(0.5, 2000),
+            "cost": lambda params: Cost(1.0, 1.0),
+            **fields,
+        }
+    )
+
+
+def finished(number: int, proposal: Proposal, losses: Losses, kind: Kind = Kind.COMPLETE) -> Told:
+    """What is told of a trial, its note as it comes back from the storage."""
+    note = json.loads(json.dumps(proposal.note))
+    return Told(number, proposal.params, losses(proposal.params), kind, 0.0, note)
+
+
+def simulate(sampler: Sampler, n: int, losses: Losses) -> list[Told]:
+    """One worker, whose trials all run to their end."""
+    rows: list[Told] = []
+    for number in range(n):
+        rows.append(finished(number, sampler.propose(Question(number, rows)), losses))
+    return rows
+
+
+def volume(rows: Sequence[Told]) -> float:
+    """Hypervolume in a box that suits the objectives of these tests."""
+    low, high = np.array([-0.9, 1.0, 1.0]), np.array([-0.5, 12.0, 9.0])
+    return hypervolume((np.array([row.losses for row in rows]) - low) / (high - low), [1.0] * 3)
+
+
+def assert_legal(space: SearchSpace, params: Params) -> None:
+    """Every active, searched parameter and no other, in its domain and of its type."""
+    kinds = {FloatRange: float, IntRange: int}
+    searched = space.searched()
+    for name, value in params.items():
+        assert searched[name].contains(value)
+        match searched[name]:
+            case Choices(values):
+                assert type(value) is type(values[values.index(value)])
+            case domain:
+                assert type(value) is kinds[type(domain)]
+    assert {name for name in with_fixed(space, params) if name in searched} == set(params)
+
+
+_DOMAINS = {
+    "float": st.just(FloatRange(0.0, 2.0)) | st.just(FloatRange(1e-6, 1.0, log=True)),
+    "int": st.builds(
+        lambda low, steps, log: IntRange(low, low + steps, log), st.integers(1, 5), st.integers(0, 60), st.booleans()
+    ),
+    "choice": st.lists(st.integers(0, 99), min_size=1, max_size=5, unique=True).map(lambda v: Choices(tuple(v))),
+}
+SPACES = st.lists(
+    st.sampled_from(sorted(_DOMAINS)).flatmap(lambda kind: _DOMAINS[kind].map(lambda d: ParameterSpec(kind, d))),
+    max_size=5,
+).map(lambda specs: SearchSpace.of({f"p{i}": spec for i, spec in enumerate(specs)}))
+"""Without numbers, without choices, with one parameter, with one value, with nothing."""
