@@ -172,7 +172,7 @@ def test_what_is_not_known_of_pruning_is_null_with_a_reason(records, plan):
     assert (saved["estimate"], saved["low"], saved["high"]) == (None, None, None)
     assert saved["why"] == "fewer than 10 trials are complete"
     assert (wrongly["estimate"], wrongly["low"], wrongly["high"]) == (None, None, None)
-    assert wrongly["why"] == "the pruner would have ended no exempt trial"
+    assert wrongly["why"] == "the pruner would have ended no spared trial"
     assert (wrongly["exempt_would_have_ended"], wrongly["of_these_on_front"]) == (0, 0)
     json.dumps(pruning, allow_nan=False)
 

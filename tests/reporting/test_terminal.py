@@ -283,7 +283,7 @@ def test_lines_about_pruning_fit_eighty_columns():
     unknown = summary(
         {"median": 1},
         Unknown("fewer than 10 complete trials passed epoch 100"),
-        Unknown("the pruner would have ended no exempt trial"),
+        Unknown("the pruner would have ended no spared trial"),
     )
     assert max(len(line) for each in (known, unknown) for line in pruning_lines(each)) <= 80
 

@@ -256,7 +256,7 @@ def test_the_share_is_of_the_exempt_that_would_have_been_ended(make_record):
 
 def test_without_such_trials_it_is_not_known(make_record):
     records = [make_record(0, values=(0.9, 1.0, 1.0)), ended(make_record, 1, [0.5])]
-    assert wrongly_pruned(records, GATE) == (Unknown("the pruner would have ended no exempt trial"), 0, 0)
+    assert wrongly_pruned(records, GATE) == (Unknown("the pruner would have ended no spared trial"), 0, 0)
     assert wrongly_pruned([], GATE)[1:] == (0, 0)
 
 

@@ -131,6 +131,8 @@ class Study:
     @property
     def continues_probes(self) -> bool:
         """Whether a coming trial, or one that has just begun, may go on from a probe, whose state must then be there."""
+        if not self._proposer.continues_until:
+            return False
         if self.storage.next_number() < self._proposer.continues_until:
             return True
         records = self.records()

@@ -155,7 +155,7 @@ def wrongly_pruned(records: Sequence[TrialRecord], gate: SkillGate) -> WronglyPr
     sample = [record.number for record in records if record.finished and "would_have_ended" in record.attributes]
     on_front = sum(number in front for number in sample)
     if not sample:
-        return WronglyPruned(Unknown("the pruner would have ended no exempt trial"), 0, 0)
+        return WronglyPruned(Unknown("the pruner would have ended no spared trial"), 0, 0)
     return WronglyPruned(jeffreys(on_front, len(sample)), len(sample), on_front)
 
 
