@@ -59,10 +59,10 @@ def measure(number: int, params: dict[str, Scalar]) -> tuple[float, float, str]:
         return Decision(Action.STOP, "seen enough") if report.seconds > ENOUGH_SECONDS else CONTINUE
 
     projected = runner.run_trial(number, params, enough).outcome.projected_seconds
-    batches = runner.data.train.subset(np.arange(2 * int(params["training.batch_size"])))
-    few = runner.data.validation.subset(np.arange(EVALUATION_BATCH))
+    batches = runner.data.folds[0].train.subset(np.arange(2 * int(params["training.batch_size"])))
+    few = runner.data.folds[0].validation.subset(np.arange(EVALUATION_BATCH))
     short = TrialRunner(
-        replace(runner.data, train=batches, validation=few),
+        replace(runner.data, folds=(replace(runner.data.folds[0], train=batches, validation=few),)),
         TrainingSettings(max_epochs=1),
         seed=0,
         device=CPU,
@@ -93,7 +93,9 @@ def main() -> None:
         while len(chosen) < given.configurations:
             params = random_configuration(settings.space, given.seed, number)
             number += 1
-            steps = -(-len(runner.data.train) // int(params["training.batch_size"])) * settings.training.max_epochs
+            steps = (
+                -(-len(runner.data.folds[0].train) // int(params["training.batch_size"])) * settings.training.max_epochs
+            )
             if runner.cost(params).seconds / steps > given.longest_step:
                 left_out += 1
             else:

@@ -100,7 +100,7 @@ def test_a_continued_trial_is_what_its_probe_would_have_become_and_costs_what_it
         assert trial.attributes["measured_seconds"] == pytest.approx(trial.own_seconds)
         assert "trained_anew" not in trial.attributes
         # A training that was never cut, with the probe's number, has the very same curve.
-        assert uncut(house.runner, probe) == [(point.epoch, point.accuracy) for point in trial.curve]
+        assert uncut(house.runner, probe) == [(point.epoch, point.score) for point in trial.curve]
 
 
 def uncut(runner: TrialRunner, probe: TrialRecord) -> list[tuple[float, float]]:
@@ -108,8 +108,8 @@ def uncut(runner: TrialRunner, probe: TrialRecord) -> list[tuple[float, float]]:
     seen: list[tuple[float, float]] = []
 
     def on_report(report: ProgressReport) -> Decision:
-        if report.accuracy is not None:
-            seen.append((report.epoch, report.accuracy))
+        if report.score is not None:
+            seen.append((report.epoch, report.score))
         return CONTINUE
 
     runner.run_trial(probe.number, with_fixed(SPACE, probe.params), on_report)

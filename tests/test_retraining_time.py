@@ -154,7 +154,7 @@ def test_twice_the_windows_leave_half_of_the_epochs(runner, epoch_seconds):
     params = FINALISTS[0].params
     evaluation = runner.evaluation_seconds(params)
     for windows in (160, 320, 640):
-        epoch = windows // 16 * runner.cost(params).seconds / math.ceil(len(runner.data.train) / 16)
+        epoch = windows // 16 * runner.cost(params).seconds / math.ceil(len(runner.data.folds[0].train) / 16)
         assert runner.epochs_within(params, windows, 50.5 * (epoch + evaluation), 1000) == 50
 
 

@@ -211,8 +211,8 @@ class TestATrialThatGoesOn:
 
         def listen(to: str) -> Callable[[ProgressReport], Decision]:
             def on_report(report: ProgressReport) -> Decision:
-                if report.accuracy is not None and report.loss is not None:
-                    told[to].append((report.epoch, report.accuracy, report.loss))
+                if report.score is not None and report.loss is not None:
+                    told[to].append((report.epoch, report.score, report.loss))
                 return CONTINUE
 
             return on_report

@@ -193,7 +193,7 @@ class Experiment:
         save_dir, data = self.settings.save_dir, self.runner.data
         workers = self.preparation.workers
         if workers == 1:
-            writer = ValidationWriter(save_dir / "validation", data.validation)
+            writer = ValidationWriter(save_dir / "validation", data.folds[0].validation)
             observers: list[Observer] = [self.terminal, writer]
             return run_trials(
                 self.study, self.runner, stop=stop, observers=observers, checkpoints=save_dir / CHECKPOINTS
@@ -342,7 +342,7 @@ class Experiment:
                 f" go on with more: cnn-lstm-hyperopt resume --save-dir {shlex.quote(str(self.settings.save_dir))} --n-trials"
                 f" {max(4 * self.study.n_finished(), 20)} (or begin a study with sampler.probes: false)"
             )
-        best = max((r.values.accuracy for r in records if r.values), default=None)
+        best = max((r.values.score for r in records if r.values), default=None)
         seen = "no trial was completed" if best is None else f"the best of them reached {best:.4f}"
         cures = [f"training.max_epochs above {self.study.plan.max_epochs}", "more trials or more data"]
         if target == "direction":

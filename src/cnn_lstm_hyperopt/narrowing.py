@@ -35,13 +35,13 @@ def good_trials(records: Sequence[TrialRecord], gate: SkillGate) -> list[TrialRe
     Raises:
         RunError: fewer than 8 trials passed the gate.
     """
-    skilled = [(record, record.values) for record in records if record.values and gate.passes(record.values.accuracy)]
+    skilled = [(record, record.values) for record in records if record.values and gate.passes(record.values.score)]
     if len(skilled) < MIN_GOOD:
         raise RunError(
             f"{len(skilled)} trials have learnt more than the majority class, but {MIN_GOOD} are needed to narrow the space;"
             " run more trials first: cnn-lstm-hyperopt resume --n-trials N"
         )
-    ranks = non_dominated_ranks([(-v.accuracy, v.seconds, v.size_mb) for _, v in skilled])
+    ranks = non_dominated_ranks([(-v.score, v.seconds, v.size_mb) for _, v in skilled])
     wanted = max(MIN_GOOD, math.ceil(GOOD_SHARE * len(skilled)))
     last_rank = sorted(ranks)[wanted - 1]
     return [record for (record, _), rank in zip(skilled, ranks, strict=True) if rank <= last_rank]

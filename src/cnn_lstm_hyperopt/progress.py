@@ -34,7 +34,7 @@ class ProgressReport:
         epoch: epochs done; 0.25 is a quarter of the first.
         seconds: wall seconds spent in training steps so far.
         projected_seconds: what all epochs would take at this speed; None before it can be told.
-        accuracy: share of right classes on validation; None when the network was not evaluated here.
+        score: the study's metric on validation, more is better; None when the network was not evaluated here.
         loss: unsmoothed validation cross-entropy in nats; None when it was not evaluated here.
         last: whether the training ends here of itself: all epochs are done, or patience is exhausted.
     """
@@ -42,7 +42,7 @@ class ProgressReport:
     epoch: float
     seconds: float
     projected_seconds: float | None
-    accuracy: float | None = None
+    score: float | None = None
     loss: float | None = None
     last: bool = False
 

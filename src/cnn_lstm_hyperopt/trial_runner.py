@@ -58,25 +58,26 @@ class TrialRunner:
         self.data = data
         self.device = device
         self.speeds = speeds
-        self.scale = ValueScale(data.value_mean, data.value_std)
         self._settings = settings
         self._seed = seed
         keep_freed_pages()
-        self._train_windows = data.train.to(device)
-        self._validation = data.validation.to(device)
+        (fold,) = data.folds
+        self.scale = ValueScale(fold.value_mean, fold.value_std)
+        self._train_windows = fold.train.to(device)
+        self._validation = fold.validation.to(device)
 
     def network_config(self, params: Params) -> NetworkConfig:
         """The network of a whole configuration (fixed parameters included)."""
         return NetworkConfig.from_params(
             params,
-            input_dim=self.data.train.input_dim,
+            input_dim=self.data.folds[0].train.input_dim,
             n_classes=self.data.n_classes,
             has_regression=self.data.has_regression,
         )
 
     def profile(self, params: Params) -> Profile:
         """Size and arithmetic of the configuration's network, without building it."""
-        return profile(self.network_config(params), lookback=self.data.train.lookback)
+        return profile(self.network_config(params), lookback=self.data.folds[0].train.lookback)
 
     def precision(self, params: Params) -> Precision:
         """What the configuration is trained in: by the settings, or what the cost model says is faster."""
@@ -85,7 +86,7 @@ class TrialRunner:
     def cost(self, params: Params, *, train_share: float = 1.0) -> Cost:
         """What a trial of the configuration is predicted to cost, on a share of the windows that trials have here."""
         network, batch_size, precision = self._shape(params)
-        windows = max(1, round(train_share * len(self.data.train)))
+        windows = max(1, round(train_share * len(self.data.folds[0].train)))
         steps = math.ceil(windows / batch_size) * self._settings.max_epochs
         memory = memory_mb(network, batch_size, str(params["training.optimizer"]), precision)
         return Cost(
@@ -97,7 +98,7 @@ class TrialRunner:
     def evaluation_seconds(self, params: Params) -> float:
         """What one evaluation on validation is predicted to take."""
         network, batch_size, precision = self._shape(params)
-        return self.speeds.evaluation_seconds(network, batch_size, len(self.data.validation), precision)
+        return self.speeds.evaluation_seconds(network, batch_size, len(self.data.folds[0].validation), precision)
 
     def epochs_within(self, params: Params, windows: int, seconds: float | None, most: int) -> int:
         """Epochs on ``windows`` training windows that are predicted to fit into the seconds, at least one, ``most`` at most."""

@@ -93,7 +93,7 @@ def _work(save_dir: Path, number: int, stop: StopSignal) -> None:
         gate = SkillGate(**storage.attribute("skill_gate"))
         plan = as_begun(study_plan(settings, gate, runner, device), storage)
         study = Study(storage, plan, claim=FileLock(save_dir / LOCK_FILE), worker=number)
-        writer = ValidationWriter(save_dir / "validation", data.validation)
+        writer = ValidationWriter(save_dir / "validation", data.folds[0].validation)
         observers: list[Observer] = [writer, _MemoryWatch(stop, settings.limits.worker_growth_mb)]
         run_trials(study, runner, stop=stop, observers=observers, checkpoints=save_dir / CHECKPOINTS)
     finally:

@@ -239,14 +239,16 @@ def test_loaders_can_not_be_prepared_from_settings():
 
 def test_trials_see_their_share_of_training_and_validation_and_nothing_else(embedded):
     seen = embedded.for_trials()
-    for mine, whole in ((seen.train, embedded.search_train), (seen.validation, embedded.validation)):
+    for mine, whole in ((seen.folds[0].train, embedded.search_train), (seen.folds[0].validation, embedded.validation)):
         everything = torch.arange(len(whole))
         assert torch.equal(mine.gather(everything), whole.gather(everything))
         assert torch.equal(mine.labels, whole.labels)
-    assert seen.train.series is seen.validation.series
-    assert len(seen.train.series) < len(embedded.train.series)
-    for name in ("n_classes", "has_regression", "value_mean", "value_std"):
+    assert seen.folds[0].train.series is seen.folds[0].validation.series
+    assert len(seen.folds[0].train.series) < len(embedded.train.series)
+    for name in ("n_classes", "has_regression"):
         assert getattr(seen, name) == getattr(embedded, name)
+    for name in ("value_mean", "value_std"):
+        assert getattr(seen.folds[0], name) == getattr(embedded, name)
     assert not any(isinstance(value, LockedPeriod) for value in vars(seen).values())
 
 

@@ -91,7 +91,7 @@ class TestWhatComesThrough:
         assert len(dataset.train) == 24
         assert len(dataset.search_train) == round(24 * share)
         assert dataset.search_train.series is dataset.train.series
-        assert len(dataset.for_trials().train) == round(24 * share)
+        assert len(dataset.for_trials().folds[0].train) == round(24 * share)
 
     @pytest.mark.parametrize("number", [torch.float16, torch.float64])
     @pytest.mark.parametrize("whole", [torch.int32, torch.uint8, torch.bool])

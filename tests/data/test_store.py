@@ -84,20 +84,22 @@ def assert_same(read: Windows, written: Windows) -> None:
 
 def test_what_is_read_is_what_was_written_to_the_bit(dataset, path):
     written, read = dataset.for_trials(), load_trial_data(path)
-    assert_same(read.train, written.train)
-    assert_same(read.validation, written.validation)
-    for name in ("n_classes", "has_regression", "value_mean", "value_std"):
+    assert_same(read.folds[0].train, written.folds[0].train)
+    assert_same(read.folds[0].validation, written.folds[0].validation)
+    for name in ("n_classes", "has_regression"):
         assert getattr(read, name) == getattr(written, name)
         assert type(getattr(read, name)) is type(getattr(written, name))
+    for name in ("value_mean", "value_std"):
+        assert getattr(read.folds[0], name) == getattr(written.folds[0], name)
 
 
 def test_the_file_holds_no_test_windows(dataset, path):
     """Only what training and validation windows need is named in it, for as many windows as there are."""
     with safe_open(path, framework="pt") as file:
         names = set(file.keys())
-        rows = [file.get_tensor(f"{split}.starts") for split in ("train", "validation")]
+        rows = [file.get_tensor(f"0.{split}.starts") for split in ("train", "validation")]
     fields = {"starts", "labels", "dates", "symbols", "values", "series"}
-    assert names <= {"series"} | {f"{split}.{field}" for split in ("train", "validation") for field in fields}
+    assert names <= {f"0.{split}.{field}" for split in ("train", "validation") for field in fields}
     assert len(rows[0]) == len(dataset.search_train)
     assert len(rows[1]) == len(dataset.validation)
 
@@ -116,22 +118,22 @@ def test_a_series_that_splits_share_is_stored_once_and_shared_again(dataset, pat
     shared = dataset.validation.series is dataset.search_train.series
     with safe_open(path, framework="pt") as file:
         names = set(file.keys())
-    assert ("validation.series" in names) is not shared
-    assert "train.series" not in names
+    assert "0.train.series" in names
+    assert ("0.validation.series" in names) is not shared
     read = load_trial_data(path)
-    assert (read.train.series is read.validation.series) is shared
+    assert (read.folds[0].train.series is read.folds[0].validation.series) is shared
 
 
 def test_the_file_is_about_as_large_as_what_it_holds(dataset, path):
     trials = dataset.for_trials()
-    series = {id(w.series): w.series.numel() * 4 for w in (trials.train, trials.validation)}
-    windows = len(trials.train) + len(trials.validation)
+    series = {id(w.series): w.series.numel() * 4 for w in (trials.folds[0].train, trials.folds[0].validation)}
+    windows = len(trials.folds[0].train) + len(trials.folds[0].validation)
     assert path.stat().st_size < sum(series.values()) + windows * 36 + 3000
 
 
 def test_nothing_is_left_beside_the_file_and_an_old_one_is_replaced(dataset, path):
     assert [each.name for each in path.parent.iterdir()] == [path.name]
     trials = dataset.for_trials()
-    save_trial_data(path, replace(trials, value_mean=0.1 + 0.2))
+    save_trial_data(path, replace(trials, folds=(replace(trials.folds[0], value_mean=0.1 + 0.2),)))
     assert [each.name for each in path.parent.iterdir()] == [path.name]
-    assert load_trial_data(path).value_mean == 0.1 + 0.2
+    assert load_trial_data(path).folds[0].value_mean == 0.1 + 0.2

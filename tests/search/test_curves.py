@@ -170,7 +170,7 @@ def test_outcomes_are_a_ridge_regression_on_the_nearest_and_what_it_is_off_by_wh
     curve = up_to(new.curve, float(epoch))
     found = FinishedCurves(trials, float(epoch), EPOCHS).outcomes(curve, new.size_mb)
     accuracy, seconds, accuracies, log_seconds = second_opinion(trials, epoch, curve, new.size_mb)
-    assert found.accuracy == pytest.approx(accuracy, abs=1e-6)
+    assert found.score == pytest.approx(accuracy, abs=1e-6)
     assert found.seconds == pytest.approx(seconds, rel=1e-6)
     # The order of neighbours is that of the trials; both losses of one stand together.
     mine = sorted(zip(found.accuracies, found.log_seconds, strict=True))
@@ -189,8 +189,8 @@ def test_the_nearest_count_and_not_all(make_record):
     trials = [trial(number, now) for number, now in enumerate(np.linspace(0.5, 0.8, 300))]
     best = trial(999, 0.79)
     found = FinishedCurves(trials, 2.0, 4).outcomes(best.curve[:2], best.size_mb)
-    assert found.accuracy == pytest.approx(best.values.accuracy, abs=0.01)
-    assert np.abs(found.accuracies - best.values.accuracy).max() < 0.02
+    assert found.score == pytest.approx(best.values.score, abs=0.01)
+    assert np.abs(found.accuracies - best.values.score).max() < 0.02
 
 
 @pytest.mark.parametrize("n", [0, 1, MIN_CURVES - 1])
@@ -223,7 +223,7 @@ def test_rows_that_are_known_are_not_worked_out_again_and_change_nothing(random_
     for n in (12, 20, 30):
         kept = FinishedCurves(trials[:n], 4.0, EPOCHS, known).outcomes(new.curve[:4], new.size_mb)
         anew = FinishedCurves(trials[:n], 4.0, EPOCHS).outcomes(new.curve[:4], new.size_mb)
-        assert (kept.accuracy, kept.seconds) == (anew.accuracy, anew.seconds)
+        assert (kept.score, kept.seconds) == (anew.score, anew.seconds)
         np.testing.assert_array_equal(kept.accuracies, anew.accuracies)
     assert len(known) == 30
 
@@ -247,13 +247,13 @@ def test_outcomes_are_numbers_whatever_the_curves_are(make_record, trials, accur
     assert np.isfinite(found.accuracies).all()
     assert np.isfinite(found.log_seconds).all()
     assert 0 <= found.accuracies.min() <= found.accuracies.max() <= 1
-    assert 0 <= found.accuracy <= 1
+    assert 0 <= found.score <= 1
     assert math.isfinite(found.seconds)
 
 
 def test_trials_that_are_all_alike_end_as_they_did(make_record):
     records = [make_record(i, curve=[0.6, 0.7, 0.8], values=(0.8, 3.0, 2.0), size_mb=2.0) for i in range(12)]
     found = FinishedCurves(records, 2.0, 3).outcomes(records[0].curve[:2], 2.0)
-    assert found.accuracy == pytest.approx(0.8, abs=1e-6)
+    assert found.score == pytest.approx(0.8, abs=1e-6)
     assert found.seconds == pytest.approx(3.0, rel=1e-6)
     assert found.variance == pytest.approx(0.0, abs=1e-12)

@@ -37,7 +37,7 @@ def trial_of(make_record):
             accuracy = 0.5 + (height - 0.5) * (1 - math.exp(-epoch / pace)) + noise * generator.normal()
             curve.append(Point(float(epoch), accuracy, 1 - accuracy, speed * (epoch + 0.5)))
         whole = epochs == EPOCHS
-        values = (curve[-1].accuracy, curve[-1].seconds, size_mb) if whole else None
+        values = (curve[-1].score, curve[-1].seconds, size_mb) if whole else None
         state = State.COMPLETE if whole else State.RUNNING
         return make_record(number, state=state, curve=curve, values=values, size_mb=size_mb)
 
@@ -89,7 +89,7 @@ def test_decides_at_the_rungs_only(pruner_of, finished, trial_of):
 @pytest.mark.parametrize(("startup", "decides"), [(0, True), (12, True), (14, True), (15, False), (99, False)])
 def test_waits_for_n_startup_skilled_trials(pruner_of, finished, trial_of, make_record, startup, decides):
     """Those at chance, and those that are pruned, are none of them."""
-    skilled = [t for t in finished if GATE.passes(t.values.accuracy)][:14]
+    skilled = [t for t in finished if GATE.passes(t.values.score)][:14]
     others = [trial_of(200 + i, 0.505, 0.1, 0.1) for i in range(9)]
     others += [make_record(300 + i, state=State.PRUNED, curve=[0.9] * 5) for i in range(9)]
     trial = trial_of(99, 0.56, 20.0, 9.0, epochs=5)

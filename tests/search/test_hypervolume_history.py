@@ -36,7 +36,7 @@ def test_history_is_the_hypervolume_of_every_beginning_at_the_final_reference(ma
     expected, reached = [], 0.0
     for n in range(1, len(values) + 1):
         begun = finish_order(records)[:n]
-        rows = [losses(*r.values) for r in begun if r.values.accuracy > 0.6]
+        rows = [losses(*r.values) for r in begun if r.values.score > 0.6]
         volume = hypervolume(rows, corner) if rows else 0.0
         if volume > reached * (1 + 1e-12):
             expected.append((n, sum(r.seconds for r in begun), volume))

@@ -321,7 +321,7 @@ def test_reports_are_stored_as_a_curve_at_the_trials_end(make_study):
     for epoch in (1, 2):
         assert study.report(assignment, report(epoch, 0.5 + epoch / 10)).action is Action.CONTINUE
     record = fail(study, assignment)
-    assert [(p.epoch, p.accuracy, p.seconds) for p in record.curve] == [(1, 0.6, 1), (2, 0.7, 2)]
+    assert [(p.epoch, p.score, p.seconds) for p in record.curve] == [(1, 0.6, 1), (2, 0.7, 2)]
 
 
 @pytest.mark.parametrize(("pruner", "seen"), [("none", 0), ("median", 0), ("front", 0), ("successive_halving", 2)])

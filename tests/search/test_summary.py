@@ -186,8 +186,8 @@ def pruned_study(make_record, rng, *, patience, seed=0, n_trials=120, max_epochs
         whole = study_curve(rng, patience=patience, max_epochs=max_epochs)
         end = len(whole)
         for rung in rungs:
-            rivals = [r.curve[rung - 1].accuracy for r in records if len(r.curve) >= rung]
-            if rung < len(whole) and len(rivals) >= 10 and whole[rung - 1].accuracy < np.median(rivals):
+            rivals = [r.curve[rung - 1].score for r in records if len(r.curve) >= rung]
+            if rung < len(whole) and len(rivals) >= 10 and whole[rung - 1].score < np.median(rivals):
                 end = rung
                 break
         if end == len(whole) or is_exempt(seed, number):

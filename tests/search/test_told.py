@@ -33,7 +33,7 @@ def synthetic(make_record):
         for epoch in range(1, epochs + 1):
             accuracy = 0.5 + height * (1 - math.exp(-epoch / patience)) + noise * generator.normal()
             curve.append(Point(float(epoch), accuracy, 1.0 - accuracy, 2.0 * size * (epoch + 0.7)))
-        values = (curve[-1].accuracy, curve[-1].seconds, size) if state is State.COMPLETE else None
+        values = (curve[-1].score, curve[-1].seconds, size) if state is State.COMPLETE else None
         return make_record(
             number, state=state, curve=curve, values=values, size_mb=size, params={"x": number}, **fields
         )
@@ -111,7 +111,7 @@ def test_a_pruned_trial_is_told_with_what_is_expected_of_it(complete, synthetic)
     record = synthetic(99, state=State.PRUNED, epochs=4, attributes={"finish_order": 12})
     (*_, row) = told([*others, record], GATE, EPOCHS)
     expected = FinishedCurves(others, 4.0, EPOCHS).outcomes(record.curve, record.size_mb)
-    assert row.losses == losses(expected.accuracy, expected.seconds, record.size_mb)
+    assert row.losses == losses(expected.score, expected.seconds, record.size_mb)
     assert row.variance == expected.variance > 0
 
 
@@ -124,7 +124,7 @@ def test_what_is_expected_of_a_pruned_trial_is_near_what_becomes_of_it(synthetic
         pruned = synthetic(number, state=State.PRUNED, epochs=3, noise=0.005, attributes={"finish_order": 999})
         (*_, row) = told([*others, pruned], GATE, EPOCHS)
         expected.append(row.losses)
-        had.append(-pruned.curve[-1].accuracy)
+        had.append(-pruned.curve[-1].score)
         truth.append(losses(*whole.values))
     expected, truth = np.array(expected), np.array(truth)
     error = np.abs(expected - truth).mean(axis=0)

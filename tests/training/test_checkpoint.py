@@ -100,7 +100,7 @@ class Run:
 
     def scores(self) -> list[tuple[float, float, float, bool]]:
         """All that was told with an evaluation."""
-        return [(r.epoch, r.accuracy, r.loss, r.last) for r in self.reports if r.loss is not None]
+        return [(r.epoch, r.score, r.loss, r.last) for r in self.reports if r.loss is not None]
 
 
 @pytest.fixture

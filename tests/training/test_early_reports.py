@@ -16,8 +16,8 @@ QUARTERS = (0.25, 0.5, 0.75)
 
 def evaluated(reports) -> list[float]:
     """Epochs of the reports that carry scores."""
-    assert all((report.accuracy is None) is (report.loss is None) for report in reports)
-    return [report.epoch for report in reports if report.accuracy is not None]
+    assert all((report.score is None) is (report.loss is None) for report in reports)
+    return [report.epoch for report in reports if report.score is not None]
 
 
 def test_without_them_the_first_epoch_is_evaluated_at_its_end_alone(training, make_windows):
@@ -41,10 +41,10 @@ def test_they_tell_what_the_network_is_worth_at_that_step(training, make_windows
     net, validation, own = make_network(), make_windows(40, 2), []
 
     def judge(report):
-        if report.epoch < 1 and report.accuracy is not None:
+        if report.epoch < 1 and report.score is not None:
             mode = net.training
             seen = evaluate(net, validation, SCALE)
-            own.append((report.accuracy, report.loss) == (seen.accuracy, seen.loss))
+            own.append((report.score, report.loss) == (seen.accuracy, seen.loss))
             net.train(mode)
         return CONTINUE
 
@@ -62,7 +62,7 @@ def test_they_do_not_change_the_training_by_a_bit(training, make_windows, change
         net, outcome, reports = training(
             make_windows(80, 1), make_windows(40, 2), early_reports=shares, max_epochs=4, **changed
         )
-        scores = [(r.epoch, r.accuracy, r.loss) for r in reports if r.epoch >= 1]
+        scores = [(r.epoch, r.score, r.loss) for r in reports if r.epoch >= 1]
         return net.state_dict(), outcome.best.loss, outcome.best_epoch, scores
 
     (weights, *rest), (again, *others) = run(()), run(QUARTERS)
@@ -88,7 +88,7 @@ class TestWhenTheFirstStepsAreTheBest:
 
     def test_an_early_evaluation_is_never_the_best(self, run):
         _, outcome, reports = run(max_epochs=2)
-        early = [report.loss for report in reports if report.accuracy is not None and report.epoch < 1]
+        early = [report.loss for report in reports if report.score is not None and report.epoch < 1]
         whole = {report.epoch: report.loss for report in reports if report.epoch in (1, 2)}
         assert min(early) < min(whole.values())
         assert outcome.best.loss == min(whole.values())
@@ -97,7 +97,7 @@ class TestWhenTheFirstStepsAreTheBest:
     def test_an_early_evaluation_does_not_count_for_patience(self, run):
         """Patience of one epoch: it ends after the first whole epoch that is no better than one before it."""
         _, with_parts, reports = run(max_epochs=12, min_patience=1)
-        losses = [report.loss for report in reports if report.accuracy is not None and report.epoch >= 1]
+        losses = [report.loss for report in reports if report.score is not None and report.epoch >= 1]
         first_worse = next(n for n in range(1, len(losses) + 1) if n > 1 and losses[n - 1] >= min(losses[: n - 1]))
         _, without, _ = run(max_epochs=12, min_patience=1, early_reports=())
         assert with_parts.epochs == without.epochs == first_worse
@@ -105,7 +105,7 @@ class TestWhenTheFirstStepsAreTheBest:
     @pytest.mark.parametrize("action", [Action.PRUNE, Action.STOP])
     def test_a_decision_at_one_ends_the_training_without_a_best_epoch(self, run, action):
         decision = Decision(action, "seen enough")
-        _, outcome, reports = run(on_report=lambda report: decision if report.accuracy is not None else CONTINUE)
+        _, outcome, reports = run(on_report=lambda report: decision if report.score is not None else CONTINUE)
         assert (outcome.decision, outcome.best, outcome.best_epoch) == (decision, None, 0)
         assert outcome.epochs == reports[-1].epoch == 0.3
 

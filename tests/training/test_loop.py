@@ -70,10 +70,10 @@ def test_reports_move_on_and_those_of_whole_epochs_carry_scores(training, make_w
     _, outcome, reports = training(make_windows(80, 1), make_windows(40, 2), max_epochs=5)
     assert [report.epoch for report in reports] == [FIRST_LOOK / 10, 1, 2, 3, 4, 5]
     assert all(a.seconds < b.seconds for a, b in itertools.pairwise(reports))
-    assert (reports[0].accuracy, reports[0].loss) == (None, None)
+    assert (reports[0].score, reports[0].loss) == (None, None)
     for report in reports[1:]:
-        assert report.accuracy is not None
-        assert 0 <= report.accuracy <= 1
+        assert report.score is not None
+        assert 0 <= report.score <= 1
         assert report.loss is not None
         assert report.loss > 0
     assert all(report.projected_seconds > 0 for report in reports)
@@ -153,7 +153,7 @@ def test_the_network_ends_with_the_weights_of_the_lowest_unsmoothed_validation_l
     assert best is not whole[-1]
     assert outcome.best is not None
     assert outcome.best_epoch == best.epoch
-    assert (outcome.best.loss, outcome.best.accuracy) == (best.loss, best.accuracy)
+    assert (outcome.best.loss, outcome.best.accuracy) == (best.loss, best.score)
     again = evaluate(net, validation, SCALE)
     assert (again.loss, again.accuracy, again.mse) == (outcome.best.loss, outcome.best.accuracy, outcome.best.mse)
     probabilities = again.predictions.probabilities.astype(float)

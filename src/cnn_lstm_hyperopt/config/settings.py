@@ -17,10 +17,13 @@ from pydantic import (
 
 from cnn_lstm_hyperopt.config.space import SearchSpace, parse_space
 
-Target = Literal["direction", "volatility"]
+Target = Literal["direction", "volatility", "triple_barrier"]
+MetricName = Literal["accuracy", "balanced_accuracy", "mcc", "auc", "log_loss"]
 SamplerName = Literal["tpe", "cmaes", "random", "nsga2", "gp"]
 PrunerName = Literal["median", "successive_halving", "front", "none"]
-SourceName = Literal["synthetic", "embedded", "files", "loaders"]
+SourceName = Literal["synthetic", "embedded", "files", "yahoo", "loaders"]
+BadBars = Literal["error", "drop", "keep"]
+CvScheme = Literal["expanding", "rolling", "combinatorial"]
 
 _DIRECTIONS = ("maximize", "minimize", "minimize")
 
@@ -63,6 +66,10 @@ class StudySettings(Section):
         lt=2**32,
         description="decides, with a trial's number and configuration, all of its randomness; measured seconds differ each time",
     )
+    metric: MetricName = Field(
+        "accuracy",
+        description="what is maximised on validation; log_loss counts with its sign turned, so that more is better",
+    )
     time_objective: Literal["measured", "estimated"] = Field(
         "measured",
         description="training time as the clock says, or as the cost model does: then one seed and one worker give one study",
@@ -96,7 +103,8 @@ class DataSettings(Section):
 
     source: SourceName = Field(
         "synthetic",
-        description="synthetic (a market whose best accuracy is known), embedded (real bars in the package) or files (data_dir)",
+        description="synthetic (a market whose best accuracy is known), embedded (real bars in the package), files (data_dir) or"
+        " yahoo (fetched, kept in a cache)",
     )
     synthetic_seed: int = Field(0, ge=0, lt=2**32, description="another seed is another synthetic market")
     data_dir: Path | None = Field(None, description="folder of SYMBOL.csv or SYMBOL.parquet; implies source: files")
@@ -105,7 +113,32 @@ class DataSettings(Section):
     )
     start: date | None = Field(None, description="first date used; null: the first there is")
     end: date | None = Field(None, description="last date used; null: the last there is")
-    target: Target = Field("direction", description="direction of the next return, or volatility of the next range")
+    on_bad_bars: BadBars = Field(
+        "error",
+        description="bars that can't be true (a high below the low, say): error, drop them, or keep them where that is possible",
+    )
+    feature_columns: Annotated[tuple[str, ...], BeforeValidator(_as_symbols)] = Field(
+        (), description="columns of the files that are inputs beside the eleven features, such as sentiment"
+    )
+    features: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
+        description="module:function that makes more features of a frame of bars; checked for looking ahead",
+    )
+    target: Target = Field(
+        "direction",
+        description="direction of the next return, volatility of the next range, or triple_barrier: which of two prices, or the"
+        " horizon, is reached first",
+    )
+    direction_classes: Literal[2, 3] = Field(
+        2, description="direction: up or not; or up, down and what moves less than the dead zone"
+    )
+    dead_zone_atr: float = Field(
+        0.25, gt=0, description="direction with 3 classes: half width of the dead zone, in average true ranges"
+    )
+    barriers_atr: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = Field(
+        (2.0, 2.0), description="triple_barrier: the upper and the lower one, in average true ranges from the close"
+    )
     lookback: int = Field(60, ge=2, le=10_000, description="bars in a window")
     horizon: int = Field(1, ge=1, le=1_000, description="bars ahead that the label looks")
     split: tuple[float, float, float] = Field(
@@ -113,6 +146,21 @@ class DataSettings(Section):
         description="shares of the windows for training, validation and test, in order of time",
     )
     purge: int | None = Field(None, ge=0, description="bars removed before each cut; null: the horizon")
+    embargo: int = Field(
+        0, ge=0, description="bars after a validation block that no fold trains on; matters in combinatorial folds"
+    )
+    cv_folds: int = Field(
+        1,
+        ge=1,
+        le=20,
+        description="a trial's score is the mean over so many walk-forward folds; 1: validation as split says",
+    )
+    cv_scheme: CvScheme = Field(
+        "expanding",
+        description="folds train on all before their validation block, on a rolling stretch, or (combinatorial) cv_folds blocks"
+        " are held out in all combinations of cv_test_blocks",
+    )
+    cv_test_blocks: int = Field(2, ge=1, le=10, description="combinatorial: blocks that each fold holds out")
     max_gap_days: float = Field(10.0, gt=0, description="a longer hole in the bars starts a new segment")
     train_share: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = Field(
         "auto",
@@ -290,6 +338,26 @@ class RetrainSettings(Section):
     full_epochs: int = Field(
         200, ge=1, le=100_000, description="epochs of a retraining at most (patience ends it earlier)"
     )
+    confirm_seeds: int = Field(
+        3,
+        ge=1,
+        le=100,
+        description="the best 3 x top_k of the front are trained again with so many fresh seeds, and ranked by their mean score",
+    )
+    seeds: int = Field(
+        3, ge=1, le=100, description="each of the top_k is retrained so many times; the one best on validation is kept"
+    )
+
+
+class EvaluationSettings(Section):
+    """What the verdict assumes."""
+
+    cost_bps: float = Field(
+        5.0,
+        ge=0,
+        le=1_000,
+        description="cost of a change of position in the long/flat strategy, in basis points (direction)",
+    )
 
 
 class Settings(Section):
@@ -302,6 +370,7 @@ class Settings(Section):
     sampler: SamplerSettings = Field(default_factory=SamplerSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
     retrain: RetrainSettings = Field(default_factory=RetrainSettings)
+    evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
     workers: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
         1, description="worker processes, one thread each; auto: a core each as far as memory goes, one on a GPU"
     )

@@ -49,21 +49,33 @@ class LockedPeriod:
 
 
 @dataclass(frozen=True, eq=False)
-class TrialData:
-    """What trials see of a dataset: never the test period.
+class Fold:
+    """Windows to train on and to be judged by.
 
     Attributes:
-        train: the windows that they train on.
-        validation: the windows that they are judged by.
-        n_classes, has_regression, value_mean, value_std: as in :class:`Dataset`.
+        train: training windows, scaled by their own rows' mean and deviation.
+        validation: windows that come after them (in combinatorial folds: beside them), scaled alike.
+        value_mean, value_std: of the training windows' values, in the target's units; 0 and 1 without regression.
     """
 
     train: Windows
     validation: Windows
-    n_classes: int
-    has_regression: bool
     value_mean: float
     value_std: float
+
+
+@dataclass(frozen=True, eq=False)
+class TrialData:
+    """What trials see of a dataset: never the test period.
+
+    Attributes:
+        folds: a trial's score is the mean over them; one unless ``cv_folds`` says more.
+        n_classes, has_regression: as in :class:`Dataset`.
+    """
+
+    folds: tuple[Fold, ...]
+    n_classes: int
+    has_regression: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,12 +131,9 @@ class Dataset:
         if train.series is validation.series:
             train, validation = without_other_rows(train, validation)
         return TrialData(
-            train=train,
-            validation=validation,
+            folds=(Fold(train, validation, self.value_mean, self.value_std),),
             n_classes=self.n_classes,
             has_regression=self.has_regression,
-            value_mean=self.value_mean,
-            value_std=self.value_std,
         )
 
     @property

@@ -10,29 +10,36 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from cnn_lstm_hyperopt.data.dataset import TrialData
+from cnn_lstm_hyperopt.data.dataset import Fold, TrialData
 from cnn_lstm_hyperopt.data.windows import Windows
 
-_FACTS = ("n_classes", "has_regression", "value_mean", "value_std")
+_FACTS = ("n_classes", "has_regression")
 
 
 def save_trial_data(path: Path, data: TrialData) -> None:
-    """Writes the windows of trials (training and validation; never the test period)."""
-    names = sorted({*data.train.symbols.tolist(), *data.validation.symbols.tolist()})
-    tensors: dict[str, Tensor] = {"series": data.train.series}
-    for split, windows in (("train", data.train), ("validation", data.validation)):
-        tensors[f"{split}.starts"] = windows.starts
-        tensors[f"{split}.labels"] = windows.labels
-        tensors[f"{split}.dates"] = torch.from_numpy(windows.dates.astype(np.int64))
-        tensors[f"{split}.symbols"] = torch.from_numpy(np.searchsorted(names, windows.symbols))
+    """Writes the windows of trials (training and validation of each fold; never the test period)."""
+    parts = {
+        f"{number}.{split}": windows
+        for number, fold in enumerate(data.folds)
+        for split, windows in (("train", fold.train), ("validation", fold.validation))
+    }
+    names = sorted({name for windows in parts.values() for name in windows.symbols.tolist()})
+    tensors: dict[str, Tensor] = {}
+    for part, windows in parts.items():
+        tensors[f"{part}.starts"] = windows.starts
+        tensors[f"{part}.labels"] = windows.labels
+        tensors[f"{part}.dates"] = torch.from_numpy(windows.dates.astype(np.int64))
+        tensors[f"{part}.symbols"] = torch.from_numpy(np.searchsorted(names, windows.symbols))
         if windows.values is not None:
-            tensors[f"{split}.values"] = windows.values
-        if windows.series is not data.train.series:
-            tensors[f"{split}.series"] = windows.series
+            tensors[f"{part}.values"] = windows.values
+        if part.endswith(".train") or windows.series is not parts[_training_part(part)].series:
+            tensors[f"{part}.series"] = windows.series
+    first = data.folds[0].train
     facts: dict[str, Any] = {
         **{name: getattr(data, name) for name in _FACTS},
-        "lookback": data.train.lookback,
-        "dates": data.train.dates.dtype.str,
+        "value_scales": [[fold.value_mean, fold.value_std] for fold in data.folds],
+        "lookback": first.lookback,
+        "dates": first.dates.dtype.str,
         "symbols": names,
     }
     beside = path.with_name(path.name + ".part")
@@ -46,15 +53,25 @@ def load_trial_data(path: Path) -> TrialData:
         facts = json.loads(file.metadata()["facts"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
 
-    def windows(split: str) -> Windows:
+    def windows(part: str) -> Windows:
+        series = tensors.get(f"{part}.series")
         return Windows(
-            series=tensors.get(f"{split}.series", tensors["series"]),
-            starts=tensors[f"{split}.starts"],
+            series=tensors[f"{_training_part(part)}.series"] if series is None else series,
+            starts=tensors[f"{part}.starts"],
             lookback=facts["lookback"],
-            labels=tensors[f"{split}.labels"],
-            values=tensors.get(f"{split}.values"),
-            dates=tensors[f"{split}.dates"].numpy().astype(facts["dates"]),
-            symbols=np.array(facts["symbols"])[tensors[f"{split}.symbols"].numpy()],
+            labels=tensors[f"{part}.labels"],
+            values=tensors.get(f"{part}.values"),
+            dates=tensors[f"{part}.dates"].numpy().astype(facts["dates"]),
+            symbols=np.array(facts["symbols"])[tensors[f"{part}.symbols"].numpy()],
         )
 
-    return TrialData(train=windows("train"), validation=windows("validation"), **{name: facts[name] for name in _FACTS})
+    folds = tuple(
+        Fold(windows(f"{number}.train"), windows(f"{number}.validation"), *scale)
+        for number, scale in enumerate(facts["value_scales"])
+    )
+    return TrialData(folds=folds, **{name: facts[name] for name in _FACTS})
+
+
+def _training_part(part: str) -> str:
+    """The part whose series a fold's validation windows may share."""
+    return part.replace(".validation", ".train")

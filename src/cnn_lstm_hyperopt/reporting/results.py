@@ -223,8 +223,8 @@ def _history(records: Sequence[TrialRecord], gate: SkillGate) -> list[dict[str, 
         if not record.finished:
             continue
         if record.values is not None:
-            best = record.values.accuracy if best is None else max(best, record.values.accuracy)
-            if gate.passes(record.values.accuracy):
+            best = record.values.score if best is None else max(best, record.values.score)
+            if gate.passes(record.values.score):
                 front = _with(front, record.values)
         rows.append(
             {
@@ -240,7 +240,7 @@ def _history(records: Sequence[TrialRecord], gate: SkillGate) -> list[dict[str, 
 
 def _with(front: list[tuple[float, float, float]], values: Values) -> list[tuple[float, float, float]]:
     """The front after one more trial."""
-    new = (-values.accuracy, values.seconds, values.size_mb)
+    new = (-values.score, values.seconds, values.size_mb)
     if any(dominates(old, new) for old in front):
         return front
     return [old for old in front if not dominates(new, old)] + [new]

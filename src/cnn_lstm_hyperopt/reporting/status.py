@@ -44,7 +44,7 @@ def status_lines(save_dir: Path) -> list[str]:
             best = front[0].values
             lines.append(
                 f"Front: {counted(len(front), 'trial')}; most accurate is trial {front[0].number}:"
-                f" accuracy {best.accuracy:.4f}, {best.seconds:.1f} s, {best.size_mb:.3f} MB"
+                f" accuracy {best.score:.4f}, {best.seconds:.1f} s, {best.size_mb:.3f} MB"
             )
         else:
             lines.append("Front: empty, no trial has learnt more than the majority class yet")

@@ -148,8 +148,8 @@ class Terminal:
 
     def on_trial_report(self, assignment: Assignment, report: ProgressReport) -> None:
         """See execution.Observer."""
-        if report.accuracy is not None:
-            log.debug("trial %d epoch %g accuracy %.4f", assignment.number, report.epoch, report.accuracy)
+        if report.score is not None:
+            log.debug("trial %d epoch %g accuracy %.4f", assignment.number, report.epoch, report.score)
         if self._progress is not None:
             self._progress.update(self._task, now=f"trial {assignment.number} at epoch {report.epoch:.1f}")
 
@@ -194,7 +194,7 @@ class Terminal:
     def _status(self, records: Sequence[TrialRecord], front: Sequence[TrialRecord]) -> str:
         count = {state: sum(r.state is state for r in records) for state in State}
         probes = sum(r.probe for r in records)
-        best = max((r.values.accuracy for r in records if r.values), default=None)
+        best = max((r.values.score for r in records if r.values), default=None)
         shown = "best –" if best is None else f"best {best:.4f}"
         ended = f"{count[State.COMPLETE]} complete, {count[State.PRUNED] - probes} pruned"
         ended += f", {counted(probes, 'probe')}" if probes else ""
@@ -260,8 +260,8 @@ class Terminal:
 
     def on_retraining(self, finalist: Finalist, report: ProgressReport, full_epochs: int) -> None:
         """A finalist has got further."""
-        if report.accuracy is not None:
-            log.info("finalist %d epoch %g accuracy %.4f", finalist.rank, report.epoch, report.accuracy)
+        if report.score is not None:
+            log.info("finalist %d epoch %g accuracy %.4f", finalist.rank, report.epoch, report.score)
         if self._progress is not None:
             text = f"rank {finalist.rank}, epoch {report.epoch:.1f} of at most {full_epochs}, {report.seconds:.0f} s"
             self._progress.update(self._task, completed=report.epoch, total=full_epochs, description=text)

@@ -52,7 +52,7 @@ def trials_csv(
     for record in records:
         projected = record.projected_seconds
         point = selected(record.curve, math.inf)
-        accuracy = record.values.accuracy if record.values else (point.accuracy if point else None)
+        accuracy = record.values.score if record.values else (point.score if point else None)
         whole = with_fixed(space, record.params)
         memory = estimated_memory(whole) if estimated_memory else record.attributes.get("memory_mb")
         would_have_ended = record.attributes.get("would_have_ended") or {}

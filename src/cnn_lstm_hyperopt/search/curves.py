@@ -24,9 +24,9 @@ def smoothed_accuracy(curve: Sequence[Point], epoch: float) -> float:
     Within the first epoch: the last reading. NaN when there is none.
     """
     if epoch < 1:
-        return next((p.accuracy for p in reversed(curve) if p.epoch <= epoch), math.nan)
+        return next((p.score for p in reversed(curve) if p.epoch <= epoch), math.nan)
     window = max(1, int(epoch) // 4)
-    seen = [p.accuracy for p in curve if epoch - window < p.epoch <= epoch and p.epoch >= 1]
+    seen = [p.score for p in curve if epoch - window < p.epoch <= epoch and p.epoch >= 1]
     return sum(seen) / len(seen) if seen else math.nan
 
 
@@ -39,10 +39,10 @@ def settled_accuracy(record: TrialRecord) -> float:
         raise ValueError(f"trial {record.number} is {record.state.value}: only a COMPLETE one has an accuracy")
     point = selected(tuple(p for p in record.curve if p.epoch >= 1), math.inf)
     if point is None:
-        return record.values.accuracy
+        return record.values.score
     smoothed = smoothed_accuracy(record.curve, point.epoch)
     # The window may hold a reading less than was stored (a trial that is read in part); the stored value then stands.
-    return record.values.accuracy if math.isnan(smoothed) else smoothed
+    return record.values.score if math.isnan(smoothed) else smoothed
 
 
 def projected_seconds(curve: Sequence[Point], max_epochs: int) -> float:
@@ -74,7 +74,7 @@ class Outcomes:
 
     accuracies: Array
     log_seconds: Array
-    accuracy: float
+    score: float
     seconds: float
 
     @property
@@ -142,7 +142,7 @@ class FinishedCurves:
         return Outcomes(
             accuracies=np.clip(drawn[:, 0], 0.0, 1.0),
             log_seconds=drawn[:, 1] + x[2],
-            accuracy=float(np.clip(accuracy, 0.0, 1.0)),
+            score=float(np.clip(accuracy, 0.0, 1.0)),
             seconds=math.exp(log_ratio + x[2]),
         )
 

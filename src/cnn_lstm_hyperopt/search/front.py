@@ -11,10 +11,10 @@ from cnn_lstm_hyperopt.search.trial import TrialRecord, Values
 
 def ranked_front(records: Sequence[TrialRecord], gate: SkillGate) -> list[TrialRecord]:
     """The non-dominated trials among those that passed the gate, by accuracy, then fewer seconds, then fewer MB."""
-    skilled = [r for r in records if r.values is not None and gate.passes(r.values.accuracy)]
+    skilled = [r for r in records if r.values is not None and gate.passes(r.values.score)]
     if not skilled:
         return []
-    rows = [(-v.accuracy, v.seconds, v.size_mb) for v in (r.values for r in skilled) if v is not None]
+    rows = [(-v.score, v.seconds, v.size_mb) for v in (r.values for r in skilled) if v is not None]
     front = [(row, record) for row, record, keep in zip(rows, skilled, non_dominated(rows), strict=True) if keep]
     return [record for _, record in sorted(front, key=lambda item: (*item[0], item[1].number))]
 
@@ -61,7 +61,7 @@ def hypervolume_history(records: Sequence[TrialRecord], gate: SkillGate) -> list
         seconds += record.own_seconds
         trials += record.finished
         values: Values | None = record.values
-        if values is None or not gate.passes(values.accuracy):
+        if values is None or not gate.passes(values.score):
             continue
         new = losses(*values)
         if any(all(a <= b for a, b in zip(old, new, strict=True)) for old in rows):

@@ -25,7 +25,7 @@ class Reading(NamedTuple):
     """
 
     epoch: float
-    accuracy: float
+    score: float
     seconds: float
     size_mb: float
 
@@ -125,12 +125,12 @@ def _report(study: Study, trial: _Running) -> None:
     if reading is None:
         raise RuntimeError(f"trial {assignment.number} has nothing to report")
     # The last reading is the trial's value: losses that fall with the epochs say so.
-    trial.curve.append(Point(reading.epoch, reading.accuracy, -reading.epoch, reading.seconds))
+    trial.curve.append(Point(reading.epoch, reading.score, -reading.epoch, reading.seconds))
     projected = projected_seconds(trial.curve, max_epochs) if reading.epoch >= 1 else None
     last = reading.epoch >= max_epochs
     decision: Decision = study.report(
         assignment,
-        ProgressReport(reading.epoch, reading.seconds, projected, reading.accuracy, -reading.epoch, last),
+        ProgressReport(reading.epoch, reading.seconds, projected, reading.score, -reading.epoch, last),
     )
     ends = {"epochs": reading.epoch, "seconds": reading.seconds, "projected_seconds": projected}
     if decision.action is not Action.CONTINUE:
@@ -140,5 +140,5 @@ def _report(study: Study, trial: _Running) -> None:
     if not last:
         trial.advance()
     if not trial.failure and (last or trial.reading is None):
-        study.finish(assignment, State.COMPLETE, Values(reading.accuracy, reading.seconds, reading.size_mb), ends)
+        study.finish(assignment, State.COMPLETE, Values(reading.score, reading.seconds, reading.size_mb), ends)
         trial.reading = None

@@ -232,9 +232,9 @@ class Study:
             and seconds >= LIMIT_EVIDENCE * limit
             else CONTINUE
         )
-        if report.accuracy is None or report.loss is None:
+        if report.score is None or report.loss is None:
             return over_limit
-        point = Point(report.epoch, report.accuracy, report.loss, seconds)
+        point = Point(report.epoch, report.score, report.loss, seconds)
         curve = (*self._curves[assignment.trial_id], point)
         self._curves[assignment.trial_id] = curve
         self._keep(assignment.trial_id, curve)

@@ -136,9 +136,9 @@ def _complete(record: TrialRecord) -> Told:
 def _pruned(record: TrialRecord, gate: SkillGate, outcomes: Outcomes | None) -> Told:
     point = selected(record.curve, math.inf)
     if point is not None and outcomes is not None:
-        expected = losses(outcomes.accuracy, outcomes.seconds, record.size_mb)
+        expected = losses(outcomes.score, outcomes.seconds, record.size_mb)
         return _row(record, expected, Kind.PRUNED, outcomes.variance)
-    accuracy = gate.chance if point is None else point.accuracy
+    accuracy = gate.chance if point is None else point.score
     variance = math.inf if point is None else gate.standard_error(accuracy) ** 2
     return _row(record, losses(accuracy, _headed_for(record), record.size_mb), Kind.PRUNED, variance)
 

@@ -43,7 +43,7 @@ class Point(NamedTuple):
     """One point of a learning curve: epochs done, validation accuracy, validation loss (nats), training seconds so far."""
 
     epoch: float
-    accuracy: float
+    score: float
     loss: float
     seconds: float
 
@@ -51,7 +51,7 @@ class Point(NamedTuple):
 class Values(NamedTuple):
     """The three objectives: accuracy (maximised), training seconds and MB (minimised)."""
 
-    accuracy: float
+    score: float
     seconds: float
     size_mb: float
 

@@ -213,7 +213,7 @@ def train(
                     seen = _timed_evaluation(network, validation, scale, config, watch)
                     _require_finite(seen.loss, progress)
                     network.train()
-                    report = replace(report, accuracy=seen.accuracy, loss=seen.loss)
+                    report = replace(report, score=seen.accuracy, loss=seen.loss)
                     reports.append(report)
                 decision = on_report(report)
                 if decision.action is not Action.CONTINUE:

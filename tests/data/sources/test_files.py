@@ -134,7 +134,7 @@ def test_unreadable_files_are_named(tmp_path, name, content, message):
 
 
 def test_a_source_is_opened_by_name_or_by_its_folder(tmp_path):
-    assert set(SOURCES) == {"synthetic", "embedded", "files"} == set(get_args(SourceName)) - {"loaders"}
+    assert set(SOURCES) == {"synthetic", "embedded", "files"} == set(get_args(SourceName)) - {"loaders", "yahoo"}
     assert open_source(DataSettings(source="embedded")).name == "embedded"
     assert open_source(DataSettings(data_dir=tmp_path)) == FileSource(tmp_path)
     assert open_source(DataSettings(source="files", data_dir=tmp_path)).name == "files"

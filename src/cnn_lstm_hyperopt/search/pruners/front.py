@@ -61,7 +61,7 @@ class FrontPruner(Pruner):
             return None
         return (
             f"front: at epoch {epoch:g} its chance to reach the front is {chance:.0%} (expected: accuracy"
-            f" {outcomes.accuracy:.4f}, {outcomes.seconds:.1f} s)"
+            f" {outcomes.score:.4f}, {outcomes.seconds:.1f} s)"
         )
 
     def inactive_because(self) -> str | None:
@@ -85,7 +85,7 @@ class FrontPruner(Pruner):
 
     def _n_skilled(self, complete: Sequence[TrialRecord]) -> int:
         threshold = self.gate.threshold
-        return sum(r.values is not None and r.values.accuracy > threshold for r in complete)
+        return sum(r.values is not None and r.values.score > threshold for r in complete)
 
     def _chance(self, outcomes: Outcomes, size_mb: float, front: NDArray[np.float64]) -> float:
         """Share of the outcomes that nobody beats."""

@@ -38,7 +38,7 @@ class MedianPruner(Pruner):
         if not self.acts(trial.curve) or len(complete) < max(1, self.settings.n_startup_trials):
             return None
         epoch = int(trial.curve[-1].epoch)
-        best = max(point.accuracy for point in trial.curve)
+        best = max(point.score for point in trial.curve)
         median = statistics.median(_accuracy_at(other, epoch) for other in complete)
         if best >= median - self.margin(median):
             return None
@@ -77,10 +77,10 @@ class MedianPruner(Pruner):
         if at_epoch is None:
             return False
         seconds = max(point.seconds for point in other.curve if point.epoch <= epoch)
-        surely = at_epoch.accuracy - self.margin(at_epoch.accuracy)
+        surely = at_epoch.score - self.margin(at_epoch.score)
         return dominates((-surely, seconds, other.size_mb), (-best, trial.curve[-1].seconds, trial.size_mb))
 
 
 def _accuracy_at(trial: TrialRecord, epoch: int) -> float:
     """Accuracy after this epoch; of a trial that had ended by then, its last."""
-    return next((p.accuracy for p in reversed(trial.curve) if p.epoch <= epoch), trial.curve[0].accuracy)
+    return next((p.score for p in reversed(trial.curve) if p.epoch <= epoch), trial.curve[0].score)
