@@ -35,7 +35,7 @@ TINY = {
     "training": {"max_epochs": 3},
     "pruner": {"n_startup_trials": 2, "n_warmup_steps": 1},
     "sampler": {"n_startup_trials": 3},
-    "retrain": {"top_k": 2, "full_epochs": 2},
+    "retrain": {"top_k": 2, "full_epochs": 2, "confirm_seeds": 2, "seeds": 2},
     "search_space": {
         "cnn": {"num_filters": [4, 8], "attention_heads": [1, 2]},
         "lstm": {"hidden_dim": [8, 16], "num_layers": [1, 2], "attention_heads": [1, 2]},

@@ -12,7 +12,7 @@ import yaml
 
 from cnn_lstm_hyperopt import cli
 from cnn_lstm_hyperopt.config import Choices, Fixed, Settings, dump_settings, load_settings
-from cnn_lstm_hyperopt.config.settings import PrunerName, SamplerName
+from cnn_lstm_hyperopt.config.settings import PrunerName, SamplerName, Target
 from cnn_lstm_hyperopt.search import State, StudyStorage, Values
 
 REAL = ["run", "--use-real-data"]
@@ -99,10 +99,28 @@ BAD_INPUTS = [
         )
         for config in ([], ["--config", "synthetic.yaml"])
     ),
-    (["run", "--config", "null.yaml"], ["null.yaml: data.source: ", "'synthetic', 'embedded', 'files' or 'loaders'"]),
+    (
+        ["run", "--config", "null.yaml"],
+        ["null.yaml: data.source: ", "'synthetic', 'embedded', 'files', 'yahoo' or 'loaders'"],
+    ),
     ([*REAL, "--workers", "all"], ["--workers", "all", "auto"]),
     ([*REAL, "--workers"], ["--workers", "requires an argument"]),
     ([*REAL, "--data-dir", "bars"], ["--use-real-data and --data-dir name two sources"]),
+    ([*REAL, "--source", "synthetic"], ["--use-real-data and --source synthetic contradict each other"]),
+    (["run", "--source", "yahoo", "--data-dir", "bars"], ["--source yahoo and --data-dir name two sources"]),
+    (["run", "--source", "files"], ["source: files needs data_dir, the folder with SYMBOL.csv"]),
+    (["run", "--source", "loaders"], ["--source", "loaders", "embedded", "yahoo"]),
+    (["run", "--source", "yahoo"], ["source: yahoo needs symbols, such as --symbols AAPL MSFT"]),
+    ([*REAL, "--on-bad-bars", "ignore"], ["--on-bad-bars", "ignore", "error", "drop", "keep"]),
+    ([*REAL, "--metric", "f1"], ["--metric", "f1", "balanced_accuracy"]),
+    ([*REAL, "--cv-folds", "0"], ["data.cv_folds", "got 0"]),
+    ([*REAL, "--features", "nothing"], ["data.features", "got 'nothing'"]),
+    ([*REAL, "--feature-columns", "mood"], ["data.feature_columns (mood) are columns of your own files", "embedded"]),
+    ([*REAL, "--feature-columns"], ["--feature-columns needs at least one name"]),
+    (["data", "--n-trials", "5"], ["Unknown option", "--n-trials"]),
+    (["data", "--symbols", "AAPL"], ["--symbols needs a source of real bars"]),
+    (["data", "--data-dir", "empty"], ["/empty holds no bars"]),
+    (["data", "--use-real-data", "--symbols", "ZZZZ"], ["symbol ZZZZ is not embedded"]),
     (["run", "--config", "nowhere.yaml"], ["--config nowhere.yaml can't be read: No such file"]),
     (["run", "--config", "empty"], ["--config empty can't be read: Is a directory"]),
     (["run", "--config", "list.yaml"], ["--config list.yaml must hold sections", "holds list"]),
@@ -220,7 +238,13 @@ def settings_of(monkeypatch):
         (["--symbols", "AAPL", "IBM", "--seed", "1"], "data.symbols", ("AAPL", "IBM")),
         (["--start", "2001-02-03"], "data.start", date(2001, 2, 3)),
         (["--end", "2001-02-03"], "data.end", date(2001, 2, 3)),
-        (["--target", "volatility"], "data.target", "volatility"),
+        *((["--target", target], "data.target", target) for target in get_args(Target)),
+        (["--source", "yahoo"], "data.source", "yahoo"),
+        (["--on-bad-bars", "drop"], "data.on_bad_bars", "drop"),
+        (["--feature-columns", "mood", "news"], "data.feature_columns", ("mood", "news")),
+        (["--features", "mine:more"], "data.features", "mine:more"),
+        (["--cv-folds", "3"], "data.cv_folds", 3),
+        (["--metric", "mcc"], "study.metric", "mcc"),
         (["--lookback", "30"], "data.lookback", 30),
         (["--horizon", "5"], "data.horizon", 5),
         (["--max-epochs", "4"], "training.max_epochs", 4),
@@ -300,6 +324,21 @@ def test_batch_size_fixes_it_and_it_leaves_the_space(settings_of):
 def test_a_data_dir_means_files(settings_of):
     data = settings_of("run", "--data-dir", "bars")["settings"].data
     assert (data.source, data.data_dir) == ("files", Path("bars").absolute())
+
+
+def test_a_source_is_chosen_by_name_and_wins_over_the_file(settings_of, tmp_path):
+    (tmp_path / "my.yaml").write_text("data: {data_dir: bars}\n")
+    data = settings_of("run", "--config", "my.yaml", "--source", "embedded")["settings"].data
+    assert (data.source, data.data_dir) == ("embedded", None)
+    data = settings_of("run", "--config", "my.yaml", "--source", "files")["settings"].data
+    assert (data.source, data.data_dir) == ("files", Path("bars").absolute())
+    data = settings_of("run", "--use-real-data", "--source", "files", "--data-dir", "bars")["settings"].data
+    assert data.source == "files"
+
+
+def test_symbols_of_the_synthetic_market_may_be_named_with_their_source(settings_of):
+    data = settings_of("run", "--source", "synthetic", "--symbols", "SYN1")["settings"].data
+    assert (data.source, data.symbols) == ("synthetic", ("SYN1",))
 
 
 def test_no_source_means_the_synthetic_market(settings_of):
@@ -404,7 +443,7 @@ def help_of(capsys, *arguments):
 
 def test_help_lists_the_commands_that_work(capsys):
     text = help_of(capsys)
-    assert set(re.findall(r"^│ (\w+) ", text, re.MULTILINE)) == {"run", "resume", "status", "narrow"}
+    assert set(re.findall(r"^│ (\w+) ", text, re.MULTILINE)) == {"run", "data", "resume", "status", "narrow"}
     assert "Start with: cnn-lstm-hyperopt run" in text
     assert cli.main([]) == 0
     assert capsys.readouterr().out == text
@@ -429,6 +468,13 @@ def test_help_shows_the_defaults_of_the_settings(capsys):
     defaults = Settings()
     for value in (defaults.study.n_trials, defaults.retrain.full_epochs, defaults.sampler.type, defaults.save_dir):
         assert f"[default: {value}]" in text
+
+
+def test_help_of_data_lists_its_flags_and_teaches(capsys):
+    text = help_of(capsys, "data")
+    words = set(re.findall(r"--[a-z][a-z-]*", text))
+    assert {"--" + f.name.replace("_", "-") for f in fields(cli.DataOptions)} <= words
+    assert "Examples: data --data-dir bars/" in " ".join(text.split())
 
 
 @pytest.mark.parametrize("command", ["resume", "status", "narrow"])

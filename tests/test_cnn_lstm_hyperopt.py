@@ -71,7 +71,8 @@ def test_results_file_is_what_was_returned_and_agrees_with_the_study(finished: t
     save_dir, results = finished
     on_disk = json.loads((save_dir / "results.json").read_text(encoding="utf-8"))
     assert on_disk == json.loads(json.dumps(results))
-    assert set(results) >= SEARCH_KEYS | {"retrained_models", "baselines", "counts", "hypervolume", "environment"}
+    final = {"confirmation", "retrained_models", "baselines", "verdict", "overfitting", "test_openings"}
+    assert set(results) >= SEARCH_KEYS | final | {"counts", "hypervolume", "environment"}
     study = optuna.load_study(study_name=results["study_name"], storage=f"sqlite:///{save_dir / 'study.db'}")
     complete = [t for t in study.trials if t.state is optuna.trial.TrialState.COMPLETE]
     gate = results["skill_gate"]["threshold"]
@@ -138,11 +139,67 @@ def test_saved_model_predicts_bars_without_the_study(finished: tuple[Path, dict[
 
 def test_model_size_is_the_size_of_the_file(finished: tuple[Path, dict[str, Any]]) -> None:
     save_dir, results = finished
-    by_rank = {trial["rank"]: trial["values"][2] for trial in results["best_trials"]}
+    sizes = {trial["trial_number"]: trial["values"][2] for trial in results["best_trials"]}
     for entry in results["retrained_models"]:
         data = (save_dir / f"retrained_model_{entry['model_rank']}" / "model.safetensors").read_bytes()
         header = 8 + int.from_bytes(data[:8], "little")  # of these tiny models the header is a large part
-        assert len(data) - header == pytest.approx(1e6 * by_rank[entry["model_rank"]])
+        assert len(data) - header == pytest.approx(1e6 * sizes[entry["trial_number"]])
+
+
+def test_finalists_are_the_first_of_the_confirmed(finished: tuple[Path, dict[str, Any]]) -> None:
+    """Whose scores are fresh: none of them is what the search read."""
+    _, results = finished
+    found = results["confirmation"]
+    rows = found["candidates"]
+    assert (found["seeds"], found["ended_by"]) == (2, None)
+    assert [row["rank"] for row in rows] == list(range(1, len(rows) + 1))
+    assert {row["trial_number"] for row in rows} <= {trial["trial_number"] for trial in results["best_trials"][:6]}
+    assert [row["mean"] for row in rows] == sorted((row["mean"] for row in rows), reverse=True)
+    assert all(row["mean"] == pytest.approx(np.mean(row["scores"])) for row in rows)
+    best = results["retrained_models"]
+    assert [(entry["model_rank"], entry["trial_number"]) for entry in best] == [
+        (row["rank"], row["trial_number"]) for row in rows[:2]
+    ]
+    by_number = {trial["trial_number"]: trial["params"] for trial in results["best_trials"]}
+    assert all(entry["config_params"] == by_number[entry["trial_number"]] for entry in best)
+
+
+def test_the_verdict_is_a_sentence_about_the_first_model(finished: tuple[Path, dict[str, Any]]) -> None:
+    save_dir, results = finished
+    verdict, first = results["verdict"], results["retrained_models"][0]
+    assert verdict["sentence"].startswith("Skill: model 1 " if verdict["skill"] else "No skill: model 1 ")
+    assert verdict["sentence"] in (save_dir / "run.log").read_text(encoding="utf-8")
+    assert verdict["skill"] == (verdict["difference_interval"][0] > 0)
+    assert (verdict["model_rank"], verdict["trial_number"]) == (1, first["trial_number"])
+    assert verdict["score"] == first["test_metrics"]["test_class_acc"]
+    assert [each["name"] for each in results["baselines"]] == [each["baseline"] for each in verdict["comparisons"]]
+    best = max(results["baselines"], key=lambda each: each["test_metrics"]["test_score"])
+    assert verdict["best_baseline"] == best["name"]
+    assert verdict["difference"] == pytest.approx(verdict["score"] - best["test_metrics"]["test_score"])
+    (opening,) = results["test_openings"]
+    assert opening["trials"] == [entry["trial_number"] for entry in results["retrained_models"]]
+    assert verdict["test_openings"] == 1
+
+
+def test_the_kept_seed_is_told_among_all_seeds(finished: tuple[Path, dict[str, Any]]) -> None:
+    """Chosen by validation loss; each seed has its score on test, and the model has that of the kept one."""
+    for entry in finished[1]["retrained_models"]:
+        seeds = entry["seeds"]
+        assert [each["seed"] for each in seeds] == [1, 2]
+        kept = min(seeds, key=lambda each: each["validation_loss"])
+        assert entry["training_results"]["seed"] == kept["seed"]
+        assert entry["test_metrics"]["test_score"] == kept["test_score"]
+        spread = entry["spread_over_seeds"]
+        assert spread["min"] <= spread["mean"] <= spread["max"]
+        assert spread["standard_deviation"] == pytest.approx(np.std([each["test_score"] for each in seeds], ddof=1))
+
+
+def test_overfitting_is_told_of_all_trials(finished: tuple[Path, dict[str, Any]]) -> None:
+    _, results = finished
+    pbo = results["overfitting"]["pbo"]
+    assert 0 <= pbo["value"] <= 1
+    assert pbo["trials"] == results["n_trials_completed"]
+    assert results["overfitting"]["deflated_sharpe"] is None  # a volatility is no direction
 
 
 def test_log_tells_what_happened(finished: tuple[Path, dict[str, Any]]) -> None:
@@ -210,6 +267,8 @@ def test_loaders_without_regression_have_no_mse(tiny: dict[str, Any], tmp_path: 
         quiet=True,
     )
     assert results["retrained_models"][0]["test_metrics"]["test_reg_mse"] is None
+    assert results["verdict"]["sentence"].startswith(("Skill: model 1 ", "No skill: model 1 "))
+    assert results["retrained_models"][0]["test_metrics"]["by_year"] == []  # their dates are mere integers
 
 
 def test_finalists_are_not_tested_twice(tiny: dict[str, Any], finished: tuple[Path, dict[str, Any]]) -> None:

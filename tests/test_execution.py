@@ -46,9 +46,10 @@ class Fake:
             self.decisions.append((call, epoch, decision))
             if decision.action is not Action.CONTINUE:
                 break
-        best = Evaluation(0.5, self.accuracy, None, Predictions(np.full((1, 2), 0.5, np.float32), None))
+        said = Predictions(np.full((1, 2), 0.5, np.float32), None)
+        best = Evaluation(0.5, self.accuracy, None, said, self.accuracy)
         return TrainedNetwork(
-            torch.nn.Linear(1, 1), Outcome(epoch, best, float(epoch), 0.5 * epoch, 1.5, decision), 12.5, "float32"
+            (torch.nn.Linear(1, 1),), Outcome(epoch, best, float(epoch), 0.5 * epoch, 1.5, decision), 12.5, "float32"
         )
 
 

@@ -17,6 +17,7 @@ from cnn_lstm_hyperopt.forecast import (
     SampledSpace,
     choose_train_share,
     expected_epoch_share,
+    final_forecast,
     forecast,
     makespan,
 )
@@ -241,3 +242,21 @@ def test_shares_quantiles_and_peaks_are_those_of_what_the_limits_leave(sampled):
     low, median, high = expected.trial_seconds
     assert (low, median, high) == (64.0, 256.0, 1024.0) == (seconds[0], seconds[len(seconds) // 2], seconds[-1])
     assert expected.memory_mb == 2 * 200.0
+
+
+@pytest.mark.parametrize(("limit", "seconds"), [(None, (120.0, 240.0)), (1000.0, (120.0, 240.0)), (90.0, (30.0, 60.0))])
+def test_what_follows_the_search_is_a_sum_that_can_be_done_by_hand(sampled, limit, seconds):
+    """5 epochs of a trial take 10 s on half of the windows, so one takes 2 s there and 4 s on all; an evaluation takes 2 s."""
+    plan = plan_of(lambda params: Cost(10.0, 1.0))
+    found = final_forecast(
+        plan,
+        sampled.within(plan.limits, plan.cost),
+        evaluation_seconds=lambda params: 2.0,
+        confirmations=6,
+        retrainings=4,
+        full_epochs=10,
+        train_share=0.5,
+        seconds_limit=limit,
+    )
+    assert (found.confirmations, found.retrainings) == (6, 4)
+    assert (found.confirmation_seconds, found.retraining_seconds) == pytest.approx(seconds)

@@ -118,6 +118,55 @@ def test_timeout_ends_the_search_and_writes_results(tiny: dict[str, Any], tmp_pa
     assert len(results["retrained_models"]) == (1 if results["best_trials"] else 0)
 
 
+def fresh_scores_in(save_dir: Path) -> dict[int, list[float]]:
+    """What a confirmation has got so far, by trial; read by Optuna itself."""
+    if finished_in(save_dir) == 0:
+        return {}
+    url = f"sqlite:///{save_dir / 'study.db'}"
+    stored = optuna.load_study(study_name=optuna.get_all_study_names(url)[0], storage=url).user_attrs
+    return {int(number): scores for number, scores in stored.get("confirmations", {}).items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_confirmation_is_gone_on_with_and_the_test_opened_once(
+    tiny: dict[str, Any], tmp_path: Path, start_cli: Start, sent: signal.Signals
+) -> None:
+    """The first run would confirm for minutes; the second asks for no more than is nearly there."""
+    save_dir = Path(tiny["save_dir"])
+    tiny["study"] = {"n_trials": 10, "portfolio": False}
+    paths = []
+    for seeds in (100, 2):
+        tiny["retrain"] = {"enabled": True, "top_k": 1, "full_epochs": 2, "confirm_seeds": seeds, "seeds": 1}
+        paths.append(tmp_path / f"{seeds}.yaml")
+        paths[-1].write_text(yaml.safe_dump(tiny), encoding="utf-8")
+    process = start_cli("run", "--config", paths[0], "--workers", "1")
+    wait_for(lambda: bool(fresh_scores_in(save_dir)), process)
+    process.send_signal(sent)
+    out, err = process.communicate(timeout=GIVE_UP)
+    assert process.returncode == (130 if sent is signal.SIGINT else -sent)
+    assert "Traceback" not in err
+    assert ("Confirmation ended by Ctrl-C; the test period stays closed." in out) == (sent is signal.SIGINT)
+    before = fresh_scores_in(save_dir)
+    results = json.loads((save_dir / "results.json").read_text())  # written when the search was over
+    assert (results["test_openings"], results["retrained_models"]) == ([], [])
+
+    again = start_cli("run", "--config", paths[1], "--resume", "--workers", "1")
+    out, err = again.communicate(timeout=GIVE_UP)
+    assert again.returncode == 0, err
+    results = json.loads((save_dir / "results.json").read_text())
+    rows = {row["trial_number"]: row for row in results["confirmation"]["candidates"]}
+    assert results["confirmation"]["seeds"] == 2
+    assert len(results["test_openings"]) == len(results["retrained_models"]) == 1
+    assert results["verdict"]["sentence"] in out
+    for number, scores in before.items():
+        known = min(2, len(scores))
+        assert rows[number]["scores"][:known] == scores[:known]
+        after = fresh_scores_in(save_dir)[number]
+        assert after[: len(scores)] == scores
+        assert len(after) == max(2, len(scores))
+
+
 def processes_of(save_dir: Path) -> list[str]:
     """Command lines of living processes that name the directory."""
     found = []

@@ -78,7 +78,15 @@ def test_too_few_skilled_trials_say_how_many_are_needed() -> None:
         good_trials(records(7, 0), GATE)
 
 
+def test_the_gate_of_another_metric_says_in_its_words_what_was_not_beaten() -> None:
+    gate = SkillGate.on("mcc", [np.arange(1000) % 2])
+    assert len(good_trials(records(60, 0), gate)) >= MIN_GOOD  # above 0.06 all of them
+    with pytest.raises(RunError, match="7 trials have learnt more than the best constant prediction, but 8"):
+        good_trials(records(7, 0), gate)
+
+
 def test_a_study_is_narrowed_to_a_file_that_can_be_run(tiny: dict[str, Any], tmp_path: Path) -> None:
+    tiny["study"] = {**tiny["study"], "time_objective": "estimated"}  # the same trials on a busy machine
     tiny["pruner"] = {"type": "none"}
     tiny["training"] = {"max_epochs": 6}
     tiny["data"] = {"source": "synthetic", "symbols": ["SYN1", "SYN2"], "lookback": 5, "train_share": 0.5}

@@ -68,10 +68,11 @@ class House:
         )
 
 
-@pytest.fixture
-def house(tmp_path: Path, apple: Callable[..., Dataset], speeds: CostModel) -> Any:
-    """A tiny one."""
-    data = apple(lookback=10).with_train_share(0.25).for_trials()
+@pytest.fixture(params=[1, 3], ids=["one fold", "three folds"])
+def house(request: pytest.FixtureRequest, tmp_path: Path, apple: Callable[..., Dataset], speeds: CostModel) -> Any:
+    """A tiny one, and the same with trials that train on several folds side by side."""
+    data = apple(lookback=10, cv_folds=request.param).with_train_share(0.25).for_trials()
+    assert len(data.folds) == request.param
     runner = TrialRunner(data, TrainingSettings(max_epochs=EPOCHS), seed=2, device=torch.device("cpu"), speeds=speeds)
     built = House(tmp_path, runner, [])
     yield built

@@ -1,57 +1,24 @@
-"""Finalists: retrained in order, measured once on the test period, beside the baselines."""
+"""Retraining: each finalist anew with every seed, in order, stopped on validation; the test period stays closed."""
 
-import math
 from collections.abc import Iterator
-from dataclasses import astuple, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import balanced_accuracy_score, matthews_corrcoef, mean_squared_error
 
-from cnn_lstm_hyperopt.calibration import calibration_for
-from cnn_lstm_hyperopt.config import TrainingSettings
-from cnn_lstm_hyperopt.data.dataset import Dataset, LockedPeriod
+from cnn_lstm_hyperopt.confirmation import SEEDS_APART
+from cnn_lstm_hyperopt.data.dataset import Dataset, Fold, LockedPeriod
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision
-from cnn_lstm_hyperopt.retraining import Finalist, Retrained, evaluate_once, retrain
+from cnn_lstm_hyperopt.retraining import Finalist, Retrained, retrain
 from cnn_lstm_hyperopt.saved_model import load_model
-from cnn_lstm_hyperopt.trial_runner import TrialRunner
+from cnn_lstm_hyperopt.training import ValueScale, evaluate
+from finalists import CTRL_C, DIVERGING, Planted, confirmation, go_on, outcome, params, planted, runner_of, sure
 
-CPU = torch.device("cpu")
-PARAMS = {
-    "cnn.num_filters": 4,
-    "cnn.filter_sizes": "3-5",
-    "cnn.dropout": 0.2,
-    "cnn.activation": "relu",
-    "cnn.residual": False,
-    "cnn.attention": False,
-    "lstm.hidden_dim": 8,
-    "lstm.num_layers": 1,
-    "lstm.dropout": 0.2,
-    "lstm.bidirectional": False,
-    "lstm.attention": False,
-    "lstm.skip_connections": False,
-    "fusion.method": "concatenation",
-    "fusion.dim": 8,
-    "fusion.dropout": 0.1,
-    "training.learning_rate": 0.01,
-    "training.batch_size": 16,
-    "training.weight_decay": 1e-5,
-    "training.optimizer": "adam",
-    "training.scheduler": "cosine",
-    "training.gradient_clip": 1.0,
-    "regularization.l1_switch": False,
-    "regularization.l2": 1e-5,
-    "regularization.dropout_schedule": "constant",
-    "regularization.label_smoothing": 0.1,
-    "multi_task.balancing": "fixed",
-    "multi_task.classification_weight": 0.5,
-    "augmentation.switch": False,
-}
 FINALISTS = [
-    Finalist(1, 17, PARAMS),
-    Finalist(2, 4, PARAMS | {"lstm.bidirectional": True}),
-    Finalist(3, 9, PARAMS | {"fusion.method": "bilinear"}),
+    Finalist(1, 17, params(17), confirmation(2, 17, 0.61, 0.6, 0.59)),
+    Finalist(2, 4, params(4) | {"lstm.bidirectional": True}),
+    Finalist(3, 9, params(9) | {"fusion.method": "bilinear"}),
 ]
 
 
@@ -74,180 +41,186 @@ def dataset(prepared) -> Dataset:
     return replace(prepared, test=LockedPeriod(prepared.test.open()))
 
 
-def retrained(dataset: Dataset, finalists, on_report=lambda finalist, epochs: lambda report: CONTINUE, full_epochs=2):
-    runner = TrialRunner(
-        dataset.for_trials(), TrainingSettings(max_epochs=1), seed=0, device=CPU, speeds=calibration_for(CPU)
-    )
-    return retrain(finalists, runner, dataset, full_epochs=full_epochs, max_gap_days=10.0, on_report=on_report)
+def retrained(dataset: Dataset, finalists, on_report=go_on, **facts):
+    facts = {"full_epochs": 2, "max_gap_days": 10.0, **facts}
+    return retrain(finalists, runner_of(dataset), dataset, on_report=on_report, **facts)
 
 
 @pytest.fixture(scope="module")
 def models(prepared) -> list[Retrained]:
-    work = retrained(prepared, FINALISTS)
+    """Three finalists with two seeds each."""
+    work = retrained(prepared, FINALISTS, seeds=2)
     assert (work.failures, work.ended) == ([], None)
     return work.done
 
 
-@pytest.fixture
-def verdict(models, dataset):
-    return evaluate_once(models, dataset, seed=0)
+def weights_of(run):
+    return torch.cat([weight.flatten() for weight in run.model.network.state_dict().values()])
 
 
-def test_finalists_are_retrained_in_order_over_the_full_epochs(models):
+def test_finalists_are_retrained_in_order_over_the_full_epochs_with_every_seed(models):
     assert [each.finalist for each in models] == FINALISTS
-    assert [each.outcome.epochs for each in models] == [2, 2, 2]
     for each in models:
-        assert each.outcome.best is not None
-        assert each.model.description.params == each.finalist.params
-        assert each.model.network.config == each.model.description.network_config()
+        assert [(run.seed, run.epochs, run.outcome.epochs, run.cut_short) for run in each.runs] == [
+            (1, 2, 2.0, False),
+            (2, 2, 2.0, False),
+        ]
+        assert each.failures == ()
+        for run in each.runs:
+            assert run.model.description.params == each.finalist.params
+            assert run.model.network.config == run.model.description.network_config()
+
+
+def test_listeners_are_made_for_finalist_seed_and_epochs(dataset):
+    heard = []
+
+    def listen(finalist, seed, epochs):
+        heard.append((finalist.rank, seed, epochs))
+        return go_on()
+
+    retrained(dataset, FINALISTS[:2], listen, seeds=2, full_epochs=1)
+    assert heard == [(1, 1, 1), (1, 2, 1), (2, 1, 1), (2, 2, 1)]
+
+
+def test_no_two_seeds_give_the_same_network(models):
+    first, second = models[0].runs
+    assert not torch.equal(weights_of(first), weights_of(second))
+    assert first.loss != second.loss
+
+
+def test_the_seed_with_the_lowest_validation_loss_is_kept(models):
+    for each in models:
+        assert each.kept.loss == min(run.loss for run in each.runs)
+        assert each.kept in each.runs
+
+
+@pytest.mark.parametrize(("losses", "kept"), [((0.7, 0.6, 0.65), 2), ((0.6, 0.7, 0.6), 1), ((0.9,), 1)])
+def test_of_seeds_that_are_alike_the_first_is_kept(losses, kept):
+    model = Planted(sure(np.zeros(3, np.int64)))
+    assert planted(1, *[model] * len(losses), losses=losses).kept.seed == kept
+
+
+def test_a_run_without_an_evaluation_has_no_loss(models):
+    lost = replace(models[0].runs[0], outcome=replace(outcome(0.6), best=None))
+    with pytest.raises(RuntimeError, match="has an evaluation"):
+        _ = lost.loss
+
+
+def test_its_loss_is_that_of_the_saved_network_on_validation(models, prepared):
+    scale = ValueScale(prepared.value_mean, prepared.value_std)
+    for run in (run for each in models for run in each.runs):
+        again = evaluate(run.model.network, prepared.validation, scale)
+        assert run.loss == pytest.approx(again.loss, rel=1e-6)
+        assert run.outcome.best is not None
+        assert run.outcome.best.score == again.accuracy
 
 
 def test_a_retrained_model_holds_what_new_bars_need(models, prepared):
-    about = models[0].model.description
+    about = models[0].runs[1].model.description
     assert about.scaler == prepared.scaler
     assert (about.lookback, about.horizon, about.max_gap_days, about.target) == (20, 2, 10.0, "volatility")
     assert (about.value_scale.mean, about.value_scale.std) == (prepared.value_mean, prepared.value_std)
 
 
+def test_a_saved_one_says_the_same_after_loading(models, prepared, tmp_path):
+    model = models[0].kept.model
+    model.save(tmp_path)
+    said, again = (each.predict_windows(prepared.validation) for each in (model, load_model(tmp_path)))
+    assert (said.probabilities == again.probabilities).all()
+    assert (said.values == again.values).all()
+
+
 def test_retraining_repeats_to_the_bit_and_never_opens_the_test(models, dataset):
-    again = retrained(dataset, FINALISTS[1:2]).done
-    first = models[1].model.network.state_dict()
-    second = again[0].model.network.state_dict()
-    assert all(torch.equal(first[name], second[name]) for name in first)
+    """The second finalist alone: neither its place nor what ran before it matters."""
+    again = retrained(dataset, FINALISTS[1:2], seeds=2).done[0]
+    for first, second in zip(models[1].runs, again.runs, strict=True):
+        assert torch.equal(weights_of(first), weights_of(second))
+        assert first.loss == second.loss
     assert dataset.test.times_opened == 0
 
 
+def test_a_seed_is_a_training_by_the_runner_on_all_training_windows(models, dataset):
+    fold = Fold(dataset.train, dataset.validation, dataset.value_mean, dataset.value_std)
+    finalist = FINALISTS[0]
+    for run in models[0].runs:
+        number = SEEDS_APART * finalist.trial_number + run.seed
+        trained = runner_of(dataset).retrain(number, finalist.params, fold, 2, go_on())
+        alone = torch.cat([weight.flatten() for weight in trained.network.state_dict().values()])
+        assert torch.equal(alone, weights_of(run))
+
+
+# ---------------------------------------------------------------------- ends
+
+
 def test_a_stop_returns_what_was_finished_and_never_opens_the_test(dataset):
-    decision = Decision(Action.STOP, "Ctrl-C")
     heard = []
 
-    def listen(finalist, epochs):
-        heard.append(finalist.rank)
-        return lambda report: decision if finalist.rank == 2 else CONTINUE
+    def listen(finalist, seed, epochs):
+        heard.append((finalist.rank, seed))
+        return lambda report: CTRL_C if (finalist.rank, seed) == (2, 2) else CONTINUE
 
-    work = retrained(dataset, FINALISTS, listen)
-    assert [each.finalist.rank for each in work.done] == [1]
-    assert (work.failures, work.ended) == ([], decision)
-    assert heard == [1, 2]  # the third is not begun
+    work = retrained(dataset, FINALISTS, listen, seeds=2, full_epochs=1)
+    assert [(each.finalist.rank, len(each.runs)) for each in work.done] == [(1, 2)]
+    assert (work.failures, work.ended) == ([], CTRL_C)
+    assert heard == [(1, 1), (1, 2), (2, 1), (2, 2)]  # the third is not begun
     assert dataset.test.times_opened == 0
 
 
 def test_a_stop_in_the_first_finalist_leaves_nothing(dataset):
-    work = retrained(dataset, FINALISTS, lambda finalist, epochs: lambda report: Decision(Action.STOP, "time"))
+    work = retrained(dataset, FINALISTS, lambda *about: lambda report: Decision(Action.STOP, "time"), seeds=3)
     assert (work.done, work.failures, work.ended) == ([], [], Decision(Action.STOP, "time"))
 
 
-def test_a_finalist_that_fails_is_told_of_and_the_others_go_on(dataset):
-    diverging = Finalist(1, 5, PARAMS | {"training.learning_rate": 1e30, "training.optimizer": "sgd"})
-    work = retrained(dataset, [diverging, FINALISTS[1]])
+# ---------------------------------------------------------------------- failures
+
+
+def test_a_finalist_that_fails_with_every_seed_is_told_of_and_the_others_go_on(dataset):
+    diverging = Finalist(1, 5, DIVERGING)
+    work = retrained(dataset, [diverging, FINALISTS[1]], seeds=2, full_epochs=1)
     assert [each.finalist for each in work.done] == [FINALISTS[1]]
     assert work.ended is None
     ((finalist, reason),) = work.failures
     assert finalist is diverging
-    assert reason in ("the loss became nan in epoch 1", "the loss became inf in epoch 1")
+    for part in reason.split("; "):  # once, where both seeds failed for the same reason
+        assert part in ("the loss became nan in epoch 1", "the loss became inf in epoch 1")
     assert dataset.test.times_opened == 0
+
+
+def failing(*which, error):
+    """A listener in whose trainings of these ranks and seeds something breaks."""
+
+    def listen(finalist, seed, epochs):
+        def on_report(report):
+            if (finalist.rank, seed) in which:
+                raise error
+            return CONTINUE
+
+        return on_report
+
+    return listen
 
 
 @pytest.mark.parametrize(
     ("error", "reason"), [(RuntimeError("out of\n  memory"), "out of memory"), (MemoryError(), "MemoryError")]
 )
 def test_a_lack_of_memory_is_a_failure_of_that_finalist_alone(dataset, error, reason):
-    def listen(finalist, epochs):
-        def on_report(report):
-            if finalist.rank == 2:
-                raise error
-            return CONTINUE
-
-        return on_report
-
-    work = retrained(dataset, FINALISTS, listen, full_epochs=1)
+    listen = failing((2, 1), (2, 2), error=error)
+    work = retrained(dataset, FINALISTS, listen, seeds=2, full_epochs=1)
     assert [each.finalist.rank for each in work.done] == [1, 3]
     assert work.failures == [(FINALISTS[1], reason)]
     assert work.ended is None
 
 
-def test_the_test_period_is_opened_exactly_once(models, dataset):
-    evaluate_once(models, dataset, seed=0)
-    assert dataset.test.times_opened == 1
-    nobody = replace(dataset, test=LockedPeriod(dataset.test.open()))
-    assert evaluate_once([], nobody, seed=0).finalists == ()
-    assert nobody.test.times_opened == 1
+def test_a_seed_that_fails_is_told_of_and_the_others_are_kept(dataset):
+    listen = failing((1, 1), (1, 3), error=RuntimeError("out of memory"))
+    work = retrained(dataset, FINALISTS[:1], listen, seeds=3, full_epochs=1)
+    assert (work.failures, work.ended) == ([], None)
+    (done,) = work.done
+    assert [run.seed for run in done.runs] == [2]
+    assert done.kept.seed == 2
+    assert done.failures == ("seed 1: out of memory", "seed 3: out of memory")
 
 
-def test_finalists_come_in_order_and_the_majority_class_is_the_first_baseline(verdict):
-    assert [result.name for result in verdict.finalists] == ["model 1", "model 2", "model 3"]
-    assert [result.name for result in verdict.baselines] == ["majority class", "logistic regression"]
-
-
-def test_every_number_is_finite_and_every_interval_holds_its_value(verdict):
-    for result in (*verdict.finalists, *verdict.baselines):
-        numbers = [number for number in astuple(result.scores) if number is not None]
-        assert all(math.isfinite(number) for number in (*numbers, *result.interval))
-        assert 0 <= result.interval.low <= result.scores.accuracy <= result.interval.high <= 1
-        assert result.interval.high - result.interval.low < 0.5
-
-
-def test_all_but_the_majority_class_are_compared_with_it(verdict):
-    majority, *others = (*verdict.baselines, *verdict.finalists)
-    assert majority.against_majority is None
-    for result in others:
-        difference = result.scores.accuracy - majority.scores.accuracy
-        assert result.against_majority is not None
-        assert -1 <= result.against_majority.low <= difference <= result.against_majority.high <= 1
-
-
-def test_scores_equal_scikit_learns_on_the_test_windows(verdict, models, dataset):
-    test = dataset.test.open()
-    assert verdict.windows is test
-    labels = test.labels.numpy()
-    for result, each in zip(verdict.finalists, models, strict=True):
-        predictions = each.model.predict_windows(test)
-        np.testing.assert_array_equal(result.predictions.probabilities, predictions.probabilities)
-        guesses = predictions.probabilities.argmax(axis=1)
-        assert result.scores.accuracy == pytest.approx((guesses == labels).mean())
-        assert result.scores.balanced_accuracy == pytest.approx(balanced_accuracy_score(labels, guesses))
-        assert result.scores.mcc == pytest.approx(matthews_corrcoef(labels, guesses), abs=1e-12)
-
-
-def test_the_squared_error_is_in_the_targets_units(verdict, models, dataset):
-    """The target is ln(high / low), near −4; a standardised error would be another number."""
-    test = dataset.test.open()
-    for result, each in zip(verdict.finalists, models, strict=True):
-        with torch.no_grad():
-            output = each.model.network(test.gather(torch.arange(len(test))))
-        values = output.value.numpy() * dataset.value_std + dataset.value_mean
-        assert result.scores.mse == pytest.approx(mean_squared_error(test.values.numpy(), values), rel=1e-4)
-        np.testing.assert_allclose(result.predictions.values, values, rtol=1e-4)
-    assert all(result.scores.mse is None and result.predictions is None for result in verdict.baselines)
-
-
-def test_the_majority_class_is_that_of_training(verdict, dataset):
-    majority = np.bincount(dataset.train.labels.numpy()).argmax()
-    labels = dataset.test.open().labels.numpy()
-    assert verdict.baselines[0].scores.accuracy == pytest.approx((labels == majority).mean())
-    assert verdict.baselines[0].scores.mcc == 0
-
-
-def test_the_same_seed_gives_the_same_intervals(models, dataset, verdict):
-    again, other = (evaluate_once(models, dataset, seed=seed) for seed in (0, 1))
-    assert [r.interval for r in again.finalists] == [r.interval for r in verdict.finalists]
-    assert [r.interval for r in other.finalists] != [r.interval for r in verdict.finalists]
-
-
-def test_nothing_is_learnt_from_test_labels(models, dataset, verdict):
-    """With its labels inverted every classifier is wrong where it was right."""
-    test = dataset.test.open()
-    inverted = replace(dataset, test=LockedPeriod(replace(test, labels=1 - test.labels)))
-    other = evaluate_once(models, inverted, seed=0)
-    for before, after in zip(
-        (*verdict.finalists, *verdict.baselines), (*other.finalists, *other.baselines), strict=True
-    ):
-        assert after.scores.accuracy == pytest.approx(1 - before.scores.accuracy)
-
-
-def test_a_finalist_that_was_saved_and_loaded_gets_the_same_verdict(models, dataset, verdict, tmp_path):
-    models[0].model.save(tmp_path)
-    loaded = replace(models[0], model=load_model(tmp_path))
-    (again,) = evaluate_once([loaded], dataset, seed=0).finalists
-    assert again.scores == verdict.finalists[0].scores
-    assert again.interval == verdict.finalists[0].interval
+def test_an_error_of_this_program_is_not_taken_for_a_failed_training(dataset):
+    with pytest.raises(ZeroDivisionError):
+        retrained(dataset, FINALISTS[:1], failing((1, 1), error=ZeroDivisionError()))

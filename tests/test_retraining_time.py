@@ -1,4 +1,5 @@
-"""limits.retrain_seconds: equal parts, as many epochs as fit in, and what becomes of a finalist whose time is up."""
+"""limits.retrain_seconds: equal parts for all trainings that are left, as many epochs as fit in, and what becomes of one whose
+time is up."""
 
 import math
 from dataclasses import replace
@@ -10,32 +11,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnn_lstm_hyperopt import retraining
-from cnn_lstm_hyperopt.calibration import calibration_for
-from cnn_lstm_hyperopt.config import TrainingSettings, parse_space
+from cnn_lstm_hyperopt import confirmation, retraining
+from cnn_lstm_hyperopt.confirmation import TIME_IS_UP
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision
-from cnn_lstm_hyperopt.retraining import TIME_IS_UP, Finalist, retrain
-from cnn_lstm_hyperopt.search import random_configuration
+from cnn_lstm_hyperopt.retraining import Finalist, retrain
 from cnn_lstm_hyperopt.training import NonFiniteLossError, ValueScale, evaluate
 from cnn_lstm_hyperopt.trial_runner import TrialRunner
+from finalists import CTRL_C, go_on, params, runner_of
 
-CPU = torch.device("cpu")
-SPACE, _ = parse_space(
-    {
-        "cnn": {"num_filters": 4, "attention": False},
-        "lstm": {"hidden_dim": 8, "num_layers": 1},
-        "fusion": {"method": "gated", "dim": 8},
-        "training": {"batch_size": 16, "learning_rate": 0.01, "optimizer": "adam"},
-    }
-)
-
-
-def configuration(number):
-    return random_configuration(SPACE, 0, number)
-
-
-FINALISTS = [Finalist(rank, 10 * rank, configuration(rank)) for rank in (1, 2, 3)]
+FINALISTS = [Finalist(rank, 10 * rank, params(rank)) for rank in (1, 2, 3)]
 
 
 @pytest.fixture(scope="module")
@@ -45,40 +30,27 @@ def dataset(apple) -> Dataset:
 
 @pytest.fixture(scope="module")
 def runner(dataset) -> TrialRunner:
-    return TrialRunner(
-        dataset.for_trials(), TrainingSettings(max_epochs=1), seed=0, device=CPU, speeds=calibration_for(CPU)
-    )
+    return runner_of(dataset)
 
 
 @pytest.fixture
 def clock(monkeypatch):
     """Stands still until a test moves it; no report depends on how fast this machine is."""
     clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr(retraining, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    for module in (confirmation, retraining):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock.now))
     monkeypatch.setattr("cnn_lstm_hyperopt.training.loop.LOOK_SECONDS", math.inf)
     return clock
 
 
-def go_on(finalist, epochs):
-    return lambda report: CONTINUE
-
-
-def retrained(runner, dataset, *, seconds_left=lambda: None, on_report=go_on, full_epochs=3, finalists=FINALISTS):
-    return retrain(
-        finalists,
-        runner,
-        dataset,
-        full_epochs=full_epochs,
-        max_gap_days=10.0,
-        on_report=on_report,
-        seconds_left=seconds_left,
-    )
+def retrained(runner, dataset, *, on_report=go_on, full_epochs=3, finalists=FINALISTS, **facts):
+    return retrain(finalists, runner, dataset, full_epochs=full_epochs, max_gap_days=10.0, on_report=on_report, **facts)
 
 
 def ticking(clock, seconds):
     """A listener under which every report takes so long."""
 
-    def on_report(finalist, epochs):
+    def on_report(finalist, seed, epochs):
         def decide(report):
             clock.now += seconds
             return CONTINUE
@@ -92,33 +64,39 @@ def ticking(clock, seconds):
 
 
 class Fake:
-    """A runner that fails every finalist at once, after the time that it was told to spend on it."""
+    """A runner that fails every training at once, after the time that it was told to spend on it."""
 
     def __init__(self, clock, spend):
-        self.clock, self.spend, self.budgets = clock, list(spend), []
+        self.clock, self.spend, self.budgets, self.numbers = clock, list(spend), [], []
 
-    def epochs_within(self, params, windows, seconds, most):
+    def epochs_within(self, configuration, windows, seconds, most):
         self.budgets.append(seconds)
         return most
 
-    def retrain(self, rank, params, windows, epochs, on_report):
+    def retrain(self, number, configuration, fold, epochs, on_report):
+        self.numbers.append(number)
         self.clock.now += self.spend.pop(0)
         raise NonFiniteLossError("the loss became nan in epoch 1")
 
 
 @pytest.mark.parametrize(
-    ("spend", "budgets"),
+    ("seeds", "spend", "budgets"),
     [
-        ((30, 30, 30), [30, 30, 30]),  # each takes its part
-        ((0, 0, 0), [30, 45, 90]),  # what one leaves is the others'
-        ((60, 30, 0), [30, 15, 0]),  # and what one takes beyond its part is theirs no more
-        ((90, 0, 0), [30, 0, 0]),
+        (1, (30, 30, 30), [30, 30, 30]),  # each takes its part
+        (1, (0, 0, 0), [30, 45, 90]),  # what one leaves is the others'
+        (1, (60, 30, 0), [30, 15, 0]),  # and what one takes beyond its part is theirs no more
+        (1, (90, 0, 0), [30, 0, 0]),
+        (2, (15,) * 6, [15] * 6),  # parts are those of all finalists and all their seeds
+        (2, (0,) * 6, [15, 18, 22.5, 30, 45, 90]),
+        (2, (40, 10, 10, 10, 10, 10), [15, 10, 10, 10, 10, 10]),
     ],
 )
-def test_each_finalist_gets_an_equal_part_of_what_is_left(clock, dataset, spend, budgets):
+def test_each_training_gets_an_equal_part_of_what_is_left(clock, dataset, seeds, spend, budgets):
     fake = Fake(clock, spend)
-    retrained(fake, dataset, seconds_left=lambda: max(0.0, 90.0 - clock.now))
+    work = retrained(fake, dataset, seconds_left=lambda: max(0.0, 90.0 - clock.now), seeds=seeds)
     assert fake.budgets == budgets
+    assert fake.numbers == [10_000 * rank + seed for rank in (1, 2, 3) for seed in range(1, seeds + 1)]
+    assert [reason for _, reason in work.failures] == ["the loss became nan in epoch 1"] * 3
 
 
 def test_without_a_limit_no_part_is_counted(clock, dataset):
@@ -162,7 +140,7 @@ def test_the_schedule_is_told_of_the_epochs_that_fit_in(clock, runner, dataset, 
     """Fewer epochs, and the learning rate comes to its end: the training is that of a run of so many epochs, to the bit."""
     heard = []
 
-    def on_report(finalist, epochs):
+    def on_report(finalist, seed, epochs):
         heard.append(epochs)
         return lambda report: CONTINUE
 
@@ -176,8 +154,9 @@ def test_the_schedule_is_told_of_the_epochs_that_fit_in(clock, runner, dataset, 
     ).done
     plain = retrained(runner, dataset, full_epochs=2, finalists=FINALISTS[:1]).done
     assert heard == [2]
-    assert (short[0].epochs, short[0].outcome.epochs, short[0].cut_short) == (2, 2, False)
-    first, second = (each[0].model.network.state_dict() for each in (short, plain))
+    run = short[0].kept
+    assert (run.epochs, run.outcome.epochs, run.cut_short) == (2, 2, False)
+    first, second = (each[0].kept.model.network.state_dict() for each in (short, plain))
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
@@ -194,7 +173,7 @@ def test_one_that_is_cut_short_leaves_its_best_epoch_so_far(clock, runner, datas
         finalists=FINALISTS[:1],
         full_epochs=9,
     )
-    (done,) = work.done
+    (done,) = work.done[0].runs
     assert (work.failures, work.ended) == ([], None)
     assert done.cut_short
     assert done.epochs == 9
@@ -207,12 +186,12 @@ def test_one_that_is_cut_short_leaves_its_best_epoch_so_far(clock, runner, datas
 
 
 def test_the_others_go_on_after_one_was_cut_short(clock, runner, dataset):
-    def on_report(finalist, epochs):
-        return ticking(clock, 40.0 if finalist.rank == 1 else 0.0)(finalist, epochs)
+    def on_report(finalist, seed, epochs):
+        return ticking(clock, 40.0 if finalist.rank == 1 else 0.0)(finalist, seed, epochs)
 
     work = retrained(runner, dataset, seconds_left=lambda: 300.0 - clock.now, on_report=on_report)
-    assert [(each.finalist.rank, each.cut_short) for each in work.done] == [(1, True), (2, False), (3, False)]
-    assert [each.outcome.epochs for each in work.done[1:]] == [3, 3]
+    assert [(each.finalist.rank, each.kept.cut_short) for each in work.done] == [(1, True), (2, False), (3, False)]
+    assert [each.kept.outcome.epochs for each in work.done[1:]] == [3, 3]
 
 
 def test_one_that_ends_by_itself_as_its_time_ends_was_not_cut_short(clock, runner, dataset):
@@ -225,12 +204,12 @@ def test_one_that_ends_by_itself_as_its_time_ends_was_not_cut_short(clock, runne
         finalists=FINALISTS[:1],
         full_epochs=1,
     )
-    assert [(each.cut_short, each.outcome.epochs) for each in work.done] == [(False, 1.0)]
+    assert [(run.cut_short, run.outcome.epochs) for run in work.done[0].runs] == [(False, 1.0)]
 
 
 def test_one_without_a_whole_epoch_is_a_failure_and_the_others_go_on(clock, runner, dataset):
-    def on_report(finalist, epochs):
-        return ticking(clock, 200.0 if finalist.rank == 2 else 0.0)(finalist, epochs)
+    def on_report(finalist, seed, epochs):
+        return ticking(clock, 200.0 if finalist.rank == 2 else 0.0)(finalist, seed, epochs)
 
     work = retrained(runner, dataset, seconds_left=lambda: 300.0 - clock.now, on_report=on_report)
     assert [each.finalist.rank for each in work.done] == [1, 3]
@@ -238,22 +217,38 @@ def test_one_without_a_whole_epoch_is_a_failure_and_the_others_go_on(clock, runn
     assert work.ended is None
 
 
+def test_a_seed_without_a_whole_epoch_is_left_out_and_told_of(clock, runner, dataset):
+    def on_report(finalist, seed, epochs):
+        return ticking(clock, 200.0 if seed == 2 else 0.0)(finalist, seed, epochs)
+
+    work = retrained(
+        runner,
+        dataset,
+        seconds_left=lambda: 300.0 - clock.now,
+        on_report=on_report,
+        full_epochs=1,
+        finalists=FINALISTS[:1],
+        seeds=3,
+    )
+    (done,) = work.done
+    assert [run.seed for run in done.runs] == [1, 3]
+    assert done.failures == ("seed 2: no epoch was finished in its part of limits.retrain_seconds (150 s)",)
+
+
 @pytest.mark.parametrize("time_is_up", [False, True])
 def test_ctrl_c_ends_all_also_when_the_time_is_up(clock, runner, dataset, time_is_up):
-    decision = Decision(Action.STOP, "Ctrl-C")
-
-    def on_report(finalist, epochs):
+    def on_report(finalist, seed, epochs):
         def decide(report):
             if finalist.rank == 1:
                 return CONTINUE
             clock.now += 1000.0 * time_is_up
-            return decision
+            return CTRL_C
 
         return decide
 
     work = retrained(runner, dataset, seconds_left=lambda: 10.0, on_report=on_report, full_epochs=1)
     assert [each.finalist.rank for each in work.done] == [1]
-    assert (work.failures, work.ended) == ([], decision)
+    assert (work.failures, work.ended) == ([], CTRL_C)
 
 
 def test_the_test_period_stays_closed_whatever_happens(clock, runner, dataset):

@@ -1,6 +1,9 @@
 """Saved models: the same predictions after loading, from windows and from bars, without study and without pickle."""
 
+import importlib
 import json
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,8 +17,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from cnn_lstm_hyperopt.config import parse_space
-from cnn_lstm_hyperopt.data.dataset import Dataset
+from cnn_lstm_hyperopt.config import DataSettings, parse_space
+from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
 from cnn_lstm_hyperopt.data.sources import EmbeddedSource
 from cnn_lstm_hyperopt.exceptions import DataError, SaveDirError
 from cnn_lstm_hyperopt.models import build_network, profile
@@ -86,8 +89,8 @@ def own_inputs(**changed) -> ModelDescription:
     """A model on a user's own inputs."""
     plain = ModelDescription(
         params=SMALL,
-        n_classes=3,
-        has_regression=False,
+        class_names=("down", "flat", "up"),
+        value_name=None,
         features=("a", "b"),
         scaler=None,
         value_scale=ValueScale(0.0, 1.0),
@@ -145,7 +148,7 @@ def test_bars_are_predicted_as_their_windows_are(model, dataset, bars):
 def test_the_last_bar_is_predicted_though_its_label_is_not_known_yet(model, bars):
     frame = model.predict_bars(bars)
     assert frame["date"].iloc[-1] == bars.index[-1]
-    assert frame.columns.tolist() == ["date", "class", "probability_0", "probability_1", "value"]
+    assert frame.columns.tolist() == ["date", "class", "class_name", "probability_0", "probability_1", "value"]
     assert len(frame) == len(bars) - 33 - LOOKBACK + 1
 
 
@@ -154,6 +157,22 @@ def test_a_prediction_looks_back_only(model, bars):
     until = model.predict_bars(bars.iloc[:300]).set_index("date")
     columns = ["probability_0", "probability_1", "value"]
     np.testing.assert_allclose(all_of_them.loc[until.index, columns], until[columns], rtol=1e-4, atol=1e-6)
+
+
+def test_predictions_say_what_classes_and_value_mean(model, bars):
+    frame = model.predict_bars(bars.iloc[:200])
+    assert set(frame["class_name"]) <= {"calm", "volatile"}
+    assert (frame["class_name"] == np.where(frame["class"] == 1, "volatile", "calm")).all()
+    assert frame.attrs == {"class_names": ["calm", "volatile"], "value_name": "ln(ln(high / low)) of bar t+1"}
+
+
+@pytest.mark.parametrize("nonsense", [None, 3, "bars.csv", [1, 2], {"close": [1.0]}, np.zeros((3, 5))])
+def test_what_is_no_frame_is_refused_in_one_line(model, nonsense):
+    with pytest.raises(
+        DataError, match=r"^X: bars must be a pandas DataFrame with .*, but are \w+; read a file with"
+    ) as caught:
+        model.predict_bars(nonsense, "X")
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_bars_may_come_in_any_order_and_case(model, bars):
@@ -180,7 +199,7 @@ def test_a_model_of_own_inputs_reads_no_bars(bars):
 
 
 def test_a_model_without_regression_and_scaler_survives_too(tmp_path):
-    model = made(own_inputs(n_classes=5))
+    model = made(own_inputs(class_names=tuple("abcde")))
     model.save(tmp_path)
     loaded = load_model(str(tmp_path))
     assert loaded.description == model.description
@@ -205,7 +224,9 @@ def test_no_file_is_a_pickle_and_the_description_is_strict_json(folder, dataset)
     assert raw["features"] == list(dataset.feature_names)
     assert raw["scaler"]["mean"] == list(dataset.scaler.mean)
     assert raw["value_scale"] == {"mean": dataset.value_mean, "std": dataset.value_std}
-    assert (raw["target"], raw["lookback"], raw["horizon"], raw["format"]) == ("volatility", LOOKBACK, 1, 1)
+    assert (raw["target"], raw["lookback"], raw["horizon"], raw["format"]) == ("volatility", LOOKBACK, 1, 2)
+    assert (raw["class_names"], raw["value_name"]) == (["calm", "volatile"], "ln(ln(high / low)) of bar t+1")
+    assert (raw["feature_columns"], raw["feature_function"]) == ([], None)
 
 
 def test_the_weights_file_holds_float32_tensors_by_name(model, folder):
@@ -223,10 +244,10 @@ def test_saving_again_writes_the_same_bytes_over_the_old(model, folder):
 def test_the_size_told_before_training_is_that_of_the_file_within_a_hundredth(tmp_path):
     """SMALL is the default space's configuration with the largest share of names in its file."""
     space = parse_space(None)[0]
-    drawn = [own_inputs(params=random_configuration(space, 5, number), has_regression=True) for number in range(30)]
+    drawn = [own_inputs(params=random_configuration(space, 5, number), value_name="y_reg") for number in range(30)]
     light = [each for each in drawn if profile(each.network_config(), lookback=6).size_mb < 15]
     assert len(light) >= 8
-    for description in (own_inputs(n_classes=2), *light):
+    for description in (own_inputs(class_names=("down", "up")), *light):
         made(description).save(tmp_path)
         size_mb = (tmp_path / WEIGHTS).stat().st_size / 1e6
         assert size_mb == pytest.approx(profile(description.network_config(), lookback=6).size_mb, rel=0.01)
@@ -265,8 +286,9 @@ def test_a_description_that_is_no_text_is_refused(folder):
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("format", 2),
+        ("format", 3),
         ("format", None),
+        ("format", 1),
         ("params", {}),
         ("scaler", 5),
         ("scaler", {"mean": [1]}),
@@ -274,9 +296,11 @@ def test_a_description_that_is_no_text_is_refused(folder):
         ("value_scale", {"mean": 0, "std": 1, "more": 2}),
         ("features", 7),
         ("features", ["a"]),
-        ("n_classes", "two"),
-        ("n_classes", 3),
-        ("has_regression", False),
+        ("features", [1] * 11),
+        ("class_names", "two"),
+        ("class_names", ["down", "flat", "up"]),
+        ("value_name", None),
+        ("feature_columns", None),
         ("lookback", None),
     ],
 )
@@ -286,10 +310,106 @@ def test_a_description_that_does_not_fit_is_refused(folder, key, value):
     assert_refused(folder)
 
 
+def test_models_of_format_1_are_read(model, folder, bars):
+    """They named neither classes nor values, and knew no features but the eleven."""
+    raw = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+    for name in ("class_names", "value_name", "feature_columns", "feature_function"):
+        del raw[name]
+    (folder / DESCRIPTION).write_text(json.dumps(raw | {"format": 1, "n_classes": 2, "has_regression": True}))
+    old = load_model(folder).predict_bars(bars.iloc[:200])
+    new = model.predict_bars(bars.iloc[:200])
+    pd.testing.assert_frame_equal(old.drop(columns="class_name"), new.drop(columns="class_name"))
+    assert set(old["class_name"]) <= {"class 0", "class 1"}
+
+
+def test_others_may_read_the_weights_as_far_as_the_user_lets_them(model, tmp_path):
+    before = os.umask(0o027)
+    try:
+        model.save(tmp_path)
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o640}
+
+
+OWN = """
+import numpy as np
+import pandas as pd
+
+def swing(frame):
+    return pd.DataFrame({"swing": frame["high"].rolling(5).max() / frame["low"].rolling(5).min(), "felt": frame["mood"] ** 2})
+"""
+
+
+@pytest.fixture
+def with_own(tmp_path, monkeypatch, bars) -> tuple[SavedModel, pd.DataFrame, Dataset]:
+    """A model with a column and a function of the user, trained for an epoch, saved and loaded; bars; what it was trained on."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_swing.py").write_text(OWN)
+    monkeypatch.delitem(sys.modules, "own_swing", raising=False)
+    frame = bars.assign(mood=np.random.default_rng(0).normal(size=len(bars)))
+    (tmp_path / "bars").mkdir()
+    frame.rename(columns={"mood": "Mood "}).to_csv(tmp_path / "bars" / "AAPL.csv")
+    asked = DataSettings(
+        data_dir=tmp_path / "bars",
+        feature_columns=["mood"],
+        features="own_swing:swing",
+        target="volatility",
+        lookback=LOOKBACK,
+    )
+    dataset = prepare_dataset(asked)
+    model = made(ModelDescription.of(dataset, SMALL, max_gap_days=asked.max_gap_days))
+    network, train = model.network.train(), dataset.train
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    for batch in torch.arange(len(train)).split(128):
+        loss = torch.nn.functional.cross_entropy(network(train.gather(batch)).logits, train.labels[batch])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    network.eval()
+    model.save(tmp_path / "model")
+    return load_model(tmp_path / "model"), frame, dataset
+
+
+def test_a_trained_model_with_an_own_column_and_function_predicts_bars_as_their_windows(with_own):
+    model, frame, dataset = with_own
+    assert dataset.train.input_dim == 11 + 1 + 2
+    assert model.description.features[11:] == ("mood", "swing", "felt")
+    assert (model.description.feature_columns, model.description.feature_function) == (("mood",), "own_swing:swing")
+    predicted = model.predict_bars(frame, "AAPL").set_index("date")
+    windows = dataset.test.open()
+    expected = model.predict_windows(windows)
+    same = predicted.loc[windows.dates]
+    np.testing.assert_allclose(same[["probability_0", "probability_1"]], expected.probabilities, atol=1e-5)
+    np.testing.assert_array_equal(same["class"], expected.classes)
+    moved = model.predict_bars(frame.assign(mood=frame["mood"] + 1), "AAPL")
+    assert np.abs(moved["probability_0"].to_numpy() - predicted["probability_0"].to_numpy()).max() > 1e-3
+
+
+def test_a_missing_column_or_function_of_a_model_is_one_clear_line(with_own, monkeypatch, tmp_path):
+    model, frame, _ = with_own
+    with pytest.raises(DataError, match="mood") as caught:
+        model.predict_bars(frame.drop(columns="mood"), "AAPL")
+    assert len(str(caught.value).splitlines()) == 1
+    (tmp_path / "own_swing.py").write_text(OWN.replace('"felt"', '"other"'))
+    monkeypatch.delitem(sys.modules, "own_swing")
+    importlib.invalidate_caches()
+    shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
+    with pytest.raises(
+        DataError, match=r"own_swing:swing \(AAPL\): returns swing, other, but swing, felt for other bars"
+    ):
+        model.predict_bars(frame, "AAPL")
+    (tmp_path / "own_swing.py").unlink()
+    monkeypatch.delitem(sys.modules, "own_swing")
+    shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
+    with pytest.raises(DataError, match="there is no module own_swing, neither in the current directory"):
+        model.predict_bars(frame, "AAPL")
+
+
 def test_another_format_says_which_one_it_is_and_which_is_read(folder):
     raw = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
     (folder / DESCRIPTION).write_text(json.dumps(raw | {"format": 7}))
-    assert "format 7, but this version reads 1" in assert_refused(folder)
+    assert "format 7, but this version reads 2 and 1" in assert_refused(folder)
 
 
 @pytest.mark.parametrize(

@@ -40,10 +40,10 @@ class Fake:
             )
             if decision.action is not Action.CONTINUE:
                 break
-        best = Evaluation(0.3, 0.7, None, Predictions(np.full((1, 2), 0.5, np.float32), None))
+        best = Evaluation(0.3, 0.7, None, Predictions(np.full((1, 2), 0.5, np.float32), None), 0.7)
         ended = decision if decision.action is not Action.CONTINUE else self.decision
         outcome = Outcome(epoch, best, float(epoch), self.seconds * epoch, 4 * self.seconds, ended)
-        return TrainedNetwork(torch.nn.Linear(1, 1), outcome, 12.5, "float32")
+        return TrainedNetwork((torch.nn.Linear(1, 1),), outcome, 12.5, "float32")
 
 
 @pytest.fixture

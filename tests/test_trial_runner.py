@@ -1,21 +1,27 @@
 """The trial runner: what a trial is depends on the seed and its number alone."""
 
 import math
+import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 
 from cnn_lstm_hyperopt.calibration import calibration_for
 from cnn_lstm_hyperopt.config import TrainingSettings
-from cnn_lstm_hyperopt.data.dataset import Dataset
-from cnn_lstm_hyperopt.data.store import save_trial_data
+from cnn_lstm_hyperopt.data.dataset import Dataset, Fold, TrialData
+from cnn_lstm_hyperopt.data.store import load_trial_data, save_trial_data
+from cnn_lstm_hyperopt.data.windows import without_other_rows
 from cnn_lstm_hyperopt.exceptions import CheckpointError
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
 from cnn_lstm_hyperopt.training import ValueScale, evaluate
+from cnn_lstm_hyperopt.training.cost import memory_mb
 from cnn_lstm_hyperopt.training.loop import FIRST_LOOK
 from cnn_lstm_hyperopt.trial_runner import TrainedNetwork, TrialRunner
 
@@ -77,15 +83,24 @@ def runner_of(dataset: Dataset, *, seed: int = 0, max_epochs: int = 2) -> TrialR
     )
 
 
+def whole(dataset: Dataset) -> Fold:
+    """What finalists are trained on."""
+    return Fold(dataset.train, dataset.validation, dataset.value_mean, dataset.value_std)
+
+
 def go_on(report: ProgressReport) -> Decision:
     return CONTINUE
 
 
 def same(first: TrainedNetwork, second: TrainedNetwork) -> bool:
-    a, b = first.network.state_dict(), second.network.state_dict()
-    equal = [torch.equal(a[name], b[name]) for name in a]
-    assert all(equal) or not any(equal[:2])
-    return all(equal)
+    alike = set()
+    for one, other in zip(first.networks, second.networks, strict=True):
+        a, b = one.state_dict(), other.state_dict()
+        equal = [torch.equal(a[name], b[name]) for name in a]
+        assert all(equal) or not any(equal[:2])
+        alike.add(all(equal))
+    assert len(alike) == 1
+    return alike.pop()
 
 
 def test_a_trial_is_the_same_to_the_bit_whatever_ran_before_it(dataset):
@@ -114,9 +129,35 @@ def test_another_number_and_another_seed_are_other_trials(dataset):
 def test_a_retraining_does_not_repeat_the_trial_of_the_same_number(apple):
     dataset = apple(train_share=1.0)
     runner = runner_of(dataset)
-    trial, retraining = runner.run_trial(1, PARAMS, go_on), runner.retrain(1, PARAMS, dataset.train, 2, go_on)
+    trial, retraining = runner.run_trial(1, PARAMS, go_on), runner.retrain(1, PARAMS, whole(dataset), 2, go_on)
     assert not same(trial, retraining)
-    assert same(retraining, runner.retrain(1, PARAMS, dataset.train, 2, go_on))
+    assert same(retraining, runner.retrain(1, PARAMS, whole(dataset), 2, go_on))
+    assert not same(retraining, runner.retrain(2, PARAMS, whole(dataset), 2, go_on))
+    assert not same(retraining, runner.retrain(1, PARAMS, whole(dataset), 2, go_on, purpose="another use"))
+    assert same(
+        trial, runner.retrain(1, PARAMS, whole(dataset), 2, go_on, purpose="trial")
+    )  # but for its streams, it is one
+
+
+def test_a_confirmation_is_a_trial_with_fresh_streams(dataset):
+    """The same windows, epochs and validation; other weights and orders, told apart by the number."""
+    runner, steps = runner_of(dataset), []
+    runner.confirm(3, PARAMS, lambda report: steps.append(report.epoch) or Decision(Action.STOP))
+    trial, confirmed = runner.run_trial(3, PARAMS, go_on), runner.confirm(3, PARAMS, go_on)
+    assert steps == [FIRST_LOOK / math.ceil(len(dataset.search_train) / 16)]
+    assert confirmed.outcome.epochs == trial.outcome.epochs == 2
+    assert not same(trial, confirmed)
+    assert not same(confirmed, runner.confirm(4, PARAMS, go_on))
+    assert same(confirmed, runner.confirm(3, PARAMS, go_on))
+
+
+def test_a_retraining_is_judged_by_the_windows_it_is_given(dataset):
+    few = replace(whole(dataset), validation=dataset.validation.subset(np.arange(40)))
+    trained = runner_of(dataset).retrain(1, PARAMS, few, 2, go_on)
+    again = evaluate(trained.network, few.validation, ValueScale(dataset.value_mean, dataset.value_std))
+    assert trained.outcome.best is not None
+    assert len(trained.outcome.best.predictions.probabilities) == 40
+    assert trained.outcome.best.loss == again.loss
 
 
 def test_global_randomness_and_threads_are_left_as_they_were(dataset):
@@ -144,7 +185,7 @@ def test_a_trial_trains_on_its_share_and_a_retraining_on_all(dataset):
         return Decision(Action.STOP)
 
     runner.run_trial(0, PARAMS, note)
-    runner.retrain(1, PARAMS, dataset.train, 9, note)
+    runner.retrain(1, PARAMS, whole(dataset), 9, note)
     steps = [math.ceil(len(windows) / 16) for windows in (dataset.search_train, dataset.train)]
     assert epochs == [FIRST_LOOK / count for count in steps]
 
@@ -152,7 +193,7 @@ def test_a_trial_trains_on_its_share_and_a_retraining_on_all(dataset):
 def test_a_trial_runs_the_settings_epochs_and_a_retraining_those_it_is_given(dataset):
     runner = runner_of(dataset, max_epochs=2)
     assert runner.run_trial(0, PARAMS, go_on).outcome.epochs == 2
-    assert runner.retrain(1, PARAMS, dataset.train, 3, go_on).outcome.epochs == 3
+    assert runner.retrain(1, PARAMS, whole(dataset), 3, go_on).outcome.epochs == 3
 
 
 def test_the_outcome_is_that_of_the_network_on_validation(dataset):
@@ -175,7 +216,7 @@ def test_no_training_opens_the_test_period(apple):
     dataset = apple(train_share=0.5)
     runner = runner_of(dataset)
     runner.run_trial(0, PARAMS, go_on)
-    runner.retrain(1, PARAMS, dataset.train, 1, go_on)
+    runner.retrain(1, PARAMS, whole(dataset), 1, go_on)
     assert dataset.test.times_opened == 0
 
 
@@ -278,3 +319,121 @@ torch.save(trained.network.state_dict(), {str(weights)!r})
         differs = r"network\.cnn\.dropout is 0\.2 there and 0\.3 here; training\.batch_size is 16 there and 32 here"
         with pytest.raises(CheckpointError, match=rf"3\.pt is of another training: {differs}$"):
             runner_of(dataset).run_trial(8, params, go_on, start=probe)
+
+
+def walk_forward(dataset: Dataset) -> TrialData:
+    """Three folds by hand: a quarter, a half and three quarters of the trials' windows, each judged by the next quarter."""
+    train, count = dataset.search_train, len(dataset.search_train)
+    folds = []
+    for share in (1, 2, 3):
+        cut = share * count // 4
+        values = train.values[:cut].double()
+        parts = train.subset(np.arange(cut)), train.subset(np.arange(cut, (share + 1) * count // 4))
+        folds.append(Fold(*without_other_rows(*parts), float(values.mean()), float(values.std(correction=0))))
+    return TrialData(tuple(folds), dataset.n_classes, dataset.has_regression)
+
+
+class TestSeveralFolds:
+    @pytest.fixture
+    def data(self, dataset) -> TrialData:
+        return walk_forward(dataset)
+
+    @staticmethod
+    def runner(data: TrialData, *, max_epochs: int = 3, **options) -> TrialRunner:
+        settings = TrainingSettings(max_epochs=max_epochs)
+        return TrialRunner(data, settings, seed=0, device=CPU, speeds=calibration_for(CPU), **options)
+
+    def test_a_trial_trains_a_network_on_each_and_its_score_is_the_mean(self, data):
+        trained = self.runner(data, metric="auc").run_trial(0, PARAMS, go_on)
+        best = trained.outcome.best
+        assert best is not None
+        assert len(trained.networks) == 3
+        scores, losses, said = [], [], []
+        for network, fold in zip(trained.networks, data.folds, strict=True):
+            again = evaluate(network, fold.validation, ValueScale(fold.value_mean, fold.value_std))
+            said.append(again.predictions.probabilities)
+            losses.append(again.loss)
+            scores.append(roc_auc_score(fold.validation.labels.numpy(), again.predictions.probabilities[:, 1]))
+        assert best.score == pytest.approx(statistics.fmean(scores), rel=1e-12)
+        assert best.loss == pytest.approx(statistics.fmean(losses), rel=1e-12)
+        np.testing.assert_array_equal(best.predictions.probabilities, np.concatenate(said))
+
+    def test_each_network_has_streams_of_its_own_and_the_first_those_of_a_trial_with_one_fold(self, data):
+        trained = self.runner(data, max_epochs=1).run_trial(5, PARAMS, go_on)
+        single = self.runner(replace(data, folds=data.folds[:1]), max_epochs=1).run_trial(5, PARAMS, go_on)
+        assert same(replace(trained, networks=trained.networks[:1]), single)
+        same_windows = replace(data, folds=(data.folds[0],) * 2)
+        first, second = self.runner(same_windows, max_epochs=1).run_trial(5, PARAMS, go_on).networks
+        assert not torch.equal(first.classify.weight, second.classify.weight)
+
+    def test_a_trial_is_the_same_to_the_bit_whatever_ran_before_it(self, data):
+        runner = self.runner(data)
+        first = runner.run_trial(3, PARAMS, go_on)
+        runner.run_trial(4, PARAMS, go_on)
+        assert same(first, runner.run_trial(3, PARAMS, go_on))
+        assert not same(first, runner.confirm(3, PARAMS, go_on))
+
+    def test_there_is_no_single_network_to_be_had(self, data):
+        trained = self.runner(data).run_trial(0, PARAMS, lambda report: Decision(Action.PRUNE))
+        with pytest.raises(ValueError, match="trained on 3 folds"):
+            _ = trained.network
+
+    def test_a_decision_ends_all_of_them(self, data):
+        decision = Decision(Action.PRUNE, "worse than the median")
+        heard: list[float] = []
+
+        def after_the_first(report: ProgressReport) -> Decision:
+            heard.append(report.epoch)
+            return decision if report.epoch >= 1 else CONTINUE
+
+        outcome = self.runner(data).run_trial(0, PARAMS, after_the_first).outcome
+        assert (outcome.decision, outcome.epochs) == (decision, 1)
+        assert heard == [FIRST_LOOK / sum(math.ceil(len(fold.train) / 16) for fold in data.folds), 1]
+
+    def test_the_costs_are_those_of_all_folds(self, data):
+        together = self.runner(data)
+        apart = [self.runner(replace(data, folds=(fold,))) for fold in data.folds]
+        for share in (1.0, 0.5):
+            expected = sum(runner.cost(PARAMS, train_share=share).seconds for runner in apart)
+            assert together.cost(PARAMS, train_share=share).seconds == pytest.approx(expected)
+        expected = sum(runner.evaluation_seconds(PARAMS) for runner in apart)
+        assert together.evaluation_seconds(PARAMS) == pytest.approx(expected)
+        assert (
+            together.cost(PARAMS).size_mb == apart[0].cost(PARAMS).size_mb
+        )  # of the model that is retrained in the end
+        one, three = (memory_mb(together.profile(PARAMS), 16, "adam", "float32", networks=n) for n in (1, 3))
+        added = together.cost(PARAMS).memory_mb - apart[0].cost(PARAMS).memory_mb
+        assert added == pytest.approx(three - one)
+
+    def test_a_long_epoch_is_one_that_is_long_over_all_folds(self, data):
+        """Each alone would be short."""
+        runner = self.runner(data)
+        one = self.runner(replace(data, folds=data.folds[2:])).cost(PARAMS).seconds / 3
+        three = runner.cost(PARAMS).seconds / 3
+        settings = TrainingSettings(max_epochs=3, long_epoch_seconds=(one + three) / 2)
+        heard: list[float] = []
+
+        def note(report: ProgressReport) -> Decision:
+            if report.loss is not None:
+                heard.append(report.epoch)
+            return CONTINUE
+
+        TrialRunner(data, settings, seed=0, device=CPU, speeds=calibration_for(CPU)).run_trial(0, PARAMS, note)
+        assert len(heard) == 3 + 3
+        assert heard[:3] == pytest.approx([0.25, 0.5, 0.75], abs=0.1)
+        assert heard[3:] == [1, 2, 3]
+
+    def test_a_probe_goes_on_to_the_bit_in_all_folds(self, data, tmp_path):
+        path, runner = tmp_path / "probe.pt", self.runner(data)
+        end = TestATrialThatGoesOn.end(Action.PRUNE)
+        runner.run_trial(3, PARAMS, end, keep=path)
+        assert same(runner.run_trial(3, PARAMS, go_on), runner.run_trial(8, PARAMS, go_on, start=path))
+
+    def test_its_data_survive_the_way_to_a_worker(self, data, tmp_path):
+        save_trial_data(tmp_path / "data", data)
+        there = self.runner(load_trial_data(tmp_path / "data")).run_trial(3, PARAMS, go_on)
+        assert same(self.runner(data).run_trial(3, PARAMS, go_on), there)
+
+    def test_a_retraining_has_a_single_network(self, data, dataset):
+        trained = self.runner(data).retrain(1, PARAMS, whole(dataset), 1, go_on)
+        assert trained.networks == (trained.network,)

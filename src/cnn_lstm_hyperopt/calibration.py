@@ -6,7 +6,6 @@ user's cache directory, and with each study a copy of what it was made with.
 
 import json
 import logging
-import os
 import platform
 import statistics
 import time
@@ -18,12 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 import torch
 
 from cnn_lstm_hyperopt.config import Params, TrainingSettings, parse_space
 from cnn_lstm_hyperopt.data.windows import Windows
-from cnn_lstm_hyperopt.files import write_json
+from cnn_lstm_hyperopt.files import CACHE_VARIABLE, cache_folder, write_json
 from cnn_lstm_hyperopt.models import NetworkConfig, Profile, build_network, profile
 from cnn_lstm_hyperopt.search import random_configuration
 from cnn_lstm_hyperopt.training import TrainingConfig, ValueScale, predict
@@ -34,10 +32,10 @@ from cnn_lstm_hyperopt.training.memory import resident_mb
 from cnn_lstm_hyperopt.training.precision import Precision, supported_precisions
 from cnn_lstm_hyperopt.training.step import Stepper
 
+__all__ = ["CACHE_VARIABLE", "cache_file", "calibrate", "calibration_for", "device_name"]
+
 log = logging.getLogger(__name__)
 
-CACHE_VARIABLE = "CNN_LSTM_HYPEROPT_CACHE"
-"""Environment variable that names another cache directory."""
 CONFIGURATIONS = 20
 LARGEST_PARAMETERS = 10_000_000
 STEPS = 4
@@ -86,9 +84,8 @@ def calibration_for(
 
 def cache_file(device: torch.device) -> Path:
     """Where the speeds of the device lie: one file for each device, build of torch and kind of arithmetic."""
-    folder = os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("cnn-lstm-hyperopt", appauthor=False)
     name = "".join(letter if letter.isalnum() else "-" for letter in device_name(device))
-    return Path(folder) / f"speeds-{name}.json"
+    return cache_folder() / f"speeds-{name}.json"
 
 
 def device_name(device: torch.device) -> str:

@@ -1,4 +1,4 @@
-"""The command line: ``cnn-lstm-hyperopt run | resume | status | narrow``. Heavy imports happen inside the commands."""
+"""The command line: ``cnn-lstm-hyperopt run | data | resume | status | narrow``. Heavy imports happen inside the commands."""
 
 import os
 import shlex
@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter, Token
 
 from cnn_lstm_hyperopt.config import Settings, load_settings
-from cnn_lstm_hyperopt.config.settings import PrunerName, SamplerName, Target
+from cnn_lstm_hyperopt.config.settings import BadBars, MetricName, PrunerName, SamplerName, Target
 from cnn_lstm_hyperopt.exceptions import ConfigError, HyperoptError
 
 _SETTING_OF_FLAG = {
@@ -23,13 +23,19 @@ _SETTING_OF_FLAG = {
     "seed": "study.seed",
     "portfolio": "study.portfolio",
     "enqueue": "study.enqueue",
+    "metric": "study.metric",
+    "source": "data.source",
     "data_dir": "data.data_dir",
     "symbols": "data.symbols",
     "start": "data.start",
     "end": "data.end",
+    "on_bad_bars": "data.on_bad_bars",
+    "feature_columns": "data.feature_columns",
+    "features": "data.features",
     "target": "data.target",
     "lookback": "data.lookback",
     "horizon": "data.horizon",
+    "cv_folds": "data.cv_folds",
     "max_epochs": "training.max_epochs",
     "device": "training.device",
     "sampler": "sampler.type",
@@ -51,9 +57,11 @@ def _help(flag: str) -> str:
     text = str(field.description)
     default = field.default
     shown = default is not None and default != ()
-    return f"{text[0].upper()}{text[1:]}." + (f" [default: {default}]" if shown else "")
+    text = text if text.startswith("module:") else f"{text[0].upper()}{text[1:]}"
+    return f"{text}." + (f" [default: {default}]" if shown else "")
 
 
+SourceFlag = Literal["synthetic", "embedded", "files", "yahoo"]
 _SEARCH, _DATA, _RETRAIN, _RUN = "Search", "Data", "After the search", "Run"
 
 
@@ -74,13 +82,85 @@ def _workers(kind: object, tokens: Sequence[Token]) -> int | str:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class RunOptions:
-    """Flags of ``run``; None means: as in the config file, else the default."""
+class DataOptions:
+    """Flags of ``data``, which ``run`` has, too; None means: as in the config file, else the default."""
+
+    use_real_data: Annotated[
+        bool,
+        Parameter(
+            group=_DATA,
+            negative="",
+            help="Use the real daily bars embedded in the package, unless --source says otherwise.",
+        ),
+    ] = False
+    source: Annotated[SourceFlag | None, Parameter(group=_DATA, help=_help("source"))] = None
+    data_dir: Annotated[Path | None, Parameter(group=_DATA, help=_help("data_dir"))] = None
+    symbols: Annotated[
+        tuple[str, ...] | None,
+        Parameter(group=_DATA, consume_multiple=True, negative="", help=_help("symbols")),
+    ] = None
+    start: Annotated[date | None, Parameter(group=_DATA, help=_help("start"))] = None
+    end: Annotated[date | None, Parameter(group=_DATA, help=_help("end"))] = None
+    on_bad_bars: Annotated[BadBars | None, Parameter(group=_DATA, help=_help("on_bad_bars"))] = None
+    feature_columns: Annotated[
+        tuple[str, ...] | None,
+        Parameter(group=_DATA, consume_multiple=True, negative="", help=_help("feature_columns")),
+    ] = None
+    features: Annotated[str | None, Parameter(group=_DATA, help=_help("features"))] = None
+    target: Annotated[Target | None, Parameter(group=_DATA, help=_help("target"))] = None
+    lookback: Annotated[int | None, Parameter(converter=_whole, group=_DATA, help=_help("lookback"))] = None
+    horizon: Annotated[int | None, Parameter(converter=_whole, group=_DATA, help=_help("horizon"))] = None
+    cv_folds: Annotated[int | None, Parameter(converter=_whole, group=_DATA, help=_help("cv_folds"))] = None
+    config: Annotated[
+        Path | None,
+        Parameter(group=_RUN, help="YAML file with settings and search space; flags win over it."),
+    ] = None
+    debug: Annotated[
+        bool, Parameter(group=_RUN, negative="", help="Show the traceback of an error, and log every epoch.")
+    ] = False
+
+    def overrides(self) -> dict[str, Any]:
+        """The flags that were given, as nested settings."""
+        tree: dict[str, Any] = {}
+        for flag in fields(self):
+            value = getattr(self, flag.name)
+            if flag.name in _SETTING_OF_FLAG and value is not None:
+                _put(tree, _SETTING_OF_FLAG[flag.name], list(value) if isinstance(value, tuple) else value)
+        if self.symbols == ():
+            raise ConfigError("--symbols needs at least one name, such as --symbols AAPL MSFT; leave it out for all")
+        if self.feature_columns == ():
+            raise ConfigError("--feature-columns needs at least one name, such as --feature-columns sentiment")
+        self._put_source(tree)
+        return tree
+
+    def _put_source(self, tree: dict[str, Any]) -> None:
+        """One source of bars, however many flags tell of it."""
+        if self.use_real_data and self.source == "synthetic":
+            raise ConfigError("--use-real-data and --source synthetic contradict each other; leave one out")
+        if self.data_dir is not None:
+            if self.use_real_data and self.source != "files":
+                raise ConfigError("--use-real-data and --data-dir name two sources; leave one out")
+            if self.source not in (None, "files"):
+                raise ConfigError(f"--source {self.source} and --data-dir name two sources; leave one out")
+            _put(tree, "data.source", "files")
+            return
+        source = self.source or ("embedded" if self.use_real_data else None)
+        if source is not None:
+            _put(tree, "data.source", source)
+            if source != "files":
+                _put(tree, "data.data_dir", None)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class RunOptions(DataOptions):
+    """Flags of ``run``."""
 
     n_trials: Annotated[int | None, Parameter(converter=_whole, group=_SEARCH, help=_help("n_trials"))] = None
     timeout: Annotated[float | None, Parameter(group=_SEARCH, help=_help("timeout"))] = None
     sampler: Annotated[SamplerName | None, Parameter(group=_SEARCH, help=_help("sampler"))] = None
     pruner: Annotated[PrunerName | None, Parameter(group=_SEARCH, help=_help("pruner"))] = None
+    metric: Annotated[MetricName | None, Parameter(group=_SEARCH, help=_help("metric"))] = None
     max_epochs: Annotated[int | None, Parameter(converter=_whole, group=_SEARCH, help=_help("max_epochs"))] = None
     batch_size: Annotated[
         int | None,
@@ -91,19 +171,6 @@ class RunOptions:
     portfolio: Annotated[bool | None, Parameter(group=_SEARCH, negative="--no-portfolio", help=_help("portfolio"))] = (
         None
     )
-    use_real_data: Annotated[
-        bool, Parameter(group=_DATA, negative="", help="Use the real daily bars embedded in the package.")
-    ] = False
-    data_dir: Annotated[Path | None, Parameter(group=_DATA, help=_help("data_dir"))] = None
-    symbols: Annotated[
-        tuple[str, ...] | None,
-        Parameter(group=_DATA, consume_multiple=True, negative="", help=_help("symbols")),
-    ] = None
-    start: Annotated[date | None, Parameter(group=_DATA, help=_help("start"))] = None
-    end: Annotated[date | None, Parameter(group=_DATA, help=_help("end"))] = None
-    target: Annotated[Target | None, Parameter(group=_DATA, help=_help("target"))] = None
-    lookback: Annotated[int | None, Parameter(converter=_whole, group=_DATA, help=_help("lookback"))] = None
-    horizon: Annotated[int | None, Parameter(converter=_whole, group=_DATA, help=_help("horizon"))] = None
     retrain_best: Annotated[
         bool,
         Parameter(
@@ -114,10 +181,6 @@ class RunOptions:
     ] = False
     top_k: Annotated[int | None, Parameter(converter=_whole, group=_RETRAIN, help=_help("top_k"))] = None
     full_epochs: Annotated[int | None, Parameter(converter=_whole, group=_RETRAIN, help=_help("full_epochs"))] = None
-    config: Annotated[
-        Path | None,
-        Parameter(group=_RUN, help="YAML file with settings and search space; flags win over it."),
-    ] = None
     save_dir: Annotated[Path | None, Parameter(group=_RUN, help=_help("save_dir"))] = None
     study_name: Annotated[str | None, Parameter(group=_RUN, help=_help("study_name"))] = None
     device: Annotated[str | None, Parameter(group=_RUN, help=_help("device"))] = None
@@ -156,30 +219,14 @@ class RunOptions:
     quiet: Annotated[bool, Parameter(group=_RUN, negative="", help="Print nothing but errors; run.log has all.")] = (
         False
     )
-    debug: Annotated[
-        bool, Parameter(group=_RUN, negative="", help="Show the traceback of an error, and log every epoch.")
-    ] = False
 
     def overrides(self) -> dict[str, Any]:
         """The flags that were given, as nested settings."""
-        tree: dict[str, Any] = {}
-        for flag in fields(self):
-            value = getattr(self, flag.name)
-            if flag.name in _SETTING_OF_FLAG and value is not None:
-                _put(tree, _SETTING_OF_FLAG[flag.name], list(value) if isinstance(value, tuple) else value)
+        tree = super().overrides()
         if self.batch_size is not None:
             _put(tree, "search_space.training.batch_size", self.batch_size)
         if self.retrain_best:
             _put(tree, "retrain.enabled", True)
-        if self.symbols == ():
-            raise ConfigError("--symbols needs at least one name, such as --symbols AAPL MSFT; leave it out for all")
-        if self.data_dir is not None:
-            _put(tree, "data.source", "files")
-        if self.use_real_data:
-            if self.data_dir is not None:
-                raise ConfigError("--use-real-data and --data-dir name two sources; leave one out")
-            _put(tree, "data.source", "embedded")
-            _put(tree, "data.data_dir", None)
         return tree
 
 
@@ -206,11 +253,7 @@ def run(*, options: RunOptions | None = None) -> None:
     """
     given = options or RunOptions()
     settings = load_settings(given.config, given.overrides())
-    if given.symbols and settings.data.source == "synthetic":
-        raise ConfigError(
-            "--symbols needs a source of real bars: --use-real-data (daily bars in the package) or --data-dir DIR"
-            " (your SYMBOL.csv or SYMBOL.parquet files)"
-        )
+    _symbols_need_real_bars(given, settings)
     if given.recalibrate and given.resume:
         raise ConfigError(
             "--recalibrate begins a study with new speeds; a resumed one keeps those that it was begun with"
@@ -223,6 +266,25 @@ def run(*, options: RunOptions | None = None) -> None:
         dry=given.dry_run,
         recalibrate=given.recalibrate,
     )
+
+
+@app.command
+def data(*, options: DataOptions | None = None) -> None:
+    """Check the bars and show what a search would be given of them; nothing is started and nothing is written.
+
+    Shows each symbol's range, bars and frequency, all that is wrong with them, what was adjusted, and the windows, classes and
+    dates of training, validation and test. Ends with code 2 if they can't be used; docs/data.md has every rule.
+
+    Examples: data --data-dir bars/; data --data-dir bars/ --on-bad-bars drop --feature-columns sentiment --target volatility;
+    data --source yahoo --symbols AAPL MSFT --start 2010-01-01.
+    """
+    given = options or DataOptions()
+    settings = load_settings(given.config, given.overrides())
+    _symbols_need_real_bars(given, settings)
+    from cnn_lstm_hyperopt.reporting.data_report import report_data
+    from cnn_lstm_hyperopt.reporting.terminal import Terminal
+
+    report_data(settings.data, Terminal())
 
 
 @app.command
@@ -298,6 +360,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         return _fail(f"{type(error).__name__}: {error} (a fault of this program; --debug shows where)", 1)
     return 0
+
+
+def _symbols_need_real_bars(given: DataOptions, settings: Settings) -> None:
+    if given.symbols and settings.data.source == "synthetic" and given.source is None:
+        raise ConfigError(
+            "--symbols needs a source of real bars: --use-real-data (daily bars in the package), --source yahoo, or --data-dir"
+            " DIR (your SYMBOL.csv or SYMBOL.parquet files)"
+        )
 
 
 def _run(

@@ -128,12 +128,13 @@ def _study_front(save_dir: Path) -> _Source:
         )
     storage = StudyStorage(save_dir / STUDY_FILE)
     try:
-        front = ranked_front(storage.records(), SkillGate(**storage.attribute("skill_gate")))
+        gate = SkillGate(**storage.attribute("skill_gate"))
+        front = ranked_front(storage.records(), gate)
     finally:
         storage.close()
     if not front:
         raise ConfigError(
-            f"{FLAG} {save_dir}: no trial of that study has learnt more than the majority class, so there is nothing to begin"
+            f"{FLAG} {save_dir}: no trial of that study has learnt more than {gate.to_beat}, so there is nothing to begin"
             f" with; leave out {FLAG}"
         )
     space = load_settings(save_dir / CONFIG_FILE, environment={}).space

@@ -7,16 +7,14 @@ import shlex
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cnn_lstm_hyperopt.config import Settings, dump_settings, readable
+from cnn_lstm_hyperopt.config import Settings, dump_settings
 from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
 from cnn_lstm_hyperopt.data.store import save_trial_data
 from cnn_lstm_hyperopt.exceptions import EmptyFrontError, InterruptedRunError, SaveDirError
 from cnn_lstm_hyperopt.execution import (
-    CTRL_C,
     FINISHED,
     Observer,
     StopSignal,
@@ -25,6 +23,7 @@ from cnn_lstm_hyperopt.execution import (
     starts_as_json,
 )
 from cnn_lstm_hyperopt.files import write_json, write_text
+from cnn_lstm_hyperopt.final_round import AFTER_SEARCH, FinalRound
 from cnn_lstm_hyperopt.folder import (
     CHECKPOINTS,
     CONFIG_FILE,
@@ -35,37 +34,33 @@ from cnn_lstm_hyperopt.folder import (
     RESULTS_FILE,
     STUDY_FILE,
     TRIALS_FILE,
+    VALIDATION,
     only_run,
     run_log,
 )
 from cnn_lstm_hyperopt.forecast import Forecast
 from cnn_lstm_hyperopt.preparation import Preparation, prepare_again, prepare_new
-from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, OnReport, ProgressReport
+from cnn_lstm_hyperopt.reporting.final_tables import selection_lines
+from cnn_lstm_hyperopt.reporting.finals import model_folder, no_model_verdict, selection_results
 from cnn_lstm_hyperopt.reporting.results import (
-    baseline_results,
     cost_model_facts,
     environment,
-    model_folder,
-    retrained_results,
     search_facts,
     search_results,
-    write_retrained,
 )
 from cnn_lstm_hyperopt.reporting.terminal import Terminal
 from cnn_lstm_hyperopt.reporting.trials_table import trials_csv
 from cnn_lstm_hyperopt.reporting.validation import ValidationWriter
-from cnn_lstm_hyperopt.retraining import Finalist, Retrained, evaluate_once, retrain
+from cnn_lstm_hyperopt.reporting.wording import with_article
 from cnn_lstm_hyperopt.search import (
     Study,
     StudyStorage,
     TrialRecord,
-    with_fixed,
 )
+from cnn_lstm_hyperopt.selection_bias import SelectionBias, TrialSeries, read_series, selection_bias
 from cnn_lstm_hyperopt.trial_runner import TrialRunner
 
 log = logging.getLogger(__name__)
-
-_AFTER_SEARCH = ("retrained_models", "retraining_failures", "baselines", "full_epochs", "retrained_after_trials")
 
 
 def run_experiment(
@@ -124,6 +119,8 @@ def dry_run(settings: Settings, *, resume: bool, terminal: Terminal, recalibrate
     _describe(preparation, terminal)
     expected = preparation.forecast(records)
     terminal.describe_forecast(preparation.plan, preparation.runner.speeds, preparation.dataset.train_share, expected)
+    if (final := preparation.final_forecast()) is not None:
+        terminal.describe_final_forecast(final)
     terminal.say("Dry run: nothing was started or written; leave out --dry-run to begin.")
     return expected
 
@@ -146,6 +143,7 @@ class Experiment:
     study: Study
     terminal: Terminal
     after_search: dict[str, Any] = field(default_factory=dict)
+    _series: tuple[int, TrialSeries | None] | None = None
 
     @property
     def dataset(self) -> Dataset:
@@ -170,6 +168,8 @@ class Experiment:
         )
         expected = self.preparation.forecast(study.records())
         terminal.describe_forecast(study.plan, self.runner.speeds, self.dataset.train_share, expected)
+        if (final := self.preparation.final_forecast()) is not None:
+            terminal.describe_final_forecast(final)
         for warning in (study.sampler_warning(), study.pruner_warning()):
             if warning is not None:
                 terminal.warn(warning)
@@ -186,6 +186,8 @@ class Experiment:
             )
         terminal.show_front(study.front(), study.plan.space)
         terminal.show_pruning(study.records(), study.plan)
+        for line in selection_lines(self.selection_bias()):
+            terminal.say(line)
         return end
 
     def _run_trials(self, stop: StopSignal) -> str:
@@ -193,7 +195,7 @@ class Experiment:
         save_dir, data = self.settings.save_dir, self.runner.data
         workers = self.preparation.workers
         if workers == 1:
-            writer = ValidationWriter(save_dir / "validation", data.folds[0].validation)
+            writer = ValidationWriter(save_dir / VALIDATION, data.folds)
             observers: list[Observer] = [self.terminal, writer]
             return run_trials(
                 self.study, self.runner, stop=stop, observers=observers, checkpoints=save_dir / CHECKPOINTS
@@ -207,101 +209,24 @@ class Experiment:
             shared.unlink()
             (save_dir / LOCK_FILE).unlink(missing_ok=True)
 
-    def finalists(self, top_k: int) -> list[Finalist]:
-        """Ranks 1..K of the front with their whole configurations."""
-        return [
-            Finalist(rank, record.number, with_fixed(self.study.plan.space, record.params))
-            for rank, record in enumerate(self.study.front()[:top_k], start=1)
-        ]
-
     def retrain(self, stop: StopSignal) -> list[dict[str, Any]]:
-        """Retrains ranks 1..K and tests them once, unless that was already done with these very configurations."""
-        chosen, full_epochs = self.settings.retrain, self.settings.retrain.full_epochs
-        finalists = self.finalists(chosen.top_k)
-        if len(finalists) < chosen.top_k:
-            self.terminal.say(
-                f"The front has {len(finalists)} trials, so {len(finalists)} are retrained, not {chosen.top_k}."
-            )
-        if self._already_retrained(finalists, full_epochs):
-            self.terminal.say("These finalists are already retrained and tested; their results are kept.")
-            kept: list[dict[str, Any]] = self.after_search["retrained_models"]
-            return kept
-
-        stop.set_deadline(self.settings.limits.retrain_seconds)
-
-        def on_report(finalist: Finalist, epochs: int) -> OnReport:
-            fewer = f", {epochs} epochs so as to keep limits.retrain_seconds" if epochs < full_epochs else ""
-            self.terminal.say(
-                f"Retraining rank {finalist.rank} (trial {finalist.trial_number}) on all training windows{fewer} …"
-            )
-
-            def decide(report: ProgressReport) -> Decision:
-                self.terminal.on_retraining(finalist, report, epochs)
-                return Decision(Action.STOP, CTRL_C) if stop.interrupted else CONTINUE
-
-            return decide
-
-        with self.terminal.watch_retraining():
-            outcome = retrain(
-                finalists,
-                self.runner,
-                self.dataset,
-                full_epochs=full_epochs,
-                max_gap_days=self.settings.data.max_gap_days,
-                on_report=on_report,
-                seconds_left=lambda: stop.seconds_left,
-            )
-        for finalist, reason in outcome.failures:
-            self.terminal.warn(f"rank {finalist.rank} (trial {finalist.trial_number}) could not be retrained: {reason}")
-        if outcome.ended is not None or not outcome.done:
-            why = outcome.ended.reason if outcome.ended is not None else "failures alone"
-            self.terminal.say(f"Retraining ended by {why}; the test period stays closed.", style="yellow")
-            return []
-        openings = self._record_test_opening(outcome.done)
-        verdict = evaluate_once(outcome.done, self.dataset, seed=self.settings.study.seed)
-        entries = retrained_results(outcome.done, verdict, self.settings.save_dir)
-        write_retrained(self.settings.save_dir, outcome.done, verdict, entries)
-        self.after_search = {
-            "retrained_models": entries,
-            "retraining_failures": [
-                {"model_rank": finalist.rank, "trial_number": finalist.trial_number, "reason": reason}
-                for finalist, reason in outcome.failures
-            ],
-            "baselines": baseline_results(verdict),
-            "full_epochs": full_epochs,
-            "retrained_after_trials": self.study.n_finished(),
-        }
-        self.terminal.show_verdict(verdict, opened=openings)
-        return entries
-
-    def _already_retrained(self, finalists: list[Finalist], full_epochs: int) -> bool:
-        """Whether these very configurations were retrained and tested: then the test period is not opened for them again."""
-        entries = self.after_search.get("retrained_models", [])
-        failed = {failure["model_rank"] for failure in self.after_search.get("retraining_failures", [])}
-        now = [(f.rank, readable(f.params)) for f in finalists if f.rank not in failed]
-        before = [(entry["model_rank"], entry["config_params"]) for entry in entries]
-        return bool(entries) and before == now and self.after_search.get("full_epochs") == full_epochs
-
-    def _record_test_opening(self, retrained: list[Retrained]) -> int:
-        """Stores, before the test period is opened, that it will be; returns how often that has happened in this study."""
-        openings = self.study.storage.attribute("test_openings") or []
-        openings.append(
-            {
-                "time": datetime.now(UTC).isoformat(timespec="seconds"),
-                "trials": [each.finalist.trial_number for each in retrained],
-            }
-        )
-        self.study.storage.set_attribute("test_openings", openings)
-        return len(openings)
+        """Confirms the best of the front, retrains K of them and tests these once; returns an entry for each."""
+        final = FinalRound(self.settings, self.dataset, self.runner, self.study, self.terminal, self.after_search)
+        return final.run(stop)
 
     def write_results(self) -> dict[str, Any]:
         """Writes ``results.json`` and ``trials.csv``; returns the results."""
         records, plan, save_dir = self.study.records(), self.study.plan, self.settings.save_dir
+        found = search_results(self.settings.study.name, records, plan.gate, plan.space)
+        hopeless = not found["best_trials"] and any(record.finished and not record.probe for record in records)
         results = {
-            **search_results(self.settings.study.name, records, plan.gate, plan.space),
+            **found,
+            "confirmation": None,
             "retrained_models": [],
             "baselines": [],
+            "verdict": no_model_verdict(plan.gate) if hopeless else None,
             **self.after_search,
+            "overfitting": selection_results(self.selection_bias()),
             "test_openings": self.study.storage.attribute("test_openings") or [],
             **search_facts(records, plan),
             "cost_model": cost_model_facts(self.runner.speeds, records, plan.max_epochs),
@@ -314,11 +239,32 @@ class Experiment:
                 records,
                 plan.space,
                 train_share=self.dataset.train_share,
+                metric=plan.metric,
                 estimated_memory=(lambda params: plan.cost(params).memory_mb) if plan.estimated_time else None,
             ),
         )
         self.study.storage.fold_log()
         return results
+
+    def selection_bias(self) -> SelectionBias | None:
+        """What choosing among all trials does, by their predictions on validation; None before there are any."""
+        records = self.study.records()
+        finished = {record.number for record in records if record.finished}
+        if self._series is None or len(finished) > self._series[0]:
+            self._series = len(finished), read_series(self.settings.save_dir / VALIDATION, finished)
+        series = self._series[1]
+        if series is None:
+            return None
+        confirmation, front = self.after_search.get("confirmation"), self.study.front()
+        ranked = [entry["trial_number"] for entry in (confirmation or {}).get("candidates", ()) if entry["rank"] == 1]
+        chosen = next(iter([*ranked, *(record.number for record in front)]), None)
+        return selection_bias(
+            series,
+            self.dataset,
+            chosen=chosen,
+            n_trials=len(finished),
+            cost_bps=self.settings.evaluation.cost_bps,
+        )
 
     def show_paths(self) -> None:
         """Where everything lies."""
@@ -326,7 +272,7 @@ class Experiment:
         models = [
             model_folder(save_dir, entry["model_rank"]) for entry in self.after_search.get("retrained_models", [])
         ]
-        names = [RESULTS_FILE, TRIALS_FILE, STUDY_FILE, CONFIG_FILE, DATA_FILE, LOG_FILE, "validation/"]
+        names = [RESULTS_FILE, TRIALS_FILE, STUDY_FILE, CONFIG_FILE, DATA_FILE, LOG_FILE, f"{VALIDATION}/"]
         self.terminal.say(
             f"Written to {save_dir}: {', '.join(names)}" + "".join(f", {model.name}/" for model in models)
         )
@@ -355,8 +301,8 @@ class Experiment:
             ]
             seen += f" and {too_dear} of {len(records)} were ended by limits.trial_seconds"
         return (
-            f"no trial has learnt more than the majority class: an accuracy above {gate.threshold:.4f} is needed, {seen};"
-            f" try {', '.join(cures)}"
+            f"no trial has learnt more than {gate.to_beat}: {with_article(gate.words)} above {gate.threshold:.4f} is needed,"
+            f" {seen}; try {', '.join(cures)}"
         )
 
 
@@ -411,7 +357,12 @@ def open_experiment(
                 "begun_with": settings.study.n_trials,
                 "enqueue": None if settings.study.enqueue is None else str(settings.study.enqueue),
             }
-            storage = StudyStorage(save_dir / STUDY_FILE, create=settings.study.name, attributes=attributes)
+            storage = StudyStorage(
+                save_dir / STUDY_FILE,
+                create=settings.study.name,
+                metric=settings.study.metric,
+                attributes=attributes,
+            )
         else:
             storage = StudyStorage(save_dir / STUDY_FILE)
         try:
@@ -443,4 +394,4 @@ def _earlier_retraining(save_dir: Path) -> dict[str, Any]:
         results = json.loads((save_dir / RESULTS_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    return {key: results[key] for key in _AFTER_SEARCH if key in results}
+    return {key: results[key] for key in AFTER_SEARCH if key in results}

@@ -1,9 +1,19 @@
-"""Files written whole or not at all."""
+"""Files written whole or not at all, and where those lie that are no study's own."""
 
 import json
 import os
 from pathlib import Path
 from typing import Any
+
+import platformdirs
+
+CACHE_VARIABLE = "CNN_LSTM_HYPEROPT_CACHE"
+"""Environment variable that names another cache directory."""
+
+
+def cache_folder() -> Path:
+    """Where things lie that studies share: a machine's speeds, bars that were fetched."""
+    return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("cnn-lstm-hyperopt", appauthor=False))
 
 
 def write_text(path: Path, text: str) -> None:

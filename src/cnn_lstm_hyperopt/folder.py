@@ -17,6 +17,8 @@ STUDY_FILE, CONFIG_FILE, DATA_FILE, RESULTS_FILE, TRIALS_FILE, LOG_FILE = (
     "trials.csv",
     "run.log",
 )
+VALIDATION = "validation"
+"""What each finished trial said of the validation windows."""
 CHECKPOINTS = "checkpoints"
 """While trials run: the states of probes that may be continued."""
 RUN_LOCK = ".run.lock"

@@ -42,6 +42,21 @@ class Forecast:
     share_left: float
 
 
+@dataclass(frozen=True)
+class FinalForecast:
+    """What the work after the search is predicted to take at most, by a configuration of the mean cost.
+
+    Attributes:
+        confirmations, retrainings: trainings.
+        confirmation_seconds, retraining_seconds: of all of them, one after the other; patience may end them earlier.
+    """
+
+    confirmations: int
+    confirmation_seconds: float
+    retrainings: int
+    retraining_seconds: float
+
+
 Priced = tuple[dict[str, Scalar], Cost]
 """A configuration and what it is predicted to cost."""
 
@@ -125,6 +140,39 @@ def forecast(
         disk_mb=trials * (BYTES_A_TRIAL + BYTES_A_WINDOW * n_validation) / 1e6,
         share_left=len(within) / SAMPLED,
     )
+
+
+def final_forecast(
+    plan: StudyPlan,
+    within: Sequence[Priced],
+    *,
+    evaluation_seconds: Callable[[dict[str, Scalar]], float],
+    confirmations: int,
+    retrainings: int,
+    full_epochs: int,
+    train_share: float,
+    seconds_limit: float | None,
+) -> FinalForecast:
+    """What confirmation and retraining will take at most.
+
+    Args:
+        plan: of the study.
+        within: those of the sampled configurations of its space that keep its limits, at least one.
+        evaluation_seconds: of one evaluation of a configuration.
+        confirmations: trainings as trials are trained.
+        retrainings: trainings of ``full_epochs`` on all windows.
+        full_epochs: of a retraining.
+        train_share: of the training windows that trials use.
+        seconds_limit: limits.retrain_seconds, for both; None: none.
+    """
+    steps = float(np.mean([cost.seconds for _, cost in within])) / plan.max_epochs
+    evaluation = float(np.mean([evaluation_seconds(params) for params, _ in within]))
+    confirming = confirmations * plan.max_epochs * (steps + evaluation)
+    retraining = retrainings * full_epochs * (steps / train_share + evaluation)
+    if seconds_limit is not None and confirming + retraining > seconds_limit:
+        share = seconds_limit / (confirming + retraining)
+        confirming, retraining = share * confirming, share * retraining
+    return FinalForecast(confirmations, confirming, retrainings, retraining)
 
 
 def makespan(durations: Sequence[float], workers: int) -> float:

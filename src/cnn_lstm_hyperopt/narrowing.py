@@ -38,7 +38,7 @@ def good_trials(records: Sequence[TrialRecord], gate: SkillGate) -> list[TrialRe
     skilled = [(record, record.values) for record in records if record.values and gate.passes(record.values.score)]
     if len(skilled) < MIN_GOOD:
         raise RunError(
-            f"{len(skilled)} trials have learnt more than the majority class, but {MIN_GOOD} are needed to narrow the space;"
+            f"{len(skilled)} trials have learnt more than {gate.to_beat}, but {MIN_GOOD} are needed to narrow the space;"
             " run more trials first: cnn-lstm-hyperopt resume --n-trials N"
         )
     ranks = non_dominated_ranks([(-v.score, v.seconds, v.size_mb) for _, v in skilled])

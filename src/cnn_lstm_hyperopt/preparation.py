@@ -6,25 +6,29 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import pandas as pd
 import torch
 
 from cnn_lstm_hyperopt.calibration import calibration_for
 from cnn_lstm_hyperopt.config import Settings
-from cnn_lstm_hyperopt.data.dataset import Dataset
+from cnn_lstm_hyperopt.confirmation import CONFIRMED_FROM_FRONT
+from cnn_lstm_hyperopt.data.dataset import Dataset, Fold
 from cnn_lstm_hyperopt.enqueueing import read_enqueued
 from cnn_lstm_hyperopt.exceptions import ConfigError, SaveDirError
 from cnn_lstm_hyperopt.execution import as_begun, resolve_workers, study_plan
 from cnn_lstm_hyperopt.forecast import (
+    FinalForecast,
     Forecast,
     Priced,
     SampledSpace,
     choose_train_share,
     expected_epoch_share,
+    final_forecast,
     forecast,
 )
 from cnn_lstm_hyperopt.portfolio import portfolio_in
 from cnn_lstm_hyperopt.reporting.terminal import Terminal, limits_text
-from cnn_lstm_hyperopt.search import SkillGate, Start, StudyPlan, StudyStorage, TrialRecord
+from cnn_lstm_hyperopt.search import SkillGate, Start, StudyPlan, StudyStorage, TrialRecord, undefined_in
 from cnn_lstm_hyperopt.training.cost import CostModel
 from cnn_lstm_hyperopt.training.device import resolve_device
 from cnn_lstm_hyperopt.trial_runner import TrialRunner
@@ -81,13 +85,29 @@ class Preparation:
             self.plan,
             self.within,
             evaluation_seconds=self.runner.evaluation_seconds,
-            n_validation=len(self.dataset.validation),
+            n_validation=sum(len(fold.validation) for fold in self.dataset.folds),
             trials=max(0, self.plan.n_trials - len(finished)),
             new=not records,
             workers=self.workers,
             epoch_share=sum(epochs) / len(epochs)
             if epochs
             else expected_epoch_share(self.plan.max_epochs, self.settings.training.min_patience),
+        )
+
+    def final_forecast(self) -> FinalForecast | None:
+        """What the work after the search will take at most; None where none was asked for."""
+        chosen = self.settings.retrain
+        if not chosen.enabled:
+            return None
+        return final_forecast(
+            self.plan,
+            self.within,
+            evaluation_seconds=self.runner.evaluation_seconds,
+            confirmations=CONFIRMED_FROM_FRONT * chosen.top_k * chosen.confirm_seeds,
+            retrainings=chosen.top_k * chosen.seeds,
+            full_epochs=chosen.full_epochs,
+            train_share=self.dataset.train_share,
+            seconds_limit=self.settings.limits.retrain_seconds,
         )
 
 
@@ -171,9 +191,16 @@ def _prepare(
         )
 
     def runner_on(data: Dataset) -> TrialRunner:
-        return TrialRunner(data.for_trials(), settings.training, seed=settings.study.seed, device=device, speeds=speeds)
+        return TrialRunner(
+            data.for_trials(),
+            settings.training,
+            seed=settings.study.seed,
+            device=device,
+            speeds=speeds,
+            metric=settings.study.metric,
+        )
 
-    gate = SkillGate(dataset.chance, len(dataset.validation), overlap=settings.data.horizon)
+    gate = skill_gate(settings, dataset.folds)
     made_with = fingerprint(settings, dataset, device)
     runner = runner_on(dataset)
     plan = study_plan(settings, gate, runner, device)
@@ -188,10 +215,30 @@ def _prepare(
     return Preparation(settings, dataset, gate, runner, plan, sampled, workers, made_with)
 
 
+def skill_gate(settings: Settings, folds: Sequence[Fold]) -> SkillGate:
+    """The line above which a trial has learnt something, by the validation labels of all folds.
+
+    Raises:
+        ConfigError: the metric says nothing on a fold, whose windows are all of one class.
+    """
+    metric, labels = settings.study.metric, [fold.validation.labels.numpy() for fold in folds]
+    if (undefined := undefined_in(metric, labels)) is not None:
+        where = f" of fold {undefined + 1} of {len(folds)}" if len(folds) > 1 else ""
+        fewer = "lower data.cv_folds, give more bars," if len(folds) > 1 else "give more data"
+        raise ConfigError(
+            f"study.metric={metric} needs two classes in validation, but all {len(labels[undefined])} validation windows{where}"
+            f" are of class {int(labels[undefined][0])}; {fewer} or take study.metric: accuracy"
+        )
+    held_out = [pd.DataFrame({"symbol": part.symbols, "date": part.dates}) for part in (f.validation for f in folds)]
+    n_windows = len(pd.concat(held_out).drop_duplicates())  # combinatorial folds hold out each several times
+    return SkillGate.on(metric, labels, overlap=settings.data.horizon, n_windows=n_windows)
+
+
 def fingerprint(settings: Settings, dataset: Dataset, device: torch.device) -> dict[str, Any]:
     """What a study's trials are made with; it goes on with the same only. Where bars lie does not matter, what they are does."""
     return {
         "study.seed": settings.study.seed,
+        "study.metric": settings.study.metric,
         "study.time_objective": settings.study.time_objective,
         **_flat(json.loads(settings.data.model_dump_json(exclude={"data_dir"})), "data"),
         **_flat(json.loads(settings.training.model_dump_json(exclude={"device"})), "training"),

@@ -1,6 +1,7 @@
 """A trained model on disk: weights as safetensors, everything else as JSON; no pickle, no study needed."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,12 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from cnn_lstm_hyperopt.config import Params, readable, stored
 from cnn_lstm_hyperopt.data.bars import normalise_bars
 from cnn_lstm_hyperopt.data.dataset import Dataset, frame_windows
+from cnn_lstm_hyperopt.data.own_features import BUILT_IN, FeatureSet, load_function
 from cnn_lstm_hyperopt.data.scaling import Scaler
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.exceptions import DataError, SaveDirError
@@ -22,7 +24,8 @@ from cnn_lstm_hyperopt.models import CnnLstm, NetworkConfig
 from cnn_lstm_hyperopt.training import Predictions, ValueScale, as_predictions, predict
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
-FORMAT = 1
+FORMAT = 2
+"""Format 1 knew neither the user's features nor the meaning of classes and value; it is read, too."""
 
 
 @dataclass(frozen=True)
@@ -31,15 +34,19 @@ class ModelDescription:
 
     Attributes:
         params: the whole configuration.
+        class_names: of classes 0, 1, …
+        value_name: the formula of the regression's value; None: there is no regression.
         features: names of the inputs, in order.
+        feature_columns: those of them that are columns of the bars.
+        feature_function: ``module:function`` that makes the last of them; None: there is none.
         scaler: of the features; None: the inputs come scaled.
         value_scale: mean and standard deviation of the regression target in its units.
         target, lookback, horizon, max_gap_days: what the model reads and predicts.
     """
 
     params: Params
-    n_classes: int
-    has_regression: bool
+    class_names: tuple[str, ...]
+    value_name: str | None
     features: tuple[str, ...]
     scaler: Scaler | None
     value_scale: ValueScale
@@ -47,15 +54,20 @@ class ModelDescription:
     lookback: int
     horizon: int
     max_gap_days: float
+    feature_columns: tuple[str, ...] = ()
+    feature_function: str | None = None
 
     @classmethod
     def of(cls, dataset: Dataset, params: Params, *, max_gap_days: float) -> "ModelDescription":
         """The description of a model that was trained on ``dataset``."""
+        inputs = dataset.feature_set or BUILT_IN
         return cls(
             params=params,
-            n_classes=dataset.n_classes,
-            has_regression=dataset.has_regression,
+            class_names=dataset.class_names,
+            value_name=dataset.value_name,
             features=dataset.feature_names,
+            feature_columns=inputs.columns,
+            feature_function=None if inputs.function is None else inputs.function.reference,
             scaler=dataset.scaler,
             value_scale=ValueScale(dataset.value_mean, dataset.value_std),
             target=dataset.target,
@@ -63,6 +75,27 @@ class ModelDescription:
             horizon=dataset.horizon,
             max_gap_days=max_gap_days,
         )
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def has_regression(self) -> bool:
+        """Whether a value is predicted."""
+        return self.value_name is not None
+
+    def feature_set(self) -> FeatureSet:
+        """How the inputs are made of bars; imports the user's function.
+
+        Raises:
+            DataError: the function can't be imported.
+        """
+        if self.feature_function is None:
+            return FeatureSet(self.feature_columns)
+        added = self.features[len(BUILT_IN.names) + len(self.feature_columns) :]
+        return FeatureSet(self.feature_columns, load_function(self.feature_function), added)
 
     def network_config(self) -> NetworkConfig:
         """The architecture."""
@@ -78,9 +111,11 @@ class ModelDescription:
         return {
             "format": FORMAT,
             "params": readable(self.params),
-            "n_classes": self.n_classes,
-            "has_regression": self.has_regression,
+            "class_names": list(self.class_names),
+            "value_name": self.value_name,
             "features": list(self.features),
+            "feature_columns": list(self.feature_columns),
+            "feature_function": self.feature_function,
             "scaler": None if self.scaler is None else self.scaler.as_dict(),
             "value_scale": asdict(self.value_scale),
             "target": self.target,
@@ -92,16 +127,20 @@ class ModelDescription:
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> "ModelDescription":
         """Raises KeyError, TypeError, AttributeError or ValueError when ``raw`` is no description."""
+        if raw["format"] == 1:
+            raw = _from_format_1(raw)
         if raw["format"] != FORMAT:
-            raise ValueError(f"format {raw['format']!r}, but this version reads {FORMAT}")
+            raise ValueError(f"format {raw['format']!r}, but this version reads {FORMAT} and 1")
         scale, lookback = raw["value_scale"], int(raw["lookback"])
         if lookback < 1:
             raise ValueError(f"lookback must be at least 1, but is {lookback}")
         return cls(
             params=stored(raw["params"]),
-            n_classes=int(raw["n_classes"]),
-            has_regression=bool(raw["has_regression"]),
-            features=tuple(raw["features"]),
+            class_names=_texts(raw["class_names"]),
+            value_name=None if raw["value_name"] is None else str(raw["value_name"]),
+            features=_texts(raw["features"]),
+            feature_columns=_texts(raw["feature_columns"]),
+            feature_function=None if raw["feature_function"] is None else str(raw["feature_function"]),
             scaler=None if raw["scaler"] is None else Scaler.from_dict(raw["scaler"]),
             value_scale=ValueScale(**{name: float(value) for name, value in scale.items()}),
             target=str(raw["target"]),
@@ -109,6 +148,22 @@ class ModelDescription:
             horizon=int(raw["horizon"]),
             max_gap_days=float(raw["max_gap_days"]),
         )
+
+
+def _from_format_1(raw: dict[str, Any]) -> dict[str, Any]:
+    return raw | {
+        "format": FORMAT,
+        "class_names": [f"class {number}" for number in range(int(raw["n_classes"]))],
+        "value_name": "value" if raw["has_regression"] else None,
+        "feature_columns": [],
+        "feature_function": None,
+    }
+
+
+def _texts(raw: Any) -> tuple[str, ...]:
+    if not isinstance(raw, list) or not all(isinstance(each, str) for each in raw):
+        raise TypeError(f"names must be a list of texts, but are {raw!r}")
+    return tuple(raw)
 
 
 @dataclass(frozen=True)
@@ -125,7 +180,8 @@ class SavedModel:
         """
         folder.mkdir(parents=True, exist_ok=True)
         weights = {name: weight.detach().cpu().contiguous() for name, weight in self.network.state_dict().items()}
-        save_file(weights, folder / WEIGHTS)
+        # Not save_file: it makes a file that nobody but its owner may read.
+        (folder / WEIGHTS).write_bytes(save(weights))
         text = json.dumps(self.description.as_dict(), indent=2, allow_nan=False)
         (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
 
@@ -137,27 +193,36 @@ class SavedModel:
         """Predictions for every bar that ends a whole window, as of that bar.
 
         Args:
-            bars: a frame with columns date, open, high, low, close, volume and perhaps adj_close, in any case and order.
+            bars: a frame with columns date, open, high, low, close, volume and perhaps adj_close, in any case and order; and
+                those of ``description.feature_columns``.
             symbol: names the bars in errors.
 
         Returns:
-            ``date``, ``class``, ``probability_0`` … and, with a regression head, ``value`` in the target's units.
+            ``date``, ``class``, its ``class_name``, ``probability_0`` … and, with a regression head, ``value`` in the target's
+            units (``attrs["value_name"]`` is its formula).
 
         Raises:
-            DataError: the bars are faulty or too few, or the model was trained on a user's own inputs.
+            DataError: the bars are no frame, faulty or too few, the model's function of features can't be imported, or the
+                model was trained on a user's own inputs.
         """
         about = self.description
         if about.scaler is None:
             raise DataError(f"this model reads inputs of its own ({', '.join(about.features[:3])}, …), not bars")
-        frame = normalise_bars(symbol, bars, "the frame of bars").frame
-        features, ends, dates = frame_windows(frame, about.lookback, about.max_gap_days)
+        if not isinstance(bars, pd.DataFrame):
+            raise DataError(
+                f"{symbol}: bars must be a pandas DataFrame with columns date, open, high, low, close, volume, but are"
+                f" {type(bars).__name__}; read a file with pandas.read_csv, say"
+            )
+        inputs = about.feature_set()
+        frame = normalise_bars(symbol, bars, "the frame of bars", columns=about.feature_columns).frame
+        features, ends, dates = frame_windows(frame, about.lookback, about.max_gap_days, inputs, symbol=symbol)
         if not len(ends):
             raise DataError(
                 f"{symbol}: {len(frame)} bars hold no whole window of {about.lookback} bars; give more bars"
             )
         predictions = self.predict_windows(
             Windows(
-                series=torch.as_tensor(about.scaler.transform(features), dtype=torch.float32),
+                series=torch.from_numpy(about.scaler.transform_to_float32(features)),
                 starts=torch.as_tensor(ends - about.lookback + 1),
                 lookback=about.lookback,
                 labels=torch.zeros(len(ends), dtype=torch.int64),
@@ -166,7 +231,9 @@ class SavedModel:
                 symbols=np.full(len(ends), symbol),
             )
         )
-        return predictions_frame(dates, predictions)
+        frame = predictions_frame(dates, predictions, about.class_names)
+        frame.attrs = {"class_names": list(about.class_names), "value_name": about.value_name}
+        return frame
 
 
 def load_model(folder: str | Path) -> SavedModel:
@@ -192,9 +259,11 @@ def load_model(folder: str | Path) -> SavedModel:
     return SavedModel(network, description)
 
 
-def predictions_frame(dates: NDArray[Any], predictions: Predictions) -> pd.DataFrame:
-    """Predictions by date: ``class``, ``probability_0`` …, ``value``."""
+def predictions_frame(dates: NDArray[Any], predictions: Predictions, class_names: Sequence[str] = ()) -> pd.DataFrame:
+    """Predictions by date: ``class``, ``class_name`` where there are names, ``probability_0`` …, ``value``."""
     columns: dict[str, Any] = {"date": dates, "class": predictions.classes}
+    if class_names:
+        columns["class_name"] = np.array(class_names)[predictions.classes]
     for k in range(predictions.probabilities.shape[1]):
         columns[f"probability_{k}"] = predictions.probabilities[:, k]
     if predictions.values is not None:

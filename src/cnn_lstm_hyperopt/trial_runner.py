@@ -1,27 +1,28 @@
-"""One configuration on one dataset: network, training, outcome. The bridge between parameters and torch."""
+"""One configuration on one dataset: networks, training, outcome. The bridge between parameters and torch."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from cnn_lstm_hyperopt.config import Params, TrainingSettings
-from cnn_lstm_hyperopt.data.dataset import TrialData
-from cnn_lstm_hyperopt.data.windows import Windows
+from cnn_lstm_hyperopt.config.settings import MetricName
+from cnn_lstm_hyperopt.data.dataset import Fold, TrialData
 from cnn_lstm_hyperopt.models import CnnLstm, NetworkConfig, Profile, build_network, profile
 from cnn_lstm_hyperopt.progress import Action, Decision, OnReport
 from cnn_lstm_hyperopt.randomness import stream_seed
 from cnn_lstm_hyperopt.search import Cost
 from cnn_lstm_hyperopt.training import (
     Checkpoint,
+    FoldTraining,
     OnEpochEnd,
     Outcome,
     TrainingConfig,
     ValueScale,
     read_checkpoint,
-    train,
+    train_folds,
     write_checkpoint,
 )
 from cnn_lstm_hyperopt.training.allocator import give_back_pages, keep_freed_pages
@@ -36,24 +37,54 @@ EARLY_REPORTS = (0.25, 0.5, 0.75)
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """A network after training.
+    """A configuration after training.
 
     Attributes:
+        networks: one for each fold that it was trained on, in their order.
         memory_mb: peak of the process, or of the device's allocator; None where it can't be measured.
         precision: that it was trained in.
     """
 
-    network: CnnLstm
+    networks: tuple[CnnLstm, ...]
     outcome: Outcome
     memory_mb: float | None
     precision: Precision
 
+    @property
+    def network(self) -> CnnLstm:
+        """That of a training on one fold, such as a finalist's.
+
+        Raises:
+            ValueError: there are several.
+        """
+        if len(self.networks) != 1:
+            raise ValueError(f"trained on {len(self.networks)} folds, so there is a network for each: see networks")
+        return self.networks[0]
+
 
 class TrialRunner:
-    """Trains configurations on data that lies on the device once, for all of them."""
+    """Trains configurations on data that lies on the device once, for all of them.
+
+    A trial trains a network on each fold, all side by side.
+
+    Args:
+        data: what trials see.
+        settings: of their training.
+        seed: the study's.
+        device: where they are trained.
+        speeds: of the device.
+        metric: what a trial's score is.
+    """
 
     def __init__(
-        self, data: TrialData, settings: TrainingSettings, *, seed: int, device: torch.device, speeds: CostModel
+        self,
+        data: TrialData,
+        settings: TrainingSettings,
+        *,
+        seed: int,
+        device: torch.device,
+        speeds: CostModel,
+        metric: MetricName = "accuracy",
     ) -> None:
         self.data = data
         self.device = device
@@ -61,10 +92,8 @@ class TrialRunner:
         self._settings = settings
         self._seed = seed
         keep_freed_pages()
-        (fold,) = data.folds
-        self.scale = ValueScale(fold.value_mean, fold.value_std)
-        self._train_windows = fold.train.to(device)
-        self._validation = fold.validation.to(device)
+        self._metric = metric
+        self._folds = tuple(_on_device(fold, device) for fold in data.folds)
 
     def network_config(self, params: Params) -> NetworkConfig:
         """The network of a whole configuration (fixed parameters included)."""
@@ -84,11 +113,12 @@ class TrialRunner:
         return self._shape(params)[2]
 
     def cost(self, params: Params, *, train_share: float = 1.0) -> Cost:
-        """What a trial of the configuration is predicted to cost, on a share of the windows that trials have here."""
+        """What a trial of the configuration is predicted to cost, on a share of the windows that trials have here; all folds."""
         network, batch_size, precision = self._shape(params)
-        windows = max(1, round(train_share * len(self.data.folds[0].train)))
-        steps = math.ceil(windows / batch_size) * self._settings.max_epochs
-        memory = memory_mb(network, batch_size, str(params["training.optimizer"]), precision)
+        windows = [max(1, round(train_share * len(fold.train))) for fold in self.data.folds]
+        steps = sum(math.ceil(count / batch_size) for count in windows) * self._settings.max_epochs
+        optimizer = str(params["training.optimizer"])
+        memory = memory_mb(network, batch_size, optimizer, precision, networks=len(self.data.folds))
         return Cost(
             seconds=steps * self.speeds.step_seconds(network, batch_size, precision),
             size_mb=network.size_mb,
@@ -96,17 +126,24 @@ class TrialRunner:
         )
 
     def evaluation_seconds(self, params: Params) -> float:
-        """What one evaluation on validation is predicted to take."""
+        """What one evaluation of a trial, on the validation windows of all folds, is predicted to take."""
+        return self._evaluation_seconds(params, sum(len(fold.validation) for fold in self.data.folds))
+
+    def _evaluation_seconds(self, params: Params, windows: int) -> float:
         network, batch_size, precision = self._shape(params)
-        return self.speeds.evaluation_seconds(network, batch_size, len(self.data.folds[0].validation), precision)
+        return self.speeds.evaluation_seconds(network, batch_size, windows, precision)
 
     def epochs_within(self, params: Params, windows: int, seconds: float | None, most: int) -> int:
-        """Epochs on ``windows`` training windows that are predicted to fit into the seconds, at least one, ``most`` at most."""
+        """Epochs of one network on ``windows`` training windows that are predicted to fit into the seconds, at least one.
+
+        Each ends with an evaluation on as many windows as the last fold validates on; there are ``most`` epochs at most.
+        """
         if seconds is None:
             return most
         network, batch_size, precision = self._shape(params)
         epoch = math.ceil(windows / batch_size) * self.speeds.step_seconds(network, batch_size, precision)
-        return min(most, max(1, int(seconds / (epoch + self.evaluation_seconds(params)))))
+        evaluation = self._evaluation_seconds(params, len(self.data.folds[-1].validation))
+        return min(most, max(1, int(seconds / (epoch + evaluation))))
 
     def _shape(self, params: Params) -> tuple[Profile, int, Precision]:
         """What a step's cost depends on."""
@@ -124,7 +161,7 @@ class TrialRunner:
         keep: Path | None = None,
         start: Path | None = None,
     ) -> TrainedNetwork:
-        """Trains a trial on the search's share of the training windows.
+        """Trains a trial on all folds, on the search's share of their training windows.
 
         Args:
             number: seeds it, unless it goes on from a checkpoint.
@@ -140,18 +177,38 @@ class TrialRunner:
         epochs = self._settings.max_epochs
         on_epoch_end = None if keep is None else _keep_if_pruned(keep)
         return self._train(
-            self._train_windows, params, epochs, number, "trial", on_report, start=start, on_epoch_end=on_epoch_end
+            self._folds, params, epochs, number, "trial", on_report, start=start, on_epoch_end=on_epoch_end
         )
 
+    def confirm(self, number: int, params: Params, on_report: OnReport) -> TrainedNetwork:
+        """Trains a configuration as a trial does, on the same folds for as many epochs; ``number`` seeds its fresh streams."""
+        return self._train(self._folds, params, self._settings.max_epochs, number, "confirmation", on_report)
+
     def retrain(
-        self, rank: int, params: Params, windows: Windows, full_epochs: int, on_report: OnReport
+        self,
+        number: int,
+        params: Params,
+        fold: Fold,
+        epochs: int,
+        on_report: OnReport,
+        *,
+        purpose: str = "retraining",
     ) -> TrainedNetwork:
-        """Trains a finalist from scratch on all training windows, stopped on validation."""
-        return self._train(windows.to(self.device), params, full_epochs, rank, "retraining", on_report)
+        """Trains one network from scratch on the fold's training windows, stopped on its validation windows.
+
+        Args:
+            number: seeds it, together with ``purpose``.
+            params: the whole configuration.
+            fold: all training windows, say, where trials have a share of them.
+            epochs: at most.
+            on_report: told how it goes, and decides.
+            purpose: names the streams, so that one number serves several uses.
+        """
+        return self._train([_on_device(fold, self.device)], params, epochs, number, purpose, on_report)
 
     def _train(
         self,
-        windows: Windows,
+        folds: Sequence[Fold],
         params: Params,
         max_epochs: int,
         number: int,
@@ -161,38 +218,57 @@ class TrialRunner:
         start: Path | None = None,
         on_epoch_end: OnEpochEnd | None = None,
     ) -> TrainedNetwork:
-        def seed(use: str) -> int:
-            return stream_seed(self._seed, number, f"{purpose}: {use}")
-
         give_back_pages()
         reset_peak(self.device)
-        precision = self.precision(params)
-        training = TrainingConfig.from_params(
+        config = TrainingConfig.from_params(
             params,
             self._settings,
             max_epochs=max_epochs,
-            precision=precision,
+            precision=self.precision(params),
             early_reports=self._early_reports(params) if purpose == "trial" else (),
+            metric=self._metric,
         )
-        with one_thread(), seeded_dropout(seed("dropout"), self.device):
-            network = build_network(self.network_config(params), seed=seed("weights"), device=self.device)
-            outcome = train(
-                network,
-                windows,
-                self._validation,
-                training,
-                scale=self.scale,
-                generator=torch.Generator().manual_seed(seed("order and augmentation")),
+        with one_thread():
+            trainings = [
+                self._fold_training(fold, params, config, number, purpose if place == 1 else f"{purpose}, fold {place}")
+                for place, fold in enumerate(folds, start=1)
+            ]
+            outcome = train_folds(
+                trainings,
+                config,
                 on_report=on_report,
                 start=None if start is None else read_checkpoint(start),
                 on_epoch_end=on_epoch_end,
             )
-        return TrainedNetwork(network, outcome, peak_mb(self.device), precision)
+        networks = tuple(training.network for training in trainings)
+        return TrainedNetwork(networks, outcome, peak_mb(self.device), config.precision)
+
+    def _fold_training(
+        self, fold: Fold, params: Params, config: TrainingConfig, number: int, purpose: str
+    ) -> FoldTraining:
+        """A new network on a fold, with streams of its own; the first fold's are those of a trial with one fold."""
+
+        def seed(use: str) -> int:
+            return stream_seed(self._seed, number, f"{purpose}: {use}")
+
+        with seeded_dropout(seed("dropout"), self.device):
+            return FoldTraining(
+                build_network(self.network_config(params), seed=seed("weights"), device=self.device),
+                fold.train,
+                fold.validation,
+                config,
+                scale=ValueScale(fold.value_mean, fold.value_std),
+                generator=torch.Generator().manual_seed(seed("order and augmentation")),
+            )
 
     def _early_reports(self, params: Params) -> tuple[float, ...]:
         """Where the first epoch is evaluated before its end, when it is predicted to be a long one."""
         epoch_seconds = self.cost(params).seconds / self._settings.max_epochs
         return EARLY_REPORTS if epoch_seconds > self._settings.long_epoch_seconds else ()
+
+
+def _on_device(fold: Fold, device: torch.device) -> Fold:
+    return replace(fold, train=fold.train.to(device), validation=fold.validation.to(device))
 
 
 def _keep_if_pruned(path: Path) -> OnEpochEnd:

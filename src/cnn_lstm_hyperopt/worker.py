@@ -22,7 +22,15 @@ from cnn_lstm_hyperopt.execution.plan import as_begun, study_plan
 from cnn_lstm_hyperopt.execution.run import run_trials
 from cnn_lstm_hyperopt.execution.stop import StopSignal
 from cnn_lstm_hyperopt.execution.workers import RECYCLED, STUDY_FAILED
-from cnn_lstm_hyperopt.folder import CHECKPOINTS, CONFIG_FILE, DATA_FOR_WORKERS, LOCK_FILE, STUDY_FILE, run_log
+from cnn_lstm_hyperopt.folder import (
+    CHECKPOINTS,
+    CONFIG_FILE,
+    DATA_FOR_WORKERS,
+    LOCK_FILE,
+    STUDY_FILE,
+    VALIDATION,
+    run_log,
+)
 from cnn_lstm_hyperopt.progress import ProgressReport
 from cnn_lstm_hyperopt.reporting.validation import ValidationWriter
 from cnn_lstm_hyperopt.search import Assignment, SkillGate, Study, StudyStorage, TrialRecord
@@ -89,11 +97,18 @@ def _work(save_dir: Path, number: int, stop: StopSignal) -> None:
     storage = StudyStorage(save_dir / STUDY_FILE)
     try:
         speeds = CostModel.from_dict(storage.attribute("speeds"))
-        runner = TrialRunner(data, settings.training, seed=settings.study.seed, device=device, speeds=speeds)
+        runner = TrialRunner(
+            data,
+            settings.training,
+            seed=settings.study.seed,
+            device=device,
+            speeds=speeds,
+            metric=settings.study.metric,
+        )
         gate = SkillGate(**storage.attribute("skill_gate"))
         plan = as_begun(study_plan(settings, gate, runner, device), storage)
         study = Study(storage, plan, claim=FileLock(save_dir / LOCK_FILE), worker=number)
-        writer = ValidationWriter(save_dir / "validation", data.folds[0].validation)
+        writer = ValidationWriter(save_dir / VALIDATION, data.folds)
         observers: list[Observer] = [writer, _MemoryWatch(stop, settings.limits.worker_growth_mb)]
         run_trials(study, runner, stop=stop, observers=observers, checkpoints=save_dir / CHECKPOINTS)
     finally:

@@ -30,7 +30,10 @@ SETTING_FAULTS = [
         {"data": {"source": "bloomberg"}},
         ["data.source", "'synthetic', 'embedded', 'files', 'yahoo' or 'loaders'", "got 'bloomberg'"],
     ),
-    ({"data": {"source": None}}, ["data.source", "'synthetic', 'embedded', 'files', 'yahoo' or 'loaders'", "got nothing"]),
+    (
+        {"data": {"source": None}},
+        ["data.source", "'synthetic', 'embedded', 'files', 'yahoo' or 'loaders'", "got nothing"],
+    ),
     ({"data": {"synthetic_seed": -1}}, ["data.synthetic_seed", "greater than or equal to 0", "got -1"]),
     ({"data": {"synthetic_seed": 2**32}}, ["data.synthetic_seed", "less than 4294967296", "got 4294967296"]),
     ({"data": {"source": "files"}}, ["data", "source: files needs data_dir"]),

@@ -9,14 +9,16 @@ import pytest
 FrameMaker = Callable[..., pd.DataFrame]
 
 
-def random_frame(bars: int, seed: int = 0, start: str = "2010-01-04", holes: tuple[int, ...] = ()) -> pd.DataFrame:
-    """A random walk of weekday bars; before each bar in ``holes`` 40 days are missing."""
+def random_frame(
+    bars: int, seed: int = 0, start: str = "2010-01-04", holes: tuple[int, ...] = (), step: str = "B"
+) -> pd.DataFrame:
+    """A random walk of weekday bars (or with another ``step``); before each bar in ``holes`` 40 days are missing."""
     rng = np.random.default_rng(seed)
     close = 50 * np.exp(np.cumsum(rng.normal(0, 0.02, bars)))
     open_ = close * np.exp(rng.normal(0, 0.01, bars))
     high = np.maximum(open_, close) * np.exp(np.abs(rng.normal(0, 0.01, bars)))
     low = np.minimum(open_, close) * np.exp(-np.abs(rng.normal(0, 0.01, bars)))
-    days = pd.bdate_range(start, periods=bars).as_unit("ns").to_numpy().copy()
+    days = pd.date_range(start, periods=bars, freq=step).as_unit("ns").to_numpy().copy()
     for hole in holes:
         days[hole:] += np.timedelta64(42, "D")
     return pd.DataFrame(

@@ -140,7 +140,7 @@ PLACE = r"^ABC \(ABC\.csv\): "
             r"misses the column low, volume \(it has: date, open, high, close\)",
         ),
         (table(name="day"), r"misses the column date \(or datetime, timestamp\)"),
-        (table(Close=1.0), r"columns close stand for the same thing; keep one"),
+        (table(Close=1.0), r"columns close stand for the same thing \(it has: .*, Close\); keep one of them"),
         (table(timestamp=DAYS), r"columns date, timestamp stand for the same thing"),
         (table().iloc[:0], r"has no rows of bars"),
         (
@@ -153,23 +153,23 @@ PLACE = r"^ABC \(ABC\.csv\): "
         ),
         (table([*DAYS[:3], "9999-12-31"]), r"date must be a date in every row, but row 4 has '9999-12-31'"),
         (table([1, 2, 3, 4]), r"date must be a date in every row, but row 1 has '1'"),
-        (table([20150305, None, 20150309, 20150310]), r"date must be a date .* row 2 has 'nan' \(1 such row\)"),
+        (table([20150305, None, 20150309, 20150310]), r"date must be a date .* row 2 has nothing \(1 such row\)"),
         (table([*DAYS[:3], None]), r"date must be a date in every row, but row 4 has"),
         (
             table(["2015-03-05 10:00:00Z", "2015-03-06 10:00:00", *DAYS[2:]]),
-            r"date must have a time zone in every row or in none, but row 2",
+            r"date must have a time zone in every row or in none, and most have none, but row 1 \(2015-03-05\) has '2015-.*Z'",
         ),
         (
             table([*DAYS[:3], DAYS[0]]),
-            r"date must occur once, but row 4 \(2015-03-05\) .*1 such row\); correct or remove",
+            r"date must occur once, and these bars differ, but row 1 \(2015-03-05\) has the same date as row 4 \(2 such rows\);",
         ),
         (
-            table(open=["1", "$2", "$3", "4"]),
-            r"open must hold numbers, not text, but row 2 .* has '\$2' \(2 such rows",
+            table(open=["10", "$11", "$11", "11"]),
+            r"open must hold numbers, not text, but row 2 .* has '\$11' \(2 such rows",
         ),
         (
             table(high=[12, np.nan, 13, 14]),
-            r"high must be a number in every row, but row 2 .* has nan \(1 such row\)",
+            r"high must be a number in every row, but row 2 .* has nothing \(1 such row\)",
         ),
         (table(volume=[1, 2, np.inf, 4]), r"volume must be finite, but row 3 \(2015-03-09\)"),
         (table(low=[1, 0, -1, 2]), r"low must be above 0, but row 2 \(2015-03-06\) has 0 \(2 such rows\)"),

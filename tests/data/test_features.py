@@ -31,6 +31,25 @@ def test_features_are_scale_free(make_frame, seed, price, volume):
     np.testing.assert_allclose(compute_features(scaled), compute_features(frame), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("windows", [1, 2, 3, 1000, 2**15, 2**15 + 1, 2**16 + 2, 100_000])
+def test_millions_of_bars_have_the_features_that_all_windows_at_once_have_to_the_bit(make_frame, windows):
+    """Averages of 20 bars are taken part by part; the second opinion holds all windows in one array."""
+    frame = make_frame(windows + 19, start="1700-01-04", step="min")
+    features = compute_features(frame)
+    close, volume = frame["close"].to_numpy() / frame["close"].iloc[0], frame["volume"].to_numpy()
+    signed = np.sign(np.diff(close, prepend=np.nan)) * volume
+    of_volume, of_close, of_signed, of_traded = (
+        np.lib.stride_tricks.sliding_window_view(x, 20) for x in (np.log1p(volume), close, signed, volume)
+    )
+    columns = [FEATURE_NAMES.index(name) for name in ("volume_z20", "bollinger20", "signed_volume20")]
+    expected = [
+        (of_volume[:, -1] - of_volume.mean(axis=1)) / of_volume.std(axis=1),
+        (of_close[:, -1] - of_close.mean(axis=1)) / of_close.std(axis=1) / 2,
+        of_signed.sum(axis=1) / of_traded.sum(axis=1),
+    ]
+    np.testing.assert_array_equal(features[19:, columns], np.column_stack(expected))
+
+
 def test_the_warm_up_has_no_features_and_every_later_bar_has_all(make_frame):
     features = compute_features(make_frame(BARS))
     assert features.shape == (BARS, len(FEATURE_NAMES)) == (BARS, 11)

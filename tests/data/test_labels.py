@@ -1,4 +1,4 @@
-"""Labels against brute force."""
+"""Labels: closed forms by hand, brute force bar by bar, and a contract that every target keeps."""
 
 import numpy as np
 import pandas as pd
@@ -6,54 +6,270 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnn_lstm_hyperopt.data.labels import make_labels
+from cnn_lstm_hyperopt.config.settings import DataSettings
+from cnn_lstm_hyperopt.data import labels as labels_module
+from cnn_lstm_hyperopt.data.labels import LABELLERS, Labels, average_true_range, labeller
+
+QUESTIONS = {
+    "direction": {"target": "direction"},
+    "direction with a dead zone": {"target": "direction", "direction_classes": 3, "dead_zone_atr": 0.7},
+    "volatility": {"target": "volatility"},
+    "triple barrier": {"target": "triple_barrier", "barriers_atr": (1.5, 1.0)},
+}
+"""One of each member of the family."""
 
 
-@settings(max_examples=15, deadline=None)
-@given(seed=st.integers(0, 10_000), horizon=st.integers(1, 12), bars=st.integers(0, 40))
-def test_direction_equals_brute_force(make_frame, seed, horizon, bars):
-    frame = make_frame(bars, seed).round(0)  # rounding makes ties
-    labels = make_labels(frame, "direction", horizon)
-    close = frame["close"].to_numpy()
-    for t in range(bars):
-        assert labels.valid[t] == (t + horizon < bars)
-        if labels.valid[t]:
+def label(frame: pd.DataFrame, horizon: int, **asked) -> Labels:
+    return labeller(DataSettings(horizon=horizon, **asked)).label(frame)
+
+
+def bars_of(close, high=None, low=None) -> pd.DataFrame:
+    close = np.array(close, dtype=float)
+    high, low = (close if each is None else np.array(each, dtype=float) for each in (high, low))
+    return pd.DataFrame({"open": close, "high": high, "low": low, "close": close, "volume": 1.0})
+
+
+def calm(then_close, then_high=None, then_low=None) -> pd.DataFrame:
+    """20 bars of true range 2 around 100, so that ATR = 2 at bar 19 exactly, then what is given."""
+    close = [100.0] * 20 + list(then_close)
+    high = [101.0] * 20 + list(then_close if then_high is None else then_high)
+    low = [99.0] * 20 + list(then_close if then_low is None else then_low)
+    return bars_of(close, high, low)
+
+
+def wilder(frame: pd.DataFrame) -> list[float]:
+    """Wilder's ATR (New Concepts, 1978) bar by bar: the mean of 14 true ranges, then (13 × before + true range) / 14."""
+    high, low, close = (frame[name].to_numpy() for name in ("high", "low", "close"))
+    true = [np.nan] + [max(high[t], close[t - 1]) - min(low[t], close[t - 1]) for t in range(1, len(frame))]
+    atr = [np.nan] * len(frame)
+    for t in range(14, len(frame)):
+        atr[t] = np.mean(true[1:15]) if t == 14 else (13 * atr[t - 1] + true[t]) / 14
+    return atr
+
+
+class TestContract:
+    """What all targets promise."""
+
+    @pytest.mark.parametrize("asked", QUESTIONS.values(), ids=QUESTIONS)
+    @settings(max_examples=10, deadline=None)
+    @given(seed=st.integers(0, 10_000), horizon=st.integers(1, 9), bars=st.integers(0, 110))
+    def test_classes_values_reach_and_validity_go_together(self, make_frame, asked, seed, horizon, bars):
+        question = labeller(DataSettings(horizon=horizon, **asked))
+        labels = question.label(make_frame(bars, seed))
+        place = np.arange(bars)
+        np.testing.assert_array_equal(labels.valid, (place >= question.history - 1) & (place + horizon < bars))
+        assert (labels.classes.dtype, labels.reach.dtype, labels.values.dtype) == (np.int64, np.int64, np.float64)
+        assert set(labels.classes[labels.valid]) <= set(range(len(question.class_names)))
+        assert np.isfinite(labels.values[labels.valid]).all()
+        assert ((labels.reach[labels.valid] >= 1) & (labels.reach[labels.valid] <= horizon)).all()
+        assert (labels.classes[~labels.valid] == -1).all()
+        assert np.isnan(labels.values[~labels.valid]).all()
+        assert (labels.reach[~labels.valid] == 0).all()
+
+    @pytest.mark.parametrize("asked", QUESTIONS.values(), ids=QUESTIONS)
+    def test_a_label_looks_no_further_than_its_reach(self, make_frame, asked):
+        """Bars after t + reach are changed, for each t; the label at t does not notice. One bar earlier, some label does."""
+        frame, horizon = make_frame(120), 6
+        before = label(frame, horizon, **asked)
+        noticed = 0
+        for t in np.flatnonzero(before.valid)[:40]:
+            for cut, must_hold in ((t + before.reach[t] + 1, True), (t + before.reach[t], False)):
+                changed = frame.copy()
+                changed.iloc[cut:, :4] *= 3
+                after = label(changed, horizon, **asked)
+                same = after.classes[t] == before.classes[t] and after.values[t] == before.values[t]
+                assert same or not must_hold
+                noticed += not same
+        assert noticed > 5
+
+    @pytest.mark.parametrize("asked", QUESTIONS.values(), ids=QUESTIONS)
+    def test_prices_in_another_currency_have_the_same_labels(self, make_frame, asked):
+        frame = make_frame(120)
+        dear = frame.copy()
+        dear.iloc[:, :4] *= 1024  # a power of two: no rounding
+        before, after = label(frame, 5, **asked), label(dear, 5, **asked)
+        np.testing.assert_array_equal(before.classes, after.classes)
+        np.testing.assert_array_equal(before.reach, after.reach)
+        np.testing.assert_allclose(before.values, after.values, rtol=1e-12)
+
+    @pytest.mark.parametrize("asked", QUESTIONS.values(), ids=QUESTIONS)
+    def test_random_bars_have_all_classes(self, make_frame, asked):
+        question = labeller(DataSettings(horizon=4, **asked))
+        labels = question.label(make_frame(400))
+        assert set(labels.classes[labels.valid]) == set(range(len(question.class_names)))
+
+    def test_every_target_is_a_member(self):
+        assert {asked["target"] for asked in QUESTIONS.values()} == set(LABELLERS)
+        for name in LABELLERS:
+            assert labeller(DataSettings(target=name)).history >= 1
+
+    def test_names_say_what_classes_and_values_are(self):
+        shown = {name: labeller(DataSettings(horizon=3, **asked)) for name, asked in QUESTIONS.items()}
+        assert {name: (each.class_names, each.value_name) for name, each in shown.items()} == {
+            "direction": (("down or flat", "up"), "ln(C[t+3] / C[t])"),
+            "direction with a dead zone": (("down", "flat", "up"), "ln(C[t+3] / C[t])"),
+            "volatility": (("calm", "volatile"), "ln(ln(high / low)) of bars t+1..t+3"),
+            "triple barrier": (("lower barrier", "neither", "upper barrier"), "ln(exit / C[t])"),
+        }
+
+
+class TestAverageTrueRange:
+    @settings(max_examples=10, deadline=None)
+    @given(seed=st.integers(0, 10_000), bars=st.integers(0, 60))
+    def test_is_wilders(self, make_frame, seed, bars):
+        frame = make_frame(bars, seed)
+        np.testing.assert_allclose(average_true_range(frame), wilder(frame), rtol=1e-12)
+
+    def test_of_bars_of_one_range_is_that_range(self):
+        np.testing.assert_array_equal(average_true_range(calm([])), [np.nan] * 14 + [2.0] * 6)
+
+
+class TestDirection:
+    @settings(max_examples=15, deadline=None)
+    @given(seed=st.integers(0, 10_000), horizon=st.integers(1, 12), bars=st.integers(0, 40))
+    def test_two_classes_equal_brute_force(self, make_frame, seed, horizon, bars):
+        frame = make_frame(bars, seed).round(0)  # rounding makes ties
+        labels = label(frame, horizon, target="direction")
+        close = frame["close"].to_numpy()
+        for t in range(bars - horizon):
             assert labels.classes[t] == (1 if close[t + horizon] > close[t] else 0)
             assert labels.values[t] == pytest.approx(np.log(close[t + horizon] / close[t]))
-        else:
-            assert labels.classes[t] == -1
-            assert np.isnan(labels.values[t])
+            assert labels.reach[t] == horizon
+
+    def test_an_unchanged_close_is_class_0(self):
+        np.testing.assert_array_equal(label(bars_of([5.0, 5.0, 5.1]), 1).classes, [0, 1, -1])
+
+    @pytest.mark.parametrize(
+        ("close", "expected"),
+        [
+            (100.0, 1),
+            (100.5, 1),
+            (100.51, 2),
+            (99.5, 1),
+            (99.49, 0),
+        ],  # the zone: 0.25 × 2 on each side, its border in it
+    )
+    def test_three_classes_around_the_border_of_the_dead_zone(self, close, expected):
+        labels = label(calm([close]), 1, target="direction", direction_classes=3, dead_zone_atr=0.25)
+        assert labels.classes[19] == expected
+        assert labels.values[19] == pytest.approx(np.log(close / 100))
+
+    @settings(max_examples=15, deadline=None)
+    @given(
+        seed=st.integers(0, 10_000),
+        horizon=st.integers(1, 12),
+        bars=st.integers(0, 60),
+        zone=st.sampled_from([0.1, 1, 3]),
+    )
+    def test_three_classes_equal_brute_force(self, make_frame, seed, horizon, bars, zone):
+        frame = make_frame(bars, seed)
+        labels = label(frame, horizon, target="direction", direction_classes=3, dead_zone_atr=zone)
+        close, atr = frame["close"].to_numpy(), wilder(frame)
+        for t in range(14, bars - horizon):
+            move = close[t + horizon] - close[t]
+            assert labels.classes[t] == (1 if abs(move) <= zone * atr[t] else 2 if move > 0 else 0)
 
 
-@settings(max_examples=10, deadline=None)
-@given(seed=st.integers(0, 10_000), horizon=st.integers(1, 7), bars=st.integers(55, 90))
-def test_volatility_equals_brute_force(make_frame, seed, horizon, bars):
-    frame = make_frame(bars, seed)
-    frame.iloc[30:40, :4] = 55.0  # no range: the floor
-    labels = make_labels(frame, "volatility", horizon)
-    high, low = frame["high"].to_numpy(), frame["low"].to_numpy()
+class TestVolatility:
+    @settings(max_examples=10, deadline=None)
+    @given(seed=st.integers(0, 10_000), horizon=st.integers(1, 7), bars=st.integers(55, 90))
+    def test_equals_brute_force(self, make_frame, seed, horizon, bars):
+        frame = make_frame(bars, seed)
+        frame.iloc[30:40, :4] = 55.0  # no range: the floor
+        labels = label(frame, horizon, target="volatility")
+        high, low = frame["high"].to_numpy(), frame["low"].to_numpy()
 
-    def spread(s):
-        return max(np.log(high[s - horizon + 1 : s + 1].max() / low[s - horizon + 1 : s + 1].min()), 1e-5)
+        def spread(s):
+            return max(np.log(high[s - horizon + 1 : s + 1].max() / low[s - horizon + 1 : s + 1].min()), 1e-5)
 
-    for t in range(bars):
-        assert labels.valid[t] == (t + horizon < bars and t - 59 - (horizon - 1) >= 0)
-        if labels.valid[t]:
+        for t in range(58 + horizon, bars - horizon):
             usual = np.median([spread(s) for s in range(t - 59, t + 1)])
             assert labels.classes[t] == (1 if spread(t + horizon) > usual else 0)
             assert labels.values[t] == pytest.approx(np.log(spread(t + horizon)))
 
 
-@pytest.mark.parametrize("target", ["direction", "volatility"])
-def test_a_label_looks_no_further_than_its_horizon(make_frame, target):
-    frame = make_frame(120)
-    changed = frame.copy()
-    changed.iloc[100:] *= 3
-    before, after = make_labels(frame, target, 4), make_labels(changed, target, 4)
-    np.testing.assert_array_equal(before.values[:96], after.values[:96])
-    assert before.values[96] != after.values[96]
+class TestTripleBarrier:
+    """The decision is at bar 19: close 100, ATR 2; the upper barrier of 2 ATR is 104, the lower one of 1 ATR is 98."""
 
+    def at_19(self, frame: pd.DataFrame, horizon: int = 3) -> tuple[int, float, int]:
+        labels = label(frame, horizon, target="triple_barrier", barriers_atr=(2.0, 1.0))
+        return int(labels.classes[19]), float(labels.values[19]), int(labels.reach[19])
 
-def test_an_unchanged_close_is_class_0():
-    frame = pd.DataFrame({name: [5.0, 5.0, 5.1] for name in ("open", "high", "low", "close", "volume")})
-    np.testing.assert_array_equal(make_labels(frame, "direction", 1).classes, [0, 1, -1])
+    def test_the_upper_barrier(self):
+        frame = calm([101, 103, 103], then_high=[101, 104.1, 103], then_low=[99, 99, 99])
+        assert self.at_19(frame) == (2, pytest.approx(np.log(1.04)), 2)
+
+    def test_the_lower_barrier(self):
+        frame = calm([97.9, 103, 120], then_high=[101, 101, 120], then_low=[97.9, 99, 99])
+        assert self.at_19(frame) == (0, pytest.approx(np.log(0.98)), 1)
+
+    def test_neither_within_the_horizon(self):
+        frame = calm([101, 100, 101.5, 150], then_low=[99, 98.1, 99, 50])
+        assert self.at_19(frame) == (1, pytest.approx(np.log(1.015)), 3)
+
+    def test_the_last_bar_of_the_horizon_counts_and_the_next_does_not(self):
+        rising = [100, 100, 105]
+        assert self.at_19(calm(rising), horizon=3)[::2] == (2, 3)
+        assert self.at_19(calm(rising), horizon=2)[::2] == (1, 2)
+
+    def test_a_mere_touch_passes_nothing(self):
+        assert self.at_19(calm([100, 100, 100], then_high=[104, 104, 104], then_low=[98, 98, 98]))[::2] == (1, 3)
+
+    def test_in_a_bar_that_passes_both_the_lower_one_counts(self):
+        assert self.at_19(calm([104, 110, 110], then_high=[110, 110, 110], then_low=[90, 104, 104])) == (
+            0,
+            pytest.approx(np.log(0.98)),
+            1,
+        )
+
+    def test_a_gap_beyond_a_barrier_exits_at_the_barrier(self):
+        assert self.at_19(calm([150, 150, 150])) == (2, pytest.approx(np.log(1.04)), 1)
+
+    def test_without_the_bar_of_the_horizon_there_is_no_label_even_if_a_barrier_was_passed(self):
+        labels = label(calm([150, 150]), 3, target="triple_barrier")
+        assert not labels.valid[19]
+        assert labels.valid[18]
+
+    def test_prices_that_stand_still_pass_nothing(self):
+        labels = label(bars_of([5.0] * 40), 3, target="triple_barrier")
+        np.testing.assert_array_equal(labels.classes[14:37], 1)
+        np.testing.assert_array_equal(labels.values[14:37], 0.0)
+
+    def test_a_lower_barrier_below_zero_is_never_passed(self):
+        labels = label(calm([1, 1, 1]), 3, target="triple_barrier", barriers_atr=(2.0, 60.0))  # 100 − 60 × 2
+        assert (labels.classes[19], labels.reach[19]) == (1, 3)
+        assert labels.values[19] == pytest.approx(np.log(0.01))
+
+    def test_the_parts_that_bars_are_gone_through_in_leave_no_trace(self, make_frame, monkeypatch):
+        frame = make_frame(200)
+        whole = label(frame, 9, target="triple_barrier")
+        monkeypatch.setattr(labels_module, "_PART", 7)
+        in_parts = label(frame, 9, target="triple_barrier")
+        np.testing.assert_array_equal(in_parts.classes, whole.classes)
+        np.testing.assert_array_equal(in_parts.values, whole.values)
+        np.testing.assert_array_equal(in_parts.reach, whole.reach)
+
+    @settings(max_examples=25, deadline=None)
+    @given(
+        seed=st.integers(0, 10_000),
+        horizon=st.integers(1, 25),
+        bars=st.integers(0, 90),
+        barriers=st.tuples(*[st.sampled_from([0.3, 1.0, 2.5, 80.0])] * 2),
+    )
+    def test_equals_brute_force(self, make_frame, seed, horizon, bars, barriers):
+        frame = make_frame(bars, seed)
+        labels = label(frame, horizon, target="triple_barrier", barriers_atr=barriers)
+        high, low, close = (frame[name].to_numpy() for name in ("high", "low", "close"))
+        atr = wilder(frame)
+        for t in range(14, bars - horizon):
+            upper, lower = close[t] + barriers[0] * atr[t], close[t] - barriers[1] * atr[t]
+            expected = (1, close[t + horizon], horizon)
+            for s in range(t + 1, t + horizon + 1):
+                if low[s] < lower:
+                    expected = (0, lower, s - t)
+                    break
+                if high[s] > upper:
+                    expected = (2, upper, s - t)
+                    break
+            assert (labels.classes[t], labels.reach[t]) == expected[::2]
+            assert labels.values[t] == pytest.approx(np.log(expected[1] / close[t]))

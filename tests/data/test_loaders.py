@@ -16,8 +16,9 @@ from torch.utils.data import (
     WeightedRandomSampler,
 )
 
+from cnn_lstm_hyperopt import CNNLSTMHyperparameterOptimizer
 from cnn_lstm_hyperopt.data.loaders import dataset_from_loaders
-from cnn_lstm_hyperopt.exceptions import DataError
+from cnn_lstm_hyperopt.exceptions import ConfigError, DataError
 
 TIME, FEATURES = 5, 3
 SIZES = (24, 12, 9)
@@ -56,6 +57,10 @@ class TestWhatComesThrough:
     def test_all_windows_with_their_own_labels_and_values(self, n_classes, values):
         dataset = dataset_from_loaders(three(n_classes=n_classes, values=values), FEATURES)
         assert (dataset.n_classes, dataset.has_regression) == (n_classes, values)
+        assert dataset.class_names == tuple(f"class {number}" for number in range(n_classes))
+        assert dataset.value_name == ("y_reg" if values else None)
+        (fold,) = dataset.folds
+        assert (fold.train, fold.validation) == (dataset.train, dataset.validation)
         assert (dataset.lookback, dataset.train.input_dim) == (TIME, FEATURES)
         assert dataset.test.times_opened == 0
         for seed, windows in enumerate((dataset.train, dataset.validation, dataset.test.open())):
@@ -131,12 +136,12 @@ class TestWhatComesThrough:
     def test_the_description_says_what_there_is(self):
         description = dataset_from_loaders(three(), None, train_share=0.5).description
         assert description["source"] == "DataLoaders"
-        assert (description["lookback"], description["features"], description["n_classes"]) == (TIME, FEATURES, 3)
+        assert (description["lookback"], description["features"]) == (TIME, FEATURES)
+        assert (description["class_names"], description["value_name"]) == (["class 0", "class 1", "class 2"], "y_reg")
         assert description["train_share"] == 0.5
         assert description["splits"] == {
-            "train": {"windows": 24, "class_counts": [8, 8, 8]},
-            "validation": {"windows": 12, "class_counts": [4, 4, 4]},
-            "test": {"windows": 9, "class_counts": [3, 3, 3]},
+            name: {"windows": 3 * each, "class_counts": [each] * 3, "class_shares": [1 / 3] * 3}
+            for name, each in (("train", 8), ("validation", 4), ("test", 3))
         }
         assert description["warnings"] == []
 
@@ -476,3 +481,18 @@ class TestRefused:
     def test_windows_without_features(self):
         data = [[(x[:, :, :0], y, value)] for x, y, value in (parts(n, s) for s, n in enumerate(SIZES))]
         refused(data, "windows must have at least 1 feature, but have 0")
+
+
+class TestSettingsThatLoadersHaveNoUseFor:
+    @pytest.mark.parametrize(
+        ("asked", "line"),
+        [
+            ({"cv_folds": 3}, "cv_folds: data_loaders come with their features and their split; leave it out"),
+            ({"features": "mine:features"}, "features: data_loaders come with"),
+            ({"feature_columns": ["sentiment"], "cv_folds": 2}, "cv_folds, feature_columns: data_loaders come with"),
+        ],
+    )
+    def test_are_refused_in_one_line(self, asked, line, tmp_path):
+        with pytest.raises(ConfigError) as told:
+            CNNLSTMHyperparameterOptimizer(three(), FEATURES, tmp_path / "results", config={"data": asked}, quiet=True)
+        assert line in str(told.value)

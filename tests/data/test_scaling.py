@@ -39,3 +39,14 @@ def test_freak_values_are_clipped():
 def test_survives_json_exactly():
     scaler = Scaler.fit(np.random.default_rng(0).normal(size=(50, 4)))
     assert Scaler.from_dict(json.loads(json.dumps(scaler.as_dict()))) == scaler
+
+
+def test_chosen_rows_and_many_parts_give_the_same_to_the_bit():
+    """Millions of rows are summed and scaled part by part; the second opinion is NumPy on all rows at once."""
+    random = np.random.default_rng(0)
+    rows, chosen = random.normal(2, 3, (140_000, 3)), random.random(140_000) < 0.6
+    scaler = Scaler.fit(rows)
+    assert scaler == Scaler(tuple(rows.mean(axis=0).tolist()), tuple(rows.std(axis=0).tolist()))
+    assert Scaler.fit(rows, chosen) == Scaler.fit(rows[chosen])
+    expected = scaler.transform(rows).astype(np.float32)
+    np.testing.assert_array_equal(scaler.transform_to_float32(rows), expected)

@@ -83,6 +83,14 @@ def test_exactly_purge_windows_of_each_symbol_are_purged_at_each_cut(purge):
         np.testing.assert_array_equal(np.flatnonzero(mine == -1), [*range(140 - purge, 140), *range(170 - purge, 170)])
 
 
+def test_labels_of_unequal_length_are_purged_one_by_one():
+    """Bars 0..9, cuts at 5 and 8: what matters is where each label ends, and never beyond its segment."""
+    segment = np.array([0] * 8 + [1] * 2)
+    reached = reach_bars(segment, np.array([1, 5, 2, 2, 1, 3, 1, 4, 1, 1]))
+    np.testing.assert_array_equal(reached, [1, 6, 4, 5, 5, 7, 7, 7, 9, 9])
+    np.testing.assert_array_equal(assign(np.arange(10), reached, (5, 8)), [0, -1, 0, -1, -1, 1, 1, 1, 2, 2])
+
+
 def test_too_few_dates_to_cut_say_so():
     with pytest.raises(DataError, match=r"can't split 4 windows on 1 dates .* give more bars"):
         cut_dates(np.array([3, 3, 3, 3]), SHARES)

@@ -29,6 +29,11 @@ def bars() -> Dataset:
     )
 
 
+def folds() -> Dataset:
+    """Three walk-forward folds, each scaled anew."""
+    return prepare_dataset(DataSettings(symbols=("SYN3", "SYN1"), lookback=10, train_share=0.5, cv_folds=3))
+
+
 def loaders(*, values: bool) -> Dataset:
     rng = np.random.default_rng(0)
     return dataset_from_loaders(
@@ -49,6 +54,7 @@ def loaders(*, values: bool) -> Dataset:
 
 DATASETS = {
     "bars": bars,
+    "folds": folds,
     "loaders with values": lambda: loaders(values=True),
     "loaders": lambda: loaders(values=False),
 }
@@ -84,24 +90,28 @@ def assert_same(read: Windows, written: Windows) -> None:
 
 def test_what_is_read_is_what_was_written_to_the_bit(dataset, path):
     written, read = dataset.for_trials(), load_trial_data(path)
-    assert_same(read.folds[0].train, written.folds[0].train)
-    assert_same(read.folds[0].validation, written.folds[0].validation)
+    assert len(read.folds) == len(written.folds) == len(dataset.folds)
+    for mine, theirs in zip(read.folds, written.folds, strict=True):
+        assert_same(mine.train, theirs.train)
+        assert_same(mine.validation, theirs.validation)
+        for name in ("value_mean", "value_std"):
+            assert getattr(mine, name) == getattr(theirs, name)
     for name in ("n_classes", "has_regression"):
         assert getattr(read, name) == getattr(written, name)
         assert type(getattr(read, name)) is type(getattr(written, name))
-    for name in ("value_mean", "value_std"):
-        assert getattr(read.folds[0], name) == getattr(written.folds[0], name)
 
 
 def test_the_file_holds_no_test_windows(dataset, path):
     """Only what training and validation windows need is named in it, for as many windows as there are."""
     with safe_open(path, framework="pt") as file:
         names = set(file.keys())
-        rows = [file.get_tensor(f"0.{split}.starts") for split in ("train", "validation")]
+        rows = {name: len(file.get_tensor(name)) for name in names if name.endswith(".starts")}
     fields = {"starts", "labels", "dates", "symbols", "values", "series"}
-    assert names <= {f"0.{split}.{field}" for split in ("train", "validation") for field in fields}
-    assert len(rows[0]) == len(dataset.search_train)
-    assert len(rows[1]) == len(dataset.validation)
+    parts = [f"{number}.{split}" for number in range(len(dataset.folds)) for split in ("train", "validation")]
+    assert names <= {f"{part}.{field}" for part in parts for field in fields}
+    last = len(dataset.folds) - 1
+    assert rows[f"{last}.train.starts"] == len(dataset.search_train)
+    assert rows[f"{last}.validation.starts"] == len(dataset.validation)
 
 
 def test_the_file_holds_no_row_that_only_test_windows_read(dataset, path):
@@ -118,22 +128,22 @@ def test_a_series_that_splits_share_is_stored_once_and_shared_again(dataset, pat
     shared = dataset.validation.series is dataset.search_train.series
     with safe_open(path, framework="pt") as file:
         names = set(file.keys())
-    assert "0.train.series" in names
-    assert ("0.validation.series" in names) is not shared
-    read = load_trial_data(path)
-    assert (read.folds[0].train.series is read.folds[0].validation.series) is shared
+    for number, fold in enumerate(load_trial_data(path).folds):
+        assert f"{number}.train.series" in names
+        assert (f"{number}.validation.series" in names) is not shared
+        assert (fold.train.series is fold.validation.series) is shared
 
 
 def test_the_file_is_about_as_large_as_what_it_holds(dataset, path):
     trials = dataset.for_trials()
-    series = {id(w.series): w.series.numel() * 4 for w in (trials.folds[0].train, trials.folds[0].validation)}
-    windows = len(trials.folds[0].train) + len(trials.folds[0].validation)
-    assert path.stat().st_size < sum(series.values()) + windows * 36 + 3000
+    parts = [windows for fold in trials.folds for windows in (fold.train, fold.validation)]
+    series = {id(windows.series): windows.series.numel() * 4 for windows in parts}
+    assert path.stat().st_size < sum(series.values()) + sum(map(len, parts)) * 36 + 3000 * len(trials.folds)
 
 
 def test_nothing_is_left_beside_the_file_and_an_old_one_is_replaced(dataset, path):
     assert [each.name for each in path.parent.iterdir()] == [path.name]
     trials = dataset.for_trials()
-    save_trial_data(path, replace(trials, folds=(replace(trials.folds[0], value_mean=0.1 + 0.2),)))
+    save_trial_data(path, replace(trials, folds=(replace(trials.folds[0], value_mean=0.1 + 0.2), *trials.folds[1:])))
     assert [each.name for each in path.parent.iterdir()] == [path.name]
     assert load_trial_data(path).folds[0].value_mean == 0.1 + 0.2

@@ -10,6 +10,7 @@ from cnn_lstm_hyperopt.config import DataSettings
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
 from cnn_lstm_hyperopt.data.features import WARM_UP, compute_features
 from cnn_lstm_hyperopt.data.framing import bars_needed, feature_rows, frame_labels, frame_windows
+from cnn_lstm_hyperopt.data.labels import labeller
 from cnn_lstm_hyperopt.data.windows import Windows
 
 
@@ -89,11 +90,12 @@ def test_rows_with_missing_features_are_in_no_window(make_frame):
 @pytest.mark.parametrize("target", ["direction", "volatility"])
 @pytest.mark.parametrize(("lookback", "horizon"), [(2, 1), (10, 5), (60, 3)])
 def test_bars_needed_is_exact(make_frame, target, lookback, horizon):
-    needed = bars_needed(lookback, target, horizon)
+    asked = DataSettings(lookback=lookback, target=target, horizon=horizon)
+    needed = bars_needed(asked)
     for bars, expected in ((needed - 1, 0), (needed, 1)):
         frame = make_frame(bars)
         rows = feature_rows(frame, lookback, 10)
-        valid = frame_labels(frame, rows.segment, target, horizon).valid
+        valid = frame_labels(frame, rows.segment, labeller(asked)).valid
         assert int(valid[rows.bars[rows.ends]].sum()) == expected
 
 

@@ -15,7 +15,6 @@ from cnn_lstm_hyperopt.config import PARAMETERS
 from cnn_lstm_hyperopt.reporting.results import (
     cost_model_facts,
     environment,
-    model_folder,
     search_facts,
     search_results,
 )
@@ -93,6 +92,28 @@ def test_history_before_the_first_complete_trial_has_no_best(make_record, space)
     assert row["best_accuracy"] is None
 
 
+@pytest.mark.parametrize(
+    ("metric", "name", "values"),
+    [("mcc", "mcc", [-0.2, 0.1, 0.4]), ("log_loss", "negative_log_loss", [-3.0, -0.69, -0.6])],
+)
+def test_results_name_the_metric_of_the_study(make_record, space, plan, metric, name, values):
+    gate = SkillGate.on(metric, [[0, 1] * 500])
+    records = [make_record(i, values=(value, 1.0 + i, 1.0)) for i, value in enumerate(values)]
+    history = search_results("x", records, gate, space)["optimization_history"]
+    assert [row[f"best_{name}"] for row in history] == values
+    assert not any("best_accuracy" in row for row in history)
+    facts = search_facts(records, replace(plan, gate=gate))
+    assert (facts["metric"], facts["skill_gate"]["metric"]) == (metric, metric)
+    assert facts["skill_gate"]["threshold"] == gate.threshold
+    assert facts["hypervolume"]["reference"][name] == gate.chance
+    assert facts["hypervolume"]["space"][0] == name.replace("_", " ")
+    assert facts["hypervolume"]["value"] > 0
+    rows = rows_of(trials_csv(records, space, train_share=1.0, metric=metric))
+    assert [float(row[name]) for row in rows] == values
+    assert "accuracy" not in rows[0]
+    json.dumps(facts, allow_nan=False)
+
+
 triples = st.tuples(st.integers(55, 70).map(lambda k: k / 100), st.integers(1, 5), st.integers(1, 5))
 
 
@@ -114,10 +135,20 @@ def test_facts_count_states_reasons_and_seconds(records, plan):
     assert facts["counts"] == {"COMPLETE": 4, "PRUNED": 2, "FAIL": 1, "RUNNING": 1}
     assert facts["pruned_by"] == {"limit": 1, "median": 1}
     assert facts["training_seconds"] == sum(r.seconds for r in records)
-    assert facts["skill_gate"] == {"chance": 0.5, "n_validation": 100, "overlap": 1, "threshold": pytest.approx(0.6)}
+    assert facts["metric"] == "accuracy"
+    assert facts["skill_gate"] == {
+        "chance": 0.5,
+        "n_validation": 100,
+        "overlap": 1,
+        "metric": "accuracy",
+        "error": None,
+        "threshold": pytest.approx(0.6),
+    }
     value, reference = front_hypervolume(records, GATE)
     assert facts["hypervolume"]["value"] == value > 0
     assert facts["hypervolume"]["reference"] == reference
+    assert list(reference) == ["accuracy", "training_seconds", "size_mb"]
+    assert facts["hypervolume"]["space"] == ["accuracy", "ln seconds", "ln MB"]
     json.dumps(facts, allow_nan=False)
 
 
@@ -221,10 +252,6 @@ def test_environment_names_versions_device_and_seed():
     assert (facts["device"], facts["seed"]) == ("cpu", 7)
     assert {"torch", "optuna", "numpy", "cnn-lstm-hyperopt"} <= set(facts["packages"])
     json.dumps(facts, allow_nan=False)
-
-
-def test_model_folders_are_numbered_by_rank(tmp_path):
-    assert model_folder(tmp_path, 3) == tmp_path / "retrained_model_3"
 
 
 # ---------------------------------------------------------------------- trials.csv

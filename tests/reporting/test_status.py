@@ -13,17 +13,17 @@ from cnn_lstm_hyperopt.search import SkillGate, State, StudyStorage, Values
 GATE = SkillGate(0.5, 100)
 
 
-def attributes(total, source="embedded"):
+def attributes(total, source="embedded", gate=GATE):
     """What a run makes its study with."""
-    return {"made_with": {"data.source": source}, "skill_gate": asdict(GATE), "n_trials": total}
+    return {"made_with": {"data.source": source}, "skill_gate": asdict(gate), "n_trials": total}
 
 
 @pytest.fixture
 def make_study(tmp_path):
     """A directory with a study of these trials: states, the values of complete ones, or the reasons of pruned ones."""
 
-    def make(*trials, total=3, source="embedded", results=None):
-        storage = StudyStorage(tmp_path / "study.db", create="my study", attributes=attributes(total, source))
+    def make(*trials, total=3, source="embedded", results=None, gate=GATE):
+        storage = StudyStorage(tmp_path / "study.db", create="my study", attributes=attributes(total, source, gate))
         for trial in trials:
             trial_id, _ = storage.start({}, {}, {"size_mb": 1.0})
             if isinstance(trial, tuple):
@@ -66,6 +66,18 @@ def test_a_new_study_has_no_front_yet(make_study, tmp_path):
     assert "0 of 5 trials finished" in lines[0]
     assert lines[1] == "Front: empty, no trial has learnt more than the majority class yet"
     assert lines[2] == f"Next: cnn-lstm-hyperopt resume --save-dir {tmp_path}"
+
+
+def test_the_front_is_told_in_the_studys_metric(make_study):
+    gate = SkillGate.on("log_loss", [[0, 1] * 500])
+    assert make_study((-0.65, 12.34, 0.5), (-0.6928, 1, 0.1), gate=gate)[1] == (
+        "Front: 1 trial; best is trial 0: negative log loss -0.6500, 12.3 s, 0.500 MB"
+    )
+
+
+def test_without_a_front_what_is_to_be_beaten_is_named_by_the_metric(make_study):
+    line = make_study((0.0, 1, 1), gate=SkillGate.on("mcc", [[0, 1] * 50]))[1]
+    assert line == "Front: empty, no trial has learnt more than the best constant prediction yet"
 
 
 def test_trials_at_chance_leave_the_front_empty(make_study):
@@ -140,3 +152,12 @@ def test_a_directory_without_a_study_says_so_and_stays_as_it_is(tmp_path):
     with pytest.raises(SaveDirError, match="does not exist"):
         status_lines(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_verdict_and_the_openings_of_the_test_are_told(make_study, tmp_path):
+    make_study(*[(0.7, 1, 1)] * 3, results={"retrained_models": [{}], "verdict": {"sentence": "No skill: so it is."}})
+    storage = StudyStorage(tmp_path / "study.db")
+    storage.set_attribute("test_openings", [{}, {}])
+    storage.close()
+    lines = status_lines(tmp_path)
+    assert lines[-3:-1] == ["No skill: so it is.", "The test period was opened 2 times."]

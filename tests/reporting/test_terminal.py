@@ -1,6 +1,7 @@
 """The terminal: plain lines in a pipe, everything in the log, a bar only on a terminal."""
 
 import logging
+import re
 from dataclasses import replace
 
 import pytest
@@ -157,7 +158,7 @@ def test_the_whole_space_differs_in_nothing(capsys):
 )
 def test_of_a_synthetic_market_the_best_attainable_accuracy_is_told(capsys, horizon, expected):
     dataset = prepare_dataset(DataSettings(symbols=("SYN1",), lookback=5, horizon=horizon))
-    Terminal().describe_data(dataset, SkillGate(dataset.chance, len(dataset.validation)))
+    Terminal().describe_data(dataset, SkillGate.on("accuracy", [dataset.validation.labels.numpy()]))
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("Data: synthetic, target direction, lookback 5")
     assert [line for line in lines if "attainable" in line] == expected
@@ -165,8 +166,77 @@ def test_of_a_synthetic_market_the_best_attainable_accuracy_is_told(capsys, hori
 
 def test_of_real_bars_nobody_knows_the_best_attainable_accuracy(capsys):
     dataset = prepare_dataset(DataSettings(source="embedded", symbols=("AAPL",), lookback=5))
-    Terminal().describe_data(dataset, SkillGate(dataset.chance, len(dataset.validation)))
+    Terminal().describe_data(dataset, SkillGate.on("accuracy", [dataset.validation.labels.numpy()]))
     assert "attainable" not in capsys.readouterr().out
+
+
+def test_windows_are_told_with_the_share_of_each_class_and_each_folds_dates(capsys):
+    asked = {"symbols": ("SYN1",), "lookback": 5, "direction_classes": 3, "cv_folds": 3}
+    data = prepare_dataset(DataSettings(**asked))
+    Terminal().show_windows(data.description)
+    out = capsys.readouterr().out
+    for number, name in enumerate(("down", "flat", "up")):
+        share = data.description["splits"]["train"]["class_shares"][number]
+        assert re.search(rf"share of {name} +{share:.1%}", out)
+    assert "3 folds, expanding: a trial's score is the mean over them" in out
+    for number, fold in enumerate(data.folds, start=1):
+        parts = (fold.train, fold.validation)
+        dates = [f"{part.dates.min().astype('M8[D]')} to {part.dates.max().astype('M8[D]')}" for part in parts]
+        assert re.search(rf"{number} +{dates[0]} +{len(fold.train):,} +{dates[1]} +{len(fold.validation):,} *\n", out)
+
+
+def test_of_many_combinatorial_folds_the_first_are_told_with_all_blocks_that_they_hold_out(capsys):
+    asked = {"symbols": ("SYN1",), "lookback": 5, "cv_scheme": "combinatorial", "cv_folds": 6, "embargo": 5}
+    data = prepare_dataset(DataSettings(**asked))
+    Terminal().show_windows(data.description)
+    lines = capsys.readouterr().out.splitlines()
+    begin = next(number for number, line in enumerate(lines) if line.startswith("15 folds, combinatorial"))
+    blocks = data.description["folds"][0]["validation"]["blocks"]
+    first = next(number for number, line in enumerate(lines) if number > begin and line.split()[:1] == ["1"])
+    assert f"{blocks[0]['first']} to {blocks[0]['last']}" in lines[first]
+    assert lines[first + 1].strip() == f"{blocks[1]['first']} to {blocks[1]['last']}"
+    assert any("5 more in data.json" in line for line in lines[first:])
+
+
+@pytest.fixture
+def described():
+    """A dataset, and a gate of a metric on its validation labels."""
+    dataset = prepare_dataset(DataSettings(symbols=("SYN1",), lookback=5))
+    return dataset, lambda metric: SkillGate.on(metric, [dataset.validation.labels.numpy()])
+
+
+def test_of_an_accuracy_the_share_of_the_majority_is_told(described, capsys):
+    dataset, gate = described[0], described[1]("accuracy")
+    Terminal().describe_data(dataset, gate)
+    assert (
+        f"Majority class on validation: {gate.chance:.1%} right; above {gate.threshold:.1%} (two standard errors) a trial has"
+        " learnt something and may join the front.\n"
+    ) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("metric", "words", "chance"),
+    [
+        ("mcc", "mcc", "0"),
+        ("auc", "auc", "0.5"),
+        ("balanced_accuracy", "balanced accuracy", "0.5"),
+        ("log_loss", "negative log loss", "-0.69"),
+    ],
+)
+def test_of_other_metrics_it_is_what_no_skill_scores_and_trials_are_told_in_them(
+    described, study, capsys, metric, words, chance
+):
+    terminal, gate = Terminal(), described[1](metric)
+    terminal.describe_data(described[0], gate)
+    run_trials(terminal, study)
+    terminal.show_front(study.front(), study.plan.space)
+    out = capsys.readouterr().out
+    assert f"No skill on validation: {words} {chance}" in out
+    assert f"; above {gate.threshold:.4g} (two standard errors) a trial has learnt something" in out
+    assert f"trial 0 complete: {words} 0.7000, 2.0 s" in out
+    header = next(line for line in out.splitlines() if line.split()[:1] == ["rank"])
+    assert header.split("trial")[1].split("seconds")[0].strip() == words
+    assert "Majority" not in out
 
 
 @pytest.mark.parametrize(("limit", "shown"), [(None, "0:00:30"), (100.0, "0:00:30"), (12.0, "0:00:12")])

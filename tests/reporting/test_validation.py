@@ -2,9 +2,12 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
+from cnn_lstm_hyperopt.data.dataset import Fold
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.progress import CONTINUE, ProgressReport
 from cnn_lstm_hyperopt.reporting.validation import ValidationWriter, write_validation
@@ -28,16 +31,21 @@ def windows():
     )
 
 
-def predictions(classes, *, values=True):
-    raw = np.random.default_rng(0).random((N, classes))
+@pytest.fixture
+def folds(windows):
+    return [Fold(windows, windows, 0.0, 1.0)]
+
+
+def predictions(classes, *, values=True, count=N):
+    raw = np.random.default_rng(0).random((count, classes))
     shares = (raw / raw.sum(axis=1, keepdims=True)).astype(np.float32)
-    return Predictions(shares, np.linspace(0, 1, N, dtype=np.float32) if values else None)
+    return Predictions(shares, np.linspace(0, 1, count, dtype=np.float32) if values else None)
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-def test_every_window_has_its_date_symbol_label_and_probabilities(tmp_path, windows, classes):
+def test_every_window_has_its_date_symbol_label_and_probabilities(tmp_path, windows, folds, classes):
     said = predictions(classes)
-    path = write_validation(tmp_path / "validation", 42, windows, said)
+    path = write_validation(tmp_path / "validation", 42, folds, said)
     assert path == tmp_path / "validation" / "trial_00042.parquet"
     frame = pd.read_parquet(path)
     assert list(frame) == ["date", "symbol", "label", *(f"probability_{k}" for k in range(1, classes)), "value"]
@@ -50,36 +58,54 @@ def test_every_window_has_its_date_symbol_label_and_probabilities(tmp_path, wind
     np.testing.assert_array_equal(frame["value"], said.values)
 
 
-def test_without_a_regression_head_there_is_no_value(tmp_path, windows):
-    assert "value" not in pd.read_parquet(write_validation(tmp_path, 0, windows, predictions(2, values=False)))
+def test_several_folds_follow_each_other_and_say_which_they_are(tmp_path, windows):
+    """The second holds out some windows of the first again, as combinatorial folds do."""
+    parts = [windows.subset(np.arange(4)), windows.subset(np.array([2, 3, 4, 5, 6])), windows.subset(np.array([6]))]
+    said = predictions(3, count=10)
+    path = write_validation(tmp_path, 7, [Fold(windows, part, 0.0, 1.0) for part in parts], said)
+    assert pq.read_schema(path).field("fold").type == pa.int8()
+    frame = pd.read_parquet(path)
+    assert list(frame) == ["date", "symbol", "label", "fold", "probability_1", "probability_2", "value"]
+    assert frame["fold"].tolist() == [1] * 4 + [2] * 5 + [3]
+    for number, part in enumerate(parts, start=1):
+        rows = frame[frame["fold"] == number]
+        np.testing.assert_array_equal(rows["date"].to_numpy(), part.dates)
+        assert rows["symbol"].astype(str).tolist() == part.symbols.tolist()
+        assert rows["label"].tolist() == part.labels.tolist()
+    np.testing.assert_array_equal(frame[["probability_1", "probability_2"]].to_numpy(), said.probabilities[:, 1:])
+    np.testing.assert_array_equal(frame["value"], said.values)
+
+
+def test_without_a_regression_head_there_is_no_value(tmp_path, folds):
+    assert "value" not in pd.read_parquet(write_validation(tmp_path, 0, folds, predictions(2, values=False)))
 
 
 def trained(best):
     outcome = Outcome(2, best, 2.0, 1.0, 1.0, CONTINUE)
-    return TrainedNetwork(torch.nn.Linear(1, 1), outcome, 1.0, "float32")
+    return TrainedNetwork((torch.nn.Linear(1, 1),), outcome, 1.0, "float32")
 
 
-def test_the_observer_writes_the_best_epoch_of_each_training_before_the_trial_counts(tmp_path, windows):
+def test_the_observer_writes_the_best_epoch_of_each_training_before_the_trial_counts(tmp_path, folds):
     said = predictions(2)
-    writer = ValidationWriter(tmp_path / "validation", windows)
+    writer = ValidationWriter(tmp_path / "validation", folds)
     assignment = Assignment(5, 3, {}, Cost(1.0, 1.0), None)
     writer.on_trial_start(assignment)
     writer.on_trial_report(assignment, ProgressReport(1.0, 1.0, 1.0, 0.6, 0.4))
     assert not (tmp_path / "validation").exists()
-    writer.on_trial_trained(assignment, trained(Evaluation(0.5, 0.7, None, said)))
+    writer.on_trial_trained(assignment, trained(Evaluation(0.5, 0.7, None, said, 0.7)))
     (path,) = (tmp_path / "validation").iterdir()
     assert path.name == "trial_00003.parquet"
     np.testing.assert_array_equal(pd.read_parquet(path)["probability_1"], said.probabilities[:, 1])
 
 
-def test_the_observer_writes_nothing_of_a_training_that_was_never_validated(tmp_path, windows):
-    ValidationWriter(tmp_path / "validation", windows).on_trial_trained(
+def test_the_observer_writes_nothing_of_a_training_that_was_never_validated(tmp_path, folds):
+    ValidationWriter(tmp_path / "validation", folds).on_trial_trained(
         Assignment(5, 3, {}, Cost(1.0, 1.0), None), trained(None)
     )
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_folder_holds_one_file_a_trial_and_no_halves(tmp_path, windows):
+def test_the_folder_holds_one_file_a_trial_and_no_halves(tmp_path, folds):
     for number in (0, 1, 1):
-        write_validation(tmp_path, number, windows, predictions(2))
+        write_validation(tmp_path, number, folds, predictions(2))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["trial_00000.parquet", "trial_00001.parquet"]

@@ -15,8 +15,8 @@ from cnn_lstm_hyperopt.search.curves import (
     PENALTY,
     FinishedCurves,
     projected_seconds,
-    settled_accuracy,
-    smoothed_accuracy,
+    settled_score,
+    smoothed_score,
     up_to,
 )
 
@@ -36,23 +36,23 @@ def curve_of(*accuracies, seconds=None):
 @pytest.mark.parametrize(
     ("epoch", "window"), [(1, 1), (2, 1), (3, 1), (4, 1), (7, 1), (8, 2), (11, 2), (12, 3), (16, 4), (20, 5)]
 )
-def test_smoothed_accuracy_is_the_mean_of_the_last_quarter_of_the_epochs(epoch, window):
+def test_smoothed_score_is_the_mean_of_the_last_quarter_of_the_epochs(epoch, window):
     accuracies = np.random.default_rng(epoch).random(20).tolist()
     expected = np.mean(accuracies[epoch - window : epoch])
-    assert smoothed_accuracy(curve_of(*accuracies), epoch) == pytest.approx(expected, rel=1e-12)
-    assert smoothed_accuracy(curve_of(*accuracies[:epoch]), epoch) == pytest.approx(expected, rel=1e-12)
+    assert smoothed_score(curve_of(*accuracies), epoch) == pytest.approx(expected, rel=1e-12)
+    assert smoothed_score(curve_of(*accuracies[:epoch]), epoch) == pytest.approx(expected, rel=1e-12)
 
 
-def test_smoothed_accuracy_within_the_first_epoch_is_the_last_reading():
+def test_smoothed_score_within_the_first_epoch_is_the_last_reading():
     parts = (Point(0.25, 0.3, 1, 1), Point(0.5, 0.4, 1, 2), Point(0.75, 0.5, 1, 3), Point(1.0, 0.6, 1, 4))
-    assert [smoothed_accuracy(parts, epoch) for epoch in (0.25, 0.5, 0.6, 0.75)] == [0.3, 0.4, 0.4, 0.5]
-    assert smoothed_accuracy(parts, 1) == 0.6  # parts don't count among whole epochs
-    assert math.isnan(smoothed_accuracy(parts, 0.1))
+    assert [smoothed_score(parts, epoch) for epoch in (0.25, 0.5, 0.6, 0.75)] == [0.3, 0.4, 0.4, 0.5]
+    assert smoothed_score(parts, 1) == 0.6  # parts don't count among whole epochs
+    assert math.isnan(smoothed_score(parts, 0.1))
 
 
-def test_smoothed_accuracy_of_no_reading_is_no_number():
-    assert math.isnan(smoothed_accuracy((), 3))
-    assert math.isnan(smoothed_accuracy(curve_of(0.5), 9))
+def test_smoothed_score_of_no_reading_is_no_number():
+    assert math.isnan(smoothed_score((), 3))
+    assert math.isnan(smoothed_score(curve_of(0.5), 9))
 
 
 def test_projected_seconds_leave_the_first_epoch_out_of_the_slope():
@@ -88,26 +88,26 @@ def test_a_curve_ends_where_it_is_asked_for_or_is_not_there():
     assert up_to(curve, 2.5) == up_to(curve, 4) == up_to((), 1) == ()
 
 
-def test_settled_accuracy_is_smoothed_up_to_the_epoch_of_the_lowest_loss(make_record):
+def test_settled_score_is_smoothed_up_to_the_epoch_of_the_lowest_loss(make_record):
     curve = curve_of(*[0.5] * 6, 0.60, 0.70, 0.65)  # the eighth has the lowest loss
     record = make_record(0, curve=curve, values=(0.70, 1.0, 1.0))
-    assert settled_accuracy(record) == pytest.approx((0.60 + 0.70) / 2)
+    assert settled_score(record) == pytest.approx((0.60 + 0.70) / 2)
 
 
-def test_settled_accuracy_leaves_parts_of_the_first_epoch_out(make_record):
+def test_settled_score_leaves_parts_of_the_first_epoch_out(make_record):
     lucky = Point(0.5, 0.9, 0.1, 0.5)
     record = make_record(0, curve=(lucky, *curve_of(0.6, 0.7)), values=(0.9, 1.0, 1.0))
-    assert settled_accuracy(record) == pytest.approx(0.7)
+    assert settled_score(record) == pytest.approx(0.7)
 
 
-def test_settled_accuracy_without_a_whole_epoch_is_the_stored_one(make_record):
-    assert settled_accuracy(make_record(0, values=(0.7, 1.0, 1.0))) == 0.7
-    assert settled_accuracy(make_record(0, curve=[Point(0.5, 0.6, 0.4, 1)], values=(0.6, 1.0, 1.0))) == 0.6
+def test_settled_score_without_a_whole_epoch_is_the_stored_one(make_record):
+    assert settled_score(make_record(0, values=(0.7, 1.0, 1.0))) == 0.7
+    assert settled_score(make_record(0, curve=[Point(0.5, 0.6, 0.4, 1)], values=(0.6, 1.0, 1.0))) == 0.6
 
 
-def test_only_a_complete_trial_has_a_settled_accuracy(make_record):
-    with pytest.raises(ValueError, match="trial 3 is PRUNED: only a COMPLETE one has an accuracy"):
-        settled_accuracy(make_record(3, state=State.PRUNED, curve=[0.5]))
+def test_only_a_complete_trial_has_a_settled_score(make_record):
+    with pytest.raises(ValueError, match="trial 3 is PRUNED: only a COMPLETE one has a score"):
+        settled_score(make_record(3, state=State.PRUNED, curve=[0.5]))
 
 
 # ---------------------------------------------------------------------- what becomes of a trial
@@ -136,15 +136,15 @@ def random_trials(make_record):
 def position(curve, size_mb):
     """Where a curve stands, in plain words."""
     epoch = curve[-1].epoch
-    now = smoothed_accuracy(curve, epoch)
-    rise = now - smoothed_accuracy(curve, max(1, int(epoch) // 2)) if epoch > 1 else 0.0
+    now = smoothed_score(curve, epoch)
+    rise = now - smoothed_score(curve, max(1, int(epoch) // 2)) if epoch > 1 else 0.0
     return np.array([now, rise, math.log(projected_seconds(curve, EPOCHS)), math.log(size_mb)])
 
 
 def second_opinion(trials, epoch, curve, size_mb):
     """Ridge regressions on the neighbours, each neighbour predicted by one that was fitted without it."""
     rows = np.array([position(up_to(t.curve, epoch), t.size_mb) for t in trials])
-    ends = np.array([(settled_accuracy(t), math.log(t.values.seconds)) for t in trials])
+    ends = np.array([(settled_score(t), math.log(t.values.seconds)) for t in trials])
     x = position(curve, size_mb)
     targets = np.column_stack([ends[:, 0], ends[:, 1] - rows[:, 2]])
     scaled = (rows - x) / np.maximum(rows.std(axis=0), 1e-9)
@@ -173,10 +173,10 @@ def test_outcomes_are_a_ridge_regression_on_the_nearest_and_what_it_is_off_by_wh
     assert found.score == pytest.approx(accuracy, abs=1e-6)
     assert found.seconds == pytest.approx(seconds, rel=1e-6)
     # The order of neighbours is that of the trials; both losses of one stand together.
-    mine = sorted(zip(found.accuracies, found.log_seconds, strict=True))
+    mine = sorted(zip(found.scores, found.log_seconds, strict=True))
     theirs = sorted(zip(np.clip(accuracies, 0, 1), log_seconds, strict=True))
     np.testing.assert_allclose(mine, theirs, atol=1e-5)
-    assert found.variance == pytest.approx(np.var(found.accuracies))
+    assert found.variance == pytest.approx(np.var(found.scores))
 
 
 def test_the_nearest_count_and_not_all(make_record):
@@ -190,7 +190,7 @@ def test_the_nearest_count_and_not_all(make_record):
     best = trial(999, 0.79)
     found = FinishedCurves(trials, 2.0, 4).outcomes(best.curve[:2], best.size_mb)
     assert found.score == pytest.approx(best.values.score, abs=0.01)
-    assert np.abs(found.accuracies - best.values.score).max() < 0.02
+    assert np.abs(found.scores - best.values.score).max() < 0.02
 
 
 @pytest.mark.parametrize("n", [0, 1, MIN_CURVES - 1])
@@ -224,7 +224,7 @@ def test_rows_that_are_known_are_not_worked_out_again_and_change_nothing(random_
         kept = FinishedCurves(trials[:n], 4.0, EPOCHS, known).outcomes(new.curve[:4], new.size_mb)
         anew = FinishedCurves(trials[:n], 4.0, EPOCHS).outcomes(new.curve[:4], new.size_mb)
         assert (kept.score, kept.seconds) == (anew.score, anew.seconds)
-        np.testing.assert_array_equal(kept.accuracies, anew.accuracies)
+        np.testing.assert_array_equal(kept.scores, anew.scores)
     assert len(known) == 30
 
 
@@ -244,11 +244,46 @@ def test_outcomes_are_numbers_whatever_the_curves_are(make_record, trials, accur
         for i, (a, s) in enumerate(trials)
     ]
     found = FinishedCurves(records, 3.0, 6).outcomes(curve_of(*[accuracy] * 3), 1.0)
-    assert np.isfinite(found.accuracies).all()
+    assert np.isfinite(found.scores).all()
     assert np.isfinite(found.log_seconds).all()
-    assert 0 <= found.accuracies.min() <= found.accuracies.max() <= 1
+    assert 0 <= found.scores.min() <= found.scores.max() <= 1
     assert 0 <= found.score <= 1
     assert math.isfinite(found.seconds)
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(2.0, -1.0), (0.5, -1.0)])
+def test_scores_on_another_scale_are_expected_to_end_on_that_scale(make_record, scale, shift):
+    """Also where they are negative; only the range that counts must be told."""
+    generator = np.random.default_rng(0)
+    ends = generator.uniform(0.5, 0.9, 30)
+    curves = [end - 0.2 * np.exp(-np.arange(1, 7) / 2) + 0.02 * generator.standard_normal(6) for end in ends]
+
+    def outcomes(a, b):
+        records = [
+            make_record(i, curve=list(a * c + b), values=(a * c[-1] + b, 6.0, 1.0)) for i, c in enumerate(curves)
+        ]
+        finished = FinishedCurves(records[1:], 3.0, 6, score_range=(b, a + b))
+        return finished.outcomes(records[0].curve[:3], 1.0)
+
+    plain, scaled = outcomes(1.0, 0.0), outcomes(scale, shift)
+    assert scaled.score == pytest.approx(scale * plain.score + shift)
+    assert scaled.scores == pytest.approx(scale * plain.scores + shift)
+    assert scaled.variance == pytest.approx(scale**2 * plain.variance)
+
+
+def test_what_lies_beyond_the_range_counts_as_its_end(make_record):
+    """A curve that began with a loss of 50 is one that began with one of 2."""
+
+    def outcomes(low):
+        records = [
+            make_record(i, curve=[-0.7 if i else low, -0.6, -0.5 + 0.01 * i], values=(-0.5 + 0.01 * i, 3.0, 1.0))
+            for i in range(14)
+        ]
+        curve = make_record(99, curve=[low, -0.6]).curve
+        return FinishedCurves(records, 2.0, 3, score_range=(-2.0, 0.0)).outcomes(curve, 1.0)
+
+    np.testing.assert_array_equal(outcomes(-50.0).scores, outcomes(-2.0).scores)
+    assert (outcomes(-3.0).scores >= -2.0).all()
 
 
 def test_trials_that_are_all_alike_end_as_they_did(make_record):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnn_lstm_hyperopt.search import Point, SkillGate, State
-from cnn_lstm_hyperopt.search.curves import MIN_CURVES, FinishedCurves, Outcomes, settled_accuracy
+from cnn_lstm_hyperopt.search.curves import MIN_CURVES, FinishedCurves, Outcomes, settled_score
 from cnn_lstm_hyperopt.search.pruners import PRUNERS
 from cnn_lstm_hyperopt.search.pruners.front import LEAST_CHANCE
 
@@ -128,15 +128,15 @@ def test_says_when_it_can_not_act(pruner_of, changed, expected):
 def share_not_beaten(outcomes, size_mb, complete, gate):
     """By hand: outcome by outcome, rival by rival; all skilled rivals, not their front alone."""
     alive = 0
-    for accuracy, log_seconds in zip(outcomes.accuracies, outcomes.log_seconds, strict=True):
+    for accuracy, log_seconds in zip(outcomes.scores, outcomes.log_seconds, strict=True):
         beaten = False
         for rival in complete:
-            settled = settled_accuracy(rival)
+            settled = settled_score(rival)
             surely = settled - 0.5 * math.sqrt(settled * (1 - settled) / gate.n_effective)
             if gate.passes(settled) and rival.size_mb <= size_mb and rival.values.seconds <= math.exp(log_seconds):
                 beaten |= surely > accuracy
         alive += not beaten
-    return alive / len(outcomes.accuracies)
+    return alive / len(outcomes.scores)
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -148,7 +148,7 @@ def test_a_trial_ends_when_fewer_than_two_in_a_hundred_outcomes_are_not_beaten(p
         trial = trial_of(99, height, speed, size, epochs=int(epoch), noise=0.004)
         outcomes = FinishedCurves(finished, epoch, EPOCHS).outcomes(trial.curve, size)
         share = share_not_beaten(outcomes, size, finished, GATE)
-        hopeless = not GATE.passes(np.quantile(outcomes.accuracies, 0.9))
+        hopeless = not GATE.passes(np.quantile(outcomes.scores, 0.9))
         reason = pruner.reason_to_prune(trial, finished)
         assert (reason is not None) == (hopeless or share < LEAST_CHANCE)
         if reason is not None and not hopeless:

@@ -9,6 +9,7 @@ import pytest
 
 from cnn_lstm_hyperopt.config import Choices, FloatRange, SearchSpace
 from cnn_lstm_hyperopt.config.space import ParameterSpec
+from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.pareto import non_dominated
 from cnn_lstm_hyperopt.search import Cost, Limits, Question, SkillGate, Study, StudyStorage, optimise
 from cnn_lstm_hyperopt.search.samplers import RandomSampler
@@ -257,6 +258,19 @@ def test_one_useful_trial_is_no_range_to_measure_by(make_plan):
     assert ((z[:, 1:] >= 0) & (z[:, 1:] <= 1)).all()
     assert z[0, 0] == 0.0
     assert (z[1:, 0] > REFERENCE).all()
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_where_scores_hardly_pass_the_gate_a_small_gain_of_the_metric_is_hoped_for(make_plan, metric):
+    gate = SkillGate.on(metric, [np.arange(2000) % 2])
+    scores = [gate.threshold + share * gate.small_gain for share in (-1.0, 0.1, 0.4)]
+    rows = [Told(i, {"size": 10.0 + i, "tuning": 0.5}, (-score, 1.0 + i, 1.0)) for i, score in enumerate(scores)]
+    sampler = GpSampler(field_plan(make_plan, gate=gate))
+    low, width = sampler._box(sampler._rows(rows))
+    best = gate.threshold + gate.small_gain
+    floor = max(gate.threshold, gate.chance + 0.25 * (best - gate.chance))
+    assert low[0] == pytest.approx(-best)
+    assert low[0] + REFERENCE * width[0] == pytest.approx(-floor)
 
 
 def test_running_trials_repel_proposals(make_plan, small_front):

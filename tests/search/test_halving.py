@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnn_lstm_hyperopt.search import Point, SkillGate, State
-from cnn_lstm_hyperopt.search.curves import smoothed_accuracy
+from cnn_lstm_hyperopt.search.curves import smoothed_score
 from cnn_lstm_hyperopt.search.pruners import PRUNERS
 from cnn_lstm_hyperopt.search.pruners.halving import _place
 
@@ -153,7 +153,7 @@ def test_decides_as_optunas_successive_halving_where_accuracy_is_all_that_counts
             continue
         done = len(records[i].curve) + 1
         records[i] = make_record(i, state=State.RUNNING, curve=curves[i][:done])
-        trials[i].report(smoothed_accuracy(records[i].curve, done), done)
+        trials[i].report(smoothed_score(records[i].curve, done), done)
         others = records[:i] + records[i + 1 :]
         pruned = ours.acts(records[i].curve) and ours.reason_to_prune(records[i], others) is not None
         assert pruned == trials[i].should_prune()

@@ -182,6 +182,14 @@ def test_a_study_in_memory_holds_what_one_in_a_file_does(storage, start):
 # ---------------------------------------------------------------------- Optuna's tools
 
 
+@pytest.mark.parametrize(("metric", "name"), [("mcc", "mcc"), ("log_loss", "negative_log_loss")])
+def test_the_objectives_of_a_study_are_named_by_its_metric(path, metric, name):
+    StudyStorage(path, create="x", metric=metric).close()
+    study = optuna.load_study(study_name=None, storage=f"sqlite:///{path}")
+    assert study.metric_names == [name, "training_seconds", "size_mb"]
+    assert StudyStorage.in_memory("x", metric).study.metric_names == study.metric_names
+
+
 def test_plain_optuna_reads_the_study(storage, start, path):
     trial_id = start()
     storage.record_curve(trial_id, (Point(1, 0.5, 0.7, 1.0),))

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import beta, binom
 
 from cnn_lstm_hyperopt.search import Point, SkillGate, State, Values
-from cnn_lstm_hyperopt.search.curves import projected_seconds, smoothed_accuracy, up_to
+from cnn_lstm_hyperopt.search.curves import projected_seconds, smoothed_score, up_to
 from cnn_lstm_hyperopt.search.pruners import is_exempt
 from cnn_lstm_hyperopt.search.summary import (
     Estimate,
@@ -150,7 +150,7 @@ def test_estimate_equals_brute_force(make_record):
                 if other.curve[-1].epoch > epoch:
                     part = up_to(other.curve, epoch)
                     left = projected_seconds(part, 20) - part[-1].seconds
-                    distance = abs(smoothed_accuracy(part, epoch) - smoothed_accuracy(record.curve, epoch))
+                    distance = abs(smoothed_score(part, epoch) - smoothed_score(record.curve, epoch))
                     others.append((distance, (other.seconds - part[-1].seconds) / left))
             shares = [share for _, share in sorted(others)[:10]]
             assert len(shares) == 10

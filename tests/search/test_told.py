@@ -79,6 +79,16 @@ def test_a_complete_trial_without_a_curve_is_told_with_its_value(make_record):
     assert told([make_record(0, values=(0.7, 9, 1))], GATE, 9)[0].losses[0] == -0.7
 
 
+def test_a_log_loss_beyond_all_measure_is_told_as_twice_as_bad_as_chance(make_record):
+    """Or one model that is sure of what is wrong would set the scale for all."""
+    gate = SkillGate.on("log_loss", [np.arange(1000) % 2])
+    ends = {-9.0: -2 * math.log(2), -0.6: -0.6}
+    for score, expected in ends.items():
+        complete = make_record(0, values=(score, 9, 1), curve=[Point(1, score, -score, 9)])
+        pruned = make_record(1, state=State.PRUNED, curve=[Point(1, score, -score, 9)])
+        assert [-row.losses[0] for row in told([complete, pruned], gate, 9)] == pytest.approx([expected, expected])
+
+
 # ---------------------------------------------------------------------- PRUNED
 
 

@@ -9,11 +9,16 @@ from cmaes._uhvi_archiving import UHVIArchive2D
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.pareto import hypervolume, non_dominated
+from cnn_lstm_hyperopt.search import SkillGate
 from cnn_lstm_hyperopt.search.samplers.uhvi import FAR, REFERENCE, Archive, Box, Front
 from cnn_lstm_hyperopt.search.told import Kind, Told
 
 COORDINATES = st.integers(0, 14).map(lambda k: k / 10)  # ties, duplicates and points beyond the reference
+
+
+GATE = SkillGate(0.5, 10**6)
 
 
 def points(objectives, most=7):
@@ -94,8 +99,8 @@ def told(accuracy, seconds, size, kind=Kind.COMPLETE):
     return Told(0, {}, (-accuracy, math.log(seconds), math.log(size)), kind)
 
 
-def archive_of(*rows, chance=0.5):
-    archive = Archive(chance)
+def archive_of(*rows, gate=GATE):
+    archive = Archive(gate)
     for row in rows:
         archive.add(row)
     return archive
@@ -123,6 +128,19 @@ def test_tiny_trials_that_have_learnt_nothing_come_after_all_others():
     assert (np.diff(values) < 0).all()
     assert values[0] >= -FAR > values[1]
     assert all(row.losses[0] < -0.55 for row in archive.useful_front())
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_in_every_metric_the_diverged_come_last_and_small_gains_count(metric):
+    """Where scores are negative, 0 is not the worst; and where a small gain is 0.0008, ranges are smaller than 0.001."""
+    gate = SkillGate.on(metric, [np.arange(10**6) % 2])
+    worst, gain = gate.score_range[0], gate.small_gain
+    good, better = told(gate.chance + gain, 1.0, 1.0), told(gate.chance + 1.1 * gain, 2.0, 2.0)
+    archive = archive_of(good, better, gate=gate)
+    bad = told(worst + gain, 1e-3, 1e-4)
+    values = archive.fitness([told(gate.chance, 1e-3, 1e-4), bad, told(gate.chance, 1e-3, 1e-4, Kind.DIVERGED)])
+    assert (np.diff(values) < 0).all()
+    assert archive.box().normalised(np.array(good.losses))[0] == pytest.approx(1.0)
 
 
 def test_as_long_as_nothing_was_learnt_accuracy_alone_counts():

@@ -240,6 +240,23 @@ def test_memory_holds_at_least_weights_gradients_optimiser_and_the_best_weights(
     assert wide >= narrow >= kept * (1 - 1e-12)
 
 
+@given(
+    profile=profiles(),
+    batch_size=batch_sizes,
+    optimizer=st.sampled_from(sorted(OPTIMIZER_STATES)),
+    precision=st.sampled_from(["float32", "bfloat16"]),
+    networks=st.integers(2, 20),
+)
+def test_each_network_beside_the_first_adds_what_is_kept_of_it_and_no_activations(
+    profile, batch_size, optimizer, precision, networks
+):
+    """Weights, gradients, the optimiser's numbers and the best weights; what a step needs is there once."""
+    one, many = (memory_mb(profile, batch_size, optimizer, precision, networks=n) for n in (1, networks))
+    kept = 4 * profile.parameters * (3 + OPTIMIZER_STATES[optimizer]) / 1e6
+    assert one == memory_mb(profile, batch_size, optimizer, precision)
+    assert kept * (networks - 1) * (1 - 1e-9) <= many - one + 1e-9 * many <= 1.3 * kept * (networks - 1) + 2e-9 * many
+
+
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))
 def test_optimisers_keep_as_many_numbers_as_memory_counts(name):
     weight = torch.nn.Parameter(torch.randn(5, 3))

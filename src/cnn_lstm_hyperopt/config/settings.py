@@ -1,5 +1,6 @@
 """All settings and all their defaults. A YAML file, flags and the Python API fill the same models."""
 
+import math
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,6 +27,8 @@ BadBars = Literal["error", "drop", "keep"]
 CvScheme = Literal["expanding", "rolling", "combinatorial"]
 
 _DIRECTIONS = ("maximize", "minimize", "minimize")
+_MOST_FOLDS = 50
+"""A trial trains once for each."""
 
 
 def _as_symbols(value: Any) -> Any:
@@ -145,7 +148,9 @@ class DataSettings(Section):
         (0.70, 0.15, 0.15),
         description="shares of the windows for training, validation and test, in order of time",
     )
-    purge: int | None = Field(None, ge=0, description="bars removed before each cut; null: the horizon")
+    purge: int | None = Field(
+        None, ge=0, description="bars removed before each cut, at least; null: as far as each label looks"
+    )
     embargo: int = Field(
         0, ge=0, description="bars after a validation block that no fold trains on; matters in combinatorial folds"
     )
@@ -205,6 +210,7 @@ class DataSettings(Section):
                 f"purge must be at least the horizon, or training labels reach into validation and test;"
                 f" got purge={self.purge}, horizon={self.horizon}"
             )
+        self._check_folds()
         if self.source == "files" and self.data_dir is None:
             raise ValueError("source: files needs data_dir, the folder with SYMBOL.csv or SYMBOL.parquet")
         if self.source != "files" and self.data_dir is not None:
@@ -213,9 +219,31 @@ class DataSettings(Section):
             )
         return self
 
+    def _check_folds(self) -> None:
+        if self.source == "loaders":
+            own = {"cv_folds": self.cv_folds > 1, "feature_columns": self.feature_columns, "features": self.features}
+            if any(own.values()):
+                raise ValueError(
+                    f"{', '.join(name for name, given in own.items() if given)}: data_loaders come with their features and their"
+                    " split; leave it out, or give bars instead of data_loaders"
+                )
+        if self.cv_scheme != "combinatorial":
+            return
+        if self.cv_test_blocks >= self.cv_folds:
+            raise ValueError(
+                "cv_test_blocks must be less than cv_folds, or nothing is left to train on;"
+                f" got cv_test_blocks={self.cv_test_blocks}, cv_folds={self.cv_folds}"
+            )
+        folds = math.comb(self.cv_folds, self.cv_test_blocks)
+        if folds > _MOST_FOLDS:
+            raise ValueError(
+                f"cv_folds={self.cv_folds} with cv_test_blocks={self.cv_test_blocks} make {folds} folds, and a trial trains once"
+                f" for each: {_MOST_FOLDS} at most; take fewer cv_folds, or cv_test_blocks: 1"
+            )
+
     @property
     def purge_bars(self) -> int:
-        """Bars removed before each cut."""
+        """Bars removed before each cut, at most."""
         return self.horizon if self.purge is None else self.purge
 
 

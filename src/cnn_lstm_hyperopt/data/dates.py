@@ -1,11 +1,19 @@
 """Reading the date column of people's files: ISO or US style, zoned or not, epochs, closing times."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from cnn_lstm_hyperopt.exceptions import DataError
+CURE = "write dates as 2015-04-01 or 2015-04-01 09:30:00; 4/1/2015 is read as month/day/year"
 
-_OFFSET = r"(?<=[\d\s])(Z|UTC|[+-]\d{2}(?::?\d{2})?)$"
+_ZONED = r"^(?P<wall>.*[T:].*[\d\s])(?P<offset>Z|UTC|[+-]\d{2}(?::?\d{2})?)$"
+_DIGITS = r"^(\d{5,18}|[1-8]\d{18})(\.0*)?$"
 _MONTH = r"(?i)(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"
 _US_FORMATS = (
     "%m/%d/%Y",
@@ -14,69 +22,140 @@ _US_FORMATS = (
     "%m/%d/%Y %I:%M %p",
     "%m/%d/%Y %I:%M:%S %p",
 )
-_CURE = "write dates as 2015-04-01 or 2015-04-01 09:30:00 (4/1/2015 is read as month/day/year)"
+_EPOCHS = ((10**8, 10**11, "s"), (10**11, 10**14, "ms"), (10**14, 10**17, "us"), (10**17, 10**19, "ns"))
+_PART = 250_000
+"""Rows of text that are read at a time where that makes an object of each."""
+_DAY = 86_400 * 10**9
+_EARLIEST, _LATEST = np.datetime64("1700-01-01"), np.datetime64("2200-01-01")
+
+Stamps = NDArray[np.datetime64]
+Mask = NDArray[np.bool_]
 
 
-def parse_dates(column: pd.Series, where: str) -> pd.DatetimeIndex:
+@dataclass(frozen=True, eq=False)
+class DateColumn:
+    """The dates of a table.
+
+    Attributes:
+        index: (rows,) naive nanosecond stamps in the order of the rows; NaT where unreadable.
+        daily: whether each bar is a day or longer: the stamps are then at midnight.
+        odd_zone: (rows,) rows with a time zone where most have none, or without one where most have one.
+        zoned: whether most rows carry a time zone.
+        offsets: the smallest and the largest in minutes east of UTC; None: there are none.
+        order_unclear: whether month/day/year was assumed and no day above 12 proves it.
+    """
+
+    index: pd.DatetimeIndex
+    daily: bool
+    odd_zone: Mask
+    zoned: bool = False
+    offsets: tuple[int, int] | None = None
+    order_unclear: bool = False
+
+
+def read_dates(column: pd.Series) -> DateColumn:
     """Dates of bars as naive nanosecond stamps, in the order of the rows.
 
-    Daily bars (no date occurs twice, or every local time is midnight) get midnight of their local date, so
+    Daily bars (no date has two different times, or every local time is midnight) get midnight of their local date, so
     that symbols of several files line up: the time of day is a closing time, which early closes and daylight
     saving move about. Other stamps become UTC if they carry a time zone, and stay as they are if they carry
     none.
 
     Args:
-        column: (bars,) strings, datetimes (naive or zoned), or integers (20150401, or epoch seconds or
-            milliseconds).
-        where: symbol and file, for the error.
-
-    Raises:
-        DataError: a date is missing or can't be read, or only some of the stamps carry a time zone.
+        column: (rows,) strings, datetimes (naive or zoned), or integers (20150401, or epoch seconds, milliseconds,
+            microseconds or nanoseconds).
     """
-    wall, utc = _read(column, where)
-    # Nanoseconds reach from 1677 to 2262; a year beyond that is a slip, or stands for "no date".
-    _refuse_missing(column, pd.Series((wall.year < 1700) | (wall.year > 2200)), where)
-    days = wall.normalize()
-    if days.is_unique or bool(np.all(wall == days)):
-        return days.as_unit("ns")
-    return utc.as_unit("ns")
-
-
-def counted(rows: int) -> str:
-    """How many rows have a fault, for its error."""
-    return f"{rows} such {'row' if rows == 1 else 'rows'}"
-
-
-def _read(column: pd.Series, where: str) -> tuple[pd.DatetimeIndex, pd.DatetimeIndex]:
-    """Local times and UTC, both naive; the same where there is no time zone."""
+    none = np.zeros(len(column), dtype=bool)
     if isinstance(column.dtype, pd.DatetimeTZDtype):
-        _refuse_missing(column, column.isna(), where)
         zoned = pd.DatetimeIndex(column)
-        return zoned.tz_localize(None), zoned.tz_convert("UTC").tz_localize(None)
+        return _column(_naive(zoned.tz_localize(None)), _naive(zoned.tz_convert("UTC").tz_localize(None)), none)
     if pd.api.types.is_datetime64_any_dtype(column):
-        _refuse_missing(column, column.isna(), where)
-        return pd.DatetimeIndex(column), pd.DatetimeIndex(column)
+        stamps = _naive(pd.DatetimeIndex(column))
+        return _column(stamps, stamps, none)
     if pd.api.types.is_numeric_dtype(column):
-        stamps = _from_integers(column, where)
-        return stamps, stamps
-    return _from_text(column.astype("string").str.strip(), where)
+        missing = column.isna().to_numpy(bool)
+        whole = column.to_numpy(np.float64, na_value=np.nan)
+        filled = np.nan_to_num(whole, posinf=0.5, neginf=0.5)
+        missing = missing | (filled != np.floor(filled)) | (np.abs(filled) >= 2**63)
+        numbers = column.where(~missing, 0).to_numpy(np.int64)
+        stamps = _from_integers(numbers, missing)
+        return _column(stamps, stamps, none)
+    return _from_text(as_text(column))
 
 
-def _from_text(text: pd.Series, where: str) -> tuple[pd.DatetimeIndex, pd.DatetimeIndex]:
-    offsets = text.where(text.str.contains("[:T]", na=False)).str.extract(_OFFSET, expand=False)
-    zoned = offsets.notna()
-    if zoned.any() and not zoned.all():
-        row = int(np.flatnonzero(~zoned.to_numpy())[0])
-        raise DataError(
-            f"{where}: date must have a time zone in every row or in none, but row {row + 1}"
-            f" ({text.iloc[row]}) has none ({counted(int((~zoned).sum()))}); write all dates in the same way"
-        )
-    if not zoned.any():
-        stamps = _parse(text, where)
-        return stamps, stamps
-    wall = _parse(text.str.replace(_OFFSET, "", regex=True).str.strip(), where)
-    minutes = offsets.map({offset: _minutes(offset) for offset in offsets.unique()}).to_numpy(np.int64)
-    return wall, wall - pd.to_timedelta(minutes, unit="m")
+def as_text(column: pd.Series) -> Any:
+    """(rows,) a column as Arrow strings without surrounding spaces; missing values are null."""
+    text = pa.array(column if column.dtype == "string" else column.astype("string"))
+    chunks = text if isinstance(text, pa.ChunkedArray) else pa.chunked_array([text])
+    return pc.utf8_trim_whitespace(chunks)
+
+
+def _column(wall: Stamps, utc: Stamps, odd_zone: Mask, **more: Any) -> DateColumn:
+    daily = _is_daily(wall)
+    stamps = wall.astype("datetime64[D]").astype("datetime64[ns]") if daily else utc
+    return DateColumn(pd.DatetimeIndex(stamps, name="date"), daily, odd_zone, **more)
+
+
+def _is_daily(wall: Stamps) -> bool:
+    """Whether every time is midnight, or no date has two different times."""
+    known = wall[~np.isnat(wall)].view(np.int64)
+    if not len(known) or not np.any(known % _DAY):
+        return True
+    if np.any(known[1:] < known[:-1]):
+        known = np.sort(known)
+    later = known[1:] != known[:-1]
+    return not bool(np.any(later & (known[1:] // _DAY == known[:-1] // _DAY)))
+
+
+def _naive(index: pd.DatetimeIndex) -> Stamps:
+    """Nanoseconds reach from 1677 to 2262; a year beyond 1700 to 2199 is a slip, or stands for "no date": NaT."""
+    stamps = index.to_numpy()
+    beyond = (stamps < _EARLIEST) | (stamps >= _LATEST)
+    if np.any(beyond):
+        stamps = np.where(beyond, np.datetime64("NaT"), stamps)
+    return stamps.astype("datetime64[ns]")
+
+
+def _from_text(text: Any) -> DateColumn:
+    none = np.zeros(len(text), dtype=bool)
+    stamps = _cast(text)
+    if stamps is not None:
+        return _column(stamps, stamps, none)
+    digits = _mask(pc.match_substring_regex(text, _DIGITS))
+    if 2 * np.count_nonzero(digits) > len(text):
+        numbers = pc.if_else(pa.array(digits), pc.replace_substring_regex(text, r"\..*$", ""), "0")
+        stamps = _from_integers(pc.fill_null(numbers, "0").cast(pa.int64()).to_numpy(), ~digits)
+        return _column(stamps, stamps, none)
+    zones = _zones(text)
+    if zones is None:
+        stamps, unclear = _parse(text)
+        return _column(stamps, stamps, none, order_unclear=unclear)
+    wall_text, zoned, minutes = zones
+    wall, unclear = _parse(wall_text)
+    utc = wall - minutes.astype("timedelta64[m]")
+    mostly = 2 * np.count_nonzero(zoned) > np.count_nonzero(~np.isnat(wall))
+    known = minutes[zoned]
+    return _column(
+        wall,
+        utc,
+        (zoned != mostly) & ~np.isnat(wall),
+        zoned=mostly,
+        offsets=(int(known.min()), int(known.max())),
+        order_unclear=unclear,
+    )
+
+
+def _zones(text: Any) -> tuple[Any, Mask, NDArray[np.int64]] | None:
+    """The text without offsets, which rows have one, and their minutes east of UTC (0 where there is none)."""
+    if not pc.any(pc.match_substring_regex(text, _ZONED)).as_py():
+        return None
+    parts = pc.extract_regex(text, _ZONED)
+    offsets = pc.struct_field(parts, "offset")
+    wall = pc.utf8_trim_whitespace(pc.coalesce(pc.struct_field(parts, "wall"), text))
+    zoned = ~_mask(pc.is_null(offsets))
+    coded = pc.fill_null(offsets, "Z").combine_chunks().dictionary_encode()
+    minutes = np.array([_minutes(offset) for offset in coded.dictionary.to_pylist()], dtype=np.int64)
+    return wall, zoned, minutes[coded.indices.to_numpy()]
 
 
 def _minutes(offset: str) -> int:
@@ -87,38 +166,68 @@ def _minutes(offset: str) -> int:
     return (1 if offset[0] == "+" else -1) * (int(digits[:2]) * 60 + int(digits[2:] or 0))
 
 
-def _parse(text: pd.Series, where: str) -> pd.DatetimeIndex:
-    """Text without offsets to naive stamps: ISO 8601, then US style, then names of months."""
-    stamps = pd.to_datetime(text, format="ISO8601", errors="coerce")
-    for pattern in _US_FORMATS:
-        missing = stamps.isna()
-        if not missing.any():
-            break
-        stamps = stamps.where(~missing, pd.to_datetime(text, format=pattern, errors="coerce"))
-    named = stamps.isna() & text.str.contains(_MONTH, regex=True, na=False)
-    if named.any():
-        stamps = stamps.where(~named, pd.to_datetime(text.where(named), format="mixed", errors="coerce"))
-    _refuse_missing(text, stamps.isna(), where)
-    return pd.DatetimeIndex(stamps)
+def _parse(text: Any) -> tuple[Stamps, bool]:
+    """Text without offsets to naive stamps: ISO 8601, then US style, then names of months; and whether US style is unclear."""
+    cast = _cast(text)
+    if cast is not None:
+        return cast, False
+    parts: list[Stamps] = []
+    us, proven = False, False
+    styles = ["ISO8601", *_US_FORMATS]  # no text is of two of them; what was met last is tried first
+    for part in _series(text):
+        stamps = np.full(len(part), np.datetime64("NaT"), dtype="datetime64[ns]")
+        for style in list(styles):
+            missing = np.isnat(stamps)
+            if not missing.any():
+                break
+            read = _naive(pd.DatetimeIndex(pd.to_datetime(part[missing], format=style, errors="coerce")))
+            stamps[missing] = read
+            if np.isnat(read).all():
+                continue
+            styles.remove(style)
+            styles.insert(0, style)
+            us |= style != "ISO8601"
+            proven |= style != "ISO8601" and bool(np.any(pd.DatetimeIndex(read).day > 12))
+        named = np.isnat(stamps) & part.str.contains(_MONTH, regex=True, na=False).to_numpy(bool)
+        if named.any():
+            stamps[named] = _naive(pd.DatetimeIndex(pd.to_datetime(part[named], format="mixed", errors="coerce")))
+        parts.append(stamps)
+    joined = np.concatenate(parts) if parts else np.empty(0, "datetime64[ns]")
+    return joined, us and not proven
 
 
-def _from_integers(column: pd.Series, where: str) -> pd.DatetimeIndex:
-    numbers = column.to_numpy(np.float64)
-    known = np.isfinite(numbers) & (numbers == np.floor(np.nan_to_num(numbers)))
-    _refuse_missing(column, pd.Series(~known), where)
-    for low, high, unit in ((1e8, 1e11, "s"), (1e11, 1e14, "ms")):
-        if bool(np.all((numbers >= low) & (numbers < high))):
-            return pd.DatetimeIndex(numbers.astype(np.int64).astype(f"datetime64[{unit}]"))  # epochs are UTC
-    text = pd.Series(numbers.astype(np.int64)).astype("string")
-    stamps = pd.to_datetime(text, format="%Y%m%d", errors="coerce")
-    _refuse_missing(column, stamps.isna(), where)
-    return pd.DatetimeIndex(stamps)
+def _cast(text: Any) -> Stamps | None:
+    """What Arrow makes of text that is ISO 8601 in every row, without an object for each; None: some row is not."""
+    try:
+        return _naive(pd.DatetimeIndex(text.cast(pa.timestamp("ns")).to_numpy()))
+    except pa.ArrowInvalid:
+        return None
 
 
-def _refuse_missing(column: pd.Series, missing: pd.Series, where: str) -> None:
-    if missing.any():
-        rows = np.flatnonzero(missing.to_numpy())
-        raise DataError(
-            f"{where}: date must be a date in every row, but row {rows[0] + 1} has"
-            f" {str(column.iloc[int(rows[0])])!r} ({counted(len(rows))}); {_CURE}"
-        )
+def _series(text: Any) -> Iterator[pd.Series]:
+    for start in range(0, len(text), _PART):
+        yield pd.Series(text.slice(start, _PART).to_pandas(), dtype="string").reset_index(drop=True)
+
+
+def _from_integers(numbers: NDArray[np.int64], missing: Mask) -> Stamps:
+    """Epochs, which are UTC, if all numbers are of one size, otherwise dates like 20150401; NaT where missing or neither."""
+    known = numbers[~missing]
+    for low, high, unit in _EPOCHS:
+        if len(known) and bool(np.all((known >= low) & (known < high))):
+            stamps = numbers.astype(f"datetime64[{unit}]")
+            stamps[missing] = np.datetime64("NaT")
+            return _naive(pd.DatetimeIndex(stamps))
+    text = pd.Series(np.where(missing, 0, numbers)).astype("string")
+    return _naive(pd.DatetimeIndex(pd.to_datetime(text, format="%Y%m%d", errors="coerce")))
+
+
+def _mask(booleans: Any) -> Mask:
+    """(rows,) Arrow's answers as a mask; null is False."""
+    mask: Mask = np.asarray(pc.fill_null(booleans, fill_value=False).to_numpy(zero_copy_only=False), dtype=bool)
+    return mask
+
+
+def date_text(stamp: pd.Timestamp | np.datetime64) -> str:
+    """ISO date of a bar, with its time if it has one."""
+    moment = pd.Timestamp(stamp)
+    return moment.date().isoformat() if moment == moment.normalize() else moment.isoformat(sep=" ")

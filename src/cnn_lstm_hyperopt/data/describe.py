@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.config.settings import DataSettings
 from cnn_lstm_hyperopt.data.bars import Bars, date_text
-from cnn_lstm_hyperopt.data.features import FEATURE_NAMES
+from cnn_lstm_hyperopt.data.folds import Fold
 from cnn_lstm_hyperopt.data.framing import bars_needed
+from cnn_lstm_hyperopt.data.labels import Labeller
 from cnn_lstm_hyperopt.data.splits import SPLIT_NAMES
 from cnn_lstm_hyperopt.data.windows import Windows
 
@@ -23,10 +24,14 @@ def describe(
     settings: DataSettings,
     *,
     source: str,
+    survivorship: str,
     best_accuracy: float | None,
+    question: Labeller,
+    features: Mapping[str, Any],
     n_segments: Mapping[str, int],
     cuts: tuple[Any, Any],
     splits: Mapping[str, Windows],
+    folds: Sequence[tuple[Fold, Sequence[tuple[Any, Any]]]],
     purged: NDArray[np.str_],
     warnings: Sequence[str],
 ) -> dict[str, Any]:
@@ -39,24 +44,35 @@ def describe(
         bars: of all symbols.
         settings: what was asked.
         source: name of the source.
+        survivorship: what is known of symbols that did not survive.
         best_accuracy: what nothing can surpass, where that is known.
+        question: names of the classes and of the values.
+        features: names of the inputs, and where those of the user come from.
         n_segments: segments of each symbol's bars.
         cuts: first dates of validation and of test.
         splits: the windows of train, validation and test.
+        folds: with the first and last decision date of each block that they hold out.
         purged: (purged windows,) their symbols.
         warnings: of source and data.
     """
     facts: dict[str, Any] = {
         "target": settings.target,
+        "class_names": list(question.class_names),
+        "value_name": question.value_name,
+        **_label_settings(settings),
         "lookback": settings.lookback,
         "horizon": settings.horizon,
         "purge": settings.purge_bars,
         "max_gap_days": settings.max_gap_days,
         "train_share": settings.train_share,
-        "features": list(FEATURE_NAMES),
+        **features,
         "symbols": {each.symbol: _symbol(each, n_segments[each.symbol]) for each in bars},
         "cuts": {"validation": date_text(cuts[0]), "test": date_text(cuts[1])},
-        "splits": {name: _split(splits[name]) for name in SPLIT_NAMES},
+        "splits": {
+            name: {**_stretch(splits[name]), **class_balance(splits[name], len(question.class_names))}
+            for name in SPLIT_NAMES
+        },
+        **_cross_validation(settings, folds),
         "windows": {
             each.symbol: {
                 **{name: int(np.count_nonzero(splits[name].symbols == each.symbol)) for name in SPLIT_NAMES},
@@ -66,8 +82,11 @@ def describe(
         },
     }
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True, allow_nan=False).encode()).hexdigest()
+    for each in bars:  # how a finding is worded does not change the data
+        facts["symbols"][each.symbol]["problems"] = [problem.as_dict() for problem in each.problems]
     return {
         "source": source,
+        "survivorship": survivorship,
         "best_attainable_accuracy": best_accuracy,
         **facts,
         "warnings": list(warnings),
@@ -76,28 +95,47 @@ def describe(
 
 
 def data_warnings(
-    bars: Sequence[Bars], settings: DataSettings, *, train: Windows, cuts: tuple[Any, Any]
+    bars: Sequence[Bars], settings: DataSettings, *, train: Windows, cuts: tuple[Any, Any], folds: Sequence[Fold]
 ) -> tuple[str, ...]:
-    """Warnings of symbols that nothing is learnt from, and of a target that is near noise.
+    """Warnings of symbols that nothing is learnt from, of a target that is near noise, and of folds.
 
     Args:
         bars: of all symbols.
         settings: what was asked.
         train: training windows.
         cuts: first dates of validation and of test.
+        folds: of cross-validation.
     """
-    warnings = [
-        _without_training(each, settings, cuts) for each in bars if each.symbol not in set(train.symbols.tolist())
-    ]
-    return (
-        (*warnings, _NEAR_NOISE)
-        if settings.target == "direction" and settings.source != "synthetic"
-        else tuple(warnings)
-    )
+    warnings = [_without_training(each, settings, cuts) for each in bars if not (train.symbols == each.symbol).any()]
+    if settings.target == "direction" and settings.source != "synthetic":
+        warnings.append(_NEAR_NOISE)
+    return (*warnings, *_fold_warnings(settings, folds))
+
+
+def _fold_warnings(settings: DataSettings, folds: Sequence[Fold]) -> list[str]:
+    if settings.cv_scheme == "combinatorial":
+        if settings.embargo < settings.lookback:
+            return [
+                f"after a block that is held out, training windows begin with its bars: the embargo of {settings.embargo} is"
+                f" shorter than the lookback of {settings.lookback}; data.embargo: {settings.lookback} keeps them apart"
+            ]
+        return []
+    warnings = []
+    if settings.embargo:
+        warnings.append(
+            f"data.embargo={settings.embargo} does nothing here: nothing after a validation block is trained on;"
+            " it matters with data.cv_scheme: combinatorial"
+        )
+    if len(folds) > 1 and len(folds[0].train) < len(folds[0].validation):
+        warnings.append(
+            f"the first of {len(folds)} folds trains on {len(folds[0].train)} windows and is judged by"
+            f" {len(folds[0].validation)}; fewer data.cv_folds leave it more"
+        )
+    return warnings
 
 
 def _without_training(bars: Bars, settings: DataSettings, cuts: tuple[Any, Any]) -> str:
-    needed = bars_needed(settings.lookback, settings.target, settings.horizon)
+    needed = bars_needed(settings)
     return (
         f"{bars.symbol} has no training windows: its {len(bars.frame)} bars run from"
         f" {date_text(bars.index[0])} to {date_text(bars.index[-1])}, training ends before"
@@ -117,11 +155,47 @@ def _symbol(bars: Bars, segments: int) -> dict[str, Any]:
     }
 
 
-def _split(windows: Windows) -> dict[str, Any]:
-    """First and last decision date, number of windows, and the share of class 1."""
+def _label_settings(settings: DataSettings) -> dict[str, Any]:
+    """Those that the target uses."""
+    if settings.target == "triple_barrier":
+        return {"barriers_atr": list(settings.barriers_atr)}
+    if settings.target == "direction" and settings.direction_classes == 3:
+        return {"dead_zone_atr": settings.dead_zone_atr}
+    return {}
+
+
+def _cross_validation(
+    settings: DataSettings, folds: Sequence[tuple[Fold, Sequence[tuple[Any, Any]]]]
+) -> dict[str, Any]:
+    """Nothing without cross-validation: then the only fold is training and validation."""
+    if settings.cv_folds == 1:
+        return {}
+    return {
+        "cv_scheme": settings.cv_scheme,
+        **({"embargo": settings.embargo} if settings.cv_scheme == "combinatorial" else {}),
+        "folds": [
+            {
+                "train": _stretch(fold.train),
+                "validation": {
+                    "windows": len(fold.validation),
+                    "blocks": [{"first": date_text(first), "last": date_text(last)} for first, last in blocks],
+                },
+            }
+            for fold, blocks in folds
+        ],
+    }
+
+
+def _stretch(windows: Windows) -> dict[str, Any]:
+    """First and last decision date and number of windows."""
     return {
         "first": date_text(windows.dates.min()),
         "last": date_text(windows.dates.max()),
         "windows": len(windows),
-        "share_of_class_1": float((windows.labels == 1).double().mean()),
     }
+
+
+def class_balance(windows: Windows, n_classes: int) -> dict[str, Any]:
+    """Windows of each class, and their shares."""
+    counts = windows.class_counts(n_classes)
+    return {"class_counts": list(counts), "class_shares": [count / len(windows) for count in counts]}

@@ -1,6 +1,7 @@
 """Eleven causal, scale-free features of price bars, and the segments in which they may be computed."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,7 @@ WARM_UP = 33
 """Bars at the start of a segment without features: 25 of the MACD's slow average and 8 of its signal."""
 
 _BAND = 20
+_PART = 2**15  # windows reduced at a time: 5 MB of them, which stay in the cache
 _WILDER = 14
 _ZERO = 1e-12  # relative: smaller ATR and σ are rounding, not movement
 Array = NDArray[np.float64]
@@ -43,28 +45,32 @@ def compute_features(frame: pd.DataFrame) -> Array:
     Returns:
         (bars, 11) in the order of ``FEATURE_NAMES``; the first ``WARM_UP`` rows hold NaN.
     """
+    features = np.empty((len(frame), len(FEATURE_NAMES)))
+    write_features(frame, features)
+    return features
+
+
+def write_features(frame: pd.DataFrame, out: Array) -> None:
+    """:func:`compute_features` into the first columns of ``out``, (bars, 11 or more): millions of bars are held once only."""
     bars = len(frame)
     if bars == 0:
-        return np.empty((0, len(FEATURE_NAMES)))
+        return
     unit = float(frame["close"].iloc[0])  # O(1) prices: TA-Lib compares with absolute thresholds
     open_, high, low, close = (frame[name].to_numpy(np.float64) / unit for name in ("open", "high", "low", "close"))
     volume = frame["volume"].to_numpy(np.float64)
     before = np.concatenate(([np.nan], close[:-1]))
     atr = _indicator(lambda: talib.ATR(high, low, close, timeperiod=_WILDER), bars, at_least=_WILDER + 1)
-    columns = (
-        np.log(close / before),
-        np.log(open_ / before),
-        np.log(close / open_),
-        np.log(high / low),
-        np.clip(_divide(2 * close - high - low, high - low, close), -1, 1),
-        _z_score(np.log1p(volume)),
-        _rsi(close, before),
-        _divide(_macd_histogram(close), atr, close),
-        atr / close,
-        _z_score(close) / 2,
-        _signed_volume(close - before, volume),
-    )
-    return np.column_stack(columns)
+    out[:, 0] = np.log(close / before)
+    out[:, 1] = np.log(open_ / before)
+    out[:, 2] = np.log(close / open_)
+    out[:, 3] = np.log(high / low)
+    out[:, 4] = np.clip(_divide(2 * close - high - low, high - low, close), -1, 1)
+    out[:, 5] = _z_score(np.log1p(volume))
+    out[:, 6] = _rsi(close, before)
+    out[:, 7] = _divide(_macd_histogram(close), atr, close)
+    out[:, 8] = atr / close
+    out[:, 9] = _z_score(close) / 2
+    out[:, 10] = _signed_volume(close - before, volume)
 
 
 def segments(index: pd.DatetimeIndex, max_gap_days: float) -> NDArray[np.int64]:
@@ -97,10 +103,18 @@ def _divide(top: Array, bottom: Array, scale: Array) -> Array:
 
 
 def _trailing(values: Array, reduce: Callable[[NDArray[np.float64]], Array]) -> Array:
-    """``reduce`` of each bar's last 20 values, NaN before; summed afresh, as running sums drift."""
+    """``reduce`` of each bar's last 20 values, NaN before; summed afresh, as running sums drift.
+
+    Goes through the windows in parts of even size, so that what ``reduce`` holds of them, (windows, 20), stays small. A part
+    never is a single window (unless all are): numpy adds that one in another order.
+    """
     out = np.full(len(values), np.nan)
-    if len(values) >= _BAND:
-        out[_BAND - 1 :] = reduce(sliding_window_view(values, _BAND))
+    windows = len(values) - _BAND + 1
+    if windows > 0:
+        borders = np.linspace(0, windows, num=-(-windows // _PART) + 1, dtype=np.int64).tolist()
+        for start, stop in pairwise(borders):
+            part = sliding_window_view(values[start : stop + _BAND - 1], _BAND)
+            out[start + _BAND - 1 : stop + _BAND - 1] = reduce(part)
     return out
 
 

@@ -1,15 +1,19 @@
 """From a frame of bars to feature rows, windows and labels, segment by segment; the one place where windows
 are cut."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cnn_lstm_hyperopt.config.settings import Target
-from cnn_lstm_hyperopt.data.features import FEATURE_NAMES, WARM_UP, compute_features, segments
-from cnn_lstm_hyperopt.data.labels import HISTORY, Labels, make_labels
+from cnn_lstm_hyperopt.config.settings import DataSettings
+from cnn_lstm_hyperopt.data.features import WARM_UP, segments
+from cnn_lstm_hyperopt.data.labels import Labeller, Labels, labeller
+from cnn_lstm_hyperopt.data.own_features import BUILT_IN, FeatureSet
+from cnn_lstm_hyperopt.exceptions import DataError
 
 Integers = NDArray[np.int64]
 
@@ -19,7 +23,7 @@ class FeatureRows:
     """Feature rows of one frame.
 
     Attributes:
-        features: (rows, 11) rows after the warm-up of each segment, in order of time.
+        features: (rows, features) rows after the warm-up of each segment, in order of time.
         bars: (rows,) position in the frame of each row's bar.
         ends: (windows,) last row of each window: ``lookback`` rows of one segment, all of them finite.
         segment: (bars,) number of the segment of each bar of the frame.
@@ -31,24 +35,69 @@ class FeatureRows:
     segment: Integers
 
 
-def feature_rows(frame: pd.DataFrame, lookback: int, max_gap_days: float) -> FeatureRows:
-    """Features and windows of a frame of :class:`~cnn_lstm_hyperopt.data.bars.Bars`."""
+def feature_rows(
+    frame: pd.DataFrame,
+    lookback: int,
+    max_gap_days: float,
+    features: FeatureSet = BUILT_IN,
+    *,
+    symbol: str = "bars",
+) -> FeatureRows:
+    """Features and windows of a frame of :class:`~cnn_lstm_hyperopt.data.bars.Bars`.
+
+    Args:
+        frame: (bars,) with the columns that ``features`` needs.
+        lookback: rows in a window.
+        max_gap_days: days; a longer hole starts a new segment.
+        features: the inputs.
+        symbol: names the bars in errors.
+
+    Raises:
+        DataError: a user's feature breaks a rule, or has no value where a window could be.
+    """
     segment = segments(pd.DatetimeIndex(frame.index), max_gap_days)
-    features: list[NDArray[np.float64]] = [np.empty((0, len(FEATURE_NAMES)))]
-    bars: list[Integers] = [np.empty(0, np.int64)]
-    ends: list[Integers] = [np.empty(0, np.int64)]
-    rows = 0
+    parts: list[NDArray[np.float64]] = []
+    bars: list[Integers] = []
+    ends: list[Integers] = []
+    rows, possible = 0, 0
     for start, stop in _borders(segment):
-        part = compute_features(frame.iloc[start:stop])[WARM_UP:]
-        features.append(part)
-        bars.append(np.arange(start + WARM_UP, start + WARM_UP + len(part), dtype=np.int64))
+        if stop - start <= WARM_UP:
+            continue  # no row: neither computed nor shown to a user's function
+        part = features.compute(frame.iloc[start:stop], symbol)[WARM_UP:]
+        parts.append(part)
+        bars.append(np.arange(start + WARM_UP, stop, dtype=np.int64))
         ends.append(rows + _full_windows(part, lookback))
         rows += len(part)
-    return FeatureRows(np.concatenate(features), np.concatenate(bars), np.concatenate(ends), segment)
+        possible += max(len(part) - lookback + 1, 0)
+    if possible:
+        _require_values(parts, features.names, rows, symbol)
+    if not parts:
+        nothing = np.empty(0, np.int64)
+        return FeatureRows(np.empty((0, len(features.names))), nothing, nothing, segment)
+    return FeatureRows(joined(parts), joined(bars), joined(ends), segment)
+
+
+def joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """The parts one after the other; a single one as it is, without a copy of millions of rows."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _require_values(parts: Sequence[NDArray[np.float64]], names: Sequence[str], rows: int, symbol: str) -> None:
+    for place, name in enumerate(names):
+        if all(np.isnan(part[:, place]).all() for part in parts):
+            raise DataError(
+                f"{symbol}: the feature {name} has no value in any of {rows} bars; fill it, give more bars, or leave out"
+                " the feature or the symbol"
+            )
 
 
 def frame_windows(
-    frame: pd.DataFrame, lookback: int, max_gap_days: float
+    frame: pd.DataFrame,
+    lookback: int,
+    max_gap_days: float,
+    features: FeatureSet = BUILT_IN,
+    *,
+    symbol: str = "bars",
 ) -> tuple[NDArray[np.float64], Integers, NDArray[np.datetime64]]:
     """Windows without labels, for predictions on new bars.
 
@@ -56,37 +105,40 @@ def frame_windows(
         frame: (bars,) of :class:`~cnn_lstm_hyperopt.data.bars.Bars`.
         lookback: rows in a window.
         max_gap_days: days; a longer hole starts a new segment.
+        features: the inputs.
+        symbol: names the bars in errors.
 
     Returns:
-        features (rows, 11), unscaled; ends (windows,), the last row of each window (a window is the rows
+        features (rows, features), unscaled; ends (windows,), the last row of each window (a window is the rows
         ``end − lookback + 1 .. end``); dates (windows,) of the decisions, datetime64[ns].
     """
-    rows = feature_rows(frame, lookback, max_gap_days)
+    rows = feature_rows(frame, lookback, max_gap_days, features, symbol=symbol)
     dates = pd.DatetimeIndex(frame.index).as_unit("ns").to_numpy()
     return rows.features, rows.ends, dates[rows.bars[rows.ends]]
 
 
-def frame_labels(frame: pd.DataFrame, segment: Integers, target: Target, horizon: int) -> Labels:
+def frame_labels(frame: pd.DataFrame, segment: Integers, question: Labeller) -> Labels:
     """Labels of all bars of a frame, each from its own segment alone."""
-    parts = [make_labels(frame.iloc[start:stop], target, horizon) for start, stop in _borders(segment)]
-    empty = make_labels(frame.iloc[:0], target, horizon)
+    parts = [question.label(frame.iloc[start:stop]) for start, stop in _borders(segment)]
+    parts = parts or [question.label(frame)]  # without any bars
     return Labels(
-        classes=np.concatenate([empty.classes, *(part.classes for part in parts)]),
-        values=np.concatenate([empty.values, *(part.values for part in parts)]),
-        valid=np.concatenate([empty.valid, *(part.valid for part in parts)]),
+        classes=np.concatenate([part.classes for part in parts]),
+        values=np.concatenate([part.values for part in parts]),
+        valid=np.concatenate([part.valid for part in parts]),
+        reach=np.concatenate([part.reach for part in parts]),
     )
 
 
-def reach_bars(segment: Integers, purge: int) -> Integers:
-    """(bars,) the bar ``purge`` bars later, or the last of the segment, as no label looks further."""
+def reach_bars(segment: Integers, bars: Integers | int) -> Integers:
+    """(bars,) the bar so many ``bars`` later, or the last of the segment, as no label looks further."""
     last = np.searchsorted(segment, segment, side="right") - 1
-    return np.minimum(np.arange(len(segment)) + purge, last).astype(np.int64)
+    reached: Integers = np.minimum(np.arange(len(segment)) + bars, last).astype(np.int64)
+    return reached
 
 
-def bars_needed(lookback: int, target: Target, horizon: int) -> int:
+def bars_needed(settings: DataSettings) -> int:
     """Bars without a hole that a symbol must have for its first window."""
-    history = HISTORY + horizon - 1 if target == "volatility" else 0
-    return max(WARM_UP + lookback, history) + horizon
+    return max(WARM_UP + settings.lookback, labeller(settings).history) + settings.horizon
 
 
 def _borders(segment: Integers) -> list[tuple[int, int]]:
@@ -97,8 +149,10 @@ def _borders(segment: Integers) -> list[tuple[int, int]]:
 
 def _full_windows(features: NDArray[np.float64], lookback: int) -> Integers:
     """Last rows of the windows of one segment whose ``lookback`` rows are all finite."""
-    missing = np.isnan(features).any(axis=1)
-    missing_before = np.concatenate(([0], np.cumsum(missing)))
     ends = np.arange(lookback - 1, len(features), dtype=np.int64)
+    missing = np.isnan(features).any(axis=1)
+    if not missing.any():
+        return ends
+    missing_before = np.concatenate(([0], np.cumsum(missing)))
     complete: Integers = ends[missing_before[ends + 1] == missing_before[ends + 1 - lookback]]
     return complete

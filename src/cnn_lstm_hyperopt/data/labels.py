@@ -1,17 +1,23 @@
 """What a model is to predict at each bar: a class and a value, from the bars that follow."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import talib
 from numpy.typing import NDArray
 
-from cnn_lstm_hyperopt.config.settings import Target
+from cnn_lstm_hyperopt.config.settings import DataSettings, Target
 
 HISTORY = 60
 """Bars of ranges whose median the next range is compared with (target volatility)."""
+ATR_BARS = 14
+"""Of Wilder's average true range, in which dead zones and barriers are measured."""
 
 _RANGE_FLOOR = 1e-5
+_PART = 2**14  # bars whose barriers are looked for at a time: they stay in the cache
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,48 +25,145 @@ class Labels:
     """Labels of the decisions at bars 0..n−1 of one segment.
 
     Attributes:
-        classes: (bars,) int64, 0 or 1; −1 where not valid.
+        classes: (bars,) int64, from 0; −1 where not valid.
         values: (bars,) float64, the regression target; NaN where not valid.
         valid: (bars,) bool, whether bars t+1..t+horizon (and the history) exist.
+        reach: (bars,) int64, how many bars after t the label looks: it is known at the close of bar t+reach; 0 where not valid.
     """
 
     classes: NDArray[np.int64]
-    values: NDArray[np.float64]
+    values: Floats
     valid: NDArray[np.bool_]
+    reach: NDArray[np.int64]
 
 
-def make_labels(frame: pd.DataFrame, target: Target, horizon: int) -> Labels:
-    """Labels of consecutive bars (one segment), each for the decision at bar t, looking at bars t+1..t+h.
+@dataclass(frozen=True)
+class Labeller:
+    """A question, and how consecutive bars (one segment) answer it.
 
-    - direction: class 1 if C[t+h] > C[t], otherwise 0; value ln(C[t+h] / C[t]).
-    - volatility: with R(s) = max(ln(highest high / lowest low of the h bars s−h+1..s), 1e-5), class 1 if
-      R(t+h) is above the median of R(t−59), …, R(t), otherwise 0; value ln R(t+h).
-
-    Args:
-        frame: (bars,) float64 columns open, high, low, close, volume.
-        target: direction or volatility.
-        horizon: h, in bars, ≥ 1.
+    Attributes:
+        class_names: of classes 0, 1, …
+        value_name: the formula of the values.
+        history: bars up to and including t that the label at t needs.
+        label: labels of a frame (bars,) with float64 columns open, high, low, close, volume.
     """
-    close = frame["close"].to_numpy(np.float64)
-    if target == "direction":
-        now, ahead = close, _ahead(close, horizon)
-        return _labels(ahead > now, np.log(ahead / now), np.isfinite(ahead))
-    highest = frame["high"].rolling(horizon).max().to_numpy(np.float64)
-    lowest = frame["low"].rolling(horizon).min().to_numpy(np.float64)
-    spread = np.maximum(np.log(highest / lowest), _RANGE_FLOOR)
-    usual = pd.Series(spread).rolling(HISTORY).median().to_numpy(np.float64)
-    ahead = _ahead(spread, horizon)
-    return _labels(ahead > usual, np.log(ahead), np.isfinite(ahead) & np.isfinite(usual))
+
+    class_names: tuple[str, ...]
+    value_name: str
+    history: int
+    label: Callable[[pd.DataFrame], Labels]
 
 
-def _ahead(values: NDArray[np.float64], horizon: int) -> NDArray[np.float64]:
+def labeller(settings: DataSettings) -> Labeller:
+    """What the settings ask: target, horizon, classes of the direction, dead zone, barriers."""
+    return LABELLERS[settings.target](settings)
+
+
+def _direction(settings: DataSettings) -> Labeller:
+    """The sign of C[t+h] − C[t]; value ln(C[t+h] / C[t]).
+
+    Two classes: 1 if C[t+h] > C[t], otherwise 0. Three: 1 (flat) if |C[t+h] − C[t]| ≤ dead_zone_atr × ATR[t], 0 below, 2 above.
+    """
+    horizon, dead_zone = settings.horizon, settings.dead_zone_atr
+    value_name = f"ln(C[t+{horizon}] / C[t])"
+
+    def two(frame: pd.DataFrame) -> Labels:
+        now = frame["close"].to_numpy(np.float64)
+        ahead = _ahead(now, horizon)
+        return _fixed(ahead > now, np.log(ahead / now), np.isfinite(ahead), horizon)
+
+    def three(frame: pd.DataFrame) -> Labels:
+        now, width = frame["close"].to_numpy(np.float64), dead_zone * average_true_range(frame)
+        ahead = _ahead(now, horizon)
+        move = ahead - now
+        classes = 1 + (move > width).astype(np.int64) - (move < -width)
+        return _fixed(classes, np.log(ahead / now), np.isfinite(ahead) & np.isfinite(width), horizon)
+
+    if settings.direction_classes == 2:
+        return Labeller(("down or flat", "up"), value_name, 1, two)
+    return Labeller(("down", "flat", "up"), value_name, ATR_BARS + 1, three)
+
+
+def _volatility(settings: DataSettings) -> Labeller:
+    """With R(s) = max(ln(highest high / lowest low of the h bars s−h+1..s), 1e-5): class 1 if R(t+h) is above the median of
+    R(t−59), …, R(t), otherwise 0; value ln R(t+h)."""
+    horizon = settings.horizon
+
+    def label(frame: pd.DataFrame) -> Labels:
+        highest = frame["high"].rolling(horizon).max().to_numpy(np.float64)
+        lowest = frame["low"].rolling(horizon).min().to_numpy(np.float64)
+        spread = np.maximum(np.log(highest / lowest), _RANGE_FLOOR)
+        usual = pd.Series(spread).rolling(HISTORY).median().to_numpy(np.float64)
+        ahead = _ahead(spread, horizon)
+        return _fixed(ahead > usual, np.log(ahead), np.isfinite(ahead) & np.isfinite(usual), horizon)
+
+    bars = "bar t+1" if horizon == 1 else f"bars t+1..t+{horizon}"
+    return Labeller(("calm", "volatile"), f"ln(ln(high / low)) of {bars}", HISTORY + horizon - 1, label)
+
+
+def _triple_barrier(settings: DataSettings) -> Labeller:
+    """Which is passed first (López de Prado 2018, ch. 3): class 2 the upper barrier C[t] + up × ATR[t], 0 the lower one
+    C[t] − down × ATR[t], 1 neither within h bars; value ln(exit price / C[t]).
+
+    A barrier is passed in the first of bars t+1..t+h whose high is above it, or whose low is below it (strictly, as in his
+    snippet 3.2: at a mere touch nobody knows whether an order is filled, and prices that stand still pass nothing). In a bar that
+    passes both nobody knows which came first: the lower one counts, the worse of the two for who is long. The exit price is that
+    barrier, also if a gap leads beyond it, or C[t+h]. The label ends with the bar of the exit: its ``reach``. It is valid only
+    if bar t+h exists, even if a barrier is passed before: else the last bars of a segment had quick exits only.
+    """
+    horizon, (up, down) = settings.horizon, settings.barriers_atr
+
+    def label(frame: pd.DataFrame) -> Labels:
+        high, low, close = (frame[name].to_numpy(np.float64) for name in ("high", "low", "close"))
+        width = average_true_range(frame)
+        valid = np.isfinite(_ahead(close, horizon)) & np.isfinite(width)
+        upper, lower = close + up * width, close - down * width
+        classes, reach = np.where(valid, 1, -1), np.where(valid, horizon, 0)
+        for first in range(0, len(frame), _PART):
+            open_ = first + np.flatnonzero(valid[first : first + _PART])
+            for step in range(1, horizon + 1):  # few stay open for long: the loop costs the sum of all reaches
+                below, above = low[open_ + step] < lower[open_], high[open_ + step] > upper[open_]
+                passed = below | above
+                if passed.any():
+                    classes[open_[above]] = 2
+                    classes[open_[below]] = 0  # after the upper one: it counts where both are passed
+                    reach[open_[passed]] = step
+                    open_ = open_[~passed]
+        # A lower barrier of many true ranges may be no price at all, but then nothing passes it: lows are above 0.
+        exits = np.select([classes == 0, classes == 2, valid], [lower, upper, _ahead(close, horizon)], np.nan)
+        return Labels(classes.astype(np.int64), np.log(exits / close), valid, reach.astype(np.int64))
+
+    return Labeller(("lower barrier", "neither", "upper barrier"), "ln(exit / C[t])", ATR_BARS + 1, label)
+
+
+LABELLERS: dict[Target, Callable[[DataSettings], Labeller]] = {
+    "direction": _direction,
+    "volatility": _volatility,
+    "triple_barrier": _triple_barrier,
+}
+
+
+def average_true_range(frame: pd.DataFrame) -> Floats:
+    """Wilder's ATR of 14 bars, in the prices' unit, (bars,); NaN for the first 14 bars."""
+    if len(frame) <= ATR_BARS:
+        return np.full(len(frame), np.nan)
+    high, low, close = (frame[name].to_numpy(np.float64) for name in ("high", "low", "close"))
+    atr: Floats = talib.ATR(high, low, close, timeperiod=ATR_BARS)
+    return atr
+
+
+def _ahead(values: Floats, horizon: int) -> Floats:
     """The value ``horizon`` bars later; NaN where there is none."""
     return np.concatenate([values[horizon:], np.full(min(horizon, len(values)), np.nan)])
 
 
-def _labels(above: NDArray[np.bool_], values: NDArray[np.float64], valid: NDArray[np.bool_]) -> Labels:
+def _fixed(
+    classes: NDArray[np.bool_] | NDArray[np.int64], values: Floats, valid: NDArray[np.bool_], horizon: int
+) -> Labels:
+    """Labels that all look ``horizon`` bars ahead."""
     return Labels(
-        classes=np.where(valid, above, -1).astype(np.int64),
+        classes=np.where(valid, classes, -1).astype(np.int64),
         values=np.where(valid, values, np.nan),
         valid=valid,
+        reach=np.where(valid, horizon, 0).astype(np.int64),
     )

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SequentialSampler, WeightedRandomSampler
 
-from cnn_lstm_hyperopt.data.dataset import Dataset, LockedPeriod
+from cnn_lstm_hyperopt.data.dataset import Dataset, Fold, LockedPeriod
+from cnn_lstm_hyperopt.data.describe import class_balance
 from cnn_lstm_hyperopt.data.splits import SPLIT_NAMES
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.exceptions import DataError
@@ -39,26 +40,29 @@ def dataset_from_loaders(
     classes = [int(labels.max()) + 1 for _, labels, _ in drained]
     n_classes = max(classes)
     _check_classes(drained[0][1], n_classes)
+    class_names = tuple(f"class {number}" for number in range(n_classes))
     train, validation, test = (_windows(*parts) for parts in drained)
     values = train.values
-    std = float(values.double().std(correction=0)) if values is not None else 1.0
+    mean = 0.0 if values is None else float(values.double().mean())
+    std = (0.0 if values is None else float(values.double().std(correction=0))) or 1.0
     warnings = tuple(w for name, loader in zip(SPLIT_NAMES, loaders, strict=True) for w in _warnings(name, loader))
     return Dataset(
         train=train,
         train_share=train_share,
         validation=validation,
+        folds=(Fold(train, validation, mean, std),),
         test=LockedPeriod(test),
-        n_classes=n_classes,
-        has_regression=values is not None,
+        class_names=class_names,
+        value_name=None if values is None else "y_reg",
         feature_names=tuple(f"feature_{i}" for i in range(train.input_dim)),
         scaler=None,
-        value_mean=float(values.double().mean()) if values is not None else 0.0,
-        value_std=std if std > 0 else 1.0,
+        value_mean=mean,
+        value_std=std,
         target="y_class",
         lookback=train.lookback,
         horizon=1,
         description=_describe(
-            {"train": train, "validation": validation, "test": test}, n_classes, train_share, warnings
+            {"train": train, "validation": validation, "test": test}, class_names, train_share, warnings
         ),
         warnings=warnings,
     )
@@ -234,7 +238,7 @@ def _equal(first: Any, second: Any) -> bool:
 
 
 def _describe(
-    splits: dict[str, Windows], n_classes: int, train_share: float, warnings: tuple[str, ...]
+    splits: dict[str, Windows], class_names: tuple[str, ...], train_share: float, warnings: tuple[str, ...]
 ) -> dict[str, Any]:
     digest = hashlib.sha256()
     for windows in splits.values():
@@ -252,9 +256,10 @@ def _describe(
         "horizon": 1,
         "train_share": train_share,
         "features": train.input_dim,
-        "n_classes": n_classes,
+        "class_names": list(class_names),
+        "value_name": None if train.values is None else "y_reg",
         "splits": {
-            name: {"windows": len(windows), "class_counts": list(windows.class_counts(n_classes))}
+            name: {"windows": len(windows), **class_balance(windows, len(class_names))}
             for name, windows in splits.items()
         },
         "warnings": list(warnings),

@@ -1,12 +1,13 @@
 """Standardisation of features with the mean and deviation of training rows."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+_PART = 2**16  # rows scaled at a time
 CLIP = 10.0
 """Scaled features lie within ±10: a single freak bar must not swamp a network."""
 
@@ -24,15 +25,29 @@ class Scaler:
     std: tuple[float, ...]
 
     @classmethod
-    def fit(cls, rows: NDArray[np.float64]) -> "Scaler":
-        """Mean and deviation of ``rows`` (bars, features), which must be bars of training windows only."""
-        mean, std = rows.mean(axis=0), rows.std(axis=0)
+    def fit(cls, rows: NDArray[np.float64], chosen: NDArray[np.bool_] | None = None) -> "Scaler":
+        """Mean and deviation of ``rows`` (bars, features), which must be bars of training windows only.
+
+        Args:
+            rows: (bars, features).
+            chosen: (bars,) the rows that count; None: all. Spares a copy of them.
+        """
+        count = len(rows) if chosen is None else int(np.count_nonzero(chosen))
+        mean = _sum(rows, chosen, lambda part: part) / count
+        std = np.sqrt(_sum(rows, chosen, lambda part: (part - mean) ** 2) / count)
         constant = std <= 1e-12 * np.maximum(1.0, np.abs(mean))
         return cls(tuple(mean.tolist()), tuple(np.where(constant, 1.0, std).tolist()))
 
     def transform(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """Scaled rows, (bars, features); NaN stays NaN."""
         scaled: NDArray[np.float64] = np.clip((rows - np.array(self.mean)) / np.array(self.std), -CLIP, CLIP)
+        return scaled
+
+    def transform_to_float32(self, rows: NDArray[np.float64]) -> NDArray[np.float32]:
+        """:meth:`transform`, rounded to float32 at the end; part by part, so that millions of rows are not held twice."""
+        scaled = np.empty(rows.shape, np.float32)
+        for part in _parts(len(rows)):
+            scaled[part] = self.transform(rows[part])
         return scaled
 
     def as_dict(self) -> dict[str, list[float]]:
@@ -43,3 +58,20 @@ class Scaler:
     def from_dict(cls, values: Mapping[str, Any]) -> "Scaler":
         """The inverse of :meth:`as_dict`."""
         return cls(tuple(float(x) for x in values["mean"]), tuple(float(x) for x in values["std"]))
+
+
+def _parts(rows: int) -> Iterator[slice]:
+    return (slice(start, start + _PART) for start in range(0, rows, _PART))
+
+
+def _sum(
+    rows: NDArray[np.float64],
+    chosen: NDArray[np.bool_] | None,
+    of: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+) -> NDArray[np.float64]:
+    """Σ of(row) over the chosen rows, (features,), row after row as ``of(rows).sum(axis=0)`` adds them."""
+    total: NDArray[np.float64] = np.empty((0, rows.shape[1]))
+    for part in _parts(len(rows)):
+        terms = of(rows[part] if chosen is None else rows[part][chosen[part]])
+        total = np.concatenate([total, terms]).sum(axis=0, keepdims=True)
+    return total.reshape(-1)

@@ -23,7 +23,7 @@ def save_trial_data(path: Path, data: TrialData) -> None:
         for number, fold in enumerate(data.folds)
         for split, windows in (("train", fold.train), ("validation", fold.validation))
     }
-    names = sorted({name for windows in parts.values() for name in windows.symbols.tolist()})
+    names = sorted({str(name) for windows in parts.values() for name in np.unique(windows.symbols)})
     tensors: dict[str, Tensor] = {}
     for part, windows in parts.items():
         tensors[f"{part}.starts"] = windows.starts

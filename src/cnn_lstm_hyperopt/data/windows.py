@@ -72,7 +72,7 @@ class Windows:
             labels=self.labels[here],
             values=None if self.values is None else self.values[here],
             dates=self.dates[on_host],
-            symbols=self.symbols[on_host],
+            symbols=_names_at(self.symbols, on_host),
         )
 
     def to(self, device: torch.device | str) -> "Windows":
@@ -101,3 +101,8 @@ def without_other_rows(*parts: Windows) -> tuple[Windows, ...]:
     place = (kept.cumsum(0) - 1).to(series.device)
     smaller = series[kept.to(series.device)]
     return tuple(replace(windows, series=smaller, starts=place[windows.starts]) for windows in parts)
+
+
+def _names_at(names: NDArray[np.str_], index: NDArray[np.int64]) -> NDArray[np.str_]:
+    """The names at ``index``; a single name that stands for all windows is held once, however many there are."""
+    return np.broadcast_to(names[:1], len(index)) if names.strides == (0,) else names[index]

@@ -1,7 +1,59 @@
-"""What predictions are worth: scores, block bootstrap, baselines. Arrays in, numbers out."""
+"""What predictions are worth: scores, intervals, baselines, a strategy, overfitting, a judgement. Arrays in, numbers out."""
 
-from cnn_lstm_hyperopt.evaluation.baselines import BASELINES, Baseline
-from cnn_lstm_hyperopt.evaluation.bootstrap import Interval, accuracy_interval, difference_interval
-from cnn_lstm_hyperopt.evaluation.scores import Scores, score
+from cnn_lstm_hyperopt.evaluation.baselines import (
+    BASELINES,
+    Baseline,
+    Sample,
+    earlier_windows,
+    fit_baselines,
+    last_labels,
+    persistence_values,
+)
+from cnn_lstm_hyperopt.evaluation.bootstrap import Interval, paired_interval, score_interval
+from cnn_lstm_hyperopt.evaluation.calibration import CalibrationRow, calibration_error, calibration_table
+from cnn_lstm_hyperopt.evaluation.judgement import Comparison, Judgement, judge
+from cnn_lstm_hyperopt.evaluation.overfitting import (
+    Overfitting,
+    deflated_sharpe,
+    expected_maximum_sharpe,
+    probabilistic_sharpe,
+    probability_of_backtest_overfitting,
+    sharpe,
+)
+from cnn_lstm_hyperopt.evaluation.scores import GroupRow, Scores, by_group, score_predictions, shrinkage, years
+from cnn_lstm_hyperopt.evaluation.strategy import Returns, Strategy, long_flat, strategy_returns
 
-__all__ = ["BASELINES", "Baseline", "Interval", "Scores", "accuracy_interval", "difference_interval", "score"]
+__all__ = [
+    "BASELINES",
+    "Baseline",
+    "CalibrationRow",
+    "Comparison",
+    "GroupRow",
+    "Interval",
+    "Judgement",
+    "Overfitting",
+    "Returns",
+    "Sample",
+    "Scores",
+    "Strategy",
+    "by_group",
+    "calibration_error",
+    "calibration_table",
+    "deflated_sharpe",
+    "earlier_windows",
+    "expected_maximum_sharpe",
+    "fit_baselines",
+    "judge",
+    "last_labels",
+    "long_flat",
+    "paired_interval",
+    "persistence_values",
+    "probabilistic_sharpe",
+    "probability_of_backtest_overfitting",
+    "score_interval",
+    "score_predictions",
+    "sharpe",
+    "shrinkage",
+    "strategy_returns",
+    "years",
+]

@@ -1,46 +1,141 @@
-"""What a model must beat: simple classifiers on the same windows, chosen on validation as the models are."""
+"""What a model must beat: simple forecasters on the same windows, fitted on training, chosen on validation as the models are."""
 
 import abc
 import warnings
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
+
+from cnn_lstm_hyperopt.metrics import score
 
 Inputs = NDArray[np.float32]
 Labels = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+UNKNOWN = -1
+"""Last label of a window before which none is known."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Windows as the baselines read them.
+
+    Attributes:
+        inputs: ``(windows, lookback, features)`` scaled.
+        labels: ``(windows,)`` classes.
+        last_labels: ``(windows,)`` the class that was last known for the same symbol when the window ended, or :data:`UNKNOWN`;
+            see :func:`earlier_windows`.
+    """
+
+    inputs: Inputs
+    labels: Labels
+    last_labels: Labels
+
+
+def earlier_windows(symbols: NDArray[Any], starts: NDArray[np.int64], horizon: int) -> NDArray[np.int64]:
+    """Position of the window of the same symbol ``horizon`` rows before each window, −1 where there is none.
+
+    Its label looks ``horizon`` bars ahead of its end, exactly to the bar at which the later window ends, so it is the last one
+    that is known then. Give the windows of training, validation and test together: a test window's label is known to those that
+    end a horizon later.
+
+    Args:
+        symbols: ``(windows,)`` names.
+        starts: ``(windows,)`` first rows in one series that all windows share.
+        horizon: bars that a label looks ahead, ≥ 1.
+    """
+    place = {key: position for position, key in enumerate(zip(symbols.tolist(), starts.tolist(), strict=True))}
+    before = [
+        place.get((symbol, start - horizon), -1)
+        for symbol, start in zip(symbols.tolist(), starts.tolist(), strict=True)
+    ]
+    return np.array(before, dtype=np.int64)
+
+
+def last_labels(labels: Labels, earlier: NDArray[np.int64]) -> Labels:
+    """Label of the window at each position of ``earlier`` (:func:`earlier_windows`), or :data:`UNKNOWN`."""
+    return np.where(earlier >= 0, labels[earlier], UNKNOWN)
+
+
+def persistence_values(values: NDArray[np.floating], earlier: NDArray[np.int64], mean: float) -> Floats:
+    """Persistence of the regression: the last known value of the same symbol.
+
+    Args:
+        values: ``(windows,)`` true values of all windows.
+        earlier: ``(windows,)`` of :func:`earlier_windows`.
+        mean: of the training values, said where no value is known.
+    """
+    return np.where(earlier >= 0, values[earlier].astype(np.float64), mean)
 
 
 class Baseline(abc.ABC):
-    """Learns from training windows, may choose on validation, predicts classes. Inputs: ``(windows, lookback, features)``."""
+    """Learns from training windows, may choose on validation, gives class probabilities."""
 
     name: str
 
     @abc.abstractmethod
-    def fit(self, train: tuple[Inputs, Labels], validation: tuple[Inputs, Labels]) -> None:
-        """Learns."""
+    def fit(self, train: Sample, validation: Sample, *, n_classes: int, seed: int) -> None:
+        """Learns.
+
+        Args:
+            train: windows to learn from; a class may be missing.
+            validation: windows to choose on.
+            n_classes: of the probabilities.
+            seed: where chance has a part.
+        """
 
     @abc.abstractmethod
-    def predict(self, inputs: Inputs) -> Labels:
-        """Classes ``(windows,)``."""
+    def probabilities(self, sample: Sample) -> Floats:
+        """Class probabilities ``(windows, n_classes)``, from inputs and last labels; the sample's labels are not looked at."""
 
 
 class MajorityClass(Baseline):
-    """The most frequent class of the training windows, always."""
+    """The classes' shares among the training windows, always; so the class that it says is the most frequent one."""
 
     name = "majority class"
 
-    def fit(self, train: tuple[Inputs, Labels], validation: tuple[Inputs, Labels]) -> None:
+    def fit(self, train: Sample, validation: Sample, *, n_classes: int, seed: int) -> None:
         """See the base class."""
-        self._class = int(np.bincount(train[1]).argmax())
+        self._rates = base_rates(train.labels, n_classes)
 
-    def predict(self, inputs: Inputs) -> Labels:
+    def probabilities(self, sample: Sample) -> Floats:
         """See the base class."""
-        return np.full(len(inputs), self._class, dtype=np.int64)
+        return np.tile(self._rates, (len(sample.inputs), 1))
+
+
+class Persistence(Baseline):
+    """The class that was last known for the same symbol, with the confidence that it deserved on training windows.
+
+    At least a little more than one half, so that its class is always the one it says. Base rates where no class is known.
+    """
+
+    name = "persistence"
+    LEAST_CONFIDENCE = 0.501
+
+    def fit(self, train: Sample, validation: Sample, *, n_classes: int, seed: int) -> None:
+        """See the base class."""
+        known = train.last_labels != UNKNOWN
+        right = int((train.last_labels[known] == train.labels[known]).sum())
+        self._confidence = max(self.LEAST_CONFIDENCE, (right + 1) / (int(known.sum()) + 2))
+        self._rates = base_rates(train.labels, n_classes)
+
+    def probabilities(self, sample: Sample) -> Floats:
+        """See the base class."""
+        found = np.tile(self._rates, (len(sample.inputs), 1))
+        known = np.flatnonzero(sample.last_labels != UNKNOWN)
+        last = sample.last_labels[known]
+        found[known, last] = 0.0  # what is left goes to the other classes by their base rates
+        found[known] *= (1 - self._confidence) / found[known].sum(axis=1, keepdims=True)
+        found[known, last] = self._confidence
+        return found
 
 
 class LogisticBaseline(Baseline):
@@ -53,34 +148,123 @@ class LogisticBaseline(Baseline):
     name = "logistic regression"
     PENALTIES = (0.01, 0.1, 1.0, 10.0)
 
-    def fit(self, train: tuple[Inputs, Labels], validation: tuple[Inputs, Labels]) -> None:
+    def fit(self, train: Sample, validation: Sample, *, n_classes: int, seed: int) -> None:
         """See the base class."""
-        inputs, held_out = _summaries(train[0]), _summaries(validation[0])
-        classes = np.unique(train[1])
+        self._rates = base_rates(train.labels, n_classes)
+        self._model: Pipeline | None = None
+        if len(np.unique(train.labels)) < 2:
+            return
+        inputs, held_out = _means(train.inputs), _means(validation.inputs)
 
         def fitted(penalty: float) -> Pipeline:
             model = make_pipeline(StandardScaler(), LogisticRegression(C=penalty, max_iter=1000))
             with warnings.catch_warnings():
-                warnings.simplefilter(
-                    "ignore", ConvergenceWarning
-                )  # an unfinished fit is judged on validation like the others
-                return model.fit(inputs, train[1])
+                # an unfinished fit is judged on validation like the others
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                return model.fit(inputs, train.labels)
 
-        known = np.isin(validation[1], classes)
-        models = [fitted(penalty) for penalty in self.PENALTIES]
-        losses = [log_loss(validation[1][known], m.predict_proba(held_out[known]), labels=classes) for m in models]
+        with threadpool_limits(1):  # sums in one order: the same result on every machine
+            models = [fitted(penalty) for penalty in self.PENALTIES]
+            losses = [
+                -score(
+                    "log_loss", validation.labels, _spread(model.predict_proba(held_out), model.classes_, self._rates)
+                )
+                for model in models
+            ]
         self._model = models[int(np.argmin(losses))]
 
-    def predict(self, inputs: Inputs) -> Labels:
+    def probabilities(self, sample: Sample) -> Floats:
         """See the base class."""
-        classes: Labels = self._model.predict(_summaries(inputs)).astype(np.int64)
-        return classes
+        if self._model is None:
+            return np.tile(self._rates, (len(sample.inputs), 1))
+        return _spread(self._model.predict_proba(_means(sample.inputs)), self._model.classes_, self._rates)
 
 
-def _summaries(inputs: Inputs) -> Inputs:
-    """``(windows, lookback, features)`` → ``(windows, 4 × features)``."""
+class GradientBoosting(Baseline):
+    """Boosted trees on the last bar, the last 5 bars, means over 5 bars, 20 bars and the window, and deviations over the window.
+
+    The number of trees is chosen by log loss on validation, from none (base rates) to 200.
+    """
+
+    name = "gradient boosting"
+    MOST_TREES = 200
+
+    def fit(self, train: Sample, validation: Sample, *, n_classes: int, seed: int) -> None:
+        """See the base class."""
+        self._rates = base_rates(train.labels, n_classes)
+        self._model: HistGradientBoostingClassifier | None = None
+        if len(np.unique(train.labels)) < 2:
+            return
+        inputs, held_out = _summaries(train.inputs), _summaries(validation.inputs)
+        nothing = np.tile(self._rates, (len(validation.labels), 1))
+        losses = [-score("log_loss", validation.labels, nothing)]
+        with threadpool_limits(1):
+            longest = self._fitted(self.MOST_TREES, inputs, train.labels, seed)
+            losses += [
+                -score("log_loss", validation.labels, _spread(said, longest.classes_, self._rates))
+                for said in longest.staged_predict_proba(held_out)
+            ]
+            best = int(np.argmin(losses))
+            if best > 0:  # trees are grown one after the other, so the first ones are the same again
+                self._model = self._fitted(best, inputs, train.labels, seed)
+
+    def probabilities(self, sample: Sample) -> Floats:
+        """See the base class."""
+        if self._model is None:
+            return np.tile(self._rates, (len(sample.inputs), 1))
+        with threadpool_limits(1):
+            said = self._model.predict_proba(_summaries(sample.inputs))
+        return _spread(said, self._model.classes_, self._rates)
+
+    @staticmethod
+    def _fitted(trees: int, inputs: Floats, labels: Labels, seed: int) -> HistGradientBoostingClassifier:
+        model = HistGradientBoostingClassifier(
+            max_iter=trees,
+            learning_rate=0.05,
+            max_leaf_nodes=15,
+            min_samples_leaf=40,
+            l2_regularization=1.0,
+            early_stopping=False,
+            random_state=seed % 2**32,
+        )
+        return model.fit(inputs, labels)
+
+
+BASELINES: dict[str, type[Baseline]] = {
+    kind.name: kind for kind in (MajorityClass, Persistence, LogisticBaseline, GradientBoosting)
+}
+"""All baselines by name, the majority class first."""
+
+
+def fit_baselines(train: Sample, validation: Sample, *, n_classes: int, seed: int) -> dict[str, Baseline]:
+    """All of :data:`BASELINES`, fitted."""
+    fitted = {name: kind() for name, kind in BASELINES.items()}
+    for baseline in fitted.values():
+        baseline.fit(train, validation, n_classes=n_classes, seed=seed)
+    return fitted
+
+
+def base_rates(labels: Labels, n_classes: int) -> Floats:
+    """Shares ``(n_classes,)`` of the classes, each counted once more than it is there (Laplace), so that none is impossible."""
+    counts = np.bincount(labels, minlength=n_classes) + 1.0
+    return np.asarray(counts / counts.sum())
+
+
+def _spread(said: NDArray[np.floating], classes: NDArray[np.int64], rates: Floats) -> Floats:
+    """Probabilities of the classes of training → of all: those that training lacks get their base rate."""
+    missing = np.setdiff1d(np.arange(len(rates)), classes)
+    found = np.empty((len(said), len(rates)))
+    found[:, classes] = said * (1 - rates[missing].sum())
+    found[:, missing] = rates[missing]
+    return found
+
+
+def _means(inputs: Inputs) -> Floats:
+    """``(windows, lookback, features)`` → ``(windows, 4 × features)``: last bar, means over 5, 20 and all bars."""
     parts = [inputs[:, -1], inputs[:, -5:].mean(axis=1), inputs[:, -20:].mean(axis=1), inputs.mean(axis=1)]
-    return np.concatenate(parts, axis=1)
+    return np.concatenate(parts, axis=1).astype(np.float64)
 
 
-BASELINES: tuple[type[Baseline], ...] = (MajorityClass, LogisticBaseline)
+def _summaries(inputs: Inputs) -> Floats:
+    """``(windows, lookback, features)`` → ``(windows, (4 + 5 + 1) × features)``: means, the last 5 bars, deviations."""
+    return np.concatenate([_means(inputs), inputs[:, -5:].reshape(len(inputs), -1), inputs.std(axis=1)], axis=1)

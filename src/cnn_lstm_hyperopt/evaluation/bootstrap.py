@@ -1,75 +1,234 @@
-"""Circular block bootstrap over dates (Politis & Romano 1992).
+"""Circular block bootstrap over dates (Politis & Romano 1992), of any metric.
 
 Windows of one date share the market's day, and neighbouring dates share its mood, so neither windows nor dates are drawn one by
 one: whole runs of consecutive dates are, with all their windows.
+
+Three things keep the intervals honest where there are few dates (tests/evaluation/test_bootstrap.py has the measured coverage):
+
+- Blocks are longer than those with the least error of the variance (twice Politis & White's, at least √dates): the bias of short
+  blocks makes intervals too narrow, and the noise of long ones can be paid for (Lazarus, Lewis, Stock & Watson 2018).
+- It is paid for by Student's t with as many observations as there are blocks (expanded percentiles, Hesterberg 2015).
+- Intervals are symmetric about the estimate, by quantiles of |resample − estimate| (Hall 1988): where two classifiers differ on a
+  handful of windows, the plain percentile interval would exclude 0 too easily.
 """
 
 import math
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
+from scipy.stats import t as student
 
+from cnn_lstm_hyperopt.metrics import LEAST_PROBABILITY, METRICS, SCORE_RANGES, score
 from cnn_lstm_hyperopt.randomness import stream
+
+Floats = NDArray[np.float64]
+Labels = NDArray[np.int64]
+Probabilities = NDArray[np.floating]
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
+LEAST_DATES = 10
+"""With fewer dates no interval is told: resamples of them are a few days over and over."""
+_CHUNK = 1_000_000
+"""Weights (resamples × windows) that are held at once: 8 MB, of which a metric needs a few copies."""
 
 
 class Interval(NamedTuple):
-    """A percentile interval of 95 %."""
+    """A confidence interval of 95 %."""
 
     low: float
     high: float
 
 
-def block_length(n_dates: int, horizon: int) -> int:
-    """n^(1/3) dates (the rate of Hall, Horowitz & Jing 1995), rounded up, but at least the horizon, over which labels overlap.
-
-    At most a third of the dates: longer blocks would be the same few days in every resample, and the interval would look certain.
-    """
-    root = round(math.cbrt(n_dates))
-    root += root**3 < n_dates
-    return min(max(horizon, root), max(1, n_dates // 3))
-
-
-def accuracy_interval(right: NDArray[np.bool_], dates: NDArray[Any], *, horizon: int, seed: int) -> Interval:
-    """Interval of an accuracy.
+def score_interval(
+    metric: str, labels: Labels, probabilities: Probabilities, dates: NDArray[Any], *, horizon: int, seed: int
+) -> Interval | None:
+    """Interval of a score.
 
     Args:
-        right: ``(windows,)`` whether each prediction was right.
+        metric: of :data:`~cnn_lstm_hyperopt.metrics.METRICS`; larger is better.
+        labels: ``(windows,)`` classes.
+        probabilities: ``(windows, classes)``.
         dates: ``(windows,)`` decision dates; several windows may share one.
         horizon: bars that a label looks ahead.
         seed: of the resampling.
+
+    Returns:
+        None where it can't be known: fewer than 10 dates, or a score that is not defined (an AUC of a single class).
     """
-    return _interval(right.astype(float), dates, horizon, seed)
+    days = _Days.of(dates)
+    if days.n < LEAST_DATES:
+        return None
+    length = days.block_length(_per_window(metric, labels, probabilities), horizon)
+    draws = _resampled(metric, labels, [probabilities], days, length, seed)[0]
+    interval = _symmetric(score(metric, labels, probabilities), draws, days.n / length)
+    if interval is None:
+        return None
+    worst, best = SCORE_RANGES[metric]
+    return Interval(max(interval.low, worst), min(interval.high, best))
 
 
-def difference_interval(
-    ours: NDArray[np.bool_], theirs: NDArray[np.bool_], dates: NDArray[Any], *, horizon: int, seed: int
-) -> Interval:
-    """Interval of the difference of two accuracies on the same windows, resampled together (paired)."""
-    return _interval(ours.astype(float) - theirs.astype(float), dates, horizon, seed)
+def paired_interval(
+    metric: str,
+    labels: Labels,
+    ours: Probabilities,
+    theirs: Probabilities,
+    dates: NDArray[Any],
+    *,
+    horizon: int,
+    seed: int,
+) -> Interval | None:
+    """Interval of the score of ``ours`` − that of ``theirs`` on the same windows, resampled together (paired).
+
+    Arguments as in :func:`score_interval`.
+
+    Returns:
+        None where it can't be known: as there, and where the difference is the same in every resample without being 0 (all labels
+        alike): what never varies has shown no error to measure it by.
+    """
+    days = _Days.of(dates)
+    if days.n < LEAST_DATES:
+        return None
+    gain = _per_window(metric, labels, ours) - _per_window(metric, labels, theirs)
+    length = days.block_length(gain, horizon)
+    our_draws, their_draws = _resampled(metric, labels, [ours, theirs], days, length, seed)
+    estimate = score(metric, labels, ours) - score(metric, labels, theirs)
+    interval = _symmetric(estimate, our_draws - their_draws, days.n / length)
+    if interval is None or (abs(estimate) > 1e-9 and interval.high - interval.low < 1e-9):
+        return None
+    return interval
 
 
-def _interval(values: NDArray[np.float64], dates: NDArray[Any], horizon: int, seed: int) -> Interval:
-    """Interval of the mean of ``values`` over windows."""
-    _, day = np.unique(dates, return_inverse=True)
-    n_dates = int(day.max()) + 1
-    sums: NDArray[np.float64] = np.bincount(day, weights=values, minlength=n_dates).astype(np.float64)
-    counts = np.bincount(day, minlength=n_dates).astype(np.float64)
-    length = block_length(n_dates, horizon)
-    n_blocks = math.ceil(n_dates / length)
-    starts = stream(seed, 0, "bootstrap").integers(n_dates, size=(RESAMPLES, n_blocks))
-    means = _block_sums(sums, length)[starts].sum(axis=1) / _block_sums(counts, length)[starts].sum(axis=1)
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return Interval(float(low), float(high))
+def block_length(per_date: Floats, horizon: int) -> int:
+    """Dates in a block: twice the automatic length, at least √dates and the horizon, over which labels overlap.
+
+    At most a fifth of the dates: longer blocks would be the same few days in every resample.
+
+    Args:
+        per_date: ``(dates,)`` the series whose mean is studied, in order of time.
+        horizon: bars that a label looks ahead.
+    """
+    n = len(per_date)
+    wanted = math.ceil(max(2 * automatic_length(per_date), math.sqrt(n), horizon))
+    return min(wanted, max(1, n // 5))
 
 
-def _block_sums(per_date: NDArray[np.float64], length: int) -> NDArray[np.float64]:
-    """Sum over the block of ``length`` dates that starts at each date, wrapping round the end."""
+def automatic_length(series: Floats) -> float:
+    """The length of circular blocks that estimates the variance of the mean with the least squared error, at least 1.
+
+    Politis & White 2004, with the correction of Patton, Politis & White 2009; constants as in Patton's program. 1 for a constant.
+
+    Args:
+        series: ``(n,)`` in order of time.
+    """
+    n = len(series)
+    centred = series - series.mean()
+    variance = float(centred @ centred) / n
+    if n < 3 or variance <= 1e-24:
+        return 1.0
+    run = max(5, int(math.log10(n)))  # K_n: autocorrelations in a row that must be small
+    last = min(math.ceil(math.sqrt(n)) + run, n - 1)
+    autocovariance = np.array([float(centred[lag:] @ centred[: n - lag]) for lag in range(last + 1)]) / n
+    small = np.abs(autocovariance[1:]) < 2 * math.sqrt(math.log10(n) / n) * variance
+    first = next((lag for lag in range(last - run + 1) if small[lag : lag + run].all()), None)
+    width = last if first is None else min(2 * (first + 1), last)  # M = 2 m̂, m̂ the first lag of the run
+    lags = np.arange(1, width + 1)
+    flat_top = np.minimum(1.0, 2 * (1 - lags / width))  # λ(k/M)
+    g = float(2 * (flat_top * lags) @ autocovariance[1 : width + 1])
+    long_run = variance + float(2 * flat_top @ autocovariance[1 : width + 1])
+    if abs(long_run) <= 1e-12 * variance:
+        return 1.0
+    length = (2 * g**2 / (4 / 3 * long_run**2)) ** (1 / 3) * n ** (1 / 3)
+    return float(min(max(length, 1.0), math.ceil(min(3 * math.sqrt(n), n / 3))))
+
+
+class _Days(NamedTuple):
+    """Which date each window belongs to.
+
+    Attributes:
+        of_window: ``(windows,)`` numbers 0..n−1 in order of time.
+        n: dates.
+    """
+
+    of_window: NDArray[np.int64]
+    n: int
+
+    @classmethod
+    def of(cls, dates: NDArray[Any]) -> "_Days":
+        unique, inverse = np.unique(dates, return_inverse=True)
+        return cls(np.asarray(inverse, dtype=np.int64), len(unique))
+
+    def sums(self, values: Floats) -> Floats:
+        """``(windows,)`` → sums per date ``(dates,)``."""
+        return np.asarray(np.bincount(self.of_window, weights=values, minlength=self.n), dtype=np.float64)
+
+    def block_length(self, values: Floats, horizon: int) -> int:
+        """For the mean of ``values`` over windows: a date with more windows has more to say."""
+        return block_length(self.sums(values - values.mean()), horizon)
+
+
+def _per_window(metric: str, labels: Labels, probabilities: Probabilities) -> Floats:
+    """What each window adds to the score: log probability or hit. Scores that are no means depend on dates as their hits do."""
+    if metric == "log_loss":
+        happened = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+        return np.asarray(np.log(np.maximum(happened, LEAST_PROBABILITY)))
+    return np.asarray(probabilities.argmax(axis=1) == labels, dtype=np.float64)
+
+
+def _resampled(
+    metric: str, labels: Labels, models: list[Probabilities], days: _Days, length: int, seed: int
+) -> list[Floats]:
+    """Scores ``(resamples,)`` of each model on the same resamples."""
+    n_blocks = math.ceil(days.n / length)
+    starts = stream(seed, 0, "bootstrap").integers(days.n, size=(RESAMPLES, n_blocks))
+    if metric in ("accuracy", "log_loss"):  # means over windows: sums of blocks are enough
+        counts = _drawn_sums(days.sums(np.ones(len(labels))), starts, length)
+        return [_drawn_sums(days.sums(_per_window(metric, labels, each)), starts, length) / counts for each in models]
+    draws: list[list[Floats]] = [[] for _ in models]
+    for weights in _weights(starts, length, days, len(labels)):
+        for found, probabilities in zip(draws, models, strict=True):
+            found.append(METRICS[metric](labels, probabilities, weights))
+    return [np.concatenate(found) for found in draws]
+
+
+def _drawn_sums(per_date: Floats, starts: NDArray[np.int64], length: int) -> Floats:
+    """Sums ``(resamples,)`` over the dates that each row of ``starts`` draws; the last block is cut to the number of dates."""
+    n = len(per_date)
     total = np.concatenate([[0.0], np.cumsum(np.concatenate([per_date, per_date[:length]]))])
-    starts = np.arange(len(per_date))
-    sums: NDArray[np.float64] = total[starts + length] - total[starts]
-    return sums
+    cut = n - (starts.shape[1] - 1) * length
+    ends = starts + np.array([length] * (starts.shape[1] - 1) + [cut])
+    return np.asarray((total[ends] - total[starts]).sum(axis=1))
+
+
+def _weights(starts: NDArray[np.int64], length: int, days: _Days, n_windows: int) -> Iterator[Floats]:
+    """How often each window is drawn, ``(resamples, windows)``, a few resamples at a time."""
+    rows = max(1, _CHUNK // max(n_windows, days.n))
+    lengths = np.full(starts.shape[1], length)
+    lengths[-1] = days.n - (len(lengths) - 1) * length
+    for first in range(0, len(starts), rows):
+        here = starts[first : first + rows]
+        row = np.arange(len(here))[:, None] * (days.n + length + 1)
+        size = len(here) * (days.n + length + 1)
+        steps = np.bincount((row + here).ravel(), minlength=size) - np.bincount(
+            (row + here + lengths).ravel(), minlength=size
+        )
+        drawn = steps.reshape(len(here), -1).cumsum(axis=1)
+        times = drawn[:, : days.n].astype(np.float64)
+        times[:, : length + 1] += drawn[:, days.n :][
+            :, : days.n
+        ]  # blocks that run past the last date go on with the first
+        yield times[:, days.of_window]
+
+
+def _symmetric(estimate: float, draws: Floats, n_blocks: float) -> Interval | None:
+    """Estimate ± a quantile of |draws − estimate|, at the level at which Student's t of ``n_blocks`` blocks has 95 %."""
+    draws = draws[np.isfinite(draws)]
+    if n_blocks <= 1 or not math.isfinite(estimate) or len(draws) < RESAMPLES / 2:
+        return None
+    # Hesterberg 2015, expanded percentiles: Φ(−√(n / (n − 1)) t) in place of the tail
+    reach = math.sqrt(n_blocks / (n_blocks - 1)) * float(student.ppf((1 + CONFIDENCE) / 2, n_blocks - 1))
+    half = float(np.quantile(np.abs(draws - estimate), 1 - 2 * float(norm.cdf(-reach))))
+    return Interval(estimate - half, estimate + half)

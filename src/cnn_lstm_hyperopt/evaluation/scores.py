@@ -1,41 +1,130 @@
 """Scores of classifications and of the regression beside it."""
 
-import warnings
+import math
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, matthews_corrcoef, mean_squared_error
+from sklearn.metrics import mean_absolute_error, mean_squared_error
+
+from cnn_lstm_hyperopt import metrics
+from cnn_lstm_hyperopt.evaluation.calibration import calibration_error
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Accuracy, balanced accuracy (mean recall of the classes present), Matthews' correlation coefficient, and the mean squared
-    error in the target's units squared (None without regression)."""
+    """What one set of predictions is worth on one set of windows.
+
+    Attributes:
+        accuracy: share of windows whose most probable class is right.
+        balanced_accuracy: mean recall of the classes that occur.
+        mcc: Matthews' correlation coefficient; 0 for a constant prediction.
+        log_loss: nats; smaller is better.
+        auc: area under the ROC curve, of more than two classes the mean of each against the rest; None with a single class.
+        calibration_error: expected calibration error of the predicted class, 10 bins.
+        mse: squared error in the target's units squared; None without regression.
+        mae: absolute error in the target's units; None without regression.
+        r2_against_persistence: 1 − MSE / MSE of the last known value; above 0 is better than that. None without it.
+    """
 
     accuracy: float
     balanced_accuracy: float
     mcc: float
+    log_loss: float
+    auc: float | None
+    calibration_error: float
     mse: float | None
+    mae: float | None
+    r2_against_persistence: float | None
 
 
-def score(
+def score_predictions(
     labels: NDArray[np.int64],
-    classes: NDArray[np.int64],
+    probabilities: NDArray[np.floating],
     *,
     targets: NDArray[np.floating] | None = None,
     values: NDArray[np.floating] | None = None,
+    reference: NDArray[np.floating] | None = None,
 ) -> Scores:
-    """Scores predicted ``classes`` against ``labels``, and ``values`` against ``targets`` where both are there.
+    """Scores ``probabilities`` against ``labels``, and ``values`` against ``targets`` where both are there.
 
-    All arrays have shape ``(windows,)``.
+    Args:
+        labels: ``(windows,)`` classes.
+        probabilities: ``(windows, classes)``, rows add up to 1; the most probable class is the one that is said.
+        targets: ``(windows,)`` true values of the regression.
+        values: ``(windows,)`` predicted values.
+        reference: ``(windows,)`` values of persistence on the same windows.
     """
-    with warnings.catch_warnings():
-        # A constant prediction has no correlation (MCC 0 by convention) and a label may be absent: both are legal here.
-        warnings.simplefilter("ignore")
-        return Scores(
-            accuracy=float(accuracy_score(labels, classes)),
-            balanced_accuracy=float(balanced_accuracy_score(labels, classes)),
-            mcc=float(matthews_corrcoef(labels, classes)),
-            mse=None if targets is None or values is None else float(mean_squared_error(targets, values)),
+    by_metric = {name: metrics.score(name, labels, probabilities) for name in metrics.METRICS}
+    auc = by_metric["auc"]
+    mse = mae = r2 = None
+    if targets is not None and values is not None:
+        mse = float(mean_squared_error(targets, values))
+        mae = float(mean_absolute_error(targets, values))
+        usual = 0.0 if reference is None else float(mean_squared_error(targets, reference))
+        r2 = 1 - mse / usual if usual > 0 else None
+    return Scores(
+        accuracy=by_metric["accuracy"],
+        balanced_accuracy=by_metric["balanced_accuracy"],
+        mcc=by_metric["mcc"],
+        log_loss=-by_metric["log_loss"],
+        auc=None if math.isnan(auc) else auc,
+        calibration_error=calibration_error(labels, probabilities),
+        mse=mse,
+        mae=mae,
+        r2_against_persistence=r2,
+    )
+
+
+class GroupRow(NamedTuple):
+    """Scores on the windows of one group.
+
+    Attributes:
+        group: a symbol or a year.
+        n: windows.
+        accuracy, balanced_accuracy: of the predictions.
+        majority_share: of the group's own most frequent class: the accuracy of always saying it, known only afterwards.
+    """
+
+    group: str
+    n: int
+    accuracy: float
+    balanced_accuracy: float
+    majority_share: float
+
+
+def by_group(
+    labels: NDArray[np.int64], probabilities: NDArray[np.floating], groups: NDArray[Any]
+) -> tuple[GroupRow, ...]:
+    """A row per value of ``groups (windows,)``, in its order. Groups are small and many: single rows prove nothing."""
+    rows = []
+    for group in np.unique(groups):
+        here = groups == group
+        said, happened = probabilities[here], labels[here]
+        rows.append(
+            GroupRow(
+                group=str(group),
+                n=int(here.sum()),
+                accuracy=metrics.score("accuracy", happened, said),
+                balanced_accuracy=metrics.score("balanced_accuracy", happened, said),
+                majority_share=float(np.bincount(happened).max() / len(happened)),
+            )
         )
+    return tuple(rows)
+
+
+def years(dates: NDArray[Any]) -> NDArray[np.int64] | None:
+    """Years ``(windows,)`` of dates, for :func:`by_group`; None where dates are mere integers (a user's own loaders)."""
+    if not np.issubdtype(dates.dtype, np.datetime64):
+        return None
+    return np.asarray(dates.astype("datetime64[Y]").astype(np.int64) + 1970)
+
+
+def shrinkage(validation_score: float, test_score: float) -> float:
+    """Validation score − test score of the same model.
+
+    The winner's validation score is the largest of many, so it is too high by selection alone: a positive number is what to
+    expect, and it says nothing about a change of the market.
+    """
+    return validation_score - test_score

@@ -142,7 +142,7 @@ def _run_one(
             if outcome.best is None:
                 raise RuntimeError("a training that ran to its end has an evaluation")
             state = State.COMPLETE
-            values = Values(outcome.best.accuracy, seconds, assignment.cost.size_mb)
+            values = Values(outcome.best.score, seconds, assignment.cost.size_mb)
     if state is not State.FAIL:
         for observer in observers:
             observer.on_trial_trained(assignment, trained)

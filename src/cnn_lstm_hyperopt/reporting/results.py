@@ -1,22 +1,17 @@
 """``results.json``: the result dict of a run."""
 
 import platform
-import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cnn_lstm_hyperopt.config import SearchSpace, readable
-from cnn_lstm_hyperopt.files import write_json
 from cnn_lstm_hyperopt.pareto import dominates
-from cnn_lstm_hyperopt.retraining import TIME_IS_UP, Retrained, TestResult, Verdict
-from cnn_lstm_hyperopt.saved_model import predictions_frame
 from cnn_lstm_hyperopt.search import (
     SkillGate,
     StudyPlan,
@@ -28,7 +23,6 @@ from cnn_lstm_hyperopt.search import (
     with_fixed,
 )
 from cnn_lstm_hyperopt.search.summary import Estimate, PruningSummary, Unknown, pruning_summary
-from cnn_lstm_hyperopt.training import Predictions
 from cnn_lstm_hyperopt.training.cost import CostModel
 
 _PACKAGES = ("cnn-lstm-hyperopt", "torch", "optuna", "numpy", "pandas", "scikit-learn")
@@ -57,7 +51,7 @@ def search_results(
 
 
 def search_facts(records: Sequence[TrialRecord], plan: StudyPlan) -> dict[str, Any]:
-    """Counts by state, what pruning did, the gate, the hypervolume, its reference point and how it grew.
+    """What is maximised, counts by state, what pruning did, the gate, the hypervolume, its reference point and how it grew.
 
     ``training_seconds`` are the clock's where a trial was measured; all other seconds are the study's time objective.
     """
@@ -66,6 +60,7 @@ def search_facts(records: Sequence[TrialRecord], plan: StudyPlan) -> dict[str, A
     counts = Counter(record.state.value for record in records)
     summary = pruning_summary(records, plan)
     return {
+        "metric": plan.metric,
         "counts": {state: counts.get(state, 0) for state in ("COMPLETE", "PRUNED", "FAIL", "RUNNING")},
         "pruned_by": summary.pruned_by,
         "training_seconds": sum(record.attributes.get("measured_seconds", record.own_seconds) for record in records),
@@ -74,7 +69,7 @@ def search_facts(records: Sequence[TrialRecord], plan: StudyPlan) -> dict[str, A
         "hypervolume": {
             "value": volume,
             "reference": reference,
-            "space": ["accuracy", "ln seconds", "ln MB"],
+            "space": [gate.words, "ln seconds", "ln MB"],
             "history": [
                 {"trials": step.trials, "seconds": step.seconds, "value": step.hypervolume}
                 for step in hypervolume_history(records, gate)
@@ -138,84 +133,11 @@ def environment(device: str, seed: int) -> dict[str, Any]:
     }
 
 
-def retrained_results(retrained: Sequence[Retrained], verdict: Verdict, save_dir: Path) -> list[dict[str, Any]]:
-    """An entry per finalist, in order of rank."""
-    return [
-        {
-            "model_rank": each.finalist.rank,
-            "trial_number": each.finalist.trial_number,
-            "config_params": readable(each.finalist.params),
-            "training_results": {
-                "best_epoch": each.outcome.best_epoch,
-                "epochs": each.outcome.epochs,
-                "full_epochs": each.epochs,
-                "cut_short_by": TIME_IS_UP if each.cut_short else None,
-                "validation_accuracy": each.outcome.best.accuracy if each.outcome.best else None,
-                "validation_loss": each.outcome.best.loss if each.outcome.best else None,
-            },
-            "test_metrics": test_metrics(result),
-            "training_time": each.outcome.seconds,
-            "model_path": str(model_folder(save_dir, each.finalist.rank)),
-        }
-        for each, result in zip(retrained, verdict.finalists, strict=True)
-    ]
-
-
-def test_metrics(result: TestResult) -> dict[str, Any]:
-    """The test figures of one classifier; intervals are 95 %, block bootstrap over dates."""
-    return {
-        "test_class_acc": result.scores.accuracy,
-        "test_reg_mse": result.scores.mse,
-        "test_balanced_accuracy": result.scores.balanced_accuracy,
-        "test_mcc": result.scores.mcc,
-        "test_class_acc_interval": list(result.interval),
-        "difference_to_majority_interval": list(result.against_majority) if result.against_majority else None,
-    }
-
-
-def baseline_results(verdict: Verdict) -> list[dict[str, Any]]:
-    """An entry per baseline."""
-    return [{"name": result.name, "test_metrics": test_metrics(result)} for result in verdict.baselines]
-
-
-def model_folder(save_dir: Path, rank: int) -> Path:
-    """``retrained_model_1`` …"""
-    return save_dir / f"retrained_model_{rank}"
-
-
-def write_retrained(
-    save_dir: Path, retrained: Sequence[Retrained], verdict: Verdict, entries: list[dict[str, Any]]
-) -> None:
-    """Writes each finalist's folder: weights, description, metrics, predictions of the test windows; whole or not at all.
-
-    Folders of an earlier retraining that had more ranks go away.
-    """
-    for old in save_dir.glob("retrained_model_*"):
-        shutil.rmtree(old)
-    for each, result, entry in zip(retrained, verdict.finalists, entries, strict=True):
-        place = model_folder(save_dir, each.finalist.rank)
-        folder = place.with_name(f".{place.name}.part")
-        shutil.rmtree(folder, ignore_errors=True)
-        each.model.save(folder)
-        write_json(folder / "metrics.json", entry)
-        if result.predictions is not None:
-            _write_predictions(folder / "predictions.csv", verdict, result.predictions)
-        shutil.rmtree(place, ignore_errors=True)
-        folder.rename(place)
-
-
-def _write_predictions(path: Path, verdict: Verdict, predictions: Predictions) -> None:
-    windows = verdict.windows
-    frame = predictions_frame(windows.dates, predictions)
-    frame.insert(1, "symbol", windows.symbols)
-    frame.insert(2, "label", windows.labels.numpy())
-    if windows.values is not None:
-        frame["target"] = windows.values.numpy()
-    frame.to_csv(path, index=False)
-
-
 def _history(records: Sequence[TrialRecord], gate: SkillGate) -> list[dict[str, Any]]:
-    """A row per finished trial: its state and values, the best accuracy and the size of the front so far."""
+    """A row per finished trial: its state and values, the best score and the size of the front so far.
+
+    The key of the best score names the objective: ``best_accuracy``, ``best_mcc``, ``best_negative_log_loss``.
+    """
     rows: list[dict[str, Any]] = []
     best: float | None = None
     front: list[tuple[float, float, float]] = []
@@ -231,7 +153,7 @@ def _history(records: Sequence[TrialRecord], gate: SkillGate) -> list[dict[str, 
                 "trial_number": record.number,
                 "state": record.state.value,
                 "values": list(record.values) if record.values else None,
-                "best_accuracy": best,
+                f"best_{gate.objective}": best,
                 "front_size": len(front),
             }
         )

@@ -21,9 +21,10 @@ def status_lines(save_dir: Path) -> list[str]:
     storage = StudyStorage(save_dir / STUDY_FILE)
     try:
         records = storage.records()
-        gate, total = storage.attribute("skill_gate"), storage.attribute("n_trials")
+        stored, total = storage.attribute("skill_gate"), storage.attribute("n_trials")
         name = storage.study.study_name
         source = storage.attribute("made_with")["data.source"]
+        openings = len(storage.attribute("test_openings") or ())
     finally:
         storage.close()
     count = Counter(record.state for record in records)
@@ -38,18 +39,29 @@ def status_lines(save_dir: Path) -> list[str]:
     ]
     if count[State.PRUNED]:
         lines.append(f"Pruned: {pruned_text(pruned_by(records))}")
-    if gate is not None:
-        front = ranked_front(records, SkillGate(**gate))
+    if stored is not None:
+        gate = SkillGate(**stored)
+        front = ranked_front(records, gate)
         if front and front[0].values is not None:
             best = front[0].values
             lines.append(
-                f"Front: {counted(len(front), 'trial')}; most accurate is trial {front[0].number}:"
-                f" accuracy {best.score:.4f}, {best.seconds:.1f} s, {best.size_mb:.3f} MB"
+                f"Front: {counted(len(front), 'trial')}; {'most accurate' if gate.metric == 'accuracy' else 'best'} is trial"
+                f" {front[0].number}: {gate.words} {best.score:.4f}, {best.seconds:.1f} s, {best.size_mb:.3f} MB"
             )
         else:
-            lines.append("Front: empty, no trial has learnt more than the majority class yet")
+            lines.append(f"Front: empty, no trial has learnt more than {gate.to_beat} yet")
+    lines += _verdict(save_dir)
+    if openings:
+        lines.append(f"The test period was opened {'once' if openings == 1 else f'{openings} times'}.")
     lines.append(_next_step(save_dir, done, total, source))
     return lines
+
+
+def _verdict(save_dir: Path) -> list[str]:
+    """The sentence, if there is one yet."""
+    results = save_dir / RESULTS_FILE
+    verdict = json.loads(results.read_text(encoding="utf-8")).get("verdict") if results.is_file() else None
+    return [] if verdict is None else [verdict["sentence"]]
 
 
 def _next_step(save_dir: Path, done: int, total: int, source: str) -> str:

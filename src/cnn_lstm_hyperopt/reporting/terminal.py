@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
@@ -16,20 +15,25 @@ from rich.text import Text
 
 from cnn_lstm_hyperopt.config import PARAMETERS, SearchSpace
 from cnn_lstm_hyperopt.config.domains import domain_text
+from cnn_lstm_hyperopt.confirmation import Confirmed
 from cnn_lstm_hyperopt.data.dataset import Dataset
-from cnn_lstm_hyperopt.forecast import Forecast
+from cnn_lstm_hyperopt.forecast import FinalForecast, Forecast
 from cnn_lstm_hyperopt.progress import ProgressReport
+from cnn_lstm_hyperopt.reporting.final_tables import confirmation_lines, confirmation_table, test_table, verdict_lines
 from cnn_lstm_hyperopt.reporting.pruning import search_lines
+from cnn_lstm_hyperopt.reporting.tables import plain_table
 from cnn_lstm_hyperopt.reporting.wording import counted, epochs_text, seconds_text
-from cnn_lstm_hyperopt.retraining import Finalist, TestResult, Verdict
+from cnn_lstm_hyperopt.retraining import Retrained
 from cnn_lstm_hyperopt.search import Assignment, SkillGate, State, Study, StudyPlan, TrialRecord, with_fixed
 from cnn_lstm_hyperopt.search.summary import PROBE
 from cnn_lstm_hyperopt.training.cost import CostModel
 from cnn_lstm_hyperopt.trial_runner import TrainedNetwork
+from cnn_lstm_hyperopt.verdict import Verdict
 
 log = logging.getLogger(__name__)
 
 FRONT_ROWS = 10
+FOLD_ROWS = 10
 PIPED_WIDTH = 120
 FORECAST_WEIGHT = 3
 """Trials that the forecast counts for in the time that is left."""
@@ -52,6 +56,7 @@ class Terminal:
         self._warned = False
         self._seconds_left: Callable[[], float | None] = lambda: None
         self._expected: float | None = None
+        self._objective = "accuracy"
 
     # ------------------------------------------------------------------ saying things
 
@@ -77,6 +82,7 @@ class Terminal:
 
     def describe_data(self, dataset: Dataset, gate: SkillGate) -> None:
         """Source, dates, the table symbol × split, and what counts as having learnt something."""
+        self._objective = gate.words
         facts = dataset.description
         share = (
             ""
@@ -87,11 +93,8 @@ class Terminal:
             f"Data: {facts['source']}, target {dataset.target}, lookback {dataset.lookback}, horizon {dataset.horizon},"
             f" {len(dataset.train):,} training windows{share}"
         )
-        self.table(_split_table(facts))
-        self.say(
-            f"Majority class on validation: {gate.chance:.1%} right; above {gate.threshold:.1%} (two standard errors) a trial has"
-            " learnt something and may join the front."
-        )
+        self.show_windows(facts)
+        self.say(_gate_text(gate))
         best = facts.get("best_attainable_accuracy")
         if best is not None:
             self.say(
@@ -99,6 +102,12 @@ class Terminal:
             )
         for warning in dataset.warnings:
             self.warn(warning)
+
+    def show_windows(self, facts: dict[str, Any]) -> None:
+        """Windows of each symbol in each split, the splits' dates, the balance of classes, and the folds."""
+        self.table(_split_table(facts))
+        if "folds" in facts:
+            self.table(_fold_table(facts["folds"], facts["cv_scheme"]))
 
     def describe_space(self, space: SearchSpace) -> None:
         """How many parameters are searched, and where the space differs from the whole one."""
@@ -126,6 +135,14 @@ class Terminal:
                 f" {expected.memory_mb / 1000:.1f} GB of memory at most and {expected.disk_mb:.0f} MB of disk."
             )
 
+    def describe_final_forecast(self, expected: FinalForecast) -> None:
+        """What comes after the search."""
+        self.say(
+            f"After the search, at most: {counted(expected.confirmations, 'training')} to confirm the best of the front"
+            f" ({seconds_text(expected.confirmation_seconds)}), {counted(expected.retrainings, 'retraining')}"
+            f" ({seconds_text(expected.retraining_seconds)}, less as patience ends them); limits.retrain_seconds bounds both."
+        )
+
     # ------------------------------------------------------------------ the search
 
     def watch(
@@ -149,7 +166,7 @@ class Terminal:
     def on_trial_report(self, assignment: Assignment, report: ProgressReport) -> None:
         """See execution.Observer."""
         if report.score is not None:
-            log.debug("trial %d epoch %g accuracy %.4f", assignment.number, report.epoch, report.score)
+            log.debug("trial %d epoch %g %s %.4f", assignment.number, report.epoch, self._objective, report.score)
         if self._progress is not None:
             self._progress.update(self._task, now=f"trial {assignment.number} at epoch {report.epoch:.1f}")
 
@@ -166,7 +183,7 @@ class Terminal:
         done = self._done
         status = self._status(records, front)
         joined = any(r.number == record.number for r in front)
-        line = f"[{done}/{self._study.plan.n_trials}] trial {record.number} {_outcome_text(record)}"
+        line = f"[{done}/{self._study.plan.n_trials}] trial {record.number} {_outcome_text(record, self._objective)}"
         line += " · joins the front" if joined else ""
         if self._progress is not None:
             self._progress.update(self._task, completed=done, status=status, left=self._left_text(done))
@@ -219,18 +236,18 @@ class Terminal:
 
     def show_front(self, front: Sequence[TrialRecord], space: SearchSpace) -> None:
         """The ranked front."""
-        table = _table(f"Pareto front: {counted(len(front), 'trial')}")
-        for name in ("rank", "trial", "accuracy", "seconds", "MB"):
+        table = plain_table(f"Pareto front: {counted(len(front), 'trial')}")
+        for name in ("rank", "trial", self._objective, "seconds", "MB"):
             table.add_column(name, justify="right", no_wrap=True)
         for name in ("filters", "LSTM", "fusion", "optimizer"):
             table.add_column(name)
         for rank, record in enumerate(front[:FRONT_ROWS], start=1):
             if record.values is not None:
-                accuracy, seconds, size_mb = record.values
+                score, seconds, size_mb = record.values
                 table.add_row(
                     str(rank),
                     str(record.number),
-                    f"{accuracy:.4f}",
+                    f"{score:.4f}",
                     f"{seconds:.1f}",
                     f"{size_mb:.3f}",
                     *_short_params(record, space),
@@ -245,12 +262,12 @@ class Terminal:
             self.say(line)
 
     @contextlib.contextmanager
-    def watch_retraining(self) -> Iterator[None]:
-        """A context in which retraining is shown."""
+    def watch_training(self, title: str) -> Iterator[None]:
+        """A context in which trainings after the search are shown."""
         if not self.console.is_terminal or self.console.quiet:
             yield
             return
-        columns = (TextColumn("Retraining"), BarColumn(bar_width=24), TextColumn("{task.description}", style="dim"))
+        columns = (TextColumn(title), BarColumn(bar_width=24), TextColumn("{task.description}", style="dim"))
         with Progress(*columns, console=self.console, refresh_per_second=2, transient=True) as self._progress:
             self._task = self._progress.add_task("")
             try:
@@ -258,26 +275,30 @@ class Terminal:
             finally:
                 self._progress = None
 
-    def on_retraining(self, finalist: Finalist, report: ProgressReport, full_epochs: int) -> None:
-        """A finalist has got further."""
+    def on_training(self, which: str, report: ProgressReport, epochs: int) -> None:
+        """A training after the search has got further; ``which`` it is in a few words."""
         if report.score is not None:
-            log.info("finalist %d epoch %g accuracy %.4f", finalist.rank, report.epoch, report.score)
+            log.info("%s epoch %g %s %.4f", which, report.epoch, self._objective, report.score)
         if self._progress is not None:
-            text = f"rank {finalist.rank}, epoch {report.epoch:.1f} of at most {full_epochs}, {report.seconds:.0f} s"
-            self._progress.update(self._task, completed=report.epoch, total=full_epochs, description=text)
+            text = f"{which}, epoch {report.epoch:.1f} of at most {epochs}, {report.seconds:.0f} s"
+            self._progress.update(self._task, completed=report.epoch, total=epochs, description=text)
 
-    def show_verdict(self, verdict: Verdict, *, opened: int) -> None:
+    def show_confirmation(self, confirmed: Confirmed, plan: StudyPlan) -> None:
+        """The candidates and what fresh seeds said of them."""
+        self.table(confirmation_table(confirmed, plan.metric))
+        for line in confirmation_lines(confirmed, plan.metric):
+            self.say(line)
+
+    def show_verdict(self, verdict: Verdict, retrained: Sequence[Retrained], *, opened: int) -> None:
         """Finalists and baselines on the test period, which was opened for the ``opened``-th time."""
-        n_dates = len(set(verdict.windows.dates.tolist()))
-        table = _table(f"Test period: {len(verdict.windows):,} windows, {n_dates:,} dates (95 % intervals)")
-        table.add_column("", no_wrap=True)
-        for name in ("accuracy", "above majority", "balanced", "MCC", "MSE"):
-            table.add_column(name, justify="right", no_wrap=True)
-        for result in (*verdict.finalists, *verdict.baselines):
-            table.add_row(*_verdict_row(result))
-        self.table(table)
-        if verdict.finalists:
-            self.say(verdict_sentence(verdict))
+        self.table(test_table(verdict))
+        for line in verdict_lines(verdict, retrained):
+            self.say(line)
+        self.say(verdict.judgement.sentence, style="bold")
+        if len(verdict.finalists) > 1:
+            self.say(
+                "The other models are exploratory: to choose one of them by these figures would be to fit the test period."
+            )
         if opened == 1:
             self.say("The test period was opened once.")
         else:
@@ -350,30 +371,54 @@ def _amount(limit: float) -> str:
 
 def _split_table(facts: dict[str, Any]) -> Table:
     splits = facts["splits"]
-    table = _table("Windows")
+    table = plain_table("Windows")
     table.add_column("", no_wrap=True)
     for name, split in splits.items():
-        dates = f"\nfrom {split['first']}\nto {split['last']}" if "first" in split else ""
+        dates = f"\nfrom {split['first'][:16]}\nto {split['last'][:16]}" if "first" in split else ""
         table.add_column(f"{name}{dates}", justify="right", no_wrap=True)
     table.add_column("purged", justify="right")
     for symbol, counts in facts.get("windows", {}).items():
         about = facts["symbols"][symbol]
-        name = f"{symbol} {about['first']} to {about['last']}"
+        name = f"{symbol} {about['first'][:10]} to {about['last'][:10]}"  # without times, so that it fits
         table.add_row(name, *(f"{counts[part]:,}" for part in splits), f"{counts['purged']:,}")
     table.add_row("all", *(f"{split['windows']:,}" for split in splits.values()), "")
-    if all("share_of_class_1" in split for split in splits.values()):
-        table.add_row("share of class 1", *(f"{split['share_of_class_1']:.1%}" for split in splits.values()), "")
+    for number, name in enumerate(facts["class_names"]):
+        table.add_row(f"share of {name}", *(f"{split['class_shares'][number]:.1%}" for split in splits.values()), "")
     return table
 
 
-def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+def _fold_table(folds: Sequence[dict[str, Any]], scheme: str) -> Table:
+    """What each fold trains on and is judged by; combinatorial ones hold out several blocks."""
+    table = plain_table(f"{counted(len(folds), 'fold')}, {scheme}: a trial's score is the mean over them")
+    table.add_column("fold", justify="right")
+    for name in ("trained on", "windows", "judged by", "windows"):
+        table.add_column(name, justify="right" if name == "windows" else "left", no_wrap=True)
+    for number, fold in enumerate(folds[:FOLD_ROWS], start=1):
+        train, validation = fold["train"], fold["validation"]
+        table.add_row(
+            str(number),
+            f"{train['first']} to {train['last']}",
+            f"{train['windows']:,}",
+            "\n".join(f"{block['first']} to {block['last']}" for block in validation["blocks"]),
+            f"{validation['windows']:,}",
+        )
+    if len(folds) > FOLD_ROWS:
+        table.add_row("…", f"{len(folds) - FOLD_ROWS} more in data.json", "", "", "")
+    return table
 
 
-def _outcome_text(record: TrialRecord) -> str:
+def _gate_text(gate: SkillGate) -> str:
+    """Above which score a trial has learnt something."""
+    learnt = "(two standard errors) a trial has learnt something and may join the front."
+    if gate.metric == "accuracy":
+        return f"Majority class on validation: {gate.chance:.1%} right; above {gate.threshold:.1%} {learnt}"
+    return f"No skill on validation: {gate.words} {gate.chance:.4g}; above {gate.threshold:.4g} {learnt}"
+
+
+def _outcome_text(record: TrialRecord, objective: str) -> str:
     if record.values is not None:
-        accuracy, seconds, size_mb = record.values
-        return f"complete: accuracy {accuracy:.4f}, {seconds:.1f} s, {size_mb:.3f} MB"
+        score, seconds, size_mb = record.values
+        return f"complete: {objective} {score:.4f}, {seconds:.1f} s, {size_mb:.3f} MB"
     if record.probe and record.reason.startswith(PROBE):
         whole = record.projected_seconds
         rest = "" if whole is None else f", all would take about {seconds_text(whole)}"
@@ -391,30 +436,4 @@ def _short_params(record: TrialRecord, space: SearchSpace) -> tuple[str, str, st
         f"{p['lstm.hidden_dim']} × {p['lstm.num_layers']}{both_ways}",
         f"{p['fusion.method']} {p['fusion.dim']}",
         str(p["training.optimizer"]),
-    )
-
-
-def verdict_sentence(verdict: Verdict) -> str:
-    """What the test period says of the model that validation ranked first; the others are exploratory."""
-    model, majority = verdict.finalists[0], verdict.baselines[0]
-    best = max(verdict.baselines[1:], key=lambda result: result.scores.accuracy)
-    low, high = model.against_majority or (0.0, 0.0)
-    points = f"{100 * (model.scores.accuracy - majority.scores.accuracy):+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"
-    learnt = "beats" if low > 0 else "does not surely beat"
-    rank = "below" if model.scores.accuracy < best.scores.accuracy else "not below"
-    return (
-        f"Model 1, ranked first on validation, {learnt} the majority class on test: {points};"
-        f" it is {rank} {best.name} ({best.scores.accuracy:.4f})."
-    )
-
-
-def _verdict_row(result: TestResult) -> tuple[str, ...]:
-    scores, against = result.scores, result.against_majority
-    return (
-        result.name,
-        f"{scores.accuracy:.4f} ({result.interval.low:.3f} to {result.interval.high:.3f})",
-        "" if against is None else f"{against.low:+.3f} to {against.high:+.3f}",
-        f"{scores.balanced_accuracy:.4f}",
-        f"{scores.mcc:+.3f}",
-        "" if scores.mse is None else f"{scores.mse:.4g}",
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from cnn_lstm_hyperopt.config import PARAMETERS, Params, SearchSpace, readable
+from cnn_lstm_hyperopt.metrics import objective_name
 from cnn_lstm_hyperopt.search import TrialRecord, selected, with_fixed
 
 COLUMNS = (
@@ -28,6 +29,7 @@ COLUMNS = (
     "would_have_ended_epoch",
     "would_have_ended_reason",
 )
+"""The first objective's column bears the name of what the study maximises."""
 
 
 def trials_csv(
@@ -35,10 +37,13 @@ def trials_csv(
     space: SearchSpace,
     *,
     train_share: float,
+    metric: str = "accuracy",
     estimated_memory: Callable[[Params], float] | None = None,
 ) -> str:
     """The table as text.
 
+    ``accuracy``, or the objective of another ``metric`` (``negative_log_loss``, say), is the trial's value, or what it would have
+    been where the trial ended.
     ``training_seconds`` are the objective, measured or estimated as the study has it, ``measured_seconds`` always the clock's;
     ``projected_seconds`` is what all epochs would have taken, and ``projected_full_seconds`` the same on all training windows
     instead of the ``train_share`` that trials use. ``memory_mb`` is the measured peak, or what ``estimated_memory`` says.
@@ -48,11 +53,11 @@ def trials_csv(
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*COLUMNS, *PARAMETERS])
+    writer.writerow([objective_name(metric) if name == "accuracy" else name for name in COLUMNS] + list(PARAMETERS))
     for record in records:
         projected = record.projected_seconds
         point = selected(record.curve, math.inf)
-        accuracy = record.values.score if record.values else (point.score if point else None)
+        score = record.values.score if record.values else (point.score if point else None)
         whole = with_fixed(space, record.params)
         memory = estimated_memory(whole) if estimated_memory else record.attributes.get("memory_mb")
         would_have_ended = record.attributes.get("would_have_ended") or {}
@@ -60,7 +65,7 @@ def trials_csv(
             record.number,
             record.state.value,
             record.reason,
-            accuracy,
+            score,
             record.seconds,
             record.size_mb,
             record.attributes.get("epochs"),

@@ -1,12 +1,13 @@
 """``validation/``: what each finished trial said of the validation windows, for overfitting statistics and ensembles."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cnn_lstm_hyperopt.data.windows import Windows
+from cnn_lstm_hyperopt.data.dataset import Fold
 from cnn_lstm_hyperopt.progress import ProgressReport
 from cnn_lstm_hyperopt.search import Assignment, TrialRecord
 from cnn_lstm_hyperopt.training import Predictions
@@ -16,8 +17,8 @@ from cnn_lstm_hyperopt.trial_runner import TrainedNetwork
 class ValidationWriter:
     """An observer of trials that keeps what each finished one said of the validation windows."""
 
-    def __init__(self, folder: Path, windows: Windows) -> None:
-        self._folder, self._windows = folder, windows
+    def __init__(self, folder: Path, folds: Sequence[Fold]) -> None:
+        self._folder, self._folds = folder, folds
 
     def on_trial_start(self, assignment: Assignment) -> None:
         """Nothing to do."""
@@ -28,20 +29,37 @@ class ValidationWriter:
     def on_trial_trained(self, assignment: Assignment, trained: TrainedNetwork) -> None:
         """Writes the predictions of the trial's best epoch, before the trial counts as finished: none can be missing."""
         if trained.outcome.best is not None:
-            write_validation(self._folder, assignment.number, self._windows, trained.outcome.best.predictions)
+            write_validation(self._folder, assignment.number, self._folds, trained.outcome.best.predictions)
 
     def on_trial_end(self, record: TrialRecord, trained: TrainedNetwork | None) -> None:
         """Nothing to do."""
 
 
-def write_validation(folder: Path, number: int, windows: Windows, predictions: Predictions) -> Path:
-    """Writes ``trial_00042.parquet``: date, symbol, label, ``probability_1`` … (the first class is what is left to 1), value."""
+def write_validation(folder: Path, number: int, folds: Sequence[Fold], predictions: Predictions) -> Path:
+    """Writes ``trial_00042.parquet``, a row for each validation window, in the order of the predictions.
+
+    Columns: date, symbol, label, ``probability_1`` … (the first class is what is left to 1), value. With several folds there is
+    also the fold, counted from 1; their windows follow each other in the folds' order, and one that several folds hold out is
+    there several times.
+
+    Args:
+        folder: made if it is missing.
+        number: of the trial.
+        folds: whose validation windows they are.
+        predictions: of all of them, fold after fold.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    validation = [fold.validation for fold in folds]
+    symbols = np.concatenate([windows.symbols for windows in validation])
+    labels = np.concatenate([windows.labels.numpy() for windows in validation])
     columns = {
-        "date": pa.array(windows.dates),
-        "symbol": pa.array(windows.symbols.tolist()).dictionary_encode(),
-        "label": pa.array(windows.labels.numpy().astype(np.int16)),
+        "date": pa.array(np.concatenate([windows.dates for windows in validation])),
+        "symbol": pa.array(symbols.tolist()).dictionary_encode(),
+        "label": pa.array(labels.astype(np.int16)),
     }
+    if len(folds) > 1:
+        numbers = np.arange(1, len(folds) + 1, dtype=np.int8)
+        columns["fold"] = pa.array(np.repeat(numbers, [len(windows) for windows in validation]))
     for k in range(1, predictions.probabilities.shape[1]):
         columns[f"probability_{k}"] = pa.array(predictions.probabilities[:, k])
     if predictions.values is not None:

@@ -9,7 +9,7 @@ from cnn_lstm_hyperopt.search.front import (
     ranked_front,
 )
 from cnn_lstm_hyperopt.search.function import Reading, optimise
-from cnn_lstm_hyperopt.search.gate import SkillGate
+from cnn_lstm_hyperopt.search.gate import SkillGate, no_skill, undefined_in
 from cnn_lstm_hyperopt.search.limits import Cost, Limits
 from cnn_lstm_hyperopt.search.plan import StudyPlan
 from cnn_lstm_hyperopt.search.samplers import Proposal, Question, random_configuration
@@ -41,9 +41,11 @@ __all__ = [
     "finish_order",
     "front_hypervolume",
     "hypervolume_history",
+    "no_skill",
     "optimise",
     "random_configuration",
     "ranked_front",
     "selected",
+    "undefined_in",
     "with_fixed",
 ]

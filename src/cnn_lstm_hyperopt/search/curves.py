@@ -18,8 +18,8 @@ PENALTY = 0.3
 """Of the ridge regression, on its slopes."""
 
 
-def smoothed_accuracy(curve: Sequence[Point], epoch: float) -> float:
-    """Mean accuracy of the last quarter of the whole epochs up to ``epoch``, of one at least.
+def smoothed_score(curve: Sequence[Point], epoch: float) -> float:
+    """Mean score of the last quarter of the whole epochs up to ``epoch``, of one at least.
 
     Within the first epoch: the last reading. NaN when there is none.
     """
@@ -30,19 +30,26 @@ def smoothed_accuracy(curve: Sequence[Point], epoch: float) -> float:
     return sum(seen) / len(seen) if seen else math.nan
 
 
-def settled_accuracy(record: TrialRecord) -> float:
+def settled_score(record: TrialRecord) -> float:
     """What a COMPLETE trial is worth without its luck: smoothed up to the epoch whose weights are its own.
 
     The value of one epoch is a reading with an error; the best of hundreds of readings is a lucky one.
     """
     if record.values is None:
-        raise ValueError(f"trial {record.number} is {record.state.value}: only a COMPLETE one has an accuracy")
+        raise ValueError(f"trial {record.number} is {record.state.value}: only a COMPLETE one has a score")
     point = selected(tuple(p for p in record.curve if p.epoch >= 1), math.inf)
     if point is None:
         return record.values.score
-    smoothed = smoothed_accuracy(record.curve, point.epoch)
+    smoothed = smoothed_score(record.curve, point.epoch)
     # The window may hold a reading less than was stored (a trial that is read in part); the stored value then stands.
     return record.values.score if math.isnan(smoothed) else smoothed
+
+
+def within(score: float, score_range: tuple[float, float]) -> float:
+    """The score, or the end of the range beyond which it lies; NaN stays NaN."""
+    if math.isnan(score):
+        return score
+    return min(max(score, score_range[0]), score_range[1])
 
 
 def projected_seconds(curve: Sequence[Point], max_epochs: int) -> float:
@@ -66,25 +73,25 @@ class Outcomes:
     """What may become of a trial, equally likely.
 
     Attributes:
-        accuracies: shape ``(k,)``, settled.
+        scores: shape ``(k,)``, settled.
         log_seconds: shape ``(k,)``, natural logarithm of the training seconds.
-        accuracy: their expectation.
+        score: their expectation.
         seconds: exp of the expected logarithm.
     """
 
-    accuracies: Array
+    scores: Array
     log_seconds: Array
     score: float
     seconds: float
 
     @property
     def variance(self) -> float:
-        """Of the accuracy."""
-        return float(self.accuracies.var())
+        """Of the score."""
+        return float(self.scores.var())
 
 
 Row = tuple[tuple[float, float, float, float], tuple[float, float]]
-"""Where a finished curve stood at an epoch, and what became of it: settled accuracy, ln seconds less what was projected."""
+"""Where a finished curve stood at an epoch, and what became of it: settled score, ln seconds less what was projected."""
 
 
 class FinishedCurves:
@@ -95,6 +102,7 @@ class FinishedCurves:
         epoch: at which they are compared.
         max_epochs: of a trial.
         known: rows worked out earlier, by (number, epoch); grows.
+        score_range: the worst and the best score that count as such; what is beyond counts as these.
     """
 
     def __init__(
@@ -103,13 +111,15 @@ class FinishedCurves:
         epoch: float,
         max_epochs: int,
         known: dict[tuple[int, float], Row | None] | None = None,
+        *,
+        score_range: tuple[float, float] = (0.0, 1.0),
     ) -> None:
         known = {} if known is None else known
         for record in complete:
             if (record.number, epoch) not in known:
-                known[record.number, epoch] = _row(record, epoch, max_epochs)
+                known[record.number, epoch] = _row(record, epoch, max_epochs, score_range)
         rows = [row for record in complete if (row := known[record.number, epoch]) is not None]
-        self.epoch, self.max_epochs = epoch, max_epochs
+        self.epoch, self.max_epochs, self._score_range = epoch, max_epochs, score_range
         self._rows: Array = np.array([position for position, _ in rows], dtype=float).reshape(-1, 4)
         self._ends: Array = np.array([end for _, end in rows], dtype=float).reshape(-1, 2)
         self._scale: Array = np.maximum(self._rows.std(axis=0), 1e-9) if rows else np.ones(4)
@@ -126,9 +136,9 @@ class FinishedCurves:
         part = up_to(curve, self.epoch)
         if len(self) < MIN_CURVES or not part:
             return None
-        x = np.array(_position(part, size_mb, self.max_epochs))
+        x = np.array(_position(part, size_mb, self.max_epochs, self._score_range))
         offsets = (self._rows - x) / self._scale
-        distances = (offsets * offsets) @ np.array([4.0, 1.0, 1.0, 1.0])  # where it stands in accuracy tells most
+        distances = (offsets * offsets) @ np.array([4.0, 1.0, 1.0, 1.0])  # where it stands in score tells most
         k = min(NEIGHBOURS, len(self))
         nearest = np.sort(np.argpartition(distances, k - 1)[:k]) if k < len(self) else np.arange(k)
         design = np.column_stack([np.ones(k), offsets[nearest]])
@@ -137,28 +147,33 @@ class FinishedCurves:
         coefficients = inverse @ design.T @ self._ends[nearest]  # (5, 2)
         leverage = np.einsum("ij,jk,ik->i", design, inverse, design)
         residuals = (self._ends[nearest] - design @ coefficients) / np.maximum(1 - leverage, 0.05)[:, None]
-        accuracy, log_ratio = coefficients[0]
+        score, log_ratio = coefficients[0]
         drawn = coefficients[0] + residuals
         return Outcomes(
-            accuracies=np.clip(drawn[:, 0], 0.0, 1.0),
+            scores=np.clip(drawn[:, 0], *self._score_range),
             log_seconds=drawn[:, 1] + x[2],
-            score=float(np.clip(accuracy, 0.0, 1.0)),
+            score=float(np.clip(score, *self._score_range)),
             seconds=math.exp(log_ratio + x[2]),
         )
 
 
-def _row(record: TrialRecord, epoch: float, max_epochs: int) -> Row | None:
+def _row(record: TrialRecord, epoch: float, max_epochs: int, score_range: tuple[float, float]) -> Row | None:
     part = up_to(record.curve, epoch)
     if not part or record.values is None:
         return None
-    position = _position(part, record.size_mb, max_epochs)
-    return position, (settled_accuracy(record), math.log(max(record.values.seconds, 1e-3)) - position[2])
+    position = _position(part, record.size_mb, max_epochs, score_range)
+    return position, (
+        within(settled_score(record), score_range),
+        math.log(max(record.values.seconds, 1e-3)) - position[2],
+    )
 
 
-def _position(part: Sequence[Point], size_mb: float, max_epochs: int) -> tuple[float, float, float, float]:
-    """Where a curve stands: smoothed accuracy, how it rises, ln of its projected seconds, ln MB."""
+def _position(
+    part: Sequence[Point], size_mb: float, max_epochs: int, score_range: tuple[float, float]
+) -> tuple[float, float, float, float]:
+    """Where a curve stands: smoothed score, how it rises, ln of its projected seconds, ln MB."""
     epoch = part[-1].epoch
-    now = smoothed_accuracy(part, epoch)
-    earlier = smoothed_accuracy(part, max(1, int(epoch) // 2)) if epoch > 1 else now
+    now = within(smoothed_score(part, epoch), score_range)
+    earlier = within(smoothed_score(part, max(1, int(epoch) // 2)), score_range) if epoch > 1 else now
     rise = 0.0 if math.isnan(earlier) else now - earlier
     return now, rise, math.log(max(projected_seconds(part, max_epochs), 1e-3)), math.log(size_mb)

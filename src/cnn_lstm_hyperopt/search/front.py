@@ -10,7 +10,7 @@ from cnn_lstm_hyperopt.search.trial import TrialRecord, Values
 
 
 def ranked_front(records: Sequence[TrialRecord], gate: SkillGate) -> list[TrialRecord]:
-    """The non-dominated trials among those that passed the gate, by accuracy, then fewer seconds, then fewer MB."""
+    """The non-dominated trials among those that passed the gate, by score, then fewer seconds, then fewer MB."""
     skilled = [r for r in records if r.values is not None and gate.passes(r.values.score)]
     if not skilled:
         return []
@@ -20,7 +20,7 @@ def ranked_front(records: Sequence[TrialRecord], gate: SkillGate) -> list[TrialR
 
 
 def front_hypervolume(records: Sequence[TrialRecord], gate: SkillGate) -> tuple[float, dict[str, float]]:
-    """Hypervolume of the front in (accuracy, ln seconds, ln MB), and its reference point in plain units.
+    """Hypervolume of the front in (score, ln seconds, ln MB), and its reference point in plain units.
 
     The reference is the gate's chance and the most seconds and MB of any COMPLETE trial, so it moves while the study grows:
     compare hypervolumes only at one reference.
@@ -29,7 +29,7 @@ def front_hypervolume(records: Sequence[TrialRecord], gate: SkillGate) -> tuple[
     if not complete:
         return 0.0, {}
     reference = {
-        "accuracy": gate.chance,
+        gate.objective: gate.chance,
         "training_seconds": max(v.seconds for v in complete),
         "size_mb": max(v.size_mb for v in complete),
     }
@@ -85,6 +85,6 @@ def finish_order(records: Sequence[TrialRecord]) -> list[TrialRecord]:
 
 
 def _corner(reference: dict[str, float]) -> list[float]:
-    """A hair beyond the reference, so that the largest and the slowest trial count too."""
-    corner = losses(reference["accuracy"], reference["training_seconds"], reference["size_mb"])
+    """A hair beyond the reference (score, seconds, MB), so that the largest and the slowest trial count too."""
+    corner = losses(*reference.values())
     return [loss + 1e-9 for loss in corner]

@@ -19,7 +19,7 @@ class Reading(NamedTuple):
 
     Attributes:
         epoch: epochs done.
-        accuracy: on validation; the last one is the trial's value.
+        score: on validation, more is better; the last one is the trial's value.
         seconds: in training so far.
         size_mb: of the model.
     """

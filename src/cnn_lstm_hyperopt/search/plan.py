@@ -39,6 +39,11 @@ class StudyPlan:
     begun_with: int | None = None
     cheap_cost: bool = True
 
+    @property
+    def metric(self) -> str:
+        """What the study maximises; its gate is of the same."""
+        return self.gate.metric
+
     def allows(self, searched: Params) -> bool:
         """Whether the configuration is predicted to keep all limits."""
         return self.limits.none or self.limits.allow(self.cost(with_fixed(self.space, searched)))

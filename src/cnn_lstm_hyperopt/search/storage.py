@@ -15,11 +15,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from cnn_lstm_hyperopt.config import Params
 from cnn_lstm_hyperopt.exceptions import SaveDirError
+from cnn_lstm_hyperopt.metrics import objective_name
 from cnn_lstm_hyperopt.search.quiet import quiet_optuna
 from cnn_lstm_hyperopt.search.trial import OPTUNA_STATES, Point, State, TrialRecord, Values, read_trial
 
 DIRECTIONS: list[Literal["maximize", "minimize"]] = ["maximize", "minimize", "minimize"]
-METRIC_NAMES = ["accuracy", "training_seconds", "size_mb"]
 FORMAT = 3
 """Of what is stored with studies and trials."""
 BUSY_SECONDS = 60  # how long a writer waits for another one
@@ -32,12 +32,20 @@ class StudyStorage:
     written behind its back break Optuna's TPE.
     """
 
-    def __init__(self, path: Path, *, create: str | None = None, attributes: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        create: str | None = None,
+        metric: str = "accuracy",
+        attributes: Mapping[str, Any] | None = None,
+    ) -> None:
         """Opens the file's only study, or makes one.
 
         Args:
             path: of the SQLite file.
             create: name of the study to be made; None: the file must hold one.
+            metric: that a new study maximises; its objectives are named by it.
             attributes: that a new study is made with.
 
         Raises:
@@ -49,7 +57,7 @@ class StudyStorage:
             )
         try:
             if create is not None:
-                _create(path, create, {"format": FORMAT, **(attributes or {})})
+                _create(path, create, metric, {"format": FORMAT, **(attributes or {})})
             _require_studies(path)
             self._rdb: RDBStorage | None = _open(path)
             with quiet_optuna():
@@ -68,13 +76,13 @@ class StudyStorage:
             )
 
     @classmethod
-    def in_memory(cls, name: str) -> "StudyStorage":
+    def in_memory(cls, name: str, metric: str = "accuracy") -> "StudyStorage":
         """A study that lives as long as this object, in this process."""
         storage = cls.__new__(cls)
         storage._rdb = None
         with quiet_optuna():
             storage.study = optuna.create_study(study_name=name, directions=DIRECTIONS)
-            storage.study.set_metric_names(METRIC_NAMES)
+            storage.study.set_metric_names(_objectives(metric))
         storage._attach()
         storage.set_attribute("format", FORMAT)
         return storage
@@ -164,7 +172,7 @@ class StudyStorage:
         return [trial.number for trial in orphans]
 
 
-def _create(path: Path, name: str, attributes: Mapping[str, Any]) -> None:
+def _create(path: Path, name: str, metric: str, attributes: Mapping[str, Any]) -> None:
     """Makes the file whole under another name and moves it there: when the process dies, ``study.db`` is whole or not there."""
     if path.exists():
         raise SaveDirError(f"{path} exists already; resume it or choose another --save-dir")
@@ -174,7 +182,7 @@ def _create(path: Path, name: str, attributes: Mapping[str, Any]) -> None:
     storage = _open(beside, new=True)
     with quiet_optuna():
         study = optuna.create_study(study_name=name, storage=storage, directions=DIRECTIONS)
-        study.set_metric_names(METRIC_NAMES)  # optuna-dashboard shows them
+        study.set_metric_names(_objectives(metric))  # optuna-dashboard shows them
     for key, value in attributes.items():
         study.set_user_attr(key, value)
     storage.remove_session()
@@ -208,6 +216,11 @@ def _require_studies(path: Path) -> None:
         connection.close()
     if not found:
         raise SaveDirError(f"{path} holds no study; choose another --save-dir")
+
+
+def _objectives(metric: str) -> list[str]:
+    """Names of a study's values, in their order."""
+    return [objective_name(metric), "training_seconds", "size_mb"]
 
 
 def _first_line(error: Exception) -> str:

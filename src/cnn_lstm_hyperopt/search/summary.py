@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import betaincinv  # what scipy.stats.beta.ppf calls; scipy.stats takes half a second to import
 
 from cnn_lstm_hyperopt.randomness import stream
-from cnn_lstm_hyperopt.search.curves import projected_seconds, smoothed_accuracy, up_to
+from cnn_lstm_hyperopt.search.curves import projected_seconds, smoothed_score, up_to
 from cnn_lstm_hyperopt.search.front import ranked_front
 from cnn_lstm_hyperopt.search.gate import SkillGate
 from cnn_lstm_hyperopt.search.plan import StudyPlan
@@ -102,7 +102,7 @@ def seconds_saved(records: Sequence[TrialRecord], max_epochs: int, seed: int) ->
 
     A trial ended at an epoch would have taken at most the seconds projected for all epochs; patience ends many earlier. Which
     share of these remaining seconds they need is read from COMPLETE trials that went on beyond the same epoch: from the ten
-    nearest in smoothed accuracy there, since patience treats flat curves unlike rising ones, and the pruner ends flat ones. Where
+    nearest in smoothed score there, since patience treats flat curves unlike rising ones, and the pruner ends flat ones. Where
     fewer than ten went on, the last epoch that ten went beyond stands for it; where there is none, nothing is said.
 
     Interval: in each of 1000 bootstrap resamples of the COMPLETE trials (Efron 1979), every pruned trial is given the share of
@@ -178,20 +178,20 @@ class _Rests:
         self._at: dict[float, tuple[NDArray[np.int64], Array, Array]] = {}
 
     def of_neighbours(self, curve: Sequence[Point]) -> tuple[NDArray[np.int64], Array]:
-        """Places of those that went on beyond the curve's last epoch, and their shares; the nearest in accuracy first.
+        """Places of those that went on beyond the curve's last epoch, and their shares; the nearest in score first.
 
         Empty when at none of the curve's epochs enough of them did.
         """
         for point in reversed(curve):
-            places, accuracies, shares = self._beyond(point.epoch)
+            places, scores, shares = self._beyond(point.epoch)
             if len(places) >= LEAST_COMPLETE:
-                distances = np.abs(accuracies - smoothed_accuracy(curve, point.epoch))
+                distances = np.abs(scores - smoothed_score(curve, point.epoch))
                 order = np.argsort(distances, kind="stable")
                 return places[order], shares[order]
         return np.empty(0, dtype=np.int64), np.empty(0)
 
     def _beyond(self, epoch: float) -> tuple[NDArray[np.int64], Array, Array]:
-        """Places, smoothed accuracies and shares of those that have a reading at the epoch and went on; each ``(k,)``."""
+        """Places, smoothed scores and shares of those that have a reading at the epoch and went on; each ``(k,)``."""
         if epoch not in self._at:
             rows = []
             for place, record in enumerate(self._complete):
@@ -201,7 +201,7 @@ class _Rests:
                 projected = projected_seconds(part, self._max_epochs) - part[-1].seconds
                 if projected > 0:
                     needed = record.seconds - part[-1].seconds
-                    rows.append((place, smoothed_accuracy(part, epoch), needed / projected))
+                    rows.append((place, smoothed_score(part, epoch), needed / projected))
             table = np.array(rows, dtype=float).reshape(-1, 3)
             self._at[epoch] = (table[:, 0].astype(np.int64), table[:, 1], table[:, 2])
         return self._at[epoch]

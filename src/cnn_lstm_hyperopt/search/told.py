@@ -11,7 +11,8 @@ from cnn_lstm_hyperopt.search.curves import (
     FinishedCurves,
     Outcomes,
     projected_seconds,
-    settled_accuracy,
+    settled_score,
+    within,
 )
 from cnn_lstm_hyperopt.search.gate import SkillGate
 from cnn_lstm_hyperopt.search.trial import State, TrialRecord, selected
@@ -26,7 +27,7 @@ class Kind(Enum):
     PRUNED = "pruned"
     """What was expected of it."""
     PROBE = "probe"
-    """Its size and its speed only; chance stands for its accuracy, which is not known."""
+    """Its size and its speed only; chance stands for its score, which is not known."""
     DIVERGED = "diverged"
 
 
@@ -36,9 +37,9 @@ class Told(NamedTuple):
     Attributes:
         number: of the trial.
         params: active, searched parameters.
-        losses: (−accuracy, ln seconds, ln MB), all minimised.
+        losses: (−score, ln seconds, ln MB), all minimised.
         kind: how much of that is known.
-        variance: of the accuracy, where it is only expected.
+        variance: of the score, where it is only expected.
         note: what the sampler had stored with the trial for itself.
     """
 
@@ -61,16 +62,17 @@ class Memory:
 def told(records: Iterable[TrialRecord], gate: SkillGate, max_epochs: int, memory: Memory | None = None) -> list[Told]:
     """All that has finished, in the order in which it did.
 
-    - COMPLETE: its seconds and MB, and its settled accuracy, so that one lucky reading draws nobody.
+    - COMPLETE: its seconds and MB, and its settled score, so that one lucky reading draws nobody.
     - PRUNED: what was to be expected of it, from the finished curves most like it; as long as there are too few of these, the
-      accuracy it had and the seconds it was heading for. Left out, pruned trials would be proposed again and again; told as
+      score it had and the seconds it was heading for. Left out, pruned trials would be proposed again and again; told as
       Optuna tells them (no values), its TPE takes them for the best it has. One ended before its first validation (by a limit)
       is told as one at chance.
     - A probe: size and seconds, until a trial continues it, which is then told in its place. One that was continued in vain
       (that trial failed, and failed again) is told no more, like all that failed, or it would be continued for ever.
     - Diverged: at chance, with the most seconds of those before it, since what it would have taken is not known.
 
-    Which finished curves a pruned trial is compared with grows in steps (of a fifth), so that most answers stay as they were.
+    A score beyond ``gate.score_range`` is told as the end of it. Which finished curves a pruned trial is compared with grows in
+    steps (of a fifth), so that most answers stay as they were.
     """
     memory = memory or Memory()
     ended = sorted((r for r in records if r.state.ended), key=lambda r: r.finish_order)
@@ -83,7 +85,9 @@ def told(records: Iterable[TrialRecord], gate: SkillGate, max_epochs: int, memor
             return None
         epoch = record.curve[-1].epoch
         if (basis, epoch) not in memory.curves:
-            memory.curves[basis, epoch] = FinishedCurves(complete[:basis], epoch, max_epochs)
+            memory.curves[basis, epoch] = FinishedCurves(
+                complete[:basis], epoch, max_epochs, score_range=gate.score_range
+            )
         return memory.curves[basis, epoch].outcomes(record.curve, record.size_mb)
 
     rows: list[Told] = []
@@ -99,7 +103,7 @@ def told(records: Iterable[TrialRecord], gate: SkillGate, max_epochs: int, memor
             row = memory.rows.get(key)
             if row is None:
                 if record.state is State.COMPLETE:
-                    row = _complete(record)
+                    row = _complete(record, gate)
                 elif record.probe:
                     row = _probe(record, gate, outcomes_of(record), max_epochs)
                 else:
@@ -109,9 +113,9 @@ def told(records: Iterable[TrialRecord], gate: SkillGate, max_epochs: int, memor
     return rows
 
 
-def losses(accuracy: float, seconds: float, size_mb: float) -> tuple[float, float, float]:
-    """(−accuracy, ln seconds, ln MB); seconds below a millisecond count as one."""
-    return -accuracy, math.log(max(seconds, 1e-3)), math.log(size_mb)
+def losses(score: float, seconds: float, size_mb: float) -> tuple[float, float, float]:
+    """(−score, ln seconds, ln MB); seconds below a millisecond count as one."""
+    return -score, math.log(max(seconds, 1e-3)), math.log(size_mb)
 
 
 def _basis(n_complete: int) -> int:
@@ -126,11 +130,11 @@ def _row(record: TrialRecord, values: tuple[float, float, float], kind: Kind, va
     return Told(record.number, record.params, values, kind, variance, record.attributes.get("note"))
 
 
-def _complete(record: TrialRecord) -> Told:
+def _complete(record: TrialRecord, gate: SkillGate) -> Told:
     if record.values is None:
         raise ValueError(f"trial {record.number} is COMPLETE without values")
     _, seconds, size_mb = record.values
-    return _row(record, losses(settled_accuracy(record), seconds, size_mb), Kind.COMPLETE)
+    return _row(record, losses(within(settled_score(record), gate.score_range), seconds, size_mb), Kind.COMPLETE)
 
 
 def _pruned(record: TrialRecord, gate: SkillGate, outcomes: Outcomes | None) -> Told:
@@ -138,9 +142,9 @@ def _pruned(record: TrialRecord, gate: SkillGate, outcomes: Outcomes | None) -> 
     if point is not None and outcomes is not None:
         expected = losses(outcomes.score, outcomes.seconds, record.size_mb)
         return _row(record, expected, Kind.PRUNED, outcomes.variance)
-    accuracy = gate.chance if point is None else point.score
-    variance = math.inf if point is None else gate.standard_error(accuracy) ** 2
-    return _row(record, losses(accuracy, _headed_for(record), record.size_mb), Kind.PRUNED, variance)
+    score = gate.chance if point is None else within(point.score, gate.score_range)
+    variance = math.inf if point is None else gate.standard_error(score) ** 2
+    return _row(record, losses(score, _headed_for(record), record.size_mb), Kind.PRUNED, variance)
 
 
 def _probe(record: TrialRecord, gate: SkillGate, outcomes: Outcomes | None, max_epochs: int) -> Told:

@@ -40,7 +40,7 @@ _STATES = {theirs: ours for ours, theirs in OPTUNA_STATES.items()}
 
 
 class Point(NamedTuple):
-    """One point of a learning curve: epochs done, validation accuracy, validation loss (nats), training seconds so far."""
+    """One point of a learning curve: epochs done, score and loss (nats) on validation, training seconds so far."""
 
     epoch: float
     score: float
@@ -49,7 +49,7 @@ class Point(NamedTuple):
 
 
 class Values(NamedTuple):
-    """The three objectives: accuracy (maximised), training seconds and MB (minimised)."""
+    """The three objectives: the score (maximised), training seconds and MB (minimised)."""
 
     score: float
     seconds: float

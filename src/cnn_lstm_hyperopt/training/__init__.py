@@ -1,20 +1,24 @@
-"""Training one network: loop, losses, schedules, patience, metrics. Knows nothing of studies."""
+"""Training a network, or one on each of several folds: loop, losses, schedules, patience, metrics. Knows nothing of studies."""
 
 from cnn_lstm_hyperopt.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from cnn_lstm_hyperopt.training.config import TrainingConfig
-from cnn_lstm_hyperopt.training.loop import NonFiniteLossError, OnEpochEnd, Outcome, train
+from cnn_lstm_hyperopt.training.fold import FoldTraining
+from cnn_lstm_hyperopt.training.loop import OnEpochEnd, train, train_folds
 from cnn_lstm_hyperopt.training.metrics import (
     Evaluation,
     Predictions,
     ValueScale,
     as_predictions,
     evaluate,
+    over_folds,
     predict,
 )
+from cnn_lstm_hyperopt.training.outcome import NonFiniteLossError, Outcome
 
 __all__ = [
     "Checkpoint",
     "Evaluation",
+    "FoldTraining",
     "NonFiniteLossError",
     "OnEpochEnd",
     "Outcome",
@@ -23,8 +27,10 @@ __all__ = [
     "ValueScale",
     "as_predictions",
     "evaluate",
+    "over_folds",
     "predict",
     "read_checkpoint",
     "train",
+    "train_folds",
     "write_checkpoint",
 ]

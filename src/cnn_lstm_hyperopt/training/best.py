@@ -43,6 +43,7 @@ class BestEpoch:
                 "loss": self.evaluation.loss,
                 "accuracy": self.evaluation.accuracy,
                 "mse": self.evaluation.mse,
+                "score": self.evaluation.score,
                 "probabilities": torch.as_tensor(predictions.probabilities),
                 "values": None if predictions.values is None else torch.as_tensor(predictions.values),
             },
@@ -56,4 +57,4 @@ class BestEpoch:
         if kept is not None:
             values = None if kept["values"] is None else kept["values"].numpy()
             predictions = Predictions(kept["probabilities"].numpy(), values)
-            self.evaluation = Evaluation(kept["loss"], kept["accuracy"], kept["mse"], predictions)
+            self.evaluation = Evaluation(kept["loss"], kept["accuracy"], kept["mse"], predictions, kept["score"])

@@ -1,7 +1,7 @@
 """A training after a whole epoch, as a file from which it goes on: to the bit, in this process or another, as if never stopped.
 
 What changes while a network is trained is in a few objects, each of which says its state as ``torch.nn.Module`` does
-(:class:`Stateful`). The rate of dropout is not among them: it is a function of the epoch.
+(:class:`Stateful`); each fold is one of them.
 """
 
 import hashlib
@@ -13,13 +13,10 @@ from typing import Any, Protocol
 
 import torch
 
-from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.exceptions import CheckpointError
-from cnn_lstm_hyperopt.models import CnnLstm
 from cnn_lstm_hyperopt.progress import ProgressReport
-from cnn_lstm_hyperopt.training.config import TrainingConfig
 
-FORMAT = 1
+FORMAT = 2
 _HASH, _HASH_BYTES = "sha256", 32
 """Of what ``torch.save`` wrote, which follows. That has checksums of its own, but ``torch.load`` does not compare them (2.13)."""
 
@@ -40,7 +37,7 @@ class Checkpoint:
 
     Attributes:
         name: what errors call it.
-        about: which training it is of, see :func:`training_facts`.
+        about: which training it is of, see :func:`.fold.training_facts`.
         epoch: whole epochs done; never the last one, after which there is nothing to go on with.
         reports: all that came with an evaluation so far, in order.
         states: by the name of the part. Taken from a running training, the tensors are that training's own: write it to a file
@@ -63,7 +60,8 @@ class Checkpoint:
         if different:
             raise CheckpointError(f"{self.name} is of another training: {'; '.join(different)}")
         for name, part in parts.items():
-            part.load_state_dict(self.states[name])
+            # Popped, so that weights do not lie in memory twice while somebody still holds the checkpoint.
+            part.load_state_dict(self.states.pop(name))
 
 
 def take_checkpoint(
@@ -72,20 +70,6 @@ def take_checkpoint(
     """The checkpoint of a running training; it costs no copy."""
     states = {name: part.state_dict() for name, part in parts.items()}
     return Checkpoint(f"the checkpoint of epoch {epoch}", about, epoch, tuple(reports), states)
-
-
-def training_facts(network: CnnLstm, config: TrainingConfig, windows: Windows, validation: Windows) -> dict[str, Any]:
-    """What must be the same for a training to go on as if it had not been stopped."""
-    training = asdict(config)
-    # They are within the first epoch, so over at any checkpoint; and they follow from a machine's speed.
-    del training["early_reports"]
-    return {
-        "network": asdict(network.config),
-        "training": training,
-        "windows": len(windows),
-        "validation windows": len(validation),
-        "device": windows.device.type,  # its generators draw other numbers
-    }
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from cnn_lstm_hyperopt.config import Params, TrainingSettings
+from cnn_lstm_hyperopt.config.settings import MetricName
 from cnn_lstm_hyperopt.data.augmentation import AugmentationConfig
 from cnn_lstm_hyperopt.training.precision import Precision
 
@@ -19,6 +20,7 @@ class TrainingConfig:
         classification_weight: weight w of the cross-entropy; not used by ``uncertainty``.
         precision: of the matrix products, in training and in evaluation.
         early_reports: shares of the first epoch after which it is evaluated, too.
+        metric: that evaluations are scored by.
     """
 
     learning_rate: float
@@ -39,6 +41,7 @@ class TrainingConfig:
     patience_factor: float
     precision: Precision = "float32"
     early_reports: tuple[float, ...] = ()
+    metric: MetricName = "accuracy"
 
     @property
     def regression_weight(self) -> float:
@@ -54,6 +57,7 @@ class TrainingConfig:
         max_epochs: int,
         precision: Precision = "float32",
         early_reports: tuple[float, ...] = (),
+        metric: MetricName = "accuracy",
     ) -> "TrainingConfig":
         """The training that a trial's parameters describe, over at most ``max_epochs``."""
         return cls(
@@ -80,4 +84,5 @@ class TrainingConfig:
             patience_factor=settings.patience_factor,
             precision=precision,
             early_reports=early_reports,
+            metric=metric,
         )

@@ -132,11 +132,14 @@ Beyond what is counted there are weights in bfloat16 and in the kernels' own lay
 """
 
 
-def memory_mb(profile: Profile, batch_size: int, optimizer: str, precision: Precision) -> float:
+def memory_mb(profile: Profile, batch_size: int, optimizer: str, precision: Precision, *, networks: int = 1) -> float:
     """Peak of a training beyond the process itself, in MB (10^6 bytes).
 
-    Weights, their gradients, the optimiser's numbers and the best epoch's weights, and what backward keeps of a batch.
+    For each of the networks that are trained side by side its weights, their gradients, the optimiser's numbers and the best
+    epoch's weights. One at a time takes a step: what backward keeps of a batch is there once.
     """
     copies = WEIGHT_COPIES + COPIES_OF_EACH * (3 + OPTIMIZER_STATES[optimizer])
+    others = COPIES_OF_EACH * (networks - 1) * (3 + OPTIMIZER_STATES[optimizer])
     kept = STATE_COPIES * profile.recurrent_states + SEQUENCE_COPIES * profile.sequence_elements
-    return BUFFERS_MB + (4 * copies * profile.parameters + SAVED_BYTES[precision] * batch_size * kept) / 1e6
+    weights = 4 * (copies + others) * profile.parameters
+    return BUFFERS_MB + (weights + SAVED_BYTES[precision] * batch_size * kept) / 1e6

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from cnn_lstm_hyperopt.exceptions import ConfigError
 
@@ -51,22 +52,42 @@ def seeded_dropout(seed: int, device: torch.device) -> Iterator[None]:
 
 
 class RandomState:
-    """All randomness of a training: its own generator, and torch's global ones, from which dropout draws."""
+    """All randomness of a network's training: its own generator, and a place in torch's global ones, from which dropout draws.
+
+    That place is where they stand when this is made. It moves only :meth:`in_force`, so trainings side by side do not meet.
+    """
 
     def __init__(self, generator: torch.Generator, device: torch.device) -> None:
         self._generator, self._device = generator, device
+        self._dropout = self._read()
+
+    @contextlib.contextmanager
+    def in_force(self) -> Iterator[None]:
+        """torch's global generators stand where this training left them; afterwards where they stood outside."""
+        outside = self._read()
+        self._write(self._dropout)
+        try:
+            yield
+        finally:
+            self._dropout = self._read()
+            self._write(outside)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the generators stand."""
-        return {
-            "own": self._generator.get_state(),
-            "cpu": torch.get_rng_state(),
-            "cuda": torch.cuda.get_rng_state(self._device) if self._device.type == "cuda" else None,
-        }
+        cpu, cuda = self._dropout
+        return {"own": self._generator.get_state(), "cpu": cpu, "cuda": cuda}
 
     def load_state_dict(self, state: dict[str, Any], /) -> None:
-        """The inverse of :meth:`state_dict`; sets torch's global generators (:func:`seeded_dropout` gives them back)."""
+        """The inverse of :meth:`state_dict`."""
         self._generator.set_state(state["own"])
-        torch.set_rng_state(state["cpu"])
-        if self._device.type == "cuda":
-            torch.cuda.set_rng_state(state["cuda"], self._device)
+        self._dropout = state["cpu"], state["cuda"]
+
+    def _read(self) -> tuple[Tensor, Tensor | None]:
+        cuda = torch.cuda.get_rng_state(self._device) if self._device.type == "cuda" else None
+        return torch.get_rng_state(), cuda
+
+    def _write(self, state: tuple[Tensor, Tensor | None]) -> None:
+        cpu, cuda = state
+        torch.set_rng_state(cpu)
+        if cuda is not None:
+            torch.cuda.set_rng_state(cuda, self._device)

@@ -1,9 +1,9 @@
-"""The training loop: one screen, one callback."""
+"""The training loop: one flow for one fold and for several side by side, one callback."""
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,15 +12,12 @@ import torch
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.models import CnnLstm
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, OnReport, ProgressReport
-from cnn_lstm_hyperopt.training.best import BestEpoch
-from cnn_lstm_hyperopt.training.checkpoint import Checkpoint, Stateful, take_checkpoint, training_facts
+from cnn_lstm_hyperopt.training.checkpoint import Checkpoint, Stateful, take_checkpoint
 from cnn_lstm_hyperopt.training.config import TrainingConfig
-from cnn_lstm_hyperopt.training.device import RandomState
-from cnn_lstm_hyperopt.training.dropout import DropoutSchedule
-from cnn_lstm_hyperopt.training.metrics import Evaluation, ValueScale, evaluate
+from cnn_lstm_hyperopt.training.fold import FoldTraining, training_facts
+from cnn_lstm_hyperopt.training.metrics import Evaluation, ValueScale, over_folds
+from cnn_lstm_hyperopt.training.outcome import NonFiniteLossError, Outcome
 from cnn_lstm_hyperopt.training.patience import Patience
-from cnn_lstm_hyperopt.training.schedules import SCHEDULES
-from cnn_lstm_hyperopt.training.step import Stepper
 
 FIRST_LOOK = 4
 """Steps after which a training first says what it will cost; the first step warms up and is left out of the slope."""
@@ -29,47 +26,6 @@ LOOK_SECONDS = 1.0
 
 OnEpochEnd = Callable[[Decision, Callable[[], Checkpoint]], None]
 """Hears what was decided after an epoch that is not the last, and is handed what takes the checkpoint, if it wants one."""
-
-
-class NonFiniteLossError(Exception):
-    """The loss became NaN or infinite; the text names the epoch."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a training gave; the network holds the weights of the best epoch. All counts from the first epoch on.
-
-    Attributes:
-        best_epoch: epoch of the lowest validation loss; 0 when no epoch was finished.
-        best: evaluation at that epoch, None when no epoch was finished.
-        epochs: epochs done, fractional when it was ended within one.
-        seconds: wall seconds in training steps.
-        projected_seconds: what all ``max_epochs`` would take; None when it could not be told.
-        decision: what ended it: CONTINUE when it ran to its own end (all epochs, or patience).
-        evaluation_seconds: wall seconds in evaluations.
-        earlier_seconds: of ``seconds``, those before the checkpoint that the training went on from.
-        earlier_evaluation_seconds: of ``evaluation_seconds``, likewise.
-    """
-
-    best_epoch: int
-    best: Evaluation | None
-    epochs: float
-    seconds: float
-    projected_seconds: float | None
-    decision: Decision
-    evaluation_seconds: float = 0.0
-    earlier_seconds: float = 0.0
-    earlier_evaluation_seconds: float = 0.0
-
-    @property
-    def own_seconds(self) -> float:
-        """Wall seconds in training steps of this run alone: what it has cost to go on from a checkpoint."""
-        return self.seconds - self.earlier_seconds
-
-    @property
-    def own_evaluation_seconds(self) -> float:
-        """Wall seconds in evaluations of this run alone."""
-        return self.evaluation_seconds - self.earlier_evaluation_seconds
 
 
 class _Stopwatch:
@@ -84,7 +40,11 @@ class _Stopwatch:
         self.seconds = self.evaluation_seconds = 0.0
 
     def start(self) -> None:
-        self._started = self._reported = time.perf_counter()
+        self._started = time.perf_counter()
+
+    def reported(self) -> None:
+        """From here on it is a while until the next report within an epoch is due."""
+        self._reported = time.perf_counter()
 
     def step(self) -> bool:
         """Counts a step; whether it is time for a report within the epoch."""
@@ -94,6 +54,7 @@ class _Stopwatch:
             self._first_steps += 1
             self._first_seconds += self.stop() - before
             self.start()
+            self.reported()
         return self._steps == FIRST_LOOK or time.perf_counter() - self._reported > LOOK_SECONDS
 
     def stop(self) -> float:
@@ -138,15 +99,27 @@ def train(
     start: Checkpoint | None = None,
     on_epoch_end: OnEpochEnd | None = None,
 ) -> Outcome:
+    """Trains one network: :func:`train_folds` of a single :class:`FoldTraining`, where the arguments are explained."""
+    fold = FoldTraining(network, windows, validation, config, scale=scale, generator=generator)
+    return train_folds([fold], config, on_report=on_report, start=start, on_epoch_end=on_epoch_end)
+
+
+def train_folds(
+    folds: Sequence[FoldTraining],
+    config: TrainingConfig,
+    *,
+    on_report: OnReport,
+    start: Checkpoint | None = None,
+    on_epoch_end: OnEpochEnd | None = None,
+) -> Outcome:
     """Trains until all epochs are done, patience is exhausted, or ``on_report`` says so.
 
+    All folds train for an epoch, then all are evaluated: what is told, and what patience and the best epoch go by, is the mean
+    over them. So several folds look like one to whoever listens, and all of them end when it says so.
+
     Args:
-        network: trained in place, on the device of the windows; ends with the weights of its best epoch.
-        windows: training windows; every epoch sees each once, in a new order.
-        validation: monitored by its unsmoothed cross-entropy.
-        config: what is done, and for how long.
-        scale: standardises the regression target.
-        generator: on the CPU; draws the order of windows and augmentation.
+        folds: at least one, on one device, their networks of one shape; each network ends with its weights of the best epoch.
+        config: what is done, and for how long; what the folds were made with.
         on_report: told after every epoch and at ``config.early_reports`` with an evaluation; after the first steps, and about
             once a second in between, with seconds alone.
         start: goes on from there, with the generators as they stood, and uses it up. What was reported with an evaluation is
@@ -155,112 +128,163 @@ def train(
 
     Raises:
         CheckpointError: ``start`` is of another training.
-        NonFiniteLossError: the training or validation loss is NaN or infinite.
+        NonFiniteLossError: the training or validation loss is NaN or infinite, or the score is not defined.
     """
-    stepper = Stepper(network, windows, config, scale=scale, generator=generator)
-    schedule = SCHEDULES[config.scheduler](stepper.optimizer, config.max_epochs)
-    dropout = DropoutSchedule(network, config.dropout_schedule, config.max_epochs)
-    patience = Patience(minimum=config.min_patience, factor=config.patience_factor)
-    steps = math.ceil(len(windows) / config.batch_size)
-    early = {math.ceil(share * steps) for share in config.early_reports}
-    watch = _Stopwatch(windows.device, steps * config.max_epochs)
-    best = BestEpoch(network)
-    parts: dict[str, Stateful] = {
-        "network": network,
-        "optimizer": stepper.optimizer,
-        "schedule": schedule,
-        "balancing": stepper.balancing,
-        "patience": patience,
-        "best": best,
-        "stopwatch": watch,
-        "random": RandomState(generator, windows.device),
-    }
-    about = training_facts(network, config, windows, validation)
-    reports: list[ProgressReport] = []
-    done, progress, decision = 0, 0.0, CONTINUE
-
-    def end_epoch(epoch: int) -> None:
-        if on_epoch_end is not None:
-            on_epoch_end(decision, partial(take_checkpoint, about, parts, reports, epoch))
-
+    run = _Lockstep(folds, config, on_report, on_epoch_end)
     if start is not None:
-        start.restore(parts, about)
-        done, progress = start.epoch, float(start.epoch)
-        reports.extend(start.reports)
-        start = None  # the network has its weights: they need not lie in memory twice
-        for report in reports:
-            decision = on_report(report)
-        end_epoch(done)
+        run.go_on_from(start)
+    watch = run.watch
     earlier_seconds, earlier_evaluation_seconds = watch.seconds, watch.evaluation_seconds
-
-    for epoch in range(done + 1, config.max_epochs + 1):
-        if decision.action is not Action.CONTINUE:
-            break
-        network.train()
-        dropout.start_epoch(epoch)
-        total = torch.zeros(2, device=windows.device)  # cross-entropy, squared error
-        order = torch.randperm(len(windows), generator=generator).to(windows.device)
-        watch.start()
-        for step, index in enumerate(order.split(config.batch_size), start=1):
-            total += stepper.step(index)
-            evaluate_now = epoch == 1 and step in early
-            if (watch.step() or evaluate_now) and step < steps:
-                watch.stop()
-                progress = epoch - 1 + step / steps
-                _require_finite(float(total.sum()), progress)
-                report = ProgressReport(progress, watch.seconds, watch.projected)
-                if evaluate_now:
-                    seen = _timed_evaluation(network, validation, scale, config, watch)
-                    _require_finite(seen.loss, progress)
-                    network.train()
-                    report = replace(report, score=seen.accuracy, loss=seen.loss)
-                    reports.append(report)
-                decision = on_report(report)
-                if decision.action is not Action.CONTINUE:
-                    break
-                watch.start()
-        if decision.action is not Action.CONTINUE:
-            break
-        watch.stop()
-        progress = float(epoch)
-        evaluation = _timed_evaluation(network, validation, scale, config, watch)
-        _require_finite(float(total.sum()) + evaluation.loss, progress)
-        if patience.improved(epoch, evaluation.loss):
-            best.keep(evaluation)
-        last = epoch == config.max_epochs or patience.exhausted(epoch)
-        report = ProgressReport(progress, watch.seconds, watch.projected, evaluation.accuracy, evaluation.loss, last)
-        reports.append(report)
-        decision = on_report(report)
-        if last:
-            break
-        schedule.step(evaluation.loss)  # also when it ends here: a checkpoint stands at the beginning of the next epoch
-        stepper.balancing.end_epoch(*(total / steps).tolist())
-        end_epoch(epoch)
-
-    dropout.restore()
-    best.restore_weights()
+    while not run.over():
+        run.train_epoch()
+    for fold in folds:
+        fold.finish()
+    best = [fold.best for fold in folds if fold.best is not None]
     return Outcome(
-        best_epoch=patience.best_epoch,
-        best=best.evaluation,
-        epochs=progress,
+        best_epoch=run.patience.best_epoch,
+        best=over_folds(best) if best else None,
+        epochs=run.progress,
         seconds=watch.seconds,
         projected_seconds=watch.projected,
-        decision=decision,
+        decision=run.decision,
         evaluation_seconds=watch.evaluation_seconds,
         earlier_seconds=earlier_seconds,
         earlier_evaluation_seconds=earlier_evaluation_seconds,
     )
 
 
-def _timed_evaluation(
-    network: CnnLstm, validation: Windows, scale: ValueScale, config: TrainingConfig, watch: _Stopwatch
-) -> Evaluation:
-    started = time.perf_counter()
-    evaluation = evaluate(network, validation, scale, config.precision)  # ends on the host, so the device has finished
-    watch.evaluation_seconds += time.perf_counter() - started
-    return evaluation
+class _Lockstep:
+    """What the folds of a training share: one clock, one curve, one patience, one end.
 
+    Attributes:
+        progress: epochs done; within one, its share of the steps of all folds.
+        decision: the last answer to a report.
+    """
 
-def _require_finite(loss: float, epoch: float) -> None:
-    if not math.isfinite(loss):
-        raise NonFiniteLossError(f"the loss became {loss} in epoch {math.ceil(epoch)}")
+    def __init__(
+        self,
+        folds: Sequence[FoldTraining],
+        config: TrainingConfig,
+        on_report: OnReport,
+        on_epoch_end: OnEpochEnd | None,
+    ) -> None:
+        self._folds, self._config = folds, config
+        self._on_report, self._on_epoch_end = on_report, on_epoch_end
+        self._steps = tuple(fold.steps for fold in folds)  # of each in an epoch
+        self.watch = _Stopwatch(folds[0].windows.device, sum(self._steps) * config.max_epochs)
+        self.patience = Patience(minimum=config.min_patience, factor=config.patience_factor)
+        self._epoch, self.progress, self.decision = 0, 0.0, CONTINUE
+        self._ran_out = False
+        self._reports: list[ProgressReport] = []  # those with an evaluation
+        self._about = training_facts(folds, config)
+        self._parts: dict[str, Stateful] = {
+            "patience": self.patience,
+            "stopwatch": self.watch,
+            **{f"fold {number}": fold for number, fold in enumerate(folds, start=1)},
+        }
+
+    def over(self) -> bool:
+        """Whether there is nothing more to train."""
+        return self._ran_out or self.decision.action is not Action.CONTINUE
+
+    def go_on_from(self, start: Checkpoint) -> None:
+        """Takes its state and tells its reports again."""
+        start.restore(self._parts, self._about)
+        self._epoch, self.progress = start.epoch, float(start.epoch)
+        self._reports.extend(start.reports)
+        for report in start.reports:
+            self.decision = self._on_report(report)
+        self._tell_epoch_end()
+
+    def train_epoch(self) -> None:
+        """One epoch of each fold, unless an answer within it ends the training."""
+        self._epoch += 1
+        for fold in self._folds:
+            fold.start_epoch(self._epoch)
+        for stop in self._stops():
+            self._train_until(stop)
+            if self.over():
+                return
+            evaluations = self._evaluate()
+            mean = over_folds(evaluations)
+            if stop != self._steps:  # within the first epoch: told, but never the best
+                self._tell(mean)
+                if self.over():
+                    return
+        if self.patience.improved(self._epoch, mean.loss):
+            for fold, evaluation in zip(self._folds, evaluations, strict=True):
+                fold.keep(evaluation)
+        self._ran_out = self._epoch == self._config.max_epochs or self.patience.exhausted(self._epoch)
+        self._tell(mean)
+        if self._ran_out:
+            return
+        # Also when an answer ends it here: a checkpoint stands at the beginning of the next epoch. The learning rate follows the
+        # fold's own loss, not the mean, so that a network learns as it would alone.
+        for fold, evaluation in zip(self._folds, evaluations, strict=True):
+            fold.end_epoch(evaluation.loss)
+        self._tell_epoch_end()
+
+    def _stops(self) -> list[tuple[int, ...]]:
+        """After how many steps of each fold all are evaluated: at the end of the epoch and, within the first, before it."""
+        shares = self._config.early_reports if self._epoch == 1 else ()
+        early = {tuple(math.ceil(share * steps) for steps in self._steps) for share in shares}
+        return sorted(early | {self._steps})
+
+    def _train_until(self, stop: tuple[int, ...]) -> None:
+        """Trains each fold up to its step; tells of seconds alone in between."""
+        self.watch.reported()
+        for fold, last_step in zip(self._folds, stop, strict=True):
+            with fold.in_training():
+                self.watch.start()
+                while fold.done < last_step:
+                    fold.step()
+                    if self.watch.step() and self._steps_done < sum(stop):
+                        self.watch.stop()
+                        self._require_finite(fold, fold.loss_so_far())
+                        self._tell(None)
+                        if self.over():
+                            return
+                        self.watch.start()
+                        self.watch.reported()
+                self.watch.stop()
+
+    @property
+    def _steps_done(self) -> int:
+        """Of all folds, in this epoch."""
+        return sum(fold.done for fold in self._folds)
+
+    def _evaluate(self) -> list[Evaluation]:
+        """Of each fold."""
+        started = time.perf_counter()
+        evaluations = [fold.evaluate() for fold in self._folds]  # ends on the host, so the device has finished
+        self.watch.evaluation_seconds += time.perf_counter() - started
+        for fold, evaluation in zip(self._folds, evaluations, strict=True):
+            self._require_finite(fold, fold.loss_so_far() + evaluation.loss)
+            if not math.isfinite(evaluation.score):
+                raise NonFiniteLossError(
+                    f"the {self._config.metric} is {evaluation.score} {self._place(fold)}: it is not defined on these"
+                    f" {len(fold.validation)} validation windows, which may all have one class"
+                )
+        return evaluations
+
+    def _require_finite(self, fold: FoldTraining, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise NonFiniteLossError(f"the loss became {loss} {self._place(fold)}")
+
+    def _place(self, fold: FoldTraining) -> str:
+        several = len(self._folds) > 1
+        return f"in epoch {self._epoch}" + (f" of fold {self._folds.index(fold) + 1}" if several else "")
+
+    def _tell(self, evaluation: Evaluation | None) -> None:
+        """Reports how far it is, with an evaluation or seconds alone, and takes the answer."""
+        self.progress = self._epoch - 1 + self._steps_done / sum(self._steps)
+        report = ProgressReport(self.progress, self.watch.seconds, self.watch.projected)
+        if evaluation is not None:
+            report = replace(report, score=evaluation.score, loss=evaluation.loss, last=self._ran_out)
+            self._reports.append(report)
+        self.decision = self._on_report(report)
+
+    def _tell_epoch_end(self) -> None:
+        if self._on_epoch_end is not None:
+            take = partial(take_checkpoint, self._about, self._parts, self._reports, self._epoch)
+            self._on_epoch_end(self.decision, take)

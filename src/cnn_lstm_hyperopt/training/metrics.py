@@ -1,5 +1,7 @@
 """Predictions of a network on windows, and what they are worth."""
 
+import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,6 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from cnn_lstm_hyperopt import metrics
+from cnn_lstm_hyperopt.config.settings import MetricName
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.models import CnnLstm
 from cnn_lstm_hyperopt.training.precision import Precision, computing_in
@@ -42,12 +46,21 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Unsmoothed cross-entropy (nats), share of right classes, and squared error in the target's units."""
+    """What predictions of labelled windows are worth.
+
+    Attributes:
+        loss: unsmoothed cross-entropy in nats.
+        accuracy: share of windows whose most probable class is right.
+        mse: squared error in the target's units; None without a regression head or target.
+        predictions: what was said.
+        score: the study's metric, larger is better; NaN where it is not defined (an AUC of a single class).
+    """
 
     loss: float
     accuracy: float
     mse: float | None
     predictions: Predictions
+    score: float
 
 
 @torch.inference_mode()
@@ -66,17 +79,43 @@ def predict(
     return torch.cat(logits), torch.cat(values) if values else None
 
 
-def evaluate(network: CnnLstm, windows: Windows, scale: ValueScale, precision: Precision = "float32") -> Evaluation:
+def evaluate(
+    network: CnnLstm,
+    windows: Windows,
+    scale: ValueScale,
+    precision: Precision = "float32",
+    metric: MetricName = "accuracy",
+) -> Evaluation:
     """What the network is worth on labelled windows."""
     logits, values = predict(network, windows, scale, precision)
     mse = None
     if values is not None and windows.values is not None:
         mse = float(functional.mse_loss(values.double(), windows.values.double()))
+    predictions, labels = as_predictions(logits, values), windows.labels.cpu().numpy()
     return Evaluation(
         loss=float(functional.cross_entropy(logits, windows.labels)),
-        accuracy=float((logits.argmax(dim=1) == windows.labels).double().mean()),
+        accuracy=metrics.score("accuracy", labels, predictions.probabilities),
         mse=mse,
-        predictions=as_predictions(logits, values),
+        predictions=predictions,
+        score=metrics.score(metric, labels, predictions.probabilities),
+    )
+
+
+def over_folds(evaluations: Sequence[Evaluation]) -> Evaluation:
+    """The mean of each number over folds, whatever their sizes, and the predictions one after the other, in the folds' order."""
+    if len(evaluations) == 1:
+        return evaluations[0]
+    errors = [each.mse for each in evaluations if each.mse is not None]
+    values = [each.predictions.values for each in evaluations if each.predictions.values is not None]
+    return Evaluation(
+        loss=statistics.fmean(each.loss for each in evaluations),
+        accuracy=statistics.fmean(each.accuracy for each in evaluations),
+        mse=statistics.fmean(errors) if errors else None,
+        predictions=Predictions(
+            probabilities=np.concatenate([each.predictions.probabilities for each in evaluations]),
+            values=np.concatenate(values) if values else None,
+        ),
+        score=statistics.fmean(each.score for each in evaluations),
     )
 
 

@@ -1,6 +1,7 @@
 """What a source of bars is, and what all sources do alike: choose dates, and say what there is."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Protocol
 
@@ -20,6 +21,11 @@ class Source(Protocol):
     @property
     def name(self) -> str:
         """What the setting ``source`` calls it."""
+        ...
+
+    @property
+    def survivorship(self) -> str:
+        """What is known of symbols that are missing because they did not survive."""
         ...
 
     def best_accuracy(self, target: str, horizon: int) -> float | None:
@@ -107,7 +113,7 @@ def _between(bars: Bars, start: date | None, end: date | None) -> Bars:
     index = bars.index
     first = 0 if start is None else int(index.searchsorted(pd.Timestamp(start)))
     last = len(index) if end is None else int(index.searchsorted(pd.Timestamp(end) + pd.Timedelta(days=1)))
-    return Bars(bars.symbol, bars.frame.iloc[first:last], bars.adjustment)
+    return replace(bars, frame=bars.frame.iloc[first:last])
 
 
 def _nearest(bars: Bars, start: date | None) -> str:

@@ -27,6 +27,7 @@ class EmbeddedSource:
     """The package's own bars: seven US stocks, daily, adjusted."""
 
     name: str = "embedded"
+    survivorship: str = _SURVIVORS
 
     def best_accuracy(self, target: str, horizon: int) -> float | None:
         """Not known of real markets."""

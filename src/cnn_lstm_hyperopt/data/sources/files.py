@@ -8,8 +8,11 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
+from cnn_lstm_hyperopt.config.settings import BadBars
 from cnn_lstm_hyperopt.data.bars import Bars, normalise_bars
+from cnn_lstm_hyperopt.data.checks import BadBarsError, Findings, Problem
 from cnn_lstm_hyperopt.data.sources.base import Span, choose_dates, listing, unique_symbols
+from cnn_lstm_hyperopt.data.sources.reading import read_csv
 from cnn_lstm_hyperopt.exceptions import DataError
 
 _SUFFIXES = (".csv", ".parquet")
@@ -17,10 +20,26 @@ _SUFFIXES = (".csv", ".parquet")
 
 @dataclass(frozen=True)
 class FileSource:
-    """A user's folder of bars; a file's name without its ending is the symbol."""
+    """A user's folder of bars; a file's name without its ending is the symbol.
+
+    Attributes:
+        data_dir: the folder.
+        on_bad_bars: what happens to rows that can't be true.
+        columns: further columns that are read of every file.
+    """
 
     data_dir: Path
+    on_bad_bars: BadBars = "error"
+    columns: tuple[str, ...] = ()
     name: str = "files"
+
+    @property
+    def survivorship(self) -> str:
+        """See :class:`~cnn_lstm_hyperopt.data.sources.base.Source`."""
+        return (
+            "not known of your own files: if the symbols were chosen today, those that failed before are missing, and results"
+            " look better than they would have been"
+        )
 
     def best_accuracy(self, target: str, horizon: int) -> float | None:
         """Not known of real markets."""
@@ -30,12 +49,12 @@ class FileSource:
         """First and last date of each symbol; reads every file."""
         spans: dict[str, Span] = {}
         for symbol, path in self._paths().items():
-            index = _read(symbol, path).index
+            index = self._read(symbol, path).index
             spans[symbol] = (index[0].date(), index[-1].date())
         return spans
 
     def load(self, symbols: Sequence[str], start: date | None, end: date | None) -> tuple[list[Bars], list[str]]:
-        """See :class:`~cnn_lstm_hyperopt.data.sources.base.Source`."""
+        """See :class:`~cnn_lstm_hyperopt.data.sources.base.Source`; all that is wrong in all files is told together."""
         paths = self._paths()
         by_key = {symbol.upper(): symbol for symbol in paths}
         names = unique_symbols(symbols) or list(paths)
@@ -45,7 +64,16 @@ class FileSource:
                 f"data_dir {self.data_dir} has no file for {', '.join(unknown)}; there are: {self._listing()}"
             )
         chosen = [by_key[name.upper()] for name in names]
-        every = [_read(symbol, paths[symbol]) for symbol in chosen]
+        every: list[Bars] = []
+        problems: list[Problem] = []
+        for symbol in chosen:
+            try:
+                every.append(self._read(symbol, paths[symbol]))
+            except BadBarsError as error:
+                problems += error.problems
+            pa.default_memory_pool().release_unused()  # the text of millions of rows
+        if problems:
+            raise BadBarsError(problems, every)
         spans = {bars.symbol: (bars.index[0].date(), bars.index[-1].date()) for bars in every}
         return choose_dates(every, start, end, asked=bool(symbols), there_is=listing(spans))
 
@@ -55,11 +83,7 @@ class FileSource:
         if not folder.is_dir():
             fault = "is no folder" if folder.exists() else "does not exist"
             raise DataError(f"data_dir {folder} {fault}; give --data-dir a folder with SYMBOL.csv or SYMBOL.parquet")
-        files = sorted(
-            path
-            for path in folder.iterdir()
-            if path.suffix.lower() in _SUFFIXES and path.is_file() and path.name[0] != "."
-        )
+        files = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES and path.name[0] != ".")
         if not files:
             raise DataError(
                 f"data_dir {folder} holds no bars; put SYMBOL.csv or SYMBOL.parquet into it, such as AAPL.csv"
@@ -79,31 +103,25 @@ class FileSource:
         broken: list[str] = []
         for symbol, path in self._paths().items():
             try:
-                index = _read(symbol, path).index
+                index = self._read(symbol, path).index
             except DataError:
                 broken.append(f"{path.name} (unreadable)")
             else:
                 spans[symbol] = (index[0].date(), index[-1].date())
         return ", ".join(part for part in (listing(spans), *broken) if part)
 
-
-def _read(symbol: str, path: Path) -> Bars:
-    kind = "CSV (UTF-8)" if path.suffix.lower() == ".csv" else "Parquet"
-    try:
-        raw = _read_csv(path) if kind.startswith("CSV") else pd.read_parquet(path)
-    except pd.errors.EmptyDataError as error:
-        raise DataError(f"{symbol} ({path}): is empty; give a file with a header and at least one bar") from error
-    except (pd.errors.ParserError, UnicodeDecodeError, pa.ArrowException, OSError) as error:
-        raise DataError(
-            f"{symbol} ({path}): can't be read as {kind}: {str(error).splitlines()[0]}; export it again"
-        ) from error
-    return normalise_bars(symbol, raw, str(path))
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    table = pd.read_csv(path, skipinitialspace=True, low_memory=False)
-    if not isinstance(table.index, pd.RangeIndex):  # pandas would shift all columns by one
-        raise DataError(f"{path.stem} ({path}): rows have more fields than the header; give every column a name")
-    if table.shape[1] == 1:
-        raise DataError(f"{path.stem} ({path}): has one column only; separate the columns with commas")
-    return table
+    def _read(self, symbol: str, path: Path) -> Bars:
+        found = Findings(symbol, str(path), self.on_bad_bars)
+        if not path.is_file():
+            raise found.fail("no_file", "is no file", "move it away, or give a file of bars of this name")
+        is_csv = path.suffix.lower() == ".csv"
+        try:
+            raw = read_csv(path, self.columns, found) if is_csv else pd.read_parquet(path)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            kind = "CSV" if is_csv else "Parquet"
+            raise found.fail(
+                "unreadable", f"can't be read as {kind}: {str(error).splitlines()[0]}", "export it again"
+            ) from error
+        return normalise_bars(
+            symbol, raw, str(path), on_bad_bars=self.on_bad_bars, columns=self.columns, problems=found.problems
+        )

@@ -38,6 +38,7 @@ class SyntheticSource:
     """
 
     name = "synthetic"
+    survivorship = "none: nobody goes bankrupt in a synthetic market"
 
     def __init__(self, seed: int) -> None:
         self._seed = seed

@@ -49,9 +49,9 @@ class Pruner(abc.ABC):
         """Why this pruner can't act at all in a study of this plan, or None."""
         return None
 
-    def margin(self, accuracy: float) -> float:
+    def margin(self, score: float) -> float:
         """Half a standard error of a reading: a difference below that is no difference."""
-        return 0.5 * self.gate.standard_error(accuracy)
+        return 0.5 * self.gate.standard_error(score)
 
 
 def extreme_in(losses: tuple[float, ...], others: Iterable[tuple[float, ...]]) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.pareto import non_dominated
-from cnn_lstm_hyperopt.search.curves import MIN_CURVES, FinishedCurves, Outcomes, Row, settled_accuracy
+from cnn_lstm_hyperopt.search.curves import MIN_CURVES, FinishedCurves, Outcomes, Row, settled_score
 from cnn_lstm_hyperopt.search.plan import StudyPlan
 from cnn_lstm_hyperopt.search.pruners.base import Pruner
 from cnn_lstm_hyperopt.search.trial import Point, State, TrialRecord
@@ -17,15 +17,15 @@ curves that are known are those of worse ones; later, little is left to save."""
 LEAST_CHANCE = 0.02
 """Of standing on the front, below which a trial ends."""
 HOPEFUL = 0.9
-"""Quantile of the likely accuracies that must pass the gate."""
+"""Quantile of the likely scores that must pass the gate."""
 
 
 class FrontPruner(Pruner):
     """Ends a trial when fewer than 2 % of its likely outcomes would stand on the front.
 
     What is likely comes from the finished curves nearest to it (:class:`FinishedCurves`). An outcome is beaten by a COMPLETE
-    trial that is no larger and no slower and more accurate, by more than half a standard error. Nothing beats what would be the
-    most accurate, the fastest or the smallest. Trials that have learnt nothing beat nobody, and what is unlikely ever to pass
+    trial that is no larger and no slower and better in score, by more than half a standard error. Nothing beats what would be the
+    best in score, the fastest or the smallest. Trials that have learnt nothing beat nobody, and what is unlikely ever to pass
     the gate ends.
     """
 
@@ -50,7 +50,7 @@ class FrontPruner(Pruner):
         outcomes = self._finished(complete, epoch).outcomes(trial.curve, trial.size_mb)
         if outcomes is None:
             return None
-        hoped = float(np.quantile(outcomes.accuracies, HOPEFUL))
+        hoped = float(np.quantile(outcomes.scores, HOPEFUL))
         if not self.gate.passes(hoped):
             return (
                 f"front: at epoch {epoch:g} it is likely to end at chance (nine in ten similar curves below {hoped:.4f},"
@@ -60,8 +60,8 @@ class FrontPruner(Pruner):
         if chance >= LEAST_CHANCE:
             return None
         return (
-            f"front: at epoch {epoch:g} its chance to reach the front is {chance:.0%} (expected: accuracy"
-            f" {outcomes.score:.4f}, {outcomes.seconds:.1f} s)"
+            f"front: at epoch {epoch:g} its chance to reach the front is {chance:.0%} (expected:"
+            f" {self.gate.words} {outcomes.score:.4f}, {outcomes.seconds:.1f} s)"
         )
 
     def inactive_because(self) -> str | None:
@@ -92,26 +92,29 @@ class FrontPruner(Pruner):
         rivals = front[front[:, 2] <= size_mb]
         if not len(rivals):
             return 1.0
-        surely = np.array([accuracy - self.margin(accuracy) for accuracy in rivals[:, 0]])
+        surely = np.array([score - self.margin(score) for score in rivals[:, 0]])
         faster = rivals[:, 1] <= np.exp(outcomes.log_seconds)[:, None]
-        better = surely > outcomes.accuracies[:, None]
+        better = surely > outcomes.scores[:, None]
         return float(np.mean(~(faster & better).any(axis=1)))
 
     def _finished(self, complete: Sequence[TrialRecord], epoch: float) -> FinishedCurves:
         """The same until another trial completes."""
         known = self._curves.get(epoch)
         if known is None or known[0] != len(complete):
-            known = (len(complete), FinishedCurves(complete, epoch, self.plan.max_epochs, self._rows))
+            curves = FinishedCurves(
+                complete, epoch, self.plan.max_epochs, self._rows, score_range=self.gate.score_range
+            )
+            known = (len(complete), curves)
             self._curves[epoch] = known
         return known[1]
 
     def _front_of(self, complete: Sequence[TrialRecord]) -> NDArray[np.float64]:
-        """(settled accuracy, seconds, MB) of the non-dominated skilled ones, shape ``(front, 3)``."""
+        """(settled score, seconds, MB) of the non-dominated skilled ones, shape ``(front, 3)``."""
         if self._front[0] != len(complete):
             for record in complete:
                 if record.number not in self._settled and record.values is not None:
                     _, seconds, size_mb = record.values
-                    self._settled[record.number] = (settled_accuracy(record), seconds, size_mb)
+                    self._settled[record.number] = (settled_score(record), seconds, size_mb)
             values = np.array([self._settled[record.number] for record in complete]).reshape(-1, 3)
             skilled = values[values[:, 0] > self.gate.threshold]
             self._front = (len(complete), skilled[non_dominated(skilled * (-1.0, 1.0, 1.0))])

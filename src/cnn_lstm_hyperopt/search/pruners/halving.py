@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cnn_lstm_hyperopt.pareto import hypervolume_contributions, non_dominated
-from cnn_lstm_hyperopt.search.curves import projected_seconds, smoothed_accuracy, up_to
+from cnn_lstm_hyperopt.search.curves import projected_seconds, smoothed_score, up_to
 from cnn_lstm_hyperopt.search.plan import StudyPlan
 from cnn_lstm_hyperopt.search.pruners.base import Pruner, extreme_in
 from cnn_lstm_hyperopt.search.trial import Point, State, TrialRecord
@@ -19,12 +19,11 @@ class SuccessiveHalvingPruner(Pruner):
 
     Rung k lies at min_resource · η^(s + k) epochs, with η the reduction factor and s ``min_early_stopping_rate``. A trial is
     judged at its first report at or beyond a rung, together with all that were judged there: by non-dominated rank of (smoothed
-    accuracy, projected seconds of all epochs, MB), within a rank by hypervolume contribution. Trials that have not passed the
-    gate come after all others, by accuracy. The trial itself is given half a standard error of accuracy: it must be worse than
-    the cut by more than the reading may be wrong. The most accurate, the fastest and the smallest of the skilled ones go on in
-    any case.
+    score, projected seconds of all epochs, MB), within a rank by hypervolume contribution. Trials that have not passed the gate
+    come after all others, by score. The trial itself is given half a standard error of its score: it must be worse than the cut
+    by more than the reading may be wrong. The best in score, the fastest and the smallest of the skilled ones go on in any case.
 
-    With seconds and MB alike for all, this is Optuna's SuccessiveHalvingPruner: ordered by accuracy alone, and the best of the
+    With seconds and MB alike for all, this is Optuna's SuccessiveHalvingPruner: ordered by score alone, and the best of the
     first η − 1 trials goes on.
     """
 
@@ -56,8 +55,8 @@ class SuccessiveHalvingPruner(Pruner):
         if not self.acts(trial.curve):
             return None
         rung = self.rung(trial.curve[-1].epoch)
-        accuracy, seconds, size = self._losses(trial, trial.curve)
-        mine = (accuracy - self.margin(-accuracy), seconds, size)
+        loss, seconds, size = self._losses(trial, trial.curve)
+        mine = (loss - self.margin(-loss), seconds, size)
         stood = {other.number: self._standing(other, rung) for other in others}
         # A trial that continues a probe has its first epochs, too: where both stood, the probe counts.
         once = [
@@ -66,10 +65,10 @@ class SuccessiveHalvingPruner(Pruner):
         judged = [standing for standing in once if standing is not None]
         skilled = [losses for losses in judged if self.gate.passes(-losses[0])]
         goes_on = max(1, (len(judged) + 1) // self.settings.reduction_factor)
-        if not self.gate.passes(-accuracy):
+        if not self.gate.passes(-loss):
             hopeless = sum(losses[0] < mine[0] for losses in judged if not self.gate.passes(-losses[0]))
             place = len(skilled) + hopeless
-        elif extreme_in((accuracy, seconds, size), skilled):
+        elif extreme_in((loss, seconds, size), skilled):
             return None
         else:
             place = _place(mine, skilled, goes_on)
@@ -104,7 +103,7 @@ class SuccessiveHalvingPruner(Pruner):
 
     def _losses(self, trial: TrialRecord, curve: Sequence[Point]) -> Losses:
         seconds = projected_seconds(curve, self.plan.max_epochs)
-        return -smoothed_accuracy(curve, curve[-1].epoch), math.log(max(seconds, 1e-3)), math.log(trial.size_mb)
+        return -smoothed_score(curve, curve[-1].epoch), math.log(max(seconds, 1e-3)), math.log(trial.size_mb)
 
 
 def _place(mine: Losses, others: Sequence[Losses], enough: int) -> int:

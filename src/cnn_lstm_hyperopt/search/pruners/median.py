@@ -11,12 +11,12 @@ from cnn_lstm_hyperopt.search.trial import Point, State, TrialRecord, selected
 
 
 class MedianPruner(Pruner):
-    """Ends a trial that is below the median in accuracy *and* beaten in all three objectives.
+    """Ends a trial that is below the median in score *and* beaten in all three objectives.
 
     The median alone would end a small, fast model because large ones are more accurate. So below the median a trial must also be
-    beaten by a member of the front, compared at the same epoch: no less accurate, no slower, no larger, and better in one. What
-    is, at that epoch, the most accurate, the fastest or the smallest of the skilled trials is never beaten. Differences in
-    accuracy count from half a standard error on.
+    beaten by a member of the front, compared at the same epoch: no worse in score, no slower, no larger, and better in one.
+    What is, at that epoch, the best in score, the fastest or the smallest of the skilled trials is never beaten. Differences in
+    score count from half a standard error on.
 
     A trial that after the warm-up has still not passed the gate has no such protection: being small and fast is no merit of a
     model that has learnt nothing. How early a curve is judged is thus the warm-up's to say; a trial that would have caught up
@@ -39,10 +39,10 @@ class MedianPruner(Pruner):
             return None
         epoch = int(trial.curve[-1].epoch)
         best = max(point.score for point in trial.curve)
-        median = statistics.median(_accuracy_at(other, epoch) for other in complete)
+        median = statistics.median(_score_at(other, epoch) for other in complete)
         if best >= median - self.margin(median):
             return None
-        below = f"best accuracy so far {best:.4f} is below the median {median:.4f} at epoch {epoch}"
+        below = f"best {self.gate.words} so far {best:.4f} is below the median {median:.4f} at epoch {epoch}"
         if not self.gate.passes(best):
             return f"median: {below} and not above chance (needs {self.gate.threshold:.4f})"
         front = self._front_of(complete)
@@ -81,6 +81,6 @@ class MedianPruner(Pruner):
         return dominates((-surely, seconds, other.size_mb), (-best, trial.curve[-1].seconds, trial.size_mb))
 
 
-def _accuracy_at(trial: TrialRecord, epoch: int) -> float:
-    """Accuracy after this epoch; of a trial that had ended by then, its last."""
+def _score_at(trial: TrialRecord, epoch: int) -> float:
+    """Score after this epoch; of a trial that had ended by then, its last."""
     return next((p.score for p in reversed(trial.curve) if p.epoch <= epoch), trial.curve[0].score)

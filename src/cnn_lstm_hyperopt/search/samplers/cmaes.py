@@ -69,7 +69,7 @@ class Replay:
 
     def __init__(self, plan: StudyPlan, variables: Variables, begin: Sequence[Told]) -> None:
         self._seed, self._variables = plan.seed, variables
-        self._archive = Archive(plan.gate.chance)
+        self._archive = Archive(plan.gate)
         for row in begin:
             self._archive.add(row)
         self.rows = list(begin)

@@ -41,8 +41,6 @@ CROSSOVER, LEAST_SD, UNIFORM = 0.2, 0.05, 0.1
 REFERENCE = 1.1
 USEFUL = 0.25
 """Of the way from chance to the best: below that, a trial has no say in what counts as slow or large."""
-LEAST_GAIN = 0.02
-"""Accuracy above the gate that is hoped for when no trial has passed it."""
 BOLD_EVERY, BOLDNESS = 6, 3.0
 FEW_SKILLED = 3
 """COMPLETE trials above the gate below which two, or one, of three proposals are random, and all without any: where nothing was
@@ -57,8 +55,8 @@ class _Rows:
 
     Attributes:
         vectors: positions, shape ``(rows, axes)``.
-        losses: (−accuracy, ln seconds, ln MB).
-        variances: of the accuracy; infinite where it is not known.
+        losses: (−score, ln seconds, ln MB).
+        variances: of the score; infinite where it is not known.
         complete, probe, diverged: masks.
     """
 
@@ -74,7 +72,7 @@ class GpSampler(Sampler):
     """See the module.
 
     The start is probed: three in four of the first trials end after one epoch, which tells what they cost; then the middling one
-    of each third by size is continued in turn. The accuracy after one epoch is not used: it misleads.
+    of each third by size is continued in turn. The score after one epoch is not used: it misleads.
 
     What must outlive a restart are the kernels' hyperparameters, which are fitted from where they were: they are stored with the
     trial whose proposal fitted them.
@@ -177,14 +175,14 @@ class GpSampler(Sampler):
     def _box(self, rows: _Rows) -> tuple[Array, Array]:
         """Lowest loss and range, of all useful trials: by the front's alone, larger models would be worth nothing.
 
-        In accuracy the reference lies at what makes a trial useful, and never below the gate: a model at chance is the smallest
-        and the fastest of all, and would be worth most.
+        In score the reference lies at what makes a trial useful, and never below the gate: a model at chance is the smallest
+        and the fastest of all, and would be worth most. Where none has passed the gate, a small gain beyond it is hoped for.
         """
         gate = self.plan.gate
-        accuracy = -rows.losses[:, 0]
-        best = max(float(accuracy[rows.complete].max()), gate.threshold + LEAST_GAIN)
+        score = -rows.losses[:, 0]
+        best = max(float(score[rows.complete].max()), gate.threshold + gate.small_gain)
         floor = max(gate.threshold, gate.chance + USEFUL * (best - gate.chance))
-        useful = rows.complete & (accuracy > floor)
+        useful = rows.complete & (score > floor)
         if useful.sum() < 2:  # one alone has no range
             useful = rows.complete
         low, high = rows.losses[useful].min(axis=0), rows.losses[useful].max(axis=0)
@@ -213,14 +211,14 @@ class GpSampler(Sampler):
         distance = np.where(inside, -1.0, beyond + depth)
         return np.sort(candidates[np.argsort(distance, kind="stable")[:count]])
 
-    def _front(self, accuracy: Posterior, rows: _Rows, low: Array, width: Array) -> Array:
-        """The front to be beaten: COMPLETE trials with the accuracy that the process believes of them, in the box.
+    def _front(self, score: Posterior, rows: _Rows, low: Array, width: Array) -> Array:
+        """The front to be beaten: COMPLETE trials with the score that the process believes of them, in the box.
 
         Of readings, the luckiest would be the front, and what is small and fast would be tried again and again to beat it.
         """
         complete = np.flatnonzero(rows.complete)
         losses = rows.losses[complete].copy()
-        losses[:, 0] = accuracy.predict(self._encoding.features(rows.vectors[complete]))[0]
+        losses[:, 0] = score.predict(self._encoding.features(rows.vectors[complete]))[0]
         z = (losses - low) / width
         z = z[(z < REFERENCE).all(axis=1)]
         front = z[non_dominated(z)] if len(z) else z

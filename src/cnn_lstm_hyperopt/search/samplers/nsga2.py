@@ -58,7 +58,7 @@ class Nsga2Sampler(Sampler):
     def _best(self, rows: Sequence[Told]) -> Order:
         """The population: indices of the best rows, best first (the crowded comparison, ibid., section III-B).
 
-        Rows below the gate come after all others, by accuracy alone (constrained dominance, ibid., section VI): small models that
+        Rows below the gate come after all others, by score alone (constrained dominance, ibid., section VI): small models that
         have learnt nothing are never dominated and would fill the population.
         """
         losses = np.array([row.losses for row in rows], dtype=float)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.pareto import hypervolume
+from cnn_lstm_hyperopt.search.gate import SkillGate
 from cnn_lstm_hyperopt.search.told import Kind, Told
 
 Array = NDArray[np.float64]
@@ -18,9 +19,11 @@ Array = NDArray[np.float64]
 REFERENCE = 1.1
 """In every normalised loss: a tenth beyond the worst useful trial, so that the ends of the front count too."""
 USEFUL_SHARE = 0.25
-"""Of the way from chance to the best accuracy: what a trial must have learnt to be useful."""
+"""Of the way from chance to the best score: what a trial must have learnt to be useful."""
 SMALLEST_RANGE = 1e-3
-"""What a loss is divided by at least."""
+"""What ln seconds and ln MB are divided by at least."""
+SMALLEST_SCORE_RANGE = 1 / 20
+"""The same of the score, in small gains (:attr:`SkillGate.small_gain`)."""
 FAR = 2.0
 """Distance of trials that have learnt nothing, at least, and of all others at most: none of these lies so far inside the box."""
 
@@ -94,12 +97,13 @@ class Archive:
     and it will not be on the study's front either.
     """
 
-    def __init__(self, chance: float) -> None:
+    def __init__(self, gate: SkillGate) -> None:
         self.front = Front(3)
         self.best: list[Told] = []
         self._complete: list[tuple[float, float, float]] = []
-        self._chance = chance
-        self._best_loss = -chance
+        self._chance, self._worst_loss = gate.chance, -gate.score_range[0]
+        self._smallest_range = np.array([SMALLEST_SCORE_RANGE * gate.small_gain, SMALLEST_RANGE, SMALLEST_RANGE])
+        self._best_loss = -gate.chance
 
     def add(self, row: Told) -> None:
         """Takes a trial; one that is not better than chance, or not COMPLETE, is not remembered."""
@@ -111,7 +115,7 @@ class Archive:
 
     @property
     def bar(self) -> float:
-        """The loss −accuracy that useful trials stay below."""
+        """The loss −score that useful trials stay below."""
         return -self._chance + USEFUL_SHARE * (self._best_loss + self._chance)
 
     def useful_front(self) -> list[Told]:
@@ -126,7 +130,7 @@ class Archive:
         """
         losses = np.array([row.losses for row in rows], dtype=float).reshape(-1, 3)
         diverged = np.array([row.kind is Kind.DIVERGED for row in rows], dtype=bool)
-        values = -FAR - (np.where(diverged, 0.0, losses[:, 0]) - self.bar)
+        values = -FAR - (np.where(diverged, self._worst_loss, losses[:, 0]) - self.bar)
         useful = ~diverged & (losses[:, 0] < self.bar)
         if self._complete and useful.any():
             values[useful] = self.front.improvements(losses[useful], self.box())
@@ -137,7 +141,7 @@ class Archive:
         losses = np.array(self._complete).reshape(-1, 3)
         losses = losses[losses[:, 0] < self.bar]
         low = losses.min(axis=0)
-        return Box(low, np.maximum(losses.max(axis=0) - low, SMALLEST_RANGE))
+        return Box(low, np.maximum(losses.max(axis=0) - low, self._smallest_range))
 
 
 def _no_worse(a: Sequence[float], b: Sequence[float]) -> bool:

@@ -1,0 +1,165 @@
+"""The best of the front once more, with fresh seeds: of a thousand single readings the highest are the luckiest, too."""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cnn_lstm_hyperopt.config.domains import Scalar
+from cnn_lstm_hyperopt.progress import Action, Decision, OnReport, ProgressReport
+from cnn_lstm_hyperopt.training import NonFiniteLossError
+from cnn_lstm_hyperopt.trial_runner import TrialRunner
+
+SEEDS_APART = 1000
+"""Between the numbers that seed two trials' fresh trainings; more than anybody asks for of one trial."""
+CONFIRMED_FROM_FRONT = 3
+"""Candidates for each model that is to be retrained."""
+CONFIRMATION_SHARE = 0.5
+"""Of ``limits.retrain_seconds``, for the confirmation; the rest is the retraining's."""
+TIME_IS_UP = "limits.retrain_seconds"
+"""Reason with which a training ends whose part of the time is over."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A trial of the front, and what the search read of it once.
+
+    Attributes:
+        rank: in the search's front.
+        params: the whole configuration.
+        score: the study's metric on validation, as read in the search.
+    """
+
+    rank: int
+    trial_number: int
+    params: dict[str, Scalar]
+    score: float
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """What fresh seeds say of a candidate.
+
+    Attributes:
+        scores: the study's metric on validation, a fresh seed each; the search's own reading is not among them, since it was
+            chosen for being high.
+        failure: why a fresh training could not be finished; None if none failed.
+    """
+
+    candidate: Candidate
+    scores: tuple[float, ...]
+    failure: str | None = None
+
+    @property
+    def mean(self) -> float:
+        """Of the fresh scores; NaN without any."""
+        return float(np.mean(self.scores)) if self.scores else math.nan
+
+    @property
+    def deviation(self) -> float | None:
+        """Standard deviation of the fresh scores; None with fewer than two."""
+        return float(np.std(self.scores, ddof=1)) if len(self.scores) > 1 else None
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """What became of the candidates.
+
+    Attributes:
+        ranked: best first, by mean fresh score; as the search ranked them where there was no time for a single seed of each.
+        dropped: candidates that failed with a fresh seed.
+        ended: what ended the work before all seeds were done, None otherwise.
+    """
+
+    ranked: list[Confirmation]
+    dropped: list[Confirmation]
+    ended: Decision | None
+
+
+def confirm(
+    candidates: Sequence[Candidate],
+    runner: TrialRunner,
+    *,
+    seeds: int,
+    known: Mapping[int, Sequence[float]],
+    on_report: Callable[[Candidate, int], OnReport],
+    on_score: Callable[[Candidate, list[float]], None],
+    seconds_left: float | None = None,
+) -> Confirmed:
+    """Trains each candidate again as its trial was trained, with fresh seeds, one round of all candidates after the other.
+
+    Args:
+        candidates: in the search's order.
+        runner: that trains them.
+        seeds: fresh trainings of each.
+        known: fresh scores that an earlier, interrupted confirmation got, by trial number; they are not made again.
+        on_report: makes, for a candidate and the number of the seed (from 1), what hears of its progress.
+        on_score: told of a candidate's fresh scores after each of its trainings.
+        seconds_left: after which no more is trained; rounds that were not finished do not count. None: no limit.
+    """
+    deadline = None if seconds_left is None else time.monotonic() + seconds_left
+    scores = {each.trial_number: list(known.get(each.trial_number, ()))[:seeds] for each in candidates}
+    failures: dict[int, str] = {}
+    ended: Decision | None = None
+    for candidate, seed in ((candidate, seed) for seed in range(1, seeds + 1) for candidate in candidates):
+        number = candidate.trial_number
+        if number in failures or len(scores[number]) >= seed:
+            continue
+        if deadline is not None and time.monotonic() > deadline:
+            ended = Decision(Action.STOP, TIME_IS_UP)
+            break
+        hear = until(deadline, on_report(candidate, seed))
+        try:
+            trained = runner.confirm(SEEDS_APART * number + seed, candidate.params, hear)
+        except (NonFiniteLossError, RuntimeError, MemoryError) as error:  # torch reports lack of memory as RuntimeError
+            failures[number] = f"fresh seed {seed}: {failure_text(error)}"
+            continue
+        if trained.outcome.decision.action is not Action.CONTINUE:
+            ended = trained.outcome.decision
+            break
+        if trained.outcome.best is None:
+            raise RuntimeError("a training that ran to its end has an evaluation")
+        scores[number].append(trained.outcome.best.score)
+        on_score(candidate, scores[number])
+    return _ranked(candidates, scores, failures, ended)
+
+
+def _ranked(
+    candidates: Sequence[Candidate],
+    scores: Mapping[int, Sequence[float]],
+    failures: Mapping[int, str],
+    ended: Decision | None,
+) -> Confirmed:
+    """By the mean over the rounds that all candidates have; equal ones stay in the search's order."""
+    left = [each for each in candidates if each.trial_number not in failures]
+    rounds = min((len(scores[each.trial_number]) for each in left), default=0)
+    confirmations = [Confirmation(each, tuple(scores[each.trial_number][:rounds])) for each in left]
+    if rounds:
+        confirmations.sort(key=lambda each: -each.mean)
+    dropped = [
+        Confirmation(each, tuple(scores[each.trial_number]), failures[each.trial_number])
+        for each in candidates
+        if each.trial_number in failures
+    ]
+    return Confirmed(confirmations, dropped, ended)
+
+
+def until(deadline: float | None, on_report: OnReport) -> OnReport:
+    """Ends a training at ``deadline`` (of ``time.monotonic``); its best epoch so far is what it leaves. None: never."""
+    if deadline is None:
+        return on_report
+
+    def decide(report: ProgressReport) -> Decision:
+        decision = on_report(report)
+        if decision.action is Action.CONTINUE and not report.last and time.monotonic() > deadline:
+            return Decision(Action.STOP, TIME_IS_UP)
+        return decision
+
+    return decide
+
+
+def failure_text(error: BaseException) -> str:
+    """An error of a training in one short line."""
+    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -1,0 +1,102 @@
+"""Reading number columns of people's files: numbers, text that means numbers, and decimal commas where no doubt is left."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from cnn_lstm_hyperopt.data.dates import as_text
+
+CommaStyle = Literal["thousands", "decimal"]
+CURE = "write plain numbers such as 1234.5, without currency signs, units and thousands separators"
+
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
+_DECIMAL = re.compile(r"[+-]?\d*,\d+")
+_PART = 250_000
+"""Rows of text that are read at a time: each is an object while it is."""
+
+
+@dataclass(frozen=True, eq=False)
+class NumberColumn:
+    """A column of numbers.
+
+    Attributes:
+        values: (rows,) float64; NaN where missing or text.
+        missing: (rows,) where nothing stands.
+        text: (rows,) where something stands that is no number.
+    """
+
+    values: NDArray[np.float64]
+    missing: NDArray[np.bool_]
+    text: NDArray[np.bool_]
+
+
+def read_numbers(columns: Mapping[str, pd.Series]) -> tuple[dict[str, NumberColumn], CommaStyle | None]:
+    """The numbers of a table, and how its commas were read; None: there are none, or nobody can tell.
+
+    One style is taken for the whole table. ``1,234.5`` and ``1,234,567`` prove thousands separators, ``12,5`` proves decimal
+    commas; ``1,234`` alone proves nothing and stays text.
+
+    Args:
+        columns: (rows,) each.
+    """
+    numbers: dict[str, NumberColumn] = {}
+    styles: dict[str, CommaStyle | None] = {}
+    for name, column in columns.items():
+        numbers[name] = _read(column)
+        if numbers[name].text.any():
+            with_comma = column[numbers[name].text].astype("string").str.strip()
+            with_comma = with_comma[with_comma.str.contains(",", regex=False)]
+            if len(with_comma):
+                plain = column[~numbers[name].text & ~numbers[name].missing].astype("string")
+                styles[name] = _style(with_comma, points=bool(plain.str.contains(".", regex=False).any()))
+    proven = {style for style in styles.values() if style is not None}
+    if len(proven) != 1:
+        return numbers, None
+    style = proven.pop()
+    for name in styles:
+        numbers[name] = _reread(columns[name], numbers[name], style)
+    return numbers, style
+
+
+def _read(column: pd.Series) -> NumberColumn:
+    missing = column.isna().to_numpy(bool)
+    if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_complex_dtype(column):
+        return NumberColumn(column.to_numpy(np.float64, na_value=np.nan), missing, np.zeros(len(column), dtype=bool))
+    text = as_text(column)
+    try:
+        values = text.cast(pa.float64()).to_numpy()
+    except pa.ArrowInvalid:
+        parts = [
+            pd.to_numeric(text.slice(start, _PART).to_pandas(), errors="coerce").to_numpy(np.float64, na_value=np.nan)
+            for start in range(0, len(text), _PART)
+        ]
+        values = np.concatenate(parts)
+        missing = missing | (column.astype("string").str.strip() == "").fillna(value=False).to_numpy(bool)
+    return NumberColumn(values, missing, np.isnan(values) & ~missing)
+
+
+def _style(texts: pd.Series, *, points: bool) -> CommaStyle | None:
+    """What the commas of one column prove; ``points``: whether its other numbers have decimal points."""
+    thousands = bool(texts.str.fullmatch(_THOUSANDS).all())
+    decimal = bool(texts.str.fullmatch(_DECIMAL).all()) and not points
+    if thousands and not decimal:
+        return "thousands"
+    if decimal and not thousands:
+        return "decimal"
+    return None
+
+
+def _reread(column: pd.Series, numbers: NumberColumn, style: CommaStyle) -> NumberColumn:
+    texts = column[numbers.text].astype("string").str.strip()
+    right = texts.str.fullmatch(_THOUSANDS if style == "thousands" else _DECIMAL).to_numpy(bool)
+    plain = texts.str.replace(",", "" if style == "thousands" else ".", regex=False)
+    values = numbers.values.copy()
+    read = pd.to_numeric(plain.where(right), errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    values[numbers.text] = read
+    return NumberColumn(values, numbers.missing, np.isnan(values) & ~numbers.missing)

@@ -1,0 +1,213 @@
+"""Daily bars from Yahoo Finance, through the package yfinance; kept in a cache, so that a study can go on with the same bars."""
+
+import logging
+import os
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from cnn_lstm_hyperopt.config.settings import BadBars
+from cnn_lstm_hyperopt.data.bars import Bars, normalise_bars
+from cnn_lstm_hyperopt.data.checks import BadBarsError, Problem
+from cnn_lstm_hyperopt.data.sources.base import Span, choose_dates, listing, unique_symbols
+from cnn_lstm_hyperopt.data.sources.embedded import EmbeddedSource
+from cnn_lstm_hyperopt.exceptions import DataError
+from cnn_lstm_hyperopt.files import cache_folder
+from cnn_lstm_hyperopt.randomness import stream
+
+TRIES = 3
+FIRST_WAIT = 0.5
+"""Seconds before the second try; doubled for each that follows, and up to half as long again by chance."""
+TIMEOUT = 10
+"""Seconds that Yahoo may take to answer."""
+_ADJUSTED = "splits and dividends, by Yahoo Finance (yfinance, auto_adjust)"
+_INSTALL = "pip install 'cnn-lstm-hyperopt[yahoo]'"
+_COLUMNS = ["Open", "High", "Low", "Close", "Volume"]
+_NO_SUCH_SYMBOL = ("YFTzMissingError", "YFPricesMissingError", "YFTickerMissingError")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class YahooSource:
+    """Daily bars of any symbol that Yahoo Finance knows, adjusted for splits and dividends.
+
+    A symbol is fetched once, with all its history. After that its file in the cache is used, whatever its age, which is said:
+    so a study goes on with the bars that it was begun with.
+    """
+
+    on_bad_bars: BadBars = "error"
+    name: str = "yahoo"
+
+    @property
+    def survivorship(self) -> str:
+        """See :class:`~cnn_lstm_hyperopt.data.sources.base.Source`."""
+        return (
+            "Yahoo Finance has mostly companies that are still listed: those that failed are missing, and whoever chooses"
+            " symbols today knows which did well"
+        )
+
+    def best_accuracy(self, target: str, horizon: int) -> float | None:
+        """Not known of real markets."""
+        return None
+
+    def available(self) -> dict[str, Span]:
+        """First and last date of each symbol in the cache; Yahoo itself can't be asked for a list."""
+        return {
+            path.stem: _span(normalise(path.stem, pd.read_parquet(path), "drop"))
+            for path in sorted(cache_file("X").parent.glob("*.parquet"))
+        }
+
+    def load(self, symbols: Sequence[str], start: date | None, end: date | None) -> tuple[list[Bars], list[str]]:
+        """See :class:`~cnn_lstm_hyperopt.data.sources.base.Source`."""
+        names = [symbol.upper() for symbol in unique_symbols(symbols)]
+        if not names:
+            raise DataError("source: yahoo needs symbols, such as --symbols AAPL MSFT: there is no list of all")
+        every: list[Bars] = []
+        problems: list[Problem] = []
+        notes: list[str] = []
+        for symbol in names:
+            raw, note = _cached(symbol) or _fetch_and_keep(symbol)
+            notes.append(note)
+            try:
+                every.append(normalise(symbol, raw, self.on_bad_bars))
+            except BadBarsError as error:
+                problems += error.problems
+        if problems:
+            raise BadBarsError(problems, every)
+        spans = {bars.symbol: _span(bars) for bars in every}
+        kept, more = choose_dates(every, start, end, asked=True, there_is=listing(spans))
+        return kept, [*notes, *more]
+
+
+def normalise(symbol: str, raw: pd.DataFrame, on_bad_bars: BadBars) -> Bars:
+    """What ``Ticker.history`` gives, as bars."""
+    return normalise_bars(symbol, raw, "Yahoo Finance", on_bad_bars=on_bad_bars, adjusted=_ADJUSTED)
+
+
+def cache_file(symbol: str) -> Path:
+    """Where the bars of a symbol are kept."""
+    name = "".join(letter if letter.isalnum() or letter in "-^=." else "_" for letter in symbol)
+    return cache_folder() / "yahoo" / f"{name}.parquet"
+
+
+def _span(bars: Bars) -> Span:
+    return bars.index[0].date(), bars.index[-1].date()
+
+
+# ---------------------------------------------------------------------- the cache
+
+
+def _cached(symbol: str) -> tuple[pd.DataFrame, str] | None:
+    """What the cache has of a symbol, and how old it is; None: nothing that can be read."""
+    path = cache_file(symbol)
+    if not path.is_file():
+        return None
+    try:
+        raw = pd.read_parquet(path)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        log.warning("%s can't be read (%s); fetched anew", path, error)
+        return None
+    seconds = time.time() - path.stat().st_mtime
+    fetched = datetime.fromtimestamp(path.stat().st_mtime, UTC).date()
+    age = f"{seconds / 86400:.0f} days" if seconds >= 172_800 else f"{max(seconds, 0) / 3600:.0f} hours"
+    return raw, (
+        f"{symbol}: bars as fetched from Yahoo Finance on {fetched}, {age} ago, from the cache; to fetch them anew delete {path}"
+    )
+
+
+def _fetch_and_keep(symbol: str) -> tuple[pd.DataFrame, str]:
+    raw = _fetch(symbol)
+    path = cache_file(symbol)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(f".{os.getpid()}.part")
+        raw.to_parquet(part)
+        part.replace(path)
+    except OSError as error:
+        return (
+            raw,
+            f"{symbol}: fetched from Yahoo Finance now, but can't be kept in {path} ({error}): it will be fetched again",
+        )
+    return raw, f"{symbol}: fetched from Yahoo Finance now; a study that goes on takes it from {path}"
+
+
+# ---------------------------------------------------------------------- the network
+
+
+def _fetch(symbol: str) -> pd.DataFrame:
+    """All daily bars of a symbol; tries again a few times unless Yahoo says that there are none.
+
+    Raises:
+        DataError: it can't be had; a line that says why, and what can be had instead.
+    """
+    try:
+        import yfinance
+    except ImportError as error:
+        raise _failure(symbol, f"the package yfinance is missing: {_INSTALL}") from error
+    waits = stream(int(time.time()), TRIES, f"yahoo {symbol}").uniform(1, 1.5, TRIES)
+    for attempt in range(TRIES):
+        try:
+            with _no_chatter(yfinance):
+                return _history(yfinance, symbol)
+        except Exception as error:  # yfinance and curl raise whatever they like
+            if attempt + 1 == TRIES or type(error).__name__ in _NO_SUCH_SYMBOL:
+                raise _failure(symbol, _reason(error)) from error
+            log.info("Yahoo Finance: %s (%s); tried again", symbol, error)
+            time.sleep(FIRST_WAIT * 2**attempt * waits[attempt])
+    raise _failure(symbol, "no answer")
+
+
+def _history(yfinance: Any, symbol: str) -> pd.DataFrame:
+    yfinance.set_tz_cache_location(str(cache_file(symbol).parent / "yfinance"))
+    history: pd.DataFrame = yfinance.Ticker(symbol).history(
+        period="max", interval="1d", auto_adjust=True, actions=False, timeout=TIMEOUT
+    )
+    today = pd.Timestamp.now(history.index.tz).normalize() if isinstance(history.index, pd.DatetimeIndex) else None
+    history = history[history.index < today] if today is not None else history  # a day that goes on is no bar yet
+    if history.empty:
+        raise LookupError("Yahoo Finance sends no bars")
+    return history[_COLUMNS]
+
+
+@contextmanager
+def _no_chatter(yfinance: Any) -> Iterator[None]:
+    """Failures are raised, not printed, and what yfinance does with pandas is its own business."""
+    logger = logging.getLogger("yfinance")
+    level, hidden = logger.level, yfinance.config.debug.hide_exceptions
+    logger.setLevel(logging.CRITICAL + 1)
+    yfinance.config.debug.hide_exceptions = False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+        yfinance.config.debug.hide_exceptions = hidden
+
+
+def _reason(error: Exception) -> str:
+    """Why nothing came, in few words."""
+    name = type(error).__name__
+    if name in _NO_SUCH_SYMBOL:
+        return "Yahoo Finance has no bars of such a symbol"
+    if name == "YFRateLimitError":
+        return "Yahoo Finance takes no more requests from here for now"
+    if isinstance(error, OSError):
+        return f"no connection to Yahoo Finance ({name})"
+    return f"{name}: {' '.join(str(error).split())[:200]}"
+
+
+def _failure(symbol: str, reason: str) -> DataError:
+    return DataError(
+        f"{symbol} can't be fetched: {reason}; there are instead: --source embedded ({listing(EmbeddedSource().available())}),"
+        " or your own files: --data-dir DIR (SYMBOL.csv or SYMBOL.parquet)"
+    )

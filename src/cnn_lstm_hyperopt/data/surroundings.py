@@ -1,0 +1,175 @@
+"""Bars after t and bars up to t, in units in which calm and wild times weigh alike: what features are compared with."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cnn_lstm_hyperopt.data.labels import Labels
+
+_MANY_BARS = 250
+_BARS_PER_LEAD = 30  # stretches of so many bars overlap: there must be many that don't
+_LEADS, _FEW_LEADS = 5, 2
+_SPANS = (10, 20, 50)
+_DAY = 86_400_000_000_000  # nanoseconds
+Array = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+def moved(series: Array, bars: int) -> Array:
+    """The value so many bars later (earlier where negative); NaN where there is none."""
+    moved = np.full(len(series), np.nan)
+    if bars >= 0:
+        moved[: max(len(series) - bars, 0)] = series[bars:]
+    else:
+        moved[-bars:] = series[:bars]
+    return moved
+
+
+@dataclass(frozen=True, eq=False)
+class Usual:
+    """What is usual at the close of each bar, (bars,) each, above 0.
+
+    In units of it, moves of calm and wild times, and of a price that has grown a thousandfold, weigh alike: otherwise the wild
+    ones alone would decide, and would show in all others through the regression on the past.
+    """
+
+    close: Array
+    move: Array
+    volume: Array
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame) -> "Usual":
+        close = frame["close"].to_numpy(np.float64)
+        spread = np.log(frame["high"].to_numpy(np.float64) / frame["low"].to_numpy(np.float64))
+        returns = np.nan_to_num(np.log(close / moved(close, -1)))
+        return cls(close, _trailing(spread + np.abs(returns)), _trailing(frame["volume"].to_numpy(np.float64)))
+
+    def units(self) -> tuple[Array, ...]:
+        """In which features may be measured: numbers, moves, moves in money, traded volumes."""
+        return np.ones(len(self.close)), self.move, self.move * self.close, self.volume
+
+
+def _trailing(series: Array) -> Array:
+    """Exponential average of 20 bars; not 0, however long nothing moves."""
+    average = pd.Series(series).ewm(span=20).mean().to_numpy(np.float64)
+    mean: Array = np.maximum(average, 1e-3 * float(average.mean()))
+    return mean if mean.any() else np.ones(len(series))
+
+
+@dataclass(frozen=True, eq=False)
+class Quantity:
+    """Something that is known at the close of each bar.
+
+    Attributes:
+        name: with a place for the lead.
+        series: (bars,); NaN where it is not known.
+        leads: bars after t of which it is compared with x[t].
+        lags: bars before t (0: t itself) that are the past.
+        level, unit: (bars,) at t: values are measured as (value − level) / unit.
+    """
+
+    name: str
+    series: Array
+    leads: tuple[int, ...]
+    lags: tuple[int, ...]
+    level: Array | float = 0.0
+    unit: Array | float = 1.0
+
+    def later(self) -> dict[str, Array]:
+        """(bars,) of the bars after t, by name."""
+        return {self.name.format(lead): (moved(self.series, lead) - self.level) / self.unit for lead in self.leads}
+
+    def earlier(self) -> list[Array]:
+        """(bars,) of the bars up to t."""
+        return [(moved(self.series, -lag) - self.level) / self.unit for lag in self.lags]
+
+
+def quantities_around(frame: pd.DataFrame, usual: Usual, horizon: int, bars: int) -> list[Quantity]:
+    """What the first statistic compares features with, as far ahead as so many ``bars`` allow."""
+    leads = tuple(range(1, 1 + (_LEADS if bars >= _MANY_BARS else _FEW_LEADS)))
+    lags = (0, *leads)
+    spans = tuple(span for span in sorted({*_SPANS, horizon} - {*leads}) if span <= bars // _BARS_PER_LEAD)
+    close, volume = np.log(usual.close), frame["volume"].to_numpy(np.float64)
+    returns = close - moved(close, -1)
+    moves, many = np.abs(returns), np.log1p(volume)
+    around = [
+        Quantity(f"{name} of bar t+{{}}", np.log(frame[name].to_numpy(np.float64)), leads, lags, close, usual.move)
+        for name in ("open", "high", "low")
+    ]
+    around += [
+        Quantity("close of bar t+{}", close, leads + spans, lags + spans, close, usual.move),
+        Quantity("return of bar t+{}", returns, leads, lags, 0.0, usual.move),
+        Quantity("size of the return of bar t+{}", moves, leads, lags, 0.0, usual.move),
+        Quantity("volume of bar t+{}", volume, leads, lags, 0.0, usual.volume),
+        Quantity("logarithm of the volume of bar t+{}", many, leads, lags),
+    ]
+    for span in spans:
+        for name, series, level, unit in (
+            ("close", close, close, usual.move),
+            ("size of returns", moves, 0.0, usual.move),
+            ("logarithm of the volume", many, 0.0, 1.0),
+        ):
+            mean = pd.Series(series).rolling(span).mean().to_numpy()
+            around.append(Quantity(f"mean {name} of bars t+1..t+{{}}", mean, (span,), (0,), level, unit))
+    step = np.log(np.append(np.diff(pd.DatetimeIndex(frame.index).as_unit("ns").asi8), 1))  # a calendar tells it
+    for known in (step, close, *(1 / unit for unit in usual.units()[1:])):
+        around.append(Quantity("", known, (), (0,)))
+    return around
+
+
+def single_quantities(frame: pd.DataFrame, labels: Labels, horizon: int, bars: int) -> list[Quantity]:
+    """What the second statistic compares features with."""
+    past = tuple(range(_LEADS + 1))
+    close, volume = np.log(frame["close"].to_numpy(np.float64)), np.log1p(frame["volume"].to_numpy(np.float64))
+    known = {"value": labels.values, "class": labels.classes.astype(np.float64)}
+    single = [
+        Quantity(
+            f"label's {name} (bars t+1..t+{{}})",
+            moved(np.where(labels.valid, series, np.nan), -horizon),
+            (horizon,),
+            past,
+        )
+        for name, series in known.items()
+    ]
+    one_bar = {
+        "return": close - moved(close, -1),
+        "range": np.log(frame["high"].to_numpy(np.float64) / frame["low"].to_numpy(np.float64)),
+        "change of volume": volume - moved(volume, -1),
+    }
+    single += [Quantity(f"{name} of bar t+{{}}", series, past[1:], past) for name, series in one_bar.items()]
+    spans = [span for span in sorted({*past[2:], horizon} - {1}) if span <= bars // _BARS_PER_LEAD]
+    return single + [
+        Quantity("return over bars t+1..t+{}", close - moved(close, -span), (span,), past) for span in spans
+    ]
+
+
+@dataclass(frozen=True, eq=False)
+class Calendar:
+    """Groups of rows between which the calendar alone tells a difference.
+
+    Attributes:
+        group: (rows,) from 0: time of day; its hour where times are too many; day of the week of daily and longer bars.
+        size: (groups,) rows of each.
+    """
+
+    group: Integers
+    size: Integers
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame, rows: Integers) -> "Calendar":
+        index = pd.DatetimeIndex(frame.index)[rows]
+        times = np.unique(index.as_unit("ns").asi8 % _DAY, return_inverse=True)[1]
+        if times.max() == 0:
+            times = np.asarray(index.day_of_week)
+        elif times.max() >= len(rows) // 10:
+            times = np.asarray(index.hour)
+        group = np.unique(times, return_inverse=True)[1].astype(np.int64)
+        return cls(group, np.bincount(group))
+
+    def within(self, values: Array) -> Array:
+        """``values`` (rows, columns) less the mean of their group."""
+        means = np.stack([np.bincount(self.group, column) / self.size for column in values.T], axis=1)
+        inside: Array = values - means[self.group]
+        return inside

@@ -1,0 +1,196 @@
+"""What a search over many trials does to its winner: probability of backtest overfitting, deflated Sharpe ratio."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import kurtosis, norm, rankdata, skew
+
+Floats = NDArray[np.float64]
+
+BLOCKS = 16
+_CHUNK = 2_000_000
+"""Scores (combinations × trials) that are held at once: 16 MB."""
+
+
+@dataclass(frozen=True)
+class Overfitting:
+    """Probability of backtest overfitting (PBO), by combinatorially symmetric cross-validation.
+
+    Attributes:
+        probability: share of the combinations in which the best trial of one half is no better than the median in the other.
+            About 0.5 where all trials are alike, near 0 where one is truly better. None: not known.
+        n_trials, n_dates, n_combinations: what it was made of.
+        in_sample: mean score of the best trial in the half that chose it.
+        out_of_sample: its mean score in the other half.
+        reason: why nothing is known; None where it is.
+    """
+
+    probability: float | None
+    n_trials: int
+    n_dates: int
+    n_combinations: int
+    in_sample: float | None
+    out_of_sample: float | None
+    reason: str | None
+
+    @property
+    def shrinkage(self) -> float | None:
+        """In-sample − out-of-sample score of the chosen trial: what selection alone adds."""
+        if self.in_sample is None or self.out_of_sample is None:
+            return None
+        return self.in_sample - self.out_of_sample
+
+
+def probability_of_backtest_overfitting(
+    sums: NDArray[np.floating], counts: NDArray[np.floating] | None = None, *, n_blocks: int = BLOCKS
+) -> Overfitting:
+    """PBO by CSCV.
+
+    Bailey, Borwein, López de Prado & Zhu 2017, "The probability of backtest overfitting": dates are cut into S blocks; for each
+    of the C(S, S/2) ways to call half of them in-sample, the best trial there has the relative rank ω = rank / (N + 1) out of
+    sample and the logit λ = ln(ω / (1 − ω)); PBO is the share of λ ≤ 0, that is of ω ≤ ½. Trials that score alike share their
+    mean rank; where several are best in-sample, ω is the mean over them.
+
+    Args:
+        sums: ``(dates, trials)`` a score's sum over each date's windows (hits, log probabilities, returns), in order of time.
+        counts: ``(dates,)`` windows of each date; None: one each.
+        n_blocks: S, even.
+
+    Raises:
+        ValueError: a sum is not finite, or ``n_blocks`` is odd or below 2.
+    """
+    n_dates, n_trials = sums.shape
+    if n_blocks < 2 or n_blocks % 2:
+        raise ValueError(f"n_blocks must be even and at least 2, but got {n_blocks}")
+    if not np.isfinite(sums).all():
+        raise ValueError(
+            "every trial needs a finite sum on every date; leave out trials that were not scored on all of them"
+        )
+
+    def unknown(reason: str) -> Overfitting:
+        return Overfitting(None, n_trials, n_dates, 0, None, None, reason)
+
+    if n_dates < 2 * n_blocks:
+        return unknown(f"{n_blocks} blocks need at least {2 * n_blocks} dates, but there are {n_dates}")
+    weights = np.ones(n_dates) if counts is None else counts.astype(np.float64)
+    firsts = np.linspace(0, n_dates, n_blocks + 1).astype(np.int64)[:-1]
+    block_sums = np.add.reduceat(sums.astype(np.float64), firsts, axis=0)
+    block_counts = np.add.reduceat(weights, firsts)
+    if len(np.unique(block_sums, axis=1).T) < 2:
+        return unknown(f"it takes two trials with different scores, but there are {n_trials}, all alike")
+
+    halves = np.zeros((math.comb(n_blocks, n_blocks // 2), n_blocks))
+    for row, chosen in enumerate(itertools.combinations(range(n_blocks), n_blocks // 2)):
+        halves[row, list(chosen)] = 1.0
+    parts = [
+        _best_of_half(halves[first : first + rows], block_sums, block_counts)
+        for rows in [max(1, _CHUNK // n_trials)]
+        for first in range(0, len(halves), rows)
+    ]
+    ranks, inside, outside = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return Overfitting(
+        probability=float((2 * ranks <= n_trials + 1).mean()),
+        n_trials=n_trials,
+        n_dates=n_dates,
+        n_combinations=len(halves),
+        in_sample=float(inside.mean()),
+        out_of_sample=float(outside.mean()),
+        reason=None,
+    )
+
+
+def _best_of_half(halves: Floats, block_sums: Floats, block_counts: Floats) -> tuple[Floats, Floats, Floats]:
+    """Of the best in-sample trial of each half ``(halves, blocks)``: rank out of sample, score in sample and out of it."""
+    inside = (halves @ block_sums) / (halves @ block_counts)[:, None]
+    outside = ((1 - halves) @ block_sums) / ((1 - halves) @ block_counts)[:, None]
+    inside, outside = inside.round(12), outside.round(12)  # equal trials stay equal, whatever the order of their sums
+    best = inside == inside.max(axis=1, keepdims=True)
+    n_best = best.sum(axis=1)
+    ranks = np.asarray(rankdata(outside, method="average", axis=1))
+    mean_rank = np.where(best, ranks, 0.0).sum(axis=1) / n_best
+    return mean_rank, inside.max(axis=1), np.where(best, outside, 0.0).sum(axis=1) / n_best
+
+
+def sharpe(returns: Floats) -> float | None:
+    """Mean / standard deviation (n − 1) of the returns of a period, not annualised; None for constants and fewer than 2."""
+    if len(returns) < 2:
+        return None
+    deviation = float(returns.std(ddof=1))
+    return float(returns.mean()) / deviation if deviation > 1e-12 else None
+
+
+def sharpe_confidence(observed: float, benchmark: float, *, n: int, skewness: float, kurtosis: float) -> float | None:
+    """Probability that the true Sharpe ratio is above ``benchmark``, from the moments of the returns.
+
+    Bailey & López de Prado 2012, "The Sharpe ratio efficient frontier" (PSR).
+
+    Args:
+        observed: Sharpe ratio of a period, not annualised.
+        benchmark: to beat, of a period.
+        n: returns.
+        skewness: of the returns.
+        kurtosis: of the returns, 3 for a normal distribution.
+
+    Returns:
+        None where the moments give no variance.
+    """
+    spread = 1 - skewness * observed + (kurtosis - 1) / 4 * observed**2
+    if n < 2 or spread <= 0:
+        return None
+    return float(norm.cdf((observed - benchmark) * math.sqrt(n - 1) / math.sqrt(spread)))
+
+
+def probabilistic_sharpe(returns: Floats, benchmark: float = 0.0) -> float | None:
+    """Probabilistic Sharpe ratio: the probability that the true Sharpe ratio of ``returns (periods,)`` is above ``benchmark``.
+
+    See :func:`sharpe_confidence`. None for constants and fewer than 2 returns.
+    """
+    observed = sharpe(returns)
+    if observed is None:
+        return None
+    return sharpe_confidence(
+        observed,
+        benchmark,
+        n=len(returns),
+        skewness=float(skew(returns)),
+        kurtosis=float(kurtosis(returns, fisher=False)),
+    )
+
+
+def expected_maximum_sharpe(variance: float, n_trials: int) -> float:
+    """Sharpe ratio that the best of ``n_trials`` trials without skill is expected to show.
+
+    Bailey & López de Prado 2014, "The deflated Sharpe ratio", eq. 1: √V ((1 − γ) Φ⁻¹(1 − 1/N) + γ Φ⁻¹(1 − 1/(N e))), γ of Euler
+    and Mascheroni. 0 for a single trial, which nobody chose.
+
+    Args:
+        variance: of the trials' Sharpe ratios, of a period.
+        n_trials: N ≥ 1, all that were tried.
+    """
+    if n_trials < 2:
+        return 0.0
+    tails = norm.ppf(1 - 1 / n_trials), norm.ppf(1 - 1 / (n_trials * math.e))
+    return math.sqrt(variance) * float((1 - np.euler_gamma) * tails[0] + np.euler_gamma * tails[1])
+
+
+def deflated_sharpe(returns: Floats, trial_sharpes: Sequence[float], n_trials: int) -> float | None:
+    """Deflated Sharpe ratio: the probability that the true Sharpe ratio is above what luck gives the best of ``n_trials``.
+
+    Bailey & López de Prado 2014, eq. 2. Every trial counts as one though many are alike: that makes it stricter, never laxer.
+
+    Args:
+        returns: ``(periods,)`` of the chosen strategy.
+        trial_sharpes: Sharpe ratios of the trials, of a period of the same length; their variance stands for that of all.
+        n_trials: all trials that were run, at least as many as ``trial_sharpes``.
+
+    Returns:
+        None where the returns are constant, or the variance of several trials is asked of fewer than two ratios.
+    """
+    if n_trials > 1 and len(trial_sharpes) < 2:
+        return None
+    variance = float(np.var(np.asarray(trial_sharpes), ddof=1)) if len(trial_sharpes) > 1 else 0.0
+    return probabilistic_sharpe(returns, expected_maximum_sharpe(variance, n_trials))

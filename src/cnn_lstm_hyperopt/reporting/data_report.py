@@ -1,0 +1,80 @@
+"""What the command ``data`` shows: the bars, what is wrong with them, and the windows and splits that they make."""
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.table import Table
+
+from cnn_lstm_hyperopt.config.settings import DataSettings
+from cnn_lstm_hyperopt.data.bars import Bars, date_text
+from cnn_lstm_hyperopt.data.checks import BadBarsError, Problem, warning_texts
+from cnn_lstm_hyperopt.data.dataset import prepare_dataset
+from cnn_lstm_hyperopt.data.plausibility import frequency
+from cnn_lstm_hyperopt.data.sources import load_bars
+from cnn_lstm_hyperopt.reporting.terminal import Terminal
+from cnn_lstm_hyperopt.reporting.wording import counted
+
+
+def report_data(settings: DataSettings, terminal: Terminal) -> None:
+    """Shows all that can be said of the data before a search; makes no study and writes no file.
+
+    Args:
+        settings: source, symbols, dates, what is asked of the bars, and how they are split.
+        terminal: where it is shown.
+
+    Raises:
+        DataError: the bars can't be used; what is right with the others was shown before.
+    """
+    try:
+        bars, warnings = load_bars(settings)
+    except BadBarsError as error:
+        if error.bars:
+            _show_bars(error.bars, settings, terminal)
+        for text in warning_texts([*(problem for each in error.bars for problem in each.problems), *error.problems]):
+            terminal.warn(text)
+        raise
+    _show_bars(bars, settings, terminal)
+    for text in warnings:
+        terminal.warn(text)
+    dataset = prepare_dataset(settings, (bars, warnings))
+    facts = dataset.description
+    terminal.say(
+        f"Target {dataset.target} ({', '.join(dataset.class_names)}), horizon {dataset.horizon}, lookback {dataset.lookback},"
+        f" {counted(len(dataset.feature_names), 'feature')}: {', '.join(dataset.feature_names)}"
+    )
+    terminal.show_windows(facts)
+    for text in dataset.warnings:
+        if text not in warnings:
+            terminal.warn(text)
+
+
+def _show_bars(every: Sequence[Bars], settings: DataSettings, terminal: Terminal) -> None:
+    """A row for each symbol, then what was adjusted."""
+    where = f" in {settings.data_dir}" if settings.data_dir is not None else ""
+    table = Table(
+        title=f"Bars: {settings.source}{where}",
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    for name in ("symbol", "from", "to", "bars", "frequency", "findings"):
+        table.add_column(name, justify="right" if name == "bars" else "left", no_wrap=name != "findings")
+    for bars in every:
+        table.add_row(
+            bars.symbol,
+            date_text(bars.index[0]),
+            date_text(bars.index[-1]),
+            f"{len(bars.frame):,}",
+            frequency(bars.index),
+            _counts(bars.problems),
+        )
+    terminal.table(table)
+    for adjustment in dict.fromkeys(bars.adjustment for bars in every):
+        names = [bars.symbol for bars in every if bars.adjustment == adjustment]
+        terminal.say(f"Adjusted: {adjustment} ({', '.join(names)})")
+
+
+def _counts(problems: Sequence[Problem]) -> str:
+    """Each finding with its count."""
+    return ", ".join(f"{problem.rule.replace('_', ' ')} {problem.count:,}" for problem in problems) or "none"

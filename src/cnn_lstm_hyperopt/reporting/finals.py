@@ -1,0 +1,265 @@
+"""The part of ``results.json`` about confirmation, finalists, baselines and verdict; and the folders of the retrained models."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnn_lstm_hyperopt.config import readable
+from cnn_lstm_hyperopt.confirmation import TIME_IS_UP, Confirmation, Confirmed
+from cnn_lstm_hyperopt.evaluation import Interval, Returns, Strategy, probabilistic_sharpe, shrinkage
+from cnn_lstm_hyperopt.files import write_json
+from cnn_lstm_hyperopt.retraining import Retrained
+from cnn_lstm_hyperopt.saved_model import predictions_frame
+from cnn_lstm_hyperopt.search import SkillGate
+from cnn_lstm_hyperopt.selection_bias import SelectionBias
+from cnn_lstm_hyperopt.training import Predictions
+from cnn_lstm_hyperopt.verdict import TestResult, Verdict
+
+
+def confirmation_results(confirmed: Confirmed) -> dict[str, Any]:
+    """Each candidate with the search's reading and the fresh ones, best first; those that failed last, without a rank."""
+
+    def entry(confirmation: Confirmation, rank: int | None) -> dict[str, Any]:
+        candidate = confirmation.candidate
+        return {
+            "rank": rank,
+            "trial_number": candidate.trial_number,
+            "search_rank": candidate.rank,
+            "search_score": candidate.score,
+            "scores": list(confirmation.scores),
+            "mean": confirmation.mean if confirmation.scores else None,
+            "standard_deviation": confirmation.deviation,
+            "failure": confirmation.failure,
+        }
+
+    ranked = [entry(each, rank) for rank, each in enumerate(confirmed.ranked, start=1)]
+    return {
+        "seeds": min((len(each.scores) for each in confirmed.ranked), default=0),
+        "ended_by": confirmed.ended.reason if confirmed.ended is not None else None,
+        "candidates": [*ranked, *(entry(each, None) for each in confirmed.dropped)],
+    }
+
+
+def retrained_results(retrained: Sequence[Retrained], verdict: Verdict, save_dir: Path) -> list[dict[str, Any]]:
+    """An entry per finalist, in order of rank."""
+    return [_retrained(each, result, save_dir) for each, result in zip(retrained, verdict.finalists, strict=True)]
+
+
+def _retrained(retrained: Retrained, result: TestResult, save_dir: Path) -> dict[str, Any]:
+    kept = retrained.kept
+    best = kept.outcome.best
+    return {
+        "model_rank": retrained.finalist.rank,
+        "trial_number": retrained.finalist.trial_number,
+        "config_params": readable(retrained.finalist.params),
+        "training_results": {
+            "best_epoch": kept.outcome.best_epoch,
+            "epochs": kept.outcome.epochs,
+            "full_epochs": kept.epochs,
+            "cut_short_by": TIME_IS_UP if kept.cut_short else None,
+            "validation_accuracy": best.accuracy if best else None,
+            "validation_score": best.score if best else None,
+            "validation_loss": best.loss if best else None,
+            "seed": kept.seed,
+        },
+        "test_metrics": {**test_metrics(result), **_details(result)},
+        "seeds": [
+            {
+                "seed": run.seed,
+                "validation_score": run.outcome.best.score if run.outcome.best else None,
+                "validation_loss": run.loss,
+                "test_score": score,
+                "training_time": run.outcome.seconds,
+            }
+            for run, score in zip(retrained.runs, result.seed_scores, strict=True)
+        ],
+        "seed_failures": list(retrained.failures),
+        "spread_over_seeds": _spread(result.seed_scores),
+        "training_time": kept.outcome.seconds,
+        "model_path": str(model_folder(save_dir, retrained.finalist.rank)),
+    }
+
+
+def _spread(scores: Sequence[float | None]) -> dict[str, Any]:
+    known = [score for score in scores if score is not None]
+    if not known:
+        return {"mean": None, "standard_deviation": None, "min": None, "max": None}
+    return {
+        "mean": float(np.mean(known)),
+        "standard_deviation": float(np.std(known, ddof=1)) if len(known) > 1 else None,
+        "min": min(known),
+        "max": max(known),
+    }
+
+
+def test_metrics(result: TestResult) -> dict[str, Any]:
+    """The test figures of one classifier; intervals are 95 %, block bootstrap over dates.
+
+    ``test_score`` is the study's metric, more is better (a log loss has its sign turned); ``test_log_loss`` is as usual.
+    """
+    scores = result.scores
+    return {
+        "test_class_acc": scores.accuracy,
+        "test_reg_mse": scores.mse,
+        "test_balanced_accuracy": scores.balanced_accuracy,
+        "test_mcc": scores.mcc,
+        "test_auc": scores.auc,
+        "test_log_loss": scores.log_loss,
+        "test_calibration_error": scores.calibration_error,
+        "test_reg_mae": scores.mae,
+        "test_reg_r2_against_persistence": scores.r2_against_persistence,
+        "test_score": result.score,
+        "test_score_interval": _listed(result.interval),
+        "difference_to_best_baseline_interval": _listed(result.against_best),
+    }
+
+
+def _details(result: TestResult) -> dict[str, Any]:
+    """What a finalist has beside."""
+    return {
+        "calibration": [row._asdict() for row in result.calibration],
+        "by_symbol": [row._asdict() for row in result.symbols],
+        "by_year": [row._asdict() for row in result.years],
+        "strategy": None if result.strategy is None else strategy_results(result.strategy),
+    }
+
+
+def strategy_results(strategy: Strategy) -> dict[str, Any]:
+    """Long where the model says up and otherwise flat, after costs, beside holding all the time."""
+
+    def returns(each: Returns) -> dict[str, Any]:
+        return {
+            "periods": len(each.returns),
+            "mean_return": each.mean,
+            "sharpe": each.sharpe,
+            "annual_sharpe": each.annual_sharpe,
+            "trades": each.n_trades,
+            "final_wealth": each.final_wealth,
+        }
+
+    return {
+        "cost_bps": strategy.cost_bps,
+        "long_flat": returns(strategy.model),
+        "buy_and_hold": returns(strategy.hold),
+        "probabilistic_sharpe": probabilistic_sharpe(strategy.model.returns),
+    }
+
+
+def baseline_results(verdict: Verdict) -> list[dict[str, Any]]:
+    """An entry per baseline."""
+    return [{"name": result.name, "test_metrics": test_metrics(result)} for result in verdict.baselines]
+
+
+def verdict_results(verdict: Verdict, retrained: Retrained, *, openings: int) -> dict[str, Any]:
+    """About the model that validation ranked first, ``retrained``; the others are exploratory."""
+    judgement = verdict.judgement
+    against, confirmation = judgement.against_best, retrained.finalist.confirmation
+    validation = confirmation.mean if confirmation is not None and confirmation.scores else None
+    return {
+        "skill": judgement.skill,
+        "sentence": judgement.sentence,
+        "model_rank": retrained.finalist.rank,
+        "trial_number": retrained.finalist.trial_number,
+        "metric": judgement.metric,
+        "score": judgement.score,
+        "score_interval": _listed(judgement.interval),
+        "best_baseline": against.baseline,
+        "difference": against.difference,
+        "difference_interval": _listed(against.interval),
+        "comparisons": [
+            {
+                "baseline": each.baseline,
+                "score": each.score,
+                "difference": each.difference,
+                "interval": _listed(each.interval),
+            }
+            for each in judgement.comparisons
+        ],
+        "shrinkage": {
+            "search_score": None if confirmation is None else confirmation.candidate.score,
+            "confirmed_score": validation,
+            "test_score": judgement.score,
+            "search_to_test": None
+            if confirmation is None or judgement.score is None
+            else shrinkage(confirmation.candidate.score, judgement.score),
+            "confirmed_to_test": None
+            if validation is None or judgement.score is None
+            else shrinkage(validation, judgement.score),
+        },
+        "test_windows": judgement.n_windows,
+        "test_dates": judgement.n_dates,
+        "test_openings": openings,
+    }
+
+
+def no_model_verdict(gate: SkillGate) -> dict[str, Any]:
+    """The verdict of a study in which no trial passed the gate: there is nothing to test."""
+    return {
+        "skill": False,
+        "sentence": f"No skill: no trial has learnt more on validation than {gate.to_beat}; the test period stays closed.",
+        "metric": gate.metric,
+    }
+
+
+def selection_results(bias: SelectionBias | None) -> dict[str, Any]:
+    """Probability of backtest overfitting and deflated Sharpe ratio, over all trials' predictions on validation."""
+    if bias is None:
+        reason = "no trial has left predictions on validation"
+        return {"pbo": {"value": None, "why": reason}, "deflated_sharpe": None}
+    found = bias.overfitting
+    return {
+        "pbo": {
+            "value": found.probability,
+            "of": "accuracy by date on validation",
+            "trials": found.n_trials,
+            "dates": found.n_dates,
+            "combinations": found.n_combinations,
+            "in_sample": found.in_sample,
+            "out_of_sample": found.out_of_sample,
+            "why": found.reason,
+        },
+        "deflated_sharpe": None if bias.strategy is None else asdict(bias.strategy),
+    }
+
+
+def _listed(interval: Interval | None) -> list[float] | None:
+    return None if interval is None else list(interval)
+
+
+def model_folder(save_dir: Path, rank: int) -> Path:
+    """``retrained_model_1`` …"""
+    return save_dir / f"retrained_model_{rank}"
+
+
+def write_retrained(
+    save_dir: Path, retrained: Sequence[Retrained], verdict: Verdict, entries: list[dict[str, Any]]
+) -> None:
+    """Writes each finalist's folder: weights, description, metrics, predictions of the test windows; whole or not at all.
+
+    Folders of an earlier retraining that had more ranks go away.
+    """
+    for old in save_dir.glob("retrained_model_*"):
+        shutil.rmtree(old)
+    for each, result, entry in zip(retrained, verdict.finalists, entries, strict=True):
+        place = model_folder(save_dir, each.finalist.rank)
+        folder = place.with_name(f".{place.name}.part")
+        shutil.rmtree(folder, ignore_errors=True)
+        each.kept.model.save(folder)
+        write_json(folder / "metrics.json", entry)
+        _write_predictions(folder / "predictions.csv", verdict, result.predictions)
+        shutil.rmtree(place, ignore_errors=True)
+        folder.rename(place)
+
+
+def _write_predictions(path: Path, verdict: Verdict, predictions: Predictions) -> None:
+    windows = verdict.windows
+    frame = predictions_frame(windows.dates, predictions)
+    frame.insert(1, "symbol", windows.symbols)
+    frame.insert(2, "label", windows.labels.numpy())
+    if windows.values is not None:
+        frame["target"] = windows.values.numpy()
+    frame.to_csv(path, index=False)

@@ -1,0 +1,296 @@
+"""Folds: exact indices by hand and by skfolio, and that no interval of a training label meets what is held out.
+
+Second opinion: ``skfolio.model_selection`` 1.12.2. It needs cvxpy and solvers, so it is no dependency of the tests; its published
+examples stand here, and its documented rules as plain loops, which were compared with the package for the cases below.
+"""
+
+import math
+from itertools import combinations, pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cnn_lstm_hyperopt.config.settings import DataSettings
+from cnn_lstm_hyperopt.data.folds import CV_SCHEMES, WindowDates, combinatorial, make_folds, walk_forward
+from cnn_lstm_hyperopt.data.splits import assign, cut_dates
+from cnn_lstm_hyperopt.exceptions import DataError
+
+
+def daily(windows: int, purge: int, embargo: int = 0) -> WindowDates:
+    """One window a day; labels may reach beyond the last one."""
+    days = np.arange(windows)
+    return WindowDates(days, days + purge, days + purge + embargo)
+
+
+def shown(folds) -> list[tuple[list[int], list[int]]]:
+    return [(fold.train.tolist(), fold.validation.tolist()) for fold in folds]
+
+
+def skfolio_walk_forward(observations, test_size, train_size, purged_size, expand):
+    """Rules of ``WalkForward``: the first test set begins train_size + purged_size in; between train and test purged_size go."""
+    first = train_size + purged_size
+    return [
+        (list(range(0 if expand else start - first, start - purged_size)), list(range(start, start + test_size)))
+        for start in range(first, observations - test_size + 1, test_size)
+    ]
+
+
+def skfolio_combinatorial(observations, n_folds, n_test_folds, purged_size, embargo_size):
+    """Rules of ``CombinatorialPurgedCV``: purged_size go on both sides of each run of test folds, embargo_size more after it."""
+    size = observations // n_folds
+    fold = [min(i // size, n_folds - 1) for i in range(observations)]
+    found = []
+    for tested in combinations(range(n_folds), n_test_folds):
+        test = [i for i in range(observations) if fold[i] in tested]
+        gone = set(test)
+        for i in test:
+            gone |= set(range(i - purged_size, i + purged_size + embargo_size + 1))
+        found.append(([i for i in range(observations) if i not in gone], test))
+    return found
+
+
+class TestWalkForward:
+    def test_exact_folds_of_a_hand_example(self):
+        """20 days, purge 1; validation is days 14..16, of which 16 reaches the test cut, 17; two blocks before it."""
+        folds = walk_forward(daily(20, 1), (14, 17), 3)
+        assert shown(folds) == [
+            (list(range(7)), [8, 9, 10]),
+            (list(range(10)), [11, 12, 13]),
+            (list(range(13)), [14, 15]),
+        ]
+        assert [fold.blocks for fold in folds] == [((8, 10),), ((11, 13),), ((14, 15),)]
+        rolling = walk_forward(daily(20, 1), (14, 17), 3, rolling=True)
+        assert shown(rolling) == [
+            (list(range(7)), [8, 9, 10]),
+            (list(range(3, 10)), [11, 12, 13]),
+            (list(range(6, 13)), [14, 15]),
+        ]
+
+    @pytest.mark.parametrize("expand", [True, False])
+    @pytest.mark.parametrize(
+        ("observations", "test_size", "train_size", "purge"),
+        [(17, 3, 6, 2), (15, 3, 6, 0), (61, 10, 10, 1), (40, 5, 12, 3)],
+    )
+    def test_are_those_of_skfolio(self, observations, test_size, train_size, purge, expand):
+        expected = skfolio_walk_forward(observations, test_size, train_size, purge, expand)
+        # The last test block is our validation; the test period begins right after its labels.
+        folds = walk_forward(
+            daily(observations, purge),
+            (observations - test_size, observations + purge),
+            len(expected),
+            rolling=not expand,
+        )
+        assert shown(folds) == expected
+
+    def test_one_fold_is_training_and_validation(self):
+        dates = daily(200, 3)
+        cuts = cut_dates(dates.decided, (0.7, 0.15, 0.15))
+        split = assign(dates.decided, dates.reach, cuts)
+        for rolling in (False, True):
+            ((train, validation),) = shown(walk_forward(dates, cuts, 1, rolling=rolling))
+            assert train == np.flatnonzero(split == 0).tolist()
+            assert validation == np.flatnonzero(split == 1).tolist()
+
+    def test_a_date_is_never_divided_between_blocks(self):
+        days = np.repeat(np.arange(20), 3)  # three symbols
+        dates = WindowDates(days, days + 1, days + 1)
+        for fold in walk_forward(dates, (14, 18), 3):
+            assert len(fold.validation) % 3 == 0
+            assert not set(days[fold.train]) & set(days[fold.validation])
+
+    @pytest.mark.parametrize("purge", [1, 4])
+    def test_too_many_folds_say_how_many_there_may_be(self, purge):
+        dates, cuts = daily(100, purge), (70, 90)
+        with pytest.raises(DataError, match=r"cv_folds=9 are too many: each holds out 20 windows .* at most 4") as told:
+            walk_forward(dates, cuts, 9)
+        most = int(str(told.value).split("take at most ")[1].split()[0])
+        assert len(walk_forward(dates, cuts, most)[0].train) > 0
+        with pytest.raises(DataError, match=rf"cv_folds={most + 1} are too many"):
+            walk_forward(dates, cuts, most + 1)
+
+    def test_a_rolling_stretch_that_purging_empties_is_an_error(self):
+        """Labels of one bar, but for those before the second block, which look three bars ahead."""
+        days = np.arange(10)
+        reach = days + np.where((days >= 2) & (days < 5), 3, 1)
+        with pytest.raises(
+            DataError, match="cv_folds=2 leave rolling folds 2 windows to train on before the one of 5, and"
+        ):
+            walk_forward(WindowDates(days, reach, reach), (5, 8), 2, rolling=True)
+        assert len(walk_forward(WindowDates(days, reach, reach), (5, 8), 2)) == 2
+
+    def test_nothing_before_validation_is_an_error_too(self):
+        with pytest.raises(DataError, match="at most 0 cv_folds"):
+            walk_forward(daily(10, 5), (4, 9), 1)
+
+
+class TestCombinatorial:
+    def test_the_examples_in_skfolios_documentation(self):
+        """12 observations, 3 folds, 2 of them tested; no purge, purge 1, embargo 1."""
+        whole = [[8, 9, 10, 11], [4, 5, 6, 7], [0, 1, 2, 3]]
+        purged = [[9, 10, 11], [5, 6], [0, 1, 2]]
+        embargoed = [[9, 10, 11], [5, 6, 7], [0, 1, 2, 3]]
+        held = [[*range(8)], [0, 1, 2, 3, 8, 9, 10, 11], [*range(4, 12)]]
+        for (purge, embargo), trains in {(0, 0): whole, (1, 0): purged, (0, 1): embargoed}.items():
+            found = shown(combinatorial(daily(12, purge, embargo), (0, 12 + purge), 3, 2))
+            assert found == list(zip(trains, held, strict=True))
+
+    @pytest.mark.parametrize(
+        ("observations", "n_folds", "n_test_folds", "purge", "embargo"),
+        [(12, 3, 2, 1, 0), (30, 5, 2, 1, 1), (30, 5, 3, 2, 1), (40, 4, 2, 3, 2), (60, 6, 2, 2, 4)],
+    )
+    def test_are_those_of_skfolio(self, observations, n_folds, n_test_folds, purge, embargo):
+        dates = daily(observations, purge, embargo)
+        folds = combinatorial(dates, (0, observations + purge), n_folds, n_test_folds)
+        assert shown(folds) == skfolio_combinatorial(observations, n_folds, n_test_folds, purge, embargo)
+
+    def test_blocks_tell_where_they_begin_and_end(self):
+        folds = combinatorial(daily(12, 1), (0, 13), 3, 2)
+        assert [fold.blocks for fold in folds] == [((0, 3), (4, 7)), ((0, 3), (8, 11)), ((4, 7), (8, 11))]
+
+    def test_blocks_of_an_uneven_number_of_windows_differ_by_one_at_most(self):
+        sizes = [len(fold.validation) for fold in combinatorial(daily(101, 1), (0, 102), 7, 1)]
+        assert sum(sizes) == 101
+        assert max(sizes) - min(sizes) == 1
+
+    def test_too_few_dates_or_too_long_an_embargo_say_so(self):
+        with pytest.raises(DataError, match=r"cv_folds=9: 6 windows on 6 dates before the test period leave nothing"):
+            combinatorial(daily(6, 1), (0, 6), 9, 2)
+        with pytest.raises(DataError, match=r"beside block 1, purge and embargo; take .* a smaller purge or embargo"):
+            combinatorial(daily(100, 1, 99), (0, 100), 2, 1)
+
+
+LABEL_BARS = 6
+
+
+@st.composite
+def markets(draw) -> WindowDates:
+    """Symbols with their own trading days, labels of unequal length, and a purge and an embargo in bars of their symbol."""
+    purge, embargo = draw(st.integers(0, LABEL_BARS)), draw(st.integers(0, 8))
+    parts = []
+    for _ in range(draw(st.integers(1, 3))):
+        rng = np.random.default_rng(draw(st.integers(0, 2**20)))
+        days = np.flatnonzero(rng.random(400) < draw(st.sampled_from([0.6, 1.0])))
+        place = np.arange(len(days))
+        reach = np.maximum(rng.integers(1, LABEL_BARS + 1, len(days)), purge)
+        last = len(days) - 1
+        parts.append([days, days[np.minimum(place + reach, last)], days[np.minimum(place + reach + embargo, last)]])
+    order = np.random.default_rng(0).permutation(sum(len(part[0]) for part in parts))  # in any order
+    return WindowDates(*(np.concatenate(column)[order] for column in zip(*parts, strict=True)))
+
+
+SCHEMES = {
+    "expanding": {"cv_scheme": "expanding", "cv_folds": 3},
+    "rolling": {"cv_scheme": "rolling", "cv_folds": 3},
+    "combinatorial": {"cv_scheme": "combinatorial", "cv_folds": 4, "cv_test_blocks": 2},
+}
+
+
+class TestContract:
+    """What all schemes promise."""
+
+    @pytest.mark.parametrize("asked", SCHEMES.values(), ids=SCHEMES)
+    @settings(max_examples=40, deadline=None)
+    @given(dates=markets())
+    def test_no_training_labels_interval_meets_a_held_out_one_or_the_test_period(self, asked, dates):
+        cuts = cut_dates(dates.decided, (0.6, 0.15, 0.25))
+        folds = make_folds(dates, cuts, DataSettings(**asked))
+        for fold in folds:
+            assert len(fold.train) > 0
+            assert not set(fold.train) & set(fold.validation)
+            for part in (fold.train, fold.validation):
+                assert (np.diff(part) > 0).all()
+                assert dates.reach[part].max() < cuts[1]
+            decided, known = dates.decided[fold.train, None], dates.reach[fold.train, None]
+            meet = (decided <= dates.reach[fold.validation]) & (dates.decided[fold.validation] <= known)
+            assert not meet.any()
+
+    @pytest.mark.parametrize("asked", SCHEMES.values(), ids=SCHEMES)
+    def test_only_dates_matter(self, asked):
+        """Days since an epoch or days as dates: the same windows."""
+        numbers = daily(200, 2, 1)
+        stamps = WindowDates(
+            *(np.datetime64("2020-01-01") + each for each in (numbers.decided, numbers.reach, numbers.embargo))
+        )
+        cuts = (140, 170)
+        as_dates = tuple(np.datetime64("2020-01-01") + cut for cut in cuts)
+        settings_ = DataSettings(**asked)
+        assert shown(make_folds(numbers, cuts, settings_)) == shown(make_folds(stamps, as_dates, settings_))
+
+    def test_every_scheme_is_a_member(self):
+        assert set(SCHEMES) == set(CV_SCHEMES)
+
+    @settings(max_examples=30, deadline=None)
+    @given(dates=markets(), rolling=st.booleans(), n_folds=st.integers(1, 4))
+    def test_walk_forward_is_in_order_of_time_and_holds_each_window_out_once(self, dates, rolling, n_folds):
+        cuts = cut_dates(dates.decided, (0.6, 0.12, 0.28))
+        folds = walk_forward(dates, cuts, n_folds, rolling=rolling)
+        held = np.concatenate([fold.validation for fold in folds])
+        usable = dates.reach < cuts[1]
+        assert len(set(held)) == len(held)
+        first = dates.decided[held].min()
+        assert set(held) == set(np.flatnonzero(usable & (dates.decided >= first)))  # without a gap between blocks
+        sizes = [len(fold.validation) for fold in folds]
+        symbols = 3
+        assert max(sizes[:-1], default=0) - min(sizes[:-1], default=0) < 2 * symbols  # a date has one of each symbol
+        assert sizes[-1] <= min(sizes) + symbols  # the last one is purged
+        for before, after in pairwise(folds):
+            assert dates.decided[before.validation].max() < dates.decided[after.validation].min()
+            assert dates.decided[before.train].max() <= dates.decided[after.train].max()
+        for fold in folds:
+            assert dates.decided[fold.train].max() < dates.decided[fold.validation].min()
+        if rolling:  # as long a stretch as the first one, before purging
+            stretches = []
+            for fold in folds:
+                start = dates.decided[fold.train].min()
+                stretches.append(int(((dates.decided >= start) & (dates.decided < fold.blocks[0][0])).sum()))
+            assert max(stretches) - stretches[0] <= 2 * symbols
+        else:
+            np.testing.assert_array_equal(folds[-1].train, np.flatnonzero(dates.reach < cuts[0]))
+
+    @settings(max_examples=20, deadline=None)
+    @given(dates=markets(), n_blocks=st.integers(3, 5), held_out=st.integers(1, 2))
+    def test_combinatorial_holds_each_window_out_in_as_many_folds_as_there_are_choices_of_the_other_blocks(
+        self, dates, n_blocks, held_out
+    ):
+        cuts = cut_dates(dates.decided, (0.6, 0.15, 0.25))
+        folds = combinatorial(dates, cuts, n_blocks, held_out)
+        assert len(folds) == math.comb(n_blocks, held_out)
+        times = np.zeros(len(dates.decided), dtype=int)
+        for fold in folds:
+            times[fold.validation] += 1
+        usable = dates.reach < cuts[1]
+        assert (times[usable] == math.comb(n_blocks - 1, held_out - 1)).all()
+        assert (times[~usable] == 0).all()
+
+    @settings(max_examples=20, deadline=None)
+    @given(dates=markets())
+    def test_nothing_decided_within_the_embargo_after_a_block_is_trained_on(self, dates):
+        cuts = cut_dates(dates.decided, (0.6, 0.15, 0.25))
+        for fold in combinatorial(dates, cuts, 4, 2):
+            for first, last in fold.blocks:
+                inside = (dates.decided >= first) & (dates.decided <= last) & (dates.reach < cuts[1])
+                until = dates.embargo[inside].max()
+                assert not ((dates.decided[fold.train] > last) & (dates.decided[fold.train] <= until)).any()
+
+
+class TestSettings:
+    @pytest.mark.parametrize(("folds", "blocks"), [(1, 1), (2, 2), (3, 5)])
+    def test_something_must_be_left_to_train_on(self, folds, blocks):
+        with pytest.raises(
+            ValueError, match=rf"cv_test_blocks must be less than cv_folds.*={blocks}, cv_folds={folds}"
+        ):
+            DataSettings(cv_scheme="combinatorial", cv_folds=folds, cv_test_blocks=blocks)
+
+    def test_more_folds_than_anybody_waits_for_are_refused_with_their_number(self):
+        with pytest.raises(ValueError, match=r"cv_folds=10 with cv_test_blocks=3 make 120 folds.* 50 at most"):
+            DataSettings(cv_scheme="combinatorial", cv_folds=10, cv_test_blocks=3)
+        assert DataSettings(cv_scheme="combinatorial", cv_folds=10, cv_test_blocks=2).cv_folds == 10
+
+    def test_test_blocks_do_not_matter_to_folds_that_walk_forward(self):
+        assert DataSettings(cv_folds=2, cv_test_blocks=9).cv_folds == 2
+
+    def test_a_purge_below_the_horizon_is_refused(self):
+        with pytest.raises(ValueError, match=r"purge must be at least the horizon.*got purge=0, horizon=5"):
+            DataSettings(purge=0, horizon=5)

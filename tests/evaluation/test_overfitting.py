@@ -1,0 +1,189 @@
+"""Overfitting: against loops, on noise and on skill, and the worked numbers of the papers on Sharpe ratios."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from cnn_lstm_hyperopt.evaluation import (
+    deflated_sharpe,
+    expected_maximum_sharpe,
+    probabilistic_sharpe,
+    probability_of_backtest_overfitting,
+    sharpe,
+)
+from cnn_lstm_hyperopt.evaluation.overfitting import sharpe_confidence
+
+
+def pbo_by_loops(sums, counts, n_blocks):
+    """The paper's steps one after the other, logits and all."""
+    n_dates, n_trials = sums.shape
+    edges = [n_dates * block // n_blocks for block in range(n_blocks + 1)]
+    blocks = [range(low, high) for low, high in itertools.pairwise(edges)]
+    logits = []
+    for chosen in itertools.combinations(range(n_blocks), n_blocks // 2):
+        inside = [date for block in chosen for date in blocks[block]]
+        outside = [date for date in range(n_dates) if date not in inside]
+        means = [
+            [sums[dates, trial].sum() / counts[dates].sum() for trial in range(n_trials)] for dates in (inside, outside)
+        ]
+        ranks = stats.rankdata(np.round(means[1], 12))
+        best = [ranks[trial] for trial in range(n_trials) if means[0][trial] >= max(means[0]) - 1e-12]
+        omega = np.mean(best) / (n_trials + 1)
+        logits.append(math.log(omega / (1 - omega)))
+    return np.mean([logit <= 1e-12 for logit in logits])
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("n_dates", "n_trials", "n_blocks"), [(24, 5, 4), (31, 4, 6), (40, 2, 4)])
+def test_it_equals_loops_over_all_combinations(n_dates, n_trials, n_blocks, seed):
+    """Hits out of 1 to 4 windows a date: many trials are tied."""
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(1, 5, size=n_dates)
+    sums = rng.binomial(counts[:, None], 0.5, size=(n_dates, n_trials)).astype(float)
+    sums[:, -1] = sums[:, 0] if seed % 2 else sums[:, -1]
+    found = probability_of_backtest_overfitting(sums, counts, n_blocks=n_blocks)
+    if n_trials == 2 and seed % 2:
+        assert found.probability is None
+    else:
+        assert found.probability == pytest.approx(pbo_by_loops(sums, counts, n_blocks))
+        assert found.n_combinations == math.comb(n_blocks, n_blocks // 2)
+
+
+def noise(kind: str, rng):
+    """200 dates × 30 trials: each right by its own luck, or nearly always when the others are, as trials of one search are."""
+    if kind == "alone":
+        return rng.binomial(5, 0.5, size=(200, 30)) / 5
+    return ((rng.random((200, 1)) < 0.5) ^ (rng.random((200, 30)) < 0.2)) * 1.0
+
+
+@pytest.mark.parametrize(("kind", "n_blocks", "runs"), [("alone", 16, 20), ("alone", 10, 40), ("alike", 10, 40)])
+def test_on_noise_it_averages_about_one_half(kind, n_blocks, runs):
+    rng = np.random.default_rng(runs)
+    found = [probability_of_backtest_overfitting(noise(kind, rng), n_blocks=n_blocks).probability for _ in range(runs)]
+    assert 0.4 <= np.mean(found) <= 0.6
+
+
+def test_one_trial_that_is_truly_better_is_found_in_either_half():
+    rng = np.random.default_rng(2)
+    sums = rng.normal(size=(320, 50))
+    sums[:, 7] += 0.5
+    found = probability_of_backtest_overfitting(sums)
+    assert found.probability < 0.02
+    assert found.shrinkage == pytest.approx(0, abs=0.05)
+
+
+def test_the_best_of_noise_shrinks_to_the_mean_out_of_sample():
+    rng = np.random.default_rng(3)
+    found = probability_of_backtest_overfitting(rng.normal(size=(320, 100)))
+    assert found.in_sample > 0.1
+    assert found.out_of_sample == pytest.approx(0, abs=0.06)
+    assert found.shrinkage == found.in_sample - found.out_of_sample
+
+
+def test_copies_of_a_trial_share_their_rank():
+    """Nine copies of the better trial and one worse: the best one's mean rank among ten is 6, above the median of 5.5."""
+    better, worse = np.ones(40), np.zeros(40)
+    found = probability_of_backtest_overfitting(np.column_stack([better] * 9 + [worse]), n_blocks=4)
+    assert found.probability == 0
+    flipped = np.column_stack([np.tile([1.0, 0.0], 20), np.tile([0.0, 1.0], 20)])
+    assert probability_of_backtest_overfitting(flipped, n_blocks=4).reason is not None  # alike in every block
+
+
+def test_the_order_of_trials_does_not_matter():
+    rng = np.random.default_rng(4)
+    sums = rng.integers(3, size=(64, 20)).astype(float)
+    first, turned = (probability_of_backtest_overfitting(each, n_blocks=8) for each in (sums, sums[:, ::-1]))
+    assert first.probability == turned.probability
+
+
+def test_a_search_of_a_thousand_trials_counts_all_combinations():
+    found = probability_of_backtest_overfitting(np.random.default_rng(5).normal(size=(500, 1000)))
+    assert (found.n_combinations, found.n_trials, found.n_dates) == (12_870, 1000, 500)
+    assert 0 < found.probability < 1
+
+
+@pytest.mark.parametrize(
+    ("sums", "reason"),
+    [
+        (np.eye(31), "16 blocks need at least 32 dates, but there are 31"),
+        (np.arange(40.0)[:, None], "it takes two trials with different scores, but there are 1, all alike"),
+        (np.tile(np.arange(40.0)[:, None], 3), "it takes two trials with different scores, but there are 3, all alike"),
+    ],
+)
+def test_what_cannot_be_known_has_a_reason(sums, reason):
+    found = probability_of_backtest_overfitting(sums)
+    assert (found.probability, found.shrinkage, found.reason) == (None, None, reason)
+
+
+@pytest.mark.parametrize("n_blocks", [0, 3])
+def test_blocks_must_be_even(n_blocks):
+    with pytest.raises(ValueError, match=f"n_blocks must be even and at least 2, but got {n_blocks}"):
+        probability_of_backtest_overfitting(np.eye(40), n_blocks=n_blocks)
+
+
+def test_a_trial_without_a_score_on_a_date_is_refused():
+    sums = np.random.default_rng(6).normal(size=(40, 3))
+    sums[5, 1] = np.nan
+    with pytest.raises(ValueError, match="leave out trials that were not scored on all of them"):
+        probability_of_backtest_overfitting(sums)
+
+
+class TestSharpe:
+    def test_the_example_of_bailey_and_lopez_de_prado_2012(self):
+        """24 months with a Sharpe ratio of 0.458 a month: 0.982 if they were normal, 0.913 with their real moments."""
+        assert sharpe_confidence(0.458, 0, n=24, skewness=0, kurtosis=3) == pytest.approx(0.982, abs=5e-4)
+        assert sharpe_confidence(0.458, 0, n=24, skewness=-2.448, kurtosis=10.164) == pytest.approx(0.913, abs=5e-4)
+
+    def test_the_example_of_bailey_and_lopez_de_prado_2014(self):
+        """Sharpe ratio 2.5 a year from 1250 days, the best of 100 whose ratios vary by 1/2 a year: DSR about 0.90."""
+        luck = expected_maximum_sharpe(0.5 / 250, 100)
+        assert luck == pytest.approx(0.1132, abs=5e-5)
+        found = sharpe_confidence(2.5 / math.sqrt(250), luck, n=1250, skewness=-3, kurtosis=10)
+        assert found == pytest.approx(0.9004, abs=5e-5)
+
+    @pytest.mark.parametrize("n_trials", [10, 100, 1000])
+    def test_the_expected_maximum_is_that_of_drawn_normal_ratios(self, n_trials):
+        """The formula is an approximation: 2 % off at 10."""
+        drawn = np.random.default_rng(n_trials).normal(scale=0.3, size=(4000, n_trials)).max(axis=1).mean()
+        assert expected_maximum_sharpe(0.09, n_trials) == pytest.approx(drawn, rel=0.03)
+
+    def test_returns_have_the_ratio_of_their_own_moments(self):
+        """Written out once more, moments as sums of powers."""
+        returns = np.random.default_rng(0).gamma(2.0, size=300) - 1.8
+        trials = [0.1, -0.05, 0.02, 0.2]
+        m, s = returns.mean(), returns.std()
+        ratio = m / np.sqrt(((returns - m) ** 2).sum() / 299)
+        third, fourth = ((returns - m) ** 3).mean() / s**3, ((returns - m) ** 4).mean() / s**4
+
+        def confidence(benchmark):
+            z = (ratio - benchmark) * np.sqrt(299) / np.sqrt(1 - third * ratio + (fourth - 1) / 4 * ratio**2)
+            return 0.5 * math.erfc(-z / math.sqrt(2))
+
+        assert sharpe(returns) == pytest.approx(ratio)
+        assert probabilistic_sharpe(returns, 0.1) == pytest.approx(confidence(0.1))
+        normal, spread = stats.norm(), np.std(trials, ddof=1)
+        luck = spread * ((1 - 0.5772156649) * normal.isf(1 / 40) + 0.5772156649 * normal.isf(math.exp(-1) / 40))
+        assert deflated_sharpe(returns, trials, 40) == pytest.approx(confidence(luck))
+
+    def test_without_skill_the_probability_is_even_and_more_trials_ask_for_more(self):
+        rng = np.random.default_rng(1)
+        found = [probabilistic_sharpe(rng.normal(size=250)) for _ in range(400)]
+        assert stats.kstest(found, "uniform").pvalue > 0.01
+        returns = rng.normal(0.1, 1, size=500)
+        trials = rng.normal(scale=0.05, size=50).tolist()
+        few, many = (deflated_sharpe(returns, trials, n) for n in (50, 5000))
+        assert probabilistic_sharpe(returns) > few > many
+
+    def test_a_single_trial_was_not_chosen_and_is_not_deflated(self):
+        returns = np.random.default_rng(2).normal(0.1, 1, size=100)
+        assert deflated_sharpe(returns, [], 1) == probabilistic_sharpe(returns)
+
+    def test_what_has_no_spread_has_no_ratio(self):
+        for returns in (np.zeros(50), np.full(50, 0.01), np.array([0.1]), np.array([])):
+            assert (sharpe(returns), probabilistic_sharpe(returns), deflated_sharpe(returns, [0.1, 0.2], 2)) == (
+                None,
+            ) * 3
+        assert deflated_sharpe(np.array([0.1, -0.1, 0.2]), [0.1], 10) is None

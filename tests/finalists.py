@@ -1,0 +1,132 @@
+"""Finalists for the tests of what follows the search: tiny real ones, and planted ones that say what a test tells them to."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cnn_lstm_hyperopt.calibration import calibration_for
+from cnn_lstm_hyperopt.config import TrainingSettings, parse_space
+from cnn_lstm_hyperopt.config.settings import MetricName
+from cnn_lstm_hyperopt.confirmation import Candidate, Confirmation
+from cnn_lstm_hyperopt.data.dataset import Dataset
+from cnn_lstm_hyperopt.data.windows import Windows
+from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, OnReport, ProgressReport
+from cnn_lstm_hyperopt.retraining import Finalist, Retrained, SeedRun
+from cnn_lstm_hyperopt.search import random_configuration
+from cnn_lstm_hyperopt.training import Evaluation, Outcome, Predictions
+from cnn_lstm_hyperopt.trial_runner import TrialRunner
+
+CPU = torch.device("cpu")
+SPACE, _ = parse_space(
+    {
+        "cnn": {"num_filters": 4, "attention": False},
+        "lstm": {"hidden_dim": 8, "num_layers": 1, "attention": False},
+        "fusion": {"method": "gated", "dim": 8},
+        "training": {"batch_size": 16, "learning_rate": 0.01, "optimizer": "adam"},
+        "regularization": {"l1_switch": False, "l2": 1e-5},
+    }
+)
+CTRL_C = Decision(Action.STOP, "Ctrl-C")
+
+
+def params(number: int = 0) -> dict[str, Any]:
+    """A whole configuration of a tiny network."""
+    return random_configuration(SPACE, 0, number)
+
+
+DIVERGING = {**params(), "training.learning_rate": 1e30, "training.optimizer": "sgd"}
+
+
+def runner_of(dataset: Dataset, *, max_epochs: int = 1, metric: MetricName = "accuracy", seed: int = 0) -> TrialRunner:
+    """A real runner on one core."""
+    return TrialRunner(
+        dataset.for_trials(),
+        TrainingSettings(max_epochs=max_epochs),
+        seed=seed,
+        device=CPU,
+        speeds=calibration_for(CPU),
+        metric=metric,
+    )
+
+
+def candidate(
+    rank: int, trial_number: int, score: float = 0.6, configuration: dict[str, Any] | None = None
+) -> Candidate:
+    """Of the front."""
+    return Candidate(rank, trial_number, params(trial_number) if configuration is None else configuration, score)
+
+
+def confirmation(rank: int, trial_number: int, score: float, *fresh: float, failure: str | None = None) -> Confirmation:
+    """A candidate with its fresh scores."""
+    return Confirmation(candidate(rank, trial_number, score), fresh, failure)
+
+
+def evaluation(loss: float, score: float = 0.6, *, accuracy: float | None = None) -> Evaluation:
+    """Of an epoch, on two windows that do not matter."""
+    said = Predictions(np.full((2, 2), 0.5, np.float32), None)
+    return Evaluation(loss, score if accuracy is None else accuracy, None, said, score)
+
+
+def outcome(loss: float, score: float = 0.6, *, decision: Decision = CONTINUE) -> Outcome:
+    """Of a training of two epochs, the first of which is its best."""
+    return Outcome(1, evaluation(loss, score), 2.0, 3.5, 3.5, decision)
+
+
+def go_on(*_: Any) -> OnReport:
+    """A listener that lets everything go on, whatever it is made for."""
+
+    def decide(report: ProgressReport) -> Decision:
+        return CONTINUE
+
+    return decide
+
+
+@dataclass(frozen=True)
+class Planted:
+    """In the place of a saved model: says the same of whatever windows it is shown."""
+
+    probabilities: NDArray[np.floating]
+    values: NDArray[np.floating] | None = None
+
+    def predict_windows(self, windows: Windows) -> Predictions:
+        """What it was told to say."""
+        assert len(windows) == len(self.probabilities)
+        values = None if self.values is None else self.values.astype(np.float32)
+        return Predictions(self.probabilities.astype(np.float32), values)
+
+    def save(self, folder: Any) -> None:
+        """There is nothing to write but the folder."""
+        folder.mkdir()
+
+
+def planted(
+    rank: int,
+    *said: Planted,
+    losses: Sequence[float] = (),
+    failures: Sequence[str] = (),
+    confirmed: Confirmation | None = None,
+) -> Retrained:
+    """A finalist with a planted model for each seed; its validation losses rise with the seeds unless they are given."""
+    runs = tuple(
+        SeedRun(seed, model, outcome(loss), epochs=2, cut_short=False)  # type: ignore[arg-type]
+        for seed, (model, loss) in enumerate(zip(said, losses or range(1, len(said) + 1), strict=True), start=1)
+    )
+    return Retrained(Finalist(rank, 10 * rank, params(rank), confirmed), runs, tuple(failures))
+
+
+def sure(classes: NDArray[np.int64], n_classes: int = 2, confidence: float = 0.75) -> NDArray[np.float64]:
+    """Probabilities ``(windows, n_classes)`` with which each of ``classes`` is said."""
+    found = np.full((len(classes), n_classes), (1 - confidence) / (n_classes - 1))
+    found[np.arange(len(classes)), classes] = confidence
+    return found
+
+
+def mostly(labels: NDArray[np.int64], share: float, *, seed: int, n_classes: int = 2) -> Planted:
+    """Right in about ``share`` of the windows."""
+    rng = np.random.default_rng(seed)
+    wrong = (labels + rng.integers(1, n_classes, len(labels))) % n_classes
+    return Planted(sure(np.where(rng.random(len(labels)) < share, labels, wrong), n_classes))

@@ -1,0 +1,403 @@
+"""results.json about confirmation, finalists, baselines and verdict: keys, strict JSON, and the folders of the models."""
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cnn_lstm_hyperopt.config import load_settings
+from cnn_lstm_hyperopt.confirmation import TIME_IS_UP, Confirmed
+from cnn_lstm_hyperopt.data.dataset import LockedPeriod
+from cnn_lstm_hyperopt.evaluation import BASELINES, Overfitting, probabilistic_sharpe
+from cnn_lstm_hyperopt.files import write_json
+from cnn_lstm_hyperopt.progress import Action, Decision
+from cnn_lstm_hyperopt.reporting.finals import (
+    baseline_results,
+    confirmation_results,
+    model_folder,
+    no_model_verdict,
+    retrained_results,
+    selection_results,
+    strategy_results,
+    verdict_results,
+    write_retrained,
+)
+from cnn_lstm_hyperopt.reporting.finals import test_metrics as metrics_of  # its own name is that of a test
+from cnn_lstm_hyperopt.search import SkillGate
+from cnn_lstm_hyperopt.selection_bias import DeflatedSharpe, SelectionBias
+from cnn_lstm_hyperopt.verdict import evaluate_once
+from finalists import confirmation, mostly, planted
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_trees():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BASELINES["gradient boosting"], "MOST_TREES", 5)
+        yield
+
+
+@pytest.fixture(scope="module")
+def dataset(apple):
+    """Its labels are taken for directions, so that there is a strategy, too."""
+    return replace(apple(), target="direction")
+
+
+@pytest.fixture(scope="module")
+def models(dataset):
+    """The first with three seeds, the second best on validation, and a fourth that failed; the second with values."""
+    labels = dataset.test.open().labels.numpy()
+    values = np.full(len(labels), dataset.value_mean)
+    return [
+        planted(
+            1,
+            *[mostly(labels, share, seed=seed) for seed, share in enumerate((0.6, 0.9, 0.7))],
+            losses=(0.7, 0.6, 0.65),
+            failures=("seed 4: out of memory",),
+            confirmed=confirmation(3, 10, 0.66, 0.6, 0.62),
+        ),
+        planted(2, replace(mostly(labels, 0.5, seed=9), values=values)),
+    ]
+
+
+def judged(models, dataset, metric="accuracy"):
+    return evaluate_once(models, dataset, load_settings({"study": {"metric": metric}}, environment={}))
+
+
+@pytest.fixture(scope="module")
+def verdict(models, dataset):
+    return judged(models, dataset)
+
+
+def strict(tree):
+    """What other programs read of it."""
+    return json.loads(json.dumps(tree, allow_nan=False))
+
+
+# ---------------------------------------------------------------------- confirmation
+
+
+def test_candidates_come_by_rank_and_those_that_failed_last():
+    found = confirmation_results(
+        Confirmed(
+            ranked=[confirmation(2, 7, 0.6, 0.61, 0.59), confirmation(1, 4, 0.7, 0.5, 0.52)],
+            dropped=[confirmation(3, 9, 0.58, 0.6, failure="fresh seed 2: out of memory")],
+            ended=None,
+        )
+    )
+    assert (found["seeds"], found["ended_by"]) == (2, None)
+    assert strict(found["candidates"]) == [
+        {
+            "rank": 1,
+            "trial_number": 7,
+            "search_rank": 2,
+            "search_score": 0.6,
+            "scores": [0.61, 0.59],
+            "mean": pytest.approx(0.6),
+            "standard_deviation": pytest.approx(np.std([0.61, 0.59], ddof=1)),
+            "failure": None,
+        },
+        {
+            "rank": 2,
+            "trial_number": 4,
+            "search_rank": 1,
+            "search_score": 0.7,
+            "scores": [0.5, 0.52],
+            "mean": pytest.approx(0.51),
+            "standard_deviation": pytest.approx(np.std([0.5, 0.52], ddof=1)),
+            "failure": None,
+        },
+        {
+            "rank": None,
+            "trial_number": 9,
+            "search_rank": 3,
+            "search_score": 0.58,
+            "scores": [0.6],
+            "mean": 0.6,
+            "standard_deviation": None,
+            "failure": "fresh seed 2: out of memory",
+        },
+    ]
+
+
+def test_without_a_round_there_are_no_means():
+    ended = Decision(Action.STOP, TIME_IS_UP)
+    found = strict(confirmation_results(Confirmed([confirmation(1, 4, 0.7)], [], ended)))
+    assert (found["seeds"], found["ended_by"]) == (0, "limits.retrain_seconds")
+    assert (found["candidates"][0]["mean"], found["candidates"][0]["scores"]) == (None, [])
+    assert strict(confirmation_results(Confirmed([], [], None))) == {"seeds": 0, "ended_by": None, "candidates": []}
+
+
+# ---------------------------------------------------------------------- finalists
+
+
+def test_an_entry_has_the_keys_of_the_seed_document_and_seeds_beside(models, verdict, tmp_path):
+    first, second = strict(retrained_results(models, verdict, tmp_path))
+    assert list(first) == [
+        "model_rank",
+        "trial_number",
+        "config_params",
+        "training_results",
+        "test_metrics",
+        "seeds",
+        "seed_failures",
+        "spread_over_seeds",
+        "training_time",
+        "model_path",
+    ]
+    assert (first["model_rank"], first["trial_number"], second["model_rank"]) == (1, 10, 2)
+    assert first["model_path"] == str(tmp_path / "retrained_model_1")
+    assert isinstance(first["config_params"]["cnn.filter_sizes"], list)
+    assert first["training_results"] == {
+        "best_epoch": 1,
+        "epochs": 2.0,
+        "full_epochs": 2,
+        "cut_short_by": None,
+        "validation_accuracy": 0.6,
+        "validation_score": 0.6,
+        "validation_loss": 0.6,
+        "seed": 2,
+    }
+    assert first["training_time"] == 3.5
+    assert first["seed_failures"] == ["seed 4: out of memory"]
+    assert second["seed_failures"] == []
+
+
+def test_seeds_and_their_spread(models, verdict, tmp_path):
+    first, second = retrained_results(models, verdict, tmp_path)
+    scores = [seed["test_score"] for seed in first["seeds"]]
+    assert scores == list(verdict.finalists[0].seed_scores)
+    assert [(seed["seed"], seed["validation_loss"]) for seed in first["seeds"]] == [(1, 0.7), (2, 0.6), (3, 0.65)]
+    assert first["spread_over_seeds"] == {
+        "mean": pytest.approx(np.mean(scores)),
+        "standard_deviation": pytest.approx(np.std(scores, ddof=1)),
+        "min": min(scores),
+        "max": max(scores),
+    }
+    alone = second["seeds"][0]["test_score"]
+    assert second["spread_over_seeds"] == {"mean": alone, "standard_deviation": None, "min": alone, "max": alone}
+
+
+def test_one_that_was_cut_short_says_by_what(models, verdict, tmp_path):
+    cut = replace(models[1], runs=(replace(models[1].runs[0], cut_short=True),))
+    entry = retrained_results([models[0], cut], verdict, tmp_path)[1]
+    assert entry["training_results"]["cut_short_by"] == "limits.retrain_seconds"
+
+
+def test_metrics_of_a_finalist_hold_its_rows_and_those_of_a_baseline_do_not(models, verdict, tmp_path):
+    entry = retrained_results(models, verdict, tmp_path)[1]["test_metrics"]
+    plain = metrics_of(verdict.finalists[1])
+    assert list(entry) == [*plain, "calibration", "by_symbol", "by_year", "strategy"]
+    assert list(plain) == [
+        "test_class_acc",
+        "test_reg_mse",
+        "test_balanced_accuracy",
+        "test_mcc",
+        "test_auc",
+        "test_log_loss",
+        "test_calibration_error",
+        "test_reg_mae",
+        "test_reg_r2_against_persistence",
+        "test_score",
+        "test_score_interval",
+        "difference_to_best_baseline_interval",
+    ]
+    assert list(entry["calibration"][0]) == ["low", "high", "n", "confidence", "right"]
+    assert list(entry["by_symbol"][0]) == ["group", "n", "accuracy", "balanced_accuracy", "majority_share"]
+    assert sum(row["n"] for row in entry["by_year"]) == len(verdict.windows)
+    assert entry["test_reg_mse"] > 0
+    baselines = strict(baseline_results(verdict))
+    assert [each["name"] for each in baselines] == list(BASELINES)
+    assert all(list(each["test_metrics"]) == list(plain) for each in baselines)
+    best = next(each for each in baselines if each["name"] == verdict.judgement.best_baseline)
+    assert best["test_metrics"]["difference_to_best_baseline_interval"] is None
+    assert len(plain["difference_to_best_baseline_interval"]) == 2
+
+
+def test_a_log_loss_is_told_as_usual_and_its_score_with_its_sign_turned(models, dataset, tmp_path):
+    metrics = retrained_results(models, judged(models, dataset, "log_loss"), tmp_path)[0]["test_metrics"]
+    assert metrics["test_log_loss"] > 0
+    assert metrics["test_score"] == pytest.approx(-metrics["test_log_loss"])
+    low, high = metrics["test_score_interval"]
+    assert low < metrics["test_score"] < high < 0
+
+
+def test_a_strategy_is_told_beside_holding(verdict):
+    strategy = verdict.finalists[0].strategy
+    found = strict(strategy_results(strategy))
+    assert found["cost_bps"] == 5.0
+    for name, returns in (("long_flat", strategy.model), ("buy_and_hold", strategy.hold)):
+        assert found[name] == {
+            "periods": len(returns.returns),
+            "mean_return": pytest.approx(returns.returns.mean()),
+            "sharpe": pytest.approx(returns.sharpe),
+            "annual_sharpe": pytest.approx(returns.annual_sharpe),
+            "trades": returns.n_trades,
+            "final_wealth": pytest.approx(np.prod(1 + returns.returns)),
+        }
+    assert found["probabilistic_sharpe"] == pytest.approx(probabilistic_sharpe(strategy.model.returns))
+
+
+# ---------------------------------------------------------------------- the verdict
+
+
+def test_the_verdict_is_the_judgement_of_the_first_and_how_it_got_there(models, verdict):
+    found = strict(verdict_results(verdict, models[0], openings=3))
+    judgement = verdict.judgement
+    against = judgement.against_best
+    assert found["skill"] is judgement.skill
+    assert found["sentence"] == judgement.sentence
+    assert found["sentence"].startswith(("Skill: ", "No skill: "))
+    assert (found["model_rank"], found["trial_number"], found["metric"]) == (1, 10, "accuracy")
+    assert found["score"] == judgement.score
+    assert found["score_interval"] == list(judgement.interval)
+    assert (found["best_baseline"], found["difference"]) == (judgement.best_baseline, against.difference)
+    assert found["difference_interval"] == list(against.interval)
+    assert [each["baseline"] for each in found["comparisons"]] == list(BASELINES)
+    assert max(found["comparisons"], key=lambda each: each["score"])["baseline"] == found["best_baseline"]
+    assert found["shrinkage"] == {
+        "search_score": 0.66,
+        "confirmed_score": pytest.approx(0.61),
+        "test_score": judgement.score,
+        "search_to_test": pytest.approx(0.66 - judgement.score),
+        "confirmed_to_test": pytest.approx(0.61 - judgement.score),
+    }
+    assert (found["test_windows"], found["test_dates"], found["test_openings"]) == (
+        len(verdict.windows),
+        len(np.unique(verdict.windows.dates)),
+        3,
+    )
+
+
+@pytest.mark.parametrize(("confirmed", "known"), [(None, None), (confirmation(1, 10, 0.66), 0.66)])
+def test_what_was_not_confirmed_has_no_confirmed_score(models, verdict, confirmed, known):
+    finalist = replace(models[0].finalist, confirmation=confirmed)
+    found = strict(verdict_results(verdict, replace(models[0], finalist=finalist), openings=1))["shrinkage"]
+    assert (found["search_score"], found["confirmed_score"], found["confirmed_to_test"]) == (known, None, None)
+    assert (found["search_to_test"] is None) == (known is None)
+
+
+def test_a_score_that_is_not_defined_is_null_in_strict_json(models, dataset, tmp_path):
+    """An AUC of a test period of a single class; the file can be written all the same."""
+    test = dataset.test.open()
+    calm = replace(dataset, test=LockedPeriod(replace(test, labels=test.labels * 0)))
+    verdict = judged(models, calm, "auc")
+    entries = retrained_results(models, verdict, tmp_path)
+    results = {
+        "retrained_models": entries,
+        "baselines": baseline_results(verdict),
+        "verdict": verdict_results(verdict, models[0], openings=1),
+    }
+    write_json(tmp_path / "results.json", results)
+    found = json.loads((tmp_path / "results.json").read_text())
+    metrics = found["retrained_models"][0]["test_metrics"]
+    assert (metrics["test_score"], metrics["test_auc"], metrics["test_score_interval"]) == (None, None, None)
+    assert set(found["retrained_models"][0]["spread_over_seeds"].values()) == {None}
+    verdict = found["verdict"]
+    assert (verdict["score"], verdict["difference"], verdict["shrinkage"]["search_to_test"]) == (None, None, None)
+    assert verdict["skill"] is False
+
+
+@pytest.mark.parametrize(
+    ("metric", "to_beat"), [("accuracy", "the majority class"), ("mcc", "the best constant prediction")]
+)
+def test_without_a_model_there_is_no_skill(metric, to_beat):
+    assert no_model_verdict(SkillGate.on(metric, [np.arange(100) % 2])) == {
+        "skill": False,
+        "sentence": f"No skill: no trial has learnt more on validation than {to_beat}; the test period stays closed.",
+        "metric": metric,
+    }
+
+
+# ---------------------------------------------------------------------- selection
+
+
+def test_overfitting_and_the_deflated_sharpe_ratio_are_told_with_what_they_are_of():
+    bias = SelectionBias(Overfitting(0.25, 40, 300, 12870, 0.61, 0.57, None), DeflatedSharpe(7, 40, 0.05, 0.8, 0.42))
+    assert strict(selection_results(bias)) == {
+        "pbo": {
+            "value": 0.25,
+            "of": "accuracy by date on validation",
+            "trials": 40,
+            "dates": 300,
+            "combinations": 12870,
+            "in_sample": 0.61,
+            "out_of_sample": 0.57,
+            "why": None,
+        },
+        "deflated_sharpe": {
+            "trial_number": 7,
+            "n_trials": 40,
+            "sharpe": 0.05,
+            "annual_sharpe": 0.8,
+            "deflated": 0.42,
+        },
+    }
+
+
+def test_what_is_not_known_of_overfitting_is_null_with_its_reason():
+    few = selection_results(SelectionBias(Overfitting(None, 40, 20, 0, None, None, "too few dates"), None))
+    assert (few["pbo"]["value"], few["pbo"]["why"], few["deflated_sharpe"]) == (None, "too few dates", None)
+    nothing = selection_results(None)
+    assert nothing["pbo"]["value"] is None
+    assert nothing["pbo"]["why"] == "no trial has left predictions on validation"
+
+
+# ---------------------------------------------------------------------- folders
+
+
+def test_each_model_has_its_folder_with_metrics_and_predictions(models, verdict, tmp_path):
+    entries = retrained_results(models, verdict, tmp_path)
+    write_retrained(tmp_path, models, verdict, entries)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["retrained_model_1", "retrained_model_2"]
+    windows = verdict.windows
+    for entry, result in zip(entries, verdict.finalists, strict=True):
+        folder = model_folder(tmp_path, entry["model_rank"])
+        assert json.loads((folder / "metrics.json").read_text()) == strict(entry)
+        frame = pd.read_csv(folder / "predictions.csv", parse_dates=["date"])
+        values = ["value"] if result.predictions.values is not None else []
+        expected = ["date", "symbol", "label", "class", "probability_0", "probability_1", *values, "target"]
+        assert list(frame) == expected
+        np.testing.assert_array_equal(frame["label"], windows.labels)
+        np.testing.assert_array_equal(frame["date"].to_numpy(), windows.dates)
+        np.testing.assert_allclose(frame["probability_1"], result.predictions.probabilities[:, 1], rtol=1e-6)
+        assert (frame["class"] == frame["label"]).mean() == pytest.approx(entry["test_metrics"]["test_class_acc"])
+        np.testing.assert_allclose(frame["target"], windows.values, rtol=1e-6)
+
+
+def test_folders_of_an_earlier_retraining_go_away(models, verdict, tmp_path):
+    for name in ("retrained_model_1", "retrained_model_7", ".retrained_model_1.part"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "old").write_text("old")
+    write_retrained(tmp_path, models, verdict, retrained_results(models, verdict, tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["retrained_model_1", "retrained_model_2"]
+    assert not list(tmp_path.glob("*/old"))
+
+
+def test_a_folder_is_whole_or_not_there(models, verdict, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", full)
+    with pytest.raises(OSError, match="no space"):
+        write_retrained(tmp_path, models, verdict, retrained_results(models, verdict, tmp_path))
+    assert not list(tmp_path.glob("retrained_model_*"))
+
+
+def test_model_folders_are_numbered_by_rank(tmp_path):
+    assert model_folder(tmp_path, 3) == tmp_path / "retrained_model_3"
+
+
+def test_every_number_is_finite(models, verdict, tmp_path):
+    def numbers(tree):
+        if isinstance(tree, dict):
+            tree = list(tree.values())
+        if isinstance(tree, list):
+            return [number for each in tree for number in numbers(each)]
+        return [tree] if isinstance(tree, float) else []
+
+    found = numbers(strict(retrained_results(models, verdict, tmp_path)))
+    assert len(found) > 50
+    assert all(math.isfinite(number) for number in found)

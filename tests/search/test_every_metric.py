@@ -1,0 +1,193 @@
+"""One contract for every metric: samplers, pruners and the front, on a function that takes microseconds."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from cnn_lstm_hyperopt.metrics import METRICS, SCORE_RANGES, objective_name
+from cnn_lstm_hyperopt.search import (
+    SkillGate,
+    State,
+    Study,
+    StudyStorage,
+    front_hypervolume,
+    hypervolume_history,
+    ranked_front,
+)
+from cnn_lstm_hyperopt.search.function import optimise
+from cnn_lstm_hyperopt.search.pruners import PRUNERS, is_exempt
+from cnn_lstm_hyperopt.search.samplers import SAMPLERS
+from cnn_lstm_hyperopt.search.told import told
+
+WINDOWS = 1600
+LABELS = np.arange(WINDOWS) % 2
+GATES = {metric: SkillGate.on(metric, [LABELS]) for metric in METRICS}
+PRUNER_KINDS = {
+    "median": {"n_startup_trials": 12, "n_warmup_steps": 2},
+    "successive_halving": {"reduction_factor": 3},
+    "front": {"n_startup_trials": 12},
+}
+
+every_metric = pytest.mark.parametrize("metric", METRICS)
+every_sampler = pytest.mark.parametrize("sampler", SAMPLERS)
+every_pruner = pytest.mark.parametrize("pruner", PRUNER_KINDS)
+
+
+def in_units_of(metric, accuracy):
+    """What a model of this accuracy scores on two even classes, of which it is equally sure each time."""
+    match metric:
+        case "mcc":
+            return 2 * accuracy - 1
+        case "auc":
+            return float(norm.cdf(math.sqrt(2) * norm.ppf(accuracy)))
+        case "log_loss":
+            return accuracy * math.log(accuracy) + (1 - accuracy) * math.log(1 - accuracy)
+    return accuracy
+
+
+@pytest.fixture(scope="module")
+def function_of(cheap):
+    """The cheap function in units of a metric: it rises to its truth, and is read with the gate's error.
+
+    One in thirteen begins as overconfident as can be. With ``diverging``, one in eleven ends with a loss that is no number.
+    """
+
+    def make(metric, diverging=True):
+        gate = GATES[metric]
+
+        def evaluate(params, seed):
+            accuracy, seconds, size_mb = cheap.truth(params)
+            generator = np.random.default_rng(seed)
+            if seed % 13 == 0:
+                yield 0.5, SCORE_RANGES[metric][0], 0.5 * seconds / (cheap.epochs + 0.5), size_mb
+            for epoch in range(1, cheap.epochs + 1):
+                height = in_units_of(metric, 0.5 + (accuracy - 0.5) * (1 - math.exp(-4 * epoch / cheap.epochs)))
+                read = height + gate.standard_error(height) * generator.standard_normal()
+                yield float(epoch), read, seconds * (epoch + 0.5) / (cheap.epochs + 0.5), size_mb
+                if diverging and seed % 11 == 0 and epoch == 4:
+                    yield 5.0, math.nan, 1.0, 1.0
+
+        return evaluate
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def study_of(cheap, function_of):
+    """A finished study."""
+    made = {}
+
+    def make(metric, sampler="random", pruner="none", n_trials=40, evaluate=None):
+        key = (metric, sampler, pruner, n_trials)
+        if key not in made or evaluate is not None:
+            settings = {"type": pruner, **PRUNER_KINDS.get(pruner, {})}
+            plan = cheap.plan(
+                {"type": sampler, "n_startup_trials": 12}, settings, gate=GATES[metric], n_trials=n_trials
+            )
+            made[key] = Study(StudyStorage.in_memory("x", metric), plan)
+            optimise(made[key], evaluate or function_of(metric))
+        return made[key]
+
+    return make
+
+
+def test_the_contract_covers_all_pruners():
+    assert set(PRUNER_KINDS) == set(PRUNERS) - {"none"}
+
+
+@every_metric
+@every_sampler
+def test_a_study_runs_and_its_front_is_that_of_brute_force(study_of, metric, sampler):
+    study = study_of(metric, sampler)
+    records = study.records()
+    assert sum(record.finished for record in records) == 40
+    values = [r.values for r in records if r.values is not None and r.values.score > GATES[metric].threshold]
+    front = [
+        v
+        for v in values
+        if not any(w.score >= v.score and w.seconds <= v.seconds and w.size_mb <= v.size_mb and w != v for w in values)
+    ]
+    assert [r.values for r in ranked_front(records, GATES[metric])] == sorted(front, key=lambda v: -v.score)
+    assert len(front) >= 2
+    volume, reference = front_hypervolume(records, GATES[metric])
+    assert reference[objective_name(metric)] == GATES[metric].chance
+    assert hypervolume_history(records, GATES[metric])[-1].hypervolume == pytest.approx(volume)
+    assert study.storage.study.metric_names == [objective_name(metric), "training_seconds", "size_mb"]
+    assert study.plan.metric == metric
+
+
+@every_metric
+@pytest.mark.parametrize("sampler", ["gp", "cmaes"])
+def test_what_samplers_are_told_lies_within_the_range_that_counts(study_of, metric, sampler):
+    gate = GATES[metric]
+    low, high = gate.score_range
+    scores = [-row.losses[0] for row in told(study_of(metric, sampler).records(), gate, 9)]
+    assert all(low <= score <= high for score in scores)
+    assert len(set(scores)) > 10
+
+
+@every_metric
+@every_pruner
+def test_pruners_end_hopeless_trials_and_never_the_best(study_of, function_of, cheap, metric, pruner):
+    """Random proposals: the same configurations without pruning."""
+    evaluate = function_of(metric, diverging=False)
+    pruned_study = study_of(metric, "random", pruner, 120, evaluate).records()
+    whole = study_of(metric, "random", "none", 120, evaluate).records()
+    assert [r.params for r in pruned_study] == [r.params for r in whole]
+    worth = {r.number: cheap.truth({**r.params, "unused": 1})[0] for r in whole}
+    ended = [r for r in pruned_study if r.state is State.PRUNED]
+    assert len(ended) >= 12
+    assert all(r.reason.startswith(pruner) for r in ended)
+    assert not any(is_exempt(0, r.number) for r in ended)
+    kept = [r for r in pruned_study if r.state is State.COMPLETE]
+    assert np.mean([worth[r.number] for r in ended]) < np.mean([worth[r.number] for r in kept]) - 0.02
+    best = max((r for r in whole if r.values), key=lambda r: worth[r.number])
+    assert pruned_study[best.number].state is State.COMPLETE
+
+
+@every_metric
+def test_reasons_name_the_metric(study_of, metric):
+    words = objective_name(metric).replace("_", " ")
+    reasons = [r.reason for r in study_of(metric, "random", "median", 120).records() if r.state is State.PRUNED]
+    assert all(reason.startswith(f"median: best {words} so far ") for reason in reasons)
+    reasons = [r.reason for r in study_of(metric, "random", "front", 120).records() if r.state is State.PRUNED]
+    assert all(f"(expected: {words} " in reason or "likely to end at chance" in reason for reason in reasons)
+    assert any("expected" in reason for reason in reasons)
+
+
+@pytest.mark.parametrize("pruner", PRUNERS)
+@pytest.mark.parametrize("sampler", ["cmaes", "nsga2", "gp"])
+def test_scores_on_another_scale_make_the_same_study(study_of, function_of, sampler, pruner):
+    """An MCC that is twice a balanced accuracy less one, and so is its error: nothing but the scale differs."""
+    evaluate = function_of("balanced_accuracy")
+
+    def doubled(params, seed):
+        for epoch, score, *rest in evaluate(params, seed):
+            yield (epoch, 2 * score - 1, *rest)
+
+    assert GATES["mcc"].threshold == pytest.approx(2 * GATES["balanced_accuracy"].threshold - 1)
+    one = study_of("balanced_accuracy", sampler, pruner, 45).records()
+    other = study_of("mcc", sampler, pruner, 45, doubled).records()
+    for a, b in zip(one, other, strict=True):
+        assert (a.number, a.state, a.params) == (b.number, b.state, pytest.approx(b.params))
+        assert a.curve[-1].epoch == b.curve[-1].epoch
+
+
+@every_metric
+@every_sampler
+def test_where_nothing_is_learnt_a_study_goes_on_and_its_front_is_empty(study_of, cheap, metric, sampler):
+    """All at or below chance, some of them far."""
+    gate = GATES[metric]
+
+    def hopeless(params, seed):
+        for epoch, _, *rest in cheap.evaluate(params, seed):
+            yield (epoch, gate.chance + (seed % 3 / 3) * (SCORE_RANGES[metric][0] - gate.chance), *rest)
+
+    study = study_of(metric, sampler, "median", 24, hopeless)
+    assert sum(record.finished for record in study.records()) == 24
+    assert study.front() == []
+    scores = {-row.losses[0] for row in told(study.records(), gate, cheap.epochs)}
+    assert gate.score_range[0] <= min(scores)
+    assert max(scores) <= gate.chance

@@ -1,0 +1,103 @@
+"""What is decided before the first trial: the gate of the study's metric, and what a study is made with."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from cnn_lstm_hyperopt.config import Settings
+from cnn_lstm_hyperopt.data.dataset import Fold
+from cnn_lstm_hyperopt.exceptions import ConfigError, SaveDirError
+from cnn_lstm_hyperopt.metrics import METRICS, score
+from cnn_lstm_hyperopt.preparation import prepare_again, prepare_new, skill_gate
+from cnn_lstm_hyperopt.progress import CONTINUE
+from cnn_lstm_hyperopt.reporting.terminal import Terminal
+from cnn_lstm_hyperopt.search import SkillGate, StudyStorage
+
+every_metric = pytest.mark.parametrize("metric", METRICS)
+
+
+@pytest.fixture(scope="module")
+def dataset(apple):
+    return apple(lookback=10)
+
+
+@pytest.fixture
+def settings_of(tiny):
+    def make(metric, **data):
+        return Settings(**{**tiny, "study": {**tiny["study"], "metric": metric}, "data": {**tiny["data"], **data}})
+
+    return make
+
+
+def fold_of(dataset, labels, *, first=0):
+    """A fold whose validation windows are those of the dataset from ``first`` on, with these labels."""
+    windows = dataset.train.subset(np.arange(first, first + len(labels)))
+    return Fold(dataset.train, replace(windows, labels=torch.as_tensor(labels)), 0.0, 1.0)
+
+
+@every_metric
+def test_the_gate_is_of_the_metric_and_the_validation_labels(settings_of, dataset, metric):
+    labels = dataset.validation.labels.numpy()
+    assert skill_gate(settings_of(metric), dataset.folds) == SkillGate.on(metric, [labels])
+    assert skill_gate(settings_of(metric, horizon=5), dataset.folds) == SkillGate.on(metric, [labels], overlap=5)
+
+
+def test_for_an_accuracy_the_gate_is_the_share_of_the_majority(settings_of, dataset):
+    counts = np.bincount(dataset.validation.labels.numpy())
+    assert skill_gate(settings_of("accuracy"), dataset.folds) == SkillGate(max(counts) / sum(counts), sum(counts))
+
+
+def test_windows_that_several_folds_hold_out_count_once(settings_of, dataset):
+    blocks = [fold_of(dataset, [0, 1, 1] * 20, first=first) for first in (0, 60, 120)]
+    apart = skill_gate(settings_of("auc"), blocks)
+    assert apart.n_validation == 180
+    twice = skill_gate(settings_of("auc"), [*blocks, *blocks])
+    assert (twice.n_validation, twice.chance) == (180, 0.5)
+    assert twice.threshold == pytest.approx(apart.threshold)
+
+
+@pytest.mark.parametrize("metric", ["auc", "mcc"])
+def test_a_fold_of_one_class_is_named_with_the_metric_and_the_cure(settings_of, dataset, metric):
+    folds = [fold_of(dataset, [0, 1] * 20), fold_of(dataset, [1] * 30, first=40)]
+    with pytest.raises(ConfigError) as caught:
+        skill_gate(settings_of(metric), folds)
+    assert str(caught.value) == (
+        f"study.metric={metric} needs two classes in validation, but all 30 validation windows of fold 2 of 2 are of class 1;"
+        " lower data.cv_folds, give more bars, or take study.metric: accuracy"
+    )
+    with pytest.raises(ConfigError) as caught:
+        skill_gate(settings_of(metric), folds[1:])
+    assert str(caught.value) == (
+        f"study.metric={metric} needs two classes in validation, but all 30 validation windows are of class 1; give more data or"
+        " take study.metric: accuracy"
+    )
+    for other in set(METRICS) - {"auc", "mcc"}:
+        skill_gate(settings_of(other), folds)
+
+
+@every_metric
+def test_plan_gate_and_runner_are_of_the_same_metric(settings_of, dataset, metric):
+    preparation = prepare_new(settings_of(metric), dataset, Terminal(quiet=True), recalibrate=False)
+    assert preparation.plan.metric == preparation.plan.gate.metric == preparation.gate.metric == metric
+    assert preparation.made_with["study.metric"] == metric
+    reports = []
+
+    def on_report(report):
+        reports.append(report)
+        return CONTINUE
+
+    params = preparation.sampled.configurations[0]
+    outcome = preparation.runner.run_trial(0, params, on_report).outcome
+    predictions, labels = outcome.best.predictions, dataset.validation.labels.numpy()
+    assert outcome.best.score == pytest.approx(score(metric, labels, predictions.probabilities), rel=1e-6)
+    assert outcome.best.score in [report.score for report in reports]
+
+
+def test_a_study_goes_on_in_its_own_metric_only(settings_of, dataset):
+    preparation = prepare_new(settings_of("mcc"), dataset, Terminal(quiet=True), recalibrate=False)
+    storage = StudyStorage.in_memory("x", "mcc")
+    storage.set_attribute("made_with", preparation.made_with)
+    with pytest.raises(SaveDirError, match=r"made with other settings.*\n  study\.metric: mcc → auc\ntake these back"):
+        prepare_again(settings_of("auc"), dataset, storage)
