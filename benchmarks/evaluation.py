@@ -103,22 +103,22 @@ def shuffled(windows: Sequence[Windows], seed: int) -> list[Windows]:
     return [drawn(each) for each in windows]
 
 
+def real_bars() -> Dataset:
+    """Two symbols and the target volatility."""
+    data = {
+        "source": "embedded",
+        "symbols": ["AAPL", "IBM"],
+        "start": "2000-03-01",
+        "target": "volatility",
+        "lookback": 15,
+        "train_share": 0.5,
+    }
+    return prepare_dataset(load_settings({"data": data}, {}).data)
+
+
 def noise(seed: int) -> Dataset:
     """Real bars with shuffled labels."""
-    settings = load_settings(
-        {
-            "data": {
-                "source": "embedded",
-                "symbols": ["AAPL", "IBM"],
-                "start": "2000-03-01",
-                "target": "volatility",
-                "lookback": 15,
-                "train_share": 0.5,
-            }
-        },
-        {},
-    )
-    dataset = prepare_dataset(settings.data)
+    dataset = real_bars()
     train, validation, test = shuffled([dataset.train, dataset.validation, dataset.test.open()], seed)
     folds = tuple(replace(fold, train=train, validation=validation) for fold in dataset.folds)
     return replace(dataset, train=train, validation=validation, test=LockedPeriod(test), folds=folds)

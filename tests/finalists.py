@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,11 @@ class Planted:
 
     probabilities: NDArray[np.floating]
     values: NDArray[np.floating] | None = None
+
+    @property
+    def description(self) -> Any:
+        """As far as predictions need it."""
+        return SimpleNamespace(class_names=("calm", "volatile", "wild"))
 
     def predict_windows(self, windows: Windows) -> Predictions:
         """What it was told to say."""

@@ -358,8 +358,19 @@ def test_each_model_has_its_folder_with_metrics_and_predictions(models, verdict,
         assert json.loads((folder / "metrics.json").read_text()) == strict(entry)
         frame = pd.read_csv(folder / "predictions.csv", parse_dates=["date"])
         values = ["value"] if result.predictions.values is not None else []
-        expected = ["date", "symbol", "label", "class", "probability_0", "probability_1", *values, "target"]
+        expected = [
+            "date",
+            "symbol",
+            "label",
+            "class",
+            "class_name",
+            "probability_0",
+            "probability_1",
+            *values,
+            "target",
+        ]
         assert list(frame) == expected
+        assert set(zip(frame["class"], frame["class_name"], strict=True)) <= {(0, "calm"), (1, "volatile")}
         np.testing.assert_array_equal(frame["label"], windows.labels)
         np.testing.assert_array_equal(frame["date"].to_numpy(), windows.dates)
         np.testing.assert_allclose(frame["probability_1"], result.predictions.probabilities[:, 1], rtol=1e-6)

@@ -250,14 +250,15 @@ def write_retrained(
         shutil.rmtree(folder, ignore_errors=True)
         each.kept.model.save(folder)
         write_json(folder / "metrics.json", entry)
-        _write_predictions(folder / "predictions.csv", verdict, result.predictions)
+        class_names = each.kept.model.description.class_names
+        _write_predictions(folder / "predictions.csv", verdict, result.predictions, class_names)
         shutil.rmtree(place, ignore_errors=True)
         folder.rename(place)
 
 
-def _write_predictions(path: Path, verdict: Verdict, predictions: Predictions) -> None:
+def _write_predictions(path: Path, verdict: Verdict, predictions: Predictions, class_names: Sequence[str]) -> None:
     windows = verdict.windows
-    frame = predictions_frame(windows.dates, predictions)
+    frame = predictions_frame(windows.dates, predictions, class_names)
     frame.insert(1, "symbol", windows.symbols)
     frame.insert(2, "label", windows.labels.numpy())
     if windows.values is not None:
