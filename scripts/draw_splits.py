@@ -32,9 +32,9 @@ def rows() -> list[tuple[str, NDArray[np.int64]]]:
     """Each row's title and the use of each window, ``(windows,)``; an empty one is a heading."""
     decided = np.arange(BARS)
     reach = np.minimum(decided + HORIZON, BARS - 1)
-    dates = WindowDates(decided, reach, np.minimum(reach + EMBARGO, BARS - 1))
+    dates = WindowDates(decided, reach, np.minimum(reach + EMBARGO, BARS - 1), reach)
     cuts = cut_dates(decided, (0.7, 0.15, 0.15))
-    split = assign(decided, reach, cuts)
+    split = assign(decided, reach, cuts, furthest=reach)
     test = split == TEST
     nothing = np.empty(0, np.int64)
     plain = np.select([split == TRAIN, split == VALIDATION, test], [TRAINED, JUDGED, TESTED], UNUSED)

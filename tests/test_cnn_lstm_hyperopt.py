@@ -169,7 +169,7 @@ def test_the_verdict_is_a_sentence_about_the_first_model(finished: tuple[Path, d
     verdict, first = results["verdict"], results["retrained_models"][0]
     assert verdict["sentence"].startswith("Skill: model 1 " if verdict["skill"] else "No skill: model 1 ")
     assert verdict["sentence"] in (save_dir / "run.log").read_text(encoding="utf-8")
-    assert verdict["skill"] == (verdict["difference_interval"][0] > 0)
+    assert verdict["skill"] == all(each["interval"][0] > 0 for each in verdict["comparisons"])
     assert (verdict["model_rank"], verdict["trial_number"]) == (1, first["trial_number"])
     assert verdict["score"] == first["test_metrics"]["test_class_acc"]
     assert [each["name"] for each in results["baselines"]] == [each["baseline"] for each in verdict["comparisons"]]

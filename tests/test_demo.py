@@ -34,7 +34,7 @@ def test_demo_leaves_everything_and_an_honest_verdict(tmp_path: Path) -> None:
     assert majority["difference"] > 0.04  # the target can be learnt, by logistic regression as well
     assert first["test_auc"] > 0.6
     assert verdict["score"] == first["test_class_acc"]
-    assert verdict["skill"] == (verdict["difference_interval"][0] > 0)
+    assert verdict["skill"] == all(each["interval"][0] > 0 for each in verdict["comparisons"])
     assert verdict["sentence"] in done.stdout
     assert 0 <= results["overfitting"]["pbo"]["value"] <= 1
     assert len(results["test_openings"]) == 1

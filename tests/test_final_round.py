@@ -290,7 +290,10 @@ def test_more_fresh_seeds_are_added_to_those_there_are(world):
     again = world.run(confirm_seeds=3)
     assert world.confirmed == rounds(range(6), 3)
     assert (world.retrained, again.opened) == ([], 0)
-    assert again.results["confirmation"]["seeds"] == 3
+    confirmation, steps = again.results["confirmation"], again.results["verdict"]["shrinkage"]
+    assert confirmation["seeds"] == 3
+    assert steps["confirmed_score"] == confirmation["candidates"][0]["mean"]
+    assert steps["confirmed_to_test"] == pytest.approx(steps["confirmed_score"] - steps["test_score"])
 
 
 def test_fresh_seeds_that_change_the_order_change_the_finalists(world):
@@ -484,7 +487,7 @@ def test_an_empty_front_is_no_skill_and_the_test_stays_closed(make_world, capsys
     results = json.loads((world.save_dir / "results.json").read_text())
     assert results["verdict"]["skill"] is False
     assert results["verdict"]["sentence"] == (
-        "No skill: no trial has learnt more on validation than the majority class; the test period stays closed."
+        "No skill: none of 8 trials has learnt more on validation than the majority class; the test period stays closed."
     )
     assert results["test_openings"] == results["retrained_models"] == results["baselines"] == []
     assert results["confirmation"] is None

@@ -59,7 +59,7 @@ def assert_verdict(code: int, output: str, results: dict[str, Any]) -> None:
     assert verdict["sentence"].startswith("Skill" if verdict["skill"] else "No skill")
     assert verdict["sentence"] in " ".join(output.split())
     low, high = verdict["difference_interval"]
-    assert verdict["skill"] is (low > 0)
+    assert verdict["skill"] is all(each["interval"][0] > 0 for each in verdict["comparisons"])
     assert low <= verdict["difference"] <= high
     assert len(results["retrained_models"][0]["seeds"]) == 3
     assert results["confirmation"]["seeds"] == 2

@@ -16,7 +16,7 @@ from cnn_lstm_hyperopt.evaluation import (
     strategy_returns,
 )
 from cnn_lstm_hyperopt.reporting.validation import write_validation
-from cnn_lstm_hyperopt.selection_bias import read_series, selection_bias
+from cnn_lstm_hyperopt.selection_bias import deflated, read_trials
 from cnn_lstm_hyperopt.training import Predictions
 from finalists import sure
 
@@ -76,9 +76,16 @@ def folder(tmp_path_factory, dataset):
     return folder
 
 
+NUMBERS = (0, 3, 6, 9, 12)
+
+
+def read(folder, dataset, numbers=NUMBERS, metric="accuracy", cost_bps=COST):
+    return read_trials(folder, numbers, dataset, metric=metric, cost_bps=cost_bps)
+
+
 @pytest.fixture
-def series(folder):
-    return read_series(folder, range(100))
+def series(folder, dataset):
+    return read(folder, dataset)
 
 
 def frames_of(folder):
@@ -95,47 +102,41 @@ def frames_of(folder):
 # ---------------------------------------------------------------------- reading
 
 
-def test_the_classes_of_all_trials_are_read_in_order(folder, series, dataset):
-    assert series.numbers == (0, 3, 6, 9, 12)
-    assert series.classes.shape == (len(labels_of(dataset)), 5)
-    for column, frame in zip(series.classes.T, frames_of(folder).values(), strict=True):
-        np.testing.assert_array_equal(column, frame["up"])
-
-
 def test_of_three_classes_the_most_probable_one_is_read(tmp_path):
     """The first class is not in the file: it is what is left to 1."""
     dataset = prepared("direction", horizon=2, direction_classes=3)
     labels = labels_of(dataset)
     said = np.random.default_rng(0).integers(0, 3, len(labels))
     write_validation(tmp_path, 0, dataset.folds, Predictions(sure(said, 3, confidence=0.4).astype(np.float32), None))
-    series = read_series(tmp_path, {0})
-    np.testing.assert_array_equal(series.classes[:, 0], said)
-
+    series = read(tmp_path, dataset, {0})
     (fold,) = dataset.folds
     up, windows = (said == 2).astype(float), fold.validation  # neither down nor flat is bought
     by_hand = strategy_returns(up, windows.values.numpy(), windows.dates, windows.symbols, horizon=2, cost_bps=COST)
-    found = selection_bias(series, dataset, chosen=0, n_trials=1, cost_bps=COST).strategy
+    found = deflated(series, 0, n_trials=1)
     assert found.sharpe == pytest.approx(by_hand.sharpe)
     assert found.deflated == pytest.approx(deflated_sharpe(by_hand.returns, [by_hand.sharpe], 1))
 
 
-def test_trials_that_are_not_asked_for_are_left_out(folder):
-    assert read_series(folder, {3, 12, 99}).numbers == (3, 12)
+def test_trials_that_are_not_asked_for_are_left_out(folder, dataset):
+    assert read(folder, dataset, {3, 12}).numbers == (3, 12)
 
 
-def test_there_is_nothing_without_the_folder_or_without_trials_in_it(folder, tmp_path):
-    assert read_series(tmp_path / "validation", {0, 3}) is None
-    assert read_series(folder, {1, 2}) is None
-    assert read_series(folder, set()) is None
+def test_there_is_nothing_without_the_folder_or_without_trials_in_it(folder, dataset, tmp_path):
+    assert read(tmp_path / "validation", dataset) is None
+    assert read(folder, dataset, {1, 2}) is None
+    assert read(folder, dataset, set()) is None
 
 
-def test_a_file_that_is_being_written_is_no_trial(folder, series):
-    part = folder / ".trial_00015.parquet.part"
-    part.write_bytes(b"half")
-    try:
-        assert read_series(folder, range(100)).numbers == series.numbers
-    finally:
-        part.unlink()
+def test_files_that_are_missing_damaged_or_of_other_windows_are_named_and_cost_nothing(dataset, tmp_path):
+    write(tmp_path, dataset, SHARES)
+    whole = read(tmp_path, dataset, {0, 9})
+    (tmp_path / "trial_00003.parquet").write_bytes(b"half a file")
+    pd.read_parquet(tmp_path / "trial_00006.parquet").iloc[1:].to_parquet(tmp_path / "trial_00006.parquet")
+    (tmp_path / "trial_00012.parquet").unlink()
+    found = read(tmp_path, dataset)
+    assert found.numbers == (0, 9)
+    assert found.missing == (3, 6, 12)
+    assert found.overfitting == whole.overfitting
 
 
 # ---------------------------------------------------------------------- overfitting
@@ -147,23 +148,37 @@ def test_overfitting_is_that_of_hits_by_date_over_all_windows(folder, series, da
     sums = np.column_stack([each.sum().to_numpy() for each in by_date])
     counts = by_date[0].count().to_numpy().astype(float)
     by_hand = probability_of_backtest_overfitting(sums, counts)
-    found = selection_bias(series, dataset, chosen=0, n_trials=5, cost_bps=COST).overfitting
+    found = series.overfitting
+    assert series.of == "accuracy"
     assert found == by_hand
     assert found.probability is not None
     assert found.n_trials == 5
     assert found.n_dates == len(counts)
 
 
+def test_of_a_study_of_the_log_loss_log_probabilities_are_summed(folder, dataset):
+    sums = []
+    for frame in frames_of(folder).values():
+        happened = np.where(frame["label"] == 1, frame["probability_1"], 1 - frame["probability_1"])
+        sums.append(frame.assign(reading=np.log(happened)).groupby("date")["reading"].sum().to_numpy())
+    counts = frame.groupby("date")["label"].count().to_numpy().astype(float)
+    by_hand = probability_of_backtest_overfitting(np.column_stack(sums), counts)
+    found = read(folder, dataset, metric="log_loss")
+    assert found.of == "log probability"
+    assert found.overfitting.probability == pytest.approx(by_hand.probability)
+    assert found.overfitting.in_sample == pytest.approx(by_hand.in_sample, rel=1e-5)
+
+
 def test_one_that_is_truly_better_is_no_luck(dataset, tmp_path):
     write(tmp_path, dataset, (0.5, 0.5, 0.9, 0.5))
-    better = selection_bias(read_series(tmp_path, range(99)), dataset, chosen=6, n_trials=4, cost_bps=COST)
+    better = read(tmp_path, dataset, (0, 3, 6, 9))
     assert better.overfitting.probability == 0
     assert better.overfitting.in_sample == pytest.approx(better.overfitting.out_of_sample, abs=0.02)
 
 
 def test_of_a_single_trial_nothing_is_known(dataset, tmp_path):
     write(tmp_path, dataset, (0.6,))
-    alone = selection_bias(read_series(tmp_path, {0}), dataset, chosen=0, n_trials=1, cost_bps=COST).overfitting
+    alone = read(tmp_path, dataset, {0}).overfitting
     assert alone.probability is None
     assert "two trials" in alone.reason
 
@@ -191,7 +206,7 @@ def returns_by_hand(folder, dataset):
 @pytest.mark.parametrize(("chosen", "n_trials"), [(9, 5), (0, 5), (9, 40)])
 def test_the_sharpe_ratio_of_the_chosen_trial_is_deflated_by_all(folder, series, dataset, chosen, n_trials):
     """Also by those that left no predictions: all of them were tried."""
-    found = selection_bias(series, dataset, chosen=chosen, n_trials=n_trials, cost_bps=COST).strategy
+    found = deflated(series, chosen, n_trials=n_trials)
     if dataset.target != "direction":
         assert found is None
         return
@@ -206,19 +221,15 @@ def test_the_sharpe_ratio_of_the_chosen_trial_is_deflated_by_all(folder, series,
 
 
 def test_more_trials_make_it_stricter(series, dataset):
-    few, many = (
-        selection_bias(series, dataset, chosen=9, n_trials=count, cost_bps=COST).strategy for count in (5, 500)
-    )
+    few, many = (deflated(series, 9, n_trials=count) for count in (5, 500))
     if dataset.target == "direction":
         assert many.deflated < few.deflated
         assert many.sharpe == few.sharpe
 
 
 @pytest.mark.parametrize("chosen", [None, 4])
-def test_without_a_chosen_trial_or_without_its_predictions_there_is_no_strategy(series, dataset, chosen):
-    found = selection_bias(series, dataset, chosen=chosen, n_trials=5, cost_bps=COST)
-    assert found.strategy is None
-    assert found.overfitting.probability is not None
+def test_without_a_chosen_trial_or_without_its_predictions_there_is_no_strategy(series, chosen):
+    assert deflated(series, chosen, n_trials=5) is None
 
 
 def test_a_trial_that_never_says_up_has_no_sharpe_ratio_and_the_others_have(tmp_path):
@@ -228,16 +239,14 @@ def test_a_trial_that_never_says_up_has_no_sharpe_ratio_and_the_others_have(tmp_
     labels = labels_of(dataset)
     never = Predictions(sure(np.zeros(len(labels), np.int64)).astype(np.float32), None)
     write_validation(tmp_path, 99, dataset.folds, never)
-    series = read_series(tmp_path, range(100))
-    flat = selection_bias(series, dataset, chosen=99, n_trials=6, cost_bps=COST).strategy
+    series = read(tmp_path, dataset, (*NUMBERS, 99))
+    flat = deflated(series, 99, n_trials=6)
     assert (flat.sharpe, flat.annual_sharpe, flat.deflated) == (None, None, None)
-    other = selection_bias(series, dataset, chosen=0, n_trials=6, cost_bps=COST).strategy
+    other = deflated(series, 0, n_trials=6)
     assert math.isfinite(other.deflated)
 
 
-def test_dearer_trades_make_the_ratio_smaller(series, dataset):
-    cheap, dear = (
-        selection_bias(series, dataset, chosen=9, n_trials=5, cost_bps=cost).strategy for cost in (0.0, 100.0)
-    )
+def test_dearer_trades_make_the_ratio_smaller(folder, dataset):
+    cheap, dear = (deflated(read(folder, dataset, cost_bps=cost), 9, n_trials=5) for cost in (0.0, 100.0))
     if dataset.target == "direction":
         assert dear.sharpe < cheap.sharpe

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import (
     accuracy_score,
     balanced_accuracy_score,
@@ -420,8 +421,22 @@ def test_the_verdict_is_about_the_first_however_good_the_others_are(apples):
 
 
 def test_where_the_first_could_not_be_retrained_the_next_is_named(apples):
-    judged = evaluate_once([planted(2, mostly(labels_of(apples), 0.95, seed=0))], apples, settings_of()).judgement
-    assert judged.sentence.startswith("Skill: model 2 has ")
+    found = evaluate_once([planted(2, mostly(labels_of(apples), 0.95, seed=0))], apples, settings_of())
+    assert found.sentence.startswith("Skill: model 2 has ")
+    assert found.sentence.endswith(". The ranks before model 2 could not be retrained.")
+
+
+def test_where_no_last_label_is_known_persistence_is_no_baseline(apples):
+    """As with a user's own loaders, whose windows come in an order that nobody knows."""
+    test = apples.test.open()
+    apart = replace(test, starts=torch.arange(len(test)) * test.lookback, series=test.series.repeat(30, 1))
+    alone = replace(apples, test=LockedPeriod(apart))
+    for part in ("train", "validation"):
+        windows = getattr(apples, part)
+        alone = replace(alone, **{part: replace(windows, symbols=np.full(len(windows), "other"))})
+    found = evaluate_once([planted(1, mostly(labels_of(apples), 0.6, seed=0))], alone, settings_of())
+    assert [result.name for result in found.baselines] == ["majority class", "logistic regression", "gradient boosting"]
+    assert found.finalists[0].scores.r2_against_persistence is None
 
 
 def test_to_copy_the_best_baseline_is_no_skill(apples, verdict):

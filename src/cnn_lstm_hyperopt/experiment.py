@@ -51,13 +51,13 @@ from cnn_lstm_hyperopt.reporting.results import (
 from cnn_lstm_hyperopt.reporting.terminal import Terminal
 from cnn_lstm_hyperopt.reporting.trials_table import trials_csv
 from cnn_lstm_hyperopt.reporting.validation import ValidationWriter
-from cnn_lstm_hyperopt.reporting.wording import with_article
+from cnn_lstm_hyperopt.reporting.wording import counted, with_article
 from cnn_lstm_hyperopt.search import (
     Study,
     StudyStorage,
     TrialRecord,
 )
-from cnn_lstm_hyperopt.selection_bias import SelectionBias, TrialSeries, read_series, selection_bias
+from cnn_lstm_hyperopt.selection_bias import DeflatedSharpe, TrialSeries, deflated, read_trials
 from cnn_lstm_hyperopt.trial_runner import TrialRunner
 
 log = logging.getLogger(__name__)
@@ -218,13 +218,13 @@ class Experiment:
         """Writes ``results.json`` and ``trials.csv``; returns the results."""
         records, plan, save_dir = self.study.records(), self.study.plan, self.settings.save_dir
         found = search_results(self.settings.study.name, records, plan.gate, plan.space)
-        hopeless = not found["best_trials"] and any(record.finished and not record.probe for record in records)
+        done, skilled = sum(record.finished for record in records), bool(found["best_trials"])
         results = {
             **found,
             "confirmation": None,
             "retrained_models": [],
             "baselines": [],
-            "verdict": no_model_verdict(plan.gate) if hopeless else None,
+            "verdict": None if skilled or not done else no_model_verdict(plan.gate, done, plan.n_trials),
             **self.after_search,
             "overfitting": selection_results(self.selection_bias()),
             "test_openings": self.study.storage.attribute("test_openings") or [],
@@ -246,25 +246,30 @@ class Experiment:
         self.study.storage.fold_log()
         return results
 
-    def selection_bias(self) -> SelectionBias | None:
+    def selection_bias(self) -> tuple[TrialSeries, DeflatedSharpe | None] | None:
         """What choosing among all trials does, by their predictions on validation; None before there are any."""
-        records = self.study.records()
-        finished = {record.number for record in records if record.finished}
+        finished = {record.number for record in self.study.records() if record.finished}
         if self._series is None or len(finished) > self._series[0]:
-            self._series = len(finished), read_series(self.settings.save_dir / VALIDATION, finished)
+            series = read_trials(
+                self.settings.save_dir / VALIDATION,
+                finished,
+                self.dataset,
+                metric=self.study.plan.metric,
+                cost_bps=self.settings.evaluation.cost_bps,
+            )
+            self._series = len(finished), series
+            if series is not None and series.missing:
+                self.terminal.warn(
+                    f"{VALIDATION}/ lacks the predictions of {counted(len(series.missing), 'trial')}, or they are damaged, so the"
+                    f" probability of overfitting knows nothing of them: {', '.join(map(str, series.missing[:10]))}"
+                )
         series = self._series[1]
         if series is None:
             return None
         confirmation, front = self.after_search.get("confirmation"), self.study.front()
         ranked = [entry["trial_number"] for entry in (confirmation or {}).get("candidates", ()) if entry["rank"] == 1]
         chosen = next(iter([*ranked, *(record.number for record in front)]), None)
-        return selection_bias(
-            series,
-            self.dataset,
-            chosen=chosen,
-            n_trials=len(finished),
-            cost_bps=self.settings.evaluation.cost_bps,
-        )
+        return series, deflated(series, chosen, n_trials=len(finished))
 
     def show_paths(self) -> None:
         """Where everything lies."""

@@ -1,5 +1,6 @@
 """After the search: the best of the front are confirmed with fresh seeds, K are retrained, and the test period is opened once."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -7,12 +8,14 @@ from typing import Any
 from cnn_lstm_hyperopt.config import Settings, readable
 from cnn_lstm_hyperopt.confirmation import CONFIRMATION_SHARE, CONFIRMED_FROM_FRONT, Candidate, Confirmed, confirm
 from cnn_lstm_hyperopt.data.dataset import Dataset
+from cnn_lstm_hyperopt.evaluation import shrinkage
 from cnn_lstm_hyperopt.execution import CTRL_C, StopSignal
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, OnReport, ProgressReport
 from cnn_lstm_hyperopt.reporting.finals import (
     baseline_results,
     confirmation_results,
     retrained_results,
+    save_models,
     verdict_results,
     write_retrained,
 )
@@ -60,6 +63,8 @@ class FinalRound:
         if stop.interrupted:
             self.terminal.say("Confirmation ended by Ctrl-C; the test period stays closed.", style="yellow")
             return []
+        if not self.after_search.get("retrained_models"):  # else it stays beside the results that it led to
+            self.after_search["confirmation"] = confirmation_results(confirmed)
         self.terminal.show_confirmation(confirmed, self.study.plan)
         finalists = [
             Finalist(rank, each.candidate.trial_number, each.candidate.params, each)
@@ -77,6 +82,7 @@ class FinalRound:
             )
         if self._already_retrained(finalists):
             self.terminal.say("These finalists are already retrained and tested; their results are kept.")
+            self._keep(confirmed, finalists)
             kept: list[dict[str, Any]] = self.after_search["retrained_models"]
             return kept
 
@@ -114,7 +120,7 @@ class FinalRound:
             why = outcome.ended.reason if outcome.ended is not None else "failures alone"
             self.terminal.say(f"Retraining ended by {why}; the test period stays closed.", style="yellow")
             return []
-        return self._test(outcome)
+        return self._test(confirmed, outcome)
 
     def _candidates(self, top_k: int) -> list[Candidate]:
         """The first ranks of the front, three for each model that is to be retrained, with their whole configurations."""
@@ -165,18 +171,26 @@ class FinalRound:
             self.terminal.warn(
                 f"trial {each.candidate.trial_number} is no candidate any more: it failed with {each.failure}"
             )
-        if not stop.interrupted:
-            self.after_search["confirmation"] = confirmation_results(confirmed)
         return confirmed
 
-    def _test(self, outcome: Retraining) -> list[dict[str, Any]]:
+    def _keep(self, confirmed: Confirmed, finalists: Sequence[Finalist]) -> None:
+        """The verdict stays; what fresh seeds say may have been asked of more of them."""
+        self.after_search["confirmation"] = confirmation_results(confirmed)
+        steps, scores = self.after_search["verdict"]["shrinkage"], finalists[0].confirmation
+        if scores is not None and scores.scores and steps["test_score"] is not None:
+            steps["confirmed_score"] = scores.mean
+            steps["confirmed_to_test"] = shrinkage(scores.mean, steps["test_score"])
+
+    def _test(self, confirmed: Confirmed, outcome: Retraining) -> list[dict[str, Any]]:
         """Opens the test period, once for all, and writes what it said."""
+        save_models(self.settings.save_dir, outcome.done)
         openings = self._record_test_opening(outcome.done)
         verdict = evaluate_once(outcome.done, self.dataset, self.settings)
         entries = retrained_results(outcome.done, verdict, self.settings.save_dir)
         write_retrained(self.settings.save_dir, outcome.done, verdict, entries)
         self.after_search.update(
             {
+                "confirmation": confirmation_results(confirmed),
                 "retrained_models": entries,
                 "retraining_failures": [
                     {"model_rank": finalist.rank, "trial_number": finalist.trial_number, "reason": reason}

@@ -6,6 +6,7 @@ a call needs beside is at most three times as large as the weights: whoever has 
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,30 +26,39 @@ def accuracy(labels: NDArray[np.int64], probabilities: NDArray[np.floating], wei
 
 def balanced_accuracy(labels: NDArray[np.int64], probabilities: NDArray[np.floating], weights: Floats) -> Floats:
     """Mean over the classes that occur of the share of their windows that is recognised."""
-    confusion = _confusion(labels, probabilities, weights)
-    recalls = _ratio(np.diagonal(confusion, axis1=-2, axis2=-1), confusion.sum(axis=-1))
-    there = ~np.isnan(recalls)
-    return np.asarray(_ratio(np.where(there, recalls, 0.0).sum(axis=-1), there.sum(axis=-1)))
+    return _mean_recall(_confusion(labels, probabilities, weights))
 
 
 def matthews(labels: NDArray[np.int64], probabilities: NDArray[np.floating], weights: Floats) -> Floats:
     """Matthews' correlation coefficient, for any number of classes R_K (Gorodkin 2004, eq. 8); 0 for constants."""
-    confusion = _confusion(labels, probabilities, weights)
-    total = confusion.sum(axis=(-2, -1))
-    true, said = confusion.sum(axis=-1), confusion.sum(axis=-2)
-    right = np.diagonal(confusion, axis1=-2, axis2=-1).sum(axis=-1)
-    covariance = right * total - (true * said).sum(axis=-1)
-    spread = _spread(true) * _spread(said)
-    correlation = np.where(spread > 0, covariance / np.sqrt(np.where(spread > 0, spread, 1.0)), 0.0)
-    return np.asarray(np.where(total > 0, correlation, np.nan))
+    return _correlation(_confusion(labels, probabilities, weights))
 
 
 def auc(labels: NDArray[np.int64], probabilities: NDArray[np.floating], weights: Floats) -> Floats:
     """Area under the ROC curve; with more than two classes the mean over classes of each against the rest."""
+    return ranked_auc(labels, probabilities, np.arange(len(labels)))(weights)
+
+
+def ranked_auc(
+    labels: NDArray[np.int64], probabilities: NDArray[np.floating], groups: NDArray[np.int64]
+) -> Callable[[Floats], Floats]:
+    """:func:`auc` as a function of weights of groups of windows: what is sorted once serves many calls.
+
+    Args:
+        labels: ``(windows,)`` classes.
+        probabilities: ``(windows, classes)``.
+        groups: ``(windows,)`` numbers from 0; windows of a group weigh the same.
+
+    Returns:
+        ``weights (…, groups) → scores (…)``.
+    """
     classes = range(1, 2) if probabilities.shape[1] == 2 else range(probabilities.shape[1])
-    areas = np.stack([_area(labels == c, probabilities[:, c], weights) for c in classes], axis=-1)
-    there = ~np.isnan(areas)
-    return np.asarray(_ratio(np.where(there, areas, 0.0).sum(axis=-1), there.sum(axis=-1)))
+    rankings = [_Ranking.of(labels == c, probabilities[:, c], groups) for c in classes]
+
+    def weighted(weights: Floats) -> Floats:
+        return _mean_of_known(np.stack([ranking.area(weights) for ranking in rankings], axis=-1))
+
+    return weighted
 
 
 def negative_log_loss(labels: NDArray[np.int64], probabilities: NDArray[np.floating], weights: Floats) -> Floats:
@@ -56,6 +66,22 @@ def negative_log_loss(labels: NDArray[np.int64], probabilities: NDArray[np.float
     happened = probabilities[np.arange(len(labels)), labels].astype(np.float64)
     logs = np.log(np.maximum(happened, LEAST_PROBABILITY))
     return np.asarray(_ratio(weights @ logs, weights.sum(axis=-1)))
+
+
+def _mean_recall(confusion: Floats) -> Floats:
+    """Of matrices ``(…, classes, classes)``."""
+    return _mean_of_known(_ratio(np.diagonal(confusion, axis1=-2, axis2=-1), confusion.sum(axis=-1)))
+
+
+def _correlation(confusion: Floats) -> Floats:
+    """Gorodkin 2004, eq. 8."""
+    total = confusion.sum(axis=(-2, -1))
+    true, said = confusion.sum(axis=-1), confusion.sum(axis=-2)
+    right = np.diagonal(confusion, axis1=-2, axis2=-1).sum(axis=-1)
+    covariance = right * total - (true * said).sum(axis=-1)
+    spread = _spread(true) * _spread(said)
+    correlation = np.where(spread > 0, covariance / np.sqrt(np.where(spread > 0, spread, 1.0)), 0.0)
+    return np.asarray(np.where(total > 0, correlation, np.nan))
 
 
 METRICS: dict[str, Metric] = {
@@ -66,6 +92,11 @@ METRICS: dict[str, Metric] = {
     "log_loss": negative_log_loss,
 }
 
+OF_CONFUSION: dict[str, Callable[[Floats], Floats]] = {
+    "balanced_accuracy": _mean_recall,
+    "mcc": _correlation,
+}
+"""Metrics that the confusion matrix is enough for, as functions of it: ``(…, classes, classes)``, class by predicted class."""
 
 SCORE_RANGES: dict[str, tuple[float, float]] = {
     "accuracy": (0.0, 1.0),
@@ -111,12 +142,23 @@ def _ratio(top: Floats, bottom: Floats) -> Floats:
     return np.where(bottom > 0, top / np.where(bottom > 0, bottom, 1.0), np.nan)
 
 
+def confusion_cells(labels: NDArray[np.int64], probabilities: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Cell ``(windows,)`` of each window in the confusion matrix, read row by row: class × classes + predicted class."""
+    return np.asarray(labels * probabilities.shape[1] + probabilities.argmax(axis=1), dtype=np.int64)
+
+
 def _confusion(labels: NDArray[np.int64], probabilities: NDArray[np.floating], weights: Floats) -> Floats:
     """Weight of each pair (class, predicted class), ``(…, classes, classes)``."""
     n_classes = probabilities.shape[1]
     cells = np.zeros((len(labels), n_classes * n_classes))
-    cells[np.arange(len(labels)), labels * n_classes + probabilities.argmax(axis=1)] = 1.0
+    cells[np.arange(len(labels)), confusion_cells(labels, probabilities)] = 1.0
     return np.asarray((weights @ cells).reshape(*weights.shape[:-1], n_classes, n_classes))
+
+
+def _mean_of_known(of_classes: Floats) -> Floats:
+    """Mean over the last axis of what is not NaN."""
+    there = ~np.isnan(of_classes)
+    return np.asarray(_ratio(np.where(there, of_classes, 0.0).sum(axis=-1), there.sum(axis=-1)))
 
 
 def _spread(counts: Floats) -> Floats:
@@ -125,17 +167,39 @@ def _spread(counts: Floats) -> Floats:
     return np.asarray(pairs.sum(axis=(-2, -1), where=~np.eye(counts.shape[-1], dtype=bool)))
 
 
-def _area(positive: NDArray[np.bool_], said: NDArray[np.floating], weights: Floats) -> Floats:
-    """Weighted share of pairs (positive, negative) in which the positive one was given more; a tie counts half."""
-    order = np.argsort(said, kind="stable")
-    ones, zeros = order[positive[order]], order[~positive[order]]
-    below = np.searchsorted(said[zeros], said[ones], side="left")  # of each positive, negatives that were given less
-    up_to = np.searchsorted(said[zeros], said[ones], side="right")
-    of_ones, of_zeros = weights[..., ones], weights[..., zeros]
-    passed = np.zeros((*weights.shape[:-1], len(zeros) + 1))
-    np.cumsum(of_zeros, axis=-1, out=passed[..., 1:])
-    beaten = passed[..., below]
-    if (below != up_to).any():
-        beaten = (beaten + passed[..., up_to]) / 2
-    pairs = of_ones.sum(axis=-1) * of_zeros.sum(axis=-1)
-    return _ratio(np.einsum("...i,...i->...", of_ones, beaten), pairs)
+class _Ranking(NamedTuple):
+    """Windows in the order in which a class is believed of them.
+
+    Attributes:
+        ones, zeros: groups of the windows of the class and of the others, from the least belief to the most.
+        below: ``(ones,)`` of each positive, how many others were given less.
+        tied: which positives were given as much as some others.
+        up_to: ``(tied,)`` how many others were given no more than these.
+    """
+
+    ones: NDArray[np.int64]
+    zeros: NDArray[np.int64]
+    below: NDArray[np.int64]
+    tied: NDArray[np.int64]
+    up_to: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, positive: NDArray[np.bool_], said: NDArray[np.floating], groups: NDArray[np.int64]) -> "_Ranking":
+        order = np.argsort(said, kind="stable")
+        ones, zeros = order[positive[order]], order[~positive[order]]
+        below = np.searchsorted(said[zeros], said[ones], side="left")
+        up_to = np.searchsorted(said[zeros], said[ones], side="right")
+        tied = np.flatnonzero(below != up_to)
+        return cls(groups[ones], groups[zeros], below, tied, up_to[tied])
+
+    def area(self, weights: Floats) -> Floats:
+        """Weighted share of pairs (positive, other) in which the positive one was given more; a tie counts half."""
+        # group by group in memory: fetching whole rows is several times faster than fetching single numbers
+        of_groups = np.ascontiguousarray(np.moveaxis(weights, -1, 0))
+        passed = np.zeros((len(self.zeros) + 1, *weights.shape[:-1]))
+        np.cumsum(of_groups[self.zeros], axis=0, out=passed[1:])
+        beaten = passed[self.below]
+        beaten[self.tied] = (beaten[self.tied] + passed[self.up_to]) / 2
+        of_ones = of_groups[self.ones]
+        pairs = of_ones.sum(axis=0) * passed[-1]
+        return _ratio(np.einsum("i...,i...->...", of_ones, beaten), pairs)

@@ -72,8 +72,9 @@ class CNNLSTMHyperparameterOptimizer:
 
     def _dataset(self, loaders: Sequence[Iterable[Any]] | None, input_dim: int | None) -> Dataset:
         if loaders is not None:
-            share = self.settings.data.train_share
-            return dataset_from_loaders(loaders, input_dim, train_share=1.0 if share == "auto" else share)
+            asked = self.settings.data
+            share = 1.0 if asked.train_share == "auto" else asked.train_share
+            return dataset_from_loaders(loaders, input_dim, train_share=share, horizon=asked.horizon)
         return prepare_dataset(self.settings.data)
 
     @property

@@ -3,33 +3,43 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.evaluation import (
     Overfitting,
+    Returns,
     deflated_sharpe,
     probability_of_backtest_overfitting,
     sharpe,
     strategy_returns,
 )
+from cnn_lstm_hyperopt.metrics import LEAST_PROBABILITY
+
+Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class TrialSeries:
-    """What the trials said of the validation windows (with several folds: of all of them, fold after fold).
+    """What all trials together say of themselves on validation (with several folds: on all of them).
 
     Attributes:
-        numbers: ``(trials,)``.
-        classes: ``(windows, trials)`` int8, the most probable one.
+        numbers: of the trials whose predictions could be read.
+        missing: of those whose predictions are not there, damaged or of other windows.
+        of: what is summed by date: accuracy, or log probability where the study's metric is the log loss.
+        overfitting: probability of backtest overfitting.
+        returns: of each trial as a long/flat strategy, where classes are directions.
     """
 
     numbers: tuple[int, ...]
-    classes: NDArray[np.int8]
+    missing: tuple[int, ...]
+    of: str
+    overfitting: Overfitting
+    returns: tuple[Returns, ...] | None
 
 
 @dataclass(frozen=True)
@@ -38,7 +48,7 @@ class DeflatedSharpe:
 
     Attributes:
         trial_number: the one that is judged.
-        n_trials: all that were finished, out of which it was chosen.
+        n_trials: all trials that ended, pruned ones too.
         sharpe: of a period; None for constant returns.
         annual_sharpe: None where dates are mere integers, too.
         deflated: probability that the true Sharpe ratio is above what luck gives the best of so many; None: not known.
@@ -51,69 +61,89 @@ class DeflatedSharpe:
     deflated: float | None
 
 
-@dataclass(frozen=True)
-class SelectionBias:
-    """Statistics of all trials together.
+def read_trials(
+    folder: Path, numbers: Collection[int], dataset: Dataset, *, metric: str, cost_bps: float
+) -> TrialSeries | None:
+    """The series of these trials.
 
-    Attributes:
-        overfitting: probability of backtest overfitting, of the accuracy by date.
-        strategy: of the chosen trial, where classes are directions and there is one.
+    Args:
+        folder: ``validation/``, a file for each trial.
+        numbers: of the trials.
+        dataset: whose folds' validation windows the files are about.
+        metric: the study's.
+        cost_bps: of a change of position.
+
+    Returns:
+        None where not a single one can be read.
     """
-
-    overfitting: Overfitting
-    strategy: DeflatedSharpe | None
-
-
-def read_series(folder: Path, numbers: Collection[int]) -> TrialSeries | None:
-    """The predictions of these trials, as far as ``folder`` (``validation/``) has them; None without any."""
-    found: list[int] = []
-    columns: list[NDArray[np.int8]] = []
-    for path in sorted(folder.glob("trial_*.parquet")):
-        number = int(path.stem.removeprefix("trial_"))
-        if number not in numbers:
-            continue
-        names = [name for name in pq.read_schema(path).names if name.startswith("probability_")]
-        others = np.column_stack([column.to_numpy() for column in pq.read_table(path, columns=names).columns])
-        probabilities = np.column_stack([1 - others.sum(axis=1), others])
-        found.append(number)
-        columns.append(probabilities.argmax(axis=1).astype(np.int8))
-    return TrialSeries(tuple(found), np.column_stack(columns)) if found else None
-
-
-def selection_bias(
-    series: TrialSeries, dataset: Dataset, *, chosen: int | None, n_trials: int, cost_bps: float
-) -> SelectionBias:
-    """What is known of the choice of trial ``chosen`` out of ``n_trials`` (None: nothing was chosen)."""
     validation = [fold.validation for fold in dataset.folds]
-    labels = np.concatenate([windows.labels.numpy() for windows in validation])
-    dates = np.concatenate([windows.dates for windows in validation])
+    labels, dates, symbols = (
+        np.concatenate(parts)
+        for parts in zip(*((each.labels.numpy(), each.dates, each.symbols) for each in validation), strict=True)
+    )
     _, day, counts = np.unique(dates, return_inverse=True, return_counts=True)
-    order = np.argsort(day, kind="stable")
-    hits = (series.classes == labels[:, None])[order]
-    firsts = np.cumsum(counts) - counts
-    sums = np.add.reduceat(hits, firsts, axis=0, dtype=np.float64)
-    overfitting = probability_of_backtest_overfitting(sums, counts.astype(np.float64))
-    if dataset.target != "direction" or not dataset.has_regression or chosen is None or chosen not in series.numbers:
-        return SelectionBias(overfitting, None)
+    who = np.unique(symbols, return_inverse=True)[1]
+    values = None
+    if dataset.target == "direction":
+        values = np.concatenate([each.values.numpy() for each in validation if each.values is not None])
+    # A window that several combinatorial folds hold out is traded once, as the first of them says.
+    once = np.unique(np.stack([day, who]), axis=1, return_index=True)[1]
+    order, firsts = np.argsort(day, kind="stable"), np.cumsum(counts) - counts
+    rows = np.arange(len(labels))
+    found: list[int] = []
+    sums: list[Floats] = []
+    returns: list[Returns] = []
+    for number in sorted(numbers):
+        probabilities = _probabilities(folder / f"trial_{number:05d}.parquet", len(labels))
+        if probabilities is None:
+            continue
+        if metric == "log_loss":
+            reading = np.log(np.maximum(probabilities[rows, labels], LEAST_PROBABILITY))
+        else:
+            reading = (probabilities.argmax(axis=1) == labels).astype(np.float64)
+        found.append(number)
+        sums.append(np.add.reduceat(reading[order], firsts, dtype=np.float64))
+        if values is not None:
+            up = (probabilities.argmax(axis=1) == dataset.n_classes - 1).astype(np.float64)
+            returns.append(
+                strategy_returns(
+                    up[once], values[once], dates[once], who[once], horizon=dataset.horizon, cost_bps=cost_bps
+                )
+            )
+    if not found:
+        return None
+    return TrialSeries(
+        numbers=tuple(found),
+        missing=tuple(sorted(set(numbers) - set(found))),
+        of="log probability" if metric == "log_loss" else "accuracy",
+        overfitting=probability_of_backtest_overfitting(np.column_stack(sums), counts.astype(np.float64)),
+        returns=None if values is None else tuple(returns),
+    )
 
-    values = np.concatenate([windows.values.numpy() for windows in validation if windows.values is not None])
-    symbols = np.concatenate([windows.symbols for windows in validation])
-    once = np.unique(np.stack([day, np.unique(symbols, return_inverse=True)[1]]), axis=1, return_index=True)[1]
-    up = (series.classes == dataset.n_classes - 1).astype(np.float64)
-    facts: dict[str, Any] = {"horizon": dataset.horizon, "cost_bps": cost_bps}
-    returns = [
-        strategy_returns(up[once, place], values[once], dates[once], symbols[once], **facts)
-        for place in range(len(series.numbers))
-    ]
-    own = returns[series.numbers.index(chosen)]
-    sharpes = [ratio for ratio in (sharpe(each.returns) for each in returns) if ratio is not None]
-    return SelectionBias(
-        overfitting,
-        DeflatedSharpe(
-            trial_number=chosen,
-            n_trials=n_trials,
-            sharpe=own.sharpe,
-            annual_sharpe=own.annual_sharpe,
-            deflated=deflated_sharpe(own.returns, sharpes, max(n_trials, len(sharpes))),
-        ),
+
+def _probabilities(path: Path, n_windows: int) -> NDArray[np.floating] | None:
+    """``(windows, classes)``; None where the file is not there, damaged or of other windows."""
+    try:
+        names = [name for name in pq.read_schema(path).names if name.startswith("probability_")]
+        table = pq.read_table(path, columns=names)
+    except (OSError, pa.ArrowException):
+        return None
+    if table.num_rows != n_windows or not names:
+        return None
+    others = np.column_stack([column.to_numpy() for column in table.columns])
+    return np.column_stack([1 - others.sum(axis=1), others])
+
+
+def deflated(series: TrialSeries, chosen: int | None, *, n_trials: int) -> DeflatedSharpe | None:
+    """What the strategy of trial ``chosen`` out of ``n_trials`` is worth; None where there is no strategy or no such trial."""
+    if series.returns is None or chosen is None or chosen not in series.numbers:
+        return None
+    own = series.returns[series.numbers.index(chosen)]
+    sharpes = [ratio for ratio in (sharpe(each.returns) for each in series.returns) if ratio is not None]
+    return DeflatedSharpe(
+        trial_number=chosen,
+        n_trials=n_trials,
+        sharpe=own.sharpe,
+        annual_sharpe=own.annual_sharpe,
+        deflated=deflated_sharpe(own.returns, sharpes, max(n_trials, len(sharpes))),
     )

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -34,13 +34,14 @@ from cnn_lstm_hyperopt.evaluation import (
     score_predictions,
     years,
 )
+from cnn_lstm_hyperopt.evaluation.baselines import UNKNOWN, Persistence
 from cnn_lstm_hyperopt.metrics import score as metric_score
 from cnn_lstm_hyperopt.retraining import Retrained
 from cnn_lstm_hyperopt.training import Predictions
 
-BASELINE_WINDOWS = 50_000
-"""Windows, evenly spread, that baselines learn from and choose on at most, and test windows that they are asked of at once: each
-is read as a whole, lookback × features numbers."""
+BASELINE_WINDOWS, BASELINE_NUMBERS = 50_000, 150_000_000
+"""Windows, evenly spread, that baselines learn from and choose on at most, and test windows that they are asked of at once; and
+numbers in them, of which each window has lookback × features (4 bytes each, and a few copies)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +56,7 @@ class TestResult:
         interval: of ``score``, block bootstrap over dates; None where it can't be known.
         against_best: of the difference to the best baseline, paired; None for that baseline itself.
         seed_scores: a finalist's metric with each of its seeds, the kept one among them; empty for a baseline.
+        accuracy_interval: of the accuracy, whatever the metric is.
         strategy: of a finalist, where classes are directions.
     """
 
@@ -64,6 +66,7 @@ class TestResult:
     score: float | None
     interval: Interval | None
     against_best: Interval | None
+    accuracy_interval: Interval | None
     seed_scores: tuple[float | None, ...] = ()
     calibration: tuple[CalibrationRow, ...] = ()
     symbols: tuple[GroupRow, ...] = ()
@@ -78,14 +81,23 @@ class Verdict:
     Attributes:
         judgement: of model 1, which validation ranked first; the others are exploratory.
         finalists: in order of rank, at least one.
-        baselines: the majority class first.
+        baselines: the majority class first; persistence only where a last label is known.
+        baseline_windows: training windows that the baselines learnt from.
         windows: the test windows.
     """
 
     judgement: Judgement
     finalists: tuple[TestResult, ...]
     baselines: tuple[TestResult, ...]
+    baseline_windows: int
     windows: Windows
+
+    @property
+    def sentence(self) -> str:
+        """The judgement's; where the first rank could not be retrained it says so."""
+        first = self.finalists[0].name
+        note = "" if first == "model 1" else f" The ranks before {first} could not be retrained."
+        return self.judgement.sentence + note
 
     @property
     def metric(self) -> str:
@@ -104,12 +116,15 @@ def evaluate_once(retrained: Sequence[Retrained], dataset: Dataset, settings: Se
     metric, seed, horizon = settings.study.metric, settings.study.seed, dataset.horizon
     test = dataset.test.open()
     known, reference = _last_known(dataset, test)
+    most = _most_at_once(dataset)
     train, validation = (
-        _sample(part, last, evenly_spread(len(part), min(1.0, BASELINE_WINDOWS / len(part))))
+        _sample(part, last, evenly_spread(len(part), min(1.0, most / len(part))))
         for part, last in ((dataset.train, known[0]), (dataset.validation, known[1]))
     )
     baselines = fit_baselines(train, validation, n_classes=dataset.n_classes, seed=seed)
-    said = _said_of(test, known[2], baselines)
+    if not (known[2] != UNKNOWN).any():  # a user's own loaders: nobody knows which window is before which
+        del baselines[Persistence.name]
+    said = _said_of(test, known[2], baselines, most)
     labels, targets = test.labels.numpy(), None if test.values is None else test.values.numpy()
     models = [[run.model.predict_windows(test) for run in each.runs] for each in retrained]
     kept = [predictions[each.runs.index(each.kept)] for each, predictions in zip(retrained, models, strict=True)]
@@ -129,26 +144,25 @@ def evaluate_once(retrained: Sequence[Retrained], dataset: Dataset, settings: Se
         ours = predictions.probabilities
         draws = {"horizon": horizon, "seed": seed}
         itself = name == judgement.best_baseline
+        interval = score_interval(metric, labels, ours, test.dates, **draws)
         return TestResult(
             name=name,
             predictions=predictions,
             scores=score_predictions(labels, ours, targets=targets, values=predictions.values, reference=reference),
             score=_known_score(metric, labels, ours),
-            interval=score_interval(metric, labels, ours, test.dates, **draws),
+            interval=interval,
             against_best=None if itself else paired_interval(metric, labels, ours, best, test.dates, **draws),
+            accuracy_interval=interval
+            if metric == "accuracy"
+            else score_interval("accuracy", labels, ours, test.dates, **draws),
         )
 
     def finalist(each: Retrained, runs: Sequence[Predictions], predictions: Predictions) -> TestResult:
         plain = result(f"model {each.finalist.rank}", predictions)
         year = years(test.dates)
         probabilities = predictions.probabilities
-        return TestResult(
-            name=plain.name,
-            predictions=predictions,
-            scores=plain.scores,
-            score=plain.score,
-            interval=plain.interval,
-            against_best=plain.against_best,
+        return replace(
+            plain,
             seed_scores=tuple(_known_score(metric, labels, run.probabilities) for run in runs),
             calibration=calibration_table(labels, probabilities),
             symbols=by_group(labels, probabilities, test.symbols),
@@ -171,8 +185,14 @@ def evaluate_once(retrained: Sequence[Retrained], dataset: Dataset, settings: Se
         baselines=tuple(
             result(name, Predictions(probabilities.astype(np.float32), None)) for name, probabilities in said.items()
         ),
+        baseline_windows=len(train.labels),
         windows=test,
     )
+
+
+def _most_at_once(dataset: Dataset) -> int:
+    """Windows that the baselines may read at once."""
+    return max(1, min(BASELINE_WINDOWS, BASELINE_NUMBERS // (dataset.lookback * len(dataset.feature_names))))
 
 
 def _known_score(metric: str, labels: NDArray[np.int64], probabilities: NDArray[np.floating]) -> float | None:
@@ -190,7 +210,7 @@ def _last_known(dataset: Dataset, test: Windows) -> tuple[list[NDArray[np.int64]
     )
     labels = np.concatenate([part.labels.numpy() for part in parts])
     last = np.split(last_labels(labels, earlier), np.cumsum([len(part) for part in parts])[:-1])
-    if test.values is None:
+    if test.values is None or not (last[2] != UNKNOWN).any():
         return last, None
     values = np.concatenate([part.values.numpy() for part in parts if part.values is not None])
     return last, persistence_values(values, earlier, dataset.value_mean)[-len(test) :]
@@ -203,12 +223,12 @@ def _sample(windows: Windows, last: NDArray[np.int64], chosen: NDArray[np.int64]
 
 
 def _said_of(
-    test: Windows, last: NDArray[np.int64], baselines: Mapping[str, Baseline]
+    test: Windows, last: NDArray[np.int64], baselines: Mapping[str, Baseline], at_once: int
 ) -> dict[str, NDArray[np.float64]]:
     """Each baseline's probabilities of all test windows, a part of them at a time."""
     parts: dict[str, list[NDArray[np.float64]]] = {name: [] for name in baselines}
-    for first in range(0, len(test), BASELINE_WINDOWS):
-        sample = _sample(test, last, np.arange(first, min(first + BASELINE_WINDOWS, len(test)), dtype=np.int64))
+    for first in range(0, len(test), at_once):
+        sample = _sample(test, last, np.arange(first, min(first + at_once, len(test)), dtype=np.int64))
         for name, baseline in baselines.items():
             parts[name].append(baseline.probabilities(sample))
     return {name: np.concatenate(found) for name, found in parts.items()}

@@ -53,6 +53,10 @@ SETTING_FAULTS = [
         ["start must be before end", "start=2001-01-01, end=2001-01-01"],
     ),
     ({"data": {"target": "price"}}, ["data.target", "'direction', 'volatility' or 'triple_barrier'", "got 'price'"]),
+    *(
+        ({"data": {"features": name}}, [f"data.features must be module:function, such as mine:more, but got {name!r}"])
+        for name in ("nope", ":more", "mine:", "mine:more:", "1:2")
+    ),
     ({"data": {"lookback": 1}}, ["data.lookback", "greater than or equal to 2", "got 1"]),
     ({"data": {"horizon": 0}}, ["data.horizon", "greater than or equal to 1", "got 0"]),
     ({"data": {"horizon": 5, "purge": 4}}, ["purge must be at least the horizon", "purge=4, horizon=5"]),

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from cnn_lstm_hyperopt.data.bars import COLUMNS, normalise_bars
+from cnn_lstm_hyperopt.data.dates import read_dates
 from cnn_lstm_hyperopt.exceptions import DataError
 
 DAYS = ["2015-03-05", "2015-03-06", "2015-03-09", "2015-03-10"]  # daylight saving begins on 2015-03-08
@@ -182,3 +183,16 @@ def test_faults_are_named_in_one_line(raw, message):
     with pytest.raises(DataError, match=PLACE + message) as caught:
         normalise_bars("ABC", raw, "ABC.csv")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "style", ["%m/%d/%Y", "%m/%d/%Y %H:%M", "%m/%d/%Y %H:%M:%S", "{t.month}/{t.day}/{t.year} {t.hour}:%M"]
+)
+def test_dates_written_month_first_are_those_that_pandas_reads(style):
+    stamps = pd.date_range("2015-01-28 07:05:09", periods=60, freq="7h31min17s")
+    texts = [stamp.strftime(style.format(t=stamp)) for stamp in stamps]
+    expected = pd.to_datetime(pd.Series(texts), format="mixed", dayfirst=False)
+    assert read_dates(pd.Series(texts)).index.tolist() == expected.tolist()
+    with_one_footer = read_dates(pd.Series([*texts, "Total"]))  # read in another way
+    assert with_one_footer.index[:-1].tolist() == expected.tolist()
+    assert with_one_footer.index.isna().tolist() == [False] * 60 + [True]

@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.preprocessing import StandardScaler
 
 from cnn_lstm_hyperopt.config.settings import DataSettings
@@ -316,8 +318,9 @@ def test_of_three_classes_nobody_knows_the_best_accuracy():
     assert data.description["best_attainable_accuracy"] is None
 
 
-def test_purging_ends_with_each_windows_own_label(tmp_path, make_frame):
-    """Triple barriers of horizon 10, many passed in a bar or two: windows close to a cut stay if their label was known before."""
+def test_training_ends_with_each_windows_own_label_and_validation_with_the_longest(tmp_path, make_frame):
+    """Triple barriers of horizon 10, many passed in a bar or two: training windows close to the cut stay if their label was known
+    before it; who is judged depends on no label."""
     write(tmp_path, "A", make_frame(600))
     asked = {"data_dir": tmp_path, "lookback": 5, "horizon": 10, "target": "triple_barrier", "barriers_atr": (1.5, 1.5)}
     data = prepare_dataset(DataSettings(**asked))
@@ -327,11 +330,47 @@ def test_purging_ends_with_each_windows_own_label(tmp_path, make_frame):
     cuts = [pd.Timestamp(data.description["cuts"][name]) for name in ("validation", "test")]
     for windows, cut in zip((data.train, data.validation), cuts, strict=True):
         assert all(known[pd.Timestamp(day)] < cut for day in windows.dates)
-    expected = sum(day < cut <= known[day] for day in frame.index[37:590] for cut in cuts)
-    assert 0 < expected < 20
+    expected = sum(day < cuts[0] <= known[day] for day in frame.index[37:590]) + 10
+    assert 10 < expected < 20
+    place = frame.index.get_loc(cuts[1])
+    assert pd.Timestamp(data.validation.dates[-1]) == frame.index[place - 11]
+    assert data.description["purge"] == {"train": "as far as each label looks", "validation": 10}
     assert data.description["windows"]["A"]["purged"] == expected
     longer = prepare_dataset(DataSettings(**asked, purge=10))  # said in so many words, all go
     assert longer.description["windows"]["A"]["purged"] == 20
+
+
+@pytest.mark.parametrize("scheme", [{}, {"cv_folds": 3}, {"cv_scheme": "combinatorial", "cv_folds": 4}], ids=str)
+def test_judged_windows_just_before_the_test_period_pass_no_barrier_as_often_as_others(tmp_path, make_frame, scheme):
+    """Forty symbols with one test cut, barriers that a third pass in neither direction: purging by outcome left none of these."""
+    for number in range(40):
+        write(tmp_path, f"S{number}", make_frame(220, number))
+    asked = {"lookback": 5, "horizon": 10, "target": "triple_barrier", "barriers_atr": (2.0, 2.0)}
+    data = prepare_dataset(DataSettings(data_dir=tmp_path, **asked, **scheme))
+    for judged in (data.validation, *(fold.validation for fold in data.folds)):
+        neither = judged.labels.numpy() == 1
+        late = judged.dates >= np.unique(judged.dates)[-10]
+        assert late.sum() == 10 * 40
+        assert neither[late].mean() == pytest.approx(neither.mean(), abs=0.08)
+        assert neither.mean() > 0.15
+
+
+@pytest.mark.parametrize("scheme", [{}, {"cv_folds": 3}, {"cv_scheme": "combinatorial", "cv_folds": 4}], ids=str)
+@settings(max_examples=8, deadline=None)
+@given(bars=st.integers(1, 8), factor=st.sampled_from([0.8, 0.9, 1.1, 1.2]))
+def test_who_is_judged_does_not_depend_on_prices_after_the_decision(tmp_path_factory, make_frame, scheme, bars, factor):
+    """A jump shortly before the test period ends many labels earlier than they did, and others later."""
+    folder = tmp_path_factory.mktemp("bars")
+    asked = {"lookback": 5, "horizon": 8, "target": "triple_barrier", "barriers_atr": (2.0, 2.0)}
+    frame, found = make_frame(400), []
+    for _ in range(2):
+        write(folder, "A", frame)
+        data = prepare_dataset(DataSettings(data_dir=folder, **asked, **scheme))
+        test_begins = frame.index.get_loc(pd.Timestamp(data.description["cuts"]["test"]))
+        frame.iloc[test_begins - bars :, :4] *= factor
+        judged = [data.validation, data.test.open(), *(fold.validation for fold in data.folds)]
+        found.append([windows.dates.tolist() for windows in judged])
+    assert found[0] == found[1]
 
 
 SCHEMES = {
@@ -391,6 +430,14 @@ def test_each_fold_is_scaled_by_its_own_training_rows(folded):
         values = fold.train.values.double()
         assert fold.value_mean == pytest.approx(float(values.mean()), abs=1e-6)
         assert fold.value_std == pytest.approx(float(values.std(correction=0)), rel=1e-5)
+
+
+def test_a_folds_series_is_not_copied_for_trials_that_use_all_of_it():
+    data = prepare_dataset(DataSettings(symbols=("SYN1",), lookback=10, cv_folds=3))
+    for seen, fold in zip(data.for_trials().folds[:-1], data.folds[:-1], strict=True):
+        assert seen.train.series is seen.validation.series is fold.train.series
+    last = data.for_trials().folds[-1].train  # the finalists' series has the rows of the test period, too
+    assert len(last.series) < len(data.train.series)
 
 
 def test_trials_see_a_share_of_each_folds_training_windows_and_no_row_that_it_does_not_read(folded):

@@ -5,6 +5,7 @@ examples stand here, and its documented rules as plain loops, which were compare
 """
 
 import math
+from dataclasses import replace
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -21,7 +22,7 @@ from cnn_lstm_hyperopt.exceptions import DataError
 def daily(windows: int, purge: int, embargo: int = 0) -> WindowDates:
     """One window a day; labels may reach beyond the last one."""
     days = np.arange(windows)
-    return WindowDates(days, days + purge, days + purge + embargo)
+    return WindowDates(days, days + purge, days + purge + embargo, days + purge)
 
 
 def shown(folds) -> list[tuple[list[int], list[int]]]:
@@ -87,7 +88,7 @@ class TestWalkForward:
     def test_one_fold_is_training_and_validation(self):
         dates = daily(200, 3)
         cuts = cut_dates(dates.decided, (0.7, 0.15, 0.15))
-        split = assign(dates.decided, dates.reach, cuts)
+        split = assign(dates.decided, dates.reach, cuts, furthest=dates.furthest)
         for rolling in (False, True):
             ((train, validation),) = shown(walk_forward(dates, cuts, 1, rolling=rolling))
             assert train == np.flatnonzero(split == 0).tolist()
@@ -95,7 +96,7 @@ class TestWalkForward:
 
     def test_a_date_is_never_divided_between_blocks(self):
         days = np.repeat(np.arange(20), 3)  # three symbols
-        dates = WindowDates(days, days + 1, days + 1)
+        dates = WindowDates(days, days + 1, days + 1, days + 1)
         for fold in walk_forward(dates, (14, 18), 3):
             assert len(fold.validation) % 3 == 0
             assert not set(days[fold.train]) & set(days[fold.validation])
@@ -117,8 +118,8 @@ class TestWalkForward:
         with pytest.raises(
             DataError, match="cv_folds=2 leave rolling folds 2 windows to train on before the one of 5, and"
         ):
-            walk_forward(WindowDates(days, reach, reach), (5, 8), 2, rolling=True)
-        assert len(walk_forward(WindowDates(days, reach, reach), (5, 8), 2)) == 2
+            walk_forward(WindowDates(days, reach, reach, reach), (5, 8), 2, rolling=True)
+        assert len(walk_forward(WindowDates(days, reach, reach, reach), (5, 8), 2)) == 2
 
     def test_nothing_before_validation_is_an_error_too(self):
         with pytest.raises(DataError, match="at most 0 cv_folds"):
@@ -166,7 +167,8 @@ LABEL_BARS = 6
 
 @st.composite
 def markets(draw) -> WindowDates:
-    """Symbols with their own trading days, labels of unequal length, and a purge and an embargo in bars of their symbol."""
+    """Symbols with their own trading days, labels of unequal length (LABEL_BARS at most), and a purge and an embargo in bars of
+    their symbol."""
     purge, embargo = draw(st.integers(0, LABEL_BARS)), draw(st.integers(0, 8))
     parts = []
     for _ in range(draw(st.integers(1, 3))):
@@ -175,7 +177,8 @@ def markets(draw) -> WindowDates:
         place = np.arange(len(days))
         reach = np.maximum(rng.integers(1, LABEL_BARS + 1, len(days)), purge)
         last = len(days) - 1
-        parts.append([days, days[np.minimum(place + reach, last)], days[np.minimum(place + reach + embargo, last)]])
+        ahead = (reach, reach + embargo, LABEL_BARS)
+        parts.append([days, *(days[np.minimum(place + bars, last)] for bars in ahead)])
     order = np.random.default_rng(0).permutation(sum(len(part[0]) for part in parts))  # in any order
     return WindowDates(*(np.concatenate(column)[order] for column in zip(*parts, strict=True)))
 
@@ -211,7 +214,10 @@ class TestContract:
         """Days since an epoch or days as dates: the same windows."""
         numbers = daily(200, 2, 1)
         stamps = WindowDates(
-            *(np.datetime64("2020-01-01") + each for each in (numbers.decided, numbers.reach, numbers.embargo))
+            *(
+                np.datetime64("2020-01-01") + each
+                for each in (numbers.decided, numbers.reach, numbers.embargo, numbers.furthest)
+            )
         )
         cuts = (140, 170)
         as_dates = tuple(np.datetime64("2020-01-01") + cut for cut in cuts)
@@ -227,10 +233,10 @@ class TestContract:
         cuts = cut_dates(dates.decided, (0.6, 0.12, 0.28))
         folds = walk_forward(dates, cuts, n_folds, rolling=rolling)
         held = np.concatenate([fold.validation for fold in folds])
-        usable = dates.reach < cuts[1]
+        judged = dates.furthest < cuts[1]
         assert len(set(held)) == len(held)
         first = dates.decided[held].min()
-        assert set(held) == set(np.flatnonzero(usable & (dates.decided >= first)))  # without a gap between blocks
+        assert set(held) == set(np.flatnonzero(judged & (dates.decided >= first)))  # without a gap between blocks
         sizes = [len(fold.validation) for fold in folds]
         symbols = 3
         assert max(sizes[:-1], default=0) - min(sizes[:-1], default=0) < 2 * symbols  # a date has one of each symbol
@@ -260,9 +266,31 @@ class TestContract:
         times = np.zeros(len(dates.decided), dtype=int)
         for fold in folds:
             times[fold.validation] += 1
-        usable = dates.reach < cuts[1]
-        assert (times[usable] == math.comb(n_blocks - 1, held_out - 1)).all()
-        assert (times[~usable] == 0).all()
+        judged = dates.furthest < cuts[1]
+        assert (times[judged] == math.comb(n_blocks - 1, held_out - 1)).all()
+        assert (times[~judged] == 0).all()
+
+    @pytest.mark.parametrize("asked", SCHEMES.values(), ids=SCHEMES)
+    @settings(max_examples=20, deadline=None)
+    @given(dates=markets(), seed=st.integers(0, 99))
+    def test_who_is_judged_does_not_depend_on_when_labels_end(self, asked, dates, seed):
+        """Prices after the decision move ``reach``, and nothing else of the dates."""
+        cuts = cut_dates(dates.decided, (0.6, 0.15, 0.25))
+        earlier = np.where(np.random.default_rng(seed).random(len(dates.decided)) < 0.5, dates.decided, dates.reach)
+        quick = replace(dates, reach=earlier)
+        for mine, other in zip(
+            *(make_folds(each, cuts, DataSettings(**asked)) for each in (dates, quick)), strict=True
+        ):
+            np.testing.assert_array_equal(mine.validation, other.validation)
+            assert mine.blocks == other.blocks
+
+    def test_a_window_in_a_held_out_block_is_not_trained_on_because_it_is_not_judged(self):
+        """Labels that may look 5 bars and looked 0: the last five of 40 reach nothing, but could have."""
+        days = np.arange(40)
+        folds = combinatorial(WindowDates(days, days, days, days + 5), (0, 40), 4, 1)
+        assert folds[3].validation.tolist() == list(range(30, 35))
+        assert folds[3].train.tolist() == list(range(30))
+        assert folds[0].train.tolist() == list(range(10, 40))
 
     @settings(max_examples=20, deadline=None)
     @given(dates=markets())
@@ -270,7 +298,7 @@ class TestContract:
         cuts = cut_dates(dates.decided, (0.6, 0.15, 0.25))
         for fold in combinatorial(dates, cuts, 4, 2):
             for first, last in fold.blocks:
-                inside = (dates.decided >= first) & (dates.decided <= last) & (dates.reach < cuts[1])
+                inside = (dates.decided >= first) & (dates.decided <= last) & (dates.furthest < cuts[1])
                 until = dates.embargo[inside].max()
                 assert not ((dates.decided[fold.train] > last) & (dates.decided[fold.train] <= until)).any()
 

@@ -89,7 +89,7 @@ def no_purge(patch: pytest.MonkeyPatch) -> None:
 
 def no_purge_in_folds(patch: pytest.MonkeyPatch) -> None:
     """Training and validation are purged, folds are not."""
-    patch.setattr(dataset_module, "WindowDates", lambda decided, reach, embargo: WindowDates(decided, decided, decided))
+    patch.setattr(dataset_module, "WindowDates", lambda decided, *_: WindowDates(*[decided] * 4))
 
 
 def windows_across_symbols(patch: pytest.MonkeyPatch) -> None:

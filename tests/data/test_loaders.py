@@ -52,6 +52,16 @@ def refused(loaders, line: str, input_dim: int | None = None) -> None:
 
 
 class TestWhatComesThrough:
+    @pytest.mark.parametrize("horizon", [1, 5])
+    def test_the_horizon_by_which_windows_overlap(self, horizon):
+        dataset = dataset_from_loaders(three(), None, horizon=horizon)
+        assert (dataset.horizon, dataset.description["horizon"]) == (horizon, horizon)
+
+    def test_the_optimizer_hands_the_settings_horizon_on(self, tmp_path):
+        config = {"data": {"horizon": 4}}
+        optimizer = CNNLSTMHyperparameterOptimizer(three(), FEATURES, tmp_path, config=config, quiet=True)
+        assert optimizer.dataset.horizon == 4
+
     @pytest.mark.parametrize("values", [True, False])
     @pytest.mark.parametrize("n_classes", [2, 3, 7])
     def test_all_windows_with_their_own_labels_and_values(self, n_classes, values):

@@ -27,7 +27,7 @@ def test_cuts_count_windows_and_not_dates():
 
 def test_exact_folds_of_a_hand_example():
     dates = np.arange(20)
-    split = assign(dates, dates + 2, (14, 17))
+    split = assign(dates, dates + 2, (14, 17), furthest=dates + 2)
     np.testing.assert_array_equal(np.flatnonzero(split == 0), np.arange(12))
     np.testing.assert_array_equal(np.flatnonzero(split == 1), [14])
     np.testing.assert_array_equal(np.flatnonzero(split == 2), [17, 18, 19])
@@ -56,7 +56,7 @@ def test_no_labels_interval_meets_a_later_split(make_frame, data, horizon, extra
                 names.append(name)
     dates, reach, last_seen, names = (np.array(each) for each in (dates, reach, last_seen, names))
     cuts = cut_dates(dates, SHARES)
-    split = assign(dates, reach, cuts)
+    split = assign(dates, reach, cuts, furthest=reach)
     assert (last_seen[split == 0] < cuts[0]).all()
     assert (last_seen[split == 1] < cuts[1]).all()
     assert (dates[split == 1] >= cuts[0]).all()
@@ -76,7 +76,7 @@ def test_no_labels_interval_meets_a_later_split(make_frame, data, horizon, extra
 def test_exactly_purge_windows_of_each_symbol_are_purged_at_each_cut(purge):
     days = np.arange(200)
     dates, reach = np.tile(days, 3), np.tile(np.minimum(days + purge, 199), 3)
-    split = assign(dates, reach, cut_dates(dates, SHARES))
+    split = assign(dates, reach, cut_dates(dates, SHARES), furthest=reach)
     for symbol in range(3):
         mine = split[symbol * 200 : (symbol + 1) * 200]
         assert (mine == -1).sum() == 2 * purge
@@ -88,7 +88,15 @@ def test_labels_of_unequal_length_are_purged_one_by_one():
     segment = np.array([0] * 8 + [1] * 2)
     reached = reach_bars(segment, np.array([1, 5, 2, 2, 1, 3, 1, 4, 1, 1]))
     np.testing.assert_array_equal(reached, [1, 6, 4, 5, 5, 7, 7, 7, 9, 9])
-    np.testing.assert_array_equal(assign(np.arange(10), reached, (5, 8)), [0, -1, 0, -1, -1, 1, 1, 1, 2, 2])
+    split = assign(np.arange(10), reached, (5, 8), furthest=reached)
+    np.testing.assert_array_equal(split, [0, -1, 0, -1, -1, 1, 1, 1, 2, 2])
+
+
+def test_who_is_judged_depends_on_the_furthest_that_a_label_can_look_and_who_trains_on_its_own():
+    """Bars 0..11, cuts at 5 and 9, labels that may look 3 bars ahead and happened to look 1."""
+    days = np.arange(12)
+    split = assign(days, days + 1, (5, 9), furthest=days + 3)
+    np.testing.assert_array_equal(split, [0, 0, 0, 0, -1, 1, -1, -1, -1, 2, 2, 2])
 
 
 def test_too_few_dates_to_cut_say_so():
@@ -101,7 +109,7 @@ def test_too_few_dates_to_cut_say_so():
 def test_a_split_that_purging_empties_is_an_error_with_its_counts():
     dates = np.arange(20)
     with pytest.raises(DataError, match=r"no validation windows: train 11, validation 0, test 3, purged 6; give more"):
-        assign(dates, dates + 3, (14, 17))
+        assign(dates, dates + 3, (14, 17), furthest=dates + 3)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,12 @@
 """Baselines: one contract over all, what each learns from and chooses, and that they find a planted signal."""
 
 import dataclasses
+import tracemalloc
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
@@ -135,6 +138,23 @@ class TestPersistence:
                 same = np.flatnonzero((starts == starts[window] - horizon) & (symbols == symbols[window]))
                 assert found[window] == (same[0] if len(same) else -1)
 
+    @settings(max_examples=200, deadline=None)
+    @given(
+        st.lists(st.tuples(st.sampled_from(["A", "B", "Z"]), st.integers(-3, 25)), max_size=40),
+        st.integers(1, 30),
+    )
+    def test_it_finds_what_a_dictionary_finds(self, windows, horizon):
+        """Of windows that are there twice, the last one; a symbol's rows never reach into those of another."""
+        place = {window: position for position, window in enumerate(windows)}
+        expected = [place.get((symbol, start - horizon), -1) for symbol, start in windows]
+        symbols, starts = np.array([symbol for symbol, _ in windows], "U1"), np.array([s for _, s in windows], np.int64)
+        assert earlier_windows(symbols, starts, horizon).tolist() == expected
+
+    def test_starts_that_can_be_no_rows_are_refused(self):
+        starts = np.array([-(2**62), 2**62])
+        with pytest.raises(ValueError, match="starts must be rows of one series, but they lie between -46116"):
+            earlier_windows(np.array(["A", "B"]), starts, 1)
+
     def test_a_label_is_used_only_once_it_is_known(self):
         """Changing what happens after the bar at which a window ends changes nothing of what is said there."""
         closes = np.cumsum(np.random.default_rng(1).normal(size=60))
@@ -241,6 +261,24 @@ class TestGradientBoosting:
 
         train, validation, test = (calm_or_wild(seed) for seed in (1, 2, 3))
         assert accuracy(fitted(GradientBoosting(), train, validation), test) > 0.9
+
+    def test_windows_read_a_few_at_a_time_say_the_same(self, monkeypatch):
+        train, validation, test = (planted(300, seed, noise=0.5) for seed in (1, 2, 3))
+        whole = fitted(GradientBoosting(), train, validation).probabilities(test)
+        monkeypatch.setattr("cnn_lstm_hyperopt.evaluation.baselines._NUMBERS_AT_ONCE", 7 * LOOKBACK * FEATURES)
+        np.testing.assert_array_equal(fitted(GradientBoosting(), train, validation).probabilities(test), whole)
+
+    @pytest.mark.parametrize("kind", [LogisticBaseline, GradientBoosting])
+    def test_it_makes_no_copy_of_all_windows(self, kind):
+        """40 MB of inputs: a lookback of thousands of bars may hold gigabytes."""
+        rng = np.random.default_rng(0)
+        inputs = rng.normal(size=(200, 10_000, 5)).astype(np.float32)
+        sample = Sample(inputs, rng.integers(2, size=200), np.full(200, UNKNOWN))
+        tracemalloc.start()
+        fitted(kind(), sample, sample).probabilities(sample)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < inputs.nbytes / 2
 
     def test_on_noise_validation_chooses_few_trees_or_none(self):
         rng = np.random.default_rng(0)

@@ -7,7 +7,13 @@ import pytest
 from scipy import stats
 
 from cnn_lstm_hyperopt.evaluation import Interval, paired_interval, score_interval
-from cnn_lstm_hyperopt.evaluation.bootstrap import LEAST_DATES, RESAMPLES, automatic_length, block_length
+from cnn_lstm_hyperopt.evaluation.bootstrap import (
+    LEAST_DATES,
+    RESAMPLES,
+    automatic_length,
+    block_length,
+    too_little,
+)
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.metrics import score as metric_score
 from cnn_lstm_hyperopt.randomness import stream
@@ -96,14 +102,18 @@ def test_blocks_are_twice_the_automatic_length_where_dates_depend_on_each_other(
 
 
 @pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("horizon", [1, 4])
-def test_intervals_equal_loops_that_wrap_round_the_end(metric, horizon):
+@pytest.mark.parametrize(("horizon", "classes"), [(1, 2), (4, 2), (2, 3)])
+def test_intervals_equal_loops_that_wrap_round_the_end(metric, horizon, classes):
     """Dates hold 1 to 4 windows, in no order. A block that runs past the last date goes on with the first; the last block ends
-    where the resample has as many dates as there are."""
+    where the resample has as many dates as there are. Of three classes probabilities take few values, so that there are ties."""
     rng = np.random.default_rng(horizon)
     dates = rng.permutation(np.repeat(np.arange(23), rng.integers(1, 5, size=23)))
-    labels = rng.integers(2, size=len(dates))
-    ours, theirs = rng.dirichlet([2, 2], size=(2, len(dates)))
+    labels = rng.integers(classes, size=len(dates))
+    ours, theirs = rng.dirichlet([2] * classes, size=(2, len(dates)))
+    if classes == 3:
+        ours, theirs = (
+            (1 + np.floor(5 * each)) / (1 + np.floor(5 * each)).sum(axis=1)[:, None] for each in (ours, theirs)
+        )
     found = paired_interval(metric, labels, ours, theirs, dates, horizon=horizon, seed=5)
     alone = score_interval(metric, labels, ours, dates, horizon=horizon, seed=5)
 
@@ -304,6 +314,34 @@ def test_what_cannot_be_known_is_none():
     constant, said = np.ones(200, np.int64), hits(right)[1]
     assert score_interval("auc", constant, said, np.arange(200), horizon=1, seed=0) is None
     assert paired_interval("auc", constant, said, said[::-1], np.arange(200), horizon=1, seed=0) is None
+
+
+@pytest.mark.parametrize(("n_dates", "longest"), [(10, 2), (14, 2), (120, 24), (400, 80)])
+def test_a_horizon_above_a_fifth_of_the_dates_tells_no_interval(n_dates, longest):
+    """Blocks shorter than the horizon would take overlapping labels for independent ones."""
+    rng = np.random.default_rng(7)
+    ours, theirs, dates = rng.random(n_dates) < 0.5, rng.random(n_dates) < 0.5, np.arange(n_dates)
+    assert too_little(n_dates, longest) is None
+    assert accuracy_interval(ours, dates, horizon=longest) is not None
+    assert difference_interval(ours, theirs, dates, horizon=longest) is not None
+    assert accuracy_interval(ours, dates, horizon=longest + 1) is None
+    assert difference_interval(ours, theirs, dates, horizon=longest + 1) is None
+    assert too_little(n_dates, longest + 1).startswith(f"a horizon of {longest + 1} bars leaves too few independent")
+
+
+@pytest.mark.parametrize(("n_dates", "horizon"), [(120, 24), (120, 60), (400, 80)])
+def test_labels_that_overlap_for_long_rarely_look_like_skill(n_dates, horizon):
+    """A random walk: its past says nothing of its future, but both last. Measured with 400 runs: 3.5, 0 and 3.7 of 100."""
+    above, constant = 0, np.eye(2)[np.zeros(n_dates, np.int64)]
+    for run in range(150):
+        walk = np.cumsum(np.random.default_rng(run).normal(size=n_dates + 2 * horizon))
+        now = walk[horizon : horizon + n_dates]
+        labels, said = (walk[2 * horizon :] > now).astype(np.int64), (now > walk[:n_dates]).astype(np.int64)
+        interval = paired_interval(
+            "accuracy", labels, np.eye(2)[said], constant, np.arange(n_dates), horizon=horizon, seed=run
+        )
+        above += interval is not None and interval.low > 0
+    assert above / 150 <= 0.07
 
 
 def test_a_difference_that_never_varies_is_not_known_but_none_at_all_is_zero():

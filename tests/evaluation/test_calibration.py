@@ -16,10 +16,12 @@ def predictions(count: int, n_classes: int, seed: int = 0):
 
 
 @pytest.mark.parametrize("bins", [1, 5, 10])
-def test_the_table_of_a_class_is_the_reliability_curve_of_scikit_learn(bins):
-    labels, said = predictions(500, 2)
-    right, confidence = calibration_curve(labels == 1, said[:, 1], n_bins=bins)
-    table = calibration_table(labels, said, bins=bins, of_class=1)
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_the_table_is_the_reliability_curve_of_scikit_learn(bins, n_classes):
+    """Of being right against the confidence in what was said."""
+    labels, said = predictions(500, n_classes)
+    right, confidence = calibration_curve(said.argmax(axis=1) == labels, said.max(axis=1), n_bins=bins)
+    table = calibration_table(labels, said, bins=bins)
     np.testing.assert_allclose([row.right for row in table], right)
     np.testing.assert_allclose([row.confidence for row in table], confidence)
 

@@ -120,6 +120,59 @@ def test_a_tiny_gain_that_is_sure_is_not_told_as_zero():
     assert not re.search(r"difference \+0\.0+ ", judged.sentence)
 
 
+def like_the_best_only():
+    """A model that a copy of itself with 20 errors more is behind of, surely; a stranger with 24 more, but not surely."""
+    labels = (np.random.default_rng(5).random(600) < 0.5).astype(np.int64)
+    ours = forecaster(labels, 0.66, 6)
+    right = np.flatnonzero(ours.argmax(axis=1) == labels)
+    near = ours.copy()
+    near[right[::20]] = near[right[::20], ::-1]
+    hits = np.random.default_rng(7).permutation(600) < len(right) - 24
+    stranger = np.eye(2)[np.where(hits, labels, 1 - labels)] * 0.2 + 0.4
+    return labels, ours, {"majority class": majority(labels), "near": near, "stranger": stranger}
+
+
+def test_to_beat_the_best_baseline_surely_and_another_not_surely_is_no_skill():
+    judged = judge("accuracy", *like_the_best_only(), DATES, horizon=1, seed=0)
+    by_name = {each.baseline: each for each in judged.comparisons}
+    assert judged.best_baseline == "near"
+    assert by_name["near"].is_better
+    assert not by_name["stranger"].is_better
+    assert not judged.skill
+    stranger = by_name["stranger"]
+    low, high = (f"{100 * bound:+.1f}".replace("-", "−") for bound in stranger.interval)
+    assert re.match(r"No skill: model 1 has .* points better than the best baseline, near with ", judged.sentence)
+    assert (
+        f"points); but it is not surely better than stranger with {100 * stranger.score:.1f} %"
+        f" (95 % interval of the difference {low} to {high} points, which contains 0); it does beat the majority class, by "
+    ) in judged.sentence
+
+
+def test_a_difference_to_another_baseline_that_is_not_known_is_no_skill():
+    """All windows of the other are wrong where ours are right, so that their difference never varies."""
+    labels = np.arange(600) % 2
+    perfect = np.eye(2)[labels] * 0.8 + 0.1
+    near = perfect.copy()
+    near[::20] = near[::20, ::-1]
+    judged = judge("accuracy", labels, perfect, {"near": near, "inverse": 1 - perfect}, DATES, horizon=1, seed=0)
+    assert judged.against_best.is_better
+    assert not judged.skill
+    assert judged.sentence.endswith(
+        "; but it is not surely better than inverse with 0.0 %: the difference never varies, so nothing tells its error."
+    )
+
+
+def test_a_horizon_that_is_too_long_for_the_dates_is_named_as_the_reason():
+    labels = np.arange(240) % 2
+    said = {"majority class": majority(labels)}
+    judged = judge("accuracy", labels, forecaster(labels, 0.9, 0), said, np.arange(240) // 2, horizon=60, seed=0)
+    assert not judged.skill
+    assert judged.sentence.endswith(
+        "; a horizon of 60 bars leaves too few independent stretches in 120 dates to tell anything of the error of the"
+        " difference."
+    )
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     st.sampled_from(sorted(METRICS)),
@@ -128,20 +181,26 @@ def test_a_tiny_gain_that_is_sure_is_not_told_as_zero():
     st.integers(8, 40),
     st.integers(1, 6),
 )
-def test_skill_is_told_exactly_where_the_interval_to_the_best_baseline_lies_above_zero(
+def test_skill_is_told_exactly_where_the_intervals_to_all_baselines_lie_above_zero(
     metric, seed, share, n_dates, horizon
 ):
     rng = np.random.default_rng(seed)
     labels = rng.integers(2, size=2 * n_dates)
     dates = np.repeat(np.arange(n_dates), 2)
     ours = forecaster(labels, share, seed)
-    baselines = {"majority class": majority(labels), "coin": rng.dirichlet([5, 5], size=len(labels))}
+    baselines = {
+        "majority class": majority(labels),
+        "coin": rng.dirichlet([5, 5], size=len(labels)),
+        "near": np.where(rng.random((len(labels), 1)) < 0.2, ours[:, ::-1], ours),
+    }
     judged = judge(metric, labels, ours, baselines, dates, horizon=horizon, seed=seed)
-    best = baselines[judged.best_baseline]
-    interval = paired_interval(metric, labels, ours, best, dates, horizon=horizon, seed=seed)
+    intervals = {
+        name: paired_interval(metric, labels, ours, said, dates, horizon=horizon, seed=seed)
+        for name, said in baselines.items()
+    }
     scores = {name: metric_score(metric, labels, said) for name, said in baselines.items()}
-    assert judged.against_best.interval == interval
-    assert judged.skill == (interval is not None and interval.low > 0)
+    assert {each.baseline: each.interval for each in judged.comparisons} == intervals
+    assert judged.skill == all(interval is not None and interval.low > 0 for interval in intervals.values())
     assert judged.sentence.startswith("Skill: " if judged.skill else "No skill: ")
     if all(np.isfinite(value) for value in scores.values()):
         assert scores[judged.best_baseline] == max(scores.values())

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cnn_lstm_hyperopt.evaluation import long_flat, strategy_returns
 
@@ -23,19 +25,22 @@ def test_two_symbols_by_hand():
 
 
 def bookkeeping(positions, values, dates, symbols, horizon, cost_bps):
-    """A ledger of positions by name, date after date."""
-    held, returns, trades = {}, [], 0
-    for date in sorted(set(dates.tolist()))[::horizon]:
-        today = {
-            s: (p, v)
-            for p, v, d, s in zip(positions, values, dates.tolist(), symbols.tolist(), strict=True)
-            if d == date
-        }
-        gain = sum(p * (np.exp(v) - 1) for p, v in today.values())
-        changed = [abs(today.get(s, (0, 0))[0] - held.get(s, 0)) for s in {*today, *held}]
-        returns.append((gain - cost_bps / 1e4 * sum(changed)) / len(today))
-        trades += sum(change > 0 for change in changed)
-        held = {s: p for s, (p, _) in today.items()}
+    """A ledger for each symbol, date after date; returns by number of the period."""
+    calendar, names = sorted(set(dates.tolist())), sorted(set(symbols.tolist()))
+    returns, trades = [0.0] * len(calendar[::horizon]), 0
+    for name in names:
+        held, bars = 0, 0
+        for number, date in enumerate(calendar):
+            here = np.flatnonzero((dates == date) & (symbols == name))
+            if len(here) == 0:
+                continue
+            if bars % horizon == 0:
+                position, value = positions[here[0]], values[here[0]]
+                gain = position * (np.exp(value) - 1) - cost_bps / 1e4 * abs(position - held)
+                returns[number // horizon] += gain / len(names)
+                trades += position != held
+                held = position
+            bars += 1
     return returns, trades
 
 
@@ -60,6 +65,65 @@ def test_decisions_are_a_horizon_apart_so_that_returns_of_the_whole_add_up():
     found = strategy_returns(np.ones(96), values, DAYS[:96], np.full(96, "A"), horizon=5, cost_bps=0)
     assert len(found.returns) == 20
     assert found.final_wealth == pytest.approx(np.exp(log_price[100] - log_price[0]))
+
+
+def test_a_symbol_with_every_second_date_decides_by_its_own_bars():
+    """A on days 0 to 7, B on days 0, 2, 4, 6; horizon 2: A decides on days 0, 2, 4, 6 and B on days 0, 4, each with half the
+    capital. Values of windows that no one may trade are huge."""
+    trap = np.log(1000.0)
+    a, b = np.log([1.01, 1.02, 1.03, 1.04]), np.log([1.10, 0.90])
+    dates = np.concatenate([DAYS[:8], DAYS[0:8:2]])
+    symbols = np.array(["A"] * 8 + ["B"] * 4)
+    values = np.array([a[0], trap, a[1], trap, a[2], trap, a[3], trap, b[0], trap, b[1], trap])
+    found = strategy_returns(np.ones(12), values, dates, symbols, horizon=2, cost_bps=0)
+    np.testing.assert_allclose(found.returns, [(0.01 + 0.10) / 2, 0.02 / 2, (0.03 - 0.10) / 2, 0.04 / 2], atol=1e-12)
+    assert found.dates.tolist() == DAYS[0:8:2].tolist()
+    assert found.n_trades == 2  # B is held from day 0 to day 4 without being sold and bought again
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 6), st.floats(0.2, 1.0))
+def test_no_bar_of_a_symbol_is_earned_twice_whatever_the_calendars(seed, horizon, share):
+    """Each symbol's values are the number of a single bar: what is earned tells which bars were held."""
+    rng = np.random.default_rng(seed)
+    there = np.argwhere(rng.random((40, 3)) < share)
+    if len(there) == 0:
+        return
+    dates, symbols = there[:, 0], there[:, 1]
+    for name in np.unique(symbols):
+        own = np.flatnonzero(symbols == name)
+        decided = [
+            bar
+            for bar in range(len(own))
+            if strategy_returns(
+                np.ones(len(dates)),
+                (np.arange(len(dates)) == own[bar]) * 1.0,
+                dates,
+                symbols,
+                horizon=horizon,
+                cost_bps=0,
+            ).returns.any()
+        ]
+        assert decided == list(range(0, len(own), horizon))
+
+
+def test_a_shift_of_one_symbols_calendar_makes_no_new_periods():
+    """Two copies of one series, the second without its first day: the Sharpe ratio of a year stays about that of one copy."""
+    rng = np.random.default_rng(3)
+    log_price = np.cumsum(rng.normal(0.001, 0.01, size=3005))
+    values, days = log_price[5:] - log_price[:-5], np.arange(3000)
+    days = np.datetime64("2010-01-01", "ns") + days.astype("timedelta64[D]")
+    alone = strategy_returns(np.ones(3000), values, days, np.full(3000, "A"), horizon=5, cost_bps=0)
+    both = strategy_returns(
+        np.ones(5999),
+        np.concatenate([values, values[1:]]),
+        np.concatenate([days, days[1:]]),
+        np.repeat(["A", "B"], [3000, 2999]),
+        horizon=5,
+        cost_bps=0,
+    )
+    assert len(both.returns) == len(alone.returns)
+    assert both.annual_sharpe == pytest.approx(alone.annual_sharpe, rel=0.1)
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])

@@ -21,7 +21,7 @@ from cnn_lstm_hyperopt.reporting.final_tables import (
 )
 from cnn_lstm_hyperopt.reporting.final_tables import test_table as table_of  # its own name is that of a test
 from cnn_lstm_hyperopt.reporting.terminal import PIPED_WIDTH, Terminal
-from cnn_lstm_hyperopt.selection_bias import DeflatedSharpe, SelectionBias
+from cnn_lstm_hyperopt.selection_bias import DeflatedSharpe, TrialSeries
 from cnn_lstm_hyperopt.verdict import evaluate_once
 from finalists import confirmation, mostly, planted
 
@@ -275,16 +275,16 @@ def test_a_strategy_is_told_with_its_costs_and_what_holding_gave(models, dataset
 
 
 def selected(deflated, annual=0.8, probability=0.25):
-    return SelectionBias(
-        Overfitting(probability, 1200, 300, 12870, 0.61, 0.57, None), DeflatedSharpe(7, 1200, 0.05, annual, deflated)
-    )
+    overfitting = Overfitting(probability, 1200, 300, 12870, 0.61, 0.57, None)
+    series = TrialSeries(tuple(range(1200)), (), "accuracy", overfitting, ())
+    return series, DeflatedSharpe(7, 1200, 0.05, annual, deflated)
 
 
 def test_what_choosing_among_all_trials_does_takes_a_line_or_two():
     overfitting, deflated = selection_lines(selected(0.42))
     assert overfitting == (
-        "Probability of backtest overfitting: 0.25 over 1,200 trials and 300 dates of validation (about 0.5: the best trial is"
-        " the luckiest; near 0: it is better)."
+        "Probability of backtest overfitting (accuracy): 0.25 over 1,200 trials and 300 dates of validation. About 0.5: the best"
+        " trial is the luckiest; near 0: trials do differ."
     )
     assert deflated == (
         "Trial 7 as a strategy on validation: Sharpe ratio +0.80; that this is more than the luck of 1,200 trials has a"

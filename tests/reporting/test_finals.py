@@ -20,6 +20,7 @@ from cnn_lstm_hyperopt.reporting.finals import (
     model_folder,
     no_model_verdict,
     retrained_results,
+    save_models,
     selection_results,
     strategy_results,
     verdict_results,
@@ -27,7 +28,7 @@ from cnn_lstm_hyperopt.reporting.finals import (
 )
 from cnn_lstm_hyperopt.reporting.finals import test_metrics as metrics_of  # its own name is that of a test
 from cnn_lstm_hyperopt.search import SkillGate
-from cnn_lstm_hyperopt.selection_bias import DeflatedSharpe, SelectionBias
+from cnn_lstm_hyperopt.selection_bias import DeflatedSharpe, TrialSeries
 from cnn_lstm_hyperopt.verdict import evaluate_once
 from finalists import confirmation, mostly, planted
 
@@ -192,6 +193,7 @@ def test_metrics_of_a_finalist_hold_its_rows_and_those_of_a_baseline_do_not(mode
     assert list(entry) == [*plain, "calibration", "by_symbol", "by_year", "strategy"]
     assert list(plain) == [
         "test_class_acc",
+        "test_class_acc_interval",
         "test_reg_mse",
         "test_balanced_accuracy",
         "test_mcc",
@@ -304,23 +306,27 @@ def test_a_score_that_is_not_defined_is_null_in_strict_json(models, dataset, tmp
     ("metric", "to_beat"), [("accuracy", "the majority class"), ("mcc", "the best constant prediction")]
 )
 def test_without_a_model_there_is_no_skill(metric, to_beat):
-    assert no_model_verdict(SkillGate.on(metric, [np.arange(100) % 2])) == {
+    gate = SkillGate.on(metric, [np.arange(100) % 2])
+    assert no_model_verdict(gate, 40, 40) == {
         "skill": False,
-        "sentence": f"No skill: no trial has learnt more on validation than {to_beat}; the test period stays closed.",
+        "sentence": f"No skill: none of 40 trials has learnt more on validation than {to_beat}; the test period stays closed.",
         "metric": metric,
     }
+    assert no_model_verdict(gate, 3, 40)["sentence"].startswith("No skill so far: none of 3 trials has learnt")
 
 
 # ---------------------------------------------------------------------- selection
 
 
 def test_overfitting_and_the_deflated_sharpe_ratio_are_told_with_what_they_are_of():
-    bias = SelectionBias(Overfitting(0.25, 40, 300, 12870, 0.61, 0.57, None), DeflatedSharpe(7, 40, 0.05, 0.8, 0.42))
-    assert strict(selection_results(bias)) == {
+    overfitting = Overfitting(0.25, 40, 300, 12870, 0.61, 0.57, None)
+    series = TrialSeries(tuple(range(40)), (41, 42), "accuracy", overfitting, ())
+    assert strict(selection_results((series, DeflatedSharpe(7, 40, 0.05, 0.8, 0.42)))) == {
         "pbo": {
             "value": 0.25,
             "of": "accuracy by date on validation",
             "trials": 40,
+            "trials_without_predictions": [41, 42],
             "dates": 300,
             "combinations": 12870,
             "in_sample": 0.61,
@@ -338,7 +344,8 @@ def test_overfitting_and_the_deflated_sharpe_ratio_are_told_with_what_they_are_o
 
 
 def test_what_is_not_known_of_overfitting_is_null_with_its_reason():
-    few = selection_results(SelectionBias(Overfitting(None, 40, 20, 0, None, None, "too few dates"), None))
+    overfitting = Overfitting(None, 40, 20, 0, None, None, "too few dates")
+    few = selection_results((TrialSeries(tuple(range(40)), (), "accuracy", overfitting, None), None))
     assert (few["pbo"]["value"], few["pbo"]["why"], few["deflated_sharpe"]) == (None, "too few dates", None)
     nothing = selection_results(None)
     assert nothing["pbo"]["value"] is None
@@ -350,6 +357,7 @@ def test_what_is_not_known_of_overfitting_is_null_with_its_reason():
 
 def test_each_model_has_its_folder_with_metrics_and_predictions(models, verdict, tmp_path):
     entries = retrained_results(models, verdict, tmp_path)
+    save_models(tmp_path, models)
     write_retrained(tmp_path, models, verdict, entries)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["retrained_model_1", "retrained_model_2"]
     windows = verdict.windows
@@ -382,19 +390,26 @@ def test_folders_of_an_earlier_retraining_go_away(models, verdict, tmp_path):
     for name in ("retrained_model_1", "retrained_model_7", ".retrained_model_1.part"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "old").write_text("old")
+    save_models(tmp_path, models)
     write_retrained(tmp_path, models, verdict, retrained_results(models, verdict, tmp_path))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["retrained_model_1", "retrained_model_2"]
     assert not list(tmp_path.glob("*/old"))
 
 
-def test_a_folder_is_whole_or_not_there(models, verdict, tmp_path, monkeypatch):
+def test_a_folder_is_whole_or_not_there_and_what_was_there_stays(models, verdict, tmp_path, monkeypatch):
+    """What was trained lies beside it all the while."""
+
     def full(*_, **__):
         raise OSError("no space left on device")
 
     monkeypatch.setattr(pd.DataFrame, "to_csv", full)
+    (tmp_path / "retrained_model_1").mkdir()
+    (tmp_path / "retrained_model_1" / "old").write_text("old")
+    save_models(tmp_path, models)
     with pytest.raises(OSError, match="no space"):
         write_retrained(tmp_path, models, verdict, retrained_results(models, verdict, tmp_path))
-    assert not list(tmp_path.glob("retrained_model_*"))
+    assert [path.name for path in tmp_path.glob("retrained_model_*/*")] == ["old"]
+    assert {path.name for path in tmp_path.glob(".*.part")} == {".retrained_model_1.part", ".retrained_model_2.part"}
 
 
 def test_model_folders_are_numbered_by_rank(tmp_path):

@@ -1,6 +1,7 @@
 """All settings and all their defaults. A YAML file, flags and the Python API fill the same models."""
 
 import math
+import re
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -86,7 +87,7 @@ class StudySettings(Section):
         description="begin with these configurations: a YAML or JSON file with a list of them, a results.json, or the directory"
         " of an earlier study, whose front is taken",
     )
-    directions: tuple[str, ...] = Field(_DIRECTIONS, description="of accuracy, seconds and MB; can't be changed")
+    directions: tuple[str, ...] = Field(_DIRECTIONS, description="of the metric, seconds and MB; can't be changed")
 
     @field_validator("enqueue")
     @classmethod
@@ -97,7 +98,7 @@ class StudySettings(Section):
     @classmethod
     def _only_these(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if value != _DIRECTIONS:
-            raise ValueError(f"must be {list(_DIRECTIONS)} (accuracy, seconds, MB)")
+            raise ValueError(f"must be {list(_DIRECTIONS)} (the metric, seconds, MB)")
         return value
 
 
@@ -125,7 +126,6 @@ class DataSettings(Section):
     )
     features: str | None = Field(
         None,
-        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
         description="module:function that makes more features of a frame of bars; checked for looking ahead",
     )
     target: Target = Field(
@@ -149,7 +149,10 @@ class DataSettings(Section):
         description="shares of the windows for training, validation and test, in order of time",
     )
     purge: int | None = Field(
-        None, ge=0, description="bars removed before each cut, at least; null: as far as each label looks"
+        None,
+        ge=0,
+        description="bars left out before each cut, at least; null: as far as each label looks in training, and as far as the"
+        " longest can (the horizon) in validation",
     )
     embargo: int = Field(
         0, ge=0, description="bars after a validation block that no fold trains on; matters in combinatorial folds"
@@ -158,7 +161,8 @@ class DataSettings(Section):
         1,
         ge=1,
         le=20,
-        description="a trial's score is the mean over so many walk-forward folds; 1: validation as split says",
+        description="a trial's score is the mean over so many walk-forward folds; 1: validation as split says; combinatorial:"
+        " number of blocks, which make C(cv_folds, cv_test_blocks) folds",
     )
     cv_scheme: CvScheme = Field(
         "expanding",
@@ -185,6 +189,13 @@ class DataSettings(Section):
     def _unique(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(value)) != len(value):
             raise ValueError(f"names a symbol twice: {' '.join(value)}")
+        return value
+
+    @field_validator("features")
+    @classmethod
+    def _names_a_function(cls, value: str | None) -> str | None:
+        if value is not None and re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", value) is None:
+            raise ValueError("must be module:function, such as mine:more")
         return value
 
     @field_validator("data_dir")
@@ -243,7 +254,9 @@ class DataSettings(Section):
 
     @property
     def purge_bars(self) -> int:
-        """Bars removed before each cut, at most."""
+        """Bars that must follow a decision before the next cut for it to be judged: as far as the longest label can look, or
+        ``purge``. Training windows of the triple barrier need as many as their own label looks only, unless ``purge`` says more.
+        """
         return self.horizon if self.purge is None else self.purge
 
 
@@ -336,7 +349,8 @@ class LimitSettings(Section):
     retrain_seconds: float | None = Field(
         None,
         gt=0,
-        description="for retraining all finalists: each gets an equal part of what is left; null: no limit",
+        description="for what follows the search: confirmation gets half of it at most, and each retraining an equal part of what"
+        " is left; null: no limit",
     )
     worker_growth_mb: float = Field(
         500.0,
@@ -362,7 +376,7 @@ class RetrainSettings(Section):
     """What happens to the best trials after the search."""
 
     enabled: bool = Field(False, description="retrain the best trials and test them once")
-    top_k: int = Field(5, ge=1, description="how many ranks of the front are retrained")
+    top_k: int = Field(5, ge=1, description="how many of the confirmed candidates are retrained")
     full_epochs: int = Field(
         200, ge=1, le=100_000, description="epochs of a retraining at most (patience ends it earlier)"
     )

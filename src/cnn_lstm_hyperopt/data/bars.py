@@ -2,7 +2,8 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 from functools import cached_property
 
 import numpy as np
@@ -18,7 +19,7 @@ from cnn_lstm_hyperopt.data.numbers import CURE as NUMBER_CURE
 from cnn_lstm_hyperopt.data.numbers import NumberColumn, read_numbers
 from cnn_lstm_hyperopt.data.plausibility import look_for_splits, look_over
 
-__all__ = ["COLUMNS", "PRICES", "Bars", "date_text", "normalise_bars"]
+__all__ = ["COLUMNS", "PRICES", "Bars", "WholeRange", "date_text", "normalise_bars"]
 
 _HASHED = 100_000
 """Bars that are hashed at a time."""
@@ -27,6 +28,22 @@ _FUTURE = pd.Timedelta(days=1)
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class WholeRange:
+    """Dates of a table of which only a part was looked at.
+
+    Attributes:
+        first, last: of all rows.
+        before: the last one before that part; None: there is none.
+        after: the first one after it; None: there is none.
+    """
+
+    first: pd.Timestamp
+    last: pd.Timestamp
+    before: pd.Timestamp | None
+    after: pd.Timestamp | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,12 +56,14 @@ class Bars:
             stamps, strictly ascending.
         adjustment: a sentence that says what was adjusted and how.
         problems: what was found in them and did not stop us.
+        whole: what the source has, where only a part of it was looked at; None: these bars are all.
     """
 
     symbol: str
     frame: pd.DataFrame
     adjustment: str
     problems: tuple[Problem, ...] = ()
+    whole: WholeRange | None = None
 
     @cached_property
     def sha256(self) -> str:
@@ -70,6 +89,8 @@ def normalise_bars(
     columns: Sequence[str] = (),
     adjusted: str | None = None,
     problems: Sequence[Problem] = (),
+    start: date | None = None,
+    end: date | None = None,
 ) -> Bars:
     """People's table of bars to :class:`Bars`.
 
@@ -86,6 +107,8 @@ def normalise_bars(
         columns: further columns that are read, as the settings spell them; NaN where nothing stands.
         adjusted: what the source has adjusted already; None: nothing is known.
         problems: what was found while the file was read.
+        start, end: first and last date wanted; None: no limit. Of other rows the date is read and nothing else is checked; a
+            table without a row between them gives no bars.
 
     Raises:
         BadBarsError: all that is wrong with the table, a line each: a column is missing or twice there, rows hold what
@@ -95,7 +118,12 @@ def normalise_bars(
     table = named_columns(raw, columns, found)
     if not len(raw):
         raise found.fail("no_rows", "has no rows of bars", "give a file with at least one bar")
-    dates = _read_dates(table.pop("date"), found)
+    dates = _read_dates(table["date"], found)
+    dates, table, whole = _within(dates, table, start, end, found)
+    if whole is not None and not dates.index.notna().any():
+        found.raise_errors()
+        return Bars(symbol, _no_bars(columns), "", tuple(found.problems), whole)
+    _check_dates(dates, table.pop("date"), found)
     numbers = _read_numbers(table, columns, dates.index, found)
     del table
     _check_prices(numbers, dates.index, found)
@@ -113,7 +141,7 @@ def normalise_bars(
     look_for_splits(found, frame)
     look_over(found, frame, daily=dates.daily)
     _look_at_own_columns(frame, columns, found)
-    return Bars(symbol, frame, adjustment, tuple(found.problems))
+    return Bars(symbol, frame, adjustment, tuple(found.problems), whole)
 
 
 def _read_dates(column: pd.Series, found: Findings) -> DateColumn:
@@ -144,16 +172,6 @@ def _read_dates(column: pd.Series, found: Findings) -> DateColumn:
             droppable=not european,  # the other dates were read with day and month in the wrong places
             cure=cure,
         )
-    found.refuse(
-        "time_zone",
-        dates.odd_zone,
-        f"date must have a time zone in every row or in none, and most have {'one' if dates.zoned else 'none'}",
-        shown,
-        dates.index,
-        cure="write all dates in the same way",
-    )
-    ahead = np.asarray(dates.index > pd.Timestamp.now("UTC").tz_localize(None) + _FUTURE)
-    found.refuse("future", ahead, "date must not lie in the future", shown, dates.index, computable=True)
     if dates.offsets is not None and dates.offsets[1] - dates.offsets[0] > 120:
         low, high = (f"{minutes // 60:+03d}:{minutes % 60:02d}" for minutes in dates.offsets)
         found.warn(
@@ -170,6 +188,53 @@ def _read_dates(column: pd.Series, found: Findings) -> DateColumn:
             value=shown(0),
         )
     return dates
+
+
+def _within(
+    dates: DateColumn, table: dict[str, pd.Series], start: date | None, end: date | None, found: Findings
+) -> tuple[DateColumn, dict[str, pd.Series], WholeRange | None]:
+    """The rows from ``start`` to ``end``, and those whose date can't be read; and where there are others, what all cover."""
+    index = dates.index
+    early = np.zeros(len(index), dtype=bool) if start is None else np.asarray(index < pd.Timestamp(start))
+    late = np.zeros(len(index), dtype=bool)
+    if end is not None:
+        late = np.asarray(index >= pd.Timestamp(end) + pd.Timedelta(days=1))
+    outside = early | late
+    if not outside.any():
+        return dates, table, None
+    rows = np.flatnonzero(~outside)
+    found.look_only_at(rows)
+    whole = WholeRange(
+        index.min(),
+        index.max(),
+        before=index[early].max() if early.any() else None,
+        after=index[late].min() if late.any() else None,
+    )
+    inside = replace(dates, index=index[rows], odd_zone=dates.odd_zone[rows])
+    return inside, {name: column.iloc[rows].reset_index(drop=True) for name, column in table.items()}, whole
+
+
+def _no_bars(columns: Sequence[str]) -> pd.DataFrame:
+    nothing = pd.DatetimeIndex(np.empty(0, "datetime64[ns]"), name="date")
+    return pd.DataFrame({name: np.empty(0) for name in (*COLUMNS, *columns)}, index=nothing)
+
+
+def _check_dates(dates: DateColumn, column: pd.Series, found: Findings) -> None:
+    """What dates can't be, once they are read."""
+
+    def shown(row: int) -> str:
+        return shown_text(column.iloc[row])
+
+    found.refuse(
+        "time_zone",
+        dates.odd_zone,
+        f"date must have a time zone in every row or in none, and most have {'one' if dates.zoned else 'none'}",
+        shown,
+        dates.index,
+        cure="write all dates in the same way",
+    )
+    ahead = np.asarray(dates.index > pd.Timestamp.now("UTC").tz_localize(None) + _FUTURE)
+    found.refuse("future", ahead, "date must not lie in the future", shown, dates.index, computable=True)
 
 
 def _read_numbers(
@@ -258,7 +323,7 @@ def _check_duplicates(numbers: Mapping[str, Array], dates: DateColumn, found: Fi
 
     def shown(row: int) -> str:
         same = rows[stamps[rows] == stamps[row]]
-        return f"the same date as row {int(same[same != row][0]) + 1}"
+        return f"the same date as row {found.row_number(int(same[same != row][0]))}"
 
     cure = "keep one row of each"
     if not dates.daily:

@@ -92,6 +92,7 @@ class Findings:
         problems: so far.
         gone: (rows,) rows to leave out; None until there are any.
         broken: (rows,) rows that a rule was broken by; later rules don't look at them.
+        looked_at: (rows,) which rows of the table are looked at; None: all.
     """
 
     symbol: str
@@ -100,6 +101,17 @@ class Findings:
     problems: list[Problem] = field(default_factory=list)
     gone: Mask | None = None
     broken: Mask | None = None
+    looked_at: NDArray[np.int64] | None = None
+
+    def look_only_at(self, rows: NDArray[np.int64]) -> None:
+        """Leaves the other rows of the table alone: from now on arrays are of these ``rows``, in this order."""
+        self.looked_at = rows
+        self.gone = None if self.gone is None else self.gone[rows]
+        self.broken = None if self.broken is None else self.broken[rows]
+
+    def row_number(self, place: int) -> int:
+        """Number in the table, from 1, of a row that is looked at."""
+        return 1 + (place if self.looked_at is None else int(self.looked_at[place]))
 
     def fail(self, rule: str, finding: str, cure: str) -> BadBarsError:
         """The error of a file that is no table of bars at all, whatever is done with bad rows."""
@@ -144,7 +156,7 @@ class Findings:
         first = int(rows[0])
         value = shown(first)
         date = None if dates is None or pd.isna(dates[first]) else date_text(dates[first])
-        place = f"row {first + 1}" + ("" if date is None else f" ({date})")
+        place = f"row {self.row_number(first)}" + ("" if date is None else f" ({date})")
         severity, what = self._decide(cure, computable=computable) if droppable else ("error", cure)
         self.problems.append(
             Problem(

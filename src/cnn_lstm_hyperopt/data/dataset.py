@@ -157,6 +157,7 @@ class _Table:
         dates: (windows,) datetime64[ns] of the decisions.
         reach: (windows,) datetime64[ns] of the last bar that the label looks at, or of the bar ``purge`` bars after.
         embargo: (windows,) datetime64[ns] of the bar ``embargo`` bars after that.
+        furthest: (windows,) datetime64[ns] of the last bar that a label can look at, whatever the prices, or of the purge's.
         classes: (windows,) int64.
         values: (windows,) float64.
         symbols: (windows,) names.
@@ -168,6 +169,7 @@ class _Table:
     dates: NDArray[np.datetime64]
     reach: NDArray[np.datetime64]
     embargo: NDArray[np.datetime64]
+    furthest: NDArray[np.datetime64]
     classes: NDArray[np.int64]
     values: NDArray[np.float64]
     symbols: NDArray[np.str_]
@@ -191,15 +193,15 @@ def prepare_dataset(settings: DataSettings, loaded: tuple[list[Bars], list[str]]
     features = feature_set(settings, bars)
     table = _window_table(bars, settings, question, features)
     cuts = cut_dates(table.dates, settings.split)
-    split = assign(table.dates, table.reach, cuts)
+    split = assign(table.dates, table.reach, cuts, furthest=table.furthest)
     n_rows, lookback = len(table.features), settings.lookback
     scaler = Scaler.fit(table.features, _covered(n_rows, table.starts[split == TRAIN], lookback))
-    windows = _windows(table, scaler, table.features, table.starts, lookback)
+    windows = _windows(table, scaler.transform_to_float32(table.features), table.starts, lookback)
     train, validation, test = (windows.subset(np.flatnonzero(split == part)) for part in (TRAIN, VALIDATION, TEST))
     _require_classes(question.class_names, train, validation)
     value_scale = Scaler.fit(table.values[split == TRAIN, None])
     whole = Fold(train, validation, value_scale.mean[0], value_scale.std[0])
-    indices = make_folds(WindowDates(table.dates, table.reach, table.embargo), cuts, settings)
+    indices = make_folds(WindowDates(table.dates, table.reach, table.embargo, table.furthest), cuts, settings)
     folds = tuple(_fold(table, each, whole, split, lookback) for each in indices)
     for number, fold in enumerate(folds, start=1):
         _require_classes(question.class_names, fold.train, fold.validation, f" of fold {number}")
@@ -281,6 +283,7 @@ def _window_table(all_bars: list[Bars], settings: DataSettings, question: Labell
         dates=joined([part.dates for part in parts]),
         reach=joined([part.reach for part in parts]),
         embargo=joined([part.embargo for part in parts]),
+        furthest=joined([part.furthest for part in parts]),
         classes=joined([part.classes for part in parts]),
         values=joined([part.values for part in parts]),
         symbols=joined([part.symbols for part in parts]),
@@ -297,12 +300,14 @@ def _symbol_table(bars: Bars, settings: DataSettings, question: Labeller, featur
     purged = np.maximum(labels.reach, settings.purge or 0)
     dates = bars.index.as_unit("ns").to_numpy()
     reach = dates[reach_bars(rows.segment, purged)[decided]]
+    alike = bool((purged[decided] == settings.purge_bars).all())  # but for barriers: nothing is held twice
     return _Table(
         features=rows.features,
         starts=offset + ends - settings.lookback + 1,
         dates=dates[decided],
         reach=reach,
         embargo=dates[reach_bars(rows.segment, purged + settings.embargo)[decided]] if settings.embargo else reach,
+        furthest=reach if alike else dates[reach_bars(rows.segment, settings.purge_bars)[decided]],
         classes=labels.classes[decided],
         values=labels.values[decided],
         symbols=np.broadcast_to(np.array(bars.symbol), len(ends)),  # held once, however many windows
@@ -321,7 +326,7 @@ def _fold(table: _Table, indices: FoldIndices, whole: Fold, split: NDArray[np.in
     scaler = Scaler.fit(table.features, _covered(n_rows, table.starts[train], lookback))
     read = _covered(n_rows, table.starts[np.concatenate([train, validation])], lookback)
     place = np.cumsum(read) - 1
-    windows = _windows(table, scaler, table.features[read], place[table.starts], lookback)
+    windows = _windows(table, scaler.transform_to_float32(table.features, read), place[table.starts], lookback)
     values = Scaler.fit(table.values[train, None])
     return Fold(windows.subset(train), windows.subset(validation), values.mean[0], values.std[0])
 
@@ -334,12 +339,10 @@ def _covered(n_rows: int, starts: NDArray[np.int64], lookback: int) -> NDArray[n
     return np.cumsum(steps[:-1]) > 0
 
 
-def _windows(
-    table: _Table, scaler: Scaler, rows: NDArray[np.float64], starts: NDArray[np.int64], lookback: int
-) -> Windows:
-    """All windows of the table, which begin at ``starts`` of the unscaled ``rows``."""
+def _windows(table: _Table, scaled: NDArray[np.float32], starts: NDArray[np.int64], lookback: int) -> Windows:
+    """All windows of the table, which begin at ``starts`` of the ``scaled`` rows."""
     return Windows(
-        series=torch.from_numpy(scaler.transform_to_float32(rows)),
+        series=torch.from_numpy(scaled),
         starts=torch.from_numpy(starts),
         lookback=lookback,
         labels=torch.from_numpy(table.classes),

@@ -15,6 +15,7 @@ CURE = "write dates as 2015-04-01 or 2015-04-01 09:30:00; 4/1/2015 is read as mo
 _ZONED = r"^(?P<wall>.*[T:].*[\d\s])(?P<offset>Z|UTC|[+-]\d{2}(?::?\d{2})?)$"
 _DIGITS = r"^(\d{5,18}|[1-8]\d{18})(\.0*)?$"
 _MONTH = r"(?i)(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"
+_US = r"^(?P<month>\d{1,2})/(?P<day>\d{1,2})/(?P<year>\d{4})(?: (?P<hour>\d{1,2})(?P<rest>:\d{2}(?::\d{2})?))?$"
 _US_FORMATS = (
     "%m/%d/%Y",
     "%m/%d/%Y %H:%M",
@@ -171,6 +172,9 @@ def _parse(text: Any) -> tuple[Stamps, bool]:
     cast = _cast(text)
     if cast is not None:
         return cast, False
+    us_style = _cast_us(text)
+    if us_style is not None:
+        return us_style
     parts: list[Stamps] = []
     us, proven = False, False
     styles = ["ISO8601", *_US_FORMATS]  # no text is of two of them; what was met last is tried first
@@ -202,6 +206,25 @@ def _cast(text: Any) -> Stamps | None:
         return _naive(pd.DatetimeIndex(text.cast(pa.timestamp("ns")).to_numpy()))
     except pa.ArrowInvalid:
         return None
+
+
+def _cast_us(text: Any) -> tuple[Stamps, bool] | None:
+    """The same of month/day/year, by rewriting it as ISO 8601, and whether no day above 12 proves it; None: some row is not."""
+    parts: list[Stamps] = []
+    proven = False
+    for start in range(0, len(text), _PART):
+        fields = pc.extract_regex(text.slice(start, _PART).cast(pa.string()), _US)
+        if fields.null_count:
+            return None
+        month, day, hour = (pc.utf8_lpad(pc.struct_field(fields, name), 2, "0") for name in ("month", "day", "hour"))
+        date = pc.binary_join_element_wise(pc.struct_field(fields, "year"), month, day, "-")
+        time = pc.binary_join_element_wise(hour, pc.struct_field(fields, "rest"), "")
+        stamps = _cast(pc.binary_join_element_wise(date, time, "T"))
+        if stamps is None:
+            return None
+        proven |= bool(pc.any(pc.greater(day, "12")).as_py())
+        parts.append(stamps)
+    return (np.concatenate(parts), not proven) if parts else None
 
 
 def _series(text: Any) -> Iterator[pd.Series]:

@@ -62,7 +62,7 @@ def describe(
         **_label_settings(settings),
         "lookback": settings.lookback,
         "horizon": settings.horizon,
-        "purge": settings.purge_bars,
+        "purge": _purge(settings),
         "max_gap_days": settings.max_gap_days,
         "train_share": settings.train_share,
         **features,
@@ -162,6 +162,13 @@ def _label_settings(settings: DataSettings) -> dict[str, Any]:
     if settings.target == "direction" and settings.direction_classes == 3:
         return {"dead_zone_atr": settings.dead_zone_atr}
     return {}
+
+
+def _purge(settings: DataSettings) -> int | dict[str, Any]:
+    """Bars left out before each cut; of labels of unequal length, training goes by each, and validation by the longest."""
+    if settings.target == "triple_barrier" and settings.purge is None:
+        return {"train": "as far as each label looks", "validation": settings.purge_bars}
+    return settings.purge_bars
 
 
 def _cross_validation(

@@ -1,7 +1,8 @@
 """Folds of the windows before the test period: walk-forward (expanding or rolling) and combinatorial purged ones.
 
 Pure functions of dates. A label's interval is closed, from the decision's date to its reach date: the price at the decision is in
-the label, too. A window is trained on only if its interval meets no interval of the fold's held-out windows, of any symbol.
+the label, too. A window is trained on only if its interval meets no interval of the fold's held-out windows, of any symbol. Who
+is held out, and so judged, does not depend on any price after the decision: it is who could not have reached the test period.
 """
 
 from collections.abc import Callable
@@ -28,11 +29,13 @@ class WindowDates:
         decided: decision dates.
         reach: dates of the last bar that a label looks at, or of a later one (the purge).
         embargo: dates of the bar ``embargo`` bars after it; the same dates without an embargo.
+        furthest: dates of the last bar that a label decided then can look at, whatever the prices: ``reach`` or later.
     """
 
     decided: Dates
     reach: Dates
     embargo: Dates
+    furthest: Dates
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +91,8 @@ def walk_forward(
     The last block is the split's validation block. The others lie directly before it, between dates with as many windows (about:
     a date is never divided; and counted before purging, so that no price moves a border). A fold trains on all windows before its
     block, or (rolling) on a stretch directly before it that has as many windows as there are before the first block; purged in
-    both cases.
+    both cases, each by its own label. A block holds all windows decided in it, and the last one those only whose label could not
+    have reached the test period.
 
     Args:
         dates: of all windows; those that reach the test period are in no fold.
@@ -99,7 +103,7 @@ def walk_forward(
     Raises:
         DataError: too many folds for the windows before validation.
     """
-    usable = dates.reach < cuts[1]
+    judged = dates.furthest < cuts[1]
     ascending = np.sort(dates.decided[dates.decided < cuts[1]])
     before = int(np.searchsorted(ascending, cuts[0]))
     in_block = len(ascending) - before
@@ -124,7 +128,7 @@ def walk_forward(
                     f"cv_folds={n_folds} leave rolling folds {stretch} windows to train on before the one of {first}, and purging"
                     " takes them all; take fewer cv_folds, cv_scheme: expanding, or more bars"
                 )
-        folds.append(_fold(dates.decided, trained, [usable & (dates.decided >= first) & (dates.decided < after)]))
+        folds.append(_fold(dates.decided, trained, [judged & (dates.decided >= first) & (dates.decided < after)]))
     return tuple(folds)
 
 
@@ -133,7 +137,8 @@ def combinatorial(dates: WindowDates, cuts: tuple[Any, Any], n_blocks: int, n_he
 
     They are cut into ``n_blocks`` blocks of as many windows (about, as in :func:`walk_forward`). Each combination of
     ``n_held_out`` blocks is held out once, so each window is held out by C(n_blocks − 1, n_held_out − 1) folds. Purging is done
-    on both sides of a block; after it, nothing that is decided during the embargo is trained on (ch. 7.4).
+    on both sides of a block; after it, nothing that is decided during the embargo is trained on (ch. 7.4). Windows at the end
+    whose label could have reached the test period, but did not, are trained on only.
 
     Args:
         dates: of all windows; those that reach the test period are in no fold.
@@ -147,9 +152,12 @@ def combinatorial(dates: WindowDates, cuts: tuple[Any, Any], n_blocks: int, n_he
     usable = dates.reach < cuts[1]
     ascending = np.sort(dates.decided[dates.decided < cuts[1]])
     starts = ascending[[number * len(ascending) // n_blocks for number in range(n_blocks)]]
-    block = np.where(usable, np.searchsorted(starts, dates.decided, side="right") - 1, -1)
-    held_out = [block == number for number in range(n_blocks)]
-    allowed = [_beside(dates, held) if held.any() else np.zeros_like(usable) for held in held_out]
+    block = np.searchsorted(starts, dates.decided, side="right") - 1
+    held_out = [(block == number) & (dates.furthest < cuts[1]) for number in range(n_blocks)]
+    allowed = [
+        (block != number) & _beside(dates, held) if held.any() else np.zeros_like(usable)
+        for number, held in enumerate(held_out)
+    ]
     folds = []
     for chosen in combinations(range(n_blocks), n_held_out):
         trained = usable & np.logical_and.reduce([allowed[number] for number in chosen])

@@ -20,7 +20,7 @@ _PROBED_ITEMS = 4
 
 
 def dataset_from_loaders(
-    loaders: Sequence[Iterable[Any]], input_dim: int | None, *, train_share: float = 1.0
+    loaders: Sequence[Iterable[Any]], input_dim: int | None, *, train_share: float = 1.0, horizon: int = 1
 ) -> Dataset:
     """A dataset of three loaders: training, validation, test.
 
@@ -29,6 +29,7 @@ def dataset_from_loaders(
             integer ``(batch,)`` from 0, ``y_reg`` float ``(batch,)`` or ``(batch, 1)``.
         input_dim: number of features, checked; None: as it comes.
         train_share: share of the training windows that trials use.
+        horizon: windows ahead that a label looks: so many windows one after the other overlap.
 
     Raises:
         DataError: a loader breaks a rule; the text names the loader, the rule and the cure.
@@ -60,9 +61,9 @@ def dataset_from_loaders(
         value_std=std,
         target="y_class",
         lookback=train.lookback,
-        horizon=1,
+        horizon=horizon,
         description=_describe(
-            {"train": train, "validation": validation, "test": test}, class_names, train_share, warnings
+            {"train": train, "validation": validation, "test": test}, class_names, train_share, horizon, warnings
         ),
         warnings=warnings,
     )
@@ -238,7 +239,11 @@ def _equal(first: Any, second: Any) -> bool:
 
 
 def _describe(
-    splits: dict[str, Windows], class_names: tuple[str, ...], train_share: float, warnings: tuple[str, ...]
+    splits: dict[str, Windows],
+    class_names: tuple[str, ...],
+    train_share: float,
+    horizon: int,
+    warnings: tuple[str, ...],
 ) -> dict[str, Any]:
     digest = hashlib.sha256()
     for windows in splits.values():
@@ -253,7 +258,7 @@ def _describe(
         "source": "DataLoaders",
         "target": "y_class",
         "lookback": train.lookback,
-        "horizon": 1,
+        "horizon": horizon,
         "train_share": train_share,
         "features": train.input_dim,
         "class_names": list(class_names),

@@ -43,11 +43,21 @@ class Scaler:
         scaled: NDArray[np.float64] = np.clip((rows - np.array(self.mean)) / np.array(self.std), -CLIP, CLIP)
         return scaled
 
-    def transform_to_float32(self, rows: NDArray[np.float64]) -> NDArray[np.float32]:
-        """:meth:`transform`, rounded to float32 at the end; part by part, so that millions of rows are not held twice."""
-        scaled = np.empty(rows.shape, np.float32)
+    def transform_to_float32(
+        self, rows: NDArray[np.float64], chosen: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.float32]:
+        """:meth:`transform`, rounded to float32 at the end; part by part, so that millions of rows are not held twice.
+
+        Args:
+            rows: (bars, features).
+            chosen: (bars,) the rows that are wanted; None: all.
+        """
+        count = len(rows) if chosen is None else int(np.count_nonzero(chosen))
+        scaled, done = np.empty((count, rows.shape[1]), np.float32), 0
         for part in _parts(len(rows)):
-            scaled[part] = self.transform(rows[part])
+            taken = rows[part] if chosen is None else rows[part][chosen[part]]
+            scaled[done : done + len(taken)] = self.transform(taken)
+            done += len(taken)
         return scaled
 
     def as_dict(self) -> dict[str, list[float]]:

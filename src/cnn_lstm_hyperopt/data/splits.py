@@ -1,7 +1,8 @@
 """Which windows train, validate and test: pure functions of dates and integers.
 
 The cuts are dates, the same for all symbols: otherwise a training window of one symbol would see the market
-days on which another symbol is tested. Purging removes the windows before a cut whose labels reach over it.
+days on which another symbol is tested. Purging removes the windows before a cut whose labels reach over it, and of those that are
+judged (validation) also those whose label could have: else the last of them before the cut were those with a quick exit only.
 """
 
 from typing import Any
@@ -43,22 +44,25 @@ def cut_dates(dates: Dates, shares: tuple[float, float, float]) -> tuple[Any, An
     return unique[places[0]], unique[places[1]]
 
 
-def assign(dates: Dates, reach_dates: Dates, cuts: tuple[Any, Any]) -> NDArray[np.int8]:
+def assign(dates: Dates, reach_dates: Dates, cuts: tuple[Any, Any], *, furthest: Dates) -> NDArray[np.int8]:
     """Split of each window: 0 train, 1 validation, 2 test, −1 purged.
 
-    A window belongs to the split of its decision date, and is purged if its reach date lies in a later split.
-    So no label of one split looks at a bar of a later one, provided that the reach is at least the horizon.
+    A window belongs to the split of its decision date. A training window is purged if its own label reaches a later split; a
+    validation window if the longest possible label would, so that no outcome decides who is judged. So no label of one split
+    looks at a bar of a later one.
 
     Args:
         dates: (windows,) decision dates.
-        reach_dates: (windows,) date of the bar ``purge`` bars after the decision, in the same segment.
+        reach_dates: (windows,) date of the last bar that each label looks at, or of the bar ``purge`` bars after the decision.
         cuts: first dates of validation and test.
+        furthest: (windows,) date of the last bar that a label decided then can look at, whatever the prices; the reach or later.
 
     Raises:
         DataError: a split is empty.
     """
     split = _place(dates, cuts)
-    split[_place(reach_dates, cuts) > split] = PURGED
+    ends = np.where(split == TRAIN, _place(reach_dates, cuts), _place(furthest, cuts))
+    split[ends > split] = PURGED
     counts = [int(np.count_nonzero(split == number)) for number in range(3)]
     if min(counts) == 0:
         empty = SPLIT_NAMES[counts.index(0)]

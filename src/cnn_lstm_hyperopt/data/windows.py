@@ -91,13 +91,18 @@ class Windows:
 
 
 def without_other_rows(*parts: Windows) -> tuple[Windows, ...]:
-    """The same windows over a series that holds only the rows that one of them reads; ``parts`` share one series."""
+    """The same windows over a series that holds only the rows that one of them reads; ``parts`` share one series.
+
+    Where every row is read already, they come back as they are: nothing is held twice.
+    """
     series, lookback = parts[0].series, parts[0].lookback
     read = torch.zeros(len(series) + 1, dtype=torch.int64)
     for windows in parts:  # +1 where a window begins, −1 after it ends
         read.index_add_(0, windows.starts.cpu(), torch.ones(len(windows), dtype=torch.int64))
         read.index_add_(0, windows.starts.cpu() + lookback, -torch.ones(len(windows), dtype=torch.int64))
     kept = read.cumsum(0)[:-1] > 0
+    if bool(kept.all()):
+        return parts
     place = (kept.cumsum(0) - 1).to(series.device)
     smaller = series[kept.to(series.device)]
     return tuple(replace(windows, series=smaller, starts=place[windows.starts]) for windows in parts)

@@ -22,6 +22,8 @@ Floats = NDArray[np.float64]
 
 UNKNOWN = -1
 """Last label of a window before which none is known."""
+_NUMBERS_AT_ONCE = 1_000_000
+"""Inputs (windows × lookback × features) that are copied at once: 4 MB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,13 +53,22 @@ def earlier_windows(symbols: NDArray[Any], starts: NDArray[np.int64], horizon: i
         symbols: ``(windows,)`` names.
         starts: ``(windows,)`` first rows in one series that all windows share.
         horizon: bars that a label looks ahead, ≥ 1.
+
+    Raises:
+        ValueError: starts lie so far apart that they can't be rows.
     """
-    place = {key: position for position, key in enumerate(zip(symbols.tolist(), starts.tolist(), strict=True))}
-    before = [
-        place.get((symbol, start - horizon), -1)
-        for symbol, start in zip(symbols.tolist(), starts.tolist(), strict=True)
-    ]
-    return np.array(before, dtype=np.int64)
+    if len(starts) == 0:
+        return np.empty(0, dtype=np.int64)
+    names, who = np.unique(symbols, return_inverse=True)
+    low, high = int(starts.min()), int(starts.max())
+    if len(names) * (high - low + 1 + horizon) > np.iinfo(np.int64).max:
+        raise ValueError(f"starts must be rows of one series, but they lie between {low} and {high}")
+    # A number for each (symbol, row), so far apart that a horizon before one symbol's rows no other symbol's begin.
+    keys = who * (high - low + 1 + horizon) + (starts - low + horizon)
+    order = np.argsort(keys, kind="stable")
+    wanted = keys - horizon
+    place = order[np.maximum(np.searchsorted(keys, wanted, side="right", sorter=order) - 1, 0)]
+    return np.where(keys[place] == wanted, place, -1)
 
 
 def last_labels(labels: Labels, earlier: NDArray[np.int64]) -> Labels:
@@ -267,4 +278,17 @@ def _means(inputs: Inputs) -> Floats:
 
 def _summaries(inputs: Inputs) -> Floats:
     """``(windows, lookback, features)`` → ``(windows, (4 + 5 + 1) × features)``: means, the last 5 bars, deviations."""
-    return np.concatenate([_means(inputs), inputs[:, -5:].reshape(len(inputs), -1), inputs.std(axis=1)], axis=1)
+    tail = inputs[:, -5:].reshape(len(inputs), -1)
+    return np.concatenate([_means(inputs), tail, _deviations(inputs)], axis=1)
+
+
+def _deviations(inputs: Inputs) -> Inputs:
+    """``(windows, lookback, features)`` → standard deviations ``(windows, features)``.
+
+    A few windows at a time: numpy makes a copy of what it is given, and all windows may take gigabytes.
+    """
+    found = np.empty((len(inputs), inputs.shape[2]), dtype=inputs.dtype)
+    rows = max(1, _NUMBERS_AT_ONCE // max(1, inputs.shape[1] * inputs.shape[2]))
+    for first in range(0, len(inputs), rows):
+        inputs[first : first + rows].std(axis=1, out=found[first : first + rows])
+    return found

@@ -26,23 +26,19 @@ class CalibrationRow(NamedTuple):
 
 
 def calibration_table(
-    labels: NDArray[np.int64],
-    probabilities: NDArray[np.floating],
-    *,
-    bins: int = BINS,
-    of_class: int | None = None,
+    labels: NDArray[np.int64], probabilities: NDArray[np.floating], *, bins: int = BINS
 ) -> tuple[CalibrationRow, ...]:
     """Confidence against truth in bins of equal width; bins without windows are left out.
+
+    The confidence is that in the predicted class, at least 1/classes.
 
     Args:
         labels: ``(windows,)`` classes.
         probabilities: ``(windows, classes)``.
         bins: number of them.
-        of_class: None: the confidence is that in the predicted class, so that the rows are those of
-            :func:`calibration_error`, and 1/classes is the least there is. A class: the confidence is its probability, from 0
-            to 1, the reliability curve of that class.
     """
-    confidence, right = _said_and_happened(labels, probabilities, of_class)
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    right = (probabilities.argmax(axis=1) == labels).astype(np.float64)
     edges = np.linspace(0.0, 1.0, bins + 1)
     which = np.searchsorted(edges[1:-1], confidence, side="left")  # bins are open below and closed above
     n, said, happened = (np.bincount(which, weights=of, minlength=bins) for of in (None, confidence, right))
@@ -66,12 +62,3 @@ def calibration_error(labels: NDArray[np.int64], probabilities: NDArray[np.float
     """
     rows = calibration_table(labels, probabilities, bins=bins)
     return sum(row.n * abs(row.right - row.confidence) for row in rows) / len(labels)
-
-
-def _said_and_happened(
-    labels: NDArray[np.int64], probabilities: NDArray[np.floating], of_class: int | None
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    if of_class is not None:
-        return probabilities[:, of_class].astype(np.float64), (labels == of_class).astype(np.float64)
-    right = probabilities.argmax(axis=1) == labels
-    return probabilities.max(axis=1).astype(np.float64), right.astype(np.float64)

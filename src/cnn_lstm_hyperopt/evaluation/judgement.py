@@ -1,4 +1,4 @@
-"""One plain sentence on whether a model beats the best of the baselines, and the numbers behind it."""
+"""One plain sentence on whether a model beats every baseline, and the numbers behind it."""
 
 import math
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.evaluation.baselines import MajorityClass
-from cnn_lstm_hyperopt.evaluation.bootstrap import LEAST_DATES, Interval, paired_interval, score_interval
+from cnn_lstm_hyperopt.evaluation.bootstrap import Interval, paired_interval, score_interval, too_little
 from cnn_lstm_hyperopt.metrics import score
 
 _NAMES = {
@@ -59,6 +59,7 @@ class Judgement:
         best_baseline: name of the baseline with the best score on these very windows: chosen in hindsight, which makes it harder
             to beat, never easier.
         n_windows, n_dates: judged on.
+        horizon: bars that a label looks ahead.
     """
 
     model: str
@@ -69,6 +70,7 @@ class Judgement:
     best_baseline: str
     n_windows: int
     n_dates: int
+    horizon: int
 
     @property
     def against_best(self) -> Comparison:
@@ -77,8 +79,11 @@ class Judgement:
 
     @property
     def skill(self) -> bool:
-        """Whether the interval of the difference to the best baseline lies above 0 as a whole."""
-        return self.against_best.is_better
+        """Whether the interval of the difference to each of the baselines lies above 0 as a whole.
+
+        To the best alone is not enough: predictions unlike it may have the wider interval against a baseline a little lower.
+        """
+        return all(each.is_better for each in self.comparisons)
 
     @property
     def sentence(self) -> str:
@@ -132,6 +137,7 @@ def judge(
         best_baseline=best.baseline,
         n_windows=len(labels),
         n_dates=len(np.unique(dates)),
+        horizon=horizon,
     )
 
 
@@ -151,12 +157,11 @@ def _sentence(judged: Judgement) -> str:
         f" {against.baseline} with {_value(judged.metric, against.score)}"
     )
     if against.interval is None:
-        few = f"fewer than {LEAST_DATES} dates tell nothing of the error of the difference"
-        same = "the difference never varies, so nothing tells its error"
-        said += f"; {few if judged.n_dates < LEAST_DATES else same}"
+        said += f"; {_why_unknown(judged)}"
     else:
-        luck = ", which contains 0" if against.interval.low <= 0 <= against.interval.high else ""
-        said += f" (95 % interval of the difference {_gain_interval(judged.metric, against.interval)}{luck})"
+        said += f" (95 % interval of the difference {_told(judged.metric, against.interval)})"
+    if against.is_better and not judged.skill:
+        said += f"; but {_least_sure(judged)}"
     majority = next((each for each in judged.comparisons if each.baseline == MajorityClass.name), None)
     if majority is not None and majority.is_better and not judged.skill and majority.interval is not None:
         said += (
@@ -164,6 +169,27 @@ def _sentence(judged: Judgement) -> str:
             f" ({_gain_interval(judged.metric, majority.interval)})"
         )
     return said + "."
+
+
+def _why_unknown(judged: Judgement) -> str:
+    """Why there is no interval of a difference."""
+    few = too_little(judged.n_dates, judged.horizon)
+    return (
+        "the difference never varies, so nothing tells its error"
+        if few is None
+        else f"{few} of the error of the difference"
+    )
+
+
+def _least_sure(judged: Judgement) -> str:
+    """Against which baseline the difference is the least sure, and how unsure it is."""
+    least = min(judged.comparisons, key=lambda each: -math.inf if each.interval is None else each.interval.low)
+    if least.score is None or least.difference is None:
+        return f"{_NAMES[judged.metric]} is not defined for {least.baseline}"
+    said = f"it is not surely better than {least.baseline} with {_value(judged.metric, least.score)}"
+    if least.interval is None:
+        return f"{said}: {_why_unknown(judged)}"
+    return f"{said} (95 % interval of the difference {_told(judged.metric, least.interval)})"
 
 
 def _value(metric: str, value: float) -> str:
@@ -190,6 +216,11 @@ def _gain(metric: str, against: Comparison) -> str:
     if not against.difference:
         return "as good as"
     return f"{_units(metric, against.difference)} {'better' if against.difference > 0 else 'worse'} than"
+
+
+def _told(metric: str, interval: Interval) -> str:
+    luck = ", which contains 0" if interval.low <= 0 <= interval.high else ""
+    return _gain_interval(metric, interval) + luck
 
 
 def _gain_interval(metric: str, interval: Interval) -> str:

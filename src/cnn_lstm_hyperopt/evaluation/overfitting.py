@@ -37,13 +37,6 @@ class Overfitting:
     out_of_sample: float | None
     reason: str | None
 
-    @property
-    def shrinkage(self) -> float | None:
-        """In-sample − out-of-sample score of the chosen trial: what selection alone adds."""
-        if self.in_sample is None or self.out_of_sample is None:
-            return None
-        return self.in_sample - self.out_of_sample
-
 
 def probability_of_backtest_overfitting(
     sums: NDArray[np.floating], counts: NDArray[np.floating] | None = None, *, n_blocks: int = BLOCKS

@@ -17,8 +17,8 @@ class Returns:
     """Simple returns after costs.
 
     Attributes:
-        dates: ``(periods,)`` dates of decision.
-        returns: ``(periods,)`` of equal parts in all symbols, from each date to the horizon.
+        dates: ``(periods,)`` first date of each period.
+        returns: ``(periods,)`` of equal parts in all symbols, from the decisions of each period to their horizon.
         n_trades: changes of position, purchases and sales.
     """
 
@@ -106,23 +106,30 @@ def strategy_returns(
     horizon: int,
     cost_bps: float,
 ) -> Returns:
-    """Returns of positions that are taken every ``horizon`` dates, the first at the first date, so that they never overlap.
+    """Returns of positions that are taken every ``horizon`` bars of their symbol, so that they never overlap.
 
-    The return of a date is the mean over its symbols of position × (exp(value) − 1), less cost_bps / 10⁴ × the mean change of
-    position. It begins flat; a symbol without a window on a date is flat there, and leaving it is paid for on that date; the last
-    positions are not sold. Arguments as in :func:`long_flat`.
+    The capital is cut into as many equal parts as there are symbols. Each part trades its own symbol on its own schedule: at
+    every ``horizon``-th of the symbol's dates, the first at its first, because a value spans bars of its own symbol, however many
+    dates other symbols have meanwhile. A period is ``horizon`` dates of all symbols together, in which each symbol decides at
+    most once; its return is that of the decisions made in it: the sum of position × (exp(value) − 1), less cost_bps / 10⁴ × the
+    changes of position, over the number of all symbols. (A period of its own for each date of decision would count the same days
+    of the market several times where symbols decide on different dates.) It begins flat; a position changes at decisions of its
+    symbol only, and the last ones are not sold. Arguments as in :func:`long_flat`.
 
     Args:
         positions: ``(windows,)`` 1 long, 0 flat.
     """
     unique, day = np.unique(dates, return_inverse=True)
     names, who = np.unique(symbols, return_inverse=True)
-    shape = (len(unique), len(names))
-    held, gained, there = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-    held[day, who] = positions
-    gained[day, who] = np.expm1(values.astype(np.float64))
-    there[day, who] = 1.0
-    held, gained, n_symbols = held[::horizon], gained[::horizon], there[::horizon].sum(axis=1)
-    changes = np.abs(np.diff(held, axis=0, prepend=0.0))
-    returns = ((held * gained).sum(axis=1) - cost_bps / 1e4 * changes.sum(axis=1)) / n_symbols
-    return Returns(dates=unique[::horizon], returns=returns, n_trades=int(np.count_nonzero(changes)))
+    in_turn = np.lexsort((day, who))  # symbol after symbol, each in order of time
+    first = np.searchsorted(who[in_turn], np.arange(len(names)))
+    decides = (np.arange(len(in_turn)) - first[who[in_turn]]) % horizon == 0
+    decisions = in_turn[decides]
+    held, owner = positions[decisions], who[decisions]
+    before = np.concatenate([[0.0], held[:-1]])
+    before[np.searchsorted(owner, np.arange(len(names)))] = 0.0
+    changes = np.abs(held - before)
+    gains = held * np.expm1(values[decisions].astype(np.float64)) - cost_bps / 1e4 * changes
+    periods = unique[::horizon]
+    returns = np.bincount(day[decisions] // horizon, weights=gains, minlength=len(periods)) / len(names)
+    return Returns(dates=periods, returns=returns, n_trades=int(np.count_nonzero(changes)))

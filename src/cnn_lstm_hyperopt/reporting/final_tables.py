@@ -11,7 +11,7 @@ from cnn_lstm_hyperopt.metrics import objective_words
 from cnn_lstm_hyperopt.reporting.tables import plain_table
 from cnn_lstm_hyperopt.reporting.wording import counted
 from cnn_lstm_hyperopt.retraining import Retrained
-from cnn_lstm_hyperopt.selection_bias import SelectionBias
+from cnn_lstm_hyperopt.selection_bias import DeflatedSharpe, TrialSeries
 from cnn_lstm_hyperopt.verdict import TestResult, Verdict
 
 CONFIRMED_ROWS = 10
@@ -144,16 +144,16 @@ def _text(score: float | None) -> str:
     return "–" if score is None else f"{score:.4f}"
 
 
-def selection_lines(bias: SelectionBias | None) -> list[str]:
+def selection_lines(bias: tuple[TrialSeries, DeflatedSharpe | None] | None) -> list[str]:
     """What choosing among all trials does; empty where nothing is known."""
-    if bias is None or bias.overfitting.probability is None:
+    if bias is None or bias[0].overfitting.probability is None:
         return []
-    found = bias.overfitting
+    series, strategy = bias
+    found = series.overfitting
     lines = [
-        f"Probability of backtest overfitting: {found.probability:.2f} over {counted(found.n_trials, 'trial')} and"
-        f" {counted(found.n_dates, 'date')} of validation (about 0.5: the best trial is the luckiest; near 0: it is better)."
+        f"Probability of backtest overfitting ({series.of}): {found.probability:.2f} over {counted(found.n_trials, 'trial')} and"
+        f" {counted(found.n_dates, 'date')} of validation. About 0.5: the best trial is the luckiest; near 0: trials do differ."
     ]
-    strategy = bias.strategy
     if strategy is not None and strategy.deflated is not None:
         ratio = strategy.annual_sharpe if strategy.annual_sharpe is not None else strategy.sharpe
         lines.append(

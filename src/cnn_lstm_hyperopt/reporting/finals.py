@@ -15,7 +15,7 @@ from cnn_lstm_hyperopt.files import write_json
 from cnn_lstm_hyperopt.retraining import Retrained
 from cnn_lstm_hyperopt.saved_model import predictions_frame
 from cnn_lstm_hyperopt.search import SkillGate
-from cnn_lstm_hyperopt.selection_bias import SelectionBias
+from cnn_lstm_hyperopt.selection_bias import DeflatedSharpe, TrialSeries
 from cnn_lstm_hyperopt.training import Predictions
 from cnn_lstm_hyperopt.verdict import TestResult, Verdict
 
@@ -104,6 +104,7 @@ def test_metrics(result: TestResult) -> dict[str, Any]:
     scores = result.scores
     return {
         "test_class_acc": scores.accuracy,
+        "test_class_acc_interval": _listed(result.accuracy_interval),
         "test_reg_mse": scores.mse,
         "test_balanced_accuracy": scores.balanced_accuracy,
         "test_mcc": scores.mcc,
@@ -151,7 +152,10 @@ def strategy_results(strategy: Strategy) -> dict[str, Any]:
 
 def baseline_results(verdict: Verdict) -> list[dict[str, Any]]:
     """An entry per baseline."""
-    return [{"name": result.name, "test_metrics": test_metrics(result)} for result in verdict.baselines]
+    return [
+        {"name": result.name, "training_windows": verdict.baseline_windows, "test_metrics": test_metrics(result)}
+        for result in verdict.baselines
+    ]
 
 
 def verdict_results(verdict: Verdict, retrained: Retrained, *, openings: int) -> dict[str, Any]:
@@ -161,7 +165,7 @@ def verdict_results(verdict: Verdict, retrained: Retrained, *, openings: int) ->
     validation = confirmation.mean if confirmation is not None and confirmation.scores else None
     return {
         "skill": judgement.skill,
-        "sentence": judgement.sentence,
+        "sentence": verdict.sentence,
         "model_rank": retrained.finalist.rank,
         "trial_number": retrained.finalist.trial_number,
         "metric": judgement.metric,
@@ -196,33 +200,37 @@ def verdict_results(verdict: Verdict, retrained: Retrained, *, openings: int) ->
     }
 
 
-def no_model_verdict(gate: SkillGate) -> dict[str, Any]:
-    """The verdict of a study in which no trial passed the gate: there is nothing to test."""
+def no_model_verdict(gate: SkillGate, done: int, n_trials: int) -> dict[str, Any]:
+    """The verdict of a study of which no trial has passed the gate: there is nothing to test."""
+    so_far = "" if done >= n_trials else " so far"
     return {
         "skill": False,
-        "sentence": f"No skill: no trial has learnt more on validation than {gate.to_beat}; the test period stays closed.",
+        "sentence": f"No skill{so_far}: none of {done} trials has learnt more on validation than {gate.to_beat}; the test period"
+        " stays closed.",
         "metric": gate.metric,
     }
 
 
-def selection_results(bias: SelectionBias | None) -> dict[str, Any]:
+def selection_results(bias: tuple[TrialSeries, DeflatedSharpe | None] | None) -> dict[str, Any]:
     """Probability of backtest overfitting and deflated Sharpe ratio, over all trials' predictions on validation."""
     if bias is None:
         reason = "no trial has left predictions on validation"
         return {"pbo": {"value": None, "why": reason}, "deflated_sharpe": None}
-    found = bias.overfitting
+    series, strategy = bias
+    found = series.overfitting
     return {
         "pbo": {
             "value": found.probability,
-            "of": "accuracy by date on validation",
+            "of": f"{series.of} by date on validation",
             "trials": found.n_trials,
+            "trials_without_predictions": list(series.missing),
             "dates": found.n_dates,
             "combinations": found.n_combinations,
             "in_sample": found.in_sample,
             "out_of_sample": found.out_of_sample,
             "why": found.reason,
         },
-        "deflated_sharpe": None if bias.strategy is None else asdict(bias.strategy),
+        "deflated_sharpe": None if strategy is None else asdict(strategy),
     }
 
 
@@ -235,25 +243,34 @@ def model_folder(save_dir: Path, rank: int) -> Path:
     return save_dir / f"retrained_model_{rank}"
 
 
+def save_models(save_dir: Path, retrained: Sequence[Retrained]) -> None:
+    """Writes weights and descriptions beside their places, so that nothing that comes later can cost them."""
+    for each in retrained:
+        folder = _beside(save_dir, each)
+        shutil.rmtree(folder, ignore_errors=True)
+        each.kept.model.save(folder)
+
+
 def write_retrained(
     save_dir: Path, retrained: Sequence[Retrained], verdict: Verdict, entries: list[dict[str, Any]]
 ) -> None:
-    """Writes each finalist's folder: weights, description, metrics, predictions of the test windows; whole or not at all.
+    """Completes the folders of :func:`save_models` with metrics and predictions of the test windows; moves them to their places.
 
     Folders of an earlier retraining that had more ranks go away.
     """
-    for old in save_dir.glob("retrained_model_*"):
-        shutil.rmtree(old)
     for each, result, entry in zip(retrained, verdict.finalists, entries, strict=True):
-        place = model_folder(save_dir, each.finalist.rank)
-        folder = place.with_name(f".{place.name}.part")
-        shutil.rmtree(folder, ignore_errors=True)
-        each.kept.model.save(folder)
+        folder = _beside(save_dir, each)
         write_json(folder / "metrics.json", entry)
         class_names = each.kept.model.description.class_names
         _write_predictions(folder / "predictions.csv", verdict, result.predictions, class_names)
-        shutil.rmtree(place, ignore_errors=True)
-        folder.rename(place)
+    for old in save_dir.glob("retrained_model_*"):
+        shutil.rmtree(old)
+    for each in retrained:
+        _beside(save_dir, each).rename(model_folder(save_dir, each.finalist.rank))
+
+
+def _beside(save_dir: Path, retrained: Retrained) -> Path:
+    return save_dir / f".retrained_model_{retrained.finalist.rank}.part"
 
 
 def _write_predictions(path: Path, verdict: Verdict, predictions: Predictions, class_names: Sequence[str]) -> None:

@@ -140,7 +140,8 @@ class Terminal:
         self.say(
             f"After the search, at most: {counted(expected.confirmations, 'training')} to confirm the best of the front"
             f" ({seconds_text(expected.confirmation_seconds)}), {counted(expected.retrainings, 'retraining')}"
-            f" ({seconds_text(expected.retraining_seconds)}, less as patience ends them); limits.retrain_seconds bounds both."
+            f" ({seconds_text(expected.retraining_seconds)}, less as patience ends them), one after the other;"
+            " limits.retrain_seconds bounds both."
         )
 
     # ------------------------------------------------------------------ the search
@@ -294,7 +295,7 @@ class Terminal:
         self.table(test_table(verdict))
         for line in verdict_lines(verdict, retrained):
             self.say(line)
-        self.say(verdict.judgement.sentence, style="bold")
+        self.say(verdict.sentence, style="bold")
         if len(verdict.finalists) > 1:
             self.say(
                 "The other models are exploratory: to choose one of them by these figures would be to fit the test period."

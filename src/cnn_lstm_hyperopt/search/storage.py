@@ -20,7 +20,7 @@ from cnn_lstm_hyperopt.search.quiet import quiet_optuna
 from cnn_lstm_hyperopt.search.trial import OPTUNA_STATES, Point, State, TrialRecord, Values, read_trial
 
 DIRECTIONS: list[Literal["maximize", "minimize"]] = ["maximize", "minimize", "minimize"]
-FORMAT = 3
+FORMAT = 4
 """Of what is stored with studies and trials."""
 BUSY_SECONDS = 60  # how long a writer waits for another one
 

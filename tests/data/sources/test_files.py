@@ -1,13 +1,14 @@
 """The folder of a user's files."""
 
 from datetime import date
-from typing import get_args
+from typing import ClassVar, get_args
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from cnn_lstm_hyperopt.config.settings import DataSettings, SourceName
+from cnn_lstm_hyperopt.data.checks import BadBarsError
 from cnn_lstm_hyperopt.data.sources import SOURCES, FileSource, open_source
 from cnn_lstm_hyperopt.exceptions import DataError
 
@@ -153,3 +154,63 @@ def test_every_source_names_itself_as_the_settings_do(tmp_path):
 
 def test_of_a_users_files_nobody_knows_the_best_accuracy(tmp_path):
     assert FileSource(tmp_path).best_accuracy("direction", 1) is None
+
+
+class TestFaultsOutsideTheDates:
+    """Faults of rows before ``start`` and after ``end`` stop nothing and are not counted; those inside are."""
+
+    START, END = date(2010, 2, 1), date(2010, 4, 30)
+    FAULTS: ClassVar = {
+        "high below low": lambda raw, row: raw.assign(high=raw["high"].where(raw.index != row, 0.001)),
+        "a price of 0": lambda raw, row: raw.assign(close=raw["close"].where(raw.index != row, 0.0)),
+        "text": lambda raw, row: raw.assign(open=raw["open"].astype(str).where(raw.index != row, "closed")),
+        "nothing": lambda raw, row: raw.assign(volume=raw["volume"].where(raw.index != row)),
+        "a date twice": lambda raw, row: pd.concat([raw, raw.loc[[row]].assign(volume=5.0)]),
+        "a jump": lambda raw, row: raw.assign(
+            **{
+                name: raw[name] * np.where((raw.index < row) if row < 60 else (raw.index >= row), 10.0, 1.0)
+                for name in ("open", "high", "low", "close")
+            }
+        ),
+        "no volume": lambda raw, row: raw.assign(volume=raw["volume"].where(raw.index != row, 0.0)),
+    }
+
+    @pytest.fixture
+    def raw(self, make_frame):
+        return make_frame(120).reset_index()
+
+    @pytest.mark.parametrize("fault", FAULTS)
+    @pytest.mark.parametrize("row", [3, 115])
+    def test_are_left_alone(self, tmp_path, raw, fault, row):
+        raw.to_csv(tmp_path / "A.csv", index=False)
+        (sound,), _ = FileSource(tmp_path).load(["A"], self.START, self.END)
+        self.FAULTS[fault](raw, row).to_csv(tmp_path / "A.csv", index=False)
+        (bars,), warnings = FileSource(tmp_path).load(["A"], self.START, self.END)
+        pd.testing.assert_frame_equal(bars.frame, sound.frame)
+        assert (bars.problems, warnings) == (sound.problems, [])
+
+    @pytest.mark.parametrize("fault", [name for name in FAULTS if name not in ("a jump", "no volume")])
+    def test_inside_them_are_told_with_the_row_of_the_file(self, tmp_path, raw, fault):
+        self.FAULTS[fault](raw, 50).to_csv(tmp_path / "A.csv", index=False)
+        with pytest.raises(BadBarsError, match=r"row 51 \(2010-03-15\)"):
+            FileSource(tmp_path).load(["A"], self.START, self.END)
+
+    def test_a_date_that_can_not_be_read_may_be_inside(self, tmp_path, raw):
+        raw.assign(date=raw["date"].astype(str).where(raw.index != 3, "soon")).to_csv(tmp_path / "A.csv", index=False)
+        with pytest.raises(BadBarsError, match=r"date must be a date in every row, but row 4 has 'soon'"):
+            FileSource(tmp_path).load(["A"], self.START, self.END)
+        (bars,), _ = FileSource(tmp_path, "drop").load(["A"], self.START, self.END)
+        assert len(bars.frame) == 65
+
+    def test_without_a_row_inside_the_error_lists_all_that_there_is(self, tmp_path, raw):
+        raw.drop(index=range(30, 60)).to_csv(tmp_path / "A.csv", index=False)
+        asked = date(2010, 2, 22), date(2010, 3, 5)
+        line = r"A has no bars .* \(none between 2010-02-12 and 2010-03-29\); there are: A 2010-01-04 to 2010-06-18"
+        with pytest.raises(DataError, match=line):
+            FileSource(tmp_path).load(["A"], *asked)
+        raw.to_csv(tmp_path / "B.csv", index=False)
+        bars, warnings = FileSource(tmp_path).load([], *asked)
+        assert [each.symbol for each in bars] == ["B"]
+        assert warnings == [
+            "A is left out: it has no bars from 2010-02-22 to 2010-03-05 (none between 2010-02-12 and 2010-03-29)"
+        ]

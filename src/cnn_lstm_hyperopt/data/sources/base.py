@@ -57,6 +57,13 @@ def listing(spans: Mapping[str, Span]) -> str:
     return ", ".join(parts[:_LISTED]) + more
 
 
+def span_of(bars: Bars) -> Span:
+    """First and last date that the source has of a symbol."""
+    whole = bars.whole
+    first, last = (bars.index[0], bars.index[-1]) if whole is None else (whole.first, whole.last)
+    return first.date(), last.date()
+
+
 def unique_symbols(symbols: Sequence[str]) -> list[str]:
     """The symbols without surrounding spaces.
 
@@ -80,7 +87,7 @@ def choose_dates(
     left out with a warning.
 
     Args:
-        every: all bars of the chosen symbols.
+        every: bars of the chosen symbols: all, or cut by these dates already.
         start: first date; None: no limit.
         end: last date, inclusive; None: no limit.
         asked: whether the user named the symbols.
@@ -118,7 +125,12 @@ def _between(bars: Bars, start: date | None, end: date | None) -> Bars:
 
 def _nearest(bars: Bars, start: date | None) -> str:
     """The bars around a hole in which the whole range lies, if it does."""
-    place = int(bars.index.searchsorted(pd.Timestamp(start))) if start else 0
-    if 0 < place < len(bars.index):
-        return f" (none between {date_text(bars.index[place - 1])} and {date_text(bars.index[place])})"
-    return ""
+    before, after = (bars.whole.before, bars.whole.after) if bars.whole else _neighbours(bars.index, start)
+    if before is None or after is None:
+        return ""
+    return f" (none between {date_text(before)} and {date_text(after)})"
+
+
+def _neighbours(index: pd.DatetimeIndex, start: date | None) -> tuple[pd.Timestamp | None, pd.Timestamp | None]:
+    place = int(index.searchsorted(pd.Timestamp(start))) if start else 0
+    return (index[place - 1], index[place]) if 0 < place < len(index) else (None, None)

@@ -11,7 +11,7 @@ import pyarrow as pa
 from cnn_lstm_hyperopt.config.settings import BadBars
 from cnn_lstm_hyperopt.data.bars import Bars, normalise_bars
 from cnn_lstm_hyperopt.data.checks import BadBarsError, Findings, Problem
-from cnn_lstm_hyperopt.data.sources.base import Span, choose_dates, listing, unique_symbols
+from cnn_lstm_hyperopt.data.sources.base import Span, choose_dates, listing, span_of, unique_symbols
 from cnn_lstm_hyperopt.data.sources.reading import read_csv
 from cnn_lstm_hyperopt.exceptions import DataError
 
@@ -54,7 +54,10 @@ class FileSource:
         return spans
 
     def load(self, symbols: Sequence[str], start: date | None, end: date | None) -> tuple[list[Bars], list[str]]:
-        """See :class:`~cnn_lstm_hyperopt.data.sources.base.Source`; all that is wrong in all files is told together."""
+        """See :class:`~cnn_lstm_hyperopt.data.sources.base.Source`; all that is wrong in all files is told together.
+
+        Rows before ``start`` and after ``end`` are not checked, but for their dates.
+        """
         paths = self._paths()
         by_key = {symbol.upper(): symbol for symbol in paths}
         names = unique_symbols(symbols) or list(paths)
@@ -68,13 +71,13 @@ class FileSource:
         problems: list[Problem] = []
         for symbol in chosen:
             try:
-                every.append(self._read(symbol, paths[symbol]))
+                every.append(self._read(symbol, paths[symbol], start, end))
             except BadBarsError as error:
                 problems += error.problems
             pa.default_memory_pool().release_unused()  # the text of millions of rows
         if problems:
-            raise BadBarsError(problems, every)
-        spans = {bars.symbol: (bars.index[0].date(), bars.index[-1].date()) for bars in every}
+            raise BadBarsError(problems, [bars for bars in every if len(bars.frame)])
+        spans = {bars.symbol: span_of(bars) for bars in every}
         return choose_dates(every, start, end, asked=bool(symbols), there_is=listing(spans))
 
     def _paths(self) -> dict[str, Path]:
@@ -110,7 +113,7 @@ class FileSource:
                 spans[symbol] = (index[0].date(), index[-1].date())
         return ", ".join(part for part in (listing(spans), *broken) if part)
 
-    def _read(self, symbol: str, path: Path) -> Bars:
+    def _read(self, symbol: str, path: Path, start: date | None = None, end: date | None = None) -> Bars:
         found = Findings(symbol, str(path), self.on_bad_bars)
         if not path.is_file():
             raise found.fail("no_file", "is no file", "move it away, or give a file of bars of this name")
@@ -123,5 +126,12 @@ class FileSource:
                 "unreadable", f"can't be read as {kind}: {str(error).splitlines()[0]}", "export it again"
             ) from error
         return normalise_bars(
-            symbol, raw, str(path), on_bad_bars=self.on_bad_bars, columns=self.columns, problems=found.problems
+            symbol,
+            raw,
+            str(path),
+            on_bad_bars=self.on_bad_bars,
+            columns=self.columns,
+            problems=found.problems,
+            start=start,
+            end=end,
         )

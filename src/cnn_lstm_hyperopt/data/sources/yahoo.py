@@ -17,7 +17,7 @@ import pyarrow as pa
 from cnn_lstm_hyperopt.config.settings import BadBars
 from cnn_lstm_hyperopt.data.bars import Bars, normalise_bars
 from cnn_lstm_hyperopt.data.checks import BadBarsError, Problem
-from cnn_lstm_hyperopt.data.sources.base import Span, choose_dates, listing, unique_symbols
+from cnn_lstm_hyperopt.data.sources.base import Span, choose_dates, listing, span_of, unique_symbols
 from cnn_lstm_hyperopt.data.sources.embedded import EmbeddedSource
 from cnn_lstm_hyperopt.exceptions import DataError
 from cnn_lstm_hyperopt.files import cache_folder
@@ -62,7 +62,7 @@ class YahooSource:
     def available(self) -> dict[str, Span]:
         """First and last date of each symbol in the cache; Yahoo itself can't be asked for a list."""
         return {
-            path.stem: _span(normalise(path.stem, pd.read_parquet(path), "drop"))
+            path.stem: span_of(normalise(path.stem, pd.read_parquet(path), "drop"))
             for path in sorted(cache_file("X").parent.glob("*.parquet"))
         }
 
@@ -78,29 +78,29 @@ class YahooSource:
             raw, note = _cached(symbol) or _fetch_and_keep(symbol)
             notes.append(note)
             try:
-                every.append(normalise(symbol, raw, self.on_bad_bars))
+                every.append(normalise(symbol, raw, self.on_bad_bars, start, end))
             except BadBarsError as error:
                 problems += error.problems
         if problems:
-            raise BadBarsError(problems, every)
-        spans = {bars.symbol: _span(bars) for bars in every}
+            raise BadBarsError(problems, [bars for bars in every if len(bars.frame)])
+        spans = {bars.symbol: span_of(bars) for bars in every}
         kept, more = choose_dates(every, start, end, asked=True, there_is=listing(spans))
         return kept, [*notes, *more]
 
 
-def normalise(symbol: str, raw: pd.DataFrame, on_bad_bars: BadBars) -> Bars:
-    """What ``Ticker.history`` gives, as bars."""
-    return normalise_bars(symbol, raw, "Yahoo Finance", on_bad_bars=on_bad_bars, adjusted=_ADJUSTED)
+def normalise(
+    symbol: str, raw: pd.DataFrame, on_bad_bars: BadBars, start: date | None = None, end: date | None = None
+) -> Bars:
+    """What ``Ticker.history`` gives, as bars from ``start`` to ``end``."""
+    return normalise_bars(
+        symbol, raw, "Yahoo Finance", on_bad_bars=on_bad_bars, adjusted=_ADJUSTED, start=start, end=end
+    )
 
 
 def cache_file(symbol: str) -> Path:
     """Where the bars of a symbol are kept."""
     name = "".join(letter if letter.isalnum() or letter in "-^=." else "_" for letter in symbol)
     return cache_folder() / "yahoo" / f"{name}.parquet"
-
-
-def _span(bars: Bars) -> Span:
-    return bars.index[0].date(), bars.index[-1].date()
 
 
 # ---------------------------------------------------------------------- the cache
