@@ -195,7 +195,7 @@ class DataSettings(Section):
     @classmethod
     def _names_a_function(cls, value: str | None) -> str | None:
         if value is not None and re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", value) is None:
-            raise ValueError("must be module:function, such as mine:more")
+            raise ValueError(f"must be module:function, such as mine:more, but got {value!r}")
         return value
 
     @field_validator("data_dir")
