@@ -433,6 +433,7 @@ def trials_of(save_dir: Path) -> list[tuple[str | None, Params]]:
     return [(record.attributes.get("origin"), record.params) for record in records]
 
 
+@pytest.mark.slow
 def test_a_resumed_study_begins_with_what_it_was_made_with_though_the_file_is_gone(
     start_cli: Callable[..., Any],
     tiny_file: Path,

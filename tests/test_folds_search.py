@@ -86,6 +86,7 @@ def assert_judged_alike(folder: Path, records: list[TrialRecord], metric: str) -
             assert record.values.score == best.score
 
 
+@pytest.mark.slow
 def test_a_trials_value_is_the_mean_over_folds_with_several_workers(
     with_workers: tuple[Path, list[TrialRecord]],
 ) -> None:

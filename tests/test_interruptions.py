@@ -85,6 +85,7 @@ def test_killed_run_is_resumed_to_exactly_n_trials(tiny: dict[str, Any], tmp_pat
     assert json.loads((save_dir / "results.json").read_text())["n_trials_completed"] == total
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_with_130_and_results(tiny: dict[str, Any], tmp_path: Path, start_cli: Start) -> None:
     config, save_dir = long_run(tiny, tmp_path), Path(tiny["save_dir"])
     process = start_cli("run", "--config", config)
@@ -181,6 +182,7 @@ def processes_of(save_dir: Path) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_workers_die_with_their_killed_parent(tiny: dict[str, Any], tmp_path: Path, start_cli: Start) -> None:
     config, save_dir = long_run(tiny, tmp_path), Path(tiny["save_dir"])
     process = start_cli("run", "--config", config, "--workers", "2")
@@ -194,6 +196,7 @@ def test_workers_die_with_their_killed_parent(tiny: dict[str, Any], tmp_path: Pa
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_two_workers_run_exactly_n_trials_and_none_twice(
     tiny_file: Path, tiny: dict[str, Any], start_cli: Start
 ) -> None:
@@ -292,7 +295,7 @@ def test_a_run_killed_at_its_very_start_leaves_a_directory_that_can_be_used(
     assert finished_in(save_dir) == 1
 
 
-@pytest.mark.parametrize("flag", ["--target", "--seed"])
+@pytest.mark.parametrize("flag", [pytest.param("--target", marks=pytest.mark.slow), "--seed"])
 def test_resume_with_other_data_or_seed_is_refused_with_the_difference(
     tiny_file: Path, tiny: dict[str, Any], start_cli: Start, flag: str
 ) -> None:

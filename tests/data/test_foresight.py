@@ -154,7 +154,10 @@ LATER_KNOWN = {
 }
 
 
-@pytest.mark.parametrize(("market", "asked"), PAIRS)
+@pytest.mark.parametrize(
+    ("market", "asked"),
+    [pytest.param(*pair, marks=[pytest.mark.slow] if place % 4 else []) for place, pair in enumerate(PAIRS)],
+)
 def test_honest_columns_are_never_accused(markets, market, asked):
     frame, question = markets[market], QUESTIONS[asked]
     labels = labeller(question).label(frame)

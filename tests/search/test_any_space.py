@@ -14,7 +14,9 @@ def losses(params):
     return -0.6 - 0.003 * sum(values) / max(len(values), 1), sum(values) / 50, max(values, default=0.0) / 50
 
 
-@pytest.mark.parametrize("kind", SAMPLERS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[pytest.mark.slow] if kind in ("gp", "tpe") else []) for kind in SAMPLERS]
+)
 @settings(max_examples=40, deadline=None)
 @given(space=SPACES, seed=st.integers(0, 9))
 def test_any_space_is_searched_and_a_sampler_built_anew_goes_on_alike(kind, space, seed):

@@ -216,7 +216,11 @@ def test_a_study_built_anew_after_every_fifth_trial_becomes_what_it_would_have(
 
 @pytest.mark.parametrize(
     ("sampler", "pruner"),
-    [("gp", "front"), ("cmaes", "successive_halving"), ("tpe", "median")],
+    [
+        ("gp", "front"),
+        pytest.param("cmaes", "successive_halving", marks=pytest.mark.slow),
+        pytest.param("tpe", "median", marks=pytest.mark.slow),
+    ],
 )
 def test_a_study_on_disk_that_is_opened_again_and_again_is_the_one_in_memory(
     uninterrupted, plan_of, faulty, sampler, pruner, tmp_path

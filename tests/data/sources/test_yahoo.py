@@ -121,7 +121,7 @@ def test_a_symbol_is_a_file_within_the_cache_whatever_it_is_called(symbol, name)
     assert cache_file(symbol).parent == cache_file("AAPL").parent
 
 
-@pytest.mark.parametrize("command", ["data", "run"])
+@pytest.mark.parametrize("command", [pytest.param("data", marks=pytest.mark.slow), "run"])
 def test_without_a_network_one_line_says_why_and_what_there_is_instead(start_cli, no_network, tmp_path, command):
     arguments = ["--save-dir", tmp_path / "results"] if command == "run" else []
     process = start_cli(command, "--source", "yahoo", "--symbols", "AAPL", "IBM", *arguments)
@@ -248,6 +248,7 @@ def test_what_yahoo_sends_is_adjusted_and_kept(server, no_network, monkeypatch):
     np.testing.assert_allclose(bars.frame["high"], history()["High"] / 2)
 
 
+@pytest.mark.slow
 def test_what_yahoo_refuses_is_one_line_with_the_reason(server, no_network, monkeypatch):
     port, asked = server
     done = from_server(port, monkeypatch, "NOSUCH", "LIMIT")
