@@ -1,12 +1,13 @@
 """Trials for the reports' tests."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from cnn_lstm_hyperopt.config import PrunerSettings, SamplerSettings, SearchSpace, parse_space
+from cnn_lstm_hyperopt.evaluation import BASELINES
 from cnn_lstm_hyperopt.search import (
     Cost,
     Limits,
@@ -60,3 +61,11 @@ def make_record(space: SearchSpace) -> Callable[..., TrialRecord]:
         )
 
     return make
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_trees() -> Iterator[None]:
+    """What is reported of a baseline does not depend on how good it is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BASELINES["gradient boosting"], "MOST_TREES", 5)
+        yield

@@ -10,7 +10,7 @@ from rich.console import Console
 from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.confirmation import TIME_IS_UP, Confirmed
 from cnn_lstm_hyperopt.data.dataset import LockedPeriod
-from cnn_lstm_hyperopt.evaluation import BASELINES, Interval, Overfitting
+from cnn_lstm_hyperopt.evaluation import Interval, Overfitting
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.progress import Action, Decision
 from cnn_lstm_hyperopt.reporting.final_tables import (
@@ -19,7 +19,7 @@ from cnn_lstm_hyperopt.reporting.final_tables import (
     selection_lines,
     verdict_lines,
 )
-from cnn_lstm_hyperopt.reporting.final_tables import test_table as table_of  # its own name is that of a test
+from cnn_lstm_hyperopt.reporting.final_tables import period_table as table_of
 from cnn_lstm_hyperopt.reporting.terminal import PIPED_WIDTH, Terminal
 from cnn_lstm_hyperopt.selection_bias import DeflatedSharpe, TrialSeries
 from cnn_lstm_hyperopt.verdict import evaluate_once
@@ -30,13 +30,6 @@ from finalists import confirmation, mostly, planted
 def pipe(monkeypatch):
     for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _few_trees():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(BASELINES["gradient boosting"], "MOST_TREES", 5)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -324,3 +317,16 @@ def test_a_second_opening_is_a_warning_and_a_single_model_has_no_others(judged, 
     assert "Warning: the test period was opened for the 2. time; whoever looks again and again begins to fit it" in text
     assert "exploratory" not in text
     assert "opened once" not in text
+
+
+@pytest.mark.parametrize("width", [70, 80, 100, 120])
+def test_a_narrow_terminal_gets_fewer_columns_and_whole_numbers(judged, width):
+    verdict = judged()
+    console = Console(width=width, file=io.StringIO())
+    console.print(table_of(verdict, width))
+    text = console.file.getvalue()
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= width
+    for result in verdict.finalists:
+        assert f"{result.scores.accuracy:.4f} ({result.interval.low:.3f} to {result.interval.high:.3f})" in text
+    assert ("log loss" in text) is (width >= 100)

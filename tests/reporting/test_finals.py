@@ -33,13 +33,6 @@ from cnn_lstm_hyperopt.verdict import evaluate_once
 from finalists import confirmation, mostly, planted
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _few_trees():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(BASELINES["gradient boosting"], "MOST_TREES", 5)
-        yield
-
-
 @pytest.fixture(scope="module")
 def dataset(apple):
     """Its labels are taken for directions, so that there is a strategy, too."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from rich.console import Console
 from rich.table import Table
 
 from cnn_lstm_hyperopt.confirmation import TIME_IS_UP, Confirmed
@@ -68,37 +69,44 @@ _HEADERS = {"accuracy": "accuracy", "balanced_accuracy": "balanced", "mcc": "MCC
 """Of the columns beside the study's metric, which has its own."""
 
 
-def test_table(verdict: Verdict) -> Table:
-    """Finalists and baselines on the test period."""
-    metric = verdict.metric
+def period_table(verdict: Verdict, width: int = 120) -> Table:
+    """Finalists and baselines on the test period, with as many columns as fit; ``results.json`` has all of them."""
+    beside = [*(header for name, header in _HEADERS.items() if name != verdict.metric), "MSE"]
+    for kept in range(len(beside), 0, -1):
+        table = _period_table(verdict, beside[:kept])
+        if Console(width=10 * width).measure(table).maximum <= width:
+            return table
+    return _period_table(verdict, [])
+
+
+def _period_table(verdict: Verdict, beside: Sequence[str]) -> Table:
     n_dates = verdict.judgement.n_dates
     table = plain_table(f"Test period: {len(verdict.windows):,} windows, {n_dates:,} dates (95 % intervals)")
     table.collapse_padding = True  # or it has more than 120 columns
-    others = [header for name, header in _HEADERS.items() if name != metric]
     table.add_column("", no_wrap=True)
-    for header in (objective_words(metric), "against the\nbest baseline", *others, "MSE"):
+    for header in (objective_words(verdict.metric), "against the\nbest baseline", *beside):
         table.add_column(header, justify="right", no_wrap=True)
     for result in (*verdict.finalists, *verdict.baselines):
-        table.add_row(*_row(result, metric))
+        cells = _cells(result)
+        table.add_row(
+            result.name,
+            f"{_text(result.score)}{_in_brackets(result.interval)}",
+            "" if result.against_best is None else _signed(result.against_best),
+            *(cells[header] for header in beside),
+        )
     return table
 
 
-def _row(result: TestResult, metric: str) -> list[str]:
+def _cells(result: TestResult) -> dict[str, str]:
     scores = result.scores
-    cells = {
+    return {
         "accuracy": f"{scores.accuracy:.4f}",
-        "balanced_accuracy": f"{scores.balanced_accuracy:.4f}",
-        "mcc": f"{scores.mcc:+.3f}",
-        "auc": "–" if scores.auc is None else f"{scores.auc:.3f}",
-        "log_loss": f"{scores.log_loss:.4f}",
+        "balanced": f"{scores.balanced_accuracy:.4f}",
+        "MCC": f"{scores.mcc:+.3f}",
+        "AUC": "–" if scores.auc is None else f"{scores.auc:.3f}",
+        "log loss": f"{scores.log_loss:.4f}",
+        "MSE": "" if scores.mse is None else f"{scores.mse:.4g}",
     }
-    return [
-        result.name,
-        f"{_text(result.score)}{_in_brackets(result.interval)}",
-        "" if result.against_best is None else _signed(result.against_best),
-        *(cell for name, cell in cells.items() if name != metric),
-        "" if scores.mse is None else f"{scores.mse:.4g}",
-    ]
 
 
 def _in_brackets(interval: Interval | None) -> str:

@@ -19,7 +19,7 @@ from cnn_lstm_hyperopt.confirmation import Confirmed
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.forecast import FinalForecast, Forecast
 from cnn_lstm_hyperopt.progress import ProgressReport
-from cnn_lstm_hyperopt.reporting.final_tables import confirmation_lines, confirmation_table, test_table, verdict_lines
+from cnn_lstm_hyperopt.reporting.final_tables import confirmation_lines, confirmation_table, period_table, verdict_lines
 from cnn_lstm_hyperopt.reporting.pruning import search_lines
 from cnn_lstm_hyperopt.reporting.tables import plain_table
 from cnn_lstm_hyperopt.reporting.wording import counted, epochs_text, seconds_text
@@ -292,7 +292,7 @@ class Terminal:
 
     def show_verdict(self, verdict: Verdict, retrained: Sequence[Retrained], *, opened: int) -> None:
         """Finalists and baselines on the test period, which was opened for the ``opened``-th time."""
-        self.table(test_table(verdict))
+        self.table(period_table(verdict, self.console.width))
         for line in verdict_lines(verdict, retrained):
             self.say(line)
         self.say(verdict.sentence, style="bold")
@@ -373,7 +373,7 @@ def _amount(limit: float) -> str:
 def _split_table(facts: dict[str, Any]) -> Table:
     splits = facts["splits"]
     table = plain_table("Windows")
-    table.add_column("", no_wrap=True)
+    table.add_column("")  # wraps where the terminal is narrow, so that no number is cut
     for name, split in splits.items():
         dates = f"\nfrom {split['first'][:16]}\nto {split['last'][:16]}" if "first" in split else ""
         table.add_column(f"{name}{dates}", justify="right", no_wrap=True)
