@@ -266,6 +266,7 @@ def test_a_second_run_neither_trains_nor_opens_the_test_again(world):
     assert (world.confirmed, world.retrained, second.opened) == ([], [], 0)
     assert second.entries == json.loads(json.dumps(first.entries))
     assert "These finalists are already retrained and tested; their results are kept." in second.text
+    assert first.results["verdict"]["sentence"] in " ".join(second.text.split())
     changing = {"timestamp"}
     assert {k: v for k, v in second.results.items() if k not in changing} == json.loads(
         json.dumps({k: v for k, v in first.results.items() if k not in changing})

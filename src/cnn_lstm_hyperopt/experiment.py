@@ -194,7 +194,7 @@ class Experiment:
         """In this process, or in workers that share one file of windows."""
         save_dir, data = self.settings.save_dir, self.runner.data
         workers = self.preparation.workers
-        if workers == 1:
+        if workers == 1 or self.study.n_finished() >= self.study.plan.n_trials:  # nobody is started for nothing
             writer = ValidationWriter(save_dir / VALIDATION, data.folds)
             observers: list[Observer] = [self.terminal, writer]
             return run_trials(

@@ -83,6 +83,7 @@ class FinalRound:
         if self._already_retrained(finalists):
             self.terminal.say("These finalists are already retrained and tested; their results are kept.")
             self._keep(confirmed, finalists)
+            self.terminal.say(self.after_search["verdict"]["sentence"], style="bold")
             kept: list[dict[str, Any]] = self.after_search["retrained_models"]
             return kept
 
