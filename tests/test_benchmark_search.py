@@ -213,7 +213,7 @@ def read(file: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(opened))
 
 
-@pytest.mark.parametrize(("storage", "seeds"), [("memory", "1,2"), ("sqlite", "3")])
+@pytest.mark.parametrize(("storage", "seeds"), [("memory", "1,2"), pytest.param("sqlite", "3", marks=pytest.mark.slow)])
 def test_a_run_writes_a_row_a_trial(
     storage: str, seeds: str, search: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

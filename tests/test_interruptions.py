@@ -57,6 +57,7 @@ def long_run(tiny: dict[str, Any], tmp_path: Path, **study: Any) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_killed_run_is_resumed_to_exactly_n_trials(tiny: dict[str, Any], tmp_path: Path, start_cli: Start) -> None:
     config, save_dir = long_run(tiny, tmp_path), Path(tiny["save_dir"])
     process = start_cli("run", "--config", config)

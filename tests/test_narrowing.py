@@ -85,6 +85,7 @@ def test_the_gate_of_another_metric_says_in_its_words_what_was_not_beaten() -> N
         good_trials(records(7, 0), gate)
 
 
+@pytest.mark.slow
 def test_a_study_is_narrowed_to_a_file_that_can_be_run(tiny: dict[str, Any], tmp_path: Path) -> None:
     tiny["study"] = {**tiny["study"], "time_objective": "estimated"}  # the same trials on a busy machine
     tiny["pruner"] = {"type": "none"}

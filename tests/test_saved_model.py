@@ -117,6 +117,7 @@ def test_a_loaded_model_is_the_saved_one_to_the_bit(model, folder, dataset):
         assert_same(model.predict_windows(windows), loaded.predict_windows(windows))
 
 
+@pytest.mark.slow
 def test_a_model_predicts_alike_in_a_process_that_knows_nothing_of_the_study(model, folder, bars, tmp_path):
     bars.iloc[-200:].to_csv(tmp_path / "bars.csv")
     script = (

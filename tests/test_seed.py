@@ -84,7 +84,11 @@ assert len(study.trials) == 4
 SMALL = "{cnn: {num_filters: [8, 16]}, lstm: {hidden_dim: [8, 16]}, fusion: {dim: [16, 32]}}"
 
 
-@pytest.mark.parametrize("snippet", [BASIC, ADVANCED], ids=["basic usage", "advanced usage and debugging"])
+@pytest.mark.parametrize(
+    "snippet",
+    [BASIC, pytest.param(ADVANCED, marks=pytest.mark.slow)],
+    ids=["basic usage", "advanced usage and debugging"],
+)
 def test_snippets_of_the_seed_run_as_they_stand(tmp_path: Path, snippet: str) -> None:
     script = tmp_path / "snippet.py"
     script.write_text(LOADERS + snippet, encoding="utf-8")

@@ -266,6 +266,7 @@ class TestATrialThatGoesOn:
         assert again.outcome.epochs == 2
         assert 0 < again.outcome.own_seconds < again.outcome.seconds
 
+    @pytest.mark.slow
     def test_it_is_the_same_in_another_process(self, dataset, probe, tmp_path):
         """All that goes over is a file of data, and the checkpoint."""
         data, weights = tmp_path / "data.safetensors", tmp_path / "weights.pt"

@@ -101,6 +101,7 @@ def one_step(number: int, params: dict, data: Windows) -> None:
     assert all(bool(weight.isfinite().all()) for weight in stepper.balancing.parameters())
 
 
+@pytest.mark.slow
 def test_the_largest_network_of_the_space_takes_a_step_too(configurations):
     """The largest choices; the rest as it was drawn."""
     largest = {

@@ -234,6 +234,7 @@ def from_server(port, monkeypatch, *symbols):
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.slow
 def test_what_yahoo_sends_is_adjusted_and_kept(server, no_network, monkeypatch):
     port, asked = server
     done = from_server(port, monkeypatch, "AAPL", "AAPL")
