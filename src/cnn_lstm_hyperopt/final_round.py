@@ -57,7 +57,7 @@ class FinalRound:
     def run(self, stop: StopSignal) -> list[dict[str, Any]]:
         """Confirms the best of the front, retrains K of them and tests these once, unless that was already done with these very
         configurations."""
-        chosen, full_epochs = self.settings.retrain, self.settings.retrain.full_epochs
+        chosen = self.settings.retrain
         stop.set_deadline(self.settings.limits.retrain_seconds)
         confirmed = self._confirm(stop)
         if stop.interrupted:
@@ -87,6 +87,23 @@ class FinalRound:
             kept: list[dict[str, Any]] = self.after_search["retrained_models"]
             return kept
 
+        outcome = self._retrain(finalists, stop)
+        for finalist, reason in outcome.failures:
+            self.terminal.warn(f"rank {finalist.rank} (trial {finalist.trial_number}) could not be retrained: {reason}")
+        for each in outcome.done:
+            for failure in each.failures:
+                which = f"rank {each.finalist.rank} (trial {each.finalist.trial_number})"
+                self.terminal.warn(f"{which} lacks a seed that failed: {failure}")
+        if outcome.ended is not None or not outcome.done:
+            why = outcome.ended.reason if outcome.ended is not None else "failures alone"
+            self.terminal.say(f"Retraining ended by {why}; the test period stays closed.", style="yellow")
+            return []
+        return self._test(confirmed, outcome)
+
+    def _retrain(self, finalists: Sequence[Finalist], stop: StopSignal) -> Retraining:
+        """Trains the finalists on all training windows; what a run shows of it."""
+        chosen, full_epochs = self.settings.retrain, self.settings.retrain.full_epochs
+
         def on_report(finalist: Finalist, seed: int, epochs: int) -> OnReport:
             fewer = f", {epochs} epochs so as to keep limits.retrain_seconds" if epochs < full_epochs else ""
             self.terminal.say(
@@ -101,7 +118,7 @@ class FinalRound:
             return decide
 
         with self.terminal.watch_training("Retraining"):
-            outcome = retrain(
+            return retrain(
                 finalists,
                 self.runner,
                 self.dataset,
@@ -111,17 +128,6 @@ class FinalRound:
                 seeds=chosen.seeds,
                 seconds_left=lambda: stop.seconds_left,
             )
-        for finalist, reason in outcome.failures:
-            self.terminal.warn(f"rank {finalist.rank} (trial {finalist.trial_number}) could not be retrained: {reason}")
-        for each in outcome.done:
-            for failure in each.failures:
-                which = f"rank {each.finalist.rank} (trial {each.finalist.trial_number})"
-                self.terminal.warn(f"{which} lacks a seed that failed: {failure}")
-        if outcome.ended is not None or not outcome.done:
-            why = outcome.ended.reason if outcome.ended is not None else "failures alone"
-            self.terminal.say(f"Retraining ended by {why}; the test period stays closed.", style="yellow")
-            return []
-        return self._test(confirmed, outcome)
 
     def _candidates(self, top_k: int) -> list[Candidate]:
         """The first ranks of the front, three for each model that is to be retrained, with their whole configurations."""
