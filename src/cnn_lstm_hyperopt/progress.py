@@ -37,6 +37,7 @@ class ProgressReport:
         score: the study's metric on validation, more is better; None when the network was not evaluated here.
         loss: unsmoothed validation cross-entropy in nats; None when it was not evaluated here.
         last: whether the training ends here of itself: all epochs are done, or patience is exhausted.
+        again: whether it was told before, in a process that the training outlived: it was answered then.
     """
 
     epoch: float
@@ -45,6 +46,7 @@ class ProgressReport:
     score: float | None = None
     loss: float | None = None
     last: bool = False
+    again: bool = False
 
 
 OnReport = Callable[[ProgressReport], Decision]
