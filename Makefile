@@ -3,8 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO_DIR ?= demo_results
+# Of make torture: at least so many kills, mutated files of each kind, what repeats it, minutes after which no further study begins.
+KILLS ?= 100
+FUZZ ?= 5000
+SEED ?= 0
+TORTURE_MINUTES ?= 120
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint torture clean
 
 demo: $(VENV)/ok  ## The main job on real bars: search, Pareto front, retraining, one test (about 2 minutes on 2 cores)
 	rm -rf $(DEMO_DIR)
@@ -18,6 +23,9 @@ lint: $(VENV)/ok  ## Style, types, layers
 	$(BIN)/ruff check src tests scripts benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+torture: $(VENV)/ok  ## Real runs killed at random moments and resumed, mutated files: 1 at the first broken promise (half an hour on 2 cores)
+	PYTHONPATH=tests $(BIN)/python -m torture --kills $(KILLS) --fuzz $(FUZZ) --seed $(SEED) --minutes $(TORTURE_MINUTES)
 
 clean:  ## Everything that the targets made
 	rm -rf $(VENV) $(DEMO_DIR) build dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info

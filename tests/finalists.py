@@ -10,14 +10,17 @@ import torch
 from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.calibration import calibration_for
-from cnn_lstm_hyperopt.config import TrainingSettings, parse_space
+from cnn_lstm_hyperopt.config import TrainingSettings, load_settings, parse_space
 from cnn_lstm_hyperopt.config.settings import MetricName
 from cnn_lstm_hyperopt.confirmation import Candidate, Confirmation
-from cnn_lstm_hyperopt.data.dataset import Dataset
+from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
 from cnn_lstm_hyperopt.data.windows import Windows
+from cnn_lstm_hyperopt.experiment import open_experiment
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, OnReport, ProgressReport
+from cnn_lstm_hyperopt.reporting.terminal import Terminal
+from cnn_lstm_hyperopt.reporting.validation import write_validation
 from cnn_lstm_hyperopt.retraining import Finalist, Retrained, SeedRun
-from cnn_lstm_hyperopt.search import random_configuration
+from cnn_lstm_hyperopt.search import Assignment, State, Values, random_configuration
 from cnn_lstm_hyperopt.training import Evaluation, Outcome, Predictions
 from cnn_lstm_hyperopt.trial_runner import TrialRunner
 
@@ -106,7 +109,7 @@ class Planted:
 
     def save(self, folder: Any) -> None:
         """There is nothing to write but the folder."""
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
 
 
 def planted(
@@ -122,6 +125,22 @@ def planted(
         for seed, (model, loss) in enumerate(zip(said, losses or range(1, len(said) + 1), strict=True), start=1)
     )
     return Retrained(Finalist(rank, 10 * rank, params(rank), confirmed), runs, tuple(failures))
+
+
+def plant(config: dict[str, Any], scores: Sequence[float]) -> None:
+    """A study with a complete trial for each score, all on the front where they pass the gate: the better, the slower."""
+    settings = load_settings(config, environment={})
+    dataset = prepare_dataset(settings.data)
+    with open_experiment(settings, dataset, resume=False, terminal=Terminal(quiet=True)) as experiment:
+        for place, score in enumerate(scores):
+            assignment = experiment.study.next_assignment()
+            assert isinstance(assignment, Assignment)
+            said = mostly(dataset.validation.labels.numpy(), 0.5, seed=place).probabilities
+            predictions = Predictions(said.astype(np.float32), None)
+            write_validation(settings.save_dir / "validation", place, dataset.folds, predictions)
+            values = Values(score, float(len(scores) - place), 0.5)
+            experiment.study.finish(assignment, State.COMPLETE, values, {"epochs": 3.0, "measured_seconds": 1.0})
+        experiment.write_results()
 
 
 def sure(classes: NDArray[np.int64], n_classes: int = 2, confidence: float = 0.75) -> NDArray[np.float64]:

@@ -90,7 +90,7 @@ BAD_INPUTS = [
     ([*REAL, "--full-epochs", "0"], ["retrain.full_epochs"]),
     ([*REAL, "--device", "gpu"], ["training.device", "got 'gpu'"]),
     ([*REAL, "--study-name", ""], ["study.name", "at least 1 character"]),
-    ([*REAL, "--symbols", "AAPL", "AAPL"], ["symbols names a symbol twice: AAPL AAPL"]),
+    ([*REAL, "--symbols", "AAPL", "AAPL"], ["data.symbols names a symbol twice: 'AAPL'"]),
     ([*REAL, "--start", "2005-01-01", "--end", "2004-01-01"], ["start must be before end", "end=2004-01-01"]),
     *(
         (
@@ -101,7 +101,7 @@ BAD_INPUTS = [
     ),
     (
         ["run", "--config", "null.yaml"],
-        ["null.yaml: data.source: ", "'synthetic', 'embedded', 'files', 'yahoo' or 'loaders'"],
+        ["null.yaml: data.source must be ", "'synthetic', 'embedded', 'files', 'yahoo' or 'loaders'"],
     ),
     ([*REAL, "--workers", "all"], ["--workers", "all", "auto"]),
     ([*REAL, "--workers"], ["--workers", "requires an argument"]),
@@ -174,7 +174,7 @@ def test_a_wrong_variable_is_bad_input(files, capsys, monkeypatch):
     assert capsys.readouterr().err.startswith("Error: the variable CNN_LSTM_HYPEROPT__STUDY__N_TRIALS is no valid YAML")
     monkeypatch.setenv("CNN_LSTM_HYPEROPT__STUDY__N_TRIALS", "0")
     assert cli.main(REAL) == 2
-    assert capsys.readouterr().err.startswith("Error: study.n_trials: ")
+    assert capsys.readouterr().err.startswith("Error: study.n_trials must be ")
 
 
 def test_several_faults_are_shown_together(tmp_path, capsys):
@@ -202,12 +202,16 @@ def test_a_fault_of_the_program_is_one_line_with_code_1(monkeypatch, capsys):
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_an_interruption_ends_with_code_130_and_says_how_to_go_on(monkeypatch, capsys):
-    monkeypatch.setattr(cli, "_run", raiser(KeyboardInterrupt()))
-    assert cli.main(REAL) == 130
-    err = capsys.readouterr().err
-    assert len(err.splitlines()) == 1
-    assert "cnn-lstm-hyperopt resume" in err
+def test_an_interruption_ends_with_code_130_and_says_how_to_go_on(files, monkeypatch, capsys):
+    monkeypatch.setattr("cnn_lstm_hyperopt.experiment.run_experiment", raiser(KeyboardInterrupt()))
+    assert cli.main([*REAL, "--save-dir", "study"]) == 130
+    assert capsys.readouterr().err.splitlines() == [
+        "Interrupted at once; go on with: cnn-lstm-hyperopt resume --save-dir study"
+    ]
+    assert cli.main([*REAL, "--save-dir", "empty"]) == 130
+    assert capsys.readouterr().err.splitlines() == ["Interrupted; nothing was begun that could be gone on with"]
+    assert cli.main([*REAL, "--debug"]) == 130
+    assert capsys.readouterr().err.startswith("Traceback")
 
 
 # ---------------------------------------------------------------------- flags become settings

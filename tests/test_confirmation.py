@@ -1,9 +1,12 @@
 """Confirmation: the best of the front once more with fresh seeds, ranked by these alone."""
 
+import errno
 import itertools
 import math
 from collections import Counter
+from collections.abc import Iterator
 from datetime import date
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,7 +20,8 @@ from sklearn.metrics import matthews_corrcoef
 from cnn_lstm_hyperopt import confirmation as module
 from cnn_lstm_hyperopt.config import TrainingSettings
 from cnn_lstm_hyperopt.config.settings import RetrainSettings
-from cnn_lstm_hyperopt.confirmation import SEEDS_APART, TIME_IS_UP, Confirmation, confirm, until
+from cnn_lstm_hyperopt.confirmation import SEEDS_APART, TIME_IS_UP, Confirmation, Divergence, confirm, until
+from cnn_lstm_hyperopt.exceptions import StorageFailedError
 from cnn_lstm_hyperopt.models import NetworkConfig, build_network
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
 from cnn_lstm_hyperopt.randomness import stream_seed
@@ -26,15 +30,24 @@ from cnn_lstm_hyperopt.training.device import seeded_dropout
 from finalists import CTRL_C, DIVERGING, candidate, evaluation, go_on, params, runner_of
 
 
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 class Fake:
     """Trains nothing: ``scores`` are by trial and seed; an exception in their place is raised. Each training takes a second."""
 
     def __init__(self, scores, clock=None):
-        self.scores, self.clock, self.asked = scores, clock, []
+        self.scores, self.clock, self.asked, self.checkpoints = scores, clock, [], []
 
-    def confirm(self, number, configuration, on_report):
+    def confirm(self, number, configuration, on_report, *, checkpoint):
         trial, seed = divmod(number, SEEDS_APART)
         self.asked.append((trial, seed))
+        self.checkpoints.append(checkpoint)
         score = self.scores[trial][seed - 1]
         if isinstance(score, BaseException):
             raise score
@@ -47,17 +60,19 @@ class Fake:
         return SimpleNamespace(outcome=Outcome(1, best, 1.0, 1.0, 1.0, decision))
 
 
-def confirmed(scores, candidates=None, *, known=None, clock=None, on_report=go_on, on_score=go_on, **facts):
+NOWHERE = Path("no-such-folder")
+NOTHING = {"known": {}, "diverged": {}, "on_report": go_on, "on_score": go_on, "on_divergence": go_on}
+
+
+def confirmed(scores, candidates=None, *, clock=None, checkpoints=NOWHERE, **facts):
     """The result and the fake runner; candidates in the order of ``scores`` unless they are given."""
     fake = Fake(scores, clock)
     found = confirm(
         candidates or [candidate(rank, number) for rank, number in enumerate(scores, start=1)],
         fake,
         seeds=facts.pop("seeds", max(map(len, scores.values()), default=1)),
-        known=known or {},
-        on_report=on_report,
-        on_score=on_score,
-        **facts,
+        checkpoints=checkpoints,
+        **{**NOTHING, **facts},
     )
     return found, fake
 
@@ -292,11 +307,11 @@ def dataset(apple):
     return apple(end=date(2007, 12, 31), lookback=10, train_share=0.5)
 
 
-def test_scores_are_those_of_trainings_by_hand_with_the_same_streams(dataset):
+def test_scores_are_those_of_trainings_by_hand_with_the_same_streams(dataset, tmp_path):
     """The loop itself, told of the trial's windows and epochs, with weights, dropout and order of the streams that are named."""
     seed, trial, epochs = 5, 7, 2
     runner = runner_of(dataset, max_epochs=epochs, metric="mcc", seed=seed)
-    found = confirm([candidate(1, trial)], runner, seeds=2, known={}, on_report=go_on, on_score=go_on)
+    found = confirm([candidate(1, trial)], runner, seeds=2, checkpoints=tmp_path, **NOTHING)
     (fold,) = dataset.for_trials().folds
     scale = ValueScale(fold.value_mean, fold.value_std)
     config = TrainingConfig.from_params(
@@ -333,27 +348,126 @@ def test_scores_are_those_of_trainings_by_hand_with_the_same_streams(dataset):
     assert len({*by_hand, runner.run_trial(trial, params(trial), go_on()).outcome.best.score}) == 3
 
 
-def test_one_that_diverges_is_dropped_and_the_test_period_stays_closed(dataset):
+def test_one_that_diverges_is_dropped_and_the_test_period_stays_closed(dataset, tmp_path):
     opened = dataset.test.times_opened
     candidates = [candidate(1, 7, configuration=DIVERGING), candidate(2, 3)]
-    found = confirm(candidates, runner_of(dataset), seeds=1, known={}, on_report=go_on, on_score=go_on)
+    found = confirm(candidates, runner_of(dataset), seeds=1, checkpoints=tmp_path, **NOTHING)
     assert order(found) == [3]
     (dropped,) = found.dropped
     assert dropped.failure in (f"fresh seed 1: the loss became {what} in epoch 1" for what in ("nan", "inf"))
     assert dataset.test.times_opened == opened
 
 
-def test_ctrl_c_within_a_real_training_ends_it(dataset):
+def test_ctrl_c_within_a_real_training_ends_it(dataset, tmp_path):
+    listening = {"on_report": lambda who, seed: lambda report: CTRL_C if who.trial_number == 3 else CONTINUE}
     found = confirm(
         [candidate(1, 7), candidate(2, 3)],
         runner_of(dataset),
         seeds=2,
-        known={},
-        on_report=lambda who, seed: lambda report: CTRL_C if who.trial_number == 3 else CONTINUE,
-        on_score=go_on,
+        checkpoints=tmp_path,
+        **{**NOTHING, **listening},
     )
     assert found.ended == CTRL_C
     assert [each.scores for each in found.ranked] == [(), ()]
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("kill_at", [(1, 1), (2, 2), (2, 3)])
+def test_a_killed_training_goes_on_at_its_epoch_and_gives_the_same_score(dataset, tmp_path, kill_at):
+    """Killed as an epoch is told of: what is kept is the one before, and that one is trained twice."""
+    stored, told = {}, []
+
+    def listening(kill):
+        def on_report(who, seed):
+            def decide(report):
+                if report.score is not None:
+                    told.append((seed, report.epoch, report.again))
+                if kill and (seed, report.epoch) == kill_at:
+                    raise Killed
+                return CONTINUE
+
+            return decide
+
+        return on_report
+
+    def run(folder, kill=False, known=None):
+        facts = {
+            "known": known or {},
+            "on_report": listening(kill),
+            "on_score": lambda who, scores: stored.update({who.trial_number: list(scores)}),
+        }
+        runner = runner_of(dataset, max_epochs=3)
+        return confirm([candidate(1, 7)], runner, seeds=2, checkpoints=folder, **{**NOTHING, **facts})
+
+    whole = run(tmp_path / "whole")
+    stored.clear()
+    told.clear()
+    with pytest.raises(Killed):
+        run(tmp_path / "cut", kill=True)
+    assert told[-1][:2] == kill_at
+    assert run(tmp_path / "cut", known=dict(stored)) == whole
+    trained = Counter((seed, epoch) for seed, epoch, again in told if not again)
+    assert trained == {(seed, epoch): 1 + ((seed, epoch) == kill_at) for seed in (1, 2) for epoch in (1, 2, 3)}
+    assert [told_again[:2] for told_again in told if told_again[2]] == [(kill_at[0], e) for e in range(1, kill_at[1])]
+    assert not list((tmp_path / "cut").iterdir())
+
+
+# ---------------------------------------------------------------------- what a run leaves for the next
+
+
+def test_each_training_has_its_own_state_which_goes_when_its_score_is_stored(tmp_path):
+    there = []
+
+    def on_score(who, scores):
+        there.append(sorted(path.name for path in tmp_path.iterdir()))
+
+    class Keeping(Fake):
+        def confirm(self, number, configuration, on_report, *, checkpoint):
+            checkpoint.touch()
+            return super().confirm(number, configuration, on_report, checkpoint=checkpoint)
+
+    confirm(
+        [candidate(1, 7), candidate(2, 31)],
+        Keeping({7: [0.5, 0.6], 31: [0.6, 0.5]}),
+        seeds=2,
+        checkpoints=tmp_path,
+        **{**NOTHING, "on_score": on_score},
+    )
+    assert there == [[f"confirmation_{trial:05d}_{seed}.pt"] for trial, seed in ((7, 1), (31, 1), (7, 2), (31, 2))]
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_that_diverged_is_told_of_and_not_tried_again():
+    nan = NonFiniteLossError("the loss became nan in epoch 1")
+    stored = {}
+    first, _ = confirmed(
+        {7: [0.9, nan], 3: [0.5, 0.6]}, on_divergence=lambda who, told: stored.update({who.trial_number: told})
+    )
+    assert stored == {7: Divergence(2, "the loss became nan in epoch 1")}
+    again, fake = confirmed({7: [0.9, nan], 3: [0.5, 0.6]}, known={7: [0.9], 3: [0.5, 0.6]}, diverged=stored)
+    assert (fake.asked, again) == ([], first)
+    fewer, _ = confirmed({7: [0.9], 3: [0.5]}, diverged=stored)  # of the seed that diverged nobody asks now
+    assert (order(fewer), fewer.dropped) == ([7, 3], [])
+
+
+@pytest.mark.parametrize("error", [RuntimeError("CUDA out of memory"), MemoryError()])
+def test_a_lack_of_memory_is_tried_again_by_the_next_run(error):
+    stored = {}
+    confirmed({7: [error], 3: [0.5]}, on_divergence=lambda who, told: stored.update({who.trial_number: told}))
+    assert stored == {}
+    again, fake = confirmed({7: [0.6], 3: [0.5]}, known={3: [0.5]}, diverged=stored)
+    assert (fake.asked, order(again)) == ([(7, 1)], [7, 3])
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), StorageFailedError("study.db can't be written")]
+)
+def test_a_failure_of_the_storage_is_none_of_the_training(error):
+    with pytest.raises(type(error)):
+        confirmed({7: [error], 3: [0.5]})
 
 
 # ---------------------------------------------------------------------- regression to the mean

@@ -189,7 +189,7 @@ FAULTS = [
     ),
     # shapes
     (5, "must hold parameters, such as lstm.hidden_dim: 128, but got 5"),
-    (None, "must hold parameters, such as lstm.hidden_dim: 128, but got None"),
+    (None, "must hold parameters, such as lstm.hidden_dim: 128, but got nothing"),
     ({}, "must hold parameters, such as lstm.hidden_dim: 128, but got {}"),
     ({"cnn": [64]}, "cnn must hold parameter names, but got [64]"),
     (
@@ -296,12 +296,16 @@ LIST = (
         ("cnn.num_filters: 64", "mine.yaml", LIST + "dict"),
         ("just words", "mine.yaml", LIST + "str"),
         ("null", "mine.json", LIST + "nothing"),
-        ("[1", "mine.yaml", "is no valid YAML: while parsing a flow sequence"),
-        ("- {cnn.dropout: 2001-13-01}", "mine.yaml", "is no valid YAML: month must be in 1..12"),
+        ("[1", "mine.yaml", "is no valid YAML: line 1, column 3: while parsing a flow sequence, expected ',' or ']'"),
+        (
+            "- {cnn.dropout: 2001-13-01}",
+            "mine.yaml",
+            "is no valid YAML: line 1, column 17: 2001-13-01 is no timestamp (month must be in 1..12)",
+        ),
         (
             "- !!python/object/apply:os.system [echo]",
             "mine.yaml",
-            "is no valid YAML: could not determine a constructor",
+            "is no valid YAML: line 1, column 3: the tag !!python/object/apply:os.system is not read; leave it out",
         ),
         ("[1", "mine.json", "is no valid JSON: Expecting ',' delimiter"),
         (
@@ -330,7 +334,9 @@ def test_a_file_that_cannot_be_read_says_so(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^--enqueue .*nowhere.yaml can't be read: No such file or directory$"):
         read_enqueued(tmp_path / "nowhere.yaml", plan_of())
     (tmp_path / "bytes.yaml").write_bytes(b"\x80\x02}q\x00.")
-    with pytest.raises(ConfigError, match=r"^--enqueue .*bytes.yaml is no UTF-8 text \(byte 0\); save it as UTF-8$"):
+    with pytest.raises(
+        ConfigError, match=r"^--enqueue .*bytes.yaml is no UTF-8 text \(line 1, byte 0\); save it as UTF-8$"
+    ):
         read_enqueued(tmp_path / "bytes.yaml", plan_of())
     with pytest.raises(
         ConfigError,

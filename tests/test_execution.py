@@ -1,5 +1,6 @@
 """Running trials: outcomes become states, failures are retried, stopping is orderly. Nothing is trained."""
 
+import contextlib
 import logging
 import signal
 import threading
@@ -11,12 +12,12 @@ import pytest
 import torch
 
 from cnn_lstm_hyperopt.config import Fixed, PrunerSettings, SamplerSettings, load_settings, parse_space
-from cnn_lstm_hyperopt.exceptions import StudyFailedError
+from cnn_lstm_hyperopt.exceptions import StorageFailedError, StudyFailedError
 from cnn_lstm_hyperopt.execution import CTRL_C, EXHAUSTED, FINISHED, TIMEOUT, StopSignal, resolve_workers, run_trials
 from cnn_lstm_hyperopt.execution.plan import effective_space
 from cnn_lstm_hyperopt.execution.workers import WORKER_MB, _available_mb
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
-from cnn_lstm_hyperopt.search import INTERRUPTED, Cost, Limits, SkillGate, State, Study, StudyPlan, StudyStorage
+from cnn_lstm_hyperopt.search import MEMORY_SAVINGS, Cost, Limits, SkillGate, State, Study, StudyPlan, StudyStorage
 from cnn_lstm_hyperopt.training import Evaluation, NonFiniteLossError, Outcome, Predictions
 from cnn_lstm_hyperopt.trial_runner import TrainedNetwork
 
@@ -32,9 +33,12 @@ class Fake:
     accuracy: float = 0.7
     calls: list = field(default_factory=list)
     decisions: list = field(default_factory=list)
+    savings: list = field(default_factory=list)
+    device = torch.device("cpu")
 
-    def run_trial(self, number, params, on_report, *, keep=None, start=None):
+    def run_trial(self, number, params, on_report, *, checkpoint=None, start=None, saving=0):
         call = len(self.calls)
+        self.savings.append(saving)
         self.calls.append((number, params))
         decision, epoch = CONTINUE, 0
         for epoch in range(1, self.epochs + 1):
@@ -137,7 +141,7 @@ def make_study(tmp_path):
 
 
 def run(study, runner, stop=None, observers=()):
-    nowhere = Path("no_probe_is_kept")
+    nowhere = Path("no_state_is_kept")
     return run_trials(study, runner, stop=stop or StopSignal(), observers=list(observers), checkpoints=nowhere)
 
 
@@ -195,7 +199,6 @@ def raise_at(call, error):
     [
         (NonFiniteLossError("the loss became nan in epoch 2"), "the loss became nan in epoch 2"),
         (RuntimeError("first line\nsecond line"), "RuntimeError: first line"),
-        (MemoryError(), "MemoryError: no message"),
         (ValueError("  \n "), "ValueError: no message"),
         (KeyError("cnn.dropout"), "KeyError: 'cnn.dropout'"),
     ],
@@ -211,6 +214,72 @@ def test_an_exception_fails_the_trial_with_one_line_and_is_retried(make_study, e
     assert again.retry_of == 0
     assert again.params == failed.params
     assert runner.calls[0][1] == runner.calls[1][1]
+
+
+def test_a_trial_that_lacks_memory_is_trained_with_less_until_it_fits(make_study, caplog):
+    def before(call, epoch):
+        if call in (0, 1) and epoch == 2:
+            raise MemoryError("800 MB are too much")
+
+    study, runner = make_study(n_trials=2), Fake(before=before)
+    with caplog.at_level(logging.WARNING, logger="cnn_lstm_hyperopt"):
+        assert run(study, runner) == FINISHED
+    assert runner.savings == [0, 1, 2, 0]
+    assert [number for number, _ in runner.calls] == [0, 0, 0, 1]
+    assert states(study) == ["COMPLETE"] * 2
+    first, second = study.records()
+    assert first.attributes["memory_saving"] == MEMORY_SAVINGS[2]
+    assert "memory_saving" not in second.attributes
+    assert [point.epoch for point in first.curve] == [1, 2, 3]  # what was told before the failure is not in it twice
+    assert "memory did not suffice (800 MB are too much); once more with half batches" in caplog.text
+
+
+def test_a_trial_whose_memory_never_suffices_fails_once_and_for_all(make_study):
+    def before(call, epoch):
+        if call < 3:
+            raise MemoryError
+
+    study, runner = make_study(n_trials=2), Fake(before=before)
+    assert run(study, runner) == FINISHED
+    assert runner.savings == [0, 1, 2, 0, 0]
+    assert states(study) == ["FAIL", "COMPLETE", "COMPLETE"]
+    assert study.records()[0].reason == "MemoryError: no message"
+    assert [record.retry_of for record in study.records()] == [None] * 3
+
+
+def test_a_trial_whose_process_ends_again_and_again_saves_memory_and_then_fails(make_study):
+    """Otherwise it would end every run that goes on with it."""
+    study, savings = make_study(n_trials=1), []
+    while study.n_finished() == 0:
+        study.storage.pause_orphans()
+        runner = Fake()
+        runner.before = lambda call, epoch, runner=runner: killed_in_trial(0, runner)
+        with contextlib.suppress(Killed):
+            run(study, runner)
+        savings += [saving for (number, _), saving in zip(runner.calls, runner.savings, strict=True) if number == 0]
+    assert savings == [0, 0, 0, 1, 1, 2, 2]
+    first, second = study.records()
+    assert first.reason == (
+        "its process ended again and again before its first epoch was over, with all the memory saved that can be"
+    )
+    assert (second.state, second.retry_of) == (State.COMPLETE, None)
+
+
+class Killed(BaseException):
+    """What nothing catches, as nothing catches kill -9."""
+
+
+def killed_in_trial(number, runner):
+    if runner.calls[-1][0] == number:
+        raise Killed
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), StorageFailedError("study.db is locked")])
+def test_what_the_disk_does_is_no_trials_fault(make_study, error):
+    study = make_study()
+    with pytest.raises(type(error)):
+        run(study, Fake(before=raise_at(1, error)))
+    assert states(study) == ["COMPLETE", "RUNNING"]
 
 
 def test_an_unexpected_error_is_logged_with_its_traceback(make_study, caplog):
@@ -294,8 +363,7 @@ def test_observers_hear_of_a_finished_training_before_it_counts(make_study, tria
 def test_observers_do_not_hear_of_a_training_that_was_cut_off(make_study):
     heard, stop = [], StopSignal()
     run(make_study(), Fake(before=interrupt_at(stop, 0, 1)), stop, [Recorder("a", heard)])
-    assert heard[-1] == ("a", "end", 0, "FAIL", True)
-    assert not any(event[1] == "trained" for event in heard)
+    assert heard == [("a", "start", 0), ("a", "report", 0, 1.0)]
 
 
 # ---------------------------------------------------------------------- several workers
@@ -480,20 +548,19 @@ def interrupt_at(stop, call, epoch):
     return before
 
 
-def test_ctrl_c_within_a_trial_ends_it_and_it_is_run_again(make_study):
+def test_a_trial_that_ctrl_c_cuts_off_waits_and_goes_on_under_its_number(make_study):
     stop, study = StopSignal(), make_study()
     runner = Fake(before=interrupt_at(stop, 1, 2))
     assert run(study, runner, stop) == CTRL_C
-    assert states(study) == ["COMPLETE", "FAIL"]
-    record = study.records()[1]
-    assert record.reason == INTERRUPTED + CTRL_C
-    assert [point.epoch for point in record.curve] == [1, 2]
-    assert runner.decisions[-1] == (1, 2, Decision(Action.STOP, INTERRUPTED + CTRL_C))
+    assert states(study) == ["COMPLETE", "WAITING"]
+    assert runner.decisions[-1] == (1, 2, Decision(Action.STOP, CTRL_C))
 
-    assert run(study, Fake()) == FINISHED
-    assert states(study) == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
-    assert study.records()[2].retry_of == 1
-    assert study.records()[2].params == record.params
+    again = Fake()
+    assert run(study, again) == FINISHED
+    assert states(study) == ["COMPLETE"] * 3
+    assert again.calls[0] == runner.calls[1]
+    assert [record.retry_of for record in study.records()] == [None] * 3
+    assert [point.epoch for point in study.records()[1].curve] == [1, 2, 3]
 
 
 def test_ctrl_c_at_the_last_epoch_keeps_the_trial(make_study):
@@ -530,7 +597,7 @@ def test_word_from_elsewhere_within_a_trial_is_the_reason(make_study):
             stop.end("the main process says so")
 
     assert run(study, Fake(before=before), stop) == "the main process says so"
-    assert study.records()[0].reason == INTERRUPTED + "the main process says so"
+    assert states(study) == ["WAITING"]
     assert not stop.interrupted
 
 
@@ -540,7 +607,7 @@ def test_a_trial_that_is_pruned_while_interrupted_is_pruned(make_study):
     assert states(study) == ["PRUNED"]
 
 
-def test_a_timeout_within_a_trial_names_itself(make_study, monkeypatch):
+def test_a_timeout_within_a_trial_cuts_it_off(make_study, monkeypatch):
     now = [100.0]
     monkeypatch.setattr("cnn_lstm_hyperopt.execution.stop.time.monotonic", lambda: now[0])
     stop, study = StopSignal(5.0), make_study()
@@ -553,8 +620,7 @@ def test_a_timeout_within_a_trial_names_itself(make_study, monkeypatch):
     now[0] = 0.0
     stop = StopSignal(9.0)
     assert run(study, Fake(before=before), stop) == TIMEOUT
-    assert states(study) == ["COMPLETE", "COMPLETE", "FAIL"]
-    assert study.records()[2].reason == INTERRUPTED + TIMEOUT
+    assert states(study) == ["COMPLETE", "COMPLETE", "WAITING"]
 
 
 # ---------------------------------------------------------------------- the signal itself
@@ -662,4 +728,4 @@ def test_a_real_ctrl_c_within_a_trial(make_study):
 
     with stop.listening():
         assert run(study, Fake(before=before), stop) == CTRL_C
-    assert study.records()[0].state is State.FAIL
+    assert study.records()[0].state is State.WAITING

@@ -24,32 +24,17 @@ from cnn_lstm_hyperopt.exceptions import EmptyFrontError, InterruptedRunError
 from cnn_lstm_hyperopt.execution import StopSignal
 from cnn_lstm_hyperopt.experiment import open_experiment, run_experiment
 from cnn_lstm_hyperopt.models import build_network
-from cnn_lstm_hyperopt.progress import ProgressReport
+from cnn_lstm_hyperopt.progress import CONTINUE, Decision, ProgressReport
 from cnn_lstm_hyperopt.reporting.terminal import Terminal
-from cnn_lstm_hyperopt.reporting.validation import write_validation
-from cnn_lstm_hyperopt.search import State, Values
-from cnn_lstm_hyperopt.training import NonFiniteLossError, Predictions
+from cnn_lstm_hyperopt.search import StudyStorage
+from cnn_lstm_hyperopt.training import NonFiniteLossError
 from cnn_lstm_hyperopt.trial_runner import TrainedNetwork, TrialRunner
-from finalists import CPU, mostly, outcome
+from finalists import CPU, outcome, plant
 
 FRONT = 8
 SCORES = tuple(0.9 - 0.01 * place for place in range(FRONT))
 ORDER = [5, 0, 3, 1, 4, 2]
 """Trials by what fresh seeds say of them; of trials 6 and 7 nobody asks with top_k = 2."""
-
-
-def plant(config: dict[str, Any], scores: Sequence[float]) -> None:
-    """A study with a complete trial for each score, all on the front where they pass the gate: the better, the slower."""
-    settings = load_settings(config, environment={})
-    dataset = prepare_dataset(settings.data)
-    with open_experiment(settings, dataset, resume=False, terminal=Terminal(quiet=True)) as experiment:
-        for place, score in enumerate(scores):
-            assignment = experiment.study.next_assignment()
-            said = mostly(dataset.validation.labels.numpy(), 0.5, seed=place).probabilities
-            write_validation(settings.save_dir / "validation", place, dataset.folds, Predictions(said, None))
-            values = Values(score, float(len(scores) - place), 0.5)
-            experiment.study.finish(assignment, State.COMPLETE, values, {"epochs": 3.0, "measured_seconds": 1.0})
-        experiment.write_results()
 
 
 class World:
@@ -60,6 +45,9 @@ class World:
         losses: validation loss for (trial, seed) of a retraining; an exception is raised.
         confirmed, retrained: (trial, seed) that were trained, in order.
         interrupt_at: Ctrl-C is pressed within this training; None: never.
+        reason: that is told instead of Ctrl-C.
+        at_its_end: whether it is pressed when that training is over but for its last report.
+        takes: seconds of each training, by the clock of the limits.
     """
 
     def __init__(self, config: dict[str, Any], capsys: Any) -> None:
@@ -69,6 +57,8 @@ class World:
         self.confirmed: list[tuple[int, int]] = []
         self.retrained: list[tuple[int, int]] = []
         self.interrupt_at: tuple[str, int, int] | None = None
+        self.reason, self.at_its_end = "Ctrl-C", False
+        self.takes, self.now = 0.0, 0.0
         self.stop = StopSignal()
 
     def settings(self, **retrain: Any) -> Any:
@@ -98,32 +88,51 @@ class World:
         opened = dataset.test.times_opened
         return SimpleNamespace(entries=entries, results=results, opened=opened, text=self.capsys.readouterr().out)
 
-    def confirm(self, runner: TrialRunner, number: int, params: dict[str, Any], on_report: Any) -> Any:
+    def confirm(
+        self, runner: TrialRunner, number: int, params: dict[str, Any], on_report: Any, *, checkpoint: Path
+    ) -> Any:
         """In the place of TrialRunner.confirm."""
         trial, seed = divmod(number, SEEDS_APART)
         self.confirmed.append((trial, seed))
-        if self.interrupt_at == ("confirm", trial, seed):
-            self.stop.end("Ctrl-C")
         score = self.fresh.get((trial, seed), 0.6 - 0.01 * ORDER.index(trial) if trial in ORDER else 0.5)
         if isinstance(score, BaseException):
             raise score
-        decision = on_report(ProgressReport(1.0, 1.0, 1.0, score, 0.6))
+        decision = self._tell(on_report, score, 0.6, ("confirm", trial, seed))
         return SimpleNamespace(outcome=outcome(0.6, score, decision=decision))
 
     def retrain(
-        self, runner: TrialRunner, number: int, params: dict[str, Any], fold: Any, epochs: int, on_report: Any
+        self,
+        runner: TrialRunner,
+        number: int,
+        params: dict[str, Any],
+        fold: Any,
+        epochs: int,
+        on_report: Any,
+        *,
+        checkpoint: Path,
     ) -> TrainedNetwork:
         """In the place of TrialRunner.retrain: a network that was not trained at all."""
         trial, seed = divmod(number, SEEDS_APART)
         self.retrained.append((trial, seed))
-        if self.interrupt_at == ("retrain", trial, seed):
-            self.stop.end("Ctrl-C")
         loss = self.losses.get((trial, seed), 0.6 + 0.01 * seed)
         if isinstance(loss, BaseException):
             raise loss
-        decision = on_report(ProgressReport(1.0, 1.0, 1.0, 0.6, loss))
+        decision = self._tell(on_report, 0.6, loss, ("retrain", trial, seed))
         network = build_network(runner.network_config(params), seed=number, device=CPU)
         return TrainedNetwork((network,), outcome(loss, decision=decision), None, "float32")
+
+    def _tell(self, on_report: Any, score: float, loss: float, which: tuple[str, int, int]) -> Decision:
+        """Two reports, of which the last comes with an evaluation."""
+        self.now += self.takes
+        if self.interrupt_at == which and not self.at_its_end:
+            self.stop.end(self.reason)
+        decision: Decision = on_report(ProgressReport(0.5, 0.5, 1.0))
+        if decision != CONTINUE:
+            return decision
+        if self.interrupt_at == which:
+            self.stop.end(self.reason)
+        last: Decision = on_report(ProgressReport(1.0, 1.0, 1.0, score, loss, last=True))
+        return last
 
 
 @pytest.fixture(autouse=True)
@@ -169,8 +178,12 @@ def make_world(config, planted_study, tmp_path, monkeypatch, capsys) -> Callable
         else:
             plant(own, scores)
         world = World(own, capsys)
-        monkeypatch.setattr(TrialRunner, "confirm", lambda runner, *about: world.confirm(runner, *about))
-        monkeypatch.setattr(TrialRunner, "retrain", lambda runner, *about: world.retrain(runner, *about))
+        monkeypatch.setattr(
+            TrialRunner, "confirm", lambda runner, *about, **kept: world.confirm(runner, *about, **kept)
+        )
+        monkeypatch.setattr(
+            TrialRunner, "retrain", lambda runner, *about, **kept: world.retrain(runner, *about, **kept)
+        )
         return world
 
     return make
@@ -355,6 +368,86 @@ def test_an_interrupted_retraining_leaves_the_test_closed_and_keeps_the_confirma
     assert again.opened == 1
 
 
+@pytest.mark.parametrize("reason", ["Ctrl-C", "SIGTERM"])
+def test_what_has_ended_it_is_told(world, reason):
+    world.reason, world.interrupt_at = reason, ("confirm", 0, 1)
+    assert f"Confirmation ended by {reason}; the test period stays closed." in world.run().text
+    world.interrupt_at = ("retrain", 5, 1)
+    assert f"Retraining ended by {reason}; the test period stays closed." in world.run().text
+
+
+@pytest.mark.parametrize(("which", "stage"), [(("confirm", 4, 2), "Confirmation"), (("retrain", 0, 2), "Retraining")])
+def test_a_training_that_is_at_its_end_is_not_lost_to_ctrl_c(world, which, stage):
+    """Nothing of it is left to be stopped. The test stays closed all the same, even where it was the last training."""
+    world.interrupt_at, world.at_its_end = which, True
+    cut = world.run()
+    assert (cut.entries, cut.opened, cut.results["test_openings"]) == ([], 0, [])
+    assert f"{stage} ended by Ctrl-C; the test period stays closed." in cut.text
+    world.interrupt_at = None
+    assert world.run().opened == 1
+    assert not {which[1:]} & set(world.confirmed)
+
+
+# ---------------------------------------------------------------------- the opening of the test period
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@pytest.fixture
+def killed_after_opening(world, monkeypatch) -> World:
+    """A run has stored that it opens the test period, and then its process has ended."""
+
+    def die(*_: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(final_round, "evaluate_once", die)
+        with pytest.raises(Killed):
+            world.run()
+    return world
+
+
+def test_an_opening_that_was_cut_off_is_not_counted_twice(killed_after_opening):
+    found = killed_after_opening.run()
+    (opening,) = found.results["test_openings"]
+    assert opening["trials"] == [5, 0]
+    assert opening["models"] == [
+        {"trial_number": 5, "seeds": [1, 2], "epochs": [2, 2]},
+        {"trial_number": 0, "seeds": [1, 2], "epochs": [2, 2]},
+    ]
+    assert (found.opened, found.results["verdict"]["test_openings"]) == (1, 1)
+    assert "The test period was opened once." in found.text
+
+
+@pytest.mark.parametrize("changed", [{"seeds": 1}, {"full_epochs": 3}, {"top_k": 1}])
+def test_an_opening_for_other_models_is_another_one(killed_after_opening, changed):
+    found = killed_after_opening.run(**changed)
+    assert len(found.results["test_openings"]) == found.results["verdict"]["test_openings"] == 2
+    assert "Warning: the test period was opened for the 2. time" in found.text
+
+
+def test_an_opening_that_does_not_say_for_which_models_counts(world):
+    """As earlier versions stored it."""
+    storage = StudyStorage(world.save_dir / "study.db")
+    storage.set_attribute("test_openings", [{"time": "2026-01-01T00:00:00+00:00", "trials": [5, 0]}])
+    storage.close()
+    assert len(world.run().results["test_openings"]) == 2
+
+
+@pytest.mark.parametrize("lost", ["metrics.json", "model.safetensors", ""])
+def test_a_model_that_is_lost_is_made_again_and_that_is_the_same_opening(world, lost):
+    first = world.run()
+    path = world.save_dir / "retrained_model_2" / lost
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    again = world.run()
+    assert world.retrained == [(5, 1), (5, 2), (0, 1), (0, 2)]
+    assert path.exists()
+    assert again.results["test_openings"] == first.results["test_openings"]
+    assert again.results["verdict"] == first.results["verdict"]
+
+
 def test_a_run_that_is_interrupted_after_the_search_ends_as_interrupted(world, monkeypatch):
     """The whole run: results are written, and the exit code is that of Ctrl-C."""
     world.interrupt_at = ("confirm", 1, 1)
@@ -379,6 +472,13 @@ def test_a_candidate_that_fails_is_told_of_and_the_next_takes_its_place(world):
         "Warning: trial 5 is no candidate any more: it failed with fresh seed 2: the loss became nan in epoch 1"
         in found.text
     )
+
+
+def test_a_candidate_that_diverged_is_not_tried_again(world):
+    world.fresh = {(5, 1): NonFiniteLossError("the loss became nan in epoch 1")}
+    first, second = world.run(), world.run()
+    assert (world.confirmed, world.retrained, second.opened) == ([], [], 0)
+    assert second.results["confirmation"] == first.results["confirmation"]
 
 
 def test_where_all_candidates_fail_nothing_is_retrained(world):
@@ -446,6 +546,64 @@ def test_the_confirmation_has_half_of_the_time(world, monkeypatch):
     world.config["limits"] = {"retrain_seconds": None}
     world.run()
     assert given == [50.0, None]
+
+
+@pytest.fixture
+def clock(world, monkeypatch) -> World:
+    """A world whose clocks stand still but for its trainings, and whose work after the search has 100 seconds."""
+    for module in ("execution.stop", "confirmation", "retraining"):
+        clock = SimpleNamespace(monotonic=lambda: world.now)
+        monkeypatch.setattr(f"cnn_lstm_hyperopt.{module}.time", clock)
+    world.config["limits"] = {"retrain_seconds": 100.0}
+    return world
+
+
+@pytest.fixture
+def left(monkeypatch) -> list[float]:
+    """What each confirmation is given."""
+    given: list[float] = []
+    real = final_round.confirm
+
+    def spy(*about: Any, seconds_left: float, **facts: Any) -> Any:
+        given.append(seconds_left)
+        return real(*about, seconds_left=seconds_left, **facts)
+
+    monkeypatch.setattr(final_round, "confirm", spy)
+    return given
+
+
+def test_a_run_that_goes_on_has_what_the_one_before_left_of_the_time(clock, left):
+    """Two trainings, and the one within which it was interrupted."""
+    clock.takes, clock.interrupt_at = 4.0, ("confirm", 2, 1)
+    clock.run()
+    clock.interrupt_at = None
+    clock.run()
+    assert left == [50.0, 50.0 - 3 * 4.0]
+
+
+def test_the_next_round_has_all_its_time(clock, left):
+    clock.takes = 1.0
+    clock.run()
+    clock.run(full_epochs=3)
+    clock.run(full_epochs=3)
+    assert left == [50.0] * 3
+
+
+def test_a_confirmation_whose_time_was_up_is_not_gone_on_with(clock, left):
+    """In the middle of its second round; interrupted in the retraining. The order and so the finalists are what they were."""
+    clock.takes, clock.interrupt_at = 6.0, ("retrain", 5, 1)
+    cut = clock.run()
+    assert len(clock.confirmed) == 9
+    clock.interrupt_at = None
+    clock.takes = 1.0
+    found = clock.run()
+    assert clock.confirmed == []
+    assert left[1] < 0
+    assert found.results["confirmation"] == cut.results["confirmation"]
+    assert found.results["confirmation"]["ended_by"] == TIME_IS_UP
+    assert [entry["trial_number"] for entry in found.entries] == [5, 0]
+    assert clock.run().opened == 0
+    assert clock.confirmed == []
 
 
 def test_without_time_for_a_round_the_search_s_order_stands(world, monkeypatch):

@@ -73,37 +73,61 @@ def test_killed_run_is_resumed_to_exactly_n_trials(tiny: dict[str, Any], tmp_pat
     assert resumed.returncode == (0 if results["best_trials"] else 1), err
 
     trials = trials_of(save_dir)
-    states = Counter(trial.state for trial in trials)
-    assert states[TrialState.COMPLETE] + states[TrialState.PRUNED] == total
-    assert states[TrialState.RUNNING] == 0
-    first_with: dict[str, int] = {}
-    for trial in trials:
-        key = json.dumps(trial.params, sort_keys=True)
-        if key in first_with:
-            assert trial.user_attrs["retry_of"] == first_with[key]
-        first_with.setdefault(key, trial.number)
+    assert [trial.number for trial in trials] == list(range(total))  # one that was cut off has kept its number
+    assert all(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in trials)
+    assert len({json.dumps(trial.params, sort_keys=True) for trial in trials}) == total
+    assert not [trial.number for trial in trials if "retry_of" in trial.user_attrs]
     assert f"{done} of {total} trials done" in out
     assert json.loads((save_dir / "results.json").read_text())["n_trials_completed"] == total
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_with_130_and_results(tiny: dict[str, Any], tmp_path: Path, start_cli: Start) -> None:
+@pytest.mark.parametrize(("sent", "name"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")])
+def test_a_signal_ends_with_130_and_results_and_the_trial_goes_on_under_its_number(
+    tiny: dict[str, Any], tmp_path: Path, start_cli: Start, sent: signal.Signals, name: str
+) -> None:
     config, save_dir = long_run(tiny, tmp_path), Path(tiny["save_dir"])
-    process = start_cli("run", "--config", config)
+    process = start_cli("run", "--config", config, "--workers", "1")
     wait_for(lambda: finished_in(save_dir) >= 2, process)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     out, err = process.communicate(timeout=GIVE_UP)
     assert process.returncode == 130
     assert "Traceback" not in err
     assert f"resume --save-dir {save_dir}" in err
+    assert f"Search ended by {name}" in out
     results = json.loads((save_dir / "results.json").read_text())
-    trials = trials_of(save_dir)
-    states = Counter(trial.state for trial in trials)
-    assert results["n_trials_completed"] == states[TrialState.COMPLETE] + states[TrialState.PRUNED] >= 2
-    assert states[TrialState.RUNNING] == 0
-    cut_off = [trial for trial in trials if trial.state is TrialState.FAIL]
-    assert all(trial.user_attrs["reason"] == "interrupted: Ctrl-C" for trial in cut_off)
-    assert "Search ended by Ctrl-C" in out
+    before = trials_of(save_dir)
+    states = Counter(trial.state for trial in before)
+    done = states[TrialState.COMPLETE] + states[TrialState.PRUNED]
+    assert results["n_trials_completed"] == done >= 2
+    assert states[TrialState.WAITING] <= 1
+    assert done + states[TrialState.WAITING] == len(before)
+
+    total = len(before) + 1
+    resumed = start_cli("resume", "--save-dir", save_dir, "--n-trials", str(total))
+    _, err = resumed.communicate(timeout=GIVE_UP)
+    assert resumed.returncode in (0, 1), err
+    after = trials_of(save_dir)
+    assert [trial.number for trial in after] == list(range(total))
+    assert all(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in after)
+    assert [trial.params for trial in after[: len(before)]] == [trial.params for trial in before]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_ends_at_once_with_the_command_that_goes_on(
+    tiny: dict[str, Any], tmp_path: Path, start_cli: Start, sent: signal.Signals
+) -> None:
+    """Both come while trials run; the first may have ended the run already when the second does."""
+    config, save_dir = long_run(tiny, tmp_path), Path(tiny["save_dir"])
+    process = start_cli("run", "--config", config, "--workers", "1")
+    wait_for(lambda: finished_in(save_dir) >= 2, process)
+    process.send_signal(sent)
+    process.send_signal(sent)
+    _, err = process.communicate(timeout=GIVE_UP)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert err.strip().splitlines()[-1].endswith(f"go on with: cnn-lstm-hyperopt resume --save-dir {save_dir}")
 
 
 @pytest.mark.slow
@@ -130,7 +154,7 @@ def fresh_scores_in(save_dir: Path) -> dict[int, list[float]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_an_interrupted_confirmation_is_gone_on_with_and_the_test_opened_once(
     tiny: dict[str, Any], tmp_path: Path, start_cli: Start, sent: signal.Signals
 ) -> None:
@@ -146,9 +170,10 @@ def test_an_interrupted_confirmation_is_gone_on_with_and_the_test_opened_once(
     wait_for(lambda: bool(fresh_scores_in(save_dir)), process)
     process.send_signal(sent)
     out, err = process.communicate(timeout=GIVE_UP)
-    assert process.returncode == (130 if sent is signal.SIGINT else -sent)
+    name = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}.get(sent)
+    assert process.returncode == (130 if name else -sent)
     assert "Traceback" not in err
-    assert ("Confirmation ended by Ctrl-C; the test period stays closed." in out) == (sent is signal.SIGINT)
+    assert (f"Confirmation ended by {name}; the test period stays closed." in out) == (name is not None)
     before = fresh_scores_in(save_dir)
     results = json.loads((save_dir / "results.json").read_text())  # written when the search was over
     assert (results["test_openings"], results["retrained_models"]) == ([], [])
@@ -218,16 +243,19 @@ def test_two_workers_run_exactly_n_trials_and_none_twice(
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_two_workers_with_results(tiny: dict[str, Any], tmp_path: Path, start_cli: Start) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_two_workers_with_results(
+    tiny: dict[str, Any], tmp_path: Path, start_cli: Start, sent: signal.Signals
+) -> None:
     config, save_dir = long_run(tiny, tmp_path), Path(tiny["save_dir"])
     process = start_cli("run", "--config", config, "--workers", "2")
     wait_for(lambda: finished_in(save_dir) >= 2, process)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     _, err = process.communicate(timeout=GIVE_UP)
     assert process.returncode == 130
     assert "Traceback" not in err
     states = Counter(trial.state for trial in trials_of(save_dir))
-    assert states[TrialState.RUNNING] == 0
+    assert states[TrialState.RUNNING] == states[TrialState.FAIL] == 0
     results = json.loads((save_dir / "results.json").read_text())
     assert results["n_trials_completed"] == states[TrialState.COMPLETE] + states[TrialState.PRUNED]
     assert processes_of(save_dir) == []

@@ -58,8 +58,8 @@ class House:
         return self.folder / "checkpoints"
 
     def states(self) -> set[int]:
-        """Numbers of the probes whose state is kept."""
-        return {int(path.stem.removeprefix("probe_")) for path in self.checkpoints.glob("*")}
+        """Numbers of the trials whose state is kept."""
+        return {int(path.name.split(".")[0].removeprefix("trial_")) for path in self.checkpoints.glob("*")}
 
     def run(self, study: Study, stop: StopSignal | None = None, observers: tuple[Any, ...] = ()) -> str:
         """To its end."""
@@ -150,35 +150,75 @@ def test_a_lost_or_damaged_state_is_said_and_the_trial_trains_from_its_beginning
     study = house.study(n_trials=PROBES + 1)
     assert house.run(study) == FINISHED
     (trial,) = continued(study.records())
-    assert "probe_" in trial.attributes["trained_anew"]
+    assert "trial_" in trial.attributes["trained_anew"]
     assert len(trial.curve) == EPOCHS
     assert trial.state is State.COMPLETE
     assert trial.own_seconds == trial.seconds
 
 
-def test_a_continued_trial_that_is_interrupted_is_run_again_from_the_same_state(house: House) -> None:
+class Impatient:
+    """Ends the run after an epoch, in good order or as a kill does, which nothing catches."""
+
+    def __init__(self, epoch: float, stop: StopSignal | None = None) -> None:
+        self.epoch, self.stop = epoch, stop
+
+    def on_trial_start(self, assignment: Any) -> None:
+        """Nothing to do."""
+
+    def on_trial_report(self, assignment: Any, report: Any) -> None:
+        """Ends it."""
+        if report.epoch == self.epoch and not report.again:
+            if self.stop is None:
+                raise Killed
+            self.stop.end(CTRL_C)
+
+    def on_trial_trained(self, assignment: Any, trained: Any) -> None:
+        """Nothing to do."""
+
+    def on_trial_end(self, record: Any, trained: Any) -> None:
+        """Nothing to do."""
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+@pytest.mark.parametrize("kill", [False, True], ids=["ctrl-c", "kill"])
+def test_a_continued_trial_that_is_cut_off_goes_on_from_where_it_was(house: House, kill: bool) -> None:
+    """Under its number, to the same curve; its own state counts, and where there is none yet, the probe's."""
     house.run(house.study(n_trials=PROBES))
-    stop = StopSignal()
-
-    class Impatient:
-        def on_trial_start(self, assignment: Any) -> None:
-            pass
-
-        def on_trial_report(self, assignment: Any, report: Any) -> None:
-            if report.epoch == 2:
-                stop.end(CTRL_C)
-
-        def on_trial_trained(self, assignment: Any, trained: Any) -> None:
-            pass
-
-        def on_trial_end(self, record: Any, trained: Any) -> None:
-            pass
-
-    house.run(house.study(), stop=stop, observers=(Impatient(),))
+    stop = None if kill else StopSignal()
+    try:
+        house.run(house.study(), stop=stop, observers=(Impatient(2, stop),))
+    except Killed:
+        house.opened[-1].pause_orphans()
+    (cut,) = continued(house.study().records())
+    assert cut.state is State.WAITING
     study = house.study(n_trials=PROBES + 1)
     house.run(study)
-    cut, again = continued(study.records())
-    assert [cut.state, again.state] == [State.FAIL, State.COMPLETE]
-    assert again.retry_of == cut.number
-    assert again.continues == cut.continues
-    assert "trained_anew" not in again.attributes
+    (whole,) = continued(study.records())
+    assert (whole.number, whole.state, whole.retry_of) == (cut.number, State.COMPLETE, None)
+    probe = study.records()[whole.continues or 0]
+    assert "trained_anew" not in whole.attributes
+    assert uncut(house.runner, probe) == [(point.epoch, point.score) for point in whole.curve]
+    assert whole.attributes["measured_seconds"] == pytest.approx(whole.own_seconds)
+    assert probe.number not in house.states()
+    assert whole.number not in house.states()
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_any_trial_that_is_cut_off_becomes_what_it_would_have(house: House, epoch: int) -> None:
+    plan = {"sampler": SamplerSettings(type="random"), "n_trials": 2}
+    for observers in ((Impatient(epoch),), ()):
+        study = house.study(**plan)
+        study.storage.pause_orphans()
+        try:
+            house.run(study, observers=observers)
+        except Killed:
+            assert house.states() == (
+                {0} if epoch == 2 else set()
+            )  # the first report comes before its epoch's state is kept
+    assert [record.state for record in study.records()] == [State.COMPLETE] * 2
+    for record in study.records():
+        assert uncut(house.runner, record) == [(point.epoch, point.score) for point in record.curve]
+    assert house.states() == set()

@@ -1,7 +1,12 @@
 """Retraining: each finalist anew with every seed, in order, stopped on validation; the test period stays closed."""
 
+import contextlib
+import errno
+import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +14,7 @@ import torch
 
 from cnn_lstm_hyperopt.confirmation import SEEDS_APART
 from cnn_lstm_hyperopt.data.dataset import Dataset, Fold, LockedPeriod
+from cnn_lstm_hyperopt.exceptions import StorageFailedError
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision
 from cnn_lstm_hyperopt.retraining import Finalist, Retrained, retrain
 from cnn_lstm_hyperopt.saved_model import load_model
@@ -42,8 +48,11 @@ def dataset(prepared) -> Dataset:
 
 
 def retrained(dataset: Dataset, finalists, on_report=go_on, **facts):
-    facts = {"full_epochs": 2, "max_gap_days": 10.0, **facts}
-    return retrain(finalists, runner_of(dataset), dataset, on_report=on_report, **facts)
+    facts = {"full_epochs": 2, "max_gap_days": 10.0, "known": {}, "on_given": go_on, **facts}
+    with contextlib.ExitStack() as stack:
+        if "checkpoints" not in facts:
+            facts["checkpoints"] = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        return retrain(finalists, runner_of(dataset), dataset, on_report=on_report, **facts)
 
 
 @pytest.fixture(scope="module")
@@ -224,3 +233,134 @@ def test_a_seed_that_fails_is_told_of_and_the_others_are_kept(dataset):
 def test_an_error_of_this_program_is_not_taken_for_a_failed_training(dataset):
     with pytest.raises(ZeroDivisionError):
         retrained(dataset, FINALISTS[:1], failing((1, 1), error=ZeroDivisionError()))
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), StorageFailedError("study.db can't be written")]
+)
+def test_a_failure_of_the_storage_is_none_of_the_training(dataset, error):
+    with pytest.raises(type(error)):
+        retrained(dataset, FINALISTS[:1], failing((1, 1), error=error), full_epochs=1)
+
+
+# ---------------------------------------------------------------------- killed and gone on with
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+class Log:
+    """Hears of a run's trainings, keeps what is decided, and may end the process as an epoch is told of.
+
+    Attributes:
+        given: what a run was told to keep, by trial and seed.
+        trained: how often each (rank, seed, epoch) was trained.
+        again: those that were told of again.
+    """
+
+    def __init__(self, kill_at=None):
+        self.kill_at, self.given, self.trained, self.again = kill_at, {}, Counter(), []
+
+    def on_report(self, finalist, seed, epochs):
+        def decide(report):
+            moment = (finalist.rank, seed, report.epoch)
+            if report.score is not None and report.again:
+                self.again.append(moment)
+            elif report.score is not None:
+                self.trained[moment] += 1
+                if moment == self.kill_at:
+                    self.kill_at = None
+                    raise Killed
+            return CONTINUE
+
+        return decide
+
+    def on_given(self, finalist, seed, given):
+        self.given[finalist.trial_number, seed] = given
+
+    def run(self, dataset, folder, **facts):
+        facts = {"known": dict(self.given), "on_given": self.on_given, "seeds": 2, "checkpoints": folder, **facts}
+        return retrained(dataset, FINALISTS[:2], self.on_report, **facts)
+
+
+def same(first, second):
+    return all(
+        torch.equal(weights_of(a), weights_of(b)) and (a.seed, a.epochs, a.loss) == (b.seed, b.epochs, b.loss)
+        for one, other in zip(first, second, strict=True)
+        for a, b in zip(one.runs, other.runs, strict=True)
+    )
+
+
+@pytest.mark.parametrize("kill_at", [(1, 1, 1), (1, 2, 2), (2, 2, 2)])
+def test_a_killed_retraining_goes_on_where_it_was_and_gives_the_same_models(models, dataset, tmp_path, kill_at):
+    """Nothing is trained twice but the epoch in which it was killed; finished trainings are had again, in their order."""
+    log = Log(kill_at)
+    with pytest.raises(Killed):
+        log.run(dataset, tmp_path)
+    work = log.run(dataset, tmp_path)
+    assert (work.failures, work.ended) == ([], None)
+    assert same(work.done, models[:2])
+    everything = [(rank, seed, epoch) for rank in (1, 2) for seed in (1, 2) for epoch in (1, 2)]
+    assert log.trained == {moment: 1 + (moment == kill_at) for moment in everything}
+    assert log.again == everything[: everything.index(kill_at)]
+    assert same(log.run(dataset, tmp_path).done, models[:2])  # and once more: nothing but reading
+    assert log.trained.total() == 9
+    assert dataset.test.times_opened == 0
+
+
+def test_what_is_interrupted_by_ctrl_c_goes_on_there_too(models, dataset, tmp_path):
+    """Pressed after the first epoch of the second seed: that epoch is kept."""
+    log = Log()
+
+    def listen(finalist, seed, epochs):
+        hear = log.on_report(finalist, seed, epochs)
+
+        def decide(report):
+            hear(report)
+            return CTRL_C if (seed, report.epoch) == (2, 1.0) else CONTINUE
+
+        return decide
+
+    keep = {"on_given": log.on_given, "seeds": 2, "checkpoints": tmp_path}
+    cut = retrained(dataset, FINALISTS[:2], listen, **keep)
+    assert (cut.done, cut.ended) == ([], CTRL_C)
+    work = log.run(dataset, tmp_path)
+    assert same(work.done, models[:2])
+    assert set(log.trained.values()) == {1}
+
+
+def test_a_state_of_other_epochs_is_not_gone_on_from(models, dataset, tmp_path):
+    """Killed with three epochs each; now two are asked for."""
+    log = Log((1, 1, 2))
+    with pytest.raises(Killed):
+        log.run(dataset, tmp_path, full_epochs=3)
+    log.again.clear()
+    work = log.run(dataset, tmp_path, known={})
+    assert same(work.done, models[:2])
+    assert log.again == []
+
+
+def test_a_seed_that_diverged_is_told_of_and_not_tried_again(dataset, tmp_path):
+    told, asked = {}, []
+
+    def listen(finalist, seed, epochs):
+        asked.append(seed)
+        return go_on()
+
+    diverging = [Finalist(1, 5, DIVERGING)]
+    facts = {"on_given": lambda f, seed, given: told.update({(f.trial_number, seed): given}), "checkpoints": tmp_path}
+    first = retrained(dataset, diverging, listen, **facts, seeds=2)
+    assert {seed: given.failure is None for (_, seed), given in told.items()} == {1: False, 2: False}
+    again = retrained(dataset, diverging, listen, **facts, seeds=2, known=told)
+    assert again == first
+    assert asked == [1, 2]
+
+
+def test_a_seed_that_lacked_memory_is_tried_again(dataset, tmp_path):
+    log = Log()
+    listen = failing((1, 1), error=MemoryError())
+    facts = {"on_given": log.on_given, "checkpoints": tmp_path, "full_epochs": 1}
+    assert retrained(dataset, FINALISTS[:1], listen, **facts).failures == [(FINALISTS[0], "MemoryError")]
+    work = retrained(dataset, FINALISTS[:1], **facts, known=log.given)
+    assert [run.seed for run in work.done[0].runs] == [1]

@@ -1,9 +1,12 @@
 """limits.retrain_seconds: equal parts for all trainings that are left, as many epochs as fit in, and what becomes of one whose
 time is up."""
 
+import contextlib
 import math
+import tempfile
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -15,7 +18,7 @@ from cnn_lstm_hyperopt import confirmation, retraining
 from cnn_lstm_hyperopt.confirmation import TIME_IS_UP
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision
-from cnn_lstm_hyperopt.retraining import Finalist, retrain
+from cnn_lstm_hyperopt.retraining import Finalist, Given, retrain
 from cnn_lstm_hyperopt.training import NonFiniteLossError, ValueScale, evaluate
 from cnn_lstm_hyperopt.trial_runner import TrialRunner
 from finalists import CTRL_C, go_on, params, runner_of
@@ -43,8 +46,12 @@ def clock(monkeypatch):
     return clock
 
 
-def retrained(runner, dataset, *, on_report=go_on, full_epochs=3, finalists=FINALISTS, **facts):
-    return retrain(finalists, runner, dataset, full_epochs=full_epochs, max_gap_days=10.0, on_report=on_report, **facts)
+def retrained(runner, dataset, *, full_epochs=3, finalists=FINALISTS, **facts):
+    facts = {"max_gap_days": 10.0, "on_report": go_on, "known": {}, "on_given": go_on, **facts}
+    with contextlib.ExitStack() as stack:
+        if "checkpoints" not in facts:
+            facts["checkpoints"] = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        return retrain(finalists, runner, dataset, full_epochs=full_epochs, **facts)
 
 
 def ticking(clock, seconds):
@@ -73,7 +80,7 @@ class Fake:
         self.budgets.append(seconds)
         return most
 
-    def retrain(self, number, configuration, fold, epochs, on_report):
+    def retrain(self, number, configuration, fold, epochs, on_report, *, checkpoint):
         self.numbers.append(number)
         self.clock.now += self.spend.pop(0)
         raise NonFiniteLossError("the loss became nan in epoch 1")
@@ -255,3 +262,87 @@ def test_the_test_period_stays_closed_whatever_happens(clock, runner, dataset):
     closed = replace(dataset, test=type(dataset.test)(dataset.test.open()))
     retrained(runner, closed, seconds_left=lambda: 0.0, on_report=ticking(clock, 1.0), full_epochs=1)
     assert closed.test.times_opened == 0
+
+
+# ---------------------------------------------------------------------- killed and gone on with
+
+
+class Told(dict):
+    """What is decided, by trial and seed."""
+
+    def __call__(self, finalist, seed, given):
+        self[finalist.trial_number, seed] = given
+
+
+def test_what_a_training_was_given_stays_and_only_the_time_is_shared_anew(clock, dataset, tmp_path):
+    """Of the first it is known that it has two epochs; whatever time is left now, it keeps them."""
+    fake, told, heard = Fake(clock, (10, 10, 10)), Told(), []
+
+    def on_report(finalist, seed, epochs):
+        heard.append((finalist.rank, epochs))
+        return go_on()
+
+    retrained(
+        fake,
+        dataset,
+        full_epochs=9,
+        seconds_left=lambda: 90.0 - clock.now,
+        known={(10, 1): Given(2)},
+        on_given=told,
+        on_report=on_report,
+        checkpoints=tmp_path,
+    )
+    assert heard == [(1, 2), (2, 9), (3, 9)]
+    assert fake.budgets == [40, 70]
+    assert told[10, 1] == Given(2, failure="the loss became nan in epoch 1")
+
+
+def test_one_that_was_cut_short_is_had_again_and_not_trained_on(clock, runner, dataset, tmp_path):
+    """Also where there is time now; and a run after that finds it the same."""
+    told = Told()
+    facts = {"on_given": told, "finalists": FINALISTS[:1], "full_epochs": 9, "checkpoints": tmp_path}
+    first = retrained(runner, dataset, seconds_left=lambda: 1000.0, on_report=ticking(clock, 400.0), **facts)
+    (cut,) = first.done[0].runs
+    assert told == {(10, 1): Given(9, cut_short=True)}
+    for _ in range(2):
+        heard = []
+
+        def on_report(finalist, seed, epochs, heard=heard):
+            return lambda report: heard.append(report.again) or CONTINUE
+
+        again = retrained(runner, dataset, seconds_left=lambda: 1000.0, known=dict(told), on_report=on_report, **facts)
+        (had,) = again.done[0].runs
+        assert heard == [True, True]
+        assert (had.cut_short, had.epochs, had.loss) == (True, 9, cut.loss)
+        assert (had.outcome.best_epoch, had.outcome.epochs) == (cut.outcome.best_epoch, 2.0)
+        mine, theirs = (run.model.network.state_dict() for run in (had, cut))
+        assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+
+
+def test_one_that_was_cut_short_and_whose_state_is_lost_is_trained_again(clock, runner, dataset, tmp_path):
+    known = {(10, 1): Given(2, cut_short=True)}
+    work = retrained(
+        runner,
+        dataset,
+        seconds_left=lambda: 1000.0,
+        known=known,
+        finalists=FINALISTS[:1],
+        full_epochs=2,
+        checkpoints=tmp_path,
+    )
+    assert [(run.cut_short, run.outcome.epochs) for run in work.done[0].runs] == [(False, 2.0)]
+
+
+def test_one_without_a_whole_epoch_stays_a_failure(clock, runner, dataset, tmp_path):
+    told, heard = Told(), []
+
+    def on_report(finalist, seed, epochs):
+        heard.append(finalist.rank)
+        return ticking(clock, 200.0)(finalist, seed, epochs)
+
+    facts = {"on_given": told, "finalists": FINALISTS[:1], "on_report": on_report, "checkpoints": tmp_path}
+    first = retrained(runner, dataset, seconds_left=lambda: 100.0, **facts)
+    again = retrained(runner, dataset, seconds_left=lambda: 100.0, known=dict(told), **facts)
+    assert first.failures == again.failures
+    assert first.failures[0][1] == "no epoch was finished in its part of limits.retrain_seconds (100 s)"
+    assert heard == [1]

@@ -30,8 +30,9 @@ class Fake:
     seconds: float
     ends_after: int = 4
     decision: Decision = CONTINUE
+    device = torch.device("cpu")
 
-    def run_trial(self, number, params, on_report, *, keep=None, start=None):
+    def run_trial(self, number, params, on_report, *, checkpoint=None, start=None, saving=0):
         decision, epoch = CONTINUE, 0
         for epoch in range(1, self.ends_after + 1):
             last = epoch == self.ends_after

@@ -20,7 +20,7 @@ from cnn_lstm_hyperopt.data.store import load_trial_data, save_trial_data
 from cnn_lstm_hyperopt.data.windows import without_other_rows
 from cnn_lstm_hyperopt.exceptions import CheckpointError
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
-from cnn_lstm_hyperopt.training import ValueScale, evaluate
+from cnn_lstm_hyperopt.training import ValueScale, evaluate, forget_checkpoint, last_good, read_checkpoint
 from cnn_lstm_hyperopt.training.cost import memory_mb
 from cnn_lstm_hyperopt.training.loop import FIRST_LOOK
 from cnn_lstm_hyperopt.trial_runner import TrainedNetwork, TrialRunner
@@ -243,7 +243,7 @@ class TestATrialThatGoesOn:
     @pytest.fixture
     def probe(self, dataset, tmp_path) -> Path:
         path = tmp_path / "probes" / "3.pt"
-        outcome = runner_of(dataset).run_trial(3, PARAMS, self.end(Action.PRUNE), keep=path).outcome
+        outcome = runner_of(dataset).run_trial(3, PARAMS, self.end(Action.PRUNE), checkpoint=path).outcome
         assert (outcome.epochs, outcome.decision) == (1, Decision(Action.PRUNE, "a probe"))
         return path
 
@@ -259,12 +259,11 @@ class TestATrialThatGoesOn:
             return on_report
 
         whole = runner_of(dataset).run_trial(3, PARAMS, listen("whole"))
-        again = runner_of(dataset).run_trial(8, PARAMS, listen("again"), start=probe)
+        again = runner_of(dataset).run_trial(8, PARAMS, listen("again"), start=read_checkpoint(probe))
         assert same(whole, again)
         assert told["whole"] == told["again"]
         assert [epoch for epoch, _, _ in told["again"]] == [1, 2]
         assert again.outcome.epochs == 2
-        assert 0 < again.outcome.own_seconds < again.outcome.seconds
 
     @pytest.mark.slow
     def test_it_is_the_same_in_another_process(self, dataset, probe, tmp_path):
@@ -278,11 +277,12 @@ from cnn_lstm_hyperopt.calibration import calibration_for
 from cnn_lstm_hyperopt.config import TrainingSettings
 from cnn_lstm_hyperopt.data.store import load_trial_data
 from cnn_lstm_hyperopt.progress import CONTINUE
+from cnn_lstm_hyperopt.training import read_checkpoint
 from cnn_lstm_hyperopt.trial_runner import TrialRunner
 cpu = torch.device("cpu")
 settings = TrainingSettings(max_epochs=2)
 runner = TrialRunner(load_trial_data(Path({str(data)!r})), settings, seed=0, device=cpu, speeds=calibration_for(cpu))
-trained = runner.run_trial(8, {PARAMS!r}, lambda report: CONTINUE, start=Path({str(probe)!r}))
+trained = runner.run_trial(8, {PARAMS!r}, lambda report: CONTINUE, start=read_checkpoint(Path({str(probe)!r})))
 torch.save(trained.network.state_dict(), {str(weights)!r})
 """
         subprocess.run([sys.executable, "-W", "error", "-c", script], check=True, timeout=120)
@@ -295,31 +295,57 @@ torch.save(trained.network.state_dict(), {str(weights)!r})
         first, second = tmp_path / "1.pt", tmp_path / "2.pt"
         runner = runner_of(dataset, max_epochs=3)
         whole = runner.run_trial(3, PARAMS, go_on)
-        runner.run_trial(3, PARAMS, self.end(Action.PRUNE), keep=first)
-        stopped = runner.run_trial(4, PARAMS, self.end(Action.PRUNE, after=2), keep=second, start=first)
+        runner.run_trial(3, PARAMS, self.end(Action.PRUNE), checkpoint=first)
+        stopped = runner.run_trial(
+            4, PARAMS, self.end(Action.PRUNE, after=2), checkpoint=second, start=read_checkpoint(first)
+        )
         assert stopped.outcome.epochs == 2
-        assert same(whole, runner.run_trial(5, PARAMS, go_on, start=second))
+        assert same(whole, runner.run_trial(5, PARAMS, go_on, start=read_checkpoint(second)))
 
     @pytest.mark.parametrize(
-        ("action", "after"), [(Action.PRUNE, 0.01), (Action.STOP, 1), (Action.PRUNE, 2), (Action.CONTINUE, 9)]
+        ("action", "after", "epoch"),
+        [(Action.PRUNE, 0.01, None), (Action.STOP, 1, 1), (Action.PRUNE, 2, 2), (Action.CONTINUE, 9, 2)],
     )
-    def test_nothing_is_kept_unless_it_is_pruned_at_the_end_of_an_epoch_before_the_last(
-        self, dataset, tmp_path, action, after
-    ):
+    def test_its_state_is_kept_at_the_end_of_each_epoch_whatever_ends_it(self, dataset, tmp_path, action, after, epoch):
         path = tmp_path / "checkpoint.pt"
-        runner_of(dataset).run_trial(3, PARAMS, self.end(action, after=after), keep=path)
+        runner_of(dataset).run_trial(3, PARAMS, self.end(action, after=after), checkpoint=path)
+        kept = last_good(path)
+        assert (None if kept is None else kept.epoch) == epoch
+        forget_checkpoint(path)
         assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("how", ["confirm", "retrain"])
+    def test_what_comes_after_the_search_goes_on_by_itself_and_is_not_done_twice(self, dataset, tmp_path, how):
+        path, runner = tmp_path / "checkpoint.pt", runner_of(dataset)
+        epochs: list[float] = []
+
+        def train(on_report: Callable[[ProgressReport], Decision], checkpoint: Path | None) -> TrainedNetwork:
+            if how == "confirm":
+                return runner.confirm(7, PARAMS, on_report, checkpoint=checkpoint)
+            return runner.retrain(7, PARAMS, dataset.folds[0], 2, on_report, checkpoint=checkpoint)
+
+        def note(report: ProgressReport) -> Decision:
+            if report.score is not None and not report.again:
+                epochs.append(report.epoch)
+            return CONTINUE
+
+        whole = train(go_on, None)
+        train(self.end(Action.STOP), path)
+        assert same(whole, train(note, path))
+        assert epochs == [2]
+        assert same(whole, train(note, path))  # of a finished one there is nothing left to train
+        assert epochs == [2]
 
     def test_global_randomness_is_left_as_it_was(self, dataset, probe):
         before = torch.get_rng_state()
-        runner_of(dataset).run_trial(8, PARAMS, go_on, start=probe)
+        runner_of(dataset).run_trial(8, PARAMS, go_on, start=read_checkpoint(probe))
         assert torch.equal(torch.get_rng_state(), before)
 
     def test_a_checkpoint_of_other_parameters_is_refused_by_name(self, dataset, probe):
         params = {**PARAMS, "cnn.dropout": 0.3, "training.batch_size": 32}
         differs = r"network\.cnn\.dropout is 0\.2 there and 0\.3 here; training\.batch_size is 16 there and 32 here"
         with pytest.raises(CheckpointError, match=rf"3\.pt is of another training: {differs}$"):
-            runner_of(dataset).run_trial(8, params, go_on, start=probe)
+            runner_of(dataset).run_trial(8, params, go_on, start=read_checkpoint(probe))
 
 
 def walk_forward(dataset: Dataset) -> TrialData:
@@ -427,8 +453,8 @@ class TestSeveralFolds:
     def test_a_probe_goes_on_to_the_bit_in_all_folds(self, data, tmp_path):
         path, runner = tmp_path / "probe.pt", self.runner(data)
         end = TestATrialThatGoesOn.end(Action.PRUNE)
-        runner.run_trial(3, PARAMS, end, keep=path)
-        assert same(runner.run_trial(3, PARAMS, go_on), runner.run_trial(8, PARAMS, go_on, start=path))
+        runner.run_trial(3, PARAMS, end, checkpoint=path)
+        assert same(runner.run_trial(3, PARAMS, go_on), runner.run_trial(8, PARAMS, go_on, start=read_checkpoint(path)))
 
     def test_its_data_survive_the_way_to_a_worker(self, data, tmp_path):
         save_trial_data(tmp_path / "data", data)

@@ -483,7 +483,10 @@ def test_a_finalist_that_was_saved_and_loaded_gets_the_same_verdict(apples, tmp_
         apples,
         full_epochs=2,
         max_gap_days=10.0,
+        checkpoints=tmp_path / "checkpoints",
+        known={},
         on_report=go_on,
+        on_given=go_on,
         seeds=2,
     )
     found = evaluate_once(work.done, apples, settings_of())

@@ -13,8 +13,11 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter, Token
 
 from cnn_lstm_hyperopt.config import Settings, load_settings
+from cnn_lstm_hyperopt.config.faults import printable
 from cnn_lstm_hyperopt.config.settings import BadBars, MetricName, PrunerName, SamplerName, Target
-from cnn_lstm_hyperopt.exceptions import ConfigError, HyperoptError
+from cnn_lstm_hyperopt.exceptions import ConfigError, HyperoptError, InterruptedRunError
+from cnn_lstm_hyperopt.folder import STUDY_FILE, resume_command
+from cnn_lstm_hyperopt.masking import masked
 
 _SETTING_OF_FLAG = {
     "n_trials": "study.n_trials",
@@ -80,6 +83,13 @@ def _workers(kind: object, tokens: Sequence[Token]) -> int | str:
         raise ValueError(f"{error}; auto is a worker a core") from None
 
 
+def _path(kind: object, tokens: Sequence[Token]) -> Path:
+    """By itself the parser makes the working directory of an empty text."""
+    if not tokens[0].value.strip():
+        raise ValueError("must be a path, but is empty")
+    return Path(tokens[0].value)
+
+
 @Parameter(name="*")
 @dataclass(frozen=True)
 class DataOptions:
@@ -94,7 +104,7 @@ class DataOptions:
         ),
     ] = False
     source: Annotated[SourceFlag | None, Parameter(group=_DATA, help=_help("source"))] = None
-    data_dir: Annotated[Path | None, Parameter(group=_DATA, help=_help("data_dir"))] = None
+    data_dir: Annotated[Path | None, Parameter(converter=_path, group=_DATA, help=_help("data_dir"))] = None
     symbols: Annotated[
         tuple[str, ...] | None,
         Parameter(group=_DATA, consume_multiple=True, negative="", help=_help("symbols")),
@@ -113,7 +123,7 @@ class DataOptions:
     cv_folds: Annotated[int | None, Parameter(converter=_whole, group=_DATA, help=_help("cv_folds"))] = None
     config: Annotated[
         Path | None,
-        Parameter(group=_RUN, help="YAML file with settings and search space; flags win over it."),
+        Parameter(converter=_path, group=_RUN, help="YAML file with settings and search space; flags win over it."),
     ] = None
     debug: Annotated[
         bool, Parameter(group=_RUN, negative="", help="Show the traceback of an error, and log every epoch.")
@@ -167,7 +177,7 @@ class RunOptions(DataOptions):
         Parameter(converter=_whole, group=_SEARCH, help="Fixed training batch size; it then leaves the search space."),
     ] = None
     seed: Annotated[int | None, Parameter(converter=_whole, group=_SEARCH, help=_help("seed"))] = None
-    enqueue: Annotated[Path | None, Parameter(group=_SEARCH, help=_help("enqueue"))] = None
+    enqueue: Annotated[Path | None, Parameter(converter=_path, group=_SEARCH, help=_help("enqueue"))] = None
     portfolio: Annotated[bool | None, Parameter(group=_SEARCH, negative="--no-portfolio", help=_help("portfolio"))] = (
         None
     )
@@ -181,7 +191,7 @@ class RunOptions(DataOptions):
     ] = False
     top_k: Annotated[int | None, Parameter(converter=_whole, group=_RETRAIN, help=_help("top_k"))] = None
     full_epochs: Annotated[int | None, Parameter(converter=_whole, group=_RETRAIN, help=_help("full_epochs"))] = None
-    save_dir: Annotated[Path | None, Parameter(group=_RUN, help=_help("save_dir"))] = None
+    save_dir: Annotated[Path | None, Parameter(converter=_path, group=_RUN, help=_help("save_dir"))] = None
     study_name: Annotated[str | None, Parameter(group=_RUN, help=_help("study_name"))] = None
     device: Annotated[str | None, Parameter(group=_RUN, help=_help("device"))] = None
     workers: Annotated[
@@ -254,10 +264,9 @@ def run(*, options: RunOptions | None = None) -> None:
     given = options or RunOptions()
     settings = load_settings(given.config, given.overrides())
     _symbols_need_real_bars(given, settings)
-    if given.recalibrate and given.resume:
-        raise ConfigError(
-            "--recalibrate begins a study with new speeds; a resumed one keeps those that it was begun with"
-        )
+    if given.resume:
+        _begun_before(given)
+        _fits_what_is_there(settings.save_dir, n_trials=given.n_trials, name=given.study_name)
     _run(
         settings,
         resume=given.resume,
@@ -290,7 +299,7 @@ def data(*, options: DataOptions | None = None) -> None:
 @app.command
 def resume(
     *,
-    save_dir: Annotated[Path, Parameter(help="Directory of the study.")] = Path("hyperopt_results"),
+    save_dir: Annotated[Path, Parameter(converter=_path, help="Directory of the study.")] = Path("hyperopt_results"),
     n_trials: Annotated[int | None, Parameter(converter=_whole, help="New total of finished trials.")] = None,
     timeout: Annotated[float | None, Parameter(help="Seconds after which the search ends.")] = None,
     retrain_best: Annotated[
@@ -300,6 +309,7 @@ def resume(
     debug: Annotated[bool, Parameter(negative="", help="Show the traceback of an error, and log every epoch.")] = False,
 ) -> None:
     """Go on with a study that was interrupted or killed, with the settings in its config.yaml."""
+    save_dir = _directory(save_dir)
     path = save_dir / "config.yaml"
     if not path.is_file():
         raise ConfigError(f"--save-dir {save_dir} holds no config.yaml, so there is nothing to resume; start with: run")
@@ -308,32 +318,37 @@ def resume(
         overrides["study"]["n_trials"] = n_trials
     if retrain_best:
         overrides["retrain"] = {"enabled": True}
-    _run(load_settings(path, overrides), resume=True, quiet=quiet, debug=debug)
+    settings = load_settings(path, overrides)
+    _fits_what_is_there(save_dir, n_trials=n_trials)
+    _run(settings, resume=True, quiet=quiet, debug=debug)
 
 
 @app.command
 def status(
     *,
-    save_dir: Annotated[Path, Parameter(help="Directory of the study.")] = Path("hyperopt_results"),
+    save_dir: Annotated[Path, Parameter(converter=_path, help="Directory of the study.")] = Path("hyperopt_results"),
     debug: Annotated[bool, Parameter(negative="", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Say how far a study is and what to run next; also while it runs."""
     from cnn_lstm_hyperopt.reporting.status import status_lines
 
-    for line in status_lines(save_dir):
+    for line in status_lines(_directory(save_dir)):
         print(line)
 
 
 @app.command
 def narrow(
     *,
-    save_dir: Annotated[Path, Parameter(help="Directory of the study.")] = Path("hyperopt_results"),
-    output: Annotated[Path | None, Parameter(help="File to write. [default: narrowed.yaml in the directory]")] = None,
+    save_dir: Annotated[Path, Parameter(converter=_path, help="Directory of the study.")] = Path("hyperopt_results"),
+    output: Annotated[
+        Path | None, Parameter(converter=_path, help="File to write. [default: narrowed.yaml in the directory]")
+    ] = None,
     debug: Annotated[bool, Parameter(negative="", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Start broad, then narrow: write a config whose search space is the region of the study's good trials."""
     from cnn_lstm_hyperopt.narrowing import narrow_study
 
+    save_dir = _directory(save_dir)
     path, lines = narrow_study(save_dir, output or save_dir / "narrowed.yaml")
     for line in lines:
         print(line)
@@ -345,21 +360,61 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     try:
         app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
-    except CycloptsError as error:
-        return _fail(f"{' '.join(str(error).split())}; see --help", 2)
-    except HyperoptError as error:
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last line of defence: no traceback unless asked for
         if "--debug" in tokens:
             traceback.print_exc()
-        return _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        return _fail(
-            "interrupted at once; if a study had begun, go on with: cnn-lstm-hyperopt resume --save-dir DIR", 130
-        )
-    except Exception as error:  # noqa: BLE001 - the last line of defence: no traceback unless asked for
-        if "--debug" in tokens:
-            traceback.print_exc()
-        return _fail(f"{type(error).__name__}: {error} (a fault of this program; --debug shows where)", 1)
+        return _told(error)
     return 0
+
+
+def _told(error: BaseException) -> int:
+    """Says in a line what went wrong; returns the exit code."""
+    if isinstance(error, HyperoptError):
+        return _fail(str(error), error.exit_code)
+    text = printable(" ".join(str(error).split()), 500)
+    if isinstance(error, CycloptsError):
+        return _fail(f"{text.rstrip('.')} (see --help)", 2)
+    if isinstance(error, KeyboardInterrupt):
+        return _fail("interrupted; nothing was begun that could be gone on with", 130)
+    if isinstance(error, PermissionError) and error.filename is not None:
+        return _fail(f"{error.filename} can't be opened: {error.strerror}; have it allowed, or name another", 2)
+    return _fail(f"{type(error).__name__}: {text} (a fault of this program; --debug shows where)", 1)
+
+
+def _directory(save_dir: Path) -> Path:
+    """``--save-dir`` by the rules of the setting of that name."""
+    return load_settings(None, {"save_dir": save_dir}, environment={}).save_dir
+
+
+def _begun_before(given: RunOptions) -> None:
+    """What only a new study can be told."""
+    if given.recalibrate:
+        raise ConfigError(
+            "--recalibrate begins a study with new speeds; a resumed one keeps those that it was begun with"
+        )
+    if given.portfolio is not None:
+        flag = "--portfolio" if given.portfolio else "--no-portfolio"
+        raise ConfigError(f"{flag} chooses a new study's first trials; a resumed one keeps its own, so leave it out")
+
+
+def _fits_what_is_there(save_dir: Path, *, n_trials: int | None, name: str | None = None) -> None:
+    """Whether the study can have this total of trials and this name; without a study the run itself says so."""
+    if (n_trials is None and name is None) or not (save_dir / STUDY_FILE).is_file():
+        return
+    from cnn_lstm_hyperopt.search import StudyStorage
+
+    storage = StudyStorage(save_dir / STUDY_FILE)
+    try:
+        stored, done = storage.study.study_name, sum(record.finished for record in storage.records())
+    finally:
+        storage.close()
+    if n_trials is not None and n_trials < done:
+        raise ConfigError(
+            f"--n-trials {n_trials} is the new total, but the study in {save_dir} has {done} finished trials already; give"
+            f" {done} or more, or leave it out"
+        )
+    if name is not None and name != stored:
+        raise ConfigError(f"--study-name {name}: the study in {save_dir} is named {stored}; leave it out")
 
 
 def _symbols_need_real_bars(given: DataOptions, settings: Settings) -> None:
@@ -390,9 +445,14 @@ def _run(
     from cnn_lstm_hyperopt.experiment import dry_run, run_experiment
     from cnn_lstm_hyperopt.reporting.terminal import Terminal
 
-    (dry_run if dry else run_experiment)(
-        settings, resume=resume, terminal=Terminal(quiet=quiet), recalibrate=recalibrate
-    )
+    try:
+        (dry_run if dry else run_experiment)(
+            settings, resume=resume, terminal=Terminal(quiet=quiet), recalibrate=recalibrate
+        )
+    except KeyboardInterrupt as error:
+        if not (settings.save_dir / STUDY_FILE).is_file():
+            raise
+        raise InterruptedRunError(f"interrupted at once; go on with: {resume_command(settings.save_dir)}") from error
 
 
 def _put(tree: dict[str, Any], path: str, value: Any) -> None:
@@ -403,5 +463,6 @@ def _put(tree: dict[str, Any], path: str, value: Any) -> None:
 
 
 def _fail(text: str, code: int) -> int:
-    print(f"Error: {text}" if code != 130 else text[0].upper() + text[1:], file=sys.stderr)
+    legible = "\n".join(printable(line, 4_000) for line in masked(text).split("\n"))
+    print(f"Error: {legible}" if code != 130 else legible[0].upper() + legible[1:], file=sys.stderr)
     return code

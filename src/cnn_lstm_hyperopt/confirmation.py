@@ -4,12 +4,13 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from cnn_lstm_hyperopt.config.domains import Scalar
 from cnn_lstm_hyperopt.progress import Action, Decision, OnReport, ProgressReport
-from cnn_lstm_hyperopt.training import NonFiniteLossError
+from cnn_lstm_hyperopt.training import NonFiniteLossError, forget_checkpoint
 from cnn_lstm_hyperopt.trial_runner import TrialRunner
 
 SEEDS_APART = 1000
@@ -36,6 +37,19 @@ class Candidate:
     trial_number: int
     params: dict[str, Scalar]
     score: float
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """A fresh training whose loss was no number any more: the same seed would give it again."""
+
+    seed: int
+    reason: str
+
+    @property
+    def text(self) -> str:
+        """As a failure of the candidate."""
+        return f"fresh seed {self.seed}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -84,8 +98,11 @@ def confirm(
     *,
     seeds: int,
     known: Mapping[int, Sequence[float]],
+    diverged: Mapping[int, Divergence],
+    checkpoints: Path,
     on_report: Callable[[Candidate, int], OnReport],
     on_score: Callable[[Candidate, list[float]], None],
+    on_divergence: Callable[[Candidate, Divergence], None],
     seconds_left: float | None = None,
 ) -> Confirmed:
     """Trains each candidate again as its trial was trained, with fresh seeds, one round of all candidates after the other.
@@ -95,13 +112,19 @@ def confirm(
         runner: that trains them.
         seeds: fresh trainings of each.
         known: fresh scores that an earlier, interrupted confirmation got, by trial number; they are not made again.
+        diverged: trials that diverged in it, as they would again; what failed otherwise (for lack of memory, say) is tried again.
+        checkpoints: folder of the trainings' states: one that was interrupted goes on from there.
         on_report: makes, for a candidate and the number of the seed (from 1), what hears of its progress.
         on_score: told of a candidate's fresh scores after each of its trainings.
+        on_divergence: told of a candidate that diverged.
         seconds_left: after which no more is trained; rounds that were not finished do not count. None: no limit.
+
+    Raises:
+        OSError: a training's state can't be kept.
     """
     deadline = None if seconds_left is None else time.monotonic() + seconds_left
     scores = {each.trial_number: list(known.get(each.trial_number, ()))[:seeds] for each in candidates}
-    failures: dict[int, str] = {}
+    failures = {number: told.text for number, told in diverged.items() if told.seed <= seeds}
     ended: Decision | None = None
     for candidate, seed in ((candidate, seed) for seed in range(1, seeds + 1) for candidate in candidates):
         number = candidate.trial_number
@@ -111,9 +134,16 @@ def confirm(
             ended = Decision(Action.STOP, TIME_IS_UP)
             break
         hear = until(deadline, on_report(candidate, seed))
+        place = checkpoints / f"confirmation_{number:05d}_{seed}.pt"
         try:
-            trained = runner.confirm(SEEDS_APART * number + seed, candidate.params, hear)
-        except (NonFiniteLossError, RuntimeError, MemoryError) as error:  # torch reports lack of memory as RuntimeError
+            trained = runner.confirm(SEEDS_APART * number + seed, candidate.params, hear, checkpoint=place)
+        except NonFiniteLossError as error:
+            divergence = Divergence(seed, failure_text(error))
+            failures[number] = divergence.text
+            on_divergence(candidate, divergence)
+            forget_checkpoint(place)
+            continue
+        except (RuntimeError, MemoryError) as error:  # torch reports lack of memory as RuntimeError
             failures[number] = f"fresh seed {seed}: {failure_text(error)}"
             continue
         if trained.outcome.decision.action is not Action.CONTINUE:
@@ -123,6 +153,7 @@ def confirm(
             raise RuntimeError("a training that ran to its end has an evaluation")
         scores[number].append(trained.outcome.best.score)
         on_score(candidate, scores[number])
+        forget_checkpoint(place)
     return _ranked(candidates, scores, failures, ended)
 
 

@@ -1,6 +1,5 @@
 """Configurations that a user begins a study with: a list in a file, a ``results.json``, or an earlier study's front."""
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,8 @@ import numpy as np
 
 from cnn_lstm_hyperopt.config import Fixed, Params, SearchSpace, load_settings, readable
 from cnn_lstm_hyperopt.config.domains import Scalar
-from cnn_lstm_hyperopt.config.load import read_tree
+from cnn_lstm_hyperopt.config.faults import did_you_mean, listed, printable, shown
+from cnn_lstm_hyperopt.config.reading import read_tree
 from cnn_lstm_hyperopt.exceptions import ConfigError
 from cnn_lstm_hyperopt.folder import CONFIG_FILE, STUDY_FILE
 from cnn_lstm_hyperopt.randomness import stream
@@ -19,6 +19,7 @@ from cnn_lstm_hyperopt.search.samplers.random import draw
 
 FLAG = "--enqueue"
 ORIGIN = "enqueued"
+MOST_ENTRIES = 10_000
 DRAWS = 100
 """How often what an entry leaves open is drawn at most, until the whole is legal and keeps the limits."""
 
@@ -62,7 +63,11 @@ def read_enqueued(path: Path, plan: StudyPlan) -> Enqueued:
         ConfigError: it can't be read, or entries of a list are wrong; the text has a line for every fault.
     """
     source = _study_front(path) if path.is_dir() else _file(path)
-    taken: dict[str, Params] = {}
+    if len(source.entries) > MOST_ENTRIES:
+        raise ConfigError(
+            f"{FLAG} {printable(str(path))} holds {len(source.entries)} configurations; leave {MOST_ENTRIES} at most"
+        )
+    taken: dict[frozenset[tuple[str, Scalar]], Params] = {}
     outside: list[str] = []
     beyond: list[str] = []
     same: list[str] = []
@@ -74,13 +79,13 @@ def read_enqueued(path: Path, plan: StudyPlan) -> Enqueued:
             faults += [f"{name}: {fault}" for fault in found]
         elif not plan.allows(found):
             beyond.append(name)
-        elif found in taken.values():
+        elif (key := frozenset(found.items())) in taken:
             same.append(name)
         else:
-            taken[name] = found
+            taken[key] = found
     if source.written and faults:
-        head = f"{FLAG} {path}: " + (f"{len(faults)} faults:\n  " if len(faults) > 1 else "")
-        raise ConfigError(head + "\n  ".join(faults))
+        head = f"{FLAG} {printable(str(path))}: "
+        raise ConfigError(head + faults[0] if len(faults) == 1 else listed(f"{head}{len(faults)} faults:", faults))
     warnings = [
         f"{FLAG} {path}: {text}"
         for names, text in (
@@ -89,12 +94,16 @@ def read_enqueued(path: Path, plan: StudyPlan) -> Enqueued:
                 f"{len(outside)} of {len(source.entries)} configurations lie outside the search space and are left out; the"
                 f" first fault is {faults[0] if faults else ''}",
             ),
-            (beyond, f"{', '.join(beyond)} left out: predicted to exceed the limits of a trial"),
-            (same, f"{', '.join(same)} left out: the same as an earlier one"),
+            (beyond, f"{_some(beyond)} left out: predicted to exceed the limits of a trial"),
+            (same, f"{_some(same)} left out: the same as an earlier one"),
         )
         if names
     ]
     return Enqueued(tuple(Start(params, ORIGIN) for params in taken.values()), tuple(warnings))
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
 
 
 # ---------------------------------------------------------------------- what is there
@@ -107,7 +116,8 @@ def _file(path: Path) -> _Source:
     if not isinstance(tree, list) or not tree:
         what = "an empty list" if tree == [] else "nothing" if tree is None else type(tree).__name__
         raise ConfigError(
-            f"{FLAG} {path} must hold a list of configurations, such as [{{cnn.num_filters: 64, lstm.hidden_dim: 128}}], or be a"
+            f"{FLAG} {printable(str(path))} must hold"
+            " a list of configurations, such as [{cnn.num_filters: 64, lstm.hidden_dim: 128}], or be a"
             f" results.json, but holds {what}"
         )
     return _Source([(f"entry {number}", raw) for number, raw in enumerate(tree, start=1)], written=True)
@@ -177,22 +187,22 @@ def _completed(raw: Any, plan: StudyPlan, index: int) -> dict[str, Scalar] | lis
 def _given(raw: Any, space: SearchSpace) -> tuple[dict[str, Scalar], list[str]]:
     """The values that an entry names, as they are stored, and what is wrong with the others."""
     if not isinstance(raw, Mapping) or not raw:
-        return {}, [f"must hold parameters, such as lstm.hidden_dim: 128, but got {raw!r}"]
+        return {}, [f"must hold parameters, such as lstm.hidden_dim: 128, but got {shown(raw)}"]
     given: dict[str, Scalar] = {}
     faults: list[str] = []
     seen: set[str] = set()
     for name, value in _flat(raw, space):
         if name in seen:
-            faults.append(f"{name} is given twice, flat and in its group; leave one of them out")
+            faults.append(f"{printable(name, 80)} is given twice, flat and in its group; leave one of them out")
         elif name in space.domains:
             try:
                 given[name] = space.value(name, value)
             except ValueError as fault:
                 faults.append(f"{name} {fault}")
         elif name in _groups(space):
-            faults.append(f"{name} must hold parameter names, but got {value!r}")
+            faults.append(f"{name} must hold parameter names, but got {shown(value)}")
         else:
-            faults.append(f"{name} is not a parameter; {_suggestion(name, space)}")
+            faults.append(f"{printable(name, 80)} is not a parameter; {_suggestion(name, space)}")
         seen.add(name)
     return given, faults
 
@@ -258,9 +268,9 @@ def _suggestion(name: str, space: SearchSpace) -> str:
     for known in space.domains:
         if group not in _groups(space) or known.startswith(f"{group}."):
             keys.setdefault(known.split(".")[1], []).append(known)
-    close = difflib.get_close_matches(key, keys, n=1, cutoff=0.7)
-    if close:
-        return f"did you mean {' or '.join(keys[close[0]])}?"
+    meant = did_you_mean(key, (), (name for names in keys.values() for name in names))
+    if meant:
+        return meant.removeprefix("; ")
     if group in _groups(space):
         return f"{group} has {', '.join(keys)}"
     return f"its name begins with one of {', '.join(f'{each}.' for each in _groups(space))}"

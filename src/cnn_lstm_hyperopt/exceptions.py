@@ -8,6 +8,7 @@ HyperoptError
 └── RunError                 exit code 1: the work itself did not succeed
     ├── StudyFailedError     trial after trial fails for the same reason
     ├── CheckpointError      a training can't go on from this file
+    ├── MemoryLimitError     a training needs more memory than limits.memory_mb
     ├── StorageFailedError   the disk is full or read-only; study.db is locked, damaged or gone
     └── EmptyFrontError      no trial learnt more than the majority class
 """
@@ -53,8 +54,12 @@ class CheckpointError(RunError):
     """A training can't go on from this checkpoint: it is missing, damaged, of another version or of another training."""
 
 
+class MemoryLimitError(RunError, MemoryError):
+    """A training needs more memory than it was given; it is tried again with less, as after any lack of memory."""
+
+
 class StorageFailedError(RunError):
-    """Nothing more can be stored: the disk is full or read-only, study.db is locked, damaged or gone. What was finished is kept."""
+    """Nothing more can be stored: the disk is full, study.db is locked, damaged or gone, …; what was finished is kept."""
 
 
 class InterruptedRunError(RunError):

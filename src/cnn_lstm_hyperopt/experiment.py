@@ -3,8 +3,6 @@
 import contextlib
 import json
 import logging
-import shlex
-import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import Any
 from cnn_lstm_hyperopt.config import Settings, dump_settings
 from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
 from cnn_lstm_hyperopt.data.store import save_trial_data
-from cnn_lstm_hyperopt.exceptions import EmptyFrontError, InterruptedRunError, SaveDirError
+from cnn_lstm_hyperopt.exceptions import EmptyFrontError, InterruptedRunError, SaveDirError, StorageFailedError
 from cnn_lstm_hyperopt.execution import (
     FINISHED,
     Observer,
@@ -22,9 +20,11 @@ from cnn_lstm_hyperopt.execution import (
     run_with_workers,
     starts_as_json,
 )
+from cnn_lstm_hyperopt.execution.backup import BackupKeeper
 from cnn_lstm_hyperopt.files import write_json, write_text
-from cnn_lstm_hyperopt.final_round import AFTER_SEARCH, FinalRound
+from cnn_lstm_hyperopt.final_round import AFTER_SEARCH, FinalRound, forget_final_round
 from cnn_lstm_hyperopt.folder import (
+    BACKUP_FILE,
     CHECKPOINTS,
     CONFIG_FILE,
     DATA_FILE,
@@ -36,7 +36,9 @@ from cnn_lstm_hyperopt.folder import (
     TRIALS_FILE,
     VALIDATION,
     only_run,
+    resume_command,
     run_log,
+    storage_faults,
 )
 from cnn_lstm_hyperopt.forecast import Forecast
 from cnn_lstm_hyperopt.preparation import Preparation, prepare_again, prepare_new
@@ -52,15 +54,18 @@ from cnn_lstm_hyperopt.reporting.terminal import Terminal
 from cnn_lstm_hyperopt.reporting.trials_table import trials_csv
 from cnn_lstm_hyperopt.reporting.validation import ValidationWriter
 from cnn_lstm_hyperopt.reporting.wording import counted, with_article
-from cnn_lstm_hyperopt.search import (
-    Study,
-    StudyStorage,
-    TrialRecord,
-)
+from cnn_lstm_hyperopt.search import State, Study, StudyStorage, TrialRecord
+from cnn_lstm_hyperopt.search.integrity import remedy
 from cnn_lstm_hyperopt.selection_bias import DeflatedSharpe, TrialSeries, deflated, read_trials
 from cnn_lstm_hyperopt.trial_runner import TrialRunner
 
 log = logging.getLogger(__name__)
+
+NOT_WORKED_OUT = {
+    "pbo": {"value": None, "why": "the run was interrupted before it was worked out; a run that goes on does that"},
+    "deflated_sharpe": None,
+}
+"""In ``results.json``, of what choosing among all trials does."""
 
 
 def run_experiment(
@@ -71,7 +76,9 @@ def run_experiment(
     Raises:
         InputError: data, settings or directory are wrong; nothing was started.
         EmptyFrontError: no trial has learnt anything; results are written all the same.
-        InterruptedRunError: the user pressed Ctrl-C; results of what is finished are written.
+        InterruptedRunError: the user pressed Ctrl-C, or the system asked the process to end; results of what is finished are
+            written.
+        StorageFailedError: nothing more can be stored; what is finished is in ``study.db``.
     """
     check_save_dir(settings.save_dir, resume=resume)
     stop = StopSignal(settings.study.timeout)
@@ -80,18 +87,14 @@ def run_experiment(
         with open_experiment(
             settings, dataset, resume=resume, terminal=terminal, recalibrate=recalibrate
         ) as experiment:
-            try:
-                experiment.search(stop)
-            finally:  # whatever ended it: what is finished is written before anything else can go wrong
-                results = experiment.write_results()
+            results = experiment.search_and_write(stop)
             if settings.retrain.enabled and not stop.interrupted and results["best_trials"]:
                 experiment.retrain(stop)
                 results = experiment.write_results()
             experiment.show_paths()
             if stop.interrupted:
                 raise InterruptedRunError(
-                    "interrupted; what was finished is saved, go on with:"
-                    f" cnn-lstm-hyperopt resume --save-dir {shlex.quote(str(settings.save_dir))}"
+                    f"interrupted; what was finished is saved, go on with: {resume_command(settings.save_dir)}"
                 )
             if not results["best_trials"]:
                 raise EmptyFrontError(experiment.empty_front_text())
@@ -144,6 +147,8 @@ class Experiment:
     terminal: Terminal
     after_search: dict[str, Any] = field(default_factory=dict)
     _series: tuple[int, TrialSeries | None] | None = None
+    _hurried: bool = False
+    _final_round_over: bool = False
 
     @property
     def dataset(self) -> Dataset:
@@ -154,6 +159,23 @@ class Experiment:
     def runner(self) -> TrialRunner:
         """What trains."""
         return self.preparation.runner
+
+    def search_and_write(self, stop: StopSignal) -> dict[str, Any]:
+        """Searches and writes the results; also when an error ends the search, which is the one that is told.
+
+        A second Ctrl-C ends it at once, and when nothing can be stored there is nowhere to write to: a later run writes them.
+        """
+        try:
+            self.search(stop)
+        except StorageFailedError:
+            raise
+        except Exception:
+            try:
+                self.write_results()
+            except Exception as second:  # noqa: BLE001 - whatever it is, it is not why the search ended
+                log.warning("the results can't be written: %s", second)
+            raise
+        return self.write_results()
 
     def search(self, stop: StopSignal) -> str:
         """Runs trials up to ``study.n_trials``; returns what ended it."""
@@ -173,11 +195,12 @@ class Experiment:
         for warning in (study.sampler_warning(), study.pruner_warning()):
             if warning is not None:
                 terminal.warn(warning)
-        with terminal.watch(study, seconds_left=lambda: stop.seconds_left, expected=expected):
+        watch = terminal.watch(study, seconds_left=lambda: stop.seconds_left, expected=expected)
+        with storage_faults(self.settings.save_dir), watch:
             end = self._run_trials(stop)
+        self._hurried = stop.interrupted
         if end == FINISHED:
-            if not study.continues_probes:
-                shutil.rmtree(self.settings.save_dir / CHECKPOINTS, ignore_errors=True)
+            study.storage.fail_left_over(f"cut off, and the study had its {study.plan.n_trials} trials without it")
             terminal.say(f"Search finished: {study.n_finished()} trials.")
         else:
             terminal.say(
@@ -186,33 +209,46 @@ class Experiment:
             )
         terminal.show_front(study.front(), study.plan.space)
         terminal.show_pruning(study.records(), study.plan)
-        for line in selection_lines(self.selection_bias()):
-            terminal.say(line)
+        if self._selection_bias_is_due():
+            for line in selection_lines(self.selection_bias()):
+                terminal.say(line)
         return end
 
     def _run_trials(self, stop: StopSignal) -> str:
         """In this process, or in workers that share one file of windows."""
         save_dir, data = self.settings.save_dir, self.runner.data
         workers = self.preparation.workers
+        backup = BackupKeeper(self.study.storage)
         if workers == 1 or self.study.n_finished() >= self.study.plan.n_trials:  # nobody is started for nothing
             writer = ValidationWriter(save_dir / VALIDATION, data.folds)
-            observers: list[Observer] = [self.terminal, writer]
+            observers: list[Observer] = [self.terminal, writer, backup]
             return run_trials(
                 self.study, self.runner, stop=stop, observers=observers, checkpoints=save_dir / CHECKPOINTS
             )
         self.terminal.say(f"{workers} workers, one thread each")
         shared = save_dir / DATA_FOR_WORKERS
-        save_trial_data(shared, data)
         try:
-            return run_with_workers(self.study, save_dir, workers, stop=stop, observers=[self.terminal])
+            save_trial_data(shared, data)
+            return run_with_workers(
+                self.study,
+                save_dir,
+                workers,
+                stop=stop,
+                observers=[self.terminal, backup],
+                silence_seconds=self.settings.limits.worker_silence_seconds,
+            )
         finally:
-            shared.unlink()
-            (save_dir / LOCK_FILE).unlink(missing_ok=True)
+            for left_over in (shared, shared.with_name(f"{shared.name}.part"), save_dir / LOCK_FILE):
+                with contextlib.suppress(OSError):  # what ended the search is the error to be told
+                    left_over.unlink(missing_ok=True)
 
     def retrain(self, stop: StopSignal) -> list[dict[str, Any]]:
         """Confirms the best of the front, retrains K of them and tests these once; returns an entry for each."""
         final = FinalRound(self.settings, self.dataset, self.runner, self.study, self.terminal, self.after_search)
-        return final.run(stop)
+        with storage_faults(self.settings.save_dir):
+            entries = final.run(stop)
+        self._final_round_over = bool(entries)
+        return entries
 
     def write_results(self) -> dict[str, Any]:
         """Writes ``results.json`` and ``trials.csv``; returns the results."""
@@ -226,25 +262,35 @@ class Experiment:
             "baselines": [],
             "verdict": None if skilled or not done else no_model_verdict(plan.gate, done, plan.n_trials),
             **self.after_search,
-            "overfitting": selection_results(self.selection_bias()),
+            "overfitting": selection_results(self.selection_bias())
+            if self._selection_bias_is_due()
+            else NOT_WORKED_OUT,
             "test_openings": self.study.storage.attribute("test_openings") or [],
             **search_facts(records, plan),
             "cost_model": cost_model_facts(self.runner.speeds, records, plan.max_epochs),
             "environment": environment(str(self.runner.device), plan.seed),
         }
-        write_json(save_dir / RESULTS_FILE, results)
-        write_text(
-            save_dir / TRIALS_FILE,
-            trials_csv(
-                records,
-                plan.space,
-                train_share=self.dataset.train_share,
-                metric=plan.metric,
-                estimated_memory=(lambda params: plan.cost(params).memory_mb) if plan.estimated_time else None,
-            ),
+        table = trials_csv(
+            records,
+            plan.space,
+            train_share=self.dataset.train_share,
+            metric=plan.metric,
+            estimated_memory=(lambda params: plan.cost(params).memory_mb) if plan.estimated_time else None,
         )
+        with storage_faults(save_dir):
+            write_json(save_dir / RESULTS_FILE, results, make_folder=False)
+            write_text(save_dir / TRIALS_FILE, table, make_folder=False)
         self.study.storage.fold_log()
+        self.study.storage.back_up()
+        if self._final_round_over:
+            forget_final_round(save_dir, self.study.storage)
+        with contextlib.suppress(OSError):  # there is something to go on with in it
+            (save_dir / CHECKPOINTS).rmdir()
         return results
+
+    def _selection_bias_is_due(self) -> bool:
+        """Whether it is known already, or there is time to work it out: who ends a run does not want to wait."""
+        return not self._hurried or (self._series is not None and self._series[0] == self.study.n_finished())
 
     def selection_bias(self) -> tuple[TrialSeries, DeflatedSharpe | None] | None:
         """What choosing among all trials does, by their predictions on validation; None before there are any."""
@@ -277,7 +323,7 @@ class Experiment:
         models = [
             model_folder(save_dir, entry["model_rank"]) for entry in self.after_search.get("retrained_models", [])
         ]
-        names = [RESULTS_FILE, TRIALS_FILE, STUDY_FILE, CONFIG_FILE, DATA_FILE, LOG_FILE, f"{VALIDATION}/"]
+        names = [RESULTS_FILE, TRIALS_FILE, STUDY_FILE, BACKUP_FILE, CONFIG_FILE, DATA_FILE, LOG_FILE, f"{VALIDATION}/"]
         self.terminal.say(
             f"Written to {save_dir}: {', '.join(names)}" + "".join(f", {model.name}/" for model in models)
         )
@@ -290,7 +336,7 @@ class Experiment:
         if all(record.probe for record in records if record.finished):
             return (
                 "all trials so far were probes, which end after their first epoch on purpose, so there is no front yet;"
-                f" go on with more: cnn-lstm-hyperopt resume --save-dir {shlex.quote(str(self.settings.save_dir))} --n-trials"
+                f" go on with more: {resume_command(self.settings.save_dir)} --n-trials"
                 f" {max(4 * self.study.n_finished(), 20)} (or begin a study with sampler.probes: false)"
             )
         best = max((r.values.score for r in records if r.values), default=None)
@@ -326,6 +372,8 @@ def check_save_dir(save_dir: Path, *, resume: bool) -> None:
             f"{save_dir} already holds the study {name} with {done} finished trials; go on with it (--resume, or in Python"
             f" resume=True) or choose another --save-dir"
         )
+    if not there and (save_dir / BACKUP_FILE).is_file():  # a new study's backup would take its place
+        raise SaveDirError(f"{save_dir} holds no {STUDY_FILE} any more; {remedy(save_dir / STUDY_FILE)}")
     if resume and not there:
         raise SaveDirError(f"{save_dir} holds no {STUDY_FILE}, so there is nothing to resume; leave out --resume")
     if save_dir.exists() and not save_dir.is_dir():
@@ -348,10 +396,11 @@ def open_experiment(
         save_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SaveDirError(f"--save-dir {save_dir} can't be made: {error.strerror}") from error
-    with only_run(save_dir), run_log(save_dir):
+    with storage_faults(save_dir), only_run(save_dir), run_log(save_dir):
+        check_save_dir(save_dir, resume=resume)  # another run may have been here since it was looked at
         if not resume:
-            write_text(save_dir / CONFIG_FILE, dump_settings(settings))
-            write_json(save_dir / DATA_FILE, preparation.dataset.description)
+            write_text(save_dir / CONFIG_FILE, dump_settings(settings), make_folder=False)
+            write_json(save_dir / DATA_FILE, preparation.dataset.description, make_folder=False)
             attributes = {
                 "made_with": preparation.made_with,
                 "skill_gate": asdict(preparation.gate),
@@ -373,14 +422,12 @@ def open_experiment(
         try:
             if resume:
                 preparation = prepare_again(settings, dataset, storage)
+                storage.back_up()
                 storage.set_attribute("n_trials", settings.study.n_trials)
-                write_text(save_dir / CONFIG_FILE, dump_settings(settings))
-            orphans = storage.fail_orphans("its process ended before it did")
-            if orphans:
-                which = (
-                    f"Trial {orphans[0]} was" if len(orphans) == 1 else f"Trials {', '.join(map(str, orphans))} were"
-                )
-                terminal.say(f"{which} cut off and will be run again.")
+                write_text(save_dir / CONFIG_FILE, dump_settings(settings), make_folder=False)
+                storage.pause_orphans()
+            if cut_off := [record.number for record in storage.records() if record.state is State.WAITING]:
+                terminal.say(_cut_off_text(cut_off))
             _describe(preparation, terminal)
             yield Experiment(
                 settings=settings,
@@ -393,10 +440,22 @@ def open_experiment(
             storage.close()
 
 
+def _cut_off_text(numbers: list[int]) -> str:
+    if len(numbers) == 1:
+        return f"Trial {numbers[0]} was cut off and will go on from its last checkpoint."
+    return f"Trials {', '.join(map(str, numbers))} were cut off and will go on from their last checkpoints."
+
+
 def _earlier_retraining(save_dir: Path) -> dict[str, Any]:
     """What ``results.json`` holds of an earlier retraining; it stays there until another takes its place."""
+    path = save_dir / RESULTS_FILE
     try:
-        results = json.loads((save_dir / RESULTS_FILE).read_text(encoding="utf-8"))
+        results = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
+    except ValueError as error:
+        raise SaveDirError(
+            f"{path} is damaged ({error}), so it can't be told what was retrained; put a whole one in its place, or remove it:"
+            " then the best are retrained anew where that is asked for"
+        ) from error
     return {key: results[key] for key in AFTER_SEARCH if key in results}

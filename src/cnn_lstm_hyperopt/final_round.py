@@ -1,19 +1,31 @@
 """After the search: the best of the front are confirmed with fresh seeds, K are retrained, and the test period is opened once."""
 
+import math
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from cnn_lstm_hyperopt.config import Settings, readable
-from cnn_lstm_hyperopt.confirmation import CONFIRMATION_SHARE, CONFIRMED_FROM_FRONT, Candidate, Confirmed, confirm
+from cnn_lstm_hyperopt.confirmation import (
+    CONFIRMATION_SHARE,
+    CONFIRMED_FROM_FRONT,
+    TIME_IS_UP,
+    Candidate,
+    Confirmed,
+    confirm,
+)
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.evaluation import shrinkage
-from cnn_lstm_hyperopt.execution import CTRL_C, StopSignal
+from cnn_lstm_hyperopt.execution import StopSignal
+from cnn_lstm_hyperopt.folder import CHECKPOINTS, FINAL
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, OnReport, ProgressReport
 from cnn_lstm_hyperopt.reporting.finals import (
     baseline_results,
     confirmation_results,
+    holds_model,
     retrained_results,
     save_models,
     verdict_results,
@@ -21,8 +33,9 @@ from cnn_lstm_hyperopt.reporting.finals import (
 )
 from cnn_lstm_hyperopt.reporting.terminal import Terminal
 from cnn_lstm_hyperopt.reporting.wording import counted
-from cnn_lstm_hyperopt.retraining import Finalist, Retrained, Retraining, retrain
-from cnn_lstm_hyperopt.search import Study, with_fixed
+from cnn_lstm_hyperopt.retraining import Finalist, Given, Retrained, Retraining, retrain
+from cnn_lstm_hyperopt.round_record import RoundRecord, end_round
+from cnn_lstm_hyperopt.search import Study, StudyStorage, with_fixed
 from cnn_lstm_hyperopt.trial_runner import TrialRunner
 from cnn_lstm_hyperopt.verdict import evaluate_once
 
@@ -39,9 +52,23 @@ AFTER_SEARCH = (
 """What ``results.json`` holds of all this."""
 
 
+def checkpoint_folder(save_dir: Path) -> Path:
+    """Where the states of the trainings after the search lie until the results are written."""
+    return save_dir / CHECKPOINTS / FINAL
+
+
+def forget_final_round(save_dir: Path, storage: StudyStorage) -> None:
+    """Removes all that a round left so that it could be gone on with. To be called when its results are written, not before."""
+    end_round(storage)
+    shutil.rmtree(checkpoint_folder(save_dir), ignore_errors=True)
+
+
 @dataclass
 class FinalRound:
     """Works on a study that has a front.
+
+    A run that is killed or interrupted on the way is gone on with by the next: each training from its state, all else from what
+    the study's :class:`.RoundRecord` says was decided, so that nothing is done twice and the results are the same.
 
     Attributes:
         after_search: what it finds out, by the keys of :data:`AFTER_SEARCH`; what an earlier run found out is there already.
@@ -56,12 +83,22 @@ class FinalRound:
 
     def run(self, stop: StopSignal) -> list[dict[str, Any]]:
         """Confirms the best of the front, retrains K of them and tests these once, unless that was already done with these very
-        configurations."""
-        chosen = self.settings.retrain
-        stop.set_deadline(self.settings.limits.retrain_seconds)
-        confirmed = self._confirm(stop)
+        configurations.
+
+        Returns:
+            An entry for each model; with any, the round is over: :func:`forget_final_round` once they are written.
+
+        Raises:
+            OSError: what a training or the round leaves can't be stored.
+        """
+        chosen, limit = self.settings.retrain, self.settings.limits.retrain_seconds
+        checkpoint_folder(self.settings.save_dir).parent.mkdir(exist_ok=True)
+        candidates = self._candidates(chosen.top_k)
+        record = RoundRecord(self.study.storage, self.settings, [each.trial_number for each in candidates])
+        stop.set_deadline(None if limit is None else limit - record.seconds)
+        confirmed = self._confirm(candidates, record, stop)
         if stop.interrupted:
-            self.terminal.say("Confirmation ended by Ctrl-C; the test period stays closed.", style="yellow")
+            self.terminal.say(f"Confirmation ended by {stop.reason}; the test period stays closed.", style="yellow")
             return []
         if not self.after_search.get("retrained_models"):  # else it stays beside the results that it led to
             self.after_search["confirmation"] = confirmation_results(confirmed)
@@ -87,35 +124,37 @@ class FinalRound:
             kept: list[dict[str, Any]] = self.after_search["retrained_models"]
             return kept
 
-        outcome = self._retrain(finalists, stop)
+        outcome = self._retrain(finalists, record, stop)
         for finalist, reason in outcome.failures:
             self.terminal.warn(f"rank {finalist.rank} (trial {finalist.trial_number}) could not be retrained: {reason}")
         for each in outcome.done:
             for failure in each.failures:
                 which = f"rank {each.finalist.rank} (trial {each.finalist.trial_number})"
                 self.terminal.warn(f"{which} lacks a seed that failed: {failure}")
-        if outcome.ended is not None or not outcome.done:
-            why = outcome.ended.reason if outcome.ended is not None else "failures alone"
+        ended = stop.reason if stop.interrupted else outcome.ended and outcome.ended.reason
+        if ended is not None or not outcome.done:
+            why = ended or "failures alone"
             self.terminal.say(f"Retraining ended by {why}; the test period stays closed.", style="yellow")
             return []
         return self._test(confirmed, outcome)
 
-    def _retrain(self, finalists: Sequence[Finalist], stop: StopSignal) -> Retraining:
+    def _retrain(self, finalists: Sequence[Finalist], record: RoundRecord, stop: StopSignal) -> Retraining:
         """Trains the finalists on all training windows; what a run shows of it."""
         chosen, full_epochs = self.settings.retrain, self.settings.retrain.full_epochs
+        begun = set(record.given)
 
         def on_report(finalist: Finalist, seed: int, epochs: int) -> OnReport:
             fewer = f", {epochs} epochs so as to keep limits.retrain_seconds" if epochs < full_epochs else ""
+            again = ", from where it was" if (finalist.trial_number, seed) in begun else ""
             self.terminal.say(
                 f"Retraining rank {finalist.rank} (trial {finalist.trial_number}) on all training windows, seed {seed} of"
-                f" {chosen.seeds}{fewer} …"
+                f" {chosen.seeds}{fewer}{again} …"
             )
+            return self._listener(f"rank {finalist.rank}, seed {seed}", epochs, record, stop)
 
-            def decide(report: ProgressReport) -> Decision:
-                self.terminal.on_training(f"rank {finalist.rank}, seed {seed}", report, epochs)
-                return Decision(Action.STOP, CTRL_C) if stop.interrupted else CONTINUE
-
-            return decide
+        def on_given(finalist: Finalist, seed: int, given: Given) -> None:
+            record.spend(stop.seconds_left)
+            record.give(finalist, seed, given)
 
         with self.terminal.watch_training("Retraining"):
             return retrain(
@@ -124,10 +163,26 @@ class FinalRound:
                 self.dataset,
                 full_epochs=full_epochs,
                 max_gap_days=self.settings.data.max_gap_days,
+                checkpoints=checkpoint_folder(self.settings.save_dir),
+                known=dict(record.given),
                 on_report=on_report,
+                on_given=on_given,
                 seeds=chosen.seeds,
                 seconds_left=lambda: stop.seconds_left,
             )
+
+    def _listener(self, which: str, epochs: int, record: RoundRecord, stop: StopSignal) -> OnReport:
+        """Shows a training, counts its time and ends it when the run is interrupted, unless it ends of itself."""
+
+        def decide(report: ProgressReport) -> Decision:
+            self.terminal.on_training(which, report, epochs)
+            if report.score is not None and not report.again:
+                record.spend(stop.seconds_left)
+            if stop.interrupted and not report.last:
+                return Decision(Action.STOP, str(stop.reason))
+            return CONTINUE
+
+        return decide
 
     def _candidates(self, top_k: int) -> list[Candidate]:
         """The first ranks of the front, three for each model that is to be retrained, with their whole configurations."""
@@ -138,42 +193,36 @@ class FinalRound:
             if record.values is not None
         ]
 
-    def _confirm(self, stop: StopSignal) -> Confirmed:
+    def _confirm(self, candidates: list[Candidate], record: RoundRecord, stop: StopSignal) -> Confirmed:
         """Trains the candidates again with fresh seeds; what an interrupted run has done of it is not done again."""
-        seeds = self.settings.retrain.confirm_seeds
-        candidates = self._candidates(self.settings.retrain.top_k)
-        stored: dict[str, list[float]] = self.study.storage.attribute("confirmations") or {}
-        missing = sum(max(0, seeds - len(stored.get(str(each.trial_number), ()))) for each in candidates)
-        if missing:
+        seeds, limit = self.settings.retrain.confirm_seeds, self.settings.limits.retrain_seconds
+        missing = sum(max(0, seeds - len(record.scores.get(each.trial_number, ()))) for each in candidates)
+        if missing and not record.confirmation_ended:
             self.terminal.say(
                 f"Confirming the first {len(candidates)} of the front on validation, each with {counted(seeds, 'fresh seed')}"
                 f" ({counted(missing, 'training')}) …"
             )
 
         def on_report(candidate: Candidate, seed: int) -> OnReport:
-            def decide(report: ProgressReport) -> Decision:
-                self.terminal.on_training(
-                    f"trial {candidate.trial_number}, fresh seed {seed}", report, self.study.plan.max_epochs
-                )
-                return Decision(Action.STOP, CTRL_C) if stop.interrupted else CONTINUE
+            which = f"trial {candidate.trial_number}, fresh seed {seed}"
+            return self._listener(which, self.study.plan.max_epochs, record, stop)
 
-            return decide
-
-        def on_score(candidate: Candidate, scores: list[float]) -> None:
-            stored[str(candidate.trial_number)] = scores
-            self.study.storage.set_attribute("confirmations", stored)
-
-        left = stop.seconds_left
+        seconds_left = None if limit is None else CONFIRMATION_SHARE * limit - record.seconds
         with self.terminal.watch_training("Confirmation"):
             confirmed = confirm(
                 candidates,
                 self.runner,
                 seeds=seeds,
-                known={int(number): scores for number, scores in stored.items()},
+                known=record.scores,
+                diverged=record.diverged,
+                checkpoints=checkpoint_folder(self.settings.save_dir),
                 on_report=on_report,
-                on_score=on_score,
-                seconds_left=None if left is None else CONFIRMATION_SHARE * left,
+                on_score=record.score,
+                on_divergence=record.diverge,
+                seconds_left=-math.inf if record.confirmation_ended else seconds_left,
             )
+        out_of_time = confirmed.ended is not None and confirmed.ended.reason == TIME_IS_UP
+        record.spend(stop.seconds_left, confirmation_ended=out_of_time)
         for each in confirmed.dropped:
             self.terminal.warn(
                 f"trial {each.candidate.trial_number} is no candidate any more: it failed with {each.failure}"
@@ -223,16 +272,33 @@ class FinalRound:
             chosen.full_epochs,
             chosen.seeds,
         )
-        return bool(entries) and before == now and alike
+        return (
+            bool(entries) and before == now and alike and all(holds_model(self.settings.save_dir, e) for e in entries)
+        )
 
     def _record_test_opening(self, retrained: list[Retrained]) -> int:
-        """Stores, before the test period is opened, that it will be; returns how often that has happened in this study."""
-        openings = self.study.storage.attribute("test_openings") or []
-        openings.append(
+        """Stores, before the test period is opened, that it will be; returns how often that has happened in this study.
+
+        A run that goes on after one that was killed before it wrote its results opens it for the very same models. That is the
+        same opening: nobody has chosen anything by what it said.
+        """
+        models = [
             {
-                "time": datetime.now(UTC).isoformat(timespec="seconds"),
-                "trials": [each.finalist.trial_number for each in retrained],
+                "trial_number": each.finalist.trial_number,
+                "seeds": [run.seed for run in each.runs],
+                "epochs": [run.epochs for run in each.runs],
             }
-        )
-        self.study.storage.set_attribute("test_openings", openings)
+            for each in retrained
+        ]
+        openings: list[dict[str, Any]] = self.study.storage.attribute("test_openings") or []
+        if not openings or openings[-1].get("models") != models:
+            openings.append(
+                {
+                    "time": datetime.now(UTC).isoformat(timespec="seconds"),
+                    "trials": [each.finalist.trial_number for each in retrained],
+                    "models": models,
+                }
+            )
+            self.study.storage.set_attribute("test_openings", openings)
+            self.study.storage.back_up()  # a copy that somebody goes back to must know of it, too
         return len(openings)

@@ -17,14 +17,16 @@ from cnn_lstm_hyperopt.config import (
     load_settings,
 )
 from cnn_lstm_hyperopt.config.domains import Scalar, domain_text
-from cnn_lstm_hyperopt.exceptions import RunError
+from cnn_lstm_hyperopt.config.faults import is_legible, shown
+from cnn_lstm_hyperopt.exceptions import ConfigError, RunError
 from cnn_lstm_hyperopt.files import write_text
-from cnn_lstm_hyperopt.folder import CONFIG_FILE, STUDY_FILE
+from cnn_lstm_hyperopt.folder import CONFIG_FILE, DATA_FILE, LOG_FILE, RESULTS_FILE, STUDY_FILE, TRIALS_FILE
 from cnn_lstm_hyperopt.pareto import non_dominated_ranks
 from cnn_lstm_hyperopt.search import SkillGate, StudyStorage, TrialRecord
 
 GOOD_SHARE = 0.2
 MIN_GOOD = 8
+OWN_FILES = (STUDY_FILE, CONFIG_FILE, DATA_FILE, RESULTS_FILE, TRIALS_FILE, LOG_FILE)
 MARGIN = 0.1
 """Share of the good trials' range that is added at each end."""
 
@@ -92,8 +94,10 @@ def narrow_study(save_dir: Path, output: Path) -> tuple[Path, list[str]]:
 
     Raises:
         SaveDirError: there is no study.
+        ConfigError: ``output`` is no place for a file, or one of the study's own.
         RunError: too few trials have learnt anything.
     """
+    _check_output(save_dir, output)
     storage = StudyStorage(save_dir / STUDY_FILE)
     try:
         records, gate = storage.records(), SkillGate(**storage.attribute("skill_gate"))
@@ -105,10 +109,28 @@ def narrow_study(save_dir: Path, output: Path) -> tuple[Path, list[str]]:
     new = settings.model_copy(
         update={
             "search_space": space.as_dict(),
-            "save_dir": save_dir.with_name(f"{save_dir.name}_narrowed"),
+            "save_dir": _beside(save_dir),
         }
     )
     write_text(output, dump_settings(Settings.model_validate(new.model_dump())))
     return output, [
         f"{name}: {domain_text(settings.space.domains[name])} → {domain_text(space.domains[name])}" for name in changed
     ]
+
+
+def _beside(save_dir: Path) -> Path:
+    """A directory of its own for the narrowed study; that of ``.`` has no name before it is resolved."""
+    named = save_dir if save_dir.name not in ("", "..") else save_dir.resolve()
+    return named.with_name(f"{named.name or 'study'}_narrowed")
+
+
+def _check_output(save_dir: Path, output: Path) -> None:
+    """What is wrong with the place is said before anything is worked out."""
+    if not is_legible(str(output)):
+        raise ConfigError(f"--output must be a path without control characters, but got {shown(str(output))}")
+    if output.is_dir():
+        raise ConfigError(f"--output {output} is a directory; name a file in it, such as {output / 'narrowed.yaml'}")
+    if output.resolve().parent == save_dir.resolve() and output.name in OWN_FILES:
+        raise ConfigError(f"--output {output} is a file of the study itself; name another, such as narrowed.yaml")
+    if output.parent.exists() and not output.parent.is_dir():
+        raise ConfigError(f"--output {output} can't be written: {output.parent} is a file; name a directory")

@@ -10,10 +10,12 @@ from typing import Any
 import optuna
 
 from cnn_lstm_hyperopt.config import Settings, load_settings
-from cnn_lstm_hyperopt.config.load import merge, read_yaml
+from cnn_lstm_hyperopt.config.faults import shown
+from cnn_lstm_hyperopt.config.load import merge
+from cnn_lstm_hyperopt.config.reading import read_yaml
 from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
 from cnn_lstm_hyperopt.data.loaders import dataset_from_loaders
-from cnn_lstm_hyperopt.exceptions import HyperoptError
+from cnn_lstm_hyperopt.exceptions import ConfigError, HyperoptError
 from cnn_lstm_hyperopt.execution import StopSignal
 from cnn_lstm_hyperopt.experiment import Experiment, check_save_dir, open_experiment
 from cnn_lstm_hyperopt.folder import CONFIG_FILE
@@ -53,10 +55,11 @@ class CNNLSTMHyperparameterOptimizer:
         resume: bool = False,
         quiet: bool = False,
     ) -> None:
-        self._base = read_yaml(Path(config)) if isinstance(config, (str, Path)) else dict(config or {})
+        self._base = _as_mapping(config)
+        self._file = Path(config) if isinstance(config, (str, Path)) else None
         self._arguments: dict[str, Any] = {} if save_dir is None else {"save_dir": save_dir}
         if resume:  # what is not said stays as it was
-            stored = load_settings(self._base, self._arguments).save_dir / CONFIG_FILE
+            stored = load_settings(self._base, self._arguments, file=self._file).save_dir / CONFIG_FILE
             self._base = merge(read_yaml(stored) if stored.is_file() else {}, self._base)
         if study_name is not None:
             self._arguments["study"] = {"name": study_name}
@@ -163,7 +166,7 @@ class CNNLSTMHyperparameterOptimizer:
 
     def _settings(self, given: dict[str, Any]) -> Settings:
         """Arguments over environment over file over defaults."""
-        return load_settings(self._base, merge(self._arguments, given))
+        return load_settings(self._base, merge(self._arguments, given), file=self._file)
 
     def _open(self, settings: Settings) -> Experiment:
         """The experiment with these settings; the study of an earlier call is reopened."""
@@ -179,6 +182,14 @@ class CNNLSTMHyperparameterOptimizer:
                 raise HyperoptError("call optimize() first: there is no study yet")
             return self._open(self._settings({}))
         return self._experiment
+
+
+def _as_mapping(config: Config | None) -> dict[str, Any]:
+    if isinstance(config, (str, Path)):
+        return read_yaml(Path(config))
+    if config is not None and not isinstance(config, Mapping):
+        raise ConfigError(f"config must be a YAML file or a mapping of settings, but got {shown(config)}")
+    return dict(config or {})
 
 
 def run_cnn_lstm_hyperparameter_optimization(

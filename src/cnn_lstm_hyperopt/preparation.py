@@ -15,7 +15,7 @@ from cnn_lstm_hyperopt.confirmation import CONFIRMED_FROM_FRONT
 from cnn_lstm_hyperopt.data.dataset import Dataset, Fold
 from cnn_lstm_hyperopt.enqueueing import read_enqueued
 from cnn_lstm_hyperopt.exceptions import ConfigError, SaveDirError
-from cnn_lstm_hyperopt.execution import as_begun, resolve_workers, study_plan
+from cnn_lstm_hyperopt.execution import as_begun, memory_limit, resolve_workers, study_plan
 from cnn_lstm_hyperopt.forecast import (
     FinalForecast,
     Forecast,
@@ -198,6 +198,7 @@ def _prepare(
             device=device,
             speeds=speeds,
             metric=settings.study.metric,
+            memory_mb=memory_limit(settings, device),
         )
 
     gate = skill_gate(settings, dataset.folds)

@@ -1,19 +1,31 @@
 """A trained model on disk: weights as safetensors, everything else as JSON; no pickle, no study needed."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
 from cnn_lstm_hyperopt.config import Params, readable, stored
+from cnn_lstm_hyperopt.config.faults import explain, listed, printable, shown
+from cnn_lstm_hyperopt.config.reading import MOST_JSON_BYTES, parse_json, read_text
+from cnn_lstm_hyperopt.config.space import params_faults
 from cnn_lstm_hyperopt.data.bars import normalise_bars
 from cnn_lstm_hyperopt.data.dataset import Dataset, frame_windows
 from cnn_lstm_hyperopt.data.own_features import BUILT_IN, FeatureSet, load_function
@@ -26,6 +38,10 @@ from cnn_lstm_hyperopt.training import Predictions, ValueScale, as_predictions, 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
 FORMAT = 2
 """Format 1 knew neither the user's features nor the meaning of classes and value; it is read, too."""
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 @dataclass(frozen=True)
@@ -125,45 +141,114 @@ class ModelDescription:
         }
 
     @classmethod
-    def from_dict(cls, raw: dict[str, Any]) -> "ModelDescription":
-        """Raises KeyError, TypeError, AttributeError or ValueError when ``raw`` is no description."""
-        if raw["format"] == 1:
+    def from_dict(cls, raw: Any) -> "ModelDescription":
+        """The inverse of :meth:`as_dict`; reads format 1, too.
+
+        Raises:
+            ValueError: it is no description, or one of a network that is not possible; a line for each fault.
+        """
+        if not isinstance(raw, dict):
+            raise ValueError(f"it must hold a model's description, but holds {shown(raw)}")
+        if raw.get("format") == 1:
             raw = _from_format_1(raw)
-        if raw["format"] != FORMAT:
-            raise ValueError(f"format {raw['format']!r}, but this version reads {FORMAT} and 1")
-        scale, lookback = raw["value_scale"], int(raw["lookback"])
-        if lookback < 1:
-            raise ValueError(f"lookback must be at least 1, but is {lookback}")
-        return cls(
-            params=stored(raw["params"]),
-            class_names=_texts(raw["class_names"]),
-            value_name=None if raw["value_name"] is None else str(raw["value_name"]),
-            features=_texts(raw["features"]),
-            feature_columns=_texts(raw["feature_columns"]),
-            feature_function=None if raw["feature_function"] is None else str(raw["feature_function"]),
-            scaler=None if raw["scaler"] is None else Scaler.from_dict(raw["scaler"]),
-            value_scale=ValueScale(**{name: float(value) for name, value in scale.items()}),
-            target=str(raw["target"]),
-            lookback=lookback,
-            horizon=int(raw["horizon"]),
-            max_gap_days=float(raw["max_gap_days"]),
+        if raw.get("format") != FORMAT:
+            raise ValueError(
+                f"format must be {FORMAT} or 1, which this version reads, but got {shown(raw.get('format'))}"
+            )
+        try:
+            stored_form = _Stored.model_validate(raw)
+        except ValidationError as error:
+            raise ValueError("\n".join(explain(error.errors(include_url=False), _Stored))) from error
+        return stored_form.description()
+
+
+_Name = Annotated[str, Field(max_length=200)]
+_Names = Annotated[tuple[_Name, ...], Field(max_length=10_000)]
+_Numbers = Annotated[tuple[float, ...], Field(max_length=10_000)]
+_NETWORK = ("cnn", "lstm", "fusion")
+
+
+class _Part(BaseModel):
+    """Of the file: no other keys, numbers are finite."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
+
+
+class _StoredScaler(_Part):
+    mean: Annotated[_Numbers, BeforeValidator(_as_tuple)]
+    std: Annotated[_Numbers, BeforeValidator(_as_tuple)]
+
+
+class _StoredScale(_Part):
+    mean: float
+    std: float = Field(gt=0)
+
+
+class _Stored(_Part):
+    """``model.json`` of format 2."""
+
+    format: Literal[2]
+    params: dict[str, Any]
+    class_names: Annotated[_Names, BeforeValidator(_as_tuple), Field(min_length=2)]
+    value_name: _Name | None
+    features: Annotated[_Names, BeforeValidator(_as_tuple), Field(min_length=1)]
+    feature_columns: Annotated[_Names, BeforeValidator(_as_tuple)]
+    feature_function: _Name | None
+    scaler: _StoredScaler | None
+    value_scale: _StoredScale
+    target: _Name
+    lookback: int = Field(ge=1, le=10_000)
+    horizon: int = Field(ge=1, le=1_000)
+    max_gap_days: float = Field(gt=0, le=36_500)
+
+    @field_validator("params")
+    @classmethod
+    def _a_configuration(cls, value: dict[str, Any]) -> dict[str, Any]:
+        faults = params_faults(value, _NETWORK)
+        if faults:
+            raise ValueError("\n".join(f"params.{fault}" for fault in faults))
+        return value
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "_Stored":
+        if self.scaler is not None:
+            for name, numbers in (("mean", self.scaler.mean), ("std", self.scaler.std)):
+                if len(numbers) != len(self.features):
+                    raise ValueError(f"scaler.{name} must have a number for each of {len(self.features)} features")
+            if min(self.scaler.std) <= 0:
+                raise ValueError(f"scaler.std must be above 0, but got {shown(min(self.scaler.std))}")
+        return self
+
+    def description(self) -> ModelDescription:
+        scaler = None if self.scaler is None else Scaler(self.scaler.mean, self.scaler.std)
+        return ModelDescription(
+            params=stored(self.params),
+            class_names=self.class_names,
+            value_name=self.value_name,
+            features=self.features,
+            feature_columns=self.feature_columns,
+            feature_function=self.feature_function,
+            scaler=scaler,
+            value_scale=ValueScale(self.value_scale.mean, self.value_scale.std),
+            target=self.target,
+            lookback=self.lookback,
+            horizon=self.horizon,
+            max_gap_days=self.max_gap_days,
         )
 
 
 def _from_format_1(raw: dict[str, Any]) -> dict[str, Any]:
-    return raw | {
+    n_classes, has_regression = raw.get("n_classes"), raw.get("has_regression")
+    if not isinstance(n_classes, int) or not 2 <= n_classes <= 1_000:
+        raise ValueError(f"n_classes must be a whole number from 2 to 1000, but got {shown(n_classes)}")
+    kept = {key: value for key, value in raw.items() if key not in ("n_classes", "has_regression")}
+    return kept | {
         "format": FORMAT,
-        "class_names": [f"class {number}" for number in range(int(raw["n_classes"]))],
-        "value_name": "value" if raw["has_regression"] else None,
+        "class_names": [f"class {number}" for number in range(n_classes)],
+        "value_name": "value" if has_regression else None,
         "feature_columns": [],
         "feature_function": None,
     }
-
-
-def _texts(raw: Any) -> tuple[str, ...]:
-    if not isinstance(raw, list) or not all(isinstance(each, str) for each in raw):
-        raise TypeError(f"names must be a list of texts, but are {raw!r}")
-    return tuple(raw)
 
 
 @dataclass(frozen=True)
@@ -247,16 +332,56 @@ def load_model(folder: str | Path) -> SavedModel:
         if not (folder / name).is_file():
             raise SaveDirError(f"{folder} holds no model: {name} is missing")
     try:
-        description = ModelDescription.from_dict(json.loads((folder / DESCRIPTION).read_text(encoding="utf-8")))
-        network = CnnLstm(description.network_config())
-        network.load_state_dict(load_file(folder / WEIGHTS))
-    except KeyError as error:
-        raise SaveDirError(f"{folder / DESCRIPTION} lacks or does not know {error}; was it edited?") from error
-    except (AttributeError, OSError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise SaveDirError(f"{folder} holds no model that this version can read: {reason}") from error
+        description = ModelDescription.from_dict(parse_json(read_text(folder / DESCRIPTION, MOST_JSON_BYTES)))
+    except ValueError as error:
+        raise SaveDirError(_refused(folder, DESCRIPTION, str(error).split("\n"))) from error
+    with torch.device("meta"):  # shapes without memory: the file may not have what its description promises
+        expected = CnnLstm(description.network_config()).state_dict()
+    try:
+        with safe_open(folder / WEIGHTS, framework="pt") as file:
+            faults = _weight_faults(file, expected)
+        weights = {} if faults else load_file(folder / WEIGHTS)
+    except (OSError, SafetensorError, ValueError, RuntimeError) as error:
+        raise SaveDirError(_refused(folder, WEIGHTS, [_not_weights(folder / WEIGHTS, error)])) from error
+    faults = faults or [f"{name} holds NaN or infinity" for name, each in weights.items() if not each.isfinite().all()]
+    if faults:
+        raise SaveDirError(_refused(folder, WEIGHTS, faults))
+    network = CnnLstm(description.network_config())
+    network.load_state_dict(weights)
     network.eval()
     return SavedModel(network, description)
+
+
+def _refused(folder: Path, name: str, faults: Sequence[str]) -> str:
+    head = f"{folder} holds no model that this version can read: {name}: "
+    return head + printable(faults[0], 500) if len(faults) == 1 else listed(f"{head}{len(faults)} faults:", faults)
+
+
+def _not_weights(path: Path, error: Exception) -> str:
+    """What a file is that holds no safetensors, as far as its first bytes tell."""
+    with path.open("rb") as file:
+        start = file.read(2)
+    if start.startswith((b"PK", b"\x80")):
+        return (
+            "it is a pickle or a torch.save file, which is never opened here, for it may run code; save the model anew"
+        )
+    return f"it is no safetensors file: {printable(' '.join(str(error).split()), 200)}"
+
+
+def _weight_faults(file: Any, expected: Mapping[str, torch.Tensor]) -> list[str]:
+    """How the tensors of a file, by their header, differ from those of the network that its description means."""
+    there = set(file.keys())
+    faults = [f"{name} is missing" for name in expected if name not in there]
+    faults += [f"{printable(name, 80)} is no weight of this network" for name in sorted(there - set(expected))]
+    for name, tensor in expected.items():
+        if name in there:
+            part = file.get_slice(name)
+            shape, kind = list(part.get_shape()), str(part.get_dtype())
+            if shape != list(tensor.shape):
+                faults.append(f"{name} must have the shape {list(tensor.shape)}, but has {shown(shape)}")
+            if kind != "F32":
+                faults.append(f"{name} must hold float32 (F32), but holds {kind}")
+    return faults
 
 
 def predictions_frame(dates: NDArray[Any], predictions: Predictions, class_names: Sequence[str] = ()) -> pd.DataFrame:

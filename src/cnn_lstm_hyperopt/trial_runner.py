@@ -1,5 +1,7 @@
 """One configuration on one dataset: networks, training, outcome. The bridge between parameters and torch."""
 
+import gc
+import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -10,10 +12,12 @@ import torch
 from cnn_lstm_hyperopt.config import Params, TrainingSettings
 from cnn_lstm_hyperopt.config.settings import MetricName
 from cnn_lstm_hyperopt.data.dataset import Fold, TrialData
+from cnn_lstm_hyperopt.exceptions import CheckpointError, MemoryLimitError
 from cnn_lstm_hyperopt.models import CnnLstm, NetworkConfig, Profile, build_network, profile
-from cnn_lstm_hyperopt.progress import Action, Decision, OnReport
+from cnn_lstm_hyperopt.progress import Decision, OnReport, ProgressReport
+from cnn_lstm_hyperopt.pulse import beat
 from cnn_lstm_hyperopt.randomness import stream_seed
-from cnn_lstm_hyperopt.search import Cost
+from cnn_lstm_hyperopt.search import MEMORY_SAVINGS, Cost
 from cnn_lstm_hyperopt.training import (
     Checkpoint,
     FoldTraining,
@@ -21,15 +25,17 @@ from cnn_lstm_hyperopt.training import (
     Outcome,
     TrainingConfig,
     ValueScale,
-    read_checkpoint,
+    last_good,
     train_folds,
     write_checkpoint,
 )
 from cnn_lstm_hyperopt.training.allocator import give_back_pages, keep_freed_pages
 from cnn_lstm_hyperopt.training.cost import CostModel, memory_mb
 from cnn_lstm_hyperopt.training.device import one_thread, seeded_dropout
-from cnn_lstm_hyperopt.training.memory import peak_mb, reset_peak
+from cnn_lstm_hyperopt.training.memory import is_out_of_memory, peak_mb, reset_peak, resident_mb
 from cnn_lstm_hyperopt.training.precision import Precision
+
+log = logging.getLogger(__name__)
 
 EARLY_REPORTS = (0.25, 0.5, 0.75)
 """Shares of a long first epoch after which it is evaluated, too."""
@@ -74,6 +80,8 @@ class TrialRunner:
         device: where they are trained.
         speeds: of the device.
         metric: what a trial's score is.
+        memory_mb: what the process (on a GPU: the device's allocator) may use; a training that needs more is told so as one whose
+            memory does not suffice. None: no limit.
     """
 
     def __init__(
@@ -85,10 +93,12 @@ class TrialRunner:
         device: torch.device,
         speeds: CostModel,
         metric: MetricName = "accuracy",
+        memory_mb: float | None = None,
     ) -> None:
         self.data = data
         self.device = device
         self.speeds = speeds
+        self._memory_mb = memory_mb
         self._settings = settings
         self._seed = seed
         keep_freed_pages()
@@ -158,8 +168,9 @@ class TrialRunner:
         params: Params,
         on_report: OnReport,
         *,
-        keep: Path | None = None,
-        start: Path | None = None,
+        checkpoint: Path | None = None,
+        start: Checkpoint | None = None,
+        saving: int = 0,
     ) -> TrainedNetwork:
         """Trains a trial on all folds, on the search's share of their training windows.
 
@@ -167,22 +178,31 @@ class TrialRunner:
             number: seeds it, unless it goes on from a checkpoint.
             params: the whole configuration.
             on_report: told how it goes, and decides; in a trial that goes on it hears the earlier evaluations first.
-            keep: where the checkpoint is written if the trial is pruned at the end of an epoch.
-            start: checkpoint to go on from: the trial becomes what the pruned one would have, to the bit on a CPU. The outcome
-                counts from the first epoch on; its ``own_seconds`` are those of this run.
+            checkpoint: where its state is kept at the end of each epoch; whoever reads it there removes it.
+            start: what to go on from: the trial becomes what the one that left it would have, to the bit on a CPU; the
+                outcome counts from the first epoch on. It is used up.
+            saving: place in :data:`.MEMORY_SAVINGS`: what is done so that it needs less memory and means the same.
 
         Raises:
-            CheckpointError: ``start`` is missing, damaged or of another training.
+            CheckpointError: ``start`` is of another training.
+            MemoryLimitError: it needs more than ``memory_mb``.
+            OSError: the checkpoint can't be written.
         """
         epochs = self._settings.max_epochs
-        on_epoch_end = None if keep is None else _keep_if_pruned(keep)
         return self._train(
-            self._folds, params, epochs, number, "trial", on_report, start=start, on_epoch_end=on_epoch_end
+            self._folds, params, epochs, number, "trial", on_report, checkpoint=checkpoint, start=start, saving=saving
         )
 
-    def confirm(self, number: int, params: Params, on_report: OnReport) -> TrainedNetwork:
-        """Trains a configuration as a trial does, on the same folds for as many epochs; ``number`` seeds its fresh streams."""
-        return self._train(self._folds, params, self._settings.max_epochs, number, "confirmation", on_report)
+    def confirm(
+        self, number: int, params: Params, on_report: OnReport, *, checkpoint: Path | None = None
+    ) -> TrainedNetwork:
+        """Trains a configuration as a trial does, on the same folds for as many epochs; ``number`` seeds its fresh streams.
+
+        Its state is kept in ``checkpoint``, from which it goes on if that is there, until the caller removes it.
+        """
+        return self._train_frugally(
+            self._folds, params, self._settings.max_epochs, number, "confirmation", on_report, checkpoint
+        )
 
     def retrain(
         self,
@@ -193,6 +213,7 @@ class TrialRunner:
         on_report: OnReport,
         *,
         purpose: str = "retraining",
+        checkpoint: Path | None = None,
     ) -> TrainedNetwork:
         """Trains one network from scratch on the fold's training windows, stopped on its validation windows.
 
@@ -203,8 +224,45 @@ class TrialRunner:
             epochs: at most.
             on_report: told how it goes, and decides.
             purpose: names the streams, so that one number serves several uses.
+            checkpoint: where its state is kept, and from which it goes on if that is there, until the caller removes it.
         """
-        return self._train([_on_device(fold, self.device)], params, epochs, number, purpose, on_report)
+        return self._train_frugally(
+            [_on_device(fold, self.device)], params, epochs, number, purpose, on_report, checkpoint
+        )
+
+    def _train_frugally(
+        self,
+        folds: Sequence[Fold],
+        params: Params,
+        max_epochs: int,
+        number: int,
+        purpose: str,
+        on_report: OnReport,
+        checkpoint: Path | None,
+    ) -> TrainedNetwork:
+        """Goes on from the checkpoint, if there is one; saves memory, step by step, where it does not suffice."""
+
+        def attempt(saving: int) -> TrainedNetwork:
+            start = None if checkpoint is None else last_good(checkpoint)
+            try:
+                return self._train(
+                    folds,
+                    params,
+                    max_epochs,
+                    number,
+                    purpose,
+                    on_report,
+                    checkpoint=checkpoint,
+                    start=start,
+                    saving=saving,
+                )
+            except CheckpointError as error:
+                log.warning("trained from the beginning: %s", error)
+                return self._train(
+                    folds, params, max_epochs, number, purpose, on_report, checkpoint=checkpoint, saving=saving
+                )
+
+        return save_memory(attempt, self.device)[0]
 
     def _train(
         self,
@@ -215,8 +273,9 @@ class TrialRunner:
         purpose: str,
         on_report: OnReport,
         *,
-        start: Path | None = None,
-        on_epoch_end: OnEpochEnd | None = None,
+        checkpoint: Path | None = None,
+        start: Checkpoint | None = None,
+        saving: int = 0,
     ) -> TrainedNetwork:
         give_back_pages()
         reset_peak(self.device)
@@ -228,6 +287,8 @@ class TrialRunner:
             early_reports=self._early_reports(params) if purpose == "trial" else (),
             metric=self._metric,
         )
+        if saving:
+            config = replace(config, micro_batches=2, gradient_checkpointing=saving > 1)
         with one_thread():
             trainings = [
                 self._fold_training(fold, params, config, number, purpose if place == 1 else f"{purpose}, fold {place}")
@@ -236,12 +297,27 @@ class TrialRunner:
             outcome = train_folds(
                 trainings,
                 config,
-                on_report=on_report,
-                start=None if start is None else read_checkpoint(start),
-                on_epoch_end=on_epoch_end,
+                on_report=self._watching_memory(on_report),
+                start=start,
+                on_epoch_end=None if checkpoint is None else _keep_in(checkpoint),
             )
         networks = tuple(training.network for training in trainings)
         return TrainedNetwork(networks, outcome, peak_mb(self.device), config.precision)
+
+    def _watching_memory(self, on_report: OnReport) -> OnReport:
+        limit = self._memory_mb
+        if limit is None:
+            return on_report
+
+        def watch(report: ProgressReport) -> Decision:
+            decision = on_report(report)
+            if not report.last and (used := _used_mb(self.device)) > limit:
+                raise MemoryLimitError(
+                    f"{used:.0f} MB are more than limits.memory_mb={limit:.0f} after {report.epoch:.2g} epochs"
+                )
+            return decision
+
+        return watch
 
     def _fold_training(
         self, fold: Fold, params: Params, config: TrainingConfig, number: int, purpose: str
@@ -252,8 +328,10 @@ class TrialRunner:
             return stream_seed(self._seed, number, f"{purpose}: {use}")
 
         with seeded_dropout(seed("dropout"), self.device):
+            network = build_network(self.network_config(params), seed=seed("weights"), device=self.device)
+            network.register_forward_hook(_beat)
             return FoldTraining(
-                build_network(self.network_config(params), seed=seed("weights"), device=self.device),
+                network,
                 fold.train,
                 fold.validation,
                 config,
@@ -267,13 +345,59 @@ class TrialRunner:
         return EARLY_REPORTS if epoch_seconds > self._settings.long_epoch_seconds else ()
 
 
+def _beat(*_: object) -> None:
+    beat()  # once a batch, in training and in evaluation
+
+
 def _on_device(fold: Fold, device: torch.device) -> Fold:
     return replace(fold, train=fold.train.to(device), validation=fold.validation.to(device))
 
 
-def _keep_if_pruned(path: Path) -> OnEpochEnd:
+def save_memory(
+    attempt: Callable[[int], TrainedNetwork], device: torch.device, first: int = 0
+) -> tuple[TrainedNetwork, int]:
+    """Trains with more and more memory saved as long as it does not suffice.
+
+    Args:
+        attempt: trains with a place in :data:`.MEMORY_SAVINGS`.
+        device: whose memory is given back in between.
+        first: place to begin with.
+
+    Returns:
+        What was trained, and the place.
+
+    Raises:
+        Exception: what ``attempt`` raised last, if memory does not suffice at all, or for another reason.
+    """
+    saving = first
+    while True:
+        try:
+            return attempt(saving), saving
+        except Exception as error:
+            if not is_out_of_memory(error) or saving + 1 == len(MEMORY_SAVINGS):
+                raise
+            saving += 1
+            log.warning("memory did not suffice (%s); once more with %s", _line(error), MEMORY_SAVINGS[saving])
+        _release_memory(device)  # here, where the exception no longer holds what its frames held
+
+
+def _release_memory(device: torch.device) -> None:
+    gc.collect()
+    give_back_pages()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def _used_mb(device: torch.device) -> float:
+    return torch.cuda.memory_allocated(device) / 1e6 if device.type == "cuda" else resident_mb()
+
+
+def _keep_in(path: Path) -> OnEpochEnd:
     def on_epoch_end(decision: Decision, take: Callable[[], Checkpoint]) -> None:
-        if decision.action is Action.PRUNE:
-            write_checkpoint(path, take())
+        write_checkpoint(path, take())
 
     return on_epoch_end
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,12 +17,12 @@ from filelock import FileLock
 
 from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.data.store import load_trial_data
-from cnn_lstm_hyperopt.exceptions import HyperoptError, StudyFailedError
+from cnn_lstm_hyperopt.exceptions import HyperoptError, StorageFailedError, StudyFailedError
 from cnn_lstm_hyperopt.execution.observer import Observer
-from cnn_lstm_hyperopt.execution.plan import as_begun, study_plan
+from cnn_lstm_hyperopt.execution.plan import as_begun, memory_limit, study_plan
 from cnn_lstm_hyperopt.execution.run import run_trials
 from cnn_lstm_hyperopt.execution.stop import StopSignal
-from cnn_lstm_hyperopt.execution.workers import RECYCLED, STUDY_FAILED
+from cnn_lstm_hyperopt.execution.workers import ALIVE, RECYCLED, STORAGE_FAILED, STUDY_FAILED
 from cnn_lstm_hyperopt.folder import (
     CHECKPOINTS,
     CONFIG_FILE,
@@ -30,8 +31,10 @@ from cnn_lstm_hyperopt.folder import (
     STUDY_FILE,
     VALIDATION,
     run_log,
+    storage_faults,
 )
 from cnn_lstm_hyperopt.progress import ProgressReport
+from cnn_lstm_hyperopt.pulse import beats
 from cnn_lstm_hyperopt.reporting.validation import ValidationWriter
 from cnn_lstm_hyperopt.search import Assignment, SkillGate, Study, StudyStorage, TrialRecord
 from cnn_lstm_hyperopt.training.allocator import give_back_pages
@@ -43,24 +46,63 @@ from cnn_lstm_hyperopt.trial_runner import TrainedNetwork, TrialRunner
 log = logging.getLogger("cnn_lstm_hyperopt.worker")
 
 GROWN = "grown memory"
+BEAT_SECONDS = 1.0
 
 
 def main(arguments: Sequence[str]) -> int:
     """Runs trials; the exit code is 0 when there was no more to do or the main process asked to end."""
     save_dir, number = Path(arguments[0]), int(arguments[1])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the main process says what to do
-    stop = StopSignal()
+    for reaching_all in (signal.SIGINT, signal.SIGTERM):  # of the group; the main process says what to do
+        signal.signal(reaching_all, signal.SIG_IGN)
+    stop, life = StopSignal(), _SignsOfLife()
     threading.Thread(target=_listen, args=(stop,), daemon=True).start()
+    threading.Thread(target=life.tell, daemon=True).start()
     try:
-        with run_log(save_dir, f"worker {number}: "):
-            _work(save_dir, number, stop)
+        with storage_faults(save_dir), run_log(save_dir, f"worker {number}: "):
+            _work(save_dir, number, stop, life)
     except StudyFailedError as error:
         print(error, file=sys.stderr)
         return STUDY_FAILED
+    except StorageFailedError as error:
+        print(error, file=sys.stderr)
+        return STORAGE_FAILED
     except HyperoptError as error:
         print(error, file=sys.stderr)
         return error.exit_code
     return RECYCLED if stop.reason == GROWN else 0
+
+
+class _SignsOfLife:
+    """An observer that tells the main process, once a second, that this one is alive; in a training, how far its batches are."""
+
+    def __init__(self) -> None:
+        self._training = False
+        self._idle = 0
+
+    def tell(self) -> None:
+        """Without end, in a thread of its own; the main process sees from the number whether the trial moves."""
+        while True:
+            self._idle += not self._training
+            try:
+                print(ALIVE, beats() + self._idle, flush=True)
+            except BrokenPipeError:
+                return  # the main process is gone, which _listen hears of
+            time.sleep(BEAT_SECONDS)
+
+    def on_trial_start(self, assignment: Assignment) -> None:
+        """From here on batches count."""
+        self._training = True
+
+    def on_trial_report(self, assignment: Assignment, report: ProgressReport) -> None:
+        """Nothing to do."""
+
+    def on_trial_trained(self, assignment: Assignment, trained: TrainedNetwork) -> None:
+        """From here on it is enough that the process runs."""
+        self._training = False
+
+    def on_trial_end(self, record: TrialRecord, trained: TrainedNetwork | None) -> None:
+        """The same for one that failed."""
+        self._training = False
 
 
 class _MemoryWatch:
@@ -90,7 +132,7 @@ class _MemoryWatch:
             self._stop.end(GROWN)
 
 
-def _work(save_dir: Path, number: int, stop: StopSignal) -> None:
+def _work(save_dir: Path, number: int, stop: StopSignal, life: _SignsOfLife) -> None:
     settings = load_settings(save_dir / CONFIG_FILE, environment={})
     data = load_trial_data(save_dir / DATA_FOR_WORKERS)
     device = resolve_device(settings.training.device)
@@ -104,12 +146,13 @@ def _work(save_dir: Path, number: int, stop: StopSignal) -> None:
             device=device,
             speeds=speeds,
             metric=settings.study.metric,
+            memory_mb=memory_limit(settings, device),
         )
         gate = SkillGate(**storage.attribute("skill_gate"))
         plan = as_begun(study_plan(settings, gate, runner, device), storage)
         study = Study(storage, plan, claim=FileLock(save_dir / LOCK_FILE), worker=number)
         writer = ValidationWriter(save_dir / VALIDATION, data.folds)
-        observers: list[Observer] = [writer, _MemoryWatch(stop, settings.limits.worker_growth_mb)]
+        observers: list[Observer] = [life, writer, _MemoryWatch(stop, settings.limits.worker_growth_mb)]
         run_trials(study, runner, stop=stop, observers=observers, checkpoints=save_dir / CHECKPOINTS)
     finally:
         storage.close()

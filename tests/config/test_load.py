@@ -324,12 +324,12 @@ def test_the_processs_own_variables_are_read_unless_others_are_given(monkeypatch
     [
         ("STUDY__N_TRAILS", "4", "study.n_trails is not a setting; study has name, n_trials"),
         ("STUDDY__SEED", "4", "studdy is not a setting; the file has study, data"),
-        ("STUDY__N_TRIALS", "many", "study.n_trials: .* integer.*, but got 'many'"),
+        ("STUDY__N_TRIALS", "many", "study.n_trials must be a valid integer, but got 'many'"),
         ("STUDY__N_TRIALS", "true", "study.n_trials must not be true"),
-        ("STUDY__N_TRIALS__X", "3", "study.n_trials: .* integer, but got {'x': 3}"),
-        ("STUDY", "5", "study: .* dictionary .*, but got 5"),
+        ("STUDY__N_TRIALS__X", "3", "study.n_trials must be a valid integer, but got {'x': 3}"),
+        ("STUDY", "5", r"study must hold settings \(name, n_trials, .*\), but got 5"),
         ("SEARCH_SPACE__CNN__DROPOUT", "2", "search_space.cnn.dropout must lie between 0 and 0.95, but got 2"),
-        ("DATA__SYMBOLS", "AAPL", "data.symbols: .* tuple, but got 'AAPL'"),
+        ("DATA__SYMBOLS", "AAPL", "data.symbols must be a list, but got 'AAPL'"),
     ],
 )
 def test_a_wrong_variable_is_named_as_its_setting(name, text, message):
@@ -422,14 +422,20 @@ def test_a_directory_is_no_file(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"\x80\x02}q\x00.", r"is no UTF-8 text \(byte 0\); save it as UTF-8"),
+        (b"\x80\x02}q\x00.", r"is no UTF-8 text \(line 1, byte 0\); save it as UTF-8"),
         ("study: {n_trials: 3}".encode("utf-16"), "is no UTF-8 text"),
         (b"study: {n_trials: \x00}", "is no valid YAML"),
         (b"study:\n\tn_trials: 3", "is no valid YAML: .*line 2"),
         (b"study: [1, 2", "is no valid YAML"),
-        (b"!!python/object/apply:os.system [echo]", "is no valid YAML: could not determine a constructor"),
+        (
+            b"!!python/object/apply:os.system [echo]",
+            "is no valid YAML: line 1, column 1: the tag !!python/object/apply:os.system is not read",
+        ),
         (b"- study\n- data\n", "must hold sections such as study: and data:, but holds list"),
-        (b"study: {timeout: 2001-13-01}", "is no valid YAML: month must be in 1..12"),
+        (
+            b"study: {timeout: 2001-13-01}",
+            r"is no valid YAML: line 1, column 18: 2001-13-01 is no timestamp \(month must be in 1..12\)",
+        ),
         (b"[" * 10_000, "is no valid YAML: "),
         (b"just words", "but holds str"),
         (b"5", "but holds int"),

@@ -232,7 +232,7 @@ HOPELESS = [  # name, file, what is said, whatever is done with bad rows
     (
         "an adjusted close that is no factor",
         lambda lines: [f"{HEADER},adj_close", *(f"{line},1e-320" for line in lines[1:])],
-        "adj_close / close is no factor",
+        "adj_close must be 1e-18 or more, but row 1 (2015-01-05) has",
     ),
 ]
 READ_ANYWAY = [  # name, file, the warning or None
@@ -456,7 +456,7 @@ def test_a_long_list_of_faults_is_cut_and_says_how_many_there_are(tmp_path):
     ("content", "message"),
     [
         (b"PAR1 broken", "can't be read as Parquet: "),
-        (b"", "can't be read as Parquet: "),
+        (b"", "is empty; give a file with at least one bar"),
         (
             parquet(pd.DataFrame({"date": ["2015-01-05"], "price": [1.0]})),
             "misses the column open, high, low, close, volume",

@@ -17,6 +17,7 @@ from cnn_lstm_hyperopt.progress import Action, Decision
 from cnn_lstm_hyperopt.reporting.finals import (
     baseline_results,
     confirmation_results,
+    holds_model,
     model_folder,
     no_model_verdict,
     retrained_results,
@@ -403,6 +404,38 @@ def test_a_folder_is_whole_or_not_there_and_what_was_there_stays(models, verdict
         write_retrained(tmp_path, models, verdict, retrained_results(models, verdict, tmp_path))
     assert [path.name for path in tmp_path.glob("retrained_model_*/*")] == ["old"]
     assert {path.name for path in tmp_path.glob(".*.part")} == {".retrained_model_1.part", ".retrained_model_2.part"}
+
+
+def test_what_a_killed_run_has_put_aside_goes_away(models, verdict, tmp_path):
+    for name in ("retrained_model_1", ".retrained_model_1.old", ".retrained_model_3.part"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "old").write_text("old")
+    save_models(tmp_path, models)
+    write_retrained(tmp_path, models, verdict, retrained_results(models, verdict, tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["retrained_model_1", "retrained_model_2"]
+
+
+def test_no_directory_is_made_where_somebody_has_removed_it(models, tmp_path):
+    with pytest.raises(FileNotFoundError):
+        save_models(tmp_path / "removed", models)
+    assert not (tmp_path / "removed").exists()
+
+
+@pytest.mark.parametrize(
+    "damage", [None, "metrics.json", "model.json", "model.safetensors", "predictions.csv", "other", "cut"]
+)
+def test_a_folder_holds_a_model_when_it_is_whole_and_of_that_training(models, verdict, tmp_path, damage):
+    entry = retrained_results(models, verdict, tmp_path)[0]
+    folder = model_folder(tmp_path, 1)
+    folder.mkdir()
+    write_json(folder / "metrics.json", {**entry, "trial_number": 99} if damage == "other" else entry)
+    for name in ("model.json", "model.safetensors", "predictions.csv"):
+        (folder / name).touch()
+    if damage == "cut":
+        (folder / "metrics.json").write_text((folder / "metrics.json").read_text()[:100])
+    elif damage not in (None, "other"):
+        (folder / damage).unlink()
+    assert holds_model(tmp_path, entry) == holds_model(tmp_path, strict(entry)) == (damage is None)
 
 
 def test_model_folders_are_numbered_by_rank(tmp_path):

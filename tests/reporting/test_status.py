@@ -1,10 +1,12 @@
 """``status``: how far a study is and what to run next, in every situation it can be in."""
 
 import json
+import subprocess
 from dataclasses import asdict
 
 import pytest
 
+from cnn_lstm_hyperopt.config import dump_settings, load_settings
 from cnn_lstm_hyperopt.exceptions import SaveDirError
 from cnn_lstm_hyperopt.folder import RUN_LOCK, only_run
 from cnn_lstm_hyperopt.reporting.status import status_lines
@@ -43,7 +45,8 @@ def make_study(tmp_path):
 def test_an_unfinished_study_says_how_far_it_is_and_to_resume(make_study, tmp_path):
     lines = make_study((0.7, 12.34, 0.5), (0.65, 20, 0.25), State.PRUNED, State.FAIL, State.RUNNING, total=10)
     assert lines == [
-        f"Study my study in {tmp_path}: 3 of 10 trials finished (2 complete, 1 pruned), 1 failed, 1 running or cut off",
+        f"Study my study in {tmp_path}: 3 of 10 trials finished (2 complete, 1 pruned), 1 failed,"
+        " 1 cut off and waiting to go on",
         "Pruned: 1 by median",
         "Front: 2 trials; most accurate is trial 0: accuracy 0.7000, 12.3 s, 0.500 MB",
         f"Next: cnn-lstm-hyperopt resume --save-dir {tmp_path}",
@@ -55,7 +58,7 @@ def test_what_was_pruned_is_told_by_reason_and_probes_apart(make_study, tmp_path
     lines = make_study((0.7, 12.34, 0.5), *reasons, total=10)
     assert lines[:3] == [
         f"Study my study in {tmp_path}: 5 of 10 trials finished (1 complete, 3 pruned, 1 probe), 0 failed,"
-        " 0 running or cut off",
+        " 0 cut off and waiting to go on",
         "Pruned: 2 by front, 1 by limit; 1 probe",
         "Front: 1 trial; most accurate is trial 0: accuracy 0.7000, 12.3 s, 0.500 MB",
     ]
@@ -141,7 +144,9 @@ def test_what_a_killed_run_left_is_no_run(make_study, tmp_path):
 def test_asking_changes_nothing_and_may_happen_while_it_runs(tmp_path):
     storage = StudyStorage(tmp_path / "study.db", create="x", attributes=attributes(2))
     trial_id, _ = storage.start({}, {}, {"size_mb": 1.0})
-    assert "1 running or cut off" in status_lines(tmp_path)[0]
+    assert status_lines(tmp_path)[0].endswith("1 cut off and waiting to go on")
+    with only_run(tmp_path):
+        assert status_lines(tmp_path)[0].endswith("0 failed, 1 running")
     storage.finish(trial_id, State.COMPLETE, Values(0.7, 1, 1), {})
     assert "1 of 2 trials finished" in status_lines(tmp_path)[0]
     assert [r.state for r in storage.records()] == [State.COMPLETE]
@@ -152,6 +157,102 @@ def test_a_directory_without_a_study_says_so_and_stays_as_it_is(tmp_path):
     with pytest.raises(SaveDirError, match="does not exist"):
         status_lines(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def retraining(tmp_path, *, enabled=True):
+    """The settings of a study that confirms and retrains."""
+    retrain = {"enabled": enabled, "top_k": 1, "confirm_seeds": 4, "seeds": 2}
+    settings = load_settings({"data": {"source": "embedded"}, "retrain": retrain}, {"save_dir": str(tmp_path)})
+    (tmp_path / "config.yaml").write_text(dump_settings(settings))
+
+
+def set_attributes(tmp_path, **values):
+    storage = StudyStorage(tmp_path / "study.db")
+    for name, value in values.items():
+        storage.set_attribute(name, value)
+    storage.close()
+
+
+def test_a_run_that_was_to_retrain_says_so_without_a_flag(make_study, tmp_path):
+    retraining(tmp_path)
+    lines = make_study(*[(0.7, 1, 1)] * 3, results={"retrained_models": []})
+    assert lines[-1] == f"Next: cnn-lstm-hyperopt resume --save-dir {tmp_path}"
+    retraining(tmp_path, enabled=False)
+    assert status_lines(tmp_path)[-1] == f"Next: cnn-lstm-hyperopt resume --save-dir {tmp_path} --retrain-best"
+
+
+def test_a_confirmation_that_was_cut_off_says_how_far_it_is(make_study, tmp_path):
+    """Scores beyond what is asked for, and of trials that are no candidates any more, count for nothing."""
+    retraining(tmp_path)
+    make_study((0.7, 2, 1), (0.65, 1, 1), (0.6, 1, 2), results={"retrained_models": []})
+    set_attributes(tmp_path, confirmations={"0": [0.7] * 9, "1": [0.6], "2": [0.6, 0.6]})
+    assert status_lines(tmp_path)[-2:] == [
+        "Confirmation: 5 of 8 trainings done",
+        f"Next: cnn-lstm-hyperopt resume --save-dir {tmp_path}",
+    ]
+    with only_run(tmp_path):
+        assert status_lines(tmp_path)[-2:] == ["Confirmation: 5 of 8 trainings done", "A run is at work on it now."]
+
+
+def test_a_retraining_that_was_cut_off_says_how_far_it_is(make_study, tmp_path):
+    retraining(tmp_path)
+    make_study((0.7, 2, 1), (0.65, 1, 1), State.PRUNED, results={"retrained_models": []})
+    scores = {"0": [0.7] * 4, "1": [0.6] * 4}
+    set_attributes(tmp_path, confirmations=scores, retrainings={"0_1": {}})
+    assert status_lines(tmp_path)[-3:] == [
+        "Confirmation: 8 of 8 trainings done",
+        "Retraining: 1 of 2 trainings begun",
+        f"Next: cnn-lstm-hyperopt resume --save-dir {tmp_path}",
+    ]
+
+
+def test_results_that_are_older_than_the_search_are_to_be_written_anew(make_study):
+    results = {"retrained_models": [], "n_trials_completed": 2}
+    assert make_study(*[(0.7, 1, 1)] * 3, results=results)[-1].endswith("(writes the results)")
+
+
+def test_trials_that_were_cut_off_are_counted_with_those_whose_process_is_gone(make_study, tmp_path):
+    make_study((0.7, 1, 1), State.RUNNING, State.RUNNING, total=9)
+    storage = StudyStorage(tmp_path / "study.db")
+    storage.pause(2)
+    storage.close()
+    assert status_lines(tmp_path)[0].endswith("2 cut off and waiting to go on")
+    with only_run(tmp_path):
+        assert status_lines(tmp_path)[0].endswith("1 running, 1 waiting to go on")
+
+
+def test_a_run_that_ended_before_it_had_a_study_is_begun_again(tmp_path):
+    retraining(tmp_path)
+    assert status_lines(tmp_path) == [
+        f"{tmp_path} holds config.yaml and no study: the run ended before it had made one.",
+        f"Next: cnn-lstm-hyperopt run --config {tmp_path / 'config.yaml'} --save-dir {tmp_path}",
+    ]
+    with only_run(tmp_path):
+        assert status_lines(tmp_path) == [f"{tmp_path} holds no study yet.", "A run is at work on it now."]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", "\x00" * 9])
+def test_damaged_results_are_named(make_study, tmp_path, content):
+    make_study(*[(0.7, 1, 1)] * 3)
+    (tmp_path / "results.json").write_text(content)
+    *_, what, then = status_lines(tmp_path)
+    assert what.startswith(f"{tmp_path / 'results.json'} is damaged: ")
+    assert then == f"Next: remove it, then cnn-lstm-hyperopt resume --save-dir {tmp_path} writes it anew"
+
+
+def test_a_damaged_study_names_its_copy_and_how_to_put_it_in_place(make_study, tmp_path):
+    make_study((0.7, 1, 1), State.PRUNED, State.FAIL)
+    storage = StudyStorage(tmp_path / "study.db")
+    storage.back_up()
+    storage.close()
+    (tmp_path / "study.db").write_bytes((tmp_path / "study.db").read_bytes()[:20_000])
+    with pytest.raises(
+        SaveDirError, match=r"holds 2 finished trials; put it in its place with: cd .* && cp study"
+    ) as told:
+        status_lines(tmp_path)
+    command = str(told.value).split("with: ")[1].split(", then")[0]
+    subprocess.run(["sh", "-c", command], check=True)
+    assert "2 of 3 trials finished" in status_lines(tmp_path)[0]
 
 
 def test_the_verdict_and_the_openings_of_the_test_are_told(make_study, tmp_path):

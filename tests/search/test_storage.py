@@ -1,14 +1,17 @@
 """The storage: what goes in comes out, whole, and Optuna's own tools read it."""
 
+import contextlib
+import random
 import sqlite3
 import subprocess
 import sys
+from datetime import datetime
 
 import optuna
 import pytest
 
 from cnn_lstm_hyperopt.config import Choices, Fixed
-from cnn_lstm_hyperopt.exceptions import SaveDirError
+from cnn_lstm_hyperopt.exceptions import HyperoptError, SaveDirError, StorageFailedError
 from cnn_lstm_hyperopt.search import Point, State, StudyStorage, Values
 from cnn_lstm_hyperopt.search.distributions import distributions_of, with_fixed
 from cnn_lstm_hyperopt.search.storage import FORMAT
@@ -114,40 +117,63 @@ def test_a_second_storage_sees_what_the_first_writes(storage, start, path):
     other.close()
 
 
-def test_orphans_fail_and_are_named_and_others_stay(storage, start, path):
+def states(storage):
+    return [record.state for record in storage.records()]
+
+
+def test_orphans_wait_and_are_named_and_others_stay(storage, start, path):
     storage.finish(start(), State.COMPLETE, Values(0.5, 1, 1), {})
     start()
     storage.finish(start(), State.PRUNED, None, {"reason": "x"})
     start()
     again = reopened(storage, path)
-    assert again.fail_orphans("cut off") == [1, 3]
-    assert [r.state for r in again.records()] == [State.COMPLETE, State.FAIL, State.PRUNED, State.FAIL]
-    assert [r.reason for r in again.records()] == ["", "cut off", "x", "cut off"]
-    assert again.fail_orphans("cut off") == []
+    assert again.pause_orphans() == [1, 3]
+    assert states(again) == [State.COMPLETE, State.WAITING, State.PRUNED, State.WAITING]
+    assert again.pause_orphans() == []
     again.close()
 
 
-def test_the_orphans_of_one_worker_alone_can_fail(storage, start):
-    for worker in (1, 2, 1):
+def test_a_waiting_trial_goes_on_with_all_that_it_had(storage, start):
+    curve = (Point(1.0, 0.5, 0.7, 1.0),)
+    trial_id = start(worker=1)
+    storage.record_curve(trial_id, curve)
+    storage.pause(trial_id)
+    assert storage.claim(0, worker=2) == trial_id
+    (record,) = storage.records()
+    assert (record.state, record.curve, record.params) == (State.RUNNING, curve, start.params)
+    assert record.attributes["worker"] == 2
+    storage.finish(trial_id, State.COMPLETE, Values(0.5, 1, 1), {})
+    assert states(storage) == [State.COMPLETE]
+
+
+def test_the_trial_of_one_worker_alone_can_fail(storage, start):
+    for worker in (1, 2):
         start(worker=worker)
     start()  # of a study without workers
     storage.finish(start(worker=1), State.COMPLETE, Values(0.5, 1, 1), {})
-    assert storage.fail_orphans("worker 1 died", worker=1) == [0, 2]
-    assert [r.state for r in storage.records()] == [
-        State.FAIL,
-        State.RUNNING,
-        State.FAIL,
-        State.RUNNING,
-        State.COMPLETE,
+    assert storage.fail_worker(1, "worker 1 died", "killed") == [0]
+    assert states(storage) == [State.FAIL, State.RUNNING, State.RUNNING, State.COMPLETE]
+    assert storage.records()[0].reason == "worker 1 died"
+    assert storage.records()[0].attributes["cut_off_by"] == "killed"
+    assert storage.fail_worker(1, "worker 1 died", "killed") == []
+    assert storage.fail_worker(9, "worker 9 died", "killed") == []
+
+
+def test_what_nobody_will_go_on_with_fails(storage, start):
+    storage.pause(start())
+    start()
+    storage.finish(start(), State.PRUNED, None, {"reason": "x"})
+    storage.study.enqueue_trial({"cnn.dropout": 0.1})  # by somebody else
+    assert storage.fail_left_over("no time") == [0, 1]
+    assert [(r.state, r.reason) for r in storage.records()] == [
+        (State.FAIL, "no time"),
+        (State.FAIL, "no time"),
+        (State.PRUNED, "x"),
     ]
-    assert [r.reason for r in storage.records()] == ["worker 1 died", "", "worker 1 died", "", ""]
-    assert storage.fail_orphans("worker 1 died", worker=1) == []
-    assert storage.fail_orphans("worker 9 died", worker=9) == []
-    assert storage.fail_orphans("all are gone") == [1, 3]
 
 
 def test_states_know_whether_they_are_an_end():
-    assert {state for state in State if not state.ended} == {State.RUNNING}
+    assert {state for state in State if not state.ended} == {State.RUNNING, State.WAITING}
 
 
 def test_attributes_of_the_study(storage, path):
@@ -173,7 +199,7 @@ def test_a_study_in_memory_holds_what_one_in_a_file_does(storage, start):
         assert each.next_number() == 2
         each.fold_log()
     assert memory.records() == storage.records()
-    assert memory.fail_orphans("gone", worker=3) == [1]
+    assert memory.fail_worker(3, "gone", "died") == [1]
     memory.close()
     assert [record.state for record in memory.records()] == [State.COMPLETE, State.FAIL]
     assert StudyStorage.in_memory("a study").records() == []
@@ -266,12 +292,22 @@ def test_a_missing_file_names_itself_and_the_cure(path):
     assert not path.exists()
 
 
-@pytest.mark.parametrize("content", [b"not a database, but long enough to be read as one" * 40, b"SQLite format 3\x00"])
-def test_a_file_that_is_no_database_says_so_in_one_line(path, content):
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", r"holds no study"),
+        (b"SQLite format 3\x00", r"holds no study|is damaged or none"),
+        (b"not a database, but long enough to be read as one" * 40, r"is damaged or none \(file is not a database\)"),
+    ],
+    ids=["empty", "beginning", "text"],
+)
+def test_a_file_that_is_no_database_says_so_in_one_line(path, content, why):
     path.write_bytes(content)
-    with pytest.raises(SaveDirError, match=r"study.db (can't be opened as a study|must hold)") as caught:
+    with pytest.raises(SaveDirError, match=why) as caught:
         StudyStorage(path)
+    assert str(caught.value).endswith("; there is no whole study.backup.db beside it: choose another --save-dir")
     assert "\n" not in str(caught.value)
+    assert path.read_bytes() == content
 
 
 def test_another_programs_database_says_so(path):
@@ -356,9 +392,6 @@ def test_folders_with_unusual_names_hold_their_own_study(tmp_path, name):
     StudyStorage(folder / "study.db").close()
 
 
-# ---------------------------------------------------------------------- known defects, reported
-
-
 @pytest.mark.parametrize("name", ["what?", "a%20b"])
 def test_folders_whose_names_mean_something_in_a_url_hold_their_own_study(tmp_path, name):
     folder = tmp_path / name
@@ -419,3 +452,248 @@ def test_fixed_parameters_are_not_stored_and_come_back_with_the_space(make_space
     assert list(whole) == list(space.active(whole))
     assert (whole["cnn.attention_heads"], whole["lstm.hidden_dim"]) == (2, 8)
     assert "lstm.attention_heads" not in whole
+
+
+# ---------------------------------------------------------------------- faults of the world
+
+
+@pytest.fixture
+def full_of(storage, start, path):
+    """A closed study of that many finished trials, as its file and what its records are."""
+
+    def make(count):
+        for number in range(count):
+            trial_id = start(note=f"of trial {number}")
+            storage.record_curve(trial_id, tuple(Point(float(n), 0.5, 0.7, 1.0) for n in range(1, 6)))
+            values = Values(0.5 + number / 100, 2.0, 3.0)
+            storage.finish(trial_id, State.COMPLETE, values, {"seconds": 2.0, "finish_order": number})
+        records = storage.records()
+        storage.close()
+        return records
+
+    return make
+
+
+def test_a_study_in_a_file_that_was_removed_or_replaced_is_not_gone_on_with(storage, start, path, tmp_path):
+    """SQLite itself would go on writing into the removed file."""
+    trial_id = start()
+    moved = tmp_path / "moved.db"
+    path.rename(moved)
+    for replaced in (False, True):
+        if replaced:
+            path.write_bytes(moved.read_bytes())
+        for act in (start, storage.records, lambda: storage.finish(trial_id, State.PRUNED, None, {}), storage.back_up):
+            with pytest.raises(StorageFailedError) as caught:
+                act()
+            assert str(caught.value) == (
+                f"{path} was removed, moved or replaced while the run was at work, so nothing more can be stored. Put it back in"
+                f" its place and go on with: cnn-lstm-hyperopt resume --save-dir {tmp_path} (in Python: resume=True); without"
+                " it, begin again"
+            )
+    moved.replace(path)
+    storage.finish(trial_id, State.PRUNED, None, {})
+    assert states(storage) == [State.PRUNED]
+
+
+def test_a_locked_study_says_so_and_can_be_read(storage, start, path, monkeypatch):
+    monkeypatch.setattr("cnn_lstm_hyperopt.search.storage.BUSY_SECONDS", 0.1)
+    start()
+    again = reopened(storage, path)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StorageFailedError) as caught:
+            again.pause_orphans()
+        assert states(again) == [State.RUNNING]
+        other.execute("ROLLBACK")
+    assert str(caught.value) == (
+        f"{path} can't be written: another program held it locked for 30 s; what was finished is kept. Remedy: close what has it"
+        " open (a shell of SQLite, a copy in progress), then go on with: cnn-lstm-hyperopt resume --save-dir"
+        f" {path.parent} (in Python: resume=True)"
+    )
+    assert again.pause_orphans() == [0]
+    again.close()
+
+
+def test_a_trial_that_is_not_what_was_stored_is_named(full_of, path):
+    full_of(3)
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE trial_values SET value = 0.99 WHERE trial_id = 2 AND objective = 0")
+    connection.commit()
+    connection.close()
+    with pytest.raises(SaveDirError, match=r"is damaged or none \(trial 1 is not what was stored\); there is no whole"):
+        StudyStorage(path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (
+            "UPDATE trial_user_attributes SET value_json = '{' WHERE trial_id = 2 AND key = 'curve'",
+            "trial 1 can't be read",
+        ),
+        (
+            "UPDATE trial_user_attributes SET value_json = '[[1, 2]]' WHERE key = 'curve'",
+            "trial 0 is not what was stored",
+        ),
+        ("UPDATE trial_params SET distribution_json = 'x' WHERE trial_id = 3", "trial 2 can't be read"),
+        ("UPDATE trials SET state = 'DONE' WHERE trial_id = 3", "trial 2 can't be read"),
+        ("UPDATE trials SET datetime_start = 'soon' WHERE trial_id = 1", "trial 0 can't be read"),
+        ("DELETE FROM trials WHERE trial_id = 2", "of 3 trials 2 are there"),
+        ("DELETE FROM trial_values WHERE trial_id = 1", "trial 0 is not what was stored"),
+        ("DROP TABLE trial_user_attributes", "no such table: trial_user_attributes"),
+    ],
+)
+def test_a_trial_that_makes_no_sense_is_named_in_one_line(full_of, path, damage, why):
+    full_of(3)
+    connection = sqlite3.connect(path)
+    connection.execute(damage)
+    connection.commit()
+    connection.close()
+    with pytest.raises(SaveDirError) as caught:
+        StudyStorage(path)
+    assert f"can't be opened as a study, it is damaged or none ({why}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unfinished_trial_that_lacks_what_it_was_started_with_is_named(storage, start, path):
+    storage.record_curve(start(), (Point(1.0, 0.5, 0.7, 1.0),))
+    storage.close()
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE trial_user_attributes SET value_json = '[[1, 2]]' WHERE key = 'curve'")
+    connection.commit()
+    connection.close()
+    with pytest.raises(SaveDirError, match=r"\(trial 0 can't be read: "):
+        StudyStorage(path)
+
+
+def test_bytes_flipped_anywhere_cost_no_finished_trial_unnoticed(full_of, path):
+    """Either one line says so, or all that was finished is as it was."""
+    records = full_of(12)
+    whole = path.read_bytes()
+    generator = random.Random(0)
+    texts = []
+    for _ in range(30):
+        damaged = bytearray(whole)
+        for place in generator.sample(range(len(whole)), generator.choice([1, 1, 8, 64])):
+            damaged[place] ^= 1 << generator.randrange(8)
+        path.write_bytes(damaged)
+        try:
+            again = StudyStorage(path)
+        except HyperoptError as error:
+            texts.append(str(error))
+            continue
+        assert again.records() == records
+        again.close()
+    assert 0 < len(texts) < 30
+    assert all(str(path) in text and "\n" not in text for text in texts)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
+def test_a_truncated_study_says_so_and_names_its_copy(full_of, path, share):
+    records = full_of(6)
+    storage = StudyStorage(path)
+    storage.back_up()
+    storage.close()
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(SaveDirError, match=r"damaged or none") as caught:
+        StudyStorage(path)
+    folder = path.parent
+    assert str(caught.value).endswith(
+        f"; study.backup.db beside it holds 6 finished trials; put it in its place with: cd {folder} && mv study.db damaged.db &&"
+        " rm -f study.db-wal study.db-shm && cp study.backup.db study.db, then go on with: cnn-lstm-hyperopt resume --save-dir"
+        f" {folder}"
+    )
+    path.with_name("study.backup.db").replace(path)
+    again = StudyStorage(path)
+    assert again.records() == records
+    again.close()
+
+
+def test_a_copy_is_whole_one_file_and_replaces_the_one_before(storage, start, path):
+    for number in range(2):
+        storage.finish(start(), State.COMPLETE, Values(0.5, 1, 1), {})
+        storage.back_up()
+        assert {each.name for each in path.parent.iterdir()} == {
+            "study.db",
+            "study.db-wal",
+            "study.db-shm",
+            "study.backup.db",
+        }
+        copy = StudyStorage(path.with_name("study.backup.db"))
+        assert len(copy.records()) == number + 1
+        copy.close()
+
+
+def test_a_damaged_study_does_not_replace_its_copy(full_of, path):
+    full_of(20)
+    storage = StudyStorage(path)
+    storage.back_up()
+    before = path.with_name("study.backup.db").read_bytes()
+    whole = bytearray(path.read_bytes())
+    whole[len(whole) // 2 : len(whole) // 2 + 6000] = bytes(6000)
+    with path.open("r+b") as file:
+        file.write(whole)
+    with pytest.raises(StorageFailedError, match=r"can't be written: it is damaged \(.*holds 20 finished trials"):
+        storage.back_up()
+    storage.close()
+    assert path.with_name("study.backup.db").read_bytes() == before
+    assert not list(path.parent.glob(".*"))
+
+
+def test_without_room_for_a_copy_the_log_says_so_and_the_study_goes_on(storage, start, path, caplog):
+    (path.parent / "study.backup.db").mkdir()  # nothing can be moved there
+    storage.back_up()
+    assert "study.backup.db can't be written" in caplog.text
+    storage.finish(start(), State.COMPLETE, Values(0.5, 1, 1), {})
+    assert states(storage) == [State.COMPLETE]
+
+
+def test_a_removed_study_names_its_copy(full_of, path):
+    full_of(2)
+    storage = StudyStorage(path)
+    storage.back_up()
+    storage.close()
+    path.unlink()
+    with pytest.raises(
+        SaveDirError, match=r"does not exist.*holds 2 finished trials; put it in its place with: cd [^&]* && rm"
+    ):
+        StudyStorage(path)
+
+
+def test_a_study_of_another_version_of_optuna_says_so(full_of, path):
+    full_of(1)
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE version_info SET schema_version = 9")
+    connection.execute("UPDATE alembic_version SET version_num = 'v9.0.0.a'")
+    connection.commit()
+    connection.close()
+    with pytest.raises(SaveDirError, match=r"can't be opened as a study: The runtime optuna version .* is no longer"):
+        StudyStorage(path)
+
+
+def test_a_clock_that_runs_backwards_harms_nothing(storage, start, path, monkeypatch):
+    """Trials end in the order in which they are told; their seconds are counted by a clock that can't be set."""
+    day = iter(range(28, 0, -1))
+
+    class Backwards(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime(2026, 5, next(day), tzinfo=tz)
+
+    monkeypatch.setattr("cnn_lstm_hyperopt.search.storage.datetime", Backwards)
+    monkeypatch.setattr("optuna.storages._rdb.storage.datetime", Backwards)
+    ids = [start() for _ in range(3)]
+    for order, number in enumerate([2, 0]):
+        storage.finish(ids[number], State.COMPLETE, Values(0.5, 1, 1), {"finish_order": order, "seconds": 1.5})
+    storage.pause(ids[1])
+    storage.claim(1)
+    storage.finish(ids[1], State.PRUNED, None, {"finish_order": 2, "reason": "x"})
+    again = reopened(storage, path)
+    trials = again.study.trials
+    assert all(trial.datetime_complete < trial.datetime_start for trial in trials)
+    assert [r.number for r in sorted(again.records(), key=lambda r: r.finish_order)] == [2, 0, 1]
+    assert [r.state for r in again.records()] == [State.COMPLETE, State.PRUNED, State.COMPLETE]
+    assert again.records()[2].seconds == 1.5
+    assert len(again.study.trials_dataframe()) == 3
+    again.close()

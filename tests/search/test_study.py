@@ -2,12 +2,13 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
 from cnn_lstm_hyperopt.exceptions import StudyFailedError
 from cnn_lstm_hyperopt.progress import Action, ProgressReport
-from cnn_lstm_hyperopt.search import INTERRUPTED, Assignment, Limits, NoTrial, SkillGate, State, Values
+from cnn_lstm_hyperopt.search import DIED, KILLED, MEMORY_SAVINGS, Assignment, Limits, NoTrial, SkillGate, State, Values
 from cnn_lstm_hyperopt.search.samplers import SAMPLERS
 
 SMALL = {"cnn": {"num_filters": [4, 8]}, "lstm": {"hidden_dim": [8, 16]}, "fusion": {"dim": [16]}}
@@ -60,12 +61,8 @@ def test_an_assignment_is_the_whole_configuration_with_its_size(make_study):
     assert assignment.cost.size_mb == pytest.approx(0.008 * assignment.params["lstm.num_layers"])
     (record,) = study.records()
     assert (record.number, record.size_mb, record.retry_of) == (assignment.number, assignment.cost.size_mb, None)
-    assert (assignment.probe, assignment.continues, assignment.told_again, assignment.seconds_before) == (
-        False,
-        None,
-        0,
-        0,
-    )
+    assert (assignment.probe, assignment.continues, assignment.seconds_before) == (False, None, 0)
+    assert (assignment.seeded_as, assignment.saving, assignment.cut_off) == (assignment.number, 0, None)
     assert set(record.params) == set(assignment.params) & set(study.plan.space.searched())
 
 
@@ -125,9 +122,9 @@ def test_the_last_trial_of_a_worker_that_died_is_had_by_another(make_study):
     mine = make_study(n_trials=1, worker=1, disk=True)
     theirs = make_study(n_trials=1, worker=2, disk=True, beside=True)
     lost = theirs.next_assignment()
-    assert mine.storage.fail_orphans("not this one", worker=1) == []
+    assert mine.storage.fail_worker(1, "not this one", DIED) == []
     assert mine.next_assignment() is NoTrial.OTHERS_RUN_THE_REST
-    assert mine.storage.fail_orphans("worker 2 died", worker=2) == [lost.number]
+    assert mine.storage.fail_worker(2, "worker 2 died", DIED) == [lost.number]
     assert mine.next_assignment().retry_of == lost.number
 
 
@@ -253,17 +250,87 @@ def test_a_retry_that_succeeds_settles_it(make_study):
     assert study.n_finished() == 1
 
 
-def test_interrupted_trials_are_run_again_however_often(make_study):
+def test_interrupted_trials_go_on_under_their_number_however_often(make_study):
     study = make_study()
     first = study.next_assignment()
     assignment = first
-    for again in range(5):
-        fail(study, assignment, INTERRUPTED + "timeout")
+    for _ in range(5):
+        study.report(assignment, report(1))
+        study.pause(assignment)
+        assert [record.state.value for record in study.records()] == ["WAITING"]
         assignment = study.next_assignment()
-        assert assignment.retry_of == again
-        assert assignment.params == first.params
-    fail(study, assignment, "boom")  # now it failed by itself, as a retry
+        assert (assignment.number, assignment.params, assignment.retry_of) == (first.number, first.params, None)
+        assert study.saving_from(assignment, 0) == 0
+    complete(study, assignment)
+    assert [record.state.value for record in study.records()] == ["COMPLETE"]
+
+
+def test_trials_that_were_cut_off_come_before_failed_ones_and_new_ones(make_study):
+    study = make_study(n_trials=6)
+    assignments = [study.next_assignment() for _ in range(4)]
+    fail(study, assignments[0])
+    assert study.storage.pause_orphans() == [1, 2, 3]
+    assert [study.next_assignment().number for _ in range(3)] == [1, 2, 3]
+    assert study.next_assignment().retry_of == 0
+
+
+def test_a_trial_that_waits_is_not_proposed_again_and_ends_when_nobody_needs_it(make_study):
+    study = make_study(n_trials=2)
+    cut_off, other = study.next_assignment(), study.next_assignment()
+    study.pause(cut_off)
+    complete(study, other)
+    study.plan = replace(study.plan, n_trials=1)
+    assert study.next_assignment() is NoTrial.ENOUGH
+    assert study.storage.fail_left_over("not needed any more") == [cut_off.number]
+    assert [record.state.value for record in study.records()] == ["FAIL", "COMPLETE"]
+
+
+def test_a_trial_whose_worker_died_is_repeated_once_with_the_same_streams(make_study):
+    study = make_study(worker=3)
+    first = study.next_assignment()
+    for again, of in ((True, first), (False, None)):
+        study.storage.fail_worker(3, "its worker 3 died (exit code 1)", DIED)
+        assignment = study.next_assignment()
+        assert (assignment.retry_of is not None) is again
+        if of is not None:
+            assert (assignment.params, assignment.seeded_as, assignment.saving) == (of.params, of.number, 0)
+            assert assignment.number != of.number
+
+
+def test_a_trial_that_was_killed_is_repeated_with_less_and_less_memory(make_study):
+    study = make_study(worker=3)
+    first = study.next_assignment()
+    for saving in range(1, len(MEMORY_SAVINGS)):
+        study.storage.fail_worker(3, "its worker 3 died (signal 9)", KILLED)
+        assignment = study.next_assignment()
+        assert (assignment.params, assignment.seeded_as, assignment.saving) == (first.params, first.number, saving)
+        assert assignment.retry_of == assignment.number - 1
+    study.storage.fail_worker(3, "its worker 3 died (signal 9)", KILLED)
     assert study.next_assignment().retry_of is None
+
+
+def test_where_a_trial_stood_counts_when_its_process_ends_again(make_study):
+    """Only a trial that gets no further is taken for one that ends its process."""
+    study = make_study()
+    study.next_assignment()
+    for epoch, saving in [
+        (0, 0),
+        (0, 0),
+        (1, 0),
+        (1, 0),
+        (1, 1),
+        (1, 1),
+        (2, 0),
+        (2, 0),
+        (2, 1),
+        (2, 1),
+        (2, 2),
+        (2, 2),
+    ]:
+        study.storage.pause_orphans()
+        assert study.saving_from(study.next_assignment(), epoch) == saving
+    study.storage.pause_orphans()
+    assert study.saving_from(study.next_assignment(), 2) is None
 
 
 def test_several_failed_trials_are_retried_in_order(make_study):
@@ -274,13 +341,14 @@ def test_several_failed_trials_are_retried_in_order(make_study):
     assert [study.next_assignment().retry_of for _ in range(3)] == [0, 2, None]
 
 
-def test_a_trial_cut_off_by_a_killed_process_is_retried_after_reopening(make_study):
+def test_a_trial_cut_off_by_a_killed_process_goes_on_after_reopening(make_study):
     study = make_study("tiny", disk=True)
     lost = study.next_assignment()
     study = make_study("tiny", disk=True)
-    study.storage.fail_orphans("its process ended before it did")
+    assert study.storage.pause_orphans() == [lost.number]
     again = study.next_assignment()
-    assert (again.retry_of, again.params) == (lost.number, lost.params)
+    assert again == replace(lost, trial_id=again.trial_id, cut_off=(-1, 0))
+    assert [record.state.value for record in study.records()] == ["RUNNING"]
 
 
 # ---------------------------------------------------------------------- no configuration twice
@@ -445,7 +513,7 @@ def test_failures_of_others_do_not_end_this_process(make_study):
     mine.check_failures()
 
 
-@pytest.mark.parametrize("outcome", ["complete", "pruned", "interrupted"])
+@pytest.mark.parametrize("outcome", ["complete", "pruned"])
 def test_anything_but_a_failure_starts_the_count_again(make_study, outcome):
     study = make_study()
     for _ in range(2):
@@ -454,10 +522,8 @@ def test_anything_but_a_failure_starts_the_count_again(make_study, outcome):
         assignment = study.next_assignment()
         if outcome == "complete":
             complete(study, assignment)
-        elif outcome == "pruned":
-            study.finish(assignment, State.PRUNED, None, {"reason": "x"})
         else:
-            fail(study, assignment, INTERRUPTED + "Ctrl-C")
+            study.finish(assignment, State.PRUNED, None, {"reason": "x"})
         study.check_failures()
 
 

@@ -1,4 +1,7 @@
-"""A training that was stopped after an epoch and goes on from a file is the one that was never stopped, to the bit."""
+"""A training that was stopped after an epoch and goes on from a file is the one that was never stopped, to the bit.
+
+``test_resume`` does that for every choice of optimiser, schedules and balancing.
+"""
 
 import hashlib
 import io
@@ -6,6 +9,7 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,14 +21,18 @@ import torch
 from cnn_lstm_hyperopt.data.augmentation import AugmentationConfig
 from cnn_lstm_hyperopt.exceptions import CheckpointError
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision
-from cnn_lstm_hyperopt.training import ValueScale, evaluate, read_checkpoint, train, write_checkpoint
-from cnn_lstm_hyperopt.training.balancing import BALANCINGS
+from cnn_lstm_hyperopt.training import (
+    ValueScale,
+    evaluate,
+    forget_checkpoint,
+    last_good,
+    read_checkpoint,
+    train,
+    write_checkpoint,
+)
 from cnn_lstm_hyperopt.training.checkpoint import FORMAT
 from cnn_lstm_hyperopt.training.device import seeded_dropout
-from cnn_lstm_hyperopt.training.dropout import DROPOUT_SCHEDULES
-from cnn_lstm_hyperopt.training.optimizers import OPTIMIZERS
 from cnn_lstm_hyperopt.training.precision import supported_precisions
-from cnn_lstm_hyperopt.training.schedules import SCHEDULES
 
 CPU, SCALE = torch.device("cpu"), ValueScale(5.0, 3.0)
 EPOCHS, LATE = 5, 4
@@ -42,11 +50,6 @@ EVERYTHING = {
     "early_reports": (0.25, 0.5),
 }
 VARIANTS: dict[str, dict[str, Any]] = {
-    **{f"optimizer {name}": {"optimizer": name} for name in OPTIMIZERS},
-    **{f"schedule {name}": {"scheduler": name} for name in SCHEDULES},
-    **{f"dropout {name}": {"dropout_schedule": name} for name in DROPOUT_SCHEDULES},
-    **{f"balancing {name}": {"balancing": name} for name in BALANCINGS},
-    "augmentation": {"augmentation": EVERYTHING["augmentation"]},
     "everything": EVERYTHING,
     "no regression": {"values": False},
     "bfloat16": {"precision": "bfloat16"},
@@ -62,7 +65,7 @@ def go_on(report: Any) -> Decision:
 
 
 class Run:
-    """One training: its outcome, network, reports, and what was decided at each epoch's end that is not the last."""
+    """One training: its outcome, network, reports, and what was decided at each epoch's end."""
 
     def __init__(self, parts: SimpleNamespace, **options: Any) -> None:
         start, keep = options.pop("start", None), options.pop("keep", {})
@@ -237,7 +240,8 @@ def test_earlier_evaluations_are_told_again_with_their_seconds(run, tmp_path):
     again = run(start=read_checkpoint(path), **shares)
     earlier = [report for report in stopped.reports if report.loss is not None]
     assert [report.epoch for report in earlier] == [0.6, 1, 2]
-    assert again.reports[: len(earlier)] == earlier
+    assert again.reports[: len(earlier)] == [replace(report, again=True) for report in earlier]
+    assert not any(report.again for report in again.reports[len(earlier) :])
     assert all(a.seconds < b.seconds for a, b in zip(again.reports, again.reports[1:], strict=False))
 
 
@@ -246,31 +250,92 @@ def test_of_the_answers_to_what_is_told_again_only_the_last_counts(run, tmp_path
     run(keep={2: path}, on_report=stop_after(2))
     assert run(start=read_checkpoint(path), on_report=stop_after(1)).outcome.epochs == EPOCHS
     ended = run(start=read_checkpoint(path), on_report=stop_after(2), keep={2: kept})
-    assert (ended.outcome.epochs, ended.outcome.decision, ended.outcome.own_seconds) == (2, PRUNE, 0)
+    assert (ended.outcome.epochs, ended.outcome.decision) == (2, PRUNE)
     assert evaluate(ended.network, ended.validation, SCALE).loss == ended.outcome.best.loss
     assert_same(read_checkpoint(path).states, read_checkpoint(kept).states)
 
 
+def test_what_is_told_again_is_kept_as_it_was_told_first(run, tmp_path):
+    first, second = tmp_path / "1", tmp_path / "2"
+    run(keep={1: first}, on_report=stop_after(1))
+    run(start=read_checkpoint(first), keep={2: second}, on_report=stop_after(2))
+    reports = read_checkpoint(second).reports
+    assert reports[:1] == read_checkpoint(first).reports
+    assert [(report.epoch, report.again) for report in reports] == [(1, False), (2, False)]
+
+
 @pytest.mark.parametrize("action", [Action.PRUNE, Action.STOP])
-def test_the_end_of_every_epoch_but_the_last_is_told_with_its_decision(run, probe, action):
+def test_the_end_of_every_epoch_is_told_with_its_decision(run, probe, action):
     decision = Decision(action, "enough")
     ended = run(on_report=lambda report: decision if report.epoch >= 3 else CONTINUE)
     assert ended.decisions == [(1, CONTINUE), (2, CONTINUE), (3, decision)]
-    assert [epoch for epoch, _ in run().decisions] == [1, 2, 3, 4]
-    assert [epoch for epoch, _ in run(start=read_checkpoint(probe)).decisions] == [1, 2, 3, 4]
-    assert run(max_epochs=1, on_report=lambda report: decision).decisions == []
+    assert [epoch for epoch, _ in run().decisions] == [1, 2, 3, 4, 5]
+    assert [epoch for epoch, _ in run(start=read_checkpoint(probe)).decisions] == [1, 2, 3, 4, 5]
+    one = run(max_epochs=1, on_report=lambda report: decision if report.epoch == 1 else CONTINUE)
+    assert one.decisions == [(1, decision)]
 
 
-def test_nothing_is_taken_when_nobody_asks(run, monkeypatch):
-    def fail(*arguments: Any) -> None:
-        raise AssertionError("nobody asked for a checkpoint")
-
-    monkeypatch.setattr("cnn_lstm_hyperopt.training.loop.take_checkpoint", fail)
-    assert run().decisions  # heard of, and not asked for
+def test_a_checkpoint_says_what_was_decided_and_whether_there_is_more_to_train(run, tmp_path):
+    paths = {epoch: tmp_path / str(epoch) for epoch in range(1, EPOCHS + 1)}
+    run(keep=paths)
+    kept = {epoch: read_checkpoint(path) for epoch, path in paths.items()}
+    assert {epoch: (c.epoch, c.finished, c.decision) for epoch, c in kept.items()} == {
+        epoch: (epoch, epoch == EPOCHS, CONTINUE) for epoch in paths
+    }
+    run(keep=paths, on_report=stop_after(3))
+    pruned = read_checkpoint(paths[3])
+    assert (pruned.finished, pruned.decision) == (False, PRUNE)
 
 
 def test_listening_and_taking_do_not_change_a_training(run, tmp_path):
-    assert_same_end(run(), run(keep=dict.fromkeys(range(1, EPOCHS), tmp_path / "checkpoint.pt")))
+    assert_same_end(run(), run(keep=dict.fromkeys(range(1, EPOCHS + 1), tmp_path / "checkpoint.pt")))
+
+
+# ---------------------------------------------------------------------- finished
+
+
+FINISHED: dict[str, dict[str, Any]] = {
+    "all epochs": {},
+    "patience": {"max_epochs": 40, "min_patience": 3, "scheduler": "exponential"},
+    "pruned after the last epoch": {"on_report": stop_after(EPOCHS)},
+    "no regression": {"values": False},
+    "dropout rises": {"dropout_schedule": "linear"},
+}
+
+
+@pytest.mark.parametrize("ended", FINISHED)
+def test_from_a_finished_one_nothing_is_trained_and_the_end_is_the_same(run, make_network, tmp_path, ended):
+    path, again_path, options = tmp_path / "finished.pt", tmp_path / "again.pt", FINISHED[ended]
+    whole = run(keep=dict.fromkeys(range(1, 41), path), **options)
+    last = int(whole.outcome.epochs)
+    net, passes = make_network(has_regression=options.get("values", True), seed=7), []
+    net.register_forward_hook(lambda *_: passes.append(1))
+    start = read_checkpoint(path)
+    assert (start.epoch, start.finished) == (last, True)
+    again = run(net=net, start=start, keep={last: again_path}, **options | {"on_report": go_on})
+    assert passes == []
+    assert_same_end(whole, again)
+    assert again.scores() == whole.scores()
+    assert all(report.again for report in again.reports)
+    assert [report.last for report in again.reports][-1]
+    a, b = whole.outcome, again.outcome
+    assert (b.seconds, b.projected_seconds, b.evaluation_seconds) == (
+        a.seconds,
+        a.projected_seconds,
+        a.evaluation_seconds,
+    )
+    assert again.decisions == [(last, whole.outcome.decision)]
+    assert_same(read_checkpoint(path).states, read_checkpoint(again_path).states)
+    rates = [module.p for module in net.modules() if isinstance(module, torch.nn.Dropout)]
+    assert rates == [module.p for module in whole.network.modules() if isinstance(module, torch.nn.Dropout)]
+
+
+def test_no_answer_ends_what_is_finished(run, tmp_path):
+    path = tmp_path / "finished.pt"
+    whole = run(keep={EPOCHS: path})
+    again = run(start=read_checkpoint(path), on_report=lambda report: PRUNE)
+    assert again.outcome.decision == CONTINUE
+    assert_same_end(whole, again)
 
 
 class TestOnAClockOfOurOwn:
@@ -295,15 +360,13 @@ class TestOnAClockOfOurOwn:
 
         return go
 
-    def test_seconds_count_on_and_those_of_this_run_are_known(self, timed, tmp_path):
+    def test_seconds_count_on(self, timed, tmp_path):
         path = tmp_path / "checkpoint.pt"
         first = timed(keep={1: path}, on_report=stop_after(1)).outcome
-        assert (first.seconds, first.own_seconds) == (33, 33)
-        assert (first.evaluation_seconds, first.own_evaluation_seconds) == (64, 64)
+        assert (first.seconds, first.evaluation_seconds) == (33, 64)
         again = timed(start=read_checkpoint(path))
         assert [report.seconds for report in again.reports] == [33, 66, 67.25]
-        assert (again.outcome.seconds, again.outcome.own_seconds) == (67.25, 34.25)
-        assert (again.outcome.evaluation_seconds, again.outcome.own_evaluation_seconds) == (192, 128)
+        assert (again.outcome.seconds, again.outcome.evaluation_seconds) == (67.25, 192)
 
     def test_the_projection_leaves_the_first_step_of_each_run_out_of_the_speed(self, timed, tmp_path):
         path = tmp_path / "checkpoint.pt"
@@ -439,9 +502,112 @@ def test_what_can_not_be_written_leaves_the_old_file_alone(probe, monkeypatch, t
     assert list(tmp_path.iterdir()) == [probe]
 
 
+def test_what_can_not_be_read_for_lack_of_memory_is_no_fault_of_the_file(probe, monkeypatch):
+    """Else a whole checkpoint would be passed over, and epochs trained again."""
+    monkeypatch.setattr(torch, "load", lambda *_, **__: torch.empty(10**15))
+    with pytest.raises(RuntimeError, match="allocate"):
+        last_good(probe)
+
+
 def test_the_file_can_be_moved_to_a_folder_that_is_made(probe, tmp_path):
     path = tmp_path / "a" / "b.pt"
     write_checkpoint(path, read_checkpoint(probe))
     moved = shutil.move(path, tmp_path / "c.pt")
     assert_same(read_checkpoint(moved).states, read_checkpoint(probe).states)
     assert list(path.parent.iterdir()) == []
+
+
+# ---------------------------------------------------------------------- the newest and the previous one
+
+
+@pytest.fixture
+def two(run, tmp_path) -> tuple[Path, Path]:
+    """The newest and the previous checkpoint of a training that was killed in its fourth epoch."""
+    path = tmp_path / "trial_00007.pt"
+    run(keep=dict.fromkeys((1, 2, 3), path))
+    return path, tmp_path / "trial_00007.pt.previous"
+
+
+def damage(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+
+
+def test_the_newest_is_gone_on_from_and_the_previous_one_is_kept(two):
+    newest, previous = two
+    assert set(newest.parent.iterdir()) == {newest, previous}
+    assert last_good(newest).epoch == 3
+    assert read_checkpoint(previous).epoch == 2
+
+
+def test_a_damaged_newest_costs_an_epoch_and_is_said(run, two, caplog):
+    newest, previous = two
+    damage(newest)
+    start = last_good(newest)
+    assert (start.name, start.epoch) == (str(previous), 2)
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert (
+        record.message == f"{newest} is damaged, cut off or no checkpoint: its checksum is wrong; going on without it"
+    )
+    assert_same_end(run(), run(start=start, seed=5))
+
+
+def test_when_both_are_damaged_there_is_none(two, caplog):
+    newest, previous = two
+    damage(newest)
+    previous.write_bytes(b"")
+    assert last_good(newest) is None
+    assert [str(newest), str(previous)] == [record.message.split()[0] for record in caplog.records]
+
+
+def test_where_nothing_is_there_is_none_and_nothing_to_say(tmp_path, caplog):
+    assert last_good(tmp_path / "a" / "b.pt") is None
+    assert caplog.records == []
+
+
+class Killed(BaseException):
+    """What ends a write where it stands."""
+
+
+@pytest.mark.parametrize(
+    ("calls", "found"),
+    [(0, {"trial.pt": 3}), (1, {"trial.pt.previous": 3}), (2, {"trial.pt.previous": 3, "trial.pt": 4})],
+)
+def test_wherever_a_write_is_cut_off_a_whole_checkpoint_is_found(run, monkeypatch, tmp_path, calls, found):
+    """Before the first rename, between the two, and after them; what a killed process leaves beside it does no harm."""
+    path, later, beside = tmp_path / "trial.pt", tmp_path / "later", tmp_path / ".trial.pt.part"
+    run(keep={3: path, 4: later})
+    checkpoint, rename = read_checkpoint(later), Path.replace
+    later.unlink()
+    left = iter([True] * calls)
+
+    def cut_off(self: Path, target: Path) -> Path:
+        if not next(left, False):
+            raise Killed
+        return rename(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", cut_off)
+        patch.setattr(Path, "unlink", lambda self, missing_ok: None)  # a killed process tidies nothing up
+        if calls < 2:
+            with pytest.raises(Killed):
+                write_checkpoint(path, checkpoint)
+        else:
+            write_checkpoint(path, checkpoint)
+    assert {file.name: read_checkpoint(file).epoch for file in tmp_path.iterdir() if file != beside} == found
+    assert beside.exists() is (calls < 2)
+    start = last_good(path)
+    assert start.epoch == max(found.values())
+    assert_same_end(run(), run(start=start, keep={4: path, 5: path}, seed=5))
+    assert {file.name for file in tmp_path.iterdir()} == {"trial.pt", "trial.pt.previous"}
+    assert last_good(path).finished
+
+
+def test_forgetting_removes_all_of_one_training_and_nothing_else(two):
+    newest, previous = two
+    newest.with_name(f".{newest.name}.part").write_bytes(b"half")
+    other = shutil.copy(newest, newest.with_name("trial_00008.pt"))
+    forget_checkpoint(newest)
+    assert list(newest.parent.iterdir()) == [other]
+    forget_checkpoint(newest)
+    forget_checkpoint(previous.parent / "gone" / "x.pt")

@@ -141,7 +141,7 @@ def test_each_fold_learns_to_the_bit_as_it_would_alone_and_the_curve_is_their_me
     single, curves = folds(**VARIANTS[variant]), []
     for place in range(len(SIZES)):
         kept: dict[int, Any] = {3: tmp_path / str(place)}
-        taken = iter(range(1, 4))
+        taken = iter(range(1, 5))
 
         def keep(decision, take, kept=kept, taken=taken):
             path = kept.get(next(taken))

@@ -8,7 +8,7 @@ from cnn_lstm_hyperopt.config import TrainingSettings
 from cnn_lstm_hyperopt.data.augmentation import AugmentationConfig, Mixed
 from cnn_lstm_hyperopt.models import Output
 from cnn_lstm_hyperopt.training import TrainingConfig
-from cnn_lstm_hyperopt.training.losses import task_losses
+from cnn_lstm_hyperopt.training.losses import mixed_targets, task_losses
 
 BATCH = 7
 
@@ -49,12 +49,14 @@ def test_a_mixed_batch_has_soft_targets_that_are_smoothed_too(n_classes, share, 
     """The partners are a 7-cycle, not swaps: its own inverse would hide a confusion of who was mixed with whom."""
     logits, labels, value, target = batch(n_classes)
     partner = np.roll(np.arange(BATCH), 2)
-    cross_entropy, squared_error = task_losses(
-        Output(torch.from_numpy(logits), torch.from_numpy(value)),
+    targets, values = mixed_targets(
         torch.from_numpy(labels),
         torch.from_numpy(target),
-        label_smoothing=smoothing,
-        mixed=Mixed(torch.empty(0), torch.from_numpy(partner), share),
+        Mixed(torch.empty(0), torch.from_numpy(partner), share),
+        n_classes=n_classes,
+    )
+    cross_entropy, squared_error = task_losses(
+        Output(torch.from_numpy(logits), torch.from_numpy(value)), targets, values, label_smoothing=smoothing
     )
     one_hot = np.eye(n_classes)[labels]
     soft = share * one_hot + (1 - share) * one_hot[partner]
@@ -64,32 +66,26 @@ def test_a_mixed_batch_has_soft_targets_that_are_smoothed_too(n_classes, share, 
 
 
 def test_an_augmented_batch_without_mixup_keeps_its_targets():
-    logits, labels, value, target = batch(3)
-    given = (Output(torch.from_numpy(logits), torch.from_numpy(value)), torch.from_numpy(labels))
-    plain = task_losses(*given, torch.from_numpy(target), label_smoothing=0.1)
-    augmented = task_losses(
-        *given, torch.from_numpy(target), label_smoothing=0.1, mixed=Mixed(torch.empty(0), None, 1.0)
-    )
-    assert plain == augmented
+    labels, target = (torch.from_numpy(part) for part in batch(3)[1::2])
+    for values in (target, None):
+        same = mixed_targets(labels, values, Mixed(torch.empty(0), None, 1.0), n_classes=3)
+        assert same[0] is labels
+        assert same[1] is values
 
 
-@pytest.mark.parametrize("mixed", [None, Mixed(torch.empty(0), torch.tensor([1, 2, 3, 4, 5, 6, 0]), 0.3)])
+@pytest.mark.parametrize("mixing", [False, True])
 @pytest.mark.parametrize("missing", ["head", "target"])
-def test_without_a_head_or_a_target_there_is_no_squared_error(missing, mixed):
-    logits, labels, value, target = batch(3)
-    with_both = task_losses(
-        Output(torch.from_numpy(logits), torch.from_numpy(value)),
-        torch.from_numpy(labels),
-        torch.from_numpy(target),
-        label_smoothing=0.1,
-        mixed=mixed,
-    )
+def test_without_a_head_or_a_target_there_is_no_squared_error(missing, mixing):
+    logits, labels, value, target = (torch.from_numpy(part) for part in batch(3))
+    partner = torch.tensor([1, 2, 3, 4, 5, 6, 0]) if mixing else None
+    targets, values = mixed_targets(labels, target, Mixed(torch.empty(0), partner, 0.3), n_classes=3)
+    without = mixed_targets(labels, None, Mixed(torch.empty(0), partner, 0.3), n_classes=3)[1]
+    with_both = task_losses(Output(logits, value), targets, values, label_smoothing=0.1)
     cross_entropy, squared_error = task_losses(
-        Output(torch.from_numpy(logits), None if missing == "head" else torch.from_numpy(value)),
-        torch.from_numpy(labels),
-        None if missing == "target" else torch.from_numpy(target),
+        Output(logits, None if missing == "head" else value),
+        targets,
+        without if missing == "target" else values,
         label_smoothing=0.1,
-        mixed=mixed,
     )
     assert squared_error is None
     assert cross_entropy == with_both[0]

@@ -1,6 +1,7 @@
 """All settings and all their defaults. A YAML file, flags and the Python API fill the same models."""
 
 import math
+import os
 import re
 from datetime import date
 from pathlib import Path
@@ -17,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from cnn_lstm_hyperopt.config.faults import is_legible, shown
 from cnn_lstm_hyperopt.config.space import SearchSpace, parse_space
 
 Target = Literal["direction", "volatility", "triple_barrier"]
@@ -30,15 +32,39 @@ CvScheme = Literal["expanding", "rolling", "combinatorial"]
 _DIRECTIONS = ("maximize", "minimize", "minimize")
 _MOST_FOLDS = 50
 """A trial trains once for each."""
+_LONGEST_PATH, _LONGEST_NAME = 4000, 255
+_MOST_SECONDS = _MOST_MB = 1e9
+_MOST_TRIALS = 10_000_000
 
 
 def _as_symbols(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _path(value: Any) -> Any:
+    """A path as somebody may have meant it, with ``~`` written out; other kinds of values are left to pydantic."""
+    if not isinstance(value, (str, os.PathLike)):
+        return value
+    text = str(value)
+    if not text or text.isspace():
+        raise ValueError(f"must name a file or a directory, but got {shown(text)}")
+    if not is_legible(text):
+        raise ValueError(f"must be a path without control characters, but got {shown(text)}")
+    if len(text) > _LONGEST_PATH or any(len(os.fsencode(part)) > _LONGEST_NAME for part in re.split(r"[/\\]", text)):
+        raise ValueError(
+            f"must be a path of at most {_LONGEST_PATH} characters and {_LONGEST_NAME} between two slashes, but got {shown(text)}"
+        )
+    if re.match(r"\$\w+(/|$)|\$\{\w+\}|%\w+%", text):
+        raise ValueError(f"must be written out, for variables are not replaced here (~ is), but got {shown(text)}")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise ValueError(f"must begin with the directory of a user whom there is, but got {shown(text)}") from None
+
+
 def _absolute(path: Path | None) -> Path | None:
     """The same file wherever the run goes on."""
-    return None if path is None else path.expanduser().absolute()
+    return None if path is None else path.absolute()
 
 
 class Section(BaseModel):
@@ -54,15 +80,28 @@ class Section(BaseModel):
         return value
 
 
+def _legible_name(value: str) -> str:
+    if not is_legible(value):
+        raise ValueError(f"must be text without control characters, but got {shown(value)}")
+    if value != value.strip():
+        raise ValueError(f"must not begin or end with a space, but got {shown(value)}")
+    return value
+
+
 class StudySettings(Section):
     """The study: its name, budget and seed."""
 
     name: str = Field(
         "cnn_lstm_optimization", min_length=1, max_length=200, description="name of the study in study.db"
     )
-    n_trials: int = Field(1000, ge=1, description="finished trials (completed or pruned) that the study is to have")
+    n_trials: int = Field(
+        1000, ge=1, le=_MOST_TRIALS, description="finished trials (completed or pruned) that the study is to have"
+    )
     timeout: float | None = Field(
-        None, gt=0, description="seconds after which the search ends (retraining comes on top); null: no limit"
+        None,
+        gt=0,
+        le=_MOST_SECONDS,
+        description="seconds after which the search ends (retraining comes on top); null: no limit",
     )
     seed: int = Field(
         0,
@@ -89,6 +128,18 @@ class StudySettings(Section):
     )
     directions: tuple[str, ...] = Field(_DIRECTIONS, description="of the metric, seconds and MB; can't be changed")
 
+    @field_validator("name")
+    @classmethod
+    def _no_path(cls, value: str) -> str:
+        if "/" in value or "\\" in value:
+            raise ValueError(f"must be a name and no path (no / and no \\), but got {shown(value)}")
+        return _legible_name(value)
+
+    @field_validator("enqueue", mode="before")
+    @classmethod
+    def _legible_path(cls, value: Any) -> Any:
+        return _path(value)
+
     @field_validator("enqueue")
     @classmethod
     def _wherever_we_are(cls, value: Path | None) -> Path | None:
@@ -100,6 +151,9 @@ class StudySettings(Section):
         if value != _DIRECTIONS:
             raise ValueError(f"must be {list(_DIRECTIONS)} (the metric, seconds, MB)")
         return value
+
+
+_Multiple = Annotated[float, Field(gt=0, le=1_000)]
 
 
 class DataSettings(Section):
@@ -137,9 +191,12 @@ class DataSettings(Section):
         2, description="direction: up or not; or up, down and what moves less than the dead zone"
     )
     dead_zone_atr: float = Field(
-        0.25, gt=0, description="direction with 3 classes: half width of the dead zone, in average true ranges"
+        0.25,
+        gt=0,
+        le=1_000,
+        description="direction with 3 classes: half width of the dead zone, in average true ranges",
     )
-    barriers_atr: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = Field(
+    barriers_atr: tuple[_Multiple, _Multiple] = Field(
         (2.0, 2.0), description="triple_barrier: the upper and the lower one, in average true ranges from the close"
     )
     lookback: int = Field(60, ge=2, le=10_000, description="bars in a window")
@@ -151,11 +208,15 @@ class DataSettings(Section):
     purge: int | None = Field(
         None,
         ge=0,
+        le=1_000_000,
         description="bars left out before each cut, at least; null: as far as each label looks in training, and as far as the"
         " longest can (the horizon) in validation",
     )
     embargo: int = Field(
-        0, ge=0, description="bars after a validation block that no fold trains on; matters in combinatorial folds"
+        0,
+        ge=0,
+        le=1_000_000,
+        description="bars after a validation block that no fold trains on; matters in combinatorial folds",
     )
     cv_folds: int = Field(
         1,
@@ -170,7 +231,7 @@ class DataSettings(Section):
         " are held out in all combinations of cv_test_blocks",
     )
     cv_test_blocks: int = Field(2, ge=1, le=10, description="combinatorial: blocks that each fold holds out")
-    max_gap_days: float = Field(10.0, gt=0, description="a longer hole in the bars starts a new segment")
+    max_gap_days: float = Field(10.0, gt=0, le=36_500, description="a longer hole in the bars starts a new segment")
     train_share: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = Field(
         "auto",
         description="share of the training windows that trials use, evenly spread (finalists use all); auto: the largest of 1,"
@@ -188,15 +249,48 @@ class DataSettings(Section):
     @classmethod
     def _unique(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(value)) != len(value):
-            raise ValueError(f"names a symbol twice: {' '.join(value)}")
+            twice = next(name for name in value if value.count(name) > 1)
+            raise ValueError(f"names a symbol twice: {shown(twice)}; leave one of them out")
+        for name in value:
+            _legible_name(name)
+            if not 0 < len(name) <= 100 or "\\" in name or name.startswith("/") or {".", ".."} & set(name.split("/")):
+                raise ValueError(f"must be names such as AAPL and no paths, but got {shown(name)}")
+        return value
+
+    @field_validator("feature_columns")
+    @classmethod
+    def _named(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            _legible_name(name)
+            if not 0 < len(name) <= 200:
+                raise ValueError(f"must be names of columns, but got {shown(name)}")
+        return value
+
+    @field_validator("start", "end", mode="before")
+    @classmethod
+    def _no_number(cls, value: Any) -> Any:
+        if isinstance(value, (int, float)):  # pydantic would count seconds from 1970
+            raise ValueError(f"must be a date such as 2001-02-03, but got {shown(value)}")
+        return value
+
+    @field_validator("start", "end")
+    @classmethod
+    def _of_this_era(cls, value: date | None) -> date | None:
+        if value is not None and not 1700 <= value.year <= 2200:
+            raise ValueError(f"must lie between the years 1700 and 2200, but got {value}")
         return value
 
     @field_validator("features")
     @classmethod
     def _names_a_function(cls, value: str | None) -> str | None:
         if value is not None and re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", value) is None:
-            raise ValueError(f"must be module:function, such as mine:more, but got {value!r}")
+            raise ValueError(f"must be module:function, such as mine:more, but got {shown(value)}")
         return value
+
+    @field_validator("data_dir", mode="before")
+    @classmethod
+    def _legible_path(cls, value: Any) -> Any:
+        return _path(value)
 
     @field_validator("data_dir")
     @classmethod
@@ -264,22 +358,33 @@ class TrainingSettings(Section):
     """How each trial is trained; what is searched stands in ``search_space.training``."""
 
     max_epochs: int = Field(20, ge=1, le=10_000, description="epochs of a trial at most")
-    min_patience: int = Field(4, ge=1, description="epochs without progress after which training stops, at least")
+    min_patience: int = Field(
+        4, ge=1, le=100_000, description="epochs without progress after which training stops, at least"
+    )
     patience_factor: float = Field(
         0.5,
         ge=0,
+        le=100,
         description="patience grows to this share of the best epoch so far: late progress earns more time",
     )
     long_epoch_seconds: float = Field(
         10.0,
         gt=0,
+        le=_MOST_SECONDS,
         description="a first epoch predicted to take longer is also evaluated at a quarter, a half and three quarters",
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
         description="of matrix products; auto: bfloat16 where the device computes it in hardware and a trial's shape gains by it",
     )
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:1")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:1")
+
+    @field_validator("device")
+    @classmethod
+    def _a_device(cls, value: str) -> str:
+        if re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", value) is None:
+            raise ValueError(f"must be auto, cpu, cuda or one card such as cuda:1, but got {shown(value)}")
+        return value
 
 
 class PrunerSettings(Section):
@@ -293,22 +398,25 @@ class PrunerSettings(Section):
     n_startup_trials: int = Field(
         20,
         ge=0,
+        le=_MOST_TRIALS,
         description="median: completed trials before any is pruned; front: completed trials that have learnt something",
     )
-    n_warmup_steps: int = Field(10, ge=0, description="median: epochs of a trial before it may be pruned")
-    interval_steps: int = Field(1, ge=1, description="median: epochs between two decisions")
+    n_warmup_steps: int = Field(10, ge=0, le=100_000, description="median: epochs of a trial before it may be pruned")
+    interval_steps: int = Field(1, ge=1, le=100_000, description="median: epochs between two decisions")
     min_resource: float = Field(
         1.0,
         gt=0,
+        le=100_000,
         description="successive_halving: epochs at the lowest rung; 0.25, 0.5 and 0.75 are parts of a long first epoch",
     )
     reduction_factor: int = Field(
         4,
         ge=2,
+        le=1_000,
         description="successive_halving: one in so many goes on at a rung, and the next rung is so many times as high",
     )
     min_early_stopping_rate: int = Field(
-        0, ge=0, description="successive_halving: leaves out so many of the lowest rungs"
+        0, ge=0, le=20, description="successive_halving: leaves out so many of the lowest rungs"
     )
 
 
@@ -319,7 +427,7 @@ class SamplerSettings(Section):
         "tpe",
         description="tpe, cmaes, nsga2, random, or gp (Gaussian processes of all objectives: the fewest trials for a front)",
     )
-    n_startup_trials: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
+    n_startup_trials: Annotated[int, Field(ge=0, le=_MOST_TRIALS)] | Literal["auto"] = Field(
         "auto",
         description="random trials before the sampler models anything; auto: 50 for tpe and nsga2, 24 for cmaes and gp,"
         " a third of all trials at most",
@@ -340,29 +448,36 @@ class LimitSettings(Section):
         description="configurations predicted to train longer are not tried, trials that turn out to need a quarter more end"
         " early; auto: 300 on a CPU, none on a GPU; null: none",
     )
-    size_mb: float | None = Field(None, gt=0, description="larger models are not tried; null: no limit")
-    memory_mb: Annotated[float, Field(gt=0)] | Literal["auto"] | None = Field(
+    size_mb: float | None = Field(None, gt=0, le=_MOST_MB, description="larger models are not tried; null: no limit")
+    memory_mb: Annotated[float, Field(gt=0, le=_MOST_MB)] | Literal["auto"] | None = Field(
         "auto",
-        description="configurations predicted to need more are not tried; auto: a worker's part of 80 % of the memory of the"
-        " machine (on a GPU: of the device); null: no limit",
+        description="configurations predicted to need more are not tried, trials that do need more save memory or fail; auto: a"
+        " worker's part of 80 % of the memory of the machine (on a GPU: of the device); null: no limit",
     )
     retrain_seconds: float | None = Field(
         None,
         gt=0,
+        le=_MOST_SECONDS,
         description="for what follows the search: confirmation gets half of it at most, and each retraining an equal part of what"
         " is left; null: no limit",
     )
     worker_growth_mb: float = Field(
         500.0,
         gt=0,
+        le=_MOST_MB,
         description="a worker that holds so much more memory than after its first trial is replaced by a new one",
+    )
+    worker_silence_seconds: float = Field(
+        45.0,
+        ge=5,
+        description="a worker without a sign of life for so long (not one batch in a training) is replaced, its trial run again",
     )
 
     @field_validator("trial_seconds")
     @classmethod
     def _positive(cls, value: float | str | None) -> float | str | None:
-        if isinstance(value, (int, float)) and value <= 0:
-            raise ValueError(f"must be above 0, auto or null, but got {value}")
+        if isinstance(value, (int, float)) and not 0 < value <= _MOST_SECONDS:
+            raise ValueError(f"must be above 0 and at most {_MOST_SECONDS:g}, auto or null, but got {value}")
         return value
 
     def seconds_on(self, device_type: str) -> float | None:
@@ -376,7 +491,7 @@ class RetrainSettings(Section):
     """What happens to the best trials after the search."""
 
     enabled: bool = Field(False, description="retrain the best trials and test them once")
-    top_k: int = Field(5, ge=1, description="how many of the confirmed candidates are retrained")
+    top_k: int = Field(5, ge=1, le=1_000, description="how many of the confirmed candidates are retrained")
     full_epochs: int = Field(
         200, ge=1, le=100_000, description="epochs of a retraining at most (patience ends it earlier)"
     )
@@ -425,6 +540,11 @@ class Settings(Section):
     @classmethod
     def _empty_sections_are_defaults(cls, raw: Any) -> Any:
         return {key: value for key, value in raw.items() if value is not None} if isinstance(raw, dict) else raw
+
+    @field_validator("save_dir", mode="before")
+    @classmethod
+    def _legible_path(cls, value: Any) -> Any:
+        return _path(value)
 
     @field_validator("search_space")
     @classmethod

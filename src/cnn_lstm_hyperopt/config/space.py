@@ -5,7 +5,7 @@ A parameter's *kind* decides what a short list in YAML means: ``num_layers: [1, 
 ``{low: 1e-5, high: 1e-2, log: true}``, ``{choices: [...]}`` and ``{fixed: 0.1}`` always work.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from cnn_lstm_hyperopt.config.domains import (
     decode_sizes,
     encode,
 )
+from cnn_lstm_hyperopt.config.faults import did_you_mean, printable, shown
 
 Params = Mapping[str, Scalar]
 """Parameter name → stored value, active parameters only."""
@@ -66,6 +67,7 @@ def fusion_width(params: Params) -> int:
 
 
 _LARGEST = 1e308
+MOST_CHOICES, MOST_SIZES = 64, 16
 _FLAG = Choices((False, True))
 
 # Order matters: a parent stands before the parameters that depend on it.
@@ -203,12 +205,12 @@ class SearchSpace:
             return value
         match domain:
             case Fixed(fixed):
-                rule, cure = f"be {_shown(spec, fixed)}, to which the search space fixes it", "leave it out"
+                rule, cure = f"be {_written(spec, fixed)}, to which the search space fixes it", "leave it out"
             case Choices(values):
-                rule, cure = f"be one of {', '.join(_shown(spec, choice) for choice in values)}", "change it"
+                rule, cure = f"be one of {', '.join(_written(spec, choice) for choice in values)}", "change it"
             case _:
                 rule, cure = f"lie between {domain.low:g} and {domain.high:g}", "change it"
-        raise ValueError(f"must {rule}, but got {raw!r}; {cure}, or widen search_space.{name}")
+        raise ValueError(f"must {rule}, but got {shown(raw)}; {cure}, or widen search_space.{name}")
 
     def searched(self) -> dict[str, Domain]:
         """The parameters that are not fixed and that some configuration has."""
@@ -247,15 +249,21 @@ def parse_space(raw: Mapping[str, Any] | None) -> tuple[SearchSpace, list[str]]:
     groups = sorted({name.split(".")[0] for name in PARAMETERS})
     for group, keys in (raw or {}).items():
         if group not in groups:
-            faults.append(f"search_space.{group} is not a group; choose from {', '.join(groups)}")
+            faults.append(
+                f"search_space.{printable(str(group), 80)} is not a group; choose from {', '.join(groups)}"
+                + did_you_mean(group, groups, PARAMETERS)
+            )
         elif not isinstance(keys, Mapping):
-            faults.append(f"search_space.{group} must hold parameter names, but got {keys!r}")
+            faults.append(f"search_space.{group} must hold parameter names, but got {shown(keys)}")
         else:
             for key, value in keys.items():
                 name = f"{group}.{key}"
                 if name not in PARAMETERS:
-                    known = ", ".join(n.split(".")[1] for n in PARAMETERS if n.startswith(f"{group}."))
-                    faults.append(f"search_space.{name} is not a parameter; {group} has {known}")
+                    known = [n.split(".")[1] for n in PARAMETERS if n.startswith(f"{group}.")]
+                    faults.append(
+                        f"search_space.{printable(name, 80)} is not a parameter; {group} has {', '.join(known)}"
+                        + did_you_mean(key, known, PARAMETERS)
+                    )
                     continue
                 try:
                     domains[name] = _parse_domain(PARAMETERS[name], value)
@@ -264,6 +272,30 @@ def parse_space(raw: Mapping[str, Any] | None) -> tuple[SearchSpace, list[str]]:
     if not faults:
         faults += _head_faults(domains)
     return SearchSpace(domains), faults
+
+
+def params_faults(params: Mapping[str, Any], groups: Sequence[str]) -> list[str]:
+    """What is wrong with a configuration as people write it: the parameters of ``groups`` must all be there as far as they
+    exist, each with a value that makes sense at all, and head counts that divide their widths; those of other groups may."""
+    found: dict[str, Scalar] = {}
+    faults: list[str] = []
+    for name, raw in params.items():
+        if name not in PARAMETERS:
+            faults.append(f"{printable(str(name), 80)} is not a parameter{did_you_mean(name, PARAMETERS)}")
+            continue
+        try:
+            found[name] = _value(PARAMETERS[name], raw)
+        except ValueError as fault:
+            faults.append(f"{name} {fault}")
+    space = SearchSpace({name: spec.default for name, spec in PARAMETERS.items()})
+    needed = [name for name in space.active(found) if name.split(".")[0] in groups]
+    faults += [f"{name} is missing" for name in needed if name not in params]
+    if not faults:
+        for name in needed:
+            width_of = PARAMETERS[name].divides
+            if width_of is not None and width_of(found) % int(found[name]):
+                faults.append(f"{name} must divide the width {width_of(found)} of its branch, but got {found[name]}")
+    return faults
 
 
 def _parse_domain(spec: ParameterSpec, raw: Any) -> Domain:
@@ -276,25 +308,28 @@ def _parse_domain(spec: ParameterSpec, raw: Any) -> Domain:
         if {"low", "high"} <= keys <= {"low", "high", "log"}:
             return _range(spec, raw["low"], raw["high"], raw.get("log", spec.kind == "log_float"))
         raise ValueError(
-            f"must be {{low, high, log}}, {{choices: [...]}} or {{fixed: value}}, but has the keys {sorted(map(str, keys))}"
+            f"must be {{low, high, log}}, {{choices: [...]}} or {{fixed: value}}, but has the keys"
+            f" {shown(sorted(map(str, keys)))}"
         )
     if isinstance(raw, list):
         if spec.kind in ("int", "float", "log_float"):
             if len(raw) != 2:
-                raise ValueError(f"must be [low, high], but got {raw!r}; for single values use {{choices: [...]}}")
+                raise ValueError(f"must be [low, high], but got {shown(raw)}; for single values use {{choices: [...]}}")
             return _range(spec, raw[0], raw[1], spec.kind == "log_float")
         if spec.kind == "sizes" and raw and not isinstance(raw[0], list):
-            raise ValueError(f"must be a list of lists such as [[3, 5, 7]], but got {raw!r}")
+            raise ValueError(f"must be a list of lists such as [[3, 5, 7]], but got {shown(raw)}")
         return _choices(spec, raw)
     return Fixed(_value(spec, raw))
 
 
 def _choices(spec: ParameterSpec, raw: Any) -> Domain:
     if not isinstance(raw, list) or not raw:
-        raise ValueError(f"needs a list with at least one choice, but got {raw!r}")
+        raise ValueError(f"needs a list with at least one choice, but got {shown(raw)}")
+    if len(raw) > MOST_CHOICES:
+        raise ValueError(f"has {len(raw)} choices; {MOST_CHOICES} at most")
     values = tuple(_value(spec, item) for item in raw)
     if len(set(values)) != len(values):
-        raise ValueError(f"has a choice twice: {raw!r}")
+        raise ValueError(f"has a choice twice: {shown(raw)}")
     return Choices(values) if len(values) > 1 else Fixed(values[0])
 
 
@@ -302,14 +337,14 @@ def _range(spec: ParameterSpec, low: Any, high: Any, log: Any) -> Domain:
     if spec.kind in ("flag", "sizes") or spec.options:
         raise ValueError("has no range; give a list of choices")
     if not isinstance(log, bool):
-        raise ValueError(f"log must be true or false, but got {log!r}")
+        raise ValueError(f"log must be true or false, but got {shown(log)}")
     lowest, highest = _value(spec, low), _value(spec, high)
     if isinstance(lowest, str) or isinstance(highest, str) or lowest > highest:
-        raise ValueError(f"must have low ≤ high, but got low={low!r}, high={high!r}")
+        raise ValueError(f"must have low ≤ high, but got low={shown(low)}, high={shown(high)}")
     if log and lowest == 0 and spec.from_zero is not None and highest > spec.from_zero:
         lowest = spec.from_zero
     if log and lowest <= 0:
-        raise ValueError(f"is a log range and needs low > 0, but got low={low!r}; use log: false to start at 0")
+        raise ValueError(f"is a log range and needs low > 0, but got low={shown(low)}; use log: false to start at 0")
     if lowest == highest:
         return Fixed(lowest)
     if spec.kind in ("int", "choice"):
@@ -321,18 +356,22 @@ def _value(spec: ParameterSpec, raw: Any) -> Scalar:
     """``raw`` as a legal stored value of the parameter; raises ValueError with the rule otherwise."""
     if spec.kind == "flag":
         if not isinstance(raw, bool):
-            raise ValueError(f"must be true or false, but got {raw!r}")
+            raise ValueError(f"must be true or false, but got {shown(raw)}")
         return raw
     if spec.options:
         if raw not in spec.options:
-            raise ValueError(f"must be one of {', '.join(spec.options)}, but got {raw!r}")
+            raise ValueError(
+                f"must be one of {', '.join(spec.options)}, but got {shown(raw)}{did_you_mean(raw, spec.options)}"
+            )
         return encode(raw)
     if spec.kind == "sizes":
         if not isinstance(raw, list) or not raw:
-            raise ValueError(f"must be a list of filter sizes such as [3, 5, 7], but got {raw!r}")
+            raise ValueError(f"must be a list of filter sizes such as [3, 5, 7], but got {shown(raw)}")
+        if len(raw) > MOST_SIZES:
+            raise ValueError(f"has {len(raw)} filter sizes at once; {MOST_SIZES} at most")
         sizes = [_number(spec, item, whole=True) for item in raw]
         if any(size % 2 == 0 for size in sizes):
-            raise ValueError(f"must be odd filter sizes (a filter is centred on its bar), but got {raw!r}")
+            raise ValueError(f"must be odd filter sizes (a filter is centred on its bar), but got {shown(raw)}")
         return encode(sizes)
     return _number(spec, raw, whole=spec.kind in ("int", "choice"))
 
@@ -342,14 +381,14 @@ def _number(spec: ParameterSpec, raw: Any, *, whole: bool) -> int | float:
         try:
             raw = float(raw)
         except ValueError:
-            raise ValueError(f"must be a number, but got {raw!r}") from None
+            raise ValueError(f"must be a number, but got {shown(raw)}") from None
     if isinstance(raw, bool) or not isinstance(raw, (int, float)) or not -_LARGEST < raw < _LARGEST:  # NaN, too
-        raise ValueError(f"must be a number, but got {raw!r}")
+        raise ValueError(f"must be a number, but got {shown(raw)}")
     if whole and raw != int(raw):
-        raise ValueError(f"must be a whole number, but got {raw!r}")
+        raise ValueError(f"must be a whole number, but got {shown(raw)}")
     low, high = spec.low, spec.high
     if (low is not None and not raw >= low) or (high is not None and not raw <= high):
-        raise ValueError(f"must lie between {low:g} and {high:g}, but got {raw!r}")
+        raise ValueError(f"must lie between {low:g} and {high:g}, but got {shown(raw)}")
     return int(raw) if whole else float(raw)
 
 
@@ -377,23 +416,25 @@ def _head_faults(domains: Mapping[str, Domain]) -> list[str]:
         needed = all(domains[parent].contains(values[0]) for parent, values in spec.when.items())
         if spec.divides is None or not needed:
             continue
+        heads = [int(v) for v in _values(domains[name])]
+        if 1 in heads:
+            continue
         combinations: list[dict[str, Scalar]] = [{}]
         for parent in names:
             combinations = [{**c, parent: v} for c in combinations for v in _values(domains[parent])]
-        heads = [int(v) for v in _values(domains[name])]
         for combination in combinations:
             width = spec.divides(combination)
             if all(width % head for head in heads):
                 setting = ", ".join(f"{k}={v}" for k, v in combination.items())
                 faults.append(
-                    f"search_space.{name} must divide the width {width} of {setting}, but none of {heads} does;"
+                    f"search_space.{name} must divide the width {width} of {setting}, but none of {shown(heads)} does;"
                     f" add a head count that does, for example 1"
                 )
                 break
     return faults
 
 
-def _shown(spec: ParameterSpec, value: Scalar) -> str:
+def _written(spec: ParameterSpec, value: Scalar) -> str:
     """A value as a file has it."""
     if isinstance(value, bool):
         return str(value).lower()

@@ -12,15 +12,17 @@ from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.config.settings import BadBars
 from cnn_lstm_hyperopt.data.checks import ROUNDING, Findings, Problem, counted, shown_text
-from cnn_lstm_hyperopt.data.columns import COLUMNS, DATE_NAMES, PRICES, named_columns
+from cnn_lstm_hyperopt.data.columns import COLUMNS, DATE_NAMES, LARGEST, PRICES, named_columns
 from cnn_lstm_hyperopt.data.dates import CURE as DATE_CURE
 from cnn_lstm_hyperopt.data.dates import DateColumn, date_text, read_dates
 from cnn_lstm_hyperopt.data.numbers import CURE as NUMBER_CURE
-from cnn_lstm_hyperopt.data.numbers import NumberColumn, read_numbers
+from cnn_lstm_hyperopt.data.numbers import read_numbers
 from cnn_lstm_hyperopt.data.plausibility import look_for_splits, look_over
 
 __all__ = ["COLUMNS", "PRICES", "Bars", "WholeRange", "date_text", "normalise_bars"]
 
+SMALLEST = 1 / LARGEST
+"""Of a price: ratios of prices and their products are finite."""
 _HASHED = 100_000
 """Bars that are hashed at a time."""
 _FUTURE = pd.Timedelta(days=1)
@@ -130,7 +132,7 @@ def normalise_bars(
     _check_duplicates(numbers, dates, found)
     found.raise_errors()
     index, values = _in_order(numbers, dates.index, found)
-    adjustment = adjusted or _adjust(values, found)
+    adjustment = adjusted or _adjust(values)
     frame = pd.DataFrame({name: values[name] for name in (*COLUMNS, *columns)}, index=index, copy=False)
     if dates.daily and adjusted is None and "adj_close" not in numbers:
         found.warn(
@@ -262,12 +264,15 @@ def _read_numbers(
             dates,
             cure=NUMBER_CURE,
         )
-        _refuse_infinite(name, column, dates, known, found)
+        _refuse_extremes(name, column.values, dates, known, found)
     return {name: column.values for name, column in read.items()}
 
 
-def _refuse_infinite(name: str, column: NumberColumn, dates: pd.DatetimeIndex, known: Mask, found: Findings) -> None:
-    found.refuse("infinite", np.isinf(column.values) & known, f"{name} must be finite", _shown(column.values), dates)
+def _refuse_extremes(name: str, values: Array, dates: pd.DatetimeIndex, known: Mask, found: Findings) -> None:
+    infinite = np.isinf(values)
+    found.refuse("infinite", infinite & known, f"{name} must be finite", _shown(values), dates)
+    large = ~infinite & (np.abs(values) > LARGEST)
+    found.refuse("large", large & known, f"{name} must not be beyond {LARGEST:g}", _shown(values), dates)
 
 
 def _shown(values: Array) -> Callable[[int], str]:
@@ -280,6 +285,8 @@ def _check_prices(numbers: Mapping[str, Array], dates: pd.DatetimeIndex, found: 
         if name in numbers:
             values = numbers[name]
             found.refuse("price", values <= 0, f"{name} must be above 0", _shown(values), dates)
+            small = (values > 0) & (values < SMALLEST)
+            found.refuse("small", small, f"{name} must be {SMALLEST:g} or more", _shown(values), dates)
     volume = numbers["volume"]
     found.refuse("negative_volume", volume < 0, "volume must be 0 or more", _shown(volume), dates)
     high, low = numbers["high"], numbers["low"]
@@ -364,7 +371,7 @@ def _in_order(
     return index.rename("date"), {name: values if rows is None else values[rows] for name, values in numbers.items()}
 
 
-def _adjust(values: dict[str, Array], found: Findings) -> str:
+def _adjust(values: dict[str, Array]) -> str:
     """Multiplies prices and divides volume where there is an adjusted close; what was done, in a sentence.
 
     The close is multiplied too, not replaced: one factor keeps the order of the four prices exactly, as rounding is monotone.
@@ -372,16 +379,9 @@ def _adjust(values: dict[str, Array], found: Findings) -> str:
     if "adj_close" not in values:
         return "none: prices and volume as in the file, which has no adjusted close"
     factor = values["adj_close"] / values["close"]
-    with np.errstate(all="ignore"):
-        adjusted = {name: values[name] * factor for name in PRICES} | {"volume": values["volume"] / factor}
-    sound = all(np.isfinite(each).all() for each in adjusted.values()) and all(
-        (adjusted[name] > 0).all() for name in PRICES
-    )
-    if not sound:
-        raise found.fail(
-            "adj_close", "adj_close / close is no factor that prices can be adjusted with", "correct adj_close"
-        )
-    values.update(adjusted)
+    for name in PRICES:
+        values[name] = values[name] * factor
+    values["volume"] = values["volume"] / factor
     return "splits and dividends: prices × adj_close / close, volume ÷ (adj_close / close)"
 
 

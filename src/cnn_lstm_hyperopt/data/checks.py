@@ -206,7 +206,7 @@ def shown_text(value: Any) -> str:
         return "nothing"
     if isinstance(value, (float, np.floating)):
         return f"{value:g}"
-    text = repr(str(value))
+    text = repr(str(value)[:100])
     return text if len(text) <= 60 else f"{text[:57]}…'"
 
 

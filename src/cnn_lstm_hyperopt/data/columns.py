@@ -1,15 +1,20 @@
 """Which columns of people's tables are meant: names of any case, an adjusted close, columns of one's own."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import pandas as pd
 
 from cnn_lstm_hyperopt.data.checks import Findings
+from cnn_lstm_hyperopt.data.wording import shown_names
 
 PRICES = ("open", "high", "low", "close")
 COLUMNS = (*PRICES, "volume")
 DATE_NAMES = ("date", "datetime", "timestamp")
+EXAMPLE = "date,open,high,low,close,volume"
+LARGEST = 1e18
+"""Of a number in people's data: squares and products of such numbers are finite, in float32 too."""
 _ADJUSTED_NAMES = ("adjclose", "adjustedclose")  # letters only: "Adj. Close**" is meant, too
 
 
@@ -33,19 +38,19 @@ def choose_columns(
     unnamed = [key for key in keys if key == "" or key.startswith("unnamed:")]
     if not date_keys and unnamed and dates_in(keys.index(unnamed[0])):
         date_keys = [unnamed[0]]
-    it_has = f"it has: {', '.join(str(name).strip() for name in header)}"
+    it_has = f"it has: {shown_names([str(name).strip() for name in header])}"
     missing = [name for name in COLUMNS if name not in keys] + ([] if date_keys else ["date (or datetime, timestamp)"])
     if missing and sum(_looks_like_data(key) for key in keys) * 2 > len(keys):
         raise found.fail(
             "no_header",
             f"has no header ({it_has})",
-            "the first line must name the columns: date,open,high,low,close,volume",
+            f"the first line must name the columns: {EXAMPLE}",
         )
     if missing:
         raise found.fail("columns", f"misses the column {', '.join(missing)} ({it_has})", "name the columns so")
     wanted = [*date_keys, *(key for key in keys if key in (*COLUMNS, "adj_close"))]
     if len(date_keys) > 1 or len(set(wanted)) < len(wanted):
-        twice = date_keys if len(date_keys) > 1 else sorted({key for key in wanted if wanted.count(key) > 1})
+        twice = date_keys if len(date_keys) > 1 else sorted(key for key, count in Counter(wanted).items() if count > 1)
         raise found.fail(
             "columns", f"columns {', '.join(twice)} stand for the same thing ({it_has})", "keep one of them"
         )
@@ -62,20 +67,22 @@ def _own_columns(
     if standard:
         raise found.fail(
             "feature_columns",
-            f"data.feature_columns names {', '.join(standard)}, of which features are made anyway",
+            f"data.feature_columns names {shown_names(standard)}, of which features are made anyway",
             "name other columns only",
         )
     missing = [name for name, key in own.items() if key not in keys]
     if missing:
         raise found.fail(
             "feature_columns",
-            f"misses the column {', '.join(missing)} of data.feature_columns ({it_has})",
+            f"misses the column {shown_names(missing)} of data.feature_columns ({it_has})",
             "name columns that are there, in every file",
         )
     twice = sorted({name for name, key in own.items() if keys.count(key) > 1 or list(own.values()).count(key) > 1})
     if twice:
         raise found.fail(
-            "feature_columns", f"columns {', '.join(twice)} of data.feature_columns are twice there", "keep one of them"
+            "feature_columns",
+            f"columns {shown_names(twice)} of data.feature_columns are twice there",
+            "keep one of them",
         )
     return {name: keys.index(key) for name, key in own.items()}
 

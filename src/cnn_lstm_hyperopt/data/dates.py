@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 CURE = "write dates as 2015-04-01 or 2015-04-01 09:30:00; 4/1/2015 is read as month/day/year"
 
-_ZONED = r"^(?P<wall>.*[T:].*[\d\s])(?P<offset>Z|UTC|[+-]\d{2}(?::?\d{2})?)$"
+_ZONED = r"^(?P<wall>.*[T:].*[\d\s])(?P<offset>Z|UTC|[+-](?:0\d|1[0-4])(?::?[0-5]\d)?)$"
 _DIGITS = r"^(\d{5,18}|[1-8]\d{18})(\.0*)?$"
+_DIGIT = r"\d"
 _MONTH = r"(?i)(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"
 _US = r"^(?P<month>\d{1,2})/(?P<day>\d{1,2})/(?P<year>\d{4})(?: (?P<hour>\d{1,2})(?P<rest>:\d{2}(?::\d{2})?))?$"
 _US_FORMATS = (
@@ -179,6 +180,7 @@ def _parse(text: Any) -> tuple[Stamps, bool]:
     us, proven = False, False
     styles = ["ISO8601", *_US_FORMATS]  # no text is of two of them; what was met last is tried first
     for part in _series(text):
+        part = part.where(part.str.contains(_DIGIT, regex=True))  # pandas takes "now" and "today" for dates
         stamps = np.full(len(part), np.datetime64("NaT"), dtype="datetime64[ns]")
         for style in list(styles):
             missing = np.isnat(stamps)

@@ -1,7 +1,9 @@
 """The door for a user's own DataLoaders: drained once, checked once, then the same windows as from bars."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -9,13 +11,19 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SequentialSampler, WeightedRandomSampler
 
+from cnn_lstm_hyperopt.data.columns import LARGEST
 from cnn_lstm_hyperopt.data.dataset import Dataset, Fold, LockedPeriod
 from cnn_lstm_hyperopt.data.describe import class_balance
 from cnn_lstm_hyperopt.data.splits import SPLIT_NAMES
 from cnn_lstm_hyperopt.data.windows import Windows
+from cnn_lstm_hyperopt.data.wording import one_line
 from cnn_lstm_hyperopt.exceptions import DataError
 
+log = logging.getLogger(__name__)
+
 SYMBOL = "loader"
+_MOST_BATCHES = 1_000_000
+_SHOWN_CLASSES = 10
 _PROBED_ITEMS = 4
 
 
@@ -34,6 +42,8 @@ def dataset_from_loaders(
     Raises:
         DataError: a loader breaks a rule; the text names the loader, the rule and the cure.
     """
+    if not isinstance(loaders, Sequence) or isinstance(loaders, str):
+        raise DataError(f"data_loaders must be (train, validation, test), but are {_shape(loaders)}")
     if len(loaders) != 3:
         raise DataError(f"data_loaders must be (train, validation, test), but there are {len(loaders)}")
     drained = [_drain(name, loader) for name, loader in zip(SPLIT_NAMES, loaders, strict=True)]
@@ -85,7 +95,7 @@ def _drain(name: str, loader: Iterable[Any]) -> Drained:
             f"{where} samples with replacement, so windows repeat and are missing; use shuffle=True or no sampler"
         )
     xs, labels, values = [], [], []
-    for number, batch in enumerate(loader):
+    for number, batch in enumerate(_batches(where, loader)):
         x, y, value = _batch(f"batch {number} of {where}", batch)
         xs.append(x)
         labels.append(y)
@@ -105,10 +115,49 @@ def _drain(name: str, loader: Iterable[Any]) -> Drained:
     return x[order], y[order], None if value is None else value[order]
 
 
+def _batches(where: str, loader: Any) -> Iterator[Any]:
+    """What the loader yields, no more than it says that it has: one that goes on is endless, for all that anybody knows."""
+    try:
+        length = len(loader)
+    except Exception as error:
+        raise DataError(f"the length of {where} can't be had: it raises {_raised(error)}") from error
+    if length > _MOST_BATCHES:
+        raise DataError(
+            f"{where} must have at most {_MOST_BATCHES:,} batches, but has {length:,}; use a larger batch_size"
+        )
+    number = 0
+    try:
+        for batch in loader:
+            if number == length:
+                break
+            yield batch
+            number += 1
+        else:
+            return
+    except DataError:
+        raise
+    except Exception as error:
+        raise DataError(
+            f"batch {number} of {where} can't be had: it raises {_raised(error)}; iterate over the loader by itself to see where"
+        ) from error
+    raise DataError(
+        f"{where} must yield as many batches as its length says, {length}, but goes on; give a loader that ends there"
+    )
+
+
+def _raised(error: Exception) -> str:
+    return f"{type(error).__name__}: {one_line(error)}".removesuffix(": ")
+
+
 def _batch(where: str, batch: Any) -> Drained:
     if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
         raise DataError(f"{where} must be (x, y_class) or (x, y_class, y_reg), but is {_shape(batch)}")
     x, y = batch[0], batch[1]
+    for field, tensor in zip(("x", "y_class", "y_reg"), batch, strict=False):
+        if isinstance(tensor, Tensor) and not _is_plain(tensor):
+            raise DataError(
+                f"{field} in {where} must be a dense tensor with its numbers, but is {_kind(tensor)}; use torch.tensor"
+            )
     if not isinstance(x, Tensor) or x.ndim != 3 or not x.is_floating_point():
         raise DataError(f"x in {where} must be a float tensor (batch, time, features), but is {_shape(x)}")
     if not isinstance(y, Tensor) or y.is_floating_point() or y.is_complex() or y.shape != (len(x),):
@@ -125,13 +174,30 @@ def _batch(where: str, batch: Any) -> Drained:
                 f"y_reg in {where} must be a float tensor ({len(x)},) or ({len(x)}, 1), but is {_shape(value)}"
             )
         value = value.detach().reshape(-1).cpu().to(torch.float32)
-        if not bool(value.isfinite().all()):
-            raise DataError(f"y_reg in {where} has NaN or infinite values; remove or fill these windows")
-    if not bool(x.isfinite().all()):
-        raise DataError(f"x in {where} has NaN or infinite values; remove or fill these windows")
+        _require_finite("y_reg", value, where)
+    _require_finite("x", x, where)
+    y = y.detach().cpu().to(torch.int64)
     if len(y) and int(y.min()) < 0:
         raise DataError(f"y_class in {where} must count classes from 0, but has {int(y.min())}")
-    return x, y.detach().cpu().to(torch.int64), value
+    return x, y, value
+
+
+def _require_finite(field: str, numbers: Tensor, where: str) -> None:
+    if not bool(numbers.isfinite().all()):
+        raise DataError(f"{field} in {where} has NaN or infinite values; remove or fill these windows")
+    largest = float(numbers.abs().max()) if numbers.numel() else 0.0
+    if largest > LARGEST:
+        raise DataError(f"{field} in {where} must not be beyond {LARGEST:g}, but reaches {largest:g}; scale it")
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    return tensor.layout is torch.strided and not tensor.is_nested and not tensor.is_quantized and not tensor.is_meta
+
+
+def _kind(tensor: Tensor) -> str:
+    if tensor.is_meta:
+        return "on the device meta, which holds none"
+    return "a nested one" if tensor.is_nested else "a quantized one" if tensor.is_quantized else f"{tensor.layout}"
 
 
 def _shape(value: Any) -> str:
@@ -145,8 +211,8 @@ def _check_alike(drained: Sequence[Drained], input_dim: int | None) -> None:
     if len(set(shapes)) > 1:
         shown = ", ".join(f"{name} {shape}" for name, shape in zip(SPLIT_NAMES, shapes, strict=True))
         raise DataError(f"all three loaders must yield windows of one shape (time, features), but there are {shown}")
-    if input_dim is not None and shapes[0][1] != input_dim:
-        raise DataError(f"input_dim must be the loaders' number of features, {shapes[0][1]}, but got {input_dim}")
+    if input_dim is not None and (isinstance(input_dim, bool) or shapes[0][1] != input_dim):
+        raise DataError(f"input_dim must be the loaders' number of features, {shapes[0][1]}, but got {input_dim!r}")
     if shapes[0][1] < 1:
         raise DataError("windows must have at least 1 feature, but have 0")
     if shapes[0][0] < 2:
@@ -157,14 +223,19 @@ def _check_alike(drained: Sequence[Drained], input_dim: int | None) -> None:
 
 def _check_classes(labels: Tensor, n_classes: int) -> None:
     present = set(labels.unique().tolist())
-    missing = sorted(set(range(n_classes)) - present)
+    missing = list(islice((number for number in range(n_classes) if number not in present), _SHOWN_CLASSES))
     if len(present) < 2:
         raise DataError(f"the train loader has {len(present)} class; at least 2 are needed to learn anything")
     if missing:
+        shown = _shown_classes(missing, n_classes - len(present))
         raise DataError(
-            f"the train loader lacks the classes {missing} of 0..{n_classes - 1}; a class that is never seen can't be learnt:"
+            f"the train loader lacks the classes {shown} of 0..{n_classes - 1}; a class that is never seen can't be learnt:"
             " split anew (stratified) or number the classes without holes"
         )
+
+
+def _shown_classes(first: list[int], count: int) -> str:
+    return f"{first}" if count == len(first) else f"{str(first)[:-1]}, …] ({count:,})"
 
 
 def _windows(x: Tensor, labels: Tensor, values: Tensor | None) -> Windows:
@@ -221,7 +292,12 @@ def _sampler(loader: Iterable[Any]) -> Any:
 
 
 def _is_random(dataset: Any) -> bool:
-    return any(not _equal(dataset[index], dataset[index]) for index in range(min(_PROBED_ITEMS, len(dataset))))
+    """Whether the first items differ when they are asked for again; False where a dataset has no such items or can't compare."""
+    try:
+        return any(not _equal(dataset[index], dataset[index]) for index in range(min(_PROBED_ITEMS, len(dataset))))
+    except Exception as error:  # noqa: BLE001 - a user's own items, with keys of another kind perhaps
+        log.debug("a dataset's items can't be compared: %s", one_line(error))
+        return False
 
 
 def _equal(first: Any, second: Any) -> bool:

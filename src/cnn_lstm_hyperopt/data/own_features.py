@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from cnn_lstm_hyperopt.config.settings import DataSettings
 from cnn_lstm_hyperopt.data.bars import COLUMNS, Bars, date_text
 from cnn_lstm_hyperopt.data.causality import check_recomputed
+from cnn_lstm_hyperopt.data.columns import LARGEST
 from cnn_lstm_hyperopt.data.features import FEATURE_NAMES, WARM_UP, segments, write_features
 from cnn_lstm_hyperopt.data.foresight import check_foresight
 from cnn_lstm_hyperopt.data.labels import labeller
 from cnn_lstm_hyperopt.data.splits import evenly_spread
+from cnn_lstm_hyperopt.data.wording import one_line, shown_name, shown_names
 from cnn_lstm_hyperopt.exceptions import DataError
 
 _SAMPLED_BARS = 20_000  # of all symbols together, on which the statistics rest
@@ -26,6 +28,8 @@ _SAMPLED_SYMBOLS = 8
 _RECOMPUTED_BARS = 2_000  # of each of the symbols whose features are computed again and again
 _RECOMPUTED_SYMBOLS = 2
 _FEWEST_VALUES = 1_000
+_MOST_COLUMNS = 1_000
+_LONGEST_NAME = 100
 Array = NDArray[np.float64]
 
 
@@ -54,7 +58,7 @@ class OwnFunction:
         given = frame.copy(deep=False)  # pandas copies it once it is written to
         try:
             made = self.call(given)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise self._fault(symbol, f"raises {_short(error)}") from error
         if not given.equals(frame):
             raise self._fault(symbol, "changes the frame that it gets; begin with frame = frame.copy()")
@@ -73,11 +77,19 @@ class OwnFunction:
         names = [name.strip() if isinstance(name, str) else "" for name in made.columns]
         if not names:
             raise self._fault(symbol, "returns no column; return at least one")
+        if len(names) > _MOST_COLUMNS:
+            raise self._fault(symbol, f"returns {len(names):,} columns; return at most {_MOST_COLUMNS:,}")
+        odd = next((name for name in names if not name.isprintable() or len(name) > _LONGEST_NAME), None)
+        if odd is not None:
+            raise self._fault(
+                symbol,
+                f"returns a column '{shown_name(odd)}'; a name must be printable, of at most {_LONGEST_NAME} characters",
+            )
         if "" in names:
             raise self._fault(symbol, "returns a column without a name; name every column with a text")
         twice = sorted({name for name in names if names.count(name) > 1 or name in (*FEATURE_NAMES, *taken)})
         if twice:
-            raise self._fault(symbol, f"returns {', '.join(twice)}, a name that is taken; return new columns only")
+            raise self._fault(symbol, f"returns {shown_names(twice)}, a name that is taken; return new columns only")
         numbers: dict[str, Array] = {}
         for place, name in enumerate(names):
             column = made.iloc[:, place]
@@ -87,7 +99,7 @@ class OwnFunction:
         return pd.DataFrame(numbers, index=made.index)
 
     def _fault(self, symbol: str, what: str) -> DataError:
-        return DataError(f"data.features {self.reference} ({symbol}): {what}")
+        return DataError(f"data.features {shown_name(self.reference)} ({symbol}): {what}")
 
 
 @dataclass(frozen=True)
@@ -165,11 +177,17 @@ class FeatureSet:
             made = self.function(frame[[*COLUMNS, *self.columns]], symbol)
             if set(made.columns) != set(self.added):
                 raise DataError(
-                    f"data.features {self.function.reference} ({symbol}): returns {', '.join(made.columns)}, but"
-                    f" {', '.join(self.added)} for other bars; return the same columns for all bars"
+                    f"data.features {self.function.reference} ({symbol}): returns {shown_names(list(made.columns))}, but"
+                    f" {shown_names(self.added)} for other bars; return the same columns for all bars"
                 )
             own[:, len(self.columns) :] = made[list(self.added)].to_numpy()
         for place, name in enumerate(self.own):
+            large = np.flatnonzero(np.isfinite(own[:, place]) & (np.abs(own[:, place]) > LARGEST))
+            if len(large):
+                raise DataError(
+                    f"{symbol}: the feature {name} must not be beyond {LARGEST:g}, but is {own[large[0], place]:g} on"
+                    f" {date_text(frame.index[large[0]])} ({len(large)} bars); scale it, or take its logarithm"
+                )
             infinite = np.flatnonzero(np.isinf(own[:, place]))
             if len(infinite):
                 raise DataError(
@@ -228,6 +246,7 @@ def load_function(reference: str) -> OwnFunction:
         DataError: there is no such module or function, or importing it raises.
     """
     name, _, function = reference.partition(":")
+    where = f"data.features {shown_name(reference)}"
     here = os.getcwd()
     if here not in sys.path and "" not in sys.path:  # as with python -m, also where the command's script was started
         sys.path.insert(0, here)
@@ -236,22 +255,22 @@ def load_function(reference: str) -> OwnFunction:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise DataError(f"data.features {reference}: importing {name} raises {_short(error)}") from error
+            raise DataError(f"{where}: importing {shown_name(name)} raises {_short(error)}") from error
         raise DataError(
-            f"data.features {reference}: there is no module {error.name}, neither in the current directory {here} nor"
+            f"{where}: there is no module {shown_name(error.name)}, neither in the current directory {here} nor"
             " installed; start from the directory of the file, or name it as package.module:function"
         ) from error
-    except Exception as error:
-        raise DataError(f"data.features {reference}: importing {name} raises {_short(error)}") from error
+    except (Exception, SystemExit) as error:
+        raise DataError(f"{where}: importing {shown_name(name)} raises {_short(error)}") from error
     call = getattr(module, function, None)
     if call is None:
         own = [
             key for key, value in vars(module).items() if callable(value) and getattr(value, "__module__", "") == name
         ]
-        there = f"; it has: {', '.join(own)}" if own else ""
-        raise DataError(f"data.features {reference}: the module {name} has no function {function}{there}")
+        there = f"; it has: {shown_names(own)}" if own else ""
+        raise DataError(f"{where}: the module {shown_name(name)} has no function {shown_name(function)}{there}")
     if not callable(call):
-        raise DataError(f"data.features {reference}: {function} is no function, but {type(call).__name__}")
+        raise DataError(f"{where}: {function} is no function, but {type(call).__name__}")
     return OwnFunction(reference, call)
 
 
@@ -259,7 +278,7 @@ def _require_new_names(columns: Sequence[str]) -> None:
     twice = sorted({name for name in columns if list(columns).count(name) > 1 or name in (*FEATURE_NAMES, *COLUMNS)})
     if twice:
         raise DataError(
-            f"data.feature_columns names {', '.join(twice)}, which is an input already or twice there; name each column"
+            f"data.feature_columns names {shown_names(twice)}, which is an input already or twice there; name each column"
             " once, and none like the bars' own columns or a built-in feature"
         )
 
@@ -286,7 +305,6 @@ def _sample(features: FeatureSet, segment: pd.DataFrame, bars: int, symbol: str)
         bars *= 2
 
 
-def _short(error: Exception) -> str:
+def _short(error: BaseException) -> str:
     """An error in one line."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
+    return f"{type(error).__name__}: {one_line(error)}".removesuffix(": ")

@@ -1,7 +1,7 @@
 """Runs the trials of a study, in this process or in several, and knows when to stop."""
 
 from cnn_lstm_hyperopt.execution.observer import Observer
-from cnn_lstm_hyperopt.execution.plan import as_begun, starts_as_json, study_plan
+from cnn_lstm_hyperopt.execution.plan import as_begun, memory_limit, starts_as_json, study_plan
 from cnn_lstm_hyperopt.execution.run import EXHAUSTED, FINISHED, run_trials
 from cnn_lstm_hyperopt.execution.stop import CTRL_C, TIMEOUT, StopSignal
 from cnn_lstm_hyperopt.execution.workers import resolve_workers, run_with_workers
@@ -14,6 +14,7 @@ __all__ = [
     "Observer",
     "StopSignal",
     "as_begun",
+    "memory_limit",
     "resolve_workers",
     "run_trials",
     "run_with_workers",

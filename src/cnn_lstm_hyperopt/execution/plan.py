@@ -28,7 +28,7 @@ def study_plan(settings: Settings, gate: SkillGate, runner: TrialRunner, device:
         limits=Limits(
             seconds=settings.limits.seconds_on(device.type),
             size_mb=settings.limits.size_mb,
-            memory_mb=_memory_mb(settings, device),
+            memory_mb=memory_limit(settings, device),
         ),
         gate=gate,
         cost=runner.cost,
@@ -47,8 +47,8 @@ def as_begun(plan: StudyPlan, storage: StudyStorage) -> StudyPlan:
     return replace(plan, starts=starts, begun_with=storage.attribute("begun_with"))
 
 
-def _memory_mb(settings: Settings, device: torch.device) -> float | None:
-    """What a worker may use: as set, or its part of what there is."""
+def memory_limit(settings: Settings, device: torch.device) -> float | None:
+    """MB that a worker may use: as set, or its part of what there is; None: no limit."""
     if settings.limits.memory_mb != "auto":
         return settings.limits.memory_mb
     total = total_mb(device)

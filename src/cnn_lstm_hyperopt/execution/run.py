@@ -6,14 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
+
 from cnn_lstm_hyperopt.config.domains import Scalar
-from cnn_lstm_hyperopt.exceptions import CheckpointError
+from cnn_lstm_hyperopt.exceptions import CheckpointError, StorageFailedError
 from cnn_lstm_hyperopt.execution.observer import Observer
 from cnn_lstm_hyperopt.execution.stop import StopSignal
-from cnn_lstm_hyperopt.progress import Action, Decision, OnReport, ProgressReport
-from cnn_lstm_hyperopt.search import INTERRUPTED, Assignment, NoTrial, State, Study, TrialRecord, Values
-from cnn_lstm_hyperopt.training import NonFiniteLossError
-from cnn_lstm_hyperopt.trial_runner import TrainedNetwork
+from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, OnReport, ProgressReport
+from cnn_lstm_hyperopt.search import MEMORY_SAVINGS, Assignment, NoTrial, State, Study, TrialRecord, Values
+from cnn_lstm_hyperopt.training import Checkpoint, NonFiniteLossError, forget_checkpoint, last_good, read_checkpoint
+from cnn_lstm_hyperopt.training.memory import is_out_of_memory
+from cnn_lstm_hyperopt.trial_runner import TrainedNetwork, save_memory
 
 log = logging.getLogger(__name__)
 
@@ -24,16 +27,21 @@ WAIT_SECONDS = 0.2
 class Runner(Protocol):
     """What can run a trial."""
 
+    @property
+    def device(self) -> torch.device:
+        """Where it trains."""
+
     def run_trial(
         self,
         number: int,
         params: dict[str, Scalar],
         on_report: OnReport,
         *,
-        keep: Path | None = None,
-        start: Path | None = None,
+        checkpoint: Path | None = None,
+        start: Checkpoint | None = None,
+        saving: int = 0,
     ) -> TrainedNetwork:
-        """Trains the configuration and says how it went; a pruned one's state is kept, one that was kept is gone on from."""
+        """Trains the configuration and says how it went; its state is kept each epoch, one that was kept is gone on from."""
 
 
 def run_trials(
@@ -46,14 +54,24 @@ def run_trials(
         runner: trains them.
         stop: may end it.
         observers: hear of trials.
-        checkpoints: folder of the probes' states, as long as one of them may be continued.
+        checkpoints: folder of the states of trials that run or were cut off, and of probes that may be continued.
 
     Returns:
         What ended it: FINISHED, EXHAUSTED, or the reason of ``stop``.
 
     Raises:
         StudyFailedError: trial after trial fails.
+        StorageFailedError: nothing more can be stored.
+        OSError: a trial's state or predictions can't be written.
     """
+    end = _run_until_ended(study, runner, stop, observers, checkpoints)
+    forget_left_over(study, checkpoints)
+    return end
+
+
+def _run_until_ended(
+    study: Study, runner: Runner, stop: StopSignal, observers: Sequence[Observer], checkpoints: Path
+) -> str:
     while (reason := stop.reason) is None:
         assignment = study.next_assignment()
         match assignment:
@@ -66,16 +84,26 @@ def run_trials(
             case Assignment():
                 for observer in observers:
                     observer.on_trial_start(assignment)
-                record, trained = _run_one(study, runner, assignment, stop, observers, checkpoints)
+                ended = _run_one(study, runner, assignment, stop, observers, checkpoints)
+                if ended is None:
+                    continue  # it goes on in the next run
+                record, trained = ended
                 for observer in observers:
                     observer.on_trial_end(record, trained)
-                if assignment.continues is not None and record.finished:
-                    _state(checkpoints, assignment.continues).unlink(missing_ok=True)
-                elif not study.continues_probes:  # the others' time is over
-                    for left_over in checkpoints.glob("probe_*.pt"):
-                        left_over.unlink(missing_ok=True)
+                _forget_states(study, record, checkpoints)
                 study.check_failures()
     return FINISHED if study.n_finished() >= study.plan.n_trials else reason
+
+
+def forget_left_over(study: Study, checkpoints: Path) -> None:
+    """Removes, when trials have ended, the states of all from which no trial to come can go on."""
+    records = study.records()
+    needed = {record.seeded_as for record in records if not record.state.ended or record.owed_another_try}
+    if study.continues_probes:
+        needed |= {record.seeded_as for record in records if record.probe}
+    for path in checkpoints.glob("trial_*"):
+        if int(path.name.split(".")[0].removeprefix("trial_")) not in needed:
+            path.unlink(missing_ok=True)
 
 
 def _run_one(
@@ -85,56 +113,79 @@ def _run_one(
     stop: StopSignal,
     observers: Sequence[Observer],
     checkpoints: Path,
-) -> tuple[TrialRecord, TrainedNetwork | None]:
-    """One trial, from start to its stored end: ask, train, map the outcome to a state, store it."""
+) -> tuple[TrialRecord, TrainedNetwork | None] | None:
+    """One trial, from start to its stored end: ask, train, map the outcome to a state, store it; None: the run ends before it."""
 
     def on_report(report: ProgressReport) -> Decision:
         decision = study.report(assignment, report)
         for observer in observers:
             observer.on_trial_report(assignment, report)
+        if report.again and pruned is not None and report.epoch == pruned.epoch:
+            return pruned.decision  # the process ended between this answer and the trial's end
         reason = stop.reason
         if decision.action is Action.CONTINUE and reason is not None and not report.last:
-            return Decision(Action.STOP, INTERRUPTED + reason)
+            return Decision(Action.STOP, reason)
         return decision
 
-    number, params = assignment.number, assignment.params
-    keep = _state(checkpoints, number) if assignment.probe else None
-    start = None if assignment.continues is None else _state(checkpoints, assignment.continues)
-    anew: dict[str, Any] = {}
-    try:
+    own = _state(checkpoints, assignment.seeded_as)
+    start, assignment = _start(study, assignment, checkpoints)
+    saving = study.saving_from(assignment, 0 if start is None else start.epoch)
+    if saving is None:
+        where = "before its first epoch was over" if start is None else f"after epoch {start.epoch}"
+        reason = f"its process ended again and again {where}, with all the memory saved that can be"
+        return study.finish(assignment, State.FAIL, None, {"reason": reason, "out_of_memory": True}), None
+    begun = False
+    pruned: Checkpoint | None = None
+
+    def attempt(saving: int) -> TrainedNetwork:
+        nonlocal start, assignment, begun, pruned
+        if begun:
+            study.begin_again(assignment)
+            start, assignment = _start(study, assignment, checkpoints)
+        begun = True
+        begin, start = start, None  # it is used up
+        pruned = begin if begin is not None and begin.decision.action is Action.PRUNE else None
+        number, params = assignment.seeded_as, assignment.params
         try:
-            trained = runner.run_trial(number, params, on_report, keep=keep, start=start)
+            return runner.run_trial(number, params, on_report, checkpoint=own, start=begin, saving=saving)
         except CheckpointError as error:
-            log.warning("trial %d trains from its beginning, since it can't go on from its probe: %s", number, error)
-            anew = {"trained_anew": str(error)}
-            assignment = replace(assignment, seconds_before=0.0, told_again=0.0)
-            trained = runner.run_trial(number, params, on_report)
+            assignment = _anew(study, assignment, error)
+            return runner.run_trial(number, params, on_report, checkpoint=own, saving=saving)
+
+    try:
+        trained, saving = save_memory(attempt, runner.device, saving)
+    except StorageFailedError:
+        raise
     except NonFiniteLossError as error:
         return study.finish(assignment, State.FAIL, None, {"reason": str(error), "diverged": True}), None
     except Exception as error:
+        if isinstance(error, OSError):
+            raise  # the disk's fault, not the trial's
         log.exception("trial %d failed", assignment.number)
         reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"
-        return study.finish(assignment, State.FAIL, None, {"reason": reason}), None
+        ended = {"reason": reason, **({"out_of_memory": True} if is_out_of_memory(error) else {})}
+        return study.finish(assignment, State.FAIL, None, ended), None
 
     outcome = trained.outcome
     seconds, projected = study.training_seconds(
         assignment, outcome.epochs, measured=(outcome.seconds, outcome.projected_seconds)
     )
+    measured_before, evaluated_before = study.measured_before(assignment)
     attributes: dict[str, Any] = {
         "epochs": outcome.epochs,
         "best_epoch": outcome.best_epoch,
         "seconds": seconds,
         "projected_seconds": projected,
-        "measured_seconds": outcome.own_seconds,
-        "evaluation_seconds": outcome.own_evaluation_seconds,
+        "measured_seconds": outcome.seconds - measured_before,
+        "evaluation_seconds": outcome.evaluation_seconds - evaluated_before,
         "memory_mb": trained.memory_mb,
         "precision": trained.precision,
-        **anew,
+        **({"memory_saving": MEMORY_SAVINGS[saving]} if saving else {}),
     }
     match outcome.decision.action:
         case Action.STOP:
-            state, values = State.FAIL, None
-            attributes["reason"] = outcome.decision.reason
+            study.pause(assignment)
+            return None
         case Action.PRUNE:
             state, values = State.PRUNED, None
             attributes["reason"] = outcome.decision.reason
@@ -143,12 +194,40 @@ def _run_one(
                 raise RuntimeError("a training that ran to its end has an evaluation")
             state = State.COMPLETE
             values = Values(outcome.best.score, seconds, assignment.cost.size_mb)
-    if state is not State.FAIL:
-        for observer in observers:
-            observer.on_trial_trained(assignment, trained)
+    for observer in observers:
+        observer.on_trial_trained(assignment, trained)
     return study.finish(assignment, state, values, attributes), trained
 
 
+def _start(study: Study, assignment: Assignment, checkpoints: Path) -> tuple[Checkpoint | None, Assignment]:
+    """What the trial goes on from: its own state, or that of its probe; and the trial, if it can't go on from that."""
+    start = last_good(_state(checkpoints, assignment.seeded_as))
+    if start is not None or assignment.continues is None or assignment.trained_anew:
+        return start, assignment
+    try:
+        probe = read_checkpoint(_state(checkpoints, assignment.continues))
+        return replace(probe, decision=CONTINUE), assignment  # that the probe was ended is nothing to this trial
+    except CheckpointError as error:
+        return None, _anew(study, assignment, error)
+
+
+def _anew(study: Study, assignment: Assignment, error: CheckpointError) -> Assignment:
+    log.warning("trial %d trains from its beginning: %s", assignment.number, error)
+    return study.begin_anew(assignment, str(error))
+
+
+def _forget_states(study: Study, record: TrialRecord, checkpoints: Path) -> None:
+    """Removes the states that nobody will go on from, now that the trial has ended."""
+    if not record.probe:
+        forget_checkpoint(_state(checkpoints, record.seeded_as))
+    if record.continues is not None and record.finished:
+        forget_checkpoint(_state(checkpoints, record.continues))
+    elif not study.continues_probes:  # the others' time is over
+        for other in study.records():
+            if other.probe:
+                forget_checkpoint(_state(checkpoints, other.seeded_as))
+
+
 def _state(checkpoints: Path, number: int) -> Path:
-    """Where the state of a probe lies."""
-    return checkpoints / f"probe_{number}.pt"
+    """Where the state of a trial lies."""
+    return checkpoints / f"trial_{number:05d}.pt"

@@ -1,4 +1,4 @@
-"""When to stop: time, Ctrl-C, or word from elsewhere."""
+"""When to stop: time, Ctrl-C, a scheduler's SIGTERM, or word from elsewhere."""
 
 import contextlib
 import signal
@@ -6,7 +6,8 @@ import threading
 import time
 from collections.abc import Iterator
 
-TIMEOUT, CTRL_C = "timeout", "Ctrl-C"
+TIMEOUT, CTRL_C, SIGTERM = "timeout", "Ctrl-C", "SIGTERM"
+_REASONS = {signal.SIGINT: CTRL_C, signal.SIGTERM: SIGTERM}
 
 
 class StopSignal:
@@ -18,15 +19,15 @@ class StopSignal:
 
     @property
     def reason(self) -> str | None:
-        """``timeout``, ``Ctrl-C`` or what :meth:`end` was told; None: go on."""
+        """``timeout``, ``Ctrl-C``, ``SIGTERM`` or what :meth:`end` was told; None: go on."""
         if self._told is None and self._deadline is not None and time.monotonic() >= self._deadline:
             return TIMEOUT
         return self._told
 
     @property
     def interrupted(self) -> bool:
-        """Whether the user pressed Ctrl-C."""
-        return self._told == CTRL_C
+        """Whether the user pressed Ctrl-C, or the system asked the process to end."""
+        return self._told in _REASONS.values()
 
     @property
     def seconds_left(self) -> float | None:
@@ -47,7 +48,10 @@ class StopSignal:
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """The first Ctrl-C ends the run in good order, the second at once. Outside the main thread nothing is changed."""
+        """The first Ctrl-C or SIGTERM ends the run in good order, the second at once.
+
+        Outside the main thread nothing is changed.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -55,10 +59,12 @@ class StopSignal:
         def handle(number: int, frame: object) -> None:
             if self.interrupted:
                 raise KeyboardInterrupt
-            self.end(CTRL_C)
+            self.end(_REASONS[signal.Signals(number)])
 
-        before = signal.signal(signal.SIGINT, handle)
+        before = {number: signal.signal(number, handle) for number in _REASONS}
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, before)
+            for number, handler in before.items():
+                # None: it was not set from Python, and Python can't set it back
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)

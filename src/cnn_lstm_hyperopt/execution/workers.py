@@ -3,34 +3,44 @@
 A worker is a process of its own program (``cnn_lstm_hyperopt.worker``), not a fork or a re-import of the user's script: so it
 needs no ``__main__`` guard and inherits no threads. It reads the settings and the data from files and the study from its storage.
 The main process holds its standard input: a line there asks it to end, and the end of that stream, which comes when the main
-process dies in whatever way, makes it end at once.
+process dies in whatever way, makes it end at once. On its standard output it tells once a second that it is alive; one that falls
+silent, or whose training does not move, is killed and replaced like one that died.
 """
 
 import logging
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from cnn_lstm_hyperopt.config import Settings
-from cnn_lstm_hyperopt.exceptions import StudyFailedError
+from cnn_lstm_hyperopt.exceptions import RunError, StorageFailedError, StudyFailedError
 from cnn_lstm_hyperopt.execution.observer import Observer
-from cnn_lstm_hyperopt.execution.run import EXHAUSTED, FINISHED
+from cnn_lstm_hyperopt.execution.run import EXHAUSTED, FINISHED, forget_left_over
 from cnn_lstm_hyperopt.execution.stop import StopSignal
-from cnn_lstm_hyperopt.search import Study
+from cnn_lstm_hyperopt.folder import CHECKPOINTS
+from cnn_lstm_hyperopt.search import DIED, KILLED, Study
 
 log = logging.getLogger(__name__)
 
 WORKER_MB = 1500
 """Memory that ``auto`` leaves for a worker: the peak of a large trial."""
 POLL_SECONDS = 0.2
+SIGKILL = 9  # Windows has none
 GRACE_SECONDS = 30.0
-MAX_DEATHS = 3
+MAX_DEATHS = 10
+"""Of a worker, without a trial having been finished in between: going on would only repeat it."""
+STARTUP_SECONDS = 180.0
+"""Until a worker's first sign of life: it imports and maps what it needs first."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-STUDY_FAILED, RECYCLED = 3, 4
-"""Exit codes of a worker that gave up because trial after trial fails, and of one that has grown and wants to be replaced."""
+STUDY_FAILED, RECYCLED, STORAGE_FAILED = 3, 4, 5
+"""Exit codes of a worker that gave up because trial after trial fails, of one that has grown and wants to be replaced, and of one
+that can't store anything more."""
+ALIVE = "alive"
+"""How a worker's sign of life begins; a number follows that grows while it gets further."""
 
 
 def resolve_workers(settings: Settings, device_type: str) -> int:
@@ -51,15 +61,30 @@ def available_cores() -> int:
 
 
 def run_with_workers(
-    study: Study, save_dir: Path, count: int, *, stop: StopSignal, observers: Sequence[Observer]
+    study: Study,
+    save_dir: Path,
+    count: int,
+    *,
+    stop: StopSignal,
+    observers: Sequence[Observer],
+    silence_seconds: float = 45.0,
 ) -> str:
     """Runs trials in ``count`` worker processes until the study has all of them or ``stop`` says so.
+
+    Args:
+        study: whose trials they are.
+        save_dir: where workers find all they need.
+        count: of workers.
+        stop: may end it.
+        observers: hear of trials that end.
+        silence_seconds: after which a worker without a sign of life is replaced.
 
     Returns:
         What ended it, as ``run_trials`` says it.
 
     Raises:
         StudyFailedError: trial after trial fails, or a worker dies again and again.
+        StorageFailedError: nothing more can be stored.
     """
     crew = [_Worker(save_dir, number) for number in range(1, count + 1)]
     ended = {record.number for record in study.records() if record.state.ended}
@@ -68,6 +93,7 @@ def run_with_workers(
             time.sleep(POLL_SECONDS)
             _tell_of_new_trials(study, ended, observers)
             for worker in crew:
+                worker.kill_if_silent(silence_seconds)
                 if stop.reason is not None:
                     worker.ask_to_end(stop.reason)
                 elif worker.recycled:
@@ -79,7 +105,8 @@ def run_with_workers(
     finally:
         for worker in crew:
             worker.close()
-    study.storage.fail_orphans("its worker ended before it did")
+    study.storage.pause_orphans()  # of workers that had to be killed when the run ended
+    forget_left_over(study, save_dir / CHECKPOINTS)
     if study.n_finished() >= study.plan.n_trials:
         return FINISHED
     return stop.reason or EXHAUSTED
@@ -90,7 +117,7 @@ class _Worker:
 
     def __init__(self, save_dir: Path, number: int) -> None:
         self.save_dir, self.number = save_dir, number
-        self.deaths = 0
+        self.deaths, self.finished_before = 0, 0
         self._told = False
         self.start()
 
@@ -104,11 +131,28 @@ class _Worker:
         self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
             [sys.executable, "-m", "cnn_lstm_hyperopt.worker", str(self.save_dir), str(self.number)],
             stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=self._errors,
             env=environment,
             text=True,
         )
+        self._silence = ""
+        self._heard = time.monotonic() + STARTUP_SECONDS
+        threading.Thread(target=self._listen, args=(self._process,), daemon=True).start()
+
+    def _listen(self, process: "subprocess.Popen[str]") -> None:
+        """Until the process ends: when it last got further."""
+        last = ""
+        for line in process.stdout or ():
+            if line.startswith(ALIVE) and line != last and process is self._process:
+                last, self._heard = line, time.monotonic()
+
+    def kill_if_silent(self, seconds: float) -> None:
+        """A process that hangs will not end by itself."""
+        if self._process.poll() is None and time.monotonic() - self._heard > seconds:
+            self._silence = f"it gave no sign of life for {seconds:g} s (limits.worker_silence_seconds)"
+            self._process.kill()
+            self._process.wait()
 
     @property
     def running(self) -> bool:
@@ -125,16 +169,25 @@ class _Worker:
         return self._process.poll() == RECYCLED and not self._told
 
     def last_words(self) -> str:
-        """The last line that it wrote to its standard error."""
+        """How it ended, and the last line that it wrote to its standard error."""
+        if self._silence:
+            return self._silence
         self._errors.seek(0)
         lines = self._errors.read().strip().splitlines()
         code = self._process.poll()
         ended = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+        ended += ", perhaps for lack of memory" if self.killed else ""
         return f"{ended}: {lines[-1]}" if lines else ended
 
     @property
-    def gave_up(self) -> bool:
-        return self._process.poll() == STUDY_FAILED
+    def killed(self) -> bool:
+        """Whether somebody else has killed it, such as the kernel when memory runs out."""
+        return self._process.poll() == -SIGKILL and not self._silence
+
+    @property
+    def gave_up(self) -> type[RunError] | None:
+        """Why no other worker will fare better, if so."""
+        return {STUDY_FAILED: StudyFailedError, STORAGE_FAILED: StorageFailedError}.get(self._process.poll() or 0)
 
     def ask_to_end(self, reason: str) -> None:
         """Once; a process that is gone already can't hear it."""
@@ -156,6 +209,8 @@ class _Worker:
         except (subprocess.TimeoutExpired, BrokenPipeError):
             self._process.kill()
             self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
         self._errors.close()
         Path(self._errors.name).unlink(missing_ok=True)
 
@@ -163,13 +218,18 @@ class _Worker:
 def _replace(worker: _Worker, study: Study) -> None:
     """A new process for one that died; its trial is failed and thereby tried again."""
     words = worker.last_words()
-    if worker.gave_up:
-        raise StudyFailedError(words.split(": ", 1)[-1])
-    worker.deaths += 1
-    cut_off = study.storage.fail_orphans(f"its {worker.name} died ({words})", worker=worker.number)
+    if worker.gave_up is not None:
+        raise worker.gave_up(words.split(": ", 1)[-1])
+    finished = study.n_finished()
+    worker.deaths = worker.deaths + 1 if finished == worker.finished_before else 1
+    worker.finished_before = finished
+    reason = f"its {worker.name} died ({words})"
+    cut_off = study.storage.fail_worker(worker.number, reason, KILLED if worker.killed else DIED)
     log.warning("%s died (%s); trials cut off: %s", worker.name, words, cut_off)
     if worker.deaths >= MAX_DEATHS:
-        raise StudyFailedError(f"{worker.name} died {worker.deaths} times, the last time with {words}")
+        raise StudyFailedError(
+            f"{worker.name} died {worker.deaths} times without a trial finished in between, the last time with {words}"
+        )
     worker.close()
     worker.start()
 

@@ -7,10 +7,15 @@ from cnn_lstm_hyperopt.models.attention import AttentionPooling
 from cnn_lstm_hyperopt.models.branch import BranchOutput, BranchShape
 from cnn_lstm_hyperopt.models.config import LstmConfig
 from cnn_lstm_hyperopt.models.dropout import Dropout
+from cnn_lstm_hyperopt.models.recompute import run
 
 
 class LstmBranch(nn.Module):
-    """Each layer is its own ``nn.LSTM``, so that dropout follows every layer (also a single one) and skips can join them."""
+    """Each layer is its own ``nn.LSTM``, so that dropout follows every layer (also a single one) and skips can join them.
+
+    Attributes:
+        recompute: whether backward computes each layer and the pooling again.
+    """
 
     def __init__(self, input_dim: int, config: LstmConfig) -> None:
         super().__init__()
@@ -28,15 +33,22 @@ class LstmBranch(nn.Module):
         )
         self.dropout = Dropout(config.dropout)
         self.pooling = AttentionPooling(config.width, heads=config.attention_heads) if config.attention_heads else None
+        self.recompute = False
 
     def forward(self, x: Tensor) -> BranchOutput:
         """``(batch, time, input_dim)`` → sequence and summary of width ``hidden_dim × directions``."""
         sequence = x
         for depth, layer in enumerate(self.layers):
-            out = self.dropout(layer(sequence)[0])
+            out = run(self._layer, layer, sequence, recompute=self.recompute)
             # The first layer changes the width, so skips start at the second (He et al. 2016: identity shortcuts).
             sequence = sequence + out if self.skip_connections and depth > 0 else out
-        return BranchOutput(sequence, self.pooling(sequence) if self.pooling is not None else self._last(sequence))
+        if self.pooling is None:
+            return BranchOutput(sequence, self._last(sequence))
+        return BranchOutput(sequence, run(self.pooling, sequence, recompute=self.recompute))
+
+    def _layer(self, layer: nn.Module, sequence: Tensor) -> Tensor:
+        dropped: Tensor = self.dropout(layer(sequence)[0])
+        return dropped
 
     def _last(self, sequence: Tensor) -> Tensor:
         """Where each direction has read the whole window: the forward one at the end, the backward one at the start."""

@@ -10,6 +10,7 @@ from cnn_lstm_hyperopt.models.config import NetworkConfig
 from cnn_lstm_hyperopt.models.dropout import Dropout
 from cnn_lstm_hyperopt.models.fusion import FUSIONS
 from cnn_lstm_hyperopt.models.lstm import LstmBranch
+from cnn_lstm_hyperopt.models.recompute import run
 
 
 class Output(NamedTuple):
@@ -39,10 +40,15 @@ class CnnLstm(nn.Module):
         self.dropout = Dropout(config.fusion.dropout)
         self.classify = nn.Linear(config.fusion.dim, config.n_classes)
         self.regress = nn.Linear(config.fusion.dim, 1) if config.has_regression else None
+        self.recompute_in_backward(False)
+
+    def recompute_in_backward(self, recompute: bool) -> None:
+        """Whether to save memory at the price of a second forward pass: part by part, backward computes anew what it needs."""
+        self._recompute = self.cnn.recompute = self.lstm.recompute = recompute
 
     def forward(self, x: Tensor) -> Output:
         """``(batch, lookback, input_dim)`` → :class:`Output`."""
-        fused = self.dropout(self.fusion(self.cnn(x), self.lstm(x)))  # (batch, dim)
+        fused = self.dropout(run(self.fusion, self.cnn(x), self.lstm(x), recompute=self._recompute))  # (batch, dim)
         value = self.regress(fused).squeeze(-1) if self.regress is not None else None
         return Output(self.classify(fused), value)
 

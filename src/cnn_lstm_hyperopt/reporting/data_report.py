@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from cnn_lstm_hyperopt.config.settings import DataSettings
 from cnn_lstm_hyperopt.data.bars import Bars, date_text
@@ -52,7 +53,7 @@ def _show_bars(every: Sequence[Bars], settings: DataSettings, terminal: Terminal
     """A row for each symbol, then what was adjusted."""
     where = f" in {settings.data_dir}" if settings.data_dir is not None else ""
     table = Table(
-        title=f"Bars: {settings.source}{where}",
+        title=Text(f"Bars: {settings.source}{where}"),
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,

@@ -1,5 +1,7 @@
 """The part of ``results.json`` about confirmation, finalists, baselines and verdict; and the folders of the retrained models."""
 
+import json
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -13,11 +15,14 @@ from cnn_lstm_hyperopt.confirmation import TIME_IS_UP, Confirmation, Confirmed
 from cnn_lstm_hyperopt.evaluation import Interval, Returns, Strategy, probabilistic_sharpe, shrinkage
 from cnn_lstm_hyperopt.files import write_json
 from cnn_lstm_hyperopt.retraining import Retrained
-from cnn_lstm_hyperopt.saved_model import predictions_frame
+from cnn_lstm_hyperopt.saved_model import DESCRIPTION, WEIGHTS, predictions_frame
 from cnn_lstm_hyperopt.search import SkillGate
 from cnn_lstm_hyperopt.selection_bias import DeflatedSharpe, TrialSeries
 from cnn_lstm_hyperopt.training import Predictions
 from cnn_lstm_hyperopt.verdict import TestResult, Verdict
+
+METRICS, PREDICTIONS = "metrics.json", "predictions.csv"
+"""Of a model's folder, beside the files of the model itself."""
 
 
 def confirmation_results(confirmed: Confirmed) -> dict[str, Any]:
@@ -247,7 +252,8 @@ def save_models(save_dir: Path, retrained: Sequence[Retrained]) -> None:
     """Writes weights and descriptions beside their places, so that nothing that comes later can cost them."""
     for each in retrained:
         folder = _beside(save_dir, each)
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
+        folder.mkdir()  # in a directory that is there
         each.kept.model.save(folder)
 
 
@@ -256,21 +262,50 @@ def write_retrained(
 ) -> None:
     """Completes the folders of :func:`save_models` with metrics and predictions of the test windows; moves them to their places.
 
-    Folders of an earlier retraining that had more ranks go away.
+    Folders of an earlier retraining, which may have had more ranks, go away. Whoever reads finds a whole folder or none: each is
+    moved, none is filled or emptied where it lies.
     """
     for each, result, entry in zip(retrained, verdict.finalists, entries, strict=True):
         folder = _beside(save_dir, each)
-        write_json(folder / "metrics.json", entry)
+        write_json(folder / METRICS, entry)
         class_names = each.kept.model.description.class_names
-        _write_predictions(folder / "predictions.csv", verdict, result.predictions, class_names)
+        _write_predictions(folder / PREDICTIONS, verdict, result.predictions, class_names)
+        _flush(folder)
     for old in save_dir.glob("retrained_model_*"):
-        shutil.rmtree(old)
+        aside = save_dir / f".{old.name}.old"
+        _remove(aside)
+        old.rename(aside)
     for each in retrained:
         _beside(save_dir, each).rename(model_folder(save_dir, each.finalist.rank))
+    for old in save_dir.glob(".retrained_model_*"):
+        _remove(old)
+
+
+def holds_model(save_dir: Path, entry: dict[str, Any]) -> bool:
+    """Whether the folder of the entry is whole and says the same of the model."""
+    folder = model_folder(save_dir, entry["model_rank"])
+    try:
+        said = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    files = (WEIGHTS, DESCRIPTION, PREDICTIONS)
+    return bool(said == json.loads(json.dumps(entry))) and all((folder / name).is_file() for name in files)
 
 
 def _beside(save_dir: Path, retrained: Retrained) -> Path:
     return save_dir / f".retrained_model_{retrained.finalist.rank}.part"
+
+
+def _remove(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def _flush(folder: Path) -> None:
+    """The disk has the files before the folder gets the name under which they are looked for."""
+    for path in folder.iterdir():
+        with path.open("r+b") as file:
+            os.fsync(file.fileno())
 
 
 def _write_predictions(path: Path, verdict: Verdict, predictions: Predictions, class_names: Sequence[str]) -> None:

@@ -30,6 +30,7 @@ COLUMNS = (
     "would_have_ended_reason",
 )
 """The first objective's column bears the name of what the study maximises."""
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def trials_csv(
@@ -81,7 +82,12 @@ def trials_csv(
             would_have_ended.get("reason"),
         ]
         params = readable(whole)
-        writer.writerow(
-            ["" if value is None else value for value in row] + [params.get(name, "") for name in PARAMETERS]
-        )
+        writer.writerow([_cell(value) for value in [*row, *(params.get(name) for name in PARAMETERS)]])
     return out.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """Text that a spreadsheet would run as a formula stands behind an apostrophe; numbers stay numbers."""
+    if value is None:
+        return ""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cnn_lstm_hyperopt.data.dataset import Fold
+from cnn_lstm_hyperopt.files import written_beside
 from cnn_lstm_hyperopt.progress import ProgressReport
 from cnn_lstm_hyperopt.search import Assignment, TrialRecord
 from cnn_lstm_hyperopt.training import Predictions
@@ -43,12 +44,12 @@ def write_validation(folder: Path, number: int, folds: Sequence[Fold], predictio
     there several times.
 
     Args:
-        folder: made if it is missing.
+        folder: made if it is missing; what it lies in must be there.
         number: of the trial.
         folds: whose validation windows they are.
         predictions: of all of them, fold after fold.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(exist_ok=True)
     validation = [fold.validation for fold in folds]
     symbols = np.concatenate([windows.symbols for windows in validation])
     labels = np.concatenate([windows.labels.numpy() for windows in validation])
@@ -65,7 +66,6 @@ def write_validation(folder: Path, number: int, folds: Sequence[Fold], predictio
     if predictions.values is not None:
         columns["value"] = pa.array(predictions.values)
     path = folder / f"trial_{number:05d}.parquet"
-    beside = path.with_name(f".{path.name}.part")
-    pq.write_table(pa.table(columns), beside, compression="zstd")
-    beside.replace(path)
+    with written_beside(path) as beside:
+        pq.write_table(pa.table(columns), beside, compression="zstd")
     return path

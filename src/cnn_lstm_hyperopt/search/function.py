@@ -42,6 +42,7 @@ class _Running:
     readings: Iterator[tuple[float, float, float, float]]
     started: float
     before: float
+    told_before: float = 0.0
     curve: list[Point] = field(default_factory=list)
     reading: Reading | None = None
     failure: str = ""
@@ -72,7 +73,7 @@ def optimise(study: Study, evaluate: Evaluate, *, workers: int = 1) -> None:
     after its first epoch; the trial that continues it is given the probe's seed, and the seconds up to there pass but once.
     Workers live in simulated time: the one whose next reading comes first is served first.
 
-    What an earlier call left RUNNING has failed: this is the only process.
+    What an earlier call left RUNNING is begun again under its number: this is the only process.
 
     Args:
         study: whose plan says how many trials and which.
@@ -82,7 +83,7 @@ def optimise(study: Study, evaluate: Evaluate, *, workers: int = 1) -> None:
     Raises:
         StudyFailedError: ten trials in a row failed.
     """
-    study.storage.fail_orphans("its process ended before it did")
+    study.storage.pause_orphans()
     events: list[tuple[float, int]] = [(0.0, worker) for worker in range(workers)]
     running: dict[int, _Running] = {}
     waiting: list[int] = []
@@ -114,9 +115,11 @@ def optimise(study: Study, evaluate: Evaluate, *, workers: int = 1) -> None:
 
 
 def _begin(study: Study, assignment: Assignment, evaluate: Evaluate, clock: float) -> _Running:
-    of = assignment.number if assignment.continues is None else assignment.continues
+    probe = next((record for record in study.records() if record.number == assignment.continues), None)
+    of = assignment.seeded_as if probe is None else probe.seeded_as
     seed = stream_seed(study.plan.seed, of, "evaluation") % 2**31
-    return _Running(assignment, iter(evaluate(assignment.params, seed)), clock, assignment.seconds_before)
+    told_before = probe.curve[-1].epoch if probe is not None and probe.curve else 0.0
+    return _Running(assignment, iter(evaluate(assignment.params, seed)), clock, assignment.seconds_before, told_before)
 
 
 def _report(study: Study, trial: _Running) -> None:
@@ -128,9 +131,10 @@ def _report(study: Study, trial: _Running) -> None:
     trial.curve.append(Point(reading.epoch, reading.score, -reading.epoch, reading.seconds))
     projected = projected_seconds(trial.curve, max_epochs) if reading.epoch >= 1 else None
     last = reading.epoch >= max_epochs
+    again = reading.epoch <= trial.told_before
     decision: Decision = study.report(
         assignment,
-        ProgressReport(reading.epoch, reading.seconds, projected, reading.score, -reading.epoch, last),
+        ProgressReport(reading.epoch, reading.seconds, projected, reading.score, -reading.epoch, last, again),
     )
     ends = {"epochs": reading.epoch, "seconds": reading.seconds, "projected_seconds": projected}
     if decision.action is not Action.CONTINUE:

@@ -1,11 +1,13 @@
 """The study's storage: Optuna's SQLite schema, written in few transactions, readable by every Optuna tool."""
 
+import functools
+import itertools
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 import optuna
 import sqlalchemy
@@ -14,15 +16,54 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from cnn_lstm_hyperopt.config import Params
-from cnn_lstm_hyperopt.exceptions import SaveDirError
+from cnn_lstm_hyperopt.exceptions import HyperoptError, SaveDirError
+from cnn_lstm_hyperopt.folder import BACKUP_FILE, gone
 from cnn_lstm_hyperopt.metrics import objective_name
+from cnn_lstm_hyperopt.search.integrity import (
+    BUSY_SECONDS,
+    FAULTS,
+    SEAL,
+    DamagedError,
+    back_up,
+    digest,
+    failed,
+    first_line,
+    not_opened,
+    remedy,
+    remove,
+    require_study,
+    require_unchanged,
+)
 from cnn_lstm_hyperopt.search.quiet import quiet_optuna
 from cnn_lstm_hyperopt.search.trial import OPTUNA_STATES, Point, State, TrialRecord, Values, read_trial
 
 DIRECTIONS: list[Literal["maximize", "minimize"]] = ["maximize", "minimize", "minimize"]
-FORMAT = 4
+FORMAT = 5
 """Of what is stored with studies and trials."""
-BUSY_SECONDS = 60  # how long a writer waits for another one
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _stored(method: Callable[Concatenate["StudyStorage", P], R]) -> Callable[Concatenate["StudyStorage", P], R]:
+    """What a method can't store or read is told as what the user can do about it.
+
+    Raises:
+        StorageFailedError: nothing more can be stored.
+    """
+
+    @functools.wraps(method)
+    def guarded(self: "StudyStorage", /, *args: P.args, **kwargs: P.kwargs) -> R:
+        self._require_same_file()
+        try:
+            return method(self, *args, **kwargs)
+        except FAULTS as error:
+            if self.path is None:
+                raise
+            raise failed(self.path, error) from error
+
+    return guarded
 
 
 class StudyStorage:
@@ -49,37 +90,42 @@ class StudyStorage:
             attributes: that a new study is made with.
 
         Raises:
-            SaveDirError: there is no file, it can't be read as a study of this program, or it holds several.
+            SaveDirError: there is no file, it is damaged, it can't be read as a study of this program, or it holds several.
+            StorageFailedError: the disk is full, or another program holds the file locked.
         """
         if create is None and not path.is_file():
-            raise SaveDirError(
-                f"{path} does not exist, so there is no study to resume; start one with: run --save-dir DIR"
-            )
+            raise SaveDirError(f"{path} does not exist, so there is no study to resume; {_instead(path)}")
+        self._rdb: RDBStorage | None = None
+        self.path: Path | None = path
         try:
             if create is not None:
                 _create(path, create, metric, {"format": FORMAT, **(attributes or {})})
-            _require_studies(path)
-            self._rdb: RDBStorage | None = _open(path)
+            require_study(path)
+            self._rdb = _open(path)
             with quiet_optuna():
                 names = optuna.get_all_study_names(self._rdb)
                 if len(names) != 1:
                     raise SaveDirError(f"{path} must hold exactly one study, but holds {len(names)}")
                 self.study = optuna.load_study(study_name=names[0], storage=self._rdb)
-        except (sqlalchemy.exc.SQLAlchemyError, sqlite3.Error, optuna.exceptions.OptunaError, RuntimeError) as error:
-            raise SaveDirError(f"{path} can't be opened as a study: {_first_line(error)}") from error
-        self._attach()
-        if self.attribute("format") != FORMAT:
+            self._attach()
+            if (made_with := self.attribute("format")) != FORMAT:
+                raise SaveDirError(
+                    f"{path} holds the study {names[0]}, which this version of cnn-lstm-hyperopt did not make"
+                    f" (format {made_with}, not {FORMAT}); choose another --save-dir"
+                )
+            self._read_trials()
+        except HyperoptError:
             self.close()
-            raise SaveDirError(
-                f"{path} holds the study {names[0]}, which this version of cnn-lstm-hyperopt did not make"
-                f" (format {self.attribute('format')}, not {FORMAT}); choose another --save-dir"
-            )
+            raise
+        except Exception as error:  # of a damaged file Optuna may say anything
+            self.close()
+            raise not_opened(path, error) from error
 
     @classmethod
     def in_memory(cls, name: str, metric: str = "accuracy") -> "StudyStorage":
         """A study that lives as long as this object, in this process."""
         storage = cls.__new__(cls)
-        storage._rdb = None
+        storage._rdb = storage.path = None
         with quiet_optuna():
             storage.study = optuna.create_study(study_name=name, directions=DIRECTIONS)
             storage.study.set_metric_names(_objectives(metric))
@@ -91,7 +137,20 @@ class StudyStorage:
         self._storage: BaseStorage = self.study._storage
         self._study_id = self._storage.get_study_id_from_name(self.study.study_name)
         self._records: dict[int, TrialRecord] = {}
+        self._identity = _identity(self.path)
 
+    def _require_same_file(self) -> None:
+        """SQLite goes on writing into a file that was removed, and nobody would ever see it again."""
+        if self.path is not None and _identity(self.path) != self._identity:
+            raise gone(self.path)
+
+    @_stored
+    def back_up(self) -> None:
+        """Copies the study as it is now to ``study.backup.db``; run.log says if there was no room for it."""
+        if self.path is not None:
+            back_up(self.path)
+
+    @_stored
     def fold_log(self) -> None:
         """Folds the write-ahead log into the file, so that ``study.db`` alone is the whole study."""
         if self._rdb is None:
@@ -105,14 +164,17 @@ class StudyStorage:
             self._rdb.remove_session()
             self._rdb.engine.dispose()
 
+    @_stored
     def attribute(self, name: str) -> Any:
         """An attribute of the study, None if it was never set."""
         return self._storage.get_study_user_attrs(self._study_id).get(name)
 
+    @_stored
     def set_attribute(self, name: str, value: Any) -> None:
         """Stores a JSON value with the study."""
         self._storage.set_study_user_attr(self._study_id, name, value)
 
+    @_stored
     def start(
         self, params: Params, distributions: Mapping[str, BaseDistribution], attributes: Mapping[str, Any]
     ) -> tuple[int, int]:
@@ -133,43 +195,116 @@ class StudyStorage:
         trial_id = self._storage.create_new_trial(self._study_id, template_trial=template)
         return trial_id, self._storage.get_trial_number_from_id(trial_id)
 
+    @_stored
     def record_curve(self, trial_id: int, curve: tuple[Point, ...]) -> None:
         """Stores the epochs seen so far."""
         self._storage.set_trial_user_attr(trial_id, "curve", [list(point) for point in curve])
 
+    @_stored
     def note(self, trial_id: int, name: str, value: Any) -> None:
         """Stores a JSON value with a trial."""
         self._storage.set_trial_user_attr(trial_id, name, value)
 
+    @_stored
     def finish(self, trial_id: int, state: State, values: Values | None, attributes: Mapping[str, Any]) -> None:
         """Stores what the trial ended with; its state last, so that a finished trial is whole."""
         for name, value in attributes.items():
             self._storage.set_trial_user_attr(trial_id, name, json.loads(json.dumps(value)))
-        self._storage.set_trial_state_values(trial_id, OPTUNA_STATES[state], values)
+        ends = OPTUNA_STATES[state], None if values is None else [float(value) for value in values]
+        self._storage.set_trial_system_attr(trial_id, SEAL, digest(self._storage.get_trial(trial_id), *ends))
+        self._storage.set_trial_state_values(trial_id, *ends)
 
+    @_stored
     def next_number(self) -> int:
         """The number that the next trial will have."""
         return self._storage.get_n_trials(self._study_id)
 
+    @_stored
     def records(self) -> list[TrialRecord]:
         """All trials in order of number; ended ones are read once."""
-        for trial in self._storage.get_all_trials(self._study_id, deepcopy=False):
-            if trial.state is TrialState.WAITING:
-                continue  # enqueued through Optuna by somebody else; nobody runs it
-            known = self._records.get(trial.number)
-            if known is None or known.state is State.RUNNING:
-                self._records[trial.number] = read_trial(trial)
+        self._read_trials()
         return [self._records[number] for number in sorted(self._records)]
 
-    def fail_orphans(self, reason: str, *, worker: int | None = None) -> list[int]:
-        """Ends every RUNNING trial (of one worker): its process is gone. Returns their numbers."""
-        running = (TrialState.RUNNING,)
-        orphans = self._storage.get_all_trials(self._study_id, deepcopy=False, states=running)
-        if worker is not None:
-            orphans = [trial for trial in orphans if trial.user_attrs.get("worker") == worker]
+    def _read_trials(self) -> None:
+        """Those that are new or have changed.
+
+        Raises:
+            DamagedError: one can't be read, or is not what was stored; the text has its number.
+        """
+        try:
+            trials = self._storage.get_all_trials(self._study_id, deepcopy=False)
+        except FAULTS:
+            raise
+        except Exception as error:  # of a damaged row Optuna may say anything
+            raise DamagedError(self._unreadable()) from error
+        if trials and trials[-1].number != len(trials) - 1:
+            raise DamagedError(f"of {trials[-1].number + 1} trials {len(trials)} are there")
+        for trial in trials:
+            if trial.state is TrialState.WAITING and "size_mb" not in trial.user_attrs:
+                continue  # enqueued through Optuna by somebody else; nobody runs it
+            known = self._records.get(trial.number)
+            if known is None or not known.state.ended:
+                require_unchanged(trial)
+                try:
+                    self._records[trial.number] = read_trial(trial)
+                except (LookupError, TypeError, ValueError) as error:
+                    raise DamagedError(f"trial {trial.number} can't be read: {error}") from error
+
+    def _unreadable(self) -> str:
+        """The first trial of which Optuna can't make anything."""
+        for number in itertools.count():
+            try:
+                trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
+            except KeyError:
+                break
+            try:
+                self._storage.get_trial(trial_id)
+            except Exception as error:  # noqa: BLE001 - as above
+                return f"trial {number} can't be read: {first_line(error)}"
+        return "its trials can't be read"
+
+    @_stored
+    def pause(self, trial_id: int) -> None:
+        """A RUNNING trial is WAITING to be gone on with."""
+        self._storage.set_trial_state_values(trial_id, TrialState.WAITING)
+
+    @_stored
+    def pause_orphans(self) -> list[int]:
+        """Every RUNNING trial is WAITING: its process is gone. Returns their numbers."""
+        orphans = self._unfinished(TrialState.RUNNING)
         for trial in orphans:
-            self.finish(trial._trial_id, State.FAIL, None, {"reason": reason})
+            self.pause(trial._trial_id)
         return [trial.number for trial in orphans]
+
+    @_stored
+    def claim(self, number: int, *, worker: int | None = None) -> int:
+        """A WAITING trial is RUNNING (in a worker) from now on; returns the storage's id."""
+        trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
+        if worker is not None:
+            self.note(trial_id, "worker", worker)
+        self._storage.set_trial_state_values(trial_id, TrialState.RUNNING)
+        return trial_id
+
+    @_stored
+    def fail_worker(self, worker: int, reason: str, cut_off_by: str) -> list[int]:
+        """Ends the RUNNING trial of a worker whose process is gone while the run goes on. Returns its number, if there is one."""
+        orphans = [trial for trial in self._unfinished(TrialState.RUNNING) if trial.user_attrs.get("worker") == worker]
+        for trial in orphans:
+            self.finish(trial._trial_id, State.FAIL, None, {"reason": reason, "cut_off_by": cut_off_by})
+        return [trial.number for trial in orphans]
+
+    @_stored
+    def fail_left_over(self, reason: str) -> list[int]:
+        """Ends every trial that is RUNNING or WAITING, since nobody will go on with it. Returns their numbers."""
+        left_over = self._unfinished(TrialState.RUNNING, TrialState.WAITING)
+        for trial in left_over:
+            self.finish(trial._trial_id, State.FAIL, None, {"reason": reason})
+        return [trial.number for trial in left_over]
+
+    def _unfinished(self, *states: TrialState) -> list[FrozenTrial]:
+        """Ours among the trials of these states."""
+        trials = self._storage.get_all_trials(self._study_id, deepcopy=False, states=states)
+        return [trial for trial in trials if "size_mb" in trial.user_attrs]
 
 
 def _create(path: Path, name: str, metric: str, attributes: Mapping[str, Any]) -> None:
@@ -177,17 +312,19 @@ def _create(path: Path, name: str, metric: str, attributes: Mapping[str, Any]) -
     if path.exists():
         raise SaveDirError(f"{path} exists already; resume it or choose another --save-dir")
     beside = path.with_name(f".{path.name}.part")
-    for left_over in path.parent.glob(f"{beside.name}*"):
-        left_over.unlink()
-    storage = _open(beside, new=True)
-    with quiet_optuna():
-        study = optuna.create_study(study_name=name, storage=storage, directions=DIRECTIONS)
-        study.set_metric_names(_objectives(metric))  # optuna-dashboard shows them
-    for key, value in attributes.items():
-        study.set_user_attr(key, value)
-    storage.remove_session()
-    storage.engine.dispose()  # SQLite folds the log when its last user goes
-    beside.replace(path)
+    remove(beside)  # left over
+    try:
+        storage = _open(beside, new=True)
+        with quiet_optuna():
+            study = optuna.create_study(study_name=name, storage=storage, directions=DIRECTIONS)
+            study.set_metric_names(_objectives(metric))  # optuna-dashboard shows them
+        for key, value in attributes.items():
+            study.set_user_attr(key, value)
+        storage.remove_session()
+        storage.engine.dispose()  # SQLite folds the log when its last user goes
+        beside.replace(path)
+    finally:
+        remove(beside)
 
 
 def _open(path: Path, *, new: bool = False) -> RDBStorage:
@@ -207,21 +344,22 @@ def _open(path: Path, *, new: bool = False) -> RDBStorage:
     return storage
 
 
-def _require_studies(path: Path) -> None:
-    """Looks, without touching the file, whether it is a study's at all."""
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)
-    try:
-        found = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'studies'").fetchone()[0]
-    finally:
-        connection.close()
-    if not found:
-        raise SaveDirError(f"{path} holds no study; choose another --save-dir")
-
-
 def _objectives(metric: str) -> list[str]:
     """Names of a study's values, in their order."""
     return [objective_name(metric), "training_seconds", "size_mb"]
 
 
-def _first_line(error: Exception) -> str:
-    return str(error.__cause__ or error).strip().split("\n")[0]
+def _identity(path: Path | None) -> tuple[int, int] | None:
+    """Which file it is, whatever it is called; None: it is not there."""
+    try:
+        found = None if path is None else path.stat()
+    except OSError:
+        return None
+    return None if found is None else (found.st_dev, found.st_ino)
+
+
+def _instead(path: Path) -> str:
+    """What to do where there is no study."""
+    if path.with_name(BACKUP_FILE).is_file():
+        return remedy(path)
+    return "start one with: run --save-dir DIR"

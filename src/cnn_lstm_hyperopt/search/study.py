@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -21,13 +21,24 @@ from cnn_lstm_hyperopt.search.samplers import SAMPLERS, Proposal, Question, Rand
 from cnn_lstm_hyperopt.search.starts import Start
 from cnn_lstm_hyperopt.search.storage import StudyStorage
 from cnn_lstm_hyperopt.search.told import Kind, Memory, Told, told
-from cnn_lstm_hyperopt.search.trial import INTERRUPTED, PROBED, Point, State, TrialRecord, Values, key_of
+from cnn_lstm_hyperopt.search.trial import (
+    KILLED,
+    MEMORY_SAVINGS,
+    PROBED,
+    Point,
+    State,
+    TrialRecord,
+    Values,
+    key_of,
+)
 
 log = logging.getLogger(__name__)
 
 SAMPLER_ATTEMPTS, RANDOM_ATTEMPTS = 10, 1000
 MAX_FAILURES_IN_A_ROW = 10
 LOOK_SECONDS = 2.0
+RESTARTS = 2
+"""How often a trial that was cut off starts again as it was without getting further; then as often with its memory saved more."""
 _KEPT_IN_RETRY = ("note", "probe", "continues", "origin")
 LIMIT_TOLERANCE, LIMIT_EVIDENCE = 1.25, 0.05
 """A running trial was predicted to keep the limit of seconds. It ends if it is projected to need so many times the limit, but
@@ -43,8 +54,11 @@ class Assignment:
         retry_of: number of the failed trial that it repeats.
         probe: whether it ends after its first epoch; its state is then to be kept.
         continues: number of the probe whose state it goes on from.
-        told_again: epochs that the probe had done: their reports come once more, and decide nothing.
         seconds_before: in training steps of the probe.
+        trained_anew: whether the probe's state could not be gone on from, so that it trains from its beginning.
+        seeded_as: number that seeds it and names its checkpoint: its own, or that of the trial whose process died.
+        saving: place in :data:`.MEMORY_SAVINGS` of how it is to be trained.
+        cut_off: where it stood when it was started before, and how often it has started there; None: this is its first start.
     """
 
     trial_id: int
@@ -54,8 +68,15 @@ class Assignment:
     retry_of: int | None = None
     probe: bool = False
     continues: int | None = None
-    told_again: float = 0.0
     seconds_before: float = 0.0
+    trained_anew: bool = False
+    seeded_as: int = -1
+    saving: int = 0
+    cut_off: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.seeded_as < 0:
+            object.__setattr__(self, "seeded_as", self.number)
 
 
 @dataclass
@@ -138,12 +159,15 @@ class Study:
         records = self.records()
         retried = {record.retry_of for record in records}
         going_on = (record for record in records if record.continues is not None and record.number not in retried)
-        return any(record.state is State.RUNNING or record.owed_another_try for record in going_on)
+        return any(not record.state.ended or record.owed_another_try for record in going_on)
 
     # ------------------------------------------------------------------ the next trial
 
     def next_assignment(self) -> "Assignment | NoTrial":
-        """Starts the next trial: one that failed and was not yet tried again, else a new proposal; or says why there is none."""
+        """Starts the next trial: one that was cut off, or failed and was not yet tried again, else a new proposal.
+
+        Or says why there is none.
+        """
         with self._claim:
             return self._next_assignment()
 
@@ -152,6 +176,9 @@ class Study:
         finished = sum(record.finished for record in records)
         if finished >= self.plan.n_trials:
             return NoTrial.ENOUGH
+        for record in records:
+            if record.state is State.WAITING:
+                return self._go_on(record, records)
         if finished + sum(record.state is State.RUNNING for record in records) >= self.plan.n_trials:
             return NoTrial.OTHERS_RUN_THE_REST
         number = self.storage.next_number()
@@ -159,6 +186,11 @@ class Study:
         attributes: dict[str, Any] = {}
         if retry is not None:
             kept = {key: retry.attributes[key] for key in _KEPT_IN_RETRY if key in retry.attributes}
+            if retry.attributes.get("cut_off_by") is not None:
+                kept |= {
+                    "seeded_as": retry.seeded_as,
+                    "saving": retry.saving + (retry.attributes["cut_off_by"] == KILLED),
+                }
             proposal, attributes = Proposal(dict(retry.params)), {**kept, "retry_of": retry.number}
         elif (start := self._next_start(records)) is not None:
             proposal, attributes = Proposal(dict(start.params)), {"origin": start.origin}
@@ -183,7 +215,7 @@ class Study:
 
     def _propose(self, number: int, records: Sequence[TrialRecord]) -> Proposal | None:
         history = told(records, self.plan.gate, self.plan.max_epochs, self._memory)
-        running = [record.params for record in records if record.state is State.RUNNING]
+        running = [record.params for record in records if not record.state.ended]
         for record in records[len(self._keys) :]:  # they only ever grow at their end
             self._keys.append(key_of(record.params))
         seen = set(self._keys)
@@ -199,10 +231,24 @@ class Study:
         if self._worker is not None:
             attributes["worker"] = self._worker
         continues = attributes.get("continues")
-        probe = None if continues is None else _numbered(records, continues)
-        if probe is not None:
-            attributes["seconds_before"] = probe.seconds
+        if continues is not None:
+            attributes["seconds_before"] = _numbered(records, continues).seconds
         trial_id, number = self.storage.start(searched, distributions_of(self.plan.space, searched), attributes)
+        return self._assignment(trial_id, number, params, cost, attributes)
+
+    def _go_on(self, record: TrialRecord, records: Sequence[TrialRecord]) -> Assignment:
+        """Starts a trial again that was cut off: it keeps its number, so that it becomes what it would have been."""
+        trial_id = self.storage.claim(record.number, worker=self._worker)
+        params = with_fixed(self.plan.space, record.params)
+        assignment = self._assignment(trial_id, record.number, params, self.plan.cost(params), record.attributes)
+        if "would_have_ended" in record.attributes:
+            self._would_have_ended.add(trial_id)
+        return replace(assignment, cut_off=tuple(record.attributes.get("cut_off", (-1, 0))))
+
+    def _assignment(
+        self, trial_id: int, number: int, params: dict[str, Scalar], cost: Cost, attributes: Mapping[str, Any]
+    ) -> Assignment:
+        """Of a trial that runs now, by what is stored with it."""
         self._curves[trial_id] = ()
         return Assignment(
             trial_id,
@@ -211,10 +257,43 @@ class Study:
             cost,
             retry_of=attributes.get("retry_of"),
             probe=bool(attributes.get("probe")),
-            continues=continues,
-            told_again=probe.curve[-1].epoch if probe is not None and probe.curve else 0.0,
-            seconds_before=probe.seconds if probe is not None else 0.0,
+            continues=attributes.get("continues"),
+            seconds_before=attributes.get("seconds_before", 0.0),
+            trained_anew="trained_anew" in attributes,
+            seeded_as=attributes.get("seeded_as", number),
+            saving=attributes.get("saving", 0),
         )
+
+    def begin_again(self, assignment: Assignment) -> None:
+        """What it has told so far it will tell again."""
+        self._curves[assignment.trial_id] = ()
+
+    def begin_anew(self, assignment: Assignment, why: str) -> Assignment:
+        """The trial can't go on from a state, so it begins with nothing, not even with its probe's."""
+        self.begin_again(assignment)
+        self.storage.note(assignment.trial_id, "trained_anew", why)
+        self.storage.note(assignment.trial_id, "seconds_before", 0.0)
+        return replace(assignment, seconds_before=0.0, trained_anew=True)
+
+    def measured_before(self, assignment: Assignment) -> tuple[float, float]:
+        """Seconds by the clock in training steps and in evaluations of the probe that the trial goes on from."""
+        if assignment.continues is None or assignment.trained_anew:
+            return 0.0, 0.0
+        probe = _numbered(self.records(), assignment.continues).attributes
+        return float(probe.get("measured_seconds", 0.0)), float(probe.get("evaluation_seconds", 0.0))
+
+    def saving_from(self, assignment: Assignment, epoch: int) -> int | None:
+        """How a trial that was cut off is trained on from ``epoch``: place in :data:`MEMORY_SAVINGS`; None: not at all.
+
+        One whose process ends again and again at the same epoch may need more memory than there is, and would end every run.
+        """
+        if assignment.cut_off is None:
+            return assignment.saving
+        before, starts = assignment.cut_off
+        starts = starts + 1 if epoch == before else 1
+        self.storage.note(assignment.trial_id, "cut_off", [epoch, starts])
+        saving = assignment.saving + max(0, starts - 1) // RESTARTS
+        return saving if saving < len(MEMORY_SAVINGS) else None
 
     # ------------------------------------------------------------------ while it runs
 
@@ -238,7 +317,7 @@ class Study:
         curve = (*self._curves[assignment.trial_id], point)
         self._curves[assignment.trial_id] = curve
         self._keep(assignment.trial_id, curve)
-        if report.last or report.epoch <= assignment.told_again:
+        if report.last or report.again:
             return CONTINUE
         if over_limit.action is not Action.CONTINUE:
             return over_limit
@@ -300,10 +379,16 @@ class Study:
                 assignment.trial_id, state, values, {**attributes, "finish_order": max(ended, default=-1) + 1}
             )
         reason = str(attributes.get("reason", ""))
-        failed = state is State.FAIL and not reason.startswith(INTERRUPTED)
-        self._failures_in_a_row = self._failures_in_a_row + 1 if failed else 0
+        self._failures_in_a_row = self._failures_in_a_row + 1 if state is State.FAIL else 0
         self._last_failure = reason
         return _numbered(self.records(), assignment.number)
+
+    def pause(self, assignment: Assignment) -> None:
+        """The run ends before the trial does: the next one goes on with it."""
+        self._curves.pop(assignment.trial_id)
+        self._would_have_ended.discard(assignment.trial_id)
+        self.storage.note(assignment.trial_id, "cut_off", [-1, 0])
+        self.storage.pause(assignment.trial_id)
 
     def check_failures(self) -> None:
         """Raises StudyFailedError when ten trials of this process failed in a row: going on would only repeat it."""

@@ -12,14 +12,21 @@ from cnn_lstm_hyperopt.config.domains import Scalar
 
 PROBED = "probe: ended after its first epoch on purpose"
 """Why a trial ended that may be continued as another one."""
-INTERRUPTED = "interrupted: "
-"""How the reason of a trial starts that the run had to end; it is tried again however often that happens."""
+DIED, KILLED = "died", "killed"
+"""What became of a trial's process while the run went on; one that was killed may have been stopped by the kernel for memory."""
+MEMORY_SAVINGS = (
+    "none",
+    "half batches, gradients accumulated",
+    "half batches, gradients accumulated, gradient checkpointing",
+)
+"""What may be changed of how a trial is trained, not of what it means, when memory does not suffice; in the order of trying."""
 
 
 class State(Enum):
-    """States of a trial; FAIL ones are not counted and are tried once more."""
+    """States of a trial; FAIL ones are not counted and are tried once more. A WAITING one was cut off and is gone on with."""
 
     RUNNING = "RUNNING"
+    WAITING = "WAITING"
     COMPLETE = "COMPLETE"
     PRUNED = "PRUNED"
     FAIL = "FAIL"
@@ -27,11 +34,12 @@ class State(Enum):
     @property
     def ended(self) -> bool:
         """Whether nothing more will come of it."""
-        return self is not State.RUNNING
+        return self not in (State.RUNNING, State.WAITING)
 
 
 OPTUNA_STATES = {
     State.RUNNING: TrialState.RUNNING,
+    State.WAITING: TrialState.WAITING,
     State.COMPLETE: TrialState.COMPLETE,
     State.PRUNED: TrialState.PRUNED,
     State.FAIL: TrialState.FAIL,
@@ -91,13 +99,28 @@ class TrialRecord:
 
     @property
     def owed_another_try(self) -> bool:
-        """Whether it failed and may be repeated: once, but as often as it takes after interruptions.
+        """Whether it failed and may be repeated: once, and after a kill as long as memory can be saved.
 
-        One that went on from a probe and diverged may not: from the same state it would diverge again.
+        One that went on from a probe and diverged may not: from the same state it would diverge again. Nor may one whose memory
+        did not suffice however much of it was saved.
         """
         if self.state is not State.FAIL or (self.continues is not None and self.attributes.get("diverged")):
             return False
-        return self.retry_of is None or self.reason.startswith(INTERRUPTED)
+        if self.attributes.get("out_of_memory"):
+            return False
+        if self.attributes.get("cut_off_by") == KILLED:
+            return self.saving + 1 < len(MEMORY_SAVINGS)
+        return self.retry_of is None
+
+    @property
+    def saving(self) -> int:
+        """Place in :data:`MEMORY_SAVINGS` of what it is begun with."""
+        return int(self.attributes.get("saving", 0))
+
+    @property
+    def seeded_as(self) -> int:
+        """Number that seeds it: its own, or that of the trial whose process died and which it goes on with."""
+        return int(self.attributes.get("seeded_as", self.number))
 
     @property
     def finish_order(self) -> tuple[int, int]:

@@ -1,9 +1,16 @@
 """Training a network, or one on each of several folds: loop, losses, schedules, patience, metrics. Knows nothing of studies."""
 
-from cnn_lstm_hyperopt.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from cnn_lstm_hyperopt.training.checkpoint import (
+    Checkpoint,
+    forget_checkpoint,
+    last_good,
+    read_checkpoint,
+    write_checkpoint,
+)
 from cnn_lstm_hyperopt.training.config import TrainingConfig
 from cnn_lstm_hyperopt.training.fold import FoldTraining
 from cnn_lstm_hyperopt.training.loop import OnEpochEnd, train, train_folds
+from cnn_lstm_hyperopt.training.memory import is_out_of_memory
 from cnn_lstm_hyperopt.training.metrics import (
     Evaluation,
     Predictions,
@@ -27,6 +34,9 @@ __all__ = [
     "ValueScale",
     "as_predictions",
     "evaluate",
+    "forget_checkpoint",
+    "is_out_of_memory",
+    "last_good",
     "over_folds",
     "predict",
     "read_checkpoint",

@@ -5,7 +5,7 @@ What changes while a network is trained is in a few objects, each of which says 
 """
 
 import hashlib
-import os
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,9 +14,12 @@ from typing import Any, Protocol
 import torch
 
 from cnn_lstm_hyperopt.exceptions import CheckpointError
-from cnn_lstm_hyperopt.progress import ProgressReport
+from cnn_lstm_hyperopt.progress import Action, Decision, ProgressReport
+from cnn_lstm_hyperopt.training.memory import is_out_of_memory
 
-FORMAT = 2
+log = logging.getLogger(__name__)
+
+FORMAT = 3
 _HASH, _HASH_BYTES = "sha256", 32
 """Of what ``torch.save`` wrote, which follows. That has checksums of its own, but ``torch.load`` does not compare them (2.13)."""
 
@@ -33,12 +36,14 @@ class Stateful(Protocol):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The state of a training at the end of an epoch, with the schedule and the balancing moved on to the next one.
+    """The state of a training at the end of an epoch, moved on to the next one if there is one.
 
     Attributes:
         name: what errors call it.
         about: which training it is of, see :func:`.fold.training_facts`.
-        epoch: whole epochs done; never the last one, after which there is nothing to go on with.
+        epoch: whole epochs done.
+        finished: whether there is nothing more to train: all epochs are done, or patience is exhausted.
+        decision: the answer to the last report.
         reports: all that came with an evaluation so far, in order.
         states: by the name of the part. Taken from a running training, the tensors are that training's own: write it to a file
             before the training moves on.
@@ -47,6 +52,8 @@ class Checkpoint:
     name: str
     about: dict[str, Any]
     epoch: int
+    finished: bool
+    decision: Decision
     reports: tuple[ProgressReport, ...]
     states: dict[str, dict[str, Any]]
 
@@ -64,26 +71,24 @@ class Checkpoint:
             part.load_state_dict(self.states.pop(name))
 
 
-def take_checkpoint(
-    about: dict[str, Any], parts: Mapping[str, Stateful], reports: list[ProgressReport], epoch: int
-) -> Checkpoint:
-    """The checkpoint of a running training; it costs no copy."""
-    states = {name: part.state_dict() for name, part in parts.items()}
-    return Checkpoint(f"the checkpoint of epoch {epoch}", about, epoch, tuple(reports), states)
-
-
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Writes beside the place and moves it there; folders are made if they are missing.
+    """Writes beside the place and moves it there; what lay there becomes the previous one, see :func:`last_good`.
+
+    Its folder is made if it is missing. A process that is killed on the way leaves the former checkpoint, under one of the two
+    names, and perhaps a part of the new one, which the next call writes over. Nothing waits for the disk: after a power cut the
+    checksum tells.
 
     Raises:
         OSError: it can't be written; what lay at the place is left.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.part")
+    path.parent.mkdir(exist_ok=True)  # alone: where its own parent was removed, nothing is to be made again
+    beside = _part(path)
     content = {
         "format": FORMAT,
         "about": checkpoint.about,
         "epoch": checkpoint.epoch,
+        "finished": checkpoint.finished,
+        "decision": (checkpoint.decision.action.value, checkpoint.decision.reason),
         "reports": [asdict(report) for report in checkpoint.reports],
         "states": checkpoint.states,
     }
@@ -95,8 +100,8 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
             digest = hashlib.file_digest(file, _HASH).digest()
             file.seek(0)
             file.write(digest)
-            file.flush()
-            os.fsync(file.fileno())
+        if path.exists():
+            path.replace(_previous(path))
         beside.replace(path)
     except RuntimeError as error:
         # A write that fails is told by torch as what it could not do afterwards: "unexpected pos 768 vs 662".
@@ -120,16 +125,55 @@ def read_checkpoint(path: Path) -> Checkpoint:
                 raise CheckpointError(f"{path} is damaged, cut off or no checkpoint: its checksum is wrong")
             file.seek(_HASH_BYTES)
             content = torch.load(file, map_location="cpu", weights_only=True)
-    except (CheckpointError, MemoryError):
+    except CheckpointError:
         raise
     except OSError as error:
         raise CheckpointError(f"the checkpoint {path} can't be read: {error.strerror}") from error
     except Exception as error:  # somebody else's file, of which torch may say anything
+        if is_out_of_memory(error):
+            raise
         raise CheckpointError(f"{path} is no checkpoint: {_line(error)}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{path} was written by another version; this one reads checkpoints of format {FORMAT}")
-    reports = tuple(ProgressReport(**report) for report in content["reports"])
-    return Checkpoint(str(path), content["about"], content["epoch"], reports, content["states"])
+    action, reason = content["decision"]
+    return Checkpoint(
+        name=str(path),
+        about=content["about"],
+        epoch=content["epoch"],
+        finished=content["finished"],
+        decision=Decision(Action(action), reason),
+        reports=tuple(ProgressReport(**report) for report in content["reports"]),
+        states=content["states"],
+    )
+
+
+def last_good(path: Path) -> Checkpoint | None:
+    """The newest whole checkpoint that :func:`write_checkpoint` left there; None if there is none.
+
+    A damaged one is passed over with a warning: it costs an epoch, not the training.
+    """
+    for place in (path, _previous(path)):
+        if place.exists():
+            try:
+                return read_checkpoint(place)
+            except CheckpointError as error:
+                log.warning("%s; going on without it", error)
+    return None
+
+
+def forget_checkpoint(path: Path) -> None:
+    """Removes all that :func:`write_checkpoint` may have left there; nothing need be there."""
+    # The newest goes last: a process that is killed on the way leaves it, not an older one.
+    for place in (_part(path), _previous(path), path):
+        place.unlink(missing_ok=True)
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part")
+
+
+def _previous(path: Path) -> Path:
+    return path.with_name(f"{path.name}.previous")
 
 
 def _line(error: Exception) -> str:

@@ -21,6 +21,10 @@ class TrainingConfig:
         precision: of the matrix products, in training and in evaluation.
         early_reports: shares of the first epoch after which it is evaluated, too.
         metric: that evaluations are scored by.
+        micro_batches: parts in which a batch passes through the network, their gradients added up: less memory, the same step
+            up to rounding and the draws of dropout. Evaluations then take no more windows at once than such a part has.
+        gradient_checkpointing: intermediate results are computed anew in the backward pass instead of kept: less memory, the
+            same step to the bit on a CPU.
     """
 
     learning_rate: float
@@ -42,6 +46,8 @@ class TrainingConfig:
     precision: Precision = "float32"
     early_reports: tuple[float, ...] = ()
     metric: MetricName = "accuracy"
+    micro_batches: int = 1
+    gradient_checkpointing: bool = False
 
     @property
     def regression_weight(self) -> float:
@@ -58,6 +64,8 @@ class TrainingConfig:
         precision: Precision = "float32",
         early_reports: tuple[float, ...] = (),
         metric: MetricName = "accuracy",
+        micro_batches: int = 1,
+        gradient_checkpointing: bool = False,
     ) -> "TrainingConfig":
         """The training that a trial's parameters describe, over at most ``max_epochs``."""
         return cls(
@@ -85,4 +93,6 @@ class TrainingConfig:
             precision=precision,
             early_reports=early_reports,
             metric=metric,
+            micro_batches=micro_batches,
+            gradient_checkpointing=gradient_checkpointing,
         )

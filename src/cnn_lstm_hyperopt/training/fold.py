@@ -16,7 +16,7 @@ from cnn_lstm_hyperopt.training.checkpoint import Stateful
 from cnn_lstm_hyperopt.training.config import TrainingConfig
 from cnn_lstm_hyperopt.training.device import RandomState
 from cnn_lstm_hyperopt.training.dropout import DropoutSchedule
-from cnn_lstm_hyperopt.training.metrics import Evaluation, ValueScale, evaluate
+from cnn_lstm_hyperopt.training.metrics import EVALUATION_BATCH, Evaluation, ValueScale, evaluate
 from cnn_lstm_hyperopt.training.schedules import SCHEDULES
 from cnn_lstm_hyperopt.training.step import Stepper
 
@@ -52,6 +52,7 @@ class FoldTraining:
     ) -> None:
         self.network, self.windows, self.validation = network, windows, validation
         self._config, self._scale, self._generator = config, scale, generator
+        network.recompute_in_backward(config.gradient_checkpointing)
         self._stepper = Stepper(network, windows, config, scale=scale, generator=generator)
         self._schedule = SCHEDULES[config.scheduler](self._stepper.optimizer, config.max_epochs)
         self._dropout = DropoutSchedule(network, config.dropout_schedule, config.max_epochs)
@@ -95,7 +96,12 @@ class FoldTraining:
 
     def evaluate(self) -> Evaluation:
         """What the network is worth on validation now."""
-        return evaluate(self.network, self.validation, self._scale, self._config.precision, self._config.metric)
+        config, batch_size = self._config, EVALUATION_BATCH
+        if config.micro_batches > 1:
+            batch_size = min(batch_size, math.ceil(config.batch_size / config.micro_batches))
+        return evaluate(
+            self.network, self.validation, self._scale, config.precision, config.metric, batch_size=batch_size
+        )
 
     def keep(self, evaluation: Evaluation) -> None:
         """The network as it is now is the best so far."""
@@ -112,7 +118,8 @@ class FoldTraining:
         return self._best.evaluation
 
     def finish(self) -> None:
-        """Gives the network its best weights and its full rates of dropout."""
+        """Gives the network its best weights and its full rates of dropout, as if it had never been trained to save memory."""
+        self.network.recompute_in_backward(False)
         self._dropout.restore()
         self._best.restore_weights()
 
@@ -129,8 +136,10 @@ class FoldTraining:
 def training_facts(folds: Sequence[FoldTraining], config: TrainingConfig) -> dict[str, Any]:
     """What must be the same for a training to go on as if it had not been stopped."""
     training = asdict(config)
-    # They are within the first epoch, so over at any checkpoint; and they follow from a machine's speed.
-    del training["early_reports"]
+    # Early reports are within the first epoch, so over at any checkpoint, and follow from a machine's speed; a training that ran
+    # out of memory goes on with less of it.
+    for name in ("early_reports", "micro_batches", "gradient_checkpointing"):
+        del training[name]
     return {
         "network": asdict(folds[0].network.config),  # the same for all folds
         "training": training,

@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ import torch
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.models import CnnLstm
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, OnReport, ProgressReport
-from cnn_lstm_hyperopt.training.checkpoint import Checkpoint, Stateful, take_checkpoint
+from cnn_lstm_hyperopt.training.checkpoint import Checkpoint, Stateful
 from cnn_lstm_hyperopt.training.config import TrainingConfig
 from cnn_lstm_hyperopt.training.fold import FoldTraining, training_facts
 from cnn_lstm_hyperopt.training.metrics import Evaluation, ValueScale, over_folds
@@ -25,7 +24,7 @@ LOOK_SECONDS = 1.0
 """Seconds between two reports within an epoch, so that a long epoch can be interrupted."""
 
 OnEpochEnd = Callable[[Decision, Callable[[], Checkpoint]], None]
-"""Hears what was decided after an epoch that is not the last, and is handed what takes the checkpoint, if it wants one."""
+"""Hears what was decided after an epoch, and is handed what takes the checkpoint, which costs no copy, if it wants one."""
 
 
 class _Stopwatch:
@@ -124,7 +123,8 @@ def train_folds(
             once a second in between, with seconds alone.
         start: goes on from there, with the generators as they stood, and uses it up. What was reported with an evaluation is
             told again first, so that the listener knows the whole curve; of the answers only the last can end the training.
-        on_epoch_end: after each decision at the end of an epoch that is not the last (the one in ``start``, too).
+            From a finished one nothing is trained and no answer counts: the outcome and the networks are those it ended with.
+        on_epoch_end: after each decision at the end of an epoch (the one in ``start``, too), also where it ends the training.
 
     Raises:
         CheckpointError: ``start`` is of another training.
@@ -134,7 +134,6 @@ def train_folds(
     if start is not None:
         run.go_on_from(start)
     watch = run.watch
-    earlier_seconds, earlier_evaluation_seconds = watch.seconds, watch.evaluation_seconds
     while not run.over():
         run.train_epoch()
     for fold in folds:
@@ -148,8 +147,6 @@ def train_folds(
         projected_seconds=watch.projected,
         decision=run.decision,
         evaluation_seconds=watch.evaluation_seconds,
-        earlier_seconds=earlier_seconds,
-        earlier_evaluation_seconds=earlier_evaluation_seconds,
     )
 
 
@@ -190,10 +187,12 @@ class _Lockstep:
     def go_on_from(self, start: Checkpoint) -> None:
         """Takes its state and tells its reports again."""
         start.restore(self._parts, self._about)
-        self._epoch, self.progress = start.epoch, float(start.epoch)
+        self._epoch, self.progress, self._ran_out = start.epoch, float(start.epoch), start.finished
         self._reports.extend(start.reports)
         for report in start.reports:
-            self.decision = self._on_report(report)
+            self.decision = self._on_report(replace(report, again=True))
+        if start.finished:
+            self.decision = start.decision
         self._tell_epoch_end()
 
     def train_epoch(self) -> None:
@@ -216,12 +215,11 @@ class _Lockstep:
                 fold.keep(evaluation)
         self._ran_out = self._epoch == self._config.max_epochs or self.patience.exhausted(self._epoch)
         self._tell(mean)
-        if self._ran_out:
-            return
-        # Also when an answer ends it here: a checkpoint stands at the beginning of the next epoch. The learning rate follows the
-        # fold's own loss, not the mean, so that a network learns as it would alone.
-        for fold, evaluation in zip(self._folds, evaluations, strict=True):
-            fold.end_epoch(evaluation.loss)
+        if not self._ran_out:
+            # Also when an answer ends it here: a checkpoint stands at the beginning of the next epoch. The learning rate follows
+            # the fold's own loss, not the mean, so that a network learns as it would alone.
+            for fold, evaluation in zip(self._folds, evaluations, strict=True):
+                fold.end_epoch(evaluation.loss)
         self._tell_epoch_end()
 
     def _stops(self) -> list[tuple[int, ...]]:
@@ -286,5 +284,16 @@ class _Lockstep:
 
     def _tell_epoch_end(self) -> None:
         if self._on_epoch_end is not None:
-            take = partial(take_checkpoint, self._about, self._parts, self._reports, self._epoch)
-            self._on_epoch_end(self.decision, take)
+            self._on_epoch_end(self.decision, self._checkpoint)
+
+    def _checkpoint(self) -> Checkpoint:
+        """Of the training as it stands after the epoch."""
+        return Checkpoint(
+            name=f"the checkpoint of epoch {self._epoch}",
+            about=self._about,
+            epoch=self._epoch,
+            finished=self._ran_out,
+            decision=self.decision,
+            reports=tuple(self._reports),
+            states={name: part.state_dict() for name, part in self._parts.items()},
+        )

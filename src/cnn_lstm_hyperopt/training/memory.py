@@ -1,6 +1,8 @@
-"""Peak memory of a training."""
+"""Memory of a training: its peak, and how it is told that it did not suffice."""
 
 import contextlib
+import errno
+import re
 from pathlib import Path
 
 import torch
@@ -9,6 +11,26 @@ _CLEAR = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
 _MEMINFO = Path("/proc/meminfo")
 _CGROUP = Path("/sys/fs/cgroup/memory.max")
+
+_OUT_OF_MEMORY = re.compile(
+    r"can't allocate memory|not enough memory"  # torch's CPU allocator, on Linux and macOS, on Windows
+    r"|bad_alloc|bad allocation"  # what C++ says of it, libstdc++ and Microsoft's
+    r"|out of memory|ALLOC_FAILED"  # CUDA and its libraries
+    # oneDNN; a primitive *descriptor* that it could not create is one that it does not support
+    r"|could not (create a (primitive$|memory object)|execute a primitive)"
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory did not suffice: Python's, or torch's and its libraries', who have several words for it.
+
+    On a CPU they raise a plain RuntimeError, so that the text alone tells.
+    """
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error)) is not None
 
 
 def reset_peak(device: torch.device) -> None:

@@ -16,6 +16,7 @@ from cnn_lstm_hyperopt.models import CnnLstm
 from cnn_lstm_hyperopt.training.precision import Precision, computing_in
 
 EVALUATION_BATCH = 256
+"""Windows that pass through a network at once, where memory suffices."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,17 @@ class Evaluation:
 
 @torch.inference_mode()
 def predict(
-    network: CnnLstm, windows: Windows, scale: ValueScale, precision: Precision = "float32"
+    network: CnnLstm,
+    windows: Windows,
+    scale: ValueScale,
+    precision: Precision = "float32",
+    *,
+    batch_size: int = EVALUATION_BATCH,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Logits ``(windows, n_classes)`` and values ``(windows,)`` in the target's units (None without a head)."""
     network.eval()
     logits, values = [], []
-    for index in torch.arange(len(windows), device=windows.starts.device).split(EVALUATION_BATCH):
+    for index in torch.arange(len(windows), device=windows.starts.device).split(batch_size):
         with computing_in(precision, windows.device):
             output = network(windows.gather(index))
         logits.append(output.logits.float())
@@ -85,9 +91,11 @@ def evaluate(
     scale: ValueScale,
     precision: Precision = "float32",
     metric: MetricName = "accuracy",
+    *,
+    batch_size: int = EVALUATION_BATCH,
 ) -> Evaluation:
     """What the network is worth on labelled windows."""
-    logits, values = predict(network, windows, scale, precision)
+    logits, values = predict(network, windows, scale, precision, batch_size=batch_size)
     mse = None
     if values is not None and windows.values is not None:
         mse = float(functional.mse_loss(values.double(), windows.values.double()))

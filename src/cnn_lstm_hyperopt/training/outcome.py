@@ -22,8 +22,6 @@ class Outcome:
         projected_seconds: what all ``max_epochs`` would take; None when it could not be told.
         decision: what ended it: CONTINUE when it ran to its own end (all epochs, or patience).
         evaluation_seconds: wall seconds in evaluations.
-        earlier_seconds: of ``seconds``, those before the checkpoint that the training went on from.
-        earlier_evaluation_seconds: of ``evaluation_seconds``, likewise.
     """
 
     best_epoch: int
@@ -33,15 +31,3 @@ class Outcome:
     projected_seconds: float | None
     decision: Decision
     evaluation_seconds: float = 0.0
-    earlier_seconds: float = 0.0
-    earlier_evaluation_seconds: float = 0.0
-
-    @property
-    def own_seconds(self) -> float:
-        """Wall seconds in training steps of this run alone: what it has cost to go on from a checkpoint."""
-        return self.seconds - self.earlier_seconds
-
-    @property
-    def own_evaluation_seconds(self) -> float:
-        """Wall seconds in evaluations of this run alone."""
-        return self.evaluation_seconds - self.earlier_evaluation_seconds

@@ -1,5 +1,7 @@
 """One optimisation step: batch, losses, penalties, clipping, update."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -8,7 +10,7 @@ from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.models import CnnLstm
 from cnn_lstm_hyperopt.training.balancing import BALANCINGS
 from cnn_lstm_hyperopt.training.config import TrainingConfig
-from cnn_lstm_hyperopt.training.losses import task_losses
+from cnn_lstm_hyperopt.training.losses import mixed_targets, task_losses
 from cnn_lstm_hyperopt.training.metrics import ValueScale
 from cnn_lstm_hyperopt.training.optimizers import OPTIMIZERS
 from cnn_lstm_hyperopt.training.penalties import add_penalty_gradients, decay_weights
@@ -47,23 +49,39 @@ class Stepper:
 
     def step(self, index: Tensor) -> Tensor:
         """Trains on the windows of ``index``; returns both losses ``(2,)`` before the step, detached (0 for one there is not)."""
-        windows, config = self.windows, self.config
-        values = None if windows.values is None else (windows.values[index] - self._scale.mean) / self._scale.std
-        x, mixed = windows.gather(index), None
-        if config.augmentation.active:
-            mixed = augment(x, config.augmentation, self._generator)
-            x = mixed.x
-        with computing_in(config.precision, windows.device):
-            output = self.network(x)
-        cross_entropy, squared_error = task_losses(
-            output.widened(), windows.labels[index], values, label_smoothing=config.label_smoothing, mixed=mixed
-        )
-        loss = cross_entropy if squared_error is None else self.balancing.combine(cross_entropy, squared_error)
+        config = self.config
         self.optimizer.zero_grad()
-        loss.backward()
+        losses = torch.zeros(2, device=self.windows.device)
+        for share, x, targets, values in self._parts(index):
+            with computing_in(config.precision, x.device):
+                output = self.network(x)
+            cross_entropy, squared_error = task_losses(
+                output.widened(), targets, values, label_smoothing=config.label_smoothing
+            )
+            loss = cross_entropy if squared_error is None else self.balancing.combine(cross_entropy, squared_error)
+            # Means over windows: weighed by the parts' shares, gradients and losses add up to those of the whole batch.
+            loss.backward(torch.full_like(loss, share))
+            second = torch.zeros_like(cross_entropy) if squared_error is None else squared_error
+            losses += share * torch.stack([cross_entropy, second]).detach()
         add_penalty_gradients(self._weights, l1=config.l1, l2=config.l2)
         nn.utils.clip_grad_norm_(self._weights, config.gradient_clip)
         decay_weights(self._weights, learning_rate=self.optimizer.param_groups[0]["lr"], decay=config.weight_decay)
         self.optimizer.step()
-        second = torch.zeros_like(cross_entropy) if squared_error is None else squared_error
-        return torch.stack([cross_entropy, second]).detach()
+        return losses
+
+    def _parts(self, index: Tensor) -> Iterator[tuple[float, Tensor, Tensor, Tensor | None]]:
+        """A batch in ``micro_batches`` parts of nearly one size: share of the batch, inputs, targets, values.
+
+        It is augmented whole, so that a window may be mixed with one of another part.
+        """
+        windows, config = self.windows, self.config
+        values = None if windows.values is None else (windows.values[index] - self._scale.mean) / self._scale.std
+        x, targets = windows.gather(index), windows.labels[index]
+        if config.augmentation.active:
+            mixed = augment(x, config.augmentation, self._generator)
+            x, n_classes = mixed.x, self.network.config.n_classes
+            targets, values = mixed_targets(targets, values, mixed, n_classes=n_classes)
+        count = min(config.micro_batches, len(index))
+        values_of = [None] * count if values is None else values.tensor_split(count)
+        for part in zip(x.tensor_split(count), targets.tensor_split(count), values_of, strict=True):
+            yield len(part[0]) / len(index), *part

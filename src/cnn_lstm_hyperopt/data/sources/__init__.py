@@ -12,6 +12,7 @@ from cnn_lstm_hyperopt.data.sources.embedded import EmbeddedSource
 from cnn_lstm_hyperopt.data.sources.files import FileSource
 from cnn_lstm_hyperopt.data.sources.synthetic import SyntheticSource
 from cnn_lstm_hyperopt.data.sources.yahoo import YahooSource
+from cnn_lstm_hyperopt.data.wording import shown_names
 from cnn_lstm_hyperopt.exceptions import DataError
 
 __all__ = [
@@ -65,7 +66,7 @@ def open_source(settings: DataSettings) -> Source:
         )
     if settings.feature_columns and settings.source != "files":
         raise DataError(
-            f"data.feature_columns ({', '.join(settings.feature_columns)}) are columns of your own files, but the source is"
+            f"data.feature_columns ({shown_names(settings.feature_columns)}) are columns of your own files, but the source is"
             f" {settings.source}; give --data-dir DIR, or leave them out"
         )
     return SOURCES[settings.source](settings)

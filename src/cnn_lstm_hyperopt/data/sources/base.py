@@ -5,9 +5,11 @@ from dataclasses import replace
 from datetime import date, timedelta
 from typing import Protocol
 
+import numpy as np
 import pandas as pd
 
 from cnn_lstm_hyperopt.data.bars import Bars, date_text
+from cnn_lstm_hyperopt.data.wording import listed, shown_name
 from cnn_lstm_hyperopt.exceptions import DataError
 
 Span = tuple[date, date]
@@ -52,9 +54,9 @@ class Source(Protocol):
 
 def listing(spans: Mapping[str, Span]) -> str:
     """What there is, in one line: each symbol with its first and last date."""
-    parts = [f"{symbol} {first} to {last}" for symbol, (first, last) in sorted(spans.items())]
-    more = f" and {len(parts) - _LISTED} more" if len(parts) > _LISTED else ""
-    return ", ".join(parts[:_LISTED]) + more
+    return listed(
+        [f"{shown_name(symbol)} {first} to {last}" for symbol, (first, last) in sorted(spans.items())], _LISTED
+    )
 
 
 def span_of(bars: Bars) -> Span:
@@ -62,20 +64,6 @@ def span_of(bars: Bars) -> Span:
     whole = bars.whole
     first, last = (bars.index[0], bars.index[-1]) if whole is None else (whole.first, whole.last)
     return first.date(), last.date()
-
-
-def unique_symbols(symbols: Sequence[str]) -> list[str]:
-    """The symbols without surrounding spaces.
-
-    Raises:
-        DataError: one is named twice (in whatever case).
-    """
-    names = [symbol.strip() for symbol in symbols]
-    seen = [name.upper() for name in names]
-    twice = sorted({name for name in seen if seen.count(name) > 1})
-    if twice:
-        raise DataError(f"symbols names {', '.join(twice)} twice; name each symbol once")
-    return names
 
 
 def choose_dates(
@@ -118,9 +106,14 @@ def _between(bars: Bars, start: date | None, end: date | None) -> Bars:
     if start is None and end is None:
         return bars
     index = bars.index
-    first = 0 if start is None else int(index.searchsorted(pd.Timestamp(start)))
-    last = len(index) if end is None else int(index.searchsorted(pd.Timestamp(end) + pd.Timedelta(days=1)))
+    first = 0 if start is None else _before(index, pd.Timestamp(start))
+    last = len(index) if end is None else _before(index, pd.Timestamp(end) + pd.Timedelta(days=1))
     return replace(bars, frame=bars.frame.iloc[first:last])
+
+
+def _before(index: pd.DatetimeIndex, stamp: pd.Timestamp) -> int:
+    """Bars before ``stamp``, which may lie beyond what nanoseconds reach."""
+    return int(np.count_nonzero(index < stamp))
 
 
 def _nearest(bars: Bars, start: date | None) -> str:
@@ -132,5 +125,5 @@ def _nearest(bars: Bars, start: date | None) -> str:
 
 
 def _neighbours(index: pd.DatetimeIndex, start: date | None) -> tuple[pd.Timestamp | None, pd.Timestamp | None]:
-    place = int(index.searchsorted(pd.Timestamp(start))) if start else 0
+    place = _before(index, pd.Timestamp(start)) if start else 0
     return (index[place - 1], index[place]) if 0 < place < len(index) else (None, None)

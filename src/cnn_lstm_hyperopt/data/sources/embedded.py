@@ -11,7 +11,9 @@ from typing import Any
 import pandas as pd
 
 from cnn_lstm_hyperopt.data.bars import COLUMNS, Bars
-from cnn_lstm_hyperopt.data.sources.base import Span, choose_dates, listing, unique_symbols
+from cnn_lstm_hyperopt.data.sources.base import Span, choose_dates, listing
+from cnn_lstm_hyperopt.data.symbols import unique_symbols
+from cnn_lstm_hyperopt.data.wording import shown_name
 from cnn_lstm_hyperopt.exceptions import DataError
 
 _OTHER_CLASS = {"GOOG": "GOOGL"}
@@ -55,7 +57,7 @@ class EmbeddedSource:
                 )
                 symbol = other
             if symbol not in embedded_index():
-                raise DataError(f"symbol {name} is not embedded; there are: {there_is}")
+                raise DataError(f"symbol {shown_name(name)} is not embedded; there are: {there_is}")
             if symbol not in chosen:
                 chosen.append(symbol)
         bars, more = choose_dates(

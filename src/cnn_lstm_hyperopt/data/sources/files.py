@@ -1,21 +1,24 @@
 """Bars from a folder of SYMBOL.csv and SYMBOL.parquet."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-import pandas as pd
 import pyarrow as pa
 
 from cnn_lstm_hyperopt.config.settings import BadBars
 from cnn_lstm_hyperopt.data.bars import Bars, normalise_bars
 from cnn_lstm_hyperopt.data.checks import BadBarsError, Findings, Problem
-from cnn_lstm_hyperopt.data.sources.base import Span, choose_dates, listing, span_of, unique_symbols
+from cnn_lstm_hyperopt.data.sources.base import Span, choose_dates, listing, span_of
+from cnn_lstm_hyperopt.data.sources.parquet import read_parquet
 from cnn_lstm_hyperopt.data.sources.reading import read_csv
+from cnn_lstm_hyperopt.data.symbols import composed, symbol_fault, unique_symbols
+from cnn_lstm_hyperopt.data.wording import listed, one_line, printable, shown_name, shown_names
 from cnn_lstm_hyperopt.exceptions import DataError
 
 _SUFFIXES = (".csv", ".parquet")
+_GIVE = "give --data-dir a folder with SYMBOL.csv or SYMBOL.parquet"
 
 
 @dataclass(frozen=True)
@@ -60,11 +63,14 @@ class FileSource:
         """
         paths = self._paths()
         by_key = {symbol.upper(): symbol for symbol in paths}
-        names = unique_symbols(symbols) or list(paths)
+        names = unique_symbols(symbols)
+        if not names:
+            self._require_names(paths)
+            names = list(paths)
         unknown = [name for name in names if name.upper() not in by_key]
         if unknown:
             raise DataError(
-                f"data_dir {self.data_dir} has no file for {', '.join(unknown)}; there are: {self._listing()}"
+                f"data_dir {self._folder} has no file for {shown_names(unknown)}; there are: {self._listing()}"
             )
         chosen = [by_key[name.upper()] for name in names]
         every: list[Bars] = []
@@ -82,23 +88,42 @@ class FileSource:
 
     def _paths(self) -> dict[str, Path]:
         """Symbol → file, sorted."""
-        folder = self.data_dir
-        if not folder.is_dir():
-            fault = "is no folder" if folder.exists() else "does not exist"
-            raise DataError(f"data_dir {folder} {fault}; give --data-dir a folder with SYMBOL.csv or SYMBOL.parquet")
-        files = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES and path.name[0] != ".")
+        folder = self._folder
+        try:
+            if not self.data_dir.is_dir():
+                fault = "is no folder" if self.data_dir.exists() else "does not exist"
+                raise DataError(f"data_dir {folder} {fault}; {_GIVE}")
+            files = sorted(p for p in self.data_dir.iterdir() if p.suffix.lower() in _SUFFIXES and p.name[0] != ".")
+        except OSError as error:
+            raise DataError(f"data_dir {folder} can't be read: {error.strerror}; {_GIVE}") from error
         if not files:
             raise DataError(
                 f"data_dir {folder} holds no bars; put SYMBOL.csv or SYMBOL.parquet into it, such as AAPL.csv"
             )
         by_key: dict[str, Path] = {}
         for path in files:
-            other = by_key.setdefault(path.stem.upper(), path)
+            other = by_key.setdefault(composed(path.stem).upper(), path)
             if other is not path:
+                two = f"{shown_name(other.name)} and {shown_name(path.name)}"
                 raise DataError(
-                    f"data_dir {folder} has two files for {path.stem}: {other.name} and {path.name}; remove one of them"
+                    f"data_dir {folder} has two files for {shown_name(path.stem)}: {two}; remove one of them"
                 )
-        return {path.stem: path for path in files}
+        return {composed(path.stem): path for path in files}
+
+    @property
+    def _folder(self) -> str:
+        return printable(str(self.data_dir))
+
+    def _require_names(self, paths: Mapping[str, Path]) -> None:
+        """Every file's name must do for a symbol if all files are taken."""
+        faults = [
+            f"'{shown_name(path.name)}' {fault}" for symbol, path in paths.items() if (fault := symbol_fault(symbol))
+        ]
+        if faults:
+            raise DataError(
+                f"data_dir {self._folder} holds files whose names can't be symbols: {listed(faults, separator='; ')};"
+                " rename or remove them, or name the others with --symbols"
+            )
 
     def _listing(self) -> str:
         """All symbols with their dates; names unreadable files, as this is part of another error."""
@@ -108,27 +133,26 @@ class FileSource:
             try:
                 index = self._read(symbol, path).index
             except DataError:
-                broken.append(f"{path.name} (unreadable)")
+                broken.append(f"{shown_name(path.name)} (unreadable)")
             else:
                 spans[symbol] = (index[0].date(), index[-1].date())
-        return ", ".join(part for part in (listing(spans), *broken) if part)
+        return ", ".join(part for part in (listing(spans), listed(broken)) if part)
 
     def _read(self, symbol: str, path: Path, start: date | None = None, end: date | None = None) -> Bars:
-        found = Findings(symbol, str(path), self.on_bad_bars)
-        if not path.is_file():
-            raise found.fail("no_file", "is no file", "move it away, or give a file of bars of this name")
+        found = Findings(shown_name(symbol), printable(str(path)), self.on_bad_bars)
         is_csv = path.suffix.lower() == ".csv"
         try:
-            raw = read_csv(path, self.columns, found) if is_csv else pd.read_parquet(path)
-        except (pa.ArrowException, OSError, ValueError) as error:
+            if not path.is_file():
+                raise found.fail("no_file", "is no file", "move it away, or give a file of bars of this name")
+            raw = (read_csv if is_csv else read_parquet)(path, self.columns, found)
+        except (pa.ArrowException, OSError) as error:
             kind = "CSV" if is_csv else "Parquet"
-            raise found.fail(
-                "unreadable", f"can't be read as {kind}: {str(error).splitlines()[0]}", "export it again"
-            ) from error
+            reason = one_line(error) if getattr(error, "strerror", None) is None else error.strerror
+            raise found.fail("unreadable", f"can't be read as {kind}: {reason}", "export it again") from error
         return normalise_bars(
             symbol,
             raw,
-            str(path),
+            found.where,
             on_bad_bars=self.on_bad_bars,
             columns=self.columns,
             problems=found.problems,

@@ -2,6 +2,7 @@
 
 import codecs
 import csv
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,20 +13,19 @@ import pyarrow as pa
 import pyarrow.csv
 
 from cnn_lstm_hyperopt.data.checks import Findings, counted, shown_text
-from cnn_lstm_hyperopt.data.columns import COLUMNS, DATE_NAMES, choose_columns
+from cnn_lstm_hyperopt.data.columns import COLUMNS, DATE_NAMES, EXAMPLE, choose_columns
+from cnn_lstm_hyperopt.data.sources.other_files import other_kind
+from cnn_lstm_hyperopt.data.wording import one_line
 
 _HEAD = 64 * 1024
 """Bytes of a file in which its header is looked for."""
 _BEFORE_HEADER = 10
 """Lines before the header, at most."""
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
-_OTHER_FILES = {
-    b"PK\x03\x04": ("an Excel file (or another archive)", "save it as CSV UTF-8"),
-    b"\xd0\xcf\x11\xe0": ("an Excel file", "save it as CSV UTF-8"),
-    b"PAR1": ("a Parquet file", "name it SYMBOL.parquet"),
-    b"\x1f\x8b": ("compressed", "unpack it"),
-    b"<": ("a web page", "download the table itself"),
-}
+_LONGEST_LINE = 1_000_000
+"""Bytes; Arrow reads about so many at a time."""
+_LINE_ENDS = re.compile("\r\n|\n|\r")
+"""Those that Arrow knows: str.splitlines knows more, and what is one line here must be one line there."""
 _NOTHING = ["", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "NULL", "Null", "null", "None", "none", "#N/A", "<NA>"]
 _BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
@@ -65,9 +65,8 @@ def read_csv(path: Path, columns: Sequence[str], found: Findings) -> pd.DataFram
     try:
         table, encoding = _read_any(path, layout, wanted, places["date"], other)
     except (UnicodeDecodeError, pa.ArrowException) as error:
-        raise found.fail(
-            "unreadable", f"can't be read as CSV: {str(error).splitlines()[0]}", "export it again as CSV UTF-8"
-        ) from error
+        reason = _odd_line(path) or one_line(error)
+        raise found.fail("unreadable", f"can't be read as CSV: {reason}", "export it again as CSV UTF-8") from error
     if encoding == "latin-1":
         found.warn(
             "encoding", "is no UTF-8 text, and was read as Windows-1252 (Latin-1)", "save it as UTF-8 to be sure"
@@ -118,6 +117,19 @@ def _tell_of_other_lines(other: _OtherLines, layout: Layout, found: Findings) ->
     )
 
 
+def _odd_line(path: Path) -> str | None:
+    """The line that a CSV file probably can't be read for; None: nobody knows."""
+    with path.open("rb") as file:
+        number = 0
+        while line := file.readline(_LONGEST_LINE + 1):
+            number += 1
+            if len(line) > _LONGEST_LINE:
+                return f"line {number} has more than {_LONGEST_LINE:,} bytes"
+            if line.count(b'"') % 2:
+                return f"a quote in line {number} is not closed there"
+    return None
+
+
 # ---------------------------------------------------------------------- layout
 
 
@@ -126,18 +138,20 @@ def _layout(path: Path, found: Findings) -> Layout:
         head = file.read(_HEAD)
     if not head.strip():
         raise found.fail("empty", "is empty", "give a file with a header and at least one bar")
-    for start, (what, cure) in _OTHER_FILES.items():
-        if head.startswith(start):
-            raise found.fail("no_csv", f"is {what}, not CSV", cure)
+    other = other_kind(head, "CSV")
+    if other is not None:
+        raise found.fail("no_csv", *other)
     encoding = _encoding(head)
     text = head.decode(encoding, errors="replace")
     if "\x00" in text:
         raise found.fail("no_csv", "is no text", "export it again as CSV UTF-8")
     if encoding.startswith("utf-16"):
         found.warn("encoding", "is UTF-16 text and was read so", "save it as UTF-8 to be sure")
-    lines = text.splitlines()
+    lines = _LINE_ENDS.split(text)
     separator = max(_SEPARATORS, key=lambda each: _named_fields(lines, each))
     rows = [_fields(line, separator) for line in lines[: _BEFORE_HEADER + 3]]
+    if not any(map(any, rows)):
+        raise found.fail("no_header", "names no column in its first lines", f"the first line must name them: {EXAMPLE}")
     layout = _yfinance_layout(rows, encoding, separator) or _plain_layout(rows, encoding, separator)
     if len(layout.header) == 1:
         raise found.fail(
@@ -149,6 +163,8 @@ def _layout(path: Path, found: Findings) -> Layout:
             f"columns are separated with {_SEPARATORS[separator]}, and were read so",
             "use commas to be sure",
         )
+    if len(head) < _HEAD and not any(line.strip() for line in lines[layout.skipped :]):
+        raise found.fail("no_rows", "has no rows of bars", "give a file with at least one bar")
     blank = sum(not any(row) for row in rows[: layout.skipped])
     before = layout.skipped - 1 - blank
     if before:

@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 
 from cnn_lstm_hyperopt.data.bars import Bars
-from cnn_lstm_hyperopt.data.sources.base import Span, choose_dates, listing, unique_symbols
+from cnn_lstm_hyperopt.data.sources.base import Span, choose_dates, listing
+from cnn_lstm_hyperopt.data.symbols import unique_symbols
+from cnn_lstm_hyperopt.data.wording import shown_names
 from cnn_lstm_hyperopt.exceptions import DataError
 from cnn_lstm_hyperopt.randomness import stream
 
@@ -59,7 +61,7 @@ class SyntheticSource:
         missing = [name for name in chosen if name not in SYMBOLS]
         if missing:
             raise DataError(
-                f"the synthetic market has no {', '.join(missing)}; it has: {there_is}; for real bars use --use-real-data or"
+                f"the synthetic market has no {shown_names(missing)}; it has: {there_is}; for real bars use --use-real-data or"
                 " --data-dir DIR"
             )
         every = [_bars(name, self._seed) for name in chosen]

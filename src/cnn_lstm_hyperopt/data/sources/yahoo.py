@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -12,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 
 from cnn_lstm_hyperopt.config.settings import BadBars
 from cnn_lstm_hyperopt.data.bars import Bars, normalise_bars
-from cnn_lstm_hyperopt.data.checks import BadBarsError, Problem
-from cnn_lstm_hyperopt.data.sources.base import Span, choose_dates, listing, span_of, unique_symbols
+from cnn_lstm_hyperopt.data.checks import BadBarsError, Findings, Problem
+from cnn_lstm_hyperopt.data.sources.base import Span, choose_dates, listing, span_of
 from cnn_lstm_hyperopt.data.sources.embedded import EmbeddedSource
+from cnn_lstm_hyperopt.data.sources.parquet import read_parquet
+from cnn_lstm_hyperopt.data.symbols import unique_symbols
 from cnn_lstm_hyperopt.exceptions import DataError
 from cnn_lstm_hyperopt.files import cache_folder
 from cnn_lstm_hyperopt.randomness import stream
@@ -62,7 +64,7 @@ class YahooSource:
     def available(self) -> dict[str, Span]:
         """First and last date of each symbol in the cache; Yahoo itself can't be asked for a list."""
         return {
-            path.stem: span_of(normalise(path.stem, pd.read_parquet(path), "drop"))
+            path.stem: span_of(normalise(path.stem, read_parquet(path, (), _findings(path)), "drop"))
             for path in sorted(cache_file("X").parent.glob("*.parquet"))
         }
 
@@ -100,6 +102,8 @@ def normalise(
 def cache_file(symbol: str) -> Path:
     """Where the bars of a symbol are kept."""
     name = "".join(letter if letter.isalnum() or letter in "-^=." else "_" for letter in symbol)
+    if re.fullmatch(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name):  # names of devices on Windows, and tickers too
+        name = f"_{name}"
     return cache_folder() / "yahoo" / f"{name}.parquet"
 
 
@@ -112,8 +116,8 @@ def _cached(symbol: str) -> tuple[pd.DataFrame, str] | None:
     if not path.is_file():
         return None
     try:
-        raw = pd.read_parquet(path)
-    except (pa.ArrowException, OSError, ValueError) as error:
+        raw = read_parquet(path, (), _findings(path))
+    except (BadBarsError, OSError) as error:
         log.warning("%s can't be read (%s); fetched anew", path, error)
         return None
     seconds = time.time() - path.stat().st_mtime
@@ -122,6 +126,10 @@ def _cached(symbol: str) -> tuple[pd.DataFrame, str] | None:
     return raw, (
         f"{symbol}: bars as fetched from Yahoo Finance on {fetched}, {age} ago, from the cache; to fetch them anew delete {path}"
     )
+
+
+def _findings(path: Path) -> Findings:
+    return Findings(path.stem, str(path))
 
 
 def _fetch_and_keep(symbol: str) -> tuple[pd.DataFrame, str]:

@@ -1,0 +1,197 @@
+"""How what is wrong with an input is told: the field, the rule, the value (shortened), the cure, and what may have been meant."""
+
+import difflib
+import re
+import reprlib
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+MOST_CHARACTERS = 3_500
+"""Of a list of faults; what is longer tells nobody more."""
+_INVISIBLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, ends of lines, marks that turn the direction of writing, halves of characters."""
+
+
+class _Short(reprlib.Repr):
+    """A value in a few characters, however large it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxdict, self.maxlist, self.maxtuple, self.maxset = 3, 4, 6, 6, 6
+        self.maxstring = self.maxother = 80
+
+    def repr_int(self, value: int, level: int) -> str:
+        """Python refuses to write a whole number of thousands of digits."""
+        digits = int(value.bit_length() * 0.30103) + 1
+        return repr(value) if digits <= 40 else f"a number of about {digits} digits"
+
+    def repr_date(self, value: date, level: int) -> str:
+        """As a file has it."""
+        return str(value)
+
+    repr_datetime = repr_date
+
+
+_SHORT = _Short()
+
+
+def shown(value: Any) -> str:
+    """A value as it may stand in a message: one short line."""
+    return "nothing" if value is None else printable(_SHORT.repr(value))[:200]
+
+
+def printable(text: str, most: int = 200) -> str:
+    """``text`` in one line of at most ``most`` characters, with what can't be seen written as an escape."""
+    seen = _INVISIBLE.sub(lambda found: found.group().encode("unicode_escape", "surrogatepass").decode(), text)
+    return seen if len(seen) <= most else f"{seen[: most // 2]}…{seen[-(most // 2) :]}"
+
+
+def is_legible(text: str) -> bool:
+    """Whether all of it can be seen where it is printed."""
+    return _INVISIBLE.search(text) is None
+
+
+def did_you_mean(name: Any, known: Iterable[str], elsewhere: Iterable[str] = ()) -> str:
+    """``"; did you mean seed?"``, or nothing when nothing is close.
+
+    Args:
+        name: what was written.
+        known: names that may stand there.
+        elsewhere: dotted names of other places, of which the last part counts.
+    """
+    if not isinstance(name, str):
+        return ""
+    name = name[:100].lower()
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    if not close:
+        places: dict[str, list[str]] = {}
+        for path in elsewhere:
+            places.setdefault(path.rpartition(".")[2], []).append(path)
+        close = [" or ".join(places[last]) for last in difflib.get_close_matches(name, places, n=1, cutoff=0.85)]
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def listed(head: str, lines: Sequence[str]) -> str:
+    """``head`` and a line for each fault; of very many the first ones and how many more there are."""
+    kept: list[str] = []
+    for line in lines:
+        if kept and sum(map(len, kept)) + len(line) > MOST_CHARACTERS - len(head):
+            kept.append(f"… and {len(lines) - len(kept)} more")
+            break
+        kept.append(line)
+    return "\n  ".join([head, *kept])
+
+
+# ---------------------------------------------------------------------- what pydantic finds
+
+
+_OURS = ("value_error", "extra_forbidden")
+_RULES = {
+    "dict_type": "be a mapping of names to values",
+    "tuple_type": "be a list",
+    "list_type": "be a list",
+    "path_type": "be a path",
+    "string_type": "be text",
+    "string_unicode": "be text without halves of characters",
+    "int_parsing_size": "be a whole number of a sensible size",
+    "invalid_key": "be text, as the name of a setting is",
+    "recursion_loop": "not hold itself",
+}
+"""What a user is told in place of pydantic's words for Python's types."""
+
+
+def explain(faults: Sequence[Any], model: type[BaseModel], elsewhere: Iterable[str] = ()) -> list[str]:
+    """A line for each fault; the branches of a union that failed for one field are one line.
+
+    Args:
+        faults: ``ValidationError.errors()``.
+        model: that was validated.
+        elsewhere: dotted names that a setting in the wrong place may have meant.
+    """
+    lines: list[str] = []
+    by_field: dict[str, list[Any]] = {}
+    for fault in faults:
+        by_field.setdefault(_field(fault), []).append(fault)
+    for field, same in by_field.items():
+        plain = [fault for fault in same if fault["type"] not in _OURS]
+        for fault in same:
+            if fault not in plain:
+                lines += _explain_ours(fault, model, elsewhere)
+        if plain:
+            lines.append(_explain_plain(field, plain, model))
+    return lines
+
+
+def _explain_plain(field: str, plain: Sequence[Any], model: type[BaseModel]) -> str:
+    first = plain[0]
+    value = first.get("input")
+    if first["type"] == "missing":
+        return f"{field} is missing" + (f": got {shown(value)}" if isinstance(value, (list, tuple)) else "")
+    rules = list(dict.fromkeys(_rule(fault, model) for fault in plain))
+    text = f"{field} must {' or '.join(rules)}, but got {shown(value)}"
+    if first["type"] == "string_type" and isinstance(value, (int, float, date)):
+        return f"{text}; put it in quotes"
+    options = [option for fault in plain for option in re.findall(r"'([^']*)'", str(fault["msg"]))]
+    return text + did_you_mean(value, options) if first["type"] == "literal_error" else text
+
+
+def _rule(fault: Any, model: type[BaseModel]) -> str:
+    """The rule, to stand behind "must"."""
+    kind = fault["type"]
+    if kind in ("model_type", "model_attributes_type"):
+        return f"hold settings ({', '.join(_model_at(fault['loc'], model).model_fields)})"
+    if kind.startswith("date"):
+        return "be a date such as 2001-02-03"
+    text = str(fault["msg"]).partition(", ")[0] if kind.endswith(("_parsing", "_from_float")) else str(fault["msg"])
+    text = re.sub(r"^\w+ should ", "", text)
+    return _RULES.get(kind, text)
+
+
+def _explain_ours(fault: Any, model: type[BaseModel], elsewhere: Iterable[str]) -> list[str]:
+    """A fault that a rule of ours found, or a setting that is not there."""
+    field = _field(fault)
+    if fault["type"] == "extra_forbidden":
+        *sections, name = fault["loc"]
+        known = list(_model_at(sections, model).model_fields)
+        place = ".".join(map(str, sections)) or "the file"
+        same = "" if field.isascii() else f" ({ascii(name)[1:-1][:100]})"
+        return [f"{field}{same} is not a setting; {place} has {', '.join(known)}{did_you_mean(name, known, elsewhere)}"]
+    text = str(fault["ctx"]["error"])
+    if not field or text.startswith(field):
+        return text.split("\n")
+    return [f"{field} {text}" if text.startswith(("must", "names", "is ")) else f"{field}: {text}"]
+
+
+def _model_at(location: Sequence[Any], model: type[BaseModel]) -> Any:
+    """The section in which a place lies."""
+    found: Any = model
+    for part in location:
+        kinds = found.model_fields[part].annotation
+        found = next((kind for kind in get_args(kinds) if hasattr(kind, "model_fields")), kinds)  # section | None
+    return found
+
+
+def _field(fault: Any) -> str:
+    parts = [part for part in fault["loc"] if not is_union_branch(part) and part != "[key]"]
+    return ".".join(printable(str(part), 80) for part in parts)
+
+
+def is_union_branch(part: Any) -> bool:
+    """Pydantic names the branch of a union that failed (``float``, ``literal['auto']``); users don't know it."""
+    return isinstance(part, str) and (part in ("float", "int", "str") or part.startswith(("literal[", "constrained-")))
+
+
+def holds(raw: Mapping[str, Any], location: tuple[Any, ...]) -> bool:
+    """Whether a file itself says something at this place."""
+    place: Any = raw
+    for part in location:
+        if is_union_branch(part):
+            continue
+        in_list = isinstance(place, list) and isinstance(part, int) and part < len(place)
+        if not in_list and not (isinstance(place, Mapping) and part in place):
+            return False
+        place = place[part]
+    return True

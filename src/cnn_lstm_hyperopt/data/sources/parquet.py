@@ -1,0 +1,171 @@
+"""People's Parquet files to tables: the columns that are used and nothing else, by Arrow alone.
+
+Pandas' reader builds whatever a file's metadata ask for, and reads all columns; here a file's metadata are only asked for the
+name of the index. No type is made of a file's own words, and nothing is unpickled.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from cnn_lstm_hyperopt.data.checks import Findings
+from cnn_lstm_hyperopt.data.columns import choose_columns
+from cnn_lstm_hyperopt.data.sources.other_files import other_kind
+from cnn_lstm_hyperopt.data.wording import one_line, shown_name
+
+_FREE_ROWS = 10_000_000
+_ROWS_A_BYTE = 2
+"""A file of more rows than that, and than the number above, is no bars: real ones take several bytes a row."""
+_LONGEST_TEXT = 64
+"""Characters of a text that is a date or a number."""
+
+
+def read_parquet(path: Path, columns: Sequence[str], found: Findings) -> pd.DataFrame:
+    """The columns of a Parquet file that are used: numbers as float64, dates as stamps, numbers or text.
+
+    Args:
+        path: the file.
+        columns: further columns that are wanted.
+        found: for what is wrong with the file.
+
+    Raises:
+        BadBarsError: the file is no Parquet of bars.
+    """
+    with path.open("rb") as stream:
+        head = stream.read(64)
+        stream.seek(0)
+        if not head:
+            raise found.fail("empty", "is empty", "give a file with at least one bar")
+        other = other_kind(head, "Parquet")
+        if other is not None:
+            raise found.fail("no_parquet", *other)
+        try:
+            return _read(stream, path.stat().st_size, columns, found)
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            reason = re.sub(r"^Could not open Parquet input source '.*?': ", "", one_line(error))
+            raise found.fail("unreadable", f"can't be read as Parquet: {reason}", "export it again") from error
+
+
+def _read(stream: Any, size: int, columns: Sequence[str], found: Findings) -> pd.DataFrame:
+    file = _open(stream, found)
+    _require_size(file.metadata.num_rows, size, found)
+    schema = file.schema_arrow
+    header = _header(schema)
+    places = choose_columns(header, columns, found, dates_in=lambda place: _is_dates(schema.field(place).type))
+    wanted = sorted(set(places.values()))
+    names = [schema.field(place).name for place in wanted]
+    for place in wanted:
+        _require_type(header[place], schema.field(place).type, found, dates=place == places["date"])
+    twice = next((name for name in names if schema.names.count(name) > 1), None)
+    if twice is not None:
+        raise found.fail("columns", f"has several columns {shown_name(twice)}", "keep one of them")
+    texts = [name for name in names if _is_text(schema.field(name).type)]
+    table = pq.ParquetFile(stream, memory_map=False, read_dictionary=texts).read(columns=names)
+    frame = pd.DataFrame({place: _series(table.column(name)) for place, name in zip(wanted, names, strict=True)})
+    frame.columns = pd.Index([header[place] for place in wanted])
+    return frame
+
+
+def _open(stream: Any, found: Findings) -> pq.ParquetFile:
+    """The file; types of pandas' own read what it says of them, and raise what they like if that is nonsense."""
+    try:
+        return pq.ParquetFile(stream, memory_map=False)
+    except (TypeError, KeyError, ValueError) as error:
+        if isinstance(error, pa.ArrowException):
+            raise
+        fault = f"has a column of a type that can't be read: {one_line(error)}"
+        raise found.fail("type", fault, "write plain numbers and timestamps") from error
+
+
+def _require_size(rows: int, size: int, found: Findings) -> None:
+    if rows > _FREE_ROWS and rows > _ROWS_A_BYTE * size:
+        raise found.fail(
+            "rows",
+            f"must take at least a byte for {_ROWS_A_BYTE} rows, but holds {rows:,} rows in {size:,} bytes",
+            "give bars, or leave out those where nothing was traded",
+        )
+
+
+def _header(schema: pa.Schema) -> list[str]:
+    """Names of the columns; that of an index without a name is empty, that of an index of stamps is ``date``."""
+    index = _index_columns(schema)
+    names: list[str] = []
+    for column in schema:
+        if column.name in index and pa.types.is_timestamp(column.type):
+            names.append("date")
+        else:
+            names.append("" if re.fullmatch(r"__index_level_\d+__", column.name) else column.name)
+    return names
+
+
+def _index_columns(schema: pa.Schema) -> set[str]:
+    """Which columns pandas had as the index, as far as the file says so in the way that pandas does."""
+    try:
+        said = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))
+    except (ValueError, RecursionError):
+        return set()
+    index = said.get("index_columns") if isinstance(said, dict) else None
+    return {name for name in index if isinstance(name, str)} if isinstance(index, list) else set()
+
+
+def _is_text(kind: Any) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _is_number(kind: Any) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
+
+
+def _is_dates(kind: Any) -> bool:
+    """Whether a column without a name may be the dates."""
+    return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind) or _is_text(kind))
+
+
+def _require_type(name: str, kind: Any, found: Findings, *, dates: bool) -> None:
+    value = kind.value_type if pa.types.is_dictionary(kind) else kind
+    right = _is_number(value) or _is_text(value) or pa.types.is_null(value) or (dates and _is_dates(value))
+    if not right:
+        what = "dates" if dates else "numbers"
+        raise found.fail(
+            "type",
+            f"{shown_name(name) or 'the index'} must be a column of {what}, but is one of {shown_name(kind)}",
+            f"write it as {'timestamps' if dates else 'float64'}",
+        )
+    if dates and pa.types.is_timestamp(value) and value.tz is not None:
+        try:
+            pd.Timestamp(0, tz=value.tz)
+        except (KeyError, ValueError, OSError) as error:
+            raise found.fail(
+                "type",
+                f"{name} must have a time zone that there is, but has '{shown_name(value.tz)}'",
+                "write dates in UTC",
+            ) from error
+
+
+def _series(column: Any) -> pd.Series:
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column = pa.chunked_array([_short(chunk) for chunk in column.chunks], kind.value_type)
+        kind = column.type
+    if pa.types.is_null(kind):
+        return pd.Series(column.cast(pa.float64()).to_numpy())
+    if pa.types.is_decimal(kind) or pa.types.is_floating(kind):
+        return pd.Series(column.cast(pa.float64(), safe=False).to_numpy())
+    if pa.types.is_date(kind):
+        return pd.Series(column.cast(pa.timestamp("s" if pa.types.is_date32(kind) else "ms")).to_numpy())
+    return pd.Series(column.to_pandas(), dtype="string") if _is_text(kind) else pd.Series(column.to_pandas())
+
+
+def _short(chunk: Any) -> Any:
+    """A chunk of a few values that occur often as a plain one; of texts the beginning, which says enough of what is no number."""
+    values = chunk.dictionary
+    if _is_text(values.type):
+        values = pc.utf8_slice_codeunits(values, 0, _LONGEST_TEXT)
+    return values.take(chunk.indices)

@@ -1,0 +1,208 @@
+"""Whether a study's SQLite file is whole, what is wrong when it can't be used, and a copy of it for the day it is damaged."""
+
+import contextlib
+import hashlib
+import json
+import logging
+import shlex
+import shutil
+import sqlite3
+from pathlib import Path
+
+import optuna
+import sqlalchemy
+from optuna.trial import FrozenTrial, TrialState
+
+from cnn_lstm_hyperopt.exceptions import HyperoptError, SaveDirError
+from cnn_lstm_hyperopt.folder import BACKUP_FILE, FAILING, FULL, READ_ONLY, cant_write, gone, resume_command
+
+log = logging.getLogger(__name__)
+
+BUSY_SECONDS = 30.0
+"""How long a writer waits for another one."""
+SEAL = "sha256"
+"""System attribute of an ended trial: the checksum of all that it says. SQLite has none, and would read a flipped byte as another
+number."""
+_LITTLE = 2**16
+"""Bytes: with fewer left, an error of writing means that the disk is full."""
+_LOCKED = (
+    f"another program held it locked for {BUSY_SECONDS:g} s",
+    "close what has it open (a shell of SQLite, a copy in progress)",
+)
+_PROBLEMS = {
+    sqlite3.SQLITE_FULL: FULL,
+    sqlite3.SQLITE_READONLY: READ_ONLY,
+    sqlite3.SQLITE_BUSY: _LOCKED,
+    sqlite3.SQLITE_LOCKED: _LOCKED,
+}
+"""What is wrong and what helps, by SQLite's code."""
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+class DamagedError(Exception):
+    """A study's file does not hold what was written."""
+
+
+FAULTS = (
+    sqlalchemy.exc.SQLAlchemyError,
+    sqlite3.Error,
+    optuna.exceptions.StorageInternalError,
+    OSError,
+    DamagedError,
+)
+"""What storing and reading may end with that is no fault of this program."""
+
+
+def digest(trial: FrozenTrial, state: TrialState, values: list[float] | None) -> str:
+    """The checksum of what a trial says: its number, parameters and attributes, and the state and values that it ends with."""
+    said = [trial.number, state.name, trial.params, values, trial.user_attrs]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def require_unchanged(trial: FrozenTrial) -> None:
+    """Raises DamagedError when an ended trial does not say what it said when it ended."""
+    seal = trial.system_attrs.get(SEAL)
+    values = None if trial.values is None else list(trial.values)
+    if seal is not None and trial.state.is_finished() and seal != digest(trial, trial.state, values):
+        raise DamagedError(f"trial {trial.number} is not what was stored")
+
+
+def require_study(path: Path) -> None:
+    """Looks, without touching the file, whether it is whole and a study's at all.
+
+    Raises:
+        DamagedError: its pages, rows and indices do not fit together.
+        SaveDirError: it is another program's.
+        sqlite3.Error: it can't be read.
+    """
+    with contextlib.closing(_connect(path)) as connection:
+        _require_whole(connection)
+        found = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'studies'").fetchone()[0]
+    if not found:
+        raise SaveDirError(f"{path} holds no study; {remedy(path)}")
+
+
+def back_up(path: Path) -> None:
+    """Copies the study as it is now to ``study.backup.db``; a log says if that can't be done.
+
+    Raises:
+        DamagedError: what would be copied is damaged; the earlier copy stays.
+    """
+    target = path.with_name(BACKUP_FILE)
+    beside = path.with_name(f".{BACKUP_FILE}.part")
+    remove(beside)
+    try:
+        with contextlib.closing(_connect(path)) as source, contextlib.closing(sqlite3.connect(beside)) as copy:
+            source.backup(copy)
+            _require_whole(copy)
+            copy.execute("PRAGMA journal_mode=DELETE")  # one file alone
+        beside.replace(target)
+    except (sqlite3.Error, OSError) as error:
+        if _primary(_code(error)) in _DAMAGED:
+            raise DamagedError(first_line(error)) from error
+        log.warning("%s can't be written: %s", target, first_line(error))
+    finally:
+        remove(beside)
+
+
+def failed(path: Path, error: Exception) -> HyperoptError:
+    """What a run says that can't go on with its study."""
+    code = _code(error)
+    primary = _primary(code)
+    if isinstance(error, DamagedError) or primary in _DAMAGED:
+        return cant_write(path, path.parent, f"it is damaged ({first_line(error)})", remedy(path))
+    if primary in _PROBLEMS and code != sqlite3.SQLITE_READONLY_DBMOVED:
+        return cant_write(path, path.parent, *_PROBLEMS[primary])
+    if not path.is_file():
+        return gone(path)
+    if primary == sqlite3.SQLITE_IOERR:
+        return cant_write(path, path.parent, *_io_problem(path))
+    return cant_write(path, path.parent, first_line(error), "look after the file")
+
+
+def not_opened(path: Path, error: Exception) -> HyperoptError:
+    """What a command says at its start that can't use the study."""
+    primary = _primary(_code(error))
+    if primary in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
+        return SaveDirError(
+            f"{path} can't be opened as a study: {first_line(error)}; SQLite must be able to write in {path.parent}: make it"
+            " writable"
+        )
+    if primary in _PROBLEMS:
+        return failed(path, error)
+    if primary == sqlite3.SQLITE_IOERR:
+        return cant_write(path, path.parent, *_io_problem(path))
+    if isinstance(error, RuntimeError):  # so Optuna says that a newer or an older one has made it
+        return SaveDirError(f"{path} can't be opened as a study: {first_line(error)}")
+    return SaveDirError(
+        f"{path} can't be opened as a study, it is damaged or none ({first_line(error)}); {remedy(path)}"
+    )
+
+
+def remedy(path: Path) -> str:
+    """What to do without the file: how to put its copy in its place, if there is one."""
+    backup = path.with_name(BACKUP_FILE)
+    finished = _finished_in(backup)
+    if finished is None:
+        return f"there is no whole {BACKUP_FILE} beside it: choose another --save-dir"
+    name = shlex.quote(path.name)
+    aside = f"mv {name} damaged.db && " if path.exists() else ""
+    return (
+        f"{BACKUP_FILE} beside it holds {finished} finished trials; put it in its place with: cd"
+        f" {shlex.quote(str(path.parent.absolute()))} && {aside}rm -f {name}-wal {name}-shm && cp {BACKUP_FILE} {name}, then"
+        f" go on with: {resume_command(path.parent)}"
+    )
+
+
+def first_line(error: BaseException) -> str:
+    """What is at the bottom of an error, in a line."""
+    if not isinstance(error, DamagedError):
+        error = error.__cause__ or error
+        error = getattr(error, "orig", None) or error
+    text = str(error).strip()
+    return text.split("\n")[0] if text else type(error).__name__
+
+
+def remove(path: Path) -> None:
+    """Removes an unfinished file and what SQLite had beside it."""
+    for each in path.parent.glob(f"{path.name}*"):
+        with contextlib.suppress(OSError):
+            each.unlink()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)
+
+
+def _require_whole(connection: sqlite3.Connection) -> None:
+    found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+    if found != "ok":
+        raise DamagedError(" ".join(str(found).split()))
+
+
+def _finished_in(path: Path) -> int | None:
+    """Finished trials in a study's file; None where there is none that can be read."""
+    try:
+        with contextlib.closing(_connect(path)) as connection:
+            query = "SELECT count(*) FROM trials WHERE state IN ('COMPLETE', 'PRUNED')"
+            return int(connection.execute(query).fetchone()[0])
+    except sqlite3.Error:
+        return None
+
+
+def _io_problem(path: Path) -> tuple[str, str]:
+    """SQLite says no more than that it could not read or write."""
+    return FULL if shutil.disk_usage(path.parent).free < _LITTLE else FAILING
+
+
+def _code(error: BaseException | None) -> int | None:
+    """SQLite's own code of an error, however it is wrapped."""
+    while error is not None:
+        if isinstance(error, sqlite3.Error):
+            return getattr(error, "sqlite_errorcode", None)
+        error = getattr(error, "orig", None) or error.__cause__
+    return None
+
+
+def _primary(code: int | None) -> int | None:
+    return None if code is None else code & 0xFF

@@ -1,0 +1,122 @@
+"""Any tree and any text: settings, which survive being written and read, or one error that names a field or a line."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cnn_lstm_hyperopt.config import PARAMETERS, Settings, dump_settings, load_settings
+from cnn_lstm_hyperopt.exceptions import ConfigError
+
+SECTIONS = {
+    section: list(getattr(field.annotation, "model_fields", ())) for section, field in Settings.model_fields.items()
+}
+QUICK = settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+
+
+def fuzzer() -> ModuleType:
+    """tests/torture/fuzz_config.py, which is no package's."""
+    path = Path(__file__).parent / "torture" / "fuzz_config.py"
+    spec = importlib.util.spec_from_file_location("fuzz_config", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+numbers = st.one_of(
+    st.integers(), st.floats(), st.sampled_from([0, 1, 2, 16, 0.1, 0.5, 10**30, 10**400, -1, 1e308, 5e-324])
+)
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    numbers,
+    st.text(max_size=20),
+    st.dates(),
+    st.sampled_from(["auto", "none", "1e-3", "nan", "../x", ""]),
+)
+values = st.recursive(
+    scalars,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4),
+        st.dictionaries(st.sampled_from(["low", "high", "log", "choices", "fixed", "x"]), inner, max_size=3),
+    ),
+    max_leaves=6,
+)
+unknown = st.one_of(st.text(max_size=12), st.integers(), st.none(), st.booleans())
+
+
+@st.composite
+def spaces(draw: st.DrawFn) -> dict[Any, Any]:
+    """Groups of the search space with values of all kinds."""
+    tree: dict[Any, Any] = {}
+    for name in draw(st.lists(st.sampled_from(list(PARAMETERS)), max_size=4)):
+        group, key = name.split(".")
+        tree.setdefault(group, {})[key] = draw(values)
+    if draw(st.integers(0, 4)) == 0:
+        tree[draw(unknown)] = draw(values)
+    return tree
+
+
+@st.composite
+def trees(draw: st.DrawFn) -> dict[Any, Any]:
+    """Settings by their right names, mostly, with values of all kinds."""
+    tree: dict[Any, Any] = {}
+    for section in draw(st.lists(st.sampled_from(list(SECTIONS)), max_size=4, unique=True)):
+        keys = SECTIONS[section]
+        if section == "search_space":
+            tree[section] = draw(spaces())
+        elif keys and draw(st.integers(0, 9)):
+            names = st.one_of(st.sampled_from(keys), st.sampled_from(keys), st.sampled_from(keys), unknown)
+            tree[section] = draw(st.dictionaries(names, values, max_size=4))
+        else:
+            tree[section] = draw(values)
+    if draw(st.integers(0, 4)) == 0:
+        tree[draw(unknown)] = draw(values)
+    return tree
+
+
+def same(first: Settings, second: Settings) -> bool:
+    without = {"search_space"}
+    return first.space == second.space and first.model_dump(exclude=without) == second.model_dump(exclude=without)
+
+
+@QUICK
+@given(tree=trees())
+def test_any_tree_is_settings_or_a_fault_with_its_place(
+    tree: dict[Any, Any], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    try:
+        found = load_settings(tree, environment={})
+    except ConfigError as error:
+        text = str(error)
+        places = (
+            {str(key) for key in tree}
+            | {ascii(str(key))[1:-1] for key in tree}
+            | {"the file", "as the name of a setting"}
+        )
+        assert any(place in text for place in places), text
+        assert len(text) < 4_000
+        assert "Traceback" not in text
+    else:
+        assert same(load_settings(yaml.safe_load(dump_settings(found)), environment={}), found)
+
+
+def test_a_few_mutated_files_are_settings_or_refused_as_they_should_be(tmp_path: Path) -> None:
+    """tests/torture/fuzz_config.py runs thousands of them."""
+    counts = fuzzer().fuzz(60, 1, tmp_path)
+    assert counts["files"] == 60
+    assert counts["refused"] > 20
+    assert counts["settings"] > 2
+    assert counts["command line"] == 3
+
+
+@pytest.mark.slow
+def test_a_thousand_mutated_files(tmp_path: Path) -> None:
+    assert fuzzer().fuzz(1_000, 2, tmp_path)["files"] == 1_000
