@@ -5,6 +5,7 @@ import io
 import os
 import pickle
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from cnn_lstm_hyperopt import cli
+from cnn_lstm_hyperopt import CNNLSTMHyperparameterOptimizer, cli
 from cnn_lstm_hyperopt.config import DataSettings
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
 from cnn_lstm_hyperopt.data.loaders import dataset_from_loaders
-from cnn_lstm_hyperopt.data.sources import load_bars
-from cnn_lstm_hyperopt.exceptions import DataError
+from cnn_lstm_hyperopt.data.sources import FileSource, load_bars
+from cnn_lstm_hyperopt.exceptions import ConfigError, DataError
 
 BARS = 150
 HEADER = "date,open,high,low,close,volume"
@@ -191,6 +192,19 @@ FILES = [  # name, file, content, message after "X (the file): "
         "\n".join([HEADER + ",open" * 10_000, LINES[1] + ",1" * 10_000]).encode(),
         "columns open stand for the same thing (it has: date, open, high, low, close, volume, open, open, open, open, open, open,"
         " open, open, open, open, open, open, open, open … and 9,986 more); keep one of them",
+    ),
+    (
+        "twenty thousand columns and a line that lacks them",
+        "X.csv",
+        "\n".join([HEADER + "".join(f",x{n}" for n in range(20_000)), LINES[1]]).encode(),
+        f"every line must have 20006 fields, as the header has, but line 2 has 6: '{LINES[1]}' (1 such line); correct or remove"
+        " these lines (or --on-bad-bars drop)",
+    ),
+    (
+        "a field of a hundred thousand letters",
+        "X.csv",
+        b"x" * 200_000 + b"\n" + CSV,
+        f"has one column only: '{'x' * 56}…'; separate the columns with commas",
     ),
     ("JSON", "X.csv", b' {"date": []}', "is JSON, not CSV; save it as CSV UTF-8"),
     ("a PDF", "X.csv", b"%PDF-1.7 ", "is a PDF, not CSV; save the table as CSV UTF-8"),
@@ -442,7 +456,7 @@ def test_paths_and_control_characters_are_no_symbols(symbol, tmp_path, capsys):
     (tmp_path / "X.csv").write_bytes(CSV)
     code, _, err = data(capsys, tmp_path, f"--symbols={symbol}")
     assert code == 2
-    assert err.startswith("Error: data.symbols must ")
+    assert err.startswith("Error: --symbols: data.symbols must ")
     assert len(err) < 300
     assert err[:-1].isprintable()
 
@@ -493,9 +507,56 @@ def test_a_thousand_unknown_symbols_are_a_short_line(tmp_path, capsys):
     refused(capsys, tmp_path, message, "--symbols", *names)
 
 
+@pytest.mark.parametrize(
+    ("asked", "meant"), [("APPL", "AAPL"), ("AAPPL", "AAPL"), ("aapl.csv", "AAPL"), ("X.csv", "X")]
+)
+def test_a_misspelt_symbol_may_have_been_another(asked, meant, tmp_path, capsys):
+    for name in ("AAPL", "X"):
+        (tmp_path / f"{name}.csv").write_bytes(CSV)
+    there = "AAPL 2015-01-05 to 2015-07-31, X 2015-01-05 to 2015-07-31"
+    message = f"data_dir {tmp_path} has no file for {asked}; did you mean {meant}? There are: {there}"
+    refused(capsys, tmp_path, message, "--symbols", asked)
+
+
+def test_a_misspelt_symbol_of_the_package_may_have_been_another(capsys):
+    assert cli.main(["data", "--source", "embedded", "--symbols", "MFST"]) == 2
+    assert capsys.readouterr().err.startswith("Error: symbol MFST is not embedded; did you mean MSFT? There are: AAPL ")
+
+
+@pytest.mark.parametrize(
+    ("asked", "more", "meant"),
+    [("volum", "", "volume"), ("Setiment", ",sentiment", "sentiment"), ("x y", ",y", None)],
+)
+def test_a_misspelt_column_may_have_been_another(asked, more, meant, tmp_path, capsys):
+    (tmp_path / "X.csv").write_text("\n".join([HEADER + more, *(line + (",1" if more else "") for line in LINES[1:])]))
+    message = (
+        f"X ({tmp_path / 'X.csv'}): misses the column {asked} of data.feature_columns (it has: date, open, high, low, close,"
+        f" volume{more.replace(',', ', ')}); name columns that are there, in every file"
+    )
+    refused(capsys, tmp_path, message + (f"; did you mean {meant}?" if meant else ""), "--feature-columns", asked)
+
+
+# ---------------------------------------------------------------------- odd folders
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are text there")
+@pytest.mark.parametrize("name", [b"s3:x", b"file:", b"\xff\xfe"])
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_folder_may_have_any_name(name, ending, tmp_path, monkeypatch):
+    """Of a path Arrow wants UTF-8, and takes some for addresses."""
+    folder = Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), name)))
+    folder.mkdir()
+    (folder / f"X.{ending}").write_bytes(CSV if ending == "csv" else parquet(TABLE))
+    for here, place in ((tmp_path, Path(folder.name)), (folder, Path()), (folder, folder)):
+        monkeypatch.chdir(here)
+        (bars,), _ = FileSource(place).load((), None, None)
+        assert len(bars.frame) == BARS
+
+
 # ---------------------------------------------------------------------- own features
 
 FUNCTIONS = """
+import asyncio
 import sys
 import pandas as pd
 
@@ -520,6 +581,21 @@ class Mute(Exception):
 
 def mute(frame):
     raise Mute
+
+def cancelled(frame):
+    raise asyncio.CancelledError("late")
+
+def closed(frame):
+    raise GeneratorExit
+
+class Base(BaseException):
+    pass
+
+def base(frame):
+    raise Base("boo")
+
+async def later(frame):
+    return frame
 """
 
 
@@ -550,17 +626,35 @@ def mute(frame):
             "data.features hostile_features:mute (X): raises Mute: (its text raises RuntimeError)",
         ),
         ("leaves_at_once:f", "data.features leaves_at_once:f: importing leaves_at_once raises SystemExit: 7"),
-        ("../x:f", "data.features must be module:function, such as mine:more, but got '../x:f'"),
+        ("../x:f", "--features: data.features must be module:function, such as mine:more, but got '../x:f'"),
+        ("hostile_features:cancelled", "data.features hostile_features:cancelled (X): raises CancelledError: late"),
+        ("hostile_features:closed", "data.features hostile_features:closed (X): raises GeneratorExit"),
+        ("hostile_features:base", "data.features hostile_features:base (X): raises Base: boo"),
+        ("base_at_once:f", "data.features base_at_once:f: importing base_at_once raises BaseException: boo"),
+        (
+            "hostile_features:later",
+            "data.features hostile_features:later (X): must return a pandas DataFrame, but returns coroutine; write def in place"
+            " of async def",
+        ),
     ],
 )
 def test_own_features_that_do_harm(name, message, tmp_path, monkeypatch, capsys):
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "hostile_features.py").write_text(FUNCTIONS)
     (tmp_path / "leaves_at_once.py").write_text("import sys\nsys.exit(7)\n")
+    (tmp_path / "base_at_once.py").write_text("raise BaseException('boo')\n")
     (tmp_path / "X.csv").write_bytes(CSV)
     code, _, err = data(capsys, tmp_path, "--features", name)
     monkeypatch.delitem(sys.modules, "hostile_features", raising=False)
     assert (err, code) == (f"Error: {message}\n", 2)
+
+
+def test_ctrl_c_in_an_own_function_is_no_fault_of_it(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "slow_features.py").write_text("def more(frame):\n    raise KeyboardInterrupt\n")
+    (tmp_path / "X.csv").write_bytes(CSV)
+    with pytest.raises(KeyboardInterrupt):
+        prepare_dataset(DataSettings(data_dir=tmp_path, lookback=5, features="slow_features:more"))
 
 
 # ---------------------------------------------------------------------- DataLoaders
@@ -606,6 +700,39 @@ class NoLength(list):
         raise RuntimeError("not yet")
 
 
+class Raises:
+    """Of the kind that ``except Exception`` does not see."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def __len__(self):
+        return 1
+
+    def __iter__(self):
+        raise self.error
+
+
+class OddPart(list):
+    """A part of it can't be had."""
+
+    def __init__(self, name):
+        super().__init__([parts(12)])
+        self.name = name
+
+    def __getattribute__(self, name):
+        if name == object.__getattribute__(self, "__dict__").get("name"):
+            raise RuntimeError("not now")
+        return super().__getattribute__(name)
+
+
+def masked(tensor):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its API is a prototype
+        return torch.masked.masked_tensor(tensor, torch.ones_like(tensor, dtype=torch.bool))
+
+
+SAME = [parts(12)]
 LOADERS = [
     (
         "breaks off",
@@ -667,6 +794,54 @@ LOADERS = [
         "x in batch 0 of the train loader must be a dense tensor with its numbers, but is torch.sparse_coo; use torch.tensor",
     ),
     (
+        "a masked tensor",
+        loaders([(masked(X), Y, V)]),
+        "x in batch 0 of the train loader must be a dense tensor with its numbers, but is a masked one; use torch.tensor",
+    ),
+    (
+        "leaves",
+        loaders(Raises(SystemExit(3))),
+        "batch 0 of the train loader can't be had: it raises SystemExit: 3; iterate over the loader by itself to see where",
+    ),
+    (
+        "is closed",
+        loaders(Raises(GeneratorExit())),
+        "batch 0 of the train loader can't be had: it raises GeneratorExit; iterate over the loader by itself to see where",
+    ),
+    *(
+        (
+            f"no {name}",
+            loaders(OddPart(name)),
+            f"the {name} of the train loader can't be had: it raises RuntimeError: not now",
+        )
+        for name in ("dataset", "batch_sampler", "sampler", "drop_last")
+    ),
+    *(
+        (
+            f"{first} is {second}",
+            given,
+            f"data_loaders must be three different loaders, but {first} and {second} are the same one; split the windows, so"
+            " that each is in one loader only",
+        )
+        for first, second, given in (
+            ("train", "validation", (SAME, SAME, [parts(6, 2)])),
+            ("train", "test", (SAME, [parts(6, 1)], SAME)),
+            ("validation", "test", ([parts(12)], SAME, SAME)),
+        )
+    ),
+    *(
+        (
+            f"{name} was trained on",
+            given,
+            f"the {name} loader must have windows of its own, but all 6 windows are in the train loader too: they show what was"
+            " learnt by heart; split the windows, so that each is in one loader only",
+        )
+        for name, given in (
+            ("validation", ([(X, Y, V)], [(X[3:9], 1 - Y[:6], V[:6])], [parts(6, 2)])),
+            ("test", ([(X, Y, V)], [parts(6, 1)], [(X[[0, 0, 0, 2, 2, 2]], Y[:6], V[:6])])),
+        )
+    ),
+    (
         "objects",
         loaders([(np.full((12, 5, 3), None), Y, V)]),
         "x in batch 0 of the train loader must be a float tensor (batch, time, features), but is ndarray",
@@ -679,6 +854,109 @@ def test_loaders_that_break_a_rule(given, message):
     with pytest.raises(DataError) as caught:
         dataset_from_loaders(given, None)
     assert str(caught.value) == message
+
+
+def test_a_loader_may_fill_one_tensor_anew_for_each_batch():
+    class Refills:
+        def __init__(self, seed):
+            self.batches = [parts(4, seed + number) for number in range(3)]
+
+        def __len__(self):
+            return 3
+
+        def __iter__(self):
+            given = [torch.empty_like(tensor) for tensor in self.batches[0]]
+            for batch in self.batches:
+                for tensor, values in zip(given, batch, strict=True):
+                    tensor.copy_(values)
+                yield tuple(given)
+
+    kept = dataset_from_loaders([Refills(seed) for seed in (10, 20, 30)], None)
+    whole = dataset_from_loaders([list(Refills(seed).batches) for seed in (10, 20, 30)], None)
+    assert kept.description["sha256"] == whole.description["sha256"]
+    assert torch.equal(
+        kept.validation.series.reshape(12, 5, 3), torch.cat([parts(4, seed)[0] for seed in (20, 21, 22)])
+    )
+
+
+def test_windows_that_are_judged_and_trained_on_are_counted():
+    validation = tuple(torch.cat(two) for two in zip(parts(6, 1), (X[:2], Y[:2], V[:2]), strict=True))
+    dataset = dataset_from_loaders([[(X, Y, V)], [validation], [parts(6, 2)]], None)
+    line = (
+        "2 of the validation loader's 8 windows are in the train loader too: they show what was learnt by heart; split the"
+        " windows, so that each is in one loader only"
+    )
+    assert dataset.warnings == (line,)
+    assert dataset.description["warnings"] == [line]
+
+
+def test_a_batch_that_is_refused_leaves_no_noise(capsys):
+    """The loader is left in the midst of its batches."""
+    with pytest.raises(DataError, match=r"^batch 0 of the train loader must be"):
+        dataset_from_loaders(loaders([None, None]), None)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (
+            {"symbols": ["AAPL"], "lookback": 99, "start": "2001-02-03"},
+            "data.symbols=('AAPL',), data.start=2001-02-03, data.lookback=99: data_loaders come with their own windows, labels"
+            " and split; leave them out, or give bars instead of data_loaders",
+        ),
+        *(
+            (
+                {name: value},
+                f"data.{name}={value!r}: data_loaders come with their own windows, labels and split; leave it out, or give bars"
+                " instead of data_loaders",
+            )
+            for name, value in (
+                ("source", "embedded"),
+                ("data_dir", "/bars"),
+                ("target", "volatility"),
+                ("split", (0.5, 0.25, 0.25)),
+                ("on_bad_bars", "drop"),
+            )
+        ),
+    ],
+)
+def test_settings_of_bars_beside_loaders_are_named(data, message, tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        CNNLSTMHyperparameterOptimizer(loaders([(X, Y, V)]), None, tmp_path / "out", config={"data": data}, quiet=True)
+    assert str(caught.value) == message
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("data", [{}, {"source": "loaders"}, {"lookback": 60, "train_share": 0.5, "horizon": 2}])
+def test_settings_that_loaders_have_a_use_for_or_that_change_nothing_are_taken(data, tmp_path):
+    CNNLSTMHyperparameterOptimizer(loaders([(X, Y, V)]), 3, tmp_path / "out", config={"data": data}, quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"input_dim": 999},
+            "input_dim must come with data_loaders, whose features it counts, but got 999 alone; leave it out, or give"
+            " data_loaders",
+        ),
+        ({"resume": "no"}, "resume must be True or False, but got 'no'"),
+        ({"quiet": 1}, "quiet must be True or False, but got 1"),
+        ({"study_name": b"x"}, "study.name must be text, but got b'x'"),
+        ({"study_name": ["x"]}, "study.name must be text, but got ['x']"),
+    ],
+)
+def test_wrong_arguments_in_python(arguments, message, tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        CNNLSTMHyperparameterOptimizer(save_dir=tmp_path / "out", **{"quiet": True, **arguments})
+    assert str(caught.value) == message
+
+
+def test_input_dim_may_be_no_array():
+    with pytest.raises(DataError) as caught:
+        dataset_from_loaders(loaders([(X, Y, V)]), np.array([3, 3]))
+    assert str(caught.value) == "input_dim must be the loaders' number of features, 3, but got array([3, 3])"
 
 
 @pytest.mark.parametrize("dim", ["3", True, float("nan"), -3])

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save
 
 from cnn_lstm_hyperopt import CNNLSTMHyperparameterOptimizer, cli
-from cnn_lstm_hyperopt.config import load_settings, parse_space, reading
+from cnn_lstm_hyperopt.config import Settings, load_settings, parse_space, reading
 from cnn_lstm_hyperopt.exceptions import ConfigError, SaveDirError
 from cnn_lstm_hyperopt.models import build_network
 from cnn_lstm_hyperopt.reporting.trials_table import trials_csv
@@ -117,6 +118,15 @@ FILES = [
         "study: {name: ../../etc/passwd}",
         "my.yaml: study.name must be a name and no path (no / and no \\), but got '../../etc/passwd'",
     ),
+    ('study: {name: "a\\u200Bb"}', "my.yaml: study.name must be text without control characters, but got 'a\\u200bb'"),
+    ('study: {name: "\\uFEFF"}', "my.yaml: study.name must be text without control characters, but got '\\ufeff'"),
+    ('study: {name: "a\\xADb"}', "my.yaml: study.name must be text without control characters, but got 'a\\xadb'"),
+    (
+        'study: {name: "\\U000E0041"}',
+        "my.yaml: study.name must be text without control characters, but got '\\U000e0041'",
+    ),
+    ("study: {name: '..'}", "my.yaml: study.name must be a name and no path (no / and no \\), but got '..'"),
+    ("study: {name: .}", "my.yaml: study.name must be a name and no path (no / and no \\), but got '.'"),
     ("study: {name: ' x'}", "my.yaml: study.name must not begin or end with a space, but got ' x'"),
     (
         "study: {sead: 3}",
@@ -139,6 +149,11 @@ FILES = [
         "my.yaml: study.\u0455eed (\\u0455eed) is not a setting; study has name, n_trials, timeout, seed, metric,"
         " time_objective, portfolio, enqueue, directions; did you mean seed?",
     ),
+    (
+        "studdy:",
+        f"my.yaml: studdy is not a setting; the file has {', '.join(Settings.model_fields)}; did you mean study?",
+    ),
+    ("foo: null", f"my.yaml: foo is not a setting; the file has {', '.join(Settings.model_fields)}"),
     ("study: {1: 2}", "my.yaml: study.1 must be text, as the name of a setting is, but got 1"),
     (
         "study: [1, 2]",
@@ -149,6 +164,8 @@ FILES = [
         "sampler: {type: TPEE}",
         "my.yaml: sampler.type must be 'tpe', 'cmaes', 'random', 'nsga2' or 'gp', but got 'TPEE'; did you mean tpe?",
     ),
+    ("save_dir: http://x/y", "my.yaml: save_dir must be a local directory, but got 'http://x/y'"),
+    ("save_dir: gs:/b/x", "my.yaml: save_dir must be a local directory, but got 'gs:/b/x'"),
     ("save_dir: ''", "my.yaml: save_dir must name a file or a directory, but got ''"),
     ('save_dir: "a\\0b"', "my.yaml: save_dir must be a path without control characters, but got 'a\\x00b'"),
     (
@@ -169,6 +186,8 @@ FILES = [
     ("data: {symbols: [../AAPL]}", "my.yaml: data.symbols must be names such as AAPL and no paths, but got '../AAPL'"),
     ("data: {symbols: [NO]}", "my.yaml: data.symbols.0 must be text, but got False; put it in quotes"),
     ("data: {start: 20010203}", "my.yaml: data.start must be a date such as 2001-02-03, but got 20010203"),
+    ("data: {start: '978307200'}", "my.yaml: data.start must be a date such as 2001-02-03, but got '978307200'"),
+    ("data: {start: '1.0e+9'}", "my.yaml: data.start must be a date such as 2001-02-03, but got '1.0e+9'"),
     ("data: {start: 0001-01-01}", "my.yaml: data.start must lie between the years 1700 and 2200, but got 0001-01-01"),
     (
         "data: {max_gap_days: 1.0e+300}",
@@ -193,6 +212,14 @@ FILES = [
     (
         "search_space: {cnn: {activation: rleu}}",
         "my.yaml: search_space.cnn.activation must be one of relu, gelu, swish, but got 'rleu'; did you mean relu?",
+    ),
+    (
+        "search_space: {cnn: {num_filters: ['\uff11\uff16']}}",
+        "my.yaml: search_space.cnn.num_filters must be a number, but got '\uff11\uff16'",
+    ),
+    (
+        "search_space: {cnn: {activation: RELU}}",
+        "my.yaml: search_space.cnn.activation must be one of relu, gelu, swish, but got 'RELU'; did you mean relu?",
     ),
     (
         "search_space: {cnn: {filter_sizes: [[3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3]]}}",
@@ -331,9 +358,29 @@ FLAGS = [
     (["run", "--n-trials", "1e3"], "Invalid value for --n-trials: must be a whole number, but got '1e3' (see --help)"),
     (
         ["run", "--n-trials", "999999999999999999999999999999"],
-        "study.n_trials must be less than or equal to 10000000, but got 999999999999999999999999999999",
+        "--n-trials: study.n_trials must be less than or equal to 10000000, but got 999999999999999999999999999999",
     ),
-    (["run", "--timeout", "nan"], "study.timeout must be a finite number, but got nan"),
+    *(
+        (
+            ["run", "--n-trials", text],
+            f"Invalid value for --n-trials: must be a whole number, but got {text!r} (see --help)",
+        )
+        for text in ("\uff11\uff10", "\u0663", "1_0", "1.0")
+    ),
+    (
+        ["run", "--n-trials", "-1", "--config", "good.yaml"],
+        "--n-trials: study.n_trials must be greater than or equal to 1, but got -1",
+    ),
+    (
+        ["resume", "--save-dir", "study", "--timeout", "0"],
+        "--timeout: study.timeout must be greater than or equal to 0.001, but got 0.0",
+    ),
+    (
+        ["run", "--timeout", "\uff11"],
+        "Invalid value for --timeout: must be a number of seconds, but got '\uff11' (see --help)",
+    ),
+    (["run", "--timeout", "1e-300"], "--timeout: study.timeout must be greater than or equal to 0.001, but got 1e-300"),
+    (["run", "--timeout", "nan"], "--timeout: study.timeout must be a finite number, but got nan"),
     (["run", "--seed", "1", "--seed", "2"], "Parameter --seed specified multiple times (see --help)"),
     (["run", "--portfolio", "--no-portfolio"], "Parameter --no-portfolio specified multiple times (see --help)"),
     (["run", "5\u001b[31m"], "Unused Tokens: ['5\\x1b[31m'] (see --help)"),
@@ -346,13 +393,17 @@ FLAGS = [
     (["run", "--config", "a\nb"], "--config a\\nb can't be read: No such file or directory"),
     (
         ["run", "--config", "/dev/zero"],
-        "--config /dev/zero is larger than 1,000,000 bytes; a file of this kind has a few thousand, so"
-        " is it"
-        " the right one?",
+        "--config /dev/zero is no file, but a pipe or a device; write what it holds into a file and name that",
     ),
     (
+        ["run", "--config", "pipe"],
+        "--config pipe is no file, but a pipe or a device; write what it holds into a file and name that",
+    ),
+    (["run", "--config", "~/none.yaml"], "--config ~/none.yaml can't be read: No such file or directory"),
+    (["run", "--save-dir", "s3://b/x"], "--save-dir: save_dir must be a local directory, but got 's3:/b/x'"),
+    (
         ["run", "--data-dir", "~nobody-of-this-name"],
-        "data.data_dir must begin with the directory of a user whom there is, but got '~nobody-of-this-name'",
+        "--data-dir: data.data_dir must begin with the directory of a user whom there is, but got '~nobody-of-this-name'",
     ),
     (
         ["run", "--start", "yesterday"],
@@ -371,7 +422,10 @@ FLAGS = [
         "--n-trials 1 is the new total, but the study in study has 2 finished trials already; give 2 or"
         " more, or leave it out",
     ),
-    (["resume", "--save-dir", "a\u0000b"], "save_dir must be a path without control characters, but got 'a\\x00b'"),
+    (
+        ["resume", "--save-dir", "a\u0000b"],
+        "--save-dir: save_dir must be a path without control characters, but got 'a\\x00b'",
+    ),
     (
         ["narrow", "--save-dir", "study", "--output", "."],
         "--output . is a directory; name a file in it, such as narrowed.yaml",
@@ -391,7 +445,7 @@ FLAGS = [
     ),
     (
         ["run", "--source", "yahoo", "--symbols", "../A"],
-        "data.symbols must be names such as AAPL and no paths, but got '../A'",
+        "--symbols: data.symbols must be names such as AAPL and no paths, but got '../A'",
     ),
 ]
 
@@ -402,6 +456,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("place")
     (place / "study").mkdir()
     (place / "study/config.yaml").write_text("save_dir: study\n", encoding="utf-8")
+    (place / "good.yaml").write_text("study: {n_trials: 5}\n", encoding="utf-8")
+    os.mkfifo(place / "pipe")
     storage = StudyStorage(place / "study/study.db", create="mine", attributes={"n_trials": 3})
     for _ in range(2):
         trial_id, _number = storage.start({}, {}, {"size_mb": 1.0})
@@ -425,6 +481,19 @@ def test_a_wrong_flag_is_told_exactly(
     assert captured.err == f"Error: {message}\n"
 
 
+@pytest.mark.parametrize("command", ["run", "data", "resume", "status", "narrow"])
+def test_a_working_directory_that_is_gone_is_told_in_one_line(
+    tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert cli.main([command]) == 2
+    assert capsys.readouterr().err == (
+        "Error: the working directory is gone (No such file or directory); go to another with cd\n"
+    )
+
+
 # ---------------------------------------------------------------------- the Python door
 
 
@@ -439,6 +508,11 @@ def test_a_wrong_flag_is_told_exactly(
         ({"save_dir": 5}, "save_dir must be a path, but got 5"),
         ({"study_name": "a\x00b"}, "study.name must be text without control characters, but got 'a\\x00b'"),
         ({"study_name": 5}, "study.name must be text, but got 5; put it in quotes"),
+        ({"save_dir": "http://x/y"}, "save_dir must be a local directory, but got 'http://x/y'"),
+        (
+            {"config": {"studdy": None}},
+            f"studdy is not a setting; the file has {', '.join(Settings.model_fields)}; did you mean study?",
+        ),
     ],
     ids=str,
 )

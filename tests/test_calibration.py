@@ -140,6 +140,53 @@ def test_a_cache_that_is_no_text_is_measured_anew(counted):
     assert ask()[1] == 0
 
 
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"speeds": {"float32": [1.0] * 3}}, "speeds and evaluation must have the same precisions"),
+        ({"speeds": {"float32": [1.0] * 3}, "evaluation": {"float32": 1}}, "speeds.float32 must be 9 finite numbers"),
+        ({"speeds": {"float32": ["1"] * 9}, "evaluation": {"float32": 1}}, "speeds.float32 must be 9 finite numbers"),
+        ({"speeds": {"float32": [-1.0] * 9}, "evaluation": {"float32": 1}}, "speeds.float32 must be 9 finite numbers"),
+        ({"speeds": {"float32": [True] * 9}, "evaluation": {"float32": 1}}, "speeds.float32 must be 9 finite numbers"),
+        (
+            {"speeds": {"float32": [10**350] * 9}, "evaluation": {"float32": 1}},
+            "speeds.float32 must be 9 finite numbers",
+        ),
+        ({"speeds": {"float32": [0] * 9}, "evaluation": {"float32": 1}}, "speeds.float32 must not all be 0"),
+        ({"speeds": {"\x1b[31m": []}}, "speeds must have float32, and bfloat16 at most beside it"),
+        ({"speeds": None}, "speeds must have float32, and bfloat16 at most beside it"),
+        ({"evaluation": {}}, "evaluation must have float32, and bfloat16 at most beside it"),
+        ({"process_mb": -1}, "process_mb must be a finite number and not negative"),
+        ({"error": None}, "error must be a finite number and not negative"),
+        ({"device": 5}, "device must be text"),
+        ({"terms": 5}, "it was measured by another version"),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_a_cache_with_wrong_values_is_told_and_measured_anew(counted, speeds, caplog, changed, reason):
+    path = cache_file(CPU)
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({**speeds.as_dict(), **changed}), encoding="utf-8")
+    model, announced = ask()
+    assert announced == 1
+    assert f"{path} is not used ({reason}" in caplog.text
+    assert "\x1b" not in caplog.text
+    assert ask() == (model, 0)
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 50_000, '{"error": NaN}', " " * 200_000, '{"a\x1b[31m": 1, "a\x1b[31m": 2}'], ids=len
+)
+def test_a_cache_of_whatever_text_is_measured_anew(counted, caplog, text):
+    path = cache_file(CPU)
+    path.parent.mkdir(parents=True)
+    path.write_text(text, encoding="utf-8")
+    assert ask()[1] == 1
+    assert f"{path} is not used (" in caplog.text
+    assert "\x1b" not in caplog.text
+    assert ask()[1] == 0
+
+
 def test_speeds_of_another_version_are_measured_anew(counted, speeds):
     path = cache_file(CPU)
     path.parent.mkdir(parents=True)

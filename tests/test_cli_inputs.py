@@ -52,6 +52,7 @@ def files(tmp_path):
     (tmp_path / "synthetic.yaml").write_text("data: {source: synthetic}\n")
     (tmp_path / "null.yaml").write_text("data: {source: null}\n")
     (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "results.json").write_text("{}")
     (tmp_path / "half" / "config.yaml").write_text("data: {source: embedded}\nsave_dir: half\n")
     (tmp_path / "study").mkdir()
     attributes = {"made_with": {"data.source": "embedded"}, "n_trials": 3}
@@ -82,7 +83,7 @@ BAD_INPUTS = [
     (["run", "--target", "price"], ["--target", "price", "direction", "volatility"]),
     ([*REAL, "--n-trials", "-5"], ["study.n_trials", "greater than or equal to 1", "got -5"]),
     ([*REAL, "--n-trials", "0"], ["study.n_trials", "got 0"]),
-    ([*REAL, "--timeout", "-1"], ["study.timeout", "greater than 0"]),
+    ([*REAL, "--timeout", "-1"], ["--timeout: study.timeout", "greater than or equal to 0.001"]),
     ([*REAL, "--timeout", "nan"], ["study.timeout", "got nan"]),
     ([*REAL, "--seed", "-1"], ["study.seed", "got -1"]),
     ([*REAL, "--batch-size", "0"], ["search_space.training.batch_size must lie between 1 and 65536", "got 0"]),
@@ -127,8 +128,8 @@ BAD_INPUTS = [
     (["run", "--config", "typo.yaml"], ["typo.yaml: study.n_trails is not a setting"]),
     (["run", "--config", "loaders.yaml"], ["source: loaders are a user's DataLoaders", "hand them over in Python"]),
     (["run", "--config", "purge.yaml", "--horizon", "5"], ["purge must be at least the horizon", "purge=1, horizon=5"]),
-    ([*REAL, "--save-dir", "a_file"], ["--save-dir a_file is a file; name a directory"]),
-    ([*REAL, "--save-dir", "empty", "--resume"], ["empty holds no study.db", "leave out --resume"]),
+    ([*REAL, "--save-dir", "a_file"], ["--save-dir a_file is no directory; name another"]),
+    ([*REAL, "--save-dir", "empty", "--resume"], ["empty holds no study.db", "without --resume"]),
     ([*REAL, "--save-dir", "study"], ["study already holds the study mine with 1 finished trials", "--resume"]),
     ([*REAL, "--symbols", "ZZZZ"], ["symbol ZZZZ is not embedded", "AAPL 2000-03-01 to 2013-03-01", "TSLA"]),
     ([*REAL, "--symbols", "AAPL", "aapl"], ["AAPL twice"]),
@@ -174,7 +175,9 @@ def test_a_wrong_variable_is_bad_input(files, capsys, monkeypatch):
     assert capsys.readouterr().err.startswith("Error: the variable CNN_LSTM_HYPEROPT__STUDY__N_TRIALS is no valid YAML")
     monkeypatch.setenv("CNN_LSTM_HYPEROPT__STUDY__N_TRIALS", "0")
     assert cli.main(REAL) == 2
-    assert capsys.readouterr().err.startswith("Error: study.n_trials must be ")
+    assert capsys.readouterr().err.startswith(
+        "Error: the variable CNN_LSTM_HYPEROPT__STUDY__N_TRIALS: study.n_trials must be "
+    )
 
 
 def test_several_faults_are_shown_together(tmp_path, capsys):
@@ -189,7 +192,7 @@ def test_debug_shows_the_traceback_before_the_line(capsys):
     assert cli.main([*REAL, "--n-trials", "0", "--debug"]) == 2
     err = capsys.readouterr().err
     assert err.startswith("Traceback")
-    assert err.splitlines()[-1].startswith("Error: study.n_trials")
+    assert err.splitlines()[-1].startswith("Error: --n-trials: study.n_trials")
 
 
 def test_a_fault_of_the_program_is_one_line_with_code_1(monkeypatch, capsys):
@@ -420,9 +423,15 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(settings_of, tmp_pat
     assert settings.space.domains["cnn.num_filters"] == Choices((8, 16))
 
 
+def test_resume_begins_a_study_that_a_run_ended_before(settings_of, tmp_path):
+    (tmp_path / "config.yaml").write_text(dump_settings(load_settings(None, {"data": {"source": "embedded"}})))
+    assert settings_of("resume", "--save-dir", str(tmp_path))["resume"] is False
+
+
 def test_resume_takes_the_settings_of_the_run_a_new_total_and_no_old_timeout(settings_of, tmp_path):
     made = load_settings(None, {"study": {"n_trials": 5, "timeout": 1, "seed": 6}, "data": {"source": "embedded"}})
     (tmp_path / "config.yaml").write_text(dump_settings(made))
+    (tmp_path / "results.json").write_text("{}")
     started = settings_of("resume", "--save-dir", str(tmp_path), "--n-trials", "8", "--retrain-best", "--quiet")
     settings = started["settings"]
     assert (settings.study.n_trials, settings.study.timeout, settings.study.seed) == (8, None, 6)

@@ -1,6 +1,7 @@
 """What a study is begun with: read whole or refused with every fault, completed by the seed, kept as long as the study lives."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -426,6 +427,56 @@ def test_a_study_without_a_front_gives_nothing_to_begin_with(
     assert str(caught.value) == (
         f"--enqueue {tmp_path}: no trial of that study has learnt more than the majority class, so there is nothing to begin"
         " with; leave out --enqueue"
+    )
+
+
+@pytest.mark.parametrize(
+    ("gate", "said"),
+    [
+        (None, "is damaged: its skill_gate tells no score to beat; name another study, or leave out --enqueue"),
+        ("abc", "is damaged: its skill_gate tells no score to beat; name another study, or leave out --enqueue"),
+        (
+            {"chance": "x", "n_validation": []},
+            "is damaged: its skill_gate tells no score to beat; name another study, or leave out --enqueue",
+        ),
+        (
+            {"chance": 0.5, "n_validation": 9, "metric": "nonsense"},
+            "is damaged: its skill_gate tells no score to beat; name another study, or leave out --enqueue",
+        ),
+    ],
+    ids=str,
+)
+def test_a_damaged_study_gives_nothing_to_begin_with(tmp_path: Path, gate: Any, said: str) -> None:
+    (tmp_path / "config.yaml").write_text("save_dir: x\n", encoding="utf-8")
+    storage = StudyStorage(tmp_path / "study.db", create="mine", attributes={"skill_gate": gate})
+    trial_id, _ = storage.start({}, {}, {"size_mb": 1.0})
+    storage.finish(trial_id, State.COMPLETE, Values(0.5, 1, 1), {})
+    storage.close()
+    with pytest.raises(ConfigError) as caught:
+        read_enqueued(tmp_path, plan_of())
+    assert str(caught.value) == f"--enqueue {tmp_path}: {tmp_path / 'study.db'} {said}"
+
+
+def test_an_empty_study_is_told_as_what_is_enqueued(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("save_dir: x\n", encoding="utf-8")
+    (tmp_path / "study.db").touch()
+    with pytest.raises(
+        ConfigError, match=r"^--enqueue .*; there is no whole .* name another study, or leave out --enqueue$"
+    ):
+        read_enqueued(tmp_path, plan_of())
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match=r"^--enqueue .*pipe is no file, but a pipe or a device; write what it holds"):
+        read_enqueued(tmp_path / "pipe", plan_of())
+
+
+def test_a_choice_in_capitals_is_told_as_what_it_means(write: Write) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_enqueued(write([{"training.optimizer": "ADAM"}]), plan_of())
+    assert str(caught.value).endswith(
+        "entry 1: training.optimizer must be one of adam, rmsprop, but got 'ADAM'; did you mean adam?"
     )
 
 

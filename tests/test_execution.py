@@ -1,6 +1,7 @@
 """Running trials: outcomes become states, failures are retried, stopping is orderly. Nothing is trained."""
 
 import contextlib
+import errno
 import logging
 import signal
 import threading
@@ -13,11 +14,31 @@ import torch
 
 from cnn_lstm_hyperopt.config import Fixed, PrunerSettings, SamplerSettings, load_settings, parse_space
 from cnn_lstm_hyperopt.exceptions import StorageFailedError, StudyFailedError
-from cnn_lstm_hyperopt.execution import CTRL_C, EXHAUSTED, FINISHED, TIMEOUT, StopSignal, resolve_workers, run_trials
+from cnn_lstm_hyperopt.execution import (
+    CTRL_C,
+    EXHAUSTED,
+    FINISHED,
+    TIMEOUT,
+    StopSignal,
+    forget_left_over,
+    resolve_workers,
+    run_trials,
+)
 from cnn_lstm_hyperopt.execution.plan import effective_space
 from cnn_lstm_hyperopt.execution.workers import WORKER_MB, _available_mb
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
-from cnn_lstm_hyperopt.search import MEMORY_SAVINGS, Cost, Limits, SkillGate, State, Study, StudyPlan, StudyStorage
+from cnn_lstm_hyperopt.search import (
+    LACKED_MEMORY,
+    MEMORY_SAVINGS,
+    Cost,
+    Limits,
+    SkillGate,
+    State,
+    Study,
+    StudyPlan,
+    StudyStorage,
+)
+from cnn_lstm_hyperopt.search.study import RESTARTS
 from cnn_lstm_hyperopt.training import Evaluation, NonFiniteLossError, Outcome, Predictions
 from cnn_lstm_hyperopt.trial_runner import TrainedNetwork
 
@@ -243,26 +264,73 @@ def test_a_trial_whose_memory_never_suffices_fails_once_and_for_all(make_study):
     assert run(study, runner) == FINISHED
     assert runner.savings == [0, 1, 2, 0, 0]
     assert states(study) == ["FAIL", "COMPLETE", "COMPLETE"]
-    assert study.records()[0].reason == "MemoryError: no message"
+    assert study.records()[0].reason == f"{LACKED_MEMORY} (MemoryError: no message)"
     assert [record.retry_of for record in study.records()] == [None] * 3
 
 
-def test_a_trial_whose_process_ends_again_and_again_saves_memory_and_then_fails(make_study):
+def test_a_trial_whose_process_ends_again_and_again_fails(make_study):
     """Otherwise it would end every run that goes on with it."""
-    study, savings = make_study(n_trials=1), []
+    study, starts = make_study(n_trials=1), 0
     while study.n_finished() == 0:
         study.storage.pause_orphans()
         runner = Fake()
         runner.before = lambda call, epoch, runner=runner: killed_in_trial(0, runner)
         with contextlib.suppress(Killed):
             run(study, runner)
-        savings += [saving for (number, _), saving in zip(runner.calls, runner.savings, strict=True) if number == 0]
-    assert savings == [0, 0, 0, 1, 1, 2, 2]
+        starts += sum(number == 0 for number, _ in runner.calls)
+        assert set(runner.savings) == {0}
+    assert starts == RESTARTS + 1
     first, second = study.records()
-    assert first.reason == (
-        "its process ended again and again before its first epoch was over, with all the memory saved that can be"
-    )
+    assert first.reason == "its process ended again and again before its first epoch was over"
     assert (second.state, second.retry_of) == (State.COMPLETE, None)
+
+
+def test_what_a_trial_saved_of_memory_is_told_though_it_was_cut_off(make_study):
+    def before(call, epoch):
+        if call == 0 and epoch == 2:
+            raise MemoryError("800 MB are too much")
+        if call == 1 and epoch == 3:
+            raise Killed
+
+    study, runner = make_study(n_trials=1), Fake(before=before)
+    with contextlib.suppress(Killed):
+        run(study, runner)
+    study.storage.pause_orphans()
+    assert run(study, runner) == FINISHED
+    assert runner.savings == [0, 1, 1]
+    assert study.records()[0].attributes["memory_saving"] == MEMORY_SAVINGS[1]
+
+
+def test_a_checkpoint_that_does_not_fit_into_memory_is_the_trials_fault(make_study, monkeypatch):
+    """And what the disk does to it is not."""
+
+    def lack(path):
+        raise next(errors)
+
+    monkeypatch.setattr("cnn_lstm_hyperopt.execution.run.last_good", lack)
+    study = make_study(n_trials=1)
+    errors = iter([OSError(errno.ENOMEM, "Cannot allocate memory")] * 3 + [OSError(errno.EIO, "Input/output error")])
+    with pytest.raises(OSError, match="Input/output"):
+        run(study, Fake())
+    assert states(study) == ["FAIL", "RUNNING"]
+    assert study.records()[0].attributes["given_up"]
+    assert study.records()[1].retry_of is None
+
+
+def test_states_that_nobody_goes_on_from_are_removed_and_other_files_are_left(make_study, tmp_path):
+    study = make_study(n_trials=2)
+    folder = tmp_path / "states"
+    folder.mkdir()
+    waiting = study.next_assignment()
+    study.pause(waiting)
+    for name in ("trial_00000.pt", "trial_00000.pt.previous", "trial_00001.pt", "trial_00000 copy.pt", "mine.pt"):
+        (folder / name).touch()
+    forget_left_over(study, folder)
+    kept = {"trial_00000.pt", "trial_00000.pt.previous", "trial_00000 copy.pt", "mine.pt"}
+    assert {path.name for path in folder.iterdir()} == kept
+    assert run(study, Fake()) == FINISHED
+    forget_left_over(study, folder)
+    assert {path.name for path in folder.iterdir()} == {"trial_00000 copy.pt", "mine.pt"}
 
 
 class Killed(BaseException):

@@ -295,9 +295,13 @@ def test_a_read_only_directory_is_refused_before_anything_is_begun(
     path = config(1)
     ended(start_cli("run", "--config", path, "--save-dir", save_dir, "--workers", "1"))
     before = finished_in(save_dir)
+    (save_dir / RUN_LOCK).touch()  # as a run leaves it whose disk becomes read-only
     small_disk("ro")
     code, _, err = ended(start_cli("run", "--config", path, "--save-dir", disk / "new", "--workers", "1"))
-    assert (code, err) == (2, f"Error: --save-dir {disk / 'new'} can't be made: Read-only file system\n")
+    read_only = "is read-only; make it writable, or name another\n"
+    assert (code, err) == (2, f"Error: --save-dir {disk / 'new'} can't be written: {disk} {read_only}")
+    code, _, err = ended(start_cli("resume", "--save-dir", save_dir))
+    assert (code, err) == (2, f"Error: --save-dir {save_dir} can't be written: {save_dir} {read_only}")
     for command in (["resume", "--n-trials", "2"], ["status"]):
         code, _, err = ended(start_cli(*command, "--save-dir", save_dir))
         assert code == 2
@@ -324,8 +328,79 @@ def test_what_may_not_even_be_looked_at_is_refused(
         save_dir.parent.chmod(0o700)
     assert code == 2
     said = capsys.readouterr().err
-    assert said.startswith(f"Error: {save_dir}")
-    assert said.endswith("can't be opened: Permission denied; have it allowed, or name another\n")
+    assert len(said.splitlines()) == 1
+    assert said.startswith("Error: ")
+    assert str(save_dir) in said
+    assert "Permission denied; " in said
+
+
+# ---------------------------------------------------------------------- a directory that holds something else
+
+
+@pytest.mark.parametrize("name", ["study.db", "run.log", ".run.lock", "trials.csv", "results.json", "data.json"])
+def test_a_directory_where_a_file_is_needed_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(SaveDirError) as caught:
+        check_save_dir(tmp_path, resume=False)
+    assert str(caught.value) == (
+        f"{tmp_path / name} is in the way: a run needs this name for a file; move it, or name another --save-dir"
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_a_named_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "results.json")
+    with pytest.raises(SaveDirError, match=r"results.json is in the way: a run needs this name for a file"):
+        check_save_dir(tmp_path, resume=False)
+
+
+@pytest.mark.parametrize("name", ["validation", "checkpoints", "retrained_model_1"])
+def test_a_file_where_a_directory_is_needed_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(SaveDirError, match=rf"{name} is in the way: a run needs this name for a directory"):
+        check_save_dir(tmp_path, resume=False)
+
+
+def test_results_without_their_study_are_not_written_over(tmp_path: Path) -> None:
+    for name in ("results.json", "trials.csv", "notes.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / "retrained_model_2").mkdir()
+    (tmp_path / "retrained_model_2_of_mine").mkdir()
+    with pytest.raises(SaveDirError) as caught:
+        check_save_dir(tmp_path, resume=False)
+    assert str(caught.value) == (
+        f"{tmp_path} holds results.json, trials.csv, retrained_model_2 and no study.db, so a new study would write over them;"
+        " move them, or choose another --save-dir"
+    )
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]], ids=["run", "dry run"])
+def test_a_directory_that_can_never_be_made_is_refused_by_a_dry_run_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], dry: list[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert main(["run", "--use-real-data", "--save-dir", str(tmp_path / "file" / "x"), *dry]) == 2
+    assert capsys.readouterr().err == (
+        f"Error: --save-dir {tmp_path / 'file' / 'x'} can't be made: {tmp_path / 'file'} is no directory; name another\n"
+    )
+
+
+@pytest.mark.slow
+def test_a_reader_that_goes_away_does_not_end_the_run(config: Callable[..., Path], tiny: dict[str, Any]) -> None:
+    """``cnn-lstm-hyperopt run … | head -1``."""
+    command = [sys.executable, "-m", "cnn_lstm_hyperopt", "run", "--config", str(config(2)), "--workers", "1"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr is not None
+    err = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(GIVE_UP) in (0, 1), err
+    save_dir = Path(tiny["save_dir"])
+    assert "Traceback" not in err
+    assert len(finished_in(save_dir)) == 2
+    assert "nobody reads the output any more; the run goes on" in (save_dir / "run.log").read_text()
 
 
 # ---------------------------------------------------------------------- a study that is locked or damaged
@@ -496,6 +571,28 @@ def test_a_second_signal_ends_the_run_at_once(
     assert "resume --save-dir" in err
     before = finished_in(save_dir)
     resumed(start_cli, save_dir, before)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("after", [0.0, 0.5, 1.0])
+def test_a_signal_while_the_program_is_loaded_ends_it_at_once(
+    config: Callable[..., Path], start_cli: Start, sent: signal.Signals, after: float
+) -> None:
+    process = start_cli("run", "--config", config(), "--workers", "1")
+    status = Path(f"/proc/{process.pid}/status")
+    # SigCgt: the mask of signals that the process handles itself.
+    wait_for(
+        lambda: bool(int(status.read_text().split("SigCgt:")[1].split()[0], 16) >> (signal.SIGTERM - 1) & 1), process
+    )
+    time.sleep(after)
+    process.send_signal(sent)
+    begun = time.monotonic()
+    code, _, err = ended(process)
+    assert code == 130
+    assert time.monotonic() - begun < 30
+    assert err.startswith("Interrupted")
+    assert len(err.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

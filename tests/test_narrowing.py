@@ -1,17 +1,20 @@
 """Start broad, then narrow: the region of the good trials."""
 
+import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from cnn_lstm_hyperopt import CNNLSTMHyperparameterOptimizer, load_settings
-from cnn_lstm_hyperopt.config import PARAMETERS, Fixed, parse_space
+from cnn_lstm_hyperopt import CNNLSTMHyperparameterOptimizer, cli, load_settings
+from cnn_lstm_hyperopt.config import PARAMETERS, Fixed, dump_settings, parse_space
 from cnn_lstm_hyperopt.exceptions import RunError
-from cnn_lstm_hyperopt.narrowing import MIN_GOOD, good_trials, narrow_study, narrowed
+from cnn_lstm_hyperopt.narrowing import HEAD, MIN_GOOD, good_trials, narrow_study, narrowed
 from cnn_lstm_hyperopt.pareto import dominates
-from cnn_lstm_hyperopt.search import SkillGate, State, TrialRecord, Values
+from cnn_lstm_hyperopt.search import SkillGate, State, StudyStorage, TrialRecord, Values
+from cnn_lstm_hyperopt.search.distributions import distributions_of
 from cnn_lstm_hyperopt.search.samplers import random_configuration
 
 SPACE = parse_space(None)[0]
@@ -83,6 +86,121 @@ def test_the_gate_of_another_metric_says_in_its_words_what_was_not_beaten() -> N
     assert len(good_trials(records(60, 0), gate)) >= MIN_GOOD  # above 0.06 all of them
     with pytest.raises(RunError, match="7 trials have learnt more than the best constant prediction, but 8"):
         good_trials(records(7, 0), gate)
+
+
+# ---------------------------------------------------------------------- where it is written
+
+
+def stored(save_dir: Path, gate: Any) -> None:
+    """A study of twelve good trials."""
+    storage = StudyStorage(save_dir / "study.db", create="mine", attributes={"skill_gate": gate})
+    for record in records(12, 0):
+        params = {name: value for name, value in record.params.items() if name in SPACE.searched()}
+        trial_id, _ = storage.start(params, distributions_of(SPACE, params), {"size_mb": 1.0})
+        storage.finish(trial_id, State.COMPLETE, record.values, {})
+    storage.close()
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """``study/`` in the working directory, and beside it what must not be lost."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for folder in ("home", "bars", "study/retrained_model_1"):
+        Path(folder).mkdir(parents=True)
+    settings = load_settings(None, {"save_dir": "study"}, environment={})
+    Path("study/config.yaml").write_text(dump_settings(settings), encoding="utf-8")
+    stored(Path("study"), asdict(GATE))
+    for name in (
+        "bars/X.csv",
+        "my.yaml",
+        "study/study.backup.db",
+        "study/mine.yaml",
+        "study/retrained_model_1/model.json",
+    ):
+        Path(name).write_text("kept\n", encoding="utf-8")
+    os.mkfifo("pipe")
+    Path("link.yaml").symlink_to("my.yaml")
+    Path("loop").symlink_to("loop")
+    return Path("study")
+
+
+def narrow(*arguments: str) -> int:
+    return cli.main(["narrow", "--save-dir", "study", *arguments])
+
+
+LOST = "is there and was not written by narrow, so it is not replaced; name another file, or remove it"
+AMONG = "lies among the study's own files; name a new .yaml file, such as {study}/narrowed.yaml"
+PLACES = [
+    ("bars/X.csv", f"bars/X.csv {LOST}"),
+    ("my.yaml", f"my.yaml {LOST}"),
+    ("study/mine.yaml", f"study/mine.yaml {LOST}"),
+    ("study/config.yaml", "study/config.yaml is a file of the study itself; name another, such as narrowed.yaml"),
+    ("study/study.backup.db", f"study/study.backup.db {AMONG}"),
+    ("study/study.db-wal", f"study/study.db-wal {AMONG}"),
+    ("study/retrained_model_1/model.json", f"study/retrained_model_1/model.json {AMONG}"),
+    ("study/retrained_model_1/new.yaml", f"study/retrained_model_1/new.yaml {AMONG}"),
+    ("bars/../study/x.db", f"bars/../study/x.db {AMONG}"),
+    ("pipe", "pipe is no file, but a pipe or a device; name a file that is not there yet, such as narrowed.yaml"),
+    ("link.yaml", "link.yaml is a link; name a file that is not there yet, such as narrowed.yaml"),
+    ("loop", "loop is a link; name a file that is not there yet, such as narrowed.yaml"),
+    ("bars", "bars is a directory; name a file in it, such as bars/narrowed.yaml"),
+    ("my.yaml/x.yaml", "my.yaml/x.yaml can't be written: my.yaml is a file; name a directory"),
+    ("my.yaml/a/x.yaml", "my.yaml/a/x.yaml can't be written: Not a directory; name another place"),
+    ("x" * 252 + ".yaml", "must be a path of at most 4000 characters and 255 between two slashes, but got "),
+    ("x" * 248 + ".yaml", "x can't be written: File name too long; name another place"),
+    ("/proc/x.yaml", "/proc/x.yaml can't be written: No such file or directory; name another place"),
+    ("s3://b/x.yaml", "must be a local file, but got 's3:/b/x.yaml'"),
+]
+
+
+@pytest.mark.parametrize(("output", "message"), PLACES, ids=lambda value: value[:40])
+def test_nothing_is_lost_by_narrowing(
+    study: Path, capsys: pytest.CaptureFixture[str], output: str, message: str
+) -> None:
+    def what_is_there() -> dict[Path, str]:
+        return {
+            path: path.read_text("utf-8") for path in Path().rglob("*[!b]") if path.is_file() and path.suffix != ".db"
+        }
+
+    before = what_is_there()
+    assert narrow("--output", output) == 2
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1
+    assert error.startswith("Error: --output ")
+    assert message.replace("{study}", str(study.resolve())).removeprefix("x can't")[:120] in error
+    assert what_is_there() == before
+    assert not Path("~").exists()
+
+
+def test_what_was_narrowed_before_is_replaced(study: Path) -> None:
+    assert narrow() == 0
+    first = (study / "narrowed.yaml").read_text(encoding="utf-8")
+    assert narrow() == 0
+    assert (study / "narrowed.yaml").read_text(encoding="utf-8") == first
+    assert first.startswith(HEAD)
+    assert load_settings(study / "narrowed.yaml", environment={}).save_dir == Path("study_narrowed")
+
+
+def test_the_home_directory_is_written_out(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert narrow("--output", "~/new/x.yaml") == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith(f"Written to {Path.home()}/new/x.yaml; next: ")
+    assert (Path.home() / "new/x.yaml").is_file()
+    assert not Path("~").exists()
+
+
+@pytest.mark.parametrize(
+    "gate",
+    [None, "abc", {"chance": "x", "n_validation": 1}, {"no": 1}, {"chance": 0, "n_validation": 1, "metric": "x"}],
+    ids=str,
+)
+def test_a_damaged_study_is_told_in_one_line(study: Path, capsys: pytest.CaptureFixture[str], gate: Any) -> None:
+    (study / "study.db").unlink()
+    stored(study, gate)
+    assert narrow() == 2
+    assert capsys.readouterr().err == (
+        "Error: study/study.db is damaged: its skill_gate tells no score to beat; name another study\n"
+    )
 
 
 @pytest.mark.slow

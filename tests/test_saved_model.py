@@ -3,7 +3,6 @@
 import importlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,10 +14,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 
 from cnn_lstm_hyperopt.config import DataSettings, parse_space
 from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
+from cnn_lstm_hyperopt.data.own_features import BUILT_IN
+from cnn_lstm_hyperopt.data.scaling import Scaler
 from cnn_lstm_hyperopt.data.sources import EmbeddedSource
 from cnn_lstm_hyperopt.exceptions import DataError, SaveDirError
 from cnn_lstm_hyperopt.models import build_network, profile
@@ -371,7 +372,7 @@ def with_own(tmp_path, monkeypatch, bars) -> tuple[SavedModel, pd.DataFrame, Dat
         optimizer.step()
     network.eval()
     model.save(tmp_path / "model")
-    return load_model(tmp_path / "model"), frame, dataset
+    return load_model(tmp_path / "model", importlib.import_module("own_swing").swing), frame, dataset
 
 
 def test_a_trained_model_with_an_own_column_and_function_predicts_bars_as_their_windows(with_own):
@@ -389,24 +390,178 @@ def test_a_trained_model_with_an_own_column_and_function_predicts_bars_as_their_
     assert np.abs(moved["probability_0"].to_numpy() - predicted["probability_0"].to_numpy()).max() > 1e-3
 
 
-def test_a_missing_column_or_function_of_a_model_is_one_clear_line(with_own, monkeypatch, tmp_path):
+def test_a_missing_column_or_function_of_a_model_is_one_clear_line(with_own, tmp_path):
     model, frame, _ = with_own
     with pytest.raises(DataError, match="mood") as caught:
         model.predict_bars(frame.drop(columns="mood"), "AAPL")
     assert len(str(caught.value).splitlines()) == 1
-    (tmp_path / "own_swing.py").write_text(OWN.replace('"felt"', '"other"'))
-    monkeypatch.delitem(sys.modules, "own_swing")
-    importlib.invalidate_caches()
-    shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
+    swing = sys.modules["own_swing"].swing
+    other = load_model(tmp_path / "model", features=lambda bars: swing(bars).rename(columns={"felt": "other"}))
     with pytest.raises(
         DataError, match=r"own_swing:swing \(AAPL\): returns swing, other, but swing, felt for other bars"
     ):
-        model.predict_bars(frame, "AAPL")
-    (tmp_path / "own_swing.py").unlink()
-    monkeypatch.delitem(sys.modules, "own_swing")
-    shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
-    with pytest.raises(DataError, match="there is no module own_swing, neither in the current directory"):
-        model.predict_bars(frame, "AAPL")
+        other.predict_bars(frame, "AAPL")
+    with pytest.raises(DataError) as caught:
+        load_model(tmp_path / "model").predict_bars(frame, "AAPL")
+    assert str(caught.value) == (
+        "this model reads features that own_swing:swing makes, and no function runs because a file names it; hand it over:"
+        " load_model(folder, features=own_swing.swing)"
+    )
+
+
+@pytest.mark.parametrize("function", ["swing_of_a_stranger:swing", "subprocess:call", "antigravity:geohash"])
+def test_nothing_that_a_folder_names_is_imported_or_run(function, folder, bars, tmp_path, monkeypatch):
+    """Neither a module of the folder's own nor one of Python's; the current directory is no place to import from."""
+    monkeypatch.chdir(tmp_path)
+    mark = tmp_path / "was run"
+    (tmp_path / "swing_of_a_stranger.py").write_text(f"open({str(mark)!r}, 'w')\ndef swing(frame): pass\n")
+    one_more = made(
+        replace(load_model(folder).description, features=(*BUILT_IN.names, "own"), scaler=Scaler((0,) * 12, (1,) * 12))
+    )
+    SavedModel(one_more.network, replace(one_more.description, feature_function=function)).save(tmp_path / "strange")
+    path, before = list(sys.path), set(sys.modules)
+    model = load_model(tmp_path / "strange")
+    with pytest.raises(DataError, match=f"^this model reads features that {function} makes, and no function runs"):
+        model.predict_bars(bars)
+    assert not mark.exists()
+    assert sys.path == path
+    assert not {"swing_of_a_stranger", "antigravity"} & (set(sys.modules) - before)
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        (len, "features must be left out, for this model has no features of your own, but got len"),
+        (
+            "mine:more",
+            "features must be a function, such as mine.more after import mine, but got 'mine:more'; leave out the quotes",
+        ),
+        (5, "features must be a function, such as mine.more after import mine, but got 5"),
+    ],
+)
+def test_features_are_a_function_of_a_model_that_has_some(features, message, folder):
+    with pytest.raises(DataError) as caught:
+        load_model(folder, features)
+    assert str(caught.value) == message
+
+
+PATH = "folder must be the path of a model's directory, such as hyperopt_results/retrained_model_1, but got "
+LONG = "x" * 5_000
+
+
+@pytest.mark.parametrize(
+    ("folder", "message"),
+    [
+        (None, f"{PATH}nothing"),
+        (5, f"{PATH}5"),
+        (b"m", f"{PATH}b'm'"),
+        (["m"], f"{PATH}['m']"),
+        ("", f"{PATH}''"),
+        (LONG, f"{LONG[:100]}…{LONG[:100]} holds no model: it can't be read: File name too long"),
+        ("m\0\x1b[31m", f"m\\x00\\x1b[31m holds no model: {DESCRIPTION} is missing"),
+    ],
+    ids=lambda value: ascii(value)[:30],
+)
+def test_what_is_no_folder_is_told_in_one_line(folder, message):
+    with pytest.raises(SaveDirError) as caught:
+        load_model(folder)
+    assert str(caught.value) == message
+
+
+ELEVEN = list(BUILT_IN.names)
+SCALER = {"mean": [0.0] * 12, "std": [1.0] * 12}
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (
+            {"feature_function": "antigravity"},
+            "feature_function must be module:function, such as mine:more, but got 'antigravity'",
+        ),
+        (
+            {"feature_function": "../x:y"},
+            "feature_function must be module:function, such as mine:more, but got '../x:y'",
+        ),
+        ({"feature_function": ""}, "feature_function must be text and not empty, but got ''"),
+        (
+            {"feature_function": "mine:more"},
+            "features must have one at least that the feature_function mine:more makes",
+        ),
+        ({"features": [*ELEVEN, "own"], "scaler": SCALER}, "feature_function is missing, which makes own of features"),
+        (
+            {"features": ELEVEN[::-1]},
+            f"features must begin with {', '.join(ELEVEN)}, but got {', '.join(ELEVEN[::-1])}",
+        ),
+        (
+            {"feature_columns": ["mood"]},
+            f"features must begin with {', '.join(ELEVEN)}, mood, but got {', '.join(ELEVEN)}",
+        ),
+        ({"features": ["a"] * 11}, "features must be different from each other, but a stands twice"),
+        (
+            {"features": [*ELEVEN[:10], "x\x1b[31m"]},
+            "features.10 must be text without control characters, but got 'x\\x1b[31m'",
+        ),
+        ({"class_names": ["up", "up"]}, "class_names must be different from each other, but up stands twice"),
+        (
+            {"class_names": ["up", "\x1b[2J"]},
+            "class_names.1 must be text without control characters, but got '\\x1b[2J'",
+        ),
+        ({"target": "nonsense"}, "target must be direction or volatility or triple_barrier, but got 'nonsense'"),
+        ({"scaler": None}, "target must be y_class, but got 'volatility'"),
+        (
+            {"scaler": None, "target": "y_class", "feature_columns": ["mood"]},
+            "scaler must be there where there are feature_columns or a feature_function, but got nothing",
+        ),
+        (
+            {"scaler": {"mean": [1e308] * 11, "std": [1.0] * 11}},
+            "scaler must hold numbers within 1e+18, its std 1e-18 or more",
+        ),
+        (
+            {"scaler": {"mean": [0.0] * 11, "std": [5e-324] * 11}},
+            "scaler must hold numbers within 1e+18, its std 1e-18 or more",
+        ),
+    ],
+)
+def test_a_description_of_a_model_that_could_not_predict_is_refused(changed, message, folder):
+    raw = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+    (folder / DESCRIPTION).write_text(json.dumps(raw | changed))
+    assert assert_refused(folder) == f"{folder} holds no model that this version can read: {DESCRIPTION}: {message}"
+
+
+def test_predictions_that_are_no_numbers_are_an_error(folder, bars, dataset):
+    weights = {name: torch.full_like(each, 3e38) for name, each in load_file(folder / WEIGHTS).items()}
+    (folder / WEIGHTS).write_bytes(save(weights))
+    model = load_model(folder)
+    line = (
+        "predictions must be finite, but {0} of {0} are not: the windows or the model's weights hold numbers that are too large;"
+        " scale the windows as in training, or take another model"
+    )
+    for predict, count in (
+        (lambda: model.predict_bars(bars.iloc[:200]), 200 - 33 - LOOKBACK + 1),
+        (lambda: model.predict_windows(dataset.validation), len(dataset.validation)),
+    ):
+        with pytest.raises(DataError) as caught:
+            predict()
+        assert str(caught.value) == line.format(count)
+
+
+def test_a_value_beyond_all_numbers_is_an_error_too(model, bars):
+    large = replace(model, description=replace(model.description, value_scale=ValueScale(1e308, 1e308)))
+    with pytest.raises(DataError, match=r"^predictions must be finite, but \d+ of \d+ are not: "):
+        large.predict_bars(bars.iloc[:200])
+
+
+def test_bad_bars_of_a_frame_have_a_cure_that_is_there(model, bars):
+    bad = bars.iloc[:200].copy()
+    bad.iloc[3, bad.columns.get_loc("high")] = -1.0
+    with pytest.raises(DataError) as caught:
+        model.predict_bars(bad, "X\x1b[31m")
+    first = f"{bars.index[3]:%Y-%m-%d}"
+    assert str(caught.value) == (
+        f"X\\x1b[31m (the frame of bars): high must be above 0, but row 4 ({first}) has -1 (1 such row); correct or remove these"
+        " rows"
+    )
 
 
 def test_another_format_says_which_one_it_is_and_which_is_read(folder):

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from optuna.trial import FrozenTrial, TrialState
 
-from cnn_lstm_hyperopt.search import MEMORY_SAVINGS
+from cnn_lstm_hyperopt.search import LACKED_MEMORY, MEMORY_SAVINGS
 
 pytestmark = pytest.mark.slow
 
@@ -71,18 +71,22 @@ def configuration(tiny: dict[str, Any], tmp_path: Path, **sections: Any) -> Path
     return path
 
 
-def strike(save_dir: Path, process: "subprocess.Popen[str]", sent: signal.Signals) -> int:
-    """Sends a signal to a worker in the middle of a trial; returns the trial's number."""
+def strike(save_dir: Path, process: "subprocess.Popen[str]", sent: signal.Signals, which: int | None = None) -> int:
+    """Sends a signal to a worker in the middle of a trial, of a certain one if it is named; returns the trial's number."""
 
     def struck() -> int | None:
         for number, pid in workers_of(save_dir).items():
             before = running_in(save_dir, number)
-            if before:
-                os.kill(pid, signal.SIGSTOP)  # so that the trial does not end between the look and the blow
-                if running_in(save_dir, number) == before:
-                    os.kill(pid, sent)
-                    return before[0] + 1
+            if not before or which not in (None, *before):
+                continue
+            os.kill(pid, signal.SIGSTOP)  # so that the trial does not end between the look and the blow
+            hit = running_in(save_dir, number) == before
+            if hit:
+                os.kill(pid, sent)
+            if not (hit and sent == signal.SIGSTOP):
                 os.kill(pid, signal.SIGCONT)
+            if hit:
+                return before[0] + 1
         return None
 
     until(lambda: len([trial for trial in trials_of(save_dir) if trial.state.is_finished()]) >= 2, process)
@@ -126,23 +130,16 @@ def retry_in(save_dir: Path, number: int) -> FrozenTrial | None:
     return next((trial for trial in trials_of(save_dir) if trial.user_attrs.get("retry_of") == number), None)
 
 
-def kill_worker_of(save_dir: Path, number: int) -> bool:
-    """Kills the worker in which a trial runs; whether there was one."""
-    pid = workers_of(save_dir).get(trials_of(save_dir)[number].user_attrs["worker"])
-    if pid is not None:
-        os.kill(pid, signal.SIGKILL)
-    return pid is not None
-
-
 def test_a_trial_that_kills_its_worker_each_time_fails_and_the_run_goes_on(
     tiny: dict[str, Any], tmp_path: Path, start_cli: Start
 ) -> None:
-    config, save_dir = configuration(tiny, tmp_path), Path(tiny["save_dir"])
+    longer = {"training": {"max_epochs": 60, "min_patience": 60}, "pruner": {"type": "none"}}  # so that each is met
+    config, save_dir = configuration(tiny, tmp_path, **longer), Path(tiny["save_dir"])
     process = start_cli("run", "--config", config, "--workers", "2")
     chain = [strike(save_dir, process, signal.SIGKILL)]
     for _ in MEMORY_SAVINGS[1:]:
-        chain.append(until(lambda: retry_in(save_dir, chain[-1]), process).number)
-        until(lambda: kill_worker_of(save_dir, chain[-1]), process)
+        again = until(lambda: retry_in(save_dir, chain[-1]), process).number
+        chain.append(strike(save_dir, process, signal.SIGKILL, again))
     out, err = process.communicate(timeout=GIVE_UP)
     assert process.returncode in (0, 1), (out, err)
     trials = trials_of(save_dir)
@@ -151,21 +148,42 @@ def test_a_trial_that_kills_its_worker_each_time_fails_and_the_run_goes_on(
     assert sum(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in trials) == 8
 
 
+def test_workers_that_were_stopped_with_the_run_are_not_taken_for_silent(
+    tiny: dict[str, Any], tmp_path: Path, start_cli: Start
+) -> None:
+    """Ctrl-Z and fg, a laptop that sleeps."""
+    config, save_dir = configuration(tiny, tmp_path, limits={"worker_silence_seconds": 15}), Path(tiny["save_dir"])
+    process = start_cli("run", "--config", config, "--workers", "2")
+    until(lambda: len([trial for trial in trials_of(save_dir) if trial.state.is_finished()]) >= 2, process)
+    everyone = [process.pid, *workers_of(save_dir).values()]
+    assert len(everyone) == 3
+    for sent, seconds in ((signal.SIGSTOP, 20), (signal.SIGCONT, 0)):
+        for pid in everyone:
+            os.kill(pid, sent)
+        time.sleep(seconds)
+    out, err = process.communicate(timeout=GIVE_UP)
+    assert process.returncode in (0, 1), (out, err)
+    trials = trials_of(save_dir)
+    assert all(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in trials)
+    assert len(trials) == 8
+
+
 LIMITED = """
 import resource, sys
 from cnn_lstm_hyperopt.cli import main
 import torch
 import cnn_lstm_hyperopt.experiment
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + {more} * 10**6,) * 2)
+resource.setrlimit(resource.RLIMIT_AS, (used + 700 * 10**6,) * 2)
 sys.exit(main(sys.argv[1:]))
 """
 
 
-def test_trials_that_run_out_of_memory_save_it_or_fail_and_the_others_go_on(
-    tiny: dict[str, Any], tmp_path: Path
+def test_trials_that_lack_memory_save_it_fail_with_the_reason_and_a_run_with_more_goes_on(
+    tiny: dict[str, Any], tmp_path: Path, start_cli: Start
 ) -> None:
-    """``ulimit -v``: torch's allocator is refused what the larger configurations need."""
+    """``ulimit -v``: torch's allocator and oneDNN are refused what the larger configurations need, and later even less, since
+    the process keeps its pages in pieces."""
     config, save_dir = (
         configuration(
             tiny,
@@ -180,24 +198,29 @@ def test_trials_that_run_out_of_memory_save_it_or_fail_and_the_others_go_on(
         ),
         Path(tiny["save_dir"]),
     )
-    code = LIMITED.format(more=700)
     done = subprocess.run(
-        [sys.executable, "-c", code, "run", "--config", str(config), "--workers", "1"],
+        [sys.executable, "-c", LIMITED, "run", "--config", str(config), "--workers", "1"],
         capture_output=True,
         text=True,
         timeout=GIVE_UP,
     )
-    assert done.returncode in (0, 1), (done.stdout, done.stderr)
+    assert done.returncode == 1, (done.stdout, done.stderr)
     assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[0].startswith("Error: ")
+    before = trials_of(save_dir)
+    failed = [trial for trial in before if trial.state is TrialState.FAIL]
+    assert failed
+    assert all(trial.user_attrs["reason"].startswith(LACKED_MEMORY) for trial in failed)
+    log = (save_dir / "run.log").read_text(encoding="utf-8")
+    assert "memory did not suffice" in log
+    for saving in MEMORY_SAVINGS[1:]:
+        assert f"once more with {saving}" in log
+    process = start_cli("resume", "--save-dir", save_dir)
+    out, err = process.communicate(timeout=GIVE_UP)
+    assert process.returncode in (0, 1), (out, err)
     trials = trials_of(save_dir)
-    small, large = ([t for t in trials if t.params["cnn.num_filters"] == n] for n in (4, 512))
-    assert small
-    assert large
-    assert all(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in small)
-    assert all("memory_saving" not in trial.user_attrs for trial in small)
-    for trial in large:
-        if trial.state is TrialState.FAIL:
-            assert "memory" in trial.user_attrs["reason"]
-        else:
-            assert trial.user_attrs["memory_saving"] in MEMORY_SAVINGS[1:]
+    assert [trial.user_attrs for trial in trials[: len(before)] if trial.state is TrialState.FAIL] == [
+        trial.user_attrs for trial in failed
+    ]
+    assert sum(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in trials) == 6
     assert json.loads((save_dir / "results.json").read_text())["n_trials_completed"] == 6

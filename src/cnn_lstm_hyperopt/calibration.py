@@ -4,7 +4,6 @@ The measurement does not depend on a study's data or space, so two studies with 
 user's cache directory, and with each study a copy of what it was made with.
 """
 
-import json
 import logging
 import platform
 import statistics
@@ -20,6 +19,8 @@ import numpy as np
 import torch
 
 from cnn_lstm_hyperopt.config import Params, TrainingSettings, parse_space
+from cnn_lstm_hyperopt.config.faults import printable
+from cnn_lstm_hyperopt.config.reading import parse_json, read_text
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.files import CACHE_VARIABLE, cache_folder, write_json
 from cnn_lstm_hyperopt.models import NetworkConfig, Profile, build_network, profile
@@ -41,6 +42,8 @@ LARGEST_PARAMETERS = 10_000_000
 STEPS = 4
 FEATURES, LOOKBACK, SHORTEST_LOOKBACK = 11, 60, 6
 EVALUATED = 64
+MOST_BYTES = 100_000
+"""Of a cache file, which has about two thousand."""
 STEP_SECONDS, SLOWEST_STEP_SECONDS = 0.05, 0.15
 ASSUMED_MULTIPLY_ADDS = 25e9
 """A second, in float32; only decides how long the windows are that a configuration is timed with."""
@@ -69,9 +72,9 @@ def calibration_for(
     path = cache_file(device)
     if not anew and path.is_file():
         try:
-            return CostModel.from_dict(json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            log.warning("%s is not used (%s); measured anew", path, error)
+            return _kept(path, device)
+        except ValueError as error:
+            log.warning("%s is not used (%s); measured anew", path, printable(str(error)))
     on_start()
     model = calibrate(device)
     try:
@@ -79,6 +82,19 @@ def calibration_for(
         write_json(path, model.as_dict())
     except OSError as error:
         log.warning("the speeds of this machine can't be kept in %s (%s); the next study measures anew", path, error)
+    return model
+
+
+def _kept(path: Path, device: torch.device) -> CostModel:
+    """What the cache holds, which anything may have written.
+
+    Raises:
+        ValueError: it can't be read, or its speeds are none of this device.
+    """
+    model = CostModel.from_dict(parse_json(read_text(path, MOST_BYTES)))
+    lacking = [precision for precision in supported_precisions(device) if precision not in model.speeds]
+    if lacking:
+        raise ValueError(f"speeds in {' and '.join(lacking)} are missing")
     return model
 
 

@@ -1,10 +1,14 @@
 """The command line: ``cnn-lstm-hyperopt run | data | resume | status | narrow``. Heavy imports happen inside the commands."""
 
+import contextlib
+import errno
 import os
 import shlex
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date
 from pathlib import Path
@@ -16,7 +20,7 @@ from cnn_lstm_hyperopt.config import Settings, load_settings
 from cnn_lstm_hyperopt.config.faults import printable
 from cnn_lstm_hyperopt.config.settings import BadBars, MetricName, PrunerName, SamplerName, Target
 from cnn_lstm_hyperopt.exceptions import ConfigError, HyperoptError, InterruptedRunError
-from cnn_lstm_hyperopt.folder import STUDY_FILE, resume_command
+from cnn_lstm_hyperopt.folder import BACKUP_FILE, RESULTS_FILE, STUDY_FILE, resume_command
 from cnn_lstm_hyperopt.masking import masked
 
 _SETTING_OF_FLAG = {
@@ -48,6 +52,12 @@ _SETTING_OF_FLAG = {
     "workers": "workers",
     "save_dir": "save_dir",
 }
+_FLAG_OF_SETTING = {
+    **{setting: f"--{flag.replace('_', '-')}" for flag, setting in _SETTING_OF_FLAG.items()},
+    "search_space.training.batch_size": "--batch-size",
+    "retrain.enabled": "--retrain-best",
+}
+"""What a fault of a setting that a flag gave is told with."""
 
 
 def _help(flag: str) -> str:
@@ -69,11 +79,28 @@ _SEARCH, _DATA, _RETRAIN, _RUN = "Search", "Data", "After the search", "Run"
 
 
 def _whole(kind: object, tokens: Sequence[Token]) -> int:
-    """A whole number and nothing else: by itself the parser makes 2 of 1.5."""
+    """A whole number and nothing else: by itself the parser makes 2 of 1.5, and Python reads 1_0 and digits of all scripts."""
+    text = tokens[0].value
     try:
-        return int(tokens[0].value)
+        if _is_plain(text):
+            return int(text)
     except ValueError:
-        raise ValueError(f"must be a whole number, but got {tokens[0].value!r}") from None
+        pass
+    raise ValueError(f"must be a whole number, but got {text!r}")
+
+
+def _seconds(kind: object, tokens: Sequence[Token]) -> float:
+    text = tokens[0].value
+    try:
+        if _is_plain(text):
+            return float(text)
+    except ValueError:
+        pass
+    raise ValueError(f"must be a number of seconds, but got {text!r}")
+
+
+def _is_plain(number: str) -> bool:
+    return number.isascii() and "_" not in number
 
 
 def _workers(kind: object, tokens: Sequence[Token]) -> int | str:
@@ -167,7 +194,7 @@ class RunOptions(DataOptions):
     """Flags of ``run``."""
 
     n_trials: Annotated[int | None, Parameter(converter=_whole, group=_SEARCH, help=_help("n_trials"))] = None
-    timeout: Annotated[float | None, Parameter(group=_SEARCH, help=_help("timeout"))] = None
+    timeout: Annotated[float | None, Parameter(converter=_seconds, group=_SEARCH, help=_help("timeout"))] = None
     sampler: Annotated[SamplerName | None, Parameter(group=_SEARCH, help=_help("sampler"))] = None
     pruner: Annotated[PrunerName | None, Parameter(group=_SEARCH, help=_help("pruner"))] = None
     metric: Annotated[MetricName | None, Parameter(group=_SEARCH, help=_help("metric"))] = None
@@ -262,7 +289,7 @@ def run(*, options: RunOptions | None = None) -> None:
     run --data-dir bars/ --config my.yaml --timeout 3600.
     """
     given = options or RunOptions()
-    settings = load_settings(given.config, given.overrides())
+    settings = _settings(given.config, given.overrides())
     _symbols_need_real_bars(given, settings)
     if given.resume:
         _begun_before(given)
@@ -288,7 +315,7 @@ def data(*, options: DataOptions | None = None) -> None:
     data --source yahoo --symbols AAPL MSFT --start 2010-01-01.
     """
     given = options or DataOptions()
-    settings = load_settings(given.config, given.overrides())
+    settings = _settings(given.config, given.overrides())
     _symbols_need_real_bars(given, settings)
     from cnn_lstm_hyperopt.reporting.data_report import report_data
     from cnn_lstm_hyperopt.reporting.terminal import Terminal
@@ -301,7 +328,7 @@ def resume(
     *,
     save_dir: Annotated[Path, Parameter(converter=_path, help="Directory of the study.")] = Path("hyperopt_results"),
     n_trials: Annotated[int | None, Parameter(converter=_whole, help="New total of finished trials.")] = None,
-    timeout: Annotated[float | None, Parameter(help="Seconds after which the search ends.")] = None,
+    timeout: Annotated[float | None, Parameter(converter=_seconds, help="Seconds after which the search ends.")] = None,
     retrain_best: Annotated[
         bool, Parameter(negative="", help="Retrain the best trials, also if the run did not ask.")
     ] = False,
@@ -318,9 +345,11 @@ def resume(
         overrides["study"]["n_trials"] = n_trials
     if retrain_best:
         overrides["retrain"] = {"enabled": True}
-    settings = load_settings(path, overrides)
+    settings = _settings(path, overrides)
     _fits_what_is_there(save_dir, n_trials=n_trials)
-    _run(settings, resume=True, quiet=quiet, debug=debug)
+    # A run that ended before it had made its study is begun again.
+    begun = any((save_dir / name).exists() for name in (STUDY_FILE, BACKUP_FILE, RESULTS_FILE))
+    _run(settings, resume=begun, quiet=quiet, debug=debug)
 
 
 @app.command
@@ -330,9 +359,10 @@ def status(
     debug: Annotated[bool, Parameter(negative="", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Say how far a study is and what to run next; also while it runs."""
+    save_dir = _directory(save_dir)
     from cnn_lstm_hyperopt.reporting.status import status_lines
 
-    for line in status_lines(_directory(save_dir)):
+    for line in status_lines(save_dir):
         print(line)
 
 
@@ -359,12 +389,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit code: 0 done, 1 failed, 2 bad input, 130 interrupted with results saved."""
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+        with _ended_by_signals():
+            app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last line of defence: no traceback unless asked for
         if "--debug" in tokens:
             traceback.print_exc()
         return _told(error)
     return 0
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the process with code 130 and a line, until a run listens to them itself.
+
+    Not by an exception: it could be raised anywhere in the seconds of importing, also where Python throws it away.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, frame: object) -> None:
+        os.write(2, b"Interrupted.\n")
+        os._exit(130)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def _told(error: BaseException) -> int:
@@ -376,14 +429,28 @@ def _told(error: BaseException) -> int:
         return _fail(f"{text.rstrip('.')} (see --help)", 2)
     if isinstance(error, KeyboardInterrupt):
         return _fail("interrupted; nothing was begun that could be gone on with", 130)
+    if isinstance(error, BrokenPipeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains once more when it ends
+        return 1
     if isinstance(error, PermissionError) and error.filename is not None:
         return _fail(f"{error.filename} can't be opened: {error.strerror}; have it allowed, or name another", 2)
+    if isinstance(error, OSError) and error.filename is None and error.errno in (errno.ENOSPC, errno.EIO):
+        return _fail(f"the output can't be written: {error.strerror}", 1)
     return _fail(f"{type(error).__name__}: {text} (a fault of this program; --debug shows where)", 1)
+
+
+def _settings(config: Path | None, overrides: dict[str, Any], environment: Mapping[str, str] | None = None) -> Settings:
+    """The settings; what is wrong is told with the flag, the variable or the file that says so."""
+    try:
+        Path.cwd()
+    except OSError as error:  # libraries that are imported later end the process then
+        raise ConfigError(f"the working directory is gone ({error.strerror}); go to another with cd") from error
+    return load_settings(config, overrides, environment, flags=_FLAG_OF_SETTING)
 
 
 def _directory(save_dir: Path) -> Path:
     """``--save-dir`` by the rules of the setting of that name."""
-    return load_settings(None, {"save_dir": save_dir}, environment={}).save_dir
+    return _settings(None, {"save_dir": save_dir}, environment={}).save_dir
 
 
 def _begun_before(given: RunOptions) -> None:

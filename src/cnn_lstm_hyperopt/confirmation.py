@@ -143,7 +143,7 @@ def confirm(
             on_divergence(candidate, divergence)
             forget_checkpoint(place)
             continue
-        except (RuntimeError, MemoryError) as error:  # torch reports lack of memory as RuntimeError
+        except (RuntimeError, MemoryError) as error:
             failures[number] = f"fresh seed {seed}: {failure_text(error)}"
             continue
         if trained.outcome.decision.action is not Action.CONTINUE:

@@ -11,10 +11,10 @@ from cnn_lstm_hyperopt.config import Fixed, Params, SearchSpace, load_settings, 
 from cnn_lstm_hyperopt.config.domains import Scalar
 from cnn_lstm_hyperopt.config.faults import did_you_mean, listed, printable, shown
 from cnn_lstm_hyperopt.config.reading import read_tree
-from cnn_lstm_hyperopt.exceptions import ConfigError
+from cnn_lstm_hyperopt.exceptions import ConfigError, SaveDirError
 from cnn_lstm_hyperopt.folder import CONFIG_FILE, STUDY_FILE
 from cnn_lstm_hyperopt.randomness import stream
-from cnn_lstm_hyperopt.search import SkillGate, Start, StudyPlan, StudyStorage, ranked_front
+from cnn_lstm_hyperopt.search import SkillGate, Start, StudyPlan, StudyStorage, TrialRecord, ranked_front
 from cnn_lstm_hyperopt.search.samplers.random import draw
 
 FLAG = "--enqueue"
@@ -136,12 +136,11 @@ def _study_front(save_dir: Path) -> _Source:
         raise ConfigError(
             f"{FLAG} {save_dir} is a directory without {STUDY_FILE} and {CONFIG_FILE}; name one with a study, or a file"
         )
-    storage = StudyStorage(save_dir / STUDY_FILE)
     try:
-        gate = SkillGate(**storage.attribute("skill_gate"))
-        front = ranked_front(storage.records(), gate)
-    finally:
-        storage.close()
+        front, gate = _front_of(save_dir / STUDY_FILE)
+    except SaveDirError as error:
+        text = str(error).replace("choose another --save-dir", f"name another study, or leave out {FLAG}")
+        raise ConfigError(f"{FLAG} {save_dir}: {text}") from error
     if not front:
         raise ConfigError(
             f"{FLAG} {save_dir}: no trial of that study has learnt more than {gate.to_beat}, so there is nothing to begin"
@@ -150,6 +149,20 @@ def _study_front(save_dir: Path) -> _Source:
     space = load_settings(save_dir / CONFIG_FILE, environment={}).space
     entries = [(f"rank {rank}", _whole(space, record.params)) for rank, record in enumerate(front, start=1)]
     return _Source(entries, written=False)
+
+
+def _front_of(path: Path) -> tuple[Sequence[TrialRecord], SkillGate]:
+    storage = StudyStorage(path)
+    try:
+        gate = SkillGate(**storage.attribute("skill_gate"))
+        _ = gate.passes(0.0), gate.score_range  # of a known metric, with numbers
+        return ranked_front(storage.records(), gate), gate
+    except (TypeError, ValueError, LookupError) as error:
+        raise SaveDirError(
+            f"{path} is damaged: its skill_gate tells no score to beat; choose another --save-dir"
+        ) from error
+    finally:
+        storage.close()
 
 
 def _whole(space: SearchSpace, searched: Params) -> dict[str, Any]:

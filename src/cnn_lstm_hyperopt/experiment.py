@@ -1,7 +1,6 @@
 """The main flow: settings and a dataset in, results in ``save_dir`` out."""
 
 import contextlib
-import json
 import logging
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -16,6 +15,8 @@ from cnn_lstm_hyperopt.execution import (
     FINISHED,
     Observer,
     StopSignal,
+    forget_left_over,
+    forget_worker_files,
     run_trials,
     run_with_workers,
     starts_as_json,
@@ -29,13 +30,15 @@ from cnn_lstm_hyperopt.folder import (
     CONFIG_FILE,
     DATA_FILE,
     DATA_FOR_WORKERS,
-    LOCK_FILE,
     LOG_FILE,
     RESULTS_FILE,
     STUDY_FILE,
     TRIALS_FILE,
     VALIDATION,
+    model_folder,
+    model_folders,
     only_run,
+    require_usable,
     resume_command,
     run_log,
     storage_faults,
@@ -43,10 +46,11 @@ from cnn_lstm_hyperopt.folder import (
 from cnn_lstm_hyperopt.forecast import Forecast
 from cnn_lstm_hyperopt.preparation import Preparation, prepare_again, prepare_new
 from cnn_lstm_hyperopt.reporting.final_tables import selection_lines
-from cnn_lstm_hyperopt.reporting.finals import model_folder, no_model_verdict, selection_results
+from cnn_lstm_hyperopt.reporting.finals import no_model_verdict, selection_results
 from cnn_lstm_hyperopt.reporting.results import (
     cost_model_facts,
     environment,
+    read_results,
     search_facts,
     search_results,
 )
@@ -57,6 +61,7 @@ from cnn_lstm_hyperopt.reporting.wording import counted, with_article
 from cnn_lstm_hyperopt.search import State, Study, StudyStorage, TrialRecord
 from cnn_lstm_hyperopt.search.integrity import remedy
 from cnn_lstm_hyperopt.selection_bias import DeflatedSharpe, TrialSeries, deflated, read_trials
+from cnn_lstm_hyperopt.training.memory import have_grown, memory_kills
 from cnn_lstm_hyperopt.trial_runner import TrialRunner
 
 log = logging.getLogger(__name__)
@@ -196,11 +201,17 @@ class Experiment:
             if warning is not None:
                 terminal.warn(warning)
         watch = terminal.watch(study, seconds_left=lambda: stop.seconds_left, expected=expected)
-        with storage_faults(self.settings.save_dir), watch:
-            end = self._run_trials(stop)
+        save_dir = self.settings.save_dir
+        with storage_faults(save_dir), watch:
+            try:
+                end = self._run_trials(stop)
+            finally:
+                forget_worker_files(save_dir)
+            if end == FINISHED:
+                study.storage.fail_left_over(f"cut off, and the study had its {study.plan.n_trials} trials without it")
+            forget_left_over(study, save_dir / CHECKPOINTS)
         self._hurried = stop.interrupted
         if end == FINISHED:
-            study.storage.fail_left_over(f"cut off, and the study had its {study.plan.n_trials} trials without it")
             terminal.say(f"Search finished: {study.n_finished()} trials.")
         else:
             terminal.say(
@@ -226,21 +237,15 @@ class Experiment:
                 self.study, self.runner, stop=stop, observers=observers, checkpoints=save_dir / CHECKPOINTS
             )
         self.terminal.say(f"{workers} workers, one thread each")
-        shared = save_dir / DATA_FOR_WORKERS
-        try:
-            save_trial_data(shared, data)
-            return run_with_workers(
-                self.study,
-                save_dir,
-                workers,
-                stop=stop,
-                observers=[self.terminal, backup],
-                silence_seconds=self.settings.limits.worker_silence_seconds,
-            )
-        finally:
-            for left_over in (shared, shared.with_name(f"{shared.name}.part"), save_dir / LOCK_FILE):
-                with contextlib.suppress(OSError):  # what ended the search is the error to be told
-                    left_over.unlink(missing_ok=True)
+        save_trial_data(save_dir / DATA_FOR_WORKERS, data)
+        return run_with_workers(
+            self.study,
+            save_dir,
+            workers,
+            stop=stop,
+            observers=[self.terminal, backup],
+            silence_seconds=self.settings.limits.worker_silence_seconds,
+        )
 
     def retrain(self, stop: StopSignal) -> list[dict[str, Any]]:
         """Confirms the best of the front, retrains K of them and tests these once; returns an entry for each."""
@@ -363,11 +368,14 @@ def check_save_dir(save_dir: Path, *, resume: bool) -> None:
     Raises:
         SaveDirError: it is not so; the text says how far the study is, and both cures.
     """
+    require_usable(save_dir)
     there = (save_dir / STUDY_FILE).is_file()
     if there and not resume:
         storage = StudyStorage(save_dir / STUDY_FILE)
-        name, done = storage.study.study_name, sum(record.finished for record in storage.records())
-        storage.close()
+        try:
+            name, done = storage.study.study_name, sum(record.finished for record in storage.records())
+        finally:
+            storage.close()
         raise SaveDirError(
             f"{save_dir} already holds the study {name} with {done} finished trials; go on with it (--resume, or in Python"
             f" resume=True) or choose another --save-dir"
@@ -375,9 +383,17 @@ def check_save_dir(save_dir: Path, *, resume: bool) -> None:
     if not there and (save_dir / BACKUP_FILE).is_file():  # a new study's backup would take its place
         raise SaveDirError(f"{save_dir} holds no {STUDY_FILE} any more; {remedy(save_dir / STUDY_FILE)}")
     if resume and not there:
-        raise SaveDirError(f"{save_dir} holds no {STUDY_FILE}, so there is nothing to resume; leave out --resume")
-    if save_dir.exists() and not save_dir.is_dir():
-        raise SaveDirError(f"--save-dir {save_dir} is a file; name a directory")
+        raise SaveDirError(
+            f"{save_dir} holds no {STUDY_FILE}, so there is nothing to resume; name another --save-dir, or begin anew (without"
+            " --resume)"
+        )
+    taken = [name for name in (RESULTS_FILE, TRIALS_FILE) if (save_dir / name).exists()]
+    taken += [path.name for path in model_folders(save_dir)]
+    if not there and taken:
+        raise SaveDirError(
+            f"{save_dir} holds {', '.join(taken)} and no {STUDY_FILE}, so a new study would write over them; move them, or choose"
+            " another --save-dir"
+        )
 
 
 @contextlib.contextmanager
@@ -410,6 +426,7 @@ def open_experiment(
                 "starts": starts_as_json(preparation.plan.starts),
                 "begun_with": settings.study.n_trials,
                 "enqueue": None if settings.study.enqueue is None else str(settings.study.enqueue),
+                "memory_kills": memory_kills(),
             }
             storage = StudyStorage(
                 save_dir / STUDY_FILE,
@@ -419,13 +436,18 @@ def open_experiment(
             )
         else:
             storage = StudyStorage(save_dir / STUDY_FILE)
+            named = settings.study.model_copy(update={"name": storage.study.study_name})
+            settings = settings.model_copy(update={"study": named})  # it keeps its name
         try:
             if resume:
                 preparation = prepare_again(settings, dataset, storage)
                 storage.back_up()
                 storage.set_attribute("n_trials", settings.study.n_trials)
+                write_json(save_dir / DATA_FILE, preparation.dataset.description, make_folder=False)
                 write_text(save_dir / CONFIG_FILE, dump_settings(settings), make_folder=False)
-                storage.pause_orphans()
+                kills, before = memory_kills(), storage.attribute("memory_kills")
+                storage.pause_orphans(lacked_memory=have_grown(before, kills))
+                storage.set_attribute("memory_kills", kills)
             if cut_off := [record.number for record in storage.records() if record.state is State.WAITING]:
                 terminal.say(_cut_off_text(cut_off))
             _describe(preparation, terminal)
@@ -450,9 +472,7 @@ def _earlier_retraining(save_dir: Path) -> dict[str, Any]:
     """What ``results.json`` holds of an earlier retraining; it stays there until another takes its place."""
     path = save_dir / RESULTS_FILE
     try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
+        results = read_results(path) or {}
     except ValueError as error:
         raise SaveDirError(
             f"{path} is damaged ({error}), so it can't be told what was retrained; put a whole one in its place, or remove it:"

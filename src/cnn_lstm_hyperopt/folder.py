@@ -52,6 +52,45 @@ _FAULTS = {
 """What is wrong and what helps, by the number of the system's error."""
 
 
+def require_usable(save_dir: Path) -> None:
+    """Whether the directory is there or can be made, and what lies in it under our names is what it should be.
+
+    Raises:
+        SaveDirError: it can't be used; the text says why.
+    """
+    there = next(place for place in (save_dir, *save_dir.parents) if place.exists())
+    if not there.is_dir():
+        made = "" if there == save_dir else f"can't be made: {there} "
+        raise SaveDirError(f"--save-dir {save_dir} {made}is no directory; name another")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise SaveDirError(
+            f"--save-dir {save_dir} can't be written: {there} is read-only; make it writable, or name another"
+        )
+    files = (STUDY_FILE, BACKUP_FILE, CONFIG_FILE, DATA_FILE, RESULTS_FILE, TRIALS_FILE, LOG_FILE, RUN_LOCK)
+    folders = [VALIDATION, CHECKPOINTS, *(path.name for path in model_folders(save_dir))]
+    for name, right, kind in (
+        *((name, Path.is_file, "file") for name in files),
+        *((name, Path.is_dir, "directory") for name in folders),
+    ):
+        place = save_dir / name
+        if os.path.lexists(place) and not right(place):
+            raise SaveDirError(
+                f"{place} is in the way: a run needs this name for a {kind}; move it, or name another --save-dir"
+            )
+
+
+def model_folder(save_dir: Path, rank: int) -> Path:
+    """``retrained_model_1`` …"""
+    return save_dir / f"retrained_model_{rank}"
+
+
+def model_folders(save_dir: Path, pattern: str = r"retrained_model_\d+") -> list[Path]:
+    """What is named like the folder of a retrained model, or by another pattern; nothing else is ever touched."""
+    if not save_dir.is_dir():
+        return []
+    return sorted(path for path in save_dir.iterdir() if re.fullmatch(pattern, path.name))
+
+
 def resume_command(save_dir: Path) -> str:
     """What goes on with a study from the command line."""
     return f"cnn-lstm-hyperopt resume --save-dir {shlex.quote(str(save_dir))}"
@@ -200,10 +239,14 @@ def only_run(save_dir: Path) -> Iterator[None]:
 
 def is_running(save_dir: Path) -> bool:
     """Whether a process holds the directory now."""
-    if not (save_dir / RUN_LOCK).exists():
+    if not (save_dir / RUN_LOCK).is_file():
         return False
     try:
         with FileLock(save_dir / RUN_LOCK, timeout=0):
             return False
     except Timeout:
         return True
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise
+        return False  # left over: nobody can be at work where nothing can be written

@@ -1,6 +1,7 @@
 """Start broad, then narrow: the part of the search space in which a study's good trials lie."""
 
 import math
+import stat
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +18,9 @@ from cnn_lstm_hyperopt.config import (
     load_settings,
 )
 from cnn_lstm_hyperopt.config.domains import Scalar, domain_text
-from cnn_lstm_hyperopt.config.faults import is_legible, shown
-from cnn_lstm_hyperopt.exceptions import ConfigError, RunError
+from cnn_lstm_hyperopt.config.faults import printable
+from cnn_lstm_hyperopt.config.settings import as_path
+from cnn_lstm_hyperopt.exceptions import ConfigError, RunError, SaveDirError
 from cnn_lstm_hyperopt.files import write_text
 from cnn_lstm_hyperopt.folder import CONFIG_FILE, DATA_FILE, LOG_FILE, RESULTS_FILE, STUDY_FILE, TRIALS_FILE
 from cnn_lstm_hyperopt.pareto import non_dominated_ranks
@@ -26,6 +28,8 @@ from cnn_lstm_hyperopt.search import SkillGate, StudyStorage, TrialRecord
 
 GOOD_SHARE = 0.2
 MIN_GOOD = 8
+HEAD = "# Made by cnn-lstm-hyperopt narrow, which may replace it.\n"
+"""Tells what was written here from everything else; nothing else is ever replaced."""
 OWN_FILES = (STUDY_FILE, CONFIG_FILE, DATA_FILE, RESULTS_FILE, TRIALS_FILE, LOG_FILE)
 MARGIN = 0.1
 """Share of the good trials' range that is added at each end."""
@@ -94,13 +98,13 @@ def narrow_study(save_dir: Path, output: Path) -> tuple[Path, list[str]]:
 
     Raises:
         SaveDirError: there is no study.
-        ConfigError: ``output`` is no place for a file, or one of the study's own.
+        ConfigError: ``output`` is no place for a file, one of the study's own, or there and not written by this before.
         RunError: too few trials have learnt anything.
     """
-    _check_output(save_dir, output)
+    output = _checked(save_dir, output)
     storage = StudyStorage(save_dir / STUDY_FILE)
     try:
-        records, gate = storage.records(), SkillGate(**storage.attribute("skill_gate"))
+        records, gate = storage.records(), _gate(storage, save_dir)
     finally:
         storage.close()
     settings = load_settings(save_dir / CONFIG_FILE, environment={})
@@ -112,10 +116,25 @@ def narrow_study(save_dir: Path, output: Path) -> tuple[Path, list[str]]:
             "save_dir": _beside(save_dir),
         }
     )
-    write_text(output, dump_settings(Settings.model_validate(new.model_dump())))
+    text = HEAD + dump_settings(Settings.model_validate(new.model_dump()))
+    try:
+        write_text(output, text)
+    except OSError as error:
+        raise _not_written(output, error) from error
     return output, [
         f"{name}: {domain_text(settings.space.domains[name])} → {domain_text(space.domains[name])}" for name in changed
     ]
+
+
+def _gate(storage: StudyStorage, save_dir: Path) -> SkillGate:
+    try:
+        gate = SkillGate(**storage.attribute("skill_gate"))
+        _ = gate.passes(0.0), gate.score_range  # of a known metric, with numbers
+    except (TypeError, ValueError, LookupError) as error:
+        raise SaveDirError(
+            f"{save_dir / STUDY_FILE} is damaged: its skill_gate tells no score to beat; name another study"
+        ) from error
+    return gate
 
 
 def _beside(save_dir: Path) -> Path:
@@ -124,13 +143,48 @@ def _beside(save_dir: Path) -> Path:
     return named.with_name(f"{named.name or 'study'}_narrowed")
 
 
-def _check_output(save_dir: Path, output: Path) -> None:
-    """What is wrong with the place is said before anything is worked out."""
-    if not is_legible(str(output)):
-        raise ConfigError(f"--output must be a path without control characters, but got {shown(str(output))}")
+def _checked(save_dir: Path, output: Path) -> Path:
+    """``output`` with ``~`` written out; what is wrong with the place is said before anything is worked out."""
+    try:
+        place: Path = as_path(output, "file")
+    except ValueError as fault:
+        raise ConfigError(f"--output {fault}") from fault
+    try:
+        _require_free(save_dir.resolve(), place)
+    except (OSError, RuntimeError) as error:  # RuntimeError: links that lead to each other
+        raise _not_written(place, error) from error
+    return place
+
+
+def _require_free(save_dir: Path, output: Path) -> None:
+    """That nothing is lost if a file is written there: new ones are free, and what was narrowed before."""
+    name = printable(str(output))
     if output.is_dir():
-        raise ConfigError(f"--output {output} is a directory; name a file in it, such as {output / 'narrowed.yaml'}")
-    if output.resolve().parent == save_dir.resolve() and output.name in OWN_FILES:
-        raise ConfigError(f"--output {output} is a file of the study itself; name another, such as narrowed.yaml")
+        raise ConfigError(f"--output {name} is a directory; name a file in it, such as {output / 'narrowed.yaml'}")
     if output.parent.exists() and not output.parent.is_dir():
-        raise ConfigError(f"--output {output} can't be written: {output.parent} is a file; name a directory")
+        raise ConfigError(f"--output {name} can't be written: {output.parent} is a file; name a directory")
+    folder = output.parent.resolve()
+    if folder == save_dir and output.name in OWN_FILES:
+        raise ConfigError(f"--output {name} is a file of the study itself; name another, such as narrowed.yaml")
+    if folder.is_relative_to(save_dir) and (folder != save_dir or output.suffix != ".yaml"):
+        raise ConfigError(
+            f"--output {name} lies among the study's own files; name a new .yaml file, such as {save_dir / 'narrowed.yaml'}"
+        )
+    try:
+        mode = output.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(mode):
+        kind = "a link" if stat.S_ISLNK(mode) else "no file, but a pipe or a device"
+        raise ConfigError(f"--output {name} is {kind}; name a file that is not there yet, such as narrowed.yaml")
+    with output.open("rb") as file:
+        if file.read(len(HEAD)) != HEAD.encode():
+            raise ConfigError(
+                f"--output {name} is there and was not written by narrow, so it is not replaced; name another file,"
+                " or remove it"
+            )
+
+
+def _not_written(output: Path, error: Exception) -> ConfigError:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+    return ConfigError(f"--output {printable(str(output))} can't be written: {reason}; name another place")

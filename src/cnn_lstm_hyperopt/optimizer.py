@@ -9,7 +9,7 @@ from typing import Any
 
 import optuna
 
-from cnn_lstm_hyperopt.config import Settings, load_settings
+from cnn_lstm_hyperopt.config import DataSettings, Settings, load_settings
 from cnn_lstm_hyperopt.config.faults import shown
 from cnn_lstm_hyperopt.config.load import merge
 from cnn_lstm_hyperopt.config.reading import read_yaml
@@ -55,11 +55,20 @@ class CNNLSTMHyperparameterOptimizer:
         resume: bool = False,
         quiet: bool = False,
     ) -> None:
+        _require_types(study_name, resume=resume, quiet=quiet)
         self._base = _as_mapping(config)
         self._file = Path(config) if isinstance(config, (str, Path)) else None
         self._arguments: dict[str, Any] = {} if save_dir is None else {"save_dir": save_dir}
+        if data_loaders is None and input_dim is not None:
+            raise ConfigError(
+                f"input_dim must come with data_loaders, whose features it counts, but got {shown(input_dim)} alone; leave it"
+                " out, or give data_loaders"
+            )
+        asked = self._settings({})
+        if data_loaders is not None:
+            _require_only_what_loaders_need(asked.data)
         if resume:  # what is not said stays as it was
-            stored = load_settings(self._base, self._arguments, file=self._file).save_dir / CONFIG_FILE
+            stored = asked.save_dir / CONFIG_FILE
             self._base = merge(read_yaml(stored) if stored.is_file() else {}, self._base)
         if study_name is not None:
             self._arguments["study"] = {"name": study_name}
@@ -114,11 +123,8 @@ class CNNLSTMHyperparameterOptimizer:
                 given = merge(given, {section: {key: value}})
         experiment = self._open(self._settings(given))
         stop = StopSignal(experiment.settings.study.timeout)
-        try:
-            with stop.listening():
-                experiment.search(stop)
-        finally:
-            results = experiment.write_results()
+        with stop.listening():
+            results = experiment.search_and_write(stop)
         if stop.interrupted:
             raise KeyboardInterrupt
         keys = ("study_name", "n_trials_completed", "best_trials", "optimization_history", "timestamp")
@@ -182,6 +188,45 @@ class CNNLSTMHyperparameterOptimizer:
                 raise HyperoptError("call optimize() first: there is no study yet")
             return self._open(self._settings({}))
         return self._experiment
+
+
+def _require_types(study_name: Any, **flags: Any) -> None:
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise ConfigError(f"{name} must be True or False, but got {shown(value)}")
+    if isinstance(study_name, (bytes, bytearray)):  # which pydantic would take for text
+        raise ConfigError(f"study.name must be text, but got {shown(study_name)}")
+
+
+_OF_LOADERS = {"horizon", "train_share"}
+"""Settings of data that count for a user's DataLoaders."""
+_REFUSED = {"cv_folds", "feature_columns", "features"}
+"""Those that the settings themselves refuse, once the source is loaders."""
+
+
+def _require_only_what_loaders_need(asked: DataSettings) -> None:
+    """Settings that would do nothing are errors; one that stands at its default does no harm.
+
+    Args:
+        asked: the configuration's, as if there were no DataLoaders.
+    """
+    usual = DataSettings().model_dump()
+    given = {
+        name: value
+        for name, value in asked.model_dump().items()
+        if name not in _OF_LOADERS | _REFUSED and value != usual[name] and value != "loaders"
+    }
+    if "data_dir" in given:
+        del given["source"]  # it follows from the folder
+    if given:
+        named = ", ".join(
+            f"data.{name}={shown(str(value) if isinstance(value, Path) else value)}" for name, value in given.items()
+        )
+        them = "it" if len(given) == 1 else "them"
+        raise ConfigError(
+            f"{named}: data_loaders come with their own windows, labels and split; leave {them} out, or give bars instead of"
+            " data_loaders"
+        )
 
 
 def _as_mapping(config: Config | None) -> dict[str, Any]:

@@ -190,6 +190,8 @@ def _prepare(
             " use one of these, or auto"
         )
 
+    workers = resolve_workers(settings, device.type)
+
     def runner_on(data: Dataset) -> TrialRunner:
         return TrialRunner(
             data.for_trials(),
@@ -198,13 +200,13 @@ def _prepare(
             device=device,
             speeds=speeds,
             metric=settings.study.metric,
-            memory_mb=memory_limit(settings, device),
+            memory_mb=memory_limit(settings, device, workers=workers),
         )
 
     gate = skill_gate(settings, dataset.folds)
     made_with = fingerprint(settings, dataset, device)
     runner = runner_on(dataset)
-    plan = study_plan(settings, gate, runner, device)
+    plan = study_plan(settings, gate, runner, device, workers=workers)
     sampled = SampledSpace(plan.space)
     if train_share is None and settings.data.train_share == "auto":
         train_share = choose_train_share(sampled, plan.limits.seconds, runner.cost)
@@ -212,7 +214,6 @@ def _prepare(
         dataset = dataset.with_train_share(train_share)
         runner = runner_on(dataset)
         plan = replace(plan, cost=runner.cost)
-    workers = resolve_workers(settings, device.type)
     return Preparation(settings, dataset, gate, runner, plan, sampled, workers, made_with)
 
 

@@ -161,7 +161,7 @@ def retrain(
         except NonFiniteLossError as error:
             on_given(finalist, seed, replace(given, failure=failure_text(error)))
             return failure_text(error)
-        except (RuntimeError, MemoryError) as error:  # torch lacks memory with a RuntimeError
+        except (RuntimeError, MemoryError) as error:
             return failure_text(error)
         outcome = trained.outcome
         cut_short = outcome.decision.reason == TIME_IS_UP

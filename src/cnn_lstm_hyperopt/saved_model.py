@@ -1,16 +1,20 @@
 """A trained model on disk: weights as safetensors, everything else as JSON; no pickle, no study needed."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -23,14 +27,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
 from cnn_lstm_hyperopt.config import Params, readable, stored
-from cnn_lstm_hyperopt.config.faults import explain, listed, printable, shown
+from cnn_lstm_hyperopt.config.faults import explain, is_legible, listed, printable, shown
 from cnn_lstm_hyperopt.config.reading import MOST_JSON_BYTES, parse_json, read_text
+from cnn_lstm_hyperopt.config.settings import Target
 from cnn_lstm_hyperopt.config.space import params_faults
 from cnn_lstm_hyperopt.data.bars import normalise_bars
+from cnn_lstm_hyperopt.data.columns import LARGEST
 from cnn_lstm_hyperopt.data.dataset import Dataset, frame_windows
-from cnn_lstm_hyperopt.data.own_features import BUILT_IN, FeatureSet, load_function
+from cnn_lstm_hyperopt.data.own_features import BUILT_IN, FeatureSet, OwnFunction
 from cnn_lstm_hyperopt.data.scaling import Scaler
 from cnn_lstm_hyperopt.data.windows import Windows
+from cnn_lstm_hyperopt.data.wording import shown_name, shown_names
 from cnn_lstm_hyperopt.exceptions import DataError, SaveDirError
 from cnn_lstm_hyperopt.models import CnnLstm, NetworkConfig
 from cnn_lstm_hyperopt.training import Predictions, ValueScale, as_predictions, predict
@@ -40,8 +47,26 @@ FORMAT = 2
 """Format 1 knew neither the user's features nor the meaning of classes and value; it is read, too."""
 
 
+Features = Callable[[pd.DataFrame], Any]
+"""A user's function of more features; ``OwnFunction`` says what it gets and returns."""
+
+
 def _as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
+
+
+def _legible(value: str) -> str:
+    if not value or not is_legible(value):
+        rule = "without control characters" if value else "and not empty"
+        raise ValueError(f"must be text {rule}, but got {shown(value)}")
+    return value
+
+
+def _different(names: tuple[str, ...]) -> tuple[str, ...]:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise ValueError(f"must be different from each other, but {shown_names(twice)} stands twice")
+    return names
 
 
 @dataclass(frozen=True)
@@ -54,7 +79,8 @@ class ModelDescription:
         value_name: the formula of the regression's value; None: there is no regression.
         features: names of the inputs, in order.
         feature_columns: those of them that are columns of the bars.
-        feature_function: ``module:function`` that makes the last of them; None: there is none.
+        feature_function: ``module:function`` that made the last of them in training; None: there is none. It names the
+            function to the reader and is never imported.
         scaler: of the features; None: the inputs come scaled.
         value_scale: mean and standard deviation of the regression target in its units.
         target, lookback, horizon, max_gap_days: what the model reads and predicts.
@@ -102,16 +128,24 @@ class ModelDescription:
         """Whether a value is predicted."""
         return self.value_name is not None
 
-    def feature_set(self) -> FeatureSet:
-        """How the inputs are made of bars; imports the user's function.
+    def feature_set(self, function: Features | None) -> FeatureSet:
+        """How the inputs are made of bars.
+
+        Args:
+            function: the user's own that makes the last of them.
 
         Raises:
-            DataError: the function can't be imported.
+            DataError: it is needed and was not handed over.
         """
         if self.feature_function is None:
             return FeatureSet(self.feature_columns)
+        if function is None:
+            raise DataError(
+                f"this model reads features that {self.feature_function} makes, and no function runs because a file names it;"
+                f" hand it over: load_model(folder, features={self.feature_function.replace(':', '.')})"
+            )
         added = self.features[len(BUILT_IN.names) + len(self.feature_columns) :]
-        return FeatureSet(self.feature_columns, load_function(self.feature_function), added)
+        return FeatureSet(self.feature_columns, OwnFunction(self.feature_function, function), added)
 
     def network_config(self) -> NetworkConfig:
         """The architecture."""
@@ -162,10 +196,12 @@ class ModelDescription:
         return stored_form.description()
 
 
-_Name = Annotated[str, Field(max_length=200)]
-_Names = Annotated[tuple[_Name, ...], Field(max_length=10_000)]
+_Name = Annotated[str, Field(max_length=200), AfterValidator(_legible)]
+_Names = Annotated[tuple[_Name, ...], Field(max_length=10_000), AfterValidator(_different)]
 _Numbers = Annotated[tuple[float, ...], Field(max_length=10_000)]
 _NETWORK = ("cnn", "lstm", "fusion")
+_OF_LOADERS = "y_class"
+"""What a model of a user's DataLoaders predicts."""
 
 
 class _Part(BaseModel):
@@ -201,6 +237,13 @@ class _Stored(_Part):
     horizon: int = Field(ge=1, le=1_000)
     max_gap_days: float = Field(gt=0, le=36_500)
 
+    @field_validator("feature_function")
+    @classmethod
+    def _names_a_function(cls, value: str | None) -> str | None:
+        if value is not None and re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", value) is None:
+            raise ValueError(f"must be module:function, such as mine:more, but got {shown(value)}")
+        return value
+
     @field_validator("params")
     @classmethod
     def _a_configuration(cls, value: dict[str, Any]) -> dict[str, Any]:
@@ -211,13 +254,42 @@ class _Stored(_Part):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "_Stored":
+        self._check_scaler()
+        self._check_features()
+        targets = (_OF_LOADERS,) if self.scaler is None else get_args(Target)
+        if self.target not in targets:
+            raise ValueError(f"target must be {' or '.join(targets)}, but got {shown(self.target)}")
+        return self
+
+    def _check_scaler(self) -> None:
         if self.scaler is not None:
             for name, numbers in (("mean", self.scaler.mean), ("std", self.scaler.std)):
                 if len(numbers) != len(self.features):
                     raise ValueError(f"scaler.{name} must have a number for each of {len(self.features)} features")
             if min(self.scaler.std) <= 0:
                 raise ValueError(f"scaler.std must be above 0, but got {shown(min(self.scaler.std))}")
-        return self
+            sizes = [abs(each) for each in (*self.scaler.mean, *self.scaler.std)]
+            if max(sizes) > LARGEST or min(self.scaler.std) < 1 / LARGEST:
+                raise ValueError(f"scaler must hold numbers within {LARGEST:g}, its std {1 / LARGEST:g} or more")
+
+    def _check_features(self) -> None:
+        """Those of bars are the eleven, the columns and what the function adds; those of DataLoaders are what they are."""
+        made_of_bars = (*BUILT_IN.names, *self.feature_columns)
+        if self.scaler is None:
+            if self.feature_columns or self.feature_function is not None:
+                raise ValueError(
+                    "scaler must be there where there are feature_columns or a feature_function, but got nothing"
+                )
+            return
+        if self.features[: len(made_of_bars)] != made_of_bars:
+            raise ValueError(
+                f"features must begin with {shown_names(made_of_bars)}, but got {shown_names(self.features)}"
+            )
+        added = self.features[len(made_of_bars) :]
+        if added and self.feature_function is None:
+            raise ValueError(f"feature_function is missing, which makes {shown_names(added)} of features")
+        if not added and self.feature_function is not None:
+            raise ValueError(f"features must have one at least that the feature_function {self.feature_function} makes")
 
     def description(self) -> ModelDescription:
         scaler = None if self.scaler is None else Scaler(self.scaler.mean, self.scaler.std)
@@ -253,10 +325,17 @@ def _from_format_1(raw: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class SavedModel:
-    """A network that predicts, with its description."""
+    """A network that predicts, with its description.
+
+    Attributes:
+        network: with its weights.
+        description: what is needed to use them.
+        features: the user's function of more features; None: there is none, or it was not handed over.
+    """
 
     network: CnnLstm
     description: ModelDescription
+    features: Features | None = field(default=None, repr=False, compare=False)
 
     def save(self, folder: Path) -> None:
         """Writes ``model.safetensors`` and ``model.json`` into ``folder``, which is made if it is missing.
@@ -271,8 +350,22 @@ class SavedModel:
         (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
 
     def predict_windows(self, windows: Windows) -> Predictions:
-        """Predictions for scaled windows."""
-        return as_predictions(*predict(self.network, windows, self.description.value_scale))
+        """Predictions for scaled windows.
+
+        Raises:
+            DataError: there are some that are no finite numbers.
+        """
+        predictions = as_predictions(*predict(self.network, windows, self.description.value_scale))
+        finite = np.asarray(np.isfinite(predictions.probabilities).all(axis=1))
+        if predictions.values is not None:
+            finite &= np.isfinite(predictions.values)
+        if not finite.all():
+            raise DataError(
+                f"predictions must be finite, but {int((~finite).sum()):,} of {len(finite):,} are not:"
+                " the windows or the model's weights hold numbers that are too large; scale the windows as in training, or take"
+                " another model"
+            )
+        return predictions
 
     def predict_bars(self, bars: pd.DataFrame, symbol: str = "bars") -> pd.DataFrame:
         """Predictions for every bar that ends a whole window, as of that bar.
@@ -287,10 +380,10 @@ class SavedModel:
             units (``attrs["value_name"]`` is its formula).
 
         Raises:
-            DataError: the bars are no frame, faulty or too few, the model's function of features can't be imported, or the
-                model was trained on a user's own inputs.
+            DataError: the bars are no frame, faulty or too few, the model's function of features was not handed over or breaks
+                a rule, the model was trained on a user's own inputs, or predicts what is not finite.
         """
-        about = self.description
+        about, symbol = self.description, shown_name(symbol)
         if about.scaler is None:
             raise DataError(f"this model reads inputs of its own ({', '.join(about.features[:3])}, …), not bars")
         if not isinstance(bars, pd.DataFrame):
@@ -298,8 +391,8 @@ class SavedModel:
                 f"{symbol}: bars must be a pandas DataFrame with columns date, open, high, low, close, volume, but are"
                 f" {type(bars).__name__}; read a file with pandas.read_csv, say"
             )
-        inputs = about.feature_set()
-        frame = normalise_bars(symbol, bars, "the frame of bars", columns=about.feature_columns).frame
+        inputs = about.feature_set(self.features)
+        frame = normalise_bars(symbol, bars, "the frame of bars", columns=about.feature_columns, can_drop=False).frame
         features, ends, dates = frame_windows(frame, about.lookback, about.max_gap_days, inputs, symbol=symbol)
         if not len(ends):
             raise DataError(
@@ -321,20 +414,37 @@ class SavedModel:
         return frame
 
 
-def load_model(folder: str | Path) -> SavedModel:
-    """The model in ``folder`` (``retrained_model_1``, say), on the CPU.
+def load_model(folder: str | Path, features: Features | None = None) -> SavedModel:
+    """The model in ``folder`` (``retrained_model_1``, say), on the CPU. No program runs because the folder names it.
+
+    Args:
+        folder: with ``model.json`` and ``model.safetensors``.
+        features: the function that makes the model's features of your own, such as ``mine.more``; it is called by
+            ``predict_bars``, which can't do without.
 
     Raises:
         SaveDirError: a file is missing or is not what it should be.
+        DataError: ``features`` is no function, or the model has no use for it.
     """
+    if not isinstance(folder, (str, os.PathLike)) or not str(folder):
+        raise SaveDirError(
+            f"folder must be the path of a model's directory, such as hyperopt_results/retrained_model_1, but got {shown(folder)}"
+        )
     folder = Path(folder)
     for name in (DESCRIPTION, WEIGHTS):
-        if not (folder / name).is_file():
-            raise SaveDirError(f"{folder} holds no model: {name} is missing")
+        try:
+            there = (folder / name).is_file()
+        except OSError as error:
+            raise SaveDirError(
+                f"{_place(folder)} holds no model: it can't be read: {error.strerror or error}"
+            ) from error
+        if not there:
+            raise SaveDirError(f"{_place(folder)} holds no model: {name} is missing")
     try:
         description = ModelDescription.from_dict(parse_json(read_text(folder / DESCRIPTION, MOST_JSON_BYTES)))
     except ValueError as error:
         raise SaveDirError(_refused(folder, DESCRIPTION, str(error).split("\n"))) from error
+    _check_function(features, description)
     with torch.device("meta"):  # shapes without memory: the file may not have what its description promises
         expected = CnnLstm(description.network_config()).state_dict()
     try:
@@ -349,11 +459,28 @@ def load_model(folder: str | Path) -> SavedModel:
     network = CnnLstm(description.network_config())
     network.load_state_dict(weights)
     network.eval()
-    return SavedModel(network, description)
+    return SavedModel(network, description, features)
+
+
+def _place(folder: Path) -> str:
+    return printable(str(folder))
+
+
+def _check_function(features: Any, description: ModelDescription) -> None:
+    if features is None:
+        return
+    if not callable(features):
+        cure = "; leave out the quotes" if isinstance(features, str) else ""
+        raise DataError(
+            f"features must be a function, such as mine.more after import mine, but got {shown(features)}{cure}"
+        )
+    if description.feature_function is None:
+        name = shown_name(getattr(features, "__qualname__", type(features).__qualname__))
+        raise DataError(f"features must be left out, for this model has no features of your own, but got {name}")
 
 
 def _refused(folder: Path, name: str, faults: Sequence[str]) -> str:
-    head = f"{folder} holds no model that this version can read: {name}: "
+    head = f"{_place(folder)} holds no model that this version can read: {name}: "
     return head + printable(faults[0], 500) if len(faults) == 1 else listed(f"{head}{len(faults)} faults:", faults)
 
 

@@ -124,8 +124,9 @@ def read_trials(
 def _probabilities(path: Path, n_windows: int) -> NDArray[np.floating] | None:
     """``(windows, classes)``; None where the file is not there, damaged or of other windows."""
     try:
-        names = [name for name in pq.read_schema(path).names if name.startswith("probability_")]
-        table = pq.read_table(path, columns=names)
+        with path.open("rb") as file:  # by its name alone Arrow might take it for a URI
+            names = [name for name in pq.read_schema(file).names if name.startswith("probability_")]
+            table = pq.read_table(file, columns=names)
     except (OSError, pa.ArrowException):
         return None
     if table.num_rows != n_windows or not names:

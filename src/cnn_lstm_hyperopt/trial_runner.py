@@ -14,7 +14,7 @@ from cnn_lstm_hyperopt.config.settings import MetricName
 from cnn_lstm_hyperopt.data.dataset import Fold, TrialData
 from cnn_lstm_hyperopt.exceptions import CheckpointError, MemoryLimitError
 from cnn_lstm_hyperopt.models import CnnLstm, NetworkConfig, Profile, build_network, profile
-from cnn_lstm_hyperopt.progress import Decision, OnReport, ProgressReport
+from cnn_lstm_hyperopt.progress import Action, Decision, OnReport, ProgressReport
 from cnn_lstm_hyperopt.pulse import beat
 from cnn_lstm_hyperopt.randomness import stream_seed
 from cnn_lstm_hyperopt.search import MEMORY_SAVINGS, Cost
@@ -311,7 +311,7 @@ class TrialRunner:
 
         def watch(report: ProgressReport) -> Decision:
             decision = on_report(report)
-            if not report.last and (used := _used_mb(self.device)) > limit:
+            if decision.action is Action.CONTINUE and not report.last and (used := _used_mb(self.device)) > limit:
                 raise MemoryLimitError(
                     f"{used:.0f} MB are more than limits.memory_mb={limit:.0f} after {report.epoch:.2g} epochs"
                 )
@@ -367,15 +367,18 @@ def save_memory(
         What was trained, and the place.
 
     Raises:
-        Exception: what ``attempt`` raised last, if memory does not suffice at all, or for another reason.
+        MemoryError: memory does not suffice at all, in whatever words that was said.
+        Exception: of ``attempt``, for another reason.
     """
     saving = first
     while True:
         try:
             return attempt(saving), saving
         except Exception as error:
-            if not is_out_of_memory(error) or saving + 1 == len(MEMORY_SAVINGS):
+            if not is_out_of_memory(error):
                 raise
+            if saving + 1 == len(MEMORY_SAVINGS):
+                raise error if isinstance(error, MemoryError) else MemoryError(_line(error)) from error
             saving += 1
             log.warning("memory did not suffice (%s); once more with %s", _line(error), MEMORY_SAVINGS[saving])
         _release_memory(device)  # here, where the exception no longer holds what its frames held

@@ -1,7 +1,7 @@
 """One worker process: reads the settings, the data and the study in a directory and runs trials until there are enough.
 
-Started by ``execution.workers``: ``python -m cnn_lstm_hyperopt.worker SAVE_DIR NUMBER``. Standard input is the line to the main
-process: a line asks it to end in good order, and when the stream ends the main process is gone, and so is the worker.
+Started by ``execution.workers``: ``python -m cnn_lstm_hyperopt.worker SAVE_DIR NUMBER WORKERS``. Standard input is the line to
+the main process: a line asks it to end in good order, and when the stream ends the main process is gone, and so is the worker.
 """
 
 import logging
@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.data.store import load_trial_data
@@ -22,7 +22,7 @@ from cnn_lstm_hyperopt.execution.observer import Observer
 from cnn_lstm_hyperopt.execution.plan import as_begun, memory_limit, study_plan
 from cnn_lstm_hyperopt.execution.run import run_trials
 from cnn_lstm_hyperopt.execution.stop import StopSignal
-from cnn_lstm_hyperopt.execution.workers import ALIVE, RECYCLED, STORAGE_FAILED, STUDY_FAILED
+from cnn_lstm_hyperopt.execution.workers import ALIVE, RECYCLED, STARTUP_SECONDS, STORAGE_FAILED, STUDY_FAILED
 from cnn_lstm_hyperopt.folder import (
     CHECKPOINTS,
     CONFIG_FILE,
@@ -34,9 +34,9 @@ from cnn_lstm_hyperopt.folder import (
     storage_faults,
 )
 from cnn_lstm_hyperopt.progress import ProgressReport
-from cnn_lstm_hyperopt.pulse import beats
+from cnn_lstm_hyperopt.pulse import beat, beats
 from cnn_lstm_hyperopt.reporting.validation import ValidationWriter
-from cnn_lstm_hyperopt.search import Assignment, SkillGate, Study, StudyStorage, TrialRecord
+from cnn_lstm_hyperopt.search import LACKED_MEMORY, Assignment, SkillGate, Study, StudyStorage, TrialRecord
 from cnn_lstm_hyperopt.training.allocator import give_back_pages
 from cnn_lstm_hyperopt.training.cost import CostModel
 from cnn_lstm_hyperopt.training.device import resolve_device
@@ -51,15 +51,15 @@ BEAT_SECONDS = 1.0
 
 def main(arguments: Sequence[str]) -> int:
     """Runs trials; the exit code is 0 when there was no more to do or the main process asked to end."""
-    save_dir, number = Path(arguments[0]), int(arguments[1])
+    save_dir, number, workers = Path(arguments[0]), int(arguments[1]), int(arguments[2])
     for reaching_all in (signal.SIGINT, signal.SIGTERM):  # of the group; the main process says what to do
         signal.signal(reaching_all, signal.SIG_IGN)
-    stop, life = StopSignal(), _SignsOfLife()
+    stop = _WatchedStop()
     threading.Thread(target=_listen, args=(stop,), daemon=True).start()
-    threading.Thread(target=life.tell, daemon=True).start()
+    threading.Thread(target=_tell, daemon=True).start()
     try:
         with storage_faults(save_dir), run_log(save_dir, f"worker {number}: "):
-            _work(save_dir, number, stop, life)
+            _work(save_dir, number, workers, stop)
     except StudyFailedError as error:
         print(error, file=sys.stderr)
         return STUDY_FAILED
@@ -72,37 +72,49 @@ def main(arguments: Sequence[str]) -> int:
     return RECYCLED if stop.reason == GROWN else 0
 
 
-class _SignsOfLife:
-    """An observer that tells the main process, once a second, that this one is alive; in a training, how far its batches are."""
+def _tell() -> None:
+    """Tells the main process once a second how far this one is, without end, in a thread of its own.
 
-    def __init__(self) -> None:
-        self._training = False
-        self._idle = 0
+    The number that it tells grows with each batch and each look for a trial. Before the first of them, while data and study are
+    read, it is enough that the process runs; for a while.
+    """
+    begun = time.monotonic()
+    while True:
+        starting = beats() == 0 and time.monotonic() - begun < STARTUP_SECONDS
+        try:
+            print(ALIVE, time.monotonic() - begun if starting else beats(), flush=True)
+        except BrokenPipeError:
+            return  # the main process is gone, which _listen hears of
+        time.sleep(BEAT_SECONDS)
 
-    def tell(self) -> None:
-        """Without end, in a thread of its own; the main process sees from the number whether the trial moves."""
+
+class _WatchedStop(StopSignal):
+    """Is asked between two trials and while others run the last ones: each time a sign of life."""
+
+    @property
+    def reason(self) -> str | None:
+        """As it was told."""
+        beat()
+        return super().reason
+
+
+class _Claim:
+    """A lock that is waited for with signs of life: who holds it and hangs is found out, not who waits."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = FileLock(path, timeout=BEAT_SECONDS)
+
+    def __enter__(self) -> None:
         while True:
-            self._idle += not self._training
+            beat()
             try:
-                print(ALIVE, beats() + self._idle, flush=True)
-            except BrokenPipeError:
-                return  # the main process is gone, which _listen hears of
-            time.sleep(BEAT_SECONDS)
+                self._lock.acquire()
+            except Timeout:
+                continue
+            return
 
-    def on_trial_start(self, assignment: Assignment) -> None:
-        """From here on batches count."""
-        self._training = True
-
-    def on_trial_report(self, assignment: Assignment, report: ProgressReport) -> None:
-        """Nothing to do."""
-
-    def on_trial_trained(self, assignment: Assignment, trained: TrainedNetwork) -> None:
-        """From here on it is enough that the process runs."""
-        self._training = False
-
-    def on_trial_end(self, record: TrialRecord, trained: TrainedNetwork | None) -> None:
-        """The same for one that failed."""
-        self._training = False
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
 
 
 class _MemoryWatch:
@@ -125,14 +137,17 @@ class _MemoryWatch:
         """Looks at what is held between two trials; the trial's network counts too, so this is a little late, never early."""
         give_back_pages()
         now = resident_mb()
-        if self._after_first is None:
+        if record.reason.startswith(LACKED_MEMORY) and self._stop.reason is None:
+            log.info("a new worker takes over, which has the memory that this one keeps in pieces")
+            self._stop.end(GROWN)
+        elif self._after_first is None:
             self._after_first = now
         elif now - self._after_first > self._growth_mb and self._stop.reason is None:
             log.info("grown from %.0f to %.0f MB: a new worker takes over", self._after_first, now)
             self._stop.end(GROWN)
 
 
-def _work(save_dir: Path, number: int, stop: StopSignal, life: _SignsOfLife) -> None:
+def _work(save_dir: Path, number: int, workers: int, stop: StopSignal) -> None:
     settings = load_settings(save_dir / CONFIG_FILE, environment={})
     data = load_trial_data(save_dir / DATA_FOR_WORKERS)
     device = resolve_device(settings.training.device)
@@ -146,13 +161,13 @@ def _work(save_dir: Path, number: int, stop: StopSignal, life: _SignsOfLife) -> 
             device=device,
             speeds=speeds,
             metric=settings.study.metric,
-            memory_mb=memory_limit(settings, device),
+            memory_mb=memory_limit(settings, device, workers=workers),
         )
         gate = SkillGate(**storage.attribute("skill_gate"))
-        plan = as_begun(study_plan(settings, gate, runner, device), storage)
-        study = Study(storage, plan, claim=FileLock(save_dir / LOCK_FILE), worker=number)
+        plan = as_begun(study_plan(settings, gate, runner, device, workers=workers), storage)
+        study = Study(storage, plan, claim=_Claim(save_dir / LOCK_FILE), worker=number)
         writer = ValidationWriter(save_dir / VALIDATION, data.folds)
-        observers: list[Observer] = [life, writer, _MemoryWatch(stop, settings.limits.worker_growth_mb)]
+        observers: list[Observer] = [writer, _MemoryWatch(stop, settings.limits.worker_growth_mb)]
         run_trials(study, runner, stop=stop, observers=observers, checkpoints=save_dir / CHECKPOINTS)
     finally:
         storage.close()
@@ -162,9 +177,8 @@ def _listen(stop: StopSignal) -> None:
     """Ends with the main process: its death, even by kill -9, closes the stream."""
     for line in sys.stdin:
         stop.end(line.strip())
-    if stop.reason is None:
-        log.warning("the main process is gone; so is this worker")
-        os._exit(1)
+    log.warning("the main process is gone; so is this worker")
+    os._exit(1)
 
 
 if __name__ == "__main__":

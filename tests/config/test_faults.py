@@ -1,10 +1,12 @@
 """Wrong settings: every message names the field, the rule and the value; all faults of a file are shown together."""
 
+import unicodedata
 from typing import Any
 
 import pytest
 
 from cnn_lstm_hyperopt.config import Settings, load_settings
+from cnn_lstm_hyperopt.config.faults import JOINERS, is_legible
 from cnn_lstm_hyperopt.exceptions import ConfigError
 
 NAN, INF = float("nan"), float("inf")
@@ -13,7 +15,7 @@ SETTING_FAULTS = [
     ({"study": {"n_trials": 0}}, ["study.n_trials", "greater than or equal to 1", "got 0"]),
     ({"study": {"n_trials": 2.5}}, ["study.n_trials", "integer", "got 2.5"]),
     ({"study": {"n_trials": "many"}}, ["study.n_trials", "integer", "got 'many'"]),
-    ({"study": {"timeout": 0}}, ["study.timeout", "greater than 0", "got 0"]),
+    ({"study": {"timeout": 0}}, ["study.timeout", "greater than or equal to 0.001", "got 0"]),
     ({"study": {"timeout": NAN}}, ["study.timeout", "got nan"]),
     ({"study": {"seed": -1}}, ["study.seed", "greater than or equal to 0", "got -1"]),
     ({"study": {"seed": 2**32}}, ["study.seed", "less than 4294967296", "got 4294967296"]),
@@ -65,7 +67,9 @@ SETTING_FAULTS = [
     ({"data": {"horizon": 5, "purge": 4}}, ["purge must be at least the horizon", "purge=4, horizon=5"]),
     ({"data": {"split": [0.7, 0.2, 0.2]}}, ["data.split must be three positive shares", "[0.7, 0.2, 0.2]"]),
     ({"data": {"split": [0.7, 0.3, 0.0]}}, ["data.split must be three positive shares"]),
-    ({"data": {"split": [0.7, 0.3]}}, ["data.split", "[0.7, 0.3]"]),
+    ({"data": {"split": [0.7, 0.3]}}, ["data.split must be a list of 3 values, but got [0.7, 0.3]"]),
+    ({"data": {"split": [1]}}, ["data.split must be a list of 3 values, but got [1]"]),
+    ({"data": {"barriers_atr": [2]}}, ["data.barriers_atr must be a list of 2 values, but got [2]"]),
     ({"data": {"max_gap_days": 0}}, ["data.max_gap_days", "greater than 0"]),
     ({"data": {"train_share": 1.5}}, ["data.train_share", "less than or equal to 1", "got 1.5"]),
     ({"training": {"max_epochs": 0}}, ["training.max_epochs", "greater than or equal to 1"]),
@@ -260,6 +264,12 @@ def test_all_faults_of_a_search_space_are_shown_together(faults_of):
 def test_a_single_fault_stands_on_one_line_behind_its_file(read_text):
     with pytest.raises(ConfigError, match=r"^\S+my.yaml: study.n_trials must be .*, but got 0$"):
         read_text("study: {n_trials: 0}")
+
+
+def test_no_character_that_formats_what_is_around_it_is_legible():
+    """But for the joiners of Persian words and of emoji."""
+    found = {chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) in ("Cc", "Cf", "Cs", "Zl", "Zp")}
+    assert {letter for letter in found if is_legible(letter)} == JOINERS
 
 
 # ---------------------------------------------------------------------- known defects, reported

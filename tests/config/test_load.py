@@ -1,5 +1,6 @@
 """Reading settings: defaults, the seed document's example, precedence, round trip, unreadable files."""
 
+import os
 from datetime import date
 from itertools import combinations
 from pathlib import Path
@@ -309,7 +310,7 @@ def test_variables_reach_into_the_search_space(read_text, text):
 
 
 def test_variables_of_others_are_not_read():
-    others = {"CNN_LSTM_HYPEROPT_STUDY__N_TRIALS": "1", "STUDY__N_TRIALS": "2", "PATH": "["}
+    others = {"CNN_LSTM_HYPEROPT_CACHE": "a__b", "STUDY__N_TRIALS": "2", "PATH": "["}
     assert load_settings(None, None, others) == load_settings(None, None, {})
 
 
@@ -333,7 +334,7 @@ def test_the_processs_own_variables_are_read_unless_others_are_given(monkeypatch
     ],
 )
 def test_a_wrong_variable_is_named_as_its_setting(name, text, message):
-    with pytest.raises(ConfigError, match=f"^{message}") as caught:
+    with pytest.raises(ConfigError, match=f"^the variable CNN_LSTM_HYPEROPT__{name}: {message}") as caught:
         load_settings(None, None, variables(**{name: text}))
     assert "\n" not in str(caught.value)
 
@@ -362,6 +363,138 @@ def test_a_wrong_variable_is_not_blamed_on_the_file(read_text):
     with pytest.raises(ConfigError) as caught:
         read_text("study: {seed: 1}", None, variables(STUDY__N_TRIALS="0"))
     assert "my.yaml" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "flags", "environment", "message"),
+    [
+        ("study: {n_trials: 5}", {"study": {"n_trials": -1}}, {}, "--n-trials: study.n_trials must be "),
+        ("study: {n_trials: -1}", {"study": {"seed": 3}}, {}, r"\S+my\.yaml: study.n_trials must be "),
+        ("study: {n_trials: -1}", {}, {"STUDY__SEED": "3"}, r"\S+my\.yaml: study.n_trials must be "),
+        (
+            "study: {n_trials: 5}",
+            {},
+            {"STUDY": "{n_trials: -1}"},
+            "the variable CNN_LSTM_HYPEROPT__STUDY: study.n_trials must be ",
+        ),
+        (
+            "data: {start: 2001-01-01, end: 2002-01-01}",
+            {"data": {"start": "2003-01-01", "lookback": 9}},
+            {},
+            "--start: data: start must be before end",
+        ),
+        ("study: {name: x}", {"study": {"name": 5}}, {}, "study.name must be "),  # an argument has no name
+        (
+            "study: {null: 3}",
+            {},
+            {},
+            r"\S+my\.yaml: study.null must be text, as the name of a setting is, but got nothing$",
+        ),
+        ("2001-01-01: 3", {}, {}, r"\S+my\.yaml: 2001-01-01 must be text, as the name of a setting is"),
+        (
+            "data: {split: [0.5, 0.5]}",
+            {},
+            {},
+            r"\S+my\.yaml: data.split must be a list of 3 values, but got \[0.5, 0.5\]$",
+        ),
+        (
+            "study: {seed: -1}",
+            {"study": {"n_trials": 0}},
+            {"RETRAIN__TOP_K": "0"},
+            "3 settings are wrong:\n  --n-trials: study.n_trials .*\n  .*my.yaml: study.seed .*\n"
+            "  the variable CNN_LSTM_HYPEROPT__RETRAIN__TOP_K: retrain.top_k ",
+        ),
+    ],
+)
+def test_what_is_wrong_is_told_with_who_says_it(tmp_path, file, flags, environment, message):
+    path = tmp_path / "my.yaml"
+    path.write_text(file, encoding="utf-8")
+    names = {
+        "study.n_trials": "--n-trials",
+        "study.seed": "--seed",
+        "data.start": "--start",
+        "data.lookback": "--lookback",
+    }
+    with pytest.raises(ConfigError, match=f"^{message}"):
+        load_settings(path, flags, variables(**environment), flags=names)
+
+
+@pytest.mark.parametrize("text", ["", "null", "~"])
+@pytest.mark.parametrize("name", ["STUDY", "SEARCH_SPACE", "SEARCH_SPACE__CNN"])
+def test_an_empty_variable_takes_no_section_away(read_text, name, text):
+    with pytest.raises(ConfigError) as caught:
+        read_text("study: {seed: 7}\nsearch_space: {cnn: {dropout: 0.2}}", None, variables(**{name: text}))
+    assert str(caught.value) == (
+        f"the variable CNN_LSTM_HYPEROPT__{name} holds nothing, but {name.lower().replace('__', '.')} is a section; unset it,"
+        " or name settings, such as {name: value}"
+    )
+
+
+def test_none_takes_no_section_away(read_text):
+    assert read_text("study: {seed: 7}", {"study": None}).study.seed == 7
+
+
+def test_a_variable_with_one_underscore_too_few_is_no_others():
+    with pytest.raises(ConfigError) as caught:
+        load_settings(None, None, {"CNN_LSTM_HYPEROPT_STUDY__SEED": "abc"})
+    assert str(caught.value) == (
+        "the variable CNN_LSTM_HYPEROPT_STUDY__SEED must have two underscores behind CNN_LSTM_HYPEROPT; did you mean"
+        " CNN_LSTM_HYPEROPT__STUDY__SEED?"
+    )
+
+
+def test_one_setting_in_two_variables_is_an_error():
+    with pytest.raises(ConfigError) as caught:
+        load_settings(None, None, variables(study__seed="4", STUDY__SEED="5"))
+    assert str(caught.value) == (
+        "the variable CNN_LSTM_HYPEROPT__STUDY__SEED and the variable CNN_LSTM_HYPEROPT__study__seed name the same setting;"
+        " unset one of them"
+    )
+
+
+@pytest.mark.parametrize("names", [("STUDY", "STUDY__SEED"), ("STUDY__SEED", "STUDY")])
+def test_of_a_section_and_a_setting_in_it_the_setting_wins(names):
+    texts = {"STUDY": "{seed: 4, n_trials: 9}", "STUDY__SEED": "5"}
+    study = load_settings(None, None, variables(**{name: texts[name] for name in names})).study
+    assert (study.seed, study.n_trials) == (5, 9)
+
+
+@pytest.mark.parametrize("value", ["20010203", "2001-02-03", date(2001, 2, 3)])
+def test_a_date_may_be_written_without_dashes(value):
+    assert load_settings(None, {"data": {"start": value}}).data.start == date(2001, 2, 3)
+
+
+@pytest.mark.parametrize("name", ["run:1", "study:1/r", "C:/results", "s3:b/x"])
+def test_a_colon_in_a_path_makes_no_uri(name):
+    assert load_settings(None, {"save_dir": name}).save_dir == Path(name)
+
+
+def test_a_config_is_found_at_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "x.yaml").write_text("study: {seed: 7}")
+    assert load_settings(Path("~/x.yaml")).study.seed == 7
+
+
+def test_the_directory_that_a_path_begins_in_must_be_legible_too(tmp_path, monkeypatch):
+    odd = os.fsencode(tmp_path) + b"/n\xff"
+    os.mkdir(odd)
+    monkeypatch.chdir(os.fsdecode(odd))
+    with pytest.raises(
+        ConfigError, match=r"^data.data_dir must be a path without control characters, but got '.*udcff/bars'$"
+    ):
+        load_settings(None, {"data": {"data_dir": "bars"}})
+
+
+def test_a_path_from_a_directory_that_is_gone_is_told_in_one_line(tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(ConfigError) as caught:
+        load_settings(None, {"data": {"data_dir": "bars"}})
+    assert str(caught.value) == (
+        "data.data_dir must begin with / where the working directory is gone (No such file or directory), but got 'bars'"
+    )
 
 
 def test_dump_and_load_give_the_same_settings(read_text):

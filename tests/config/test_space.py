@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from cnn_lstm_hyperopt.config import (
     stored,
 )
 from cnn_lstm_hyperopt.config.domains import decode_sizes, encode
+from cnn_lstm_hyperopt.exceptions import ConfigError
 
 FLAG = Choices((False, True))
 SEED_RANGES = {
@@ -394,3 +396,23 @@ def test_long_forms_are_read_back_unchanged(raw):
     space, faults = parse_space(raw)
     if not faults:
         assert parse_space(space.as_dict()) == (space, [])
+
+
+def test_numbers_and_tuples_of_a_python_program_are_read_as_those_of_a_file():
+    raw = {
+        "lstm": {"num_layers": (1, np.int64(3)), "hidden_dim": np.int64(64)},
+        "cnn": {"dropout": (0.1, np.float64(0.2)), "num_filters": np.array([8, 16]), "residual": np.bool_(True)},
+    }
+    file = {
+        "lstm": {"num_layers": [1, 3], "hidden_dim": 64},
+        "cnn": {"dropout": [0.1, 0.2], "num_filters": [8, 16], "residual": True},
+    }
+    found, expected = load_settings(None, {"search_space": raw}), load_settings(None, {"search_space": file})
+    assert dump_settings(found) == dump_settings(expected)
+
+
+def test_a_search_space_that_holds_itself_is_refused():
+    raw: dict[str, Any] = {}
+    raw["cnn"] = raw
+    with pytest.raises(ConfigError, match=r"^search_space\.cnn\.cnn is not a parameter"):
+        load_settings(None, {"search_space": raw})

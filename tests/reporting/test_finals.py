@@ -13,12 +13,12 @@ from cnn_lstm_hyperopt.confirmation import TIME_IS_UP, Confirmed
 from cnn_lstm_hyperopt.data.dataset import LockedPeriod
 from cnn_lstm_hyperopt.evaluation import BASELINES, Overfitting, probabilistic_sharpe
 from cnn_lstm_hyperopt.files import write_json
+from cnn_lstm_hyperopt.folder import model_folder
 from cnn_lstm_hyperopt.progress import Action, Decision
 from cnn_lstm_hyperopt.reporting.finals import (
     baseline_results,
     confirmation_results,
     holds_model,
-    model_folder,
     no_model_verdict,
     retrained_results,
     save_models,
@@ -440,6 +440,18 @@ def test_a_folder_holds_a_model_when_it_is_whole_and_of_that_training(models, ve
 
 def test_model_folders_are_numbered_by_rank(tmp_path):
     assert model_folder(tmp_path, 3) == tmp_path / "retrained_model_3"
+
+
+def test_what_is_named_like_a_model_but_is_none_is_left_alone(models, verdict, tmp_path):
+    for name in ("retrained_model_9", "retrained_model_1_my_copy", ".retrained_model_1_mine"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "notes.txt").touch()
+    (tmp_path / "retrained_model_notes.txt").touch()
+    save_models(tmp_path, models)
+    write_retrained(tmp_path, models, verdict, retrained_results(models, verdict, tmp_path))
+    left = {path.name for path in tmp_path.iterdir()}
+    ours = {model_folder(tmp_path, model.finalist.rank).name for model in models}
+    assert left == {*ours, "retrained_model_1_my_copy", ".retrained_model_1_mine", "retrained_model_notes.txt"}
 
 
 def test_every_number_is_finite(models, verdict, tmp_path):

@@ -13,6 +13,7 @@ from cnn_lstm_hyperopt.reporting.status import status_lines
 from cnn_lstm_hyperopt.search import SkillGate, State, StudyStorage, Values
 
 GATE = SkillGate(0.5, 100)
+MODEL = {"model_rank": 1, "config_params": {}}
 
 
 def attributes(total, source="embedded", gate=GATE):
@@ -96,13 +97,21 @@ def test_a_finished_search_is_followed_by_retraining(make_study, tmp_path):
     assert lines[-1] == f"Next: cnn-lstm-hyperopt resume --save-dir {tmp_path} --retrain-best"
 
 
+def test_a_finished_search_without_a_front_has_nothing_to_retrain(make_study, tmp_path):
+    lines = make_study(*[(0.5, 1, 1)] * 3, results={"retrained_models": []})
+    assert lines[-1] == (
+        "Done, and there is nothing to retrain. Next: another target, other data, or more trials: cnn-lstm-hyperopt resume"
+        f" --save-dir {tmp_path} --n-trials 6"
+    )
+
+
 def test_when_all_is_done_it_says_where_the_results_are(make_study, tmp_path):
-    lines = make_study(*[(0.7, 1, 1)] * 3, results={"retrained_models": [{}, {}]})
+    lines = make_study(*[(0.7, 1, 1)] * 3, results={"retrained_models": [MODEL, MODEL]})
     assert lines[-1] == f"Done: 2 models retrained and tested; see {tmp_path / 'results.json'}"
 
 
 def test_more_trials_asked_for_later_come_before_retraining(make_study):
-    assert make_study((0.7, 1, 1), total=2, results={"retrained_models": [{}]})[-1].startswith(
+    assert make_study((0.7, 1, 1), total=2, results={"retrained_models": [MODEL]})[-1].startswith(
         "Next: cnn-lstm-hyperopt resume"
     )
 
@@ -225,13 +234,34 @@ def test_a_run_that_ended_before_it_had_a_study_is_begun_again(tmp_path):
     retraining(tmp_path)
     assert status_lines(tmp_path) == [
         f"{tmp_path} holds config.yaml and no study: the run ended before it had made one.",
-        f"Next: cnn-lstm-hyperopt run --config {tmp_path / 'config.yaml'} --save-dir {tmp_path}",
+        f"Next: cnn-lstm-hyperopt resume --save-dir {tmp_path}",
     ]
     with only_run(tmp_path):
         assert status_lines(tmp_path) == [f"{tmp_path} holds no study yet.", "A run is at work on it now."]
 
 
-@pytest.mark.parametrize("content", ["", "{", "[1]", "\x00" * 9])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[1]",
+        "\x00" * 9,
+        "5",
+        "null",
+        "[" * 100_000,
+        '{"n_trials_completed": "3"}',
+        '{"retrained_models": 5}',
+        '{"retrained_models": [{"x": 1}]}',
+        '{"verdict": 7}',
+        '{"verdict": {"sentence": 7}}',
+        '{"verdict": {"sentence": "s", "shrinkage": {}}}',
+        '{"confirmation": [1]}',
+        '{"confirmation": {"candidates": [{}]}}',
+        '{"retraining_failures": [{"model_rank": "1"}]}',
+    ],
+    ids=lambda content: content[:40],
+)
 def test_damaged_results_are_named(make_study, tmp_path, content):
     make_study(*[(0.7, 1, 1)] * 3)
     (tmp_path / "results.json").write_text(content)
@@ -256,9 +286,16 @@ def test_a_damaged_study_names_its_copy_and_how_to_put_it_in_place(make_study, t
 
 
 def test_the_verdict_and_the_openings_of_the_test_are_told(make_study, tmp_path):
-    make_study(*[(0.7, 1, 1)] * 3, results={"retrained_models": [{}], "verdict": {"sentence": "No skill: so it is."}})
+    make_study(
+        *[(0.7, 1, 1)] * 3, results={"retrained_models": [MODEL], "verdict": {"sentence": "No skill: so it is."}}
+    )
     storage = StudyStorage(tmp_path / "study.db")
     storage.set_attribute("test_openings", [{}, {}])
     storage.close()
     lines = status_lines(tmp_path)
     assert lines[-3:-1] == ["No skill: so it is.", "The test period was opened 2 times."]
+
+
+def test_a_verdict_can_not_play_with_the_terminal(make_study, tmp_path):
+    make_study(*[(0.7, 1, 1)] * 3, results={"retrained_models": [MODEL], "verdict": {"sentence": "\x1b[2JSkill: 99 %"}})
+    assert status_lines(tmp_path)[-2] == "\\x1b[2JSkill: 99 %"

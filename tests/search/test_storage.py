@@ -14,6 +14,7 @@ from cnn_lstm_hyperopt.config import Choices, Fixed
 from cnn_lstm_hyperopt.exceptions import HyperoptError, SaveDirError, StorageFailedError
 from cnn_lstm_hyperopt.search import Point, State, StudyStorage, Values
 from cnn_lstm_hyperopt.search.distributions import distributions_of, with_fixed
+from cnn_lstm_hyperopt.search.integrity import back_up
 from cnn_lstm_hyperopt.search.storage import FORMAT
 
 
@@ -647,6 +648,53 @@ def test_without_room_for_a_copy_the_log_says_so_and_the_study_goes_on(storage, 
     assert "study.backup.db can't be written" in caplog.text
     storage.finish(start(), State.COMPLETE, Values(0.5, 1, 1), {})
     assert states(storage) == [State.COMPLETE]
+
+
+def test_a_copy_is_given_up_when_another_program_keeps_the_study_for_itself(full_of, path, monkeypatch, caplog):
+    """SQLite would try for ever."""
+    full_of(2)
+    monkeypatch.setattr("cnn_lstm_hyperopt.search.integrity.BUSY_SECONDS", 0.3)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode=EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        other.execute("COMMIT")
+        back_up(path)
+    assert "study.backup.db can't be written" in caplog.text
+    back_up(path)
+    assert path.with_name("study.backup.db").is_file()
+
+
+def test_what_a_trial_was_to_end_with_is_taken_back_when_it_ends_otherwise(storage, start):
+    """Its process ended after the attributes were stored and before the state was."""
+    trial_id = start()
+    storage.note(trial_id, "reason", "its worker 1 died")
+    storage.note(trial_id, "cut_off_by", "killed")
+    storage.finish(trial_id, State.FAIL, None, {"reason": "ValueError: of its own"})
+    (record,) = storage.records()
+    assert record.reason == "ValueError: of its own"
+    assert record.attributes.get("cut_off_by") is None
+    other = start()
+    storage.note(other, "reason", "its worker 1 died")
+    storage.finish(other, State.COMPLETE, Values(0.5, 1, 1), {})
+    assert storage.records()[1].reason == ""
+
+
+@pytest.mark.parametrize(
+    "change", [{"speeds": []}, {"skill_gate": {"chance": 0.1}}, {"n_trials": "x"}, {"n_trials": 0}]
+)
+def test_a_study_that_does_not_say_what_it_was_made_with_is_damaged(path, change):
+    made = {"speeds": [1.5, (2, 3)], "skill_gate": {"chance": 0.5}, "n_trials": 3}
+    storage = StudyStorage(path, create="x", attributes=made)
+    storage.set_attribute("n_trials", 5)
+    storage.close()
+    storage = StudyStorage(path)
+    for name, value in change.items():
+        storage.set_attribute(name, value)
+    storage.close()
+    with pytest.raises(
+        SaveDirError, match=r"can't be opened as a study, it is damaged or none \((what it was made|its number)"
+    ):
+        StudyStorage(path)
 
 
 def test_a_removed_study_names_its_copy(full_of, path):

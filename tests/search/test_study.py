@@ -10,6 +10,7 @@ from cnn_lstm_hyperopt.exceptions import StudyFailedError
 from cnn_lstm_hyperopt.progress import Action, ProgressReport
 from cnn_lstm_hyperopt.search import DIED, KILLED, MEMORY_SAVINGS, Assignment, Limits, NoTrial, SkillGate, State, Values
 from cnn_lstm_hyperopt.search.samplers import SAMPLERS
+from cnn_lstm_hyperopt.search.study import RESTARTS
 
 SMALL = {"cnn": {"num_filters": [4, 8]}, "lstm": {"hidden_dim": [8, 16]}, "fusion": {"dim": [16]}}
 GATE = SkillGate(0.5, 100)
@@ -254,13 +255,13 @@ def test_interrupted_trials_go_on_under_their_number_however_often(make_study):
     study = make_study()
     first = study.next_assignment()
     assignment = first
-    for _ in range(5):
+    for _ in range(2 * RESTARTS):
         study.report(assignment, report(1))
         study.pause(assignment)
         assert [record.state.value for record in study.records()] == ["WAITING"]
         assignment = study.next_assignment()
         assert (assignment.number, assignment.params, assignment.retry_of) == (first.number, first.params, None)
-        assert study.saving_from(assignment, 0) == 0
+        assert study.why_not_again(assignment, 0) is None
     complete(study, assignment)
     assert [record.state.value for record in study.records()] == ["COMPLETE"]
 
@@ -313,24 +314,58 @@ def test_where_a_trial_stood_counts_when_its_process_ends_again(make_study):
     """Only a trial that gets no further is taken for one that ends its process."""
     study = make_study()
     study.next_assignment()
-    for epoch, saving in [
-        (0, 0),
-        (0, 0),
-        (1, 0),
-        (1, 0),
-        (1, 1),
-        (1, 1),
-        (2, 0),
-        (2, 0),
-        (2, 1),
-        (2, 1),
-        (2, 2),
-        (2, 2),
-    ]:
+    for epoch in [*[0] * RESTARTS, *[1] * RESTARTS, *[2] * RESTARTS]:
         study.storage.pause_orphans()
-        assert study.saving_from(study.next_assignment(), epoch) == saving
+        assignment = study.next_assignment()
+        assert study.why_not_again(assignment, epoch) is None
+        assert assignment.saving == 0
     study.storage.pause_orphans()
-    assert study.saving_from(study.next_assignment(), 2) is None
+    assert study.why_not_again(study.next_assignment(), 2) == "its process ended again and again after epoch 2"
+
+
+def test_a_trial_that_may_have_lacked_memory_goes_on_with_less_and_less(make_study):
+    study = make_study()
+    first = study.next_assignment()
+    for saving in range(1, len(MEMORY_SAVINGS)):
+        assert study.storage.pause_orphans(lacked_memory=True) == [0]
+        assignment = study.next_assignment()
+        assert (assignment.number, assignment.params, assignment.saving) == (0, first.params, saving)
+        assert study.why_not_again(assignment, saving) is None
+    study.storage.pause_orphans(lacked_memory=True)
+    reason = study.why_not_again(study.next_assignment(), 7)
+    assert reason == "memory did not suffice, with all of it saved that can be"
+
+
+def test_memory_that_a_trial_had_to_save_is_saved_when_it_goes_on(make_study):
+    study = make_study()
+    assignment = study.next_assignment()
+    study.save_memory(assignment, 1)
+    study.pause(assignment)
+    assert study.next_assignment().saving == 1
+
+
+def test_trials_that_wait_do_not_overshoot_a_lower_total(make_study):
+    study = make_study(n_trials=4)
+    for _ in range(4):
+        study.next_assignment()
+    study.storage.pause_orphans()
+    study.plan = replace(study.plan, n_trials=1)
+    assert isinstance(study.next_assignment(), Assignment)
+    assert study.next_assignment() is NoTrial.OTHERS_RUN_THE_REST
+
+
+def test_states_are_needed_of_trials_that_go_on_and_of_those_that_are_run_again(make_study):
+    study = make_study(worker=3)
+    running = study.next_assignment()
+    assert study.needed_states() == {0}
+    study.storage.fail_worker(3, "its worker 3 died (exit code 1)", DIED)
+    assert study.needed_states() == {running.number}
+    again = study.next_assignment()
+    assert (again.number, again.seeded_as) == (1, 0)
+    study.storage.fail_worker(3, "its worker 3 died (exit code 1)", DIED)
+    assert study.needed_states() == set()  # it is not run a third time
+    fail(study, study.next_assignment())
+    assert study.needed_states() == set()  # what failed of itself is run again from its beginning
 
 
 def test_several_failed_trials_are_retried_in_order(make_study):

@@ -124,7 +124,11 @@ def _of_retries(study: StoredStudy) -> Iterator[str]:
         yield from (f"trial {number} is {name} of {count} trials" for number, count in counts.items() if count > 1)
     retried_ones = {trial.attributes.get("retry_of") for trial in study.trials}
     for trial in study.trials:
-        owed = trial.state == "FAIL" and not trial.attributes.get("diverged") and "retry_of" not in trial.attributes
+        owed = (
+            trial.state == "FAIL"
+            and not trial.attributes.keys() & {"diverged", "given_up"}
+            and "retry_of" not in trial.attributes
+        )
         if owed and trial.number not in retried_ones:
             yield f"trial {trial.number} failed ({trial.reason}) and was not tried again"
 

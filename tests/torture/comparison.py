@@ -77,7 +77,7 @@ def unlike_by_number(save_dir: Path, reference: Path) -> list[str]:
 
 
 def _of_studies(ours: StoredStudy, theirs: StoredStudy) -> Iterator[str]:
-    for text in _of_trees(ours.attributes, theirs.attributes, {"test_openings[].time"}):
+    for text in _of_trees(ours.attributes, theirs.attributes, {"test_openings[].time", "memory_kills"}):
         yield f"study.db: {text}"
     if len(ours.trials) != len(theirs.trials):
         yield f"study.db: {len(ours.trials)} trials, not {len(theirs.trials)}"

@@ -306,6 +306,11 @@ def aims(random: Random, count: int, workers: int) -> list[Aim]:
         # What follows the models' saving, the test, takes a hundred times as long.
         share = random.random() * (random.choice((0.01, 1)) if stage == SAVING else 1)
         planned.append(Aim(stage, random.randrange(7) if stage == SEARCH else 0, share, random.choice(victims)))
+    if (
+        random.random() < 0.3
+    ):  # again and again within one epoch: the first trial after each start is the one that goes on
+        planned += [Aim(SEARCH, 1, 0.1 * random.random()) for _ in range(3)]
+        planned.sort(key=lambda aim: aim.stage)
     if workers > 1:
         planned += [Aim(SEARCH, random.randrange(1, 4), random.random(), "worker")]
         planned.sort(key=lambda aim: aim.stage)

@@ -69,7 +69,11 @@ def read_study(save_dir: Path) -> StoredStudy:
                 state,
                 {name: _param(value, text) for owner, name, value, text in sorted(params) if owner == trial_id},
                 tuple(value for owner, value in values if owner == trial_id),
-                {key: json.loads(text) for owner, key, text in sorted(notes) if owner == trial_id},
+                {
+                    key: value
+                    for owner, key, text in sorted(notes)
+                    if owner == trial_id and (value := json.loads(text)) is not None  # null: it was taken back
+                },
             )
             for trial_id, number, state in trials
         ],

@@ -11,8 +11,16 @@ from pydantic import BaseModel
 
 MOST_CHARACTERS = 3_500
 """Of a list of faults; what is longer tells nobody more."""
-_INVISIBLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters, ends of lines, marks that turn the direction of writing, halves of characters."""
+_INVISIBLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    "\ud800-\udfff\ufeff\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\U000e0000-\U000e007f]"
+)
+"""Control and format characters, ends of lines, marks that turn the direction of writing, halves of characters.
+
+But for the two joiners, which words in Persian and many emoji have in them.
+"""
+JOINERS = frozenset("\u200c\u200d")
 
 
 class _Short(reprlib.Repr):
@@ -122,14 +130,18 @@ def explain(faults: Sequence[Any], model: type[BaseModel], elsewhere: Iterable[s
                 lines += _explain_ours(fault, model, elsewhere)
         if plain:
             lines.append(_explain_plain(field, plain, model))
-    return lines
+    return list(dict.fromkeys(lines))
 
 
 def _explain_plain(field: str, plain: Sequence[Any], model: type[BaseModel]) -> str:
     first = plain[0]
     value = first.get("input")
     if first["type"] == "missing":
-        return f"{field} is missing" + (f": got {shown(value)}" if isinstance(value, (list, tuple)) else "")
+        if not isinstance(value, (list, tuple)):
+            return f"{field} is missing"
+        *place, name, _ = (part for part in first["loc"] if not is_union_branch(part))
+        count = len(get_args(_model_at(place, model).model_fields[name].annotation))
+        return f"{field.rpartition('.')[0]} must be a list of {count} values, but got {shown(value)}"
     rules = list(dict.fromkeys(_rule(fault, model) for fault in plain))
     text = f"{field} must {' or '.join(rules)}, but got {shown(value)}"
     if first["type"] == "string_type" and isinstance(value, (int, float, date)):
@@ -176,6 +188,8 @@ def _model_at(location: Sequence[Any], model: type[BaseModel]) -> Any:
 
 def _field(fault: Any) -> str:
     parts = [part for part in fault["loc"] if not is_union_branch(part) and part != "[key]"]
+    if fault["type"] == "invalid_key":
+        parts[-1:] = ["null" if fault["input"] is None else fault["input"]]
     return ".".join(printable(str(part), 80) for part in parts)
 
 

@@ -1,6 +1,8 @@
 """Reads YAML and JSON files that may hold anything: plain values only, within limits that are checked before values are made."""
 
 import json
+import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -46,6 +48,10 @@ def read_tree(path: Path, flag: str) -> Any:
     name = f"{flag} {printable(str(path))}"
     is_json = path.suffix.lower() == ".json"
     try:
+        path = path.expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"{name} must begin with the directory of a user whom there is") from error
+    try:
         text = read_text(path, MOST_JSON_BYTES if is_json else MOST_YAML_BYTES)
     except ValueError as error:
         raise ConfigError(f"{name} {error}") from error
@@ -56,14 +62,18 @@ def read_tree(path: Path, flag: str) -> Any:
 
 
 def read_text(path: Path, most: int) -> str:
-    """A file of UTF-8 text; no more of it is read than it may have.
+    """A file of UTF-8 text; no more of it is read than it may have, and nothing is waited for.
 
     Raises:
         ValueError: it can't be read, is larger than ``most`` bytes or is no text; to stand behind the file's name.
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(most + 1)
+        with open(path, "rb", opener=_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise _NoFileError
+            content = file.read(most + 1) or b""
+    except _NoFileError as error:
+        raise ValueError("is no file, but a pipe or a device; write what it holds into a file and name that") from error
     except OSError as error:
         raise ValueError(f"can't be read: {error.strerror or error}") from error
     except ValueError as error:
@@ -77,6 +87,15 @@ def read_text(path: Path, most: int) -> str:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ValueError(f"is no UTF-8 text (line {line}, byte {error.start}); save it as UTF-8") from error
+
+
+class _NoFileError(Exception):
+    """A pipe, a device or a socket: reading it may never end."""
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Opens a pipe that nobody writes into, too."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def parse_json(text: str) -> Any:

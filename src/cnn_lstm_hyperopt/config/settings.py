@@ -3,6 +3,7 @@
 import math
 import os
 import re
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,8 +19,8 @@ from pydantic import (
     model_validator,
 )
 
-from cnn_lstm_hyperopt.config.faults import is_legible, shown
-from cnn_lstm_hyperopt.config.space import SearchSpace, parse_space
+from cnn_lstm_hyperopt.config.faults import JOINERS, is_legible, shown
+from cnn_lstm_hyperopt.config.space import SearchSpace, parse_space, plain
 
 Target = Literal["direction", "volatility", "triple_barrier"]
 MetricName = Literal["accuracy", "balanced_accuracy", "mcc", "auc", "log_loss"]
@@ -33,6 +34,7 @@ _DIRECTIONS = ("maximize", "minimize", "minimize")
 _MOST_FOLDS = 50
 """A trial trains once for each."""
 _LONGEST_PATH, _LONGEST_NAME = 4000, 255
+_LEAST_SECONDS = 0.001
 _MOST_SECONDS = _MOST_MB = 1e9
 _MOST_TRIALS = 10_000_000
 
@@ -41,30 +43,49 @@ def _as_symbols(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _path(value: Any) -> Any:
-    """A path as somebody may have meant it, with ``~`` written out; other kinds of values are left to pydantic."""
+def as_path(value: Any, kind: str = "directory") -> Any:
+    """A path as somebody may have meant it, with ``~`` written out; other kinds of values are left to pydantic.
+
+    Raises:
+        ValueError: it can be none; the text is the rule and the value, to stand behind the setting's name.
+    """
     if not isinstance(value, (str, os.PathLike)):
         return value
     text = str(value)
     if not text or text.isspace():
         raise ValueError(f"must name a file or a directory, but got {shown(text)}")
-    if not is_legible(text):
-        raise ValueError(f"must be a path without control characters, but got {shown(text)}")
+    _require_legible(text)
     if len(text) > _LONGEST_PATH or any(len(os.fsencode(part)) > _LONGEST_NAME for part in re.split(r"[/\\]", text)):
         raise ValueError(
             f"must be a path of at most {_LONGEST_PATH} characters and {_LONGEST_NAME} between two slashes, but got {shown(text)}"
         )
     if re.match(r"\$\w+(/|$)|\$\{\w+\}|%\w+%", text):
         raise ValueError(f"must be written out, for variables are not replaced here (~ is), but got {shown(text)}")
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):  # but C:/results is a path
+        raise ValueError(f"must be a local {kind}, but got {shown(text)}")
     try:
         return Path(text).expanduser()
     except RuntimeError:
         raise ValueError(f"must begin with the directory of a user whom there is, but got {shown(text)}") from None
 
 
+def _require_legible(path: str) -> None:
+    if not is_legible(path):
+        raise ValueError(f"must be a path without control characters, but got {shown(path)}")
+
+
 def _absolute(path: Path | None) -> Path | None:
     """The same file wherever the run goes on."""
-    return None if path is None else path.absolute()
+    if path is None:
+        return None
+    try:
+        whole = path.absolute()
+    except OSError as error:
+        raise ValueError(
+            f"must begin with / where the working directory is gone ({error.strerror}), but got {shown(str(path))}"
+        ) from error
+    _require_legible(str(whole))
+    return whole
 
 
 class Section(BaseModel):
@@ -99,7 +120,7 @@ class StudySettings(Section):
     )
     timeout: float | None = Field(
         None,
-        gt=0,
+        ge=_LEAST_SECONDS,
         le=_MOST_SECONDS,
         description="seconds after which the search ends (retraining comes on top); null: no limit",
     )
@@ -131,14 +152,16 @@ class StudySettings(Section):
     @field_validator("name")
     @classmethod
     def _no_path(cls, value: str) -> str:
-        if "/" in value or "\\" in value:
+        if "/" in value or "\\" in value or value in (".", ".."):
             raise ValueError(f"must be a name and no path (no / and no \\), but got {shown(value)}")
+        if JOINERS & set(value):
+            raise ValueError(f"must be text without control characters, but got {shown(value)}")
         return _legible_name(value)
 
     @field_validator("enqueue", mode="before")
     @classmethod
     def _legible_path(cls, value: Any) -> Any:
-        return _path(value)
+        return as_path(value, "file or directory")
 
     @field_validator("enqueue")
     @classmethod
@@ -151,6 +174,14 @@ class StudySettings(Section):
         if value != _DIRECTIONS:
             raise ValueError(f"must be {list(_DIRECTIONS)} (the metric, seconds, MB)")
         return value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 _Multiple = Annotated[float, Field(gt=0, le=1_000)]
@@ -269,7 +300,10 @@ class DataSettings(Section):
     @field_validator("start", "end", mode="before")
     @classmethod
     def _no_number(cls, value: Any) -> Any:
-        if isinstance(value, (int, float)):  # pydantic would count seconds from 1970
+        if isinstance(value, str) and re.fullmatch(r"[0-9]{8}", value):
+            value = f"{value[:4]}-{value[4:6]}-{value[6:]}"
+        if isinstance(value, (int, float)) or (isinstance(value, str) and _is_number(value)):
+            # pydantic would count seconds from 1970
             raise ValueError(f"must be a date such as 2001-02-03, but got {shown(value)}")
         return value
 
@@ -290,7 +324,7 @@ class DataSettings(Section):
     @field_validator("data_dir", mode="before")
     @classmethod
     def _legible_path(cls, value: Any) -> Any:
-        return _path(value)
+        return as_path(value)
 
     @field_validator("data_dir")
     @classmethod
@@ -470,6 +504,7 @@ class LimitSettings(Section):
     worker_silence_seconds: float = Field(
         45.0,
         ge=5,
+        le=_MOST_SECONDS,
         description="a worker without a sign of life for so long (not one batch in a training) is replaced, its trial run again",
     )
 
@@ -539,12 +574,20 @@ class Settings(Section):
     @model_validator(mode="before")
     @classmethod
     def _empty_sections_are_defaults(cls, raw: Any) -> Any:
-        return {key: value for key, value in raw.items() if value is not None} if isinstance(raw, dict) else raw
+        if not isinstance(raw, dict):
+            return raw
+        # A name that there is not stays, so that it is reported.
+        return {key: value for key, value in raw.items() if value is not None or key not in cls.model_fields}
 
     @field_validator("save_dir", mode="before")
     @classmethod
     def _legible_path(cls, value: Any) -> Any:
-        return _path(value)
+        return as_path(value)
+
+    @field_validator("search_space", mode="before")
+    @classmethod
+    def _of_plain_values(cls, value: Any) -> Any:
+        return plain(value) if isinstance(value, Mapping) else value
 
     @field_validator("search_space")
     @classmethod

@@ -210,7 +210,8 @@ class SearchSpace:
                 rule, cure = f"be one of {', '.join(_written(spec, choice) for choice in values)}", "change it"
             case _:
                 rule, cure = f"lie between {domain.low:g} and {domain.high:g}", "change it"
-        raise ValueError(f"must {rule}, but got {shown(raw)}; {cure}, or widen search_space.{name}")
+        meant = did_you_mean(raw, [str(choice) for choice in _values(domain)]) if spec.options else ""
+        raise ValueError(f"must {rule}, but got {shown(raw)}{meant or f'; {cure}, or widen search_space.{name}'}")
 
     def searched(self) -> dict[str, Domain]:
         """The parameters that are not fixed and that some configuration has."""
@@ -236,6 +237,22 @@ class SearchSpace:
             group, key = name.split(".")
             groups.setdefault(group, {})[key] = _long_form(name, domain)
         return groups
+
+
+def plain(raw: Any, levels: int = 8) -> Any:
+    """Mappings, lists and Python's own numbers for what a Python program may hand over: tuples, NumPy's arrays and numbers.
+
+    Args:
+        raw: of a search space.
+        levels: how deep; what lies deeper is none of a search space and stays.
+    """
+    if hasattr(raw, "tolist"):
+        raw = raw.tolist()
+    if levels and isinstance(raw, Mapping):
+        return {key: plain(value, levels - 1) for key, value in raw.items()}
+    if levels and isinstance(raw, (list, tuple)):
+        return [plain(value, levels - 1) for value in raw]
+    return raw
 
 
 def parse_space(raw: Mapping[str, Any] | None) -> tuple[SearchSpace, list[str]]:
@@ -377,7 +394,8 @@ def _value(spec: ParameterSpec, raw: Any) -> Scalar:
 
 
 def _number(spec: ParameterSpec, raw: Any, *, whole: bool) -> int | float:
-    if isinstance(raw, str):  # YAML 1.1 reads 1e-5 (without a dot) as text
+    # YAML 1.1 reads 1e-5 (without a dot) as text; Python reads 1_0 and the digits of all scripts as numbers.
+    if isinstance(raw, str) and raw.isascii() and "_" not in raw:
         try:
             raw = float(raw)
         except ValueError:

@@ -93,6 +93,7 @@ def normalise_bars(
     problems: Sequence[Problem] = (),
     start: date | None = None,
     end: date | None = None,
+    can_drop: bool = True,
 ) -> Bars:
     """People's table of bars to :class:`Bars`.
 
@@ -111,12 +112,13 @@ def normalise_bars(
         problems: what was found while the file was read.
         start, end: first and last date wanted; None: no limit. Of other rows the date is read and nothing else is checked; a
             table without a row between them gives no bars.
+        can_drop: whether errors advise to let bad rows be dropped.
 
     Raises:
         BadBarsError: all that is wrong with the table, a line each: a column is missing or twice there, rows hold what
             can't be true (unless they are dropped or kept), or there are no rows.
     """
-    found = Findings(symbol, where, on_bad_bars, list(problems))
+    found = Findings(symbol, where, on_bad_bars, list(problems), can_drop=can_drop)
     table = named_columns(raw, columns, found)
     if not len(raw):
         raise found.fail("no_rows", "has no rows of bars", "give a file with at least one bar")

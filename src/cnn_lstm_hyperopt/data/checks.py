@@ -93,6 +93,7 @@ class Findings:
         gone: (rows,) rows to leave out; None until there are any.
         broken: (rows,) rows that a rule was broken by; later rules don't look at them.
         looked_at: (rows,) which rows of the table are looked at; None: all.
+        can_drop: whether the user can ask for bad rows to be dropped.
     """
 
     symbol: str
@@ -102,6 +103,7 @@ class Findings:
     gone: Mask | None = None
     broken: Mask | None = None
     looked_at: NDArray[np.int64] | None = None
+    can_drop: bool = True
 
     def look_only_at(self, rows: NDArray[np.int64]) -> None:
         """Leaves the other rows of the table alone: from now on arrays are of these ``rows``, in this order."""
@@ -187,7 +189,7 @@ class Findings:
             if computable:
                 return "warning", "kept (on_bad_bars: keep)"
             return "error", f"{cure} (or --on-bad-bars drop; keep can't, as nothing can be computed of them)"
-        return "error", f"{cure} (or --on-bad-bars drop)"
+        return "error", f"{cure} (or --on-bad-bars drop)" if self.can_drop else cure
 
     def raise_errors(self) -> None:
         """Raises all errors together, if there are any."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from cnn_lstm_hyperopt.data.checks import Findings
-from cnn_lstm_hyperopt.data.wording import shown_names
+from cnn_lstm_hyperopt.data.wording import meant, shown_names
 
 PRICES = ("open", "high", "low", "close")
 COLUMNS = (*PRICES, "volume")
@@ -72,10 +72,11 @@ def _own_columns(
         )
     missing = [name for name, key in own.items() if key not in keys]
     if missing:
+        close = meant(missing, [key for key in keys if key not in taken]) or meant(missing, keys)
         raise found.fail(
             "feature_columns",
             f"misses the column {shown_names(missing)} of data.feature_columns ({it_has})",
-            "name columns that are there, in every file",
+            "name columns that are there, in every file" + (f"; did you mean {close}?" if close else ""),
         )
     twice = sorted({name for name, key in own.items() if keys.count(key) > 1 or list(own.values()).count(key) > 1})
     if twice:

@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.masked import MaskedTensor
 from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SequentialSampler, WeightedRandomSampler
 
+from cnn_lstm_hyperopt.config.faults import shown
+from cnn_lstm_hyperopt.data.checks import counted
 from cnn_lstm_hyperopt.data.columns import LARGEST
 from cnn_lstm_hyperopt.data.dataset import Dataset, Fold, LockedPeriod
 from cnn_lstm_hyperopt.data.describe import class_balance
@@ -46,8 +49,10 @@ def dataset_from_loaders(
         raise DataError(f"data_loaders must be (train, validation, test), but are {_shape(loaders)}")
     if len(loaders) != 3:
         raise DataError(f"data_loaders must be (train, validation, test), but there are {len(loaders)}")
+    _require_different(loaders)
     drained = [_drain(name, loader) for name, loader in zip(SPLIT_NAMES, loaders, strict=True)]
     _check_alike(drained, input_dim)
+    repeated = _warn_of_repeated([x for x, _, _ in drained])
     classes = [int(labels.max()) + 1 for _, labels, _ in drained]
     n_classes = max(classes)
     _check_classes(drained[0][1], n_classes)
@@ -56,7 +61,10 @@ def dataset_from_loaders(
     values = train.values
     mean = 0.0 if values is None else float(values.double().mean())
     std = (0.0 if values is None else float(values.double().std(correction=0))) or 1.0
-    warnings = tuple(w for name, loader in zip(SPLIT_NAMES, loaders, strict=True) for w in _warnings(name, loader))
+    warnings = (
+        *(w for name, loader in zip(SPLIT_NAMES, loaders, strict=True) for w in _warnings(name, loader)),
+        *repeated,
+    )
     return Dataset(
         train=train,
         train_share=train_share,
@@ -82,14 +90,55 @@ def dataset_from_loaders(
 Drained = tuple[Tensor, Tensor, Tensor | None]
 
 
+def _require_different(loaders: Sequence[Iterable[Any]]) -> None:
+    for second in range(3):
+        for first in range(second):
+            if loaders[first] is loaders[second] and hasattr(type(loaders[first]), "__len__"):
+                raise DataError(
+                    f"data_loaders must be three different loaders, but {SPLIT_NAMES[first]} and {SPLIT_NAMES[second]} are the"
+                    " same one; split the windows, so that each is in one loader only"
+                )
+
+
+def _warn_of_repeated(splits: Sequence[Tensor]) -> list[str]:
+    """Warnings of windows that are judged although they were trained on.
+
+    Args:
+        splits: ``(windows, time, features)`` of training, validation and test.
+
+    Raises:
+        DataError: all windows of validation or of test are of this kind.
+    """
+    trained_on = set(_hashes(splits[0]))
+    warnings = []
+    for name, x in zip(SPLIT_NAMES[1:], splits[1:], strict=True):
+        repeated = sum(each in trained_on for each in _hashes(x))
+        cure = "they show what was learnt by heart; split the windows, so that each is in one loader only"
+        if repeated == len(x):
+            raise DataError(
+                f"the {name} loader must have windows of its own, but all {counted(repeated, 'window')} are in the train loader"
+                f" too: {cure}"
+            )
+        if repeated:
+            warnings.append(
+                f"{repeated:,} of the {name} loader's {len(x):,} windows are in the train loader too: {cure}"
+            )
+    return warnings
+
+
+def _hashes(x: Tensor) -> Iterator[int]:
+    """64 bits for each window: that two different ones of a million have the same is less likely than one in a million."""
+    return (hash(row.tobytes()) for row in x.numpy())
+
+
 def _drain(name: str, loader: Iterable[Any]) -> Drained:
     """All batches of a loader as ``x (windows, time, features)``, labels and values; training windows in a fixed order."""
     where = f"the {name} loader"
-    if isinstance(getattr(loader, "dataset", None), IterableDataset) or not hasattr(loader, "__len__"):
+    if isinstance(_attribute(where, loader, "dataset"), IterableDataset) or not hasattr(type(loader), "__len__"):
         raise DataError(
             f"{where} has no length; a search needs the same finite windows each time, so give a map-style dataset"
         )
-    sampler = _sampler(loader)
+    sampler = _sampler(where, loader)
     if isinstance(sampler, (RandomSampler, WeightedRandomSampler)) and sampler.replacement:
         raise DataError(
             f"{where} samples with replacement, so windows repeat and are missing; use shuffle=True or no sampler"
@@ -111,7 +160,9 @@ def _drain(name: str, loader: Iterable[Any]) -> Drained:
         raise DataError(f"{where} yields y_reg in some batches only; yield it in all or in none")
     present = [value for value in values if value is not None]
     x, y, value = torch.cat(xs), torch.cat(labels), torch.cat(present) if present else None
-    order = _canonical_order(x, y, value) if name == SPLIT_NAMES[0] or _is_shuffled(loader) else torch.arange(len(x))
+    order = (
+        _canonical_order(x, y, value) if name == SPLIT_NAMES[0] or _is_shuffled(where, loader) else torch.arange(len(x))
+    )
     return x[order], y[order], None if value is None else value[order]
 
 
@@ -119,33 +170,36 @@ def _batches(where: str, loader: Any) -> Iterator[Any]:
     """What the loader yields, no more than it says that it has: one that goes on is endless, for all that anybody knows."""
     try:
         length = len(loader)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise DataError(f"the length of {where} can't be had: it raises {_raised(error)}") from error
     if length > _MOST_BATCHES:
         raise DataError(
             f"{where} must have at most {_MOST_BATCHES:,} batches, but has {length:,}; use a larger batch_size"
         )
-    number = 0
-    try:
-        for batch in loader:
-            if number == length:
-                break
-            yield batch
-            number += 1
-        else:
+    batches: Iterator[Any] | None = None
+    for number in range(length + 1):
+        try:
+            batches = iter(loader) if batches is None else batches
+            batch = next(batches)
+        except StopIteration:
             return
-    except DataError:
-        raise
-    except Exception as error:
-        raise DataError(
-            f"batch {number} of {where} can't be had: it raises {_raised(error)}; iterate over the loader by itself to see where"
-        ) from error
+        except (DataError, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            raise DataError(
+                f"batch {number} of {where} can't be had: it raises {_raised(error)}; iterate over the loader by itself to see"
+                " where"
+            ) from error
+        if number < length:
+            yield batch
     raise DataError(
         f"{where} must yield as many batches as its length says, {length}, but goes on; give a loader that ends there"
     )
 
 
-def _raised(error: Exception) -> str:
+def _raised(error: BaseException) -> str:
     return f"{type(error).__name__}: {one_line(error)}".removesuffix(": ")
 
 
@@ -162,7 +216,8 @@ def _batch(where: str, batch: Any) -> Drained:
         raise DataError(f"x in {where} must be a float tensor (batch, time, features), but is {_shape(x)}")
     if not isinstance(y, Tensor) or y.is_floating_point() or y.is_complex() or y.shape != (len(x),):
         raise DataError(f"y_class in {where} must be an integer tensor ({len(x)},), but is {_shape(y)}")
-    x = x.detach().cpu().to(torch.float32)  # first: a float64 beyond float32 becomes infinite here
+    # Copies: a loader may fill one tensor anew for each batch. Converted first: a float64 beyond float32 becomes infinite here.
+    x = x.detach().to("cpu", torch.float32, copy=True)
     value = batch[2] if len(batch) == 3 else None
     if value is not None:
         if (
@@ -173,10 +228,10 @@ def _batch(where: str, batch: Any) -> Drained:
             raise DataError(
                 f"y_reg in {where} must be a float tensor ({len(x)},) or ({len(x)}, 1), but is {_shape(value)}"
             )
-        value = value.detach().reshape(-1).cpu().to(torch.float32)
+        value = value.detach().reshape(-1).to("cpu", torch.float32, copy=True)
         _require_finite("y_reg", value, where)
     _require_finite("x", x, where)
-    y = y.detach().cpu().to(torch.int64)
+    y = y.detach().to("cpu", torch.int64, copy=True)
     if len(y) and int(y.min()) < 0:
         raise DataError(f"y_class in {where} must count classes from 0, but has {int(y.min())}")
     return x, y, value
@@ -191,10 +246,18 @@ def _require_finite(field: str, numbers: Tensor, where: str) -> None:
 
 
 def _is_plain(tensor: Tensor) -> bool:
-    return tensor.layout is torch.strided and not tensor.is_nested and not tensor.is_quantized and not tensor.is_meta
+    return (
+        not isinstance(tensor, MaskedTensor)
+        and tensor.layout is torch.strided
+        and not tensor.is_nested
+        and not tensor.is_quantized
+        and not tensor.is_meta
+    )
 
 
 def _kind(tensor: Tensor) -> str:
+    if isinstance(tensor, MaskedTensor):
+        return "a masked one"
     if tensor.is_meta:
         return "on the device meta, which holds none"
     return "a nested one" if tensor.is_nested else "a quantized one" if tensor.is_quantized else f"{tensor.layout}"
@@ -209,10 +272,15 @@ def _shape(value: Any) -> str:
 def _check_alike(drained: Sequence[Drained], input_dim: int | None) -> None:
     shapes = [tuple(x.shape[1:]) for x, _, _ in drained]
     if len(set(shapes)) > 1:
-        shown = ", ".join(f"{name} {shape}" for name, shape in zip(SPLIT_NAMES, shapes, strict=True))
-        raise DataError(f"all three loaders must yield windows of one shape (time, features), but there are {shown}")
-    if input_dim is not None and (isinstance(input_dim, bool) or shapes[0][1] != input_dim):
-        raise DataError(f"input_dim must be the loaders' number of features, {shapes[0][1]}, but got {input_dim!r}")
+        there_are = ", ".join(f"{name} {shape}" for name, shape in zip(SPLIT_NAMES, shapes, strict=True))
+        raise DataError(
+            f"all three loaders must yield windows of one shape (time, features), but there are {there_are}"
+        )
+    is_number = isinstance(input_dim, (int, float, np.integer, np.floating)) and not isinstance(input_dim, bool)
+    if input_dim is not None and not (is_number and shapes[0][1] == input_dim):
+        raise DataError(
+            f"input_dim must be the loaders' number of features, {shapes[0][1]}, but got {shown(input_dim)}"
+        )
     if shapes[0][1] < 1:
         raise DataError("windows must have at least 1 feature, but have 0")
     if shapes[0][0] < 2:
@@ -227,9 +295,9 @@ def _check_classes(labels: Tensor, n_classes: int) -> None:
     if len(present) < 2:
         raise DataError(f"the train loader has {len(present)} class; at least 2 are needed to learn anything")
     if missing:
-        shown = _shown_classes(missing, n_classes - len(present))
+        absent = _shown_classes(missing, n_classes - len(present))
         raise DataError(
-            f"the train loader lacks the classes {shown} of 0..{n_classes - 1}; a class that is never seen can't be learnt:"
+            f"the train loader lacks the classes {absent} of 0..{n_classes - 1}; a class that is never seen can't be learnt:"
             " split anew (stratified) or number the classes without holes"
         )
 
@@ -265,10 +333,11 @@ def _canonical_order(x: Tensor, labels: Tensor, values: Tensor | None) -> Tensor
 
 
 def _warnings(name: str, loader: Iterable[Any]) -> list[str]:
-    found = []
-    if getattr(loader, "drop_last", False) or getattr(getattr(loader, "batch_sampler", None), "drop_last", False):
+    found, where = [], f"the {name} loader"
+    batches = _attribute(where, loader, "batch_sampler")
+    if _attribute(where, loader, "drop_last") or _attribute(where, batches, "drop_last"):
         found.append(f"the {name} loader drops its last batch, so some windows are never used; set drop_last=False")
-    if name != SPLIT_NAMES[0] and _is_shuffled(loader):
+    if name != SPLIT_NAMES[0] and _is_shuffled(where, loader):
         found.append(
             f"the {name} loader shuffles, so its windows have no order of time: intervals treat them as independent;"
             " use shuffle=False if they come one after the other"
@@ -281,21 +350,34 @@ def _warnings(name: str, loader: Iterable[Any]) -> list[str]:
     return found
 
 
-def _is_shuffled(loader: Iterable[Any]) -> bool:
-    return isinstance(loader, DataLoader) and not isinstance(_sampler(loader), SequentialSampler)
+def _is_shuffled(where: str, loader: Iterable[Any]) -> bool:
+    return isinstance(loader, DataLoader) and not isinstance(_sampler(where, loader), SequentialSampler)
 
 
-def _sampler(loader: Iterable[Any]) -> Any:
+def _sampler(where: str, loader: Iterable[Any]) -> Any:
     """What chooses the windows: with a batch sampler of the user's, the one inside it."""
-    batches = getattr(loader, "batch_sampler", None)
-    return getattr(batches, "sampler", None) or getattr(loader, "sampler", None)
+    batches = _attribute(where, loader, "batch_sampler")
+    inside = _attribute(where, batches, "sampler")
+    return _attribute(where, loader, "sampler") if inside is None else inside
+
+
+def _attribute(where: str, holder: Any, name: str) -> Any:
+    """What a loader, or a part of it, has under this name; None: nothing."""
+    try:
+        return getattr(holder, name, None)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise DataError(f"the {name} of {where} can't be had: it raises {_raised(error)}") from error
 
 
 def _is_random(dataset: Any) -> bool:
     """Whether the first items differ when they are asked for again; False where a dataset has no such items or can't compare."""
     try:
         return any(not _equal(dataset[index], dataset[index]) for index in range(min(_PROBED_ITEMS, len(dataset))))
-    except Exception as error:  # noqa: BLE001 - a user's own items, with keys of another kind perhaps
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a user's own items, with keys of another kind perhaps
         log.debug("a dataset's items can't be compared: %s", one_line(error))
         return False
 

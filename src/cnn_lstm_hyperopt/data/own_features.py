@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib
+import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ from cnn_lstm_hyperopt.data.features import FEATURE_NAMES, WARM_UP, segments, wr
 from cnn_lstm_hyperopt.data.foresight import check_foresight
 from cnn_lstm_hyperopt.data.labels import labeller
 from cnn_lstm_hyperopt.data.splits import evenly_spread
-from cnn_lstm_hyperopt.data.wording import one_line, shown_name, shown_names
+from cnn_lstm_hyperopt.data.wording import one_line, printable, shown_name, shown_names
 from cnn_lstm_hyperopt.exceptions import DataError
 
 _SAMPLED_BARS = 20_000  # of all symbols together, on which the statistics rest
@@ -58,12 +59,17 @@ class OwnFunction:
         given = frame.copy(deep=False)  # pandas copies it once it is written to
         try:
             made = self.call(given)
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             raise self._fault(symbol, f"raises {_short(error)}") from error
         if not given.equals(frame):
             raise self._fault(symbol, "changes the frame that it gets; begin with frame = frame.copy()")
         if not isinstance(made, pd.DataFrame):
             cure = "; use .to_frame('name')" if isinstance(made, pd.Series) else ""
+            if inspect.iscoroutine(made):
+                made.close()  # or Python complains that nobody awaited it
+                cure = "; write def in place of async def"
             raise self._fault(symbol, f"must return a pandas DataFrame, but returns {type(made).__name__}{cure}")
         if len(made) != len(frame) or not made.index.equals(frame.index):
             raise self._fault(
@@ -247,7 +253,12 @@ def load_function(reference: str) -> OwnFunction:
     """
     name, _, function = reference.partition(":")
     where = f"data.features {shown_name(reference)}"
-    here = os.getcwd()
+    try:
+        here = os.getcwd()
+    except OSError as error:
+        raise DataError(
+            f"{where} can't be looked for, as the working directory is gone ({error.strerror}); go to another"
+        ) from error
     if here not in sys.path and "" not in sys.path:  # as with python -m, also where the command's script was started
         sys.path.insert(0, here)
     importlib.invalidate_caches()
@@ -257,10 +268,12 @@ def load_function(reference: str) -> OwnFunction:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise DataError(f"{where}: importing {shown_name(name)} raises {_short(error)}") from error
         raise DataError(
-            f"{where}: there is no module {shown_name(error.name)}, neither in the current directory {here} nor"
+            f"{where}: there is no module {shown_name(error.name)}, neither in the current directory {printable(here)} nor"
             " installed; start from the directory of the file, or name it as package.module:function"
         ) from error
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise DataError(f"{where}: importing {shown_name(name)} raises {_short(error)}") from error
     call = getattr(module, function, None)
     if call is None:

@@ -2,9 +2,9 @@
 
 from cnn_lstm_hyperopt.execution.observer import Observer
 from cnn_lstm_hyperopt.execution.plan import as_begun, memory_limit, starts_as_json, study_plan
-from cnn_lstm_hyperopt.execution.run import EXHAUSTED, FINISHED, run_trials
+from cnn_lstm_hyperopt.execution.run import EXHAUSTED, FINISHED, forget_left_over, run_trials
 from cnn_lstm_hyperopt.execution.stop import CTRL_C, TIMEOUT, StopSignal
-from cnn_lstm_hyperopt.execution.workers import resolve_workers, run_with_workers
+from cnn_lstm_hyperopt.execution.workers import forget_worker_files, resolve_workers, run_with_workers
 
 __all__ = [
     "CTRL_C",
@@ -14,6 +14,8 @@ __all__ = [
     "Observer",
     "StopSignal",
     "as_begun",
+    "forget_left_over",
+    "forget_worker_files",
     "memory_limit",
     "resolve_workers",
     "run_trials",

@@ -1,5 +1,6 @@
 """A copy of the study while it runs."""
 
+import math
 import time
 
 from cnn_lstm_hyperopt.progress import ProgressReport
@@ -10,11 +11,11 @@ BACKUP_SECONDS = 600.0
 
 
 class BackupKeeper:
-    """An observer that copies the study when a trial ends and the last copy is older than ``seconds``."""
+    """An observer that copies the study when the first trial ends, and then when the last copy is older than ``seconds``."""
 
     def __init__(self, storage: StudyStorage, seconds: float = BACKUP_SECONDS) -> None:
         self._storage, self._seconds = storage, seconds
-        self._copied = time.monotonic()
+        self._copied = -math.inf
 
     def on_trial_start(self, assignment: Assignment) -> None:
         """Nothing to do."""

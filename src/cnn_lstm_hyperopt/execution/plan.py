@@ -7,7 +7,6 @@ from typing import Any
 import torch
 
 from cnn_lstm_hyperopt.config import SearchSpace, Settings
-from cnn_lstm_hyperopt.execution.workers import available_cores
 from cnn_lstm_hyperopt.search import Limits, SkillGate, Start, StudyPlan, StudyStorage
 from cnn_lstm_hyperopt.training.memory import total_mb
 from cnn_lstm_hyperopt.trial_runner import TrialRunner
@@ -16,7 +15,9 @@ MEMORY_SHARE = 0.8
 """Of the machine's memory, for all workers together."""
 
 
-def study_plan(settings: Settings, gate: SkillGate, runner: TrialRunner, device: torch.device) -> StudyPlan:
+def study_plan(
+    settings: Settings, gate: SkillGate, runner: TrialRunner, device: torch.device, *, workers: int
+) -> StudyPlan:
     """What defines the search, as settings and data have it."""
     return StudyPlan(
         space=effective_space(settings.space, has_regression=runner.data.has_regression),
@@ -28,7 +29,7 @@ def study_plan(settings: Settings, gate: SkillGate, runner: TrialRunner, device:
         limits=Limits(
             seconds=settings.limits.seconds_on(device.type),
             size_mb=settings.limits.size_mb,
-            memory_mb=memory_limit(settings, device),
+            memory_mb=memory_limit(settings, device, workers=workers),
         ),
         gate=gate,
         cost=runner.cost,
@@ -47,12 +48,11 @@ def as_begun(plan: StudyPlan, storage: StudyStorage) -> StudyPlan:
     return replace(plan, starts=starts, begun_with=storage.attribute("begun_with"))
 
 
-def memory_limit(settings: Settings, device: torch.device) -> float | None:
-    """MB that a worker may use: as set, or its part of what there is; None: no limit."""
+def memory_limit(settings: Settings, device: torch.device, *, workers: int) -> float | None:
+    """MB that each of so many workers may use: as set, or its part of what there is; None: no limit."""
     if settings.limits.memory_mb != "auto":
         return settings.limits.memory_mb
     total = total_mb(device)
-    workers = settings.workers if settings.workers != "auto" else 1 if device.type == "cuda" else available_cores()
     return None if total is None else MEMORY_SHARE * total / workers
 
 

@@ -1,6 +1,7 @@
 """Runs the trials of a study in this process."""
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,15 +14,27 @@ from cnn_lstm_hyperopt.exceptions import CheckpointError, StorageFailedError
 from cnn_lstm_hyperopt.execution.observer import Observer
 from cnn_lstm_hyperopt.execution.stop import StopSignal
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, OnReport, ProgressReport
-from cnn_lstm_hyperopt.search import MEMORY_SAVINGS, Assignment, NoTrial, State, Study, TrialRecord, Values
+from cnn_lstm_hyperopt.search import (
+    LACKED_MEMORY,
+    MEMORY_SAVINGS,
+    Assignment,
+    NoTrial,
+    State,
+    Study,
+    TrialRecord,
+    Values,
+)
 from cnn_lstm_hyperopt.training import Checkpoint, NonFiniteLossError, forget_checkpoint, last_good, read_checkpoint
-from cnn_lstm_hyperopt.training.memory import is_out_of_memory
 from cnn_lstm_hyperopt.trial_runner import TrainedNetwork, save_memory
 
 log = logging.getLogger(__name__)
 
 FINISHED, EXHAUSTED = "finished", "search space used up"
 WAIT_SECONDS = 0.2
+
+
+class _GivenUpError(Exception):
+    """A trial is not begun again; the text says why."""
 
 
 class Runner(Protocol):
@@ -64,14 +77,6 @@ def run_trials(
         StorageFailedError: nothing more can be stored.
         OSError: a trial's state or predictions can't be written.
     """
-    end = _run_until_ended(study, runner, stop, observers, checkpoints)
-    forget_left_over(study, checkpoints)
-    return end
-
-
-def _run_until_ended(
-    study: Study, runner: Runner, stop: StopSignal, observers: Sequence[Observer], checkpoints: Path
-) -> str:
     while (reason := stop.reason) is None:
         assignment = study.next_assignment()
         match assignment:
@@ -96,13 +101,11 @@ def _run_until_ended(
 
 
 def forget_left_over(study: Study, checkpoints: Path) -> None:
-    """Removes, when trials have ended, the states of all from which no trial to come can go on."""
-    records = study.records()
-    needed = {record.seeded_as for record in records if not record.state.ended or record.owed_another_try}
-    if study.continues_probes:
-        needed |= {record.seeded_as for record in records if record.probe}
+    """Removes, when the run's trials have ended, the states from which no trial to come can go on."""
+    needed = study.needed_states()
     for path in checkpoints.glob("trial_*"):
-        if int(path.name.split(".")[0].removeprefix("trial_")) not in needed:
+        named = re.fullmatch(r"trial_(\d+)\.pt.*", path.name)
+        if named is not None and int(named[1]) not in needed:
             path.unlink(missing_ok=True)
 
 
@@ -128,43 +131,41 @@ def _run_one(
         return decision
 
     own = _state(checkpoints, assignment.seeded_as)
-    start, assignment = _start(study, assignment, checkpoints)
-    saving = study.saving_from(assignment, 0 if start is None else start.epoch)
-    if saving is None:
-        where = "before its first epoch was over" if start is None else f"after epoch {start.epoch}"
-        reason = f"its process ended again and again {where}, with all the memory saved that can be"
-        return study.finish(assignment, State.FAIL, None, {"reason": reason, "out_of_memory": True}), None
-    begun = False
+    attempts = 0
     pruned: Checkpoint | None = None
 
     def attempt(saving: int) -> TrainedNetwork:
-        nonlocal start, assignment, begun, pruned
-        if begun:
+        nonlocal assignment, attempts, pruned
+        attempts += 1
+        if attempts > 1:
             study.begin_again(assignment)
-            start, assignment = _start(study, assignment, checkpoints)
-        begun = True
-        begin, start = start, None  # it is used up
-        pruned = begin if begin is not None and begin.decision.action is Action.PRUNE else None
+            study.save_memory(assignment, saving)
+        start, assignment = _start(study, assignment, checkpoints)
+        if attempts == 1 and (why := study.why_not_again(assignment, 0 if start is None else start.epoch)) is not None:
+            raise _GivenUpError(why)
+        pruned = start if start is not None and start.decision.action is Action.PRUNE else None
         number, params = assignment.seeded_as, assignment.params
         try:
-            return runner.run_trial(number, params, on_report, checkpoint=own, start=begin, saving=saving)
+            return runner.run_trial(number, params, on_report, checkpoint=own, start=start, saving=saving)
         except CheckpointError as error:
             assignment = _anew(study, assignment, error)
             return runner.run_trial(number, params, on_report, checkpoint=own, saving=saving)
 
     try:
-        trained, saving = save_memory(attempt, runner.device, saving)
-    except StorageFailedError:
-        raise
+        trained, saving = save_memory(attempt, runner.device, assignment.saving)
+    except _GivenUpError as error:
+        return study.finish(assignment, State.FAIL, None, {"reason": str(error), "given_up": True}), None
     except NonFiniteLossError as error:
         return study.finish(assignment, State.FAIL, None, {"reason": str(error), "diverged": True}), None
     except Exception as error:
-        if isinstance(error, OSError):
+        if isinstance(error, StorageFailedError | OSError):
             raise  # the disk's fault, not the trial's
         log.exception("trial %d failed", assignment.number)
         reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"
-        ended = {"reason": reason, **({"out_of_memory": True} if is_out_of_memory(error) else {})}
-        return study.finish(assignment, State.FAIL, None, ended), None
+        if isinstance(error, MemoryError):
+            reason = f"{LACKED_MEMORY} ({reason})"
+            return study.finish(assignment, State.FAIL, None, {"reason": reason, "given_up": True}), None
+        return study.finish(assignment, State.FAIL, None, {"reason": reason}), None
 
     outcome = trained.outcome
     seconds, projected = study.training_seconds(

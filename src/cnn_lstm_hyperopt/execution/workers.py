@@ -7,6 +7,7 @@ process dies in whatever way, makes it end at once. On its standard output it te
 silent, or whose training does not move, is killed and replaced like one that died.
 """
 
+import contextlib
 import logging
 import os
 import subprocess
@@ -19,9 +20,9 @@ from pathlib import Path
 from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.exceptions import RunError, StorageFailedError, StudyFailedError
 from cnn_lstm_hyperopt.execution.observer import Observer
-from cnn_lstm_hyperopt.execution.run import EXHAUSTED, FINISHED, forget_left_over
+from cnn_lstm_hyperopt.execution.run import EXHAUSTED, FINISHED
 from cnn_lstm_hyperopt.execution.stop import StopSignal
-from cnn_lstm_hyperopt.folder import CHECKPOINTS
+from cnn_lstm_hyperopt.folder import DATA_FOR_WORKERS, LOCK_FILE
 from cnn_lstm_hyperopt.search import DIED, KILLED, Study
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,8 @@ WORKER_MB = 1500
 POLL_SECONDS = 0.2
 SIGKILL = 9  # Windows has none
 GRACE_SECONDS = 30.0
+STOPPED_SECONDS = 2.0
+"""Between two looks at the workers; after more, all were stopped (Ctrl-Z, a laptop asleep), or this process was held up."""
 MAX_DEATHS = 10
 """Of a worker, without a trial having been finished in between: going on would only repeat it."""
 STARTUP_SECONDS = 180.0
@@ -39,6 +42,7 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 STUDY_FAILED, RECYCLED, STORAGE_FAILED = 3, 4, 5
 """Exit codes of a worker that gave up because trial after trial fails, of one that has grown and wants to be replaced, and of one
 that can't store anything more."""
+_ERRORS = ".worker_{}.log"
 ALIVE = "alive"
 """How a worker's sign of life begins; a number follows that grows while it gets further."""
 
@@ -86,13 +90,18 @@ def run_with_workers(
         StudyFailedError: trial after trial fails, or a worker dies again and again.
         StorageFailedError: nothing more can be stored.
     """
-    crew = [_Worker(save_dir, number) for number in range(1, count + 1)]
+    crew: list[_Worker] = []
     ended = {record.number for record in study.records() if record.state.ended}
+    looked = time.monotonic()
     try:
+        crew.extend(_Worker(save_dir, number, count) for number in range(1, count + 1))
         while any(worker.running for worker in crew):
             time.sleep(POLL_SECONDS)
             _tell_of_new_trials(study, ended, observers)
+            before, looked = looked, time.monotonic()
             for worker in crew:
+                if looked - before > STOPPED_SECONDS:
+                    worker.excuse()
                 worker.kill_if_silent(silence_seconds)
                 if stop.reason is not None:
                     worker.ask_to_end(stop.reason)
@@ -104,9 +113,10 @@ def run_with_workers(
         _tell_of_new_trials(study, ended, observers)
     finally:
         for worker in crew:
+            worker.hang_up()
+        for worker in crew:
             worker.close()
     study.storage.pause_orphans()  # of workers that had to be killed when the run ended
-    forget_left_over(study, save_dir / CHECKPOINTS)
     if study.n_finished() >= study.plan.n_trials:
         return FINISHED
     return stop.reason or EXHAUSTED
@@ -115,8 +125,8 @@ def run_with_workers(
 class _Worker:
     """One process and what it was told."""
 
-    def __init__(self, save_dir: Path, number: int) -> None:
-        self.save_dir, self.number = save_dir, number
+    def __init__(self, save_dir: Path, number: int, count: int) -> None:
+        self.save_dir, self.number, self.count = save_dir, number, count
         self.deaths, self.finished_before = 0, 0
         self._told = False
         self.start()
@@ -127,9 +137,9 @@ class _Worker:
 
     def start(self) -> None:
         environment = {**os.environ, **{name: os.environ.get(name, "1") for name in THREAD_VARIABLES}}
-        self._errors = (self.save_dir / f".worker_{self.number}.log").open("w+", encoding="utf-8")
+        self._errors = (self.save_dir / _ERRORS.format(self.number)).open("w+", encoding="utf-8")
         self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
-            [sys.executable, "-m", "cnn_lstm_hyperopt.worker", str(self.save_dir), str(self.number)],
+            [sys.executable, "-m", "cnn_lstm_hyperopt.worker", str(self.save_dir), str(self.number), str(self.count)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -146,6 +156,10 @@ class _Worker:
         for line in process.stdout or ():
             if line.startswith(ALIVE) and line != last and process is self._process:
                 last, self._heard = line, time.monotonic()
+
+    def excuse(self) -> None:
+        """It could not be heard, or could not speak: its silence counts from now on."""
+        self._heard = max(self._heard, time.monotonic())
 
     def kill_if_silent(self, seconds: float) -> None:
         """A process that hangs will not end by itself."""
@@ -200,19 +214,38 @@ class _Worker:
         except BrokenPipeError:
             log.info("%s had ended before it was asked to", self.name)
 
-    def close(self) -> None:
-        """The process ends, kindly where it can."""
-        try:
-            if self._process.stdin is not None:
+    def hang_up(self) -> None:
+        """The process ends at once, if it still runs."""
+        if self._process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.close()
+
+    def close(self) -> None:
+        """The process is gone, and what it left."""
+        self.hang_up()
+        try:
             self._process.wait(GRACE_SECONDS)
-        except (subprocess.TimeoutExpired, BrokenPipeError):
+        except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
         if self._process.stdout is not None:
             self._process.stdout.close()
         self._errors.close()
-        Path(self._errors.name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what ended the run is the error to be told
+            Path(self._errors.name).unlink()
+
+
+def forget_worker_files(save_dir: Path) -> None:
+    """Removes what workers of this run, or of one that was killed, had in the directory."""
+    shared = save_dir / DATA_FOR_WORKERS
+    for path in (
+        shared,
+        shared.with_name(f"{shared.name}.part"),
+        save_dir / LOCK_FILE,
+        *save_dir.glob(_ERRORS.format("*")),
+    ):
+        with contextlib.suppress(OSError):  # as above
+            path.unlink(missing_ok=True)
 
 
 def _replace(worker: _Worker, study: Study) -> None:

@@ -14,6 +14,7 @@ from cnn_lstm_hyperopt.config import readable
 from cnn_lstm_hyperopt.confirmation import TIME_IS_UP, Confirmation, Confirmed
 from cnn_lstm_hyperopt.evaluation import Interval, Returns, Strategy, probabilistic_sharpe, shrinkage
 from cnn_lstm_hyperopt.files import write_json
+from cnn_lstm_hyperopt.folder import model_folder, model_folders
 from cnn_lstm_hyperopt.retraining import Retrained
 from cnn_lstm_hyperopt.saved_model import DESCRIPTION, WEIGHTS, predictions_frame
 from cnn_lstm_hyperopt.search import SkillGate
@@ -243,11 +244,6 @@ def _listed(interval: Interval | None) -> list[float] | None:
     return None if interval is None else list(interval)
 
 
-def model_folder(save_dir: Path, rank: int) -> Path:
-    """``retrained_model_1`` …"""
-    return save_dir / f"retrained_model_{rank}"
-
-
 def save_models(save_dir: Path, retrained: Sequence[Retrained]) -> None:
     """Writes weights and descriptions beside their places, so that nothing that comes later can cost them."""
     for each in retrained:
@@ -271,13 +267,13 @@ def write_retrained(
         class_names = each.kept.model.description.class_names
         _write_predictions(folder / PREDICTIONS, verdict, result.predictions, class_names)
         _flush(folder)
-    for old in save_dir.glob("retrained_model_*"):
+    for old in model_folders(save_dir):
         aside = save_dir / f".{old.name}.old"
         _remove(aside)
         old.rename(aside)
     for each in retrained:
         _beside(save_dir, each).rename(model_folder(save_dir, each.finalist.rank))
-    for old in save_dir.glob(".retrained_model_*"):
+    for old in model_folders(save_dir, r"\.retrained_model_\d+\.(part|old)"):
         _remove(old)
 
 

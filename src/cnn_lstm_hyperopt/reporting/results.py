@@ -2,15 +2,17 @@
 
 import platform
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cnn_lstm_hyperopt.config import SearchSpace, readable
+from cnn_lstm_hyperopt.config.reading import parse_json
 from cnn_lstm_hyperopt.pareto import dominates
 from cnn_lstm_hyperopt.search import (
     SkillGate,
@@ -48,6 +50,65 @@ def search_results(
         "optimization_history": _history(records, gate),
         "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def read_results(path: Path) -> dict[str, Any] | None:
+    """What ``results.json`` holds; None: it is not there.
+
+    Raises:
+        ValueError: it is damaged, or of another make, so that a run can't go on from it.
+    """
+    if not path.is_file():
+        return None
+    results = parse_json(path.read_text(encoding="utf-8"))
+    if not isinstance(results, dict):
+        raise ValueError(f"it holds a {type(results).__name__}")
+    for key, fits in _SHAPES.items():
+        if key in results and not fits(results[key]):
+            raise ValueError(f"{key} is not what this version writes")
+    return results
+
+
+def _is_entry(entry: Any, *whole: str) -> bool:
+    return isinstance(entry, dict) and all(type(entry.get(name)) is int for name in whole)
+
+
+def _is_retrained(models: Any) -> bool:
+    return isinstance(models, list) and all(
+        _is_entry(model, "model_rank") and isinstance(model.get("config_params"), dict) for model in models
+    )
+
+
+def _is_verdict(verdict: Any) -> bool:
+    if verdict is None:
+        return True
+    if not isinstance(verdict, dict) or not isinstance(verdict.get("sentence"), str):
+        return False
+    steps = verdict.get("shrinkage")
+    return steps is None or (isinstance(steps, dict) and "test_score" in steps)
+
+
+def _is_confirmation(confirmation: Any) -> bool:
+    if confirmation is None:
+        return True
+    candidates = confirmation.get("candidates") if isinstance(confirmation, dict) else None
+    return isinstance(candidates, list) and all(
+        _is_entry(each, "trial_number") and "rank" in each for each in candidates
+    )
+
+
+def _is_failures(failures: Any) -> bool:
+    return isinstance(failures, list) and all(_is_entry(each, "model_rank") for each in failures)
+
+
+_SHAPES: dict[str, Callable[[Any], bool]] = {
+    "n_trials_completed": lambda count: type(count) is int,
+    "retrained_models": _is_retrained,
+    "retraining_failures": _is_failures,
+    "verdict": _is_verdict,
+    "confirmation": _is_confirmation,
+}
+"""Of what is read again."""
 
 
 def search_facts(records: Sequence[TrialRecord], plan: StudyPlan) -> dict[str, Any]:

@@ -1,17 +1,17 @@
 """``cnn-lstm-hyperopt status``: what state a study is in and what to do next."""
 
-import json
-import shlex
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cnn_lstm_hyperopt.config import load_settings
+from cnn_lstm_hyperopt.config.faults import printable
 from cnn_lstm_hyperopt.config.settings import RetrainSettings
 from cnn_lstm_hyperopt.exceptions import ConfigError
 from cnn_lstm_hyperopt.folder import BACKUP_FILE, CONFIG_FILE, RESULTS_FILE, STUDY_FILE, is_running, resume_command
 from cnn_lstm_hyperopt.reporting.pruning import pruned_text
+from cnn_lstm_hyperopt.reporting.results import read_results
 from cnn_lstm_hyperopt.reporting.wording import counted
 from cnn_lstm_hyperopt.search import SkillGate, State, StudyStorage, ranked_front
 from cnn_lstm_hyperopt.search.summary import pruned_by
@@ -85,7 +85,7 @@ def status_lines(save_dir: Path) -> list[str]:
         else:
             lines.append(f"Front: empty, no trial has learnt more than {gate.to_beat} yet")
     try:
-        results = _results(save_dir)
+        results = read_results(save_dir / RESULTS_FILE)
     except ValueError as error:
         where = save_dir / RESULTS_FILE
         return [
@@ -95,7 +95,7 @@ def status_lines(save_dir: Path) -> list[str]:
         ]
     verdict = None if results is None else results.get("verdict")
     if verdict is not None:
-        lines.append(verdict["sentence"])
+        lines.append(printable(verdict["sentence"], 2_000))
     if openings:
         lines.append(f"The test period was opened {'once' if openings == 1 else f'{openings} times'}.")
     source = made_with.get("data.source", "")
@@ -106,10 +106,9 @@ def status_lines(save_dir: Path) -> list[str]:
 def _before_the_study(save_dir: Path) -> list[str]:
     if is_running(save_dir):
         return [f"{save_dir} holds no study yet.", "A run is at work on it now."]
-    config = shlex.quote(str(save_dir / CONFIG_FILE))
     return [
         f"{save_dir} holds {CONFIG_FILE} and no study: the run ended before it had made one.",
-        f"Next: cnn-lstm-hyperopt run --config {config} --save-dir {shlex.quote(str(save_dir))}",
+        f"Next: {resume_command(save_dir)}",
     ]
 
 
@@ -119,21 +118,6 @@ def _unfinished(count: Counter[State], *, running: bool) -> str:
         return f"{count[State.RUNNING] + count[State.WAITING]} cut off and waiting to go on"
     waiting = f", {count[State.WAITING]} waiting to go on" if count[State.WAITING] else ""
     return f"{count[State.RUNNING]} running{waiting}"
-
-
-def _results(save_dir: Path) -> dict[str, Any] | None:
-    """What ``results.json`` holds.
-
-    Raises:
-        ValueError: it is damaged.
-    """
-    path = save_dir / RESULTS_FILE
-    if not path.is_file():
-        return None
-    results = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(results, dict):
-        raise ValueError(f"it holds a {type(results).__name__}")
-    return results
 
 
 def _next_steps(save_dir: Path, progress: _Progress, *, running: bool) -> list[str]:
@@ -155,7 +139,12 @@ def _next_steps(save_dir: Path, progress: _Progress, *, running: bool) -> list[s
         return [f"Next: {resume} (writes the results)"]
     if retrained and not progress.retrainings:
         return [f"Done: {len(retrained)} models retrained and tested; see {save_dir / RESULTS_FILE}"]
-    if progress.source == "loaders":
+    in_python = progress.source == "loaders"
+    if not progress.front:
+        more = 2 * progress.total
+        command = f"{resume}.optimize(n_trials={more})" if in_python else f"{resume} --n-trials {more}"
+        return [f"Done, and there is nothing to retrain. Next: another target, other data, or more trials: {command}"]
+    if in_python:
         return [*lines, f"Next: {resume}.retrain_best_models()"]
     return [*lines, f"Next: {resume}" + ("" if chosen is not None and chosen.enabled else " --retrain-best")]
 

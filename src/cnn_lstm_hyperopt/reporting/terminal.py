@@ -3,6 +3,8 @@
 import contextlib
 import io
 import logging
+import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
@@ -41,11 +43,23 @@ TOO_DEAR = 5
 """Finished trials after which a search that only meets its limit is told of."""
 
 
+class _Screen(Console):
+    """Goes on in silence when its reader goes away (``| head``): ``run.log`` has all."""
+
+    def on_broken_pipe(self) -> None:
+        """What rich ends the process for."""
+        self.quiet = True
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+        log.warning("nobody reads the output any more; the run goes on")
+
+
 class Terminal:
     """An observer of trials, and the place where everything is said."""
 
     def __init__(self, *, quiet: bool = False) -> None:
-        self.console = Console(quiet=quiet, highlight=False, soft_wrap=True)
+        self.console = _Screen(quiet=quiet, highlight=False, soft_wrap=True)
         if not self.console.is_terminal:
             self.console.width = PIPED_WIDTH
         self._progress: Progress | None = None

@@ -66,6 +66,6 @@ def write_validation(folder: Path, number: int, folds: Sequence[Fold], predictio
     if predictions.values is not None:
         columns["value"] = pa.array(predictions.values)
     path = folder / f"trial_{number:05d}.parquet"
-    with written_beside(path) as beside:
-        pq.write_table(pa.table(columns), beside, compression="zstd")
+    with written_beside(path) as beside, beside.open("wb") as file:  # by its name alone Arrow might take it for a URI
+        pq.write_table(pa.table(columns), file, compression="zstd")
     return path

@@ -16,11 +16,22 @@ from cnn_lstm_hyperopt.search.samplers import Proposal, Question, random_configu
 from cnn_lstm_hyperopt.search.starts import Start
 from cnn_lstm_hyperopt.search.storage import StudyStorage
 from cnn_lstm_hyperopt.search.study import Assignment, NoTrial, Proposer, Study
-from cnn_lstm_hyperopt.search.trial import DIED, KILLED, MEMORY_SAVINGS, Point, State, TrialRecord, Values, selected
+from cnn_lstm_hyperopt.search.trial import (
+    DIED,
+    KILLED,
+    LACKED_MEMORY,
+    MEMORY_SAVINGS,
+    Point,
+    State,
+    TrialRecord,
+    Values,
+    selected,
+)
 
 __all__ = [
     "DIED",
     "KILLED",
+    "LACKED_MEMORY",
     "MEMORY_SAVINGS",
     "Assignment",
     "Cost",

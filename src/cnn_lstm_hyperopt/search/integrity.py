@@ -7,7 +7,10 @@ import logging
 import shlex
 import shutil
 import sqlite3
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import optuna
 import sqlalchemy
@@ -23,6 +26,8 @@ BUSY_SECONDS = 30.0
 SEAL = "sha256"
 """System attribute of an ended trial: the checksum of all that it says. SQLite has none, and would read a flipped byte as another
 number."""
+_PAGES = 10_000
+"""That are copied at once: 40 MB."""
 _LITTLE = 2**16
 """Bytes: with fewer left, an error of writing means that the disk is full."""
 _LOCKED = (
@@ -56,6 +61,12 @@ FAULTS = (
 def digest(trial: FrozenTrial, state: TrialState, values: list[float] | None) -> str:
     """The checksum of what a trial says: its number, parameters and attributes, and the state and values that it ends with."""
     said = [trial.number, state.name, trial.params, values, trial.user_attrs]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def digest_of(attributes: Mapping[str, Any], names: Sequence[str]) -> str:
+    """The checksum of these attributes of a study."""
+    said = {name: attributes[name] for name in names if name in attributes}
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
@@ -93,7 +104,7 @@ def back_up(path: Path) -> None:
     remove(beside)
     try:
         with contextlib.closing(_connect(path)) as source, contextlib.closing(sqlite3.connect(beside)) as copy:
-            source.backup(copy)
+            source.backup(copy, pages=_PAGES, progress=_within(BUSY_SECONDS))
             _require_whole(copy)
             copy.execute("PRAGMA journal_mode=DELETE")  # one file alone
         beside.replace(target)
@@ -103,6 +114,20 @@ def back_up(path: Path) -> None:
         log.warning("%s can't be written: %s", target, first_line(error))
     finally:
         remove(beside)
+
+
+def _within(seconds: float) -> Callable[[int, int, int], None]:
+    """Ends a copy that gets nowhere: while another program holds the file, SQLite would try for ever."""
+    since, left = time.monotonic(), -1
+
+    def progress(status: int, remaining: int, total: int) -> None:
+        nonlocal since, left
+        if remaining != left:
+            since, left = time.monotonic(), remaining
+        elif time.monotonic() - since > seconds:
+            raise sqlite3.OperationalError(f"another program held it locked for {seconds:g} s")
+
+    return progress
 
 
 def failed(path: Path, error: Exception) -> HyperoptError:

@@ -26,6 +26,7 @@ from cnn_lstm_hyperopt.search.integrity import (
     DamagedError,
     back_up,
     digest,
+    digest_of,
     failed,
     first_line,
     not_opened,
@@ -40,6 +41,10 @@ from cnn_lstm_hyperopt.search.trial import OPTUNA_STATES, Point, State, TrialRec
 DIRECTIONS: list[Literal["maximize", "minimize"]] = ["maximize", "minimize", "minimize"]
 FORMAT = 5
 """Of what is stored with studies and trials."""
+MADE_WITH = ("made_with", "skill_gate", "speeds", "train_share", "starts", "begun_with", "enqueue")
+"""Attributes of a study that never change."""
+ENDINGS = ("reason", "cut_off_by", "given_up", "diverged", "memory_saving")
+"""Attributes with which only some trials end."""
 
 
 P = ParamSpec("P")
@@ -113,6 +118,7 @@ class StudyStorage:
                     f"{path} holds the study {names[0]}, which this version of cnn-lstm-hyperopt did not make"
                     f" (format {made_with}, not {FORMAT}); choose another --save-dir"
                 )
+            self._require_unchanged()
             self._read_trials()
         except HyperoptError:
             self.close()
@@ -138,6 +144,15 @@ class StudyStorage:
         self._study_id = self._storage.get_study_id_from_name(self.study.study_name)
         self._records: dict[int, TrialRecord] = {}
         self._identity = _identity(self.path)
+
+    def _require_unchanged(self) -> None:
+        """Raises DamagedError when the study does not say what it was made with."""
+        said, seal = self.study.user_attrs, self._storage.get_study_system_attrs(self._study_id).get(SEAL)
+        if seal is not None and seal != digest_of(said, MADE_WITH):
+            raise DamagedError("what it was made with is not what was stored")
+        total = said.get("n_trials")
+        if total is not None and (type(total) is not int or total < 1):
+            raise DamagedError("its number of trials is none")
 
     def _require_same_file(self) -> None:
         """SQLite goes on writing into a file that was removed, and nobody would ever see it again."""
@@ -207,11 +222,20 @@ class StudyStorage:
 
     @_stored
     def finish(self, trial_id: int, state: State, values: Values | None, attributes: Mapping[str, Any]) -> None:
-        """Stores what the trial ended with; its state last, so that a finished trial is whole."""
+        """Stores what the trial ended with; its state last, so that a finished trial is whole.
+
+        Where a process ended within this before, and the trial went on, what it was to end with then is taken back.
+        """
         for name, value in attributes.items():
             self._storage.set_trial_user_attr(trial_id, name, json.loads(json.dumps(value)))
+        trial = self._storage.get_trial(trial_id)
+        taken_back = [name for name in ENDINGS if name not in attributes and trial.user_attrs.get(name) is not None]
+        if taken_back:
+            for name in taken_back:
+                self._storage.set_trial_user_attr(trial_id, name, None)
+            trial = self._storage.get_trial(trial_id)
         ends = OPTUNA_STATES[state], None if values is None else [float(value) for value in values]
-        self._storage.set_trial_system_attr(trial_id, SEAL, digest(self._storage.get_trial(trial_id), *ends))
+        self._storage.set_trial_system_attr(trial_id, SEAL, digest(trial, *ends))
         self._storage.set_trial_state_values(trial_id, *ends)
 
     @_stored
@@ -269,10 +293,15 @@ class StudyStorage:
         self._storage.set_trial_state_values(trial_id, TrialState.WAITING)
 
     @_stored
-    def pause_orphans(self) -> list[int]:
-        """Every RUNNING trial is WAITING: its process is gone. Returns their numbers."""
+    def pause_orphans(self, *, lacked_memory: bool = False) -> list[int]:
+        """Every RUNNING trial is WAITING: its process is gone; perhaps for lack of memory, so that it saves more of it.
+
+        Returns their numbers.
+        """
         orphans = self._unfinished(TrialState.RUNNING)
         for trial in orphans:
+            if lacked_memory:
+                self.note(trial._trial_id, "saving", trial.user_attrs.get("saving", 0) + 1)
             self.pause(trial._trial_id)
         return [trial.number for trial in orphans]
 
@@ -320,6 +349,7 @@ def _create(path: Path, name: str, metric: str, attributes: Mapping[str, Any]) -
             study.set_metric_names(_objectives(metric))  # optuna-dashboard shows them
         for key, value in attributes.items():
             study.set_user_attr(key, value)
+        storage.set_study_system_attr(study._study_id, SEAL, digest_of(attributes, MADE_WITH))
         storage.remove_session()
         storage.engine.dispose()  # SQLite folds the log when its last user goes
         beside.replace(path)

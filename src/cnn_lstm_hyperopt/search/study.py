@@ -23,6 +23,7 @@ from cnn_lstm_hyperopt.search.storage import StudyStorage
 from cnn_lstm_hyperopt.search.told import Kind, Memory, Told, told
 from cnn_lstm_hyperopt.search.trial import (
     KILLED,
+    LACKED_MEMORY,
     MEMORY_SAVINGS,
     PROBED,
     Point,
@@ -37,8 +38,8 @@ log = logging.getLogger(__name__)
 SAMPLER_ATTEMPTS, RANDOM_ATTEMPTS = 10, 1000
 MAX_FAILURES_IN_A_ROW = 10
 LOOK_SECONDS = 2.0
-RESTARTS = 2
-"""How often a trial that was cut off starts again as it was without getting further; then as often with its memory saved more."""
+RESTARTS = 10
+"""How often a trial that was cut off starts again without getting further: it may be what ends the process each time."""
 _KEPT_IN_RETRY = ("note", "probe", "continues", "origin")
 LIMIT_TOLERANCE, LIMIT_EVIDENCE = 1.25, 0.05
 """A running trial was predicted to keep the limit of seconds. It ends if it is projected to need so many times the limit, but
@@ -161,6 +162,15 @@ class Study:
         going_on = (record for record in records if record.continues is not None and record.number not in retried)
         return any(not record.state.ended or record.owed_another_try for record in going_on)
 
+    def needed_states(self) -> set[int]:
+        """Numbers by which those trials were seeded whose states a trial to come, or one that runs, may go on from."""
+        records = self.records()
+        needed = {record.seeded_as for record in records if not record.state.ended}
+        needed |= {record.seeded_as for record in _to_retry(records) if record.attributes.get("cut_off_by") is not None}
+        if self.continues_probes:
+            needed |= {record.seeded_as for record in records if record.probe}
+        return needed
+
     # ------------------------------------------------------------------ the next trial
 
     def next_assignment(self) -> "Assignment | NoTrial":
@@ -176,11 +186,11 @@ class Study:
         finished = sum(record.finished for record in records)
         if finished >= self.plan.n_trials:
             return NoTrial.ENOUGH
-        for record in records:
-            if record.state is State.WAITING:
-                return self._go_on(record, records)
         if finished + sum(record.state is State.RUNNING for record in records) >= self.plan.n_trials:
             return NoTrial.OTHERS_RUN_THE_REST
+        for record in records:
+            if record.state is State.WAITING:
+                return self._go_on(record)
         number = self.storage.next_number()
         retry = next((record for record in _to_retry(records) if self.plan.allows(record.params)), None)
         attributes: dict[str, Any] = {}
@@ -236,7 +246,7 @@ class Study:
         trial_id, number = self.storage.start(searched, distributions_of(self.plan.space, searched), attributes)
         return self._assignment(trial_id, number, params, cost, attributes)
 
-    def _go_on(self, record: TrialRecord, records: Sequence[TrialRecord]) -> Assignment:
+    def _go_on(self, record: TrialRecord) -> Assignment:
         """Starts a trial again that was cut off: it keeps its number, so that it becomes what it would have been."""
         trial_id = self.storage.claim(record.number, worker=self._worker)
         params = with_fixed(self.plan.space, record.params)
@@ -282,18 +292,21 @@ class Study:
         probe = _numbered(self.records(), assignment.continues).attributes
         return float(probe.get("measured_seconds", 0.0)), float(probe.get("evaluation_seconds", 0.0))
 
-    def saving_from(self, assignment: Assignment, epoch: int) -> int | None:
-        """How a trial that was cut off is trained on from ``epoch``: place in :data:`MEMORY_SAVINGS`; None: not at all.
-
-        One whose process ends again and again at the same epoch may need more memory than there is, and would end every run.
-        """
+    def why_not_again(self, assignment: Assignment, epoch: int) -> str | None:
+        """Counts that a trial is trained on from ``epoch``; why it is not to be, after too many starts there, else None."""
+        if assignment.saving >= len(MEMORY_SAVINGS):
+            return LACKED_MEMORY
         if assignment.cut_off is None:
-            return assignment.saving
+            return None
         before, starts = assignment.cut_off
         starts = starts + 1 if epoch == before else 1
         self.storage.note(assignment.trial_id, "cut_off", [epoch, starts])
-        saving = assignment.saving + max(0, starts - 1) // RESTARTS
-        return saving if saving < len(MEMORY_SAVINGS) else None
+        where = f"after epoch {epoch}" if epoch else "before its first epoch was over"
+        return f"its process ended again and again {where}" if starts > RESTARTS else None
+
+    def save_memory(self, assignment: Assignment, saving: int) -> None:
+        """The trial is trained on like that, also when it is cut off: place in :data:`MEMORY_SAVINGS`."""
+        self.storage.note(assignment.trial_id, "saving", saving)
 
     # ------------------------------------------------------------------ while it runs
 

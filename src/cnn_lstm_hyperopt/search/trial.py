@@ -21,6 +21,9 @@ MEMORY_SAVINGS = (
 )
 """What may be changed of how a trial is trained, not of what it means, when memory does not suffice; in the order of trying."""
 
+LACKED_MEMORY = "memory did not suffice, with all of it saved that can be"
+"""How the reason begins of a trial that failed though all of that was changed."""
+
 
 class State(Enum):
     """States of a trial; FAIL ones are not counted and are tried once more. A WAITING one was cut off and is gone on with."""
@@ -101,12 +104,12 @@ class TrialRecord:
     def owed_another_try(self) -> bool:
         """Whether it failed and may be repeated: once, and after a kill as long as memory can be saved.
 
-        One that went on from a probe and diverged may not: from the same state it would diverge again. Nor may one whose memory
-        did not suffice however much of it was saved.
+        One that went on from a probe and diverged may not: from the same state it would diverge again. Nor may one that was given
+        up: whose memory did not suffice however much of it was saved, or whose process ended again and again.
         """
         if self.state is not State.FAIL or (self.continues is not None and self.attributes.get("diverged")):
             return False
-        if self.attributes.get("out_of_memory"):
+        if self.attributes.get("given_up"):
             return False
         if self.attributes.get("cut_off_by") == KILLED:
             return self.saving + 1 < len(MEMORY_SAVINGS)
@@ -157,7 +160,7 @@ def read_trial(trial: FrozenTrial) -> TrialRecord:
         curve=curve,
         seconds=float(attributes.get("seconds", curve[-1].seconds if curve else 0.0)),
         projected_seconds=attributes.get("projected_seconds"),
-        reason=str(attributes.get("reason", "")),
+        reason=str(attributes.get("reason") or ""),
         retry_of=attributes.get("retry_of"),
         attributes=attributes,
     )

@@ -4,8 +4,9 @@ A step's seconds are a sum over kinds of work (a roofline without overlap: Willi
 The speeds are fitted to a few timed steps (``calibration``) by non-negative least squares of the *relative* errors.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -109,18 +110,51 @@ class CostModel:
         """The inverse of :meth:`as_dict`.
 
         Raises:
-            ValueError: it was made for other kinds of work.
+            ValueError: it holds something else than speeds, or was made for other kinds of work.
         """
-        if list(raw["terms"]) != list(TERMS):
+        if not isinstance(raw, Mapping):
+            raise ValueError("it must hold the speeds of a device")
+        missing = [each.name for each in fields(cls) if each.name not in raw]
+        if missing:
+            raise ValueError(f"{', '.join(missing)} is missing")
+        if raw.get("terms") != list(TERMS):
             raise ValueError("it was measured by another version")
+        for name in ("device", "measured"):
+            if not isinstance(raw[name], str):
+                raise ValueError(f"{name} must be text")
+        speeds, evaluation = raw["speeds"], raw["evaluation"]
+        for name, by_precision in (("speeds", speeds), ("evaluation", evaluation)):
+            if (
+                not isinstance(by_precision, Mapping)
+                or "float32" not in by_precision
+                or set(by_precision) - _PRECISIONS
+            ):
+                raise ValueError(f"{name} must have float32, and bfloat16 at most beside it")
+        if set(speeds) != set(evaluation):
+            raise ValueError("speeds and evaluation must have the same precisions")
+        for precision, each in speeds.items():
+            if not isinstance(each, (list, tuple)) or len(each) != len(TERMS) or not all(map(_is_amount, each)):
+                raise ValueError(f"speeds.{precision} must be {len(TERMS)} finite numbers, none of them negative")
+            if not any(each):
+                raise ValueError(f"speeds.{precision} must not all be 0")
+        for name, number in (("process_mb", raw["process_mb"]), ("error", raw["error"]), *evaluation.items()):
+            if not _is_amount(number):
+                raise ValueError(f"{name} must be a finite number and not negative")
         return cls(
             device=raw["device"],
             measured=raw["measured"],
-            speeds={precision: tuple(speeds) for precision, speeds in raw["speeds"].items()},
-            evaluation=dict(raw["evaluation"]),
+            speeds={precision: tuple(each) for precision, each in speeds.items()},
+            evaluation=dict(evaluation),
             process_mb=raw["process_mb"],
             error=raw["error"],
         )
+
+
+_PRECISIONS = {"float32", "bfloat16"}
+
+
+def _is_amount(number: Any) -> bool:
+    return isinstance(number, (int, float)) and not isinstance(number, bool) and 0 <= number <= sys.float_info.max
 
 
 SAVED_BYTES = {"float32": 4.0, "bfloat16": 2.0}

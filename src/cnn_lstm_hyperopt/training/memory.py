@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -11,6 +12,8 @@ _CLEAR = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
 _MEMINFO = Path("/proc/meminfo")
 _CGROUP = Path("/sys/fs/cgroup/memory.max")
+_VMSTAT = Path("/proc/vmstat")
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 _OUT_OF_MEMORY = re.compile(
     r"can't allocate memory|not enough memory"  # torch's CPU allocator, on Linux and macOS, on Windows
@@ -68,6 +71,23 @@ def total_mb(device: torch.device) -> float | None:
         if text != "max":
             limits.append(int(text) / 1e6)
     return min(limits, default=None)
+
+
+def memory_kills() -> list[str | int] | None:
+    """The machine's start (an id), and how many processes its kernel has killed since for lack of memory; None: not known."""
+    with contextlib.suppress(OSError):
+        for line in _VMSTAT.read_text().splitlines():
+            name, _, count = line.partition(" ")
+            if name == "oom_kill":
+                return [_BOOT.read_text().strip(), int(count)]
+    return None
+
+
+def have_grown(before: Sequence[str | int] | None, now: Sequence[str | int] | None) -> bool:
+    """Whether the kernel has killed a process between two answers of :func:`memory_kills`; False where that is not known."""
+    if before is None or now is None or before[0] != now[0]:
+        return False
+    return int(now[1]) > int(before[1])
 
 
 def _status_mb(field: str) -> float | None:

@@ -13,7 +13,7 @@ import pandas as pd
 from cnn_lstm_hyperopt.data.bars import COLUMNS, Bars
 from cnn_lstm_hyperopt.data.sources.base import Span, choose_dates, listing
 from cnn_lstm_hyperopt.data.symbols import unique_symbols
-from cnn_lstm_hyperopt.data.wording import shown_name
+from cnn_lstm_hyperopt.data.wording import meant, shown_name
 from cnn_lstm_hyperopt.exceptions import DataError
 
 _OTHER_CLASS = {"GOOG": "GOOGL"}
@@ -57,7 +57,9 @@ class EmbeddedSource:
                 )
                 symbol = other
             if symbol not in embedded_index():
-                raise DataError(f"symbol {shown_name(name)} is not embedded; there are: {there_is}")
+                close = meant([name], embedded_index())
+                there = f"did you mean {close}? There are" if close else "there are"
+                raise DataError(f"symbol {shown_name(name)} is not embedded; {there}: {there_is}")
             if symbol not in chosen:
                 chosen.append(symbol)
         bars, more = choose_dates(

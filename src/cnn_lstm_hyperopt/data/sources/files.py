@@ -14,7 +14,7 @@ from cnn_lstm_hyperopt.data.sources.base import Span, choose_dates, listing, spa
 from cnn_lstm_hyperopt.data.sources.parquet import read_parquet
 from cnn_lstm_hyperopt.data.sources.reading import read_csv
 from cnn_lstm_hyperopt.data.symbols import composed, symbol_fault, unique_symbols
-from cnn_lstm_hyperopt.data.wording import listed, one_line, printable, shown_name, shown_names
+from cnn_lstm_hyperopt.data.wording import listed, meant, one_line, printable, shown_name, shown_names
 from cnn_lstm_hyperopt.exceptions import DataError
 
 _SUFFIXES = (".csv", ".parquet")
@@ -69,8 +69,10 @@ class FileSource:
             names = list(paths)
         unknown = [name for name in names if name.upper() not in by_key]
         if unknown:
+            close = meant(unknown, paths)
+            there = f"did you mean {close}? There are" if close else "there are"
             raise DataError(
-                f"data_dir {self._folder} has no file for {shown_names(unknown)}; there are: {self._listing()}"
+                f"data_dir {self._folder} has no file for {shown_names(unknown)}; {there}: {self._listing()}"
             )
         chosen = [by_key[name.upper()] for name in names]
         every: list[Bars] = []

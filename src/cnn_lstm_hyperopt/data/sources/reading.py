@@ -136,6 +136,7 @@ def _odd_line(path: Path) -> str | None:
 def _layout(path: Path, found: Findings) -> Layout:
     with path.open("rb") as file:
         head = file.read(_HEAD)
+        head += file.readline(_LONGEST_LINE) if len(head) == _HEAD else b""  # a header may have thousands of names
     if not head.strip():
         raise found.fail("empty", "is empty", "give a file with a header and at least one bar")
     other = other_kind(head, "CSV")
@@ -191,7 +192,10 @@ def _encoding(head: bytes) -> str:
 
 
 def _fields(line: str, separator: str) -> list[str]:
-    row = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+    try:
+        row = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+    except csv.Error:  # a field of more than csv.field_size_limit, which is no name
+        row = line.split(separator)
     return [field.strip() for field in row]
 
 
@@ -247,19 +251,20 @@ def _read_any(
 
 def _read(path: Path, layout: Layout, encoding: str, types: dict[str, Any], other: _OtherLines) -> pa.Table:
     """One pass over the file, block by block: each is freed when its columns are made."""
-    return pyarrow.csv.read_csv(
-        path,
-        read_options=pyarrow.csv.ReadOptions(
-            use_threads=False,  # lines have numbers then
-            encoding=encoding,
-            skip_rows=layout.skipped,
-            column_names=[str(place) for place in range(len(layout.header))],
-        ),
-        parse_options=pyarrow.csv.ParseOptions(delimiter=layout.separator, invalid_row_handler=other),
-        convert_options=pyarrow.csv.ConvertOptions(
-            column_types=types,
-            include_columns=list(types),
-            strings_can_be_null=True,
-            null_values=_NOTHING,
-        ),
-    )
+    with path.open("rb") as file:  # of a path Arrow asks that it be UTF-8, and takes s3:x for an address
+        return pyarrow.csv.read_csv(
+            file,
+            read_options=pyarrow.csv.ReadOptions(
+                use_threads=False,  # lines have numbers then
+                encoding=encoding,
+                skip_rows=layout.skipped,
+                column_names=[str(place) for place in range(len(layout.header))],
+            ),
+            parse_options=pyarrow.csv.ParseOptions(delimiter=layout.separator, invalid_row_handler=other),
+            convert_options=pyarrow.csv.ConvertOptions(
+                column_types=types,
+                include_columns=list(types),
+                strings_can_be_null=True,
+                null_values=_NOTHING,
+            ),
+        )
