@@ -6,7 +6,6 @@
 import json
 import shutil
 import sqlite3
-import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -19,7 +18,6 @@ import pytest
 from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.experiment import run_experiment
 from cnn_lstm_hyperopt.reporting.terminal import Terminal
-from torture.chapters import write_chapter
 from torture.checker import faults, torn_files
 from torture.comparison import differences, unlike_by_number
 from torture.kills import (
@@ -353,11 +351,3 @@ def test_a_run_killed_at_every_stage_ends_as_if_it_had_not_been(undisturbed: Ref
     assert found == []
     assert sum(kills.values()) == len(planned)
     assert kills.keys() <= set(STRUCK)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_a_chapter_with_two_workers_is_told_without_a_fault(tmp_path: Path) -> None:
-    stories = write_chapter(4, tmp_path / "chapter", tmp_path / "cache", until=time.time())
-    assert [text for each in stories for text in each.found] == []
-    assert sum(sum(each.kills.values()) for each in stories) > 0
