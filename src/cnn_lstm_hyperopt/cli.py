@@ -8,11 +8,11 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from cyclopts import App, CycloptsError, Parameter, Token
 
@@ -22,6 +22,8 @@ from cnn_lstm_hyperopt.config.settings import BadBars, MetricName, PrunerName, S
 from cnn_lstm_hyperopt.exceptions import ConfigError, HyperoptError, InterruptedRunError
 from cnn_lstm_hyperopt.folder import BACKUP_FILE, RESULTS_FILE, STUDY_FILE, resume_command
 from cnn_lstm_hyperopt.masking import masked
+
+T = TypeVar("T")
 
 _SETTING_OF_FLAG = {
     "n_trials": "study.n_trials",
@@ -79,28 +81,22 @@ _SEARCH, _DATA, _RETRAIN, _RUN = "Search", "Data", "After the search", "Run"
 
 
 def _whole(kind: object, tokens: Sequence[Token]) -> int:
-    """A whole number and nothing else: by itself the parser makes 2 of 1.5, and Python reads 1_0 and digits of all scripts."""
-    text = tokens[0].value
-    try:
-        if _is_plain(text):
-            return int(text)
-    except ValueError:
-        pass
-    raise ValueError(f"must be a whole number, but got {text!r}")
+    """A whole number and nothing else: by itself the parser makes 2 of 1.5."""
+    return _number(tokens[0].value, int, "a whole number")
 
 
 def _seconds(kind: object, tokens: Sequence[Token]) -> float:
-    text = tokens[0].value
+    return _number(tokens[0].value, float, "a number of seconds")
+
+
+def _number(text: str, read: Callable[[str], T], what: str) -> T:
+    """Python by itself reads 1_0 and the digits of all scripts, too."""
     try:
-        if _is_plain(text):
-            return float(text)
+        if text.isascii() and "_" not in text:
+            return read(text)
     except ValueError:
         pass
-    raise ValueError(f"must be a number of seconds, but got {text!r}")
-
-
-def _is_plain(number: str) -> bool:
-    return number.isascii() and "_" not in number
+    raise ValueError(f"must be {what}, but got {text!r}")
 
 
 def _workers(kind: object, tokens: Sequence[Token]) -> int | str:

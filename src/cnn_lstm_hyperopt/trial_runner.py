@@ -5,6 +5,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -242,25 +243,15 @@ class TrialRunner:
     ) -> TrainedNetwork:
         """Goes on from the checkpoint, if there is one; saves memory, step by step, where it does not suffice."""
 
+        train = partial(self._train, folds, params, max_epochs, number, purpose, on_report, checkpoint=checkpoint)
+
         def attempt(saving: int) -> TrainedNetwork:
             start = None if checkpoint is None else last_good(checkpoint)
             try:
-                return self._train(
-                    folds,
-                    params,
-                    max_epochs,
-                    number,
-                    purpose,
-                    on_report,
-                    checkpoint=checkpoint,
-                    start=start,
-                    saving=saving,
-                )
+                return train(start=start, saving=saving)
             except CheckpointError as error:
                 log.warning("trained from the beginning: %s", error)
-                return self._train(
-                    folds, params, max_epochs, number, purpose, on_report, checkpoint=checkpoint, saving=saving
-                )
+                return train(saving=saving)
 
         return save_memory(attempt, self.device)[0]
 

@@ -207,8 +207,16 @@ class StudyStorage:
             intermediate_values={},
             trial_id=-1,
         )
+        self._wait_for_lock()
         trial_id = self._storage.create_new_trial(self._study_id, template_trial=template)
         return trial_id, self._storage.get_trial_number_from_id(trial_id)
+
+    def _wait_for_lock(self) -> None:
+        """As long as one wait lasts: to insert a trial, Optuna would wait so long several times."""
+        if self._rdb is not None:
+            with self._rdb.engine.connect() as connection:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                connection.rollback()
 
     @_stored
     def record_curve(self, trial_id: int, curve: tuple[Point, ...]) -> None:
