@@ -25,6 +25,7 @@ from optuna.trial import FrozenTrial, TrialState
 from safetensors import SafetensorError
 
 from cnn_lstm_hyperopt.cli import main
+from cnn_lstm_hyperopt.config import dump_settings, load_settings
 from cnn_lstm_hyperopt.exceptions import SaveDirError, StorageFailedError
 from cnn_lstm_hyperopt.execution import StopSignal
 from cnn_lstm_hyperopt.experiment import check_save_dir
@@ -372,6 +373,19 @@ def test_results_without_their_study_are_not_written_over(tmp_path: Path) -> Non
         f"{tmp_path} holds results.json, trials.csv, retrained_model_2 and no study.db, so a new study would write over them;"
         " move them, or choose another --save-dir"
     )
+
+
+def test_a_configuration_of_ones_own_is_not_written_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], config: Callable[..., Path]
+) -> None:
+    own = config(3)  # tmp_path / "config.yaml"
+    assert main(["run", "--config", str(own), "--save-dir", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == (
+        f"Error: {tmp_path} holds a config.yaml of your own and no study.db, so a new study would write over them; move them, or"
+        " choose another --save-dir\n"
+    )
+    own.write_text(dump_settings(load_settings(own, environment={})), encoding="utf-8")
+    check_save_dir(tmp_path, resume=False)  # what a run has left that ended before it had a study
 
 
 @pytest.mark.parametrize("dry", [[], ["--dry-run"]], ids=["run", "dry run"])

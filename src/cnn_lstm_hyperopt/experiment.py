@@ -7,10 +7,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cnn_lstm_hyperopt.config import Settings, dump_settings
+from cnn_lstm_hyperopt.config import Settings, dump_settings, load_settings
 from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
 from cnn_lstm_hyperopt.data.store import save_trial_data
-from cnn_lstm_hyperopt.exceptions import EmptyFrontError, InterruptedRunError, SaveDirError, StorageFailedError
+from cnn_lstm_hyperopt.exceptions import (
+    ConfigError,
+    EmptyFrontError,
+    InterruptedRunError,
+    SaveDirError,
+    StorageFailedError,
+)
 from cnn_lstm_hyperopt.execution import (
     FINISHED,
     Observer,
@@ -389,11 +395,21 @@ def check_save_dir(save_dir: Path, *, resume: bool) -> None:
         )
     taken = [name for name in (RESULTS_FILE, TRIALS_FILE) if (save_dir / name).exists()]
     taken += [path.name for path in model_folders(save_dir)]
+    if (save_dir / CONFIG_FILE).is_file() and not _is_of_a_run(save_dir / CONFIG_FILE):
+        taken.append(f"a {CONFIG_FILE} of your own")
     if not there and taken:
         raise SaveDirError(
             f"{save_dir} holds {', '.join(taken)} and no {STUDY_FILE}, so a new study would write over them; move them, or choose"
             " another --save-dir"
         )
+
+
+def _is_of_a_run(config: Path) -> bool:
+    """Whether a run has written it, which may have ended before it had made its study."""
+    try:
+        return config.read_text(encoding="utf-8") == dump_settings(load_settings(config, environment={}))
+    except (ConfigError, OSError, UnicodeDecodeError):
+        return False
 
 
 @contextlib.contextmanager
