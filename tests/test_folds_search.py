@@ -107,6 +107,7 @@ def test_a_pruned_trial_ends_in_all_folds(search: Any, tiny_settings: dict[str, 
         assert [len(rows) for rows in said(folder, record)] == [len(rows) for rows in said(folder, records[0])]
 
 
+@pytest.mark.slow
 def test_a_worker_trains_a_trial_to_the_bit_as_this_process_does(
     with_workers: tuple[Path, list[TrialRecord]], tiny_settings: dict[str, Any], speeds: CostModel
 ) -> None:

@@ -324,7 +324,8 @@ def test_a_run_killed_at_its_very_start_leaves_a_directory_that_can_be_used(
     assert finished_in(save_dir) == 1
 
 
-@pytest.mark.parametrize("flag", [pytest.param("--target", marks=pytest.mark.slow), "--seed"])
+@pytest.mark.slow
+@pytest.mark.parametrize("flag", ["--target", "--seed"])
 def test_resume_with_other_data_or_seed_is_refused_with_the_difference(
     tiny_file: Path, tiny: dict[str, Any], start_cli: Start, flag: str
 ) -> None:
