@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import yaml
 from cnn_lstm_hyperopt.calibration import CACHE_VARIABLE, cache_file, device_name
 from cnn_lstm_hyperopt.config import DataSettings
 from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
+from cnn_lstm_hyperopt.evaluation import BASELINES
 from cnn_lstm_hyperopt.training.cost import CostModel
 from cnn_lstm_hyperopt.training.precision import supported_precisions
 
@@ -99,6 +100,18 @@ def apple() -> Callable[..., Dataset]:
 
 
 Cli = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def quick_final_round(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """One thread, the two baselines that need no fitting, and a forecast of a few configurations."""
+    quick = {name: BASELINES[name] for name in ("majority class", "persistence")}
+    monkeypatch.setattr("cnn_lstm_hyperopt.evaluation.baselines.BASELINES", quick)  # whole: a dict keeps an order
+    monkeypatch.setattr("cnn_lstm_hyperopt.forecast.SAMPLED", 50)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -5,21 +5,19 @@ On studies whose trials are planted, so that the front is known; what trainings 
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
 
 from cnn_lstm_hyperopt import final_round
 from cnn_lstm_hyperopt.cli import main
 from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.confirmation import SEEDS_APART, TIME_IS_UP
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
-from cnn_lstm_hyperopt.evaluation import BASELINES
 from cnn_lstm_hyperopt.exceptions import EmptyFrontError, InterruptedRunError
 from cnn_lstm_hyperopt.execution import StopSignal
 from cnn_lstm_hyperopt.experiment import open_experiment, run_experiment
@@ -30,6 +28,8 @@ from cnn_lstm_hyperopt.search import StudyStorage
 from cnn_lstm_hyperopt.training import NonFiniteLossError
 from cnn_lstm_hyperopt.trial_runner import TrainedNetwork, TrialRunner
 from finalists import CPU, outcome, plant
+
+pytestmark = pytest.mark.usefixtures("quick_final_round")
 
 FRONT = 8
 SCORES = tuple(0.9 - 0.01 * place for place in range(FRONT))
@@ -133,20 +133,6 @@ class World:
             self.stop.end(self.reason)
         last: Decision = on_report(ProgressReport(1.0, 1.0, 1.0, score, loss, last=True))
         return last
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch) -> Iterator[None]:
-    """One thread, the two baselines that need no fitting, and a forecast of a few configurations."""
-    quick = {
-        name: BASELINES[name] for name in ("majority class", "persistence")
-    }  # put back whole: a dict keeps an order
-    monkeypatch.setattr("cnn_lstm_hyperopt.evaluation.baselines.BASELINES", quick)
-    monkeypatch.setattr("cnn_lstm_hyperopt.forecast.SAMPLED", 50)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -9,19 +9,17 @@ import os
 import random
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
 
 from cnn_lstm_hyperopt import final_round
 from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.data.dataset import Dataset, LockedPeriod, prepare_dataset
-from cnn_lstm_hyperopt.evaluation import BASELINES
 from cnn_lstm_hyperopt.execution import StopSignal
 from cnn_lstm_hyperopt.experiment import open_experiment
 from cnn_lstm_hyperopt.progress import ProgressReport
@@ -29,6 +27,8 @@ from cnn_lstm_hyperopt.reporting.terminal import Terminal
 from cnn_lstm_hyperopt.saved_model import load_model
 from cnn_lstm_hyperopt.search import StudyStorage
 from finalists import plant
+
+pytestmark = pytest.mark.usefixtures("quick_final_round")
 
 SCORES = (0.9, 0.8, 0.7)
 RETRAIN = {"enabled": True, "top_k": 2, "full_epochs": 2, "confirm_seeds": 1, "seeds": 1}
@@ -107,17 +107,6 @@ def moments(monkeypatch, tmp_path) -> Moments:
 
     monkeypatch.setattr(shutil, "rmtree", rmtree)
     return moments
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch) -> Iterator[None]:
-    quick = {name: BASELINES[name] for name in ("majority class", "persistence")}
-    monkeypatch.setattr("cnn_lstm_hyperopt.evaluation.baselines.BASELINES", quick)
-    monkeypatch.setattr("cnn_lstm_hyperopt.forecast.SAMPLED", 50)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -22,8 +22,9 @@ from cnn_lstm_hyperopt.data.own_features import BUILT_IN
 from cnn_lstm_hyperopt.data.scaling import Scaler
 from cnn_lstm_hyperopt.data.sources import EmbeddedSource
 from cnn_lstm_hyperopt.exceptions import DataError, SaveDirError
+from cnn_lstm_hyperopt.model_description import ModelDescription
 from cnn_lstm_hyperopt.models import build_network, profile
-from cnn_lstm_hyperopt.saved_model import DESCRIPTION, WEIGHTS, ModelDescription, SavedModel, load_model
+from cnn_lstm_hyperopt.saved_model import DESCRIPTION, WEIGHTS, SavedModel, load_model
 from cnn_lstm_hyperopt.search import random_configuration
 from cnn_lstm_hyperopt.training import ValueScale
 

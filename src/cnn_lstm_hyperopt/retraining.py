@@ -9,8 +9,9 @@ from pathlib import Path
 from cnn_lstm_hyperopt.config.domains import Scalar
 from cnn_lstm_hyperopt.confirmation import SEEDS_APART, TIME_IS_UP, Confirmation, failure_text, until
 from cnn_lstm_hyperopt.data.dataset import Dataset, Fold
+from cnn_lstm_hyperopt.model_description import ModelDescription
 from cnn_lstm_hyperopt.progress import Action, Decision, OnReport
-from cnn_lstm_hyperopt.saved_model import ModelDescription, SavedModel
+from cnn_lstm_hyperopt.saved_model import SavedModel
 from cnn_lstm_hyperopt.training import NonFiniteLossError, Outcome, forget_checkpoint, last_good
 from cnn_lstm_hyperopt.trial_runner import TrialRunner
 

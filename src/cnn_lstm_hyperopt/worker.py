@@ -118,7 +118,7 @@ class _Claim:
 
 
 class _MemoryWatch:
-    """An observer that ends a worker whose memory has grown: libraries leak slowly, and a new process is small."""
+    """An observer that ends a worker whose memory has grown or did not suffice: libraries leak, and a new process is small."""
 
     def __init__(self, stop: StopSignal, growth_mb: float) -> None:
         self._stop, self._growth_mb = stop, growth_mb

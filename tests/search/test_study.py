@@ -339,7 +339,7 @@ def test_a_trial_that_may_have_lacked_memory_goes_on_with_less_and_less(make_stu
 def test_memory_that_a_trial_had_to_save_is_saved_when_it_goes_on(make_study):
     study = make_study()
     assignment = study.next_assignment()
-    study.save_memory(assignment, 1)
+    study.note_saving(assignment, 1)
     study.pause(assignment)
     assert study.next_assignment().saving == 1
 

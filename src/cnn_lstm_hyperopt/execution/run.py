@@ -139,7 +139,7 @@ def _run_one(
         attempts += 1
         if attempts > 1:
             study.begin_again(assignment)
-            study.save_memory(assignment, saving)
+            study.note_saving(assignment, saving)
         start, assignment = _start(study, assignment, checkpoints)
         if attempts == 1 and (why := study.why_not_again(assignment, 0 if start is None else start.epoch)) is not None:
             raise _GivenUpError(why)

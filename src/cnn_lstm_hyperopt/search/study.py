@@ -304,7 +304,7 @@ class Study:
         where = f"after epoch {epoch}" if epoch else "before its first epoch was over"
         return f"its process ended again and again {where}" if starts > RESTARTS else None
 
-    def save_memory(self, assignment: Assignment, saving: int) -> None:
+    def note_saving(self, assignment: Assignment, saving: int) -> None:
         """The trial is trained on like that, also when it is cut off: place in :data:`MEMORY_SAVINGS`."""
         self.storage.note(assignment.trial_id, "saving", saving)
 
