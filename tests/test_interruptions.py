@@ -100,6 +100,7 @@ def test_a_signal_ends_with_130_and_results_and_the_trial_goes_on_under_its_numb
     states = Counter(trial.state for trial in before)
     done = states[TrialState.COMPLETE] + states[TrialState.PRUNED]
     assert results["n_trials_completed"] == done >= 2
+    assert results["counts"] == {state.name: states[state] for state in TrialState}
     assert states[TrialState.WAITING] <= 1
     assert done + states[TrialState.WAITING] == len(before)
 

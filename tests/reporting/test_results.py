@@ -130,9 +130,12 @@ def test_front_size_equals_brute_force_after_every_trial(make_record, space, val
         assert history[n - 1]["front_size"] == len(front)
 
 
-def test_facts_count_states_reasons_and_seconds(records, plan):
+def test_facts_count_states_reasons_and_seconds(make_record, records, plan):
+    with_one_cut_off = [*records, make_record(8, state=State.WAITING)]
+    counts = {"COMPLETE": 4, "PRUNED": 2, "FAIL": 1, "RUNNING": 1, "WAITING": 1}
+    assert search_facts(with_one_cut_off, plan)["counts"] == counts
     facts = search_facts(records, plan)
-    assert facts["counts"] == {"COMPLETE": 4, "PRUNED": 2, "FAIL": 1, "RUNNING": 1}
+    assert facts["counts"] == {**counts, "WAITING": 0}
     assert facts["pruned_by"] == {"limit": 1, "median": 1}
     assert facts["training_seconds"] == sum(r.seconds for r in records)
     assert facts["metric"] == "accuracy"
@@ -154,7 +157,7 @@ def test_facts_count_states_reasons_and_seconds(records, plan):
 
 def test_facts_of_an_empty_study_are_strict_json_too(plan):
     facts = search_facts([], plan)
-    assert facts["counts"] == {"COMPLETE": 0, "PRUNED": 0, "FAIL": 0, "RUNNING": 0}
+    assert facts["counts"] == {"COMPLETE": 0, "PRUNED": 0, "FAIL": 0, "RUNNING": 0, "WAITING": 0}
     assert facts["hypervolume"]["value"] == 0.0
     assert facts["hypervolume"]["history"] == []
     assert facts["pruning"]["pruned_by"] == {}

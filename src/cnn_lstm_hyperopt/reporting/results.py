@@ -16,6 +16,7 @@ from cnn_lstm_hyperopt.config.reading import parse_json
 from cnn_lstm_hyperopt.pareto import dominates
 from cnn_lstm_hyperopt.search import (
     SkillGate,
+    State,
     StudyPlan,
     TrialRecord,
     Values,
@@ -122,7 +123,7 @@ def search_facts(records: Sequence[TrialRecord], plan: StudyPlan) -> dict[str, A
     summary = pruning_summary(records, plan)
     return {
         "metric": plan.metric,
-        "counts": {state: counts.get(state, 0) for state in ("COMPLETE", "PRUNED", "FAIL", "RUNNING")},
+        "counts": {state.value: counts[state.value] for state in State},
         "pruned_by": summary.pruned_by,
         "training_seconds": sum(record.attributes.get("measured_seconds", record.own_seconds) for record in records),
         "pruning": _pruning_facts(summary),
