@@ -1,0 +1,78 @@
+"""The command line, ``cnn-lstm-hyperopt``. Heavy imports happen inside the commands."""
+
+import contextlib
+import errno
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Sequence
+
+from cyclopts import CycloptsError
+
+from cnn_lstm_hyperopt.cli import study as study  # its commands join the application
+from cnn_lstm_hyperopt.cli.application import app
+from cnn_lstm_hyperopt.config.faults import printable
+from cnn_lstm_hyperopt.exceptions import HyperoptError
+from cnn_lstm_hyperopt.masking import masked
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; returns the exit code: 0 done, 1 failed, 2 bad input, 130 interrupted with results saved."""
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        with _ended_by_signals():
+            app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last line of defence: no traceback unless asked for
+        if "--debug" in tokens:
+            traceback.print_exc()
+        return _told(error)
+    return 0
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the process with code 130 and a line, until a run listens to them itself.
+
+    Not by an exception: it could be raised anywhere in the seconds of importing, also where Python throws it away.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, frame: object) -> None:
+        os.write(2, b"Interrupted.\n")
+        os._exit(130)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def _told(error: BaseException) -> int:
+    """Says in a line what went wrong; returns the exit code."""
+    if isinstance(error, HyperoptError):
+        return _fail(str(error), error.exit_code)
+    text = printable(" ".join(str(error).split()), 500)
+    if isinstance(error, CycloptsError):
+        return _fail(f"{text.rstrip('.')} (see --help)", 2)
+    if isinstance(error, KeyboardInterrupt):
+        return _fail("interrupted; nothing was begun that could be gone on with", 130)
+    if isinstance(error, BrokenPipeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains once more when it ends
+        return 1
+    if isinstance(error, PermissionError) and error.filename is not None:
+        return _fail(f"{error.filename} can't be opened: {error.strerror}; have it allowed, or name another", 2)
+    if isinstance(error, OSError) and error.filename is None and error.errno in (errno.ENOSPC, errno.EIO):
+        return _fail(f"the output can't be written: {error.strerror}", 1)
+    return _fail(f"{type(error).__name__}: {text} (a fault of this program; --debug shows where)", 1)
+
+
+def _fail(text: str, code: int) -> int:
+    legible = "\n".join(printable(line, 4_000) for line in masked(text).split("\n"))
+    print(f"Error: {legible}" if code != 130 else legible[0].upper() + legible[1:], file=sys.stderr)
+    return code

@@ -1,0 +1,280 @@
+"""Flags: what they are called, which setting they give, and how their values are read."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from cyclopts import Parameter, Token
+
+from cnn_lstm_hyperopt.config import Settings, load_settings
+from cnn_lstm_hyperopt.config.settings import BadBars, MetricName, PrunerName, SamplerName, Target
+from cnn_lstm_hyperopt.exceptions import ConfigError
+
+T = TypeVar("T")
+
+_SETTING_OF_FLAG = {
+    "n_trials": "study.n_trials",
+    "timeout": "study.timeout",
+    "study_name": "study.name",
+    "seed": "study.seed",
+    "portfolio": "study.portfolio",
+    "enqueue": "study.enqueue",
+    "metric": "study.metric",
+    "source": "data.source",
+    "data_dir": "data.data_dir",
+    "symbols": "data.symbols",
+    "start": "data.start",
+    "end": "data.end",
+    "on_bad_bars": "data.on_bad_bars",
+    "feature_columns": "data.feature_columns",
+    "features": "data.features",
+    "target": "data.target",
+    "lookback": "data.lookback",
+    "horizon": "data.horizon",
+    "cv_folds": "data.cv_folds",
+    "max_epochs": "training.max_epochs",
+    "device": "training.device",
+    "sampler": "sampler.type",
+    "pruner": "pruner.type",
+    "top_k": "retrain.top_k",
+    "full_epochs": "retrain.full_epochs",
+    "workers": "workers",
+    "save_dir": "save_dir",
+}
+_FLAG_OF_SETTING = {
+    **{setting: f"--{flag.replace('_', '-')}" for flag, setting in _SETTING_OF_FLAG.items()},
+    "search_space.training.batch_size": "--batch-size",
+    "retrain.enabled": "--retrain-best",
+}
+"""What a fault of a setting that a flag gave is told with."""
+
+
+def _help(flag: str) -> str:
+    """The setting's own description and default, so that neither is written twice."""
+    model: Any = Settings
+    *sections, name = _SETTING_OF_FLAG[flag].split(".")
+    for section in sections:
+        model = model.model_fields[section].annotation
+    field = model.model_fields[name]
+    text = str(field.description)
+    default = field.default
+    shown = default is not None and default != ()
+    text = text if text.startswith("module:") else f"{text[0].upper()}{text[1:]}"
+    return f"{text}." + (f" [default: {default}]" if shown else "")
+
+
+SourceFlag = Literal["synthetic", "embedded", "files", "yahoo"]
+_SEARCH, _DATA, _RETRAIN, _RUN = "Search", "Data", "After the search", "Run"
+
+
+def whole(kind: object, tokens: Sequence[Token]) -> int:
+    """A whole number and nothing else: by itself the parser makes 2 of 1.5."""
+    return _number(tokens[0].value, int, "a whole number")
+
+
+def seconds(kind: object, tokens: Sequence[Token]) -> float:
+    return _number(tokens[0].value, float, "a number of seconds")
+
+
+def _number(text: str, read: Callable[[str], T], what: str) -> T:
+    """Python by itself reads 1_0 and the digits of all scripts, too."""
+    try:
+        if text.isascii() and "_" not in text:
+            return read(text)
+    except ValueError:
+        pass
+    raise ValueError(f"must be {what}, but got {text!r}")
+
+
+def workers_of(kind: object, tokens: Sequence[Token]) -> int | str:
+    try:
+        return "auto" if tokens[0].value == "auto" else whole(kind, tokens)
+    except ValueError as error:
+        raise ValueError(f"{error}; auto is a worker a core") from None
+
+
+def path_of(kind: object, tokens: Sequence[Token]) -> Path:
+    """By itself the parser makes the working directory of an empty text."""
+    if not tokens[0].value.strip():
+        raise ValueError("must be a path, but is empty")
+    return Path(tokens[0].value)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class DataOptions:
+    """Flags of ``data``, which ``run`` has, too; None means: as in the config file, else the default."""
+
+    use_real_data: Annotated[
+        bool,
+        Parameter(
+            group=_DATA,
+            negative="",
+            help="Use the real daily bars embedded in the package, unless --source says otherwise.",
+        ),
+    ] = False
+    source: Annotated[SourceFlag | None, Parameter(group=_DATA, help=_help("source"))] = None
+    data_dir: Annotated[Path | None, Parameter(converter=path_of, group=_DATA, help=_help("data_dir"))] = None
+    symbols: Annotated[
+        tuple[str, ...] | None,
+        Parameter(group=_DATA, consume_multiple=True, negative="", help=_help("symbols")),
+    ] = None
+    start: Annotated[date | None, Parameter(group=_DATA, help=_help("start"))] = None
+    end: Annotated[date | None, Parameter(group=_DATA, help=_help("end"))] = None
+    on_bad_bars: Annotated[BadBars | None, Parameter(group=_DATA, help=_help("on_bad_bars"))] = None
+    feature_columns: Annotated[
+        tuple[str, ...] | None,
+        Parameter(group=_DATA, consume_multiple=True, negative="", help=_help("feature_columns")),
+    ] = None
+    features: Annotated[str | None, Parameter(group=_DATA, help=_help("features"))] = None
+    target: Annotated[Target | None, Parameter(group=_DATA, help=_help("target"))] = None
+    lookback: Annotated[int | None, Parameter(converter=whole, group=_DATA, help=_help("lookback"))] = None
+    horizon: Annotated[int | None, Parameter(converter=whole, group=_DATA, help=_help("horizon"))] = None
+    cv_folds: Annotated[int | None, Parameter(converter=whole, group=_DATA, help=_help("cv_folds"))] = None
+    config: Annotated[
+        Path | None,
+        Parameter(converter=path_of, group=_RUN, help="YAML file with settings and search space; flags win over it."),
+    ] = None
+    debug: Annotated[
+        bool, Parameter(group=_RUN, negative="", help="Show the traceback of an error, and log every epoch.")
+    ] = False
+
+    def overrides(self) -> dict[str, Any]:
+        """The flags that were given, as nested settings."""
+        tree: dict[str, Any] = {}
+        for flag in fields(self):
+            value = getattr(self, flag.name)
+            if flag.name in _SETTING_OF_FLAG and value is not None:
+                put(tree, _SETTING_OF_FLAG[flag.name], list(value) if isinstance(value, tuple) else value)
+        if self.symbols == ():
+            raise ConfigError("--symbols needs at least one name, such as --symbols AAPL MSFT; leave it out for all")
+        if self.feature_columns == ():
+            raise ConfigError("--feature-columns needs at least one name, such as --feature-columns sentiment")
+        self._put_source(tree)
+        return tree
+
+    def _put_source(self, tree: dict[str, Any]) -> None:
+        """One source of bars, however many flags tell of it."""
+        if self.use_real_data and self.source == "synthetic":
+            raise ConfigError("--use-real-data and --source synthetic contradict each other; leave one out")
+        if self.data_dir is not None:
+            if self.use_real_data and self.source != "files":
+                raise ConfigError("--use-real-data and --data-dir name two sources; leave one out")
+            if self.source not in (None, "files"):
+                raise ConfigError(f"--source {self.source} and --data-dir name two sources; leave one out")
+            put(tree, "data.source", "files")
+            return
+        source = self.source or ("embedded" if self.use_real_data else None)
+        if source is not None:
+            put(tree, "data.source", source)
+            if source != "files":
+                put(tree, "data.data_dir", None)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class RunOptions(DataOptions):
+    """Flags of ``run``."""
+
+    n_trials: Annotated[int | None, Parameter(converter=whole, group=_SEARCH, help=_help("n_trials"))] = None
+    timeout: Annotated[float | None, Parameter(converter=seconds, group=_SEARCH, help=_help("timeout"))] = None
+    sampler: Annotated[SamplerName | None, Parameter(group=_SEARCH, help=_help("sampler"))] = None
+    pruner: Annotated[PrunerName | None, Parameter(group=_SEARCH, help=_help("pruner"))] = None
+    metric: Annotated[MetricName | None, Parameter(group=_SEARCH, help=_help("metric"))] = None
+    max_epochs: Annotated[int | None, Parameter(converter=whole, group=_SEARCH, help=_help("max_epochs"))] = None
+    batch_size: Annotated[
+        int | None,
+        Parameter(converter=whole, group=_SEARCH, help="Fixed training batch size; it then leaves the search space."),
+    ] = None
+    seed: Annotated[int | None, Parameter(converter=whole, group=_SEARCH, help=_help("seed"))] = None
+    enqueue: Annotated[Path | None, Parameter(converter=path_of, group=_SEARCH, help=_help("enqueue"))] = None
+    portfolio: Annotated[bool | None, Parameter(group=_SEARCH, negative="--no-portfolio", help=_help("portfolio"))] = (
+        None
+    )
+    retrain_best: Annotated[
+        bool,
+        Parameter(
+            group=_RETRAIN,
+            negative="",
+            help="Retrain the best trials on all training windows and test them once.",
+        ),
+    ] = False
+    top_k: Annotated[int | None, Parameter(converter=whole, group=_RETRAIN, help=_help("top_k"))] = None
+    full_epochs: Annotated[int | None, Parameter(converter=whole, group=_RETRAIN, help=_help("full_epochs"))] = None
+    save_dir: Annotated[Path | None, Parameter(converter=path_of, group=_RUN, help=_help("save_dir"))] = None
+    study_name: Annotated[str | None, Parameter(group=_RUN, help=_help("study_name"))] = None
+    device: Annotated[str | None, Parameter(group=_RUN, help=_help("device"))] = None
+    workers: Annotated[
+        int | Literal["auto"] | None,
+        Parameter(
+            converter=workers_of,
+            group=_RUN,
+            help="Worker processes, one thread each; auto: one a core as memory goes, one on a GPU. [default: auto]",
+        ),
+    ] = None
+    resume: Annotated[
+        bool,
+        Parameter(
+            group=_RUN,
+            negative="",
+            help="Go on with the study that --save-dir holds, up to --n-trials in all.",
+        ),
+    ] = False
+    dry_run: Annotated[
+        bool,
+        Parameter(
+            group=_RUN,
+            negative="",
+            help="Say what the run would take (hours, memory, disk, share of the space within the limits); start nothing.",
+        ),
+    ] = False
+    recalibrate: Annotated[
+        bool,
+        Parameter(
+            group=_RUN,
+            negative="",
+            help="Measure this machine's speed anew (a dozen seconds), for this study and later ones.",
+        ),
+    ] = False
+    quiet: Annotated[bool, Parameter(group=_RUN, negative="", help="Print nothing but errors; run.log has all.")] = (
+        False
+    )
+
+    def overrides(self) -> dict[str, Any]:
+        """The flags that were given, as nested settings."""
+        tree = super().overrides()
+        if self.batch_size is not None:
+            put(tree, "search_space.training.batch_size", self.batch_size)
+        if self.retrain_best:
+            put(tree, "retrain.enabled", True)
+        return tree
+
+
+SaveDir = Annotated[Path, Parameter(converter=path_of, help="Directory of the study.")]
+Debug = Annotated[bool, Parameter(negative="", help="Show the traceback of an error.")]
+Quiet = Annotated[bool, Parameter(negative="", help="Print nothing but errors; run.log has all.")]
+
+
+def settings_of(
+    config: Path | None, overrides: dict[str, Any], environment: Mapping[str, str] | None = None
+) -> Settings:
+    """The settings; what is wrong is told with the flag, the variable or the file that says so."""
+    try:
+        Path.cwd()
+    except OSError as error:  # libraries that are imported later end the process then
+        raise ConfigError(f"the working directory is gone ({error.strerror}); go to another with cd") from error
+    return load_settings(config, overrides, environment, flags=_FLAG_OF_SETTING)
+
+
+def directory(save_dir: Path) -> Path:
+    """``--save-dir`` by the rules of the setting of that name."""
+    return settings_of(None, {"save_dir": save_dir}, environment={}).save_dir
+
+
+def put(tree: dict[str, Any], path: str, value: Any) -> None:
+    *sections, name = path.split(".")
+    for section in sections:
+        tree = tree.setdefault(section, {})
+    tree[name] = value

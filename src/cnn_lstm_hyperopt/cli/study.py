@@ -1,0 +1,198 @@
+"""Commands that make, continue and describe a study: ``run``, ``data``, ``resume``, ``status``, ``narrow``."""
+
+import os
+import shlex
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from cnn_lstm_hyperopt.cli.application import app
+from cnn_lstm_hyperopt.cli.options import (
+    DataOptions,
+    Debug,
+    Quiet,
+    RunOptions,
+    SaveDir,
+    directory,
+    path_of,
+    seconds,
+    settings_of,
+    whole,
+)
+from cnn_lstm_hyperopt.config import Settings
+from cnn_lstm_hyperopt.exceptions import ConfigError, InterruptedRunError
+from cnn_lstm_hyperopt.folder import BACKUP_FILE, RESULTS_FILE, STUDY_FILE, resume_command
+
+
+@app.command
+def run(*, options: RunOptions | None = None) -> None:
+    """Search, and with --retrain-best retrain and test the best models.
+
+    Examples: run --use-real-data --symbols AAPL IBM MSFT --target volatility --n-trials 100 --retrain-best;
+    run --data-dir bars/ --config my.yaml --timeout 3600.
+    """
+    given = options or RunOptions()
+    settings = settings_of(given.config, given.overrides())
+    _symbols_need_real_bars(given, settings)
+    if given.resume:
+        _begun_before(given)
+        _fits_what_is_there(settings.save_dir, n_trials=given.n_trials, name=given.study_name)
+    _run(
+        settings,
+        resume=given.resume,
+        quiet=given.quiet,
+        debug=given.debug,
+        dry=given.dry_run,
+        recalibrate=given.recalibrate,
+    )
+
+
+@app.command
+def data(*, options: DataOptions | None = None) -> None:
+    """Check the bars and show what a search would be given of them; nothing is started and nothing is written.
+
+    Shows each symbol's range, bars and frequency, all that is wrong with them, what was adjusted, and the windows, classes and
+    dates of training, validation and test. Ends with code 2 if they can't be used; docs/data.md has every rule.
+
+    Examples: data --data-dir bars/; data --data-dir bars/ --on-bad-bars drop --feature-columns sentiment --target volatility;
+    data --source yahoo --symbols AAPL MSFT --start 2010-01-01.
+    """
+    given = options or DataOptions()
+    settings = settings_of(given.config, given.overrides())
+    _symbols_need_real_bars(given, settings)
+    from cnn_lstm_hyperopt.reporting.data_report import report_data
+    from cnn_lstm_hyperopt.reporting.terminal import Terminal
+
+    report_data(settings.data, Terminal())
+
+
+@app.command
+def resume(
+    *,
+    save_dir: SaveDir = Path("hyperopt_results"),
+    n_trials: Annotated[int | None, Parameter(converter=whole, help="New total of finished trials.")] = None,
+    timeout: Annotated[float | None, Parameter(converter=seconds, help="Seconds after which the search ends.")] = None,
+    retrain_best: Annotated[
+        bool, Parameter(negative="", help="Retrain the best trials, also if the run did not ask.")
+    ] = False,
+    quiet: Quiet = False,
+    debug: Annotated[bool, Parameter(negative="", help="Show the traceback of an error, and log every epoch.")] = False,
+) -> None:
+    """Go on with a study that was interrupted or killed, with the settings in its config.yaml."""
+    save_dir = directory(save_dir)
+    path = save_dir / "config.yaml"
+    if not path.is_file():
+        raise ConfigError(f"--save-dir {save_dir} holds no config.yaml, so there is nothing to resume; start with: run")
+    overrides: dict[str, Any] = {"save_dir": save_dir, "study": {"timeout": timeout}}
+    if n_trials is not None:
+        overrides["study"]["n_trials"] = n_trials
+    if retrain_best:
+        overrides["retrain"] = {"enabled": True}
+    settings = settings_of(path, overrides)
+    _fits_what_is_there(save_dir, n_trials=n_trials)
+    # A run that ended before it had made its study is begun again.
+    begun = any((save_dir / name).exists() for name in (STUDY_FILE, BACKUP_FILE, RESULTS_FILE))
+    _run(settings, resume=begun, quiet=quiet, debug=debug)
+
+
+@app.command
+def status(
+    *,
+    save_dir: SaveDir = Path("hyperopt_results"),
+    debug: Debug = False,
+) -> None:
+    """Say how far a study is and what to run next; also while it runs."""
+    save_dir = directory(save_dir)
+    from cnn_lstm_hyperopt.reporting.status import status_lines
+
+    for line in status_lines(save_dir):
+        print(line)
+
+
+@app.command
+def narrow(
+    *,
+    save_dir: SaveDir = Path("hyperopt_results"),
+    output: Annotated[
+        Path | None, Parameter(converter=path_of, help="File to write. [default: narrowed.yaml in the directory]")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Start broad, then narrow: write a config whose search space is the region of the study's good trials."""
+    from cnn_lstm_hyperopt.narrowing import narrow_study
+
+    save_dir = directory(save_dir)
+    path, lines = narrow_study(save_dir, output or save_dir / "narrowed.yaml")
+    for line in lines:
+        print(line)
+    print(f"Written to {path}; next: cnn-lstm-hyperopt run --config {shlex.quote(str(path))}")
+
+
+def _begun_before(given: RunOptions) -> None:
+    """What only a new study can be told."""
+    if given.recalibrate:
+        raise ConfigError(
+            "--recalibrate begins a study with new speeds; a resumed one keeps those that it was begun with"
+        )
+    if given.portfolio is not None:
+        flag = "--portfolio" if given.portfolio else "--no-portfolio"
+        raise ConfigError(f"{flag} chooses a new study's first trials; a resumed one keeps its own, so leave it out")
+
+
+def _fits_what_is_there(save_dir: Path, *, n_trials: int | None, name: str | None = None) -> None:
+    """Whether the study can have this total of trials and this name; without a study the run itself says so."""
+    if (n_trials is None and name is None) or not (save_dir / STUDY_FILE).is_file():
+        return
+    from cnn_lstm_hyperopt.search import StudyStorage
+
+    storage = StudyStorage(save_dir / STUDY_FILE)
+    try:
+        stored, done = storage.study.study_name, sum(record.finished for record in storage.records())
+    finally:
+        storage.close()
+    if n_trials is not None and n_trials < done:
+        raise ConfigError(
+            f"--n-trials {n_trials} is the new total, but the study in {save_dir} has {done} finished trials already; give"
+            f" {done} or more, or leave it out"
+        )
+    if name is not None and name != stored:
+        raise ConfigError(f"--study-name {name}: the study in {save_dir} is named {stored}; leave it out")
+
+
+def _symbols_need_real_bars(given: DataOptions, settings: Settings) -> None:
+    if given.symbols and settings.data.source == "synthetic" and given.source is None:
+        raise ConfigError(
+            "--symbols needs a source of real bars: --use-real-data (daily bars in the package), --source yahoo, or --data-dir"
+            " DIR (your SYMBOL.csv or SYMBOL.parquet files)"
+        )
+
+
+def _run(
+    settings: Settings,
+    *,
+    resume: bool,
+    quiet: bool,
+    debug: bool,
+    dry: bool = False,
+    recalibrate: bool = False,
+) -> None:
+    if "workers" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"workers": "auto"})
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")  # before torch is imported: one single-threaded process a core is the fastest
+    import logging
+
+    if debug:
+        logging.getLogger("cnn_lstm_hyperopt").setLevel(logging.DEBUG)
+    from cnn_lstm_hyperopt.experiment import dry_run, run_experiment
+    from cnn_lstm_hyperopt.reporting.terminal import Terminal
+
+    try:
+        (dry_run if dry else run_experiment)(
+            settings, resume=resume, terminal=Terminal(quiet=quiet), recalibrate=recalibrate
+        )
+    except KeyboardInterrupt as error:
+        if not (settings.save_dir / STUDY_FILE).is_file():
+            raise
+        raise InterruptedRunError(f"interrupted at once; go on with: {resume_command(settings.save_dir)}") from error
