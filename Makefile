@@ -9,7 +9,7 @@ FUZZ ?= 5000
 SEED ?= 0
 TORTURE_MINUTES ?= 120
 
-.PHONY: demo test coverage lint torture clean
+.PHONY: demo test coverage lint torture docs clean
 
 demo: $(VENV)/ok  ## The main job on real bars: search, Pareto front, retraining, one test (about 2 minutes on 2 cores)
 	rm -rf $(DEMO_DIR)
@@ -30,8 +30,11 @@ lint: $(VENV)/ok  ## Style, types, layers
 torture: $(VENV)/ok  ## Real runs killed at random moments and resumed, mutated files: 1 at the first broken promise (half an hour on 2 cores)
 	PYTHONPATH=tests $(BIN)/python -m torture --kills $(KILLS) --fuzz $(FUZZ) --seed $(SEED) --minutes $(TORTURE_MINUTES)
 
+docs: $(VENV)/ok  ## The documentation as a site, with the reference of the Python door: site/index.html
+	$(BIN)/mkdocs build --quiet
+
 clean:  ## Everything that the targets made
-	rm -rf $(VENV) $(DEMO_DIR) build dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
+	rm -rf $(VENV) $(DEMO_DIR) site build dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
 
 # pip is quiet but for errors; the whole of it takes one to two minutes.
 $(VENV)/ok: pyproject.toml constraints.txt

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
@@ -21,6 +22,8 @@ from cnn_lstm_hyperopt.training.cost import CostModel
 from cnn_lstm_hyperopt.training.precision import supported_precisions
 
 ROOT = Path(__file__).parents[1]
+os.environ.setdefault("CNN_LSTM_HYPEROPT__MLFLOW__ENABLED", "false")  # no follower for each study; tracking/ has its own
+os.environ.setdefault("CNN_LSTM_HYPEROPT__REPORT", "false")  # no page for each study; reporting/report/ has its own
 
 TINY = {
     "study": {"n_trials": 6, "portfolio": False},
@@ -36,6 +39,7 @@ TINY = {
     "training": {"max_epochs": 3},
     "pruner": {"n_startup_trials": 2, "n_warmup_steps": 1},
     "sampler": {"n_startup_trials": 3},
+    "mlflow": {"enabled": False},
     "retrain": {"top_k": 2, "full_epochs": 2, "confirm_seeds": 2, "seeds": 2},
     "search_space": {
         "cnn": {"num_filters": [4, 8], "attention_heads": [1, 2]},
@@ -45,6 +49,22 @@ TINY = {
     },
 }
 """Settings of a search whose trials take a fraction of a second and learn something."""
+
+
+_BEGUN = time.monotonic()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--minutes", type=float, help="after so many minutes the tests that are left are skipped, each with that reason"
+    )
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A slow machine is no reason to run for hours, nor to say that what was not run has passed."""
+    minutes = item.config.getoption("--minutes")
+    if minutes is not None and time.monotonic() - _BEGUN > 60 * minutes:
+        pytest.skip(f"{minutes:g} minutes are over")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -22,6 +22,7 @@ from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.data.dataset import Dataset, LockedPeriod, prepare_dataset
 from cnn_lstm_hyperopt.execution import StopSignal
 from cnn_lstm_hyperopt.experiment import open_experiment
+from cnn_lstm_hyperopt.folder import model_folders
 from cnn_lstm_hyperopt.progress import ProgressReport
 from cnn_lstm_hyperopt.reporting.terminal import Terminal
 from cnn_lstm_hyperopt.saved_model import load_model
@@ -178,15 +179,19 @@ def lasting(tree: Any) -> Any:
 
 
 def predictions(save_dir: Path) -> dict[str, str]:
-    return {str(path.relative_to(save_dir)): path.read_text() for path in save_dir.glob("retrained_model_*/*.csv")}
+    """Of every model and of the ensemble, with their cards and what the ensemble is made of."""
+    names = ("predictions.csv", "README.md", "ensemble.json", "model.json")
+    files = [path for folder in model_folders(save_dir) for path in folder.rglob("*") if path.name in names]
+    return {str(path.relative_to(save_dir)): path.read_text(encoding="utf-8") for path in files}
 
 
 def require_readable(save_dir: Path) -> None:
     """What a reader finds at any moment is whole: models that load, results that parse."""
-    for folder in save_dir.glob("retrained_model_*"):
+    for folder in model_folders(save_dir):
         load_model(folder)
         json.loads((folder / "metrics.json").read_text())
         assert (folder / "predictions.csv").is_file()
+        assert (folder / "README.md").is_file()
     json.loads((save_dir / "results.json").read_text())
 
 
@@ -214,7 +219,7 @@ def killed_and_gone_on_with(
         assert twice[0] == list(before)[-1]
     assert len(found.results["test_openings"]) == openings
     assert not (world.save_dir / "checkpoints").exists()
-    assert not list(world.save_dir.glob(".retrained_model_*"))
+    assert not list(world.save_dir.glob(".retrained_model_*")) + list(world.save_dir.glob(".ensemble*"))
     require_readable(world.save_dir)
 
 
@@ -234,6 +239,9 @@ def whole(world) -> SimpleNamespace:
     found = run_whole(world)
     assert len(found.trained) == 2 * (3 + 2)
     assert len(found.results["test_openings"]) == 1
+    assert {name for name in found.predictions if name.endswith(".csv")} == {
+        f"{folder}/predictions.csv" for folder in ("ensemble", "retrained_model_1", "retrained_model_2")
+    }
     return found
 
 

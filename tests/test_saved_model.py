@@ -192,7 +192,7 @@ def test_no_window_crosses_a_hole(model, bars):
 
 
 def test_too_few_bars_say_how_many_a_window_needs(model, bars):
-    with pytest.raises(DataError, match=r"^X: 40 bars hold no whole window of 20 bars; give more bars$"):
+    with pytest.raises(DataError, match=r"^X: 40 bars hold no whole window of 20 bars; give more bars: 53 at least"):
         model.predict_bars(bars.iloc[:40], "X")
 
 

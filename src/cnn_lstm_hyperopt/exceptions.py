@@ -10,6 +10,7 @@ HyperoptError
     ├── CheckpointError      a training can't go on from this file
     ├── MemoryLimitError     a training needs more memory than limits.memory_mb
     ├── StorageFailedError   the disk is full or read-only; study.db is locked, damaged or gone
+    ├── TrackingError        MLflow can't be written to
     └── EmptyFrontError      no trial learnt more than the majority class
 """
 
@@ -60,6 +61,10 @@ class MemoryLimitError(RunError, MemoryError):
 
 class StorageFailedError(RunError):
     """Nothing more can be stored: the disk is full, study.db is locked, damaged or gone, …; what was finished is kept."""
+
+
+class TrackingError(RunError):
+    """MLflow does not answer or refuses what it is told; the study itself is whole."""
 
 
 class InterruptedRunError(RunError):

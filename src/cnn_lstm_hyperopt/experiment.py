@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import shlex
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from cnn_lstm_hyperopt.exceptions import (
 )
 from cnn_lstm_hyperopt.execution import (
     FINISHED,
+    ActivityKeeper,
     Observer,
     StopSignal,
     forget_left_over,
@@ -36,11 +38,14 @@ from cnn_lstm_hyperopt.folder import (
     CONFIG_FILE,
     DATA_FILE,
     DATA_FOR_WORKERS,
+    FIGURES,
     LOG_FILE,
+    REPORT_FILE,
     RESULTS_FILE,
     STUDY_FILE,
     TRIALS_FILE,
     VALIDATION,
+    ensemble_folder,
     model_folder,
     model_folders,
     only_run,
@@ -65,8 +70,10 @@ from cnn_lstm_hyperopt.reporting.trials_table import trials_csv
 from cnn_lstm_hyperopt.reporting.validation import ValidationWriter
 from cnn_lstm_hyperopt.reporting.wording import counted, with_article
 from cnn_lstm_hyperopt.search import State, Study, StudyStorage, TrialRecord
-from cnn_lstm_hyperopt.search.integrity import remedy
+from cnn_lstm_hyperopt.search.integrity import first_line, remedy
 from cnn_lstm_hyperopt.selection_bias import DeflatedSharpe, TrialSeries, deflated, read_trials
+from cnn_lstm_hyperopt.tracking import tracked, tracking_target
+from cnn_lstm_hyperopt.tracking.source import study_id
 from cnn_lstm_hyperopt.training.memory import have_grown, memory_kills
 from cnn_lstm_hyperopt.trial_runner import TrialRunner
 
@@ -92,6 +99,7 @@ def run_experiment(
         StorageFailedError: nothing more can be stored; what is finished is in ``study.db``.
     """
     check_save_dir(settings.save_dir, resume=resume)
+    tracking_target(settings)  # what is wrong with it is said before the data are read
     stop = StopSignal(settings.study.timeout)
     with stop.listening():
         dataset = prepare_dataset(settings.data)
@@ -102,6 +110,7 @@ def run_experiment(
             if settings.retrain.enabled and not stop.interrupted and results["best_trials"]:
                 experiment.retrain(stop)
                 results = experiment.write_results()
+            reported = experiment.write_report(stop)
             experiment.show_paths()
             if stop.interrupted:
                 raise InterruptedRunError(
@@ -109,7 +118,9 @@ def run_experiment(
                 )
             if not results["best_trials"]:
                 raise EmptyFrontError(experiment.empty_front_text())
-            return results
+        if reported is not None:
+            terminal.say(f"Report: {reported} (one page that needs no network; open it in a browser)", style="bold")
+        return results
 
 
 def dry_run(settings: Settings, *, resume: bool, terminal: Terminal, recalibrate: bool = False) -> Forecast:
@@ -170,6 +181,10 @@ class Experiment:
     def runner(self) -> TrialRunner:
         """What trains."""
         return self.preparation.runner
+
+    def n_ended(self) -> int:
+        """Trials of which nothing more will come."""
+        return sum(record.state.ended for record in self.study.records())
 
     def search_and_write(self, stop: StopSignal) -> dict[str, Any]:
         """Searches and writes the results; also when an error ends the search, which is the one that is told.
@@ -236,9 +251,10 @@ class Experiment:
         save_dir, data = self.settings.save_dir, self.runner.data
         workers = self.preparation.workers
         backup = BackupKeeper(self.study.storage)
+        activity = ActivityKeeper(save_dir, self.terminal.show_activity)
         if workers == 1 or self.study.n_finished() >= self.study.plan.n_trials:  # nobody is started for nothing
             writer = ValidationWriter(save_dir / VALIDATION, data.folds)
-            observers: list[Observer] = [self.terminal, writer, backup]
+            observers: list[Observer] = [self.terminal, writer, backup, activity]
             return run_trials(
                 self.study, self.runner, stop=stop, observers=observers, checkpoints=save_dir / CHECKPOINTS
             )
@@ -251,6 +267,7 @@ class Experiment:
             stop=stop,
             observers=[self.terminal, backup],
             silence_seconds=self.settings.limits.worker_silence_seconds,
+            on_activity=activity.keep,
         )
 
     def retrain(self, stop: StopSignal) -> list[dict[str, Any]]:
@@ -270,6 +287,7 @@ class Experiment:
             **found,
             "confirmation": None,
             "retrained_models": [],
+            "ensemble": None,
             "baselines": [],
             "verdict": None if skilled or not done else no_model_verdict(plan.gate, done, plan.n_trials),
             **self.after_search,
@@ -298,6 +316,27 @@ class Experiment:
         with contextlib.suppress(OSError):  # there is something to go on with in it
             (save_dir / CHECKPOINTS).rmdir()
         return results
+
+    def write_report(self, stop: StopSignal) -> Path | None:
+        """Writes ``report.html`` and ``figures/``; what goes wrong with them is told, and costs nothing else.
+
+        Returns:
+            The path of the page; None: there is none, for it is not wanted, or whoever ends a run does not want to wait.
+        """
+        save_dir = self.settings.save_dir
+        if not self.settings.report or stop.interrupted:
+            return None
+        from cnn_lstm_hyperopt.reporting.report import write_report  # matplotlib and plotly come with it
+
+        try:
+            return write_report(save_dir)
+        except Exception as error:
+            log.debug("no report", exc_info=True)
+            self.terminal.warn(
+                f"the report can't be written: {first_line(error)}; once that is mended: cnn-lstm-hyperopt report --save-dir"
+                f" {shlex.quote(str(save_dir))}"
+            )
+            return None
 
     def _selection_bias_is_due(self) -> bool:
         """Whether it is known already, or there is time to work it out: who ends a run does not want to wait."""
@@ -331,12 +370,14 @@ class Experiment:
     def show_paths(self) -> None:
         """Where everything lies."""
         save_dir = self.settings.save_dir
-        models = [
-            model_folder(save_dir, entry["model_rank"]) for entry in self.after_search.get("retrained_models", [])
-        ]
+        more = [model_folder(save_dir, entry["model_rank"]) for entry in self.after_search.get("retrained_models", [])]
+        if self.after_search.get("ensemble"):
+            more.append(ensemble_folder(save_dir))
+        more += [path for path in (save_dir / REPORT_FILE, save_dir / FIGURES) if path.exists()]
         names = [RESULTS_FILE, TRIALS_FILE, STUDY_FILE, BACKUP_FILE, CONFIG_FILE, DATA_FILE, LOG_FILE, f"{VALIDATION}/"]
         self.terminal.say(
-            f"Written to {save_dir}: {', '.join(names)}" + "".join(f", {model.name}/" for model in models)
+            f"Written to {save_dir}: {', '.join(names)}"
+            + "".join(f", {path.name}{'' if path.is_file() else '/'}" for path in more)
         )
 
     def empty_front_text(self) -> str:
@@ -393,7 +434,7 @@ def check_save_dir(save_dir: Path, *, resume: bool) -> None:
             f"{save_dir} holds no {STUDY_FILE}, so there is nothing to resume; name another --save-dir, or begin anew (without"
             " --resume)"
         )
-    taken = [name for name in (RESULTS_FILE, TRIALS_FILE) if (save_dir / name).exists()]
+    taken = [name for name in (RESULTS_FILE, TRIALS_FILE, REPORT_FILE) if (save_dir / name).exists()]
     taken += [path.name for path in model_folders(save_dir)]
     if (save_dir / CONFIG_FILE).is_file() and not _is_of_a_run(save_dir / CONFIG_FILE):
         taken.append(f"a {CONFIG_FILE} of your own")
@@ -421,7 +462,7 @@ def open_experiment(
     Raises:
         SaveDirError: the directory can't be used, or belongs to another space, data or target.
     """
-    save_dir = settings.save_dir
+    save_dir, target = settings.save_dir, tracking_target(settings)
     if not resume:  # what is wrong is found before anything is made
         preparation = prepare_new(settings, dataset, terminal, recalibrate=recalibrate)
     try:
@@ -467,13 +508,17 @@ def open_experiment(
             if cut_off := [record.number for record in storage.records() if record.state is State.WAITING]:
                 terminal.say(_cut_off_text(cut_off))
             _describe(preparation, terminal)
-            yield Experiment(
+            experiment = Experiment(
                 settings=settings,
                 preparation=preparation,
                 study=Study(storage, preparation.plan),
                 terminal=terminal,
                 after_search=_earlier_retraining(save_dir) if resume else {},
             )
+            if target is not None:
+                study_id(storage)
+            with tracked(settings, target, ended=experiment.n_ended, say=terminal.say, warn=terminal.warn):
+                yield experiment
         finally:
             storage.close()
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from cnn_lstm_hyperopt.blending import blend
 from cnn_lstm_hyperopt.config import Settings, readable
 from cnn_lstm_hyperopt.confirmation import (
     CONFIRMATION_SHARE,
@@ -25,12 +26,12 @@ from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, OnReport, Pro
 from cnn_lstm_hyperopt.reporting.finals import (
     baseline_results,
     confirmation_results,
-    holds_model,
+    ensemble_results,
     retrained_results,
-    save_models,
     verdict_results,
-    write_retrained,
 )
+from cnn_lstm_hyperopt.reporting.model_card import model_cards
+from cnn_lstm_hyperopt.reporting.model_files import holds_ensemble, holds_model, save_models, write_retrained
 from cnn_lstm_hyperopt.reporting.terminal import Terminal
 from cnn_lstm_hyperopt.reporting.wording import counted
 from cnn_lstm_hyperopt.retraining import Finalist, Given, Retrained, Retraining, retrain
@@ -42,6 +43,7 @@ from cnn_lstm_hyperopt.verdict import evaluate_once
 AFTER_SEARCH = (
     "confirmation",
     "retrained_models",
+    "ensemble",
     "retraining_failures",
     "baselines",
     "verdict",
@@ -239,27 +241,33 @@ class FinalRound:
 
     def _test(self, confirmed: Confirmed, outcome: Retraining) -> list[dict[str, Any]]:
         """Opens the test period, once for all, and writes what it said."""
-        save_models(self.settings.save_dir, outcome.done)
-        openings = self._record_test_opening(outcome.done)
-        verdict = evaluate_once(outcome.done, self.dataset, self.settings)
-        entries = retrained_results(outcome.done, verdict, self.settings.save_dir)
-        write_retrained(self.settings.save_dir, outcome.done, verdict, entries)
-        self.after_search.update(
-            {
-                "confirmation": confirmation_results(confirmed),
-                "retrained_models": entries,
-                "retraining_failures": [
-                    {"model_rank": finalist.rank, "trial_number": finalist.trial_number, "reason": reason}
-                    for finalist, reason in outcome.failures
-                ],
-                "baselines": baseline_results(verdict),
-                "verdict": verdict_results(verdict, outcome.done[0], openings=openings),
-                "full_epochs": self.settings.retrain.full_epochs,
-                "seeds": self.settings.retrain.seeds,
-                "retrained_after_trials": self.study.n_finished(),
-            }
+        save_dir, done = self.settings.save_dir, outcome.done
+        found = blend(done, self.dataset.validation, self.settings.study.metric)
+        save_models(save_dir, done, found)
+        openings = self._record_test_opening(done)
+        verdict = evaluate_once(done, self.dataset, self.settings, blend=found)
+        entries = retrained_results(done, verdict, save_dir)
+        ensemble = (
+            None if found is None or verdict.ensemble is None else ensemble_results(found, verdict.ensemble, save_dir)
         )
-        self.terminal.show_verdict(verdict, outcome.done, opened=openings)
+        results = {
+            "confirmation": confirmation_results(confirmed),
+            "retrained_models": entries,
+            "ensemble": ensemble,
+            "retraining_failures": [
+                {"model_rank": finalist.rank, "trial_number": finalist.trial_number, "reason": reason}
+                for finalist, reason in outcome.failures
+            ],
+            "baselines": baseline_results(verdict),
+            "verdict": verdict_results(verdict, done[0], openings=openings),
+            "full_epochs": self.settings.retrain.full_epochs,
+            "seeds": self.settings.retrain.seeds,
+            "retrained_after_trials": self.study.n_finished(),
+        }
+        cards = model_cards(done, found, results, data=self.dataset.description, study=self.settings.study.name)
+        write_retrained(save_dir, done, verdict, entries, ensemble=ensemble, cards=cards)
+        self.after_search.update(results)
+        self.terminal.show_verdict(verdict, done, opened=openings)
         return entries
 
     def _already_retrained(self, finalists: list[Finalist]) -> bool:
@@ -272,8 +280,10 @@ class FinalRound:
             chosen.full_epochs,
             chosen.seeds,
         )
+        save_dir, ensemble = self.settings.save_dir, self.after_search.get("ensemble")
+        whole = all(holds_model(save_dir, entry) for entry in entries)
         return (
-            bool(entries) and before == now and alike and all(holds_model(self.settings.save_dir, e) for e in entries)
+            bool(entries) and before == now and alike and whole and (not ensemble or holds_ensemble(save_dir, ensemble))
         )
 
     def _record_test_opening(self, retrained: list[Retrained]) -> int:

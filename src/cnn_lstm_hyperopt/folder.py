@@ -24,6 +24,8 @@ STUDY_FILE, CONFIG_FILE, DATA_FILE, RESULTS_FILE, TRIALS_FILE, LOG_FILE = (
     "trials.csv",
     "run.log",
 )
+REPORT_FILE, FIGURES = "report.html", "figures"
+"""The page, and its charts as pictures."""
 BACKUP_FILE = "study.backup.db"
 """A whole copy of the study, at most ten minutes of trials old."""
 VALIDATION = "validation"
@@ -32,6 +34,14 @@ CHECKPOINTS = "checkpoints"
 """While there is something to go on with: states of trials, and of probes that may be continued."""
 FINAL = "final"
 """In ``checkpoints/``: the trainings of confirmation and retraining, until the verdict is written."""
+ENSEMBLE = "ensemble"
+"""The folder of the finalists' ensemble, beside those of the retrained models and made like them."""
+ENSEMBLE_FILE = "ensemble.json"
+"""In it: its members, their weights and their folders."""
+MODEL_CARD = "README.md"
+"""In the folder of each model."""
+ACTIVITY_FILE = ".activity.json"
+"""While a search is at work: what each of its processes trains."""
 RUN_LOCK = ".run.lock"
 """Held by the process that runs the study; the system frees it when that process ends, in whatever way."""
 LOCK_FILE, DATA_FOR_WORKERS = ".claim.lock", ".data.safetensors"
@@ -66,8 +76,8 @@ def require_usable(save_dir: Path) -> None:
         raise SaveDirError(
             f"--save-dir {save_dir} can't be written: {there} is read-only; make it writable, or name another"
         )
-    files = (STUDY_FILE, BACKUP_FILE, CONFIG_FILE, DATA_FILE, RESULTS_FILE, TRIALS_FILE, LOG_FILE, RUN_LOCK)
-    folders = [VALIDATION, CHECKPOINTS, *(path.name for path in model_folders(save_dir))]
+    files = (STUDY_FILE, BACKUP_FILE, CONFIG_FILE, DATA_FILE, RESULTS_FILE, TRIALS_FILE, LOG_FILE, REPORT_FILE, RUN_LOCK)
+    folders = [VALIDATION, CHECKPOINTS, FIGURES, *(path.name for path in model_folders(save_dir))]
     for name, right, kind in (
         *((name, Path.is_file, "file") for name in files),
         *((name, Path.is_dir, "directory") for name in folders),
@@ -84,8 +94,13 @@ def model_folder(save_dir: Path, rank: int) -> Path:
     return save_dir / f"retrained_model_{rank}"
 
 
-def model_folders(save_dir: Path, pattern: str = r"retrained_model_\d+") -> list[Path]:
-    """What is named like the folder of a retrained model, or by another pattern; nothing else is ever touched."""
+def ensemble_folder(save_dir: Path) -> Path:
+    """``ensemble``."""
+    return save_dir / ENSEMBLE
+
+
+def model_folders(save_dir: Path, pattern: str = rf"retrained_model_\d+|{ENSEMBLE}") -> list[Path]:
+    """What is named like the folder of a model or ensemble, or by another pattern; nothing else is ever touched."""
     if not save_dir.is_dir():
         return []
     return sorted(path for path in save_dir.iterdir() if re.fullmatch(pattern, path.name))

@@ -24,6 +24,7 @@ from cnn_lstm_hyperopt.config.settings import Target
 from cnn_lstm_hyperopt.config.space import params_faults
 from cnn_lstm_hyperopt.data.columns import LARGEST
 from cnn_lstm_hyperopt.data.dataset import Dataset
+from cnn_lstm_hyperopt.data.frequency import window_step_seconds
 from cnn_lstm_hyperopt.data.own_features import BUILT_IN, FeatureSet, OwnFunction
 from cnn_lstm_hyperopt.data.scaling import Scaler
 from cnn_lstm_hyperopt.data.wording import shown_names
@@ -72,6 +73,7 @@ class ModelDescription:
         scaler: of the features; None: the inputs come scaled.
         value_scale: mean and standard deviation of the regression target in its units.
         target, lookback, horizon, max_gap_days: what the model reads and predicts.
+        bar_seconds: median distance of the bars it was trained on; None: it is not known.
     """
 
     params: Params
@@ -86,6 +88,7 @@ class ModelDescription:
     max_gap_days: float
     feature_columns: tuple[str, ...] = ()
     feature_function: str | None = None
+    bar_seconds: float | None = None
 
     @classmethod
     def of(cls, dataset: Dataset, params: Params, *, max_gap_days: float) -> "ModelDescription":
@@ -104,6 +107,7 @@ class ModelDescription:
             lookback=dataset.lookback,
             horizon=dataset.horizon,
             max_gap_days=max_gap_days,
+            bar_seconds=window_step_seconds(dataset.train),
         )
 
     @property
@@ -160,6 +164,7 @@ class ModelDescription:
             "lookback": self.lookback,
             "horizon": self.horizon,
             "max_gap_days": self.max_gap_days,
+            "bar_seconds": self.bar_seconds,
         }
 
     @classmethod
@@ -224,6 +229,7 @@ class _Stored(_Part):
     lookback: int = Field(ge=1, le=10_000)
     horizon: int = Field(ge=1, le=1_000)
     max_gap_days: float = Field(gt=0, le=36_500)
+    bar_seconds: float | None = Field(None, gt=0, le=1e10)  # models of before lack it
 
     @field_validator("feature_function")
     @classmethod
@@ -294,6 +300,7 @@ class _Stored(_Part):
             lookback=self.lookback,
             horizon=self.horizon,
             max_gap_days=self.max_gap_days,
+            bar_seconds=self.bar_seconds,
         )
 
 

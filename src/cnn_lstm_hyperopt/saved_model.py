@@ -8,28 +8,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
 from cnn_lstm_hyperopt.config.faults import listed, printable, shown
 from cnn_lstm_hyperopt.config.reading import MOST_JSON_BYTES, parse_json, read_text
-from cnn_lstm_hyperopt.data.bars import normalise_bars
-from cnn_lstm_hyperopt.data.dataset import frame_windows
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.data.wording import shown_name
+from cnn_lstm_hyperopt.ensemble import Ensemble, Member, other_than, stored_members
 from cnn_lstm_hyperopt.exceptions import DataError, SaveDirError
+from cnn_lstm_hyperopt.folder import ENSEMBLE_FILE
 from cnn_lstm_hyperopt.model_description import Features, ModelDescription
 from cnn_lstm_hyperopt.models import CnnLstm
+from cnn_lstm_hyperopt.prediction import Predictor
 from cnn_lstm_hyperopt.training import Predictions, as_predictions, predict
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
 
 
 @dataclass(frozen=True)
-class SavedModel:
+class SavedModel(Predictor):
     """A network that predicts, with its description.
 
     Attributes:
@@ -54,6 +53,10 @@ class SavedModel:
         text = json.dumps(self.description.as_dict(), indent=2, allow_nan=False)
         (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
 
+    def parts(self) -> tuple[tuple[CnnLstm, float]]:
+        """Itself."""
+        return ((self.network, 1.0),)
+
     def predict_windows(self, windows: Windows) -> Predictions:
         """Predictions for scaled windows.
 
@@ -72,58 +75,13 @@ class SavedModel:
             )
         return predictions
 
-    def predict_bars(self, bars: pd.DataFrame, symbol: str = "bars") -> pd.DataFrame:
-        """Predictions for every bar that ends a whole window, as of that bar.
 
-        Args:
-            bars: a frame with columns date, open, high, low, close, volume and perhaps adj_close, in any case and order; and
-                those of ``description.feature_columns``.
-            symbol: names the bars in errors.
-
-        Returns:
-            ``date``, ``class``, its ``class_name``, ``probability_0`` … and, with a regression head, ``value`` in the target's
-            units (``attrs["value_name"]`` is its formula).
-
-        Raises:
-            DataError: the bars are no frame, faulty or too few, the model's function of features was not handed over or breaks
-                a rule, the model was trained on a user's own inputs, or predicts what is not finite.
-        """
-        about, symbol = self.description, shown_name(symbol)
-        if about.scaler is None:
-            raise DataError(f"this model reads inputs of its own ({', '.join(about.features[:3])}, …), not bars")
-        if not isinstance(bars, pd.DataFrame):
-            raise DataError(
-                f"{symbol}: bars must be a pandas DataFrame with columns date, open, high, low, close, volume, but are"
-                f" {type(bars).__name__}; read a file with pandas.read_csv, say"
-            )
-        inputs = about.feature_set(self.features)
-        frame = normalise_bars(symbol, bars, "the frame of bars", columns=about.feature_columns, can_drop=False).frame
-        features, ends, dates = frame_windows(frame, about.lookback, about.max_gap_days, inputs, symbol=symbol)
-        if not len(ends):
-            raise DataError(
-                f"{symbol}: {len(frame)} bars hold no whole window of {about.lookback} bars; give more bars"
-            )
-        predictions = self.predict_windows(
-            Windows(
-                series=torch.from_numpy(about.scaler.transform_to_float32(features)),
-                starts=torch.as_tensor(ends - about.lookback + 1),
-                lookback=about.lookback,
-                labels=torch.zeros(len(ends), dtype=torch.int64),
-                values=None,
-                dates=dates,
-                symbols=np.full(len(ends), symbol),
-            )
-        )
-        frame = predictions_frame(dates, predictions, about.class_names)
-        frame.attrs = {"class_names": list(about.class_names), "value_name": about.value_name}
-        return frame
-
-
-def load_model(folder: str | Path, features: Features | None = None) -> SavedModel:
-    """The model in ``folder`` (``retrained_model_1``, say), on the CPU. No program runs because the folder names it.
+def load_model(folder: str | Path, features: Features | None = None) -> SavedModel | Ensemble:
+    """The model in ``folder`` (``retrained_model_1`` or ``ensemble``, say), on the CPU. No program runs because the folder
+    names it.
 
     Args:
-        folder: with ``model.json`` and ``model.safetensors``.
+        folder: with ``model.json`` and ``model.safetensors``, or with ``ensemble.json`` and a folder for each member.
         features: the function that makes the model's features of your own, such as ``mine.more``; it is called by
             ``predict_bars``, which can't do without.
 
@@ -136,14 +94,43 @@ def load_model(folder: str | Path, features: Features | None = None) -> SavedMod
             f"folder must be the path of a model's directory, such as hyperopt_results/retrained_model_1, but got {shown(folder)}"
         )
     folder = Path(folder)
+    if not _holds(folder, DESCRIPTION) and _holds(folder, ENSEMBLE_FILE):
+        return _load_ensemble(folder, features)
+    return _load_single(folder, features)
+
+
+def _holds(folder: Path, name: str) -> bool:
+    try:
+        return (folder / name).is_file()
+    except OSError as error:
+        raise SaveDirError(f"{_place(folder)} holds no model: it can't be read: {error.strerror or error}") from error
+
+
+def _load_ensemble(folder: Path, features: Features | None) -> Ensemble:
+    """Its members lie in folders within its own; what they are is checked as that of any model."""
+    try:
+        entries = stored_members(parse_json(read_text(folder / ENSEMBLE_FILE, MOST_JSON_BYTES)))
+    except ValueError as error:
+        raise SaveDirError(_refused(folder, ENSEMBLE_FILE, str(error).split("\n"))) from error
+    members = []
+    for entry in entries:
+        place = folder / entry.folder
+        if place.is_symlink():
+            fault = f"{entry.folder} is a link, which may lead elsewhere; put the folder itself there"
+            raise SaveDirError(_refused(folder, ENSEMBLE_FILE, [fault]))
+        model = _load_single(place, None)
+        other = None if not members else other_than(members[0].model.description, model.description)
+        if other is not None:
+            fault = f"{entry.folder} and {entries[0].folder} must have the same {other}, or their mean means nothing"
+            raise SaveDirError(_refused(folder, ENSEMBLE_FILE, [fault]))
+        members.append(Member(model, entry.weight, entry.model_rank, entry.trial_number, entry.seed))
+    _check_function(features, members[0].model.description)
+    return Ensemble(tuple(members), features)
+
+
+def _load_single(folder: Path, features: Features | None) -> SavedModel:
     for name in (DESCRIPTION, WEIGHTS):
-        try:
-            there = (folder / name).is_file()
-        except OSError as error:
-            raise SaveDirError(
-                f"{_place(folder)} holds no model: it can't be read: {error.strerror or error}"
-            ) from error
-        if not there:
+        if not _holds(folder, name):
             raise SaveDirError(f"{_place(folder)} holds no model: {name} is missing")
     try:
         description = ModelDescription.from_dict(parse_json(read_text(folder / DESCRIPTION, MOST_JSON_BYTES)))
@@ -214,15 +201,3 @@ def _weight_faults(file: Any, expected: Mapping[str, torch.Tensor]) -> list[str]
             if kind != "F32":
                 faults.append(f"{name} must hold float32 (F32), but holds {kind}")
     return faults
-
-
-def predictions_frame(dates: NDArray[Any], predictions: Predictions, class_names: Sequence[str] = ()) -> pd.DataFrame:
-    """Predictions by date: ``class``, ``class_name`` where there are names, ``probability_0`` …, ``value``."""
-    columns: dict[str, Any] = {"date": dates, "class": predictions.classes}
-    if class_names:
-        columns["class_name"] = np.array(class_names)[predictions.classes]
-    for k in range(predictions.probabilities.shape[1]):
-        columns[f"probability_{k}"] = predictions.probabilities[:, k]
-    if predictions.values is not None:
-        columns["value"] = predictions.values
-    return pd.DataFrame(columns)

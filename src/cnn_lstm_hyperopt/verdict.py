@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cnn_lstm_hyperopt.blending import Blend
 from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.data.splits import evenly_spread
@@ -35,6 +36,7 @@ from cnn_lstm_hyperopt.evaluation import (
     years,
 )
 from cnn_lstm_hyperopt.evaluation.baselines import UNKNOWN, Persistence
+from cnn_lstm_hyperopt.folder import ENSEMBLE
 from cnn_lstm_hyperopt.metrics import score as metric_score
 from cnn_lstm_hyperopt.retraining import Retrained
 from cnn_lstm_hyperopt.training import Predictions
@@ -49,7 +51,7 @@ class TestResult:
     """One classifier on the test period.
 
     Attributes:
-        name: ``model 1`` … or a baseline's.
+        name: ``model 1`` …, ``ensemble``, or a baseline's.
         predictions: probabilities of the classes; values of a finalist with a regression head.
         scores: of them.
         score: the study's metric, more is better; None where it is not defined (an AUC of a single class).
@@ -84,6 +86,7 @@ class Verdict:
         baselines: the majority class first; persistence only where a last label is known.
         baseline_windows: training windows that the baselines learnt from.
         windows: the test windows.
+        ensemble: of the finalists, as exploratory as they are; None: there is none.
     """
 
     judgement: Judgement
@@ -91,6 +94,7 @@ class Verdict:
     baselines: tuple[TestResult, ...]
     baseline_windows: int
     windows: Windows
+    ensemble: TestResult | None = None
 
     @property
     def sentence(self) -> str:
@@ -105,13 +109,16 @@ class Verdict:
         return self.judgement.metric
 
 
-def evaluate_once(retrained: Sequence[Retrained], dataset: Dataset, settings: Settings) -> Verdict:
-    """Opens the test period, once for all finalists and baselines.
+def evaluate_once(
+    retrained: Sequence[Retrained], dataset: Dataset, settings: Settings, *, blend: Blend | None = None
+) -> Verdict:
+    """Opens the test period, once for all finalists, their ensemble and baselines.
 
     Args:
         retrained: at least one, in order of rank.
         dataset: whose test period it is; baselines learn from its training windows and choose on validation.
         settings: the metric, the seed of the resampling and the cost of a trade.
+        blend: the ensemble of these finalists, chosen before; None: there is none.
     """
     metric, seed, horizon = settings.study.metric, settings.study.seed, dataset.horizon
     test = dataset.test.open()
@@ -157,8 +164,8 @@ def evaluate_once(retrained: Sequence[Retrained], dataset: Dataset, settings: Se
             else score_interval("accuracy", labels, ours, test.dates, **draws),
         )
 
-    def finalist(each: Retrained, runs: Sequence[Predictions], predictions: Predictions) -> TestResult:
-        plain = result(f"model {each.finalist.rank}", predictions)
+    def model(name: str, predictions: Predictions, runs: Sequence[Predictions] = ()) -> TestResult:
+        plain = result(name, predictions)
         year = years(test.dates)
         probabilities = predictions.probabilities
         return replace(
@@ -181,7 +188,11 @@ def evaluate_once(retrained: Sequence[Retrained], dataset: Dataset, settings: Se
 
     return Verdict(
         judgement=judgement,
-        finalists=tuple(finalist(*each) for each in zip(retrained, models, kept, strict=True)),
+        finalists=tuple(
+            model(f"model {each.finalist.rank}", predictions, runs)
+            for each, runs, predictions in zip(retrained, models, kept, strict=True)
+        ),
+        ensemble=None if blend is None else model(ENSEMBLE, blend.mean(models)),
         baselines=tuple(
             result(name, Predictions(probabilities.astype(np.float32), None)) for name, probabilities in said.items()
         ),

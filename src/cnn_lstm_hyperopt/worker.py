@@ -34,7 +34,7 @@ from cnn_lstm_hyperopt.folder import (
     storage_faults,
 )
 from cnn_lstm_hyperopt.progress import ProgressReport
-from cnn_lstm_hyperopt.pulse import beat, beats
+from cnn_lstm_hyperopt.pulse import be_at, beat, beats, place
 from cnn_lstm_hyperopt.reporting.validation import ValidationWriter
 from cnn_lstm_hyperopt.search import LACKED_MEMORY, Assignment, SkillGate, Study, StudyStorage, TrialRecord
 from cnn_lstm_hyperopt.training.allocator import give_back_pages
@@ -75,14 +75,15 @@ def main(arguments: Sequence[str]) -> int:
 def _tell() -> None:
     """Tells the main process once a second how far this one is, without end, in a thread of its own.
 
-    The number that it tells grows with each batch and each look for a trial. Before the first of them, while data and study are
-    read, it is enough that the process runs; for a while.
+    The first number that it tells grows with each batch and each look for a trial; its trial, its epoch and its memory follow.
+    Before the first of them, while data and study are read, it is enough that the process runs; for a while.
     """
     begun = time.monotonic()
     while True:
         starting = beats() == 0 and time.monotonic() - begun < STARTUP_SECONDS
         try:
-            print(ALIVE, time.monotonic() - begun if starting else beats(), flush=True)
+            life = time.monotonic() - begun if starting else beats()
+            print(ALIVE, life, *place(), f"{resident_mb():.0f}", flush=True)
         except BrokenPipeError:
             return  # the main process is gone, which _listen hears of
         time.sleep(BEAT_SECONDS)
@@ -115,6 +116,24 @@ class _Claim:
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
+
+
+class _Place:
+    """An observer that says which trial this process is at."""
+
+    def on_trial_start(self, assignment: Assignment) -> None:
+        """A new one."""
+        be_at(assignment.number, 0.0)
+
+    def on_trial_report(self, assignment: Assignment, report: ProgressReport) -> None:
+        """It has got further."""
+        be_at(assignment.number, report.epoch)
+
+    def on_trial_trained(self, assignment: Assignment, trained: TrainedNetwork) -> None:
+        """Nothing to do."""
+
+    def on_trial_end(self, record: TrialRecord, trained: TrainedNetwork | None) -> None:
+        """Nothing to do."""
 
 
 class _MemoryWatch:
@@ -167,7 +186,7 @@ def _work(save_dir: Path, number: int, workers: int, stop: StopSignal) -> None:
         plan = as_begun(study_plan(settings, gate, runner, device, workers=workers), storage)
         study = Study(storage, plan, claim=_Claim(save_dir / LOCK_FILE), worker=number)
         writer = ValidationWriter(save_dir / VALIDATION, data.folds)
-        observers: list[Observer] = [writer, _MemoryWatch(stop, settings.limits.worker_growth_mb)]
+        observers: list[Observer] = [writer, _Place(), _MemoryWatch(stop, settings.limits.worker_growth_mb)]
         run_trials(study, runner, stop=stop, observers=observers, checkpoints=save_dir / CHECKPOINTS)
     finally:
         storage.close()

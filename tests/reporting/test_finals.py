@@ -18,16 +18,14 @@ from cnn_lstm_hyperopt.progress import Action, Decision
 from cnn_lstm_hyperopt.reporting.finals import (
     baseline_results,
     confirmation_results,
-    holds_model,
     no_model_verdict,
     retrained_results,
-    save_models,
     selection_results,
     strategy_results,
     verdict_results,
-    write_retrained,
 )
 from cnn_lstm_hyperopt.reporting.finals import test_metrics as metrics_of  # its own name is that of a test
+from cnn_lstm_hyperopt.reporting.model_files import holds_model, save_models, write_retrained
 from cnn_lstm_hyperopt.search import SkillGate
 from cnn_lstm_hyperopt.selection_bias import DeflatedSharpe, TrialSeries
 from cnn_lstm_hyperopt.verdict import evaluate_once

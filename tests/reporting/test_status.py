@@ -6,10 +6,11 @@ from dataclasses import asdict
 
 import pytest
 
+from cnn_lstm_hyperopt.activity import Activity, write_activity
 from cnn_lstm_hyperopt.config import dump_settings, load_settings
 from cnn_lstm_hyperopt.exceptions import SaveDirError
 from cnn_lstm_hyperopt.folder import RUN_LOCK, only_run
-from cnn_lstm_hyperopt.reporting.status import status_lines
+from cnn_lstm_hyperopt.reporting.status import status_facts, status_lines
 from cnn_lstm_hyperopt.search import SkillGate, State, StudyStorage, Values
 
 GATE = SkillGate(0.5, 100)
@@ -299,3 +300,34 @@ def test_the_verdict_and_the_openings_of_the_test_are_told(make_study, tmp_path)
 def test_a_verdict_can_not_play_with_the_terminal(make_study, tmp_path):
     make_study(*[(0.7, 1, 1)] * 3, results={"retrained_models": [MODEL], "verdict": {"sentence": "\x1b[2JSkill: 99 %"}})
     assert status_lines(tmp_path)[-2] == "\\x1b[2JSkill: 99 %"
+
+
+def test_machines_are_told_the_same(make_study, tmp_path):
+    make_study((0.8, 10.0, 2.0), "median: x", "limit: y", State.FAIL, State.RUNNING, total=9)
+    facts = json.loads(json.dumps(status_facts(tmp_path), allow_nan=False))
+    assert (facts["study_name"], facts["running"], facts["n_trials"], facts["n_trials_completed"]) == (
+        "my study",
+        False,
+        9,
+        3,
+    )
+    assert facts["counts"] == {"RUNNING": 1, "WAITING": 0, "COMPLETE": 1, "PRUNED": 2, "FAIL": 1}
+    assert facts["pruned_by"] == {"limit": 1, "median": 1}
+    assert (facts["front"], facts["best"]) == ([0], {"trial_number": 0, "values": [0.8, 10.0, 2.0]})
+    assert facts["next"] == [status_lines(tmp_path)[-1]]
+    assert (facts["verdict"], facts["test_openings"], facts["damaged"]) == (None, 0, None)
+
+
+def test_machines_are_told_that_results_are_damaged(make_study, tmp_path):
+    make_study((0.8, 10.0, 2.0), total=1)
+    (tmp_path / "results.json").write_text("[]", encoding="utf-8")
+    assert status_facts(tmp_path)["damaged"] == "it holds a list"
+
+
+def test_what_a_run_at_work_is_at_is_told(make_study, tmp_path):
+    make_study(State.RUNNING, total=3)
+    write_activity(tmp_path, [Activity(0, 0, 2.0, 300.0)])
+    with only_run(tmp_path):
+        assert status_lines(tmp_path)[-1] == "A run is at work on it now: trial 0 at epoch 2.0 · 300 MB."
+        assert status_facts(tmp_path)["at_work"] == [{"worker": 0, "trial": 0, "epoch": 2.0, "memory_mb": 300.0}]
+    assert status_facts(tmp_path)["at_work"] == []  # a file that a killed run has left says nothing

@@ -56,7 +56,7 @@ def test_a_summary_counts_each_second_once_and_the_exempt(make_record, make_stud
         complete(make_record, exempt[1], 3 * [0.7]),
         make_record(exempt[2], state=State.FAIL),
     ]
-    summary = pruning_summary(records, plan)
+    summary = pruning_summary(records, plan.gate, max_epochs=plan.max_epochs, seed=plan.seed)
     assert summary.seconds_spent == 1 + (4 - 1) + 2 + 5 + 3
     assert summary.exempt == sum(is_exempt(plan.seed, n) for n in (0, 1, 2)) + 1
     assert summary.ended_by_pruner == 1

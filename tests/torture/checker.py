@@ -24,7 +24,9 @@ from torture.stored import StoredStudy, Trial, is_whole, read_study, strict_json
 
 TOP_FILES = {"study.db", "config.yaml", "data.json", "results.json", "trials.csv", "run.log"}
 MAY_BE_THERE = {"study.backup.db"}
-MODEL_FILES = {"metrics.json", "model.json", "model.safetensors", "predictions.csv"}
+TESTED_FILES = {"metrics.json", "predictions.csv", "README.md"}
+WEIGHT_FILES = {"model.json", "model.safetensors"}
+MODEL_FILES = TESTED_FILES | WEIGHT_FILES
 CLOSE = 1e-6
 """Of figures that are worked out anew from float32 numbers in a file."""
 
@@ -55,6 +57,10 @@ def faults(save_dir: Path, *, n_trials: int) -> list[str]:
             ]
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             found.append(f"{_folder(entry)}: {type(error).__name__}: {error}")
+    try:
+        found += [f"ensemble: {text}" for text in _of_ensemble(save_dir / "ensemble", results)]
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        found.append(f"ensemble: {type(error).__name__}: {error}")
     return [*found, *_left_over(save_dir, study, results)]
 
 
@@ -69,6 +75,9 @@ def torn_files(save_dir: Path) -> list[str]:
         "retrained_model_*/*.json": strict_json,
         "retrained_model_*/*.csv": pd.read_csv,
         "retrained_model_*/*.safetensors": load_file,
+        "ensemble/**/*.json": strict_json,
+        "ensemble/*.csv": pd.read_csv,
+        "ensemble/*/*.safetensors": load_file,
     }
     for pattern, read in readers.items():
         for path in save_dir.glob(pattern):
@@ -79,7 +88,16 @@ def torn_files(save_dir: Path) -> list[str]:
     for folder in save_dir.glob("retrained_model_*"):
         missing = MODEL_FILES - {path.name for path in folder.iterdir()}
         found += [f"{folder.name} lacks {name}" for name in sorted(missing)]
+    if (ensemble := save_dir / "ensemble").is_dir():
+        members = strict_json(ensemble / "ensemble.json")["members"] if (ensemble / "ensemble.json").is_file() else []
+        missing = _ensemble_files(len(members)) - {str(path.relative_to(save_dir)) for path in ensemble.rglob("*")}
+        found += [f"ensemble lacks {name}" for name in sorted(missing)]
     return found
+
+
+def _ensemble_files(n_members: int) -> set[str]:
+    members = {f"member_{number}/{name}" for number in range(1, n_members + 1) for name in WEIGHT_FILES}
+    return {f"ensemble/{name}" for name in {"ensemble.json", *TESTED_FILES, *members}}
 
 
 # ---------------------------------------------------------------------- study.db
@@ -328,6 +346,36 @@ def _of_model(folder: Path, entry: dict[str, Any], results: dict[str, Any], stud
         yield "model.json has other parameters than results.json"
     if strict_json(folder / "metrics.json") != entry:
         yield "metrics.json is not what results.json says"
+    yield from _of_predictions(folder, entry, results)
+
+
+def _of_ensemble(folder: Path, results: dict[str, Any]) -> Iterator[str]:
+    """Its members are models of the finalists, with weights that add up to 1, and it was no worse than they on validation."""
+    entry = results["ensemble"]
+    if entry is None:
+        several = sum(len(each["seeds"]) for each in results["retrained_models"]) > 1
+        if folder.exists() or several:
+            yield f"results.json tells of none, and {'there are several models' if several else 'there is a folder'}"
+        return
+    members = strict_json(folder / "ensemble.json")["members"]
+    if [{key: each[key] for key in each if key != "folder"} for each in members] != entry["members"]:
+        yield f"ensemble.json has the members {members}, results.json {entry['members']}"
+    if not math.isclose(sum(each["weight"] for each in members), 1) or min(each["weight"] for each in members) <= 0:
+        yield f"weights do not add up to 1: {members}"
+    known = {(e["model_rank"], e["trial_number"], s["seed"]) for e in results["retrained_models"] for s in e["seeds"]}
+    if not {(each["model_rank"], each["trial_number"], each["seed"]) for each in members} <= known:
+        yield f"{members} are not all models of the finalists"
+    if entry["validation_score"] < entry["best_member_validation_score"]:
+        yield f"it scores {entry['validation_score']} on validation, a member {entry['best_member_validation_score']}"
+    for each in members:
+        load_file(folder / each["folder"] / "model.safetensors")
+    if strict_json(folder / "metrics.json") != entry:
+        yield "metrics.json is not what results.json says"
+    yield from _of_predictions(folder, entry, results)
+
+
+def _of_predictions(folder: Path, entry: dict[str, Any], results: dict[str, Any]) -> Iterator[str]:
+    """``predictions.csv`` is of the whole test period and scores as ``metrics.json`` says."""
     table, scores = pd.read_csv(folder / "predictions.csv"), entry["test_metrics"]
     if len(table) != results["verdict"]["test_windows"] or table.duplicated(["date", "symbol"]).any():
         yield f"predictions.csv has {len(table)} rows, or one twice"
@@ -354,6 +402,8 @@ def _left_over(save_dir: Path, study: StoredStudy, results: dict[str, Any]) -> I
     expected = set(TOP_FILES) | {f"validation/trial_{trial.number:05d}.parquet" for trial in study.finished}
     for entry in results["retrained_models"]:
         expected |= {f"{_folder(entry)}/{name}" for name in MODEL_FILES}
+    if results["ensemble"] is not None:
+        expected |= _ensemble_files(len(results["ensemble"]["members"]))
     there = {str(path.relative_to(save_dir)) for path in save_dir.rglob("*") if path.is_file()}
     folders = {str(path.relative_to(save_dir)) for path in save_dir.rglob("*") if path.is_dir()}
     yield from (f"{name} is missing" for name in sorted(expected - there))

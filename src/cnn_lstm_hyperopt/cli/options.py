@@ -42,6 +42,10 @@ _SETTING_OF_FLAG = {
     "full_epochs": "retrain.full_epochs",
     "workers": "workers",
     "save_dir": "save_dir",
+    "report": "report",
+    "mlflow": "mlflow.enabled",
+    "tracking_uri": "mlflow.tracking_uri",
+    "register": "mlflow.register_as",
 }
 _FLAG_OF_SETTING = {
     **{setting: f"--{flag.replace('_', '-')}" for flag, setting in _SETTING_OF_FLAG.items()},
@@ -214,6 +218,10 @@ class RunOptions(DataOptions):
             help="Worker processes, one thread each; auto: one a core as memory goes, one on a GPU. [default: auto]",
         ),
     ] = None
+    report: Annotated[bool | None, Parameter(group=_RUN, negative="--no-report", help=_help("report"))] = None
+    mlflow: Annotated[bool | None, Parameter(group=_RUN, negative="--no-mlflow", help=_help("mlflow"))] = None
+    tracking_uri: Annotated[str | None, Parameter(group=_RUN, help=_help("tracking_uri"))] = None
+    register: Annotated[str | None, Parameter(group=_RUN, help=_help("register"))] = None
     resume: Annotated[
         bool,
         Parameter(
@@ -253,6 +261,10 @@ class RunOptions(DataOptions):
 
 
 SaveDir = Annotated[Path, Parameter(converter=path_of, help="Directory of the study.")]
+TrackingUri = Annotated[
+    str | None,
+    Parameter(help="Of an MLflow server or database. [default: as before; MLFLOW_TRACKING_URI; mlflow.db in the directory]"),
+]
 Debug = Annotated[bool, Parameter(negative="", help="Show the traceback of an error.")]
 Quiet = Annotated[bool, Parameter(negative="", help="Print nothing but errors; run.log has all.")]
 

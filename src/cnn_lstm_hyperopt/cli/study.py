@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from json import dumps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ from cnn_lstm_hyperopt.cli.options import (
     Quiet,
     RunOptions,
     SaveDir,
+    TrackingUri,
     directory,
     path_of,
     seconds,
@@ -76,6 +78,11 @@ def resume(
     retrain_best: Annotated[
         bool, Parameter(negative="", help="Retrain the best trials, also if the run did not ask.")
     ] = False,
+    mlflow: Annotated[
+        bool | None,
+        Parameter(negative="--no-mlflow", help="Mirror the study to MLflow, or don't. [default: as before]"),
+    ] = None,
+    tracking_uri: TrackingUri = None,
     quiet: Quiet = False,
     debug: Annotated[bool, Parameter(negative="", help="Show the traceback of an error, and log every epoch.")] = False,
 ) -> None:
@@ -89,6 +96,9 @@ def resume(
         overrides["study"]["n_trials"] = n_trials
     if retrain_best:
         overrides["retrain"] = {"enabled": True}
+    for name, value in (("enabled", mlflow), ("tracking_uri", tracking_uri)):
+        if value is not None:
+            overrides.setdefault("mlflow", {})[name] = value
     settings = settings_of(path, overrides)
     _fits_what_is_there(save_dir, n_trials=n_trials)
     # A run that ended before it had made its study is begun again.
@@ -100,12 +110,16 @@ def resume(
 def status(
     *,
     save_dir: SaveDir = Path("hyperopt_results"),
+    json: Annotated[bool, Parameter(negative="", help="For machines: one JSON object.")] = False,
     debug: Debug = False,
 ) -> None:
     """Say how far a study is and what to run next; also while it runs."""
     save_dir = directory(save_dir)
-    from cnn_lstm_hyperopt.reporting.status import status_lines
+    from cnn_lstm_hyperopt.reporting.status import status_facts, status_lines
 
+    if json:
+        print(dumps(status_facts(save_dir), allow_nan=False, indent=2))
+        return
     for line in status_lines(save_dir):
         print(line)
 

@@ -15,6 +15,7 @@ from cnn_lstm_hyperopt.config.reading import parse_yaml, read_yaml
 from cnn_lstm_hyperopt.config.settings import Settings
 from cnn_lstm_hyperopt.config.space import PARAMETERS
 from cnn_lstm_hyperopt.exceptions import ConfigError
+from cnn_lstm_hyperopt.masking import masked
 
 ENVIRONMENT_PREFIX = "CNN_LSTM_HYPEROPT__"
 
@@ -167,8 +168,13 @@ def _is_domain(value: Mapping[str, Any]) -> bool:
 
 
 def dump_settings(settings: Settings) -> str:
-    """The resolved settings as YAML, with the whole search space; :func:`load_settings` reads it back unchanged."""
+    """The resolved settings as YAML, with the whole search space and without passwords.
+
+    :func:`load_settings` reads it back unchanged but for these: MLflow's URI has a mask in the place of its own.
+    """
     plain = json.loads(settings.model_dump_json())
+    if (uri := plain["mlflow"]["tracking_uri"]) is not None:
+        plain["mlflow"]["tracking_uri"] = masked(uri)
     plain["search_space"] = settings.space.as_dict()
     return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=110)
 

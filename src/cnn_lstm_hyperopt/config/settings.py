@@ -21,6 +21,7 @@ from pydantic import (
 
 from cnn_lstm_hyperopt.config.faults import JOINERS, is_legible, shown
 from cnn_lstm_hyperopt.config.space import SearchSpace, parse_space, plain
+from cnn_lstm_hyperopt.config.tracking_uri import tracking_uri
 
 Target = Literal["direction", "volatility", "triple_barrier"]
 MetricName = Literal["accuracy", "balanced_accuracy", "mcc", "auc", "log_loss"]
@@ -552,6 +553,49 @@ class EvaluationSettings(Section):
     )
 
 
+class MlflowSettings(Section):
+    """Where the study is mirrored to while it runs."""
+
+    enabled: bool = Field(
+        True, description="mirror the study to MLflow: a run for it, one for each trial and for each retrained model"
+    )
+    tracking_uri: str | None = Field(
+        None,
+        description="of an MLflow server (http://HOST:5000) or database (sqlite:///…, postgresql://…); null: the variable"
+        " MLFLOW_TRACKING_URI, else mlflow.db in save_dir",
+    )
+    experiment: str = Field(
+        "CNN_LSTM_Hyperopt_Task_5_5",
+        min_length=1,
+        max_length=200,
+        description="MLflow's experiment that the runs belong to",
+    )
+    register_as: str | None = Field(
+        None,
+        min_length=1,
+        max_length=200,
+        description="name under which the best retrained model is registered with MLflow; null: it is not",
+    )
+    wait_seconds: float = Field(
+        30.0,
+        ge=0,
+        le=86_400,
+        description="that the end of a run waits for what MLflow lacks; what is then missing can be written later (track)",
+    )
+
+    @field_validator("tracking_uri")
+    @classmethod
+    def _of_a_store(cls, value: str | None) -> str | None:
+        return None if value is None else tracking_uri(value)
+
+    @field_validator("experiment", "register_as")
+    @classmethod
+    def _legible(cls, value: str | None) -> str | None:
+        if value is not None and ({"/", ":"} & set(value) or JOINERS & set(value)):
+            raise ValueError(f"must be a name without / and :, but got {shown(value)}")
+        return None if value is None else _legible_name(value)
+
+
 class Settings(Section):
     """Everything that defines a run."""
 
@@ -563,10 +607,14 @@ class Settings(Section):
     limits: LimitSettings = Field(default_factory=LimitSettings)
     retrain: RetrainSettings = Field(default_factory=RetrainSettings)
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
+    mlflow: MlflowSettings = Field(default_factory=MlflowSettings)
     workers: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
         1, description="worker processes, one thread each; auto: a core each as far as memory goes, one on a GPU"
     )
     save_dir: Path = Field(Path("hyperopt_results"), description="where everything is written")
+    report: bool = Field(
+        True, description="write report.html and figures/ at the end; the command report does it at any time"
+    )
     search_space: dict[str, Any] = Field(default_factory=dict, description="what differs from the whole space")
 
     _space: SearchSpace = PrivateAttr()

@@ -1,5 +1,6 @@
 """Runs the trials of a study, in this process or in several, and knows when to stop."""
 
+from cnn_lstm_hyperopt.execution.activity import ActivityKeeper
 from cnn_lstm_hyperopt.execution.observer import Observer
 from cnn_lstm_hyperopt.execution.plan import as_begun, memory_limit, starts_as_json, study_plan
 from cnn_lstm_hyperopt.execution.run import EXHAUSTED, FINISHED, forget_left_over, run_trials
@@ -11,6 +12,7 @@ __all__ = [
     "EXHAUSTED",
     "FINISHED",
     "TIMEOUT",
+    "ActivityKeeper",
     "Observer",
     "StopSignal",
     "as_begun",

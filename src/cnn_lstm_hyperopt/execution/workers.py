@@ -14,15 +14,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from cnn_lstm_hyperopt.activity import Activity
 from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.exceptions import RunError, StorageFailedError, StudyFailedError
 from cnn_lstm_hyperopt.execution.observer import Observer
 from cnn_lstm_hyperopt.execution.run import EXHAUSTED, FINISHED
 from cnn_lstm_hyperopt.execution.stop import StopSignal
-from cnn_lstm_hyperopt.folder import DATA_FOR_WORKERS, LOCK_FILE
+from cnn_lstm_hyperopt.folder import ACTIVITY_FILE, DATA_FOR_WORKERS, LOCK_FILE
 from cnn_lstm_hyperopt.search import DIED, KILLED, Study
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ STUDY_FAILED, RECYCLED, STORAGE_FAILED = 3, 4, 5
 that can't store anything more."""
 _ERRORS = ".worker_{}.log"
 ALIVE = "alive"
-"""How a worker's sign of life begins; a number follows that grows while it gets further."""
+"""How a worker's sign of life begins; a number follows that grows while it gets further, then its trial, epoch and MB."""
 
 
 def resolve_workers(settings: Settings, device_type: str) -> int:
@@ -72,6 +73,7 @@ def run_with_workers(
     stop: StopSignal,
     observers: Sequence[Observer],
     silence_seconds: float = 45.0,
+    on_activity: Callable[[Sequence[Activity]], None] = lambda activities: None,
 ) -> str:
     """Runs trials in ``count`` worker processes until the study has all of them or ``stop`` says so.
 
@@ -82,6 +84,7 @@ def run_with_workers(
         stop: may end it.
         observers: hear of trials that end.
         silence_seconds: after which a worker without a sign of life is replaced.
+        on_activity: hears what the workers are at.
 
     Returns:
         What ended it, as ``run_trials`` says it.
@@ -98,6 +101,7 @@ def run_with_workers(
         while any(worker.running for worker in crew):
             time.sleep(POLL_SECONDS)
             _tell_of_new_trials(study, ended, observers)
+            on_activity([worker.activity for worker in crew if worker.activity is not None])
             before, looked = looked, time.monotonic()
             for worker in crew:
                 if looked - before > STOPPED_SECONDS:
@@ -129,6 +133,7 @@ class _Worker:
         self.save_dir, self.number, self.count = save_dir, number, count
         self.deaths, self.finished_before = 0, 0
         self._told = False
+        self.activity: Activity | None = None
         self.start()
 
     @property
@@ -147,6 +152,7 @@ class _Worker:
             text=True,
         )
         self._silence = ""
+        self.activity = None
         self._heard = time.monotonic() + STARTUP_SECONDS
         threading.Thread(target=self._listen, args=(self._process,), daemon=True).start()
 
@@ -154,8 +160,13 @@ class _Worker:
         """Until the process ends: when it last got further."""
         last = ""
         for line in process.stdout or ():
-            if line.startswith(ALIVE) and line != last and process is self._process:
-                last, self._heard = line, time.monotonic()
+            if not line.startswith(ALIVE) or process is not self._process:
+                continue
+            _, life, trial, epoch, memory = line.split()
+            if int(trial) >= 0:
+                self.activity = Activity(self.number, int(trial), float(epoch), float(memory))
+            if life != last:
+                last, self._heard = life, time.monotonic()
 
     def excuse(self) -> None:
         """It could not be heard, or could not speak: its silence counts from now on."""
@@ -242,6 +253,7 @@ def forget_worker_files(save_dir: Path) -> None:
         shared,
         shared.with_name(f"{shared.name}.part"),
         save_dir / LOCK_FILE,
+        save_dir / ACTIVITY_FILE,
         *save_dir.glob(_ERRORS.format("*")),
     ):
         with contextlib.suppress(OSError):  # as above

@@ -70,7 +70,7 @@ _HEADERS = {"accuracy": "accuracy", "balanced_accuracy": "balanced", "mcc": "MCC
 
 
 def period_table(verdict: Verdict, width: int = 120) -> Table:
-    """Finalists and baselines on the test period, with as many columns as fit; ``results.json`` has all of them."""
+    """Finalists, their ensemble and baselines on the test period, with as many columns as fit; ``results.json`` has all."""
     beside = [*(header for name, header in _HEADERS.items() if name != verdict.metric), "MSE"]
     for kept in range(len(beside), 0, -1):
         table = _period_table(verdict, beside[:kept])
@@ -86,7 +86,8 @@ def _period_table(verdict: Verdict, beside: Sequence[str]) -> Table:
     table.add_column("", no_wrap=True)
     for header in (objective_words(verdict.metric), "against the\nbest baseline", *beside):
         table.add_column(header, justify="right", no_wrap=True)
-    for result in (*verdict.finalists, *verdict.baselines):
+    ensemble = () if verdict.ensemble is None else (verdict.ensemble,)
+    for result in (*verdict.finalists, *ensemble, *verdict.baselines):
         cells = _cells(result)
         table.add_row(
             result.name,

@@ -1,8 +1,5 @@
-"""The part of ``results.json`` about confirmation, finalists, baselines and verdict; and the folders of the retrained models."""
+"""The part of ``results.json`` about confirmation, finalists, their ensemble, baselines and verdict."""
 
-import json
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,16 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from cnn_lstm_hyperopt.blending import Blend
 from cnn_lstm_hyperopt.config import readable
 from cnn_lstm_hyperopt.confirmation import TIME_IS_UP, Confirmation, Confirmed
 from cnn_lstm_hyperopt.evaluation import Interval, Returns, Strategy, probabilistic_sharpe, shrinkage
-from cnn_lstm_hyperopt.files import write_json
-from cnn_lstm_hyperopt.folder import model_folder, model_folders
+from cnn_lstm_hyperopt.folder import ensemble_folder, model_folder
 from cnn_lstm_hyperopt.retraining import Retrained
-from cnn_lstm_hyperopt.saved_model import DESCRIPTION, WEIGHTS, predictions_frame
 from cnn_lstm_hyperopt.search import SkillGate
 from cnn_lstm_hyperopt.selection_bias import DeflatedSharpe, TrialSeries
-from cnn_lstm_hyperopt.training import Predictions
 from cnn_lstm_hyperopt.verdict import TestResult, Verdict
 
 METRICS, PREDICTIONS = "metrics.json", "predictions.csv"
@@ -87,6 +82,28 @@ def _retrained(retrained: Retrained, result: TestResult, save_dir: Path) -> dict
         "spread_over_seeds": _spread(result.seed_scores),
         "training_time": kept.outcome.seconds,
         "model_path": str(model_folder(save_dir, retrained.finalist.rank)),
+    }
+
+
+def ensemble_results(blend: Blend, result: TestResult, save_dir: Path) -> dict[str, Any]:
+    """Of the finalists' ensemble: what it is made of, what validation said when it was chosen, and the test.
+
+    Both validation scores are of the windows on which the members were stopped and the ensemble was chosen: they flatter.
+    """
+    return {
+        "members": [
+            {
+                "model_rank": each.model_rank,
+                "trial_number": each.trial_number,
+                "seed": each.seed,
+                "weight": each.weight,
+            }
+            for each in blend.ensemble.members
+        ],
+        "validation_score": blend.validation_score,
+        "best_member_validation_score": blend.best_member_validation_score,
+        "test_metrics": {**test_metrics(result), **_details(result)},
+        "model_path": str(ensemble_folder(save_dir)),
     }
 
 
@@ -242,73 +259,3 @@ def selection_results(bias: tuple[TrialSeries, DeflatedSharpe | None] | None) ->
 
 def _listed(interval: Interval | None) -> list[float] | None:
     return None if interval is None else list(interval)
-
-
-def save_models(save_dir: Path, retrained: Sequence[Retrained]) -> None:
-    """Writes weights and descriptions beside their places, so that nothing that comes later can cost them."""
-    for each in retrained:
-        folder = _beside(save_dir, each)
-        _remove(folder)
-        folder.mkdir()  # in a directory that is there
-        each.kept.model.save(folder)
-
-
-def write_retrained(
-    save_dir: Path, retrained: Sequence[Retrained], verdict: Verdict, entries: list[dict[str, Any]]
-) -> None:
-    """Completes the folders of :func:`save_models` with metrics and predictions of the test windows; moves them to their places.
-
-    Folders of an earlier retraining, which may have had more ranks, go away. Whoever reads finds a whole folder or none: each is
-    moved, none is filled or emptied where it lies.
-    """
-    for each, result, entry in zip(retrained, verdict.finalists, entries, strict=True):
-        folder = _beside(save_dir, each)
-        write_json(folder / METRICS, entry)
-        class_names = each.kept.model.description.class_names
-        _write_predictions(folder / PREDICTIONS, verdict, result.predictions, class_names)
-        _flush(folder)
-    for old in model_folders(save_dir):
-        aside = save_dir / f".{old.name}.old"
-        _remove(aside)
-        old.rename(aside)
-    for each in retrained:
-        _beside(save_dir, each).rename(model_folder(save_dir, each.finalist.rank))
-    for old in model_folders(save_dir, r"\.retrained_model_\d+\.(part|old)"):
-        _remove(old)
-
-
-def holds_model(save_dir: Path, entry: dict[str, Any]) -> bool:
-    """Whether the folder of the entry is whole and says the same of the model."""
-    folder = model_folder(save_dir, entry["model_rank"])
-    try:
-        said = json.loads((folder / METRICS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    files = (WEIGHTS, DESCRIPTION, PREDICTIONS)
-    return bool(said == json.loads(json.dumps(entry))) and all((folder / name).is_file() for name in files)
-
-
-def _beside(save_dir: Path, retrained: Retrained) -> Path:
-    return save_dir / f".retrained_model_{retrained.finalist.rank}.part"
-
-
-def _remove(folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)
-
-
-def _flush(folder: Path) -> None:
-    """The disk has the files before the folder gets the name under which they are looked for."""
-    for path in folder.iterdir():
-        with path.open("r+b") as file:
-            os.fsync(file.fileno())
-
-
-def _write_predictions(path: Path, verdict: Verdict, predictions: Predictions, class_names: Sequence[str]) -> None:
-    windows = verdict.windows
-    frame = predictions_frame(windows.dates, predictions, class_names)
-    frame.insert(1, "symbol", windows.symbols)
-    frame.insert(2, "label", windows.labels.numpy())
-    if windows.values is not None:
-        frame["target"] = windows.values.numpy()
-    frame.to_csv(path, index=False)

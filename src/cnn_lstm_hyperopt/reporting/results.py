@@ -120,7 +120,7 @@ def search_facts(records: Sequence[TrialRecord], plan: StudyPlan) -> dict[str, A
     gate = plan.gate
     volume, reference = front_hypervolume(records, gate)
     counts = Counter(record.state.value for record in records)
-    summary = pruning_summary(records, plan)
+    summary = pruning_summary(records, plan.gate, max_epochs=plan.max_epochs, seed=plan.seed)
     return {
         "metric": plan.metric,
         "counts": {state.value: counts[state.value] for state in State},

@@ -1,10 +1,12 @@
 """``cnn-lstm-hyperopt status``: what state a study is in and what to do next."""
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from cnn_lstm_hyperopt.activity import activity_text, read_activity
 from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.config.faults import printable
 from cnn_lstm_hyperopt.config.settings import RetrainSettings
@@ -13,7 +15,7 @@ from cnn_lstm_hyperopt.folder import BACKUP_FILE, CONFIG_FILE, RESULTS_FILE, STU
 from cnn_lstm_hyperopt.reporting.pruning import pruned_text
 from cnn_lstm_hyperopt.reporting.results import read_results
 from cnn_lstm_hyperopt.reporting.wording import counted
-from cnn_lstm_hyperopt.search import SkillGate, State, StudyStorage, ranked_front
+from cnn_lstm_hyperopt.search import SkillGate, State, StudyStorage, TrialRecord, ranked_front
 from cnn_lstm_hyperopt.search.summary import pruned_by
 
 
@@ -40,15 +42,110 @@ class _Progress:
     results: dict[str, Any] | None
 
 
+@dataclass(frozen=True)
+class _Found:
+    """What a study is seen to be; of ``progress``, what is to be done next follows."""
+
+    name: str
+    records: list[TrialRecord]
+    gate: SkillGate | None
+    openings: int
+    progress: _Progress
+    running: bool
+    damaged: str | None
+
+    @property
+    def count(self) -> Counter[State]:
+        """Trials by state."""
+        return Counter(record.state for record in self.records)
+
+    @property
+    def front(self) -> list[TrialRecord]:
+        """See :func:`ranked_front`."""
+        return [] if self.gate is None else ranked_front(self.records, self.gate)
+
+    @property
+    def verdict(self) -> str | None:
+        """Its sentence."""
+        verdict = None if self.progress.results is None else self.progress.results.get("verdict")
+        return None if verdict is None else printable(verdict["sentence"], 2_000)
+
+
 def status_lines(save_dir: Path) -> list[str]:
     """A few lines about the study in ``save_dir``; may be called while it runs.
 
     Raises:
         SaveDirError: there is no study, or it is damaged or of another version.
     """
-    names = [STUDY_FILE, BACKUP_FILE]
-    if (save_dir / CONFIG_FILE).is_file() and not any((save_dir / name).exists() for name in names):
+    if _only_begun(save_dir):
         return _before_the_study(save_dir)
+    found = _look(save_dir)
+    count, progress = found.count, found.progress
+    probes = sum(record.probe for record in found.records)
+    ended = f"{count[State.COMPLETE]} complete, {count[State.PRUNED] - probes} pruned"
+    ended += f", {counted(probes, 'probe')}" if probes else ""
+    lines = [
+        f"Study {found.name} in {save_dir}: {progress.done} of {progress.total} trials finished ({ended}),"
+        f" {count[State.FAIL]} failed, {_unfinished(count, running=found.running)}"
+    ]
+    if count[State.PRUNED]:
+        lines.append(f"Pruned: {pruned_text(pruned_by(found.records))}")
+    if found.gate is not None:
+        lines.append(_front_text(found.front, found.gate))
+    if found.damaged is not None:
+        where = save_dir / RESULTS_FILE
+        return [
+            *lines,
+            f"{where} is damaged: {found.damaged}",
+            f"Next: remove it, then {resume_command(save_dir)} writes it anew",
+        ]
+    if found.verdict is not None:
+        lines.append(found.verdict)
+    if found.openings:
+        lines.append(f"The test period was opened {'once' if found.openings == 1 else f'{found.openings} times'}.")
+    return [*lines, *_next_steps(save_dir, progress, running=found.running)]
+
+
+def status_facts(save_dir: Path) -> dict[str, Any]:
+    """The same for machines, as strict JSON; keys are always there, null where there is nothing to say.
+
+    Raises:
+        SaveDirError: as of :func:`status_lines`.
+    """
+    if _only_begun(save_dir):
+        return {"study_name": None, "running": is_running(save_dir), "next": _before_the_study(save_dir)[1:]}
+    found = _look(save_dir)
+    front = found.front
+    best = front[0] if front else None
+    return {
+        "study_name": found.name,
+        "running": found.running,
+        "n_trials": found.progress.total,
+        "n_trials_completed": found.progress.done,
+        "counts": {state.value: found.count[state] for state in State},
+        "pruned_by": pruned_by(found.records),
+        "training_seconds": sum(record.own_seconds for record in found.records),
+        "metric": None if found.gate is None else found.gate.metric,
+        "front": [record.number for record in front],
+        "best": None
+        if best is None or best.values is None
+        else {"trial_number": best.number, "values": list(best.values)},
+        "retrained_models": len((found.progress.results or {}).get("retrained_models") or ()),
+        "verdict": found.verdict,
+        "test_openings": found.openings,
+        "damaged": found.damaged,
+        "at_work": [asdict(each) for each in read_activity(save_dir)] if found.running else [],
+        "next": _next_steps(save_dir, found.progress, running=found.running),
+    }
+
+
+def _only_begun(save_dir: Path) -> bool:
+    """Whether a run has written its settings and nothing else yet."""
+    names = [STUDY_FILE, BACKUP_FILE]
+    return (save_dir / CONFIG_FILE).is_file() and not any((save_dir / name).exists() for name in names)
+
+
+def _look(save_dir: Path) -> _Found:
     running = is_running(save_dir)
     storage = StudyStorage(save_dir / STUDY_FILE)
     try:
@@ -61,46 +158,25 @@ def status_lines(save_dir: Path) -> list[str]:
         retrainings = len(storage.attribute("retrainings") or ())
     finally:
         storage.close()
-    count = Counter(record.state for record in records)
-    done = count[State.COMPLETE] + count[State.PRUNED]
-    probes = sum(record.probe for record in records)
-    ended = f"{count[State.COMPLETE]} complete, {count[State.PRUNED] - probes} pruned"
-    ended += f", {counted(probes, 'probe')}" if probes else ""
-    lines = [
-        f"Study {name} in {save_dir}: {done} of {total} trials finished ({ended}), {count[State.FAIL]} failed,"
-        f" {_unfinished(count, running=running)}"
-    ]
-    if count[State.PRUNED]:
-        lines.append(f"Pruned: {pruned_text(pruned_by(records))}")
-    front = []
-    if stored is not None:
-        gate = SkillGate(**stored)
-        front = ranked_front(records, gate)
-        if front and front[0].values is not None:
-            best = front[0].values
-            lines.append(
-                f"Front: {counted(len(front), 'trial')}; {'most accurate' if gate.metric == 'accuracy' else 'best'} is trial"
-                f" {front[0].number}: {gate.words} {best.score:.4f}, {best.seconds:.1f} s, {best.size_mb:.3f} MB"
-            )
-        else:
-            lines.append(f"Front: empty, no trial has learnt more than {gate.to_beat} yet")
+    gate = None if stored is None else SkillGate(**stored)
     try:
-        results = read_results(save_dir / RESULTS_FILE)
+        results, damaged = read_results(save_dir / RESULTS_FILE), None
     except ValueError as error:
-        where = save_dir / RESULTS_FILE
-        return [
-            *lines,
-            f"{where} is damaged: {error}",
-            f"Next: remove it, then {resume_command(save_dir)} writes it anew",
-        ]
-    verdict = None if results is None else results.get("verdict")
-    if verdict is not None:
-        lines.append(printable(verdict["sentence"], 2_000))
-    if openings:
-        lines.append(f"The test period was opened {'once' if openings == 1 else f'{openings} times'}.")
-    source = made_with.get("data.source", "")
-    progress = _Progress(done, total, source, [record.number for record in front], confirmations, retrainings, results)
-    return [*lines, *_next_steps(save_dir, progress, running=running)]
+        results, damaged = None, str(error)
+    front = [] if gate is None else [record.number for record in ranked_front(records, gate)]
+    done, source = sum(record.finished for record in records), made_with.get("data.source", "")
+    progress = _Progress(done, total, source, front, confirmations, retrainings, results)
+    return _Found(name, records, gate, openings, progress, running, damaged)
+
+
+def _front_text(front: Sequence[TrialRecord], gate: SkillGate) -> str:
+    if not front or front[0].values is None:
+        return f"Front: empty, no trial has learnt more than {gate.to_beat} yet"
+    best = front[0].values
+    return (
+        f"Front: {counted(len(front), 'trial')}; {'most accurate' if gate.metric == 'accuracy' else 'best'} is trial"
+        f" {front[0].number}: {gate.words} {best.score:.4f}, {best.seconds:.1f} s, {best.size_mb:.3f} MB"
+    )
 
 
 def _before_the_study(save_dir: Path) -> list[str]:
@@ -132,7 +208,8 @@ def _next_steps(save_dir: Path, progress: _Progress, *, running: bool) -> list[s
     if progress.done >= progress.total and not retrained:
         lines = _final_round(progress, chosen)
     if running:
-        return [*lines, "A run is at work on it now."]
+        now = activity_text(read_activity(save_dir))
+        return [*lines, "A run is at work on it now" + (f": {now}." if now else ".")]
     if progress.done < progress.total:
         return [f"Next: {resume}"]
     if not lines and (results is None or results.get("n_trials_completed", progress.done) != progress.done):

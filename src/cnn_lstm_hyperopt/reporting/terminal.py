@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from cnn_lstm_hyperopt.activity import Activity, activity_text
 from cnn_lstm_hyperopt.config import PARAMETERS, SearchSpace
 from cnn_lstm_hyperopt.config.domains import domain_text
 from cnn_lstm_hyperopt.confirmation import Confirmed
@@ -182,8 +183,11 @@ class Terminal:
         """See execution.Observer."""
         if report.score is not None:
             log.debug("trial %d epoch %g %s %.4f", assignment.number, report.epoch, self._objective, report.score)
+
+    def show_activity(self, activities: Sequence[Activity]) -> None:
+        """What each process is at, behind the bar."""
         if self._progress is not None:
-            self._progress.update(self._task, now=f"trial {assignment.number} at epoch {report.epoch:.1f}")
+            self._progress.update(self._task, now=activity_text(activities))
 
     def on_trial_trained(self, assignment: Assignment, trained: TrainedNetwork) -> None:
         """See execution.Observer; the end of the trial says it all."""
@@ -310,7 +314,7 @@ class Terminal:
         for line in verdict_lines(verdict, retrained):
             self.say(line)
         self.say(verdict.sentence, style="bold")
-        if len(verdict.finalists) > 1:
+        if len(verdict.finalists) > 1 or verdict.ensemble is not None:
             self.say(
                 "The other models are exploratory: to choose one of them by these figures would be to fit the test period."
             )

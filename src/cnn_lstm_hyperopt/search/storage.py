@@ -257,6 +257,12 @@ class StudyStorage:
         self._read_trials()
         return [self._records[number] for number in sorted(self._records)]
 
+    @_stored
+    def times(self) -> dict[int, tuple[datetime | None, datetime | None]]:
+        """When each trial began and ended, by the local clock as it was stored."""
+        trials = self._storage.get_all_trials(self._study_id, deepcopy=False)
+        return {trial.number: (trial.datetime_start, trial.datetime_complete) for trial in trials}
+
     def _read_trials(self) -> None:
         """Those that are new or have changed.
 

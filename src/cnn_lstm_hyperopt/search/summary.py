@@ -13,7 +13,6 @@ from cnn_lstm_hyperopt.randomness import stream
 from cnn_lstm_hyperopt.search.curves import projected_seconds, smoothed_score, up_to
 from cnn_lstm_hyperopt.search.front import ranked_front
 from cnn_lstm_hyperopt.search.gate import SkillGate
-from cnn_lstm_hyperopt.search.plan import StudyPlan
 from cnn_lstm_hyperopt.search.pruners import is_exempt
 from cnn_lstm_hyperopt.search.trial import Point, State, TrialRecord
 
@@ -81,14 +80,14 @@ class PruningSummary:
         return sum(count for reason, count in self.pruned_by.items() if reason not in (LIMIT, PROBE))
 
 
-def pruning_summary(records: Sequence[TrialRecord], plan: StudyPlan) -> PruningSummary:
-    """What pruning did in a study of this plan."""
+def pruning_summary(records: Sequence[TrialRecord], gate: SkillGate, *, max_epochs: int, seed: int) -> PruningSummary:
+    """What pruning did in a study of this gate and seed, whose trials have at most so many epochs."""
     return PruningSummary(
         pruned_by=pruned_by(records),
         seconds_spent=sum(record.own_seconds for record in records),
-        seconds_saved=seconds_saved(records, plan.max_epochs, plan.seed),
-        wrongly_pruned=wrongly_pruned(records, plan.gate),
-        exempt=sum(record.finished and is_exempt(plan.seed, record.number) for record in records),
+        seconds_saved=seconds_saved(records, max_epochs, seed),
+        wrongly_pruned=wrongly_pruned(records, gate),
+        exempt=sum(record.finished and is_exempt(seed, record.number) for record in records),
     )
 
 

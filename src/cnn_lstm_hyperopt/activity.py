@@ -1,0 +1,64 @@
+"""What each process of a run is at, for its terminal and for ``status`` in another one."""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from cnn_lstm_hyperopt.config.reading import parse_json, read_text
+from cnn_lstm_hyperopt.files import write_text
+from cnn_lstm_hyperopt.folder import ACTIVITY_FILE
+
+log = logging.getLogger(__name__)
+
+_MOST_BYTES = 1_000_000
+
+
+@dataclass(frozen=True)
+class Activity:
+    """A process.
+
+    Attributes:
+        worker: its number; 0: the only one there is.
+        trial: that it trains.
+        epoch: that it has reached.
+        memory_mb: in memory; 0 where the platform does not say.
+    """
+
+    worker: int
+    trial: int
+    epoch: float
+    memory_mb: float
+
+
+def write_activity(save_dir: Path, activities: Sequence[Activity]) -> None:
+    """For :func:`read_activity`."""
+    text = json.dumps([asdict(each) for each in activities])
+    try:
+        write_text(save_dir / ACTIVITY_FILE, text, make_folder=False)
+    except OSError as error:  # the run finds out by itself, and more exactly, that it can't store anything
+        log.debug("%s can't be written: %s", ACTIVITY_FILE, error)
+
+
+def read_activity(save_dir: Path) -> list[Activity]:
+    """What the run at work was at a moment ago; empty where nobody says, or somebody is about to."""
+    try:
+        entries = parse_json(read_text(save_dir / ACTIVITY_FILE, _MOST_BYTES))
+        return [
+            Activity(int(each["worker"]), int(each["trial"]), float(each["epoch"]), float(each["memory_mb"]))
+            for each in entries
+        ]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        log.debug("no activity: %s", error)
+        return []
+
+
+def activity_text(activities: Sequence[Activity]) -> str:
+    """``worker 1: trial 17 at epoch 3.0 · worker 2: trial 18 at epoch 0.5 · 812 MB``."""
+    parts = [
+        (f"worker {each.worker}: " if each.worker else "") + f"trial {each.trial} at epoch {each.epoch:.1f}"
+        for each in activities
+    ]
+    memory = sum(each.memory_mb for each in activities)
+    return " · ".join([*parts, f"{memory:,.0f} MB"] if parts and memory else parts)

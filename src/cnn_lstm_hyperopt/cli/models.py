@@ -1,0 +1,181 @@
+"""Commands that use a trained model: ``predict`` and ``export``."""
+
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from cnn_lstm_hyperopt.cli.application import app
+from cnn_lstm_hyperopt.cli.options import Debug, path_of
+from cnn_lstm_hyperopt.config.faults import printable
+from cnn_lstm_hyperopt.config.settings import BadBars
+from cnn_lstm_hyperopt.exceptions import ConfigError, DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from cnn_lstm_hyperopt.data.bars import Bars
+    from cnn_lstm_hyperopt.prediction import Predictor
+
+Model = Annotated[
+    Path,
+    Parameter(converter=path_of, help="Folder of a model, such as hyperopt_results/retrained_model_1, or ensemble."),
+]
+
+
+@app.command
+def predict(
+    *,
+    model: Model,
+    data_dir: Annotated[
+        Path, Parameter(converter=path_of, help="Folder of SYMBOL.csv or SYMBOL.parquet, as run reads it.")
+    ],
+    symbols: Annotated[
+        tuple[str, ...] | None,
+        Parameter(consume_multiple=True, negative="", help="Which symbols. [default: all in the folder]"),
+    ] = None,
+    start: Annotated[
+        date | None,
+        Parameter(help="First date that is predicted; the bars before it are read all the same, as history."),
+    ] = None,
+    end: Annotated[date | None, Parameter(help="Last date that is predicted; no bar after it is read.")] = None,
+    last: Annotated[bool, Parameter(negative="", help="Only the last bar of each symbol.")] = False,
+    output: Annotated[
+        Path | None, Parameter(converter=path_of, help="CSV file to write. [default: the screen]")
+    ] = None,
+    features: Annotated[
+        str | None,
+        Parameter(
+            help="module:function that makes the model's features of your own; it runs because you name it here."
+        ),
+    ] = None,
+    on_bad_bars: Annotated[
+        BadBars, Parameter(help="Bars that can't be true: error, drop them, or keep them where that is possible.")
+    ] = "error",
+    debug: Debug = False,
+) -> None:
+    """Predict with a trained model: bars in, a CSV of symbol, date, class, class_name, probability_0 …, value out.
+
+    A row says what the model makes of the window that ends with that bar, so it is known when that bar is.
+
+    Examples: predict --model hyperopt_results/retrained_model_1 --data-dir bars/ --last;
+    predict --model hyperopt_results/ensemble --data-dir bars/ --symbols AAPL --start 2020-01-01 --output predictions.csv.
+    """
+    if start is not None and end is not None and start > end:
+        raise ConfigError(f"--start {start} must not be after --end {end}")
+    if symbols == ():
+        raise ConfigError("--symbols needs at least one name, such as --symbols AAPL MSFT; leave it out for all")
+    predictor = _loaded(model, features)
+    bars = _read(data_dir, symbols or (), end, on_bad_bars, predictor)
+    table = _predicted(predictor, bars, start=start, last=last)
+    text = table.to_csv(index=False)
+    if output is None:
+        print(text, end="")
+    else:
+        _write(output, text)
+        print(f"Written to {output}: {len(table):,} predictions of {len(bars):,} symbols")
+
+
+@app.command
+def export(
+    *,
+    model: Model,
+    format: Annotated[Literal["onnx", "torch"], Parameter(help="ONNX, or torch.export's program.")],
+    output: Annotated[
+        Path | None,
+        Parameter(converter=path_of, help="File to write. [default: model.onnx or model.pt2 in the model's folder]"),
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Write a trained model as a file that runs without this package, and check that it says the same.
+
+    Input: features (batch, lookback, features), float32, in their own units; scaling is part of the graph. Outputs:
+    probabilities (batch, classes) and, with a regression head, value (batch) in the target's units.
+
+    Example: export --model hyperopt_results/retrained_model_1 --format onnx --output model.onnx.
+    """
+    from cnn_lstm_hyperopt.export import DEFAULT_NAMES, export_model
+
+    predictor = _loaded(model, None, runs=False)
+    path = output or model / DEFAULT_NAMES[format]
+    try:
+        difference = export_model(predictor, path, format)
+    except OSError as error:
+        raise _cant_write(path, error) from error
+    print(f"Written to {path}; its outputs differ from the model's by {difference:.1e} at most")
+
+
+def _loaded(folder: Path, features: str | None, *, runs: bool = True) -> "Predictor":
+    """The model, with the function of features that the user names; the one that the folder names is not run."""
+    from cnn_lstm_hyperopt.saved_model import load_model
+
+    found = load_model(folder)
+    needed = found.description.feature_function
+    if not runs:
+        return found
+    found.require_bars()
+    if features is None and needed is not None:
+        raise DataError(
+            f"--model {printable(str(folder))} reads features that {needed} makes, and no function runs because a file names it;"
+            f" name it yourself: --features {needed} (in Python: load_model(folder, features={needed.replace(':', '.')}))"
+        )
+    if features is None:
+        return found
+    if needed is None:
+        raise DataError("--features must be left out, for this model has no features of your own")
+    if ":" not in features:
+        raise ConfigError(f"--features must be module:function, such as {needed}, but got {printable(features)}")
+    from cnn_lstm_hyperopt.data.own_features import load_function
+
+    return load_model(folder, features=load_function(features).call)
+
+
+def _read(
+    data_dir: Path, symbols: Sequence[str], end: date | None, on_bad_bars: BadBars, model: "Predictor"
+) -> list["Bars"]:
+    """The bars of a folder, by the reader of ``run``; what is odd about them is told on standard error."""
+    import sys
+
+    from cnn_lstm_hyperopt.data.checks import warning_texts
+    from cnn_lstm_hyperopt.data.sources import FileSource
+
+    source = FileSource(data_dir, on_bad_bars, model.description.feature_columns)
+    every, warnings = source.load(symbols, None, end)
+    for text in (*warnings, *(text for bars in every for text in warning_texts(bars.problems))):
+        print(f"Warning: {printable(text, 1_000)}", file=sys.stderr)
+    return every
+
+
+def _predicted(model: "Predictor", every: Sequence["Bars"], *, start: date | None, last: bool) -> "pd.DataFrame":
+    import pandas as pd
+
+    from cnn_lstm_hyperopt.prediction import SYMBOL, joined
+
+    tables = []
+    for bars in every:
+        table = model.predict_frame(bars.frame, bars.symbol)
+        table.insert(0, SYMBOL, bars.symbol)
+        if start is not None:
+            table = table[table["date"] >= pd.Timestamp(start)]
+        tables.append(table.tail(1) if last else table)
+    found = joined(tables)
+    if not len(found):
+        raise DataError(f"--start {start} is after the last bar of every symbol; give an earlier one, or more bars")
+    return found
+
+
+def _write(path: Path, text: str) -> None:
+    from cnn_lstm_hyperopt.files import write_text
+
+    try:
+        write_text(path, text, make_folder=False)
+    except OSError as error:
+        raise _cant_write(path, error) from error
+
+
+def _cant_write(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"--output {printable(str(path))} can't be written: {error.strerror or error}; name another file"
+    )

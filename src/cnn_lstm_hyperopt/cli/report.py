@@ -1,0 +1,18 @@
+"""The command ``report``."""
+
+from pathlib import Path
+
+from cnn_lstm_hyperopt.cli.application import app
+from cnn_lstm_hyperopt.cli.options import Debug, SaveDir, directory
+
+
+@app.command
+def report(*, save_dir: SaveDir = Path("hyperopt_results"), debug: Debug = False) -> None:
+    """Write report.html and figures/*.png of a study anew; also while it runs.
+
+    The page needs no network and no server: open it in a browser, send it, print it. A run writes it at its end by itself.
+    """
+    save_dir = directory(save_dir)
+    from cnn_lstm_hyperopt.reporting.report import write_report
+
+    print(f"Written to {write_report(save_dir)}")

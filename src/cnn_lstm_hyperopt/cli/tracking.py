@@ -1,0 +1,39 @@
+"""The command that mirrors a study to MLflow now: ``track``."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from cnn_lstm_hyperopt.cli.application import app
+from cnn_lstm_hyperopt.cli.options import Debug, SaveDir, TrackingUri, directory, settings_of
+from cnn_lstm_hyperopt.exceptions import ConfigError
+
+
+@app.command
+def track(
+    *,
+    save_dir: SaveDir = Path("hyperopt_results"),
+    tracking_uri: TrackingUri = None,
+    register: Annotated[
+        str | None, Parameter(help="Register the best retrained model with MLflow under this name.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Write to MLflow what it lacks of a study; what it has already stays as it is.
+
+    Example: track --save-dir hyperopt_results --tracking-uri http://127.0.0.1:5000
+    """
+    save_dir = directory(save_dir)
+    path = save_dir / "config.yaml"
+    if not path.is_file():
+        raise ConfigError(f"--save-dir {save_dir} holds no config.yaml, so there is no study to write to MLflow")
+    asked: dict[str, Any] = {"enabled": True}
+    if tracking_uri is not None:
+        asked["tracking_uri"] = tracking_uri
+    if register is not None:
+        asked["register_as"] = register
+    settings = settings_of(path, {"save_dir": save_dir, "mlflow": asked})
+    from cnn_lstm_hyperopt.tracking.once import track_once
+
+    track_once(settings)

@@ -1,0 +1,261 @@
+"""The model card: what whoever finds a model's folder must know of it, as ``README.md`` (after Mitchell et al. 2019, "Model
+Cards for Model Reporting"). It holds no times and no places of this machine, so that the same model has the same card."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cnn_lstm_hyperopt.blending import Blend
+from cnn_lstm_hyperopt.config.faults import printable
+from cnn_lstm_hyperopt.folder import ENSEMBLE, model_folder
+from cnn_lstm_hyperopt.metrics import objective_words
+from cnn_lstm_hyperopt.model_description import ModelDescription
+from cnn_lstm_hyperopt.models import NetworkConfig
+from cnn_lstm_hyperopt.models.profile import profile
+from cnn_lstm_hyperopt.reporting.wording import counted
+from cnn_lstm_hyperopt.retraining import Retrained
+
+_MARKS = re.compile(r"([!-/:-@\[-`{-~])")
+_MOST_SYMBOLS = 30
+_LIMITS = (
+    "It knows no costs of trading, no slippage and no limits of size. What it says is a probability, no advice.",
+    "It knows the symbols, the dates and the frequency of bars above. Of other markets and other times nothing was measured.",
+    "Markets drift: the figures are of the test period, which is over, and no later figures were looked at.",
+)
+
+
+def escaped(text: object, most: int = 200) -> str:
+    """A user's text as Markdown that shows it as it is: no mark-up, no link, one line."""
+    return _MARKS.sub(r"\\\1", printable(str(text), most))
+
+
+def model_cards(
+    retrained: Sequence[Retrained],
+    blend: Blend | None,
+    results: Mapping[str, Any],
+    *,
+    data: Mapping[str, Any],
+    study: str,
+) -> dict[str, str]:
+    """The card of each finalist and of their ensemble, by the folder's name.
+
+    Args:
+        retrained: finalists.
+        blend: their ensemble; None: there is none.
+        results: what ``results.json`` gets of them: models, ensemble, baselines and verdict.
+        data: what ``data.json`` holds.
+        study: its name.
+    """
+    cards = {}
+    for each, entry in zip(retrained, results["retrained_models"], strict=True):
+        description = each.kept.model.description
+        rank = entry["model_rank"]
+        head = [f"# Model {rank} of the study {escaped(study)}", "", *_architecture(description)]
+        validated = entry["training_results"]["validation_score"]
+        count, seed = counted(len(entry["seeds"]), "seed"), entry["training_results"]["seed"]
+        scores = [f"Trained with {count}; this is seed {seed}, the best on validation."]
+        spread = entry["spread_over_seeds"]
+        if spread["standard_deviation"] is not None:
+            scores.append(
+                f"Over all seeds the test score is {_number(spread['mean'])} ± {_number(spread['standard_deviation'])}."
+            )
+        cards[model_folder(Path(), rank).name] = _card(
+            [*head, "", *scores], description, entry, results, data=data, validated=validated, name=f"model {rank}"
+        )
+    if blend is not None and results["ensemble"] is not None:
+        entry, description = results["ensemble"], blend.ensemble.description
+        head = [f"# Ensemble of the study {escaped(study)}", "", *_members(blend)]
+        cards[ENSEMBLE] = _card(
+            head, description, entry, results, data=data, validated=entry["validation_score"], name=ENSEMBLE
+        )
+    return cards
+
+
+def _card(
+    head: Sequence[str],
+    about: ModelDescription,
+    entry: Mapping[str, Any],
+    results: Mapping[str, Any],
+    *,
+    data: Mapping[str, Any],
+    validated: float | None,
+    name: str,
+) -> str:
+    lines = [
+        *head,
+        "",
+        "## What it reads and says",
+        "",
+        *_inputs(about),
+        "",
+        "## Data",
+        "",
+        *_data(data),
+        "",
+        "## Figures",
+        "",
+        *_figures(entry, results, validated=validated, name=name),
+        "",
+        "## Use",
+        "",
+        *_use(about),
+        "",
+        "## Limits",
+        "",
+        *(f"- {limit}" for limit in [*_verdict(results["verdict"], name), *_LIMITS]),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _architecture(about: ModelDescription) -> list[str]:
+    return [f"A network of two branches that read the same window: {_words(about.network_config(), about.lookback)}."]
+
+
+def _members(blend: Blend) -> list[str]:
+    rows = [
+        f"| {each.model_rank} | {each.trial_number} | {each.seed} | {each.weight:.3g} |"
+        f" {_words(each.model.description.network_config(), each.model.description.lookback)} |"
+        for each in blend.ensemble.members
+    ]
+    return [
+        "The weighted mean of what these models say, chosen greedily on validation (Caruana et al. 2004, ICML). They lie in this"
+        " folder.",
+        "",
+        "| model | trial | seed | weight | network |",
+        "|---|---|---|---|---|",
+        *rows,
+    ]
+
+
+def _words(config: NetworkConfig, lookback: int) -> str:
+    """A network in a sentence."""
+    cnn, lstm = config.cnn, config.lstm
+    sizes = ", ".join(map(str, cnn.filter_sizes))
+    branch = f"convolutions over {sizes} bars ({cnn.num_filters} filters each, {cnn.activation}"
+    branch += ", shortcut" if cnn.residual else ""
+    branch += f", self-attention with {cnn.attention_heads} heads)" if cnn.attention_heads else ")"
+    layers = f"{lstm.num_layers} {'bidirectional ' if lstm.bidirectional else ''}LSTM layer{'s' if lstm.num_layers > 1 else ''}"
+    pooled = f"attention pooling with {lstm.attention_heads} heads" if lstm.attention_heads else "the last state"
+    skips = ", skip connections" if lstm.skip_connections and lstm.num_layers > 1 else ""
+    parameters = profile(config, lookback=lookback).parameters
+    return (
+        f"{branch} and {layers} of {lstm.hidden_dim} units ({pooled}{skips}), joined by {config.fusion.method} of width"
+        f" {config.fusion.dim}; {parameters:,} parameters"
+    )
+
+
+def _inputs(about: ModelDescription) -> list[str]:
+    names = ", ".join(escaped(name) for name in about.features[:_MOST_SYMBOLS])
+    more = len(about.features) - _MOST_SYMBOLS
+    classes = ", ".join(f"{number} = {escaped(name)}" for number, name in enumerate(about.class_names))
+    lines = [
+        f"- Input: windows of {about.lookback} bars × {len(about.features)} features: {names}"
+        + (f" and {more} more." if more > 0 else "."),
+        f"- Target: {escaped(about.target)}, {about.horizon} bar{'s' if about.horizon > 1 else ''} ahead. Classes: {classes}.",
+    ]
+    if about.value_name is not None:
+        lines.append(f"- Value: {escaped(about.value_name)}.")
+    if about.feature_function is not None:
+        lines.append(f"- Features of your own: `{about.feature_function}` makes the last of them.")
+    return lines
+
+
+def _data(data: Mapping[str, Any]) -> list[str]:
+    lines = [f"- Source: {escaped(data['source'])}."]
+    symbols = list(data.get("symbols", ()))
+    if symbols:
+        more = len(symbols) - _MOST_SYMBOLS
+        named = ", ".join(escaped(name) for name in symbols[:_MOST_SYMBOLS])
+        lines.append(f"- Symbols: {named}" + (f" and {more} more." if more > 0 else "."))
+    for name, split in data["splits"].items():
+        dates = f", {escaped(split['first'])} to {escaped(split['last'])}" if "first" in split else ""
+        lines.append(f"- {name.capitalize()}: {split['windows']:,} windows{dates}.")
+    if data.get("survivorship"):
+        lines.append(f"- Survivorship: {escaped(data['survivorship'], 400)}.")
+    return lines
+
+
+def _figures(entry: Mapping[str, Any], results: Mapping[str, Any], *, validated: float | None, name: str) -> list[str]:
+    """Validation, and the test beside the baselines."""
+    verdict = results["verdict"]
+    words = objective_words(verdict["metric"])
+    rows = [(name, entry["test_metrics"]), *((each["name"], each["test_metrics"]) for each in results["baselines"])]
+    metrics = entry["test_metrics"]
+    return [
+        f"Validation: {words} {_number(validated)}. Training was stopped by these windows, so this flatters.",
+        "",
+        f"Test ({verdict['test_windows']:,} windows on {verdict['test_dates']:,} dates; 95 % intervals):",
+        "",
+        f"| | {words} | interval | against the best baseline | accuracy | log loss |",
+        "|---|---|---|---|---|---|",
+        *(
+            f"| {who} | {_number(test['test_score'])} | {_range(test['test_score_interval'])} |"
+            f" {_range(test['difference_to_best_baseline_interval'])} | {_number(test['test_class_acc'])} |"
+            f" {_number(test['test_log_loss'])} |"
+            for who, test in rows
+        ),
+        "",
+        f"Expected calibration error on test: {_number(metrics['test_calibration_error'])}; `metrics.json` has the table. Its"
+        " probabilities are those of the network: nothing calibrates them afterwards.",
+    ]
+
+
+def _use(about: ModelDescription) -> list[str]:
+    """Commands that work within the folder."""
+    load = 'load_model(".")'
+    function = about.feature_function
+    imports = ["from cnn_lstm_hyperopt import load_model"]
+    if function is not None:
+        module, _, called = function.partition(":")
+        imports = [*imports, f"from {module} import {called}"]
+        load = f'load_model(".", features={called})'
+    if about.scaler is None:
+        return [
+            "From within this folder; `windows` is an array (windows, lookback, features), made and scaled as in training:",
+            "",
+            "```python",
+            *imports,
+            "",
+            f"print({load}.predict(windows))",
+            "```",
+        ]
+    extra = "" if function is None else f" --features {function}"
+    return [
+        "From within this folder, with bars in `bars/SYMBOL.csv` (date, open, high, low, close, volume"
+        + "".join(f", {escaped(name)}" for name in about.feature_columns)
+        + "):",
+        "",
+        "```bash",
+        f"cnn-lstm-hyperopt predict --model . --data-dir bars --last{extra}",
+        "cnn-lstm-hyperopt export --model . --format onnx --output model.onnx",
+        "```",
+        "",
+        "```python",
+        "import pandas as pd",
+        *imports,
+        "",
+        f"model = {load}",
+        'print(model.predict(pd.read_csv("bars/SYMBOL.csv")))',
+        "```",
+    ]
+
+
+def _verdict(verdict: Mapping[str, Any], name: str) -> list[str]:
+    judged = f"model {verdict['model_rank']}"
+    lines = [f"Verdict on {judged}: {escaped(verdict['sentence'], 1_000)}"]
+    if name != judged:
+        lines.append(
+            f"The verdict is on {judged} alone. The figures of the {name} are exploratory: to choose it by them would be to fit"
+            " the test period."
+        )
+    return lines
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
+
+
+def _range(interval: Sequence[float] | None) -> str:
+    return "–" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}"

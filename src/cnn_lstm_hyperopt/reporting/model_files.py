@@ -1,0 +1,158 @@
+"""The folders of the retrained models and of their ensemble: written beside their places, and moved there whole."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cnn_lstm_hyperopt.blending import Blend
+from cnn_lstm_hyperopt.files import write_json
+from cnn_lstm_hyperopt.folder import (
+    ENSEMBLE,
+    ENSEMBLE_FILE,
+    MODEL_CARD,
+    ensemble_folder,
+    model_folder,
+    model_folders,
+)
+from cnn_lstm_hyperopt.prediction import predictions_frame
+from cnn_lstm_hyperopt.reporting.finals import METRICS, PREDICTIONS
+from cnn_lstm_hyperopt.retraining import Retrained
+from cnn_lstm_hyperopt.saved_model import DESCRIPTION, WEIGHTS
+from cnn_lstm_hyperopt.training import Predictions
+from cnn_lstm_hyperopt.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class _Written:
+    """What a folder gets once the test has spoken.
+
+    Attributes:
+        place: of the folder.
+        entry: of results.json.
+        predictions: of the test windows.
+        class_names: of the classes.
+    """
+
+    place: Path
+    entry: dict[str, Any]
+    predictions: Predictions
+    class_names: Sequence[str]
+
+
+def save_models(save_dir: Path, retrained: Sequence[Retrained], blend: Blend | None = None) -> None:
+    """Writes weights and descriptions beside their places, so that nothing that comes later can cost them."""
+    for each in retrained:
+        each.kept.model.save(_emptied(_beside(model_folder(save_dir, each.finalist.rank))))
+    if blend is not None:
+        blend.ensemble.save(_emptied(_beside(ensemble_folder(save_dir))))
+
+
+def write_retrained(
+    save_dir: Path,
+    retrained: Sequence[Retrained],
+    verdict: Verdict,
+    entries: Sequence[dict[str, Any]],
+    *,
+    ensemble: dict[str, Any] | None = None,
+    cards: Mapping[str, str] | None = None,
+) -> None:
+    """Completes the folders of :func:`save_models` with metrics and predictions of the test windows; moves them to their places.
+
+    Folders of an earlier retraining, which may have had more ranks, go away. Whoever reads finds a whole folder or none: each is
+    moved, none is filled or emptied where it lies.
+
+    Args:
+        save_dir: where they lie.
+        retrained: finalists, in order of rank.
+        verdict: what the test said of them.
+        entries: of results.json, one a finalist.
+        ensemble: the entry of their ensemble; None: there is none.
+        cards: texts of the model cards, by the folder's name.
+    """
+    names = retrained[0].kept.model.description.class_names
+    written = [
+        _Written(model_folder(save_dir, each.finalist.rank), entry, result.predictions, names)
+        for each, result, entry in zip(retrained, verdict.finalists, entries, strict=True)
+    ]
+    if ensemble is not None and verdict.ensemble is not None:
+        written.append(_Written(ensemble_folder(save_dir), ensemble, verdict.ensemble.predictions, names))
+    for each in written:
+        _complete(each, verdict, (cards or {}).get(each.place.name))
+    for old in model_folders(save_dir):
+        aside = save_dir / f".{old.name}.old"
+        _remove(aside)
+        old.rename(aside)
+    for each in written:
+        _beside(each.place).rename(each.place)
+    for old in model_folders(save_dir, rf"\.(retrained_model_\d+|{ENSEMBLE})\.(part|old)"):
+        _remove(old)
+
+
+def _complete(written: _Written, verdict: Verdict, card: str | None) -> None:
+    folder = _beside(written.place)
+    write_json(folder / METRICS, written.entry)
+    _write_predictions(folder / PREDICTIONS, verdict, written.predictions, written.class_names)
+    if card is not None:
+        (folder / MODEL_CARD).write_text(card, encoding="utf-8", newline="\n")
+    _flush(folder)
+
+
+def holds_model(save_dir: Path, entry: dict[str, Any]) -> bool:
+    """Whether the folder of the entry is whole and says the same of the model."""
+    return _is_whole(model_folder(save_dir, entry["model_rank"]), entry, (WEIGHTS, DESCRIPTION, PREDICTIONS))
+
+
+def holds_ensemble(save_dir: Path, entry: Any) -> bool:
+    """The same of the ensemble; of an entry that says nothing of its members it is no."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("members"), list):
+        return False
+    members = [
+        f"member_{number}/{name}" for number in range(1, len(entry["members"]) + 1) for name in (WEIGHTS, DESCRIPTION)
+    ]
+    return _is_whole(ensemble_folder(save_dir), entry, (ENSEMBLE_FILE, PREDICTIONS, *members))
+
+
+def _is_whole(folder: Path, entry: dict[str, Any], files: Sequence[str]) -> bool:
+    try:
+        said = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(said == json.loads(json.dumps(entry))) and all((folder / name).is_file() for name in files)
+
+
+def _beside(place: Path) -> Path:
+    return place.with_name(f".{place.name}.part")
+
+
+def _emptied(folder: Path) -> Path:
+    """A new folder, in a directory that is there."""
+    _remove(folder)
+    folder.mkdir()
+    return folder
+
+
+def _remove(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def _flush(folder: Path) -> None:
+    """The disk has the files before the folder gets the name under which they are looked for."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("r+b") as file:
+                os.fsync(file.fileno())
+
+
+def _write_predictions(path: Path, verdict: Verdict, predictions: Predictions, class_names: Sequence[str]) -> None:
+    windows = verdict.windows
+    frame = predictions_frame(windows.dates, predictions, class_names)
+    frame.insert(1, "symbol", windows.symbols)
+    frame.insert(2, "label", windows.labels.numpy())
+    if windows.values is not None:
+        frame["target"] = windows.values.numpy()
+    frame.to_csv(path, index=False)

@@ -1,0 +1,114 @@
+"""What a report is made of: all that ``save_dir`` holds, read once; also while a run is at work on it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cnn_lstm_hyperopt.config import Settings, load_settings
+from cnn_lstm_hyperopt.config.reading import MOST_JSON_BYTES, parse_json, read_text
+from cnn_lstm_hyperopt.exceptions import SaveDirError
+from cnn_lstm_hyperopt.folder import CONFIG_FILE, DATA_FILE, RESULTS_FILE, STUDY_FILE, is_running, model_folder
+from cnn_lstm_hyperopt.reporting.finals import PREDICTIONS
+from cnn_lstm_hyperopt.reporting.results import read_results
+from cnn_lstm_hyperopt.search import SkillGate, StudyStorage, TrialRecord, ranked_front
+from cnn_lstm_hyperopt.search.importance import importances
+
+
+@dataclass(frozen=True)
+class Content:
+    """Of a study and of what came after it.
+
+    Attributes:
+        n_trials: that there are to be.
+        running: whether a run is at work on it.
+        results: of ``results.json``; empty before it is written.
+        data: of ``data.json``; empty where there is none.
+        importances: see :func:`.importances`.
+        predictions: of the retrained models on the test windows, by rank.
+    """
+
+    save_dir: Path
+    name: str
+    settings: Settings
+    gate: SkillGate
+    n_trials: int
+    running: bool
+    records: list[TrialRecord]
+    results: Mapping[str, Any]
+    data: Mapping[str, Any]
+    importances: Mapping[str, Mapping[str, float]]
+    predictions: Mapping[int, pd.DataFrame]
+
+    @property
+    def front(self) -> list[TrialRecord]:
+        """The non-dominated trials, ranked."""
+        return ranked_front(self.records, self.gate)
+
+    @property
+    def models(self) -> list[dict[str, Any]]:
+        """The retrained models, in order of rank."""
+        found: list[dict[str, Any]] = self.results.get("retrained_models") or []
+        return found
+
+
+def read_content(save_dir: Path) -> Content:
+    """Reads what is there.
+
+    Raises:
+        SaveDirError: there is no study, or a file of it is damaged; the text names it.
+    """
+    storage = StudyStorage(save_dir / STUDY_FILE)
+    try:
+        records = storage.records()
+        gate, n_trials, name = storage.attribute("skill_gate"), storage.attribute("n_trials"), storage.study.study_name
+        important = importances(storage)
+    finally:
+        storage.close()
+    if not isinstance(gate, dict) or not isinstance(n_trials, int):
+        raise SaveDirError(f"{save_dir / STUDY_FILE} holds a study that no run has made, so there is nothing to report")
+    try:
+        results = read_results(save_dir / RESULTS_FILE) or {}
+    except ValueError as error:
+        raise SaveDirError(
+            f"{save_dir / RESULTS_FILE} is damaged: {error}; remove it, and resume writes it anew"
+        ) from error
+    return Content(
+        save_dir=save_dir,
+        name=name,
+        settings=load_settings(save_dir / CONFIG_FILE, environment={}),
+        gate=SkillGate(**gate),
+        n_trials=n_trials,
+        running=is_running(save_dir),
+        records=records,
+        results=results,
+        data=_json(save_dir / DATA_FILE),
+        importances=important,
+        predictions=_predictions(save_dir, results),
+    )
+
+
+def _json(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        value = parse_json(read_text(path, MOST_JSON_BYTES))
+    except ValueError as error:
+        raise SaveDirError(f"{path} is damaged: {error}; resume writes it anew") from error
+    return value if isinstance(value, dict) else {}
+
+
+def _predictions(save_dir: Path, results: Mapping[str, Any]) -> dict[int, pd.DataFrame]:
+    """What the models said of the test windows; those whose file is gone or strange are left out."""
+    found = {}
+    for entry in results.get("retrained_models") or []:
+        path = model_folder(save_dir, entry["model_rank"]) / PREDICTIONS
+        if path.is_file():
+            try:
+                frame = pd.read_csv(path, usecols=["label", "class"])
+            except ValueError as error:
+                raise SaveDirError(f"{path} is damaged: {' '.join(str(error).split())}") from error
+            found[entry["model_rank"]] = frame
+    return found

@@ -1,0 +1,59 @@
+"""Renders the page: its text by Jinja, which escapes all that a user named; its charts by Plotly, whose script is put into it."""
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from plotly.offline import get_plotlyjs
+
+from cnn_lstm_hyperopt.files import write_text
+from cnn_lstm_hyperopt.folder import REPORT_FILE
+from cnn_lstm_hyperopt.reporting.report.content import Content, read_content
+from cnn_lstm_hyperopt.reporting.report.figures import write_figures
+from cnn_lstm_hyperopt.reporting.report.payload import payload
+from cnn_lstm_hyperopt.reporting.report.view import view
+
+
+def write_report(save_dir: Path) -> Path:
+    """Writes ``report.html`` and ``figures/*.png`` from what ``save_dir`` holds now; returns the path of the page.
+
+    Raises:
+        SaveDirError: there is no study, or a file of it is damaged.
+        OSError: they can't be written.
+    """
+    content = read_content(save_dir)
+    path = save_dir / REPORT_FILE
+    write_text(path, render(content), make_folder=False)
+    write_figures(content)
+    return path
+
+
+def render(content: Content) -> str:
+    """The page as text, with all that it needs in it."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader(__package__, "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("page.html.j2")
+    return page.render(
+        **view(content),
+        payload=_for_script(payload(content)),
+        style=_part("page.css"),
+        script=_part("page.js"),
+        plotly=get_plotlyjs(),
+    )
+
+
+def _part(name: str) -> str:
+    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _for_script(value: Any) -> str:
+    """JSON that can stand in a ``<script>``: no name that a user gave can end it, or begin a comment."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

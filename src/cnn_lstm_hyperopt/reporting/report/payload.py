@@ -1,0 +1,163 @@
+"""The numbers of the report's charts, as the page's script reads them. Pure functions of records."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from cnn_lstm_hyperopt.config import PARAMETERS, readable
+from cnn_lstm_hyperopt.metrics import objective_words
+from cnn_lstm_hyperopt.models.config import NetworkConfig
+from cnn_lstm_hyperopt.models.profile import profile
+from cnn_lstm_hyperopt.reporting.report.content import Content
+from cnn_lstm_hyperopt.search import State, TrialRecord, hypervolume_history, selected, with_fixed
+from cnn_lstm_hyperopt.search.front import finish_order
+from cnn_lstm_hyperopt.search.summary import pruned_by
+
+MOST_CURVES = 60
+"""Of pruned trials, evenly over the study: more of them are a grey wall."""
+MOST_AXES = 8
+"""Of the parallel coordinates: the parameters that matter most."""
+
+
+def payload(content: Content) -> dict[str, Any]:
+    """All of it; strict JSON (what is not known is null)."""
+    history = hypervolume_history(content.records, content.gate)
+    return {
+        "objective": objective_words(content.gate.metric),
+        "threshold": content.gate.threshold,
+        "trials": _trials(content),
+        "front": [record.number for record in content.front],
+        "states": _states(content.records),
+        "hypervolume": [[step.trials, step.seconds, step.hypervolume] for step in history],
+        "pruned_by": pruned_by(content.records),
+        "curves": _curves(content),
+        "importances": {name: dict(list(shares.items())[:15]) for name, shares in content.importances.items()},
+        "parallel": _axes(content),
+        "efficiency": _efficiency(content),
+        "calibration": [
+            {
+                "model": entry["model_rank"],
+                "rows": [
+                    [row["confidence"], row["right"], row["n"]]
+                    for row in entry["test_metrics"].get("calibration") or []
+                    if row["n"]
+                ],
+            }
+            for entry in content.models
+        ],
+    }
+
+
+def whole_params(content: Content, record: TrialRecord) -> dict[str, Any]:
+    """Those of a trial as people write them, with what the space has fixed; of a space of one's own, as they are stored."""
+    if all(name in PARAMETERS for name in record.params):
+        return readable(with_fixed(content.settings.space, record.params))
+    return dict(record.params)
+
+
+def score_of(record: TrialRecord) -> float | None:
+    """The trial's score, or what it would have been where the trial ended."""
+    if record.values is not None:
+        return record.values.score
+    point = selected(record.curve, math.inf)
+    return None if point is None else point.score
+
+
+def _trials(content: Content) -> dict[str, list[Any]]:
+    """Columns, a place for every trial: a third of the size of a list of objects."""
+    records = content.records
+    every = [whole_params(content, record) for record in records]
+    names = [name for name in PARAMETERS if any(name in params for params in every)]
+    names += sorted({name for params in every for name in params} - set(PARAMETERS))
+    return {
+        "number": [record.number for record in records],
+        "state": [record.state.value for record in records],
+        "score": [_rounded(score_of(record)) for record in records],
+        "seconds": [_rounded(record.values.seconds if record.values else record.seconds) for record in records],
+        "mb": [_rounded(record.size_mb) for record in records],
+        "epochs": [_rounded(record.attributes.get("epochs")) for record in records],
+        "reason": [record.reason for record in records],
+        "params": [{"name": name, "values": [_cell(params.get(name)) for params in every]} for name in names],
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    """Six digits: more cost megabytes and show nothing."""
+    if value is None or not math.isfinite(value):
+        return None
+    return float(f"{value:.6g}")
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, bool) or value is None or isinstance(value, (int, str)):
+        return value
+    if isinstance(value, float):
+        return _rounded(value)
+    return "-".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _states(records: Sequence[TrialRecord]) -> dict[str, list[int]]:
+    """How many trials had ended in which state, after each that ended."""
+    ended = [record.state for record in finish_order(records)]
+    return {
+        state.value: np.cumsum([each is state for each in ended], dtype=int).tolist()
+        for state in (State.COMPLETE, State.PRUNED, State.FAIL)
+        if any(each is state for each in ended)
+    }
+
+
+def _curves(content: Content) -> dict[str, Any]:
+    """Of the finalists' trials (the front's before there are any) and of pruned ones, spread over the study."""
+    by_number = {record.number: record for record in content.records}
+    ranked = [entry["trial_number"] for entry in content.models] or [record.number for record in content.front[:8]]
+    pruned = [record for record in content.records if record.state is State.PRUNED and len(record.curve) > 0]
+    step = max(1, math.ceil(len(pruned) / MOST_CURVES))
+    return {
+        "finalists": [_curve(by_number[number]) for number in ranked if number in by_number],
+        "pruned": [_curve(record) for record in pruned[::step]],
+        "of_pruned": len(pruned),
+    }
+
+
+def _curve(record: TrialRecord) -> dict[str, Any]:
+    points = [point for point in record.curve if point.epoch >= 1] or list(record.curve)
+    return {
+        "number": record.number,
+        "epoch": [_rounded(point.epoch) for point in points],
+        "score": [_rounded(point.score) for point in points],
+        "loss": [_rounded(point.loss) for point in points],
+    }
+
+
+def _axes(content: Content) -> list[str]:
+    """The parameters of the parallel coordinates, those first that matter most for the score."""
+    shares: Mapping[str, float] = content.importances.get("score", {})
+    return list(shares)[:MOST_AXES]
+
+
+def _efficiency(content: Content) -> dict[str, list[Any]] | None:
+    """Of each finished trial: seconds an epoch, multiply-adds of a training window, memory; None where inputs are not known."""
+    data = content.data
+    features, lookback, classes = data.get("features"), data.get("lookback"), data.get("class_names")
+    if not isinstance(features, list) or not isinstance(lookback, int) or not isinstance(classes, list):
+        return None
+    columns: dict[str, list[Any]] = {"number": [], "seconds": [], "multiply_adds": [], "memory": [], "batch": []}
+    for record in content.records:
+        epochs = record.attributes.get("epochs")
+        if not record.finished or not epochs:
+            continue
+        params = with_fixed(content.settings.space, record.params)
+        network = NetworkConfig.from_params(
+            params,
+            input_dim=len(features),
+            n_classes=max(2, len(classes)),
+            has_regression=bool(data.get("value_name")),
+        )
+        columns["number"].append(record.number)
+        columns["seconds"].append(_rounded(record.seconds / epochs))
+        columns["multiply_adds"].append(profile(network, lookback=lookback).multiply_adds)
+        columns["memory"].append(_rounded(record.attributes.get("memory_mb")))
+        columns["batch"].append(int(params["training.batch_size"]))
+    return columns

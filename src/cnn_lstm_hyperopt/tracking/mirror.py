@@ -1,0 +1,136 @@
+"""Writes to MLflow what it lacks of a study. Doing so again, also after half of it was written, changes nothing."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from cnn_lstm_hyperopt.folder import CONFIG_FILE, DATA_FILE, RESULTS_FILE, TRIALS_FILE
+from cnn_lstm_hyperopt.tracking.content import (
+    STATUS,
+    Content,
+    front_figures,
+    reference_text,
+    study_content,
+    study_figures,
+    trial_content,
+)
+from cnn_lstm_hyperopt.tracking.finalists import entries_of, mirror_finalists
+from cnn_lstm_hyperopt.tracking.runs import STUDY, TRIAL, Known, Runs
+from cnn_lstm_hyperopt.tracking.source import Snapshot
+from cnn_lstm_hyperopt.tracking.standing import Standing
+from cnn_lstm_hyperopt.tracking.target import Target
+
+_FILES = (RESULTS_FILE, TRIALS_FILE, CONFIG_FILE, DATA_FILE, "report.html")
+_FIGURES = "figures"
+_DIGESTS, _REFERENCE = "files", "hypervolume_reference"
+"""Tags of a study's run: what its files were when they were written, and what hypervolumes are measured from."""
+
+Tell = Callable[[Standing], None]
+
+
+class Mirror:
+    """Of one study in one store."""
+
+    def __init__(self, target: Target, tell: Tell) -> None:
+        self._target, self._tell = target, tell
+        self._runs: Runs | None = None
+        self.standing = Standing()
+
+    def sync(self, snapshot: Snapshot, *, final: bool) -> None:
+        """Writes what is missing.
+
+        Args:
+            snapshot: the study as it is now.
+            final: whether the run is over, so that files and models are written, too.
+
+        Raises:
+            Exception: whatever MLflow raises; what was written by then stays, and the next call goes on with it.
+        """
+        try:
+            self._sync(snapshot, final=final)
+        except BaseException:
+            self._runs = None
+            raise
+
+    def _sync(self, snapshot: Snapshot, *, final: bool) -> None:
+        runs = self._runs
+        if runs is None:
+            runs = self._runs = Runs(self._target, snapshot.study_id)
+        study = self._study(runs, snapshot)
+        entries = entries_of(snapshot)
+        trials = runs.of_kind(TRIAL)
+        done = sum(str(r.number) in trials and trials[str(r.number)].ended for r in snapshot.ended)
+        self._say(trials=done, of_trials=len(snapshot.ended), of_models=len(entries))
+        for record in snapshot.ended:
+            known = runs.find(TRIAL, str(record.number))
+            if known is None or not known.ended:
+                known = runs.get_or_make(
+                    TRIAL,
+                    str(record.number),
+                    name=f"trial {record.number}",
+                    began=snapshot.began(record.number),
+                    parent=study.run_id,
+                )
+                runs.write(known, trial_content(record, snapshot))
+                runs.tag(known, {"trial_number": str(record.number)})
+                runs.end(known, STATUS[record.state], snapshot.ended_at(record.number))
+                done += 1
+                self._say(trials=done)
+        runs.write(study, Content(figures=study_figures(snapshot, study.counted)))
+        study.counted = len(snapshot.ended)
+        if final:
+            self._end(runs, study, snapshot)
+
+    def _study(self, runs: Runs, snapshot: Snapshot) -> Known:
+        """The parent run, which is at work again."""
+        began = min((snapshot.began(record.number) for record in snapshot.ended), default=0) or _now()
+        study = runs.get_or_make(STUDY, STUDY, name=snapshot.name, began=began)
+        if study.ended:
+            runs.client.update_run(study.run_id, status="RUNNING")
+            study.ended = False
+        runs.write(study, study_content(snapshot))
+        return study
+
+    def _end(self, runs: Runs, study: Known, snapshot: Snapshot) -> None:
+        """The front's growth, files, models; then what the study's run ended with."""
+        reference = reference_text(snapshot)
+        moved = study.tags.get(_REFERENCE, reference) != reference
+        key = f"hypervolume_after_{len(snapshot.ended)}" if moved else "hypervolume"
+        runs.write(study, Content(tags={} if moved else {_REFERENCE: reference}, figures=front_figures(snapshot, key)))
+        _write_files(runs, study, snapshot.save_dir)
+        for written in mirror_finalists(runs, study, snapshot, self._target):
+            self._say(models=written)
+        finished = sum(record.finished for record in snapshot.ended)
+        runs.end(study, "FINISHED" if finished >= snapshot.n_trials else "KILLED", _now())
+        self._say(whole=True)
+
+    def _say(self, **changed: int | bool) -> None:
+        self.standing = Standing(**{**vars(self.standing), "problem": "", **changed})
+        self._tell(self.standing)
+
+
+def _write_files(runs: Runs, study: Known, save_dir: Path) -> None:
+    """Those that are there and differ from what was written before."""
+    paths = [(save_dir / name, None) for name in _FILES]
+    if (save_dir / _FIGURES).is_dir():
+        paths += [(path, _FIGURES) for path in sorted((save_dir / _FIGURES).iterdir())]
+    written = dict(json.loads(study.tags.get(_DIGESTS, "{}")))
+    digests = dict(written)
+    for path, folder in paths:
+        if path.is_file():
+            name = path.name if folder is None else f"{folder}/{path.name}"
+            digests[name] = digest_of(path)
+            if digests[name] != written.get(name):
+                runs.client.log_artifact(study.run_id, str(path), folder)
+    runs.tag(study, {_DIGESTS: json.dumps(digests)})
+
+
+def digest_of(path: Path) -> str:
+    """By which the same file is known again."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def _now() -> int:
+    return int(time.time() * 1000)

@@ -1,0 +1,20 @@
+"""Why MLflow could not be written to, in a few words and without secrets."""
+
+from cnn_lstm_hyperopt.config.faults import printable
+from cnn_lstm_hyperopt.exceptions import HyperoptError
+from cnn_lstm_hyperopt.tracking.target import Target
+
+_SILENT = ("failed with exception", "timed out", "Connection refused", "Connection aborted", "Max retries exceeded")
+_NOT_LET_IN = ("error code 401", "error code 403", "PERMISSION_DENIED", "UNAUTHENTICATED")
+
+
+def problem_text(error: BaseException, target: Target) -> str:
+    """One line."""
+    text = target.without_secrets(" ".join(str(error).split()))
+    if isinstance(error, HyperoptError):
+        return text
+    if any(sign in text for sign in _NOT_LET_IN):
+        return "the server does not let us in; set MLFLOW_TRACKING_USERNAME and …_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+    if target.served and any(sign in text for sign in _SILENT):
+        return "the server does not answer"
+    return f"{'the server' if target.served else 'the database'} says {type(error).__name__}: {printable(text, 300)}"

@@ -1,0 +1,158 @@
+"""The follower from the side of the run: started with it, asked to come to its end, and waited for no longer than was agreed."""
+
+import atexit
+import contextlib
+import logging
+import os
+import shlex
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from cnn_lstm_hyperopt.config import Settings
+from cnn_lstm_hyperopt.exceptions import InterruptedRunError
+from cnn_lstm_hyperopt.tracking.standing import Standing
+from cnn_lstm_hyperopt.tracking.target import URI_VARIABLE, Target
+
+log = logging.getLogger(__name__)
+
+HURRIED_SECONDS = 5.0
+"""That the end waits at most when the user has pressed Ctrl-C."""
+LAST_WORDS_SECONDS = 5.0
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+Say = Callable[[str], None]
+
+
+class Follower:
+    """The process that mirrors. Its standard input is held open: when that ends, this process is gone, and so is the follower."""
+
+    def __init__(self, save_dir: Path, target: Target) -> None:
+        # The URI may hold a password, so it goes through the environment: everybody can read a command line.
+        environment = {**os.environ, URI_VARIABLE: target.uri, **dict.fromkeys(THREAD_VARIABLES, "1")}
+        self.standing = Standing()
+        self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
+            [sys.executable, "-m", "cnn_lstm_hyperopt.tracking", str(save_dir)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # run.log has what matters, without secrets
+            env=environment,
+            text=True,
+        )
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+
+    def _listen(self) -> None:
+        for line in self._process.stdout or ():
+            self.standing = Standing.read(line) or self.standing
+
+    @property
+    def running(self) -> bool:
+        """Whether the process is still there."""
+        return self._process.poll() is None
+
+    def end(self, seconds: float) -> Standing:
+        """Asks it to write the rest and to end, and ends it after so many seconds; returns what was written."""
+        deadline = time.monotonic() + seconds
+        try:
+            if self._process.stdin is not None:
+                with contextlib.suppress(OSError):  # it is gone, which its standing shows
+                    self._process.stdin.write("end\n")
+                    self._process.stdin.flush()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(max(0.0, deadline - time.monotonic()))
+        finally:
+            code = self._process.poll()
+            if code is None:
+                self._process.kill()
+                self._process.wait()
+            self._listener.join(LAST_WORDS_SECONDS)
+            for stream in (self._process.stdin, self._process.stdout):
+                with contextlib.suppress(OSError):  # what was not read by a process that is gone
+                    if stream is not None:
+                        stream.close()
+        if code is None and not self.standing.problem:
+            return Standing(
+                **{**vars(self.standing), "problem": f"it took longer than mlflow.wait_seconds ({seconds:g} s)"}
+            )
+        if code and not self.standing.problem:
+            return Standing(**{**vars(self.standing), "problem": f"the follower ended with exit code {code}"})
+        return self.standing
+
+
+@contextlib.contextmanager
+def tracked(
+    settings: Settings, target: Target | None, *, ended: Callable[[], int], say: Say, warn: Say
+) -> Iterator[None]:
+    """A context in which the study is mirrored to MLflow; its end says what was written and what was not.
+
+    Args:
+        settings: of the run.
+        target: where to; None: nowhere.
+        ended: counts the study's trials of which nothing more will come.
+        say: shows a line.
+        warn: shows a warning.
+    """
+    if target is None:
+        yield
+        return
+    try:
+        follower = Follower(settings.save_dir, target)
+    except OSError as error:  # no more processes, no memory: the run goes on
+        warn(f"MLflow is not written to: its process can't be started ({error.strerror}); {_cure(settings.save_dir)}")
+        yield
+        return
+    told = threading.Lock()
+
+    def finish(seconds: float) -> None:
+        if told.acquire(blocking=False):  # once: at the end of the context, or of a program that never gets there
+            _tell(follower.end(seconds), settings, target, ended=ended, say=say, warn=warn)
+
+    def at_exit() -> None:
+        finish(settings.mlflow.wait_seconds)
+
+    atexit.register(at_exit)
+    seconds = settings.mlflow.wait_seconds
+    try:
+        yield
+    except InterruptedRunError:
+        seconds = min(seconds, HURRIED_SECONDS)
+        raise
+    except KeyboardInterrupt:
+        seconds = 0.0
+        raise
+    finally:
+        finish(seconds)
+        atexit.unregister(at_exit)
+
+
+def _tell(
+    standing: Standing, settings: Settings, target: Target, *, ended: Callable[[], int], say: Say, warn: Say
+) -> None:
+    try:
+        total = ended()
+    except Exception as error:  # noqa: BLE001 - why the study can't be read is what the run itself says
+        log.warning("the trials can't be counted for MLflow: %s", error)
+        total = standing.of_trials
+    missing = standing.missing(total)
+    if standing.whole and not missing:
+        say(whole_text(standing, target))
+    else:
+        what = f"{missing} are not" if missing else "the study's end is not"
+        why = standing.problem or "it was not done in time"
+        warn(f"{what} in MLflow at {target.shown} yet: {why}; {_cure(settings.save_dir)}")
+
+
+def whole_text(standing: Standing, target: Target) -> str:
+    """What MLflow has, and how to look at it."""
+    models = f" and {standing.models} retrained models" if standing.models else ""
+    return (
+        f"MLflow has all {standing.trials} trials{models} in its experiment {target.experiment}; look at them with:"
+        f" {target.how_to_look}"
+    )
+
+
+def _cure(save_dir: Path) -> str:
+    return f"write them with: cnn-lstm-hyperopt track --save-dir {shlex.quote(str(save_dir))}"

@@ -1,0 +1,281 @@
+"""Ensembles: a greedy choice that validation can't fault, weighted means, and a folder that is as strict as a model's."""
+
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cnn_lstm_hyperopt.blending import blend
+from cnn_lstm_hyperopt.ensemble import Ensemble, Member, mean_of, select
+from cnn_lstm_hyperopt.exceptions import SaveDirError
+from cnn_lstm_hyperopt.metrics import METRICS, score
+from cnn_lstm_hyperopt.model_description import ModelDescription
+from cnn_lstm_hyperopt.models import build_network
+from cnn_lstm_hyperopt.saved_model import SavedModel, load_model
+from cnn_lstm_hyperopt.training import Predictions, ValueScale
+from finalists import Planted, mostly, params, planted
+
+LOOKBACK = 6
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+# ---------------------------------------------------------------------- the choice
+
+
+@st.composite
+def libraries(draw):
+    """Probabilities ``(models, windows, classes)`` of a few models, some alike, and labels."""
+    models, windows, classes = draw(st.integers(1, 4)), draw(st.integers(1, 12)), draw(st.integers(2, 3))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    found = rng.dirichlet(np.full(classes, draw(st.sampled_from((0.3, 1.0, 5.0)))), (models, windows))
+    if draw(st.booleans()):
+        found[-1] = found[0]
+    if draw(st.booleans()):
+        found = found.round(1)
+        found /= found.sum(axis=-1, keepdims=True)
+    return found.astype(np.float32), rng.integers(0, classes, windows)
+
+
+def merit(name, labels, mean):
+    """What ``select`` maximises, in other words."""
+    found = score(name, labels, mean)
+    log_loss = -np.log(np.maximum(mean[np.arange(len(labels)), labels], 1e-7)).mean()
+    return (-np.inf if np.isnan(found) else found, -log_loss)
+
+
+def merit_of(name, library, labels, taken):
+    total = np.zeros(library.shape[1:])
+    for place in taken:
+        total = total + library[place]
+    return merit(name, labels, total / len(taken))
+
+
+@settings(max_examples=60, deadline=None)
+@given(libraries(), st.sampled_from(sorted(METRICS)), st.integers(1, 5))
+def test_the_choice_is_the_best_prefix_of_the_greedy_path(given_library, name, rounds):
+    """Followed by a search of all models at every step; and no better than the best of all multisets."""
+    library, labels = given_library
+    weights = select(library, labels, lambda truth, mean: score(name, truth, mean), rounds)
+    assert weights.shape == (len(library),)
+    assert weights.min() >= 0
+    assert weights.sum() == pytest.approx(1)
+    path: list[int] = []
+    for _ in range(rounds):
+        step = [(merit_of(name, library, labels, [*path, place]), -place) for place in range(len(library))]
+        path.append(-max(step)[1])
+    prefixes = [path[: count + 1] for count in range(rounds)]
+    best = max(prefixes, key=lambda prefix: (merit_of(name, library, labels, prefix), -len(prefix)))
+    np.testing.assert_allclose(weights, np.bincount(best, minlength=len(library)) / len(best))
+    found = merit_of(name, library, labels, best)
+    assert found >= max(merit_of(name, library, labels, [place]) for place in range(len(library)))
+    every = itertools.chain.from_iterable(
+        itertools.combinations_with_replacement(range(len(library)), count) for count in range(1, rounds + 1)
+    )
+    most = max(merit_of(name, library, labels, taken)[0] for taken in every)
+    assert found[0] <= most + 1e-9
+
+
+def test_two_halves_of_the_truth_are_joined():
+    """Each of two models knows half of the windows and is unsure of the others."""
+    labels = np.array([0, 1, 0, 1])
+    sure, unsure = np.eye(2)[labels] * 0.8 + 0.1, np.full((4, 2), 0.5)
+    wrongly = np.where(np.eye(2)[labels] > 0, 0.45, 0.55)
+    first, second = np.vstack([sure[:2], wrongly[2:]]), np.vstack([wrongly[:2], sure[2:]])
+    weights = select(np.stack([unsure, first, second]), labels, lambda truth, mean: score("accuracy", truth, mean))
+    assert weights.tolist() == [0.0, 0.5, 0.5]
+
+
+def test_of_models_that_score_alike_the_one_with_the_lower_log_loss_is_taken():
+    labels = np.array([0, 1])
+    calm, sure = np.full((2, 2), 0.4), np.full((2, 2), 0.1)
+    calm[[0, 1], labels], sure[[0, 1], labels] = 0.6, 0.9
+    weights = select(np.stack([calm, sure]), labels, lambda truth, mean: score("accuracy", truth, mean), 1)
+    assert weights.tolist() == [0.0, 1.0]
+
+
+def test_a_score_that_is_not_defined_is_no_reason_to_stop():
+    library = np.full((2, 3, 2), 0.5)
+    assert select(library, np.zeros(3, np.int64), lambda *_: float("nan")).sum() == 1
+
+
+def test_means_are_weighted_and_of_one_model_what_it_says():
+    one = Predictions(np.array([[0.2, 0.8]], np.float32), np.array([1.0], np.float32))
+    two = Predictions(np.array([[0.6, 0.4]], np.float32), np.array([3.0], np.float32))
+    assert mean_of([one], [1.0]) is one
+    found = mean_of([one, two], [0.75, 0.25])
+    np.testing.assert_allclose(found.probabilities, [[0.3, 0.7]], rtol=1e-6)
+    np.testing.assert_allclose(found.values, [1.5])
+    assert found.probabilities.dtype == np.float32
+    assert mean_of([one, Predictions(two.probabilities, None)], [0.5, 0.5]).values is None
+
+
+# ---------------------------------------------------------------------- of finalists
+
+
+def test_the_finalists_ensemble_is_made_of_all_seeds_and_at_least_as_good_as_the_best(apple):
+    validation = apple(lookback=10).validation
+    labels = validation.labels.numpy()
+    first = planted(1, *[mostly(labels, 0.7, seed=seed) for seed in (1, 2)])
+    second = planted(2, mostly(labels, 0.65, seed=3))
+    for metric in METRICS:
+        found = blend([first, second], validation, metric)
+        assert found.validation_score >= found.best_member_validation_score
+        assert sum(each.weight for each in found.ensemble.members) == pytest.approx(1)
+        weights = [each.weight for each in found.ensemble.members]
+        assert weights == sorted(weights, reverse=True)
+        for member, (finalist, run) in zip(found.ensemble.members, found.places, strict=True):
+            chosen = (first, second)[finalist]
+            assert member.model is chosen.runs[run].model
+            assert (member.model_rank, member.trial_number) == (chosen.finalist.rank, chosen.finalist.trial_number)
+            assert member.seed == chosen.runs[run].seed
+        said = [[run.model.predict_windows(validation) for run in each.runs] for each in (first, second)]
+        mean = found.mean(said)
+        np.testing.assert_array_equal(mean.probabilities, found.ensemble.predict_windows(validation).probabilities)
+        assert found.validation_score == score(metric, labels, mean.probabilities)
+        singles = [score(metric, labels, each.probabilities) for runs in said for each in runs]
+        assert found.best_member_validation_score == max(singles)
+
+
+def test_of_a_single_model_there_is_no_ensemble(apple):
+    validation = apple(lookback=10).validation
+    assert blend([planted(1, mostly(validation.labels.numpy(), 0.7, seed=1))], validation, "accuracy") is None
+
+
+def test_an_ensemble_of_one_member_is_no_better_than_it_is(apple):
+    validation = apple(lookback=10).validation
+    labels = validation.labels.numpy()
+    constant = Planted(np.tile([0.5, 0.5], (len(labels), 1)))
+    found = blend([planted(1, mostly(labels, 1.0, seed=1)), planted(2, constant)], validation, "accuracy")
+    assert found.validation_score == found.best_member_validation_score == 1.0
+
+
+# ---------------------------------------------------------------------- on disk
+
+
+def model(number: int, **changed) -> SavedModel:
+    description = ModelDescription(
+        params=params(number),
+        class_names=("calm", "volatile"),
+        value_name="ln range",
+        features=("a", "b"),
+        scaler=None,
+        value_scale=ValueScale(-4.0, 0.5),
+        target="y_class",
+        lookback=LOOKBACK,
+        horizon=1,
+        max_gap_days=10.0,
+    )
+    description = replace(description, **changed)
+    network = build_network(description.network_config(), seed=number, device=torch.device("cpu"))
+    return SavedModel(network.eval(), description)
+
+
+@pytest.fixture
+def ensemble() -> Ensemble:
+    return Ensemble((Member(model(1), 0.75, 1, 10, 2), Member(model(2), 0.25, 2, 20, 1)))
+
+
+@pytest.fixture
+def folder(ensemble, tmp_path) -> Path:
+    ensemble.save(tmp_path / "ensemble")
+    return tmp_path / "ensemble"
+
+
+def windows(count: int = 5) -> np.ndarray:
+    return np.random.default_rng(count).normal(size=(count, LOOKBACK, 2)).astype(np.float32)
+
+
+def test_an_ensemble_says_the_mean_of_what_its_members_say(ensemble):
+    found, (first, second) = ensemble.predict(windows()), (each.model.predict(windows()) for each in ensemble.members)
+    for name in ("probability_0", "probability_1", "value"):
+        np.testing.assert_allclose(found[name], 0.75 * first[name] + 0.25 * second[name], rtol=1e-5)
+    assert found.columns.tolist() == first.columns.tolist()
+
+
+def test_a_loaded_ensemble_is_the_saved_one_and_needs_nothing_else(ensemble, folder, tmp_path):
+    moved = folder.rename(tmp_path / "elsewhere")
+    loaded = load_model(moved)
+    assert isinstance(loaded, Ensemble)
+    assert [replace(each, model=None) for each in loaded.members] == [replace(e, model=None) for e in ensemble.members]
+    assert loaded.description == ensemble.description
+    np.testing.assert_array_equal(loaded.predict(windows())["value"], ensemble.predict(windows())["value"])
+    assert {str(path.relative_to(moved)) for path in moved.rglob("*") if path.is_file()} == {
+        "ensemble.json",
+        *(f"member_{k}/{name}" for k in (1, 2) for name in ("model.json", "model.safetensors")),
+    }
+
+
+def changed(folder: Path, change) -> None:
+    raw = json.loads((folder / "ensemble.json").read_text())
+    change(raw)
+    (folder / "ensemble.json").write_text(json.dumps(raw))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda raw: raw.update(format=2), "format must be 1, which this version reads, but got 2"),
+        (lambda raw: raw.update(members=[]), "members must have at least 1 item"),
+        (lambda raw: raw.update(more=1), "more is not a setting"),
+        (
+            lambda raw: raw["members"][0].update(folder="../model"),
+            "folder of the ensemble's own, .* but got '../model'",
+        ),
+        (lambda raw: raw["members"][0].update(folder="/etc"), "but got '/etc'"),
+        (lambda raw: raw["members"][0].update(folder="."), "but got '.'"),
+        (lambda raw: raw["members"][0].update(folder="member_1/../.."), "but got 'member_1/../..'"),
+        (lambda raw: raw["members"][0].update(folder="member_2"), "must each have a folder of its own"),
+        (lambda raw: raw["members"][0].update(folder="member_7"), "member_7 holds no model: model.json is missing"),
+        (lambda raw: raw["members"][0].update(weight=0.5), "weights that add up to 1, but they add up to 0.75"),
+        (lambda raw: raw["members"][0].update(weight=-0.5), "weight must be greater than 0"),
+        (lambda raw: raw["members"][0].update(weight="0.75"), "weight must be a valid number"),
+        (lambda raw: raw["members"][0].update(seed=True), "seed must be a valid integer"),
+        (lambda raw: raw["members"][0].pop("seed"), "members.0: seed is missing"),
+        (lambda raw: raw["members"][1].update(path="/etc"), "members.1: path is not a setting"),
+        (lambda raw: raw.update(members=[1]), "members.0 must be a valid dictionary|members.0 must"),
+    ],
+)
+def test_what_an_ensemble_must_not_say_is_refused(folder, change, message):
+    changed(folder, change)
+    with pytest.raises(SaveDirError, match=message):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "null", "{not json", '{"format": 1}'])
+def test_what_is_no_ensemble_is_refused(folder, text):
+    (folder / "ensemble.json").write_text(text)
+    with pytest.raises(SaveDirError, match=r"ensemble\.json"):
+        load_model(folder)
+
+
+def test_a_member_that_is_a_link_is_refused(folder, tmp_path):
+    (folder / "member_2").rename(tmp_path / "outside")
+    (folder / "member_2").symlink_to(tmp_path / "outside")
+    with pytest.raises(SaveDirError, match="member_2 is a link, which may lead elsewhere"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("difference", "name"),
+    [({"class_names": ("up", "down")}, "class_names"), ({"value_scale": ValueScale(0.0, 1.0)}, "value_scale")],
+)
+def test_members_that_answer_different_questions_are_refused(folder, difference, name):
+    model(2, **difference).save(folder / "member_2")
+    with pytest.raises(
+        SaveDirError, match=f"member_2 and member_1 must have the same {name}, or their mean means nothing"
+    ):
+        load_model(folder)

@@ -1,0 +1,289 @@
+"""``predict`` and ``export``: from bars in files and a folder of a model to a CSV and a graph, and every refusal in one line.
+
+The models are of a real final round on real bars: two small networks, each trained for two epochs, and their ensemble.
+"""
+
+import json
+import re
+import runpy
+import shlex
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from cnn_lstm_hyperopt.cli import main
+from cnn_lstm_hyperopt.config import load_settings
+from cnn_lstm_hyperopt.data.dataset import prepare_dataset
+from cnn_lstm_hyperopt.data.sources import EmbeddedSource
+from cnn_lstm_hyperopt.evaluation import BASELINES
+from cnn_lstm_hyperopt.execution import StopSignal
+from cnn_lstm_hyperopt.experiment import open_experiment
+from cnn_lstm_hyperopt.model_description import ModelDescription
+from cnn_lstm_hyperopt.models import build_network
+from cnn_lstm_hyperopt.reporting.terminal import Terminal
+from cnn_lstm_hyperopt.saved_model import SavedModel
+from finalists import plant
+
+STUDY = "my *study* <b>"
+FOLDERS = ["ensemble", "retrained_model_1", "retrained_model_2"]
+
+
+@pytest.fixture(scope="module")
+def config(tiny_settings, tmp_path_factory) -> dict[str, Any]:
+    return {
+        **tiny_settings,
+        "study": {"n_trials": 3, "portfolio": False, "name": STUDY},
+        "data": {**tiny_settings["data"], "start": "2007-01-01"},
+        "training": {"max_epochs": 2},
+        "sampler": {"type": "random"},
+        "pruner": {"type": "none"},
+        "retrain": {"enabled": True, "top_k": 2, "full_epochs": 2, "confirm_seeds": 1, "seeds": 1},
+        "save_dir": str(tmp_path_factory.mktemp("study") / "results"),
+    }
+
+
+@pytest.fixture(scope="module")
+def results(config) -> dict[str, Any]:
+    """Of a planted search and a real final round."""
+    plant(config, (0.9, 0.8, 0.7))
+    settings = load_settings(config, environment={})
+    dataset = prepare_dataset(settings.data)
+    quick = {name: BASELINES[name] for name in ("majority class", "persistence")}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cnn_lstm_hyperopt.evaluation.baselines.BASELINES", quick)
+        with open_experiment(settings, dataset, resume=True, terminal=Terminal(quiet=True)) as experiment:
+            experiment.retrain(StopSignal())
+            return experiment.write_results()
+
+
+@pytest.fixture(scope="module")
+def bars(config, tmp_path_factory) -> Path:
+    """The very bars that the study was given, as files."""
+    folder = tmp_path_factory.mktemp("bars")
+    data = load_settings(config, environment={}).data
+    for each in EmbeddedSource().load(data.symbols, data.start, data.end)[0]:
+        each.frame.to_csv(folder / f"{each.symbol}.csv")
+    return folder
+
+
+@pytest.fixture
+def save_dir(results, config) -> Path:
+    return Path(config["save_dir"])
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def predicted(*arguments: Any) -> pd.DataFrame:
+    assert main(["predict", *map(str, arguments), "--output", "out.csv"]) == 0
+    return pd.read_csv("out.csv", parse_dates=["date"])
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_predictions_of_the_test_period_are_those_of_the_study(save_dir, bars, name):
+    found = predicted("--model", save_dir / name, "--data-dir", bars)
+    names = ["symbol", "date", "class", "class_name", "probability_0", "probability_1", "value"]
+    assert found.columns.tolist() == names
+    tested = pd.read_csv(save_dir / name / "predictions.csv", parse_dates=["date"])
+    both = tested.merge(found, on=["symbol", "date"], suffixes=("", "_now"))
+    assert len(both) == len(tested) > 50
+    for column in names[4:]:
+        np.testing.assert_allclose(both[f"{column}_now"], both[column], atol=1e-5)
+    assert (both["class_name_now"] == both["class_name"]).mean() > 0.99
+
+
+def test_without_an_output_the_table_is_printed_and_nothing_else(save_dir, bars, capsys):
+    arguments = ["--model", str(save_dir / "retrained_model_1"), "--data-dir", str(bars), "--symbols", "IBM", "--last"]
+    assert main(["predict", *arguments]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "symbol,date,class,class_name,probability_0,probability_1,value"
+    assert len(lines) == 2
+    assert lines[1].startswith("IBM,2008-12-31,")
+
+
+def test_dates_choose_what_is_predicted_and_not_what_is_known(save_dir, bars):
+    """The bars before the start are history; those after the end are not looked at."""
+    model = save_dir / "retrained_model_1"
+    whole = predicted("--model", model, "--data-dir", bars)
+    some = predicted("--model", model, "--data-dir", bars, "--start", "2008-03-03", "--end", "2008-03-14")
+    assert some["date"].min() == pd.Timestamp("2008-03-03")
+    assert some["date"].max() == pd.Timestamp("2008-03-14")
+    assert len(some) == 2 * 10
+    same = some.merge(whole, on=["symbol", "date"], suffixes=("", "_whole"))
+    np.testing.assert_allclose(same["value"], same["value_whole"], atol=1e-6)
+
+
+# ---------------------------------------------------------------------- refusals
+
+
+def changed_model(folder: Path, **changed: Any) -> Path:
+    copy = Path(shutil.copytree(folder, "changed"))
+    about = json.loads((copy / "model.json").read_text())
+    (copy / "model.json").write_text(json.dumps({**about, **changed}))
+    return copy
+
+
+def refusal(capsys: Any, *arguments: Any) -> str:
+    """The one line of a command that must not work."""
+    assert main([str(each) for each in arguments]) == 2
+    said = capsys.readouterr()
+    (line,) = [line for line in said.err.splitlines() if not line.startswith("Warning: ")]
+    assert said.out == ""
+    return line
+
+
+def test_too_few_bars_are_refused_with_the_symbol_bars_and_lookback(save_dir, bars, tmp_path, capsys):
+    (tmp_path / "few").mkdir()
+    pd.read_csv(bars / "IBM.csv").tail(40).to_csv(tmp_path / "few" / "IBM.csv", index=False)
+    line = refusal(capsys, "predict", "--model", save_dir / "retrained_model_1", "--data-dir", tmp_path / "few")
+    assert "IBM: 40 bars hold no whole window of 10 bars; give more bars: 43 at least, without a hole" in line
+
+
+def test_bars_of_another_frequency_are_refused(save_dir, bars, tmp_path, capsys):
+    (tmp_path / "weekly").mkdir()
+    frame = pd.read_csv(bars / "IBM.csv").tail(200)
+    frame["date"] = pd.date_range("2001-01-05", periods=200, freq="7D")
+    frame.to_csv(tmp_path / "weekly" / "IBM.csv", index=False)
+    line = refusal(capsys, "predict", "--model", save_dir / "ensemble", "--data-dir", tmp_path / "weekly")
+    assert "the bars are 7 days apart, but this model was trained on bars 1 day apart" in line
+
+
+def with_own_features(folder: Path, *, columns: list[str], function: str | None = None) -> Path:
+    """A model with more inputs, which has learnt nothing."""
+    about = json.loads((folder / "model.json").read_text())
+    added = [*columns, *(["swing"] if function else [])]
+    numbers = {name: [*about["scaler"][name], *[1.0] * len(added)] for name in ("mean", "std")}
+    copy = changed_model(
+        folder,
+        features=[*about["features"], *added],
+        feature_columns=columns,
+        feature_function=function,
+        scaler=numbers,
+    )
+    description = ModelDescription.from_dict(json.loads((copy / "model.json").read_text()))
+    network = build_network(description.network_config(), seed=1, device=torch.device("cpu"))
+    SavedModel(network, description).save(copy)
+    return copy
+
+
+def test_a_missing_column_is_refused_by_its_name(save_dir, bars, capsys):
+    model = with_own_features(save_dir / "retrained_model_1", columns=["mood"])
+    line = refusal(capsys, "predict", "--model", model, "--data-dir", bars, "--symbols", "IBM")
+    assert "IBM" in line
+    assert "mood" in line
+
+
+def test_a_model_with_a_function_runs_it_only_if_the_user_names_it(save_dir, bars, tmp_path, capsys, monkeypatch):
+    (tmp_path / "swing_of_mine.py").write_text(
+        "def swing(frame):\n    return (frame['high'] / frame['low'] - 1).to_frame('swing')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    model = with_own_features(save_dir / "retrained_model_1", columns=[], function="swing_of_mine:swing")
+    arguments = ["predict", "--model", model, "--data-dir", bars]
+    line = refusal(capsys, *arguments)
+    assert "--features swing_of_mine:swing (in Python: load_model(folder, features=swing_of_mine.swing))" in line
+    assert "must be module:function" in refusal(capsys, *arguments, "--features", "swing")
+    found = predicted(*arguments[1:], "--features", "swing_of_mine:swing")
+    assert len(found) > 500
+
+
+def test_what_else_is_refused(save_dir, bars, capsys):
+    model = save_dir / "retrained_model_1"
+    own = changed_model(model, scaler=None, target="y_class")
+    arguments = ["predict", "--data-dir", bars, "--model"]
+    assert "reads inputs of its own" in refusal(capsys, *arguments, own)
+    assert "must be left out" in refusal(capsys, *arguments, model, "--features", "os:getcwd")
+    assert "holds no model: model.json is missing" in refusal(capsys, *arguments, bars)
+    assert "after the last bar of every symbol" in refusal(capsys, *arguments, model, "--start", "2020-01-01")
+    reversed_dates = ("--start", "2008-02-01", "--end", "2008-01-01")
+    assert "must not be after --end" in refusal(capsys, *arguments, model, *reversed_dates)
+    assert "MSFT" in refusal(capsys, *arguments, model, "--symbols", "MSFT")
+    assert "can't be written" in refusal(capsys, *arguments, model, "--output", "nowhere/out.csv")
+    assert "does not exist" in refusal(capsys, "predict", "--model", model, "--data-dir", "nowhere")
+
+
+# ---------------------------------------------------------------------- cards
+
+
+def test_the_snippets_of_every_card_work(save_dir, bars, tmp_path, monkeypatch, capsys):
+    for name in FOLDERS:
+        folder = Path(shutil.copytree(save_dir / name, tmp_path / name))
+        (folder / "bars").mkdir()
+        shutil.copy(bars / "IBM.csv", folder / "bars" / "SYMBOL.csv")
+        card = (folder / "README.md").read_text(encoding="utf-8")
+        shell, python = re.findall(r"```(?:bash|python)\n(.*?)```", card, flags=re.DOTALL)
+        monkeypatch.chdir(folder)
+        commands = [shlex.split(line) for line in shell.splitlines()]
+        assert [command[:2] for command in commands] == [
+            ["cnn-lstm-hyperopt", "predict"],
+            ["cnn-lstm-hyperopt", "export"],
+        ]
+        assert main(commands[0][1:]) == 0
+        assert "SYMBOL,2008-12-31" in capsys.readouterr().out
+        (folder / "snippet.py").write_text(python)
+        runpy.run_path(str(folder / "snippet.py"))
+        assert "probability_1" in capsys.readouterr().out
+
+
+def test_a_card_says_what_the_model_is_and_what_it_is_not(save_dir, results):
+    for name in FOLDERS:
+        card = (save_dir / name / "README.md").read_text(encoding="utf-8")
+        assert r"my \*study\* \<b\>" in card
+        assert "<b>" not in card
+        assert "AAPL, IBM" in card
+        assert "windows of 10 bars × 11 features" in card
+        assert "| majority class |" in card
+        assert "no costs of trading" in card
+        assert str(save_dir) not in card
+        plain = re.sub(r"\\(?=\W)", "", card)
+        assert results["verdict"]["sentence"] in plain
+        assert results["verdict"]["skill"] or "No skill" in plain
+        for part in ("Train", "Validation", "Test"):
+            assert re.search(rf"- {part}: [\d,]+ windows, 200\d-\d\d-\d\d to 200\d-\d\d-\d\d\.", plain)
+
+
+def test_results_tell_of_the_ensemble(save_dir, results):
+    entry = results["ensemble"]
+    assert set(entry) == {
+        "members",
+        "validation_score",
+        "best_member_validation_score",
+        "test_metrics",
+        "model_path",
+    }
+    assert entry["validation_score"] >= entry["best_member_validation_score"]
+    assert entry["test_metrics"].keys() == results["retrained_models"][0]["test_metrics"].keys()
+    assert sum(each["weight"] for each in entry["members"]) == pytest.approx(1)
+    assert {(each["model_rank"], each["trial_number"]) for each in entry["members"]} <= {
+        (each["model_rank"], each["trial_number"]) for each in results["retrained_models"]
+    }
+    assert json.loads((save_dir / "ensemble" / "metrics.json").read_text()) == json.loads(json.dumps(entry))
+    frame = pd.read_csv(save_dir / "ensemble" / "predictions.csv")
+    assert (frame["class"] == frame["label"]).mean() == pytest.approx(entry["test_metrics"]["test_class_acc"])
+
+
+# ---------------------------------------------------------------------- export
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ensemble", "retrained_model_1"])
+def test_models_are_exported_by_the_command(save_dir, name, capsys):
+    model = save_dir / name
+    for format, file in (("torch", "model.pt2"), ("onnx", "model.onnx")):
+        assert main(["export", "--model", str(model), "--format", format, "--output", file]) == 0
+        assert re.search(rf"Written to {file}; its outputs differ .* by \d\.\de-\d\d at most", capsys.readouterr().out)
+        assert Path(file).stat().st_size > 1_000
+
+
+def test_an_export_that_can_not_be_written_is_one_line(save_dir, capsys, monkeypatch):
+    monkeypatch.setattr("cnn_lstm_hyperopt.export.find_spec", lambda name: None)
+    arguments = ["export", "--model", save_dir / "retrained_model_1", "--format", "onnx"]
+    assert "pip install 'cnn-lstm-hyperopt[onnx]'" in refusal(capsys, *arguments)
+    assert not (save_dir / "retrained_model_1" / "model.onnx").exists()

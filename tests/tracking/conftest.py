@@ -1,0 +1,60 @@
+"""A study that was never trained: its trials are stored as a run stores them, in no time."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cnn_lstm_hyperopt.config import dump_settings, load_settings
+from cnn_lstm_hyperopt.search import Point, SkillGate, State, StudyStorage, Values, random_configuration
+from cnn_lstm_hyperopt.search.distributions import distributions_of
+
+GATE = SkillGate(chance=0.5, n_validation=1000)
+Planted = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def _no_store_of_the_users_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+def add_trials(storage: StudyStorage, settings: Any, states: list[State]) -> None:
+    """Ends one trial for each state; a complete one has two epochs."""
+    first = storage.next_number()
+    for number, state in enumerate(states, start=first):
+        params = random_configuration(settings.space, 0, number)
+        searched = {name: value for name, value in params.items() if name in settings.space.searched()}
+        trial_id, _ = storage.start(searched, distributions_of(settings.space, searched), {"size_mb": 2.5, "worker": 1})
+        storage.record_curve(
+            trial_id, (Point(0.5, 0.5, 0.9, 0.5), Point(1.0, 0.55, 0.7, 1.0), Point(2.0, 0.6 + number / 100, 0.6, 2.0))
+        )
+        values = Values(0.6 + number / 100, 2.0 + number, 2.5) if state is State.COMPLETE else None
+        told = {"epochs": 2.0, "seconds": 2.0, "finish_order": number}
+        if state is not State.COMPLETE:
+            told["reason"] = "median: because"
+        if state is not State.RUNNING:
+            storage.finish(trial_id, state, values, told)
+
+
+@pytest.fixture
+def planted(tmp_path: Path) -> Iterator[Planted]:
+    """``planted(states, **mlflow)``: a directory with a study whose trials ended so."""
+
+    def plant(states: list[State], **mlflow: Any) -> Path:
+        save_dir = tmp_path / "results"
+        save_dir.mkdir()
+        given = {"save_dir": save_dir, "study": {"n_trials": len(states)}, "mlflow": mlflow}
+        settings = load_settings(given, environment={})
+        (save_dir / "config.yaml").write_text(dump_settings(settings), encoding="utf-8")
+        (save_dir / "data.json").write_text("{}", encoding="utf-8")
+        (save_dir / "results.json").write_text(json.dumps({"study_name": "x"}), encoding="utf-8")
+        attributes = {"skill_gate": asdict(GATE), "n_trials": len(states)}
+        storage = StudyStorage(save_dir / "study.db", create="planted", attributes=attributes)
+        add_trials(storage, settings, states)
+        storage.close()
+        return save_dir
+
+    return plant

@@ -1,0 +1,131 @@
+"""A study in MLflow is what it is in ``study.db``, however often and in how many pieces it was written."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cnn_lstm_hyperopt.config import load_settings
+from cnn_lstm_hyperopt.search import State, StudyStorage, with_fixed
+from cnn_lstm_hyperopt.tracking.following import Following
+from cnn_lstm_hyperopt.tracking.standing import Standing
+from cnn_lstm_hyperopt.tracking.target import Target, tracking_target
+
+from .conftest import Planted, add_trials
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # of MLflow's own libraries, which the tests ask, too
+
+STATES = [State.COMPLETE, State.PRUNED, State.FAIL, State.COMPLETE, State.RUNNING]
+
+
+def target_of(save_dir: Path) -> Target:
+    target = tracking_target(load_settings(save_dir / "config.yaml", environment={}), {})
+    assert target is not None
+    return target
+
+
+def mirrored(save_dir: Path, *, final: bool = True) -> Standing:
+    told: list[Standing] = []
+    with Following(save_dir, target_of(save_dir), told.append) as following:
+        assert following.look(final=final), told[-1].problem
+    return told[-1]
+
+
+def runs_of(save_dir: Path) -> list[Any]:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=target_of(save_dir).uri)
+    experiment = client.get_experiment_by_name("CNN_LSTM_Hyperopt_Task_5_5")
+    assert experiment is not None
+    return list(client.search_runs([experiment.experiment_id]))
+
+
+def histories(save_dir: Path) -> dict[str, Any]:
+    """All that there is of every metric of every run."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=target_of(save_dir).uri)
+    return {
+        f"{run.info.run_id} {name}": sorted(
+            (m.step, m.timestamp, m.value) for m in client.get_metric_history(run.info.run_id, name)
+        )
+        for run in runs_of(save_dir)
+        for name in run.data.metrics
+    }
+
+
+@pytest.mark.timeout(900)
+def test_a_study_is_mirrored_once_whatever_happens(planted: Planted) -> None:
+    save_dir = planted(STATES)
+    standing = mirrored(save_dir)
+    assert (standing.trials, standing.of_trials, standing.whole) == (4, 4, True)
+
+    runs, before = runs_of(save_dir), histories(save_dir)
+    (study,) = [run for run in runs if run.data.tags["kind"] == "study"]
+    trials = {int(run.data.tags["trial_number"]): run for run in runs if run.data.tags["kind"] == "trial"}
+    assert sorted(trials) == [0, 1, 2, 3]  # the running one has not ended
+    assert study.info.status == "KILLED"  # 3 of 5 trials are finished
+    assert study.data.params["study.n_trials"] == "5"
+    assert study.data.metrics["trials_ended"] == 4
+
+    storage = StudyStorage(save_dir / "study.db")
+    records, times = storage.records(), storage.times()
+    storage.close()
+    space = load_settings(save_dir / "config.yaml", environment={}).space
+    for number, run in trials.items():
+        record = records[number]
+        assert run.data.tags["mlflow.parentRunId"] == study.info.run_id
+        assert run.data.tags["state"] == record.state.value
+        assert run.info.status == {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}[record.state.value]
+        assert run.data.params.keys() == with_fixed(space, record.params).keys()
+        rate = record.params["training.learning_rate"]
+        assert float(run.data.params["training.learning_rate"]) == rate
+        began, ended = times[number]
+        assert began is not None
+        assert ended is not None
+        assert run.info.start_time == int(began.timestamp() * 1000)
+        assert run.info.end_time == int(ended.timestamp() * 1000)
+        curve = [(step, value) for step, _, value in before[f"{run.info.run_id} val_accuracy"]]
+        assert curve == [(int(point.epoch), point.score) for point in record.curve]
+        if record.values is not None:
+            assert run.data.metrics["accuracy"] == record.values.score
+            assert run.data.metrics["training_seconds"] == record.values.seconds
+            assert run.data.metrics["size_mb"] == record.values.size_mb
+        else:
+            assert run.data.tags["reason"] == "median: because"
+
+    mirrored(save_dir)
+    assert len(runs_of(save_dir)) == len(runs)
+    assert histories(save_dir) == before
+
+    # A trial of which half was written, and trials that came later.
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=target_of(save_dir).uri)
+    client.update_run(trials[0].info.run_id, status="RUNNING")
+    client.delete_run(trials[3].info.run_id)
+    storage = StudyStorage(save_dir / "study.db")
+    storage.set_attribute("n_trials", 6)
+    add_trials(storage, load_settings(save_dir / "config.yaml", environment={}), [State.COMPLETE, State.PRUNED])
+    storage.close()
+    standing = mirrored(save_dir)
+    assert (standing.trials, standing.whole) == (6, True)
+    after = runs_of(save_dir)
+    assert len(after) == 7
+    assert all(run.info.status != "RUNNING" for run in after)
+    (again,) = [run for run in after if run.data.tags["kind"] == "study"]
+    assert again.info.run_id == study.info.run_id
+    assert histories(save_dir)[f"{trials[0].info.run_id} val_loss"] == before[f"{trials[0].info.run_id} val_loss"]
+    artifacts = {each.path for each in client.list_artifacts(study.info.run_id)}
+    assert artifacts == {"results.json", "config.yaml", "data.json"}
+
+
+def test_only_one_process_mirrors_a_study(planted: Planted) -> None:
+    from cnn_lstm_hyperopt.exceptions import TrackingError
+
+    save_dir = planted([State.COMPLETE])
+    with (
+        Following(save_dir, target_of(save_dir), lambda _: None),
+        pytest.raises(TrackingError, match="another process mirrors"),
+    ):
+        Following(save_dir, target_of(save_dir), lambda _: None)

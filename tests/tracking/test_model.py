@@ -1,0 +1,102 @@
+"""A retrained model in MLflow's PyTorch flavour says what the saved model says."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cnn_lstm_hyperopt.config import load_settings, parse_space
+from cnn_lstm_hyperopt.folder import model_folder
+from cnn_lstm_hyperopt.model_description import ModelDescription
+from cnn_lstm_hyperopt.models import build_network
+from cnn_lstm_hyperopt.saved_model import SavedModel
+from cnn_lstm_hyperopt.search import State, random_configuration
+from cnn_lstm_hyperopt.tracking.following import Following
+from cnn_lstm_hyperopt.tracking.standing import Standing
+from cnn_lstm_hyperopt.tracking.target import tracking_target
+from cnn_lstm_hyperopt.training import ValueScale
+
+from .conftest import Planted
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600), pytest.mark.filterwarnings("ignore")]
+
+SPACE, _ = parse_space(
+    {
+        "cnn": {"num_filters": 4, "attention": False},
+        "lstm": {"hidden_dim": 8, "num_layers": 2, "bidirectional": True, "attention": False},
+        "fusion": {"method": "gated", "dim": 8},
+    }
+)
+
+
+def plant_model(save_dir: Path) -> SavedModel:
+    """A model with a regression head, and what ``results.json`` says of it."""
+    params = random_configuration(SPACE, 0, 0)
+    description = ModelDescription(
+        params=params,
+        class_names=("calm", "volatile"),
+        value_name="ln(range)",
+        features=("a", "b", "c"),
+        scaler=None,
+        value_scale=ValueScale(1.5, 0.25),
+        target="y_class",
+        lookback=6,
+        horizon=1,
+        max_gap_days=10.0,
+    )
+    network = build_network(description.network_config(), seed=1, device=torch.device("cpu"))
+    model = SavedModel(network, description)
+    model.save(model_folder(save_dir, 1))
+    entry = {
+        "model_rank": 1,
+        "trial_number": 0,
+        "config_params": {"fusion.dim": 8},
+        "training_results": {"best_epoch": 2},
+        "test_metrics": {"test_class_acc": 0.61, "test_class_acc_interval": [0.55, 0.67]},
+    }
+    baselines = [{"name": "majority class", "test_metrics": {"test_class_acc": 0.52}}]
+    results = {"retrained_models": [entry], "baselines": baselines}
+    (save_dir / "results.json").write_text(json.dumps(results), encoding="utf-8")
+    return model
+
+
+def test_a_model_is_logged_once_registered_and_says_the_same(planted: Planted) -> None:
+    save_dir = planted([State.COMPLETE], register_as="best model")
+    model = plant_model(save_dir)
+    target = tracking_target(load_settings(save_dir / "config.yaml", environment={}), {})
+    assert target is not None
+    for _ in range(2):
+        told: list[Standing] = []
+        with Following(save_dir, target, told.append) as following:
+            assert following.look(final=True), told[-1].problem
+        assert (told[-1].models, told[-1].of_models, told[-1].whole) == (1, 1, True)
+
+    import mlflow
+
+    client = mlflow.MlflowClient(tracking_uri=target.uri)
+    experiment = client.get_experiment_by_name(target.experiment)
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id], "tags.kind = 'finalist'")
+    assert len(client.search_logged_models([experiment.experiment_id])) == 1
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["finalist_rank"] == "1"
+    assert run.data.metrics["test_class_acc"] == 0.61
+    assert run.data.metrics["test_class_acc_interval_low"] == 0.55
+    assert run.data.metrics["baseline.majority class.test_class_acc"] == 0.52
+    (registered,) = client.search_model_versions("name = 'best model'")
+    assert registered.run_id == run.info.run_id
+
+    mlflow.set_tracking_uri(target.uri)
+    x = torch.randn(5, 6, 3, generator=torch.Generator().manual_seed(0))
+    model.network.eval()
+    with torch.inference_mode():
+        output = model.network(x)
+    assert output.value is not None
+    expected = torch.cat([torch.softmax(output.logits, 1), (output.value * 0.25 + 1.5).unsqueeze(1)], 1).numpy()
+    uri = f"models:/{run.data.tags['model_id']}"
+    loaded = mlflow.pytorch.load_model(uri)
+    np.testing.assert_allclose(loaded(x).detach().numpy(), expected, rtol=1e-6, atol=1e-7)
+    function = mlflow.pyfunc.load_model(uri, model_config={"device": "cpu"})
+    np.testing.assert_allclose(function.predict(x.numpy()), expected, rtol=1e-6, atol=1e-7)

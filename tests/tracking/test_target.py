@@ -1,0 +1,122 @@
+"""Where runs go, and what is never said of it."""
+
+from pathlib import Path
+
+import pytest
+
+from cnn_lstm_hyperopt.cli import main
+from cnn_lstm_hyperopt.config import Settings, dump_settings, load_settings
+from cnn_lstm_hyperopt.exceptions import ConfigError
+from cnn_lstm_hyperopt.tracking.problems import problem_text
+from cnn_lstm_hyperopt.tracking.standing import Standing
+from cnn_lstm_hyperopt.tracking.target import tracking_target
+
+SECRET = "postgresql://me:geheim@host/db"  # noqa: S105 - a made-up one
+
+
+def settings(**mlflow: object) -> Settings:
+    return load_settings({"save_dir": "/data/results", "mlflow": mlflow}, environment={})
+
+
+def test_runs_go_to_a_database_in_the_directory_unless_told_otherwise() -> None:
+    target = tracking_target(settings(), {})
+    assert target is not None
+    assert target.uri == "sqlite:////data/results/mlflow.db"
+    assert target.artifacts == "file:///data/results/mlartifacts"
+    assert target.experiment == "CNN_LSTM_Hyperopt_Task_5_5"
+    assert target.how_to_look == "mlflow ui --backend-store-uri sqlite:////data/results/mlflow.db"
+
+
+def test_off_means_nowhere() -> None:
+    assert tracking_target(settings(enabled=False), {"MLFLOW_TRACKING_URI": "http://host:1"}) is None
+
+
+def test_the_variable_counts_where_no_setting_does() -> None:
+    variable = {"MLFLOW_TRACKING_URI": "http://host:5000"}
+    from_variable = tracking_target(settings(), variable)
+    assert from_variable is not None
+    assert from_variable.uri == "http://host:5000"
+    assert from_variable.artifacts is None
+    from_setting = tracking_target(settings(tracking_uri="https://other"), variable)
+    assert from_setting is not None
+    assert from_setting.uri == "https://other"
+
+
+def test_a_variable_that_names_plain_files_is_refused_with_its_name() -> None:
+    with pytest.raises(
+        ConfigError, match=r"the variable MLFLOW_TRACKING_URI must be the URI .* got '\./mlruns'; unset it"
+    ):
+        tracking_target(settings(), {"MLFLOW_TRACKING_URI": "./mlruns"})
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "",
+        "mlruns",
+        "file:///tmp/mlruns",
+        "sqlite:///",
+        "sqlite://",
+        "http://",
+        "ftp://host",
+        " http://a",
+        "sqlite:///:memory:",
+    ],
+)
+def test_what_mlflow_cannot_write_to_is_refused(uri: str) -> None:
+    with pytest.raises(ConfigError, match=r"^mlflow\.tracking_uri must be "):
+        settings(tracking_uri=uri)
+
+
+def test_a_relative_database_stays_where_it_is_when_the_run_goes_on_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    target = tracking_target(settings(tracking_uri="sqlite:///runs.db"), {})
+    assert target is not None
+    assert target.uri == f"sqlite:///{tmp_path}/runs.db"
+    assert target.artifacts == (tmp_path / "mlartifacts").as_uri()
+
+
+def test_a_password_is_not_written_and_asked_for_when_the_run_goes_on() -> None:
+    written = dump_settings(settings(tracking_uri=SECRET))
+    assert "geheim" not in written
+    assert "postgresql://me:***@host/db" in written
+    path = {"save_dir": "/data/results", "mlflow": {"tracking_uri": "postgresql://me:***@host/db"}}
+    read = load_settings(path, environment={})
+    with pytest.raises(
+        ConfigError, match=r"without its password \(postgresql://me:\*\*\*@host/db\).*MLFLOW_TRACKING_URI"
+    ):
+        tracking_target(read, {})
+    target = tracking_target(read, {"MLFLOW_TRACKING_URI": SECRET})
+    assert target is not None
+    assert target.uri == SECRET
+
+
+def test_no_message_has_the_password() -> None:
+    target = tracking_target(settings(tracking_uri=SECRET), {})
+    assert target is not None
+    assert target.shown == "postgresql://me:***@host/db"
+    assert "geheim" not in problem_text(RuntimeError(f"can't reach {SECRET} with password geheim"), target)
+
+
+def test_a_faulty_uri_on_the_command_line_is_told_with_its_flag_and_without_its_password(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["run", "--tracking-uri", "ftp://me:geheim@host", "--save-dir", str(tmp_path / "r")]) == 2
+    said = capsys.readouterr().err
+    assert "--tracking-uri" in said
+    assert "geheim" not in said
+
+
+def test_track_needs_a_study(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["track", "--save-dir", str(tmp_path)]) == 2
+    assert "holds no config.yaml, so there is no study to write to MLflow" in capsys.readouterr().err
+
+
+def test_what_is_missing_is_counted() -> None:
+    assert Standing(trials=18, of_trials=30).missing(30) == "12 of 30 trials"
+    assert Standing(trials=30, of_trials=30, models=1, of_models=2).missing(30) == "1 of 2 retrained models"
+    assert Standing(trials=30, of_trials=30).missing(30) == ""
+    assert Standing.read(Standing(trials=3, problem="x").line()) == Standing(trials=3, problem="x")
+    assert Standing.read('{"trials": 1}') is None
