@@ -76,7 +76,17 @@ def require_usable(save_dir: Path) -> None:
         raise SaveDirError(
             f"--save-dir {save_dir} can't be written: {there} is read-only; make it writable, or name another"
         )
-    files = (STUDY_FILE, BACKUP_FILE, CONFIG_FILE, DATA_FILE, RESULTS_FILE, TRIALS_FILE, LOG_FILE, REPORT_FILE, RUN_LOCK)
+    files = (
+        STUDY_FILE,
+        BACKUP_FILE,
+        CONFIG_FILE,
+        DATA_FILE,
+        RESULTS_FILE,
+        TRIALS_FILE,
+        LOG_FILE,
+        REPORT_FILE,
+        RUN_LOCK,
+    )
     folders = [VALIDATION, CHECKPOINTS, FIGURES, *(path.name for path in model_folders(save_dir))]
     for name, right, kind in (
         *((name, Path.is_file, "file") for name in files),

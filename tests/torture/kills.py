@@ -256,7 +256,9 @@ def settings_of(setup: str, seed: int, folder: Path, **study: Any) -> dict[str, 
 
 def environment_with(cache: Path) -> dict[str, str]:
     """The environment of runs, which measure this machine's speed once for all and keep it in ``cache``."""
-    quiet = {"CNN_LSTM_HYPEROPT__MLFLOW__ENABLED": "false"}  # a follower would slow down what is killed, and adds nothing to it
+    quiet = {
+        "CNN_LSTM_HYPEROPT__MLFLOW__ENABLED": "false"
+    }  # a follower would slow down what is killed, and adds nothing to it
     return {"CNN_LSTM_HYPEROPT_CACHE": str(cache), **quiet, **os.environ}
 
 
