@@ -23,6 +23,8 @@ from typing import Any
 
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(name, "1")
+for name in ("MLFLOW__ENABLED", "REPORT"):  # not what is measured here
+    os.environ[f"CNN_LSTM_HYPEROPT__{name}"] = "false"
 
 import numpy as np
 import torch

@@ -1,8 +1,14 @@
 """What the documentation shows is what the code does."""
 
 import importlib.util
+import re
+import shlex
 from pathlib import Path
 from types import ModuleType
+
+import pytest
+
+from cnn_lstm_hyperopt.cli import app
 
 ROOT = Path(__file__).parents[1]
 
@@ -19,3 +25,53 @@ def script(name: str) -> ModuleType:
 def test_the_picture_of_the_splits_is_what_the_functions_cut():
     drawing = script("draw_splits")
     assert (ROOT / "docs" / "splits.svg").read_text(encoding="utf-8") == drawing.svg(drawing.rows())
+
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PROGRAM = r"^(?:\$ )?(?:\.venv/bin/)?(?:(cnn-lstm-hyperopt)|python scripts/run_cnn_lstm_hyperopt\.py) "
+OURS = re.compile(PROGRAM + r"([^|>]*?)(?:\s+#.*)?$")
+
+
+def commands():
+    """Every command line of ours in a block of the documentation, as the words after the program's name."""
+    for page in PAGES:
+        for block in re.findall(r"```\w*\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+            for line in block.replace("\\\n", " ").splitlines():
+                if (found := OURS.match(line.strip())) and "…" not in line:
+                    words = shlex.split(found[2])
+                    yield pytest.param(words if found[1] else ["run", *words], id=f"{page.name}: {line.strip()[:70]}")
+
+
+@pytest.mark.parametrize("words", list(commands()))
+def test_every_command_in_the_documentation_is_one(words):
+    app.parse_args(words, print_error=False, exit_on_error=False)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_within_sentences_are_there(page):
+    for name in re.findall(r"`cnn-lstm-hyperopt ([a-z]+)", page.read_text(encoding="utf-8")):
+        app.parse_args([name, "--help"], print_error=False, exit_on_error=False)
+        assert name in list(app), name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
+
+
+def test_messages_in_troubleshooting_are_the_tools_own():
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py"))
+    plain = re.sub(r'"\s*\n\s*f?"', "", sources)  # text that goes on in the next line
+    table = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8").split("| the line says |")[1]
+    rows = [line for line in table.splitlines() if line.startswith("| `")]
+    assert len(rows) > 10
+    for row in rows:
+        said = re.match(r"\| `([^`]+)`", row)[1]
+        assert said in plain, said
+
+
+def test_all_pages_are_in_the_site():
+    site = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    assert [page.name for page in PAGES[1:] if page.name not in site] == []

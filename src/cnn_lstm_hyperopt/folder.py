@@ -24,6 +24,8 @@ STUDY_FILE, CONFIG_FILE, DATA_FILE, RESULTS_FILE, TRIALS_FILE, LOG_FILE = (
     "trials.csv",
     "run.log",
 )
+MLFLOW_FILE, MLFLOW_ARTIFACTS = "mlflow.db", "mlartifacts"
+"""MLflow's own, unless another store is named."""
 REPORT_FILE, FIGURES = "report.html", "figures"
 """The page, and its charts as pictures."""
 BACKUP_FILE = "study.backup.db"
@@ -85,9 +87,10 @@ def require_usable(save_dir: Path) -> None:
         TRIALS_FILE,
         LOG_FILE,
         REPORT_FILE,
+        MLFLOW_FILE,
         RUN_LOCK,
     )
-    folders = [VALIDATION, CHECKPOINTS, FIGURES, *(path.name for path in model_folders(save_dir))]
+    folders = [VALIDATION, CHECKPOINTS, FIGURES, MLFLOW_ARTIFACTS, *(path.name for path in model_folders(save_dir))]
     for name, right, kind in (
         *((name, Path.is_file, "file") for name in files),
         *((name, Path.is_dir, "directory") for name in folders),

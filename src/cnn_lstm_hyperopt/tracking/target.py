@@ -12,12 +12,11 @@ import sqlalchemy
 from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.config.tracking_uri import tracking_uri
 from cnn_lstm_hyperopt.exceptions import ConfigError
+from cnn_lstm_hyperopt.folder import MLFLOW_ARTIFACTS, MLFLOW_FILE
 from cnn_lstm_hyperopt.masking import MASK, masked
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 """MLflow's own; it counts where no setting names a URI."""
-DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"
-"""In ``save_dir``, unless another place is named."""
 _SECRET_VARIABLES = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 _SERVERS = ("http://", "https://", "databricks")
 
@@ -96,9 +95,9 @@ def tracking_target(settings: Settings, environment: Mapping[str, str] | None = 
             ) from error
     folder = settings.save_dir.absolute()
     if uri is None:  # built, not pasted: a "?" or a "%" in the path would mean something in a URL
-        uri = sqlalchemy.URL.create("sqlite", database=str(folder / DATABASE)).render_as_string()
+        uri = sqlalchemy.URL.create("sqlite", database=str(folder / MLFLOW_FILE)).render_as_string()
     elif uri.startswith("sqlite:///"):
         folder = Path(sqlalchemy.make_url(uri).database or "").parent
     served = uri.startswith(_SERVERS)
-    artifacts = None if served else (folder / ARTIFACTS).as_uri()
+    artifacts = None if served else (folder / MLFLOW_ARTIFACTS).as_uri()
     return Target(uri, asked.experiment, asked.register_as, artifacts)

@@ -22,7 +22,7 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return searched(tmp_path_factory.mktemp("searched") / "study", 40, name=HOSTILE)
+    return searched(tmp_path_factory.mktemp("searched") / "study", 90, name=HOSTILE)
 
 
 @pytest.fixture(scope="module")
