@@ -64,7 +64,7 @@ def _axis(metrics: list[Mapping[str, Any]]) -> tuple[float, float] | None:
     if not ends:
         return None
     margin = 0.05 * max(max(ends) - min(ends), 0.01)
-    return min(ends) - margin, max(ends) + margin
+    return max(0.0, min(ends) - margin), min(1.0, max(ends) + margin)
 
 
 def _row(

@@ -92,7 +92,7 @@
     calibration() {
       const lines = data.calibration.filter((model) => model.rows.length).map((model) => ({ name: `model ${model.model}`, x: model.rows.map((row) => row[0]), y: model.rows.map((row) => row[1]), text: model.rows.map((row) => `${row[2]} windows`), type: "scatter", mode: "lines+markers" }));
       const ideal = { name: "as sure as right", x: [0, 1], y: [0, 1], type: "scatter", mode: "lines", line: { dash: "dot", color: color("--grey") }, hoverinfo: "skip" };
-      return [[ideal, ...lines], layout({ xaxis: axis("mean confidence", { range: [0.3, 1] }), yaxis: axis("share right", { range: [0, 1] }) })];
+      return [[ideal, ...lines], layout({ xaxis: axis("mean confidence", { range: [0.3, 1.01] }), yaxis: axis("share right", { range: [0, 1.03] }) })];
     },
   };
 

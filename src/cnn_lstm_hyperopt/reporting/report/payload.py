@@ -76,7 +76,7 @@ def _trials(content: Content) -> dict[str, list[Any]]:
         "state": [record.state.value for record in records],
         "score": [_rounded(score_of(record)) for record in records],
         "seconds": [_rounded(record.values.seconds if record.values else record.seconds) for record in records],
-        "mb": [_rounded(record.size_mb) for record in records],
+        "mb": [_rounded(record.values.size_mb if record.values else record.size_mb) for record in records],
         "epochs": [_rounded(record.attributes.get("epochs")) for record in records],
         "reason": [record.reason for record in records],
         "params": [{"name": name, "values": [_cell(params.get(name)) for params in every]} for name in names],

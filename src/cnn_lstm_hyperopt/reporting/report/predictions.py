@@ -16,8 +16,8 @@ def model_pages(content: Content) -> list[dict[str, Any]]:
             "rank": entry["model_rank"],
             "trial": entry["trial_number"],
             "path": f"retrained_model_{entry['model_rank']}",
-            "epochs": entry["training_results"].get("epochs"),
-            "best_epoch": entry["training_results"].get("best_epoch"),
+            "epochs": _epochs(entry["training_results"].get("epochs")),
+            "best_epoch": _epochs(entry["training_results"].get("best_epoch")),
             "seeds": [
                 {"seed": each["seed"], "validation": _text(each["validation_score"]), "test": _text(each["test_score"])}
                 for each in entry.get("seeds") or []
@@ -63,6 +63,10 @@ def _groups(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         }
         for row in rows
     ]
+
+
+def _epochs(count: float | None) -> str:
+    return "–" if count is None else f"{count:g}"
 
 
 def _text(figure: float | None) -> str:

@@ -52,7 +52,9 @@ def _verdict(content: Content) -> dict[str, str]:
     verdict = content.results.get("verdict")
     done = sum(record.finished for record in content.records)
     if verdict:
-        return {"kind": "skill" if verdict["skill"] else "none", "sentence": verdict["sentence"]}
+        head, _, rest = verdict["sentence"].partition(": ")  # its first words are the heading
+        said = rest or head
+        return {"kind": "skill" if verdict["skill"] else "none", "sentence": said[:1].upper() + said[1:]}
     best = content.front[0].values if content.front else None
     if best is None:
         sentence = f"Nothing to say yet: of {counted(done, 'finished trial')} none has learnt more than {content.gate.to_beat}."
