@@ -22,8 +22,8 @@ from cnn_lstm_hyperopt.training.cost import CostModel
 from cnn_lstm_hyperopt.training.precision import supported_precisions
 
 ROOT = Path(__file__).parents[1]
-os.environ.setdefault("CNN_LSTM_HYPEROPT__MLFLOW__ENABLED", "false")  # no follower for each study; tracking/ has its own
-os.environ.setdefault("CNN_LSTM_HYPEROPT__REPORT", "false")  # no page for each study; reporting/report/ has its own
+for _section in ("MLFLOW__ENABLED", "REPORT"):  # neither for each study; tracking/ and reporting/report/ have their own
+    os.environ.setdefault(f"CNN_LSTM_HYPEROPT__{_section}", "false")
 
 TINY = {
     "study": {"n_trials": 6, "portfolio": False},

@@ -8,7 +8,9 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTED = set(re.findall(r"^\| `([^`]+)` \|", (ROOT / "docs" / "results.md").read_text(encoding="utf-8"), re.MULTILINE))
+DOCUMENTED = set(
+    re.findall(r"^\| `([^`]+)` \|", (ROOT / "docs" / "results.md").read_text(encoding="utf-8"), re.MULTILINE)
+)
 OF_THE_SEED = {
     "study_name", "n_trials_completed", "best_trials", "best_trials[].trial_number", "best_trials[].values",
     "best_trials[].params", "best_trials[].rank", "optimization_history", "timestamp", "retrained_models[].model_rank",

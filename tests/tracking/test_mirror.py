@@ -54,6 +54,7 @@ def histories(save_dir: Path) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_study_is_mirrored_once_whatever_happens(planted: Planted) -> None:
     save_dir = planted(STATES)

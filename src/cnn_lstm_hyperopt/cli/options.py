@@ -263,7 +263,9 @@ class RunOptions(DataOptions):
 SaveDir = Annotated[Path, Parameter(converter=path_of, help="Directory of the study.")]
 TrackingUri = Annotated[
     str | None,
-    Parameter(help="Of an MLflow server or database. [default: as before; MLFLOW_TRACKING_URI; mlflow.db in the directory]"),
+    Parameter(
+        help="Of an MLflow server or database. [default: as before; MLFLOW_TRACKING_URI; mlflow.db in the directory]"
+    ),
 ]
 Debug = Annotated[bool, Parameter(negative="", help="Show the traceback of an error.")]
 Quiet = Annotated[bool, Parameter(negative="", help="Print nothing but errors; run.log has all.")]
