@@ -112,7 +112,7 @@ def _load_ensemble(folder: Path, features: Features | None) -> Ensemble:
         entries = stored_members(parse_json(read_text(folder / ENSEMBLE_FILE, MOST_JSON_BYTES)))
     except ValueError as error:
         raise SaveDirError(_refused(folder, ENSEMBLE_FILE, str(error).split("\n"))) from error
-    members = []
+    members: list[Member] = []
     for entry in entries:
         place = folder / entry.folder
         if place.is_symlink():

@@ -121,6 +121,7 @@ def test_a_study_is_mirrored_once_whatever_happens(planted: Planted) -> None:
     assert artifacts == {"results.json", "config.yaml", "data.json"}
 
 
+@pytest.mark.slow
 def test_only_one_process_mirrors_a_study(planted: Planted) -> None:
     from cnn_lstm_hyperopt.exceptions import TrackingError
 

@@ -73,6 +73,9 @@ def _row(
     metrics = entry["metrics"]
     accuracy, interval = metrics.get("test_class_acc"), metrics.get("test_class_acc_interval")
     against = metrics.get("difference_to_best_baseline_interval")
+    bar = None
+    if axis is not None and interval is not None and accuracy is not None:
+        bar = _places(axis, low=interval[0], high=interval[1], value=accuracy)
     return {
         "name": entry["name"],
         "kind": entry["kind"],
@@ -80,13 +83,13 @@ def _row(
         "validation": "" if entry["validation"] is None else f"{entry['validation']:.4f}",
         "accuracy": "–" if accuracy is None else f"{accuracy:.4f}",
         "interval": "" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}",
-        "bar": None if axis is None or interval is None or accuracy is None else _places(axis, *interval, accuracy),
+        "bar": bar,
         "against": "" if against is None else f"{against[0]:+.3f} to {against[1]:+.3f}".replace("-", "−"),
         "figures": ["" if metrics.get(key) is None else form.format(metrics[key]) for key, _, form in known],
     }
 
 
-def _places(axis: tuple[float, float], low: float, high: float, value: float) -> dict[str, float]:
+def _places(axis: tuple[float, float], *, low: float, high: float, value: float) -> dict[str, float]:
     left, right = axis
 
     def place(at: float) -> float:

@@ -41,7 +41,7 @@ def confusion(frame: pd.DataFrame | None, names: Sequence[str]) -> dict[str, Any
     )
     rows = []
     for k, name in enumerate(shown):
-        counts = [int(count) for count in table.loc[k]]
+        counts = table.to_numpy()[k].tolist()
         total = sum(counts)
         cells = [
             {"count": f"{count:,}", "share": count / total if total else 0.0, "right": k == j}
