@@ -16,6 +16,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 from torch import Tensor, nn
 
+from cnn_lstm_hyperopt.exceptions import TrackingError
 from cnn_lstm_hyperopt.models import CnnLstm
 from cnn_lstm_hyperopt.saved_model import SavedModel, load_model
 from cnn_lstm_hyperopt.tracking.runs import Known, Runs
@@ -58,6 +59,8 @@ def log_pytorch_model(runs: Runs, known: Known, folder: Path, target: Target) ->
     for left_over in client.search_logged_models([runs.experiment_id], f"source_run_id = '{known.run_id}'"):
         client.delete_logged_model(left_over.model_id)
     model = load_model(folder)
+    if not isinstance(model, SavedModel):
+        raise TrackingError(f"{folder} holds an ensemble, where a single model should be; remove {folder} and resume")
     about = model.description
     n_outputs = about.n_classes + about.has_regression
     example = np.random.default_rng(0).standard_normal((EXAMPLE_BATCH, about.lookback, len(about.features)), np.float32)
@@ -84,6 +87,5 @@ def log_pytorch_model(runs: Runs, known: Known, folder: Path, target: Target) ->
 
 def _outputs(model: SavedModel) -> list[str]:
     about = model.description
-    return [f"probability of {name}" for name in about.class_names] + [about.value_name] * (
-        about.value_name is not None
-    )
+    outputs = [f"probability of {name}" for name in about.class_names]
+    return outputs if about.value_name is None else [*outputs, about.value_name]

@@ -113,7 +113,7 @@ class Mirror:
 
 def _write_files(runs: Runs, study: Known, save_dir: Path) -> None:
     """Those that are there and differ from what was written before."""
-    paths = [(save_dir / name, None) for name in _FILES]
+    paths: list[tuple[Path, str | None]] = [(save_dir / name, None) for name in _FILES]
     if (save_dir / _FIGURES).is_dir():
         paths += [(path, _FIGURES) for path in sorted((save_dir / _FIGURES).iterdir())]
     written = dict(json.loads(study.tags.get(_DIGESTS, "{}")))
