@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from hypothesis import HealthCheck, settings
 
 from cnn_lstm_hyperopt.calibration import CACHE_VARIABLE, cache_file, device_name
 from cnn_lstm_hyperopt.config import DataSettings
@@ -51,6 +52,9 @@ TINY = {
 """Settings of a search whose trials take a fraction of a second and learn something."""
 
 
+# No test depends on how long something takes, so neither do Hypothesis's; the rest is as it is here or in CI.
+settings.register_profile("unhurried", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 _BEGUN = time.monotonic()
 
 
