@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
@@ -55,20 +54,6 @@ TINY = {
 # No test depends on how long something takes, so neither do Hypothesis's; the rest is as it is here or in CI.
 settings.register_profile("unhurried", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
-_BEGUN = time.monotonic()
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--minutes", type=float, help="after so many minutes the tests that are left are skipped, each with that reason"
-    )
-
-
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """A slow machine is no reason to run for hours, nor to say that what was not run has passed."""
-    minutes = item.config.getoption("--minutes")
-    if minutes is not None and time.monotonic() - _BEGUN > 60 * minutes:
-        pytest.skip(f"{minutes:g} minutes are over")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -70,8 +70,6 @@ class Following:
             ):  # of MLflow's own libraries; where they are errors, nothing could be written
                 warnings.simplefilter("ignore")
                 self._mirror.sync(snapshot, final=final)
-        except (KeyboardInterrupt, SystemExit):
-            raise
         except Exception as error:
             problem = problem_text(error, self._target)
             log.warning("%s", problem)
