@@ -42,8 +42,7 @@ def track_once(settings: Settings) -> None:
         with Following(settings.save_dir, target, tell) as following:
             written = following.look(final=True)
     if not written:
-        missing = standing.missing(standing.of_trials)
-        what = f"{missing} are not" if missing else "the study's end is not"
+        what = standing.lacking(standing.of_trials)
         again = f"cnn-lstm-hyperopt track --save-dir {shlex.quote(str(settings.save_dir))}"
         raise TrackingError(f"{what} in MLflow at {target.shown} yet: {standing.problem}; try again with: {again}")
     console.print(whole_text(standing, target), markup=False)

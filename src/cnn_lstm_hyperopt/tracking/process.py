@@ -136,11 +136,10 @@ def _tell(
     except Exception as error:  # noqa: BLE001 - why the study can't be read is what the run itself says
         log.warning("the trials can't be counted for MLflow: %s", error)
         total = standing.of_trials
-    missing = standing.missing(total)
-    if standing.whole and not missing:
+    if standing.whole and not standing.missing(total):
         say(whole_text(standing, target))
     else:
-        what = f"{missing} are not" if missing else "the study's end is not"
+        what = standing.lacking(total)
         why = standing.problem or "it was not done in time"
         warn(f"{what} in MLflow at {target.shown} yet: {why}; {_cure(settings.save_dir)}")
 

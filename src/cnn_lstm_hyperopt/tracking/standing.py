@@ -44,3 +44,8 @@ class Standing:
         parts = [f"{lacking} of {ended} trials"] if lacking > 0 else []
         parts += [f"{of_models} of {self.of_models} retrained models"] if of_models > 0 else []
         return " and ".join(parts)
+
+    def lacking(self, ended: int) -> str:
+        """The beginning of a sentence that goes on with "in MLflow": ``12 of 30 trials are not``."""
+        missing = self.missing(ended)
+        return f"{missing} are not" if missing else "the study's end is not"
