@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,7 @@ from cnn_lstm_hyperopt.forecast import Forecast
 from cnn_lstm_hyperopt.preparation import Preparation, prepare_again, prepare_new
 from cnn_lstm_hyperopt.reporting.final_tables import selection_lines
 from cnn_lstm_hyperopt.reporting.finals import no_model_verdict, selection_results
+from cnn_lstm_hyperopt.reporting.notes import dashboard_notes
 from cnn_lstm_hyperopt.reporting.results import (
     cost_model_facts,
     environment,
@@ -224,6 +225,7 @@ class Experiment:
         watch = terminal.watch(study, seconds_left=lambda: stop.seconds_left, expected=expected)
         save_dir = self.settings.save_dir
         with storage_faults(save_dir), watch:
+            self._note_for_dashboard(self.after_search)
             try:
                 end = self._run_trials(stop)
             finally:
@@ -309,6 +311,7 @@ class Experiment:
         with storage_faults(save_dir):
             write_json(save_dir / RESULTS_FILE, results, make_folder=False)
             write_text(save_dir / TRIALS_FILE, table, make_folder=False)
+        self._note_for_dashboard(results)
         self.study.storage.fold_log()
         self.study.storage.back_up()
         if self._final_round_over:
@@ -316,6 +319,11 @@ class Experiment:
         with contextlib.suppress(OSError):  # there is something to go on with in it
             (save_dir / CHECKPOINTS).rmdir()
         return results
+
+    def _note_for_dashboard(self, results: Mapping[str, Any]) -> None:
+        """Tells those who open the study in optuna-dashboard what they see."""
+        notes = dashboard_notes(self.study.plan.gate, results.get("verdict"), results.get("retrained_models", []))
+        self.study.storage.write_notes(notes)
 
     def write_report(self, stop: StopSignal) -> Path | None:
         """Writes ``report.html`` and ``figures/``; what goes wrong with them is told, and costs nothing else.

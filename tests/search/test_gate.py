@@ -31,6 +31,14 @@ def test_a_trial_on_the_line_has_not_passed():
     assert gate.passes(math.nextafter(gate.threshold, 1))
 
 
+@given(st.floats(0.01, 0.99), st.integers(1, 10**6), st.floats(0, 1) | st.none())
+def test_a_score_breaks_the_constraint_exactly_where_it_does_not_pass(chance, n, score):
+    gate = SkillGate(chance, n)
+    score = gate.threshold if score is None else score
+    assert (gate.shortfall(score) > 0) == (not gate.passes(score))
+    assert gate.shortfall(score) == pytest.approx(gate.threshold - score, abs=1e-300)
+
+
 @given(st.floats(0.01, 0.99), st.integers(1, 10**6), st.floats(0, 1))
 def test_passing_means_two_standard_errors_above_chance(chance, n, accuracy):
     standard_error = math.sqrt(chance * (1 - chance) / n)

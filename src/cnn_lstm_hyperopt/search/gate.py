@@ -126,6 +126,11 @@ class SkillGate:
         """Whether a model of this score has learnt more than a constant prediction."""
         return score > self.threshold
 
+    def shortfall(self, score: float) -> float:
+        """What the score lacks to pass, as a constraint has it: above 0 exactly where it does not pass."""
+        lacks = self.threshold - score
+        return lacks if self.passes(score) else max(lacks, math.ulp(0.0))
+
 
 def no_skill(metric: str, folds: Sequence[Labels], overlap: float = 1.0) -> tuple[float, float]:
     """(chance, standard error): what a model that has learnt nothing scores at best, and how far luck carries one.

@@ -35,6 +35,7 @@ from cnn_lstm_hyperopt.search.integrity import (
     require_study,
     require_unchanged,
 )
+from cnn_lstm_hyperopt.search.notes import note_attributes
 from cnn_lstm_hyperopt.search.quiet import quiet_optuna
 from cnn_lstm_hyperopt.search.trial import OPTUNA_STATES, Point, State, TrialRecord, Values, read_trial
 
@@ -45,6 +46,8 @@ MADE_WITH = ("made_with", "skill_gate", "speeds", "train_share", "starts", "begu
 """Attributes of a study that never change."""
 ENDINGS = ("reason", "cut_off_by", "given_up", "diverged", "memory_saving")
 """Attributes with which only some trials end."""
+CONSTRAINTS = "constraints"
+"""System attribute of a trial, by Optuna's name: numbers above 0 are of constraints that it breaks."""
 
 
 P = ParamSpec("P")
@@ -229,11 +232,25 @@ class StudyStorage:
         self._storage.set_trial_user_attr(trial_id, name, value)
 
     @_stored
-    def finish(self, trial_id: int, state: State, values: Values | None, attributes: Mapping[str, Any]) -> None:
+    def finish(
+        self,
+        trial_id: int,
+        state: State,
+        values: Values | None,
+        attributes: Mapping[str, Any],
+        *,
+        shortfall: float | None = None,
+    ) -> None:
         """Stores what the trial ended with; its state last, so that a finished trial is whole.
 
         Where a process ended within this before, and the trial went on, what it was to end with then is taken back.
+
+        Args:
+            shortfall: how far its score is from having learnt anything. Above 0 it breaks a constraint, for whoever reads the
+                study with Optuna: its front, and the dashboard's, are ours.
         """
+        if shortfall is not None:
+            self._storage.set_trial_system_attr(trial_id, CONSTRAINTS, [shortfall])
         for name, value in attributes.items():
             self._storage.set_trial_user_attr(trial_id, name, json.loads(json.dumps(value)))
         trial = self._storage.get_trial(trial_id)
@@ -245,6 +262,22 @@ class StudyStorage:
         ends = OPTUNA_STATES[state], None if values is None else [float(value) for value in values]
         self._storage.set_trial_system_attr(trial_id, SEAL, digest(trial, *ends))
         self._storage.set_trial_state_values(trial_id, *ends)
+
+    @_stored
+    def write_notes(self, notes: Mapping[int | None, str]) -> None:
+        """Writes what optuna-dashboard shows beside trials, by number, and the study (None); notes of people stay.
+
+        Raises:
+            KeyError: there is no such trial.
+        """
+        by_id = {
+            None
+            if number is None
+            else self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number): note
+            for number, note in notes.items()
+        }
+        for name, value in note_attributes(by_id, self._storage.get_study_system_attrs(self._study_id)).items():
+            self._storage.set_study_system_attr(self._study_id, name, value)
 
     @_stored
     def next_number(self) -> int:

@@ -389,7 +389,11 @@ class Study:
         with self._claim:
             ended = (record.finish_order[0] for record in self.records() if record.state.ended)
             self.storage.finish(
-                assignment.trial_id, state, values, {**attributes, "finish_order": max(ended, default=-1) + 1}
+                assignment.trial_id,
+                state,
+                values,
+                {**attributes, "finish_order": max(ended, default=-1) + 1},
+                shortfall=None if values is None else self.plan.gate.shortfall(values.score),
             )
         reason = str(attributes.get("reason", ""))
         self._failures_in_a_row = self._failures_in_a_row + 1 if state is State.FAIL else 0
