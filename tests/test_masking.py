@@ -22,6 +22,9 @@ from cnn_lstm_hyperopt.masking import masked
         ("https://h/a?X-Amz-Signature=abc#part", "https://h/a?X-Amz-Signature=***#part"),
         ("redis://:secret@host", "redis://:***@host"),
         ("postgresql:/me:pa55@host/db as a path", "postgresql:/me:***@host/db as a path"),
+        ("postgresql://me:ge/he?i#m@host/db", "postgresql://me:***@host/db"),
+        ("mysql://me:ge/heim@h/d, mssql://a:b/c@d", "mysql://me:***@h/d, mssql://a:***@d"),
+        ("mssql+pyodbc:///?odbc_connect=UID%3Dme%3BPWD%3Dgeheim&x=1", "mssql+pyodbc:///?odbc_connect=***&x=1"),
         ("a mysql://u:p@h/d and a mysql://u:q@h/d", "a mysql://u:***@h/d and a mysql://u:***@h/d"),
     ],
 )

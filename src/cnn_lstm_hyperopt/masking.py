@@ -3,6 +3,12 @@
 import re
 
 _USER = re.compile(r"(?P<before>\b[a-z][a-z0-9+.-]+://?(?:[^\s/:@?#]*:)?)(?P<secret>[^\s/?#]+)@", re.IGNORECASE)
+_DATABASE = re.compile(
+    r"(?P<before>\b(?:postgresql|mysql|mssql)(?:\+\w+)?://[^\s:/@]*:)(?P<secret>[^\s@]+)@", re.IGNORECASE
+)
+"""SQLAlchemy takes all up to the ``@`` for the password, whatever is in it."""
+_ENCODED = re.compile(r"(?P<before>\bodbc_connect=)(?P<secret>[^\s&#'\"]+)", re.IGNORECASE)
+"""A whole connection string, with its password, in percent code."""
 _PARAMETER = re.compile(
     r"(?P<before>[?&;](?:[\w.-]*(?:password|passwd|pwd|secret|token|api[_-]?key|access[_-]?key|signature|sig))=)(?P<secret>[^\s&;#'\"]+)",
     re.IGNORECASE,
@@ -15,4 +21,8 @@ def masked(text: str) -> str:
 
     What stands alone before an ``@`` may be a token (``https://TOKEN@host``), so it is hidden, too.
     """
-    return _PARAMETER.sub(rf"\g<before>{MASK}", _USER.sub(rf"\g<before>{MASK}@", text))
+    for before_at in (_DATABASE, _USER):
+        text = before_at.sub(rf"\g<before>{MASK}@", text)
+    for parameter in (_ENCODED, _PARAMETER):
+        text = parameter.sub(rf"\g<before>{MASK}", text)
+    return text

@@ -21,8 +21,8 @@ def _no_store_of_the_users_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
-def add_trials(storage: StudyStorage, settings: Any, states: list[State]) -> None:
-    """Ends one trial for each state; a complete one has two epochs."""
+def add_trials(storage: StudyStorage, settings: Any, states: list[State], *, seconds: float | None = None) -> None:
+    """Ends one trial for each state; a complete one has two epochs, and its number decides how long it took, or ``seconds``."""
     first = storage.next_number()
     for number, state in enumerate(states, start=first):
         params = random_configuration(settings.space, 0, number)
@@ -31,7 +31,8 @@ def add_trials(storage: StudyStorage, settings: Any, states: list[State]) -> Non
         storage.record_curve(
             trial_id, (Point(0.5, 0.5, 0.9, 0.5), Point(1.0, 0.55, 0.7, 1.0), Point(2.0, 0.6 + number / 100, 0.6, 2.0))
         )
-        values = Values(0.6 + number / 100, 2.0 + number, 2.5) if state is State.COMPLETE else None
+        took = 2.0 + number if seconds is None else seconds
+        values = Values(0.6 + number / 100, took, 2.5 - number / 100) if state is State.COMPLETE else None
         told = {"epochs": 2.0, "seconds": 2.0, "finish_order": number}
         if state is not State.COMPLETE:
             told["reason"] = "median: because"

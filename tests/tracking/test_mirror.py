@@ -122,6 +122,30 @@ def test_a_study_is_mirrored_once_whatever_happens(planted: Planted) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_what_grows_is_not_doubled(planted: Planted) -> None:
+    """The trial that comes later is in the middle of the others: hypervolumes are measured from the same point as before."""
+    save_dir = planted([State.COMPLETE] * 4)
+    mirrored(save_dir)
+    before = histories(save_dir)
+    storage = StudyStorage(save_dir / "study.db")
+    storage.set_attribute("n_trials", 5)
+    settings = load_settings(save_dir / "config.yaml", environment={})
+    add_trials(storage, settings, [State.COMPLETE], seconds=4.0)
+    storage.close()
+    mirrored(save_dir)
+    after = histories(save_dir)
+    (volumes,) = (name for name in after if name.endswith(" hypervolume"))
+    assert not any("hypervolume_after" in name for name in after)
+    assert after[volumes][: len(before[volumes])] == before[volumes]
+    assert len({step for step, _, _ in after[volumes]}) == len(after[volumes]) == len(before[volumes]) + 1
+    (study,) = [run for run in runs_of(save_dir) if run.data.tags["kind"] == "study"]
+    ended = study.info.end_time
+    mirrored(save_dir)
+    assert [run.info.end_time for run in runs_of(save_dir) if run.info.run_id == study.info.run_id] == [ended]
+
+
+@pytest.mark.slow
 def test_only_one_process_mirrors_a_study(planted: Planted) -> None:
     from cnn_lstm_hyperopt.exceptions import TrackingError
 

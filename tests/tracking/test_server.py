@@ -170,7 +170,7 @@ def test_a_server_that_dies_costs_no_trial_and_gets_the_rest_later(
 ) -> None:
     server.start()
     save_dir = Path(tiny["save_dir"])
-    process = run(server.uri, 12, wait_seconds=30.0)
+    process = run(server.uri, 12)
     wait_for(lambda: ended_in(save_dir) >= 2, process)
     server.kill()
     out, err = process.communicate(timeout=GIVE_UP)

@@ -93,11 +93,32 @@ def test_a_password_is_not_written_and_asked_for_when_the_run_goes_on() -> None:
     assert target.uri == SECRET
 
 
-def test_no_message_has_the_password() -> None:
-    target = tracking_target(settings(tracking_uri=SECRET), {})
+@pytest.mark.parametrize("password", ["geheim", "ge/heim", "ge?he#im"])
+def test_no_message_has_the_password(password: str) -> None:
+    uri = f"postgresql://me:{password}@host/db"
+    target = tracking_target(settings(tracking_uri=uri), {})
     assert target is not None
     assert target.shown == "postgresql://me:***@host/db"
-    assert "geheim" not in problem_text(RuntimeError(f"can't reach {SECRET} with password geheim"), target)
+    assert password not in problem_text(RuntimeError(f"can't reach {uri} with password {password}"), target)
+    assert password not in dump_settings(settings(tracking_uri=uri))
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("failed with exception HTTPConnectionPool: Max retries exceeded (Connection refused)", "does not answer"),
+        (
+            "Max retries exceeded with url: / (Caused by ResponseError('too many 503 error responses'))",
+            "with error 503",
+        ),
+        ("API request failed with error code 500 != 200", "with error 500"),
+        ("API request failed with error code 403 != 200", "does not let us in"),
+    ],
+)
+def test_what_is_wrong_with_a_server_is_told(said: str, told: str) -> None:
+    target = tracking_target(settings(tracking_uri="http://host:5000"), {})
+    assert target is not None
+    assert told in problem_text(RuntimeError(said), target)
 
 
 def test_a_faulty_uri_on_the_command_line_is_told_with_its_flag_and_without_its_password(

@@ -9,7 +9,9 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cnn_lstm_hyperopt.config import load_settings
@@ -22,6 +24,8 @@ log = logging.getLogger("cnn_lstm_hyperopt.tracking")
 
 LOOK_SECONDS, LONGEST_SECONDS = 1.0, 60.0
 """Between two looks; the pause doubles, up to the longest, while the store can't be written to."""
+LAST_TRIES = 3
+"""To write the rest; the run waits for them no longer than it was told to."""
 NICE = 10
 
 
@@ -37,7 +41,11 @@ def main(arguments: Sequence[str]) -> int:
     pipe = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever libraries print
 
+    last = Standing()
+
     def tell(standing: Standing) -> None:
+        nonlocal last
+        last = standing
         try:
             print(standing.line(), file=pipe, flush=True)
         except BrokenPipeError:
@@ -51,7 +59,8 @@ def main(arguments: Sequence[str]) -> int:
             whole = target is not None and _follow(save_dir, target, ending, tell)
         except Exception as error:  # whatever it is, the run goes on without
             log.exception("the follower ends")
-            tell(Standing(problem=str(error) if isinstance(error, HyperoptError) else type(error).__name__))
+            problem = str(error) if isinstance(error, HyperoptError) else type(error).__name__
+            tell(replace(last, problem=problem, whole=False))
             return 1
     return 0 if whole else 1
 
@@ -61,13 +70,16 @@ def _follow(save_dir: Path, target: Target, ending: threading.Event, tell: Calla
     from cnn_lstm_hyperopt.tracking.following import Following
 
     following = Following(save_dir, target, tell)
-    pause = LOOK_SECONDS
+    pause, tries = LOOK_SECONDS, 0
     try:
         while True:
             final = ending.is_set()
             written = following.look(final=final)
-            if final:
+            tries += final
+            if final and (written or tries == LAST_TRIES):
                 return written
+            if final:
+                time.sleep(LOOK_SECONDS)
             pause = LOOK_SECONDS if written else min(2 * pause, LONGEST_SECONDS)
             ending.wait(pause)
     finally:

@@ -16,6 +16,7 @@ from cnn_lstm_hyperopt.config import Settings, dump_settings, readable
 from cnn_lstm_hyperopt.masking import masked
 from cnn_lstm_hyperopt.metrics import objective_name
 from cnn_lstm_hyperopt.search import State, TrialRecord, front_hypervolume, hypervolume_history, with_fixed
+from cnn_lstm_hyperopt.search.front import finish_order
 from cnn_lstm_hyperopt.tracking.source import Snapshot
 
 STATUS = {State.COMPLETE: "FINISHED", State.PRUNED: "KILLED", State.FAIL: "FAILED"}
@@ -72,7 +73,7 @@ def trial_content(record: TrialRecord, snapshot: Snapshot) -> Content:
     tags = {name: str(value) for name, value in about.items() if value is not None}
     return Content(
         params=_params(readable(with_fixed(snapshot.settings.space, record.params))),
-        tags=_tags({**tags, "state": record.state.value}),
+        tags=_tags({**tags, "trial_number": str(record.number), "state": record.state.value}),
         figures=tuple(figure for figure in figures if math.isfinite(figure.value)),
     )
 
@@ -113,17 +114,17 @@ def study_figures(snapshot: Snapshot, since: int) -> tuple[Figure, ...]:
 
 def front_figures(snapshot: Snapshot, key: str) -> tuple[Figure, ...]:
     """How the hypervolume grew, at the reference of the whole study; a step is a finished trial."""
-    if not snapshot.ended:
-        return ()
-    moment = max(snapshot.ended_at(record.number) for record in snapshot.ended)
-    history = hypervolume_history(snapshot.ended, snapshot.gate)
-    return tuple(Figure(key, step.hypervolume, step.trials, moment) for step in history)
+    finished = [record.number for record in finish_order(snapshot.ended) if record.finished]
+    return tuple(
+        Figure(key, step.hypervolume, step.trials, snapshot.ended_at(finished[step.trials - 1]))
+        for step in hypervolume_history(snapshot.ended, snapshot.gate)
+    )
 
 
-def reference_text(snapshot: Snapshot) -> str:
-    """The point that hypervolumes are measured from: only those of one reference may be compared."""
+def reference_text(snapshot: Snapshot) -> str | None:
+    """The point that hypervolumes are measured from: only those of one reference may be compared. None: there is none yet."""
     _, reference = front_hypervolume(snapshot.ended, snapshot.gate)
-    return json.dumps(reference)
+    return json.dumps(reference) if reference else None
 
 
 def finalist_content(entry: Mapping[str, Any], results: Mapping[str, Any], moment: int) -> Content:

@@ -4,10 +4,13 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any
 
+from mlflow.exceptions import MlflowException
+
 from cnn_lstm_hyperopt.folder import model_folder
 from cnn_lstm_hyperopt.saved_model import DESCRIPTION, WEIGHTS
 from cnn_lstm_hyperopt.tracking.content import finalist_content
 from cnn_lstm_hyperopt.tracking.flavour import MODEL, log_pytorch_model
+from cnn_lstm_hyperopt.tracking.refusals import Refusals
 from cnn_lstm_hyperopt.tracking.runs import FINALIST, Known, Runs
 from cnn_lstm_hyperopt.tracking.source import Snapshot
 from cnn_lstm_hyperopt.tracking.target import Target
@@ -28,34 +31,52 @@ def entries_of(snapshot: Snapshot) -> list[dict[str, Any]]:
     ]
 
 
-def mirror_finalists(runs: Runs, study: Known, snapshot: Snapshot, target: Target) -> Iterator[int]:
+def count_written(runs: Runs, snapshot: Snapshot) -> int:
+    """Of the retrained models, before any of them is looked at more closely."""
+    known = runs.of_kind(FINALIST).values()
+    whole = sum(each.ended and MODEL in each.tags and each.tags.get(_SUPERSEDED) != "true" for each in known)
+    return min(whole, len(entries_of(snapshot)))
+
+
+def mirror_finalists(runs: Runs, study: Known, snapshot: Snapshot, target: Target, refusals: Refusals) -> Iterator[int]:
     """Writes those that are missing; yields, after each, how many are written by then.
 
     Models of an earlier retraining stay, with a tag that says so.
     """
     current = set()
     best: Known | None = None
-    for done, entry in enumerate(entries_of(snapshot), start=1):
+    done = 0
+    for entry in entries_of(snapshot):
         folder = model_folder(snapshot.save_dir, entry["model_rank"])
         key = _key(entry, (folder / WEIGHTS).read_bytes())
         current.add(key)
         known = runs.find(FINALIST, key)
         if known is None or not known.ended or MODEL not in known.tags:
-            moment = max((snapshot.ended_at(record.number) for record in snapshot.ended), default=0)
-            rank, number = entry["model_rank"], entry["trial_number"]
-            name = f"retrained model {rank} (trial {number})"
-            known = runs.get_or_make(FINALIST, key, name=name, began=moment, parent=study.run_id)
-            runs.write(known, finalist_content(entry, snapshot.results or {}, moment))
-            runs.client.log_artifacts(known.run_id, str(folder), _FOLDER)
-            log_pytorch_model(runs, known, folder, target)
-            runs.end(known, "FINISHED", int((folder / WEIGHTS).stat().st_mtime * 1000))
-        best = best or known
-        yield done
+            known = None
+            with refusals.of(f"model {entry['model_rank']}"):
+                known = _finalist(runs, study, snapshot, target, entry, key)
+        if known is not None:
+            best = best or known
+            done += 1
+            yield done
     for key, known in runs.of_kind(FINALIST).items():
-        if key not in current:
-            runs.tag(known, {_SUPERSEDED: "true"})
+        if (superseded := key not in current) or _SUPERSEDED in known.tags:
+            runs.tag(known, {_SUPERSEDED: str(superseded).lower()})
     if best is not None and target.register_as is not None:
-        _register(runs, best, target.register_as)
+        with refusals.of(f"the registered model {target.register_as}"):
+            _register(runs, best, target.register_as)
+
+
+def _finalist(runs: Runs, study: Known, snapshot: Snapshot, target: Target, entry: dict[str, Any], key: str) -> Known:
+    rank, number = entry["model_rank"], entry["trial_number"]
+    folder, moment = model_folder(snapshot.save_dir, rank), snapshot.ended_at(number)
+    name = f"retrained model {rank} (trial {number})"
+    known = runs.get_or_make(FINALIST, key, name=name, began=moment, parent=study.run_id)
+    runs.write(known, finalist_content(entry, snapshot.results or {}, moment))
+    runs.client.log_artifacts(known.run_id, str(folder), _FOLDER)
+    log_pytorch_model(runs, known, folder, target)
+    runs.end(known, "FINISHED", int((folder / WEIGHTS).stat().st_mtime * 1000))
+    return known
 
 
 def _key(entry: dict[str, Any], weights: bytes) -> str:
@@ -65,9 +86,12 @@ def _key(entry: dict[str, Any], weights: bytes) -> str:
 def _register(runs: Runs, best: Known, name: str) -> None:
     """The best model is a version of the registered one, once."""
     client = runs.client
-    if not client.search_registered_models(f"name = '{name.replace(chr(39), chr(39) * 2)}'"):
+    try:  # to look for it first would do for most names only, and another run may make it meanwhile
         client.create_registered_model(name)
-    if best.run_id in {version.run_id for version in client.search_model_versions(f"run_id = '{best.run_id}'")}:
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    if name in {version.name for version in client.search_model_versions(f"run_id = '{best.run_id}'")}:
         return
     model_id = best.tags[MODEL]
     source = client.get_logged_model(model_id).artifact_location

@@ -10,6 +10,7 @@ from types import TracebackType
 
 from filelock import FileLock, Timeout
 
+from cnn_lstm_hyperopt.config.faults import printable
 from cnn_lstm_hyperopt.exceptions import HyperoptError, TrackingError
 from cnn_lstm_hyperopt.tracking.problems import problem_text
 from cnn_lstm_hyperopt.tracking.quiet import prepare_mlflow
@@ -53,16 +54,22 @@ class Following:
             self._lock.release()
             raise
         self._behind = True
+        self._ended = 0
 
     def look(self, *, final: bool) -> bool:
-        """Writes what is new; returns whether everything that there is now is written.
-
-        Raises:
-            HyperoptError: the study can't be read any more.
-        """
+        """Writes what is new; returns whether everything that there is now is written."""
         if not (self._source.changed() or self._behind or final):
             return True
-        snapshot = self._source.snapshot()
+        standing = self._mirror.standing
+        try:
+            snapshot = self._source.snapshot()
+        except (HyperoptError, OSError) as error:  # somebody has it open, or edits it
+            log.warning("the study can't be read: %s", error)
+            self._behind = True
+            self._tell(replace(standing, problem=f"the study can't be read: {printable(str(error), 300)}", whole=False))
+            return False
+        if not (self._behind or final) and len(snapshot.ended) == self._ended:
+            return True  # an epoch is over, and no trial
         self._behind = True
         try:
             with (
@@ -77,7 +84,7 @@ class Following:
             standing = self._mirror.standing
             self._tell(replace(standing, of_trials=len(snapshot.ended), problem=problem, whole=False))
             return False
-        self._behind = False
+        self._behind, self._ended = False, len(snapshot.ended)
         return True
 
     def close(self) -> None:

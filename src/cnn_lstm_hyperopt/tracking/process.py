@@ -42,7 +42,12 @@ class Follower:
             text=True,
         )
         self._listener = threading.Thread(target=self._listen, daemon=True)
-        self._listener.start()
+        try:
+            self._listener.start()
+        except RuntimeError:
+            self._process.kill()
+            self._process.wait()
+            raise
 
     def _listen(self) -> None:
         for line in self._process.stdout or ():
@@ -53,8 +58,13 @@ class Follower:
         """Whether the process is still there."""
         return self._process.poll() is None
 
-    def end(self, seconds: float) -> Standing:
-        """Asks it to write the rest and to end, and ends it after so many seconds; returns what was written."""
+    def end(self, seconds: float, limit: str = "mlflow.wait_seconds") -> Standing:
+        """Asks it to write the rest and to end, and ends it after so many seconds; returns what was written.
+
+        Args:
+            seconds: at most.
+            limit: what sets them.
+        """
         deadline = time.monotonic() + seconds
         try:
             if self._process.stdin is not None:
@@ -74,9 +84,7 @@ class Follower:
                     if stream is not None:
                         stream.close()
         if code is None and not self.standing.problem:
-            return Standing(
-                **{**vars(self.standing), "problem": f"it took longer than mlflow.wait_seconds ({seconds:g} s)"}
-            )
+            return Standing(**{**vars(self.standing), "problem": f"it took longer than {seconds:g} s ({limit})"})
         if code and not self.standing.problem:
             return Standing(**{**vars(self.standing), "problem": f"the follower ended with exit code {code}"})
         return self.standing
@@ -100,31 +108,33 @@ def tracked(
         return
     try:
         follower = Follower(settings.save_dir, target)
-    except OSError as error:  # no more processes, no memory: the run goes on
-        warn(f"MLflow is not written to: its process can't be started ({error.strerror}); {_cure(settings.save_dir)}")
+    except (OSError, RuntimeError) as error:  # no more processes, threads or memory: the run goes on
+        why = getattr(error, "strerror", None) or error
+        warn(f"MLflow is not written to: its process can't be started ({why}); {_cure(settings.save_dir)}")
         yield
         return
     told = threading.Lock()
 
-    def finish(seconds: float) -> None:
+    def finish(seconds: float, limit: str = "mlflow.wait_seconds") -> None:
         if told.acquire(blocking=False):  # once: at the end of the context, or of a program that never gets there
-            _tell(follower.end(seconds), settings, target, ended=ended, say=say, warn=warn)
+            _tell(follower.end(seconds, limit), settings, target, ended=ended, say=say, warn=warn)
 
     def at_exit() -> None:
         finish(settings.mlflow.wait_seconds)
 
     atexit.register(at_exit)
-    seconds = settings.mlflow.wait_seconds
+    seconds, limit = settings.mlflow.wait_seconds, "mlflow.wait_seconds"
     try:
         yield
     except InterruptedRunError:
-        seconds = min(seconds, HURRIED_SECONDS)
+        if seconds > HURRIED_SECONDS:
+            seconds, limit = HURRIED_SECONDS, "since you end the run"
         raise
     except KeyboardInterrupt:
-        seconds = 0.0
+        seconds, limit = 0.0, "since you end the run at once"
         raise
     finally:
-        finish(seconds)
+        finish(seconds, limit)
         atexit.unregister(at_exit)
 
 

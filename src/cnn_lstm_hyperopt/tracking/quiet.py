@@ -37,6 +37,14 @@ def prepare_mlflow(artifacts: str | None) -> None:
         os.environ.setdefault(_ARTIFACT_ROOT, artifacts)
     with warnings.catch_warnings():  # about Python's and pydantic's future, not about this study
         warnings.simplefilter("ignore")
-        import mlflow.pytorch  # noqa: F401 - here, where the variables are set and nobody is warned
+        import mlflow.pytorch  # here, where the variables are set and nobody is warned
+        import mlflow.store.db.utils
+
+    mlflow.store.db.utils.MAX_RETRY_COUNT = 1  # of a database that is away; the next look tries again, and can be ended
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.ERROR)
+
+
+def forget_artifact_root() -> None:
+    """Once a store is made: MLflow takes a process that has the variable for a server, which may do less."""
+    os.environ.pop(_ARTIFACT_ROOT, None)

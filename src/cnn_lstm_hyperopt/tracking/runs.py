@@ -9,11 +9,13 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 
 from cnn_lstm_hyperopt.exceptions import TrackingError
 from cnn_lstm_hyperopt.tracking.content import Content, batches
+from cnn_lstm_hyperopt.tracking.quiet import forget_artifact_root
 from cnn_lstm_hyperopt.tracking.target import Target
 
 STUDY_ID, KIND, KEY = "study_id", "kind", "key"
 STUDY, TRIAL, FINALIST = "study", "trial", "finalist"
-_PAGE = 1_000
+_PAGE = 200
+"""Runs in one answer: a slow server has to make it within the time-out of a request."""
 Place = tuple[str, str]
 """Kind and key of a run: with the study's id, there is one of each."""
 
@@ -47,10 +49,11 @@ class Runs:
             TrackingError: the experiment was deleted.
         """
         self.client = MlflowClient(tracking_uri=target.uri, registry_uri=target.uri)
+        forget_artifact_root()
         self.study_id = study_id
         self.experiment_id = self._experiment(target)
         self._known: dict[Place, Known] = {}
-        for run in self._stored():
+        for run in list(self._stored()):  # all of them, before any is deleted and moves the pages
             self._take(run)
 
     def _experiment(self, target: Target) -> str:
@@ -117,7 +120,7 @@ class Runs:
         changed = {
             f"now.{name}": value
             for name, value in content.params.items()
-            if name in known.params and known.params[name] != value
+            if name in known.params and (known.params[name] != value or f"now.{name}" in known.tags)
         }
         new = {name: value for name, value in content.params.items() if name not in known.params}
         tags = {name: value for name, value in {**content.tags, **changed}.items() if known.tags.get(name) != value}

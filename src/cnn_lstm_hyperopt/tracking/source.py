@@ -63,6 +63,7 @@ class Source:
         self._save_dir = save_dir
         self._storage = StudyStorage(save_dir / STUDY_FILE)
         self._seen: tuple[Any, ...] | None = None
+        self._settings: tuple[Any, Settings] | None = None
 
     def close(self) -> None:
         """Lets go of the file."""
@@ -91,13 +92,21 @@ class Source:
             study_id=study_id(storage),
             name=storage.study.study_name,
             save_dir=save_dir,
-            settings=load_settings(save_dir / CONFIG_FILE, environment={}),
+            settings=self._read_settings(),
             gate=SkillGate(**storage.attribute("skill_gate")),
             n_trials=int(storage.attribute("n_trials")),
             ended=ended,
             times=storage.times(),
             results=results,
         )
+
+    def _read_settings(self) -> Settings:
+        """Read anew only when they were written anew: it takes a while."""
+        path = self._save_dir / CONFIG_FILE
+        stamp = _stamp(path)
+        if self._settings is None or self._settings[0] != stamp:
+            self._settings = stamp, load_settings(path, environment={})
+        return self._settings[1]
 
 
 def study_id(storage: StudyStorage) -> str:

@@ -55,8 +55,9 @@ class Target:
     def without_secrets(self, text: str, environment: Mapping[str, str] | None = None) -> str:
         """The text with every password and token that gives access to the store hidden."""
         variables = os.environ if environment is None else environment
-        found = urlsplit(self.uri).password if "@" in self.uri else None
-        secrets = [found, unquote(found or ""), *(variables.get(name) for name in _SECRET_VARIABLES)]
+        written = urlsplit(self.uri).password if self.served else None
+        meant = unquote(written or "") if self.served else sqlalchemy.make_url(self.uri).password
+        secrets = [written, meant, *(variables.get(name) for name in _SECRET_VARIABLES)]
         for secret in secrets:
             if secret:
                 text = text.replace(secret, MASK)
