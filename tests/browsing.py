@@ -9,9 +9,11 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 """None: there is none on this machine."""
-PATIENCE_MS = 120_000
+PATIENCE_MS = 600_000  # only a broken page ever lets one wait that long
 DRAWN = "[...document.querySelectorAll('[data-chart]')].every((place) => place.data)"
 """Whether all charts are there."""
+SEEN = "(at) => { scrollTo(0, at); return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))); }"
+"""Scrolls, and waits until the browser has looked at what is to be seen there, which it does once a frame."""
 
 
 @contextlib.contextmanager
@@ -25,10 +27,13 @@ def chromium() -> Iterator[Browser]:
             browser.close()
 
 
-def opened(browser: Browser, path: Path, *, width: int = 1280, height: int = 900, scheme: str = "light") -> Page:
-    """The page in a window of this size, once it has loaded."""
+def opened(
+    browser: Browser, path: Path, *, width: int = 1280, height: int = 900, scheme: str = "light", before: str = ""
+) -> Page:
+    """The page in a window of this size, once it has loaded; ``before`` runs before anything of its own does."""
     page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
     page.set_default_timeout(PATIENCE_MS)
+    page.add_init_script(before)
     page.goto(path.as_uri())
     return page
 
@@ -38,8 +43,7 @@ def scroll_through(page: Page) -> None:
     page.evaluate("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
     at, step = 0, page.viewport_size["height"]
     while at < page.evaluate("document.documentElement.scrollHeight"):
-        page.evaluate(f"window.scrollTo(0, {at})")
-        page.wait_for_timeout(50)
+        page.evaluate(SEEN, at)
         at += step
     page.wait_for_function(DRAWN)
     page.evaluate("window.scrollTo(0, 0)")

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,27 +28,45 @@ def size(params: Params) -> float:
     return int(params["lstm.hidden_dim"]) / 100 + int(params["cnn.num_filters"]) / 500
 
 
-def searched(folder: Path, n_trials: int, *, name: str = "cheap", sampler: str = "random", **more: Any) -> Path:
+def searched(
+    folder: Path,
+    n_trials: int,
+    *,
+    name: str = "cheap",
+    sampler: str = "random",
+    metric: str = "accuracy",
+    space: dict[str, Any] | None = None,
+    **more: Any,
+) -> Path:
     """Searches so many trials in ``folder``, with a ``results.json`` of what a search writes; ``more`` goes over it."""
     folder.mkdir(parents=True, exist_ok=True)
     settings = load_settings(
-        {"study": {"name": name, "n_trials": n_trials}, "training": {"max_epochs": 10}, "save_dir": str(folder)}
+        {
+            "study": {"name": name, "n_trials": n_trials, "metric": metric},
+            "training": {"max_epochs": 10},
+            "save_dir": str(folder),
+            **({} if space is None else {"search_space": space}),
+        }
     )
+    gate = GATE if metric == "accuracy" else replace(GATE, chance=0.5, metric=metric, error=0.025)
     (folder / "config.yaml").write_text(dump_settings(settings), encoding="utf-8")
     storage = StudyStorage(
-        folder / "study.db", create=name, attributes={"skill_gate": asdict(GATE), "n_trials": n_trials}
+        folder / "study.db",
+        create=name,
+        metric=metric,
+        attributes={"skill_gate": asdict(gate), "n_trials": n_trials},
     )
-    plan = plan_of(settings, n_trials, sampler)
+    plan = plan_of(settings, n_trials, sampler, gate)
     study = Study(storage, plan)
     optimise(study, evaluate)
     records = study.records()
     storage.close()
-    results = {**search_results(name, records, GATE, plan.space), **search_facts(records, plan), **more}
+    results = {**search_results(name, records, gate, plan.space), **search_facts(records, plan), **more}
     (folder / "results.json").write_text(json.dumps(results), encoding="utf-8")
     return folder
 
 
-def plan_of(settings: Settings, n_trials: int, sampler: str) -> StudyPlan:
+def plan_of(settings: Settings, n_trials: int, sampler: str, gate: SkillGate = GATE) -> StudyPlan:
     """Of the whole space, with the median pruner."""
     return StudyPlan(
         space=settings.space,
@@ -58,6 +76,70 @@ def plan_of(settings: Settings, n_trials: int, sampler: str) -> StudyPlan:
         n_trials=n_trials,
         max_epochs=settings.training.max_epochs,
         limits=Limits(),
-        gate=GATE,
+        gate=gate,
         cost=lambda params: Cost(1.0, size(params)),
     )
+
+
+def plant_finals(folder: Path, *, names: tuple[str, str], loaders: bool = False) -> None:
+    """A ``data.json``, of bars or of DataLoaders, and the first of the front as a model that was retrained and tested.
+
+    Args:
+        folder: of :func:`searched`.
+        names: of the two classes; symbol and feature are named like the first.
+        loaders: whether the data came from DataLoaders.
+    """
+    splits = {name: {"windows": 200, "class_shares": [0.5, 0.5]} for name in ("train", "validation", "test")}
+    data: dict[str, Any] = {
+        "source": "DataLoaders" if loaders else names[0],
+        "target": "y_class" if loaders else "triple_barrier",
+        "lookback": 12,
+        "horizon": 5,
+        "class_names": list(names),
+        "value_name": None,
+        "features": 3 if loaders else [names[0], "ret_1", "rsi"],
+        "splits": splits,
+        "warnings": [names[0]],
+        "sha256": "0" * 64,
+    }
+    if not loaders:
+        about = {"bars": 900, "first": "2020-01-02", "last": "2023-08-01", "problems": []}
+        found = {"severity": "warning", "text": names[1]}
+        data |= {
+            "purge": {"train": "as far as each label looks", "validation": 5},
+            "survivorship": "not known",
+            "best_attainable_accuracy": None,
+            "symbols": {names[0]: {**about, "problems": [found]}},
+            "windows": {names[0]: {"train": 200, "validation": 200, "test": 200, "purged": 10}},
+        }
+    (folder / "data.json").write_text(json.dumps(data), encoding="utf-8")
+
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    first = results["best_trials"][0]
+    group = {"group": names[0], "n": 200, "accuracy": 0.61, "balanced_accuracy": 0.6, "majority_share": 0.52}
+    results["retrained_models"] = [
+        {
+            "model_rank": 1,
+            "trial_number": first["trial_number"],
+            "config_params": first["params"],
+            "training_results": {"best_epoch": 3, "epochs": 5.0},
+            "test_metrics": {
+                "test_class_acc": 0.61,
+                "test_class_acc_interval": [0.57, 0.65],
+                "test_score": 0.21,
+                "test_score_interval": [0.15, 0.27],
+                "calibration": [
+                    {"low": 0.5, "high": 0.6, "n": 150, "confidence": 0.55, "right": 0.57},
+                    {"low": 0.6, "high": 0.7, "n": 50, "confidence": 0.64, "right": 0.7},
+                ],
+                "by_symbol": [group],
+                "by_year": [{**group, "group": "2023"}],
+            },
+            "seeds": [{"seed": 1, "validation_score": 0.63, "test_score": 0.61}],
+        }
+    ]
+    (folder / "results.json").write_text(json.dumps(results), encoding="utf-8")
+    model = folder / "retrained_model_1"
+    model.mkdir()
+    rows = [f"2023-01-{1 + k % 28:02d},{k % 2},{(k // 2) % 2}" for k in range(200)]
+    (model / "predictions.csv").write_text("\n".join(["date,label,class", *rows]) + "\n", encoding="utf-8")

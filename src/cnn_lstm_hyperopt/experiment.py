@@ -147,7 +147,7 @@ def dry_run(settings: Settings, *, resume: bool, terminal: Terminal, recalibrate
     terminal.describe_forecast(preparation.plan, preparation.runner.speeds, preparation.dataset.train_share, expected)
     if (final := preparation.final_forecast()) is not None:
         terminal.describe_final_forecast(final)
-    terminal.say("Dry run: nothing was started or written; leave out --dry-run to begin.")
+    terminal.say("Dry run: no study was started or written; leave out --dry-run to begin.")
     return expected
 
 
@@ -323,7 +323,10 @@ class Experiment:
     def _note_for_dashboard(self, results: Mapping[str, Any]) -> None:
         """Tells those who open the study in optuna-dashboard what they see."""
         notes = dashboard_notes(self.study.plan.gate, results.get("verdict"), results.get("retrained_models", []))
-        self.study.storage.write_notes(notes)
+        there = self.study.storage.next_number()
+        self.study.storage.write_notes(
+            {number: note for number, note in notes.items() if number is None or number < there}
+        )
 
     def write_report(self, stop: StopSignal) -> Path | None:
         """Writes ``report.html`` and ``figures/``; what goes wrong with them is told, and costs nothing else.
@@ -337,7 +340,7 @@ class Experiment:
         from cnn_lstm_hyperopt.reporting.report import write_report  # matplotlib and plotly come with it
 
         try:
-            return write_report(save_dir)
+            return write_report(save_dir, running=False)  # the run that is at work ends with it
         except Exception as error:
             log.debug("no report", exc_info=True)
             self.terminal.warn(
@@ -479,6 +482,7 @@ def open_experiment(
         raise SaveDirError(f"--save-dir {save_dir} can't be made: {error.strerror}") from error
     with storage_faults(save_dir), only_run(save_dir), run_log(save_dir):
         check_save_dir(save_dir, resume=resume)  # another run may have been here since it was looked at
+        forget_worker_files(save_dir)  # of one that was killed
         if not resume:
             write_text(save_dir / CONFIG_FILE, dump_settings(settings), make_folder=False)
             write_json(save_dir / DATA_FILE, preparation.dataset.description, make_folder=False)
@@ -547,4 +551,7 @@ def _earlier_retraining(save_dir: Path) -> dict[str, Any]:
             f"{path} is damaged ({error}), so it can't be told what was retrained; put a whole one in its place, or remove it:"
             " then the best are retrained anew where that is asked for"
         ) from error
-    return {key: results[key] for key in AFTER_SEARCH if key in results}
+    found = {key: results[key] for key in AFTER_SEARCH if key in results}
+    if not found.get("retrained_models"):
+        found.pop("verdict", None)  # that nothing was learnt, which more trials may change
+    return found

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cnn_lstm_hyperopt.folder import REPORT_FILE
+from cnn_lstm_hyperopt.folder import REPORT_FILE, model_folder
 from cnn_lstm_hyperopt.metrics import objective_words
 from cnn_lstm_hyperopt.reporting.model_card import escaped
 from cnn_lstm_hyperopt.search import SkillGate
@@ -22,7 +22,8 @@ def dashboard_notes(
     """
     notes: dict[int | None, str] = {None: _of_study(gate, verdict, models)}
     for entry in models:
-        notes[entry["trial_number"]] = _of_model(entry, gate.metric)
+        if isinstance(number := entry.get("trial_number"), int):
+            notes[number] = _of_model(entry, gate.metric)
     return notes
 
 
@@ -38,18 +39,18 @@ def _of_study(gate: SkillGate, verdict: Mapping[str, Any] | None, models: Sequen
         " seconds).",
     ]
     if models:
-        named = ", ".join(f"model {entry['model_rank']} is trial {entry['trial_number']}" for entry in models)
+        named = ", ".join(f"model {entry['model_rank']} is trial {entry.get('trial_number', '–')}" for entry in models)
         lines.append(f"- Retrained and tested: {named}.")
     return "\n".join([*lines, f"- All of it: `{REPORT_FILE}`, in the directory of this study.", ""])
 
 
 def _of_model(entry: Mapping[str, Any], metric: str) -> str:
-    metrics = entry["test_metrics"]
-    score, interval = metrics["test_score"], metrics["test_score_interval"]
+    metrics = entry.get("test_metrics") or {}
+    score, interval = metrics.get("test_score"), metrics.get("test_score_interval")
     figure = "is not defined" if score is None else f"{score:.4f}"
     if interval is not None:
         figure += f" ({interval[0]:.4f} to {interval[1]:.4f})"
     return (
         f"Model {entry['model_rank']}: trained again on all training windows, then tested once.\n\n"
-        f"- Test {objective_words(metric)}: {figure}\n- Folder: `{Path(entry['model_path']).name}/`\n"
+        f"- Test {objective_words(metric)}: {figure}\n- Folder: `{model_folder(Path(), entry['model_rank']).name}/`\n"
     )

@@ -1,43 +1,54 @@
 """Which parameters decide about an objective, by the study's own trials."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import optuna
 from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState
 
+from cnn_lstm_hyperopt.pareto import non_dominated_ranks
+from cnn_lstm_hyperopt.search.gate import SkillGate
 from cnn_lstm_hyperopt.search.quiet import quiet_optuna
 from cnn_lstm_hyperopt.search.storage import StudyStorage
+from cnn_lstm_hyperopt.search.told import losses
 
 FRONT = "front"
 """Stands for what decides whether a trial is on or near the front, whichever the objective."""
 LEAST_TRIALS = 20
 """COMPLETE trials below which nothing is said."""
+_NOTHING = 1e-12
+"""What the divergences sum to where the best are like all others: to normalise that would make every parameter matter alike."""
 LEAST_BEST = 10
 """Trials that count as the best at least, where a tenth of them would be fewer: two or three say nothing of a distribution."""
 
 
-def importances(storage: StudyStorage) -> dict[str, dict[str, float]]:
+def importances(storage: StudyStorage, gate: SkillGate) -> dict[str, dict[str, float]]:
     """Shares, summing to 1, of the parameters in what makes a COMPLETE trial good, by objective and by ``front``.
 
     PED-ANOVA (Watanabe, Bansal and Hutter 2023, arXiv 2304.10255): how unlike the distribution of each parameter is among the
     best tenth of the trials, ten at least, to that among all of them. It knows parameters that not every trial has, and takes
     milliseconds where functional ANOVA grows forests for half a minute. Parameters of which a trial had only one choice are left
-    out.
+    out. For ``front``, trials are ranked by non-domination, those that have learnt nothing after all others: they would be on
+    any front for being small.
+
+    Args:
+        storage: of the study.
+        gate: that tells those that have learnt something.
 
     Returns:
-        ``{"score": {"training.learning_rate": 0.4, …}, "seconds": …, "size_mb": …, "front": …}``, each in falling order; empty
-        with fewer than twenty COMPLETE trials.
+        ``{"score": {"training.learning_rate": 0.4, …}, "seconds": …, "size_mb": …, "front": …}``, each in falling order, and
+        empty where all trials are alike in it; empty altogether with fewer than twenty COMPLETE trials.
     """
     complete = storage.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if len(complete) < LEAST_TRIALS:
         return {}
-    targets: dict[str, Callable[[FrozenTrial], float] | None] = {
+    ranks = _ranks(complete, gate)
+    targets: dict[str, Callable[[FrozenTrial], float]] = {
         "score": lambda trial: -trial.values[0],  # lower is better
         "seconds": lambda trial: trial.values[1],
         "size_mb": lambda trial: trial.values[2],
-        FRONT: None,
+        FRONT: lambda trial: ranks[trial.number],
     }
     with quiet_optuna(), warnings.catch_warnings():
         warnings.simplefilter(
@@ -47,7 +58,20 @@ def importances(storage: StudyStorage) -> dict[str, dict[str, float]]:
         return {name: _importance(storage.study, target, share) for name, target in targets.items()}
 
 
-def _importance(study: optuna.Study, target: Callable[[FrozenTrial], float] | None, share: float) -> dict[str, float]:
+def _ranks(complete: Sequence[FrozenTrial], gate: SkillGate) -> dict[int, float]:
+    """Non-dominated rank by number of trial."""
+    skilled = [trial for trial in complete if gate.passes(trial.values[0])]
+    ranks = dict.fromkeys((trial.number for trial in complete), float(len(complete)))
+    if skilled:
+        found = non_dominated_ranks([losses(*trial.values) for trial in skilled])
+        ranks |= {trial.number: float(rank) for trial, rank in zip(skilled, found, strict=True)}
+    return ranks
+
+
+def _importance(study: optuna.Study, target: Callable[[FrozenTrial], float], share: float) -> dict[str, float]:
     evaluator = PedAnovaImportanceEvaluator(target_quantile=share)
-    found = optuna.importance.get_param_importances(study, evaluator=evaluator, target=target, normalize=True)
-    return {name: float(share) for name, share in sorted(found.items(), key=lambda item: (-item[1], item[0]))}
+    found = optuna.importance.get_param_importances(study, evaluator=evaluator, target=target, normalize=False)
+    total = sum(found.values())
+    if not total > _NOTHING:
+        return {}
+    return {name: float(part) / total for name, part in sorted(found.items(), key=lambda item: (-item[1], item[0]))}

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from cnn_lstm_hyperopt.reporting.report import write_report
-from searched import searched
+from searched import plant_finals, searched
 
 browsing = pytest.importorskip("browsing", reason="playwright is not installed")
 pytestmark = [
@@ -18,7 +18,7 @@ pytestmark = [
 HOSTILE = "<img src=x onerror=alert(1)>"
 METRICS = {"test_class_acc": 0.61, "test_class_acc_interval": [0.57, 0.65], "test_mcc": 0.2, "test_auc": 0.64}
 FINALS = {
-    "verdict": {"skill": False, "sentence": f"No skill: {HOSTILE}", "metric": "accuracy"},
+    "verdict": {"skill": False, "sentence": f"No skill: {HOSTILE}", "metric": "accuracy", "model_rank": 1},
     "baselines": [{"name": f"majority {HOSTILE}", "test_metrics": METRICS}],
 }
 
@@ -31,7 +31,9 @@ def browser():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
+    """With a retrained model and data whose names are of the worst."""
     folder = searched(tmp_path_factory.mktemp("browser") / "study", 60, name=HOSTILE, **FINALS)
+    plant_finals(folder, names=(HOSTILE, "x" * 200))
     write_report(folder)
     return folder
 
@@ -76,6 +78,23 @@ def test_what_a_user_named_is_text(page):
     assert page.locator("img").count() == 0
 
 
+def test_each_slider_has_a_name_and_says_its_limit(page):
+    for name, words in (("seconds", "of training"), ("mb", "At most")):
+        slider = page.locator(f"#{name}")
+        assert words in page.locator(f"label[for={name}]").inner_text()
+        assert slider.get_attribute("aria-valuetext") == page.locator(f"#{name}-out").inner_text() != ""
+
+
+def test_every_chart_has_something_in_it(page):
+    browsing.scroll_through(page)
+    charts = page.evaluate(
+        "[...document.querySelectorAll('[data-chart]')].map((each) => [each.dataset.chart,"
+        " each.data.some((trace) => (trace.x || []).length > 0)])"
+    )
+    assert {name for name, filled in charts if not filled} == set()
+    assert {"front", "curves", "efficiency", "calibration", "parallel", "size"} <= {name for name, _ in charts}
+
+
 def test_the_points_of_the_front_are_those_of_the_results(page, results):
     page.locator("#front").scroll_into_view_if_needed()
     drawn = front_chart(page)
@@ -102,9 +121,13 @@ def test_a_click_on_a_point_marks_its_trial_in_the_table(page, results):
     page.locator("[data-chart=front]").scroll_into_view_if_needed()
     numbers = front_chart(page)["numbers"]
     last = len(numbers) - 1
+    assert last > 0
     box = page.locator("[data-chart=front] .scatterlayer .trace").nth(1).locator("path.point").nth(last).bounding_box()
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.wait_for_function("document.querySelectorAll('#front-table tr.chosen').length === 1")
+    page.wait_for_function(
+        "first => Number(document.querySelector('#front-table tr.chosen').dataset.trial) !== first", arg=numbers[0]
+    )  # which the sliders had chosen
     chosen = int(page.locator("#front-table tr.chosen").get_attribute("data-trial"))
     assert chosen in numbers  # points may lie upon each other: the one on top is chosen
     assert page.locator("#detail h3").inner_text().startswith(f"Trial {chosen}:")

@@ -1,21 +1,27 @@
 """The page of a report, as text: what is in it, and that nothing of a user's can be more than text."""
 
+import html
 import itertools
 import json
 import re
 
 import numpy as np
+import optuna
 import pandas as pd
 import pytest
 from sklearn.metrics import confusion_matrix
 
 from cnn_lstm_hyperopt.cli import main
 from cnn_lstm_hyperopt.exceptions import SaveDirError
+from cnn_lstm_hyperopt.folder import only_run
 from cnn_lstm_hyperopt.reporting.report import write_report
 from cnn_lstm_hyperopt.reporting.report.content import read_content
+from cnn_lstm_hyperopt.reporting.report.page import _for_script
 from cnn_lstm_hyperopt.reporting.report.payload import payload
 from cnn_lstm_hyperopt.reporting.report.predictions import confusion
-from searched import searched
+from cnn_lstm_hyperopt.search import StudyStorage
+from cnn_lstm_hyperopt.search.importance import _ranks
+from searched import plant_finals, searched
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -44,10 +50,11 @@ def test_a_hostile_name_is_text(page):
     assert "<h1>&lt;img src=x onerror=alert(1)&gt;</h1>" in page
 
 
-def test_no_text_can_end_the_script_that_holds_the_numbers(folder):
-    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    assert "</script" not in json.dumps(numbers_of(write_report(folder).read_text(encoding="utf-8")))
-    assert results["study_name"] == HOSTILE
+def test_no_text_can_end_the_script_that_holds_the_numbers():
+    value = {"a": ["</script><!--<script>&", "\u2028"]}
+    written = _for_script(value)
+    assert not set("<>&") & set(written)
+    assert json.loads(written) == value
 
 
 def test_the_page_asks_no_other_address_for_anything(page):
@@ -93,6 +100,24 @@ def test_what_decides_is_found(folder):
         assert sum(found.values()) == pytest.approx(1)
 
 
+def test_trials_that_have_learnt_nothing_are_not_near_the_front(tmp_path):
+    """Small ones of them are on the front of all trials, where nobody looks for skill."""
+    folder = searched(tmp_path / "study", 90)
+    content = read_content(folder)
+    ranks = _ranks(
+        [
+            trial
+            for trial in optuna.load_study(study_name=None, storage=f"sqlite:///{folder / 'study.db'}").trials
+            if trial.values
+        ],
+        content.gate,
+    )
+    assert {number for number, rank in ranks.items() if rank == 0} == {record.number for record in content.front}
+    unskilled = [r.number for r in content.records if r.values and not content.gate.passes(r.values.score)]
+    assert unskilled
+    assert min(ranks[number] for number in unskilled) > max(rank for n, rank in ranks.items() if n not in unskilled)
+
+
 def test_confusion_is_that_of_scikit_learn():
     generator = np.random.default_rng(3)
     frame = pd.DataFrame(generator.integers(0, 3, (200, 2)), columns=["label", "class"])
@@ -105,6 +130,52 @@ def test_confusion_names_classes_that_nobody_said():
     found = confusion(pd.DataFrame({"label": [0, 0], "class": [0, 0]}), ["calm", "wild"])
     assert found["names"] == ["calm", "wild"]
     assert [[cell["count"] for cell in row["cells"]] for row in found["rows"]] == [["2", "0"], ["0", "0"]]
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "mcc"])
+@pytest.mark.parametrize("loaders", [False, True])
+def test_data_and_retrained_models_are_shown_with_all_names_as_text(tmp_path, metric, loaders):
+    folder = searched(tmp_path / "study", 25, metric=metric)
+    plant_finals(folder, names=(HOSTILE, "wild"), loaders=loaders)
+    page = write_report(folder).read_text(encoding="utf-8")
+    assert HOSTILE not in page
+    assert html.escape(HOSTILE, quote=False) in page  # a class
+    assert f'<th class="num">{metric}</th><th class="axis">' in page
+    assert ("0.6100" if metric == "accuracy" else "0.2100") in page
+    assert ("3 inputs, without names" if loaders else "purge train as far as each label looks, validation 5") in page
+    assert len(numbers_of(page)["efficiency"]["number"]) > 0
+    assert ("DataLoaders of a program of your own" in page) == loaders
+
+
+def test_a_run_that_writes_its_own_report_is_not_at_work_any_more(tmp_path):
+    folder = searched(tmp_path / "study", 5)
+    with only_run(folder):
+        assert "The run is at work" in write_report(folder).read_text(encoding="utf-8")
+        assert "The run is at work" not in write_report(folder, running=False).read_text(encoding="utf-8")
+
+
+def test_a_verdict_of_a_time_before_the_front_is_not_repeated(tmp_path):
+    old = {"skill": False, "sentence": "No skill so far: none of 2 trials has learnt anything.", "metric": "accuracy"}
+    folder = searched(tmp_path / "study", 30, verdict=old)
+    assert read_content(folder).front
+    page = write_report(folder).read_text(encoding="utf-8")
+    assert "none of 2 trials" not in page
+    assert "No verdict yet" in page
+
+
+def test_what_does_not_vary_decides_about_nothing(tmp_path):
+    folder = searched(tmp_path / "study", 40, space={"lstm": {"hidden_dim": 16}, "cnn": {"num_filters": 8}})
+    assert read_content(folder).importances["size_mb"] == {}
+
+
+def test_an_opened_test_period_is_told_whatever_the_results_say(tmp_path):
+    folder = searched(tmp_path / "study", 5)
+    storage = StudyStorage(folder / "study.db")
+    storage.set_attribute("test_openings", [{"time": "2026-01-01T00:00:00+00:00", "trials": [1]}])
+    storage.close()
+    page = write_report(folder).read_text(encoding="utf-8")
+    assert "<b>once</b><span>the test period was opened</span>" in page
+    assert "The test period is closed" not in page
 
 
 def test_a_study_without_trials_has_a_page_that_says_so(tmp_path):

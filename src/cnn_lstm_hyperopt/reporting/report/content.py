@@ -24,6 +24,7 @@ class Content:
     Attributes:
         n_trials: that there are to be.
         running: whether a run is at work on it.
+        openings: how often its test period was opened.
         results: of ``results.json``; empty before it is written.
         data: of ``data.json``; empty where there is none.
         importances: see :func:`.importances`.
@@ -36,6 +37,7 @@ class Content:
     gate: SkillGate
     n_trials: int
     running: bool
+    openings: int
     records: list[TrialRecord]
     results: Mapping[str, Any]
     data: Mapping[str, Any]
@@ -54,21 +56,33 @@ class Content:
         return found
 
 
-def read_content(save_dir: Path) -> Content:
+def read_content(save_dir: Path, *, running: bool | None = None) -> Content:
     """Reads what is there.
+
+    Args:
+        save_dir: of the study.
+        running: whether a run is at work on it; None: that is looked up.
 
     Raises:
         SaveDirError: there is no study, or a file of it is damaged; the text names it.
+        ConfigError: its ``config.yaml`` is.
     """
     storage = StudyStorage(save_dir / STUDY_FILE)
     try:
         records = storage.records()
-        gate, n_trials, name = storage.attribute("skill_gate"), storage.attribute("n_trials"), storage.study.study_name
-        important = importances(storage)
+        stored, n_trials, name = (
+            storage.attribute("skill_gate"),
+            storage.attribute("n_trials"),
+            storage.study.study_name,
+        )
+        if not isinstance(stored, dict) or not isinstance(n_trials, int):
+            raise SaveDirError(
+                f"{save_dir / STUDY_FILE} holds a study that no run has made, so there is nothing to report"
+            )
+        gate, openings = SkillGate(**stored), len(storage.attribute("test_openings") or ())
+        important = importances(storage, gate)
     finally:
         storage.close()
-    if not isinstance(gate, dict) or not isinstance(n_trials, int):
-        raise SaveDirError(f"{save_dir / STUDY_FILE} holds a study that no run has made, so there is nothing to report")
     try:
         results = read_results(save_dir / RESULTS_FILE) or {}
     except ValueError as error:
@@ -79,9 +93,10 @@ def read_content(save_dir: Path) -> Content:
         save_dir=save_dir,
         name=name,
         settings=load_settings(save_dir / CONFIG_FILE, environment={}),
-        gate=SkillGate(**gate),
+        gate=gate,
         n_trials=n_trials,
-        running=is_running(save_dir),
+        running=is_running(save_dir) if running is None else running,
+        openings=openings,
         records=records,
         results=results,
         data=_json(save_dir / DATA_FILE),

@@ -45,7 +45,7 @@ class Outlook(NamedTuple):
         gain = 100 * self.last_doubling / self.reached if self.reached > 0 else 0.0
         answer = "Probably worth it" if self.worth_it else "Probably not worth it"
         return (
-            f"{answer}: the second half of {self.trials:,} trials raised the hypervolume by {gain:.1f} %; at that pace per"
+            f"{answer}: the second half of {self.trials:,} trials brought {gain:.1f} % of the hypervolume; at that pace per"
             f" doubling, another {MORE} trials would add about {100 * self.expected:.1f} %."
         )
 

@@ -1,5 +1,6 @@
 """Finalists beside the baselines, with intervals, as they are shown."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -47,41 +48,44 @@ def leaderboard(content: Content) -> dict[str, Any]:
         {"name": each["name"], "kind": "baseline", "note": "", "validation": None, "metrics": each["test_metrics"]}
         for each in results.get("baselines") or []
     ]
-    axis = _axis([entry["metrics"] for entry in entries])
-    known = [figure for figure in FIGURES if any(entry["metrics"].get(figure[0]) is not None for entry in entries)]
-    rows = [_row(entry, axis, known) for entry in sorted(entries, key=_by_accuracy)]
-    return {"rows": rows, "figures": [title for _, title, _ in known], "axis": axis and [f"{end:.0%}" for end in axis]}
+    score = "test_class_acc" if content.gate.metric == "accuracy" else "test_score"  # what the study maximises
+    axis = _axis([entry["metrics"] for entry in entries], score)
+    columns = FIGURES if score == "test_class_acc" else (("test_class_acc", "accuracy", "{:.4f}"), *FIGURES)
+    known = [figure for figure in columns if any(entry["metrics"].get(figure[0]) is not None for entry in entries)]
+    rows = [_row(entry, axis, known, score) for entry in sorted(entries, key=lambda each: _order(each, score))]
+    return {"rows": rows, "figures": [title for _, title, _ in known], "axis": axis and [f"{end:.3g}" for end in axis]}
 
 
-def _by_accuracy(entry: Mapping[str, Any]) -> float:
-    accuracy = entry["metrics"].get("test_class_acc")
-    return 0.0 if accuracy is None else -float(accuracy)
+def _order(entry: Mapping[str, Any], score: str) -> float:
+    """Best first, those without a score last."""
+    found = entry["metrics"].get(score)
+    return math.inf if found is None else -float(found)
 
 
-def _axis(metrics: list[Mapping[str, Any]]) -> tuple[float, float] | None:
-    ends = [end for each in metrics for end in each.get("test_class_acc_interval") or ()]
-    ends += [each["test_class_acc"] for each in metrics if each.get("test_class_acc") is not None]
+def _axis(metrics: list[Mapping[str, Any]], score: str) -> tuple[float, float] | None:
+    ends = [end for each in metrics for end in each.get(f"{score}_interval") or ()]
+    ends += [each[score] for each in metrics if each.get(score) is not None]
     if not ends:
         return None
     margin = 0.05 * max(max(ends) - min(ends), 0.01)
-    return max(0.0, min(ends) - margin), min(1.0, max(ends) + margin)
+    return min(ends) - margin, max(ends) + margin
 
 
 def _row(
-    entry: Mapping[str, Any], axis: tuple[float, float] | None, known: list[tuple[str, str, str]]
+    entry: Mapping[str, Any], axis: tuple[float, float] | None, known: list[tuple[str, str, str]], score: str
 ) -> dict[str, Any]:
     metrics = entry["metrics"]
-    accuracy, interval = metrics.get("test_class_acc"), metrics.get("test_class_acc_interval")
+    value, interval = metrics.get(score), metrics.get(f"{score}_interval")
     against = metrics.get("difference_to_best_baseline_interval")
     bar = None
-    if axis is not None and interval is not None and accuracy is not None:
-        bar = _places(axis, low=interval[0], high=interval[1], value=accuracy)
+    if axis is not None and interval is not None and value is not None:
+        bar = _places(axis, low=interval[0], high=interval[1], value=value)
     return {
         "name": entry["name"],
         "kind": entry["kind"],
         "note": entry["note"],
         "validation": "" if entry["validation"] is None else f"{entry['validation']:.4f}",
-        "accuracy": "–" if accuracy is None else f"{accuracy:.4f}",
+        "score": "–" if value is None else f"{value:.4f}",
         "interval": "" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}",
         "bar": bar,
         "against": "" if against is None else f"{against[0]:+.3f} to {against[1]:+.3f}".replace("-", "−"),

@@ -8,8 +8,8 @@
   const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const plain = (value) => String(value).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
   const seconds = (s) => (s < 10 ? s.toPrecision(2) + " s" : s < 120 ? Math.round(s) + " s" : s < 7200 ? Math.round(s / 60) + " min" : (s / 3600).toFixed(1) + " h");
-  const megabytes = (mb) => mb.toPrecision(3) + " MB";
-  const figure = (value) => (typeof value !== "number" ? String(value) : value !== 0 && Math.abs(value) < 1e-3 ? value.toExponential(2) : String(Number(value.toPrecision(4))));
+  const megabytes = (mb) => Number(mb.toPrecision(3)) + " MB";
+  const figure = (value) => (typeof value !== "number" || Number.isInteger(value) ? String(value) : value !== 0 && Math.abs(value) < 1e-3 ? value.toExponential(2) : String(Number(value.toPrecision(4))));
   const score = (value) => (value === null ? "–" : value.toFixed(4));
   let chosen = data.front.length ? data.front[0] : null;
 
@@ -22,7 +22,8 @@
   const layout = (more) => ({
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: color("--text"), family: "system-ui, sans-serif", size: 13 },
     margin: { l: 58, r: 16, t: 10, b: 48 }, hoverlabel: { bgcolor: color("--card"), bordercolor: color("--line"), font: { color: color("--text") }, align: "left" },
-    legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 }, ...more,
+    legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 }, modebar: { bgcolor: "rgba(0,0,0,0)", color: color("--soft"), activecolor: color("--text") },
+    dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom", ...more,  // a finger scrolls
   });
 
   function about(number) {
@@ -54,11 +55,11 @@
       const traces = [
         { name: "other completed trials", x: column("seconds", complete), y: column("score", complete), customdata: complete, mode: "markers", type: "scatter", hovertext: complete.map((n) => `trial ${n}: ${score(trials.score[rowOf.get(n)])}`), hoverinfo: "text", marker: { color: color("--grey"), size: 6, opacity: 0.55 } },
         { name: "Pareto front", x: column("seconds", data.front), y: column("score", data.front), customdata: data.front, mode: "markers", type: "scatter", hovertext: data.front.map(about), hoverinfo: "text",
-          marker: { size: 12, color: sizes.map(Math.log10), colorscale: "Viridis", line: { color: color("--card"), width: 1.5 }, showscale: true, colorbar: { title: { text: "MB" }, thickness: narrow ? 8 : 14, outlinewidth: 0, ...ticks(sizes) } } },
+          marker: { size: 12, color: sizes.map(Math.log10), colorscale: "Viridis", line: { color: color("--soft"), width: 1 }, showscale: true, colorbar: { title: { text: "MB" }, thickness: narrow ? 8 : 14, outlinewidth: 0, ...ticks(sizes) } } },
         { name: "chosen", x: [], y: [], mode: "markers", type: "scatter", hoverinfo: "skip", showlegend: false, marker: { size: 20, color: "rgba(0,0,0,0)", line: { color: color("--orange"), width: 3 } } },
       ];
       const threshold = { type: "line", xref: "paper", x0: 0, x1: 1, y0: data.threshold, y1: data.threshold, line: { color: color("--orange"), width: 1, dash: "dot" } };
-      return [traces, layout({ shapes: [threshold], xaxis: axis("training time (s)", { type: "log", dtick: narrow ? 1 : "D1" }), yaxis: axis(narrow ? "" : `${data.objective} on validation`), hovermode: "closest" })];
+      return [traces, layout({ shapes: [threshold], xaxis: axis("training time (s)", { type: "log", nticks: narrow ? 4 : 10 }), yaxis: axis(narrow ? "" : `${data.objective} on validation`), hovermode: "closest" })];
     },
     states() {
       const colors = { COMPLETE: "--accent", PRUNED: "--grey", FAIL: "--orange" };
@@ -69,7 +70,7 @@
     "volume-seconds": () => volume(1, "seconds of training"),
     curves() {
       const { finalists, pruned } = data.curves;
-      const grey = { name: "pruned", x: [], y: [], type: "scatter", mode: "lines", line: { color: color("--grey"), width: 1 }, opacity: 0.55, hoverinfo: "skip" };
+      const grey = { name: "pruned", x: [], y: [], type: "scatter", mode: "lines+markers", marker: { size: 3, color: color("--grey") }, line: { color: color("--grey"), width: 1 }, opacity: 0.55, hoverinfo: "skip" };
       for (const curve of pruned) { grey.x.push(...curve.epoch, null); grey.y.push(...curve.score, null); }
       const lines = finalists.map((curve) => ({ name: `trial ${curve.number}`, x: curve.epoch, y: curve.score, type: "scatter", mode: "lines+markers", line: { width: 2.5 }, marker: { size: 4 } }));
       return [[grey, ...lines], layout({ xaxis: axis("epoch"), yaxis: axis(data.objective), hovermode: "closest" })];
@@ -92,21 +93,22 @@
     calibration() {
       const lines = data.calibration.filter((model) => model.rows.length).map((model) => ({ name: `model ${model.model}`, x: model.rows.map((row) => row[0]), y: model.rows.map((row) => row[1]), text: model.rows.map((row) => `${row[2]} windows`), type: "scatter", mode: "lines+markers" }));
       const ideal = { name: "as sure as right", x: [0, 1], y: [0, 1], type: "scatter", mode: "lines", line: { dash: "dot", color: color("--grey") }, hoverinfo: "skip" };
-      return [[ideal, ...lines], layout({ xaxis: axis("mean confidence", { range: [0.3, 1.01] }), yaxis: axis("share right", { range: [0, 1.03] }) })];
+      const least = Math.min(0.32, ...lines.flatMap((line) => line.x)) - 0.02;
+      return [[ideal, ...lines], layout({ xaxis: axis("mean confidence", { range: [least, 1.01] }), yaxis: axis("share right", { range: [0, 1.03] }) })];
     },
   };
 
   function ticks(sizes) {
     const [low, high] = [Math.min(...sizes), Math.max(...sizes)];
     const values = high > low ? [0, 1 / 3, 2 / 3, 1].map((part) => Math.log10(low) + part * (Math.log10(high) - Math.log10(low))) : [Math.log10(low)];
-    return { tickvals: values, ticktext: values.map((value) => (10 ** value).toPrecision(2)) };
+    return { tickvals: values, ticktext: values.map((value) => String(Number((10 ** value).toPrecision(2)))) };
   }
 
   function volume(place, title) {
-    const end = place === 0 ? trials.state.filter((state) => state === "COMPLETE" || state === "PRUNED").length : null;
+    const end = place === 0 ? trials.state.filter((state) => state === "COMPLETE" || state === "PRUNED").length : data.seconds;
     const x = [0, ...data.hypervolume.map((step) => step[place])];
     const y = [0, ...data.hypervolume.map((step) => step[2])];
-    if (end !== null && end > x[x.length - 1]) { x.push(end); y.push(y[y.length - 1]); }
+    if (end > x[x.length - 1]) { x.push(end); y.push(y[y.length - 1]); }
     return [[{ x, y, type: "scatter", mode: "lines", line: { shape: "hv", color: color("--accent"), width: 2.5 }, fill: "tozeroy", fillcolor: color("--accent-soft") }], layout({ xaxis: axis(title, { rangemode: "tozero" }), yaxis: axis("hypervolume", { rangemode: "tozero" }), showlegend: false })];
   }
 
@@ -117,7 +119,7 @@
       const rows = found.batch.map((each, row) => [each, row]).filter(([each, row]) => each === batch && found[what][row] !== null).map(([, row]) => row);
       return { name: `batch ${batch}`, x: rows.map((row) => found.multiply_adds[row]), y: rows.map((row) => found[what][row]), text: rows.map((row) => `trial ${found.number[row]}`), type: "scatter", mode: "markers", marker: { size: 7, opacity: 0.75 } };
     });
-    return [traces, layout({ xaxis: axis("multiply-adds of a window", { type: "log", dtick: "D2" }), yaxis: axis(title, { type: "log", dtick: "D2" }), hovermode: "closest" })];
+    return [traces, layout({ xaxis: axis("multiply-adds of a window", { type: "log", nticks: 8 }), yaxis: axis(title, { type: "log", nticks: 8 }), hovermode: "closest" })];
   }
 
   function parallel(which) {
@@ -125,7 +127,7 @@
     if (which === "front") numbers = data.front;
     if (which === "best") numbers = [...numbers].sort((a, b) => trials.score[rowOf.get(b)] - trials.score[rowOf.get(a)]).slice(0, Math.max(1, Math.ceil(numbers.length / 10)));
     const every = trials.number.filter((number) => trials.state[rowOf.get(number)] === "COMPLETE");
-    const axes = data.parallel.map((name) => trials.params.find((param) => param.name === name)).filter(Boolean);
+    const axes = data.parallel.slice(0, window.innerWidth < 720 ? 4 : 8).map((name) => trials.params.find((param) => param.name === name)).filter(Boolean);
     const places = axes.map(({ values }) => placer(every.map((number) => values[rowOf.get(number)]).filter((value) => value !== null)));
     const scores = every.map((number) => trials.score[rowOf.get(number)]).sort((a, b) => a - b);
     const shades = [["--grey", 0.3], ["--grey", 0.45], ["--accent", 0.35], ["--accent", 0.6], ["--orange", 0.9]];
@@ -141,7 +143,7 @@
     }
     const labels = axes.flatMap((_, k) => places[k].ticks.map(([text, y]) => ({ x: k, y, text: plain(text), showarrow: false, xanchor: "left", xshift: 4, font: { size: 10.5, color: color("--text") }, bgcolor: color("--card"), opacity: 0.9 })));
     const lines = axes.map((_, k) => ({ type: "line", x0: k, x1: k, y0: 0, y1: 1, line: { color: color("--soft"), width: 1 } }));
-    return [traces, layout({ annotations: labels, shapes: lines, xaxis: { tickvals: axes.map((_, k) => k), ticktext: axes.map(({ name }) => plain(name.split(".").pop()).replace(/_/g, "<br>")), range: [-0.1, axes.length - 0.55], showgrid: false, zeroline: false, fixedrange: true }, yaxis: { visible: false, range: [-0.04, 1.06], fixedrange: true }, margin: { l: 16, r: 16, t: 10, b: 70 } })];
+    return [traces, layout({ annotations: labels, shapes: lines, xaxis: { tickvals: axes.map((_, k) => k), ticktext: axes.map(({ name }) => plain(name).replace(/[._]/g, "<br>")), range: [-0.1, axes.length - 0.55], showgrid: false, zeroline: false, fixedrange: true }, yaxis: { visible: false, range: [-0.04, 1.06], fixedrange: true }, margin: { l: 16, r: 16, t: 10, b: 90 } })];
   }
 
   function placer(values) {
@@ -151,7 +153,7 @@
       const log = low > 0 && high / low > 50;
       const turn = log ? Math.log : (value) => value;
       const span = turn(high) - turn(low) || 1;
-      return { at: (value) => (turn(value) - turn(low)) / span, ticks: [[low.toPrecision(2), 0], [high.toPrecision(2), 1]] };
+      return { at: (value) => (turn(value) - turn(low)) / span, ticks: [[figure(low), 0], [figure(high), 1]] };
     }
     const order = distinct.sort((a, b) => (typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b))));
     const at = new Map(order.map((value, k) => [value, order.length > 1 ? k / (order.length - 1) : 0.5]));
@@ -175,8 +177,7 @@
   function next() {
     const place = waiting.shift();
     if (!place) { busy = false; return; }
-    draw(place);
-    breathe(next);
+    try { draw(place); } finally { breathe(next); }
   }
 
   function ask(place) {
@@ -185,17 +186,28 @@
   }
 
   if (!data.efficiency || !data.efficiency.memory.some((value) => value !== null)) byId("memory-figure").remove();
-  if (!data.efficiency) byId("efficiency").remove();
+  if (!data.efficiency) for (const gone of [byId("efficiency"), document.querySelector('nav a[href="#efficiency"]')]) gone.remove();
   const places = [...document.querySelectorAll("[data-chart]")];
   const seen = new IntersectionObserver((entries) => {
     for (const entry of entries) if (entry.isIntersecting) { seen.unobserve(entry.target); ask(entry.target); }
   }, { rootMargin: "300px" });
   places.forEach((place) => seen.observe(place));
-  window.addEventListener("beforeprint", () => places.filter((place) => !drawn.has(place)).forEach(draw));
+  const root = document.documentElement;
+  let before;
+  window.addEventListener("beforeprint", () => {  // on paper all is light and open
+    before = root.dataset.theme;
+    root.dataset.theme = "light";
+    document.querySelectorAll("details").forEach((part) => { part.open = true; });
+    places.forEach(draw);
+  });
+  window.addEventListener("afterprint", () => {
+    if (before === undefined) delete root.dataset.theme;
+    else root.dataset.theme = before;
+    redraw();
+  });
   const redraw = () => drawn.forEach(ask);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   byId("theme").addEventListener("click", () => {
-    const root = document.documentElement;
     const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
     root.dataset.theme = dark ? "light" : "dark";
     redraw();
@@ -237,8 +249,10 @@
     const [times, sizes] = [levels("seconds"), levels("mb")];
     const pick = () => {
       const [most, largest] = [times[byId("seconds").value], sizes[byId("mb").value]];
-      byId("seconds-out").textContent = seconds(most);
-      byId("mb-out").textContent = megabytes(largest);
+      for (const [id, text] of [["seconds", seconds(most)], ["mb", megabytes(largest)]]) {
+        byId(`${id}-out`).textContent = text;
+        byId(id).setAttribute("aria-valuetext", text);
+      }
       // The front is in the order of its ranks, so the first that keeps both limits is the best that does.
       const best = data.front.find((number) => trials.seconds[rowOf.get(number)] <= most && trials.mb[rowOf.get(number)] <= largest);
       byId("picked").dataset.trial = best === undefined ? "" : best;

@@ -16,14 +16,18 @@ from cnn_lstm_hyperopt.reporting.report.payload import payload
 from cnn_lstm_hyperopt.reporting.report.view import view
 
 
-def write_report(save_dir: Path) -> Path:
+def write_report(save_dir: Path, *, running: bool | None = None) -> Path:
     """Writes ``report.html`` and ``figures/*.png`` from what ``save_dir`` holds now; returns the path of the page.
+
+    Args:
+        save_dir: of the study.
+        running: whether a run is at work on it; None: that is looked up.
 
     Raises:
         SaveDirError: there is no study, or a file of it is damaged.
         OSError: they can't be written.
     """
-    content = read_content(save_dir)
+    content = read_content(save_dir, running=running)
     path = save_dir / REPORT_FILE
     write_text(path, render(content), make_folder=False)
     write_figures(content)

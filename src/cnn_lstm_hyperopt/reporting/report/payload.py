@@ -1,7 +1,7 @@
 """The numbers of the report's charts, as the page's script reads them. Pure functions of records."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,11 @@ from cnn_lstm_hyperopt.models.profile import profile
 from cnn_lstm_hyperopt.reporting.report.content import Content
 from cnn_lstm_hyperopt.search import State, TrialRecord, hypervolume_history, selected, with_fixed
 from cnn_lstm_hyperopt.search.front import finish_order
-from cnn_lstm_hyperopt.search.summary import pruned_by
 
 MOST_CURVES = 60
 """Of pruned trials, evenly over the study: more of them are a grey wall."""
+MOST_POINTS = 200
+"""Of a curve: more of them than the chart has dots of width."""
 MOST_AXES = 8
 """Of the parallel coordinates: the parameters that matter most."""
 
@@ -31,9 +32,8 @@ def payload(content: Content) -> dict[str, Any]:
         "front": [record.number for record in content.front],
         "states": _states(content.records),
         "hypervolume": [[step.trials, step.seconds, step.hypervolume] for step in history],
-        "pruned_by": pruned_by(content.records),
+        "seconds": sum(record.own_seconds for record in content.records if record.state.ended),
         "curves": _curves(content),
-        "importances": {name: dict(list(shares.items())[:15]) for name, shares in content.importances.items()},
         "parallel": _axes(content),
         "efficiency": _efficiency(content),
         "calibration": [
@@ -123,40 +123,49 @@ def _curves(content: Content) -> dict[str, Any]:
 
 def _curve(record: TrialRecord) -> dict[str, Any]:
     points = [point for point in record.curve if point.epoch >= 1] or list(record.curve)
+    step = math.ceil(len(points) / MOST_POINTS) or 1
+    points = [*points[:-1:step], *points[-1:]]
     return {
         "number": record.number,
         "epoch": [_rounded(point.epoch) for point in points],
         "score": [_rounded(point.score) for point in points],
-        "loss": [_rounded(point.loss) for point in points],
     }
 
 
 def _axes(content: Content) -> list[str]:
-    """The parameters of the parallel coordinates, those first that matter most for the score."""
-    shares: Mapping[str, float] = content.importances.get("score", {})
-    return list(shares)[:MOST_AXES]
+    """The parameters of the parallel coordinates: those that matter most for the score, or else for another objective."""
+    known: Iterator[Mapping[str, float]] = (shares for shares in content.importances.values() if shares)
+    return list(next(known, {}))[:MOST_AXES]
 
 
 def _efficiency(content: Content) -> dict[str, list[Any]] | None:
-    """Of each finished trial: seconds an epoch, multiply-adds of a training window, memory; None where inputs are not known."""
+    """Of finished trials: seconds an epoch by the clock, multiply-adds of a window, memory; None where inputs are not known."""
     data = content.data
     features, lookback, classes = data.get("features"), data.get("lookback"), data.get("class_names")
-    if not isinstance(features, list) or not isinstance(lookback, int) or not isinstance(classes, list):
+    width = (
+        len(features) if isinstance(features, list) else features
+    )  # DataLoaders have a number of them, without names
+    if not isinstance(width, int) or not isinstance(lookback, int) or not isinstance(classes, list):
         return None
+    all_epochs = {record.number: float(record.attributes.get("epochs") or 0.0) for record in content.records}
     columns: dict[str, list[Any]] = {"number": [], "seconds": [], "multiply_adds": [], "memory": [], "batch": []}
     for record in content.records:
-        epochs = record.attributes.get("epochs")
-        if not record.finished or not epochs:
+        epochs, measured = all_epochs[record.number], record.attributes.get("measured_seconds")
+        if record.continues is not None and record.attributes.get(
+            "seconds_before"
+        ):  # the clock's are of its own epochs
+            epochs -= all_epochs.get(record.continues, 0.0)
+        if not record.finished or not epochs > 0:
             continue
         params = with_fixed(content.settings.space, record.params)
         network = NetworkConfig.from_params(
             params,
-            input_dim=len(features),
+            input_dim=width,
             n_classes=max(2, len(classes)),
             has_regression=bool(data.get("value_name")),
         )
         columns["number"].append(record.number)
-        columns["seconds"].append(_rounded(record.seconds / epochs))
+        columns["seconds"].append(_rounded((measured or record.own_seconds) / epochs))
         columns["multiply_adds"].append(profile(network, lookback=lookback).multiply_adds)
         columns["memory"].append(_rounded(record.attributes.get("memory_mb")))
         columns["batch"].append(int(params["training.batch_size"]))

@@ -7,6 +7,9 @@ import pandas as pd
 
 from cnn_lstm_hyperopt.reporting.report.content import Content
 
+MOST_GROUPS, MOST_CLASSES = 50, 20
+"""Beyond which a table is no use to anybody's eyes; ``results.json`` and ``predictions.csv`` have all of it."""
+
 
 def model_pages(content: Content) -> list[dict[str, Any]]:
     """A page for each retrained model."""
@@ -24,17 +27,19 @@ def model_pages(content: Content) -> list[dict[str, Any]]:
             ],
             "confusion": confusion(content.predictions.get(entry["model_rank"]), names),
             "years": _groups(entry["test_metrics"].get("by_year") or []),
-            "symbols": _groups(entry["test_metrics"].get("by_symbol") or []),
+            "symbols": _groups((entry["test_metrics"].get("by_symbol") or [])[:MOST_GROUPS]),
         }
         for entry in content.models
     ]
 
 
 def confusion(frame: pd.DataFrame | None, names: Sequence[str]) -> dict[str, Any] | None:
-    """Counts and shares of what was said, a row for each true class; None without predictions."""
+    """Counts and shares of what was said, a row for each true class; None without predictions, and of very many classes."""
     if frame is None or frame.empty:
         return None
     n_classes = max(len(names), int(frame[["label", "class"]].to_numpy().max()) + 1)
+    if n_classes > MOST_CLASSES:
+        return None
     shown = [names[k] if k < len(names) else f"class {k}" for k in range(n_classes)]
     table = pd.crosstab(frame["label"], frame["class"]).reindex(
         index=range(n_classes), columns=range(n_classes), fill_value=0

@@ -1,5 +1,6 @@
 """The text of the page: sentences and tables, as they are shown."""
 
+import shlex
 import statistics
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -20,6 +21,8 @@ from cnn_lstm_hyperopt.search import State, TrialRecord, hypervolume_history
 from cnn_lstm_hyperopt.search.summary import pruned_by, pruning_summary
 
 MOST_CONFIGS = 5
+MOST_ROWS = 50
+"""Of a table by symbol: hundreds of them in every model's would make the page slow."""
 OBJECTIVES_OF_IMPORTANCE = ("score", "seconds", "size_mb", "front")
 
 
@@ -41,6 +44,10 @@ def view(content: Content) -> dict[str, Any]:
         "importances": _importances(content),
         "size_line": _size_line(content),
         "data": content.data,
+        "purge": None if "purge" not in content.data else _purge(content.data["purge"]),
+        "features": _features(content.data.get("features")),
+        "symbols": _symbols(content.data),
+        "to_beat": content.gate.to_beat,
         "problems": _problems(content.data),
         "splits": _splits(content.data),
         "models": model_pages(content),
@@ -51,7 +58,7 @@ def view(content: Content) -> dict[str, Any]:
 def _verdict(content: Content) -> dict[str, str]:
     verdict = content.results.get("verdict")
     done = sum(record.finished for record in content.records)
-    if verdict:
+    if verdict and (content.models or not content.front):  # else it is of a time when nothing had learnt anything
         head, _, rest = verdict["sentence"].partition(": ")  # its first words are the heading
         said = rest or head
         return {"kind": "skill" if verdict["skill"] else "none", "sentence": said[:1].upper() + said[1:]}
@@ -59,15 +66,16 @@ def _verdict(content: Content) -> dict[str, str]:
     if best is None:
         sentence = f"Nothing to say yet: of {counted(done, 'finished trial')} none has learnt more than {content.gate.to_beat}."
     else:
+        closed = "" if content.openings else "The test period is closed. "
         sentence = (
-            f"The test period is closed. Of {counted(done, 'finished trial')}, trial {content.front[0].number}"
+            f"{closed}Of {counted(done, 'finished trial')}, trial {content.front[0].number}"
             f" reads best on validation ({objective_words(content.gate.metric)} {best.score:.4f}), which flatters it, for it was"
             " chosen by that reading."
         )
     if content.running:
         sentence += f" The run is at work: {done} of {content.n_trials} trials."
     elif done < content.n_trials:
-        sentence += f" Go on with: {resume_command(content.save_dir)}"
+        sentence += f" Go on with: {_resume(content)}"
     return {"kind": "open", "sentence": sentence}
 
 
@@ -84,8 +92,7 @@ def _tiles(content: Content) -> list[tuple[str, str]]:
     ]
     if count[State.FAIL]:
         tiles.append((f"{count[State.FAIL]:,}", "failed"))
-    openings = len(content.results.get("test_openings") or ())
-    times = {0: "never", 1: "once"}.get(openings, f"{openings} times")
+    times = {0: "never", 1: "once"}.get(content.openings, f"{content.openings} times")
     return [*tiles, (times, "the test period was opened")]
 
 
@@ -109,15 +116,20 @@ def _statistics(content: Content) -> list[dict[str, Any]]:
         return []
     columns = (
         (objective_words(content.gate.metric), [each.score for each in values], "{:.4f}"),
-        ("training seconds", [each.seconds for each in values], "{:.3g}"),
-        ("size (MB)", [each.size_mb for each in values], "{:.3g}"),
+        ("training seconds", [each.seconds for each in values], ""),
+        ("size (MB)", [each.size_mb for each in values], ""),
     )
     rows = []
     for name, column, form in columns:
         low, median, high = statistics.quantiles(column, n=4, method="inclusive")
         figures = (min(column), low, median, statistics.fmean(column), high, max(column))
-        rows.append({"name": name, "figures": [form.format(figure) for figure in figures]})
+        rows.append({"name": name, "figures": [form.format(each) if form else _three(each) for each in figures]})
     return rows
+
+
+def _three(figure: float) -> str:
+    """Three digits, or all those before the point."""
+    return f"{figure:,.0f}" if figure >= 1000 else f"{figure:.3g}"
 
 
 def _configs(content: Content) -> dict[str, Any]:
@@ -239,6 +251,34 @@ def _splits(data: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
+def _resume(content: Content, *, retrain: bool = False) -> str:
+    """What goes on with the study; of a user's own DataLoaders only their program has them."""
+    if content.data.get("source") == "DataLoaders":
+        call = ".retrain_best_models()" if retrain else ".optimize()"
+        return f"CNNLSTMHyperparameterOptimizer(data_loaders, save_dir={str(content.save_dir)!r}, resume=True){call}"
+    return resume_command(content.save_dir) + (" --retrain-best" if retrain else "")
+
+
+def _symbols(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The windows of each symbol, of the first ones where there are many."""
+    windows, about = data.get("windows") or {}, data.get("symbols") or {}
+    rows = []
+    for symbol, counts in list(windows.items())[:MOST_ROWS]:
+        facts = about.get(symbol)
+        span = "" if facts is None else f"{facts['bars']:,} from {facts['first']} to {facts['last']}"
+        rows.append({"symbol": symbol, "span": span, **counts})
+    return {"rows": rows, "more": max(0, len(windows) - MOST_ROWS)}
+
+
+def _features(features: Any) -> str:
+    return ", ".join(map(str, features)) if isinstance(features, list) else f"{features} inputs, without names"
+
+
+def _purge(purge: Any) -> str:
+    """How many bars are left out before a cut; of labels of unequal length there is one for each side."""
+    return ", ".join(f"{name} {value}" for name, value in purge.items()) if isinstance(purge, dict) else str(purge)
+
+
 def _reproduce(content: Content) -> dict[str, Any]:
     environment = content.results.get("environment") or {}
     packages: Mapping[str, str] = environment.get("packages") or {}
@@ -252,8 +292,10 @@ def _reproduce(content: Content) -> dict[str, Any]:
         ("Results written", content.results.get("timestamp")),
     )
     return {
-        "command": f"cnn-lstm-hyperopt run --config {content.save_dir.name}/{CONFIG_FILE} --save-dir again",
-        "resume": resume_command(content.save_dir),
+        "command": None
+        if content.data.get("source") == "DataLoaders"
+        else f"cnn-lstm-hyperopt run --config {shlex.quote(str(content.save_dir / CONFIG_FILE))} --save-dir again",
+        "retrain": _resume(content, retrain=True),
         "facts": [(name, value) for name, value in facts if value not in (None, "")],
         "config": masked(dump_settings(content.settings)),
         "estimated": content.settings.study.time_objective == "estimated",
