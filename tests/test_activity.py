@@ -20,7 +20,14 @@ def test_it_is_told_in_a_line():
     assert activity_text([]) == ""
 
 
-@pytest.mark.parametrize("text", [None, "", "{", "[1]", '[{"worker": 1}]', '{"worker": 1}', "null"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(None, "", "{", "[1]", '[{"worker": 1}]', '{"worker": 1}', "null"),
+        '[{"worker": 1e999, "trial": 1, "epoch": 1, "memory_mb": 1}]',
+        '[{"worker": 1, "trial": 1, "epoch": 1e999, "memory_mb": 1}]',
+    ],
+)
 def test_what_cannot_be_read_is_no_activity(tmp_path, text):
     if text is not None:
         (tmp_path / ACTIVITY_FILE).write_text(text, encoding="utf-8")

@@ -201,12 +201,32 @@ def test_what_else_is_refused(save_dir, bars, capsys):
     assert "reads inputs of its own" in refusal(capsys, *arguments, own)
     assert "must be left out" in refusal(capsys, *arguments, model, "--features", "os:getcwd")
     assert "holds no model: model.json is missing" in refusal(capsys, *arguments, bars)
-    assert "after the last bar of every symbol" in refusal(capsys, *arguments, model, "--start", "2020-01-01")
+    assert "no window ends on --start 2020-01-01 or later" in refusal(
+        capsys, *arguments, model, "--start", "2020-01-01"
+    )
     reversed_dates = ("--start", "2008-02-01", "--end", "2008-01-01")
     assert "must not be after --end" in refusal(capsys, *arguments, model, *reversed_dates)
     assert "MSFT" in refusal(capsys, *arguments, model, "--symbols", "MSFT")
     assert "can't be written" in refusal(capsys, *arguments, model, "--output", "nowhere/out.csv")
+    for place in (".", "/", bars):
+        assert "must name a file" in refusal(capsys, *arguments, model, "--output", place)
     assert "does not exist" in refusal(capsys, "predict", "--model", model, "--data-dir", "nowhere")
+
+
+def test_the_last_bar_is_predicted_or_left_out_but_no_older_one_takes_its_place(save_dir, bars, tmp_path, capsys):
+    """IBM has a hole, after which its bars are too few for a window."""
+    (tmp_path / "holed").mkdir()
+    for path in bars.iterdir():
+        frame = pd.read_csv(path)
+        if path.name == "IBM.csv":
+            frame = pd.concat([frame.iloc[:-60], frame.iloc[-5:]])
+        frame.to_csv(tmp_path / "holed" / path.name, index=False)
+    model, newest = save_dir / "retrained_model_1", pd.read_csv(bars / "IBM.csv")["date"].iloc[-1]
+    arguments = ["--model", model, "--data-dir", tmp_path / "holed", "--last"]
+    found = predicted(*arguments)
+    assert set(found["symbol"]) == {path.stem for path in bars.iterdir()} - {"IBM"}
+    assert f"Warning: IBM is left out: its last bar, {newest}, ends no whole window" in capsys.readouterr().err
+    assert "--last finds no symbol" in refusal(capsys, "predict", *arguments, "--symbols", "IBM")
 
 
 # ---------------------------------------------------------------------- cards
@@ -282,7 +302,7 @@ def test_models_are_exported_by_the_command(save_dir, name, capsys):
         assert Path(file).stat().st_size > 1_000
 
 
-def test_an_export_that_can_not_be_written_is_one_line(save_dir, capsys, monkeypatch):
+def test_an_export_that_can_not_be_made_is_one_line(save_dir, capsys, monkeypatch):
     monkeypatch.setattr("cnn_lstm_hyperopt.export.find_spec", lambda name: None)
     arguments = ["export", "--model", save_dir / "retrained_model_1", "--format", "onnx"]
     assert "pip install 'cnn-lstm-hyperopt[onnx]'" in refusal(capsys, *arguments)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -45,11 +46,12 @@ def read_activity(save_dir: Path) -> list[Activity]:
     """What the run at work was at a moment ago; empty where nobody says, or somebody is about to."""
     try:
         entries = parse_json(read_text(save_dir / ACTIVITY_FILE, _MOST_BYTES))
-        return [
+        read = [
             Activity(int(each["worker"]), int(each["trial"]), float(each["epoch"]), float(each["memory_mb"]))
             for each in entries
         ]
-    except (OSError, ValueError, LookupError, TypeError) as error:
+        return [each for each in read if math.isfinite(each.epoch) and math.isfinite(each.memory_mb)]
+    except (OSError, ValueError, LookupError, TypeError, OverflowError) as error:
         log.debug("no activity: %s", error)
         return []
 

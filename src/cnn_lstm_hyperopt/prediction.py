@@ -58,8 +58,8 @@ class Predictor(abc.ABC):
         """Predictions for whatever there is: bars of one symbol or of several, or windows.
 
         Args:
-            data: a DataFrame of bars as for :meth:`predict_bars`, of several symbols if it has a column ``symbol``; a dict of
-                such frames by symbol; or an array ``(windows, lookback, features)`` of the features that
+            data: a DataFrame of bars as for :meth:`predict_bars`, of several symbols if a column or an index is named ``symbol``;
+                a dict of such frames by symbol; or an array ``(windows, lookback, features)`` of the features that
                 ``description.features`` names, in their own units (the model scales them; one of DataLoaders takes them as
                 they came in training).
 
@@ -72,6 +72,8 @@ class Predictor(abc.ABC):
             DataError: it is none of these, or the bars or numbers can't be used.
         """
         if isinstance(data, pd.DataFrame):
+            if SYMBOL in {str(name).lower() for name in data.index.names}:
+                data = data.reset_index()
             column = self._symbol_column(data)
             if column is None:
                 return self.predict_bars(data)
@@ -136,6 +138,7 @@ class Predictor(abc.ABC):
             raise DataError(
                 f"{symbol}: {len(frame)} bars hold no whole window of {about.lookback} bars; give more bars:"
                 f" {WARM_UP + about.lookback} at least, without a hole"
+                + ("" if about.feature_function is None else " (features of your own may need more)")
             )
         scaled = about.scaler.transform_to_float32(features)
         return self._predicted(scaled, ends - about.lookback + 1, symbol=symbol, dates=dates)
@@ -180,7 +183,10 @@ class Predictor(abc.ABC):
                 f"windows must be an array of the shape (windows, {wanted[0]}, {wanted[1]}): lookback and features of this model,"
                 f" but have the shape {shape}; give one window at least, of {', '.join(map(shown_name, about.features[:3]))}, …"
             )
-        array = data.detach().cpu().numpy() if isinstance(data, torch.Tensor) else data
+        if isinstance(data, torch.Tensor):
+            dense = data.detach().cpu().to_dense()
+            data = (dense.float() if dense.dtype is torch.bfloat16 else dense).numpy()
+        array = data
         if array.dtype.kind not in "fiub":
             raise DataError(f"windows must hold numbers, but hold {array.dtype}; convert them with .astype('float32')")
         rows = array.reshape(-1, wanted[1]).astype(np.float64)
@@ -225,7 +231,8 @@ def _by_symbol(data: pd.DataFrame, column: Any) -> Iterator[tuple[str, pd.DataFr
     if data[column].isna().any():
         row = int(np.flatnonzero(data[column].isna().to_numpy())[0])
         raise DataError(f"the column {SYMBOL} must name a symbol in every row, but row {row} has none; fill it")
-    for symbol, part in data.groupby(column, sort=False, observed=True):
+    names = data[column].map(lambda name: name.strip() if isinstance(name, str) else name)
+    for symbol, part in data.groupby(names, sort=False, observed=True):
         yield shown_name(symbol), part.drop(columns=[column])
 
 

@@ -178,8 +178,11 @@ def _refused(folder: Path, name: str, faults: Sequence[str]) -> str:
 
 def _not_weights(path: Path, error: Exception) -> str:
     """What a file is that holds no safetensors, as far as its first bytes tell."""
-    with path.open("rb") as file:
-        start = file.read(2)
+    try:
+        with path.open("rb") as file:
+            start = file.read(2)
+    except OSError as fault:
+        return f"it can't be read: {fault.strerror or fault}"
     if start.startswith((b"PK", b"\x80")):
         return (
             "it is a pickle or a torch.save file, which is never opened here, for it may run code; save the model anew"

@@ -318,6 +318,15 @@ def test_machines_are_told_the_same(make_study, tmp_path):
     assert (facts["verdict"], facts["test_openings"], facts["damaged"]) == (None, 0, None)
 
 
+def test_machines_find_the_same_keys_before_there_is_a_study(make_study, tmp_path):
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / "config.yaml").write_text("", encoding="utf-8")
+    begun = status_facts(tmp_path / "begun")
+    assert begun["study_name"] is None
+    make_study((0.8, 10.0, 2.0), total=1)
+    assert list(begun) == list(status_facts(tmp_path))
+
+
 def test_machines_are_told_that_results_are_damaged(make_study, tmp_path):
     make_study((0.8, 10.0, 2.0), total=1)
     (tmp_path / "results.json").write_text("[]", encoding="utf-8")

@@ -67,6 +67,8 @@ def predict(
         raise ConfigError(f"--start {start} must not be after --end {end}")
     if symbols == ():
         raise ConfigError("--symbols needs at least one name, such as --symbols AAPL MSFT; leave it out for all")
+    if output is not None:
+        _require_file(output)
     predictor = _loaded(model, features)
     bars = _read(data_dir, symbols or (), end, on_bad_bars, predictor)
     table = _predicted(predictor, bars, start=start, last=last)
@@ -98,8 +100,9 @@ def export(
     """
     from cnn_lstm_hyperopt.export import DEFAULT_NAMES, export_model
 
-    predictor = _loaded(model, None, runs=False)
     path = output or model / DEFAULT_NAMES[format]
+    _require_file(path)
+    predictor = _loaded(model, None, runs=False)
     try:
         difference = export_model(predictor, path, format)
     except OSError as error:
@@ -149,21 +152,42 @@ def _read(
 
 
 def _predicted(model: "Predictor", every: Sequence["Bars"], *, start: date | None, last: bool) -> "pd.DataFrame":
+    import sys
+
     import pandas as pd
 
+    from cnn_lstm_hyperopt.data.dates import date_text
     from cnn_lstm_hyperopt.prediction import SYMBOL, joined
 
     tables = []
     for bars in every:
         table = model.predict_frame(bars.frame, bars.symbol)
         table.insert(0, SYMBOL, bars.symbol)
+        newest = bars.frame.index[-1]
+        if last and table["date"].iloc[-1] != newest:  # an older answer would pass for today's
+            print(
+                f"Warning: {printable(bars.symbol)} is left out: its last bar, {date_text(newest)}, ends no whole window (a hole"
+                " before it, or a missing value)",
+                file=sys.stderr,
+            )
+            continue
         if start is not None:
             table = table[table["date"] >= pd.Timestamp(start)]
         tables.append(table.tail(1) if last else table)
+    if not tables:
+        raise DataError(
+            "--last finds no symbol whose last bar ends a whole window; give more bars, or leave out --last"
+        )
     found = joined(tables)
     if not len(found):
-        raise DataError(f"--start {start} is after the last bar of every symbol; give an earlier one, or more bars")
+        raise DataError(f"no window ends on --start {start} or later; give an earlier date, or more bars")
     return found
+
+
+def _require_file(path: Path) -> None:
+    """Before any work; a device would be replaced by a file."""
+    if not path.name or (path.exists() and not path.is_file()):
+        raise ConfigError(f"--output {printable(str(path))} must name a file; name another one")
 
 
 def _write(path: Path, text: str) -> None:

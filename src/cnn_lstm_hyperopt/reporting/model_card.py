@@ -8,6 +8,7 @@ from typing import Any
 
 from cnn_lstm_hyperopt.blending import Blend
 from cnn_lstm_hyperopt.config.faults import printable
+from cnn_lstm_hyperopt.data.frequency import duration
 from cnn_lstm_hyperopt.folder import ENSEMBLE, model_folder
 from cnn_lstm_hyperopt.metrics import objective_words
 from cnn_lstm_hyperopt.model_description import ModelDescription
@@ -20,7 +21,7 @@ _MARKS = re.compile(r"([!-/:-@\[-`{-~])")
 _MOST_SYMBOLS = 30
 _LIMITS = (
     "It knows no costs of trading, no slippage and no limits of size. What it says is a probability, no advice.",
-    "It knows the symbols, the dates and the frequency of bars above. Of other markets and other times nothing was measured.",
+    "It was trained and tested on the data above. Of other markets, other times and other frequencies nothing was measured.",
     "Markets drift: the figures are of the test period, which is over, and no later figures were looked at.",
 )
 
@@ -155,6 +156,8 @@ def _inputs(about: ModelDescription) -> list[str]:
         + (f" and {more} more." if more > 0 else "."),
         f"- Target: {escaped(about.target)}, {about.horizon} bar{'s' if about.horizon > 1 else ''} ahead. Classes: {classes}.",
     ]
+    if about.bar_seconds is not None:
+        lines.append(f"- Bars: {duration(about.bar_seconds)} apart.")
     if about.value_name is not None:
         lines.append(f"- Value: {escaped(about.value_name)}.")
     if about.feature_function is not None:

@@ -1,5 +1,6 @@
 """The folders of the retrained models and of their ensemble: written beside their places, and moved there whole."""
 
+import itertools
 import json
 import os
 import shutil
@@ -62,7 +63,8 @@ def write_retrained(
 ) -> None:
     """Completes the folders of :func:`save_models` with metrics and predictions of the test windows; moves them to their places.
 
-    Folders of an earlier retraining, which may have had more ranks, go away. Whoever reads finds a whole folder or none: each is
+    Folders of an earlier retraining, which may have had more ranks, go away; one in which somebody keeps something else gets
+    another name (``ensemble.kept``). Whoever reads finds a whole folder or none: each is
     moved, none is filled or emptied where it lies.
 
     Args:
@@ -83,6 +85,9 @@ def write_retrained(
     for each in written:
         _complete(each, verdict, (cards or {}).get(each.place.name))
     for old in model_folders(save_dir):
+        if not _is_ours(old):
+            old.rename(_free_name(old))
+            continue
         aside = save_dir / f".{old.name}.old"
         _remove(aside)
         old.rename(aside)
@@ -90,6 +95,16 @@ def write_retrained(
         _beside(each.place).rename(each.place)
     for old in model_folders(save_dir, rf"\.(retrained_model_\d+|{ENSEMBLE})\.(part|old)"):
         _remove(old)
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a model was written there; one could be named like it by somebody who keeps something else in it."""
+    return any((folder / name).is_file() for name in (METRICS, DESCRIPTION, ENSEMBLE_FILE))
+
+
+def _free_name(folder: Path) -> Path:
+    names = itertools.chain([f"{folder.name}.kept"], (f"{folder.name}.kept.{n}" for n in itertools.count(2)))
+    return next(place for name in names if not (place := folder.with_name(name)).exists())
 
 
 def _complete(written: _Written, verdict: Verdict, card: str | None) -> None:
@@ -136,7 +151,10 @@ def _emptied(folder: Path) -> Path:
 
 
 def _remove(folder: Path) -> None:
-    if folder.exists():
+    """Of a link, which somebody put there to keep a model elsewhere, only the link."""
+    if folder.is_symlink():
+        folder.unlink()
+    elif folder.exists():
         shutil.rmtree(folder)
 
 

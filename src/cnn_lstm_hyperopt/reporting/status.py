@@ -18,6 +18,26 @@ from cnn_lstm_hyperopt.reporting.wording import counted
 from cnn_lstm_hyperopt.search import SkillGate, State, StudyStorage, TrialRecord, ranked_front
 from cnn_lstm_hyperopt.search.summary import pruned_by
 
+_FACTS = (
+    "study_name",
+    "running",
+    "n_trials",
+    "n_trials_completed",
+    "counts",
+    "pruned_by",
+    "training_seconds",
+    "metric",
+    "front",
+    "best",
+    "retrained_models",
+    "verdict",
+    "test_openings",
+    "damaged",
+    "at_work",
+    "next",
+)
+"""Keys of :func:`status_facts`."""
+
 
 @dataclass(frozen=True)
 class _Progress:
@@ -107,13 +127,15 @@ def status_lines(save_dir: Path) -> list[str]:
 
 
 def status_facts(save_dir: Path) -> dict[str, Any]:
-    """The same for machines, as strict JSON; keys are always there, null where there is nothing to say.
+    """The same for machines, as strict JSON. All keys are always there: null where there is nothing to say, as before there is a
+    study.
 
     Raises:
         SaveDirError: as of :func:`status_lines`.
     """
     if _only_begun(save_dir):
-        return {"study_name": None, "running": is_running(save_dir), "next": _before_the_study(save_dir)[1:]}
+        running = is_running(save_dir)
+        return dict.fromkeys(_FACTS) | {"running": running, "next": _before_the_study(save_dir)[1:]}
     found = _look(save_dir)
     front = found.front
     best = front[0] if front else None
