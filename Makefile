@@ -11,7 +11,7 @@ TORTURE_MINUTES ?= 120
 
 .PHONY: demo test coverage lint torture docs clean
 
-demo: $(VENV)/ok  ## The main job on real bars: search, Pareto front, retraining, one test (about 2 minutes on 2 cores)
+demo: $(VENV)/ok  ## The main job on real bars: search, Pareto front, retraining, one test (two to three minutes on 2 cores)
 	rm -rf $(DEMO_DIR)
 	$(BIN)/cnn-lstm-hyperopt run --config configs/hyperopt/demo.yaml --save-dir $(DEMO_DIR)
 
@@ -27,10 +27,10 @@ lint: $(VENV)/ok  ## Style, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-torture: $(VENV)/ok  ## Real runs killed at random moments and resumed, mutated files: 1 at the first broken promise (half an hour on 2 cores)
+torture: $(VENV)/ok  ## Real runs killed at random moments and resumed, mutated files: 1 at the first broken promise (10 to 30 minutes on 2 cores)
 	PYTHONPATH=tests $(BIN)/python -m torture --kills $(KILLS) --fuzz $(FUZZ) --seed $(SEED) --minutes $(TORTURE_MINUTES)
 
-docs: $(VENV)/ok  ## The documentation as a site, with the reference of the Python door: site/index.html
+docs: $(VENV)/docs  ## The documentation as a site, with the reference of the Python door: site/index.html
 	$(BIN)/mkdocs build --quiet
 
 clean:  ## Everything that the targets made
@@ -41,4 +41,8 @@ $(VENV)/ok: pyproject.toml constraints.txt
 	@echo "Installing into $(VENV) (one to two minutes) ..."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+$(VENV)/docs: $(VENV)/ok  # some thirty packages that nothing else needs
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	touch $@

@@ -75,7 +75,7 @@ def test_it_names_hours_memory_disk_and_share_and_writes_nothing(config, save_di
         r"^Forecast: 500 trials on 2 workers take about [\d.]+ (s|min|h), without what pruning saves; ", out, re.M
     )
     assert re.search(r"; [\d.]+ GB of memory at most and \d+ MB of disk\.$", out, re.M)
-    assert out.splitlines()[-1].startswith("Dry run: nothing was started or written")
+    assert out.splitlines()[-1].startswith("Dry run: no study was started or written")
     assert "--dry-run" in out.splitlines()[-1]
     assert not save_dir.exists()
     assert contents(tmp_path) == before

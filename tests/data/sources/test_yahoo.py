@@ -145,7 +145,8 @@ def test_without_the_package_the_line_says_how_to_get_it(no_package):
     with pytest.raises(DataError) as caught:
         YahooSource().load(["AAPL"], None, None)
     assert str(caught.value).startswith(
-        "AAPL can't be fetched: the package yfinance is missing: pip install 'cnn-lstm-hyperopt[yahoo]'; there are instead: "
+        "AAPL can't be fetched: the package yfinance is missing: pip install 'cnn-lstm-hyperopt[yahoo]' (in its"
+        " repository: pip install -e '.[yahoo]'); there are instead: "
     )
 
 

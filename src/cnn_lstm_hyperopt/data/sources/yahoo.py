@@ -31,7 +31,7 @@ FIRST_WAIT = 0.5
 TIMEOUT = 10
 """Seconds that Yahoo may take to answer."""
 _ADJUSTED = "splits and dividends, by Yahoo Finance (yfinance, auto_adjust)"
-_INSTALL = "pip install 'cnn-lstm-hyperopt[yahoo]'"
+_INSTALL = "pip install 'cnn-lstm-hyperopt[yahoo]' (in its repository: pip install -e '.[yahoo]')"
 _COLUMNS = ["Open", "High", "Low", "Close", "Volume"]
 _NO_SUCH_SYMBOL = ("YFTzMissingError", "YFPricesMissingError", "YFTickerMissingError")
 
