@@ -45,8 +45,6 @@ ONLY_SOMETIMES = (
     "retrained_models[].test_metrics.strategy.",  # of directions
     "overfitting.deflated_sharpe.",
     "retraining_failures[].",
-    "pruned_by.",  # of a study that has pruned something
-    "pruning.pruned_by.",
 )
 
 

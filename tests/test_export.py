@@ -164,6 +164,10 @@ def test_what_says_something_else_is_an_error_and_leaves_no_file(tmp_path, monke
 def test_the_missing_extra_is_one_line_with_its_command(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "find_spec", lambda name: None if name == "onnxscript" else builtins)
     model = model_of(params("gated", cnn=False, lstm=False, bidirectional=False))
-    with pytest.raises(ConfigError, match=r"onnxscript, which is not installed; pip install .*\[onnx\]'\)$"):
+    said = (
+        r"onnxscript, which is not installed; pip install 'cnn-lstm-hyperopt\[onnx\]'"
+        r" \(in its repository: pip install -e '\.\[onnx\]'\)$"
+    )
+    with pytest.raises(ConfigError, match=said):
         export_model(model, tmp_path / "model.onnx", "onnx")
     assert list(tmp_path.iterdir()) == []

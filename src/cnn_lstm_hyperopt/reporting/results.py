@@ -162,20 +162,27 @@ def _figure(figure: Estimate | Unknown) -> dict[str, Any]:
     return {"estimate": figure.value, "low": figure.low, "high": figure.high, "why": None}
 
 
+def own_epochs(records: Sequence[TrialRecord]) -> dict[int, float]:
+    """Epochs that each trial has trained itself, by number: ``measured_seconds`` are of these, without those of a probe."""
+    epochs = {record.number: float(record.attributes.get("epochs") or 0.0) for record in records}
+    before = {  # one that was trained anew has nothing before
+        record.number: epochs.get(record.continues, 0.0)
+        for record in records
+        if record.continues is not None and record.attributes.get("seconds_before")
+    }
+    return {number: count - before.get(number, 0.0) for number, count in epochs.items()}
+
+
 def cost_model_facts(speeds: CostModel, records: Sequence[TrialRecord], max_epochs: int) -> dict[str, Any]:
     """Which speeds the study's predictions come from, and how well they held: measured ÷ predicted training seconds.
 
     A trial that goes on from a probe has measured its own epochs alone, so it is held against the prediction for these.
     """
-    epochs = {record.number: float(record.attributes.get("epochs", 0.0)) for record in records}
-    ratios = []
+    own, ratios = own_epochs(records), []
     for record in records:
-        predicted = record.attributes.get("estimated_seconds")
-        own_epochs = epochs[record.number]
-        if record.continues is not None and record.attributes.get("seconds_before"):  # else it was trained anew
-            own_epochs -= epochs.get(record.continues, 0.0)
-        if record.finished and predicted is not None and predicted * own_epochs > 0:
-            ratios.append(record.attributes["measured_seconds"] / (predicted * own_epochs / max_epochs))
+        predicted, epochs = record.attributes.get("estimated_seconds"), own[record.number]
+        if record.finished and predicted is not None and predicted * epochs > 0:
+            ratios.append(record.attributes["measured_seconds"] / (predicted * epochs / max_epochs))
     low, median, high = (float(q) for q in np.quantile(ratios, (0.1, 0.5, 0.9))) if ratios else (None, None, None)
     return {
         "device": speeds.device,

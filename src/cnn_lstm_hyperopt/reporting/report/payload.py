@@ -11,6 +11,7 @@ from cnn_lstm_hyperopt.metrics import objective_words
 from cnn_lstm_hyperopt.models.config import NetworkConfig
 from cnn_lstm_hyperopt.models.profile import profile
 from cnn_lstm_hyperopt.reporting.report.content import Content
+from cnn_lstm_hyperopt.reporting.results import own_epochs
 from cnn_lstm_hyperopt.search import State, TrialRecord, hypervolume_history, selected, with_fixed
 from cnn_lstm_hyperopt.search.front import finish_order
 
@@ -147,14 +148,10 @@ def _efficiency(content: Content) -> dict[str, list[Any]] | None:
     )  # DataLoaders have a number of them, without names
     if not isinstance(width, int) or not isinstance(lookback, int) or not isinstance(classes, list):
         return None
-    all_epochs = {record.number: float(record.attributes.get("epochs") or 0.0) for record in content.records}
+    own = own_epochs(content.records)
     columns: dict[str, list[Any]] = {"number": [], "seconds": [], "multiply_adds": [], "memory": [], "batch": []}
     for record in content.records:
-        epochs, measured = all_epochs[record.number], record.attributes.get("measured_seconds")
-        if record.continues is not None and record.attributes.get(
-            "seconds_before"
-        ):  # the clock's are of its own epochs
-            epochs -= all_epochs.get(record.continues, 0.0)
+        epochs, measured = own[record.number], record.attributes.get("measured_seconds")
         if not record.finished or not epochs > 0:
             continue
         params = with_fixed(content.settings.space, record.params)

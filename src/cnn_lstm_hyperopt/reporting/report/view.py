@@ -15,14 +15,12 @@ from cnn_lstm_hyperopt.reporting.report.content import Content
 from cnn_lstm_hyperopt.reporting.report.convergence import Step, outlook
 from cnn_lstm_hyperopt.reporting.report.leaderboard import leaderboard
 from cnn_lstm_hyperopt.reporting.report.payload import whole_params
-from cnn_lstm_hyperopt.reporting.report.predictions import model_pages
+from cnn_lstm_hyperopt.reporting.report.predictions import MOST_GROUPS, model_pages
 from cnn_lstm_hyperopt.reporting.wording import counted, seconds_text
 from cnn_lstm_hyperopt.search import State, TrialRecord, hypervolume_history
 from cnn_lstm_hyperopt.search.summary import pruned_by, pruning_summary
 
 MOST_CONFIGS = 5
-MOST_ROWS = 50
-"""Of a table by symbol: hundreds of them in every model's would make the page slow."""
 OBJECTIVES_OF_IMPORTANCE = ("score", "seconds", "size_mb", "front")
 
 
@@ -263,11 +261,11 @@ def _symbols(data: Mapping[str, Any]) -> dict[str, Any]:
     """The windows of each symbol, of the first ones where there are many."""
     windows, about = data.get("windows") or {}, data.get("symbols") or {}
     rows = []
-    for symbol, counts in list(windows.items())[:MOST_ROWS]:
+    for symbol, counts in list(windows.items())[:MOST_GROUPS]:
         facts = about.get(symbol)
         span = "" if facts is None else f"{facts['bars']:,} from {facts['first']} to {facts['last']}"
         rows.append({"symbol": symbol, "span": span, **counts})
-    return {"rows": rows, "more": max(0, len(windows) - MOST_ROWS)}
+    return {"rows": rows, "more": max(0, len(windows) - MOST_GROUPS)}
 
 
 def _features(features: Any) -> str:
