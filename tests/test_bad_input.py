@@ -137,7 +137,7 @@ FILES = [
     (
         "seed: 3",
         "my.yaml: seed is not a setting; the file has study, data, training, pruner, sampler, limits,"
-        " retrain, evaluation, workers, save_dir, search_space; did you mean study.seed?",
+        " retrain, evaluation, mlflow, workers, save_dir, report, search_space; did you mean study.seed?",
     ),
     (
         "training: {learning_rate: 0.1}",
@@ -245,7 +245,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("a run began")
 
-    monkeypatch.setattr(cli, "_run", refuse)
+    monkeypatch.setattr("cnn_lstm_hyperopt.cli.study._run", refuse)
 
 
 @pytest.mark.parametrize(("text", "message"), FILES, ids=lambda text: ascii(text)[:50])
@@ -387,8 +387,8 @@ FLAGS = [
     (["run", "5\u001b[31m"], "Unused Tokens: ['5\\x1b[31m'] (see --help)"),
     (
         ["runn"],
-        'Unknown command "runn". Did you mean "run"? Available commands: run, data, resume, status, narrow'
-        " (see --help)",
+        'Unknown command "runn". Did you mean "run"? Commands: run, data, resume, status, report, predict, export,'
+        " narrow, track (see --help)",
     ),
     (["run", "--save-dir", ""], "Invalid value for --save-dir: must be a path, but is empty (see --help)"),
     (["run", "--config", "a\nb"], "--config a\\nb can't be read: No such file or directory"),

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from cnn_lstm_hyperopt import cli
+from cnn_lstm_hyperopt.cli.options import DataOptions, RunOptions
 from cnn_lstm_hyperopt.config import Choices, Fixed, Settings, dump_settings, load_settings
 from cnn_lstm_hyperopt.config.settings import PrunerName, SamplerName, Target
 from cnn_lstm_hyperopt.search import State, StudyStorage, Values
@@ -196,7 +197,7 @@ def test_debug_shows_the_traceback_before_the_line(capsys):
 
 
 def test_a_fault_of_the_program_is_one_line_with_code_1(monkeypatch, capsys):
-    monkeypatch.setattr(cli, "_run", raiser(ZeroDivisionError("division by zero")))
+    monkeypatch.setattr("cnn_lstm_hyperopt.cli.study._run", raiser(ZeroDivisionError("division by zero")))
     assert cli.main(REAL) == 1
     assert capsys.readouterr().err.splitlines() == [
         "Error: ZeroDivisionError: division by zero (a fault of this program; --debug shows where)"
@@ -224,7 +225,7 @@ def test_an_interruption_ends_with_code_130_and_says_how_to_go_on(files, monkeyp
 def settings_of(monkeypatch):
     """The settings and switches with which a command line would start a run."""
     started = {}
-    monkeypatch.setattr(cli, "_run", lambda settings, **switches: started.update(settings=settings, **switches))
+    monkeypatch.setattr("cnn_lstm_hyperopt.cli.study._run", lambda settings, **switches: started.update(settings=settings, **switches))
 
     def of(*arguments):
         assert cli.main(list(arguments)) == 0
@@ -261,6 +262,10 @@ def settings_of(monkeypatch):
         (["--pruner", "none"], "pruner.type", "none"),
         (["--pruner", "successive_halving"], "pruner.type", "successive_halving"),
         (["--portfolio"], "study.portfolio", True),
+        (["--tracking-uri", "http://127.0.0.1:5000"], "mlflow.tracking_uri", "http://127.0.0.1:5000"),
+        (["--register", "mine"], "mlflow.register_as", "mine"),
+        (["--no-report"], "report", False),
+        (["--no-mlflow"], "mlflow.enabled", False),
         (["--retrain-best"], "retrain.enabled", True),
         (["--top-k", "2"], "retrain.top_k", 2),
         (["--full-epochs", "9"], "retrain.full_epochs", 9),
@@ -313,13 +318,13 @@ def test_every_flag_is_tried_above_or_is_a_switch():
         "--batch-size",
         "--use-real-data",
     }
-    assert {"--" + f.name.replace("_", "-") for f in fields(cli.RunOptions)} == switches | {
-        flag for flag in tried if flag.startswith("--")
+    assert {"--" + f.name.replace("_", "-") for f in fields(RunOptions)} == switches | {
+        flag.replace("--no-", "--") for flag in tried if flag.startswith("--")
     }
 
 
 def test_no_flags_override_nothing():
-    assert cli.RunOptions().overrides() == {}
+    assert RunOptions().overrides() == {}
 
 
 def test_batch_size_fixes_it_and_it_leaves_the_space(settings_of):
@@ -456,7 +461,8 @@ def help_of(capsys, *arguments):
 
 def test_help_lists_the_commands_that_work(capsys):
     text = help_of(capsys)
-    assert set(re.findall(r"^│ (\w+) ", text, re.MULTILINE)) == {"run", "data", "resume", "status", "narrow"}
+    commands = re.findall(r"^│ ([a-z]+) ", text, re.MULTILINE)
+    assert commands == ["run", "data", "resume", "status", "report", "predict", "export", "narrow", "track"]
     assert "Start with: cnn-lstm-hyperopt run" in text
     assert cli.main([]) == 0
     assert capsys.readouterr().out == text
@@ -464,11 +470,11 @@ def test_help_lists_the_commands_that_work(capsys):
 
 def test_help_of_run_lists_every_flag(capsys):
     words = set(re.findall(r"--[a-z][a-z-]*", help_of(capsys, "run")))
-    assert {"--" + f.name.replace("_", "-") for f in fields(cli.RunOptions)} <= words
-    assert {word for word in words if word.startswith("--no-")} == {"--no-portfolio"}
+    assert {"--" + f.name.replace("_", "-") for f in fields(RunOptions)} <= words
+    assert {word for word in words if word.startswith("--no-")} == {"--no-portfolio", "--no-mlflow", "--no-report"}
 
 
-@pytest.mark.parametrize("field", fields(cli.RunOptions), ids=lambda field: field.name)
+@pytest.mark.parametrize("field", fields(RunOptions), ids=lambda field: field.name)
 def test_every_flag_of_run_has_a_description_in_its_help(field, capsys):
     parameter = field.type.__metadata__[0]
     assert len(parameter.help) > 10
@@ -486,7 +492,7 @@ def test_help_shows_the_defaults_of_the_settings(capsys):
 def test_help_of_data_lists_its_flags_and_teaches(capsys):
     text = help_of(capsys, "data")
     words = set(re.findall(r"--[a-z][a-z-]*", text))
-    assert {"--" + f.name.replace("_", "-") for f in fields(cli.DataOptions)} <= words
+    assert {"--" + f.name.replace("_", "-") for f in fields(DataOptions)} <= words
     assert "Examples: data --data-dir bars/" in " ".join(text.split())
 
 

@@ -63,6 +63,7 @@ def test_run_leaves_every_file(finished: tuple[Path, dict[str, Any]]) -> None:
             "model.json",
             "metrics.json",
             "predictions.csv",
+            "README.md",
         }
     assert not [name for name in files if name.endswith((".part", "-wal", "-shm"))]
 

@@ -385,7 +385,7 @@ class Killed(BaseException):
 def killed_after_opening(world, monkeypatch) -> World:
     """A run has stored that it opens the test period, and then its process has ended."""
 
-    def die(*_: Any) -> None:
+    def die(*_: Any, **__: Any) -> None:
         raise Killed
 
     with monkeypatch.context() as patch:

@@ -382,6 +382,7 @@ def test_folders_of_an_earlier_retraining_go_away(models, verdict, tmp_path):
     for name in ("retrained_model_1", "retrained_model_7", ".retrained_model_1.part"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "old").write_text("old")
+        (tmp_path / name / "model.json").write_text("{}")
     save_models(tmp_path, models)
     write_retrained(tmp_path, models, verdict, retrained_results(models, verdict, tmp_path))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["retrained_model_1", "retrained_model_2"]
@@ -408,6 +409,7 @@ def test_what_a_killed_run_has_put_aside_goes_away(models, verdict, tmp_path):
     for name in ("retrained_model_1", ".retrained_model_1.old", ".retrained_model_3.part"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "old").write_text("old")
+        (tmp_path / name / "model.json").write_text("{}")
     save_models(tmp_path, models)
     write_retrained(tmp_path, models, verdict, retrained_results(models, verdict, tmp_path))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["retrained_model_1", "retrained_model_2"]
@@ -449,7 +451,17 @@ def test_what_is_named_like_a_model_but_is_none_is_left_alone(models, verdict, t
     write_retrained(tmp_path, models, verdict, retrained_results(models, verdict, tmp_path))
     left = {path.name for path in tmp_path.iterdir()}
     ours = {model_folder(tmp_path, model.finalist.rank).name for model in models}
-    assert left == {*ours, "retrained_model_1_my_copy", ".retrained_model_1_mine", "retrained_model_notes.txt"}
+    others = {"retrained_model_1_my_copy", ".retrained_model_1_mine", "retrained_model_9", "retrained_model_notes.txt"}
+    assert left == {*ours, *others}
+
+
+def test_what_somebody_keeps_where_a_model_goes_is_moved_and_kept(models, verdict, tmp_path):
+    (tmp_path / "retrained_model_1").mkdir()
+    (tmp_path / "retrained_model_1" / "notes.txt").write_text("mine")
+    save_models(tmp_path, models)
+    write_retrained(tmp_path, models, verdict, retrained_results(models, verdict, tmp_path))
+    assert (tmp_path / "retrained_model_1.kept" / "notes.txt").read_text() == "mine"
+    assert not (tmp_path / "retrained_model_1" / "notes.txt").exists()
 
 
 def test_every_number_is_finite(models, verdict, tmp_path):

@@ -48,6 +48,8 @@ SETTINGS: dict[str, Any] = {
     "pruner": {"type": "median", "n_startup_trials": 3, "n_warmup_steps": 1},
     "sampler": {"type": "tpe", "n_startup_trials": 6},
     "retrain": {"enabled": True, "top_k": 2, "full_epochs": 3, "confirm_seeds": 2, "seeds": 2},
+    "mlflow": {"enabled": False},
+    "report": False,
     "workers": 1,
     "search_space": {
         "cnn": {"num_filters": [4, 8], "attention_heads": [1, 2]},
@@ -57,7 +59,7 @@ SETTINGS: dict[str, Any] = {
         "augmentation": {"switch": False},
     },
 }
-"""Of a study whose trials take a fifth of a second."""
+"""Of a study whose trials take a fifth of a second; MLflow and the report, which read what it leaves, have their own tests."""
 _GP = {"sampler": {"type": "gp"}, "pruner": {"type": "front"}}
 _FOLDS = {"data": {**DATA, "cv_folds": 2}}
 SETUPS: dict[str, dict[str, Any]] = {

@@ -9,7 +9,7 @@ import threading
 import traceback
 from collections.abc import Iterator, Sequence
 
-from cyclopts import CycloptsError
+from cyclopts import CycloptsError, UnknownCommandError
 
 from cnn_lstm_hyperopt.cli import models as models  # its commands join the application, as the next one's do
 from cnn_lstm_hyperopt.cli import report as report  # these modules' commands join the application
@@ -61,6 +61,9 @@ def _told(error: BaseException) -> int:
     if isinstance(error, HyperoptError):
         return _fail(str(error), error.exit_code)
     text = printable(" ".join(str(error).split()), 500)
+    if isinstance(error, UnknownCommandError):  # whose list ends after eight
+        commands = sorted((name for name in app if not name.startswith("-")), key=lambda name: app[name].sort_key)
+        return _fail(f"{text.partition(' Available')[0]} Commands: {', '.join(commands)} (see --help)", 2)
     if isinstance(error, CycloptsError):
         return _fail(f"{text.rstrip('.')} (see --help)", 2)
     if isinstance(error, KeyboardInterrupt):

@@ -64,7 +64,7 @@ def write_retrained(
     """Completes the folders of :func:`save_models` with metrics and predictions of the test windows; moves them to their places.
 
     Folders of an earlier retraining, which may have had more ranks, go away; one in which somebody keeps something else gets
-    another name (``ensemble.kept``). Whoever reads finds a whole folder or none: each is
+    another name where it is in the way (``ensemble.kept``). Whoever reads finds a whole folder or none: each is
     moved, none is filled or emptied where it lies.
 
     Args:
@@ -84,9 +84,11 @@ def write_retrained(
         written.append(_Written(ensemble_folder(save_dir), ensemble, verdict.ensemble.predictions, names))
     for each in written:
         _complete(each, verdict, (cards or {}).get(each.place.name))
+    places = {each.place for each in written}
     for old in model_folders(save_dir):
         if not _is_ours(old):
-            old.rename(_free_name(old))
+            if old in places:
+                old.rename(_free_name(old))
             continue
         aside = save_dir / f".{old.name}.old"
         _remove(aside)

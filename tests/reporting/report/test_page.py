@@ -164,7 +164,7 @@ def test_a_verdict_of_a_time_before_the_front_is_not_repeated(tmp_path):
 
 
 def test_what_does_not_vary_decides_about_nothing(tmp_path):
-    folder = searched(tmp_path / "study", 40, space={"lstm": {"hidden_dim": 16}, "cnn": {"num_filters": 8}})
+    folder = searched(tmp_path / "study", 120, space={"lstm": {"hidden_dim": 16}, "cnn": {"num_filters": 8}})
     assert read_content(folder).importances["size_mb"] == {}
 
 
