@@ -36,6 +36,7 @@ def searched(
     sampler: str = "random",
     metric: str = "accuracy",
     space: dict[str, Any] | None = None,
+    pruner: str = "median",
     **more: Any,
 ) -> Path:
     """Searches so many trials in ``folder``, with a ``results.json`` of what a search writes; ``more`` goes over it."""
@@ -56,7 +57,7 @@ def searched(
         metric=metric,
         attributes={"skill_gate": asdict(gate), "n_trials": n_trials},
     )
-    plan = plan_of(settings, n_trials, sampler, gate)
+    plan = plan_of(settings, n_trials, sampler, gate, pruner=pruner)
     study = Study(storage, plan)
     optimise(study, evaluate)
     records = study.records()
@@ -66,12 +67,14 @@ def searched(
     return folder
 
 
-def plan_of(settings: Settings, n_trials: int, sampler: str, gate: SkillGate = GATE) -> StudyPlan:
-    """Of the whole space, with the median pruner."""
+def plan_of(
+    settings: Settings, n_trials: int, sampler: str, gate: SkillGate = GATE, *, pruner: str = "median"
+) -> StudyPlan:
+    """Of the settings' space."""
     return StudyPlan(
         space=settings.space,
         sampler=settings.sampler.model_copy(update={"type": sampler}),
-        pruner=settings.pruner.model_copy(update={"n_startup_trials": 5, "n_warmup_steps": 2}),
+        pruner=settings.pruner.model_copy(update={"type": pruner, "n_startup_trials": 5, "n_warmup_steps": 2}),
         seed=settings.study.seed,
         n_trials=n_trials,
         max_epochs=settings.training.max_epochs,

@@ -102,7 +102,7 @@ def test_what_decides_is_found(folder):
 
 def test_trials_that_have_learnt_nothing_are_not_near_the_front(tmp_path):
     """Small ones of them are on the front of all trials, where nobody looks for skill."""
-    folder = searched(tmp_path / "study", 90)
+    folder = searched(tmp_path / "study", 30, pruner="none")
     content = read_content(folder)
     ranks = _ranks(
         [
@@ -164,7 +164,8 @@ def test_a_verdict_of_a_time_before_the_front_is_not_repeated(tmp_path):
 
 
 def test_what_does_not_vary_decides_about_nothing(tmp_path):
-    folder = searched(tmp_path / "study", 120, space={"lstm": {"hidden_dim": 16}, "cnn": {"num_filters": 8}})
+    space = {"lstm": {"hidden_dim": 16}, "cnn": {"num_filters": 8}}
+    folder = searched(tmp_path / "study", 24, space=space, pruner="none")
     assert read_content(folder).importances["size_mb"] == {}
 
 
