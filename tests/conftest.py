@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
@@ -106,6 +107,18 @@ def apple() -> Callable[..., Dataset]:
         return prepare_dataset(DataSettings(source="embedded", symbols=("AAPL",), target="volatility", **settings))
 
     return prepare
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m looks at the marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Makes ``slow`` what comes after the first n of ``mostly_slow(n)``."""
+    seen: Counter[str] = Counter()
+    for item in items:
+        if (mark := item.get_closest_marker("mostly_slow")) is not None:
+            place = item.nodeid.partition("[")[0]
+            seen[place] += 1
+            if seen[place] > mark.args[0]:
+                item.add_marker(pytest.mark.slow)
 
 
 Cli = Callable[..., "subprocess.Popen[str]"]

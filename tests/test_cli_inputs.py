@@ -225,7 +225,9 @@ def test_an_interruption_ends_with_code_130_and_says_how_to_go_on(files, monkeyp
 def settings_of(monkeypatch):
     """The settings and switches with which a command line would start a run."""
     started = {}
-    monkeypatch.setattr("cnn_lstm_hyperopt.cli.study._run", lambda settings, **switches: started.update(settings=settings, **switches))
+    monkeypatch.setattr(
+        "cnn_lstm_hyperopt.cli.study._run", lambda settings, **switches: started.update(settings=settings, **switches)
+    )
 
     def of(*arguments):
         assert cli.main(list(arguments)) == 0

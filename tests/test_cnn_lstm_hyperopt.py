@@ -246,6 +246,7 @@ def test_optimizer_on_loaders_as_in_the_seed(tiny: dict[str, Any], tmp_path: Pat
     optimizer.close()
 
 
+@pytest.mark.slow
 def test_optimizing_again_goes_on_to_the_new_total(tiny: dict[str, Any]) -> None:
     with CNNLSTMHyperparameterOptimizer(config=tiny, quiet=True) as optimizer:
         optimizer.optimize(n_trials=2)
@@ -256,6 +257,7 @@ def test_optimizing_again_goes_on_to_the_new_total(tiny: dict[str, Any]) -> None
         assert optimizer.optimize(n_trials=4)["n_trials_completed"] == 4
 
 
+@pytest.mark.slow
 def test_loaders_without_regression_have_no_mse(tiny: dict[str, Any], tmp_path: Path) -> None:
     results = run_cnn_lstm_hyperparameter_optimization(
         data_loaders=loaders(regression=False, classes=3, n=120),

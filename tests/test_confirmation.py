@@ -375,6 +375,7 @@ class Killed(BaseException):
     """The process ends here."""
 
 
+@pytest.mark.mostly_slow(1)
 @pytest.mark.parametrize("kill_at", [(1, 1), (2, 2), (2, 3)])
 def test_a_killed_training_goes_on_at_its_epoch_and_gives_the_same_score(dataset, tmp_path, kill_at):
     """Killed as an epoch is told of: what is kept is the one before, and that one is trained twice."""

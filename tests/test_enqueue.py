@@ -361,6 +361,7 @@ def earlier(tmp_path_factory: pytest.TempPathFactory, tiny_settings: dict[str, A
     return save_dir, results
 
 
+@pytest.mark.mostly_slow(1)
 @pytest.mark.parametrize("source", ["", "results.json"])
 def test_an_earlier_front_is_taken_by_rank(
     earlier: tuple[Path, dict[str, Any]], tiny_settings: dict[str, Any], source: str

@@ -320,6 +320,7 @@ def test_a_model_of_an_earlier_round_goes_away(world):
 # ---------------------------------------------------------------------- interrupted
 
 
+@pytest.mark.mostly_slow(1)
 @pytest.mark.parametrize("at", [(0, 1), (3, 1), (2, 2), (5, 2)])
 def test_an_interrupted_confirmation_leaves_the_test_closed_and_is_gone_on_with(world, at):
     world.interrupt_at = ("confirm", *at)
@@ -407,6 +408,7 @@ def test_an_opening_that_was_cut_off_is_not_counted_twice(killed_after_opening):
     assert "The test period was opened once." in found.text
 
 
+@pytest.mark.mostly_slow(1)
 @pytest.mark.parametrize("changed", [{"seeds": 1}, {"full_epochs": 3}, {"top_k": 1}])
 def test_an_opening_for_other_models_is_another_one(killed_after_opening, changed):
     found = killed_after_opening.run(**changed)
@@ -422,6 +424,7 @@ def test_an_opening_that_does_not_say_for_which_models_counts(world):
     assert len(world.run().results["test_openings"]) == 2
 
 
+@pytest.mark.mostly_slow(1)
 @pytest.mark.parametrize("lost", ["metrics.json", "model.safetensors", ""])
 def test_a_model_that_is_lost_is_made_again_and_that_is_the_same_opening(world, lost):
     first = world.run()

@@ -95,6 +95,7 @@ def test_a_trials_value_is_the_mean_over_folds_with_several_workers(
     assert_judged_alike(folder, records, "mcc")
 
 
+@pytest.mark.slow
 def test_a_pruned_trial_ends_in_all_folds(search: Any, tiny_settings: dict[str, Any]) -> None:
     """Its curve is shorter, and its best epoch has predictions of all folds."""
     halving = {"type": "successive_halving", "min_resource": 1, "reduction_factor": 4}
@@ -125,6 +126,7 @@ def test_a_worker_trains_a_trial_to_the_bit_as_this_process_does(
     np.testing.assert_array_equal(trained.outcome.best.predictions.probabilities[:, 1], up)
 
 
+@pytest.mark.mostly_slow(1)
 @pytest.mark.parametrize("metric", ["accuracy", "auc"])
 def test_a_trials_value_is_the_mean_over_folds_whatever_the_metric(search: Any, metric: str) -> None:
     folder, records = search(metric, n_trials=4)

@@ -245,6 +245,7 @@ def whole(world) -> SimpleNamespace:
     return found
 
 
+@pytest.mark.mostly_slow(1)
 @pytest.mark.parametrize("moment", ["rank 2, seed 1, epoch 2", "set_attribute test_openings", "replace results.json"])
 def test_a_run_that_is_killed_is_gone_on_with_to_the_same_results(world, whole, moment):
     """As a model is trained, as the test is about to be opened, and between the results and the end."""

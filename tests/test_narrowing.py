@@ -154,6 +154,7 @@ PLACES = [
 ]
 
 
+@pytest.mark.mostly_slow(4)
 @pytest.mark.parametrize(("output", "message"), PLACES, ids=lambda value: value[:40])
 def test_nothing_is_lost_by_narrowing(
     study: Path, capsys: pytest.CaptureFixture[str], output: str, message: str
@@ -189,6 +190,7 @@ def test_the_home_directory_is_written_out(study: Path, capsys: pytest.CaptureFi
     assert not Path("~").exists()
 
 
+@pytest.mark.mostly_slow(2)
 @pytest.mark.parametrize(
     "gate",
     [None, "abc", {"chance": "x", "n_validation": 1}, {"no": 1}, {"chance": 0, "n_validation": 1, "metric": "x"}],

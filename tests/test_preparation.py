@@ -77,6 +77,7 @@ def test_a_fold_of_one_class_is_named_with_the_metric_and_the_cure(settings_of, 
         skill_gate(settings_of(other), folds)
 
 
+@pytest.mark.mostly_slow(2)
 @every_metric
 def test_plan_gate_and_runner_are_of_the_same_metric(settings_of, dataset, metric):
     preparation = prepare_new(settings_of(metric), dataset, Terminal(quiet=True), recalibrate=False)

@@ -117,6 +117,7 @@ def uncut(runner: TrialRunner, probe: TrialRecord) -> list[tuple[float, float]]:
     return seen
 
 
+@pytest.mark.mostly_slow(1)
 def test_states_are_kept_as_long_as_a_probe_may_be_continued_and_no_longer(house: House) -> None:
     house.run(house.study(n_trials=PROBES))
     assert house.states() == set(range(PROBES))
@@ -140,6 +141,7 @@ def test_a_state_that_another_worker_is_about_to_read_is_not_swept_away(house: H
     assert not other.continues_probes
 
 
+@pytest.mark.mostly_slow(1)
 @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:500])])
 def test_a_lost_or_damaged_state_is_said_and_the_trial_trains_from_its_beginning(
     house: House, damage: Callable[[Path], Any]
@@ -183,6 +185,7 @@ class Killed(BaseException):
     """The process is gone."""
 
 
+@pytest.mark.mostly_slow(1)
 @pytest.mark.parametrize("kill", [False, True], ids=["ctrl-c", "kill"])
 def test_a_continued_trial_that_is_cut_off_goes_on_from_where_it_was(house: House, kill: bool) -> None:
     """Under its number, to the same curve; its own state counts, and where there is none yet, the probe's."""
@@ -206,6 +209,7 @@ def test_a_continued_trial_that_is_cut_off_goes_on_from_where_it_was(house: Hous
     assert whole.number not in house.states()
 
 
+@pytest.mark.mostly_slow(1)
 @pytest.mark.parametrize("epoch", [1, 2])
 def test_any_trial_that_is_cut_off_becomes_what_it_would_have(house: House, epoch: int) -> None:
     plan = {"sampler": SamplerSettings(type="random"), "n_trials": 2}

@@ -209,6 +209,7 @@ def failing(*which, error):
     return listen
 
 
+@pytest.mark.mostly_slow(1)
 @pytest.mark.parametrize(
     ("error", "reason"), [(RuntimeError("out of\n  memory"), "out of memory"), (MemoryError(), "MemoryError")]
 )
@@ -292,6 +293,7 @@ def same(first, second):
     )
 
 
+@pytest.mark.mostly_slow(1)
 @pytest.mark.parametrize("kill_at", [(1, 1, 1), (1, 2, 2), (2, 2, 2)])
 def test_a_killed_retraining_goes_on_where_it_was_and_gives_the_same_models(models, dataset, tmp_path, kill_at):
     """Nothing is trained twice but the epoch in which it was killed; finished trainings are had again, in their order."""

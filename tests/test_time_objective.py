@@ -175,6 +175,7 @@ def test_the_same_seed_gives_the_same_trials_whatever_the_clock_says(whole, sear
     assert min(float(row["measured_seconds"]) for row in again) > 1000
 
 
+@pytest.mark.slow
 def test_a_study_that_was_interrupted_and_resumed_is_the_uninterrupted_one(whole, search):
     assert without_clock(search(3, 6)) == without_clock(whole)
 

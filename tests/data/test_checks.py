@@ -386,6 +386,7 @@ def test_rows_that_can_be_computed_with_are_kept_on_demand_and_no_others(tmp_pat
             prepare_dataset(settings(make(tmp_path, build), on_bad_bars="keep"))
 
 
+@pytest.mark.mostly_slow(40)
 @pytest.mark.parametrize(("build", "message"), cases(READ_ANYWAY))
 @pytest.mark.parametrize("policy", ["error", "drop", "keep"])
 def test_what_may_be_right_is_read_and_said(tmp_path, build, message, policy):

@@ -238,6 +238,7 @@ def test_no_labels_interval_reaches_what_it_is_kept_from(make, frames, target, s
     check_intervals(make, frames, horizon=5, **target, **scheme)
 
 
+@pytest.mark.mostly_slow(6)
 @schemes
 @targets
 def test_the_test_period_changes_nothing_that_trials_see(make, tmp_path, target, scheme):

@@ -99,6 +99,7 @@ def test_bars_needed_is_exact(make_frame, target, lookback, horizon):
         assert int(valid[rows.bars[rows.ends]].sum()) == expected
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_windows_of_any_symbols_and_holes_stay_within_one_symbol_and_segment(data, make_frame, tmp_path_factory):

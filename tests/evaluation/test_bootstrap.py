@@ -101,6 +101,7 @@ def test_blocks_are_twice_the_automatic_length_where_dates_depend_on_each_other(
     assert block_length(series, 1) == math.ceil(2 * 21.936)
 
 
+@pytest.mark.mostly_slow(5)
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize(("horizon", "classes"), [(1, 2), (4, 2), (2, 3)])
 def test_intervals_equal_loops_that_wrap_round_the_end(metric, horizon, classes):

@@ -59,6 +59,7 @@ def noise(kind: str, rng):
     return ((rng.random((200, 1)) < 0.5) ^ (rng.random((200, 30)) < 0.2)) * 1.0
 
 
+@pytest.mark.mostly_slow(1)
 @pytest.mark.parametrize(("kind", "n_blocks", "runs"), [("alone", 16, 20), ("alone", 10, 40), ("alike", 10, 40)])
 def test_on_noise_it_averages_about_one_half(kind, n_blocks, runs):
     rng = np.random.default_rng(runs)
@@ -98,6 +99,7 @@ def test_the_order_of_trials_does_not_matter():
     assert first.probability == turned.probability
 
 
+@pytest.mark.slow
 def test_a_search_of_a_thousand_trials_counts_all_combinations():
     found = probability_of_backtest_overfitting(np.random.default_rng(5).normal(size=(500, 1000)))
     assert (found.n_combinations, found.n_trials, found.n_dates) == (12_870, 1000, 500)

@@ -44,9 +44,8 @@ def test_every_choice_of_the_default_space_learns_in_all_its_weights(make_config
     assert_every_weight_learns(make_config({name: value}), batch)
 
 
-@pytest.mark.parametrize(
-    "first", [pytest.param(first, marks=[pytest.mark.slow] if first >= 60 else []) for first in range(0, 200, 20)]
-)
+@pytest.mark.mostly_slow(1)
+@pytest.mark.parametrize("first", range(0, 200, 20))
 def test_random_configurations_learn_in_all_their_weights(random_config, batch, first):
     for number in range(first, first + 20):
         assert_every_weight_learns(random_config(number), batch)

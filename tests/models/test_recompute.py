@@ -26,6 +26,7 @@ def test_a_part_is_passed_twice_only_where_backward_needs_it(recompute, with_gra
     assert len(seen) == passes
 
 
+@pytest.mark.mostly_slow(1)
 @pytest.mark.parametrize("number", range(4))
 def test_networks_of_the_space_have_the_same_gradients_then(random_config, batch, number):
     gradients = []

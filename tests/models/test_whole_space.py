@@ -76,6 +76,7 @@ def test_conditional_parameters_are_there_exactly_when_their_parent_says_so(conf
             assert (name in params) is all(params[parent] in values for parent, values in spec.when.items()), name
 
 
+@pytest.mark.mostly_slow(2)
 @pytest.mark.parametrize("group", range(GROUPS))
 def test_one_step_has_finite_losses_gradients_and_weights(configurations, group):
     data = windows()

@@ -241,6 +241,7 @@ def test_a_run_that_ended_before_it_had_a_study_is_begun_again(tmp_path):
         assert status_lines(tmp_path) == [f"{tmp_path} holds no study yet.", "A run is at work on it now."]
 
 
+@pytest.mark.mostly_slow(8)
 @pytest.mark.parametrize(
     "content",
     [

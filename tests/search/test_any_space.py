@@ -14,6 +14,7 @@ def losses(params):
     return -0.6 - 0.003 * sum(values) / max(len(values), 1), sum(values) / 50, max(values, default=0.0) / 50
 
 
+@pytest.mark.mostly_slow(1)
 @pytest.mark.parametrize(
     "kind", [pytest.param(kind, marks=[pytest.mark.slow] if kind in ("gp", "tpe") else []) for kind in SAMPLERS]
 )

@@ -173,6 +173,7 @@ def test_a_question_asked_twice_has_one_answer_whatever_was_asked_in_between(mix
     assert sampler.propose(question) == first
 
 
+@pytest.mark.mostly_slow(1)
 @pytest.mark.parametrize(("history", "space", "seed"), [("mixed", SPACE, 0), ("restarted", SMALL, 3)])
 def test_a_sampler_built_anew_goes_on_as_the_old_one_would_at_every_prefix(request, history, space, seed):
     rows = request.getfixturevalue(history)

@@ -198,6 +198,7 @@ def test_some_trials_are_exempt_and_run_on_with_every_pruner(uninterrupted):
         assert {State.COMPLETE} <= {record.state for record in noted} <= {State.COMPLETE, State.FAIL}
 
 
+@pytest.mark.slow
 @every_pair
 def test_a_study_built_anew_after_every_trial_becomes_what_it_would_have(
     uninterrupted, plan_of, faulty, sampler, pruner
@@ -214,6 +215,7 @@ def test_a_study_built_anew_after_every_fifth_trial_becomes_what_it_would_have(
     assert list(map(comparable, again)) == list(map(comparable, uninterrupted(sampler, pruner)))
 
 
+@pytest.mark.mostly_slow(1)
 @pytest.mark.parametrize(
     ("sampler", "pruner"),
     [
@@ -256,6 +258,7 @@ def test_a_study_that_is_given_more_trials_keeps_the_start_that_it_began_with(pl
 # ---------------------------------------------------------------------- several workers
 
 
+@pytest.mark.mostly_slow(7)
 @every_pair
 def test_two_workers_make_exactly_the_trials_and_the_same_ones_each_time(plan_of, faulty, sampler, pruner):
     plan = plan_of(sampler, pruner, n_trials=32)
@@ -392,6 +395,7 @@ def odd_pairs():
                 yield pytest.param(odd, sampler, pruner, marks=() if fast else pytest.mark.slow)
 
 
+@pytest.mark.mostly_slow(40)
 @pytest.mark.parametrize(("odd", "sampler", "pruner"), list(odd_pairs()))
 def test_an_odd_function_has_its_trials_and_can_be_resumed(plan_of, cheap, sampler, pruner, odd):
     cost = (lambda params: Cost(9.0, 1.0)) if odd is all_constant else cheap.cost
@@ -431,6 +435,7 @@ TINY = SearchSpace.of(
 """Twelve configurations: of each width one of kind a, and of kind b one without attention and two with."""
 
 
+@pytest.mark.mostly_slow(8)
 @every_sampler
 @pytest.mark.parametrize("startup", [2, "auto"])
 def test_a_finite_space_is_used_up_and_each_configuration_is_tried_to_its_end(plan_of, cheap, sampler, startup):
@@ -443,6 +448,7 @@ def test_a_finite_space_is_used_up_and_each_configuration_is_tried_to_its_end(pl
     assert sum(record.state is State.COMPLETE for record in records) == 12
 
 
+@pytest.mark.mostly_slow(4)
 @every_sampler
 def test_limits_are_kept_also_where_they_leave_little(plan_of, cheap, sampler):
     """A twentieth of the space, at its cheap end, and what is better lies beyond."""

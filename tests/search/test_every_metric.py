@@ -97,6 +97,7 @@ def test_the_contract_covers_all_pruners():
     assert set(PRUNER_KINDS) == set(PRUNERS) - {"none"}
 
 
+@pytest.mark.mostly_slow(8)
 @every_metric
 @every_sampler
 def test_a_study_runs_and_its_front_is_that_of_brute_force(study_of, metric, sampler):
@@ -128,6 +129,7 @@ def test_what_samplers_are_told_lies_within_the_range_that_counts(study_of, metr
     assert len(set(scores)) > 10
 
 
+@pytest.mark.mostly_slow(5)
 @every_metric
 @every_pruner
 def test_pruners_end_hopeless_trials_and_never_the_best(study_of, function_of, cheap, metric, pruner):
@@ -157,6 +159,7 @@ def test_reasons_name_the_metric(study_of, metric):
     assert any("expected" in reason for reason in reasons)
 
 
+@pytest.mark.mostly_slow(4)
 @pytest.mark.parametrize("pruner", PRUNERS)
 @pytest.mark.parametrize("sampler", ["cmaes", "nsga2", "gp"])
 def test_scores_on_another_scale_make_the_same_study(study_of, function_of, sampler, pruner):

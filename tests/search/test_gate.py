@@ -171,6 +171,7 @@ def test_the_gate_lets_guessers_through_about_once_in_forty(metric, labels):
         assert passed > 0.013
 
 
+@pytest.mark.mostly_slow(1)
 @pytest.mark.parametrize("labels", [UNEVEN, THREE, np.arange(400) % 2], ids=["two", "three", "even"])
 def test_noise_in_logits_passes_the_gate_of_a_log_loss_about_once_in_forty_at_worst(labels):
     """At the spread at which a gain of 2/n is likeliest, and less often at others."""

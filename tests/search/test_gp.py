@@ -508,6 +508,7 @@ def volumes(cheap):
     return of
 
 
+@pytest.mark.mostly_slow(1)
 @pytest.mark.parametrize("pruner", ["none", "front"])
 def test_it_finds_more_than_random_search_in_the_same_number_of_trials(volumes, pruner):
     seeds = range(5)
@@ -516,6 +517,7 @@ def test_it_finds_more_than_random_search_in_the_same_number_of_trials(volumes, 
     assert sum(a > b for a, b in zip(mine, random, strict=True)) >= 4
 
 
+@pytest.mark.slow
 def test_two_workers_find_about_as_much_as_one(cheap, volumes):
     """What runs elsewhere is avoided, and what comes back late is learnt from all the same."""
     plan = cheap.plan("gp", n_trials=60)

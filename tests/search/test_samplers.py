@@ -76,6 +76,7 @@ def history(plain):
     return [row._replace(kind=kind, variance=variance.get(kind, 0.0)) for row, kind in zip(plain, told_as, strict=True)]
 
 
+@pytest.mark.mostly_slow(4)
 @every_kind
 def test_proposals_stay_in_the_space(new, space, history, kind):
     sampler = new(kind, space)
@@ -118,6 +119,7 @@ def test_a_question_asked_twice_has_one_answer(new, space, history, kind):
     assert sampler.propose(question) == first
 
 
+@pytest.mark.mostly_slow(4)
 @every_kind
 def test_a_sampler_built_anew_goes_on_as_the_old_one_would(new, space, history, kind):
     """Resume: the old one was asked for every trial, with refusals in between; the new one gets all history at once."""

@@ -164,6 +164,7 @@ def test_the_claim_is_held_while_a_trial_is_chosen_and_inserted(make_study):
     assert held == [1, 1]
 
 
+@pytest.mark.mostly_slow(2)
 @pytest.mark.parametrize("sampler", list(SAMPLERS))
 def test_workers_never_overshoot_nor_run_a_configuration_twice(make_study, sampler):
     """Two threads on two studies, one lock; every fifth trial fails once, so retries are claimed too."""
@@ -576,6 +577,7 @@ def outcome(study, assignment):
     return complete(study, assignment, accuracy, seconds)
 
 
+@pytest.mark.mostly_slow(1)
 @pytest.mark.parametrize(
     ("sampler", "every", "disk"),
     [

@@ -198,6 +198,7 @@ def pruned_study(make_record, rng, *, patience, seed=0, n_trials=120, max_epochs
     return records, saved
 
 
+@pytest.mark.mostly_slow(1)
 @pytest.mark.parametrize("patience", [5, 15, 40])
 def test_the_interval_of_what_was_saved_covers_it(make_record, patience):
     """95 % by name; this pruner ends all that is below the median, so there is little to compare the flattest with."""
@@ -260,6 +261,7 @@ def test_without_such_trials_it_is_not_known(make_record):
     assert wrongly_pruned([], GATE)[1:] == (0, 0)
 
 
+@pytest.mark.mostly_slow(1)
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.1, 0.3])
 def test_the_interval_of_the_share_covers_it(make_record, share):
     """Trials on a known front, where more accuracy costs more seconds; what the pruner ends rightly lies beneath it."""

@@ -25,6 +25,7 @@ def test_without_them_the_first_epoch_is_evaluated_at_its_end_alone(training, ma
     assert evaluated(reports) == [1, 2, 3]
 
 
+@pytest.mark.mostly_slow(10)
 @pytest.mark.parametrize("windows", [8, 16, 24, 32, 80, 83, 96, 200])
 @pytest.mark.parametrize("shares", [QUARTERS, (0.5,), (0.99, 0.01), (1.0,)])
 def test_they_come_after_the_step_that_completes_their_share_of_the_first_epoch(

@@ -133,6 +133,7 @@ def test_computing_anew_in_backward_changes_no_bit_and_dropout_draws_the_same(
     torch.testing.assert_close(anew, kept, rtol=0, atol=0)
 
 
+@pytest.mark.mostly_slow(12)
 @pytest.mark.parametrize(("fusion", "cnn", "lstm", "rich"), STRUCTURES)
 def test_networks_of_every_structure_take_the_same_steps(steps, fusion, cnn, lstm, rich):
     structure = (fusion, cnn, lstm, rich)

@@ -118,6 +118,7 @@ def _no_report_within_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cnn_lstm_hyperopt.training.loop.FIRST_LOOK", math.inf)
 
 
+@pytest.mark.mostly_slow(16)
 @pytest.mark.parametrize(("chosen", "n_folds"), list(combinations()))
 def test_a_training_that_is_stopped_after_every_epoch_is_the_one_that_was_not(
     make_network, make_windows, make_config, tmp_path, chosen, n_folds

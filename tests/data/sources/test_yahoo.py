@@ -121,6 +121,7 @@ def test_a_symbol_is_a_file_within_the_cache_whatever_it_is_called(symbol, name)
     assert cache_file(symbol).parent == cache_file("AAPL").parent
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [pytest.param("data", marks=pytest.mark.slow), "run"])
 def test_without_a_network_one_line_says_why_and_what_there_is_instead(start_cli, no_network, tmp_path, command):
     arguments = ["--save-dir", tmp_path / "results"] if command == "run" else []

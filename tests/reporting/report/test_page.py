@@ -132,6 +132,7 @@ def test_confusion_names_classes_that_nobody_said():
     assert [[cell["count"] for cell in row["cells"]] for row in found["rows"]] == [["2", "0"], ["0", "0"]]
 
 
+@pytest.mark.mostly_slow(1)
 @pytest.mark.parametrize("metric", ["accuracy", "mcc"])
 @pytest.mark.parametrize("loaders", [False, True])
 def test_data_and_retrained_models_are_shown_with_all_names_as_text(tmp_path, metric, loaders):
