@@ -18,7 +18,7 @@ from searched import GATE, searched
 MODEL = {
     "model_rank": 1,
     "trial_number": 3,
-    "model_path": "/somewhere/results/best_model_1",
+    "model_path": "/somewhere/results/retrained_model_1",
     "test_metrics": {"test_score": 0.62, "test_score_interval": [0.6, 0.64]},
 }
 VERDICT = {"sentence": "Model 1 <b>is</b> better."}
@@ -68,7 +68,7 @@ def test_the_study_and_its_models_have_notes(told):
     assert f"above {GATE.threshold:.4f}" in study
     assert "model 1 is trial 3" in study
     assert "0.6200 (0.6000 to 0.6400)" in model
-    assert "`best_model_1/`" in model
+    assert "`retrained_model_1/`" in model
     assert "somewhere" not in model
     assert [trial["number"] for trial in told["trials"] if trial["note"]["body"]] == [3]
 
