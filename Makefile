@@ -11,7 +11,7 @@ TORTURE_MINUTES ?= 120
 
 .PHONY: demo test coverage lint torture docs clean
 
-demo: $(VENV)/ok  ## The main job on real bars: search, Pareto front, retraining, one test (two to three minutes on 2 cores)
+demo: $(VENV)/ok  ## The main job on real bars: search, Pareto front, retraining, one test (two to four minutes on 2 cores)
 	rm -rf $(DEMO_DIR)
 	$(BIN)/cnn-lstm-hyperopt run --config configs/hyperopt/demo.yaml --save-dir $(DEMO_DIR)
 
@@ -36,9 +36,9 @@ docs: $(VENV)/docs  ## The documentation as a site, with the reference of the Py
 clean:  ## Everything that the targets made
 	rm -rf $(VENV) $(DEMO_DIR) site build dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
 
-# pip is quiet but for errors; the whole of it takes one to two minutes.
+# pip is quiet but for errors; the whole of it takes one to three minutes.
 $(VENV)/ok: pyproject.toml constraints.txt
-	@echo "Installing into $(VENV) (one to two minutes) ..."
+	@echo "Installing into $(VENV) (one to three minutes) ..."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@

@@ -79,6 +79,29 @@ def test_every_documented_key_is_in_a_real_run(results):
     assert always - set(keys(results)) == set()
 
 
+def test_the_example_is_a_run_of_this_version_and_the_extract_is_of_it():
+    """Whoever adds a key makes the example anew: ``make demo``, and its ``results.json``."""
+    example = json.loads((ROOT / "docs" / "examples" / "results.json").read_text(encoding="utf-8"))
+    always = {key for key in DOCUMENTED if not key.startswith(ONLY_SOMETIMES)}
+    assert set(keys(example)) == always
+    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    extract = json.loads(re.search(r"```json\n(.*?)```", text, re.DOTALL)[1])
+    assert OF_THE_SEED - set(keys(extract)) == set()
+    assert is_part(extract, example) == []
+
+
+def is_part(part, whole, path=""):
+    """Where what is shown is not what there is, to four digits."""
+    if isinstance(part, dict):
+        return [fault for name, inner in part.items() for fault in is_part(inner, whole[name], f"{path}.{name}")]
+    if isinstance(part, list):
+        return [
+            fault for inner, other in zip(part, whole, strict=False) for fault in is_part(inner, other, f"{path}[]")
+        ]
+    same = part == pytest.approx(whole, rel=1e-3) if isinstance(part, float) else part == whole
+    return [] if same else [f"{path}: {part}, not {whole}"]
+
+
 def test_the_keys_of_directions_are_documented():
     dates = np.array(["2024-01-02", "2024-01-03", "2024-01-04"], "datetime64[D]")
     returns = Returns(dates, np.array([0.01, -0.02, 0.005]), 2)

@@ -298,7 +298,9 @@ def test_models_are_exported_by_the_command(save_dir, name, capsys):
     model = save_dir / name
     for format, file in (("torch", "model.pt2"), ("onnx", "model.onnx")):
         assert main(["export", "--model", str(model), "--format", format, "--output", file]) == 0
-        assert re.search(rf"Written to {file}; its outputs differ .* by \d\.\de[-+]\d\d at most", capsys.readouterr().out)
+        assert re.search(
+            rf"Written to {file}; its outputs differ .* by \d\.\de[-+]\d\d at most", capsys.readouterr().out
+        )
         assert Path(file).stat().st_size > 1_000
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from cnn_lstm_hyperopt.activity import Activity
 from cnn_lstm_hyperopt.config import PrunerSettings, SamplerSettings, parse_space
 from cnn_lstm_hyperopt.config.settings import DataSettings
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
@@ -259,6 +260,28 @@ def test_a_terminal_gets_a_bar_and_only_what_joins_the_front_or_failed(study, ca
     assert "trial 0 complete" in out
     assert "trial 2 failed" in out
     assert "trial 1 pruned" not in out
+
+
+def test_a_terminal_shows_what_each_worker_is_at_and_cuts_no_word_in_two(study, capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "70")
+    terminal = Terminal()
+    with terminal.watch(study):
+        terminal.show_activity([Activity(number, 10 + number, 1.5, 700.0) for number in range(1, 11)])
+        terminal.warn(
+            "a sentence that is a good deal longer than the seventy columns of this terminal, in which it stands"
+        )
+        terminal.warn(
+            "go on with: cnn-lstm-hyperopt resume --save-dir /a/directory/whose/name/is/long and nothing else"
+        )
+    lines = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line).strip() for line in capsys.readouterr().out.splitlines()]
+    assert "0 complete, 0 pruned · best – · front 0 · memory 7,000 MB" in lines
+    assert "worker 2: trial 12 at epoch 1.5, 700 MB" in lines
+    assert "… and 2 more" in lines
+    assert not any(line.startswith("worker 9") for line in lines)
+    assert any("Search" in line and "0/4" in line and "time left" in line for line in lines)
+    assert "Warning: a sentence that is a good deal longer than the seventy" in lines
+    assert any(line.endswith("/a/directory/whose/name/is/long and nothing else") for line in lines)
 
 
 def test_outside_a_search_trials_are_not_shown(study, capsys):

@@ -44,9 +44,14 @@ def confirmation_lines(confirmed: Confirmed, metric: str) -> list[str]:
     known = [each for each in confirmed.ranked if each.scores]
     if known:
         gap = float(np.mean([each.candidate.score - each.mean for each in known]))
-        size = f"{abs(100 * gap):.1f} points" if metric in ("accuracy", "balanced_accuracy") else f"{abs(gap):.3f}"
+        size, unit = (
+            (f"{abs(100 * gap):.1f}", " points")
+            if metric in ("accuracy", "balanced_accuracy")
+            else (f"{abs(gap):.3f}", "")
+        )
         luck = "more than fresh seeds do, on average: what choosing single readings adds"
-        lines.append(f"The search read {size} {luck if gap >= 0 else 'less than fresh seeds do, on average'}.")
+        read = f"{size}{unit} {luck if gap >= 0 else 'less than fresh seeds do, on average'}"
+        lines.append(f"The search read {read if float(size) else 'what fresh seeds do, on average'}.")
     if confirmed.ended is not None and confirmed.ended.reason == TIME_IS_UP:
         rounds = len(confirmed.ranked[0].scores) if confirmed.ranked else 0
         done = (

@@ -11,11 +11,11 @@ from types import TracebackType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from cnn_lstm_hyperopt.activity import Activity, activity_text
+from cnn_lstm_hyperopt.activity import Activity
 from cnn_lstm_hyperopt.config import PARAMETERS, SearchSpace
 from cnn_lstm_hyperopt.config.domains import domain_text
 from cnn_lstm_hyperopt.confirmation import Confirmed
@@ -23,6 +23,7 @@ from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.forecast import FinalForecast, Forecast
 from cnn_lstm_hyperopt.progress import ProgressReport
 from cnn_lstm_hyperopt.reporting.final_tables import confirmation_lines, confirmation_table, period_table, verdict_lines
+from cnn_lstm_hyperopt.reporting.live import LiveSearch
 from cnn_lstm_hyperopt.reporting.pruning import search_lines
 from cnn_lstm_hyperopt.reporting.tables import plain_table
 from cnn_lstm_hyperopt.reporting.wording import counted, epochs_text, seconds_text
@@ -40,6 +41,8 @@ FOLD_ROWS = 10
 PIPED_WIDTH = 120
 FORECAST_WEIGHT = 3
 """Trials that the forecast counts for in the time that is left."""
+COMMANDS = ("cnn-lstm-hyperopt ", "mlflow ui ")
+"""A line with one of them is not broken into several, so that it can be copied."""
 TOO_DEAR = 5
 """Finished trials after which a search that only meets its limit is told of."""
 
@@ -63,6 +66,7 @@ class Terminal:
         self.console = _Screen(quiet=quiet, highlight=False, soft_wrap=True)
         if not self.console.is_terminal:
             self.console.width = PIPED_WIDTH
+        self._live: LiveSearch | None = None
         self._progress: Progress | None = None
         self._task: Any = None
         self._study: Study | None = None
@@ -77,13 +81,18 @@ class Terminal:
 
     def say(self, text: str, style: str = "") -> None:
         """One line, on the screen and in the log."""
-        self.console.print(Text(text, style=style))
+        self._print(text, style)
         log.info("%s", text)
 
     def warn(self, text: str) -> None:
         """A warning."""
-        self.console.print(Text(f"Warning: {text}", style="yellow"))
+        self._print(f"Warning: {text}", "yellow")
         log.warning("%s", text)
+
+    def _print(self, text: str, style: str = "") -> None:
+        """Broken between words on a terminal; elsewhere a line stays a line."""
+        whole = not self.console.is_terminal or any(command in text for command in COMMANDS)
+        self.console.print(Text(text, style=style), soft_wrap=whole)
 
     def table(self, table: Table) -> None:
         """A table, on the screen and, as text, in the log."""
@@ -185,9 +194,9 @@ class Terminal:
             log.debug("trial %d epoch %g %s %.4f", assignment.number, report.epoch, self._objective, report.score)
 
     def show_activity(self, activities: Sequence[Activity]) -> None:
-        """What each process is at, behind the bar."""
-        if self._progress is not None:
-            self._progress.update(self._task, now=activity_text(activities))
+        """What each process is at, below the bar."""
+        if self._live is not None:
+            self._live.show(activities)
 
     def on_trial_trained(self, assignment: Assignment, trained: TrainedNetwork) -> None:
         """See execution.Observer; the end of the trial says it all."""
@@ -204,12 +213,12 @@ class Terminal:
         joined = any(r.number == record.number for r in front)
         line = f"[{done}/{self._study.plan.n_trials}] trial {record.number} {_outcome_text(record, self._objective)}"
         line += " · joins the front" if joined else ""
-        if self._progress is not None:
-            self._progress.update(self._task, completed=done, status=status, left=self._left_text(done))
+        if self._live is not None:
+            self._live.update(done=done, status=status, left=self._left_text(done))
             if joined:
-                self.console.print(Text(line))
+                self._print(line)
             elif record.state is State.FAIL:
-                self.console.print(Text(line, style="red"))
+                self._print(line, "red")
             log.info("%s · %s", line, status)
         else:
             self.say(f"{line} · {status} · {self._left_text(done)}")
@@ -327,7 +336,7 @@ class Terminal:
 
 
 class _Watching:
-    """The progress bar's life; nothing is drawn when the output is no terminal."""
+    """The live view's life; nothing is drawn when the output is no terminal."""
 
     def __init__(self, terminal: Terminal, study: Study) -> None:
         self._terminal, self._study = terminal, study
@@ -339,33 +348,21 @@ class _Watching:
         records = study.records()
         terminal._done_before = terminal._done = sum(record.finished for record in records)
         if terminal.console.is_terminal and not terminal.console.quiet:
-            terminal._progress = Progress(
-                TextColumn("Search"),
-                BarColumn(bar_width=24),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[status]}"),
-                TextColumn("{task.fields[left]}", style="cyan"),
-                TextColumn("{task.fields[now]}", style="dim"),
-                console=terminal.console,
-                refresh_per_second=2,
-                transient=True,
-            )
-            terminal._task = terminal._progress.add_task(
-                "search",
+            terminal._live = LiveSearch(
+                terminal.console,
                 total=study.plan.n_trials,
-                completed=terminal._done_before,
+                done=terminal._done,
                 status=terminal._status(records, study.front()),
-                left=terminal._left_text(terminal._done_before),
-                now="",
+                left=terminal._left_text(terminal._done),
             )
-            terminal._progress.start()
+            terminal._live.start()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._terminal._progress is not None:
-            self._terminal._progress.stop()
-            self._terminal._progress = None
+        if self._terminal._live is not None:
+            self._terminal._live.stop()
+            self._terminal._live = None
         self._terminal._study = None
 
 

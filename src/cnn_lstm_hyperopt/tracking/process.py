@@ -14,6 +14,7 @@ from pathlib import Path
 
 from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.exceptions import InterruptedRunError
+from cnn_lstm_hyperopt.reporting.wording import counted
 from cnn_lstm_hyperopt.tracking.standing import Standing
 from cnn_lstm_hyperopt.tracking.target import URI_VARIABLE, Target
 
@@ -156,9 +157,9 @@ def _tell(
 
 def whole_text(standing: Standing, target: Target) -> str:
     """What MLflow has, and how to look at it."""
-    models = f" and {standing.models} retrained models" if standing.models else ""
+    models = f" and {counted(standing.models, 'retrained model')}" if standing.models else ""
     return (
-        f"MLflow has all {standing.trials} trials{models} in its experiment {target.experiment}; look at them with:"
+        f"MLflow has all {counted(standing.trials, 'trial')}{models} in its experiment {target.experiment}; look at them with:"
         f" {target.how_to_look}"
     )
 

@@ -53,7 +53,12 @@ def leaderboard(content: Content) -> dict[str, Any]:
     columns = FIGURES if score == "test_class_acc" else (("test_class_acc", "accuracy", "{:.4f}"), *FIGURES)
     known = [figure for figure in columns if any(entry["metrics"].get(figure[0]) is not None for entry in entries)]
     rows = [_row(entry, axis, known, score) for entry in sorted(entries, key=lambda each: _order(each, score))]
-    return {"rows": rows, "figures": [title for _, title, _ in known], "axis": axis and [f"{end:.3g}" for end in axis]}
+    return {
+        "rows": rows,
+        "figures": [title for _, title, _ in known],
+        "axis": axis and [f"{end:.3g}" for end in axis],
+        "ensemble": bool(ensemble),
+    }
 
 
 def _order(entry: Mapping[str, Any], score: str) -> float:

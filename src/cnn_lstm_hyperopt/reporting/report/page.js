@@ -73,7 +73,8 @@
       const grey = { name: "pruned", x: [], y: [], type: "scatter", mode: "lines+markers", marker: { size: 3, color: color("--grey") }, line: { color: color("--grey"), width: 1 }, opacity: 0.55, hoverinfo: "skip" };
       for (const curve of pruned) { grey.x.push(...curve.epoch, null); grey.y.push(...curve.score, null); }
       const lines = finalists.map((curve) => ({ name: `trial ${curve.number}`, x: curve.epoch, y: curve.score, type: "scatter", mode: "lines+markers", line: { width: 2.5 }, marker: { size: 4 } }));
-      return [[grey, ...lines], layout({ xaxis: axis("epoch"), yaxis: axis(data.objective), hovermode: "closest" })];
+      const last = Math.max(0, ...grey.x, ...lines.flatMap((line) => line.x));
+      return [[grey, ...lines], layout({ xaxis: axis("epoch", last <= 12 ? { dtick: 1 } : {}), yaxis: axis(data.objective), hovermode: "closest" })];
     },
     parallel() { return parallel(byId("parallel-which").value); },
     efficiency() { return efficiency("seconds", "seconds an epoch"); },
