@@ -56,7 +56,7 @@
         { name: "other completed trials", x: column("seconds", complete), y: column("score", complete), customdata: complete, mode: "markers", type: "scatter", hovertext: complete.map((n) => `trial ${n}: ${score(trials.score[rowOf.get(n)])}`), hoverinfo: "text", marker: { color: color("--grey"), size: 6, opacity: 0.55 } },
         { name: "Pareto front", x: column("seconds", data.front), y: column("score", data.front), customdata: data.front, mode: "markers", type: "scatter", hovertext: data.front.map(about), hoverinfo: "text",
           marker: { size: 12, color: sizes.map(Math.log10), colorscale: "Viridis", line: { color: color("--soft"), width: 1 }, showscale: true, colorbar: { title: { text: "MB" }, thickness: narrow ? 8 : 14, outlinewidth: 0, ...ticks(sizes) } } },
-        { name: "chosen", x: [], y: [], mode: "markers", type: "scatter", hoverinfo: "skip", showlegend: false, marker: { size: 20, color: "rgba(0,0,0,0)", line: { color: color("--orange"), width: 3 } } },
+        { name: "chosen", x: chosen === null ? [] : column("seconds", [chosen]), y: chosen === null ? [] : column("score", [chosen]), mode: "markers", type: "scatter", hoverinfo: "skip", showlegend: false, marker: { size: 20, color: "rgba(0,0,0,0)", line: { color: color("--orange"), width: 3 } } },
       ];
       const threshold = { type: "line", xref: "paper", x0: 0, x1: 1, y0: data.threshold, y1: data.threshold, line: { color: color("--orange"), width: 1, dash: "dot" } };
       return [traces, layout({ shapes: [threshold], xaxis: axis("training time (s)", { type: "log", nticks: narrow ? 4 : 10 }), yaxis: axis(narrow ? "" : `${data.objective} on validation`), hovermode: "closest" })];
@@ -171,7 +171,7 @@
   function draw(place) {
     const [traces, shape] = charts[place.dataset.chart]();
     Plotly.react(place, traces, shape, config);
-    if (place.dataset.chart === "front") { if (!drawn.has(place)) place.on("plotly_click", (event) => choose(event.points[0].customdata, true)); ring(); }
+    if (place.dataset.chart === "front" && !drawn.has(place)) place.on("plotly_click", (event) => choose(event.points[0].customdata, true));
     drawn.add(place);
   }
 
@@ -192,7 +192,9 @@
   const seen = new IntersectionObserver((entries) => {
     for (const entry of entries) if (entry.isIntersecting) { seen.unobserve(entry.target); ask(entry.target); }
   }, { rootMargin: "300px" });
-  places.forEach((place) => seen.observe(place));
+  const first = places.find((place) => place.dataset.chart === "front");
+  if (first) draw(first);  // while the page loads: the first chart takes longest, for Plotly measures its letters
+  places.filter((place) => place !== first).forEach((place) => seen.observe(place));
   const root = document.documentElement;
   let before;
   window.addEventListener("beforeprint", () => {  // on paper all is light and open
