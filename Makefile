@@ -16,7 +16,7 @@ demo: $(VENV)/ok  ## The main job on real bars: search, Pareto front, retraining
 	$(BIN)/cnn-lstm-hyperopt run --config configs/hyperopt/demo.yaml --save-dir $(DEMO_DIR)
 
 test: $(VENV)/ok lint  ## All fast tests
-	$(BIN)/pytest -n 2 -m "not slow"
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
 
 coverage: $(VENV)/ok  ## The same tests, half as long again, and which lines of the package they run: 80 % at least
 	$(BIN)/pytest -n 2 -m "not slow" --cov --cov-report=term

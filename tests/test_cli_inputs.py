@@ -148,6 +148,7 @@ BAD_INPUTS = [
 ]
 
 
+@pytest.mark.mostly_slow(34)
 @pytest.mark.parametrize(("arguments", "fragments"), BAD_INPUTS, ids=lambda value: " ".join(value)[:60])
 def test_bad_input_ends_with_code_2_and_one_line(files, capsys, arguments, fragments):
     before = sorted(files.rglob("*"))

@@ -34,6 +34,7 @@ from torture.kills import (
     tell,
 )
 
+pytestmark = pytest.mark.slow
 N_TRIALS = 8
 SETUP = "gp with probes, front"
 SEED = 0
@@ -329,7 +330,6 @@ def story(planned: list[Aim], folder: Path, reference: Reference) -> tuple[dict[
     return dict(told.kills), told.found
 
 
-@pytest.mark.slow
 def test_a_run_killed_in_search_and_retraining_ends_as_if_it_had_not_been(
     undisturbed: Reference, tmp_path: Path
 ) -> None:
@@ -338,7 +338,6 @@ def test_a_run_killed_in_search_and_retraining_ends_as_if_it_had_not_been(
     assert sum(kills.values()) == 2
 
 
-@pytest.mark.slow
 def test_a_run_killed_at_every_stage_ends_as_if_it_had_not_been(undisturbed: Reference, tmp_path: Path) -> None:
     planned = [
         Aim(MAKING, 0, 0.1),

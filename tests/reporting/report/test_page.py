@@ -155,6 +155,7 @@ def test_a_run_that_writes_its_own_report_is_not_at_work_any_more(tmp_path):
         assert "The run is at work" not in write_report(folder, running=False).read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_verdict_of_a_time_before_the_front_is_not_repeated(tmp_path):
     old = {"skill": False, "sentence": "No skill so far: none of 2 trials has learnt anything.", "metric": "accuracy"}
     folder = searched(tmp_path / "study", 30, verdict=old)
