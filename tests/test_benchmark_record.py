@@ -1,0 +1,57 @@
+"""The recorder of real curves: neighbours are configurations of the space, and what is recorded stays when it goes on."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from cnn_lstm_hyperopt.config import load_settings
+from cnn_lstm_hyperopt.search import random_configuration
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def record():
+    sys.path.insert(0, str(BENCHMARKS))
+    try:
+        import record
+    finally:
+        sys.path.remove(str(BENCHMARKS))
+    return record
+
+
+def test_neighbours_are_other_configurations_of_the_space_and_the_same_each_time(record):
+    space = load_settings(None, environment={}).space
+    differing = []
+    for number in range(200):
+        centre = random_configuration(space, 1, number)
+        found = record.neighbour(space, centre, number)
+        assert set(found) == set(space.active(found))
+        assert all(space.domains[name].contains(value) for name, value in found.items())
+        assert found == record.neighbour(space, centre, number)
+        differing.append(sum(found[name] != centre[name] for name in found.keys() & centre.keys()))
+    assert min(differing) == 0  # a choice may be drawn again
+    assert 0 < sum(differing) / len(differing) < 4
+    assert max(differing) <= 4
+
+
+@pytest.mark.slow
+def test_what_is_recorded_stays_and_it_goes_on(tmp_path):
+    def run():
+        command = [sys.executable, str(BENCHMARKS / "record.py"), "--out", str(tmp_path), "--workers", "1"]
+        done = subprocess.run([*command, "--minutes", "0.05"], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert "go on with: python benchmarks/record.py --problem volatility" in done.stderr
+        return [pd.read_parquet(tmp_path / f"volatility_{name}.parquet") for name in ("configurations", "curves")]
+
+    rows, curves = run()
+    more_rows, more_curves = run()
+    assert 1 <= len(rows) < len(more_rows)
+    pd.testing.assert_frame_equal(more_rows.head(len(rows)), rows)
+    pd.testing.assert_frame_equal(more_curves.head(len(curves)), curves)
+    for number, curve in curves.groupby("number"):
+        assert list(curve["epoch"]) == [0.25, 0.5, 0.75, *range(1, 17)], number
+        assert curve["seconds"].is_monotonic_increasing
