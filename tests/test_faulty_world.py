@@ -432,7 +432,7 @@ def test_a_locked_study_ends_the_run_after_half_a_minute_and_nothing_is_lost(
         locked = time.monotonic()
         code, out, _ = ended(start_cli("status", "--save-dir", save_dir))
         assert code == 0
-        assert "A run is at work on it now." in out
+        assert "A run is at work on it now" in out
         code, _, err = ended(process)
         assert 25 < time.monotonic() - locked < 120
         before = finished_in(save_dir)

@@ -300,7 +300,7 @@ def test_a_second_run_in_the_same_directory_is_refused(tiny: dict[str, Any], tmp
     assert second.returncode == 2
     assert "another run is at work" in err
     status, _ = start_cli("status", "--save-dir", save_dir).communicate(timeout=GIVE_UP)
-    assert "A run is at work on it now." in status
+    assert "A run is at work on it now" in status
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=GIVE_UP)
     assert process.returncode == 130

@@ -100,7 +100,7 @@ def moments(monkeypatch, tmp_path) -> Moments:
     remove = shutil.rmtree
 
     def rmtree(folder: Path, **facts: Any) -> None:
-        for path in sorted(folder.glob("*"))[:1]:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file())[:1]:
             os.remove(path)
             moments.pass_(f"amid the removal of {folder.name}")
         remove(folder, **facts)

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,6 +63,15 @@ _FAULTS = {
     errno.EIO: FAILING,
 }
 """What is wrong and what helps, by the number of the system's error."""
+
+
+_LITTLE = 2**16
+"""Bytes: with fewer left, a disk counts as full."""
+
+
+def disk_is_full(folder: Path) -> bool:
+    """Whether nothing more of any size can be written there."""
+    return shutil.disk_usage(folder).free < _LITTLE
 
 
 def require_usable(save_dir: Path) -> None:

@@ -23,7 +23,7 @@ from cnn_lstm_hyperopt.exceptions import RunError, StorageFailedError, StudyFail
 from cnn_lstm_hyperopt.execution.observer import Observer
 from cnn_lstm_hyperopt.execution.run import EXHAUSTED, FINISHED
 from cnn_lstm_hyperopt.execution.stop import StopSignal
-from cnn_lstm_hyperopt.folder import ACTIVITY_FILE, DATA_FOR_WORKERS, LOCK_FILE
+from cnn_lstm_hyperopt.folder import ACTIVITY_FILE, DATA_FOR_WORKERS, FULL, LOCK_FILE, cant_write, disk_is_full
 from cnn_lstm_hyperopt.search import DIED, KILLED, Study
 
 log = logging.getLogger(__name__)
@@ -265,6 +265,9 @@ def _replace(worker: _Worker, study: Study) -> None:
     words = worker.last_words()
     if worker.gave_up is not None:
         raise worker.gave_up(words.split(": ", 1)[-1])
+    path = study.storage.path
+    if path is not None and disk_is_full(path.parent):  # of which a worker that could write nothing did not tell
+        raise cant_write(path, path.parent, *FULL)
     finished = study.n_finished()
     worker.deaths = worker.deaths + 1 if finished == worker.finished_before else 1
     worker.finished_before = finished

@@ -5,7 +5,6 @@ import hashlib
 import json
 import logging
 import shlex
-import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +16,16 @@ import sqlalchemy
 from optuna.trial import FrozenTrial, TrialState
 
 from cnn_lstm_hyperopt.exceptions import HyperoptError, SaveDirError
-from cnn_lstm_hyperopt.folder import BACKUP_FILE, FAILING, FULL, READ_ONLY, cant_write, gone, resume_command
+from cnn_lstm_hyperopt.folder import (
+    BACKUP_FILE,
+    FAILING,
+    FULL,
+    READ_ONLY,
+    cant_write,
+    disk_is_full,
+    gone,
+    resume_command,
+)
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +36,6 @@ SEAL = "sha256"
 number."""
 _PAGES = 10_000
 """That are copied at once: 40 MB."""
-_LITTLE = 2**16
-"""Bytes: with fewer left, an error of writing means that the disk is full."""
 _LOCKED = (
     f"another program held it locked for {BUSY_SECONDS:g} s",
     "close what has it open (a shell of SQLite, a copy in progress)",
@@ -217,7 +223,7 @@ def _finished_in(path: Path) -> int | None:
 
 def _io_problem(path: Path) -> tuple[str, str]:
     """SQLite says no more than that it could not read or write."""
-    return FULL if shutil.disk_usage(path.parent).free < _LITTLE else FAILING
+    return FULL if disk_is_full(path.parent) else FAILING
 
 
 def _code(error: BaseException | None) -> int | None:
