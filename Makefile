@@ -9,6 +9,9 @@ FUZZ ?= 5000
 SEED ?= 0
 TORTURE_MINUTES ?= 120
 
+# Each file's tests in one process, which makes its fixtures once.
+PYTEST := $(BIN)/pytest -n 2 --dist loadfile
+
 .PHONY: demo test coverage lint torture docs clean
 
 demo: $(VENV)/ok  ## The main job on real bars: search, Pareto front, retraining, one test (two to four minutes on 2 cores)
@@ -16,10 +19,10 @@ demo: $(VENV)/ok  ## The main job on real bars: search, Pareto front, retraining
 	$(BIN)/cnn-lstm-hyperopt run --config configs/hyperopt/demo.yaml --save-dir $(DEMO_DIR)
 
 test: $(VENV)/ok lint  ## All fast tests
-	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
+	$(PYTEST) -m "not slow"
 
 coverage: $(VENV)/ok  ## The same tests, half as long again, and which lines of the package they run: 80 % at least
-	$(BIN)/pytest -n 2 -m "not slow" --cov --cov-report=term
+	$(PYTEST) -m "not slow" --cov --cov-report=term
 
 lint: $(VENV)/ok  ## Style, types, layers
 	$(BIN)/ruff format --check src tests scripts benchmarks

@@ -9,7 +9,12 @@ import torch
 
 
 def machine_line() -> str:
-    """Processor, cores, memory, versions and date."""
+    """What :func:`machine_name` says, and the date."""
+    return f"{machine_name()}, {datetime.now(UTC):%Y-%m-%d}"
+
+
+def machine_name() -> str:
+    """Processor, cores, memory and version of torch."""
     processor, memory = platform.processor() or platform.machine(), ""
     if Path("/proc/cpuinfo").exists():
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -17,4 +22,4 @@ def machine_line() -> str:
         total = int(Path("/proc/meminfo").read_text().split()[1]) / 1e6
         memory = f", {total:.0f} GB"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{processor}, {cores} cores{memory}, torch {torch.__version__}, {datetime.now(UTC):%Y-%m-%d}"
+    return f"{processor}, {cores} cores{memory}, torch {torch.__version__}"

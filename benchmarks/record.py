@@ -16,12 +16,13 @@ import argparse
 import json
 import math
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ from cnn_lstm_hyperopt.search.samplers.random import draw
 from cnn_lstm_hyperopt.training import NonFiniteLossError
 from cnn_lstm_hyperopt.training.cost import CostModel
 from cnn_lstm_hyperopt.trial_runner import TrialRunner
-from machine import machine_line
+from machine import machine_line, machine_name
 
 EPOCHS = 16
 RANDOM, NEAR, AGAIN = 400, 200, 60
@@ -139,7 +140,7 @@ class Recorder:
             "size_mb": cost.size_mb,
             "predicted_seconds": cost.seconds,
             "memory_mb": memory,
-            "machine": _machine(),
+            "machine": machine_name(),
         }
         return row, curve
 
@@ -147,16 +148,12 @@ class Recorder:
 _ENOUGH = Decision(Action.STOP, "one epoch was asked for")
 
 
-@cache
-def _machine() -> str:
-    return machine_line().rpartition(", ")[0]
-
-
 _recorder: Recorder | None = None
 
 
 def _begin(problem: str) -> None:
     global _recorder  # what a process of the pool has instead of an argument
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one that is asked to end lets these end what they are at
     torch.set_num_threads(1)
     _recorder = Recorder(problem)
 
@@ -189,7 +186,7 @@ class Record:
 
     def reference(self, here: CostModel) -> CostModel:
         """The speeds of the machine that began."""
-        self.machines.setdefault(_machine(), here.as_dict())
+        self.machines.setdefault(machine_name(), here.as_dict())
         return CostModel.from_dict(next(iter(self.machines.values())))
 
     def add(self, row: dict[str, Any], readings: list[dict[str, Any]]) -> None:
@@ -288,33 +285,32 @@ def main() -> None:
     record, recorder = Record(given.out, given.problem), Recorder(given.problem)
     reference = record.reference(recorder.speeds)
     total, end = RANDOM + NEAR + AGAIN, time.monotonic() + 60 * given.minutes
-    console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    context = get_context("spawn")
-    with (
-        Progress(*columns, console=console) as bar,
-        ProcessPoolExecutor(given.workers, mp_context=context, initializer=_begin, initargs=(given.problem,)) as pool,
-    ):
-        shown = bar.add_task(given.problem, total=total, completed=len(record.rows))
-        saved = time.monotonic()
-        while missing := list(tasks(record, recorder, reference=reference)):
-            running: set[Future[Any]] = set()
-            waiting = iter(missing)
-            while True:
-                while len(running) < given.workers and time.monotonic() < end and (task := next(waiting, None)):
-                    running.add(pool.submit(_train, task))
-                if not running:
-                    break
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                for each in done:
-                    record.add(*each.result())
-                bar.update(shown, completed=len(record.rows))
-                if time.monotonic() - saved > SAVE_SECONDS:
-                    record.save()
-                    saved = time.monotonic()
+    pool = ProcessPoolExecutor(
+        given.workers, mp_context=get_context("spawn"), initializer=_begin, initargs=(given.problem,)
+    )
+    try:
+        with Progress(*columns, console=Console(stderr=True)) as bar, pool, suppress(KeyboardInterrupt):
+            shown = bar.add_task(given.problem, total=total, completed=len(record.rows))
+            saved = time.monotonic()
+            while time.monotonic() < end and (found := list(tasks(record, recorder, reference=reference))):
+                missing = iter(found)
+                running: set[Future[Any]] = set()
+                while True:
+                    while len(running) < given.workers and time.monotonic() < end and (task := next(missing, None)):
+                        running.add(pool.submit(_train, task))
+                    if not running:
+                        break
+                    done, running = wait(running, return_when=FIRST_COMPLETED)
+                    for each in done:
+                        record.add(*each.result())
+                    bar.update(shown, completed=len(record.rows))
+                    if time.monotonic() - saved > SAVE_SECONDS:
+                        record.save()
+                        saved = time.monotonic()
+    finally:
+        if record.rows:
             record.save()
-            if time.monotonic() >= end:
-                break
     print(f"{len(record.rows)} of {total} rows in {given.out}; {machine_line()}")
     states = pd.Series([row["state"] for row in record.rows.values()]).value_counts()
     print(", ".join(f"{count} {state}" for state, count in states.items()))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -300,7 +301,7 @@ def test_a_second_run_in_the_same_directory_is_refused(tiny: dict[str, Any], tmp
     assert second.returncode == 2
     assert "another run is at work" in err
     status, _ = start_cli("status", "--save-dir", save_dir).communicate(timeout=GIVE_UP)
-    assert "A run is at work on it now" in status
+    assert re.search(r"A run is at work on it now(: trial \d+ at epoch [\d.]+( · [\d,]+ MB)?)?\.", status)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=GIVE_UP)
     assert process.returncode == 130

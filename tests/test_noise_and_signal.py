@@ -19,6 +19,7 @@ SEEDS = range(3)
 def evaluation() -> ModuleType:
     import evaluation
 
+    evaluation.PROFILE["study"]["time_objective"] = "estimated"  # so that it is the same runs each time
     return evaluation
 
 
@@ -35,9 +36,8 @@ def test_a_planted_signal_shows_skill_each_time(evaluation, tmp_path):
     runs = [evaluation.run("planted", seed, tmp_path / str(seed)) for seed in SEEDS]
     assert all(run.skill for run in runs)
     assert all(run.sentence.startswith("Skill") for run in runs)
-    assert any(
-        run.covers for run in runs
-    )  # how often they do, three runs can't tell: benchmarks/evaluation.py does, of twenty
+    # Of the periods that it was tested on, three are too few to tell; these are 198.
+    assert np.mean([run.coverage for run in runs]) > 0.9
 
 
 def test_shuffling_keeps_the_labels_and_their_runs_but_not_their_meaning(evaluation):

@@ -32,6 +32,10 @@ class Activity:
     epoch: float
     memory_mb: float
 
+    def __str__(self) -> str:
+        """``worker 1: trial 17 at epoch 3.0``."""
+        return (f"worker {self.worker}: " if self.worker else "") + f"trial {self.trial} at epoch {self.epoch:.1f}"
+
 
 def write_activity(save_dir: Path, activities: Sequence[Activity]) -> None:
     """For :func:`read_activity`."""
@@ -58,9 +62,6 @@ def read_activity(save_dir: Path) -> list[Activity]:
 
 def activity_text(activities: Sequence[Activity]) -> str:
     """``worker 1: trial 17 at epoch 3.0 · worker 2: trial 18 at epoch 0.5 · 812 MB``."""
-    parts = [
-        (f"worker {each.worker}: " if each.worker else "") + f"trial {each.trial} at epoch {each.epoch:.1f}"
-        for each in activities
-    ]
+    parts = [str(each) for each in activities]
     memory = sum(each.memory_mb for each in activities)
     return " · ".join([*parts, f"{memory:,.0f} MB"] if parts and memory else parts)

@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cnn_lstm_hyperopt.config import Settings, dump_settings, load_settings
+from cnn_lstm_hyperopt.config import Settings, dump_settings
 from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
 from cnn_lstm_hyperopt.data.store import save_trial_data
+from cnn_lstm_hyperopt.directory_check import check_save_dir
 from cnn_lstm_hyperopt.exceptions import (
-    ConfigError,
     EmptyFrontError,
     InterruptedRunError,
     SaveDirError,
@@ -47,9 +47,7 @@ from cnn_lstm_hyperopt.folder import (
     VALIDATION,
     ensemble_folder,
     model_folder,
-    model_folders,
     only_run,
-    require_usable,
     resume_command,
     run_log,
     storage_faults,
@@ -71,7 +69,7 @@ from cnn_lstm_hyperopt.reporting.trials_table import trials_csv
 from cnn_lstm_hyperopt.reporting.validation import ValidationWriter
 from cnn_lstm_hyperopt.reporting.wording import counted, with_article
 from cnn_lstm_hyperopt.search import State, Study, StudyStorage, TrialRecord
-from cnn_lstm_hyperopt.search.integrity import first_line, remedy
+from cnn_lstm_hyperopt.search.integrity import first_line
 from cnn_lstm_hyperopt.selection_bias import DeflatedSharpe, TrialSeries, deflated, read_trials
 from cnn_lstm_hyperopt.tracking import tracked, tracking_target
 from cnn_lstm_hyperopt.tracking.source import study_id
@@ -418,50 +416,6 @@ class Experiment:
             f"no trial has learnt more than {gate.to_beat}: {with_article(gate.words)} above {gate.threshold:.4f} is needed,"
             f" {seen}; try {', '.join(cures)}"
         )
-
-
-def check_save_dir(save_dir: Path, *, resume: bool) -> None:
-    """A directory with a study needs ``resume``, one without must not have it.
-
-    Raises:
-        SaveDirError: it is not so; the text says how far the study is, and both cures.
-    """
-    require_usable(save_dir)
-    there = (save_dir / STUDY_FILE).is_file()
-    if there and not resume:
-        storage = StudyStorage(save_dir / STUDY_FILE)
-        try:
-            name, done = storage.study.study_name, sum(record.finished for record in storage.records())
-        finally:
-            storage.close()
-        raise SaveDirError(
-            f"{save_dir} already holds the study {name} with {done} finished trials; go on with it (--resume, or in Python"
-            f" resume=True) or choose another --save-dir"
-        )
-    if not there and (save_dir / BACKUP_FILE).is_file():  # a new study's backup would take its place
-        raise SaveDirError(f"{save_dir} holds no {STUDY_FILE} any more; {remedy(save_dir / STUDY_FILE)}")
-    if resume and not there:
-        raise SaveDirError(
-            f"{save_dir} holds no {STUDY_FILE}, so there is nothing to resume; name another --save-dir, or begin anew (without"
-            " --resume)"
-        )
-    taken = [name for name in (RESULTS_FILE, TRIALS_FILE, REPORT_FILE) if (save_dir / name).exists()]
-    taken += [path.name for path in model_folders(save_dir)]
-    if (save_dir / CONFIG_FILE).is_file() and not _is_of_a_run(save_dir / CONFIG_FILE):
-        taken.append(f"a {CONFIG_FILE} of your own")
-    if not there and taken:
-        raise SaveDirError(
-            f"{save_dir} holds {', '.join(taken)} and no {STUDY_FILE}, so a new study would write over them; move them, or choose"
-            " another --save-dir"
-        )
-
-
-def _is_of_a_run(config: Path) -> bool:
-    """Whether a run has written it, which may have ended before it had made its study."""
-    try:
-        return config.read_text(encoding="utf-8") == dump_settings(load_settings(config, environment={}))
-    except (ConfigError, OSError, UnicodeDecodeError):
-        return False
 
 
 @contextlib.contextmanager

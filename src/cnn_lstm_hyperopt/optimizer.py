@@ -15,9 +15,10 @@ from cnn_lstm_hyperopt.config.load import merge
 from cnn_lstm_hyperopt.config.reading import read_yaml
 from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
 from cnn_lstm_hyperopt.data.loaders import dataset_from_loaders
+from cnn_lstm_hyperopt.directory_check import check_save_dir
 from cnn_lstm_hyperopt.exceptions import ConfigError, HyperoptError
 from cnn_lstm_hyperopt.execution import StopSignal
-from cnn_lstm_hyperopt.experiment import Experiment, check_save_dir, open_experiment
+from cnn_lstm_hyperopt.experiment import Experiment, open_experiment
 from cnn_lstm_hyperopt.folder import CONFIG_FILE
 from cnn_lstm_hyperopt.reporting.terminal import Terminal
 

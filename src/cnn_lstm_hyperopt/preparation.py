@@ -27,7 +27,8 @@ from cnn_lstm_hyperopt.forecast import (
     forecast,
 )
 from cnn_lstm_hyperopt.portfolio import portfolio_in
-from cnn_lstm_hyperopt.reporting.terminal import Terminal, limits_text
+from cnn_lstm_hyperopt.reporting.search_tables import limits_text
+from cnn_lstm_hyperopt.reporting.terminal import Terminal
 from cnn_lstm_hyperopt.search import SkillGate, Start, StudyPlan, StudyStorage, TrialRecord, undefined_in
 from cnn_lstm_hyperopt.training.cost import CostModel
 from cnn_lstm_hyperopt.training.device import resolve_device

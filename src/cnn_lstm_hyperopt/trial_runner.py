@@ -30,7 +30,7 @@ from cnn_lstm_hyperopt.training import (
     train_folds,
     write_checkpoint,
 )
-from cnn_lstm_hyperopt.training.allocator import give_back_pages, keep_freed_pages
+from cnn_lstm_hyperopt.training.allocator import give_back_pages, keep_freed_pages, reserve_blas_buffers
 from cnn_lstm_hyperopt.training.cost import CostModel, memory_mb
 from cnn_lstm_hyperopt.training.device import one_thread, seeded_dropout
 from cnn_lstm_hyperopt.training.memory import is_out_of_memory, peak_mb, reset_peak, resident_mb
@@ -103,6 +103,7 @@ class TrialRunner:
         self._settings = settings
         self._seed = seed
         keep_freed_pages()
+        reserve_blas_buffers()
         self._metric = metric
         self._folds = tuple(_on_device(fold, device) for fold in data.folds)
 

@@ -20,6 +20,11 @@ from cnn_lstm_hyperopt.config.faults import printable
 from cnn_lstm_hyperopt.exceptions import HyperoptError
 from cnn_lstm_hyperopt.masking import masked
 
+COMMANDS = ("run", "data", "resume", "status", "report", "predict", "export", "narrow", "track")
+"""In the order in which a user meets them, as the help shows them."""
+for _place, _name in enumerate(COMMANDS):
+    app[_name].sort_key = _place
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit code: 0 done, 1 failed, 2 bad input, 130 interrupted with results saved."""
@@ -62,8 +67,7 @@ def _told(error: BaseException) -> int:
         return _fail(str(error), error.exit_code)
     text = printable(" ".join(str(error).split()), 500)
     if isinstance(error, UnknownCommandError):  # whose list ends after eight
-        commands = sorted((name for name in app if not name.startswith("-")), key=lambda name: app[name].sort_key)
-        return _fail(f"{text.partition(' Available')[0]} Commands: {', '.join(commands)} (see --help)", 2)
+        return _fail(f"{text.partition(' Available')[0]} Commands: {', '.join(COMMANDS)} (see --help)", 2)
     if isinstance(error, CycloptsError):
         return _fail(f"{text.rstrip('.')} (see --help)", 2)
     if isinstance(error, KeyboardInterrupt):

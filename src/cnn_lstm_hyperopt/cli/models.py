@@ -25,7 +25,7 @@ Model = Annotated[
 ]
 
 
-@app.command(sort_key=6)
+@app.command
 def predict(
     *,
     model: Model,
@@ -80,7 +80,7 @@ def predict(
         print(f"Written to {output}: {len(table):,} predictions of {len(bars):,} symbols")
 
 
-@app.command(sort_key=7)
+@app.command
 def export(
     *,
     model: Model,

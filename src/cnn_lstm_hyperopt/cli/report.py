@@ -6,7 +6,7 @@ from cnn_lstm_hyperopt.cli.application import app
 from cnn_lstm_hyperopt.cli.options import Debug, SaveDir, directory
 
 
-@app.command(sort_key=5)
+@app.command
 def report(*, save_dir: SaveDir = Path("hyperopt_results"), debug: Debug = False) -> None:
     """Write report.html and figures/*.png of a study anew; also while it runs.
 

@@ -27,7 +27,7 @@ from cnn_lstm_hyperopt.exceptions import ConfigError, InterruptedRunError
 from cnn_lstm_hyperopt.folder import BACKUP_FILE, RESULTS_FILE, STUDY_FILE, resume_command
 
 
-@app.command(sort_key=1)
+@app.command
 def run(*, options: RunOptions | None = None) -> None:
     """Search, and with --retrain-best retrain and test the best models.
 
@@ -50,7 +50,7 @@ def run(*, options: RunOptions | None = None) -> None:
     )
 
 
-@app.command(sort_key=2)
+@app.command
 def data(*, options: DataOptions | None = None) -> None:
     """Check the bars and show what a search would be given of them; nothing is started and nothing is written.
 
@@ -69,7 +69,7 @@ def data(*, options: DataOptions | None = None) -> None:
     report_data(settings.data, Terminal())
 
 
-@app.command(sort_key=3)
+@app.command
 def resume(
     *,
     save_dir: SaveDir = Path("hyperopt_results"),
@@ -106,7 +106,7 @@ def resume(
     _run(settings, resume=begun, quiet=quiet, debug=debug)
 
 
-@app.command(sort_key=4)
+@app.command
 def status(
     *,
     save_dir: SaveDir = Path("hyperopt_results"),
@@ -124,7 +124,7 @@ def status(
         print(line)
 
 
-@app.command(sort_key=8)
+@app.command
 def narrow(
     *,
     save_dir: SaveDir = Path("hyperopt_results"),

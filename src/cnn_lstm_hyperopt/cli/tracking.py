@@ -10,7 +10,7 @@ from cnn_lstm_hyperopt.cli.options import Debug, SaveDir, TrackingUri, directory
 from cnn_lstm_hyperopt.exceptions import ConfigError
 
 
-@app.command(sort_key=9)
+@app.command
 def track(
     *,
     save_dir: SaveDir = Path("hyperopt_results"),

@@ -18,6 +18,8 @@ from cnn_lstm_hyperopt.verdict import TestResult, Verdict
 CONFIRMED_ROWS = 10
 FRESH_SCORES = 6
 """Fresh scores of a candidate that are shown one by one."""
+NO_GAP = 0.0005
+"""Between the search's readings and the fresh ones: it would be shown as 0."""
 
 
 def confirmation_table(confirmed: Confirmed, metric: str) -> Table:
@@ -44,14 +46,13 @@ def confirmation_lines(confirmed: Confirmed, metric: str) -> list[str]:
     known = [each for each in confirmed.ranked if each.scores]
     if known:
         gap = float(np.mean([each.candidate.score - each.mean for each in known]))
-        size, unit = (
-            (f"{abs(100 * gap):.1f}", " points")
-            if metric in ("accuracy", "balanced_accuracy")
-            else (f"{abs(gap):.3f}", "")
-        )
-        luck = "more than fresh seeds do, on average: what choosing single readings adds"
-        read = f"{size}{unit} {luck if gap >= 0 else 'less than fresh seeds do, on average'}"
-        lines.append(f"The search read {read if float(size) else 'what fresh seeds do, on average'}.")
+        size = f"{abs(100 * gap):.1f} points" if metric in ("accuracy", "balanced_accuracy") else f"{abs(gap):.3f}"
+        read = f"{size} more than fresh seeds do, on average: what choosing single readings adds"
+        if gap < 0:
+            read = f"{size} less than fresh seeds do, on average"
+        if abs(gap) < NO_GAP:
+            read = "what fresh seeds do, on average"
+        lines.append(f"The search read {read}.")
     if confirmed.ended is not None and confirmed.ended.reason == TIME_IS_UP:
         rounds = len(confirmed.ranked[0].scores) if confirmed.ranked else 0
         done = (

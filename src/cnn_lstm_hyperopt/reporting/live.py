@@ -51,16 +51,13 @@ class LiveSearch:
     def _view(self) -> Group:
         memory = sum(each.memory_mb for each in self._activities)
         status = f"{self._status} · memory {memory:,.0f} MB" if memory else self._status
-        lines = [_activity_line(each) for each in self._activities[:MOST_WORKERS]]
+        lines = [
+            f"{each}, {each.memory_mb:,.0f} MB" if each.memory_mb else str(each)
+            for each in self._activities[:MOST_WORKERS]
+        ]
         if (more := len(self._activities) - MOST_WORKERS) > 0:
             lines.append(f"… and {more} more")
         return Group(self._bar, _line(f"  {status}", ""), *(_line(f"  {line}", "dim") for line in lines))
-
-
-def _activity_line(activity: Activity) -> str:
-    worker = f"worker {activity.worker}: " if activity.worker else ""
-    memory = f", {activity.memory_mb:,.0f} MB" if activity.memory_mb else ""
-    return f"{worker}trial {activity.trial} at epoch {activity.epoch:.1f}{memory}"
 
 
 def _line(text: str, style: str) -> Text:

@@ -9,6 +9,9 @@ import logging
 import platform
 import sys
 
+import numpy as np
+from scipy.linalg.blas import dgemm
+
 log = logging.getLogger(__name__)
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h; mallopt(3)
@@ -28,6 +31,17 @@ def keep_freed_pages() -> bool:
     """Once a process: freed memory stays with the process until :func:`give_back_pages`. Whether that could be set."""
     libc = _glibc()
     return libc is not None and bool(libc.mallopt(_M_MMAP_MAX, 0)) and bool(libc.mallopt(_M_TRIM_THRESHOLD, _NEVER))
+
+
+@functools.cache
+def reserve_blas_buffers() -> None:
+    """Once a process: OpenBLAS, of which numpy and scipy have one each, takes the buffer that it keeps while there is memory.
+
+    Where it is refused one later, it ends the process without a word of ours.
+    """
+    square = np.ones((256, 256))
+    np.matmul(square, square)
+    dgemm(1.0, square, square)
 
 
 def give_back_pages() -> None:
