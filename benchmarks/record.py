@@ -9,7 +9,7 @@ to take more than ``DEAR`` seconds have one epoch and are marked.
 
 It goes on where it was when it is started again, also on another machine: each row has the machine that it was measured on,
 whose speeds are kept beside it, so that seconds can be told by the speeds of one. Two Parquet files hold all of it, rewritten
-whole once a minute: a row for each configuration, and a row for each reading.
+whole once a minute: a row for each configuration, and a row for each reading. A JSON file tells of the data and the machines.
 """
 
 import argparse
@@ -43,7 +43,7 @@ from cnn_lstm_hyperopt.files import write_json
 from cnn_lstm_hyperopt.pareto import non_dominated_ranks
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
 from cnn_lstm_hyperopt.randomness import stream
-from cnn_lstm_hyperopt.search import random_configuration
+from cnn_lstm_hyperopt.search import SkillGate, random_configuration
 from cnn_lstm_hyperopt.search.samplers.random import draw
 from cnn_lstm_hyperopt.training import NonFiniteLossError
 from cnn_lstm_hyperopt.training.cost import CostModel
@@ -109,6 +109,22 @@ class Recorder:
         self.dataset = prepare_dataset(settings.data)
         data = self.dataset.for_trials()
         self.runner = TrialRunner(data, settings.training, seed=settings.study.seed, device=device, speeds=self.speeds)
+        (fold,) = data.folds
+        gate = SkillGate.on("accuracy", [fold.validation.labels.numpy()], overlap=settings.data.horizon)
+        self.about: dict[str, Any] = {
+            "settings": PROBLEMS[problem],
+            "epochs": EPOCHS,
+            "dear_seconds": DEAR,
+            "training_windows": len(fold.train),
+            "validation_windows": len(fold.validation),
+            "independent_validation_windows": round(gate.n_effective),
+            "chance": gate.chance,
+            "lookback": fold.train.lookback,
+            "input_dim": fold.train.input_dim,
+            "n_classes": data.n_classes,
+            "has_regression": data.has_regression,
+        }
+        """What the recorded configurations were trained on."""
 
     def train(self, task: Task) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """A row of the configuration, and one for each reading."""
@@ -173,21 +189,28 @@ class Record:
 
     def __init__(self, folder: Path, problem: str) -> None:
         self._places = {name: folder / f"{problem}_{name}.parquet" for name in ("configurations", "curves")}
-        self._machines = folder / f"{problem}_machines.json"
+        self._about = folder / f"{problem}.json"
         tables = {name: pd.read_parquet(path) for name, path in self._places.items() if path.is_file()}
         self.rows: dict[int, dict[str, Any]] = {}
         self.readings: list[dict[str, Any]] = []
         if len(tables) == len(self._places):
             self.rows = {int(row["number"]): row for row in _rows(tables["configurations"])}
             self.readings = _rows(tables["curves"])
-        self.machines: dict[str, Any] = {}
-        if self._machines.is_file():
-            self.machines = json.loads(self._machines.read_text(encoding="utf-8"))
+        self.about: dict[str, Any] = {"machines": {}}
+        if self._about.is_file():
+            self.about = json.loads(self._about.read_text(encoding="utf-8"))
 
-    def reference(self, here: CostModel) -> CostModel:
-        """The speeds of the machine that began."""
-        self.machines.setdefault(machine_name(), here.as_dict())
-        return CostModel.from_dict(next(iter(self.machines.values())))
+    def begin(self, recorder: Recorder) -> CostModel:
+        """Says what is recorded and where; gives the speeds of the machine that began.
+
+        Raises:
+            SystemExit: what is there was recorded on other data.
+        """
+        for name, value in json.loads(json.dumps(recorder.about)).items():
+            if self.about.setdefault(name, value) != value:
+                raise SystemExit(f"{self._about}: {name} was {self.about[name]} and is {value} now; take another --out")
+        self.about["machines"].setdefault(machine_name(), recorder.speeds.as_dict())
+        return CostModel.from_dict(next(iter(self.about["machines"].values())))
 
     def add(self, row: dict[str, Any], readings: list[dict[str, Any]]) -> None:
         """One more."""
@@ -195,7 +218,7 @@ class Record:
         self.readings += readings
 
     def save(self) -> None:
-        """Both files, whole."""
+        """All files, whole."""
         configurations = pd.DataFrame([self.rows[number] for number in sorted(self.rows)])
         curves = pd.DataFrame(self.readings).sort_values(["number", "epoch"])
         small = dict.fromkeys(("epoch", "score", "loss", "seconds"), "float32")
@@ -203,7 +226,7 @@ class Record:
             beside = self._places[name].with_suffix(".part")
             table.to_parquet(beside, index=False, compression="zstd")
             beside.replace(self._places[name])
-        write_json(self._machines, self.machines)
+        write_json(self._about, self.about)
 
     def good(self) -> list[int]:
         """Numbers of the random ones that neighbours are made of: by rank in (accuracy, seconds, MB), then by accuracy."""
@@ -283,7 +306,7 @@ def main() -> None:
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     record, recorder = Record(given.out, given.problem), Recorder(given.problem)
-    reference = record.reference(recorder.speeds)
+    reference = record.begin(recorder)
     total, end = RANDOM + NEAR + AGAIN, time.monotonic() + 60 * given.minutes
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     pool = ProcessPoolExecutor(

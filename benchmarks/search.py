@@ -7,15 +7,14 @@
 The second form keeps every run in ``--out`` and, started again, makes only those that are missing; several may fill it at once.
 What a problem file holds is told in ``problems/__init__.py``. Seconds are the problem's, not this machine's; milliseconds are.
 
-Samplers named ``optuna-…`` are Optuna's own: asked and told without this package, on (accuracy, ln seconds, ln MB), with their
-own defaults, without pruning. All see the same readings: the luck of a trial depends on its parameters, its number and the seed.
+Searches that are not ours are told of in ``peers.py``. All see the same readings: the luck of a trial depends on its parameters,
+its number and the seed.
 
 Milliseconds "at trial n" are the median of the 50 trials around n; ``problems/runs.py`` tells the other words of the tables.
 """
 
 import argparse
 import hashlib
-import heapq
 import json
 import math
 import os
@@ -34,17 +33,14 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")  # as the command line does: two runs side by side beat one with two threads
 
 import numpy as np
-import optuna
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cnn_lstm_hyperopt.config import Choices, Fixed, FloatRange, IntRange, PrunerSettings, SamplerSettings
-from cnn_lstm_hyperopt.exceptions import HyperoptError, InputError, StudyFailedError
-from cnn_lstm_hyperopt.randomness import stream_seed
+from cnn_lstm_hyperopt.config import PrunerSettings, SamplerSettings
+from cnn_lstm_hyperopt.exceptions import HyperoptError, InputError
 from cnn_lstm_hyperopt.search import (
     Cost,
     Limits,
-    Reading,
     Study,
     StudyPlan,
     StudyStorage,
@@ -56,22 +52,14 @@ from cnn_lstm_hyperopt.search.pruners import PRUNERS
 from cnn_lstm_hyperopt.search.quiet import quiet_optuna
 from cnn_lstm_hyperopt.search.samplers import SAMPLERS
 from machine import machine_line
+from peers import PEERS, TO_BEAT, run_peer
 from problems import Params, Problem, load_problem
 from problems.runs import Measured, Row, Ruler, Run, read_rows, write_rows
 
-PEERS: dict[str, Callable[[int], optuna.samplers.BaseSampler]] = {
-    "optuna-tpe": lambda seed: optuna.samplers.TPESampler(seed=seed),
-    "optuna-tpe-mv": lambda seed: optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True),
-    "optuna-nsga2": lambda seed: optuna.samplers.NSGAIISampler(seed=seed),
-    "optuna-random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
-}
-TO_BEAT = ("optuna-tpe", "optuna-tpe-mv")
-"""A comparison measures seconds against the better of these, seed by seed."""
 SHARES = (0.10, 0.25, 0.50, 1.00)
 COUNTS = (100, 250, 500, 1000)
 AROUND = 25
 """Trials before and after that a figure "at trial n" is the median of."""
-MAX_FAILURES_IN_A_ROW = 10
 
 
 # ---------------------------------------------------------------------- runs
@@ -118,7 +106,11 @@ def plan_of(problem: Problem, sampler: str, pruner: str, seed: int, setup: Setup
 def run(problem: Problem, sampler: str, pruner: str, seed: int, setup: Setup, advance: Advance) -> Run:
     """A whole search."""
     if sampler in PEERS:
-        return _run_peer(problem, sampler, seed, setup, advance)
+        with quiet_optuna():
+            rows, decisions = run_peer(
+                problem, sampler, seed, n_trials=setup.n_trials, workers=setup.workers, advance=advance
+            )
+        return Run(rows, decisions)
     begun = 0
 
     def evaluate(params: Params, trial_seed: int) -> Iterator[tuple[float, float, float, float]]:
@@ -184,85 +176,6 @@ class _Timed:
                 self.seconds += time.perf_counter() - begun
 
         return timed
-
-
-def _run_peer(problem: Problem, sampler: str, seed: int, setup: Setup, advance: Advance) -> Run:
-    """Optuna alone, as its manual has it: ask, suggest, tell. Workers live in simulated time, as those of our engine do."""
-    with quiet_optuna():
-        study = optuna.create_study(directions=["maximize", "minimize", "minimize"], sampler=PEERS[sampler](seed))
-        running: list[tuple[float, int, optuna.Trial, Row]] = []
-        rows: list[Row] = []
-        clock, failures = 0.0, 0
-        while True:
-            complete = sum(row.finished for row in rows)
-            while len(running) < min(setup.workers, setup.n_trials - complete):
-                begun = time.perf_counter()
-                trial = study.ask()
-                params = _suggested(problem, trial)
-                took = 1000 * (time.perf_counter() - begun)
-                advance(trial.number + 1)
-                row = _whole_trial(problem, seed, trial.number, params, took)
-                heapq.heappush(running, (clock + row.seconds, trial.number, trial, row))
-            if not running:
-                return Run(rows)
-            clock, _, trial, row = heapq.heappop(running)
-            begun = time.perf_counter()
-            if row.state == "COMPLETE" and row.accuracy is not None:
-                study.tell(trial, [row.accuracy, math.log(max(row.seconds, 1e-3)), math.log(row.size_mb)])
-                failures = 0
-            else:
-                study.tell(trial, state=optuna.trial.TrialState.FAIL)
-                failures += 1
-            told = 1000 * (time.perf_counter() - begun)
-            rows.append(Row(**{**row.__dict__, "sampler_ms": row.sampler_ms + told}))
-            if failures >= MAX_FAILURES_IN_A_ROW:
-                raise StudyFailedError(f"{failures} trials failed in a row, the last with: {row.reason}")
-
-
-def _suggested(problem: Problem, trial: optuna.Trial) -> dict[str, Any]:
-    params: dict[str, Any] = {}
-    for name in problem.space.active(params):
-        match problem.space.domains[name]:
-            case Fixed(value):
-                params[name] = value
-            case Choices(values):
-                params[name] = trial.suggest_categorical(name, values)
-            case IntRange(low, high, log):
-                params[name] = trial.suggest_int(name, low, high, log=log)
-            case FloatRange(low, high, log):
-                params[name] = trial.suggest_float(name, low, high, log=log)
-    return params
-
-
-def _whole_trial(problem: Problem, seed: int, number: int, params: dict[str, Any], sampler_ms: float) -> Row:
-    """Trains to the end; a reading that is no number, and any error, is a failure, as in our engine."""
-    last, reason = None, ""
-    try:
-        for each in problem.evaluate(params, stream_seed(seed, number, "evaluation") % 2**31):
-            reading = Reading(*each)
-            if not all(map(math.isfinite, reading)):
-                reason = f"the reading of epoch {reading.epoch:g} is not finite: {tuple(reading)}"
-                break
-            last = reading
-            if reading.epoch >= problem.max_epochs:
-                break
-    except Exception as error:  # noqa: BLE001 - whatever the problem raises is its trial's failure
-        reason = f"{type(error).__name__}: {error}"
-    if last is None and not reason:
-        reason = "the function yielded nothing"
-    return Row(
-        seed=seed,
-        number=number,
-        state="FAIL" if reason else "COMPLETE",
-        reason=reason,
-        epochs=last.epoch if last else 0.0,
-        accuracy=last.score if last else None,
-        seconds=last.seconds if last else 0.0,
-        size_mb=last.size_mb if last else math.nan,
-        sampler_ms=sampler_ms,
-        pruner_ms=0.0,
-        params=params,
-    )
 
 
 # ---------------------------------------------------------------------- tables

@@ -4,7 +4,7 @@ A problem file defines
 
 - ``SPACE``: name → ``{"type": "float" | "int", "low": …, "high": …, "log": False}`` or
   ``{"type": "categorical", "choices": […]}``; ``"when": {parent: [values]}`` makes a parameter exist only where all its parents
-  have one of these values, and a parent stands before its children;
+  have one of these values, and a parent stands before its children; or a ``SearchSpace`` of the package;
 - ``MAX_EPOCHS``; ``CHANCE``, the share of the majority class; ``N_VAL``, the independent rows that accuracy is read on;
 - ``evaluate(params, seed)``, which yields ``(epoch, accuracy, seconds so far, MB)`` from epoch to epoch, the same for the same
   arguments; ``params`` has the parameters that exist;
@@ -124,6 +124,8 @@ def _told(error: Exception) -> str:
 
 
 def _space(raw: Any) -> tuple[SearchSpace, list[str]]:
+    if isinstance(raw, SearchSpace):
+        return raw, []
     if not isinstance(raw, Mapping) or not raw:
         return SearchSpace.of({}), [f"SPACE must be a dictionary of parameters, but is {raw!r}"]
     specs: dict[str, ParameterSpec] = {}

@@ -1,0 +1,166 @@
+"""benchmarks/peers.py: peers are asked and told as their manuals have it, and the rules that prune for them are what they say."""
+
+import importlib
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+
+from cnn_lstm_hyperopt.search import Reading
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+EXTRA = {"moasha": "syne_tune", "smac": "smac"}
+
+PROBLEM = """
+SPACE = {
+    "kind": {"type": "categorical", "choices": ["a", "b", 3, True]},
+    "width": {"type": "int", "low": 1, "high": 64, "log": True},
+    "rate": {"type": "float", "low": 1e-4, "high": 1.0, "log": True, "when": {"kind": ["a", 3]}},
+    "depth": {"type": "int", "low": 1, "high": 4, "when": {"kind": ["b"]}},
+    "constant": {"type": "categorical", "choices": ["only"]},
+}
+MAX_EPOCHS, CHANCE, N_VAL = 4, 0.5, 1000
+
+def evaluate(params, seed):
+    height = 0.5 + 0.005 * params["width"] + 0.01 * params.get("depth", 0)
+    yield 0.5, 0.5, 0.05 * params["width"], 0.01 * params["width"]
+    for epoch in range(1, MAX_EPOCHS + 1):
+        if params["kind"] == 3 and seed % 3 == 0 and epoch == 3:
+            raise ArithmeticError("on purpose")
+        yield epoch, height + 0.01 * epoch + seed % 7 / 500, 0.1 * params["width"] * epoch, 0.01 * params["width"]
+"""
+
+
+@pytest.fixture(scope="module")
+def peers() -> Iterator[ModuleType]:
+    """The module, imported as benchmarks/search.py does."""
+    sys.path.insert(0, str(BENCHMARKS))
+    try:
+        yield importlib.import_module("peers")
+    finally:
+        sys.path.remove(str(BENCHMARKS))
+
+
+@pytest.fixture
+def problem(peers: ModuleType, tmp_path: Path) -> Any:
+    """A small one with conditions, some of whose trials fail."""
+    file = tmp_path / "problem.py"
+    file.write_text(PROBLEM, encoding="utf-8")
+    return importlib.import_module("problems").load_problem(file)
+
+
+def names() -> list[Any]:
+    """All peers, of which those in an extra are skipped where it is not installed; Optuna's process takes seconds a trial."""
+    known = (
+        "optuna-tpe",
+        "optuna-tpe-mv",
+        "optuna-nsga2",
+        "optuna-random",
+        "optuna-tpe+naive",
+        "optuna-tpe+multimetric",
+    )
+    return [*known, "moasha", "smac", pytest.param("optuna-gp", marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("name", names())
+def test_every_peer_finishes_its_trials_and_does_the_same_again(
+    peers: ModuleType, problem: Any, name: str, workers: int
+) -> None:
+    if name in EXTRA:
+        pytest.importorskip(EXTRA[name], reason="the extra 'benchmark' is not installed")
+    begun: list[int] = []
+    runs = [peers.run_peer(problem, name, 3, n_trials=14, workers=workers, advance=begun.append)[0] for _ in range(2)]
+    first, second = ([(row.number, row.state, row.params, row.seconds) for row in rows] for rows in runs)
+    assert first == second
+    rows = runs[0]
+    assert sum(row.finished for row in rows) == 14
+    assert {row.number for row in rows} == set(range(len(rows)))
+    for row in rows:
+        assert set(row.params) == set(problem.space.active(row.params))
+        if row.state == "COMPLETE":
+            assert row.epochs == 4
+            assert row.seconds == pytest.approx(0.4 * row.params["width"])
+        elif row.state == "FAIL":
+            assert (row.params["kind"], row.epochs, row.reason) == (3, 2, "ArithmeticError: on purpose")
+    with_pruner = "+" in name or name == "moasha"
+    assert with_pruner or not any(row.state == "PRUNED" for row in rows)
+
+
+def test_a_peer_without_its_package_says_which_it_needs(
+    peers: ModuleType, problem: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, package in EXTRA.items():
+        monkeypatch.setitem(sys.modules, package, None)
+        with pytest.raises(peers.InputError, match=rf"{name} needs .*pip install -e '\.\[benchmark\]'"):
+            peers.PEERS[name](problem, 1)
+
+
+def curves(seed: int) -> np.ndarray[Any, Any]:
+    """Readings ``(trials, epochs, 3)``: accuracy, seconds, MB."""
+    random = np.random.default_rng(seed)
+    accuracy = np.cumsum(random.uniform(0, 0.1, (40, 6)), axis=1)
+    seconds = np.cumsum(random.lognormal(size=(40, 1)) * np.ones((40, 6)), axis=1)
+    sizes = random.lognormal(size=(40, 1)) * np.ones((40, 6))
+    return np.stack([accuracy, seconds, sizes], axis=2)
+
+
+def beats(one: tuple[float, float, float], other: tuple[float, float, float]) -> bool:
+    """Whether (accuracy, seconds, MB) are nowhere worse, and not the same."""
+    return one != other and one[0] >= other[0] and one[1] <= other[1] and one[2] <= other[2]
+
+
+def numbers_at(readings: dict[int, list[tuple[float, float, float]]], step: int, *, joint: bool) -> dict[int, float]:
+    """The number of each trial that came to the step, by counting who is dominated."""
+    here = {number: each[step] for number, each in readings.items() if len(each) > step}
+    if not joint:
+        return {number: -accuracy for number, (accuracy, _, _) in here.items()}
+    left, ranks, rank = dict(here), {}, 0
+    while left:
+        front = [number for number, mine in left.items() if not any(beats(other, mine) for other in left.values())]
+        for number in front:
+            ranks[number] = float(rank)
+            del left[number]
+        rank += 1
+    return ranks
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_the_rule_decides_as_optuna_s_median_pruner(peers: ModuleType, joint: bool) -> None:
+    """Trial after trial, with a study of Optuna that is made anew for each question."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    rule, pruner = peers.MedianRule(joint=joint), optuna.pruners.MedianPruner()
+    readings: dict[int, list[tuple[float, float, float]]] = {}
+    decisions = []
+    for number, curve in enumerate(curves(1)):
+        readings[number] = []
+        for step, (accuracy, seconds, size) in enumerate(curve[:-1]):
+            readings[number].append((accuracy, seconds, size))
+            table = [numbers_at(readings, each, joint=joint) for each in range(6)]
+            study = optuna.create_study(direction="minimize")
+            for other in range(number):
+                values = {each + 1: table[each][other] for each in range(6) if other in table[each]}
+                study.add_trial(
+                    optuna.trial.create_trial(
+                        value=0.0, intermediate_values=values, state=optuna.trial.TrialState.COMPLETE
+                    )
+                )
+            mine = {each + 1: table[each][number] for each in range(step + 1)}
+            trial = optuna.trial.create_trial(intermediate_values=mine, state=optuna.trial.TrialState.RUNNING)
+            expected = pruner.prune(study, trial)
+            assert rule.prunes(number, Reading(step + 1, accuracy, seconds, size)) == expected
+            decisions.append(expected)
+            if expected:
+                break
+        rule.ended(number, finished=True)
+    assert 0.05 < np.mean(decisions) < 0.95
+
+
+def test_losses_are_error_and_logarithms(peers: ModuleType) -> None:
+    assert peers.losses(Reading(1, 0.75, math.e, math.e**2)) == pytest.approx((0.25, 1.0, 2.0))
