@@ -109,16 +109,36 @@ def apple() -> Callable[..., Dataset]:
     return prepare
 
 
+LONGEST = (
+    "test_demo.py",
+    "test_interruptions.py",
+    "test_faulty_world.py",
+    "test_worker_faults.py",
+    "test_noise_and_signal.py",
+    "test_determinism.py",
+    "test_real_runs.py",
+    "test_browser.py",
+    "test_server.py",
+    "test_crash_harness.py",
+    "test_killed_final_round.py",
+    "test_export.py",
+    "test_long_runs.py",
+)
+"""Files whose slow tests take minutes: they begin first, so that in the end no process is left alone with one of them."""
+
+
 @pytest.hookimpl(tryfirst=True)  # before -m looks at the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Makes ``slow`` what comes after the first n of ``mostly_slow(n)``."""
-    seen: Counter[str] = Counter()
+    """Marks as ``slow`` or ``thorough`` what comes after the first n of ``mostly_slow(n)`` or ``mostly_thorough(n)``."""
+    seen: Counter[tuple[str, str]] = Counter()
     for item in items:
-        if (mark := item.get_closest_marker("mostly_slow")) is not None:
-            place = item.nodeid.partition("[")[0]
-            seen[place] += 1
-            if seen[place] > mark.args[0]:
-                item.add_marker(pytest.mark.slow)
+        for later in ("slow", "thorough"):
+            if (mark := item.get_closest_marker(f"mostly_{later}")) is not None:
+                place = later, item.nodeid.partition("[")[0]
+                seen[place] += 1
+                if seen[place] > mark.args[0]:
+                    item.add_marker(later)
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 Cli = Callable[..., "subprocess.Popen[str]"]

@@ -164,7 +164,8 @@ def fill(folder: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.mostly_thorough(1)
+@pytest.mark.parametrize("workers", ["2", "1"])
 def test_a_full_disk_ends_the_run_in_one_line_and_nothing_is_lost(
     config: Callable[..., Path], small_disk: Callable[[str], Path], start_cli: Start, workers: str
 ) -> None:
@@ -488,7 +489,8 @@ def test_a_directory_whose_study_was_removed_keeps_the_copy(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.mostly_thorough(1)
+@pytest.mark.parametrize("workers", ["2", "1"])
 def test_a_directory_that_is_moved_away_ends_the_run_and_goes_on_when_it_is_back(
     config: Callable[..., Path], tiny: dict[str, Any], start_cli: Start, tmp_path: Path, workers: str
 ) -> None:
@@ -546,7 +548,8 @@ def test_of_two_runs_that_begin_at_once_one_is_refused(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.mostly_thorough(1)
+@pytest.mark.parametrize("workers", ["2", "1"])
 def test_sigterm_ends_the_run_in_good_order(
     config: Callable[..., Path], tiny: dict[str, Any], start_cli: Start, workers: str
 ) -> None:
@@ -569,6 +572,7 @@ def test_sigterm_ends_the_run_in_good_order(
 
 
 @pytest.mark.slow
+@pytest.mark.mostly_thorough(1)
 @pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_signal_ends_the_run_at_once(
     config: Callable[..., Path], tiny: dict[str, Any], start_cli: Start, second: signal.Signals
@@ -589,8 +593,9 @@ def test_a_second_signal_ends_the_run_at_once(
 
 
 @pytest.mark.slow
+@pytest.mark.mostly_thorough(2)
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("after", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("after", [0.5, 0.0, 1.0])
 def test_a_signal_while_the_program_is_loaded_ends_it_at_once(
     config: Callable[..., Path], start_cli: Start, sent: signal.Signals, after: float
 ) -> None:

@@ -83,6 +83,7 @@ def test_killed_run_is_resumed_to_exactly_n_trials(tiny: dict[str, Any], tmp_pat
 
 
 @pytest.mark.slow
+@pytest.mark.mostly_thorough(1)
 @pytest.mark.parametrize(("sent", "name"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")])
 def test_a_signal_ends_with_130_and_results_and_the_trial_goes_on_under_its_number(
     tiny: dict[str, Any], tmp_path: Path, start_cli: Start, sent: signal.Signals, name: str
@@ -116,6 +117,7 @@ def test_a_signal_ends_with_130_and_results_and_the_trial_goes_on_under_its_numb
 
 
 @pytest.mark.slow
+@pytest.mark.mostly_thorough(1)
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_signal_ends_at_once_with_the_command_that_goes_on(
     tiny: dict[str, Any], tmp_path: Path, start_cli: Start, sent: signal.Signals
@@ -156,7 +158,8 @@ def fresh_scores_in(save_dir: Path) -> dict[int, list[float]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.mostly_thorough(2)
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL, signal.SIGTERM])
 def test_an_interrupted_confirmation_is_gone_on_with_and_the_test_opened_once(
     tiny: dict[str, Any], tmp_path: Path, start_cli: Start, sent: signal.Signals
 ) -> None:
@@ -245,6 +248,7 @@ def test_two_workers_run_exactly_n_trials_and_none_twice(
 
 
 @pytest.mark.slow
+@pytest.mark.mostly_thorough(1)
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_two_workers_with_results(
     tiny: dict[str, Any], tmp_path: Path, start_cli: Start, sent: signal.Signals
@@ -308,7 +312,8 @@ def test_a_second_run_in_the_same_directory_is_refused(tiny: dict[str, Any], tmp
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("delay", [0.0, 0.05, 0.3])
+@pytest.mark.mostly_thorough(1)
+@pytest.mark.parametrize("delay", [0.05, 0.0, 0.3])
 def test_a_run_killed_at_its_very_start_leaves_a_directory_that_can_be_used(
     tiny_file: Path, tiny: dict[str, Any], start_cli: Start, delay: float
 ) -> None:
@@ -327,6 +332,7 @@ def test_a_run_killed_at_its_very_start_leaves_a_directory_that_can_be_used(
 
 
 @pytest.mark.slow
+@pytest.mark.mostly_thorough(1)
 @pytest.mark.parametrize("flag", ["--target", "--seed"])
 def test_resume_with_other_data_or_seed_is_refused_with_the_difference(
     tiny_file: Path, tiny: dict[str, Any], start_cli: Start, flag: str

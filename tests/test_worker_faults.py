@@ -21,6 +21,7 @@ pytestmark = pytest.mark.slow
 
 Start = Callable[..., "subprocess.Popen[str]"]
 GIVE_UP = 240  # seconds; only a broken run ever waits that long
+LONG_TRIALS = {"training": {"max_epochs": 60, "min_patience": 60}, "pruner": {"type": "none"}}  # so that one is met
 
 
 def trials_of(save_dir: Path) -> list[FrozenTrial]:
@@ -93,6 +94,7 @@ def strike(save_dir: Path, process: "subprocess.Popen[str]", sent: signal.Signal
     return int(until(struck, process)) - 1
 
 
+@pytest.mark.mostly_thorough(2)
 @pytest.mark.parametrize(
     ("sent", "reason", "saving"),
     [
@@ -104,7 +106,8 @@ def strike(save_dir: Path, process: "subprocess.Popen[str]", sent: signal.Signal
 def test_a_worker_that_falls_silent_or_dies_is_replaced_and_its_trial_run_again_once(
     tiny: dict[str, Any], tmp_path: Path, start_cli: Start, sent: signal.Signals, reason: str, saving: int
 ) -> None:
-    config, save_dir = configuration(tiny, tmp_path, limits={"worker_silence_seconds": 25}), Path(tiny["save_dir"])
+    config = configuration(tiny, tmp_path, limits={"worker_silence_seconds": 25}, **LONG_TRIALS)
+    save_dir = Path(tiny["save_dir"])
     process = start_cli("run", "--config", config, "--workers", "2")
     number = strike(save_dir, process, sent)
     begun = time.monotonic()
@@ -133,8 +136,7 @@ def retry_in(save_dir: Path, number: int) -> FrozenTrial | None:
 def test_a_trial_that_kills_its_worker_each_time_fails_and_the_run_goes_on(
     tiny: dict[str, Any], tmp_path: Path, start_cli: Start
 ) -> None:
-    longer = {"training": {"max_epochs": 60, "min_patience": 60}, "pruner": {"type": "none"}}  # so that each is met
-    config, save_dir = configuration(tiny, tmp_path, **longer), Path(tiny["save_dir"])
+    config, save_dir = configuration(tiny, tmp_path, **LONG_TRIALS), Path(tiny["save_dir"])
     process = start_cli("run", "--config", config, "--workers", "2")
     chain = [strike(save_dir, process, signal.SIGKILL)]
     for _ in MEMORY_SAVINGS[1:]:

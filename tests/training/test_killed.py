@@ -81,7 +81,8 @@ def kill_after(folder: Path, n_folds: int, epochs: int, seconds: float) -> int:
     return told[-1]
 
 
-@pytest.mark.parametrize("n_folds", [1, 2])
+@pytest.mark.mostly_thorough(1)
+@pytest.mark.parametrize("n_folds", [2, 1])
 def test_a_training_whose_process_is_killed_goes_on_to_the_bit(tmp_path, n_folds):
     whole, killed, chance = tmp_path / "whole", tmp_path / "killed", random.Random(n_folds)
     assert run_to_the_end(whole, n_folds) == list(range(1, EPOCHS + 1))

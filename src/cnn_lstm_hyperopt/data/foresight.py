@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 from threadpoolctl import threadpool_limits
 
 from cnn_lstm_hyperopt.data.labels import Labels
@@ -99,7 +98,7 @@ def _found(
     for place, name in enumerate(names):
         known = np.column_stack(lagged[place * (_OWN_LAGS + 1) : (place + 1) * (_OWN_LAGS + 1)])[rows]
         told = [news.told(known[:, :past] / unit[rows, None]) for unit in usual.units() for past in (1, _OWN_LAGS + 1)]
-        ranks = rankdata(known[:, 0])
+        ranks = _ranks(known[:, 0])
         for text in filter(None, (max(told)[1], *(each.told(ranks) for each in ranked))):
             yield name, text
 
@@ -202,7 +201,7 @@ class _Ranked:
     @classmethod
     def of(cls, quantity: Quantity, rows: Integers, news: _News) -> "list[_Ranked]":
         """One for each lead."""
-        earlier = [rankdata(each[rows]) for each in quantity.earlier()]
+        earlier = [_ranks(each[rows]) for each in quantity.earlier()]
         ranked: list[_Ranked] = []
         for lead, (name, each) in zip(quantity.leads, quantity.later().items(), strict=True):
             values = each[rows]
@@ -211,7 +210,7 @@ class _Ranked:
             ranked.append(
                 cls(
                     name,
-                    rankdata(values),
+                    _ranks(values),
                     earlier,
                     min(len(rows) / lead, 2.0 * swings),
                     left > _RANKED_NEWS * float(values.var()),
@@ -236,6 +235,11 @@ class _Ranked:
             f"the {self.name} at its own bar (t): their rank correlation is {now:.2f} of {most:.2f} that are possible,"
             f" and {before * most:.2f} at most with bars up to t"
         )
+
+
+def _ranks(values: Array) -> Array:
+    """Equal values share their mean rank."""
+    return np.asarray(pd.Series(values).rank())  # scipy.stats takes half a second to import
 
 
 def _rank_correlation(a: Array, b: Array, calendar: Calendar) -> tuple[float, float]:

@@ -3,18 +3,17 @@
 import abc
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from cnn_lstm_hyperopt.metrics import score
+
+if TYPE_CHECKING:  # it takes a second to import, and only the end of a run needs it
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.pipeline import Pipeline
 
 Inputs = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -161,13 +160,18 @@ class LogisticBaseline(Baseline):
 
     def fit(self, train: Sample, validation: Sample, *, n_classes: int, seed: int) -> None:
         """See the base class."""
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
         self._rates = base_rates(train.labels, n_classes)
         self._model: Pipeline | None = None
         if len(np.unique(train.labels)) < 2:
             return
         inputs, held_out = _means(train.inputs), _means(validation.inputs)
 
-        def fitted(penalty: float) -> Pipeline:
+        def fitted(penalty: float) -> "Pipeline":
             model = make_pipeline(StandardScaler(), LogisticRegression(C=penalty, max_iter=1000))
             with warnings.catch_warnings():
                 # an unfinished fit is judged on validation like the others
@@ -228,7 +232,9 @@ class GradientBoosting(Baseline):
         return _spread(said, self._model.classes_, self._rates)
 
     @staticmethod
-    def _fitted(trees: int, inputs: Floats, labels: Labels, seed: int) -> HistGradientBoostingClassifier:
+    def _fitted(trees: int, inputs: Floats, labels: Labels, seed: int) -> "HistGradientBoostingClassifier":
+        from sklearn.ensemble import HistGradientBoostingClassifier
+
         model = HistGradientBoostingClassifier(
             max_iter=trees,
             learning_rate=0.05,

@@ -18,8 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
-from scipy.stats import t as student
+from scipy.special import ndtr, stdtrit  # scipy.stats takes half a second to import
 
 from cnn_lstm_hyperopt.metrics import (
     LEAST_PROBABILITY,
@@ -264,6 +263,6 @@ def _symmetric(estimate: float, draws: Floats, n_blocks: float) -> Interval | No
     if n_blocks <= 1 or not math.isfinite(estimate) or len(draws) < RESAMPLES / 2:
         return None
     # Hesterberg 2015, expanded percentiles: Φ(−√(n / (n − 1)) t) in place of the tail
-    reach = math.sqrt(n_blocks / (n_blocks - 1)) * float(student.ppf((1 + CONFIDENCE) / 2, n_blocks - 1))
-    half = float(np.quantile(np.abs(draws - estimate), 1 - 2 * float(norm.cdf(-reach))))
+    reach = math.sqrt(n_blocks / (n_blocks - 1)) * float(stdtrit(n_blocks - 1, (1 + CONFIDENCE) / 2))
+    half = float(np.quantile(np.abs(draws - estimate), 1 - 2 * float(ndtr(-reach))))
     return Interval(estimate - half, estimate + half)

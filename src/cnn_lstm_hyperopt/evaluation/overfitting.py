@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import kurtosis, norm, rankdata, skew
+from scipy.special import ndtr, ndtri
 
 Floats = NDArray[np.float64]
 
@@ -103,7 +104,7 @@ def _best_of_half(halves: Floats, block_sums: Floats, block_counts: Floats) -> t
     inside, outside = inside.round(12), outside.round(12)  # equal trials stay equal, whatever the order of their sums
     best = inside == inside.max(axis=1, keepdims=True)
     n_best = best.sum(axis=1)
-    ranks = np.asarray(rankdata(outside, method="average", axis=1))
+    ranks = pd.DataFrame(outside).rank(axis=1).to_numpy()
     mean_rank = np.where(best, ranks, 0.0).sum(axis=1) / n_best
     return mean_rank, inside.max(axis=1), np.where(best, outside, 0.0).sum(axis=1) / n_best
 
@@ -134,7 +135,7 @@ def sharpe_confidence(observed: float, benchmark: float, *, n: int, skewness: fl
     spread = 1 - skewness * observed + (kurtosis - 1) / 4 * observed**2
     if n < 2 or spread <= 0:
         return None
-    return float(norm.cdf((observed - benchmark) * math.sqrt(n - 1) / math.sqrt(spread)))
+    return float(ndtr((observed - benchmark) * math.sqrt(n - 1) / math.sqrt(spread)))
 
 
 def probabilistic_sharpe(returns: Floats, benchmark: float = 0.0) -> float | None:
@@ -142,6 +143,8 @@ def probabilistic_sharpe(returns: Floats, benchmark: float = 0.0) -> float | Non
 
     See :func:`sharpe_confidence`. None for constants and fewer than 2 returns.
     """
+    from scipy.stats import kurtosis, skew  # half a second
+
     observed = sharpe(returns)
     if observed is None:
         return None
@@ -166,7 +169,7 @@ def expected_maximum_sharpe(variance: float, n_trials: int) -> float:
     """
     if n_trials < 2:
         return 0.0
-    tails = norm.ppf(1 - 1 / n_trials), norm.ppf(1 - 1 / (n_trials * math.e))
+    tails = ndtri(1 - 1 / n_trials), ndtri(1 - 1 / (n_trials * math.e))
     return math.sqrt(variance) * float((1 - np.euler_gamma) * tails[0] + np.euler_gamma * tails[1])
 
 

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import mean_absolute_error, mean_squared_error
 
 from cnn_lstm_hyperopt import metrics
 from cnn_lstm_hyperopt.evaluation.calibration import calibration_error
@@ -60,9 +59,10 @@ def score_predictions(
     auc = by_metric["auc"]
     mse = mae = r2 = None
     if targets is not None and values is not None:
-        mse = float(mean_squared_error(targets, values))
-        mae = float(mean_absolute_error(targets, values))
-        usual = 0.0 if reference is None else float(mean_squared_error(targets, reference))
+        true = np.asarray(targets, dtype=np.float64)
+        mse = float(np.mean((true - values) ** 2))
+        mae = float(np.mean(np.abs(true - values)))
+        usual = 0.0 if reference is None else float(np.mean((true - reference) ** 2))
         r2 = 1 - mse / usual if usual > 0 else None
     return Scores(
         accuracy=by_metric["accuracy"],

@@ -172,6 +172,7 @@ class TestErrors:
 
 
 @pytest.mark.slow
+@pytest.mark.mostly_thorough(1)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_thirty_trials_get_at_least_half_of_the_way_to_the_best_accuracy(seed, tmp_path):
     config = {
