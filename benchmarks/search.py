@@ -75,6 +75,7 @@ class Setup:
     n_startup_trials: int | str = "auto"
     probes: bool = True
     multivariate: bool = False
+    priced: bool = True
     pruner: dict[str, float] = field(default_factory=dict)
 
 
@@ -84,6 +85,7 @@ Advance = Callable[[int], None]
 
 def plan_of(problem: Problem, sampler: str, pruner: str, seed: int, setup: Setup) -> StudyPlan:
     """What defines a search of ours."""
+    cost = problem.cost if setup.priced else None
     return StudyPlan(
         space=problem.space,
         sampler=SamplerSettings(
@@ -98,8 +100,10 @@ def plan_of(problem: Problem, sampler: str, pruner: str, seed: int, setup: Setup
         max_epochs=problem.max_epochs,
         limits=Limits(),
         gate=problem.gate,
-        cost=lambda params: Cost(0.0, problem.size_mb(params)),
-        cheap_cost=False,
+        cost=(lambda params: Cost(0.0, problem.size_mb(params)))
+        if cost is None
+        else (lambda params: Cost(*cost(params))),
+        cheap_cost=cost is not None,
     )
 
 
@@ -386,7 +390,7 @@ def settle_folder(folder: Path, problem: Problem, setup: Setup) -> None:
     Raises:
         InputError: the folder's runs are of another problem or were made in another way.
     """
-    text = hashlib.sha256(problem.path.read_bytes()).hexdigest()
+    text = hashlib.sha256(b"".join(path.read_bytes() for path in problem.data)).hexdigest()
     wanted = {"problem": problem.path.name, "problem_sha256": text, **asdict(setup)}
     file = folder / "comparison.json"
     if not file.exists():
@@ -433,6 +437,7 @@ def _parser() -> argparse.ArgumentParser:
     ours = parser.add_argument_group("our samplers and pruners")
     ours.add_argument("--n-startup-trials", type=at_least(0), help="of the sampler; its own default if left out")
     ours.add_argument("--no-probes", action="store_true", help="finish every trial of the start")
+    ours.add_argument("--unpriced", action="store_true", help="do not tell them the problem's predicted seconds")
     ours.add_argument("--multivariate", action="store_true", help="tpe: model parameters jointly")
     ours.add_argument("--pruner-startup-trials", type=at_least(0), default=20)
     ours.add_argument("--warmup-steps", type=at_least(0), help="a sixth of the problem's epochs if left out")
@@ -495,6 +500,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             n_startup_trials="auto" if given.n_startup_trials is None else given.n_startup_trials,
             probes=not given.no_probes,
             multivariate=given.multivariate,
+            priced=not given.unpriced,
             pruner=pruner,
         )
         (compare if given.compare else study_once)(problem, given, setup)

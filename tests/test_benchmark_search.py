@@ -251,6 +251,23 @@ def test_ours_and_optuna_s_see_the_same_readings(search: ModuleType, problem: An
             assert row.size_mb == size_mb
 
 
+def test_samplers_are_told_what_the_problem_predicts_unless_it_is_forbidden(
+    search: ModuleType, tmp_path: Path, problem: Any
+) -> None:
+    file = edited(tmp_path)
+    text = (
+        file.read_text(encoding="utf-8")
+        + 'def cost(params):\n    return 0.5 * params["width"], 0.01 * params["width"]\n'
+    )
+    file.write_text(text, encoding="utf-8")
+    priced, params = search.load_problem(file), {"kind": "b", "width": 8, "depth": 1, "constant": "only"}
+    for told, setup, seconds in ((priced, {}, 4.0), (priced, {"priced": False}, 0.0), (problem, {}, 0.0)):
+        plan = search.plan_of(told, "gp", "none", 1, search.Setup(n_trials=5, **setup))
+        assert plan.cheap_cost == (seconds > 0)
+        if told is priced:
+            assert (plan.cost(params).seconds, plan.cost(params).size_mb) == (seconds, 0.08)
+
+
 def test_the_measures_of_a_run(search: ModuleType, tmp_path: Path) -> None:
     """Two on the true front are lost: one pruned, one a probe; another probe was continued, another pruned one is worthless."""
     text = GOOD + "\ndef truth(params):\n    return TRUE[params['width']]\n"
@@ -331,3 +348,16 @@ def test_an_interrupted_comparison_goes_on_with_the_runs_that_are_missing(
     assert search.main([*command[:-1], str(out), "--n-trials", "13"]) == 2
     assert "was made with n_trials=12, not 13; choose another --out" in capsys.readouterr().err
     assert len(made) == 10
+
+
+def test_two_pictures_are_drawn_of_a_comparison(search: ModuleType, tmp_path: Path) -> None:
+    plots, problem, out = importlib.import_module("plots"), str(edited(tmp_path)), str(tmp_path / "out")
+    command = ["--problem", problem, "--compare", "--samplers", "random", "--pruners", "none,median"]
+    assert (
+        search.main([*command, "--pruner-startup-trials", "2", "--n-trials", "30", "--seeds", "1,2", "--out", out]) == 0
+    )
+    drawn = ["--runs", out, "--pairs", "optuna-tpe+none,random+median", "--pruned", "random+median"]
+    plots.main(["--problem", problem, *drawn, "--out", str(tmp_path)])
+    assert {file.name for file in tmp_path.glob("*.svg")} == {"problem_hypervolume.svg", "problem_pruned.svg"}
+    with pytest.raises(SystemExit, match=r"has no runs of gp\+none"):
+        plots.main(["--problem", problem, "--runs", out, "--pairs", "gp+none", "--pruned", "gp+none", "--out", out])

@@ -10,7 +10,8 @@ A problem file defines
   arguments; ``params`` has the parameters that exist;
 
 and, if known, ``truth(params) -> (accuracy, seconds, MB)`` after all epochs without noise, and ``REFERENCE_FRONT`` or
-``reference_front()``: rows of true values, which hypervolumes are then shares of.
+``reference_front()``: rows of true values, which hypervolumes are then shares of; ``cost(params) -> (seconds, MB)``, what is
+predicted before training, as the cost model of a real run does; ``DATA``, files that the problem is made of.
 """
 
 import importlib.util
@@ -52,6 +53,8 @@ class Problem:
     Attributes:
         path: of the file.
         reference: true values of the best front that is known, shape ``(rows, 3)``: accuracy, seconds, MB.
+        cost: predicted seconds of all epochs, and MB; None where nobody predicts seconds.
+        data: files that it is made of, itself among them.
     """
 
     path: Path
@@ -61,6 +64,8 @@ class Problem:
     evaluate: Callable[[Params, int], Iterator[tuple[float, float, float, float]]]
     truth: Callable[[Params], tuple[float, float, float]] | None
     reference: Array | None
+    cost: Callable[[Params], tuple[float, float]] | None
+    data: tuple[Path, ...]
 
     def size_mb(self, params: Params) -> float:
         """MB of a configuration, known before it is trained: those of the first reading."""
@@ -86,7 +91,7 @@ def load_problem(path: Path) -> Problem:
         raise ProblemError(f"{path} does not define {', '.join(missing)}")
     space, faults = _space(module.SPACE)
     faults += _number_faults(module)
-    faults += [f"{name} must be a function" for name in ("evaluate", "truth") if not _function(module, name)]
+    faults += [f"{name} must be a function" for name in ("evaluate", "truth", "cost") if not _function(module, name)]
     reference = None
     if not faults:
         try:
@@ -103,6 +108,8 @@ def load_problem(path: Path) -> Problem:
         evaluate=module.evaluate,
         truth=getattr(module, "truth", None),
         reference=reference,
+        cost=getattr(module, "cost", None),
+        data=(path, *getattr(module, "DATA", ())),
     )
 
 

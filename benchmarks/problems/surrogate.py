@@ -120,6 +120,8 @@ class Surrogate:
     """Serves a recorded problem; see the top of this file."""
 
     def __init__(self, problem: str, folder: Path = RECORDED) -> None:
+        names = (f"{problem}.json", f"{problem}_configurations.parquet", f"{problem}_curves.parquet")
+        self.files = (Path(__file__), *(folder / name for name in names))
         self.about: dict[str, Any] = json.loads((folder / f"{problem}.json").read_text(encoding="utf-8"))
         self.space = load_settings(None, environment={}).space
         self.facts = Facts(self.about, self.space)
@@ -168,6 +170,10 @@ class Surrogate:
         accuracy, slowness = (forest.predict(row) for forest in self._forests)
         seconds = self.facts.seconds(params, self.facts.reference) * math.exp(float(slowness[0]))
         return Expected(accuracy, seconds, self.facts.profile(params).size_mb)
+
+    def cost(self, params: Params) -> tuple[float, float]:
+        """Seconds of all epochs as the cost model predicts them, and MB."""
+        return self.facts.seconds(params, self.facts.reference), self.facts.profile(params).size_mb
 
     def truth(self, params: Params) -> tuple[float, float, float]:
         """Accuracy, seconds and MB after all epochs, without noise."""
