@@ -1,5 +1,6 @@
 """What tests of several folders use: a search that ends in seconds, on real bars."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -8,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -154,6 +156,15 @@ def quick_final_round(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def imported() -> Iterator[Callable[[str], ModuleType]]:
+    """Imports a benchmark as it is when it is run: from its own folder."""
+    folder = str(ROOT / "benchmarks")
+    sys.path.insert(0, folder)
+    yield importlib.import_module
+    sys.path.remove(folder)
 
 
 @pytest.fixture

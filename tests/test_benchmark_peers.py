@@ -1,9 +1,8 @@
 """benchmarks/peers.py: peers are asked and told as their manuals have it, and the rules that prune for them are what they say."""
 
-import importlib
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,7 +13,6 @@ import pytest
 
 from cnn_lstm_hyperopt.search import Reading
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 EXTRA = {"moasha": "syne_tune", "smac": "smac"}
 
 PROBLEM = """
@@ -38,21 +36,17 @@ def evaluate(params, seed):
 
 
 @pytest.fixture(scope="module")
-def peers() -> Iterator[ModuleType]:
-    """The module, imported as benchmarks/search.py does."""
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        yield importlib.import_module("peers")
-    finally:
-        sys.path.remove(str(BENCHMARKS))
+def peers(imported: Callable[[str], ModuleType]) -> ModuleType:
+    """The module."""
+    return imported("peers")
 
 
 @pytest.fixture
-def problem(peers: ModuleType, tmp_path: Path) -> Any:
+def problem(imported: Callable[[str], ModuleType], tmp_path: Path) -> Any:
     """A small one with conditions, some of whose trials fail."""
     file = tmp_path / "problem.py"
     file.write_text(PROBLEM, encoding="utf-8")
-    return importlib.import_module("problems").load_problem(file)
+    return imported("problems").load_problem(file)
 
 
 def names() -> list[Any]:

@@ -14,13 +14,8 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
 @pytest.fixture(scope="module")
-def record():
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        import record
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-    return record
+def record(imported):
+    return imported("record")
 
 
 def test_neighbours_are_other_configurations_of_the_space_and_the_same_each_time(record):

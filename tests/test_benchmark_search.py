@@ -1,10 +1,9 @@
 """benchmarks/search.py: the analytic problem is what it says, faulty problem files are told of, runs and comparisons are kept."""
 
 import csv
-import importlib
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -38,13 +37,9 @@ def evaluate(params, seed):
 
 
 @pytest.fixture(scope="module")
-def search() -> Iterator[ModuleType]:
-    """The benchmark, imported as it is when it is run: from its own folder."""
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        yield importlib.import_module("search")
-    finally:
-        sys.path.remove(str(BENCHMARKS))
+def search(imported: Callable[[str], ModuleType]) -> ModuleType:
+    """The benchmark."""
+    return imported("search")
 
 
 @pytest.fixture(scope="module")
@@ -350,8 +345,10 @@ def test_an_interrupted_comparison_goes_on_with_the_runs_that_are_missing(
     assert len(made) == 10
 
 
-def test_two_pictures_are_drawn_of_a_comparison(search: ModuleType, tmp_path: Path) -> None:
-    plots, problem, out = importlib.import_module("plots"), str(edited(tmp_path)), str(tmp_path / "out")
+def test_two_pictures_are_drawn_of_a_comparison(
+    search: ModuleType, imported: Callable[[str], ModuleType], tmp_path: Path
+) -> None:
+    plots, problem, out = imported("plots"), str(edited(tmp_path)), str(tmp_path / "out")
     command = ["--problem", problem, "--compare", "--samplers", "random", "--pruners", "none,median"]
     assert (
         search.main([*command, "--pruner-startup-trials", "2", "--n-trials", "30", "--seeds", "1,2", "--out", out]) == 0

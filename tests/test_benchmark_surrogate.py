@@ -1,10 +1,8 @@
 """benchmarks/problems/surrogate.py: a table of trainings that follow formulas is served as the formulas say."""
 
-import importlib
 import json
 import math
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
@@ -21,7 +19,6 @@ from cnn_lstm_hyperopt.models import NetworkConfig, build_network
 from cnn_lstm_hyperopt.search import random_configuration
 from cnn_lstm_hyperopt.training.cost import TERMS
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 EPOCHS = 16
 GRID = [0.25, 0.5, 0.75, *range(1, EPOCHS + 1)]
 N, AGAIN = 90, 18
@@ -30,13 +27,9 @@ SLOW = 1.4
 
 
 @pytest.fixture(scope="module")
-def surrogate_of() -> Iterator[ModuleType]:
-    """The module, imported as a problem file does."""
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        yield importlib.import_module("problems.surrogate")
-    finally:
-        sys.path.remove(str(BENCHMARKS))
+def surrogate_of(imported: Callable[[str], ModuleType]) -> ModuleType:
+    """The module."""
+    return imported("problems.surrogate")
 
 
 def final(params: dict[str, Any]) -> float:

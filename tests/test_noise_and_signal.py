@@ -1,8 +1,7 @@
 """The verdict on labels that nothing can predict and on a known signal; benchmarks/evaluation.py does it with 20 seeds."""
 
-import sys
+from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -10,16 +9,13 @@ import pytest
 
 from cnn_lstm_hyperopt.data.windows import Windows
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-
 pytestmark = pytest.mark.slow
 SEEDS = range(3)
 
 
 @pytest.fixture(scope="module")
-def evaluation() -> ModuleType:
-    import evaluation
-
+def evaluation(imported: Callable[[str], ModuleType]) -> ModuleType:
+    evaluation = imported("evaluation")
     evaluation.PROFILE["study"]["time_objective"] = "estimated"  # so that it is the same runs each time
     return evaluation
 
