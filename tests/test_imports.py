@@ -1,5 +1,6 @@
 """What an import costs, and the public names."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 import cnn_lstm_hyperopt
 
 ROOT = Path(__file__).parents[1]
-HEAVY = ["torch", "optuna", "pandas", "mlflow", "sklearn", "pyarrow"]
+HEAVY = ["torch", "optuna", "pandas", "mlflow", "sklearn", "scipy.stats", "pyarrow"]
 
 
 def python(code, cwd=ROOT):
@@ -46,6 +47,22 @@ def test_the_search_loads_neither_torch_nor_pandas():
     names = loaded("import cnn_lstm_hyperopt.search")
     assert "torch" not in names
     assert "pandas" not in names
+
+
+def test_status_loads_no_torch(tmp_path):
+    """It is asked for again and again while a run goes on."""
+    names = loaded(
+        f"from cnn_lstm_hyperopt.cli import main; main(['status', '--save-dir', {str(tmp_path / 'none')!r}])"
+    )
+    assert "torch" not in names
+    assert "pandas" not in names
+
+
+def test_a_worker_loads_no_statistics():
+    assert not {"sklearn", "scipy.stats", "mlflow"} & set(ast.literal_eval(loaded("import cnn_lstm_hyperopt.worker")))
+    assert not {"sklearn", "scipy.stats", "mlflow"} & set(
+        ast.literal_eval(loaded("import cnn_lstm_hyperopt.experiment"))
+    )
 
 
 def test_the_parts_of_settings_do_not_load_numpy_heavy_layers():

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,7 +26,9 @@ from cnn_lstm_hyperopt.search import (
     with_fixed,
 )
 from cnn_lstm_hyperopt.search.summary import Estimate, PruningSummary, Unknown, pruning_summary
-from cnn_lstm_hyperopt.training.cost import CostModel
+
+if TYPE_CHECKING:  # torch comes with it, which takes a second or two, and ``status`` comes here
+    from cnn_lstm_hyperopt.training.cost import CostModel
 
 _PACKAGES = ("cnn-lstm-hyperopt", "torch", "optuna", "numpy", "pandas", "scikit-learn")
 
@@ -173,7 +175,7 @@ def own_epochs(records: Sequence[TrialRecord]) -> dict[int, float]:
     return {number: count - before.get(number, 0.0) for number, count in epochs.items()}
 
 
-def cost_model_facts(speeds: CostModel, records: Sequence[TrialRecord], max_epochs: int) -> dict[str, Any]:
+def cost_model_facts(speeds: "CostModel", records: Sequence[TrialRecord], max_epochs: int) -> dict[str, Any]:
     """Which speeds the study's predictions come from, and how well they held: measured ÷ predicted training seconds.
 
     A trial that goes on from a probe has measured its own epochs alone, so it is held against the prediction for these.
