@@ -34,6 +34,7 @@ def test_neighbours_are_other_configurations_of_the_space_and_the_same_each_time
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_what_is_recorded_stays_and_it_goes_on(tmp_path):
     def run():
         command = [sys.executable, str(BENCHMARKS / "record.py"), "--out", str(tmp_path), "--workers", "1"]

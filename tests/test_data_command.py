@@ -151,6 +151,7 @@ MINUTES = 5_000_000
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+@pytest.mark.thorough
 def test_five_million_minute_bars_are_read_and_checked_within_two_gigabytes(tmp_path):
     rng = np.random.default_rng(0)
     close = 100 * np.exp(np.cumsum(rng.normal(0, 3e-4, MINUTES)))

@@ -268,6 +268,7 @@ def test_a_signal_ends_two_workers_with_results(
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_killed_worker_is_replaced_and_its_trial_run_again(
     tiny: dict[str, Any], tmp_path: Path, start_cli: Start
 ) -> None:

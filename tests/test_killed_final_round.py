@@ -257,7 +257,7 @@ PARTS = 4
 
 
 @pytest.mark.slow
-@pytest.mark.mostly_thorough(2)
+@pytest.mark.mostly_thorough(1)
 @pytest.mark.parametrize("part", range(PARTS))
 def test_whatever_the_moment(world, whole, part):
     for kill_at in range(part, len(whole.moments), PARTS):

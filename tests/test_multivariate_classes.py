@@ -86,6 +86,7 @@ CONFIG = {
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_search_reaches_the_accuracy_of_a_plain_lstm_of_the_same_size_at_least(tmp_path):
     data = splits()
     loaders = [DataLoader(TensorDataset(*each), batch_size=64, shuffle=split == 0) for split, each in enumerate(data)]

@@ -72,6 +72,7 @@ def test_two_symbols_of_hourly_bars(run):
     assert [row["group"] for row in results["retrained_models"][0]["test_metrics"]["by_symbol"]] == ["BTC", "BTC-HALF"]
 
 
+@pytest.mark.thorough
 def test_one_symbol_of_daily_bars_with_three_folds_and_two_workers(run, tiny):
     code, output, results = run({"MSFT": daily("MSFT")}, {}, "--cv-folds", "3", "--workers", "2")
     assert_verdict(code, output, results)

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 Start = Callable[..., "subprocess.Popen[str]"]
 GIVE_UP = 240  # seconds; only a broken run ever waits that long
-LONG_TRIALS = {"training": {"max_epochs": 60, "min_patience": 60}, "pruner": {"type": "none"}}  # so that one is met
+LONG_TRIALS = {"training": {"max_epochs": 40, "min_patience": 40}, "pruner": {"type": "none"}}  # so that one is met
 
 
 def trials_of(save_dir: Path) -> list[FrozenTrial]:
