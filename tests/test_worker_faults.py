@@ -125,6 +125,7 @@ def test_a_worker_that_falls_silent_or_dies_is_replaced_and_its_trial_run_again_
     assert again.user_attrs["seeded_as"] == number
     assert again.user_attrs.get("memory_saving", MEMORY_SAVINGS[0]) == MEMORY_SAVINGS[saving]
     assert not list((save_dir / "checkpoints").glob("trial_*"))
+    assert not (save_dir / "validation" / f"trial_{number:05d}.parquet").exists()
     assert workers_of(save_dir) == {}
 
 

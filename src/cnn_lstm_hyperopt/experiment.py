@@ -66,7 +66,7 @@ from cnn_lstm_hyperopt.reporting.results import (
 )
 from cnn_lstm_hyperopt.reporting.terminal import Terminal
 from cnn_lstm_hyperopt.reporting.trials_table import trials_csv
-from cnn_lstm_hyperopt.reporting.validation import ValidationWriter
+from cnn_lstm_hyperopt.reporting.validation import ValidationWriter, forget_validation
 from cnn_lstm_hyperopt.reporting.wording import counted, with_article
 from cnn_lstm_hyperopt.search import State, Study, StudyStorage, TrialRecord
 from cnn_lstm_hyperopt.search.integrity import first_line
@@ -231,6 +231,8 @@ class Experiment:
             if end == FINISHED:
                 study.storage.fail_left_over(f"cut off, and the study had its {study.plan.n_trials} trials without it")
             forget_left_over(study, save_dir / CHECKPOINTS)
+            failed = [record.number for record in study.records() if record.state is State.FAIL]
+            forget_validation(save_dir / VALIDATION, failed)
         self._hurried = stop.interrupted
         if end == FINISHED:
             terminal.say(f"Search finished: {study.n_finished()} trials.")

@@ -1,5 +1,7 @@
 """validation/: predictions by date, compact, whole."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -7,13 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from cnn_lstm_hyperopt import CNNLSTMHyperparameterOptimizer
 from cnn_lstm_hyperopt.data.dataset import Fold
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.progress import CONTINUE, ProgressReport
-from cnn_lstm_hyperopt.reporting.validation import ValidationWriter, write_validation
+from cnn_lstm_hyperopt.reporting.validation import ValidationWriter, forget_validation, write_validation
 from cnn_lstm_hyperopt.search import Assignment, Cost
 from cnn_lstm_hyperopt.training import Evaluation, Outcome, Predictions
-from cnn_lstm_hyperopt.trial_runner import TrainedNetwork
+from cnn_lstm_hyperopt.trial_runner import TrainedNetwork, TrialRunner
 
 N = 7
 
@@ -103,6 +106,33 @@ def test_the_observer_writes_nothing_of_a_training_that_was_never_validated(tmp_
         Assignment(5, 3, {}, Cost(1.0, 1.0), None), trained(None)
     )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_failed_trials_said_is_removed_and_nothing_else(tmp_path, folds):
+    for number in (0, 1, 2):
+        write_validation(tmp_path, number, folds, predictions(2))
+    forget_validation(tmp_path, [1, 7])
+    forget_validation(tmp_path / "none", [1])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["trial_00000.parquet", "trial_00002.parquet"]
+
+
+def test_a_search_leaves_predictions_of_finished_trials_alone(tiny, monkeypatch):
+    """A file that a trial wrote before its worker was killed, and its failure was stored."""
+    folder, train = Path(tiny["save_dir"]) / "validation", TrialRunner.run_trial
+
+    def fails_first(self, number, *rest, **more):
+        trained = train(self, number, *rest, **more)
+        if not folder.exists():
+            folder.mkdir()
+            (folder / "trial_00000.parquet").touch()
+            raise ValueError("on purpose")
+        return trained
+
+    monkeypatch.setattr(TrialRunner, "run_trial", fails_first)
+    with CNNLSTMHyperparameterOptimizer(config=tiny, quiet=True) as optimizer:
+        results = optimizer.optimize(2)
+    assert results["n_trials_completed"] == 2
+    assert sorted(path.name for path in folder.iterdir()) == ["trial_00001.parquet", "trial_00002.parquet"]
 
 
 def test_the_folder_holds_one_file_a_trial_and_no_halves(tmp_path, folds):

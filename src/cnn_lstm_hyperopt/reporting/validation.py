@@ -1,6 +1,6 @@
 """``validation/``: what each finished trial said of the validation windows, for overfitting statistics and ensembles."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +36,12 @@ class ValidationWriter:
         """Nothing to do."""
 
 
+def forget_validation(folder: Path, failed: Iterable[int]) -> None:
+    """Removes what trials said that failed after all: their process ended between the file and the trial's stored end."""
+    for number in failed:
+        _path(folder, number).unlink(missing_ok=True)
+
+
 def write_validation(folder: Path, number: int, folds: Sequence[Fold], predictions: Predictions) -> Path:
     """Writes ``trial_00042.parquet``, a row for each validation window, in the order of the predictions.
 
@@ -65,7 +71,11 @@ def write_validation(folder: Path, number: int, folds: Sequence[Fold], predictio
         columns[f"probability_{k}"] = pa.array(predictions.probabilities[:, k])
     if predictions.values is not None:
         columns["value"] = pa.array(predictions.values)
-    path = folder / f"trial_{number:05d}.parquet"
+    path = _path(folder, number)
     with written_beside(path) as beside, beside.open("wb") as file:  # by its name alone Arrow might take it for a URI
         pq.write_table(pa.table(columns), file, compression="zstd")
     return path
+
+
+def _path(folder: Path, number: int) -> Path:
+    return folder / f"trial_{number:05d}.parquet"
