@@ -8,7 +8,8 @@ region that a search ends in is dense; a tenth is trained again with another see
 to take more than ``DEAR`` seconds have one epoch and are marked.
 
 It goes on where it was when it is started again, also on another machine: each row has the machine that it was measured on,
-whose speeds are kept beside it, so that seconds can be told by the speeds of one. Two Parquet files hold all of it, rewritten
+whose speeds are kept beside it, so that seconds can be told by the speeds of one. Machines drift, too (a shared one by half in an
+hour): the same few steps are timed before and after each training, and kept with it. Two Parquet files hold all of it, rewritten
 whole once a minute: a row for each configuration, and a row for each reading. A JSON file tells of the data and the machines.
 """
 
@@ -52,13 +53,16 @@ from machine import machine_line, machine_name
 
 EPOCHS = 16
 RANDOM, NEAR, AGAIN = 400, 200, 60
-DEAR = 60.0
+DEAR = 30.0
 """Seconds that all epochs are predicted to train for, by the speeds of the machine that began; above it there is one epoch."""
 CENTRES = 40
 """Best of the random ones, whose neighbours are trained."""
 OTHER_SEED = 1_000_000
 """Added to a number where it is trained again."""
 SAVE_SECONDS = 60.0
+YARDSTICK_STEPS = 20
+YARDSTICK = (64, 16, 11, 64)
+"""Windows, bars, features and hidden size of the LSTM that tells how fast the machine is at the moment."""
 
 _BARS = {
     "source": "embedded",
@@ -126,6 +130,17 @@ class Recorder:
         }
         """What the recorded configurations were trained on."""
 
+    def _yardstick(self) -> float:
+        """Seconds that some steps of a plain LSTM take now: the median of a step times their number."""
+        windows, bars, features, hidden = YARDSTICK
+        network, x = torch.nn.LSTM(features, hidden, batch_first=True), torch.zeros(windows, bars, features)
+        times = []
+        for _ in range(YARDSTICK_STEPS):
+            begun = time.perf_counter()
+            network(x)[0].sum().backward()
+            times.append(time.perf_counter() - begun)
+        return YARDSTICK_STEPS * float(np.median(times))
+
     def train(self, task: Task) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """A row of the configuration, and one for each reading."""
         curve: list[dict[str, Any]] = []
@@ -138,7 +153,7 @@ class Recorder:
                     return _ENOUGH
             return CONTINUE
 
-        state, memory = "whole", math.nan
+        state, memory, before = "whole", math.nan, self._yardstick()
         try:
             trained = self.runner.run_trial(task.number, task.params, on_report)
             memory = trained.memory_mb or math.nan
@@ -157,6 +172,7 @@ class Recorder:
             "predicted_seconds": cost.seconds,
             "memory_mb": memory,
             "machine": machine_name(),
+            "yardstick_seconds": (before + self._yardstick()) / 2,
         }
         return row, curve
 

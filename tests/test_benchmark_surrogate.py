@@ -76,10 +76,11 @@ def folder(surrogate_of: ModuleType, tmp_path_factory: pytest.TempPathFactory) -
         params = random_configuration(space, 0, number if of < 0 else of)
         machine = ("first", "second")[number % 2]
         state = "dear" if number % 10 == 9 and of < 0 else "whole"
-        own = SLOW * facts.seconds(params, facts.machines[machine])
+        drift = (0.8, 1.0, 1.25)[number // 2 % 3]  # the machine's pace at the time, 1 in the median
+        own = SLOW * drift * facts.seconds(params, facts.machines[machine])
         rows.append(
             {"number": number, "kind": "random" if of < 0 else "again", "of": of, "params": json.dumps(params)}
-            | {"state": state, "machine": machine}
+            | {"state": state, "machine": machine, "yardstick_seconds": 0.05 * drift}
         )
         offset = luck.normal(0, 0.004)
         for epoch in GRID if state == "whole" else GRID[:4]:

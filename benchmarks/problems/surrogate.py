@@ -9,7 +9,8 @@ factor that other trees predict; how they are spread over the epochs is taken fr
 Noise is measured noise: half of what two trainings of one configuration differ by (times √2), from epoch to epoch, taken from one
 of the pairs whose accuracy is nearest.
 
-Recorded on several machines, seconds are told by the speeds of the first.
+Recorded on several machines, seconds are told by the speeds of the first, at its median pace: what a yardstick took around each
+training says how fast its machine was at the time.
 """
 
 import json
@@ -136,11 +137,13 @@ class Surrogate:
     def _whole(self, configurations: pd.DataFrame, curves: pd.DataFrame) -> Recorded:
         curve_of = dict(iter(curves.groupby("number")))
         place: dict[int, int] = {}
+        pace = configurations.groupby("machine")["yardstick_seconds"].median()
         params, accuracy, seconds, pairs = [], [], [], []
         for each in configurations[configurations["state"] == "whole"].itertuples():
             curve = curve_of[each.number].set_index("epoch").loc[self.epochs]
             found, own = json.loads(each.params), self.facts.machines[each.machine]
             speed = self.facts.seconds(found, self.facts.reference) / self.facts.seconds(found, own)
+            speed *= pace[each.machine] / each.yardstick_seconds
             place[each.number] = len(params)
             if each.kind == "again" and each.of in place:
                 pairs.append((place[each.of], len(params)))
