@@ -12,7 +12,7 @@ TORTURE_MINUTES ?= 120
 # Each file's tests in one process, which makes its fixtures once.
 PYTEST := $(BIN)/pytest -n 2 --dist loadfile
 
-.PHONY: demo test thorough coverage lint torture docs clean
+.PHONY: demo test slow thorough coverage lint torture docs clean
 
 demo: $(VENV)/ok  ## The main job on real bars: search, Pareto front, retraining, one test (two to four minutes on 2 cores)
 	rm -rf $(DEMO_DIR)
@@ -21,7 +21,10 @@ demo: $(VENV)/ok  ## The main job on real bars: search, Pareto front, retraining
 test: $(VENV)/ok lint  ## All fast tests
 	$(PYTEST) -m "not slow"
 
-thorough: $(VENV)/ok  ## All slow tests, also those that .ci/run leaves out (an hour on 2 cores)
+slow: $(VENV)/ok  ## Tests that take long, but for those that are like another one
+	$(PYTEST) --no-loadscope-reorder -m "slow and not thorough" --timeout 900
+
+thorough: $(VENV)/ok  ## All that take long (an hour on 2 cores)
 	$(PYTEST) --no-loadscope-reorder -m slow --timeout 900
 
 coverage: $(VENV)/ok  ## The same tests, half as long again, and which lines of the package they run: 80 % at least

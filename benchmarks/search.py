@@ -427,7 +427,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--problem", type=Path, required=True, metavar="FILE", help="a problem file")
     parser.add_argument("--sampler", choices=samplers, default="gp")
-    parser.add_argument("--pruner", choices=pruners, default="none", help="Optuna's own samplers run without one")
+    parser.add_argument("--pruner", choices=pruners, default="none", help="of ours; peers bring their own, if any")
     parser.add_argument("--n-trials", type=at_least(1), default=1000)
     parser.add_argument("--seeds", type=seeds, default=[1], metavar="1,2,3")
     parser.add_argument("--workers", type=at_least(1), default=1, help="in simulated time")
@@ -474,7 +474,7 @@ def _check(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
         if not given.pruners:
             parser.error("--pruners needs one at least")
     elif given.sampler in PEERS and given.pruner != "none":
-        parser.error(f"--sampler {given.sampler} runs without pruning; leave --pruner out")
+        parser.error(f"--sampler {given.sampler} is a peer and brings its own pruning, if any; leave --pruner out")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,12 +9,14 @@ configuration says of the first: no model can do much better.
 
 import argparse
 import math
-from collections.abc import Callable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from scipy.stats import spearmanr
 from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 from sklearn.metrics import r2_score
@@ -52,7 +54,9 @@ def _boosting(rows: Array, targets: Array, asked: Array) -> Array:
 def _process(rows: Array, targets: Array, asked: Array) -> Array:
     kernel = ConstantKernel(1.0) * Matern(length_scale=5.0, nu=2.5) + WhiteKernel(0.1)
     model = make_pipeline(StandardScaler(), GaussianProcessRegressor(kernel, normalize_y=True, random_state=0))
-    return np.asarray(model.fit(rows, targets).predict(asked))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a kernel at its bounds is judged like the others
+        return np.asarray(model.fit(rows, targets).predict(asked))
 
 
 MODELS: Mapping[str, Model] = {
@@ -118,13 +122,14 @@ def summary(surrogate: Surrogate) -> Iterator[str]:
     )
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    known = sorted(path.stem for path in RECORDED.glob("*.json"))
-    parser.add_argument("--problem", choices=known, required=True)
-    parser.add_argument("--folder", type=Path, default=RECORDED)
-    given = parser.parse_args()
+    parser.add_argument("--problem", required=True)
+    parser.add_argument("--folder", type=Path, default=RECORDED, help="--out of benchmarks/record.py")
+    given = parser.parse_args(arguments)
+    if not (given.folder / f"{given.problem}.json").is_file():
+        parser.error(f"{given.folder} holds no {given.problem}.json; record it with benchmarks/record.py")
     surrogate = Surrogate(given.problem, given.folder)
     print(machine_line(), "", *summary(surrogate), "", sep="\n")
     for line in table(surrogate):

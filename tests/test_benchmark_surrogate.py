@@ -155,3 +155,22 @@ def test_kept_is_the_accuracy_at_the_least_loss_so_far(surrogate_of: ModuleType)
         said = surrogate_of.kept(accuracy, loss)
         for end in range(1, 13):
             assert said[end - 1] == accuracy[np.argmin(loss[:end])]
+
+
+@pytest.mark.slow
+def test_the_validation_has_a_row_a_model_and_sees_that_the_cost_model_is_right_but_for_a_factor(
+    imported: Callable[[str], ModuleType], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    validation = imported("surrogate")
+    validation.main(["--problem", "made", "--folder", str(folder)])
+    rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    table = {row[0]: row[1:] for row in rows}
+    assert list(table)[2:] == [*validation.MODELS, "the cost model alone", "repeated"]
+    assert all(len(cells) == len(validation.EPOCHS) + 1 for name, cells in table.items() if "---" not in name)
+    assert table["trees (what is served)"][-1] == "1.00, 1.00"  # all take SLOW times what is predicted
+    trees, again = (float(table[name][-2].split(", ")[1]) for name in ("trees (what is served)", "repeated"))
+    assert trees > 0.6
+    assert again > 0.85
+    with pytest.raises(SystemExit):
+        validation.main(["--problem", "other", "--folder", str(folder)])
+    assert "holds no other.json; record it with benchmarks/record.py" in capsys.readouterr().err
