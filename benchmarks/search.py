@@ -73,7 +73,7 @@ class Setup:
     workers: int = 1
     storage: str = "memory"
     n_startup_trials: int | str = "auto"
-    probes: bool = True
+    probes: bool | str = "auto"
     multivariate: bool = False
     priced: bool = True
     pruner: dict[str, float] = field(default_factory=dict)
@@ -91,7 +91,7 @@ def plan_of(problem: Problem, sampler: str, pruner: str, seed: int, setup: Setup
         sampler=SamplerSettings(
             type=cast(Any, sampler),
             n_startup_trials=cast(Any, setup.n_startup_trials),
-            probes=setup.probes,
+            probes=cast(Any, setup.probes),
             multivariate=setup.multivariate,
         ),
         pruner=PrunerSettings(type=cast(Any, pruner), **cast(Any, setup.pruner)),
@@ -139,7 +139,7 @@ def run(problem: Problem, sampler: str, pruner: str, seed: int, setup: Setup, ad
 
 
 def _rows_of(study: Study) -> list[Row]:
-    took, rows = study.timings, []
+    took, rows, front = study.timings, [], {record.number for record in study.front()}
     for record in finish_order(study.records()):
         last = record.curve[-1] if record.curve else None
         rows.append(
@@ -155,6 +155,8 @@ def _rows_of(study: Study) -> list[Row]:
                 sampler_ms=took.propose_ms.get(record.number, 0.0),
                 pruner_ms=took.prune_ms.get(record.number, 0.0),
                 params=with_fixed(study.plan.space, record.params),
+                spared="would_have_ended" in record.attributes,
+                on_front=record.number in front,
             )
         )
     return rows
@@ -205,6 +207,8 @@ def report(problem: Problem, measured: dict[int, Measured], setup: Setup) -> Ite
         yield line("direct regret", [each.regret for each in every], ".2%")
         yield line("true front lost", [each.front_lost for each in every], ".1%")
         yield line("wrongly pruned", [each.wrongly_pruned for each in every], ".1%")
+        for name, end in (("estimated", 0), ("from", 1), ("to", 2)):
+            yield line(f"wrongly pruned, {name}", [each.estimated and each.estimated[end] for each in every], ".1%")
     late = min(setup.n_trials, COUNTS[-1])
     kinds = {"proposal": Measured.proposal_ms, "pruning decision": Measured.decision_ms}
     for name, times in kinds.items():
@@ -250,7 +254,8 @@ def compared(problem: Problem, runs: dict[Pair, dict[int, Run]], setup: Setup, b
     heads = ["sampler", "pruner"]
     heads += [f"HV at {share:.0%} of the budget" for share in SHARES] + [f"HV at {count} trials" for count in counts]
     heads += ["seconds to TPE's HV, median; worst", "of TPE's seconds, median; worst", "seconds spent", "pruned"]
-    heads += ["saved of the same trials", "direct regret", "wrongly pruned", "true front lost", "ms a trial"]
+    heads += ["saved of the same trials", "direct regret", "wrongly pruned", "estimated; width; covered"]
+    heads += ["true front lost", "ms a trial"]
     yield f"| {' | '.join(heads)} |"
     yield "|---" * len(heads) + "|"
     for (sampler, pruner), by_seed in measured.items():
@@ -270,6 +275,12 @@ def compared(problem: Problem, runs: dict[Pair, dict[int, Run]], setup: Setup, b
         cells.append(_text(_median([each.saved for each in every]), ".0%"))
         cells.append(_text(_median([each.regret for each in every]), ".2%"))
         cells.append(_text(_median([each.wrongly_pruned for each in every]), ".1%"))
+        told = [each.estimated for each in every if each.estimated]
+        covered = [each.covered for each in every if each.covered is not None]
+        cells.append(
+            f"{_text(_median([each.value for each in told]), '.1%')};"
+            f" {_text(_mean([each.high - each.low for each in told]), '.3f')}; {_text(_mean(covered), '.0%')}"
+        )
         cells.append(_text(_median([each.front_lost for each in every]), ".1%"))
         cells.append(_text(_median([each.ms_a_trial for each in every]), ".1f"))
         yield f"| {' | '.join(cells)} |"
@@ -287,6 +298,10 @@ def _counted(count: int, what: str) -> str:
 def _median(numbers: Sequence[float | None]) -> float | None:
     known = [number for number in numbers if number is not None]
     return statistics.median(known) if known else None
+
+
+def _mean(numbers: Sequence[float]) -> float | None:
+    return statistics.fmean(numbers) if numbers else None
 
 
 def _text(number: float | None, form: str) -> str:
@@ -436,7 +451,7 @@ def _parser() -> argparse.ArgumentParser:
 
     ours = parser.add_argument_group("our samplers and pruners")
     ours.add_argument("--n-startup-trials", type=at_least(0), help="of the sampler; its own default if left out")
-    ours.add_argument("--no-probes", action="store_true", help="finish every trial of the start")
+    ours.add_argument("--probes", choices=("auto", "yes", "no"), default="auto", help="gp: whether the start has probes")
     ours.add_argument("--unpriced", action="store_true", help="do not tell them the problem's predicted seconds")
     ours.add_argument("--multivariate", action="store_true", help="tpe: model parameters jointly")
     ours.add_argument("--pruner-startup-trials", type=at_least(0), default=20)
@@ -498,7 +513,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             workers=given.workers,
             storage=given.storage,
             n_startup_trials="auto" if given.n_startup_trials is None else given.n_startup_trials,
-            probes=not given.no_probes,
+            probes={"auto": "auto", "yes": True, "no": False}[given.probes],
             multivariate=given.multivariate,
             priced=not given.unpriced,
             pruner=pruner,

@@ -163,7 +163,7 @@ FILES = [
     ),
     (
         "sampler: {type: TPEE}",
-        "my.yaml: sampler.type must be 'tpe', 'cmaes', 'random', 'nsga2' or 'gp', but got 'TPEE'; did you mean tpe?",
+        "my.yaml: sampler.type must be 'auto', 'tpe', 'cmaes', 'random', 'nsga2' or 'gp', but got 'TPEE'; did you mean tpe?",
     ),
     ("save_dir: http://x/y", "my.yaml: save_dir must be a local directory, but got 'http://x/y'"),
     ("save_dir: gs:/b/x", "my.yaml: save_dir must be a local directory, but got 'gs:/b/x'"),
@@ -441,7 +441,7 @@ FLAGS = [
     ),
     (
         ["run", "--sampler", "bayes"],
-        'Invalid value "bayes" for --sampler. Choose from: "tpe", "cmaes", "random", "nsga2", "gp". Did you'
+        'Invalid value "bayes" for --sampler. Choose from: "auto", "tpe", "cmaes", "random", "nsga2", "gp". Did you'
         ' mean "cmaes"? (see --help)',
     ),
     (

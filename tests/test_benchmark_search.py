@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import beta
 
 from cnn_lstm_hyperopt.pareto import dominates, non_dominated
 from cnn_lstm_hyperopt.randomness import stream_seed
@@ -17,7 +18,7 @@ from cnn_lstm_hyperopt.search import random_configuration
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 ANALYTIC = BENCHMARKS / "problems" / "analytic.py"
-COLUMNS = "seed,number,state,reason,epochs,accuracy,seconds,size_mb,sampler_ms,pruner_ms,params"
+COLUMNS = "seed,number,state,reason,epochs,accuracy,seconds,size_mb,sampler_ms,pruner_ms,params,spared,on_front"
 
 GOOD = """
 SPACE = {
@@ -246,17 +247,16 @@ def test_ours_and_optuna_s_see_the_same_readings(search: ModuleType, problem: An
             assert row.size_mb == size_mb
 
 
-def test_samplers_are_told_what_the_problem_predicts_unless_it_is_forbidden(
-    search: ModuleType, tmp_path: Path, problem: Any
-) -> None:
+def test_samplers_are_told_what_the_problem_predicts_unless_it_is_forbidden(search: ModuleType, tmp_path: Path) -> None:
     file = edited(tmp_path)
+    silent = search.load_problem(file)
     text = (
         file.read_text(encoding="utf-8")
         + 'def cost(params):\n    return 0.5 * params["width"], 0.01 * params["width"]\n'
     )
     file.write_text(text, encoding="utf-8")
     priced, params = search.load_problem(file), {"kind": "b", "width": 8, "depth": 1, "constant": "only"}
-    for told, setup, seconds in ((priced, {}, 4.0), (priced, {"priced": False}, 0.0), (problem, {}, 0.0)):
+    for told, setup, seconds in ((priced, {}, 4.0), (priced, {"priced": False}, 0.0), (silent, {}, 0.0)):
         plan = search.plan_of(told, "gp", "none", 1, search.Setup(n_trials=5, **setup))
         assert plan.cheap_cost == (seconds > 0)
         if told is priced:
@@ -298,6 +298,43 @@ def test_the_measures_of_a_run(search: ModuleType, tmp_path: Path) -> None:
     assert measured.seconds_to(1.01) == math.inf
     assert measured.reasons() == {"probe": 2, "front": 2}
     assert measured.ms_a_trial == pytest.approx(2.0)
+    assert measured.estimated is measured.covered is None  # nothing was spared
+
+
+def test_the_estimated_share_wrongly_pruned_is_that_of_the_spared_trials(
+    search: ModuleType, analytic: ModuleType, problem: Any, configurations: list[Any], tmp_path: Path
+) -> None:
+    """Of six spared ones two are on the study's front: Jeffreys' interval as SciPy has it; of two pruned ones one is truly best."""
+    params = sorted(configurations[:40], key=lambda each: problem.truth(each)[0])
+    best, worst = params[-1], params[0]
+    spared = [
+        search.Row(1, i, "COMPLETE", "", 30.0, 0.6, 1.0, 1.0, 0.0, 0.0, each, spared=True, on_front=i < 2)
+        for i, each in enumerate(params[1:7])
+    ]
+    pruned = [
+        search.Row(1, 10 + i, "PRUNED", "front: why", 5.0, 0.5, 1.0, 1.0, 0.0, 0.0, each)
+        for i, each in enumerate((best, worst))
+    ]
+    search.write_rows(tmp_path / "rows.csv", [*spared, *pruned])
+    run = search.Run(search.read_rows(tmp_path / "rows.csv"))
+    measured = search.Measured(problem, run, search.Ruler.of(problem, [run]))
+    low, high = beta.ppf([0.025, 0.975], 2.5, 4.5)
+    assert measured.estimated == pytest.approx((2 / 6, low, high))
+    assert measured.wrongly_pruned == 0.5
+    assert measured.covered == float(low <= 0.5 <= high) == 1.0
+
+
+def test_what_is_predicted_of_the_analytic_problem_is_off_by_a_factor_of_its_own(
+    analytic: ModuleType, problem: Any, configurations: list[Any]
+) -> None:
+    off = []
+    for params in configurations:
+        seconds, size_mb = problem.cost(params)
+        assert (seconds, size_mb) == problem.cost(dict(reversed(params.items())))
+        assert size_mb == problem.truth(params)[2]
+        off.append(math.log(seconds / problem.truth(params)[1]))
+    assert np.std(off) == pytest.approx(analytic.COST_ERROR, rel=0.1)
+    assert abs(np.mean(off)) < 0.1
 
 
 # ---------------------------------------------------------------------- comparisons

@@ -511,8 +511,8 @@ def test_samplers_and_pruners_in_the_help_are_those_there_are(capsys):
     from cnn_lstm_hyperopt.search.pruners import PRUNERS
     from cnn_lstm_hyperopt.search.samplers import SAMPLERS
 
-    assert f"[choices: {', '.join(SAMPLERS)}]" in text
-    assert f"[choices: {', '.join(PRUNERS)}]" in text
+    assert f"[choices: auto, {', '.join(SAMPLERS)}]" in text
+    assert f"[choices: auto, {', '.join(PRUNERS)}]" in text
 
 
 def test_version_is_the_packages(capsys):

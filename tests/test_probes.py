@@ -41,7 +41,7 @@ class House:
         self.opened.append(StudyStorage(path, create=None if path.exists() else "probes"))
         plan: dict[str, Any] = {
             "space": SPACE,
-            "sampler": SamplerSettings(type="gp", n_startup_trials=PROBES + CONTINUED),
+            "sampler": SamplerSettings(type="gp", n_startup_trials=PROBES + CONTINUED, probes=True),
             "pruner": PrunerSettings(type="none"),
             "seed": 2,
             "n_trials": PROBES + CONTINUED + 1,

@@ -37,6 +37,8 @@ SHARED_ROWS = 600
 """Of the validation rows: their luck is the same in all epochs of a trial, so two readings correlate by 0.3."""
 EPOCH_NOISE = 0.05
 """Standard deviation of the logarithm of an epoch's seconds."""
+COST_ERROR = 0.3
+"""Standard deviation of the logarithm of predicted seconds."""
 WARM_UP = 0.8
 """What the first epoch takes longer, in epochs."""
 GRID = 40
@@ -164,6 +166,14 @@ def evaluate(params: Params, seed: int) -> Iterator[tuple[int, float, float, flo
         factor = math.exp(EPOCH_NOISE * (generator.standard_normal() - EPOCH_NOISE / 2))  # 1 on average
         seconds += known.epoch_seconds * (1 + WARM_UP * (epoch == 1)) * factor
         yield epoch, right / N_VAL, seconds, known.size_mb
+
+
+def cost(params: Params) -> tuple[float, float]:
+    """Seconds as a cost model predicts them before training, wrong by a factor that is the configuration's own; exact MB."""
+    known = _Known(params)
+    text = f"cost {sorted(params.items())}".encode()
+    luck = np.random.Generator(np.random.PCG64(int.from_bytes(hashlib.blake2b(text, digest_size=8).digest())))
+    return known.epoch_seconds * MAX_EPOCHS * math.exp(COST_ERROR * luck.standard_normal()), known.size_mb
 
 
 def reference_front() -> NDArray[np.float64]:

@@ -6,7 +6,8 @@
 - *direct regret*: how much smaller it is than if no trial had been pruned, as a share; *saved*: how many of the seconds that the
   same trials would have taken.
 - *true front*: trials that nobody dominates by true values, among all of a run that are truly above the gate. *Front lost* is
-  the share of it that was never finished; *wrongly pruned* is the share of the pruned trials that belong to it. Probes, which
+  the share of it that was never finished; *wrongly pruned* is the share of the pruned trials that belong to it, *estimated* what
+  the study itself says of that share, from the trials that it spared (see docs/pruning.md). Probes, which
   end after an epoch on purpose, count as pruned nowhere but in the table of reasons.
 """
 
@@ -24,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from cnn_lstm_hyperopt.pareto import hypervolume, non_dominated
+from cnn_lstm_hyperopt.search.summary import Estimate, jeffreys
 from problems import Array, Problem
 
 BEYOND = 1.1
@@ -39,6 +41,8 @@ class Row:
         seconds: that it trained itself; those of the probe that it continues are the probe's.
         pruner_ms: for all decisions about it.
         params: the whole configuration.
+        spared: whether it was exempt from pruning and would have been ended otherwise.
+        on_front: whether it is on the front as the study itself has it.
     """
 
     seed: int
@@ -52,6 +56,8 @@ class Row:
     sampler_ms: float
     pruner_ms: float
     params: dict[str, Any]
+    spared: bool = False
+    on_front: bool = False
 
     @property
     def finished(self) -> bool:
@@ -117,6 +123,8 @@ def read_rows(path: Path) -> list[Row]:
                 sampler_ms=float(line["sampler_ms"]),
                 pruner_ms=float(line["pruner_ms"]),
                 params=json.loads(line["params"]),
+                spared=line["spared"] == str(True),
+                on_front=line["on_front"] == str(True),
             )
             for line in csv.DictReader(file)
         ]
@@ -271,6 +279,19 @@ class Measured:
         if self.problem.truth is None or not pruned:
             return None
         return _share(sum(key in self._true_front for key in pruned), len(pruned))
+
+    @cached_property
+    def estimated(self) -> Estimate | None:
+        """What the study says of the share wrongly pruned; None where it spared no trial that it would have ended."""
+        spared = [row for row in self.run.rows if row.spared and row.finished]
+        return jeffreys(sum(row.on_front for row in spared), len(spared)) if spared else None
+
+    @property
+    def covered(self) -> float | None:
+        """1 if the estimate's interval holds the true share, else 0; None where one of them is not known."""
+        if self.wrongly_pruned is None or self.estimated is None:
+            return None
+        return float(self.estimated.low <= self.wrongly_pruned <= self.estimated.high)
 
     @property
     def ms_a_trial(self) -> float:

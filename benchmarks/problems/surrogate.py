@@ -27,6 +27,7 @@ from sklearn.ensemble import ExtraTreesRegressor
 
 from cnn_lstm_hyperopt.config import Params, SearchSpace, load_settings
 from cnn_lstm_hyperopt.models import NetworkConfig, Profile, profile
+from cnn_lstm_hyperopt.pareto import non_dominated
 from cnn_lstm_hyperopt.search.samplers.encoding import Encoding
 from cnn_lstm_hyperopt.training.cost import CostModel
 
@@ -132,6 +133,7 @@ class Surrogate:
         self.epochs = np.array([*QUARTERS, *range(1, self.max_epochs + 1)])
         tables = {name: pd.read_parquet(folder / f"{problem}_{name}.parquet") for name in ("configurations", "curves")}
         self.recorded = self._whole(tables["configurations"], tables["curves"])
+        self.configurations = [json.loads(raw) for raw in tables["configurations"]["params"]]
         self.expected = lru_cache(maxsize=200_000)(self._expected)
 
     def _whole(self, configurations: pd.DataFrame, curves: pd.DataFrame) -> Recorded:
@@ -182,6 +184,12 @@ class Surrogate:
         """Accuracy, seconds and MB after all epochs, without noise."""
         found = self.expected(_stored(params))
         return float(found.accuracy[-1]), found.seconds, found.size_mb
+
+    def reference_front(self) -> Array:
+        """What is expected of the best recorded configurations, also of those that were too dear to be trained to their end."""
+        rows = np.array([self.truth(params) for params in self.configurations])
+        rows = rows[rows[:, 0] > self.chance]
+        return rows[non_dominated(rows * (-1.0, 1.0, 1.0))]
 
     def evaluate(self, params: Params, seed: int) -> Iterator[tuple[float, float, float, float]]:
         """Readings of a training, the same again for the same arguments."""

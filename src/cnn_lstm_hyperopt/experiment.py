@@ -68,7 +68,7 @@ from cnn_lstm_hyperopt.reporting.terminal import Terminal
 from cnn_lstm_hyperopt.reporting.trials_table import trials_csv
 from cnn_lstm_hyperopt.reporting.validation import ValidationWriter, forget_validation
 from cnn_lstm_hyperopt.reporting.wording import counted, with_article
-from cnn_lstm_hyperopt.search import State, Study, StudyStorage, TrialRecord
+from cnn_lstm_hyperopt.search import State, Study, StudyPlan, StudyStorage, TrialRecord
 from cnn_lstm_hyperopt.search.integrity import first_line
 from cnn_lstm_hyperopt.selection_bias import DeflatedSharpe, TrialSeries, deflated, read_trials
 from cnn_lstm_hyperopt.tracking import tracked, tracking_target
@@ -149,6 +149,18 @@ def dry_run(settings: Settings, *, resume: bool, terminal: Terminal, recalibrate
     return expected
 
 
+def _searched_by(settings: Settings, plan: StudyPlan) -> str:
+    """``sampler gp, pruner median``, and where nobody chose, why it is so."""
+    parts = []
+    for name, given, settled in (
+        ("sampler", settings.sampler.type, plan.sampler.type),
+        ("pruner", settings.pruner.type, plan.pruner.type),
+    ):
+        parts.append(f"{name} {settled}" + (" (auto)" if given != settled else ""))
+    why = " (why: docs/pruning.md)" if any(part.endswith("(auto)") for part in parts) else ""
+    return ", ".join(parts) + why
+
+
 def _describe(preparation: Preparation, terminal: Terminal) -> None:
     terminal.describe_data(preparation.dataset, preparation.gate)
     terminal.describe_space(preparation.plan.space)
@@ -208,7 +220,7 @@ class Experiment:
         done = study.n_finished()
         terminal.say(
             f"Study {self.settings.study.name}: {done} of {study.plan.n_trials} trials done,"
-            f" sampler {study.plan.sampler.type}, pruner {study.plan.pruner.type}, seed {study.plan.seed}, {self.runner.device},"
+            f" {_searched_by(self.settings, study.plan)}, seed {study.plan.seed}, {self.runner.device},"
             f" at most {study.plan.max_epochs} epochs"
             + ("" if study.plan.limits.seconds is None else f" and {study.plan.limits.seconds:g} s")
             + " a trial"

@@ -77,7 +77,7 @@ SETTING_FAULTS = [
     ({"training": {"learning_rate": 0.1}}, ["training.learning_rate is not a setting"]),
     (
         {"pruner": {"type": "hyperband"}},
-        ["pruner.type", "'median', 'successive_halving', 'front' or 'none'", "got 'hyperband'"],
+        ["pruner.type", "'auto', 'median', 'successive_halving', 'front' or 'none'", "got 'hyperband'"],
     ),
     ({"pruner": {"interval_steps": 0}}, ["pruner.interval_steps", "greater than or equal to 1"]),
     ({"pruner": {"min_resource": 0}}, ["pruner.min_resource", "greater than 0", "got 0"]),
@@ -85,13 +85,13 @@ SETTING_FAULTS = [
     ({"pruner": {"min_early_stopping_rate": -1}}, ["pruner.min_early_stopping_rate", "greater than or equal to 0"]),
     (
         {"sampler": {"type": "bayes"}},
-        ["sampler.type", "'tpe', 'cmaes', 'random', 'nsga2' or 'gp'", "got 'bayes'"],
+        ["sampler.type", "'auto', 'tpe', 'cmaes', 'random', 'nsga2' or 'gp'", "got 'bayes'"],
     ),
     (
         {"sampler": {"n_startup_trials": -1}},
         ["sampler.n_startup_trials", "greater than or equal to 0", "'auto'", "got -1"],
     ),
-    ({"sampler": {"probes": 2}}, ["sampler.probes", "boolean", "got 2"]),
+    ({"sampler": {"probes": 2}}, ["sampler.probes", "boolean", "'auto'", "got 2"]),
     ({"study": {"portfolio": "often"}}, ["study.portfolio", "boolean", "got 'often'"]),
     ({"study": {"enqueue": [{"cnn.dropout": 0.1}]}}, ["study.enqueue must be a path, but got [{'cnn.dropout': 0.1}]"]),
     ({"sampler": {"multivariate": "maybe"}}, ["sampler.multivariate", "boolean", "got 'maybe'"]),

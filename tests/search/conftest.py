@@ -118,7 +118,7 @@ def make_plan(make_space: Callable[..., SearchSpace]) -> Callable[..., StudyPlan
         defaults = {
             "space": space if isinstance(space, SearchSpace) else make_space(space),
             "sampler": SamplerSettings(**(sampler or {"type": "random"})),
-            "pruner": PrunerSettings(**(pruner or {"type": "none"})),
+            "pruner": PrunerSettings(**({"type": "median", **pruner} if pruner else {"type": "none"})),
             "seed": 0,
             "n_trials": 100,
             "max_epochs": 3,

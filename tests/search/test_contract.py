@@ -31,7 +31,7 @@ STARTUP = 12
 SAMPLER_KINDS = {
     **{name: {"type": name} for name in SAMPLERS},
     "tpe-multivariate": {"type": "tpe", "multivariate": True},
-    "gp-no-probes": {"type": "gp", "probes": False},
+    "gp-probes": {"type": "gp", "probes": True},
     "gp-dear-cost": {"type": "gp"},
 }
 PRUNER_KINDS = {
@@ -42,7 +42,7 @@ PRUNER_KINDS = {
 }
 PAIRS = [(sampler, pruner) for sampler in SAMPLER_KINDS for pruner in PRUNER_KINDS]
 DIAGONAL = [(sampler, list(PRUNER_KINDS)[1 + i % 3]) for i, sampler in enumerate(SAMPLER_KINDS)]
-FEW_PAIRS = [pair for pair in PAIRS if pair in DIAGONAL or pair[0] in ("random", "gp")]
+FEW_PAIRS = [pair for pair in PAIRS if pair in DIAGONAL or pair[0] in ("random", "gp-probes")]
 """Each sampler and each pruner, and all of the pairs that differ most."""
 
 
@@ -88,7 +88,8 @@ def run(plan, evaluate, *, every=None, workers=1, storage=None):
     storage = storage or StudyStorage.in_memory("x")
     every = every or plan.n_trials
     for n_trials in [*range(every, plan.n_trials, every), plan.n_trials]:
-        optimise(Study(storage, replace(plan, n_trials=n_trials)), evaluate, workers=workers)
+        part = replace(plan, n_trials=n_trials, begun_with=plan.n_trials)
+        optimise(Study(storage, part), evaluate, workers=workers)
     return storage.records()
 
 
@@ -153,8 +154,11 @@ def assert_sound(records, plan):
 
 
 def test_the_contract_covers_all_samplers_and_pruners_of_the_settings():
-    assert set(SAMPLERS) == set(get_args(SamplerSettings.model_fields["type"].annotation))
-    assert set(PRUNERS) == set(get_args(PrunerSettings.model_fields["type"].annotation)) == set(PRUNER_KINDS)
+    samplers, pruners = (
+        set(get_args(section.model_fields["type"].annotation)) for section in (SamplerSettings, PrunerSettings)
+    )
+    assert {*SAMPLERS, "auto"} == samplers
+    assert {*PRUNERS, "auto"} == pruners == {*PRUNER_KINDS, "auto"}
     assert {sampler for sampler, _ in FEW_PAIRS} == set(SAMPLER_KINDS)
 
 
@@ -183,7 +187,7 @@ def test_a_study_does_all_that_it_is_made_of(uninterrupted, plan_of, sampler, pr
     assert any(record.state is State.FAIL for record in records)
     assert any(record.retry_of is not None for record in records)
     probes = [record for record in records if record.probe]
-    assert bool(probes) == (sampler in ("gp", "gp-dear-cost"))
+    assert bool(probes) == (sampler in ("gp-probes", "gp-dear-cost"))
     assert any(record.continues is not None for record in records) == bool(probes)
     exempt = [record for record in records if "would_have_ended" in record.attributes]
     assert all(is_exempt(SEED, record.number) for record in exempt)

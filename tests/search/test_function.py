@@ -146,7 +146,7 @@ def test_an_interruption_is_not_taken_for_a_failure(study_of):
 # ---------------------------------------------------------------------- probes
 
 
-PROBING = {"type": "gp", "n_startup_trials": 8}
+PROBING = {"type": "gp", "n_startup_trials": 8, "probes": True}
 
 
 def test_probes_end_after_their_first_epoch_and_are_continued_with_their_seed(study_of):
@@ -189,7 +189,7 @@ def test_parts_of_the_first_epoch_end_no_probe(study_of):
 def test_what_a_probe_had_told_decides_nothing_when_it_is_told_again(study_of):
     """The first epoch lies on a rung, and the continued trial is the worst of all: it is judged at the next rung."""
     pruner = {"type": "successive_halving", "reduction_factor": 2}
-    study = study_of({"type": "gp", "n_startup_trials": 12}, pruner, n_trials=12, max_epochs=EPOCHS)
+    study = study_of({"type": "gp", "n_startup_trials": 12, "probes": True}, pruner, n_trials=12, max_epochs=EPOCHS)
     optimise(study, line)
     continued = [record for record in study.records() if record.continues is not None]
     assert len(continued) == 3
@@ -207,7 +207,7 @@ def test_a_continuation_that_fails_is_tried_again_from_the_same_probe_and_no_thi
         seen.add(params["x"])
         yield from line(params, seed)
 
-    study = study_of({"type": "gp", "n_startup_trials": 12}, n_trials=14)
+    study = study_of({"type": "gp", "n_startup_trials": 12, "probes": True}, n_trials=14)
     optimise(study, breaks_when_continued)
     records = study.records()
     failed = [record for record in records if record.state is State.FAIL]
@@ -275,7 +275,7 @@ def timed(seconds_of, warm_up=0.0):
     return evaluate
 
 
-@pytest.mark.parametrize("sampler", ["random", {"type": "gp", "n_startup_trials": 30}])
+@pytest.mark.parametrize("sampler", ["random", {"type": "gp", "n_startup_trials": 30, "probes": True}])
 def test_workers_are_served_in_the_order_of_simulated_time(study_of, sampler):
     """Trials end as a simulation of two workers by hand has it; of a continued one, only its own seconds pass."""
     study = study_of(sampler, n_trials=30)
@@ -328,7 +328,7 @@ def test_a_trial_that_turns_out_slower_than_its_limit_ends(study_of):
 
 def test_configurations_to_begin_with_are_tried_first_once_and_as_they_are(study_of):
     starts = tuple(Start({"x": x}, origin) for x, origin in ((0.25, "small"), (0.75, "enqueued"), (0.25, "again")))
-    study = study_of({"type": "gp", "n_startup_trials": 6}, starts=starts, n_trials=9)
+    study = study_of({"type": "gp", "n_startup_trials": 6, "probes": True}, starts=starts, n_trials=9)
     optimise(study, line)
     records = study.records()
     assert [record.params["x"] for record in records[:2]] == [0.25, 0.75]

@@ -26,6 +26,7 @@ from cnn_lstm_hyperopt.search.samplers.gp import (
 )
 from cnn_lstm_hyperopt.search.told import Kind, Told
 
+PROBING = {"type": "gp", "probes": True}
 GATE = SkillGate(0.5, 2000)  # needs 0.5224
 
 
@@ -44,7 +45,7 @@ def run(plan, evaluate, workers=1):
 )
 def test_three_in_four_of_the_first_trials_are_probes(cheap, startup, n_starts, probes):
     """Of those that are left when the study begins with given configurations; one at least is trained to its end."""
-    plan = cheap.plan({"type": "gp", "n_startup_trials": startup}, n_trials=200, starts=(None,) * n_starts)
+    plan = cheap.plan({**PROBING, "n_startup_trials": startup}, n_trials=200, starts=(None,) * n_starts)
     sampler = GpSampler(plan)
     asked = [sampler.propose(Question(number, [])) for number in range(n_starts, n_starts + 24)]
     assert [each.probe for each in asked] == [True] * probes + [False] * (24 - probes)
@@ -53,13 +54,41 @@ def test_three_in_four_of_the_first_trials_are_probes(cheap, startup, n_starts, 
     assert sampler.continues_until == (n_starts + blind if probes else 0)
 
 
-@pytest.mark.parametrize("changed", [{"sampler": {"type": "gp", "probes": False}}, {"max_epochs": 1}])
-def test_without_probes_the_start_is_random_trials(cheap, changed):
-    changed = dict(changed)
-    sampler = GpSampler(cheap.plan(changed.pop("sampler", "gp"), n_trials=200, **changed))
-    assert sampler.n_blind == 24
-    assert sampler.continues_until == 0
-    assert not any(sampler.propose(Question(number, [])).probe for number in range(24))
+@pytest.mark.parametrize(
+    ("probes", "changed", "probed"),
+    [
+        ("auto", {"cheap_cost": True}, False),
+        ("auto", {"cheap_cost": False}, True),
+        ("auto", {"cost": lambda params: Cost(0.0, 1.0)}, True),
+        (True, {}, True),
+        (False, {"cheap_cost": False}, False),
+        (True, {"max_epochs": 1}, False),
+    ],
+)
+def test_unless_asked_for_there_are_probes_only_where_seconds_are_not_predicted(cheap, probes, changed, probed):
+    sampler = GpSampler(cheap.plan({"type": "gp", "probes": probes}, n_trials=200, **changed))
+    assert [sampler.propose(Question(number, [])).probe for number in range(12)] == [probed] * 12
+    assert sampler.n_startup == (12 if changed.get("cheap_cost", True) and not probed and "cost" not in changed else 24)
+
+
+def test_where_seconds_are_predicted_the_start_goes_through_the_cheap_end_of_the_space(cheap):
+    """From the cheapest on; without a cost to go by it is as random as can be."""
+    plan = cheap.plan({"type": "gp", "n_startup_trials": 60}, n_trials=200)
+    sampler = GpSampler(plan)
+    seconds = [plan.cost(sampler.propose(Question(number, [])).params).seconds for number in range(60)]
+    random = [plan.cost(RandomSampler(plan).propose(Question(number, [])).params).seconds for number in range(2000)]
+    assert np.median(seconds[:20]) < np.quantile(random, 0.1)
+    assert np.median(seconds[:20]) < np.median(seconds[20:40]) < np.median(seconds[40:])
+    assert max(seconds) < np.quantile(random, 0.5)
+    assert sampler.n_blind == 60
+    unpriced = cheap.plan({"type": "gp", "n_startup_trials": 60, "probes": False}, n_trials=200, cheap_cost=False)
+    assert GpSampler(unpriced).propose(Question(7, [])) == RandomSampler(unpriced).propose(Question(7, []))
+
+
+def test_a_refused_proposal_of_the_start_is_followed_by_another_one(cheap):
+    sampler = GpSampler(cheap.plan("gp", n_trials=200))
+    asked = [sampler.propose(Question(3, [], attempt=attempt)).params for attempt in range(6)]
+    assert all(a != b for a, b in itertools.combinations(asked, 2))
 
 
 @pytest.fixture
@@ -75,7 +104,7 @@ def probes():
 
 @pytest.mark.parametrize("n_complete", [0, 1, 2, 3, 7])
 def test_of_each_third_by_size_the_probe_of_middling_seconds_is_continued(cheap, probes, n_complete):
-    sampler = GpSampler(cheap.plan("gp", n_trials=200))
+    sampler = GpSampler(cheap.plan(PROBING, n_trials=200))
     complete = [Told(100 + i, {}, (-0.6, 1.0, 1.0)) for i in range(n_complete)]
     proposal = sampler.propose(Question(18, [*probes, *complete]))
     by_size = sorted(probes, key=lambda row: row.losses[2])
@@ -87,7 +116,7 @@ def test_of_each_third_by_size_the_probe_of_middling_seconds_is_continued(cheap,
 
 
 def test_a_probe_that_is_being_continued_is_not_continued_by_another(cheap, probes):
-    sampler, running, taken = GpSampler(cheap.plan("gp", n_trials=200)), [], []
+    sampler, running, taken = GpSampler(cheap.plan(PROBING, n_trials=200)), [], []
     for _ in range(18):
         proposal = sampler.propose(Question(18, probes, running))
         running.append(proposal.params)
@@ -98,7 +127,7 @@ def test_a_probe_that_is_being_continued_is_not_continued_by_another(cheap, prob
 
 
 def test_a_study_begins_with_probes_and_continues_some_of_every_third(cheap):
-    records = run(cheap.plan({"type": "gp", "n_startup_trials": 24}, n_trials=24), cheap.evaluate)
+    records = run(cheap.plan({**PROBING, "n_startup_trials": 24}, n_trials=24), cheap.evaluate)
     assert [record.probe for record in records] == [True] * 18 + [False] * 6
     sizes = sorted(record.size_mb for record in records[:18])
     thirds = [sizes.index(record.size_mb) // 6 for record in records[18:]]
@@ -161,6 +190,12 @@ def followed(plan, history, trials=30, losses=losses_of):
     return [row.params for row in known[len(history) :]]
 
 
+def box_of(sampler, history):
+    """Lowest losses and range that a history is measured by."""
+    rows = sampler._rows(history)
+    return sampler._box(rows, sampler._costs(rows, sampler._predicted(history)))
+
+
 both_costs = pytest.mark.parametrize("cheap_cost", [True, False])
 
 
@@ -187,7 +222,8 @@ def small_front():
 @both_costs
 def test_a_front_of_small_models_does_not_make_larger_ones_worthless(make_plan, small_front, cheap_cost):
     """Measured by the range of the front alone, whatever is larger than its largest lies beyond the reference."""
-    found = followed(field_plan(make_plan, cheap_cost=cheap_cost), small_front)
+    plan = field_plan(make_plan, cheap_cost=cheap_cost, n_trials=len(small_front))  # so that they are affordable
+    found = followed(plan, small_front)
     larger = [params for params in found if params["size"] > 30]
     assert len(larger) >= 6
     assert max(-losses_of(params)[0] for params in larger) > 0.72  # the best that was known had 0.66
@@ -253,7 +289,7 @@ def test_one_useful_trial_is_no_range_to_measure_by(make_plan):
         *(Told(i + 1, p, at_chance(p)) for i, p in enumerate(random_configurations(6, 20))),
     ]
     sampler = GpSampler(field_plan(make_plan))
-    low, width = sampler._box(sampler._rows(rows))
+    low, width = box_of(sampler, rows)
     z = (np.array([row.losses for row in rows]) - low) / width
     assert ((z[:, 1:] >= 0) & (z[:, 1:] <= 1)).all()
     assert z[0, 0] == 0.0
@@ -266,7 +302,7 @@ def test_where_scores_hardly_pass_the_gate_a_small_gain_of_the_metric_is_hoped_f
     scores = [gate.threshold + share * gate.small_gain for share in (-1.0, 0.1, 0.4)]
     rows = [Told(i, {"size": 10.0 + i, "tuning": 0.5}, (-score, 1.0 + i, 1.0)) for i, score in enumerate(scores)]
     sampler = GpSampler(field_plan(make_plan, gate=gate))
-    low, width = sampler._box(sampler._rows(rows))
+    low, width = box_of(sampler, rows)
     best = gate.threshold + gate.small_gain
     floor = max(gate.threshold, gate.chance + 0.25 * (best - gate.chance))
     assert low[0] == pytest.approx(-best)
@@ -307,7 +343,7 @@ def test_only_complete_trials_are_measured_by(make_plan, small_front, kind):
     sampler = GpSampler(field_plan(make_plan))
     boxes, fronts = [], []
     for rows in (sampler._rows(small_front), sampler._rows([*small_front, dream])):
-        boxes.append(sampler._box(rows))
+        boxes.append(sampler._box(rows, sampler._costs(rows, np.zeros(len(rows.losses)))))
         posterior = sampler._posterior(0, rows, np.arange(len(small_front)), Hyperparameters.initial(2), None)
         fronts.append(sampler._front(posterior, rows, *boxes[-1]))
     np.testing.assert_array_equal(boxes[0], boxes[1])
@@ -319,7 +355,8 @@ def test_what_is_expected_of_pruned_trials_draws_and_repels(make_plan, small_fro
     better = random_configurations(7, 6, (math.log(150), 0.45), (math.log(250), 0.55))
     worse = random_configurations(8, 6, (math.log(150), 0.1), (math.log(250), 0.2))
     pruned = [Told(200 + i, params, losses_of(params), Kind.PRUNED, 1e-4) for i, params in enumerate(better + worse)]
-    found = [p["tuning"] for p in followed(field_plan(make_plan), [*small_front, *pruned]) if p["size"] > 60]
+    plan = field_plan(make_plan, cheap_cost=False)  # so that seconds do not count
+    found = [p["tuning"] for p in followed(plan, [*small_front, *pruned]) if p["size"] > 60]
     assert len(found) >= 4
     assert sum(tuning > 0.3 for tuning in found) > 2 * sum(tuning < 0.3 for tuning in found)
 
@@ -381,6 +418,41 @@ def test_a_cost_model_that_is_off_by_a_factor_is_learnt(make_plan):
         assert a["size"] == pytest.approx(b["size"], rel=0.05)
 
 
+def test_a_gain_is_divided_by_seconds_and_less_and_less_so(make_plan):
+    """What is affordable grows from what the cheapest configurations take to what three quarters of them take."""
+    sampler = GpSampler(field_plan(make_plan, n_trials=300))
+    seconds = np.array([0.01, 1.0, 30.0, 1000.0])
+    for done, level in ((0, 0.0), (100, 0.25), (300, 0.75), (900, 0.75)):
+        worth = sampler._worth(sampler._typical, np.log(seconds), done)
+        affordable = math.exp(level * math.log(1000))  # seconds are the size, even in its logarithm
+        np.testing.assert_allclose(worth, 1 / (1 + seconds / affordable), rtol=0.7)
+        np.testing.assert_allclose(seconds[-1] * worth[-1], (1 / worth[1] - 1) ** -1, rtol=0.7)
+
+
+def test_of_equal_gains_that_which_counts_most_is_proposed():
+    """And a larger one makes up for it."""
+    front = np.array([[0.5, 0.5, 0.5]])
+    mean = np.array([[0.4, 0.5, 0.5], [0.4, 0.5, 0.5], [0.2, 0.5, 0.5]])
+    sd = np.full((3, 3), 1e-6)
+    orders = [
+        _by_gain(mean, sd, front, np.array(worth), np.random.default_rng(0)).tolist()
+        for worth in ([0.9, 1.0, 0.1], [1.0, 0.9, 0.1], [0.9, 1.0, 0.5])
+    ]
+    assert orders == [[1, 0, 2], [0, 1, 2], [2, 1, 0]]
+
+
+def test_what_counts_as_dear_is_what_the_space_costs_and_not_what_was_tried(make_plan):
+    """After a start of small models a large one is worth something, also where all took twice what was predicted."""
+    tried = random_configurations(1, 20, (math.log(1), 0.3), (math.log(20), 0.7))
+    slower = (0.0, math.log(2), 0.0)
+    rows = [row._replace(losses=tuple(np.add(row.losses, slower))) for row in rows_of(tried)]
+    sampler = GpSampler(field_plan(make_plan))
+    low, width = box_of(sampler, rows)
+    reached = np.quantile(np.log([p["size"] for p in scattered(5000, seed=1)]), 0.75)
+    assert low[1] + width[1] == pytest.approx(reached + math.log(2), abs=0.5)
+    assert low[2] + width[2] == pytest.approx(reached - 1, abs=0.5)
+
+
 # ---------------------------------------------------------------------- hyperparameters
 
 
@@ -434,7 +506,7 @@ def test_parents_are_of_the_front_within_the_box_and_neither_probes_nor_diverged
     rows[6:9] = [row._replace(kind=Kind.DIVERGED) for row in rows[6:9]]
     sampler = GpSampler(field_plan(make_plan))
     arrays = sampler._rows(rows)
-    low, width = sampler._box(arrays)
+    low, width = box_of(sampler, rows)
     z = (arrays.losses - low) / width
     good = sampler._good(arrays, z)
     assert len(good) == len(set(good)) == min(MAX_GOOD, max(MIN_GOOD, math.ceil(0.15 * 60)))
@@ -448,7 +520,7 @@ def test_a_few_rows_are_all_parents(make_plan):
     rows = rows_of([{"size": 10.0, "tuning": 0.5}, {"size": 20.0, "tuning": 0.1}, {"size": 5.0, "tuning": 0.4}])
     sampler = GpSampler(field_plan(make_plan))
     arrays = sampler._rows(rows)
-    low, width = sampler._box(arrays)
+    low, width = box_of(sampler, rows)
     assert sampler._good(arrays, (arrays.losses - low) / width).tolist() == [0, 1, 2]
 
 
@@ -475,7 +547,7 @@ def test_of_a_long_history_all_good_rows_are_seen():
 def test_candidates_are_ranked_by_what_they_add_and_where_none_does_by_optimism():
     front = np.array([[0.5, 0.5, 0.5]])
     mean = np.array([[0.6, 0.6, 0.6], [0.1, 0.1, 0.1], [0.4, 0.4, 0.4], [0.9, 0.9, 0.9]])
-    order = _by_gain(mean, np.full((4, 3), 1e-6), front, np.random.default_rng(0))
+    order = _by_gain(mean, np.full((4, 3), 1e-6), front, np.ones(4), np.random.default_rng(0))
     assert order.tolist()[:2] == [1, 2]
 
 
@@ -483,11 +555,11 @@ def test_where_no_candidate_adds_anything_it_is_by_how_far_they_are_from_it_and_
     """Not by their costs: what will not be accurate enough is worth nothing, however small it is."""
     front, generator = np.array([[0.5, 0.5, 0.5]]), np.random.default_rng(0)
     beyond = np.array([[1.5, -9.0, -9.0], [1.3, 0.9, 0.9], [1.4, 0.2, 0.2]])
-    assert _by_gain(beyond, np.full((3, 3), 0.01), front, generator).tolist() == [1, 2, 0]
+    assert _by_gain(beyond, np.full((3, 3), 0.01), front, np.ones(3), generator).tolist() == [1, 2, 0]
     unsure = np.array([[0.01] * 3, [0.01] * 3, [0.2, 0.0, 0.0]])
-    assert _by_gain(beyond, unsure, front, generator).tolist() == [2, 1, 0]
+    assert _by_gain(beyond, unsure, front, np.ones(3), generator).tolist() == [2, 1, 0]
     beaten = np.array([[0.9, 0.9, 0.9], [0.6, 0.6, 0.6], [0.8, 0.8, 0.7]])
-    assert _by_gain(beaten, np.full((3, 3), 1e-3), front, generator).tolist() == [1, 2, 0]
+    assert _by_gain(beaten, np.full((3, 3), 1e-3), front, np.ones(3), generator).tolist() == [1, 2, 0]
 
 
 # ---------------------------------------------------------------------- what it is for

@@ -60,7 +60,7 @@ SETTINGS: dict[str, Any] = {
     },
 }
 """Of a study whose trials take a fifth of a second; MLflow and the report, which read what it leaves, have their own tests."""
-_GP = {"sampler": {"type": "gp"}, "pruner": {"type": "front"}}
+_GP = {"sampler": {"type": "gp", "probes": True}, "pruner": {"type": "front"}}
 _FOLDS = {"data": {**DATA, "cv_folds": 2}}
 SETUPS: dict[str, dict[str, Any]] = {
     "tpe, median": {},

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -25,8 +25,8 @@ from cnn_lstm_hyperopt.config.tracking_uri import tracking_uri
 
 Target = Literal["direction", "volatility", "triple_barrier"]
 MetricName = Literal["accuracy", "balanced_accuracy", "mcc", "auc", "log_loss"]
-SamplerName = Literal["tpe", "cmaes", "random", "nsga2", "gp"]
-PrunerName = Literal["median", "successive_halving", "front", "none"]
+SamplerName = Literal["auto", "tpe", "cmaes", "random", "nsga2", "gp"]
+PrunerName = Literal["auto", "median", "successive_halving", "front", "none"]
 SourceName = Literal["synthetic", "embedded", "files", "yahoo", "loaders"]
 BadBars = Literal["error", "drop", "keep"]
 CvScheme = Literal["expanding", "rolling", "combinatorial"]
@@ -97,7 +97,8 @@ class Section(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
-        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and bool not in (annotation, *get_args(annotation)):
             raise ValueError(f"must not be {str(value).lower()}")
         return value
 
@@ -426,9 +427,9 @@ class PrunerSettings(Section):
     """When a trial is ended early."""
 
     type: PrunerName = Field(
-        "median",
+        "auto",
         description="median (below the median and beaten), successive_halving (rungs; the best share goes on), front (unlikely to"
-        " reach the front) or none",
+        " reach the front) or none; auto: front",
     )
     n_startup_trials: int = Field(
         20,
@@ -459,19 +460,20 @@ class SamplerSettings(Section):
     """Where the next configuration comes from."""
 
     type: SamplerName = Field(
-        "tpe",
-        description="tpe, cmaes, nsga2, random, or gp (Gaussian processes of all objectives: the fewest trials for a front)",
+        "auto",
+        description="tpe, cmaes, nsga2, random, or gp (Gaussian processes of all objectives: the fewest trials for a front);"
+        " auto: gp",
     )
     n_startup_trials: Annotated[int, Field(ge=0, le=_MOST_TRIALS)] | Literal["auto"] = Field(
         "auto",
-        description="random trials before the sampler models anything; auto: 50 for tpe and nsga2, 24 for cmaes and gp,"
-        " a third of all trials at most",
+        description="trials before the sampler models anything, random ones but for gp; auto: 50 for tpe and nsga2, 24 for cmaes,"
+        " 12 for gp (24 with probes), a third of all trials at most",
     )
     multivariate: bool = Field(False, description="tpe: model parameters jointly (Optuna's multivariate, grouped)")
-    probes: bool = Field(
-        True,
-        description="gp: three in four of the first trials end after one epoch, and a third of"
-        " these, of all sizes, are then continued",
+    probes: bool | Literal["auto"] = Field(
+        "auto",
+        description="gp: three in four of the first trials end after one epoch, and a third of these, of all sizes, are then"
+        " continued; else they are configurations that are predicted to be cheap; auto: only where nothing is predicted",
     )
 
 

@@ -178,7 +178,8 @@ class SearchSpace:
         Lazy: a caller may add each value to ``params`` before it asks for the next name.
         """
         for name in self.domains:
-            if all(params.get(parent) in values for parent, values in self.specs[name].when.items()):
+            when = self.specs[name].when
+            if not when or all(params.get(parent) in values for parent, values in when.items()):
                 yield name
 
     def legal(self, name: str, value: Scalar, params: Params) -> Scalar:

@@ -2,17 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
-from cnn_lstm_hyperopt.config import SearchSpace, Settings
+from cnn_lstm_hyperopt.config import PrunerSettings, SamplerSettings, SearchSpace, Settings
 from cnn_lstm_hyperopt.search import Limits, SkillGate, Start, StudyPlan, StudyStorage
 from cnn_lstm_hyperopt.training.memory import total_mb
 from cnn_lstm_hyperopt.trial_runner import TrialRunner
 
 MEMORY_SHARE = 0.8
 """Of the machine's memory, for all workers together."""
+AUTO_SAMPLER, AUTO_PRUNER = "gp", "front"
+"""What ``auto`` means: the pair of docs/pruning.md that reaches the same front in the fewest seconds."""
 
 
 def study_plan(
@@ -21,8 +23,8 @@ def study_plan(
     """What defines the search, as settings and data have it."""
     return StudyPlan(
         space=effective_space(settings.space, has_regression=runner.data.has_regression),
-        sampler=settings.sampler,
-        pruner=settings.pruner,
+        sampler=_settled(settings.sampler, AUTO_SAMPLER),
+        pruner=_settled(settings.pruner, AUTO_PRUNER),
         seed=settings.study.seed,
         n_trials=settings.study.n_trials,
         max_epochs=settings.training.max_epochs,
@@ -35,6 +37,13 @@ def study_plan(
         cost=runner.cost,
         estimated_time=settings.study.time_objective == "estimated",
     )
+
+
+_Typed = TypeVar("_Typed", SamplerSettings, PrunerSettings)
+
+
+def _settled(section: _Typed, auto: str) -> _Typed:
+    return section if section.type != "auto" else section.model_copy(update={"type": auto})
 
 
 def starts_as_json(starts: Sequence[Start]) -> list[dict[str, Any]]:

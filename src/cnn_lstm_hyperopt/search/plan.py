@@ -21,7 +21,8 @@ class StudyPlan:
         cost: of a whole configuration, known without building it.
         estimated_time: whether ``cost``, not the clock, says what a trial's training seconds are.
         starts: configurations that the study begins with.
-        begun_with: ``n_trials`` when the study was begun, if that was another number: how long its start is goes by that.
+        begun_with: ``n_trials`` when the study was begun, if that was another number: how long its
+            start is, and what it can afford when, goes by that.
         cheap_cost: whether ``cost`` may be asked for hundreds of configurations a proposal.
     """
 

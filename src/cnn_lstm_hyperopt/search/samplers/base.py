@@ -59,8 +59,9 @@ class Sampler(abc.ABC):
         self.settings = plan.sampler
         self.seed = plan.seed
         given = plan.sampler.n_startup_trials
-        budget = plan.n_trials if plan.begun_with is None else plan.begun_with
-        self.n_startup = min(self.default_startup, budget // 3) if given == "auto" else given
+        self.n_trials = plan.n_trials if plan.begun_with is None else plan.begun_with
+        """That the study was begun with."""
+        self.n_startup = min(self.default_startup, self.n_trials // 3) if given == "auto" else given
 
     def inactive_because(self) -> str | None:
         """Why this sampler can't learn anything in a study of this plan, or None."""

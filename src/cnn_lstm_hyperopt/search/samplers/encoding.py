@@ -83,6 +83,8 @@ class Encoding:
             self.axes.append(Axis(name, domain, slice(column, column + width)))
             column += width
         self.n_columns = column
+        self._places = {axis.name: (i, axis) for i, axis in enumerate(self.axes)}
+        self._fixed = {name: domain.value for name, domain in space.domains.items() if isinstance(domain, Fixed)}
         self.axis_of_column = np.repeat(
             np.arange(len(self.axes)), [axis.columns.stop - axis.columns.start for axis in self.axes]
         )
@@ -104,17 +106,24 @@ class Encoding:
             vector: shape ``(axes,)``; NaN: take the position of ``fill``.
             fill: shape ``(axes,)``, without NaN.
         """
-        axes = {axis.name: (i, axis) for i, axis in enumerate(self.axes)}
+        return self.searched(self.configuration(np.where(np.isnan(vector), fill, vector)))
+
+    def configuration(self, vector: Array) -> dict[str, Scalar]:
+        """The whole configuration at a vector ``(axes,)``, fixed parameters included; those that do not exist may be NaN."""
+        positions: list[float] = vector.tolist()
         params: dict[str, Scalar] = {}
         for name in self.space.active(params):
-            domain = self.space.domains[name]
-            if isinstance(domain, Fixed):
-                params[name] = domain.value
+            found = self._places.get(name)
+            if found is None:
+                params[name] = self._fixed[name]
             else:
-                i, axis = axes[name]
-                position = fill[i] if np.isnan(vector[i]) else vector[i]
-                params[name] = self.space.legal(name, axis.value(float(position)), params)
-        return {name: value for name, value in params.items() if name in axes}
+                i, axis = found
+                params[name] = self.space.legal(name, axis.value(positions[i]), params)
+        return params
+
+    def searched(self, configuration: Params) -> dict[str, Scalar]:
+        """``configuration`` without the fixed ones."""
+        return {name: value for name, value in configuration.items() if name in self._places}
 
     def features(self, vectors: Array) -> Array:
         """Rows of a kernel's inputs, shape ``(configurations, columns)``."""

@@ -2,6 +2,11 @@
 
 The gain is that of Emmerich, Giannakoglou & Naujoks (2006, expected hypervolume improvement), by common random draws; candidates
 are children of good configurations, as in an evolution strategy, so that mixed and conditional parameters need no gradient.
+
+Where seconds are predicted before training, the search begins with cheap configurations, and seconds count against a gain. They
+count less and less, as in the cost cooling of Lee et al. (2020, "Cost-aware Bayesian optimization"), with trials as the budget: a
+gain is divided by 1 + seconds / affordable seconds, and what is affordable grows from what the cheapest configurations take to what
+most of them do. Plain gain per second spends hundreds of trials on the tiniest.
 """
 
 import math
@@ -23,7 +28,7 @@ from cnn_lstm_hyperopt.search.samplers.base import Proposal, Question, Sampler
 from cnn_lstm_hyperopt.search.samplers.boxes import improvement, undominated_boxes
 from cnn_lstm_hyperopt.search.samplers.encoding import Encoding
 from cnn_lstm_hyperopt.search.samplers.gaussian_process import Hyperparameters, Posterior, fit, standard
-from cnn_lstm_hyperopt.search.samplers.random import RandomSampler
+from cnn_lstm_hyperopt.search.samplers.random import RandomSampler, random_configuration
 from cnn_lstm_hyperopt.search.told import Kind, Told
 from cnn_lstm_hyperopt.search.trial import key_of
 
@@ -47,6 +52,12 @@ FEW_SKILLED = 3
 learnt yet, every size is as likely to learn as any other, and the tiniest would be worth most, again and again."""
 PROBE_SHARE = 0.75
 OPTIMISM = 0.7
+PRICED_STARTUP, DRAWN, CHEAPEST = 12, 32, 0.3
+"""Trials of a start that goes by predicted seconds; random configurations that each of them is chosen from; and the share of
+these, the cheapest ones, that the start goes through."""
+TYPICAL, DEAR = 128, 0.75
+"""Random configurations whose predicted cost tells what the space costs; their quantile up to which seconds and MB are worth
+anything, and that is affordable when the study ends."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +82,8 @@ class _Rows:
 class GpSampler(Sampler):
     """See the module.
 
-    The start is probed: three in four of the first trials end after one epoch, which tells what they cost; then the middling one
+    Where seconds are predicted, the start goes through cheap configurations, from the cheapest on. Where they are not, it is
+    probed: three in four of the first trials end after one epoch, which tells what they cost; then the middling one
     of each third by size is continued in turn. The score after one epoch is not used: it misleads.
 
     What must outlive a restart are the kernels' hyperparameters, which are fitted from where they were: they are stored with the
@@ -89,9 +101,14 @@ class GpSampler(Sampler):
         self._prices: dict[int, float] = {}
         self._threads = ThreadpoolController()
         self._fitted: tuple[tuple[int, int], list[Hyperparameters]] | None = None
+        self._typical = self._predicted_costs() if plan.cheap_cost else None
+        wanted = self._typical is None if self.settings.probes == "auto" else self.settings.probes
+        probed = wanted and plan.max_epochs > 1
+        if self.settings.n_startup_trials == "auto" and self._typical is not None and not probed:
+            self.n_startup = min(self.n_startup, PRICED_STARTUP)
         blind = max(0, self.n_startup - len(plan.starts))
         # Rounded down, so that a start of one or two trials does not end with probes only.
-        self._n_probes = int(PROBE_SHARE * blind) if self.settings.probes and plan.max_epochs > 1 else 0
+        self._n_probes = int(PROBE_SHARE * blind) if probed else 0
         self._first, self._start_ends = len(plan.starts), len(plan.starts) + blind
 
     @property
@@ -115,13 +132,32 @@ class GpSampler(Sampler):
             probe = self._to_continue(question) if self._n_probes and not question.attempt else None
             if probe is not None:
                 return Proposal(dict(probe.params), continues=probe.number)
-            return self._random.propose(question)
+            return self._random.propose(question) if self._typical is None else self._cheap(question)
         rows = self._rows(question.history)
         skilled = sum(self.plan.gate.passes(-loss) for loss in rows.losses[rows.complete, 0])
         if rows.complete.sum() < 2 or number % FEW_SKILLED >= skilled:
             return self._random.propose(question)
         with self._threads.limit(limits=1):  # small matrices: more threads would only wait for each other
             return self._by_model(question, rows)
+
+    def _predicted_costs(self) -> Array | None:
+        """ln of the (seconds, MB) of random configurations that keep the limits, ``(configurations, 2)``.
+
+        None where nobody can tell seconds.
+        """
+        drawn = (self.plan.cost(random_configuration(self.space, self.seed, number)) for number in range(TYPICAL))
+        costs = [cost for cost in drawn if self.plan.limits.allow(cost)]
+        if not costs or not all(cost.seconds > 0 for cost in costs):
+            return None
+        return np.log([[cost.seconds, cost.size_mb] for cost in costs])
+
+    def _cheap(self, question: Question) -> Proposal:
+        """A random configuration from the cheap end, dearer from one trial of the start to the next."""
+        place = CHEAPEST * (question.number - self._first + 0.5) / (self._start_ends - self._first)
+        attempts = range(DRAWN * question.attempt, DRAWN * (question.attempt + 1))
+        drawn = [random_configuration(self.space, self.seed, question.number, attempt) for attempt in attempts]
+        drawn.sort(key=lambda params: self.plan.cost(params).seconds)
+        return Proposal(self.searched(drawn[int(place * DRAWN)]))
 
     def _to_continue(self, question: Question) -> Told | None:
         """Of one third of the probes by size, in turn, the one with the median of the projected seconds.
@@ -145,11 +181,12 @@ class GpSampler(Sampler):
 
     def _by_model(self, question: Question, rows: _Rows) -> Proposal:
         generator = stream(self.seed, question.number, f"proposal {question.attempt}")
-        low, width = self._box(rows)
+        offsets = self._predicted(question.history) if self.plan.cheap_cost else np.zeros(len(rows.losses))
+        costs = self._costs(rows, offsets)
+        low, width = self._box(rows, costs)
         z = (rows.losses - low) / width
         good = self._good(rows, z)
         seen = _chosen(len(z), good, ROWS, generator)
-        offsets = self._predicted(question.history) if self.plan.cheap_cost else np.zeros(len(z))
         hyperparameters, note = self._hyperparameters(question, rows, seen, offsets)
         posteriors = [self._posterior(i, rows, seen, hyperparameters[i], offsets if i == 1 else None) for i in range(3)]
         front = self._front(posteriors[0], rows, low, width)
@@ -164,7 +201,7 @@ class GpSampler(Sampler):
             expected, _, _ = self._believed(posteriors, elsewhere, low, width)
             front = np.vstack([front, expected[(expected < REFERENCE).all(axis=1)]])
             front = front[non_dominated(front)]
-        order = _by_gain(mean, sd, front, generator)
+        order = _by_gain(mean, sd, front, self._worth(costs, low[1] + mean[:, 1] * width[1], len(z)), generator)
         taken = {self._keys[row.number] for row in question.history} | {key_of(each) for each in question.running}
         for child in order:
             chosen = params[child] if params else self._encoding.params(children[child], children[child])
@@ -172,8 +209,23 @@ class GpSampler(Sampler):
                 return Proposal(chosen, note)
         return Proposal(self._random.propose(question).params, note)
 
-    def _box(self, rows: _Rows) -> tuple[Array, Array]:
+    def _costs(self, rows: _Rows, offsets: Array) -> Array | None:
+        """ln of the (seconds, MB) of random configurations, ``(configurations, 2)``; seconds by how far off trials show them."""
+        if self._typical is None:
+            return None
+        return self._typical + (float(np.median((rows.losses[:, 1] - offsets)[rows.complete])), 0.0)
+
+    def _worth(self, costs: Array | None, log_seconds: Array, done: int) -> Array:
+        """What a gain counts, ``(candidates,)``; see the module."""
+        if costs is None:
+            return np.ones(len(log_seconds))
+        affordable = np.quantile(costs[:, 0], DEAR * min(1.0, done / self.n_trials))
+        return np.asarray(1.0 / (1.0 + np.exp(log_seconds - affordable)))
+
+    def _box(self, rows: _Rows, costs: Array | None) -> tuple[Array, Array]:
         """Lowest loss and range, of all useful trials: by the front's alone, larger models would be worth nothing.
+
+        Where costs are predicted the range reaches to what most configurations cost, since a cheap start has tried none of them.
 
         In score the reference lies at what makes a trial useful, and never below the gate: a model at chance is the smallest
         and the fastest of all, and would be worth most. Where none has passed the gate, a small gain beyond it is hoped for.
@@ -189,6 +241,8 @@ class GpSampler(Sampler):
         if rows.probe.any():  # what they cost is known as well
             low[1:] = np.minimum(low[1:], rows.losses[rows.probe, 1:].min(axis=0))
             high[1:] = np.maximum(high[1:], rows.losses[rows.probe, 1:].max(axis=0))
+        if costs is not None:
+            high[1:] = np.maximum(high[1:], np.quantile(costs, DEAR, axis=0))
         width = np.maximum(high - low, 1e-3)
         low[0], width[0] = -best, (best - floor) / REFERENCE
         return low, width
@@ -293,8 +347,9 @@ class GpSampler(Sampler):
             mean[:, i], sd[:, i] = posterior.predict(features)
         params: list[Params] = []
         if self.plan.cheap_cost:
-            params = [self._encoding.params(vector, vector) for vector in vectors]
-            costs = [self.plan.cost(with_fixed(self.space, each)) for each in params]
+            whole = [self._encoding.configuration(vector) for vector in vectors]
+            costs = [self.plan.cost(each) for each in whole]
+            params = [self._encoding.searched(each) for each in whole]
             mean[:, 1] += [_log(cost.seconds) for cost in costs]
             mean[:, 2] = [math.log(cost.size_mb) for cost in costs]
         return (mean - low) / width, sd / width, params
@@ -376,10 +431,12 @@ def _chosen(n: int, good: NDArray[np.int64], most: int, generator: np.random.Gen
     return np.sort(np.concatenate([good, generator.permutation(others)[: most - len(good)]]))
 
 
-def _by_gain(mean: Array, sd: Array, front: Array, generator: np.random.Generator) -> NDArray[np.int64]:
-    """Candidates by expected gain in hypervolume, the best first; where nothing gains, by optimism."""
+def _by_gain(
+    mean: Array, sd: Array, front: Array, worth: Array, generator: np.random.Generator
+) -> NDArray[np.int64]:
+    """Candidates by expected gain in hypervolume times ``worth``, the best first; where nothing gains, by optimism."""
     lows, highs = undominated_boxes(front, REFERENCE)
-    hopeful = improvement(mean - OPTIMISM * sd, lows, highs)
+    hopeful = improvement(mean - OPTIMISM * sd, lows, highs) * worth
     order = np.argsort(-hopeful, kind="stable")
     draws = generator.standard_normal((DRAWS, 3))
     if hopeful[order[0]] <= 0:
@@ -387,7 +444,7 @@ def _by_gain(mean: Array, sd: Array, front: Array, generator: np.random.Generato
         return np.lexsort(((mean - sd).sum(axis=1), beyond))
     finalists = order[:FINALISTS]
     drawn = mean[finalists, None, :] + sd[finalists, None, :] * draws  # (finalists, draws, 3)
-    gains = improvement(drawn.reshape(-1, 3), lows, highs).reshape(len(finalists), DRAWS).mean(axis=1)
+    gains = improvement(drawn.reshape(-1, 3), lows, highs).reshape(len(finalists), DRAWS).mean(axis=1) * worth[finalists]
     best = finalists[np.lexsort((-hopeful[finalists], -gains))]
     return np.concatenate([best, order[FINALISTS:]])
 
