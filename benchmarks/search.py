@@ -451,7 +451,9 @@ def _parser() -> argparse.ArgumentParser:
 
     ours = parser.add_argument_group("our samplers and pruners")
     ours.add_argument("--n-startup-trials", type=at_least(0), help="of the sampler; its own default if left out")
-    ours.add_argument("--probes", choices=("auto", "yes", "no"), default="auto", help="gp: whether the start has probes")
+    ours.add_argument(
+        "--probes", choices=("auto", "yes", "no"), default="auto", help="gp: whether the start has probes"
+    )
     ours.add_argument("--unpriced", action="store_true", help="do not tell them the problem's predicted seconds")
     ours.add_argument("--multivariate", action="store_true", help="tpe: model parameters jointly")
     ours.add_argument("--pruner-startup-trials", type=at_least(0), default=20)

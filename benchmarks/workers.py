@@ -2,8 +2,8 @@
 
     python benchmarks/workers.py --problem benchmarks/problems/volatility.py --workers 2,8 --seeds 1,2,3
 
-Each worker's seconds count: the same total is reached in a half or an eighth of the time. The hypervolume is compared at shares of
-the seconds that the shorter of the two runs spent, so both have had them.
+Each worker's seconds count: the same total is reached in a half or an eighth of the time. The hypervolume is compared at shares
+of the seconds that the shorter of the two runs spent, so both have had them.
 """
 
 import argparse

@@ -304,7 +304,7 @@ def test_the_measures_of_a_run(search: ModuleType, tmp_path: Path) -> None:
 def test_the_estimated_share_wrongly_pruned_is_that_of_the_spared_trials(
     search: ModuleType, analytic: ModuleType, problem: Any, configurations: list[Any], tmp_path: Path
 ) -> None:
-    """Of six spared ones two are on the study's front: Jeffreys' interval as SciPy has it; of two pruned ones one is truly best."""
+    """Of six spared ones two are on the study's front, Jeffreys' interval as SciPy has it; of two pruned ones one is best."""
     params = sorted(configurations[:40], key=lambda each: problem.truth(each)[0])
     best, worst = params[-1], params[0]
     spared = [
@@ -395,3 +395,20 @@ def test_two_pictures_are_drawn_of_a_comparison(
     assert {file.name for file in tmp_path.glob("*.svg")} == {"problem_hypervolume.svg", "problem_pruned.svg"}
     with pytest.raises(SystemExit, match=r"has no runs of gp\+none"):
         plots.main(["--problem", problem, "--runs", out, "--pairs", "gp+none", "--pruned", "gp+none", "--out", out])
+
+
+def test_workers_are_compared_at_the_seconds_that_both_have_had(
+    search: ModuleType, imported: Callable[[str], ModuleType], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One worker's rows are those of a plain run, and its share of itself is one."""
+    workers = imported("workers")
+    command = ["--problem", str(ANALYTIC), "--pruner", "none", "--n-trials", "14", "--seeds", "1,2", "--workers", "2"]
+    workers.main([*command, "--out", str(tmp_path)])
+    first = capsys.readouterr().out
+    one, two = (line.split(" | ") for line in first.splitlines()[-2:])
+    assert one[0] == "| 1"
+    assert set(one[1:4]) == {"1.000 (1.000 to 1.000)"}
+    assert two[0] == "| 2"
+    assert len(list(tmp_path.glob("*.csv"))) == 4
+    workers.main([*command, "--out", str(tmp_path)])  # from the files
+    assert capsys.readouterr().out.splitlines()[-2:] == first.splitlines()[-2:]

@@ -142,7 +142,9 @@ class Surrogate:
         pace = configurations.groupby("machine")["yardstick_seconds"].median()
         params, accuracy, seconds, pairs = [], [], [], []
         for each in configurations[configurations["state"] == "whole"].itertuples():
-            curve = curve_of[each.number].set_index("epoch").loc[self.epochs]
+            curve = curve_of[each.number].sort_values("epoch")  # a quarter is told after the step that completes it
+            if len(curve) != len(self.epochs) or np.abs(curve["epoch"] - self.epochs).max() > 0.25:
+                raise ValueError(f"row {each.number} is whole and has readings at {curve['epoch'].tolist()}")
             found, own = json.loads(each.params), self.facts.machines[each.machine]
             speed = self.facts.seconds(found, self.facts.reference) / self.facts.seconds(found, own)
             speed *= pace[each.machine] / each.yardstick_seconds

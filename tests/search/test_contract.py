@@ -96,7 +96,8 @@ def run(plan, evaluate, *, every=None, workers=1, storage=None):
 def comparable(record):
     """All of a record that another run of the study must have, too."""
     told = {
-        name: record.attributes.get(name) for name in ("note", "probe", "continues", "would_have_ended", "finish_order")
+        name: record.attributes.get(name)
+        for name in ("note", "probe", "continues", "expected_score", "would_have_ended", "finish_order")
     }
     return (
         record.number,

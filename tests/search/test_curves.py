@@ -1,6 +1,7 @@
 """Learning curves: closed forms, and the prediction from similar ones against scikit-learn's ridge, left out one by one."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from sklearn.linear_model import Ridge
 from cnn_lstm_hyperopt.search import Point, State
 from cnn_lstm_hyperopt.search.curves import (
     MIN_CURVES,
+    MIN_EXPECTED,
     NEIGHBOURS,
     PENALTY,
     FinishedCurves,
@@ -133,25 +135,33 @@ def random_trials(make_record):
     return make
 
 
-def position(curve, size_mb):
+def position(curve, size_mb, expected_score=None):
     """Where a curve stands, in plain words."""
     epoch = curve[-1].epoch
     now = smoothed_score(curve, epoch)
     rise = now - smoothed_score(curve, max(1, int(epoch) // 2)) if epoch > 1 else 0.0
-    return np.array([now, rise, math.log(projected_seconds(curve, EPOCHS)), math.log(size_mb)])
+    known = [now, rise, math.log(projected_seconds(curve, EPOCHS)), math.log(size_mb)]
+    return np.array(known if expected_score is None else [*known, expected_score])
 
 
-def second_opinion(trials, epoch, curve, size_mb):
+def second_opinion(trials, epoch, curve, size_mb, expected_score=None):
     """Ridge regressions on the neighbours, each neighbour predicted by one that was fitted without it."""
-    rows = np.array([position(up_to(t.curve, epoch), t.size_mb) for t in trials])
+    if expected_score is not None:
+        trials = [trial for trial in trials if trial.expected_score is not None]
+    rows = np.array(
+        [
+            position(up_to(t.curve, epoch), t.size_mb, None if expected_score is None else t.expected_score)
+            for t in trials
+        ]
+    )
     ends = np.array([(settled_score(t), math.log(t.values.seconds)) for t in trials])
-    x = position(curve, size_mb)
+    x = position(curve, size_mb, expected_score)
     targets = np.column_stack([ends[:, 0], ends[:, 1] - rows[:, 2]])
     scaled = (rows - x) / np.maximum(rows.std(axis=0), 1e-9)
-    distances = (scaled**2 * [4, 1, 1, 1]).sum(axis=1)
+    distances = (scaled**2 * [4, 1, 1, 1, 2][: len(x)]).sum(axis=1)
     nearest = np.argsort(distances, kind="stable")[:NEIGHBOURS]
     scaled, targets = scaled[nearest], targets[nearest]
-    mean = Ridge(alpha=PENALTY).fit(scaled, targets).predict(np.zeros((1, 4)))[0]
+    mean = Ridge(alpha=PENALTY).fit(scaled, targets).predict(np.zeros((1, len(x))))[0]
     residuals = []
     for i in range(len(nearest)):
         others = np.arange(len(nearest)) != i
@@ -177,6 +187,52 @@ def test_outcomes_are_a_ridge_regression_on_the_nearest_and_what_it_is_off_by_wh
     theirs = sorted(zip(np.clip(accuracies, 0, 1), log_seconds, strict=True))
     np.testing.assert_allclose(mine, theirs, atol=1e-5)
     assert found.variance == pytest.approx(np.var(found.scores))
+
+
+@pytest.fixture
+def expected_of(random_trials):
+    """The same trials, but every third: what a sampler expected of them, to two hundredths, is stored with them."""
+
+    def make(n, seed=0):
+        luck = np.random.default_rng(seed).normal(0, 0.02, n)
+        return [
+            replace(trial, attributes={} if i % 3 == 1 else {"expected_score": trial.values.score + float(luck[i])})
+            for i, trial in enumerate(random_trials(n, seed))
+        ]
+
+    return make
+
+
+@pytest.mark.parametrize("n", [36, 150])
+@pytest.mark.parametrize("epoch", [1, 3, 8])
+def test_what_the_sampler_expected_is_a_coordinate_where_it_had_expected_something(expected_of, n, epoch):
+    trials, new = expected_of(n), expected_of(1, seed=1)[0]
+    curve, curves = up_to(new.curve, float(epoch)), FinishedCurves(trials, float(epoch), EPOCHS)
+    found = curves.outcomes(curve, new.size_mb, new.expected_score)
+    accuracy, seconds, accuracies, _ = second_opinion(trials, epoch, curve, new.size_mb, new.expected_score)
+    assert found.score == pytest.approx(accuracy, abs=1e-6)
+    assert found.seconds == pytest.approx(seconds, rel=1e-6)
+    np.testing.assert_allclose(np.sort(found.scores), np.sort(np.clip(accuracies, 0, 1)), atol=1e-5)
+    silent = curves.outcomes(curve, new.size_mb)
+    assert silent.score == FinishedCurves(trials, float(epoch), EPOCHS).outcomes(curve, new.size_mb, None).score
+    assert silent.score == pytest.approx(second_opinion(trials, epoch, curve, new.size_mb)[0], abs=1e-6)
+
+
+def test_it_tells_what_curves_do_not_show_yet(expected_of):
+    errors = {True: [], False: []}
+    curves = FinishedCurves(expected_of(150), 1.0, EPOCHS)
+    for new in expected_of(60, seed=2)[::3]:
+        for told, found in errors.items():
+            score = curves.outcomes(new.curve[:1], new.size_mb, new.expected_score if told else None).score
+            found.append(score - new.values.score)
+    assert np.std(errors[True]) < 0.5 * np.std(errors[False])
+
+
+def test_with_few_expectations_they_are_not_compared(expected_of):
+    trials, new = expected_of(MIN_EXPECTED), expected_of(1, seed=1)[0]
+    curves = FinishedCurves(trials, 3.0, EPOCHS)
+    told, silent = (curves.outcomes(new.curve[:3], new.size_mb, score) for score in (0.99, None))
+    assert told.score == silent.score
 
 
 def test_the_nearest_count_and_not_all(make_record):

@@ -9,9 +9,10 @@ import pytest
 
 from cnn_lstm_hyperopt.config import Choices, FloatRange, SearchSpace
 from cnn_lstm_hyperopt.config.space import ParameterSpec
+from cnn_lstm_hyperopt.exceptions import StudyFailedError
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.pareto import non_dominated
-from cnn_lstm_hyperopt.search import Cost, Limits, Question, SkillGate, Study, StudyStorage, optimise
+from cnn_lstm_hyperopt.search import Cost, Limits, Question, SkillGate, State, Study, StudyStorage, optimise
 from cnn_lstm_hyperopt.search.samplers import RandomSampler
 from cnn_lstm_hyperopt.search.samplers.gaussian_process import Hyperparameters
 from cnn_lstm_hyperopt.search.samplers.gp import (
@@ -470,6 +471,32 @@ def test_hyperparameters_are_stored_when_the_history_has_grown_by_a_tenth_and_fi
     for note in noted.values():
         assert [len(lengths) for lengths in note["lengths"]] == [7] * 3
         assert len(note["noise"]) == 3
+
+
+def test_what_the_model_expects_of_a_trial_is_stored_with_it(cheap):
+    """None of the trials of the start; of the others it is about what becomes of them, and a repetition keeps it."""
+    records = run(cheap.plan({"type": "gp", "n_startup_trials": 12}, n_trials=90), cheap.evaluate)
+    assert all(record.expected_score is None for record in records[:12])
+    expected, become = zip(*((r.expected_score, r.values.score) for r in records[40:] if r.expected_score), strict=True)
+    assert len(expected) >= 45
+    assert np.std(np.subtract(expected, become)) < 0.7 * np.std(become)
+
+    def failing(params, seed):
+        if failing.fail:
+            raise ArithmeticError("once")
+        yield from cheap.evaluate(params, seed)
+
+    failing.fail = False
+    plan = cheap.plan({"type": "gp", "n_startup_trials": 12}, n_trials=90)
+    study = Study(StudyStorage.in_memory("x"), replace(plan, n_trials=30, begun_with=90))
+    optimise(study, failing)
+    failing.fail = True
+    with pytest.raises(StudyFailedError):
+        optimise(Study(study.storage, replace(plan, n_trials=31, begun_with=90)), failing)
+    first, *_ = failed = [record for record in study.records() if record.state is State.FAIL]
+    again = next(record for record in failed if record.retry_of == first.number)
+    assert first.expected_score is not None
+    assert again.expected_score == first.expected_score
 
 
 def test_stored_hyperparameters_are_those_that_are_computed_with(make_plan, small_front):

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ Array = NDArray[np.float64]
 
 MIN_CURVES = 10
 """Finished curves below which nothing is predicted."""
+MIN_EXPECTED = 20
+"""Of them, those whose score the sampler had expected, below which that is not compared."""
 NEIGHBOURS = 60
 PENALTY = 0.3
 """Of the ridge regression, on its slopes."""
@@ -90,8 +93,27 @@ class Outcomes:
         return float(self.scores.var())
 
 
-Row = tuple[tuple[float, float, float, float], tuple[float, float]]
+WEIGHTS = np.array([4.0, 1.0, 1.0, 1.0, 2.0])
+"""Of the coordinates' squares in the distance between curves: where they stand in score tells most."""
+
+Position = tuple[float, float, float, float, float]
+"""Where a curve stands: smoothed score, how it rises, ln of its projected seconds, ln MB, what the sampler expected (NaN: it
+had no model)."""
+Row = tuple[Position, tuple[float, float]]
 """Where a finished curve stood at an epoch, and what became of it: settled score, ln seconds less what was projected."""
+
+
+class _Compared(NamedTuple):
+    """Positions ``(rows, coordinates)`` of finished curves, their ends ``(rows, 2)``, and each coordinate's scale."""
+
+    positions: Array
+    ends: Array
+    scale: Array
+
+    @classmethod
+    def of(cls, positions: Array, ends: Array) -> "_Compared":
+        scale = np.maximum(positions.std(axis=0), 1e-9) if len(positions) else np.ones(positions.shape[1])
+        return cls(positions, ends, scale)
 
 
 class FinishedCurves:
@@ -120,33 +142,39 @@ class FinishedCurves:
                 known[record.number, epoch] = _row(record, epoch, max_epochs, score_range)
         rows = [row for record in complete if (row := known[record.number, epoch]) is not None]
         self.epoch, self.max_epochs, self._score_range = epoch, max_epochs, score_range
-        self._rows: Array = np.array([position for position, _ in rows], dtype=float).reshape(-1, 4)
-        self._ends: Array = np.array([end for _, end in rows], dtype=float).reshape(-1, 2)
-        self._scale: Array = np.maximum(self._rows.std(axis=0), 1e-9) if rows else np.ones(4)
+        positions: Array = np.array([position for position, _ in rows], dtype=float).reshape(-1, 5)
+        ends: Array = np.array([end for _, end in rows], dtype=float).reshape(-1, 2)
+        expected = ~np.isnan(positions[:, 4])
+        self._plain = _Compared.of(positions[:, :4], ends)
+        self._expected = _Compared.of(positions[expected], ends[expected])
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._plain.ends)
 
-    def outcomes(self, curve: Sequence[Point], size_mb: float) -> Outcomes | None:
+    def outcomes(self, curve: Sequence[Point], size_mb: float, expected_score: float | None = None) -> Outcomes | None:
         """What may become of a trial whose curve has come to this epoch; None with too few finished ones.
 
         A ridge regression on the nearest finished curves, and its leave-one-out residuals, both losses jointly. The nearest
-        only: over all of them, the best trials are underrated, since most curves flatten out lower.
+        only: over all of them, the best trials are underrated, since most curves flatten out lower. Where the sampler's model
+        expected a score, that is a coordinate as well, as soon as it had expected something of enough finished ones: it knows
+        the configuration, which the curve does not show yet.
         """
         part = up_to(curve, self.epoch)
         if len(self) < MIN_CURVES or not part:
             return None
-        x = np.array(_position(part, size_mb, self.max_epochs, self._score_range))
-        offsets = (self._rows - x) / self._scale
-        distances = (offsets * offsets) @ np.array([4.0, 1.0, 1.0, 1.0])  # where it stands in score tells most
-        k = min(NEIGHBOURS, len(self))
-        nearest = np.sort(np.argpartition(distances, k - 1)[:k]) if k < len(self) else np.arange(k)
-        design = np.column_stack([np.ones(k), offsets[nearest]])
-        gram = design.T @ design + np.diag([0.0, *[PENALTY] * 4])
-        inverse = np.linalg.inv(gram + 1e-9 * np.eye(5))
-        coefficients = inverse @ design.T @ self._ends[nearest]  # (5, 2)
+        position = np.array(_position(part, size_mb, self.max_epochs, self._score_range, expected_score))
+        known = expected_score is not None and len(self._expected.ends) >= MIN_EXPECTED
+        table, x = (self._expected, position) if known else (self._plain, position[:4])
+        offsets = (table.positions - x) / table.scale
+        distances = (offsets * offsets) @ WEIGHTS[: len(x)]
+        k = min(NEIGHBOURS, len(table.ends))
+        nearest = np.sort(np.argpartition(distances, k - 1)[:k]) if k < len(table.ends) else np.arange(k)
+        design, ends = np.column_stack([np.ones(k), offsets[nearest]]), table.ends[nearest]
+        gram = design.T @ design + np.diag([0.0, *[PENALTY] * len(x)])
+        inverse = np.linalg.inv(gram + 1e-9 * np.eye(1 + len(x)))
+        coefficients = inverse @ design.T @ ends  # (1 + coordinates, 2)
         leverage = np.einsum("ij,jk,ik->i", design, inverse, design)
-        residuals = (self._ends[nearest] - design @ coefficients) / np.maximum(1 - leverage, 0.05)[:, None]
+        residuals = (ends - design @ coefficients) / np.maximum(1 - leverage, 0.05)[:, None]
         score, log_ratio = coefficients[0]
         drawn = coefficients[0] + residuals
         return Outcomes(
@@ -161,7 +189,7 @@ def _row(record: TrialRecord, epoch: float, max_epochs: int, score_range: tuple[
     part = up_to(record.curve, epoch)
     if not part or record.values is None:
         return None
-    position = _position(part, record.size_mb, max_epochs, score_range)
+    position = _position(part, record.size_mb, max_epochs, score_range, record.expected_score)
     return position, (
         within(settled_score(record), score_range),
         math.log(max(record.values.seconds, 1e-3)) - position[2],
@@ -169,11 +197,15 @@ def _row(record: TrialRecord, epoch: float, max_epochs: int, score_range: tuple[
 
 
 def _position(
-    part: Sequence[Point], size_mb: float, max_epochs: int, score_range: tuple[float, float]
-) -> tuple[float, float, float, float]:
-    """Where a curve stands: smoothed score, how it rises, ln of its projected seconds, ln MB."""
+    part: Sequence[Point],
+    size_mb: float,
+    max_epochs: int,
+    score_range: tuple[float, float],
+    expected_score: float | None,
+) -> Position:
     epoch = part[-1].epoch
     now = within(smoothed_score(part, epoch), score_range)
     earlier = within(smoothed_score(part, max(1, int(epoch) // 2)), score_range) if epoch > 1 else now
     rise = 0.0 if math.isnan(earlier) else now - earlier
-    return now, rise, math.log(max(projected_seconds(part, max_epochs), 1e-3)), math.log(size_mb)
+    expected = math.nan if expected_score is None else within(expected_score, score_range)
+    return now, rise, math.log(max(projected_seconds(part, max_epochs), 1e-3)), math.log(size_mb), expected

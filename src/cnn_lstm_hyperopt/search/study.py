@@ -40,7 +40,7 @@ MAX_FAILURES_IN_A_ROW = 10
 LOOK_SECONDS = 2.0
 RESTARTS = 10
 """How often a trial that was cut off starts again without getting further: it may be what ends the process each time."""
-_KEPT_IN_RETRY = ("note", "probe", "continues", "origin")
+_KEPT_IN_RETRY = ("note", "probe", "continues", "origin", "expected_score")
 LIMIT_TOLERANCE, LIMIT_EVIDENCE = 1.25, 0.05
 """A running trial was predicted to keep the limit of seconds. It ends if it is projected to need so many times the limit, but
 not before this share of the limit is spent: a neighbour can slow the first few steps by any factor."""
@@ -211,7 +211,12 @@ class Study:
             if found is None:
                 return NoTrial.SPACE_USED_UP
             proposal = found
-            given = {"note": found.note, "probe": found.probe or None, "continues": found.continues}
+            given = {
+                "note": found.note,
+                "probe": found.probe or None,
+                "continues": found.continues,
+                "expected_score": found.expected_score,
+            }
             attributes = {key: value for key, value in given.items() if value is not None}
         return self._start(proposal, attributes, records)
 

@@ -88,7 +88,7 @@ def told(records: Iterable[TrialRecord], gate: SkillGate, max_epochs: int, memor
             memory.curves[basis, epoch] = FinishedCurves(
                 complete[:basis], epoch, max_epochs, score_range=gate.score_range
             )
-        return memory.curves[basis, epoch].outcomes(record.curve, record.size_mb)
+        return memory.curves[basis, epoch].outcomes(record.curve, record.size_mb, record.expected_score)
 
     rows: list[Told] = []
     for record in ended:

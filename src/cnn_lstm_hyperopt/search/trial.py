@@ -141,6 +141,11 @@ class TrialRecord:
         return self.attributes.get("continues")
 
     @property
+    def expected_score(self) -> float | None:
+        """What the sampler expected it to end with; None where it had no model."""
+        return self.attributes.get("expected_score")
+
+    @property
     def own_seconds(self) -> float:
         """In training steps of this trial itself, as counted by the study's time objective; 0 if it failed before it reported."""
         return max(0.0, self.seconds - float(self.attributes.get("seconds_before", 0.0)))

@@ -47,7 +47,7 @@ class FrontPruner(Pruner):
         if not self.acts(trial.curve) or self._n_skilled(complete) < max(1, self.settings.n_startup_trials):
             return None
         epoch = trial.curve[-1].epoch
-        outcomes = self._finished(complete, epoch).outcomes(trial.curve, trial.size_mb)
+        outcomes = self._finished(complete, epoch).outcomes(trial.curve, trial.size_mb, trial.expected_score)
         if outcomes is None:
             return None
         hoped = float(np.quantile(outcomes.scores, HOPEFUL))

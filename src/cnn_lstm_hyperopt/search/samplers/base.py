@@ -36,12 +36,14 @@ class Proposal(NamedTuple):
         note: JSON that is stored with the trial and comes back with what is told of it.
         probe: whether the trial is to end after its first epoch.
         continues: number of the probe that it goes on from.
+        expected_score: what the sampler's model expects it to end with; None where it has no model.
     """
 
     params: dict[str, Scalar]
     note: Any = None
     probe: bool = False
     continues: int | None = None
+    expected_score: float | None = None
 
 
 class Sampler(abc.ABC):

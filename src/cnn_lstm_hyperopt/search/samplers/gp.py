@@ -4,9 +4,9 @@ The gain is that of Emmerich, Giannakoglou & Naujoks (2006, expected hypervolume
 are children of good configurations, as in an evolution strategy, so that mixed and conditional parameters need no gradient.
 
 Where seconds are predicted before training, the search begins with cheap configurations, and seconds count against a gain. They
-count less and less, as in the cost cooling of Lee et al. (2020, "Cost-aware Bayesian optimization"), with trials as the budget: a
-gain is divided by 1 + seconds / affordable seconds, and what is affordable grows from what the cheapest configurations take to what
-most of them do. Plain gain per second spends hundreds of trials on the tiniest.
+count less and less, as in the cost cooling of Lee et al. (2020, "Cost-aware Bayesian optimization"), with trials as the budget:
+a gain is divided by 1 + seconds / affordable seconds, and what is affordable grows from what the cheapest configurations take to
+what most of them do. Plain gain per second spends hundreds of trials on the tiniest.
 """
 
 import math
@@ -206,14 +206,15 @@ class GpSampler(Sampler):
         for child in order:
             chosen = params[child] if params else self._encoding.params(children[child], children[child])
             if key_of(chosen) not in taken and self.plan.allows(chosen):
-                return Proposal(chosen, note)
+                return Proposal(chosen, note, expected_score=float(-low[0] - mean[child, 0] * width[0]))
         return Proposal(self._random.propose(question).params, note)
 
     def _costs(self, rows: _Rows, offsets: Array) -> Array | None:
         """ln of the (seconds, MB) of random configurations, ``(configurations, 2)``; seconds by how far off trials show them."""
         if self._typical is None:
             return None
-        return self._typical + (float(np.median((rows.losses[:, 1] - offsets)[rows.complete])), 0.0)
+        slower = float(np.median((rows.losses[:, 1] - offsets)[rows.complete]))
+        return np.asarray(self._typical + np.array([slower, 0.0]))
 
     def _worth(self, costs: Array | None, log_seconds: Array, done: int) -> Array:
         """What a gain counts, ``(candidates,)``; see the module."""
@@ -431,9 +432,7 @@ def _chosen(n: int, good: NDArray[np.int64], most: int, generator: np.random.Gen
     return np.sort(np.concatenate([good, generator.permutation(others)[: most - len(good)]]))
 
 
-def _by_gain(
-    mean: Array, sd: Array, front: Array, worth: Array, generator: np.random.Generator
-) -> NDArray[np.int64]:
+def _by_gain(mean: Array, sd: Array, front: Array, worth: Array, generator: np.random.Generator) -> NDArray[np.int64]:
     """Candidates by expected gain in hypervolume times ``worth``, the best first; where nothing gains, by optimism."""
     lows, highs = undominated_boxes(front, REFERENCE)
     hopeful = improvement(mean - OPTIMISM * sd, lows, highs) * worth
@@ -444,7 +443,9 @@ def _by_gain(
         return np.lexsort(((mean - sd).sum(axis=1), beyond))
     finalists = order[:FINALISTS]
     drawn = mean[finalists, None, :] + sd[finalists, None, :] * draws  # (finalists, draws, 3)
-    gains = improvement(drawn.reshape(-1, 3), lows, highs).reshape(len(finalists), DRAWS).mean(axis=1) * worth[finalists]
+    gains = (
+        improvement(drawn.reshape(-1, 3), lows, highs).reshape(len(finalists), DRAWS).mean(axis=1) * worth[finalists]
+    )
     best = finalists[np.lexsort((-hopeful[finalists], -gains))]
     return np.concatenate([best, order[FINALISTS:]])
 
