@@ -121,8 +121,10 @@ def test_template_holds_the_defaults() -> None:
     defaults = load_settings(environment={})
     assert template.space == defaults.space
     assert template.study.name == "cnn_lstm_optimization_task_5_5"
-    assert template.sampler.n_startup_trials == 50  # as the seed document has it; the default is auto
-    different = {"search_space": True, "study": True, "sampler": {"n_startup_trials"}}
+    # As the seed document has them; the defaults are auto.
+    assert (template.sampler.type, template.sampler.n_startup_trials, template.pruner.type) == ("tpe", 50, "median")
+    assert {defaults.sampler.type, defaults.sampler.n_startup_trials, defaults.pruner.type} == {"auto"}
+    different = {"search_space": True, "study": True, "sampler": {"type", "n_startup_trials"}, "pruner": {"type"}}
     assert template.model_dump(exclude=different) == defaults.model_dump(exclude=different)
     assert template.study.model_dump(exclude={"name"}) == defaults.study.model_dump(exclude={"name"})
 

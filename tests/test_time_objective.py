@@ -181,11 +181,11 @@ def test_a_study_that_was_interrupted_and_resumed_is_the_uninterrupted_one(whole
 
 
 def test_another_seed_is_another_study(whole, search):
-    other = search(1, seed=4)
+    other = search(3, seed=4)  # the first one may be at chance with both
     assert all(
         one["training.learning_rate"] != two["training.learning_rate"] for one, two in zip(whole, other, strict=False)
     )
-    assert [row["accuracy"] for row in other] != [row["accuracy"] for row in whole[:1]]
+    assert [row["accuracy"] for row in other] != [row["accuracy"] for row in whole[:3]]
 
 
 def test_estimated_seconds_are_those_of_the_cost_model_for_the_epochs_that_were_run(whole, tiny_settings):

@@ -26,7 +26,7 @@ from cnn_lstm_hyperopt.search.function import optimise
 from cnn_lstm_hyperopt.search.pruners import PRUNERS, is_exempt
 from cnn_lstm_hyperopt.search.samplers import SAMPLERS
 
-SEED, N_TRIALS = 11, 46
+SEED, N_TRIALS = 12, 46
 STARTUP = 12
 SAMPLER_KINDS = {
     **{name: {"type": name} for name in SAMPLERS},
@@ -88,7 +88,7 @@ def run(plan, evaluate, *, every=None, workers=1, storage=None):
     storage = storage or StudyStorage.in_memory("x")
     every = every or plan.n_trials
     for n_trials in [*range(every, plan.n_trials, every), plan.n_trials]:
-        part = replace(plan, n_trials=n_trials, begun_with=plan.n_trials)
+        part = replace(plan, n_trials=n_trials, begun_with=plan.begun_with or plan.n_trials)
         optimise(Study(storage, part), evaluate, workers=workers)
     return storage.records()
 
@@ -232,7 +232,7 @@ def test_a_study_built_anew_after_every_fifth_trial_becomes_what_it_would_have(
 def test_a_study_on_disk_that_is_opened_again_and_again_is_the_one_in_memory(
     uninterrupted, plan_of, faulty, sampler, pruner, tmp_path
 ):
-    plan, path = plan_of(sampler, pruner, n_trials=42), tmp_path / "study.db"
+    plan, path = plan_of(sampler, pruner, n_trials=42, begun_with=N_TRIALS), tmp_path / "study.db"
     for n_trials in (14, 30, 42):
         storage = StudyStorage(path, create=None if path.exists() else "x")
         try:
