@@ -48,6 +48,28 @@ def settled_score(record: TrialRecord) -> float:
     return record.values.score if math.isnan(smoothed) else smoothed
 
 
+def believed_scores(scores: Array, expected: Array, errors: Array) -> Array:
+    """What readings are worth without their luck: each drawn towards what the sampler had expected; shape as given.
+
+    Of hundreds of readings the luckiest would be the front. With a normal prior around what was expected, of variance τ², and a
+    reading of variance σ², the mean is (τ² · reading + σ² · expected) / (τ² + σ²); τ² is what the readings are off by beyond
+    their own error, a tenth of σ² at least (empirical Bayes, Efron & Morris 1973).
+
+    Args:
+        scores: ``(k,)``.
+        expected: ``(k,)``, NaN where nothing was; these readings stay, and all do where fewer than 20 were expected.
+        errors: standard errors of the readings, ``(k,)``.
+    """
+    known = ~np.isnan(expected)
+    if known.sum() < MIN_EXPECTED:
+        return scores
+    noise = errors**2
+    typical = float(noise[known].mean())
+    prior = max(float(((scores - expected)[known] ** 2).mean()) - typical, LEAST_PRIOR * typical)
+    weight = prior / (prior + noise) if prior > 0 else np.ones(len(scores))
+    return np.where(known, weight * scores + (1 - weight) * np.nan_to_num(expected), scores)
+
+
 def within(score: float, score_range: tuple[float, float]) -> float:
     """The score, or the end of the range beyond which it lies; NaN stays NaN."""
     if math.isnan(score):
@@ -93,6 +115,8 @@ class Outcomes:
         return float(self.scores.var())
 
 
+LEAST_PRIOR = 0.1
+"""Of a reading's variance: that of what a sampler expects, at least."""
 WEIGHTS = np.array([4.0, 1.0, 1.0, 1.0, 2.0])
 """Of the coordinates' squares in the distance between curves: where they stand in score tells most."""
 

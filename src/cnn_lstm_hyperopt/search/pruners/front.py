@@ -1,12 +1,13 @@
 """Ends what is unlikely to reach the front."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.pareto import non_dominated
-from cnn_lstm_hyperopt.search.curves import MIN_CURVES, FinishedCurves, Outcomes, Row, settled_score
+from cnn_lstm_hyperopt.search.curves import MIN_CURVES, FinishedCurves, Outcomes, Row, believed_scores, settled_score
 from cnn_lstm_hyperopt.search.plan import StudyPlan
 from cnn_lstm_hyperopt.search.pruners.base import Pruner
 from cnn_lstm_hyperopt.search.trial import Point, State, TrialRecord
@@ -24,9 +25,10 @@ class FrontPruner(Pruner):
     """Ends a trial when fewer than 2 % of its likely outcomes would stand on the front.
 
     What is likely comes from the finished curves nearest to it (:class:`FinishedCurves`). An outcome is beaten by a COMPLETE
-    trial that is no larger and no slower and better in score, by more than half a standard error. Nothing beats what would be the
-    best in score, the fastest or the smallest. Trials that have learnt nothing beat nobody, and what is unlikely ever to pass
-    the gate ends.
+    trial that is no larger and no slower and believed to be better in score, by more than half a standard error: of readings, the
+    luckiest would be the front, so each is drawn towards what the sampler had expected. Nothing beats what would be the best in
+    score, the fastest or the smallest. Trials that have learnt nothing beat nobody, and what is unlikely ever to pass the gate
+    ends.
     """
 
     def __init__(self, plan: StudyPlan) -> None:
@@ -109,13 +111,16 @@ class FrontPruner(Pruner):
         return known[1]
 
     def _front_of(self, complete: Sequence[TrialRecord]) -> NDArray[np.float64]:
-        """(settled score, seconds, MB) of the non-dominated skilled ones, shape ``(front, 3)``."""
+        """(believed score, seconds, MB) of the non-dominated skilled ones, shape ``(front, 3)``."""
         if self._front[0] != len(complete):
             for record in complete:
                 if record.number not in self._settled and record.values is not None:
                     _, seconds, size_mb = record.values
                     self._settled[record.number] = (settled_score(record), seconds, size_mb)
             values = np.array([self._settled[record.number] for record in complete]).reshape(-1, 3)
+            expected = [math.nan if each.expected_score is None else each.expected_score for each in complete]
+            errors = [self.gate.standard_error(score) for score in values[:, 0]]
+            values[:, 0] = believed_scores(values[:, 0], np.array(expected), np.array(errors))
             skilled = values[values[:, 0] > self.gate.threshold]
             self._front = (len(complete), skilled[non_dominated(skilled * (-1.0, 1.0, 1.0))])
         return self._front[1]
