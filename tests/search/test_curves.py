@@ -236,6 +236,17 @@ def test_with_few_expectations_they_are_not_compared(expected_of):
     assert told.score == silent.score
 
 
+def test_what_is_the_same_in_all_curves_says_nothing_of_one_where_it_differs(make_record):
+    """All of one size, and a trial of another: it ends as the curves like it did, not at some far end of a line."""
+    trials = [
+        make_record(i, curve=[0.5 + i / 100, 0.55 + i / 100], values=(0.55 + i / 100, 2.0 + i / 10, 1.0), size_mb=1.0)
+        for i in range(15)
+    ]
+    same, other = (FinishedCurves(trials, 1.0, 2).outcomes(curve_of(0.57), size) for size in (1.0, 1.1))
+    assert same.score == pytest.approx(0.62, abs=0.005)
+    assert other.score == same.score
+
+
 # ---------------------------------------------------------------------- beliefs
 
 

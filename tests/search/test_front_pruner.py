@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -237,3 +238,20 @@ def test_a_pruner_that_has_seen_the_study_grow_decides_as_one_built_anew(pruner_
         for trial in trials:
             known = finished[:n]
             assert old.reason_to_prune(trial, known) == pruner_of().reason_to_prune(trial, known)
+
+
+def test_one_lucky_reading_ends_nobody(pruner_of, trial_of):
+    """Forty alike, read with an error of 0.02; the luckiest is 0.05 above what the sampler expected of it, and of all."""
+    gate, generator = SkillGate(0.5, 600), np.random.default_rng(2)
+
+    def alike(number, luck, expected, *, speed=1.0, epochs=EPOCHS):
+        trial = trial_of(number, 0.62 + luck, speed, 1.0, epochs=epochs, noise=0.003)
+        return replace(trial, attributes={} if expected is None else {"expected_score": expected})
+
+    lucks = [*generator.normal(0, 0.015, 39).clip(-0.025, 0.025).tolist(), 0.07]
+    ended = {}
+    for expected in (0.62, None):
+        others = [alike(number, luck, expected) for number, luck in enumerate(lucks)]
+        trial = replace(alike(99, 0.0, expected, speed=1.1, epochs=9), size_mb=1.1)
+        ended[expected] = pruner_of(gate).reason_to_prune(trial, others) is not None
+    assert ended == {0.62: False, None: True}

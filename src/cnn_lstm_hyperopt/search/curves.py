@@ -115,6 +115,8 @@ class Outcomes:
         return float(self.scores.var())
 
 
+LEAST_SPREAD = 1e-9
+"""Of a coordinate, below which all curves are alike in it."""
 LEAST_PRIOR = 0.1
 """Of a reading's variance: that of what a sampler expects, at least."""
 WEIGHTS = np.array([4.0, 1.0, 1.0, 1.0, 2.0])
@@ -128,7 +130,8 @@ Row = tuple[Position, tuple[float, float]]
 
 
 class _Compared(NamedTuple):
-    """Positions ``(rows, coordinates)`` of finished curves, their ends ``(rows, 2)``, and each coordinate's scale."""
+    """Positions ``(rows, coordinates)`` of finished curves, their ends ``(rows, 2)``, and each coordinate's scale: its standard
+    deviation, or infinity where all are alike, so that it says nothing of one that is not."""
 
     positions: Array
     ends: Array
@@ -136,8 +139,8 @@ class _Compared(NamedTuple):
 
     @classmethod
     def of(cls, positions: Array, ends: Array) -> "_Compared":
-        scale = np.maximum(positions.std(axis=0), 1e-9) if len(positions) else np.ones(positions.shape[1])
-        return cls(positions, ends, scale)
+        spread = positions.std(axis=0) if len(positions) else np.zeros(positions.shape[1])
+        return cls(positions, ends, np.where(spread > LEAST_SPREAD, spread, math.inf))
 
 
 class FinishedCurves:
