@@ -150,15 +150,11 @@ def dry_run(settings: Settings, *, resume: bool, terminal: Terminal, recalibrate
 
 
 def _searched_by(settings: Settings, plan: StudyPlan) -> str:
-    """``sampler gp, pruner median``, and where nobody chose, why it is so."""
-    parts = []
-    for name, given, settled in (
-        ("sampler", settings.sampler.type, plan.sampler.type),
-        ("pruner", settings.pruner.type, plan.pruner.type),
-    ):
-        parts.append(f"{name} {settled}" + (" (auto)" if given != settled else ""))
-    why = " (why: docs/pruning.md)" if any(part.endswith("(auto)") for part in parts) else ""
-    return ", ".join(parts) + why
+    """``sampler gp, pruner median``, and where nobody chose, what says why it is so."""
+    chosen = {"sampler": (settings.sampler.type, plan.sampler.type), "pruner": (settings.pruner.type, plan.pruner.type)}
+    auto = [name for name, (asked, _) in chosen.items() if asked == "auto"]
+    why = f" ({' and '.join(auto)} auto: docs/pruning.md has the table)" if auto else ""
+    return ", ".join(f"{name} {settled}" for name, (_, settled) in chosen.items()) + why
 
 
 def _describe(preparation: Preparation, terminal: Terminal) -> None:
