@@ -13,8 +13,16 @@ from cnn_lstm_hyperopt.search.samplers import SAMPLERS
     ("named", "line"),
     [
         ({}, "sampler gp, pruner front (sampler and pruner auto: docs/pruning.md has the table)"),
-        ({"pruner": {"type": "median"}}, "sampler gp, pruner median (sampler auto: docs/pruning.md has the table)"),
-        ({"sampler": {"type": "tpe"}, "pruner": {"type": "none"}}, "sampler tpe, pruner none, seed"),
+        pytest.param(
+            {"pruner": {"type": "median"}},
+            "sampler gp, pruner median (sampler auto: docs/pruning.md has the table)",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            {"sampler": {"type": "tpe"}, "pruner": {"type": "none"}},
+            "sampler tpe, pruner none, seed",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_the_first_line_says_what_auto_has_chosen(
