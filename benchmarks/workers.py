@@ -1,6 +1,6 @@
 """Whether several workers find what one finds in the same seconds of training; in simulated time.
 
-    python benchmarks/workers.py --problem benchmarks/problems/volatility.py --workers 2,8 --seeds 1,2,3
+    python benchmarks/workers.py --problem benchmarks/problems/volatility.py --workers 2,8 --seeds 1,2,3 --out DIR
 
 Each worker's seconds count: the same total is reached in a half or an eighth of the time. The hypervolume is compared at shares
 of the seconds that the shorter of the two runs spent, so both have had them.
@@ -14,7 +14,7 @@ from pathlib import Path
 from machine import machine_line
 from problems import load_problem
 from problems.runs import Measured, Ruler, Run, read_rows, write_rows
-from search import Setup, run
+from search import Setup, run, settle_folder
 
 SHARES = (0.25, 0.5, 1.0)
 
@@ -35,8 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     runs: dict[int, list[Run]] = {}
     for count in counts:
         setup = Setup(n_trials=given.n_trials, workers=count)
+        folder = given.out / f"{count}-workers"
+        settle_folder(folder, problem, setup)
         for seed in seeds:
-            file = given.out / f"{problem.path.stem}-{given.sampler}+{given.pruner}-{count}workers-seed{seed}.csv"
+            file = folder / f"{given.sampler}+{given.pruner}-seed{seed}.csv"
             if not file.exists():
                 made = run(problem, given.sampler, given.pruner, seed, setup, lambda _: None)
                 write_rows(file, made.rows)

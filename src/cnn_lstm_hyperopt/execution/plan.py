@@ -14,7 +14,7 @@ from cnn_lstm_hyperopt.trial_runner import TrialRunner
 MEMORY_SHARE = 0.8
 """Of the machine's memory, for all workers together."""
 AUTO_SAMPLER, AUTO_PRUNER = "gp", "front"
-"""What ``auto`` means: the pair of docs/pruning.md that reaches the same front in the fewest seconds."""
+"""What ``auto`` means; docs/pruning.md has the table that it follows from."""
 
 
 def study_plan(

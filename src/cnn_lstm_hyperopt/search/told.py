@@ -63,10 +63,10 @@ def told(records: Iterable[TrialRecord], gate: SkillGate, max_epochs: int, memor
     """All that has finished, in the order in which it did.
 
     - COMPLETE: its seconds and MB, and its settled score, so that one lucky reading draws nobody.
-    - PRUNED: what was to be expected of it, from the finished curves most like it; as long as there are too few of these, the
-      score it had and the seconds it was heading for. Left out, pruned trials would be proposed again and again; told as
-      Optuna tells them (no values), its TPE takes them for the best it has. One ended before its first validation (by a limit)
-      is told as one at chance.
+    - PRUNED: what was to be expected of it, from the finished curves most like it and what its sampler had expected; as long as
+      there are too few of these, the score it had and the seconds it was heading for. Left out, pruned trials would be proposed
+      again and again; told as Optuna tells them (no values), its TPE takes them for the best it has. One ended before its first
+      validation (by a limit) is told as one at chance.
     - A probe: size and seconds, until a trial continues it, which is then told in its place. One that was continued in vain
       (that trial failed, and failed again) is told no more, like all that failed, or it would be continued for ever.
     - Diverged: at chance, with the most seconds of those before it, since what it would have taken is not known.
