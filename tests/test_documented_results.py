@@ -53,7 +53,8 @@ def results(tmp_path_factory, tiny_settings):
     from cnn_lstm_hyperopt.cli import main
 
     folder = tmp_path_factory.mktemp("documented")
-    settings = {**tiny_settings, "save_dir": str(folder / "results")}
+    pruning = {"study": {"n_trials": 16, "portfolio": False}, "pruner": {**tiny_settings["pruner"], "type": "median"}}
+    settings = {**tiny_settings, **pruning, "save_dir": str(folder / "results")}
     (folder / "config.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     assert main(["run", "--config", str(folder / "config.yaml"), "--retrain-best", "--workers", "1", "--quiet"]) == 0
     return json.loads((folder / "results" / "results.json").read_text(encoding="utf-8"))
