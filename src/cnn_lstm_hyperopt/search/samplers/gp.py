@@ -1,7 +1,7 @@
 """Bayesian optimisation of three objectives: a Gaussian process each, and the expected gain in hypervolume.
 
 The gain is that of Emmerich, Giannakoglou & Naujoks (2006, expected hypervolume improvement), by common random draws; candidates
-are children of good configurations, as in an evolution strategy, so that mixed and conditional parameters need no gradient.
+are children of good configurations (``children.py``).
 
 Where seconds are predicted before training, the search begins with cheap configurations, and seconds count against a gain. They
 count less and less, as in the cost cooling of Lee et al. (2020, "Cost-aware Bayesian optimization"), with trials as the budget:
@@ -26,6 +26,7 @@ from cnn_lstm_hyperopt.search.distributions import with_fixed
 from cnn_lstm_hyperopt.search.plan import StudyPlan
 from cnn_lstm_hyperopt.search.samplers.base import Proposal, Question, Sampler
 from cnn_lstm_hyperopt.search.samplers.boxes import improvement, undominated_boxes
+from cnn_lstm_hyperopt.search.samplers.children import children
 from cnn_lstm_hyperopt.search.samplers.encoding import Encoding
 from cnn_lstm_hyperopt.search.samplers.gaussian_process import Hyperparameters, Posterior, fit, standard
 from cnn_lstm_hyperopt.search.samplers.random import RandomSampler, random_configuration
@@ -35,14 +36,12 @@ from cnn_lstm_hyperopt.search.trial import key_of
 Array = NDArray[np.float64]
 
 CANDIDATES, PRICED_CANDIDATES, FINALISTS, DRAWS = 256, 128, 48, 8
-"""Children a proposal, fewer where each one's cost is asked for; those that are looked at closely; draws for the expectation."""
+"""Children a proposal, fewer where each one's cost is asked for; those that are looked at closely; draws for the expectation. A
+quarter of the children (half, where the proposal is to be bold) are random ones."""
 ROWS, FIT_ROWS, FRONT_ROWS = 300, 150, 60
 """Trials that the processes see, that their hyperparameters are fitted on, and front members that the gain is measured from."""
 FIRST_STEPS, WARM_STEPS = 15, 8
 GOOD_SHARE, MIN_GOOD, MAX_GOOD = 0.15, 5, 60
-CROSSOVER, LEAST_SD, UNIFORM = 0.2, 0.05, 0.1
-"""Chance that a coordinate comes from the other parent; least step; chance that a number is drawn anew. A quarter of all children
-(half, where the proposal is to be bold) are random ones."""
 REFERENCE = 1.1
 USEFUL = 0.25
 """Of the way from chance to the best: below that, a trial has no say in what counts as slow or large."""
@@ -192,8 +191,9 @@ class GpSampler(Sampler):
         front = self._front(posteriors[0], rows, low, width)
         bold = question.number % BOLD_EVERY == 0
         count = PRICED_CANDIDATES if self.plan.cheap_cost else CANDIDATES
-        children = self._children(rows.vectors[good], count, count // (2 if bold else 4), generator)
-        mean, sd, params = self._believed(posteriors, children, low, width)
+        at_random = count // (2 if bold else 4)
+        candidates = children(self._encoding, rows.vectors[good], count, at_random, generator)
+        mean, sd, params = self._believed(posteriors, candidates, low, width)
         if bold:
             sd[:, 0] *= BOLDNESS
         if question.running:
@@ -203,10 +203,10 @@ class GpSampler(Sampler):
             front = front[non_dominated(front)]
         order = _by_gain(mean, sd, front, self._worth(costs, low[1] + mean[:, 1] * width[1], len(z)), generator)
         taken = {self._keys[row.number] for row in question.history} | {key_of(each) for each in question.running}
-        for child in order:
-            chosen = params[child] if params else self._encoding.params(children[child], children[child])
+        for place in order:
+            chosen = params[place] if params else self._encoding.params(candidates[place], candidates[place])
             if key_of(chosen) not in taken and self.plan.allows(chosen):
-                return Proposal(chosen, note, expected_score=float(-low[0] - mean[child, 0] * width[0]))
+                return Proposal(chosen, note, expected_score=float(-low[0] - mean[place, 0] * width[0]))
         return Proposal(self._random.propose(question).params, note)
 
     def _costs(self, rows: _Rows, offsets: Array) -> Array | None:
@@ -362,31 +362,6 @@ class GpSampler(Sampler):
                 self._prices[row.number] = _log(self.plan.cost(with_fixed(self.space, row.params)).seconds)
         return np.array([self._prices[row.number] for row in history])
 
-    # ------------------------------------------------------------------ children
-
-    def _children(self, good: Array, count: int, n_uniform: int, generator: np.random.Generator) -> Array:
-        """Vectors of new configurations, shape ``(count, axes)``: crossed, moved, snapped; the last ``n_uniform`` at random."""
-        axes = self._encoding.axes
-        d = len(axes)
-        choices = np.array([axis.n_choices for axis in axes])
-        a, b = (good[generator.integers(len(good), size=count)] for _ in range(2))
-        crossed = (generator.random((count, d)) < CROSSOVER) & ~np.isnan(b)
-        child = np.where(crossed, b, a)
-        uniform = generator.random((count, d))
-        uniform = np.where(choices > 0, np.floor(uniform * np.maximum(choices, 1)), uniform)
-        missing = np.isnan(child)
-        rate = max(0.25, 1.5 / d) if d < 12 else max(0.15, 2 / d)
-        moved = generator.random((count, d)) < rate
-        moved[np.arange(count), generator.integers(d, size=count)] = True
-        spread = np.maximum(np.nan_to_num(_nanstd(good)), LEAST_SD) * 10 ** generator.uniform(-1, 0.2, (count, d))
-        stepped = _reflect(np.nan_to_num(child) + spread * generator.standard_normal((count, d)))
-        anew = (choices > 0) | (generator.random((count, d)) < UNIFORM)
-        child = np.where(moved, np.where(anew, uniform, stepped), child)
-        child = np.where(missing, uniform, child)
-        if n_uniform:
-            child[-n_uniform:] = uniform[-n_uniform:]
-        return self._encoding.snapped(child)
-
     def _rows(self, history: Sequence[Told]) -> _Rows:
         for row in history:
             if row.number not in self._vectors:
@@ -448,21 +423,6 @@ def _by_gain(mean: Array, sd: Array, front: Array, worth: Array, generator: np.r
     )
     best = finalists[np.lexsort((-hopeful[finalists], -gains))]
     return np.concatenate([best, order[FINALISTS:]])
-
-
-def _reflect(x: Array) -> Array:
-    """Into [0, 1], at its ends."""
-    x = np.abs(x) % 2.0
-    return np.where(x > 1.0, 2.0 - x, x)
-
-
-def _nanstd(vectors: Array) -> Array:
-    """Of each column over the values that are there; 0 where there are none."""
-    there = ~np.isnan(vectors)
-    count = np.maximum(there.sum(axis=0), 1)
-    filled = np.where(there, vectors, 0.0)
-    mean = filled.sum(axis=0) / count
-    return np.asarray(np.sqrt((np.where(there, vectors - mean, 0.0) ** 2).sum(axis=0) / count))
 
 
 def _log(seconds: float) -> float:
