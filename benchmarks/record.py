@@ -56,7 +56,8 @@ from machine import machine_line, machine_name
 EPOCHS = 16
 RANDOM, NEAR, AGAIN = 300, 300, 60
 DEAR = {"volatility": 12.0, "synthetic": 8.0}
-"""Seconds of a problem that all epochs are predicted to train for, by the speeds of the machine that began; above it there is one epoch."""
+"""By problem: seconds that all epochs are predicted to train for, by the speeds of the machine that began; above it there is
+one epoch."""
 DEAR_LEFT_OUT = 0.85
 """Share of the random ones above it that are not recorded at all."""
 CENTRES = 40

@@ -206,6 +206,8 @@ def report(problem: Problem, measured: dict[int, Measured], setup: Setup) -> Ite
     if problem.truth is not None:
         yield line("direct regret", [each.regret for each in every], ".2%")
         yield line("true front lost", [each.front_lost for each in every], ".1%")
+        yield line("true front shown", [each.true_front_shown for each in every], ".1%")
+        yield line("shown front lost", [each.shown_front_lost for each in every], ".1%")
         yield line("wrongly pruned", [each.wrongly_pruned for each in every], ".1%")
         for name, end in (("estimated", 0), ("from", 1), ("to", 2)):
             yield line(f"wrongly pruned, {name}", [each.estimated and each.estimated[end] for each in every], ".1%")
@@ -255,7 +257,7 @@ def compared(problem: Problem, runs: dict[Pair, dict[int, Run]], setup: Setup, b
     heads += [f"HV at {share:.0%} of the budget" for share in SHARES] + [f"HV at {count} trials" for count in counts]
     heads += ["seconds to TPE's HV, median; worst", "of TPE's seconds, median; worst", "seconds spent", "pruned"]
     heads += ["saved of the same trials", "direct regret", "wrongly pruned", "estimated; width; covered"]
-    heads += ["true front lost", "ms a trial"]
+    heads += ["true front lost", "true front shown", "shown front lost", "ms a trial"]
     yield f"| {' | '.join(heads)} |"
     yield "|---" * len(heads) + "|"
     for (sampler, pruner), by_seed in measured.items():
@@ -281,7 +283,8 @@ def compared(problem: Problem, runs: dict[Pair, dict[int, Run]], setup: Setup, b
             f"{_text(_median([each.value for each in told]), '.1%')};"
             f" {_text(_mean([each.high - each.low for each in told]), '.3f')}; {_text(_mean(covered), '.0%')}"
         )
-        cells.append(_text(_median([each.front_lost for each in every]), ".1%"))
+        for shares in ("front_lost", "true_front_shown", "shown_front_lost"):
+            cells.append(_text(_median([getattr(each, shares) for each in every]), ".1%"))
         cells.append(_text(_median([each.ms_a_trial for each in every]), ".1f"))
         yield f"| {' | '.join(cells)} |"
 

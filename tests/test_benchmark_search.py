@@ -324,6 +324,52 @@ def test_the_estimated_share_wrongly_pruned_is_that_of_the_spared_trials(
     assert measured.covered == float(low <= 0.5 <= high) == 1.0
 
 
+def test_what_a_run_shows_goes_by_readings_and_by_the_luck_that_pruned_trials_would_have_had(
+    search: ModuleType, tmp_path: Path
+) -> None:
+    """True front: widths 1, 2, 3 and 4. By readings, 3 was unlucky and is beaten by 2, pruned as it is; 4 is below the gate.
+
+    So the run shows 1 (a continued probe, as slow as both) and 5; had it pruned nothing it would show 2 instead of 5.
+    """
+    text = (
+        GOOD.split("def evaluate")[0]
+        + """
+def evaluate(params, seed):
+    assert seed in SEEDS[params["width"]], (params, seed)
+    read = READ[params["width"]]
+    yield 1.0, 0.55, 0.5, read[2]
+    yield 4.0, *read
+TRUE = {1: (.6, 1, 1), 2: (.7, 2, 1), 3: (.8, 3, 1), 4: (.9, 4, 1), 5: (.65, 5, 1)}
+READ = {1: (.6, 1, 1), 2: (.72, 2, 1), 3: (.71, 3, 1), 4: (.5, 4, 1), 5: (.65, 5, 1)}
+truth = lambda params: TRUE[params["width"]]
+"""
+    )
+    numbers = {1: 0, 2: 3, 3: 4, 4: 2, 5: 5}
+    text += f"SEEDS = { ({width: [0, stream_seed(7, n, 'evaluation') % 2**31] for width, n in numbers.items()}) }\n"
+    (tmp_path / "problem.py").write_text(text, encoding="utf-8")
+    problem = search.load_problem(tmp_path / "problem.py")
+
+    def row(number: int, width: int, state: str, reason: str, seconds: float, accuracy: float) -> Any:
+        params = {"kind": "a", "width": width, "rate": 0.1}
+        return search.Row(7, number, state, reason, 1.0, accuracy, seconds, 1.0, 0.0, 0.0, params)
+
+    rows = [
+        row(0, 1, "PRUNED", "probe: ended", 0.5, 0.55),
+        row(1, 1, "COMPLETE", "", 0.5, 0.6),
+        row(2, 4, "COMPLETE", "", 4.0, 0.5),
+        row(3, 2, "PRUNED", "front: why", 0.5, 0.55),
+        row(4, 3, "PRUNED", "front: why", 0.5, 0.55),
+        row(5, 5, "COMPLETE", "", 5.0, 0.65),
+    ]
+    run = search.Run(rows)
+    measured = search.Measured(problem, run, search.Ruler.of(problem, [run]))
+    assert measured.front_lost == pytest.approx(2 / 4)
+    assert measured.true_front_shown == pytest.approx(1 / 4)
+    assert measured.shown_front_lost == pytest.approx(1 / 2)
+    unpruned = search.Measured(problem, search.Run([rows[5]]), measured.ruler)
+    assert unpruned.shown_front_lost is None
+
+
 def test_what_is_predicted_of_the_analytic_problem_is_off_by_a_factor_of_its_own(
     analytic: ModuleType, problem: Any, configurations: list[Any]
 ) -> None:

@@ -9,13 +9,16 @@
   the share of it that was never finished; *wrongly pruned* is the share of the pruned trials that belong to it, *estimated* what
   the study itself says of that share, from the trials that it spared (see docs/pruning.md). Probes, which
   end after an epoch on purpose, count as pruned nowhere but in the table of reasons.
+- *shown front*: trials that nobody dominates by what was read of them, which is all that a study has to show; *true front shown*
+  is the share of the true front that is among its COMPLETE ones. *Shown front lost* is the share of the front that it would show
+  had the pruned trials gone on to their ends, with the luck they had, that it pruned.
 """
 
 import csv
 import json
 import math
 import statistics
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -23,8 +26,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.pareto import hypervolume, non_dominated
+from cnn_lstm_hyperopt.randomness import stream_seed
 from cnn_lstm_hyperopt.search.summary import Estimate, jeffreys
 from problems import Array, Problem
 
@@ -271,6 +276,45 @@ class Measured:
             return None
         kept = {row.key for row in self.run.rows if row.state == "COMPLETE"}
         return _share(len(self._true_front - kept), len(self._true_front))
+
+    @cached_property
+    def true_front_shown(self) -> float | None:
+        """Share of the true front that is on the front by readings; None without true values."""
+        if self.problem.truth is None:
+            return None
+        shown = {self.run.rows[index].key for index in self._shown(self.complete)}
+        return _share(len(self._true_front & shown), len(self._true_front))
+
+    @cached_property
+    def shown_front_lost(self) -> float | None:
+        """Share of the front by readings, of all that was finished or pruned, that was pruned; None where nothing was."""
+        pruned = np.array([row.pruned for row in self.run.rows], dtype=bool)
+        if not pruned.any():
+            return None
+        shown = self._shown(self.complete | pruned)
+        return _share(int(pruned[shown].sum()), len(shown))
+
+    def _shown(self, rows: np.ndarray[Any, np.dtype[np.bool_]]) -> NDArray[np.int64]:
+        """Indices of these rows that are on the front by readings."""
+        able = np.flatnonzero(rows & (self._readings[:, 0] > self.problem.gate.threshold))
+        return able[non_dominated(self._readings[able] * (-1, 1, 1))] if len(able) else able
+
+    @cached_property
+    def _readings(self) -> Array:
+        """(accuracy, seconds, MB) as read in the end, of pruned trials as they would have been, shape ``(rows, 3)``."""
+        values = np.full((len(self.run.rows), 3), np.nan)
+        probed: dict[str, Row] = {}
+        for index, row in enumerate(self.run.rows):
+            probe = probed.get(row.key)
+            if row.probe:
+                probed[row.key] = row
+            elif row.state == "COMPLETE":
+                values[index] = row.accuracy, row.seconds + (probe.seconds if probe else 0.0), row.size_mb
+            elif row.pruned:
+                number = probe.number if probe else row.number
+                luck = stream_seed(row.seed, number, "evaluation") % 2**31
+                values[index] = deque(self.problem.evaluate(row.params, luck), maxlen=1)[0][1:]
+        return values
 
     @cached_property
     def wrongly_pruned(self) -> float | None:

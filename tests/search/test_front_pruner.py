@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from cnn_lstm_hyperopt.search import Point, SkillGate, State
 from cnn_lstm_hyperopt.search.curves import MIN_CURVES, FinishedCurves, Outcomes, settled_score
 from cnn_lstm_hyperopt.search.pruners import PRUNERS
-from cnn_lstm_hyperopt.search.pruners.front import LEAST_CHANCE
 
 GATE = SkillGate(0.5, 2000)  # needs 0.5224
 EPOCHS = 20
@@ -141,7 +140,9 @@ def share_not_beaten(outcomes, size_mb, complete, gate):
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_a_trial_ends_when_fewer_than_two_in_a_hundred_outcomes_are_not_beaten(pruner_of, finished, trial_of, seed):
+def test_a_trial_ends_when_its_chance_is_not_worth_the_seconds_left(pruner_of, finished, trial_of, seed):
+    """Eight in a hundred are, for half of what a trial takes; from one in two on, all are."""
+    usual = sum(t.values.seconds for t in finished) / len(finished)
     generator = np.random.default_rng(seed)
     height, speed, size = generator.uniform([0.53, 0.2, 0.2], [0.85, 12.0, 9.0])
     pruner = pruner_of()
@@ -150,11 +151,14 @@ def test_a_trial_ends_when_fewer_than_two_in_a_hundred_outcomes_are_not_beaten(p
         outcomes = FinishedCurves(finished, epoch, EPOCHS).outcomes(trial.curve, size)
         share = share_not_beaten(outcomes, size, finished, GATE)
         hopeless = not GATE.passes(np.quantile(outcomes.scores, 0.9))
+        left = outcomes.seconds - trial.curve[-1].seconds
+        needed = min(0.5, 0.08 * left / (usual / 2))
         reason = pruner.reason_to_prune(trial, finished)
-        assert (reason is not None) == (hopeless or share < LEAST_CHANCE)
+        assert (reason is not None) == (hopeless or share < needed)
         if reason is not None and not hopeless:
             assert reason.startswith(
-                f"front: at epoch {epoch:g} its chance to reach the front is {share:.0%} (expected"
+                f"front: at epoch {epoch:g} its chance to reach the front is {share:.0%}, and {left:.1f} s more need"
+                f" {needed:.0%} (expected"
             )
 
 
@@ -166,6 +170,36 @@ def test_such_trials_are_of_both_kinds(pruner_of, finished, trial_of):
         trial = trial_of(99, height, speed, size, epochs=5, noise=0.004)
         pruned += pruner_of().reason_to_prune(trial, finished) is not None
     assert 8 < pruned < 32
+
+
+@pytest.mark.parametrize(("chance", "left", "ends"), [
+    (0.08, 50.0, False), (0.079, 50.0, True), (0.16, 100.0, False), (0.159, 100.0, True),
+    (0.008, 5.0, False), (0.0079, 5.0, True), (0.5, 1e6, False), (0.49, 1e6, True), (0.0, 0.0, False), (0.0, 0.1, True),
+])  # fmt: skip
+def test_what_is_needed_is_in_proportion_to_the_seconds_left(
+    pruner_of, finished, trial_of, monkeypatch, chance, left, ends
+):
+    """Finished trials take 100 s here."""
+    pruner, trial = pruner_of(), trial_of(99, 0.7, 1.0, 1.0, epochs=5)
+    outcomes = Outcomes(np.full(60, 0.7), np.zeros(60), 0.7, trial.curve[-1].seconds + left)
+    monkeypatch.setattr(FinishedCurves, "outcomes", lambda *_: outcomes)
+    monkeypatch.setattr(type(pruner), "_chance", lambda *_: chance)
+    hundred = [replace(t, values=t.values._replace(seconds=100.0)) for t in finished]
+    assert (pruner.reason_to_prune(trial, hundred) is not None) == ends
+
+
+def test_where_nobody_told_seconds_all_take_as_long(pruner_of, make_record, trial_of):
+    """A function may yield none: each trial then counts as a millisecond, and what is needed is no infinity."""
+    finished = [
+        replace(t, curve=tuple(p._replace(seconds=0.0) for p in t.curve), values=t.values._replace(seconds=0.0))
+        for t in (trial_of(i, 0.6 + 0.005 * i, 1.0, 1.0, noise=0.003) for i in range(30))
+    ]
+    best = trial_of(99, 0.8, 1.0, 1.0, epochs=5)
+    best = replace(best, curve=tuple(p._replace(seconds=0.0) for p in best.curve))
+    worst = trial_of(98, 0.55, 1.0, 1.0, epochs=5)
+    worst = replace(worst, curve=tuple(p._replace(seconds=0.0) for p in worst.curve))
+    assert pruner_of().reason_to_prune(best, finished) is None
+    assert pruner_of().reason_to_prune(worst, finished) is not None
 
 
 number = st.integers(0, 3).map(float)

@@ -1,6 +1,7 @@
 """Ends what is unlikely to reach the front."""
 
 import math
+import statistics
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,20 +16,24 @@ from cnn_lstm_hyperopt.search.trial import Point, State, TrialRecord
 FIRST_RUNG, RUNG_GROWTH, LAST_RUNG = 1 / 6, 1.6, 0.8
 """Shares of all epochs between which decisions are made, and the step of the ladder: earlier, the best are underrated, since the
 curves that are known are those of worse ones; later, little is left to save."""
-LEAST_CHANCE = 0.02
-"""Of standing on the front, below which a trial ends."""
+LEAST_CHANCE, MOST_NEEDED = 0.08, 0.5
+"""Chance to reach the front that is worth half the seconds of a usual trial; and what is needed at most, whatever is left."""
 HOPEFUL = 0.9
 """Quantile of the likely scores that must pass the gate."""
 
 
 class FrontPruner(Pruner):
-    """Ends a trial when fewer than 2 % of its likely outcomes would stand on the front.
+    """Ends a trial whose chance to reach the front is not worth the seconds that it would still take.
 
-    What is likely comes from the finished curves nearest to it (:class:`FinishedCurves`). An outcome is beaten by a COMPLETE
-    trial that is no larger and no slower and believed to be better in score, by more than half a standard error: of readings, the
-    luckiest would be the front, so each is drawn towards what the sampler had expected. Nothing beats what would be the best in
-    score, the fastest or the smallest. Trials that have learnt nothing beat nobody, and what is unlikely ever to pass the gate
-    ends.
+    A chance of 8 % is worth half of the seconds that COMPLETE trials take on average, and what is needed is in proportion to the
+    seconds left: only the ratio of the two counts when as few as possible of those that would reach the front are to be ended for
+    the seconds saved (a fractional knapsack, Dantzig 1957). What is more likely than not to reach it never ends.
+
+    The chance is the share of likely outcomes that would stand on the front. What is likely comes from the finished curves
+    nearest to it (:class:`FinishedCurves`). An outcome is beaten by a COMPLETE trial that is no larger and no slower and believed
+    to be better in score, by more than half a standard error: of readings, the luckiest would be the front, so each is drawn
+    towards what the sampler had expected. Nothing beats what would be the best in score, the fastest or the smallest. Trials that
+    have learnt nothing beat nobody, and what is unlikely ever to pass the gate ends.
     """
 
     def __init__(self, plan: StudyPlan) -> None:
@@ -59,11 +64,13 @@ class FrontPruner(Pruner):
                 f" {self.gate.threshold:.4f} is needed)"
             )
         chance = self._chance(outcomes, trial.size_mb, self._front_of(complete))
-        if chance >= LEAST_CHANCE:
+        left = max(0.0, outcomes.seconds - trial.curve[-1].seconds)
+        needed = min(MOST_NEEDED, LEAST_CHANCE * left / (0.5 * _usual_seconds(complete)))
+        if chance >= needed:
             return None
         return (
-            f"front: at epoch {epoch:g} its chance to reach the front is {chance:.0%} (expected:"
-            f" {self.gate.words} {outcomes.score:.4f}, {outcomes.seconds:.1f} s)"
+            f"front: at epoch {epoch:g} its chance to reach the front is {chance:.0%}, and {left:.1f} s more need {needed:.0%}"
+            f" (expected: {self.gate.words} {outcomes.score:.4f}, {outcomes.seconds:.1f} s)"
         )
 
     def inactive_because(self) -> str | None:
@@ -124,6 +131,11 @@ class FrontPruner(Pruner):
             skilled = values[values[:, 0] > self.gate.threshold]
             self._front = (len(complete), skilled[non_dominated(skilled * (-1.0, 1.0, 1.0))])
         return self._front[1]
+
+
+def _usual_seconds(complete: Sequence[TrialRecord]) -> float:
+    """Mean of what they took; as in their losses, a millisecond at least."""
+    return statistics.fmean(max(record.values.seconds, 1e-3) for record in complete if record.values is not None)
 
 
 def _rungs(max_epochs: int) -> tuple[float, ...]:
