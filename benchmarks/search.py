@@ -493,7 +493,10 @@ def _check(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
                 parser.error(f"{flag} has {', '.join(unknown)}; choose from {', '.join(known)}")
         if not given.pruners:
             parser.error("--pruners needs one at least")
-    elif given.sampler in PEERS and given.pruner != "none":
+        return
+    if given.out is not None:
+        parser.error("--out is of --compare; the trials of a single sampler go to --trials-out FILE")
+    if given.sampler in PEERS and given.pruner != "none":
         parser.error(f"--sampler {given.sampler} is a peer and brings its own pruning, if any; leave --pruner out")
 
 

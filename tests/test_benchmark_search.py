@@ -236,6 +236,23 @@ def test_a_run_writes_a_row_a_trial(
     assert search.read_rows(file)[0].params.keys() <= search.load_problem(ANALYTIC).space.domains.keys()
 
 
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--out", "x"], "--out is of --compare; the trials of a single sampler go to --trials-out FILE"),
+        (["--compare"], "--compare needs --out DIR, where its runs are kept"),
+        (["--compare", "--out", "x", "--trials-out", "y"], "--trials-out is of a single sampler"),
+        (["--sampler", "moasha", "--pruner", "front"], "--sampler moasha is a peer and brings its own pruning"),
+    ],
+)
+def test_flags_that_do_not_go_together_are_refused(
+    search: ModuleType, capsys: pytest.CaptureFixture[str], flags: list[str], told: str
+) -> None:
+    with pytest.raises(SystemExit):
+        search.main(["--problem", str(ANALYTIC), *flags])
+    assert told in capsys.readouterr().err
+
+
 def test_ours_and_optuna_s_see_the_same_readings(search: ModuleType, problem: Any) -> None:
     for sampler in ("random", "optuna-random"):
         made = search.run(problem, sampler, "none", 5, search.Setup(n_trials=6, workers=2), lambda begun: None)
