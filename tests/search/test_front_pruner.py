@@ -158,7 +158,7 @@ def test_a_trial_ends_when_its_chance_is_not_worth_the_seconds_left(pruner_of, f
         if reason is not None and not hopeless:
             assert reason.startswith(
                 f"front: at epoch {epoch:g} its chance to reach the front is {share:.0%}, and {left:.1f} s more need"
-                f" {needed:.0%} (expected"
+                f" {needed:.1%} (expected"
             )
 
 

@@ -69,7 +69,7 @@ class FrontPruner(Pruner):
         if chance >= needed:
             return None
         return (
-            f"front: at epoch {epoch:g} its chance to reach the front is {chance:.0%}, and {left:.1f} s more need {needed:.0%}"
+            f"front: at epoch {epoch:g} its chance to reach the front is {chance:.0%}, and {left:.1f} s more need {needed:.1%}"
             f" (expected: {self.gate.words} {outcomes.score:.4f}, {outcomes.seconds:.1f} s)"
         )
 
