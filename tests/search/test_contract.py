@@ -414,7 +414,8 @@ def test_an_odd_function_has_its_trials_and_can_be_resumed(plan_of, cheap, sampl
 
 @every_pair
 def test_readings_that_are_no_numbers_are_failures_that_are_told_as_diverged(plan_of, cheap, sampler, pruner):
-    records = run(plan_of(sampler, pruner, n_trials=32), functools.partial(sometimes_not_finite, cheap))
+    """With this seed trial 1 is spoilt at its first reading, before any pruner may end it; without pruning, ten trials are."""
+    records = run(plan_of(sampler, pruner, seed=SEED + 1, n_trials=32), functools.partial(sometimes_not_finite, cheap))
     failed = [record for record in records if record.state is State.FAIL]
     assert failed
     for record in failed:

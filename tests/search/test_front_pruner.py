@@ -141,7 +141,7 @@ def share_not_beaten(outcomes, size_mb, complete, gate):
 
 @pytest.mark.parametrize("seed", range(40))
 def test_a_trial_ends_when_its_chance_is_not_worth_the_seconds_left(pruner_of, finished, trial_of, seed):
-    """Eight in a hundred are, for half of what a trial takes; from one in two on, all are."""
+    """Eight in a hundred are, for half of what a trial takes; of so few finished ones, two in a hundred for whatever is left."""
     usual = sum(t.values.seconds for t in finished) / len(finished)
     generator = np.random.default_rng(seed)
     height, speed, size = generator.uniform([0.53, 0.2, 0.2], [0.85, 12.0, 9.0])
@@ -152,7 +152,7 @@ def test_a_trial_ends_when_its_chance_is_not_worth_the_seconds_left(pruner_of, f
         share = share_not_beaten(outcomes, size, finished, GATE)
         hopeless = not GATE.passes(np.quantile(outcomes.scores, 0.9))
         left = outcomes.seconds - trial.curve[-1].seconds
-        needed = min(0.5, 0.08 * left / (usual / 2))
+        needed = min(0.02, 0.08 * left / (usual / 2))
         reason = pruner.reason_to_prune(trial, finished)
         assert (reason is not None) == (hopeless or share < needed)
         if reason is not None and not hopeless:
@@ -179,13 +179,17 @@ def test_such_trials_are_of_both_kinds(pruner_of, finished, trial_of):
 def test_what_is_needed_is_in_proportion_to_the_seconds_left(
     pruner_of, finished, trial_of, monkeypatch, chance, left, ends
 ):
-    """Finished trials take 100 s here."""
+    """Finished trials take 100 s here; there are 60 of them, or one less, and then 2 % is enough."""
     pruner, trial = pruner_of(), trial_of(99, 0.7, 1.0, 1.0, epochs=5)
     outcomes = Outcomes(np.full(60, 0.7), np.zeros(60), 0.7, trial.curve[-1].seconds + left)
     monkeypatch.setattr(FinishedCurves, "outcomes", lambda *_: outcomes)
     monkeypatch.setattr(type(pruner), "_chance", lambda *_: chance)
-    hundred = [replace(t, values=t.values._replace(seconds=100.0)) for t in finished]
+    hundred = [
+        replace(t, number=i, values=t.values._replace(seconds=100.0)) for i, t in enumerate([*finished, *finished])
+    ]
+    assert len(hundred) == 60
     assert (pruner.reason_to_prune(trial, hundred) is not None) == ends
+    assert (pruner_of().reason_to_prune(trial, hundred[1:]) is not None) == (ends and chance < 0.02)
 
 
 def test_where_nobody_told_seconds_all_take_as_long(pruner_of, make_record, trial_of):

@@ -8,7 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.pareto import non_dominated
-from cnn_lstm_hyperopt.search.curves import MIN_CURVES, FinishedCurves, Outcomes, Row, believed_scores, settled_score
+from cnn_lstm_hyperopt.search.curves import (
+    MIN_CURVES,
+    NEIGHBOURS,
+    FinishedCurves,
+    Outcomes,
+    Row,
+    believed_scores,
+    settled_score,
+)
 from cnn_lstm_hyperopt.search.plan import StudyPlan
 from cnn_lstm_hyperopt.search.pruners.base import Pruner
 from cnn_lstm_hyperopt.search.trial import Point, State, TrialRecord
@@ -16,8 +24,9 @@ from cnn_lstm_hyperopt.search.trial import Point, State, TrialRecord
 FIRST_RUNG, RUNG_GROWTH, LAST_RUNG = 1 / 6, 1.6, 0.8
 """Shares of all epochs between which decisions are made, and the step of the ladder: earlier, the best are underrated, since the
 curves that are known are those of worse ones; later, little is left to save."""
-LEAST_CHANCE, MOST_NEEDED = 0.08, 0.5
-"""Chance to reach the front that is worth half the seconds of a usual trial; and what is needed at most, whatever is left."""
+LEAST_CHANCE, MOST_NEEDED, NEEDED_EARLY = 0.08, 0.5, 0.02
+"""Chance to reach the front that is worth half the seconds of a usual trial; what is needed at most, whatever is left; and that
+as long as so few have finished that none of them is near (:data:`NEIGHBOURS`): then the best are underrated."""
 HOPEFUL = 0.9
 """Quantile of the likely scores that must pass the gate."""
 
@@ -27,7 +36,8 @@ class FrontPruner(Pruner):
 
     A chance of 8 % is worth half of the seconds that COMPLETE trials take on average, and what is needed is in proportion to the
     seconds left: only the ratio of the two counts when as few as possible of those that would reach the front are to be ended for
-    the seconds saved (a fractional knapsack, Dantzig 1957). What is more likely than not to reach it never ends.
+    the seconds saved (a fractional knapsack, Dantzig 1957). What is more likely than not to reach it never ends; and as long as
+    fewer than 60 curves have finished, what has 2 %.
 
     The chance is the share of likely outcomes that would stand on the front. What is likely comes from the finished curves
     nearest to it (:class:`FinishedCurves`). An outcome is beaten by a COMPLETE trial that is no larger and no slower and believed
@@ -54,7 +64,8 @@ class FrontPruner(Pruner):
         if not self.acts(trial.curve) or self._n_skilled(complete) < max(1, self.settings.n_startup_trials):
             return None
         epoch = trial.curve[-1].epoch
-        outcomes = self._finished(complete, epoch).outcomes(trial.curve, trial.size_mb, trial.expected_score)
+        finished = self._finished(complete, epoch)
+        outcomes = finished.outcomes(trial.curve, trial.size_mb, trial.expected_score)
         if outcomes is None:
             return None
         hoped = float(np.quantile(outcomes.scores, HOPEFUL))
@@ -65,7 +76,8 @@ class FrontPruner(Pruner):
             )
         chance = self._chance(outcomes, trial.size_mb, self._front_of(complete))
         left = max(0.0, outcomes.seconds - trial.curve[-1].seconds)
-        needed = min(MOST_NEEDED, LEAST_CHANCE * left / (0.5 * _usual_seconds(complete)))
+        most = MOST_NEEDED if len(finished) >= NEIGHBOURS else NEEDED_EARLY
+        needed = min(most, LEAST_CHANCE * left / (0.5 * _usual_seconds(complete)))
         if chance >= needed:
             return None
         return (
