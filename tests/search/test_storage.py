@@ -9,6 +9,7 @@ from datetime import datetime
 
 import optuna
 import pytest
+import sqlalchemy
 
 from cnn_lstm_hyperopt.config import Choices, Fixed
 from cnn_lstm_hyperopt.exceptions import HyperoptError, SaveDirError, StorageFailedError
@@ -512,6 +513,32 @@ def test_a_locked_study_says_so_and_can_be_read(storage, start, path, monkeypatc
         f" {path.parent} (in Python: resume=True)"
     )
     assert again.pause_orphans() == [0]
+    again.close()
+
+
+def test_a_lock_that_comes_while_a_trial_is_inserted_is_waited_for_once(storage, path, monkeypatch):
+    """Optuna would try five times, each as long as SQLite waits."""
+    monkeypatch.setattr("cnn_lstm_hyperopt.search.storage.BUSY_SECONDS", 0.1)
+    again = reopened(storage, path)
+    tried = []
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+
+        def lock(connection, cursor, statement, *_):
+            if statement.startswith("INSERT INTO trials "):
+                tried.append(statement)
+                if len(tried) == 1:
+                    other.execute("BEGIN IMMEDIATE")
+
+        sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", lock)
+        try:
+            with pytest.raises(StorageFailedError, match="another program held it locked for 30 s"):
+                again.start({}, {}, {"size_mb": 0.5})
+        finally:
+            sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", lock)
+        assert len(tried) == 1
+        other.execute("ROLLBACK")
+    again.start({}, {}, {"size_mb": 0.5})
+    assert states(again) == [State.RUNNING]
     again.close()
 
 

@@ -210,16 +210,8 @@ class StudyStorage:
             intermediate_values={},
             trial_id=-1,
         )
-        self._wait_for_lock()
         trial_id = self._storage.create_new_trial(self._study_id, template_trial=template)
         return trial_id, self._storage.get_trial_number_from_id(trial_id)
-
-    def _wait_for_lock(self) -> None:
-        """As long as one wait lasts: to insert a trial, Optuna would wait so long several times."""
-        if self._rdb is not None:
-            with self._rdb.engine.connect() as connection:
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-                connection.rollback()
 
     @_stored
     def record_curve(self, trial_id: int, curve: tuple[Point, ...]) -> None:
@@ -416,6 +408,13 @@ def _open(path: Path, *, new: bool = False) -> RDBStorage:
     @sqlalchemy.event.listens_for(storage.engine, "connect")
     def _relax_sync(connection: sqlite3.Connection, _: object) -> None:
         connection.execute("PRAGMA synchronous=NORMAL")  # safe with a write-ahead log when the process dies
+
+    @sqlalchemy.event.listens_for(storage.engine, "handle_error")
+    def _wait_once(context: sqlalchemy.engine.ExceptionContext) -> None:
+        """SQLite's own error, not SQLAlchemy's: for that one Optuna would wait five times when it inserts a trial."""
+        error = context.original_exception
+        if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+            raise error
 
     storage.engine.dispose()  # connections made before the listener
     return storage
