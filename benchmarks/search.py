@@ -132,13 +132,14 @@ def run(problem: Problem, sampler: str, pruner: str, seed: int, setup: Setup, ad
         try:
             optimise(study, evaluate, workers=setup.workers)
             spent = timed.seconds
-            rows = _rows_of(study)
+            rows = rows_of(study)
         finally:
             storage.close()
     return Run(rows, dict(study.timings.decisions), 1000 * spent / len(rows) if sqlite else None)
 
 
-def _rows_of(study: Study) -> list[Row]:
+def rows_of(study: Study) -> list[Row]:
+    """Its trials in the order in which they ended."""
     took, rows, front = study.timings, [], {record.number for record in study.front()}
     for record in finish_order(study.records()):
         last = record.curve[-1] if record.curve else None

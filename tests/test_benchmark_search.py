@@ -475,3 +475,43 @@ def test_workers_are_compared_at_the_seconds_that_both_have_had(
     assert len(list(tmp_path.glob("*/*.csv"))) == 4
     workers.main([*command, "--out", str(tmp_path)])  # from the files
     assert capsys.readouterr().out.splitlines()[-2:] == first.splitlines()[-2:]
+
+
+@pytest.mark.mostly_slow(1)
+@pytest.mark.parametrize("pruner", ["front", "median"])
+def test_what_is_replayed_is_what_a_study_with_the_pruner_does(
+    search: ModuleType, imported: Callable[[str], ModuleType], problem: Any, pruner: str
+) -> None:
+    """Of random proposals, which do not depend on what was pruned."""
+    replay = imported("replay")
+    setup = search.Setup(n_trials=160, pruner={"n_startup_trials": 20, "n_warmup_steps": 5})
+    records, rows = replay.unpruned(problem, "random", 3, setup)
+    rule = replay.RULES[pruner](search.plan_of(problem, "random", pruner, 3, setup))
+    again = replay.replayed(rule, 3, records, rows).rows
+    study = search.run(problem, "random", pruner, 3, setup, lambda begun: None).rows
+    told = [
+        [(row.number, row.state, row.epochs, row.accuracy, row.seconds) for row in run if row.finished]
+        for run in (again, study)
+    ]
+    assert told[0] == told[1]
+    assert sum(row.pruned for row in again) > 40
+
+
+def test_rules_are_compared_on_the_same_trials(
+    search: ModuleType, imported: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    replay = imported("replay")
+    command = ["--problem", str(ANALYTIC), "--sampler", "random", "--n-trials", "90", "--seeds", "1,2"]
+    assert replay.main(command) == 0
+    lines = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    table = {line[0]: dict(zip(lines[0], line, strict=True)) for line in lines[1:]}
+    assert list(table) == list(replay.RULES)
+    share = {name: float(row["saved"].rstrip("%")) for name, row in table.items()}
+    assert 0 < share["below 2%"] < share["below 5%"] < share["below 20%"]
+    assert 0 < share["below 2% for half the usual seconds"] < share["below 20% for half the usual seconds"]
+    assert share["front, decisions at every epoch"] > share["front"] > 0
+    without_truth = tmp_path / "problem.py"
+    without_truth.write_text(GOOD)
+    with pytest.raises(SystemExit):
+        replay.main(["--problem", str(without_truth)])
+    assert "knows no true values" in capsys.readouterr().err

@@ -76,14 +76,24 @@ class FrontPruner(Pruner):
             )
         chance = self._chance(outcomes, trial.size_mb, self._front_of(complete))
         left = max(0.0, outcomes.seconds - trial.curve[-1].seconds)
-        most = MOST_NEEDED if len(finished) >= NEIGHBOURS else NEEDED_EARLY
-        needed = min(most, LEAST_CHANCE * left / (0.5 * _usual_seconds(complete)))
+        needed = self.needed(left, _usual_seconds(complete), len(finished))
         if chance >= needed:
             return None
         return (
             f"front: at epoch {epoch:g} its chance to reach the front is {chance:.0%}, and {left:.1f} s more need {needed:.1%}"
             f" (expected: {self.gate.words} {outcomes.score:.4f}, {outcomes.seconds:.1f} s)"
         )
+
+    def needed(self, left: float, usual: float, n_curves: int) -> float:
+        """The chance to reach the front below which a trial ends.
+
+        Args:
+            left: seconds that it would still take.
+            usual: mean seconds of COMPLETE trials.
+            n_curves: finished curves that it is compared with.
+        """
+        most = MOST_NEEDED if n_curves >= NEIGHBOURS else NEEDED_EARLY
+        return min(most, LEAST_CHANCE * left / (0.5 * usual))
 
     def inactive_because(self) -> str | None:
         """See the base class."""

@@ -1,0 +1,163 @@
+"""What pruning by other rules would have done to the same trials: decisions about the curves of studies without pruning.
+
+    python benchmarks/replay.py --problem benchmarks/problems/volatility.py --seeds 1,2
+
+A study runs once without pruning. Then each rule goes through its trials as they ended and decides at its own epochs,
+from what it has let finish so far. Nothing that was proposed depends on a rule, so rules can be compared without the luck of
+another search; what a search makes of the seconds saved is told by ``search.py``. The words of the table are those of
+``problems/runs.py``.
+"""
+
+import argparse
+import statistics
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+
+from cnn_lstm_hyperopt.exceptions import HyperoptError
+from cnn_lstm_hyperopt.search import State, Study, StudyPlan, StudyStorage, TrialRecord, finish_order, optimise
+from cnn_lstm_hyperopt.search.pruners import PRUNERS, Pruner, is_exempt
+from cnn_lstm_hyperopt.search.pruners.front import MOST_NEEDED, FrontPruner
+from cnn_lstm_hyperopt.search.samplers import SAMPLERS
+from machine import machine_line
+from problems import Problem, load_problem
+from problems.runs import Measured, Row, Ruler, Run
+from search import Setup, plan_of, rows_of
+
+SHARES = (0.02, 0.05, 0.10, 0.20)
+
+
+class Fixed(FrontPruner):
+    """Ends what has less than a share, however many seconds it would still take."""
+
+    share = 0.0
+
+    def needed(self, left: float, usual: float, n_curves: int) -> float:
+        """See the base class."""
+        return self.share
+
+
+class Weighed(FrontPruner):
+    """As the pruner itself, for another share and from the first curves on."""
+
+    share = 0.0
+
+    def needed(self, left: float, usual: float, n_curves: int) -> float:
+        """See the base class."""
+        return min(MOST_NEEDED, self.share * left / (0.5 * usual))
+
+
+class EveryEpoch(FrontPruner):
+    """As the pruner itself, at each epoch between its first and its last rung."""
+
+    def __init__(self, plan: StudyPlan) -> None:
+        super().__init__(plan)
+        self.rungs = tuple(float(epoch) for epoch in range(int(self.rungs[0]), int(self.rungs[-1]) + 1))
+
+
+def _of(kind: type[Fixed] | type[Weighed], share: float) -> type[FrontPruner]:
+    return type(kind.__name__, (kind,), {"share": share})
+
+
+RULES: dict[str, Callable[[StudyPlan], Pruner]] = {
+    "front": PRUNERS["front"],
+    **{f"below {share:.0%}": _of(Fixed, share) for share in SHARES},
+    **{f"below {share:.0%} for half the usual seconds": _of(Weighed, share) for share in SHARES},
+    "front, decisions at every epoch": EveryEpoch,
+    "median": PRUNERS["median"],
+}
+"""By name, as the table has them."""
+
+
+def unpruned(problem: Problem, sampler: str, seed: int, setup: Setup) -> tuple[list[TrialRecord], list[Row]]:
+    """A study without pruning: its trials in the order in which they ended."""
+    study = Study(StudyStorage.in_memory("replay"), plan_of(problem, sampler, "none", seed, setup))
+    optimise(study, problem.evaluate, workers=1)
+    return finish_order(study.records()), rows_of(study)
+
+
+def replayed(pruner: Pruner, seed: int, records: Sequence[TrialRecord], rows: Sequence[Row]) -> Run:
+    """The same trials, of which the pruner has ended some."""
+    told: list[TrialRecord] = []
+    kept: list[Row] = []
+    for record, row in zip(records, rows, strict=True):
+        ended = None if is_exempt(seed, record.number) else _ended(pruner, record, told)
+        if ended is None:
+            told.append(record)
+            kept.append(row)
+            continue
+        last = ended.curve[-1]
+        told.append(replace(ended, state=State.PRUNED))
+        kept.append(
+            replace(row, state="PRUNED", epochs=last.epoch, accuracy=last.score, seconds=last.seconds, on_front=False)
+        )
+    return Run(kept)
+
+
+def _ended(pruner: Pruner, record: TrialRecord, told: Sequence[TrialRecord]) -> TrialRecord | None:
+    """The trial as it was when the pruner ended it; None: it did not."""
+    if record.state is not State.COMPLETE:
+        return None
+    for reached in range(1, len(record.curve)):
+        curve = record.curve[:reached]
+        if pruner.acts(curve):
+            running = replace(record, state=State.RUNNING, values=None, curve=curve)
+            if pruner.reason_to_prune(running, told) is not None:
+                return running
+    return None
+
+
+def table(problem: Problem, studies: dict[int, tuple[list[TrialRecord], list[Row]]], setup: Setup) -> Iterator[str]:
+    """Lines of Markdown: a row a rule, means over the seeds."""
+    heads = ("rule", "pruned", "saved", "direct regret", "true front lost", "shown front lost")
+    yield f"| {' | '.join(heads)} |"
+    yield "|---" * len(heads) + "|"
+    ruler = Ruler.of(problem, [Run(rows) for _, rows in studies.values()])
+    for name, rule in RULES.items():
+        measured = []
+        for seed, (records, rows) in studies.items():
+            pruner = rule(plan_of(problem, "random", "median" if name == "median" else "front", seed, setup))
+            measured.append(Measured(problem, replayed(pruner, seed, records, rows), ruler))
+        cells = [f"{statistics.fmean(each.pruned for each in measured):.0%}"]
+        for figure, form in (("saved", ".1%"), ("regret", ".2%"), ("front_lost", ".1%"), ("shown_front_lost", ".1%")):
+            known = [value for each in measured if (value := getattr(each, figure)) is not None]
+            cells.append(format(statistics.fmean(known), form) if known else "–")
+        yield f"| {name} | {' | '.join(cells)} |"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--problem", type=Path, required=True, metavar="FILE", help="a problem file that knows its truth"
+    )
+    parser.add_argument("--sampler", choices=list(SAMPLERS), default="gp")
+    parser.add_argument("--n-trials", type=int, default=1000)
+    parser.add_argument("--seeds", default="1,2", metavar="1,2")
+    given = parser.parse_args(arguments)
+    try:
+        problem = load_problem(given.problem)
+    except HyperoptError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return error.exit_code
+    if problem.truth is None:
+        parser.error(f"{given.problem} knows no true values, by which trials could be told apart")
+    setup = Setup(
+        n_trials=given.n_trials, pruner={"n_startup_trials": 20, "n_warmup_steps": max(1, problem.max_epochs // 6)}
+    )
+    seeds = [int(seed) for seed in given.seeds.split(",")]
+    shown = track(seeds, "Studies without pruning", transient=True, console=Console(stderr=True))
+    studies = {seed: unpruned(problem, given.sampler, seed, setup) for seed in shown}
+    print(f"{machine_line()}\n")
+    print(f"{problem.path.name}: {given.sampler}, {given.n_trials} trials, seeds {given.seeds}; means\n")
+    for line in table(problem, studies, setup):
+        print(line, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
