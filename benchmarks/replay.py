@@ -26,7 +26,7 @@ from cnn_lstm_hyperopt.search.samplers import SAMPLERS
 from machine import machine_line
 from problems import Problem, load_problem
 from problems.runs import Measured, Row, Ruler, Run
-from search import Setup, plan_of, rows_of
+from search import Setup, plan_of, rows_of, usual_setup
 
 SHARES = (0.02, 0.05, 0.10, 0.20)
 
@@ -146,9 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     if problem.truth is None:
         parser.error(f"{given.problem} knows no true values, by which trials could be told apart")
-    setup = Setup(
-        n_trials=given.n_trials, pruner={"n_startup_trials": 20, "n_warmup_steps": max(1, problem.max_epochs // 6)}
-    )
+    setup = usual_setup(problem, given.n_trials)
     seeds = [int(seed) for seed in given.seeds.split(",")]
     shown = track(seeds, "Studies without pruning", transient=True, console=Console(stderr=True))
     studies = {seed: unpruned(problem, given.sampler, seed, setup) for seed in shown}

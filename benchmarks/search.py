@@ -24,7 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -60,6 +60,9 @@ SHARES = (0.10, 0.25, 0.50, 1.00)
 COUNTS = (100, 250, 500, 1000)
 AROUND = 25
 """Trials before and after that a figure "at trial n" is the median of."""
+PRUNER_FLAGS = ("interval_steps", "min_resource", "reduction_factor", "min_early_stopping_rate")
+PRUNER_STARTUP = 20
+"""Trials that a pruner waits for where nothing else is said."""
 
 
 # ---------------------------------------------------------------------- runs
@@ -81,6 +84,13 @@ class Setup:
 
 Advance = Callable[[int], None]
 """Told how many trials have begun."""
+
+
+def usual_setup(problem: Problem, n_trials: int, workers: int = 1) -> Setup:
+    """What ``search.py`` runs a problem with where no flag says otherwise."""
+    defaults = {name: PrunerSettings.model_fields[name].default for name in PRUNER_FLAGS}
+    pruner = {"n_startup_trials": PRUNER_STARTUP, "n_warmup_steps": max(1, problem.max_epochs // 6), **defaults}
+    return Setup(n_trials=n_trials, workers=workers, pruner=pruner)
 
 
 def plan_of(problem: Problem, sampler: str, pruner: str, seed: int, setup: Setup) -> StudyPlan:
@@ -460,9 +470,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     ours.add_argument("--unpriced", action="store_true", help="do not tell them the problem's predicted seconds")
     ours.add_argument("--multivariate", action="store_true", help="tpe: model parameters jointly")
-    ours.add_argument("--pruner-startup-trials", type=at_least(0), default=20)
+    ours.add_argument("--pruner-startup-trials", type=at_least(0), default=PRUNER_STARTUP)
     ours.add_argument("--warmup-steps", type=at_least(0), help="a sixth of the problem's epochs if left out")
-    for name in ("interval_steps", "min_resource", "reduction_factor", "min_early_stopping_rate"):
+    for name in PRUNER_FLAGS:
         default = PrunerSettings.model_fields[name].default
         ours.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default, help="of the pruner")
 
@@ -508,18 +518,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _check(parser, given)
     try:
         problem = load_problem(given.problem)
-        warmup = max(1, problem.max_epochs // 6) if given.warmup_steps is None else given.warmup_steps
+        usual = usual_setup(problem, given.n_trials, given.workers)
         pruner = {
+            **usual.pruner,
             "n_startup_trials": given.pruner_startup_trials,
-            "n_warmup_steps": warmup,
-            "interval_steps": given.interval_steps,
-            "min_resource": given.min_resource,
-            "reduction_factor": given.reduction_factor,
-            "min_early_stopping_rate": given.min_early_stopping_rate,
+            **{name: getattr(given, name) for name in PRUNER_FLAGS},
         }
-        setup = Setup(
-            n_trials=given.n_trials,
-            workers=given.workers,
+        if given.warmup_steps is not None:
+            pruner["n_warmup_steps"] = given.warmup_steps
+        setup = replace(
+            usual,
             storage=given.storage,
             n_startup_trials="auto" if given.n_startup_trials is None else given.n_startup_trials,
             probes={"auto": "auto", "yes": True, "no": False}[given.probes],

@@ -14,7 +14,7 @@ from pathlib import Path
 from machine import machine_line
 from problems import load_problem
 from problems.runs import Measured, Ruler, Run, read_rows, write_rows
-from search import Setup, run, settle_folder
+from search import run, settle_folder, usual_setup
 
 SHARES = (0.25, 0.5, 1.0)
 
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     counts = [1, *(int(count) for count in given.workers.split(","))]
     runs: dict[int, list[Run]] = {}
     for count in counts:
-        setup = Setup(n_trials=given.n_trials, workers=count)
+        setup = usual_setup(problem, given.n_trials, count)
         folder = given.out / f"{count}-workers"
         settle_folder(folder, problem, setup)
         for seed in seeds:

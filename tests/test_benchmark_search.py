@@ -515,3 +515,37 @@ def test_rules_are_compared_on_the_same_trials(
     with pytest.raises(SystemExit):
         replay.main(["--problem", str(without_truth)])
     assert "knows no true values" in capsys.readouterr().err
+
+
+def test_a_pruner_is_compared_with_none_seed_by_seed(
+    search: ModuleType, imported: Callable[[str], ModuleType], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The runs of a comparison are taken, and the figures are those of the other table."""
+    paired, out = imported("paired"), str(tmp_path / "out")
+    command = ["--problem", str(ANALYTIC), "--n-trials", "40", "--seeds", "1,2", "--out", out]
+    assert paired.main([*command, "--sampler", "random", "--budget", "5000"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err.count("40 trials in") == 4
+    lines = [line.strip("| ").split(" | ") for line in captured.out.splitlines() if line.startswith("| ")]
+    table = {line[0]: line[1:] for line in lines}
+    compare = ["--compare", "--samplers", "random", "--pruners", "front,none", "--budget", "5000"]
+    assert search.main([*command, *compare]) == 0
+    captured = capsys.readouterr()
+    assert captured.err.count("40 trials in") == 4  # Optuna's two TPEs
+    rows = [line.strip("| ").split(" | ") for line in captured.out.splitlines() if line.startswith("| ")]
+    front, none = (dict(zip(rows[0], row, strict=True)) for row in rows[1:] if row[0] == "random")
+    assert table["seconds of training"][0] == front["seconds spent"]
+    assert table["without pruning"][0] == none["seconds spent"]
+    assert table["direct regret"][0] == front["direct regret"]
+    assert float(table["saved of the same trials"][0].rstrip("%")) == pytest.approx(
+        float(front["saved of the same trials"].rstrip("%")), abs=0.5
+    )
+    for share in ("10%", "100%"):
+        assert table[share][:2] == [row[f"HV at {share} of the budget"] for row in (front, none)]
+        assert 0 < float(table[share][4]) <= 1
+    assert paired.main([*command, "--sampler", "random"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert f"| of {none['seconds spent']} s |" in captured.out
+    assert paired.main([*command[:3], "41", *command[4:]]) == 2
+    assert "n_trials=40, not 41" in capsys.readouterr().err
