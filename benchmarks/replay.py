@@ -29,6 +29,8 @@ from problems.runs import Measured, Row, Ruler, Run
 from search import Setup, plan_of, rows_of, usual_setup
 
 SHARES = (0.02, 0.05, 0.10, 0.20)
+PAUSED = (20, 60)
+"""So many of the pruned trials, the most hopeful ones, that go on in the end."""
 
 
 class Fixed(FrontPruner):
@@ -59,6 +61,14 @@ class EveryEpoch(FrontPruner):
         self.rungs = tuple(float(epoch) for epoch in range(int(self.rungs[0]), int(self.rungs[-1]) + 1))
 
 
+class PartEpochs(FrontPruner):
+    """As the pruner itself, and from the first report within the first epoch on."""
+
+    def __init__(self, plan: StudyPlan) -> None:
+        super().__init__(plan)
+        self.rungs = (0.25, 0.5, 0.75, 1.0, *self.rungs)
+
+
 def _of(kind: type[Fixed] | type[Weighed], share: float) -> type[FrontPruner]:
     return type(kind.__name__, (kind,), {"share": share})
 
@@ -68,6 +78,7 @@ RULES: dict[str, Callable[[StudyPlan], Pruner]] = {
     **{f"below {share:.0%}": _of(Fixed, share) for share in SHARES},
     **{f"below {share:.0%} for half the usual seconds": _of(Weighed, share) for share in SHARES},
     "front, decisions at every epoch": EveryEpoch,
+    "front, decisions from a quarter epoch on": PartEpochs,
     "median": PRUNERS["median"],
 }
 """By name, as the table has them."""
@@ -98,6 +109,22 @@ def replayed(pruner: Pruner, seed: int, records: Sequence[TrialRecord], rows: Se
     return Run(kept)
 
 
+def resumed(pruner: FrontPruner, count: int, run: Run, records: Sequence[TrialRecord], rows: Sequence[Row]) -> Run:
+    """The same with pausing instead of ending: when all is over, the most hopeful of the pruned trials go on."""
+    ended = {row.number: row for row in run.rows if row.pruned}
+    complete = [record for record in records if record.state is State.COMPLETE and record.number not in ended]
+    hopes = {}
+    for record in records:
+        if record.number in ended:
+            curve = tuple(point for point in record.curve if point.epoch <= ended[record.number].epochs)
+            paused = replace(record, state=State.PRUNED, values=None, curve=curve)
+            outcomes = pruner.outcomes(paused, complete)
+            hopes[record.number] = 1.0 if outcomes is None else pruner.chance(outcomes, record.size_mb, complete)
+    going_on = set(sorted(hopes, key=lambda number: (-hopes[number], number))[:count])
+    whole = {row.number: row for row in rows}
+    return Run([whole[row.number] if row.number in going_on else row for row in run.rows])
+
+
 def _ended(pruner: Pruner, record: TrialRecord, told: Sequence[TrialRecord]) -> TrialRecord | None:
     """The trial as it was when the pruner ended it; None: it did not."""
     if record.state is not State.COMPLETE:
@@ -117,16 +144,27 @@ def table(problem: Problem, studies: dict[int, tuple[list[TrialRecord], list[Row
     yield f"| {' | '.join(heads)} |"
     yield "|---" * len(heads) + "|"
     ruler = Ruler.of(problem, [Run(rows) for _, rows in studies.values()])
-    for name, rule in RULES.items():
-        measured = []
-        for seed, (records, rows) in studies.items():
-            pruner = rule(plan_of(problem, "random", "median" if name == "median" else "front", seed, setup))
-            measured.append(Measured(problem, replayed(pruner, seed, records, rows), ruler))
+
+    def line(name: str, runs: Sequence[Run]) -> str:
+        measured = [Measured(problem, run, ruler) for run in runs]
         cells = [f"{statistics.fmean(each.pruned for each in measured):.0%}"]
         for figure, form in (("saved", ".1%"), ("regret", ".2%"), ("front_lost", ".1%"), ("shown_front_lost", ".1%")):
             known = [value for each in measured if (value := getattr(each, figure)) is not None]
             cells.append(format(statistics.fmean(known), form) if known else "–")
-        yield f"| {name} | {' | '.join(cells)} |"
+        return f"| {name} | {' | '.join(cells)} |"
+
+    paused: dict[int, list[Run]] = {count: [] for count in PAUSED}
+    for name, rule in RULES.items():
+        runs = []
+        for seed, (records, rows) in studies.items():
+            pruner = rule(plan_of(problem, "random", "median" if name == "median" else "front", seed, setup))
+            runs.append(replayed(pruner, seed, records, rows))
+            if type(pruner) is FrontPruner:
+                for count in PAUSED:
+                    paused[count].append(resumed(pruner, count, runs[-1], records, rows))
+        yield line(name, runs)
+    for count, runs in paused.items():
+        yield line(f"front, {count} go on in the end", runs)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

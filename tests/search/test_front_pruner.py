@@ -183,7 +183,7 @@ def test_what_is_needed_is_in_proportion_to_the_seconds_left(
     pruner, trial = pruner_of(), trial_of(99, 0.7, 1.0, 1.0, epochs=5)
     outcomes = Outcomes(np.full(60, 0.7), np.zeros(60), 0.7, trial.curve[-1].seconds + left)
     monkeypatch.setattr(FinishedCurves, "outcomes", lambda *_: outcomes)
-    monkeypatch.setattr(type(pruner), "_chance", lambda *_: chance)
+    monkeypatch.setattr(type(pruner), "chance", lambda *_: chance)
     hundred = [
         replace(t, number=i, values=t.values._replace(seconds=100.0)) for i, t in enumerate([*finished, *finished])
     ]
@@ -223,7 +223,7 @@ def test_the_front_beats_what_all_of_the_skilled_beat(pruner_of, make_record, dr
     ]
     outcomes = Outcomes(np.array([a for a, _ in drawn]), np.array([s for _, s in drawn]), 0.6, 1.0)
     pruner = pruner_of(gate)
-    share = pruner._chance(outcomes, size_mb, pruner._front_of(complete))
+    share = pruner.chance(outcomes, size_mb, complete)
     assert share == pytest.approx(share_not_beaten(outcomes, size_mb, complete, gate))
 
 
@@ -245,7 +245,7 @@ def test_a_rival_must_be_better_by_half_a_standard_error(pruner_of, make_record)
     (pruner, rival) = pruner_of(SkillGate(0.5, 10_000)), make_record(0, curve=[0.7] * 2, values=(0.7, 1.0, 1.0))
 
     def share(accuracy):
-        return pruner._chance(Outcomes(np.array([accuracy]), np.zeros(1), 0, 1), 1.0, pruner._front_of([rival]))
+        return pruner.chance(Outcomes(np.array([accuracy]), np.zeros(1), 0, 1), 1.0, [rival])
 
     assert [share(accuracy) for accuracy in (0.7, 0.698, 0.6976, 0.69)] == [1.0, 1.0, 0.0, 0.0]
 
@@ -264,7 +264,7 @@ def test_those_that_have_learnt_nothing_beat_nobody(pruner_of, make_record):
     pruner = pruner_of(gate)
     assert pruner._front_of([rival]).shape == (0, 3)
     outcomes = Outcomes(np.array([0.3]), np.array([9.0]), 0.3, 9.0)
-    assert pruner._chance(outcomes, 9.0, pruner._front_of([rival])) == 1.0
+    assert pruner.chance(outcomes, 9.0, [rival]) == 1.0
 
 
 def test_a_pruner_that_has_seen_the_study_grow_decides_as_one_built_anew(pruner_of, finished, trial_of):

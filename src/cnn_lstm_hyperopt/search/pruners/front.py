@@ -64,8 +64,7 @@ class FrontPruner(Pruner):
         if not self.acts(trial.curve) or self._n_skilled(complete) < max(1, self.settings.n_startup_trials):
             return None
         epoch = trial.curve[-1].epoch
-        finished = self._finished(complete, epoch)
-        outcomes = finished.outcomes(trial.curve, trial.size_mb, trial.expected_score)
+        outcomes = self.outcomes(trial, complete)
         if outcomes is None:
             return None
         hoped = float(np.quantile(outcomes.scores, HOPEFUL))
@@ -74,15 +73,31 @@ class FrontPruner(Pruner):
                 f"front: at epoch {epoch:g} it is likely to end at chance (nine in ten similar curves below {hoped:.4f},"
                 f" {self.gate.threshold:.4f} is needed)"
             )
-        chance = self._chance(outcomes, trial.size_mb, self._front_of(complete))
+        chance = self.chance(outcomes, trial.size_mb, complete)
         left = max(0.0, outcomes.seconds - trial.curve[-1].seconds)
-        needed = self.needed(left, _usual_seconds(complete), len(finished))
+        needed = self.needed(left, _usual_seconds(complete), len(self._finished(complete, epoch)))
         if chance >= needed:
             return None
         return (
             f"front: at epoch {epoch:g} its chance to reach the front is {chance:.0%}, and {left:.1f} s more need {needed:.1%}"
             f" (expected: {self.gate.words} {outcomes.score:.4f}, {outcomes.seconds:.1f} s)"
         )
+
+    def outcomes(self, trial: TrialRecord, complete: Sequence[TrialRecord]) -> Outcomes | None:
+        """What is likely to become of a trial; None where too few like it are COMPLETE."""
+        finished = self._finished(complete, trial.curve[-1].epoch)
+        return finished.outcomes(trial.curve, trial.size_mb, trial.expected_score)
+
+    def chance(self, outcomes: Outcomes, size_mb: float, complete: Sequence[TrialRecord]) -> float:
+        """Share of the outcomes of a trial of so many MB that nobody on the front beats."""
+        front = self._front_of(complete)
+        rivals = front[front[:, 2] <= size_mb]
+        if not len(rivals):
+            return 1.0
+        surely = np.array([score - self.margin(score) for score in rivals[:, 0]])
+        faster = rivals[:, 1] <= np.exp(outcomes.log_seconds)[:, None]
+        better = surely > outcomes.scores[:, None]
+        return float(np.mean(~(faster & better).any(axis=1)))
 
     def needed(self, left: float, usual: float, n_curves: int) -> float:
         """The chance to reach the front below which a trial ends.
@@ -117,16 +132,6 @@ class FrontPruner(Pruner):
     def _n_skilled(self, complete: Sequence[TrialRecord]) -> int:
         threshold = self.gate.threshold
         return sum(r.values is not None and r.values.score > threshold for r in complete)
-
-    def _chance(self, outcomes: Outcomes, size_mb: float, front: NDArray[np.float64]) -> float:
-        """Share of the outcomes that nobody beats."""
-        rivals = front[front[:, 2] <= size_mb]
-        if not len(rivals):
-            return 1.0
-        surely = np.array([score - self.margin(score) for score in rivals[:, 0]])
-        faster = rivals[:, 1] <= np.exp(outcomes.log_seconds)[:, None]
-        better = surely > outcomes.scores[:, None]
-        return float(np.mean(~(faster & better).any(axis=1)))
 
     def _finished(self, complete: Sequence[TrialRecord], epoch: float) -> FinishedCurves:
         """The same until another trial completes."""
