@@ -20,16 +20,21 @@ POINTS = 200
 COLOURS = ("#777777", "#bbbbbb", "#0b6e99", "#d1495b", "#edae49", "#66a182", "#8d5fa8")
 
 
-def runs_of(folder: Path, pair: str) -> list[Run]:
-    """All seeds of a pair, named sampler+pruner.
+def runs_of(folder: Path, pairs: Sequence[str]) -> dict[str, list[Run]]:
+    """By pair, named sampler+pruner: its runs on the seeds that all of them have, in order.
 
     Raises:
         SystemExit: there are none.
     """
-    files = sorted(folder.glob(f"{pair}-seed*.csv"))
-    if not files:
-        raise SystemExit(f"{folder} has no runs of {pair}")
-    return [Run(read_rows(file)) for file in files]
+    seeds: set[int] | None = None
+    for pair in pairs:
+        found = {int(file.stem.rpartition("-seed")[2]) for file in folder.glob(f"{pair}-seed*.csv")}
+        if not found:
+            raise SystemExit(f"{folder} has no runs of {pair}")
+        seeds = found if seeds is None else seeds & found
+    if not seeds:
+        raise SystemExit(f"{folder} has no seed on which all of {', '.join(pairs)} were run")
+    return {pair: [Run(read_rows(folder / f"{pair}-seed{seed}.csv")) for seed in sorted(seeds)] for pair in pairs}
 
 
 def hypervolume_over_seconds(axes: Axes, problem: Problem, runs: dict[str, list[Run]]) -> None:
@@ -88,7 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args(arguments)
     problem = load_problem(given.problem)
-    runs = {pair: runs_of(given.runs, pair) for pair in given.pairs.split(",")}
+    runs = runs_of(given.runs, given.pairs.split(","))
+    shown = runs_of(given.runs, [given.pruned])[given.pruned][0]
     for name in ("hypervolume", "pruned"):
         figure = Figure(figsize=(7, 4), layout="constrained")
         axes = figure.subplots()
@@ -96,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if name == "hypervolume":
             hypervolume_over_seconds(axes, problem, runs)
         else:
-            what_pruning_stopped(axes, problem, runs_of(given.runs, given.pruned)[0], given.pruned)
+            what_pruning_stopped(axes, problem, shown, given.pruned)
         path = given.out / f"{problem.path.stem}_{name}.svg"
         figure.savefig(path)
         print(path)

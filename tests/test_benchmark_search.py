@@ -456,6 +456,18 @@ def test_two_pictures_are_drawn_of_a_comparison(
     drawn = ["--runs", out, "--pairs", "optuna-tpe+none,random+median", "--pruned", "random+median"]
     plots.main(["--problem", problem, *drawn, "--out", str(tmp_path)])
     assert {file.name for file in tmp_path.glob("*.svg")} == {"problem_hypervolume.svg", "problem_pruned.svg"}
+    assert {
+        pair: len(runs) for pair, runs in plots.runs_of(Path(out), ["optuna-tpe+none", "random+median"]).items()
+    } == {
+        "optuna-tpe+none": 2,
+        "random+median": 2,
+    }
+    (Path(out) / "optuna-tpe+none-seed1.csv").unlink()  # then the other's run on it is left out, too
+    runs = plots.runs_of(Path(out), ["optuna-tpe+none", "random+median"])
+    assert [run.rows[0].seed for each in runs.values() for run in each] == [2, 2]
+    (Path(out) / "random+median-seed2.csv").unlink()
+    with pytest.raises(SystemExit, match=r"no seed on which all of optuna-tpe\+none, random\+median were run"):
+        plots.runs_of(Path(out), ["optuna-tpe+none", "random+median"])
     with pytest.raises(SystemExit, match=r"has no runs of gp\+none"):
         plots.main(["--problem", problem, "--runs", out, "--pairs", "gp+none", "--pruned", "gp+none", "--out", out])
 
