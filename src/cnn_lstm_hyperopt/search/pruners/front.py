@@ -21,10 +21,11 @@ from cnn_lstm_hyperopt.search.plan import StudyPlan
 from cnn_lstm_hyperopt.search.pruners.base import Pruner
 from cnn_lstm_hyperopt.search.trial import Point, State, TrialRecord
 
+EARLY_RUNGS = (0.5, 1.0)
+"""Epochs after which the dearest are ended already; the half where a trial reports within its first epoch."""
 FIRST_RUNG, RUNG_GROWTH, LAST_RUNG = 1 / 6, 1.6, 0.8
-"""Shares of all epochs between which decisions are made, and the step of the ladder: earlier, the best are underrated, since the
-curves that are known are those of worse ones; later, little is left to save."""
-LEAST_CHANCE, MOST_NEEDED, NEEDED_EARLY = 0.08, 0.5, 0.02
+"""Shares of all epochs between which the other decisions are made, and the step of the ladder; later, little is left to save."""
+LEAST_CHANCE, MOST_NEEDED, NEEDED_EARLY = 0.03, 0.5, 0.02
 """Chance to reach the front that is worth half the seconds of a usual trial; what is needed at most, whatever is left; and that
 as long as so few have finished that none of them is near (:data:`NEIGHBOURS`): then the best are underrated."""
 HOPEFUL = 0.9
@@ -34,7 +35,7 @@ HOPEFUL = 0.9
 class FrontPruner(Pruner):
     """Ends a trial whose chance to reach the front is not worth the seconds that it would still take.
 
-    A chance of 8 % is worth half of the seconds that COMPLETE trials take on average, and what is needed is in proportion to the
+    A chance of 3 % is worth half of the seconds that COMPLETE trials take on average, and what is needed is in proportion to the
     seconds left: only the ratio of the two counts when as few as possible of those that would reach the front are to be ended for
     the seconds saved (a fractional knapsack, Dantzig 1957). What is more likely than not to reach it never ends; and as long as
     fewer than 60 curves have finished, what has 2 %.
@@ -115,7 +116,7 @@ class FrontPruner(Pruner):
         if not self.rungs:
             return (
                 f"training.max_epochs={self.plan.max_epochs} leaves the front pruner no epoch to decide at: no trial will be"
-                " pruned; raise it to 3 at least"
+                " pruned; raise it to 2 at least"
             )
         if self.settings.n_startup_trials >= self.plan.n_trials:
             return (
@@ -166,7 +167,8 @@ def _usual_seconds(complete: Sequence[TrialRecord]) -> float:
 
 
 def _rungs(max_epochs: int) -> tuple[float, ...]:
-    """Round(first · 1.6^k) epochs; two at least, so that there is a slope to be seen."""
+    """The early ones, then round(first · 1.6^k) epochs, two at least; none where the first epoch is not among them."""
     first = max(2.0, FIRST_RUNG * max_epochs)
-    heights = (float(round(first * RUNG_GROWTH**k)) for k in range(max_epochs))
-    return tuple(dict.fromkeys(height for height in heights if height < LAST_RUNG * max_epochs))
+    ladder = (float(round(first * RUNG_GROWTH**k)) for k in range(max_epochs))
+    rungs = dict.fromkeys(height for height in (*EARLY_RUNGS, *ladder) if height < LAST_RUNG * max_epochs)
+    return tuple(rungs) if 1.0 in rungs else ()
