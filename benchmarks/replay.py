@@ -28,7 +28,8 @@ from problems import Problem, load_problem
 from problems.runs import Measured, Row, Ruler, Run
 from search import Setup, plan_of, rows_of, usual_setup
 
-SHARES = (0.02, 0.05, 0.10, 0.20)
+FIXED, WEIGHED = (0.02, 0.05, 0.10), (0.01, 0.08)
+"""Chances to reach the front that other rules ask for."""
 PAUSED = (20, 60)
 """So many of the pruned trials, the most hopeful ones, that go on in the end."""
 
@@ -54,19 +55,27 @@ class Weighed(FrontPruner):
 
 
 class EveryEpoch(FrontPruner):
-    """As the pruner itself, at each epoch between its first and its last rung."""
+    """As the pruner itself, at each epoch up to its last rung."""
 
     def __init__(self, plan: StudyPlan) -> None:
         super().__init__(plan)
-        self.rungs = tuple(float(epoch) for epoch in range(int(self.rungs[0]), int(self.rungs[-1]) + 1))
+        self.rungs = tuple(sorted({*self.rungs, *map(float, range(1, int(self.rungs[-1])))}))
 
 
-class PartEpochs(FrontPruner):
-    """As the pruner itself, and from the first report within the first epoch on."""
+class FromAQuarter(FrontPruner):
+    """As the pruner itself, and at each quarter of the first epoch."""
 
     def __init__(self, plan: StudyPlan) -> None:
         super().__init__(plan)
-        self.rungs = (0.25, 0.5, 0.75, 1.0, *self.rungs)
+        self.rungs = tuple(sorted({0.25, 0.75, *self.rungs}))
+
+
+class Ladder(FrontPruner):
+    """As the pruner itself, after the first epoch only."""
+
+    def __init__(self, plan: StudyPlan) -> None:
+        super().__init__(plan)
+        self.rungs = tuple(rung for rung in self.rungs if rung > 1)
 
 
 def _of(kind: type[Fixed] | type[Weighed], share: float) -> type[FrontPruner]:
@@ -75,10 +84,11 @@ def _of(kind: type[Fixed] | type[Weighed], share: float) -> type[FrontPruner]:
 
 RULES: dict[str, Callable[[StudyPlan], Pruner]] = {
     "front": PRUNERS["front"],
-    **{f"below {share:.0%}": _of(Fixed, share) for share in SHARES},
-    **{f"below {share:.0%} for half the usual seconds": _of(Weighed, share) for share in SHARES},
-    "front, decisions at every epoch": EveryEpoch,
-    "front, decisions from a quarter epoch on": PartEpochs,
+    **{f"below {share:.0%}": _of(Fixed, share) for share in FIXED},
+    **{f"below {share:.0%} for half the usual seconds": _of(Weighed, share) for share in WEIGHED},
+    "front, after the first epoch only": Ladder,
+    "front, each quarter of the first epoch": FromAQuarter,
+    "front, at every epoch": EveryEpoch,
     "median": PRUNERS["median"],
 }
 """By name, as the table has them."""
