@@ -97,8 +97,7 @@ def test_an_exempt_trial_is_noted_once_and_runs_on(make_plan, name):
         elif is_exempt(plan.seed, number):
             assert record.state is State.COMPLETE
             assert set(actions) == {Action.CONTINUE}
-            first = {"median": 1, "successive_halving": 1, "front": 3}[name]
-            assert note["epoch"] == first
+            assert note["epoch"] == 1
             assert note["reason"].startswith(f"{name}: ")
             assert study.timings.decisions[number] == 1  # nobody is asked again
         else:
