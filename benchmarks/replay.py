@@ -78,6 +78,14 @@ class Ladder(FrontPruner):
         self.rungs = tuple(rung for rung in self.rungs if rung > 1)
 
 
+class FirstQuarter(FrontPruner):
+    """As the pruner itself, in the first quarter of all epochs only."""
+
+    def __init__(self, plan: StudyPlan) -> None:
+        super().__init__(plan)
+        self.rungs = tuple(rung for rung in self.rungs if rung <= plan.max_epochs / 4)
+
+
 def _of(kind: type[Fixed] | type[Weighed], share: float) -> type[FrontPruner]:
     return type(kind.__name__, (kind,), {"share": share})
 
@@ -89,6 +97,7 @@ RULES: dict[str, Callable[[StudyPlan], Pruner]] = {
     "front, after the first epoch only": Ladder,
     "front, each quarter of the first epoch": FromAQuarter,
     "front, at every epoch": EveryEpoch,
+    "front, in the first quarter of the epochs": FirstQuarter,
     "median": PRUNERS["median"],
 }
 """By name, as the table has them."""

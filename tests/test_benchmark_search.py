@@ -523,6 +523,7 @@ def test_rules_are_compared_on_the_same_trials(
     assert 0 < share["below 1% for half the usual seconds"] < share["below 8% for half the usual seconds"]
     assert share["front, at every epoch"] > share["front"] > share["front, after the first epoch only"] > 0
     assert share["front, each quarter of the first epoch"] == share["front"]  # this problem reports at whole epochs
+    assert 0 < share["front, in the first quarter of the epochs"] < share["front"]
     assert share["front"] > share["front, 20 go on in the end"] >= 0
     without_truth = tmp_path / "problem.py"
     without_truth.write_text(GOOD)
