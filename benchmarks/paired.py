@@ -12,7 +12,6 @@ import argparse
 import statistics
 import sys
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 
 from scipy.stats import wilcoxon
@@ -22,8 +21,8 @@ from cnn_lstm_hyperopt.search.pruners import PRUNERS
 from cnn_lstm_hyperopt.search.samplers import SAMPLERS
 from machine import machine_line
 from problems import load_problem
-from problems.runs import Measured, Ruler, Run, read_rows, write_rows
-from search import SHARES, Watch, run, settle_folder, usual_setup
+from problems.runs import Measured, Ruler
+from search import SHARES, kept_runs, usual_setup
 
 FIGURES = {
     "pruned": "pruned",
@@ -98,30 +97,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where every run is kept")
     given = parser.parse_args(arguments)
     seeds = [int(seed) for seed in given.seeds.split(",")]
+    pairs = [(given.sampler, given.pruner), (given.sampler, "none")]
     try:
         problem = load_problem(given.problem)
-        setup = usual_setup(problem, given.n_trials)
-        settle_folder(given.out, problem, setup)
+        runs = kept_runs(problem, pairs, seeds, usual_setup(problem, given.n_trials), given.out)
     except HyperoptError as error:
         print(f"Error: {error}", file=sys.stderr)
         return error.exit_code
-    files = {
-        (pruner, seed): given.out / f"{given.sampler}+{pruner}-seed{seed}.csv"
-        for pruner in (given.pruner, "none")
-        for seed in seeds
-    }
-    missing = [key for key, file in files.items() if not file.exists()]
-    with Watch(len(missing), given.n_trials).shown() as watch:
-        for pruner, seed in missing:
-            if not files[pruner, seed].exists():  # another process may have been here
-                name = f"{given.sampler} + {pruner}, seed {seed}"
-                made = watch.make(name, partial(run, problem, given.sampler, pruner, seed, setup))
-                write_rows(files[pruner, seed], made.rows)
-    runs = {key: Run(read_rows(file)) for key, file in files.items()}
     ruler = Ruler.of(problem, list(runs.values()))
-    pruned, whole = (
-        [Measured(problem, runs[pruner, seed], ruler) for seed in seeds] for pruner in (given.pruner, "none")
-    )
+    pruned, whole = ([Measured(problem, runs[pair, seed], ruler) for seed in seeds] for pair in pairs)
     budget = given.budget or statistics.median(float(each.seconds[-1]) for each in whole)
     print(f"{machine_line()}\n")
     print(f"{problem.path.name}: {given.sampler} with {given.pruner}, {given.n_trials} trials, {len(seeds)} seeds\n")

@@ -391,13 +391,29 @@ def study_once(problem: Problem, given: argparse.Namespace, setup: Setup) -> Non
 
 def compare(problem: Problem, given: argparse.Namespace, setup: Setup) -> None:
     """A grid of samplers and pruners beside Optuna's TPE."""
-    settle_folder(given.out, problem, setup)
     pairs = [
         (sampler, pruner)
         for sampler in dict.fromkeys((*TO_BEAT, *given.samplers))
         for pruner in (["none"] if sampler in PEERS else given.pruners)
     ]
-    files = {(pair, seed): given.out / f"{pair[0]}+{pair[1]}-seed{seed}.csv" for seed in given.seeds for pair in pairs}
+    made = kept_runs(problem, pairs, given.seeds, setup, given.out)
+    runs = {pair: {seed: made[pair, seed] for seed in given.seeds} for pair in pairs}
+    print(f"{machine_line()}\n")
+    print(f"{problem.path.name}, {_workers(setup)}. ", end="")
+    for line in compared(problem, runs, setup, given.budget):
+        print(line)
+
+
+def kept_runs(
+    problem: Problem, pairs: Sequence[Pair], seeds: Sequence[int], setup: Setup, folder: Path
+) -> dict[tuple[Pair, int], Run]:
+    """Every pair on every seed, from the folder's files; those that are missing are made. Several processes may fill it.
+
+    Raises:
+        InputError: see :func:`settle_folder`.
+    """
+    settle_folder(folder, problem, setup)
+    files = {(pair, seed): folder / f"{pair[0]}+{pair[1]}-seed{seed}.csv" for seed in seeds for pair in pairs}
     missing = [key for key, file in files.items() if not file.exists()]
     with Watch(len(missing), setup.n_trials).shown() as watch:
         for (sampler, pruner), seed in missing:
@@ -406,11 +422,7 @@ def compare(problem: Problem, given: argparse.Namespace, setup: Setup) -> None:
             name = f"{sampler} + {pruner}, seed {seed}"
             made = watch.make(name, partial(run, problem, sampler, pruner, seed, setup))
             write_rows(files[(sampler, pruner), seed], made.rows)
-    runs = {pair: {seed: Run(read_rows(files[pair, seed])) for seed in given.seeds} for pair in pairs}
-    print(f"{machine_line()}\n")
-    print(f"{problem.path.name}, {_workers(setup)}. ", end="")
-    for line in compared(problem, runs, setup, given.budget):
-        print(line)
+    return {key: Run(read_rows(file)) for key, file in files.items()}
 
 
 def settle_folder(folder: Path, problem: Problem, setup: Setup) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from machine import machine_line
 from problems import load_problem
-from problems.runs import Measured, Ruler, Run, read_rows, write_rows
-from search import run, settle_folder, usual_setup
+from problems.runs import Measured, Ruler, Run
+from search import kept_runs, usual_setup
 
 SHARES = (0.25, 0.5, 1.0)
 
@@ -34,15 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     counts = [1, *(int(count) for count in given.workers.split(","))]
     runs: dict[int, list[Run]] = {}
     for count in counts:
-        setup = usual_setup(problem, given.n_trials, count)
-        folder = given.out / f"{count}-workers"
-        settle_folder(folder, problem, setup)
-        for seed in seeds:
-            file = folder / f"{given.sampler}+{given.pruner}-seed{seed}.csv"
-            if not file.exists():
-                made = run(problem, given.sampler, given.pruner, seed, setup, lambda _: None)
-                write_rows(file, made.rows)
-            runs.setdefault(count, []).append(Run(read_rows(file)))
+        pair, setup = (given.sampler, given.pruner), usual_setup(problem, given.n_trials, count)
+        made = kept_runs(problem, [pair], seeds, setup, given.out / f"{count}-workers")
+        runs[count] = [made[pair, seed] for seed in seeds]
     ruler = Ruler.of(problem, [each for by_count in runs.values() for each in by_count])
     measured = {count: [Measured(problem, each, ruler) for each in by_count] for count, by_count in runs.items()}
     print(f"{machine_line()}\n")
