@@ -5,10 +5,11 @@
 A study runs once without pruning. Then each rule goes through its trials as they ended and decides at its own epochs,
 from what it has let finish so far. Nothing that was proposed depends on a rule, so rules can be compared without the luck of
 another search; what a search makes of the seconds saved is told by ``search.py``. The words of the table are those of
-``problems/runs.py``.
+``problems/runs.py``. A second table tells what came true of the chances that ``front`` goes by.
 """
 
 import argparse
+import itertools
 import statistics
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -20,18 +21,23 @@ from rich.progress import track
 
 from cnn_lstm_hyperopt.exceptions import HyperoptError
 from cnn_lstm_hyperopt.search import State, Study, StudyPlan, StudyStorage, TrialRecord, finish_order, optimise
+from cnn_lstm_hyperopt.search.curves import NEIGHBOURS
 from cnn_lstm_hyperopt.search.pruners import PRUNERS, Pruner, is_exempt
-from cnn_lstm_hyperopt.search.pruners.front import MOST_NEEDED, FrontPruner
+from cnn_lstm_hyperopt.search.pruners.front import MOST_NEEDED, NEEDED_EARLY, TOO_SURE, FrontPruner, rungs_of
 from cnn_lstm_hyperopt.search.samplers import SAMPLERS
 from machine import machine_line
 from problems import Problem, load_problem
 from problems.runs import Measured, Row, Ruler, Run
 from search import Setup, plan_of, rows_of, usual_setup
 
-FIXED, WEIGHED = (0.02, 0.05, 0.10), (0.01, 0.08)
+FIXED, WEIGHED = (0.02, 0.05, 0.10), (0.03, 0.15)
 """Chances to reach the front that other rules ask for."""
+PROPORTIONAL = 0.12
+"""The same, in proportion to the seconds left instead of their square."""
 PAUSED = (20, 60)
 """So many of the pruned trials, the most hopeful ones, that go on in the end."""
+BOUNDS = (0.0, 0.02, 0.1, 0.2, 0.4, 0.7, 1.0)
+"""Of the chances that are told together."""
 
 
 class Fixed(FrontPruner):
@@ -45,13 +51,30 @@ class Fixed(FrontPruner):
 
 
 class Weighed(FrontPruner):
-    """As the pruner itself, for another share and from the first curves on."""
+    """As the pruner itself, for another share or another power of the seconds left."""
 
-    share = 0.0
+    share, power = 0.0, TOO_SURE
 
     def needed(self, left: float, usual: float, n_curves: int) -> float:
         """See the base class."""
-        return min(MOST_NEEDED, self.share * left / (0.5 * usual))
+        most = MOST_NEEDED if n_curves >= NEIGHBOURS else NEEDED_EARLY
+        return min(most, self.share * (left / (0.5 * usual)) ** self.power)
+
+
+class FromTheFirst(FrontPruner):
+    """As the pruner itself, however few have finished."""
+
+    def needed(self, left: float, usual: float, n_curves: int) -> float:
+        """See the base class."""
+        return super().needed(left, usual, max(n_curves, NEIGHBOURS))
+
+
+class Finer(FrontPruner):
+    """As the pruner itself, by half its margin between a trial and those that beat it."""
+
+    def margin(self, score: float) -> float:
+        """See the base class."""
+        return 0.5 * super().margin(score)
 
 
 class EveryEpoch(FrontPruner):
@@ -78,26 +101,38 @@ class Ladder(FrontPruner):
         self.rungs = tuple(rung for rung in self.rungs if rung > 1)
 
 
-class FirstQuarter(FrontPruner):
-    """As the pruner itself, in the first quarter of all epochs only."""
+class Later(FrontPruner):
+    """As the pruner itself, and on the same ladder up to four fifths of all epochs."""
 
     def __init__(self, plan: StudyPlan) -> None:
         super().__init__(plan)
-        self.rungs = tuple(rung for rung in self.rungs if rung <= plan.max_epochs / 4)
+        self.rungs = rungs_of(plan.max_epochs, last=0.8)
 
 
-def _of(kind: type[Fixed] | type[Weighed], share: float) -> type[FrontPruner]:
-    return type(kind.__name__, (kind,), {"share": share})
+class FirstEpoch(FrontPruner):
+    """As the pruner itself, up to the end of the first epoch only."""
+
+    def __init__(self, plan: StudyPlan) -> None:
+        super().__init__(plan)
+        self.rungs = tuple(rung for rung in self.rungs if rung <= 1)
+
+
+def _of(kind: type[Fixed] | type[Weighed], share: float, **attributes: int) -> type[FrontPruner]:
+    return type(kind.__name__, (kind,), {"share": share, **attributes})
 
 
 RULES: dict[str, Callable[[StudyPlan], Pruner]] = {
     "front": PRUNERS["front"],
     **{f"below {share:.0%}": _of(Fixed, share) for share in FIXED},
     **{f"below {share:.0%} for half the usual seconds": _of(Weighed, share) for share in WEIGHED},
+    f"below {PROPORTIONAL:.0%} for half the usual seconds, in proportion": _of(Weighed, PROPORTIONAL, power=1),
+    "front, beaten by half a standard error": Finer,
+    "front, from the first curves on": FromTheFirst,
     "front, after the first epoch only": Ladder,
+    "front, up to the end of the first epoch": FirstEpoch,
     "front, each quarter of the first epoch": FromAQuarter,
     "front, at every epoch": EveryEpoch,
-    "front, in the first quarter of the epochs": FirstQuarter,
+    "front, up to four fifths of the epochs": Later,
     "median": PRUNERS["median"],
 }
 """By name, as the table has them."""
@@ -152,8 +187,9 @@ def _ended(pruner: Pruner, record: TrialRecord, told: Sequence[TrialRecord]) -> 
         curve = record.curve[:reached]
         if pruner.acts(curve):
             running = replace(record, state=State.RUNNING, values=None, curve=curve)
-            if pruner.reason_to_prune(running, told) is not None:
-                return running
+            reason = pruner.reason_to_prune(running, told)
+            if reason is not None:
+                return replace(running, reason=reason)
     return None
 
 
@@ -186,6 +222,43 @@ def table(problem: Problem, studies: dict[int, tuple[list[TrialRecord], list[Row
         yield line(f"front, {count} go on in the end", runs)
 
 
+def chances(pruner: FrontPruner, records: Sequence[TrialRecord]) -> Iterator[tuple[int, float, float]]:
+    """(trial, epoch, chance) at its rungs, of all trials that ended after enough others to compare them with."""
+    told: list[TrialRecord] = []
+    for record in records:
+        if record.state is not State.COMPLETE:
+            continue
+        for reached in range(1, len(record.curve)):
+            running = replace(record, state=State.RUNNING, values=None, curve=record.curve[:reached])
+            if len(told) >= NEIGHBOURS and pruner.acts(running.curve):
+                outcomes = pruner.outcomes(running, told)
+                if outcomes is not None:
+                    yield record.number, running.curve[-1].epoch, pruner.chance(outcomes, record.size_mb, told)
+        told.append(record)
+
+
+def calibration(
+    problem: Problem, studies: dict[int, tuple[list[TrialRecord], list[Row]]], setup: Setup
+) -> Iterator[str]:
+    """Lines of Markdown: a row a range of chances, a column a rung; how many of those trials the true front has in the end."""
+    found: dict[float, list[tuple[float, bool]]] = {}
+    for seed, (records, rows) in studies.items():
+        front = Measured(problem, Run(rows), Ruler.of(problem, [Run(rows)])).true_front
+        on_front = {row.number for row in rows if row.key in front}
+        pruner = FrontPruner(plan_of(problem, "random", "front", seed, setup))
+        for number, epoch, chance in chances(pruner, records):
+            found.setdefault(epoch, []).append((chance, number in on_front))
+    epochs = sorted(found)
+    yield f"| chance to reach the front | {' | '.join(f'at epoch {epoch:g}' for epoch in epochs)} |"
+    yield "|---" * (1 + len(epochs)) + "|"
+    for low, high in itertools.pairwise(BOUNDS):
+        cells = []
+        for epoch in epochs:
+            within = [reached for chance, reached in found[epoch] if low <= chance < high or chance == high == 1]
+            cells.append(f"{sum(within) / len(within):.1%} of {len(within)}" if within else "–")
+        yield f"| {low:.0%} to {high:.0%} | {' | '.join(cells)} |"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -210,6 +283,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{machine_line()}\n")
     print(f"{problem.path.name}: {given.sampler}, {given.n_trials} trials, seeds {given.seeds}; means\n")
     for line in table(problem, studies, setup):
+        print(line, flush=True)
+    print("\nOf the trials with such a chance, those that were on the true front in the end\n")
+    for line in calibration(problem, studies, setup):
         print(line, flush=True)
     return 0
 

@@ -509,22 +509,48 @@ def test_what_is_replayed_is_what_a_study_with_the_pruner_does(
     assert sum(row.pruned for row in again) > 40
 
 
+def read_table(text: str) -> dict[str, dict[str, str]]:
+    """Rows of a Markdown table by their first cell."""
+    lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    return {line[0]: dict(zip(lines[0], line, strict=True)) for line in lines[1:]}
+
+
 def test_rules_are_compared_on_the_same_trials(
     search: ModuleType, imported: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     replay = imported("replay")
-    command = ["--problem", str(ANALYTIC), "--sampler", "random", "--n-trials", "90", "--seeds", "1,2"]
+    command = ["--problem", str(ANALYTIC), "--sampler", "random", "--n-trials", "140", "--seeds", "1,2"]
     assert replay.main(command) == 0
-    lines = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
-    table = {line[0]: dict(zip(lines[0], line, strict=True)) for line in lines[1:]}
+    rules, chances = capsys.readouterr().out.split("true front in the end")
+    table = read_table(rules)
     assert list(table) == [*replay.RULES, *(f"front, {count} go on in the end" for count in replay.PAUSED)]
     share = {name: float(row["saved"].rstrip("%")) for name, row in table.items()}
     assert 0 < share["below 2%"] < share["below 5%"] < share["below 10%"]
-    assert 0 < share["below 1% for half the usual seconds"] < share["below 8% for half the usual seconds"]
+    harder = share["below 15% for half the usual seconds"]
+    assert 0 < share["below 3% for half the usual seconds"] < share["front"] < harder
+    assert share["front, beaten by half a standard error"] > share["front"]
     assert share["front, at every epoch"] > share["front"] > share["front, after the first epoch only"] > 0
+    assert share["front"] > share["front, up to the end of the first epoch"] > 0
+    assert share["front, from the first curves on"] > share["front"]
     assert share["front, each quarter of the first epoch"] == share["front"]  # this problem reports at whole epochs
-    assert 0 < share["front, in the first quarter of the epochs"] < share["front"]
+    assert share["front, up to four fifths of the epochs"] >= share["front"]
     assert share["front"] > share["front, 20 go on in the end"] >= 0
+    # Of every trial that 60 others had ended before, once a rung; this problem has no half epochs.
+    told = read_table(chances)
+    cells = {key: [row[key] for row in told.values() if row[key] != "–"] for key in list(next(iter(told.values())))[1:]}
+    assert list(cells) == ["at epoch 1", "at epoch 5", "at epoch 8"]
+    assert all(sum(int(cell.split(" of ")[1]) for cell in column) == 2 * (140 - 60) for column in cells.values())
+    problem, late = search.load_problem(ANALYTIC), 0
+    for seed in (1, 2):
+        _, rows = replay.unpruned(problem, "random", seed, search.usual_setup(problem, 140))
+        truth = [problem.truth(row.params) for row in rows]
+        for index in range(60, 140):
+            a, t, m = truth[index]
+            beaten = any(x >= a and y <= t and z <= m and (x, y, z) != (a, t, m) for x, y, z in truth)
+            late += problem.gate.passes(a) and not beaten
+    for column in cells.values():
+        split = [cell.split("% of ") for cell in column]
+        assert sum(float(part) / 100 * int(count) for part, count in split) == pytest.approx(late, abs=0.1)
     without_truth = tmp_path / "problem.py"
     without_truth.write_text(GOOD)
     with pytest.raises(SystemExit):

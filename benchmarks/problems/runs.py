@@ -261,7 +261,8 @@ class Measured:
         return _share(left, float(self.seconds[-1]) + left)
 
     @cached_property
-    def _true_front(self) -> set[str]:
+    def true_front(self) -> set[str]:
+        """Keys of the trials, pruned ones too, that nobody dominates by true values."""
         rows = [index for index, row in enumerate(self.run.rows) if row.finished]
         rows = [index for index in rows if self.problem.gate.passes(float(self.values[index, 0]))]
         if not rows:
@@ -275,7 +276,7 @@ class Measured:
         if self.problem.truth is None:
             return None
         kept = {row.key for row in self.run.rows if row.state == "COMPLETE"}
-        return _share(len(self._true_front - kept), len(self._true_front))
+        return _share(len(self.true_front - kept), len(self.true_front))
 
     @cached_property
     def true_front_shown(self) -> float | None:
@@ -283,7 +284,7 @@ class Measured:
         if self.problem.truth is None:
             return None
         shown = {self.run.rows[index].key for index in self._shown(self.complete)}
-        return _share(len(self._true_front & shown), len(self._true_front))
+        return _share(len(self.true_front & shown), len(self.true_front))
 
     @cached_property
     def shown_front_lost(self) -> float | None:
@@ -322,7 +323,7 @@ class Measured:
         pruned = [row.key for row in self.run.rows if row.pruned]
         if self.problem.truth is None or not pruned:
             return None
-        return _share(sum(key in self._true_front for key in pruned), len(pruned))
+        return _share(sum(key in self.true_front for key in pruned), len(pruned))
 
     @cached_property
     def estimated(self) -> Estimate | None:

@@ -15,6 +15,7 @@ from cnn_lstm_hyperopt.search.curves import (
     Outcomes,
     Row,
     believed_scores,
+    projected_seconds,
     settled_score,
 )
 from cnn_lstm_hyperopt.search.plan import StudyPlan
@@ -23,11 +24,16 @@ from cnn_lstm_hyperopt.search.trial import Point, State, TrialRecord
 
 EARLY_RUNGS = (0.5, 1.0)
 """Epochs after which the dearest are ended already; the half where a trial reports within its first epoch."""
-FIRST_RUNG, RUNG_GROWTH, LAST_RUNG = 1 / 6, 1.6, 0.8
-"""Shares of all epochs between which the other decisions are made, and the step of the ladder; later, little is left to save."""
-LEAST_CHANCE, MOST_NEEDED, NEEDED_EARLY = 0.03, 0.5, 0.02
+FIRST_RUNG, RUNG_GROWTH, LAST_RUNG = 1 / 6, 1.6, 0.3
+"""Shares of all epochs between which the other decisions are made, and the step of the ladder; later, little is left to save,
+and what ends there were mostly members of the true front that had been unlucky."""
+LEAST_CHANCE, MOST_NEEDED, NEEDED_EARLY = 0.08, 0.5, 0.02
 """Chance to reach the front that is worth half the seconds of a usual trial; what is needed at most, whatever is left; and that
 as long as so few have finished that none of them is near (:data:`NEIGHBOURS`): then the best are underrated."""
+TOO_SURE = 2
+"""What comes true of the chances grows as this root of them."""
+OWN = "front: "
+"""How its reasons begin."""
 HOPEFUL = 0.9
 """Quantile of the likely scores that must pass the gate."""
 
@@ -35,23 +41,26 @@ HOPEFUL = 0.9
 class FrontPruner(Pruner):
     """Ends a trial whose chance to reach the front is not worth the seconds that it would still take.
 
-    A chance of 3 % is worth half of the seconds that COMPLETE trials take on average, and what is needed is in proportion to the
-    seconds left: only the ratio of the two counts when as few as possible of those that would reach the front are to be ended for
-    the seconds saved (a fractional knapsack, Dantzig 1957). What is more likely than not to reach it never ends; and as long as
-    fewer than 60 curves have finished, what has 2 %.
+    As few as possible of those that would reach it are to be ended for the seconds saved, so what counts is the ratio of the
+    two (a fractional knapsack, Dantzig 1957). Chances are too sure of themselves: on recorded curves, what came true of them
+    grew about as their square root. So that root must be in proportion to the seconds left, and 8 % are worth half of the
+    seconds that trials take on average, those that it ended by what they would have taken. What is more likely than not to reach
+    the front never ends; and as long as fewer than 60 curves have finished, what has 2 %.
 
     The chance is the share of likely outcomes that would stand on the front. What is likely comes from the finished curves
     nearest to it (:class:`FinishedCurves`). An outcome is beaten by a COMPLETE trial that is no larger and no slower and believed
-    to be better in score, by more than half a standard error: of readings, the luckiest would be the front, so each is drawn
-    towards what the sampler had expected. Nothing beats what would be the best in score, the fastest or the smallest. Trials that
-    have learnt nothing beat nobody, and what is unlikely ever to pass the gate ends.
+    to be better in score by more than one standard error (the rule by which Breiman et al. 1984 take trees for equals): where
+    most are within it, who is on the front is luck. Of readings, the luckiest would be the front, so each is drawn towards what
+    the sampler had expected. Nothing beats what would be the best in score, the fastest or the smallest. Trials that have learnt
+    nothing beat nobody, and what is unlikely ever to pass the gate ends.
     """
 
     def __init__(self, plan: StudyPlan) -> None:
         super().__init__(plan)
-        self.rungs = _rungs(plan.max_epochs)
+        self.rungs = rungs_of(plan.max_epochs)
         self._rows: dict[tuple[int, float], Row | None] = {}
         self._settled: dict[int, tuple[float, float, float]] = {}
+        self._headed_for: dict[int, float] = {}
         self._curves: dict[float, tuple[int, FinishedCurves]] = {}
         self._front: tuple[int, NDArray[np.float64]] = (-1, np.empty((0, 3)))
 
@@ -71,23 +80,27 @@ class FrontPruner(Pruner):
         hoped = float(np.quantile(outcomes.scores, HOPEFUL))
         if not self.gate.passes(hoped):
             return (
-                f"front: at epoch {epoch:g} it is likely to end at chance (nine in ten similar curves below {hoped:.4f},"
+                f"{OWN}at epoch {epoch:g} it is likely to end at chance (nine in ten similar curves below {hoped:.4f},"
                 f" {self.gate.threshold:.4f} is needed)"
             )
         chance = self.chance(outcomes, trial.size_mb, complete)
         left = max(0.0, outcomes.seconds - trial.curve[-1].seconds)
-        needed = self.needed(left, _usual_seconds(complete), len(self._finished(complete, epoch)))
+        needed = self.needed(left, self._usual_seconds(others), len(self._finished(complete, epoch)))
         if chance >= needed:
             return None
         return (
-            f"front: at epoch {epoch:g} its chance to reach the front is {chance:.0%}, and {left:.1f} s more need {needed:.1%}"
-            f" (expected: {self.gate.words} {outcomes.score:.4f}, {outcomes.seconds:.1f} s)"
+            f"{OWN}at epoch {epoch:g} its chance to reach the front is {chance:.0%}, and {left:.1f} s more need"
+            f" {100 * needed:.2g}% (expected: {self.gate.words} {outcomes.score:.4f}, {outcomes.seconds:.1f} s)"
         )
 
     def outcomes(self, trial: TrialRecord, complete: Sequence[TrialRecord]) -> Outcomes | None:
         """What is likely to become of a trial; None where too few like it are COMPLETE."""
         finished = self._finished(complete, trial.curve[-1].epoch)
         return finished.outcomes(trial.curve, trial.size_mb, trial.expected_score)
+
+    def margin(self, score: float) -> float:
+        """One standard error of a reading: who is nearer to a rival may be as good."""
+        return self.gate.standard_error(score)
 
     def chance(self, outcomes: Outcomes, size_mb: float, complete: Sequence[TrialRecord]) -> float:
         """Share of the outcomes of a trial of so many MB that nobody on the front beats."""
@@ -105,11 +118,11 @@ class FrontPruner(Pruner):
 
         Args:
             left: seconds that it would still take.
-            usual: mean seconds of COMPLETE trials.
+            usual: mean seconds that trials take which nothing ends.
             n_curves: finished curves that it is compared with.
         """
         most = MOST_NEEDED if n_curves >= NEIGHBOURS else NEEDED_EARLY
-        return min(most, LEAST_CHANCE * left / (0.5 * usual))
+        return min(most, LEAST_CHANCE * (left / (0.5 * usual)) ** TOO_SURE)
 
     def inactive_because(self) -> str | None:
         """See the base class."""
@@ -133,6 +146,21 @@ class FrontPruner(Pruner):
     def _n_skilled(self, complete: Sequence[TrialRecord]) -> int:
         threshold = self.gate.threshold
         return sum(r.values is not None and r.values.score > threshold for r in complete)
+
+    def _usual_seconds(self, others: Sequence[TrialRecord]) -> float:
+        """Mean of what COMPLETE trials took, and of what those that it ended would have taken; a millisecond each at least.
+
+        By those that are COMPLETE alone, what is usual would be the less the more it ends, and it would end the more.
+        """
+        seconds = []
+        for record in others:
+            if record.values is not None:
+                seconds.append(max(record.values.seconds, 1e-3))
+            elif record.state is State.PRUNED and record.reason.startswith(OWN):
+                if record.number not in self._headed_for:
+                    self._headed_for[record.number] = projected_seconds(record.curve, self.plan.max_epochs)
+                seconds.append(max(self._headed_for[record.number], 1e-3))
+        return statistics.fmean(seconds)
 
     def _finished(self, complete: Sequence[TrialRecord], epoch: float) -> FinishedCurves:
         """The same until another trial completes."""
@@ -161,14 +189,17 @@ class FrontPruner(Pruner):
         return self._front[1]
 
 
-def _usual_seconds(complete: Sequence[TrialRecord]) -> float:
-    """Mean of what they took; as in their losses, a millisecond at least."""
-    return statistics.fmean(max(record.values.seconds, 1e-3) for record in complete if record.values is not None)
+def rungs_of(max_epochs: int, last: float = LAST_RUNG) -> tuple[float, ...]:
+    """Epochs after which it decides.
 
+    Args:
+        max_epochs: epochs of a trial that is not ended.
+        last: share of them from which on the ladder has no rung.
 
-def _rungs(max_epochs: int) -> tuple[float, ...]:
-    """The early ones, then round(first · 1.6^k) epochs, two at least; none where the first epoch is not among them."""
+    Returns:
+        The early ones, then round(first · 1.6^k) epochs, two at least; none where nothing would be left of the training.
+    """
     first = max(2.0, FIRST_RUNG * max_epochs)
     ladder = (float(round(first * RUNG_GROWTH**k)) for k in range(max_epochs))
-    rungs = dict.fromkeys(height for height in (*EARLY_RUNGS, *ladder) if height < LAST_RUNG * max_epochs)
-    return tuple(rungs) if 1.0 in rungs else ()
+    rungs = (*EARLY_RUNGS, *(height for height in ladder if height < last * max_epochs))
+    return tuple(dict.fromkeys(rungs)) if max_epochs > EARLY_RUNGS[-1] else ()
