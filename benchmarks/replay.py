@@ -23,7 +23,7 @@ from cnn_lstm_hyperopt.exceptions import HyperoptError
 from cnn_lstm_hyperopt.search import State, Study, StudyPlan, StudyStorage, TrialRecord, finish_order, optimise
 from cnn_lstm_hyperopt.search.curves import NEIGHBOURS
 from cnn_lstm_hyperopt.search.pruners import PRUNERS, Pruner, is_exempt
-from cnn_lstm_hyperopt.search.pruners.front import MOST_NEEDED, NEEDED_EARLY, TOO_SURE, FrontPruner, rungs_of
+from cnn_lstm_hyperopt.search.pruners.front import MOST_NEEDED, NEEDED_EARLY, POWER, FrontPruner, rungs_of
 from cnn_lstm_hyperopt.search.samplers import SAMPLERS
 from machine import machine_line
 from problems import Problem, load_problem
@@ -53,7 +53,7 @@ class Fixed(FrontPruner):
 class Weighed(FrontPruner):
     """As the pruner itself, for another share or another power of the seconds left."""
 
-    share, power = 0.0, TOO_SURE
+    share, power = 0.0, POWER
 
     def needed(self, left: float, usual: float, n_curves: int) -> float:
         """See the base class."""

@@ -30,8 +30,8 @@ and what ends there were mostly members of the true front that had been unlucky.
 LEAST_CHANCE, MOST_NEEDED, NEEDED_EARLY = 0.08, 0.5, 0.02
 """Chance to reach the front that is worth half the seconds of a usual trial; what is needed at most, whatever is left; and that
 as long as so few have finished that none of them is near (:data:`NEIGHBOURS`): then the best are underrated."""
-TOO_SURE = 2
-"""What comes true of the chances grows as this root of them."""
+POWER = 2
+"""Power of the seconds left with which the chance that is needed grows."""
 OWN = "front: "
 """How its reasons begin."""
 HOPEFUL = 0.9
@@ -42,10 +42,11 @@ class FrontPruner(Pruner):
     """Ends a trial whose chance to reach the front is not worth the seconds that it would still take.
 
     As few as possible of those that would reach it are to be ended for the seconds saved, so what counts is the ratio of the
-    two (a fractional knapsack, Dantzig 1957). Chances are too sure of themselves: on recorded curves, what came true of them
-    grew about as their square root. So that root must be in proportion to the seconds left, and 8 % are worth half of the
-    seconds that trials take on average, those that it ended by what they would have taken. What is more likely than not to reach
-    the front never ends; and as long as fewer than 60 curves have finished, what has 2 %.
+    two (a fractional knapsack, Dantzig 1957). Chances are rather too sure of themselves: on recorded curves what comes true of
+    them grows in proportion, or as little as their square root does. So what is needed grows with the square of the seconds left,
+    and the dearest end first: 8 % are worth half of the seconds that trials take on average, those that it ended by what they
+    would have taken. What is more likely than not to reach the front never ends; and as long as fewer than 60 curves have
+    finished, what has 2 %.
 
     The chance is the share of likely outcomes that would stand on the front. What is likely comes from the finished curves
     nearest to it (:class:`FinishedCurves`). An outcome is beaten by a COMPLETE trial that is no larger and no slower and believed
@@ -122,7 +123,7 @@ class FrontPruner(Pruner):
             n_curves: finished curves that it is compared with.
         """
         most = MOST_NEEDED if n_curves >= NEIGHBOURS else NEEDED_EARLY
-        return min(most, LEAST_CHANCE * (left / (0.5 * usual)) ** TOO_SURE)
+        return min(most, LEAST_CHANCE * (left / (0.5 * usual)) ** POWER)
 
     def inactive_because(self) -> str | None:
         """See the base class."""
