@@ -23,7 +23,7 @@ from cnn_lstm_hyperopt.exceptions import HyperoptError
 from cnn_lstm_hyperopt.search import State, Study, StudyPlan, StudyStorage, TrialRecord, finish_order, optimise
 from cnn_lstm_hyperopt.search.curves import NEIGHBOURS
 from cnn_lstm_hyperopt.search.pruners import PRUNERS, Pruner, is_exempt
-from cnn_lstm_hyperopt.search.pruners.front import MOST_NEEDED, NEEDED_EARLY, POWER, FrontPruner, rungs_of
+from cnn_lstm_hyperopt.search.pruners.front import FrontPruner, rungs_of
 from cnn_lstm_hyperopt.search.samplers import SAMPLERS
 from machine import machine_line
 from problems import Problem, load_problem
@@ -48,17 +48,6 @@ class Fixed(FrontPruner):
     def needed(self, left: float, usual: float, n_curves: int) -> float:
         """See the base class."""
         return self.share
-
-
-class Weighed(FrontPruner):
-    """As the pruner itself, for another share or another power of the seconds left."""
-
-    share, power = 0.0, POWER
-
-    def needed(self, left: float, usual: float, n_curves: int) -> float:
-        """See the base class."""
-        most = MOST_NEEDED if n_curves >= NEIGHBOURS else NEEDED_EARLY
-        return min(most, self.share * (left / (0.5 * usual)) ** self.power)
 
 
 class FromTheFirst(FrontPruner):
@@ -117,15 +106,17 @@ class FirstEpoch(FrontPruner):
         self.rungs = tuple(rung for rung in self.rungs if rung <= 1)
 
 
-def _of(kind: type[Fixed] | type[Weighed], share: float, **attributes: int) -> type[FrontPruner]:
-    return type(kind.__name__, (kind,), {"share": share, **attributes})
+def _of(kind: type[FrontPruner], **attributes: float) -> type[FrontPruner]:
+    return type(kind.__name__, (kind,), attributes)
 
 
 RULES: dict[str, Callable[[StudyPlan], Pruner]] = {
     "front": PRUNERS["front"],
-    **{f"below {share:.0%}": _of(Fixed, share) for share in FIXED},
-    **{f"below {share:.0%} for half the usual seconds": _of(Weighed, share) for share in WEIGHED},
-    f"below {PROPORTIONAL:.0%} for half the usual seconds, in proportion": _of(Weighed, PROPORTIONAL, power=1),
+    **{f"below {share:.0%}": _of(Fixed, share=share) for share in FIXED},
+    **{f"below {share:.0%} for half the usual seconds": _of(FrontPruner, least_chance=share) for share in WEIGHED},
+    f"below {PROPORTIONAL:.0%} for half the usual seconds, in proportion": _of(
+        FrontPruner, least_chance=PROPORTIONAL, power=1
+    ),
     "front, beaten by half a standard error": Finer,
     "front, from the first curves on": FromTheFirst,
     "front, after the first epoch only": Ladder,
@@ -181,16 +172,20 @@ def resumed(pruner: FrontPruner, count: int, run: Run, records: Sequence[TrialRe
 
 def _ended(pruner: Pruner, record: TrialRecord, told: Sequence[TrialRecord]) -> TrialRecord | None:
     """The trial as it was when the pruner ended it; None: it did not."""
-    if record.state is not State.COMPLETE:
-        return None
-    for reached in range(1, len(record.curve)):
-        curve = record.curve[:reached]
-        if pruner.acts(curve):
-            running = replace(record, state=State.RUNNING, values=None, curve=curve)
-            reason = pruner.reason_to_prune(running, told)
-            if reason is not None:
-                return replace(running, reason=reason)
+    for running in at_decisions(pruner, record):
+        reason = pruner.reason_to_prune(running, told)
+        if reason is not None:
+            return replace(running, reason=reason)
     return None
+
+
+def at_decisions(pruner: Pruner, record: TrialRecord) -> Iterator[TrialRecord]:
+    """A COMPLETE trial as it was whenever the pruner decides, before its last report; of another one, nothing."""
+    if record.state is State.COMPLETE:
+        for reached in range(1, len(record.curve)):
+            curve = record.curve[:reached]
+            if pruner.acts(curve):
+                yield replace(record, state=State.RUNNING, values=None, curve=curve)
 
 
 def table(problem: Problem, studies: dict[int, tuple[list[TrialRecord], list[Row]]], setup: Setup) -> Iterator[str]:
@@ -226,15 +221,12 @@ def chances(pruner: FrontPruner, records: Sequence[TrialRecord]) -> Iterator[tup
     """(trial, epoch, chance) at its rungs, of all trials that ended after enough others to compare them with."""
     told: list[TrialRecord] = []
     for record in records:
-        if record.state is not State.COMPLETE:
-            continue
-        for reached in range(1, len(record.curve)):
-            running = replace(record, state=State.RUNNING, values=None, curve=record.curve[:reached])
-            if len(told) >= NEIGHBOURS and pruner.acts(running.curve):
-                outcomes = pruner.outcomes(running, told)
-                if outcomes is not None:
-                    yield record.number, running.curve[-1].epoch, pruner.chance(outcomes, record.size_mb, told)
-        told.append(record)
+        for running in at_decisions(pruner, record) if len(told) >= NEIGHBOURS else ():
+            outcomes = pruner.outcomes(running, told)
+            if outcomes is not None:
+                yield record.number, running.curve[-1].epoch, pruner.chance(outcomes, record.size_mb, told)
+        if record.state is State.COMPLETE:
+            told.append(record)
 
 
 def calibration(

@@ -70,6 +70,7 @@ from cnn_lstm_hyperopt.reporting.validation import ValidationWriter, forget_vali
 from cnn_lstm_hyperopt.reporting.wording import counted, with_article
 from cnn_lstm_hyperopt.search import State, Study, StudyPlan, StudyStorage, TrialRecord
 from cnn_lstm_hyperopt.search.integrity import first_line
+from cnn_lstm_hyperopt.search.summary import LIMIT
 from cnn_lstm_hyperopt.selection_bias import DeflatedSharpe, TrialSeries, deflated, read_trials
 from cnn_lstm_hyperopt.tracking import tracked, tracking_target
 from cnn_lstm_hyperopt.tracking.source import study_id
@@ -415,7 +416,7 @@ class Experiment:
         cures = [f"training.max_epochs above {self.study.plan.max_epochs}", "more trials or more data"]
         if target == "direction":
             cures.insert(0, "another target (--target volatility is learnable)")
-        too_dear = sum(r.reason.startswith("limit") for r in records)
+        too_dear = sum(record.ended_by == LIMIT for record in records)
         if 2 * too_dear > len(records):
             cures = [
                 "a higher limits.trial_seconds",

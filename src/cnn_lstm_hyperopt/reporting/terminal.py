@@ -29,7 +29,7 @@ from cnn_lstm_hyperopt.reporting.search_tables import FRONT_ROWS, fold_table, fr
 from cnn_lstm_hyperopt.reporting.wording import counted, epochs_text, seconds_text
 from cnn_lstm_hyperopt.retraining import Retrained
 from cnn_lstm_hyperopt.search import Assignment, SkillGate, State, Study, StudyPlan, TrialRecord
-from cnn_lstm_hyperopt.search.summary import PROBE
+from cnn_lstm_hyperopt.search.summary import LIMIT
 from cnn_lstm_hyperopt.training.cost import CostModel
 from cnn_lstm_hyperopt.trial_runner import TrainedNetwork
 from cnn_lstm_hyperopt.verdict import Verdict
@@ -228,7 +228,7 @@ class Terminal:
         if self._warned or len(finished) < TOO_DEAR:
             return
         self._warned = True
-        if all(record.reason.startswith("limit") for record in finished):
+        if all(record.ended_by == LIMIT for record in finished):
             self.warn(
                 f"the first {len(finished)} trials were all slower than limits.trial_seconds, though predicted to keep it: this"
                 " machine is busier or slower than when its speed was measured; begin anew with --recalibrate"
@@ -360,7 +360,7 @@ def _outcome_text(record: TrialRecord, objective: str) -> str:
     if record.values is not None:
         score, seconds, size_mb = record.values
         return f"complete: {objective} {score:.4f}, {seconds:.1f} s, {size_mb:.3f} MB"
-    if record.probe and record.reason.startswith(PROBE):
+    if record.probe:
         whole = record.projected_seconds
         rest = "" if whole is None else f", all would take about {seconds_text(whole)}"
         return f"probe: {epochs_text(record.attributes.get('epochs', 0))} in {seconds_text(record.seconds)}{rest}"

@@ -93,7 +93,7 @@ def pruning_summary(records: Sequence[TrialRecord], gate: SkillGate, *, max_epoc
 
 def pruned_by(records: Sequence[TrialRecord]) -> dict[str, int]:
     """PRUNED trials by what ended them: a pruner's name, ``limit``, or ``probe`` for those that were to end early anyway."""
-    return dict(sorted(Counter(_cause(record) for record in records if record.state is State.PRUNED).items()))
+    return dict(sorted(Counter(cause for record in records if (cause := record.ended_by) is not None).items()))
 
 
 def seconds_saved(records: Sequence[TrialRecord], max_epochs: int, seed: int) -> Estimate | Unknown:
@@ -206,9 +206,5 @@ class _Rests:
         return self._at[epoch]
 
 
-def _cause(record: TrialRecord) -> str:
-    return record.reason.split(":")[0]
-
-
 def _by_pruner(record: TrialRecord) -> bool:
-    return record.state is State.PRUNED and not record.probe and _cause(record) not in (LIMIT, PROBE)
+    return record.ended_by not in (None, LIMIT, PROBE)

@@ -131,9 +131,14 @@ class TrialRecord:
         return int(self.attributes.get("finish_order", -1)), self.number
 
     @property
+    def ended_by(self) -> str | None:
+        """What ended it if it is PRUNED: a pruner's name, ``limit``, or ``probe``; the reason begins with it."""
+        return self.reason.partition(":")[0] if self.state is State.PRUNED else None
+
+    @property
     def probe(self) -> bool:
         """Whether it ended after its first epoch on purpose, to be continued if it looks cheap."""
-        return self.state is State.PRUNED and self.reason.startswith("probe:")
+        return self.ended_by == "probe"
 
     @property
     def continues(self) -> int | None:

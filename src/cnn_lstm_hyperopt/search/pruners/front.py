@@ -3,6 +3,7 @@
 import math
 import statistics
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,14 +27,10 @@ EARLY_RUNGS = (0.5, 1.0)
 """Epochs after which the dearest are ended already; the half where a trial reports within its first epoch."""
 FIRST_RUNG, RUNG_GROWTH, LAST_RUNG = 1 / 6, 1.6, 0.3
 """Shares of all epochs between which the other decisions are made, and the step of the ladder; later, little is left to save,
-and what ends there were mostly members of the true front that had been unlucky."""
-LEAST_CHANCE, MOST_NEEDED, NEEDED_EARLY = 0.08, 0.5, 0.02
-"""Chance to reach the front that is worth half the seconds of a usual trial; what is needed at most, whatever is left; and that
-as long as so few have finished that none of them is near (:data:`NEIGHBOURS`): then the best are underrated."""
-POWER = 2
-"""Power of the seconds left with which the chance that is needed grows."""
-OWN = "front: "
-"""How its reasons begin."""
+and most of the true front's members that were lost were lost there."""
+MOST_NEEDED, NEEDED_EARLY = 0.5, 0.02
+"""Chance to reach the front that is needed at most, whatever is left; and that as long as so few have finished that none of them
+is near (:data:`NEIGHBOURS`): then the best are underrated."""
 HOPEFUL = 0.9
 """Quantile of the likely scores that must pass the gate."""
 
@@ -55,6 +52,11 @@ class FrontPruner(Pruner):
     the sampler had expected. Nothing beats what would be the best in score, the fastest or the smallest. Trials that have learnt
     nothing beat nobody, and what is unlikely ever to pass the gate ends.
     """
+
+    least_chance: ClassVar[float] = 0.08
+    """Chance to reach the front that is worth half the seconds of a usual trial."""
+    power: ClassVar[float] = 2
+    """Of the seconds left, with which the chance that is needed grows."""
 
     def __init__(self, plan: StudyPlan) -> None:
         super().__init__(plan)
@@ -81,7 +83,7 @@ class FrontPruner(Pruner):
         hoped = float(np.quantile(outcomes.scores, HOPEFUL))
         if not self.gate.passes(hoped):
             return (
-                f"{OWN}at epoch {epoch:g} it is likely to end at chance (nine in ten similar curves below {hoped:.4f},"
+                f"front: at epoch {epoch:g} it is likely to end at chance (nine in ten similar curves below {hoped:.4f},"
                 f" {self.gate.threshold:.4f} is needed)"
             )
         chance = self.chance(outcomes, trial.size_mb, complete)
@@ -90,7 +92,7 @@ class FrontPruner(Pruner):
         if chance >= needed:
             return None
         return (
-            f"{OWN}at epoch {epoch:g} its chance to reach the front is {chance:.0%}, and {left:.1f} s more need"
+            f"front: at epoch {epoch:g} its chance to reach the front is {chance:.0%}, and {left:.1f} s more need"
             f" {100 * needed:.2g}% (expected: {self.gate.words} {outcomes.score:.4f}, {outcomes.seconds:.1f} s)"
         )
 
@@ -123,7 +125,7 @@ class FrontPruner(Pruner):
             n_curves: finished curves that it is compared with.
         """
         most = MOST_NEEDED if n_curves >= NEIGHBOURS else NEEDED_EARLY
-        return min(most, LEAST_CHANCE * (left / (0.5 * usual)) ** POWER)
+        return min(most, self.least_chance * math.pow(left / (0.5 * usual), self.power))
 
     def inactive_because(self) -> str | None:
         """See the base class."""
@@ -157,7 +159,7 @@ class FrontPruner(Pruner):
         for record in others:
             if record.values is not None:
                 seconds.append(max(record.values.seconds, 1e-3))
-            elif record.state is State.PRUNED and record.reason.startswith(OWN):
+            elif record.ended_by == self.settings.type:
                 if record.number not in self._headed_for:
                     self._headed_for[record.number] = projected_seconds(record.curve, self.plan.max_epochs)
                 seconds.append(max(self._headed_for[record.number], 1e-3))
