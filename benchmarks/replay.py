@@ -74,12 +74,12 @@ class EveryEpoch(FrontPruner):
         self.rungs = tuple(sorted({*self.rungs, *map(float, range(1, int(self.rungs[-1])))}))
 
 
-class FromAQuarter(FrontPruner):
-    """As the pruner itself, and at each quarter of the first epoch."""
+class FromTheHalf(FrontPruner):
+    """As the pruner itself, of the quarters of the first epoch at the half and the end only."""
 
     def __init__(self, plan: StudyPlan) -> None:
         super().__init__(plan)
-        self.rungs = tuple(sorted({0.25, 0.75, *self.rungs}))
+        self.rungs = tuple(rung for rung in self.rungs if rung not in (0.25, 0.75))
 
 
 class Ladder(FrontPruner):
@@ -121,7 +121,7 @@ RULES: dict[str, Callable[[StudyPlan], Pruner]] = {
     "front, from the first curves on": FromTheFirst,
     "front, after the first epoch only": Ladder,
     "front, up to the end of the first epoch": FirstEpoch,
-    "front, each quarter of the first epoch": FromAQuarter,
+    "front, after half of the first epoch and the first": FromTheHalf,
     "front, at every epoch": EveryEpoch,
     "front, up to four fifths of the epochs": Later,
     "median": PRUNERS["median"],

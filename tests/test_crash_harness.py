@@ -330,6 +330,7 @@ def story(planned: list[Aim], folder: Path, reference: Reference) -> tuple[dict[
     return dict(told.kills), told.found
 
 
+@pytest.mark.thorough
 def test_a_run_killed_in_search_and_retraining_ends_as_if_it_had_not_been(
     undisturbed: Reference, tmp_path: Path
 ) -> None:

@@ -202,6 +202,7 @@ def test_a_disk_that_is_full_from_the_start_says_so(
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform != "linux", reason="needs prlimit")
 def test_a_limit_of_file_sizes_ends_the_run_in_one_line_and_nothing_is_lost(
     config: Callable[..., Path], tiny: dict[str, Any], start_cli: Start
@@ -572,7 +573,7 @@ def test_sigterm_ends_the_run_in_good_order(
 
 
 @pytest.mark.slow
-@pytest.mark.mostly_thorough(1)
+@pytest.mark.thorough
 @pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_signal_ends_the_run_at_once(
     config: Callable[..., Path], tiny: dict[str, Any], start_cli: Start, second: signal.Signals

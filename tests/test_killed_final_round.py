@@ -304,6 +304,7 @@ def test_a_second_round_that_is_given_up_leaves_the_first_to_be_had_again(world,
 
 
 @pytest.mark.slow
+@pytest.mark.mostly_thorough(1)
 @pytest.mark.parametrize("seed", range(2))
 def test_however_often(world, whole, seed):
     """Killed again and again, after a few moments and then a few more, until it comes through: the last step has some thirty."""

@@ -26,7 +26,7 @@ from cnn_lstm_hyperopt.search.function import optimise
 from cnn_lstm_hyperopt.search.pruners import PRUNERS, is_exempt
 from cnn_lstm_hyperopt.search.samplers import SAMPLERS
 
-SEED, N_TRIALS = 33, 46
+SEED, N_TRIALS = 3, 46
 STARTUP = 12
 SAMPLER_KINDS = {
     **{name: {"type": name} for name in SAMPLERS},

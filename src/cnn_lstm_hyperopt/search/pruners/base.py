@@ -9,7 +9,7 @@ from cnn_lstm_hyperopt.randomness import stream_seed
 from cnn_lstm_hyperopt.search.plan import StudyPlan
 from cnn_lstm_hyperopt.search.trial import Point, TrialRecord
 
-EXEMPT = 15
+EXEMPT = 12
 """One trial in so many runs to its own end whatever the pruner says, so that what it costs can be estimated."""
 
 

@@ -23,8 +23,8 @@ from cnn_lstm_hyperopt.search.plan import StudyPlan
 from cnn_lstm_hyperopt.search.pruners.base import Pruner
 from cnn_lstm_hyperopt.search.trial import Point, State, TrialRecord
 
-EARLY_RUNGS = (0.5, 1.0)
-"""Epochs after which the dearest are ended already; the half where a trial reports within its first epoch."""
+EARLY_RUNGS = (0.25, 0.5, 0.75, 1.0)
+"""Epochs after which the dearest are ended already; the parts where a trial reports within its first epoch."""
 FIRST_RUNG, RUNG_GROWTH, LAST_RUNG = 1 / 6, 1.6, 0.3
 """Shares of all epochs between which the other decisions are made, and the step of the ladder; later, little is left to save,
 and most of the true front's members that were lost were lost there."""
@@ -41,7 +41,7 @@ class FrontPruner(Pruner):
     As few as possible of those that would reach it are to be ended for the seconds saved, so what counts is the ratio of the
     two (a fractional knapsack, Dantzig 1957). Chances are rather too sure of themselves: on recorded curves what comes true of
     them grows in proportion, or as little as their square root does. So what is needed grows with the square of the seconds left,
-    and the dearest end first: 8 % are worth half of the seconds that trials take on average, those that it ended by what they
+    and the dearest end first: 9 % are worth half of the seconds that trials take on average, those that it ended by what they
     would have taken. What is more likely than not to reach the front never ends; and as long as fewer than 60 curves have
     finished, what has 2 %.
 
@@ -53,7 +53,7 @@ class FrontPruner(Pruner):
     nothing beat nobody, and what is unlikely ever to pass the gate ends.
     """
 
-    least_chance: ClassVar[float] = 0.08
+    least_chance: ClassVar[float] = 0.09
     """Chance to reach the front that is worth half the seconds of a usual trial."""
     power: ClassVar[float] = 2
     """Of the seconds left, with which the chance that is needed grows."""
