@@ -30,10 +30,10 @@ from problems import Problem, load_problem
 from problems.runs import Measured, Row, Ruler, Run
 from search import Setup, plan_of, rows_of, usual_setup
 
-FIXED, WEIGHED = (0.02, 0.05, 0.10), (0.03, 0.15)
+FIXED, WEIGHED = (0.02, 0.05, 0.10), (0.02, 0.08)
 """Chances to reach the front that other rules ask for."""
-PROPORTIONAL = 0.12
-"""The same, in proportion to the seconds left instead of their square."""
+POWERS = {1: 0.13, 2: 0.09}
+"""Of the seconds left, instead of their cube, and the chances that are asked for then."""
 PAUSED = (20, 60)
 """So many of the pruned trials, the most hopeful ones, that go on in the end."""
 BOUNDS = (0.0, 0.02, 0.1, 0.2, 0.4, 0.7, 1.0)
@@ -114,9 +114,12 @@ RULES: dict[str, Callable[[StudyPlan], Pruner]] = {
     "front": PRUNERS["front"],
     **{f"below {share:.0%}": _of(Fixed, share=share) for share in FIXED},
     **{f"below {share:.0%} for half the usual seconds": _of(FrontPruner, least_chance=share) for share in WEIGHED},
-    f"below {PROPORTIONAL:.0%} for half the usual seconds, in proportion": _of(
-        FrontPruner, least_chance=PROPORTIONAL, power=1
-    ),
+    **{
+        f"below {share:.0%} for half the usual seconds, power {power}": _of(
+            FrontPruner, least_chance=share, power=power
+        )
+        for power, share in POWERS.items()
+    },
     "front, beaten by half a standard error": Finer,
     "front, from the first curves on": FromTheFirst,
     "front, after the first epoch only": Ladder,

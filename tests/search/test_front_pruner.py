@@ -157,7 +157,7 @@ def share_not_beaten(outcomes, size_mb, complete, gate):
 
 @pytest.mark.parametrize("seed", range(40))
 def test_a_trial_ends_when_its_chance_is_not_worth_the_seconds_left(pruner_of, finished, trial_of, seed):
-    """Nine in a hundred are, for half of what a trial takes, in proportion to its square; here two, as so few have finished."""
+    """Five in a hundred are, for half of what a trial takes, in proportion to its cube; here two, as so few have finished."""
     usual = sum(t.values.seconds for t in finished) / len(finished)
     generator = np.random.default_rng(seed)
     height, speed, size = generator.uniform([0.53, 0.2, 0.2], [0.85, 12.0, 9.0])
@@ -168,7 +168,7 @@ def test_a_trial_ends_when_its_chance_is_not_worth_the_seconds_left(pruner_of, f
         share = share_not_beaten(outcomes, size, finished, GATE)
         hopeless = not GATE.passes(np.quantile(outcomes.scores, 0.9))
         left = outcomes.seconds - trial.curve[-1].seconds
-        needed = min(0.02, 0.09 * (left / (usual / 2)) ** 2)
+        needed = min(0.02, 0.05 * (left / (usual / 2)) ** 3)
         reason = pruner.reason_to_prune(trial, finished)
         assert (reason is not None) == (hopeless or share < needed)
         if reason is not None and not hopeless:
@@ -189,10 +189,10 @@ def test_such_trials_are_of_both_kinds(pruner_of, finished, trial_of):
 
 
 @pytest.mark.parametrize(("chance", "left", "ends"), [
-    (0.09, 50.0, False), (0.089, 50.0, True), (0.36, 100.0, False), (0.359, 100.0, True),
-    (0.00091, 5.0, False), (0.00089, 5.0, True), (0.5, 1e6, False), (0.49, 1e6, True), (0.0, 0.0, False), (0.0, 0.1, True),
+    (0.05, 50.0, False), (0.049, 50.0, True), (0.4, 100.0, False), (0.399, 100.0, True),
+    (0.000051, 5.0, False), (0.000049, 5.0, True), (0.5, 1e6, False), (0.49, 1e6, True), (0.0, 0.0, False), (0.0, 0.1, True),
 ])  # fmt: skip
-def test_what_is_needed_is_in_proportion_to_the_square_of_the_seconds_left(
+def test_what_is_needed_is_in_proportion_to_the_cube_of_the_seconds_left(
     pruner_of, finished, trial_of, monkeypatch, chance, left, ends
 ):
     """Finished trials take 100 s here; there are 60 of them, or one less, and then 2 % is enough."""
@@ -209,7 +209,7 @@ def test_what_is_needed_is_in_proportion_to_the_square_of_the_seconds_left(
 
 
 @pytest.mark.parametrize(("reason", "least"), [
-    ("front: at epoch 5 its chance ...", 0.09 * (50 / 100) ** 2), ("limit: 300.0 s ...", 0.09), ("probe: ...", 0.09)
+    ("front: at epoch 5 its chance ...", 0.05 * (50 / 100) ** 3), ("limit: 300.0 s ...", 0.05), ("probe: ...", 0.05)
 ])  # fmt: skip
 def test_what_it_ended_counts_by_what_it_would_have_taken(pruner_of, finished, trial_of, monkeypatch, reason, least):
     """Half of all took 100 s, half were ended and were heading for 300 s; so 50 s are a quarter of what is usual."""

@@ -40,8 +40,8 @@ class FrontPruner(Pruner):
 
     As few as possible of those that would reach it are to be ended for the seconds saved, so what counts is the ratio of the
     two (a fractional knapsack, Dantzig 1957). Chances are rather too sure of themselves: on recorded curves what comes true of
-    them grows in proportion, or as little as their square root does. So what is needed grows with the square of the seconds left,
-    and the dearest end first: 9 % are worth half of the seconds that trials take on average, those that it ended by what they
+    them grows in proportion, or as little as their cube root does. So what is needed grows with the cube of the seconds left,
+    and the dearest end first: 5 % are worth half of the seconds that trials take on average, those that it ended by what they
     would have taken. What is more likely than not to reach the front never ends; and as long as fewer than 60 curves have
     finished, what has 2 %.
 
@@ -53,9 +53,9 @@ class FrontPruner(Pruner):
     nothing beat nobody, and what is unlikely ever to pass the gate ends.
     """
 
-    least_chance: ClassVar[float] = 0.09
+    least_chance: ClassVar[float] = 0.05
     """Chance to reach the front that is worth half the seconds of a usual trial."""
-    power: ClassVar[float] = 2
+    power: ClassVar[float] = 3
     """Of the seconds left, with which the chance that is needed grows."""
 
     def __init__(self, plan: StudyPlan) -> None:
