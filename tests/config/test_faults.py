@@ -143,7 +143,7 @@ SPACE_FAULTS = [
     ({"cnn": {"activation": [["relu"]]}}, "cnn.activation must be one of relu, gelu, swish, but got ['relu']"),
     ({"cnn": {"residual": "yes"}}, "search_space.cnn.residual must be true or false, but got 'yes'"),
     ({"cnn": {"residual": [0, 1]}}, "search_space.cnn.residual must be true or false, but got 0"),
-    ({"lstm": {"num_layers": [1, 2, 3]}}, "search_space.lstm.num_layers must be [low, high], but got [1, 2, 3]"),
+    ({"cnn": {"dropout": [0.1, 0.2, 0.3]}}, "search_space.cnn.dropout must be [low, high], but got [0.1, 0.2, 0.3]"),
     ({"lstm": {"num_layers": [0, 2]}}, "search_space.lstm.num_layers must lie between 1 and 16, but got 0"),
     (
         {"training": {"weight_decay": [0, 1e-3]}},

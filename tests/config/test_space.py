@@ -127,6 +127,9 @@ def test_parents_stand_before_the_parameters_that_depend_on_them():
     [
         # short lists: what they mean follows from the parameter's kind
         ("lstm.num_layers", [1, 3], IntRange(1, 3)),
+        ("lstm.num_layers", [1, 2, 3, 4], IntRange(1, 4)),
+        ("lstm.num_layers", [1, 2, 4], Choices((1, 2, 4))),
+        ("lstm.num_layers", [4, 3, 2], Choices((4, 3, 2))),
         ("lstm.num_layers", [2, 2], Fixed(2)),
         ("cnn.num_filters", [16, 48], Choices((16, 48))),
         ("cnn.num_filters", [16], Fixed(16)),

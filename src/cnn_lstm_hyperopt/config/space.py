@@ -330,6 +330,8 @@ def _parse_domain(spec: ParameterSpec, raw: Any) -> Domain:
             f" {shown(sorted(map(str, keys)))}"
         )
     if isinstance(raw, list):
+        if spec.kind == "int" and len(raw) > 2:
+            return _listed(spec, raw)
         if spec.kind in ("int", "float", "log_float"):
             if len(raw) != 2:
                 raise ValueError(f"must be [low, high], but got {shown(raw)}; for single values use {{choices: [...]}}")
@@ -338,6 +340,15 @@ def _parse_domain(spec: ParameterSpec, raw: Any) -> Domain:
             raise ValueError(f"must be a list of lists such as [[3, 5, 7]], but got {shown(raw)}")
         return _choices(spec, raw)
     return Fixed(_value(spec, raw))
+
+
+def _listed(spec: ParameterSpec, raw: list[Any]) -> Domain:
+    """Whole numbers of which each is written: ``[1, 2, 3, 4]`` is the range 1 to 4, ``[1, 2, 4]`` three choices."""
+    choices = _choices(spec, raw)
+    numbers = [int(value) for value in choices.values] if isinstance(choices, Choices) else []
+    if numbers and numbers == list(range(numbers[0], numbers[-1] + 1)):
+        return IntRange(numbers[0], numbers[-1])
+    return choices
 
 
 def _choices(spec: ParameterSpec, raw: Any) -> Domain:
