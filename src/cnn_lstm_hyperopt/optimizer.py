@@ -35,6 +35,10 @@ class CNNLSTMHyperparameterOptimizer:
             ``(batch, time, features)``; None: the bars of ``config``'s data section
             (without one the synthetic market).
         input_dim: number of features, checked against the loaders.
+        dates: decision dates of the windows of the training, validation and test loader: three sequences, each with one entry per
+            window in the loader's order (datetimes, ISO text or whole numbers that grow with time) or None. Windows without
+            dates count as independent.
+        groups: likewise, text or whole numbers: windows of one group (a patient, a machine) are dependent.
         save_dir: where everything is written.
         study_name: name of the study.
         config: settings as a YAML file or as a nested mapping, such as ``{"training": {"max_epochs": 5}}``.
@@ -52,6 +56,8 @@ class CNNLSTMHyperparameterOptimizer:
         save_dir: str | Path | None = None,
         study_name: str | None = None,
         *,
+        dates: Sequence[Any] | None = None,
+        groups: Sequence[Any] | None = None,
         config: Config | None = None,
         resume: bool = False,
         quiet: bool = False,
@@ -65,6 +71,12 @@ class CNNLSTMHyperparameterOptimizer:
                 f"input_dim must come with data_loaders, whose features it counts, but got {shown(input_dim)} alone; leave it"
                 " out, or give data_loaders"
             )
+        for name, given in (("dates", dates), ("groups", groups)):
+            if data_loaders is None and given is not None:
+                raise ConfigError(
+                    f"{name} must come with data_loaders, whose windows they describe, but got {shown(given)} alone; leave them"
+                    " out (bars have their own dates), or give data_loaders"
+                )
         asked = self._settings({})
         if data_loaders is not None:
             _require_only_what_loaders_need(asked.data)
@@ -81,13 +93,21 @@ class CNNLSTMHyperparameterOptimizer:
         self._experiment: Experiment | None = None
         self.settings = self._settings({})
         check_save_dir(self.settings.save_dir, resume=resume)
-        self.dataset = self._dataset(data_loaders, input_dim)
+        self.dataset = self._dataset(data_loaders, input_dim, dates, groups)
 
-    def _dataset(self, loaders: Sequence[Iterable[Any]] | None, input_dim: int | None) -> Dataset:
+    def _dataset(
+        self,
+        loaders: Sequence[Iterable[Any]] | None,
+        input_dim: int | None,
+        dates: Sequence[Any] | None,
+        groups: Sequence[Any] | None,
+    ) -> Dataset:
         if loaders is not None:
             asked = self.settings.data
             share = 1.0 if asked.train_share == "auto" else asked.train_share
-            return dataset_from_loaders(loaders, input_dim, train_share=share, horizon=asked.horizon)
+            return dataset_from_loaders(
+                loaders, input_dim, dates=dates, groups=groups, train_share=share, horizon=asked.horizon
+            )
         return prepare_dataset(self.settings.data)
 
     @property
@@ -249,6 +269,8 @@ def run_cnn_lstm_hyperparameter_optimization(
     top_k: int | None = None,
     *,
     study_name: str | None = None,
+    dates: Sequence[Any] | None = None,
+    groups: Sequence[Any] | None = None,
     full_epochs: int | None = None,
     pruner_type: str | None = None,
     sampler_type: str | None = None,
@@ -262,7 +284,15 @@ def run_cnn_lstm_hyperparameter_optimization(
     The arguments are those of :class:`CNNLSTMHyperparameterOptimizer`, its ``optimize`` and its ``retrain_best_models``.
     """
     with CNNLSTMHyperparameterOptimizer(
-        data_loaders, input_dim, save_dir, study_name, config=config, resume=resume, quiet=quiet
+        data_loaders,
+        input_dim,
+        save_dir,
+        study_name,
+        dates=dates,
+        groups=groups,
+        config=config,
+        resume=resume,
+        quiet=quiet,
     ) as optimizer:
         optimizer.optimize(n_trials, pruner_type, sampler_type, timeout)
         if retrain_best:

@@ -34,7 +34,7 @@ def folds() -> Dataset:
     return prepare_dataset(DataSettings(symbols=("SYN3", "SYN1"), lookback=10, train_share=0.5, cv_folds=3))
 
 
-def loaders(*, values: bool) -> Dataset:
+def loaders(*, values: bool, **marks) -> Dataset:
     rng = np.random.default_rng(0)
     return dataset_from_loaders(
         [
@@ -49,6 +49,7 @@ def loaders(*, values: bool) -> Dataset:
         ],
         None,
         train_share=0.5,
+        **marks,
     )
 
 
@@ -57,6 +58,11 @@ DATASETS = {
     "folds": folds,
     "loaders with values": lambda: loaders(values=True),
     "loaders": lambda: loaders(values=False),
+    "loaders with dates and groups": lambda: loaders(
+        values=False,
+        dates=(None, np.arange("2020-01-01", "2020-01-10", dtype="datetime64[D]"), None),
+        groups=(np.arange(20) % 3, list("abcabcabc"), None),
+    ),
 }
 
 
@@ -83,6 +89,10 @@ def assert_same(read: Windows, written: Windows) -> None:
     assert read.dates.dtype == written.dates.dtype
     assert np.array_equal(read.dates, written.dates)
     assert read.symbols.tolist() == written.symbols.tolist()
+    assert read.dated is written.dated
+    assert (read.groups is None) == (written.groups is None)
+    if read.groups is not None:
+        assert read.groups.tolist() == written.groups.tolist()
     everything = torch.arange(len(written))
     assert read.series.dtype == written.series.dtype
     assert torch.equal(read.gather(everything), written.gather(everything))
@@ -106,7 +116,7 @@ def test_the_file_holds_no_test_windows(dataset, path):
     with safe_open(path, framework="pt") as file:
         names = set(file.keys())
         rows = {name: len(file.get_tensor(name)) for name in names if name.endswith(".starts")}
-    fields = {"starts", "labels", "dates", "symbols", "values", "series"}
+    fields = {"starts", "labels", "dates", "symbols", "values", "series", "groups"}
     parts = [f"{number}.{split}" for number in range(len(dataset.folds)) for split in ("train", "validation")]
     assert names <= {f"{part}.{field}" for part in parts for field in fields}
     last = len(dataset.folds) - 1

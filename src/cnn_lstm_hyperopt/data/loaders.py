@@ -16,6 +16,8 @@ from cnn_lstm_hyperopt.config.faults import shown
 from cnn_lstm_hyperopt.data.checks import counted
 from cnn_lstm_hyperopt.data.columns import LARGEST
 from cnn_lstm_hyperopt.data.dataset import Dataset, Fold, LockedPeriod
+from cnn_lstm_hyperopt.data.dates import date_text
+from cnn_lstm_hyperopt.data.dates_and_groups import Marks, read_marks, shared_groups
 from cnn_lstm_hyperopt.data.describe import class_balance
 from cnn_lstm_hyperopt.data.splits import SPLIT_NAMES
 from cnn_lstm_hyperopt.data.windows import Windows
@@ -31,7 +33,13 @@ _PROBED_ITEMS = 4
 
 
 def dataset_from_loaders(
-    loaders: Sequence[Iterable[Any]], input_dim: int | None, *, train_share: float = 1.0, horizon: int = 1
+    loaders: Sequence[Iterable[Any]],
+    input_dim: int | None,
+    *,
+    dates: Sequence[Any] | None = None,
+    groups: Sequence[Any] | None = None,
+    train_share: float = 1.0,
+    horizon: int = 1,
 ) -> Dataset:
     """A dataset of three loaders: training, validation, test.
 
@@ -39,6 +47,9 @@ def dataset_from_loaders(
         loaders: each yields ``(x, y_class)`` or ``(x, y_class, y_reg)``: ``x`` float ``(batch, time, features)``, ``y_class``
             integer ``(batch,)`` from 0, ``y_reg`` float ``(batch,)`` or ``(batch, 1)``.
         input_dim: number of features, checked; None: as it comes.
+        dates: of the training, validation and test windows, each ``(windows,)`` in the loader's order, or None. Windows
+            without dates are independent of each other.
+        groups: likewise; windows of one group are dependent.
         train_share: share of the training windows that trials use.
         horizon: windows ahead that a label looks: so many windows one after the other overlap.
 
@@ -50,20 +61,27 @@ def dataset_from_loaders(
     if len(loaders) != 3:
         raise DataError(f"data_loaders must be (train, validation, test), but there are {len(loaders)}")
     _require_different(loaders)
-    drained = [_drain(name, loader) for name, loader in zip(SPLIT_NAMES, loaders, strict=True)]
+    given = read_marks(dates, groups)
+    ordered = [_drain(name, loader) for name, loader in zip(SPLIT_NAMES, loaders, strict=True)]
+    drained = [each for each, _ in ordered]
+    marks = [
+        each.in_order(name, order.numpy(), shuffled=_is_shuffled(f"the {name} loader", loader))
+        for name, loader, each, (_, order) in zip(SPLIT_NAMES, loaders, given, ordered, strict=True)
+    ]
     _check_alike(drained, input_dim)
     repeated = _warn_of_repeated([x for x, _, _ in drained])
     classes = [int(labels.max()) + 1 for _, labels, _ in drained]
     n_classes = max(classes)
     _check_classes(drained[0][1], n_classes)
     class_names = tuple(f"class {number}" for number in range(n_classes))
-    train, validation, test = (_windows(*parts) for parts in drained)
+    train, validation, test = (_windows(*parts, each) for parts, each in zip(drained, marks, strict=True))
     values = train.values
     mean = 0.0 if values is None else float(values.double().mean())
     std = (0.0 if values is None else float(values.double().std(correction=0))) or 1.0
     warnings = (
         *(w for name, loader in zip(SPLIT_NAMES, loaders, strict=True) for w in _warnings(name, loader)),
         *repeated,
+        *shared_groups(marks),
     )
     return Dataset(
         train=train,
@@ -131,8 +149,12 @@ def _hashes(x: Tensor) -> Iterator[int]:
     return (hash(row.tobytes()) for row in x.numpy())
 
 
-def _drain(name: str, loader: Iterable[Any]) -> Drained:
-    """All batches of a loader as ``x (windows, time, features)``, labels and values; training windows in a fixed order."""
+def _drain(name: str, loader: Iterable[Any]) -> tuple[Drained, Tensor]:
+    """All batches of a loader as ``x (windows, time, features)``, labels and values; training windows in a fixed order.
+
+    Returns:
+        These, and their positions in the loader's order, ``(windows,)`` int64.
+    """
     where = f"the {name} loader"
     if isinstance(_attribute(where, loader, "dataset"), IterableDataset) or not hasattr(type(loader), "__len__"):
         raise DataError(
@@ -163,7 +185,7 @@ def _drain(name: str, loader: Iterable[Any]) -> Drained:
     order = (
         _canonical_order(x, y, value) if name == SPLIT_NAMES[0] or _is_shuffled(where, loader) else torch.arange(len(x))
     )
-    return x[order], y[order], None if value is None else value[order]
+    return (x[order], y[order], None if value is None else value[order]), order
 
 
 def _batches(where: str, loader: Any) -> Iterator[Any]:
@@ -306,7 +328,7 @@ def _shown_classes(first: list[int], count: int) -> str:
     return f"{first}" if count == len(first) else f"{str(first)[:-1]}, …] ({count:,})"
 
 
-def _windows(x: Tensor, labels: Tensor, values: Tensor | None) -> Windows:
+def _windows(x: Tensor, labels: Tensor, values: Tensor | None, marks: Marks) -> Windows:
     n, time, features = x.shape
     return Windows(
         series=x.reshape(n * time, features).contiguous(),
@@ -314,8 +336,10 @@ def _windows(x: Tensor, labels: Tensor, values: Tensor | None) -> Windows:
         lookback=time,
         labels=labels,
         values=values,
-        dates=np.arange(n),
+        dates=np.arange(n) if marks.dates is None else marks.dates,
         symbols=np.full(n, SYMBOL),
+        dated=marks.dates is not None,
+        groups=marks.groups,
     )
 
 
@@ -337,11 +361,6 @@ def _warnings(name: str, loader: Iterable[Any]) -> list[str]:
     batches = _attribute(where, loader, "batch_sampler")
     if _attribute(where, loader, "drop_last") or _attribute(where, batches, "drop_last"):
         found.append(f"the {name} loader drops its last batch, so some windows are never used; set drop_last=False")
-    if name != SPLIT_NAMES[0] and _is_shuffled(where, loader):
-        found.append(
-            f"the {name} loader shuffles, so its windows have no order of time: intervals treat them as independent;"
-            " use shuffle=False if they come one after the other"
-        )
     if isinstance(loader, DataLoader) and _is_random(loader.dataset):
         found.append(
             f"the {name} dataset gives another window for the same index each time (a random transform?); the windows are"
@@ -411,6 +430,10 @@ def _describe(
         digest.update(windows.labels[order].numpy().tobytes())
         if windows.values is not None:
             digest.update(windows.values[order].numpy().tobytes())
+        for mark in (windows.dates if windows.dated else None, windows.groups):
+            if mark is not None:
+                digest.update(f"{mark.dtype}".encode())
+                digest.update(np.ascontiguousarray(mark[order.numpy()]).tobytes())
     train = splits["train"]
     return {
         "source": "DataLoaders",
@@ -422,9 +445,24 @@ def _describe(
         "class_names": list(class_names),
         "value_name": None if train.values is None else "y_reg",
         "splits": {
-            name: {"windows": len(windows), **class_balance(windows, len(class_names))}
+            name: {"windows": len(windows), **class_balance(windows, len(class_names)), **_marks_facts(windows)}
             for name, windows in splits.items()
         },
         "warnings": list(warnings),
         "sha256": digest.hexdigest(),
     }
+
+
+def _marks_facts(windows: Windows) -> dict[str, Any]:
+    """First and last date and the number of groups, where there are any."""
+    facts: dict[str, Any] = {}
+    if windows.dated:
+        ends = windows.dates.min(), windows.dates.max()
+        facts |= dict(zip(("first", "last"), map(_mark_text, ends), strict=True))
+    if windows.groups is not None:
+        facts["groups"] = len(np.unique(windows.groups))
+    return facts
+
+
+def _mark_text(date: Any) -> str | int:
+    return date_text(date) if isinstance(date, np.datetime64) else int(date)

@@ -32,6 +32,8 @@ def save_trial_data(path: Path, data: TrialData) -> None:
         tensors[f"{part}.symbols"] = torch.from_numpy(np.searchsorted(names, windows.symbols))
         if windows.values is not None:
             tensors[f"{part}.values"] = windows.values
+        if windows.groups is not None:
+            tensors[f"{part}.groups"] = torch.from_numpy(windows.groups)
         if part.endswith(".train") or windows.series is not parts[_training_part(part)].series:
             tensors[f"{part}.series"] = windows.series
     first = data.folds[0].train
@@ -39,7 +41,8 @@ def save_trial_data(path: Path, data: TrialData) -> None:
         **{name: getattr(data, name) for name in _FACTS},
         "value_scales": [[fold.value_mean, fold.value_std] for fold in data.folds],
         "lookback": first.lookback,
-        "dates": first.dates.dtype.str,
+        "dates": {part: windows.dates.dtype.str for part, windows in parts.items()},
+        "dated": {part: windows.dated for part, windows in parts.items()},
         "symbols": names,
     }
     beside = path.with_name(path.name + ".part")
@@ -54,15 +57,17 @@ def load_trial_data(path: Path) -> TrialData:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
 
     def windows(part: str) -> Windows:
-        series = tensors.get(f"{part}.series")
+        series, groups = tensors.get(f"{part}.series"), tensors.get(f"{part}.groups")
         return Windows(
             series=tensors[f"{_training_part(part)}.series"] if series is None else series,
             starts=tensors[f"{part}.starts"],
             lookback=facts["lookback"],
             labels=tensors[f"{part}.labels"],
             values=tensors.get(f"{part}.values"),
-            dates=tensors[f"{part}.dates"].numpy().astype(facts["dates"]),
+            dates=tensors[f"{part}.dates"].numpy().astype(facts["dates"][part]),
             symbols=np.array(facts["symbols"])[tensors[f"{part}.symbols"].numpy()],
+            dated=facts["dated"][part],
+            groups=None if groups is None else groups.numpy(),
         )
 
     folds = tuple(

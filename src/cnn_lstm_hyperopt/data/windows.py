@@ -22,8 +22,11 @@ class Windows:
         lookback: rows in a window.
         labels: (windows,) int64 classes.
         values: (windows,) float32, the regression target in its own units; None: there is none.
-        dates: (windows,) decision dates, datetime64[ns] (integers for loaders that a user brings).
+        dates: (windows,) decision dates, datetime64[ns] or integers that grow with time; without dates the windows' numbers.
         symbols: (windows,) names.
+        dated: whether ``dates`` say when a window is decided; False: they only number the windows, whose order means nothing.
+        groups: (windows,) int64, windows of one group are dependent and different groups are not; the same number means the
+            same group in all splits; None: there are none.
     """
 
     series: Tensor
@@ -33,6 +36,8 @@ class Windows:
     values: Tensor | None
     dates: NDArray[Any]
     symbols: NDArray[np.str_]
+    dated: bool = True
+    groups: NDArray[np.int64] | None = None
 
     def __repr__(self) -> str:
         return f"Windows({len(self)} windows of {self.lookback} rows × {self.input_dim} features)"
@@ -73,6 +78,7 @@ class Windows:
             values=None if self.values is None else self.values[here],
             dates=self.dates[on_host],
             symbols=_names_at(self.symbols, on_host),
+            groups=None if self.groups is None else self.groups[on_host],
         )
 
     def to(self, device: torch.device | str) -> "Windows":
