@@ -20,7 +20,7 @@ from sklearn.metrics import matthews_corrcoef
 from cnn_lstm_hyperopt import confirmation as module
 from cnn_lstm_hyperopt.config import TrainingSettings
 from cnn_lstm_hyperopt.config.settings import RetrainSettings
-from cnn_lstm_hyperopt.confirmation import SEEDS_APART, TIME_IS_UP, Confirmation, Divergence, confirm, until
+from cnn_lstm_hyperopt.confirmation import SEEDS_APART, TIME_IS_UP, Confirmation, Divergence, Reading, confirm, until
 from cnn_lstm_hyperopt.exceptions import StorageFailedError
 from cnn_lstm_hyperopt.models import NetworkConfig, build_network
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
@@ -49,19 +49,25 @@ class Fake:
         self.asked.append((trial, seed))
         self.checkpoints.append(checkpoint)
         score = self.scores[trial][seed - 1]
+        score, loss = score if isinstance(score, Reading) else (score, 0.6)
         if isinstance(score, BaseException):
             raise score
         decision = on_report(ProgressReport(0.5, 0.5, 1.0))
         if self.clock is not None:
             self.clock.now += 1.0
         if decision.action is Action.CONTINUE:
-            decision = on_report(ProgressReport(1.0, 1.0, 1.0, score, 0.6, last=self.clock is None))
-        best = None if decision.action is not Action.CONTINUE else evaluation(0.6, score)
+            decision = on_report(ProgressReport(1.0, 1.0, 1.0, score, loss, last=self.clock is None))
+        best = None if decision.action is not Action.CONTINUE else evaluation(loss, score)
         return SimpleNamespace(outcome=Outcome(1, best, 1.0, 1.0, 1.0, decision))
 
 
 NOWHERE = Path("no-such-folder")
-NOTHING = {"known": {}, "diverged": {}, "on_report": go_on, "on_score": go_on, "on_divergence": go_on}
+NOTHING = {"known": {}, "diverged": {}, "on_report": go_on, "on_reading": go_on, "on_divergence": go_on}
+
+
+def read(scores):
+    """The readings that :class:`Fake` would give."""
+    return {number: [Reading(score, 0.6) for score in each] for number, each in scores.items()}
 
 
 def confirmed(scores, candidates=None, *, clock=None, checkpoints=NOWHERE, **facts):
@@ -107,7 +113,9 @@ def test_each_hears_with_its_seed_and_every_score_is_told_at_once():
         return go_on()
 
     confirmed(
-        {7: [0.5, 0.6], 3: [0.7, 0.8]}, on_report=on_report, on_score=lambda who, s: told.append((who.rank, [*s]))
+        {7: [0.5, 0.6], 3: [0.7, 0.8]},
+        on_report=on_report,
+        on_reading=lambda who, s: told.append((who.rank, [each.score for each in s])),
     )
     assert heard == [(7, 1), (3, 1), (7, 2), (3, 2)]
     assert told == [(1, [0.5]), (2, [0.7]), (1, [0.5, 0.6]), (2, [0.7, 0.8])]
@@ -135,6 +143,19 @@ def test_the_search_s_own_reading_does_not_count():
     found, _ = confirmed({7: [0.55, 0.56], 3: [0.60, 0.52], 0: [0.57, 0.58]}, candidates)
     assert order(found) == [0, 3, 7]
     assert [each.mean for each in found.ranked] == pytest.approx([0.575, 0.56, 0.555])
+
+
+def test_equal_means_are_ranked_by_the_mean_log_loss():
+    """Of 16 windows: three candidates with the same mean accuracy, and one that is better although its loss is the highest."""
+    tied = {
+        7: [Reading(0.9375, 0.4), Reading(1.0, 0.5)],
+        3: [Reading(1.0, 0.1), Reading(0.9375, 0.3)],
+        0: [Reading(1.0, 0.3), Reading(0.9375, 0.3)],
+        4: [Reading(1.0, 0.9), Reading(1.0, 0.9)],
+    }
+    found, _ = confirmed(tied)
+    assert order(found) == [4, 3, 0, 7]
+    assert [each.mean_loss for each in found.ranked] == pytest.approx([0.9, 0.2, 0.3, 0.45])
 
 
 tables = st.integers(1, 4).flatmap(
@@ -224,7 +245,7 @@ def test_ctrl_c_loses_no_score_and_the_rest_gives_the_same_ranking(stop_after):
     def on_score(who, scores):
         stored[who.trial_number] = list(scores)
 
-    first, fake = confirmed(SCORES, on_report=on_report, on_score=on_score)
+    first, fake = confirmed(SCORES, on_report=on_report, on_reading=on_score)
     assert first.ended == CTRL_C
     assert len(fake.asked) == stop_after + 1  # the one within which it was pressed; no other is begun
     assert len(stored_scores()) == stop_after
@@ -239,15 +260,15 @@ def test_ctrl_c_loses_no_score_and_the_rest_gives_the_same_ranking(stop_after):
 
 def test_known_scores_beyond_the_seeds_do_not_count():
     """An earlier confirmation with more seeds; two of each are asked for now."""
-    found, fake = confirmed(SCORES, seeds=2, known={7: [0.5, 0.9, 0.4], 3: [0.6]})
+    found, fake = confirmed(SCORES, seeds=2, known=read({7: [0.5, 0.9, 0.4], 3: [0.6]}))
     assert fake.asked == [(0, 1), (3, 2), (0, 2)]
     assert [each.scores for each in found.ranked] == [(0.5, 0.9), (0.6, 0.6), (0.8, 0.2)]
-    found, fake = confirmed(SCORES, seeds=2, known=SCORES)
+    found, fake = confirmed(SCORES, seeds=2, known=read(SCORES))
     assert (fake.asked, {len(each.scores) for each in found.ranked}) == ([], {2})
 
 
 def test_known_scores_of_others_are_nobody_s():
-    found, fake = confirmed({7: [0.5]}, known={99: [0.9]})
+    found, fake = confirmed({7: [0.5]}, known=read({99: [0.9]}))
     assert (order(found), fake.asked) == ([7], [(7, 1)])
 
 
@@ -398,7 +419,7 @@ def test_a_killed_training_goes_on_at_its_epoch_and_gives_the_same_score(dataset
         facts = {
             "known": known or {},
             "on_report": listening(kill),
-            "on_score": lambda who, scores: stored.update({who.trial_number: list(scores)}),
+            "on_reading": lambda who, scores: stored.update({who.trial_number: list(scores)}),
         }
         runner = runner_of(dataset, max_epochs=3)
         return confirm([candidate(1, 7)], runner, seeds=2, checkpoints=folder, **{**NOTHING, **facts})
@@ -435,7 +456,7 @@ def test_each_training_has_its_own_state_which_goes_when_its_score_is_stored(tmp
         Keeping({7: [0.5, 0.6], 31: [0.6, 0.5]}),
         seeds=2,
         checkpoints=tmp_path,
-        **{**NOTHING, "on_score": on_score},
+        **{**NOTHING, "on_reading": on_score},
     )
     assert there == [[f"confirmation_{trial:05d}_{seed}.pt"] for trial, seed in ((7, 1), (31, 1), (7, 2), (31, 2))]
     assert not list(tmp_path.iterdir())
@@ -448,7 +469,7 @@ def test_one_that_diverged_is_told_of_and_not_tried_again():
         {7: [0.9, nan], 3: [0.5, 0.6]}, on_divergence=lambda who, told: stored.update({who.trial_number: told})
     )
     assert stored == {7: Divergence(2, "the loss became nan in epoch 1")}
-    again, fake = confirmed({7: [0.9, nan], 3: [0.5, 0.6]}, known={7: [0.9], 3: [0.5, 0.6]}, diverged=stored)
+    again, fake = confirmed({7: [0.9, nan], 3: [0.5, 0.6]}, known=read({7: [0.9], 3: [0.5, 0.6]}), diverged=stored)
     assert (fake.asked, again) == ([], first)
     fewer, _ = confirmed({7: [0.9], 3: [0.5]}, diverged=stored)  # of the seed that diverged nobody asks now
     assert (order(fewer), fewer.dropped) == ([7, 3], [])
@@ -459,7 +480,7 @@ def test_a_lack_of_memory_is_tried_again_by_the_next_run(error):
     stored = {}
     confirmed({7: [error], 3: [0.5]}, on_divergence=lambda who, told: stored.update({who.trial_number: told}))
     assert stored == {}
-    again, fake = confirmed({7: [0.6], 3: [0.5]}, known={3: [0.5]}, diverged=stored)
+    again, fake = confirmed({7: [0.6], 3: [0.5]}, known=read({3: [0.5]}), diverged=stored)
     assert (fake.asked, order(again)) == ([(7, 1)], [7, 3])
 
 

@@ -148,13 +148,13 @@ def test_timeout_ends_the_search_and_writes_results(tiny: dict[str, Any], tmp_pa
     assert len(results["retrained_models"]) == (1 if results["best_trials"] else 0)
 
 
-def fresh_scores_in(save_dir: Path) -> dict[int, list[float]]:
+def fresh_scores_in(save_dir: Path) -> dict[int, list[list[float]]]:
     """What a confirmation has got so far, by trial; read by Optuna itself."""
     if finished_in(save_dir) == 0:
         return {}
     url = f"sqlite:///{save_dir / 'study.db'}"
     stored = optuna.load_study(study_name=optuna.get_all_study_names(url)[0], storage=url).user_attrs
-    return {int(number): scores for number, scores in stored.get("confirmations", {}).items()}
+    return {int(number): scores for number, scores in stored.get("confirmation_readings", {}).items()}
 
 
 @pytest.mark.slow

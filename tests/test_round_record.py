@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from cnn_lstm_hyperopt.config import Settings, load_settings
-from cnn_lstm_hyperopt.confirmation import Divergence
+from cnn_lstm_hyperopt.confirmation import Divergence, Reading
 from cnn_lstm_hyperopt.retraining import Finalist, Given
 from cnn_lstm_hyperopt.round_record import RoundRecord, end_round
 from cnn_lstm_hyperopt.search import StudyStorage
@@ -31,19 +31,19 @@ def record_of(storage: StudyStorage, *candidates: int, **chosen: Any) -> RoundRe
 
 def test_a_new_study_has_nothing(storage):
     record = record_of(storage)
-    assert (record.scores, record.diverged, record.given) == ({}, {}, {})
+    assert (record.readings, record.diverged, record.given) == ({}, {}, {})
     assert (record.seconds, record.confirmation_ended) == (0.0, False)
 
 
-def test_scores_and_divergences_hold_whatever_is_asked_later(storage):
+def test_readings_and_divergences_hold_whatever_is_asked_later(storage):
     record = record_of(storage)
-    record.score(candidate(1, 7), [0.5])
-    record.score(candidate(2, 3), [0.6])
-    record.score(candidate(1, 7), [0.5, 0.7])
+    record.read(candidate(1, 7), [Reading(0.5, 0.9)])
+    record.read(candidate(2, 3), [Reading(0.6, 0.8)])
+    record.read(candidate(1, 7), [Reading(0.5, 0.9), Reading(0.7, 0.4)])
     record.diverge(candidate(3, 4), Divergence(2, NAN))
     end_round(storage)
     again = record_of(storage, 1, 2, full_epochs=3, limit=5.0)
-    assert again.scores == {7: [0.5, 0.7], 3: [0.6]}
+    assert again.readings == {7: [Reading(0.5, 0.9), Reading(0.7, 0.4)], 3: [Reading(0.6, 0.8)]}
     assert again.diverged == {4: Divergence(2, NAN)}
 
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -39,6 +40,13 @@ class Candidate:
     score: float
 
 
+class Reading(NamedTuple):
+    """What validation says of one fresh training: the study's metric and the log loss in nats, at its best epoch."""
+
+    score: float
+    loss: float
+
+
 @dataclass(frozen=True)
 class Divergence:
     """A fresh training whose loss was no number any more: the same seed would give it again."""
@@ -60,16 +68,23 @@ class Confirmation:
         scores: the study's metric on validation, a fresh seed each; the search's own reading is not among them, since it was
             chosen for being high.
         failure: why a fresh training could not be finished; None if none failed.
+        losses: log loss on validation, one for each score.
     """
 
     candidate: Candidate
     scores: tuple[float, ...]
     failure: str | None = None
+    losses: tuple[float, ...] = ()
 
     @property
     def mean(self) -> float:
         """Of the fresh scores; NaN without any."""
         return float(np.mean(self.scores)) if self.scores else math.nan
+
+    @property
+    def mean_loss(self) -> float:
+        """Mean of the fresh log losses; NaN without any."""
+        return float(np.mean(self.losses)) if self.losses else math.nan
 
     @property
     def deviation(self) -> float | None:
@@ -82,7 +97,8 @@ class Confirmed:
     """What became of the candidates.
 
     Attributes:
-        ranked: best first, by mean fresh score; as the search ranked them where there was no time for a single seed of each.
+        ranked: best first, by mean fresh score, then lower mean fresh log loss; as the search ranked
+            them where there was no time for a single seed of each.
         dropped: candidates that failed with a fresh seed.
         ended: what ended the work before all seeds were done, None otherwise.
     """
@@ -97,11 +113,11 @@ def confirm(
     runner: TrialRunner,
     *,
     seeds: int,
-    known: Mapping[int, Sequence[float]],
+    known: Mapping[int, Sequence[Reading]],
     diverged: Mapping[int, Divergence],
     checkpoints: Path,
     on_report: Callable[[Candidate, int], OnReport],
-    on_score: Callable[[Candidate, list[float]], None],
+    on_reading: Callable[[Candidate, list[Reading]], None],
     on_divergence: Callable[[Candidate, Divergence], None],
     seconds_left: float | None = None,
 ) -> Confirmed:
@@ -111,11 +127,11 @@ def confirm(
         candidates: in the search's order.
         runner: that trains them.
         seeds: fresh trainings of each.
-        known: fresh scores that an earlier, interrupted confirmation got, by trial number; they are not made again.
+        known: fresh readings that an earlier, interrupted confirmation got, by trial number; they are not made again.
         diverged: trials that diverged in it, as they would again; what failed otherwise (for lack of memory, say) is tried again.
         checkpoints: folder of the trainings' states: one that was interrupted goes on from there.
         on_report: makes, for a candidate and the number of the seed (from 1), what hears of its progress.
-        on_score: told of a candidate's fresh scores after each of its trainings.
+        on_reading: told of a candidate's fresh readings after each of its trainings.
         on_divergence: told of a candidate that diverged.
         seconds_left: after which no more is trained; rounds that were not finished do not count. None: no limit.
 
@@ -123,12 +139,12 @@ def confirm(
         OSError: a training's state can't be kept.
     """
     deadline = None if seconds_left is None else time.monotonic() + seconds_left
-    scores = {each.trial_number: list(known.get(each.trial_number, ()))[:seeds] for each in candidates}
+    readings = {each.trial_number: list(known.get(each.trial_number, ()))[:seeds] for each in candidates}
     failures = {number: told.text for number, told in diverged.items() if told.seed <= seeds}
     ended: Decision | None = None
     for candidate, seed in ((candidate, seed) for seed in range(1, seeds + 1) for candidate in candidates):
         number = candidate.trial_number
-        if number in failures or len(scores[number]) >= seed:
+        if number in failures or len(readings[number]) >= seed:
             continue
         if deadline is not None and time.monotonic() > deadline:
             ended = Decision(Action.STOP, TIME_IS_UP)
@@ -151,28 +167,34 @@ def confirm(
             break
         if trained.outcome.best is None:
             raise RuntimeError("a training that ran to its end has an evaluation")
-        scores[number].append(trained.outcome.best.score)
-        on_score(candidate, scores[number])
+        readings[number].append(Reading(trained.outcome.best.score, trained.outcome.best.loss))
+        on_reading(candidate, readings[number])
         forget_checkpoint(place)
-    return _ranked(candidates, scores, failures, ended)
+    return _ranked(candidates, readings, failures, ended)
 
 
 def _ranked(
     candidates: Sequence[Candidate],
-    scores: Mapping[int, Sequence[float]],
+    readings: Mapping[int, Sequence[Reading]],
     failures: Mapping[int, str],
     ended: Decision | None,
 ) -> Confirmed:
-    """By the mean over the rounds that all candidates have; equal ones stay in the search's order."""
+    """Rank by the mean over the rounds that all candidates have.
+
+    With few validation windows mean scores are often equal: then the lower mean log loss ranks first, then the search's order.
+    """
+
+    def confirmation(candidate: Candidate, rounds: int | None, failure: str | None = None) -> Confirmation:
+        own = readings[candidate.trial_number][:rounds]
+        return Confirmation(candidate, tuple(r.score for r in own), failure, tuple(r.loss for r in own))
+
     left = [each for each in candidates if each.trial_number not in failures]
-    rounds = min((len(scores[each.trial_number]) for each in left), default=0)
-    confirmations = [Confirmation(each, tuple(scores[each.trial_number][:rounds])) for each in left]
+    rounds = min((len(readings[each.trial_number]) for each in left), default=0)
+    confirmations = [confirmation(each, rounds) for each in left]
     if rounds:
-        confirmations.sort(key=lambda each: -each.mean)
+        confirmations.sort(key=lambda each: (-each.mean, each.mean_loss))
     dropped = [
-        Confirmation(each, tuple(scores[each.trial_number]), failures[each.trial_number])
-        for each in candidates
-        if each.trial_number in failures
+        confirmation(each, None, failures[each.trial_number]) for each in candidates if each.trial_number in failures
     ]
     return Confirmed(confirmations, dropped, ended)
 

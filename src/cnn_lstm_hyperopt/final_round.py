@@ -198,7 +198,7 @@ class FinalRound:
     def _confirm(self, candidates: list[Candidate], record: RoundRecord, stop: StopSignal) -> Confirmed:
         """Trains the candidates again with fresh seeds; what an interrupted run has done of it is not done again."""
         seeds, limit = self.settings.retrain.confirm_seeds, self.settings.limits.retrain_seconds
-        missing = sum(max(0, seeds - len(record.scores.get(each.trial_number, ()))) for each in candidates)
+        missing = sum(max(0, seeds - len(record.readings.get(each.trial_number, ()))) for each in candidates)
         if missing and not record.confirmation_ended:
             self.terminal.say(
                 f"Confirming the first {len(candidates)} of the front on validation, each with {counted(seeds, 'fresh seed')}"
@@ -215,11 +215,11 @@ class FinalRound:
                 candidates,
                 self.runner,
                 seeds=seeds,
-                known=record.scores,
+                known=record.readings,
                 diverged=record.diverged,
                 checkpoints=checkpoint_folder(self.settings.save_dir),
                 on_report=on_report,
-                on_score=record.score,
+                on_reading=record.read,
                 on_divergence=record.diverge,
                 seconds_left=-math.inf if record.confirmation_ended else seconds_left,
             )

@@ -4,11 +4,11 @@ from dataclasses import asdict
 from typing import Any
 
 from cnn_lstm_hyperopt.config import Settings
-from cnn_lstm_hyperopt.confirmation import Candidate, Divergence
+from cnn_lstm_hyperopt.confirmation import Candidate, Divergence, Reading
 from cnn_lstm_hyperopt.retraining import Finalist, Given
 from cnn_lstm_hyperopt.search import StudyStorage
 
-SCORES, DIVERGENCES, ROUND, GIVEN = "confirmations", "confirmation_divergences", "final_round", "retrainings"
+READINGS, DIVERGENCES, ROUND, GIVEN = "confirmation_readings", "confirmation_divergences", "final_round", "retrainings"
 """Attributes of the study: the first two for its whole life, the third for one round, the last until its results are written."""
 
 
@@ -21,7 +21,7 @@ class RoundRecord:
         candidates: trial numbers.
 
     Attributes:
-        scores: of fresh seeds, by trial number.
+        readings: score and log loss of fresh seeds, by trial number.
         diverged: with a fresh seed, by trial number.
         seconds: of ``limits.retrain_seconds`` that are used up, by all runs that have worked on the round.
         confirmation_ended: whether the confirmation's part of them is.
@@ -36,8 +36,10 @@ class RoundRecord:
             "retrain": settings.retrain.model_dump(mode="json"),
             "retrain_seconds": self._limit,
         }
-        stored = {name: storage.attribute(name) or {} for name in (SCORES, DIVERGENCES, ROUND, GIVEN)}
-        self.scores: dict[int, list[float]] = {int(number): scores for number, scores in stored[SCORES].items()}
+        stored = {name: storage.attribute(name) or {} for name in (READINGS, DIVERGENCES, ROUND, GIVEN)}
+        self.readings: dict[int, list[Reading]] = {
+            int(number): [Reading(*pair) for pair in pairs] for number, pairs in stored[READINGS].items()
+        }
         self.diverged = {int(number): Divergence(**told) for number, told in stored[DIVERGENCES].items()}
         same = stored[ROUND].get("of") == self._of
         self.seconds: float = stored[ROUND]["seconds"] if same else 0.0
@@ -54,10 +56,10 @@ class RoundRecord:
         whole = entry["epochs"] == self._full_epochs and not entry["cut_short"]
         return bool(entry["full_epochs"] == self._full_epochs and (whole or entry["retrain_seconds"] == self._limit))
 
-    def score(self, candidate: Candidate, scores: list[float]) -> None:
-        """Fresh seeds have said so much of the candidate."""
-        self.scores[candidate.trial_number] = list(scores)
-        self._storage.set_attribute(SCORES, {str(number): told for number, told in self.scores.items()})
+    def read(self, candidate: Candidate, readings: list[Reading]) -> None:
+        """Store the candidate's readings with fresh seeds."""
+        self.readings[candidate.trial_number] = list(readings)
+        self._storage.set_attribute(READINGS, {str(number): pairs for number, pairs in self.readings.items()})
 
     def diverge(self, candidate: Candidate, divergence: Divergence) -> None:
         """The candidate has diverged."""

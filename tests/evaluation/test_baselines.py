@@ -268,6 +268,16 @@ class TestGradientBoosting:
         monkeypatch.setattr("cnn_lstm_hyperopt.evaluation.baselines._NUMBERS_AT_ONCE", 7 * LOOKBACK * FEATURES)
         np.testing.assert_array_equal(fitted(GradientBoosting(), train, validation).probabilities(test), whole)
 
+    @pytest.mark.parametrize("count", [24, 40, 67])
+    def test_it_learns_from_a_few_dozen_windows(self, count):
+        """Its leaves once held 40 windows, so that it said the majority class."""
+        train, validation, test = (
+            planted(count, 1, noise=0.1),
+            planted(count // 2, 2, noise=0.1),
+            planted(1000, 3, noise=0.1),
+        )
+        assert accuracy(fitted(GradientBoosting(), train, validation), test) > 0.8
+
     @pytest.mark.parametrize("kind", [LogisticBaseline, GradientBoosting])
     def test_it_makes_no_copy_of_all_windows(self, kind):
         """40 MB of inputs: a lookback of thousands of bars may hold gigabytes."""

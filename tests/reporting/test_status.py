@@ -195,7 +195,7 @@ def test_a_confirmation_that_was_cut_off_says_how_far_it_is(make_study, tmp_path
     """Scores beyond what is asked for, and of trials that are no candidates any more, count for nothing."""
     retraining(tmp_path)
     make_study((0.7, 2, 1), (0.65, 1, 1), (0.6, 1, 2), results={"retrained_models": []})
-    set_attributes(tmp_path, confirmations={"0": [0.7] * 9, "1": [0.6], "2": [0.6, 0.6]})
+    set_attributes(tmp_path, confirmation_readings={"0": [0.7] * 9, "1": [0.6], "2": [0.6, 0.6]})
     assert status_lines(tmp_path)[-2:] == [
         "Confirmation: 5 of 8 trainings done",
         f"Next: cnn-lstm-hyperopt resume --save-dir {tmp_path}",
@@ -208,7 +208,7 @@ def test_a_retraining_that_was_cut_off_says_how_far_it_is(make_study, tmp_path):
     retraining(tmp_path)
     make_study((0.7, 2, 1), (0.65, 1, 1), State.PRUNED, results={"retrained_models": []})
     scores = {"0": [0.7] * 4, "1": [0.6] * 4}
-    set_attributes(tmp_path, confirmations=scores, retrainings={"0_1": {}})
+    set_attributes(tmp_path, confirmation_readings=scores, retrainings={"0_1": {}})
     assert status_lines(tmp_path)[-3:] == [
         "Confirmation: 8 of 8 trainings done",
         "Retraining: 1 of 2 trainings begun",

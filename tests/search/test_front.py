@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnn_lstm_hyperopt.search import SkillGate, State, front_hypervolume, ranked_front
+from cnn_lstm_hyperopt.search.trial import Point
 
 GATE = SkillGate(0.5, 100)  # needs 0.60
 
@@ -28,6 +29,21 @@ def test_ranks_go_by_accuracy_then_seconds_then_size(make_record):
 def test_equal_accuracy_is_ranked_by_seconds_and_equal_seconds_by_size(make_record):
     same = [(0.7, 3, 1), (0.7, 2, 2), (0.7, 1, 3)]
     assert numbers(ranked_front([make_record(i, values=v) for i, v in enumerate(same)], GATE)) == [2, 1, 0]
+
+
+def test_equal_accuracy_is_ranked_by_the_log_loss_of_the_epoch_that_was_kept(make_record):
+    """The first point is within the first epoch, so its weights are kept by no trial; nor are those of the last."""
+
+    def curve(kept):
+        return [Point(0.5, 0.7, 0.01, 0.5), Point(1.0, 0.7, kept, 1.0), Point(2.0, 0.9, 0.69, 2.0)]
+
+    losses, costs = (0.5, 0.3, 0.6, 0.4), ((1, 4), (2, 3), (3, 2), (4, 1))
+    records = [
+        make_record(number, values=(0.7, *cost), curve=curve(loss))
+        for number, (loss, cost) in enumerate(zip(losses, costs, strict=True))
+    ]
+    better = make_record(4, values=(0.71, 9, 9), curve=curve(0.68))
+    assert numbers(ranked_front([*records, better], GATE)) == [4, 1, 3, 0, 2]
 
 
 def test_doubles_are_all_on_the_front_in_order_of_number(make_record):

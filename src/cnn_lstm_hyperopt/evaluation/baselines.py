@@ -198,11 +198,15 @@ class LogisticBaseline(Baseline):
 class GradientBoosting(Baseline):
     """Boosted trees on the last bar, the last 5 bars, means over 5 bars, 20 bars and the window, and deviations over the window.
 
-    The number of trees is chosen by log loss on validation, from none (base rates) to 200.
+    The number of trees is chosen by log loss on validation, from none (base rates) to 200. A leaf holds 40 windows at least; with
+    fewer than 600 training windows as many as each leaf of the largest tree would have if all were alike, but never fewer than 5
+    (the usual limit of regression trees, Breiman 2001), so that trees still grow on a few dozen windows.
     """
 
     name = "gradient boosting"
     MOST_TREES = 200
+    MOST_LEAVES = 15
+    SMALLEST_LEAF, LARGEST_LEAF = 5, 40
 
     def fit(self, train: Sample, validation: Sample, *, n_classes: int, seed: int) -> None:
         """See the base class."""
@@ -231,15 +235,15 @@ class GradientBoosting(Baseline):
             said = self._model.predict_proba(_summaries(sample.inputs))
         return _spread(said, self._model.classes_, self._rates)
 
-    @staticmethod
-    def _fitted(trees: int, inputs: Floats, labels: Labels, seed: int) -> "HistGradientBoostingClassifier":
+    @classmethod
+    def _fitted(cls, trees: int, inputs: Floats, labels: Labels, seed: int) -> "HistGradientBoostingClassifier":
         from sklearn.ensemble import HistGradientBoostingClassifier
 
         model = HistGradientBoostingClassifier(
             max_iter=trees,
             learning_rate=0.05,
-            max_leaf_nodes=15,
-            min_samples_leaf=40,
+            max_leaf_nodes=cls.MOST_LEAVES,
+            min_samples_leaf=max(cls.SMALLEST_LEAF, min(len(labels) // cls.MOST_LEAVES, cls.LARGEST_LEAF)),
             l2_regularization=1.0,
             early_stopping=False,
             random_state=seed % 2**32,

@@ -176,7 +176,7 @@ def _look(save_dir: Path) -> _Found:
         name = storage.study.study_name
         made_with = storage.attribute("made_with") or {}
         openings = len(storage.attribute("test_openings") or ())
-        confirmations = storage.attribute("confirmations") or {}
+        confirmations = storage.attribute("confirmation_readings") or {}
         retrainings = len(storage.attribute("retrainings") or ())
     finally:
         storage.close()

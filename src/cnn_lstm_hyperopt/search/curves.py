@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn_lstm_hyperopt.search.trial import Point, TrialRecord, selected
+from cnn_lstm_hyperopt.search.trial import Point, TrialRecord
 
 Array = NDArray[np.float64]
 
@@ -40,7 +40,7 @@ def settled_score(record: TrialRecord) -> float:
     """
     if record.values is None:
         raise ValueError(f"trial {record.number} is {record.state.value}: only a COMPLETE one has a score")
-    point = selected(tuple(p for p in record.curve if p.epoch >= 1), math.inf)
+    point = record.kept
     if point is None:
         return record.values.score
     smoothed = smoothed_score(record.curve, point.epoch)

@@ -1,5 +1,6 @@
 """The Pareto front of a study and its hypervolume, at its end and on the way there."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,13 +11,22 @@ from cnn_lstm_hyperopt.search.trial import TrialRecord, Values
 
 
 def ranked_front(records: Sequence[TrialRecord], gate: SkillGate) -> list[TrialRecord]:
-    """The non-dominated trials among those that passed the gate, by score, then fewer seconds, then fewer MB."""
+    """The non-dominated trials among those that passed the gate, ranked.
+
+    By score, then lower validation log loss, then fewer seconds, then fewer MB: with few validation windows scores are often
+    equal, and the log loss tells more.
+    """
     skilled = [r for r in records if r.values is not None and gate.passes(r.values.score)]
     if not skilled:
         return []
     rows = [(-v.score, v.seconds, v.size_mb) for v in (r.values for r in skilled) if v is not None]
     front = [(row, record) for row, record, keep in zip(rows, skilled, non_dominated(rows), strict=True) if keep]
-    return [record for _, record in sorted(front, key=lambda item: (*item[0], item[1].number))]
+    return [record for _, record in sorted(front, key=_rank_key)]
+
+
+def _rank_key(item: tuple[tuple[float, float, float], TrialRecord]) -> tuple[float, ...]:
+    (score, seconds, size_mb), record = item
+    return (score, math.inf if record.kept is None else record.kept.loss, seconds, size_mb, record.number)
 
 
 def front_hypervolume(records: Sequence[TrialRecord], gate: SkillGate) -> tuple[float, dict[str, float]]:

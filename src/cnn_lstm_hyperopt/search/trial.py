@@ -151,6 +151,11 @@ class TrialRecord:
         return self.attributes.get("expected_score")
 
     @property
+    def kept(self) -> Point | None:
+        """The epoch whose weights the trial kept, that of the lowest loss; None before its first whole epoch."""
+        return selected(tuple(point for point in self.curve if point.epoch >= 1), math.inf)
+
+    @property
     def own_seconds(self) -> float:
         """In training steps of this trial itself, as counted by the study's time objective; 0 if it failed before it reported."""
         return max(0.0, self.seconds - float(self.attributes.get("seconds_before", 0.0)))
