@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from cnn_lstm_hyperopt.search import (
     Values,
     random_configuration,
 )
+from searched import searched
 
 SPACE = {
     "cnn": {"num_filters": [32, 64], "filter_sizes": [[3, 5, 7], [3, 5]], "dropout": [0.1, 0.5]},
@@ -564,3 +566,40 @@ def test_nothing_is_made_when_what_is_enqueued_is_wrong(tiny: dict[str, Any], wr
     with pytest.raises(ConfigError, match=r"did you mean cnn\.dropout\?"):
         CNNLSTMHyperparameterOptimizer(config=config, quiet=True).optimize(n_trials=1)
     assert not Path(tiny["save_dir"]).exists()
+
+
+# ---------------------------------------------------------------------- from one task to two, and back
+
+
+MULTI_TASK = ("multi_task.balancing", "multi_task.classification_weight")
+
+
+@pytest.fixture(scope="module", params=["", "results.json"])
+def of_one_task(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A searched study whose data have no value, or its results."""
+    save_dir = tmp_path_factory.mktemp("one task")
+    space = {"multi_task": {"balancing": "fixed", "classification_weight": 1.0}}
+    searched(save_dir, 8, space=space)
+    config = (save_dir / "config.yaml").read_text(encoding="utf-8")
+    asked = yaml.safe_load(config)
+    del asked["search_space"]["multi_task"]  # the study itself has dropped them
+    (save_dir / "config.yaml").write_text(yaml.safe_dump(asked), encoding="utf-8")
+    (save_dir / "data.json").write_text('{"value_name": null}', encoding="utf-8")
+    return save_dir / request.param
+
+
+def test_the_front_of_a_study_of_one_task_begins_one_of_two(of_one_task: Path) -> None:
+    enqueued = read_enqueued(of_one_task, plan_of(base={}))
+    assert enqueued.warnings == ()
+    assert enqueued.starts
+    assert all(start.params["multi_task.balancing"] in ("fixed", "dynamic", "uncertainty") for start in enqueued.starts)
+
+
+@pytest.mark.parametrize("source", ["", "results.json"])
+def test_the_front_of_a_study_of_two_tasks_begins_one_of_one(tmp_path: Path, source: str) -> None:
+    searched(tmp_path, 8, space={"multi_task": {"balancing": ["dynamic", "uncertainty"]}})
+    two = plan_of(base={})
+    enqueued = read_enqueued(tmp_path / source, replace(two, space=two.space.for_one_task()))
+    assert enqueued.warnings == ()
+    assert enqueued.starts
+    assert not any(name in start.params for start in enqueued.starts for name in MULTI_TASK)

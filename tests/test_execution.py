@@ -24,7 +24,6 @@ from cnn_lstm_hyperopt.execution import (
     resolve_workers,
     run_trials,
 )
-from cnn_lstm_hyperopt.execution.plan import effective_space
 from cnn_lstm_hyperopt.execution.workers import WORKER_MB, _available_mb
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
 from cnn_lstm_hyperopt.search import (
@@ -571,13 +570,9 @@ def test_the_memory_of_this_machine_is_known():
     assert free is None or 10 < free < 1e8
 
 
-@pytest.mark.parametrize("has_regression", [True, False])
-def test_with_one_loss_there_is_nothing_to_balance(has_regression):
+def test_with_one_loss_there_is_nothing_to_balance():
     space = load_settings(None, None, {}).space
-    found = effective_space(space, has_regression=has_regression)
-    if has_regression:
-        assert found is space
-        return
+    found = space.for_one_task()
     gone = {"multi_task.balancing", "multi_task.classification_weight"}
     assert set(space.searched()) - set(found.searched()) == gone
     assert (found.domains["multi_task.balancing"], found.domains["multi_task.classification_weight"]) == (

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from cnn_lstm_hyperopt.config import Params, TrainingSettings, parse_space
+from cnn_lstm_hyperopt.config import Configuration, Params, TrainingSettings, parse_space
 from cnn_lstm_hyperopt.config.faults import printable
 from cnn_lstm_hyperopt.config.reading import parse_json, read_text
 from cnn_lstm_hyperopt.data.windows import Windows
@@ -152,7 +152,9 @@ def _configurations() -> Iterator[tuple[Params, NetworkConfig, int]]:
         number += 1
         network = NetworkConfig.from_params(params, input_dim=FEATURES, n_classes=2, has_regression=True)
         whole = profile(network, lookback=LOOKBACK)
-        seconds = 3 * int(params["training.batch_size"]) * whole.multiply_adds / ASSUMED_MULTIPLY_ADDS
+        seconds = (
+            3 * Configuration(params).whole_number("training.batch_size") * whole.multiply_adds / ASSUMED_MULTIPLY_ADDS
+        )
         too_slow = seconds * SHORTEST_LOOKBACK / LOOKBACK > SLOWEST_STEP_SECONDS
         if too_slow or whole.parameters > LARGEST_PARAMETERS:
             continue

@@ -14,7 +14,16 @@ from cnn_lstm_hyperopt.config.reading import read_tree
 from cnn_lstm_hyperopt.exceptions import ConfigError, SaveDirError
 from cnn_lstm_hyperopt.folder import CONFIG_FILE, STUDY_FILE
 from cnn_lstm_hyperopt.randomness import stream
-from cnn_lstm_hyperopt.search import SkillGate, Start, StudyPlan, StudyStorage, TrialRecord, ranked_front
+from cnn_lstm_hyperopt.search import (
+    SkillGate,
+    Start,
+    StudyPlan,
+    StudyStorage,
+    TrialRecord,
+    ranked_front,
+    read_description,
+    study_space,
+)
 from cnn_lstm_hyperopt.search.samplers.random import draw
 
 FLAG = "--enqueue"
@@ -73,7 +82,7 @@ def read_enqueued(path: Path, plan: StudyPlan) -> Enqueued:
     same: list[str] = []
     faults: list[str] = []
     for index, (name, raw) in enumerate(source.entries):
-        found = _completed(raw, plan, index)
+        found = _completed(raw if source.written else _without_dropped(raw, plan.space), plan, index)
         if isinstance(found, list):
             outside.append(name)
             faults += [f"{name}: {fault}" for fault in found]
@@ -146,7 +155,7 @@ def _study_front(save_dir: Path) -> _Source:
             f"{FLAG} {save_dir}: no trial of that study has learnt more than {gate.to_beat}, so there is nothing to begin"
             f" with; leave out {FLAG}"
         )
-    space = load_settings(save_dir / CONFIG_FILE, environment={}).space
+    space = study_space(load_settings(save_dir / CONFIG_FILE, environment={}), read_description(save_dir))
     entries = [(f"rank {rank}", _whole(space, record.params)) for rank, record in enumerate(front, start=1)]
     return _Source(entries, written=False)
 
@@ -195,6 +204,15 @@ def _completed(raw: Any, plan: StudyPlan, index: int) -> dict[str, Scalar] | lis
         if all(name in given for name in found):
             break  # nothing was drawn, so that drawing again is no use
     return faults if legal is None else legal
+
+
+def _without_dropped(raw: Any, space: SearchSpace) -> Any:
+    """Return an entry without the parameters that its own study or the new one drops because its data have one task."""
+    dropped = {name: spec.one_task for name, spec in space.specs.items() if spec.one_task is not None}
+    of_new = all(space.domains[name] == Fixed(value) for name, value in dropped.items())
+    if not isinstance(raw, Mapping) or not (of_new or all(raw.get(name) == value for name, value in dropped.items())):
+        return raw
+    return {name: value for name, value in raw.items() if name not in dropped}
 
 
 def _given(raw: Any, space: SearchSpace) -> tuple[dict[str, Scalar], list[str]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from cnn_lstm_hyperopt.config import Params, TrainingSettings
+from cnn_lstm_hyperopt.config import Configuration, Params, TrainingSettings
 from cnn_lstm_hyperopt.config.settings import MetricName
 from cnn_lstm_hyperopt.data.dataset import Fold, TrialData
 from cnn_lstm_hyperopt.exceptions import CheckpointError, MemoryLimitError
@@ -129,7 +129,7 @@ class TrialRunner:
         network, batch_size, precision = self._shape(params)
         windows = [max(1, round(train_share * len(fold.train))) for fold in self.data.folds]
         steps = sum(math.ceil(count / batch_size) for count in windows) * self._settings.max_epochs
-        optimizer = str(params["training.optimizer"])
+        optimizer = Configuration(params).text("training.optimizer")
         memory = memory_mb(network, batch_size, optimizer, precision, networks=len(self.data.folds))
         return Cost(
             seconds=steps * self.speeds.step_seconds(network, batch_size, precision),
@@ -159,7 +159,7 @@ class TrialRunner:
 
     def _shape(self, params: Params) -> tuple[Profile, int, Precision]:
         """What a step's cost depends on."""
-        network, batch_size = self.profile(params), int(params["training.batch_size"])
+        network, batch_size = self.profile(params), Configuration(params).whole_number("training.batch_size")
         if self._settings.precision != "auto":
             return network, batch_size, self._settings.precision
         return network, batch_size, self.speeds.faster_precision(network, batch_size)

@@ -6,6 +6,7 @@ import torch
 
 from cnn_lstm_hyperopt.config import TrainingSettings
 from cnn_lstm_hyperopt.data.augmentation import AugmentationConfig, Mixed
+from cnn_lstm_hyperopt.exceptions import ConfigError
 from cnn_lstm_hyperopt.models import Output
 from cnn_lstm_hyperopt.training import TrainingConfig
 from cnn_lstm_hyperopt.training.losses import mixed_targets, task_losses
@@ -143,12 +144,18 @@ def test_a_config_is_read_from_parameters_and_settings():
 
 
 def test_what_a_switch_leaves_out_is_off():
+    off = {"regularization.l1_switch": False, "augmentation.switch": False, "multi_task.balancing": "uncertainty"}
+    gone = ("regularization.l1", "multi_task.classification_weight")
     without = {
-        name: value
-        for name, value in PARAMS.items()
-        if name not in ("regularization.l1", "multi_task.classification_weight") and not name.startswith("augmentation")
+        name: value for name, value in PARAMS.items() if name not in gone and not name.startswith("augmentation")
     }
-    config = TrainingConfig.from_params(without | {"multi_task.balancing": "uncertainty"}, SETTINGS, max_epochs=1)
+    config = TrainingConfig.from_params(without | off, SETTINGS, max_epochs=1)
     assert config.l1 == 0
     assert config.augmentation == AugmentationConfig()
     assert not config.augmentation.active
+
+
+def test_what_is_missing_although_its_switch_is_on_is_named():
+    without = {name: value for name, value in PARAMS.items() if name != "regularization.l1"}
+    with pytest.raises(ConfigError, match=r"^regularization\.l1 is missing from the configuration"):
+        TrainingConfig.from_params(without | {"regularization.l1_switch": True}, SETTINGS, max_epochs=1)

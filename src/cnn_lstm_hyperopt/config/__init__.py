@@ -1,5 +1,6 @@
 """Settings and the search space: pydantic models in which all defaults live."""
 
+from cnn_lstm_hyperopt.config.configuration import Configuration
 from cnn_lstm_hyperopt.config.domains import Choices, Domain, Fixed, FloatRange, IntRange, Scalar
 from cnn_lstm_hyperopt.config.load import dump_settings, load_settings
 from cnn_lstm_hyperopt.config.settings import (
@@ -17,6 +18,7 @@ from cnn_lstm_hyperopt.config.space import PARAMETERS, Params, SearchSpace, pars
 __all__ = [
     "PARAMETERS",
     "Choices",
+    "Configuration",
     "DataSettings",
     "Domain",
     "Fixed",

@@ -39,6 +39,9 @@ class ParameterSpec:
         when: parent → values: the parameter exists only where each parent has one of these values; a parent stands before it.
         from_zero: where a log range that is written as starting at 0 really starts; 0 itself is what its switch gives.
         divides: computes from the other parameters the width that this one must divide (head counts).
+        unused: value in effect where a conditional parameter does not exist; None: nothing reads it there.
+        one_task: value in a study of data without a regression target, which does not search the parameter; None: such a
+            study searches it like any other.
     """
 
     kind: Kind
@@ -49,6 +52,8 @@ class ParameterSpec:
     when: Mapping[str, tuple[Scalar, ...]] = field(default_factory=dict)
     from_zero: float | None = None
     divides: Callable[[Params], int] | None = None
+    unused: Scalar | None = None
+    one_task: Scalar | None = None
 
 
 def cnn_width(params: Params) -> int:
@@ -127,6 +132,7 @@ PARAMETERS: dict[str, ParameterSpec] = {
         high=1.0,
         when={"regularization.l1_switch": (True,)},
         from_zero=1e-7,
+        unused=0.0,
     ),
     "regularization.l2": ParameterSpec("log_float", FloatRange(1e-6, 1e-3, log=True), low=0.0, high=1.0),
     "regularization.dropout_schedule": ParameterSpec(
@@ -134,23 +140,32 @@ PARAMETERS: dict[str, ParameterSpec] = {
     ),
     "regularization.label_smoothing": ParameterSpec("float", FloatRange(0.0, 0.2), low=0.0, high=0.9),
     "multi_task.balancing": ParameterSpec(
-        "choice", Choices(("fixed", "dynamic", "uncertainty")), options=("fixed", "dynamic", "uncertainty")
+        "choice",
+        Choices(("fixed", "dynamic", "uncertainty")),
+        options=("fixed", "dynamic", "uncertainty"),
+        one_task="fixed",
     ),
     "multi_task.classification_weight": ParameterSpec(
-        "float", FloatRange(0.3, 0.8), low=0.0, high=1.0, when={"multi_task.balancing": ("fixed", "dynamic")}
+        "float",
+        FloatRange(0.3, 0.8),
+        low=0.0,
+        high=1.0,
+        when={"multi_task.balancing": ("fixed", "dynamic")},
+        unused=0.5,
+        one_task=1.0,
     ),
     "augmentation.switch": ParameterSpec("flag", Fixed(False)),
     "augmentation.jitter": ParameterSpec(
-        "float", FloatRange(0.0, 0.1), low=0.0, high=10.0, when={"augmentation.switch": (True,)}
+        "float", FloatRange(0.0, 0.1), low=0.0, high=10.0, when={"augmentation.switch": (True,)}, unused=0.0
     ),
     "augmentation.scaling": ParameterSpec(
-        "float", FloatRange(0.0, 0.2), low=0.0, high=10.0, when={"augmentation.switch": (True,)}
+        "float", FloatRange(0.0, 0.2), low=0.0, high=10.0, when={"augmentation.switch": (True,)}, unused=0.0
     ),
     "augmentation.time_masking": ParameterSpec(
-        "float", FloatRange(0.0, 0.3), low=0.0, high=1.0, when={"augmentation.switch": (True,)}
+        "float", FloatRange(0.0, 0.3), low=0.0, high=1.0, when={"augmentation.switch": (True,)}, unused=0.0
     ),
     "augmentation.mixup": ParameterSpec(
-        "float", FloatRange(0.0, 0.4), low=0.0, high=10.0, when={"augmentation.switch": (True,)}
+        "float", FloatRange(0.0, 0.4), low=0.0, high=10.0, when={"augmentation.switch": (True,)}, unused=0.0
     ),
 }
 
@@ -230,6 +245,10 @@ class SearchSpace:
     def fixing(self, values: Params) -> "SearchSpace":
         """The same space with some parameters fixed."""
         return replace(self, domains={**self.domains, **{name: Fixed(value) for name, value in values.items()}})
+
+    def for_one_task(self) -> "SearchSpace":
+        """Return the space for data without a regression target: with one loss there is nothing to weight."""
+        return self.fixing({name: spec.one_task for name, spec in self.specs.items() if spec.one_task is not None})
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """The long YAML form, by group; :func:`parse_space` reads it back unchanged."""

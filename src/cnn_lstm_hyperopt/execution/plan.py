@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from cnn_lstm_hyperopt.config import PrunerSettings, SamplerSettings, SearchSpace, Settings
+from cnn_lstm_hyperopt.config import PrunerSettings, SamplerSettings, Settings
 from cnn_lstm_hyperopt.search import Limits, SkillGate, Start, StudyPlan, StudyStorage
 from cnn_lstm_hyperopt.training.memory import total_mb
 from cnn_lstm_hyperopt.trial_runner import TrialRunner
@@ -22,7 +22,7 @@ def study_plan(
 ) -> StudyPlan:
     """What defines the search, as settings and data have it."""
     return StudyPlan(
-        space=effective_space(settings.space, has_regression=runner.data.has_regression),
+        space=settings.space if runner.data.has_regression else settings.space.for_one_task(),
         sampler=_settled(settings.sampler, AUTO_SAMPLER),
         pruner=_settled(settings.pruner, AUTO_PRUNER),
         seed=settings.study.seed,
@@ -63,10 +63,3 @@ def memory_limit(settings: Settings, device: torch.device, *, workers: int) -> f
         return settings.limits.memory_mb
     total = total_mb(device)
     return None if total is None else MEMORY_SHARE * total / workers
-
-
-def effective_space(space: SearchSpace, *, has_regression: bool) -> SearchSpace:
-    """The space without the parameters that mean nothing for this data: with one loss there is nothing to balance."""
-    if has_regression:
-        return space
-    return space.fixing({"multi_task.balancing": "fixed", "multi_task.classification_weight": 1.0})

@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from cnn_lstm_hyperopt.config import Params
-from cnn_lstm_hyperopt.config.domains import decode_sizes
+from cnn_lstm_hyperopt.config import Configuration, Params
 
 
 @dataclass(frozen=True)
@@ -75,34 +74,31 @@ class NetworkConfig:
     @classmethod
     def from_params(cls, params: Params, *, input_dim: int, n_classes: int, has_regression: bool) -> "NetworkConfig":
         """The network that a trial's (active) parameters describe."""
+        read = Configuration(params)
         return cls(
             input_dim=input_dim,
             n_classes=n_classes,
             has_regression=has_regression,
             cnn=CnnConfig(
-                num_filters=int(params["cnn.num_filters"]),
-                filter_sizes=decode_sizes(str(params["cnn.filter_sizes"])),
-                dropout=float(params["cnn.dropout"]),
-                activation=str(params["cnn.activation"]),
-                residual=bool(params["cnn.residual"]),
-                attention_heads=_heads(params, "cnn.attention_heads"),
+                num_filters=read.whole_number("cnn.num_filters"),
+                filter_sizes=read.filter_sizes("cnn.filter_sizes"),
+                dropout=read.number("cnn.dropout"),
+                activation=read.text("cnn.activation"),
+                residual=read.flag("cnn.residual"),
+                attention_heads=read.heads("cnn.attention_heads"),
             ),
             lstm=LstmConfig(
-                hidden_dim=int(params["lstm.hidden_dim"]),
-                num_layers=int(params["lstm.num_layers"]),
-                dropout=float(params["lstm.dropout"]),
-                bidirectional=bool(params["lstm.bidirectional"]),
-                attention_heads=_heads(params, "lstm.attention_heads"),
-                skip_connections=bool(params["lstm.skip_connections"]),
+                hidden_dim=read.whole_number("lstm.hidden_dim"),
+                num_layers=read.whole_number("lstm.num_layers"),
+                dropout=read.number("lstm.dropout"),
+                bidirectional=read.flag("lstm.bidirectional"),
+                attention_heads=read.heads("lstm.attention_heads"),
+                skip_connections=read.flag("lstm.skip_connections"),
             ),
             fusion=FusionConfig(
-                method=str(params["fusion.method"]),
-                dim=int(params["fusion.dim"]),
-                dropout=float(params["fusion.dropout"]),
-                attention_heads=_heads(params, "fusion.attention_heads"),
+                method=read.text("fusion.method"),
+                dim=read.whole_number("fusion.dim"),
+                dropout=read.number("fusion.dropout"),
+                attention_heads=read.heads("fusion.attention_heads"),
             ),
         )
-
-
-def _heads(params: Params, name: str) -> int | None:
-    return int(params[name]) if name in params else None

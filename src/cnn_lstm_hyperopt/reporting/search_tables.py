@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
-from cnn_lstm_hyperopt.config import SearchSpace
+from cnn_lstm_hyperopt.config import Configuration, SearchSpace
 from cnn_lstm_hyperopt.reporting.tables import plain_table
 from cnn_lstm_hyperopt.reporting.wording import counted
 from cnn_lstm_hyperopt.search import StudyPlan, TrialRecord, with_fixed
@@ -95,11 +95,11 @@ def front_table(front: Sequence[TrialRecord], space: SearchSpace, objective: str
 
 def _short_params(record: TrialRecord, space: SearchSpace) -> tuple[str, str, str, str]:
     """Filters, LSTM, fusion and optimiser in a few words."""
-    p = with_fixed(space, record.params)
-    both_ways = " bidirectional" if p["lstm.bidirectional"] else ""
+    read = Configuration(with_fixed(space, record.params))
+    both_ways = " bidirectional" if read.flag("lstm.bidirectional") else ""
     return (
-        f"{p['cnn.num_filters']} × {p['cnn.filter_sizes']}",
-        f"{p['lstm.hidden_dim']} × {p['lstm.num_layers']}{both_ways}",
-        f"{p['fusion.method']} {p['fusion.dim']}",
-        str(p["training.optimizer"]),
+        f"{read.whole_number('cnn.num_filters')} × {read.text('cnn.filter_sizes')}",
+        f"{read.whole_number('lstm.hidden_dim')} × {read.whole_number('lstm.num_layers')}{both_ways}",
+        f"{read.text('fusion.method')} {read.whole_number('fusion.dim')}",
+        read.text("training.optimizer"),
     )

@@ -16,6 +16,7 @@ from cnn_lstm_hyperopt.search.samplers import Proposal, Question, random_configu
 from cnn_lstm_hyperopt.search.starts import Start
 from cnn_lstm_hyperopt.search.storage import StudyStorage
 from cnn_lstm_hyperopt.search.study import Assignment, NoTrial, Proposer, Study
+from cnn_lstm_hyperopt.search.study_space import read_description, study_space
 from cnn_lstm_hyperopt.search.trial import (
     DIED,
     KILLED,
@@ -58,7 +59,9 @@ __all__ = [
     "optimise",
     "random_configuration",
     "ranked_front",
+    "read_description",
     "selected",
+    "study_space",
     "undefined_in",
     "with_fixed",
 ]

@@ -4,6 +4,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from cnn_lstm_hyperopt.config import Choices, Fixed, FloatRange, IntRange, Params, SearchSpace
 from cnn_lstm_hyperopt.config.domains import Domain, Scalar
+from cnn_lstm_hyperopt.exceptions import ConfigError
 
 
 def distribution(domain: Domain) -> BaseDistribution:
@@ -26,9 +27,30 @@ def distributions_of(space: SearchSpace, params: Params) -> dict[str, BaseDistri
 
 
 def with_fixed(space: SearchSpace, searched: Params) -> dict[str, Scalar]:
-    """The whole configuration: stored parameters and the fixed ones, in the order of the space."""
+    """Return the full configuration of a trial: stored parameters, and those that its study fixed or dropped.
+
+    Args:
+        space: of the study's settings; it may still search what the study of data with one task has dropped.
+        searched: parameters as they were stored with the trial.
+
+    Returns:
+        All active parameters in the order of the space.
+
+    Raises:
+        ConfigError: a searched parameter was not stored, so the trial is of another search space.
+    """
     params: dict[str, Scalar] = {}
     for name in space.active(params):
-        domain = space.domains[name]
-        params[name] = domain.value if isinstance(domain, Fixed) else searched[name]
+        domain, dropped = space.domains[name], space.specs[name].one_task
+        if name in searched:
+            params[name] = searched[name]
+        elif isinstance(domain, Fixed):
+            params[name] = domain.value
+        elif dropped is not None:
+            params[name] = dropped
+        else:
+            raise ConfigError(
+                f"search_space.{name} is searched, but a trial of this study has no value for it: the study was made with"
+                " another search space; undo the change of search_space in config.yaml"
+            )
     return params

@@ -72,7 +72,7 @@ def trial_content(record: TrialRecord, snapshot: Snapshot) -> Content:
     about |= {"reason": record.reason or None, "retry_of": record.retry_of, "probe": record.probe or None}
     tags = {name: str(value) for name, value in about.items() if value is not None}
     return Content(
-        params=_params(readable(with_fixed(snapshot.settings.space, record.params))),
+        params=_params(readable(with_fixed(snapshot.space, record.params))),
         tags=_tags({**tags, "trial_number": str(record.number), "state": record.state.value}),
         figures=tuple(figure for figure in figures if math.isfinite(figure.value)),
     )

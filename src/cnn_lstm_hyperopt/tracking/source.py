@@ -6,10 +6,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from cnn_lstm_hyperopt.config import Settings, load_settings
+from cnn_lstm_hyperopt.config import SearchSpace, Settings, load_settings
 from cnn_lstm_hyperopt.folder import CONFIG_FILE, RESULTS_FILE, STUDY_FILE
 from cnn_lstm_hyperopt.reporting.results import read_results
-from cnn_lstm_hyperopt.search import SkillGate, StudyStorage, TrialRecord
+from cnn_lstm_hyperopt.search import SkillGate, StudyStorage, TrialRecord, read_description, study_space
 
 ID_ATTRIBUTE = "tracking_id"
 """Of a study: by it its runs are found again, wherever its directory lies."""
@@ -24,6 +24,7 @@ class Snapshot:
         name: of the study.
         save_dir: where it lies.
         settings: as its last run had them.
+        space: that was searched.
         gate: above which a trial has learnt something.
         n_trials: that it is to have.
         ended: trials of which nothing more will come, in order of number.
@@ -35,6 +36,7 @@ class Snapshot:
     name: str
     save_dir: Path
     settings: Settings
+    space: SearchSpace
     gate: SkillGate
     n_trials: int
     ended: tuple[TrialRecord, ...]
@@ -88,11 +90,13 @@ class Source:
             results = read_results(save_dir / RESULTS_FILE)
         except ValueError:  # a run that goes on says so and why
             results = None
+        settings = self._read_settings()
         return Snapshot(
             study_id=study_id(storage),
             name=storage.study.study_name,
             save_dir=save_dir,
-            settings=self._read_settings(),
+            settings=settings,
+            space=study_space(settings, read_description(save_dir)),
             gate=SkillGate(**storage.attribute("skill_gate")),
             n_trials=int(storage.attribute("n_trials")),
             ended=ended,

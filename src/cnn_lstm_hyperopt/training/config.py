@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from cnn_lstm_hyperopt.config import Params, TrainingSettings
+from cnn_lstm_hyperopt.config import Configuration, Params, TrainingSettings
 from cnn_lstm_hyperopt.config.settings import MetricName
 from cnn_lstm_hyperopt.data.augmentation import AugmentationConfig
 from cnn_lstm_hyperopt.training.precision import Precision
@@ -68,24 +68,25 @@ class TrainingConfig:
         gradient_checkpointing: bool = False,
     ) -> "TrainingConfig":
         """The training that a trial's parameters describe, over at most ``max_epochs``."""
+        read = Configuration(params)
         return cls(
-            learning_rate=float(params["training.learning_rate"]),
-            batch_size=int(params["training.batch_size"]),
-            weight_decay=float(params["training.weight_decay"]),
-            optimizer=str(params["training.optimizer"]),
-            scheduler=str(params["training.scheduler"]),
-            gradient_clip=float(params["training.gradient_clip"]),
-            label_smoothing=float(params["regularization.label_smoothing"]),
-            l1=float(params.get("regularization.l1", 0.0)),
-            l2=float(params["regularization.l2"]),
-            dropout_schedule=str(params["regularization.dropout_schedule"]),
-            balancing=str(params["multi_task.balancing"]),
-            classification_weight=float(params.get("multi_task.classification_weight", 0.5)),
+            learning_rate=read.number("training.learning_rate"),
+            batch_size=read.whole_number("training.batch_size"),
+            weight_decay=read.number("training.weight_decay"),
+            optimizer=read.text("training.optimizer"),
+            scheduler=read.text("training.scheduler"),
+            gradient_clip=read.number("training.gradient_clip"),
+            label_smoothing=read.number("regularization.label_smoothing"),
+            l1=read.number("regularization.l1"),
+            l2=read.number("regularization.l2"),
+            dropout_schedule=read.text("regularization.dropout_schedule"),
+            balancing=read.text("multi_task.balancing"),
+            classification_weight=read.number("multi_task.classification_weight"),
             augmentation=AugmentationConfig(
-                jitter=float(params.get("augmentation.jitter", 0.0)),
-                scaling=float(params.get("augmentation.scaling", 0.0)),
-                time_masking=float(params.get("augmentation.time_masking", 0.0)),
-                mixup=float(params.get("augmentation.mixup", 0.0)),
+                jitter=read.number("augmentation.jitter"),
+                scaling=read.number("augmentation.scaling"),
+                time_masking=read.number("augmentation.time_masking"),
+                mixup=read.number("augmentation.mixup"),
             ),
             max_epochs=max_epochs,
             min_patience=settings.min_patience,

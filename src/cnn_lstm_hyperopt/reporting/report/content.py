@@ -7,13 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from cnn_lstm_hyperopt.config import Settings, load_settings
-from cnn_lstm_hyperopt.config.reading import MOST_JSON_BYTES, parse_json, read_text
+from cnn_lstm_hyperopt.config import SearchSpace, Settings, load_settings
 from cnn_lstm_hyperopt.exceptions import SaveDirError
-from cnn_lstm_hyperopt.folder import CONFIG_FILE, DATA_FILE, RESULTS_FILE, STUDY_FILE, is_running, model_folder
+from cnn_lstm_hyperopt.folder import CONFIG_FILE, RESULTS_FILE, STUDY_FILE, is_running, model_folder
 from cnn_lstm_hyperopt.reporting.finals import PREDICTIONS
 from cnn_lstm_hyperopt.reporting.results import read_results
-from cnn_lstm_hyperopt.search import SkillGate, StudyStorage, TrialRecord, ranked_front
+from cnn_lstm_hyperopt.search import SkillGate, StudyStorage, TrialRecord, ranked_front, read_description, study_space
 from cnn_lstm_hyperopt.search.importance import importances
 
 
@@ -43,6 +42,11 @@ class Content:
     data: Mapping[str, Any]
     importances: Mapping[str, Mapping[str, float]]
     predictions: Mapping[int, pd.DataFrame]
+
+    @property
+    def space(self) -> SearchSpace:
+        """The space that was searched."""
+        return study_space(self.settings, self.data)
 
     @property
     def front(self) -> list[TrialRecord]:
@@ -99,20 +103,10 @@ def read_content(save_dir: Path, *, running: bool | None = None) -> Content:
         openings=openings,
         records=records,
         results=results,
-        data=_json(save_dir / DATA_FILE),
+        data=read_description(save_dir),
         importances=important,
         predictions=_predictions(save_dir, results),
     )
-
-
-def _json(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        value = parse_json(read_text(path, MOST_JSON_BYTES))
-    except ValueError as error:
-        raise SaveDirError(f"{path} is damaged: {error}; resume writes it anew") from error
-    return value if isinstance(value, dict) else {}
 
 
 def _predictions(save_dir: Path, results: Mapping[str, Any]) -> dict[int, pd.DataFrame]:

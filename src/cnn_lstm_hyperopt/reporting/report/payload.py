@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn_lstm_hyperopt.config import PARAMETERS, readable
+from cnn_lstm_hyperopt.config import PARAMETERS, Configuration, readable
 from cnn_lstm_hyperopt.metrics import objective_words
 from cnn_lstm_hyperopt.models.config import NetworkConfig
 from cnn_lstm_hyperopt.models.profile import profile
@@ -54,7 +54,7 @@ def payload(content: Content) -> dict[str, Any]:
 def whole_params(content: Content, record: TrialRecord) -> dict[str, Any]:
     """Those of a trial as people write them, with what the space has fixed; of a space of one's own, as they are stored."""
     if all(name in PARAMETERS for name in record.params):
-        return readable(with_fixed(content.settings.space, record.params))
+        return readable(with_fixed(content.space, record.params))
     return dict(record.params)
 
 
@@ -154,7 +154,7 @@ def _efficiency(content: Content) -> dict[str, list[Any]] | None:
         epochs, measured = own[record.number], record.attributes.get("measured_seconds")
         if not record.finished or not epochs > 0:
             continue
-        params = with_fixed(content.settings.space, record.params)
+        params = with_fixed(content.space, record.params)
         network = NetworkConfig.from_params(
             params,
             input_dim=width,
@@ -165,5 +165,5 @@ def _efficiency(content: Content) -> dict[str, list[Any]] | None:
         columns["seconds"].append(_rounded((measured or record.own_seconds) / epochs))
         columns["multiply_adds"].append(profile(network, lookback=lookback).multiply_adds)
         columns["memory"].append(_rounded(record.attributes.get("memory_mb")))
-        columns["batch"].append(int(params["training.batch_size"]))
+        columns["batch"].append(Configuration(params).whole_number("training.batch_size"))
     return columns

@@ -1,0 +1,37 @@
+"""The search space of a study on disk: that of its settings, without what its data made meaningless."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cnn_lstm_hyperopt.config import SearchSpace, Settings
+from cnn_lstm_hyperopt.config.reading import MOST_JSON_BYTES, parse_json, read_text
+from cnn_lstm_hyperopt.exceptions import SaveDirError
+from cnn_lstm_hyperopt.folder import DATA_FILE
+
+
+def read_description(save_dir: Path) -> Mapping[str, Any]:
+    """Return what ``data.json`` holds; empty where there is none.
+
+    Raises:
+        SaveDirError: the file is damaged.
+    """
+    path = save_dir / DATA_FILE
+    if not path.is_file():
+        return {}
+    try:
+        value = parse_json(read_text(path, MOST_JSON_BYTES))
+    except ValueError as error:
+        raise SaveDirError(f"{path} is damaged: {error}; resume writes it anew") from error
+    return value if isinstance(value, dict) else {}
+
+
+def study_space(settings: Settings, description: Mapping[str, Any]) -> SearchSpace:
+    """Return the space that a study searched.
+
+    Args:
+        settings: of its ``config.yaml``.
+        description: of its ``data.json``; data without a ``value_name`` have one task.
+    """
+    one_task = description.get("value_name", "") is None
+    return settings.space.for_one_task() if one_task else settings.space
