@@ -80,6 +80,7 @@ BAD_INPUTS = [
     ([*REAL, "--enqueue", "empty"], ["/empty is a directory without study.db and config.yaml"]),
     ([*REAL, "--enqueue", "list.yaml"], ["list.yaml: entry 1: must hold parameters, such as lstm.hidden_dim: 128"]),
     (["resume", "--enqueue", "list.yaml"], ["Unknown option", "--enqueue"]),
+    (["resume", "--workers", "many"], ["--workers", "many"]),
     (["resume", "--no-portfolio"], ["Unknown option", "--no-portfolio"]),
     (["run", "--target", "price"], ["--target", "price", "direction", "volatility"]),
     ([*REAL, "--n-trials", "-5"], ["study.n_trials", "greater than or equal to 1", "got -5"]),
@@ -405,6 +406,8 @@ def test_the_command_line_uses_all_cores_unless_something_says_otherwise(workers
 def test_resume_uses_as_many_workers_as_the_run_did(workers_of, tmp_path, workers):
     (tmp_path / "config.yaml").write_text(dump_settings(load_settings(None, {"workers": workers})))
     assert workers_of("resume", "--save-dir", str(tmp_path)) == workers
+    assert workers_of("resume", "--save-dir", str(tmp_path), "--workers", "5") == 5
+    assert workers_of("resume", "--save-dir", str(tmp_path), "--workers", "auto") == "auto"
 
 
 def test_flags_win_over_the_environment_and_that_over_the_file(settings_of, tmp_path, monkeypatch):

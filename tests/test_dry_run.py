@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from cnn_lstm_hyperopt import calibration, cli
+from cnn_lstm_hyperopt.folder import only_run
 from cnn_lstm_hyperopt.search import StudyStorage
 
 
@@ -60,6 +61,34 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 # ---------------------------------------------------------------------- a new study
+
+
+@pytest.mark.parametrize("kind", ["too long", "of the kernel", "a link to nowhere", "of another run"])
+def test_a_directory_that_the_run_refuses_is_refused_with_the_same_line(config, tmp_path, capsys, nothing_runs, kind):
+    place = {
+        "too long": tmp_path / ("a" * 300),
+        "of the kernel": Path("/proc/results"),
+        "a link to nowhere": tmp_path / "link",
+        "of another run": tmp_path / "held",
+    }[kind]
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere" / "at all")
+    (tmp_path / "held").mkdir()
+    arguments = ["run", "--config", str(config()), "--save-dir", str(place)]
+    with only_run(tmp_path / "held"):
+        assert cli.main(arguments) == 2
+        told = capsys.readouterr().err
+        assert cli.main([*arguments, "--dry-run"]) == 2
+    assert capsys.readouterr().err == told
+    assert told.count("\n") == 1
+    assert "--save-dir" in told
+
+
+def test_a_tracking_uri_that_the_run_refuses_is_refused(config, capsys, nothing_runs):
+    path = config(mlflow={"enabled": True, "tracking_uri": "gopher://nowhere"})
+    assert cli.main(["run", "--config", str(path)]) == 2
+    told = capsys.readouterr().err
+    assert cli.main(["run", "--config", str(path), "--dry-run"]) == 2
+    assert capsys.readouterr().err == told
 
 
 def test_it_names_hours_memory_disk_and_share_and_writes_nothing(config, save_dir, tmp_path, capsys, nothing_runs):

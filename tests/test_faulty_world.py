@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import importlib
 import json
 import logging
 import os
@@ -78,6 +79,7 @@ def wait_for(condition: Callable[[], bool], process: "subprocess.Popen[str]") ->
 @contextlib.contextmanager
 def without_privileges() -> Iterator[None]:
     """As another user than root, to whom everything is allowed."""
+    importlib.import_module("colorsys")  # rich imports it late, when its file may not be readable any more
     user = os.geteuid()
     if user == 0:
         os.seteuid(65534)
@@ -376,6 +378,45 @@ def test_results_without_their_study_are_not_written_over(tmp_path: Path) -> Non
         f"{tmp_path} holds results.json, trials.csv, retrained_model_2 and no study.db, so a new study would write over them;"
         " move them, or choose another --save-dir"
     )
+
+
+@pytest.mark.parametrize(
+    "name", ["data.json", "figures/mine.png", "checkpoints/final/weights", "validation/mine.parquet"]
+)
+def test_files_of_ones_own_that_are_named_like_those_of_a_run_are_not_written_over(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text("{}", encoding="utf-8")
+    with pytest.raises(
+        SaveDirError, match=rf"holds {name.split('/')[0]}.* and no study.db, so a new study would write"
+    ):
+        check_save_dir(tmp_path, resume=False)
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]], ids=["run", "dry run"])
+@pytest.mark.parametrize("place", ["bars", "bars/../bars", "link", "bars/retrained_model_1/..", "."])
+def test_the_folder_of_the_bars_is_not_a_place_for_results(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, place: str, dry: list[str]
+) -> None:
+    """trials.csv would be read as a symbol."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bars" / "retrained_model_1").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "bars")
+    if place == ".":
+        monkeypatch.chdir(tmp_path / "bars")
+    assert main(["run", "--data-dir", str(tmp_path / "bars"), "--save-dir", place, *dry]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(
+        f"Error: --save-dir {Path(place)} must not be the folder of the bars (--data-dir {tmp_path / 'bars'})"
+    )
+    assert len(said.splitlines()) == 1
+    assert [path.name for path in (tmp_path / "bars").iterdir()] == ["retrained_model_1"]
+
+
+def test_bars_in_a_folder_that_a_run_replaces_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bars = tmp_path / "retrained_model_1" / "bars"
+    bars.mkdir(parents=True)
+    assert main(["run", "--data-dir", str(bars), "--save-dir", str(tmp_path)]) == 2
+    assert f"--data-dir {bars} must not lie in {tmp_path / 'retrained_model_1'}, which" in capsys.readouterr().err
 
 
 def test_a_configuration_of_ones_own_is_not_written_over(

@@ -597,6 +597,18 @@ def test_truncated_weights_are_refused(folder, keep):
     assert_refused(folder)
 
 
+@pytest.mark.parametrize("spaces", range(8))
+def test_truncated_weights_are_not_taken_for_a_pickle(folder, spaces):
+    """The length of the header is the first number of the file: it may begin with the first byte of a pickle."""
+    content = (folder / WEIGHTS).read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    longer = length // 256 * 256 + 0x80 + 256 + 8 * (spaces - 4)  # padded with spaces, as the format allows
+    header = content[8 : 8 + length].ljust(longer)
+    (folder / WEIGHTS).write_bytes(longer.to_bytes(8, "little") + header + content[8 + length : -1])
+    with pytest.raises(SaveDirError, match=r"model\.safetensors: it is cut off or damaged \(.*\); copy it again"):
+        load_model(folder)
+
+
 def test_weights_that_are_a_pickle_are_refused_and_never_run(folder, tmp_path):
     """torch.save's format and a bare pickle that would write a file."""
     mark = tmp_path / "was run"
@@ -605,7 +617,8 @@ def test_weights_that_are_a_pickle_are_refused_and_never_run(folder, tmp_path):
         (folder / WEIGHTS).write_bytes(content)
         assert_refused(folder)
     torch.save(load_model_weights(), folder / WEIGHTS)
-    assert_refused(folder)
+    with pytest.raises(SaveDirError, match=r"it is a pickle or a torch\.save file"):
+        load_model(folder)
     assert not mark.exists()
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -169,6 +170,29 @@ def test_workers_that_were_stopped_with_the_run_are_not_taken_for_silent(
     trials = trials_of(save_dir)
     assert all(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in trials)
     assert len(trials) == 8
+
+
+def test_workers_that_die_at_start_end_the_run_with_a_line_that_says_why(
+    tiny: dict[str, Any], tmp_path: Path, start_cli: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(
+        "import os, sys\n"
+        "if 'cnn_lstm_hyperopt.worker' in sys.orig_argv:\n"
+        "    os.write(2, b'ImportError: libmine.so: cannot open shared object file\\n')\n"
+        "    os._exit(1)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    out, err = start_cli("run", "--config", configuration(tiny, tmp_path), "--workers", "2").communicate(
+        timeout=GIVE_UP
+    )
+    why = "exit code 1: ImportError: libmine.so: cannot open shared object file"
+    assert f"died before it could begin a trial and is started again: {why}" in out
+    assert re.fullmatch(
+        rf"Error: worker [12] died 3 times before it could begin a trial: {why}; --workers 1 runs the trials in this process\n",
+        err,
+    )
 
 
 LIMITED = """

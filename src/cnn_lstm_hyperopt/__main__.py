@@ -2,6 +2,10 @@
 
 import sys
 
-from cnn_lstm_hyperopt.cli import main
+from cnn_lstm_hyperopt.processes import leave_current_directory_out
+
+leave_current_directory_out()
+
+from cnn_lstm_hyperopt.cli import main  # noqa: E402 - a file in the current directory must not be imported as a library
 
 sys.exit(main())

@@ -11,7 +11,7 @@ from typing import Any
 from cnn_lstm_hyperopt.config import Settings, dump_settings
 from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
 from cnn_lstm_hyperopt.data.store import save_trial_data
-from cnn_lstm_hyperopt.directory_check import check_save_dir
+from cnn_lstm_hyperopt.directory_check import check_save_dir, held_for_a_check, make_directory
 from cnn_lstm_hyperopt.exceptions import (
     EmptyFrontError,
     InterruptedRunError,
@@ -98,7 +98,7 @@ def run_experiment(
             written.
         StorageFailedError: nothing more can be stored; what is finished is in ``study.db``.
     """
-    check_save_dir(settings.save_dir, resume=resume)
+    check_save_dir(settings.save_dir, resume=resume, data_dir=settings.data.data_dir)
     tracking_target(settings)  # what is wrong with it is said before the data are read
     stop = StopSignal(settings.study.timeout)
     with stop.listening():
@@ -129,7 +129,10 @@ def dry_run(settings: Settings, *, resume: bool, terminal: Terminal, recalibrate
     Raises:
         InputError: what the run itself would refuse.
     """
-    check_save_dir(settings.save_dir, resume=resume)
+    check_save_dir(settings.save_dir, resume=resume, data_dir=settings.data.data_dir)
+    tracking_target(settings)
+    with held_for_a_check(settings.save_dir):
+        check_save_dir(settings.save_dir, resume=resume)
     dataset = prepare_dataset(settings.data)
     records: list[TrialRecord] = []
     if not resume:
@@ -279,6 +282,7 @@ class Experiment:
             observers=[self.terminal, backup],
             silence_seconds=self.settings.limits.worker_silence_seconds,
             on_activity=activity.keep,
+            warn=self.terminal.warn,
         )
 
     def retrain(self, stop: StopSignal) -> list[dict[str, Any]]:
@@ -441,12 +445,11 @@ def open_experiment(
     save_dir, target = settings.save_dir, tracking_target(settings)
     if not resume:  # what is wrong is found before anything is made
         preparation = prepare_new(settings, dataset, terminal, recalibrate=recalibrate)
-    try:
-        save_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SaveDirError(f"--save-dir {save_dir} can't be made: {error.strerror}") from error
+    make_directory(save_dir)
     with storage_faults(save_dir), only_run(save_dir), run_log(save_dir):
-        check_save_dir(save_dir, resume=resume)  # another run may have been here since it was looked at
+        check_save_dir(
+            save_dir, resume=resume, data_dir=settings.data.data_dir
+        )  # another run may have been here since it was looked at
         forget_worker_files(save_dir)  # of one that was killed
         if not resume:
             write_text(save_dir / CONFIG_FILE, dump_settings(settings), make_folder=False)

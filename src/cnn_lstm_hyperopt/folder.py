@@ -122,7 +122,11 @@ def ensemble_folder(save_dir: Path) -> Path:
     return save_dir / ENSEMBLE
 
 
-def model_folders(save_dir: Path, pattern: str = rf"retrained_model_\d+|{ENSEMBLE}") -> list[Path]:
+MODEL_FOLDERS = rf"retrained_model_\d+|{ENSEMBLE}"
+"""Pattern of the names of model folders."""
+
+
+def model_folders(save_dir: Path, pattern: str = MODEL_FOLDERS) -> list[Path]:
     """What is named like the folder of a model or ensemble, or by another pattern; nothing else is ever touched."""
     if not save_dir.is_dir():
         return []

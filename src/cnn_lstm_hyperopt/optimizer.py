@@ -92,7 +92,7 @@ class CNNLSTMHyperparameterOptimizer:
         self._closing = contextlib.ExitStack()
         self._experiment: Experiment | None = None
         self.settings = self._settings({})
-        check_save_dir(self.settings.save_dir, resume=resume)
+        check_save_dir(self.settings.save_dir, resume=resume, data_dir=self.settings.data.data_dir)
         self.dataset = self._dataset(data_loaders, input_dim, dates, groups)
 
     def _dataset(

@@ -25,6 +25,8 @@ from cnn_lstm_hyperopt.prediction import Predictor
 from cnn_lstm_hyperopt.training import Predictions, as_predictions, predict
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
+_LONGEST_HEADER = 100_000_000
+"""Bytes of a safetensors header at most. A file begins with the length (8 bytes, little-endian) and the ``{`` of the header."""
 
 
 @dataclass(frozen=True)
@@ -180,9 +182,11 @@ def _not_weights(path: Path, error: Exception) -> str:
     """What a file is that holds no safetensors, as far as its first bytes tell."""
     try:
         with path.open("rb") as file:
-            start = file.read(2)
+            start = file.read(9)
     except OSError as fault:
         return f"it can't be read: {fault.strerror or fault}"
+    if len(start) < 8 or (start[8:] in (b"", b"{") and int.from_bytes(start[:8], "little") <= _LONGEST_HEADER):
+        return f"it is cut off or damaged ({printable(' '.join(str(error).split()), 200)}); copy it again, or save the model anew"
     if start.startswith((b"PK", b"\x80")):
         return (
             "it is a pickle or a torch.save file, which is never opened here, for it may run code; save the model anew"

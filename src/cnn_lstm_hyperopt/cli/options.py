@@ -106,6 +106,9 @@ def path_of(kind: object, tokens: Sequence[Token]) -> Path:
     return Path(tokens[0].value)
 
 
+_WORKERS_HELP = "Worker processes, one thread each; auto: one a core as memory goes, one on a GPU."
+
+
 @Parameter(name="*")
 @dataclass(frozen=True)
 class DataOptions:
@@ -212,11 +215,7 @@ class RunOptions(DataOptions):
     device: Annotated[str | None, Parameter(group=_RUN, help=_help("device"))] = None
     workers: Annotated[
         int | Literal["auto"] | None,
-        Parameter(
-            converter=workers_of,
-            group=_RUN,
-            help="Worker processes, one thread each; auto: one a core as memory goes, one on a GPU. [default: auto]",
-        ),
+        Parameter(converter=workers_of, group=_RUN, help=f"{_WORKERS_HELP} [default: auto]"),
     ] = None
     report: Annotated[bool | None, Parameter(group=_RUN, negative="--no-report", help=_help("report"))] = None
     mlflow: Annotated[bool | None, Parameter(group=_RUN, negative="--no-mlflow", help=_help("mlflow"))] = None
@@ -260,6 +259,10 @@ class RunOptions(DataOptions):
         return tree
 
 
+Workers = Annotated[
+    int | Literal["auto"] | None,
+    Parameter(converter=workers_of, help=f"{_WORKERS_HELP} [default: as before]"),
+]
 SaveDir = Annotated[Path, Parameter(converter=path_of, help="Directory of the study.")]
 TrackingUri = Annotated[
     str | None,

@@ -16,6 +16,7 @@ from cnn_lstm_hyperopt.cli.options import (
     RunOptions,
     SaveDir,
     TrackingUri,
+    Workers,
     directory,
     path_of,
     seconds,
@@ -25,6 +26,7 @@ from cnn_lstm_hyperopt.cli.options import (
 from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.exceptions import ConfigError, InterruptedRunError
 from cnn_lstm_hyperopt.folder import BACKUP_FILE, RESULTS_FILE, STUDY_FILE, resume_command
+from cnn_lstm_hyperopt.processes import THREAD_VARIABLES
 
 
 @app.command
@@ -78,6 +80,7 @@ def resume(
     retrain_best: Annotated[
         bool, Parameter(negative="", help="Retrain the best trials, also if the run did not ask.")
     ] = False,
+    workers: Workers = None,
     mlflow: Annotated[
         bool | None,
         Parameter(negative="--no-mlflow", help="Mirror the study to MLflow, or don't. [default: as before]"),
@@ -96,6 +99,8 @@ def resume(
         overrides["study"]["n_trials"] = n_trials
     if retrain_best:
         overrides["retrain"] = {"enabled": True}
+    if workers is not None:
+        overrides["workers"] = workers
     for name, value in (("enabled", mlflow), ("tracking_uri", tracking_uri)):
         if value is not None:
             overrides.setdefault("mlflow", {})[name] = value
@@ -193,7 +198,7 @@ def _run(
 ) -> None:
     if "workers" not in settings.model_fields_set:
         settings = settings.model_copy(update={"workers": "auto"})
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    for name in THREAD_VARIABLES:
         os.environ.setdefault(name, "1")  # before torch is imported: one single-threaded process a core is the fastest
     import logging
 

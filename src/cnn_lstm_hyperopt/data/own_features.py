@@ -2,11 +2,13 @@
 
 import hashlib
 import importlib
+import importlib.util
 import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from importlib.machinery import PathFinder
 from typing import Any
 
 import numpy as np
@@ -248,6 +250,9 @@ def with_function(features: FeatureSet, function: OwnFunction, frame: pd.DataFra
 def load_function(reference: str) -> OwnFunction:
     """The function ``module:function``; the module may lie in the current directory, or be installed.
 
+    The named module is looked for in the current directory first. All that it or a library imports is looked for there last: a
+    file that is named like a library is not imported in its place.
+
     Raises:
         DataError: there is no such module or function, or importing it raises.
     """
@@ -259,10 +264,11 @@ def load_function(reference: str) -> OwnFunction:
         raise DataError(
             f"{where} can't be looked for, as the working directory is gone ({error.strerror}); go to another"
         ) from error
-    if here not in sys.path and "" not in sys.path:  # as with python -m, also where the command's script was started
-        sys.path.insert(0, here)
+    if here not in sys.path and "" not in sys.path:
+        sys.path.append(here)
     importlib.invalidate_caches()
     try:
+        _import_from(here, name.partition(".")[0])
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
@@ -285,6 +291,20 @@ def load_function(reference: str) -> OwnFunction:
     if not callable(call):
         raise DataError(f"{where}: {function} is no function, but {type(call).__name__}")
     return OwnFunction(reference, call)
+
+
+def _import_from(folder: str, name: str) -> None:
+    """Import a module or package that lies in a folder, unless a module of this name is loaded already."""
+    spec = None if name in sys.modules else PathFinder.find_spec(name, [folder])
+    if spec is None or spec.loader is None:  # a folder without __init__.py is a package only where there is no other
+        return
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        sys.modules.pop(name, None)
+        raise
 
 
 def _require_new_names(columns: Sequence[str]) -> None:

@@ -11,7 +11,6 @@ import contextlib
 import logging
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -24,6 +23,7 @@ from cnn_lstm_hyperopt.execution.observer import Observer
 from cnn_lstm_hyperopt.execution.run import EXHAUSTED, FINISHED
 from cnn_lstm_hyperopt.execution.stop import StopSignal
 from cnn_lstm_hyperopt.folder import ACTIVITY_FILE, DATA_FOR_WORKERS, FULL, LOCK_FILE, cant_write, disk_is_full
+from cnn_lstm_hyperopt.processes import THREAD_VARIABLES, module_command
 from cnn_lstm_hyperopt.search import DIED, KILLED, Study
 
 log = logging.getLogger(__name__)
@@ -37,9 +37,10 @@ STOPPED_SECONDS = 2.0
 """Between two looks at the workers; after more, all were stopped (Ctrl-Z, a laptop asleep), or this process was held up."""
 MAX_DEATHS = 10
 """Of a worker, without a trial having been finished in between: going on would only repeat it."""
+MAX_START_DEATHS = 3
+"""Of a worker that never gave a sign of life: what it lacks, the next one will lack, too."""
 STARTUP_SECONDS = 180.0
 """Until a worker's first sign of life: it imports and maps what it needs first."""
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 STUDY_FAILED, RECYCLED, STORAGE_FAILED = 3, 4, 5
 """Exit codes of a worker that gave up because trial after trial fails, of one that has grown and wants to be replaced, and of one
 that can't store anything more."""
@@ -74,6 +75,7 @@ def run_with_workers(
     observers: Sequence[Observer],
     silence_seconds: float = 45.0,
     on_activity: Callable[[Sequence[Activity]], None] = lambda activities: None,
+    warn: Callable[[str], None] = log.warning,
 ) -> str:
     """Runs trials in ``count`` worker processes until the study has all of them or ``stop`` says so.
 
@@ -85,6 +87,7 @@ def run_with_workers(
         observers: hear of trials that end.
         silence_seconds: after which a worker without a sign of life is replaced.
         on_activity: hears what the workers are at.
+        warn: shows a warning, such as why a worker died.
 
     Returns:
         What ended it, as ``run_trials`` says it.
@@ -113,7 +116,7 @@ def run_with_workers(
                     worker.close()
                     worker.start()
                 elif worker.died:
-                    _replace(worker, study)
+                    _replace(worker, study, warn)
         _tell_of_new_trials(study, ended, observers)
     finally:
         for worker in crew:
@@ -144,14 +147,14 @@ class _Worker:
         environment = {**os.environ, **{name: os.environ.get(name, "1") for name in THREAD_VARIABLES}}
         self._errors = (self.save_dir / _ERRORS.format(self.number)).open("w+", encoding="utf-8")
         self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
-            [sys.executable, "-m", "cnn_lstm_hyperopt.worker", str(self.save_dir), str(self.number), str(self.count)],
+            module_command("cnn_lstm_hyperopt.worker", self.save_dir, self.number, self.count),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             env=environment,
             text=True,
         )
-        self._silence = ""
+        self._silence, self.began = "", False
         self.activity = None
         self._heard = time.monotonic() + STARTUP_SECONDS
         threading.Thread(target=self._listen, args=(self._process,), daemon=True).start()
@@ -162,6 +165,7 @@ class _Worker:
         for line in process.stdout or ():
             if not line.startswith(ALIVE) or process is not self._process:
                 continue
+            self.began = True
             _, life, trial, epoch, memory = line.split()
             if int(trial) >= 0:
                 self.activity = Activity(self.number, int(trial), float(epoch), float(memory))
@@ -260,7 +264,7 @@ def forget_worker_files(save_dir: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _replace(worker: _Worker, study: Study) -> None:
+def _replace(worker: _Worker, study: Study, warn: Callable[[str], None]) -> None:
     """A new process for one that died; its trial is failed and thereby tried again."""
     words = worker.last_words()
     if worker.gave_up is not None:
@@ -274,6 +278,14 @@ def _replace(worker: _Worker, study: Study) -> None:
     reason = f"its {worker.name} died ({words})"
     cut_off = study.storage.fail_worker(worker.number, reason, KILLED if worker.killed else DIED)
     log.warning("%s died (%s); trials cut off: %s", worker.name, words, cut_off)
+    if worker.deaths >= MAX_START_DEATHS and not worker.began:
+        raise StudyFailedError(
+            f"{worker.name} died {worker.deaths} times before it could begin a trial: {words}; --workers 1 runs the trials in"
+            " this process"
+        )
+    if worker.deaths == 1:
+        when = "" if worker.began else " before it could begin a trial"
+        warn(f"{worker.name} died{when} and is started again: {words}")
     if worker.deaths >= MAX_DEATHS:
         raise StudyFailedError(
             f"{worker.name} died {worker.deaths} times without a trial finished in between, the last time with {words}"

@@ -6,7 +6,6 @@ import logging
 import os
 import shlex
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.exceptions import InterruptedRunError
+from cnn_lstm_hyperopt.processes import THREAD_VARIABLES, module_command
 from cnn_lstm_hyperopt.reporting.wording import counted
 from cnn_lstm_hyperopt.tracking.standing import Standing
 from cnn_lstm_hyperopt.tracking.target import URI_VARIABLE, Target
@@ -23,7 +23,6 @@ log = logging.getLogger(__name__)
 HURRIED_SECONDS = 5.0
 """That the end waits at most when the user has pressed Ctrl-C."""
 LAST_WORDS_SECONDS = 5.0
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 Say = Callable[[str], None]
 
 
@@ -35,7 +34,7 @@ class Follower:
         environment = {**os.environ, URI_VARIABLE: target.uri, **dict.fromkeys(THREAD_VARIABLES, "1")}
         self.standing = Standing()
         self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
-            [sys.executable, "-m", "cnn_lstm_hyperopt.tracking", str(save_dir)],
+            module_command("cnn_lstm_hyperopt.tracking", save_dir),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # run.log has what matters, without secrets
