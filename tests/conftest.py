@@ -29,6 +29,7 @@ for _section in ("MLFLOW__ENABLED", "REPORT"):  # neither for each study; tracki
     os.environ.setdefault(f"CNN_LSTM_HYPEROPT__{_section}", "false")
 
 TINY = {
+    "workers": 1,
     "study": {"n_trials": 6, "portfolio": False},
     "data": {
         "source": "embedded",

@@ -624,3 +624,11 @@ def test_weights_that_are_a_pickle_are_refused_and_never_run(folder, tmp_path):
 
 def load_model_weights() -> dict[str, torch.Tensor]:
     return made(own_inputs()).network.state_dict()
+
+
+def test_a_models_repr_is_one_short_line(model):
+    shown = repr(model)
+    assert "\n" not in shown
+    assert len(shown) < 200
+    assert shown.startswith("SavedModel(target='volatility', lookback=20, ")
+    assert f"parameters={sum(weight.numel() for weight in model.network.parameters()):,}" in shown

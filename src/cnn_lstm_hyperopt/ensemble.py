@@ -113,7 +113,7 @@ class Member:
     seed: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Ensemble(Predictor):
     """Models that read the same inputs and answer the same question; it predicts the weighted mean of what they say.
 

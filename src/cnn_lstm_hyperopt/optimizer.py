@@ -2,6 +2,8 @@
 
 import contextlib
 import logging
+import os
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -11,7 +13,7 @@ import optuna
 
 from cnn_lstm_hyperopt.config import DataSettings, Settings, load_settings
 from cnn_lstm_hyperopt.config.faults import shown
-from cnn_lstm_hyperopt.config.load import merge
+from cnn_lstm_hyperopt.config.load import merge, read_settings
 from cnn_lstm_hyperopt.config.reading import read_yaml
 from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
 from cnn_lstm_hyperopt.data.loaders import dataset_from_loaders
@@ -24,7 +26,7 @@ from cnn_lstm_hyperopt.reporting.terminal import Terminal
 
 log = logging.getLogger(__name__)
 
-Config = str | Path | Mapping[str, Any]
+Config = str | os.PathLike[str] | Mapping[str, Any]
 
 
 class CNNLSTMHyperparameterOptimizer:
@@ -63,8 +65,8 @@ class CNNLSTMHyperparameterOptimizer:
         quiet: bool = False,
     ) -> None:
         _require_types(study_name, resume=resume, quiet=quiet)
-        self._base = _as_mapping(config)
-        self._file = Path(config) if isinstance(config, (str, Path)) else None
+        self._base = read_settings(config, "config")
+        self._file = Path(config) if isinstance(config, (str, os.PathLike)) else None
         self._arguments: dict[str, Any] = {} if save_dir is None else {"save_dir": save_dir}
         if data_loaders is None and input_dim is not None:
             raise ConfigError(
@@ -90,6 +92,8 @@ class CNNLSTMHyperparameterOptimizer:
         self._resume = resume
         self._terminal = Terminal(quiet=quiet)
         self._closing = contextlib.ExitStack()
+        # Without close(): when the optimizer is collected, or at exit while every module still works.
+        weakref.finalize(self, _close_in_process, self._closing, os.getpid())
         self._experiment: Experiment | None = None
         self.settings = self._settings({})
         check_save_dir(self.settings.save_dir, resume=resume, data_dir=self.settings.data.data_dir)
@@ -252,12 +256,10 @@ def _require_only_what_loaders_need(asked: DataSettings) -> None:
         )
 
 
-def _as_mapping(config: Config | None) -> dict[str, Any]:
-    if isinstance(config, (str, Path)):
-        return read_yaml(Path(config))
-    if config is not None and not isinstance(config, Mapping):
-        raise ConfigError(f"config must be a YAML file or a mapping of settings, but got {shown(config)}")
-    return dict(config or {})
+def _close_in_process(opened: contextlib.ExitStack, process: int) -> None:
+    """Close what an optimizer has open, in the process that opened it: a fork shares its files and its child processes."""
+    if os.getpid() == process:
+        opened.close()
 
 
 def run_cnn_lstm_hyperparameter_optimization(
@@ -282,7 +284,9 @@ def run_cnn_lstm_hyperparameter_optimization(
     """Search, retrain the best, test once, write; returns what ``results.json`` holds.
 
     The arguments are those of :class:`CNNLSTMHyperparameterOptimizer`, its ``optimize`` and its ``retrain_best_models``.
+    Retraining is on here and off on the command line (``--retrain-best``), as the specification has it.
     """
+    _require_types(study_name, retrain_best=retrain_best)
     with CNNLSTMHyperparameterOptimizer(
         data_loaders,
         input_dim,

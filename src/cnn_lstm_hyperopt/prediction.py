@@ -38,6 +38,17 @@ class Predictor(abc.ABC):
     description: ModelDescription
     features: Features | None
 
+    def __repr__(self) -> str:
+        """One line: what the model reads and predicts; ``description`` has all of it."""
+        about = self.description
+        networks = [network for network, _ in self.parts()]
+        parameters = sum(weight.numel() for network in networks for weight in network.parameters())
+        members = f", networks={len(networks)}" if len(networks) > 1 else ""
+        return (
+            f"{type(self).__name__}(target={about.target!r}, lookback={about.lookback}, features={len(about.features)},"
+            f" classes={about.n_classes}, regression={about.has_regression}{members}, parameters={parameters:,})"
+        )
+
     @abc.abstractmethod
     def save(self, folder: Path) -> None:
         """Writes it into ``folder``, which is made if it is missing; ``load_model`` reads it."""

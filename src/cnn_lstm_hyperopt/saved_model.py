@@ -29,7 +29,7 @@ _LONGEST_HEADER = 100_000_000
 """Bytes of a safetensors header at most. A file begins with the length (8 bytes, little-endian) and the ``{`` of the header."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SavedModel(Predictor):
     """A network that predicts, with its description.
 

@@ -112,7 +112,7 @@ search_space:
         ("retrain.enabled", False),
         ("retrain.top_k", 5),
         ("retrain.full_epochs", 200),
-        ("workers", 1),
+        ("workers", "auto"),
         ("save_dir", Path("hyperopt_results")),
     ],
 )
@@ -228,7 +228,7 @@ def test_no_data_dir_and_no_source_mean_the_synthetic_market():
     assert load_settings(None, {"data": {"data_dir": None, "lookback": 9}}).data.source == "synthetic"
 
 
-@pytest.mark.parametrize(("raw", "workers"), [(3, 3), ("auto", "auto"), ("4", 4), (1024, 1024), (None, 1)])
+@pytest.mark.parametrize(("raw", "workers"), [(3, 3), ("auto", "auto"), ("4", 4), (1024, 1024), (None, "auto")])
 def test_workers_are_a_number_or_auto(raw, workers):
     found = load_settings(None, {"workers": raw}).workers
     assert found == workers

@@ -196,8 +196,6 @@ def _run(
     dry: bool = False,
     recalibrate: bool = False,
 ) -> None:
-    if "workers" not in settings.model_fields_set:
-        settings = settings.model_copy(update={"workers": "auto"})
     for name in THREAD_VARIABLES:
         os.environ.setdefault(name, "1")  # before torch is imported: one single-threaded process a core is the fastest
     import logging

@@ -21,7 +21,7 @@ ENVIRONMENT_PREFIX = "CNN_LSTM_HYPEROPT__"
 
 
 def load_settings(
-    base: Path | Mapping[str, Any] | None = None,
+    base: str | os.PathLike[str] | Mapping[str, Any] | None = None,
     overrides: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
     *,
@@ -31,7 +31,7 @@ def load_settings(
     """The settings of a run: overrides (flags, arguments) over environment over file over defaults.
 
     Args:
-        base: a YAML file, or what one would hold; None: the defaults.
+        base: path of a YAML file, or a mapping with the same content; None: the defaults.
         overrides: nested dict that wins over all else, such as ``{"study": {"n_trials": 40}}``.
         environment: variables such as ``CNN_LSTM_HYPEROPT__STUDY__N_TRIALS=40``; None: those of the process.
         file: that ``base`` was read from, if it is no path itself; what is wrong in it is told with its name.
@@ -40,8 +40,12 @@ def load_settings(
     Raises:
         ConfigError: the file can't be read or any setting is wrong; the text lists every fault with its field.
     """
-    file = base if isinstance(base, Path) else file
-    raw = read_yaml(base) if isinstance(base, Path) else dict(base or {})
+    if isinstance(base, (str, os.PathLike)):
+        file = Path(base)
+    raw = read_settings(base, "base")
+    for name, given in (("overrides", overrides), ("environment", environment)):
+        if given is not None and not isinstance(given, Mapping):
+            raise ConfigError(f"{name} must be a mapping, but got {shown(given)}")
     tree, variables = _from_environment(os.environ if environment is None else environment)
     with_variables = merge(raw, tree)
     merged = merge(with_variables, overrides or {})
@@ -68,6 +72,29 @@ def load_settings(
         raise ConfigError(
             listed(head, [culprit + line for culprit, line in zip(culprits, lines, strict=True)])
         ) from error
+
+
+def read_settings(given: str | os.PathLike[str] | Mapping[str, Any] | None, name: str) -> dict[str, Any]:
+    """Return the settings that an argument gives: the content of a YAML file, a mapping, or nothing.
+
+    Args:
+        given: path of a YAML file, a mapping of settings, or None.
+        name: of the argument, for the error.
+
+    Raises:
+        ConfigError: it is neither, or the file can't be read.
+    """
+    if given is None:
+        return {}
+    if isinstance(given, Mapping):
+        return dict(given)
+    if isinstance(given, (str, os.PathLike)):
+        if not os.fspath(given):
+            raise ConfigError(
+                f"{name} must be a YAML file or a mapping of settings, but is an empty text; leave it out"
+            )
+        return read_yaml(Path(given))
+    raise ConfigError(f"{name} must be a YAML file or a mapping of settings, but got {shown(given)}")
 
 
 def _lines(error: ValidationError) -> list[str]:

@@ -611,7 +611,7 @@ class Settings(Section):
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
     mlflow: MlflowSettings = Field(default_factory=MlflowSettings)
     workers: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
-        1, description="worker processes, one thread each; auto: a core each as far as memory goes, one on a GPU"
+        "auto", description="worker processes, one thread each; auto: one per core as memory allows, one on a GPU"
     )
     save_dir: Path = Field(Path("hyperopt_results"), description="where everything is written")
     report: bool = Field(
