@@ -138,7 +138,7 @@ def test_overrides_and_environment_must_be_mappings(argument: str, value: Any) -
 
 @pytest.mark.parametrize("value", ["no", 1, None])
 def test_whether_to_retrain_is_true_or_false(tmp_path: Path, value: Any) -> None:
-    with pytest.raises(ConfigError, match="^retrain_best must be True or False"):
+    with pytest.raises(ConfigError, match=r"^retrain_best must be True or False"):
         run_cnn_lstm_hyperparameter_optimization(save_dir=tmp_path / "out", n_trials=0, retrain_best=value)
 
 
