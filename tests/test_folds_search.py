@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.metrics import accuracy_score, log_loss, matthews_corrcoef, roc_auc_score
+from torch.utils.data import DataLoader, TensorDataset
 
 from cnn_lstm_hyperopt import CNNLSTMHyperparameterOptimizer
 from cnn_lstm_hyperopt.config import DataSettings, TrainingSettings, parse_space
@@ -131,3 +132,95 @@ def test_a_worker_trains_a_trial_to_the_bit_as_this_process_does(
 def test_a_trials_value_is_the_mean_over_folds_whatever_the_metric(search: Any, metric: str) -> None:
     folder, records = search(metric, n_trials=4)
     assert_judged_alike(folder, records, metric)
+
+
+# ---------------------------------------------------------------------- a user's own DataLoaders
+
+
+def small_loaders() -> list[DataLoader]:
+    """40 training and 16 validation windows of two classes, in the order of their classes as public sets have them."""
+    loaders = []
+    for seed, count in enumerate((40, 16, 20)):
+        labels = torch.arange(count) * 2 // count
+        noise = torch.randn(count, 12, 1, generator=torch.Generator().manual_seed(seed))
+        x = noise + (labels * 2.0 - 1).reshape(-1, 1, 1) * torch.linspace(-1, 1, 12).reshape(1, -1, 1)
+        loaders.append(DataLoader(TensorDataset(x, labels), batch_size=8))
+    return loaders
+
+
+def search_of_loaders(tiny_settings: dict[str, Any], folder: Path, *n_trials: int, **changed: Any) -> list[TrialRecord]:
+    """The trials of a study that is begun with the first number of trials and resumed with each of the others."""
+    config = {
+        **{name: section for name, section in tiny_settings.items() if name != "data"},
+        "workers": 1,
+        "study": {"portfolio": False, "seed": 3, "time_objective": "estimated"},
+        **changed,
+    }
+    for place, count in enumerate(n_trials):
+        with CNNLSTMHyperparameterOptimizer(
+            small_loaders(), save_dir=folder, config=config, resume=place > 0, quiet=True
+        ) as optimizer:
+            assert [len(fold.validation) for fold in optimizer.dataset.folds] == [12, 11, 11, 11, 11]
+            optimizer.optimize(n_trials=count)
+    storage = StudyStorage(folder / "study.db")
+    try:
+        return storage.records()
+    finally:
+        storage.close()
+
+
+def facts_of(records: list[TrialRecord]) -> list[Any]:
+    return [(record.params, record.state, record.values, [point[:3] for point in record.curve]) for record in records]
+
+
+def test_trials_on_loaders_are_judged_by_all_windows_of_training_and_validation(
+    tiny_settings: dict[str, Any], tmp_path: Path
+) -> None:
+    records = search_of_loaders(tiny_settings, tmp_path / "results", 2)
+    for record in records:
+        folds = said(tmp_path / "results", record)
+        assert [len(rows) for rows in folds] == [12, 11, 11, 11, 11]
+        assert len({int(date) for rows in folds for date in rows["date"]}) == 56
+        best = min(record.curve, key=lambda point: point.loss)
+        assert best.score == pytest.approx(mean_over_folds(folds, SCIKIT_LEARN["accuracy"]), abs=1e-12)
+
+
+@pytest.mark.slow
+def test_a_resumed_search_on_loaders_has_the_folds_and_trials_of_one_that_was_not_interrupted(
+    tiny_settings: dict[str, Any], tmp_path: Path
+) -> None:
+    pruner = {"pruner": {"type": "successive_halving", "min_resource": 1, "reduction_factor": 4}}
+    whole = search_of_loaders(tiny_settings, tmp_path / "whole", 8, **pruner)
+    again = search_of_loaders(tiny_settings, tmp_path / "resumed", 3, 8, **pruner)
+    assert facts_of(again) == facts_of(whole)
+    assert {record.state for record in whole} == {State.COMPLETE, State.PRUNED}
+
+
+@pytest.mark.slow
+def test_folds_of_loaders_go_through_workers_confirmation_retraining_and_report(
+    tiny_settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MLFLOW__ENABLED", "REPORT"):
+        monkeypatch.delenv(f"CNN_LSTM_HYPEROPT__{name}")
+    config = {
+        **{name: section for name, section in tiny_settings.items() if name != "data"},
+        "workers": 2,
+        "study": {"portfolio": False, "seed": 3, "n_trials": 12},
+        "retrain": {"top_k": 2, "full_epochs": 3, "confirm_seeds": 2, "seeds": 2},
+        "mlflow": {"enabled": True},
+        "report": True,
+    }
+    folder = tmp_path / "results"
+    with CNNLSTMHyperparameterOptimizer(small_loaders(), save_dir=folder, config=config, quiet=True) as optimizer:
+        assert optimizer.optimize()["n_trials_completed"] == 12
+        entries = optimizer.retrain_best_models()
+        results = optimizer.write_results()
+    assert len(entries) == 2
+    assert results["ensemble"] is not None
+    # On the folds, an accuracy is a mean of shares of 12 or 11 windows, which no share of the 16 validation windows is.
+    means = {round((a / 12 + b / 11) / 5, 9) for a in range(13) for b in range(45)}
+    for candidate in results["confirmation"]["candidates"]:
+        assert all(round(score, 9) in means for score in candidate["scores"])
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "Traceback" not in page
+    assert (folder / "mlflow.db").is_file()

@@ -110,7 +110,14 @@ class CNNLSTMHyperparameterOptimizer:
             asked = self.settings.data
             share = 1.0 if asked.train_share == "auto" else asked.train_share
             return dataset_from_loaders(
-                loaders, input_dim, dates=dates, groups=groups, train_share=share, horizon=asked.horizon
+                loaders,
+                input_dim,
+                dates=dates,
+                groups=groups,
+                train_share=share,
+                horizon=asked.horizon,
+                cv_folds=asked.cv_folds,
+                seed=self.settings.study.seed,
             )
         return prepare_dataset(self.settings.data)
 
@@ -225,9 +232,9 @@ def _require_types(study_name: Any, **flags: Any) -> None:
         raise ConfigError(f"study.name must be text, but got {shown(study_name)}")
 
 
-_OF_LOADERS = {"horizon", "train_share"}
+_OF_LOADERS = {"cv_folds", "horizon", "train_share"}
 """Settings of data that count for a user's DataLoaders."""
-_REFUSED = {"cv_folds", "feature_columns", "features"}
+_REFUSED = {"feature_columns", "features"}
 """Those that the settings themselves refuse, once the source is loaders."""
 
 

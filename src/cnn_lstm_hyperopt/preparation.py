@@ -232,8 +232,12 @@ def skill_gate(settings: Settings, folds: Sequence[Fold]) -> SkillGate:
             f"study.metric={metric} needs two classes in validation, but all {len(labels[undefined])} validation windows{where}"
             f" are of class {int(labels[undefined][0])}; {fewer} or take study.metric: accuracy"
         )
-    held_out = [pd.DataFrame({"symbol": part.symbols, "date": part.dates}) for part in (f.validation for f in folds)]
-    n_windows = len(pd.concat(held_out).drop_duplicates())  # combinatorial folds hold out each several times
+    n_windows = None
+    if settings.data.source != "loaders":  # combinatorial folds hold out each window several times
+        held_out = [
+            pd.DataFrame({"symbol": part.symbols, "date": part.dates}) for part in (f.validation for f in folds)
+        ]
+        n_windows = len(pd.concat(held_out).drop_duplicates())
     return SkillGate.on(metric, labels, overlap=settings.data.horizon, n_windows=n_windows)
 
 

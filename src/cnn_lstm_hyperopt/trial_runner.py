@@ -9,10 +9,12 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from cnn_lstm_hyperopt.config import Configuration, Params, TrainingSettings
 from cnn_lstm_hyperopt.config.settings import MetricName
 from cnn_lstm_hyperopt.data.dataset import Fold, TrialData
+from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.exceptions import CheckpointError, MemoryLimitError
 from cnn_lstm_hyperopt.models import CnnLstm, NetworkConfig, Profile, build_network, profile
 from cnn_lstm_hyperopt.progress import Action, Decision, OnReport, ProgressReport
@@ -105,7 +107,7 @@ class TrialRunner:
         keep_freed_pages()
         reserve_blas_buffers()
         self._metric = metric
-        self._folds = tuple(_on_device(fold, device) for fold in data.folds)
+        self._folds = _on_device(data.folds, device)
 
     def network_config(self, params: Params) -> NetworkConfig:
         """The network of a whole configuration (fixed parameters included)."""
@@ -229,7 +231,7 @@ class TrialRunner:
             checkpoint: where its state is kept, and from which it goes on if that is there, until the caller removes it.
         """
         return self._train_frugally(
-            [_on_device(fold, self.device)], params, epochs, number, purpose, on_report, checkpoint
+            _on_device([fold], self.device), params, epochs, number, purpose, on_report, checkpoint
         )
 
     def _train_frugally(
@@ -341,8 +343,16 @@ def _beat(*_: object) -> None:
     beat()  # once a batch, in training and in evaluation
 
 
-def _on_device(fold: Fold, device: torch.device) -> Fold:
-    return replace(fold, train=fold.train.to(device), validation=fold.validation.to(device))
+def _on_device(folds: Sequence[Fold], device: torch.device) -> tuple[Fold, ...]:
+    """The folds with their tensors on ``device``; a series that several windows share is copied once."""
+    copies: dict[int, Tensor] = {}
+
+    def moved(windows: Windows) -> Windows:
+        placed = windows.to(device, series=copies.get(id(windows.series)))
+        copies[id(windows.series)] = placed.series
+        return placed
+
+    return tuple(replace(fold, train=moved(fold.train), validation=moved(fold.validation)) for fold in folds)
 
 
 def save_memory(

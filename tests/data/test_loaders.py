@@ -494,9 +494,11 @@ class TestSettingsThatLoadersHaveNoUseFor:
     @pytest.mark.parametrize(
         ("asked", "line"),
         [
-            ({"cv_folds": 3}, "cv_folds: data_loaders come with their features and their split; leave it out"),
             ({"features": "mine:features"}, "features: data_loaders come with"),
-            ({"feature_columns": ["sentiment"], "cv_folds": 2}, "cv_folds, feature_columns: data_loaders come with"),
+            (
+                {"feature_columns": ["sentiment"], "features": "mine:features"},
+                "feature_columns, features: data_loaders come with",
+            ),
         ],
     )
     def test_are_refused_in_one_line(self, asked, line, tmp_path):

@@ -251,12 +251,11 @@ class DataSettings(Section):
         le=1_000_000,
         description="bars after a validation block that no fold trains on; matters in combinatorial folds",
     )
-    cv_folds: int = Field(
-        1,
-        ge=1,
-        le=20,
-        description="a trial's score is the mean over so many walk-forward folds; 1: validation as split says; combinatorial:"
-        " number of blocks, which make C(cv_folds, cv_test_blocks) folds",
+    cv_folds: Annotated[int, Field(ge=1, le=20)] | Literal["auto"] = Field(
+        "auto",
+        description="a trial's score is the mean over so many walk-forward folds (of DataLoaders without dates: stratified by"
+        " class); 1: validation as split says; combinatorial: number of blocks, which make C(cv_folds, cv_test_blocks) folds;"
+        " auto: 5 for DataLoaders with fewer than 500 validation windows, else 1",
     )
     cv_scheme: CvScheme = Field(
         "expanding",
@@ -362,25 +361,30 @@ class DataSettings(Section):
 
     def _check_folds(self) -> None:
         if self.source == "loaders":
-            own = {"cv_folds": self.cv_folds > 1, "feature_columns": self.feature_columns, "features": self.features}
+            own = {"feature_columns": self.feature_columns, "features": self.features}
             if any(own.values()):
                 raise ValueError(
-                    f"{', '.join(name for name, given in own.items() if given)}: data_loaders come with their features and their"
-                    " split; leave it out, or give bars instead of data_loaders"
+                    f"{', '.join(name for name, given in own.items() if given)}: data_loaders come with their features; leave it"
+                    " out, or give bars instead of data_loaders"
                 )
         if self.cv_scheme != "combinatorial":
             return
-        if self.cv_test_blocks >= self.cv_folds:
+        if self.cv_test_blocks >= self.bar_folds:
             raise ValueError(
                 "cv_test_blocks must be less than cv_folds, or nothing is left to train on;"
                 f" got cv_test_blocks={self.cv_test_blocks}, cv_folds={self.cv_folds}"
             )
-        folds = math.comb(self.cv_folds, self.cv_test_blocks)
+        folds = math.comb(self.bar_folds, self.cv_test_blocks)
         if folds > _MOST_FOLDS:
             raise ValueError(
                 f"cv_folds={self.cv_folds} with cv_test_blocks={self.cv_test_blocks} make {folds} folds, and a trial trains once"
                 f" for each: {_MOST_FOLDS} at most; take fewer cv_folds, or cv_test_blocks: 1"
             )
+
+    @property
+    def bar_folds(self) -> int:
+        """``cv_folds`` of bars, whose validation is as large as ``split`` says: ``auto`` is 1."""
+        return 1 if self.cv_folds == "auto" else self.cv_folds
 
     @property
     def purge_bars(self) -> int:

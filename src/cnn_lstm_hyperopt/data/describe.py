@@ -175,7 +175,7 @@ def _cross_validation(
     settings: DataSettings, folds: Sequence[tuple[Fold, Sequence[tuple[Any, Any]]]]
 ) -> dict[str, Any]:
     """Nothing without cross-validation: then the only fold is training and validation."""
-    if settings.cv_folds == 1:
+    if settings.bar_folds == 1:
         return {}
     return {
         "cv_scheme": settings.cv_scheme,

@@ -187,15 +187,15 @@ def _fold(decided: Dates, trained: NDArray[np.bool_], held: list[NDArray[np.bool
 
 
 def _expanding(dates: WindowDates, cuts: tuple[Any, Any], settings: DataSettings) -> tuple[FoldIndices, ...]:
-    return walk_forward(dates, cuts, settings.cv_folds)
+    return walk_forward(dates, cuts, settings.bar_folds)
 
 
 def _rolling(dates: WindowDates, cuts: tuple[Any, Any], settings: DataSettings) -> tuple[FoldIndices, ...]:
-    return walk_forward(dates, cuts, settings.cv_folds, rolling=True)
+    return walk_forward(dates, cuts, settings.bar_folds, rolling=True)
 
 
 def _combinatorial(dates: WindowDates, cuts: tuple[Any, Any], settings: DataSettings) -> tuple[FoldIndices, ...]:
-    return combinatorial(dates, cuts, settings.cv_folds, settings.cv_test_blocks)
+    return combinatorial(dates, cuts, settings.bar_folds, settings.cv_test_blocks)
 
 
 CV_SCHEMES: dict[CvScheme, Callable[[WindowDates, tuple[Any, Any], DataSettings], tuple[FoldIndices, ...]]] = {

@@ -15,10 +15,10 @@ from torch.utils.data import DataLoader, IterableDataset, RandomSampler, Sequent
 from cnn_lstm_hyperopt.config.faults import shown
 from cnn_lstm_hyperopt.data.checks import counted
 from cnn_lstm_hyperopt.data.columns import LARGEST
-from cnn_lstm_hyperopt.data.dataset import Dataset, Fold, LockedPeriod
-from cnn_lstm_hyperopt.data.dates import date_text
+from cnn_lstm_hyperopt.data.dataset import Dataset, LockedPeriod
 from cnn_lstm_hyperopt.data.dates_and_groups import Marks, read_marks, shared_groups
 from cnn_lstm_hyperopt.data.describe import class_balance
+from cnn_lstm_hyperopt.data.loader_folds import Asked, make_loader_folds, mark_text, value_scale
 from cnn_lstm_hyperopt.data.splits import SPLIT_NAMES
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.data.wording import one_line
@@ -40,6 +40,8 @@ def dataset_from_loaders(
     groups: Sequence[Any] | None = None,
     train_share: float = 1.0,
     horizon: int = 1,
+    cv_folds: Asked = 1,
+    seed: int = 0,
 ) -> Dataset:
     """A dataset of three loaders: training, validation, test.
 
@@ -52,6 +54,8 @@ def dataset_from_loaders(
         groups: likewise; windows of one group are dependent.
         train_share: share of the training windows that trials use.
         horizon: windows ahead that a label looks: so many windows one after the other overlap.
+        cv_folds: of training and validation windows together, see :func:`make_loader_folds`.
+        seed: the study's; decides which windows a fold holds out.
 
     Raises:
         DataError: a loader breaks a rule; the text names the loader, the rule and the cure.
@@ -75,22 +79,22 @@ def dataset_from_loaders(
     _check_classes(drained[0][1], n_classes)
     class_names = tuple(f"class {number}" for number in range(n_classes))
     train, validation, test = (_windows(*parts, each) for parts, each in zip(drained, marks, strict=True))
-    values = train.values
-    mean = 0.0 if values is None else float(values.double().mean())
-    std = (0.0 if values is None else float(values.double().std(correction=0))) or 1.0
+    mean, std = value_scale(train.values)
+    cross = make_loader_folds(train, validation, cv_folds, horizon=horizon, seed=seed)
     warnings = (
         *(w for name, loader in zip(SPLIT_NAMES, loaders, strict=True) for w in _warnings(name, loader)),
         *repeated,
         *shared_groups(marks),
+        *cross.warnings,
     )
     return Dataset(
         train=train,
         train_share=train_share,
         validation=validation,
-        folds=(Fold(train, validation, mean, std),),
+        folds=cross.folds,
         test=LockedPeriod(test),
         class_names=class_names,
-        value_name=None if values is None else "y_reg",
+        value_name=None if train.values is None else "y_reg",
         feature_names=tuple(f"feature_{i}" for i in range(train.input_dim)),
         scaler=None,
         value_mean=mean,
@@ -99,7 +103,12 @@ def dataset_from_loaders(
         lookback=train.lookback,
         horizon=horizon,
         description=_describe(
-            {"train": train, "validation": validation, "test": test}, class_names, train_share, horizon, warnings
+            {"train": train, "validation": validation, "test": test},
+            class_names,
+            train_share,
+            horizon,
+            cross.facts,
+            warnings,
         ),
         warnings=warnings,
     )
@@ -420,6 +429,7 @@ def _describe(
     class_names: tuple[str, ...],
     train_share: float,
     horizon: int,
+    folds: dict[str, Any],
     warnings: tuple[str, ...],
 ) -> dict[str, Any]:
     digest = hashlib.sha256()
@@ -448,6 +458,7 @@ def _describe(
             name: {"windows": len(windows), **class_balance(windows, len(class_names)), **_marks_facts(windows)}
             for name, windows in splits.items()
         },
+        **folds,
         "warnings": list(warnings),
         "sha256": digest.hexdigest(),
     }
@@ -458,11 +469,7 @@ def _marks_facts(windows: Windows) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     if windows.dated:
         ends = windows.dates.min(), windows.dates.max()
-        facts |= dict(zip(("first", "last"), map(_mark_text, ends), strict=True))
+        facts |= dict(zip(("first", "last"), map(mark_text, ends), strict=True))
     if windows.groups is not None:
         facts["groups"] = len(np.unique(windows.groups))
     return facts
-
-
-def _mark_text(date: Any) -> str | int:
-    return date_text(date) if isinstance(date, np.datetime64) else int(date)

@@ -25,6 +25,7 @@ def save_trial_data(path: Path, data: TrialData) -> None:
     }
     names = sorted({str(name) for windows in parts.values() for name in np.unique(windows.symbols)})
     tensors: dict[str, Tensor] = {}
+    owners: dict[int, str] = {}  # the part under whose name each series is written; parts that share one name it
     for part, windows in parts.items():
         tensors[f"{part}.starts"] = windows.starts
         tensors[f"{part}.labels"] = windows.labels
@@ -34,7 +35,7 @@ def save_trial_data(path: Path, data: TrialData) -> None:
             tensors[f"{part}.values"] = windows.values
         if windows.groups is not None:
             tensors[f"{part}.groups"] = torch.from_numpy(windows.groups)
-        if part.endswith(".train") or windows.series is not parts[_training_part(part)].series:
+        if owners.setdefault(id(windows.series), part) == part:
             tensors[f"{part}.series"] = windows.series
     first = data.folds[0].train
     facts: dict[str, Any] = {
@@ -43,6 +44,7 @@ def save_trial_data(path: Path, data: TrialData) -> None:
         "lookback": first.lookback,
         "dates": {part: windows.dates.dtype.str for part, windows in parts.items()},
         "dated": {part: windows.dated for part, windows in parts.items()},
+        "series": {part: owners[id(windows.series)] for part, windows in parts.items()},
         "symbols": names,
     }
     beside = path.with_name(path.name + ".part")
@@ -57,9 +59,9 @@ def load_trial_data(path: Path) -> TrialData:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
 
     def windows(part: str) -> Windows:
-        series, groups = tensors.get(f"{part}.series"), tensors.get(f"{part}.groups")
+        groups = tensors.get(f"{part}.groups")
         return Windows(
-            series=tensors[f"{_training_part(part)}.series"] if series is None else series,
+            series=tensors[f"{facts['series'][part]}.series"],
             starts=tensors[f"{part}.starts"],
             lookback=facts["lookback"],
             labels=tensors[f"{part}.labels"],
@@ -75,8 +77,3 @@ def load_trial_data(path: Path) -> TrialData:
         for number, scale in enumerate(facts["value_scales"])
     )
     return TrialData(folds=folds, **{name: facts[name] for name in _FACTS})
-
-
-def _training_part(part: str) -> str:
-    """The part whose series a fold's validation windows may share."""
-    return part.replace(".validation", ".train")

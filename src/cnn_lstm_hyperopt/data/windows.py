@@ -81,11 +81,11 @@ class Windows:
             groups=None if self.groups is None else self.groups[on_host],
         )
 
-    def to(self, device: torch.device | str) -> "Windows":
-        """The same windows with their tensors on ``device``."""
+    def to(self, device: torch.device | str, *, series: Tensor | None = None) -> "Windows":
+        """The same windows with their tensors on ``device``; ``series``: its copy there, if there is one already."""
         return replace(
             self,
-            series=self.series.to(device),
+            series=self.series.to(device) if series is None else series,
             starts=self.starts.to(device),
             labels=self.labels.to(device),
             values=None if self.values is None else self.values.to(device),

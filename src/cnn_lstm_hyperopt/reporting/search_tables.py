@@ -34,7 +34,7 @@ def split_table(facts: dict[str, Any]) -> Table:
 
 
 def fold_table(folds: Sequence[dict[str, Any]], scheme: str) -> Table:
-    """What each fold trains on and is judged by; combinatorial ones hold out several blocks."""
+    """What each fold trains on and is judged by; combinatorial ones hold out several blocks, and windows may have no dates."""
     table = plain_table(f"{counted(len(folds), 'fold')}, {scheme}: a trial's score is the mean over them")
     table.add_column("fold", justify="right")
     for name in ("trained on", "windows", "judged by", "windows"):
@@ -43,9 +43,9 @@ def fold_table(folds: Sequence[dict[str, Any]], scheme: str) -> Table:
         train, validation = fold["train"], fold["validation"]
         table.add_row(
             str(number),
-            f"{train['first']} to {train['last']}",
+            f"{train['first']} to {train['last']}" if "first" in train else "",
             f"{train['windows']:,}",
-            "\n".join(f"{block['first']} to {block['last']}" for block in validation["blocks"]),
+            "\n".join(f"{block['first']} to {block['last']}" for block in validation.get("blocks", ())),
             f"{validation['windows']:,}",
         )
     if len(folds) > FOLD_ROWS:

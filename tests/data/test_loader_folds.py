@@ -1,0 +1,198 @@
+"""Folds of a user's DataLoaders: what each holds out by class, group or date, and what is said with too few windows."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+from cnn_lstm_hyperopt.data.dataset import Dataset
+from cnn_lstm_hyperopt.data.loaders import dataset_from_loaders
+from cnn_lstm_hyperopt.data.store import load_trial_data, save_trial_data
+from cnn_lstm_hyperopt.exceptions import DataError
+
+TIME, FEATURES = 4, 2
+
+
+def loader(labels, seed, *, values=False, shuffle=False) -> DataLoader:
+    """Each window's first number is unique, so that windows can be told apart wherever they are."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(len(labels), TIME, FEATURES, generator=generator)
+    tensors = [x, torch.tensor(labels)]
+    if values:
+        tensors.append(torch.randn(len(labels), generator=generator) * seed)
+    return DataLoader(TensorDataset(*tensors), batch_size=7, shuffle=shuffle, generator=torch.Generator())
+
+
+def dataset_of(train, validation, cv_folds="auto", *, values=False, shuffle=False, seed=0, **marks) -> Dataset:
+    loaders = [
+        loader(train, 1, values=values, shuffle=shuffle),
+        loader(validation, 2, values=values),
+        loader([0, 1], 3, values=values),
+    ]
+    return dataset_from_loaders(loaders, None, cv_folds=cv_folds, seed=seed, **marks)
+
+
+def names(windows) -> list[float]:
+    """The first number of each window."""
+    return windows.gather(torch.arange(len(windows)))[:, 0, 0].tolist()
+
+
+def held_out(dataset) -> list[list[float]]:
+    return [names(fold.validation) for fold in dataset.folds]
+
+
+TRAIN, VALIDATION = [0, 1, 2] * 12, [0, 1, 2] * 4
+
+
+def test_each_window_of_training_and_validation_is_held_out_once_and_trained_on_by_all_other_folds():
+    dataset = dataset_of(TRAIN, VALIDATION)
+    everything = sorted(names(dataset.train) + names(dataset.validation))
+    assert len(dataset.folds) == 5
+    assert sorted(name for part in held_out(dataset) for name in part) == everything
+    for fold in dataset.folds:
+        assert sorted(names(fold.train) + names(fold.validation)) == everything
+        counts = fold.validation.class_counts(3)
+        assert max(counts) - min(counts) <= 1
+        assert min(counts) >= 3
+
+
+def test_the_windows_themselves_stay_as_the_loaders_have_them():
+    dataset = dataset_of(TRAIN, VALIDATION)
+    plain = dataset_of(TRAIN, VALIDATION, 1)
+    assert names(dataset.train) == names(plain.train)
+    assert names(dataset.validation) == names(plain.validation)
+    assert [len(fold.train) for fold in plain.folds] == [36]
+
+
+def test_values_are_scaled_by_each_fold_s_own_training_windows():
+    for fold in dataset_of(TRAIN, VALIDATION, values=True).folds:
+        values = fold.train.values.double()
+        assert (fold.value_mean, fold.value_std) == (float(values.mean()), float(values.std(correction=0)))
+
+
+def test_the_same_seed_gives_the_same_folds_whatever_order_a_shuffling_loader_yields():
+    first, second = (held_out(dataset_of(TRAIN, VALIDATION, shuffle=True)) for _ in range(2))
+    assert first == second
+    assert held_out(dataset_of(TRAIN, VALIDATION, shuffle=True, seed=1)) != first
+
+
+@pytest.mark.parametrize(("windows", "folds"), [(499, 5), (500, 1)])
+def test_auto_makes_five_folds_of_fewer_than_five_hundred_validation_windows(windows, folds):
+    dataset = dataset_of([0, 1] * 20, [0, 1] * (windows // 2) + [0] * (windows % 2))
+    assert len(dataset.folds) == folds
+    assert dataset.warnings == ()
+    assert ("folds" in dataset.description) == (folds == 5)
+
+
+def test_a_number_is_taken_however_many_windows_there_are():
+    assert len(dataset_of([0, 1] * 20, [0, 1] * 250, 3).folds) == 3
+    assert len(dataset_of(TRAIN, VALIDATION, 1).folds) == 1
+
+
+def test_auto_takes_as_many_folds_as_the_smallest_class_allows_and_says_so():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        dataset = dataset_of([0] * 20 + [1] * 20 + [2] * 2, [0, 1, 2])
+    assert len(dataset.folds) == 3
+    assert dataset.warnings == (
+        "data.cv_folds: 3 folds instead of 5, because class 2 has 3 windows in the training and validation loaders",
+    )
+    alone = dataset_of([0] * 20 + [1] * 20 + [2], [0, 1])
+    assert len(alone.folds) == 1
+    assert alone.warnings == (
+        "data.cv_folds: no cross-validation, because class 2 has 1 window in the training and validation loaders",
+    )
+
+
+def test_a_number_that_the_classes_do_not_allow_is_refused():
+    with pytest.raises(DataError, match=r"^data\.cv_folds=4 are too many: class 2 has 3 windows .*; take at most 3$"):
+        dataset_of([0] * 20 + [1] * 20 + [2] * 2, [0, 1, 2], 4)
+    with pytest.raises(
+        DataError, match=r"^data\.cv_folds=2 are too many: class 2 has 1 window .*; take data.cv_folds: 1$"
+    ):
+        dataset_of([0] * 20 + [1] * 20 + [2], [0, 1], 2)
+
+
+class TestGroups:
+    """Twelve people of four windows each, of two classes."""
+
+    PEOPLE = [person for person in range(9) for _ in range(4)], [9, 9, 9, 9, 10, 10, 10, 10, 11, 11, 11, 11], None
+    LABELS = [0, 1] * 18, [0, 1] * 6
+
+    def test_no_group_is_on_both_sides_of_a_fold(self):
+        dataset = dataset_of(*self.LABELS, groups=self.PEOPLE)
+        assert len(dataset.folds) == 5
+        seen: list[int] = []
+        for fold in dataset.folds:
+            assert not set(fold.train.groups) & set(fold.validation.groups)
+            assert len(fold.train) + len(fold.validation) == 48
+            seen += set(fold.validation.groups)
+        assert sorted(seen) == sorted(set(seen))
+        assert len(seen) == 12
+
+    def test_there_are_no_more_folds_than_groups_with_a_class(self):
+        labels = [1] * 8 + [0] * 28, [1, 0] * 6  # five people have class 1
+        assert len(dataset_of(*labels, 5, groups=self.PEOPLE).folds) == 5
+        with pytest.raises(
+            DataError, match=r"cv_folds=6 are too many: class 1 has 5 groups in the training and .* at most 5$"
+        ):
+            dataset_of(*labels, 6, groups=self.PEOPLE)
+
+    def test_a_group_in_one_loader_alone_says_nothing_of_the_other(self):
+        dataset = dataset_of(*self.LABELS, groups=(self.PEOPLE[0], None, None))
+        assert dataset.description["cv_scheme"] == "stratified"
+
+
+class TestDates:
+    LABELS = [0, 1] * 35, [0, 1] * 7
+
+    def test_folds_walk_forward_and_the_last_one_is_the_loaders_own_split(self):
+        dataset = dataset_of(*self.LABELS, dates=(list(range(70)), list(range(70, 84)), None))
+        assert [sorted(fold.validation.dates.tolist()) for fold in dataset.folds] == [
+            list(range(14 * k, 14 * k + 14)) for k in range(1, 6)
+        ]
+        for fold in dataset.folds:  # a label looks one window ahead, so the last one before a block is left out
+            assert sorted(fold.train.dates.tolist()) == list(range(fold.validation.dates.min() - 1))
+        assert dataset.description["cv_scheme"] == "expanding"
+        assert dataset.description["folds"][0]["validation"]["blocks"] == [{"first": 14, "last": 27}]
+
+    def test_the_first_fold_trains_on_as_many_windows_as_it_is_judged_by(self):
+        dataset = dataset_of([0, 1] * 20, [0, 1] * 7, dates=(list(range(40)), list(range(40, 54)), None))
+        assert len(dataset.folds) == 2
+        assert len(dataset.warnings) == 1
+        assert "2 folds instead of 5, because blocks of 14 windows" in dataset.warnings[0]
+
+    def test_groups_that_the_user_keeps_apart_stay_apart(self):
+        """Weeks are groups; where a block begins within a week, the fold does not train on the days before it."""
+        dates = list(range(70)), list(range(70, 84)), None
+
+        def folds(shift):
+            weeks = [(day + shift) // 7 for day in range(84)]
+            groups = weeks[:70], [week + 1 for week in weeks[70:]], None
+            return dataset_of(*self.LABELS, 2, dates=dates, groups=groups).folds
+
+        for fold in [*folds(0), *folds(3)]:
+            assert not set(fold.train.groups) & set(fold.validation.groups)
+        assert [len(fold.train) for fold in folds(0)] == [55, 69]
+        assert len(folds(3)[0].train) == 53  # the block begins on the third day of a week
+
+    def test_groups_that_are_on_both_sides_of_the_user_s_split_do_not_shrink_folds(self):
+        groups = [day % 5 for day in range(70)], [day % 5 for day in range(14)], None
+        dates = list(range(70)), list(range(70, 84)), None
+        assert [len(fold.train) for fold in dataset_of(*self.LABELS, 2, dates=dates, groups=groups).folds] == [55, 69]
+
+
+def test_workers_read_the_same_folds_from_one_file_that_holds_the_windows_once(tmp_path):
+    data = dataset_of(TRAIN, VALIDATION, values=True).for_trials()
+    save_trial_data(tmp_path / "data.safetensors", data)
+    again = load_trial_data(tmp_path / "data.safetensors")
+    assert len({id(part.series) for fold in again.folds for part in (fold.train, fold.validation)}) == 1
+    for fold, other in zip(data.folds, again.folds, strict=True):
+        assert (fold.value_mean, fold.value_std) == (other.value_mean, other.value_std)
+        for part in ("train", "validation"):
+            mine, its = getattr(fold, part), getattr(other, part)
+            assert names(mine) == names(its)
+            assert mine.labels.tolist() == its.labels.tolist()
+            assert np.array_equal(mine.dates, its.dates)
