@@ -979,7 +979,7 @@ def test_a_dataset_with_keys_of_its_own_is_taken():
 
 
 def test_loaders_of_three_windows_are_enough():
-    dataset = dataset_from_loaders([[parts(3)], [parts(1)], [parts(1)]], None)
+    dataset = dataset_from_loaders([[parts(3)], [parts(1, 1)], [parts(1, 2)]], None)
     assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (3, 1, 1)
 
 

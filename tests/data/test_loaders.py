@@ -320,9 +320,10 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("labels", "shown"),
         [
-            (torch.zeros(12), "torch.float32 (12,)"),
+            (torch.zeros(12), "torch.float32 (12,); give y_class.long()"),
             (torch.zeros(12, dtype=torch.complex64), "torch.complex64 (12,)"),
-            (torch.zeros(12, 1, dtype=torch.int64), "torch.int64 (12, 1)"),
+            (torch.zeros(12, 1, dtype=torch.int64), "torch.int64 (12, 1); give y_class.squeeze(1).long()"),
+            (torch.zeros(12, 3), "torch.float32 (12, 3); of one-hot labels give y_class.argmax(dim=1)"),
             (torch.zeros(11, dtype=torch.int64), "torch.int64 (11,)"),
             ([0] * 12, "list of 12"),
             (None, "NoneType"),
@@ -505,3 +506,140 @@ class TestSettingsThatLoadersHaveNoUseFor:
         with pytest.raises(ConfigError) as told:
             CNNLSTMHyperparameterOptimizer(three(), FEATURES, tmp_path / "results", config={"data": asked}, quiet=True)
         assert line in str(told.value)
+
+
+class EndsEarly(Dataset):
+    """Raises at an item, as a dataset does that reads a file that is shorter than it says."""
+
+    def __init__(self, tensors: tuple[Tensor, ...], at: int, error: type[Exception]) -> None:
+        self.tensors, self.at, self.error = tensors, at, error
+
+    def __len__(self) -> int:
+        return len(self.tensors[0])
+
+    def __getitem__(self, index: int):
+        if index >= self.at:
+            raise self.error
+        return tuple(tensor[index] for tensor in self.tensors)
+
+
+class Counts(torch.utils.data.Sampler):
+    """Says that it chooses more than it does."""
+
+    def __init__(self, said: int, chosen: int, batch_size: int | None = None) -> None:
+        self.said, self.chosen, self.batch_size = said, chosen, batch_size
+
+    def __len__(self) -> int:
+        return self.said
+
+    def __iter__(self):
+        every = range(self.chosen)
+        if self.batch_size is None:
+            return iter(every)
+        return iter([every[start : start + self.batch_size] for start in range(0, self.chosen, self.batch_size)])
+
+
+class Sequenced:
+    """Iterated by number, as Python does with what has no ``__iter__``."""
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, number: int):
+        if number:
+            raise IndexError
+        return parts(12)
+
+
+EARLY = "look for a StopIteration that its dataset raises, or for a length that is too large"
+
+
+class TestWindowsThatAreLost:
+    @pytest.mark.parametrize(
+        ("split", "name", "workers"),
+        [
+            (0, "train", 0),
+            (1, "validation", 0),
+            (2, "test", 0),
+            pytest.param(0, "train", 1, marks=pytest.mark.slow),  # torch waits five seconds for its worker
+        ],
+    )
+    def test_a_dataset_that_stops_early(self, split, name, workers):
+        loaders = three()
+        dataset = EndsEarly(parts(80, split), 40, StopIteration)
+        loaders[split] = DataLoader(dataset, batch_size=16, num_workers=workers)
+        line = f"the {name} loader must yield as many batches as its length says, 5, but ends after 2 (32 of 80 windows); {EARLY}"
+        refused(loaders, line)
+
+    def test_a_dataset_that_stops_at_its_first_item(self):
+        train = DataLoader(EndsEarly(parts(80), 0, StopIteration), batch_size=16)
+        refused(
+            with_train(train),
+            f"the train loader must yield as many batches as its length says, 5, but ends after 0 (0 of 80 windows); {EARLY}",
+        )
+
+    def test_a_dataset_that_has_fewer_items_than_its_length(self):
+        train = DataLoader(EndsEarly(parts(80), 40, IndexError), batch_size=16)
+        with pytest.raises(DataError, match=r"^batch 2 of the train loader can't be had: it raises IndexError"):
+            dataset_from_loaders(with_train(train), None)
+
+    def test_an_object_that_is_iterated_by_number(self):
+        refused(
+            with_train(Sequenced()),
+            f"the train loader must yield as many batches as its length says, 3, but ends after 1 (12 windows); {EARLY}",
+        )
+
+    def test_a_loader_of_ones_own(self):
+        class Short(list):
+            def __len__(self) -> int:
+                return 4
+
+        refused(
+            with_train(Short([parts(12)])),
+            f"the train loader must yield as many batches as its length says, 4, but ends after 1 (12 windows); {EARLY}",
+        )
+
+    def test_a_batch_sampler_with_a_wrong_length(self):
+        train = DataLoader(TensorDataset(*parts(80)), batch_sampler=Counts(5, 48, batch_size=16))
+        refused(
+            with_train(train),
+            f"the train loader must yield as many batches as its length says, 5, but ends after 3 (48 windows); {EARLY}",
+        )
+
+    def test_a_sampler_whose_last_batch_is_too_small(self):
+        """The number of batches is right."""
+        refused(
+            with_train(loader(parts(80), sampler=Counts(80, 65), batch_size=16)),
+            "the train loader must yield as many windows as its sampler's length says, 80, but yields 65; correct the length of"
+            " the sampler",
+        )
+
+    def test_a_collate_function_that_leaves_some_out_is_warned_of(self):
+        def collate(items):
+            return torch.utils.data.default_collate(items[1:])
+
+        dataset = dataset_from_loaders(with_train(loader(parts(80), batch_size=16, collate_fn=collate)), None)
+        assert len(dataset.train) == 75
+        assert dataset.warnings == (
+            "the train loader yields 75 windows of the 80 that its sampler chooses; its collate_fn leaves out the others",
+        )
+
+    @pytest.mark.parametrize(
+        ("options", "windows"),
+        [
+            ({"batch_size": 16}, 80),
+            ({"batch_size": 32}, 80),
+            ({"batch_size": 32, "shuffle": True}, 80),
+            ({"batch_size": 16, "sampler": torch.utils.data.SubsetRandomSampler(range(30))}, 30),
+            ({"batch_sampler": Counts(3, 48, batch_size=16), "batch_size": 1}, 48),
+            ({"batch_size": 80}, 80),
+        ],
+    )
+    def test_whole_loaders_of_all_kinds_are_read_without_a_warning(self, options, windows):
+        dataset = dataset_from_loaders(with_train(loader(parts(80), **options)), None)
+        assert (len(dataset.train), dataset.warnings) == (windows, ())
+
+    def test_a_loader_whose_items_are_batches(self):
+        train = DataLoader([parts(10, 7), parts(12, 8)], batch_size=None)
+        dataset = dataset_from_loaders(with_train(train), None)
+        assert (len(dataset.train), dataset.warnings) == (22, ())

@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from itertools import islice
 from typing import Any
 
@@ -10,15 +10,23 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.masked import MaskedTensor
-from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SequentialSampler, WeightedRandomSampler
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    WeightedRandomSampler,
+    default_collate,
+)
 
 from cnn_lstm_hyperopt.config.faults import shown
-from cnn_lstm_hyperopt.data.checks import counted
 from cnn_lstm_hyperopt.data.columns import LARGEST
 from cnn_lstm_hyperopt.data.dataset import Dataset, LockedPeriod
 from cnn_lstm_hyperopt.data.dates_and_groups import Marks, read_marks, shared_groups
 from cnn_lstm_hyperopt.data.describe import class_balance
 from cnn_lstm_hyperopt.data.loader_folds import Asked, make_loader_folds, mark_text, value_scale
+from cnn_lstm_hyperopt.data.repeated_windows import check_repeated
 from cnn_lstm_hyperopt.data.splits import SPLIT_NAMES
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.data.wording import one_line
@@ -73,7 +81,7 @@ def dataset_from_loaders(
         for name, loader, each, (_, order) in zip(SPLIT_NAMES, loaders, given, ordered, strict=True)
     ]
     _check_alike(drained, input_dim)
-    repeated = _warn_of_repeated([x for x, _, _ in drained])
+    repeated = check_repeated([x for x, _, _ in drained])
     classes = [int(labels.max()) + 1 for _, labels, _ in drained]
     n_classes = max(classes)
     _check_classes(drained[0][1], n_classes)
@@ -82,7 +90,11 @@ def dataset_from_loaders(
     mean, std = value_scale(train.values)
     cross = make_loader_folds(train, validation, cv_folds, horizon=horizon, seed=seed)
     warnings = (
-        *(w for name, loader in zip(SPLIT_NAMES, loaders, strict=True) for w in _warnings(name, loader)),
+        *(
+            warning
+            for name, loader, (x, _, _) in zip(SPLIT_NAMES, loaders, drained, strict=True)
+            for warning in _warnings(name, loader, len(x))
+        ),
         *repeated,
         *shared_groups(marks),
         *cross.warnings,
@@ -127,37 +139,6 @@ def _require_different(loaders: Sequence[Iterable[Any]]) -> None:
                 )
 
 
-def _warn_of_repeated(splits: Sequence[Tensor]) -> list[str]:
-    """Warnings of windows that are judged although they were trained on.
-
-    Args:
-        splits: ``(windows, time, features)`` of training, validation and test.
-
-    Raises:
-        DataError: all windows of validation or of test are of this kind.
-    """
-    trained_on = set(_hashes(splits[0]))
-    warnings = []
-    for name, x in zip(SPLIT_NAMES[1:], splits[1:], strict=True):
-        repeated = sum(each in trained_on for each in _hashes(x))
-        cure = "they show what was learnt by heart; split the windows, so that each is in one loader only"
-        if repeated == len(x):
-            raise DataError(
-                f"the {name} loader must have windows of its own, but all {counted(repeated, 'window')} are in the train loader"
-                f" too: {cure}"
-            )
-        if repeated:
-            warnings.append(
-                f"{repeated:,} of the {name} loader's {len(x):,} windows are in the train loader too: {cure}"
-            )
-    return warnings
-
-
-def _hashes(x: Tensor) -> Iterator[int]:
-    """64 bits for each window: that two different ones of a million have the same is less likely than one in a million."""
-    return (hash(row.tobytes()) for row in x.numpy())
-
-
 def _drain(name: str, loader: Iterable[Any]) -> tuple[Drained, Tensor]:
     """All batches of a loader as ``x (windows, time, features)``, labels and values; training windows in a fixed order.
 
@@ -174,12 +155,14 @@ def _drain(name: str, loader: Iterable[Any]) -> tuple[Drained, Tensor]:
         raise DataError(
             f"{where} samples with replacement, so windows repeat and are missing; use shuffle=True or no sampler"
         )
+    length = _length(where, loader)
     xs, labels, values = [], [], []
-    for number, batch in enumerate(_batches(where, loader)):
+    for number, batch in enumerate(_batches(where, loader, length)):
         x, y, value = _batch(f"batch {number} of {where}", batch)
         xs.append(x)
         labels.append(y)
         values.append(value)
+    _require_all(where, loader, length, xs)
     if not sum(map(len, xs)):
         raise DataError(f"{where} is empty; give it at least one batch")
     lengths = {x.shape[1:] for x in xs}
@@ -197,8 +180,8 @@ def _drain(name: str, loader: Iterable[Any]) -> tuple[Drained, Tensor]:
     return (x[order], y[order], None if value is None else value[order]), order
 
 
-def _batches(where: str, loader: Any) -> Iterator[Any]:
-    """What the loader yields, no more than it says that it has: one that goes on is endless, for all that anybody knows."""
+def _length(where: str, loader: Any) -> int:
+    """Number of batches that a loader says it has."""
     try:
         length = len(loader)
     except KeyboardInterrupt:
@@ -209,6 +192,11 @@ def _batches(where: str, loader: Any) -> Iterator[Any]:
         raise DataError(
             f"{where} must have at most {_MOST_BATCHES:,} batches, but has {length:,}; use a larger batch_size"
         )
+    return length
+
+
+def _batches(where: str, loader: Any, length: int) -> Iterator[Any]:
+    """Yield at most ``length`` batches; a loader that has more may be endless."""
     batches: Iterator[Any] | None = None
     for number in range(length + 1):
         try:
@@ -230,6 +218,40 @@ def _batches(where: str, loader: Any) -> Iterator[Any]:
     )
 
 
+def _require_all(where: str, loader: Any, length: int, xs: Sequence[Tensor]) -> None:
+    """Raise DataError where a loader ends before its length, or a plain one has fewer windows than its sampler."""
+    windows, promised = sum(map(len, xs)), _promised_windows(where, loader)
+    found = f"{windows:,} windows" if promised is None else f"{windows:,} of {promised:,} windows"
+    if len(xs) < length:
+        raise DataError(
+            f"{where} must yield as many batches as its length says, {length:,}, but ends after {len(xs):,} ({found}); look for"
+            " a StopIteration that its dataset raises, or for a length that is too large"
+        )
+    if promised is not None and windows < promised and _is_plain_loader(loader):
+        raise DataError(
+            f"{where} must yield as many windows as its sampler's length says, {promised:,}, but yields {windows:,}; correct"
+            " the length of the sampler"
+        )
+
+
+def _promised_windows(where: str, loader: Any) -> int | None:
+    """Number of windows that the batches of a ``DataLoader`` should hold; None: only batches are counted."""
+    batches = _attribute(where, loader, "batch_sampler")
+    if (
+        not isinstance(loader, DataLoader)
+        or type(batches) is not BatchSampler
+        or not isinstance(batches.sampler, Sized)
+    ):
+        return None
+    items = len(batches.sampler)
+    return items - items % batches.batch_size if batches.drop_last else items
+
+
+def _is_plain_loader(loader: Any) -> bool:
+    """Whether each item of the dataset becomes one window; a collate function of the user's may leave some out."""
+    return type(loader) is DataLoader and loader.collate_fn is default_collate
+
+
 def _raised(error: BaseException) -> str:
     return f"{type(error).__name__}: {one_line(error)}".removesuffix(": ")
 
@@ -246,7 +268,9 @@ def _batch(where: str, batch: Any) -> Drained:
     if not isinstance(x, Tensor) or x.ndim != 3 or not x.is_floating_point():
         raise DataError(f"x in {where} must be a float tensor (batch, time, features), but is {_shape(x)}")
     if not isinstance(y, Tensor) or y.is_floating_point() or y.is_complex() or y.shape != (len(x),):
-        raise DataError(f"y_class in {where} must be an integer tensor ({len(x)},), but is {_shape(y)}")
+        raise DataError(
+            f"y_class in {where} must be an integer tensor ({len(x)},), but is {_shape(y)}{_label_cure(y, len(x))}"
+        )
     # Copies: a loader may fill one tensor anew for each batch. Converted first: a float64 beyond float32 becomes infinite here.
     x = x.detach().to("cpu", torch.float32, copy=True)
     value = batch[2] if len(batch) == 3 else None
@@ -266,6 +290,19 @@ def _batch(where: str, batch: Any) -> Drained:
     if len(y) and int(y.min()) < 0:
         raise DataError(f"y_class in {where} must count classes from 0, but has {int(y.min())}")
     return x, y, value
+
+
+def _label_cure(y: Any, windows: int) -> str:
+    """How to make class numbers of the usual other forms."""
+    if not isinstance(y, Tensor) or y.is_complex():
+        return ""
+    if y.shape == (windows,):
+        return "; give y_class.long()"
+    if y.ndim == 2 and len(y) == windows:
+        return (
+            "; give y_class.squeeze(1).long()" if y.shape[1] == 1 else "; of one-hot labels give y_class.argmax(dim=1)"
+        )
+    return ""
 
 
 def _require_finite(field: str, numbers: Tensor, where: str) -> None:
@@ -365,11 +402,17 @@ def _canonical_order(x: Tensor, labels: Tensor, values: Tensor | None) -> Tensor
     return torch.tensor(sorted(range(len(keys)), key=keys.__getitem__))
 
 
-def _warnings(name: str, loader: Iterable[Any]) -> list[str]:
+def _warnings(name: str, loader: Iterable[Any], windows: int) -> list[str]:
     found, where = [], f"the {name} loader"
     batches = _attribute(where, loader, "batch_sampler")
     if _attribute(where, loader, "drop_last") or _attribute(where, batches, "drop_last"):
         found.append(f"the {name} loader drops its last batch, so some windows are never used; set drop_last=False")
+    promised = _promised_windows(where, loader)
+    if promised is not None and windows < promised:
+        found.append(
+            f"the {name} loader yields {windows:,} windows of the {promised:,} that its sampler chooses; its collate_fn leaves"
+            " out the others"
+        )
     if isinstance(loader, DataLoader) and _is_random(loader.dataset):
         found.append(
             f"the {name} dataset gives another window for the same index each time (a random transform?); the windows are"

@@ -1,0 +1,126 @@
+"""Windows that two loaders share, however they are disguised, and windows that only look alike."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from cnn_lstm_hyperopt.data.loaders import dataset_from_loaders
+from cnn_lstm_hyperopt.exceptions import DataError
+
+NAMES = ("train", "validation", "test")
+TIME, FEATURES = 6, 3
+COUNT = 40
+DISGUISES = {
+    "none": lambda x: x,
+    "negative zeros": lambda x: torch.where(x == 0, -0.0, x),
+    "a factor of 1 + 1e-6": lambda x: x * (1 + 1e-6),
+    "a factor of 1 - 1e-6": lambda x: x * (1 - 1e-6),
+    "noise below the data's precision": lambda x: x + 1e-6 * torch.randn(x.shape, generator=generator(9)),
+    "the next float": lambda x: torch.nextafter(x, torch.full_like(x, torch.inf)),
+    "half precision more": lambda x: x.double() * (1 + 5e-7),
+}
+PAIRS = list(combinations(range(3), 2))
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def windows(seed: int, count: int = COUNT, *, level: float = 0.0) -> Tensor:
+    """Rounded to three digits, so that many numbers lie where a rounding has its boundaries; some are zero."""
+    x = torch.randn(count, TIME, FEATURES, generator=generator(seed)).mul(1000).round().div(1000) + level
+    x[:, 0, 0] = 0.0
+    return x
+
+
+def loaders(splits: list[Tensor]) -> list[list[tuple[Tensor, Tensor]]]:
+    return [[(x, torch.arange(len(x)) % 2)] for x in splits]
+
+
+def warnings_of(splits: list[Tensor]) -> tuple[str, ...]:
+    return dataset_from_loaders(loaders(splits), None).warnings
+
+
+@pytest.mark.parametrize("level", [0.0, 100.0])
+@pytest.mark.parametrize("disguise", DISGUISES)
+@pytest.mark.parametrize(("first", "second"), PAIRS)
+def test_all_windows_of_another_split_are_refused(first: int, second: int, disguise: str, level: float) -> None:
+    splits = [windows(seed, level=level) for seed in range(3)]
+    copied = splits[first][torch.randperm(COUNT, generator=generator(5))][: COUNT // 2]
+    splits[second] = DISGUISES[disguise](copied)
+    with pytest.raises(DataError) as caught:
+        warnings_of(splits)
+    assert str(caught.value).startswith(
+        f"the {NAMES[second]} loader must have windows of its own, but all {COUNT // 2} windows are in the {NAMES[first]} loader"
+        " too: "
+    )
+
+
+@pytest.mark.parametrize(("first", "second"), PAIRS)
+def test_a_split_that_lies_within_a_later_one_is_refused(first: int, second: int) -> None:
+    splits = [windows(seed) for seed in range(3)]
+    splits[second] = torch.cat([splits[second], splits[first] * (1 + 1e-6)])
+    with pytest.raises(DataError) as caught:
+        warnings_of(splits)
+    assert str(caught.value).startswith(
+        f"the {NAMES[first]} loader must have windows of its own, but all {COUNT} windows are in the {NAMES[second]} loader too: "
+    )
+
+
+@pytest.mark.parametrize("disguise", DISGUISES)
+@pytest.mark.parametrize(("first", "second"), PAIRS)
+def test_some_windows_are_counted_in_a_warning(first: int, second: int, disguise: str) -> None:
+    splits = [windows(seed) for seed in range(3)]
+    splits[second][5:12] = DISGUISES[disguise](splits[first][20:27])
+    (line,) = warnings_of(splits)
+    assert line.startswith(f"7 of the {NAMES[second]} loader's {COUNT} windows are in the {NAMES[first]} loader too: ")
+
+
+def test_windows_that_differ_are_not_copies() -> None:
+    splits = [windows(seed) for seed in range(3)]
+    other = splits[0].clone()
+    other[:, -1, -1] += 0.01  # a hundredth of its feature's standard deviation, at one step
+    assert warnings_of([splits[0], other, splits[2]]) == ()
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_each_feature_is_measured_by_its_own_scale(scale: float) -> None:
+    """One feature is constant but for a little, and all that tells windows apart is in it."""
+    splits = [windows(seed, level=50.0) for seed in range(3)]
+    base = splits[0].clone()
+    for seed, x in enumerate(splits):
+        x[:] = base
+        x[:, :, 1] = scale * torch.randn(COUNT, TIME, generator=generator(30 + seed))
+    assert warnings_of(splits) == ()
+
+
+def test_windows_that_overlap_are_not_copies() -> None:
+    series = torch.randn(200, FEATURES, generator=generator(1)).cumsum(0)
+    every = torch.stack([series[start : start + TIME] for start in range(190)])
+    assert warnings_of([every[0::3], every[1::3], every[2::3]]) == ()
+
+
+def test_many_equal_windows_take_no_longer_than_others() -> None:
+    """A detector that is off: all zeros, in each split."""
+    splits = [torch.cat([torch.zeros(3000, TIME, FEATURES), windows(seed)]) for seed in range(3)]
+    lines = warnings_of(splits)
+    assert [line.split(" windows")[0] for line in lines] == [
+        "3,000 of the validation loader's 3,040",
+        "3,000 of the test loader's 3,040",
+        "3,000 of the test loader's 3,040",
+    ]
+
+
+def test_copies_are_found_among_many_near_ones() -> None:
+    """A slow signal: windows differ by a thousandth of its spread."""
+    rng = np.random.default_rng(0)
+    levels = torch.from_numpy(rng.permutation(np.linspace(-1, 1, 3000)).astype(np.float32))
+    every = levels[:, None, None].expand(-1, TIME, FEATURES).contiguous()
+    parts = [every[:1000], every[1000:2000], every[2000:]]
+    assert warnings_of(parts) == ()
+    parts[2] = torch.cat([parts[2], parts[0][:5] * (1 + 1e-6)])
+    (line,) = warnings_of(parts)
+    assert line.startswith("5 of the test loader's 1,005 windows are in the train loader too: ")
