@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # the search on a cheap function, and the browser
 
-from browsing import chromium, opened, scroll_through
+from browsing import chromium, opened, wait_until_drawn
 from cnn_lstm_hyperopt.reporting.report import write_report
 from machine import machine_line
 from searched import searched
@@ -48,7 +48,7 @@ def main() -> None:
             longest, nodes = [], 0
             for _ in range(given.repeats):
                 page = opened(browser, path, before=OBSERVE)
-                scroll_through(page)
+                wait_until_drawn(page)
                 page.wait_for_timeout(500)
                 longest.append(float(page.evaluate(LONGEST)))
                 nodes = int(page.evaluate("document.querySelectorAll('*').length"))

@@ -9,11 +9,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 """None: there is none on this machine."""
-PATIENCE_MS = 600_000  # only a broken page ever lets one wait that long
-DRAWN = "[...document.querySelectorAll('[data-chart]')].every((place) => place.data)"
+PATIENCE_MS = 180_000  # only a broken page ever lets one wait that long
+DRAWN = "document.documentElement.dataset.drawn === 'all'"
 """Whether all charts are there."""
-SEEN = "(at) => { scrollTo(0, at); return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))); }"
-"""Scrolls, and waits until the browser has looked at what is to be seen there, which it does once a frame."""
 
 
 @contextlib.contextmanager
@@ -38,12 +36,6 @@ def opened(
     return page
 
 
-def scroll_through(page: Page) -> None:
-    """From the top to the end, so that every chart is drawn, and back."""
-    page.evaluate("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
-    at, step = 0, page.viewport_size["height"]
-    while at < page.evaluate("document.documentElement.scrollHeight"):
-        page.evaluate(SEEN, at)
-        at += step
+def wait_until_drawn(page: Page) -> None:
+    """Until every chart is there; nothing is scrolled."""
     page.wait_for_function(DRAWN)
-    page.evaluate("window.scrollTo(0, 0)")

@@ -24,7 +24,25 @@ def test_runs_go_to_a_database_in_the_directory_unless_told_otherwise() -> None:
     assert target.uri == "sqlite:////data/results/mlflow.db"
     assert target.artifacts == "file:///data/results/mlartifacts"
     assert target.experiment == "CNN_LSTM_Hyperopt_Task_5_5"
-    assert target.how_to_look == "mlflow ui --backend-store-uri sqlite:////data/results/mlflow.db"
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        (
+            None,
+            "mlflow ui --backend-store-uri sqlite:////data/results/mlflow.db\n"
+            "Then open http://127.0.0.1:5000/#/experiments/7/runs?workflowType=machine_learning",
+        ),
+        ("https://host:5000/", "https://host:5000/#/experiments/7/runs?workflowType=machine_learning"),
+    ],
+)
+def test_the_page_that_shows_the_runs_is_named(uri: str | None, shown: str) -> None:
+    """The first page of ``mlflow ui`` lists no runs."""
+    target = tracking_target(settings(tracking_uri=uri), {})
+    assert target is not None
+    assert target.how_to_look("7") == shown
+    assert "/#/" not in target.how_to_look("")
 
 
 def test_off_means_nowhere() -> None:

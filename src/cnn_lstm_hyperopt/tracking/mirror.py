@@ -68,7 +68,13 @@ class Mirror:
         trials = runs.of_kind(TRIAL)
         done = sum(str(r.number) in trials and trials[str(r.number)].ended for r in snapshot.ended)
         written = count_written(runs, snapshot)
-        self._say(trials=done, of_trials=len(snapshot.ended), models=written, of_models=len(entries))
+        self._say(
+            trials=done,
+            of_trials=len(snapshot.ended),
+            models=written,
+            of_models=len(entries),
+            experiment_id=runs.experiment_id,
+        )
         refusals = Refusals()
         for record in snapshot.ended:
             known = trials.get(str(record.number))
@@ -117,7 +123,7 @@ class Mirror:
         runs.end(study, "FINISHED" if finished >= snapshot.n_trials else "KILLED", _end_of(snapshot))
         self._say(whole=refusals.none)
 
-    def _say(self, **changed: int | bool) -> None:
+    def _say(self, **changed: int | bool | str) -> None:
         self.standing = Standing(**{**vars(self.standing), "problem": "", **changed})
         self._tell(self.standing)
 

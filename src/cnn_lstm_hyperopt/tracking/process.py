@@ -159,7 +159,7 @@ def whole_text(standing: Standing, target: Target) -> str:
     models = f" and {counted(standing.models, 'retrained model')}" if standing.models else ""
     return (
         f"MLflow has all {counted(standing.trials, 'trial')}{models} in its experiment {target.experiment}; look at them with:"
-        f" {target.how_to_look}"
+        f" {target.how_to_look(standing.experiment_id)}"
     )
 
 

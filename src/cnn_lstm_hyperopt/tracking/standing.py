@@ -15,6 +15,7 @@ class Standing:
         of_models: models that there are.
         problem: what keeps it from going on, in a few words; empty: nothing does.
         whole: all that there was when the run said its end is written.
+        experiment_id: of the runs' experiment in the store; empty before it is known.
     """
 
     trials: int = 0
@@ -23,6 +24,7 @@ class Standing:
     of_models: int = 0
     problem: str = ""
     whole: bool = False
+    experiment_id: str = ""
 
     def line(self) -> str:
         """For the pipe; :meth:`read` is its inverse."""

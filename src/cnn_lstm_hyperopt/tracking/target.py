@@ -18,6 +18,10 @@ from cnn_lstm_hyperopt.masking import MASK, masked
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 """MLflow's own; it counts where no setting names a URI."""
 _SECRET_VARIABLES = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
+UI_ADDRESS = "http://127.0.0.1:5000"
+"""Where ``mlflow ui`` serves its pages unless another port is asked for."""
+RUNS_PAGE = "/#/experiments/{}/runs?workflowType=machine_learning"
+"""Of an experiment, in MLflow 3; without the workflow type the page of language models comes up."""
 _SERVERS = ("http://", "https://", "databricks")
 
 
@@ -47,10 +51,20 @@ class Target:
         """Whether a server keeps the runs, not a database that this process opens."""
         return self.uri.startswith(_SERVERS)
 
-    @property
-    def how_to_look(self) -> str:
-        """What shows the runs."""
-        return self.shown if self.served else f"mlflow ui --backend-store-uri {shlex.quote(self.shown)}"
+    def how_to_look(self, experiment_id: str) -> str:
+        """Return the command and the page that show the runs.
+
+        The first page of ``mlflow ui`` is about language models and lists no runs, so the page of the experiment is named.
+
+        Args:
+            experiment_id: of the experiment in the store; empty where it is not known.
+        """
+        if self.uri.startswith("databricks"):  # its pages are elsewhere than a server's
+            return self.shown
+        page = RUNS_PAGE.format(experiment_id) if experiment_id else ""
+        if self.served:
+            return f"{self.shown.rstrip('/')}{page}"
+        return f"mlflow ui --backend-store-uri {shlex.quote(self.shown)}\nThen open {UI_ADDRESS}{page}"
 
     def without_secrets(self, text: str, environment: Mapping[str, str] | None = None) -> str:
         """The text with every password and token that gives access to the store hidden."""

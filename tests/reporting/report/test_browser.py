@@ -1,6 +1,7 @@
 """The report in a real browser: what a person sees and does."""
 
 import json
+import subprocess
 
 import pytest
 
@@ -14,6 +15,32 @@ pytestmark = [
         browsing.CHROMIUM is None, reason="there is no chromium here (Debian: apt-get install chromium)"
     ),
 ]
+
+MARKS = """Object.fromEntries([...document.querySelectorAll('main [data-chart]')].map((place) => [place.dataset.chart,
+  place.querySelectorAll('.scatterlayer path, .contourlayer path, .heatmaplayer image').length]))"""
+"""Lines, points and fields in each chart."""
+CUT_OFF = """[...document.querySelectorAll('main :is(svg.main-svg, h2, h3, p, figcaption, select, dt, dd)')]
+  .filter((each) => each.offsetParent !== null || each.closest('svg'))
+  .filter((each) => { const box = each.getBoundingClientRect();
+    return box.width > 0 && (box.right > document.documentElement.clientWidth + 1 || box.left < -1
+      || (each.matches('svg') && box.right > each.closest('.chart').getBoundingClientRect().right + 1)); })
+  .map((each) => each.outerHTML.slice(0, 80))"""
+"""What reaches beyond the page or its chart."""
+LEGENDS = """[...document.querySelectorAll('main [data-chart]')]
+  .filter((place) => place.querySelector('.legend') && place.layout.legend.y < 0)
+  .map((place) => ({ chart: place.dataset.chart, legend: place.querySelector('.legend').getBoundingClientRect().top,
+    title: place.querySelector('.xtitle').getBoundingClientRect().bottom }))"""
+LOG_TICKS = """[...document.querySelectorAll('main [data-chart]')].flatMap((place) => ['x', 'y'].filter((axis) =>
+  place._fullLayout[axis + 'axis'].type === 'log').map((axis) => [`${place.dataset.chart} ${axis}`,
+    [...place.querySelectorAll(`.${axis}tick text`)].map((tick) => tick.textContent)]))"""
+
+
+def number(text):
+    """The value that a tick shows."""
+    text = text.replace("−", "-")
+    unit = {"k": 1e3, "M": 1e6, "G": 1e9}.get(text[-1], 1)
+    return float(text.rstrip("kMG")) * unit
+
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 METRICS = {"test_class_acc": 0.61, "test_class_acc_interval": [0.57, 0.65], "test_mcc": 0.2, "test_auc": 0.64}
@@ -66,7 +93,7 @@ def test_it_opens_without_an_error_a_request_or_a_dialogue(browser, folder):
     page.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
     page.on("request", lambda request: asked.append(request.url))
     page.goto((folder / "report.html").as_uri())
-    browsing.scroll_through(page)
+    browsing.wait_until_drawn(page)
     assert said == []
     assert [url for url in asked if not url.startswith("data:")] == [(folder / "report.html").as_uri()]
     page.close()
@@ -85,14 +112,13 @@ def test_each_slider_has_a_name_and_says_its_limit(page):
         assert slider.get_attribute("aria-valuetext") == page.locator(f"#{name}-out").inner_text() != ""
 
 
-def test_every_chart_has_something_in_it(page):
-    browsing.scroll_through(page)
-    charts = page.evaluate(
-        "[...document.querySelectorAll('[data-chart]')].map((each) => [each.dataset.chart,"
-        " each.data.some((trace) => (trace.x || []).length > 0)])"
-    )
-    assert {name for name, filled in charts if not filled} == set()
-    assert {"front", "curves", "efficiency", "calibration", "parallel", "size"} <= {name for name, _ in charts}
+def test_every_chart_is_drawn_without_scrolling(page):
+    browsing.wait_until_drawn(page)
+    assert page.evaluate("scrollY") == 0
+    marks = page.evaluate(MARKS)
+    assert {name for name, count in marks.items() if count == 0} == set()
+    assert {"front", "history", "slice", "contour", "timeline", "curves", "efficiency", "calibration"} <= set(marks)
+    assert {"parallel", "size", "states", "volume-trials", "volume-seconds"} <= set(marks)
 
 
 def test_the_points_of_the_front_are_those_of_the_results(page, results):
@@ -151,10 +177,183 @@ def test_all_trials_can_be_paged_and_filtered(page, results):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_overflows_on_a_phone(browser, folder, scheme):
-    page = browsing.opened(browser, folder / "report.html", width=390, height=844, scheme=scheme)
-    browsing.scroll_through(page)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+@pytest.mark.parametrize("width", [390, 800, 1280])
+def test_nothing_is_wider_than_the_window_or_cut_off(browser, folder, width, scheme):
+    page = browsing.opened(browser, folder / "report.html", width=width, height=844, scheme=scheme)
+    browsing.wait_until_drawn(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(CUT_OFF) == []
+    page.close()
+
+
+def test_a_phone_shows_the_intervals_without_scrolling_sideways(browser, folder):
+    page = browsing.opened(browser, folder / "report.html", width=390, height=844)
+    boxes = page.evaluate(
+        "[...document.querySelectorAll('.board td[data-label=\\'95 % interval\\']')].map((cell) =>"
+        " [cell.innerText, cell.getBoundingClientRect().left, cell.getBoundingClientRect().right])"
+    )
+    assert len(boxes) == 2
+    assert all("0.570 to 0.650" in text and left >= 0 and right <= 390 for text, left, right in boxes)
+    page.close()
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_legends_are_below_the_plots_and_no_toolbar_covers_them(browser, folder, width):
+    page = browsing.opened(browser, folder / "report.html", width=width)
+    browsing.wait_until_drawn(page)
+    for box in page.evaluate(LEGENDS):
+        assert box["legend"] >= box["title"] - 1, box
+    assert (
+        page.evaluate(
+            "[...document.querySelectorAll('.modebar-group')].filter((bar) => getComputedStyle(bar).opacity > 0).length"
+        )
+        == 0
+    )
+    page.close()
+
+
+def test_ticks_of_log_axes_show_whole_values(page):
+    """Before, an axis of seconds read "2 5 10 2 5": 20 and 50 looked like 2 and 5."""
+    browsing.wait_until_drawn(page)
+    axes = page.evaluate(LOG_TICKS)
+    assert {name for name, _ in axes} >= {"front x", "efficiency x", "efficiency y", "size x"}
+    for name, ticks in axes:
+        values = [number(text) for text in ticks]
+        assert len(values) >= 2, name
+        assert values in (sorted(set(values)), sorted(set(values), reverse=True)), (name, ticks)
+
+
+def test_ticks_follow_when_an_axis_is_zoomed(page):
+    browsing.wait_until_drawn(page)
+    chart = page.locator("[data-chart=front]")
+    chart.evaluate("(place) => Plotly.relayout(place, {'xaxis.range': [Math.log10(2), Math.log10(3)]})")
+    page.wait_for_function(
+        "document.querySelector('[data-chart=front]')._fullLayout.xaxis.tickvals.every((value) => value >= 2 && value <= 3)"
+    )
+    assert chart.locator(".xtick").count() >= 3
+
+
+def test_bars_are_as_long_as_their_shares(browser, tmp_path):
+    """Before, 17 % and 12 % were equally long: the longest bars were cut to leave room for their text."""
+    folder = searched(tmp_path / "study", 40, pruner="none")
+    page = browsing.opened(browser, write_report(folder))
+    for bars in page.locator("#importance dl.bars").all():
+        drawn = bars.evaluate(
+            "(list) => [...list.querySelectorAll('dd')].map((bar) => { const span = bar.querySelector('.track span');"
+            " return [span.getBoundingClientRect().width, parseFloat(span.style.width), bar.innerText]; })"
+        )
+        longest = max(width for width, _, _ in drawn)
+        for width, percent, text in drawn:
+            assert width == pytest.approx(longest * percent / 100, abs=1.5)
+            assert text.strip().endswith("%")
+    page.close()
+
+
+def test_a_print_on_a4_has_every_chart_and_says_how_many_trials_it_has(browser, tmp_path):
+    folder = searched(tmp_path / "study", 140)
+    plant_finals(folder, names=("calm", "wild"))
+    page = browsing.opened(browser, write_report(folder), scheme="dark")
+    titles = [title.split(" of ")[0] for title in page.locator("figure.plot figcaption").all_inner_texts()]
+    pdf = tmp_path / "report.pdf"
+    page.pdf(path=pdf, format="A4")
+    text = " ".join(
+        subprocess.run(["pdftotext", "-layout", pdf, "-"], capture_output=True, text=True, check=True).stdout.split()
+    )
+    assert len(titles) >= 13
+    assert [title for title in titles if " ".join(title.split()) not in text] == []
+    assert "100 of 140 trials; all are in trials.csv" in text
+    assert page.locator("#page").inner_text() == "1–25 of 140"  # and the screen is as before
+    assert page.evaluate("document.documentElement.dataset.theme") is None
+    page.close()
+
+
+def test_on_paper_every_chart_is_drawn_and_within_the_sheet(browser, folder):
+    page = browsing.opened(browser, folder / "report.html", width=1280)
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")  # at once, whatever was drawn by then
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 703, "height": 1000})  # A4 within margins of 12 mm, in CSS pixels
+    marks = page.evaluate(MARKS)
+    assert {name for name, count in marks.items() if count == 0} == set()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 703
+    assert page.evaluate(CUT_OFF) == []
+    page.close()
+
+
+@pytest.mark.parametrize("chart", ["history", "size", "front", "slice"])
+def test_a_click_on_a_point_opens_its_trial(page, chart):
+    browsing.wait_until_drawn(page)
+    page.locator(f"[data-chart={chart}]").scroll_into_view_if_needed()
+    point = page.locator(f"[data-chart={chart}] .scatterlayer path.point").last
+    box = point.bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.locator("#trial").wait_for(state="visible")
+    shown = page.locator("#trial").inner_text()
+    for words in ("State", "accuracy", "Training time", "Why it ended", "training.learning_rate"):
+        assert words in shown
+    assert page.locator("#trial-curve path.point").count() > 0
+    page.keyboard.press("Escape")
+    assert page.locator("#trial").is_hidden()
+
+
+def test_a_row_opens_its_trial_by_mouse_and_keyboard(page):
+    page.locator("#state").select_option("PRUNED")
+    row = page.locator("#all tbody tr").nth(1)
+    number, reason = row.locator("td").first.inner_text(), row.locator("td").last.inner_text()
+    row.locator("td").nth(3).click()
+    assert page.locator("#trial-name").inner_text() == f"Trial {number}"
+    assert reason in page.locator("#trial-facts").inner_text()
+    page.locator("#trial-close").click()
+    button = page.locator("#all tbody tr").nth(0).locator("button")
+    button.focus()
+    page.keyboard.press("Enter")
+    assert page.locator("#trial-name").inner_text() == f"Trial {button.inner_text()}"
+    page.keyboard.press("Escape")
+    assert button.evaluate("(button) => button === document.activeElement")
+
+
+def test_slice_and_contour_are_of_the_parameters_that_are_chosen(page):
+    browsing.wait_until_drawn(page)
+    page.locator("#slice-param").select_option("lstm.hidden_dim")
+    page.locator("#slice-which").select_option("seconds")
+    page.wait_for_function(
+        "(() => { const axes = document.querySelector('[data-chart=slice]').layout;"
+        " return axes.xaxis.title.text === 'lstm.hidden_dim' && axes.yaxis.title.text === 'training time (s)'; })()"
+    )
+    page.locator("#contour-x").select_option("training.learning_rate")
+    page.locator("#contour-y").select_option("training.weight_decay")
+    page.wait_for_function(
+        "document.querySelector('[data-chart=contour]').layout.yaxis.title.text === 'training.weight_decay'"
+    )
+    field = page.evaluate(
+        "(() => { const field = document.querySelector('[data-chart=contour]').data[0]; return [field.type, field.z.flat()]; })()"
+    )
+    assert field[0] == "contour"
+    known = [value for value in field[1] if value is not None]
+    assert 0.45 < min(known) < max(known) < 0.75
+
+
+def test_every_chart_has_a_text_instead(page):
+    charts = page.evaluate(
+        "[...document.querySelectorAll('[data-chart]')].map((place) =>"
+        " [place.getAttribute('role'), place.getAttribute('aria-label')])"
+    )
+    assert all(role == "img" and label for role, label in charts)
+    assert page.evaluate("[...document.querySelectorAll('select')].every((each) => each.labels.length > 0)")
+
+
+@pytest.mark.parametrize("n_trials", [1, 30])
+def test_a_study_that_is_at_work_or_beats_nothing_has_a_page(browser, tmp_path, n_trials):
+    """Without a front, or with one trial, charts without anything to draw give way to a line."""
+    folder = searched(tmp_path / "study", n_trials, space={"training": {"learning_rate": 1e-5}})
+    (folder / "results.json").unlink()
+    errors = []
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.set_default_timeout(browsing.PATIENCE_MS)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(write_report(folder, running=True).as_uri())
+    browsing.wait_until_drawn(page)
+    assert errors == []
+    assert {name for name, count in page.evaluate(MARKS).items() if count == 0} == set()
     page.close()
 
 
@@ -163,6 +362,6 @@ def test_a_thousand_trials_stay_small(browser, tmp_path):
     path = write_report(folder)
     assert path.stat().st_size <= 8_000_000
     page = browsing.opened(browser, path)
-    browsing.scroll_through(page)
+    browsing.wait_until_drawn(page)
     assert page.evaluate("document.querySelectorAll('*').length") < 20_000
     page.close()

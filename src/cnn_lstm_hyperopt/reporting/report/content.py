@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ class Content:
         n_trials: that there are to be.
         running: whether a run is at work on it.
         openings: how often its test period was opened.
+        times: when each trial began and ended, by the local clock; None where that is not stored.
         results: of ``results.json``; empty before it is written.
         data: of ``data.json``; empty where there is none.
         importances: see :func:`.importances`.
@@ -38,6 +40,7 @@ class Content:
     running: bool
     openings: int
     records: list[TrialRecord]
+    times: Mapping[int, tuple[datetime | None, datetime | None]]
     results: Mapping[str, Any]
     data: Mapping[str, Any]
     importances: Mapping[str, Mapping[str, float]]
@@ -73,7 +76,7 @@ def read_content(save_dir: Path, *, running: bool | None = None) -> Content:
     """
     storage = StudyStorage(save_dir / STUDY_FILE)
     try:
-        records = storage.records()
+        records, times = storage.records(), storage.times()
         stored, n_trials, name = (
             storage.attribute("skill_gate"),
             storage.attribute("n_trials"),
@@ -102,6 +105,7 @@ def read_content(save_dir: Path, *, running: bool | None = None) -> Content:
         running=is_running(save_dir) if running is None else running,
         openings=openings,
         records=records,
+        times=times,
         results=results,
         data=read_description(save_dir),
         importances=important,

@@ -1,11 +1,13 @@
 """``figures/*.png``: the report's main charts for papers and slides."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from cnn_lstm_hyperopt.files import written_beside
 from cnn_lstm_hyperopt.folder import FIGURES
@@ -47,6 +49,34 @@ def _axes(figure: Figure, title: str, x: str, y: str) -> Any:
     return axes
 
 
+def log_ticks(low: float, high: float, most: int = 8) -> list[float]:
+    """Return ticks of a log axis: 1, 2 and 5 of each decade where there is room, else decades; round numbers within a decade.
+
+    Args:
+        low, high: ends of the axis, above 0.
+        most: ticks at most.
+    """
+    found: list[float] = []
+    for digits, room in (((1, 2, 5), 99), ((1, 3), 99), ((1,), 99), ((1,), most)):
+        found = _within(LogLocator(subs=digits, numticks=room).tick_values(low, high), low, high)
+        if len(found) <= most:
+            break
+    return found if len(found) >= 3 else _within(MaxNLocator(min(most, 5)).tick_values(low, high), low, high)
+
+
+def _within(ticks: Iterable[float], low: float, high: float) -> list[float]:
+    rounded = [float(f"{tick:.10g}") for tick in ticks]
+    return [tick for tick in rounded if tick > 0 and low * (1 - 1e-9) <= tick <= high * (1 + 1e-9)]
+
+
+def _log(axis: Axis) -> None:
+    """Label each tick of a log axis with its whole value; call it when everything is drawn."""
+    low, high = sorted(axis.get_view_interval())
+    axis.set_major_locator(FixedLocator(log_ticks(low, high)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}"))
+    axis.set_minor_locator(NullLocator())
+
+
 def _front(content: Content, figure: Figure) -> bool:
     front = [record.values for record in content.front if record.values is not None]
     if not front:
@@ -69,8 +99,10 @@ def _front(content: Content, figure: Figure) -> bool:
         edgecolors="white",
         label="Pareto front",
     )
-    axes.axhline(content.gate.threshold, color=ORANGE, linestyle="--", linewidth=1, label="has learnt something")
-    figure.colorbar(points, label="size (MB)")
+    axes.axhline(content.gate.threshold, color=ORANGE, linestyle="--", linewidth=1, label="better than chance")
+    bar = figure.colorbar(points, label="size (MB)")
+    _log(bar.ax.yaxis)
+    _log(axes.xaxis)
     axes.legend(frameon=False, loc="lower right")
     return True
 
@@ -110,7 +142,9 @@ def _importance(content: Content, figure: Figure) -> bool:
         return False
     words = objective_words(content.gate.metric)
     axes = _axes(figure, f"What decides about {words}", "importance (PED-ANOVA)", "")
-    axes.barh([name for name, _ in reversed(shares)], [share for _, share in reversed(shares)], color=BLUE)
+    bars = axes.barh([name for name, _ in reversed(shares)], [share for _, share in reversed(shares)], color=BLUE)
+    axes.bar_label(bars, labels=[f"{share:.0%}" for _, share in reversed(shares)], padding=3)
+    axes.set_xlim(0, 1.12 * max(share for _, share in shares))
     return True
 
 
@@ -140,6 +174,7 @@ def _sizes(content: Content, figure: Figure) -> bool:
     axes = _axes(figure, "Model size", "size (MB)", f"{objective_words(content.gate.metric)} on validation")
     axes.set_xscale("log")
     axes.scatter([mb for mb, _ in points], [score for _, score in points], s=14, color=BLUE, alpha=0.6)
+    _log(axes.xaxis)
     return True
 
 

@@ -1,11 +1,13 @@
 """Renders the page: its text by Jinja, which escapes all that a user named; its charts by Plotly, whose script is put into it."""
 
 import json
+import re
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
 from cnn_lstm_hyperopt.files import write_text
@@ -14,6 +16,10 @@ from cnn_lstm_hyperopt.reporting.report.content import Content, read_content
 from cnn_lstm_hyperopt.reporting.report.figures import write_figures
 from cnn_lstm_hyperopt.reporting.report.payload import payload
 from cnn_lstm_hyperopt.reporting.report.view import view
+
+STYLES = ("page.css", "page.trial.css", "page.phone.css", "page.print.css")
+SCRIPTS = ("page.base.js", "page.charts.js", "page.search.js", "page.drawing.js", "page.trials.js")
+"""In this order: each uses names of those before it."""
 
 
 def write_report(save_dir: Path, *, running: bool | None = None) -> Path:
@@ -43,14 +49,26 @@ def render(content: Content) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["breakable"] = breakable
     page = environment.get_template("page.html.j2")
     return page.render(
         **view(content),
         payload=_for_script(payload(content)),
-        style=_part("page.css"),
-        script=_part("page.js"),
+        style="".join(_part(name) for name in STYLES),
+        script=_script(),
         plotly=get_plotlyjs(),
     )
+
+
+def breakable(name: str) -> Markup:
+    """The name of a parameter as HTML that a narrow column breaks after a dot or an underscore, not within a word."""
+    return Markup(re.sub(r"([._])", r"\1<wbr>", str(escape(name))))  # noqa: S704 - escaped
+
+
+def _script() -> str:
+    """The parts of the page's own script as one function, so that their names are nobody else's."""
+    parts = "\n".join(_part(name) for name in SCRIPTS)
+    return f'"use strict";\n(() => {{\n{parts}\n}})();'
 
 
 def _part(name: str) -> str:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from cnn_lstm_hyperopt.config import PARAMETERS, Configuration, readable
 from cnn_lstm_hyperopt.metrics import objective_words
 from cnn_lstm_hyperopt.models.config import NetworkConfig
 from cnn_lstm_hyperopt.models.profile import profile
+from cnn_lstm_hyperopt.reporting.report.calibration import ENOUGH_WINDOWS, calibration_rows
 from cnn_lstm_hyperopt.reporting.report.content import Content
 from cnn_lstm_hyperopt.reporting.results import own_epochs
 from cnn_lstm_hyperopt.search import State, TrialRecord, hypervolume_history, selected, with_fixed
@@ -19,6 +21,8 @@ MOST_CURVES = 60
 """Of pruned trials, evenly over the study: more of them are a grey wall."""
 MOST_POINTS = 200
 """Of a curve: more of them than the chart has dots of width."""
+FEW_POINTS, MANY_TRIALS = 40, 1000
+"""Of a curve in a study of more trials than these: every trial has a curve in the page."""
 MOST_AXES = 8
 """Of the parallel coordinates: the parameters that matter most."""
 
@@ -40,14 +44,11 @@ def payload(content: Content) -> dict[str, Any]:
         "calibration": [
             {
                 "model": entry["model_rank"],
-                "rows": [
-                    [row["confidence"], row["right"], row["n"]]
-                    for row in entry["test_metrics"].get("calibration") or []
-                    if row["n"]
-                ],
+                "rows": calibration_rows(entry["test_metrics"].get("calibration") or []),
             }
             for entry in content.models
         ],
+        "enough_windows": ENOUGH_WINDOWS,
     }
 
 
@@ -80,6 +81,10 @@ def _trials(content: Content) -> dict[str, list[Any]]:
         "mb": [_rounded(record.values.size_mb if record.values else record.size_mb) for record in records],
         "epochs": [_rounded(record.attributes.get("epochs")) for record in records],
         "reason": [record.reason for record in records],
+        "worker": [record.attributes.get("worker") for record in records],
+        "retry_of": [record.retry_of for record in records],
+        **_clock(content),
+        "curve": [_curve(record, FEW_POINTS if len(records) > MANY_TRIALS else MOST_POINTS) for record in records],
         "params": [{"name": name, "values": [_cell(params.get(name)) for params in every]} for name in names],
     }
 
@@ -109,28 +114,41 @@ def _states(records: Sequence[TrialRecord]) -> dict[str, list[int]]:
     }
 
 
+def _clock(content: Content) -> dict[str, list[float | None]]:
+    """Seconds from the first begin of a trial to each trial's begin and end; None where that is not stored."""
+    every = [content.times.get(record.number, (None, None)) for record in content.records]
+    first = min((begun for begun, _ in every if begun is not None), default=None)
+
+    def since(moment: datetime | None) -> float | None:
+        return None if moment is None or first is None else _rounded((moment - first).total_seconds())
+
+    return {"start": [since(begun) for begun, _ in every], "end": [since(ended) for _, ended in every]}
+
+
 def _curves(content: Content) -> dict[str, Any]:
-    """Of the finalists' trials (the front's before there are any) and of pruned ones, spread over the study."""
-    by_number = {record.number: record for record in content.records}
+    """Numbers of the finalists' trials (the front's before there are any) and of pruned ones, spread over the study."""
+    known = {record.number for record in content.records if len(record.curve) > 0}
     ranked = [entry["trial_number"] for entry in content.models] or [record.number for record in content.front[:8]]
-    pruned = [record for record in content.records if record.state is State.PRUNED and len(record.curve) > 0]
+    pruned = [record.number for record in content.records if record.state is State.PRUNED and record.number in known]
     step = max(1, math.ceil(len(pruned) / MOST_CURVES))
     return {
-        "finalists": [_curve(by_number[number]) for number in ranked if number in by_number],
-        "pruned": [_curve(record) for record in pruned[::step]],
+        "finalists": [number for number in ranked if number in known],
+        "pruned": pruned[::step],
         "of_pruned": len(pruned),
     }
 
 
-def _curve(record: TrialRecord) -> dict[str, Any]:
+def _curve(record: TrialRecord, most: int) -> list[list[float | None]] | None:
+    """Scores, and epochs where these are not 1, 2, 3, …; None without a point."""
     points = [point for point in record.curve if point.epoch >= 1] or list(record.curve)
-    step = math.ceil(len(points) / MOST_POINTS) or 1
-    points = [*points[:-1:step], *points[-1:]]
-    return {
-        "number": record.number,
-        "epoch": [_rounded(point.epoch) for point in points],
-        "score": [_rounded(point.score) for point in points],
-    }
+    if not points:
+        return None
+    step = math.ceil(len(points) / most)
+    points = [*points[:-1:step], points[-1]]
+    scores = [_rounded(point.score) for point in points]
+    if all(point.epoch == place for place, point in enumerate(points, start=1)):
+        return [scores]
+    return [scores, [_rounded(point.epoch) for point in points]]
 
 
 def _axes(content: Content) -> list[str]:

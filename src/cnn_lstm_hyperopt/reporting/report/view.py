@@ -11,6 +11,7 @@ from cnn_lstm_hyperopt.folder import CONFIG_FILE, resume_command
 from cnn_lstm_hyperopt.masking import masked
 from cnn_lstm_hyperopt.metrics import objective_words
 from cnn_lstm_hyperopt.reporting.pruning import pruning_lines
+from cnn_lstm_hyperopt.reporting.report.calibration import ENOUGH_WINDOWS
 from cnn_lstm_hyperopt.reporting.report.content import Content
 from cnn_lstm_hyperopt.reporting.report.convergence import Step, outlook
 from cnn_lstm_hyperopt.reporting.report.leaderboard import leaderboard
@@ -21,6 +22,7 @@ from cnn_lstm_hyperopt.search import State, TrialRecord, hypervolume_history
 from cnn_lstm_hyperopt.search.summary import pruned_by, pruning_summary
 
 MOST_CONFIGS = 5
+STATISTICS = ("minimum", "lower quartile", "median", "mean", "upper quartile", "maximum")
 OBJECTIVES_OF_IMPORTANCE = ("score", "seconds", "size_mb", "front")
 
 
@@ -35,6 +37,7 @@ def view(content: Content) -> dict[str, Any]:
         "front": [_front_row(rank, record) for rank, record in enumerate(content.front, start=1)],
         "objective": objective_words(content.gate.metric),
         "statistics": _statistics(content),
+        "statistics_titles": STATISTICS,
         "configs": _configs(content),
         "search_lines": _search_lines(content),
         "pruned_by": _shares(content),
@@ -49,6 +52,7 @@ def view(content: Content) -> dict[str, Any]:
         "problems": _problems(content.data),
         "splits": _splits(content.data),
         "models": model_pages(content),
+        "enough_windows": ENOUGH_WINDOWS,
         "reproduce": _reproduce(content),
     }
 
