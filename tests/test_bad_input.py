@@ -652,17 +652,18 @@ MODELS: list[tuple[Callable[[Path], Any], str]] = [
     ),
     (
         header({"a": entry(0, 4 * 10**9, shape=(10**9,))}),
-        "model.safetensors: it is no safetensors file: Error while deserializing header: incomplete"
-        " metadata, file not fully covered",
+        "model.safetensors: it is cut off or damaged (Error while deserializing header: incomplete"
+        " metadata, file not fully covered); copy it again, or save the model anew",
     ),
     (
         header({"a": entry(0, 8), "b": entry(4, 12)}, b"\0" * 12),
-        "model.safetensors: it is no safetensors file: Error while deserializing header: invalid offset for tensor `b`",
+        "model.safetensors: it is cut off or damaged (Error while deserializing header: invalid offset for tensor `b`); copy it"
+        " again, or save the model anew",
     ),
     (
         header({"a": entry(0, 8, shape=(2**62, 2**62))}, b"\0" * 8),
-        "model.safetensors: it is no safetensors file: Error while deserializing header: overflow"
-        " computing buffer size from shape and/or element type",
+        "model.safetensors: it is cut off or damaged (Error while deserializing header: overflow"
+        " computing buffer size from shape and/or element type); copy it again, or save the model anew",
     ),
     (
         lambda folder: torch.save({}, folder / WEIGHTS),
@@ -735,5 +736,5 @@ def test_a_cell_that_a_spreadsheet_would_run_is_text_and_numbers_stay_numbers() 
         for number, reason in enumerate(reasons)
     ]
     rows = list(csv.DictReader(io.StringIO(trials_csv(records, space, train_share=1.0))))
-    assert [row["reason"] for row in rows] == ["'=1+1", "'+1", "'-1", "'@SUM(A1)", "'\tx", "plain"]
+    assert [row["reason"] for row in rows] == ["'=1+1", "+1", "-1", "'@SUM(A1)", "'\tx", "plain"]
     assert {row["accuracy"] for row in rows} == {"-0.5"}

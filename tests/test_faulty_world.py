@@ -249,7 +249,7 @@ def test_a_log_that_can_not_be_written_says_so_once(tmp_path: Path, capsys: pyte
     ],
 )
 def test_what_can_not_be_written_is_told_with_the_cure(tmp_path: Path, code: int, problem: str, cure: str) -> None:
-    file = tmp_path / "validation" / ".trial_00003.parquet.part"
+    file = tmp_path / "validation" / ".trial_00003.parquet.0123456789abcdef.part"
     with pytest.raises(StorageFailedError) as caught, storage_faults(tmp_path):
         raise OSError(code, os.strerror(code), str(file))
     assert str(caught.value) == (

@@ -4,10 +4,12 @@ The models are of a real final round on real bars: two small networks, each trai
 """
 
 import json
+import os
 import re
 import runpy
 import shlex
 import shutil
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from cnn_lstm_hyperopt.model_description import ModelDescription
 from cnn_lstm_hyperopt.models import build_network
 from cnn_lstm_hyperopt.reporting.terminal import Terminal
 from cnn_lstm_hyperopt.saved_model import SavedModel
+from cnn_lstm_hyperopt.spreadsheets import csv_text
 from finalists import plant
 
 STUDY = "my *study* <b>"
@@ -289,6 +292,84 @@ def test_results_tell_of_the_ensemble(save_dir, results):
     assert (frame["class"] == frame["label"]).mean() == pytest.approx(entry["test_metrics"]["test_class_acc"])
 
 
+# ---------------------------------------------------------------------- --output
+
+
+@pytest.fixture
+def predict(save_dir, bars) -> list[str]:
+    """The command up to the name of its output."""
+    model = str(save_dir / "retrained_model_1")
+    return ["predict", "--model", model, "--data-dir", str(bars), "--symbols", "IBM", "--last", "--output"]
+
+
+def test_only_what_predict_has_written_is_replaced_unless_it_is_forced(predict, capsys):
+    mine = Path("mine.csv")
+    mine.write_text("my,own\n1,2\n")
+    line = refusal(capsys, *predict, mine)
+    assert "--output mine.csv is there and was not written by predict, so it is not replaced; name another" in line
+    assert mine.read_text() == "my,own\n1,2\n"
+    assert main([*predict, "mine.csv", "--force"]) == 0
+    written = mine.read_text()
+    assert main([*predict, "mine.csv"]) == 0
+    assert mine.read_text() == written
+    Path("empty.csv").touch()
+    assert main([*predict, "empty.csv"]) == 0
+    assert Path("empty.csv").read_text() == written
+
+
+def test_what_a_link_leads_to_is_what_counts(predict, capsys):
+    Path("mine.csv").write_text("my,own\n")
+    Path("link.csv").symlink_to("mine.csv")
+    Path("new.csv").symlink_to("elsewhere.csv")
+    Path("loop.csv").symlink_to("loop.csv")
+    assert "not written by predict" in refusal(capsys, *predict, "link.csv")
+    assert "--output loop.csv" in refusal(capsys, *predict, "loop.csv")
+    assert main([*predict, "new.csv"]) == 0
+    assert Path("new.csv").is_symlink()
+    assert Path("elsewhere.csv").read_text().startswith("symbol,date,class,")
+
+
+def test_files_of_the_study_the_model_and_the_bars_are_never_replaced(predict, save_dir, bars, capsys):
+    model = save_dir / "retrained_model_1"
+    files = [path for path in save_dir.rglob("*") if path.is_file()] + list(bars.iterdir())
+    Path("bars.csv").symlink_to(bars / "IBM.csv")
+    Path("database").symlink_to(save_dir / "study.db")
+    before = {path: path.read_bytes() for path in files}
+    for place in (*files, "bars.csv", "database", model / ".." / "study.db"):
+        assert "never replaced" in refusal(capsys, *predict, place, "--force")
+    exporting = ["export", "--model", model, "--format", "torch", "--output"]
+    for place in (save_dir / "study.db", model / "model.json", model / "model.safetensors"):
+        assert "never replaced" in refusal(capsys, *exporting, place, "--force")
+    assert "would be read as a symbol" in refusal(capsys, *predict, bars / "NEW.csv")
+    assert {path: path.read_bytes() for path in files} == before
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_devices_and_pipes_are_refused_and_not_replaced(predict, capsys):
+    os.mkfifo("pipe")
+    Path("null").symlink_to("/dev/null")
+    with Path("redirected").open("w") as file:
+        descriptor = f"/dev/fd/{file.fileno()}"
+        for place in ("/dev/null", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "null", "pipe", descriptor):
+            line = refusal(capsys, *predict, place, "--force")
+            assert f"--output {place} must name a file, no directory, device or pipe" in line
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+    assert Path("/dev/stdout").is_symlink()
+    assert stat.S_ISFIFO(os.stat("pipe").st_mode)
+
+
+def test_a_class_that_is_a_formula_is_text_in_the_table(predict, save_dir, capsys):
+    hostile = ["=cmd|' /C calc'!A0", "@SUM(1+1)"]
+    predict[2] = str(changed_model(save_dir / "retrained_model_1", class_names=hostile))
+    assert main([*predict, "out.csv"]) == 0
+    (name,) = pd.read_csv("out.csv")["class_name"]
+    assert name in [f"'{text}" for text in hostile]
+    assert csv_text(name) in hostile
+    capsys.readouterr()
+    assert main(predict[:-1]) == 0
+    assert f",{name}," in capsys.readouterr().out.replace('"', "")
+
+
 # ---------------------------------------------------------------------- export
 
 
@@ -302,6 +383,8 @@ def test_models_are_exported_by_the_command(save_dir, name, capsys):
             rf"Written to {file}; its outputs differ .* by \d\.\de[-+]\d\d at most", capsys.readouterr().out
         )
         assert Path(file).stat().st_size > 1_000
+        assert main(["export", "--model", str(model), "--format", format, "--output", file]) == 0  # its own
+        capsys.readouterr()
 
 
 def test_an_export_that_can_not_be_made_is_one_line(save_dir, capsys, monkeypatch):

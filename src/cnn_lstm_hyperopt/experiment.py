@@ -30,7 +30,7 @@ from cnn_lstm_hyperopt.execution import (
     starts_as_json,
 )
 from cnn_lstm_hyperopt.execution.backup import BackupKeeper
-from cnn_lstm_hyperopt.files import write_json, write_text
+from cnn_lstm_hyperopt.files import remove_parts, write_json, write_text
 from cnn_lstm_hyperopt.final_round import AFTER_SEARCH, FinalRound, forget_final_round
 from cnn_lstm_hyperopt.folder import (
     BACKUP_FILE,
@@ -39,6 +39,7 @@ from cnn_lstm_hyperopt.folder import (
     DATA_FILE,
     DATA_FOR_WORKERS,
     FIGURES,
+    FINAL,
     LOG_FILE,
     REPORT_FILE,
     RESULTS_FILE,
@@ -451,6 +452,7 @@ def open_experiment(
             save_dir, resume=resume, data_dir=settings.data.data_dir
         )  # another run may have been here since it was looked at
         forget_worker_files(save_dir)  # of one that was killed
+        remove_parts(save_dir, save_dir / FIGURES, save_dir / CHECKPOINTS / FINAL)
         if not resume:
             write_text(save_dir / CONFIG_FILE, dump_settings(settings), make_folder=False)
             write_json(save_dir / DATA_FILE, preparation.dataset.description, make_folder=False)

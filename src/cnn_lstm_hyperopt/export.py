@@ -23,6 +23,7 @@ from cnn_lstm_hyperopt.data.scaling import CLIP
 from cnn_lstm_hyperopt.exceptions import ConfigError, RunError
 from cnn_lstm_hyperopt.files import written_beside
 from cnn_lstm_hyperopt.model_description import ModelDescription
+from cnn_lstm_hyperopt.outputs import PRODUCER, PRODUCER_FILE
 from cnn_lstm_hyperopt.prediction import Predictor
 
 Format = Literal["onnx", "torch"]
@@ -167,7 +168,7 @@ def _program(graph: Graph, windows: Tensor) -> torch.export.ExportedProgram:
 
 def _write_torch(graph: Graph, windows: Tensor) -> bytes:
     buffer = io.BytesIO()
-    torch.export.save(_program(graph, windows), buffer)
+    torch.export.save(_program(graph, windows), buffer, extra_files={PRODUCER_FILE: PRODUCER})
     return buffer.getvalue()
 
 
@@ -181,7 +182,9 @@ def _write_onnx(graph: Graph, windows: Tensor) -> bytes:
     program: Any = torch.onnx.export(
         _program(graph, windows), dynamo=True, input_names=[INPUT], output_names=names, verbose=False
     )
-    written: bytes = program.model_proto.SerializeToString()
+    model = program.model_proto
+    model.producer_name = PRODUCER
+    written: bytes = model.SerializeToString()
     return written
 
 

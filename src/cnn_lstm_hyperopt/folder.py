@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from cnn_lstm_hyperopt.exceptions import SaveDirError, StorageFailedError
+from cnn_lstm_hyperopt.files import whole_path
 from cnn_lstm_hyperopt.masking import masked
 
 STUDY_FILE, CONFIG_FILE, DATA_FILE, RESULTS_FILE, TRIALS_FILE, LOG_FILE = (
@@ -181,19 +182,13 @@ def _storage_failed(save_dir: Path, error: OSError | SafetensorError) -> Storage
     code = error.errno if isinstance(error, OSError) else _os_error(error)
     if code not in _FAULTS or (named is None and code in (errno.EACCES, errno.EPERM)):
         return None
-    return cant_write(save_dir if named is None else _without_part(Path(named)), save_dir, *_FAULTS[code])
+    return cant_write(save_dir if named is None else whole_path(Path(named)), save_dir, *_FAULTS[code])
 
 
 def _os_error(error: SafetensorError) -> int | None:
     """The number of the system's error, of which there is only a text."""
     found = re.search(r"\(os error (\d+)\)", str(error))
     return None if found is None else int(found[1])
-
-
-def _without_part(path: Path) -> Path:
-    """The name of a file that was to be moved to its place when it is whole."""
-    whole = re.fullmatch(r"\.(.+)\.part", path.name)
-    return path if whole is None else path.with_name(whole[1])
 
 
 class _Masking(logging.Formatter):

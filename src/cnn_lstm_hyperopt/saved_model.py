@@ -185,7 +185,7 @@ def _not_weights(path: Path, error: Exception) -> str:
             start = file.read(9)
     except OSError as fault:
         return f"it can't be read: {fault.strerror or fault}"
-    if len(start) < 8 or (start[8:] in (b"", b"{") and int.from_bytes(start[:8], "little") <= _LONGEST_HEADER):
+    if start[8:] in (b"", b"{") and int.from_bytes(start[:8], "little") <= _LONGEST_HEADER:
         return f"it is cut off or damaged ({printable(' '.join(str(error).split()), 200)}); copy it again, or save the model anew"
     if start.startswith((b"PK", b"\x80")):
         return (

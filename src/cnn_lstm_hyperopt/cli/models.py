@@ -1,5 +1,6 @@
 """Commands that use a trained model: ``predict`` and ``export``."""
 
+import sys
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -12,6 +13,9 @@ from cnn_lstm_hyperopt.cli.options import Debug, path_of
 from cnn_lstm_hyperopt.config.faults import printable
 from cnn_lstm_hyperopt.config.settings import BadBars
 from cnn_lstm_hyperopt.exceptions import ConfigError, DataError
+from cnn_lstm_hyperopt.files import write_text
+from cnn_lstm_hyperopt.outputs import checked_output, is_export, is_predictions
+from cnn_lstm_hyperopt.spreadsheets import csv_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +26,14 @@ if TYPE_CHECKING:
 Model = Annotated[
     Path,
     Parameter(converter=path_of, help="Folder of a model, such as hyperopt_results/retrained_model_1, or ensemble."),
+]
+
+Force = Annotated[
+    bool,
+    Parameter(
+        negative="",
+        help="Replace --output also if this command has not written it; files of a study and of --data-dir stay.",
+    ),
 ]
 
 
@@ -54,6 +66,7 @@ def predict(
     on_bad_bars: Annotated[
         BadBars, Parameter(help="Bars that can't be true: error, drop them, or keep them where that is possible.")
     ] = "error",
+    force: Force = False,
     debug: Debug = False,
 ) -> None:
     """Predict with a trained model: bars in, a CSV of symbol, date, class, class_name, probability_0 …, value out.
@@ -67,16 +80,19 @@ def predict(
         raise ConfigError(f"--start {start} must not be after --end {end}")
     if symbols == ():
         raise ConfigError("--symbols needs at least one name, such as --symbols AAPL MSFT; leave it out for all")
-    if output is not None:
-        _require_file(output)
+    place = (
+        None
+        if output is None
+        else checked_output(output, is_predictions, command="predict", force=force, data_dir=data_dir)
+    )
     predictor = _loaded(model, features)
     bars = _read(data_dir, symbols or (), end, on_bad_bars, predictor)
     table = _predicted(predictor, bars, start=start, last=last)
-    text = table.to_csv(index=False)
-    if output is None:
-        print(text, end="")
+    text = csv_frame(table).to_csv(index=False)
+    if output is None or place is None:
+        _print_table(text)
     else:
-        _write(output, text)
+        _write(place, output, text)
         print(f"Written to {output}: {len(table):,} predictions of {len(bars):,} symbols")
 
 
@@ -89,6 +105,7 @@ def export(
         Path | None,
         Parameter(converter=path_of, help="File to write. [default: model.onnx or model.pt2 in the model's folder]"),
     ] = None,
+    force: Force = False,
     debug: Debug = False,
 ) -> None:
     """Write a trained model as a file that runs without this package, and check that it says the same.
@@ -101,10 +118,10 @@ def export(
     from cnn_lstm_hyperopt.export import DEFAULT_NAMES, export_model
 
     path = output or model / DEFAULT_NAMES[format]
-    _require_file(path)
+    place = checked_output(path, is_export, command="export", force=force)
     predictor = _loaded(model, None, runs=False)
     try:
-        difference = export_model(predictor, path, format)
+        difference = export_model(predictor, place, format)
     except OSError as error:
         raise _cant_write(path, error) from error
     print(f"Written to {path}; its outputs differ from the model's by {difference:.1e} at most")
@@ -139,8 +156,6 @@ def _read(
     data_dir: Path, symbols: Sequence[str], end: date | None, on_bad_bars: BadBars, model: "Predictor"
 ) -> list["Bars"]:
     """The bars of a folder, by the reader of ``run``; what is odd about them is told on standard error."""
-    import sys
-
     from cnn_lstm_hyperopt.data.checks import warning_texts
     from cnn_lstm_hyperopt.data.sources import FileSource
 
@@ -152,8 +167,6 @@ def _read(
 
 
 def _predicted(model: "Predictor", every: Sequence["Bars"], *, start: date | None, last: bool) -> "pd.DataFrame":
-    import sys
-
     import pandas as pd
 
     from cnn_lstm_hyperopt.data.dates import date_text
@@ -184,19 +197,21 @@ def _predicted(model: "Predictor", every: Sequence["Bars"], *, start: date | Non
     return found
 
 
-def _require_file(path: Path) -> None:
-    """Before any work; a device would be replaced by a file."""
-    if not path.name or (path.exists() and not path.is_file()):
-        raise ConfigError(f"--output {printable(str(path))} must name a file; name another one")
-
-
-def _write(path: Path, text: str) -> None:
-    from cnn_lstm_hyperopt.files import write_text
-
+def _print_table(text: str) -> None:
     try:
-        write_text(path, text, make_folder=False)
+        sys.stdout.write(text)
+    except UnicodeEncodeError as error:
+        raise ConfigError(
+            f"the output's encoding {error.encoding} has no {error.object[error.start]!a}, which a name holds; write a file with"
+            " --output FILE (UTF-8), or set PYTHONIOENCODING=utf-8"
+        ) from error
+
+
+def _write(place: Path, output: Path, text: str) -> None:
+    try:
+        write_text(place, text, make_folder=False)
     except OSError as error:
-        raise _cant_write(path, error) from error
+        raise _cant_write(output, error) from error
 
 
 def _cant_write(path: Path, error: OSError) -> ConfigError:

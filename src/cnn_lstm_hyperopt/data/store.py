@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cnn_lstm_hyperopt.data.dataset import Fold, TrialData
 from cnn_lstm_hyperopt.data.windows import Windows
+from cnn_lstm_hyperopt.files import written_beside
 
 _FACTS = ("n_classes", "has_regression")
 
@@ -47,9 +48,8 @@ def save_trial_data(path: Path, data: TrialData) -> None:
         "series": {part: owners[id(windows.series)] for part, windows in parts.items()},
         "symbols": names,
     }
-    beside = path.with_name(path.name + ".part")
-    save_file({name: t.contiguous() for name, t in tensors.items()}, beside, metadata={"facts": json.dumps(facts)})
-    beside.replace(path)
+    with written_beside(path) as beside:
+        save_file({name: t.contiguous() for name, t in tensors.items()}, beside, metadata={"facts": json.dumps(facts)})
 
 
 def load_trial_data(path: Path) -> TrialData:

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -22,7 +23,17 @@ from cnn_lstm_hyperopt.exceptions import RunError, StorageFailedError, StudyFail
 from cnn_lstm_hyperopt.execution.observer import Observer
 from cnn_lstm_hyperopt.execution.run import EXHAUSTED, FINISHED
 from cnn_lstm_hyperopt.execution.stop import StopSignal
-from cnn_lstm_hyperopt.folder import ACTIVITY_FILE, DATA_FOR_WORKERS, FULL, LOCK_FILE, cant_write, disk_is_full
+from cnn_lstm_hyperopt.files import remove_parts
+from cnn_lstm_hyperopt.folder import (
+    ACTIVITY_FILE,
+    CHECKPOINTS,
+    DATA_FOR_WORKERS,
+    FULL,
+    LOCK_FILE,
+    VALIDATION,
+    cant_write,
+    disk_is_full,
+)
 from cnn_lstm_hyperopt.processes import THREAD_VARIABLES, module_command
 from cnn_lstm_hyperopt.search import DIED, KILLED, Study
 
@@ -44,7 +55,6 @@ STARTUP_SECONDS = 180.0
 STUDY_FAILED, RECYCLED, STORAGE_FAILED = 3, 4, 5
 """Exit codes of a worker that gave up because trial after trial fails, of one that has grown and wants to be replaced, and of one
 that can't store anything more."""
-_ERRORS = ".worker_{}.log"
 ALIVE = "alive"
 """How a worker's sign of life begins; a number follows that grows while it gets further, then its trial, epoch and MB."""
 
@@ -145,7 +155,7 @@ class _Worker:
 
     def start(self) -> None:
         environment = {**os.environ, **{name: os.environ.get(name, "1") for name in THREAD_VARIABLES}}
-        self._errors = (self.save_dir / _ERRORS.format(self.number)).open("w+", encoding="utf-8")
+        self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace", dir=self.save_dir)  # noqa: SIM115
         self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
             module_command("cnn_lstm_hyperopt.worker", self.save_dir, self.number, self.count),
             stdin=subprocess.PIPE,
@@ -246,22 +256,14 @@ class _Worker:
         if self._process.stdout is not None:
             self._process.stdout.close()
         self._errors.close()
-        with contextlib.suppress(OSError):  # what ended the run is the error to be told
-            Path(self._errors.name).unlink()
 
 
 def forget_worker_files(save_dir: Path) -> None:
     """Removes what workers of this run, or of one that was killed, had in the directory."""
-    shared = save_dir / DATA_FOR_WORKERS
-    for path in (
-        shared,
-        shared.with_name(f"{shared.name}.part"),
-        save_dir / LOCK_FILE,
-        save_dir / ACTIVITY_FILE,
-        *save_dir.glob(_ERRORS.format("*")),
-    ):
-        with contextlib.suppress(OSError):  # as above
-            path.unlink(missing_ok=True)
+    for name in (DATA_FOR_WORKERS, LOCK_FILE, ACTIVITY_FILE):
+        with contextlib.suppress(OSError):  # what ended the run is the error to be told
+            (save_dir / name).unlink(missing_ok=True)
+    remove_parts(save_dir / VALIDATION, save_dir / CHECKPOINTS)
 
 
 def _replace(worker: _Worker, study: Study, warn: Callable[[str], None]) -> None:

@@ -23,6 +23,7 @@ from cnn_lstm_hyperopt.prediction import predictions_frame
 from cnn_lstm_hyperopt.reporting.finals import METRICS, PREDICTIONS
 from cnn_lstm_hyperopt.retraining import Retrained
 from cnn_lstm_hyperopt.saved_model import DESCRIPTION, WEIGHTS
+from cnn_lstm_hyperopt.spreadsheets import csv_frame
 from cnn_lstm_hyperopt.training import Predictions
 from cnn_lstm_hyperopt.verdict import Verdict
 
@@ -175,4 +176,4 @@ def _write_predictions(path: Path, verdict: Verdict, predictions: Predictions, c
     frame.insert(2, "label", windows.labels.numpy())
     if windows.values is not None:
         frame["target"] = windows.values.numpy()
-    frame.to_csv(path, index=False)
+    csv_frame(frame).to_csv(path, index=False)

@@ -9,6 +9,7 @@ from typing import Any
 from cnn_lstm_hyperopt.config import PARAMETERS, Params, SearchSpace, readable
 from cnn_lstm_hyperopt.metrics import objective_name
 from cnn_lstm_hyperopt.search import TrialRecord, selected, with_fixed
+from cnn_lstm_hyperopt.spreadsheets import csv_cell
 
 COLUMNS = (
     "number",
@@ -30,7 +31,6 @@ COLUMNS = (
     "would_have_ended_reason",
 )
 """The first objective's column bears the name of what the study maximises."""
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def trials_csv(
@@ -82,12 +82,6 @@ def trials_csv(
             would_have_ended.get("reason"),
         ]
         params = readable(whole)
-        writer.writerow([_cell(value) for value in [*row, *(params.get(name) for name in PARAMETERS)]])
+        cells = [*row, *(params.get(name) for name in PARAMETERS)]
+        writer.writerow(["" if value is None else csv_cell(value) for value in cells])
     return out.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    """Text that a spreadsheet would run as a formula stands behind an apostrophe; numbers stay numbers."""
-    if value is None:
-        return ""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value

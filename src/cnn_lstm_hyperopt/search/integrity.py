@@ -16,6 +16,7 @@ import sqlalchemy
 from optuna.trial import FrozenTrial, TrialState
 
 from cnn_lstm_hyperopt.exceptions import HyperoptError, SaveDirError
+from cnn_lstm_hyperopt.files import new_part
 from cnn_lstm_hyperopt.folder import (
     BACKUP_FILE,
     FAILING,
@@ -106,9 +107,9 @@ def back_up(path: Path) -> None:
         DamagedError: what would be copied is damaged; the earlier copy stays.
     """
     target = path.with_name(BACKUP_FILE)
-    beside = path.with_name(f".{BACKUP_FILE}.part")
-    remove(beside)
+    beside: Path | None = None
     try:
+        beside = new_part(target)
         with contextlib.closing(_connect(path)) as source, contextlib.closing(sqlite3.connect(beside)) as copy:
             source.backup(copy, pages=_PAGES, progress=_within(BUSY_SECONDS))
             _require_whole(copy)
@@ -119,7 +120,8 @@ def back_up(path: Path) -> None:
             raise DamagedError(first_line(error)) from error
         log.warning("%s can't be written: %s", target, first_line(error))
     finally:
-        remove(beside)
+        if beside is not None:
+            remove(beside)
 
 
 def _within(seconds: float) -> Callable[[int, int, int], None]:

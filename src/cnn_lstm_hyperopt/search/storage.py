@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from cnn_lstm_hyperopt.config import Params
 from cnn_lstm_hyperopt.exceptions import HyperoptError, SaveDirError
+from cnn_lstm_hyperopt.files import new_part, remove_parts
 from cnn_lstm_hyperopt.folder import BACKUP_FILE, gone
 from cnn_lstm_hyperopt.metrics import objective_name
 from cnn_lstm_hyperopt.search.integrity import (
@@ -379,8 +380,13 @@ def _create(path: Path, name: str, metric: str, attributes: Mapping[str, Any]) -
     """Makes the file whole under another name and moves it there: when the process dies, ``study.db`` is whole or not there."""
     if path.exists():
         raise SaveDirError(f"{path} exists already; resume it or choose another --save-dir")
-    beside = path.with_name(f".{path.name}.part")
-    remove(beside)  # left over
+    remove_parts(path.parent, of=path)
+    try:
+        beside = new_part(path)
+    except FileNotFoundError as error:
+        raise SaveDirError(
+            f"{path} can't be opened as a study: unable to open {path.parent} ({error.strerror}); name a directory that is there"
+        ) from error
     try:
         storage = _open(beside, new=True)
         with quiet_optuna():

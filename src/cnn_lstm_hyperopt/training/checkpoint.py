@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import torch
 
 from cnn_lstm_hyperopt.exceptions import CheckpointError
+from cnn_lstm_hyperopt.files import new_part, remove_parts
 from cnn_lstm_hyperopt.progress import Action, Decision, ProgressReport
 from cnn_lstm_hyperopt.training.memory import is_out_of_memory
 
@@ -82,7 +83,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         OSError: it can't be written; what lay at the place is left.
     """
     path.parent.mkdir(exist_ok=True)  # alone: where its own parent was removed, nothing is to be made again
-    beside = _part(path)
+    beside = new_part(path)
     content = {
         "format": FORMAT,
         "about": checkpoint.about,
@@ -164,12 +165,9 @@ def last_good(path: Path) -> Checkpoint | None:
 def forget_checkpoint(path: Path) -> None:
     """Removes all that :func:`write_checkpoint` may have left there; nothing need be there."""
     # The newest goes last: a process that is killed on the way leaves it, not an older one.
-    for place in (_part(path), _previous(path), path):
+    remove_parts(path.parent, of=path)
+    for place in (_previous(path), path):
         place.unlink(missing_ok=True)
-
-
-def _part(path: Path) -> Path:
-    return path.with_name(f".{path.name}.part")
 
 
 def _previous(path: Path) -> Path:

@@ -1,7 +1,6 @@
 """Daily bars from Yahoo Finance, through the package yfinance; kept in a cache, so that a study can go on with the same bars."""
 
 import logging
-import os
 import re
 import time
 import warnings
@@ -22,7 +21,7 @@ from cnn_lstm_hyperopt.data.sources.embedded import EmbeddedSource
 from cnn_lstm_hyperopt.data.sources.parquet import read_parquet
 from cnn_lstm_hyperopt.data.symbols import unique_symbols
 from cnn_lstm_hyperopt.exceptions import DataError
-from cnn_lstm_hyperopt.files import cache_folder
+from cnn_lstm_hyperopt.files import cache_folder, written_beside
 from cnn_lstm_hyperopt.randomness import stream
 
 TRIES = 3
@@ -137,9 +136,8 @@ def _fetch_and_keep(symbol: str) -> tuple[pd.DataFrame, str]:
     path = cache_file(symbol)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{os.getpid()}.part")
-        raw.to_parquet(part)
-        part.replace(path)
+        with written_beside(path) as beside:
+            raw.to_parquet(beside)
     except OSError as error:
         return (
             raw,
