@@ -7,6 +7,7 @@ HyperoptError
 │   └── SaveDirError         the results directory: exists, is missing, or belongs to another study
 └── RunError                 exit code 1: the work itself did not succeed
     ├── StudyFailedError     trial after trial fails for the same reason
+    ├── TrialChangedError    another program changed a trial that was running
     ├── CheckpointError      a training can't go on from this file
     ├── MemoryLimitError     a training needs more memory than limits.memory_mb
     ├── StorageFailedError   the disk is full or read-only; study.db is locked, damaged or gone
@@ -45,6 +46,10 @@ class RunError(HyperoptError):
 
 class StudyFailedError(RunError):
     """Too many trials failed in a row."""
+
+
+class TrialChangedError(RunError):
+    """Another program ended, edited or removed a trial that this one is running; the search goes on without it."""
 
 
 class EmptyFrontError(RunError):

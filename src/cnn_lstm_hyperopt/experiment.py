@@ -30,6 +30,7 @@ from cnn_lstm_hyperopt.execution import (
     starts_as_json,
 )
 from cnn_lstm_hyperopt.execution.backup import BackupKeeper
+from cnn_lstm_hyperopt.execution.outside import OutsideKeeper
 from cnn_lstm_hyperopt.files import remove_parts, write_json, write_text
 from cnn_lstm_hyperopt.final_round import AFTER_SEARCH, FinalRound, forget_final_round
 from cnn_lstm_hyperopt.folder import (
@@ -143,8 +144,11 @@ def dry_run(settings: Settings, *, resume: bool, terminal: Terminal, recalibrate
         try:
             preparation = prepare_again(settings, dataset, storage)
             records = storage.records()
+            outside = storage.news()
         finally:
             storage.close()
+        for line in outside:
+            terminal.warn(line)
     _describe(preparation, terminal)
     expected = preparation.forecast(records)
     terminal.describe_forecast(preparation.plan, preparation.runner.speeds, preparation.dataset.train_share, expected)
@@ -245,7 +249,8 @@ class Experiment:
                 study.storage.fail_left_over(f"cut off, and the study had its {study.plan.n_trials} trials without it")
             forget_left_over(study, save_dir / CHECKPOINTS)
             failed = [record.number for record in study.records() if record.state is State.FAIL]
-            forget_validation(save_dir / VALIDATION, failed)
+            forget_validation(save_dir / VALIDATION, [*failed, *study.storage.skipped])
+            OutsideKeeper(study.storage, terminal.warn).tell()
         self._hurried = stop.interrupted
         if end == FINISHED:
             terminal.say(f"Search finished: {study.n_finished()} trials.")
@@ -267,9 +272,10 @@ class Experiment:
         workers = self.preparation.workers
         backup = BackupKeeper(self.study.storage)
         activity = ActivityKeeper(save_dir, self.terminal.show_activity)
+        outside = OutsideKeeper(self.study.storage, self.terminal.warn)
         if workers == 1 or self.study.n_finished() >= self.study.plan.n_trials:  # nobody is started for nothing
             writer = ValidationWriter(save_dir / VALIDATION, data.folds)
-            observers: list[Observer] = [self.terminal, writer, backup, activity]
+            observers: list[Observer] = [outside, self.terminal, writer, backup, activity]
             return run_trials(
                 self.study, self.runner, stop=stop, observers=observers, checkpoints=save_dir / CHECKPOINTS
             )
@@ -280,7 +286,7 @@ class Experiment:
             save_dir,
             workers,
             stop=stop,
-            observers=[self.terminal, backup],
+            observers=[outside, self.terminal, backup],
             silence_seconds=self.settings.limits.worker_silence_seconds,
             on_activity=activity.keep,
             warn=self.terminal.warn,
@@ -336,10 +342,15 @@ class Experiment:
 
     def _note_for_dashboard(self, results: Mapping[str, Any]) -> None:
         """Tells those who open the study in optuna-dashboard what they see."""
-        notes = dashboard_notes(self.study.plan.gate, results.get("verdict"), results.get("retrained_models", []))
-        there = self.study.storage.next_number()
+        notes = dashboard_notes(
+            self.study.plan.gate,
+            results.get("verdict"),
+            results.get("retrained_models", []),
+            skipped=self.study.storage.skipped,
+        )
+        ours = {record.number for record in self.study.records()}
         self.study.storage.write_notes(
-            {number: note for number, note in notes.items() if number is None or number < there}
+            {number: note for number, note in notes.items() if number is None or number in ours}
         )
 
     def write_report(self, stop: StopSignal) -> Path | None:
@@ -489,6 +500,12 @@ def open_experiment(
                 storage.set_attribute("memory_kills", kills)
             if cut_off := [record.number for record in storage.records() if record.state is State.WAITING]:
                 terminal.say(_cut_off_text(cut_off))
+            if not storage.marks_trials:
+                terminal.warn(
+                    "an earlier version made this study, without marks in its trials: a trial counts as one of this program if it"
+                    " has its attributes"
+                )
+            OutsideKeeper(storage, terminal.warn).tell()
             _describe(preparation, terminal)
             experiment = Experiment(
                 settings=settings,

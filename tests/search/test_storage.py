@@ -191,14 +191,14 @@ def test_a_study_in_memory_holds_what_one_in_a_file_does(storage, start):
     memory = StudyStorage.in_memory("a study")
     assert memory.attribute("format") == FORMAT
     for each in (storage, memory):
-        assert each.next_number() == 0
+        assert each.n_begun() == 0
         first, number = each.start(start.params, distributions_of(start.space, start.params), {"size_mb": 2.5})
         assert number == 0
         each.record_curve(first, (Point(1.0, 1 / 3, 0.7, 0.1),))
         each.note(first, "would_have_ended", {"epoch": 1.0, "reason": "x"})
         each.finish(first, State.COMPLETE, Values(0.5, 2.0, 2.5), {"seconds": 2.0, "finish_order": 0, "pair": (1, 2)})
         each.start({}, {}, {"size_mb": 1.0, "worker": 3})
-        assert each.next_number() == 2
+        assert each.n_begun() == 2
         each.fold_log()
     assert memory.records() == storage.records()
     assert memory.fail_worker(3, "gone", "died") == [1]

@@ -23,7 +23,7 @@ def _no_store_of_the_users_own(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def add_trials(storage: StudyStorage, settings: Any, states: list[State], *, seconds: float | None = None) -> None:
     """Ends one trial for each state; a complete one has two epochs, and its number decides how long it took, or ``seconds``."""
-    first = storage.next_number()
+    first = storage.n_begun()
     for number, state in enumerate(states, start=first):
         params = random_configuration(settings.space, 0, number)
         searched = {name: value for name, value in params.items() if name in settings.space.searched()}

@@ -15,4 +15,5 @@ def report(*, save_dir: SaveDir = Path("hyperopt_results"), debug: Debug = False
     save_dir = directory(save_dir)
     from cnn_lstm_hyperopt.reporting.report import write_report
 
-    print(f"Written to {write_report(save_dir)}")
+    path = write_report(save_dir, warn=lambda line: print(f"Warning: {line}"))
+    print(f"Written to {path}")

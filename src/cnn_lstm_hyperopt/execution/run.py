@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 
 from cnn_lstm_hyperopt.config.domains import Scalar
-from cnn_lstm_hyperopt.exceptions import CheckpointError, StorageFailedError
+from cnn_lstm_hyperopt.exceptions import CheckpointError, StorageFailedError, TrialChangedError
 from cnn_lstm_hyperopt.execution.observer import Observer
 from cnn_lstm_hyperopt.execution.stop import StopSignal
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, OnReport, ProgressReport
@@ -89,7 +89,13 @@ def run_trials(
             case Assignment():
                 for observer in observers:
                     observer.on_trial_start(assignment)
-                ended = _run_one(study, runner, assignment, stop, observers, checkpoints)
+                try:
+                    ended = _run_one(study, runner, assignment, stop, observers, checkpoints)
+                except TrialChangedError as error:
+                    log.warning("trial %d is not used: %s", assignment.number, error)
+                    study.drop(assignment, str(error))
+                    forget_checkpoint(_state(checkpoints, assignment.seeded_as))
+                    continue
                 if ended is None:
                     continue  # it goes on in the next run
                 record, trained = ended
@@ -158,8 +164,8 @@ def _run_one(
     except NonFiniteLossError as error:
         return study.finish(assignment, State.FAIL, None, {"reason": str(error), "diverged": True}), None
     except Exception as error:
-        if isinstance(error, StorageFailedError | OSError):
-            raise  # the disk's fault, not the trial's
+        if isinstance(error, StorageFailedError | TrialChangedError | OSError):
+            raise  # not the trial's fault
         log.exception("trial %d failed", assignment.number)
         reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"
         if isinstance(error, MemoryError):

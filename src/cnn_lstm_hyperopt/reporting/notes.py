@@ -1,6 +1,6 @@
 """What optuna-dashboard shows beside a study and its finalists, as Markdown."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +8,15 @@ from cnn_lstm_hyperopt.folder import REPORT_FILE, model_folder
 from cnn_lstm_hyperopt.metrics import objective_words
 from cnn_lstm_hyperopt.reporting.model_card import escaped
 from cnn_lstm_hyperopt.search import SkillGate
+from cnn_lstm_hyperopt.search.seals import numbered
 
 
 def dashboard_notes(
-    gate: SkillGate, verdict: Mapping[str, Any] | None, models: Sequence[Mapping[str, Any]]
+    gate: SkillGate,
+    verdict: Mapping[str, Any] | None,
+    models: Sequence[Mapping[str, Any]],
+    *,
+    skipped: Iterable[int] = (),
 ) -> dict[int | None, str]:
     """The note of each finalist by its trial's number, and of the study by None.
 
@@ -19,15 +24,18 @@ def dashboard_notes(
         gate: what a trial must pass to have learnt anything.
         verdict: of ``results.json``.
         models: ``retrained_models`` of ``results.json``.
+        skipped: numbers of the trials that other programs added or changed.
     """
-    notes: dict[int | None, str] = {None: _of_study(gate, verdict, models)}
+    notes: dict[int | None, str] = {None: _of_study(gate, verdict, models, sorted(skipped))}
     for entry in models:
         if isinstance(number := entry.get("trial_number"), int):
             notes[number] = _of_model(entry, gate.metric)
     return notes
 
 
-def _of_study(gate: SkillGate, verdict: Mapping[str, Any] | None, models: Sequence[Mapping[str, Any]]) -> str:
+def _of_study(
+    gate: SkillGate, verdict: Mapping[str, Any] | None, models: Sequence[Mapping[str, Any]], skipped: Sequence[int]
+) -> str:
     said = "No verdict yet: no model was tested." if verdict is None else escaped(verdict["sentence"], 1_000)
     lines = [
         f"**{said}**",
@@ -41,6 +49,8 @@ def _of_study(gate: SkillGate, verdict: Mapping[str, Any] | None, models: Sequen
     if models:
         named = ", ".join(f"model {entry['model_rank']} is trial {entry.get('trial_number', '–')}" for entry in models)
         lines.append(f"- Retrained and tested: {named}.")
+    if skipped:
+        lines.append(f"- Skipped, since other programs added or changed them: {numbered(skipped)}.")
     return "\n".join([*lines, f"- All of it: `{REPORT_FILE}`, in the directory of this study.", ""])
 
 

@@ -33,6 +33,7 @@ _FACTS = (
     "verdict",
     "test_openings",
     "damaged",
+    "skipped_trials",
     "at_work",
     "next",
 )
@@ -73,6 +74,8 @@ class _Found:
     progress: _Progress
     running: bool
     damaged: str | None
+    skipped: list[int]
+    outside: list[str]
 
     @property
     def count(self) -> Counter[State]:
@@ -110,6 +113,7 @@ def status_lines(save_dir: Path) -> list[str]:
     ]
     if count[State.PRUNED]:
         lines.append(f"Pruned: {pruned_text(pruned_by(found.records))}")
+    lines += [f"Warning: {line}" for line in found.outside]
     if found.gate is not None:
         lines.append(_front_text(found.front, found.gate))
     if found.damaged is not None:
@@ -156,6 +160,7 @@ def status_facts(save_dir: Path) -> dict[str, Any]:
         "verdict": found.verdict,
         "test_openings": found.openings,
         "damaged": found.damaged,
+        "skipped_trials": found.skipped,
         "at_work": [asdict(each) for each in read_activity(save_dir)] if found.running else [],
         "next": _next_steps(save_dir, found.progress, running=found.running),
     }
@@ -178,6 +183,7 @@ def _look(save_dir: Path) -> _Found:
         openings = len(storage.attribute("test_openings") or ())
         confirmations = storage.attribute("confirmation_readings") or {}
         retrainings = len(storage.attribute("retrainings") or ())
+        skipped, outside = sorted(storage.skipped), storage.news()
     finally:
         storage.close()
     gate = None if stored is None else SkillGate(**stored)
@@ -188,7 +194,7 @@ def _look(save_dir: Path) -> _Found:
     front = [] if gate is None else [record.number for record in ranked_front(records, gate)]
     done, source = sum(record.finished for record in records), made_with.get("data.source", "")
     progress = _Progress(done, total, source, front, confirmations, retrainings, results)
-    return _Found(name, records, gate, openings, progress, running, damaged)
+    return _Found(name, records, gate, openings, progress, running, damaged, skipped, outside)
 
 
 def _front_text(front: Sequence[TrialRecord], gate: SkillGate) -> str:

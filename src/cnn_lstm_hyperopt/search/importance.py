@@ -12,6 +12,7 @@ from cnn_lstm_hyperopt.search.gate import SkillGate
 from cnn_lstm_hyperopt.search.quiet import quiet_optuna
 from cnn_lstm_hyperopt.search.storage import StudyStorage
 from cnn_lstm_hyperopt.search.told import losses
+from cnn_lstm_hyperopt.search.trial import State
 
 FRONT = "front"
 """Stands for what decides whether a trial is on or near the front, whichever the objective."""
@@ -40,7 +41,8 @@ def importances(storage: StudyStorage, gate: SkillGate) -> dict[str, dict[str, f
         ``{"score": {"training.learning_rate": 0.4, …}, "seconds": …, "size_mb": …, "front": …}``, each in falling order, and
         empty where all trials are alike in it; empty altogether with fewer than twenty COMPLETE trials.
     """
-    complete = storage.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    study = _own_study(storage)
+    complete = _complete(study)
     if len(complete) < LEAST_TRIALS:
         return {}
     ranks = _ranks(complete, gate)
@@ -55,7 +57,23 @@ def importances(storage: StudyStorage, gate: SkillGate) -> dict[str, dict[str, f
             "ignore", UserWarning
         )  # that low targets are meant, and that a choice was tried only once
         share = max(0.1, LEAST_BEST / len(complete))
-        return {name: _importance(storage.study, target, share) for name, target in targets.items()}
+        return {name: _importance(study, target, share) for name, target in targets.items()}
+
+
+def _own_study(storage: StudyStorage) -> optuna.Study:
+    """Return the study, or a copy in memory without the trials of other programs, which numbers its trials anew."""
+    ours = {record.number for record in storage.records() if record.state is State.COMPLETE}
+    stored = _complete(storage.study)
+    if len(stored) == len(ours):
+        return storage.study
+    with quiet_optuna():
+        study = optuna.create_study(directions=storage.study.directions)
+    study.add_trials([trial for trial in stored if trial.number in ours])
+    return study
+
+
+def _complete(study: optuna.Study) -> list[FrozenTrial]:
+    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
 
 
 def _ranks(complete: Sequence[FrozenTrial], gate: SkillGate) -> dict[int, float]:

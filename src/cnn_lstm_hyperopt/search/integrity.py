@@ -1,19 +1,17 @@
 """Whether a study's SQLite file is whole, what is wrong when it can't be used, and a copy of it for the day it is damaged."""
 
 import contextlib
-import hashlib
 import json
 import logging
 import shlex
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import optuna
 import sqlalchemy
-from optuna.trial import FrozenTrial, TrialState
 
 from cnn_lstm_hyperopt.exceptions import HyperoptError, SaveDirError
 from cnn_lstm_hyperopt.files import new_part
@@ -32,9 +30,6 @@ log = logging.getLogger(__name__)
 
 BUSY_SECONDS = 30.0
 """How long a writer waits for another one."""
-SEAL = "sha256"
-"""System attribute of an ended trial: the checksum of all that it says. SQLite has none, and would read a flipped byte as another
-number."""
 _PAGES = 10_000
 """That are copied at once: 40 MB."""
 _LOCKED = (
@@ -65,39 +60,61 @@ FAULTS = (
 """What storing and reading may end with that is no fault of this program."""
 
 
-def digest(trial: FrozenTrial, state: TrialState, values: list[float] | None) -> str:
-    """The checksum of what a trial says: its number, parameters and attributes, and the state and values that it ends with."""
-    said = [trial.number, state.name, trial.params, values, trial.user_attrs]
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+def require_study(path: Path, formats: Collection[Any], made_by: str) -> None:
+    """Check, without touching the file, that it is whole and holds one study of this program.
 
-
-def digest_of(attributes: Mapping[str, Any], names: Sequence[str]) -> str:
-    """The checksum of these attributes of a study."""
-    said = {name: attributes[name] for name in names if name in attributes}
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
-
-
-def require_unchanged(trial: FrozenTrial) -> None:
-    """Raises DamagedError when an ended trial does not say what it said when it ended."""
-    seal = trial.system_attrs.get(SEAL)
-    values = None if trial.values is None else list(trial.values)
-    if seal is not None and trial.state.is_finished() and seal != digest(trial, trial.state, values):
-        raise DamagedError(f"trial {trial.number} is not what was stored")
-
-
-def require_study(path: Path) -> None:
-    """Looks, without touching the file, whether it is whole and a study's at all.
+    Args:
+        path: of the file.
+        formats: values that the study's attribute ``format`` may have.
+        made_by: end of the refusal of another value.
 
     Raises:
         DamagedError: its pages, rows and indices do not fit together.
-        SaveDirError: it is another program's.
+        SaveDirError: another program made it, or another version of this one.
         sqlite3.Error: it can't be read.
     """
+    _require_ours(path, formats, made_by)
     with contextlib.closing(_connect(path)) as connection:
         _require_whole(connection)
-        found = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'studies'").fetchone()[0]
-    if not found:
+
+
+def _require_ours(path: Path, formats: Collection[Any], made_by: str) -> None:
+    """Refuse a file of another program before SQLite makes ``-wal`` and ``-shm`` beside it.
+
+    ``immutable`` makes no file and takes no lock, but may see a page that is being written. Where both files are there already, a
+    program may be writing, so SQLite reads the file once more with its log before it is refused.
+    """
+    in_use = all(path.with_name(f"{path.name}{end}").is_file() for end in ("-wal", "-shm"))
+    for immutable in (True, False) if in_use else (True,):
+        with contextlib.closing(_connect(path, immutable=immutable)) as connection:
+            try:
+                _require_one_study(connection, path, formats, made_by)
+            except (SaveDirError, DamagedError, sqlite3.Error):
+                if immutable and in_use:
+                    continue
+                _require_whole(connection)  # that it is damaged is the better reason
+                raise
+            return
+
+
+def _require_one_study(connection: sqlite3.Connection, path: Path, formats: Collection[Any], made_by: str) -> None:
+    tables = "SELECT count(*) FROM sqlite_master WHERE name IN ('studies', 'study_user_attributes')"
+    if connection.execute(tables).fetchone()[0] != 2:
         raise SaveDirError(f"{path} holds no study; {remedy(path)}")
+    names = [name for (name,) in connection.execute("SELECT study_name FROM studies")]
+    if len(names) != 1:
+        raise SaveDirError(f"{path} must hold exactly one study, but holds {len(names)}")
+    query = "SELECT value_json FROM study_user_attributes WHERE key = 'format'"
+    found = connection.execute(query).fetchone()
+    try:
+        made_with = None if found is None else json.loads(found[0])
+    except (TypeError, ValueError) as error:
+        raise DamagedError("the format of the study can't be read") from error
+    if made_with not in formats:
+        raise SaveDirError(
+            f"{path} holds the study {names[0]}, which this version of cnn-lstm-hyperopt did not make (format {made_with},"
+            f" {made_by}); choose another --save-dir"
+        )
 
 
 def back_up(path: Path) -> None:
@@ -203,8 +220,9 @@ def remove(path: Path) -> None:
             each.unlink()
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)
+def _connect(path: Path, *, immutable: bool = False) -> sqlite3.Connection:
+    options = "mode=ro&immutable=1" if immutable else "mode=ro"
+    return sqlite3.connect(f"{path.absolute().as_uri()}?{options}", uri=True, timeout=BUSY_SECONDS)
 
 
 def _require_whole(connection: sqlite3.Connection) -> None:

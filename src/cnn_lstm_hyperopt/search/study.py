@@ -1,5 +1,6 @@
 """The study: which trial comes next, what becomes of it, and what the front is. All of it derived from stored trials."""
 
+import contextlib
 import logging
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import Any
 
 from cnn_lstm_hyperopt.config import Params
 from cnn_lstm_hyperopt.config.domains import Scalar
-from cnn_lstm_hyperopt.exceptions import StudyFailedError
+from cnn_lstm_hyperopt.exceptions import StudyFailedError, TrialChangedError
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
 from cnn_lstm_hyperopt.search.distributions import distributions_of, with_fixed
 from cnn_lstm_hyperopt.search.front import ranked_front
@@ -120,9 +121,10 @@ class Study:
         self._proposer = Proposer(plan)
         self._pruner = PRUNERS[plan.pruner.type](plan)
         self._memory = Memory()
-        self._keys: list[tuple[tuple[str, Scalar], ...]] = []
+        self._keys: dict[int, tuple[tuple[str, Scalar], ...]] = {}
         self.timings = Timings()
         self._curves: dict[int, tuple[Point, ...]] = {}
+        self._held: set[int] = set()
         self._would_have_ended: set[int] = set()
         self._kept = time.monotonic()
         self._failures_in_a_row = 0
@@ -155,7 +157,7 @@ class Study:
         """Whether a coming trial, or one that has just begun, may go on from a probe, whose state must then be there."""
         if not self._proposer.continues_until:
             return False
-        if self.storage.next_number() < self._proposer.continues_until:
+        if self.storage.n_begun() < self._proposer.continues_until:
             return True
         records = self.records()
         retried = {record.retry_of for record in records}
@@ -186,12 +188,14 @@ class Study:
         finished = sum(record.finished for record in records)
         if finished >= self.plan.n_trials:
             return NoTrial.ENOUGH
-        if finished + sum(record.state is State.RUNNING for record in records) >= self.plan.n_trials:
+        waiting = [record for record in records if self._nobody_runs(record)]
+        unfinished = sum(not record.state.ended for record in records)
+        if finished + unfinished - len(waiting) >= self.plan.n_trials:
             return NoTrial.OTHERS_RUN_THE_REST
-        for record in records:
-            if record.state is State.WAITING:
+        for record in waiting:
+            with contextlib.suppress(TrialChangedError):  # another program ended it at this moment
                 return self._go_on(record)
-        number = self.storage.next_number()
+        place = self.storage.n_begun()
         retry = next((record for record in _to_retry(records) if self.plan.allows(record.params)), None)
         attributes: dict[str, Any] = {}
         if retry is not None:
@@ -206,8 +210,8 @@ class Study:
             proposal, attributes = Proposal(dict(start.params)), {"origin": start.origin}
         else:
             begun = time.perf_counter()
-            found = self._propose(number, records)
-            self.timings.propose_ms[number] = 1000 * (time.perf_counter() - begun)
+            found = self._propose(place, records)
+            self.timings.propose_ms[place] = 1000 * (time.perf_counter() - begun)
             if found is None:
                 return NoTrial.SPACE_USED_UP
             proposal = found
@@ -218,7 +222,18 @@ class Study:
                 "expected_score": found.expected_score,
             }
             attributes = {key: value for key, value in given.items() if value is not None}
-        return self._start(proposal, attributes, records)
+        return self._start(proposal, attributes, records, place)
+
+    def _nobody_runs(self, record: TrialRecord) -> bool:
+        """Whether an unfinished trial waits for a process: also one that ``study.ask()`` of another program set to RUNNING.
+
+        A worker's trials carry its number from their start until they are paused.
+        """
+        if record.state is not State.RUNNING:
+            return record.state is State.WAITING
+        if record.number in self._held:
+            return False
+        return self._worker is None or record.attributes.get("worker") in (None, self._worker)
 
     def _next_start(self, records: Sequence[TrialRecord]) -> Start | None:
         """The first of the configurations to begin with that no trial has had."""
@@ -228,15 +243,19 @@ class Study:
         left = (start for start in self.plan.starts if key_of(start.params) not in seen)
         return next((start for start in left if self.plan.allows(start.params)), None)
 
-    def _propose(self, number: int, records: Sequence[TrialRecord]) -> Proposal | None:
+    def _propose(self, place: int, records: Sequence[TrialRecord]) -> Proposal | None:
+        """Args: place: of the trial among those of this program, which its number is without trials of others."""
         history = told(records, self.plan.gate, self.plan.max_epochs, self._memory)
         running = [record.params for record in records if not record.state.ended]
-        for record in records[len(self._keys) :]:  # they only ever grow at their end
-            self._keys.append(key_of(record.params))
-        seen = set(self._keys)
-        return self._proposer.propose(number, history, seen, running)
+        for record in records:
+            if record.number not in self._keys:
+                self._keys[record.number] = key_of(record.params)
+        seen = {self._keys[record.number] for record in records}
+        return self._proposer.propose(place, history, seen, running)
 
-    def _start(self, proposal: Proposal, attributes: dict[str, Any], records: Sequence[TrialRecord]) -> Assignment:
+    def _start(
+        self, proposal: Proposal, attributes: dict[str, Any], records: Sequence[TrialRecord], place: int
+    ) -> Assignment:
         searched = proposal.params
         params = with_fixed(self.plan.space, searched)
         cost = self.plan.cost(params)
@@ -249,6 +268,9 @@ class Study:
         if continues is not None:
             attributes["seconds_before"] = _numbered(records, continues).seconds
         trial_id, number = self.storage.start(searched, distributions_of(self.plan.space, searched), attributes)
+        if number != place and "seeded_as" not in attributes:  # the same seeds as without the trials of other programs
+            attributes["seeded_as"] = place
+            self.storage.note(trial_id, "seeded_as", place)
         return self._assignment(trial_id, number, params, cost, attributes)
 
     def _go_on(self, record: TrialRecord) -> Assignment:
@@ -265,6 +287,7 @@ class Study:
     ) -> Assignment:
         """Of a trial that runs now, by what is stored with it."""
         self._curves[trial_id] = ()
+        self._held.add(number)
         return Assignment(
             trial_id,
             number,
@@ -385,10 +408,9 @@ class Study:
         self, assignment: Assignment, state: State, values: Values | None, attributes: dict[str, Any]
     ) -> TrialRecord:
         """Stores the trial's end; what is told of trials goes by the order in which they ended."""
-        curve = self._curves.pop(assignment.trial_id)
+        curve = self._curves[assignment.trial_id]
         if curve:
             self.storage.record_curve(assignment.trial_id, curve)
-        self._would_have_ended.discard(assignment.trial_id)
         if assignment.continues is not None:
             attributes = {**attributes, "seconds_before": assignment.seconds_before}
         with self._claim:
@@ -400,6 +422,7 @@ class Study:
                 {**attributes, "finish_order": max(ended, default=-1) + 1},
                 shortfall=None if values is None else self.plan.gate.shortfall(values.score),
             )
+        self._let_go(assignment)
         reason = str(attributes.get("reason", ""))
         self._failures_in_a_row = self._failures_in_a_row + 1 if state is State.FAIL else 0
         self._last_failure = reason
@@ -407,10 +430,19 @@ class Study:
 
     def pause(self, assignment: Assignment) -> None:
         """The run ends before the trial does: the next one goes on with it."""
-        self._curves.pop(assignment.trial_id)
-        self._would_have_ended.discard(assignment.trial_id)
         self.storage.note(assignment.trial_id, "cut_off", [-1, 0])
         self.storage.pause(assignment.trial_id)
+        self._let_go(assignment)
+
+    def drop(self, assignment: Assignment, why: str) -> None:
+        """Another program changed the trial while it ran: it is in no record any more, and another one takes its place."""
+        self._let_go(assignment)
+        self.storage.discard(assignment.trial_id, why)
+
+    def _let_go(self, assignment: Assignment) -> None:
+        self._curves.pop(assignment.trial_id, None)
+        self._would_have_ended.discard(assignment.trial_id)
+        self._held.discard(assignment.number)
 
     def check_failures(self) -> None:
         """Raises StudyFailedError when ten trials of this process failed in a row: going on would only repeat it."""
@@ -477,7 +509,11 @@ class NoTrial(Enum):
 
 
 def _numbered(records: Sequence[TrialRecord], number: int) -> TrialRecord:
-    return next(record for record in reversed(records) if record.number == number)
+    """Raises TrialChangedError: another program changed it, so that it is in no record any more."""
+    found = next((record for record in reversed(records) if record.number == number), None)
+    if found is None:
+        raise TrialChangedError(f"another program changed trial {number}")
+    return found
 
 
 def _to_retry(records: Sequence[TrialRecord]) -> list[TrialRecord]:

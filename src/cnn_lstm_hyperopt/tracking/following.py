@@ -87,6 +87,10 @@ class Following:
         self._behind, self._ended = False, len(snapshot.ended)
         return True
 
+    def news(self) -> list[str]:
+        """Return sentences about trials that other programs added to the study or changed."""
+        return self._source.news()
+
     def close(self) -> None:
         """Lets go of the study and of the lock, which goes away."""
         self._source.close()

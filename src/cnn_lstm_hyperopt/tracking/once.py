@@ -41,6 +41,9 @@ def track_once(settings: Settings) -> None:
 
         with Following(settings.save_dir, target, tell) as following:
             written = following.look(final=True)
+            outside = following.news()
+    for line in outside:
+        console.print(f"Warning: {line}", markup=False)
     if not written:
         what = standing.lacking(standing.of_trials)
         again = f"cnn-lstm-hyperopt track --save-dir {shlex.quote(str(settings.save_dir))}"

@@ -71,6 +71,10 @@ class Source:
         """Lets go of the file."""
         self._storage.close()
 
+    def news(self) -> list[str]:
+        """Return sentences about trials that other programs added to the study or changed; each trial is named once."""
+        return self._storage.news()
+
     def changed(self) -> bool:
         """Whether anything was written since this was asked last."""
         names = (STUDY_FILE, f"{STUDY_FILE}-wal", RESULTS_FILE)

@@ -1,6 +1,6 @@
 """What a report is made of: all that ``save_dir`` holds, read once; also while a run is at work on it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -30,6 +30,7 @@ class Content:
         data: of ``data.json``; empty where there is none.
         importances: see :func:`.importances`.
         predictions: of the retrained models on the test windows, by rank.
+        outside: sentences about trials that other programs added or changed.
     """
 
     save_dir: Path
@@ -45,6 +46,7 @@ class Content:
     data: Mapping[str, Any]
     importances: Mapping[str, Mapping[str, float]]
     predictions: Mapping[int, pd.DataFrame]
+    outside: Sequence[str] = ()
 
     @property
     def space(self) -> SearchSpace:
@@ -88,6 +90,7 @@ def read_content(save_dir: Path, *, running: bool | None = None) -> Content:
             )
         gate, openings = SkillGate(**stored), len(storage.attribute("test_openings") or ())
         important = importances(storage, gate)
+        outside = storage.news()
     finally:
         storage.close()
     try:
@@ -110,6 +113,7 @@ def read_content(save_dir: Path, *, running: bool | None = None) -> Content:
         data=read_description(save_dir),
         importances=important,
         predictions=_predictions(save_dir, results),
+        outside=outside,
     )
 
 

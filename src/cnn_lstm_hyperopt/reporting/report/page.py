@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -22,18 +23,23 @@ SCRIPTS = ("page.base.js", "page.charts.js", "page.search.js", "page.drawing.js"
 """In this order: each uses names of those before it."""
 
 
-def write_report(save_dir: Path, *, running: bool | None = None) -> Path:
+def write_report(
+    save_dir: Path, *, running: bool | None = None, warn: Callable[[str], None] = lambda line: None
+) -> Path:
     """Writes ``report.html`` and ``figures/*.png`` from what ``save_dir`` holds now; returns the path of the page.
 
     Args:
         save_dir: of the study.
         running: whether a run is at work on it; None: that is looked up.
+        warn: shows a warning, such as of trials that are skipped.
 
     Raises:
         SaveDirError: there is no study, or a file of it is damaged.
         OSError: they can't be written.
     """
     content = read_content(save_dir, running=running)
+    for line in content.outside:
+        warn(line)
     path = save_dir / REPORT_FILE
     write_text(path, render(content), make_folder=False)
     write_figures(content)

@@ -39,7 +39,7 @@ def view(content: Content) -> dict[str, Any]:
         "statistics": _statistics(content),
         "statistics_titles": STATISTICS,
         "configs": _configs(content),
-        "search_lines": _search_lines(content),
+        "search_lines": [*(f"{line[:1].upper()}{line[1:]}." for line in content.outside), *_search_lines(content)],
         "pruned_by": _shares(content),
         "convergence": _convergence(content),
         "importances": _importances(content),

@@ -1,0 +1,234 @@
+"""Which trials of a study this program made, and whether another program changed them.
+
+A study has a random key. A trial gets a mark when it starts and a seal when it ends; both are digests that need the key. Whoever
+may write to the file can read the key as well: marks and seals find accidents, damage and naive edits, not a determined forger.
+"""
+
+import contextlib
+import hashlib
+import hmac
+import json
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from cnn_lstm_hyperopt.exceptions import TrialChangedError
+
+KEY = "cnn_lstm_hyperopt:key"
+"""System attribute of a study: the key of its marks and seals. Studies of earlier versions have none."""
+MARK = "cnn_lstm_hyperopt:mark"
+"""System attribute of a trial that this program started."""
+DISCARDED = "cnn_lstm_hyperopt:discarded"
+"""System attribute of a trial that this program ended because another program had changed it: what was changed."""
+SEAL = "sha256"
+"""System attribute of an ended trial: the digest of all its content. SQLite has no checksums, and would read a flipped byte as
+another number."""
+FIXED_AT_START = (
+    "size_mb",
+    "estimated_seconds",
+    "note",
+    "probe",
+    "continues",
+    "expected_score",
+    "origin",
+    "retry_of",
+)
+"""User attributes that a trial has from its start or never."""
+
+
+_START_CHANGED = "another program changed its parameters or attributes"
+
+
+class Seals:
+    """Marks and seals with the key of one study.
+
+    Args:
+        key: of the study; None: an earlier version made it, so that trials have no marks and seals need no key.
+    """
+
+    def __init__(self, key: str | None) -> None:
+        self._key = None if key is None else key.encode()
+
+    @staticmethod
+    def new_key() -> str:
+        """Return a random key."""
+        return secrets.token_hex(16)
+
+    @property
+    def keyed(self) -> bool:
+        """Whether the study has a key."""
+        return self._key is not None
+
+    def of_study(self, attributes: Mapping[str, Any], names: Sequence[str]) -> str:
+        """Return the digest of these attributes of a study."""
+        return self._digest({name: attributes[name] for name in names if name in attributes})
+
+    def mark(
+        self, params: Mapping[str, Any], distributions: Mapping[str, BaseDistribution], attributes: Mapping[str, Any]
+    ) -> dict[str, str]:
+        """Return the mark of a trial that starts with these parameters and user attributes; empty without a key."""
+        if self._key is None:
+            return {}
+        nonce = secrets.token_hex(8)
+        stored = {name: _as_stored(distributions[name], value) for name, value in params.items()}
+        return {
+            "nonce": nonce,
+            "ours": self._digest(["trial", nonce]),
+            "start": self._start(nonce, stored, json.loads(json.dumps(dict(attributes)))),
+        }
+
+    def nonce(self, trial: FrozenTrial) -> str | None:
+        """Return what identifies the trial among those of this program; None: another program made it."""
+        mark = trial.system_attrs.get(MARK)
+        if self._key is None:
+            return f"number {trial.number}" if "size_mb" in trial.user_attrs else None
+        if not isinstance(mark, dict) or not isinstance(nonce := mark.get("nonce"), str):
+            return None
+        return nonce if mark.get("ours") == self._digest(["trial", nonce]) else None
+
+    def started_so(self, trial: FrozenTrial) -> bool:
+        """Whether the trial's parameters and first attributes are those that it started with."""
+        if self._key is None:
+            return True
+        if (nonce := self.nonce(trial)) is None:
+            return False
+        return bool(trial.system_attrs[MARK].get("start") == self._start(nonce, trial.params, trial.user_attrs))
+
+    def require_as_stored(self, trial: FrozenTrial, attributes: Mapping[str, Any] | None) -> None:
+        """Check a running trial before it is sealed.
+
+        Args:
+            trial: as it is stored now.
+            attributes: that this process stored with it; None: another process ran it.
+
+        Raises:
+            TrialChangedError: another program changed it.
+        """
+        if not self.started_so(trial):
+            raise TrialChangedError(_START_CHANGED)
+        if attributes is not None and (different := _different(attributes, trial.user_attrs)):
+            raise TrialChangedError(f"another program changed its attributes ({', '.join(different)})")
+
+    def seal(self, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> str:
+        """Return the digest of a trial's number, parameters and attributes, and of the state and values that it ends with."""
+        ended = None if values is None else list(values)
+        return self._digest([trial.number, state.name, trial.params, ended, trial.user_attrs])
+
+    def is_sealed(self, trial: FrozenTrial) -> bool:
+        """Whether the trial's content is what its seal says."""
+        return bool(trial.system_attrs.get(SEAL) == self.seal(trial, trial.state, trial.values))
+
+    def _start(self, nonce: str, params: Mapping[str, Any], attributes: Mapping[str, Any]) -> str:
+        fixed = {name: attributes[name] for name in FIXED_AT_START if name in attributes}
+        return self._digest(["start", nonce, dict(params), fixed])
+
+    def _digest(self, content: Any) -> str:
+        text = json.dumps(content, sort_keys=True).encode()
+        return (
+            hashlib.sha256(text).hexdigest() if self._key is None else hmac.new(self._key, text, "sha256").hexdigest()
+        )
+
+
+class Ownership:
+    """Sorts the trials of one study into own, foreign and changed ones.
+
+    Attributes:
+        foreign: state of each trial that another program added, by number.
+        changed: what another program did to a trial of ours that is not used any more, by number.
+    """
+
+    def __init__(self, seals: Seals) -> None:
+        self.seals = seals
+        self.foreign: dict[int, str] = {}
+        self.changed: dict[int, str] = {}
+        self._numbers: dict[str, int] = {}
+        self._named: set[int] = set()
+        self._settled: set[int] = set()
+
+    def accepts(self, trial: FrozenTrial) -> bool:
+        """Whether the trial is ours and unchanged, as far as a mark and the presence of a seal tell."""
+        number = trial.number
+        if number in self._settled:
+            return False
+        nonce = self.seals.nonce(trial)
+        if nonce is None or self._numbers.setdefault(nonce, number) != number:
+            self.foreign[number] = trial.state.name
+            if trial.state.is_finished():
+                self._settled.add(number)
+            return False
+        why = self._why_changed(trial)
+        if why is None:
+            return True
+        self.changed.setdefault(number, why)
+        return False
+
+    def _why_changed(self, trial: FrozenTrial) -> str | None:
+        if (why := trial.system_attrs.get(DISCARDED)) is not None:
+            return str(why)
+        if trial.state.is_finished():
+            return None if SEAL in trial.system_attrs else f"another program ended it as {trial.state.name}"
+        if not self.seals.started_so(trial):
+            return _START_CHANGED
+        return None
+
+    def news(self) -> list[str]:
+        """Return a sentence about foreign trials and one about each changed trial; each trial is named once."""
+        lines = []
+        foreign = {number: state for number, state in sorted(self.foreign.items()) if number not in self._named}
+        if foreign:
+            states = ", ".join(dict.fromkeys(foreign.values()))
+            lines.append(
+                f"{numbered(list(foreign))} of the study {'were' if len(foreign) > 1 else 'was'} added by another program"
+                f" ({states}) and {'are' if len(foreign) > 1 else 'is'} skipped: only trials of this program count"
+            )
+        changed = {number: why for number, why in sorted(self.changed.items()) if number not in self._named}
+        lines += [
+            f"trial {number} is not used: {why}; another trial takes its place" for number, why in changed.items()
+        ]
+        self._named |= foreign.keys() | changed.keys()
+        return lines
+
+
+SHOWN = 10
+"""Numbers in a line at most."""
+
+
+def numbered(numbers: Sequence[int]) -> str:
+    """``trial 3``, ``trials 3 and 4``, ``trials 3, 4, … and 7 more``."""
+    if len(numbers) == 1:
+        return f"trial {numbers[0]}"
+    shown, more = list(map(str, numbers[:SHOWN])), len(numbers) - SHOWN
+    if more > 0:
+        return f"trials {', '.join(shown)} and {more} more"
+    return f"trials {', '.join(shown[:-1])} and {shown[-1]}"
+
+
+@contextlib.contextmanager
+def unless_changed() -> Iterator[None]:
+    """Raise TrialChangedError instead of Optuna's error when a trial that is written to has ended or is gone."""
+    try:
+        yield
+    except optuna.exceptions.UpdateFinishedTrialError as error:
+        raise TrialChangedError("another program ended it") from error
+    except KeyError as error:
+        raise TrialChangedError("another program removed it") from error
+
+
+def _different(expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    """Return the names of attributes that were added, removed or changed."""
+    names = sorted(expected.keys() | found.keys())
+    return [name for name in names if _text_of(expected, name) != _text_of(found, name)]
+
+
+def _text_of(attributes: Mapping[str, Any], name: str) -> str | None:
+    """Return an attribute as JSON, in which NaN equals NaN; None: there is none."""
+    return json.dumps(attributes[name], sort_keys=True) if name in attributes else None
+
+
+def _as_stored(distribution: BaseDistribution, value: Any) -> Any:
+    """Return the value as it is read back from the storage."""
+    return distribution.to_external_repr(distribution.to_internal_repr(value))
