@@ -4,11 +4,13 @@ import contextlib
 import errno
 import logging
 import signal
+import sqlite3
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pytest
 import torch
 
@@ -24,6 +26,7 @@ from cnn_lstm_hyperopt.execution import (
     resolve_workers,
     run_trials,
 )
+from cnn_lstm_hyperopt.execution.outside import OutsideKeeper
 from cnn_lstm_hyperopt.execution.workers import WORKER_MB, _available_mb
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
 from cnn_lstm_hyperopt.search import (
@@ -792,3 +795,64 @@ def test_a_real_ctrl_c_within_a_trial(make_study):
     with stop.listening():
         assert run(study, Fake(before=before), stop) == CTRL_C
     assert study.records()[0].state is State.WAITING
+
+
+# ---------------------------------------------------------------------- other programs
+
+
+def outside(study):
+    """The study as another program opens it."""
+    return optuna.load_study(study_name=None, storage=f"sqlite:///{study.storage.path}")
+
+
+def told(state, values=None):
+    return lambda study: outside(study).tell(0, values, state=state)
+
+
+def without_its_size(study):
+    with contextlib.closing(sqlite3.connect(study.storage.path)) as connection:
+        connection.execute("DELETE FROM trial_user_attributes WHERE key = 'size_mb'")
+        connection.commit()
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (told(None, [0.99, 0.1, 0.1]), "another program ended it as COMPLETE"),
+        (told(optuna.trial.TrialState.FAIL), "another program ended it as FAIL"),
+        (without_its_size, "another program changed its parameters or attributes"),
+    ],
+)
+@pytest.mark.parametrize("epoch", [1, EPOCHS])
+def test_a_trial_that_another_program_changes_costs_no_more_than_itself(make_study, change, why, epoch):
+    study = make_study(n_trials=2)
+    warned = []
+
+    def before(call, this_epoch):
+        if (call, this_epoch) == (0, epoch):
+            change(study)
+
+    keeper = OutsideKeeper(study.storage, warned.append)
+    assert run(study, Fake(before=before), observers=[keeper]) == FINISHED
+    assert [record.number for record in study.records()] == [1, 2]
+    assert states(study) == ["COMPLETE"] * 2
+    assert {record.values.score for record in study.front()} == {0.7}
+    assert warned == [f"trial 0 is not used: {why}; another trial takes its place"]
+
+
+def test_a_foreign_running_trial_holds_no_run_up_and_ctrl_c_still_ends_it(make_study):
+    study, stop, warned = make_study(n_trials=5), StopSignal(), []
+    outside(study).ask()
+
+    def before(call, epoch):
+        if call == 2:
+            stop.end(CTRL_C)
+
+    assert run(study, Fake(before=before), stop, [OutsideKeeper(study.storage, warned.append)]) == CTRL_C
+    assert states(study) == ["COMPLETE", "COMPLETE", "WAITING"]
+    assert warned == [
+        "trial 0 of the study was added by another program (RUNNING) and is skipped: only trials of this program count"
+    ]
+    assert run(study, Fake()) == FINISHED
+    assert [record.number for record in study.records()] == [1, 2, 3, 4, 5]
+    assert [trial.state.name for trial in outside(study).trials] == ["RUNNING", *["COMPLETE"] * 5]

@@ -1,7 +1,7 @@
 """Start broad, then narrow: the region of the good trials."""
 
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,19 @@ import numpy as np
 import pytest
 
 from cnn_lstm_hyperopt import CNNLSTMHyperparameterOptimizer, cli, load_settings
-from cnn_lstm_hyperopt.config import PARAMETERS, Fixed, dump_settings, parse_space
+from cnn_lstm_hyperopt.config import PARAMETERS, Fixed, FloatRange, IntRange, dump_settings, parse_space
+from cnn_lstm_hyperopt.config.domains import domain_text
 from cnn_lstm_hyperopt.exceptions import RunError
-from cnn_lstm_hyperopt.narrowing import HEAD, MIN_GOOD, good_trials, narrow_study, narrowed
+from cnn_lstm_hyperopt.narrowing import (
+    HEAD,
+    MIN_GOOD,
+    Narrowing,
+    good_trials,
+    narrow_study,
+    narrowed,
+    narrowing_lines,
+    narrowings,
+)
 from cnn_lstm_hyperopt.pareto import dominates
 from cnn_lstm_hyperopt.search import SkillGate, State, StudyStorage, TrialRecord, Values
 from cnn_lstm_hyperopt.search.distributions import distributions_of
@@ -44,8 +54,9 @@ def records(n: int, seed: int) -> list[TrialRecord]:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_narrowed_space_holds_every_good_trial_and_nothing_beyond_the_old_one(seed: int) -> None:
-    good = good_trials(records(60, seed), GATE)
-    space = narrowed(SPACE, good)
+    all_records = records(60, seed)
+    good = good_trials(all_records, GATE)
+    space = narrowed(SPACE, narrowings(SPACE, all_records, good))
     for record in good:
         for name, value in record.params.items():
             assert space.domains[name].contains(value), (name, value)
@@ -86,6 +97,85 @@ def test_the_gate_of_another_metric_says_in_its_words_what_was_not_beaten() -> N
     assert len(good_trials(records(60, 0), gate)) >= MIN_GOOD  # above 0.06 all of them
     with pytest.raises(RunError, match="7 trials have learnt more than the best constant prediction, but 8"):
         good_trials(records(7, 0), gate)
+
+
+def with_params(record: TrialRecord, **changed: Any) -> TrialRecord:
+    """``changed`` with ``__`` for the dot; None: the trial does not have the parameter."""
+    params = dict(record.params)
+    for name, value in changed.items():
+        params.pop(name.replace("__", "."), None)
+        if value is not None:
+            params[name.replace("__", ".")] = value
+    return replace(record, params=params)
+
+
+def found_of(all_records: list[TrialRecord], good: list[TrialRecord], name: str) -> Narrowing:
+    return next(each for each in narrowings(SPACE, all_records, good) if each.name == name)
+
+
+def test_a_parameter_that_few_good_trials_have_keeps_its_range() -> None:
+    """It was once fixed to the value of a single trial."""
+    all_records = [
+        with_params(record, regularization__l1_switch=number == 0, regularization__l1=5e-6 if number == 0 else None)
+        for number, record in enumerate(records(40, 0))
+    ]
+    found = found_of(all_records, all_records[:12], "regularization.l1")
+    assert (found.seen, found.new, found.kept) == (1, found.old, "too few trials, 8 needed")
+    (line,) = (each for each in narrowing_lines([found]) if each.startswith("regularization.l1 "))
+    assert line.split() == [
+        "regularization.l1", "1", *domain_text(found.old).split(), "kept:", "too", "few", "trials,", "8", "needed",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high"),
+    [
+        (1e-3, 10**-3.375, 10**-2.625),  # a quarter of three decades, in the middle
+        (1e-5, 1e-5, 10**-4.25),  # shifted into the old range
+        (1e-2, 10**-2.75, 1e-2),
+    ],
+)
+def test_no_range_becomes_narrower_than_a_quarter_of_the_old_one(value: float, low: float, high: float) -> None:
+    rates = parse_space({"training": {"learning_rate": [1e-5, 1e-2]}})[0]
+    good = [with_params(record, training__learning_rate=value) for record in records(10, 0)]
+    found = next(each for each in narrowings(rates, good, good) if each.name == "training.learning_rate")
+    assert isinstance(found.new, FloatRange)
+    assert (found.new.low, found.new.high) == pytest.approx((low, high))
+
+
+@pytest.mark.parametrize("value", [16, 40, 256])
+def test_a_range_of_whole_numbers_keeps_a_quarter_too(value: int) -> None:
+    space = parse_space({"lstm": {"hidden_dim": {"low": 16, "high": 256, "log": False}}})[0]
+    good = [with_params(record, lstm__hidden_dim=value) for record in records(10, 0)]
+    found = next(each for each in narrowings(space, good, good) if each.name == "lstm.hidden_dim")
+    assert isinstance(found.new, IntRange)
+    assert found.new.contains(value)
+    assert found.new.high - found.new.low >= 60
+
+
+@pytest.mark.parametrize(("others", "kept"), [(0, True), (10, True), (30, False)])
+def test_a_choice_goes_only_if_it_was_tried_often_enough(others: int, kept: bool) -> None:
+    """Of 60 trials 12 are good; the chance that none of 30 others is good is 0.1 %, of 10 it is 11 %."""
+    all_records = [
+        with_params(record, training__optimizer="sgd" if number >= 60 - others else "adam")
+        for number, record in enumerate(records(60, 0))
+    ]
+    found = found_of(all_records, all_records[:12], "training.optimizer")
+    assert found.new.contains("sgd") is kept
+    assert found.new.contains("adam")
+    assert found.new.contains("adamw")  # nobody tried it
+    assert bool(found.kept) is kept
+
+
+def test_one_choice_is_left_only_where_all_others_were_tried_often_enough() -> None:
+    def found_with(tried: int) -> Narrowing:
+        all_records = [
+            with_params(record, cnn__residual=number < 60 - tried) for number, record in enumerate(records(60, 0))
+        ]
+        return found_of(all_records, all_records[:12], "cnn.residual")
+
+    assert found_with(5).new == PARAMETERS["cnn.residual"].default
+    assert found_with(30).new == Fixed(True)
 
 
 # ---------------------------------------------------------------------- where it is written
@@ -213,12 +303,14 @@ def test_a_study_is_narrowed_to_a_file_that_can_be_run(tiny: dict[str, Any], tmp
     tiny["data"] = {"source": "synthetic", "symbols": ["SYN1", "SYN2"], "lookback": 5, "train_share": 0.5}
     with CNNLSTMHyperparameterOptimizer(config=tiny, quiet=True) as optimizer:
         optimizer.optimize(n_trials=14)
-    path, lines = narrow_study(Path(tiny["save_dir"]), tmp_path / "narrowed.yaml")
-    settings = load_settings(path)
+    done = narrow_study(Path(tiny["save_dir"]), tmp_path / "narrowed.yaml")
+    settings = load_settings(done.path)
     assert settings.save_dir.name == "results_narrowed"
     assert settings.data.lookback == 5
     changed = [
         name for name, domain in settings.space.domains.items() if domain != optimizer.settings.space.domains[name]
     ]
-    assert [line.split(":")[0] for line in lines] == changed
+    assert [each.name for each in done.narrowings if not each.kept] == changed
     assert changed
+    with CNNLSTMHyperparameterOptimizer(config=done.path, quiet=True, save_dir=tmp_path / "narrower") as optimizer:
+        assert optimizer.optimize(n_trials=2)["n_trials_completed"] == 2

@@ -3,7 +3,7 @@
 import math
 import stat
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cnn_lstm_hyperopt.config import (
@@ -33,6 +33,10 @@ HEAD = "# Made by cnn-lstm-hyperopt narrow, which may replace it.\n"
 OWN_FILES = (STUDY_FILE, CONFIG_FILE, DATA_FILE, RESULTS_FILE, TRIALS_FILE, LOG_FILE)
 MARGIN = 0.1
 """Share of the good trials' range that is added at each end."""
+MIN_SHARE = 0.25
+"""Share of the old range, in its logarithm where it has one, that a new range has at least."""
+CHANCE_OF_NONE = 0.05
+"""A choice without a good trial is dropped when the chance of that is below it, if the choice were like the others."""
 
 
 def good_trials(records: Sequence[TrialRecord], gate: SkillGate) -> list[TrialRecord]:
@@ -43,9 +47,10 @@ def good_trials(records: Sequence[TrialRecord], gate: SkillGate) -> list[TrialRe
     """
     skilled = [(record, record.values) for record in records if record.values and gate.passes(record.values.score)]
     if len(skilled) < MIN_GOOD:
+        counted = "1 trial has" if len(skilled) == 1 else f"{len(skilled)} trials have"
         raise RunError(
-            f"{len(skilled)} trials have learnt more than {gate.to_beat}, but {MIN_GOOD} are needed to narrow the space;"
-            " run more trials first: cnn-lstm-hyperopt resume --n-trials N"
+            f"{counted} learnt more than {gate.to_beat}, but {MIN_GOOD} are needed to narrow the space; run more trials first:"
+            " cnn-lstm-hyperopt resume --n-trials N"
         )
     ranks = non_dominated_ranks([(-v.score, v.seconds, v.size_mb) for _, v in skilled])
     wanted = max(MIN_GOOD, math.ceil(GOOD_SHARE * len(skilled)))
@@ -53,48 +58,134 @@ def good_trials(records: Sequence[TrialRecord], gate: SkillGate) -> list[TrialRe
     return [record for (record, _), rank in zip(skilled, ranks, strict=True) if rank <= last_rank]
 
 
-def narrowed(space: SearchSpace, good: Sequence[TrialRecord]) -> SearchSpace:
-    """The space reduced to where ``good`` trials lie.
+@dataclass(frozen=True)
+class Narrowing:
+    """Of one searched parameter.
 
-    Choices keep those that a good trial has; ranges keep the good trials' range and a tenth of it at each end (in the logarithm
-    where the range has one), within the old bounds. A parameter that no good trial has keeps its domain, and so do head counts,
-    of which one must divide every width.
+    Attributes:
+        name: of the parameter.
+        seen: good trials that have it.
+        old: domain of the study.
+        new: narrowed domain, or ``old``.
+        kept: why it is not narrowed; empty: it is.
     """
-    domains: dict[str, Domain] = {}
-    for name, domain in space.domains.items():
-        values = [record.params[name] for record in good if name in record.params]
-        keep = not values or space.specs[name].divides is not None
-        domains[name] = domain if keep else _narrow(domain, values)
-    return replace(space, domains=domains)
+
+    name: str
+    seen: int
+    old: Domain
+    new: Domain
+    kept: str = ""
 
 
-def _narrow(domain: Domain, values: Sequence[Scalar]) -> Domain:
+def narrowings(
+    space: SearchSpace, records: Sequence[TrialRecord], good: Sequence[TrialRecord]
+) -> tuple[Narrowing, ...]:
+    """Narrow each searched parameter to where ``good`` trials lie.
+
+    A parameter that fewer than 8 good trials have keeps its domain: conditional parameters are seen less often than others. So do
+    head counts, of which one must divide every width.
+
+    - Ranges (in the logarithm where they have one) keep the good trials' range and a tenth of it at each end, within the old
+      bounds, and never less than a quarter of the old range.
+    - A choice is dropped when no good trial has it although it was tried often enough: if it were as likely to be good as others,
+      the chance of that would be below 5 %. So a choice that was hardly tried stays, and one choice is left only where all others
+      were tried enough.
+
+    Args:
+        space: of the study.
+        records: of the study; COMPLETE and PRUNED trials say how often a choice was tried, probes do not.
+        good: among them.
+    """
+    tried = [record for record in records if record.finished and not record.probe]
+    return tuple(_narrowing(space, name, domain, tried, good) for name, domain in space.searched().items())
+
+
+def _narrowing(
+    space: SearchSpace, name: str, domain: Domain, tried: Sequence[TrialRecord], good: Sequence[TrialRecord]
+) -> Narrowing:
+    values = [record.params[name] for record in good if name in record.params]
+    if space.specs[name].divides is not None:
+        return Narrowing(name, len(values), domain, domain, "must divide every width")
+    if len(values) < MIN_GOOD:
+        return Narrowing(name, len(values), domain, domain, f"too few trials, {MIN_GOOD} needed")
+    new = _narrow(domain, values, [record.params[name] for record in tried if name in record.params])
+    kept = ""
+    if new == domain:
+        unseen = isinstance(domain, Choices) and not set(domain.values) <= set(values)
+        kept = "other choices were tried too rarely" if unseen else "good trials are all over it"
+    return Narrowing(name, len(values), domain, new, kept)
+
+
+def narrowed(space: SearchSpace, found: Sequence[Narrowing]) -> SearchSpace:
+    """Return the space with the narrowed domains."""
+    return replace(space, domains={**space.domains, **{each.name: each.new for each in found}})
+
+
+def _narrow(domain: Domain, values: Sequence[Scalar], tried: Sequence[Scalar]) -> Domain:
     match domain:
         case Choices(choices):
-            kept = tuple(choice for choice in choices if choice in values)
+            rate = min(1.0, len(values) / max(1, len(tried)))  # of good trials
+            kept = tuple(
+                choice for choice in choices if choice in values or (1 - rate) ** tried.count(choice) >= CHANCE_OF_NONE
+            )
             return Choices(kept) if len(kept) > 1 else Fixed(kept[0])
         case IntRange(low, high, log):
-            lowest, highest = _widened([float(value) for value in values], log=log)
-            return IntRange(max(low, math.floor(lowest)), min(high, math.ceil(highest)), log)
+            lowest, highest = _widened(values, (low, high), log=log)
+            # Not beyond the next whole numbers: 2.9999999 is 3.
+            return IntRange(max(low, math.floor(lowest + 1e-9)), min(high, math.ceil(highest - 1e-9)), log)
         case FloatRange(low, high, log):
-            lowest, highest = _widened([float(value) for value in values], log=log)
+            lowest, highest = _widened(values, (low, high), log=log)
             return FloatRange(max(low, lowest), min(high, highest), log)
     return domain
 
 
-def _widened(values: Sequence[float], *, log: bool) -> tuple[float, float]:
-    if log:
-        low, high = math.log(min(values)), math.log(max(values))
-        return math.exp(low - MARGIN * (high - low)), math.exp(high + MARGIN * (high - low))
-    low, high = min(values), max(values)
-    return low - MARGIN * (high - low), high + MARGIN * (high - low)
+def _widened(values: Sequence[Scalar], bounds: tuple[float, float], *, log: bool) -> tuple[float, float]:
+    """Return the range of the values with its margins, at least :data:`MIN_SHARE` of the bounds' range, shifted into them."""
+    scale, back = (math.log, math.exp) if log else (float, float)
+    first, last = scale(bounds[0]), scale(bounds[1])
+    numbers = [scale(float(value)) for value in values]
+    low, high = min(numbers), max(numbers)
+    margin = MARGIN * (high - low)
+    low, high = max(first, low - margin), min(last, high + margin)
+    lacking = MIN_SHARE * (last - first) - (high - low)
+    if lacking > 0:
+        low = min(max(first, low - lacking / 2), last - MIN_SHARE * (last - first))
+        high = low + MIN_SHARE * (last - first)
+    hair = 1e-9 * (last - first)  # what rounding adds
+    return bounds[0] if low <= first + hair else back(low), bounds[1] if high >= last - hair else back(high)
 
 
-def narrow_study(save_dir: Path, output: Path) -> tuple[Path, list[str]]:
+def narrowing_lines(found: Sequence[Narrowing]) -> list[str]:
+    """Return a table as text: parameter, good trials that have it, its old and its new domain or why it is kept."""
+    rows = [("parameter", "trials", "old range", "new range")]
+    for each in found:
+        new = f"kept: {each.kept}" if each.kept else domain_text(each.new)
+        rows.append((each.name, str(each.seen), domain_text(each.old), new))
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    return [
+        f"{name:<{widths[0]}}  {seen:>{widths[1]}}  {old:<{widths[2]}}  {new}".rstrip() for name, seen, old, new in rows
+    ]
+
+
+@dataclass(frozen=True)
+class Narrowed:
+    """What :func:`narrow_study` did.
+
+    Attributes:
+        path: of the written file.
+        good: number of good trials.
+        narrowings: one for each searched parameter.
+        outside: sentences about trials that other programs added or changed.
+    """
+
+    path: Path
+    good: int
+    narrowings: tuple[Narrowing, ...]
+    outside: list[str]
+
+
+def narrow_study(save_dir: Path, output: Path) -> Narrowed:
     """Writes the study's settings with the narrowed space and a directory of their own to ``output``.
-
-    Returns:
-        The file, and a line for every parameter that was narrowed.
 
     Raises:
         SaveDirError: there is no study.
@@ -104,15 +195,15 @@ def narrow_study(save_dir: Path, output: Path) -> tuple[Path, list[str]]:
     output = _checked(save_dir, output)
     storage = StudyStorage(save_dir / STUDY_FILE)
     try:
-        records, gate = storage.records(), _gate(storage, save_dir)
+        records, gate, outside = storage.records(), _gate(storage, save_dir), storage.news()
     finally:
         storage.close()
     settings = load_settings(save_dir / CONFIG_FILE, environment={})
-    space = narrowed(settings.space, good_trials(records, gate))
-    changed = [name for name, domain in space.domains.items() if domain != settings.space.domains[name]]
+    good = good_trials(records, gate)
+    found = narrowings(settings.space, records, good)
     new = settings.model_copy(
         update={
-            "search_space": space.as_dict(),
+            "search_space": narrowed(settings.space, found).as_dict(),
             "save_dir": _beside(save_dir),
         }
     )
@@ -121,9 +212,7 @@ def narrow_study(save_dir: Path, output: Path) -> tuple[Path, list[str]]:
         write_text(output, text)
     except OSError as error:
         raise _not_written(output, error) from error
-    return output, [
-        f"{name}: {domain_text(settings.space.domains[name])} → {domain_text(space.domains[name])}" for name in changed
-    ]
+    return Narrowed(output, len(good), found, outside)
 
 
 def _gate(storage: StudyStorage, save_dir: Path) -> SkillGate:

@@ -1,5 +1,6 @@
 """A study that other programs touch: their trials are skipped and named, and what they change is noticed."""
 
+import hashlib
 import json
 import sqlite3
 from pathlib import Path
@@ -10,7 +11,7 @@ from optuna.trial import TrialState, create_trial
 
 from cnn_lstm_hyperopt.exceptions import SaveDirError, TrialChangedError
 from cnn_lstm_hyperopt.progress import ProgressReport
-from cnn_lstm_hyperopt.search import Assignment, NoTrial, State, StudyStorage, Values, optimise
+from cnn_lstm_hyperopt.search import Assignment, NoTrial, State, Study, StudyStorage, Values, optimise
 from cnn_lstm_hyperopt.search.importance import importances
 from cnn_lstm_hyperopt.search.seals import KEY
 from cnn_lstm_hyperopt.search.storage import FORMAT
@@ -137,8 +138,6 @@ def test_a_forged_trial_with_our_attributes_is_foreign(make_study):
 def test_importances_are_of_our_trials_alone(cheap, tmp_path):
     def searched(name):
         storage = StudyStorage.in_memory(name)
-        from cnn_lstm_hyperopt.search import Study
-
         study = Study(storage, cheap.plan("random", n_trials=30))
         optimise(study, cheap.evaluate)
         return study
@@ -288,26 +287,22 @@ def test_a_finished_trial_that_was_edited_is_damage(make_study):
 
 def as_of_an_earlier_version(path: Path) -> None:
     """Without a key and without marks; seals that need no key."""
-    import hashlib
-
     storage = StudyStorage(path)
     storage.set_attribute("format", 5)
-    seals = {}
-    for trial in storage.study.trials:
-        text = json.dumps(
-            [trial.number, trial.state.name, trial.params, trial.values, trial.user_attrs], sort_keys=True
-        )
-        seals[trial._trial_id] = hashlib.sha256(text.encode()).hexdigest()
+    trials = storage.study.trials
     storage.close()
-    execute(
-        path,
-        f"DELETE FROM study_system_attributes WHERE key IN ('{KEY}', 'sha256')",
-        "DELETE FROM trial_system_attributes WHERE key LIKE '%mark'",
-        *(
-            f"UPDATE trial_system_attributes SET value_json = '\"{seal}\"' WHERE key = 'sha256' AND trial_id = {trial_id}"
-            for trial_id, seal in seals.items()
-        ),  # noqa: E501, S608
-    )
+    connection = sqlite3.connect(path)
+    connection.execute("DELETE FROM study_system_attributes WHERE key IN (?, 'sha256')", (KEY,))
+    connection.execute("DELETE FROM trial_system_attributes WHERE key LIKE '%mark'")
+    for trial in trials:
+        said = [trial.number, trial.state.name, trial.params, trial.values, trial.user_attrs]
+        seal = json.dumps(hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest())
+        connection.execute(
+            "UPDATE trial_system_attributes SET value_json = ? WHERE key = 'sha256' AND trial_id = ?",
+            (seal, trial._trial_id),
+        )
+    connection.commit()
+    connection.close()
 
 
 def test_a_study_of_an_earlier_version_goes_on_with_trials_by_their_attributes(make_study, tmp_path):

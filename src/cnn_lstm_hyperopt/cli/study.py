@@ -138,14 +138,21 @@ def narrow(
     ] = None,
     debug: Debug = False,
 ) -> None:
-    """Start broad, then narrow: write a config whose search space is the region of the study's good trials."""
-    from cnn_lstm_hyperopt.narrowing import narrow_study
+    """Start broad, then narrow: write a config whose search space is the region of the study's good trials.
+
+    Shows each parameter with the number of good trials that have it, its old and its new range. A parameter with fewer than 8
+    keeps its range, no range becomes narrower than a quarter of the old one, and a choice goes only if it was tried often enough.
+    """
+    from cnn_lstm_hyperopt.narrowing import narrow_study, narrowing_lines
 
     save_dir = directory(save_dir)
-    path, lines = narrow_study(save_dir, output or save_dir / "narrowed.yaml")
-    for line in lines:
+    narrowed = narrow_study(save_dir, output or save_dir / "narrowed.yaml")
+    for line in narrowed.outside:
+        print(f"Warning: {line}")
+    print(f"{narrowed.good} good trials:")
+    for line in narrowing_lines(narrowed.narrowings):
         print(line)
-    print(f"Written to {path}; next: cnn-lstm-hyperopt run --config {shlex.quote(str(path))}")
+    print(f"Written to {narrowed.path}; next: cnn-lstm-hyperopt run --config {shlex.quote(str(narrowed.path))}")
 
 
 def _begun_before(given: RunOptions) -> None:

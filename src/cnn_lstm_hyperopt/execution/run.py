@@ -92,7 +92,7 @@ def run_trials(
                 try:
                     ended = _run_one(study, runner, assignment, stop, observers, checkpoints)
                 except TrialChangedError as error:
-                    log.warning("trial %d is not used: %s", assignment.number, error)
+                    log.info("trial %d is dropped: %s", assignment.number, error)
                     study.drop(assignment, str(error))
                     forget_checkpoint(_state(checkpoints, assignment.seeded_as))
                     continue
