@@ -472,8 +472,8 @@ def test_a_worker_that_waits_runs_what_another_failed_at(make_study, monkeypatch
 
 
 def test_a_worker_that_waits_can_be_stopped(make_study, monkeypatch):
-    study, stop = make_study(n_trials=1), StopSignal()
-    make_study(n_trials=1, beside=study).next_assignment()
+    study, stop = make_study(n_trials=1, worker=1), StopSignal()
+    make_study(n_trials=1, worker=2, beside=study).next_assignment()
     monkeypatch.setattr(StopSignal, "wait", lambda self, _: self.end("told so"))
     assert run(study, Fake(), stop) == "told so"
     assert states(study) == ["RUNNING"]

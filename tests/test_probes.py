@@ -35,7 +35,7 @@ class House:
     runner: TrialRunner
     opened: list[StudyStorage]
 
-    def study(self, **changed: Any) -> Study:
+    def study(self, worker: int | None = None, **changed: Any) -> Study:
         """Opens it, or makes it."""
         path = self.folder / "study.db"
         self.opened.append(StudyStorage(path, create=None if path.exists() else "probes"))
@@ -50,7 +50,7 @@ class House:
             "gate": SkillGate(0.5, 400),
             "cost": self.runner.cost,
         }
-        return Study(self.opened[-1], StudyPlan(**{**plan, **changed}))
+        return Study(self.opened[-1], StudyPlan(**{**plan, **changed}), worker=worker)
 
     @property
     def checkpoints(self) -> Path:
@@ -130,7 +130,7 @@ def test_states_are_kept_as_long_as_a_probe_may_be_continued_and_no_longer(house
 
 def test_a_state_that_another_worker_is_about_to_read_is_not_swept_away(house: House) -> None:
     house.run(house.study(n_trials=PROBES))
-    mine, other = house.study(), house.study()
+    mine, other = house.study(worker=1), house.study(worker=2)
     assignments = [mine.next_assignment() for _ in range(CONTINUED)]  # claimed, and not yet begun
     assert all(getattr(assignment, "continues", None) is not None for assignment in assignments)
     other_trial = other.next_assignment()

@@ -33,7 +33,7 @@ def make_study(tmp_path):
             if isinstance(trial, tuple):
                 storage.finish(trial_id, State.COMPLETE, Values(*trial), {})
             elif isinstance(trial, str):
-                storage.finish(trial_id, State.PRUNED, None, {"reason": trial, "probe": trial.startswith("probe")})
+                storage.finish(trial_id, State.PRUNED, None, {"reason": trial})
             elif trial is not State.RUNNING:
                 storage.finish(trial_id, trial, None, {"reason": "median: x"})
         storage.close()

@@ -303,7 +303,7 @@ def test_a_hundred_epochs_are_written_as_people_write_them(study, capsys):
 def test_a_probe_is_no_pruned_trial(study, capsys):
     """It did what it was meant to; what all its epochs would take is what it was tried for."""
     terminal = Terminal()
-    probe = {"probe": True, "epochs": 1.0, "seconds": 1.23, "reason": "probe: ended after its first epoch on purpose"}
+    probe = {"epochs": 1.0, "seconds": 1.23, "reason": "probe: ended after its first epoch on purpose"}
     with terminal.watch(study):
         for projected in (150.0, None):
             attributes = {**probe, "projected_seconds": projected}

@@ -103,7 +103,7 @@ class Study:
         storage: of the study.
         plan: what defines it.
         claim: held while a trial is chosen and inserted, so that several workers neither take the same one nor too many.
-        worker: number that its trials carry; None: there is one process.
+        worker: number that its trials carry; None: there is one process, so that no other one runs trials of this program.
     """
 
     def __init__(
