@@ -138,6 +138,7 @@ def plant_finals(folder: Path, *, names: tuple[str, str], loaders: bool = False)
                 "by_symbol": [group],
                 "by_year": [{**group, "group": "2023"}],
             },
+            "latency": {"batch_1_ms": 1.25, "batch_256_ms": 64.0, "threads": 2, "device": "cpu"},
             "seeds": [{"seed": 1, "validation_score": 0.63, "test_score": 0.61}],
         }
     ]

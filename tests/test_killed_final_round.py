@@ -168,7 +168,7 @@ class World:
         return SimpleNamespace(entries=entries, results=lasting(results), opened=dataset.test.times_opened)
 
 
-TIMES = {"timestamp", "time", "training_time", "cost_model"}
+TIMES = {"timestamp", "time", "training_time", "cost_model", "latency"}
 
 
 def lasting(tree: Any) -> Any:

@@ -22,6 +22,7 @@ from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.evaluation import shrinkage
 from cnn_lstm_hyperopt.execution import StopSignal
 from cnn_lstm_hyperopt.folder import CHECKPOINTS, FINAL
+from cnn_lstm_hyperopt.latency import measure_latency
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, OnReport, ProgressReport
 from cnn_lstm_hyperopt.reporting.finals import (
     baseline_results,
@@ -247,6 +248,9 @@ class FinalRound:
         openings = self._record_test_opening(done)
         verdict = evaluate_once(done, self.dataset, self.settings, blend=found)
         entries = retrained_results(done, verdict, save_dir)
+        for entry, each in zip(entries, done, strict=True):
+            model = each.kept.model
+            entry["latency"] = measure_latency(model.network, model.description.lookback)._asdict()
         ensemble = (
             None if found is None or verdict.ensemble is None else ensemble_results(found, verdict.ensemble, save_dir)
         )

@@ -29,6 +29,8 @@ LEFT_OUT_OF_RESULTS = {
     "cost_model.measured_to_predicted.median",
     "cost_model.measured_to_predicted.p90",
     "retrained_models[].training_time",  # the clock's
+    "retrained_models[].latency.batch_1_ms",
+    "retrained_models[].latency.batch_256_ms",
     "retrained_models[].seeds[].training_time",
     "retrained_models[].model_path",  # where the directory lies
     "ensemble.model_path",

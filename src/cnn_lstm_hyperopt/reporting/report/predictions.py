@@ -26,11 +26,26 @@ def model_pages(content: Content) -> list[dict[str, Any]]:
                 for each in entry.get("seeds") or []
             ],
             "confusion": confusion(content.predictions.get(entry["model_rank"]), names),
+            "latency": _latency(entry.get("latency")),
             "years": _groups(entry["test_metrics"].get("by_year") or []),
             "symbols": _groups((entry["test_metrics"].get("by_symbol") or [])[:MOST_GROUPS]),
         }
         for entry in content.models
     ]
+
+
+def _latency(measured: Mapping[str, Any] | None) -> dict[str, str] | None:
+    """Milliseconds for one window and for 256 at once; None in the results of a run that did not measure them."""
+    if measured is None:
+        return None
+    together = measured["batch_256_ms"]
+    return {
+        "one": f"{measured['batch_1_ms']:.3g}",
+        "together": "–" if together is None else f"{together:.3g}",
+        "each": "–" if together is None else f"{together / 256:.2g}",
+        "threads": str(measured["threads"]),
+        "device": str(measured["device"]).upper(),
+    }
 
 
 def confusion(frame: pd.DataFrame | None, names: Sequence[str]) -> dict[str, Any] | None:

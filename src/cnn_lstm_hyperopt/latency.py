@@ -1,0 +1,59 @@
+"""How long a trained network takes to predict, on the CPU of this machine."""
+
+import statistics
+import time
+from typing import NamedTuple
+
+import torch
+
+from cnn_lstm_hyperopt.models import CnnLstm
+
+BATCH = 256
+WARM_UP, REPEATS, MIN_REPEATS = 3, 20, 3
+LIMIT_SECONDS = 1.0
+"""Seconds of repeats for a batch size, after which no other begins."""
+MAX_NUMBERS = 2**24
+"""Inputs of a batch that are measured; larger batches could need gigabytes."""
+
+
+class Latency(NamedTuple):
+    """Wall time of a forward pass, the median of repeats after a warm-up.
+
+    Attributes:
+        batch_1_ms: milliseconds for one window.
+        batch_256_ms: milliseconds for 256 windows at once; None where these have more than :data:`MAX_NUMBERS` inputs.
+        threads: threads that torch computes with.
+        device: where it was measured.
+    """
+
+    batch_1_ms: float
+    batch_256_ms: float | None
+    threads: int
+    device: str
+
+
+def measure_latency(network: CnnLstm, lookback: int) -> Latency:
+    """Measure forward passes of random windows in float32, without scaling and without reading bars.
+
+    Args:
+        network: on the CPU; it is put into evaluation mode.
+        lookback: bars of a window.
+    """
+    network.eval()
+    width = network.config.input_dim
+    large = None if BATCH * lookback * width > MAX_NUMBERS else _milliseconds(network, (BATCH, lookback, width))
+    return Latency(_milliseconds(network, (1, lookback, width)), large, torch.get_num_threads(), "cpu")
+
+
+def _milliseconds(network: CnnLstm, shape: tuple[int, int, int]) -> float:
+    windows = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    taken: list[float] = []
+    with torch.inference_mode():
+        for _ in range(WARM_UP):
+            network(windows)
+        begun = time.perf_counter()
+        while len(taken) < REPEATS and (len(taken) < MIN_REPEATS or time.perf_counter() - begun < LIMIT_SECONDS):
+            start = time.perf_counter()
+            network(windows)
+            taken.append(1000 * (time.perf_counter() - start))
+    return float(f"{statistics.median(taken):.4g}")

@@ -1,0 +1,38 @@
+"""How long a prediction takes is measured on the network itself."""
+
+import pytest
+import torch
+
+from cnn_lstm_hyperopt import latency
+from cnn_lstm_hyperopt.config import load_settings
+from cnn_lstm_hyperopt.latency import measure_latency
+from cnn_lstm_hyperopt.models import NetworkConfig, build_network
+from cnn_lstm_hyperopt.search import random_configuration
+
+
+@pytest.fixture(scope="module")
+def network():
+    settings = load_settings({"search_space": {"lstm": {"hidden_dim": 16, "num_layers": 1}, "cnn": {"num_filters": 8}}})
+    params = random_configuration(settings.space, 0, 0)
+    config = NetworkConfig.from_params(params, input_dim=3, n_classes=2, has_regression=True)
+    return build_network(config, seed=0, device=torch.device("cpu"))
+
+
+def test_the_median_of_repeats_is_in_milliseconds(network, monkeypatch):
+    """A clock that ticks 5 ms at each look: a pass lasts one tick."""
+    ticks = iter(range(10**9))
+    monkeypatch.setattr(latency.time, "perf_counter", lambda: 0.005 * next(ticks))
+    found = measure_latency(network, 12)
+    assert (found.batch_1_ms, found.batch_256_ms) == (5.0, 5.0)
+    assert (found.threads, found.device) == (torch.get_num_threads(), "cpu")
+
+
+def test_a_slow_network_is_measured_three_times_and_a_huge_batch_not_at_all(network, monkeypatch):
+    seen = []
+    network.register_forward_hook(lambda _module, given, _output: seen.append(len(given[0])))
+    monkeypatch.setattr(latency, "LIMIT_SECONDS", 0.0)
+    monkeypatch.setattr(latency, "MAX_NUMBERS", 256 * 12 * 3 - 1)
+    found = measure_latency(network, 12)
+    assert found.batch_256_ms is None
+    assert seen == [1] * (latency.WARM_UP + latency.MIN_REPEATS)
+    assert not network.training
