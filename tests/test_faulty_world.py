@@ -461,6 +461,54 @@ def test_a_reader_that_goes_away_does_not_end_the_run(config: Callable[..., Path
     assert "nobody reads the output any more; the run goes on" in (save_dir / "run.log").read_text()
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no pseudoterminals of this kind")
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_terminal_that_closes_does_not_end_the_run(
+    config: Callable[..., Path], tiny: dict[str, Any], workers: str
+) -> None:
+    """A real terminal, whose end sends SIGHUP to the run and its workers; whatever is written there fails from then on."""
+    import pty
+
+    command = ["-m", "cnn_lstm_hyperopt", "run", "--config", str(config(4)), "--workers", workers, "--retrain-best"]
+    process, terminal = pty.fork()
+    if process == 0:
+        os.execv(sys.executable, [sys.executable, *command])  # noqa: S606
+    seen = b""
+    while b"complete" not in seen and b"pruned" not in seen:  # a trial has ended
+        seen += os.read(terminal, 4096)
+    os.close(terminal)
+    _, status = os.waitpid(process, 0)
+    save_dir = Path(tiny["save_dir"])
+    log = (save_dir / "run.log").read_text(encoding="utf-8")
+    assert (os.WIFEXITED(status), os.waitstatus_to_exitcode(status)) in ((True, 0), (True, 1)), log
+    assert len(finished_in(save_dir)) == 4
+    assert json.loads((save_dir / "results.json").read_text())["n_trials_completed"] == 4
+    assert "nobody reads the output any more" in log
+    assert "Written to" in log
+    assert "Traceback" not in log
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_an_encoding_without_our_characters_does_not_end_a_command(
+    config: Callable[..., Path], tiny: dict[str, Any], encoding: str
+) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    for command in (["run", "--config", config(2), "--workers", "1"], ["status", "--save-dir", tiny["save_dir"]]):
+        done = subprocess.run(
+            [sys.executable, "-m", "cnn_lstm_hyperopt", *map(str, command)],
+            capture_output=True,
+            timeout=GIVE_UP,
+            env=environment,
+            check=False,
+        )
+        assert done.returncode in (0, 1), done.stderr
+        assert b"UnicodeEncodeError" not in done.stderr
+        done.stdout.decode(encoding)
+    assert len(finished_in(Path(tiny["save_dir"]))) == 2
+
+
 # ---------------------------------------------------------------------- a study that is locked or damaged
 
 

@@ -222,14 +222,15 @@ class _RunLog(logging.FileHandler):
     def _tell(self, error: OSError) -> None:
         if not self._told:
             self._told = True
-            print(f"Warning: {self.baseFilename} can't be written any more: {error.strerror}", file=sys.stderr)
+            with contextlib.suppress(OSError):  # the terminal is gone, too
+                print(f"Warning: {self.baseFilename} can't be written any more: {error.strerror}", file=sys.stderr)
 
 
 @contextlib.contextmanager
 def run_log(save_dir: Path, prefix: str = "") -> Iterator[None]:
     """Appends what the package logs to ``run.log``; several processes may do so at once."""
     logger = logging.getLogger("cnn_lstm_hyperopt")
-    handler = _RunLog(save_dir / LOG_FILE, encoding="utf-8")
+    handler = _RunLog(save_dir / LOG_FILE, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(_Masking(f"%(asctime)s %(levelname)s {prefix}%(message)s"))
     before = logger.level
     if not logger.isEnabledFor(logging.INFO):

@@ -1,7 +1,11 @@
-"""How the package starts Python processes: never with a module from the current directory."""
+"""How the package starts Python processes, never with a module from the current directory, and what does not end them."""
 
+import contextlib
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -27,6 +31,27 @@ def module_command(module: str, *arguments: object) -> list[str]:
     """
     package_root = str(Path(__file__).resolve().parents[1])
     return [sys.executable, "-P", "-c", _RUN_MODULE, package_root, module, *map(str, arguments)]
+
+
+@contextlib.contextmanager
+def outliving_the_terminal() -> Iterator[None]:
+    """A context in which this process, and those that it starts, go on when their terminal closes (SIGHUP is ignored).
+
+    Outside the main thread, on systems without the signal, and where the program has a handler of its own, nothing is changed.
+    """
+    hangup = getattr(signal, "SIGHUP", None)
+    if (
+        hangup is None
+        or threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(hangup) is not signal.SIG_DFL
+    ):
+        yield
+        return
+    signal.signal(hangup, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(hangup, signal.SIG_DFL)
 
 
 def leave_current_directory_out() -> None:

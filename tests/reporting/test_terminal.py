@@ -1,10 +1,14 @@
 """The terminal: plain lines in a pipe, everything in the log, a bar only on a terminal."""
 
+import io
 import logging
+import os
 import re
+import sys
 from dataclasses import replace
 
 import pytest
+from rich.table import Table
 
 from cnn_lstm_hyperopt.activity import Activity
 from cnn_lstm_hyperopt.config import PrunerSettings, SamplerSettings, parse_space
@@ -444,3 +448,46 @@ def test_a_search_that_only_meets_its_limit_is_told_of_once(study, capsys):
 def test_one_trial_within_the_limit_is_enough_to_say_nothing(study, capsys):
     show_pruned(study, ["median: below", *(5 * ["limit: too dear"])])
     assert "slower than limits.trial_seconds" not in capsys.readouterr().out
+
+
+# ---------------------------------------------------------------------- a terminal that goes, or lacks characters
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="the system has no pseudoterminals")
+@pytest.mark.parametrize("lost", ["terminal", "reader", "closed"])
+def test_what_nobody_can_read_any_more_ends_nothing_and_is_in_the_log(monkeypatch, caplog, lost):
+    """A real terminal that is closed (EIO), a real pipe without a reader (EPIPE), a stream that is closed."""
+    reading, writing = os.openpty() if lost == "terminal" else os.pipe()
+    with os.fdopen(writing, "w", encoding="utf-8") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        terminal = Terminal()
+        terminal.say("before")
+        os.close(reading)
+        if lost == "closed":
+            stream.close()
+        with caplog.at_level("INFO", "cnn_lstm_hyperopt"):
+            terminal.say("after")
+            table = Table("a")
+            table.add_row("in a table")
+            terminal.table(table)
+            terminal.warn("at the end")
+    monkeypatch.undo()
+    for text in ("after", "in a table", "at the end"):
+        assert text in caplog.text
+    assert caplog.text.count("nobody reads the output any more") == 1
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1"])
+def test_characters_that_the_encoding_lacks_are_replaced(monkeypatch, caplog, encoding):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
+    terminal = Terminal()
+    with caplog.at_level("INFO", "cnn_lstm_hyperopt"):
+        terminal.say("front 3 · best → 0.61 … λ")
+        table = Table("a")
+        table.add_row("λ")
+        terminal.table(table)
+    text = written.getvalue().decode(encoding)
+    monkeypatch.undo()
+    assert text.splitlines()[0] == "front 3 - best -> 0.61 ... ?"
+    assert "front 3 · best → 0.61 … λ" in caplog.text

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import io
 import os
 import signal
 import sys
@@ -29,6 +30,9 @@ for _place, _name in enumerate(COMMANDS):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit code: 0 done, 1 failed, 2 bad input, 130 interrupted with results saved."""
     tokens = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):  # a character that the terminal does not have must not end a command
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")
     try:
         with _ended_by_signals():
             app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
@@ -84,5 +88,6 @@ def _told(error: BaseException) -> int:
 
 def _fail(text: str, code: int) -> int:
     legible = "\n".join(printable(line, 4_000) for line in masked(text).split("\n"))
-    print(f"Error: {legible}" if code != 130 else legible[0].upper() + legible[1:], file=sys.stderr)
+    with contextlib.suppress(OSError):  # the terminal is gone; the exit code says the same
+        print(f"Error: {legible}" if code != 130 else legible[0].upper() + legible[1:], file=sys.stderr, flush=True)
     return code

@@ -199,12 +199,13 @@ def _predicted(model: "Predictor", every: Sequence["Bars"], *, start: date | Non
 
 def _print_table(text: str) -> None:
     try:
-        sys.stdout.write(text)
+        text.encode(sys.stdout.encoding or "utf-8")  # a name with question marks would be another one
     except UnicodeEncodeError as error:
         raise ConfigError(
             f"the output's encoding {error.encoding} has no {error.object[error.start]!a}, which a name holds; write a file with"
             " --output FILE (UTF-8), or set PYTHONIOENCODING=utf-8"
         ) from error
+    print(text, end="")
 
 
 def _write(place: Path, output: Path, text: str) -> None:

@@ -26,7 +26,7 @@ from cnn_lstm_hyperopt.cli.options import (
 from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.exceptions import ConfigError, InterruptedRunError
 from cnn_lstm_hyperopt.folder import BACKUP_FILE, RESULTS_FILE, STUDY_FILE, resume_command
-from cnn_lstm_hyperopt.processes import THREAD_VARIABLES
+from cnn_lstm_hyperopt.processes import THREAD_VARIABLES, outliving_the_terminal
 
 
 @app.command
@@ -209,13 +209,14 @@ def _run(
 
     if debug:
         logging.getLogger("cnn_lstm_hyperopt").setLevel(logging.DEBUG)
-    from cnn_lstm_hyperopt.experiment import dry_run, run_experiment
-    from cnn_lstm_hyperopt.reporting.terminal import Terminal
-
     try:
-        (dry_run if dry else run_experiment)(
-            settings, resume=resume, terminal=Terminal(quiet=quiet), recalibrate=recalibrate
-        )
+        with outliving_the_terminal():
+            from cnn_lstm_hyperopt.experiment import dry_run, run_experiment
+            from cnn_lstm_hyperopt.reporting.terminal import Terminal
+
+            (dry_run if dry else run_experiment)(
+                settings, resume=resume, terminal=Terminal(quiet=quiet), recalibrate=recalibrate
+            )
     except KeyboardInterrupt as error:
         if not (settings.save_dir / STUDY_FILE).is_file():
             raise

@@ -6,6 +6,8 @@ import threading
 import time
 from collections.abc import Iterator
 
+from cnn_lstm_hyperopt.processes import outliving_the_terminal
+
 TIMEOUT, CTRL_C, SIGTERM = "timeout", "Ctrl-C", "SIGTERM"
 _REASONS = {signal.SIGINT: CTRL_C, signal.SIGTERM: SIGTERM}
 
@@ -48,7 +50,7 @@ class StopSignal:
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """The first Ctrl-C or SIGTERM ends the run in good order, the second at once.
+        """The first Ctrl-C or SIGTERM ends the run in good order, the second at once; a terminal that closes does not end it.
 
         Outside the main thread nothing is changed.
         """
@@ -63,7 +65,8 @@ class StopSignal:
 
         before = {number: signal.signal(number, handle) for number in _REASONS}
         try:
-            yield
+            with outliving_the_terminal():
+                yield
         finally:
             for number, handler in before.items():
                 # None: it was not set from Python, and Python can't set it back

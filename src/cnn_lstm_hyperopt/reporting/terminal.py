@@ -3,12 +3,10 @@
 import contextlib
 import io
 import logging
-import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Any
+from typing import IO, Any, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
@@ -25,6 +23,7 @@ from cnn_lstm_hyperopt.progress import ProgressReport
 from cnn_lstm_hyperopt.reporting.final_tables import confirmation_lines, confirmation_table, period_table, verdict_lines
 from cnn_lstm_hyperopt.reporting.live import LiveSearch
 from cnn_lstm_hyperopt.reporting.pruning import search_lines
+from cnn_lstm_hyperopt.reporting.screen import LastingOutput
 from cnn_lstm_hyperopt.reporting.search_tables import FRONT_ROWS, fold_table, front_table, limits_text, split_table
 from cnn_lstm_hyperopt.reporting.wording import counted, epochs_text, seconds_text
 from cnn_lstm_hyperopt.retraining import Retrained
@@ -45,23 +44,11 @@ TOO_DEAR = 5
 """Finished trials after which a search that only meets its limit is told of."""
 
 
-class _Screen(Console):
-    """Goes on in silence when its reader goes away (``| head``): ``run.log`` has all."""
-
-    def on_broken_pipe(self) -> None:
-        """What rich ends the process for."""
-        self.quiet = True
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
-        log.warning("nobody reads the output any more; the run goes on")
-
-
 class Terminal:
     """An observer of trials, and the place where everything is said."""
 
     def __init__(self, *, quiet: bool = False) -> None:
-        self.console = _Screen(quiet=quiet, highlight=False, soft_wrap=True)
+        self.console = Console(file=cast(IO[str], LastingOutput()), quiet=quiet, highlight=False, soft_wrap=True)
         if not self.console.is_terminal:
             self.console.width = PIPED_WIDTH
         self._live: LiveSearch | None = None

@@ -1,0 +1,88 @@
+"""Standard output for a run that must not end with its terminal."""
+
+import io
+import logging
+import os
+import sys
+from typing import TextIO
+
+log = logging.getLogger(__name__)
+
+_PLAIN = str.maketrans({"…": "...", "–": "-", "—": "-", "·": "-", "→": "->", "×": "x", "≤": "<=", "≥": ">=", "±": "+-"})
+"""For encodings that have no such characters."""
+
+
+class LastingOutput:
+    """What is now standard output; it drops text that can't be written, instead of raising an error.
+
+    Its reader may go away (``| head``), its terminal may close, its disk may be full: everything is in ``run.log``. Characters
+    that the encoding does not have are replaced.
+    """
+
+    def __init__(self) -> None:
+        self._lost = False
+
+    @property
+    def encoding(self) -> str:
+        """As of standard output; rich draws tables with its characters."""
+        return getattr(self._stream(), "encoding", None) or "utf-8"
+
+    def isatty(self) -> bool:
+        """Whether standard output is a terminal that is still there."""
+        stream = self._stream()
+        return not self._lost and stream is not None and not stream.closed and stream.isatty()
+
+    def fileno(self) -> int:
+        """The descriptor of standard output."""
+        stream = self._stream()
+        if stream is None:
+            raise io.UnsupportedOperation("there is no standard output")
+        return stream.fileno()
+
+    def write(self, text: str, /) -> int:
+        """Write the text if that is possible."""
+        stream = self._stream()
+        if stream is None or self._lost:
+            return len(text)
+        try:
+            try:
+                stream.write(text)
+            except UnicodeEncodeError as error:
+                plain = text.translate(_PLAIN)
+                stream.write(plain.encode(error.encoding, "replace").decode(error.encoding))
+        except (OSError, ValueError) as error:  # ValueError: the stream is closed
+            self._lose(stream, error)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what is buffered, if that is possible."""
+        stream = self._stream()
+        if stream is None or self._lost:
+            return
+        try:
+            stream.flush()
+        except (OSError, ValueError) as error:
+            self._lose(stream, error)
+
+    @staticmethod
+    def _stream() -> TextIO | None:
+        """Standard output now; behind what a live view of rich puts in its place."""
+        return getattr(sys.stdout, "rich_proxied_file", sys.stdout)
+
+    def _lose(self, stream: TextIO, error: Exception) -> None:
+        if isinstance(error, BlockingIOError):  # full at the moment
+            return
+        self._lost = True
+        discard(stream)
+        log.warning("nobody reads the output any more; the run goes on (%s)", error)
+
+
+def discard(stream: TextIO) -> None:
+    """Send what is written to a broken stream nowhere: Python writes the rest of its buffer at the end of the process."""
+    try:
+        descriptor = stream.fileno()
+    except (OSError, ValueError):  # it has none, or is closed
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)
