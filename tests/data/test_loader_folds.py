@@ -196,3 +196,31 @@ def test_workers_read_the_same_folds_from_one_file_that_holds_the_windows_once(t
             assert names(mine) == names(its)
             assert mine.labels.tolist() == its.labels.tolist()
             assert np.array_equal(mine.dates, its.dates)
+
+
+def oversampled(**marks) -> Dataset:
+    """Training has each window of class 2 three times; the copies differ by a millionth."""
+    x, labels = torch.randn(36, TIME, FEATURES, generator=torch.Generator().manual_seed(1)), torch.arange(36) % 3
+    more = labels == 2
+    train = (torch.cat([x, x[more] * (1 + 1e-6), x[more]]), torch.cat([labels, labels[more], labels[more]]))
+    return dataset_from_loaders([[train], loader(VALIDATION, 2), loader([0, 1], 3)], None, cv_folds=3, **marks)
+
+
+def test_copies_on_both_sides_of_a_fold_are_warned_of():
+    (line,) = oversampled().warnings
+    assert line.startswith("data.cv_folds: ")
+    assert " of 72 windows are held out by a fold that trains on copies of them" in line
+
+
+def test_copies_that_groups_keep_together_are_not():
+    places = np.arange(36)
+    more = places[places % 3 == 2]
+    groups = (np.concatenate([places, more, more]), 100 + np.arange(12), 200 + np.arange(2))
+    assert oversampled(groups=groups).warnings == ()
+
+
+def test_copies_matter_to_folds_alone():
+    x = torch.randn(12, TIME, FEATURES, generator=torch.Generator().manual_seed(1))
+    train = (torch.cat([x, x]), torch.arange(24) % 3)
+    dataset = dataset_from_loaders([[train], loader(VALIDATION, 2), loader([0, 1], 3)], None, cv_folds=1)
+    assert dataset.warnings == ()

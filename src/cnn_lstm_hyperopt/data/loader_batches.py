@@ -229,6 +229,7 @@ def _kind(tensor: Tensor) -> str:
 
 
 def shape_text(value: Any) -> str:
+    """What a value is, in a few words for an error."""
     if isinstance(value, Tensor):
         return f"{value.dtype} {tuple(value.shape)}"
     return f"{type(value).__name__} of {len(value)}" if isinstance(value, (tuple, list, dict)) else type(value).__name__
@@ -248,6 +249,7 @@ def canonical_order(x: Tensor, labels: Tensor, values: Tensor | None) -> Tensor:
 
 
 def is_shuffled(where: str, loader: Iterable[Any]) -> bool:
+    """Whether a loader yields its windows in another order than that of its dataset."""
     return isinstance(loader, DataLoader) and not isinstance(_sampler(where, loader), SequentialSampler)
 
 

@@ -14,6 +14,7 @@ import torch
 from cnn_lstm_hyperopt.data.checks import counted
 from cnn_lstm_hyperopt.data.dates import date_text
 from cnn_lstm_hyperopt.data.folds import Fold, FoldIndices, WindowDates, walk_forward
+from cnn_lstm_hyperopt.data.repeated_windows import count_copies
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.exceptions import DataError
 from cnn_lstm_hyperopt.randomness import stream_seed
@@ -33,7 +34,7 @@ class LoaderFolds:
     Attributes:
         folds: at least one.
         facts: for ``data.json``: ``cv_scheme`` and ``folds``; empty without cross-validation.
-        warnings: one sentence when ``auto`` could not have its number of folds.
+        warnings: a sentence when ``auto`` could not have its number of folds, and one when a fold is judged by copies.
     """
 
     folds: tuple[Fold, ...]
@@ -69,12 +70,31 @@ def make_loader_folds(train: Windows, validation: Windows, asked: Asked, *, hori
             if count < wanted and asked != "auto":
                 raise DataError(f"data.cv_folds={asked} are too many: {why}; take at most {count}")
             folds = tuple(_fold(windows.subset(each.train), windows.subset(each.validation)) for each in indices)
-            warnings = () if count == wanted else (f"data.cv_folds: {count} folds instead of {wanted}, because {why}",)
-            return LoaderFolds(folds, _facts(scheme, folds, indices), warnings)
+            fewer = [] if count == wanted else [f"data.cv_folds: {count} folds instead of {wanted}, because {why}"]
+            return LoaderFolds(folds, _facts(scheme, folds, indices), (*fewer, *_copies_apart(folds, windows)))
         why = why or str(fault)
     if asked != "auto":
         raise DataError(f"data.cv_folds={asked} are too many: {why}; take data.cv_folds: 1")
     return LoaderFolds(plain.folds, {}, (f"data.cv_folds: no cross-validation, because {why}",))
+
+
+def _copies_apart(folds: Sequence[Fold], windows: Windows) -> list[str]:
+    """A warning where windows without dates are held out although the fold trains on copies of them, such as oversampled ones."""
+    if windows.dated:
+        return []
+    every = [(_numbers(fold.validation), _numbers(fold.train)) for fold in folds]
+    copies = sum(count_copies(held_out, trained_on) for held_out, trained_on in every)
+    if not copies:
+        return []
+    return [
+        f"data.cv_folds: {copies:,} of {len(windows):,} windows are held out by a fold that trains on copies of them, so they"
+        " show what was learnt by heart; give the same entry of groups to all copies of a window, or leave the copies out"
+    ]
+
+
+def _numbers(windows: Windows) -> torch.Tensor:
+    """``(windows, time, features)``."""
+    return windows.gather(torch.arange(len(windows)))
 
 
 Split = Callable[[int], Sequence[FoldIndices] | str]

@@ -53,6 +53,13 @@ def check_repeated(splits: Sequence[Tensor]) -> list[str]:
     return found
 
 
+def count_copies(asked: Tensor, there: Tensor) -> int:
+    """Return how many of the windows asked for have a copy in ``there``, both ``(windows, time, features)``."""
+    mean, spread = _scale(there)
+    one, other = (each.numpy().reshape(len(each), -1) for each in (asked, there))
+    return _count_copies(one, other, _places(one, mean, spread), _places(other, mean, spread), spread)
+
+
 def _refuse(split: int, other: int, count: int) -> None:
     which = "its only window is" if count == 1 else f"all {count:,} windows are"
     raise DataError(
