@@ -124,3 +124,15 @@ def test_copies_are_found_among_many_near_ones() -> None:
     parts[2] = torch.cat([parts[2], parts[0][:5] * (1 + 1e-6)])
     (line,) = warnings_of(parts)
     assert line.startswith("5 of the test loader's 1,005 windows are in the train loader too: ")
+
+
+@pytest.mark.parametrize("number", [0.0, 5.0, -1e17])
+def test_windows_of_one_number_are_copies_of_each_other(number: float) -> None:
+    """Every standard deviation of training is zero."""
+    splits = [torch.full((4, TIME, FEATURES), number), windows(1), windows(2)]
+    splits[2][3] = number
+    with pytest.raises(DataError) as caught:
+        warnings_of(splits)
+    assert str(caught.value).startswith(
+        "the train loader must have windows of its own, but all 4 windows are in the test loader too: "
+    )
