@@ -110,9 +110,8 @@ def _count_copies(asked: Windows, there: Windows, places: Places, places_there: 
     different, first = np.unique(places_there, axis=0, return_index=True)
     count = min(_NEAREST, len(different))
     tree = cKDTree(different, balanced_tree=False, compact_nodes=False)
-    reach = (
-        2 * _reach(asked, spread) + np.finfo(np.float64).tiny
-    )  # of zeros alone it is 0, and only less than that is found
+    # The tree finds what is nearer than the bound, which of zeros alone would be 0.
+    reach = 2 * _reach(asked, spread) + np.finfo(np.float64).tiny
     _, nearest = tree.query(places, k=range(1, count + 1), p=np.inf, distance_upper_bound=reach)
     is_copy = np.zeros(len(asked), dtype=np.bool_)
     for rank in range(count):
