@@ -435,7 +435,12 @@ def test_where_no_last_label_is_known_persistence_is_no_baseline(apples):
         windows = getattr(apples, part)
         alone = replace(alone, **{part: replace(windows, symbols=np.full(len(windows), "other"))})
     found = evaluate_once([planted(1, mostly(labels_of(apples), 0.6, seed=0))], alone, settings_of())
-    assert [result.name for result in found.baselines] == ["majority class", "logistic regression", "gradient boosting"]
+    assert [result.name for result in found.baselines] == [
+        "majority class",
+        "logistic regression",
+        "gradient boosting",
+        "MiniRocket",
+    ]
     assert found.finalists[0].scores.r2_against_persistence is None
 
 
@@ -454,7 +459,7 @@ def test_a_score_that_is_not_defined_is_none_and_no_skill(apples):
     calm = unopened(apples, labels=test.labels * 0)
     model = planted(1, mostly(labels_of(apples), 0.9, seed=0), mostly(labels_of(apples), 0.9, seed=1))
     found = evaluate_once([model], calm, settings_of("auc"))
-    assert [result.score for result in everybody(found)] == [None] * 5
+    assert [result.score for result in everybody(found)] == [None] * (1 + len(BASELINES))
     assert found.finalists[0].seed_scores == (None, None)
     assert found.finalists[0].interval is None
     assert not found.judgement.skill

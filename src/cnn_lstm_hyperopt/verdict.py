@@ -14,6 +14,7 @@ from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.data.splits import evenly_spread
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.evaluation import (
+    UNKNOWN,
     Baseline,
     CalibrationRow,
     GroupRow,
@@ -35,7 +36,7 @@ from cnn_lstm_hyperopt.evaluation import (
     score_predictions,
     years,
 )
-from cnn_lstm_hyperopt.evaluation.baselines import UNKNOWN, Persistence
+from cnn_lstm_hyperopt.evaluation.baselines import Persistence
 from cnn_lstm_hyperopt.folder import ENSEMBLE
 from cnn_lstm_hyperopt.metrics import score as metric_score
 from cnn_lstm_hyperopt.retraining import Retrained

@@ -14,20 +14,16 @@ from threadpoolctl import threadpool_limits
 
 from cnn_lstm_hyperopt.evaluation import (
     BASELINES,
+    UNKNOWN,
     Sample,
+    base_rates,
     earlier_windows,
     fit_baselines,
     last_labels,
     persistence_values,
 )
-from cnn_lstm_hyperopt.evaluation.baselines import (
-    UNKNOWN,
-    GradientBoosting,
-    LogisticBaseline,
-    MajorityClass,
-    Persistence,
-    base_rates,
-)
+from cnn_lstm_hyperopt.evaluation.baselines import GradientBoosting, LogisticBaseline, MajorityClass, Persistence
+from cnn_lstm_hyperopt.evaluation.minirocket import MiniRocket, steepness
 
 LOOKBACK, FEATURES = 30, 3
 
@@ -62,7 +58,13 @@ def relabelled(sample, labels) -> Sample:
 
 
 def test_the_family():
-    assert list(BASELINES) == ["majority class", "persistence", "logistic regression", "gradient boosting"]
+    assert list(BASELINES) == [
+        "majority class",
+        "persistence",
+        "logistic regression",
+        "gradient boosting",
+        "MiniRocket",
+    ]
     assert all(kind.name == name for name, kind in BASELINES.items())
     train, validation = planted(90, 1), planted(60, 2)
     everyone = fit_baselines(train, validation, n_classes=2, seed=0)
@@ -318,3 +320,87 @@ class TestGradientBoosting:
         assert 0 < best < 199
         ours = fitted(GradientBoosting(), train, validation).probabilities(test)
         np.testing.assert_allclose(ours, guesses[best], atol=1e-9)
+
+
+def bumps(count: int, seed: int, *, lookback: int = LOOKBACK) -> Sample:
+    """The class says whether a bump or its mirror image lies at a random place: means and deviations are alike."""
+    rng = np.random.default_rng(seed)
+    inputs = 0.3 * rng.normal(size=(count, lookback, 2)).astype(np.float32)
+    labels = rng.integers(2, size=count)
+    shape = np.array([2.0, 0.0, -2.0], dtype=np.float32)
+    for window, label in enumerate(labels):
+        first = rng.integers(lookback - 2)
+        inputs[window, first : first + 3, 0] += shape if label else shape[::-1]
+    return Sample(inputs, labels, np.full(count, UNKNOWN))
+
+
+class TestMiniRocket:
+    def test_it_finds_a_shape_at_any_place_in_a_few_windows(self):
+        train, validation, test = bumps(80, 1), bumps(40, 2), bumps(500, 3)
+        assert accuracy(fitted(MiniRocket(), train, validation), test) > 0.85
+        assert accuracy(fitted(LogisticBaseline(), train, validation), test) < 0.65
+
+    @pytest.mark.parametrize("lookback", [3, 8, 9])
+    def test_windows_shorter_than_its_kernels_are_lengthened(self, lookback):
+        train, validation, test = (bumps(count, seed, lookback=lookback) for count, seed in ((80, 1), (9, 2), (300, 3)))
+        assert accuracy(fitted(MiniRocket(), train, validation), test) > 0.9
+
+    def test_its_probabilities_are_calibrated_on_decisions_about_windows_left_out(self):
+        """A quarter of the labels are wrong: it fits all training windows without an error, but is as sure as it is right."""
+        rng = np.random.default_rng(0)
+
+        def noisy(count, seed):
+            sample = bumps(count, seed)
+            return relabelled(sample, np.where(rng.random(count) < 0.25, 1 - sample.labels, sample.labels))
+
+        train, validation, test = noisy(150, 1), noisy(20, 2), noisy(2000, 3)
+        said = fitted(MiniRocket(), train, validation).probabilities(test)
+        right = float((said.argmax(axis=1) == test.labels).mean())
+        assert 0.6 < right < 0.76
+        assert abs(said.max(axis=1).mean() - right) < 0.06
+        assert log_loss(test.labels, said) < log_loss(test.labels, np.full((2000, 2), 0.5)) - 0.03
+
+    def test_the_factor_is_that_of_the_least_log_loss(self):
+        rng = np.random.default_rng(0)
+        decisions = rng.normal(size=(4000, 3))
+        odds = np.exp(1.7 * decisions)
+        labels = np.array([rng.choice(3, p=row / row.sum()) for row in odds])
+        assert steepness(decisions, labels) == pytest.approx(1.7, rel=0.08)
+        assert steepness(decisions, rng.integers(3, size=4000)) < 0.1
+
+    def test_few_windows_without_an_error_do_not_make_it_sure(self):
+        sure = np.array([[1.0, -1.0], [-1.0, 1.0]] * 5)
+        factor = steepness(sure, np.array([0, 1] * 5))
+        assert 1 / (1 + np.exp(-2 * factor)) == pytest.approx(6 / 7, abs=1e-3)  # Platt's target of five windows
+
+    def test_a_class_that_training_lacks_gets_its_base_rate(self):
+        train = bumps(40, 1)
+        baseline = fitted(MiniRocket(), relabelled(train, 2 * train.labels), bumps(5, 2), n_classes=4)
+        rates = base_rates(2 * train.labels, 4)
+        np.testing.assert_allclose(baseline.probabilities(bumps(3, 3))[:, [1, 3]], np.tile(rates[[1, 3]], (3, 1)))
+
+    def test_of_many_windows_it_learns_from_some_that_are_evenly_spread(self, monkeypatch):
+        monkeypatch.setattr("cnn_lstm_hyperopt.evaluation.minirocket.MOST_WINDOWS", 40)
+        train, validation, test = bumps(79, 1), bumps(5, 2), bumps(50, 3)
+        spread = Sample(train.inputs[::2], train.labels[::2], train.last_labels[::2])
+        np.testing.assert_array_equal(
+            fitted(MiniRocket(), train, validation).probabilities(test),
+            fitted(MiniRocket(), spread, validation).probabilities(test),
+        )
+
+    def test_numpys_global_stream_is_left_alone(self):
+        np.random.seed(5)  # noqa: NPY002
+        expected = np.random.rand()  # noqa: NPY002
+        np.random.seed(5)  # noqa: NPY002
+        fitted(MiniRocket(), bumps(20, 1), bumps(5, 2)).probabilities(bumps(5, 3))
+        assert np.random.rand() == expected  # noqa: NPY002
+
+    def test_without_its_package_it_is_left_out_with_one_line_that_says_how_to_get_it(self, monkeypatch, caplog):
+        monkeypatch.setattr("cnn_lstm_hyperopt.evaluation.minirocket.find_spec", lambda name: None)
+        with caplog.at_level("INFO", logger="cnn_lstm_hyperopt"):
+            found = fit_baselines(bumps(40, 1), bumps(20, 2), n_classes=2, seed=0)
+        assert MiniRocket.name not in found
+        assert [record.message for record in caplog.records] == [
+            "The baseline MiniRocket is left out: pip install 'cnn-lstm-hyperopt[rocket]' (in its repository: pip install -e"
+            " '.[rocket]') adds it"
+        ]

@@ -1,9 +1,8 @@
 """What predictions are worth: scores, intervals, baselines, a strategy, overfitting, a judgement. Arrays in, numbers out."""
 
+from cnn_lstm_hyperopt.evaluation.baseline import UNKNOWN, Baseline, Sample, base_rates
 from cnn_lstm_hyperopt.evaluation.baselines import (
     BASELINES,
-    Baseline,
-    Sample,
     earlier_windows,
     fit_baselines,
     last_labels,
@@ -25,6 +24,7 @@ from cnn_lstm_hyperopt.evaluation.strategy import Returns, Strategy, long_flat, 
 
 __all__ = [
     "BASELINES",
+    "UNKNOWN",
     "Baseline",
     "CalibrationRow",
     "Comparison",
@@ -36,6 +36,7 @@ __all__ = [
     "Sample",
     "Scores",
     "Strategy",
+    "base_rates",
     "by_group",
     "calibration_error",
     "calibration_table",

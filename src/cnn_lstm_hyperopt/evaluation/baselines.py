@@ -1,44 +1,34 @@
 """What a model must beat: simple forecasters on the same windows, fitted on training, chosen on validation as the models are."""
 
-import abc
+import logging
 import warnings
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from cnn_lstm_hyperopt.evaluation.baseline import (
+    UNKNOWN,
+    Baseline,
+    Floats,
+    Inputs,
+    Labels,
+    Sample,
+    base_rates,
+    spread,
+)
+from cnn_lstm_hyperopt.evaluation.minirocket import MiniRocket
 from cnn_lstm_hyperopt.metrics import score
 
 if TYPE_CHECKING:  # it takes a second to import, and only the end of a run needs it
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.pipeline import Pipeline
 
-Inputs = NDArray[np.float32]
-Labels = NDArray[np.int64]
-Floats = NDArray[np.float64]
+log = logging.getLogger(__name__)
 
-UNKNOWN = -1
-"""Last label of a window before which none is known."""
 _NUMBERS_AT_ONCE = 1_000_000
 """Inputs (windows × lookback × features) that are copied at once: 4 MB."""
-
-
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """Windows as the baselines read them.
-
-    Attributes:
-        inputs: ``(windows, lookback, features)`` scaled.
-        labels: ``(windows,)`` classes.
-        last_labels: ``(windows,)`` the class that was last known for the same symbol when the window ended, or :data:`UNKNOWN`;
-            see :func:`earlier_windows`.
-    """
-
-    inputs: Inputs
-    labels: Labels
-    last_labels: Labels
 
 
 def earlier_windows(symbols: NDArray[Any], starts: NDArray[np.int64], horizon: int) -> NDArray[np.int64]:
@@ -84,27 +74,6 @@ def persistence_values(values: NDArray[np.floating], earlier: NDArray[np.int64],
         mean: of the training values, said where no value is known.
     """
     return np.where(earlier >= 0, values[earlier].astype(np.float64), mean)
-
-
-class Baseline(abc.ABC):
-    """Learns from training windows, may choose on validation, gives class probabilities."""
-
-    name: str
-
-    @abc.abstractmethod
-    def fit(self, train: Sample, validation: Sample, *, n_classes: int, seed: int) -> None:
-        """Learns.
-
-        Args:
-            train: windows to learn from; a class may be missing.
-            validation: windows to choose on.
-            n_classes: of the probabilities.
-            seed: where chance has a part.
-        """
-
-    @abc.abstractmethod
-    def probabilities(self, sample: Sample) -> Floats:
-        """Class probabilities ``(windows, n_classes)``, from inputs and last labels; the sample's labels are not looked at."""
 
 
 class MajorityClass(Baseline):
@@ -182,7 +151,7 @@ class LogisticBaseline(Baseline):
             models = [fitted(penalty) for penalty in self.PENALTIES]
             losses = [
                 -score(
-                    "log_loss", validation.labels, _spread(model.predict_proba(held_out), model.classes_, self._rates)
+                    "log_loss", validation.labels, spread(model.predict_proba(held_out), model.classes_, self._rates)
                 )
                 for model in models
             ]
@@ -192,7 +161,7 @@ class LogisticBaseline(Baseline):
         """See the base class."""
         if self._model is None:
             return np.tile(self._rates, (len(sample.inputs), 1))
-        return _spread(self._model.predict_proba(_means(sample.inputs)), self._model.classes_, self._rates)
+        return spread(self._model.predict_proba(_means(sample.inputs)), self._model.classes_, self._rates)
 
 
 class GradientBoosting(Baseline):
@@ -220,7 +189,7 @@ class GradientBoosting(Baseline):
         with threadpool_limits(1):
             longest = self._fitted(self.MOST_TREES, inputs, train.labels, seed)
             losses += [
-                -score("log_loss", validation.labels, _spread(said, longest.classes_, self._rates))
+                -score("log_loss", validation.labels, spread(said, longest.classes_, self._rates))
                 for said in longest.staged_predict_proba(held_out)
             ]
             best = int(np.argmin(losses))
@@ -233,7 +202,7 @@ class GradientBoosting(Baseline):
             return np.tile(self._rates, (len(sample.inputs), 1))
         with threadpool_limits(1):
             said = self._model.predict_proba(_summaries(sample.inputs))
-        return _spread(said, self._model.classes_, self._rates)
+        return spread(said, self._model.classes_, self._rates)
 
     @classmethod
     def _fitted(cls, trees: int, inputs: Floats, labels: Labels, seed: int) -> "HistGradientBoostingClassifier":
@@ -252,32 +221,21 @@ class GradientBoosting(Baseline):
 
 
 BASELINES: dict[str, type[Baseline]] = {
-    kind.name: kind for kind in (MajorityClass, Persistence, LogisticBaseline, GradientBoosting)
+    kind.name: kind for kind in (MajorityClass, Persistence, LogisticBaseline, GradientBoosting, MiniRocket)
 }
 """All baselines by name, the majority class first."""
 
 
 def fit_baselines(train: Sample, validation: Sample, *, n_classes: int, seed: int) -> dict[str, Baseline]:
-    """All of :data:`BASELINES`, fitted."""
-    fitted = {name: kind() for name, kind in BASELINES.items()}
-    for baseline in fitted.values():
-        baseline.fit(train, validation, n_classes=n_classes, seed=seed)
+    """All of :data:`BASELINES` whose packages are installed, fitted; one line in the log names each of the others."""
+    fitted: dict[str, Baseline] = {}
+    for name, kind in BASELINES.items():
+        if (missing := kind.missing()) is not None:
+            log.info("%s", missing)
+            continue
+        fitted[name] = kind()
+        fitted[name].fit(train, validation, n_classes=n_classes, seed=seed)
     return fitted
-
-
-def base_rates(labels: Labels, n_classes: int) -> Floats:
-    """Shares ``(n_classes,)`` of the classes, each counted once more than it is there (Laplace), so that none is impossible."""
-    counts = np.bincount(labels, minlength=n_classes) + 1.0
-    return np.asarray(counts / counts.sum())
-
-
-def _spread(said: NDArray[np.floating], classes: NDArray[np.int64], rates: Floats) -> Floats:
-    """Probabilities of the classes of training → of all: those that training lacks get their base rate."""
-    missing = np.setdiff1d(np.arange(len(rates)), classes)
-    found = np.empty((len(said), len(rates)))
-    found[:, classes] = said * (1 - rates[missing].sum())
-    found[:, missing] = rates[missing]
-    return found
 
 
 def _means(inputs: Inputs) -> Floats:

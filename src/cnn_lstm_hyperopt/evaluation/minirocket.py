@@ -1,0 +1,145 @@
+"""MiniRocket: features of random convolutions and ridge regression, a strong baseline for time series.
+
+The features are sktime's (package sktime-cython, extra ``rocket``); the classifier is that of the paper.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from cnn_lstm_hyperopt.evaluation.baseline import Baseline, Floats, Inputs, Labels, Sample, base_rates, spread
+
+SHORTEST = 9
+"""Time steps of a kernel; shorter windows are lengthened."""
+MOST_WINDOWS, MOST_STEPS = 2_000, 5_000_000
+"""Training windows at most, and time steps in them: a few hundred MB and some ten seconds of one core."""
+WINDOWS_AT_ONCE = 500
+"""Windows whose 9,996 features are held at once: 20 MB."""
+STRENGTHS = np.logspace(-3, 3, 10)
+"""Penalties of the ridge regression, as in the paper."""
+STEEPEST = 1e3
+"""Largest factor between a decision and a log-odds; decisions of a fit are about ±1."""
+
+
+class MiniRocket(Baseline):
+    """MiniRocket features with ridge regression (Dempster, Schmidt & Webb 2021), calibrated.
+
+    Ridge regression gives a decision for each class and no probability. Its leave-one-out decisions on the training windows,
+    which also choose the penalty, are scaled by the one factor that minimises their log loss (temperature scaling, Guo et al.
+    2017). Platt's targets (1999) stand in place of 0 and 1, so that few windows without an error do not make it sure of all. The
+    factor is above 0, so the class with the highest decision stays the most probable one.
+    """
+
+    name = "MiniRocket"
+
+    @classmethod
+    def missing(cls) -> str | None:
+        """See the base class."""
+        if find_spec("sktime_cython") is not None:
+            return None
+        return (
+            f"The baseline {cls.name} is left out: pip install 'cnn-lstm-hyperopt[rocket]' (in its repository: pip install -e"
+            " '.[rocket]') adds it"
+        )
+
+    def fit(self, train: Sample, validation: Sample, *, n_classes: int, seed: int) -> None:
+        """See the base class; all is chosen on the training windows, validation is not looked at."""
+        from sklearn.linear_model import RidgeCV
+        from sklearn.preprocessing import StandardScaler
+        from sktime_cython.transformations.rocket import rocket_fit
+
+        self._rates = base_rates(train.labels, n_classes)
+        self._model: Any = None
+        chosen = _evenly(len(train.labels), min(MOST_WINDOWS, max(2, MOST_STEPS // train.inputs.shape[1])))
+        labels = train.labels[chosen]
+        self._classes, places = np.unique(labels, return_inverse=True)
+        if len(self._classes) < 2:
+            return
+        panel = _panel(train.inputs[chosen])
+        with _numpys_own_stream_kept():
+            self._kernels = rocket_fit(panel, random_state=seed % 2**31)
+        features = self._features(panel)
+        self._scaler = StandardScaler(copy=False)
+        targets = np.where(places[:, None] == np.arange(len(self._classes)), 1.0, -1.0)
+        with threadpool_limits(1):  # sums in one order: the same result on every machine
+            inputs = self._scaler.fit_transform(features).astype(np.float64)
+            # with a scoring the leave-one-out decisions are stored, not their errors; it is the one that is usual
+            model = RidgeCV(STRENGTHS, scoring="neg_mean_squared_error", store_cv_results=True).fit(inputs, targets)
+        self._model = model
+        decisions = model.cv_results_[:, :, int(np.flatnonzero(model.alpha_ == STRENGTHS)[0])]
+        self._steepness = steepness(decisions, places)
+
+    def probabilities(self, sample: Sample) -> Floats:
+        """See the base class."""
+        if self._model is None:
+            return np.tile(self._rates, (len(sample.inputs), 1))
+        found = np.empty((len(sample.inputs), len(self._classes)))
+        with threadpool_limits(1):
+            for first in range(0, len(found), WINDOWS_AT_ONCE):
+                part = slice(first, first + WINDOWS_AT_ONCE)
+                features = self._scaler.transform(self._features(_panel(sample.inputs[part])))
+                found[part] = _softmax(self._steepness * self._model.predict(features.astype(np.float64)))
+        return spread(found, self._classes, self._rates)
+
+    def _features(self, panel: Inputs) -> Inputs:
+        """``(windows, features, time)`` → shares of positive values of 9,996 convolutions ``(windows, 9996)``."""
+        from sktime_cython.transformations.rocket import rocket_transform
+
+        features: Inputs = rocket_transform(panel, self._kernels, n_jobs=-1)
+        return features
+
+
+def steepness(decisions: Floats, labels: Labels) -> float:
+    """The factor that turns decisions into log-odds with the least log loss.
+
+    Args:
+        decisions: ``(windows, classes)``, of models that did not see the window.
+        labels: ``(windows,)`` places of the right classes.
+    """
+    from scipy.optimize import minimize_scalar  # half a second
+
+    counts = np.bincount(labels, minlength=decisions.shape[1])
+    own = (counts + 1) / (counts + 2)
+    targets = np.tile(((1 - own) / (decisions.shape[1] - 1))[labels, None], decisions.shape[1])
+    targets[np.arange(len(labels)), labels] = own[labels]
+
+    def log_loss(logarithm: float) -> float:
+        logits = np.exp(logarithm) * decisions
+        highest = logits.max(axis=1, keepdims=True)
+        logs = logits - highest - np.log(np.exp(logits - highest).sum(axis=1, keepdims=True))
+        return float(-(targets * logs).sum(axis=1).mean())
+
+    found = minimize_scalar(log_loss, bounds=(-np.log(STEEPEST), np.log(STEEPEST)), method="bounded")
+    return float(np.exp(found.x))
+
+
+def _softmax(logits: Floats) -> Floats:
+    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(raised / raised.sum(axis=1, keepdims=True))
+
+
+def _panel(inputs: Inputs) -> Inputs:
+    """``(windows, time, features)`` → ``(windows, features, time)``; fewer than 9 steps are lengthened by repeating the first."""
+    short = max(0, SHORTEST - inputs.shape[1])
+    longer = np.pad(inputs, ((0, 0), (short, 0), (0, 0)), mode="edge") if short else inputs
+    return np.ascontiguousarray(longer.transpose(0, 2, 1), dtype=np.float32)
+
+
+def _evenly(count: int, most: int) -> NDArray[np.int64]:
+    """At most ``most`` of ``count`` positions, evenly spread."""
+    return np.arange(count) if count <= most else np.linspace(0, count - 1, most).round().astype(np.int64)
+
+
+@contextmanager
+def _numpys_own_stream_kept() -> Iterator[None]:
+    """The library seeds numpy's global generator, which belongs to the user; it stands afterwards where it stood."""
+    state: Any = np.random.get_state()  # noqa: NPY002
+    try:
+        yield
+    finally:
+        np.random.set_state(state)  # noqa: NPY002
