@@ -247,7 +247,7 @@ def fingerprint(settings: Settings, dataset: Dataset, device: torch.device) -> d
         "study.seed": settings.study.seed,
         "study.metric": settings.study.metric,
         "study.time_objective": settings.study.time_objective,
-        **_flat(json.loads(settings.data.model_dump_json(exclude={"data_dir"})), "data"),
+        **_flat(json.loads(settings.data.model_dump_json(exclude={"data_dir", "features_seconds"})), "data"),
         **_flat(json.loads(settings.training.model_dump_json(exclude={"device"})), "training"),
         **_flat(settings.space.as_dict(), "search_space", depth=2),
         "data.sha256": dataset.description["sha256"],

@@ -215,6 +215,12 @@ class DataSettings(Section):
         None,
         description="module:function that makes more features of a frame of bars; checked for looking ahead",
     )
+    features_seconds: float = Field(
+        600.0,
+        gt=0,
+        le=_MOST_SECONDS,
+        description="seconds that the check of the function may take; it runs in a process of its own, which is ended then",
+    )
     target: Target = Field(
         "direction",
         description="direction of the next return, volatility of the next range, or triple_barrier: which of two prices, or the"

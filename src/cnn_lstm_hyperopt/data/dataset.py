@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.config.settings import DataSettings
 from cnn_lstm_hyperopt.data.bars import Bars
+from cnn_lstm_hyperopt.data.bounded_check import checked_feature_set
 from cnn_lstm_hyperopt.data.describe import data_warnings, describe
 from cnn_lstm_hyperopt.data.folds import Fold, FoldIndices, WindowDates, make_folds
 from cnn_lstm_hyperopt.data.framing import (
@@ -20,7 +21,7 @@ from cnn_lstm_hyperopt.data.framing import (
     reach_bars,
 )
 from cnn_lstm_hyperopt.data.labels import Labeller, labeller
-from cnn_lstm_hyperopt.data.own_features import FeatureSet, feature_set
+from cnn_lstm_hyperopt.data.own_features import FeatureSet
 from cnn_lstm_hyperopt.data.scaling import Scaler
 from cnn_lstm_hyperopt.data.sources import load_bars, open_source
 from cnn_lstm_hyperopt.data.splits import PURGED, TEST, TRAIN, VALIDATION, assign, cut_dates, evenly_spread
@@ -202,7 +203,7 @@ def prepare_dataset(settings: DataSettings, loaded: tuple[list[Bars], list[str]]
     source = open_source(settings)
     bars, source_warnings = loaded or load_bars(settings)
     question = labeller(settings)
-    features = feature_set(settings, bars)
+    features = checked_feature_set(settings, bars)
     table = _window_table(bars, settings, question, features)
     cuts = cut_dates(table.dates, settings.split)
     split = assign(table.dates, table.reach, cuts, furthest=table.furthest)

@@ -33,6 +33,8 @@ _RECOMPUTED_SYMBOLS = 2
 _FEWEST_VALUES = 1_000
 _MOST_COLUMNS = 1_000
 _LONGEST_NAME = 100
+RETURNED_TWICE = 77
+"""Exit code of a copy of this process that came back from a user's function."""
 Array = NDArray[np.float64]
 
 
@@ -58,9 +60,12 @@ class OwnFunction:
         Raises:
             DataError: the function raises, changes the frame it got, or returns something else.
         """
-        given = frame.copy(deep=False)  # pandas copies it once it is written to
+        given, process = frame.copy(deep=False), os.getpid()  # pandas copies the frame once it is written to
         try:
-            made = self.call(given)
+            try:
+                made = self.call(given)
+            finally:
+                _end_copies(process)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -222,7 +227,7 @@ def feature_set(settings: DataSettings, bars: Sequence[Bars]) -> FeatureSet:
     """
     _require_new_names(settings.feature_columns)
     features = FeatureSet(settings.feature_columns)
-    segments_of = _longest_segments(bars, settings.max_gap_days)
+    segments_of = longest_segments(bars, settings.max_gap_days)
     if not segments_of:  # no bar has features: there will be no window, whatever the inputs
         return features
     symbol, longest = segments_of[0]
@@ -267,9 +272,13 @@ def load_function(reference: str) -> OwnFunction:
     if here not in sys.path and "" not in sys.path:
         sys.path.append(here)
     importlib.invalidate_caches()
+    process = os.getpid()
     try:
-        _import_from(here, name.partition(".")[0])
-        module = importlib.import_module(name)
+        try:
+            _import_from(here, name.partition(".")[0])
+            module = importlib.import_module(name)
+        finally:
+            _end_copies(process)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise DataError(f"{where}: importing {shown_name(name)} raises {_short(error)}") from error
@@ -291,6 +300,12 @@ def load_function(reference: str) -> OwnFunction:
     if not callable(call):
         raise DataError(f"{where}: {function} is no function, but {type(call).__name__}")
     return OwnFunction(reference, call)
+
+
+def _end_copies(process: int) -> None:
+    """A function that calls os.fork() may come back in the new process, too: the run must not go on twice."""
+    if os.getpid() != process:
+        os._exit(RETURNED_TWICE)
 
 
 def _import_from(folder: str, name: str) -> None:
@@ -316,7 +331,7 @@ def _require_new_names(columns: Sequence[str]) -> None:
         )
 
 
-def _longest_segments(bars: Sequence[Bars], max_gap_days: float) -> list[tuple[str, pd.DataFrame]]:
+def longest_segments(bars: Sequence[Bars], max_gap_days: float) -> list[tuple[str, pd.DataFrame]]:
     """Name and longest segment of a few symbols, evenly spread over those where it is long enough for features."""
     chosen: list[tuple[str, pd.DataFrame]] = []
     for each in bars:

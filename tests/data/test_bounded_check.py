@@ -1,0 +1,100 @@
+"""A feature function that loops, forks, takes all memory or ends its process is one clear line, and nothing of it is left."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cnn_lstm_hyperopt.config import DataSettings
+from cnn_lstm_hyperopt.data.bars import Bars
+from cnn_lstm_hyperopt.data.bounded_check import checked_feature_set
+from cnn_lstm_hyperopt.exceptions import DataError
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
+
+NOTE = "open('processes', 'a').write(f'{os.getpid()}\\n')"
+GOOD = "frame[['close']].pct_change().rename(columns={'close': 'mine'})"
+ATTACKS = {
+    "a fork that comes back": (
+        ["os.fork()", NOTE],
+        "returns in two processes: it calls os.fork(); compute the features in the process that calls the function",
+    ),
+    "a fork bomb": (
+        ["while True:", "    try:", "        os.fork()", "    except BaseException:", "        pass", f"    {NOTE}"],
+        "starts more than 100 processes while it is checked; compute the features in the process that calls the function",
+    ),
+    "a loop": (
+        [NOTE, "while True:", "    try:", "        time.sleep(1)", "    except BaseException:", "        pass"],
+        "the check took longer than 6 s, so it was ended; make the function faster, or raise data.features_seconds",
+    ),
+    "an end": (
+        [NOTE, "os._exit(3)"],
+        "ends the process that calls it (exit code 3); it must return a frame, or raise an error",
+    ),
+    "a fault of memory": (
+        [NOTE, "os.kill(os.getpid(), 11)"],
+        "ends the process that calls it (signal 11, perhaps for lack of memory); it must return a frame, or raise an error",
+    ),
+    "a child in the background": (
+        ["child = subprocess.Popen(['sleep', '600'])", "open('processes', 'a').write(f'{child.pid}\\n')"],
+        "",
+    ),
+}
+
+
+@pytest.fixture
+def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_frame: Callable[..., object]) -> Callable[..., str]:
+    """Checks a function with these lines before it returns; returns the error, "" if there is none."""
+    monkeypatch.chdir(tmp_path)
+
+    def error_of(lines: list[str], seconds: float = 600.0) -> str:
+        name = f"attack_{abs(hash(tuple(lines)))}"
+        body = "\n    ".join([*lines, f"return {GOOD}"])
+        (tmp_path / f"{name}.py").write_text(
+            f"import os, subprocess, time\nimport numpy as np\n\ndef more(frame):\n    {body}\n"
+        )
+        settings = DataSettings(source="embedded", lookback=10, features=f"{name}:more", features_seconds=seconds)
+        try:
+            features = checked_feature_set(settings, [Bars("A", make_frame(700, 1), "none")])
+        except DataError as error:
+            return str(error).removeprefix(f"data.features {name}:more").removeprefix(": ")
+        assert features.added == ("mine",)
+        return ""
+
+    return error_of
+
+
+def is_there(process: int) -> bool:
+    """Whether a process lives; one that has ended and waits for its parent does not."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+@pytest.mark.mostly_slow(3)
+@pytest.mark.parametrize(("lines", "message"), ATTACKS.values(), ids=ATTACKS)
+def test_an_attack_is_one_line_and_leaves_no_process(check, tmp_path, lines, message):
+    assert check(lines, seconds=6.0 if "6 s" in message else 600.0) == message
+    (tmp_path / "processes").touch()  # on a busy machine the process may have been ended before the function was called
+    started = {int(line) for line in (tmp_path / "processes").read_text().split()}
+    assert len(started) <= 101
+    assert os.getpid() not in started
+    deadline = time.monotonic() + 30  # until the system has ended what was killed
+    while (left := [process for process in started if is_there(process)]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert left == []
+
+
+@pytest.mark.slow
+def test_a_function_that_takes_all_memory_is_one_line(check):
+    """Untouched memory counts, so that the test needs none."""
+    message = check(["held = []", "while True:", "    held.append(np.empty(2**28, np.uint8))"])
+    assert message.startswith(" (A): raises MemoryError: Unable to allocate 256. MiB")
+
+
+def test_an_error_of_the_function_is_told_as_ever(check):
+    assert check(["frame['sentiment']"]) == " (A): raises KeyError: 'sentiment'"
