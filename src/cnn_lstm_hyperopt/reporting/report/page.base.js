@@ -43,7 +43,7 @@ function logTicks(low, high, most) {
   if (within([1], 1).length > most) return within([1], Math.ceil((last - first) / most));
   const rough = (high - low) / Math.min(most, 5);
   const unit = 10 ** Math.floor(Math.log10(rough));
-  const step = unit * [1, 2, 5, 10].find((factor) => factor * unit >= rough);
+  const step = unit * [1, 2, 2.5, 5, 10].find((factor) => factor * unit >= rough);
   const found = [];
   for (let k = Math.ceil(low / step); k * step <= high; k += 1) found.push(Number((k * step).toPrecision(12)));
   return found.filter((value) => value > 0);

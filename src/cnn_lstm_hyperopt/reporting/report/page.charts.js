@@ -62,7 +62,7 @@ const charts = {
       const shade = kind === "enough" ? shades[k % shades.length] : color("--grey");
       return {
         name: kind === "enough" ? `model ${model.model}` : `fewer than ${data.enough_windows} windows`, showlegend: rows.length > 0 && (kind === "enough" || known.findIndex((each) => each.rows.some((row) => !row.enough)) === k),
-        x: rows.map((row) => row.confidence), y: rows.map((row) => row.right), type: "scatter", mode: kind === "enough" ? "lines+markers" : "markers", line: { color: shade, width: 1.5 }, opacity: kind === "enough" ? 1 : 0.6,
+        x: rows.map((row) => row.confidence), y: rows.map((row) => row.right), type: "scatter", mode: kind === "enough" ? "lines+markers" : "markers", line: { color: shade, width: 1.5 }, opacity: kind === "enough" ? 1 : 0.8,
         marker: { color: shade, size: rows.map((row) => Math.min(16, 4 + 1.3 * Math.log2(row.n))), symbol: kind === "enough" ? "circle" : "circle-open" },
         error_y: { type: "data", symmetric: false, array: rows.map((row) => row.high - row.right), arrayminus: rows.map((row) => row.right - row.low), color: shade, thickness: 1, width: 3 },
         hovertext: rows.map((row) => `model ${model.model}: right in ${(100 * row.right).toFixed(1)} % of ${row.n} windows (${(100 * row.low).toFixed(1)} to ${(100 * row.high).toFixed(1)} %)`), hoverinfo: "text",

@@ -126,7 +126,7 @@ charts.parallel = () => {
   const ends = (scale) => (scale.order ? scale.order.map((value, k) => [shortened(shown(value)), scale.high ? k / scale.high : 0.5]) : [[figure(Number((scale.log ? 10 ** scale.low : scale.low).toPrecision(3))), 0], [figure(Number((scale.log ? 10 ** scale.high : scale.high).toPrecision(3))), 1]]);
   const labels = names.flatMap((_, k) => ends(scales[k]).map(([text, y]) => ({ x: k, y, text: plain(text), showarrow: false, xanchor: "left", xshift: 4, font: { size: 10.5, color: color("--text") }, bgcolor: color("--card"), opacity: 0.9 })));
   const lines = names.map((_, k) => ({ type: "line", x0: k, x1: k, y0: 0, y1: 1, line: { color: color("--soft"), width: 1 } }));
-  return [traces, layout({ annotations: labels, shapes: lines, xaxis: { tickvals: names.map((_, k) => k), ticktext: names.map((name) => plain(name).replace(/[._]/g, "<br>")), range: [-0.1, names.length - 0.45], showgrid: false, zeroline: false, fixedrange: true }, yaxis: { visible: false, range: [-0.04, 1.06], fixedrange: true }, margin: { l: 16, r: 16, t: 24, b: 90 }, legend: { orientation: "h", x: 0, y: 1.01, yanchor: "bottom" } })];
+  return [traces, layout({ annotations: labels, shapes: lines, xaxis: { tickvals: names.map((_, k) => k), ticktext: names.map((name) => plain(name).replace(/[._]/g, "<br>")), range: [narrow() ? -0.35 : -0.1, names.length - 0.45], showgrid: false, zeroline: false, fixedrange: true }, yaxis: { visible: false, range: [-0.04, 1.06], fixedrange: true }, margin: { l: 16, r: 16, t: 24, b: 90 }, legend: { orientation: "h", x: 0, y: 1.01, yanchor: "bottom" } })];
 };
 
 // ---------------------------------------------------------------- timeline

@@ -153,7 +153,8 @@ table();
 // ---------------------------------------------------------------- begin
 
 const prunedShown = data.curves.pruned.length;
-byId("curves-lead").textContent = `Of the best ${data.curves.finalists.length === 1 ? "trial" : `${data.curves.finalists.length} trials`} during the search, and of ${prunedShown === data.curves.of_pruned ? prunedShown : `${prunedShown} of ${data.curves.of_pruned}`} pruned ones in grey.`;
+if (!data.curves.finalists.length) byId("curves-lead").textContent = "Shown once trials are on the front.";
+else byId("curves-lead").textContent = `Of the best ${data.curves.finalists.length === 1 ? "trial" : `${data.curves.finalists.length} trials`} during the search, and of ${prunedShown === data.curves.of_pruned ? prunedShown : `${prunedShown} of ${data.curves.of_pruned}`} pruned ones in grey.`;
 
 const first = places.find((place) => place.dataset.chart === "front");
 if (first) draw(first);  // while the page loads: the first chart takes longest, for Plotly measures its letters
