@@ -59,7 +59,7 @@ charts.slice = () => {
   const scale = scaleOf(name);
   const x = drawn.map((number) => scale.at(valuesOf(name)[rowOf.get(number)]) + (scale.order ? 0.5 * jitter(number) : 0));
   const bar = { title: { text: "trial" }, thickness: narrow() ? 8 : 12, outlinewidth: 0 };
-  const dots = points(`completed trials${countNote(drawn, numbers)}`, drawn, x, column(which, drawn), { color: drawn, colorscale: "Viridis", size: 7, opacity: 0.8, showscale: true, colorbar: bar });
+  const dots = points(`completed trials${countNote(drawn, numbers)}`, drawn, x, column(which, drawn), { color: drawn, colorscale: "Viridis", size: 7, opacity: 0.8, line: { color: color("--soft"), width: 0.5 }, showscale: true, colorbar: bar });
   dots.hovertext = drawn.map((number) => `${oneLine(number)}<br>${plain(name)} ${plain(shown(valuesOf(name)[rowOf.get(number)]))}`);
   return [[dots], layout({ xaxis: { ...scaleAxis(name, scale), fixedrange: true }, yaxis: objectiveAxis(which, numbers), showlegend: drawn.length < numbers.length })];
 };
