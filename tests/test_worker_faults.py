@@ -170,6 +170,7 @@ def test_workers_that_were_stopped_with_the_run_are_not_taken_for_silent(
     trials = trials_of(save_dir)
     assert all(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in trials)
     assert len(trials) == 8
+    assert max(trial.user_attrs["measured_seconds"] for trial in trials) < 20  # a pause is no training
 
 
 def test_workers_that_die_at_start_end_the_run_with_a_line_that_says_why(

@@ -34,7 +34,7 @@ from cnn_lstm_hyperopt.folder import (
     storage_faults,
 )
 from cnn_lstm_hyperopt.progress import ProgressReport
-from cnn_lstm_hyperopt.pulse import be_at, beat, beats, place
+from cnn_lstm_hyperopt.pulse import be_at, beat, beats, noticing_stops, place
 from cnn_lstm_hyperopt.reporting.validation import ValidationWriter
 from cnn_lstm_hyperopt.search import LACKED_MEMORY, Assignment, SkillGate, Study, StudyStorage, TrialRecord
 from cnn_lstm_hyperopt.training.allocator import give_back_pages
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
     threading.Thread(target=_listen, args=(stop,), daemon=True).start()
     threading.Thread(target=_tell, daemon=True).start()
     try:
-        with storage_faults(save_dir), run_log(save_dir, f"worker {number}: "):
+        with noticing_stops(), storage_faults(save_dir), run_log(save_dir, f"worker {number}: "):
             _work(save_dir, number, workers, stop)
     except StudyFailedError as error:
         print(error, file=sys.stderr)

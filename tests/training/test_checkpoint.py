@@ -356,7 +356,10 @@ class TestOnAClockOfOurOwn:
                     clock.now += 64.0
 
             net.register_forward_hook(tick)
-            monkeypatch.setattr("cnn_lstm_hyperopt.training.loop.time", SimpleNamespace(perf_counter=lambda: clock.now))
+            monkeypatch.setattr(
+                "cnn_lstm_hyperopt.training.loop.time",
+                SimpleNamespace(perf_counter=lambda: clock.now, process_time=lambda: clock.now),
+            )
             return run(net=net, max_epochs=3, **options)
 
         return go

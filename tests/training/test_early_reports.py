@@ -136,7 +136,10 @@ def test_seconds_and_projection_leave_their_evaluations_out(monkeypatch, trainin
         clock.now += 0.25 if module.training else 60.0
 
     net.register_forward_hook(tick)
-    monkeypatch.setattr("cnn_lstm_hyperopt.training.loop.time", SimpleNamespace(perf_counter=lambda: clock.now))
+    monkeypatch.setattr(
+        "cnn_lstm_hyperopt.training.loop.time",
+        SimpleNamespace(perf_counter=lambda: clock.now, process_time=lambda: clock.now),
+    )
     _, outcome, reports = training(
         make_windows(80, 1), make_windows(40, 2), net=net, early_reports=QUARTERS, max_epochs=2
     )

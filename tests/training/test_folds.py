@@ -272,7 +272,10 @@ def test_seconds_and_their_projection_are_those_of_all_folds(folds, monkeypatch)
 
     for network in together.networks:
         network.register_forward_hook(tick)
-    monkeypatch.setattr("cnn_lstm_hyperopt.training.loop.time", SimpleNamespace(perf_counter=lambda: clock.now))
+    monkeypatch.setattr(
+        "cnn_lstm_hyperopt.training.loop.time",
+        SimpleNamespace(perf_counter=lambda: clock.now, process_time=lambda: clock.now),
+    )
     outcome = together.run()
     assert [report.seconds for report in together.reports] == [32 + 3 / 4, 32 + 22 / 4, 32 + 45 / 4]
     assert [report.projected_seconds for report in together.reports] == [32 + 45 / 4] * 3

@@ -322,7 +322,10 @@ class TestOnAClockOfOurOwn:
                 return CONTINUE
 
             net.register_forward_hook(tick)
-            monkeypatch.setattr("cnn_lstm_hyperopt.training.loop.time", SimpleNamespace(perf_counter=lambda: clock.now))
+            monkeypatch.setattr(
+                "cnn_lstm_hyperopt.training.loop.time",
+                SimpleNamespace(perf_counter=lambda: clock.now, process_time=lambda: clock.now),
+            )
             return training(make_windows(80, 1), make_windows(40, 2), net=net, on_report=on_report, **changed)
 
         return run

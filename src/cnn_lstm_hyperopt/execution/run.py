@@ -188,6 +188,7 @@ def _run_one(
         "memory_mb": trained.memory_mb,
         "precision": trained.precision,
         **({"memory_saving": MEMORY_SAVINGS[saving]} if saving else {}),
+        **({"paused_seconds": outcome.paused_seconds} if outcome.paused_seconds else {}),
     }
     match outcome.decision.action:
         case Action.STOP:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 
 from cnn_lstm_hyperopt.processes import outliving_the_terminal
+from cnn_lstm_hyperopt.pulse import noticing_stops
 
 TIMEOUT, CTRL_C, SIGTERM = "timeout", "Ctrl-C", "SIGTERM"
 _REASONS = {signal.SIGINT: CTRL_C, signal.SIGTERM: SIGTERM}
@@ -65,7 +66,7 @@ class StopSignal:
 
         before = {number: signal.signal(number, handle) for number in _REASONS}
         try:
-            with outliving_the_terminal():
+            with outliving_the_terminal(), noticing_stops():
                 yield
         finally:
             for number, handler in before.items():

@@ -22,6 +22,7 @@ COLUMNS = (
     "projected_seconds",
     "projected_full_seconds",
     "measured_seconds",
+    "paused_seconds",
     "memory_mb",
     "precision",
     "retry_of",
@@ -49,6 +50,8 @@ def trials_csv(
     ``projected_seconds`` is what all epochs would have taken, and ``projected_full_seconds`` the same on all training windows
     instead of the ``train_share`` that trials use. ``memory_mb`` is the measured peak, or what ``estimated_memory`` says.
 
+    ``paused_seconds`` are those for which the process was stopped (Ctrl-Z) within training steps; no other column counts them.
+
     A trial that ``continues`` a probe counts from the probe's first epoch on, but its ``measured_seconds`` are its own alone.
     ``would_have_ended_…`` say when and why the pruner would have ended a trial that is exempt from it.
     """
@@ -73,6 +76,7 @@ def trials_csv(
             projected,
             None if projected is None else projected / train_share,
             record.attributes.get("measured_seconds"),
+            record.attributes.get("paused_seconds"),
             memory,
             record.attributes.get("precision"),
             record.retry_of,

@@ -1,5 +1,6 @@
 """The training loop: one flow for one fold and for several side by side, one callback."""
 
+import logging
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -11,12 +12,15 @@ import torch
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.models import CnnLstm
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, OnReport, ProgressReport
+from cnn_lstm_hyperopt.pulse import times_continued
 from cnn_lstm_hyperopt.training.checkpoint import Checkpoint, Stateful
 from cnn_lstm_hyperopt.training.config import TrainingConfig
 from cnn_lstm_hyperopt.training.fold import FoldTraining, training_facts
 from cnn_lstm_hyperopt.training.metrics import Evaluation, ValueScale, over_folds
 from cnn_lstm_hyperopt.training.outcome import NonFiniteLossError, Outcome
 from cnn_lstm_hyperopt.training.patience import Patience
+
+log = logging.getLogger(__name__)
 
 FIRST_LOOK = 4
 """Steps after which a training first says what it will cost; the first step warms up and is left out of the slope."""
@@ -28,7 +32,12 @@ OnEpochEnd = Callable[[Decision, Callable[[], Checkpoint]], None]
 
 
 class _Stopwatch:
-    """Seconds in training steps, and what the rest will take; each run's first step is left out of the speed: it warms up."""
+    """Seconds in training steps, and what the rest will take; each run's first step is left out of the speed: it warms up.
+
+    A process that was stopped and continued within a step (Ctrl-Z, ``kill -STOP``) did not train in between: that step counts
+    like the mean of the steps before, the first one like the seconds that the process computed. Only the system's signal decides
+    that: a step that is slow on a busy machine counts as it was.
+    """
 
     def __init__(self, device: torch.device, total_steps: int) -> None:
         self._device, self._total_steps = device, total_steps
@@ -36,10 +45,13 @@ class _Stopwatch:
         self._cold = True
         self._steps = self._first_steps = 0
         self._first_seconds = 0.0
-        self.seconds = self.evaluation_seconds = 0.0
+        self.seconds = self.evaluation_seconds = self.paused_seconds = 0.0
+        self._step_ended = self._computed = 0.0
+        self._continued = times_continued()
 
     def start(self) -> None:
-        self._started = time.perf_counter()
+        self._started = self._step_ended = time.perf_counter()
+        self._computed, self._continued = time.process_time(), times_continued()
 
     def reported(self) -> None:
         """From here on it is a while until the next report within an epoch is due."""
@@ -47,6 +59,9 @@ class _Stopwatch:
 
     def step(self) -> bool:
         """Counts a step; whether it is time for a report within the epoch."""
+        if times_continued() != self._continued:
+            self._leave_pause_out()
+        self._step_ended = time.perf_counter()
         self._steps += 1
         if self._cold:
             before, self._cold = self.seconds, False
@@ -54,7 +69,21 @@ class _Stopwatch:
             self._first_seconds += self.stop() - before
             self.start()
             self.reported()
-        return self._steps == FIRST_LOOK or time.perf_counter() - self._reported > LOOK_SECONDS
+        return self._steps == FIRST_LOOK or self._step_ended - self._reported > LOOK_SECONDS
+
+    def _leave_pause_out(self) -> None:
+        """The process was stopped since the last step ended."""
+        self._continued = times_continued()
+        taken = time.perf_counter() - self._step_ended
+        trained = self.seconds + self._step_ended - self._started
+        usual = trained / self._steps if self._steps else time.process_time() - self._computed
+        pause = max(0.0, taken - usual)
+        self._started += pause
+        self._reported += pause
+        self.paused_seconds += pause
+        log.info(
+            "the process was stopped for about %.1f s within a training step, which do not count as training", pause
+        )
 
     def stop(self) -> float:
         """Adds the time since :meth:`start`; waits for the device, which computes behind Python's back."""
@@ -75,6 +104,7 @@ class _Stopwatch:
         return {
             "seconds": self.seconds,
             "evaluation_seconds": self.evaluation_seconds,
+            "paused_seconds": self.paused_seconds,
             "steps": self._steps,
             "first_steps": self._first_steps,
             "first_seconds": self._first_seconds,
@@ -82,6 +112,7 @@ class _Stopwatch:
 
     def load_state_dict(self, state: dict[str, Any], /) -> None:
         self.seconds, self.evaluation_seconds = state["seconds"], state["evaluation_seconds"]
+        self.paused_seconds = state.get("paused_seconds", 0.0)  # an earlier version kept none
         self._steps, self._first_steps = state["steps"], state["first_steps"]
         self._first_seconds = state["first_seconds"]
 
@@ -147,6 +178,7 @@ def train_folds(
         projected_seconds=watch.projected,
         decision=run.decision,
         evaluation_seconds=watch.evaluation_seconds,
+        paused_seconds=watch.paused_seconds,
     )
 
 

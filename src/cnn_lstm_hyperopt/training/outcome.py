@@ -22,6 +22,7 @@ class Outcome:
         projected_seconds: what all ``max_epochs`` would take; None when it could not be told.
         decision: what ended it: CONTINUE when it ran to its own end (all epochs, or patience).
         evaluation_seconds: wall seconds in evaluations.
+        paused_seconds: seconds for which the process was stopped within training steps; they are not in ``seconds``.
     """
 
     best_epoch: int
@@ -31,3 +32,4 @@ class Outcome:
     projected_seconds: float | None
     decision: Decision
     evaluation_seconds: float = 0.0
+    paused_seconds: float = 0.0
