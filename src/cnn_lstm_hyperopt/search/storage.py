@@ -158,7 +158,8 @@ class StudyStorage:
         if seal is not None and seal != self._seals.of_study(said, MADE_WITH):
             raise DamagedError("what it was made with is not what was stored")
         total = said.get("n_trials")
-        if total is not None and (type(total) is not int or total < 1):
+        made_by_a_run = "begun_with" in said
+        if (total is not None or made_by_a_run) and (type(total) is not int or total < 1):
             raise DamagedError("its number of trials is none")
 
     def _require_same_file(self) -> None:
