@@ -90,6 +90,7 @@ def test_python_m_imports_none_of_them(hostile: Path) -> None:
     assert done.returncode != 66
 
 
+@pytest.mark.mostly_slow(1)
 @pytest.mark.parametrize("start", ["-m", "script"])
 def test_a_feature_module_of_the_current_directory_is_found_and_its_neighbours(hostile: Path, start: str) -> None:
     """With libraries that are loaded only after the directory has joined the search path."""

@@ -3,6 +3,7 @@
 The models are of a real final round on real bars: two small networks, each trained for two epochs, and their ensemble.
 """
 
+import io
 import json
 import os
 import re
@@ -368,6 +369,15 @@ def test_a_class_that_is_a_formula_is_text_in_the_table(predict, save_dir, capsy
     capsys.readouterr()
     assert main(predict[:-1]) == 0
     assert f",{name}," in capsys.readouterr().out.replace('"', "")
+
+
+def test_a_name_that_the_output_can_not_hold_is_refused_rather_than_changed(predict, save_dir, monkeypatch, capsys):
+    predict[2] = str(changed_model(save_dir / "retrained_model_1", class_names=["tiefer ä", "höher"]))
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    code = main(predict[:-1])
+    monkeypatch.undo()
+    assert code == 2
+    assert "the output's encoding ascii has no '\\x" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------------- export

@@ -54,6 +54,13 @@ def outliving_the_terminal() -> Iterator[None]:
         signal.signal(hangup, signal.SIG_DFL)
 
 
+def ignore_signals_of_the_group() -> None:
+    """Ignore the signals that reach all processes of a terminal: what a child process does, the main process says."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if (number := getattr(signal, name, None)) is not None:
+            signal.signal(number, signal.SIG_IGN)
+
+
 def leave_current_directory_out() -> None:
     """Remove the entry of the current directory that ``python -m`` puts first in the module search path."""
     if sys.path and not sys.flags.safe_path and sys.path[0] in ("", _current_directory()):

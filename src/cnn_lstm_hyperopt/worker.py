@@ -6,7 +6,6 @@ the main process: a line asks it to end in good order, and when the stream ends 
 
 import logging
 import os
-import signal
 import sys
 import threading
 import time
@@ -33,6 +32,7 @@ from cnn_lstm_hyperopt.folder import (
     run_log,
     storage_faults,
 )
+from cnn_lstm_hyperopt.processes import ignore_signals_of_the_group
 from cnn_lstm_hyperopt.progress import ProgressReport
 from cnn_lstm_hyperopt.pulse import be_at, beat, beats, noticing_stops, place
 from cnn_lstm_hyperopt.reporting.validation import ValidationWriter
@@ -52,8 +52,7 @@ BEAT_SECONDS = 1.0
 def main(arguments: Sequence[str]) -> int:
     """Runs trials; the exit code is 0 when there was no more to do or the main process asked to end."""
     save_dir, number, workers = Path(arguments[0]), int(arguments[1]), int(arguments[2])
-    for reaching_all in (signal.SIGINT, signal.SIGTERM):  # of the group; the main process says what to do
-        signal.signal(reaching_all, signal.SIG_IGN)
+    ignore_signals_of_the_group()
     stop = _WatchedStop()
     threading.Thread(target=_listen, args=(stop,), daemon=True).start()
     threading.Thread(target=_tell, daemon=True).start()

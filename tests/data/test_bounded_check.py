@@ -75,7 +75,7 @@ def is_there(process: int) -> bool:
     return state != "Z"
 
 
-@pytest.mark.mostly_slow(3)
+@pytest.mark.mostly_slow(2)
 @pytest.mark.parametrize(("lines", "message"), ATTACKS.values(), ids=ATTACKS)
 def test_an_attack_is_one_line_and_leaves_no_process(check, tmp_path, lines, message):
     assert check(lines, seconds=6.0 if "6 s" in message else 600.0) == message

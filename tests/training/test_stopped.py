@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-PAUSE = 2
+PAUSE = 1
 TRAINING = f"""
 import contextlib, json, os, signal, subprocess, sys
 

@@ -6,7 +6,6 @@ comes to its end; the end of that stream, that its process is gone. On standard 
 
 import logging
 import os
-import signal
 import sys
 import threading
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.exceptions import HyperoptError
 from cnn_lstm_hyperopt.folder import CONFIG_FILE, run_log
+from cnn_lstm_hyperopt.processes import ignore_signals_of_the_group
 from cnn_lstm_hyperopt.tracking.standing import Standing
 from cnn_lstm_hyperopt.tracking.target import Target, tracking_target
 
@@ -32,8 +32,7 @@ NICE = 10
 def main(arguments: Sequence[str]) -> int:
     """Follows a study until it is asked to end; the exit code is 0 when everything is written."""
     save_dir = Path(arguments[0])
-    for reaching_all in (signal.SIGINT, signal.SIGTERM):  # of the group; the run says what to do
-        signal.signal(reaching_all, signal.SIG_IGN)
+    ignore_signals_of_the_group()
     if hasattr(os, "nice"):
         os.nice(NICE)
     ending = threading.Event()

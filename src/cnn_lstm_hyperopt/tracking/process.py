@@ -6,6 +6,7 @@ import logging
 import os
 import shlex
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.exceptions import InterruptedRunError
+from cnn_lstm_hyperopt.masking import masked
 from cnn_lstm_hyperopt.processes import THREAD_VARIABLES, module_command
 from cnn_lstm_hyperopt.reporting.wording import counted
 from cnn_lstm_hyperopt.tracking.standing import Standing
@@ -33,25 +35,37 @@ class Follower:
         # The URI may hold a password, so it goes through the environment: everybody can read a command line.
         environment = {**os.environ, URI_VARIABLE: target.uri, **dict.fromkeys(THREAD_VARIABLES, "1")}
         self.standing = Standing()
-        self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
-            module_command("cnn_lstm_hyperopt.tracking", save_dir),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # run.log has what matters, without secrets
-            env=environment,
-            text=True,
-        )
+        self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - end() closes it
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
+                module_command("cnn_lstm_hyperopt.tracking", save_dir),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                env=environment,
+                text=True,
+            )
+        except OSError:
+            self._errors.close()
+            raise
         self._listener = threading.Thread(target=self._listen, daemon=True)
         try:
             self._listener.start()
         except RuntimeError:
             self._process.kill()
             self._process.wait()
+            self._errors.close()
             raise
 
     def _listen(self) -> None:
         for line in self._process.stdout or ():
             self.standing = Standing.read(line) or self.standing
+
+    def _last_line(self) -> str:
+        """The last line that the process wrote to its standard error, after a colon and without secrets."""
+        self._errors.seek(0)
+        lines = self._errors.read().split("\n")
+        return next((f": {masked(line.strip())}" for line in reversed(lines) if line.strip()), "")
 
     @property
     def running(self) -> bool:
@@ -79,14 +93,16 @@ class Follower:
                 self._process.kill()
                 self._process.wait()
             self._listener.join(LAST_WORDS_SECONDS)
-            for stream in (self._process.stdin, self._process.stdout):
+            last_line = self._last_line()
+            for stream in (self._process.stdin, self._process.stdout, self._errors):
                 with contextlib.suppress(OSError):  # what was not read by a process that is gone
                     if stream is not None:
                         stream.close()
         if code is None and not self.standing.problem:
             return Standing(**{**vars(self.standing), "problem": f"it took longer than {seconds:g} s ({limit})"})
         if code and not self.standing.problem:
-            return Standing(**{**vars(self.standing), "problem": f"the follower ended with exit code {code}"})
+            problem = f"its process ended with exit code {code}{last_line}"
+            return Standing(**{**vars(self.standing), "problem": problem})
         return self.standing
 
 
