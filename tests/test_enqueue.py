@@ -250,6 +250,11 @@ FAULTS = [
         " multi_task.balancing=uncertainty; change one of them",
     ),
     (
+        {"lstm": {"num_layers": 1, "skip_connections": True}},
+        "lstm.skip_connections is a parameter only where lstm.num_layers is 2 to 16, but got lstm.num_layers=1; change one of"
+        " them",
+    ),
+    (
         {"augmentation.mixup": 0.1},
         "augmentation.mixup is a parameter only where augmentation.switch is true, which the search space does not have;"
         " leave it out",
@@ -267,6 +272,13 @@ def test_a_wrong_entry_is_one_clear_line(write: Write, entry: Any, message: str)
     with pytest.raises(ConfigError) as caught:
         read_enqueued(path, plan_of())
     assert str(caught.value) == f"--enqueue {path}: entry 2: {message}"
+
+
+def test_a_switch_that_is_off_where_it_does_not_exist_is_no_fault(write: Write) -> None:
+    """Trials of earlier versions have skip connections with a single layer, too."""
+    (start,) = read_enqueued(write([{"lstm": {"num_layers": 1, "skip_connections": False}}]), plan_of())
+    assert start.params["lstm.num_layers"] == 1
+    assert "lstm.skip_connections" not in start.params
 
 
 def test_all_faults_of_a_file_are_shown_together(write: Write) -> None:

@@ -31,7 +31,6 @@ from cnn_lstm_hyperopt.execution.workers import WORKER_MB, _available_mb
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
 from cnn_lstm_hyperopt.search import (
     LACKED_MEMORY,
-    MEMORY_SAVINGS,
     Cost,
     Limits,
     SkillGate,
@@ -241,30 +240,30 @@ def test_an_exception_fails_the_trial_with_one_line_and_is_retried(make_study, e
 
 def test_a_trial_that_lacks_memory_is_trained_with_less_until_it_fits(make_study, caplog):
     def before(call, epoch):
-        if call in (0, 1) and epoch == 2:
+        if call < 5 and epoch == 2:
             raise MemoryError("800 MB are too much")
 
     study, runner = make_study(n_trials=2), Fake(before=before)
     with caplog.at_level(logging.WARNING, logger="cnn_lstm_hyperopt"):
         assert run(study, runner) == FINISHED
-    assert runner.savings == [0, 1, 2, 0]
-    assert [number for number, _ in runner.calls] == [0, 0, 0, 1]
+    assert runner.savings == [0, 1, 2, 3, 4, 5, 0]
+    assert [number for number, _ in runner.calls] == [0] * 6 + [1]
     assert states(study) == ["COMPLETE"] * 2
     first, second = study.records()
-    assert first.attributes["memory_saving"] == MEMORY_SAVINGS[2]
+    assert first.attributes["memory_saving"] == "batches in 16 parts, gradients accumulated, gradient checkpointing"
     assert "memory_saving" not in second.attributes
     assert [point.epoch for point in first.curve] == [1, 2, 3]  # what was told before the failure is not in it twice
-    assert "memory did not suffice (800 MB are too much); once more with half batches" in caplog.text
+    assert "memory did not suffice (800 MB are too much); once more with batches in 2 parts, gradients" in caplog.text
 
 
 def test_a_trial_whose_memory_never_suffices_fails_once_and_for_all(make_study):
     def before(call, epoch):
-        if call < 3:
+        if call < 6:
             raise MemoryError
 
     study, runner = make_study(n_trials=2), Fake(before=before)
     assert run(study, runner) == FINISHED
-    assert runner.savings == [0, 1, 2, 0, 0]
+    assert runner.savings == [0, 1, 2, 3, 4, 5, 0, 0]
     assert states(study) == ["FAIL", "COMPLETE", "COMPLETE"]
     assert study.records()[0].reason == f"{LACKED_MEMORY} (MemoryError: no message)"
     assert [record.retry_of for record in study.records()] == [None] * 3
@@ -300,7 +299,7 @@ def test_what_a_trial_saved_of_memory_is_told_though_it_was_cut_off(make_study):
     study.storage.pause_orphans()
     assert run(study, runner) == FINISHED
     assert runner.savings == [0, 1, 1]
-    assert study.records()[0].attributes["memory_saving"] == MEMORY_SAVINGS[1]
+    assert study.records()[0].attributes["memory_saving"] == "batches in 2 parts, gradients accumulated"
 
 
 def test_a_checkpoint_that_does_not_fit_into_memory_is_the_trials_fault(make_study, monkeypatch):
@@ -311,7 +310,7 @@ def test_a_checkpoint_that_does_not_fit_into_memory_is_the_trials_fault(make_stu
 
     monkeypatch.setattr("cnn_lstm_hyperopt.execution.run.last_good", lack)
     study = make_study(n_trials=1)
-    errors = iter([OSError(errno.ENOMEM, "Cannot allocate memory")] * 3 + [OSError(errno.EIO, "Input/output error")])
+    errors = iter([OSError(errno.ENOMEM, "Cannot allocate memory")] * 6 + [OSError(errno.EIO, "Input/output error")])
     with pytest.raises(OSError, match="Input/output"):
         run(study, Fake())
     assert states(study) == ["FAIL", "RUNNING"]

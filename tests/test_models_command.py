@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from huggingface_hub import ModelCard
 
 from cnn_lstm_hyperopt.cli import main
 from cnn_lstm_hyperopt.config import load_settings
@@ -28,6 +29,7 @@ from cnn_lstm_hyperopt.execution import StopSignal
 from cnn_lstm_hyperopt.experiment import open_experiment
 from cnn_lstm_hyperopt.model_description import ModelDescription
 from cnn_lstm_hyperopt.models import build_network
+from cnn_lstm_hyperopt.reporting.model_card import escaped
 from cnn_lstm_hyperopt.reporting.terminal import Terminal
 from cnn_lstm_hyperopt.saved_model import SavedModel
 from cnn_lstm_hyperopt.spreadsheets import csv_text
@@ -271,6 +273,44 @@ def test_a_card_says_what_the_model_is_and_what_it_is_not(save_dir, results):
         assert results["verdict"]["skill"] or "No skill" in plain
         for part in ("Train", "Validation", "Test"):
             assert re.search(rf"- {part}: [\d,]+ windows, 200\d-\d\d-\d\d to 200\d-\d\d-\d\d\.", plain)
+
+
+def test_the_front_matter_of_a_card_is_what_the_hub_reads(save_dir, results):
+    entries = {"retrained_model_1": results["retrained_models"][0], "ensemble": results["ensemble"]}
+    for name, entry in entries.items():
+        text = (save_dir / name / "README.md").read_text(encoding="utf-8")
+        about = ModelCard(text).data
+        assert (about.license, about.library_name) == ("other", "cnn-lstm-hyperopt")
+        assert about.pipeline_tag == "time-series-forecasting"
+        assert {"time-series", "cnn", "lstm", "target:volatility"} <= set(about.tags)
+        assert about.metrics[0] == "accuracy"
+        found = {result.metric_type: result.metric_value for result in about.eval_results}
+        assert found["accuracy"] == pytest.approx(entry["test_metrics"]["test_class_acc"], abs=1e-6)
+        assert found["log_loss"] == pytest.approx(entry["test_metrics"]["test_log_loss"], abs=1e-6)
+        assert {result.dataset_name for result in about.eval_results} == {"test windows of AAPL, IBM"}
+
+
+def test_a_card_escapes_mark_up_alone_and_no_column_stands_twice(save_dir):
+    for name in FOLDERS:
+        card = (save_dir / name / "README.md").read_text(encoding="utf-8")
+        assert re.findall(r"\\[^*<>`|\[\]]", card) == []
+        (header,) = [line for line in card.splitlines() if "against the best baseline" in line]
+        columns = [column.strip() for column in header.strip("|").split("|")]
+        assert len(set(columns)) == len(columns)
+        assert re.search(r"- `range_percent`: .* The mean value of training, -[\d.]+, is [\d.]+ %\.", card)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("close_return, 69.0 % (95 % interval +1 to 2) #1!", "close_return, 69.0 % (95 % interval +1 to 2) #1!"),
+        ("_a_ *b* `c` ~~d~~", r"\_a\_ \*b\* \`c\` \~\~d\~\~"),
+        ("[x](http://y.z) <b> | &lt; $k$", r"\[x\](http\://y.z) \<b\> \| \&lt; \$k\$"),
+        ("www.evil.org a@b.org c:\\d", r"www\.evil.org a\@b.org c:\\d"),
+    ],
+)
+def test_only_mark_up_is_escaped(text, shown):
+    assert escaped(text) == shown
 
 
 def test_results_tell_of_the_ensemble(save_dir, results):

@@ -13,7 +13,8 @@ from cnn_lstm_hyperopt.metrics import METRICS, score
 from cnn_lstm_hyperopt.preparation import prepare_again, prepare_new, skill_gate
 from cnn_lstm_hyperopt.progress import CONTINUE
 from cnn_lstm_hyperopt.reporting.terminal import Terminal
-from cnn_lstm_hyperopt.search import SkillGate, StudyStorage
+from cnn_lstm_hyperopt.search import SkillGate, StudyStorage, random_configuration
+from cnn_lstm_hyperopt.search.distributions import distribution
 
 every_metric = pytest.mark.parametrize("metric", METRICS)
 
@@ -102,3 +103,30 @@ def test_a_study_goes_on_in_its_own_metric_only(settings_of, dataset):
     storage.set_attribute("made_with", preparation.made_with)
     with pytest.raises(SaveDirError, match=r"made with other settings.*\n  study\.metric: mcc → auc\ntake these back"):
         prepare_again(settings_of("auc"), dataset, storage)
+
+
+def test_a_study_of_an_earlier_version_is_told_of_parameters_without_effect(settings_of, dataset):
+    """It searched skip connections with a single layer, too."""
+    settings = settings_of("accuracy")
+    new = prepare_new(settings, dataset, Terminal(quiet=True), recalibrate=False)
+    space, storage = new.plan.space, StudyStorage.in_memory("x", "accuracy")
+    facts = {
+        "made_with": new.made_with,
+        "speeds": new.runner.speeds.as_dict(),
+        "train_share": dataset.train_share,
+        "starts": [],
+        "begun_with": 6,
+    }
+    for name, value in facts.items():
+        storage.set_attribute(name, value)
+    searched = space.searched()
+    for number, layers in enumerate([1, 2, 1]):
+        drawn = random_configuration(space.fixing({"lstm.num_layers": layers}), 0, number)
+        params = {**drawn, "lstm.num_layers": layers, "lstm.skip_connections": True}
+        params = {name: value for name, value in params.items() if name in searched}
+        storage.start(params, {name: distribution(searched[name]) for name in params}, {"size_mb": 1.0})
+    again = prepare_again(settings, dataset, storage)
+    assert [line for line in again.warnings if "lstm.skip_connections" in line] == [
+        "2 trials of an earlier version have a value for lstm.skip_connections, which has no effect there; they count as they"
+        " are, and new trials leave it out"
+    ]

@@ -151,8 +151,36 @@ def test_bars_are_predicted_as_their_windows_are(model, dataset, bars):
 def test_the_last_bar_is_predicted_though_its_label_is_not_known_yet(model, bars):
     frame = model.predict_bars(bars)
     assert frame["date"].iloc[-1] == bars.index[-1]
-    assert frame.columns.tolist() == ["date", "class", "class_name", "probability_0", "probability_1", "value"]
+    classes = ["class", "class_name", "probability_0", "probability_1"]
+    assert frame.columns.tolist() == ["date", *classes, "value", "range_percent"]
     assert len(frame) == len(bars) - 33 - LOOKBACK + 1
+
+
+def test_a_volatility_is_told_as_the_range_that_bars_have(model, dataset, bars):
+    """In per cent: how far the highest high lies above the lowest low."""
+    predicted = model.predict_bars(bars)
+    expected = 100 * (np.exp(np.exp(predicted["value"].to_numpy(np.float64))) - 1)
+    np.testing.assert_allclose(predicted["range_percent"], expected, rtol=1e-6)
+    actual = model.description.own_unit.convert(dataset.train.values.numpy().astype(np.float64))
+    following = bars.shift(-1).loc[dataset.train.dates]  # what was to be predicted
+    np.testing.assert_allclose(actual, 100 * (following["high"] / following["low"] - 1), rtol=1e-4)
+
+
+def test_values_of_a_users_own_have_no_other_unit(model):
+    assert own_inputs(target="volatility", value_name="y_reg").own_unit is None
+    assert replace(model.description, target="direction").own_unit.column == "change_percent"
+    np.testing.assert_allclose(
+        replace(model.description, target="direction").own_unit.convert(np.log([1.02, 0.95])), [2, -5]
+    )
+
+
+def test_the_last_windows_alone_are_computed_when_only_they_are_wanted(model, bars):
+    computed = []
+    everything = model.predict_frame(bars, "AAPL")
+    with model.network.register_forward_hook(lambda module, args, output: computed.append(len(args[0]))):
+        last = model.predict_frame(bars, "AAPL", last=3)
+    assert sum(computed) == 3
+    pd.testing.assert_frame_equal(last, everything.tail(3).reset_index(drop=True), rtol=1e-5)
 
 
 def test_a_prediction_looks_back_only(model, bars):

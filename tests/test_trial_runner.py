@@ -1,6 +1,7 @@
 """The trial runner: what a trial is depends on the seed and its number alone."""
 
 import math
+import re
 import statistics
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from cnn_lstm_hyperopt.data.dataset import Dataset, Fold, TrialData
 from cnn_lstm_hyperopt.data.store import load_trial_data, save_trial_data
 from cnn_lstm_hyperopt.data.windows import without_other_rows
 from cnn_lstm_hyperopt.exceptions import CheckpointError
+from cnn_lstm_hyperopt.models import CnnLstm
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
 from cnn_lstm_hyperopt.training import ValueScale, evaluate, forget_checkpoint, last_good, read_checkpoint
 from cnn_lstm_hyperopt.training.cost import memory_mb
@@ -464,3 +466,76 @@ class TestSeveralFolds:
     def test_a_retraining_has_a_single_network(self, data, dataset):
         trained = self.runner(data).retrain(1, PARAMS, whole(dataset), 1, go_on)
         assert trained.networks == (trained.network,)
+
+
+# ---------------------------------------------------------------------- memory
+
+
+@pytest.mark.parametrize("windows", [7, 3, 1])
+def test_batches_are_halved_until_they_fit_and_take_the_steps_of_whole_ones(dataset, windows):
+    """A real network on a device whose memory suffices for so many windows at once, in training and in evaluation."""
+    params = {**PARAMS, "cnn.dropout": 0.0, "lstm.dropout": 0.0, "fusion.dropout": 0.0, "training.optimizer": "sgd"}
+    train, validation = (each.subset(torch.arange(40)) for each in (dataset.train, dataset.validation))
+    fold = Fold(train, validation, dataset.value_mean, dataset.value_std)
+    unlimited = runner_of(dataset).retrain(3, params, fold, 2, go_on)
+
+    def refuse(module: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> None:
+        if isinstance(module, CnnLstm) and len(args[0]) > windows:
+            raise torch.OutOfMemoryError(f"no memory for {len(args[0])} windows")
+
+    with torch.nn.modules.module.register_module_forward_pre_hook(refuse):
+        trained = runner_of(dataset).retrain(3, params, fold, 2, go_on)
+    for weight, whole_batches in zip(trained.network.parameters(), unlimited.network.parameters(), strict=True):
+        torch.testing.assert_close(weight, whole_batches, rtol=1e-3, atol=1e-4)
+
+
+IN_LITTLE_MEMORY = """
+import logging, os, resource, sys
+import torch
+from cnn_lstm_hyperopt.calibration import calibration_for
+from cnn_lstm_hyperopt.config import TrainingSettings
+from cnn_lstm_hyperopt.data.dataset import Fold, TrialData
+from cnn_lstm_hyperopt.data.windows import Windows
+from cnn_lstm_hyperopt.progress import CONTINUE
+from cnn_lstm_hyperopt.trial_runner import TrialRunner
+
+logging.basicConfig(level=logging.WARNING)
+
+def windows(count):
+    labels = torch.arange(count) % 2
+    series = torch.randn(count * 60, 11, generator=torch.Generator().manual_seed(count))
+    return Windows(series, torch.arange(count) * 60, 60, labels, None, list(range(count)), ["all"] * count)
+
+params = {**PARAMS, "cnn.num_filters": 64, "training.batch_size": 512}
+fold = Fold(windows(512), windows(32), 0.0, 1.0)
+cpu = torch.device("cpu")
+runner = TrialRunner(TrialData((fold,), 2, False), TrainingSettings(), seed=0, device=cpu, speeds=calibration_for(cpu))
+runner.retrain(0, {**params, "training.batch_size": 4}, Fold(windows(8), windows(4), 0.0, 1.0), 1, lambda _: CONTINUE)
+for megabytes in (30, 45, 60, 80, 110):
+    if os.fork():
+        os.wait()
+        continue
+    now = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (now + megabytes * 10**6,) * 2)
+    try:
+        runner.retrain(1, params, fold, 1, lambda _: CONTINUE)
+        told = "trained"
+    except MemoryError as error:
+        told = f"failed {error}".splitlines()[0]
+    os.write(1, f"{megabytes} MB: {told}\\n".encode())
+    os._exit(0)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits a process's memory as Linux does")
+def test_a_training_in_too_little_memory_for_half_batches_is_done_in_smaller_parts():
+    """A real limit of memory; below the least of it every level fails."""
+    code = f"PARAMS = {PARAMS!r}\n{IN_LITTLE_MEMORY}"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=220)
+    told = dict(line.split(" MB: ") for line in ended.stdout.splitlines())
+    assert ended.returncode == 0, ended.stderr
+    assert len(told) == 5, (told, ended.stderr)
+    assert "trained" in told.values(), told
+    parts = [int(count) for count in re.findall(r"once more with batches in (\d+) parts", ended.stderr)]
+    assert max(parts) > 2

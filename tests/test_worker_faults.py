@@ -16,7 +16,7 @@ import pytest
 import yaml
 from optuna.trial import FrozenTrial, TrialState
 
-from cnn_lstm_hyperopt.search import LACKED_MEMORY, MEMORY_SAVINGS
+from cnn_lstm_hyperopt.search import LACKED_MEMORY, memory_levels
 
 pytestmark = pytest.mark.slow
 
@@ -124,7 +124,7 @@ def test_a_worker_that_falls_silent_or_dies_is_replaced_and_its_trial_run_again_
     (again,) = [trial for trial in trials if trial.user_attrs.get("retry_of") == number]
     assert again.params == trials[number].params
     assert again.user_attrs["seeded_as"] == number
-    assert again.user_attrs.get("memory_saving", MEMORY_SAVINGS[0]) == MEMORY_SAVINGS[saving]
+    assert again.user_attrs.get("memory_saving", "none") == str(memory_levels(64)[saving])
     assert not list((save_dir / "checkpoints").glob("trial_*"))
     assert not (save_dir / "validation" / f"trial_{number:05d}.parquet").exists()
     assert workers_of(save_dir) == {}
@@ -141,13 +141,14 @@ def test_a_trial_that_kills_its_worker_each_time_fails_and_the_run_goes_on(
     config, save_dir = configuration(tiny, tmp_path, **LONG_TRIALS), Path(tiny["save_dir"])
     process = start_cli("run", "--config", config, "--workers", "2")
     chain = [strike(save_dir, process, signal.SIGKILL)]
-    for _ in MEMORY_SAVINGS[1:]:
+    levels = memory_levels(int(trials_of(save_dir)[chain[0]].params["training.batch_size"]))
+    for _ in levels[1:]:
         again = until(lambda: retry_in(save_dir, chain[-1]), process).number
         chain.append(strike(save_dir, process, signal.SIGKILL, again))
     out, err = process.communicate(timeout=GIVE_UP)
     assert process.returncode in (0, 1), (out, err)
     trials = trials_of(save_dir)
-    assert [trials[n].state for n in chain] == [TrialState.FAIL] * 3
+    assert [trials[n].state for n in chain] == [TrialState.FAIL] * len(levels)
     assert retry_in(save_dir, chain[-1]) is None
     assert sum(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in trials) == 8
 
@@ -241,7 +242,7 @@ def test_trials_that_lack_memory_save_it_fail_with_the_reason_and_a_run_with_mor
     assert all(trial.user_attrs["reason"].startswith(LACKED_MEMORY) for trial in failed)
     log = (save_dir / "run.log").read_text(encoding="utf-8")
     assert "memory did not suffice" in log
-    for saving in MEMORY_SAVINGS[1:]:
+    for saving in memory_levels(1024)[1:]:
         assert f"once more with {saving}" in log
     process = start_cli("resume", "--save-dir", save_dir)
     out, err = process.communicate(timeout=GIVE_UP)

@@ -188,6 +188,7 @@ def _completed(raw: Any, plan: StudyPlan, index: int) -> dict[str, Scalar] | lis
     """The active, searched parameters of an entry; or all that is wrong with it."""
     space = plan.space
     given, faults = _given(raw, space)
+    given = _without_idle_switches(given, space)
     parents, impossible = _parents_of(given, space)
     if faults or impossible:
         return faults + impossible
@@ -204,6 +205,19 @@ def _completed(raw: Any, plan: StudyPlan, index: int) -> dict[str, Scalar] | lis
         if all(name in given for name in found):
             break  # nothing was drawn, so that drawing again is no use
     return faults if legal is None else legal
+
+
+def _without_idle_switches(given: Params, space: SearchSpace) -> dict[str, Scalar]:
+    """Return an entry without switches that are off and do not exist in it, since off is what counts there anyway.
+
+    An entry of a trial of an earlier version has ``lstm.skip_connections: false`` beside a single layer, for example.
+    """
+    return {
+        name: value
+        for name, value in given.items()
+        if value is not False
+        or all(parent not in given or given[parent] in values for parent, values in space.specs[name].when.items())
+    }
 
 
 def _without_dropped(raw: Any, space: SearchSpace) -> Any:
@@ -256,7 +270,7 @@ def _parents_of(given: Params, space: SearchSpace) -> tuple[dict[str, list[Scala
         if name not in given and name not in open_values:
             continue
         for parent, values in space.specs[name].when.items():
-            needed = f"{name} is a parameter only where {parent} is {' or '.join(map(_shown, values))}"
+            needed = f"{name} is a parameter only where {parent} is {_any_of(values)}"
             if parent in given:
                 if given[parent] not in values:
                     faults.append(f"{needed}, but got {parent}={_shown(given[parent])}; change one of them")
@@ -309,6 +323,11 @@ def _suggestion(name: str, space: SearchSpace) -> str:
 
 def _groups(space: SearchSpace) -> list[str]:
     return list(dict.fromkeys(name.split(".")[0] for name in space.domains))
+
+
+def _any_of(values: Sequence[Scalar]) -> str:
+    """``True``, ``'fixed' or 'dynamic'``, and of many numbers ``2 to 16``."""
+    return f"{values[0]} to {values[-1]}" if len(values) > 3 else " or ".join(map(_shown, values))
 
 
 def _shown(value: Scalar) -> str:

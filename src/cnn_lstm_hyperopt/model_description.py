@@ -25,6 +25,7 @@ from cnn_lstm_hyperopt.config.space import params_faults
 from cnn_lstm_hyperopt.data.columns import LARGEST
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.data.frequency import window_step_seconds
+from cnn_lstm_hyperopt.data.labels import OWN_UNITS, OwnUnit
 from cnn_lstm_hyperopt.data.own_features import BUILT_IN, FeatureSet, OwnFunction
 from cnn_lstm_hyperopt.data.scaling import Scaler
 from cnn_lstm_hyperopt.data.wording import shown_names
@@ -119,6 +120,12 @@ class ModelDescription:
     def has_regression(self) -> bool:
         """Whether a value is predicted."""
         return self.value_name is not None
+
+    @property
+    def own_unit(self) -> OwnUnit | None:
+        """The unit in which people read the value; None: there is no value, or it is a user's own."""
+        of_bars = self.scaler is not None and self.has_regression
+        return OWN_UNITS.get(self.target) if of_bars else None
 
     def feature_set(self, function: Features | None) -> FeatureSet:
         """How the inputs are made of bars.

@@ -15,6 +15,7 @@ from cnn_lstm_hyperopt.data.columns import LARGEST
 from cnn_lstm_hyperopt.data.dataset import frame_windows
 from cnn_lstm_hyperopt.data.features import WARM_UP
 from cnn_lstm_hyperopt.data.frequency import duration, step_seconds
+from cnn_lstm_hyperopt.data.labels import OwnUnit
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.data.wording import shown_name
 from cnn_lstm_hyperopt.exceptions import DataError
@@ -76,8 +77,8 @@ class Predictor(abc.ABC):
 
         Returns:
             A row for each window: ``symbol`` where it is known, ``date`` (not of arrays), ``class``, ``class_name``,
-            ``probability_0`` … and, with a regression head, ``value`` in the target's units; ``attrs`` as of
-            :meth:`predict_bars`.
+            ``probability_0`` … and, with a regression head, ``value`` in the target's units and, of bars, in per cent
+            (``range_percent``, ``change_percent``); ``attrs`` as of :meth:`predict_bars`.
 
         Raises:
             DataError: it is none of these, or the bars or numbers can't be used.
@@ -108,7 +109,8 @@ class Predictor(abc.ABC):
 
         Returns:
             ``date``, ``class``, its ``class_name``, ``probability_0`` … and, with a regression head, ``value`` in the target's
-            units (``attrs["value_name"]`` is its formula).
+            units (``attrs["value_name"]`` is its formula) and the same in per cent: ``range_percent`` (volatility: how far
+            the high lies above the low) or ``change_percent`` (of the close).
 
         Raises:
             DataError: the bars are no frame, faulty, of another frequency or too few, the model's function of features was not
@@ -136,8 +138,14 @@ class Predictor(abc.ABC):
         if about.scaler is None:
             raise DataError(f"this model reads inputs of its own ({', '.join(about.features[:3])}, …), not bars")
 
-    def predict_frame(self, frame: pd.DataFrame, symbol: str) -> pd.DataFrame:
-        """As :meth:`predict_bars`, of the frame of :class:`~cnn_lstm_hyperopt.data.bars.Bars`, which was checked already."""
+    def predict_frame(self, frame: pd.DataFrame, symbol: str, last: int | None = None) -> pd.DataFrame:
+        """As :meth:`predict_bars`, of the frame of :class:`~cnn_lstm_hyperopt.data.bars.Bars`, which was checked already.
+
+        Args:
+            frame: (bars,) of one symbol.
+            symbol: names the bars in errors.
+            last: number of windows, the newest ones; None: all.
+        """
         about = self.description
         if about.scaler is None:
             self.require_bars()
@@ -151,7 +159,10 @@ class Predictor(abc.ABC):
                 f" {WARM_UP + about.lookback} at least, without a hole"
                 + ("" if about.feature_function is None else " (features of your own may need more)")
             )
-        scaled = about.scaler.transform_to_float32(features)
+        if last is not None:
+            ends, dates = ends[-last:], dates[-last:]
+        first = int(ends[0]) - about.lookback + 1
+        scaled, ends = about.scaler.transform_to_float32(features[first:]), ends - first
         return self._predicted(scaled, ends - about.lookback + 1, symbol=symbol, dates=dates)
 
     def _require_frequency(self, frame: pd.DataFrame, symbol: str) -> None:
@@ -232,7 +243,7 @@ class Predictor(abc.ABC):
                 symbols=np.full(len(starts), symbol),
             )
         )
-        frame = predictions_frame(dates, predictions, about.class_names)
+        frame = predictions_frame(dates, predictions, about.class_names, about.own_unit)
         frame.attrs = {"class_names": list(about.class_names), "value_name": about.value_name}
         return frame
 
@@ -255,9 +266,15 @@ def joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def predictions_frame(
-    dates: NDArray[Any] | None, predictions: Predictions, class_names: Sequence[str] = ()
+    dates: NDArray[Any] | None,
+    predictions: Predictions,
+    class_names: Sequence[str] = (),
+    unit: OwnUnit | None = None,
 ) -> pd.DataFrame:
-    """Predictions, by date where there are dates: ``class``, ``class_name`` if named, ``probability_0`` …, ``value``."""
+    """Return predictions, by date where there are dates: ``class``, ``class_name`` if named, ``probability_0`` …, ``value``.
+
+    A value with a ``unit`` of its own is there in that unit, too.
+    """
     columns: dict[str, Any] = {} if dates is None else {"date": dates}
     columns["class"] = predictions.classes
     if class_names:
@@ -266,4 +283,6 @@ def predictions_frame(
         columns[f"probability_{k}"] = predictions.probabilities[:, k]
     if predictions.values is not None:
         columns["value"] = predictions.values
+        if unit is not None:
+            columns[unit.column] = unit.convert(predictions.values.astype(np.float64)).astype(np.float32)
     return pd.DataFrame(columns)

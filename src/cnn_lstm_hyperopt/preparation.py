@@ -1,6 +1,7 @@
 """What is decided before the first trial: on which windows, by which plan, at which cost; and what a study is made with."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,7 +11,7 @@ import pandas as pd
 import torch
 
 from cnn_lstm_hyperopt.calibration import calibration_for
-from cnn_lstm_hyperopt.config import Settings
+from cnn_lstm_hyperopt.config import Fixed, SearchSpace, Settings
 from cnn_lstm_hyperopt.confirmation import CONFIRMED_FROM_FRONT
 from cnn_lstm_hyperopt.data.dataset import Dataset, Fold
 from cnn_lstm_hyperopt.enqueueing import read_enqueued
@@ -29,6 +30,7 @@ from cnn_lstm_hyperopt.forecast import (
 from cnn_lstm_hyperopt.portfolio import portfolio_in
 from cnn_lstm_hyperopt.reporting.search_tables import limits_text
 from cnn_lstm_hyperopt.reporting.terminal import Terminal
+from cnn_lstm_hyperopt.reporting.wording import counted
 from cnn_lstm_hyperopt.search import SkillGate, Start, StudyPlan, StudyStorage, TrialRecord, undefined_in
 from cnn_lstm_hyperopt.training.cost import CostModel
 from cnn_lstm_hyperopt.training.device import resolve_device
@@ -178,7 +180,21 @@ def prepare_again(settings: Settings, dataset: Dataset, storage: StudyStorage) -
         )
     speeds = CostModel.from_dict(storage.attribute("speeds"))
     preparation = _prepare(settings, dataset, device, speeds, float(storage.attribute("train_share")))
-    return replace(preparation, plan=as_begun(preparation.plan, storage))
+    earlier = _of_earlier_versions(storage.records(), preparation.plan.space)
+    return replace(preparation, plan=as_begun(preparation.plan, storage), warnings=(*preparation.warnings, *earlier))
+
+
+def _of_earlier_versions(records: Sequence[TrialRecord], space: SearchSpace) -> list[str]:
+    """Return a line if trials hold parameters that have no effect in them, which an earlier version searched."""
+    fixed = {name: domain.value for name, domain in space.domains.items() if isinstance(domain, Fixed)}
+    names: Counter[str] = Counter()
+    for record in records:
+        names.update(set(record.params) - set(space.active({**fixed, **record.params})))
+    return [
+        f"{counted(count, 'trial')} of an earlier version {'has' if count == 1 else 'have'} a value for {name}, which has no"
+        " effect there; they count as they are, and new trials leave it out"
+        for name, count in sorted(names.items())
+    ]
 
 
 def _prepare(

@@ -20,7 +20,7 @@ from cnn_lstm_hyperopt.models import CnnLstm, NetworkConfig, Profile, build_netw
 from cnn_lstm_hyperopt.progress import Action, Decision, OnReport, ProgressReport
 from cnn_lstm_hyperopt.pulse import beat
 from cnn_lstm_hyperopt.randomness import stream_seed
-from cnn_lstm_hyperopt.search import MEMORY_SAVINGS, Cost
+from cnn_lstm_hyperopt.search import Cost, MemoryLevel, levels_of
 from cnn_lstm_hyperopt.training import (
     Checkpoint,
     FoldTraining,
@@ -185,7 +185,7 @@ class TrialRunner:
             checkpoint: where its state is kept at the end of each epoch; whoever reads it there removes it.
             start: what to go on from: the trial becomes what the one that left it would have, to the bit on a CPU; the
                 outcome counts from the first epoch on. It is used up.
-            saving: place in :data:`.MEMORY_SAVINGS`: what is done so that it needs less memory and means the same.
+            saving: place in the configuration's :func:`.memory_levels`, which save memory and mean the same.
 
         Raises:
             CheckpointError: ``start`` is of another training.
@@ -256,7 +256,7 @@ class TrialRunner:
                 log.warning("trained from the beginning: %s", error)
                 return train(saving=saving)
 
-        return save_memory(attempt, self.device)[0]
+        return save_memory(attempt, self.device, levels_of(params))[0]
 
     def _train(
         self,
@@ -281,8 +281,8 @@ class TrialRunner:
             early_reports=self._early_reports(params) if purpose == "trial" else (),
             metric=self._metric,
         )
-        if saving:
-            config = replace(config, micro_batches=2, gradient_checkpointing=saving > 1)
+        level = levels_of(params)[saving]
+        config = replace(config, micro_batches=level.micro_batches, gradient_checkpointing=level.gradient_checkpointing)
         with one_thread():
             trainings = [
                 self._fold_training(fold, params, config, number, purpose if place == 1 else f"{purpose}, fold {place}")
@@ -356,13 +356,14 @@ def _on_device(folds: Sequence[Fold], device: torch.device) -> tuple[Fold, ...]:
 
 
 def save_memory(
-    attempt: Callable[[int], TrainedNetwork], device: torch.device, first: int = 0
+    attempt: Callable[[int], TrainedNetwork], device: torch.device, levels: Sequence[MemoryLevel], first: int = 0
 ) -> tuple[TrainedNetwork, int]:
     """Trains with more and more memory saved as long as it does not suffice.
 
     Args:
-        attempt: trains with a place in :data:`.MEMORY_SAVINGS`.
+        attempt: trains with a place in ``levels``.
         device: whose memory is given back in between.
+        levels: of memory saved, in the order of trying.
         first: place to begin with.
 
     Returns:
@@ -379,10 +380,10 @@ def save_memory(
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            if saving + 1 == len(MEMORY_SAVINGS):
+            if saving + 1 >= len(levels):
                 raise error if isinstance(error, MemoryError) else MemoryError(_line(error)) from error
             saving += 1
-            log.warning("memory did not suffice (%s); once more with %s", _line(error), MEMORY_SAVINGS[saving])
+            log.warning("memory did not suffice (%s); once more with %s", _line(error), levels[saving])
         _release_memory(device)  # here, where the exception no longer holds what its frames held
 
 

@@ -67,6 +67,7 @@ OURS = {
 CONDITIONS = {
     "cnn.attention_heads": {"cnn.attention": (True,)},
     "lstm.attention_heads": {"lstm.attention": (True,)},
+    "lstm.skip_connections": {"lstm.num_layers": tuple(range(2, 17))},
     "fusion.attention_heads": {"fusion.method": ("attention",)},
     "regularization.l1": {"regularization.l1_switch": (True,)},
     "multi_task.classification_weight": {"multi_task.balancing": ("fixed", "dynamic")},

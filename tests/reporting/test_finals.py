@@ -367,7 +367,9 @@ def test_each_model_has_its_folder_with_metrics_and_predictions(models, verdict,
             "probability_0",
             "probability_1",
             *values,
+            *(["range_percent"] if values else []),
             "target",
+            "target_range_percent",
         ]
         assert list(frame) == expected
         assert set(zip(frame["class"], frame["class_name"], strict=True)) <= {(0, "calm"), (1, "volatile")}

@@ -8,7 +8,7 @@ import pytest
 
 from cnn_lstm_hyperopt.exceptions import StudyFailedError
 from cnn_lstm_hyperopt.progress import Action, ProgressReport
-from cnn_lstm_hyperopt.search import DIED, KILLED, MEMORY_SAVINGS, Assignment, Limits, NoTrial, SkillGate, State, Values
+from cnn_lstm_hyperopt.search import DIED, KILLED, Assignment, Limits, NoTrial, SkillGate, State, Values, levels_of
 from cnn_lstm_hyperopt.search.samplers import SAMPLERS
 from cnn_lstm_hyperopt.search.study import RESTARTS
 
@@ -302,7 +302,7 @@ def test_a_trial_whose_worker_died_is_repeated_once_with_the_same_streams(make_s
 def test_a_trial_that_was_killed_is_repeated_with_less_and_less_memory(make_study):
     study = make_study(worker=3)
     first = study.next_assignment()
-    for saving in range(1, len(MEMORY_SAVINGS)):
+    for saving in range(1, len(levels_of(first.params))):
         study.storage.fail_worker(3, "its worker 3 died (signal 9)", KILLED)
         assignment = study.next_assignment()
         assert (assignment.params, assignment.seeded_as, assignment.saving) == (first.params, first.number, saving)
@@ -327,7 +327,7 @@ def test_where_a_trial_stood_counts_when_its_process_ends_again(make_study):
 def test_a_trial_that_may_have_lacked_memory_goes_on_with_less_and_less(make_study):
     study = make_study()
     first = study.next_assignment()
-    for saving in range(1, len(MEMORY_SAVINGS)):
+    for saving in range(1, len(levels_of(first.params))):
         assert study.storage.pause_orphans(lacked_memory=True) == [0]
         assignment = study.next_assignment()
         assert (assignment.number, assignment.params, assignment.saving) == (0, first.params, saving)

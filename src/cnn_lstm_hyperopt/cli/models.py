@@ -69,7 +69,8 @@ def predict(
     force: Force = False,
     debug: Debug = False,
 ) -> None:
-    """Predict with a trained model: bars in, a CSV of symbol, date, class, class_name, probability_0 …, value out.
+    """Predict with a trained model: bars in, a CSV of symbol, date, class, class_name, probability_0 …, value out,
+    and the value in per cent: range_percent or change_percent.
 
     A row says what the model makes of the window that ends with that bar, so it is known when that bar is.
 
@@ -174,7 +175,7 @@ def _predicted(model: "Predictor", every: Sequence["Bars"], *, start: date | Non
 
     tables = []
     for bars in every:
-        table = model.predict_frame(bars.frame, bars.symbol)
+        table = model.predict_frame(bars.frame, bars.symbol, last=1 if last else None)
         table.insert(0, SYMBOL, bars.symbol)
         newest = bars.frame.index[-1]
         if last and table["date"].iloc[-1] != newest:  # an older answer would pass for today's
@@ -186,7 +187,7 @@ def _predicted(model: "Predictor", every: Sequence["Bars"], *, start: date | Non
             continue
         if start is not None:
             table = table[table["date"] >= pd.Timestamp(start)]
-        tables.append(table.tail(1) if last else table)
+        tables.append(table)
     if not tables:
         raise DataError(
             "--last finds no symbol whose last bar ends a whole window; give more bars, or leave out --last"

@@ -72,7 +72,7 @@ def fusion_width(params: Params) -> int:
 
 
 _LARGEST = 1e308
-MOST_CHOICES, MOST_SIZES = 64, 16
+MOST_CHOICES, MOST_SIZES, MOST_LAYERS = 64, 16, 16
 _FLAG = Choices((False, True))
 
 # Order matters: a parent stands before the parameters that depend on it.
@@ -87,14 +87,16 @@ PARAMETERS: dict[str, ParameterSpec] = {
         "choice", Choices((2, 4, 8)), low=1, high=64, when={"cnn.attention": (True,)}, divides=cnn_width
     ),
     "lstm.hidden_dim": ParameterSpec("choice", Choices((64, 128, 256, 512, 1024)), low=1, high=8192),
-    "lstm.num_layers": ParameterSpec("int", IntRange(1, 4), low=1, high=16),
+    "lstm.num_layers": ParameterSpec("int", IntRange(1, 4), low=1, high=MOST_LAYERS),
     "lstm.dropout": ParameterSpec("float", FloatRange(0.1, 0.5), low=0.0, high=0.95),
     "lstm.bidirectional": ParameterSpec("flag", _FLAG),
     "lstm.attention": ParameterSpec("flag", _FLAG),
     "lstm.attention_heads": ParameterSpec(
         "choice", Choices((2, 4, 8)), low=1, high=64, when={"lstm.attention": (True,)}, divides=lstm_width
     ),
-    "lstm.skip_connections": ParameterSpec("flag", _FLAG),
+    "lstm.skip_connections": ParameterSpec(
+        "flag", _FLAG, when={"lstm.num_layers": tuple(range(2, MOST_LAYERS + 1))}, unused=False
+    ),
     "fusion.method": ParameterSpec(
         "choice",
         Choices(("concatenation", "attention", "gated", "bilinear")),

@@ -54,6 +54,36 @@ class Labeller:
     label: Callable[[pd.DataFrame], Labels]
 
 
+@dataclass(frozen=True)
+class OwnUnit:
+    """The unit in which people read a target's value, beside the one that is predicted.
+
+    Attributes:
+        column: of predictions, such as ``range_percent``.
+        words: what it is.
+        convert: values as predicted → values in this unit; both (windows,).
+    """
+
+    column: str
+    words: str
+    convert: Callable[[Floats], Floats]
+
+
+def _change(values: Floats) -> Floats:
+    return np.asarray(100 * np.expm1(values))
+
+
+def _range(values: Floats) -> Floats:
+    return np.asarray(100 * np.expm1(np.exp(values)))
+
+
+OWN_UNITS: dict[str, OwnUnit] = {
+    "direction": OwnUnit("change_percent", "change of the close in per cent", _change),
+    "volatility": OwnUnit("range_percent", "high above low in per cent", _range),
+    "triple_barrier": OwnUnit("change_percent", "change from the close to the exit in per cent", _change),
+}
+
+
 def labeller(settings: DataSettings) -> Labeller:
     """What the settings ask: target, horizon, classes of the direction, dead zone, barriers."""
     return LABELLERS[settings.target](settings)

@@ -16,13 +16,13 @@ from cnn_lstm_hyperopt.execution.stop import StopSignal
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, OnReport, ProgressReport
 from cnn_lstm_hyperopt.search import (
     LACKED_MEMORY,
-    MEMORY_SAVINGS,
     Assignment,
     NoTrial,
     State,
     Study,
     TrialRecord,
     Values,
+    levels_of,
 )
 from cnn_lstm_hyperopt.training import Checkpoint, NonFiniteLossError, forget_checkpoint, last_good, read_checkpoint
 from cnn_lstm_hyperopt.trial_runner import TrainedNetwork, save_memory
@@ -137,6 +137,7 @@ def _run_one(
         return decision
 
     own = _state(checkpoints, assignment.seeded_as)
+    levels = levels_of(assignment.params)
     attempts = 0
     pruned: Checkpoint | None = None
 
@@ -158,7 +159,7 @@ def _run_one(
             return runner.run_trial(number, params, on_report, checkpoint=own, saving=saving)
 
     try:
-        trained, saving = save_memory(attempt, runner.device, assignment.saving)
+        trained, saving = save_memory(attempt, runner.device, levels, assignment.saving)
     except _GivenUpError as error:
         return study.finish(assignment, State.FAIL, None, {"reason": str(error), "given_up": True}), None
     except NonFiniteLossError as error:
@@ -187,7 +188,7 @@ def _run_one(
         "evaluation_seconds": outcome.evaluation_seconds - evaluated_before,
         "memory_mb": trained.memory_mb,
         "precision": trained.precision,
-        **({"memory_saving": MEMORY_SAVINGS[saving]} if saving else {}),
+        **({"memory_saving": str(levels[saving])} if saving else {}),
         **({"paused_seconds": outcome.paused_seconds} if outcome.paused_seconds else {}),
     }
     match outcome.decision.action:

@@ -46,7 +46,7 @@ SIGKILL = 9  # Windows has none
 GRACE_SECONDS = 30.0
 STOPPED_SECONDS = 2.0
 """Between two looks at the workers; after more, all were stopped (Ctrl-Z, a laptop asleep), or this process was held up."""
-MAX_DEATHS = 10
+MAX_DEATHS = 20
 """Of a worker, without a trial having been finished in between: going on would only repeat it."""
 MAX_START_DEATHS = 3
 """Of a worker that never gave a sign of life: what it lacks, the next one will lack, too."""

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cnn_lstm_hyperopt.blending import Blend
 from cnn_lstm_hyperopt.config.faults import printable
 from cnn_lstm_hyperopt.data.frequency import duration
@@ -14,10 +16,12 @@ from cnn_lstm_hyperopt.metrics import objective_words
 from cnn_lstm_hyperopt.model_description import ModelDescription
 from cnn_lstm_hyperopt.models import NetworkConfig
 from cnn_lstm_hyperopt.models.profile import profile
+from cnn_lstm_hyperopt.reporting.front_matter import front_matter
 from cnn_lstm_hyperopt.reporting.wording import counted
 from cnn_lstm_hyperopt.retraining import Retrained
 
-_MARKS = re.compile(r"([!-/:-@\[-`{-~])")
+# What is mark-up within a line: _ between letters is none, and bare addresses become links on some sites.
+_MARKS = re.compile(r"([\\`*\[\]<>|~&$@]|(?<!\w)_|_(?!\w)|:(?=//)|(?<=www)\.)", re.IGNORECASE)
 _MOST_SYMBOLS = 30
 _LIMITS = (
     "It knows no costs of trading, no slippage and no limits of size. What it says is a probability, no advice.",
@@ -84,6 +88,8 @@ def _card(
     name: str,
 ) -> str:
     lines = [
+        *front_matter(about, entry, results["verdict"]["metric"], data=data, name=name),
+        "",
         *head,
         "",
         "## What it reads and says",
@@ -139,7 +145,7 @@ def _words(config: NetworkConfig, lookback: int) -> str:
     branch += f", self-attention with {cnn.attention_heads} heads)" if cnn.attention_heads else ")"
     layers = f"{lstm.num_layers} {'bidirectional ' if lstm.bidirectional else ''}LSTM layer{'s' if lstm.num_layers > 1 else ''}"
     pooled = f"attention pooling with {lstm.attention_heads} heads" if lstm.attention_heads else "the last state"
-    skips = ", skip connections" if lstm.skip_connections and lstm.num_layers > 1 else ""
+    skips = ", skip connections" if lstm.skip_connections else ""
     parameters = profile(config, lookback=lookback).parameters
     return (
         f"{branch} and {layers} of {lstm.hidden_dim} units ({pooled}{skips}), joined by {config.fusion.method} of width"
@@ -160,6 +166,12 @@ def _inputs(about: ModelDescription) -> list[str]:
         lines.append(f"- Bars: {duration(about.bar_seconds)} apart.")
     if about.value_name is not None:
         lines.append(f"- Value: {escaped(about.value_name)}.")
+        if (unit := about.own_unit) is not None:
+            mean = np.array([about.value_scale.mean])
+            lines.append(
+                f"- `{unit.column}`: the value as {unit.words}. The mean value of training, {mean[0]:.3g}, is"
+                f" {unit.convert(mean)[0]:.3g} %."
+            )
     if about.feature_function is not None:
         lines.append(f"- Features of your own: `{about.feature_function}` makes the last of them.")
     return lines
@@ -186,17 +198,25 @@ def _figures(entry: Mapping[str, Any], results: Mapping[str, Any], *, validated:
     words = objective_words(verdict["metric"])
     rows = [(name, entry["test_metrics"]), *((each["name"], each["test_metrics"]) for each in results["baselines"])]
     metrics = entry["test_metrics"]
+    beside = {
+        key: header
+        for metric, key, header in (
+            ("accuracy", "test_class_acc", "accuracy"),
+            ("log_loss", "test_log_loss", "log loss"),
+        )
+        if metric != verdict["metric"]  # which has its own column
+    }
     return [
         f"Validation: {words} {_number(validated)}. Training was stopped by these windows, so this flatters.",
         "",
         f"Test ({verdict['test_windows']:,} windows on {verdict['test_dates']:,} dates; 95 % intervals):",
         "",
-        f"| | {words} | interval | against the best baseline | accuracy | log loss |",
-        "|---|---|---|---|---|---|",
+        f"| | {words} | interval | against the best baseline | {' | '.join(beside.values())} |",
+        "|---|---|---|---|" + "---|" * len(beside),
         *(
             f"| {who} | {_number(test['test_score'])} | {_range(test['test_score_interval'])} |"
-            f" {_range(test['difference_to_best_baseline_interval'])} | {_number(test['test_class_acc'])} |"
-            f" {_number(test['test_log_loss'])} |"
+            f" {_range(test['difference_to_best_baseline_interval'])} |"
+            + "".join(f" {_number(test[key])} |" for key in beside)
             for who, test in rows
         ),
         "",

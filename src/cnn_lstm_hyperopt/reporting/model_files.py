@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cnn_lstm_hyperopt.blending import Blend
 from cnn_lstm_hyperopt.files import write_json
 from cnn_lstm_hyperopt.folder import (
@@ -19,6 +21,7 @@ from cnn_lstm_hyperopt.folder import (
     model_folder,
     model_folders,
 )
+from cnn_lstm_hyperopt.model_description import ModelDescription
 from cnn_lstm_hyperopt.prediction import predictions_frame
 from cnn_lstm_hyperopt.reporting.finals import METRICS, PREDICTIONS
 from cnn_lstm_hyperopt.retraining import Retrained
@@ -36,13 +39,13 @@ class _Written:
         place: of the folder.
         entry: of results.json.
         predictions: of the test windows.
-        class_names: of the classes.
+        about: the model's description.
     """
 
     place: Path
     entry: dict[str, Any]
     predictions: Predictions
-    class_names: Sequence[str]
+    about: ModelDescription
 
 
 def save_models(save_dir: Path, retrained: Sequence[Retrained], blend: Blend | None = None) -> None:
@@ -76,13 +79,13 @@ def write_retrained(
         ensemble: the entry of their ensemble; None: there is none.
         cards: texts of the model cards, by the folder's name.
     """
-    names = retrained[0].kept.model.description.class_names
+    about = retrained[0].kept.model.description
     written = [
-        _Written(model_folder(save_dir, each.finalist.rank), entry, result.predictions, names)
+        _Written(model_folder(save_dir, each.finalist.rank), entry, result.predictions, about)
         for each, result, entry in zip(retrained, verdict.finalists, entries, strict=True)
     ]
     if ensemble is not None and verdict.ensemble is not None:
-        written.append(_Written(ensemble_folder(save_dir), ensemble, verdict.ensemble.predictions, names))
+        written.append(_Written(ensemble_folder(save_dir), ensemble, verdict.ensemble.predictions, about))
     for each in written:
         _complete(each, verdict, (cards or {}).get(each.place.name))
     places = {each.place for each in written}
@@ -113,7 +116,7 @@ def _free_name(folder: Path) -> Path:
 def _complete(written: _Written, verdict: Verdict, card: str | None) -> None:
     folder = _beside(written.place)
     write_json(folder / METRICS, written.entry)
-    _write_predictions(folder / PREDICTIONS, verdict, written.predictions, written.class_names)
+    _write_predictions(folder / PREDICTIONS, verdict, written.predictions, written.about)
     if card is not None:
         (folder / MODEL_CARD).write_text(card, encoding="utf-8", newline="\n")
     _flush(folder)
@@ -169,11 +172,14 @@ def _flush(folder: Path) -> None:
                 os.fsync(file.fileno())
 
 
-def _write_predictions(path: Path, verdict: Verdict, predictions: Predictions, class_names: Sequence[str]) -> None:
+def _write_predictions(path: Path, verdict: Verdict, predictions: Predictions, about: ModelDescription) -> None:
     windows = verdict.windows
-    frame = predictions_frame(windows.dates, predictions, class_names)
+    unit = about.own_unit
+    frame = predictions_frame(windows.dates, predictions, about.class_names, unit)
     frame.insert(1, "symbol", windows.symbols)
     frame.insert(2, "label", windows.labels.numpy())
     if windows.values is not None:
         frame["target"] = windows.values.numpy()
+        if unit is not None:
+            frame[f"target_{unit.column}"] = unit.convert(windows.values.numpy().astype(np.float64))
     csv_frame(frame).to_csv(path, index=False)

@@ -11,6 +11,7 @@ from cnn_lstm_hyperopt.search.front import (
 from cnn_lstm_hyperopt.search.function import Reading, optimise
 from cnn_lstm_hyperopt.search.gate import SkillGate, no_skill, undefined_in
 from cnn_lstm_hyperopt.search.limits import Cost, Limits
+from cnn_lstm_hyperopt.search.memory_levels import MemoryLevel, levels_of, memory_levels
 from cnn_lstm_hyperopt.search.plan import StudyPlan
 from cnn_lstm_hyperopt.search.samplers import Proposal, Question, random_configuration
 from cnn_lstm_hyperopt.search.starts import Start
@@ -21,7 +22,6 @@ from cnn_lstm_hyperopt.search.trial import (
     DIED,
     KILLED,
     LACKED_MEMORY,
-    MEMORY_SAVINGS,
     Point,
     State,
     TrialRecord,
@@ -33,10 +33,10 @@ __all__ = [
     "DIED",
     "KILLED",
     "LACKED_MEMORY",
-    "MEMORY_SAVINGS",
     "Assignment",
     "Cost",
     "Limits",
+    "MemoryLevel",
     "Milestone",
     "NoTrial",
     "Point",
@@ -55,6 +55,8 @@ __all__ = [
     "finish_order",
     "front_hypervolume",
     "hypervolume_history",
+    "levels_of",
+    "memory_levels",
     "no_skill",
     "optimise",
     "random_configuration",

@@ -16,6 +16,7 @@ from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressRepor
 from cnn_lstm_hyperopt.search.distributions import distributions_of, with_fixed
 from cnn_lstm_hyperopt.search.front import ranked_front
 from cnn_lstm_hyperopt.search.limits import Cost
+from cnn_lstm_hyperopt.search.memory_levels import levels_of
 from cnn_lstm_hyperopt.search.plan import StudyPlan
 from cnn_lstm_hyperopt.search.pruners import PRUNERS, is_exempt
 from cnn_lstm_hyperopt.search.samplers import SAMPLERS, Proposal, Question, RandomSampler
@@ -25,7 +26,6 @@ from cnn_lstm_hyperopt.search.told import Kind, Memory, Told, told
 from cnn_lstm_hyperopt.search.trial import (
     KILLED,
     LACKED_MEMORY,
-    MEMORY_SAVINGS,
     PROBED,
     Point,
     State,
@@ -59,7 +59,7 @@ class Assignment:
         seconds_before: in training steps of the probe.
         trained_anew: whether the probe's state could not be gone on from, so that it trains from its beginning.
         seeded_as: number that seeds it and names its checkpoint: its own, or that of the trial whose process died.
-        saving: place in :data:`.MEMORY_SAVINGS` of how it is to be trained.
+        saving: place in its :func:`.memory_levels` of how it is to be trained.
         cut_off: where it stood when it was started before, and how often it has started there; None: this is its first start.
     """
 
@@ -261,7 +261,12 @@ class Study:
         cost = self.plan.cost(params)
         if not cost.size_mb > 0:
             raise ValueError(f"size_mb must be above 0, but the cost of {params} is {cost}")
-        attributes = {"size_mb": cost.size_mb, "estimated_seconds": cost.seconds, **attributes}
+        attributes = {
+            "size_mb": cost.size_mb,
+            "estimated_seconds": cost.seconds,
+            "memory_levels": len(levels_of(params)),
+            **attributes,
+        }
         if self._worker is not None:
             attributes["worker"] = self._worker
         continues = attributes.get("continues")
@@ -322,7 +327,7 @@ class Study:
 
     def why_not_again(self, assignment: Assignment, epoch: int) -> str | None:
         """Counts that a trial is trained on from ``epoch``; why it is not to be, after too many starts there, else None."""
-        if assignment.saving >= len(MEMORY_SAVINGS):
+        if assignment.saving >= len(levels_of(assignment.params)):
             return LACKED_MEMORY
         if assignment.cut_off is None:
             return None
@@ -333,7 +338,7 @@ class Study:
         return f"its process ended again and again {where}" if starts > RESTARTS else None
 
     def note_saving(self, assignment: Assignment, saving: int) -> None:
-        """The trial is trained on like that, also when it is cut off: place in :data:`MEMORY_SAVINGS`."""
+        """The trial is trained on like that, also when it is cut off: place in its :func:`.memory_levels`."""
         self.storage.note(assignment.trial_id, "saving", saving)
 
     # ------------------------------------------------------------------ while it runs

@@ -14,13 +14,8 @@ PROBED = "probe: ended after its first epoch on purpose"
 """Why a trial ended that may be continued as another one."""
 DIED, KILLED = "died", "killed"
 """What became of a trial's process while the run went on; one that was killed may have been stopped by the kernel for memory."""
-MEMORY_SAVINGS = (
-    "none",
-    "half batches, gradients accumulated",
-    "half batches, gradients accumulated, gradient checkpointing",
-)
-"""What may be changed of how a trial is trained, not of what it means, when memory does not suffice; in the order of trying."""
-
+EARLIER_LEVELS = 3
+"""Memory levels of a trial of an earlier version, which stored no number of them."""
 LACKED_MEMORY = "memory did not suffice, with all of it saved that can be"
 """How the reason begins of a trial that failed though all of that was changed."""
 
@@ -112,12 +107,12 @@ class TrialRecord:
         if self.attributes.get("given_up"):
             return False
         if self.attributes.get("cut_off_by") == KILLED:
-            return self.saving + 1 < len(MEMORY_SAVINGS)
+            return self.saving + 1 < int(self.attributes.get("memory_levels", EARLIER_LEVELS))
         return self.retry_of is None
 
     @property
     def saving(self) -> int:
-        """Place in :data:`MEMORY_SAVINGS` of what it is begun with."""
+        """Place in its :func:`.memory_levels` that it begins with."""
         return int(self.attributes.get("saving", 0))
 
     @property

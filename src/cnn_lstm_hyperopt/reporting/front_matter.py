@@ -1,0 +1,72 @@
+"""The front matter of a model card: what the Hugging Face Hub and other catalogues read (YAML between two lines of ---)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from cnn_lstm_hyperopt.config.faults import printable
+from cnn_lstm_hyperopt.model_description import ModelDescription
+
+_SYMBOLS = 10
+_METRICS = {
+    "accuracy": ("test_class_acc", "accuracy"),
+    "balanced_accuracy": ("test_balanced_accuracy", "balanced accuracy"),
+    "matthews_correlation": ("test_mcc", "Matthews correlation"),
+    "roc_auc": ("test_auc", "AUC"),
+    "log_loss": ("test_log_loss", "log loss"),
+    "mse": ("test_reg_mse", "mean squared error of the value"),
+}
+"""By the Hub's name: key in ``results.json``, and what people read."""
+_HUB_NAMES = {"mcc": "matthews_correlation", "auc": "roc_auc"}
+
+
+def front_matter(
+    about: ModelDescription, entry: Mapping[str, Any], metric: str, *, data: Mapping[str, Any], name: str
+) -> list[str]:
+    """Return the lines of the front matter, both ``---`` included.
+
+    Args:
+        about: the model's description.
+        entry: of ``results.json``.
+        metric: of the study, which comes first.
+        data: what ``data.json`` holds.
+        name: of the model.
+    """
+    task = "time-series-forecasting" if about.scaler is not None else "tabular-classification"
+    first = _HUB_NAMES.get(metric, metric)
+    measured = {
+        hub: {"type": hub, "value": round(float(value), 6), "name": f"test {words}"}
+        for hub, (key, words) in sorted(_METRICS.items(), key=lambda each: each[0] != first)
+        if (value := entry["test_metrics"].get(key)) is not None
+    }
+    symbols = [printable(str(symbol), 40) for symbol in data.get("symbols", ())]
+    shown = ", ".join(symbols[:_SYMBOLS]) + (" …" if len(symbols) > _SYMBOLS else "")
+    tree = {
+        "license": "other",
+        "license_name": "not-chosen",
+        "library_name": "cnn-lstm-hyperopt",
+        "pipeline_tag": task,
+        "tags": ["time-series", "cnn", "lstm", "pytorch", f"target:{printable(about.target, 100)}"],
+        "metrics": list(measured),
+        "model-index": [
+            {
+                "name": name,
+                "results": [
+                    {
+                        "task": {"type": task},
+                        "dataset": {
+                            "type": printable(str(data["source"]), 100),
+                            "name": f"test windows of {shown}" if shown else "test windows",
+                            "split": "test",
+                        },
+                        "metrics": list(measured.values()),
+                    }
+                ],
+            }
+        ],
+    }
+    text = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=1_000)
+    lines = text.rstrip("\n").split("\n")
+    lines[0] = f"{lines[0]}  # of the weights: yours to choose"
+    return ["---", *lines, "---"]

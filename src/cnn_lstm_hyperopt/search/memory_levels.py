@@ -1,0 +1,40 @@
+"""How a trial that runs out of memory is trained: the same steps with less and less of it."""
+
+from dataclasses import dataclass
+
+from cnn_lstm_hyperopt.config import Params
+
+
+@dataclass(frozen=True)
+class MemoryLevel:
+    """One way to train a configuration; all levels mean the same, up to rounding and the draws of dropout.
+
+    Attributes:
+        micro_batches: parts of a batch that pass through the network one after the other; their gradients are added up.
+        gradient_checkpointing: whether intermediate results are computed again in the backward pass.
+    """
+
+    micro_batches: int
+    gradient_checkpointing: bool = False
+
+    def __str__(self) -> str:
+        parts = f"batches in {self.micro_batches} parts, gradients accumulated" if self.micro_batches > 1 else ""
+        checkpointing = "gradient checkpointing" if self.gradient_checkpointing else ""
+        return ", ".join(part for part in (parts, checkpointing) if part) or "none"
+
+
+def memory_levels(batch_size: int) -> tuple[MemoryLevel, ...]:
+    """Return the levels in the order of trying: whole batches, halves, quarters, … single windows, then gradient checkpointing.
+
+    Args:
+        batch_size: of the configuration, ≥ 1.
+    """
+    parts = [1]
+    while parts[-1] < batch_size:
+        parts.append(min(2 * parts[-1], batch_size))
+    return *(MemoryLevel(count) for count in parts), MemoryLevel(parts[-1], gradient_checkpointing=True)
+
+
+def levels_of(params: Params) -> tuple[MemoryLevel, ...]:
+    """Return the levels of a full configuration; one without a batch size has single windows."""
+    return memory_levels(int(params.get("training.batch_size", 1)))
