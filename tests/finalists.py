@@ -14,6 +14,7 @@ from cnn_lstm_hyperopt.config import TrainingSettings, load_settings, parse_spac
 from cnn_lstm_hyperopt.config.settings import MetricName
 from cnn_lstm_hyperopt.confirmation import Candidate, Confirmation
 from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
+from cnn_lstm_hyperopt.data.labels import OWN_UNITS
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.experiment import open_experiment
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, OnReport, ProgressReport
@@ -99,7 +100,7 @@ class Planted:
     @property
     def description(self) -> Any:
         """As far as predictions need it."""
-        return SimpleNamespace(class_names=("calm", "volatile", "wild"))
+        return SimpleNamespace(class_names=("calm", "volatile", "wild"), own_unit=OWN_UNITS["volatility"])
 
     def predict_windows(self, windows: Windows) -> Predictions:
         """What it was told to say."""

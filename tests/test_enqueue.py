@@ -276,7 +276,7 @@ def test_a_wrong_entry_is_one_clear_line(write: Write, entry: Any, message: str)
 
 def test_a_switch_that_is_off_where_it_does_not_exist_is_no_fault(write: Write) -> None:
     """Trials of earlier versions have skip connections with a single layer, too."""
-    (start,) = read_enqueued(write([{"lstm": {"num_layers": 1, "skip_connections": False}}]), plan_of())
+    (start,) = read_enqueued(write([{"lstm": {"num_layers": 1, "skip_connections": False}}]), plan_of()).starts
     assert start.params["lstm.num_layers"] == 1
     assert "lstm.skip_connections" not in start.params
 

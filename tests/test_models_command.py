@@ -95,13 +95,13 @@ def predicted(*arguments: Any) -> pd.DataFrame:
 @pytest.mark.parametrize("name", FOLDERS)
 def test_predictions_of_the_test_period_are_those_of_the_study(save_dir, bars, name):
     found = predicted("--model", save_dir / name, "--data-dir", bars)
-    names = ["symbol", "date", "class", "class_name", "probability_0", "probability_1", "value"]
+    names = ["symbol", "date", "class", "class_name", "probability_0", "probability_1", "value", "range_percent"]
     assert found.columns.tolist() == names
     tested = pd.read_csv(save_dir / name / "predictions.csv", parse_dates=["date"])
     both = tested.merge(found, on=["symbol", "date"], suffixes=("", "_now"))
     assert len(both) == len(tested) > 50
     for column in names[4:]:
-        np.testing.assert_allclose(both[f"{column}_now"], both[column], atol=1e-5)
+        np.testing.assert_allclose(both[f"{column}_now"], both[column], rtol=1e-4, atol=1e-5)
     assert (both["class_name_now"] == both["class_name"]).mean() > 0.99
 
 
@@ -109,7 +109,7 @@ def test_without_an_output_the_table_is_printed_and_nothing_else(save_dir, bars,
     arguments = ["--model", str(save_dir / "retrained_model_1"), "--data-dir", str(bars), "--symbols", "IBM", "--last"]
     assert main(["predict", *arguments]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "symbol,date,class,class_name,probability_0,probability_1,value"
+    assert lines[0] == "symbol,date,class,class_name,probability_0,probability_1,value,range_percent"
     assert len(lines) == 2
     assert lines[1].startswith("IBM,2008-12-31,")
 
