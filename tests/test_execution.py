@@ -855,3 +855,14 @@ def test_a_foreign_running_trial_holds_no_run_up_and_ctrl_c_still_ends_it(make_s
     assert run(study, Fake()) == FINISHED
     assert [record.number for record in study.records()] == [1, 2, 3, 4, 5]
     assert [trial.state.name for trial in outside(study).trials] == ["RUNNING", *["COMPLETE"] * 5]
+
+
+def test_a_program_that_ends_every_trial_ends_the_search_with_its_reason(make_study):
+    study = make_study(n_trials=2)
+
+    def before(call, epoch):
+        outside(study).tell(call, state=optuna.trial.TrialState.FAIL)
+
+    with pytest.raises(StudyFailedError, match="10 trials failed in a row, the last with: another program ended it"):
+        run(study, Fake(before=before, epochs=1))
+    assert study.records() == []

@@ -9,7 +9,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from cnn_lstm_hyperopt.exceptions import SaveDirError, TrialChangedError
+from cnn_lstm_hyperopt.exceptions import SaveDirError, StorageFailedError, TrialChangedError
 from cnn_lstm_hyperopt.progress import ProgressReport
 from cnn_lstm_hyperopt.search import Assignment, NoTrial, State, Study, StudyStorage, Values, optimise
 from cnn_lstm_hyperopt.search.importance import importances
@@ -280,6 +280,28 @@ def test_a_finished_trial_that_was_edited_is_damage(make_study):
     execute(study.storage.path, "UPDATE trial_values SET value = 0.99")
     with pytest.raises(SaveDirError, match="trial 0 is not what was stored"):
         make_study(disk=True)
+
+
+def test_an_edited_trial_does_not_get_into_the_backup(make_study, tmp_path):
+    """The copy made before stays, so that there is something to go back to."""
+    study = make_study(disk=True)
+    complete(study, study.next_assignment())
+    study.storage.back_up()
+    execute(study.storage.path, "UPDATE trial_values SET value = 0.99")
+    with pytest.raises(StorageFailedError, match="trial 0 is not what was stored") as caught:
+        study.storage.back_up()
+    assert "study.backup.db beside it holds 1 finished trials" in str(caught.value)
+    study.storage.close()
+    (tmp_path / "study.backup.db").replace(tmp_path / "study.db")
+    assert [record.values.score for record in make_study(disk=True).records()] == [0.7]
+    assert sorted(each.name for each in tmp_path.iterdir() if "backup" in each.name) == []
+
+
+def test_a_damaged_mark_costs_no_finished_trial(make_study):
+    study = make_study(disk=True)
+    complete(study, study.next_assignment())
+    execute(study.storage.path, "DELETE FROM trial_system_attributes WHERE key LIKE '%mark'")
+    assert [record.values.score for record in make_study(disk=True).records()] == [0.7]
 
 
 # ---------------------------------------------------------------------- studies of an earlier version

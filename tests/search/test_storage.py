@@ -548,7 +548,10 @@ def test_a_trial_that_is_not_what_was_stored_is_named(full_of, path):
     connection.execute("UPDATE trial_values SET value = 0.99 WHERE trial_id = 2 AND objective = 0")
     connection.commit()
     connection.close()
-    with pytest.raises(SaveDirError, match=r"is damaged or none \(trial 1 is not what was stored\); there is no whole"):
+    with pytest.raises(
+        SaveDirError,
+        match=r"is damaged or none \(trial 1 is not what was stored: another program or the disk changed it\); there is no whole",
+    ):
         StudyStorage(path)
 
 

@@ -95,6 +95,7 @@ def run_trials(
                     log.info("trial %d is dropped: %s", assignment.number, error)
                     study.drop(assignment, str(error))
                     forget_checkpoint(_state(checkpoints, assignment.seeded_as))
+                    study.check_failures()
                     continue
                 if ended is None:
                     continue  # it goes on in the next run

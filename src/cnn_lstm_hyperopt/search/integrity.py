@@ -117,8 +117,12 @@ def _require_one_study(connection: sqlite3.Connection, path: Path, formats: Coll
         )
 
 
-def back_up(path: Path) -> None:
+def back_up(path: Path, check: Callable[[Path], None] = lambda copy: None) -> None:
     """Copies the study as it is now to ``study.backup.db``; a log says if that can't be done.
+
+    Args:
+        path: of the study.
+        check: raises DamagedError when the trials in a copy are not what was stored.
 
     Raises:
         DamagedError: what would be copied is damaged; the earlier copy stays.
@@ -130,6 +134,8 @@ def back_up(path: Path) -> None:
         with contextlib.closing(_connect(path)) as source, contextlib.closing(sqlite3.connect(beside)) as copy:
             source.backup(copy, pages=_PAGES, progress=_within(BUSY_SECONDS))
             _require_whole(copy)
+        check(beside)
+        with contextlib.closing(sqlite3.connect(beside)) as copy:
             copy.execute("PRAGMA journal_mode=DELETE")  # one file alone
         beside.replace(target)
     except (sqlite3.Error, OSError) as error:

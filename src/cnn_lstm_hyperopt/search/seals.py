@@ -155,6 +155,8 @@ class Ownership:
         if number in self._settled:
             return False
         nonce = self.seals.nonce(trial)
+        if nonce is None and self.seals.keyed and trial.state.is_finished() and self.seals.is_sealed(trial):
+            return True  # its mark is damaged, which costs nothing
         if nonce is None or self._numbers.setdefault(nonce, number) != number:
             self.foreign[number] = trial.state.name
             if trial.state.is_finished():

@@ -171,7 +171,7 @@ class StudyStorage:
     def back_up(self) -> None:
         """Copies the study as it is now to ``study.backup.db``; run.log says if there was no room for it."""
         if self.path is not None:
-            back_up(self.path)
+            back_up(self.path, _require_sealed)
 
     @_guarded
     def fold_log(self) -> None:
@@ -354,7 +354,9 @@ class StudyStorage:
                     self._records.pop(trial.number, None)
                     continue
                 if trial.state.is_finished() and not self._seals.is_sealed(trial):
-                    raise DamagedError(f"trial {trial.number} is not what was stored")
+                    raise DamagedError(
+                        f"trial {trial.number} is not what was stored: another program or the disk changed it"
+                    )
                 try:
                     self._records[trial.number] = read_trial(trial)
                 except (LookupError, TypeError, ValueError) as error:
@@ -496,6 +498,22 @@ def _open(path: Path, *, new: bool = False) -> RDBStorage:
 
     storage.engine.dispose()  # connections made before the listener
     return storage
+
+
+def _require_sealed(copy: Path) -> None:
+    """Opens a copy of a study, so that one with changed trials does not take the place of a better one.
+
+    Raises:
+        DamagedError: trials are not what was stored.
+        OSError: it can't be opened for another reason.
+    """
+    try:
+        StudyStorage(copy).close()
+    except HyperoptError as error:
+        cause = error.__cause__
+        if isinstance(cause, DamagedError):
+            raise cause from error
+        raise OSError(first_line(cause or error)) from error
 
 
 def _objectives(metric: str) -> list[str]:

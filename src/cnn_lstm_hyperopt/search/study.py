@@ -440,9 +440,14 @@ class Study:
         self._let_go(assignment)
 
     def drop(self, assignment: Assignment, why: str) -> None:
-        """Another program changed the trial while it ran: it is in no record any more, and another one takes its place."""
+        """Another program changed the trial while it ran: it is in no record any more, and another one takes its place.
+
+        It counts among the failures in a row: a program that ends each trial would keep the search running without end.
+        """
         self._let_go(assignment)
         self.storage.discard(assignment.trial_id, why)
+        self._failures_in_a_row += 1
+        self._last_failure = why
 
     def _let_go(self, assignment: Assignment) -> None:
         self._curves.pop(assignment.trial_id, None)
