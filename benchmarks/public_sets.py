@@ -146,10 +146,11 @@ def minirocket_accuracy(data: PublicSet, seed: int) -> float:
 
 
 def search(data: PublicSet, folder: Path, *, trials: int, seed: int) -> dict[str, Any]:
-    """The results of one whole run; of one that is in the folder already, what it left."""
+    """The results of one whole run; a run that is in the folder already is resumed, or read if it has all its trials."""
     if (folder / "results.json").is_file():
         found: dict[str, Any] = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-        return found
+        if found["n_trials_completed"] >= trials and found["retrained_models"]:
+            return found
     return run_cnn_lstm_hyperparameter_optimization(
         loaders_of(data, seed),
         input_dim=data.x.shape[2],
@@ -157,6 +158,7 @@ def search(data: PublicSet, folder: Path, *, trials: int, seed: int) -> dict[str
         save_dir=folder,
         study_name=data.name,
         config={**PROFILE, "study": {**PROFILE["study"], "seed": seed}},
+        resume=(folder / "study.db").is_file(),
         quiet=True,
     )
 
@@ -214,7 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--folder",
         type=Path,
-        help="where the wheel and all runs are kept, and found again: finished runs are not repeated; none: nothing is kept",
+        help="where the wheel and all runs are kept; runs found there are read or resumed; none: nothing is kept",
     )
     chosen = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as temporary:
