@@ -200,14 +200,12 @@ def test_a_resumed_search_on_loaders_has_the_folds_and_trials_of_one_that_was_no
 def test_folds_of_loaders_go_through_workers_confirmation_retraining_and_report(
     tiny_settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("MLFLOW__ENABLED", "REPORT"):
-        monkeypatch.delenv(f"CNN_LSTM_HYPEROPT__{name}")
+    monkeypatch.delenv("CNN_LSTM_HYPEROPT__REPORT")
     config = {
         **{name: section for name, section in tiny_settings.items() if name != "data"},
         "workers": 2,
         "study": {"portfolio": False, "seed": 3, "n_trials": 12},
         "retrain": {"top_k": 2, "full_epochs": 3, "confirm_seeds": 2, "seeds": 2},
-        "mlflow": {"enabled": True},
         "report": True,
     }
     folder = tmp_path / "results"
@@ -221,6 +219,4 @@ def test_folds_of_loaders_go_through_workers_confirmation_retraining_and_report(
     means = {round((a / 12 + b / 11) / 5, 9) for a in range(13) for b in range(45)}
     for candidate in results["confirmation"]["candidates"]:
         assert all(round(score, 9) in means for score in candidate["scores"])
-    page = (folder / "report.html").read_text(encoding="utf-8")
-    assert "Traceback" not in page
-    assert (folder / "mlflow.db").is_file()
+    assert 'id="verdict"' in (folder / "report.html").read_text(encoding="utf-8")
