@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 """None: there is none on this machine."""
-PATIENCE_MS = 180_000  # only a broken page ever lets one wait that long
+PATIENCE_MS = 120_000  # only a broken page ever lets one wait that long
 DRAWN = "document.documentElement.dataset.drawn === 'all'"
 """Whether all charts are there."""
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -109,6 +110,21 @@ def runs_at(uri: str) -> list[Any]:
     return [] if experiment is None else list(client.search_runs([experiment.experiment_id]))
 
 
+def require_runs_on(link: str, name: str) -> None:
+    """In a browser, where there is one: the page lists the study's run. The first page of the server does not."""
+    try:
+        import browsing
+    except ImportError:
+        return
+    if browsing.CHROMIUM is None:
+        return
+    with browsing.chromium() as browser:
+        page = browser.new_page()
+        page.set_default_timeout(browsing.PATIENCE_MS)
+        page.goto(link)
+        page.get_by_role("link", name=name).first.wait_for()
+
+
 def ended_in(save_dir: Path) -> int:
     if not (save_dir / "study.db").is_file():
         return 0
@@ -135,7 +151,9 @@ def test_a_study_and_its_model_are_read_back(server: Server, run: Run, tiny: dic
     process = run(server.uri, 6, "--retrain-best")
     out, err = process.communicate(timeout=GIVE_UP)
     assert process.returncode == 0, err
-    assert f"look at them with: {server.uri}" in out
+    (link,) = re.findall(r"look at them with: (\S+)", out)
+    assert link.startswith(f"{server.uri}/#/experiments/")
+    require_runs_on(link, tiny["study"].get("name", "cnn_lstm_optimization"))
 
     found = runs_at(server.uri)
     assert Counter(each.data.tags["kind"] for each in found) == {"trial": ended_in(save_dir), "study": 1, "finalist": 1}

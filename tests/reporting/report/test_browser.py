@@ -186,6 +186,19 @@ def test_nothing_is_wider_than_the_window_or_cut_off(browser, folder, width, sch
     page.close()
 
 
+def test_charts_follow_the_window(browser, folder):
+    """A phone is turned, a window made smaller."""
+    page = browsing.opened(browser, folder / "report.html", width=1280)
+    browsing.wait_until_drawn(page)
+    page.set_viewport_size({"width": 500, "height": 900})
+    page.wait_for_function(
+        "[...document.querySelectorAll('main [data-chart]')].every((place) => place._fullLayout.width === place.clientWidth)"
+    )
+    assert page.evaluate("document.documentElement.scrollWidth") <= 500
+    assert page.evaluate(CUT_OFF) == []
+    page.close()
+
+
 def test_a_phone_shows_the_intervals_without_scrolling_sideways(browser, folder):
     page = browsing.opened(browser, folder / "report.html", width=390, height=844)
     boxes = page.evaluate(

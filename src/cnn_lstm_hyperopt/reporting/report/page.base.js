@@ -85,7 +85,7 @@ const greatest = (values) => values.reduce((a, b) => (b > a ? b : a), -Infinity)
 
 // ---------------------------------------------------------------- layout
 
-const config = () => ({ responsive: true, displaylogo: false, displayModeBar: matchMedia("(pointer: coarse)").matches || narrow() ? false : "hover", modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] });
+const config = () => ({ displaylogo: false, displayModeBar: matchMedia("(pointer: coarse)").matches || narrow() ? false : "hover", modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] });
 const layout = (more) => ({
   paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: color("--text"), family: "system-ui, sans-serif", size: 13 },
   margin: { l: 58, r: 16, t: 24, b: 48 }, hoverlabel: { bgcolor: color("--card"), bordercolor: color("--line"), font: { color: color("--text") }, align: "left" },

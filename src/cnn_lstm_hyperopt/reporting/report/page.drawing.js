@@ -9,6 +9,7 @@ let busy = false;
 function draw(place) {
   const [traces, shape] = charts[place.dataset.chart]();
   if (!traces.some((trace) => (trace.x || []).length)) {
+    place.closest("figure").querySelectorAll(".which").forEach((label) => label.remove());
     place.replaceWith(Object.assign(element("p", "There is nothing to draw yet."), { className: "note" }));
     drawn.delete(place);
     return;
@@ -42,8 +43,17 @@ if (!data.efficiency) for (const gone of [byId("efficiency"), document.querySele
 const places = [...document.querySelectorAll("main [data-chart]")];
 
 function redraw() {
+  if (root.classList.contains("printing")) return;  // as wide as the sheet already
   [...drawn].filter((place) => place.isConnected && place.offsetParent).forEach((place) => ask(place));
 }
+
+let [width, resized] = [window.innerWidth, null];
+window.addEventListener("resize", () => {
+  if (window.innerWidth === width) return;  // the bar of a phone's browser comes and goes
+  width = window.innerWidth;
+  clearTimeout(resized);
+  resized = setTimeout(redraw, 150);
+});
 
 // ---------------------------------------------------------------- controls of charts
 
@@ -63,7 +73,8 @@ fill("contour-x", ordered, 0);
 fill("contour-y", ordered, 1);
 for (const [chart, needed] of [["slice", 1], ["contour", 2]]) if (ordered.length < needed) charts[chart] = () => [[], {}];
 for (const control of document.querySelectorAll("select[data-for]")) {
-  control.addEventListener("change", () => ask(document.querySelector(`[data-chart="${control.dataset.for}"]`), true));
+  const place = document.querySelector(`[data-chart="${control.dataset.for}"]`);
+  control.addEventListener("change", () => { if (place.isConnected) ask(place, true); });
 }
 
 // ---------------------------------------------------------------- paper, light and dark

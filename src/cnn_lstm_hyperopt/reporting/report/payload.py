@@ -115,14 +115,23 @@ def _states(records: Sequence[TrialRecord]) -> dict[str, list[int]]:
 
 
 def _clock(content: Content) -> dict[str, list[float | None]]:
-    """Seconds from the first begin of a trial to each trial's begin and end; None where that is not stored."""
+    """Seconds from the first begin of a trial to each trial's begin and end; None where that is not stored.
+
+    A trial that is running has lasted until now.
+    """
+    now = datetime.now()
     every = [content.times.get(record.number, (None, None)) for record in content.records]
     first = min((begun for begun, _ in every if begun is not None), default=None)
+
+    ends = [
+        now if ended is None and content.running and record.state is State.RUNNING else ended
+        for record, (_, ended) in zip(content.records, every, strict=True)
+    ]
 
     def since(moment: datetime | None) -> float | None:
         return None if moment is None or first is None else _rounded((moment - first).total_seconds())
 
-    return {"start": [since(begun) for begun, _ in every], "end": [since(ended) for _, ended in every]}
+    return {"start": [since(begun) for begun, _ in every], "end": [since(ended) for ended in ends]}
 
 
 def _curves(content: Content) -> dict[str, Any]:
