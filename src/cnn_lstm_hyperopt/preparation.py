@@ -12,6 +12,7 @@ import torch
 
 from cnn_lstm_hyperopt.calibration import calibration_for
 from cnn_lstm_hyperopt.config import Fixed, SearchSpace, Settings
+from cnn_lstm_hyperopt.config.shipped import shipped_config
 from cnn_lstm_hyperopt.confirmation import CONFIRMED_FROM_FRONT
 from cnn_lstm_hyperopt.data.dataset import Dataset, Fold
 from cnn_lstm_hyperopt.enqueueing import read_enqueued
@@ -80,7 +81,7 @@ class Preparation:
             raise ConfigError(
                 f"no configuration of the search space keeps the limits ({limits_text(self.plan)}):"
                 f" {len(self.sampled.configurations)} random ones were tried on paper; raise them, lower training.max_epochs or"
-                " data.train_share, or take a space of smaller models (configs/hyperopt/small.yaml is one)"
+                f" data.train_share, or take a space of smaller models ({shipped_config('small.yaml')} is one)"
             )
         finished = [record for record in records if record.finished]
         epochs = [r.attributes.get("epochs", 0.0) / self.plan.max_epochs for r in finished if not r.probe]
