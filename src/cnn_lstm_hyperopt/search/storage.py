@@ -512,7 +512,7 @@ def _require_sealed(copy: Path) -> None:
     except HyperoptError as error:
         cause = error.__cause__
         if isinstance(cause, DamagedError):
-            raise cause from error
+            raise DamagedError(str(cause)) from cause
         raise OSError(first_line(cause or error)) from error
 
 
