@@ -5,6 +5,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # the browser
 
+from PIL import Image
+
 from browsing import chromium, opened, wait_until_drawn
 
 PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "report.png"
@@ -16,6 +18,7 @@ def main() -> None:
         page = opened(browser, Path(sys.argv[1]).absolute() / "report.html", width=1200, height=1560)
         wait_until_drawn(page)
         page.screenshot(path=PICTURE)
+    Image.open(PICTURE).quantize(256).save(PICTURE, optimize=True)
 
 
 if __name__ == "__main__":

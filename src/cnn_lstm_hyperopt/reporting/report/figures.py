@@ -103,7 +103,7 @@ def _front(content: Content, figure: Figure) -> bool:
     bar = figure.colorbar(points, label="size (MB)")
     _log(bar.ax.yaxis)
     _log(axes.xaxis)
-    axes.legend(frameon=False, loc="lower right")
+    figure.legend(frameon=False, loc="outside lower center", ncols=3)
     return True
 
 
@@ -132,7 +132,8 @@ def _curves(content: Content, figure: Figure) -> bool:
     for record in chosen:
         epochs, scores = [p.epoch for p in record.curve], [p.score for p in record.curve]
         axes.plot(epochs, scores, linewidth=2, label=f"trial {record.number}")
-    axes.legend(frameon=False, loc="lower right")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.legend(frameon=False, loc="outside lower center", ncols=6)
     return True
 
 
