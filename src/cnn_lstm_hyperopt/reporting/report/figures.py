@@ -50,18 +50,20 @@ def _axes(figure: Figure, title: str, x: str, y: str) -> Any:
 
 
 def log_ticks(low: float, high: float, most: int = 8) -> list[float]:
-    """Return ticks of a log axis: 1, 2 and 5 of each decade where there is room, else decades; round numbers within a decade.
+    """Return ticks of a log axis: 1, 2 and 5 of each decade where there is room, else decades; more within a decade.
 
     Args:
         low, high: ends of the axis, above 0.
         most: ticks at most.
     """
-    found: list[float] = []
-    for digits, room in (((1, 2, 5), 99), ((1, 3), 99), ((1,), 99), ((1,), most)):
-        found = _within(LogLocator(subs=digits, numticks=room).tick_values(low, high), low, high)
-        if len(found) <= most:
-            break
-    return found if len(found) >= 3 else _within(MaxNLocator(min(most, 5)).tick_values(low, high), low, high)
+    short = high / low < 10
+    sets = ((1, 1.5, 2, 3, 5, 7), (1, 2, 5)) if short else ((1, 2, 5), (1, 3), (1,))
+    for digits in sets:
+        found = _within(LogLocator(subs=digits, numticks=99).tick_values(low, high), low, high)
+        if (4 if short else 3) <= len(found) <= most:
+            return found
+    locator = MaxNLocator(min(most, 5)) if short else LogLocator(numticks=most)
+    return _within(locator.tick_values(low, high), low, high)
 
 
 def _within(ticks: Iterable[float], low: float, high: float) -> list[float]:

@@ -26,7 +26,7 @@ function tickText(value) {
 
 // ---------------------------------------------------------------- axes
 
-// Every tick of a log axis shows its whole value: 1, 2 and 5 of each decade where there is room, else decades alone.
+// Every tick of a log axis shows its whole value: 1, 2 and 5 of each decade where there is room, else decades alone; more within a decade.
 function logTicks(low, high, most) {
   const [first, last] = [Math.floor(Math.log10(low)), Math.ceil(Math.log10(high))];
   const within = (digits, every) => {
@@ -34,12 +34,9 @@ function logTicks(low, high, most) {
     for (let power = Math.ceil(first / every) * every; power <= last; power += every) found.push(...digits.map((digit) => Number(`${digit}e${power}`)));
     return found.filter((value) => value >= low && value <= high);
   };
-  for (const digits of [[1, 2, 5], [1, 3], [1]]) {
-    const found = within(digits, 1);
-    if (found.length > most) continue;
-    if (found.length >= (high / low < 10 ? 4 : 3)) return found;
-    break;  // a coarser set has fewer still
-  }
+  const sets = high / low < 10 ? [[1, 1.5, 2, 3, 5, 7], [1, 2, 5]] : [[1, 2, 5], [1, 3], [1]];
+  const fits = sets.map((digits) => within(digits, 1)).find((found) => found.length <= most && found.length >= (high / low < 10 ? 4 : 3));
+  if (fits) return fits;
   if (within([1], 1).length > most) return within([1], Math.ceil((last - first) / most));
   const rough = (high - low) / Math.min(most, 5);
   const unit = 10 ** Math.floor(Math.log10(rough));
