@@ -21,6 +21,8 @@ def test_demo_leaves_everything_and_an_honest_verdict(tmp_path: Path) -> None:
 
     results = json.loads((save_dir / "results.json").read_text(encoding="utf-8"))
     assert results["n_trials_completed"] == 30
+    assert results["counts"]["COMPLETE"] >= 20  # pruning is shown, and enough trials are trained to their end
+    assert "sampler and pruner auto" in done.stdout
     assert [model["model_rank"] for model in results["retrained_models"]] == [1, 2, 3]
     assert [len(model["seeds"]) for model in results["retrained_models"]] == [3, 3, 3]
     confirmed = results["confirmation"]["candidates"]
