@@ -1,11 +1,15 @@
 """The report in a real browser: what a person sees and does."""
 
 import json
+import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
 
 from cnn_lstm_hyperopt.reporting.report import write_report
+from cnn_lstm_hyperopt.reporting.report.content import read_content
+from cnn_lstm_hyperopt.reporting.report.page import render
 from searched import plant_finals, searched
 
 browsing = pytest.importorskip("browsing", reason="playwright is not installed")
@@ -103,6 +107,33 @@ def test_what_a_user_named_is_text(page):
     assert page.locator("h1").inner_text() == HOSTILE
     assert HOSTILE in page.locator("#verdict p").inner_text()
     assert page.locator("img").count() == 0
+
+
+def test_names_of_parameters_are_text_in_every_chart(browser, tmp_path):
+    """A space of one's own has names and choices of one's own."""
+    content = read_content(searched(tmp_path / "study", 24, pruner="none"))
+    other = f"{HOSTILE}.rate"
+    records = [
+        replace(record, params={HOSTILE: ["<b>a</b>", HOSTILE][record.number % 2], other: 0.1 + record.number})
+        for record in content.records
+    ]
+    importances = {"score": {HOSTILE: 0.6, other: 0.4}}
+    path = tmp_path / "report.html"
+    path.write_text(render(replace(content, records=records, importances=importances)), encoding="utf-8")
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.set_default_timeout(browsing.PATIENCE_MS)
+    said = []
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
+    page.goto(path.as_uri())
+    browsing.wait_until_drawn(page)
+    page.locator("#front-table tbody tr button").first.click()
+    page.locator("#trial").wait_for(state="visible")
+    assert said == []
+    assert page.locator("img").count() == 0
+    assert HOSTILE in page.locator("#trial-params").inner_text()
+    assert HOSTILE in page.locator("[data-chart=slice]").text_content()
+    page.close()
 
 
 def test_each_slider_has_a_name_and_says_its_limit(page):
@@ -262,6 +293,7 @@ def test_bars_are_as_long_as_their_shares(browser, tmp_path):
     page.close()
 
 
+@pytest.mark.skipif(shutil.which("pdftotext") is None, reason="there is no pdftotext here (Debian: poppler-utils)")
 def test_a_print_on_a4_has_every_chart_and_says_how_many_trials_it_has(browser, tmp_path):
     folder = searched(tmp_path / "study", 140)
     plant_finals(folder, names=("calm", "wild"))
