@@ -36,7 +36,7 @@ from cnn_lstm_hyperopt.config import Settings, load_settings
 from cnn_lstm_hyperopt.data.dataset import Dataset, LockedPeriod, prepare_dataset
 from cnn_lstm_hyperopt.data.loaders import dataset_from_loaders
 from cnn_lstm_hyperopt.data.windows import Windows
-from cnn_lstm_hyperopt.evaluation.bootstrap import score_interval
+from cnn_lstm_hyperopt.evaluation import Dependence, score_interval
 from cnn_lstm_hyperopt.execution import StopSignal
 from cnn_lstm_hyperopt.experiment import open_experiment
 from cnn_lstm_hyperopt.randomness import stream
@@ -158,9 +158,7 @@ def covered(labels: NDArray[np.int64], probabilities: NDArray[np.floating], accu
     holds = []
     for start in range(0, len(labels) - PERIOD + 1, PERIOD):
         part = slice(start, start + PERIOD)
-        interval = score_interval(
-            "accuracy", labels[part], probabilities[part], np.arange(PERIOD), horizon=1, seed=start
-        )
+        interval = score_interval("accuracy", labels[part], probabilities[part], Dependence.independent(PERIOD))
         holds.append(interval is not None and interval.low <= accuracy <= interval.high)
     return float(np.mean(holds))
 

@@ -37,6 +37,7 @@ def searched(
     metric: str = "accuracy",
     space: dict[str, Any] | None = None,
     pruner: str = "median",
+    gate: SkillGate | None = None,
     **more: Any,
 ) -> Path:
     """Searches so many trials in ``folder``, with a ``results.json`` of what a search writes; ``more`` goes over it."""
@@ -49,7 +50,7 @@ def searched(
             **({} if space is None else {"search_space": space}),
         }
     )
-    gate = GATE if metric == "accuracy" else replace(GATE, chance=0.5, metric=metric, error=0.025)
+    gate = gate or (GATE if metric == "accuracy" else replace(GATE, chance=0.5, metric=metric, error=0.025))
     (folder / "config.yaml").write_text(dump_settings(settings), encoding="utf-8")
     storage = StudyStorage(
         folder / "study.db",

@@ -22,6 +22,7 @@ from cnn_lstm_hyperopt import (
     run_cnn_lstm_hyperparameter_optimization,
 )
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
+from cnn_lstm_hyperopt.evaluation import Grade
 from cnn_lstm_hyperopt.exceptions import DataError, HyperoptError, SaveDirError
 
 SEARCH_KEYS = {"study_name", "n_trials_completed", "best_trials", "optimization_history", "timestamp"}
@@ -80,6 +81,7 @@ def test_results_file_is_what_was_returned_and_agrees_with_the_study(finished: t
     best = [t for t in optuna.study._multi_objective._get_pareto_front_trials(study) if t.values[0] > gate]
     assert {t["trial_number"] for t in results["best_trials"]} <= {t.number for t in complete}
     skilled = [t for t in complete if t.values[0] > gate]
+    assert {t["above_chance"] for t in results["best_trials"]} == {True}
 
     def dominated(a: optuna.trial.FrozenTrial) -> bool:
         mine = (-a.values[0], *a.values[1:])
@@ -168,7 +170,10 @@ def test_finalists_are_the_first_of_the_confirmed(finished: tuple[Path, dict[str
 def test_the_verdict_is_a_sentence_about_the_first_model(finished: tuple[Path, dict[str, Any]]) -> None:
     save_dir, results = finished
     verdict, first = results["verdict"], results["retrained_models"][0]
-    assert verdict["sentence"].startswith("Skill: model 1 " if verdict["skill"] else "No skill: model 1 ")
+    assert verdict["sentence"].startswith("Model 1 has an accuracy of ")
+    assert verdict["grade"] in [grade.value for grade in Grade]
+    assert verdict["skill"] is (verdict["grade"] == "better than every baseline")
+    assert f"Verdict: {verdict['grade']}" in (save_dir / "run.log").read_text(encoding="utf-8")
     assert verdict["sentence"] in (save_dir / "run.log").read_text(encoding="utf-8")
     assert verdict["skill"] == all(each["interval"][0] > 0 for each in verdict["comparisons"])
     assert (verdict["model_rank"], verdict["trial_number"]) == (1, first["trial_number"])
@@ -270,8 +275,8 @@ def test_loaders_without_regression_have_no_mse(tiny: dict[str, Any], tmp_path: 
         quiet=True,
     )
     assert results["retrained_models"][0]["test_metrics"]["test_reg_mse"] is None
-    assert results["verdict"]["sentence"].startswith(("Skill: model 1 ", "No skill: model 1 "))
-    assert results["retrained_models"][0]["test_metrics"]["by_year"] == []  # their dates are mere integers
+    assert results["verdict"]["sentence"].startswith("Model 1 has an accuracy of ")
+    assert results["retrained_models"][0]["test_metrics"]["by_year"] == []  # they have no dates
 
 
 def test_finalists_are_not_tested_twice(tiny: dict[str, Any], finished: tuple[Path, dict[str, Any]]) -> None:

@@ -435,13 +435,12 @@ def test_a_study_without_a_front_gives_nothing_to_begin_with(
     attributes = {"skill_gate": {"chance": 0.5, "n_validation": 100}}
     storage = StudyStorage(tmp_path / "study.db", create="mine", attributes=attributes)
     trial_id, _ = storage.start({}, {}, {"size_mb": 1.0})
-    storage.finish(trial_id, State.COMPLETE, Values(0.5, 1, 1), {})
+    storage.finish(trial_id, State.PRUNED, None, {})
     storage.close()
     with pytest.raises(ConfigError) as caught:
         read_enqueued(tmp_path, plan_of())
     assert str(caught.value) == (
-        f"--enqueue {tmp_path}: no trial of that study has learnt more than the majority class, so there is nothing to begin"
-        " with; leave out --enqueue"
+        f"--enqueue {tmp_path}: no trial of that study is complete, so there is nothing to begin with; leave out --enqueue"
     )
 
 

@@ -12,13 +12,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 
 from cnn_lstm_hyperopt import final_round
 from cnn_lstm_hyperopt.cli import main
 from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.confirmation import SEEDS_APART, TIME_IS_UP
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
-from cnn_lstm_hyperopt.exceptions import EmptyFrontError, InterruptedRunError
+from cnn_lstm_hyperopt.exceptions import InterruptedRunError
 from cnn_lstm_hyperopt.execution import StopSignal
 from cnn_lstm_hyperopt.experiment import open_experiment, run_experiment
 from cnn_lstm_hyperopt.models import build_network
@@ -233,7 +234,8 @@ def test_the_terminal_tells_of_confirmation_seeds_and_verdict(world):
     assert "Confirming the first 6 of the front on validation, each with 2 fresh seeds (12 trainings) …" in text
     assert "Confirmed with fresh seeds: accuracy on validation" in text
     assert "Retraining rank 2 (trial 0) on all training windows, seed 2 of 2 …" in text
-    assert "No skill: model 1 has an accuracy of " in text
+    assert "Verdict: no better than chance" in text
+    assert "Model 1 has an accuracy of " in text
     assert "The other models are exploratory" in text
     assert "The test period was opened once." in text
 
@@ -256,7 +258,10 @@ def test_the_strategy_and_overfitting_are_about_the_confirmed_first(make_world, 
     assert after["deflated_sharpe"]["trial_number"] == 5
     assert after["deflated_sharpe"]["n_trials"] == FRONT
     assert after["pbo"] == before["pbo"]
-    assert 0 <= after["pbo"]["value"] <= 1
+    assert (after["pbo"]["value"], after["pbo"]["why"]) == (
+        None,
+        f"too few trials: {FRONT}, and at least 10 are needed",
+    )
 
 
 # ---------------------------------------------------------------------- what is done is not done again
@@ -485,7 +490,7 @@ def test_a_finalist_that_fails_is_told_of_and_not_tried_again(world):
     assert [(entry["model_rank"], entry["trial_number"]) for entry in found.entries] == [(2, 0)]
     assert found.results["retraining_failures"] == [{"model_rank": 1, "trial_number": 5, "reason": "out of memory"}]
     assert found.results["verdict"]["model_rank"] == 2
-    assert "model 2 has an accuracy" in found.results["verdict"]["sentence"]
+    assert "Model 2 has an accuracy" in found.results["verdict"]["sentence"]
     assert "Warning: rank 1 (trial 5) could not be retrained: out of memory" in found.text
     again = world.run()
     assert (again.opened, world.retrained) == (0, [])
@@ -627,20 +632,38 @@ def test_to_resume_without_anything_new_keeps_the_verdict_and_the_test_closed(wo
         assert again[key] == results[key]
 
 
-# ---------------------------------------------------------------------- nothing learnt
+# ---------------------------------------------------------------------- no trial beats chance
+
+AT_CHANCE = [0.51, 0.52, 0.5, 0.49, 0.52, 0.51, 0.53, 0.5]
 
 
-def test_an_empty_front_is_no_skill_and_the_test_stays_closed(make_world, capsys):
-    world = make_world([0.51, 0.52, 0.5, 0.49, 0.52, 0.51, 0.53, 0.5])
-    assert main(["resume", "--save-dir", str(world.save_dir)]) == EmptyFrontError.exit_code == 1
-    assert "no trial has learnt more than the majority class" in capsys.readouterr().err
+def test_a_front_below_chance_is_confirmed_retrained_and_tested(make_world, capsys):
+    world = make_world(AT_CHANCE)
+    assert main(["resume", "--save-dir", str(world.save_dir)]) == 0
+    captured = capsys.readouterr()
+    assert "none above chance" in captured.out
+    assert "no trial beats the majority class on validation" in captured.out + captured.err
     results = json.loads((world.save_dir / "results.json").read_text())
+    assert results["best_trials"]
+    assert {trial["above_chance"] for trial in results["best_trials"]} == {False}
+    assert results["best_trials"][0]["trial_number"] == 6
+    assert len(results["retrained_models"]) == len(results["test_openings"][0]["trials"]) == 2
+    for model in results["retrained_models"]:
+        assert (Path(model["model_path"]) / "model.safetensors").is_file()
+    assert results["verdict"]["grade"] == "no better than chance"
     assert results["verdict"]["skill"] is False
-    assert results["verdict"]["sentence"] == (
-        "No skill: none of 8 trials has learnt more on validation than the majority class; the test period stays closed."
-    )
+    assert results["verdict"]["sentence"].startswith("Model 1 has an accuracy of ")
+
+
+def test_without_retraining_the_grade_is_chance_and_the_test_stays_closed(make_world, capsys):
+    world = make_world(AT_CHANCE)
+    world.config["retrain"]["enabled"] = False
+    (world.save_dir / "config.yaml").write_text(yaml.safe_dump(world.config), encoding="utf-8")
+    assert main(["resume", "--save-dir", str(world.save_dir)]) == 0
+    results = json.loads((world.save_dir / "results.json").read_text())
+    assert results["verdict"]["grade"] == "no better than chance"
+    assert results["verdict"]["sentence"].startswith("None of 8 trials beats the majority class on validation: ")
     assert results["test_openings"] == results["retrained_models"] == results["baselines"] == []
-    assert results["confirmation"] is None
     assert (world.confirmed, world.retrained) == ([], [])
 
 

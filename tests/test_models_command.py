@@ -270,7 +270,7 @@ def test_a_card_says_what_the_model_is_and_what_it_is_not(save_dir, results):
         assert str(save_dir) not in card
         plain = re.sub(r"\\(?=\W)", "", card)
         assert results["verdict"]["sentence"] in plain
-        assert results["verdict"]["skill"] or "No skill" in plain
+        assert f"**{results['verdict']['grade'].capitalize()}.**" in card
         for part in ("Train", "Validation", "Test"):
             assert re.search(rf"- {part}: [\d,]+ windows, 200\d-\d\d-\d\d to 200\d-\d\d-\d\d\.", plain)
 

@@ -56,7 +56,8 @@ def assert_verdict(code: int, output: str, results: dict[str, Any]) -> None:
     """A run that ends with a verdict, said and stored."""
     assert code == 0, output
     verdict = results["verdict"]
-    assert verdict["sentence"].startswith("Skill" if verdict["skill"] else "No skill")
+    assert verdict["sentence"].startswith("Model 1 has ")
+    assert f"Verdict: {verdict['grade']}" in output
     assert verdict["sentence"] in " ".join(output.split())
     low, high = verdict["difference_interval"]
     assert verdict["skill"] is all(each["interval"][0] > 0 for each in verdict["comparisons"])

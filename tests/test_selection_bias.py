@@ -1,6 +1,7 @@
 """What choosing the best of many trials does, from the files that trials leave behind: by pandas, and by hand."""
 
 import math
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -66,7 +67,7 @@ def write(folder, dataset, shares, *, first=0):
     return [first + 3 * place for place in range(len(shares))]
 
 
-SHARES = (0.5, 0.52, 0.47, 0.55, 0.5)
+SHARES = (0.5, 0.52, 0.47, 0.55, 0.5, 0.51, 0.53, 0.48, 0.5, 0.49)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def folder(tmp_path_factory, dataset):
     return folder
 
 
-NUMBERS = (0, 3, 6, 9, 12)
+NUMBERS = tuple(range(0, 30, 3))
 
 
 def read(folder, dataset, numbers=NUMBERS, metric="accuracy", cost_bps=COST):
@@ -132,10 +133,11 @@ def test_files_that_are_missing_damaged_or_of_other_windows_are_named_and_cost_n
     whole = read(tmp_path, dataset, {0, 9})
     (tmp_path / "trial_00003.parquet").write_bytes(b"half a file")
     pd.read_parquet(tmp_path / "trial_00006.parquet").iloc[1:].to_parquet(tmp_path / "trial_00006.parquet")
-    (tmp_path / "trial_00012.parquet").unlink()
+    for number in NUMBERS[4:]:
+        (tmp_path / f"trial_{number:05d}.parquet").unlink()
     found = read(tmp_path, dataset)
     assert found.numbers == (0, 9)
-    assert found.missing == (3, 6, 12)
+    assert found.missing == (3, 6, *NUMBERS[4:])
     assert found.overfitting == whole.overfitting
 
 
@@ -152,8 +154,8 @@ def test_overfitting_is_that_of_hits_by_date_over_all_windows(folder, series, da
     assert series.of == "accuracy"
     assert found == by_hand
     assert found.probability is not None
-    assert found.n_trials == 5
-    assert found.n_dates == len(counts)
+    assert found.n_trials == 10
+    assert (found.unit, found.n_units) == ("dates", len(counts))
 
 
 def test_of_a_study_of_the_log_loss_log_probabilities_are_summed(folder, dataset):
@@ -170,8 +172,8 @@ def test_of_a_study_of_the_log_loss_log_probabilities_are_summed(folder, dataset
 
 
 def test_one_that_is_truly_better_is_no_luck(dataset, tmp_path):
-    write(tmp_path, dataset, (0.5, 0.5, 0.9, 0.5))
-    better = read(tmp_path, dataset, (0, 3, 6, 9))
+    write(tmp_path, dataset, (0.5, 0.5, 0.9, *[0.5] * 7))
+    better = read(tmp_path, dataset)
     assert better.overfitting.probability == 0
     assert better.overfitting.in_sample == pytest.approx(better.overfitting.out_of_sample, abs=0.02)
 
@@ -180,7 +182,26 @@ def test_of_a_single_trial_nothing_is_known(dataset, tmp_path):
     write(tmp_path, dataset, (0.6,))
     alone = read(tmp_path, dataset, {0}).overfitting
     assert alone.probability is None
-    assert "two trials" in alone.reason
+    assert alone.reason == "too few trials: 1, and at least 10 are needed"
+
+
+@pytest.mark.parametrize(
+    ("kind", "changed"), [("windows", {"dated": False}), ("groups", {"dated": False, "groups": np.arange(200) // 2})]
+)
+def test_windows_without_dates_are_cut_into_blocks_of_windows_or_groups(kind, changed, tmp_path):
+    """All windows and each group once, in another order than that of the file."""
+    fold = prepared("volatility").folds[0]
+    windows = replace(fold.validation.subset(np.arange(200)), **changed)
+    dataset = replace(prepared("volatility"), folds=(replace(fold, validation=windows),))
+    write(tmp_path, dataset, SHARES)
+    found = read(tmp_path, dataset).overfitting
+    units = changed.get("groups", np.arange(200))
+    assert (found.unit, found.n_units) == (kind, len(np.unique(units)))
+    hits = np.column_stack([frame["hit"] for frame in frames_of(tmp_path).values()])
+    sums = np.stack([np.bincount(units, weights=column) for column in hits.T], axis=1)
+    in_order = probability_of_backtest_overfitting(sums, np.bincount(units).astype(float), unit=kind)
+    assert found.in_sample == pytest.approx(in_order.in_sample, abs=0.05)
+    assert found != in_order
 
 
 # ---------------------------------------------------------------------- deflated Sharpe ratio
@@ -203,7 +224,7 @@ def returns_by_hand(folder, dataset):
     return found
 
 
-@pytest.mark.parametrize(("chosen", "n_trials"), [(9, 5), (0, 5), (9, 40)])
+@pytest.mark.parametrize(("chosen", "n_trials"), [(9, 10), (0, 10), (9, 40)])
 def test_the_sharpe_ratio_of_the_chosen_trial_is_deflated_by_all(folder, series, dataset, chosen, n_trials):
     """Also by those that left no predictions: all of them were tried."""
     found = deflated(series, chosen, n_trials=n_trials)

@@ -25,6 +25,8 @@ from cnn_lstm_hyperopt.data.dataset import Dataset, LockedPeriod, prepare_datase
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.evaluation import (
     BASELINES,
+    Dependence,
+    Grade,
     calibration_table,
     long_flat,
     paired_interval,
@@ -204,24 +206,26 @@ def test_every_interval_holds_its_score_and_every_other_is_compared_with_the_bes
             assert result.against_best.low <= result.score - best.score <= result.against_best.high
 
 
-def test_intervals_are_those_of_the_bootstrap_by_date(verdict, apples):
+@pytest.mark.parametrize("kind", ["dates", "groups", "windows"])
+def test_intervals_are_by_group_by_date_or_of_independent_windows(models, apples, kind):
     test, labels = windows_of(apples), labels_of(apples)
-    draws = {"horizon": apples.horizon, "seed": 0}
+    changed = {"groups": {"groups": np.arange(len(test)) % 12}, "dates": {}, "windows": {"dated": False}}[kind]
+    verdict = evaluate_once(models, unopened(apples, **changed), settings_of())
+    dependence = {
+        "groups": Dependence.by_group(np.arange(len(test)) % 12, horizon=2),
+        "dates": Dependence.by_date(test.dates, horizon=2),
+        "windows": Dependence.independent(len(test), horizon=2),
+    }[kind]
+    assert verdict.judgement.units == dependence.units
+    assert (verdict.finalists[0].years == ()) == (kind == "windows")
     best = next(result for result in verdict.baselines if result.name == verdict.judgement.best_baseline)
     for result in verdict.finalists:
         said = result.predictions.probabilities
-        assert result.interval == score_interval("accuracy", labels, said, test.dates, **draws)
-        by_hand = paired_interval("accuracy", labels, said, best.predictions.probabilities, test.dates, **draws)
+        assert result.interval == score_interval("accuracy", labels, said, dependence)
+        by_hand = paired_interval("accuracy", labels, said, best.predictions.probabilities, dependence)
         assert result.against_best == pytest.approx(by_hand)  # the baselines' probabilities are kept as float32
     assert verdict.judgement.interval == verdict.finalists[0].interval
     assert verdict.judgement.against_best.interval == verdict.finalists[0].against_best
-
-
-def test_another_seed_draws_other_dates(models, apples, verdict):
-    same, other = (evaluate_once(models, apples, settings_of(seed=seed)) for seed in (0, 1))
-    assert [result.interval for result in everybody(same)] == [result.interval for result in everybody(verdict)]
-    assert [result.interval for result in other.finalists] != [result.interval for result in verdict.finalists]
-    assert [result.score for result in other.finalists] == [result.score for result in verdict.finalists]
 
 
 def test_rows_by_symbol_and_year_and_the_calibration_are_of_all_windows(traded, directions):
@@ -394,16 +398,18 @@ def test_baselines_are_asked_of_all_test_windows_in_parts_that_change_nothing(ap
 @pytest.mark.parametrize("metric", ["accuracy", "log_loss"])
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.7, 0.95])
 def test_skill_is_never_said_without_an_interval_above_0(apples, monkeypatch, metric, share):
-    """Against the majority class alone, so that it is quick; the sentence begins with what it has found."""
+    """Against the majority class alone, so that it is quick."""
     only = {"majority class": BASELINES["majority class"]}
     monkeypatch.setattr("cnn_lstm_hyperopt.evaluation.baselines.BASELINES", only)
     for seed in range(2):
         model = mostly(labels_of(apples), share, seed=seed)
-        judged = evaluate_once([planted(1, model)], apples, settings_of(metric)).judgement
+        found = evaluate_once([planted(1, model)], apples, settings_of(metric))
+        judged = found.judgement
         interval = judged.against_best.interval
         assert judged.skill == (interval is not None and interval.low > 0)
-        assert judged.sentence.startswith("Skill: model 1 has a" if judged.skill else "No skill: model 1 has a")
-        assert "majority class" in judged.sentence
+        assert judged.grade is (Grade.BETTER if judged.skill else Grade.CHANCE)
+        assert found.sentence.startswith("Model 1 has a")
+        assert "majority class" in found.sentence
         if share == 0.95:
             assert judged.skill
         if share <= 0.5:
@@ -417,13 +423,13 @@ def test_the_verdict_is_about_the_first_however_good_the_others_are(apples):
     )
     assert found.finalists[1].score > 0.9
     assert not found.judgement.skill
-    assert found.judgement.sentence.startswith("No skill: model 1 has an accuracy of ")
+    assert found.sentence.startswith("Model 1 has an accuracy of ")
 
 
 def test_where_the_first_could_not_be_retrained_the_next_is_named(apples):
     found = evaluate_once([planted(2, mostly(labels_of(apples), 0.95, seed=0))], apples, settings_of())
-    assert found.sentence.startswith("Skill: model 2 has ")
-    assert found.sentence.endswith(". The ranks before model 2 could not be retrained.")
+    assert found.sentence.startswith("Model 2 has ")
+    assert found.sentence.endswith(" The ranks before model 2 could not be retrained.")
 
 
 def test_where_no_last_label_is_known_persistence_is_no_baseline(apples):
@@ -447,10 +453,10 @@ def test_where_no_last_label_is_known_persistence_is_no_baseline(apples):
 def test_to_copy_the_best_baseline_is_no_skill(apples, verdict):
     best = next(result for result in verdict.baselines if result.name == verdict.judgement.best_baseline)
     copy = planted(1, Planted(best.predictions.probabilities))
-    judged = evaluate_once([copy], apples, settings_of()).judgement
-    assert not judged.skill
-    assert judged.against_best.difference == 0
-    assert "as good as the best baseline" in judged.sentence
+    found = evaluate_once([copy], apples, settings_of())
+    assert not found.judgement.skill
+    assert found.judgement.against_best.difference == 0
+    assert "which contains 0" in found.sentence
 
 
 def test_a_score_that_is_not_defined_is_none_and_no_skill(apples):
@@ -463,7 +469,8 @@ def test_a_score_that_is_not_defined_is_none_and_no_skill(apples):
     assert found.finalists[0].seed_scores == (None, None)
     assert found.finalists[0].interval is None
     assert not found.judgement.skill
-    assert "is not defined" in found.judgement.sentence
+    assert found.judgement.grade is Grade.CHANCE
+    assert "is not defined" in found.sentence
 
 
 def test_dates_that_are_mere_integers_have_no_years(apples):

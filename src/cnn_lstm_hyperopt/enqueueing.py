@@ -20,8 +20,8 @@ from cnn_lstm_hyperopt.search import (
     StudyPlan,
     StudyStorage,
     TrialRecord,
-    ranked_front,
     read_description,
+    reported_front,
     study_space,
 )
 from cnn_lstm_hyperopt.search.samplers.random import draw
@@ -146,26 +146,25 @@ def _study_front(save_dir: Path) -> _Source:
             f"{FLAG} {save_dir} is a directory without {STUDY_FILE} and {CONFIG_FILE}; name one with a study, or a file"
         )
     try:
-        front, gate = _front_of(save_dir / STUDY_FILE)
+        front = _front_of(save_dir / STUDY_FILE)
     except SaveDirError as error:
         text = str(error).replace("choose another --save-dir", f"name another study, or leave out {FLAG}")
         raise ConfigError(f"{FLAG} {save_dir}: {text}") from error
     if not front:
         raise ConfigError(
-            f"{FLAG} {save_dir}: no trial of that study has learnt more than {gate.to_beat}, so there is nothing to begin"
-            f" with; leave out {FLAG}"
+            f"{FLAG} {save_dir}: no trial of that study is complete, so there is nothing to begin with; leave out {FLAG}"
         )
     space = study_space(load_settings(save_dir / CONFIG_FILE, environment={}), read_description(save_dir))
     entries = [(f"rank {rank}", _whole(space, record.params)) for rank, record in enumerate(front, start=1)]
     return _Source(entries, written=False)
 
 
-def _front_of(path: Path) -> tuple[Sequence[TrialRecord], SkillGate]:
+def _front_of(path: Path) -> Sequence[TrialRecord]:
     storage = StudyStorage(path)
     try:
         gate = SkillGate(**storage.attribute("skill_gate"))
         _ = gate.passes(0.0), gate.score_range  # of a known metric, with numbers
-        return ranked_front(storage.records(), gate), gate
+        return reported_front(storage.records(), gate)
     except (TypeError, ValueError, LookupError) as error:
         raise SaveDirError(
             f"{path} is damaged: its skill_gate tells no score to beat; choose another --save-dir"

@@ -12,7 +12,7 @@ HyperoptError
     ├── MemoryLimitError     a training needs more memory than limits.memory_mb
     ├── StorageFailedError   the disk is full or read-only; study.db is locked, damaged or gone
     ├── TrackingError        MLflow can't be written to
-    └── EmptyFrontError      no trial learnt more than the majority class
+    └── EmptyFrontError      no trial is complete
 """
 
 
@@ -53,7 +53,7 @@ class TrialChangedError(RunError):
 
 
 class EmptyFrontError(RunError):
-    """No trial has learnt more than the majority class, so there is nothing to retrain."""
+    """No trial is complete, so there is nothing to retrain."""
 
 
 class CheckpointError(RunError):

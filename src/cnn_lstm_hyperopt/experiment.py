@@ -56,8 +56,9 @@ from cnn_lstm_hyperopt.folder import (
 )
 from cnn_lstm_hyperopt.forecast import Forecast
 from cnn_lstm_hyperopt.preparation import Preparation, prepare_again, prepare_new
+from cnn_lstm_hyperopt.reporting.advice import Interface, below_chance_text, empty_front_text
 from cnn_lstm_hyperopt.reporting.final_tables import selection_lines
-from cnn_lstm_hyperopt.reporting.finals import no_model_verdict, selection_results
+from cnn_lstm_hyperopt.reporting.finals import selection_results, untested_verdict
 from cnn_lstm_hyperopt.reporting.notes import dashboard_notes
 from cnn_lstm_hyperopt.reporting.results import (
     cost_model_facts,
@@ -69,10 +70,9 @@ from cnn_lstm_hyperopt.reporting.results import (
 from cnn_lstm_hyperopt.reporting.terminal import Terminal
 from cnn_lstm_hyperopt.reporting.trials_table import trials_csv
 from cnn_lstm_hyperopt.reporting.validation import ValidationWriter, forget_validation
-from cnn_lstm_hyperopt.reporting.wording import counted, with_article
-from cnn_lstm_hyperopt.search import State, Study, StudyPlan, StudyStorage, TrialRecord
+from cnn_lstm_hyperopt.reporting.wording import counted
+from cnn_lstm_hyperopt.search import State, Study, StudyPlan, StudyStorage, TrialRecord, above_chance
 from cnn_lstm_hyperopt.search.integrity import first_line
-from cnn_lstm_hyperopt.search.summary import LIMIT
 from cnn_lstm_hyperopt.selection_bias import DeflatedSharpe, TrialSeries, deflated, read_trials
 from cnn_lstm_hyperopt.tracking import tracked, tracking_target
 from cnn_lstm_hyperopt.tracking.source import study_id
@@ -95,7 +95,7 @@ def run_experiment(
 
     Raises:
         InputError: data, settings or directory are wrong; nothing was started.
-        EmptyFrontError: no trial has learnt anything; results are written all the same.
+        EmptyFrontError: no trial is complete; results are written all the same.
         InterruptedRunError: the user pressed Ctrl-C, or the system asked the process to end; results of what is finished are
             written.
         StorageFailedError: nothing more can be stored; what is finished is in ``study.db``.
@@ -184,6 +184,7 @@ class Experiment:
     study: Study
     terminal: Terminal
     after_search: dict[str, Any] = field(default_factory=dict)
+    interface: Interface = Interface.COMMAND_LINE
     _series: tuple[int, TrialSeries | None] | None = None
     _hurried: bool = False
     _final_round_over: bool = False
@@ -259,7 +260,10 @@ class Experiment:
                 f"Search ended by {end} with {study.n_finished()} of {study.plan.n_trials} trials.",
                 style="yellow",
             )
-        terminal.show_front(study.front(), study.plan.space)
+        front = study.front()
+        terminal.show_front(front, study.plan)
+        if front and not above_chance(front[0], study.plan.gate):
+            terminal.warn(below_chance_text(self.settings, study.plan, study.records(), self.interface))
         terminal.show_pruning(study.records(), study.plan)
         if self._selection_bias_is_due():
             for line in selection_lines(self.selection_bias()):
@@ -304,14 +308,18 @@ class Experiment:
         """Writes ``results.json`` and ``trials.csv``; returns the results."""
         records, plan, save_dir = self.study.records(), self.study.plan, self.settings.save_dir
         found = search_results(self.settings.study.name, records, plan.gate, plan.space)
-        done, skilled = sum(record.finished for record in records), bool(found["best_trials"])
+        best = next(iter(found["best_trials"]), None)
+        untested = None
+        if best is None or not best["above_chance"]:
+            done = sum(record.finished for record in records)
+            untested = untested_verdict(plan.gate, best and best["values"][0], done, plan.n_trials) if done else None
         results = {
             **found,
             "confirmation": None,
             "retrained_models": [],
             "ensemble": None,
             "baselines": [],
-            "verdict": None if skilled or not done else no_model_verdict(plan.gate, done, plan.n_trials),
+            "verdict": untested,
             **self.after_search,
             "overfitting": selection_results(self.selection_bias())
             if self._selection_bias_is_due()
@@ -324,8 +332,8 @@ class Experiment:
         table = trials_csv(
             records,
             plan.space,
+            plan.gate,
             train_share=self.dataset.train_share,
-            metric=plan.metric,
             estimated_memory=(lambda params: plan.cost(params).memory_mb) if plan.estimated_time else None,
         )
         with storage_faults(save_dir):
@@ -418,38 +426,22 @@ class Experiment:
 
     def empty_front_text(self) -> str:
         """Why there is no front, and what can be done."""
-        gate, target, records = self.study.plan.gate, self.settings.data.target, self.study.records()
-        if not any(record.finished for record in records):
-            return "no trial was finished in the time there was, so there is no front yet; give it more, or resume"
-        if all(record.probe for record in records if record.finished):
-            return (
-                "all trials so far were probes, which end after their first epoch on purpose, so there is no front yet;"
-                f" go on with more: {resume_command(self.settings.save_dir)} --n-trials"
-                f" {max(4 * self.study.n_finished(), 20)} (or begin a study with sampler.probes: false)"
-            )
-        best = max((r.values.score for r in records if r.values), default=None)
-        seen = "no trial was completed" if best is None else f"the best of them reached {best:.4f}"
-        cures = [f"training.max_epochs above {self.study.plan.max_epochs}", "more trials or more data"]
-        if target == "direction":
-            cures.insert(0, "another target (--target volatility is learnable)")
-        too_dear = sum(record.ended_by == LIMIT for record in records)
-        if 2 * too_dear > len(records):
-            cures = [
-                "a higher limits.trial_seconds",
-                "--recalibrate (this machine is slower than it was when measured)",
-            ]
-            seen += f" and {too_dear} of {len(records)} were ended by limits.trial_seconds"
-        return (
-            f"no trial has learnt more than {gate.to_beat}: {with_article(gate.words)} above {gate.threshold:.4f} is needed,"
-            f" {seen}; try {', '.join(cures)}"
-        )
+        return empty_front_text(self.settings, self.study.plan, self.study.records(), self.interface)
 
 
 @contextlib.contextmanager
 def open_experiment(
-    settings: Settings, dataset: Dataset, *, resume: bool, terminal: Terminal, recalibrate: bool = False
+    settings: Settings,
+    dataset: Dataset,
+    *,
+    resume: bool,
+    terminal: Terminal,
+    recalibrate: bool = False,
+    interface: Interface = Interface.COMMAND_LINE,
 ) -> Iterator[Experiment]:
     """Makes or reopens the study in ``save_dir``; closes it at the end.
+
+    Advice is in the words of ``interface``.
 
     Raises:
         SaveDirError: the directory can't be used, or belongs to another space, data or target.
@@ -513,6 +505,7 @@ def open_experiment(
                 study=Study(storage, preparation.plan),
                 terminal=terminal,
                 after_search=_earlier_retraining(save_dir) if resume else {},
+                interface=interface,
             )
             if target is not None:
                 study_id(storage)

@@ -31,6 +31,7 @@ from cnn_lstm_hyperopt.reporting.finals import (
     retrained_results,
     verdict_results,
 )
+from cnn_lstm_hyperopt.reporting.grades import known_grade
 from cnn_lstm_hyperopt.reporting.model_card import model_cards
 from cnn_lstm_hyperopt.reporting.model_files import holds_ensemble, holds_model, save_models, write_retrained
 from cnn_lstm_hyperopt.reporting.terminal import Terminal
@@ -123,7 +124,9 @@ class FinalRound:
         if self._already_retrained(finalists):
             self.terminal.say("These finalists are already retrained and tested; their results are kept.")
             self._keep(confirmed, finalists)
-            self.terminal.say(self.after_search["verdict"]["sentence"], style="bold")
+            self.terminal.show_grade(
+                known_grade(self.after_search["verdict"]), self.after_search["verdict"]["sentence"]
+            )
             kept: list[dict[str, Any]] = self.after_search["retrained_models"]
             return kept
 

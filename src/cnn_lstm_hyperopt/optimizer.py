@@ -22,6 +22,7 @@ from cnn_lstm_hyperopt.exceptions import ConfigError, HyperoptError
 from cnn_lstm_hyperopt.execution import StopSignal
 from cnn_lstm_hyperopt.experiment import Experiment, open_experiment
 from cnn_lstm_hyperopt.folder import CONFIG_FILE
+from cnn_lstm_hyperopt.reporting.advice import Interface
 from cnn_lstm_hyperopt.reporting.terminal import Terminal
 
 log = logging.getLogger(__name__)
@@ -89,6 +90,7 @@ class CNNLSTMHyperparameterOptimizer:
             self._arguments["study"] = {"name": study_name}
         if data_loaders is not None:
             self._arguments["data"] = {"source": "loaders"}
+        self._interface = Interface.PYTHON if data_loaders is None else Interface.LOADERS
         self._resume = resume
         self._terminal = Terminal(quiet=quiet)
         self._closing = contextlib.ExitStack()
@@ -168,7 +170,7 @@ class CNNLSTMHyperparameterOptimizer:
 
         Returns:
             An entry per model: ``model_rank``, ``config_params``, ``training_results``, ``test_metrics``, ``training_time``,
-            ``model_path``. Empty, with a warning, when no trial has learnt more than the majority class.
+            ``model_path``. Empty, with a warning, when no trial is complete.
         """
         experiment = self._opened()
         given = {key: value for key, value in (("top_k", top_k), ("full_epochs", full_epochs)) if value is not None}
@@ -212,7 +214,9 @@ class CNNLSTMHyperparameterOptimizer:
         """The experiment with these settings; the study of an earlier call is reopened."""
         if self._experiment is not None:
             self.close()
-        opened = open_experiment(settings, self.dataset, resume=self._resume, terminal=self._terminal)
+        opened = open_experiment(
+            settings, self.dataset, resume=self._resume, terminal=self._terminal, interface=self._interface
+        )
         self._experiment = self._closing.enter_context(opened)
         return self._experiment
 

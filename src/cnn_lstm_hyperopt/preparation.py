@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -15,7 +16,9 @@ from cnn_lstm_hyperopt.config import Fixed, SearchSpace, Settings
 from cnn_lstm_hyperopt.config.shipped import shipped_config
 from cnn_lstm_hyperopt.confirmation import CONFIRMED_FROM_FRONT
 from cnn_lstm_hyperopt.data.dataset import Dataset, Fold
+from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.enqueueing import read_enqueued
+from cnn_lstm_hyperopt.evaluation import design_effect
 from cnn_lstm_hyperopt.exceptions import ConfigError, SaveDirError
 from cnn_lstm_hyperopt.execution import as_begun, memory_limit, resolve_workers, study_plan
 from cnn_lstm_hyperopt.forecast import (
@@ -249,13 +252,26 @@ def skill_gate(settings: Settings, folds: Sequence[Fold]) -> SkillGate:
             f"study.metric={metric} needs two classes in validation, but all {len(labels[undefined])} validation windows{where}"
             f" are of class {int(labels[undefined][0])}; {fewer} or take study.metric: accuracy"
         )
-    n_windows = None
-    if settings.data.source != "loaders":  # combinatorial folds hold out each window several times
-        held_out = [
-            pd.DataFrame({"symbol": part.symbols, "date": part.dates}) for part in (f.validation for f in folds)
-        ]
-        n_windows = len(pd.concat(held_out).drop_duplicates())
-    return SkillGate.on(metric, labels, overlap=settings.data.horizon, n_windows=n_windows)
+    validation = [fold.validation for fold in folds]
+    return SkillGate.on(
+        metric, labels, overlap=_overlap(validation, settings.data.horizon), n_windows=_different(validation)
+    )
+
+
+def _overlap(validation: Sequence[Windows], horizon: int) -> float:
+    """So many validation windows count as one: by the horizon, over which labels overlap, or by groups of like labels."""
+    groups = [each.groups for each in validation if each.groups is not None]
+    if len(groups) < len(validation):
+        return horizon
+    return horizon * design_effect(np.concatenate([each.labels.numpy() for each in validation]), np.concatenate(groups))
+
+
+def _different(validation: Sequence[Windows]) -> int | None:
+    """Number of different windows, since combinatorial folds hold out each several times; None: all are different."""
+    if not all(each.dated for each in validation):
+        return None
+    held_out = [pd.DataFrame({"symbol": part.symbols, "date": part.dates}) for part in validation]
+    return len(pd.concat(held_out).drop_duplicates())
 
 
 def fingerprint(settings: Settings, dataset: Dataset, device: torch.device) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """What choosing the best of many trials does: statistics of all trials' predictions on validation."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.data.dataset import Dataset
+from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.evaluation import (
     Overfitting,
     Returns,
@@ -19,8 +21,10 @@ from cnn_lstm_hyperopt.evaluation import (
     strategy_returns,
 )
 from cnn_lstm_hyperopt.metrics import LEAST_PROBABILITY
+from cnn_lstm_hyperopt.randomness import stream
 
 Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class TrialSeries:
     Attributes:
         numbers: of the trials whose predictions could be read.
         missing: of those whose predictions are not there, damaged or of other windows.
-        of: what is summed by date: accuracy, or log probability where the study's metric is the log loss.
+        of: what is summed by date, group or window: accuracy, or log probability where the study's metric is the log loss.
         overfitting: probability of backtest overfitting.
         returns: of each trial as a long/flat strategy, where classes are directions.
     """
@@ -77,18 +81,10 @@ def read_trials(
         None where not a single one can be read.
     """
     validation = [fold.validation for fold in dataset.folds]
-    labels, dates, symbols = (
-        np.concatenate(parts)
-        for parts in zip(*((each.labels.numpy(), each.dates, each.symbols) for each in validation), strict=True)
-    )
-    _, day, counts = np.unique(dates, return_inverse=True, return_counts=True)
-    who = np.unique(symbols, return_inverse=True)[1]
-    values = None
-    if dataset.target == "direction":
-        values = np.concatenate([each.values.numpy() for each in validation if each.values is not None])
-    # A window that several combinatorial folds hold out is traded once, as the first of them says.
-    once = np.unique(np.stack([day, who]), axis=1, return_index=True)[1]
-    order, firsts = np.argsort(day, kind="stable"), np.cumsum(counts) - counts
+    labels = np.concatenate([each.labels.numpy() for each in validation])
+    kind, unit, counts = _units(validation)
+    traded = _Traded.of(validation) if dataset.target == "direction" else None
+    order, firsts = np.argsort(unit, kind="stable"), np.cumsum(counts) - counts
     rows = np.arange(len(labels))
     found: list[int] = []
     sums: list[Floats] = []
@@ -103,22 +99,66 @@ def read_trials(
             reading = (probabilities.argmax(axis=1) == labels).astype(np.float64)
         found.append(number)
         sums.append(np.add.reduceat(reading[order], firsts, dtype=np.float64))
-        if values is not None:
+        if traded is not None:
             up = (probabilities.argmax(axis=1) == dataset.n_classes - 1).astype(np.float64)
-            returns.append(
-                strategy_returns(
-                    up[once], values[once], dates[once], who[once], horizon=dataset.horizon, cost_bps=cost_bps
-                )
-            )
+            returns.append(traded.returns(up, horizon=dataset.horizon, cost_bps=cost_bps))
     if not found:
         return None
     return TrialSeries(
         numbers=tuple(found),
         missing=tuple(sorted(set(numbers) - set(found))),
         of="log probability" if metric == "log_loss" else "accuracy",
-        overfitting=probability_of_backtest_overfitting(np.column_stack(sums), counts.astype(np.float64)),
-        returns=None if values is None else tuple(returns),
+        overfitting=probability_of_backtest_overfitting(np.column_stack(sums), counts.astype(np.float64), unit=kind),
+        returns=None if traded is None else tuple(returns),
     )
+
+
+def _units(validation: Sequence[Windows]) -> tuple[str, Integers, Integers]:
+    """What is cut into blocks: dates in order of time; else groups, else single windows, in random order.
+
+    Returns:
+        dates, groups or windows; the unit of each window, (windows,); the windows of each unit, (units,).
+    """
+    groups = [each.groups for each in validation if each.groups is not None]
+    if len(groups) == len(validation):
+        kind, marks = "groups", np.concatenate(groups)
+    elif all(each.dated for each in validation):
+        kind, marks = "dates", np.concatenate([each.dates for each in validation])
+    else:
+        kind, marks = "windows", np.arange(sum(map(len, validation)))
+    unit = np.unique(marks, return_inverse=True)[1]
+    if kind != "dates":  # the order of files and the numbers of groups may tell classes apart
+        unit = stream(0, 0, "blocks of overfitting").permutation(int(unit.max()) + 1)[unit]
+    return kind, unit, np.bincount(unit)
+
+
+class _Traded(NamedTuple):
+    """What a strategy on validation trades.
+
+    Attributes:
+        once: positions of the windows: one that several combinatorial folds hold out is traded once, as the first of them says.
+        values, dates, symbols: of these windows.
+    """
+
+    once: Integers
+    values: NDArray[np.floating]
+    dates: NDArray[Any]
+    symbols: Integers
+
+    @classmethod
+    def of(cls, validation: Sequence[Windows]) -> "_Traded":
+        values = np.concatenate([each.values.numpy() for each in validation if each.values is not None])
+        dates = np.concatenate([each.dates for each in validation])
+        who = np.unique(np.concatenate([each.symbols for each in validation]), return_inverse=True)[1]
+        day = np.unique(dates, return_inverse=True)[1]
+        once = np.unique(np.stack([day, who]), axis=1, return_index=True)[1]
+        return cls(once, values[once], dates[once], who[once])
+
+    def returns(self, up: Floats, *, horizon: int, cost_bps: float) -> Returns:
+        """Long in the windows where ``up`` (windows,) is 1."""
+        return strategy_returns(
+            up[self.once], self.values, self.dates, self.symbols, horizon=horizon, cost_bps=cost_bps
+        )
 
 
 def _probabilities(path: Path, n_windows: int) -> NDArray[np.floating] | None:

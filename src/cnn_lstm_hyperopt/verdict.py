@@ -17,6 +17,7 @@ from cnn_lstm_hyperopt.evaluation import (
     UNKNOWN,
     Baseline,
     CalibrationRow,
+    Dependence,
     GroupRow,
     Interval,
     Judgement,
@@ -34,6 +35,7 @@ from cnn_lstm_hyperopt.evaluation import (
     persistence_values,
     score_interval,
     score_predictions,
+    verdict_text,
     years,
 )
 from cnn_lstm_hyperopt.evaluation.baselines import Persistence
@@ -56,7 +58,7 @@ class TestResult:
         predictions: probabilities of the classes; values of a finalist with a regression head.
         scores: of them.
         score: the study's metric, more is better; None where it is not defined (an AUC of a single class).
-        interval: of ``score``, block bootstrap over dates; None where it can't be known.
+        interval: of ``score``; None where there is none.
         against_best: of the difference to the best baseline, paired; None for that baseline itself.
         seed_scores: a finalist's metric with each of its seeds, the kept one among them; empty for a baseline.
         accuracy_interval: of the accuracy, whatever the metric is.
@@ -102,7 +104,7 @@ class Verdict:
         """The judgement's; where the first rank could not be retrained it says so."""
         first = self.finalists[0].name
         note = "" if first == "model 1" else f" The ranks before {first} could not be retrained."
-        return self.judgement.sentence + note
+        return verdict_text(self.judgement) + note
 
     @property
     def metric(self) -> str:
@@ -118,11 +120,12 @@ def evaluate_once(
     Args:
         retrained: at least one, in order of rank.
         dataset: whose test period it is; baselines learn from its training windows and choose on validation.
-        settings: the metric, the seed of the resampling and the cost of a trade.
+        settings: the metric, the seed of the baselines and the cost of a trade.
         blend: the ensemble of these finalists, chosen before; None: there is none.
     """
     metric, seed, horizon = settings.study.metric, settings.study.seed, dataset.horizon
     test = dataset.test.open()
+    dependence = Dependence.of(test, horizon=horizon)
     known, reference = _last_known(dataset, test)
     most = _most_at_once(dataset)
     train, validation = (
@@ -141,33 +144,30 @@ def evaluate_once(
         labels,
         kept[0].probabilities,
         said,
-        test.dates,
-        horizon=horizon,
-        seed=seed,
+        dependence,
         model=f"model {retrained[0].finalist.rank}",
     )
     best = said[judgement.best_baseline]
 
     def result(name: str, predictions: Predictions) -> TestResult:
         ours = predictions.probabilities
-        draws = {"horizon": horizon, "seed": seed}
         itself = name == judgement.best_baseline
-        interval = score_interval(metric, labels, ours, test.dates, **draws)
+        interval = score_interval(metric, labels, ours, dependence)
         return TestResult(
             name=name,
             predictions=predictions,
             scores=score_predictions(labels, ours, targets=targets, values=predictions.values, reference=reference),
             score=_known_score(metric, labels, ours),
             interval=interval,
-            against_best=None if itself else paired_interval(metric, labels, ours, best, test.dates, **draws),
+            against_best=None if itself else paired_interval(metric, labels, ours, best, dependence),
             accuracy_interval=interval
             if metric == "accuracy"
-            else score_interval("accuracy", labels, ours, test.dates, **draws),
+            else score_interval("accuracy", labels, ours, dependence),
         )
 
     def model(name: str, predictions: Predictions, runs: Sequence[Predictions] = ()) -> TestResult:
         plain = result(name, predictions)
-        year = years(test.dates)
+        year = years(test.dates) if test.dated else None
         probabilities = predictions.probabilities
         return replace(
             plain,

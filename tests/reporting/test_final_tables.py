@@ -205,7 +205,7 @@ def test_each_number_stands_under_its_name(judged, metric):
 def test_the_title_tells_of_windows_and_dates(judged):
     verdict = judged()
     dates = len(np.unique(verdict.windows.dates))
-    title = f"Test period: {len(verdict.windows):,} windows, {dates:,} dates (95 % intervals)"
+    title = f"{len(verdict.windows):,} test windows of {dates:,} dates (95 % intervals)"
     assert shown(table_of(verdict))[0].strip() == title
 
 
@@ -268,7 +268,16 @@ def test_a_strategy_is_told_with_its_costs_and_what_holding_gave(models, dataset
 
 
 def selected(deflated, annual=0.8, probability=0.25):
-    overfitting = Overfitting(probability, 1200, 300, 12870, 0.61, 0.57, None)
+    overfitting = Overfitting(
+        probability,
+        1200,
+        300,
+        "dates",
+        12870,
+        0.61,
+        0.57,
+        None if probability else "too few trials: 2, and at least 10 are needed",
+    )
     series = TrialSeries(tuple(range(1200)), (), "accuracy", overfitting, ())
     return series, DeflatedSharpe(7, 1200, 0.05, annual, deflated)
 
@@ -287,9 +296,11 @@ def test_what_choosing_among_all_trials_does_takes_a_line_or_two():
     assert len(selection_lines(selected(None))) == 1
 
 
-def test_where_nothing_is_known_nothing_is_said():
+def test_where_nothing_is_known_the_reason_is_said():
     assert selection_lines(None) == []
-    assert selection_lines(selected(0.42, probability=None)) == []
+    assert selection_lines(selected(0.42, probability=None)) == [
+        "Probability of backtest overfitting: too few trials: 2, and at least 10 are needed."
+    ]
 
 
 # ---------------------------------------------------------------------- all of it
@@ -299,7 +310,8 @@ def test_the_verdict_ends_with_its_sentence_and_how_often_the_test_was_opened(ju
     Terminal().show_verdict(judged(), models, opened=1)
     text = capsys.readouterr().out
     lines = text.splitlines()
-    assert lines[-3] == judged().judgement.sentence
+    assert lines[-4] == f"Verdict: {judged().judgement.grade}"
+    assert lines[-3] == judged().sentence
     assert lines[-2].startswith("The other models are exploratory")
     assert lines[-1] == "The test period was opened once."
     table = [

@@ -18,13 +18,14 @@ from cnn_lstm_hyperopt.progress import Action, Decision
 from cnn_lstm_hyperopt.reporting.finals import (
     baseline_results,
     confirmation_results,
-    no_model_verdict,
     retrained_results,
     selection_results,
     strategy_results,
+    untested_verdict,
     verdict_results,
 )
 from cnn_lstm_hyperopt.reporting.finals import test_metrics as metrics_of  # its own name is that of a test
+from cnn_lstm_hyperopt.reporting.grades import COLOURS
 from cnn_lstm_hyperopt.reporting.model_files import holds_model, save_models, write_retrained
 from cnn_lstm_hyperopt.search import SkillGate
 from cnn_lstm_hyperopt.selection_bias import DeflatedSharpe, TrialSeries
@@ -242,8 +243,13 @@ def test_the_verdict_is_the_judgement_of_the_first_and_how_it_got_there(models, 
     judgement = verdict.judgement
     against = judgement.against_best
     assert found["skill"] is judgement.skill
-    assert found["sentence"] == judgement.sentence
-    assert found["sentence"].startswith(("Skill: ", "No skill: "))
+    assert found["sentence"] == verdict.sentence
+    assert found["sentence"].startswith("Model 1 has an accuracy of ")
+    assert found["grade"] == judgement.grade
+    assert found["colour"] == COLOURS[judgement.grade]
+    assert found["skill"] is (found["grade"] == "better than every baseline")
+    assert found["chance"] == found["comparisons"][0]
+    assert found["test_units"] == {"kind": "dates", "number": len(np.unique(verdict.windows.dates))}
     assert (found["model_rank"], found["trial_number"], found["metric"]) == (1, 10, "accuracy")
     assert found["score"] == judgement.score
     assert found["score_interval"] == list(judgement.interval)
@@ -297,21 +303,38 @@ def test_a_score_that_is_not_defined_is_null_in_strict_json(models, dataset, tmp
 @pytest.mark.parametrize(
     ("metric", "to_beat"), [("accuracy", "the majority class"), ("mcc", "the best constant prediction")]
 )
-def test_without_a_model_there_is_no_skill(metric, to_beat):
+def test_without_a_model_that_was_tested_the_grade_is_chance(metric, to_beat):
     gate = SkillGate.on(metric, [np.arange(100) % 2])
-    assert no_model_verdict(gate, 40, 40) == {
-        "skill": False,
-        "sentence": f"No skill: none of 40 trials has learnt more on validation than {to_beat}; the test period stays closed.",
-        "metric": metric,
-    }
-    assert no_model_verdict(gate, 3, 40)["sentence"].startswith("No skill so far: none of 3 trials has learnt")
+    found = untested_verdict(gate, 0.55, 40, 40)
+    assert list(found) == ["grade", "colour", "skill", "sentence", "metric"]
+    assert (found["grade"], found["colour"], found["skill"]) == ("no better than chance", "red", False)
+    assert found["sentence"].startswith(
+        f"None of 40 trials beats {to_beat} on validation: the best trial has 0.5500, and"
+    )
+    assert f"above {gate.threshold:.4f} is needed" in found["sentence"]
+    assert found["sentence"].endswith("No model was tested.")
+    assert untested_verdict(gate, 0.55, 3, 40)["sentence"].startswith("None of 3 trials so far beats ")
+    assert "no trial was completed" in untested_verdict(gate, None, 3, 40)["sentence"]
+
+
+def test_windows_without_dates_are_not_called_dates(models, dataset):
+    test = dataset.test.open()
+    for changed, units in (
+        ({"dated": False}, {"kind": "windows", "number": len(test)}),
+        ({"groups": np.arange(len(test)) % 7}, {"kind": "groups", "number": 7}),
+    ):
+        other = replace(dataset, test=LockedPeriod(replace(test, **changed)))
+        verdict = judged(models, other, "accuracy")
+        found = strict(verdict_results(verdict, models[0], openings=1))
+        assert (found["test_units"], found["test_dates"]) == (units, None)
+        assert "dates" not in found["sentence"]
 
 
 # ---------------------------------------------------------------------- selection
 
 
 def test_overfitting_and_the_deflated_sharpe_ratio_are_told_with_what_they_are_of():
-    overfitting = Overfitting(0.25, 40, 300, 12870, 0.61, 0.57, None)
+    overfitting = Overfitting(0.25, 40, 300, "dates", 12870, 0.61, 0.57, None)
     series = TrialSeries(tuple(range(40)), (41, 42), "accuracy", overfitting, ())
     assert strict(selection_results((series, DeflatedSharpe(7, 40, 0.05, 0.8, 0.42)))) == {
         "pbo": {
@@ -320,6 +343,7 @@ def test_overfitting_and_the_deflated_sharpe_ratio_are_told_with_what_they_are_o
             "trials": 40,
             "trials_without_predictions": [41, 42],
             "dates": 300,
+            "units": {"kind": "dates", "number": 300},
             "combinations": 12870,
             "in_sample": 0.61,
             "out_of_sample": 0.57,
@@ -336,7 +360,7 @@ def test_overfitting_and_the_deflated_sharpe_ratio_are_told_with_what_they_are_o
 
 
 def test_what_is_not_known_of_overfitting_is_null_with_its_reason():
-    overfitting = Overfitting(None, 40, 20, 0, None, None, "too few dates")
+    overfitting = Overfitting(None, 40, 20, "dates", 0, None, None, "too few dates")
     few = selection_results((TrialSeries(tuple(range(40)), (), "accuracy", overfitting, None), None))
     assert (few["pbo"]["value"], few["pbo"]["why"], few["deflated_sharpe"]) == (None, "too few dates", None)
     nothing = selection_results(None)

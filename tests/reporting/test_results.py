@@ -61,11 +61,25 @@ def test_best_trials_are_the_ranked_front_with_whole_configurations(records, spa
         (1, 4, [0.8, 5.0, 3.0]),
         (2, 1, [0.7, 4.0, 2.0]),
     ]
-    assert all(set(b) == {"trial_number", "values", "params", "rank"} for b in best)
+    assert all(set(b) == {"trial_number", "values", "params", "rank", "above_chance"} for b in best)
+    assert all(b["above_chance"] is True for b in best)
     params = best[0]["params"]
     assert params["cnn.dropout"] == 0.25
     assert isinstance(params["cnn.filter_sizes"], list)
     assert {k: v for k, v in records[4].params.items() if k != "cnn.filter_sizes"}.items() <= params.items()
+
+
+def test_where_no_trial_beats_chance_the_front_is_marked(make_record, space):
+    """Non-dominated trials; those that were pruned or failed are no results."""
+    values = [(0.55, 1.0, 1.0), (0.5, 2.0, 2.0), (0.58, 3.0, 3.0), (0.58, 4.0, 3.0)]
+    records = [make_record(number, values=each) for number, each in enumerate(values)]
+    records.append(make_record(4, state=State.PRUNED, curve=[0.59]))
+    results = search_results("x", records, GATE, space)
+    assert [(b["trial_number"], b["above_chance"]) for b in results["best_trials"]] == [(2, False), (0, False)]
+    assert [row["front_size"] for row in results["optimization_history"]] == [1, 1, 2, 2, 2]
+    better = search_results("x", [*records, make_record(5, values=(0.7, 9.0, 9.0))], GATE, space)
+    assert [(b["trial_number"], b["above_chance"]) for b in better["best_trials"]] == [(5, True)]
+    assert better["optimization_history"][-1]["front_size"] == 1
 
 
 def test_an_empty_study_has_empty_results(space):
@@ -77,7 +91,7 @@ def test_history_has_a_row_for_each_finished_trial(records, space):
     history = search_results("x", records, GATE, space)["optimization_history"]
     assert [row["trial_number"] for row in history] == [0, 1, 2, 4, 5, 6]
     assert [row["best_accuracy"] for row in history] == [0.55, 0.7, 0.7, 0.8, 0.8, 0.8]
-    assert [row["front_size"] for row in history] == [0, 1, 1, 2, 2, 2]
+    assert [row["front_size"] for row in history] == [1, 1, 1, 2, 2, 2]
     assert history[2] == {
         "trial_number": 2,
         "state": "PRUNED",
@@ -108,7 +122,7 @@ def test_results_name_the_metric_of_the_study(make_record, space, plan, metric, 
     assert facts["hypervolume"]["reference"][name] == gate.chance
     assert facts["hypervolume"]["space"][0] == name.replace("_", " ")
     assert facts["hypervolume"]["value"] > 0
-    rows = rows_of(trials_csv(records, space, train_share=1.0, metric=metric))
+    rows = rows_of(trials_csv(records, space, gate, train_share=1.0))
     assert [float(row[name]) for row in rows] == values
     assert "accuracy" not in rows[0]
     json.dumps(facts, allow_nan=False)
@@ -123,7 +137,7 @@ def test_front_size_equals_brute_force_after_every_trial(make_record, space, val
     records = [make_record(i, values=v) for i, v in enumerate(values)]
     history = search_results("x", records, GATE, space)["optimization_history"]
     for n in range(1, len(values) + 1):
-        skilled = [v for v in values[:n] if v[0] > 0.6]
+        skilled = [v for v in values[:n] if v[0] > 0.6] or values[:n]
         front = [
             v for v in skilled if not any(w[0] >= v[0] and w[1] <= v[1] and w[2] <= v[2] and w != v for w in skilled)
         ]
@@ -265,24 +279,25 @@ def rows_of(text):
 
 
 def test_the_table_has_a_row_for_each_trial_and_a_column_for_each_parameter(records, space):
-    text = trials_csv(records, space, train_share=1.0)
+    text = trials_csv(records, space, GATE, train_share=1.0)
     rows = rows_of(text)
     assert list(rows[0]) == [*COLUMNS, *PARAMETERS]
     assert [int(row["number"]) for row in rows] == list(range(8))
     assert [row["state"] for row in rows] == [record.state.value for record in records]
     assert rows[3]["reason"] == 'RuntimeError: boom, "quoted"'
     assert rows[4]["retry_of"] == "3"
+    assert [row["above_chance"] for row in rows] == ["False", "True", "", "", "True", "True", "", ""]
     assert rows[0]["retry_of"] == ""
 
 
 def test_accuracy_is_that_of_the_trial_or_of_the_lowest_loss_so_far(records, make_record, space):
     cut = make_record(8, state=State.PRUNED, reason="median: x", curve=[0.4, 0.6, 0.5])  # its loss is 1 − accuracy
-    rows = rows_of(trials_csv([*records, cut], space, train_share=1.0))
+    rows = rows_of(trials_csv([*records, cut], space, GATE, train_share=1.0))
     assert [row["accuracy"] for row in rows] == ["0.55", "0.7", "0.5", "", "0.8", "0.65", "", "", "0.6"]
 
 
 def test_parameters_are_whole_and_inactive_ones_empty(records, space):
-    for row, record in zip(rows_of(trials_csv(records, space, train_share=1.0)), records, strict=True):
+    for row, record in zip(rows_of(trials_csv(records, space, GATE, train_share=1.0)), records, strict=True):
         assert (row["cnn.dropout"], row["augmentation.switch"]) == ("0.25", "False")
         assert row["cnn.filter_sizes"] == str([int(size) for size in record.params["cnn.filter_sizes"].split("-")])
         for name in PARAMETERS:
@@ -299,7 +314,7 @@ def test_projections_are_scaled_to_all_training_windows(make_record, space):
         projected_seconds=6.0,
         attributes={"epochs": 2.5, "memory_mb": 100.5},
     )
-    (row,) = rows_of(trials_csv([record], space, train_share=0.25))
+    (row,) = rows_of(trials_csv([record], space, GATE, train_share=0.25))
     assert (float(row["training_seconds"]), float(row["projected_seconds"])) == (3.0, 6.0)
     assert float(row["projected_full_seconds"]) == 24.0
     assert (row["epochs"], row["memory_mb"], row["size_mb"]) == ("2.5", "100.5", "2.0")
@@ -312,7 +327,7 @@ def test_where_a_trial_came_from_and_what_it_was_spared_has_columns(make_record,
         make_record(1, values=(0.7, 3.0, 1.0), attributes={"continues": 0}),
     ]
     names = ("origin", "continues", "would_have_ended_epoch", "would_have_ended_reason")
-    rows = rows_of(trials_csv(records, space, train_share=1.0))
+    rows = rows_of(trials_csv(records, space, GATE, train_share=1.0))
     assert [[row[name] for name in names] for row in rows] == [
         ["enqueued", "", "3.0", "front: at epoch 3, its chance"],
         ["", "0", "", ""],
@@ -322,7 +337,7 @@ def test_where_a_trial_came_from_and_what_it_was_spared_has_columns(make_record,
 def test_pandas_reads_the_table(records, space):
     import pandas as pd
 
-    frame = pd.read_csv(io.StringIO(trials_csv(records, space, train_share=1.0)))
+    frame = pd.read_csv(io.StringIO(trials_csv(records, space, GATE, train_share=1.0)))
     assert len(frame) == 8
     assert math.isnan(frame["accuracy"][3])
 
@@ -330,4 +345,4 @@ def test_pandas_reads_the_table(records, space):
 def test_a_study_without_trials_has_a_header():
     from cnn_lstm_hyperopt.config import parse_space
 
-    assert rows_of(trials_csv([], parse_space(None)[0], train_share=1.0)) == []
+    assert rows_of(trials_csv([], parse_space(None)[0], GATE, train_share=1.0)) == []

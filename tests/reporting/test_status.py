@@ -69,7 +69,7 @@ def test_what_was_pruned_is_told_by_reason_and_probes_apart(make_study, tmp_path
 def test_a_new_study_has_no_front_yet(make_study, tmp_path):
     lines = make_study(total=5)
     assert "0 of 5 trials finished" in lines[0]
-    assert lines[1] == "Front: empty, no trial has learnt more than the majority class yet"
+    assert lines[1] == "Front: empty, no trial is complete yet"
     assert lines[2] == f"Next: cnn-lstm-hyperopt resume --save-dir {tmp_path}"
 
 
@@ -80,13 +80,13 @@ def test_the_front_is_told_in_the_studys_metric(make_study):
     )
 
 
-def test_without_a_front_what_is_to_be_beaten_is_named_by_the_metric(make_study):
+def test_a_front_below_chance_is_said_to_be(make_study, tmp_path):
     line = make_study((0.0, 1, 1), gate=SkillGate.on("mcc", [[0, 1] * 50]))[1]
-    assert line == "Front: empty, no trial has learnt more than the best constant prediction yet"
-
-
-def test_trials_at_chance_leave_the_front_empty(make_study):
-    assert make_study((0.60, 1, 1))[1].startswith("Front: empty")
+    assert line == (
+        "Front: 1 trial, none of which beats chance (mcc above 0.2000); best is trial 0: mcc 0.0000, 1.0 s, 1.000 MB"
+    )
+    facts = status_facts(tmp_path)
+    assert (facts["front"], facts["front_above_chance"]) == ([0], False)
 
 
 def test_a_finished_search_without_results_is_resumed_to_write_them(make_study):
@@ -98,8 +98,13 @@ def test_a_finished_search_is_followed_by_retraining(make_study, tmp_path):
     assert lines[-1] == f"Next: cnn-lstm-hyperopt resume --save-dir {tmp_path} --retrain-best"
 
 
-def test_a_finished_search_without_a_front_has_nothing_to_retrain(make_study, tmp_path):
+def test_a_finished_search_below_chance_can_be_retrained(make_study, tmp_path):
     lines = make_study(*[(0.5, 1, 1)] * 3, results={"retrained_models": []})
+    assert lines[-1] == f"Next: cnn-lstm-hyperopt resume --save-dir {tmp_path} --retrain-best"
+
+
+def test_a_finished_search_without_a_front_has_nothing_to_retrain(make_study, tmp_path):
+    lines = make_study(*[State.PRUNED] * 3, results={"retrained_models": []})
     assert lines[-1] == (
         "Done, and there is nothing to retrain. Next: another target, other data, or more trials: cnn-lstm-hyperopt resume"
         f" --save-dir {tmp_path} --n-trials 6"
@@ -289,13 +294,14 @@ def test_a_damaged_study_names_its_copy_and_how_to_put_it_in_place(make_study, t
 
 def test_the_verdict_and_the_openings_of_the_test_are_told(make_study, tmp_path):
     make_study(
-        *[(0.7, 1, 1)] * 3, results={"retrained_models": [MODEL], "verdict": {"sentence": "No skill: so it is."}}
+        *[(0.7, 1, 1)] * 3,
+        results={"retrained_models": [MODEL], "verdict": {"sentence": "So it is.", "grade": "no better than chance"}},
     )
     storage = StudyStorage(tmp_path / "study.db")
     storage.set_attribute("test_openings", [{}, {}])
     storage.close()
     lines = status_lines(tmp_path)
-    assert lines[-3:-1] == ["No skill: so it is.", "The test period was opened 2 times."]
+    assert lines[-3:-1] == ["Verdict: no better than chance. So it is.", "The test period was opened 2 times."]
 
 
 def test_a_verdict_can_not_play_with_the_terminal(make_study, tmp_path):

@@ -92,7 +92,7 @@ def test_quiet_prints_nothing_and_logs_all(study, capsys, caplog):
         terminal = Terminal(quiet=True)
         terminal.say("hello")
         terminal.warn("careful")
-        terminal.show_front([], study.plan.space)
+        terminal.show_front([], study.plan)
         terminal.show_pruning([], study.plan)
         run_trials(terminal, study)
     captured = capsys.readouterr()
@@ -122,7 +122,7 @@ def test_the_front_is_shown_ranked_and_cut_to_ten(study, capsys):
     for n in range(12):
         assignment = study.next_assignment()
         study.finish(assignment, State.COMPLETE, Values(0.7 + n / 100, 1.0 + n, 0.5), {})
-    Terminal().show_front(study.front(), study.plan.space)
+    Terminal().show_front(study.front(), study.plan)
     out = capsys.readouterr().out
     assert "Pareto front: 12 trials" in out
     assert "… and 2 more in results.json" in out
@@ -214,8 +214,8 @@ def test_of_an_accuracy_the_share_of_the_majority_is_told(described, capsys):
     dataset, gate = described[0], described[1]("accuracy")
     Terminal().describe_data(dataset, gate)
     assert (
-        f"Majority class on validation: {gate.chance:.1%} right; above {gate.threshold:.1%} (two standard errors) a trial has"
-        " learnt something and may join the front.\n"
+        f"Majority class on validation: {gate.chance:.1%} right; above {gate.threshold:.1%} (two standard errors) a trial beats"
+        " chance.\n"
     ) in capsys.readouterr().out
 
 
@@ -234,10 +234,10 @@ def test_of_other_metrics_it_is_what_no_skill_scores_and_trials_are_told_in_them
     terminal, gate = Terminal(), described[1](metric)
     terminal.describe_data(described[0], gate)
     run_trials(terminal, study)
-    terminal.show_front(study.front(), study.plan.space)
+    terminal.show_front(study.front(), study.plan)
     out = capsys.readouterr().out
-    assert f"No skill on validation: {words} {chance}" in out
-    assert f"; above {gate.threshold:.4g} (two standard errors) a trial has learnt something" in out
+    assert f"Chance on validation: {words} {chance}" in out
+    assert f"; above {gate.threshold:.4g} (two standard errors) a trial beats chance" in out
     assert f"trial 0 complete: {words} 0.7000, 2.0 s" in out
     header = next(line for line in out.splitlines() if line.split()[:1] == ["rank"])
     assert header.split("trial")[1].split("seconds")[0].strip() == words

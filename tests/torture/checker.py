@@ -269,8 +269,10 @@ def _threshold(gate: dict[str, Any]) -> float:
 
 
 def _front(trials: Sequence[Trial], threshold: float) -> list[Trial]:
-    """Non-dominated among those above the gate, by brute force; by accuracy, then fewer seconds, then fewer MB."""
-    skilled = [trial for trial in trials if trial.values and trial.values[0] > threshold]
+    """Non-dominated among those above the gate, or among all complete ones without any, by brute force; by accuracy, then fewer
+    seconds, then fewer MB."""
+    complete = [trial for trial in trials if trial.values]
+    skilled = [trial for trial in complete if trial.values[0] > threshold] or complete
     rows = {trial.number: (-trial.values[0], *trial.values[1:]) for trial in skilled}
 
     def dominated(row: tuple[float, ...]) -> bool:

@@ -79,7 +79,7 @@ _LINES = {
     SEARCHED: re.compile(r"INFO Search finished"),
     CONFIRMATION: re.compile(r"INFO (Confirming the first|\s*Confirmed with fresh seeds)"),
     RETRAINING: re.compile(r"INFO Retraining rank"),
-    WRITING: re.compile(r"INFO (\s*Test period: |The test period was opened)"),
+    WRITING: re.compile(r"INFO (\s*[\d,]+ test windows|The test period was opened)"),
     OVER: re.compile(r"INFO Written to"),
 }
 _TRIAL_EVENT = re.compile(r"INFO (trial \d+ starts|\[\d+/\d+\] trial)")

@@ -218,6 +218,6 @@ def _facts(scheme: str, folds: Sequence[Fold], indices: Sequence[FoldIndices]) -
     return {"cv_scheme": scheme, "folds": entries}
 
 
-def mark_text(date: Any) -> str | int:
-    """A date of a user's as ISO text, or the number that it is."""
-    return date_text(date) if isinstance(date, np.datetime64) else int(date)
+def mark_text(date: Any) -> str:
+    """A date of a user's as text: ISO 8601, or the number that it is."""
+    return date_text(date) if isinstance(date, np.datetime64) else str(date)

@@ -8,9 +8,10 @@ from cnn_lstm_hyperopt.evaluation.baselines import (
     last_labels,
     persistence_values,
 )
-from cnn_lstm_hyperopt.evaluation.bootstrap import Interval, paired_interval, score_interval
 from cnn_lstm_hyperopt.evaluation.calibration import CalibrationRow, calibration_error, calibration_table
-from cnn_lstm_hyperopt.evaluation.judgement import Comparison, Judgement, judge
+from cnn_lstm_hyperopt.evaluation.dependence import Dependence, design_effect
+from cnn_lstm_hyperopt.evaluation.intervals import paired_interval, score_interval
+from cnn_lstm_hyperopt.evaluation.judgement import Comparison, Grade, Judgement, judge
 from cnn_lstm_hyperopt.evaluation.overfitting import (
     Overfitting,
     deflated_sharpe,
@@ -19,8 +20,10 @@ from cnn_lstm_hyperopt.evaluation.overfitting import (
     probability_of_backtest_overfitting,
     sharpe,
 )
+from cnn_lstm_hyperopt.evaluation.proportions import Interval
 from cnn_lstm_hyperopt.evaluation.scores import GroupRow, Scores, by_group, score_predictions, shrinkage, years
 from cnn_lstm_hyperopt.evaluation.strategy import Returns, Strategy, long_flat, strategy_returns
+from cnn_lstm_hyperopt.evaluation.verdict_text import units_text, verdict_text
 
 __all__ = [
     "BASELINES",
@@ -28,6 +31,8 @@ __all__ = [
     "Baseline",
     "CalibrationRow",
     "Comparison",
+    "Dependence",
+    "Grade",
     "GroupRow",
     "Interval",
     "Judgement",
@@ -41,6 +46,7 @@ __all__ = [
     "calibration_error",
     "calibration_table",
     "deflated_sharpe",
+    "design_effect",
     "earlier_windows",
     "expected_maximum_sharpe",
     "fit_baselines",
@@ -56,5 +62,7 @@ __all__ = [
     "sharpe",
     "shrinkage",
     "strategy_returns",
+    "units_text",
+    "verdict_text",
     "years",
 ]

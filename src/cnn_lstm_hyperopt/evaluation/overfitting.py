@@ -13,6 +13,8 @@ from scipy.special import ndtr, ndtri
 Floats = NDArray[np.float64]
 
 BLOCKS = 16
+MIN_TRIALS = 10
+"""With fewer the best of them is hardly chosen, and the probability tells nothing."""
 _CHUNK = 2_000_000
 """Scores (combinations × trials) that are held at once: 16 MB."""
 
@@ -24,7 +26,8 @@ class Overfitting:
     Attributes:
         probability: share of the combinations in which the best trial of one half is no better than the median in the other.
             About 0.5 where all trials are alike, near 0 where one is truly better. None: not known.
-        n_trials, n_dates, n_combinations: what it was made of.
+        n_trials, n_units, n_combinations: what it was made of.
+        unit: what is cut into blocks: dates, groups or windows.
         in_sample: mean score of the best trial in the half that chose it.
         out_of_sample: its mean score in the other half.
         reason: why nothing is known; None where it is.
@@ -32,7 +35,8 @@ class Overfitting:
 
     probability: float | None
     n_trials: int
-    n_dates: int
+    n_units: int
+    unit: str
     n_combinations: int
     in_sample: float | None
     out_of_sample: float | None
@@ -40,7 +44,11 @@ class Overfitting:
 
 
 def probability_of_backtest_overfitting(
-    sums: NDArray[np.floating], counts: NDArray[np.floating] | None = None, *, n_blocks: int = BLOCKS
+    sums: NDArray[np.floating],
+    counts: NDArray[np.floating] | None = None,
+    *,
+    n_blocks: int = BLOCKS,
+    unit: str = "dates",
 ) -> Overfitting:
     """PBO by CSCV.
 
@@ -50,32 +58,36 @@ def probability_of_backtest_overfitting(
     mean rank; where several are best in-sample, ω is the mean over them.
 
     Args:
-        sums: ``(dates, trials)`` a score's sum over each date's windows (hits, log probabilities, returns), in order of time.
+        sums: ``(dates, trials)`` a score's sum over each date's windows (hits, log probabilities, returns), in order of time; of
+            independent units in an order that tells nothing of them.
         counts: ``(dates,)`` windows of each date; None: one each.
         n_blocks: S, even.
+        unit: what the rows are: dates, groups or windows.
 
     Raises:
         ValueError: a sum is not finite, or ``n_blocks`` is odd or below 2.
     """
-    n_dates, n_trials = sums.shape
+    n_units, n_trials = sums.shape
     if n_blocks < 2 or n_blocks % 2:
         raise ValueError(f"n_blocks must be even and at least 2, but got {n_blocks}")
     if not np.isfinite(sums).all():
         raise ValueError(
-            "every trial needs a finite sum on every date; leave out trials that were not scored on all of them"
+            f"every trial needs a finite sum for all {unit}; leave out trials that were not scored on all of them"
         )
 
     def unknown(reason: str) -> Overfitting:
-        return Overfitting(None, n_trials, n_dates, 0, None, None, reason)
+        return Overfitting(None, n_trials, n_units, unit, 0, None, None, reason)
 
-    if n_dates < 2 * n_blocks:
-        return unknown(f"{n_blocks} blocks need at least {2 * n_blocks} dates, but there are {n_dates}")
-    weights = np.ones(n_dates) if counts is None else counts.astype(np.float64)
-    firsts = np.linspace(0, n_dates, n_blocks + 1).astype(np.int64)[:-1]
+    if n_trials < MIN_TRIALS:
+        return unknown(f"too few trials: {n_trials}, and at least {MIN_TRIALS} are needed")
+    if n_units < 2 * n_blocks:
+        return unknown(f"{n_blocks} blocks need at least {2 * n_blocks} {unit}, but there are {n_units}")
+    weights = np.ones(n_units) if counts is None else counts.astype(np.float64)
+    firsts = np.linspace(0, n_units, n_blocks + 1).astype(np.int64)[:-1]
     block_sums = np.add.reduceat(sums.astype(np.float64), firsts, axis=0)
     block_counts = np.add.reduceat(weights, firsts)
     if len(np.unique(block_sums, axis=1).T) < 2:
-        return unknown(f"it takes two trials with different scores, but there are {n_trials}, all alike")
+        return unknown(f"all {n_trials} trials score alike")
 
     halves = np.zeros((math.comb(n_blocks, n_blocks // 2), n_blocks))
     for row, chosen in enumerate(itertools.combinations(range(n_blocks), n_blocks // 2)):
@@ -89,7 +101,8 @@ def probability_of_backtest_overfitting(
     return Overfitting(
         probability=float((2 * ranks <= n_trials + 1).mean()),
         n_trials=n_trials,
-        n_dates=n_dates,
+        n_units=n_units,
+        unit=unit,
         n_combinations=len(halves),
         in_sample=float(inside.mean()),
         out_of_sample=float(outside.mean()),

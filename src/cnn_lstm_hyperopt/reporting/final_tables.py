@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cnn_lstm_hyperopt.confirmation import TIME_IS_UP, Confirmed
-from cnn_lstm_hyperopt.evaluation import Interval, Returns
+from cnn_lstm_hyperopt.evaluation import Interval, Returns, units_text
 from cnn_lstm_hyperopt.metrics import objective_words
 from cnn_lstm_hyperopt.reporting.tables import plain_table
 from cnn_lstm_hyperopt.reporting.wording import counted
@@ -86,8 +86,7 @@ def period_table(verdict: Verdict, width: int = 120) -> Table:
 
 
 def _period_table(verdict: Verdict, beside: Sequence[str]) -> Table:
-    n_dates = verdict.judgement.n_dates
-    table = plain_table(f"Test period: {len(verdict.windows):,} windows, {n_dates:,} dates (95 % intervals)")
+    table = plain_table(f"{units_text(verdict.judgement)} (95 % intervals)")
     table.collapse_padding = True  # or it has more than 120 columns
     table.add_column("", no_wrap=True)
     for header in (objective_words(verdict.metric), "against the\nbest baseline", *beside):
@@ -161,13 +160,15 @@ def _text(score: float | None) -> str:
 
 def selection_lines(bias: tuple[TrialSeries, DeflatedSharpe | None] | None) -> list[str]:
     """What choosing among all trials does; empty where nothing is known."""
-    if bias is None or bias[0].overfitting.probability is None:
+    if bias is None:
         return []
     series, strategy = bias
-    found = series.overfitting
+    found, title = series.overfitting, "Probability of backtest overfitting"
+    if found.probability is None:
+        return [f"{title}: {found.reason}."]
     lines = [
-        f"Probability of backtest overfitting ({series.of}): {found.probability:.2f} over {counted(found.n_trials, 'trial')} and"
-        f" {counted(found.n_dates, 'date')} of validation. About 0.5: the best trial is the luckiest; near 0: trials do differ."
+        f"{title} ({series.of}): {found.probability:.2f} over {counted(found.n_trials, 'trial')} and {found.n_units:,}"
+        f" {found.unit} of validation. About 0.5: the best trial is the luckiest; near 0: trials do differ."
     ]
     if strategy is not None and strategy.deflated is not None:
         ratio = strategy.annual_sharpe if strategy.annual_sharpe is not None else strategy.sharpe

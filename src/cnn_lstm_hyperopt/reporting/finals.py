@@ -10,8 +10,10 @@ import numpy as np
 from cnn_lstm_hyperopt.blending import Blend
 from cnn_lstm_hyperopt.config import readable
 from cnn_lstm_hyperopt.confirmation import TIME_IS_UP, Confirmation, Confirmed
-from cnn_lstm_hyperopt.evaluation import Interval, Returns, Strategy, probabilistic_sharpe, shrinkage
+from cnn_lstm_hyperopt.evaluation import Grade, Interval, Returns, Strategy, probabilistic_sharpe, shrinkage
 from cnn_lstm_hyperopt.folder import ensemble_folder, model_folder
+from cnn_lstm_hyperopt.reporting.grades import COLOURS
+from cnn_lstm_hyperopt.reporting.wording import counted, with_article
 from cnn_lstm_hyperopt.retraining import Retrained
 from cnn_lstm_hyperopt.search import SkillGate
 from cnn_lstm_hyperopt.selection_bias import DeflatedSharpe, TrialSeries
@@ -120,7 +122,7 @@ def _spread(scores: Sequence[float | None]) -> dict[str, Any]:
 
 
 def test_metrics(result: TestResult) -> dict[str, Any]:
-    """The test figures of one classifier; intervals are 95 %, block bootstrap over dates.
+    """The test figures of one classifier; intervals are 95 %.
 
     ``test_score`` is the study's metric, more is better (a log loss has its sign turned); ``test_log_loss`` is as usual.
     """
@@ -184,9 +186,11 @@ def baseline_results(verdict: Verdict) -> list[dict[str, Any]]:
 def verdict_results(verdict: Verdict, retrained: Retrained, *, openings: int) -> dict[str, Any]:
     """About the model that validation ranked first, ``retrained``; the others are exploratory."""
     judgement = verdict.judgement
-    against, confirmation = judgement.against_best, retrained.finalist.confirmation
+    against, chance, confirmation = judgement.against_best, judgement.against_chance, retrained.finalist.confirmation
     validation = confirmation.mean if confirmation is not None and confirmation.scores else None
     return {
+        "grade": judgement.grade.value,
+        "colour": COLOURS[judgement.grade],
         "skill": judgement.skill,
         "sentence": verdict.sentence,
         "model_rank": retrained.finalist.rank,
@@ -197,6 +201,12 @@ def verdict_results(verdict: Verdict, retrained: Retrained, *, openings: int) ->
         "best_baseline": against.baseline,
         "difference": against.difference,
         "difference_interval": _listed(against.interval),
+        "chance": {
+            "baseline": chance.baseline,
+            "score": chance.score,
+            "difference": chance.difference,
+            "interval": _listed(chance.interval),
+        },
         "comparisons": [
             {
                 "baseline": each.baseline,
@@ -217,19 +227,30 @@ def verdict_results(verdict: Verdict, retrained: Retrained, *, openings: int) ->
             if validation is None or judgement.score is None
             else shrinkage(validation, judgement.score),
         },
-        "test_windows": judgement.n_windows,
-        "test_dates": judgement.n_dates,
+        "test_windows": judgement.units.n_windows,
+        "test_dates": judgement.units.number if judgement.units.kind == "dates" else None,
+        "test_units": {"kind": judgement.units.kind, "number": judgement.units.number},
         "test_openings": openings,
     }
 
 
-def no_model_verdict(gate: SkillGate, done: int, n_trials: int) -> dict[str, Any]:
-    """The verdict of a study of which no trial has passed the gate: there is nothing to test."""
+def untested_verdict(gate: SkillGate, best: float | None, done: int, n_trials: int) -> dict[str, Any]:
+    """The verdict of a study none of whose trials beats chance on validation and of which no model was tested.
+
+    Args:
+        gate: the skill threshold.
+        best: best score of a completed trial; None: there is none.
+        done: finished trials.
+        n_trials: that were asked for.
+    """
     so_far = "" if done >= n_trials else " so far"
+    reached = "no trial was completed" if best is None else f"the best trial has {best:.4f}"
     return {
+        "grade": Grade.CHANCE.value,
+        "colour": COLOURS[Grade.CHANCE],
         "skill": False,
-        "sentence": f"No skill{so_far}: none of {done} trials has learnt more on validation than {gate.to_beat}; the test period"
-        " stays closed.",
+        "sentence": f"None of {counted(done, 'trial')}{so_far} beats {gate.to_beat} on validation: {reached}, and"
+        f" {with_article(gate.words)} above {gate.threshold:.4f} is needed. No model was tested.",
         "metric": gate.metric,
     }
 
@@ -244,10 +265,11 @@ def selection_results(bias: tuple[TrialSeries, DeflatedSharpe | None] | None) ->
     return {
         "pbo": {
             "value": found.probability,
-            "of": f"{series.of} by date on validation",
+            "of": f"{series.of} by {found.unit.removesuffix('s')} on validation",
             "trials": found.n_trials,
             "trials_without_predictions": list(series.missing),
-            "dates": found.n_dates,
+            "dates": found.n_units if found.unit == "dates" else None,
+            "units": {"kind": found.unit, "number": found.n_units},
             "combinations": found.n_combinations,
             "in_sample": found.in_sample,
             "out_of_sample": found.out_of_sample,

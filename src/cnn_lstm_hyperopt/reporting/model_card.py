@@ -17,6 +17,7 @@ from cnn_lstm_hyperopt.model_description import ModelDescription
 from cnn_lstm_hyperopt.models import NetworkConfig
 from cnn_lstm_hyperopt.models.profile import profile
 from cnn_lstm_hyperopt.reporting.front_matter import front_matter
+from cnn_lstm_hyperopt.reporting.grades import graded, units_text
 from cnn_lstm_hyperopt.reporting.wording import counted
 from cnn_lstm_hyperopt.retraining import Retrained
 
@@ -209,7 +210,7 @@ def _figures(entry: Mapping[str, Any], results: Mapping[str, Any], *, validated:
     return [
         f"Validation: {words} {_number(validated)}. Training was stopped by these windows, so this flatters.",
         "",
-        f"Test ({verdict['test_windows']:,} windows on {verdict['test_dates']:,} dates; 95 % intervals):",
+        f"Test ({units_text(verdict['test_windows'], verdict['test_units'])}; 95 % intervals):",
         "",
         f"| | {words} | interval | against the best baseline | {' | '.join(beside.values())} |",
         "|---|---|---|---|" + "---|" * len(beside),
@@ -267,7 +268,7 @@ def _use(about: ModelDescription) -> list[str]:
 
 def _verdict(verdict: Mapping[str, Any], name: str) -> list[str]:
     judged = f"model {verdict['model_rank']}"
-    lines = [f"Verdict on {judged}: {escaped(verdict['sentence'], 1_000)}"]
+    lines = [f"Verdict on {judged}: {graded(verdict, escaped(verdict['sentence'], 1_000))}"]
     if name != judged:
         lines.append(
             f"The verdict is on {judged} alone. The figures of the {name} are exploratory: to choose it by them would be to fit"

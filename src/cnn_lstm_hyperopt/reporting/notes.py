@@ -6,6 +6,7 @@ from typing import Any
 
 from cnn_lstm_hyperopt.folder import REPORT_FILE, model_folder
 from cnn_lstm_hyperopt.metrics import objective_words
+from cnn_lstm_hyperopt.reporting.grades import graded
 from cnn_lstm_hyperopt.reporting.model_card import escaped
 from cnn_lstm_hyperopt.search import SkillGate
 from cnn_lstm_hyperopt.search.seals import numbered
@@ -36,9 +37,11 @@ def dashboard_notes(
 def _of_study(
     gate: SkillGate, verdict: Mapping[str, Any] | None, models: Sequence[Mapping[str, Any]], skipped: Sequence[int]
 ) -> str:
-    said = "No verdict yet: no model was tested." if verdict is None else escaped(verdict["sentence"], 1_000)
+    said = "**No verdict yet: no model was tested.**"
+    if verdict is not None:
+        said = graded(verdict, escaped(verdict["sentence"], 1_000))
     lines = [
-        f"**{said}**",
+        said,
         "",
         f"- Objectives: {gate.words} on validation (more is better), seconds in training steps, MB of weights (less is better).",
         f"- A completed trial must score above {gate.threshold:.4f}: {gate.to_beat}, and two standard errors. One that does not"

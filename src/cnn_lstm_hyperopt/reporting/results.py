@@ -20,9 +20,10 @@ from cnn_lstm_hyperopt.search import (
     StudyPlan,
     TrialRecord,
     Values,
+    above_chance,
     front_hypervolume,
     hypervolume_history,
-    ranked_front,
+    reported_front,
     with_fixed,
 )
 from cnn_lstm_hyperopt.search.summary import Estimate, PruningSummary, Unknown, pruning_summary
@@ -47,8 +48,9 @@ def search_results(
                 "values": list(record.values) if record.values else None,
                 "params": readable(with_fixed(space, record.params)),
                 "rank": rank,
+                "above_chance": above_chance(record, gate),
             }
-            for rank, record in enumerate(ranked_front(records, gate), start=1)
+            for rank, record in enumerate(reported_front(records, gate), start=1)
         ],
         "optimization_history": _history(records, gate),
         "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -205,13 +207,14 @@ def environment(device: str, seed: int) -> dict[str, Any]:
 
 
 def _history(records: Sequence[TrialRecord], gate: SkillGate) -> list[dict[str, Any]]:
-    """A row per finished trial: its state and values, the best score and the size of the front so far.
+    """A row per finished trial: its state and values, the best score and the size of the front so far (:func:`reported_front`).
 
     The key of the best score names the objective: ``best_accuracy``, ``best_mcc``, ``best_negative_log_loss``.
     """
     rows: list[dict[str, Any]] = []
     best: float | None = None
     front: list[tuple[float, float, float]] = []
+    below: list[tuple[float, float, float]] = []
     for record in records:
         if not record.finished:
             continue
@@ -219,13 +222,15 @@ def _history(records: Sequence[TrialRecord], gate: SkillGate) -> list[dict[str, 
             best = record.values.score if best is None else max(best, record.values.score)
             if gate.passes(record.values.score):
                 front = _with(front, record.values)
+            else:
+                below = _with(below, record.values)
         rows.append(
             {
                 "trial_number": record.number,
                 "state": record.state.value,
                 "values": list(record.values) if record.values else None,
                 f"best_{gate.objective}": best,
-                "front_size": len(front),
+                "front_size": len(front or below),
             }
         )
     return rows

@@ -8,7 +8,7 @@ from rich.table import Table
 from cnn_lstm_hyperopt.config import Configuration, SearchSpace
 from cnn_lstm_hyperopt.reporting.tables import plain_table
 from cnn_lstm_hyperopt.reporting.wording import counted
-from cnn_lstm_hyperopt.search import StudyPlan, TrialRecord, with_fixed
+from cnn_lstm_hyperopt.search import StudyPlan, TrialRecord, above_chance, with_fixed
 
 FRONT_ROWS = 10
 FOLD_ROWS = 10
@@ -72,9 +72,10 @@ def _amount(limit: float) -> str:
     return f"{limit:,.0f}" if limit >= 100 else f"{limit:g}"
 
 
-def front_table(front: Sequence[TrialRecord], space: SearchSpace, objective: str) -> Table:
+def front_table(front: Sequence[TrialRecord], plan: StudyPlan, objective: str) -> Table:
     """The first of the ranked front."""
-    table = plain_table(f"Pareto front: {counted(len(front), 'trial')}")
+    below = "" if not front or above_chance(front[0], plan.gate) else ", none above chance"
+    table = plain_table(f"Pareto front: {counted(len(front), 'trial')}{below}")
     for name in ("rank", "trial", objective, "seconds", "MB"):
         table.add_column(name, justify="right", no_wrap=True)
     for name in ("filters", "LSTM", "fusion", "optimizer"):
@@ -88,7 +89,7 @@ def front_table(front: Sequence[TrialRecord], space: SearchSpace, objective: str
                 f"{score:.4f}",
                 f"{seconds:.1f}",
                 f"{size_mb:.3f}",
-                *_short_params(record, space),
+                *_short_params(record, plan.space),
             )
     return table
 

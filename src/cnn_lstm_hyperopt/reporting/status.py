@@ -15,7 +15,7 @@ from cnn_lstm_hyperopt.folder import BACKUP_FILE, CONFIG_FILE, RESULTS_FILE, STU
 from cnn_lstm_hyperopt.reporting.pruning import pruned_text
 from cnn_lstm_hyperopt.reporting.results import read_results
 from cnn_lstm_hyperopt.reporting.wording import counted
-from cnn_lstm_hyperopt.search import SkillGate, State, StudyStorage, TrialRecord, ranked_front
+from cnn_lstm_hyperopt.search import SkillGate, State, StudyStorage, TrialRecord, above_chance, reported_front
 from cnn_lstm_hyperopt.search.summary import pruned_by
 
 _FACTS = (
@@ -28,8 +28,10 @@ _FACTS = (
     "training_seconds",
     "metric",
     "front",
+    "front_above_chance",
     "best",
     "retrained_models",
+    "grade",
     "verdict",
     "test_openings",
     "damaged",
@@ -84,14 +86,27 @@ class _Found:
 
     @property
     def front(self) -> list[TrialRecord]:
-        """See :func:`ranked_front`."""
-        return [] if self.gate is None else ranked_front(self.records, self.gate)
+        """See :func:`reported_front`."""
+        return [] if self.gate is None else reported_front(self.records, self.gate)
+
+    @property
+    def above_chance(self) -> bool | None:
+        """Whether the trials of the front beat chance; None without a front."""
+        front = self.front
+        return above_chance(front[0], self.gate) if front and self.gate is not None else None
 
     @property
     def verdict(self) -> str | None:
         """Its sentence."""
         verdict = None if self.progress.results is None else self.progress.results.get("verdict")
         return None if verdict is None else printable(verdict["sentence"], 2_000)
+
+    @property
+    def grade(self) -> str | None:
+        """That of the verdict."""
+        verdict = None if self.progress.results is None else self.progress.results.get("verdict")
+        grade = None if verdict is None else verdict.get("grade")
+        return None if grade is None else printable(str(grade), 100)
 
 
 def status_lines(save_dir: Path) -> list[str]:
@@ -124,7 +139,7 @@ def status_lines(save_dir: Path) -> list[str]:
             f"Next: remove it, then {resume_command(save_dir)} writes it anew",
         ]
     if found.verdict is not None:
-        lines.append(found.verdict)
+        lines.append(found.verdict if found.grade is None else f"Verdict: {found.grade}. {found.verdict}")
     if found.openings:
         lines.append(f"The test period was opened {'once' if found.openings == 1 else f'{found.openings} times'}.")
     return [*lines, *_next_steps(save_dir, progress, running=found.running)]
@@ -153,10 +168,12 @@ def status_facts(save_dir: Path) -> dict[str, Any]:
         "training_seconds": sum(record.own_seconds for record in found.records),
         "metric": None if found.gate is None else found.gate.metric,
         "front": [record.number for record in front],
+        "front_above_chance": found.above_chance,
         "best": None
         if best is None or best.values is None
         else {"trial_number": best.number, "values": list(best.values)},
         "retrained_models": len((found.progress.results or {}).get("retrained_models") or ()),
+        "grade": found.grade,
         "verdict": found.verdict,
         "test_openings": found.openings,
         "damaged": found.damaged,
@@ -191,7 +208,7 @@ def _look(save_dir: Path) -> _Found:
         results, damaged = read_results(save_dir / RESULTS_FILE), None
     except ValueError as error:
         results, damaged = None, str(error)
-    front = [] if gate is None else [record.number for record in ranked_front(records, gate)]
+    front = [] if gate is None else [record.number for record in reported_front(records, gate)]
     done, source = sum(record.finished for record in records), made_with.get("data.source", "")
     progress = _Progress(done, total, source, front, confirmations, retrainings, results)
     return _Found(name, records, gate, openings, progress, running, damaged, skipped, outside)
@@ -199,10 +216,15 @@ def _look(save_dir: Path) -> _Found:
 
 def _front_text(front: Sequence[TrialRecord], gate: SkillGate) -> str:
     if not front or front[0].values is None:
-        return f"Front: empty, no trial has learnt more than {gate.to_beat} yet"
+        return "Front: empty, no trial is complete yet"
     best = front[0].values
+    chance = (
+        ""
+        if above_chance(front[0], gate)
+        else f", none of which beats chance ({gate.words} above {gate.threshold:.4f})"
+    )
     return (
-        f"Front: {counted(len(front), 'trial')}; {'most accurate' if gate.metric == 'accuracy' else 'best'} is trial"
+        f"Front: {counted(len(front), 'trial')}{chance}; {'most accurate' if gate.metric == 'accuracy' else 'best'} is trial"
         f" {front[0].number}: {gate.words} {best.score:.4f}, {best.seconds:.1f} s, {best.size_mb:.3f} MB"
     )
 

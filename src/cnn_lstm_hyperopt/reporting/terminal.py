@@ -18,16 +18,18 @@ from cnn_lstm_hyperopt.config import PARAMETERS, SearchSpace
 from cnn_lstm_hyperopt.config.domains import domain_text
 from cnn_lstm_hyperopt.confirmation import Confirmed
 from cnn_lstm_hyperopt.data.dataset import Dataset
+from cnn_lstm_hyperopt.evaluation import Grade
 from cnn_lstm_hyperopt.forecast import FinalForecast, Forecast
 from cnn_lstm_hyperopt.progress import ProgressReport
 from cnn_lstm_hyperopt.reporting.final_tables import confirmation_lines, confirmation_table, period_table, verdict_lines
+from cnn_lstm_hyperopt.reporting.grades import terminal_style
 from cnn_lstm_hyperopt.reporting.live import LiveSearch
 from cnn_lstm_hyperopt.reporting.pruning import search_lines
 from cnn_lstm_hyperopt.reporting.screen import LastingOutput
 from cnn_lstm_hyperopt.reporting.search_tables import FRONT_ROWS, fold_table, front_table, limits_text, split_table
 from cnn_lstm_hyperopt.reporting.wording import counted, epochs_text, seconds_text
 from cnn_lstm_hyperopt.retraining import Retrained
-from cnn_lstm_hyperopt.search import Assignment, SkillGate, State, Study, StudyPlan, TrialRecord
+from cnn_lstm_hyperopt.search import Assignment, SkillGate, State, Study, StudyPlan, TrialRecord, above_chance
 from cnn_lstm_hyperopt.search.summary import LIMIT
 from cnn_lstm_hyperopt.training.cost import CostModel
 from cnn_lstm_hyperopt.trial_runner import TrainedNetwork
@@ -196,7 +198,7 @@ class Terminal:
         self._done += record.finished  # counted, not read: several trials of other processes may be heard of at once
         done = self._done
         status = self._status(records, front)
-        joined = any(r.number == record.number for r in front)
+        joined = above_chance(record, self._study.plan.gate) and any(r.number == record.number for r in front)
         line = f"[{done}/{self._study.plan.n_trials}] trial {record.number} {_outcome_text(record, self._objective)}"
         line += " · joins the front" if joined else ""
         if self._live is not None:
@@ -230,7 +232,8 @@ class Terminal:
         ended = f"{count[State.COMPLETE]} complete, {count[State.PRUNED] - probes} pruned"
         ended += f", {counted(probes, 'probe')}" if probes else ""
         ended += f", {count[State.FAIL]} failed" if count[State.FAIL] else ""
-        return f"{ended} · {shown} · front {len(front)}"
+        below = front and self._study is not None and not above_chance(front[0], self._study.plan.gate)
+        return f"{ended} · {shown} · front {len(front)}{', none above chance' if below else ''}"
 
     def _left_text(self, done: int) -> str:
         if self._study is None:
@@ -248,9 +251,9 @@ class Terminal:
 
     # ------------------------------------------------------------------ after the search
 
-    def show_front(self, front: Sequence[TrialRecord], space: SearchSpace) -> None:
+    def show_front(self, front: Sequence[TrialRecord], plan: StudyPlan) -> None:
         """The ranked front."""
-        self.table(front_table(front, space, self._objective))
+        self.table(front_table(front, plan, self._objective))
         if len(front) > FRONT_ROWS:
             self.say(f"  … and {len(front) - FRONT_ROWS} more in results.json", style="dim")
 
@@ -287,12 +290,18 @@ class Terminal:
         for line in confirmation_lines(confirmed, plan.metric):
             self.say(line)
 
+    def show_grade(self, grade: Grade | None, sentence: str) -> None:
+        """The verdict: its grade in its colour, if it has one, then the sentence."""
+        if grade is not None:
+            self.say(f"Verdict: {grade}", style=terminal_style(grade))
+        self.say(sentence, style="bold")
+
     def show_verdict(self, verdict: Verdict, retrained: Sequence[Retrained], *, opened: int) -> None:
         """Finalists and baselines on the test period, which was opened for the ``opened``-th time."""
         self.table(period_table(verdict, self.console.width))
         for line in verdict_lines(verdict, retrained):
             self.say(line)
-        self.say(verdict.sentence, style="bold")
+        self.show_grade(verdict.judgement.grade, verdict.sentence)
         if len(verdict.finalists) > 1 or verdict.ensemble is not None:
             self.say(
                 "The other models are exploratory: to choose one of them by these figures would be to fit the test period."
@@ -337,11 +346,11 @@ class _Watching:
 
 
 def _gate_text(gate: SkillGate) -> str:
-    """Above which score a trial has learnt something."""
-    learnt = "(two standard errors) a trial has learnt something and may join the front."
+    """Above which score a trial beats chance."""
+    beats = "(two standard errors) a trial beats chance."
     if gate.metric == "accuracy":
-        return f"Majority class on validation: {gate.chance:.1%} right; above {gate.threshold:.1%} {learnt}"
-    return f"No skill on validation: {gate.words} {gate.chance:.4g}; above {gate.threshold:.4g} {learnt}"
+        return f"Majority class on validation: {gate.chance:.1%} right; above {gate.threshold:.1%} {beats}"
+    return f"Chance on validation: {gate.words} {gate.chance:.4g}; above {gate.threshold:.4g} {beats}"
 
 
 def _outcome_text(record: TrialRecord, objective: str) -> str:

@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from cnn_lstm_hyperopt.config import PARAMETERS, Params, SearchSpace, readable
-from cnn_lstm_hyperopt.metrics import objective_name
-from cnn_lstm_hyperopt.search import TrialRecord, selected, with_fixed
+from cnn_lstm_hyperopt.search import SkillGate, TrialRecord, above_chance, selected, with_fixed
 from cnn_lstm_hyperopt.spreadsheets import csv_cell
 
 COLUMNS = (
@@ -16,6 +15,7 @@ COLUMNS = (
     "state",
     "reason",
     "accuracy",
+    "above_chance",
     "training_seconds",
     "size_mb",
     "epochs",
@@ -37,15 +37,15 @@ COLUMNS = (
 def trials_csv(
     records: Sequence[TrialRecord],
     space: SearchSpace,
+    gate: SkillGate,
     *,
     train_share: float,
-    metric: str = "accuracy",
     estimated_memory: Callable[[Params], float] | None = None,
 ) -> str:
     """The table as text.
 
-    ``accuracy``, or the objective of another ``metric`` (``negative_log_loss``, say), is the trial's value, or what it would have
-    been where the trial ended.
+    ``accuracy``, or the objective of another metric (``negative_log_loss``, say), is the trial's value, or what it would have
+    been where the trial ended. ``above_chance`` says of a completed trial whether it passed the gate.
     ``training_seconds`` are the objective, measured or estimated as the study has it, ``measured_seconds`` always the clock's;
     ``projected_seconds`` is what all epochs would have taken, and ``projected_full_seconds`` the same on all training windows
     instead of the ``train_share`` that trials use. ``memory_mb`` is the measured peak, or what ``estimated_memory`` says.
@@ -57,7 +57,7 @@ def trials_csv(
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([objective_name(metric) if name == "accuracy" else name for name in COLUMNS] + list(PARAMETERS))
+    writer.writerow([gate.objective if name == "accuracy" else name for name in COLUMNS] + list(PARAMETERS))
     for record in records:
         projected = record.projected_seconds
         point = selected(record.curve, math.inf)
@@ -70,6 +70,7 @@ def trials_csv(
             record.state.value,
             record.reason,
             score,
+            None if record.values is None else above_chance(record, gate),
             record.seconds,
             record.size_mb,
             record.attributes.get("epochs"),

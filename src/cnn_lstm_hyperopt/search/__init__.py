@@ -3,10 +3,12 @@
 from cnn_lstm_hyperopt.search.distributions import with_fixed
 from cnn_lstm_hyperopt.search.front import (
     Milestone,
+    above_chance,
     finish_order,
     front_hypervolume,
     hypervolume_history,
     ranked_front,
+    reported_front,
 )
 from cnn_lstm_hyperopt.search.function import Reading, optimise
 from cnn_lstm_hyperopt.search.gate import SkillGate, no_skill, undefined_in
@@ -52,6 +54,7 @@ __all__ = [
     "StudyStorage",
     "TrialRecord",
     "Values",
+    "above_chance",
     "finish_order",
     "front_hypervolume",
     "hypervolume_history",
@@ -62,6 +65,7 @@ __all__ = [
     "random_configuration",
     "ranked_front",
     "read_description",
+    "reported_front",
     "selected",
     "study_space",
     "undefined_in",

@@ -16,11 +16,29 @@ def ranked_front(records: Sequence[TrialRecord], gate: SkillGate) -> list[TrialR
     By score, then lower validation log loss, then fewer seconds, then fewer MB: with few validation windows scores are often
     equal, and the log loss tells more.
     """
-    skilled = [r for r in records if r.values is not None and gate.passes(r.values.score)]
-    if not skilled:
+    return _non_dominated([r for r in records if r.values is not None and gate.passes(r.values.score)])
+
+
+def reported_front(records: Sequence[TrialRecord], gate: SkillGate) -> list[TrialRecord]:
+    """The front that users get: :func:`ranked_front`, or all non-dominated COMPLETE trials where none passed the gate.
+
+    The search itself never uses the latter: small models that have learnt nothing would fill it. :func:`above_chance` tells
+    which of the two it is.
+    """
+    return ranked_front(records, gate) or _non_dominated([r for r in records if r.values is not None])
+
+
+def above_chance(record: TrialRecord, gate: SkillGate) -> bool:
+    """Whether a trial was completed and passed the gate."""
+    return record.values is not None and gate.passes(record.values.score)
+
+
+def _non_dominated(complete: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Of trials with values, ranked."""
+    if not complete:
         return []
-    rows = [(-v.score, v.seconds, v.size_mb) for v in (r.values for r in skilled) if v is not None]
-    front = [(row, record) for row, record, keep in zip(rows, skilled, non_dominated(rows), strict=True) if keep]
+    rows = [(-v.score, v.seconds, v.size_mb) for v in (r.values for r in complete) if v is not None]
+    front = [(row, record) for row, record, keep in zip(rows, complete, non_dominated(rows), strict=True) if keep]
     return [record for _, record in sorted(front, key=_rank_key)]
 
 

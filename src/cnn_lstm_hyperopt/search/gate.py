@@ -23,14 +23,15 @@ class SkillGate:
     Attributes:
         chance: what the best constant prediction scores on validation: of an accuracy, the share of the majority class.
         n_validation: validation windows.
-        overlap: windows whose labels look at one and the same bar (the horizon): they are not independent.
+        overlap: so many windows count as one: the horizon, over which labels look at the same bars, times the design effect of
+            labels that come in groups.
         metric: of the score.
         error: standard error of a score at chance, taken for all scores; None: it follows from the score and ``n_validation``.
     """
 
     chance: float
     n_validation: int
-    overlap: int = 1
+    overlap: float = 1
     metric: str = "accuracy"
     error: float | None = None
 
@@ -41,7 +42,9 @@ class SkillGate:
             )
 
     @classmethod
-    def on(cls, metric: str, folds: Sequence[Labels], *, overlap: int = 1, n_windows: int | None = None) -> "SkillGate":
+    def on(
+        cls, metric: str, folds: Sequence[Labels], *, overlap: float = 1, n_windows: int | None = None
+    ) -> "SkillGate":
         """The gate of a study whose score is the mean over folds.
 
         A mean of K readings, each on n_k windows, varies as one on K² / Σ 1/n_k windows does; with folds of one size these are
@@ -50,7 +53,7 @@ class SkillGate:
         Args:
             metric: the study's.
             folds: validation labels of each fold, each ``(windows,)``.
-            overlap: bars that a label looks ahead.
+            overlap: so many windows count as one.
             n_windows: different windows among them; None: all are.
 
         Raises:

@@ -14,7 +14,7 @@ from cnn_lstm_hyperopt.config.domains import Scalar
 from cnn_lstm_hyperopt.exceptions import StudyFailedError, TrialChangedError
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
 from cnn_lstm_hyperopt.search.distributions import distributions_of, with_fixed
-from cnn_lstm_hyperopt.search.front import ranked_front
+from cnn_lstm_hyperopt.search.front import reported_front
 from cnn_lstm_hyperopt.search.limits import Cost
 from cnn_lstm_hyperopt.search.memory_levels import levels_of
 from cnn_lstm_hyperopt.search.plan import StudyPlan
@@ -141,8 +141,8 @@ class Study:
         return sum(record.finished for record in self.records())
 
     def front(self) -> list[TrialRecord]:
-        """The non-dominated trials that passed the gate, ranked; see :func:`ranked_front`."""
-        return ranked_front(self.records(), self.plan.gate)
+        """The front that users get, ranked; see :func:`reported_front`."""
+        return reported_front(self.records(), self.plan.gate)
 
     def sampler_warning(self) -> str | None:
         """Why the sampler can't learn anything in this study, or None."""

@@ -142,6 +142,7 @@ def finalist_content(entry: Mapping[str, Any], results: Mapping[str, Any], momen
     tags = {"of_trial": str(entry.get("trial_number")), "finalist_rank": str(entry["model_rank"])}
     if verdict.get("model_rank") == entry["model_rank"]:
         tags |= {"verdict": str(verdict["sentence"]), "skill": str(verdict.get("skill"))}
+        tags |= {name: str(verdict[name]) for name in ("grade", "colour") if name in verdict}
         said |= _numbers({"difference_to_best_baseline": verdict.get("difference")})
     epoch = int(training.get("best_epoch") or 0)
     return Content(

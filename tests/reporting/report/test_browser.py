@@ -49,7 +49,7 @@ def number(text):
 HOSTILE = "<img src=x onerror=alert(1)>"
 METRICS = {"test_class_acc": 0.61, "test_class_acc_interval": [0.57, 0.65], "test_mcc": 0.2, "test_auc": 0.64}
 FINALS = {
-    "verdict": {"skill": False, "sentence": f"No skill: {HOSTILE}", "metric": "accuracy", "model_rank": 1},
+    "verdict": {"skill": False, "grade": HOSTILE, "sentence": f"No: {HOSTILE}", "metric": "accuracy", "model_rank": 1},
     "baselines": [{"name": f"majority {HOSTILE}", "test_metrics": METRICS}],
 }
 

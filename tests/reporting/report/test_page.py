@@ -14,12 +14,13 @@ from sklearn.metrics import confusion_matrix
 from cnn_lstm_hyperopt.cli import main
 from cnn_lstm_hyperopt.exceptions import SaveDirError
 from cnn_lstm_hyperopt.folder import only_run
+from cnn_lstm_hyperopt.reporting.grades import COLOURS
 from cnn_lstm_hyperopt.reporting.report import write_report
 from cnn_lstm_hyperopt.reporting.report.content import read_content
 from cnn_lstm_hyperopt.reporting.report.page import _for_script
 from cnn_lstm_hyperopt.reporting.report.payload import payload
 from cnn_lstm_hyperopt.reporting.report.predictions import confusion
-from cnn_lstm_hyperopt.search import StudyStorage
+from cnn_lstm_hyperopt.search import SkillGate, StudyStorage
 from cnn_lstm_hyperopt.search.importance import _ranks
 from searched import plant_finals, searched
 
@@ -164,6 +165,26 @@ def test_a_verdict_of_a_time_before_the_front_is_not_repeated(tmp_path):
     page = write_report(folder).read_text(encoding="utf-8")
     assert "none of 2 trials" not in page
     assert "No verdict yet" in page
+
+
+@pytest.mark.parametrize(("grade", "colour"), [(grade.value, colour) for grade, colour in COLOURS.items()])
+def test_the_grade_is_the_heading_in_its_colour(tmp_path, grade, colour):
+    verdict = {"grade": grade, "skill": False, "sentence": "Model 1 has an accuracy of 50.0 %.", "metric": "accuracy"}
+    folder = searched(tmp_path / "study", 5, verdict=verdict, gate=SkillGate(0.99, 2000))
+    page = write_report(folder).read_text(encoding="utf-8")
+    assert f'<section id="verdict" class="verdict {colour}">\n  <h2>{grade.capitalize()}</h2>' in page
+    assert f".verdict.{colour} h2" in page
+    assert "Model 1 has an accuracy of 50.0 %." in page
+
+
+def test_a_front_below_chance_is_shown_and_marked(tmp_path):
+    folder = searched(tmp_path / "study", 8, gate=SkillGate(0.99, 2000))
+    content = read_content(folder)
+    assert content.front
+    assert not content.above_chance
+    page = write_report(folder).read_text(encoding="utf-8")
+    assert "marked <code>above_chance: false</code>" in page
+    assert "not above chance" in page
 
 
 def test_what_does_not_vary_decides_about_nothing(tmp_path):

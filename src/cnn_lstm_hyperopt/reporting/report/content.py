@@ -13,7 +13,15 @@ from cnn_lstm_hyperopt.exceptions import SaveDirError
 from cnn_lstm_hyperopt.folder import CONFIG_FILE, RESULTS_FILE, STUDY_FILE, is_running, model_folder
 from cnn_lstm_hyperopt.reporting.finals import PREDICTIONS
 from cnn_lstm_hyperopt.reporting.results import read_results
-from cnn_lstm_hyperopt.search import SkillGate, StudyStorage, TrialRecord, ranked_front, read_description, study_space
+from cnn_lstm_hyperopt.search import (
+    SkillGate,
+    StudyStorage,
+    TrialRecord,
+    above_chance,
+    read_description,
+    reported_front,
+    study_space,
+)
 from cnn_lstm_hyperopt.search.importance import importances
 
 
@@ -55,8 +63,13 @@ class Content:
 
     @property
     def front(self) -> list[TrialRecord]:
-        """The non-dominated trials, ranked."""
-        return ranked_front(self.records, self.gate)
+        """The non-dominated trials, ranked; see :func:`.reported_front`."""
+        return reported_front(self.records, self.gate)
+
+    @property
+    def above_chance(self) -> bool:
+        """Whether the trials of the front beat chance."""
+        return any(above_chance(record, self.gate) for record in self.records)
 
     @property
     def models(self) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from cnn_lstm_hyperopt.models.profile import profile
 from cnn_lstm_hyperopt.reporting.report.calibration import ENOUGH_WINDOWS, calibration_rows
 from cnn_lstm_hyperopt.reporting.report.content import Content
 from cnn_lstm_hyperopt.reporting.results import own_epochs
-from cnn_lstm_hyperopt.search import State, TrialRecord, hypervolume_history, selected, with_fixed
+from cnn_lstm_hyperopt.search import State, TrialRecord, above_chance, hypervolume_history, selected, with_fixed
 from cnn_lstm_hyperopt.search.front import finish_order
 
 MOST_CURVES = 60
@@ -80,13 +80,20 @@ def _trials(content: Content) -> dict[str, list[Any]]:
         "seconds": [_rounded(record.values.seconds if record.values else record.seconds) for record in records],
         "mb": [_rounded(record.values.size_mb if record.values else record.size_mb) for record in records],
         "epochs": [_rounded(record.attributes.get("epochs")) for record in records],
-        "reason": [record.reason for record in records],
+        "reason": [_reason(record, content) for record in records],
         "worker": [record.attributes.get("worker") for record in records],
         "retry_of": [record.retry_of for record in records],
         **_clock(content),
         "curve": [_curve(record, FEW_POINTS if len(records) > MANY_TRIALS else MOST_POINTS) for record in records],
         "params": [{"name": name, "values": [_cell(params.get(name)) for params in every]} for name in names],
     }
+
+
+def _reason(record: TrialRecord, content: Content) -> str | None:
+    """Why a trial ended; of a completed one, whether it does not beat chance."""
+    if record.values is None or above_chance(record, content.gate):
+        return record.reason
+    return f"{record.reason}; not above chance" if record.reason else "not above chance"
 
 
 def _rounded(value: float | None) -> float | None:

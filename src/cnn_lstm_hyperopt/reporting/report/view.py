@@ -10,6 +10,7 @@ from cnn_lstm_hyperopt.config import dump_settings
 from cnn_lstm_hyperopt.folder import CONFIG_FILE, resume_command
 from cnn_lstm_hyperopt.masking import masked
 from cnn_lstm_hyperopt.metrics import objective_words
+from cnn_lstm_hyperopt.reporting.grades import COLOURS, known_grade
 from cnn_lstm_hyperopt.reporting.pruning import pruning_lines
 from cnn_lstm_hyperopt.reporting.report.calibration import ENOUGH_WINDOWS
 from cnn_lstm_hyperopt.reporting.report.content import Content
@@ -49,6 +50,8 @@ def view(content: Content) -> dict[str, Any]:
         "features": _features(content.data.get("features")),
         "symbols": _symbols(content.data),
         "to_beat": content.gate.to_beat,
+        "threshold": f"{content.gate.threshold:.4f}",
+        "above_chance": content.above_chance,
         "problems": _problems(content.data),
         "splits": _splits(content.data),
         "models": model_pages(content),
@@ -58,27 +61,28 @@ def view(content: Content) -> dict[str, Any]:
 
 
 def _verdict(content: Content) -> dict[str, str]:
+    """Its grade as the heading, the grade's colour as the class, and the sentence."""
     verdict = content.results.get("verdict")
     done = sum(record.finished for record in content.records)
-    if verdict and (content.models or not content.front):  # else it is of a time when nothing had learnt anything
-        head, _, rest = verdict["sentence"].partition(": ")  # its first words are the heading
-        said = rest or head
-        return {"kind": "skill" if verdict["skill"] else "none", "sentence": said[:1].upper() + said[1:]}
+    if verdict and (content.models or not content.above_chance):  # else it is of a time before a trial beat chance
+        grade = known_grade(verdict)
+        title, kind = ("Verdict", "open") if grade is None else (grade.capitalize(), COLOURS[grade])
+        return {"kind": kind, "title": title, "sentence": verdict["sentence"]}
     best = content.front[0].values if content.front else None
     if best is None:
-        sentence = f"Nothing to say yet: of {counted(done, 'finished trial')} none has learnt more than {content.gate.to_beat}."
+        sentence = f"Nothing to say yet: of {counted(done, 'finished trial')} none is complete."
     else:
         closed = "" if content.openings else "The test period is closed. "
         sentence = (
             f"{closed}Of {counted(done, 'finished trial')}, trial {content.front[0].number}"
             f" reads best on validation ({objective_words(content.gate.metric)} {best.score:.4f}), which flatters it, for it was"
-            " chosen by that reading."
+            " chosen by that reading." + ("" if content.above_chance else " It does not beat chance.")
         )
     if content.running:
         sentence += f" The run is at work: {done} of {content.n_trials} trials."
     elif done < content.n_trials:
         sentence += f" Go on with: {_resume(content)}"
-    return {"kind": "open", "sentence": sentence}
+    return {"kind": "open", "title": "No verdict yet", "sentence": sentence}
 
 
 def _tiles(content: Content) -> list[tuple[str, str]]:
@@ -165,12 +169,13 @@ def _search_lines(content: Content) -> list[str]:
     lines = [line.strip() for line in pruning_lines(summary)] if content.records else []
     pbo = (content.results.get("overfitting") or {}).get("pbo") or {}
     if pbo.get("value") is not None:
+        units = pbo.get("units") or {"kind": "dates", "number": pbo.get("dates") or 0}  # of an earlier version
         lines.append(
-            f"Probability of backtest overfitting: {pbo['value']:.2f} over {pbo['trials']:,} trials and {pbo['dates']:,} dates of"
-            " validation; 0.5 is what noise gives."
+            f"Probability of backtest overfitting: {pbo['value']:.2f} over {pbo['trials']:,} trials and"
+            f" {units['number']:,} {units['kind']} of validation; 0.5 is what noise gives."
         )
     elif pbo.get("why"):
-        lines.append(f"Probability of backtest overfitting: not known, {pbo['why']}.")
+        lines.append(f"Probability of backtest overfitting: {pbo['why']}.")
     return lines
 
 

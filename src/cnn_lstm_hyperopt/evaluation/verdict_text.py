@@ -1,0 +1,169 @@
+"""A judgement as text: what the model achieves, how that compares with baselines, and what limits it."""
+
+from cnn_lstm_hyperopt.evaluation.judgement import CHANCE, Comparison, Grade, Judgement
+from cnn_lstm_hyperopt.evaluation.proportions import Interval
+
+_NAMES = {
+    "accuracy": "an accuracy",
+    "balanced_accuracy": "a balanced accuracy",
+    "mcc": "an MCC",
+    "auc": "an AUC",
+    "log_loss": "a log loss",
+}
+_SHARES = ("accuracy", "balanced_accuracy")
+"""Metrics that are shown in per cent, and their differences in points."""
+_OF_DIFFERENCE = "95 % interval of the difference"
+
+
+def verdict_text(judged: Judgement) -> str:
+    """The score with its interval; the comparison that decides the grade; limits.
+
+    The first word is the model's name, with a capital letter.
+    """
+    model = judged.model[:1].upper() + judged.model[1:]
+    where = f"on {units_text(judged)}"
+    if judged.score is None:
+        return f"{model} has no score {where}: {_NAMES[judged.metric]} is not defined there."
+    achieved = (
+        f"{model} has {_NAMES[judged.metric]} of {_value(judged.metric, judged.score)}"
+        f"{_value_interval(judged.metric, judged.interval)} {where}."
+    )
+    return " ".join([achieved, *_COMPARED[judged.grade](judged), *_limits(judged)])
+
+
+def units_text(judged: Judgement) -> str:
+    """``40 test windows``, ``600 test windows of 200 dates``."""
+    units = judged.units
+    windows = f"{units.n_windows:,} test windows"
+    return windows if units.kind == "windows" else f"{windows} of {units.number:,} {units.kind}"
+
+
+def _no_better_than_chance(judged: Judgement) -> list[str]:
+    chance, best = judged.against_chance, judged.against_best
+    said = [f"It is {judged.grade}: {_compared(judged, chance, 'the majority class')}."]
+    if chance.score is not None and chance.interval is not None:
+        contains = ", which contains 0" if chance.interval.high >= 0 else ""
+        said = [
+            f"It is {judged.grade}: the {_OF_DIFFERENCE} to the majority class with {_value(judged.metric, chance.score)} is"
+            f" {_gain_interval(judged.metric, chance.interval)}{contains}."
+        ]
+    if best.baseline != CHANCE:
+        said.append(f"The best simple baseline is {_compared_with(judged, best)}.")
+    return said
+
+
+def _worse(judged: Judgement) -> list[str]:
+    return [f"{_above_chance(judged)}, but {judged.grade}: {_compared(judged, judged.against_best, 'the best one')}."]
+
+
+def _as_good(judged: Judgement) -> list[str]:
+    best = judged.against_best
+    said = f"{_above_chance(judged)}, and "
+    if not best.is_better:
+        return [f"{said}{judged.grade}, {_compared_with(judged, best)}."]
+    least = min(
+        (each for each in judged.comparisons if not each.is_better),
+        key=lambda each: float("-inf") if each.interval is None else each.interval.low,
+    )
+    return [
+        f"{said}{_compared(judged, best, 'the best simple baseline')}; but not surely better than every baseline:"
+        f" {_compared_with(judged, least)}."
+    ]
+
+
+def _better(judged: Judgement) -> list[str]:
+    return [f"It is {judged.grade}: {_compared(judged, judged.against_best, 'the best one')}."]
+
+
+_COMPARED = {
+    Grade.CHANCE: _no_better_than_chance,
+    Grade.WORSE: _worse,
+    Grade.AS_GOOD: _as_good,
+    Grade.BETTER: _better,
+}
+
+
+def _limits(judged: Judgement) -> list[str]:
+    surer = [
+        each for each in judged.comparisons if each.is_worse and each.baseline not in (judged.best_baseline, CHANCE)
+    ]
+    said = [
+        f"It is worse than {each.baseline} ({_OF_DIFFERENCE} {_gain_interval(judged.metric, each.interval)})."
+        for each in surer
+        if judged.grade is Grade.AS_GOOD and each.interval is not None
+    ]
+    if judged.units.kind == "windows":
+        said.append("The intervals take windows as independent.")
+    return said
+
+
+def _above_chance(judged: Judgement) -> str:
+    chance = judged.against_chance
+    interval = "" if chance.interval is None else f" ({_gain_interval(judged.metric, chance.interval)})"
+    return f"It is better than the majority class by {_units(judged.metric, chance.difference or 0.0)}{interval}"
+
+
+def _compared(judged: Judgement, with_whom: Comparison, words: str) -> str:
+    """``4.1 points better than the best one, logistic regression with 70.0 % (…)``."""
+    name = words if words.endswith(with_whom.baseline) else f"{words}, {with_whom.baseline}"
+    if with_whom.score is None or with_whom.difference is None:
+        return f"{_NAMES[judged.metric]} is not defined for {with_whom.baseline}"
+    return (
+        f"{_gain(judged.metric, with_whom.difference)} {name} with {_value(judged.metric, with_whom.score)}"
+        f" ({_interval_or_reason(judged, with_whom)})"
+    )
+
+
+def _compared_with(judged: Judgement, with_whom: Comparison) -> str:
+    """``logistic regression with 70.0 % (…)``."""
+    if with_whom.score is None:
+        return f"{with_whom.baseline}, for which {_NAMES[judged.metric]} is not defined"
+    value = _value(judged.metric, with_whom.score)
+    return f"{with_whom.baseline} with {value} ({_interval_or_reason(judged, with_whom)})"
+
+
+def _interval_or_reason(judged: Judgement, with_whom: Comparison) -> str:
+    if with_whom.interval is None:
+        few = judged.units.too_few
+        return "the difference never varies, so its error is not known" if few is None else few
+    contains = ", which contains 0" if with_whom.interval.low <= 0 <= with_whom.interval.high else ""
+    return f"{_OF_DIFFERENCE} {_gain_interval(judged.metric, with_whom.interval)}{contains}"
+
+
+def _value(metric: str, value: float) -> str:
+    if metric in _SHARES:
+        return f"{100 * value:.1f} %"
+    return _minus(f"{-value if metric == 'log_loss' else value:.3f}")
+
+
+def _value_interval(metric: str, interval: Interval | None) -> str:
+    if interval is None:
+        return ""
+    if metric in _SHARES:
+        return f" (95 % interval {100 * interval.low:.1f} to {100 * interval.high:.1f} %)"
+    low, high = (-interval.high, -interval.low) if metric == "log_loss" else interval
+    return _minus(f" (95 % interval {low:.3f} to {high:.3f})")
+
+
+def _units(metric: str, difference: float) -> str:
+    return f"{100 * abs(difference):.1f} points" if metric in _SHARES else f"{abs(difference):.3f}"
+
+
+def _gain(metric: str, difference: float) -> str:
+    """``4.1 points better than``; a log loss that is lower is better, too."""
+    if not difference:
+        return "as good as"
+    return f"{_units(metric, difference)} {'better' if difference > 0 else 'worse'} than"
+
+
+def _gain_interval(metric: str, interval: Interval) -> str:
+    """``+1.2 to +7.0 points``, with as many digits as it takes to see on which side of 0 it begins."""
+    scale, digits, unit = (100, 1, " points") if metric in _SHARES else (1, 3, "")
+    low, high = scale * interval.low, scale * interval.high
+    while digits < 6 and any(bound != 0 and round(bound, digits) == 0 for bound in (low, high)):
+        digits += 1
+    return _minus(f"{low:+.{digits}f} to {high:+.{digits}f}{unit}")
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "−")

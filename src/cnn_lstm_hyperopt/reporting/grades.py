@@ -1,0 +1,44 @@
+"""Colours of the four grades, wherever a verdict is shown."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from cnn_lstm_hyperopt.evaluation import Grade
+
+COLOURS = {Grade.CHANCE: "red", Grade.WORSE: "orange", Grade.AS_GOOD: "blue", Grade.BETTER: "green"}
+_SYMBOLS = {Grade.CHANCE: "🔴", Grade.WORSE: "🟠", Grade.AS_GOOD: "🔵", Grade.BETTER: "🟢"}
+_TERMINAL = {
+    Grade.CHANCE: "bold red",
+    Grade.WORSE: "bold dark_orange",
+    Grade.AS_GOOD: "bold blue",
+    Grade.BETTER: "bold green",
+}
+
+
+def terminal_style(grade: Grade) -> str:
+    """Style of the grade's line."""
+    return _TERMINAL[grade]
+
+
+def known_grade(verdict: Mapping[str, Any]) -> Grade | None:
+    """Grade of a verdict in ``results.json``; None where an earlier version wrote it, without a grade."""
+    grade = verdict.get("grade")
+    return Grade(grade) if grade in list(Grade) else None
+
+
+def graded(verdict: Mapping[str, Any], sentence: str) -> str:
+    """The sentence in Markdown, behind the grade and its colour."""
+    grade = known_grade(verdict)
+    return sentence if grade is None else f"{_SYMBOLS[grade]} **{grade.capitalize()}.** {sentence}"
+
+
+def units_text(windows: int, units: Mapping[str, Any]) -> str:
+    """``40 windows``, ``600 windows of 200 dates``.
+
+    Args:
+        windows: number of windows.
+        units: ``test_units`` of a verdict in ``results.json``.
+    """
+    if units["kind"] == "windows":
+        return f"{windows:,} windows"
+    return f"{windows:,} windows of {units['number']:,} {units['kind']}"
