@@ -245,7 +245,9 @@ def test_a_phone_shows_the_intervals_without_scrolling_sideways(browser, folder)
 def test_legends_are_below_the_plots_and_no_toolbar_covers_them(browser, folder, width):
     page = browsing.opened(browser, folder / "report.html", width=width)
     browsing.wait_until_drawn(page)
-    for box in page.evaluate(LEGENDS):
+    boxes = page.evaluate(LEGENDS)
+    assert len(boxes) >= 6
+    for box in boxes:
         assert box["legend"] >= box["title"] - 1, box
     assert (
         page.evaluate(
