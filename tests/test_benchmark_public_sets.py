@@ -84,6 +84,7 @@ def test_what_an_incomplete_run_lacks_is_named(module, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of MLflow's own libraries, which the benchmark asks
 def test_a_small_run_is_complete_and_prints_its_row(module, tmp_path, monkeypatch, capsys):
     for name in ("MLFLOW__ENABLED", "REPORT"):
         monkeypatch.delenv(f"CNN_LSTM_HYPEROPT__{name}")
