@@ -156,7 +156,7 @@ class TestDates:
         for fold in dataset.folds:  # a label looks one window ahead, so the last one before a block is left out
             assert sorted(fold.train.dates.tolist()) == list(range(fold.validation.dates.min() - 1))
         assert dataset.description["cv_scheme"] == "expanding"
-        assert dataset.description["folds"][0]["validation"]["blocks"] == [{"first": 14, "last": 27}]
+        assert dataset.description["folds"][0]["validation"]["blocks"] == [{"first": "14", "last": "27"}]
 
     def test_the_first_fold_trains_on_as_many_windows_as_it_is_judged_by(self):
         dataset = dataset_of([0, 1] * 20, [0, 1] * 7, dates=(list(range(40)), list(range(40, 54)), None))
