@@ -59,7 +59,7 @@ def test_a_frame_of_one_symbol_is_predicted_as_its_bars_are(model, bars):
 
 def test_several_symbols_are_told_apart_by_a_column_or_by_a_dict(model, bars, stacked):
     found = model.predict(bars)
-    names = ["symbol", "date", "class", "class_name", "probability_0", "probability_1", "value"]
+    names = ["symbol", "date", "class", "class_name", "probability_0", "probability_1", "value", "range_percent"]
     assert found.columns.tolist() == names
     for symbol, frame in bars.items():
         own = found[found["symbol"] == symbol].drop(columns="symbol").reset_index(drop=True)

@@ -3,7 +3,9 @@
 Its YAML is tested in ``config/test_load.py``.
 """
 
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +86,33 @@ assert len(study.trials) == 4
 SMALL = "{cnn: {num_filters: [8, 16]}, lstm: {hidden_dim: [8, 16]}, fusion: {dim: [16, 32]}}"
 
 
+SHORT = {
+    "CNN_LSTM_HYPEROPT__TRAINING__MAX_EPOCHS": "2",
+    "CNN_LSTM_HYPEROPT__RETRAIN__CONFIRM_SEEDS": "1",
+    "CNN_LSTM_HYPEROPT__RETRAIN__FULL_EPOCHS": "2",
+    "CNN_LSTM_HYPEROPT__RETRAIN__SEEDS": "1",
+    "CNN_LSTM_HYPEROPT__SEARCH_SPACE": SMALL,
+}
+LOG_LINE = re.compile(r"(DEBUG|INFO|WARNING):[\w.]+:.*")
+
+SYNTHETIC = ["--n-trials", "4", "--retrain-best"]
+REAL = (
+    "--use-real-data --symbols AAPL GOOGL MSFT TSLA NVDA --n-trials 4 --retrain-best --top-k 5".split()  # noqa: SIM905
+)
+CUSTOM = "--n-trials 4 --batch-size 64 --pruner successive_halving --sampler cmaes --timeout 3600".split()  # noqa: SIM905
+
+
+def _run(command: list[str], folder: Path) -> Path:
+    """Runs it in the folder; returns its results' folder. Nothing but log lines may be on stderr."""
+    environment = {**os.environ, **SHORT, "PYTHONPATH": str(ROOT)}  # as from the repository's root
+    done = subprocess.run(
+        [sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [line for line in done.stderr.splitlines() if not LOG_LINE.fullmatch(line)] == []
+    return folder / "hyperopt_results"
+
+
 @pytest.mark.parametrize(
     "snippet",
     [BASIC, pytest.param(ADVANCED, marks=pytest.mark.slow)],
@@ -92,17 +121,27 @@ SMALL = "{cnn: {num_filters: [8, 16]}, lstm: {hidden_dim: [8, 16]}, fusion: {dim
 def test_snippets_of_the_seed_run_as_they_stand(tmp_path: Path, snippet: str) -> None:
     script = tmp_path / "snippet.py"
     script.write_text(LOADERS + snippet, encoding="utf-8")
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),  # as from the repository's root, but the results go to a directory of the test
-        "CNN_LSTM_HYPEROPT__TRAINING__MAX_EPOCHS": "2",
-        "CNN_LSTM_HYPEROPT__SEARCH_SPACE": SMALL,
-    }
-    done = subprocess.run(
-        [sys.executable, str(script)], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "hyperopt_results" / "results.json").is_file()
+    results = _run([str(script)], tmp_path)
+    _require_models(results)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flags", [SYNTHETIC, REAL, CUSTOM], ids=["default settings", "real data", "custom"])
+def test_command_lines_of_the_seed_run_as_they_stand(tmp_path: Path, flags: list[str]) -> None:
+    results = _run([str(ROOT / "scripts" / "run_cnn_lstm_hyperopt.py"), *flags], tmp_path)
+    assert json.loads((results / "results.json").read_text(encoding="utf-8"))["n_trials_completed"] == 4
+    if "--retrain-best" in flags:
+        _require_models(results)
+
+
+def _require_models(results: Path) -> None:
+    """Models on disk, whether or not a trial beat chance."""
+    retrained = json.loads((results / "results.json").read_text(encoding="utf-8"))["retrained_models"]
+    assert retrained
+    for each in retrained:
+        folder = results / Path(each["model_path"]).name
+        assert (folder / "model.safetensors").is_file()
+        assert each["test_metrics"]["test_class_acc"] is not None
 
 
 TEMPLATE = ROOT / "configs" / "hyperopt" / "cnn_lstm_hyperopt_config.yaml"

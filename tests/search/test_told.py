@@ -323,7 +323,8 @@ def test_a_history_that_is_read_back_tells_the_same(mixed, tmp_path):
     path = tmp_path / "study.db"
     storage = StudyStorage(path, create="x")
     for record in mixed:
-        trial_id, _ = storage.start({}, {}, {"size_mb": record.size_mb})
+        probe = {"probe": True} if record.probe else {}
+        trial_id, _ = storage.start({}, {}, {"size_mb": record.size_mb, **probe})
         if record.curve:
             storage.record_curve(trial_id, record.curve)
         values = None if record.values is None else Values(*record.values)
