@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnn_lstm_hyperopt.evaluation import Dependence, Grade, judge, paired_interval, verdict_text
+from cnn_lstm_hyperopt.evaluation import Dependence, Grade, judge, paired_interval, score_interval, verdict_text
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.metrics import score as metric_score
 
@@ -67,9 +67,9 @@ def test_a_model_that_equals_the_best_baseline(metric):
     assert (judged.grade, judged.skill) == ("as good as the best simple baseline", False)
     assert judged.against_best.difference == 0
     text = verdict_text(judged)
-    assert "and as good as the best simple baseline, logistic regression with " in text
+    assert "It is as good as the best simple baseline, logistic regression with " in text
     assert "which contains 0" in text
-    assert "It is better than the majority class by " in text
+    assert "It is better than chance: " in text
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -77,7 +77,7 @@ def test_a_model_that_beats_chance_and_is_worse_than_a_baseline(metric):
     judged = judge(metric, *case(0.7, 0.95), DATES)
     assert (judged.grade, judged.skill) == ("worse than a simple baseline", False)
     text = verdict_text(judged)
-    assert "It is better than the majority class by " in text
+    assert "It is better than chance: " in text
     assert re.search(r" worse than the best one, logistic regression with .* of the difference −", text)
     assert "no better than chance" not in text
 
@@ -118,9 +118,41 @@ def test_to_beat_the_best_baseline_surely_and_another_not_surely_is_not_better_t
     )
 
 
-def expected_grade(intervals, best):
+def drifting(informed: bool):
+    """Dates whose share of class 1 is 0.2 or 0.8 for 60 dates in a row, and a model; three windows a date.
+
+    The model knows a little in both, or says class 1 always, which is the more frequent class there by luck.
+    """
+    rng = np.random.default_rng(3)
+    dates = np.repeat(np.arange(420), 3)
+    labels = (rng.random(1260) < np.where(dates // 60 % 2 == 0, 0.8, 0.2)).astype(np.int64)
+    sure = 0.5 + 0.2 * rng.random((1260, 1))
+    says = np.where(rng.random(1260) < 0.62, labels, 1 - labels) if informed else np.ones(1260, np.int64)
+    return labels, np.where(np.eye(2)[says] > 0, sure, 1 - sure), Dependence.by_date(dates)
+
+
+def test_a_model_that_knows_a_little_beats_chance_although_the_classes_drift():
+    labels, ours, dependence = drifting(informed=True)
+    judged = judge("accuracy", labels, ours, {"majority class": majority(labels)}, dependence)
+    assert not judged.comparisons[0].is_better
+    assert judged.grade is Grade.AS_GOOD
+    assert re.search(
+        r"better than chance: its balanced accuracy is \d+\.\d points better than the 50\.0 % of every constant prediction",
+        verdict_text(judged),
+    )
+
+
+def test_a_constant_class_does_not_beat_chance_although_it_became_the_more_frequent_one():
+    labels, ours, _ = drifting(informed=False)
+    labels[:900] = 1
+    judged = judge("accuracy", labels, ours, {"majority class": majority(labels)}, Dependence.independent(1260))
+    assert judged.comparisons[0].is_better
+    assert judged.grade is Grade.CHANCE
+
+
+def expected_grade(chance, intervals, best):
     """The definitions, one after the other."""
-    if intervals["majority class"] is None or intervals["majority class"].low <= 0:
+    if chance is None or chance <= 0:
         return Grade.CHANCE
     if all(interval is not None and interval.low > 0 for interval in intervals.values()):
         return Grade.BETTER
@@ -159,7 +191,11 @@ def test_every_judgement_has_exactly_one_grade_and_no_interval_contradicts_it(
     intervals = {name: paired_interval(metric, labels, ours, said, dependence) for name, said in baselines.items()}
     scores = {name: metric_score(metric, labels, said) for name, said in baselines.items()}
     assert {each.baseline: each.interval for each in judged.comparisons} == intervals
-    assert judged.grade is expected_grade(intervals, judged.best_baseline)
+    chance = None if intervals["majority class"] is None else intervals["majority class"].low
+    if metric == "accuracy":
+        balanced = score_interval("balanced_accuracy", labels, ours, dependence)
+        chance = None if balanced is None else balanced.low - 1 / len(set(labels.tolist()))
+    assert judged.grade is expected_grade(chance, intervals, judged.best_baseline)
     assert judged.skill is (judged.grade is Grade.BETTER)
     if all(np.isfinite(value) for value in scores.values()):
         assert scores[judged.best_baseline] == max(scores.values())
@@ -240,8 +276,9 @@ def test_a_tiny_gain_that_is_sure_is_not_told_as_zero():
     """Better by 0.05 points, of which a part is sure, would read +0.0 with one digit."""
     n = 40_000
     labels = np.arange(n) % 2
-    theirs, ours = np.eye(2)[1 - labels], np.eye(2)[1 - labels]
-    better = np.arange(0, n, 2000) + np.arange(20) % 7
+    theirs = np.eye(2)[np.where(np.arange(n) % 9 < 3, 1 - labels, labels)]
+    ours = theirs.copy()
+    better = np.arange(0, n - 9, 2000) // 9 * 9 + np.arange(20) % 3
     ours[better] = np.eye(2)[labels[better]]
     judged = judge("accuracy", labels, ours, {"majority class": theirs}, Dependence.by_date(np.arange(n)))
     assert judged.skill

@@ -248,7 +248,9 @@ def test_the_verdict_is_the_judgement_of_the_first_and_how_it_got_there(models, 
     assert found["grade"] == judgement.grade
     assert found["colour"] == COLOURS[judgement.grade]
     assert found["skill"] is (found["grade"] == "better than every baseline")
-    assert found["chance"] == found["comparisons"][0]
+    assert found["chance"]["metric"] == "balanced_accuracy"
+    assert found["chance"]["score"] == 0.5
+    assert found["chance"]["interval"] == list(judgement.against_chance.interval)
     assert found["test_units"] == {"kind": "dates", "number": len(np.unique(verdict.windows.dates))}
     assert (found["model_rank"], found["trial_number"], found["metric"]) == (1, 10, "accuracy")
     assert found["score"] == judgement.score

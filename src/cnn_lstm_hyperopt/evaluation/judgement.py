@@ -22,7 +22,7 @@ class Grade(StrEnum):
     """What a model is worth; each judgement has exactly one grade. Intervals are those of paired differences."""
 
     CHANCE = "no better than chance"
-    """The interval to the best constant prediction does not lie above 0, or there is none."""
+    """The interval to what constant predictions score does not lie above 0, or there is none: see :class:`Judgement`."""
     WORSE = "worse than a simple baseline"
     """Better than chance; the interval to the best baseline lies below 0."""
     AS_GOOD = "as good as the best simple baseline"
@@ -69,6 +69,8 @@ class Judgement:
         score: the model's; None: not defined.
         interval: of the score; None: not known.
         comparisons: to each baseline, in their order; that to the majority class is among them.
+        chance_metric: of the comparison with chance: the balanced accuracy for an accuracy, otherwise the metric itself.
+        against_chance: the comparison with the best constant prediction by that metric.
         best_baseline: name of the baseline with the best score on these very windows: chosen in hindsight, which makes it harder
             to beat, never easier.
         units: what the windows consist of.
@@ -79,18 +81,15 @@ class Judgement:
     score: float | None
     interval: Interval | None
     comparisons: tuple[Comparison, ...]
+    chance_metric: str
+    against_chance: Comparison
     best_baseline: str
     units: Units
 
     @property
     def against_best(self) -> Comparison:
         """The comparison to the best baseline."""
-        return self._against(self.best_baseline)
-
-    @property
-    def against_chance(self) -> Comparison:
-        """The comparison to the best constant prediction."""
-        return self._against(CHANCE)
+        return next(each for each in self.comparisons if each.baseline == self.best_baseline)
 
     @property
     def grade(self) -> Grade:
@@ -109,9 +108,6 @@ class Judgement:
     def skill(self) -> bool:
         """Whether the model is better than every baseline."""
         return self.grade is Grade.BETTER
-
-    def _against(self, name: str) -> Comparison:
-        return next(each for each in self.comparisons if each.baseline == name)
 
 
 def judge(
@@ -146,15 +142,33 @@ def judge(
         interval = paired_interval(metric, labels, ours, theirs, dependence)
         comparisons.append(Comparison(name, _known(other), _known(difference), interval))
     best = max(comparisons, key=lambda each: -math.inf if each.score is None else each.score)
+    by_classes = metric == "accuracy"
+    constant = next(each for each in comparisons if each.baseline == CHANCE)
     return Judgement(
         model=model,
         metric=metric,
         score=_known(own),
         interval=score_interval(metric, labels, ours, dependence),
         comparisons=tuple(comparisons),
+        chance_metric="balanced_accuracy" if by_classes else metric,
+        against_chance=_against_any_constant(labels, ours, dependence) if by_classes else constant,
         best_baseline=best.baseline,
         units=dependence.units,
     )
+
+
+def _against_any_constant(labels: NDArray[np.int64], ours: NDArray[np.floating], dependence: Dependence) -> Comparison:
+    """Compare the balanced accuracy with 1 / classes, which every constant prediction has.
+
+    An accuracy does not do here: that of the majority class moves with the shares of the classes. Where these drift, as volatile
+    and quiet times do, its error hides what the model knows (Pesaran & Timmermann 1992 test the association for that reason).
+    """
+    chance = 1 / len(np.unique(labels))
+    difference = score("balanced_accuracy", labels, ours) - chance
+    interval = score_interval("balanced_accuracy", labels, ours, dependence)
+    if interval is not None:
+        interval = Interval(interval.low - chance, interval.high - chance)
+    return Comparison(CHANCE, chance, _known(difference), interval)
 
 
 def _known(value: float) -> float | None:

@@ -39,26 +39,22 @@ def units_text(judged: Judgement) -> str:
 
 
 def _no_better_than_chance(judged: Judgement) -> list[str]:
-    chance, best = judged.against_chance, judged.against_best
-    said = [f"It is {judged.grade}: {_compared(judged, chance, 'the majority class')}."]
-    if chance.score is not None and chance.interval is not None:
-        contains = ", which contains 0" if chance.interval.high >= 0 else ""
-        said = [
-            f"It is {judged.grade}: the {_OF_DIFFERENCE} to the majority class with {_value(judged.metric, chance.score)} is"
-            f" {_gain_interval(judged.metric, chance.interval)}{contains}."
-        ]
+    best = judged.against_best
+    said = [f"It is {judged.grade}: {_against_chance(judged)}."]
     if best.baseline != CHANCE:
         said.append(f"The best simple baseline is {_compared_with(judged, best)}.")
     return said
 
 
 def _worse(judged: Judgement) -> list[str]:
-    return [f"{_above_chance(judged)}, but {judged.grade}: {_compared(judged, judged.against_best, 'the best one')}."]
+    return [
+        f"{_above_chance(judged)}. But it is {judged.grade}: {_compared(judged, judged.against_best, 'the best one')}."
+    ]
 
 
 def _as_good(judged: Judgement) -> list[str]:
     best = judged.against_best
-    said = f"{_above_chance(judged)}, and "
+    said = f"{_above_chance(judged)}. It is "
     if not best.is_better:
         return [f"{said}{judged.grade}, {_compared_with(judged, best)}."]
     least = min(
@@ -84,9 +80,7 @@ _COMPARED = {
 
 
 def _limits(judged: Judgement) -> list[str]:
-    surer = [
-        each for each in judged.comparisons if each.is_worse and each.baseline not in (judged.best_baseline, CHANCE)
-    ]
+    surer = [each for each in judged.comparisons if each.is_worse and each.baseline != judged.best_baseline]
     said = [
         f"It is worse than {each.baseline} ({_OF_DIFFERENCE} {_gain_interval(judged.metric, each.interval)})."
         for each in surer
@@ -98,9 +92,19 @@ def _limits(judged: Judgement) -> list[str]:
 
 
 def _above_chance(judged: Judgement) -> str:
-    chance = judged.against_chance
-    interval = "" if chance.interval is None else f" ({_gain_interval(judged.metric, chance.interval)})"
-    return f"It is better than the majority class by {_units(judged.metric, chance.difference or 0.0)}{interval}"
+    return f"It is better than chance: {_against_chance(judged)}"
+
+
+def _against_chance(judged: Judgement) -> str:
+    """``its balanced accuracy is 10.5 points better than the 50.0 % of every constant prediction (…)``."""
+    chance, metric = judged.against_chance, judged.chance_metric
+    if chance.score is None or chance.difference is None:
+        return f"{_NAMES[metric]} is not defined for a constant prediction"
+    whose = "every constant prediction" if metric != judged.metric else f"the best constant prediction, {CHANCE}"
+    return (
+        f"its {_NAMES[metric].split(' ', 1)[1]} is {_gain(metric, chance.difference)} the {_value(metric, chance.score)} of"
+        f" {whose} ({_interval_or_reason(judged, chance, metric)})"
+    )
 
 
 def _compared(judged: Judgement, with_whom: Comparison, words: str) -> str:
@@ -122,12 +126,12 @@ def _compared_with(judged: Judgement, with_whom: Comparison) -> str:
     return f"{with_whom.baseline} with {value} ({_interval_or_reason(judged, with_whom)})"
 
 
-def _interval_or_reason(judged: Judgement, with_whom: Comparison) -> str:
+def _interval_or_reason(judged: Judgement, with_whom: Comparison, metric: str | None = None) -> str:
     if with_whom.interval is None:
         few = judged.units.too_few
         return "the difference never varies, so its error is not known" if few is None else few
     contains = ", which contains 0" if with_whom.interval.low <= 0 <= with_whom.interval.high else ""
-    return f"{_OF_DIFFERENCE} {_gain_interval(judged.metric, with_whom.interval)}{contains}"
+    return f"{_OF_DIFFERENCE} {_gain_interval(metric or judged.metric, with_whom.interval)}{contains}"
 
 
 def _value(metric: str, value: float) -> str:

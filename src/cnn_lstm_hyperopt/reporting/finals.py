@@ -203,6 +203,7 @@ def verdict_results(verdict: Verdict, retrained: Retrained, *, openings: int) ->
         "difference_interval": _listed(against.interval),
         "chance": {
             "baseline": chance.baseline,
+            "metric": judgement.chance_metric,
             "score": chance.score,
             "difference": chance.difference,
             "interval": _listed(chance.interval),
