@@ -149,7 +149,7 @@ def test_timeout_ends_the_search_and_writes_results(tiny: dict[str, Any], tmp_pa
 
 
 def fresh_scores_in(save_dir: Path) -> dict[int, list[list[float]]]:
-    """What a confirmation has got so far, by trial; read by Optuna itself."""
+    """Score and log loss of each training of a confirmation so far, by trial; read by Optuna itself."""
     if finished_in(save_dir) == 0:
         return {}
     url = f"sqlite:///{save_dir / 'study.db'}"
@@ -193,7 +193,7 @@ def test_an_interrupted_confirmation_is_gone_on_with_and_the_test_opened_once(
     assert results["verdict"]["sentence"] in out
     for number, scores in before.items():
         known = min(2, len(scores))
-        assert rows[number]["scores"][:known] == scores[:known]
+        assert rows[number]["scores"][:known] == [score for score, _ in scores[:known]]
         after = fresh_scores_in(save_dir)[number]
         assert after[: len(scores)] == scores
         assert len(after) == max(2, len(scores))
