@@ -8,6 +8,7 @@ import torch
 
 from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.data.dataset import Fold
+from cnn_lstm_hyperopt.data.loaders import dataset_from_loaders
 from cnn_lstm_hyperopt.exceptions import ConfigError, SaveDirError
 from cnn_lstm_hyperopt.metrics import METRICS, score
 from cnn_lstm_hyperopt.preparation import prepare_again, prepare_new, skill_gate
@@ -57,6 +58,21 @@ def test_windows_that_several_folds_hold_out_count_once(settings_of, dataset):
     twice = skill_gate(settings_of("auc"), [*blocks, *blocks])
     assert (twice.n_validation, twice.chance) == (180, 0.5)
     assert twice.threshold == pytest.approx(apart.threshold)
+
+
+@pytest.mark.parametrize("cv_folds", [1, 3])
+def test_windows_of_data_loaders_on_one_date_are_different_ones(settings_of, cv_folds):
+    def loader(n, seed):
+        x = torch.randn(n, 3, 1, generator=torch.Generator().manual_seed(seed))
+        return [(x, torch.arange(n) % 2)]
+
+    dates = np.repeat(np.arange(40), 50), np.repeat(np.arange(40, 52), 50), None  # 600 windows on the last 12 dates
+    folds = dataset_from_loaders(
+        [loader(2000, 1), loader(600, 2), loader(2, 3)], None, dates=dates, cv_folds=cv_folds
+    ).folds
+    gate = skill_gate(settings_of("accuracy"), folds)
+    assert gate.n_validation == 600 * cv_folds
+    assert gate.threshold == pytest.approx(0.5 + (0.25 / (600 * cv_folds)) ** 0.5 * 2)
 
 
 @pytest.mark.parametrize("metric", ["auc", "mcc"])

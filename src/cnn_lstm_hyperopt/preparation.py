@@ -270,8 +270,10 @@ def _different(validation: Sequence[Windows]) -> int | None:
     """Number of different windows, since combinatorial folds hold out each several times; None: all are different."""
     if not all(each.dated for each in validation):
         return None
+    names = ["symbol", "date"]
     held_out = [pd.DataFrame({"symbol": part.symbols, "date": part.dates}) for part in validation]
-    return len(pd.concat(held_out).drop_duplicates())
+    # Windows of DataLoaders share a symbol and may share a date; a fold holds out each once, and all of a date or none.
+    return len(pd.concat([each.assign(place=each.groupby(names).cumcount()) for each in held_out]).drop_duplicates())
 
 
 def fingerprint(settings: Settings, dataset: Dataset, device: torch.device) -> dict[str, Any]:

@@ -164,6 +164,23 @@ class TestDates:
         assert len(dataset.warnings) == 1
         assert "2 folds instead of 5, because blocks of 14 windows" in dataset.warnings[0]
 
+    BUSY = [0, 1] * 250, [0, 1] * 10  # ten dates of fifty windows, and twenty windows on the next date
+    BUSY_DATES = [day for day in range(10) for _ in range(50)], [10] * 20, None
+
+    def test_auto_takes_fewer_folds_where_a_date_holds_more_windows_than_a_block(self):
+        dataset = dataset_of(*self.BUSY, dates=self.BUSY_DATES)
+        assert [sorted(set(fold.validation.dates.tolist())) for fold in dataset.folds] == [[9], [10]]
+        (line,) = dataset.warnings
+        assert line.startswith(
+            "data.cv_folds: 2 folds instead of 5, because a date is never divided, and one holds more windows"
+        )
+
+    def test_a_number_with_which_a_block_would_be_empty_is_refused(self):
+        with pytest.raises(
+            DataError, match=r"^data\.cv_folds=5 are too many: a date is never divided.*; take at most 2$"
+        ):
+            dataset_of(*self.BUSY, 5, dates=self.BUSY_DATES)
+
     def test_groups_that_the_user_keeps_apart_stay_apart(self):
         """Weeks are groups; where a block begins within a week, the fold does not train on the days before it."""
         dates = list(range(70)), list(range(70, 84)), None

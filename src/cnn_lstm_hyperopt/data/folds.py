@@ -21,6 +21,10 @@ from cnn_lstm_hyperopt.exceptions import DataError
 Integers = NDArray[np.int64]
 
 
+class EmptyBlockError(DataError):
+    """A block would hold out nothing, since dates are not divided."""
+
+
 @dataclass(frozen=True, eq=False)
 class WindowDates:
     """When each window is decided and when its label is known; (windows,), all symbols together, in any order.
@@ -101,6 +105,7 @@ def walk_forward(
         rolling: whether the stretch keeps its length.
 
     Raises:
+        EmptyBlockError: a date holds more windows than a block, so that two blocks begin on it.
         DataError: too many folds for the windows before validation.
     """
     judged = dates.furthest < cuts[1]
@@ -120,6 +125,12 @@ def walk_forward(
     stretch = int(np.searchsorted(ascending, starts[0]))
     folds = []
     for first, after in pairwise([*starts, cuts[1]]):
+        held_out = judged & (dates.decided >= first) & (dates.decided < after)
+        if not held_out.any():
+            raise EmptyBlockError(
+                f"cv_folds={n_folds} leave no window in the block that begins on {first}: a date is never divided, and one holds"
+                f" more windows than a block, {in_block}; take fewer cv_folds or a larger share for validation in data.split"
+            )
         trained = dates.reach < first
         if rolling:
             trained &= dates.decided >= ascending[int(np.searchsorted(ascending, first)) - stretch]
@@ -128,7 +139,7 @@ def walk_forward(
                     f"cv_folds={n_folds} leave rolling folds {stretch} windows to train on before the one of {first}, and purging"
                     " takes them all; take fewer cv_folds, cv_scheme: expanding, or more bars"
                 )
-        folds.append(_fold(dates.decided, trained, [judged & (dates.decided >= first) & (dates.decided < after)]))
+        folds.append(_fold(dates.decided, trained, [held_out]))
     return tuple(folds)
 
 

@@ -13,7 +13,7 @@ import torch
 
 from cnn_lstm_hyperopt.data.checks import counted
 from cnn_lstm_hyperopt.data.dates import date_text
-from cnn_lstm_hyperopt.data.folds import Fold, FoldIndices, WindowDates, walk_forward
+from cnn_lstm_hyperopt.data.folds import EmptyBlockError, Fold, FoldIndices, WindowDates, walk_forward
 from cnn_lstm_hyperopt.data.repeated_windows import count_copies
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.exceptions import DataError
@@ -139,6 +139,11 @@ def _by_date(
     reach = days[np.minimum(place + horizon, len(days) - 1)]
     try:
         indices = walk_forward(WindowDates(windows.dates, reach, reach, reach), cuts, count)
+    except EmptyBlockError:
+        return (
+            f"a date is never divided, and one holds more windows than a block of {counted(len(windows) - n_train, 'window')}, as"
+            f" many as the validation loader has, so that one of {count} blocks would be empty"
+        )
     except DataError:
         return (
             f"blocks of {counted(len(windows) - n_train, 'window')}, as many as the validation loader has, leave nothing to train"
