@@ -5,6 +5,7 @@ import errno
 import logging
 import signal
 import sqlite3
+import sys
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +28,7 @@ from cnn_lstm_hyperopt.execution import (
     run_trials,
 )
 from cnn_lstm_hyperopt.execution.outside import OutsideKeeper
-from cnn_lstm_hyperopt.execution.workers import WORKER_MB, _available_mb
+from cnn_lstm_hyperopt.execution.workers import ALIVE, WORKER_MB, _available_mb, run_with_workers
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
 from cnn_lstm_hyperopt.search import (
     LACKED_MEMORY,
@@ -866,3 +867,44 @@ def test_a_program_that_ends_every_trial_ends_the_search_with_its_reason(make_st
     with pytest.raises(StudyFailedError, match="10 trials failed in a row, the last with: another program ended it"):
         run(study, Fake(before=before, epochs=1))
     assert study.records() == []
+
+
+# ---------------------------------------------------------------------- workers that die
+
+
+@pytest.mark.parametrize(
+    ("deaths", "ends"),
+    [
+        (["killed", "killed", "at start"], None),
+        (["at start", "at start", "killed", "at start"], None),
+        (
+            ["killed", "at start", "at start", "at start"],
+            "worker 1 died 3 times before it could begin a trial: exit code 1",
+        ),
+    ],
+)
+def test_only_deaths_at_the_start_in_a_row_say_that_no_worker_can_start(
+    make_study, tmp_path, monkeypatch, deaths, ends
+):
+    """Each worker is a real process that ends as told; the one after the last death has nothing left to do."""
+    script = (
+        "import os, pathlib, signal, sys, time\n"
+        f"left = pathlib.Path({str(tmp_path / 'deaths')!r})\n"
+        "death, *more = left.read_text().splitlines() or ['']\n"
+        "left.write_text('\\n'.join(more))\n"
+        "if death == 'killed':\n"
+        f"    print({ALIVE!r}, 1, 0, 0.5, 100, flush=True)\n"
+        "    time.sleep(0.2)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "sys.exit(1 if death else 0)\n"
+    )
+    (tmp_path / "deaths").write_text("\n".join(deaths))
+    monkeypatch.setattr(
+        "cnn_lstm_hyperopt.execution.workers.module_command", lambda *_: [sys.executable, "-S", "-c", script]
+    )
+    arguments = {"stop": StopSignal(), "observers": [], "warn": lambda _: None}
+    if ends is None:
+        assert run_with_workers(make_study(), tmp_path, 1, **arguments) == EXHAUSTED
+    else:
+        with pytest.raises(StudyFailedError, match=ends):
+            run_with_workers(make_study(), tmp_path, 1, **arguments)

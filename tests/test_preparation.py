@@ -121,11 +121,20 @@ def test_a_study_goes_on_in_its_own_metric_only(settings_of, dataset):
         prepare_again(settings_of("auc"), dataset, storage)
 
 
-def test_a_study_of_an_earlier_version_is_told_of_parameters_without_effect(settings_of, dataset):
-    """It searched skip connections with a single layer, too."""
-    settings = settings_of("accuracy")
+@pytest.mark.parametrize("before", [1, "auto"])
+@pytest.mark.parametrize("now", [1, "auto"])
+def test_auto_folds_and_their_number_are_the_same_study(settings_of, dataset, before, now):
+    storage, new = stored_as_new(settings_of("accuracy", cv_folds=before), dataset)
+    storage.set_attribute("made_with", {**new.made_with, "data.cv_folds": before})  # as earlier versions stored it
+    assert prepare_again(settings_of("accuracy", cv_folds=now), dataset, storage).made_with["data.cv_folds"] == 1
+    with pytest.raises(SaveDirError, match=r"data\.cv_folds: 1 → 3"):
+        prepare_again(settings_of("accuracy", cv_folds=3), dataset, storage)
+
+
+def stored_as_new(settings, dataset):
+    """A study in memory that has what a new one is begun with, and its preparation."""
     new = prepare_new(settings, dataset, Terminal(quiet=True), recalibrate=False)
-    space, storage = new.plan.space, StudyStorage.in_memory("x", "accuracy")
+    storage = StudyStorage.in_memory("x", "accuracy")
     facts = {
         "made_with": new.made_with,
         "speeds": new.runner.speeds.as_dict(),
@@ -135,6 +144,14 @@ def test_a_study_of_an_earlier_version_is_told_of_parameters_without_effect(sett
     }
     for name, value in facts.items():
         storage.set_attribute(name, value)
+    return storage, new
+
+
+def test_a_study_of_an_earlier_version_is_told_of_parameters_without_effect(settings_of, dataset):
+    """It searched skip connections with a single layer, too."""
+    settings = settings_of("accuracy")
+    storage, new = stored_as_new(settings, dataset)
+    space = new.plan.space
     searched = space.searched()
     for number, layers in enumerate([1, 2, 1]):
         drawn = random_configuration(space.fixing({"lstm.num_layers": layers}), 0, number)

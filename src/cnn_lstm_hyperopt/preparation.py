@@ -169,7 +169,7 @@ def prepare_again(settings: Settings, dataset: Dataset, storage: StudyStorage) -
         ConfigError: something else is enqueued than what it was begun with.
     """
     device = resolve_device(settings.training.device)
-    changed = _differences(storage.attribute("made_with"), fingerprint(settings, dataset, device))
+    changed = _differences(_made_with(storage, settings, dataset), fingerprint(settings, dataset, device))
     if changed:
         raise SaveDirError(
             f"{settings.save_dir} was made with other settings, so its trials can't be compared with new ones:\n  "
@@ -283,11 +283,28 @@ def fingerprint(settings: Settings, dataset: Dataset, device: torch.device) -> d
         "study.metric": settings.study.metric,
         "study.time_objective": settings.study.time_objective,
         **_flat(json.loads(settings.data.model_dump_json(exclude={"data_dir", "features_seconds"})), "data"),
+        "data.cv_folds": _resolved_folds(settings, dataset),
         **_flat(json.loads(settings.training.model_dump_json(exclude={"device"})), "training"),
         **_flat(settings.space.as_dict(), "search_space", depth=2),
         "data.sha256": dataset.description["sha256"],
         "training.device": device.type,
     }
+
+
+def _resolved_folds(settings: Settings, dataset: Dataset) -> int:
+    """What ``data.cv_folds`` comes to, so that ``auto`` and its number are the same study."""
+    return len(dataset.folds) if settings.data.source == "loaders" else settings.data.bar_folds
+
+
+def _made_with(storage: StudyStorage, settings: Settings, dataset: Dataset) -> dict[str, Any]:
+    """The stored fingerprint; where it says ``auto``, with the number of folds that ``auto`` comes to."""
+    made_with = dict(storage.attribute("made_with"))
+    if made_with.get("data.cv_folds") == "auto":
+        if settings.data.source != "loaders":
+            made_with["data.cv_folds"] = 1
+        elif settings.data.cv_folds == "auto":
+            made_with["data.cv_folds"] = len(dataset.folds)
+    return made_with
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -49,7 +49,7 @@ STOPPED_SECONDS = 2.0
 MAX_DEATHS = 20
 """Of a worker, without a trial having been finished in between: going on would only repeat it."""
 MAX_START_DEATHS = 3
-"""Of a worker that never gave a sign of life: what it lacks, the next one will lack, too."""
+"""In a row, of a worker that never gave a sign of life: what it lacks, the next one will lack, too."""
 STARTUP_SECONDS = 180.0
 """Until a worker's first sign of life: it imports and maps what it needs first."""
 STUDY_FAILED, RECYCLED, STORAGE_FAILED = 3, 4, 5
@@ -144,7 +144,7 @@ class _Worker:
 
     def __init__(self, save_dir: Path, number: int, count: int) -> None:
         self.save_dir, self.number, self.count = save_dir, number, count
-        self.deaths, self.finished_before = 0, 0
+        self.deaths, self.start_deaths, self.finished_before = 0, 0, 0
         self._told = False
         self.activity: Activity | None = None
         self.start()
@@ -275,15 +275,18 @@ def _replace(worker: _Worker, study: Study, warn: Callable[[str], None]) -> None
     if path is not None and disk_is_full(path.parent):  # of which a worker that could write nothing did not tell
         raise cant_write(path, path.parent, *FULL)
     finished = study.n_finished()
-    worker.deaths = worker.deaths + 1 if finished == worker.finished_before else 1
+    if finished != worker.finished_before:
+        worker.deaths = worker.start_deaths = 0
+    worker.deaths += 1
+    worker.start_deaths = 0 if worker.began else worker.start_deaths + 1
     worker.finished_before = finished
     reason = f"its {worker.name} died ({words})"
     cut_off = study.storage.fail_worker(worker.number, reason, KILLED if worker.killed else DIED)
     log.warning("%s died (%s); trials cut off: %s", worker.name, words, cut_off)
-    if worker.deaths >= MAX_START_DEATHS and not worker.began:
+    if worker.start_deaths >= MAX_START_DEATHS:
         raise StudyFailedError(
-            f"{worker.name} died {worker.deaths} times before it could begin a trial: {words}; --workers 1 runs the trials in"
-            " this process"
+            f"{worker.name} died {worker.start_deaths} times before it could begin a trial: {words}; --workers 1 runs the trials"
+            " in this process"
         )
     if worker.deaths == 1:
         when = "" if worker.began else " before it could begin a trial"
