@@ -140,9 +140,43 @@ class TestGroups:
         ):
             dataset_of(*labels, 6, groups=self.PEOPLE)
 
-    def test_a_group_in_one_loader_alone_says_nothing_of_the_other(self):
-        dataset = dataset_of(*self.LABELS, groups=(self.PEOPLE[0], None, None))
-        assert dataset.description["cv_scheme"] == "stratified"
+    def test_validation_windows_of_one_group_are_warned_of_unless_folds_hold_out_others_too(self):
+        groups = self.PEOPLE[0], [9] * 12, None
+        (line,) = dataset_of(*self.LABELS, 1, groups=groups).warnings
+        assert line.startswith("all 12 validation windows are of one group")
+        assert dataset_of(*self.LABELS, 3, groups=groups).warnings == ()
+
+
+@pytest.mark.parametrize("name", ["groups", "dates"])
+@pytest.mark.parametrize(("has", "lacks"), [("train", "validation"), ("validation", "train")])
+def test_folds_do_not_ignore_dates_or_groups_that_one_loader_alone_has(name, has, lacks):
+    numbers = {"train": range(36), "validation": range(36, 48)}
+    marks = {name: tuple(list(numbers[part]) if part == has else None for part in ("train", "validation", "test"))}
+    dataset = dataset_of(TRAIN, VALIDATION, **marks)
+    assert len(dataset.folds) == 1
+    why = (
+        f"the {has} loader has {name} and the {lacks} loader has none, so folds of the windows of both would ignore them; give"
+        f" {name} for both"
+    )
+    assert dataset.warnings == (f"data.cv_folds: no cross-validation, because {why}",)
+    with pytest.raises(DataError) as caught:
+        dataset_of(TRAIN, VALIDATION, 3, **marks)
+    assert str(caught.value) == f"data.cv_folds=3: {why}, or take data.cv_folds: 1"
+    assert dataset_of(TRAIN, VALIDATION, 1, **marks).warnings == ()
+
+
+def test_auto_makes_no_random_folds_of_windows_that_overlap_and_a_number_warns():
+    dataset = dataset_of(TRAIN, VALIDATION, horizon=5)
+    assert len(dataset.folds) == 1
+    (line,) = dataset.warnings
+    assert line.startswith("data.cv_folds: no cross-validation, because labels look 5 windows ahead (data.horizon)")
+    asked = dataset_of(TRAIN, VALIDATION, 3, horizon=5)
+    assert len(asked.folds) == 3
+    (line,) = asked.warnings
+    assert line.startswith("data.cv_folds=3: labels look 5 windows ahead (data.horizon)")
+    people = [place // 4 for place in range(36)], [9 + place // 4 for place in range(12)], None
+    grouped = dataset_of(TRAIN, VALIDATION, horizon=5, groups=people)
+    assert (len(grouped.folds), grouped.warnings) == (5, ())
 
 
 class TestDates:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.config.faults import shown
 from cnn_lstm_hyperopt.data.splits import SPLIT_NAMES
+from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.data.wording import one_line
 from cnn_lstm_hyperopt.exceptions import DataError
 
@@ -83,6 +84,21 @@ def shared_groups(marks: Sequence[Marks]) -> list[str]:
                 " groups; keep each group in one loader to judge that"
             )
     return warnings
+
+
+def single_group(validation: Sequence[Windows]) -> list[str]:
+    """Return a warning where all windows that trials are judged by are of one group.
+
+    Args:
+        validation: of each fold.
+    """
+    groups = [each.groups for each in validation if each.groups is not None]
+    if len(groups) < len(validation) or len(np.unique(np.concatenate(groups))) > 1:
+        return []
+    return [
+        f"all {sum(map(len, groups)):,} validation windows are of one group, so they count as one window, and no trial can be"
+        " shown to be better than chance; give the validation loader windows of several groups"
+    ]
 
 
 def _parts(name: str, given: Any) -> tuple[Any, ...]:

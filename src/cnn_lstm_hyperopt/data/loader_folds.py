@@ -34,7 +34,8 @@ class LoaderFolds:
     Attributes:
         folds: at least one.
         facts: for ``data.json``: ``cv_scheme`` and ``folds``; empty without cross-validation.
-        warnings: a sentence when ``auto`` could not have its number of folds, and one when a fold is judged by copies.
+        warnings: a sentence when ``auto`` could not have its number of folds, and one when a fold is judged by windows that
+            copy those it trains on, or overlap them.
     """
 
     folds: tuple[Fold, ...]
@@ -49,20 +50,29 @@ def make_loader_folds(train: Windows, validation: Windows, asked: Asked, *, hori
         train: all windows of the training loader.
         validation: all windows of the validation loader.
         asked: number of folds; 1: training and validation as the loaders have them. ``auto``: :data:`AUTO_FOLDS` below
-            :data:`ENOUGH_VALIDATION` validation windows, or as many as the windows allow, else 1.
+            :data:`ENOUGH_VALIDATION` validation windows, or as many as the windows allow, else 1. It is 1, too, where one of
+            the two loaders alone has dates or groups, and where windows overlap and nothing says which.
         horizon: windows ahead that a label looks; between dated windows, so many dates are left out before a block.
         seed: the study's; decides which windows are held out together.
 
     Raises:
-        DataError: the windows do not allow so many folds; the text says how many they allow, and why.
+        DataError: the windows do not allow so many folds; the text says how many they allow, and why. Or one loader alone
+            has dates or groups, which the folds would ignore.
     """
     plain = LoaderFolds((_fold(train, validation),), {})
     wanted = asked if asked != "auto" else AUTO_FOLDS if len(validation) < ENOUGH_VALIDATION else 1
     if wanted == 1:
         return plain
+    half = _given_for_one(train, validation)
+    overlapping = None if half else _overlapping(train, horizon)
+    if asked == "auto" and (half or overlapping):
+        return LoaderFolds(plain.folds, {}, (f"data.cv_folds: no cross-validation, because {half or overlapping}",))
+    if half:
+        raise DataError(f"data.cv_folds={asked}: {half}, or take data.cv_folds: 1")
     windows = _pooled(train, validation)
     scheme, split = _scheme(windows, len(train), horizon, seed)
     n_classes, why = int(windows.labels.max()) + 1, ""
+    overlaps = [] if overlapping is None else [f"data.cv_folds={asked}: {overlapping}, or take data.cv_folds: 1"]
     for count in range(wanted, 1, -1):
         indices = split(count)
         fault = indices if isinstance(indices, str) else _fault(indices, windows, n_classes)
@@ -71,11 +81,38 @@ def make_loader_folds(train: Windows, validation: Windows, asked: Asked, *, hori
                 raise DataError(f"data.cv_folds={asked} are too many: {why}; take at most {count}")
             folds = tuple(_fold(windows.subset(each.train), windows.subset(each.validation)) for each in indices)
             fewer = [] if count == wanted else [f"data.cv_folds: {count} folds instead of {wanted}, because {why}"]
-            return LoaderFolds(folds, _facts(scheme, folds, indices), (*fewer, *_copies_apart(folds, windows)))
+            return LoaderFolds(
+                folds, _facts(scheme, folds, indices), (*fewer, *overlaps, *_copies_apart(folds, windows))
+            )
         why = why or str(fault)
     if asked != "auto":
         raise DataError(f"data.cv_folds={asked} are too many: {why}; take data.cv_folds: 1")
     return LoaderFolds(plain.folds, {}, (f"data.cv_folds: no cross-validation, because {why}",))
+
+
+def _given_for_one(train: Windows, validation: Windows) -> str | None:
+    """What folds of both loaders would ignore, because one loader alone has it; None: nothing."""
+    for name, of_train, of_validation in (
+        ("dates", train.dated, validation.dated),
+        ("groups", train.groups is not None, validation.groups is not None),
+    ):
+        if of_train != of_validation:
+            has, lacks = ("train", "validation") if of_train else ("validation", "train")
+            return (
+                f"the {has} loader has {name} and the {lacks} loader has none, so folds of the windows of both would ignore"
+                f" them; give {name} for both"
+            )
+    return None
+
+
+def _overlapping(train: Windows, horizon: int) -> str | None:
+    """Why random folds would train on windows that overlap those they are judged by; None: they would not."""
+    if horizon == 1 or train.dated or train.groups is not None:
+        return None
+    return (
+        f"labels look {horizon:,} windows ahead (data.horizon), and without dates or groups a fold would train on windows that"
+        " overlap those it is judged by; give dates or groups"
+    )
 
 
 def _copies_apart(folds: Sequence[Fold], windows: Windows) -> list[str]:

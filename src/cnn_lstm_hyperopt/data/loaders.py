@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from cnn_lstm_hyperopt.config.faults import shown
 from cnn_lstm_hyperopt.data.dataset import Dataset, LockedPeriod
-from cnn_lstm_hyperopt.data.dates_and_groups import Marks, read_marks, shared_groups
+from cnn_lstm_hyperopt.data.dates_and_groups import Marks, read_marks, shared_groups, single_group
 from cnn_lstm_hyperopt.data.describe import class_balance
 from cnn_lstm_hyperopt.data.loader_batches import (
     Drained,
@@ -96,6 +96,7 @@ def dataset_from_loaders(
         *repeated,
         *shared_groups(marks),
         *cross.warnings,
+        *single_group([fold.validation for fold in cross.folds]),
     )
     return Dataset(
         train=train,

@@ -169,6 +169,8 @@ class Dependence:
 def design_effect(labels: NDArray[np.int64], groups: NDArray[np.int64]) -> float:
     """By how much the variance of a guess's score grows at most because labels come in groups; 1 where they do not.
 
+    All windows of a single group count as one: nothing shows how alike the labels of a group are.
+
     Hits of a guess that knows nothing of the labels are at most as alike within a group as the labels are. 1 + (m − 1) ρ, with m
     the windows in a window's group on average (Kish 1965) and ρ the labels' intraclass correlation.
 
@@ -179,7 +181,7 @@ def design_effect(labels: NDArray[np.int64], groups: NDArray[np.int64]) -> float
     unit, n_groups = _numbered(groups)
     n, sizes = len(labels), np.bincount(unit).astype(np.float64)
     if n_groups in (1, n):
-        return 1.0
+        return float(n / n_groups)
     classes = np.eye(int(labels.max()) + 1)[labels]
     shares = np.stack([np.bincount(unit, weights=each) for each in classes.T], axis=1) / sizes[:, None]
     between = float((sizes[:, None] * (shares - classes.mean(axis=0)) ** 2).sum()) / (n_groups - 1)
