@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 
 from cnn_lstm_hyperopt.models import CnnLstm
+from cnn_lstm_hyperopt.training.device import one_thread
 
 BATCH = 256
 WARM_UP, REPEATS, MIN_REPEATS = 3, 20, 3
@@ -33,7 +34,9 @@ class Latency(NamedTuple):
 
 
 def measure_latency(network: CnnLstm, lookback: int) -> Latency:
-    """Measure forward passes of random windows in float32, without scaling and without reading bars.
+    """Measure forward passes of random windows in float32 with one thread, without scaling and without reading bars.
+
+    One thread, as worker processes have: how many torch takes by itself depends on the machine and on what the process did before.
 
     Args:
         network: on the CPU; it is put into evaluation mode.
@@ -41,8 +44,9 @@ def measure_latency(network: CnnLstm, lookback: int) -> Latency:
     """
     network.eval()
     width = network.config.input_dim
-    large = None if BATCH * lookback * width > MAX_NUMBERS else _milliseconds(network, (BATCH, lookback, width))
-    return Latency(_milliseconds(network, (1, lookback, width)), large, torch.get_num_threads(), "cpu")
+    with one_thread():
+        large = None if BATCH * lookback * width > MAX_NUMBERS else _milliseconds(network, (BATCH, lookback, width))
+        return Latency(_milliseconds(network, (1, lookback, width)), large, torch.get_num_threads(), "cpu")
 
 
 def _milliseconds(network: CnnLstm, shape: tuple[int, int, int]) -> float:
