@@ -37,14 +37,14 @@ def loaders(*, signal: float, sizes=(80, 60, 40)) -> list[DataLoader]:
     return found
 
 
-def run(tmp_path, signal: float, **given) -> dict[str, Any]:
+def run(tmp_path, signal: float, *, horizon: int = 1, **given) -> dict[str, Any]:
     return run_cnn_lstm_hyperparameter_optimization(
         loaders(signal=signal),
         n_trials=3,
         top_k=1,
         full_epochs=2,
         save_dir=tmp_path / "results",
-        config=CONFIG,
+        config={**CONFIG, "data": {"horizon": horizon, "cv_folds": 1}},
         **given,
     )
 
@@ -70,10 +70,12 @@ def test_labels_that_nothing_predicts_give_results_all_the_same(tmp_path, capsys
     assert "40 test windows (95 % intervals)" in text
 
 
-@pytest.mark.parametrize(("name", "number"), [("groups", 8), ("dates", 40)])
-def test_groups_and_dates_reach_the_verdict(tmp_path, name, number):
+@pytest.mark.parametrize(("name", "number", "horizon"), [("groups", 8, 12), ("dates", 40, 1)])
+def test_groups_and_dates_reach_the_verdict(tmp_path, name, number, horizon):
+    """A horizon as long as a window does not make the window before one whose label is known."""
     given = {name: (None, None, [place % number for place in range(40)])}
-    results = run(tmp_path, 8.0, quiet=True, **given)
+    results = run(tmp_path, 8.0, quiet=True, horizon=horizon, **given)
+    assert "persistence" not in [each["name"] for each in results["baselines"]]
     verdict = results["verdict"]
     assert verdict["test_units"] == {"kind": name, "number": number}
     assert f"on 40 test windows of {number} {name}" in verdict["sentence"]

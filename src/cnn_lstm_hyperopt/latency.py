@@ -10,9 +10,9 @@ from cnn_lstm_hyperopt.models import CnnLstm
 from cnn_lstm_hyperopt.training.device import one_thread
 
 BATCH = 256
-WARM_UP, REPEATS, MIN_REPEATS = 3, 20, 3
+WARM_UP, REPEATS = 3, 20
 LIMIT_SECONDS = 1.0
-"""Seconds of repeats for a batch size, after which no other begins."""
+"""Seconds for a batch size, after which no other pass begins. There are two at least, one to warm up and one that counts."""
 MAX_NUMBERS = 2**24
 """Inputs of a batch that are measured; larger batches could need gigabytes."""
 
@@ -36,7 +36,7 @@ class Latency(NamedTuple):
 def measure_latency(network: CnnLstm, lookback: int) -> Latency:
     """Measure forward passes of random windows in float32 with one thread, without scaling and without reading bars.
 
-    One thread, as worker processes have: how many torch takes by itself depends on the machine and on what the process did before.
+    One thread, as worker processes have: how many torch takes by itself depends on what the process did before.
 
     Args:
         network: on the CPU; it is put into evaluation mode.
@@ -52,12 +52,11 @@ def measure_latency(network: CnnLstm, lookback: int) -> Latency:
 def _milliseconds(network: CnnLstm, shape: tuple[int, int, int]) -> float:
     windows = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     taken: list[float] = []
+    begun = time.perf_counter()
     with torch.inference_mode():
-        for _ in range(WARM_UP):
-            network(windows)
-        begun = time.perf_counter()
-        while len(taken) < REPEATS and (len(taken) < MIN_REPEATS or time.perf_counter() - begun < LIMIT_SECONDS):
+        while len(taken) < WARM_UP + REPEATS and (len(taken) < 2 or time.perf_counter() - begun < LIMIT_SECONDS):
             start = time.perf_counter()
             network(windows)
             taken.append(1000 * (time.perf_counter() - start))
+    taken = taken[min(WARM_UP, len(taken) - 1) :]
     return float(f"{statistics.median(taken):.4g}")

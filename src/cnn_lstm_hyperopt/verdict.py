@@ -133,7 +133,7 @@ def evaluate_once(
         for part, last in ((dataset.train, known[0]), (dataset.validation, known[1]))
     )
     baselines = fit_baselines(train, validation, n_classes=dataset.n_classes, seed=seed)
-    if not (known[2] != UNKNOWN).any():  # a user's own loaders: nobody knows which window is before which
+    if not (known[2] != UNKNOWN).any():
         del baselines[Persistence.name]
     said = _said_of(test, known[2], baselines, most)
     labels, targets = test.labels.numpy(), None if test.values is None else test.values.numpy()
@@ -215,6 +215,8 @@ def _known_score(metric: str, labels: NDArray[np.int64], probabilities: NDArray[
 def _last_known(dataset: Dataset, test: Windows) -> tuple[list[NDArray[np.int64]], NDArray[np.float64] | None]:
     """Last known labels of training, validation and test windows, and persistence's values on test (None without regression)."""
     parts = (dataset.train, dataset.validation, test)
+    if dataset.from_loaders:
+        return [np.full(len(part), UNKNOWN) for part in parts], None
     earlier = earlier_windows(
         np.concatenate([part.symbols for part in parts]),
         np.concatenate([part.starts.numpy() for part in parts]),

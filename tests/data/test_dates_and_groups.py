@@ -44,19 +44,15 @@ class TestWindowsCarryThem:
         for windows in (dataset.train, dataset.validation, dataset.test.open()):
             assert not windows.dated
             assert windows.groups is None
-        assert not dataset.dated
-        assert dataset.groups is None
 
     def test_each_window_keeps_its_own(self):
         dataset = dataset_from_loaders(three(), None, dates=DAYS, groups=GROUPS)
-        assert dataset.dated
         for split, windows in enumerate((dataset.train, dataset.validation, dataset.test.open())):
             there = positions(windows)
             assert windows.dated
             assert windows.dates.dtype == "datetime64[ns]"
             assert (windows.dates == DAYS[split].to_numpy()[there]).all()
             assert windows.groups.tolist() == [number % 4 for number in there]
-        assert len(dataset.groups) == SIZES[0] + SIZES[1]
 
     def test_a_part_of_them_keeps_its_own(self):
         train = dataset_from_loaders(three(), None, dates=DAYS, groups=GROUPS).train
@@ -71,7 +67,6 @@ class TestWindowsCarryThem:
         assert (dataset.train.dated, dataset.validation.dated, test.dated) == (False, False, True)
         assert (dataset.train.groups, test.groups) == (None, None)
         assert dataset.validation.groups is not None
-        assert not dataset.dated
 
     def test_the_same_group_has_the_same_number_in_all_splits(self):
         groups = (["b"] * 24, ["a"] * 12, ["b", "c", "a"] * 3)

@@ -470,3 +470,28 @@ def test_labels_that_overlap_for_long_rarely_look_like_skill(n_dates, horizon):
         interval = paired_interval("accuracy", labels, np.eye(2)[said], constant, dependence)
         above += interval.low > 0
     assert above / 150 <= 0.05
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy", "mcc", "log_loss"])
+def test_groups_with_equally_many_hits_do_not_take_the_error_away(metric):
+    """Five of seven windows right in each of six groups: sums by group do not vary, but 42 windows are no certainty."""
+    groups = np.repeat(np.arange(6), 7)
+    labels = np.tile([0, 1, 0, 1, 0, 1, 0], 6)
+    wrong = np.isin(np.arange(42) % 7, (2, 5))
+    ours = np.eye(2)[np.where(wrong, 1 - labels, labels)] * 0.8 + 0.1
+    theirs = np.eye(2)[np.where(np.arange(42) % 7 < 3, 1 - labels, labels)] * 0.8 + 0.1
+    dependence = Dependence.by_group(groups)
+    low, high = score_interval(metric, labels, ours, dependence)
+    independent = score_interval(metric, labels, ours, Dependence.independent(42))
+    assert high - low >= 0.9 * (independent.high - independent.low)
+    low, high = paired_interval(metric, labels, ours, theirs, dependence)
+    independent = paired_interval(metric, labels, ours, theirs, Dependence.independent(42))
+    assert high - low >= 0.9 * (independent.high - independent.low)
+
+
+def test_where_all_windows_are_right_only_groups_count():
+    labels = np.arange(3000) % 2
+    perfect = np.eye(2)[labels] * 0.8 + 0.1
+    low, high = score_interval("accuracy", labels, perfect, Dependence.by_group(np.arange(3000) // 500))
+    assert low < 0.65
+    assert high == 1

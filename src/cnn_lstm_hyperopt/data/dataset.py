@@ -123,16 +123,9 @@ class Dataset:
         return self.value_name is not None
 
     @property
-    def dated(self) -> bool:
-        """Whether the training and validation windows have dates, so that they can be ordered in time."""
-        return self.train.dated and self.validation.dated
-
-    @property
-    def groups(self) -> NDArray[np.int64] | None:
-        """Groups of the training windows, then of the validation windows, (windows,) int64; None: one of them has none."""
-        if self.train.groups is None or self.validation.groups is None:
-            return None
-        return np.concatenate([self.train.groups, self.validation.groups])
+    def from_loaders(self) -> bool:
+        """Whether the windows are those of DataLoaders: they share no rows, and their order means nothing."""
+        return self.scaler is None
 
     @property
     def search_train(self) -> Windows:

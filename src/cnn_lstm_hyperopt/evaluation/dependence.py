@@ -34,6 +34,7 @@ MIN_STRETCHES = 5
 """The horizon is at most this part of the dates; with a longer one there is no interval."""
 _COSINES, _MIN_COSINES = 0.4, 4
 """Lazarus et al. 2018: 0.4 n^(2/3) cosines."""
+_NO_VARIANCE = 1e-24
 _PER_LENGTH = 0.6
 """Dates in automatic block lengths, times this, are the most cosines: strong dependence needs fewer."""
 
@@ -128,13 +129,16 @@ class Dependence:
         return None
 
     def variance(self, influence: Floats) -> Variance:
-        """Variance of an estimate.
+        """Variance of an estimate: at least that of independent windows (an effective size ≤ n, Korn & Graubard 1998).
+
+        Sums that happen to be alike in all groups would show no variance at all.
 
         Args:
             influence: (windows,) of each window on the estimate, which varies as their mean does.
         """
         n = self.n_windows
         centred = influence - influence.mean()
+        alone = float(centred @ centred) / n**2
         if self.kind == "windows":
             spread = float(centred @ centred) / (n - 1)
             return Variance(spread / n * self.horizon, n / self.horizon - 1)
@@ -142,9 +146,9 @@ class Dependence:
         if self.kind == "groups":
             spread = self.n_units / (self.n_units - 1) * float(sums @ sums)
             sizes = np.bincount(self.unit, minlength=self.n_units).astype(np.float64)
-            return Variance(spread / n**2, float(sizes.sum() ** 2 / (sizes @ sizes)) - 1)
+            return Variance(max(spread / n**2, alone), float(sizes.sum() ** 2 / (sizes @ sizes)) - 1)
         cosines = n_cosines(sums, self.horizon)
-        return Variance(self.n_units * _low_frequencies(sums, cosines) / n**2, cosines)
+        return Variance(max(self.n_units * _low_frequencies(sums, cosines) / n**2, alone), cosines)
 
     def effective_share(self, influence: Floats) -> tuple[float, float]:
         """So much of each window counts, as if all were independent, and Student's t for it.
@@ -153,16 +157,17 @@ class Dependence:
             influence: (windows,) of each window on the estimate.
 
         Returns:
-            The variance of independent windows / the variance; 1 / horizon where nothing varies. And how many standard
-            errors an interval reaches: Student's t where the dependence was estimated, and that of a normal
-            distribution for independent windows.
+            The variance of independent windows / the variance; where nothing varies, only units count, and of dates one in
+            a horizon. And how many standard errors an interval reaches: Student's t where the dependence was estimated,
+            and that of a normal distribution for independent windows.
         """
         if self.kind == "windows":
             return 1 / self.horizon, standard_errors(math.inf)
         centred = influence - influence.mean()
         alone = float(centred @ centred) / self.n_windows**2
         variance = self.variance(influence)
-        share = alone / variance.value if alone > 0 and variance.value > 0 else 1 / self.horizon
+        alike = self.n_units / self.n_windows / (self.horizon if self.kind == "dates" else 1)
+        share = alone / variance.value if alone > _NO_VARIANCE else alike
         return share, standard_errors(variance.freedom)
 
 
