@@ -4,6 +4,7 @@ import io
 import logging
 import os
 import re
+import subprocess
 import sys
 from dataclasses import replace
 
@@ -477,8 +478,15 @@ def test_what_nobody_can_read_any_more_ends_nothing_and_is_in_the_log(monkeypatc
     assert caplog.text.count("nobody reads the output any more") == 1
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1"])
-def test_characters_that_the_encoding_lacks_are_replaced(monkeypatch, caplog, encoding):
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [
+        ("ascii", "front 3 - best -> 0.61 ... ?"),
+        ("cp1252", "front 3 · best -> 0.61 … ?"),
+        ("latin-1", "front 3 · best -> 0.61 ... ?"),
+    ],
+)
+def test_characters_that_the_encoding_lacks_are_replaced(monkeypatch, caplog, encoding, shown):
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
     terminal = Terminal()
@@ -489,5 +497,12 @@ def test_characters_that_the_encoding_lacks_are_replaced(monkeypatch, caplog, en
         terminal.table(table)
     text = written.getvalue().decode(encoding)
     monkeypatch.undo()
-    assert text.splitlines()[0] == "front 3 - best -> 0.61 ... ?"
+    assert text.splitlines()[0] == shown
     assert "front 3 · best → 0.61 … λ" in caplog.text
+
+
+def test_the_command_line_writes_plain_characters_where_the_encoding_lacks_them():
+    script = "from cnn_lstm_hyperopt import cli; cli.main(['--version']); print('2 × 3 → 0.61 … λ')"
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, env=environment, check=True)
+    assert done.stdout.splitlines()[-1] == b"2 x 3 -> 0.61 ... ?"

@@ -12,9 +12,11 @@ from optuna.trial import TrialState, create_trial
 from cnn_lstm_hyperopt.exceptions import SaveDirError, StorageFailedError, TrialChangedError
 from cnn_lstm_hyperopt.progress import ProgressReport
 from cnn_lstm_hyperopt.search import Assignment, NoTrial, State, Study, StudyStorage, Values, optimise
+from cnn_lstm_hyperopt.search.distributions import distributions_of
 from cnn_lstm_hyperopt.search.importance import importances
 from cnn_lstm_hyperopt.search.seals import KEY
 from cnn_lstm_hyperopt.search.storage import FORMAT
+from cnn_lstm_hyperopt.search.trial import PROBED
 
 FORGED = [0.99, 0.001, 0.001]
 
@@ -221,6 +223,41 @@ def test_a_change_of_what_was_stored_since_the_start_is_noticed_too(make_study):
     outside(study.storage)._storage.set_trial_user_attr(1, "saving", 0)
     with pytest.raises(TrialChangedError, match=r"another program changed its attributes \(saving\)"):
         complete(study, assignment)
+
+
+def test_a_retry_whose_probe_was_changed_trains_from_its_beginning(make_study, caplog):
+    """It was to go on from the probe, which is in no record any more."""
+    study = make_study(n_trials=1, disk=True)
+    probe = study.next_assignment()
+    study.finish(probe, State.PRUNED, None, {"reason": PROBED, "seconds": 2.0})
+    searched, distributions = study.records()[0].params, distributions_of(study.plan.space, study.records()[0].params)
+    asked = {"size_mb": 0.1, "continues": 0, "seconds_before": 2.0}
+    trial_id, _ = study.storage.start(searched, distributions, asked)
+    study.storage.finish(trial_id, State.FAIL, None, {"reason": "its worker died", "finish_order": 1})
+    execute(study.storage.path, "DELETE FROM trial_system_attributes WHERE key = 'sha256' AND trial_id = 1")
+    again = make_study(n_trials=1, disk=True)
+    retry = again.next_assignment()
+    assert (retry.retry_of, retry.trained_anew, retry.seconds_before) == (1, True, 0.0)
+    assert "would go on from trial 0 trains from its beginning: another program changed trial 0" in caplog.text
+    assert complete(again, retry).own_seconds == 1.0
+    assert again.measured_before(retry) == (0.0, 0.0)
+    assert again.next_assignment() is NoTrial.ENOUGH
+
+
+def test_a_trial_that_was_ended_while_it_was_begun_gives_way_to_another(make_study, monkeypatch):
+    study = make_study(disk=True)
+    add_all_states(outside(study.storage))  # so that numbers differ, and the trial's seed is noted once it is there
+    start = study.storage.start
+
+    def ended_at_once(*arguments):
+        trial_id, number = start(*arguments)
+        if number == 5:
+            outside(study.storage).tell(number, FORGED)
+        return trial_id, number
+
+    monkeypatch.setattr(study.storage, "start", ended_at_once)
+    assert study.next_assignment().number == 6
+    assert [record.number for record in study.records()] == [6]
 
 
 def test_a_removed_trial_is_noticed(make_study):

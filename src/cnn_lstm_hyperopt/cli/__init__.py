@@ -20,6 +20,7 @@ from cnn_lstm_hyperopt.cli.application import app
 from cnn_lstm_hyperopt.config.faults import printable
 from cnn_lstm_hyperopt.exceptions import HyperoptError
 from cnn_lstm_hyperopt.masking import masked
+from cnn_lstm_hyperopt.reporting.screen import PLAIN_CHARACTERS
 
 COMMANDS = ("run", "data", "resume", "status", "report", "predict", "export", "narrow", "track")
 """In the order in which a user meets them, as the help shows them."""
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):  # a character that the terminal does not have must not end a command
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(errors=PLAIN_CHARACTERS)
     try:
         with _ended_by_signals():
             app(tokens, exit_on_error=False, print_error=False, result_action="return_value")

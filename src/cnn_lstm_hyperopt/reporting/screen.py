@@ -1,5 +1,6 @@
 """Standard output for a run that must not end with its terminal."""
 
+import codecs
 import io
 import logging
 import os
@@ -10,6 +11,18 @@ log = logging.getLogger(__name__)
 
 _PLAIN = str.maketrans({"…": "...", "–": "-", "—": "-", "·": "-", "→": "->", "×": "x", "≤": "<=", "≥": ">=", "±": "+-"})
 """For encodings that have no such characters."""
+PLAIN_CHARACTERS = "cnn_lstm_hyperopt.plain"
+"""Name of an error handler of codecs: what an encoding lacks is written as plain characters, or as a question mark."""
+
+
+def _in_plain_characters(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return "".join(each if each.isascii() else "?" for each in lacking.translate(_PLAIN)), error.end
+
+
+codecs.register_error(PLAIN_CHARACTERS, _in_plain_characters)
 
 
 class LastingOutput:
@@ -48,8 +61,8 @@ class LastingOutput:
             try:
                 stream.write(text)
             except UnicodeEncodeError as error:
-                plain = text.translate(_PLAIN)
-                stream.write(plain.encode(error.encoding, "replace").decode(error.encoding))
+                encoding = getattr(stream, "encoding", None) or error.encoding  # the error may name "charmap"
+                stream.write(text.encode(encoding, PLAIN_CHARACTERS).decode(encoding))
         except (OSError, ValueError) as error:  # ValueError: the stream is closed
             self._lose(stream, error)
         return len(text)

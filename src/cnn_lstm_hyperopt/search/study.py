@@ -179,9 +179,21 @@ class Study:
         """Starts the next trial: one that was cut off, or failed and was not yet tried again, else a new proposal.
 
         Or says why there is none.
+
+        Raises:
+            StudyFailedError: another program changed trial after trial while it was begun.
         """
         with self._claim:
-            return self._next_assignment()
+            while True:
+                try:
+                    return self._next_assignment()
+                except (
+                    TrialChangedError
+                ) as error:  # it is in no record any more, so that the next look begins another one
+                    log.info("a trial is not begun: %s", error)
+                    self._failures_in_a_row += 1
+                    self._last_failure = str(error)
+                    self.check_failures()
 
     def _next_assignment(self) -> "Assignment | NoTrial":
         records = self.records()
@@ -269,9 +281,12 @@ class Study:
         }
         if self._worker is not None:
             attributes["worker"] = self._worker
-        continues = attributes.get("continues")
-        if continues is not None:
-            attributes["seconds_before"] = _numbered(records, continues).seconds
+        if (continues := attributes.get("continues")) is not None:
+            try:
+                attributes["seconds_before"] = _numbered(records, continues).seconds
+            except TrialChangedError as error:
+                log.warning("a trial that would go on from trial %d trains from its beginning: %s", continues, error)
+                attributes |= {"seconds_before": 0.0, "trained_anew": str(error)}
         trial_id, number = self.storage.start(searched, distributions_of(self.plan.space, searched), attributes)
         if number != place and "seeded_as" not in attributes:  # the same seeds as without the trials of other programs
             attributes["seeded_as"] = place
