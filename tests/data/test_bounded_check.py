@@ -1,6 +1,7 @@
 """A feature function that loops, forks, takes all memory or ends its process is one clear line, and nothing of it is left."""
 
 import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from cnn_lstm_hyperopt.config import DataSettings
 from cnn_lstm_hyperopt.data.bars import Bars
 from cnn_lstm_hyperopt.data.bounded_check import checked_feature_set
 from cnn_lstm_hyperopt.exceptions import DataError
+from cnn_lstm_hyperopt.execution import StopSignal
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
 
@@ -87,6 +89,21 @@ def test_an_attack_is_one_line_and_leaves_no_process(check, tmp_path, lines, mes
     while (left := [process for process in started if is_there(process)]) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert left == []
+
+
+@pytest.mark.parametrize("sent", ["SIGINT", "SIGTERM"])
+def test_the_first_ctrl_c_ends_the_check_at_once_in_a_run_too(check, tmp_path, sent):
+    stop = StopSignal()
+    before = signal.getsignal(signal.SIGINT)
+    lines = [NOTE, f"import signal; os.kill(os.getppid(), signal.{sent})", "time.sleep(600)"]
+    with stop.listening():
+        listening = signal.getsignal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            check(lines, seconds=30.0)
+        assert signal.getsignal(signal.SIGINT) is listening
+    assert signal.getsignal(signal.SIGINT) is before
+    (started,) = (tmp_path / "processes").read_text().split()
+    assert not is_there(int(started))
 
 
 @pytest.mark.slow

@@ -260,6 +260,42 @@ def test_a_trial_that_was_ended_while_it_was_begun_gives_way_to_another(make_stu
     assert [record.number for record in study.records()] == [6]
 
 
+def test_what_others_add_to_a_running_trial_costs_nothing_and_is_in_no_record(make_study):
+    study = make_study(n_trials=1, disk=True)
+    assignment = study.next_assignment()
+    theirs = outside(study.storage)._storage
+    theirs.set_trial_user_attr(1, "comment", "looks good")
+    seal = study.storage._storage.set_trial_system_attr
+
+    def seal_and_comment(*arguments):
+        seal(*arguments)
+        theirs.set_trial_user_attr(1, "comment", "added at the last moment")
+
+    study.storage._storage.set_trial_system_attr = seal_and_comment
+    record = complete(study, assignment)
+    assert "comment" not in record.attributes
+    again = make_study(n_trials=1, disk=True)
+    assert again.records() == [record]
+    assert again.storage.news() == []
+    assert outside(again.storage).trials[0].user_attrs["comment"] == "added at the last moment"
+    execute(again.storage.path, "UPDATE trial_user_attributes SET value_json = '9.0' WHERE key = 'seconds'")
+    with pytest.raises(SaveDirError, match="trial 0 is not what was stored"):
+        make_study(disk=True)
+
+
+def test_a_seal_of_an_earlier_version_is_a_digest_of_all_attributes(make_study):
+    study = make_study(n_trials=1, disk=True)
+    record = complete(study, study.next_assignment())
+    seal = outside(study.storage).trials[0].system_attrs["sha256"]
+    assert set(seal["names"]) == set(record.attributes)
+    study.storage.close()
+    execute(
+        study.storage.path,
+        f"UPDATE trial_system_attributes SET value_json = '\"{seal['digest']}\"' WHERE key = 'sha256'",  # noqa: S608
+    )
+    assert make_study(n_trials=1, disk=True).records() == [record]
+
+
 def test_a_removed_trial_is_noticed(make_study):
     study = make_study(disk=True)
     assignment = study.next_assignment()

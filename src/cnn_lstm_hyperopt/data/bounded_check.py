@@ -6,6 +6,7 @@ The command is ``python -P … cnn_lstm_hyperopt.data.bounded_check FOLDER``: it
 answer there. The end of standard input tells that the run is gone.
 """
 
+import contextlib
 import json
 import mmap
 import os
@@ -15,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +93,9 @@ def _run(folder: Path, seconds: float) -> str:
     process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603 - our own module, no shell
     deadline = time.monotonic() + seconds
     try:
-        while process.poll() is None and time.monotonic() < deadline:
-            time.sleep(_POLL_SECONDS)
+        with _interruptible():
+            while process.poll() is None and time.monotonic() < deadline:
+                time.sleep(_POLL_SECONDS)
         code = process.poll()
     finally:
         _kill_group(process)
@@ -110,6 +112,20 @@ def _run(folder: Path, seconds: float) -> str:
         ended = f"signal {-code}, perhaps for lack of memory" if code < 0 else f"exit code {code}"
         return f"ends the process that calls it ({ended}); it must return a frame, or raise an error"
     return ""
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C and SIGTERM raise KeyboardInterrupt: a run that would end in good order has nothing to save yet."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def _kill_group(process: "subprocess.Popen[bytes]") -> None:

@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -25,8 +25,8 @@ MARK = "cnn_lstm_hyperopt:mark"
 DISCARDED = "cnn_lstm_hyperopt:discarded"
 """System attribute of a trial that this program ended because another program had changed it: what was changed."""
 SEAL = "sha256"
-"""System attribute of an ended trial: the digest of all its content. SQLite has no checksums, and would read a flipped byte as
-another number."""
+"""System attribute of an ended trial: the digest of all its content, and the names of its user attributes that are ours (earlier
+versions stored the digest alone). SQLite has no checksums, and would read a flipped byte as another number."""
 FIXED_AT_START = (
     "size_mb",
     "estimated_seconds",
@@ -103,7 +103,8 @@ class Seals:
 
         Args:
             trial: as it is stored now.
-            attributes: that this process stored with it; None: another process ran it.
+            attributes: that this process stored with it; None: another process ran it. What others add under names of their own
+                does no harm.
 
         Raises:
             TrialChangedError: another program changed it.
@@ -113,14 +114,24 @@ class Seals:
         if attributes is not None and (different := _different(attributes, trial.user_attrs)):
             raise TrialChangedError(f"another program changed its attributes ({', '.join(different)})")
 
-    def seal(self, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> str:
-        """Return the digest of a trial's number, parameters and attributes, and of the state and values that it ends with."""
-        ended = None if values is None else list(values)
-        return self._digest([trial.number, state.name, trial.params, ended, trial.user_attrs])
+    def seal(
+        self, trial: FrozenTrial, names: Iterable[str], state: TrialState, values: Sequence[float] | None
+    ) -> dict[str, Any]:
+        """Return the seal of a trial: of its number, parameters, attributes of these names, and how it ends."""
+        names = sorted(names)
+        return {"digest": self._of_ended(trial, _named(trial.user_attrs, names), state, values), "names": names}
 
     def is_sealed(self, trial: FrozenTrial) -> bool:
         """Whether the trial's content is what its seal says."""
-        return bool(trial.system_attrs.get(SEAL) == self.seal(trial, trial.state, trial.values))
+        seal = trial.system_attrs.get(SEAL)
+        digest = seal.get("digest") if isinstance(seal, Mapping) else seal
+        return bool(digest == self._of_ended(trial, own_attributes(trial), trial.state, trial.values))
+
+    def _of_ended(
+        self, trial: FrozenTrial, attributes: Mapping[str, Any], state: TrialState, values: Sequence[float] | None
+    ) -> str:
+        ended = None if values is None else list(values)
+        return self._digest([trial.number, state.name, trial.params, ended, dict(attributes)])
 
     def _start(self, nonce: str, params: Mapping[str, Any], attributes: Mapping[str, Any]) -> str:
         fixed = {name: attributes[name] for name in FIXED_AT_START if name in attributes}
@@ -221,9 +232,19 @@ def unless_changed() -> Iterator[None]:
 
 
 def _different(expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
-    """Return the names of attributes that were added, removed or changed."""
-    names = sorted(expected.keys() | found.keys())
-    return [name for name in names if _text_of(expected, name) != _text_of(found, name)]
+    """Return the names of expected attributes that were removed or changed."""
+    return [name for name in sorted(expected) if _text_of(expected, name) != _text_of(found, name)]
+
+
+def own_attributes(trial: FrozenTrial) -> dict[str, Any]:
+    """Return the user attributes of a trial that its seal names; all of them as long as it has none, or one without names."""
+    seal = trial.system_attrs.get(SEAL)
+    names = seal.get("names") if isinstance(seal, Mapping) else None
+    return _named(trial.user_attrs, names) if isinstance(names, list) else dict(trial.user_attrs)
+
+
+def _named(attributes: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {name: attributes[name] for name in names if name in attributes}
 
 
 def _text_of(attributes: Mapping[str, Any], name: str) -> str | None:

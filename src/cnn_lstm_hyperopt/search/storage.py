@@ -35,7 +35,7 @@ from cnn_lstm_hyperopt.search.integrity import (
 )
 from cnn_lstm_hyperopt.search.notes import note_attributes
 from cnn_lstm_hyperopt.search.quiet import quiet_optuna
-from cnn_lstm_hyperopt.search.seals import DISCARDED, KEY, MARK, SEAL, Ownership, Seals, unless_changed
+from cnn_lstm_hyperopt.search.seals import DISCARDED, KEY, MARK, SEAL, Ownership, Seals, own_attributes, unless_changed
 from cnn_lstm_hyperopt.search.trial import OPTUNA_STATES, Point, State, TrialRecord, Values, read_trial
 
 DIRECTIONS: list[Literal["maximize", "minimize"]] = ["maximize", "minimize", "minimize"]
@@ -270,9 +270,11 @@ class StudyStorage:
                 for name in taken_back:
                     self.note(trial_id, name, None)
                 trial = self._storage.get_trial(trial_id)
-            self._seals.require_as_stored(trial, self._stored.get(trial_id))
+            stored = self._stored.get(trial_id)
+            self._seals.require_as_stored(trial, stored)
             ends = OPTUNA_STATES[state], None if values is None else [float(value) for value in values]
-            self._storage.set_trial_system_attr(trial_id, SEAL, self._seals.seal(trial, *ends))
+            names = trial.user_attrs if stored is None else stored
+            self._storage.set_trial_system_attr(trial_id, SEAL, self._seals.seal(trial, names, *ends))
             self._storage.set_trial_state_values(trial_id, *ends)
         self._stored.pop(trial_id, None)
 
@@ -358,7 +360,7 @@ class StudyStorage:
                         f"trial {trial.number} is not what was stored: another program or the disk changed it"
                     )
                 try:
-                    self._records[trial.number] = read_trial(trial)
+                    self._records[trial.number] = read_trial(trial, own_attributes(trial))
                 except (LookupError, TypeError, ValueError) as error:
                     raise DamagedError(f"trial {trial.number} can't be read: {error}") from error
 

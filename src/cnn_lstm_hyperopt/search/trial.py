@@ -156,9 +156,8 @@ class TrialRecord:
         return max(0.0, self.seconds - float(self.attributes.get("seconds_before", 0.0)))
 
 
-def read_trial(trial: FrozenTrial) -> TrialRecord:
-    """The record of a stored trial."""
-    attributes = trial.user_attrs
+def read_trial(trial: FrozenTrial, attributes: dict[str, Any]) -> TrialRecord:
+    """The record of a stored trial; ``attributes`` are those of its user attributes that are ours."""
     curve = tuple(Point(*point) for point in attributes.get("curve", ()))
     state = _STATES[trial.state]
     return TrialRecord(
