@@ -21,7 +21,7 @@ MODEL = {
     "model_path": "/somewhere/results/retrained_model_1",
     "test_metrics": {"test_score": 0.62, "test_score_interval": [0.6, 0.64]},
 }
-VERDICT = {"sentence": "Model 1 <b>is</b> better."}
+VERDICT = {"grade": "better than every baseline", "sentence": "Model 1 <b>is</b> better."}
 
 pytestmark = pytest.mark.slow
 
@@ -64,7 +64,8 @@ def test_study_and_objectives_bear_our_names(told):
 
 def test_the_study_and_its_models_have_notes(told):
     study, model = told["note"]["body"], told["trials"][3]["note"]["body"]
-    assert r"**Model 1 \<b\>is\<\/b\> better\.**" in study
+    assert study.startswith("🟢 **Better than every baseline.** ")
+    assert r"Model 1 \<b\>is\</b\> better." in study
     assert f"above {GATE.threshold:.4f}" in study
     assert "model 1 is trial 3" in study
     assert "0.6200 (0.6000 to 0.6400)" in model

@@ -112,6 +112,7 @@ def test_the_largest_network_of_the_space_takes_a_step_too(configurations):
         "cnn.attention_heads": 8,
         "lstm.hidden_dim": 1024,
         "lstm.num_layers": 4,
+        "lstm.skip_connections": True,
         "lstm.bidirectional": True,
         "lstm.attention": True,
         "lstm.attention_heads": 8,
