@@ -121,7 +121,7 @@ def run_experiment(
             if not results["best_trials"]:
                 raise EmptyFrontError(experiment.empty_front_text())
         if reported is not None:
-            terminal.say(f"Report: {reported} (one page that needs no network; open it in a browser)", style="bold")
+            terminal.say(report_text(reported), style="bold")
         return results
 
 
@@ -411,6 +411,12 @@ class Experiment:
         chosen = next(iter([*ranked, *(record.number for record in front)]), None)
         return series, deflated(series, chosen, n_trials=len(finished))
 
+    def write_and_name_report(self, stop: StopSignal) -> None:
+        """Write the report and say where it is."""
+        reported = self.write_report(stop)
+        if reported is not None:
+            self.terminal.say(report_text(reported), style="bold")
+
     def show_paths(self) -> None:
         """Where everything lies."""
         save_dir = self.settings.save_dir
@@ -513,6 +519,11 @@ def open_experiment(
                 yield experiment
         finally:
             storage.close()
+
+
+def report_text(path: Path) -> str:
+    """Where the report is."""
+    return f"Report: {path} (one page that needs no network; open it in a browser)"
 
 
 def _cut_off_text(numbers: list[int]) -> str:

@@ -159,7 +159,7 @@ class CNNLSTMHyperparameterOptimizer:
         stop = StopSignal(experiment.settings.study.timeout)
         with stop.listening():
             results = experiment.search_and_write(stop)
-            experiment.write_report(stop)
+            experiment.write_and_name_report(stop)
         if stop.interrupted:
             raise KeyboardInterrupt
         keys = ("study_name", "n_trials_completed", "best_trials", "optimization_history", "timestamp")
@@ -183,7 +183,7 @@ class CNNLSTMHyperparameterOptimizer:
         with stop.listening():
             entries = experiment.retrain(stop)
             experiment.write_results()
-            experiment.write_report(stop)
+            experiment.write_and_name_report(stop)
         if stop.interrupted:
             raise KeyboardInterrupt
         return entries
