@@ -23,12 +23,14 @@ def test_demo_leaves_everything_and_an_honest_verdict(tmp_path: Path) -> None:
     assert results["n_trials_completed"] == 30
     assert results["counts"]["COMPLETE"] >= 20  # pruning is shown, and enough trials are trained to their end
     assert "sampler and pruner auto" in done.stdout
-    assert [model["model_rank"] for model in results["retrained_models"]] == [1, 2, 3]
-    assert [len(model["seeds"]) for model in results["retrained_models"]] == [3, 3, 3]
+    models = results["retrained_models"]
+    assert [model["model_rank"] for model in models] == list(range(1, len(models) + 1))
+    assert len(models) == min(3, len(results["best_trials"]))  # measured seconds decide how long the front is
+    assert {len(model["seeds"]) for model in models} == {3}
     confirmed = results["confirmation"]["candidates"]
     assert [row["rank"] for row in confirmed] == list(range(1, len(confirmed) + 1))
     assert {len(row["scores"]) for row in confirmed} == {3}
-    assert [row["trial_number"] for row in confirmed[:3]] == [m["trial_number"] for m in results["retrained_models"]]
+    assert [row["trial_number"] for row in confirmed[: len(models)]] == [m["trial_number"] for m in models]
     verdict = results["verdict"]
     first = results["retrained_models"][0]["test_metrics"]
     majority = verdict["comparisons"][0]
@@ -40,5 +42,5 @@ def test_demo_leaves_everything_and_an_honest_verdict(tmp_path: Path) -> None:
     assert verdict["sentence"] in done.stdout
     assert 0 <= results["overfitting"]["pbo"]["value"] <= 1
     assert len(results["test_openings"]) == 1
-    for name in ("study.db", "config.yaml", "data.json", "trials.csv", "validation", "run.log", "retrained_model_3"):
+    for name in ("study.db", "config.yaml", "data.json", "trials.csv", "validation", "run.log", "retrained_model_1"):
         assert (save_dir / name).exists(), name

@@ -9,7 +9,6 @@ from torch.utils.data import DataLoader, TensorDataset
 from cnn_lstm_hyperopt import CNNLSTMHyperparameterOptimizer, run_cnn_lstm_hyperparameter_optimization
 
 CONFIG = {
-    "report": False,
     "mlflow": {"enabled": False},
     "training": {"max_epochs": 2},
     "sampler": {"type": "random"},
@@ -37,21 +36,22 @@ def loaders(*, signal: float, sizes=(80, 60, 40)) -> list[DataLoader]:
     return found
 
 
-def run(tmp_path, signal: float, *, horizon: int = 1, report: bool = False, **given) -> dict[str, Any]:
+def run(tmp_path, signal: float, *, horizon: int = 1, **given) -> dict[str, Any]:
     return run_cnn_lstm_hyperparameter_optimization(
         loaders(signal=signal),
         n_trials=3,
         top_k=1,
         full_epochs=2,
         save_dir=tmp_path / "results",
-        config={**CONFIG, "report": report, "data": {"horizon": horizon, "cv_folds": 1}},
+        config={**CONFIG, "data": {"horizon": horizon, "cv_folds": 1}},
         **given,
     )
 
 
-def test_labels_that_nothing_predicts_give_results_all_the_same(tmp_path, capsys):
+def test_labels_that_nothing_predicts_give_results_all_the_same(tmp_path, capsys, monkeypatch):
     """The front is marked, the model is retrained and tested, and the advice is for someone with DataLoaders."""
-    results = run(tmp_path, 0.0, report=True)
+    monkeypatch.setenv("CNN_LSTM_HYPEROPT__REPORT", "true")
+    results = run(tmp_path, 0.0)
     out = capsys.readouterr()
     text = " ".join((out.out + out.err).split())
     assert f"Report:{tmp_path / 'results' / 'report.html'}" in text.replace(" ", "")
