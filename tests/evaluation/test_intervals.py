@@ -489,6 +489,13 @@ def test_groups_with_equally_many_hits_do_not_take_the_error_away(metric):
     assert high - low >= 0.9 * (independent.high - independent.low)
 
 
+def test_a_log_loss_that_is_the_same_in_all_windows_is_not_certain():
+    labels = np.arange(40) % 2
+    sure = np.eye(2)[labels] * 0.8 + 0.1
+    low, high = score_interval("log_loss", labels, sure, Dependence.independent(40))
+    assert low < metric_score("log_loss", labels, sure) < high
+
+
 def test_where_all_windows_are_right_only_groups_count():
     labels = np.arange(3000) % 2
     perfect = np.eye(2)[labels] * 0.8 + 0.1

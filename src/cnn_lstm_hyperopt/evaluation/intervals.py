@@ -169,8 +169,6 @@ def _of_loss(logs: Floats, dependence: Dependence) -> Interval:
         share, _ = dependence.effective_share(logs)
         found = wilson(min(max(loss / _LARGEST_LOSS, 0.0), 1.0), share * len(logs), reach)
         return Interval(-_LARGEST_LOSS * found.high, -_LARGEST_LOSS * found.low)
-    if variance <= _NO_VARIANCE:
-        return Interval(-loss, -loss)
     variance += 0.5 * float(logs.min() / len(logs)) ** 2  # half a window as bad as the worst: rare ones may be missing
     odds = loss / (_LARGEST_LOSS - loss)
     factor = math.exp(min(700.0, reach * math.sqrt(variance) * _LARGEST_LOSS / (loss * (_LARGEST_LOSS - loss))))
