@@ -33,6 +33,7 @@ from cnn_lstm_hyperopt.exceptions import SaveDirError, StorageFailedError
 from cnn_lstm_hyperopt.execution import StopSignal
 from cnn_lstm_hyperopt.folder import RUN_LOCK, only_run, resume_command, run_log, storage_faults
 from cnn_lstm_hyperopt.search import State, StudyStorage, Values
+from waiting import wait_for
 
 Start = Callable[..., "subprocess.Popen[str]"]
 GIVE_UP = 200  # seconds; only a broken run ever waits that long
@@ -65,15 +66,6 @@ def count_in(save_dir: Path) -> int:
     with contextlib.closing(sqlite3.connect(f"file:{save_dir / 'study.db'}?mode=ro", uri=True)) as connection:
         query = "SELECT count(*) FROM trials WHERE state IN ('COMPLETE', 'PRUNED')"
         return int(connection.execute(query).fetchone()[0])
-
-
-def wait_for(condition: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
-    """Until the condition holds; fails when the process ends before."""
-    deadline = time.monotonic() + GIVE_UP
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline, "the run got nowhere"
-        time.sleep(0.05)
 
 
 @contextlib.contextmanager

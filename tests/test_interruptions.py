@@ -17,6 +17,8 @@ import pytest
 import yaml
 from optuna.trial import FrozenTrial, TrialState
 
+from waiting import wait_for
+
 Start = Callable[..., "subprocess.Popen[str]"]
 GIVE_UP = 120  # seconds; only a broken run ever waits that long
 
@@ -39,15 +41,6 @@ def finished_in(save_dir: Path) -> int:
     finally:
         connection.close()
     return int(row[0])
-
-
-def wait_for(condition: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
-    """Until the condition holds; fails when the process ends before."""
-    deadline = time.monotonic() + GIVE_UP
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline, "the run got nowhere"
-        time.sleep(0.05)
 
 
 def long_run(tiny: dict[str, Any], tmp_path: Path, **study: Any) -> Path:

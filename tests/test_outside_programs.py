@@ -6,7 +6,6 @@ import re
 import signal
 import sqlite3
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from cnn_lstm_hyperopt.reporting.notes import dashboard_notes
 from cnn_lstm_hyperopt.reporting.status import status_facts
 from cnn_lstm_hyperopt.search import StudyStorage
 from searched import GATE, searched
+from waiting import wait_for
 
 Start = Callable[..., "subprocess.Popen[str]"]
 FORGED = [0.98765, 0.001, 0.001]
@@ -55,16 +55,6 @@ def rows(save_dir: Path, query: str) -> list[Any]:
         return []
     finally:
         connection.close()
-
-
-def wait_for(condition: Callable[[], Any], process: "subprocess.Popen[str]") -> Any:
-    """Until it holds; fails when the process ends before."""
-    deadline = time.monotonic() + GIVE_UP
-    while not (found := condition()):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline, "the run got nowhere"
-        time.sleep(0.02)
-    return found
 
 
 # ---------------------------------------------------------------------- commands that read

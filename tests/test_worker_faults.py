@@ -17,6 +17,7 @@ import yaml
 from optuna.trial import FrozenTrial, TrialState
 
 from cnn_lstm_hyperopt.search import LACKED_MEMORY, memory_levels
+from waiting import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -53,16 +54,6 @@ def running_in(save_dir: Path, worker: int) -> list[int]:
     return [trial.number for trial in trials if trial.user_attrs.get("worker") == worker]
 
 
-def until(condition: Callable[[], Any], process: "subprocess.Popen[str]") -> Any:
-    """What the condition gives once it is true; fails when the process ends before."""
-    deadline = time.monotonic() + GIVE_UP
-    while not (found := condition()):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline, "the run got nowhere"
-        time.sleep(0.02)
-    return found
-
-
 def configuration(tiny: dict[str, Any], tmp_path: Path, **sections: Any) -> Path:
     """The tiny search with longer trials, so that a signal meets one, and with sections changed."""
     settings = {**tiny, "study": {"n_trials": 8, "portfolio": False}, "training": {"max_epochs": 12}}
@@ -91,8 +82,8 @@ def strike(save_dir: Path, process: "subprocess.Popen[str]", sent: signal.Signal
                 return before[0] + 1
         return None
 
-    until(lambda: len([trial for trial in trials_of(save_dir) if trial.state.is_finished()]) >= 2, process)
-    return int(until(struck, process)) - 1
+    wait_for(lambda: len([trial for trial in trials_of(save_dir) if trial.state.is_finished()]) >= 2, process)
+    return int(wait_for(struck, process)) - 1
 
 
 @pytest.mark.mostly_thorough(2)
@@ -112,7 +103,7 @@ def test_a_worker_that_falls_silent_or_dies_is_replaced_and_its_trial_run_again_
     process = start_cli("run", "--config", config, "--workers", "2")
     number = strike(save_dir, process, sent)
     begun = time.monotonic()
-    until(lambda: trials_of(save_dir)[number].state is TrialState.FAIL, process)
+    wait_for(lambda: trials_of(save_dir)[number].state is TrialState.FAIL, process)
     assert time.monotonic() - begun < 60  # the promise of docs/reliability.md
     out, err = process.communicate(timeout=GIVE_UP)
     assert process.returncode in (0, 1), (out, err)
@@ -143,7 +134,7 @@ def test_a_trial_that_kills_its_worker_each_time_fails_and_the_run_goes_on(
     chain = [strike(save_dir, process, signal.SIGKILL)]
     levels = memory_levels(int(trials_of(save_dir)[chain[0]].params["training.batch_size"]))
     for _ in levels[1:]:
-        again = until(lambda: retry_in(save_dir, chain[-1]), process).number
+        again = wait_for(lambda: retry_in(save_dir, chain[-1]), process).number
         chain.append(strike(save_dir, process, signal.SIGKILL, again))
     out, err = process.communicate(timeout=GIVE_UP)
     assert process.returncode in (0, 1), (out, err)
@@ -159,7 +150,7 @@ def test_workers_that_were_stopped_with_the_run_are_not_taken_for_silent(
     """Ctrl-Z and fg, a laptop that sleeps."""
     config, save_dir = configuration(tiny, tmp_path, limits={"worker_silence_seconds": 15}), Path(tiny["save_dir"])
     process = start_cli("run", "--config", config, "--workers", "2")
-    until(lambda: len([trial for trial in trials_of(save_dir) if trial.state.is_finished()]) >= 2, process)
+    wait_for(lambda: len([trial for trial in trials_of(save_dir) if trial.state.is_finished()]) >= 2, process)
     everyone = [process.pid, *workers_of(save_dir).values()]
     assert len(everyone) == 3
     for sent, seconds in ((signal.SIGSTOP, 20), (signal.SIGCONT, 0)):

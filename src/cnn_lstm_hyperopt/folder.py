@@ -50,6 +50,20 @@ RUN_LOCK = ".run.lock"
 """Held by the process that runs the study; the system frees it when that process ends, in whatever way."""
 LOCK_FILE, DATA_FOR_WORKERS = ".claim.lock", ".data.safetensors"
 """While workers run: whose turn it is to claim a trial, and the windows that all of them map into memory."""
+STUDY_FILES = (
+    STUDY_FILE,
+    BACKUP_FILE,
+    CONFIG_FILE,
+    DATA_FILE,
+    RESULTS_FILE,
+    TRIALS_FILE,
+    LOG_FILE,
+    REPORT_FILE,
+    MLFLOW_FILE,
+)
+"""Files of a study that a user sees."""
+STUDY_FOLDERS = (VALIDATION, CHECKPOINTS, FIGURES, MLFLOW_ARTIFACTS)
+"""Folders of a study, beside those of models."""
 
 FULL = ("the disk is full", "free some space")
 READ_ONLY = ("the file system is read-only", "make it writable")
@@ -89,21 +103,9 @@ def require_usable(save_dir: Path) -> None:
         raise SaveDirError(
             f"--save-dir {save_dir} can't be written: {there} is read-only; make it writable, or name another"
         )
-    files = (
-        STUDY_FILE,
-        BACKUP_FILE,
-        CONFIG_FILE,
-        DATA_FILE,
-        RESULTS_FILE,
-        TRIALS_FILE,
-        LOG_FILE,
-        REPORT_FILE,
-        MLFLOW_FILE,
-        RUN_LOCK,
-    )
-    folders = [VALIDATION, CHECKPOINTS, FIGURES, MLFLOW_ARTIFACTS, *(path.name for path in model_folders(save_dir))]
+    folders = [*STUDY_FOLDERS, *(path.name for path in model_folders(save_dir))]
     for name, right, kind in (
-        *((name, Path.is_file, "file") for name in files),
+        *((name, Path.is_file, "file") for name in (*STUDY_FILES, RUN_LOCK)),
         *((name, Path.is_dir, "directory") for name in folders),
     ):
         place = save_dir / name

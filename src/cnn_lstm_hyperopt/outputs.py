@@ -10,21 +10,12 @@ from pathlib import Path
 from cnn_lstm_hyperopt.config.faults import printable
 from cnn_lstm_hyperopt.exceptions import ConfigError
 from cnn_lstm_hyperopt.folder import (
-    BACKUP_FILE,
-    CHECKPOINTS,
-    CONFIG_FILE,
-    DATA_FILE,
     ENSEMBLE_FILE,
-    FIGURES,
-    LOG_FILE,
-    MLFLOW_ARTIFACTS,
     MLFLOW_FILE,
     MODEL_CARD,
-    REPORT_FILE,
-    RESULTS_FILE,
     STUDY_FILE,
-    TRIALS_FILE,
-    VALIDATION,
+    STUDY_FILES,
+    STUDY_FOLDERS,
 )
 
 PRODUCER = "cnn-lstm-hyperopt"
@@ -32,18 +23,6 @@ PRODUCER = "cnn-lstm-hyperopt"
 PRODUCER_FILE = "producer.txt"
 """The extra file of a ``torch.export`` program that holds it."""
 _HEAD_BYTES = 4096
-_STUDY_FILES = (
-    STUDY_FILE,
-    BACKUP_FILE,
-    CONFIG_FILE,
-    DATA_FILE,
-    RESULTS_FILE,
-    TRIALS_FILE,
-    LOG_FILE,
-    REPORT_FILE,
-    MLFLOW_FILE,
-)
-_STUDY_FOLDERS = (VALIDATION, CHECKPOINTS, FIGURES, MLFLOW_ARTIFACTS)
 _MODEL_FILES = ("model.safetensors", "model.json", "metrics.json", "predictions.csv", ENSEMBLE_FILE, MODEL_CARD)
 _TABLE_START = re.compile(rb"symbol,date,class,([a-z_]+,)*probability_0,")
 Recognise = Callable[[Path, bytes], bool]
@@ -115,7 +94,7 @@ def _refuse_bars(place: Path, data_dir: Path | None, name: str) -> None:
 def _refuse_files_of_a_study(place: Path, name: str) -> None:
     study = next((folder for folder in place.parents if (folder / STUDY_FILE).exists()), None)
     inside = () if study is None else place.relative_to(study).parts
-    own = inside and (inside[0] in _STUDY_FOLDERS if len(inside) > 1 else _is_study_file(inside[0]))
+    own = inside and (inside[0] in STUDY_FOLDERS if len(inside) > 1 else _is_study_file(inside[0]))
     model = any((place.parent / file).exists() for file in ("model.json", ENSEMBLE_FILE))
     if own or (model and place.name in _MODEL_FILES):
         raise ConfigError(
@@ -124,7 +103,7 @@ def _refuse_files_of_a_study(place: Path, name: str) -> None:
 
 
 def _is_study_file(name: str) -> bool:
-    return name in _STUDY_FILES or any(name.startswith(f"{database}-") for database in (STUDY_FILE, MLFLOW_FILE))
+    return name in STUDY_FILES or any(name.startswith(f"{database}-") for database in (STUDY_FILE, MLFLOW_FILE))
 
 
 def _refuse_others_files(place: Path, recognise: Recognise, name: str, command: str) -> None:

@@ -1,12 +1,13 @@
-"""How the package starts Python processes, never with a module from the current directory, and what does not end them."""
+"""Start Python processes, never with a module from the current directory; the signals that a run handles."""
 
 import contextlib
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """Environment variables that set the number of threads of numerical libraries."""
@@ -16,6 +17,8 @@ _RUN_MODULE = (
     " runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
 )
 """Run a module like ``python -m``; the package's own folder comes last in the module search path."""
+
+_continued = 0
 
 
 def module_command(module: str, *arguments: object) -> list[str]:
@@ -35,23 +38,47 @@ def module_command(module: str, *arguments: object) -> list[str]:
 
 @contextlib.contextmanager
 def outliving_the_terminal() -> Iterator[None]:
-    """A context in which this process, and those that it starts, go on when their terminal closes (SIGHUP is ignored).
+    """A context in which this process, and those that it starts, go on when their terminal closes (SIGHUP is ignored)."""
+    with _handling("SIGHUP", signal.SIG_IGN):
+        yield
 
-    Outside the main thread, on systems without the signal, and where the program has a handler of its own, nothing is changed.
+
+def times_continued() -> int:
+    """Number of times that this process continued after a stop (Ctrl-Z, ``kill -STOP``) within :func:`noticing_stops`."""
+    return _continued
+
+
+@contextlib.contextmanager
+def noticing_stops() -> Iterator[None]:
+    """A context in which the signal that ends a stop (SIGCONT) is counted."""
+    with _handling("SIGCONT", _count_continued):
+        yield
+
+
+def _count_continued(number: int, frame: object) -> None:
+    global _continued
+    _continued += 1
+
+
+@contextlib.contextmanager
+def _handling(name: str, handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> Iterator[None]:
+    """A context in which a signal has this handler.
+
+    Nothing changes outside the main thread, on systems without the signal, and where the program has a handler of its own.
     """
-    hangup = getattr(signal, "SIGHUP", None)
+    number = getattr(signal, name, None)
     if (
-        hangup is None
+        number is None
         or threading.current_thread() is not threading.main_thread()
-        or signal.getsignal(hangup) is not signal.SIG_DFL
+        or signal.getsignal(number) is not signal.SIG_DFL
     ):
         yield
         return
-    signal.signal(hangup, signal.SIG_IGN)
+    signal.signal(number, handler)
     try:
         yield
     finally:
-        signal.signal(hangup, signal.SIG_DFL)
+        signal.signal(number, signal.SIG_DFL)
 
 
 def ignore_signals_of_the_group() -> None:

@@ -32,9 +32,9 @@ from cnn_lstm_hyperopt.folder import (
     run_log,
     storage_faults,
 )
-from cnn_lstm_hyperopt.processes import ignore_signals_of_the_group
+from cnn_lstm_hyperopt.processes import ignore_signals_of_the_group, noticing_stops
 from cnn_lstm_hyperopt.progress import ProgressReport
-from cnn_lstm_hyperopt.pulse import be_at, beat, beats, noticing_stops, place
+from cnn_lstm_hyperopt.pulse import be_at, beat, beats, place
 from cnn_lstm_hyperopt.reporting.validation import ValidationWriter
 from cnn_lstm_hyperopt.search import LACKED_MEMORY, Assignment, SkillGate, Study, StudyStorage, TrialRecord
 from cnn_lstm_hyperopt.training.allocator import give_back_pages

@@ -20,6 +20,7 @@ import yaml
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.saved_model import load_model
 from cnn_lstm_hyperopt.search import StudyStorage
+from waiting import wait_for
 
 pytestmark = [
     pytest.mark.slow,
@@ -135,14 +136,6 @@ def ended_in(save_dir: Path) -> int:
         storage.close()
 
 
-def wait_for(condition: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
-    deadline = time.monotonic() + GIVE_UP
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline, "the run got nowhere"
-        time.sleep(0.2)
-
-
 def test_a_study_and_its_model_are_read_back(server: Server, run: Run, tiny: dict[str, Any]) -> None:
     import mlflow
 
@@ -189,7 +182,7 @@ def test_a_server_that_dies_costs_no_trial_and_gets_the_rest_later(
     server.start()
     save_dir = Path(tiny["save_dir"])
     process = run(server.uri, 12)
-    wait_for(lambda: ended_in(save_dir) >= 2, process)
+    wait_for(lambda: ended_in(save_dir) >= 2, process, seconds=GIVE_UP)
     server.kill()
     out, err = process.communicate(timeout=GIVE_UP)
     assert process.returncode == 0, err

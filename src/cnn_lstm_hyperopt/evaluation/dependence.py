@@ -34,7 +34,8 @@ MIN_STRETCHES = 5
 """The horizon is at most this part of the dates; with a longer one there is no interval."""
 _COSINES, _MIN_COSINES = 0.4, 4
 """Lazarus et al. 2018: 0.4 n^(2/3) cosines."""
-_NO_VARIANCE = 1e-24
+_NO_VARIANCE, _ROUNDING = 1e-24, 1e-9
+"""A variance below the first is none; one below the second times that of independent windows is a sum's rounding error."""
 _PER_LENGTH = 0.6
 """Dates in automatic block lengths, times this, are the most cosines: strong dependence needs fewer."""
 
@@ -129,9 +130,10 @@ class Dependence:
         return None
 
     def variance(self, influence: Floats) -> Variance:
-        """Variance of an estimate: at least that of independent windows (an effective size ≤ n, Korn & Graubard 1998).
+        """Variance of an estimate.
 
-        Sums that happen to be alike in all groups would show no variance at all.
+        Where all sums by unit are alike while windows differ, as in a balanced design, the sums show no variance at all. That of
+        independent windows takes its place.
 
         Args:
             influence: (windows,) of each window on the estimate, which varies as their mean does.
@@ -146,9 +148,11 @@ class Dependence:
         if self.kind == "groups":
             spread = self.n_units / (self.n_units - 1) * float(sums @ sums)
             sizes = np.bincount(self.unit, minlength=self.n_units).astype(np.float64)
-            return Variance(max(spread / n**2, alone), float(sizes.sum() ** 2 / (sizes @ sizes)) - 1)
-        cosines = n_cosines(sums, self.horizon)
-        return Variance(max(self.n_units * _low_frequencies(sums, cosines) / n**2, alone), cosines)
+            value, freedom = spread / n**2, float(sizes.sum() ** 2 / (sizes @ sizes)) - 1
+        else:
+            freedom = n_cosines(sums, self.horizon)
+            value = self.n_units * _low_frequencies(sums, freedom) / n**2
+        return Variance(alone if value <= _ROUNDING * alone else value, freedom)
 
     def effective_share(self, influence: Floats) -> tuple[float, float]:
         """So much of each window counts, as if all were independent, and Student's t for it.

@@ -11,8 +11,8 @@ import torch
 
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.models import CnnLstm
+from cnn_lstm_hyperopt.processes import times_continued
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, OnReport, ProgressReport
-from cnn_lstm_hyperopt.pulse import times_continued
 from cnn_lstm_hyperopt.training.checkpoint import Checkpoint, Stateful
 from cnn_lstm_hyperopt.training.config import TrainingConfig
 from cnn_lstm_hyperopt.training.fold import FoldTraining, training_facts
