@@ -121,17 +121,20 @@ def _dependent(
         common, first, second = random.normal(size=(3, int(groups.max()) + 1))[:, groups]
         dependence = Dependence.by_group(groups)
     else:
-        common, first, second = (_autoregression(n, random) for _ in range(3))
+        common, first, second = (autoregression(n, random) for _ in range(3))
         dependence = Dependence.by_date(np.arange(n))
     weights = math.sqrt(SHARED), math.sqrt(1 - SHARED)
     return dependence, (weights[0] * common + weights[1] * first, weights[0] * common + weights[1] * second)
 
 
-def _autoregression(n: int, random: np.random.Generator) -> Floats:
-    shocks = math.sqrt(1 - AUTOREGRESSION**2) * random.normal(size=n + BURN_IN)
+def autoregression(
+    n: int, random: np.random.Generator, coefficient: float = AUTOREGRESSION, burn_in: int = BURN_IN
+) -> Floats:
+    """A series with variance 1, (n,)."""
+    shocks = math.sqrt(1 - coefficient**2) * random.normal(size=n + burn_in)
     for place in range(1, len(shocks)):
-        shocks[place] += AUTOREGRESSION * shocks[place - 1]
-    return shocks[BURN_IN:]
+        shocks[place] += coefficient * shocks[place - 1]
+    return shocks[burn_in:]
 
 
 def measure(setting: Setting, pairs: int, seed: int) -> tuple[Coverage, Coverage]:

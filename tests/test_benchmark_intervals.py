@@ -52,3 +52,15 @@ def test_the_table_is_printed(benchmark, monkeypatch, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len([line for line in lines if line.startswith("| ")]) == 1 + 4 * 6
     assert lines[-1] == "0 intervals left their range"
+
+
+def test_a_little_knowledge_is_recognised_and_none_is_not(monkeypatch):
+    """40 runs of two settings of benchmarks/chance.py, by the verdict's rule."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    spec = util.spec_from_file_location("chance_benchmark", BENCHMARKS / "chance.py")
+    module = util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    without, little = module.Setting(480, 5, 0.9, 0.9, 0.0), module.Setting(480, 5, 0.9, 0.9, 0.3)
+    for setting, low, high in ((without, 0, 4), (little, 30, 40)):
+        found = [module.simulated(setting, module.stream(0, run, "test"))[0] for run in range(40)]
+        assert low <= sum(found) <= high

@@ -87,7 +87,7 @@ class LastingOutput:
             return
         self._lost = True
         discard(stream)
-        log.warning("nobody reads the output any more; the run goes on (%s)", error)
+        log.warning("the output is closed; the run continues (%s)", error)
 
 
 def discard(stream: TextIO) -> None:

@@ -72,7 +72,7 @@ def breakable(name: str) -> Markup:
 
 
 def _script() -> str:
-    """The parts of the page's own script as one function, so that their names are nobody else's."""
+    """The parts of the page's own script as one function, which keeps their names out of the page's global scope."""
     parts = "\n".join(_part(name) for name in SCRIPTS)
     return f'"use strict";\n(() => {{\n{parts}\n}})();'
 

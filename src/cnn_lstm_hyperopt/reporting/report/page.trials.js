@@ -109,7 +109,7 @@ if (data.front.length) {
 // ---------------------------------------------------------------- all trials, 25 a page
 
 const SIZE = 25;
-const PRINTED = 100;  // at most, for nobody reads a thousand rows on paper
+const PRINTED = 100;  // max. rows on paper
 let page = 0;
 for (const state of new Set(trials.state)) byId("state").append(element("option", state));
 function table() {

@@ -1,0 +1,94 @@
+"""How often does a model without knowledge "beat chance", and how often is a model with a little knowledge recognised?
+
+An autoregression that all windows of a date share drives the labels, another one the model's predictions: volatile times last for
+weeks. Two rules are compared on the same simulated test sets. The verdict's rule: the interval of the balanced accuracy
+lies above 1 / classes. The other one: the paired interval of the accuracy, less that of the majority class, lies above 0. A model
+without knowledge should beat chance in 2.5 % of the runs at most.
+
+    python benchmarks/chance.py --runs 2000
+"""
+
+import argparse
+import sys
+from typing import NamedTuple
+
+import numpy as np
+
+from cnn_lstm_hyperopt.evaluation import Dependence, judge
+from cnn_lstm_hyperopt.randomness import stream
+from intervals import autoregression
+
+BURN_IN = 200
+
+
+class Setting(NamedTuple):
+    """A simulated test set and a model.
+
+    Attributes:
+        dates, windows_per_date: of the test set.
+        labels, model: autoregressive coefficients of what drives the labels, and the model's predictions.
+        knowledge: correlation of the model's score with the driver of the labels.
+        classes: number of classes.
+    """
+
+    dates: int
+    windows_per_date: int
+    labels: float
+    model: float
+    knowledge: float
+    classes: int = 2
+
+
+SETTINGS = (
+    Setting(480, 5, 0.9, 0.0, 0.0),
+    Setting(480, 5, 0.9, 0.9, 0.0),
+    Setting(480, 5, 0.97, 0.97, 0.0),
+    Setting(120, 5, 0.9, 0.9, 0.0),
+    Setting(480, 1, 0.5, 0.5, 0.0),
+    Setting(2000, 1, 0.9, 0.9, 0.0),
+    Setting(480, 5, 0.9, 0.9, 0.0, classes=3),
+    Setting(480, 5, 0.9, 0.9, 0.3),
+    Setting(480, 5, 0.97, 0.9, 0.3),
+)
+
+
+def simulated(setting: Setting, random: np.random.Generator) -> tuple[bool, bool]:
+    """Whether the model beats chance by the verdict's rule, and by the majority class."""
+    date = np.repeat(np.arange(setting.dates), setting.windows_per_date)
+    shared, own = (autoregression(setting.dates, random, each, BURN_IN) for each in (setting.labels, setting.model))
+    driver = np.sqrt(0.5) * shared[date] + np.sqrt(0.5) * random.normal(size=len(date))
+    noise = np.sqrt(0.7) * own[date] + np.sqrt(0.3) * random.normal(size=len(date))
+    score = setting.knowledge * driver + np.sqrt(1 - setting.knowledge**2) * noise
+    edges = np.array([0.1]) if setting.classes == 2 else np.array([-0.4, 0.4])
+    labels, said = (np.digitize(each, edges).astype(np.int64) for each in (driver, score))
+    ours = np.eye(setting.classes)[said] * 0.5 + 0.5 / setting.classes
+    ours[:, 0] += 1e-6 * random.random(len(date))  # not a constant, whatever it says
+    shares = np.bincount(labels, minlength=setting.classes) / len(labels)
+    baselines = {"majority class": np.tile(shares, (len(labels), 1))}
+    judged = judge("accuracy", labels, ours / ours.sum(axis=1, keepdims=True), baselines, Dependence.by_date(date))
+    return judged.against_chance.is_better, judged.against_best.is_better
+
+
+def main() -> int:
+    """Print a row per setting."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=2000, help="simulated test sets for each row")
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args()
+    print(
+        "| dates × windows | classes | AR labels, model | knowledge | balanced accuracy | against the majority class |"
+    )
+    print("|---|---|---|---|---|---|")
+    for row, setting in enumerate(SETTINGS):
+        found = [simulated(setting, stream(asked.seed, 10_000 * row + run, "chance")) for run in range(asked.runs)]
+        ours, plain = 100 * np.mean(found, axis=0)
+        print(
+            f"| {setting.dates:,} × {setting.windows_per_date} | {setting.classes} | {setting.labels}, {setting.model}"
+            f" | {setting.knowledge} | {ours:.1f} % | {plain:.1f} % |",
+            flush=True,
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
