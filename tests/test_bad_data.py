@@ -743,7 +743,7 @@ LOADERS = [
     (
         "endless",
         loaders(Goes()),
-        "the train loader must yield as many batches as its length says, 3, but goes on; give a loader that ends there",
+        "the train loader must yield as many batches as its length says, 3, but yields more; give a loader that ends there",
     ),
     (
         "a million million batches",

@@ -131,7 +131,7 @@ def confirm(
         diverged: trials that diverged in it, as they would again; what failed otherwise (for lack of memory, say) is tried again.
         checkpoints: folder of the trainings' states: one that was interrupted goes on from there.
         on_report: makes, for a candidate and the number of the seed (from 1), what hears of its progress.
-        on_reading: told of a candidate's fresh readings after each of its trainings.
+        on_reading: called with a candidate's fresh scores after each of its trainings.
         on_divergence: told of a candidate that diverged.
         seconds_left: after which no more is trained; rounds that were not finished do not count. None: no limit.
 

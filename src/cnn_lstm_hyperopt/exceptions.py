@@ -49,7 +49,7 @@ class StudyFailedError(RunError):
 
 
 class TrialChangedError(RunError):
-    """Another program ended, edited or removed a trial that this one is running; the search goes on without it."""
+    """Another program ended, edited or removed a trial that this one is running; the search continues without it."""
 
 
 class EmptyFrontError(RunError):

@@ -183,7 +183,7 @@ def _end_group() -> None:
 
 
 def _bound_memory() -> None:
-    """Beyond the limit Python raises MemoryError, which is told like any other error of the function."""
+    """Beyond the limit Python raises MemoryError, which is reported like any other error of the function."""
     try:
         import resource
     except ImportError:  # Windows

@@ -111,7 +111,7 @@ def _batches(where: str, loader: Any, length: int) -> Iterator[Any]:
         if number < length:
             yield batch
     raise DataError(
-        f"{where} must yield as many batches as its length says, {length}, but goes on; give a loader that ends there"
+        f"{where} must yield as many batches as its length says, {length}, but yields more; give a loader that ends there"
     )
 
 

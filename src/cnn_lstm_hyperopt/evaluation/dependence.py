@@ -180,7 +180,7 @@ def design_effect(labels: NDArray[np.int64], groups: NDArray[np.int64]) -> float
 
     All windows of a single group count as one: nothing shows how alike the labels of a group are.
 
-    Hits of a guess that knows nothing of the labels are at most as alike within a group as the labels are. 1 + (m − 1) ρ, with m
+    Hits of a guess that is independent of the labels are at most as alike within a group as the labels are. 1 + (m − 1) ρ, with m
     the windows in a window's group on average (Kish 1965) and ρ the labels' intraclass correlation.
 
     Args:

@@ -110,7 +110,7 @@ class _Bounded(NamedTuple):
 
 
 def _of_area(labels: Labels, probabilities: Probabilities, estimate: float, dependence: Dependence) -> _Bounded:
-    """Of an AUC: as if no more windows than all, or twice as many where it is not perfect, told of it.
+    """Of an AUC. Its effective number of windows is at most all of them, or twice as many where it is not perfect.
 
     Without that a perfect AUC would have no error, and one near it too little.
     """

@@ -261,7 +261,7 @@ class _Worker:
 def forget_worker_files(save_dir: Path) -> None:
     """Removes what workers of this run, or of one that was killed, had in the directory."""
     for name in (DATA_FOR_WORKERS, LOCK_FILE, ACTIVITY_FILE):
-        with contextlib.suppress(OSError):  # what ended the run is the error to be told
+        with contextlib.suppress(OSError):  # what ended the run is the error to report
             (save_dir / name).unlink(missing_ok=True)
     remove_parts(save_dir / VALIDATION, save_dir / CHECKPOINTS)
 

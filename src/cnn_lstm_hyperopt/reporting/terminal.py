@@ -84,7 +84,7 @@ class Terminal:
     def table(self, table: Table) -> None:
         """A table, on the screen and, as text, in the log."""
         self.console.print(table)
-        # In a notebook a console displays what it prints, whatever its file is, unless it is told otherwise.
+        # In a notebook a console displays what it prints, whatever its file is, unless its settings say otherwise.
         plain = Console(file=io.StringIO(), width=PIPED_WIDTH, no_color=True, force_jupyter=False)
         plain.print(table)
         text = plain.file.getvalue() if isinstance(plain.file, io.StringIO) else ""

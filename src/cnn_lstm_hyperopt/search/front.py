@@ -22,7 +22,7 @@ def ranked_front(records: Sequence[TrialRecord], gate: SkillGate) -> list[TrialR
 def reported_front(records: Sequence[TrialRecord], gate: SkillGate) -> list[TrialRecord]:
     """The front that users get: :func:`ranked_front`, or all non-dominated COMPLETE trials where none passed the gate.
 
-    The search itself never uses the latter: small models that have learnt nothing would fill it. :func:`above_chance` tells
+    The search itself never uses the latter: small models that do not beat chance would fill it. :func:`above_chance` tells
     which of the two it is.
     """
     return ranked_front(records, gate) or _non_dominated([r for r in records if r.values is not None])
