@@ -23,14 +23,12 @@ from cnn_lstm_hyperopt.config.settings import MetricName
 from cnn_lstm_hyperopt.metrics import (
     LEAST_PROBABILITY,
     METRICS,
-    OF_CONFUSION,
     SCORE_RANGES,
     SMALL_GAINS,
     best_constant,
     confusion_cells,
     objective_name,
     objective_words,
-    ranked_auc,
     score,
 )
 
@@ -190,30 +188,13 @@ def test_windows_of_one_class_alone(metric, expected):
     assert score(metric, np.array([1, 1, 1]), probabilities) == pytest.approx(expected, nan_ok=True)
 
 
-@pytest.mark.parametrize("metric", OF_CONFUSION)
 @pytest.mark.parametrize("classes", [2, 3])
-def test_the_confusion_matrix_is_enough_for_some(metric, classes):
+def test_cells_are_those_of_the_confusion_matrix(classes):
     labels, probabilities = drawn(11, classes=classes)
-    weights = np.random.default_rng(4).integers(0, 3, (6, 50)).astype(float)
-    cells = confusion_cells(labels, probabilities)
-    matrices = [np.bincount(cells, row, classes**2).reshape(classes, classes) for row in weights]
-    for row, matrix in zip(weights, matrices, strict=True):
-        expected = confusion_matrix(labels, probabilities.argmax(axis=1), sample_weight=row, labels=range(classes))
-        np.testing.assert_array_equal(matrix, expected)
-    np.testing.assert_allclose(
-        OF_CONFUSION[metric](np.stack(matrices)), METRICS[metric](labels, probabilities, weights)
-    )
-
-
-@pytest.mark.parametrize("classes", [2, 3])
-@pytest.mark.parametrize("steps", [None, 3])
-def test_an_auc_of_weighted_groups_is_that_of_their_windows(classes, steps):
-    labels, probabilities = drawn(12, windows=60, classes=classes, steps=steps)
-    generator = np.random.default_rng(5)
-    groups, weights = generator.integers(0, 9, 60), generator.integers(0, 3, (7, 9)).astype(float)
-    found = ranked_auc(labels, probabilities, groups)(weights)
-    expected = [theirs("auc", labels, probabilities, row[groups]) for row in weights]
-    assert found == pytest.approx(expected, rel=1e-12)
+    weights = np.random.default_rng(4).integers(0, 3, 50).astype(float)
+    matrix = np.bincount(confusion_cells(labels, probabilities), weights, classes**2).reshape(classes, classes)
+    expected = confusion_matrix(labels, probabilities.argmax(axis=1), sample_weight=weights, labels=range(classes))
+    np.testing.assert_array_equal(matrix, expected)
 
 
 @pytest.mark.parametrize("metric", ["balanced_accuracy", "auc"])

@@ -1,7 +1,7 @@
 """What a search maximises: a score of class probabilities against labels. Larger is better for each of them.
 
-Each takes weights of the windows, one set or many at once, so that a bootstrap is one call: a window drawn twice weighs 2. What
-a call needs beside is at most three times as large as the weights: whoever has more than fit passes them in parts.
+Each takes weights of the windows, one set or many at once: a window that weighs 2 counts as two. A call needs at most three times
+the memory of the weights.
 """
 
 import math
@@ -36,29 +36,9 @@ def matthews(labels: NDArray[np.int64], probabilities: NDArray[np.floating], wei
 
 def auc(labels: NDArray[np.int64], probabilities: NDArray[np.floating], weights: Floats) -> Floats:
     """Area under the ROC curve; with more than two classes the mean over classes of each against the rest."""
-    return ranked_auc(labels, probabilities, np.arange(len(labels)))(weights)
-
-
-def ranked_auc(
-    labels: NDArray[np.int64], probabilities: NDArray[np.floating], groups: NDArray[np.int64]
-) -> Callable[[Floats], Floats]:
-    """:func:`auc` as a function of weights of groups of windows: what is sorted once serves many calls.
-
-    Args:
-        labels: ``(windows,)`` classes.
-        probabilities: ``(windows, classes)``.
-        groups: ``(windows,)`` numbers from 0; windows of a group weigh the same.
-
-    Returns:
-        ``weights (…, groups) → scores (…)``.
-    """
     classes = range(1, 2) if probabilities.shape[1] == 2 else range(probabilities.shape[1])
-    rankings = [_Ranking.of(labels == c, probabilities[:, c], groups) for c in classes]
-
-    def weighted(weights: Floats) -> Floats:
-        return _mean_of_known(np.stack([ranking.area(weights) for ranking in rankings], axis=-1))
-
-    return weighted
+    areas = [_Ranking.of(labels == c, probabilities[:, c]).area(weights) for c in classes]
+    return _mean_of_known(np.stack(areas, axis=-1))
 
 
 def negative_log_loss(labels: NDArray[np.int64], probabilities: NDArray[np.floating], weights: Floats) -> Floats:
@@ -91,12 +71,6 @@ METRICS: dict[str, Metric] = {
     "auc": auc,
     "log_loss": negative_log_loss,
 }
-
-OF_CONFUSION: dict[str, Callable[[Floats], Floats]] = {
-    "balanced_accuracy": _mean_recall,
-    "mcc": _correlation,
-}
-"""Metrics that the confusion matrix is enough for, as functions of it: ``(…, classes, classes)``, class by predicted class."""
 
 SCORE_RANGES: dict[str, tuple[float, float]] = {
     "accuracy": (0.0, 1.0),
@@ -168,13 +142,13 @@ def _spread(counts: Floats) -> Floats:
 
 
 class _Ranking(NamedTuple):
-    """Windows in the order in which a class is believed of them.
+    """Windows in the order of a class's probability.
 
     Attributes:
-        ones, zeros: groups of the windows of the class and of the others, from the least belief to the most.
-        below: ``(ones,)`` of each positive, how many others were given less.
-        tied: which positives were given as much as some others.
-        up_to: ``(tied,)`` how many others were given no more than these.
+        ones, zeros: windows of the class and the others, from the lowest probability to the highest.
+        below: ``(ones,)`` for each window of the class, the number of others with a lower probability.
+        tied: which windows of the class have the same probability as some others.
+        up_to: ``(tied,)`` for each of these, the number of others with a probability that is not higher.
     """
 
     ones: NDArray[np.int64]
@@ -184,22 +158,22 @@ class _Ranking(NamedTuple):
     up_to: NDArray[np.int64]
 
     @classmethod
-    def of(cls, positive: NDArray[np.bool_], said: NDArray[np.floating], groups: NDArray[np.int64]) -> "_Ranking":
+    def of(cls, positive: NDArray[np.bool_], said: NDArray[np.floating]) -> "_Ranking":
         order = np.argsort(said, kind="stable")
         ones, zeros = order[positive[order]], order[~positive[order]]
         below = np.searchsorted(said[zeros], said[ones], side="left")
         up_to = np.searchsorted(said[zeros], said[ones], side="right")
         tied = np.flatnonzero(below != up_to)
-        return cls(groups[ones], groups[zeros], below, tied, up_to[tied])
+        return cls(ones, zeros, below, tied, up_to[tied])
 
     def area(self, weights: Floats) -> Floats:
-        """Weighted share of pairs (positive, other) in which the positive one was given more; a tie counts half."""
-        # group by group in memory: fetching whole rows is several times faster than fetching single numbers
-        of_groups = np.ascontiguousarray(np.moveaxis(weights, -1, 0))
+        """Weighted share of pairs (one of the class, another) whose first has the higher probability; a tie counts half."""
+        # window by window in memory: fetching whole rows is several times faster than fetching single numbers
+        by_window = np.ascontiguousarray(np.moveaxis(weights, -1, 0))
         passed = np.zeros((len(self.zeros) + 1, *weights.shape[:-1]))
-        np.cumsum(of_groups[self.zeros], axis=0, out=passed[1:])
+        np.cumsum(by_window[self.zeros], axis=0, out=passed[1:])
         beaten = passed[self.below]
         beaten[self.tied] = (beaten[self.tied] + passed[self.up_to]) / 2
-        of_ones = of_groups[self.ones]
+        of_ones = by_window[self.ones]
         pairs = of_ones.sum(axis=0) * passed[-1]
         return _ratio(np.einsum("i...,i...->...", of_ones, beaten), pairs)
