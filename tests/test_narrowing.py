@@ -55,7 +55,7 @@ def records(n: int, seed: int) -> list[TrialRecord]:
 @pytest.mark.parametrize("seed", range(5))
 def test_narrowed_space_holds_every_good_trial_and_nothing_beyond_the_old_one(seed: int) -> None:
     all_records = records(60, seed)
-    good = good_trials(all_records, GATE)
+    good = good_trials(all_records, GATE, "more")
     space = narrowed(SPACE, narrowings(SPACE, all_records, good))
     for record in good:
         for name, value in record.params.items():
@@ -74,7 +74,7 @@ def test_narrowed_space_holds_every_good_trial_and_nothing_beyond_the_old_one(se
 @pytest.mark.parametrize("seed", range(5))
 def test_good_trials_are_whole_fronts_from_the_best_on(seed: int) -> None:
     all_records = records(60, seed)
-    good = good_trials(all_records, GATE)
+    good = good_trials(all_records, GATE, "more")
     chosen = {record.number for record in good}
     assert len(good) >= max(MIN_GOOD, 12)
 
@@ -89,14 +89,14 @@ def test_good_trials_are_whole_fronts_from_the_best_on(seed: int) -> None:
 
 def test_too_few_skilled_trials_say_how_many_are_needed() -> None:
     with pytest.raises(RunError, match="7 trials have learnt more than the majority class, but 8 are needed"):
-        good_trials(records(7, 0), GATE)
+        good_trials(records(7, 0), GATE, "more")
 
 
 def test_the_gate_of_another_metric_says_in_its_words_what_was_not_beaten() -> None:
     gate = SkillGate.on("mcc", [np.arange(1000) % 2])
-    assert len(good_trials(records(60, 0), gate)) >= MIN_GOOD  # above 0.06 all of them
+    assert len(good_trials(records(60, 0), gate, "more")) >= MIN_GOOD  # above 0.06 all of them
     with pytest.raises(RunError, match="7 trials have learnt more than the best constant prediction, but 8"):
-        good_trials(records(7, 0), gate)
+        good_trials(records(7, 0), gate, "more")
 
 
 def with_params(record: TrialRecord, **changed: Any) -> TrialRecord:

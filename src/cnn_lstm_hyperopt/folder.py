@@ -8,8 +8,9 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
@@ -139,6 +140,19 @@ def model_folders(save_dir: Path, pattern: str = MODEL_FOLDERS) -> list[Path]:
 def resume_command(save_dir: Path) -> str:
     """What goes on with a study from the command line."""
     return f"cnn-lstm-hyperopt resume --save-dir {shlex.quote(str(save_dir))}"
+
+
+def resume_in_python(save_dir: Path, description: Mapping[str, Any]) -> str:
+    """Return the Python expression that resumes a study on DataLoaders.
+
+    Args:
+        save_dir: of the study.
+        description: of its ``data.json``: dates and groups that it was begun with have to be given again.
+    """
+    splits = list((description.get("splits") or {}).values())
+    marks = [name for name, key in (("dates", "first"), ("groups", "groups")) if any(key in each for each in splits)]
+    given = "".join(f"{name}={name}, " for name in marks)
+    return f"CNNLSTMHyperparameterOptimizer(data_loaders, save_dir={str(save_dir)!r}, {given}resume=True)"
 
 
 def cant_write(path: Path, save_dir: Path, problem: str, cure: str) -> StorageFailedError:

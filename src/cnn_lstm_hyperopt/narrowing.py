@@ -22,9 +22,18 @@ from cnn_lstm_hyperopt.config.faults import printable
 from cnn_lstm_hyperopt.config.settings import as_path
 from cnn_lstm_hyperopt.exceptions import ConfigError, RunError, SaveDirError
 from cnn_lstm_hyperopt.files import write_text
-from cnn_lstm_hyperopt.folder import CONFIG_FILE, DATA_FILE, LOG_FILE, RESULTS_FILE, STUDY_FILE, TRIALS_FILE
+from cnn_lstm_hyperopt.folder import (
+    CONFIG_FILE,
+    DATA_FILE,
+    LOG_FILE,
+    RESULTS_FILE,
+    STUDY_FILE,
+    TRIALS_FILE,
+    resume_command,
+    resume_in_python,
+)
 from cnn_lstm_hyperopt.pareto import non_dominated_ranks
-from cnn_lstm_hyperopt.search import SkillGate, StudyStorage, TrialRecord
+from cnn_lstm_hyperopt.search import SkillGate, StudyStorage, TrialRecord, read_description
 
 GOOD_SHARE = 0.2
 MIN_GOOD = 8
@@ -39,8 +48,13 @@ CHANCE_OF_NONE = 0.05
 """A choice without a good trial is dropped when the chance of that is below it, if the choice were like the others."""
 
 
-def good_trials(records: Sequence[TrialRecord], gate: SkillGate) -> list[TrialRecord]:
+def good_trials(records: Sequence[TrialRecord], gate: SkillGate, more: str) -> list[TrialRecord]:
     """The best fifth (at least 8) of the completed trials above the gate: whole fronts, one after the other.
+
+    Args:
+        records: of the study.
+        gate: of the study.
+        more: how a user runs more trials.
 
     Raises:
         RunError: fewer than 8 trials passed the gate.
@@ -50,7 +64,7 @@ def good_trials(records: Sequence[TrialRecord], gate: SkillGate) -> list[TrialRe
         counted = "1 trial has" if len(skilled) == 1 else f"{len(skilled)} trials have"
         raise RunError(
             f"{counted} learnt more than {gate.to_beat}, but {MIN_GOOD} are needed to narrow the space; run more trials first:"
-            " cnn-lstm-hyperopt resume --n-trials N"
+            f" {more}"
         )
     ranks = non_dominated_ranks([(-v.score, v.seconds, v.size_mb) for _, v in skilled])
     wanted = max(MIN_GOOD, math.ceil(GOOD_SHARE * len(skilled)))
@@ -199,7 +213,7 @@ def narrow_study(save_dir: Path, output: Path) -> Narrowed:
     finally:
         storage.close()
     settings = load_settings(save_dir / CONFIG_FILE, environment={})
-    good = good_trials(records, gate)
+    good = good_trials(records, gate, _more_trials(save_dir, settings))
     found = narrowings(settings.space, records, good)
     new = settings.model_copy(
         update={
@@ -213,6 +227,12 @@ def narrow_study(save_dir: Path, output: Path) -> Narrowed:
     except OSError as error:
         raise _not_written(output, error) from error
     return Narrowed(output, len(good), found, outside)
+
+
+def _more_trials(save_dir: Path, settings: Settings) -> str:
+    if settings.data.source == "loaders":
+        return f"in Python, {resume_in_python(save_dir, read_description(save_dir))}.optimize(n_trials=N)"
+    return f"{resume_command(save_dir)} --n-trials N"
 
 
 def _gate(storage: StudyStorage, save_dir: Path) -> SkillGate:

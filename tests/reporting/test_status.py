@@ -122,6 +122,19 @@ def test_more_trials_asked_for_later_come_before_retraining(make_study):
     )
 
 
+def test_dates_and_groups_of_loaders_are_given_again(make_study, tmp_path):
+    splits = {
+        "train": {"windows": 9, "groups": 3},
+        "validation": {"windows": 9},
+        "test": {"windows": 9, "first": "2020-01-01"},
+    }
+    (tmp_path / "data.json").write_text(json.dumps({"source": "DataLoaders", "splits": splits}), encoding="utf-8")
+    assert make_study((0.7, 1, 1), source="loaders", results=None)[-1].startswith(
+        f"Next: in Python, CNNLSTMHyperparameterOptimizer(data_loaders, save_dir={str(tmp_path)!r}, dates=dates, groups=groups,"
+        " resume=True)"
+    )
+
+
 @pytest.mark.parametrize(
     ("done", "results", "rest"),
     [

@@ -11,11 +11,27 @@ from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.config.faults import printable
 from cnn_lstm_hyperopt.config.settings import RetrainSettings
 from cnn_lstm_hyperopt.exceptions import ConfigError
-from cnn_lstm_hyperopt.folder import BACKUP_FILE, CONFIG_FILE, RESULTS_FILE, STUDY_FILE, is_running, resume_command
+from cnn_lstm_hyperopt.folder import (
+    BACKUP_FILE,
+    CONFIG_FILE,
+    RESULTS_FILE,
+    STUDY_FILE,
+    is_running,
+    resume_command,
+    resume_in_python,
+)
 from cnn_lstm_hyperopt.reporting.pruning import pruned_text
 from cnn_lstm_hyperopt.reporting.results import read_results
 from cnn_lstm_hyperopt.reporting.wording import counted
-from cnn_lstm_hyperopt.search import SkillGate, State, StudyStorage, TrialRecord, above_chance, reported_front
+from cnn_lstm_hyperopt.search import (
+    SkillGate,
+    State,
+    StudyStorage,
+    TrialRecord,
+    above_chance,
+    read_description,
+    reported_front,
+)
 from cnn_lstm_hyperopt.search.summary import pruned_by
 
 _FACTS = (
@@ -250,7 +266,7 @@ def _next_steps(save_dir: Path, progress: _Progress, *, running: bool) -> list[s
     """How far the work after the search is, and what to run."""
     resume = resume_command(save_dir)
     if progress.source == "loaders":
-        resume = f"in Python, CNNLSTMHyperparameterOptimizer(data_loaders, save_dir={str(save_dir)!r}, resume=True)"
+        resume = f"in Python, {resume_in_python(save_dir, read_description(save_dir))}"
     chosen = _retrain_settings(save_dir)
     results = progress.results
     retrained = [] if results is None else results.get("retrained_models", [])

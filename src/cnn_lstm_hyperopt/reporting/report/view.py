@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cnn_lstm_hyperopt.config import dump_settings
-from cnn_lstm_hyperopt.folder import CONFIG_FILE, resume_command
+from cnn_lstm_hyperopt.folder import CONFIG_FILE, resume_command, resume_in_python
 from cnn_lstm_hyperopt.masking import masked
 from cnn_lstm_hyperopt.metrics import objective_words
 from cnn_lstm_hyperopt.reporting.grades import COLOURS, known_grade
@@ -262,7 +262,7 @@ def _resume(content: Content, *, retrain: bool = False) -> str:
     """What goes on with the study; of a user's own DataLoaders only their program has them."""
     if content.data.get("source") == "DataLoaders":
         call = ".retrain_best_models()" if retrain else ".optimize()"
-        return f"CNNLSTMHyperparameterOptimizer(data_loaders, save_dir={str(content.save_dir)!r}, resume=True){call}"
+        return resume_in_python(content.save_dir, content.data) + call
     return resume_command(content.save_dir) + (" --retrain-best" if retrain else "")
 
 
