@@ -106,7 +106,7 @@ class Study:
             "training": {"max_epochs": 2, "min_patience": 2},
             "sampler": {"type": "random"},
             "pruner": {"type": "none"},
-            "retrain": {"top_k": 1, "full_epochs": 2, "confirm_seeds": 1, "seeds": 1},
+            "retrain": {"confirm_seeds": 1, "seeds": 1},
             "search_space": {**tiny["search_space"], **space},
             "mlflow": {"enabled": False, "tracking_uri": store, "experiment": name},
             "save_dir": str(self.save_dir),
@@ -121,7 +121,9 @@ class Study:
         quick = {name: BASELINES[name] for name in ("majority class", "persistence")}
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("cnn_lstm_hyperopt.evaluation.baselines.BASELINES", quick)
-            self.results = run_cnn_lstm_hyperparameter_optimization(loaders, config=config, quiet=True)
+            self.results = run_cnn_lstm_hyperparameter_optimization(
+                loaders, top_k=1, full_epochs=2, config=config, quiet=True
+            )
 
     def _bars(self, data: dict[str, Any]) -> dict[str, Any]:
         self.bars.mkdir()
@@ -286,6 +288,8 @@ def test_results_and_the_model_card_have_the_configuration(study: Study) -> None
         assert trial["params"]["multi_task.balancing"] == params["multi_task.balancing"]
     (entry,) = study.results["retrained_models"]
     assert (entry["test_metrics"]["test_reg_mse"] is None) is (study.interface == "loaders" and study.tasks == 1)
+    stored = load_settings(study.save_dir / "config.yaml", environment={}).retrain
+    assert (stored.enabled, stored.top_k, stored.full_epochs) == (True, 1, 2)  # arguments of Python, too
     card = (study.save_dir / "retrained_model_1" / "README.md").read_text(encoding="utf-8")
     assert card.strip()
 

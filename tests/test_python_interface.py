@@ -190,7 +190,9 @@ def test_a_wheel_has_the_config_files_and_messages_name_their_place(tmp_path: Pa
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(root / name, source)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-build-isolation", "--no-deps", "--no-index"]
-    subprocess.run([*pip, "--prefix", str(place), str(source)], check=True, timeout=200, capture_output=True)
+    # Without --ignore-installed pip uninstalls the package in the environment of the tests, whatever the prefix.
+    pip += ["--ignore-installed", "--prefix", str(place)]
+    subprocess.run([*pip, str(source)], check=True, timeout=200, capture_output=True)
     (packages,) = place.rglob("site-packages")
     code = "from cnn_lstm_hyperopt.config.shipped import shipped_config; print(shipped_config('small.yaml'))"
     command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(packages)!r}); {code}"]

@@ -299,7 +299,10 @@ class Experiment:
     def retrain(self, stop: StopSignal) -> list[dict[str, Any]]:
         """Confirms the best of the front, retrains K of them and tests these once; returns an entry for each."""
         final = FinalRound(self.settings, self.dataset, self.runner, self.study, self.terminal, self.after_search)
-        with storage_faults(self.settings.save_dir):
+        save_dir = self.settings.save_dir
+        with storage_faults(save_dir):
+            # A Python program may ask for other models than config.yaml says.
+            write_text(save_dir / CONFIG_FILE, dump_settings(self.settings), make_folder=False)
             entries = final.run(stop)
         self._final_round_over = bool(entries)
         return entries
