@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cnn_lstm_hyperopt.evaluation import Dependence, judge
-from cnn_lstm_hyperopt.randomness import stream
+from cnn_lstm_hyperopt.utils.rng import stream
 from intervals import autoregression
 
 BURN_IN = 200

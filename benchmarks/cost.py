@@ -23,15 +23,15 @@ from functools import cache
 import numpy as np
 import torch
 
-from cnn_lstm_hyperopt.calibration import CACHE_VARIABLE, calibration_for
 from cnn_lstm_hyperopt.config import Settings, TrainingSettings
 from cnn_lstm_hyperopt.config.domains import Scalar
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
 from cnn_lstm_hyperopt.search import random_configuration
-from cnn_lstm_hyperopt.training.cost import CostModel
-from cnn_lstm_hyperopt.training.metrics import EVALUATION_BATCH
-from cnn_lstm_hyperopt.trial_runner import TrialRunner
+from cnn_lstm_hyperopt.training.cost_model import CostModel
+from cnn_lstm_hyperopt.training.machine_benchmark import CACHE_VARIABLE, calibration_for
+from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
+from cnn_lstm_hyperopt.training.validation import EVALUATION_BATCH
 from machine import machine_line
 
 CPU = torch.device("cpu")

@@ -33,14 +33,14 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from cnn_lstm_hyperopt import load_model
 from cnn_lstm_hyperopt.config import Settings, load_settings
+from cnn_lstm_hyperopt.data.dataloaders.loaders import dataset_from_loaders
 from cnn_lstm_hyperopt.data.dataset import Dataset, LockedPeriod, prepare_dataset
-from cnn_lstm_hyperopt.data.loaders import dataset_from_loaders
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.evaluation import Dependence, score_interval
 from cnn_lstm_hyperopt.execution import StopSignal
-from cnn_lstm_hyperopt.experiment import open_experiment
-from cnn_lstm_hyperopt.randomness import stream
-from cnn_lstm_hyperopt.reporting.terminal import Terminal
+from cnn_lstm_hyperopt.pipeline.run import open_experiment
+from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
+from cnn_lstm_hyperopt.utils.rng import stream
 from machine import machine_line
 
 BLOCK = 20

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from cnn_lstm_hyperopt.evaluation import Dependence, Interval, paired_interval, score_interval
-from cnn_lstm_hyperopt.randomness import stream
+from cnn_lstm_hyperopt.utils.rng import stream
 
 Floats = NDArray[np.float64]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from scipy.stats import wilcoxon
 
-from cnn_lstm_hyperopt.exceptions import HyperoptError
+from cnn_lstm_hyperopt.errors import HyperoptError
 from cnn_lstm_hyperopt.search.pruners import PRUNERS
 from cnn_lstm_hyperopt.search.samplers import SAMPLERS
 from machine import machine_line

@@ -25,10 +25,10 @@ import optuna
 from optuna.trial import TrialState
 
 from cnn_lstm_hyperopt.config import Choices, Fixed, FloatRange, IntRange
-from cnn_lstm_hyperopt.exceptions import InputError, StudyFailedError
+from cnn_lstm_hyperopt.errors import InputError, StudyFailedError
 from cnn_lstm_hyperopt.pareto import non_dominated_ranks
-from cnn_lstm_hyperopt.randomness import stream_seed
 from cnn_lstm_hyperopt.search import Reading, random_configuration
+from cnn_lstm_hyperopt.utils.rng import stream_seed
 from problems import Problem
 from problems.runs import Row
 

@@ -39,18 +39,18 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from cnn_lstm_hyperopt.calibration import calibration_for
 from cnn_lstm_hyperopt.config import FloatRange, Scalar, SearchSpace, load_settings
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
-from cnn_lstm_hyperopt.files import write_json
 from cnn_lstm_hyperopt.pareto import non_dominated_ranks
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
-from cnn_lstm_hyperopt.randomness import stream
 from cnn_lstm_hyperopt.search import SkillGate, random_configuration
 from cnn_lstm_hyperopt.search.samplers.random import draw
 from cnn_lstm_hyperopt.training import NonFiniteLossError
-from cnn_lstm_hyperopt.training.cost import CostModel
-from cnn_lstm_hyperopt.trial_runner import TrialRunner
+from cnn_lstm_hyperopt.training.cost_model import CostModel
+from cnn_lstm_hyperopt.training.machine_benchmark import calibration_for
+from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
+from cnn_lstm_hyperopt.utils.atomic_io import write_json
+from cnn_lstm_hyperopt.utils.rng import stream
 from machine import machine_line, machine_name
 
 EPOCHS = 16

@@ -19,9 +19,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
-from cnn_lstm_hyperopt.exceptions import HyperoptError
+from cnn_lstm_hyperopt.errors import HyperoptError
 from cnn_lstm_hyperopt.search import State, Study, StudyPlan, StudyStorage, TrialRecord, finish_order, optimise
-from cnn_lstm_hyperopt.search.curves import NEIGHBOURS
+from cnn_lstm_hyperopt.search.learning_curves import NEIGHBOURS
 from cnn_lstm_hyperopt.search.pruners import PRUNERS, Pruner, is_exempt
 from cnn_lstm_hyperopt.search.pruners.front import FrontPruner, rungs_of
 from cnn_lstm_hyperopt.search.samplers import SAMPLERS

@@ -37,7 +37,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cnn_lstm_hyperopt.config import PrunerSettings, SamplerSettings
-from cnn_lstm_hyperopt.exceptions import HyperoptError, InputError
+from cnn_lstm_hyperopt.errors import HyperoptError, InputError
 from cnn_lstm_hyperopt.search import (
     Cost,
     Limits,
@@ -48,8 +48,8 @@ from cnn_lstm_hyperopt.search import (
     optimise,
     with_fixed,
 )
+from cnn_lstm_hyperopt.search.optuna_logging import quiet_optuna
 from cnn_lstm_hyperopt.search.pruners import PRUNERS
-from cnn_lstm_hyperopt.search.quiet import quiet_optuna
 from cnn_lstm_hyperopt.search.samplers import SAMPLERS
 from machine import machine_line
 from peers import PEERS, TO_BEAT, run_peer

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import yaml
 
-from cnn_lstm_hyperopt.folder import STUDY_FILE
+from cnn_lstm_hyperopt.run_dir.paths import STUDY_FILE
 from cnn_lstm_hyperopt.search import StudyStorage
 from machine import machine_line
 

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cnn_lstm_hyperopt.data.bars import COLUMNS, PRICES, Bars, normalise_bars
-from cnn_lstm_hyperopt.exceptions import DataError
+from cnn_lstm_hyperopt.errors import DataError
 
 OUT = Path(__file__).resolve().parents[1] / "src" / "cnn_lstm_hyperopt" / "data" / "embedded"
 WIKI = (

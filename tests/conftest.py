@@ -17,12 +17,12 @@ import torch
 import yaml
 from hypothesis import HealthCheck, settings
 
-from cnn_lstm_hyperopt.calibration import CACHE_VARIABLE, cache_file, device_name
 from cnn_lstm_hyperopt.config import DataSettings
 from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
 from cnn_lstm_hyperopt.evaluation import BASELINES
-from cnn_lstm_hyperopt.training.cost import CostModel
-from cnn_lstm_hyperopt.training.precision import supported_precisions
+from cnn_lstm_hyperopt.training.cost_model import CostModel
+from cnn_lstm_hyperopt.training.machine_benchmark import CACHE_VARIABLE, cache_file, device_name
+from cnn_lstm_hyperopt.training.runtime.precision import supported_precisions
 
 ROOT = Path(__file__).parents[1]
 for _section in ("MLFLOW__ENABLED", "REPORT"):  # neither for each study; tracking/ and reporting/report/ have their own
@@ -152,7 +152,7 @@ def quick_final_round(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """One thread, the two baselines that need no fitting, and a forecast of a few configurations."""
     quick = {name: BASELINES[name] for name in ("majority class", "persistence")}
     monkeypatch.setattr("cnn_lstm_hyperopt.evaluation.baselines.BASELINES", quick)  # whole: a dict keeps an order
-    monkeypatch.setattr("cnn_lstm_hyperopt.forecast.SAMPLED", 50)
+    monkeypatch.setattr("cnn_lstm_hyperopt.search.forecast.SAMPLED", 50)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -9,21 +9,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cnn_lstm_hyperopt.calibration import calibration_for
 from cnn_lstm_hyperopt.config import TrainingSettings, load_settings, parse_space
 from cnn_lstm_hyperopt.config.settings import MetricName
-from cnn_lstm_hyperopt.confirmation import Candidate, Confirmation
 from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
 from cnn_lstm_hyperopt.data.labels import OWN_UNITS
 from cnn_lstm_hyperopt.data.windows import Windows
-from cnn_lstm_hyperopt.experiment import open_experiment
+from cnn_lstm_hyperopt.execution.validation_files import write_validation
+from cnn_lstm_hyperopt.pipeline.confirmation import Candidate, Confirmation
+from cnn_lstm_hyperopt.pipeline.retraining import Finalist, Retrained, SeedRun
+from cnn_lstm_hyperopt.pipeline.run import open_experiment
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, OnReport, ProgressReport
-from cnn_lstm_hyperopt.reporting.terminal import Terminal
-from cnn_lstm_hyperopt.reporting.validation import write_validation
-from cnn_lstm_hyperopt.retraining import Finalist, Retrained, SeedRun
+from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
 from cnn_lstm_hyperopt.search import Assignment, State, Values, random_configuration
 from cnn_lstm_hyperopt.training import Evaluation, Outcome, Predictions
-from cnn_lstm_hyperopt.trial_runner import TrialRunner
+from cnn_lstm_hyperopt.training.machine_benchmark import calibration_for
+from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
 
 CPU = torch.device("cpu")
 SPACE, _ = parse_space(

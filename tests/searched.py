@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cnn_lstm_hyperopt.config import Params, Settings, dump_settings, load_settings
-from cnn_lstm_hyperopt.reporting.results import search_facts, search_results
+from cnn_lstm_hyperopt.pipeline.results.search_results import search_facts, search_results
 from cnn_lstm_hyperopt.search import Cost, Limits, SkillGate, Study, StudyPlan, StudyStorage, optimise
 
 GATE = SkillGate(0.55, 2000)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from cnn_lstm_hyperopt.activity import Activity, activity_text, read_activity, write_activity
-from cnn_lstm_hyperopt.execution.activity import ActivityKeeper
-from cnn_lstm_hyperopt.folder import ACTIVITY_FILE
+from cnn_lstm_hyperopt.execution.activity_file import Activity, activity_text, read_activity, write_activity
+from cnn_lstm_hyperopt.execution.activity_keeper import ActivityKeeper
+from cnn_lstm_hyperopt.run_dir.paths import ACTIVITY_FILE
 
 TWO = [Activity(1, 17, 3.0, 400.2), Activity(2, 18, 0.5, 411.9)]
 

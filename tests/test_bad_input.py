@@ -15,11 +15,11 @@ from safetensors.torch import load_file, save
 
 from cnn_lstm_hyperopt import CNNLSTMHyperparameterOptimizer, cli
 from cnn_lstm_hyperopt.config import Settings, load_settings, parse_space, reading
-from cnn_lstm_hyperopt.exceptions import ConfigError, SaveDirError
-from cnn_lstm_hyperopt.model_description import ModelDescription
+from cnn_lstm_hyperopt.errors import ConfigError, SaveDirError
+from cnn_lstm_hyperopt.inference.metadata import ModelDescription
+from cnn_lstm_hyperopt.inference.model import DESCRIPTION, WEIGHTS, SavedModel, load_model
 from cnn_lstm_hyperopt.models import build_network
-from cnn_lstm_hyperopt.reporting.trials_table import trials_csv
-from cnn_lstm_hyperopt.saved_model import DESCRIPTION, WEIGHTS, SavedModel, load_model
+from cnn_lstm_hyperopt.pipeline.results.trials_csv import trials_csv
 from cnn_lstm_hyperopt.search import SkillGate, State, StudyStorage, TrialRecord, Values, random_configuration
 from cnn_lstm_hyperopt.training import ValueScale
 

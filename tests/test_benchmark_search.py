@@ -13,8 +13,8 @@ import pytest
 from scipy.stats import beta
 
 from cnn_lstm_hyperopt.pareto import dominates, non_dominated
-from cnn_lstm_hyperopt.randomness import stream_seed
 from cnn_lstm_hyperopt.search import random_configuration
+from cnn_lstm_hyperopt.utils.rng import stream_seed
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 ANALYTIC = BENCHMARKS / "problems" / "analytic.py"

@@ -18,7 +18,7 @@ from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.models import NetworkConfig, build_network
 from cnn_lstm_hyperopt.pareto import dominates
 from cnn_lstm_hyperopt.search import random_configuration
-from cnn_lstm_hyperopt.training.cost import TERMS
+from cnn_lstm_hyperopt.training.cost_model import TERMS
 
 EPOCHS = 16
 GRID = [0.25, 0.5, 0.75, *range(1, EPOCHS + 1)]

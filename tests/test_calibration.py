@@ -7,13 +7,19 @@ from dataclasses import replace
 import pytest
 import torch
 
-from cnn_lstm_hyperopt import calibration
-from cnn_lstm_hyperopt.calibration import CACHE_VARIABLE, cache_file, calibrate, calibration_for, device_name
 from cnn_lstm_hyperopt.config import parse_space
 from cnn_lstm_hyperopt.models import NetworkConfig, profile
 from cnn_lstm_hyperopt.search import random_configuration
-from cnn_lstm_hyperopt.training.cost import TERMS
-from cnn_lstm_hyperopt.training.precision import supported_precisions
+from cnn_lstm_hyperopt.training import machine_benchmark as calibration
+from cnn_lstm_hyperopt.training.cost_model import TERMS
+from cnn_lstm_hyperopt.training.machine_benchmark import (
+    CACHE_VARIABLE,
+    cache_file,
+    calibrate,
+    calibration_for,
+    device_name,
+)
+from cnn_lstm_hyperopt.training.runtime.precision import supported_precisions
 
 CPU = torch.device("cpu")
 
@@ -230,7 +236,7 @@ def test_another_build_of_torch_or_another_kind_of_arithmetic_has_speeds_of_its_
         ("torch.__version__", "9.9.9"),
         ("torch.backends.cpu.get_cpu_capability", lambda: "SOMETHING"),
         ("platform.machine", lambda: "riscv64"),
-        ("cnn_lstm_hyperopt.calibration.supported_precisions", lambda device: ("float32", "float16")),
+        ("cnn_lstm_hyperopt.training.machine_benchmark.supported_precisions", lambda device: ("float32", "float16")),
     ]:
         with monkeypatch.context() as patch:
             patch.setattr(target, value)

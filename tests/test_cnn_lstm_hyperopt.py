@@ -22,8 +22,8 @@ from cnn_lstm_hyperopt import (
     run_cnn_lstm_hyperparameter_optimization,
 )
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
+from cnn_lstm_hyperopt.errors import DataError, HyperoptError, SaveDirError
 from cnn_lstm_hyperopt.evaluation import Grade
-from cnn_lstm_hyperopt.exceptions import DataError, HyperoptError, SaveDirError
 
 SEARCH_KEYS = {"study_name", "n_trials_completed", "best_trials", "optimization_history", "timestamp"}
 

@@ -20,13 +20,21 @@ from sklearn.metrics import matthews_corrcoef
 from cnn_lstm_hyperopt import confirmation as module
 from cnn_lstm_hyperopt.config import TrainingSettings
 from cnn_lstm_hyperopt.config.settings import RetrainSettings
-from cnn_lstm_hyperopt.confirmation import SEEDS_APART, TIME_IS_UP, Confirmation, Divergence, Reading, confirm, until
-from cnn_lstm_hyperopt.exceptions import StorageFailedError
+from cnn_lstm_hyperopt.errors import StorageFailedError
 from cnn_lstm_hyperopt.models import NetworkConfig, build_network
+from cnn_lstm_hyperopt.pipeline.confirmation import (
+    SEEDS_APART,
+    TIME_IS_UP,
+    Confirmation,
+    Divergence,
+    Reading,
+    confirm,
+    until,
+)
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
-from cnn_lstm_hyperopt.randomness import stream_seed
 from cnn_lstm_hyperopt.training import NonFiniteLossError, Outcome, TrainingConfig, ValueScale, predict, train
-from cnn_lstm_hyperopt.training.device import seeded_dropout
+from cnn_lstm_hyperopt.training.runtime.device import seeded_dropout
+from cnn_lstm_hyperopt.utils.rng import stream_seed
 from finalists import CTRL_C, DIVERGING, candidate, evaluation, go_on, params, runner_of
 
 

@@ -16,8 +16,8 @@ import pandas as pd
 import pytest
 
 from cnn_lstm_hyperopt.config import Settings
-from cnn_lstm_hyperopt.experiment import run_experiment
-from cnn_lstm_hyperopt.reporting.terminal import Terminal
+from cnn_lstm_hyperopt.pipeline.run import run_experiment
+from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
 from torture.checker import faults, torn_files
 from torture.comparison import differences, unlike_by_number
 from torture.kills import (

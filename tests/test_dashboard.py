@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cnn_lstm_hyperopt.reporting.notes import dashboard_notes
+from cnn_lstm_hyperopt.reporting.dashboard_notes import dashboard_notes
 from cnn_lstm_hyperopt.search import StudyStorage
 from searched import GATE, searched
 

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from cnn_lstm_hyperopt.evaluation import Returns, Strategy
-from cnn_lstm_hyperopt.reporting.finals import strategy_results
-from cnn_lstm_hyperopt.selection_bias import DeflatedSharpe
+from cnn_lstm_hyperopt.evaluation.selection_bias import DeflatedSharpe
+from cnn_lstm_hyperopt.pipeline.results.final_results import strategy_results
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTED = set(

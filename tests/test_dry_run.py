@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-from cnn_lstm_hyperopt import calibration, cli
-from cnn_lstm_hyperopt.folder import only_run
+from cnn_lstm_hyperopt import cli
+from cnn_lstm_hyperopt.run_dir.paths import only_run
 from cnn_lstm_hyperopt.search import StudyStorage
+from cnn_lstm_hyperopt.training import machine_benchmark as calibration
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +22,7 @@ def _own_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         monkeypatch.setenv(name, "1")
     monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.setattr("cnn_lstm_hyperopt.forecast.SAMPLED", 60)
+    monkeypatch.setattr("cnn_lstm_hyperopt.search.forecast.SAMPLED", 60)
     logger = logging.getLogger("cnn_lstm_hyperopt")
     level = logger.level
     yield
@@ -33,7 +34,7 @@ def nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     def search(*_: object) -> None:
         raise AssertionError("a search began")
 
-    monkeypatch.setattr("cnn_lstm_hyperopt.experiment.Experiment.search", search)
+    monkeypatch.setattr("cnn_lstm_hyperopt.pipeline.run.Experiment.search", search)
 
 
 Config = Callable[..., Path]
@@ -166,7 +167,7 @@ def test_of_an_existing_study_it_says_what_is_left_and_changes_no_byte(config, s
     def measure(*_: object, **__: object) -> None:
         raise AssertionError("the speeds of a study lie with it")
 
-    monkeypatch.setattr("cnn_lstm_hyperopt.preparation.calibration_for", measure)
+    monkeypatch.setattr("cnn_lstm_hyperopt.pipeline.setup.calibration_for", measure)
     capsys.readouterr()
     before = contents(save_dir)
     arguments = ["run", "--config", str(begun), "--resume", "--n-trials", "9", "--workers", "1", "--dry-run"]
@@ -247,7 +248,7 @@ def test_a_precision_that_the_device_does_not_have_is_bad_input(
     config, save_dir, capsys, nothing_runs, monkeypatch, speeds
 ):
     only = replace(speeds, speeds={"float32": speeds.speeds["float32"]}, evaluation={"float32": 0.25})
-    monkeypatch.setattr("cnn_lstm_hyperopt.preparation.calibration_for", lambda *_, **__: only)
+    monkeypatch.setattr("cnn_lstm_hyperopt.pipeline.setup.calibration_for", lambda *_, **__: only)
     for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
         monkeypatch.setattr(f"torch.cpu.{name}", lambda: False)
     path = config(training={"max_epochs": 3, "precision": "bfloat16"})

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from cnn_lstm_hyperopt.calibration import calibration_for
 from cnn_lstm_hyperopt.config import PARAMETERS, TrainingSettings, parse_space
 from cnn_lstm_hyperopt.config.domains import Scalar
 from cnn_lstm_hyperopt.data.dataset import Fold, TrialData
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.progress import CONTINUE
-from cnn_lstm_hyperopt.trial_runner import TrialRunner
+from cnn_lstm_hyperopt.training.machine_benchmark import calibration_for
+from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
 
 CPU = torch.device("cpu")
 VALUES: dict[str, tuple[Scalar, ...]] = {

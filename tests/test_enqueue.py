@@ -12,8 +12,7 @@ import yaml
 
 from cnn_lstm_hyperopt import CNNLSTMHyperparameterOptimizer, cli, run_cnn_lstm_hyperparameter_optimization
 from cnn_lstm_hyperopt.config import Params, PrunerSettings, SamplerSettings, parse_space
-from cnn_lstm_hyperopt.enqueueing import read_enqueued
-from cnn_lstm_hyperopt.exceptions import ConfigError
+from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.search import (
     Cost,
     Limits,
@@ -24,6 +23,7 @@ from cnn_lstm_hyperopt.search import (
     Values,
     random_configuration,
 )
+from cnn_lstm_hyperopt.search.initial_trials.enqueueing import read_enqueued
 from searched import searched
 
 SPACE = {

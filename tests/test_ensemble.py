@@ -12,13 +12,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnn_lstm_hyperopt.blending import blend
-from cnn_lstm_hyperopt.ensemble import Ensemble, Member, mean_of, select
-from cnn_lstm_hyperopt.exceptions import SaveDirError
-from cnn_lstm_hyperopt.metrics import METRICS, score
-from cnn_lstm_hyperopt.model_description import ModelDescription
+from cnn_lstm_hyperopt.errors import SaveDirError
+from cnn_lstm_hyperopt.inference.ensemble import Ensemble, Member, mean_of, select
+from cnn_lstm_hyperopt.inference.metadata import ModelDescription
+from cnn_lstm_hyperopt.inference.model import SavedModel, load_model
+from cnn_lstm_hyperopt.metrics.base import METRICS, score
 from cnn_lstm_hyperopt.models import build_network
-from cnn_lstm_hyperopt.saved_model import SavedModel, load_model
+from cnn_lstm_hyperopt.pipeline.ensemble_selection import blend
 from cnn_lstm_hyperopt.training import Predictions, ValueScale
 from finalists import Planted, mostly, params, planted
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from cnn_lstm_hyperopt.config import Fixed, PrunerSettings, SamplerSettings, load_settings, parse_space
-from cnn_lstm_hyperopt.exceptions import StorageFailedError, StudyFailedError
+from cnn_lstm_hyperopt.errors import StorageFailedError, StudyFailedError
 from cnn_lstm_hyperopt.execution import (
     CTRL_C,
     EXHAUSTED,
@@ -27,8 +27,8 @@ from cnn_lstm_hyperopt.execution import (
     resolve_workers,
     run_trials,
 )
-from cnn_lstm_hyperopt.execution.outside import OutsideKeeper
-from cnn_lstm_hyperopt.execution.workers import ALIVE, WORKER_MB, _available_mb, run_with_workers
+from cnn_lstm_hyperopt.execution.outside_trials import OutsideKeeper
+from cnn_lstm_hyperopt.execution.worker_pool import ALIVE, WORKER_MB, _available_mb, run_with_workers
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
 from cnn_lstm_hyperopt.search import (
     LACKED_MEMORY,
@@ -42,7 +42,7 @@ from cnn_lstm_hyperopt.search import (
 )
 from cnn_lstm_hyperopt.search.study import RESTARTS
 from cnn_lstm_hyperopt.training import Evaluation, NonFiniteLossError, Outcome, Predictions
-from cnn_lstm_hyperopt.trial_runner import TrainedNetwork
+from cnn_lstm_hyperopt.training.trial_trainer import TrainedNetwork
 
 EPOCHS = 3
 
@@ -309,7 +309,7 @@ def test_a_checkpoint_that_does_not_fit_into_memory_is_the_trials_fault(make_stu
     def lack(path):
         raise next(errors)
 
-    monkeypatch.setattr("cnn_lstm_hyperopt.execution.run.last_good", lack)
+    monkeypatch.setattr("cnn_lstm_hyperopt.execution.run_trials.last_good", lack)
     study = make_study(n_trials=1)
     errors = iter([OSError(errno.ENOMEM, "Cannot allocate memory")] * 6 + [OSError(errno.EIO, "Input/output error")])
     with pytest.raises(OSError, match="Input/output"):
@@ -520,7 +520,7 @@ def machine(monkeypatch):
     def make(cores, shares):
         monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)), raising=False)
         free = None if shares is None else shares * WORKER_MB
-        monkeypatch.setattr("cnn_lstm_hyperopt.execution.workers._available_mb", lambda: free)
+        monkeypatch.setattr("cnn_lstm_hyperopt.execution.worker_pool._available_mb", lambda: free)
 
     return make
 
@@ -900,7 +900,7 @@ def test_only_deaths_at_the_start_in_a_row_say_that_no_worker_can_start(
     )
     (tmp_path / "deaths").write_text("\n".join(deaths))
     monkeypatch.setattr(
-        "cnn_lstm_hyperopt.execution.workers.module_command", lambda *_: [sys.executable, "-S", "-c", script]
+        "cnn_lstm_hyperopt.execution.worker_pool.module_command", lambda *_: [sys.executable, "-S", "-c", script]
     )
     arguments = {"stop": StopSignal(), "observers": [], "warn": lambda _: None}
     if ends is None:

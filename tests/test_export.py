@@ -11,13 +11,13 @@ import onnxruntime
 import pytest
 import torch
 
-from cnn_lstm_hyperopt import export as module
 from cnn_lstm_hyperopt.data.scaling import Scaler
-from cnn_lstm_hyperopt.exceptions import ConfigError, RunError
-from cnn_lstm_hyperopt.export import TOLERANCE, export_model
-from cnn_lstm_hyperopt.model_description import ModelDescription
+from cnn_lstm_hyperopt.errors import ConfigError, RunError
+from cnn_lstm_hyperopt.inference import export as module
+from cnn_lstm_hyperopt.inference.export import TOLERANCE, export_model
+from cnn_lstm_hyperopt.inference.metadata import ModelDescription
+from cnn_lstm_hyperopt.inference.model import SavedModel
 from cnn_lstm_hyperopt.models import build_network
-from cnn_lstm_hyperopt.saved_model import SavedModel
 from cnn_lstm_hyperopt.training import ValueScale
 
 LOOKBACK = 6

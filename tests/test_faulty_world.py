@@ -28,10 +28,10 @@ from safetensors import SafetensorError
 
 from cnn_lstm_hyperopt.cli import main
 from cnn_lstm_hyperopt.config import dump_settings, load_settings
-from cnn_lstm_hyperopt.directory_check import check_save_dir
-from cnn_lstm_hyperopt.exceptions import SaveDirError, StorageFailedError
+from cnn_lstm_hyperopt.errors import SaveDirError, StorageFailedError
 from cnn_lstm_hyperopt.execution import StopSignal
-from cnn_lstm_hyperopt.folder import RUN_LOCK, only_run, resume_command, run_log, storage_faults
+from cnn_lstm_hyperopt.pipeline.save_dir_check import check_save_dir
+from cnn_lstm_hyperopt.run_dir.paths import RUN_LOCK, only_run, resume_command, run_log, storage_faults
 from cnn_lstm_hyperopt.search import State, StudyStorage, Values
 from waiting import wait_for
 

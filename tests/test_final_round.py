@@ -17,17 +17,17 @@ import yaml
 from cnn_lstm_hyperopt import final_round
 from cnn_lstm_hyperopt.cli import main
 from cnn_lstm_hyperopt.config import load_settings
-from cnn_lstm_hyperopt.confirmation import SEEDS_APART, TIME_IS_UP
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
-from cnn_lstm_hyperopt.exceptions import InterruptedRunError
+from cnn_lstm_hyperopt.errors import InterruptedRunError
 from cnn_lstm_hyperopt.execution import StopSignal
-from cnn_lstm_hyperopt.experiment import open_experiment, run_experiment
 from cnn_lstm_hyperopt.models import build_network
+from cnn_lstm_hyperopt.pipeline.confirmation import SEEDS_APART, TIME_IS_UP
+from cnn_lstm_hyperopt.pipeline.run import open_experiment, run_experiment
 from cnn_lstm_hyperopt.progress import CONTINUE, Decision, ProgressReport
-from cnn_lstm_hyperopt.reporting.terminal import Terminal
+from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
 from cnn_lstm_hyperopt.search import StudyStorage
 from cnn_lstm_hyperopt.training import NonFiniteLossError
-from cnn_lstm_hyperopt.trial_runner import TrainedNetwork, TrialRunner
+from cnn_lstm_hyperopt.training.trial_trainer import TrainedNetwork, TrialRunner
 from finalists import CPU, outcome, plant
 
 pytestmark = pytest.mark.usefixtures("quick_final_round")
@@ -445,7 +445,7 @@ def test_a_model_that_is_lost_is_made_again_and_that_is_the_same_opening(world, 
 def test_a_run_that_is_interrupted_after_the_search_ends_as_interrupted(world, monkeypatch):
     """The whole run: results are written, and the exit code is that of Ctrl-C."""
     world.interrupt_at = ("confirm", 1, 1)
-    monkeypatch.setattr("cnn_lstm_hyperopt.experiment.StopSignal", lambda timeout: world.stop)
+    monkeypatch.setattr("cnn_lstm_hyperopt.pipeline.run.StopSignal", lambda timeout: world.stop)
     with pytest.raises(InterruptedRunError, match="resume --save-dir"):
         run_experiment(world.settings(), resume=True, terminal=Terminal(quiet=True))
     results = json.loads((world.save_dir / "results.json").read_text())
@@ -603,7 +603,7 @@ def test_a_confirmation_whose_time_was_up_is_not_gone_on_with(clock, left):
 def test_without_time_for_a_round_the_search_s_order_stands(world, monkeypatch):
     """The clock of the confirmation alone has run far ahead."""
     now = iter(range(0, 10**9, 1000))
-    monkeypatch.setattr("cnn_lstm_hyperopt.confirmation.time", SimpleNamespace(monotonic=lambda: next(now)))
+    monkeypatch.setattr("cnn_lstm_hyperopt.pipeline.confirmation.time", SimpleNamespace(monotonic=lambda: next(now)))
     world.config["limits"] = {"retrain_seconds": 100.0}
     found = world.run()
     assert [entry["trial_number"] for entry in found.entries] == [0, 1]

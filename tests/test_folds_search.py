@@ -16,8 +16,8 @@ from cnn_lstm_hyperopt.config import DataSettings, TrainingSettings, parse_space
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
 from cnn_lstm_hyperopt.progress import CONTINUE
 from cnn_lstm_hyperopt.search import State, StudyStorage, TrialRecord, with_fixed
-from cnn_lstm_hyperopt.training.cost import CostModel
-from cnn_lstm_hyperopt.trial_runner import TrialRunner
+from cnn_lstm_hyperopt.training.cost_model import CostModel
+from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
 
 FOLDS = 3
 SCIKIT_LEARN: dict[str, Callable[[Any, Any], float]] = {

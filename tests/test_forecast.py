@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnn_lstm_hyperopt.config import PrunerSettings, SamplerSettings, parse_space
-from cnn_lstm_hyperopt.forecast import (
+from cnn_lstm_hyperopt.search import Cost, Limits, Proposer, SkillGate, StudyPlan, with_fixed
+from cnn_lstm_hyperopt.search.forecast import (
     BYTES_A_TRIAL,
     BYTES_A_WINDOW,
     TRAIN_SHARES,
@@ -21,7 +22,6 @@ from cnn_lstm_hyperopt.forecast import (
     forecast,
     makespan,
 )
-from cnn_lstm_hyperopt.search import Cost, Limits, Proposer, SkillGate, StudyPlan, with_fixed
 
 jobs = st.lists(st.integers(0, 12), max_size=14)
 crews = st.integers(1, 6)

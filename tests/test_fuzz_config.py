@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cnn_lstm_hyperopt.config import PARAMETERS, Settings, dump_settings, load_settings
-from cnn_lstm_hyperopt.exceptions import ConfigError
+from cnn_lstm_hyperopt.errors import ConfigError
 
 SECTIONS = {
     section: list(getattr(field.annotation, "model_fields", ())) for section, field in Settings.model_fields.items()

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader, TensorDataset
 
 from cnn_lstm_hyperopt.config import DataSettings
+from cnn_lstm_hyperopt.data.dataloaders.loaders import dataset_from_loaders
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
-from cnn_lstm_hyperopt.data.loaders import dataset_from_loaders
-from cnn_lstm_hyperopt.exceptions import InputError
+from cnn_lstm_hyperopt.errors import InputError
 from torture.fuzz_data import HOSTILE, fuzz, sound
 
 LONGEST = 4_000

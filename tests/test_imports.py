@@ -59,14 +59,16 @@ def test_status_loads_no_torch(tmp_path):
 
 
 def test_a_worker_loads_no_statistics():
-    assert not {"sklearn", "scipy.stats", "mlflow"} & set(ast.literal_eval(loaded("import cnn_lstm_hyperopt.worker")))
     assert not {"sklearn", "scipy.stats", "mlflow"} & set(
-        ast.literal_eval(loaded("import cnn_lstm_hyperopt.experiment"))
+        ast.literal_eval(loaded("import cnn_lstm_hyperopt.execution.worker"))
+    )
+    assert not {"sklearn", "scipy.stats", "mlflow"} & set(
+        ast.literal_eval(loaded("import cnn_lstm_hyperopt.pipeline.run"))
     )
 
 
 def test_the_parts_of_settings_do_not_load_numpy_heavy_layers():
-    assert loaded("import cnn_lstm_hyperopt.config, cnn_lstm_hyperopt.exceptions, cnn_lstm_hyperopt.progress") == "[]"
+    assert loaded("import cnn_lstm_hyperopt.config, cnn_lstm_hyperopt.errors, cnn_lstm_hyperopt.progress") == "[]"
 
 
 def test_public_names_are_pinned():

@@ -211,7 +211,7 @@ def test_workers_die_with_their_killed_parent(tiny: dict[str, Any], tmp_path: Pa
     config, save_dir = long_run(tiny, tmp_path), Path(tiny["save_dir"])
     process = start_cli("run", "--config", config, "--workers", "2")
     wait_for(lambda: finished_in(save_dir) >= 2, process)
-    assert len([line for line in processes_of(save_dir) if "cnn_lstm_hyperopt.worker" in line]) == 2
+    assert len([line for line in processes_of(save_dir) if "cnn_lstm_hyperopt.execution.worker" in line]) == 2
     process.kill()
     process.communicate()
     deadline = time.monotonic() + GIVE_UP
@@ -272,7 +272,7 @@ def test_killed_worker_is_replaced_and_its_trial_run_again(
         int(entry.name)
         for entry in Path("/proc").iterdir()
         if entry.name.isdigit()
-        and b"cnn_lstm_hyperopt.worker" in (entry / "cmdline").read_bytes()
+        and b"cnn_lstm_hyperopt.execution.worker" in (entry / "cmdline").read_bytes()
         and str(save_dir).encode() in (entry / "cmdline").read_bytes()
     )
     os.kill(victim, signal.SIGKILL)

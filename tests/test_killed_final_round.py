@@ -21,11 +21,11 @@ from cnn_lstm_hyperopt import final_round
 from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.data.dataset import Dataset, LockedPeriod, prepare_dataset
 from cnn_lstm_hyperopt.execution import StopSignal
-from cnn_lstm_hyperopt.experiment import open_experiment
-from cnn_lstm_hyperopt.folder import model_folders
+from cnn_lstm_hyperopt.inference.model import load_model
+from cnn_lstm_hyperopt.pipeline.run import open_experiment
 from cnn_lstm_hyperopt.progress import ProgressReport
-from cnn_lstm_hyperopt.reporting.terminal import Terminal
-from cnn_lstm_hyperopt.saved_model import load_model
+from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
+from cnn_lstm_hyperopt.run_dir.paths import model_folders
 from cnn_lstm_hyperopt.search import StudyStorage
 from finalists import plant
 

@@ -5,7 +5,7 @@ import torch
 
 from cnn_lstm_hyperopt import latency
 from cnn_lstm_hyperopt.config import load_settings
-from cnn_lstm_hyperopt.latency import measure_latency
+from cnn_lstm_hyperopt.inference.latency import measure_latency
 from cnn_lstm_hyperopt.models import NetworkConfig, build_network
 from cnn_lstm_hyperopt.search import random_configuration
 

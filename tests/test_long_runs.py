@@ -24,9 +24,9 @@ from pathlib import Path
 from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
 from cnn_lstm_hyperopt.execution import StopSignal
-from cnn_lstm_hyperopt.experiment import open_experiment
-from cnn_lstm_hyperopt.reporting.terminal import Terminal
-from cnn_lstm_hyperopt.training.memory import resident_mb
+from cnn_lstm_hyperopt.pipeline.run import open_experiment
+from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
+from cnn_lstm_hyperopt.training.runtime.memory import resident_mb
 
 
 class Sampling(Terminal):

@@ -20,7 +20,7 @@ from sklearn.metrics import (
 )
 
 from cnn_lstm_hyperopt.config.settings import MetricName
-from cnn_lstm_hyperopt.metrics import (
+from cnn_lstm_hyperopt.metrics.base import (
     LEAST_PROBABILITY,
     METRICS,
     SCORE_RANGES,

@@ -26,13 +26,13 @@ from cnn_lstm_hyperopt.data.dataset import prepare_dataset
 from cnn_lstm_hyperopt.data.sources import EmbeddedSource
 from cnn_lstm_hyperopt.evaluation import BASELINES
 from cnn_lstm_hyperopt.execution import StopSignal
-from cnn_lstm_hyperopt.experiment import open_experiment
-from cnn_lstm_hyperopt.model_description import ModelDescription
+from cnn_lstm_hyperopt.inference.metadata import ModelDescription
+from cnn_lstm_hyperopt.inference.model import SavedModel
 from cnn_lstm_hyperopt.models import build_network
+from cnn_lstm_hyperopt.pipeline.run import open_experiment
+from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
 from cnn_lstm_hyperopt.reporting.model_card import escaped
-from cnn_lstm_hyperopt.reporting.terminal import Terminal
-from cnn_lstm_hyperopt.saved_model import SavedModel
-from cnn_lstm_hyperopt.spreadsheets import csv_text
+from cnn_lstm_hyperopt.utils.spreadsheets import csv_text
 from finalists import plant
 
 STUDY = "my *study* <b>"
@@ -438,7 +438,7 @@ def test_models_are_exported_by_the_command(save_dir, name, capsys):
 
 
 def test_an_export_that_can_not_be_made_is_one_line(save_dir, capsys, monkeypatch):
-    monkeypatch.setattr("cnn_lstm_hyperopt.export.find_spec", lambda name: None)
+    monkeypatch.setattr("cnn_lstm_hyperopt.inference.export.find_spec", lambda name: None)
     arguments = ["export", "--model", save_dir / "retrained_model_1", "--format", "onnx"]
     assert "pip install 'cnn-lstm-hyperopt[onnx]'" in refusal(capsys, *arguments)
     assert not (save_dir / "retrained_model_1" / "model.onnx").exists()

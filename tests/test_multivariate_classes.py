@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from cnn_lstm_hyperopt.optimizer import CNNLSTMHyperparameterOptimizer
-from cnn_lstm_hyperopt.training.device import one_thread
+from cnn_lstm_hyperopt.api import CNNLSTMHyperparameterOptimizer
+from cnn_lstm_hyperopt.training.runtime.device import one_thread
 
 CLASSES, DIMENSIONS, STEPS = 9, 12, 40
 SIZES = (540, 180, 360)

@@ -11,8 +11,11 @@ import pytest
 from cnn_lstm_hyperopt import CNNLSTMHyperparameterOptimizer, cli, load_settings
 from cnn_lstm_hyperopt.config import PARAMETERS, Fixed, FloatRange, IntRange, dump_settings, parse_space
 from cnn_lstm_hyperopt.config.domains import domain_text
-from cnn_lstm_hyperopt.exceptions import RunError
-from cnn_lstm_hyperopt.narrowing import (
+from cnn_lstm_hyperopt.errors import RunError
+from cnn_lstm_hyperopt.pareto import dominates
+from cnn_lstm_hyperopt.search import SkillGate, State, StudyStorage, TrialRecord, Values
+from cnn_lstm_hyperopt.search.distributions import distributions_of
+from cnn_lstm_hyperopt.search.narrowing import (
     HEAD,
     MIN_GOOD,
     Narrowing,
@@ -22,9 +25,6 @@ from cnn_lstm_hyperopt.narrowing import (
     narrowing_lines,
     narrowings,
 )
-from cnn_lstm_hyperopt.pareto import dominates
-from cnn_lstm_hyperopt.search import SkillGate, State, StudyStorage, TrialRecord, Values
-from cnn_lstm_hyperopt.search.distributions import distributions_of
 from cnn_lstm_hyperopt.search.samplers import random_configuration
 
 SPACE = parse_space(None)[0]

@@ -16,7 +16,7 @@ import yaml
 from optuna.trial import TrialState, create_trial
 
 from cnn_lstm_hyperopt import cli
-from cnn_lstm_hyperopt.reporting.notes import dashboard_notes
+from cnn_lstm_hyperopt.reporting.dashboard_notes import dashboard_notes
 from cnn_lstm_hyperopt.reporting.status import status_facts
 from cnn_lstm_hyperopt.search import StudyStorage
 from searched import GATE, searched

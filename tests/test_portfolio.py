@@ -19,8 +19,8 @@ from cnn_lstm_hyperopt.config import (
     parse_space,
 )
 from cnn_lstm_hyperopt.config.domains import Domain, decode_sizes
-from cnn_lstm_hyperopt.portfolio import PORTFOLIO, nearest, portfolio_in
 from cnn_lstm_hyperopt.search import Cost, Limits, SkillGate, StudyPlan, random_configuration
+from cnn_lstm_hyperopt.search.initial_trials.portfolio import PORTFOLIO, nearest, portfolio_in
 
 ROOT = Path(__file__).parents[1]
 WHOLE = parse_space(None)[0]

@@ -12,10 +12,10 @@ import torch
 from cnn_lstm_hyperopt.data.framing import frame_windows
 from cnn_lstm_hyperopt.data.frequency import duration, step_seconds
 from cnn_lstm_hyperopt.data.sources import EmbeddedSource
-from cnn_lstm_hyperopt.exceptions import DataError
-from cnn_lstm_hyperopt.model_description import ModelDescription
+from cnn_lstm_hyperopt.errors import DataError
+from cnn_lstm_hyperopt.inference.metadata import ModelDescription
+from cnn_lstm_hyperopt.inference.model import SavedModel
 from cnn_lstm_hyperopt.models import build_network
-from cnn_lstm_hyperopt.saved_model import SavedModel
 from cnn_lstm_hyperopt.training import ValueScale
 from finalists import params
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from cnn_lstm_hyperopt.config import Settings
+from cnn_lstm_hyperopt.data.dataloaders.loaders import dataset_from_loaders
 from cnn_lstm_hyperopt.data.dataset import Fold
-from cnn_lstm_hyperopt.data.loaders import dataset_from_loaders
-from cnn_lstm_hyperopt.exceptions import ConfigError, SaveDirError
-from cnn_lstm_hyperopt.metrics import METRICS, score
-from cnn_lstm_hyperopt.preparation import prepare_again, prepare_new, skill_gate
+from cnn_lstm_hyperopt.errors import ConfigError, SaveDirError
+from cnn_lstm_hyperopt.metrics.base import METRICS, score
+from cnn_lstm_hyperopt.pipeline.setup import prepare_again, prepare_new, skill_gate
 from cnn_lstm_hyperopt.progress import CONTINUE
-from cnn_lstm_hyperopt.reporting.terminal import Terminal
+from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
 from cnn_lstm_hyperopt.search import SkillGate, StudyStorage, random_configuration
 from cnn_lstm_hyperopt.search.distributions import distribution
 

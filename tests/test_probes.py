@@ -13,8 +13,8 @@ from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.execution import CTRL_C, FINISHED, StopSignal, run_trials
 from cnn_lstm_hyperopt.progress import CONTINUE, Decision, ProgressReport
 from cnn_lstm_hyperopt.search import Limits, SkillGate, State, Study, StudyPlan, StudyStorage, TrialRecord, with_fixed
-from cnn_lstm_hyperopt.training.cost import CostModel
-from cnn_lstm_hyperopt.trial_runner import TrialRunner
+from cnn_lstm_hyperopt.training.cost_model import CostModel
+from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
 
 EPOCHS, PROBES, CONTINUED = 3, 6, 2
 SPACE, _ = parse_space(

@@ -17,7 +17,7 @@ from cnn_lstm_hyperopt import (
     load_settings,
     run_cnn_lstm_hyperparameter_optimization,
 )
-from cnn_lstm_hyperopt.exceptions import ConfigError
+from cnn_lstm_hyperopt.errors import ConfigError
 
 LOADERS = """
 import torch
@@ -163,7 +163,7 @@ def test_in_a_notebook_a_table_is_shown_once_and_if_quiet_not_at_all() -> None:
 
         code = (
             "from rich.table import Table\n"
-            "from cnn_lstm_hyperopt.reporting.terminal import Terminal\n"
+            "from cnn_lstm_hyperopt.reporting.console.terminal import Terminal\n"
             "table = Table('column'); table.add_row('of the notebook')\n"
             "Terminal({}).table(table)"
         )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnn_lstm_hyperopt.randomness import stream, stream_seed
+from cnn_lstm_hyperopt.utils.rng import stream, stream_seed
 
 SEEDS, NUMBERS = st.integers(0, 2**32 - 1), st.integers(0, 10**6)
 PURPOSES = st.text(max_size=20)
@@ -67,7 +67,7 @@ def test_global_state_neither_acts_nor_is_touched():
 
 def test_streams_are_the_same_in_another_process():
     """Text hashes differ between processes; these must not."""
-    code = "from cnn_lstm_hyperopt.randomness import stream_seed; print(stream_seed(1, 2, 'weights'))"
+    code = "from cnn_lstm_hyperopt.utils.rng import stream_seed; print(stream_seed(1, 2, 'weights'))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout) == stream_seed(1, 2, "weights")
 

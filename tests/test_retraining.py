@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from cnn_lstm_hyperopt.confirmation import SEEDS_APART
 from cnn_lstm_hyperopt.data.dataset import Dataset, Fold, LockedPeriod
-from cnn_lstm_hyperopt.exceptions import StorageFailedError
+from cnn_lstm_hyperopt.errors import StorageFailedError
+from cnn_lstm_hyperopt.inference.model import load_model
+from cnn_lstm_hyperopt.pipeline.confirmation import SEEDS_APART
+from cnn_lstm_hyperopt.pipeline.retraining import Finalist, Retrained, retrain
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision
-from cnn_lstm_hyperopt.retraining import Finalist, Retrained, retrain
-from cnn_lstm_hyperopt.saved_model import load_model
 from cnn_lstm_hyperopt.training import ValueScale, evaluate
 from finalists import CTRL_C, DIVERGING, Planted, confirmation, go_on, outcome, params, planted, runner_of, sure
 

@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnn_lstm_hyperopt import confirmation, retraining
-from cnn_lstm_hyperopt.confirmation import TIME_IS_UP
 from cnn_lstm_hyperopt.data.dataset import Dataset
+from cnn_lstm_hyperopt.pipeline.confirmation import TIME_IS_UP
+from cnn_lstm_hyperopt.pipeline.retraining import Finalist, Given, retrain
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision
-from cnn_lstm_hyperopt.retraining import Finalist, Given, retrain
 from cnn_lstm_hyperopt.training import NonFiniteLossError, ValueScale, evaluate
-from cnn_lstm_hyperopt.trial_runner import TrialRunner
+from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
 from finalists import CTRL_C, go_on, params, runner_of
 
 FINALISTS = [Finalist(rank, 10 * rank, params(rank)) for rank in (1, 2, 3)]
@@ -42,7 +42,7 @@ def clock(monkeypatch):
     clock = SimpleNamespace(now=0.0)
     for module in (confirmation, retraining):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    monkeypatch.setattr("cnn_lstm_hyperopt.training.loop.LOOK_SECONDS", math.inf)
+    monkeypatch.setattr("cnn_lstm_hyperopt.training.trainer.LOOK_SECONDS", math.inf)
     return clock
 
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from cnn_lstm_hyperopt.config import Settings, load_settings
-from cnn_lstm_hyperopt.confirmation import Divergence, Reading
-from cnn_lstm_hyperopt.retraining import Finalist, Given
-from cnn_lstm_hyperopt.round_record import RoundRecord, end_round
+from cnn_lstm_hyperopt.pipeline.confirmation import Divergence, Reading
+from cnn_lstm_hyperopt.pipeline.resume_state import RoundRecord, end_round
+from cnn_lstm_hyperopt.pipeline.retraining import Finalist, Given
 from cnn_lstm_hyperopt.search import StudyStorage
 from finalists import candidate
 

@@ -21,10 +21,10 @@ from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
 from cnn_lstm_hyperopt.data.own_features import BUILT_IN
 from cnn_lstm_hyperopt.data.scaling import Scaler
 from cnn_lstm_hyperopt.data.sources import EmbeddedSource
-from cnn_lstm_hyperopt.exceptions import DataError, SaveDirError
-from cnn_lstm_hyperopt.model_description import ModelDescription
+from cnn_lstm_hyperopt.errors import DataError, SaveDirError
+from cnn_lstm_hyperopt.inference.metadata import ModelDescription
+from cnn_lstm_hyperopt.inference.model import DESCRIPTION, WEIGHTS, SavedModel, load_model
 from cnn_lstm_hyperopt.models import build_network, profile
-from cnn_lstm_hyperopt.saved_model import DESCRIPTION, WEIGHTS, SavedModel, load_model
 from cnn_lstm_hyperopt.search import random_configuration
 from cnn_lstm_hyperopt.training import ValueScale
 
@@ -125,7 +125,7 @@ def test_a_model_predicts_alike_in_a_process_that_knows_nothing_of_the_study(mod
     script = (
         "import sys, pandas, torch\n"
         "torch.set_num_threads(1)\n"
-        "from cnn_lstm_hyperopt.saved_model import load_model\n"
+        "from cnn_lstm_hyperopt.inference.model import load_model\n"
         f"frame = load_model({str(folder)!r}).predict_bars(pandas.read_csv({str(tmp_path / 'bars.csv')!r}))\n"
         f"frame.to_parquet({str(tmp_path / 'out.parquet')!r})\n"
         "print([name for name in ('optuna', 'mlflow') if name in sys.modules])\n"

@@ -16,8 +16,8 @@ from cnn_lstm_hyperopt.evaluation import (
     sharpe,
     strategy_returns,
 )
-from cnn_lstm_hyperopt.reporting.validation import write_validation
-from cnn_lstm_hyperopt.selection_bias import deflated, read_trials
+from cnn_lstm_hyperopt.evaluation.selection_bias import deflated, read_trials
+from cnn_lstm_hyperopt.execution.validation_files import write_validation
 from cnn_lstm_hyperopt.training import Predictions
 from finalists import sure
 

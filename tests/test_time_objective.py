@@ -13,12 +13,12 @@ import torch
 
 from cnn_lstm_hyperopt import CNNLSTMHyperparameterOptimizer
 from cnn_lstm_hyperopt.config import PrunerSettings, SamplerSettings, parse_space
-from cnn_lstm_hyperopt.exceptions import SaveDirError
+from cnn_lstm_hyperopt.errors import SaveDirError
 from cnn_lstm_hyperopt.execution import FINISHED, StopSignal, run_trials
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
 from cnn_lstm_hyperopt.search import Cost, Limits, SkillGate, State, Study, StudyPlan, StudyStorage
 from cnn_lstm_hyperopt.training import Evaluation, Outcome, Predictions
-from cnn_lstm_hyperopt.trial_runner import TrainedNetwork
+from cnn_lstm_hyperopt.training.trial_trainer import TrainedNetwork
 
 # ---------------------------------------------------------------------- what a trial is stored with
 
@@ -125,7 +125,7 @@ CLOCK = ("measured_seconds",)
 def search(tmp_path_factory, tiny_settings: dict[str, Any]):
     """Runs TINY with estimated time up to each of the given totals, and gives the rows of trials.csv."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cnn_lstm_hyperopt.forecast.SAMPLED", 40)  # the forecast is not what is tried here
+        patch.setattr("cnn_lstm_hyperopt.search.forecast.SAMPLED", 40)  # the forecast is not what is tried here
 
         def run(*totals: int, seed: int = 0) -> list[dict[str, str]]:
             save_dir = tmp_path_factory.mktemp("estimated") / "results"
@@ -170,7 +170,7 @@ def test_the_same_seed_gives_the_same_trials_whatever_the_clock_says(whole, sear
         return now[0]
 
     monkeypatch.setattr(
-        "cnn_lstm_hyperopt.training.loop.time", SimpleNamespace(perf_counter=leaping, process_time=leaping)
+        "cnn_lstm_hyperopt.training.trainer.time", SimpleNamespace(perf_counter=leaping, process_time=leaping)
     )
     again = search(6)
     assert without_clock(again) == without_clock(whole)

@@ -14,18 +14,18 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from cnn_lstm_hyperopt.calibration import calibration_for
 from cnn_lstm_hyperopt.config import TrainingSettings
 from cnn_lstm_hyperopt.data.dataset import Dataset, Fold, TrialData
-from cnn_lstm_hyperopt.data.store import load_trial_data, save_trial_data
+from cnn_lstm_hyperopt.data.shared_arrays import load_trial_data, save_trial_data
 from cnn_lstm_hyperopt.data.windows import without_other_rows
-from cnn_lstm_hyperopt.exceptions import CheckpointError
+from cnn_lstm_hyperopt.errors import CheckpointError
 from cnn_lstm_hyperopt.models import CnnLstm
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
 from cnn_lstm_hyperopt.training import ValueScale, evaluate, forget_checkpoint, last_good, read_checkpoint
-from cnn_lstm_hyperopt.training.cost import memory_mb
-from cnn_lstm_hyperopt.training.loop import FIRST_LOOK
-from cnn_lstm_hyperopt.trial_runner import TrainedNetwork, TrialRunner
+from cnn_lstm_hyperopt.training.cost_model import memory_mb
+from cnn_lstm_hyperopt.training.machine_benchmark import calibration_for
+from cnn_lstm_hyperopt.training.trainer import FIRST_LOOK
+from cnn_lstm_hyperopt.training.trial_trainer import TrainedNetwork, TrialRunner
 
 CPU = torch.device("cpu")
 PARAMS = {
@@ -63,7 +63,7 @@ PARAMS = {
 @pytest.fixture(autouse=True)
 def _no_clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """One thread; and no report depends on how fast this machine is."""
-    monkeypatch.setattr("cnn_lstm_hyperopt.training.loop.LOOK_SECONDS", math.inf)
+    monkeypatch.setattr("cnn_lstm_hyperopt.training.trainer.LOOK_SECONDS", math.inf)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -275,12 +275,12 @@ class TestATrialThatGoesOn:
         script = f"""
 import torch
 from pathlib import Path
-from cnn_lstm_hyperopt.calibration import calibration_for
+from cnn_lstm_hyperopt.training.machine_benchmark import calibration_for
 from cnn_lstm_hyperopt.config import TrainingSettings
-from cnn_lstm_hyperopt.data.store import load_trial_data
+from cnn_lstm_hyperopt.data.shared_arrays import load_trial_data
 from cnn_lstm_hyperopt.progress import CONTINUE
 from cnn_lstm_hyperopt.training import read_checkpoint
-from cnn_lstm_hyperopt.trial_runner import TrialRunner
+from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
 cpu = torch.device("cpu")
 settings = TrainingSettings(max_epochs=2)
 runner = TrialRunner(load_trial_data(Path({str(data)!r})), settings, seed=0, device=cpu, speeds=calibration_for(cpu))
@@ -492,12 +492,12 @@ def test_batches_are_halved_until_they_fit_and_take_the_steps_of_whole_ones(data
 IN_LITTLE_MEMORY = """
 import logging, os, resource, sys
 import torch
-from cnn_lstm_hyperopt.calibration import calibration_for
+from cnn_lstm_hyperopt.training.machine_benchmark import calibration_for
 from cnn_lstm_hyperopt.config import TrainingSettings
 from cnn_lstm_hyperopt.data.dataset import Fold, TrialData
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.progress import CONTINUE
-from cnn_lstm_hyperopt.trial_runner import TrialRunner
+from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
 
 logging.basicConfig(level=logging.WARNING)
 

@@ -33,10 +33,10 @@ from cnn_lstm_hyperopt.evaluation import (
     score_interval,
     strategy_returns,
 )
-from cnn_lstm_hyperopt.metrics import METRICS
-from cnn_lstm_hyperopt.retraining import Finalist, retrain
-from cnn_lstm_hyperopt.saved_model import load_model
-from cnn_lstm_hyperopt.verdict import Verdict, evaluate_once
+from cnn_lstm_hyperopt.inference.model import load_model
+from cnn_lstm_hyperopt.metrics.base import METRICS
+from cnn_lstm_hyperopt.pipeline.retraining import Finalist, retrain
+from cnn_lstm_hyperopt.pipeline.test_evaluation import Verdict, evaluate_once
 from finalists import Planted, go_on, mostly, params, planted, runner_of, sure
 
 SCIKIT_LEARN = {

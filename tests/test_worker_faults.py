@@ -43,7 +43,7 @@ def workers_of(save_dir: Path) -> dict[int, int]:
                 command = (entry / "cmdline").read_bytes().decode().split("\0")
             except (FileNotFoundError, ProcessLookupError):
                 continue
-            if "cnn_lstm_hyperopt.worker" in command and str(save_dir) in command:
+            if "cnn_lstm_hyperopt.execution.worker" in command and str(save_dir) in command:
                 found[int(command[command.index(str(save_dir)) + 1])] = int(entry.name)
     return found
 
@@ -172,7 +172,7 @@ def test_workers_that_die_at_start_end_the_run_with_a_line_that_says_why(
     site.mkdir()
     (site / "sitecustomize.py").write_text(
         "import os, sys\n"
-        "if 'cnn_lstm_hyperopt.worker' in sys.orig_argv:\n"
+        "if 'cnn_lstm_hyperopt.execution.worker' in sys.orig_argv:\n"
         "    os.write(2, b'ImportError: libmine.so: cannot open shared object file\\n')\n"
         "    os._exit(1)\n"
     )
@@ -192,7 +192,7 @@ LIMITED = """
 import resource, sys
 from cnn_lstm_hyperopt.cli import main
 import torch
-import cnn_lstm_hyperopt.experiment
+import cnn_lstm_hyperopt.pipeline.run
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 700 * 10**6,) * 2)
 sys.exit(main(sys.argv[1:]))

@@ -27,8 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.config import Choices, Domain, Fixed, FloatRange, IntRange, SearchSpace
-from cnn_lstm_hyperopt.config.space import ParameterSpec
-from cnn_lstm_hyperopt.exceptions import InputError
+from cnn_lstm_hyperopt.config.search_space import ParameterSpec
+from cnn_lstm_hyperopt.errors import InputError
 from cnn_lstm_hyperopt.search import SkillGate
 
 Array = NDArray[np.float64]

@@ -29,8 +29,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.pareto import hypervolume, non_dominated
-from cnn_lstm_hyperopt.randomness import stream_seed
-from cnn_lstm_hyperopt.search.summary import Estimate, jeffreys
+from cnn_lstm_hyperopt.search.pruning_stats import Estimate, jeffreys
+from cnn_lstm_hyperopt.utils.rng import stream_seed
 from problems import Array, Problem
 
 BEYOND = 1.1

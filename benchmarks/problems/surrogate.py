@@ -29,7 +29,7 @@ from cnn_lstm_hyperopt.config import Params, SearchSpace, load_settings
 from cnn_lstm_hyperopt.models import NetworkConfig, Profile, profile
 from cnn_lstm_hyperopt.pareto import non_dominated
 from cnn_lstm_hyperopt.search.samplers.encoding import Encoding
-from cnn_lstm_hyperopt.training.cost import CostModel
+from cnn_lstm_hyperopt.training.cost_model import CostModel
 
 Array = NDArray[np.float64]
 

@@ -8,12 +8,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cnn_lstm_hyperopt.config import Settings, load_settings
-    from cnn_lstm_hyperopt.optimizer import (
+    from cnn_lstm_hyperopt.api import (
         CNNLSTMHyperparameterOptimizer,
         run_cnn_lstm_hyperparameter_optimization,
     )
-    from cnn_lstm_hyperopt.saved_model import SavedModel, load_model
+    from cnn_lstm_hyperopt.config import Settings, load_settings
+    from cnn_lstm_hyperopt.inference.model import SavedModel, load_model
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # who wants our log sets a handler; a run writes run.log
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from cnn_lstm_hyperopt.processes import leave_current_directory_out
+from cnn_lstm_hyperopt.utils.processes import leave_current_directory_out
 
 leave_current_directory_out()
 

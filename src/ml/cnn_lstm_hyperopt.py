@@ -1,6 +1,6 @@
 """The names of the seed document: ``from src.ml.cnn_lstm_hyperopt import ...`` works from the repository's root."""
 
-from cnn_lstm_hyperopt.optimizer import (
+from cnn_lstm_hyperopt.api import (
     CNNLSTMHyperparameterOptimizer,
     run_cnn_lstm_hyperparameter_optimization,
 )

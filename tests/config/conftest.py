@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cnn_lstm_hyperopt.config import Settings, load_settings
-from cnn_lstm_hyperopt.exceptions import ConfigError
+from cnn_lstm_hyperopt.errors import ConfigError
 
 
 @pytest.fixture(scope="session")

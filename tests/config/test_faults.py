@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from cnn_lstm_hyperopt.config import Settings, load_settings
-from cnn_lstm_hyperopt.config.faults import JOINERS, is_legible
-from cnn_lstm_hyperopt.exceptions import ConfigError
+from cnn_lstm_hyperopt.config.messages import JOINERS, is_legible
+from cnn_lstm_hyperopt.errors import ConfigError
 
 NAN, INF = float("nan"), float("inf")
 

@@ -11,7 +11,7 @@ import yaml
 
 from cnn_lstm_hyperopt.config import Choices, Fixed, FloatRange, IntRange, Settings, dump_settings, load_settings
 from cnn_lstm_hyperopt.config.settings import SourceName
-from cnn_lstm_hyperopt.exceptions import ConfigError
+from cnn_lstm_hyperopt.errors import ConfigError
 
 SEED_EXAMPLE = """\
 # configs/hyperopt/cnn_lstm_hyperopt_config.yaml

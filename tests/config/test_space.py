@@ -20,7 +20,7 @@ from cnn_lstm_hyperopt.config import (
     stored,
 )
 from cnn_lstm_hyperopt.config.domains import decode_sizes, encode
-from cnn_lstm_hyperopt.exceptions import ConfigError
+from cnn_lstm_hyperopt.errors import ConfigError
 
 FLAG = Choices((False, True))
 SEED_RANGES = {

@@ -11,7 +11,7 @@ import pytest
 from cnn_lstm_hyperopt.config import DataSettings
 from cnn_lstm_hyperopt.data.bars import Bars
 from cnn_lstm_hyperopt.data.bounded_check import checked_feature_set
-from cnn_lstm_hyperopt.exceptions import DataError
+from cnn_lstm_hyperopt.errors import DataError
 from cnn_lstm_hyperopt.execution import StopSignal
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnn_lstm_hyperopt.data.causality import check_recomputed
 from cnn_lstm_hyperopt.data.features import FEATURE_NAMES, compute_features
-from cnn_lstm_hyperopt.exceptions import DataError
+from cnn_lstm_hyperopt.data.lookahead.causality import check_recomputed
+from cnn_lstm_hyperopt.errors import DataError
 
 
 def check(function, frame: pd.DataFrame) -> None:

@@ -16,7 +16,7 @@ from cnn_lstm_hyperopt.data.dataset import Dataset, LockedPeriod, frame_windows,
 from cnn_lstm_hyperopt.data.features import FEATURE_NAMES
 from cnn_lstm_hyperopt.data.labels import labeller
 from cnn_lstm_hyperopt.data.sources import EmbeddedSource, SyntheticSource
-from cnn_lstm_hyperopt.exceptions import DataError
+from cnn_lstm_hyperopt.errors import DataError
 
 FIVE = ("AAPL", "IBM", "MSFT", "NVDA", "AMZN")
 

@@ -10,8 +10,8 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from cnn_lstm_hyperopt import CNNLSTMHyperparameterOptimizer, run_cnn_lstm_hyperparameter_optimization
-from cnn_lstm_hyperopt.data.loaders import dataset_from_loaders
-from cnn_lstm_hyperopt.exceptions import ConfigError, DataError, InputError, SaveDirError
+from cnn_lstm_hyperopt.data.dataloaders.loaders import dataset_from_loaders
+from cnn_lstm_hyperopt.errors import ConfigError, DataError, InputError, SaveDirError
 
 SIZES = (24, 12, 9)
 DAYS = [pd.date_range("2020-01-01", periods=size) for size in SIZES]

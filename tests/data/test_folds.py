@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from cnn_lstm_hyperopt.config.settings import DataSettings
 from cnn_lstm_hyperopt.data.folds import CV_SCHEMES, WindowDates, combinatorial, make_folds, walk_forward
 from cnn_lstm_hyperopt.data.splits import assign, cut_dates
-from cnn_lstm_hyperopt.exceptions import DataError
+from cnn_lstm_hyperopt.errors import DataError
 
 
 def daily(windows: int, purge: int, embargo: int = 0) -> WindowDates:

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from cnn_lstm_hyperopt.config import DataSettings
 from cnn_lstm_hyperopt.data.features import FEATURE_NAMES, compute_features
-from cnn_lstm_hyperopt.data.foresight import check_foresight
 from cnn_lstm_hyperopt.data.labels import labeller
+from cnn_lstm_hyperopt.data.lookahead.foresight import check_foresight
 from cnn_lstm_hyperopt.data.sources import EmbeddedSource, SyntheticSource
-from cnn_lstm_hyperopt.exceptions import DataError
+from cnn_lstm_hyperopt.errors import DataError
 
 QUESTIONS = {
     "direction": DataSettings(target="direction"),

@@ -21,7 +21,7 @@ from cnn_lstm_hyperopt.data.features import compute_features
 from cnn_lstm_hyperopt.data.folds import WindowDates
 from cnn_lstm_hyperopt.data.labels import labeller
 from cnn_lstm_hyperopt.data.scaling import Scaler
-from cnn_lstm_hyperopt.data.store import save_trial_data
+from cnn_lstm_hyperopt.data.shared_arrays import save_trial_data
 from cnn_lstm_hyperopt.data.windows import Windows
 
 LOOKBACK = 8

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
+from cnn_lstm_hyperopt.data.dataloaders.loaders import dataset_from_loaders
 from cnn_lstm_hyperopt.data.dataset import Dataset
-from cnn_lstm_hyperopt.data.loaders import dataset_from_loaders
-from cnn_lstm_hyperopt.data.store import load_trial_data, save_trial_data
-from cnn_lstm_hyperopt.exceptions import DataError
+from cnn_lstm_hyperopt.data.shared_arrays import load_trial_data, save_trial_data
+from cnn_lstm_hyperopt.errors import DataError
 
 TIME, FEATURES = 4, 2
 

@@ -17,8 +17,8 @@ from torch.utils.data import (
 )
 
 from cnn_lstm_hyperopt import CNNLSTMHyperparameterOptimizer
-from cnn_lstm_hyperopt.data.loaders import dataset_from_loaders
-from cnn_lstm_hyperopt.exceptions import ConfigError, DataError
+from cnn_lstm_hyperopt.data.dataloaders.loaders import dataset_from_loaders
+from cnn_lstm_hyperopt.errors import ConfigError, DataError
 
 TIME, FEATURES = 5, 3
 SIZES = (24, 12, 9)

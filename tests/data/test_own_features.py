@@ -15,7 +15,7 @@ from cnn_lstm_hyperopt.data.dataset import prepare_dataset
 from cnn_lstm_hyperopt.data.features import FEATURE_NAMES, compute_features
 from cnn_lstm_hyperopt.data.framing import feature_rows, frame_windows
 from cnn_lstm_hyperopt.data.own_features import BUILT_IN, FeatureSet, feature_set
-from cnn_lstm_hyperopt.exceptions import DataError
+from cnn_lstm_hyperopt.errors import DataError
 
 GOOD = """
 import numpy as np

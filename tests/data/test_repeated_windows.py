@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from cnn_lstm_hyperopt.data.loaders import dataset_from_loaders
-from cnn_lstm_hyperopt.exceptions import DataError
+from cnn_lstm_hyperopt.data.dataloaders.loaders import dataset_from_loaders
+from cnn_lstm_hyperopt.errors import DataError
 
 NAMES = ("train", "validation", "test")
 TIME, FEATURES = 6, 3

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from cnn_lstm_hyperopt.data.features import segments
 from cnn_lstm_hyperopt.data.framing import reach_bars
 from cnn_lstm_hyperopt.data.splits import assign, cut_dates, evenly_spread
-from cnn_lstm_hyperopt.exceptions import DataError
+from cnn_lstm_hyperopt.errors import DataError
 
 SHARES = (0.70, 0.15, 0.15)
 

@@ -9,9 +9,9 @@ import torch
 from safetensors import safe_open
 
 from cnn_lstm_hyperopt.config import DataSettings
+from cnn_lstm_hyperopt.data.dataloaders.loaders import dataset_from_loaders
 from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
-from cnn_lstm_hyperopt.data.loaders import dataset_from_loaders
-from cnn_lstm_hyperopt.data.store import load_trial_data, save_trial_data
+from cnn_lstm_hyperopt.data.shared_arrays import load_trial_data, save_trial_data
 from cnn_lstm_hyperopt.data.windows import Windows
 
 

@@ -12,8 +12,8 @@ from cnn_lstm_hyperopt.evaluation import Dependence, Interval, design_effect, pa
 from cnn_lstm_hyperopt.evaluation.dependence import MIN_UNITS, automatic_length, n_cosines
 from cnn_lstm_hyperopt.evaluation.influence import of_area, of_class_means, of_matthews
 from cnn_lstm_hyperopt.evaluation.proportions import combined, paired_difference, wilson
-from cnn_lstm_hyperopt.metrics import METRICS, SCORE_RANGES
-from cnn_lstm_hyperopt.metrics import score as metric_score
+from cnn_lstm_hyperopt.metrics.base import METRICS, SCORE_RANGES
+from cnn_lstm_hyperopt.metrics.base import score as metric_score
 
 Z = stats.norm.ppf(0.975)
 

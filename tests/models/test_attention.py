@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from cnn_lstm_hyperopt.models.attention import AttentionPooling, MultiHeadAttention, SelfAttention
+from cnn_lstm_hyperopt.models.layers.attention import AttentionPooling, MultiHeadAttention, SelfAttention
 
 
 @pytest.mark.parametrize("heads", [1, 2, 8])

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from cnn_lstm_hyperopt.models.cnn import ConvBranch
-from cnn_lstm_hyperopt.models.config import CnnConfig
+from cnn_lstm_hyperopt.models.cnn_lstm.cnn import ConvBranch
+from cnn_lstm_hyperopt.models.cnn_lstm.config import CnnConfig
 
 
 def config(**changed) -> CnnConfig:

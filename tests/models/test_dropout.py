@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from cnn_lstm_hyperopt.models.dropout import Dropout
+from cnn_lstm_hyperopt.models.layers.dropout import Dropout
 
 COUNT = 200_003  # no multiple of four
 

@@ -6,9 +6,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from cnn_lstm_hyperopt.models.branch import BranchOutput, BranchShape
-from cnn_lstm_hyperopt.models.config import FusionConfig
-from cnn_lstm_hyperopt.models.fusion import FUSIONS
+from cnn_lstm_hyperopt.models.cnn_lstm.branch import BranchOutput, BranchShape
+from cnn_lstm_hyperopt.models.cnn_lstm.config import FusionConfig
+from cnn_lstm_hyperopt.models.cnn_lstm.fusion import FUSIONS
 
 CNN, LSTM, DIM = BranchShape(6, 12), BranchShape(10, 10), 8
 

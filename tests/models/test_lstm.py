@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from cnn_lstm_hyperopt.models.config import LstmConfig
-from cnn_lstm_hyperopt.models.lstm import LstmBranch
+from cnn_lstm_hyperopt.models.cnn_lstm.config import LstmConfig
+from cnn_lstm_hyperopt.models.cnn_lstm.lstm import LstmBranch
 
 
 def config(**changed) -> LstmConfig:

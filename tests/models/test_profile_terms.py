@@ -9,7 +9,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from cnn_lstm_hyperopt.models import NetworkConfig, Profile, build_network, profile
-from cnn_lstm_hyperopt.models.config import CnnConfig, FusionConfig, LstmConfig
+from cnn_lstm_hyperopt.models.cnn_lstm.config import CnnConfig, FusionConfig, LstmConfig
 
 CPU = torch.device("cpu")
 FEATURES = 11

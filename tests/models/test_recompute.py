@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cnn_lstm_hyperopt.models import build_network
-from cnn_lstm_hyperopt.models.recompute import run
+from cnn_lstm_hyperopt.models.layers.recompute import run
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from cnn_lstm_hyperopt.config import SearchSpace, TrainingSettings, parse_space
-from cnn_lstm_hyperopt.config.space import PARAMETERS
+from cnn_lstm_hyperopt.config.search_space import PARAMETERS
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.models import NetworkConfig, build_network, profile
 from cnn_lstm_hyperopt.search import random_configuration
 from cnn_lstm_hyperopt.training import TrainingConfig, ValueScale
-from cnn_lstm_hyperopt.training.device import one_thread, seeded_dropout
+from cnn_lstm_hyperopt.training.runtime.device import one_thread, seeded_dropout
 from cnn_lstm_hyperopt.training.step import Stepper
 
 CPU = torch.device("cpu")

@@ -9,11 +9,11 @@ import sys
 import pandas as pd
 import pytest
 
-from cnn_lstm_hyperopt.files import new_part, remove_parts, write_json, write_text, written_beside
 from cnn_lstm_hyperopt.progress import CONTINUE
 from cnn_lstm_hyperopt.search import StudyStorage
-from cnn_lstm_hyperopt.spreadsheets import csv_cell, csv_frame, csv_text
 from cnn_lstm_hyperopt.training.checkpoint import Checkpoint, write_checkpoint
+from cnn_lstm_hyperopt.utils.atomic_io import new_part, remove_parts, write_json, write_text, written_beside
+from cnn_lstm_hyperopt.utils.spreadsheets import csv_cell, csv_frame, csv_text
 
 
 def test_text_is_written_as_given_and_folders_are_made(tmp_path):

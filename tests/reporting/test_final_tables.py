@@ -8,21 +8,21 @@ import pytest
 from rich.console import Console
 
 from cnn_lstm_hyperopt.config import load_settings
-from cnn_lstm_hyperopt.confirmation import TIME_IS_UP, Confirmed
 from cnn_lstm_hyperopt.data.dataset import LockedPeriod
 from cnn_lstm_hyperopt.evaluation import BASELINES, Interval, Overfitting
-from cnn_lstm_hyperopt.metrics import METRICS
+from cnn_lstm_hyperopt.evaluation.selection_bias import DeflatedSharpe, TrialSeries
+from cnn_lstm_hyperopt.metrics.base import METRICS
+from cnn_lstm_hyperopt.pipeline.confirmation import TIME_IS_UP, Confirmed
+from cnn_lstm_hyperopt.pipeline.test_evaluation import evaluate_once
 from cnn_lstm_hyperopt.progress import Action, Decision
-from cnn_lstm_hyperopt.reporting.final_tables import (
+from cnn_lstm_hyperopt.reporting.console.final_tables import (
     confirmation_lines,
     confirmation_table,
     selection_lines,
     verdict_lines,
 )
-from cnn_lstm_hyperopt.reporting.final_tables import period_table as table_of
-from cnn_lstm_hyperopt.reporting.terminal import PIPED_WIDTH, Terminal
-from cnn_lstm_hyperopt.selection_bias import DeflatedSharpe, TrialSeries
-from cnn_lstm_hyperopt.verdict import evaluate_once
+from cnn_lstm_hyperopt.reporting.console.final_tables import period_table as table_of
+from cnn_lstm_hyperopt.reporting.console.terminal import PIPED_WIDTH, Terminal
 from finalists import confirmation, mostly, planted
 
 

@@ -9,13 +9,11 @@ import pandas as pd
 import pytest
 
 from cnn_lstm_hyperopt.config import load_settings
-from cnn_lstm_hyperopt.confirmation import TIME_IS_UP, Confirmed
 from cnn_lstm_hyperopt.data.dataset import LockedPeriod
 from cnn_lstm_hyperopt.evaluation import BASELINES, Overfitting, probabilistic_sharpe
-from cnn_lstm_hyperopt.files import write_json
-from cnn_lstm_hyperopt.folder import model_folder
-from cnn_lstm_hyperopt.progress import Action, Decision
-from cnn_lstm_hyperopt.reporting.finals import (
+from cnn_lstm_hyperopt.evaluation.selection_bias import DeflatedSharpe, TrialSeries
+from cnn_lstm_hyperopt.pipeline.confirmation import TIME_IS_UP, Confirmed
+from cnn_lstm_hyperopt.pipeline.results.final_results import (
     baseline_results,
     confirmation_results,
     retrained_results,
@@ -24,12 +22,16 @@ from cnn_lstm_hyperopt.reporting.finals import (
     untested_verdict,
     verdict_results,
 )
-from cnn_lstm_hyperopt.reporting.finals import test_metrics as metrics_of  # its own name is that of a test
+from cnn_lstm_hyperopt.pipeline.results.final_results import (
+    test_metrics as metrics_of,  # its own name is that of a test
+)
+from cnn_lstm_hyperopt.pipeline.results.model_folders import holds_model, save_models, write_retrained
+from cnn_lstm_hyperopt.pipeline.test_evaluation import evaluate_once
+from cnn_lstm_hyperopt.progress import Action, Decision
 from cnn_lstm_hyperopt.reporting.grades import COLOURS
-from cnn_lstm_hyperopt.reporting.model_files import holds_model, save_models, write_retrained
+from cnn_lstm_hyperopt.run_dir.paths import model_folder
 from cnn_lstm_hyperopt.search import SkillGate
-from cnn_lstm_hyperopt.selection_bias import DeflatedSharpe, TrialSeries
-from cnn_lstm_hyperopt.verdict import evaluate_once
+from cnn_lstm_hyperopt.utils.atomic_io import write_json
 from finalists import confirmation, mostly, planted
 
 

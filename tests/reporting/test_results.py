@@ -12,16 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnn_lstm_hyperopt.config import PARAMETERS
-from cnn_lstm_hyperopt.reporting.results import (
+from cnn_lstm_hyperopt.pipeline.results.search_results import (
     cost_model_facts,
     environment,
     search_facts,
     search_results,
 )
-from cnn_lstm_hyperopt.reporting.trials_table import COLUMNS, trials_csv
+from cnn_lstm_hyperopt.pipeline.results.trials_csv import COLUMNS, trials_csv
 from cnn_lstm_hyperopt.search import SkillGate, State, front_hypervolume, hypervolume_history
 from cnn_lstm_hyperopt.search.pruners import is_exempt
-from cnn_lstm_hyperopt.search.summary import seconds_saved, wrongly_pruned
+from cnn_lstm_hyperopt.search.pruning_stats import seconds_saved, wrongly_pruned
 
 GATE = SkillGate(0.5, 100)  # needs 0.60
 

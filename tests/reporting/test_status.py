@@ -6,11 +6,11 @@ from dataclasses import asdict
 
 import pytest
 
-from cnn_lstm_hyperopt.activity import Activity, write_activity
 from cnn_lstm_hyperopt.config import dump_settings, load_settings
-from cnn_lstm_hyperopt.exceptions import SaveDirError
-from cnn_lstm_hyperopt.folder import RUN_LOCK, only_run
+from cnn_lstm_hyperopt.errors import SaveDirError
+from cnn_lstm_hyperopt.execution.activity_file import Activity, write_activity
 from cnn_lstm_hyperopt.reporting.status import status_facts, status_lines
+from cnn_lstm_hyperopt.run_dir.paths import RUN_LOCK, only_run
 from cnn_lstm_hyperopt.search import SkillGate, State, StudyStorage, Values
 
 GATE = SkillGate(0.5, 100)

@@ -11,16 +11,16 @@ from dataclasses import replace
 import pytest
 from rich.table import Table
 
-from cnn_lstm_hyperopt.activity import Activity
 from cnn_lstm_hyperopt.config import PrunerSettings, SamplerSettings, parse_space
 from cnn_lstm_hyperopt.config.settings import DataSettings
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
+from cnn_lstm_hyperopt.execution.activity_file import Activity
 from cnn_lstm_hyperopt.progress import ProgressReport
-from cnn_lstm_hyperopt.reporting.pruning import pruned_text, pruning_lines
-from cnn_lstm_hyperopt.reporting.terminal import Terminal
+from cnn_lstm_hyperopt.reporting.console.pruning import pruned_text, pruning_lines
+from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
 from cnn_lstm_hyperopt.reporting.wording import counted, epochs_text, seconds_text
 from cnn_lstm_hyperopt.search import Cost, Limits, SkillGate, State, Study, StudyPlan, StudyStorage, Values
-from cnn_lstm_hyperopt.search.summary import Estimate, PruningSummary, Unknown, WronglyPruned
+from cnn_lstm_hyperopt.search.pruning_stats import Estimate, PruningSummary, Unknown, WronglyPruned
 
 
 @pytest.fixture(autouse=True)
@@ -249,7 +249,7 @@ def test_of_other_metrics_it_is_what_no_skill_scores_and_trials_are_told_in_them
 def test_the_time_left_is_at_most_that_of_the_timeout(study, capsys, monkeypatch, limit, shown):
     """One of four trials took 10 s, so the others take 30."""
     now = [0.0]
-    monkeypatch.setattr("cnn_lstm_hyperopt.reporting.terminal.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("cnn_lstm_hyperopt.reporting.console.terminal.time.monotonic", lambda: now[0])
     terminal = Terminal()
     with terminal.watch(study, seconds_left=lambda: limit):
         assignment = study.next_assignment()

@@ -12,11 +12,11 @@ import torch
 from cnn_lstm_hyperopt import CNNLSTMHyperparameterOptimizer
 from cnn_lstm_hyperopt.data.dataset import Fold
 from cnn_lstm_hyperopt.data.windows import Windows
+from cnn_lstm_hyperopt.execution.validation_files import ValidationWriter, forget_validation, write_validation
 from cnn_lstm_hyperopt.progress import CONTINUE, ProgressReport
-from cnn_lstm_hyperopt.reporting.validation import ValidationWriter, forget_validation, write_validation
 from cnn_lstm_hyperopt.search import Assignment, Cost
 from cnn_lstm_hyperopt.training import Evaluation, Outcome, Predictions
-from cnn_lstm_hyperopt.trial_runner import TrainedNetwork, TrialRunner
+from cnn_lstm_hyperopt.training.trial_trainer import TrainedNetwork, TrialRunner
 
 N = 7
 

@@ -19,7 +19,7 @@ from cnn_lstm_hyperopt.config import (
     SearchSpace,
     parse_space,
 )
-from cnn_lstm_hyperopt.config.space import ParameterSpec
+from cnn_lstm_hyperopt.config.search_space import ParameterSpec
 from cnn_lstm_hyperopt.pareto import hypervolume
 from cnn_lstm_hyperopt.search import (
     Cost,

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from cnn_lstm_hyperopt.config import Choices, FloatRange, IntRange, SearchSpace
-from cnn_lstm_hyperopt.config.space import ParameterSpec
+from cnn_lstm_hyperopt.config.search_space import ParameterSpec
 from cnn_lstm_hyperopt.search.limits import Cost, Limits
+from cnn_lstm_hyperopt.search.observations import Kind, Told
 from cnn_lstm_hyperopt.search.samplers import catcma
 from cnn_lstm_hyperopt.search.samplers.base import Question
-from cnn_lstm_hyperopt.search.samplers.catcma import Draw, Run, Variables
-from cnn_lstm_hyperopt.search.samplers.cmaes import CmaEsSampler
+from cnn_lstm_hyperopt.search.samplers.cmaes.catcma import Draw, Run, Variables
+from cnn_lstm_hyperopt.search.samplers.cmaes.sampler import CmaEsSampler
 from cnn_lstm_hyperopt.search.samplers.encoding import Encoding
 from cnn_lstm_hyperopt.search.samplers.random import RandomSampler
-from cnn_lstm_hyperopt.search.told import Kind, Told
 from rehearsal import assert_legal, finished, plan_of, simulate, volume
 
 SPACE = SearchSpace.of(

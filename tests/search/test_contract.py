@@ -9,8 +9,8 @@ from typing import get_args
 import pytest
 
 from cnn_lstm_hyperopt.config import Choices, Fixed, IntRange, PrunerSettings, SamplerSettings, SearchSpace
-from cnn_lstm_hyperopt.config.space import ParameterSpec
-from cnn_lstm_hyperopt.exceptions import StudyFailedError
+from cnn_lstm_hyperopt.config.search_space import ParameterSpec
+from cnn_lstm_hyperopt.errors import StudyFailedError
 from cnn_lstm_hyperopt.search import (
     Cost,
     Limits,
@@ -22,9 +22,9 @@ from cnn_lstm_hyperopt.search import (
     hypervolume_history,
     with_fixed,
 )
-from cnn_lstm_hyperopt.search.function import optimise
 from cnn_lstm_hyperopt.search.pruners import PRUNERS, is_exempt
 from cnn_lstm_hyperopt.search.samplers import SAMPLERS
+from cnn_lstm_hyperopt.search.simulate import optimise
 
 SEED, N_TRIALS = 3, 46
 STARTUP = 12

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
 from cnn_lstm_hyperopt.search import Point, State
-from cnn_lstm_hyperopt.search.curves import (
+from cnn_lstm_hyperopt.search.learning_curves import (
     MIN_CURVES,
     MIN_EXPECTED,
     NEIGHBOURS,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from cnn_lstm_hyperopt.metrics import METRICS, SCORE_RANGES, objective_name
+from cnn_lstm_hyperopt.metrics.base import METRICS, SCORE_RANGES, objective_name
 from cnn_lstm_hyperopt.search import (
     SkillGate,
     State,
@@ -16,10 +16,10 @@ from cnn_lstm_hyperopt.search import (
     hypervolume_history,
     ranked_front,
 )
-from cnn_lstm_hyperopt.search.function import optimise
+from cnn_lstm_hyperopt.search.observations import told
 from cnn_lstm_hyperopt.search.pruners import PRUNERS, is_exempt
 from cnn_lstm_hyperopt.search.samplers import SAMPLERS
-from cnn_lstm_hyperopt.search.told import told
+from cnn_lstm_hyperopt.search.simulate import optimise
 
 WINDOWS = 1600
 LABELS = np.arange(WINDOWS) % 2

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnn_lstm_hyperopt.search import Point, SkillGate, State
-from cnn_lstm_hyperopt.search.curves import MIN_CURVES, FinishedCurves, Outcomes, settled_score
+from cnn_lstm_hyperopt.search.learning_curves import MIN_CURVES, FinishedCurves, Outcomes, settled_score
 from cnn_lstm_hyperopt.search.pruners import PRUNERS
 
 GATE = SkillGate(0.5, 2000)  # needs 0.5224

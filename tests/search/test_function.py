@@ -6,12 +6,12 @@ from collections import defaultdict
 import pytest
 
 from cnn_lstm_hyperopt.config import FloatRange, SearchSpace
-from cnn_lstm_hyperopt.config.space import ParameterSpec
-from cnn_lstm_hyperopt.exceptions import StudyFailedError
-from cnn_lstm_hyperopt.randomness import stream_seed
+from cnn_lstm_hyperopt.config.search_space import ParameterSpec
+from cnn_lstm_hyperopt.errors import StudyFailedError
 from cnn_lstm_hyperopt.search import Cost, Limits, SkillGate, Start, State, Study, StudyStorage, finish_order, optimise
-from cnn_lstm_hyperopt.search.told import Kind, told
+from cnn_lstm_hyperopt.search.observations import Kind, told
 from cnn_lstm_hyperopt.search.trial import PROBED
+from cnn_lstm_hyperopt.utils.rng import stream_seed
 
 EPOCHS = 4
 LINE = SearchSpace.of({"x": ParameterSpec("float", FloatRange(0.0, 1.0))})

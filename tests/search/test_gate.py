@@ -13,7 +13,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 from scipy.stats import mannwhitneyu, norm
 
-from cnn_lstm_hyperopt.metrics import METRICS, SCORE_RANGES, SMALL_GAINS, score
+from cnn_lstm_hyperopt.metrics.base import METRICS, SCORE_RANGES, SMALL_GAINS, score
 from cnn_lstm_hyperopt.search import SkillGate, no_skill, undefined_in
 
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from cnn_lstm_hyperopt.config import Choices, FloatRange, SearchSpace
-from cnn_lstm_hyperopt.config.space import ParameterSpec
-from cnn_lstm_hyperopt.exceptions import StudyFailedError
-from cnn_lstm_hyperopt.metrics import METRICS
+from cnn_lstm_hyperopt.config.search_space import ParameterSpec
+from cnn_lstm_hyperopt.errors import StudyFailedError
+from cnn_lstm_hyperopt.metrics.base import METRICS
 from cnn_lstm_hyperopt.pareto import non_dominated
 from cnn_lstm_hyperopt.search import Cost, Limits, Question, SkillGate, State, Study, StudyStorage, optimise
+from cnn_lstm_hyperopt.search.observations import Kind, Told
 from cnn_lstm_hyperopt.search.samplers import RandomSampler
-from cnn_lstm_hyperopt.search.samplers.gaussian_process import Hyperparameters
-from cnn_lstm_hyperopt.search.samplers.gp import (
+from cnn_lstm_hyperopt.search.samplers.gp.regression import (
     MAX_GOOD,
     MIN_GOOD,
     REFERENCE,
@@ -25,7 +25,7 @@ from cnn_lstm_hyperopt.search.samplers.gp import (
     _chosen,
     _thin,
 )
-from cnn_lstm_hyperopt.search.told import Kind, Told
+from cnn_lstm_hyperopt.search.samplers.gp.sampler import Hyperparameters
 
 PROBING = {"type": "gp", "probes": True}
 GATE = SkillGate(0.5, 2000)  # needs 0.5224

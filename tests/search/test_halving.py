@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnn_lstm_hyperopt.search import Point, SkillGate, State
-from cnn_lstm_hyperopt.search.curves import smoothed_score
+from cnn_lstm_hyperopt.search.learning_curves import smoothed_score
 from cnn_lstm_hyperopt.search.pruners import PRUNERS
 from cnn_lstm_hyperopt.search.pruners.halving import _place
 

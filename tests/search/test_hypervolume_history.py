@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from cnn_lstm_hyperopt.pareto import hypervolume
 from cnn_lstm_hyperopt.search import SkillGate, State, finish_order, front_hypervolume, hypervolume_history
-from cnn_lstm_hyperopt.search.front import Milestone, milestone_at
-from cnn_lstm_hyperopt.search.told import losses
+from cnn_lstm_hyperopt.search.observations import losses
+from cnn_lstm_hyperopt.search.pareto_front import Milestone, milestone_at
 
 GATE = SkillGate(0.5, 100)  # needs 0.60
 

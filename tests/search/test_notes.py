@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from optuna_dashboard import get_note, save_note
 from optuna_dashboard._note import get_note_from_system_attrs
 
-from cnn_lstm_hyperopt.search.notes import note_attributes
+from cnn_lstm_hyperopt.search.dashboard import note_attributes
 
 
 @pytest.fixture

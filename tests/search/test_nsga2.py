@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnn_lstm_hyperopt.config import Choices, FloatRange, IntRange, SearchSpace
-from cnn_lstm_hyperopt.config.space import ParameterSpec
-from cnn_lstm_hyperopt.search.gate import SkillGate
+from cnn_lstm_hyperopt.config.search_space import ParameterSpec
 from cnn_lstm_hyperopt.search.limits import Cost, Limits
+from cnn_lstm_hyperopt.search.observations import Kind, Told
 from cnn_lstm_hyperopt.search.samplers import nsga2
 from cnn_lstm_hyperopt.search.samplers.base import Question
 from cnn_lstm_hyperopt.search.samplers.encoding import Axis
 from cnn_lstm_hyperopt.search.samplers.nsga2 import Nsga2Sampler, crowding_distances
 from cnn_lstm_hyperopt.search.samplers.random import RandomSampler
-from cnn_lstm_hyperopt.search.told import Kind, Told
+from cnn_lstm_hyperopt.search.skill_threshold import SkillGate
 from rehearsal import assert_legal, plan_of, simulate, volume
 
 SPACE = SearchSpace.of(

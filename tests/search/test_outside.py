@@ -9,7 +9,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from cnn_lstm_hyperopt.exceptions import SaveDirError, StorageFailedError, TrialChangedError
+from cnn_lstm_hyperopt.errors import SaveDirError, StorageFailedError, TrialChangedError
 from cnn_lstm_hyperopt.progress import ProgressReport
 from cnn_lstm_hyperopt.search import Assignment, NoTrial, State, Study, StudyStorage, Values, optimise
 from cnn_lstm_hyperopt.search.distributions import distributions_of

@@ -11,8 +11,8 @@ from scipy import stats
 
 from cnn_lstm_hyperopt.config import PARAMETERS, Fixed
 from cnn_lstm_hyperopt.search.distributions import with_fixed
+from cnn_lstm_hyperopt.search.observations import Kind, Told
 from cnn_lstm_hyperopt.search.samplers import SAMPLERS, Question
-from cnn_lstm_hyperopt.search.told import Kind, Told
 
 STARTUP, KNOWN = 6, 35
 KINDS = {
@@ -296,7 +296,7 @@ import json
 from cnn_lstm_hyperopt.config import PrunerSettings, SamplerSettings, parse_space
 from cnn_lstm_hyperopt.search import Cost, Limits, Question, SkillGate, StudyPlan
 from cnn_lstm_hyperopt.search.samplers import SAMPLERS
-from cnn_lstm_hyperopt.search.told import Told
+from cnn_lstm_hyperopt.search.observations import Told
 space, _ = parse_space({{}})
 def sampler(seed, **settings):
     plan = StudyPlan(space, SamplerSettings(**settings), PrunerSettings(type="none"), seed, 99, 3, Limits(), SkillGate(0.5, 100),

@@ -12,11 +12,11 @@ import pytest
 import sqlalchemy
 
 from cnn_lstm_hyperopt.config import Choices, Fixed
-from cnn_lstm_hyperopt.exceptions import HyperoptError, SaveDirError, StorageFailedError
+from cnn_lstm_hyperopt.errors import HyperoptError, SaveDirError, StorageFailedError
 from cnn_lstm_hyperopt.search import Point, State, StudyStorage, Values
 from cnn_lstm_hyperopt.search.distributions import distributions_of, with_fixed
-from cnn_lstm_hyperopt.search.integrity import back_up
 from cnn_lstm_hyperopt.search.storage import FORMAT
+from cnn_lstm_hyperopt.search.storage_recovery import back_up
 
 
 @pytest.fixture
@@ -683,7 +683,7 @@ def test_without_room_for_a_copy_the_log_says_so_and_the_study_goes_on(storage, 
 def test_a_copy_is_given_up_when_another_program_keeps_the_study_for_itself(full_of, path, monkeypatch, caplog):
     """SQLite would try for ever."""
     full_of(2)
-    monkeypatch.setattr("cnn_lstm_hyperopt.search.integrity.BUSY_SECONDS", 0.3)
+    monkeypatch.setattr("cnn_lstm_hyperopt.search.storage_recovery.BUSY_SECONDS", 0.3)
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("PRAGMA locking_mode=EXCLUSIVE")
         other.execute("BEGIN EXCLUSIVE")

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from cnn_lstm_hyperopt.exceptions import StudyFailedError
+from cnn_lstm_hyperopt.errors import StudyFailedError
 from cnn_lstm_hyperopt.progress import Action, ProgressReport
 from cnn_lstm_hyperopt.search import DIED, KILLED, Assignment, Limits, NoTrial, SkillGate, State, Values, levels_of
 from cnn_lstm_hyperopt.search.samplers import SAMPLERS

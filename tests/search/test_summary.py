@@ -7,9 +7,9 @@ import pytest
 from scipy.stats import beta, binom
 
 from cnn_lstm_hyperopt.search import Point, SkillGate, State, Values
-from cnn_lstm_hyperopt.search.curves import projected_seconds, smoothed_score, up_to
+from cnn_lstm_hyperopt.search.learning_curves import projected_seconds, smoothed_score, up_to
 from cnn_lstm_hyperopt.search.pruners import is_exempt
-from cnn_lstm_hyperopt.search.summary import (
+from cnn_lstm_hyperopt.search.pruning_stats import (
     Estimate,
     Unknown,
     jeffreys,

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnn_lstm_hyperopt.search import Point, SkillGate, State, StudyStorage, Values
-from cnn_lstm_hyperopt.search.curves import MIN_CURVES, FinishedCurves
-from cnn_lstm_hyperopt.search.told import Kind, Memory, losses, told
+from cnn_lstm_hyperopt.search.learning_curves import MIN_CURVES, FinishedCurves
+from cnn_lstm_hyperopt.search.observations import Kind, Memory, losses, told
 from cnn_lstm_hyperopt.search.trial import PROBED
 
 GATE = SkillGate(0.5, 100)

@@ -9,11 +9,11 @@ from cmaes._uhvi_archiving import UHVIArchive2D
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnn_lstm_hyperopt.metrics import METRICS
+from cnn_lstm_hyperopt.metrics.base import METRICS
 from cnn_lstm_hyperopt.pareto import hypervolume, non_dominated
 from cnn_lstm_hyperopt.search import SkillGate
-from cnn_lstm_hyperopt.search.samplers.uhvi import FAR, REFERENCE, Archive, Box, Front
-from cnn_lstm_hyperopt.search.told import Kind, Told
+from cnn_lstm_hyperopt.search.observations import Kind, Told
+from cnn_lstm_hyperopt.search.samplers.cmaes.uhvi import FAR, REFERENCE, Archive, Box, Front
 
 COORDINATES = st.integers(0, 14).map(lambda k: k / 10)  # ties, duplicates and points beyond the reference
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from cnn_lstm_hyperopt import cli
 from cnn_lstm_hyperopt.config import PARAMETERS, Settings, dump_settings, load_settings
-from cnn_lstm_hyperopt.exceptions import ConfigError
+from cnn_lstm_hyperopt.errors import ConfigError
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "hyperopt"
 SECONDS = 20

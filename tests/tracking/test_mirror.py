@@ -147,7 +147,7 @@ def test_what_grows_is_not_doubled(planted: Planted) -> None:
 
 @pytest.mark.slow
 def test_only_one_process_mirrors_a_study(planted: Planted) -> None:
-    from cnn_lstm_hyperopt.exceptions import TrackingError
+    from cnn_lstm_hyperopt.errors import TrackingError
 
     save_dir = planted([State.COMPLETE])
     with (

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from cnn_lstm_hyperopt.config import load_settings, parse_space
-from cnn_lstm_hyperopt.folder import model_folder
-from cnn_lstm_hyperopt.model_description import ModelDescription
+from cnn_lstm_hyperopt.inference.metadata import ModelDescription
+from cnn_lstm_hyperopt.inference.model import SavedModel
 from cnn_lstm_hyperopt.models import build_network
-from cnn_lstm_hyperopt.saved_model import SavedModel
+from cnn_lstm_hyperopt.run_dir.paths import model_folder
 from cnn_lstm_hyperopt.search import State, random_configuration
 from cnn_lstm_hyperopt.tracking.following import Following
 from cnn_lstm_hyperopt.tracking.standing import Standing

@@ -18,7 +18,7 @@ import torch
 import yaml
 
 from cnn_lstm_hyperopt.data.windows import Windows
-from cnn_lstm_hyperopt.saved_model import load_model
+from cnn_lstm_hyperopt.inference.model import load_model
 from cnn_lstm_hyperopt.search import StudyStorage
 from waiting import wait_for
 

@@ -6,7 +6,7 @@ import pytest
 
 from cnn_lstm_hyperopt.cli import main
 from cnn_lstm_hyperopt.config import Settings, dump_settings, load_settings
-from cnn_lstm_hyperopt.exceptions import ConfigError
+from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.tracking.problems import problem_text
 from cnn_lstm_hyperopt.tracking.standing import Standing
 from cnn_lstm_hyperopt.tracking.target import tracking_target

@@ -11,10 +11,10 @@ import torch
 from cnn_lstm_hyperopt.data.augmentation import AugmentationConfig
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.models import CnnLstm, NetworkConfig, build_network
-from cnn_lstm_hyperopt.models.config import CnnConfig, FusionConfig, LstmConfig
+from cnn_lstm_hyperopt.models.cnn_lstm.config import CnnConfig, FusionConfig, LstmConfig
 from cnn_lstm_hyperopt.progress import CONTINUE, Decision, ProgressReport
 from cnn_lstm_hyperopt.training import Outcome, TrainingConfig, ValueScale, train
-from cnn_lstm_hyperopt.training.device import seeded_dropout
+from cnn_lstm_hyperopt.training.runtime.device import seeded_dropout
 
 CPU = torch.device("cpu")
 LOOKBACK, FEATURES = 4, 3
@@ -105,7 +105,7 @@ def make_config() -> Callable[..., TrainingConfig]:
 @pytest.fixture
 def training(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[CnnLstm, Outcome, list[ProgressReport]]]:
     """``training(train, validation, net=…, on_report=…, **config)``; no report depends on how fast this machine is."""
-    monkeypatch.setattr("cnn_lstm_hyperopt.training.loop.LOOK_SECONDS", float("inf"))
+    monkeypatch.setattr("cnn_lstm_hyperopt.training.trainer.LOOK_SECONDS", float("inf"))
 
     def run(
         train_windows: Windows,

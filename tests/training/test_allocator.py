@@ -9,13 +9,13 @@ from collections.abc import Iterator
 import pytest
 
 from cnn_lstm_hyperopt.training import allocator
-from cnn_lstm_hyperopt.training.allocator import give_back_pages, keep_freed_pages
+from cnn_lstm_hyperopt.training.runtime.allocator import give_back_pages, keep_freed_pages
 
 needs_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's allocator can be told")
 
 SCRIPT = """
-from cnn_lstm_hyperopt.training.allocator import give_back_pages, keep_freed_pages
-from cnn_lstm_hyperopt.training.memory import resident_mb
+from cnn_lstm_hyperopt.training.runtime.allocator import give_back_pages, keep_freed_pages
+from cnn_lstm_hyperopt.training.runtime.memory import resident_mb
 
 def show(what):
     print(what, resident_mb())

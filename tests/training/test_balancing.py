@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from cnn_lstm_hyperopt.config.space import PARAMETERS
+from cnn_lstm_hyperopt.config.search_space import PARAMETERS
 from cnn_lstm_hyperopt.training import ValueScale, evaluate
-from cnn_lstm_hyperopt.training.balancing import (
+from cnn_lstm_hyperopt.training.loss_weighting import (
     BALANCINGS,
     DynamicBalancing,
     FixedBalancing,

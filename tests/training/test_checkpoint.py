@@ -19,8 +19,7 @@ import pytest
 import torch
 
 from cnn_lstm_hyperopt.data.augmentation import AugmentationConfig
-from cnn_lstm_hyperopt.exceptions import CheckpointError
-from cnn_lstm_hyperopt.files import new_part, remove_parts
+from cnn_lstm_hyperopt.errors import CheckpointError
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision
 from cnn_lstm_hyperopt.training import (
     ValueScale,
@@ -32,8 +31,9 @@ from cnn_lstm_hyperopt.training import (
     write_checkpoint,
 )
 from cnn_lstm_hyperopt.training.checkpoint import FORMAT
-from cnn_lstm_hyperopt.training.device import seeded_dropout
-from cnn_lstm_hyperopt.training.precision import supported_precisions
+from cnn_lstm_hyperopt.training.runtime.device import seeded_dropout
+from cnn_lstm_hyperopt.training.runtime.precision import supported_precisions
+from cnn_lstm_hyperopt.utils.atomic_io import new_part, remove_parts
 
 CPU, SCALE = torch.device("cpu"), ValueScale(5.0, 3.0)
 EPOCHS, LATE = 5, 4
@@ -110,7 +110,7 @@ class Run:
 @pytest.fixture
 def run(monkeypatch, make_network, make_windows, make_config) -> Callable[..., Run]:
     """``run(start=…, keep={epoch: file}, on_report=…, seed=…, values=…, windows=…, net=…, **config)``."""
-    monkeypatch.setattr("cnn_lstm_hyperopt.training.loop.LOOK_SECONDS", math.inf)
+    monkeypatch.setattr("cnn_lstm_hyperopt.training.trainer.LOOK_SECONDS", math.inf)
     parts = SimpleNamespace(network=make_network, windows=make_windows, config=make_config)
     return lambda **options: Run(parts, **options)
 
@@ -357,7 +357,7 @@ class TestOnAClockOfOurOwn:
 
             net.register_forward_hook(tick)
             monkeypatch.setattr(
-                "cnn_lstm_hyperopt.training.loop.time",
+                "cnn_lstm_hyperopt.training.trainer.time",
                 SimpleNamespace(perf_counter=lambda: clock.now, process_time=lambda: clock.now),
             )
             return run(net=net, max_epochs=3, **options)

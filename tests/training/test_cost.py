@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnn_lstm_hyperopt.models import Profile
-from cnn_lstm_hyperopt.training.cost import OPTIMIZER_STATES, TERMS, CostModel, fit_speeds, memory_mb, work
+from cnn_lstm_hyperopt.training.cost_model import OPTIMIZER_STATES, TERMS, CostModel, fit_speeds, memory_mb, work
 from cnn_lstm_hyperopt.training.optimizers import OPTIMIZERS
-from cnn_lstm_hyperopt.training.precision import supported_precisions
+from cnn_lstm_hyperopt.training.runtime.precision import supported_precisions
 
 PER_STEP = [TERMS.index(name) for name in ("step", "parameter", "recurrent weight read")]
 PER_WINDOW = [index for index in range(len(TERMS)) if index not in PER_STEP]

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from cnn_lstm_hyperopt.exceptions import ConfigError
-from cnn_lstm_hyperopt.training.device import one_thread, resolve_device, seeded_dropout
-from cnn_lstm_hyperopt.training.memory import peak_mb, reset_peak
+from cnn_lstm_hyperopt.errors import ConfigError
+from cnn_lstm_hyperopt.training.runtime.device import one_thread, resolve_device, seeded_dropout
+from cnn_lstm_hyperopt.training.runtime.memory import peak_mb, reset_peak
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from cnn_lstm_hyperopt.config.space import PARAMETERS
+from cnn_lstm_hyperopt.config.search_space import PARAMETERS
 from cnn_lstm_hyperopt.models import NetworkConfig, build_network
-from cnn_lstm_hyperopt.models.config import CnnConfig, FusionConfig, LstmConfig
+from cnn_lstm_hyperopt.models.cnn_lstm.config import CnnConfig, FusionConfig, LstmConfig
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision
-from cnn_lstm_hyperopt.training.dropout import DROPOUT_SCHEDULES, DropoutSchedule
+from cnn_lstm_hyperopt.training.dropout_schedules import DROPOUT_SCHEDULES, DropoutSchedule
 
 RATES = {"cnn": 0.1, "lstm": 0.2, "fusion": 0.4}
 

@@ -8,7 +8,7 @@ import torch
 
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision
 from cnn_lstm_hyperopt.training import NonFiniteLossError, ValueScale, evaluate
-from cnn_lstm_hyperopt.training.loop import FIRST_LOOK
+from cnn_lstm_hyperopt.training.trainer import FIRST_LOOK
 
 SCALE = ValueScale(5.0, 3.0)
 QUARTERS = (0.25, 0.5, 0.75)
@@ -137,7 +137,7 @@ def test_seconds_and_projection_leave_their_evaluations_out(monkeypatch, trainin
 
     net.register_forward_hook(tick)
     monkeypatch.setattr(
-        "cnn_lstm_hyperopt.training.loop.time",
+        "cnn_lstm_hyperopt.training.trainer.time",
         SimpleNamespace(perf_counter=lambda: clock.now, process_time=lambda: clock.now),
     )
     _, outcome, reports = training(

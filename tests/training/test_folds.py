@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from cnn_lstm_hyperopt.data.augmentation import AugmentationConfig
-from cnn_lstm_hyperopt.exceptions import CheckpointError
+from cnn_lstm_hyperopt.errors import CheckpointError
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision
 from cnn_lstm_hyperopt.training import (
     FoldTraining,
@@ -24,7 +24,7 @@ from cnn_lstm_hyperopt.training import (
     train_folds,
     write_checkpoint,
 )
-from cnn_lstm_hyperopt.training.device import seeded_dropout
+from cnn_lstm_hyperopt.training.runtime.device import seeded_dropout
 
 CPU, SCALE = torch.device("cpu"), ValueScale(5.0, 3.0)
 SIZES = (40, 56, 83)
@@ -99,7 +99,7 @@ class Folds:
 @pytest.fixture
 def folds(monkeypatch, make_network, make_windows, make_config) -> Callable[..., Folds]:
     """``folds(sizes, seed=…, **config)``; no report depends on how fast this machine is."""
-    monkeypatch.setattr("cnn_lstm_hyperopt.training.loop.LOOK_SECONDS", math.inf)
+    monkeypatch.setattr("cnn_lstm_hyperopt.training.trainer.LOOK_SECONDS", math.inf)
     parts = SimpleNamespace(network=make_network, windows=make_windows, config=make_config)
     return lambda *arguments, **options: Folds(parts, *arguments, **options)
 
@@ -202,7 +202,7 @@ def test_a_decision_after_an_epoch_ends_all_folds(folds):
 
 
 def test_a_decision_within_an_epoch_leaves_the_later_folds_alone(folds, monkeypatch):
-    monkeypatch.setattr("cnn_lstm_hyperopt.training.loop.LOOK_SECONDS", -1.0)  # a report after each step
+    monkeypatch.setattr("cnn_lstm_hyperopt.training.trainer.LOOK_SECONDS", -1.0)  # a report after each step
     together = folds((40, 40, 40))
     passes = [counted(network) for network in together.networks]
     outcome = together.run(on_report=lambda report: PRUNE if report.epoch > 1.5 else CONTINUE)
@@ -214,7 +214,7 @@ def test_a_decision_within_an_epoch_leaves_the_later_folds_alone(folds, monkeypa
 
 def test_progress_counts_the_steps_of_all_folds(folds, monkeypatch):
     """With folds of one size that is (epoch − 1) + (fold + share) / folds."""
-    monkeypatch.setattr("cnn_lstm_hyperopt.training.loop.LOOK_SECONDS", -1.0)
+    monkeypatch.setattr("cnn_lstm_hyperopt.training.trainer.LOOK_SECONDS", -1.0)
     together = folds((40, 40, 40), max_epochs=2)
     together.run()
     expected = [epoch - 1 + (fold + step / 5) / 3 for epoch in (1, 2) for fold in range(3) for step in (1, 2, 3, 4, 5)]
@@ -273,7 +273,7 @@ def test_seconds_and_their_projection_are_those_of_all_folds(folds, monkeypatch)
     for network in together.networks:
         network.register_forward_hook(tick)
     monkeypatch.setattr(
-        "cnn_lstm_hyperopt.training.loop.time",
+        "cnn_lstm_hyperopt.training.trainer.time",
         SimpleNamespace(perf_counter=lambda: clock.now, process_time=lambda: clock.now),
     )
     outcome = together.run()

@@ -24,7 +24,7 @@ from conftest import config, network, windows
 from cnn_lstm_hyperopt.data.augmentation import AugmentationConfig
 from cnn_lstm_hyperopt.progress import CONTINUE
 from cnn_lstm_hyperopt.training import FoldTraining, ValueScale, last_good, train_folds, write_checkpoint
-from cnn_lstm_hyperopt.training.device import one_thread, seeded_dropout
+from cnn_lstm_hyperopt.training.runtime.device import one_thread, seeded_dropout
 
 folder, n_folds = Path(sys.argv[1]), int(sys.argv[2])
 settings = config(

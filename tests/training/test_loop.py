@@ -11,9 +11,9 @@ from sklearn.metrics import log_loss
 from cnn_lstm_hyperopt.data.augmentation import AugmentationConfig
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision
 from cnn_lstm_hyperopt.training import NonFiniteLossError, ValueScale, evaluate
-from cnn_lstm_hyperopt.training.loop import FIRST_LOOK
 from cnn_lstm_hyperopt.training.optimizers import OPTIMIZERS
 from cnn_lstm_hyperopt.training.schedules import SCHEDULES
+from cnn_lstm_hyperopt.training.trainer import FIRST_LOOK
 
 SCALE = ValueScale(5.0, 3.0)
 
@@ -126,7 +126,7 @@ def test_a_decision_after_an_epoch_ends_training_with_the_best_so_far(training, 
 
 
 def test_a_decision_within_a_later_epoch_keeps_the_best_weights(monkeypatch, training, make_windows, make_network):
-    monkeypatch.setattr("cnn_lstm_hyperopt.training.loop.LOOK_SECONDS", -1.0)  # a report after each step
+    monkeypatch.setattr("cnn_lstm_hyperopt.training.trainer.LOOK_SECONDS", -1.0)  # a report after each step
     net, validation = make_network(), make_windows(40, 2)
     _, outcome, reports = training(
         make_windows(80, 1),
@@ -323,7 +323,7 @@ class TestOnAClockOfOurOwn:
 
             net.register_forward_hook(tick)
             monkeypatch.setattr(
-                "cnn_lstm_hyperopt.training.loop.time",
+                "cnn_lstm_hyperopt.training.trainer.time",
                 SimpleNamespace(perf_counter=lambda: clock.now, process_time=lambda: clock.now),
             )
             return training(make_windows(80, 1), make_windows(40, 2), net=net, on_report=on_report, **changed)
@@ -341,7 +341,7 @@ class TestOnAClockOfOurOwn:
         assert outcome.projected_seconds == outcome.seconds
 
     def test_a_report_comes_about_once_a_second_within_a_long_epoch(self, timed, monkeypatch):
-        monkeypatch.setattr("cnn_lstm_hyperopt.training.loop.LOOK_SECONDS", 0.6)
+        monkeypatch.setattr("cnn_lstm_hyperopt.training.trainer.LOOK_SECONDS", 0.6)
         _, _, reports = timed(max_epochs=1)
         assert [report.epoch for report in reports] == [0.4, 0.7, 1.0]  # the first look, then every third step
 

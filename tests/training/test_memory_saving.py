@@ -14,12 +14,12 @@ from torch.utils._pytree import tree_leaves
 
 from cnn_lstm_hyperopt.data.augmentation import AugmentationConfig
 from cnn_lstm_hyperopt.models import CnnLstm, NetworkConfig, build_network
-from cnn_lstm_hyperopt.models.config import CnnConfig, FusionConfig, LstmConfig
-from cnn_lstm_hyperopt.models.fusion import FUSIONS
+from cnn_lstm_hyperopt.models.cnn_lstm.config import CnnConfig, FusionConfig, LstmConfig
+from cnn_lstm_hyperopt.models.cnn_lstm.fusion import FUSIONS
 from cnn_lstm_hyperopt.progress import CONTINUE
 from cnn_lstm_hyperopt.training import FoldTraining, ValueScale, read_checkpoint, train_folds, write_checkpoint
-from cnn_lstm_hyperopt.training.balancing import BALANCINGS
-from cnn_lstm_hyperopt.training.precision import supported_precisions
+from cnn_lstm_hyperopt.training.loss_weighting import BALANCINGS
+from cnn_lstm_hyperopt.training.runtime.precision import supported_precisions
 from cnn_lstm_hyperopt.training.step import Stepper
 
 CPU, SCALE = torch.device("cpu"), ValueScale(5.0, 3.0)
@@ -243,7 +243,7 @@ def test_a_training_that_ran_out_of_memory_goes_on_with_less(
     monkeypatch, make_windows, make_network, make_config, tmp_path
 ):
     """From its checkpoint; with dropout off, what comes out is the same up to rounding."""
-    monkeypatch.setattr("cnn_lstm_hyperopt.training.loop.LOOK_SECONDS", math.inf)
+    monkeypatch.setattr("cnn_lstm_hyperopt.training.trainer.LOOK_SECONDS", math.inf)
     path, losses = tmp_path / "checkpoint.pt", []
 
     def run(start=None, **saving):

@@ -13,7 +13,7 @@ from sklearn.metrics import (
 )
 
 from cnn_lstm_hyperopt.training import ValueScale, as_predictions, evaluate, over_folds, predict
-from cnn_lstm_hyperopt.training.metrics import EVALUATION_BATCH
+from cnn_lstm_hyperopt.training.validation import EVALUATION_BATCH
 
 SCALE = ValueScale(mean=5.0, std=3.0)
 

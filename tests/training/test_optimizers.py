@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from cnn_lstm_hyperopt.config.space import PARAMETERS
+from cnn_lstm_hyperopt.config.search_space import PARAMETERS
 from cnn_lstm_hyperopt.training.optimizers import OPTIMIZERS
 
 RATE, EPS = 0.1, 1e-8

@@ -76,7 +76,7 @@ STEP_IN_LITTLE_MEMORY = """
 import os, resource, sys
 import torch
 from cnn_lstm_hyperopt.models import NetworkConfig, build_network
-from cnn_lstm_hyperopt.models.config import CnnConfig, FusionConfig, LstmConfig
+from cnn_lstm_hyperopt.models.cnn_lstm.config import CnnConfig, FusionConfig, LstmConfig
 from cnn_lstm_hyperopt.training import is_out_of_memory
 
 torch.set_num_threads(1)

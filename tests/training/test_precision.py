@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
-from cnn_lstm_hyperopt.models.network import Output
+from cnn_lstm_hyperopt.models.cnn_lstm.network import Output
 from cnn_lstm_hyperopt.training import ValueScale, evaluate
-from cnn_lstm_hyperopt.training.metrics import predict
 from cnn_lstm_hyperopt.training.optimizers import OPTIMIZERS
-from cnn_lstm_hyperopt.training.precision import computing_in, supported_precisions
+from cnn_lstm_hyperopt.training.runtime.precision import computing_in, supported_precisions
+from cnn_lstm_hyperopt.training.validation import predict
 
 CPU = torch.device("cpu")
 SCALE = ValueScale(5.0, 3.0)

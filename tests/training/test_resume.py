@@ -24,10 +24,10 @@ from cnn_lstm_hyperopt.training import (
     train_folds,
     write_checkpoint,
 )
-from cnn_lstm_hyperopt.training.balancing import BALANCINGS
-from cnn_lstm_hyperopt.training.device import seeded_dropout
-from cnn_lstm_hyperopt.training.dropout import DROPOUT_SCHEDULES
+from cnn_lstm_hyperopt.training.dropout_schedules import DROPOUT_SCHEDULES
+from cnn_lstm_hyperopt.training.loss_weighting import BALANCINGS
 from cnn_lstm_hyperopt.training.optimizers import OPTIMIZERS
+from cnn_lstm_hyperopt.training.runtime.device import seeded_dropout
 from cnn_lstm_hyperopt.training.schedules import SCHEDULES
 
 CPU, EPOCHS = torch.device("cpu"), 4
@@ -114,8 +114,8 @@ def assert_same(here: dict[str, Any], there: dict[str, Any]) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_report_within_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cnn_lstm_hyperopt.training.loop.LOOK_SECONDS", math.inf)
-    monkeypatch.setattr("cnn_lstm_hyperopt.training.loop.FIRST_LOOK", math.inf)
+    monkeypatch.setattr("cnn_lstm_hyperopt.training.trainer.LOOK_SECONDS", math.inf)
+    monkeypatch.setattr("cnn_lstm_hyperopt.training.trainer.FIRST_LOOK", math.inf)
 
 
 @pytest.mark.mostly_slow(16)

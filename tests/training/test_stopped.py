@@ -15,7 +15,7 @@ import contextlib, json, os, signal, subprocess, sys
 import torch
 from conftest import config, network, windows
 from cnn_lstm_hyperopt.progress import CONTINUE
-from cnn_lstm_hyperopt.processes import noticing_stops
+from cnn_lstm_hyperopt.utils.processes import noticing_stops
 from cnn_lstm_hyperopt.training import ValueScale, train
 
 

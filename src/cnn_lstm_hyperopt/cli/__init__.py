@@ -17,10 +17,10 @@ from cnn_lstm_hyperopt.cli import report as report  # these modules' commands jo
 from cnn_lstm_hyperopt.cli import study as study
 from cnn_lstm_hyperopt.cli import tracking as tracking
 from cnn_lstm_hyperopt.cli.application import app
-from cnn_lstm_hyperopt.config.faults import printable
-from cnn_lstm_hyperopt.exceptions import HyperoptError
-from cnn_lstm_hyperopt.masking import masked
-from cnn_lstm_hyperopt.reporting.screen import PLAIN_CHARACTERS
+from cnn_lstm_hyperopt.config.messages import printable
+from cnn_lstm_hyperopt.errors import HyperoptError
+from cnn_lstm_hyperopt.reporting.console.screen import PLAIN_CHARACTERS
+from cnn_lstm_hyperopt.utils.secrets import masked
 
 COMMANDS = ("run", "data", "resume", "status", "report", "predict", "export", "narrow", "track")
 """In the order in which a user meets them, as the help shows them."""

@@ -10,18 +10,18 @@ from cyclopts import Parameter
 
 from cnn_lstm_hyperopt.cli.application import app
 from cnn_lstm_hyperopt.cli.options import Debug, path_of
-from cnn_lstm_hyperopt.config.faults import printable
+from cnn_lstm_hyperopt.config.messages import printable
 from cnn_lstm_hyperopt.config.settings import BadBars
-from cnn_lstm_hyperopt.exceptions import ConfigError, DataError
-from cnn_lstm_hyperopt.files import write_text
-from cnn_lstm_hyperopt.outputs import checked_output, is_export, is_predictions
-from cnn_lstm_hyperopt.spreadsheets import csv_frame
+from cnn_lstm_hyperopt.errors import ConfigError, DataError
+from cnn_lstm_hyperopt.run_dir.outputs import checked_output, is_export, is_predictions
+from cnn_lstm_hyperopt.utils.atomic_io import write_text
+from cnn_lstm_hyperopt.utils.spreadsheets import csv_frame
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from cnn_lstm_hyperopt.data.bars import Bars
-    from cnn_lstm_hyperopt.prediction import Predictor
+    from cnn_lstm_hyperopt.inference.predictor import Predictor
 
 Model = Annotated[
     Path,
@@ -116,7 +116,7 @@ def export(
 
     Example: export --model hyperopt_results/retrained_model_1 --format onnx --output model.onnx.
     """
-    from cnn_lstm_hyperopt.export import DEFAULT_NAMES, export_model
+    from cnn_lstm_hyperopt.inference.export import DEFAULT_NAMES, export_model
 
     path = output or model / DEFAULT_NAMES[format]
     place = checked_output(path, is_export, command="export", force=force)
@@ -130,7 +130,7 @@ def export(
 
 def _loaded(folder: Path, features: str | None, *, runs: bool = True) -> "Predictor":
     """The model, with the function of features that the user names; the one that the folder names is not run."""
-    from cnn_lstm_hyperopt.saved_model import load_model
+    from cnn_lstm_hyperopt.inference.model import load_model
 
     found = load_model(folder)
     needed = found.description.feature_function
@@ -157,8 +157,8 @@ def _read(
     data_dir: Path, symbols: Sequence[str], end: date | None, on_bad_bars: BadBars, model: "Predictor"
 ) -> list["Bars"]:
     """The bars of a folder, by the reader of ``run``; what is odd about them is told on standard error."""
-    from cnn_lstm_hyperopt.data.checks import warning_texts
     from cnn_lstm_hyperopt.data.sources import FileSource
+    from cnn_lstm_hyperopt.data.validation.checks import warning_texts
 
     source = FileSource(data_dir, on_bad_bars, model.description.feature_columns)
     every, warnings = source.load(symbols, None, end)
@@ -171,7 +171,7 @@ def _predicted(model: "Predictor", every: Sequence["Bars"], *, start: date | Non
     import pandas as pd
 
     from cnn_lstm_hyperopt.data.dates import date_text
-    from cnn_lstm_hyperopt.prediction import SYMBOL, joined
+    from cnn_lstm_hyperopt.inference.predictor import SYMBOL, joined
 
     tables = []
     for bars in every:

@@ -10,7 +10,7 @@ from cyclopts import Parameter, Token
 
 from cnn_lstm_hyperopt.config import Settings, load_settings
 from cnn_lstm_hyperopt.config.settings import BadBars, MetricName, PrunerName, SamplerName, Target
-from cnn_lstm_hyperopt.exceptions import ConfigError
+from cnn_lstm_hyperopt.errors import ConfigError
 
 T = TypeVar("T")
 

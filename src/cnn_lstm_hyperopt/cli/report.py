@@ -13,7 +13,7 @@ def report(*, save_dir: SaveDir = Path("hyperopt_results"), debug: Debug = False
     The page needs no network and no server: open it in a browser, send it, print it. A run writes it at its end by itself.
     """
     save_dir = directory(save_dir)
-    from cnn_lstm_hyperopt.reporting.report import write_report
+    from cnn_lstm_hyperopt.reporting.html import write_report
 
     path = write_report(save_dir, warn=lambda line: print(f"Warning: {line}"))
     print(f"Written to {path}")

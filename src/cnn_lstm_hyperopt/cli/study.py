@@ -24,9 +24,9 @@ from cnn_lstm_hyperopt.cli.options import (
     whole,
 )
 from cnn_lstm_hyperopt.config import Settings
-from cnn_lstm_hyperopt.exceptions import ConfigError, InterruptedRunError
-from cnn_lstm_hyperopt.folder import BACKUP_FILE, RESULTS_FILE, STUDY_FILE, resume_command
-from cnn_lstm_hyperopt.processes import THREAD_VARIABLES, outliving_the_terminal
+from cnn_lstm_hyperopt.errors import ConfigError, InterruptedRunError
+from cnn_lstm_hyperopt.run_dir.paths import BACKUP_FILE, RESULTS_FILE, STUDY_FILE, resume_command
+from cnn_lstm_hyperopt.utils.processes import THREAD_VARIABLES, outliving_the_terminal
 
 
 @app.command
@@ -65,8 +65,8 @@ def data(*, options: DataOptions | None = None) -> None:
     given = options or DataOptions()
     settings = settings_of(given.config, given.overrides())
     _symbols_need_real_bars(given, settings)
+    from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
     from cnn_lstm_hyperopt.reporting.data_report import report_data
-    from cnn_lstm_hyperopt.reporting.terminal import Terminal
 
     report_data(settings.data, Terminal())
 
@@ -143,7 +143,7 @@ def narrow(
     Shows each parameter with the number of good trials that have it, its old and its new range. A parameter with fewer than 8
     keeps its range, no range becomes narrower than a quarter of the old one, and a choice goes only if it was tried often enough.
     """
-    from cnn_lstm_hyperopt.narrowing import narrow_study, narrowing_lines
+    from cnn_lstm_hyperopt.search.narrowing import narrow_study, narrowing_lines
 
     save_dir = directory(save_dir)
     narrowed = narrow_study(save_dir, output or save_dir / "narrowed.yaml")
@@ -211,8 +211,8 @@ def _run(
         logging.getLogger("cnn_lstm_hyperopt").setLevel(logging.DEBUG)
     try:
         with outliving_the_terminal():
-            from cnn_lstm_hyperopt.experiment import dry_run, run_experiment
-            from cnn_lstm_hyperopt.reporting.terminal import Terminal
+            from cnn_lstm_hyperopt.pipeline.run import dry_run, run_experiment
+            from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
 
             (dry_run if dry else run_experiment)(
                 settings, resume=resume, terminal=Terminal(quiet=quiet), recalibrate=recalibrate

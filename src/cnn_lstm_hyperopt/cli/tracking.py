@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 from cnn_lstm_hyperopt.cli.application import app
 from cnn_lstm_hyperopt.cli.options import Debug, SaveDir, TrackingUri, directory, settings_of
-from cnn_lstm_hyperopt.exceptions import ConfigError
+from cnn_lstm_hyperopt.errors import ConfigError
 
 
 @app.command

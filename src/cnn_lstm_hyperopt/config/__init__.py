@@ -2,7 +2,8 @@
 
 from cnn_lstm_hyperopt.config.configuration import Configuration
 from cnn_lstm_hyperopt.config.domains import Choices, Domain, Fixed, FloatRange, IntRange, Scalar
-from cnn_lstm_hyperopt.config.load import dump_settings, load_settings
+from cnn_lstm_hyperopt.config.loader import dump_settings, load_settings
+from cnn_lstm_hyperopt.config.search_space import PARAMETERS, Params, SearchSpace, parse_space, readable, stored
 from cnn_lstm_hyperopt.config.settings import (
     DataSettings,
     LimitSettings,
@@ -13,7 +14,6 @@ from cnn_lstm_hyperopt.config.settings import (
     StudySettings,
     TrainingSettings,
 )
-from cnn_lstm_hyperopt.config.space import PARAMETERS, Params, SearchSpace, parse_space, readable, stored
 
 __all__ = [
     "PARAMETERS",

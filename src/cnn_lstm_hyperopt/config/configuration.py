@@ -1,8 +1,8 @@
 """Typed access to the parameters of one configuration."""
 
 from cnn_lstm_hyperopt.config.domains import Scalar, decode_sizes
-from cnn_lstm_hyperopt.config.space import PARAMETERS, Params
-from cnn_lstm_hyperopt.exceptions import ConfigError
+from cnn_lstm_hyperopt.config.search_space import PARAMETERS, Params
+from cnn_lstm_hyperopt.errors import ConfigError
 
 
 class Configuration:

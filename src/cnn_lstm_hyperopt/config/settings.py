@@ -19,8 +19,8 @@ from pydantic import (
     model_validator,
 )
 
-from cnn_lstm_hyperopt.config.faults import JOINERS, is_legible, shown
-from cnn_lstm_hyperopt.config.space import SearchSpace, parse_space, plain
+from cnn_lstm_hyperopt.config.messages import JOINERS, is_legible, shown
+from cnn_lstm_hyperopt.config.search_space import SearchSpace, parse_space, plain
 from cnn_lstm_hyperopt.config.tracking_uri import tracking_uri
 
 Target = Literal["direction", "volatility", "triple_barrier"]

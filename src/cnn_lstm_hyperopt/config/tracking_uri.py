@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from cnn_lstm_hyperopt.config.faults import is_legible, shown
-from cnn_lstm_hyperopt.masking import masked
+from cnn_lstm_hyperopt.config.messages import is_legible, shown
+from cnn_lstm_hyperopt.utils.secrets import masked
 
 _SCHEMES = r"https?://[^/?#]+|sqlite:///.+|(postgresql|mysql|mssql)(\+\w+)?://.+|databricks(-uc)?(://.*)?$"
 _WINDOWS_DRIVE = r"[A-Za-z]:[/\\]"

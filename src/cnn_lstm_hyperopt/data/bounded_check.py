@@ -32,8 +32,8 @@ from cnn_lstm_hyperopt.data.own_features import (
     longest_segments,
 )
 from cnn_lstm_hyperopt.data.wording import shown_name
-from cnn_lstm_hyperopt.exceptions import DataError
-from cnn_lstm_hyperopt.processes import module_command
+from cnn_lstm_hyperopt.errors import DataError
+from cnn_lstm_hyperopt.utils.processes import module_command
 
 _QUESTION, _ANSWER, _PROCESSES = "question.json", "answer.json", "processes"
 _MOST_PROCESSES = 100

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from cnn_lstm_hyperopt.data.checks import Findings
+from cnn_lstm_hyperopt.data.validation.checks import Findings
 from cnn_lstm_hyperopt.data.wording import meant, shown_names
 
 PRICES = ("open", "high", "low", "close")

@@ -26,7 +26,7 @@ from cnn_lstm_hyperopt.data.scaling import Scaler
 from cnn_lstm_hyperopt.data.sources import load_bars, open_source
 from cnn_lstm_hyperopt.data.splits import PURGED, TEST, TRAIN, VALIDATION, assign, cut_dates, evenly_spread
 from cnn_lstm_hyperopt.data.windows import Windows, without_other_rows
-from cnn_lstm_hyperopt.exceptions import DataError
+from cnn_lstm_hyperopt.errors import DataError
 
 __all__ = ["Dataset", "Fold", "LockedPeriod", "TrialData", "frame_windows", "prepare_dataset"]
 

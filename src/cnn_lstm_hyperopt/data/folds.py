@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cnn_lstm_hyperopt.config.settings import CvScheme, DataSettings
 from cnn_lstm_hyperopt.data.splits import Dates
 from cnn_lstm_hyperopt.data.windows import Windows
-from cnn_lstm_hyperopt.exceptions import DataError
+from cnn_lstm_hyperopt.errors import DataError
 
 Integers = NDArray[np.int64]
 

@@ -13,7 +13,7 @@ from cnn_lstm_hyperopt.config.settings import DataSettings
 from cnn_lstm_hyperopt.data.features import WARM_UP, segments
 from cnn_lstm_hyperopt.data.labels import Labeller, Labels, labeller
 from cnn_lstm_hyperopt.data.own_features import BUILT_IN, FeatureSet
-from cnn_lstm_hyperopt.exceptions import DataError
+from cnn_lstm_hyperopt.errors import DataError
 
 Integers = NDArray[np.int64]
 

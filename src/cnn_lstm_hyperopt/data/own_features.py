@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.config.settings import DataSettings
 from cnn_lstm_hyperopt.data.bars import COLUMNS, Bars, date_text
-from cnn_lstm_hyperopt.data.causality import check_recomputed
 from cnn_lstm_hyperopt.data.columns import LARGEST
 from cnn_lstm_hyperopt.data.features import FEATURE_NAMES, WARM_UP, segments, write_features
-from cnn_lstm_hyperopt.data.foresight import check_foresight
 from cnn_lstm_hyperopt.data.labels import labeller
+from cnn_lstm_hyperopt.data.lookahead.causality import check_recomputed
+from cnn_lstm_hyperopt.data.lookahead.foresight import check_foresight
 from cnn_lstm_hyperopt.data.splits import evenly_spread
 from cnn_lstm_hyperopt.data.wording import one_line, printable, shown_name, shown_names
-from cnn_lstm_hyperopt.exceptions import DataError
+from cnn_lstm_hyperopt.errors import DataError
 
 _SAMPLED_BARS = 20_000  # of all symbols together, on which the statistics rest
 _SAMPLED_SYMBOLS = 8

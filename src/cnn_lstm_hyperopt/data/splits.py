@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn_lstm_hyperopt.exceptions import DataError
+from cnn_lstm_hyperopt.errors import DataError
 
 TRAIN, VALIDATION, TEST, PURGED = 0, 1, 2, -1
 SPLIT_NAMES = ("train", "validation", "test")

@@ -8,10 +8,8 @@ from cnn_lstm_hyperopt.evaluation.baselines import (
     last_labels,
     persistence_values,
 )
-from cnn_lstm_hyperopt.evaluation.calibration import CalibrationRow, calibration_error, calibration_table
 from cnn_lstm_hyperopt.evaluation.dependence import Dependence, design_effect
 from cnn_lstm_hyperopt.evaluation.intervals import paired_interval, score_interval
-from cnn_lstm_hyperopt.evaluation.judgement import Comparison, Grade, Judgement, judge
 from cnn_lstm_hyperopt.evaluation.overfitting import (
     Overfitting,
     deflated_sharpe,
@@ -20,8 +18,10 @@ from cnn_lstm_hyperopt.evaluation.overfitting import (
     probability_of_backtest_overfitting,
     sharpe,
 )
+from cnn_lstm_hyperopt.evaluation.probability_calibration import CalibrationRow, calibration_error, calibration_table
 from cnn_lstm_hyperopt.evaluation.proportions import Interval
 from cnn_lstm_hyperopt.evaluation.scores import GroupRow, Scores, by_group, score_predictions, shrinkage, years
+from cnn_lstm_hyperopt.evaluation.skill_test import Comparison, Grade, Judgement, judge
 from cnn_lstm_hyperopt.evaluation.strategy import Returns, Strategy, long_flat, strategy_returns
 from cnn_lstm_hyperopt.evaluation.verdict_text import units_text, verdict_text
 

@@ -8,7 +8,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn_lstm_hyperopt.metrics import LEAST_PROBABILITY, confusion_cells
+from cnn_lstm_hyperopt.metrics.base import LEAST_PROBABILITY, confusion_cells
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]

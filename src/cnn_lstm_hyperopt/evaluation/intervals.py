@@ -28,7 +28,7 @@ from cnn_lstm_hyperopt.evaluation.influence import (
     of_matthews,
 )
 from cnn_lstm_hyperopt.evaluation.proportions import Interval, combined, paired_difference, wilson
-from cnn_lstm_hyperopt.metrics import SCORE_RANGES, score
+from cnn_lstm_hyperopt.metrics.base import SCORE_RANGES, score
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -44,7 +44,7 @@ def score_interval(
     """Interval of a score.
 
     Args:
-        metric: of :data:`~cnn_lstm_hyperopt.metrics.METRICS`; larger is better.
+        metric: of :data:`~cnn_lstm_hyperopt.metrics.base.METRICS`; larger is better.
         labels: ``(windows,)`` classes.
         probabilities: ``(windows, classes)``.
         dependence: of the windows.

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn_lstm_hyperopt import metrics
-from cnn_lstm_hyperopt.evaluation.calibration import calibration_error
+from cnn_lstm_hyperopt.evaluation.probability_calibration import calibration_error
+from cnn_lstm_hyperopt.metrics import base as metrics
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """A judgement as text: what the model achieves, how that compares with baselines, and what limits it."""
 
-from cnn_lstm_hyperopt.evaluation.judgement import CHANCE, Comparison, Grade, Judgement
 from cnn_lstm_hyperopt.evaluation.proportions import Interval
+from cnn_lstm_hyperopt.evaluation.skill_test import CHANCE, Comparison, Grade, Judgement
 
 _NAMES = {
     "accuracy": "an accuracy",

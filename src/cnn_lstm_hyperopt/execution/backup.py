@@ -5,7 +5,7 @@ import time
 
 from cnn_lstm_hyperopt.progress import ProgressReport
 from cnn_lstm_hyperopt.search import Assignment, StudyStorage, TrialRecord
-from cnn_lstm_hyperopt.trial_runner import TrainedNetwork
+from cnn_lstm_hyperopt.training.trial_trainer import TrainedNetwork
 
 BACKUP_SECONDS = 600.0
 

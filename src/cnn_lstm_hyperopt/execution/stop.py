@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 
-from cnn_lstm_hyperopt.processes import noticing_stops, outliving_the_terminal
+from cnn_lstm_hyperopt.utils.processes import noticing_stops, outliving_the_terminal
 
 TIMEOUT, CTRL_C, SIGTERM = "timeout", "Ctrl-C", "SIGTERM"
 _REASONS = {signal.SIGINT: CTRL_C, signal.SIGTERM: SIGTERM}

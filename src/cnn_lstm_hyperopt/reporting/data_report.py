@@ -8,11 +8,11 @@ from rich.text import Text
 
 from cnn_lstm_hyperopt.config.settings import DataSettings
 from cnn_lstm_hyperopt.data.bars import Bars, date_text
-from cnn_lstm_hyperopt.data.checks import BadBarsError, Problem, warning_texts
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
-from cnn_lstm_hyperopt.data.plausibility import frequency
 from cnn_lstm_hyperopt.data.sources import load_bars
-from cnn_lstm_hyperopt.reporting.terminal import Terminal
+from cnn_lstm_hyperopt.data.validation.checks import BadBarsError, Problem, warning_texts
+from cnn_lstm_hyperopt.data.validation.plausibility import frequency
+from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
 from cnn_lstm_hyperopt.reporting.wording import counted
 
 

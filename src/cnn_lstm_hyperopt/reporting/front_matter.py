@@ -5,8 +5,8 @@ from typing import Any
 
 import yaml
 
-from cnn_lstm_hyperopt.config.faults import printable
-from cnn_lstm_hyperopt.model_description import ModelDescription
+from cnn_lstm_hyperopt.config.messages import printable
+from cnn_lstm_hyperopt.inference.metadata import ModelDescription
 
 _SYMBOLS = 10
 _METRICS = {

@@ -8,18 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from cnn_lstm_hyperopt.blending import Blend
-from cnn_lstm_hyperopt.config.faults import printable
+from cnn_lstm_hyperopt.config.messages import printable
 from cnn_lstm_hyperopt.data.frequency import duration
-from cnn_lstm_hyperopt.folder import ENSEMBLE, model_folder
-from cnn_lstm_hyperopt.metrics import objective_words
-from cnn_lstm_hyperopt.model_description import ModelDescription
+from cnn_lstm_hyperopt.inference.metadata import ModelDescription
+from cnn_lstm_hyperopt.metrics.base import objective_words
 from cnn_lstm_hyperopt.models import NetworkConfig
-from cnn_lstm_hyperopt.models.profile import profile
+from cnn_lstm_hyperopt.models.cnn_lstm.cost import profile
+from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend
+from cnn_lstm_hyperopt.pipeline.retraining import Retrained
 from cnn_lstm_hyperopt.reporting.front_matter import front_matter
 from cnn_lstm_hyperopt.reporting.grades import graded, units_text
 from cnn_lstm_hyperopt.reporting.wording import counted
-from cnn_lstm_hyperopt.retraining import Retrained
+from cnn_lstm_hyperopt.run_dir.paths import ENSEMBLE, model_folder
 
 # What is mark-up within a line: _ between letters is none, and bare addresses become links on some sites.
 _MARKS = re.compile(r"([\\`*\[\]<>|~&$@]|(?<!\w)_|_(?!\w)|:(?=//)|(?<=www)\.)", re.IGNORECASE)

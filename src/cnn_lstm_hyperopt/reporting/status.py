@@ -6,12 +6,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cnn_lstm_hyperopt.activity import activity_text, read_activity
 from cnn_lstm_hyperopt.config import load_settings
-from cnn_lstm_hyperopt.config.faults import printable
+from cnn_lstm_hyperopt.config.messages import printable
 from cnn_lstm_hyperopt.config.settings import RetrainSettings
-from cnn_lstm_hyperopt.exceptions import ConfigError
-from cnn_lstm_hyperopt.folder import (
+from cnn_lstm_hyperopt.errors import ConfigError
+from cnn_lstm_hyperopt.execution.activity_file import activity_text, read_activity
+from cnn_lstm_hyperopt.pipeline.results.search_results import read_results
+from cnn_lstm_hyperopt.reporting.console.pruning import pruned_text
+from cnn_lstm_hyperopt.reporting.wording import counted
+from cnn_lstm_hyperopt.run_dir.paths import (
     BACKUP_FILE,
     CONFIG_FILE,
     RESULTS_FILE,
@@ -20,9 +23,6 @@ from cnn_lstm_hyperopt.folder import (
     resume_command,
     resume_in_python,
 )
-from cnn_lstm_hyperopt.reporting.pruning import pruned_text
-from cnn_lstm_hyperopt.reporting.results import read_results
-from cnn_lstm_hyperopt.reporting.wording import counted
 from cnn_lstm_hyperopt.search import (
     SkillGate,
     State,
@@ -32,7 +32,7 @@ from cnn_lstm_hyperopt.search import (
     read_description,
     reported_front,
 )
-from cnn_lstm_hyperopt.search.summary import pruned_by
+from cnn_lstm_hyperopt.search.pruning_stats import pruned_by
 
 _FACTS = (
     "study_name",
@@ -296,7 +296,7 @@ def _final_round(progress: _Progress, chosen: RetrainSettings | None) -> list[st
     """How far confirmation and retraining are, if they were begun."""
     if chosen is None or not (progress.confirmations or progress.retrainings):
         return []
-    from cnn_lstm_hyperopt.confirmation import CONFIRMED_FROM_FRONT  # torch comes with it
+    from cnn_lstm_hyperopt.pipeline.confirmation import CONFIRMED_FROM_FRONT  # torch comes with it
 
     candidates = progress.front[: CONFIRMED_FROM_FRONT * chosen.top_k]
     scores = [progress.confirmations.get(str(number), ()) for number in candidates]

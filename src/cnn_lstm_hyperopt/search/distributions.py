@@ -4,7 +4,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from cnn_lstm_hyperopt.config import Choices, Fixed, FloatRange, IntRange, Params, SearchSpace
 from cnn_lstm_hyperopt.config.domains import Domain, Scalar
-from cnn_lstm_hyperopt.exceptions import ConfigError
+from cnn_lstm_hyperopt.errors import ConfigError
 
 
 def distribution(domain: Domain) -> BaseDistribution:

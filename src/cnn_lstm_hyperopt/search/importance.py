@@ -8,10 +8,10 @@ from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState
 
 from cnn_lstm_hyperopt.pareto import non_dominated_ranks
-from cnn_lstm_hyperopt.search.gate import SkillGate
-from cnn_lstm_hyperopt.search.quiet import quiet_optuna
+from cnn_lstm_hyperopt.search.observations import losses
+from cnn_lstm_hyperopt.search.optuna_logging import quiet_optuna
+from cnn_lstm_hyperopt.search.skill_threshold import SkillGate
 from cnn_lstm_hyperopt.search.storage import StudyStorage
-from cnn_lstm_hyperopt.search.told import losses
 from cnn_lstm_hyperopt.search.trial import State
 
 FRONT = "front"

@@ -16,7 +16,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from cnn_lstm_hyperopt.exceptions import TrialChangedError
+from cnn_lstm_hyperopt.errors import TrialChangedError
 
 KEY = "cnn_lstm_hyperopt:key"
 """System attribute of a study: the key of its marks and seals. Studies of earlier versions have none."""

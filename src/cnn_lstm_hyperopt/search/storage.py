@@ -17,11 +17,13 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from cnn_lstm_hyperopt.config import Params
-from cnn_lstm_hyperopt.exceptions import HyperoptError, SaveDirError, TrialChangedError
-from cnn_lstm_hyperopt.files import new_part, remove_parts
-from cnn_lstm_hyperopt.folder import BACKUP_FILE, gone
-from cnn_lstm_hyperopt.metrics import objective_name
-from cnn_lstm_hyperopt.search.integrity import (
+from cnn_lstm_hyperopt.errors import HyperoptError, SaveDirError, TrialChangedError
+from cnn_lstm_hyperopt.metrics.base import objective_name
+from cnn_lstm_hyperopt.run_dir.paths import BACKUP_FILE, gone
+from cnn_lstm_hyperopt.search.dashboard import note_attributes
+from cnn_lstm_hyperopt.search.optuna_logging import quiet_optuna
+from cnn_lstm_hyperopt.search.seals import DISCARDED, KEY, MARK, SEAL, Ownership, Seals, own_attributes, unless_changed
+from cnn_lstm_hyperopt.search.storage_recovery import (
     BUSY_SECONDS,
     FAULTS,
     DamagedError,
@@ -33,10 +35,8 @@ from cnn_lstm_hyperopt.search.integrity import (
     remove,
     require_study,
 )
-from cnn_lstm_hyperopt.search.notes import note_attributes
-from cnn_lstm_hyperopt.search.quiet import quiet_optuna
-from cnn_lstm_hyperopt.search.seals import DISCARDED, KEY, MARK, SEAL, Ownership, Seals, own_attributes, unless_changed
 from cnn_lstm_hyperopt.search.trial import OPTUNA_STATES, Point, State, TrialRecord, Values, read_trial
+from cnn_lstm_hyperopt.utils.atomic_io import new_part, remove_parts
 
 DIRECTIONS: list[Literal["maximize", "minimize"]] = ["maximize", "minimize", "minimize"]
 FORMAT = 6

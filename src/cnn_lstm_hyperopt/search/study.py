@@ -11,18 +11,18 @@ from typing import Any
 
 from cnn_lstm_hyperopt.config import Params
 from cnn_lstm_hyperopt.config.domains import Scalar
-from cnn_lstm_hyperopt.exceptions import StudyFailedError, TrialChangedError
+from cnn_lstm_hyperopt.errors import StudyFailedError, TrialChangedError
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
 from cnn_lstm_hyperopt.search.distributions import distributions_of, with_fixed
-from cnn_lstm_hyperopt.search.front import reported_front
+from cnn_lstm_hyperopt.search.initial_trials.kinds import Start
 from cnn_lstm_hyperopt.search.limits import Cost
 from cnn_lstm_hyperopt.search.memory_levels import levels_of
-from cnn_lstm_hyperopt.search.plan import StudyPlan
+from cnn_lstm_hyperopt.search.observations import Kind, Memory, Told, told
+from cnn_lstm_hyperopt.search.pareto_front import reported_front
 from cnn_lstm_hyperopt.search.pruners import PRUNERS, is_exempt
 from cnn_lstm_hyperopt.search.samplers import SAMPLERS, Proposal, Question, RandomSampler
-from cnn_lstm_hyperopt.search.starts import Start
 from cnn_lstm_hyperopt.search.storage import StudyStorage
-from cnn_lstm_hyperopt.search.told import Kind, Memory, Told, told
+from cnn_lstm_hyperopt.search.study_plan import StudyPlan
 from cnn_lstm_hyperopt.search.trial import (
     KILLED,
     LACKED_MEMORY,

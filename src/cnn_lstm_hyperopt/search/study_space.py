@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from cnn_lstm_hyperopt.config import SearchSpace, Settings
-from cnn_lstm_hyperopt.config.reading import MOST_JSON_BYTES, parse_json, read_text
-from cnn_lstm_hyperopt.exceptions import SaveDirError
-from cnn_lstm_hyperopt.folder import DATA_FILE
+from cnn_lstm_hyperopt.config.yaml_reader import MOST_JSON_BYTES, parse_json, read_text
+from cnn_lstm_hyperopt.errors import SaveDirError
+from cnn_lstm_hyperopt.run_dir.paths import DATA_FILE
 
 
 def read_description(save_dir: Path) -> Mapping[str, Any]:

@@ -14,11 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from cnn_lstm_hyperopt.config import load_settings
-from cnn_lstm_hyperopt.exceptions import HyperoptError
-from cnn_lstm_hyperopt.folder import CONFIG_FILE, run_log
-from cnn_lstm_hyperopt.processes import ignore_signals_of_the_group
+from cnn_lstm_hyperopt.errors import HyperoptError
+from cnn_lstm_hyperopt.run_dir.paths import CONFIG_FILE, run_log
 from cnn_lstm_hyperopt.tracking.standing import Standing
 from cnn_lstm_hyperopt.tracking.target import Target, tracking_target
+from cnn_lstm_hyperopt.utils.processes import ignore_signals_of_the_group
 
 log = logging.getLogger("cnn_lstm_hyperopt.tracking")
 

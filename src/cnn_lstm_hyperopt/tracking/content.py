@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import yaml
 
 from cnn_lstm_hyperopt.config import Settings, dump_settings, readable
-from cnn_lstm_hyperopt.masking import masked
-from cnn_lstm_hyperopt.metrics import objective_name
+from cnn_lstm_hyperopt.metrics.base import objective_name
 from cnn_lstm_hyperopt.search import State, TrialRecord, front_hypervolume, hypervolume_history, with_fixed
-from cnn_lstm_hyperopt.search.front import finish_order
+from cnn_lstm_hyperopt.search.pareto_front import finish_order
 from cnn_lstm_hyperopt.tracking.source import Snapshot
+from cnn_lstm_hyperopt.utils.secrets import masked
 
 STATUS = {State.COMPLETE: "FINISHED", State.PRUNED: "KILLED", State.FAIL: "FAILED"}
 """MLflow knows no pruned runs: one that was ended on purpose is told from others by its tag ``state``."""

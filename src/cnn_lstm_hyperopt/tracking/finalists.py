@@ -6,8 +6,8 @@ from typing import Any
 
 from mlflow.exceptions import MlflowException
 
-from cnn_lstm_hyperopt.folder import model_folder
-from cnn_lstm_hyperopt.saved_model import DESCRIPTION, WEIGHTS
+from cnn_lstm_hyperopt.inference.model import DESCRIPTION, WEIGHTS
+from cnn_lstm_hyperopt.run_dir.paths import model_folder
 from cnn_lstm_hyperopt.tracking.content import finalist_content
 from cnn_lstm_hyperopt.tracking.flavour import MODEL, log_pytorch_model
 from cnn_lstm_hyperopt.tracking.refusals import Refusals

@@ -16,9 +16,9 @@ from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 from torch import Tensor, nn
 
-from cnn_lstm_hyperopt.exceptions import TrackingError
+from cnn_lstm_hyperopt.errors import TrackingError
+from cnn_lstm_hyperopt.inference.model import SavedModel, load_model
 from cnn_lstm_hyperopt.models import CnnLstm
-from cnn_lstm_hyperopt.saved_model import SavedModel, load_model
 from cnn_lstm_hyperopt.tracking.runs import Known, Runs
 from cnn_lstm_hyperopt.tracking.target import Target
 from cnn_lstm_hyperopt.training import ValueScale

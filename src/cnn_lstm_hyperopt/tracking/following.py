@@ -10,8 +10,8 @@ from types import TracebackType
 
 from filelock import FileLock, Timeout
 
-from cnn_lstm_hyperopt.config.faults import printable
-from cnn_lstm_hyperopt.exceptions import HyperoptError, TrackingError
+from cnn_lstm_hyperopt.config.messages import printable
+from cnn_lstm_hyperopt.errors import HyperoptError, TrackingError
 from cnn_lstm_hyperopt.tracking.problems import problem_text
 from cnn_lstm_hyperopt.tracking.quiet import prepare_mlflow
 from cnn_lstm_hyperopt.tracking.source import Source

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cnn_lstm_hyperopt.config import Settings
-from cnn_lstm_hyperopt.folder import CONFIG_FILE, DATA_FILE, RESULTS_FILE, TRIALS_FILE
+from cnn_lstm_hyperopt.run_dir.paths import CONFIG_FILE, DATA_FILE, RESULTS_FILE, TRIALS_FILE
 from cnn_lstm_hyperopt.search import TrialRecord
 from cnn_lstm_hyperopt.tracking.content import (
     STATUS,

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from cnn_lstm_hyperopt.config import Settings
-from cnn_lstm_hyperopt.exceptions import TrackingError
+from cnn_lstm_hyperopt.errors import TrackingError
 from cnn_lstm_hyperopt.tracking.following import Following
 from cnn_lstm_hyperopt.tracking.process import whole_text
 from cnn_lstm_hyperopt.tracking.standing import Standing

@@ -2,8 +2,8 @@
 
 import re
 
-from cnn_lstm_hyperopt.config.faults import printable
-from cnn_lstm_hyperopt.exceptions import HyperoptError
+from cnn_lstm_hyperopt.config.messages import printable
+from cnn_lstm_hyperopt.errors import HyperoptError
 from cnn_lstm_hyperopt.tracking.target import Target
 
 _SILENT = ("failed with exception", "timed out", "Connection refused", "Connection aborted", "Max retries exceeded")

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cnn_lstm_hyperopt.config import Settings
-from cnn_lstm_hyperopt.exceptions import InterruptedRunError
-from cnn_lstm_hyperopt.masking import masked
-from cnn_lstm_hyperopt.processes import THREAD_VARIABLES, module_command
+from cnn_lstm_hyperopt.errors import InterruptedRunError
 from cnn_lstm_hyperopt.reporting.wording import counted
 from cnn_lstm_hyperopt.tracking.standing import Standing
 from cnn_lstm_hyperopt.tracking.target import URI_VARIABLE, Target
+from cnn_lstm_hyperopt.utils.processes import THREAD_VARIABLES, module_command
+from cnn_lstm_hyperopt.utils.secrets import masked
 
 log = logging.getLogger(__name__)
 

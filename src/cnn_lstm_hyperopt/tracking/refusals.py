@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from mlflow.exceptions import MlflowException
 
-from cnn_lstm_hyperopt.exceptions import HyperoptError
+from cnn_lstm_hyperopt.errors import HyperoptError
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag, ViewType
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 
-from cnn_lstm_hyperopt.exceptions import TrackingError
+from cnn_lstm_hyperopt.errors import TrackingError
 from cnn_lstm_hyperopt.tracking.content import Content, batches
 from cnn_lstm_hyperopt.tracking.quiet import forget_artifact_root
 from cnn_lstm_hyperopt.tracking.target import Target

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from cnn_lstm_hyperopt.config import SearchSpace, Settings, load_settings
-from cnn_lstm_hyperopt.folder import CONFIG_FILE, RESULTS_FILE, STUDY_FILE
-from cnn_lstm_hyperopt.reporting.results import read_results
+from cnn_lstm_hyperopt.pipeline.results.search_results import read_results
+from cnn_lstm_hyperopt.run_dir.paths import CONFIG_FILE, RESULTS_FILE, STUDY_FILE
 from cnn_lstm_hyperopt.search import SkillGate, StudyStorage, TrialRecord, read_description, study_space
 
 ID_ATTRIBUTE = "tracking_id"

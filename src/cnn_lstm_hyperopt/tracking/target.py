@@ -11,9 +11,9 @@ import sqlalchemy
 
 from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.config.tracking_uri import tracking_uri
-from cnn_lstm_hyperopt.exceptions import ConfigError
-from cnn_lstm_hyperopt.folder import MLFLOW_ARTIFACTS, MLFLOW_FILE
-from cnn_lstm_hyperopt.masking import MASK, masked
+from cnn_lstm_hyperopt.errors import ConfigError
+from cnn_lstm_hyperopt.run_dir.paths import MLFLOW_ARTIFACTS, MLFLOW_FILE
+from cnn_lstm_hyperopt.utils.secrets import MASK, masked
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 """MLflow's own; it counts where no setting names a URI."""

@@ -7,11 +7,12 @@ from cnn_lstm_hyperopt.training.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
-from cnn_lstm_hyperopt.training.config import TrainingConfig
 from cnn_lstm_hyperopt.training.fold import FoldTraining
-from cnn_lstm_hyperopt.training.loop import OnEpochEnd, train, train_folds
-from cnn_lstm_hyperopt.training.memory import is_out_of_memory
-from cnn_lstm_hyperopt.training.metrics import (
+from cnn_lstm_hyperopt.training.outcome import NonFiniteLossError, Outcome
+from cnn_lstm_hyperopt.training.runtime.memory import is_out_of_memory
+from cnn_lstm_hyperopt.training.settings import TrainingConfig
+from cnn_lstm_hyperopt.training.trainer import OnEpochEnd, train, train_folds
+from cnn_lstm_hyperopt.training.validation import (
     Evaluation,
     Predictions,
     ValueScale,
@@ -20,7 +21,6 @@ from cnn_lstm_hyperopt.training.metrics import (
     over_folds,
     predict,
 )
-from cnn_lstm_hyperopt.training.outcome import NonFiniteLossError, Outcome
 
 __all__ = [
     "Checkpoint",

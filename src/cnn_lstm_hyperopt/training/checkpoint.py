@@ -13,10 +13,10 @@ from typing import Any, Protocol
 
 import torch
 
-from cnn_lstm_hyperopt.exceptions import CheckpointError
-from cnn_lstm_hyperopt.files import new_part, remove_parts
+from cnn_lstm_hyperopt.errors import CheckpointError
 from cnn_lstm_hyperopt.progress import Action, Decision, ProgressReport
-from cnn_lstm_hyperopt.training.memory import is_out_of_memory
+from cnn_lstm_hyperopt.training.runtime.memory import is_out_of_memory
+from cnn_lstm_hyperopt.utils.atomic_io import new_part, remove_parts
 
 log = logging.getLogger(__name__)
 

@@ -11,14 +11,14 @@ from torch import Tensor
 
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.models import CnnLstm
-from cnn_lstm_hyperopt.training.best import BestEpoch
+from cnn_lstm_hyperopt.training.best_epoch import BestEpoch
 from cnn_lstm_hyperopt.training.checkpoint import Stateful
-from cnn_lstm_hyperopt.training.config import TrainingConfig
-from cnn_lstm_hyperopt.training.device import RandomState
-from cnn_lstm_hyperopt.training.dropout import DropoutSchedule
-from cnn_lstm_hyperopt.training.metrics import EVALUATION_BATCH, Evaluation, ValueScale, evaluate
+from cnn_lstm_hyperopt.training.dropout_schedules import DropoutSchedule
+from cnn_lstm_hyperopt.training.runtime.device import RandomState
 from cnn_lstm_hyperopt.training.schedules import SCHEDULES
+from cnn_lstm_hyperopt.training.settings import TrainingConfig
 from cnn_lstm_hyperopt.training.step import Stepper
+from cnn_lstm_hyperopt.training.validation import EVALUATION_BATCH, Evaluation, ValueScale, evaluate
 
 
 class FoldTraining:

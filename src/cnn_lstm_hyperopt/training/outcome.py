@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from cnn_lstm_hyperopt.progress import Decision
-from cnn_lstm_hyperopt.training.metrics import Evaluation
+from cnn_lstm_hyperopt.training.validation import Evaluation
 
 
 class NonFiniteLossError(Exception):

@@ -8,13 +8,13 @@ from torch import Tensor, nn
 from cnn_lstm_hyperopt.data.augmentation import augment
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.models import CnnLstm
-from cnn_lstm_hyperopt.training.balancing import BALANCINGS
-from cnn_lstm_hyperopt.training.config import TrainingConfig
+from cnn_lstm_hyperopt.training.loss_weighting import BALANCINGS
 from cnn_lstm_hyperopt.training.losses import mixed_targets, task_losses
-from cnn_lstm_hyperopt.training.metrics import ValueScale
 from cnn_lstm_hyperopt.training.optimizers import OPTIMIZERS
 from cnn_lstm_hyperopt.training.penalties import add_penalty_gradients, decay_weights
-from cnn_lstm_hyperopt.training.precision import computing_in
+from cnn_lstm_hyperopt.training.runtime.precision import computing_in
+from cnn_lstm_hyperopt.training.settings import TrainingConfig
+from cnn_lstm_hyperopt.training.validation import ValueScale
 
 
 class Stepper:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from cnn_lstm_hyperopt.data.sources.embedded import EmbeddedSource, embedded_index
-from cnn_lstm_hyperopt.exceptions import DataError
+from cnn_lstm_hyperopt.errors import DataError
 
 FOLDER = resources.files("cnn_lstm_hyperopt.data") / "embedded"
 SYMBOLS = ["AAPL", "AMZN", "GOOGL", "IBM", "MSFT", "NVDA", "TSLA"]

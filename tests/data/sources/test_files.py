@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from cnn_lstm_hyperopt.config.settings import DataSettings, SourceName
-from cnn_lstm_hyperopt.data.checks import BadBarsError
 from cnn_lstm_hyperopt.data.sources import SOURCES, FileSource, open_source
-from cnn_lstm_hyperopt.exceptions import DataError
+from cnn_lstm_hyperopt.data.validation.checks import BadBarsError
+from cnn_lstm_hyperopt.errors import DataError
 
 
 @pytest.fixture

@@ -15,12 +15,12 @@ import pandas as pd
 import pytest
 
 from cnn_lstm_hyperopt.config import DataSettings
-from cnn_lstm_hyperopt.data.checks import BadBarsError
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
 from cnn_lstm_hyperopt.data.sources import YahooSource, open_source
 from cnn_lstm_hyperopt.data.sources.yahoo import cache_file
-from cnn_lstm_hyperopt.exceptions import DataError
-from cnn_lstm_hyperopt.files import CACHE_VARIABLE
+from cnn_lstm_hyperopt.data.validation.checks import BadBarsError
+from cnn_lstm_hyperopt.errors import DataError
+from cnn_lstm_hyperopt.utils.atomic_io import CACHE_VARIABLE
 
 DEAD = "http://127.0.0.1:9"
 BARS = 300

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from cnn_lstm_hyperopt.reporting.report import write_report
-from cnn_lstm_hyperopt.reporting.report.content import read_content
-from cnn_lstm_hyperopt.reporting.report.page import render
+from cnn_lstm_hyperopt.reporting.html import write_report
+from cnn_lstm_hyperopt.reporting.html.page import render
+from cnn_lstm_hyperopt.reporting.html.study_files import read_content
 from searched import plant_finals, searched
 
 browsing = pytest.importorskip("browsing", reason="playwright is not installed")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cnn_lstm_hyperopt.reporting.report.calibration import ENOUGH_WINDOWS, calibration_rows
+from cnn_lstm_hyperopt.reporting.html.calibration_curve import ENOUGH_WINDOWS, calibration_rows
 
 
 def row(n, right, confidence=0.55):

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from cnn_lstm_hyperopt.reporting.report.convergence import MORE, Step, outlook
+from cnn_lstm_hyperopt.reporting.html.convergence import MORE, Step, outlook
 
 
 def test_growth_by_the_logarithm_goes_on_by_the_logarithm():

@@ -5,8 +5,8 @@ import itertools
 import pytest
 from matplotlib.figure import Figure
 
-from cnn_lstm_hyperopt.reporting.report.content import read_content
-from cnn_lstm_hyperopt.reporting.report.figures import DRAWINGS, log_ticks
+from cnn_lstm_hyperopt.reporting.html.figures import DRAWINGS, log_ticks
+from cnn_lstm_hyperopt.reporting.html.study_files import read_content
 from searched import searched
 
 

@@ -12,14 +12,14 @@ import pytest
 from sklearn.metrics import confusion_matrix
 
 from cnn_lstm_hyperopt.cli import main
-from cnn_lstm_hyperopt.exceptions import SaveDirError
-from cnn_lstm_hyperopt.folder import only_run
+from cnn_lstm_hyperopt.errors import SaveDirError
 from cnn_lstm_hyperopt.reporting.grades import COLOURS
-from cnn_lstm_hyperopt.reporting.report import write_report
-from cnn_lstm_hyperopt.reporting.report.content import read_content
-from cnn_lstm_hyperopt.reporting.report.page import _for_script
-from cnn_lstm_hyperopt.reporting.report.payload import payload
-from cnn_lstm_hyperopt.reporting.report.predictions import confusion
+from cnn_lstm_hyperopt.reporting.html import write_report
+from cnn_lstm_hyperopt.reporting.html.page import _for_script
+from cnn_lstm_hyperopt.reporting.html.payload import payload
+from cnn_lstm_hyperopt.reporting.html.predictions import confusion
+from cnn_lstm_hyperopt.reporting.html.study_files import read_content
+from cnn_lstm_hyperopt.run_dir.paths import only_run
 from cnn_lstm_hyperopt.search import SkillGate, StudyStorage
 from cnn_lstm_hyperopt.search.importance import _ranks
 from searched import plant_finals, searched

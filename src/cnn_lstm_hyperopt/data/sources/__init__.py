@@ -5,15 +5,15 @@ from dataclasses import replace
 
 from cnn_lstm_hyperopt.config.settings import DataSettings
 from cnn_lstm_hyperopt.data.bars import Bars
-from cnn_lstm_hyperopt.data.checks import warning_texts
-from cnn_lstm_hyperopt.data.plausibility import hole_problem
 from cnn_lstm_hyperopt.data.sources.base import Source
 from cnn_lstm_hyperopt.data.sources.embedded import EmbeddedSource
 from cnn_lstm_hyperopt.data.sources.files import FileSource
 from cnn_lstm_hyperopt.data.sources.synthetic import SyntheticSource
 from cnn_lstm_hyperopt.data.sources.yahoo import YahooSource
+from cnn_lstm_hyperopt.data.validation.checks import warning_texts
+from cnn_lstm_hyperopt.data.validation.plausibility import hole_problem
 from cnn_lstm_hyperopt.data.wording import shown_names
-from cnn_lstm_hyperopt.exceptions import DataError
+from cnn_lstm_hyperopt.errors import DataError
 
 __all__ = [
     "SOURCES",

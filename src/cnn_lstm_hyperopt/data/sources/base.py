@@ -10,7 +10,7 @@ import pandas as pd
 
 from cnn_lstm_hyperopt.data.bars import Bars, date_text
 from cnn_lstm_hyperopt.data.wording import listed, shown_name
-from cnn_lstm_hyperopt.exceptions import DataError
+from cnn_lstm_hyperopt.errors import DataError
 
 Span = tuple[date, date]
 _SLACK = timedelta(days=10)

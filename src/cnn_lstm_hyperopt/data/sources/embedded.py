@@ -12,9 +12,9 @@ import pandas as pd
 
 from cnn_lstm_hyperopt.data.bars import COLUMNS, Bars
 from cnn_lstm_hyperopt.data.sources.base import Span, choose_dates, listing
-from cnn_lstm_hyperopt.data.symbols import unique_symbols
+from cnn_lstm_hyperopt.data.validation.symbols import unique_symbols
 from cnn_lstm_hyperopt.data.wording import meant, shown_name
-from cnn_lstm_hyperopt.exceptions import DataError
+from cnn_lstm_hyperopt.errors import DataError
 
 _OTHER_CLASS = {"GOOG": "GOOGL"}
 _HINT = "--data-dir DIR reads your own files (SYMBOL.csv or SYMBOL.parquet)"

@@ -9,13 +9,13 @@ import pyarrow as pa
 
 from cnn_lstm_hyperopt.config.settings import BadBars
 from cnn_lstm_hyperopt.data.bars import Bars, normalise_bars
-from cnn_lstm_hyperopt.data.checks import BadBarsError, Findings, Problem
 from cnn_lstm_hyperopt.data.sources.base import Span, choose_dates, listing, span_of
 from cnn_lstm_hyperopt.data.sources.parquet import read_parquet
-from cnn_lstm_hyperopt.data.sources.reading import read_csv
-from cnn_lstm_hyperopt.data.symbols import composed, symbol_fault, unique_symbols
+from cnn_lstm_hyperopt.data.sources.tables import read_csv
+from cnn_lstm_hyperopt.data.validation.checks import BadBarsError, Findings, Problem
+from cnn_lstm_hyperopt.data.validation.symbols import composed, symbol_fault, unique_symbols
 from cnn_lstm_hyperopt.data.wording import listed, meant, one_line, printable, shown_name, shown_names
-from cnn_lstm_hyperopt.exceptions import DataError
+from cnn_lstm_hyperopt.errors import DataError
 
 _SUFFIXES = (".csv", ".parquet")
 _GIVE = "give --data-dir a folder with SYMBOL.csv or SYMBOL.parquet"

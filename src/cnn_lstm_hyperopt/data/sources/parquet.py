@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cnn_lstm_hyperopt.data.checks import Findings
 from cnn_lstm_hyperopt.data.columns import choose_columns
 from cnn_lstm_hyperopt.data.sources.other_files import other_kind
+from cnn_lstm_hyperopt.data.validation.checks import Findings
 from cnn_lstm_hyperopt.data.wording import one_line, shown_name
 
 _FREE_ROWS = 10_000_000

@@ -15,14 +15,14 @@ import pandas as pd
 
 from cnn_lstm_hyperopt.config.settings import BadBars
 from cnn_lstm_hyperopt.data.bars import Bars, normalise_bars
-from cnn_lstm_hyperopt.data.checks import BadBarsError, Findings, Problem
 from cnn_lstm_hyperopt.data.sources.base import Span, choose_dates, listing, span_of
 from cnn_lstm_hyperopt.data.sources.embedded import EmbeddedSource
 from cnn_lstm_hyperopt.data.sources.parquet import read_parquet
-from cnn_lstm_hyperopt.data.symbols import unique_symbols
-from cnn_lstm_hyperopt.exceptions import DataError
-from cnn_lstm_hyperopt.files import cache_folder, written_beside
-from cnn_lstm_hyperopt.randomness import stream
+from cnn_lstm_hyperopt.data.validation.checks import BadBarsError, Findings, Problem
+from cnn_lstm_hyperopt.data.validation.symbols import unique_symbols
+from cnn_lstm_hyperopt.errors import DataError
+from cnn_lstm_hyperopt.utils.atomic_io import cache_folder, written_beside
+from cnn_lstm_hyperopt.utils.rng import stream
 
 TRIES = 3
 FIRST_WAIT = 0.5

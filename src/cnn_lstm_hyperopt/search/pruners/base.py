@@ -5,9 +5,9 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
-from cnn_lstm_hyperopt.randomness import stream_seed
-from cnn_lstm_hyperopt.search.plan import StudyPlan
+from cnn_lstm_hyperopt.search.study_plan import StudyPlan
 from cnn_lstm_hyperopt.search.trial import Point, TrialRecord
+from cnn_lstm_hyperopt.utils.rng import stream_seed
 
 EXEMPT = 12
 """One trial in so many runs to its own end whatever the pruner says, so that what it costs can be estimated."""

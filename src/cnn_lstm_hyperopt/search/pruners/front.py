@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.pareto import non_dominated
-from cnn_lstm_hyperopt.search.curves import (
+from cnn_lstm_hyperopt.search.learning_curves import (
     MIN_CURVES,
     NEIGHBOURS,
     FinishedCurves,
@@ -19,8 +19,8 @@ from cnn_lstm_hyperopt.search.curves import (
     projected_seconds,
     settled_score,
 )
-from cnn_lstm_hyperopt.search.plan import StudyPlan
 from cnn_lstm_hyperopt.search.pruners.base import Pruner
+from cnn_lstm_hyperopt.search.study_plan import StudyPlan
 from cnn_lstm_hyperopt.search.trial import Point, State, TrialRecord
 
 EARLY_RUNGS = (0.25, 0.5, 0.75, 1.0)

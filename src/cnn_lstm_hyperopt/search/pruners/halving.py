@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from cnn_lstm_hyperopt.pareto import hypervolume_contributions, non_dominated
-from cnn_lstm_hyperopt.search.curves import projected_seconds, smoothed_score, up_to
-from cnn_lstm_hyperopt.search.plan import StudyPlan
+from cnn_lstm_hyperopt.search.learning_curves import projected_seconds, smoothed_score, up_to
 from cnn_lstm_hyperopt.search.pruners.base import Pruner, extreme_in
+from cnn_lstm_hyperopt.search.study_plan import StudyPlan
 from cnn_lstm_hyperopt.search.trial import Point, State, TrialRecord
 
 Losses = tuple[float, float, float]

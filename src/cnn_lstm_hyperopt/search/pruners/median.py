@@ -4,9 +4,9 @@ import statistics
 from collections.abc import Sequence
 
 from cnn_lstm_hyperopt.pareto import dominates
-from cnn_lstm_hyperopt.search.front import ranked_front
-from cnn_lstm_hyperopt.search.plan import StudyPlan
+from cnn_lstm_hyperopt.search.pareto_front import ranked_front
 from cnn_lstm_hyperopt.search.pruners.base import Pruner
+from cnn_lstm_hyperopt.search.study_plan import StudyPlan
 from cnn_lstm_hyperopt.search.trial import Point, State, TrialRecord, selected
 
 

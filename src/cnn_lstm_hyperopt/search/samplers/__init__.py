@@ -1,8 +1,8 @@
 """The samplers by the name that settings use."""
 
 from cnn_lstm_hyperopt.search.samplers.base import Proposal, Question, Sampler
-from cnn_lstm_hyperopt.search.samplers.cmaes import CmaEsSampler
-from cnn_lstm_hyperopt.search.samplers.gp import GpSampler
+from cnn_lstm_hyperopt.search.samplers.cmaes.sampler import CmaEsSampler
+from cnn_lstm_hyperopt.search.samplers.gp.regression import GpSampler
 from cnn_lstm_hyperopt.search.samplers.nsga2 import Nsga2Sampler
 from cnn_lstm_hyperopt.search.samplers.random import RandomSampler, random_configuration
 from cnn_lstm_hyperopt.search.samplers.tpe import TpeSampler

@@ -7,8 +7,8 @@ from typing import Any, ClassVar, NamedTuple
 
 from cnn_lstm_hyperopt.config import Params
 from cnn_lstm_hyperopt.config.domains import Scalar
-from cnn_lstm_hyperopt.search.plan import StudyPlan
-from cnn_lstm_hyperopt.search.told import Told
+from cnn_lstm_hyperopt.search.observations import Told
+from cnn_lstm_hyperopt.search.study_plan import StudyPlan
 
 
 @dataclass(frozen=True)

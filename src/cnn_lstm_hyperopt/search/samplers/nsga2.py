@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from cnn_lstm_hyperopt.config import Choices, IntRange
 from cnn_lstm_hyperopt.config.domains import Scalar
 from cnn_lstm_hyperopt.pareto import crowding_distances, non_dominated_ranks
-from cnn_lstm_hyperopt.randomness import stream
-from cnn_lstm_hyperopt.search.plan import StudyPlan
+from cnn_lstm_hyperopt.search.observations import Kind, Told
 from cnn_lstm_hyperopt.search.samplers.base import Proposal, Question, Sampler
 from cnn_lstm_hyperopt.search.samplers.encoding import Array, Axis, Encoding
 from cnn_lstm_hyperopt.search.samplers.random import RandomSampler
-from cnn_lstm_hyperopt.search.told import Kind, Told
+from cnn_lstm_hyperopt.search.study_plan import StudyPlan
+from cnn_lstm_hyperopt.utils.rng import stream
 
 Order = NDArray[np.int64]
 

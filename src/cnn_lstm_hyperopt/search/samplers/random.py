@@ -6,8 +6,8 @@ import numpy as np
 
 from cnn_lstm_hyperopt.config import Choices, Domain, Fixed, FloatRange, IntRange, SearchSpace
 from cnn_lstm_hyperopt.config.domains import Scalar
-from cnn_lstm_hyperopt.randomness import stream
 from cnn_lstm_hyperopt.search.samplers.base import Proposal, Question, Sampler
+from cnn_lstm_hyperopt.utils.rng import stream
 
 
 class RandomSampler(Sampler):

@@ -4,12 +4,12 @@ import optuna
 
 from cnn_lstm_hyperopt.config import Fixed
 from cnn_lstm_hyperopt.config.domains import Scalar
-from cnn_lstm_hyperopt.randomness import stream_seed
 from cnn_lstm_hyperopt.search.distributions import distribution, distributions_of
-from cnn_lstm_hyperopt.search.plan import StudyPlan
-from cnn_lstm_hyperopt.search.quiet import quiet_optuna
+from cnn_lstm_hyperopt.search.observations import Kind, Told
+from cnn_lstm_hyperopt.search.optuna_logging import quiet_optuna
 from cnn_lstm_hyperopt.search.samplers.base import Proposal, Question, Sampler
-from cnn_lstm_hyperopt.search.told import Kind, Told
+from cnn_lstm_hyperopt.search.study_plan import StudyPlan
+from cnn_lstm_hyperopt.utils.rng import stream_seed
 
 
 class TpeSampler(Sampler):

@@ -1,0 +1,315 @@
+"""The Python door: :class:`CNNLSTMHyperparameterOptimizer` and one function that does all of it."""
+
+import contextlib
+import logging
+import os
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import optuna
+
+from cnn_lstm_hyperopt.config import DataSettings, Settings, load_settings
+from cnn_lstm_hyperopt.config.loader import merge, read_settings
+from cnn_lstm_hyperopt.config.messages import shown
+from cnn_lstm_hyperopt.config.yaml_reader import read_yaml
+from cnn_lstm_hyperopt.data.dataloaders.loaders import dataset_from_loaders
+from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
+from cnn_lstm_hyperopt.errors import ConfigError, HyperoptError
+from cnn_lstm_hyperopt.execution import StopSignal
+from cnn_lstm_hyperopt.pipeline.run import Experiment, open_experiment
+from cnn_lstm_hyperopt.pipeline.save_dir_check import check_save_dir
+from cnn_lstm_hyperopt.reporting.console.advice import Interface
+from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
+from cnn_lstm_hyperopt.run_dir.paths import CONFIG_FILE
+
+log = logging.getLogger(__name__)
+
+Config = str | os.PathLike[str] | Mapping[str, Any]
+
+
+class CNNLSTMHyperparameterOptimizer:
+    """Searches on a user's DataLoaders, or on bars that the configuration names.
+
+    Args:
+        data_loaders: (train, validation, test), each yielding ``(x, y_class)`` or ``(x, y_class, y_reg)`` with ``x`` of shape
+            ``(batch, time, features)``; None: the bars of ``config``'s data section
+            (without one the synthetic market).
+        input_dim: number of features, checked against the loaders.
+        dates: decision dates of the windows of the training, validation and test loader: three sequences, each with one entry per
+            window in the loader's order (datetimes, ISO text or whole numbers that grow with time) or None. Windows without
+            dates count as independent.
+        groups: likewise, text or whole numbers: windows of one group (a patient, a machine) are dependent.
+        save_dir: where everything is written.
+        study_name: name of the study.
+        config: settings as a YAML file or as a nested mapping, such as ``{"training": {"max_epochs": 5}}``.
+        resume: go on with the study that ``save_dir`` holds.
+        quiet: print nothing; ``run.log`` has all.
+
+    Raises:
+        InputError: at once, when a setting, a loader or the directory is wrong.
+    """
+
+    def __init__(
+        self,
+        data_loaders: Sequence[Iterable[Any]] | None = None,
+        input_dim: int | None = None,
+        save_dir: str | Path | None = None,
+        study_name: str | None = None,
+        *,
+        dates: Sequence[Any] | None = None,
+        groups: Sequence[Any] | None = None,
+        config: Config | None = None,
+        resume: bool = False,
+        quiet: bool = False,
+    ) -> None:
+        _require_types(study_name, resume=resume, quiet=quiet)
+        self._base = read_settings(config, "config")
+        self._file = Path(config) if isinstance(config, (str, os.PathLike)) else None
+        self._arguments: dict[str, Any] = {} if save_dir is None else {"save_dir": save_dir}
+        if data_loaders is None and input_dim is not None:
+            raise ConfigError(
+                f"input_dim must come with data_loaders, whose features it counts, but got {shown(input_dim)} alone; leave it"
+                " out, or give data_loaders"
+            )
+        for name, given in (("dates", dates), ("groups", groups)):
+            if data_loaders is None and given is not None:
+                raise ConfigError(
+                    f"{name} must come with data_loaders, whose windows they describe, but got {shown(given)} alone; leave them"
+                    " out (bars have their own dates), or give data_loaders"
+                )
+        asked = self._settings({})
+        if data_loaders is not None:
+            _require_only_what_loaders_need(asked.data)
+        if resume:  # what is not said stays as it was
+            stored = asked.save_dir / CONFIG_FILE
+            self._base = merge(read_yaml(stored) if stored.is_file() else {}, self._base)
+        if study_name is not None:
+            self._arguments["study"] = {"name": study_name}
+        if data_loaders is not None:
+            self._arguments["data"] = {"source": "loaders"}
+        self._interface = Interface.PYTHON if data_loaders is None else Interface.LOADERS
+        self._resume = resume
+        self._terminal = Terminal(quiet=quiet)
+        self._closing = contextlib.ExitStack()
+        # Without close(): when the optimizer is collected, or at exit while every module still works.
+        weakref.finalize(self, _close_in_process, self._closing, os.getpid())
+        self._experiment: Experiment | None = None
+        self.settings = self._settings({})
+        check_save_dir(self.settings.save_dir, resume=resume, data_dir=self.settings.data.data_dir)
+        self.dataset = self._dataset(data_loaders, input_dim, dates, groups)
+
+    def _dataset(
+        self,
+        loaders: Sequence[Iterable[Any]] | None,
+        input_dim: int | None,
+        dates: Sequence[Any] | None,
+        groups: Sequence[Any] | None,
+    ) -> Dataset:
+        if loaders is not None:
+            asked = self.settings.data
+            share = 1.0 if asked.train_share == "auto" else asked.train_share
+            return dataset_from_loaders(
+                loaders,
+                input_dim,
+                dates=dates,
+                groups=groups,
+                train_share=share,
+                horizon=asked.horizon,
+                cv_folds=asked.cv_folds,
+                seed=self.settings.study.seed,
+            )
+        return prepare_dataset(self.settings.data)
+
+    @property
+    def study(self) -> optuna.Study:
+        """The Optuna study, once :meth:`optimize` was called: ``study.trials_dataframe()``, states, parameters."""
+        return self._opened().study.storage.study
+
+    def optimize(
+        self,
+        n_trials: int | None = None,
+        pruner_type: str | None = None,
+        sampler_type: str | None = None,
+        timeout: float | None = None,
+    ) -> dict[str, Any]:
+        """Runs trials until the study has ``n_trials`` finished ones (those of earlier calls and runs included).
+
+        Args:
+            n_trials: total of COMPLETE and PRUNED trials.
+            pruner_type: one of those of ``pruner.type``.
+            sampler_type: one of those of ``sampler.type``.
+            timeout: seconds.
+
+        Returns:
+            ``study_name``, ``n_trials_completed``, ``best_trials``, ``optimization_history``, ``timestamp``.
+        """
+        given: dict[str, Any] = {"study": {}}
+        for section, key, value in (
+            ("study", "n_trials", n_trials),
+            ("study", "timeout", timeout),
+            ("pruner", "type", pruner_type),
+            ("sampler", "type", sampler_type),
+        ):
+            if value is not None:
+                given = merge(given, {section: {key: value}})
+        experiment = self._open(self._settings(given))
+        stop = StopSignal(experiment.settings.study.timeout)
+        with stop.listening():
+            results = experiment.search_and_write(stop)
+            experiment.write_and_name_report(stop)
+        if stop.interrupted:
+            raise KeyboardInterrupt
+        keys = ("study_name", "n_trials_completed", "best_trials", "optimization_history", "timestamp")
+        return {key: results[key] for key in keys}
+
+    def retrain_best_models(self, top_k: int | None = None, full_epochs: int | None = None) -> list[dict[str, Any]]:
+        """Retrains ranks 1..``top_k`` of the front on all training windows and tests them once.
+
+        Returns:
+            An entry per model: ``model_rank``, ``config_params``, ``training_results``, ``test_metrics``, ``training_time``,
+            ``model_path``. Empty, with a warning, when no trial is complete.
+        """
+        experiment = self._opened()
+        given = {key: value for key, value in (("top_k", top_k), ("full_epochs", full_epochs)) if value is not None}
+        chosen = self._settings({"retrain": {**given, "enabled": True}}).retrain
+        experiment.settings = experiment.settings.model_copy(update={"retrain": chosen})
+        if not experiment.study.front():
+            self._terminal.warn(experiment.empty_front_text())
+            return []
+        stop = StopSignal()
+        with stop.listening():
+            entries = experiment.retrain(stop)
+            experiment.write_results()
+            experiment.write_and_name_report(stop)
+        if stop.interrupted:
+            raise KeyboardInterrupt
+        return entries
+
+    def write_results(self) -> dict[str, Any]:
+        """Writes ``results.json`` and ``trials.csv`` anew; returns all that ``results.json`` holds."""
+        return self._opened().write_results()
+
+    def close(self) -> None:
+        """Lets go of ``study.db`` and ``run.log``; the optimizer can be used again afterwards."""
+        self._experiment = None
+        self._resume = True
+        self._closing.close()
+
+    def __enter__(self) -> "CNNLSTMHyperparameterOptimizer":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _settings(self, given: dict[str, Any]) -> Settings:
+        """Arguments over environment over file over defaults."""
+        return load_settings(self._base, merge(self._arguments, given), file=self._file)
+
+    def _open(self, settings: Settings) -> Experiment:
+        """The experiment with these settings; the study of an earlier call is reopened."""
+        if self._experiment is not None:
+            self.close()
+        opened = open_experiment(
+            settings, self.dataset, resume=self._resume, terminal=self._terminal, interface=self._interface
+        )
+        self._experiment = self._closing.enter_context(opened)
+        return self._experiment
+
+    def _opened(self) -> Experiment:
+        if self._experiment is None:
+            if not self._resume:
+                raise HyperoptError("call optimize() first: there is no study yet")
+            return self._open(self._settings({}))
+        return self._experiment
+
+
+def _require_types(study_name: Any, **flags: Any) -> None:
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise ConfigError(f"{name} must be True or False, but got {shown(value)}")
+    if isinstance(study_name, (bytes, bytearray)):  # which pydantic would take for text
+        raise ConfigError(f"study.name must be text, but got {shown(study_name)}")
+
+
+_OF_LOADERS = {"cv_folds", "horizon", "train_share"}
+"""Settings of data that count for a user's DataLoaders."""
+_REFUSED = {"feature_columns", "features"}
+"""Those that the settings themselves refuse, once the source is loaders."""
+
+
+def _require_only_what_loaders_need(asked: DataSettings) -> None:
+    """Settings that would do nothing are errors; one that stands at its default does no harm.
+
+    Args:
+        asked: the configuration's, as if there were no DataLoaders.
+    """
+    usual = DataSettings().model_dump()
+    given = {
+        name: value
+        for name, value in asked.model_dump().items()
+        if name not in _OF_LOADERS | _REFUSED and value != usual[name] and value != "loaders"
+    }
+    if "data_dir" in given:
+        del given["source"]  # it follows from the folder
+    if given:
+        named = ", ".join(
+            f"data.{name}={shown(str(value) if isinstance(value, Path) else value)}" for name, value in given.items()
+        )
+        them = "it" if len(given) == 1 else "them"
+        raise ConfigError(
+            f"{named}: data_loaders come with their own windows, labels and split; leave {them} out, or give bars instead of"
+            " data_loaders"
+        )
+
+
+def _close_in_process(opened: contextlib.ExitStack, process: int) -> None:
+    """Close what an optimizer has open, in the process that opened it: a fork shares its files and its child processes."""
+    if os.getpid() == process:
+        opened.close()
+
+
+def run_cnn_lstm_hyperparameter_optimization(
+    data_loaders: Sequence[Iterable[Any]] | None = None,
+    input_dim: int | None = None,
+    n_trials: int | None = None,
+    save_dir: str | Path | None = None,
+    retrain_best: bool = True,
+    top_k: int | None = None,
+    *,
+    study_name: str | None = None,
+    dates: Sequence[Any] | None = None,
+    groups: Sequence[Any] | None = None,
+    full_epochs: int | None = None,
+    pruner_type: str | None = None,
+    sampler_type: str | None = None,
+    timeout: float | None = None,
+    config: Config | None = None,
+    resume: bool = False,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Search, retrain the best, test once, write; returns what ``results.json`` holds.
+
+    The arguments are those of :class:`CNNLSTMHyperparameterOptimizer`, its ``optimize`` and its ``retrain_best_models``.
+    Retraining is on here and off on the command line (``--retrain-best``), as the specification has it.
+    """
+    _require_types(study_name, retrain_best=retrain_best)
+    with CNNLSTMHyperparameterOptimizer(
+        data_loaders,
+        input_dim,
+        save_dir,
+        study_name,
+        dates=dates,
+        groups=groups,
+        config=config,
+        resume=resume,
+        quiet=quiet,
+    ) as optimizer:
+        optimizer.optimize(n_trials, pruner_type, sampler_type, timeout)
+        if retrain_best:
+            optimizer.retrain_best_models(top_k, full_epochs)
+        return optimizer.write_results()

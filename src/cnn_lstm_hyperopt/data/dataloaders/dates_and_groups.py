@@ -1,0 +1,185 @@
+"""Dates and groups that a user gives beside DataLoaders: one entry per window, checked once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cnn_lstm_hyperopt.config.messages import shown
+from cnn_lstm_hyperopt.data.splits import SPLIT_NAMES
+from cnn_lstm_hyperopt.data.windows import Windows
+from cnn_lstm_hyperopt.data.wording import one_line
+from cnn_lstm_hyperopt.errors import DataError
+
+_DATES = "datetimes, ISO text or whole numbers that grow with time"
+
+
+@dataclass(frozen=True, eq=False)
+class Marks:
+    """Dates and groups of one split's windows, in the order of its loader.
+
+    Attributes:
+        dates: (windows,) datetime64[ns] (UTC where they had a zone) or int64; None: there are none.
+        groups: (windows,) int64 codes; the same group has the same code in all splits; None: there are none.
+    """
+
+    dates: NDArray[Any] | None
+    groups: NDArray[np.int64] | None
+
+    def in_order(self, name: str, order: NDArray[np.int64], *, shuffled: bool) -> "Marks":
+        """Return the marks of the windows at ``order``.
+
+        Args:
+            name: of the split.
+            order: (windows,) positions in the loader's order, each once.
+            shuffled: whether the loader shuffles.
+
+        Raises:
+            DataError: there are more or fewer marks than windows, or the loader shuffles, so nothing says which mark belongs
+                to which window.
+        """
+        given = {"dates": self.dates, "groups": self.groups}
+        for field, values in given.items():
+            if values is not None:
+                _require_one_per_window(field, name, len(values), len(order), shuffled=shuffled)
+        return Marks(*(None if values is None else values[order] for values in given.values()))
+
+
+def read_marks(dates: Any, groups: Any) -> list[Marks]:
+    """Return what a user says of the windows of the training, validation and test loader.
+
+    Args:
+        dates: three sequences of datetimes, ISO text or whole numbers, or None in the place of one; None: none at all.
+        groups: likewise, of text or whole numbers.
+
+    Raises:
+        DataError: an argument is not a sequence of three; one of them is not one-dimensional, has a missing value or holds
+            something else; dates mix datetimes and numbers.
+    """
+    return [
+        Marks(*parts)
+        for parts in zip(_read_dates(_parts("dates", dates)), _read_groups(_parts("groups", groups)), strict=True)
+    ]
+
+
+def shared_groups(marks: Sequence[Marks]) -> list[str]:
+    """Return warnings of groups that are trained on and judged by.
+
+    Args:
+        marks: of training, validation and test.
+    """
+    train = marks[0].groups
+    if train is None:
+        return []
+    warnings = []
+    for name, part in zip(SPLIT_NAMES[1:], marks[1:], strict=True):
+        here = np.unique(train[:0] if part.groups is None else part.groups)
+        shared = int(np.isin(here, train).sum())
+        if shared:
+            warnings.append(
+                f"{shared:,} of the {name} loader's {len(here):,} groups are in the train loader too: scores may not hold for new"
+                " groups; keep each group in one loader to judge that"
+            )
+    return warnings
+
+
+def single_group(validation: Sequence[Windows]) -> list[str]:
+    """Return a warning where all windows that trials are judged by are of one group.
+
+    Args:
+        validation: of each fold.
+    """
+    groups = [each.groups for each in validation if each.groups is not None]
+    if len(groups) < len(validation) or len(np.unique(np.concatenate(groups))) > 1:
+        return []
+    return [
+        f"all {sum(map(len, groups)):,} validation windows are of one group, so they count as one window, and no trial can be"
+        " shown to be better than chance; give the validation loader windows of several groups"
+    ]
+
+
+def _parts(name: str, given: Any) -> tuple[Any, ...]:
+    """The entries of each split; None where a split has none."""
+    if given is None:
+        return (None,) * len(SPLIT_NAMES)
+    rule = f"{name} must be (train, validation, test), each a sequence with one entry per window or None"
+    if isinstance(given, (str, bytes)) or not hasattr(given, "__len__") or not hasattr(given, "__iter__"):
+        raise DataError(f"{rule}, but is {shown(given)}")
+    if len(given) != len(SPLIT_NAMES):
+        raise DataError(f"{rule}, but has {len(given):,} parts")
+    return tuple(given)
+
+
+def _read_dates(parts: Sequence[Any]) -> list[NDArray[Any] | None]:
+    read = [
+        None if part is None else _dates(f"dates of the {name} loader", part)
+        for name, part in zip(SPLIT_NAMES, parts, strict=True)
+    ]
+    if len({each.dtype.kind for each in read if each is not None}) > 1:
+        raise DataError("dates must be datetimes for all loaders or whole numbers for all, but are both; give one kind")
+    return read
+
+
+def _read_groups(parts: Sequence[Any]) -> list[NDArray[np.int64] | None]:
+    texts = [
+        None if part is None else _groups(f"groups of the {name} loader", part)
+        for name, part in zip(SPLIT_NAMES, parts, strict=True)
+    ]
+    present = [text for text in texts if text is not None]
+    if not present:
+        return [None] * len(parts)
+    names = np.unique(np.concatenate(present))
+    return [None if text is None else np.searchsorted(names, text).astype(np.int64) for text in texts]
+
+
+def _require_one_per_window(field: str, name: str, n_entries: int, n_windows: int, *, shuffled: bool) -> None:
+    if shuffled:
+        raise DataError(
+            f"{field} of the {name} loader need its order, but it shuffles; give the loader shuffle=False (the search shuffles"
+            f" training windows itself), or give None as its {field}"
+        )
+    if n_entries != n_windows:
+        raise DataError(
+            f"{field} of the {name} loader must have one entry per window, {n_windows:,}, but have {n_entries:,}"
+        )
+
+
+def _dates(where: str, part: Any) -> NDArray[Any]:
+    values = _one_dimensional(where, part)
+    if values.dtype.kind in "iu":
+        return values.astype(np.int64)
+    if values.dtype.kind in "bfc":
+        raise DataError(f"{where} must be {_DATES}, but are {values.dtype}")
+    try:
+        if values.dtype.kind in "US" or all(isinstance(each, str) for each in values):
+            stamps = pd.DatetimeIndex(pd.to_datetime(values, format="ISO8601", utc=True))
+        else:
+            stamps = pd.DatetimeIndex(pd.to_datetime(values, utc=True))
+    except (ValueError, TypeError, OverflowError) as error:
+        raise DataError(f"{where} must be {_DATES}, but: {one_line(error)}") from error
+    return np.asarray(stamps.tz_localize(None).as_unit("ns").to_numpy())
+
+
+def _groups(where: str, part: Any) -> NDArray[np.str_]:
+    values = _one_dimensional(where, part)
+    for each in values:
+        if not isinstance(each, (str, int, np.integer)) or isinstance(each, bool):
+            raise DataError(f"{where} must be text or whole numbers, but hold {shown(each)}")
+    return np.array([str(each) for each in values], dtype=np.str_)
+
+
+def _one_dimensional(where: str, part: Any) -> NDArray[Any]:
+    """The entries as an array without missing values."""
+    try:
+        values = part.to_numpy() if hasattr(part, "to_numpy") else np.asarray(part)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise DataError(f"{where} must be a sequence with one entry per window, but: {one_line(error)}") from error
+    if values.ndim != 1:
+        raise DataError(f"{where} must be a sequence with one entry per window, but are of shape {values.shape}")
+    missing = np.flatnonzero(pd.isna(values))
+    if len(missing):
+        raise DataError(f"{where} must not have missing values, but entry {missing[0]} is {values[missing[0]]}")
+    return np.asarray(values)

@@ -1,0 +1,282 @@
+"""A dataset of a user's own DataLoaders: each read once, compared with the others, then the same windows as from bars."""
+
+import hashlib
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from cnn_lstm_hyperopt.config.messages import shown
+from cnn_lstm_hyperopt.data.dataloaders.batches import (
+    Drained,
+    attribute_of,
+    canonical_order,
+    drain,
+    is_shuffled,
+    promised_windows,
+    shape_text,
+)
+from cnn_lstm_hyperopt.data.dataloaders.dates_and_groups import Marks, read_marks, shared_groups, single_group
+from cnn_lstm_hyperopt.data.dataloaders.folds import Asked, make_loader_folds, mark_text, value_scale
+from cnn_lstm_hyperopt.data.dataloaders.repeated_windows import check_repeated
+from cnn_lstm_hyperopt.data.dataset import Dataset, LockedPeriod
+from cnn_lstm_hyperopt.data.describe import class_balance
+from cnn_lstm_hyperopt.data.splits import SPLIT_NAMES
+from cnn_lstm_hyperopt.data.windows import Windows
+from cnn_lstm_hyperopt.data.wording import one_line
+from cnn_lstm_hyperopt.errors import DataError
+
+log = logging.getLogger(__name__)
+
+SYMBOL = "loader"
+_SHOWN_CLASSES = 10
+_PROBED_ITEMS = 4
+
+
+def dataset_from_loaders(
+    loaders: Sequence[Iterable[Any]],
+    input_dim: int | None,
+    *,
+    dates: Sequence[Any] | None = None,
+    groups: Sequence[Any] | None = None,
+    train_share: float = 1.0,
+    horizon: int = 1,
+    cv_folds: Asked = 1,
+    seed: int = 0,
+) -> Dataset:
+    """A dataset of three loaders: training, validation, test.
+
+    Args:
+        loaders: each yields ``(x, y_class)`` or ``(x, y_class, y_reg)``: ``x`` float ``(batch, time, features)``, ``y_class``
+            integer ``(batch,)`` from 0, ``y_reg`` float ``(batch,)`` or ``(batch, 1)``.
+        input_dim: number of features, checked; None: as it comes.
+        dates: of the training, validation and test windows, each ``(windows,)`` in the loader's order, or None. Windows
+            without dates are independent of each other.
+        groups: likewise; windows of one group are dependent.
+        train_share: share of the training windows that trials use.
+        horizon: windows ahead that a label looks: so many windows one after the other overlap.
+        cv_folds: of training and validation windows together, see :func:`make_loader_folds`.
+        seed: the study's; decides which windows a fold holds out.
+
+    Raises:
+        DataError: a loader breaks a rule; the text names the loader, the rule and the cure.
+    """
+    if not isinstance(loaders, Sequence) or isinstance(loaders, str):
+        raise DataError(f"data_loaders must be (train, validation, test), but are {shape_text(loaders)}")
+    if len(loaders) != 3:
+        raise DataError(f"data_loaders must be (train, validation, test), but there are {len(loaders)}")
+    _require_different(loaders)
+    given = read_marks(dates, groups)
+    ordered = [drain(name, loader) for name, loader in zip(SPLIT_NAMES, loaders, strict=True)]
+    drained = [each for each, _ in ordered]
+    marks = [
+        each.in_order(name, order.numpy(), shuffled=is_shuffled(f"the {name} loader", loader))
+        for name, loader, each, (_, order) in zip(SPLIT_NAMES, loaders, given, ordered, strict=True)
+    ]
+    _check_alike(drained, input_dim)
+    repeated = check_repeated([x for x, _, _ in drained])
+    classes = [int(labels.max()) + 1 for _, labels, _ in drained]
+    n_classes = max(classes)
+    _check_classes(drained[0][1], n_classes)
+    class_names = tuple(f"class {number}" for number in range(n_classes))
+    train, validation, test = (_windows(*parts, each) for parts, each in zip(drained, marks, strict=True))
+    mean, std = value_scale(train.values)
+    cross = make_loader_folds(train, validation, cv_folds, horizon=horizon, seed=seed)
+    warnings = (
+        *(
+            warning
+            for name, loader, (x, _, _) in zip(SPLIT_NAMES, loaders, drained, strict=True)
+            for warning in _warnings(name, loader, len(x))
+        ),
+        *repeated,
+        *shared_groups(marks),
+        *cross.warnings,
+        *single_group([fold.validation for fold in cross.folds]),
+    )
+    return Dataset(
+        train=train,
+        train_share=train_share,
+        validation=validation,
+        folds=cross.folds,
+        test=LockedPeriod(test),
+        class_names=class_names,
+        value_name=None if train.values is None else "y_reg",
+        feature_names=tuple(f"feature_{i}" for i in range(train.input_dim)),
+        scaler=None,
+        value_mean=mean,
+        value_std=std,
+        target="y_class",
+        lookback=train.lookback,
+        horizon=horizon,
+        description=_describe(
+            {"train": train, "validation": validation, "test": test},
+            class_names,
+            train_share,
+            horizon,
+            cross.facts,
+            warnings,
+        ),
+        warnings=warnings,
+    )
+
+
+def _require_different(loaders: Sequence[Iterable[Any]]) -> None:
+    for second in range(3):
+        for first in range(second):
+            if loaders[first] is loaders[second] and hasattr(type(loaders[first]), "__len__"):
+                raise DataError(
+                    f"data_loaders must be three different loaders, but {SPLIT_NAMES[first]} and {SPLIT_NAMES[second]} are the"
+                    " same one; split the windows, so that each is in one loader only"
+                )
+
+
+def _check_alike(drained: Sequence[Drained], input_dim: int | None) -> None:
+    shapes = [tuple(x.shape[1:]) for x, _, _ in drained]
+    if len(set(shapes)) > 1:
+        there_are = ", ".join(f"{name} {shape}" for name, shape in zip(SPLIT_NAMES, shapes, strict=True))
+        raise DataError(
+            f"all three loaders must yield windows of one shape (time, features), but there are {there_are}"
+        )
+    is_number = isinstance(input_dim, (int, float, np.integer, np.floating)) and not isinstance(input_dim, bool)
+    if input_dim is not None and not (is_number and shapes[0][1] == input_dim):
+        raise DataError(
+            f"input_dim must be the loaders' number of features, {shapes[0][1]}, but got {shown(input_dim)}"
+        )
+    if shapes[0][1] < 1:
+        raise DataError("windows must have at least 1 feature, but have 0")
+    if shapes[0][0] < 2:
+        raise DataError(f"windows must have at least 2 time steps, but have {shapes[0][0]}")
+    if len({value is None for _, _, value in drained}) > 1:
+        raise DataError("y_reg must come from all three loaders or from none")
+
+
+def _check_classes(labels: Tensor, n_classes: int) -> None:
+    present = set(labels.unique().tolist())
+    missing = list(islice((number for number in range(n_classes) if number not in present), _SHOWN_CLASSES))
+    if len(present) < 2:
+        raise DataError(f"the train loader has {len(present)} class; at least 2 are needed to learn anything")
+    if missing:
+        absent = _shown_classes(missing, n_classes - len(present))
+        raise DataError(
+            f"the train loader lacks the classes {absent} of 0..{n_classes - 1}; a class that is never seen can't be learnt:"
+            " split anew (stratified) or number the classes without holes"
+        )
+
+
+def _shown_classes(first: list[int], count: int) -> str:
+    return f"{first}" if count == len(first) else f"{str(first)[:-1]}, …] ({count:,})"
+
+
+def _windows(x: Tensor, labels: Tensor, values: Tensor | None, marks: Marks) -> Windows:
+    n, time, features = x.shape
+    return Windows(
+        series=x.reshape(n * time, features).contiguous(),
+        starts=torch.arange(n) * time,
+        lookback=time,
+        labels=labels,
+        values=values,
+        dates=np.arange(n) if marks.dates is None else marks.dates,
+        symbols=np.full(n, SYMBOL),
+        dated=marks.dates is not None,
+        groups=marks.groups,
+    )
+
+
+def _warnings(name: str, loader: Iterable[Any], windows: int) -> list[str]:
+    found, where = [], f"the {name} loader"
+    batches = attribute_of(where, loader, "batch_sampler")
+    if attribute_of(where, loader, "drop_last") or attribute_of(where, batches, "drop_last"):
+        found.append(f"the {name} loader drops its last batch, so some windows are never used; set drop_last=False")
+    promised = promised_windows(where, loader)
+    if promised is not None and windows < promised:
+        found.append(
+            f"the {name} loader yields {windows:,} windows of the {promised:,} that its sampler chooses; its collate_fn leaves"
+            " out the others"
+        )
+    if isinstance(loader, DataLoader) and _is_random(loader.dataset):
+        found.append(
+            f"the {name} dataset gives another window for the same index each time (a random transform?); the windows are"
+            " drawn once and kept for all trials"
+        )
+    return found
+
+
+def _is_random(dataset: Any) -> bool:
+    """Whether the first items differ when they are asked for again; False where a dataset has no such items or can't compare."""
+    try:
+        return any(not _equal(dataset[index], dataset[index]) for index in range(min(_PROBED_ITEMS, len(dataset))))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a user's own items, with keys of another kind perhaps
+        log.debug("a dataset's items can't be compared: %s", one_line(error))
+        return False
+
+
+def _equal(first: Any, second: Any) -> bool:
+    """Whether two items are the same, through tensors, arrays, mappings and sequences."""
+    match first:
+        case Tensor():
+            return bool(torch.equal(first, second))
+        case np.ndarray():
+            return bool(np.array_equal(first, second))
+        case Mapping():
+            return first.keys() == second.keys() and all(_equal(first[key], second[key]) for key in first)
+        case list() | tuple():
+            return len(first) == len(second) and all(map(_equal, first, second))
+    return bool(first == second)
+
+
+def _describe(
+    splits: dict[str, Windows],
+    class_names: tuple[str, ...],
+    train_share: float,
+    horizon: int,
+    folds: dict[str, Any],
+    warnings: tuple[str, ...],
+) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    for windows in splits.values():
+        order = canonical_order(windows.series.reshape(len(windows), -1), windows.labels, windows.values)
+        digest.update(f"{len(windows)} {windows.lookback} {windows.input_dim}".encode())
+        digest.update(windows.series.reshape(len(windows), -1)[order].numpy().tobytes())
+        digest.update(windows.labels[order].numpy().tobytes())
+        if windows.values is not None:
+            digest.update(windows.values[order].numpy().tobytes())
+        for mark in (windows.dates if windows.dated else None, windows.groups):
+            if mark is not None:
+                digest.update(f"{mark.dtype}".encode())
+                digest.update(np.ascontiguousarray(mark[order.numpy()]).tobytes())
+    train = splits["train"]
+    return {
+        "source": "DataLoaders",
+        "target": "y_class",
+        "lookback": train.lookback,
+        "horizon": horizon,
+        "train_share": train_share,
+        "features": train.input_dim,
+        "class_names": list(class_names),
+        "value_name": None if train.values is None else "y_reg",
+        "splits": {
+            name: {"windows": len(windows), **class_balance(windows, len(class_names)), **_marks_facts(windows)}
+            for name, windows in splits.items()
+        },
+        **folds,
+        "warnings": list(warnings),
+        "sha256": digest.hexdigest(),
+    }
+
+
+def _marks_facts(windows: Windows) -> dict[str, Any]:
+    """First and last date and the number of groups, where there are any."""
+    facts: dict[str, Any] = {}
+    if windows.dated:
+        ends = windows.dates.min(), windows.dates.max()
+        facts |= dict(zip(("first", "last"), map(mark_text, ends), strict=True))
+    if windows.groups is not None:
+        facts["groups"] = len(np.unique(windows.groups))
+    return facts

@@ -1,0 +1,134 @@
+"""Windows that two of the three splits share: refused where a split has no other ones, warned of where it has some."""
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cnn_lstm_hyperopt.data.splits import SPLIT_NAMES
+from cnn_lstm_hyperopt.errors import DataError
+
+SPREAD_TOLERANCE, VALUE_TOLERANCE = 1e-5, 2e-6
+"""Two windows are copies where no number differs by more than these shares of its feature's standard deviation and of itself.
+
+The second one covers a copy times 1 + 1e-6; float32 itself rounds by 6e-8.
+"""
+_PROJECTIONS, _NEAREST, _CHUNK = 4, 4, 4096
+_SPLIT = "split the windows, so that each is in one loader only"
+
+Windows = NDArray[np.float32]
+Places = NDArray[np.float64]
+
+
+def check_repeated(splits: Sequence[Tensor]) -> list[str]:
+    """Return a warning for each two splits that share windows.
+
+    Copies are found by distance, so neither rounding nor the sign of a zero hides one.
+
+    Args:
+        splits: ``(windows, time, features)`` of training, validation and test, finite, all of one shape (time, features).
+
+    Raises:
+        DataError: all windows of a split are in another one.
+    """
+    windows = [each.numpy().reshape(len(each), -1) for each in splits]
+    mean, spread = _scale(splits[0])
+    places = [_places(each, mean, spread) for each in windows]
+    found: list[str] = []
+    for first, second in combinations(range(len(splits)), 2):
+        repeated = _count_copies(windows[second], windows[first], places[second], places[first], spread)
+        if not repeated:
+            continue
+        if repeated == len(windows[second]):
+            _refuse(second, first, repeated)
+        back = _count_copies(windows[first], windows[second], places[first], places[second], spread)
+        if back == len(windows[first]):
+            _refuse(first, second, back)
+        found.append(
+            f"{repeated:,} of the {SPLIT_NAMES[second]} loader's {len(windows[second]):,} windows are in the"
+            f" {SPLIT_NAMES[first]} loader too: {_consequence(first)}; {_SPLIT}"
+        )
+    return found
+
+
+def count_copies(asked: Tensor, there: Tensor) -> int:
+    """Return how many of the windows asked for have a copy in ``there``, both ``(windows, time, features)``."""
+    mean, spread = _scale(there)
+    one, other = (each.numpy().reshape(len(each), -1) for each in (asked, there))
+    return _count_copies(one, other, _places(one, mean, spread), _places(other, mean, spread), spread)
+
+
+def _refuse(split: int, other: int, count: int) -> None:
+    which = "its only window is" if count == 1 else f"all {count:,} windows are"
+    raise DataError(
+        f"the {SPLIT_NAMES[split]} loader must have windows of its own, but {which} in the {SPLIT_NAMES[other]} loader too:"
+        f" {_consequence(min(split, other))}; {_SPLIT}"
+    )
+
+
+def _consequence(first: int) -> str:
+    """Why windows of the first split must not be in a later one."""
+    return "they show what was learnt by heart" if first == 0 else "the test then judges a model by what chose it"
+
+
+def _scale(train: Tensor) -> tuple[Places, Places]:
+    """Mean and standard deviation of each number of a window by its feature, ``(time × features,)``."""
+    rows = train.numpy().reshape(-1, train.shape[2])
+    mean, spread = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
+    return np.tile(mean, train.shape[1]), np.tile(spread, train.shape[1])
+
+
+def _axes(spread: Places) -> Places:
+    """Random directions for standardised numbers, ``(time × features, projections)``; the same each time."""
+    drawn = np.random.default_rng(0).normal(size=(len(spread), _PROJECTIONS))
+    axes: Places = drawn / np.where(spread > 0, spread, 1.0)[:, None]
+    return axes
+
+
+def _places(windows: Windows, mean: Places, spread: Places) -> Places:
+    """Project standardised windows, ``(windows, projections)``: copies lie beside each other."""
+    axes = _axes(spread)
+    return np.concatenate([(part - mean) @ axes for part in _chunks(windows)])
+
+
+def _reach(windows: Windows, spread: Places) -> float:
+    """How far apart the projections of a window and its copy can be."""
+    largest = np.maximum(windows.max(axis=0), -windows.min(axis=0))
+    return float((_tolerance(largest, largest, spread) @ np.abs(_axes(spread))).max())
+
+
+def _chunks(windows: Windows) -> list[Windows]:
+    return [windows[start : start + _CHUNK] for start in range(0, len(windows), _CHUNK)]
+
+
+def _count_copies(asked: Windows, there: Windows, places: Places, places_there: Places, spread: Places) -> int:
+    """Number of windows asked for that have a copy in the other split."""
+    from scipy.spatial import cKDTree  # a fifth of a second
+
+    different, first = np.unique(places_there, axis=0, return_index=True)
+    count = min(_NEAREST, len(different))
+    tree = cKDTree(different, balanced_tree=False, compact_nodes=False)
+    # The tree finds what is nearer than the bound, which of zeros alone would be 0.
+    reach = 2 * _reach(asked, spread) + np.finfo(np.float64).tiny
+    _, nearest = tree.query(places, k=range(1, count + 1), p=np.inf, distance_upper_bound=reach)
+    is_copy = np.zeros(len(asked), dtype=np.bool_)
+    for rank in range(count):
+        rows = np.flatnonzero(~is_copy & (nearest[:, rank] < len(different)))
+        for some in (rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)):
+            is_copy[some] = _alike(asked[some], there[first[nearest[some, rank]]], spread)
+    return int(is_copy.sum())
+
+
+def _alike(one: Windows, other: Windows, spread: Places) -> NDArray[np.bool_]:
+    """Whether windows are copies of each other, row by row."""
+    apart = np.abs(one.astype(np.float64) - other)
+    alike: NDArray[np.bool_] = np.all(apart <= _tolerance(one, other, spread), axis=1)
+    return alike
+
+
+def _tolerance(one: Windows, other: Windows, spread: Places) -> Places:
+    largest = np.maximum(np.abs(one), np.abs(other)).astype(np.float64)
+    tolerance: Places = SPREAD_TOLERANCE * spread + VALUE_TOLERANCE * largest
+    return tolerance

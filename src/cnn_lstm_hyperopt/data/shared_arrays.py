@@ -1,0 +1,79 @@
+"""The data of trials as one file that all workers map into memory: the windows exist once, however many read them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from cnn_lstm_hyperopt.data.dataset import Fold, TrialData
+from cnn_lstm_hyperopt.data.windows import Windows
+from cnn_lstm_hyperopt.utils.atomic_io import written_beside
+
+_FACTS = ("n_classes", "has_regression")
+
+
+def save_trial_data(path: Path, data: TrialData) -> None:
+    """Writes the windows of trials (training and validation of each fold; never the test period)."""
+    parts = {
+        f"{number}.{split}": windows
+        for number, fold in enumerate(data.folds)
+        for split, windows in (("train", fold.train), ("validation", fold.validation))
+    }
+    names = sorted({str(name) for windows in parts.values() for name in np.unique(windows.symbols)})
+    tensors: dict[str, Tensor] = {}
+    owners: dict[int, str] = {}  # the part under whose name each series is written; parts that share one name it
+    for part, windows in parts.items():
+        tensors[f"{part}.starts"] = windows.starts
+        tensors[f"{part}.labels"] = windows.labels
+        tensors[f"{part}.dates"] = torch.from_numpy(windows.dates.astype(np.int64))
+        tensors[f"{part}.symbols"] = torch.from_numpy(np.searchsorted(names, windows.symbols))
+        if windows.values is not None:
+            tensors[f"{part}.values"] = windows.values
+        if windows.groups is not None:
+            tensors[f"{part}.groups"] = torch.from_numpy(windows.groups)
+        if owners.setdefault(id(windows.series), part) == part:
+            tensors[f"{part}.series"] = windows.series
+    first = data.folds[0].train
+    facts: dict[str, Any] = {
+        **{name: getattr(data, name) for name in _FACTS},
+        "value_scales": [[fold.value_mean, fold.value_std] for fold in data.folds],
+        "lookback": first.lookback,
+        "dates": {part: windows.dates.dtype.str for part, windows in parts.items()},
+        "dated": {part: windows.dated for part, windows in parts.items()},
+        "series": {part: owners[id(windows.series)] for part, windows in parts.items()},
+        "symbols": names,
+    }
+    with written_beside(path) as beside:
+        save_file({name: t.contiguous() for name, t in tensors.items()}, beside, metadata={"facts": json.dumps(facts)})
+
+
+def load_trial_data(path: Path) -> TrialData:
+    """The inverse of :func:`save_trial_data`."""
+    with safe_open(path, framework="pt") as file:
+        facts = json.loads(file.metadata()["facts"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+
+    def windows(part: str) -> Windows:
+        groups = tensors.get(f"{part}.groups")
+        return Windows(
+            series=tensors[f"{facts['series'][part]}.series"],
+            starts=tensors[f"{part}.starts"],
+            lookback=facts["lookback"],
+            labels=tensors[f"{part}.labels"],
+            values=tensors.get(f"{part}.values"),
+            dates=tensors[f"{part}.dates"].numpy().astype(facts["dates"][part]),
+            symbols=np.array(facts["symbols"])[tensors[f"{part}.symbols"].numpy()],
+            dated=facts["dated"][part],
+            groups=None if groups is None else groups.numpy(),
+        )
+
+    folds = tuple(
+        Fold(windows(f"{number}.train"), windows(f"{number}.validation"), *scale)
+        for number, scale in enumerate(facts["value_scales"])
+    )
+    return TrialData(folds=folds, **{name: facts[name] for name in _FACTS})

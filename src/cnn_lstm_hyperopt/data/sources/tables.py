@@ -1,0 +1,270 @@
+"""People's CSV files to tables: separators, encodings and headers of every kind, as long as no doubt is left."""
+
+import codecs
+import csv
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+
+from cnn_lstm_hyperopt.data.columns import COLUMNS, DATE_NAMES, EXAMPLE, choose_columns
+from cnn_lstm_hyperopt.data.sources.other_files import other_kind
+from cnn_lstm_hyperopt.data.validation.checks import Findings, counted, shown_text
+from cnn_lstm_hyperopt.data.wording import one_line
+
+_HEAD = 64 * 1024
+"""Bytes of a file in which its header is looked for."""
+_BEFORE_HEADER = 10
+"""Lines before the header, at most."""
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+_LONGEST_LINE = 1_000_000
+"""Bytes; Arrow reads about so many at a time."""
+_LINE_ENDS = re.compile("\r\n|\n|\r")
+"""Those that Arrow knows: str.splitlines knows more, and what is one line here must be one line there."""
+_NOTHING = ["", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "NULL", "Null", "null", "None", "none", "#N/A", "<NA>"]
+_BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a CSV file is laid out.
+
+    Attributes:
+        encoding: of its text.
+        separator: of its fields.
+        header: names of the columns.
+        skipped: lines up to and with the header.
+    """
+
+    encoding: str
+    separator: str
+    header: tuple[str, ...]
+    skipped: int
+
+
+def read_csv(path: Path, columns: Sequence[str], found: Findings) -> pd.DataFrame:
+    """The columns of a CSV file that are used; numbers as float64, or as text if any is no number, dates as text.
+
+    Args:
+        path: the file.
+        columns: further columns that are wanted.
+        found: where it is said how the file was read, and which lines were not.
+
+    Raises:
+        BadBarsError: the file is no CSV of bars.
+    """
+    layout = _layout(path, found)
+    places = choose_columns(layout.header, columns, found)
+    wanted = sorted(set(places.values()))
+    other = _OtherLines()
+    try:
+        table, encoding = _read_any(path, layout, wanted, places["date"], other)
+    except (UnicodeDecodeError, pa.ArrowException) as error:
+        reason = _odd_line(path) or one_line(error)
+        raise found.fail("unreadable", f"can't be read as CSV: {reason}", "export it again as CSV UTF-8") from error
+    if encoding == "latin-1":
+        found.warn(
+            "encoding", "is no UTF-8 text, and was read as Windows-1252 (Latin-1)", "save it as UTF-8 to be sure"
+        )
+    if other.count:
+        _tell_of_other_lines(other, layout, found)
+        if not table.num_rows:
+            found.raise_errors()
+    columns_read: dict[int, pd.Series] = {}
+    for place in wanted:
+        columns_read[place] = _series(table.column(str(place)))
+        table = table.drop_columns([str(place)])  # millions of rows are held once
+    frame = pd.DataFrame(columns_read, copy=False)
+    frame.columns = pd.Index([layout.header[place] for place in wanted])
+    return frame
+
+
+def _series(column: Any) -> pd.Series:
+    if pa.types.is_floating(column.type):
+        return pd.Series(column.to_numpy())
+    return pd.Series(column.to_pandas(), dtype="string")
+
+
+@dataclass
+class _OtherLines:
+    """Lines with more or fewer fields than the header: how many, and the first."""
+
+    count: int = 0
+    first: Any = None
+
+    def __call__(self, line: Any) -> str:
+        """What Arrow asks of each."""
+        self.first = self.first or line
+        self.count += 1
+        return "skip"
+
+
+def _tell_of_other_lines(other: _OtherLines, layout: Layout, found: Findings) -> None:
+    fields, text = other.first.actual_columns, other.first.text or ""
+    more = fields > len(layout.header)
+    found.refuse_lines(
+        "fields",
+        f"every line must have {len(layout.header)} fields, as the header has, but line {other.first.number}"
+        f" has {fields}: {shown_text(text)} ({counted(other.count, 'such line')})",
+        f"correct or remove these lines{', or give every column a name' if more else ''}",
+        count=other.count,
+        value=text[:200],
+    )
+
+
+def _odd_line(path: Path) -> str | None:
+    """The line that a CSV file probably can't be read for; None: nobody knows."""
+    with path.open("rb") as file:
+        number = 0
+        while line := file.readline(_LONGEST_LINE + 1):
+            number += 1
+            if len(line) > _LONGEST_LINE:
+                return f"line {number} has more than {_LONGEST_LINE:,} bytes"
+            if line.count(b'"') % 2:
+                return f"a quote in line {number} is not closed there"
+    return None
+
+
+# ---------------------------------------------------------------------- layout
+
+
+def _layout(path: Path, found: Findings) -> Layout:
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+        head += file.readline(_LONGEST_LINE) if len(head) == _HEAD else b""  # a header may have thousands of names
+    if not head.strip():
+        raise found.fail("empty", "is empty", "give a file with a header and at least one bar")
+    other = other_kind(head, "CSV")
+    if other is not None:
+        raise found.fail("no_csv", *other)
+    encoding = _encoding(head)
+    text = head.decode(encoding, errors="replace")
+    if "\x00" in text:
+        raise found.fail("no_csv", "is no text", "export it again as CSV UTF-8")
+    if encoding.startswith("utf-16"):
+        found.warn("encoding", "is UTF-16 text and was read so", "save it as UTF-8 to be sure")
+    lines = _LINE_ENDS.split(text)
+    separator = max(_SEPARATORS, key=lambda each: _named_fields(lines, each))
+    rows = [_fields(line, separator) for line in lines[: _BEFORE_HEADER + 3]]
+    if not any(map(any, rows)):
+        raise found.fail("no_header", "names no column in its first lines", f"the first line must name them: {EXAMPLE}")
+    layout = _yfinance_layout(rows, encoding, separator) or _plain_layout(rows, encoding, separator)
+    if len(layout.header) == 1:
+        raise found.fail(
+            "no_csv", f"has one column only: {shown_text(layout.header[0])}", "separate the columns with commas"
+        )
+    if separator != ",":
+        found.warn(
+            "separator",
+            f"columns are separated with {_SEPARATORS[separator]}, and were read so",
+            "use commas to be sure",
+        )
+    if len(head) < _HEAD and not any(line.strip() for line in lines[layout.skipped :]):
+        raise found.fail("no_rows", "has no rows of bars", "give a file with at least one bar")
+    blank = sum(not any(row) for row in rows[: layout.skipped])
+    before = layout.skipped - 1 - blank
+    if before:
+        found.warn(
+            "before_header",
+            f"{counted(before, 'line')} around the header {'was' if before == 1 else 'were'} left out",
+            "right if no bar is among them",
+            count=before,
+        )
+    return layout
+
+
+def _encoding(head: bytes) -> str:
+    for mark, encoding in _BYTE_ORDER_MARKS.items():
+        if head.startswith(mark):
+            return encoding
+    if len(head) > 3 and head[1] == 0 and head[3] == 0:
+        return "utf-16-le"
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)  # may end within a letter
+    except UnicodeDecodeError:
+        return "latin-1"
+    return "utf-8"
+
+
+def _fields(line: str, separator: str) -> list[str]:
+    try:
+        row = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+    except csv.Error:  # a field of more than csv.field_size_limit, which is no name
+        row = line.split(separator)
+    return [field.strip() for field in row]
+
+
+def _known_names(row: Sequence[str]) -> int:
+    return len({name.lower() for name in row} & {*COLUMNS, *DATE_NAMES, "time"})
+
+
+def _named_fields(lines: Sequence[str], separator: str) -> tuple[int, int]:
+    """How many names of columns a separator yields in the first lines, then how many fields in the first."""
+    rows = [_fields(line, separator) for line in lines[:_BEFORE_HEADER]]
+    return max(map(_known_names, rows), default=0), max(map(len, rows[:1]), default=0)
+
+
+def _plain_layout(rows: Sequence[Sequence[str]], encoding: str, separator: str) -> Layout:
+    """The header is the first line with names that are known, or else the first line that is not empty."""
+    for place, row in enumerate(rows[:_BEFORE_HEADER]):
+        if _known_names(row) >= 3:
+            return Layout(encoding, separator, tuple(row), place + 1)
+    place = next(place for place, row in enumerate(rows) if any(row))
+    return Layout(encoding, separator, tuple(rows[place]), place + 1)
+
+
+def _yfinance_layout(rows: Sequence[Sequence[str]], encoding: str, separator: str) -> Layout | None:
+    """What ``yfinance.download(...).to_csv()`` writes: names, then a line of tickers, then a line that names the dates only."""
+    if len(rows) < 3 or not rows[0] or not rows[1] or not rows[2]:
+        return None
+    names, tickers, dates = rows[:3]
+    if names[0].lower() != "price" or tickers[0].lower() != "ticker" or dates[0].lower() not in DATE_NAMES:
+        return None
+    if len(set(tickers[1:])) > 1:
+        return None
+    return Layout(encoding, separator, ("Date", *names[1:]), 3)
+
+
+# ---------------------------------------------------------------------- rows
+
+
+def _read_any(
+    path: Path, layout: Layout, wanted: Sequence[int], dates: int, other: _OtherLines
+) -> tuple[pa.Table, str]:
+    """The columns, numbers as such if all are, and the encoding: Windows-1252 if it is no UTF-8 after all."""
+    failure: Exception | None = None
+    for encoding in (layout.encoding, "latin-1") if layout.encoding == "utf-8" else (layout.encoding,):
+        for kind in (pa.float64(), pa.string()):
+            other.count, other.first = 0, None
+            types = {str(place): pa.string() if place == dates else kind for place in wanted}
+            try:
+                return _read(path, layout, encoding, types, other), encoding
+            except pa.ArrowInvalid as error:
+                failure = error
+    raise failure or ValueError("there is no encoding to read with")
+
+
+def _read(path: Path, layout: Layout, encoding: str, types: dict[str, Any], other: _OtherLines) -> pa.Table:
+    """One pass over the file, block by block: each is freed when its columns are made."""
+    with path.open("rb") as file:  # of a path Arrow asks that it be UTF-8, and takes s3:x for an address
+        return pyarrow.csv.read_csv(
+            file,
+            read_options=pyarrow.csv.ReadOptions(
+                use_threads=False,  # lines have numbers then
+                encoding=encoding,
+                skip_rows=layout.skipped,
+                column_names=[str(place) for place in range(len(layout.header))],
+            ),
+            parse_options=pyarrow.csv.ParseOptions(delimiter=layout.separator, invalid_row_handler=other),
+            convert_options=pyarrow.csv.ConvertOptions(
+                column_types=types,
+                include_columns=list(types),
+                strings_can_be_null=True,
+                null_values=_NOTHING,
+            ),
+        )

@@ -1,0 +1,1 @@
+"""Which bars cannot be true, and which look wrong."""

@@ -1,0 +1,84 @@
+"""Which names of symbols are taken: such as can be shown, stored and opened in a spreadsheet without harm."""
+
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+
+from cnn_lstm_hyperopt.data.wording import listed, shown_name
+from cnn_lstm_hyperopt.errors import DataError
+
+_LONGEST = 64
+_INSIDE = frozenset(".-_^=&+$#!'()~% @:")
+_FIRST = frozenset("^_$#")
+_ALIKE = ("LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "CHEROKEE")
+"""Alphabets with letters that look the same."""
+_RULE = "letters, digits, inner spaces and . - _ ^ = & + $ # ! ' ( ) ~ % @ :, first a letter, a digit or one of ^ _ $ #"
+
+
+def symbol_fault(name: str) -> str | None:
+    """What is wrong with the name of a symbol; None: nothing.
+
+    Symbols stand in CSV files, where a first ``= + - @`` would make a formula of them, in names of files, and on the screen.
+    """
+    if not name:
+        return "is empty"
+    if len(name) > _LONGEST:
+        return f"has {len(name):,} characters, of which {_LONGEST} are the most"
+    if name[0] in "=+-@":
+        return f"begins with {name[0]}, so that a spreadsheet takes it for a formula"
+    odd = next((letter for letter in name if not (letter.isalnum() or letter in _INSIDE)), None)
+    if odd is not None:
+        return f"holds {_letter(odd)}"
+    if not (name[0].isalnum() or name[0] in _FIRST):
+        return f"begins with {name[0]!r}"
+    other = next((letter for letter in name if unicodedata.normalize("NFKC", letter) != letter), None)
+    if other is not None:
+        return f"holds {_letter(other)}, which looks like {unicodedata.normalize('NFKC', other)!r}"
+    return _mixed_alphabets(name)
+
+
+def _mixed_alphabets(name: str) -> str | None:
+    first: dict[str, str] = {}
+    for letter in name:
+        alphabet = unicodedata.name(letter, "").split(" ")[0]
+        if alphabet in _ALIKE:
+            first.setdefault(alphabet, letter)
+    if len(first) < 2:
+        return None
+    return f"mixes letters of several alphabets that look alike: {', '.join(_letter(each) for each in first.values())}"
+
+
+def _letter(letter: str) -> str:
+    """``'А' (CYRILLIC CAPITAL LETTER A)``; what can't be shown by its code alone."""
+    shown = repr(letter) if letter.isprintable() else f"U+{ord(letter):04X}"
+    return f"{shown} ({unicodedata.name(letter, 'a control character')})"
+
+
+def require_symbols(names: Sequence[str]) -> None:
+    """Refuses all names that can't be taken, together.
+
+    Raises:
+        DataError: with each of them and what is wrong.
+    """
+    faults = [f"'{shown_name(name)}' {fault}" for name, fault in ((n, symbol_fault(n)) for n in names) if fault]
+    if faults:
+        raise DataError(f"symbols must be names of {_RULE}, but {listed(faults, separator='; ')}")
+
+
+def unique_symbols(symbols: Sequence[str]) -> list[str]:
+    """The symbols without surrounding spaces, composed as Unicode's NFC says.
+
+    Raises:
+        DataError: a name breaks a rule, or one is named twice (in whatever case).
+    """
+    names = [composed(symbol.strip()) for symbol in symbols]
+    require_symbols(names)
+    twice = sorted(name for name, count in Counter(name.upper() for name in names).items() if count > 1)
+    if twice:
+        raise DataError(f"symbols names {listed(twice)} twice; name each symbol once")
+    return names
+
+
+def composed(name: str) -> str:
+    """The name with each letter and its accents as one character, as most programs write it (macOS's file names don't)."""
+    return unicodedata.normalize("NFC", name)

@@ -1,0 +1,190 @@
+"""What choosing the best of many trials does: statistics of all trials' predictions on validation."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from cnn_lstm_hyperopt.data.dataset import Dataset
+from cnn_lstm_hyperopt.data.windows import Windows
+from cnn_lstm_hyperopt.evaluation import (
+    Overfitting,
+    Returns,
+    deflated_sharpe,
+    probability_of_backtest_overfitting,
+    sharpe,
+    strategy_returns,
+)
+from cnn_lstm_hyperopt.metrics.base import LEAST_PROBABILITY
+from cnn_lstm_hyperopt.utils.rng import stream
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class TrialSeries:
+    """What all trials together say of themselves on validation (with several folds: on all of them).
+
+    Attributes:
+        numbers: of the trials whose predictions could be read.
+        missing: of those whose predictions are not there, damaged or of other windows.
+        of: what is summed by date, group or window: accuracy, or log probability where the study's metric is the log loss.
+        overfitting: probability of backtest overfitting.
+        returns: of each trial as a long/flat strategy, where classes are directions.
+    """
+
+    numbers: tuple[int, ...]
+    missing: tuple[int, ...]
+    of: str
+    overfitting: Overfitting
+    returns: tuple[Returns, ...] | None
+
+
+@dataclass(frozen=True)
+class DeflatedSharpe:
+    """The strategy of the trial that was chosen, on validation, where it was chosen: every trial counts.
+
+    Attributes:
+        trial_number: the one that is judged.
+        n_trials: all trials that ended, pruned ones too.
+        sharpe: of a period; None for constant returns.
+        annual_sharpe: None where dates are mere integers, too.
+        deflated: probability that the true Sharpe ratio is above what luck gives the best of so many; None: not known.
+    """
+
+    trial_number: int
+    n_trials: int
+    sharpe: float | None
+    annual_sharpe: float | None
+    deflated: float | None
+
+
+def read_trials(
+    folder: Path, numbers: Collection[int], dataset: Dataset, *, metric: str, cost_bps: float
+) -> TrialSeries | None:
+    """The series of these trials.
+
+    Args:
+        folder: ``validation/``, a file for each trial.
+        numbers: of the trials.
+        dataset: whose folds' validation windows the files are about.
+        metric: the study's.
+        cost_bps: of a change of position.
+
+    Returns:
+        None where not a single one can be read.
+    """
+    validation = [fold.validation for fold in dataset.folds]
+    labels = np.concatenate([each.labels.numpy() for each in validation])
+    kind, unit, counts = _units(validation)
+    traded = _Traded.of(validation) if dataset.target == "direction" else None
+    order, firsts = np.argsort(unit, kind="stable"), np.cumsum(counts) - counts
+    rows = np.arange(len(labels))
+    found: list[int] = []
+    sums: list[Floats] = []
+    returns: list[Returns] = []
+    for number in sorted(numbers):
+        probabilities = _probabilities(folder / f"trial_{number:05d}.parquet", len(labels))
+        if probabilities is None:
+            continue
+        if metric == "log_loss":
+            reading = np.log(np.maximum(probabilities[rows, labels], LEAST_PROBABILITY))
+        else:
+            reading = (probabilities.argmax(axis=1) == labels).astype(np.float64)
+        found.append(number)
+        sums.append(np.add.reduceat(reading[order], firsts, dtype=np.float64))
+        if traded is not None:
+            up = (probabilities.argmax(axis=1) == dataset.n_classes - 1).astype(np.float64)
+            returns.append(traded.returns(up, horizon=dataset.horizon, cost_bps=cost_bps))
+    if not found:
+        return None
+    return TrialSeries(
+        numbers=tuple(found),
+        missing=tuple(sorted(set(numbers) - set(found))),
+        of="log probability" if metric == "log_loss" else "accuracy",
+        overfitting=probability_of_backtest_overfitting(np.column_stack(sums), counts.astype(np.float64), unit=kind),
+        returns=None if traded is None else tuple(returns),
+    )
+
+
+def _units(validation: Sequence[Windows]) -> tuple[str, Integers, Integers]:
+    """What is cut into blocks: dates in order of time; else groups, else single windows, in random order.
+
+    Returns:
+        dates, groups or windows; the unit of each window, (windows,); the windows of each unit, (units,).
+    """
+    groups = [each.groups for each in validation if each.groups is not None]
+    if len(groups) == len(validation):
+        kind, marks = "groups", np.concatenate(groups)
+    elif all(each.dated for each in validation):
+        kind, marks = "dates", np.concatenate([each.dates for each in validation])
+    else:
+        kind, marks = "windows", np.arange(sum(map(len, validation)))
+    unit = np.unique(marks, return_inverse=True)[1]
+    if kind != "dates":  # the order of files and the numbers of groups may tell classes apart
+        unit = stream(0, 0, "blocks of overfitting").permutation(int(unit.max()) + 1)[unit]
+    return kind, unit, np.bincount(unit)
+
+
+class _Traded(NamedTuple):
+    """What a strategy on validation trades.
+
+    Attributes:
+        once: positions of the windows: one that several combinatorial folds hold out is traded once, as the first of them says.
+        values, dates, symbols: of these windows.
+    """
+
+    once: Integers
+    values: NDArray[np.floating]
+    dates: NDArray[Any]
+    symbols: Integers
+
+    @classmethod
+    def of(cls, validation: Sequence[Windows]) -> "_Traded":
+        values = np.concatenate([each.values.numpy() for each in validation if each.values is not None])
+        dates = np.concatenate([each.dates for each in validation])
+        who = np.unique(np.concatenate([each.symbols for each in validation]), return_inverse=True)[1]
+        day = np.unique(dates, return_inverse=True)[1]
+        once = np.unique(np.stack([day, who]), axis=1, return_index=True)[1]
+        return cls(once, values[once], dates[once], who[once])
+
+    def returns(self, up: Floats, *, horizon: int, cost_bps: float) -> Returns:
+        """Long in the windows where ``up`` (windows,) is 1."""
+        return strategy_returns(
+            up[self.once], self.values, self.dates, self.symbols, horizon=horizon, cost_bps=cost_bps
+        )
+
+
+def _probabilities(path: Path, n_windows: int) -> NDArray[np.floating] | None:
+    """``(windows, classes)``; None where the file is not there, damaged or of other windows."""
+    try:
+        with path.open("rb") as file:  # by its name alone Arrow might take it for a URI
+            names = [name for name in pq.read_schema(file).names if name.startswith("probability_")]
+            table = pq.read_table(file, columns=names)
+    except (OSError, pa.ArrowException):
+        return None
+    if table.num_rows != n_windows or not names:
+        return None
+    others = np.column_stack([column.to_numpy() for column in table.columns])
+    return np.column_stack([1 - others.sum(axis=1), others])
+
+
+def deflated(series: TrialSeries, chosen: int | None, *, n_trials: int) -> DeflatedSharpe | None:
+    """What the strategy of trial ``chosen`` out of ``n_trials`` is worth; None where there is no strategy or no such trial."""
+    if series.returns is None or chosen is None or chosen not in series.numbers:
+        return None
+    own = series.returns[series.numbers.index(chosen)]
+    sharpes = [ratio for ratio in (sharpe(each.returns) for each in series.returns) if ratio is not None]
+    return DeflatedSharpe(
+        trial_number=chosen,
+        n_trials=n_trials,
+        sharpe=own.sharpe,
+        annual_sharpe=own.annual_sharpe,
+        deflated=deflated_sharpe(own.returns, sharpes, max(n_trials, len(sharpes))),
+    )

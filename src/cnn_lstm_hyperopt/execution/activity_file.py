@@ -1,0 +1,67 @@
+"""What each process of a run is at, for its terminal and for ``status`` in another one."""
+
+import json
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from cnn_lstm_hyperopt.config.yaml_reader import parse_json, read_text
+from cnn_lstm_hyperopt.run_dir.paths import ACTIVITY_FILE
+from cnn_lstm_hyperopt.utils.atomic_io import write_text
+
+log = logging.getLogger(__name__)
+
+_MOST_BYTES = 1_000_000
+
+
+@dataclass(frozen=True)
+class Activity:
+    """A process.
+
+    Attributes:
+        worker: its number; 0: the only one there is.
+        trial: that it trains.
+        epoch: that it has reached.
+        memory_mb: in memory; 0 where the platform does not say.
+    """
+
+    worker: int
+    trial: int
+    epoch: float
+    memory_mb: float
+
+    def __str__(self) -> str:
+        """``worker 1: trial 17 at epoch 3.0``."""
+        return (f"worker {self.worker}: " if self.worker else "") + f"trial {self.trial} at epoch {self.epoch:.1f}"
+
+
+def write_activity(save_dir: Path, activities: Sequence[Activity]) -> None:
+    """For :func:`read_activity`."""
+    text = json.dumps([asdict(each) for each in activities])
+    try:
+        write_text(save_dir / ACTIVITY_FILE, text, make_folder=False)
+    except OSError as error:  # the run finds out by itself, and more exactly, that it can't store anything
+        log.debug("%s can't be written: %s", ACTIVITY_FILE, error)
+
+
+def read_activity(save_dir: Path) -> list[Activity]:
+    """What the run at work was at a moment ago; empty where nobody says, or somebody is about to."""
+    try:
+        entries = parse_json(read_text(save_dir / ACTIVITY_FILE, _MOST_BYTES))
+        read = [
+            Activity(int(each["worker"]), int(each["trial"]), float(each["epoch"]), float(each["memory_mb"]))
+            for each in entries
+        ]
+        return [each for each in read if math.isfinite(each.epoch) and math.isfinite(each.memory_mb)]
+    except (OSError, ValueError, LookupError, TypeError, OverflowError) as error:
+        log.debug("no activity: %s", error)
+        return []
+
+
+def activity_text(activities: Sequence[Activity]) -> str:
+    """``worker 1: trial 17 at epoch 3.0 · worker 2: trial 18 at epoch 0.5 · 812 MB``."""
+    parts = [str(each) for each in activities]
+    memory = sum(each.memory_mb for each in activities)
+    return " · ".join([*parts, f"{memory:,.0f} MB"] if parts and memory else parts)

@@ -1,0 +1,243 @@
+"""Runs the trials of a study in this process."""
+
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from cnn_lstm_hyperopt.config.domains import Scalar
+from cnn_lstm_hyperopt.errors import CheckpointError, StorageFailedError, TrialChangedError
+from cnn_lstm_hyperopt.execution.callbacks import Observer
+from cnn_lstm_hyperopt.execution.stop import StopSignal
+from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, OnReport, ProgressReport
+from cnn_lstm_hyperopt.search import (
+    LACKED_MEMORY,
+    Assignment,
+    NoTrial,
+    State,
+    Study,
+    TrialRecord,
+    Values,
+    levels_of,
+)
+from cnn_lstm_hyperopt.training import Checkpoint, NonFiniteLossError, forget_checkpoint, last_good, read_checkpoint
+from cnn_lstm_hyperopt.training.trial_trainer import TrainedNetwork, save_memory
+
+log = logging.getLogger(__name__)
+
+FINISHED, EXHAUSTED = "finished", "search space used up"
+WAIT_SECONDS = 0.2
+
+
+class _GivenUpError(Exception):
+    """A trial is not begun again; the text says why."""
+
+
+class Runner(Protocol):
+    """What can run a trial."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it trains."""
+
+    def run_trial(
+        self,
+        number: int,
+        params: dict[str, Scalar],
+        on_report: OnReport,
+        *,
+        checkpoint: Path | None = None,
+        start: Checkpoint | None = None,
+        saving: int = 0,
+    ) -> TrainedNetwork:
+        """Trains the configuration and says how it went; its state is kept each epoch, one that was kept is gone on from."""
+
+
+def run_trials(
+    study: Study, runner: Runner, *, stop: StopSignal, observers: Sequence[Observer], checkpoints: Path
+) -> str:
+    """Runs trials until the study has all of them or ``stop`` says so.
+
+    Args:
+        study: whose trials they are.
+        runner: trains them.
+        stop: may end it.
+        observers: hear of trials.
+        checkpoints: folder of the states of trials that run or were cut off, and of probes that may be continued.
+
+    Returns:
+        What ended it: FINISHED, EXHAUSTED, or the reason of ``stop``.
+
+    Raises:
+        StudyFailedError: trial after trial fails.
+        StorageFailedError: nothing more can be stored.
+        OSError: a trial's state or predictions can't be written.
+    """
+    while (reason := stop.reason) is None:
+        assignment = study.next_assignment()
+        match assignment:
+            case NoTrial.ENOUGH:
+                return FINISHED
+            case NoTrial.SPACE_USED_UP:
+                return EXHAUSTED
+            case NoTrial.OTHERS_RUN_THE_REST:  # one of them may fail, and its trial is then to be had again
+                stop.wait(WAIT_SECONDS)
+            case Assignment():
+                for observer in observers:
+                    observer.on_trial_start(assignment)
+                try:
+                    ended = _run_one(study, runner, assignment, stop, observers, checkpoints)
+                except TrialChangedError as error:
+                    log.info("trial %d is dropped: %s", assignment.number, error)
+                    study.drop(assignment, str(error))
+                    forget_checkpoint(_state(checkpoints, assignment.seeded_as))
+                    study.check_failures()
+                    continue
+                if ended is None:
+                    continue  # it goes on in the next run
+                record, trained = ended
+                for observer in observers:
+                    observer.on_trial_end(record, trained)
+                _forget_states(study, record, checkpoints)
+                study.check_failures()
+    return FINISHED if study.n_finished() >= study.plan.n_trials else reason
+
+
+def forget_left_over(study: Study, checkpoints: Path) -> None:
+    """Removes, when the run's trials have ended, the states from which no trial to come can go on."""
+    needed = study.needed_states()
+    for path in checkpoints.glob("trial_*"):
+        named = re.fullmatch(r"trial_(\d+)\.pt.*", path.name)
+        if named is not None and int(named[1]) not in needed:
+            path.unlink(missing_ok=True)
+
+
+def _run_one(
+    study: Study,
+    runner: Runner,
+    assignment: Assignment,
+    stop: StopSignal,
+    observers: Sequence[Observer],
+    checkpoints: Path,
+) -> tuple[TrialRecord, TrainedNetwork | None] | None:
+    """One trial, from start to its stored end: ask, train, map the outcome to a state, store it; None: the run ends before it."""
+
+    def on_report(report: ProgressReport) -> Decision:
+        decision = study.report(assignment, report)
+        for observer in observers:
+            observer.on_trial_report(assignment, report)
+        if report.again and pruned is not None and report.epoch == pruned.epoch:
+            return pruned.decision  # the process ended between this answer and the trial's end
+        reason = stop.reason
+        if decision.action is Action.CONTINUE and reason is not None and not report.last:
+            return Decision(Action.STOP, reason)
+        return decision
+
+    own = _state(checkpoints, assignment.seeded_as)
+    levels = levels_of(assignment.params)
+    attempts = 0
+    pruned: Checkpoint | None = None
+
+    def attempt(saving: int) -> TrainedNetwork:
+        nonlocal assignment, attempts, pruned
+        attempts += 1
+        if attempts > 1:
+            study.begin_again(assignment)
+            study.note_saving(assignment, saving)
+        start, assignment = _start(study, assignment, checkpoints)
+        if attempts == 1 and (why := study.why_not_again(assignment, 0 if start is None else start.epoch)) is not None:
+            raise _GivenUpError(why)
+        pruned = start if start is not None and start.decision.action is Action.PRUNE else None
+        number, params = assignment.seeded_as, assignment.params
+        try:
+            return runner.run_trial(number, params, on_report, checkpoint=own, start=start, saving=saving)
+        except CheckpointError as error:
+            assignment = _anew(study, assignment, error)
+            return runner.run_trial(number, params, on_report, checkpoint=own, saving=saving)
+
+    try:
+        trained, saving = save_memory(attempt, runner.device, levels, assignment.saving)
+    except _GivenUpError as error:
+        return study.finish(assignment, State.FAIL, None, {"reason": str(error), "given_up": True}), None
+    except NonFiniteLossError as error:
+        return study.finish(assignment, State.FAIL, None, {"reason": str(error), "diverged": True}), None
+    except Exception as error:
+        if isinstance(error, StorageFailedError | TrialChangedError | OSError):
+            raise  # not the trial's fault
+        log.exception("trial %d failed", assignment.number)
+        reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"
+        if isinstance(error, MemoryError):
+            reason = f"{LACKED_MEMORY} ({reason})"
+            return study.finish(assignment, State.FAIL, None, {"reason": reason, "given_up": True}), None
+        return study.finish(assignment, State.FAIL, None, {"reason": reason}), None
+
+    outcome = trained.outcome
+    seconds, projected = study.training_seconds(
+        assignment, outcome.epochs, measured=(outcome.seconds, outcome.projected_seconds)
+    )
+    measured_before, evaluated_before = study.measured_before(assignment)
+    attributes: dict[str, Any] = {
+        "epochs": outcome.epochs,
+        "best_epoch": outcome.best_epoch,
+        "seconds": seconds,
+        "projected_seconds": projected,
+        "measured_seconds": outcome.seconds - measured_before,
+        "evaluation_seconds": outcome.evaluation_seconds - evaluated_before,
+        "memory_mb": trained.memory_mb,
+        "precision": trained.precision,
+        **({"memory_saving": str(levels[saving])} if saving else {}),
+        **({"paused_seconds": outcome.paused_seconds} if outcome.paused_seconds else {}),
+    }
+    match outcome.decision.action:
+        case Action.STOP:
+            study.pause(assignment)
+            return None
+        case Action.PRUNE:
+            state, values = State.PRUNED, None
+            attributes["reason"] = outcome.decision.reason
+        case Action.CONTINUE:
+            if outcome.best is None:
+                raise RuntimeError("a training that ran to its end has an evaluation")
+            state = State.COMPLETE
+            values = Values(outcome.best.score, seconds, assignment.cost.size_mb)
+    for observer in observers:
+        observer.on_trial_trained(assignment, trained)
+    return study.finish(assignment, state, values, attributes), trained
+
+
+def _start(study: Study, assignment: Assignment, checkpoints: Path) -> tuple[Checkpoint | None, Assignment]:
+    """What the trial goes on from: its own state, or that of its probe; and the trial, if it can't go on from that."""
+    start = last_good(_state(checkpoints, assignment.seeded_as))
+    if start is not None or assignment.continues is None or assignment.trained_anew:
+        return start, assignment
+    try:
+        probe = read_checkpoint(_state(checkpoints, assignment.continues))
+        return replace(probe, decision=CONTINUE), assignment  # that the probe was ended is nothing to this trial
+    except CheckpointError as error:
+        return None, _anew(study, assignment, error)
+
+
+def _anew(study: Study, assignment: Assignment, error: CheckpointError) -> Assignment:
+    log.warning("trial %d trains from its beginning: %s", assignment.number, error)
+    return study.begin_anew(assignment, str(error))
+
+
+def _forget_states(study: Study, record: TrialRecord, checkpoints: Path) -> None:
+    """Removes the states that nobody will go on from, now that the trial has ended."""
+    if not record.probe:
+        forget_checkpoint(_state(checkpoints, record.seeded_as))
+    if record.continues is not None and record.finished:
+        forget_checkpoint(_state(checkpoints, record.continues))
+    elif not study.continues_probes:  # the others' time is over
+        for other in study.records():
+            if other.probe:
+                forget_checkpoint(_state(checkpoints, other.seeded_as))
+
+
+def _state(checkpoints: Path, number: int) -> Path:
+    """Where the state of a trial lies."""
+    return checkpoints / f"trial_{number:05d}.pt"

@@ -1,0 +1,65 @@
+"""A study's plan from settings and data: the same in the main process and in every worker."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any, TypeVar
+
+import torch
+
+from cnn_lstm_hyperopt.config import PrunerSettings, SamplerSettings, Settings
+from cnn_lstm_hyperopt.search import Limits, SkillGate, Start, StudyPlan, StudyStorage
+from cnn_lstm_hyperopt.training.runtime.memory import total_mb
+from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
+
+MEMORY_SHARE = 0.8
+"""Of the machine's memory, for all workers together."""
+AUTO_SAMPLER, AUTO_PRUNER = "gp", "front"
+"""What ``auto`` means; docs/pruning.md has the table that it follows from."""
+
+
+def study_plan(
+    settings: Settings, gate: SkillGate, runner: TrialRunner, device: torch.device, *, workers: int
+) -> StudyPlan:
+    """What defines the search, as settings and data have it."""
+    return StudyPlan(
+        space=settings.space if runner.data.has_regression else settings.space.for_one_task(),
+        sampler=_settled(settings.sampler, AUTO_SAMPLER),
+        pruner=_settled(settings.pruner, AUTO_PRUNER),
+        seed=settings.study.seed,
+        n_trials=settings.study.n_trials,
+        max_epochs=settings.training.max_epochs,
+        limits=Limits(
+            seconds=settings.limits.seconds_on(device.type),
+            size_mb=settings.limits.size_mb,
+            memory_mb=memory_limit(settings, device, workers=workers),
+        ),
+        gate=gate,
+        cost=runner.cost,
+        estimated_time=settings.study.time_objective == "estimated",
+    )
+
+
+_Typed = TypeVar("_Typed", SamplerSettings, PrunerSettings)
+
+
+def _settled(section: _Typed, auto: str) -> _Typed:
+    return section if section.type != "auto" else section.model_copy(update={"type": auto})
+
+
+def starts_as_json(starts: Sequence[Start]) -> list[dict[str, Any]]:
+    """What a study is stored with, so that it begins the same when it is resumed, and in every worker."""
+    return [asdict(start) for start in starts]
+
+
+def as_begun(plan: StudyPlan, storage: StudyStorage) -> StudyPlan:
+    """The plan of a study that is there: with the start that it was begun with."""
+    starts = tuple(Start(**start) for start in storage.attribute("starts") or ())
+    return replace(plan, starts=starts, begun_with=storage.attribute("begun_with"))
+
+
+def memory_limit(settings: Settings, device: torch.device, *, workers: int) -> float | None:
+    """MB that each of so many workers may use: as set, or its part of what there is; None: no limit."""
+    if settings.limits.memory_mb != "auto":
+        return settings.limits.memory_mb
+    total = total_mb(device)
+    return None if total is None else MEMORY_SHARE * total / workers

@@ -1,0 +1,1 @@
+"""Saved models: weights on disk, predictions, ensembles, descriptions, exports."""

@@ -1,0 +1,196 @@
+"""A trained model as a file that runs without this package: an ONNX graph, or a program of ``torch.export``.
+
+One graph for both, with all that surrounds the network in it. Input: ``features`` (batch, lookback, features), float32, in the
+features' own units, in the order of ``model.json``. Outputs: ``probabilities`` (batch, classes) and, with a regression head,
+``value`` (batch) in the target's units. An ensemble is the weighted mean of its members, within the graph.
+"""
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from cnn_lstm_hyperopt.data.scaling import CLIP
+from cnn_lstm_hyperopt.errors import ConfigError, RunError
+from cnn_lstm_hyperopt.inference.metadata import ModelDescription
+from cnn_lstm_hyperopt.inference.predictor import Predictor
+from cnn_lstm_hyperopt.run_dir.outputs import PRODUCER, PRODUCER_FILE
+from cnn_lstm_hyperopt.utils.atomic_io import written_beside
+
+Format = Literal["onnx", "torch"]
+DEFAULT_NAMES: dict[Format, str] = {"onnx": "model.onnx", "torch": "model.pt2"}
+TOLERANCE = 1e-4
+"""Largest difference of an output, of a value in its standard deviations, between the file and the model."""
+INPUT, PROBABILITIES, VALUE = "features", "probabilities", "value"
+_NEEDED = ("onnx", "onnxruntime", "onnxscript")
+_TRACED, _COMPARED = 2, (1, 5)
+"""Windows in the batch that is exported, and in those that are compared: any other size must do."""
+
+Arrays = dict[str, NDArray[np.float32]]
+
+
+class Graph(nn.Module):
+    """Scaling, networks and what makes probabilities and values of their outputs."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, model: Predictor) -> None:
+        super().__init__()
+        about = model.description
+        self.networks = nn.ModuleList(network for network, _ in model.parts())
+        self.weights = [weight for _, weight in model.parts()]
+        self.value_mean, self.value_std = about.value_scale.mean, about.value_scale.std
+        self.scales = about.scaler is not None
+        if about.scaler is not None:  # in float64, as windows of bars are scaled
+            self.register_buffer("mean", torch.tensor(about.scaler.mean, dtype=torch.float64))
+            self.register_buffer("std", torch.tensor(about.scaler.std, dtype=torch.float64))
+        self.eval()
+
+    def forward(self, features: Tensor) -> dict[str, Tensor]:
+        """``(batch, lookback, features)`` → ``probabilities`` ``(batch, classes)`` and perhaps ``value`` ``(batch,)``."""
+        inputs = features
+        if self.scales:
+            inputs = ((features.double() - self.mean) / self.std).clamp(-CLIP, CLIP).float()
+        said = [network(inputs) for network in self.networks]
+        found = {PROBABILITIES: self._mean([torch.softmax(each.logits, dim=-1) for each in said])}
+        if said[0].value is not None:
+            found[VALUE] = self._mean([each.value for each in said]) * self.value_std + self.value_mean
+        return found
+
+    def _mean(self, parts: list[Tensor]) -> Tensor:
+        """Weighted; of a single part that part itself."""
+        total = parts[0] if len(parts) == 1 else parts[0] * self.weights[0]
+        for part, weight in zip(parts[1:], self.weights[1:], strict=True):
+            total = total + part * weight
+        return total
+
+
+def export_model(model: Predictor, path: Path, format: Format) -> float:
+    """Writes the file, loads it again and compares what it says with what the model says.
+
+    Args:
+        model: as ``load_model`` returns it.
+        path: of the file; nothing is left there if it does not say the same.
+        format: ``onnx``, which needs the extra of that name, or ``torch``.
+
+    Returns:
+        The largest difference of an output, on batches of other sizes than that of the export.
+
+    Raises:
+        ConfigError: the extra is not installed.
+        RunError: the file says something else than the model.
+        OSError: it can't be written.
+    """
+    if format == "onnx":
+        _require_extra()
+    graph = Graph(model)
+    write, run = (_write_onnx, _run_onnx) if format == "onnx" else (_write_torch, _run_torch)
+    with torch.no_grad(), _quietly(), written_beside(path) as beside:
+        beside.write_bytes(write(graph, _windows(model.description, _TRACED)))
+        written = beside.read_bytes()
+        differences = [_difference(model, run(written, windows), windows) for windows in _batches(model.description)]
+        difference = float(np.max(differences))  # unlike max, it keeps a NaN
+        if not difference <= TOLERANCE:
+            raise RunError(
+                f"the exported file differs from the model by {difference:.1e}, of which {TOLERANCE:g} is the most; nothing was"
+                " written: give --format " + ("torch" if format == "onnx" else "onnx") + " a try, and report this"
+            )
+    return difference
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Without what torch says of its own tracing: an LSTM's flat weights, names of the future, packages that nobody needs."""
+    logger = logging.getLogger("torch.onnx")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)
+
+
+def _require_extra() -> None:
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"--format onnx needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed;"
+            " pip install 'cnn-lstm-hyperopt[onnx]' (in its repository: pip install -e '.[onnx]')"
+        )
+
+
+def _batches(about: ModelDescription) -> list[Tensor]:
+    """The second reaches beyond where scaled features are cut off."""
+    one, more = _COMPARED
+    return [_windows(about, one), _windows(about, more, spread=1.5 * CLIP)]
+
+
+def _windows(about: ModelDescription, count: int, *, spread: float = 1.0) -> Tensor:
+    """Windows ``(count, lookback, features)``, always the same: such as training had, by their means and deviations, or wider."""
+    shape, generator = (count, about.lookback, len(about.features)), torch.Generator().manual_seed(count)
+    draws = spread * torch.randn(shape, generator=generator, dtype=torch.float64)
+    if about.scaler is not None:
+        draws = draws * torch.tensor(about.scaler.std, dtype=torch.float64) + torch.tensor(about.scaler.mean)
+    return draws.float()
+
+
+def _difference(model: Predictor, found: Arrays, windows: Tensor) -> float:
+    """Largest distance of the outputs; of values, beyond what float32 rounds, in standard deviations of the target.
+
+    NaN where an output is none.
+    """
+    table = model.predict(windows)
+    probabilities = table.filter(regex=r"^probability_\d+$").to_numpy()
+    distances = [np.abs(found[PROBABILITIES] - probabilities).max()]
+    if VALUE in table:
+        values = table[VALUE].to_numpy()
+        beyond = np.abs(found[VALUE] - values) - 2 * np.spacing(np.abs(values).astype(np.float32))
+        distances.append(np.maximum(beyond, 0).max() / model.description.value_scale.std)
+    return float(np.max(distances))
+
+
+def _program(graph: Graph, windows: Tensor) -> torch.export.ExportedProgram:
+    batch = torch.export.Dim("batch", min=1)
+    return torch.export.export(graph, (windows,), dynamic_shapes={INPUT: {0: batch}})
+
+
+def _write_torch(graph: Graph, windows: Tensor) -> bytes:
+    buffer = io.BytesIO()
+    torch.export.save(_program(graph, windows), buffer, extra_files={PRODUCER_FILE: PRODUCER})
+    return buffer.getvalue()
+
+
+def _run_torch(written: bytes, windows: Tensor) -> Arrays:
+    found = torch.export.load(io.BytesIO(written)).module()(windows)
+    return {name: output.numpy() for name, output in found.items()}
+
+
+def _write_onnx(graph: Graph, windows: Tensor) -> bytes:
+    names = [PROBABILITIES, VALUE] if VALUE in graph(windows) else [PROBABILITIES]
+    program: Any = torch.onnx.export(
+        _program(graph, windows), dynamo=True, input_names=[INPUT], output_names=names, verbose=False
+    )
+    model = program.model_proto
+    model.producer_name = PRODUCER
+    written: bytes = model.SerializeToString()
+    return written
+
+
+def _run_onnx(written: bytes, windows: Tensor) -> Arrays:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(written, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, {INPUT: windows.numpy()}), strict=True))

@@ -1,0 +1,62 @@
+"""How long a trained network takes to predict, on the CPU of this machine."""
+
+import statistics
+import time
+from typing import NamedTuple
+
+import torch
+
+from cnn_lstm_hyperopt.models import CnnLstm
+from cnn_lstm_hyperopt.training.runtime.device import one_thread
+
+BATCH = 256
+WARM_UP, REPEATS = 3, 20
+LIMIT_SECONDS = 1.0
+"""Seconds for a batch size, after which no other pass begins. There are two at least, one to warm up and one that counts."""
+MAX_NUMBERS = 2**24
+"""Inputs of a batch that are measured; larger batches could need gigabytes."""
+
+
+class Latency(NamedTuple):
+    """Wall time of a forward pass, the median of repeats after a warm-up.
+
+    Attributes:
+        batch_1_ms: milliseconds for one window.
+        batch_256_ms: milliseconds for 256 windows at once; None where these have more than :data:`MAX_NUMBERS` inputs.
+        threads: threads that torch computes with.
+        device: where it was measured.
+    """
+
+    batch_1_ms: float
+    batch_256_ms: float | None
+    threads: int
+    device: str
+
+
+def measure_latency(network: CnnLstm, lookback: int) -> Latency:
+    """Measure forward passes of random windows in float32 with one thread, without scaling and without reading bars.
+
+    One thread, as worker processes have: how many torch takes by itself depends on what the process did before.
+
+    Args:
+        network: on the CPU; it is put into evaluation mode.
+        lookback: bars of a window.
+    """
+    network.eval()
+    width = network.config.input_dim
+    with one_thread():
+        large = None if BATCH * lookback * width > MAX_NUMBERS else _milliseconds(network, (BATCH, lookback, width))
+        return Latency(_milliseconds(network, (1, lookback, width)), large, torch.get_num_threads(), "cpu")
+
+
+def _milliseconds(network: CnnLstm, shape: tuple[int, int, int]) -> float:
+    windows = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    taken: list[float] = []
+    begun = time.perf_counter()
+    with torch.inference_mode():
+        while len(taken) < WARM_UP + REPEATS and (len(taken) < 2 or time.perf_counter() - begun < LIMIT_SECONDS):
+            start = time.perf_counter()
+            network(windows)
+            taken.append(1000 * (time.perf_counter() - start))
+    taken = taken[min(WARM_UP, len(taken) - 1) :]
+    return float(f"{statistics.median(taken):.4g}")

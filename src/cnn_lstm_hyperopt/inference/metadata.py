@@ -1,0 +1,325 @@
+"""What a model on disk says of itself: how its inputs are made and what its outputs mean; as JSON, of whoever has written it."""
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Literal, get_args
+
+import pandas as pd
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from cnn_lstm_hyperopt.config import Params, readable, stored
+from cnn_lstm_hyperopt.config.messages import explain, is_legible, shown
+from cnn_lstm_hyperopt.config.search_space import params_faults
+from cnn_lstm_hyperopt.config.settings import Target
+from cnn_lstm_hyperopt.data.columns import LARGEST
+from cnn_lstm_hyperopt.data.dataset import Dataset
+from cnn_lstm_hyperopt.data.frequency import window_step_seconds
+from cnn_lstm_hyperopt.data.labels import OWN_UNITS, OwnUnit
+from cnn_lstm_hyperopt.data.own_features import BUILT_IN, FeatureSet, OwnFunction
+from cnn_lstm_hyperopt.data.scaling import Scaler
+from cnn_lstm_hyperopt.data.wording import shown_names
+from cnn_lstm_hyperopt.errors import DataError
+from cnn_lstm_hyperopt.models import NetworkConfig
+from cnn_lstm_hyperopt.training import ValueScale
+
+FORMAT = 2
+"""Format 1 knew neither the user's features nor the meaning of classes and value; it is read, too."""
+
+
+Features = Callable[[pd.DataFrame], Any]
+"""A user's function of more features; ``OwnFunction`` says what it gets and returns."""
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _legible(value: str) -> str:
+    if not value or not is_legible(value):
+        rule = "without control characters" if value else "and not empty"
+        raise ValueError(f"must be text {rule}, but got {shown(value)}")
+    return value
+
+
+def _different(names: tuple[str, ...]) -> tuple[str, ...]:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise ValueError(f"must be different from each other, but {shown_names(twice)} stands twice")
+    return names
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """What is needed to use the weights.
+
+    Attributes:
+        params: the whole configuration.
+        class_names: of classes 0, 1, …
+        value_name: the formula of the regression's value; None: there is no regression.
+        features: names of the inputs, in order.
+        feature_columns: those of them that are columns of the bars.
+        feature_function: ``module:function`` that made the last of them in training; None: there is none. It names the
+            function to the reader and is never imported.
+        scaler: of the features; None: the inputs come scaled.
+        value_scale: mean and standard deviation of the regression target in its units.
+        target, lookback, horizon, max_gap_days: what the model reads and predicts.
+        bar_seconds: median distance of the bars it was trained on; None: it is not known.
+    """
+
+    params: Params
+    class_names: tuple[str, ...]
+    value_name: str | None
+    features: tuple[str, ...]
+    scaler: Scaler | None
+    value_scale: ValueScale
+    target: str
+    lookback: int
+    horizon: int
+    max_gap_days: float
+    feature_columns: tuple[str, ...] = ()
+    feature_function: str | None = None
+    bar_seconds: float | None = None
+
+    @classmethod
+    def of(cls, dataset: Dataset, params: Params, *, max_gap_days: float) -> "ModelDescription":
+        """The description of a model that was trained on ``dataset``."""
+        inputs = dataset.feature_set or BUILT_IN
+        return cls(
+            params=params,
+            class_names=dataset.class_names,
+            value_name=dataset.value_name,
+            features=dataset.feature_names,
+            feature_columns=inputs.columns,
+            feature_function=None if inputs.function is None else inputs.function.reference,
+            scaler=dataset.scaler,
+            value_scale=ValueScale(dataset.value_mean, dataset.value_std),
+            target=dataset.target,
+            lookback=dataset.lookback,
+            horizon=dataset.horizon,
+            max_gap_days=max_gap_days,
+            bar_seconds=window_step_seconds(dataset.train),
+        )
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def has_regression(self) -> bool:
+        """Whether a value is predicted."""
+        return self.value_name is not None
+
+    @property
+    def own_unit(self) -> OwnUnit | None:
+        """The unit in which people read the value; None: there is no value, or it is a user's own."""
+        of_bars = self.scaler is not None and self.has_regression
+        return OWN_UNITS.get(self.target) if of_bars else None
+
+    def feature_set(self, function: Features | None) -> FeatureSet:
+        """How the inputs are made of bars.
+
+        Args:
+            function: the user's own that makes the last of them.
+
+        Raises:
+            DataError: it is needed and was not handed over.
+        """
+        if self.feature_function is None:
+            return FeatureSet(self.feature_columns)
+        if function is None:
+            raise DataError(
+                f"this model reads features that {self.feature_function} makes, and no function runs because a file names it;"
+                f" hand it over: load_model(folder, features={self.feature_function.replace(':', '.')})"
+            )
+        added = self.features[len(BUILT_IN.names) + len(self.feature_columns) :]
+        return FeatureSet(self.feature_columns, OwnFunction(self.feature_function, function), added)
+
+    def network_config(self) -> NetworkConfig:
+        """The architecture."""
+        return NetworkConfig.from_params(
+            self.params,
+            input_dim=len(self.features),
+            n_classes=self.n_classes,
+            has_regression=self.has_regression,
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Strict JSON; :meth:`from_dict` is its inverse."""
+        return {
+            "format": FORMAT,
+            "params": readable(self.params),
+            "class_names": list(self.class_names),
+            "value_name": self.value_name,
+            "features": list(self.features),
+            "feature_columns": list(self.feature_columns),
+            "feature_function": self.feature_function,
+            "scaler": None if self.scaler is None else self.scaler.as_dict(),
+            "value_scale": asdict(self.value_scale),
+            "target": self.target,
+            "lookback": self.lookback,
+            "horizon": self.horizon,
+            "max_gap_days": self.max_gap_days,
+            "bar_seconds": self.bar_seconds,
+        }
+
+    @classmethod
+    def from_dict(cls, raw: Any) -> "ModelDescription":
+        """The inverse of :meth:`as_dict`; reads format 1, too.
+
+        Raises:
+            ValueError: it is no description, or one of a network that is not possible; a line for each fault.
+        """
+        if not isinstance(raw, dict):
+            raise ValueError(f"it must hold a model's description, but holds {shown(raw)}")
+        if raw.get("format") == 1:
+            raw = _from_format_1(raw)
+        if raw.get("format") != FORMAT:
+            raise ValueError(
+                f"format must be {FORMAT} or 1, which this version reads, but got {shown(raw.get('format'))}"
+            )
+        try:
+            stored_form = _Stored.model_validate(raw)
+        except ValidationError as error:
+            raise ValueError("\n".join(explain(error.errors(include_url=False), _Stored))) from error
+        return stored_form.description()
+
+
+_Name = Annotated[str, Field(max_length=200), AfterValidator(_legible)]
+_Names = Annotated[tuple[_Name, ...], Field(max_length=10_000), AfterValidator(_different)]
+_Numbers = Annotated[tuple[float, ...], Field(max_length=10_000)]
+_NETWORK = ("cnn", "lstm", "fusion")
+_OF_LOADERS = "y_class"
+"""What a model of a user's DataLoaders predicts."""
+
+
+class _Part(BaseModel):
+    """Of the file: no other keys, numbers are finite."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
+
+
+class _StoredScaler(_Part):
+    mean: Annotated[_Numbers, BeforeValidator(_as_tuple)]
+    std: Annotated[_Numbers, BeforeValidator(_as_tuple)]
+
+
+class _StoredScale(_Part):
+    mean: float
+    std: float = Field(gt=0)
+
+
+class _Stored(_Part):
+    """``model.json`` of format 2."""
+
+    format: Literal[2]
+    params: dict[str, Any]
+    class_names: Annotated[_Names, BeforeValidator(_as_tuple), Field(min_length=2)]
+    value_name: _Name | None
+    features: Annotated[_Names, BeforeValidator(_as_tuple), Field(min_length=1)]
+    feature_columns: Annotated[_Names, BeforeValidator(_as_tuple)]
+    feature_function: _Name | None
+    scaler: _StoredScaler | None
+    value_scale: _StoredScale
+    target: _Name
+    lookback: int = Field(ge=1, le=10_000)
+    horizon: int = Field(ge=1, le=1_000)
+    max_gap_days: float = Field(gt=0, le=36_500)
+    bar_seconds: float | None = Field(None, gt=0, le=1e10)  # models of before lack it
+
+    @field_validator("feature_function")
+    @classmethod
+    def _names_a_function(cls, value: str | None) -> str | None:
+        if value is not None and re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", value) is None:
+            raise ValueError(f"must be module:function, such as mine:more, but got {shown(value)}")
+        return value
+
+    @field_validator("params")
+    @classmethod
+    def _a_configuration(cls, value: dict[str, Any]) -> dict[str, Any]:
+        faults = params_faults(value, _NETWORK)
+        if faults:
+            raise ValueError("\n".join(f"params.{fault}" for fault in faults))
+        return value
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "_Stored":
+        self._check_scaler()
+        self._check_features()
+        targets = (_OF_LOADERS,) if self.scaler is None else get_args(Target)
+        if self.target not in targets:
+            raise ValueError(f"target must be {' or '.join(targets)}, but got {shown(self.target)}")
+        return self
+
+    def _check_scaler(self) -> None:
+        if self.scaler is not None:
+            for name, numbers in (("mean", self.scaler.mean), ("std", self.scaler.std)):
+                if len(numbers) != len(self.features):
+                    raise ValueError(f"scaler.{name} must have a number for each of {len(self.features)} features")
+            if min(self.scaler.std) <= 0:
+                raise ValueError(f"scaler.std must be above 0, but got {shown(min(self.scaler.std))}")
+            sizes = [abs(each) for each in (*self.scaler.mean, *self.scaler.std)]
+            if max(sizes) > LARGEST or min(self.scaler.std) < 1 / LARGEST:
+                raise ValueError(f"scaler must hold numbers within {LARGEST:g}, its std {1 / LARGEST:g} or more")
+
+    def _check_features(self) -> None:
+        """Those of bars are the eleven, the columns and what the function adds; those of DataLoaders are what they are."""
+        made_of_bars = (*BUILT_IN.names, *self.feature_columns)
+        if self.scaler is None:
+            if self.feature_columns or self.feature_function is not None:
+                raise ValueError(
+                    "scaler must be there where there are feature_columns or a feature_function, but got nothing"
+                )
+            return
+        if self.features[: len(made_of_bars)] != made_of_bars:
+            raise ValueError(
+                f"features must begin with {shown_names(made_of_bars)}, but got {shown_names(self.features)}"
+            )
+        added = self.features[len(made_of_bars) :]
+        if added and self.feature_function is None:
+            raise ValueError(f"feature_function is missing, which makes {shown_names(added)} of features")
+        if not added and self.feature_function is not None:
+            raise ValueError(f"features must have one at least that the feature_function {self.feature_function} makes")
+
+    def description(self) -> ModelDescription:
+        scaler = None if self.scaler is None else Scaler(self.scaler.mean, self.scaler.std)
+        return ModelDescription(
+            params=stored(self.params),
+            class_names=self.class_names,
+            value_name=self.value_name,
+            features=self.features,
+            feature_columns=self.feature_columns,
+            feature_function=self.feature_function,
+            scaler=scaler,
+            value_scale=ValueScale(self.value_scale.mean, self.value_scale.std),
+            target=self.target,
+            lookback=self.lookback,
+            horizon=self.horizon,
+            max_gap_days=self.max_gap_days,
+            bar_seconds=self.bar_seconds,
+        )
+
+
+def _from_format_1(raw: dict[str, Any]) -> dict[str, Any]:
+    n_classes, has_regression = raw.get("n_classes"), raw.get("has_regression")
+    if not isinstance(n_classes, int) or not 2 <= n_classes <= 1_000:
+        raise ValueError(f"n_classes must be a whole number from 2 to 1000, but got {shown(n_classes)}")
+    kept = {key: value for key, value in raw.items() if key not in ("n_classes", "has_regression")}
+    return kept | {
+        "format": FORMAT,
+        "class_names": [f"class {number}" for number in range(n_classes)],
+        "value_name": "value" if has_regression else None,
+        "feature_columns": [],
+        "feature_function": None,
+    }

@@ -1,0 +1,210 @@
+"""A trained model on disk: weights as safetensors, everything else as JSON; no pickle, no study needed."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
+
+from cnn_lstm_hyperopt.config.messages import listed, printable, shown
+from cnn_lstm_hyperopt.config.yaml_reader import MOST_JSON_BYTES, parse_json, read_text
+from cnn_lstm_hyperopt.data.windows import Windows
+from cnn_lstm_hyperopt.data.wording import shown_name
+from cnn_lstm_hyperopt.errors import DataError, SaveDirError
+from cnn_lstm_hyperopt.inference.ensemble import Ensemble, Member, other_than, stored_members
+from cnn_lstm_hyperopt.inference.metadata import Features, ModelDescription
+from cnn_lstm_hyperopt.inference.predictor import Predictor
+from cnn_lstm_hyperopt.models import CnnLstm
+from cnn_lstm_hyperopt.run_dir.paths import ENSEMBLE_FILE
+from cnn_lstm_hyperopt.training import Predictions, as_predictions, predict
+
+WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
+_LONGEST_HEADER = 100_000_000
+"""Bytes of a safetensors header at most. A file begins with the length (8 bytes, little-endian) and the ``{`` of the header."""
+
+
+@dataclass(frozen=True, repr=False)
+class SavedModel(Predictor):
+    """A network that predicts, with its description.
+
+    Attributes:
+        network: with its weights.
+        description: what is needed to use them.
+        features: the user's function of more features; None: there is none, or it was not handed over.
+    """
+
+    network: CnnLstm
+    description: ModelDescription
+    features: Features | None = field(default=None, repr=False, compare=False)
+
+    def save(self, folder: Path) -> None:
+        """Writes ``model.safetensors`` and ``model.json`` into ``folder``, which is made if it is missing.
+
+        To replace a model, write another folder and move it: weights and description of two models don't mix.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = {name: weight.detach().cpu().contiguous() for name, weight in self.network.state_dict().items()}
+        # Not save_file: it makes a file that nobody but its owner may read.
+        (folder / WEIGHTS).write_bytes(save(weights))
+        text = json.dumps(self.description.as_dict(), indent=2, allow_nan=False)
+        (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+
+    def parts(self) -> tuple[tuple[CnnLstm, float]]:
+        """Itself."""
+        return ((self.network, 1.0),)
+
+    def predict_windows(self, windows: Windows) -> Predictions:
+        """Predictions for scaled windows.
+
+        Raises:
+            DataError: there are some that are no finite numbers.
+        """
+        predictions = as_predictions(*predict(self.network, windows, self.description.value_scale))
+        finite = np.asarray(np.isfinite(predictions.probabilities).all(axis=1))
+        if predictions.values is not None:
+            finite &= np.isfinite(predictions.values)
+        if not finite.all():
+            raise DataError(
+                f"predictions must be finite, but {int((~finite).sum()):,} of {len(finite):,} are not:"
+                " the windows or the model's weights hold numbers that are too large; scale the windows as in training, or take"
+                " another model"
+            )
+        return predictions
+
+
+def load_model(folder: str | Path, features: Features | None = None) -> SavedModel | Ensemble:
+    """The model in ``folder`` (``retrained_model_1`` or ``ensemble``, say), on the CPU. No program runs because the folder
+    names it.
+
+    Args:
+        folder: with ``model.json`` and ``model.safetensors``, or with ``ensemble.json`` and a folder for each member.
+        features: the function that makes the model's features of your own, such as ``mine.more``; it is called by
+            ``predict_bars``, which can't do without.
+
+    Raises:
+        SaveDirError: a file is missing or is not what it should be.
+        DataError: ``features`` is no function, or the model has no use for it.
+    """
+    if not isinstance(folder, (str, os.PathLike)) or not str(folder):
+        raise SaveDirError(
+            f"folder must be the path of a model's directory, such as hyperopt_results/retrained_model_1, but got {shown(folder)}"
+        )
+    folder = Path(folder)
+    if not _holds(folder, DESCRIPTION) and _holds(folder, ENSEMBLE_FILE):
+        return _load_ensemble(folder, features)
+    return _load_single(folder, features)
+
+
+def _holds(folder: Path, name: str) -> bool:
+    try:
+        return (folder / name).is_file()
+    except OSError as error:
+        raise SaveDirError(f"{_place(folder)} holds no model: it can't be read: {error.strerror or error}") from error
+
+
+def _load_ensemble(folder: Path, features: Features | None) -> Ensemble:
+    """Its members lie in folders within its own; what they are is checked as that of any model."""
+    try:
+        entries = stored_members(parse_json(read_text(folder / ENSEMBLE_FILE, MOST_JSON_BYTES)))
+    except ValueError as error:
+        raise SaveDirError(_refused(folder, ENSEMBLE_FILE, str(error).split("\n"))) from error
+    members: list[Member] = []
+    for entry in entries:
+        place = folder / entry.folder
+        if place.is_symlink():
+            fault = f"{entry.folder} is a link, which may lead elsewhere; put the folder itself there"
+            raise SaveDirError(_refused(folder, ENSEMBLE_FILE, [fault]))
+        model = _load_single(place, None)
+        other = None if not members else other_than(members[0].model.description, model.description)
+        if other is not None:
+            fault = f"{entry.folder} and {entries[0].folder} must have the same {other}, or their mean means nothing"
+            raise SaveDirError(_refused(folder, ENSEMBLE_FILE, [fault]))
+        members.append(Member(model, entry.weight, entry.model_rank, entry.trial_number, entry.seed))
+    _check_function(features, members[0].model.description)
+    return Ensemble(tuple(members), features)
+
+
+def _load_single(folder: Path, features: Features | None) -> SavedModel:
+    for name in (DESCRIPTION, WEIGHTS):
+        if not _holds(folder, name):
+            raise SaveDirError(f"{_place(folder)} holds no model: {name} is missing")
+    try:
+        description = ModelDescription.from_dict(parse_json(read_text(folder / DESCRIPTION, MOST_JSON_BYTES)))
+    except ValueError as error:
+        raise SaveDirError(_refused(folder, DESCRIPTION, str(error).split("\n"))) from error
+    _check_function(features, description)
+    with torch.device("meta"):  # shapes without memory: the file may not have what its description promises
+        expected = CnnLstm(description.network_config()).state_dict()
+    try:
+        with safe_open(folder / WEIGHTS, framework="pt") as file:
+            faults = _weight_faults(file, expected)
+        weights = {} if faults else load_file(folder / WEIGHTS)
+    except (OSError, SafetensorError, ValueError, RuntimeError) as error:
+        raise SaveDirError(_refused(folder, WEIGHTS, [_not_weights(folder / WEIGHTS, error)])) from error
+    faults = faults or [f"{name} holds NaN or infinity" for name, each in weights.items() if not each.isfinite().all()]
+    if faults:
+        raise SaveDirError(_refused(folder, WEIGHTS, faults))
+    network = CnnLstm(description.network_config())
+    network.load_state_dict(weights)
+    network.eval()
+    return SavedModel(network, description, features)
+
+
+def _place(folder: Path) -> str:
+    return printable(str(folder))
+
+
+def _check_function(features: Any, description: ModelDescription) -> None:
+    if features is None:
+        return
+    if not callable(features):
+        cure = "; leave out the quotes" if isinstance(features, str) else ""
+        raise DataError(
+            f"features must be a function, such as mine.more after import mine, but got {shown(features)}{cure}"
+        )
+    if description.feature_function is None:
+        name = shown_name(getattr(features, "__qualname__", type(features).__qualname__))
+        raise DataError(f"features must be left out, for this model has no features of your own, but got {name}")
+
+
+def _refused(folder: Path, name: str, faults: Sequence[str]) -> str:
+    head = f"{_place(folder)} holds no model that this version can read: {name}: "
+    return head + printable(faults[0], 500) if len(faults) == 1 else listed(f"{head}{len(faults)} faults:", faults)
+
+
+def _not_weights(path: Path, error: Exception) -> str:
+    """What a file is that holds no safetensors, as far as its first bytes tell."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(9)
+    except OSError as fault:
+        return f"it can't be read: {fault.strerror or fault}"
+    if start[8:] in (b"", b"{") and int.from_bytes(start[:8], "little") <= _LONGEST_HEADER:
+        return f"it is cut off or damaged ({printable(' '.join(str(error).split()), 200)}); copy it again, or save the model anew"
+    if start.startswith((b"PK", b"\x80")):
+        return (
+            "it is a pickle or a torch.save file, which is never opened here, for it may run code; save the model anew"
+        )
+    return f"it is no safetensors file: {printable(' '.join(str(error).split()), 200)}"
+
+
+def _weight_faults(file: Any, expected: Mapping[str, torch.Tensor]) -> list[str]:
+    """How the tensors of a file, by their header, differ from those of the network that its description means."""
+    there = set(file.keys())
+    faults = [f"{name} is missing" for name in expected if name not in there]
+    faults += [f"{printable(name, 80)} is no weight of this network" for name in sorted(there - set(expected))]
+    for name, tensor in expected.items():
+        if name in there:
+            part = file.get_slice(name)
+            shape, kind = list(part.get_shape()), str(part.get_dtype())
+            if shape != list(tensor.shape):
+                faults.append(f"{name} must have the shape {list(tensor.shape)}, but has {shown(shape)}")
+            if kind != "F32":
+                faults.append(f"{name} must hold float32 (F32), but holds {kind}")
+    return faults

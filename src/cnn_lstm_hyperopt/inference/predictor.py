@@ -1,0 +1,288 @@
+"""What every model on disk can do: predictions of bars, of many symbols at once, and of arrays of windows."""
+
+import abc
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from cnn_lstm_hyperopt.data.bars import normalise_bars
+from cnn_lstm_hyperopt.data.columns import LARGEST
+from cnn_lstm_hyperopt.data.dataset import frame_windows
+from cnn_lstm_hyperopt.data.features import WARM_UP
+from cnn_lstm_hyperopt.data.frequency import duration, step_seconds
+from cnn_lstm_hyperopt.data.labels import OwnUnit
+from cnn_lstm_hyperopt.data.windows import Windows
+from cnn_lstm_hyperopt.data.wording import shown_name
+from cnn_lstm_hyperopt.errors import DataError
+from cnn_lstm_hyperopt.inference.metadata import Features, ModelDescription
+from cnn_lstm_hyperopt.models import CnnLstm
+from cnn_lstm_hyperopt.training import Predictions
+
+SYMBOL = "symbol"
+_FREQUENCIES_APART = 1.9
+"""Steps of bars that are further apart than this factor are of different frequencies; daily ones of two markets are not."""
+
+
+class Predictor(abc.ABC):
+    """A model with its description; of how it computes, subclasses know.
+
+    Attributes:
+        description: what its inputs and outputs are.
+        features: the user's function of more features; None: there is none, or it was not handed over.
+    """
+
+    description: ModelDescription
+    features: Features | None
+
+    def __repr__(self) -> str:
+        """One line: what the model reads and predicts; ``description`` has all of it."""
+        about = self.description
+        networks = [network for network, _ in self.parts()]
+        parameters = sum(weight.numel() for network in networks for weight in network.parameters())
+        members = f", networks={len(networks)}" if len(networks) > 1 else ""
+        return (
+            f"{type(self).__name__}(target={about.target!r}, lookback={about.lookback}, features={len(about.features)},"
+            f" classes={about.n_classes}, regression={about.has_regression}{members}, parameters={parameters:,})"
+        )
+
+    @abc.abstractmethod
+    def save(self, folder: Path) -> None:
+        """Writes it into ``folder``, which is made if it is missing; ``load_model`` reads it."""
+
+    @abc.abstractmethod
+    def parts(self) -> Sequence[tuple[CnnLstm, float]]:
+        """The networks it is made of, with their weights, which add up to 1."""
+
+    @abc.abstractmethod
+    def predict_windows(self, windows: Windows) -> Predictions:
+        """Predictions for scaled windows.
+
+        Raises:
+            DataError: there are some that are no finite numbers.
+        """
+
+    def predict(self, data: Any) -> pd.DataFrame:
+        """Predictions for whatever there is: bars of one symbol or of several, or windows.
+
+        Args:
+            data: a DataFrame of bars as for :meth:`predict_bars`, of several symbols if a column or an index is named ``symbol``;
+                a dict of such frames by symbol; or an array ``(windows, lookback, features)`` of the features that
+                ``description.features`` names, in their own units (the model scales them; one of DataLoaders takes them as
+                they came in training).
+
+        Returns:
+            A row for each window: ``symbol`` where it is known, ``date`` (not of arrays), ``class``, ``class_name``,
+            ``probability_0`` … and, with a regression head, ``value`` in the target's units and, of bars, in per cent
+            (``range_percent``, ``change_percent``); ``attrs`` as of :meth:`predict_bars`.
+
+        Raises:
+            DataError: it is none of these, or the bars or numbers can't be used.
+        """
+        if isinstance(data, pd.DataFrame):
+            if SYMBOL in {str(name).lower() for name in data.index.names}:
+                data = data.reset_index()
+            column = self._symbol_column(data)
+            if column is None:
+                return self.predict_bars(data)
+            return self._predict_symbols(_by_symbol(data, column))
+        if isinstance(data, Mapping):
+            return self._predict_symbols((shown_name(name), frame) for name, frame in data.items())
+        if isinstance(data, (np.ndarray, torch.Tensor)):
+            return self._predict_array(data)
+        raise DataError(
+            "predict needs a pandas DataFrame of bars, a dict of such frames by symbol, or an array (windows, lookback,"
+            f" features), but got {type(data).__name__}; read a file with pandas.read_csv, say"
+        )
+
+    def predict_bars(self, bars: pd.DataFrame, symbol: str = "bars") -> pd.DataFrame:
+        """Predictions for every bar that ends a whole window, as of that bar.
+
+        Args:
+            bars: a frame with columns date, open, high, low, close, volume and perhaps adj_close, in any case and order; and
+                those of ``description.feature_columns``.
+            symbol: names the bars in errors.
+
+        Returns:
+            ``date``, ``class``, its ``class_name``, ``probability_0`` … and, with a regression head, ``value`` in the target's
+            units (``attrs["value_name"]`` is its formula) and the same in per cent: ``range_percent`` (volatility: how far
+            the high lies above the low) or ``change_percent`` (of the close).
+
+        Raises:
+            DataError: the bars are no frame, faulty, of another frequency or too few, the model's function of features was not
+                handed over or breaks a rule, the model was trained on a user's own inputs, or predicts what is not finite.
+        """
+        self.require_bars()
+        symbol = shown_name(symbol)
+        if not isinstance(bars, pd.DataFrame):
+            raise DataError(
+                f"{symbol}: bars must be a pandas DataFrame with columns date, open, high, low, close, volume, but are"
+                f" {type(bars).__name__}; read a file with pandas.read_csv, say"
+            )
+        self.description.feature_set(self.features)  # says what is missing before anything is looked at
+        columns = self.description.feature_columns
+        frame = normalise_bars(symbol, bars, "the frame of bars", columns=columns, can_drop=False).frame
+        return self.predict_frame(frame, symbol)
+
+    def require_bars(self) -> None:
+        """Whether it reads bars at all.
+
+        Raises:
+            DataError: it was trained on a user's own inputs.
+        """
+        about = self.description
+        if about.scaler is None:
+            raise DataError(f"this model reads inputs of its own ({', '.join(about.features[:3])}, …), not bars")
+
+    def predict_frame(self, frame: pd.DataFrame, symbol: str, last: int | None = None) -> pd.DataFrame:
+        """As :meth:`predict_bars`, of the frame of :class:`~cnn_lstm_hyperopt.data.bars.Bars`, which was checked already.
+
+        Args:
+            frame: (bars,) of one symbol.
+            symbol: names the bars in errors.
+            last: number of windows, the newest ones; None: all.
+        """
+        about = self.description
+        if about.scaler is None:
+            self.require_bars()
+            raise RuntimeError("a model of bars has a scaler")
+        inputs = about.feature_set(self.features)
+        self._require_frequency(frame, symbol)
+        features, ends, dates = frame_windows(frame, about.lookback, about.max_gap_days, inputs, symbol=symbol)
+        if not len(ends):
+            raise DataError(
+                f"{symbol}: {len(frame)} bars hold no whole window of {about.lookback} bars; give more bars:"
+                f" {WARM_UP + about.lookback} at least, without a hole"
+                + ("" if about.feature_function is None else " (features of your own may need more)")
+            )
+        if last is not None:
+            ends, dates = ends[-last:], dates[-last:]
+        first = int(ends[0]) - about.lookback + 1
+        scaled, ends = about.scaler.transform_to_float32(features[first:]), ends - first
+        return self._predicted(scaled, ends - about.lookback + 1, symbol=symbol, dates=dates)
+
+    def _require_frequency(self, frame: pd.DataFrame, symbol: str) -> None:
+        """Bars of another frequency make windows like any other, and predictions that mean nothing."""
+        trained, given = self.description.bar_seconds, step_seconds(pd.DatetimeIndex(frame.index).as_unit("ns").asi8)
+        if trained is None or given is None:
+            return
+        if max(trained / given, given / trained) > _FREQUENCIES_APART:
+            raise DataError(
+                f"{symbol}: the bars are {duration(given)} apart, but this model was trained on bars {duration(trained)} apart;"
+                " give bars of that frequency"
+            )
+
+    def _symbol_column(self, data: pd.DataFrame) -> Any:
+        """The column that names symbols, as the frame spells it; None: there is none, or it is an input of the model."""
+        if SYMBOL in self.description.feature_columns:
+            return None
+        found = [name for name in data.columns if isinstance(name, str) and name.strip().lower() == SYMBOL]
+        if len(found) > 1:
+            raise DataError(f"the frame of bars has {len(found)} columns {SYMBOL}; keep one")
+        return found[0] if found else None
+
+    def _predict_symbols(self, parts: Any) -> pd.DataFrame:
+        """One below the other, symbol after symbol."""
+        frames: list[pd.DataFrame] = []
+        for symbol, bars in parts:
+            frame = self.predict_bars(bars, symbol)
+            frame.insert(0, SYMBOL, symbol)
+            frames.append(frame)
+        if not frames:
+            raise DataError("predict needs the bars of one symbol at least, but got none")
+        return joined(frames)
+
+    def _predict_array(self, data: Any) -> pd.DataFrame:
+        about = self.description
+        wanted = (about.lookback, len(about.features))
+        shape = tuple(data.shape)
+        if len(shape) != 3 or shape[1:] != wanted or not shape[0]:
+            raise DataError(
+                f"windows must be an array of the shape (windows, {wanted[0]}, {wanted[1]}): lookback and features of this model,"
+                f" but have the shape {shape}; give one window at least, of {', '.join(map(shown_name, about.features[:3]))}, …"
+            )
+        if isinstance(data, torch.Tensor):
+            dense = data.detach().cpu().to_dense()
+            data = (dense.float() if dense.dtype is torch.bfloat16 else dense).numpy()
+        array = data
+        if array.dtype.kind not in "fiub":
+            raise DataError(f"windows must hold numbers, but hold {array.dtype}; convert them with .astype('float32')")
+        rows = array.reshape(-1, wanted[1]).astype(np.float64)
+        odd = ~(np.abs(rows) <= LARGEST)
+        if odd.any():
+            row, place = (int(each) for each in np.argwhere(odd)[0])
+            raise DataError(
+                f"windows must hold numbers within {LARGEST:g}, but {shown_name(about.features[place])} of window"
+                f" {row // wanted[0]} is {rows[row, place]:g}; leave out windows with missing values"
+            )
+        scaled = rows.astype(np.float32) if about.scaler is None else about.scaler.transform_to_float32(rows)
+        return self._predicted(scaled, np.arange(shape[0], dtype=np.int64) * wanted[0])
+
+    def _predicted(
+        self,
+        series: NDArray[np.float32],
+        starts: NDArray[np.int64],
+        *,
+        symbol: str = "",
+        dates: NDArray[Any] | None = None,
+    ) -> pd.DataFrame:
+        """Of scaled rows ``(rows, features)`` and the first row of each window."""
+        about = self.description
+        predictions = self.predict_windows(
+            Windows(
+                series=torch.from_numpy(series),
+                starts=torch.as_tensor(starts),
+                lookback=about.lookback,
+                labels=torch.zeros(len(starts), dtype=torch.int64),
+                values=None,
+                dates=starts if dates is None else dates,
+                symbols=np.full(len(starts), symbol),
+            )
+        )
+        frame = predictions_frame(dates, predictions, about.class_names, about.own_unit)
+        frame.attrs = {"class_names": list(about.class_names), "value_name": about.value_name}
+        return frame
+
+
+def _by_symbol(data: pd.DataFrame, column: Any) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The rows of each symbol, in the order in which the symbols come, without the column that names them."""
+    if data[column].isna().any():
+        row = int(np.flatnonzero(data[column].isna().to_numpy())[0])
+        raise DataError(f"the column {SYMBOL} must name a symbol in every row, but row {row} has none; fill it")
+    names = data[column].map(lambda name: name.strip() if isinstance(name, str) else name)
+    for symbol, part in data.groupby(names, sort=False, observed=True):
+        yield shown_name(symbol), part.drop(columns=[column])
+
+
+def joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Frames of predictions of one model, one below the other."""
+    table = pd.concat(frames, ignore_index=True)
+    table.attrs = dict(frames[0].attrs)
+    return table
+
+
+def predictions_frame(
+    dates: NDArray[Any] | None,
+    predictions: Predictions,
+    class_names: Sequence[str] = (),
+    unit: OwnUnit | None = None,
+) -> pd.DataFrame:
+    """Return predictions, by date where there are dates: ``class``, ``class_name`` if named, ``probability_0`` …, ``value``.
+
+    A value with a ``unit`` of its own is there in that unit, too.
+    """
+    columns: dict[str, Any] = {} if dates is None else {"date": dates}
+    columns["class"] = predictions.classes
+    if class_names:
+        columns["class_name"] = np.array(class_names)[predictions.classes]
+    for k in range(predictions.probabilities.shape[1]):
+        columns[f"probability_{k}"] = predictions.probabilities[:, k]
+    if predictions.values is not None:
+        columns["value"] = predictions.values
+        if unit is not None:
+            columns[unit.column] = unit.convert(predictions.values.astype(np.float64)).astype(np.float32)
+    return pd.DataFrame(columns)

@@ -1,0 +1,1 @@
+"""The CNN+LSTM family: its configuration, its network and what it costs."""

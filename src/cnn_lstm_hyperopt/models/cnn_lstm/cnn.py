@@ -1,0 +1,57 @@
+"""The convolutional branch: parallel filters of several sizes, read side by side."""
+
+import torch
+from torch import Tensor, nn
+
+from cnn_lstm_hyperopt.models.cnn_lstm.branch import BranchOutput, BranchShape
+from cnn_lstm_hyperopt.models.cnn_lstm.config import CnnConfig
+from cnn_lstm_hyperopt.models.layers.attention import SelfAttention
+from cnn_lstm_hyperopt.models.layers.dropout import Dropout
+from cnn_lstm_hyperopt.models.layers.recompute import run
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "swish": nn.SiLU}
+
+
+class ConvBranch(nn.Module):
+    """Conv1d per filter size → norm → activation (+ shortcut) → dropout (→ self-attention).
+
+    The summary is the mean over time beside the last step: the mean says what the window was like, the last step what it is now.
+
+    Attributes:
+        recompute: whether backward computes the filters and the attention again.
+    """
+
+    def __init__(self, input_dim: int, config: CnnConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.convs = nn.ModuleList(
+            nn.Conv1d(input_dim, config.num_filters, size, padding="same") for size in config.filter_sizes
+        )
+        self.norm = nn.LayerNorm(width)
+        self.activation = ACTIVATIONS[config.activation]()
+        self.shortcut = nn.Linear(input_dim, width) if config.residual else None
+        self.dropout = Dropout(config.dropout)
+        self.attention = SelfAttention(width, heads=config.attention_heads) if config.attention_heads else None
+        self.recompute = False
+
+    def forward(self, x: Tensor) -> BranchOutput:
+        """``(batch, time, input_dim)`` → sequence of width ``num_filters × sizes``, summary of twice that."""
+        sequence = run(self._filter, x, recompute=self.recompute)
+        if self.attention is not None:
+            sequence = run(self.attention, sequence, recompute=self.recompute)
+        return BranchOutput(sequence, torch.cat([sequence.mean(dim=1), sequence[:, -1]], dim=-1))
+
+    def _filter(self, x: Tensor) -> Tensor:
+        """``(batch, time, input_dim)`` → ``(batch, time, width)``: all but the self-attention."""
+        channels = x.transpose(1, 2)  # (batch, input_dim, time)
+        filtered = torch.cat([conv(channels) for conv in self.convs], dim=1).transpose(1, 2)  # (batch, time, width)
+        sequence: Tensor = self.activation(self.norm(filtered))
+        if self.shortcut is not None:
+            sequence = sequence + self.shortcut(x)
+        dropped: Tensor = self.dropout(sequence)
+        return dropped
+
+    @staticmethod
+    def shape(config: CnnConfig) -> BranchShape:
+        """Widths of the output."""
+        return BranchShape(config.width, 2 * config.width)

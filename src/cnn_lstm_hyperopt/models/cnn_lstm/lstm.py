@@ -1,0 +1,62 @@
+"""The recurrent branch: stacked LSTM layers, optionally both ways, with skips and attention pooling."""
+
+import torch
+from torch import Tensor, nn
+
+from cnn_lstm_hyperopt.models.cnn_lstm.branch import BranchOutput, BranchShape
+from cnn_lstm_hyperopt.models.cnn_lstm.config import LstmConfig
+from cnn_lstm_hyperopt.models.layers.attention import AttentionPooling
+from cnn_lstm_hyperopt.models.layers.dropout import Dropout
+from cnn_lstm_hyperopt.models.layers.recompute import run
+
+
+class LstmBranch(nn.Module):
+    """Each layer is its own ``nn.LSTM``, so that dropout follows every layer (also a single one) and skips can join them.
+
+    Attributes:
+        recompute: whether backward computes each layer and the pooling again.
+    """
+
+    def __init__(self, input_dim: int, config: LstmConfig) -> None:
+        super().__init__()
+        self.skip_connections = config.skip_connections
+        self.bidirectional = config.bidirectional
+        self.hidden_dim = config.hidden_dim
+        self.layers = nn.ModuleList(
+            nn.LSTM(
+                input_dim if layer == 0 else config.width,
+                config.hidden_dim,
+                batch_first=True,
+                bidirectional=config.bidirectional,
+            )
+            for layer in range(config.num_layers)
+        )
+        self.dropout = Dropout(config.dropout)
+        self.pooling = AttentionPooling(config.width, heads=config.attention_heads) if config.attention_heads else None
+        self.recompute = False
+
+    def forward(self, x: Tensor) -> BranchOutput:
+        """``(batch, time, input_dim)`` → sequence and summary of width ``hidden_dim × directions``."""
+        sequence = x
+        for depth, layer in enumerate(self.layers):
+            out = run(self._layer, layer, sequence, recompute=self.recompute)
+            # The first layer changes the width, so skips start at the second (He et al. 2016: identity shortcuts).
+            sequence = sequence + out if self.skip_connections and depth > 0 else out
+        if self.pooling is None:
+            return BranchOutput(sequence, self._last(sequence))
+        return BranchOutput(sequence, run(self.pooling, sequence, recompute=self.recompute))
+
+    def _layer(self, layer: nn.Module, sequence: Tensor) -> Tensor:
+        dropped: Tensor = self.dropout(layer(sequence)[0])
+        return dropped
+
+    def _last(self, sequence: Tensor) -> Tensor:
+        """Where each direction has read the whole window: the forward one at the end, the backward one at the start."""
+        if not self.bidirectional:
+            return sequence[:, -1]
+        return torch.cat([sequence[:, -1, : self.hidden_dim], sequence[:, 0, self.hidden_dim :]], dim=-1)
+
+    @staticmethod
+    def shape(config: LstmConfig) -> BranchShape:
+        """Widths of the output."""
+        return BranchShape(config.width, config.width)

@@ -1,0 +1,1 @@
+"""Layers that any family of networks may use."""

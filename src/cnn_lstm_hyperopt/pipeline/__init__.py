@@ -1,0 +1,1 @@
+"""The main flow: open a study, search, confirm, retrain, test once, write the results."""

@@ -1,0 +1,1 @@
+"""``results.json``, ``trials.csv`` and the folders of the retrained models."""

@@ -1,0 +1,284 @@
+"""The part of ``results.json`` about confirmation, finalists, their ensemble, baselines and verdict."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnn_lstm_hyperopt.config import readable
+from cnn_lstm_hyperopt.evaluation import Grade, Interval, Returns, Strategy, probabilistic_sharpe, shrinkage
+from cnn_lstm_hyperopt.evaluation.selection_bias import DeflatedSharpe, TrialSeries
+from cnn_lstm_hyperopt.pipeline.confirmation import TIME_IS_UP, Confirmation, Confirmed
+from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend
+from cnn_lstm_hyperopt.pipeline.retraining import Retrained
+from cnn_lstm_hyperopt.pipeline.test_evaluation import TestResult, Verdict
+from cnn_lstm_hyperopt.reporting.grades import COLOURS
+from cnn_lstm_hyperopt.reporting.wording import counted, with_article
+from cnn_lstm_hyperopt.run_dir.paths import ensemble_folder, model_folder
+from cnn_lstm_hyperopt.search import SkillGate
+
+METRICS, PREDICTIONS = "metrics.json", "predictions.csv"
+"""Of a model's folder, beside the files of the model itself."""
+
+
+def confirmation_results(confirmed: Confirmed) -> dict[str, Any]:
+    """Each candidate with the search's reading and the fresh ones, best first; those that failed last, without a rank."""
+
+    def entry(confirmation: Confirmation, rank: int | None) -> dict[str, Any]:
+        candidate = confirmation.candidate
+        return {
+            "rank": rank,
+            "trial_number": candidate.trial_number,
+            "search_rank": candidate.rank,
+            "search_score": candidate.score,
+            "scores": list(confirmation.scores),
+            "mean": confirmation.mean if confirmation.scores else None,
+            "standard_deviation": confirmation.deviation,
+            "failure": confirmation.failure,
+        }
+
+    ranked = [entry(each, rank) for rank, each in enumerate(confirmed.ranked, start=1)]
+    return {
+        "seeds": min((len(each.scores) for each in confirmed.ranked), default=0),
+        "ended_by": confirmed.ended.reason if confirmed.ended is not None else None,
+        "candidates": [*ranked, *(entry(each, None) for each in confirmed.dropped)],
+    }
+
+
+def retrained_results(retrained: Sequence[Retrained], verdict: Verdict, save_dir: Path) -> list[dict[str, Any]]:
+    """An entry per finalist, in order of rank."""
+    return [_retrained(each, result, save_dir) for each, result in zip(retrained, verdict.finalists, strict=True)]
+
+
+def _retrained(retrained: Retrained, result: TestResult, save_dir: Path) -> dict[str, Any]:
+    kept = retrained.kept
+    best = kept.outcome.best
+    return {
+        "model_rank": retrained.finalist.rank,
+        "trial_number": retrained.finalist.trial_number,
+        "config_params": readable(retrained.finalist.params),
+        "training_results": {
+            "best_epoch": kept.outcome.best_epoch,
+            "epochs": kept.outcome.epochs,
+            "full_epochs": kept.epochs,
+            "cut_short_by": TIME_IS_UP if kept.cut_short else None,
+            "validation_accuracy": best.accuracy if best else None,
+            "validation_score": best.score if best else None,
+            "validation_loss": best.loss if best else None,
+            "seed": kept.seed,
+        },
+        "test_metrics": {**test_metrics(result), **_details(result)},
+        "seeds": [
+            {
+                "seed": run.seed,
+                "validation_score": run.outcome.best.score if run.outcome.best else None,
+                "validation_loss": run.loss,
+                "test_score": score,
+                "training_time": run.outcome.seconds,
+            }
+            for run, score in zip(retrained.runs, result.seed_scores, strict=True)
+        ],
+        "seed_failures": list(retrained.failures),
+        "spread_over_seeds": _spread(result.seed_scores),
+        "training_time": kept.outcome.seconds,
+        "model_path": str(model_folder(save_dir, retrained.finalist.rank)),
+    }
+
+
+def ensemble_results(blend: Blend, result: TestResult, save_dir: Path) -> dict[str, Any]:
+    """Of the finalists' ensemble: what it is made of, what validation said when it was chosen, and the test.
+
+    Both validation scores are of the windows on which the members were stopped and the ensemble was chosen: they flatter.
+    """
+    return {
+        "members": [
+            {
+                "model_rank": each.model_rank,
+                "trial_number": each.trial_number,
+                "seed": each.seed,
+                "weight": each.weight,
+            }
+            for each in blend.ensemble.members
+        ],
+        "validation_score": blend.validation_score,
+        "best_member_validation_score": blend.best_member_validation_score,
+        "test_metrics": {**test_metrics(result), **_details(result)},
+        "model_path": str(ensemble_folder(save_dir)),
+    }
+
+
+def _spread(scores: Sequence[float | None]) -> dict[str, Any]:
+    known = [score for score in scores if score is not None]
+    if not known:
+        return {"mean": None, "standard_deviation": None, "min": None, "max": None}
+    return {
+        "mean": float(np.mean(known)),
+        "standard_deviation": float(np.std(known, ddof=1)) if len(known) > 1 else None,
+        "min": min(known),
+        "max": max(known),
+    }
+
+
+def test_metrics(result: TestResult) -> dict[str, Any]:
+    """The test figures of one classifier; intervals are 95 %.
+
+    ``test_score`` is the study's metric, more is better (a log loss has its sign turned); ``test_log_loss`` is as usual.
+    """
+    scores = result.scores
+    return {
+        "test_class_acc": scores.accuracy,
+        "test_class_acc_interval": _listed(result.accuracy_interval),
+        "test_reg_mse": scores.mse,
+        "test_balanced_accuracy": scores.balanced_accuracy,
+        "test_mcc": scores.mcc,
+        "test_auc": scores.auc,
+        "test_log_loss": scores.log_loss,
+        "test_calibration_error": scores.calibration_error,
+        "test_reg_mae": scores.mae,
+        "test_reg_r2_against_persistence": scores.r2_against_persistence,
+        "test_score": result.score,
+        "test_score_interval": _listed(result.interval),
+        "difference_to_best_baseline_interval": _listed(result.against_best),
+    }
+
+
+def _details(result: TestResult) -> dict[str, Any]:
+    """What a finalist has beside."""
+    return {
+        "calibration": [row._asdict() for row in result.calibration],
+        "by_symbol": [row._asdict() for row in result.symbols],
+        "by_year": [row._asdict() for row in result.years],
+        "strategy": None if result.strategy is None else strategy_results(result.strategy),
+    }
+
+
+def strategy_results(strategy: Strategy) -> dict[str, Any]:
+    """Long where the model says up and otherwise flat, after costs, beside holding all the time."""
+
+    def returns(each: Returns) -> dict[str, Any]:
+        return {
+            "periods": len(each.returns),
+            "mean_return": each.mean,
+            "sharpe": each.sharpe,
+            "annual_sharpe": each.annual_sharpe,
+            "trades": each.n_trades,
+            "final_wealth": each.final_wealth,
+        }
+
+    return {
+        "cost_bps": strategy.cost_bps,
+        "long_flat": returns(strategy.model),
+        "buy_and_hold": returns(strategy.hold),
+        "probabilistic_sharpe": probabilistic_sharpe(strategy.model.returns),
+    }
+
+
+def baseline_results(verdict: Verdict) -> list[dict[str, Any]]:
+    """An entry per baseline."""
+    return [
+        {"name": result.name, "training_windows": verdict.baseline_windows, "test_metrics": test_metrics(result)}
+        for result in verdict.baselines
+    ]
+
+
+def verdict_results(verdict: Verdict, retrained: Retrained, *, openings: int) -> dict[str, Any]:
+    """About the model that validation ranked first, ``retrained``; the others are exploratory."""
+    judgement = verdict.judgement
+    against, chance, confirmation = judgement.against_best, judgement.against_chance, retrained.finalist.confirmation
+    validation = confirmation.mean if confirmation is not None and confirmation.scores else None
+    return {
+        "grade": judgement.grade.value,
+        "colour": COLOURS[judgement.grade],
+        "skill": judgement.skill,
+        "sentence": verdict.sentence,
+        "model_rank": retrained.finalist.rank,
+        "trial_number": retrained.finalist.trial_number,
+        "metric": judgement.metric,
+        "score": judgement.score,
+        "score_interval": _listed(judgement.interval),
+        "best_baseline": against.baseline,
+        "difference": against.difference,
+        "difference_interval": _listed(against.interval),
+        "chance": {
+            "baseline": chance.baseline,
+            "metric": judgement.chance_metric,
+            "score": chance.score,
+            "difference": chance.difference,
+            "interval": _listed(chance.interval),
+        },
+        "comparisons": [
+            {
+                "baseline": each.baseline,
+                "score": each.score,
+                "difference": each.difference,
+                "interval": _listed(each.interval),
+            }
+            for each in judgement.comparisons
+        ],
+        "shrinkage": {
+            "search_score": None if confirmation is None else confirmation.candidate.score,
+            "confirmed_score": validation,
+            "test_score": judgement.score,
+            "search_to_test": None
+            if confirmation is None or judgement.score is None
+            else shrinkage(confirmation.candidate.score, judgement.score),
+            "confirmed_to_test": None
+            if validation is None or judgement.score is None
+            else shrinkage(validation, judgement.score),
+        },
+        "test_windows": judgement.units.n_windows,
+        "test_dates": judgement.units.number if judgement.units.kind == "dates" else None,
+        "test_units": {"kind": judgement.units.kind, "number": judgement.units.number},
+        "test_openings": openings,
+    }
+
+
+def untested_verdict(gate: SkillGate, best: float | None, done: int, n_trials: int) -> dict[str, Any]:
+    """The verdict of a study none of whose trials beats chance on validation and of which no model was tested.
+
+    Args:
+        gate: the skill threshold.
+        best: best score of a completed trial; None: there is none.
+        done: finished trials.
+        n_trials: that were asked for.
+    """
+    so_far = "" if done >= n_trials else " so far"
+    reached = "no trial was completed" if best is None else f"the best trial has {best:.4f}"
+    return {
+        "grade": Grade.CHANCE.value,
+        "colour": COLOURS[Grade.CHANCE],
+        "skill": False,
+        "sentence": f"None of {counted(done, 'trial')}{so_far} beats {gate.to_beat} on validation: {reached}, and"
+        f" {with_article(gate.words)} above {gate.threshold:.4f} is needed. No model was tested.",
+        "metric": gate.metric,
+    }
+
+
+def selection_results(bias: tuple[TrialSeries, DeflatedSharpe | None] | None) -> dict[str, Any]:
+    """Probability of backtest overfitting and deflated Sharpe ratio, over all trials' predictions on validation."""
+    if bias is None:
+        reason = "no trial has left predictions on validation"
+        return {"pbo": {"value": None, "why": reason}, "deflated_sharpe": None}
+    series, strategy = bias
+    found = series.overfitting
+    return {
+        "pbo": {
+            "value": found.probability,
+            "of": f"{series.of} by {found.unit.removesuffix('s')} on validation",
+            "trials": found.n_trials,
+            "trials_without_predictions": list(series.missing),
+            "dates": found.n_units if found.unit == "dates" else None,
+            "units": {"kind": found.unit, "number": found.n_units},
+            "combinations": found.n_combinations,
+            "in_sample": found.in_sample,
+            "out_of_sample": found.out_of_sample,
+            "why": found.reason,
+        },
+        "deflated_sharpe": None if strategy is None else asdict(strategy),
+    }
+
+
+def _listed(interval: Interval | None) -> list[float] | None:
+    return None if interval is None else list(interval)

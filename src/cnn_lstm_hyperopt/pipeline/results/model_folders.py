@@ -1,0 +1,185 @@
+"""The folders of the retrained models and of their ensemble: written beside their places, and moved there whole."""
+
+import itertools
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnn_lstm_hyperopt.inference.metadata import ModelDescription
+from cnn_lstm_hyperopt.inference.model import DESCRIPTION, WEIGHTS
+from cnn_lstm_hyperopt.inference.predictor import predictions_frame
+from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend
+from cnn_lstm_hyperopt.pipeline.results.final_results import METRICS, PREDICTIONS
+from cnn_lstm_hyperopt.pipeline.retraining import Retrained
+from cnn_lstm_hyperopt.pipeline.test_evaluation import Verdict
+from cnn_lstm_hyperopt.run_dir.paths import (
+    ENSEMBLE,
+    ENSEMBLE_FILE,
+    MODEL_CARD,
+    ensemble_folder,
+    model_folder,
+    model_folders,
+)
+from cnn_lstm_hyperopt.training import Predictions
+from cnn_lstm_hyperopt.utils.atomic_io import write_json
+from cnn_lstm_hyperopt.utils.spreadsheets import csv_frame
+
+
+@dataclass(frozen=True)
+class _Written:
+    """What a folder gets once the test has spoken.
+
+    Attributes:
+        place: of the folder.
+        entry: of results.json.
+        predictions: of the test windows.
+        about: the model's description.
+    """
+
+    place: Path
+    entry: dict[str, Any]
+    predictions: Predictions
+    about: ModelDescription
+
+
+def save_models(save_dir: Path, retrained: Sequence[Retrained], blend: Blend | None = None) -> None:
+    """Writes weights and descriptions beside their places, so that nothing that comes later can cost them."""
+    for each in retrained:
+        each.kept.model.save(_emptied(_beside(model_folder(save_dir, each.finalist.rank))))
+    if blend is not None:
+        blend.ensemble.save(_emptied(_beside(ensemble_folder(save_dir))))
+
+
+def write_retrained(
+    save_dir: Path,
+    retrained: Sequence[Retrained],
+    verdict: Verdict,
+    entries: Sequence[dict[str, Any]],
+    *,
+    ensemble: dict[str, Any] | None = None,
+    cards: Mapping[str, str] | None = None,
+) -> None:
+    """Completes the folders of :func:`save_models` with metrics and predictions of the test windows; moves them to their places.
+
+    Folders of an earlier retraining, which may have had more ranks, go away; one in which somebody keeps something else gets
+    another name where it is in the way (``ensemble.kept``). Whoever reads finds a whole folder or none: each is
+    moved, none is filled or emptied where it lies.
+
+    Args:
+        save_dir: where they lie.
+        retrained: finalists, in order of rank.
+        verdict: what the test said of them.
+        entries: of results.json, one a finalist.
+        ensemble: the entry of their ensemble; None: there is none.
+        cards: texts of the model cards, by the folder's name.
+    """
+    about = retrained[0].kept.model.description
+    written = [
+        _Written(model_folder(save_dir, each.finalist.rank), entry, result.predictions, about)
+        for each, result, entry in zip(retrained, verdict.finalists, entries, strict=True)
+    ]
+    if ensemble is not None and verdict.ensemble is not None:
+        written.append(_Written(ensemble_folder(save_dir), ensemble, verdict.ensemble.predictions, about))
+    for each in written:
+        _complete(each, verdict, (cards or {}).get(each.place.name))
+    places = {each.place for each in written}
+    for old in model_folders(save_dir):
+        if not _is_ours(old):
+            if old in places:
+                old.rename(_free_name(old))
+            continue
+        aside = save_dir / f".{old.name}.old"
+        _remove(aside)
+        old.rename(aside)
+    for each in written:
+        _beside(each.place).rename(each.place)
+    for old in model_folders(save_dir, rf"\.(retrained_model_\d+|{ENSEMBLE})\.(part|old)"):
+        _remove(old)
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a model was written there; one could be named like it by somebody who keeps something else in it."""
+    return any((folder / name).is_file() for name in (METRICS, DESCRIPTION, ENSEMBLE_FILE))
+
+
+def _free_name(folder: Path) -> Path:
+    names = itertools.chain([f"{folder.name}.kept"], (f"{folder.name}.kept.{n}" for n in itertools.count(2)))
+    return next(place for name in names if not (place := folder.with_name(name)).exists())
+
+
+def _complete(written: _Written, verdict: Verdict, card: str | None) -> None:
+    folder = _beside(written.place)
+    write_json(folder / METRICS, written.entry)
+    _write_predictions(folder / PREDICTIONS, verdict, written.predictions, written.about)
+    if card is not None:
+        (folder / MODEL_CARD).write_text(card, encoding="utf-8", newline="\n")
+    _flush(folder)
+
+
+def holds_model(save_dir: Path, entry: dict[str, Any]) -> bool:
+    """Whether the folder of the entry is whole and says the same of the model."""
+    return _is_whole(model_folder(save_dir, entry["model_rank"]), entry, (WEIGHTS, DESCRIPTION, PREDICTIONS))
+
+
+def holds_ensemble(save_dir: Path, entry: Any) -> bool:
+    """The same of the ensemble; of an entry that says nothing of its members it is no."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("members"), list):
+        return False
+    members = [
+        f"member_{number}/{name}" for number in range(1, len(entry["members"]) + 1) for name in (WEIGHTS, DESCRIPTION)
+    ]
+    return _is_whole(ensemble_folder(save_dir), entry, (ENSEMBLE_FILE, PREDICTIONS, *members))
+
+
+def _is_whole(folder: Path, entry: dict[str, Any], files: Sequence[str]) -> bool:
+    try:
+        said = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(said == json.loads(json.dumps(entry))) and all((folder / name).is_file() for name in files)
+
+
+def _beside(place: Path) -> Path:
+    return place.with_name(f".{place.name}.part")
+
+
+def _emptied(folder: Path) -> Path:
+    """A new folder, in a directory that is there."""
+    _remove(folder)
+    folder.mkdir()
+    return folder
+
+
+def _remove(folder: Path) -> None:
+    """Of a link, which somebody put there to keep a model elsewhere, only the link."""
+    if folder.is_symlink():
+        folder.unlink()
+    elif folder.exists():
+        shutil.rmtree(folder)
+
+
+def _flush(folder: Path) -> None:
+    """The disk has the files before the folder gets the name under which they are looked for."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("r+b") as file:
+                os.fsync(file.fileno())
+
+
+def _write_predictions(path: Path, verdict: Verdict, predictions: Predictions, about: ModelDescription) -> None:
+    windows = verdict.windows
+    unit = about.own_unit
+    frame = predictions_frame(windows.dates, predictions, about.class_names, unit)
+    frame.insert(1, "symbol", windows.symbols)
+    frame.insert(2, "label", windows.labels.numpy())
+    if windows.values is not None:
+        frame["target"] = windows.values.numpy()
+        if unit is not None:
+            frame[f"target_{unit.column}"] = unit.convert(windows.values.numpy().astype(np.float64))
+    csv_frame(frame).to_csv(path, index=False)

@@ -1,0 +1,244 @@
+"""``results.json``: the result dict of a run."""
+
+import platform
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnn_lstm_hyperopt.config import SearchSpace, readable
+from cnn_lstm_hyperopt.config.yaml_reader import parse_json
+from cnn_lstm_hyperopt.pareto import dominates
+from cnn_lstm_hyperopt.search import (
+    SkillGate,
+    State,
+    StudyPlan,
+    TrialRecord,
+    Values,
+    above_chance,
+    front_hypervolume,
+    hypervolume_history,
+    reported_front,
+    with_fixed,
+)
+from cnn_lstm_hyperopt.search.pruning_stats import Estimate, PruningSummary, Unknown, pruning_summary
+
+if TYPE_CHECKING:  # torch comes with it, which takes a second or two, and ``status`` comes here
+    from cnn_lstm_hyperopt.training.cost_model import CostModel
+
+_PACKAGES = ("cnn-lstm-hyperopt", "torch", "optuna", "numpy", "pandas", "scikit-learn")
+
+
+def search_results(
+    study_name: str, records: Sequence[TrialRecord], gate: SkillGate, space: SearchSpace
+) -> dict[str, Any]:
+    """The keys that a search gives: ``study_name``, ``n_trials_completed``, ``best_trials``, ``optimization_history``,
+    ``timestamp``."""
+    return {
+        "study_name": study_name,
+        "n_trials_completed": sum(record.finished for record in records),
+        "best_trials": [
+            {
+                "trial_number": record.number,
+                "values": list(record.values) if record.values else None,
+                "params": readable(with_fixed(space, record.params)),
+                "rank": rank,
+                "above_chance": above_chance(record, gate),
+            }
+            for rank, record in enumerate(reported_front(records, gate), start=1)
+        ],
+        "optimization_history": _history(records, gate),
+        "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def read_results(path: Path) -> dict[str, Any] | None:
+    """What ``results.json`` holds; None: it is not there.
+
+    Raises:
+        ValueError: it is damaged, or of another make, so that a run can't go on from it.
+    """
+    if not path.is_file():
+        return None
+    results = parse_json(path.read_text(encoding="utf-8"))
+    if not isinstance(results, dict):
+        raise ValueError(f"it holds a {type(results).__name__}")
+    for key, fits in _SHAPES.items():
+        if key in results and not fits(results[key]):
+            raise ValueError(f"{key} is not what this version writes")
+    return results
+
+
+def _is_entry(entry: Any, *whole: str) -> bool:
+    return isinstance(entry, dict) and all(type(entry.get(name)) is int for name in whole)
+
+
+def _is_retrained(models: Any) -> bool:
+    return isinstance(models, list) and all(
+        _is_entry(model, "model_rank") and isinstance(model.get("config_params"), dict) for model in models
+    )
+
+
+def _is_verdict(verdict: Any) -> bool:
+    if verdict is None:
+        return True
+    if not isinstance(verdict, dict) or not isinstance(verdict.get("sentence"), str):
+        return False
+    steps = verdict.get("shrinkage")
+    return steps is None or (isinstance(steps, dict) and "test_score" in steps)
+
+
+def _is_confirmation(confirmation: Any) -> bool:
+    if confirmation is None:
+        return True
+    candidates = confirmation.get("candidates") if isinstance(confirmation, dict) else None
+    return isinstance(candidates, list) and all(
+        _is_entry(each, "trial_number") and "rank" in each for each in candidates
+    )
+
+
+def _is_failures(failures: Any) -> bool:
+    return isinstance(failures, list) and all(_is_entry(each, "model_rank") for each in failures)
+
+
+_SHAPES: dict[str, Callable[[Any], bool]] = {
+    "n_trials_completed": lambda count: type(count) is int,
+    "retrained_models": _is_retrained,
+    "retraining_failures": _is_failures,
+    "verdict": _is_verdict,
+    "confirmation": _is_confirmation,
+}
+"""Of what is read again."""
+
+
+def search_facts(records: Sequence[TrialRecord], plan: StudyPlan) -> dict[str, Any]:
+    """What is maximised, counts by state, what pruning did, the gate, the hypervolume, its reference point and how it grew.
+
+    ``training_seconds`` are the clock's where a trial was measured; all other seconds are the study's time objective.
+    """
+    gate = plan.gate
+    volume, reference = front_hypervolume(records, gate)
+    counts = Counter(record.state.value for record in records)
+    summary = pruning_summary(records, plan.gate, max_epochs=plan.max_epochs, seed=plan.seed)
+    return {
+        "metric": plan.metric,
+        "counts": {state.value: counts[state.value] for state in State},
+        "pruned_by": summary.pruned_by,
+        "training_seconds": sum(record.attributes.get("measured_seconds", record.own_seconds) for record in records),
+        "pruning": _pruning_facts(summary),
+        "skill_gate": {**asdict(gate), "threshold": gate.threshold},
+        "hypervolume": {
+            "value": volume,
+            "reference": reference,
+            "space": [gate.words, "ln seconds", "ln MB"],
+            "history": [
+                {"trials": step.trials, "seconds": step.seconds, "value": step.hypervolume}
+                for step in hypervolume_history(records, gate)
+            ],
+        },
+    }
+
+
+def _pruning_facts(summary: PruningSummary) -> dict[str, Any]:
+    wrongly = summary.wrongly_pruned
+    return {
+        "pruned_by": summary.pruned_by,
+        "seconds_spent": summary.seconds_spent,
+        "seconds_saved": _figure(summary.seconds_saved),
+        "wrongly_pruned": {
+            **_figure(wrongly.share),
+            "exempt_would_have_ended": wrongly.would_have_ended,
+            "of_these_on_front": wrongly.on_front,
+        },
+        "exempt": summary.exempt,
+    }
+
+
+def _figure(figure: Estimate | Unknown) -> dict[str, Any]:
+    """With the same keys whether it is known or not: of ``estimate`` and ``why``, one is null."""
+    if isinstance(figure, Unknown):
+        return {"estimate": None, "low": None, "high": None, "why": figure.why}
+    return {"estimate": figure.value, "low": figure.low, "high": figure.high, "why": None}
+
+
+def own_epochs(records: Sequence[TrialRecord]) -> dict[int, float]:
+    """Epochs that each trial has trained itself, by number: ``measured_seconds`` are of these, without those of a probe."""
+    epochs = {record.number: float(record.attributes.get("epochs") or 0.0) for record in records}
+    before = {  # one that was trained anew has nothing before
+        record.number: epochs.get(record.continues, 0.0)
+        for record in records
+        if record.continues is not None and record.attributes.get("seconds_before")
+    }
+    return {number: count - before.get(number, 0.0) for number, count in epochs.items()}
+
+
+def cost_model_facts(speeds: "CostModel", records: Sequence[TrialRecord], max_epochs: int) -> dict[str, Any]:
+    """Which speeds the study's predictions come from, and how well they held: measured ÷ predicted training seconds.
+
+    A trial that goes on from a probe has measured its own epochs alone, so it is held against the prediction for these.
+    """
+    own, ratios = own_epochs(records), []
+    for record in records:
+        predicted, epochs = record.attributes.get("estimated_seconds"), own[record.number]
+        if record.finished and predicted is not None and predicted * epochs > 0:
+            ratios.append(record.attributes["measured_seconds"] / (predicted * epochs / max_epochs))
+    low, median, high = (float(q) for q in np.quantile(ratios, (0.1, 0.5, 0.9))) if ratios else (None, None, None)
+    return {
+        "device": speeds.device,
+        "measured": speeds.measured,
+        "measured_to_predicted": {"trials": len(ratios), "p10": low, "median": median, "p90": high},
+    }
+
+
+def environment(device: str, seed: int) -> dict[str, Any]:
+    """What the figures depend on."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: version(name) for name in _PACKAGES},
+        "device": device,
+        "seed": seed,
+    }
+
+
+def _history(records: Sequence[TrialRecord], gate: SkillGate) -> list[dict[str, Any]]:
+    """A row per finished trial: its state and values, the best score and the size of the front so far (:func:`reported_front`).
+
+    The key of the best score names the objective: ``best_accuracy``, ``best_mcc``, ``best_negative_log_loss``.
+    """
+    rows: list[dict[str, Any]] = []
+    best: float | None = None
+    front: list[tuple[float, float, float]] = []
+    below: list[tuple[float, float, float]] = []
+    for record in records:
+        if not record.finished:
+            continue
+        if record.values is not None:
+            best = record.values.score if best is None else max(best, record.values.score)
+            if gate.passes(record.values.score):
+                front = _with(front, record.values)
+            else:
+                below = _with(below, record.values)
+        rows.append(
+            {
+                "trial_number": record.number,
+                "state": record.state.value,
+                "values": list(record.values) if record.values else None,
+                f"best_{gate.objective}": best,
+                "front_size": len(front or below),
+            }
+        )
+    return rows
+
+
+def _with(front: list[tuple[float, float, float]], values: Values) -> list[tuple[float, float, float]]:
+    """The front after one more trial."""
+    new = (-values.score, values.seconds, values.size_mb)
+    if any(dominates(old, new) for old in front):
+        return front
+    return [old for old in front if not dominates(new, old)] + [new]

@@ -1,0 +1,92 @@
+"""``trials.csv``: a row for every trial."""
+
+import csv
+import io
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from cnn_lstm_hyperopt.config import PARAMETERS, Params, SearchSpace, readable
+from cnn_lstm_hyperopt.search import SkillGate, TrialRecord, above_chance, selected, with_fixed
+from cnn_lstm_hyperopt.utils.spreadsheets import csv_cell
+
+COLUMNS = (
+    "number",
+    "state",
+    "reason",
+    "accuracy",
+    "above_chance",
+    "training_seconds",
+    "size_mb",
+    "epochs",
+    "projected_seconds",
+    "projected_full_seconds",
+    "measured_seconds",
+    "paused_seconds",
+    "memory_mb",
+    "precision",
+    "retry_of",
+    "origin",
+    "continues",
+    "would_have_ended_epoch",
+    "would_have_ended_reason",
+)
+"""The first objective's column bears the name of what the study maximises."""
+
+
+def trials_csv(
+    records: Sequence[TrialRecord],
+    space: SearchSpace,
+    gate: SkillGate,
+    *,
+    train_share: float,
+    estimated_memory: Callable[[Params], float] | None = None,
+) -> str:
+    """The table as text.
+
+    ``accuracy``, or the objective of another metric (``negative_log_loss``, say), is the trial's value, or what it would have
+    been where the trial ended. ``above_chance`` says of a completed trial whether it passed the gate.
+    ``training_seconds`` are the objective, measured or estimated as the study has it, ``measured_seconds`` always the clock's;
+    ``projected_seconds`` is what all epochs would have taken, and ``projected_full_seconds`` the same on all training windows
+    instead of the ``train_share`` that trials use. ``memory_mb`` is the measured peak, or what ``estimated_memory`` says.
+
+    ``paused_seconds`` are those for which the process was stopped (Ctrl-Z) within training steps; no other column counts them.
+
+    A trial that ``continues`` a probe counts from the probe's first epoch on, but its ``measured_seconds`` are its own alone.
+    ``would_have_ended_…`` say when and why the pruner would have ended a trial that is exempt from it.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([gate.objective if name == "accuracy" else name for name in COLUMNS] + list(PARAMETERS))
+    for record in records:
+        projected = record.projected_seconds
+        point = selected(record.curve, math.inf)
+        score = record.values.score if record.values else (point.score if point else None)
+        whole = with_fixed(space, record.params)
+        memory = estimated_memory(whole) if estimated_memory else record.attributes.get("memory_mb")
+        would_have_ended = record.attributes.get("would_have_ended") or {}
+        row: list[Any] = [
+            record.number,
+            record.state.value,
+            record.reason,
+            score,
+            None if record.values is None else above_chance(record, gate),
+            record.seconds,
+            record.size_mb,
+            record.attributes.get("epochs"),
+            projected,
+            None if projected is None else projected / train_share,
+            record.attributes.get("measured_seconds"),
+            record.attributes.get("paused_seconds"),
+            memory,
+            record.attributes.get("precision"),
+            record.retry_of,
+            record.attributes.get("origin"),
+            record.continues,
+            would_have_ended.get("epoch"),
+            would_have_ended.get("reason"),
+        ]
+        params = readable(whole)
+        cells = [*row, *(params.get(name) for name in PARAMETERS)]
+        writer.writerow(["" if value is None else csv_cell(value) for value in cells])
+    return out.getvalue()

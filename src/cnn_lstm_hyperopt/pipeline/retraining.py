@@ -1,0 +1,210 @@
+"""Finalists: trained from scratch on all training windows, with several seeds each, stopped on validation."""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cnn_lstm_hyperopt.config.domains import Scalar
+from cnn_lstm_hyperopt.data.dataset import Dataset, Fold
+from cnn_lstm_hyperopt.inference.metadata import ModelDescription
+from cnn_lstm_hyperopt.inference.model import SavedModel
+from cnn_lstm_hyperopt.pipeline.confirmation import SEEDS_APART, TIME_IS_UP, Confirmation, failure_text, until
+from cnn_lstm_hyperopt.progress import Action, Decision, OnReport
+from cnn_lstm_hyperopt.training import NonFiniteLossError, Outcome, forget_checkpoint, last_good
+from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """A configuration that is retrained and tested.
+
+    Attributes:
+        rank: among the confirmed candidates; that of model 1 is the one about which a verdict is given.
+        params: the whole configuration.
+        confirmation: what fresh seeds said of it; None where nobody asked.
+    """
+
+    rank: int
+    trial_number: int
+    params: dict[str, Scalar]
+    confirmation: Confirmation | None = None
+
+
+@dataclass(frozen=True)
+class SeedRun:
+    """A finalist's training with one seed.
+
+    Attributes:
+        seed: 1, 2, …
+        epochs: that it was to have at most.
+        cut_short: whether its time was up before they or its patience were.
+    """
+
+    seed: int
+    model: SavedModel
+    outcome: Outcome
+    epochs: int
+    cut_short: bool
+
+    @property
+    def loss(self) -> float:
+        """Validation cross-entropy of its best epoch."""
+        if self.outcome.best is None:
+            raise RuntimeError("a training that is kept has an evaluation")
+        return self.outcome.best.loss
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """A finalist after retraining.
+
+    Attributes:
+        runs: one for each seed that could be trained, at least one.
+        failures: of the other seeds, a line each.
+    """
+
+    finalist: Finalist
+    runs: tuple[SeedRun, ...]
+    failures: tuple[str, ...] = ()
+
+    @property
+    def kept(self) -> SeedRun:
+        """The run with the lowest validation loss: what is saved, and tested as "the model"."""
+        return min(self.runs, key=lambda run: run.loss)
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """What became of the finalists.
+
+    Attributes:
+        done: retrained, in order of rank.
+        failures: finalists that could not be, with the reason.
+        ended: what ended the work before all were done, None otherwise.
+    """
+
+    done: list[Retrained]
+    failures: list[tuple[Finalist, str]]
+    ended: Decision | None
+
+
+@dataclass(frozen=True)
+class Given:
+    """What was decided about a training and what came of it, for the run that goes on if this one is killed.
+
+    Attributes:
+        epochs: that it has at most.
+        cut_short: whether its time was up before they or its patience were.
+        failure: why it could not be finished, and would not be if it were tried again; None: it did not fail.
+    """
+
+    epochs: int
+    cut_short: bool = False
+    failure: str | None = None
+
+
+OnRun = Callable[[Finalist, int, int], OnReport]
+"""Makes, for a finalist, the number of the seed and its epochs at most, what hears of the progress."""
+
+
+def retrain(
+    finalists: Sequence[Finalist],
+    runner: TrialRunner,
+    dataset: Dataset,
+    *,
+    full_epochs: int,
+    max_gap_days: float,
+    checkpoints: Path,
+    known: Mapping[tuple[int, int], Given],
+    on_report: OnRun,
+    on_given: Callable[[Finalist, int, Given], None],
+    seeds: int = 1,
+    seconds_left: Callable[[], float | None] = lambda: None,
+) -> Retraining:
+    """Trains each finalist with each seed; one that fails is told of and the others go on.
+
+    Args:
+        finalists: in order of rank.
+        runner: that trains them.
+        dataset: all of whose training windows they see.
+        full_epochs: of each training at most.
+        max_gap_days: goes into the model's description.
+        checkpoints: folder of the trainings' states; those of finished ones stay, so that they are had again without training.
+        known: what an earlier, interrupted run has decided, by trial number and seed. It stays decided; only the time is shared
+            anew among the trainings that are not yet done.
+        on_report: hears of the trainings.
+        on_given: told of what is decided, before the training begins, and again when it was cut short or fails.
+        seeds: trainings of each finalist.
+        seconds_left: for all trainings that are not yet done; each gets an equal part, and as many epochs as are predicted to fit
+            in, so that its learning-rate schedule comes to its end. None: no limit.
+
+    Raises:
+        OSError: a training's state can't be kept.
+    """
+    fold = Fold(dataset.train, dataset.validation, dataset.value_mean, dataset.value_std)
+
+    def train(finalist: Finalist, seed: int, budget: float | None) -> SeedRun | str | Decision:
+        """The run, why there is none, or what ended all."""
+        given = known.get((finalist.trial_number, seed))
+        if given is not None and given.failure is not None:
+            return given.failure
+        state = checkpoints / f"retraining_{finalist.trial_number:05d}_{seed}.pt"
+        if given is None:
+            forget_checkpoint(state)  # of what was decided otherwise
+            given = Given(runner.epochs_within(finalist.params, len(dataset.train), budget, full_epochs))
+            on_given(finalist, seed, given)
+        hear = until(_deadline(given, state, budget), on_report(finalist, seed, given.epochs))
+        number = SEEDS_APART * finalist.trial_number + seed
+        try:
+            trained = runner.retrain(number, finalist.params, fold, given.epochs, hear, checkpoint=state)
+        except NonFiniteLossError as error:
+            on_given(finalist, seed, replace(given, failure=failure_text(error)))
+            return failure_text(error)
+        except (RuntimeError, MemoryError) as error:
+            return failure_text(error)
+        outcome = trained.outcome
+        cut_short = outcome.decision.reason == TIME_IS_UP
+        if cut_short:
+            lost = f"no epoch was finished in its part of {TIME_IS_UP} ({budget:.0f} s)"
+            given = replace(given, cut_short=True, failure=lost if outcome.best is None else None)
+            on_given(finalist, seed, given)
+            if given.failure is not None:
+                return given.failure
+        elif outcome.decision.action is not Action.CONTINUE:
+            return outcome.decision
+        description = ModelDescription.of(dataset, finalist.params, max_gap_days=max_gap_days)
+        model = SavedModel(trained.network.cpu(), description)
+        return SeedRun(seed, model, outcome, given.epochs, cut_short)
+
+    done: list[Retrained] = []
+    failures: list[tuple[Finalist, str]] = []
+    for place, finalist in enumerate(finalists):
+        runs: list[SeedRun] = []
+        failed: dict[int, str] = {}
+        for seed in range(1, seeds + 1):
+            left = seconds_left()
+            trained = train(
+                finalist, seed, None if left is None else left / ((len(finalists) - place) * seeds - seed + 1)
+            )
+            match trained:
+                case SeedRun():
+                    runs.append(trained)
+                case str():
+                    failed[seed] = trained
+                case Decision():
+                    return Retraining(done, failures, trained)
+        if runs:
+            told = tuple(f"seed {seed}: {reason}" for seed, reason in failed.items())
+            done.append(Retrained(finalist, tuple(runs), told))
+        else:
+            failures.append((finalist, "; ".join(dict.fromkeys(failed.values()))))
+    return Retraining(done, failures, None)
+
+
+def _deadline(given: Given, state: Path, budget: float | None) -> float | None:
+    """Of ``time.monotonic``, for a training whose state lies there; None: none."""
+    if given.cut_short and last_good(state) is not None:
+        return -math.inf  # it was cut after that state, and ends there
+    return None if budget is None else time.monotonic() + budget

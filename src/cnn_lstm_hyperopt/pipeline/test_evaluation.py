@@ -1,0 +1,248 @@
+"""What the test period says, opened once for all finalists and baselines. Nothing is chosen by what is seen here."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cnn_lstm_hyperopt.config import Settings
+from cnn_lstm_hyperopt.data.dataset import Dataset
+from cnn_lstm_hyperopt.data.splits import evenly_spread
+from cnn_lstm_hyperopt.data.windows import Windows
+from cnn_lstm_hyperopt.evaluation import (
+    UNKNOWN,
+    Baseline,
+    CalibrationRow,
+    Dependence,
+    GroupRow,
+    Interval,
+    Judgement,
+    Sample,
+    Scores,
+    Strategy,
+    by_group,
+    calibration_table,
+    earlier_windows,
+    fit_baselines,
+    judge,
+    last_labels,
+    long_flat,
+    paired_interval,
+    persistence_values,
+    score_interval,
+    score_predictions,
+    verdict_text,
+    years,
+)
+from cnn_lstm_hyperopt.evaluation.baselines import Persistence
+from cnn_lstm_hyperopt.metrics.base import score as metric_score
+from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend
+from cnn_lstm_hyperopt.pipeline.retraining import Retrained
+from cnn_lstm_hyperopt.run_dir.paths import ENSEMBLE
+from cnn_lstm_hyperopt.training import Predictions
+
+BASELINE_WINDOWS, BASELINE_NUMBERS = 50_000, 150_000_000
+"""Windows, evenly spread, that baselines learn from and choose on at most, and test windows that they are asked of at once; and
+numbers in them, of which each window has lookback × features (4 bytes each, and a few copies)."""
+
+
+@dataclass(frozen=True, eq=False)
+class TestResult:
+    """One classifier on the test period.
+
+    Attributes:
+        name: ``model 1`` …, ``ensemble``, or a baseline's.
+        predictions: probabilities of the classes; values of a finalist with a regression head.
+        scores: of them.
+        score: the study's metric, more is better; None where it is not defined (an AUC of a single class).
+        interval: of ``score``; None where there is none.
+        against_best: of the difference to the best baseline, paired; None for that baseline itself.
+        seed_scores: a finalist's metric with each of its seeds, the kept one among them; empty for a baseline.
+        accuracy_interval: of the accuracy, whatever the metric is.
+        strategy: of a finalist, where classes are directions.
+    """
+
+    name: str
+    predictions: Predictions
+    scores: Scores
+    score: float | None
+    interval: Interval | None
+    against_best: Interval | None
+    accuracy_interval: Interval | None
+    seed_scores: tuple[float | None, ...] = ()
+    calibration: tuple[CalibrationRow, ...] = ()
+    symbols: tuple[GroupRow, ...] = ()
+    years: tuple[GroupRow, ...] = ()
+    strategy: Strategy | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """Everything that the test period said.
+
+    Attributes:
+        judgement: of model 1, which validation ranked first; the others are exploratory.
+        finalists: in order of rank, at least one.
+        baselines: the majority class first; persistence only where a last label is known.
+        baseline_windows: training windows that the baselines learnt from.
+        windows: the test windows.
+        ensemble: of the finalists, as exploratory as they are; None: there is none.
+    """
+
+    judgement: Judgement
+    finalists: tuple[TestResult, ...]
+    baselines: tuple[TestResult, ...]
+    baseline_windows: int
+    windows: Windows
+    ensemble: TestResult | None = None
+
+    @property
+    def sentence(self) -> str:
+        """The judgement's; where the first rank could not be retrained it says so."""
+        first = self.finalists[0].name
+        note = "" if first == "model 1" else f" The ranks before {first} could not be retrained."
+        return verdict_text(self.judgement) + note
+
+    @property
+    def metric(self) -> str:
+        """The study's."""
+        return self.judgement.metric
+
+
+def evaluate_once(
+    retrained: Sequence[Retrained], dataset: Dataset, settings: Settings, *, blend: Blend | None = None
+) -> Verdict:
+    """Opens the test period, once for all finalists, their ensemble and baselines.
+
+    Args:
+        retrained: at least one, in order of rank.
+        dataset: whose test period it is; baselines learn from its training windows and choose on validation.
+        settings: the metric, the seed of the baselines and the cost of a trade.
+        blend: the ensemble of these finalists, chosen before; None: there is none.
+    """
+    metric, seed, horizon = settings.study.metric, settings.study.seed, dataset.horizon
+    test = dataset.test.open()
+    dependence = Dependence.of(test, horizon=horizon)
+    known, reference = _last_known(dataset, test)
+    most = _most_at_once(dataset)
+    train, validation = (
+        _sample(part, last, evenly_spread(len(part), min(1.0, most / len(part))))
+        for part, last in ((dataset.train, known[0]), (dataset.validation, known[1]))
+    )
+    baselines = fit_baselines(train, validation, n_classes=dataset.n_classes, seed=seed)
+    if not (known[2] != UNKNOWN).any():
+        del baselines[Persistence.name]
+    said = _said_of(test, known[2], baselines, most)
+    labels, targets = test.labels.numpy(), None if test.values is None else test.values.numpy()
+    models = [[run.model.predict_windows(test) for run in each.runs] for each in retrained]
+    kept = [predictions[each.runs.index(each.kept)] for each, predictions in zip(retrained, models, strict=True)]
+    judgement = judge(
+        metric,
+        labels,
+        kept[0].probabilities,
+        said,
+        dependence,
+        model=f"model {retrained[0].finalist.rank}",
+    )
+    best = said[judgement.best_baseline]
+
+    def result(name: str, predictions: Predictions) -> TestResult:
+        ours = predictions.probabilities
+        itself = name == judgement.best_baseline
+        interval = score_interval(metric, labels, ours, dependence)
+        return TestResult(
+            name=name,
+            predictions=predictions,
+            scores=score_predictions(labels, ours, targets=targets, values=predictions.values, reference=reference),
+            score=_known_score(metric, labels, ours),
+            interval=interval,
+            against_best=None if itself else paired_interval(metric, labels, ours, best, dependence),
+            accuracy_interval=interval
+            if metric == "accuracy"
+            else score_interval("accuracy", labels, ours, dependence),
+        )
+
+    def model(name: str, predictions: Predictions, runs: Sequence[Predictions] = ()) -> TestResult:
+        plain = result(name, predictions)
+        year = years(test.dates) if test.dated else None
+        probabilities = predictions.probabilities
+        return replace(
+            plain,
+            seed_scores=tuple(_known_score(metric, labels, run.probabilities) for run in runs),
+            calibration=calibration_table(labels, probabilities),
+            symbols=by_group(labels, probabilities, test.symbols),
+            years=() if year is None else by_group(labels, probabilities, year),
+            strategy=long_flat(
+                probabilities,
+                targets,
+                test.dates,
+                test.symbols,
+                horizon=horizon,
+                cost_bps=settings.evaluation.cost_bps,
+            )
+            if dataset.target == "direction" and targets is not None
+            else None,
+        )
+
+    return Verdict(
+        judgement=judgement,
+        finalists=tuple(
+            model(f"model {each.finalist.rank}", predictions, runs)
+            for each, runs, predictions in zip(retrained, models, kept, strict=True)
+        ),
+        ensemble=None if blend is None else model(ENSEMBLE, blend.mean(models)),
+        baselines=tuple(
+            result(name, Predictions(probabilities.astype(np.float32), None)) for name, probabilities in said.items()
+        ),
+        baseline_windows=len(train.labels),
+        windows=test,
+    )
+
+
+def _most_at_once(dataset: Dataset) -> int:
+    """Windows that the baselines may read at once."""
+    return max(1, min(BASELINE_WINDOWS, BASELINE_NUMBERS // (dataset.lookback * len(dataset.feature_names))))
+
+
+def _known_score(metric: str, labels: NDArray[np.int64], probabilities: NDArray[np.floating]) -> float | None:
+    found = metric_score(metric, labels, probabilities)
+    return found if math.isfinite(found) else None
+
+
+def _last_known(dataset: Dataset, test: Windows) -> tuple[list[NDArray[np.int64]], NDArray[np.float64] | None]:
+    """Last known labels of training, validation and test windows, and persistence's values on test (None without regression)."""
+    parts = (dataset.train, dataset.validation, test)
+    if dataset.from_loaders:
+        return [np.full(len(part), UNKNOWN) for part in parts], None
+    earlier = earlier_windows(
+        np.concatenate([part.symbols for part in parts]),
+        np.concatenate([part.starts.numpy() for part in parts]),
+        dataset.horizon,
+    )
+    labels = np.concatenate([part.labels.numpy() for part in parts])
+    last = np.split(last_labels(labels, earlier), np.cumsum([len(part) for part in parts])[:-1])
+    if test.values is None or not (last[2] != UNKNOWN).any():
+        return last, None
+    values = np.concatenate([part.values.numpy() for part in parts if part.values is not None])
+    return last, persistence_values(values, earlier, dataset.value_mean)[-len(test) :]
+
+
+def _sample(windows: Windows, last: NDArray[np.int64], chosen: NDArray[np.int64]) -> Sample:
+    """The windows at ``chosen``, as the baselines read them."""
+    inputs = windows.gather(torch.from_numpy(chosen)).numpy()
+    return Sample(inputs, windows.labels.numpy()[chosen], last[chosen])
+
+
+def _said_of(
+    test: Windows, last: NDArray[np.int64], baselines: Mapping[str, Baseline], at_once: int
+) -> dict[str, NDArray[np.float64]]:
+    """Each baseline's probabilities of all test windows, a part of them at a time."""
+    parts: dict[str, list[NDArray[np.float64]]] = {name: [] for name in baselines}
+    for first in range(0, len(test), at_once):
+        sample = _sample(test, last, np.arange(first, min(first + at_once, len(test)), dtype=np.int64))
+        for name, baseline in baselines.items():
+            parts[name].append(baseline.probabilities(sample))
+    return {name: np.concatenate(found) for name, found in parts.items()}

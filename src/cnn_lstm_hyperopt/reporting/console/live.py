@@ -1,0 +1,65 @@
+"""The live view of a search on a terminal: a bar, how trials ended, and what each worker is at."""
+
+from collections.abc import Sequence
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from cnn_lstm_hyperopt.execution.activity_file import Activity
+
+MOST_WORKERS = 8
+"""Lines of workers; the terminal has other things to show."""
+
+
+class LiveSearch:
+    """Drawn below what is said, and gone when it ends."""
+
+    def __init__(self, console: Console, *, total: int, done: int, status: str, left: str) -> None:
+        self._bar = Progress(
+            TextColumn("Search"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[left]}", style="cyan"),
+            TextColumn("elapsed", style="dim"),
+            TimeElapsedColumn(),
+            console=console,
+        )
+        self._task = self._bar.add_task("search", total=total, completed=done, left=left)
+        self._status = status
+        self._activities: Sequence[Activity] = ()
+        self._live = Live(get_renderable=self._view, console=console, refresh_per_second=2, transient=True)
+
+    def start(self) -> None:
+        """Begins to draw."""
+        self._live.start()
+
+    def stop(self) -> None:
+        """Takes away what was drawn."""
+        self._live.stop()
+
+    def update(self, *, done: int, status: str, left: str) -> None:
+        """A trial has ended."""
+        self._bar.update(self._task, completed=done, left=left)
+        self._status = status
+
+    def show(self, activities: Sequence[Activity]) -> None:
+        """What each process is at."""
+        self._activities = activities
+
+    def _view(self) -> Group:
+        memory = sum(each.memory_mb for each in self._activities)
+        status = f"{self._status} · memory {memory:,.0f} MB" if memory else self._status
+        lines = [
+            f"{each}, {each.memory_mb:,.0f} MB" if each.memory_mb else str(each)
+            for each in self._activities[:MOST_WORKERS]
+        ]
+        if (more := len(self._activities) - MOST_WORKERS) > 0:
+            lines.append(f"… and {more} more")
+        return Group(self._bar, _line(f"  {status}", ""), *(_line(f"  {line}", "dim") for line in lines))
+
+
+def _line(text: str, style: str) -> Text:
+    """One that a narrow terminal cuts, so that the number of lines stays what it is thought to be."""
+    return Text(text, style=style, no_wrap=True, overflow="ellipsis")

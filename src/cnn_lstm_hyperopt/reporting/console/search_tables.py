@@ -1,0 +1,106 @@
+"""Splits, folds, limits and front as tables and words for the terminal."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.table import Table
+
+from cnn_lstm_hyperopt.config import Configuration, SearchSpace
+from cnn_lstm_hyperopt.reporting.console.tables import plain_table
+from cnn_lstm_hyperopt.reporting.wording import counted
+from cnn_lstm_hyperopt.search import StudyPlan, TrialRecord, above_chance, with_fixed
+
+FRONT_ROWS = 10
+FOLD_ROWS = 10
+
+
+def split_table(facts: dict[str, Any]) -> Table:
+    """Windows of each symbol in each split, the splits' dates, and the balance of classes."""
+    splits = facts["splits"]
+    table = plain_table("Windows")
+    table.add_column("")  # wraps where the terminal is narrow, so that no number is cut
+    for name, split in splits.items():
+        dates = f"\nfrom {split['first'][:16]}\nto {split['last'][:16]}" if "first" in split else ""
+        table.add_column(f"{name}{dates}", justify="right", no_wrap=True)
+    table.add_column("purged", justify="right")
+    for symbol, counts in facts.get("windows", {}).items():
+        about = facts["symbols"][symbol]
+        name = f"{symbol} {about['first'][:10]} to {about['last'][:10]}"  # without times, so that it fits
+        table.add_row(name, *(f"{counts[part]:,}" for part in splits), f"{counts['purged']:,}")
+    table.add_row("all", *(f"{split['windows']:,}" for split in splits.values()), "")
+    for number, name in enumerate(facts["class_names"]):
+        table.add_row(f"share of {name}", *(f"{split['class_shares'][number]:.1%}" for split in splits.values()), "")
+    return table
+
+
+def fold_table(folds: Sequence[dict[str, Any]], scheme: str) -> Table:
+    """What each fold trains on and is judged by; combinatorial ones hold out several blocks, and windows may have no dates."""
+    table = plain_table(f"{counted(len(folds), 'fold')}, {scheme}: a trial's score is the mean over them")
+    table.add_column("fold", justify="right")
+    for name in ("trained on", "windows", "judged by", "windows"):
+        table.add_column(name, justify="right" if name == "windows" else "left", no_wrap=True)
+    for number, fold in enumerate(folds[:FOLD_ROWS], start=1):
+        train, validation = fold["train"], fold["validation"]
+        table.add_row(
+            str(number),
+            f"{train['first']} to {train['last']}" if "first" in train else "",
+            f"{train['windows']:,}",
+            "\n".join(f"{block['first']} to {block['last']}" for block in validation.get("blocks", ())),
+            f"{validation['windows']:,}",
+        )
+    if len(folds) > FOLD_ROWS:
+        table.add_row("…", f"{len(folds) - FOLD_ROWS} more in data.json", "", "", "")
+    return table
+
+
+def limits_text(plan: StudyPlan) -> str:
+    """The limits of a study in a few words."""
+    limits = plan.limits
+    parts = [
+        f"{_amount(limit)} {unit}"
+        for limit, unit in (
+            (limits.seconds, "s of training a trial"),
+            (limits.size_mb, "MB of weights"),
+            (limits.memory_mb, "MB of memory"),
+        )
+        if limit is not None
+    ]
+    return ", ".join(parts) or "none"
+
+
+def _amount(limit: float) -> str:
+    return f"{limit:,.0f}" if limit >= 100 else f"{limit:g}"
+
+
+def front_table(front: Sequence[TrialRecord], plan: StudyPlan, objective: str) -> Table:
+    """The first of the ranked front."""
+    below = "" if not front or above_chance(front[0], plan.gate) else ", none above chance"
+    table = plain_table(f"Pareto front: {counted(len(front), 'trial')}{below}")
+    for name in ("rank", "trial", objective, "seconds", "MB"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("filters", "LSTM", "fusion", "optimizer"):
+        table.add_column(name)
+    for rank, record in enumerate(front[:FRONT_ROWS], start=1):
+        if record.values is not None:
+            score, seconds, size_mb = record.values
+            table.add_row(
+                str(rank),
+                str(record.number),
+                f"{score:.4f}",
+                f"{seconds:.1f}",
+                f"{size_mb:.3f}",
+                *_short_params(record, plan.space),
+            )
+    return table
+
+
+def _short_params(record: TrialRecord, space: SearchSpace) -> tuple[str, str, str, str]:
+    """Filters, LSTM, fusion and optimiser in a few words."""
+    read = Configuration(with_fixed(space, record.params))
+    both_ways = " bidirectional" if read.flag("lstm.bidirectional") else ""
+    return (
+        f"{read.whole_number('cnn.num_filters')} × {read.text('cnn.filter_sizes')}",
+        f"{read.whole_number('lstm.hidden_dim')} × {read.whole_number('lstm.num_layers')}{both_ways}",
+        f"{read.text('fusion.method')} {read.whole_number('fusion.dim')}",
+        read.text("training.optimizer"),
+    )

@@ -1,0 +1,69 @@
+"""What optuna-dashboard shows beside a study and its finalists, as Markdown."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cnn_lstm_hyperopt.metrics.base import objective_words
+from cnn_lstm_hyperopt.reporting.grades import graded
+from cnn_lstm_hyperopt.reporting.model_card import escaped
+from cnn_lstm_hyperopt.run_dir.paths import REPORT_FILE, model_folder
+from cnn_lstm_hyperopt.search import SkillGate
+from cnn_lstm_hyperopt.search.seals import numbered
+
+
+def dashboard_notes(
+    gate: SkillGate,
+    verdict: Mapping[str, Any] | None,
+    models: Sequence[Mapping[str, Any]],
+    *,
+    skipped: Iterable[int] = (),
+) -> dict[int | None, str]:
+    """The note of each finalist by its trial's number, and of the study by None.
+
+    Args:
+        gate: what a trial must pass to have learnt anything.
+        verdict: of ``results.json``.
+        models: ``retrained_models`` of ``results.json``.
+        skipped: numbers of the trials that other programs added or changed.
+    """
+    notes: dict[int | None, str] = {None: _of_study(gate, verdict, models, sorted(skipped))}
+    for entry in models:
+        if isinstance(number := entry.get("trial_number"), int):
+            notes[number] = _of_model(entry, gate.metric)
+    return notes
+
+
+def _of_study(
+    gate: SkillGate, verdict: Mapping[str, Any] | None, models: Sequence[Mapping[str, Any]], skipped: Sequence[int]
+) -> str:
+    said = "**No verdict yet: no model was tested.**"
+    if verdict is not None:
+        said = graded(verdict, escaped(verdict["sentence"], 1_000))
+    lines = [
+        said,
+        "",
+        f"- Objectives: {gate.words} on validation (more is better), seconds in training steps, MB of weights (less is better).",
+        f"- A completed trial must score above {gate.threshold:.4f}: {gate.to_beat}, and two standard errors. One that does not"
+        " has learnt nothing: it breaks the study's one constraint and is marked as infeasible.",
+        "- Why a trial was pruned or has failed: its user attribute `reason`. Its learning curve: `curve` (epoch, score, loss,"
+        " seconds).",
+    ]
+    if models:
+        named = ", ".join(f"model {entry['model_rank']} is trial {entry.get('trial_number', '–')}" for entry in models)
+        lines.append(f"- Retrained and tested: {named}.")
+    if skipped:
+        lines.append(f"- Skipped, since other programs added or changed them: {numbered(skipped)}.")
+    return "\n".join([*lines, f"- All of it: `{REPORT_FILE}`, in the directory of this study.", ""])
+
+
+def _of_model(entry: Mapping[str, Any], metric: str) -> str:
+    metrics = entry.get("test_metrics") or {}
+    score, interval = metrics.get("test_score"), metrics.get("test_score_interval")
+    figure = "is not defined" if score is None else f"{score:.4f}"
+    if interval is not None:
+        figure += f" ({interval[0]:.4f} to {interval[1]:.4f})"
+    return (
+        f"Model {entry['model_rank']}: trained again on all training windows, then tested once.\n\n"
+        f"- Test {objective_words(metric)}: {figure}\n- Folder: `{model_folder(Path(), entry['model_rank']).name}/`\n"
+    )

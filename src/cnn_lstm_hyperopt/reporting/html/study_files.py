@@ -1,0 +1,144 @@
+"""What a report is made of: all that ``save_dir`` holds, read once; also while a run is at work on it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cnn_lstm_hyperopt.config import SearchSpace, Settings, load_settings
+from cnn_lstm_hyperopt.errors import SaveDirError
+from cnn_lstm_hyperopt.pipeline.results.final_results import PREDICTIONS
+from cnn_lstm_hyperopt.pipeline.results.search_results import read_results
+from cnn_lstm_hyperopt.run_dir.paths import CONFIG_FILE, RESULTS_FILE, STUDY_FILE, is_running, model_folder
+from cnn_lstm_hyperopt.search import (
+    SkillGate,
+    StudyStorage,
+    TrialRecord,
+    above_chance,
+    read_description,
+    reported_front,
+    study_space,
+)
+from cnn_lstm_hyperopt.search.importance import importances
+
+
+@dataclass(frozen=True)
+class Content:
+    """Of a study and of what came after it.
+
+    Attributes:
+        n_trials: that there are to be.
+        running: whether a run is at work on it.
+        openings: how often its test period was opened.
+        times: when each trial began and ended, by the local clock; None where that is not stored.
+        results: of ``results.json``; empty before it is written.
+        data: of ``data.json``; empty where there is none.
+        importances: see :func:`.importances`.
+        predictions: of the retrained models on the test windows, by rank.
+        outside: sentences about trials that other programs added or changed.
+    """
+
+    save_dir: Path
+    name: str
+    settings: Settings
+    gate: SkillGate
+    n_trials: int
+    running: bool
+    openings: int
+    records: list[TrialRecord]
+    times: Mapping[int, tuple[datetime | None, datetime | None]]
+    results: Mapping[str, Any]
+    data: Mapping[str, Any]
+    importances: Mapping[str, Mapping[str, float]]
+    predictions: Mapping[int, pd.DataFrame]
+    outside: Sequence[str] = ()
+
+    @property
+    def space(self) -> SearchSpace:
+        """The space that was searched."""
+        return study_space(self.settings, self.data)
+
+    @property
+    def front(self) -> list[TrialRecord]:
+        """The non-dominated trials, ranked; see :func:`.reported_front`."""
+        return reported_front(self.records, self.gate)
+
+    @property
+    def above_chance(self) -> bool:
+        """Whether the trials of the front beat chance."""
+        return any(above_chance(record, self.gate) for record in self.records)
+
+    @property
+    def models(self) -> list[dict[str, Any]]:
+        """The retrained models, in order of rank."""
+        found: list[dict[str, Any]] = self.results.get("retrained_models") or []
+        return found
+
+
+def read_content(save_dir: Path, *, running: bool | None = None) -> Content:
+    """Reads what is there.
+
+    Args:
+        save_dir: of the study.
+        running: whether a run is at work on it; None: that is looked up.
+
+    Raises:
+        SaveDirError: there is no study, or a file of it is damaged; the text names it.
+        ConfigError: its ``config.yaml`` is.
+    """
+    storage = StudyStorage(save_dir / STUDY_FILE)
+    try:
+        records, times = storage.records(), storage.times()
+        stored, n_trials, name = (
+            storage.attribute("skill_gate"),
+            storage.attribute("n_trials"),
+            storage.study.study_name,
+        )
+        if not isinstance(stored, dict) or not isinstance(n_trials, int):
+            raise SaveDirError(
+                f"{save_dir / STUDY_FILE} holds a study that no run has made, so there is nothing to report"
+            )
+        gate, openings = SkillGate(**stored), len(storage.attribute("test_openings") or ())
+        important = importances(storage, gate)
+        outside = storage.news()
+    finally:
+        storage.close()
+    try:
+        results = read_results(save_dir / RESULTS_FILE) or {}
+    except ValueError as error:
+        raise SaveDirError(
+            f"{save_dir / RESULTS_FILE} is damaged: {error}; remove it, and resume writes it anew"
+        ) from error
+    return Content(
+        save_dir=save_dir,
+        name=name,
+        settings=load_settings(save_dir / CONFIG_FILE, environment={}),
+        gate=gate,
+        n_trials=n_trials,
+        running=is_running(save_dir) if running is None else running,
+        openings=openings,
+        records=records,
+        times=times,
+        results=results,
+        data=read_description(save_dir),
+        importances=important,
+        predictions=_predictions(save_dir, results),
+        outside=outside,
+    )
+
+
+def _predictions(save_dir: Path, results: Mapping[str, Any]) -> dict[int, pd.DataFrame]:
+    """What the models said of the test windows; those whose file is gone or strange are left out."""
+    found = {}
+    for entry in results.get("retrained_models") or []:
+        path = model_folder(save_dir, entry["model_rank"]) / PREDICTIONS
+        if path.is_file():
+            try:
+                frame = pd.read_csv(path, usecols=["label", "class"])
+            except ValueError as error:
+                raise SaveDirError(f"{path} is damaged: {' '.join(str(error).split())}") from error
+            found[entry["model_rank"]] = frame
+    return found

@@ -1,5 +1,0 @@
-"""``report.html``: one page that opens offline and says what was found, what it costs and whether to believe it."""
-
-from cnn_lstm_hyperopt.reporting.report.page import write_report
-
-__all__ = ["write_report"]

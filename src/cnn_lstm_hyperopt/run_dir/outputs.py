@@ -1,0 +1,119 @@
+"""Files that the user names with ``--output``: nothing that another program or the user has written is replaced by accident."""
+
+import os
+import re
+import stat
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from cnn_lstm_hyperopt.config.messages import printable
+from cnn_lstm_hyperopt.errors import ConfigError
+from cnn_lstm_hyperopt.run_dir.paths import (
+    ENSEMBLE_FILE,
+    MLFLOW_FILE,
+    MODEL_CARD,
+    STUDY_FILE,
+    STUDY_FILES,
+    STUDY_FOLDERS,
+)
+
+PRODUCER = "cnn-lstm-hyperopt"
+"""In an exported file: the program that wrote it."""
+PRODUCER_FILE = "producer.txt"
+"""The extra file of a ``torch.export`` program that holds it."""
+_HEAD_BYTES = 4096
+_MODEL_FILES = ("model.safetensors", "model.json", "metrics.json", "predictions.csv", ENSEMBLE_FILE, MODEL_CARD)
+_TABLE_START = re.compile(rb"symbol,date,class,([a-z_]+,)*probability_0,")
+Recognise = Callable[[Path, bytes], bool]
+
+
+def is_predictions(path: Path, head: bytes) -> bool:
+    """Whether a file is a table of ``predict``: its first line has the columns of one."""
+    return _TABLE_START.match(head) is not None
+
+
+def is_export(path: Path, head: bytes) -> bool:
+    """Whether a file was written by ``export``: it names this program as its producer."""
+    if not head.startswith(b"PK"):
+        return PRODUCER.encode() in head[:100]  # ONNX: the second field of the model
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith(f"extra/{PRODUCER_FILE}") for name in archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def checked_output(
+    output: Path, recognise: Recognise, *, command: str, force: bool = False, data_dir: Path | None = None
+) -> Path:
+    """Return the file that is to be written, with links followed; it is looked at before any work.
+
+    A file that is there is replaced if ``command`` has written it, if it is empty, or with ``force``. Files of a study, of a
+    model and of ``data_dir`` are never replaced, and no device, pipe or directory.
+
+    Args:
+        output: as the user names it.
+        recognise: (path, first bytes) → whether the command has written this file.
+        command: that writes.
+        force: replace what the command has not written.
+        data_dir: folder of the user's bars.
+
+    Raises:
+        ConfigError: nothing may be written there; the text says why.
+    """
+    name = printable(str(output))
+    try:
+        place = output.resolve()
+        mode = place.stat().st_mode if os.path.lexists(place) else None
+    except RuntimeError as error:  # links that lead to each other
+        raise ConfigError(f"--output {name} is a link to itself; name another file") from error
+    except OSError as error:
+        raise ConfigError(f"--output {name} can't be written: {error.strerror}; name another file") from error
+    system = any(
+        path.is_relative_to(root) for path in (output.absolute(), place) for root in (Path("/dev"), Path("/proc"))
+    )
+    if not output.name or system or (mode is not None and not stat.S_ISREG(mode)):
+        raise ConfigError(f"--output {name} must name a file, no directory, device or pipe; name another one")
+    _refuse_bars(place, data_dir, name)
+    _refuse_files_of_a_study(place, name)
+    if mode is not None and not force:
+        _refuse_others_files(place, recognise, name, command)
+    return place
+
+
+def _refuse_bars(place: Path, data_dir: Path | None, name: str) -> None:
+    if data_dir is None or not data_dir.is_dir():
+        return
+    if place.exists() and any(each.is_file() and each.samefile(place) for each in data_dir.iterdir()):
+        raise ConfigError(f"--output {name} is a file of --data-dir and is never replaced; name another file")
+    if place.parent == data_dir.resolve() and place.suffix.lower() in (".csv", ".parquet"):
+        raise ConfigError(f"--output {name} would be read as a symbol of --data-dir; name a file in another folder")
+
+
+def _refuse_files_of_a_study(place: Path, name: str) -> None:
+    study = next((folder for folder in place.parents if (folder / STUDY_FILE).exists()), None)
+    inside = () if study is None else place.relative_to(study).parts
+    own = inside and (inside[0] in STUDY_FOLDERS if len(inside) > 1 else _is_study_file(inside[0]))
+    model = any((place.parent / file).exists() for file in ("model.json", ENSEMBLE_FILE))
+    if own or (model and place.name in _MODEL_FILES):
+        raise ConfigError(
+            f"--output {name} is a file of the study or the model itself and is never replaced; name another file"
+        )
+
+
+def _is_study_file(name: str) -> bool:
+    return name in STUDY_FILES or any(name.startswith(f"{database}-") for database in (STUDY_FILE, MLFLOW_FILE))
+
+
+def _refuse_others_files(place: Path, recognise: Recognise, name: str, command: str) -> None:
+    try:
+        with place.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except OSError as error:
+        raise ConfigError(f"--output {name} can't be read: {error.strerror}; name another file") from error
+    if head and not recognise(place, head):
+        raise ConfigError(
+            f"--output {name} is there and was not written by {command}, so it is not replaced; name another file, or replace it"
+            " with --force"
+        )

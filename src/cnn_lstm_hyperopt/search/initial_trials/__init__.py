@@ -1,0 +1,1 @@
+"""Configurations that a study begins with, before its sampler proposes any."""

@@ -1,0 +1,299 @@
+"""Start broad, then narrow: the part of the search space in which a study's good trials lie."""
+
+import math
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cnn_lstm_hyperopt.config import (
+    Choices,
+    Domain,
+    Fixed,
+    FloatRange,
+    IntRange,
+    SearchSpace,
+    Settings,
+    dump_settings,
+    load_settings,
+)
+from cnn_lstm_hyperopt.config.domains import Scalar, domain_text
+from cnn_lstm_hyperopt.config.messages import printable
+from cnn_lstm_hyperopt.config.settings import as_path
+from cnn_lstm_hyperopt.errors import ConfigError, RunError, SaveDirError
+from cnn_lstm_hyperopt.pareto import non_dominated_ranks
+from cnn_lstm_hyperopt.run_dir.paths import (
+    CONFIG_FILE,
+    DATA_FILE,
+    LOG_FILE,
+    RESULTS_FILE,
+    STUDY_FILE,
+    TRIALS_FILE,
+    resume_command,
+    resume_in_python,
+)
+from cnn_lstm_hyperopt.search import SkillGate, StudyStorage, TrialRecord, read_description
+from cnn_lstm_hyperopt.utils.atomic_io import write_text
+
+GOOD_SHARE = 0.2
+MIN_GOOD = 8
+HEAD = "# Made by cnn-lstm-hyperopt narrow, which may replace it.\n"
+"""Tells what was written here from everything else; nothing else is ever replaced."""
+OWN_FILES = (STUDY_FILE, CONFIG_FILE, DATA_FILE, RESULTS_FILE, TRIALS_FILE, LOG_FILE)
+MARGIN = 0.1
+"""Share of the good trials' range that is added at each end."""
+MIN_SHARE = 0.25
+"""Share of the old range, in its logarithm where it has one, that a new range has at least."""
+CHANCE_OF_NONE = 0.05
+"""A choice without a good trial is dropped when the chance of that is below it, if the choice were like the others."""
+
+
+def good_trials(records: Sequence[TrialRecord], gate: SkillGate, more: str) -> list[TrialRecord]:
+    """The best fifth (at least 8) of the completed trials above the gate: whole fronts, one after the other.
+
+    Args:
+        records: of the study.
+        gate: of the study.
+        more: how a user runs more trials.
+
+    Raises:
+        RunError: fewer than 8 trials passed the gate.
+    """
+    skilled = [(record, record.values) for record in records if record.values and gate.passes(record.values.score)]
+    if len(skilled) < MIN_GOOD:
+        counted = "1 trial has" if len(skilled) == 1 else f"{len(skilled)} trials have"
+        raise RunError(
+            f"{counted} learnt more than {gate.to_beat}, but {MIN_GOOD} are needed to narrow the space; run more trials first:"
+            f" {more}"
+        )
+    ranks = non_dominated_ranks([(-v.score, v.seconds, v.size_mb) for _, v in skilled])
+    wanted = max(MIN_GOOD, math.ceil(GOOD_SHARE * len(skilled)))
+    last_rank = sorted(ranks)[wanted - 1]
+    return [record for (record, _), rank in zip(skilled, ranks, strict=True) if rank <= last_rank]
+
+
+@dataclass(frozen=True)
+class Narrowing:
+    """Of one searched parameter.
+
+    Attributes:
+        name: of the parameter.
+        seen: good trials that have it.
+        old: domain of the study.
+        new: narrowed domain, or ``old``.
+        kept: why it is not narrowed; empty: it is.
+    """
+
+    name: str
+    seen: int
+    old: Domain
+    new: Domain
+    kept: str = ""
+
+
+def narrowings(
+    space: SearchSpace, records: Sequence[TrialRecord], good: Sequence[TrialRecord]
+) -> tuple[Narrowing, ...]:
+    """Narrow each searched parameter to where ``good`` trials lie.
+
+    A parameter that fewer than 8 good trials have keeps its domain: conditional parameters are seen less often than others. So do
+    head counts, of which one must divide every width.
+
+    - Ranges (in the logarithm where they have one) keep the good trials' range and a tenth of it at each end, within the old
+      bounds, and never less than a quarter of the old range.
+    - A choice is dropped when no good trial has it although it was tried often enough: if it were as likely to be good as others,
+      the chance of that would be below 5 %. So a choice that was hardly tried stays, and one choice is left only where all others
+      were tried enough.
+
+    Args:
+        space: of the study.
+        records: of the study; COMPLETE and PRUNED trials say how often a choice was tried, probes do not.
+        good: among them.
+    """
+    tried = [record for record in records if record.finished and not record.probe]
+    return tuple(_narrowing(space, name, domain, tried, good) for name, domain in space.searched().items())
+
+
+def _narrowing(
+    space: SearchSpace, name: str, domain: Domain, tried: Sequence[TrialRecord], good: Sequence[TrialRecord]
+) -> Narrowing:
+    values = [record.params[name] for record in good if name in record.params]
+    if space.specs[name].divides is not None:
+        return Narrowing(name, len(values), domain, domain, "must divide every width")
+    if len(values) < MIN_GOOD:
+        return Narrowing(name, len(values), domain, domain, f"too few trials, {MIN_GOOD} needed")
+    new = _narrow(domain, values, [record.params[name] for record in tried if name in record.params])
+    kept = ""
+    if new == domain:
+        unseen = isinstance(domain, Choices) and not set(domain.values) <= set(values)
+        kept = "other choices were tried too rarely" if unseen else "good trials are all over it"
+    return Narrowing(name, len(values), domain, new, kept)
+
+
+def narrowed(space: SearchSpace, found: Sequence[Narrowing]) -> SearchSpace:
+    """Return the space with the narrowed domains."""
+    return replace(space, domains={**space.domains, **{each.name: each.new for each in found}})
+
+
+def _narrow(domain: Domain, values: Sequence[Scalar], tried: Sequence[Scalar]) -> Domain:
+    match domain:
+        case Choices(choices):
+            rate = min(1.0, len(values) / max(1, len(tried)))  # of good trials
+            kept = tuple(
+                choice for choice in choices if choice in values or (1 - rate) ** tried.count(choice) >= CHANCE_OF_NONE
+            )
+            return Choices(kept) if len(kept) > 1 else Fixed(kept[0])
+        case IntRange(low, high, log):
+            lowest, highest = _widened(values, (low, high), log=log)
+            # Not beyond the next whole numbers: 2.9999999 is 3.
+            return IntRange(max(low, math.floor(lowest + 1e-9)), min(high, math.ceil(highest - 1e-9)), log)
+        case FloatRange(low, high, log):
+            lowest, highest = _widened(values, (low, high), log=log)
+            return FloatRange(max(low, lowest), min(high, highest), log)
+    return domain
+
+
+def _widened(values: Sequence[Scalar], bounds: tuple[float, float], *, log: bool) -> tuple[float, float]:
+    """Return the range of the values with its margins, at least :data:`MIN_SHARE` of the bounds' range, shifted into them."""
+    scale, back = (math.log, math.exp) if log else (float, float)
+    first, last = scale(bounds[0]), scale(bounds[1])
+    numbers = [scale(float(value)) for value in values]
+    low, high = min(numbers), max(numbers)
+    margin = MARGIN * (high - low)
+    low, high = max(first, low - margin), min(last, high + margin)
+    lacking = MIN_SHARE * (last - first) - (high - low)
+    if lacking > 0:
+        low = min(max(first, low - lacking / 2), last - MIN_SHARE * (last - first))
+        high = low + MIN_SHARE * (last - first)
+    hair = 1e-9 * (last - first)  # what rounding adds
+    return bounds[0] if low <= first + hair else back(low), bounds[1] if high >= last - hair else back(high)
+
+
+def narrowing_lines(found: Sequence[Narrowing]) -> list[str]:
+    """Return a table as text: parameter, good trials that have it, its old and its new domain or why it is kept."""
+    rows = [("parameter", "trials", "old range", "new range")]
+    for each in found:
+        new = f"kept: {each.kept}" if each.kept else domain_text(each.new)
+        rows.append((each.name, str(each.seen), domain_text(each.old), new))
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    return [
+        f"{name:<{widths[0]}}  {seen:>{widths[1]}}  {old:<{widths[2]}}  {new}".rstrip() for name, seen, old, new in rows
+    ]
+
+
+@dataclass(frozen=True)
+class Narrowed:
+    """What :func:`narrow_study` did.
+
+    Attributes:
+        path: of the written file.
+        good: number of good trials.
+        narrowings: one for each searched parameter.
+        outside: sentences about trials that other programs added or changed.
+    """
+
+    path: Path
+    good: int
+    narrowings: tuple[Narrowing, ...]
+    outside: list[str]
+
+
+def narrow_study(save_dir: Path, output: Path) -> Narrowed:
+    """Writes the study's settings with the narrowed space and a directory of their own to ``output``.
+
+    Raises:
+        SaveDirError: there is no study.
+        ConfigError: ``output`` is no place for a file, one of the study's own, or there and not written by this before.
+        RunError: too few trials have learnt anything.
+    """
+    output = _checked(save_dir, output)
+    storage = StudyStorage(save_dir / STUDY_FILE)
+    try:
+        records, gate, outside = storage.records(), _gate(storage, save_dir), storage.news()
+    finally:
+        storage.close()
+    settings = load_settings(save_dir / CONFIG_FILE, environment={})
+    good = good_trials(records, gate, _more_trials(save_dir, settings))
+    found = narrowings(settings.space, records, good)
+    new = settings.model_copy(
+        update={
+            "search_space": narrowed(settings.space, found).as_dict(),
+            "save_dir": _beside(save_dir),
+        }
+    )
+    text = HEAD + dump_settings(Settings.model_validate(new.model_dump()))
+    try:
+        write_text(output, text)
+    except OSError as error:
+        raise _not_written(output, error) from error
+    return Narrowed(output, len(good), found, outside)
+
+
+def _more_trials(save_dir: Path, settings: Settings) -> str:
+    if settings.data.source == "loaders":
+        return f"in Python, {resume_in_python(save_dir, read_description(save_dir))}.optimize(n_trials=N)"
+    return f"{resume_command(save_dir)} --n-trials N"
+
+
+def _gate(storage: StudyStorage, save_dir: Path) -> SkillGate:
+    try:
+        gate = SkillGate(**storage.attribute("skill_gate"))
+        _ = gate.passes(0.0), gate.score_range  # of a known metric, with numbers
+    except (TypeError, ValueError, LookupError) as error:
+        raise SaveDirError(
+            f"{save_dir / STUDY_FILE} is damaged: its skill_gate tells no score to beat; name another study"
+        ) from error
+    return gate
+
+
+def _beside(save_dir: Path) -> Path:
+    """A directory of its own for the narrowed study; that of ``.`` has no name before it is resolved."""
+    named = save_dir if save_dir.name not in ("", "..") else save_dir.resolve()
+    return named.with_name(f"{named.name or 'study'}_narrowed")
+
+
+def _checked(save_dir: Path, output: Path) -> Path:
+    """``output`` with ``~`` written out; what is wrong with the place is said before anything is worked out."""
+    try:
+        place: Path = as_path(output, "file")
+    except ValueError as fault:
+        raise ConfigError(f"--output {fault}") from fault
+    try:
+        _require_free(save_dir.resolve(), place)
+    except (OSError, RuntimeError) as error:  # RuntimeError: links that lead to each other
+        raise _not_written(place, error) from error
+    return place
+
+
+def _require_free(save_dir: Path, output: Path) -> None:
+    """That nothing is lost if a file is written there: new ones are free, and what was narrowed before."""
+    name = printable(str(output))
+    if output.is_dir():
+        raise ConfigError(f"--output {name} is a directory; name a file in it, such as {output / 'narrowed.yaml'}")
+    if output.parent.exists() and not output.parent.is_dir():
+        raise ConfigError(f"--output {name} can't be written: {output.parent} is a file; name a directory")
+    folder = output.parent.resolve()
+    if folder == save_dir and output.name in OWN_FILES:
+        raise ConfigError(f"--output {name} is a file of the study itself; name another, such as narrowed.yaml")
+    if folder.is_relative_to(save_dir) and (folder != save_dir or output.suffix != ".yaml"):
+        raise ConfigError(
+            f"--output {name} lies among the study's own files; name a new .yaml file, such as {save_dir / 'narrowed.yaml'}"
+        )
+    try:
+        mode = output.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(mode):
+        kind = "a link" if stat.S_ISLNK(mode) else "no file, but a pipe or a device"
+        raise ConfigError(f"--output {name} is {kind}; name a file that is not there yet, such as narrowed.yaml")
+    with output.open("rb") as file:
+        if file.read(len(HEAD)) != HEAD.encode():
+            raise ConfigError(
+                f"--output {name} is there and was not written by narrow, so it is not replaced; name another file,"
+                " or remove it"
+            )
+
+
+def _not_written(output: Path, error: Exception) -> ConfigError:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+    return ConfigError(f"--output {printable(str(output))} can't be written: {reason}; name another place")

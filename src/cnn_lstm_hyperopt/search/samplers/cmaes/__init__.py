@@ -1,0 +1,1 @@
+"""The samplers ``cmaes`` and ``catcma``: evolution strategies."""

@@ -1,0 +1,1 @@
+"""The sampler ``gp``: Gaussian processes and hypervolume improvement."""

@@ -1,0 +1,179 @@
+"""What a training will cost, before it starts: arithmetic of a configuration times the speeds of a device.
+
+A step's seconds are a sum over kinds of work (a roofline without overlap: Williams et al. 2009), each with a speed of its own.
+The speeds are fitted to a few timed steps (``calibration``) by non-negative least squares of the *relative* errors.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+
+from cnn_lstm_hyperopt.models import Profile
+from cnn_lstm_hyperopt.training.runtime.precision import Precision
+
+TERMS = (
+    "step",
+    "parameter",
+    "recurrent multiply-add",
+    "recurrent weight read",
+    "recurrent state",
+    "narrow multiply-add",
+    "other multiply-add",
+    "sequence element",
+    "attention score",
+)
+"""Kinds of work; a speed is in seconds per one of them."""
+OPTIMIZER_STATES = {"adam": 2, "adamw": 2, "sgd": 1, "rmsprop": 1}
+"""Numbers that an optimiser keeps for each parameter."""
+
+
+def work(profile: Profile, batch_size: int) -> NDArray[np.float64]:
+    """How much of each of :data:`TERMS` a training step does, ``(terms,)``."""
+    other = profile.multiply_adds - profile.recurrent_multiply_adds - profile.narrow_multiply_adds
+    by_window = (
+        profile.recurrent_states,
+        profile.narrow_multiply_adds,
+        other,
+        profile.sequence_elements,
+        profile.attention_scores,
+    )
+    return np.array(
+        [
+            1,
+            profile.parameters,
+            batch_size * profile.recurrent_multiply_adds,
+            profile.recurrent_reads,
+            *(batch_size * amount for amount in by_window),
+        ],
+        dtype=np.float64,
+    )
+
+
+def fit_speeds(amounts: NDArray[np.float64], seconds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Seconds per unit of work, ``(terms,)``, none negative, with the smallest sum of squared relative errors.
+
+    Args:
+        amounts: ``(steps, terms)``, see :func:`work`.
+        seconds: ``(steps,)`` measured.
+    """
+    relative = amounts / seconds[:, None]
+    scale = np.linalg.norm(relative, axis=0)
+    scale[scale == 0] = 1.0
+    speeds, _ = nnls(relative / scale, np.ones(len(seconds)))
+    return np.asarray(speeds / scale)
+
+
+@dataclass(frozen=True)
+class CostModel:
+    """Speeds of a device.
+
+    Attributes:
+        device: its name, and what else they were measured with.
+        measured: when, ISO 8601.
+        speeds: for each precision that the device has, seconds per unit of each of :data:`TERMS`.
+        evaluation: for each precision, seconds to evaluate a window as a share of those to train on it.
+        process_mb: memory of a process between trials.
+        error: median relative error of the fit over the steps that were timed.
+    """
+
+    device: str
+    measured: str
+    speeds: Mapping[Precision, tuple[float, ...]]
+    evaluation: Mapping[Precision, float]
+    process_mb: float
+    error: float
+
+    def step_seconds(self, profile: Profile, batch_size: int, precision: Precision) -> float:
+        """Of one training step."""
+        return float(work(profile, batch_size) @ np.array(self.speeds[precision]))
+
+    def faster_precision(self, profile: Profile, batch_size: int) -> Precision:
+        """The precision in which a step of this shape takes less time; float32 when in doubt."""
+        precisions: Sequence[Precision] = [p for p in ("float32", "bfloat16") if p in self.speeds]
+        return min(precisions, key=lambda precision: self.step_seconds(profile, batch_size, precision))
+
+    def evaluation_seconds(self, profile: Profile, batch_size: int, windows: int, precision: Precision) -> float:
+        """Of one evaluation on ``windows``."""
+        return self.evaluation[precision] * windows * self.step_seconds(profile, batch_size, precision) / batch_size
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**asdict(self), "terms": list(TERMS)}
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> "CostModel":
+        """The inverse of :meth:`as_dict`.
+
+        Raises:
+            ValueError: it holds something else than speeds, or was made for other kinds of work.
+        """
+        if not isinstance(raw, Mapping):
+            raise ValueError("it must hold the speeds of a device")
+        missing = [each.name for each in fields(cls) if each.name not in raw]
+        if missing:
+            raise ValueError(f"{', '.join(missing)} is missing")
+        if raw.get("terms") != list(TERMS):
+            raise ValueError("it was measured by another version")
+        for name in ("device", "measured"):
+            if not isinstance(raw[name], str):
+                raise ValueError(f"{name} must be text")
+        speeds, evaluation = raw["speeds"], raw["evaluation"]
+        for name, by_precision in (("speeds", speeds), ("evaluation", evaluation)):
+            if (
+                not isinstance(by_precision, Mapping)
+                or "float32" not in by_precision
+                or set(by_precision) - _PRECISIONS
+            ):
+                raise ValueError(f"{name} must have float32, and bfloat16 at most beside it")
+        if set(speeds) != set(evaluation):
+            raise ValueError("speeds and evaluation must have the same precisions")
+        for precision, each in speeds.items():
+            if not isinstance(each, (list, tuple)) or len(each) != len(TERMS) or not all(map(_is_amount, each)):
+                raise ValueError(f"speeds.{precision} must be {len(TERMS)} finite numbers, none of them negative")
+            if not any(each):
+                raise ValueError(f"speeds.{precision} must not all be 0")
+        for name, number in (("process_mb", raw["process_mb"]), ("error", raw["error"]), *evaluation.items()):
+            if not _is_amount(number):
+                raise ValueError(f"{name} must be a finite number and not negative")
+        return cls(
+            device=raw["device"],
+            measured=raw["measured"],
+            speeds={precision: tuple(each) for precision, each in speeds.items()},
+            evaluation=dict(evaluation),
+            process_mb=raw["process_mb"],
+            error=raw["error"],
+        )
+
+
+_PRECISIONS = {"float32", "bfloat16"}
+
+
+def _is_amount(number: Any) -> bool:
+    return isinstance(number, (int, float)) and not isinstance(number, bool) and 0 <= number <= sys.float_info.max
+
+
+SAVED_BYTES = {"float32": 4.0, "bfloat16": 2.0}
+BUFFERS_MB, WEIGHT_COPIES, COPIES_OF_EACH = 90.0, 2.0, 1.25
+STATE_COPIES, SEQUENCE_COPIES = 13.0, 2.7
+"""Fitted to the peaks of 60 random configurations; ``benchmarks/cost.py`` prints how well they hold for others.
+
+Beyond what is counted there are weights in bfloat16 and in the kernels' own layout, and copies made in clipping and updating.
+"""
+
+
+def memory_mb(profile: Profile, batch_size: int, optimizer: str, precision: Precision, *, networks: int = 1) -> float:
+    """Peak of a training beyond the process itself, in MB (10^6 bytes).
+
+    For each of the networks that are trained side by side its weights, their gradients, the optimiser's numbers and the best
+    epoch's weights. One at a time takes a step: what backward keeps of a batch is there once.
+    """
+    copies = WEIGHT_COPIES + COPIES_OF_EACH * (3 + OPTIMIZER_STATES[optimizer])
+    others = COPIES_OF_EACH * (networks - 1) * (3 + OPTIMIZER_STATES[optimizer])
+    kept = STATE_COPIES * profile.recurrent_states + SEQUENCE_COPIES * profile.sequence_elements
+    weights = 4 * (copies + others) * profile.parameters
+    return BUFFERS_MB + (weights + SAVED_BYTES[precision] * batch_size * kept) / 1e6

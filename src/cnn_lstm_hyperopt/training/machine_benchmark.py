@@ -1,0 +1,209 @@
+"""How fast this machine is: a dozen seconds of training steps, once a device, kept for all studies.
+
+The measurement does not depend on a study's data or space, so two studies with one seed are told the same costs. It lies in the
+user's cache directory, and with each study a copy of what it was made with.
+"""
+
+import logging
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from cnn_lstm_hyperopt.config import Configuration, Params, TrainingSettings, parse_space
+from cnn_lstm_hyperopt.config.messages import printable
+from cnn_lstm_hyperopt.config.yaml_reader import parse_json, read_text
+from cnn_lstm_hyperopt.data.windows import Windows
+from cnn_lstm_hyperopt.models import NetworkConfig, Profile, build_network, profile
+from cnn_lstm_hyperopt.search import random_configuration
+from cnn_lstm_hyperopt.training import TrainingConfig, ValueScale, predict
+from cnn_lstm_hyperopt.training.cost_model import CostModel, fit_speeds, work
+from cnn_lstm_hyperopt.training.runtime.allocator import give_back_pages, keep_freed_pages
+from cnn_lstm_hyperopt.training.runtime.device import one_thread, seeded_dropout
+from cnn_lstm_hyperopt.training.runtime.memory import resident_mb
+from cnn_lstm_hyperopt.training.runtime.precision import Precision, supported_precisions
+from cnn_lstm_hyperopt.training.step import Stepper
+from cnn_lstm_hyperopt.utils.atomic_io import CACHE_VARIABLE, cache_folder, write_json
+
+__all__ = ["CACHE_VARIABLE", "cache_file", "calibrate", "calibration_for", "device_name"]
+
+log = logging.getLogger(__name__)
+
+CONFIGURATIONS = 20
+LARGEST_PARAMETERS = 10_000_000
+STEPS = 4
+FEATURES, LOOKBACK, SHORTEST_LOOKBACK = 11, 60, 6
+EVALUATED = 64
+MOST_BYTES = 100_000
+"""Of a cache file, which has about two thousand."""
+STEP_SECONDS, SLOWEST_STEP_SECONDS = 0.05, 0.15
+ASSUMED_MULTIPLY_ADDS = 25e9
+"""A second, in float32; only decides how long the windows are that a configuration is timed with."""
+
+
+@dataclass(frozen=True)
+class _Timed:
+    """One configuration in one precision, least disturbed: noise only ever adds to a step's seconds."""
+
+    profile: Profile
+    batch_size: int
+    step: float
+    evaluation: float
+
+
+def calibration_for(
+    device: torch.device, *, anew: bool = False, on_start: Callable[[], None] = lambda: None
+) -> CostModel:
+    """The device's speeds, from the cache or measured now.
+
+    Args:
+        device: on which trials will run.
+        anew: measure even if the cache has it.
+        on_start: called before a measurement, which takes a dozen seconds.
+    """
+    path = cache_file(device)
+    if not anew and path.is_file():
+        try:
+            return _kept(path, device)
+        except ValueError as error:
+            log.warning("%s is not used (%s); measured anew", path, printable(str(error)))
+    on_start()
+    model = calibrate(device)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, model.as_dict())
+    except OSError as error:
+        log.warning("the speeds of this machine can't be kept in %s (%s); the next study measures anew", path, error)
+    return model
+
+
+def _kept(path: Path, device: torch.device) -> CostModel:
+    """What the cache holds, which anything may have written.
+
+    Raises:
+        ValueError: it can't be read, or its speeds are none of this device.
+    """
+    model = CostModel.from_dict(parse_json(read_text(path, MOST_BYTES)))
+    lacking = [precision for precision in supported_precisions(device) if precision not in model.speeds]
+    if lacking:
+        raise ValueError(f"speeds in {' and '.join(lacking)} are missing")
+    return model
+
+
+def cache_file(device: torch.device) -> Path:
+    """Where the speeds of the device lie: one file for each device, build of torch and kind of arithmetic."""
+    name = "".join(letter if letter.isalnum() else "-" for letter in device_name(device))
+    return cache_folder() / f"speeds-{name}.json"
+
+
+def device_name(device: torch.device) -> str:
+    """What must be the same for speeds to be the same."""
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)} torch {torch.__version__}"
+    instructions = torch.backends.cpu.get_cpu_capability()
+    return f"{platform.machine()} {instructions} {'+'.join(supported_precisions(device))} torch {torch.__version__}"
+
+
+def calibrate(device: torch.device) -> CostModel:
+    """Times training steps of configurations spread over the whole default space, large ones on short windows."""
+    keep_freed_pages()
+    timed: dict[Precision, list[_Timed]] = {precision: [] for precision in supported_precisions(device)}
+    with one_thread(), seeded_dropout(0, device):
+        for params, network, lookback in _configurations():
+            windows = _windows(lookback)
+            for precision, rows in timed.items():
+                rows.append(_time(params, network, windows, precision, device))
+            give_back_pages()
+    speeds, errors = {}, []
+    for precision, rows in timed.items():
+        amounts = np.array([work(row.profile, row.batch_size) for row in rows])
+        seconds = np.array([row.step for row in rows])
+        speeds[precision] = fit_speeds(amounts, seconds)
+        errors += [abs(error - 1) for error in amounts @ speeds[precision] / seconds]
+    return CostModel(
+        device=device_name(device),
+        measured=datetime.now(UTC).isoformat(timespec="seconds"),
+        speeds={precision: tuple(float(speed) for speed in each) for precision, each in speeds.items()},
+        evaluation={
+            precision: statistics.median(row.evaluation / EVALUATED / (row.step / row.batch_size) for row in rows)
+            for precision, rows in timed.items()
+        },
+        process_mb=resident_mb()
+        if device.type == "cpu"
+        else 0.0,  # a worker that has seen some shapes: kernels are kept
+        error=float(statistics.median(errors)),
+    )
+
+
+def _configurations() -> Iterator[tuple[Params, NetworkConfig, int]]:
+    """Configurations of the default space, each with a lookback at which a step is short."""
+    space, _ = parse_space({})
+    found = number = 0
+    while found < CONFIGURATIONS:
+        params = random_configuration(space, 0, number)
+        number += 1
+        network = NetworkConfig.from_params(params, input_dim=FEATURES, n_classes=2, has_regression=True)
+        whole = profile(network, lookback=LOOKBACK)
+        seconds = (
+            3 * Configuration(params).whole_number("training.batch_size") * whole.multiply_adds / ASSUMED_MULTIPLY_ADDS
+        )
+        too_slow = seconds * SHORTEST_LOOKBACK / LOOKBACK > SLOWEST_STEP_SECONDS
+        if too_slow or whole.parameters > LARGEST_PARAMETERS:
+            continue
+        found += 1
+        yield params, network, int(np.clip(LOOKBACK * STEP_SECONDS / seconds, SHORTEST_LOOKBACK, LOOKBACK))
+
+
+def _windows(lookback: int) -> Windows:
+    """Noise: how fast it is does not depend on what it is."""
+    generator, count = torch.Generator().manual_seed(0), 512
+    return Windows(
+        series=torch.randn(count + lookback, FEATURES, generator=generator),
+        starts=torch.arange(count),
+        lookback=lookback,
+        labels=torch.randint(0, 2, (count,), generator=generator),
+        values=torch.randn(count, generator=generator),
+        dates=np.arange(count),
+        symbols=np.full(count, "noise"),
+    )
+
+
+def _time(
+    params: Params, config: NetworkConfig, windows: Windows, precision: Precision, device: torch.device
+) -> _Timed:
+    network = build_network(config, seed=0, device=device)
+    here = windows.to(device)
+    training = TrainingConfig.from_params(params, TrainingSettings(), max_epochs=1, precision=precision)
+    scale = ValueScale(0.0, 1.0)
+    stepper = Stepper(network, here, training, scale=scale, generator=torch.Generator().manual_seed(0))
+    batches = (
+        torch.randperm(len(here), generator=torch.Generator().manual_seed(0)).to(device).split(training.batch_size)
+    )
+    network.train()
+    stepper.step(batches[0])  # the first makes kernels and buffers
+    steps = [_seconds(partial(stepper.step, batches[i % len(batches)]), device) for i in range(1, STEPS + 1)]
+    few = here.subset(np.arange(EVALUATED))
+    predict(network, few, scale, precision)
+    evaluation = _seconds(partial(predict, network, few, scale, precision), device)
+    return _Timed(profile(config, lookback=windows.lookback), training.batch_size, min(steps), evaluation)
+
+
+def _seconds(action: Callable[[], Any], device: torch.device) -> float:
+    """On a CPU those of the process (one thread works), so that a neighbour who takes turns on the core does not count."""
+    if device.type != "cuda":
+        started = time.process_time()
+        action()
+        return time.process_time() - started
+    torch.cuda.synchronize(device)
+    started = time.perf_counter()
+    action()
+    torch.cuda.synchronize(device)
+    return time.perf_counter() - started

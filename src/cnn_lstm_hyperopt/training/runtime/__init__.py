@@ -1,0 +1,1 @@
+"""Device, memory and numeric precision of a training."""

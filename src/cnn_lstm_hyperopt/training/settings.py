@@ -1,0 +1,99 @@
+"""What a training needs to know, read from a trial's parameters and the settings."""
+
+from dataclasses import dataclass
+
+from cnn_lstm_hyperopt.config import Configuration, Params, TrainingSettings
+from cnn_lstm_hyperopt.config.settings import MetricName
+from cnn_lstm_hyperopt.data.augmentation import AugmentationConfig
+from cnn_lstm_hyperopt.training.runtime.precision import Precision
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """One training.
+
+    Attributes:
+        gradient_clip: largest norm of the whole gradient.
+        weight_decay: decoupled from the gradient.
+        l1, l2: strengths of the penalties Σ|w| and Σw² / 2.
+        balancing: how the two losses are weighed.
+        classification_weight: weight w of the cross-entropy; not used by ``uncertainty``.
+        precision: of the matrix products, in training and in evaluation.
+        early_reports: shares of the first epoch after which it is evaluated, too.
+        metric: that evaluations are scored by.
+        micro_batches: parts in which a batch passes through the network, their gradients added up: less memory, the same step
+            up to rounding and the draws of dropout. Evaluations then take no more windows at once than such a part has.
+        gradient_checkpointing: intermediate results are computed anew in the backward pass instead of kept: less memory, the
+            same step to the bit on a CPU.
+    """
+
+    learning_rate: float
+    batch_size: int
+    weight_decay: float
+    optimizer: str
+    scheduler: str
+    gradient_clip: float
+    label_smoothing: float
+    l1: float
+    l2: float
+    dropout_schedule: str
+    balancing: str
+    classification_weight: float
+    augmentation: AugmentationConfig
+    max_epochs: int
+    min_patience: int
+    patience_factor: float
+    precision: Precision = "float32"
+    early_reports: tuple[float, ...] = ()
+    metric: MetricName = "accuracy"
+    micro_batches: int = 1
+    gradient_checkpointing: bool = False
+
+    @property
+    def regression_weight(self) -> float:
+        """1 − classification weight, clipped to [0.2, 0.7]."""
+        return min(max(1.0 - self.classification_weight, 0.2), 0.7)
+
+    @classmethod
+    def from_params(
+        cls,
+        params: Params,
+        settings: TrainingSettings,
+        *,
+        max_epochs: int,
+        precision: Precision = "float32",
+        early_reports: tuple[float, ...] = (),
+        metric: MetricName = "accuracy",
+        micro_batches: int = 1,
+        gradient_checkpointing: bool = False,
+    ) -> "TrainingConfig":
+        """The training that a trial's parameters describe, over at most ``max_epochs``."""
+        read = Configuration(params)
+        return cls(
+            learning_rate=read.number("training.learning_rate"),
+            batch_size=read.whole_number("training.batch_size"),
+            weight_decay=read.number("training.weight_decay"),
+            optimizer=read.text("training.optimizer"),
+            scheduler=read.text("training.scheduler"),
+            gradient_clip=read.number("training.gradient_clip"),
+            label_smoothing=read.number("regularization.label_smoothing"),
+            l1=read.number("regularization.l1"),
+            l2=read.number("regularization.l2"),
+            dropout_schedule=read.text("regularization.dropout_schedule"),
+            balancing=read.text("multi_task.balancing"),
+            classification_weight=read.number("multi_task.classification_weight"),
+            augmentation=AugmentationConfig(
+                jitter=read.number("augmentation.jitter"),
+                scaling=read.number("augmentation.scaling"),
+                time_masking=read.number("augmentation.time_masking"),
+                mixup=read.number("augmentation.mixup"),
+            ),
+            max_epochs=max_epochs,
+            min_patience=settings.min_patience,
+            patience_factor=settings.patience_factor,
+            precision=precision,
+            early_reports=early_reports,
+            metric=metric,
+            micro_batches=micro_batches,
+            gradient_checkpointing=gradient_checkpointing,
+        )

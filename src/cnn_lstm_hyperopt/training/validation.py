@@ -1,0 +1,135 @@
+"""Predictions of a network on windows, and what they are worth."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from cnn_lstm_hyperopt.config.settings import MetricName
+from cnn_lstm_hyperopt.data.windows import Windows
+from cnn_lstm_hyperopt.metrics import base as metrics
+from cnn_lstm_hyperopt.models import CnnLstm
+from cnn_lstm_hyperopt.training.runtime.precision import Precision, computing_in
+
+EVALUATION_BATCH = 256
+"""Windows that pass through a network at once, where memory suffices."""
+
+
+@dataclass(frozen=True)
+class ValueScale:
+    """Mean and standard deviation of the regression target over training windows, in its own units."""
+
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a network says of windows, in their order.
+
+    Attributes:
+        probabilities: ``(windows, n_classes)`` float32, rows add up to 1.
+        values: ``(windows,)`` float32 in the target's units, None without a regression head.
+    """
+
+    probabilities: NDArray[np.float32]
+    values: NDArray[np.float32] | None
+
+    @property
+    def classes(self) -> NDArray[np.int64]:
+        """The most probable class of each window."""
+        return np.asarray(self.probabilities.argmax(axis=1), dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What predictions of labelled windows are worth.
+
+    Attributes:
+        loss: unsmoothed cross-entropy in nats.
+        accuracy: share of windows whose most probable class is right.
+        mse: squared error in the target's units; None without a regression head or target.
+        predictions: what was said.
+        score: the study's metric, larger is better; NaN where it is not defined (an AUC of a single class).
+    """
+
+    loss: float
+    accuracy: float
+    mse: float | None
+    predictions: Predictions
+    score: float
+
+
+@torch.inference_mode()
+def predict(
+    network: CnnLstm,
+    windows: Windows,
+    scale: ValueScale,
+    precision: Precision = "float32",
+    *,
+    batch_size: int = EVALUATION_BATCH,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Logits ``(windows, n_classes)`` and values ``(windows,)`` in the target's units (None without a head)."""
+    network.eval()
+    logits, values = [], []
+    for index in torch.arange(len(windows), device=windows.starts.device).split(batch_size):
+        with computing_in(precision, windows.device):
+            output = network(windows.gather(index))
+        logits.append(output.logits.float())
+        if output.value is not None:
+            values.append(output.value.float() * scale.std + scale.mean)
+    return torch.cat(logits), torch.cat(values) if values else None
+
+
+def evaluate(
+    network: CnnLstm,
+    windows: Windows,
+    scale: ValueScale,
+    precision: Precision = "float32",
+    metric: MetricName = "accuracy",
+    *,
+    batch_size: int = EVALUATION_BATCH,
+) -> Evaluation:
+    """What the network is worth on labelled windows."""
+    logits, values = predict(network, windows, scale, precision, batch_size=batch_size)
+    mse = None
+    if values is not None and windows.values is not None:
+        mse = float(functional.mse_loss(values.double(), windows.values.double()))
+    predictions, labels = as_predictions(logits, values), windows.labels.cpu().numpy()
+    return Evaluation(
+        loss=float(functional.cross_entropy(logits, windows.labels)),
+        accuracy=metrics.score("accuracy", labels, predictions.probabilities),
+        mse=mse,
+        predictions=predictions,
+        score=metrics.score(metric, labels, predictions.probabilities),
+    )
+
+
+def over_folds(evaluations: Sequence[Evaluation]) -> Evaluation:
+    """The mean of each number over folds, whatever their sizes, and the predictions one after the other, in the folds' order."""
+    if len(evaluations) == 1:
+        return evaluations[0]
+    errors = [each.mse for each in evaluations if each.mse is not None]
+    values = [each.predictions.values for each in evaluations if each.predictions.values is not None]
+    return Evaluation(
+        loss=statistics.fmean(each.loss for each in evaluations),
+        accuracy=statistics.fmean(each.accuracy for each in evaluations),
+        mse=statistics.fmean(errors) if errors else None,
+        predictions=Predictions(
+            probabilities=np.concatenate([each.predictions.probabilities for each in evaluations]),
+            values=np.concatenate(values) if values else None,
+        ),
+        score=statistics.fmean(each.score for each in evaluations),
+    )
+
+
+def as_predictions(logits: torch.Tensor, values: torch.Tensor | None) -> Predictions:
+    """Logits and values as probabilities and arrays on the host."""
+    return Predictions(
+        probabilities=torch.softmax(logits, dim=1).cpu().numpy(),
+        values=None if values is None else values.cpu().numpy(),
+    )
