@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn_lstm_hyperopt.config.settings import DataSettings
+from cnn_lstm_hyperopt.config.schema.data import DataSettings
 from cnn_lstm_hyperopt.data.folds import WindowDates, make_folds
 from cnn_lstm_hyperopt.data.splits import TEST, TRAIN, VALIDATION, assign, cut_dates
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.config import TrainingSettings, load_settings, parse_space
-from cnn_lstm_hyperopt.config.settings import MetricName
+from cnn_lstm_hyperopt.config.schema.study import MetricName
 from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
 from cnn_lstm_hyperopt.data.labels import OWN_UNITS
 from cnn_lstm_hyperopt.data.windows import Windows

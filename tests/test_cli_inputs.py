@@ -13,7 +13,8 @@ import yaml
 from cnn_lstm_hyperopt import cli
 from cnn_lstm_hyperopt.cli.options import DataOptions, RunOptions
 from cnn_lstm_hyperopt.config import Choices, Fixed, Settings, dump_settings, load_settings
-from cnn_lstm_hyperopt.config.settings import PrunerName, SamplerName, Target
+from cnn_lstm_hyperopt.config.schema.data import Target
+from cnn_lstm_hyperopt.config.schema.search import PrunerName, SamplerName
 from cnn_lstm_hyperopt.search import State, StudyStorage, Values
 
 REAL = ["run", "--use-real-data"]

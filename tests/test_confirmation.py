@@ -19,7 +19,7 @@ from sklearn.metrics import matthews_corrcoef
 
 from cnn_lstm_hyperopt import confirmation as module
 from cnn_lstm_hyperopt.config import TrainingSettings
-from cnn_lstm_hyperopt.config.settings import RetrainSettings
+from cnn_lstm_hyperopt.config.schema.retrain import RetrainSettings
 from cnn_lstm_hyperopt.errors import StorageFailedError
 from cnn_lstm_hyperopt.models import NetworkConfig, build_network
 from cnn_lstm_hyperopt.pipeline.confirmation import (

@@ -19,7 +19,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from cnn_lstm_hyperopt.config.settings import MetricName
+from cnn_lstm_hyperopt.config.schema.study import MetricName
 from cnn_lstm_hyperopt.metrics.base import (
     LEAST_PROBABILITY,
     METRICS,

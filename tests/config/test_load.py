@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from cnn_lstm_hyperopt.config import Choices, Fixed, FloatRange, IntRange, Settings, dump_settings, load_settings
-from cnn_lstm_hyperopt.config.settings import SourceName
+from cnn_lstm_hyperopt.config.schema.data import SourceName
 from cnn_lstm_hyperopt.errors import ConfigError
 
 SEED_EXAMPLE = """\

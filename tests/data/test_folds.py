@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnn_lstm_hyperopt.config.settings import DataSettings
+from cnn_lstm_hyperopt.config.schema.data import DataSettings
 from cnn_lstm_hyperopt.data.folds import CV_SCHEMES, WindowDates, combinatorial, make_folds, walk_forward
 from cnn_lstm_hyperopt.data.splits import assign, cut_dates
 from cnn_lstm_hyperopt.errors import DataError

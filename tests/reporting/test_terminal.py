@@ -12,7 +12,7 @@ import pytest
 from rich.table import Table
 
 from cnn_lstm_hyperopt.config import PrunerSettings, SamplerSettings, parse_space
-from cnn_lstm_hyperopt.config.settings import DataSettings
+from cnn_lstm_hyperopt.config.schema.data import DataSettings
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
 from cnn_lstm_hyperopt.execution.activity_file import Activity
 from cnn_lstm_hyperopt.progress import ProgressReport

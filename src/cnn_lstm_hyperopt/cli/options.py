@@ -9,7 +9,9 @@ from typing import Annotated, Any, Literal, TypeVar
 from cyclopts import Parameter, Token
 
 from cnn_lstm_hyperopt.config import Settings, load_settings
-from cnn_lstm_hyperopt.config.settings import BadBars, MetricName, PrunerName, SamplerName, Target
+from cnn_lstm_hyperopt.config.schema.data import BadBars, Target
+from cnn_lstm_hyperopt.config.schema.search import PrunerName, SamplerName
+from cnn_lstm_hyperopt.config.schema.study import MetricName
 from cnn_lstm_hyperopt.errors import ConfigError
 
 T = TypeVar("T")

@@ -3,17 +3,14 @@
 from cnn_lstm_hyperopt.config.configuration import Configuration
 from cnn_lstm_hyperopt.config.domains import Choices, Domain, Fixed, FloatRange, IntRange, Scalar
 from cnn_lstm_hyperopt.config.loader import dump_settings, load_settings
+from cnn_lstm_hyperopt.config.schema import Settings
+from cnn_lstm_hyperopt.config.schema.data import DataSettings
+from cnn_lstm_hyperopt.config.schema.limits import LimitSettings
+from cnn_lstm_hyperopt.config.schema.retrain import RetrainSettings
+from cnn_lstm_hyperopt.config.schema.search import PrunerSettings, SamplerSettings
+from cnn_lstm_hyperopt.config.schema.study import StudySettings
+from cnn_lstm_hyperopt.config.schema.training import TrainingSettings
 from cnn_lstm_hyperopt.config.search_space import PARAMETERS, Params, SearchSpace, parse_space, readable, stored
-from cnn_lstm_hyperopt.config.settings import (
-    DataSettings,
-    LimitSettings,
-    PrunerSettings,
-    RetrainSettings,
-    SamplerSettings,
-    Settings,
-    StudySettings,
-    TrainingSettings,
-)
 
 __all__ = [
     "PARAMETERS",

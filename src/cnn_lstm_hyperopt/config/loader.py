@@ -11,8 +11,8 @@ import yaml
 from pydantic import ValidationError
 
 from cnn_lstm_hyperopt.config.messages import explain, holds, listed, printable, shown
+from cnn_lstm_hyperopt.config.schema import Settings
 from cnn_lstm_hyperopt.config.search_space import PARAMETERS
-from cnn_lstm_hyperopt.config.settings import Settings
 from cnn_lstm_hyperopt.config.yaml_reader import parse_yaml, read_yaml
 from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.utils.secrets import masked

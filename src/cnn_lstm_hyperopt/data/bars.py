@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cnn_lstm_hyperopt.config.settings import BadBars
+from cnn_lstm_hyperopt.config.schema.data import BadBars
 from cnn_lstm_hyperopt.data.columns import COLUMNS, DATE_NAMES, LARGEST, PRICES, named_columns
 from cnn_lstm_hyperopt.data.dates import CURE as DATE_CURE
 from cnn_lstm_hyperopt.data.dates import DateColumn, date_text, read_dates

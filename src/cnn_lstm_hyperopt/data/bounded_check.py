@@ -22,7 +22,7 @@ from typing import Any
 
 import pandas as pd
 
-from cnn_lstm_hyperopt.config.settings import DataSettings
+from cnn_lstm_hyperopt.config.schema.data import DataSettings
 from cnn_lstm_hyperopt.data.bars import Bars
 from cnn_lstm_hyperopt.data.own_features import (
     RETURNED_TWICE,

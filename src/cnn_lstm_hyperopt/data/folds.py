@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn_lstm_hyperopt.config.settings import CvScheme, DataSettings
+from cnn_lstm_hyperopt.config.schema.data import CvScheme, DataSettings
 from cnn_lstm_hyperopt.data.splits import Dates
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.errors import DataError

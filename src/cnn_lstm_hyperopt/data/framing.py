@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cnn_lstm_hyperopt.config.settings import DataSettings
+from cnn_lstm_hyperopt.config.schema.data import DataSettings
 from cnn_lstm_hyperopt.data.features import WARM_UP, segments
 from cnn_lstm_hyperopt.data.labels import Labeller, Labels, labeller
 from cnn_lstm_hyperopt.data.own_features import BUILT_IN, FeatureSet

@@ -8,7 +8,7 @@ import pandas as pd
 import talib
 from numpy.typing import NDArray
 
-from cnn_lstm_hyperopt.config.settings import DataSettings, Target
+from cnn_lstm_hyperopt.config.schema.data import DataSettings, Target
 
 HISTORY = 60
 """Bars of ranges whose median the next range is compared with (target volatility)."""

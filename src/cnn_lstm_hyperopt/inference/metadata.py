@@ -20,8 +20,8 @@ from pydantic import (
 
 from cnn_lstm_hyperopt.config import Params, readable, stored
 from cnn_lstm_hyperopt.config.messages import explain, is_legible, shown
+from cnn_lstm_hyperopt.config.schema.data import Target
 from cnn_lstm_hyperopt.config.search_space import params_faults
-from cnn_lstm_hyperopt.config.settings import Target
 from cnn_lstm_hyperopt.data.columns import LARGEST
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.data.frequency import window_step_seconds

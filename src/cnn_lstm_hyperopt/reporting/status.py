@@ -8,7 +8,7 @@ from typing import Any
 
 from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.config.messages import printable
-from cnn_lstm_hyperopt.config.settings import RetrainSettings
+from cnn_lstm_hyperopt.config.schema.retrain import RetrainSettings
 from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.execution.activity_file import activity_text, read_activity
 from cnn_lstm_hyperopt.pipeline.results.search_results import read_results

@@ -19,7 +19,7 @@ from cnn_lstm_hyperopt.config import (
 )
 from cnn_lstm_hyperopt.config.domains import Scalar, domain_text
 from cnn_lstm_hyperopt.config.messages import printable
-from cnn_lstm_hyperopt.config.settings import as_path
+from cnn_lstm_hyperopt.config.schema.base import as_path
 from cnn_lstm_hyperopt.errors import ConfigError, RunError, SaveDirError
 from cnn_lstm_hyperopt.pareto import non_dominated_ranks
 from cnn_lstm_hyperopt.run_dir.paths import (

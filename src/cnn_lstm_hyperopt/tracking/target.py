@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 import sqlalchemy
 
 from cnn_lstm_hyperopt.config import Settings
-from cnn_lstm_hyperopt.config.tracking_uri import tracking_uri
+from cnn_lstm_hyperopt.config.schema.tracking import tracking_uri
 from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.run_dir.paths import MLFLOW_ARTIFACTS, MLFLOW_FILE
 from cnn_lstm_hyperopt.utils.secrets import MASK, masked

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from cnn_lstm_hyperopt.config import Configuration, Params, TrainingSettings
-from cnn_lstm_hyperopt.config.settings import MetricName
+from cnn_lstm_hyperopt.config.schema.study import MetricName
 from cnn_lstm_hyperopt.data.dataset import Fold, TrialData
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.errors import CheckpointError, MemoryLimitError

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from cnn_lstm_hyperopt.config.settings import MetricName
+from cnn_lstm_hyperopt.config.schema.study import MetricName
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.metrics import base as metrics
 from cnn_lstm_hyperopt.models import CnnLstm

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cnn_lstm_hyperopt.config.settings import DataSettings, SourceName
+from cnn_lstm_hyperopt.config.schema.data import DataSettings, SourceName
 from cnn_lstm_hyperopt.data.sources import SOURCES, FileSource, open_source
 from cnn_lstm_hyperopt.data.validation.checks import BadBarsError
 from cnn_lstm_hyperopt.errors import DataError

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from cnn_lstm_hyperopt.config.settings import BadBars
+from cnn_lstm_hyperopt.config.schema.data import BadBars
 from cnn_lstm_hyperopt.data.bars import Bars, normalise_bars
 from cnn_lstm_hyperopt.data.sources.base import Span, choose_dates, listing, span_of
 from cnn_lstm_hyperopt.data.sources.embedded import EmbeddedSource

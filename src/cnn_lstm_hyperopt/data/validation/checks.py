@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cnn_lstm_hyperopt.config.settings import BadBars
+from cnn_lstm_hyperopt.config.schema.data import BadBars
 from cnn_lstm_hyperopt.data.dates import date_text
 from cnn_lstm_hyperopt.errors import DataError
 

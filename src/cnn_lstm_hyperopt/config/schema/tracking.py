@@ -1,0 +1,79 @@
+"""The section ``mlflow``, and which URIs MLflow can write runs to."""
+
+import re
+from pathlib import Path
+
+from pydantic import Field, field_validator
+
+from cnn_lstm_hyperopt.config.messages import JOINERS, is_legible, shown
+from cnn_lstm_hyperopt.config.schema.base import Section, legible_name
+from cnn_lstm_hyperopt.utils.secrets import masked
+
+_SCHEMES = r"https?://[^/?#]+|sqlite:///.+|(postgresql|mysql|mssql)(\+\w+)?://.+|databricks(-uc)?(://.*)?$"
+_WINDOWS_DRIVE = r"[A-Za-z]:[/\\]"
+
+
+def tracking_uri(value: str) -> str:
+    """The URI, a relative path of a SQLite file made whole: the run may go on in another directory.
+
+    MLflow's store of plain files is refused: it can't be written by this version of MLflow.
+
+    Raises:
+        ValueError: it is none of these; the text is the rule and the value, without a password.
+    """
+    if not is_legible(value) or value != value.strip() or re.match(_SCHEMES, value) is None:
+        raise ValueError(
+            "must be the URI of an MLflow server or database (http://HOST:5000, https://…, sqlite:///FILE, postgresql://…,"
+            f" mysql://…, mssql://…, databricks), but got {shown(masked(value))}"
+        )
+    if not value.startswith("sqlite:///"):
+        return value
+    place = value.removeprefix("sqlite:///")
+    if place.startswith(":memory:"):
+        raise ValueError(f"must be a file, for what is in memory is gone when the run ends, but got {shown(value)}")
+    if place.startswith("/") or re.match(_WINDOWS_DRIVE, place):
+        return value
+    return f"sqlite:///{Path(place).absolute()}"
+
+
+class MlflowSettings(Section):
+    """Where the study is mirrored to while it runs."""
+
+    enabled: bool = Field(
+        True, description="mirror the study to MLflow: a run for it, one for each trial and for each retrained model"
+    )
+    tracking_uri: str | None = Field(
+        None,
+        description="of an MLflow server (http://HOST:5000) or database (sqlite:///…, postgresql://…); null: the variable"
+        " MLFLOW_TRACKING_URI, else mlflow.db in save_dir",
+    )
+    experiment: str = Field(
+        "CNN_LSTM_Hyperopt_Task_5_5",
+        min_length=1,
+        max_length=200,
+        description="MLflow's experiment that the runs belong to",
+    )
+    register_as: str | None = Field(
+        None,
+        min_length=1,
+        max_length=200,
+        description="name under which the best retrained model is registered with MLflow; null: it is not",
+    )
+    wait_seconds: float = Field(
+        30.0,
+        ge=0,
+        le=86_400,
+        description="that the end of a run waits for what MLflow lacks; what is then missing can be written later (track)",
+    )
+
+    @field_validator("tracking_uri")
+    @classmethod
+    def _of_a_store(cls, value: str | None) -> str | None:
+        return None if value is None else tracking_uri(value)
+
+    @field_validator("experiment", "register_as")
+    @classmethod
+    def _legible(cls, value: str | None) -> str | None:
+        if value is not None and ({"/", ":"} & set(value) or JOINERS & set(value)):
+            raise ValueError(f"must be a name without / and :, but got {shown(value)}")
+        return None if value is None else legible_name(value)

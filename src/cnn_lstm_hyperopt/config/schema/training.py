@@ -1,0 +1,42 @@
+"""The section ``training``: how each trial is trained. What is searched stands in ``search_space.training``."""
+
+import re
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from cnn_lstm_hyperopt.config.messages import shown
+from cnn_lstm_hyperopt.config.schema.base import MAX_SECONDS, Section
+
+
+class TrainingSettings(Section):
+    """How each trial is trained; what is searched stands in ``search_space.training``."""
+
+    max_epochs: int = Field(20, ge=1, le=10_000, description="epochs of a trial at most")
+    min_patience: int = Field(
+        4, ge=1, le=100_000, description="epochs without progress after which training stops, at least"
+    )
+    patience_factor: float = Field(
+        0.5,
+        ge=0,
+        le=100,
+        description="patience grows to this share of the best epoch so far: late progress earns more time",
+    )
+    long_epoch_seconds: float = Field(
+        10.0,
+        gt=0,
+        le=MAX_SECONDS,
+        description="a first epoch predicted to take longer is also evaluated at a quarter, a half and three quarters",
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="of matrix products; auto: bfloat16 where the device computes it in hardware and a trial's shape gains by it",
+    )
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:1")
+
+    @field_validator("device")
+    @classmethod
+    def _a_device(cls, value: str) -> str:
+        if re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", value) is None:
+            raise ValueError(f"must be auto, cpu, cuda or one card such as cuda:1, but got {shown(value)}")
+        return value
