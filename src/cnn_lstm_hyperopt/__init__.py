@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # who wants our log sets a handler; a run writes run.log
 
 _HOME = {
-    "CNNLSTMHyperparameterOptimizer": "optimizer",
-    "run_cnn_lstm_hyperparameter_optimization": "optimizer",
-    "SavedModel": "saved_model",
-    "load_model": "saved_model",
+    "CNNLSTMHyperparameterOptimizer": "api",
+    "run_cnn_lstm_hyperparameter_optimization": "api",
+    "SavedModel": "inference.model",
+    "load_model": "inference.model",
     "Settings": "config",
     "load_settings": "config",
 }
