@@ -20,17 +20,9 @@ from sklearn.metrics import (
 )
 
 from cnn_lstm_hyperopt.config.schema.study import MetricName
-from cnn_lstm_hyperopt.metrics.base import (
-    LEAST_PROBABILITY,
-    METRICS,
-    SCORE_RANGES,
-    SMALL_GAINS,
-    best_constant,
-    confusion_cells,
-    objective_name,
-    objective_words,
-    score,
-)
+from cnn_lstm_hyperopt.metrics import METRICS, score
+from cnn_lstm_hyperopt.metrics.base import confusion_cells
+from cnn_lstm_hyperopt.metrics.log_loss import LEAST_PROBABILITY
 
 
 def theirs(metric, labels, probabilities, weights):
@@ -72,8 +64,8 @@ every_metric = pytest.mark.parametrize("metric", METRICS)
 
 
 def test_the_settings_know_the_same_metrics():
-    names = set(typing.get_args(MetricName))
-    assert set(METRICS) == set(SCORE_RANGES) == set(SMALL_GAINS) == names
+    assert typing.get_args(MetricName) == tuple(METRICS)
+    assert list(METRICS) == ["accuracy", "balanced_accuracy", "mcc", "auc", "log_loss"]
 
 
 @every_metric
@@ -91,8 +83,8 @@ def test_as_scikit_learn_with_and_without_weights(metric, classes, data):
     }
     weights = np.asarray(kinds[data.draw(st.sampled_from(sorted(kinds)))](windows), dtype=float)
     expected = theirs(metric, labels, probabilities, weights)
-    assert METRICS[metric](labels, probabilities, weights) == pytest.approx(expected, rel=1e-9, abs=1e-9)
-    low, high = SCORE_RANGES[metric]
+    assert METRICS[metric].scores(labels, probabilities, weights) == pytest.approx(expected, rel=1e-9, abs=1e-9)
+    low, high = METRICS[metric].score_range
     assert low <= expected <= high
 
 
@@ -101,7 +93,7 @@ def test_as_scikit_learn_with_and_without_weights(metric, classes, data):
 def test_many_weights_at_once_are_as_one_after_the_other(metric, classes):
     labels, probabilities = drawn(0, windows=40, classes=classes, steps=4)
     weights = np.random.default_rng(1).multinomial(40, np.full(40, 1 / 40), size=(5, 7)).astype(float)
-    scores = METRICS[metric](labels, probabilities, weights)
+    scores = METRICS[metric].scores(labels, probabilities, weights)
     assert scores.shape == (5, 7)
     for place in np.ndindex(5, 7):
         assert scores[place] == pytest.approx(theirs(metric, labels, probabilities, weights[place]), rel=1e-9)
@@ -113,7 +105,7 @@ def test_a_window_that_weighs_two_counts_as_two_windows(metric):
     weights = np.random.default_rng(2).integers(0, 4, 30)
     index = np.repeat(np.arange(30), weights)
     expected = score(metric, labels[index], probabilities[index])
-    assert METRICS[metric](labels, probabilities, weights.astype(float)) == pytest.approx(expected, rel=1e-9)
+    assert METRICS[metric].scores(labels, probabilities, weights.astype(float)) == pytest.approx(expected, rel=1e-9)
 
 
 @every_metric
@@ -122,7 +114,7 @@ def test_a_window_that_weighs_two_counts_as_two_windows(metric):
 def test_only_shares_of_the_weight_matter(metric, seed, factor):
     labels, probabilities = drawn(seed, classes=3)
     weights = np.random.default_rng(seed).random(50)
-    metric = METRICS[metric]
+    metric = METRICS[metric].scores
     assert metric(labels, probabilities, factor * weights) == pytest.approx(
         metric(labels, probabilities, weights), rel=1e-6
     )
@@ -132,8 +124,8 @@ def test_only_shares_of_the_weight_matter(metric, seed, factor):
 def test_who_knows_all_has_the_best_score_and_who_is_always_wrong_the_worst(metric):
     labels = np.array([0, 1, 0, 1, 1])
     sure = np.eye(2)[labels]
-    assert score(metric, labels, sure) == pytest.approx(SCORE_RANGES[metric][1], abs=1e-12)
-    assert score(metric, labels, 1 - sure) == pytest.approx(SCORE_RANGES[metric][0], abs=1e-12)
+    assert score(metric, labels, sure) == pytest.approx(METRICS[metric].score_range[1], abs=1e-12)
+    assert score(metric, labels, 1 - sure) == pytest.approx(METRICS[metric].score_range[0], abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +146,7 @@ def test_a_constant_prediction_scores_what_guessing_does(metric, expected, weigh
         expected = share
     if metric == "log_loss":
         expected = math.log(0.7) * share + math.log(0.3) * (1 - share)
-    assert METRICS[metric](labels, probabilities, weights) == pytest.approx(expected, abs=1e-15)
+    assert METRICS[metric].scores(labels, probabilities, weights) == pytest.approx(expected, abs=1e-15)
 
 
 @settings(max_examples=50, deadline=None)
@@ -163,8 +155,8 @@ def test_the_correlation_of_a_constant_is_zero_also_where_weights_do_not_add_up_
     """A spread of 1e-17 instead of 0 would be divided by."""
     generator = np.random.default_rng(seed)
     labels, weights = generator.integers(0, 3, 30), generator.random(30)
-    assert METRICS["mcc"](labels, np.tile([0.2, 0.5, 0.3], (30, 1)), weights) == 0.0
-    assert METRICS["mcc"](np.full(30, 2), generator.random((30, 3)), weights) == 0.0
+    assert METRICS["mcc"].scores(labels, np.tile([0.2, 0.5, 0.3], (30, 1)), weights) == 0.0
+    assert METRICS["mcc"].scores(np.full(30, 2), generator.random((30, 3)), weights) == 0.0
 
 
 def test_ties_count_half_in_an_auc():
@@ -203,7 +195,7 @@ def test_a_class_that_does_not_occur_has_no_say(metric):
     labels, probabilities = drawn(5, windows=40, classes=3)
     weights = np.where(labels == 2, 0.0, 1.0)
     rest = labels != 2
-    assert METRICS[metric](labels, probabilities, weights) == pytest.approx(
+    assert METRICS[metric].scores(labels, probabilities, weights) == pytest.approx(
         theirs(metric, labels[rest], probabilities[rest], np.ones(rest.sum()))
     )
 
@@ -219,7 +211,7 @@ def test_one_window(metric):
 def test_no_window_and_no_weight_are_no_score(metric):
     assert math.isnan(score(metric, np.empty(0, dtype=np.int64), np.empty((0, 2))))
     labels, probabilities = drawn(0)
-    assert math.isnan(METRICS[metric](labels, probabilities, np.zeros(50)))
+    assert math.isnan(METRICS[metric].scores(labels, probabilities, np.zeros(50)))
 
 
 def test_a_probability_of_zero_costs_a_finite_loss():
@@ -241,9 +233,9 @@ def test_a_bootstrap_needs_a_few_times_the_memory_of_its_weights(metric, classes
     """So 2000 resamples of 3000 windows are one call, and of 100,000 windows parts of 50."""
     labels, probabilities = drawn(0, windows=3000, classes=classes)
     weights = np.random.default_rng(0).integers(0, 3, (200, 3000)).astype(float)
-    METRICS[metric](labels, probabilities, weights)
+    METRICS[metric].scores(labels, probabilities, weights)
     tracemalloc.start()
-    METRICS[metric](labels, probabilities, weights)
+    METRICS[metric].scores(labels, probabilities, weights)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 3.2 * weights.nbytes
@@ -253,32 +245,36 @@ def test_a_bootstrap_needs_a_few_times_the_memory_of_its_weights(metric, classes
 
 
 def test_an_objective_is_named_by_what_is_maximised():
-    assert [objective_name(metric) for metric in METRICS] == [
+    assert [METRICS[metric].objective for metric in METRICS] == [
         "accuracy",
         "balanced_accuracy",
         "mcc",
         "auc",
         "negative_log_loss",
     ]
-    assert objective_words("log_loss") == "negative log loss"
-    assert best_constant("accuracy") == "the majority class"
-    assert best_constant("mcc") == "the best constant prediction"
+    assert METRICS["log_loss"].words == "negative log loss"
+    assert METRICS["accuracy"].constant == "the majority class"
+    assert METRICS["mcc"].constant == "the best constant prediction"
 
 
 def test_a_small_gain_is_that_of_two_points_of_accuracy():
     """Closed forms, each held against 10⁶ windows of which 52 in 100 are recognised."""
     p = 0.52
-    assert SMALL_GAINS["accuracy"] == SMALL_GAINS["balanced_accuracy"] == pytest.approx(p - 0.5)
-    assert SMALL_GAINS["mcc"] == pytest.approx(2 * p - 1)
-    assert SMALL_GAINS["auc"] == pytest.approx(norm.cdf(math.sqrt(2) * norm.ppf(p)) - 0.5, abs=5e-4)
-    assert SMALL_GAINS["log_loss"] == pytest.approx(math.log(2) + p * math.log(p) + (1 - p) * math.log(1 - p), abs=5e-7)
+    assert METRICS["accuracy"].small_gain == METRICS["balanced_accuracy"].small_gain == pytest.approx(p - 0.5)
+    assert METRICS["mcc"].small_gain == pytest.approx(2 * p - 1)
+    assert METRICS["auc"].small_gain == pytest.approx(norm.cdf(math.sqrt(2) * norm.ppf(p)) - 0.5, abs=5e-4)
+    assert METRICS["log_loss"].small_gain == pytest.approx(
+        math.log(2) + p * math.log(p) + (1 - p) * math.log(1 - p), abs=5e-7
+    )
     labels = np.arange(1_000_000) % 2
     right = np.arange(1_000_000) // 2 % 100 < 100 * p
     classes = np.where(right, labels, 1 - labels)
     probabilities = np.where(classes[:, None] == 1, [1 - p, p], [p, 1 - p])
     chances = {"accuracy": 0.5, "balanced_accuracy": 0.5, "mcc": 0.0, "log_loss": -math.log(2)}
     for metric, chance in chances.items():
-        assert score(metric, labels, probabilities) - chance == pytest.approx(SMALL_GAINS[metric], rel=1e-3)
+        assert score(metric, labels, probabilities) - chance == pytest.approx(METRICS[metric].small_gain, rel=1e-3)
     shift = 2 * norm.ppf(p)
     said = norm.cdf(np.random.default_rng(0).normal(shift * labels))
-    assert score("auc", labels, np.column_stack([1 - said, said])) - 0.5 == pytest.approx(SMALL_GAINS["auc"], abs=2e-3)
+    assert score("auc", labels, np.column_stack([1 - said, said])) - 0.5 == pytest.approx(
+        METRICS["auc"].small_gain, abs=2e-3
+    )

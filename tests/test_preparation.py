@@ -10,7 +10,7 @@ from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.data.dataloaders.loaders import dataset_from_loaders
 from cnn_lstm_hyperopt.data.dataset import Fold
 from cnn_lstm_hyperopt.errors import ConfigError, SaveDirError
-from cnn_lstm_hyperopt.metrics.base import METRICS, score
+from cnn_lstm_hyperopt.metrics import METRICS, score
 from cnn_lstm_hyperopt.pipeline.setup import prepare_again, prepare_new, skill_gate
 from cnn_lstm_hyperopt.progress import CONTINUE
 from cnn_lstm_hyperopt.reporting.console.terminal import Terminal

@@ -19,7 +19,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from cnn_lstm_hyperopt import verdict as module
+from cnn_lstm_hyperopt.pipeline import test_evaluation as module
 from cnn_lstm_hyperopt.config import DataSettings, Settings, load_settings
 from cnn_lstm_hyperopt.data.dataset import Dataset, LockedPeriod, prepare_dataset
 from cnn_lstm_hyperopt.data.windows import Windows
@@ -34,7 +34,7 @@ from cnn_lstm_hyperopt.evaluation import (
     strategy_returns,
 )
 from cnn_lstm_hyperopt.inference.model import load_model
-from cnn_lstm_hyperopt.metrics.base import METRICS
+from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.pipeline.retraining import Finalist, retrain
 from cnn_lstm_hyperopt.pipeline.test_evaluation import Verdict, evaluate_once
 from finalists import Planted, go_on, mostly, params, planted, runner_of, sure
@@ -173,9 +173,9 @@ def test_scores_equal_scikit_learns_on_the_test_windows(verdict, apples):
     for result in everybody(verdict):
         said = result.predictions.probabilities.astype(np.float64)
         for name in ("accuracy", "balanced_accuracy", "mcc"):
-            assert getattr(result.scores, name) == pytest.approx(SCIKIT_LEARN[name](labels, said), abs=1e-12)
-        assert result.scores.auc == pytest.approx(SCIKIT_LEARN["auc"](labels, said))
-        assert result.scores.log_loss == pytest.approx(-SCIKIT_LEARN["log_loss"](labels, said), rel=1e-6)
+            assert result.scores.metrics[name] == pytest.approx(SCIKIT_LEARN[name](labels, said), abs=1e-12)
+        assert result.scores.metrics["auc"] == pytest.approx(SCIKIT_LEARN["auc"](labels, said))
+        assert result.scores.metrics["log_loss"] == pytest.approx(-SCIKIT_LEARN["log_loss"](labels, said), rel=1e-6)
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -322,7 +322,7 @@ def test_nothing_is_learnt_from_test_labels(models, apples, verdict):
         assert before.name == after.name
         if before.name != "persistence":
             np.testing.assert_array_equal(after.predictions.probabilities, before.predictions.probabilities)
-            assert after.scores.accuracy == pytest.approx(1 - before.scores.accuracy)
+            assert after.scores.metrics["accuracy"] == pytest.approx(1 - before.scores.metrics["accuracy"])
 
 
 def test_persistence_knows_the_label_that_was_last_known_and_none_after(apples):
@@ -526,6 +526,6 @@ def test_confidence_counts_for_a_log_loss(apples):
         evaluate_once([planted(1, Planted(sure(guesses, confidence=share)))], apples, settings_of("log_loss"))
         for share in (0.9, 0.51)
     )
-    assert bold.finalists[0].scores.accuracy == shy.finalists[0].scores.accuracy
+    assert bold.finalists[0].scores.metrics["accuracy"] == shy.finalists[0].scores.metrics["accuracy"]
     assert bold.judgement.score > shy.judgement.score
     assert shy.judgement.score == pytest.approx(-log_loss(labels, sure(guesses, confidence=0.51)), rel=1e-6)

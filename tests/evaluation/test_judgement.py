@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnn_lstm_hyperopt.evaluation import Dependence, Grade, judge, paired_interval, score_interval, verdict_text
-from cnn_lstm_hyperopt.metrics.base import METRICS
-from cnn_lstm_hyperopt.metrics.base import score as metric_score
+from cnn_lstm_hyperopt.metrics import METRICS
+from cnn_lstm_hyperopt.metrics import score as metric_score
 
 DATES = Dependence.by_date(np.repeat(np.arange(200), 3))
 

@@ -29,11 +29,11 @@ def test_scores_of_a_hand_example():
     """Confusion matrix: 3 right and 1 wrong of class 0, 2 right and 2 wrong of class 1."""
     labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])
     scores = score_predictions(labels, said([0, 0, 0, 1, 1, 1, 0, 0]))
-    assert scores.accuracy == 5 / 8
-    assert scores.balanced_accuracy == pytest.approx((3 / 4 + 2 / 4) / 2)
-    assert scores.mcc == pytest.approx((2 * 3 - 1 * 2) / np.sqrt(3 * 4 * 4 * 5))
-    assert scores.log_loss == pytest.approx(-(5 * np.log(0.9) + 3 * np.log(0.1)) / 8)
-    assert scores.auc == pytest.approx(
+    assert scores.metrics["accuracy"] == 5 / 8
+    assert scores.metrics["balanced_accuracy"] == pytest.approx((3 / 4 + 2 / 4) / 2)
+    assert scores.metrics["mcc"] == pytest.approx((2 * 3 - 1 * 2) / np.sqrt(3 * 4 * 4 * 5))
+    assert scores.metrics["log_loss"] == pytest.approx(-(5 * np.log(0.9) + 3 * np.log(0.1)) / 8)
+    assert scores.metrics["auc"] == pytest.approx(
         (6 + 0.5 * (2 + 6)) / 16
     )  # 3 × 2 pairs in order, 3 × 2 + 1 × 2 tied, 1 × 2 turned
     assert (scores.mse, scores.mae, scores.r2_against_persistence) == (None, None, None)
@@ -50,33 +50,33 @@ def test_scores_equal_those_of_scikit_learn(n_classes, count, seed):
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     classes = probabilities.argmax(axis=1)
     scores = score_predictions(labels, probabilities)
-    assert scores.accuracy == pytest.approx(accuracy_score(labels, classes))
-    assert scores.balanced_accuracy == pytest.approx(balanced_accuracy_score(labels, classes))
-    assert scores.mcc == pytest.approx(matthews_corrcoef(labels, classes), abs=1e-9)
-    assert scores.log_loss == pytest.approx(log_loss(labels, probabilities))
+    assert scores.metrics["accuracy"] == pytest.approx(accuracy_score(labels, classes))
+    assert scores.metrics["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(labels, classes))
+    assert scores.metrics["mcc"] == pytest.approx(matthews_corrcoef(labels, classes), abs=1e-9)
+    assert scores.metrics["log_loss"] == pytest.approx(log_loss(labels, probabilities))
     area = roc_auc_score(labels, probabilities[:, 1] if n_classes == 2 else probabilities, multi_class="ovr")
-    assert scores.auc == pytest.approx(area)
+    assert scores.metrics["auc"] == pytest.approx(area)
     assert scores.calibration_error == calibration_error(labels, probabilities)
 
 
 @pytest.mark.parametrize("constant", [0, 1])
 def test_a_constant_prediction_has_no_correlation_and_half_the_balanced_accuracy(constant):
     scores = score_predictions(np.array([0, 1, 1, 0, 1]), said(np.full(5, constant)))
-    assert (scores.mcc, scores.balanced_accuracy, scores.auc) == (0, 0.5, 0.5)
-    assert scores.accuracy == (2 / 5, 3 / 5)[constant]
+    assert (scores.metrics["mcc"], scores.metrics["balanced_accuracy"], scores.metrics["auc"]) == (0, 0.5, 0.5)
+    assert scores.metrics["accuracy"] == (2 / 5, 3 / 5)[constant]
 
 
 def test_perfect_and_inverted_predictions():
     labels = np.array([0, 1, 1, 0, 1])
     perfect, inverted = score_predictions(labels, said(labels)), score_predictions(labels, said(1 - labels))
-    assert (perfect.mcc, perfect.auc) == pytest.approx((1, 1))
-    assert (inverted.mcc, inverted.auc, inverted.accuracy) == pytest.approx((-1, 0, 0))
+    assert (perfect.metrics["mcc"], perfect.metrics["auc"]) == pytest.approx((1, 1))
+    assert (inverted.metrics["mcc"], inverted.metrics["auc"], inverted.metrics["accuracy"]) == pytest.approx((-1, 0, 0))
 
 
 def test_labels_of_a_single_class_have_no_auc_and_the_recall_of_that_class():
     scores = score_predictions(np.array([1, 1, 1]), said([1, 1, 0]))
-    assert scores.auc is None
-    assert scores.balanced_accuracy == pytest.approx(2 / 3)
+    assert scores.metrics["auc"] is None
+    assert scores.metrics["balanced_accuracy"] == pytest.approx(2 / 3)
 
 
 def test_errors_of_the_regression_need_targets_and_values():

@@ -11,7 +11,7 @@ from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.data.dataset import LockedPeriod
 from cnn_lstm_hyperopt.evaluation import BASELINES, Interval, Overfitting
 from cnn_lstm_hyperopt.evaluation.selection_bias import DeflatedSharpe, TrialSeries
-from cnn_lstm_hyperopt.metrics.base import METRICS
+from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.pipeline.confirmation import TIME_IS_UP, Confirmed
 from cnn_lstm_hyperopt.pipeline.test_evaluation import evaluate_once
 from cnn_lstm_hyperopt.progress import Action, Decision
@@ -103,9 +103,7 @@ def test_many_candidates_are_cut_to_ten():
     ("seeds", "cell"), [(6, "0.6500  0.6500"), (7, "7: 0.5500 to 0.6500"), (100, "100: 0.5500 to")]
 )
 def test_many_fresh_seeds_are_shown_by_their_range(seeds, cell):
-    table = confirmation_table(
-        confirmed(confirmation(100, 99_999, -16.1181, *[0.65] * (seeds - 1), 0.55)), "negative log loss"
-    )
+    table = confirmation_table(confirmed(confirmation(100, 99_999, -16.1181, *[0.65] * (seeds - 1), 0.55)), "log_loss")
     text = "\n".join(shown(table))
     assert cell in text
     assert "…" not in text
@@ -175,7 +173,12 @@ def test_the_longest_numbers_fit_too(judged, metric):
     verdict = judged(metric)
     wide = {"score": -0.1234, "interval": Interval(-0.456, -0.123), "against_best": Interval(-0.456, -0.123)}
     finalists = tuple(
-        replace(each, name="model 1000", scores=replace(each.scores, mse=1.2345e-05, log_loss=12.3456), **wide)
+        replace(
+            each,
+            name="model 1000",
+            scores=replace(each.scores, mse=1.2345e-05, metrics={**each.scores.metrics, "log_loss": 12.3456}),
+            **wide,
+        )
         for each in verdict.finalists
     )
     baselines = tuple(replace(each, **wide) for each in verdict.baselines)
@@ -196,7 +199,7 @@ def test_each_number_stands_under_its_name(judged, metric):
     for name, words in HEADERS.items():
         if name != metric:
             assert [float(cell) for cell in cells[words]] == pytest.approx(
-                [getattr(result.scores, name) for result in everybody], abs=0.0005
+                [result.scores.metrics[name] for result in everybody], abs=0.0005
             )
     assert float(cells["MSE"][0]) == pytest.approx(verdict.finalists[0].scores.mse, rel=1e-3)
     assert set(cells["MSE"][1:]) == {""}
@@ -340,5 +343,7 @@ def test_a_narrow_terminal_gets_fewer_columns_and_whole_numbers(judged, width):
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= width
     for result in verdict.finalists:
-        assert f"{result.scores.accuracy:.4f} ({result.interval.low:.3f} to {result.interval.high:.3f})" in text
+        assert (
+            f"{result.scores.metrics['accuracy']:.4f} ({result.interval.low:.3f} to {result.interval.high:.3f})" in text
+        )
     assert ("log loss" in text) is (width >= 100)

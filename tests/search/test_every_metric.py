@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from cnn_lstm_hyperopt.metrics.base import METRICS, SCORE_RANGES, objective_name
+from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.search import (
     SkillGate,
     State,
@@ -61,7 +61,7 @@ def function_of(cheap):
             accuracy, seconds, size_mb = cheap.truth(params)
             generator = np.random.default_rng(seed)
             if seed % 13 == 0:
-                yield 0.5, SCORE_RANGES[metric][0], 0.5 * seconds / (cheap.epochs + 0.5), size_mb
+                yield 0.5, METRICS[metric].score_range[0], 0.5 * seconds / (cheap.epochs + 0.5), size_mb
             for epoch in range(1, cheap.epochs + 1):
                 height = in_units_of(metric, 0.5 + (accuracy - 0.5) * (1 - math.exp(-4 * epoch / cheap.epochs)))
                 read = height + gate.standard_error(height) * generator.standard_normal()
@@ -113,9 +113,9 @@ def test_a_study_runs_and_its_front_is_that_of_brute_force(study_of, metric, sam
     assert [r.values for r in ranked_front(records, GATES[metric])] == sorted(front, key=lambda v: -v.score)
     assert len(front) >= 2
     volume, reference = front_hypervolume(records, GATES[metric])
-    assert reference[objective_name(metric)] == GATES[metric].chance
+    assert reference[METRICS[metric].objective] == GATES[metric].chance
     assert hypervolume_history(records, GATES[metric])[-1].hypervolume == pytest.approx(volume)
-    assert study.storage.study.metric_names == [objective_name(metric), "training_seconds", "size_mb"]
+    assert study.storage.study.metric_names == [METRICS[metric].objective, "training_seconds", "size_mb"]
     assert study.plan.metric == metric
 
 
@@ -151,7 +151,7 @@ def test_pruners_end_hopeless_trials_and_never_the_best(study_of, function_of, c
 
 @every_metric
 def test_reasons_name_the_metric(study_of, metric):
-    words = objective_name(metric).replace("_", " ")
+    words = METRICS[metric].objective.replace("_", " ")
     reasons = [r.reason for r in study_of(metric, "random", "median", 120).records() if r.state is State.PRUNED]
     assert all(reason.startswith(f"median: best {words} so far ") for reason in reasons)
     reasons = [r.reason for r in study_of(metric, "random", "front", 120).records() if r.state is State.PRUNED]
@@ -186,7 +186,7 @@ def test_where_nothing_is_learnt_a_study_goes_on_and_none_of_its_front_beats_cha
 
     def hopeless(params, seed):
         for epoch, _, *rest in cheap.evaluate(params, seed):
-            yield (epoch, gate.chance + (seed % 3 / 3) * (SCORE_RANGES[metric][0] - gate.chance), *rest)
+            yield (epoch, gate.chance + (seed % 3 / 3) * (METRICS[metric].score_range[0] - gate.chance), *rest)
 
     study = study_of(metric, sampler, "median", 24, hopeless)
     assert sum(record.finished for record in study.records()) == 24

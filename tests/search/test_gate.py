@@ -13,7 +13,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 from scipy.stats import mannwhitneyu, norm
 
-from cnn_lstm_hyperopt.metrics.base import METRICS, SCORE_RANGES, SMALL_GAINS, score
+from cnn_lstm_hyperopt.metrics import METRICS, score
 from cnn_lstm_hyperopt.search import SkillGate, no_skill, undefined_in
 
 
@@ -285,7 +285,7 @@ def test_where_all_labels_are_alike_nobody_beats_the_constant(metric):
     labels = np.ones(30, dtype=np.int64)
     assert undefined_in(metric, [labels]) is None
     gate = SkillGate.on(metric, [labels])
-    assert gate.chance == SCORE_RANGES[metric][1]
+    assert gate.chance == METRICS[metric].score_range[1]
     assert not gate.passes(gate.chance)
 
 
@@ -312,4 +312,5 @@ def test_what_counts_as_worst_of_a_log_loss_is_as_far_below_chance_as_perfect_is
     assert gate.score_range == (2 * gate.chance, 0.0)
     assert SkillGate.on("mcc", [UNEVEN]).score_range == (-1.0, 1.0)
     assert SkillGate(0.5, 100).score_range == (0.0, 1.0)
-    assert {metric: SkillGate.on(metric, [UNEVEN]).small_gain for metric in METRICS} == SMALL_GAINS
+    for name, metric in METRICS.items():
+        assert SkillGate.on(name, [UNEVEN]).small_gain == metric.small_gain

@@ -10,7 +10,7 @@ import pytest
 from cnn_lstm_hyperopt.config import Choices, FloatRange, SearchSpace
 from cnn_lstm_hyperopt.config.search_space import ParameterSpec
 from cnn_lstm_hyperopt.errors import StudyFailedError
-from cnn_lstm_hyperopt.metrics.base import METRICS
+from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.pareto import non_dominated
 from cnn_lstm_hyperopt.search import Cost, Limits, Question, SkillGate, State, Study, StudyStorage, optimise
 from cnn_lstm_hyperopt.search.observations import Kind, Told

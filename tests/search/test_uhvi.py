@@ -9,7 +9,7 @@ from cmaes._uhvi_archiving import UHVIArchive2D
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnn_lstm_hyperopt.metrics.base import METRICS
+from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.pareto import hypervolume, non_dominated
 from cnn_lstm_hyperopt.search import SkillGate
 from cnn_lstm_hyperopt.search.observations import Kind, Told

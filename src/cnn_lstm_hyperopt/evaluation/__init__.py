@@ -19,11 +19,11 @@ from cnn_lstm_hyperopt.evaluation.overfitting import (
     sharpe,
 )
 from cnn_lstm_hyperopt.evaluation.probability_calibration import CalibrationRow, calibration_error, calibration_table
-from cnn_lstm_hyperopt.evaluation.proportions import Interval
 from cnn_lstm_hyperopt.evaluation.scores import GroupRow, Scores, by_group, score_predictions, shrinkage, years
 from cnn_lstm_hyperopt.evaluation.skill_test import Comparison, Grade, Judgement, judge
 from cnn_lstm_hyperopt.evaluation.strategy import Returns, Strategy, long_flat, strategy_returns
 from cnn_lstm_hyperopt.evaluation.verdict_text import units_text, verdict_text
+from cnn_lstm_hyperopt.metrics.proportions import Interval
 
 __all__ = [
     "BASELINES",

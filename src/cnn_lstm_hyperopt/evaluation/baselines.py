@@ -19,7 +19,7 @@ from cnn_lstm_hyperopt.evaluation.baseline import (
     spread,
 )
 from cnn_lstm_hyperopt.evaluation.minirocket import MiniRocket
-from cnn_lstm_hyperopt.metrics.base import score
+from cnn_lstm_hyperopt.metrics import score
 
 if TYPE_CHECKING:  # it takes a second to import, and only the end of a run needs it
     from sklearn.ensemble import HistGradientBoostingClassifier

@@ -20,14 +20,13 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit  # scipy.stats takes half a second to import
 
 from cnn_lstm_hyperopt.data.windows import Windows
+from cnn_lstm_hyperopt.metrics.proportions import Variance, standard_errors
 
 Floats = NDArray[np.float64]
 Kind = Literal["windows", "groups", "dates"]
 
-CONFIDENCE = 0.95
 MIN_UNITS: dict[Kind, int] = {"windows": 5, "groups": 5, "dates": 10}
 """Below that there is no interval."""
 MIN_STRETCHES = 5
@@ -38,18 +37,6 @@ _NO_VARIANCE, _ROUNDING = 1e-24, 1e-9
 """A variance below the first is none; one below the second times that of independent windows is a sum's rounding error."""
 _PER_LENGTH = 0.6
 """Dates in automatic block lengths, times this, are the most cosines: strong dependence needs fewer."""
-
-
-class Variance(NamedTuple):
-    """Of an estimate.
-
-    Attributes:
-        value: in squared units of the score.
-        freedom: degrees of freedom of its own estimate.
-    """
-
-    value: float
-    freedom: float
 
 
 class Units(NamedTuple):
@@ -172,7 +159,7 @@ class Dependence:
         variance = self.variance(influence)
         alike = self.n_units / self.n_windows / (self.horizon if self.kind == "dates" else 1)
         share = alone / variance.value if alone > _NO_VARIANCE else alike
-        return share, standard_errors(variance.freedom)
+        return share, variance.reach
 
 
 def design_effect(labels: NDArray[np.int64], groups: NDArray[np.int64]) -> float:
@@ -200,11 +187,6 @@ def design_effect(labels: NDArray[np.int64], groups: NDArray[np.int64]) -> float
         return 1.0
     alike = min(1.0, max(0.0, (between - within) / (between + (usual - 1) * within)))
     return 1 + (float(sizes @ sizes) / n - 1) * alike
-
-
-def standard_errors(freedom: float) -> float:
-    """Quantile of Student's t that leaves half of what the confidence leaves above it."""
-    return float(stdtrit(min(freedom, 1e9), (1 + CONFIDENCE) / 2))
 
 
 def n_cosines(sums: Floats, horizon: int) -> int:

@@ -1,6 +1,7 @@
 """Scores of classifications and of the regression beside it."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.evaluation.probability_calibration import calibration_error
-from cnn_lstm_hyperopt.metrics import base as metrics
+from cnn_lstm_hyperopt.metrics import METRICS, score
 
 
 @dataclass(frozen=True)
@@ -16,22 +17,14 @@ class Scores:
     """What one set of predictions is worth on one set of windows.
 
     Attributes:
-        accuracy: share of windows whose most probable class is right.
-        balanced_accuracy: mean recall of the classes that occur.
-        mcc: Matthews' correlation coefficient; 0 for a constant prediction.
-        log_loss: nats; smaller is better.
-        auc: area under the ROC curve, of more than two classes the mean of each against the rest; None with a single class.
+        metrics: value of each metric as people read it (a loss is smaller for a better model); None: not defined.
         calibration_error: expected calibration error of the predicted class, 10 bins.
         mse: squared error in the target's units squared; None without regression.
         mae: absolute error in the target's units; None without regression.
         r2_against_persistence: 1 − MSE / MSE of the last known value; above 0 is better than that. None without it.
     """
 
-    accuracy: float
-    balanced_accuracy: float
-    mcc: float
-    log_loss: float
-    auc: float | None
+    metrics: Mapping[str, float | None]
     calibration_error: float
     mse: float | None
     mae: float | None
@@ -55,8 +48,6 @@ def score_predictions(
         values: ``(windows,)`` predicted values.
         reference: ``(windows,)`` values of persistence on the same windows.
     """
-    by_metric = {name: metrics.score(name, labels, probabilities) for name in metrics.METRICS}
-    auc = by_metric["auc"]
     mse = mae = r2 = None
     if targets is not None and values is not None:
         true = np.asarray(targets, dtype=np.float64)
@@ -65,11 +56,10 @@ def score_predictions(
         usual = 0.0 if reference is None else float(np.mean((true - reference) ** 2))
         r2 = 1 - mse / usual if usual > 0 else None
     return Scores(
-        accuracy=by_metric["accuracy"],
-        balanced_accuracy=by_metric["balanced_accuracy"],
-        mcc=by_metric["mcc"],
-        log_loss=-by_metric["log_loss"],
-        auc=None if math.isnan(auc) else auc,
+        metrics={
+            name: metric.shown(value) if math.isfinite(value := metric.score(labels, probabilities)) else None
+            for name, metric in METRICS.items()
+        },
         calibration_error=calibration_error(labels, probabilities),
         mse=mse,
         mae=mae,
@@ -106,8 +96,8 @@ def by_group(
             GroupRow(
                 group=str(group),
                 n=int(here.sum()),
-                accuracy=metrics.score("accuracy", happened, said),
-                balanced_accuracy=metrics.score("balanced_accuracy", happened, said),
+                accuracy=score("accuracy", happened, said),
+                balanced_accuracy=score("balanced_accuracy", happened, said),
                 majority_share=float(np.bincount(happened).max() / len(happened)),
             )
         )

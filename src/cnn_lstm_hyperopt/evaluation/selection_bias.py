@@ -20,7 +20,7 @@ from cnn_lstm_hyperopt.evaluation import (
     sharpe,
     strategy_returns,
 )
-from cnn_lstm_hyperopt.metrics.base import LEAST_PROBABILITY
+from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.utils.rng import stream
 
 Floats = NDArray[np.float64]
@@ -85,7 +85,6 @@ def read_trials(
     kind, unit, counts = _units(validation)
     traded = _Traded.of(validation) if dataset.target == "direction" else None
     order, firsts = np.argsort(unit, kind="stable"), np.cumsum(counts) - counts
-    rows = np.arange(len(labels))
     found: list[int] = []
     sums: list[Floats] = []
     returns: list[Returns] = []
@@ -93,12 +92,9 @@ def read_trials(
         probabilities = _probabilities(folder / f"trial_{number:05d}.parquet", len(labels))
         if probabilities is None:
             continue
-        if metric == "log_loss":
-            reading = np.log(np.maximum(probabilities[rows, labels], LEAST_PROBABILITY))
-        else:
-            reading = (probabilities.argmax(axis=1) == labels).astype(np.float64)
         found.append(number)
-        sums.append(np.add.reduceat(reading[order], firsts, dtype=np.float64))
+        measured = METRICS[metric].of_windows(labels, probabilities)
+        sums.append(np.add.reduceat(measured[order], firsts, dtype=np.float64))
         if traded is not None:
             up = (probabilities.argmax(axis=1) == dataset.n_classes - 1).astype(np.float64)
             returns.append(traded.returns(up, horizon=dataset.horizon, cost_bps=cost_bps))
@@ -107,7 +103,7 @@ def read_trials(
     return TrialSeries(
         numbers=tuple(found),
         missing=tuple(sorted(set(numbers) - set(found))),
-        of="log probability" if metric == "log_loss" else "accuracy",
+        of=METRICS[metric].measured,
         overfitting=probability_of_backtest_overfitting(np.column_stack(sums), counts.astype(np.float64), unit=kind),
         returns=None if traded is None else tuple(returns),
     )

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from cnn_lstm_hyperopt.evaluation.baselines import MajorityClass
 from cnn_lstm_hyperopt.evaluation.dependence import Dependence, Units
 from cnn_lstm_hyperopt.evaluation.intervals import paired_interval, score_interval
-from cnn_lstm_hyperopt.evaluation.proportions import Interval
-from cnn_lstm_hyperopt.metrics.base import score
+from cnn_lstm_hyperopt.metrics import METRICS, score
+from cnn_lstm_hyperopt.metrics.proportions import Interval
 
 CHANCE = MajorityClass.name
 """The baseline that is the best constant prediction of the training windows."""
@@ -64,12 +64,12 @@ class Judgement:
 
     Attributes:
         model: its name.
-        metric: what is compared; scores are those of :data:`~cnn_lstm_hyperopt.metrics.base.METRICS`, so larger is better and
+        metric: what is compared; scores are those of :data:`~cnn_lstm_hyperopt.metrics.METRICS`, so larger is better and
             the log loss has its sign turned.
         score: the model's; None: not defined.
         interval: of the score; None: not known.
         comparisons: to each baseline, in their order; that to the majority class is among them.
-        chance_metric: of the comparison with chance: the balanced accuracy for an accuracy, otherwise the metric itself.
+        chance_metric: by which the model is compared with constant predictions.
         against_chance: the comparison with the best constant prediction by that metric.
         best_baseline: name of the baseline with the best score on these very windows: chosen in hindsight, which makes it harder
             to beat, never easier.
@@ -122,7 +122,7 @@ def judge(
     """Compare one model with baselines on the same windows.
 
     Args:
-        metric: of :data:`~cnn_lstm_hyperopt.metrics.base.METRICS`.
+        metric: of :data:`~cnn_lstm_hyperopt.metrics.METRICS`.
         labels: ``(windows,)`` classes.
         ours: ``(windows, classes)`` the model's probabilities.
         baselines: name → ``(windows, classes)`` probabilities; the majority class is among them.
@@ -142,7 +142,7 @@ def judge(
         interval = paired_interval(metric, labels, ours, theirs, dependence)
         comparisons.append(Comparison(name, _known(other), _known(difference), interval))
     best = max(comparisons, key=lambda each: -math.inf if each.score is None else each.score)
-    by_classes = metric == "accuracy"
+    chance_metric = METRICS[metric].chance_metric
     constant = next(each for each in comparisons if each.baseline == CHANCE)
     return Judgement(
         model=model,
@@ -150,22 +150,23 @@ def judge(
         score=_known(own),
         interval=score_interval(metric, labels, ours, dependence),
         comparisons=tuple(comparisons),
-        chance_metric="balanced_accuracy" if by_classes else metric,
-        against_chance=_against_any_constant(labels, ours, dependence) if by_classes else constant,
+        chance_metric=chance_metric or metric,
+        against_chance=constant
+        if chance_metric is None
+        else _against_any_constant(chance_metric, labels, ours, dependence),
         best_baseline=best.baseline,
         units=dependence.units,
     )
 
 
-def _against_any_constant(labels: NDArray[np.int64], ours: NDArray[np.floating], dependence: Dependence) -> Comparison:
-    """Compare the balanced accuracy with 1 / classes, which every constant prediction has.
-
-    An accuracy does not do here: that of the majority class moves with the shares of the classes. Where these drift, as volatile
-    and quiet times do, its error hides what the model knows (Pesaran & Timmermann 1992 test the association for that reason).
-    """
-    chance = 1 / len(np.unique(labels))
-    difference = score("balanced_accuracy", labels, ours) - chance
-    interval = score_interval("balanced_accuracy", labels, ours, dependence)
+def _against_any_constant(
+    metric: str, labels: NDArray[np.int64], ours: NDArray[np.floating], dependence: Dependence
+) -> Comparison:
+    """Compare the score with chance, by a metric that is the same for all constant predictions."""
+    counts = np.bincount(labels).astype(np.float64)
+    chance, _ = METRICS[metric].at_chance(counts[counts > 0], 1.0)
+    difference = score(metric, labels, ours) - chance
+    interval = score_interval(metric, labels, ours, dependence)
     if interval is not None:
         interval = Interval(interval.low - chance, interval.high - chance)
     return Comparison(CHANCE, chance, _known(difference), interval)

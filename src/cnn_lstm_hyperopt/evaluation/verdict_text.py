@@ -1,17 +1,9 @@
 """A judgement as text: what the model achieves, how that compares with baselines, and what limits it."""
 
-from cnn_lstm_hyperopt.evaluation.proportions import Interval
 from cnn_lstm_hyperopt.evaluation.skill_test import CHANCE, Comparison, Grade, Judgement
+from cnn_lstm_hyperopt.metrics import METRICS
+from cnn_lstm_hyperopt.metrics.proportions import Interval
 
-_NAMES = {
-    "accuracy": "an accuracy",
-    "balanced_accuracy": "a balanced accuracy",
-    "mcc": "an MCC",
-    "auc": "an AUC",
-    "log_loss": "a log loss",
-}
-_SHARES = ("accuracy", "balanced_accuracy")
-"""Metrics that are shown in per cent, and their differences in points."""
 _OF_DIFFERENCE = "95 % interval of the difference"
 
 
@@ -23,9 +15,9 @@ def verdict_text(judged: Judgement) -> str:
     model = judged.model[:1].upper() + judged.model[1:]
     where = f"on {units_text(judged)}"
     if judged.score is None:
-        return f"{model} has no score {where}: {_NAMES[judged.metric]} is not defined there."
+        return f"{model} has no score {where}: {_name(judged.metric)} is not defined there."
     achieved = (
-        f"{model} has {_NAMES[judged.metric]} of {_value(judged.metric, judged.score)}"
+        f"{model} has {_name(judged.metric)} of {_value(judged.metric, judged.score)}"
         f"{_value_interval(judged.metric, judged.interval)} {where}."
     )
     return " ".join([achieved, *_COMPARED[judged.grade](judged), *_limits(judged)])
@@ -99,10 +91,10 @@ def _against_chance(judged: Judgement) -> str:
     """``its balanced accuracy is 10.5 points better than the 50.0 % of every constant prediction (…)``."""
     chance, metric = judged.against_chance, judged.chance_metric
     if chance.score is None or chance.difference is None:
-        return f"{_NAMES[metric]} is not defined for a constant prediction"
+        return f"{_name(metric)} is not defined for a constant prediction"
     whose = "every constant prediction" if metric != judged.metric else f"the best constant prediction, {CHANCE}"
     return (
-        f"its {_NAMES[metric].split(' ', 1)[1]} is {_gain(metric, chance.difference)} the {_value(metric, chance.score)} of"
+        f"its {METRICS[metric].label} is {_gain(metric, chance.difference)} the {_value(metric, chance.score)} of"
         f" {whose} ({_interval_or_reason(judged, chance, metric)})"
     )
 
@@ -111,7 +103,7 @@ def _compared(judged: Judgement, with_whom: Comparison, words: str) -> str:
     """``4.1 points better than the best one, logistic regression with 70.0 % (…)``."""
     name = words if words.endswith(with_whom.baseline) else f"{words}, {with_whom.baseline}"
     if with_whom.score is None or with_whom.difference is None:
-        return f"{_NAMES[judged.metric]} is not defined for {with_whom.baseline}"
+        return f"{_name(judged.metric)} is not defined for {with_whom.baseline}"
     return (
         f"{_gain(judged.metric, with_whom.difference)} {name} with {_value(judged.metric, with_whom.score)}"
         f" ({_interval_or_reason(judged, with_whom)})"
@@ -121,7 +113,7 @@ def _compared(judged: Judgement, with_whom: Comparison, words: str) -> str:
 def _compared_with(judged: Judgement, with_whom: Comparison) -> str:
     """``logistic regression with 70.0 % (…)``."""
     if with_whom.score is None:
-        return f"{with_whom.baseline}, for which {_NAMES[judged.metric]} is not defined"
+        return f"{with_whom.baseline}, for which {_name(judged.metric)} is not defined"
     value = _value(judged.metric, with_whom.score)
     return f"{with_whom.baseline} with {value} ({_interval_or_reason(judged, with_whom)})"
 
@@ -134,35 +126,36 @@ def _interval_or_reason(judged: Judgement, with_whom: Comparison, metric: str | 
     return f"{_OF_DIFFERENCE} {_gain_interval(metric or judged.metric, with_whom.interval)}{contains}"
 
 
+def _name(metric: str) -> str:
+    """``an accuracy``."""
+    return f"{METRICS[metric].article} {METRICS[metric].label}"
+
+
 def _value(metric: str, value: float) -> str:
-    if metric in _SHARES:
+    if METRICS[metric].per_cent:
         return f"{100 * value:.1f} %"
-    return _minus(f"{-value if metric == 'log_loss' else value:.3f}")
+    return _minus(f"{METRICS[metric].shown(value):.3f}")
 
 
 def _value_interval(metric: str, interval: Interval | None) -> str:
     if interval is None:
         return ""
-    if metric in _SHARES:
+    if METRICS[metric].per_cent:
         return f" (95 % interval {100 * interval.low:.1f} to {100 * interval.high:.1f} %)"
-    low, high = (-interval.high, -interval.low) if metric == "log_loss" else interval
+    low, high = sorted(METRICS[metric].shown(end) for end in interval)
     return _minus(f" (95 % interval {low:.3f} to {high:.3f})")
-
-
-def _units(metric: str, difference: float) -> str:
-    return f"{100 * abs(difference):.1f} points" if metric in _SHARES else f"{abs(difference):.3f}"
 
 
 def _gain(metric: str, difference: float) -> str:
     """``4.1 points better than``; a log loss that is lower is better, too."""
     if not difference:
         return "as good as"
-    return f"{_units(metric, difference)} {'better' if difference > 0 else 'worse'} than"
+    return f"{METRICS[metric].difference(difference)} {'better' if difference > 0 else 'worse'} than"
 
 
 def _gain_interval(metric: str, interval: Interval) -> str:
     """``+1.2 to +7.0 points``, with as many digits as it takes to see on which side of 0 it begins."""
-    scale, digits, unit = (100, 1, " points") if metric in _SHARES else (1, 3, "")
+    scale, digits, unit = (100, 1, " points") if METRICS[metric].per_cent else (1, 3, "")
     low, high = scale * interval.low, scale * interval.high
     while digits < 6 and any(bound != 0 and round(bound, digits) == 0 for bound in (low, high)):
         digits += 1

@@ -19,7 +19,7 @@ from cnn_lstm_hyperopt.config.messages import explain, shown
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.inference.metadata import Features, ModelDescription
 from cnn_lstm_hyperopt.inference.predictor import Predictor
-from cnn_lstm_hyperopt.metrics.base import LEAST_PROBABILITY
+from cnn_lstm_hyperopt.metrics.log_loss import LEAST_PROBABILITY
 from cnn_lstm_hyperopt.models import CnnLstm
 from cnn_lstm_hyperopt.run_dir.paths import ENSEMBLE_FILE
 from cnn_lstm_hyperopt.training import Predictions

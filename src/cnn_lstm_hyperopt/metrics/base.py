@@ -1,127 +1,256 @@
-"""What a search maximises: a score of class probabilities against labels. Larger is better for each of them.
+"""What a metric is: a score of class probabilities against labels, its statistics, and how it is written."""
 
-Each takes weights of the windows, one set or many at once: a window that weighs 2 counts as two. A call needs at most three times
-the memory of the weights.
-"""
-
+import abc
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cnn_lstm_hyperopt.metrics.proportions import Interval, Variance, combined, paired_difference, wilson
+
 Floats = NDArray[np.float64]
-Metric = Callable[[NDArray[np.int64], NDArray[np.floating], Floats], Floats]
-"""``(labels (windows,), probabilities (windows, classes), weights (…, windows)) → scores (…)``; NaN where it is not defined."""
-LEAST_PROBABILITY = 1e-7
-"""Probabilities are lifted to it before their logarithm: float32 can't tell smaller ones from 0."""
+Labels = NDArray[np.int64]
+Probabilities = NDArray[np.floating]
+
+NO_VARIANCE = 1e-24
+"""A variance up to this is none."""
+_AT_ONCE = 256
+"""Windows that are left out in one call."""
 
 
-def accuracy(labels: NDArray[np.int64], probabilities: NDArray[np.floating], weights: Floats) -> Floats:
-    """Share of windows whose most probable class is right."""
-    right = (probabilities.argmax(axis=1) == labels).astype(np.float64)
-    return np.asarray(_ratio(weights @ right, weights.sum(axis=-1)))
+class Dependence(Protocol):
+    """Which windows depend on each other: what intervals need to know of it."""
+
+    def variance(self, influence: Floats) -> Variance:
+        """Variance of an estimate that varies as the mean of ``influence`` (windows,) does."""
+
+    def effective_share(self, influence: Floats) -> tuple[float, float]:
+        """So much of each window counts as if all were independent; and the standard errors that an interval reaches."""
 
 
-def balanced_accuracy(labels: NDArray[np.int64], probabilities: NDArray[np.floating], weights: Floats) -> Floats:
-    """Mean over the classes that occur of the share of their windows that is recognised."""
-    return _mean_recall(_confusion(labels, probabilities, weights))
+class Bounded(NamedTuple):
+    """A score's interval, what each window adds to it, (windows,), and how much less its error correlates with another's."""
+
+    interval: Interval
+    influence: Floats
+    unlike: float = 0.0
 
 
-def matthews(labels: NDArray[np.int64], probabilities: NDArray[np.floating], weights: Floats) -> Floats:
-    """Matthews' correlation coefficient, for any number of classes R_K (Gorodkin 2004, eq. 8); 0 for constants."""
-    return _correlation(_confusion(labels, probabilities, weights))
+class Metric(abc.ABC):
+    """A metric. Scores are larger for better models: of a loss they are its negative.
+
+    A new metric is a new file with a subclass: its name, its texts, :meth:`scores` and :meth:`at_chance`. What it does not
+    define is taken from here; intervals then come from leaving out each window once.
+
+    Attributes:
+        name: in settings and files.
+        place: in the order of the metrics.
+        label: as people call the value that is shown.
+        article: of the label.
+        score_range: the worst and the best score that there can be.
+        small_gain: what being right in 52 of 100 instead of 50 is worth, for two even classes. By it, what is tuned in
+            accuracies fits all metrics.
+        per_cent: whether it is shown in per cent, and its differences in points.
+        lower_is_better: whether what is shown is a loss: the negative of the score.
+        needs_two_classes: whether it is not defined on windows of a single class.
+        fixed_error: whether the standard error of any score is taken to be that at chance.
+        constant: the best constant prediction, in a sentence.
+        superlative: of the best trial.
+        chance_metric: the metric by which a model is compared with constant predictions; None: this one.
+        measured: what :meth:`of_windows` returns.
+        header, digits: of its column in tables, and the format of its values there.
+        result_key: of its value on the test period in ``results.json``; None: ``test_`` and its name.
+        hub_name, hub_label: in the front matter of model cards; None: its name and its label.
+    """
+
+    name: ClassVar[str]
+    place: ClassVar[int]
+    label: ClassVar[str]
+    article: ClassVar[str] = "a"
+    score_range: ClassVar[tuple[float, float]]
+    small_gain: ClassVar[float]
+    per_cent: ClassVar[bool] = False
+    lower_is_better: ClassVar[bool] = False
+    needs_two_classes: ClassVar[bool] = False
+    fixed_error: ClassVar[bool] = True
+    constant: ClassVar[str] = "the best constant prediction"
+    superlative: ClassVar[str] = "best"
+    chance_metric: ClassVar[str | None] = None
+    measured: ClassVar[str] = "accuracy"
+    header: ClassVar[str | None] = None
+    digits: ClassVar[str] = ".4f"
+    result_key: ClassVar[str | None] = None
+    hub_name: ClassVar[str | None] = None
+    hub_label: ClassVar[str | None] = None
+
+    @abc.abstractmethod
+    def scores(self, labels: Labels, probabilities: Probabilities, weights: Floats) -> Floats:
+        """Score under one set of weights or many at once; a window that weighs 2 counts as two.
+
+        It needs at most three times the memory of the weights.
+
+        Args:
+            labels: ``(windows,)`` classes.
+            probabilities: ``(windows, classes)``.
+            weights: ``(…, windows)``.
+
+        Returns:
+            ``(…)``; NaN where it is not defined.
+        """
+
+    @abc.abstractmethod
+    def at_chance(self, counts: Floats, overlap: float) -> tuple[float, float]:
+        """(chance, standard error): what the best constant prediction scores, and how far luck carries a guess.
+
+        Args:
+            counts: ``(classes,)`` windows of each class that occurs.
+            overlap: so many windows are one measurement.
+        """
+
+    def score(self, labels: Labels, probabilities: Probabilities) -> float:
+        """Score of windows of the same weight; NaN where it is not defined."""
+        return float(self.scores(labels, probabilities, np.ones(len(labels))))
+
+    # ------------------------------------------------------------------ statistics
+
+    def mean_error(self, errors: Sequence[float]) -> float:
+        """Standard error of the mean over folds, from those of each fold."""
+        return math.sqrt(sum(error**2 for error in errors)) / len(errors)
+
+    def standard_error(self, score: float, chance: float, n: float) -> float:
+        """Standard error of a score on ``n`` independent windows.
+
+        Raises:
+            NotImplementedError: it is taken to be that at chance.
+        """
+        raise NotImplementedError(f"the standard error of {self.label} is taken to be that at chance")
+
+    def counted_range(self, chance: float) -> tuple[float, float]:
+        """The worst and the best score that count as such: scores beyond are as bad, or as good, as these."""
+        return self.score_range
+
+    def of_windows(self, labels: Labels, probabilities: Probabilities) -> Floats:
+        """What is summed by date, group or window where trials are compared, ``(windows,)``: 1 for right, 0 for wrong."""
+        return hits(labels, probabilities)
+
+    def influence(self, labels: Labels, probabilities: Probabilities) -> Floats:
+        """What each window adds to the score, ``(windows,)``: the estimate varies as their mean does.
+
+        Here: n − 1 times what the score loses without the window (the jackknife, Efron & Stein 1981).
+        """
+        n, whole, lost = len(labels), self.score(labels, probabilities), []
+        for start in range(0, n, _AT_ONCE):
+            left_out = np.arange(start, min(start + _AT_ONCE, n))
+            weights = np.ones((len(left_out), n))
+            weights[np.arange(len(left_out)), left_out] = 0.0
+            lost.append(whole - self.scores(labels, probabilities, weights))
+        return np.asarray((n - 1) * np.nan_to_num(np.concatenate(lost)))
+
+    def n_windows(self, labels: Labels) -> float:
+        """Number of windows of a share whose error is as large as that of this score."""
+        return len(labels)
+
+    def bounded(self, labels: Labels, probabilities: Probabilities, estimate: float, dependence: Dependence) -> Bounded:
+        """Wilson's interval of the score on a scale from 0 to 1, by the number of windows that its variance speaks of."""
+        low, high = self.score_range
+        influence = self.influence(labels, probabilities) / (high - low)
+        variance, (share, _) = dependence.variance(influence), dependence.effective_share(influence)
+        u, n = (estimate - low) / (high - low), share * self.n_windows(labels)
+        if 0 < u < 1 and variance.value > NO_VARIANCE:
+            n = min(2 * n, u * (1 - u) / variance.value)
+        found = wilson(u, n, variance.reach)
+        return Bounded(Interval(low + (high - low) * found.low, low + (high - low) * found.high), influence)
+
+    def interval(
+        self, labels: Labels, probabilities: Probabilities, estimate: float, dependence: Dependence
+    ) -> Interval:
+        """Interval of a score that is defined. That of a constant prediction does not depend on the windows."""
+        return self._bounded(labels, probabilities, estimate, dependence).interval
+
+    def paired_interval(
+        self, labels: Labels, ours: Probabilities, theirs: Probabilities, dependence: Dependence
+    ) -> Interval | None:
+        """Interval of the difference of two scores that are defined, on the same windows; None where there is none.
+
+        Here: MOVER of both, with the correlation of their errors (Zou & Donner 2008).
+        """
+        own, other = self.score(labels, ours), self.score(labels, theirs)
+        first = self._bounded(labels, ours, own, dependence)
+        second = self._bounded(labels, theirs, other, dependence)
+        turned = Interval(-second.interval.high, -second.interval.low)
+        correlation = _correlation(first.influence, second.influence, dependence) - max(first.unlike, second.unlike)
+        return combined((own, -other), (first.interval, turned), -max(-1.0, correlation))
+
+    def _bounded(
+        self, labels: Labels, probabilities: Probabilities, estimate: float, dependence: Dependence
+    ) -> Bounded:
+        if (probabilities == probabilities[0]).all():
+            return Bounded(Interval(estimate, estimate), np.zeros(len(labels)))
+        return self.bounded(labels, probabilities, estimate, dependence)
+
+    # ------------------------------------------------------------------ texts
+
+    @property
+    def objective(self) -> str:
+        """Name of what is maximised, in the names of a study's objectives."""
+        return f"negative_{self.name}" if self.lower_is_better else self.name
+
+    @property
+    def words(self) -> str:
+        """The same in a sentence."""
+        return self.objective.replace("_", " ")
+
+    @property
+    def key(self) -> str:
+        """Of its value on the test period in ``results.json``."""
+        return self.result_key or f"test_{self.name}"
+
+    @property
+    def column(self) -> str:
+        """Header of its column in tables."""
+        return self.header or self.label
+
+    def shown(self, score: float) -> float:
+        """The value that people read: a loss has its sign turned back."""
+        return -score if self.lower_is_better else score
+
+    def cell(self, value: float | None) -> str:
+        """A value in its column."""
+        return "–" if value is None else f"{value:{self.digits}}"
+
+    def difference(self, difference: float) -> str:
+        """Size of a difference of scores: ``4.1 points``, ``0.041``."""
+        return f"{100 * abs(difference):.1f} points" if self.per_cent else f"{abs(difference):.3f}"
+
+    def threshold_text(self, chance: float, threshold: float) -> str:
+        """What chance is on validation and what beats it, as the beginning of a sentence."""
+        return f"Chance on validation: {self.words} {chance:.4g}; above {threshold:.4g}"
 
 
-def auc(labels: NDArray[np.int64], probabilities: NDArray[np.floating], weights: Floats) -> Floats:
-    """Area under the ROC curve; with more than two classes the mean over classes of each against the rest."""
-    classes = range(1, 2) if probabilities.shape[1] == 2 else range(probabilities.shape[1])
-    areas = [_Ranking.of(labels == c, probabilities[:, c]).area(weights) for c in classes]
-    return _mean_of_known(np.stack(areas, axis=-1))
-
-
-def negative_log_loss(labels: NDArray[np.int64], probabilities: NDArray[np.floating], weights: Floats) -> Floats:
-    """Mean log probability (nats) of what happened: the log loss with its sign turned."""
-    happened = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-    logs = np.log(np.maximum(happened, LEAST_PROBABILITY))
-    return np.asarray(_ratio(weights @ logs, weights.sum(axis=-1)))
-
-
-def _mean_recall(confusion: Floats) -> Floats:
-    """Of matrices ``(…, classes, classes)``."""
-    return _mean_of_known(_ratio(np.diagonal(confusion, axis1=-2, axis2=-1), confusion.sum(axis=-1)))
-
-
-def _correlation(confusion: Floats) -> Floats:
-    """Gorodkin 2004, eq. 8."""
-    total = confusion.sum(axis=(-2, -1))
-    true, said = confusion.sum(axis=-1), confusion.sum(axis=-2)
-    right = np.diagonal(confusion, axis1=-2, axis2=-1).sum(axis=-1)
-    covariance = right * total - (true * said).sum(axis=-1)
-    spread = _spread(true) * _spread(said)
-    correlation = np.where(spread > 0, covariance / np.sqrt(np.where(spread > 0, spread, 1.0)), 0.0)
-    return np.asarray(np.where(total > 0, correlation, np.nan))
-
-
-METRICS: dict[str, Metric] = {
-    "accuracy": accuracy,
-    "balanced_accuracy": balanced_accuracy,
-    "mcc": matthews,
-    "auc": auc,
-    "log_loss": negative_log_loss,
-}
-
-SCORE_RANGES: dict[str, tuple[float, float]] = {
-    "accuracy": (0.0, 1.0),
-    "balanced_accuracy": (0.0, 1.0),
-    "mcc": (-1.0, 1.0),
-    "auc": (0.0, 1.0),
-    "log_loss": (math.log(LEAST_PROBABILITY), 0.0),
-}
-"""The worst and the best score that there can be."""
-
-SMALL_GAINS: dict[str, float] = {
-    "accuracy": 0.02,
-    "balanced_accuracy": 0.02,
-    "mcc": 0.04,
-    "auc": 0.028,
-    "log_loss": 0.0008,
-}
-"""What being right in 52 of 100 instead of 50 is worth in each, for two even classes: 2p − 1 of an MCC; Φ(√2 Φ⁻¹(p)) − ½ of an
-AUC (two normal distributions); ln 2 less the entropy of p of a log loss. By it, what is tuned in accuracies fits all metrics."""
-
-
-def objective_name(metric: str) -> str:
-    """What the maximised quantity is called where a study's objectives are named."""
-    return "negative_log_loss" if metric == "log_loss" else metric
-
-
-def objective_words(metric: str) -> str:
-    """The same in a sentence."""
-    return objective_name(metric).replace("_", " ")
-
-
-def best_constant(metric: str) -> str:
-    """What has learnt nothing and scores best, in a sentence: for an accuracy the most frequent class, always."""
-    return "the majority class" if metric == "accuracy" else "the best constant prediction"
-
-
-def score(metric: str, labels: NDArray[np.int64], probabilities: NDArray[np.floating]) -> float:
-    """The score of one set of windows, each of the same weight; NaN where it is not defined (an AUC of a single class)."""
-    return float(METRICS[metric](labels, probabilities, np.ones(len(labels))))
-
-
-def _ratio(top: Floats, bottom: Floats) -> Floats:
+def ratio(top: Floats, bottom: Floats) -> Floats:
+    """NaN where ``bottom`` is 0."""
     return np.where(bottom > 0, top / np.where(bottom > 0, bottom, 1.0), np.nan)
 
 
-def confusion_cells(labels: NDArray[np.int64], probabilities: NDArray[np.floating]) -> NDArray[np.int64]:
+def mean_of_known(of_classes: Floats) -> Floats:
+    """Mean over the last axis of what is not NaN."""
+    there = ~np.isnan(of_classes)
+    return np.asarray(ratio(np.where(there, of_classes, 0.0).sum(axis=-1), there.sum(axis=-1)))
+
+
+def hits(labels: Labels, probabilities: Probabilities) -> Floats:
+    """Whether each window's most probable class is right, ``(windows,)`` 0 or 1."""
+    return np.asarray(probabilities.argmax(axis=1) == labels, dtype=np.float64)
+
+
+def confusion_cells(labels: Labels, probabilities: Probabilities) -> NDArray[np.int64]:
     """Cell ``(windows,)`` of each window in the confusion matrix, read row by row: class × classes + predicted class."""
     return np.asarray(labels * probabilities.shape[1] + probabilities.argmax(axis=1), dtype=np.int64)
 
 
-def _confusion(labels: NDArray[np.int64], probabilities: NDArray[np.floating], weights: Floats) -> Floats:
+def confusion(labels: Labels, probabilities: Probabilities, weights: Floats) -> Floats:
     """Weight of each pair (class, predicted class), ``(…, classes, classes)``."""
     n_classes = probabilities.shape[1]
     cells = np.zeros((len(labels), n_classes * n_classes))
@@ -129,51 +258,15 @@ def _confusion(labels: NDArray[np.int64], probabilities: NDArray[np.floating], w
     return np.asarray((weights @ cells).reshape(*weights.shape[:-1], n_classes, n_classes))
 
 
-def _mean_of_known(of_classes: Floats) -> Floats:
-    """Mean over the last axis of what is not NaN."""
-    there = ~np.isnan(of_classes)
-    return np.asarray(_ratio(np.where(there, of_classes, 0.0).sum(axis=-1), there.sum(axis=-1)))
+def gain_interval(gain: Floats, share: float, reach: float) -> Interval:
+    """Of the mean of ``gain`` (windows,) −1, 0 or 1, each of which counts as ``share`` windows (Tango 1998)."""
+    more, fewer = (float(np.count_nonzero(gain == side)) for side in (1, -1))
+    return paired_difference(share * more, share * fewer, share * len(gain), reach)
 
 
-def _spread(counts: Floats) -> Floats:
-    """(Σ counts)² − Σ counts², as the sum over pairs of classes: the difference of squares is no exact 0 for constants."""
-    pairs = counts[..., :, None] * counts[..., None, :]
-    return np.asarray(pairs.sum(axis=(-2, -1), where=~np.eye(counts.shape[-1], dtype=bool)))
-
-
-class _Ranking(NamedTuple):
-    """Windows in the order of a class's probability.
-
-    Attributes:
-        ones, zeros: windows of the class and the others, from the lowest probability to the highest.
-        below: ``(ones,)`` for each window of the class, the number of others with a lower probability.
-        tied: which windows of the class have the same probability as some others.
-        up_to: ``(tied,)`` for each of these, the number of others with a probability that is not higher.
-    """
-
-    ones: NDArray[np.int64]
-    zeros: NDArray[np.int64]
-    below: NDArray[np.int64]
-    tied: NDArray[np.int64]
-    up_to: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, positive: NDArray[np.bool_], said: NDArray[np.floating]) -> "_Ranking":
-        order = np.argsort(said, kind="stable")
-        ones, zeros = order[positive[order]], order[~positive[order]]
-        below = np.searchsorted(said[zeros], said[ones], side="left")
-        up_to = np.searchsorted(said[zeros], said[ones], side="right")
-        tied = np.flatnonzero(below != up_to)
-        return cls(ones, zeros, below, tied, up_to[tied])
-
-    def area(self, weights: Floats) -> Floats:
-        """Weighted share of pairs (one of the class, another) whose first has the higher probability; a tie counts half."""
-        # window by window in memory: fetching whole rows is several times faster than fetching single numbers
-        by_window = np.ascontiguousarray(np.moveaxis(weights, -1, 0))
-        passed = np.zeros((len(self.zeros) + 1, *weights.shape[:-1]))
-        np.cumsum(by_window[self.zeros], axis=0, out=passed[1:])
-        beaten = passed[self.below]
-        beaten[self.tied] = (beaten[self.tied] + passed[self.up_to]) / 2
-        of_ones = by_window[self.ones]
-        pairs = of_ones.sum(axis=0) * passed[-1]
-        return _ratio(np.einsum("i...,i...->...", of_ones, beaten), pairs)
+def _correlation(first: Floats, second: Floats, dependence: Dependence) -> float:
+    """Of the errors of two scores; 0 where one of them has none."""
+    own, other, both = (dependence.variance(each).value for each in (first, second, first - second))
+    if min(own, other) <= NO_VARIANCE:
+        return 0.0
+    return min(1.0, max(-1.0, (own + other - both) / (2 * math.sqrt(own * other))))

@@ -7,7 +7,7 @@ import numpy as np
 
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.inference.ensemble import ROUNDS, Ensemble, Member, mean_of, select
-from cnn_lstm_hyperopt.metrics.base import score as metric_score
+from cnn_lstm_hyperopt.metrics import score as metric_score
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained
 from cnn_lstm_hyperopt.training import Predictions
 

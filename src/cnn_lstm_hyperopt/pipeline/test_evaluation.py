@@ -38,7 +38,7 @@ from cnn_lstm_hyperopt.evaluation import (
     years,
 )
 from cnn_lstm_hyperopt.evaluation.baselines import Persistence
-from cnn_lstm_hyperopt.metrics.base import score as metric_score
+from cnn_lstm_hyperopt.metrics import score as metric_score
 from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained
 from cnn_lstm_hyperopt.run_dir.paths import ENSEMBLE

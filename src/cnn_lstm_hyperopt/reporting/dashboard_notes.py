@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cnn_lstm_hyperopt.metrics.base import objective_words
+from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.reporting.grades import graded
 from cnn_lstm_hyperopt.reporting.model_card import escaped
 from cnn_lstm_hyperopt.run_dir.paths import REPORT_FILE, model_folder
@@ -65,5 +65,5 @@ def _of_model(entry: Mapping[str, Any], metric: str) -> str:
         figure += f" ({interval[0]:.4f} to {interval[1]:.4f})"
     return (
         f"Model {entry['model_rank']}: trained again on all training windows, then tested once.\n\n"
-        f"- Test {objective_words(metric)}: {figure}\n- Folder: `{model_folder(Path(), entry['model_rank']).name}/`\n"
+        f"- Test {METRICS[metric].words}: {figure}\n- Folder: `{model_folder(Path(), entry['model_rank']).name}/`\n"
     )

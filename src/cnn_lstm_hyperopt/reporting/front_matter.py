@@ -7,18 +7,14 @@ import yaml
 
 from cnn_lstm_hyperopt.config.messages import printable
 from cnn_lstm_hyperopt.inference.metadata import ModelDescription
+from cnn_lstm_hyperopt.metrics import METRICS
 
 _SYMBOLS = 10
 _METRICS = {
-    "accuracy": ("test_class_acc", "accuracy"),
-    "balanced_accuracy": ("test_balanced_accuracy", "balanced accuracy"),
-    "matthews_correlation": ("test_mcc", "Matthews correlation"),
-    "roc_auc": ("test_auc", "AUC"),
-    "log_loss": ("test_log_loss", "log loss"),
+    **{each.hub_name or name: (each.key, each.hub_label or each.label) for name, each in METRICS.items()},
     "mse": ("test_reg_mse", "mean squared error of the value"),
 }
 """By the Hub's name: key in ``results.json``, and what people read."""
-_HUB_NAMES = {"mcc": "matthews_correlation", "auc": "roc_auc"}
 
 
 def front_matter(
@@ -34,7 +30,7 @@ def front_matter(
         name: of the model.
     """
     task = "time-series-forecasting" if about.scaler is not None else "tabular-classification"
-    first = _HUB_NAMES.get(metric, metric)
+    first = METRICS[metric].hub_name or metric
     measured = {
         hub: {"type": hub, "value": round(float(value), 6), "name": f"test {words}"}
         for hub, (key, words) in sorted(_METRICS.items(), key=lambda each: each[0] != first)

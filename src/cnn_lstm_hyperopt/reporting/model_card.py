@@ -11,7 +11,7 @@ import numpy as np
 from cnn_lstm_hyperopt.config.messages import printable
 from cnn_lstm_hyperopt.data.frequency import duration
 from cnn_lstm_hyperopt.inference.metadata import ModelDescription
-from cnn_lstm_hyperopt.metrics.base import objective_words
+from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.models import NetworkConfig
 from cnn_lstm_hyperopt.models.cnn_lstm.cost import profile
 from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend
@@ -196,28 +196,22 @@ def _data(data: Mapping[str, Any]) -> list[str]:
 def _figures(entry: Mapping[str, Any], results: Mapping[str, Any], *, validated: float | None, name: str) -> list[str]:
     """Validation, and the test beside the baselines."""
     verdict = results["verdict"]
-    words = objective_words(verdict["metric"])
+    words = METRICS[verdict["metric"]].words
     rows = [(name, entry["test_metrics"]), *((each["name"], each["test_metrics"]) for each in results["baselines"])]
     metrics = entry["test_metrics"]
-    beside = {
-        key: header
-        for metric, key, header in (
-            ("accuracy", "test_class_acc", "accuracy"),
-            ("log_loss", "test_log_loss", "log loss"),
-        )
-        if metric != verdict["metric"]  # which has its own column
-    }
+    # the study's metric has its own column
+    beside = [METRICS[name] for name in ("accuracy", "log_loss") if name != verdict["metric"]]
     return [
         f"Validation: {words} {_number(validated)}. Training was stopped by these windows, so this flatters.",
         "",
         f"Test ({units_text(verdict['test_windows'], verdict['test_units'])}; 95 % intervals):",
         "",
-        f"| | {words} | interval | against the best baseline | {' | '.join(beside.values())} |",
+        f"| | {words} | interval | against the best baseline | {' | '.join(each.label for each in beside)} |",
         "|---|---|---|---|" + "---|" * len(beside),
         *(
             f"| {who} | {_number(test['test_score'])} | {_range(test['test_score_interval'])} |"
             f" {_range(test['difference_to_best_baseline_interval'])} |"
-            + "".join(f" {_number(test[key])} |" for key in beside)
+            + "".join(f" {_number(test[each.key])} |" for each in beside)
             for who, test in rows
         ),
         "",

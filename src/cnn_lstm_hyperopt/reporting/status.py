@@ -11,6 +11,7 @@ from cnn_lstm_hyperopt.config.messages import printable
 from cnn_lstm_hyperopt.config.schema.retrain import RetrainSettings
 from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.execution.activity_file import activity_text, read_activity
+from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.pipeline.results.search_results import read_results
 from cnn_lstm_hyperopt.reporting.console.pruning import pruned_text
 from cnn_lstm_hyperopt.reporting.wording import counted
@@ -240,7 +241,7 @@ def _front_text(front: Sequence[TrialRecord], gate: SkillGate) -> str:
         else f", none of which beats chance ({gate.words} above {gate.threshold:.4f})"
     )
     return (
-        f"Front: {counted(len(front), 'trial')}{chance}; {'most accurate' if gate.metric == 'accuracy' else 'best'} is trial"
+        f"Front: {counted(len(front), 'trial')}{chance}; {METRICS[gate.metric].superlative} is trial"
         f" {front[0].number}: {gate.words} {best.score:.4f}, {best.seconds:.1f} s, {best.size_mb:.3f} MB"
     )
 

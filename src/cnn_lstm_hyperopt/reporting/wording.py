@@ -1,11 +1,6 @@
 """Figures as people write them."""
 
 
-def with_article(what: str) -> str:
-    """``an accuracy``, ``an mcc``, ``a negative log loss``: the objectives by what they are called."""
-    return ("an " if what[0] in "am" else "a ") + what
-
-
 def counted(count: int, what: str) -> str:
     """``1 trial``, ``1,200 trials``."""
     return f"{count:,} {what}" + ("" if count == 1 else "s")

@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from cnn_lstm_hyperopt.config import Params
 from cnn_lstm_hyperopt.errors import HyperoptError, SaveDirError, TrialChangedError
-from cnn_lstm_hyperopt.metrics.base import objective_name
+from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.run_dir.paths import BACKUP_FILE, gone
 from cnn_lstm_hyperopt.search.dashboard import note_attributes
 from cnn_lstm_hyperopt.search.optuna_logging import quiet_optuna
@@ -520,7 +520,7 @@ def _require_sealed(copy: Path) -> None:
 
 def _objectives(metric: str) -> list[str]:
     """Names of a study's values, in their order."""
-    return [objective_name(metric), "training_seconds", "size_mb"]
+    return [METRICS[metric].objective, "training_seconds", "size_mb"]
 
 
 def _identity(path: Path | None) -> tuple[int, int] | None:

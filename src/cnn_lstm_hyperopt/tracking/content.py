@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from cnn_lstm_hyperopt.config import Settings, dump_settings, readable
-from cnn_lstm_hyperopt.metrics.base import objective_name
+from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.search import State, TrialRecord, front_hypervolume, hypervolume_history, with_fixed
 from cnn_lstm_hyperopt.search.pareto_front import finish_order
 from cnn_lstm_hyperopt.tracking.source import Snapshot
@@ -48,7 +48,7 @@ def trial_content(record: TrialRecord, snapshot: Snapshot) -> Content:
 
     Of a long first epoch there are points at its quarters, too: they have step 0, and ``epoch`` says where they lie.
     """
-    objective = objective_name(snapshot.settings.study.metric)
+    objective = METRICS[snapshot.settings.study.metric].objective
     began, end = snapshot.began(record.number), snapshot.ended_at(record.number)
     figures = []
     for point in record.curve:
@@ -96,7 +96,7 @@ def study_figures(snapshot: Snapshot, since: int) -> tuple[Figure, ...]:
         snapshot: of the study.
         since: so many ended trials are told already.
     """
-    objective = objective_name(snapshot.settings.study.metric)
+    objective = METRICS[snapshot.settings.study.metric].objective
     ordered = sorted(snapshot.ended, key=lambda record: (snapshot.ended_at(record.number), record.number))
     count: Counter[State] = Counter()
     best = -math.inf

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from cnn_lstm_hyperopt.config.schema.study import MetricName
 from cnn_lstm_hyperopt.data.windows import Windows
-from cnn_lstm_hyperopt.metrics import base as metrics
+from cnn_lstm_hyperopt.metrics import score
 from cnn_lstm_hyperopt.models import CnnLstm
 from cnn_lstm_hyperopt.training.runtime.precision import Precision, computing_in
 
@@ -102,10 +102,10 @@ def evaluate(
     predictions, labels = as_predictions(logits, values), windows.labels.cpu().numpy()
     return Evaluation(
         loss=float(functional.cross_entropy(logits, windows.labels)),
-        accuracy=metrics.score("accuracy", labels, predictions.probabilities),
+        accuracy=score("accuracy", labels, predictions.probabilities),
         mse=mse,
         predictions=predictions,
-        score=metrics.score(metric, labels, predictions.probabilities),
+        score=score(metric, labels, predictions.probabilities),
     )
 
 

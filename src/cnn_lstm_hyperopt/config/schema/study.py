@@ -1,13 +1,17 @@
 """The section ``study``: its name, budget, seed and objectives."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator
 
 from cnn_lstm_hyperopt.config.messages import JOINERS, shown
 from cnn_lstm_hyperopt.config.schema.base import MAX_SECONDS, MAX_TRIALS, MIN_SECONDS, InputPath, Section, legible_name
+from cnn_lstm_hyperopt.metrics import METRICS
 
-MetricName = Literal["accuracy", "balanced_accuracy", "mcc", "auc", "log_loss"]
+if TYPE_CHECKING:
+    MetricName = str
+else:
+    MetricName = Literal[tuple(METRICS)]
 
 _DIRECTIONS = ("maximize", "minimize", "minimize")
 

@@ -10,16 +10,17 @@ import numpy as np
 from cnn_lstm_hyperopt.config import readable
 from cnn_lstm_hyperopt.evaluation import Grade, Interval, Returns, Strategy, probabilistic_sharpe, shrinkage
 from cnn_lstm_hyperopt.evaluation.selection_bias import DeflatedSharpe, TrialSeries
+from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.pipeline.confirmation import TIME_IS_UP, Confirmation, Confirmed
 from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained
 from cnn_lstm_hyperopt.pipeline.test_evaluation import TestResult, Verdict
 from cnn_lstm_hyperopt.reporting.grades import COLOURS
-from cnn_lstm_hyperopt.reporting.wording import counted, with_article
+from cnn_lstm_hyperopt.reporting.wording import counted
 from cnn_lstm_hyperopt.run_dir.paths import ensemble_folder, model_folder
 from cnn_lstm_hyperopt.search import SkillGate
 
-METRICS, PREDICTIONS = "metrics.json", "predictions.csv"
+METRICS_FILE, PREDICTIONS = "metrics.json", "predictions.csv"
 """Of a model's folder, beside the files of the model itself."""
 
 
@@ -128,13 +129,10 @@ def test_metrics(result: TestResult) -> dict[str, Any]:
     """
     scores = result.scores
     return {
-        "test_class_acc": scores.accuracy,
+        "test_class_acc": scores.metrics["accuracy"],
         "test_class_acc_interval": _listed(result.accuracy_interval),
         "test_reg_mse": scores.mse,
-        "test_balanced_accuracy": scores.balanced_accuracy,
-        "test_mcc": scores.mcc,
-        "test_auc": scores.auc,
-        "test_log_loss": scores.log_loss,
+        **{each.key: scores.metrics[name] for name, each in METRICS.items() if name != "accuracy"},
         "test_calibration_error": scores.calibration_error,
         "test_reg_mae": scores.mae,
         "test_reg_r2_against_persistence": scores.r2_against_persistence,
@@ -251,7 +249,7 @@ def untested_verdict(gate: SkillGate, best: float | None, done: int, n_trials: i
         "colour": COLOURS[Grade.CHANCE],
         "skill": False,
         "sentence": f"None of {counted(done, 'trial')}{so_far} beats {gate.to_beat} on validation: {reached}, and"
-        f" {with_article(gate.words)} above {gate.threshold:.4f} is needed. No model was tested.",
+        f" {METRICS[gate.metric].article} {gate.words} above {gate.threshold:.4f} is needed. No model was tested.",
         "metric": gate.metric,
     }
 

@@ -15,7 +15,7 @@ from cnn_lstm_hyperopt.inference.metadata import ModelDescription
 from cnn_lstm_hyperopt.inference.model import DESCRIPTION, WEIGHTS
 from cnn_lstm_hyperopt.inference.predictor import predictions_frame
 from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend
-from cnn_lstm_hyperopt.pipeline.results.final_results import METRICS, PREDICTIONS
+from cnn_lstm_hyperopt.pipeline.results.final_results import METRICS_FILE, PREDICTIONS
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained
 from cnn_lstm_hyperopt.pipeline.test_evaluation import Verdict
 from cnn_lstm_hyperopt.run_dir.paths import (
@@ -105,7 +105,7 @@ def write_retrained(
 
 def _is_ours(folder: Path) -> bool:
     """Whether a model was written there; one could be named like it by somebody who keeps something else in it."""
-    return any((folder / name).is_file() for name in (METRICS, DESCRIPTION, ENSEMBLE_FILE))
+    return any((folder / name).is_file() for name in (METRICS_FILE, DESCRIPTION, ENSEMBLE_FILE))
 
 
 def _free_name(folder: Path) -> Path:
@@ -115,7 +115,7 @@ def _free_name(folder: Path) -> Path:
 
 def _complete(written: _Written, verdict: Verdict, card: str | None) -> None:
     folder = _beside(written.place)
-    write_json(folder / METRICS, written.entry)
+    write_json(folder / METRICS_FILE, written.entry)
     _write_predictions(folder / PREDICTIONS, verdict, written.predictions, written.about)
     if card is not None:
         (folder / MODEL_CARD).write_text(card, encoding="utf-8", newline="\n")
@@ -139,7 +139,7 @@ def holds_ensemble(save_dir: Path, entry: Any) -> bool:
 
 def _is_whole(folder: Path, entry: dict[str, Any], files: Sequence[str]) -> bool:
     try:
-        said = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+        said = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return bool(said == json.loads(json.dumps(entry))) and all((folder / name).is_file() for name in files)

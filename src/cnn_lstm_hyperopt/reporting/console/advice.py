@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from cnn_lstm_hyperopt.config import Settings
-from cnn_lstm_hyperopt.reporting.wording import counted, with_article
+from cnn_lstm_hyperopt.metrics import METRICS
+from cnn_lstm_hyperopt.reporting.wording import counted
 from cnn_lstm_hyperopt.run_dir.paths import resume_command
 from cnn_lstm_hyperopt.search import StudyPlan, TrialRecord
 from cnn_lstm_hyperopt.search.pruning_stats import LIMIT
@@ -39,7 +40,7 @@ def below_chance_text(settings: Settings, plan: StudyPlan, records: Sequence[Tri
     best = max(record.values.score for record in records if record.values is not None)
     return (
         f"no trial beats {gate.to_beat} on validation, so the front holds the best trials all the same (above_chance: false):"
-        f" {with_article(gate.words)} above {gate.threshold:.4f} is needed, the best trial has {best:.4f}; try"
+        f" {METRICS[gate.metric].article} {gate.words} above {gate.threshold:.4f} is needed, the best trial has {best:.4f}; try"
         f" {_cures(settings, plan, records, interface)}"
     )
 

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from cnn_lstm_hyperopt.evaluation import Interval, Returns, units_text
 from cnn_lstm_hyperopt.evaluation.selection_bias import DeflatedSharpe, TrialSeries
-from cnn_lstm_hyperopt.metrics.base import objective_words
+from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.pipeline.confirmation import TIME_IS_UP, Confirmed
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained
 from cnn_lstm_hyperopt.pipeline.test_evaluation import TestResult, Verdict
@@ -24,7 +24,7 @@ NO_GAP = 0.0005
 
 def confirmation_table(confirmed: Confirmed, metric: str) -> Table:
     """The candidates by their mean fresh score, beside the reading that the search chose them for."""
-    table = plain_table(f"Confirmed with fresh seeds: {objective_words(metric)} on validation")
+    table = plain_table(f"Confirmed with fresh seeds: {METRICS[metric].words} on validation")
     for name in ("rank", "trial", "in the search", "fresh seeds", "mean"):
         table.add_column(name, justify="right", no_wrap=True)
     for rank, each in enumerate(confirmed.ranked[:CONFIRMED_ROWS], start=1):
@@ -46,7 +46,7 @@ def confirmation_lines(confirmed: Confirmed, metric: str) -> list[str]:
     known = [each for each in confirmed.ranked if each.scores]
     if known:
         gap = float(np.mean([each.candidate.score - each.mean for each in known]))
-        size = f"{abs(100 * gap):.1f} points" if metric in ("accuracy", "balanced_accuracy") else f"{abs(gap):.3f}"
+        size = METRICS[metric].difference(gap)
         read = f"{size} more than fresh seeds do, on average: what choosing single readings adds"
         if gap < 0:
             read = f"{size} less than fresh seeds do, on average"
@@ -71,13 +71,9 @@ def _fresh(scores: Sequence[float]) -> str:
     return "  ".join(_text(score) for score in scores)
 
 
-_HEADERS = {"accuracy": "accuracy", "balanced_accuracy": "balanced", "mcc": "MCC", "auc": "AUC", "log_loss": "log loss"}
-"""Of the columns beside the study's metric, which has its own."""
-
-
 def period_table(verdict: Verdict, width: int = 120) -> Table:
     """Finalists, their ensemble and baselines on the test period, with as many columns as fit; ``results.json`` has all."""
-    beside = [*(header for name, header in _HEADERS.items() if name != verdict.metric), "MSE"]
+    beside = [*(each.column for name, each in METRICS.items() if name != verdict.metric), "MSE"]
     for kept in range(len(beside), 0, -1):
         table = _period_table(verdict, beside[:kept])
         if Console(width=10 * width).measure(table).maximum <= width:
@@ -89,7 +85,7 @@ def _period_table(verdict: Verdict, beside: Sequence[str]) -> Table:
     table = plain_table(f"{units_text(verdict.judgement)} (95 % intervals)")
     table.collapse_padding = True  # or it has more than 120 columns
     table.add_column("", no_wrap=True)
-    for header in (objective_words(verdict.metric), "against the\nbest baseline", *beside):
+    for header in (METRICS[verdict.metric].words, "against the\nbest baseline", *beside):
         table.add_column(header, justify="right", no_wrap=True)
     ensemble = () if verdict.ensemble is None else (verdict.ensemble,)
     for result in (*verdict.finalists, *ensemble, *verdict.baselines):
@@ -106,11 +102,7 @@ def _period_table(verdict: Verdict, beside: Sequence[str]) -> Table:
 def _cells(result: TestResult) -> dict[str, str]:
     scores = result.scores
     return {
-        "accuracy": f"{scores.accuracy:.4f}",
-        "balanced": f"{scores.balanced_accuracy:.4f}",
-        "MCC": f"{scores.mcc:+.3f}",
-        "AUC": "–" if scores.auc is None else f"{scores.auc:.3f}",
-        "log loss": f"{scores.log_loss:.4f}",
+        **{metric.column: metric.cell(scores.metrics[name]) for name, metric in METRICS.items()},
         "MSE": "" if scores.mse is None else f"{scores.mse:.4g}",
     }
 
@@ -138,10 +130,10 @@ def verdict_lines(verdict: Verdict, retrained: Sequence[Retrained]) -> list[str]
         if confirmation.scores:
             steps.append(f"{_text(confirmation.mean)} confirmed")
         steps.append(f"{_text(first.score)} on test")
-        lines.append(f"Its {objective_words(metric)}: {', '.join(steps)}.")
+        lines.append(f"Its {METRICS[metric].words}: {', '.join(steps)}.")
     said = float(first.predictions.probabilities.max(axis=1).mean())
     lines.append(
-        f"Calibration: {said:.1%} sure on average, right in {first.scores.accuracy:.1%} (expected calibration error"
+        f"Calibration: {said:.1%} sure on average, right in {first.scores.metrics['accuracy']:.1%} (expected calibration error"
         f" {first.scores.calibration_error:.3f})."
     )
     if first.scores.r2_against_persistence is not None:

@@ -18,6 +18,7 @@ from cnn_lstm_hyperopt.config.domains import domain_text
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.evaluation import Grade
 from cnn_lstm_hyperopt.execution.activity_file import Activity
+from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.pipeline.confirmation import Confirmed
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained
 from cnn_lstm_hyperopt.pipeline.test_evaluation import Verdict
@@ -358,10 +359,8 @@ class _Watching:
 
 def _gate_text(gate: SkillGate) -> str:
     """Above which score a trial beats chance."""
-    beats = "(two standard errors) a trial beats chance."
-    if gate.metric == "accuracy":
-        return f"Majority class on validation: {gate.chance:.1%} right; above {gate.threshold:.1%} {beats}"
-    return f"Chance on validation: {gate.words} {gate.chance:.4g}; above {gate.threshold:.4g} {beats}"
+    above = METRICS[gate.metric].threshold_text(gate.chance, gate.threshold)
+    return f"{above} (two standard errors) a trial beats chance."
 
 
 def _outcome_text(record: TrialRecord, objective: str) -> str:

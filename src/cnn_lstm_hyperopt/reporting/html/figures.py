@@ -9,7 +9,6 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from cnn_lstm_hyperopt.metrics.base import objective_words
 from cnn_lstm_hyperopt.reporting.html.payload import score_of
 from cnn_lstm_hyperopt.reporting.html.study_files import Content
 from cnn_lstm_hyperopt.run_dir.paths import FIGURES
@@ -85,7 +84,7 @@ def _front(content: Content, figure: Figure) -> bool:
         return False
     on_front = {record.number for record in content.front}
     others = [r.values for r in content.records if r.values is not None and r.number not in on_front]
-    words = objective_words(content.gate.metric)
+    words = content.gate.words
     axes = _axes(figure, "Pareto front", "training time (s)", f"{words} on validation")
     axes.set_xscale("log")
     axes.scatter(
@@ -126,7 +125,7 @@ def _curves(content: Content, figure: Figure) -> bool:
     chosen = content.front[:6]
     if not chosen:
         return False
-    axes = _axes(figure, "Learning curves", "epoch", f"{objective_words(content.gate.metric)} on validation")
+    axes = _axes(figure, "Learning curves", "epoch", f"{content.gate.words} on validation")
     numbers = {record.number for record in chosen}
     for record in content.records:
         if record.number not in numbers and len(record.curve) > 1:
@@ -143,7 +142,7 @@ def _importance(content: Content, figure: Figure) -> bool:
     shares = list((content.importances.get("score") or {}).items())[:12]
     if not any(share for _, share in shares):
         return False
-    words = objective_words(content.gate.metric)
+    words = content.gate.words
     axes = _axes(figure, f"What decides about {words}", "importance (PED-ANOVA)", "")
     bars = axes.barh([name for name, _ in reversed(shares)], [share for _, share in reversed(shares)], color=BLUE)
     axes.bar_label(bars, labels=[f"{share:.0%}" for _, share in reversed(shares)], padding=3)
@@ -174,7 +173,7 @@ def _sizes(content: Content, figure: Figure) -> bool:
     points = [(r.size_mb, score_of(r)) for r in content.records if r.values is not None]
     if not points:
         return False
-    axes = _axes(figure, "Model size", "size (MB)", f"{objective_words(content.gate.metric)} on validation")
+    axes = _axes(figure, "Model size", "size (MB)", f"{content.gate.words} on validation")
     axes.set_xscale("log")
     axes.scatter([mb for mb, _ in points], [score for _, score in points], s=14, color=BLUE, alpha=0.6)
     _log(axes.xaxis)

@@ -4,13 +4,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.reporting.html.study_files import Content
 
 FIGURES = (
-    ("test_balanced_accuracy", "balanced", "{:.4f}"),
-    ("test_mcc", "MCC", "{:+.3f}"),
-    ("test_auc", "AUC", "{:.3f}"),
-    ("test_log_loss", "log loss", "{:.4f}"),
+    *((each.key, each.column, f"{{:{each.digits}}}") for each in METRICS.values()),
     ("test_calibration_error", "calib. error", "{:.3f}"),
     ("test_reg_mse", "MSE", "{:.4g}"),
 )
@@ -48,9 +46,9 @@ def leaderboard(content: Content) -> dict[str, Any]:
         {"name": each["name"], "kind": "baseline", "note": "", "validation": None, "metrics": each["test_metrics"]}
         for each in results.get("baselines") or []
     ]
-    score = "test_class_acc" if content.gate.metric == "accuracy" else "test_score"  # what the study maximises
+    score = "test_class_acc" if content.gate.metric == "accuracy" else "test_score"
     axis = _axis([entry["metrics"] for entry in entries], score)
-    columns = FIGURES if score == "test_class_acc" else (("test_class_acc", "accuracy", "{:.4f}"), *FIGURES)
+    columns = [figure for figure in FIGURES if figure[0] != score]
     known = [figure for figure in columns if any(entry["metrics"].get(figure[0]) is not None for entry in entries)]
     rows = [_row(entry, axis, known, score) for entry in sorted(entries, key=lambda each: _order(each, score))]
     return {

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from cnn_lstm_hyperopt.config import PARAMETERS, Configuration, readable
-from cnn_lstm_hyperopt.metrics.base import objective_words
 from cnn_lstm_hyperopt.models.cnn_lstm.config import NetworkConfig
 from cnn_lstm_hyperopt.models.cnn_lstm.cost import profile
 from cnn_lstm_hyperopt.pipeline.results.search_results import own_epochs
@@ -31,7 +30,7 @@ def payload(content: Content) -> dict[str, Any]:
     """All of it; strict JSON (what is not known is null)."""
     history = hypervolume_history(content.records, content.gate)
     return {
-        "objective": objective_words(content.gate.metric),
+        "objective": content.gate.words,
         "threshold": content.gate.threshold,
         "trials": _trials(content),
         "front": [record.number for record in content.front],

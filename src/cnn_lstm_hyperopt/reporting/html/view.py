@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cnn_lstm_hyperopt.config import dump_settings
-from cnn_lstm_hyperopt.metrics.base import objective_words
 from cnn_lstm_hyperopt.reporting.console.pruning import pruning_lines
 from cnn_lstm_hyperopt.reporting.grades import COLOURS, known_grade
 from cnn_lstm_hyperopt.reporting.html.calibration_curve import ENOUGH_WINDOWS
@@ -36,7 +35,7 @@ def view(content: Content) -> dict[str, Any]:
         "tiles": _tiles(content),
         "leaderboard": leaderboard(content),
         "front": [_front_row(rank, record) for rank, record in enumerate(content.front, start=1)],
-        "objective": objective_words(content.gate.metric),
+        "objective": content.gate.words,
         "statistics": _statistics(content),
         "statistics_titles": STATISTICS,
         "configs": _configs(content),
@@ -75,7 +74,7 @@ def _verdict(content: Content) -> dict[str, str]:
         closed = "" if content.openings else "The test period is closed. "
         sentence = (
             f"{closed}Of {counted(done, 'finished trial')}, trial {content.front[0].number}"
-            f" reads best on validation ({objective_words(content.gate.metric)} {best.score:.4f}), which flatters it, for it was"
+            f" reads best on validation ({content.gate.words} {best.score:.4f}), which flatters it, for it was"
             " chosen by that reading." + ("" if content.above_chance else " It does not beat chance.")
         )
     if content.running:
@@ -121,7 +120,7 @@ def _statistics(content: Content) -> list[dict[str, Any]]:
     if len(values) < 2:
         return []
     columns = (
-        (objective_words(content.gate.metric), [each.score for each in values], "{:.4f}"),
+        (content.gate.words, [each.score for each in values], "{:.4f}"),
         ("training seconds", [each.seconds for each in values], ""),
         ("size (MB)", [each.size_mb for each in values], ""),
     )
@@ -198,7 +197,7 @@ def _convergence(content: Content) -> str:
 def _importances(content: Content) -> list[dict[str, Any]]:
     """The first parameters of each objective, as bars."""
     titles = {
-        "score": objective_words(content.gate.metric),
+        "score": content.gate.words,
         "seconds": "training time",
         "size_mb": "model size",
         "front": "reaching the front",

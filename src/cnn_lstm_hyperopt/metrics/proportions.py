@@ -7,12 +7,38 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+CONFIDENCE = 0.95
+
 
 class Interval(NamedTuple):
     """A confidence interval of 95 %."""
 
     low: float
     high: float
+
+
+class Variance(NamedTuple):
+    """Of an estimate.
+
+    Attributes:
+        value: in squared units of the score.
+        freedom: degrees of freedom of its own estimate.
+    """
+
+    value: float
+    freedom: float
+
+    @property
+    def reach(self) -> float:
+        """Standard errors that an interval reaches."""
+        return standard_errors(self.freedom)
+
+
+def standard_errors(freedom: float) -> float:
+    """Quantile of Student's t that leaves half of what the confidence leaves above it."""
+    from scipy.special import stdtrit  # a tenth of a second
+
+    return float(stdtrit(min(freedom, 1e9), (1 + CONFIDENCE) / 2))
 
 
 def wilson(share: float, n: float, reach: float) -> Interval:

@@ -1,0 +1,69 @@
+"""Accuracy. Intervals: Wilson 1927; of a difference Tango 1998."""
+
+import math
+
+import numpy as np
+
+from cnn_lstm_hyperopt.metrics.base import (
+    Dependence,
+    Floats,
+    Labels,
+    Metric,
+    Probabilities,
+    gain_interval,
+    hits,
+    ratio,
+)
+from cnn_lstm_hyperopt.metrics.proportions import Interval, wilson
+
+
+class Accuracy(Metric):
+    """Share of windows whose most probable class is right.
+
+    It is compared with constant predictions by the balanced accuracy, which is 1 / classes for each of them. The accuracy of the
+    majority class moves with the shares of the classes: where these drift, as volatile and quiet times do, its error hides what
+    the model knows (Pesaran & Timmermann 1992 test the association for that reason).
+    """
+
+    name, place = "accuracy", 0
+    label, article = "accuracy", "an"
+    score_range = (0.0, 1.0)
+    small_gain = 0.02
+    per_cent = True
+    fixed_error = False
+    constant = "the majority class"
+    superlative = "most accurate"
+    chance_metric = "balanced_accuracy"
+    result_key = "test_class_acc"
+
+    def scores(self, labels: Labels, probabilities: Probabilities, weights: Floats) -> Floats:
+        """See the base class."""
+        return np.asarray(ratio(weights @ hits(labels, probabilities), weights.sum(axis=-1)))
+
+    def at_chance(self, counts: Floats, overlap: float) -> tuple[float, float]:
+        """The majority's share p, √(p (1 − p) / n)."""
+        n, p = counts.sum(), counts.max() / counts.sum()
+        return float(p), math.sqrt(p * (1 - p) * overlap / n)
+
+    def standard_error(self, score: float, chance: float, n: float) -> float:
+        """√(p (1 − p) / n) of an accuracy p."""
+        p = min(max(score, 0.0), 1.0)
+        return math.sqrt(p * (1 - p) / n)
+
+    def interval(
+        self, labels: Labels, probabilities: Probabilities, estimate: float, dependence: Dependence
+    ) -> Interval:
+        """See the base class."""
+        share, reach = dependence.effective_share(hits(labels, probabilities))
+        return wilson(estimate, share * len(labels), reach)
+
+    def paired_interval(
+        self, labels: Labels, ours: Probabilities, theirs: Probabilities, dependence: Dependence
+    ) -> Interval:
+        """See the base class."""
+        gain = hits(labels, ours) - hits(labels, theirs)
+        return gain_interval(gain, *dependence.effective_share(gain))
+
+    def threshold_text(self, chance: float, threshold: float) -> str:
+        """See the base class."""
+        return f"Majority class on validation: {chance:.1%} right; above {threshold:.1%}"

@@ -1,0 +1,77 @@
+"""Balanced accuracy. Intervals: those of accuracies by class, put together (MOVER, Zou & Donner 2008)."""
+
+import math
+
+import numpy as np
+
+from cnn_lstm_hyperopt.metrics.base import (
+    Bounded,
+    Dependence,
+    Floats,
+    Labels,
+    Metric,
+    Probabilities,
+    confusion,
+    gain_interval,
+    hits,
+    mean_of_known,
+    ratio,
+)
+from cnn_lstm_hyperopt.metrics.proportions import Interval, combined, wilson
+
+
+class BalancedAccuracy(Metric):
+    """Mean over the classes that occur of the share of their windows that is recognised."""
+
+    name, place = "balanced_accuracy", 1
+    label, header = "balanced accuracy", "balanced"
+    score_range = (0.0, 1.0)
+    small_gain = 0.02
+    per_cent = True
+
+    def scores(self, labels: Labels, probabilities: Probabilities, weights: Floats) -> Floats:
+        """See the base class."""
+        cells = confusion(labels, probabilities, weights)
+        return mean_of_known(ratio(np.diagonal(cells, axis1=-2, axis2=-1), cells.sum(axis=-1)))
+
+    def at_chance(self, counts: Floats, overlap: float) -> tuple[float, float]:
+        """1/C; each class is guessed with q = 1/C: √(Σ q (1 − q) / n_c) / C."""
+        q = 1 / len(counts)
+        return q, q * math.sqrt(float((q * (1 - q) * overlap / counts).sum()))
+
+    def influence(self, labels: Labels, probabilities: Probabilities) -> Floats:
+        """See the base class."""
+        return of_class_means(labels, hits(labels, probabilities))
+
+    def bounded(self, labels: Labels, probabilities: Probabilities, estimate: float, dependence: Dependence) -> Bounded:
+        """See the base class."""
+        right, influence = hits(labels, probabilities), self.influence(labels, probabilities)
+        share, reach = dependence.effective_share(influence)
+        parts = [right[labels == c] for c in np.unique(labels)]
+        means = [float(part.mean()) for part in parts]
+        found = [wilson(mean, share * len(part), reach) for mean, part in zip(means, parts, strict=True)]
+        return Bounded(_mean(means, found), influence)
+
+    def paired_interval(
+        self, labels: Labels, ours: Probabilities, theirs: Probabilities, dependence: Dependence
+    ) -> Interval:
+        """See the base class."""
+        gain = hits(labels, ours) - hits(labels, theirs)
+        share, reach = dependence.effective_share(of_class_means(labels, gain))
+        parts = [gain[labels == c] for c in np.unique(labels)]
+        return _mean([float(part.mean()) for part in parts], [gain_interval(part, share, reach) for part in parts])
+
+
+def of_class_means(labels: Labels, values: Floats) -> Floats:
+    """Influence on the mean over classes of the classes' means of ``values``, ``(windows,)``."""
+    counts = np.bincount(labels).astype(np.float64)
+    present = np.count_nonzero(counts)
+    counts = np.maximum(counts, 1.0)
+    means = np.bincount(labels, weights=values) / counts
+    return np.asarray((values - means[labels]) * len(labels) / (present * counts[labels]))
+
+
+def _mean(estimates: list[float], intervals: list[Interval]) -> Interval:
+    """Interval of the mean of independent estimates."""
+    low, high = combined(estimates, intervals)
+    return Interval(low / len(estimates), high / len(estimates))
