@@ -19,7 +19,6 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from cnn_lstm_hyperopt.pipeline import test_evaluation as module
 from cnn_lstm_hyperopt.config import DataSettings, Settings, load_settings
 from cnn_lstm_hyperopt.data.dataset import Dataset, LockedPeriod, prepare_dataset
 from cnn_lstm_hyperopt.data.windows import Windows
@@ -35,6 +34,7 @@ from cnn_lstm_hyperopt.evaluation import (
 )
 from cnn_lstm_hyperopt.inference.model import load_model
 from cnn_lstm_hyperopt.metrics import METRICS
+from cnn_lstm_hyperopt.pipeline import test_evaluation as module
 from cnn_lstm_hyperopt.pipeline.retraining import Finalist, retrain
 from cnn_lstm_hyperopt.pipeline.test_evaluation import Verdict, evaluate_once
 from finalists import Planted, go_on, mostly, params, planted, runner_of, sure
