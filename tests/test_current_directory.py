@@ -75,7 +75,7 @@ def test_a_run_with_workers_mlflow_report_and_own_features_imports_none_of_them(
     assert (save_dir / "mlflow.db").is_file()
 
 
-@pytest.mark.parametrize("module", ["cnn_lstm_hyperopt.execution.worker", "cnn_lstm_hyperopt.tracking"])
+@pytest.mark.parametrize("module", ["cnn_lstm_hyperopt.execution.worker", "cnn_lstm_hyperopt.tracking.worker"])
 def test_the_command_of_a_child_process_imports_none_of_them(hostile: Path, module: str) -> None:
     from cnn_lstm_hyperopt.utils.processes import module_command
 

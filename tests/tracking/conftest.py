@@ -11,6 +11,8 @@ import pytest
 from cnn_lstm_hyperopt.config import dump_settings, load_settings
 from cnn_lstm_hyperopt.search import Point, SkillGate, State, StudyStorage, Values, random_configuration
 from cnn_lstm_hyperopt.search.distributions import distributions_of
+from cnn_lstm_hyperopt.tracking.process import ExportProcess, SyncStatus
+from cnn_lstm_hyperopt.tracking.target import Target, tracking_target
 
 GATE = SkillGate(chance=0.5, n_validation=1000)
 Planted = Callable[..., Path]
@@ -59,3 +61,16 @@ def planted(tmp_path: Path) -> Iterator[Planted]:
         return save_dir
 
     return plant
+
+
+def target_of(save_dir: Path) -> Target:
+    target = tracking_target(load_settings(save_dir / "config.yaml", environment={}), {})
+    assert target is not None
+    return target
+
+
+def exported(save_dir: Path) -> SyncStatus:
+    """Exports the study in a process of its own, to the end."""
+    status = ExportProcess(save_dir, target_of(save_dir)).finish(None)
+    assert status.error == ""
+    return status

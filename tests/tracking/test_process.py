@@ -4,25 +4,30 @@ from pathlib import Path
 
 import pytest
 
-from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.search import State
-from cnn_lstm_hyperopt.tracking.process import Follower
-from cnn_lstm_hyperopt.tracking.target import tracking_target
+from cnn_lstm_hyperopt.tracking.process import ExportProcess, SyncStatus
+
+from .conftest import Planted, target_of
 
 
 def test_a_process_that_dies_at_start_says_why_and_no_secret(
-    planted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    planted: Planted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_dir = planted([State.COMPLETE], enabled=True)
     (tmp_path / "sitecustomize.py").write_text(
         "import os, sys\n"
-        "if 'cnn_lstm_hyperopt.tracking' in sys.orig_argv:\n"
+        "if 'cnn_lstm_hyperopt.tracking.worker' in sys.orig_argv:\n"
         "    os.write(2, b'first\\nImportError: no mlflow for http://me:secret@host/\\n')\n"
         "    os._exit(1)\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    target = tracking_target(load_settings(save_dir / "config.yaml", environment={}))
-    assert target is not None
-    problem = Follower(save_dir, target).end(600).problem
-    assert problem.startswith("its process ended with exit code 1: ImportError: no mlflow for http://")
-    assert "secret" not in problem
+    error = ExportProcess(save_dir, target_of(save_dir)).finish(600).error
+    assert error.startswith("its process ended with exit code 1: ImportError: no mlflow for http://")
+    assert "secret" not in error
+
+
+def test_missing_trials_and_models_are_counted() -> None:
+    assert SyncStatus(trials=18).missing(30) == "12 of 30 trials"
+    assert SyncStatus(trials=30, models=1, of_models=2).missing(30) == "1 of 2 retrained models"
+    assert SyncStatus(trials=29, models=0, of_models=2).missing(30) == "1 of 30 trials and 2 of 2 retrained models"
+    assert SyncStatus(trials=30).missing(30) == ""

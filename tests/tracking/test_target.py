@@ -7,8 +7,6 @@ import pytest
 from cnn_lstm_hyperopt.cli import main
 from cnn_lstm_hyperopt.config import Settings, dump_settings, load_settings
 from cnn_lstm_hyperopt.errors import ConfigError
-from cnn_lstm_hyperopt.tracking.problems import problem_text
-from cnn_lstm_hyperopt.tracking.standing import Standing
 from cnn_lstm_hyperopt.tracking.target import tracking_target
 
 SECRET = "postgresql://me:geheim@host/db"  # noqa: S105 - a made-up one
@@ -117,7 +115,7 @@ def test_no_message_has_the_password(password: str) -> None:
     target = tracking_target(settings(tracking_uri=uri), {})
     assert target is not None
     assert target.shown == "postgresql://me:***@host/db"
-    assert password not in problem_text(RuntimeError(f"can't reach {uri} with password {password}"), target)
+    assert password not in target.error_text(RuntimeError(f"can't reach {uri} with password {password}"))
     assert password not in dump_settings(settings(tracking_uri=uri))
 
 
@@ -136,7 +134,7 @@ def test_no_message_has_the_password(password: str) -> None:
 def test_what_is_wrong_with_a_server_is_told(said: str, told: str) -> None:
     target = tracking_target(settings(tracking_uri="http://host:5000"), {})
     assert target is not None
-    assert told in problem_text(RuntimeError(said), target)
+    assert told in target.error_text(RuntimeError(said))
 
 
 def test_a_faulty_uri_on_the_command_line_is_told_with_its_flag_and_without_its_password(
@@ -151,11 +149,3 @@ def test_a_faulty_uri_on_the_command_line_is_told_with_its_flag_and_without_its_
 def test_track_needs_a_study(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["track", "--save-dir", str(tmp_path)]) == 2
     assert "holds no config.yaml, so there is no study to write to MLflow" in capsys.readouterr().err
-
-
-def test_what_is_missing_is_counted() -> None:
-    assert Standing(trials=18, of_trials=30).missing(30) == "12 of 30 trials"
-    assert Standing(trials=30, of_trials=30, models=1, of_models=2).missing(30) == "1 of 2 retrained models"
-    assert Standing(trials=30, of_trials=30).missing(30) == ""
-    assert Standing.read(Standing(trials=3, problem="x").line()) == Standing(trials=3, problem="x")
-    assert Standing.read('{"trials": 1}') is None

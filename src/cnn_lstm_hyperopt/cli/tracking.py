@@ -34,6 +34,6 @@ def track(
     if register is not None:
         asked["register_as"] = register
     settings = settings_of(path, {"save_dir": save_dir, "mlflow": asked})
-    from cnn_lstm_hyperopt.tracking.once import track_once
+    from cnn_lstm_hyperopt.tracking.process import track_once
 
     track_once(settings)

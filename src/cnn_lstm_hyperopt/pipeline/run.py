@@ -74,7 +74,6 @@ from cnn_lstm_hyperopt.search import State, Study, StudyPlan, StudyStorage, Tria
 from cnn_lstm_hyperopt.search.forecast import Forecast
 from cnn_lstm_hyperopt.search.storage_recovery import first_line
 from cnn_lstm_hyperopt.tracking import tracked, tracking_target
-from cnn_lstm_hyperopt.tracking.source import study_id
 from cnn_lstm_hyperopt.training.runtime.memory import have_grown, memory_kills
 from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
 from cnn_lstm_hyperopt.utils.atomic_io import remove_parts, write_json, write_text
@@ -198,10 +197,6 @@ class Experiment:
     def runner(self) -> TrialRunner:
         """What trains."""
         return self.preparation.runner
-
-    def n_ended(self) -> int:
-        """Trials of which nothing more will come."""
-        return sum(record.state.ended for record in self.study.records())
 
     def search_and_write(self, stop: StopSignal) -> dict[str, Any]:
         """Searches and writes the results; also when an error ends the search, which is the one that is told.
@@ -455,7 +450,8 @@ def open_experiment(
     Raises:
         SaveDirError: the directory can't be used, or belongs to another space, data or target.
     """
-    save_dir, target = settings.save_dir, tracking_target(settings)
+    save_dir = settings.save_dir
+    tracking_target(settings)
     if not resume:  # what is wrong is found before anything is made
         preparation = prepare_new(settings, dataset, terminal, recalibrate=recalibrate)
     make_directory(save_dir)
@@ -516,9 +512,7 @@ def open_experiment(
                 after_search=_earlier_retraining(save_dir) if resume else {},
                 interface=interface,
             )
-            if target is not None:
-                study_id(storage)
-            with tracked(settings, target, ended=experiment.n_ended, say=terminal.say, warn=terminal.warn):
+            with tracked(settings, say=terminal.say, warn=terminal.warn):
                 yield experiment
         finally:
             storage.close()

@@ -1,10 +1,10 @@
-"""What a study leaves in its directory, mirrored to MLflow by a process of its own. The only part that knows MLflow.
+"""Export of a study to MLflow, in a background process. The only package that imports MLflow.
 
-A run starts a follower (``process.py``), which reads ``study.db`` and the results like any other reader and writes what MLflow
-lacks (``mirror.py``). Nothing that trains waits for it, and whatever becomes of it or of the server costs no trial.
+``process.py`` starts the process and reports how it ended; ``worker.py`` is its main loop; ``export.py`` compares the study in
+``save_dir`` with MLflow and sends what is missing. A slow or unreachable server never delays or fails a trial.
 """
 
 from cnn_lstm_hyperopt.tracking.process import tracked
-from cnn_lstm_hyperopt.tracking.target import Target, tracking_target
+from cnn_lstm_hyperopt.tracking.target import tracking_target
 
-__all__ = ["Target", "tracked", "tracking_target"]
+__all__ = ["tracked", "tracking_target"]

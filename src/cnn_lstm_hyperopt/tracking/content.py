@@ -1,213 +1,210 @@
-"""What is said of a study, a trial and a retrained model; in plain values, so that MLflow's own types stay in one place."""
+"""Params, tags and metrics of a study, a trial and a retrained model."""
 
+import contextlib
 import json
 import math
 import platform
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any, NamedTuple
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
 import yaml
+from mlflow.entities import Metric
 
-from cnn_lstm_hyperopt.config import Settings, dump_settings, readable
-from cnn_lstm_hyperopt.metrics import METRICS
-from cnn_lstm_hyperopt.search import State, TrialRecord, front_hypervolume, hypervolume_history, with_fixed
+from cnn_lstm_hyperopt.config import dump_settings, load_settings, readable
+from cnn_lstm_hyperopt.metrics.base import objective_name
+from cnn_lstm_hyperopt.pipeline.results.search_results import read_results
+from cnn_lstm_hyperopt.run_dir.paths import CONFIG_FILE, RESULTS_FILE
+from cnn_lstm_hyperopt.search import (
+    SkillGate,
+    State,
+    StudyStorage,
+    TrialRecord,
+    hypervolume_history,
+    read_description,
+    study_space,
+    with_fixed,
+)
 from cnn_lstm_hyperopt.search.pareto_front import finish_order
-from cnn_lstm_hyperopt.tracking.source import Snapshot
 from cnn_lstm_hyperopt.utils.secrets import masked
 
 STATUS = {State.COMPLETE: "FINISHED", State.PRUNED: "KILLED", State.FAIL: "FAILED"}
-"""MLflow knows no pruned runs: one that was ended on purpose is told from others by its tag ``state``."""
-_LONGEST_PARAM, _LONGEST_TAG = 6_000, 5_000
+"""MLflow has no status for pruned trials; the tag ``state`` tells them from killed ones."""
+_MAX_PARAM, _MAX_TAG = 6_000, 5_000
+"""Characters that MLflow stores of a value."""
 _PACKAGES = ("cnn-lstm-hyperopt", "torch", "optuna", "numpy", "mlflow")
+_COPIED_ATTRIBUTES = ("worker", "origin", "cut_off_by", "continues", "seeded_as")
 
 
-class Figure(NamedTuple):
-    """A metric at a step; the moment is derived from the study, so that writing it twice adds nothing."""
+class Snapshot:
+    """A study at one moment.
 
-    name: str
-    value: float
-    step: int
-    moment: int
+    Attributes:
+        name, settings, space, gate, n_trials: of the study.
+        ended: ended trials in order of number.
+        results: content of ``results.json``; empty if it is missing or damaged.
+    """
+
+    def __init__(self, save_dir: Path, storage: StudyStorage) -> None:
+        """Read the study.
+
+        Raises:
+            HyperoptError: it can't be read.
+        """
+        self.name = storage.study.study_name
+        self.settings = load_settings(save_dir / CONFIG_FILE, environment={})
+        self.space = study_space(self.settings, read_description(save_dir))
+        self.gate = SkillGate(**storage.attribute("skill_gate"))
+        self.n_trials = int(storage.attribute("n_trials"))
+        self.ended = [record for record in storage.records() if record.state.ended]
+        self._times = storage.times()
+        self.results: dict[str, Any] = {}
+        with contextlib.suppress(ValueError):  # a resumed run reports damaged results
+            self.results = read_results(save_dir / RESULTS_FILE) or {}
+
+    @property
+    def objective(self) -> str:
+        """Name of the objective that is maximised."""
+        return objective_name(self.settings.study.metric)
+
+    def start_ms(self, number: int) -> int:
+        """Return when a trial started, in ms since 1970."""
+        return _milliseconds(self._times[number][0])
+
+    def end_ms(self, number: int) -> int:
+        """Return when a trial ended, in ms since 1970."""
+        started, ended = self._times[number]
+        return _milliseconds(ended or started)
+
+
+def _milliseconds(moment: datetime | None) -> int:
+    return 0 if moment is None else int(moment.timestamp() * 1000)
 
 
 @dataclass(frozen=True)
 class Content:
-    """What one run in MLflow says."""
+    """What is sent to one run. The time of a metric comes from the study, so sending it again adds nothing."""
 
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
-    figures: tuple[Figure, ...] = ()
+    metrics: list[Metric] = field(default_factory=list)
 
 
 def trial_content(record: TrialRecord, snapshot: Snapshot) -> Content:
-    """Configuration, a figure per epoch, the values, and how it ended.
+    """Return the configuration of a trial, its metrics by epoch, its objectives, and how it ended.
 
-    Of a long first epoch there are points at its quarters, too: they have step 0, and ``epoch`` says where they lie.
+    A long first epoch has points at its quarters, too. They have step 0; the metric ``epoch`` has the fraction.
     """
-    objective = METRICS[snapshot.settings.study.metric].objective
-    began, end = snapshot.began(record.number), snapshot.ended_at(record.number)
-    figures = []
+    start, end = snapshot.start_ms(record.number), snapshot.end_ms(record.number)
+    metrics: list[Metric] = []
     for point in record.curve:
-        step, moment = int(point.epoch), began + int(point.seconds * 1000)
-        figures += [
-            Figure(f"val_{objective}", point.score, step, moment),
-            Figure("val_loss", point.loss, step, moment),
-            Figure("seconds_so_far", point.seconds, step, moment),
-            Figure("epoch", point.epoch, step, moment),
-        ]
-    values = {"training_seconds": record.own_seconds, "size_mb": record.size_mb}
-    if record.values is not None:
-        values = {
-            objective: record.values.score,
-            "training_seconds": record.values.seconds,
-            "size_mb": record.values.size_mb,
-        }
-    last = int(record.curve[-1].epoch) if record.curve else 0
-    figures += [Figure(name, value, last, end) for name, value in values.items()]
-    about = {name: record.attributes.get(name) for name in ("worker", "origin", "cut_off_by", "continues", "seeded_as")}
-    about |= {"reason": record.reason or None, "retry_of": record.retry_of, "probe": record.probe or None}
-    tags = {name: str(value) for name, value in about.items() if value is not None}
-    return Content(
-        params=_params(readable(with_fixed(snapshot.space, record.params))),
-        tags=_tags({**tags, "trial_number": str(record.number), "state": record.state.value}),
-        figures=tuple(figure for figure in figures if math.isfinite(figure.value)),
-    )
+        values = {f"val_{snapshot.objective}": point.score, "val_loss": point.loss}
+        values |= {"seconds_so_far": point.seconds, "epoch": point.epoch}
+        metrics += _metrics(values, step=int(point.epoch), moment=start + int(point.seconds * 1000))
+    objectives = {"training_seconds": record.own_seconds, "size_mb": record.size_mb}
+    if (found := record.values) is not None:
+        objectives = {snapshot.objective: found.score, "training_seconds": found.seconds, "size_mb": found.size_mb}
+    metrics += _metrics(objectives, step=int(record.curve[-1].epoch) if record.curve else 0, moment=end)
+    tags = {name: record.attributes.get(name) for name in _COPIED_ATTRIBUTES}
+    tags |= {"reason": record.reason or None, "retry_of": record.retry_of, "probe": record.probe or None}
+    tags |= {"trial_number": record.number, "state": record.state.value}
+    return Content(_params(readable(with_fixed(snapshot.space, record.params))), _tags(tags), metrics)
 
 
 def study_content(snapshot: Snapshot) -> Content:
-    """Settings, versions and seed."""
-    tags = {f"version.{name}": found for name in _PACKAGES if (found := _version(name)) is not None}
-    tags |= {
-        "version.python": platform.python_version(),
-        "seed": str(snapshot.settings.study.seed),
-        "n_trials": str(snapshot.n_trials),
-    }
-    return Content(params=_params(_flat(_as_written(snapshot.settings))), tags=_tags(tags))
+    """Return the settings of a study, without passwords, the seed and the versions of packages."""
+    tags = {f"version.{name}": version(name) for name in _PACKAGES}
+    tags |= {"version.python": platform.python_version(), "seed": str(snapshot.settings.study.seed)}
+    tags |= {"n_trials": str(snapshot.n_trials)}
+    return Content(_params(_flat(yaml.safe_load(dump_settings(snapshot.settings)))), _tags(tags))
 
 
-def study_figures(snapshot: Snapshot, since: int) -> tuple[Figure, ...]:
-    """Counts and the best score after each trial that ended, in the order in which they did.
-
-    Args:
-        snapshot: of the study.
-        since: so many ended trials are told already.
-    """
-    objective = METRICS[snapshot.settings.study.metric].objective
-    ordered = sorted(snapshot.ended, key=lambda record: (snapshot.ended_at(record.number), record.number))
+def study_metrics(snapshot: Snapshot, since: int) -> list[Metric]:
+    """Return counts of trials and the best score after each ended trial but the first ``since``; a step is an ended trial."""
+    ordered = sorted(snapshot.ended, key=lambda record: (snapshot.end_ms(record.number), record.number))
     count: Counter[State] = Counter()
     best = -math.inf
-    figures = []
+    metrics: list[Metric] = []
     for step, record in enumerate(ordered, start=1):
         count[record.state] += 1
         best = max(best, record.values.score) if record.values is not None else best
+        values = {"trials_ended": float(step), f"best_{snapshot.objective}": best}
+        values |= {f"trials_{state.value.lower()}": float(count[state]) for state in STATUS}
         if step > since:
-            said = {"trials_ended": float(step), f"best_{objective}": best}
-            said |= {f"trials_{state.value.lower()}": float(count[state]) for state in STATUS}
-            moment = snapshot.ended_at(record.number)
-            figures += [Figure(name, value, step, moment) for name, value in said.items() if math.isfinite(value)]
-    return tuple(figures)
+            metrics += _metrics(values, step=step, moment=snapshot.end_ms(record.number))
+    return metrics
 
 
-def front_figures(snapshot: Snapshot, key: str) -> tuple[Figure, ...]:
-    """How the hypervolume grew, at the reference of the whole study; a step is a finished trial."""
+def hypervolume_metrics(snapshot: Snapshot, name: str) -> list[Metric]:
+    """Return the growth of the hypervolume from the reference point of the whole study; a step is a finished trial."""
     finished = [record.number for record in finish_order(snapshot.ended) if record.finished]
-    return tuple(
-        Figure(key, step.hypervolume, step.trials, snapshot.ended_at(finished[step.trials - 1]))
+    return [
+        Metric(name, step.hypervolume, snapshot.end_ms(finished[step.trials - 1]), step.trials)
         for step in hypervolume_history(snapshot.ended, snapshot.gate)
-    )
+    ]
 
 
-def reference_text(snapshot: Snapshot) -> str | None:
-    """The point that hypervolumes are measured from: only those of one reference may be compared. None: there is none yet."""
-    _, reference = front_hypervolume(snapshot.ended, snapshot.gate)
-    return json.dumps(reference) if reference else None
+def model_content(entry: Mapping[str, Any], results: Mapping[str, Any], moment: int) -> Content:
+    """Return the configuration of a retrained model, its test metrics with intervals, and those of the baselines.
 
-
-def finalist_content(entry: Mapping[str, Any], results: Mapping[str, Any], moment: int) -> Content:
-    """A retrained model: configuration, what the test period said, its intervals, and the baselines beside it."""
-    training = dict(entry.get("training_results") or {})
-    said = {
-        **_numbers(training),
-        **_numbers(entry.get("test_metrics") or {}),
-        **_numbers(entry.get("spread_over_seeds") or {}, "test_score_over_seeds."),
-        **_numbers({"training_time": entry.get("training_time")}),
-    }
+    Args:
+        entry: of the model in ``results.json``.
+        results: content of ``results.json``.
+        moment: of the metrics, in ms since 1970.
+    """
+    training, verdict = entry.get("training_results") or {}, results.get("verdict") or {}
+    tags = {"of_trial": entry.get("trial_number"), "finalist_rank": entry["model_rank"]}
+    values = _numbers(training) | _numbers(entry.get("test_metrics"))
+    values |= _numbers(entry.get("spread_over_seeds"), "test_score_over_seeds.")
+    values |= _numbers({"training_time": entry.get("training_time")})
     for baseline in results.get("baselines") or ():
-        said |= _numbers(baseline.get("test_metrics") or {}, f"baseline.{_named(baseline['name'])}.")
-    verdict = results.get("verdict") or {}
-    tags = {"of_trial": str(entry.get("trial_number")), "finalist_rank": str(entry["model_rank"])}
+        values |= _numbers(baseline.get("test_metrics"), f"baseline.{_allowed(baseline['name'])}.")
     if verdict.get("model_rank") == entry["model_rank"]:
-        tags |= {"verdict": str(verdict["sentence"]), "skill": str(verdict.get("skill"))}
+        tags |= {"verdict": verdict["sentence"], "skill": str(verdict.get("skill"))}
         tags |= {name: str(verdict[name]) for name in ("grade", "colour") if name in verdict}
-        said |= _numbers({"difference_to_best_baseline": verdict.get("difference")})
-    epoch = int(training.get("best_epoch") or 0)
-    return Content(
-        params=_params(_flat(entry["config_params"])),
-        tags=_tags(tags),
-        figures=tuple(Figure(name, value, epoch, moment) for name, value in said.items()),
-    )
+        values |= _numbers({"difference_to_best_baseline": verdict.get("difference")})
+    metrics = _metrics(values, step=int(training.get("best_epoch") or 0), moment=moment)
+    return Content(_params(_flat(entry["config_params"])), _tags(tags), metrics)
 
 
-def _numbers(facts: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """The finite numbers, and both ends of intervals; lists and tables are in the files."""
+def _metrics(values: Mapping[str, float], *, step: int, moment: int) -> list[Metric]:
+    return [Metric(name, value, moment, step) for name, value in values.items() if math.isfinite(value)]
+
+
+def _numbers(facts: Mapping[str, Any] | None, prefix: str = "") -> dict[str, float]:
+    """Return the numbers and both ends of intervals; other lists and tables are in the artifacts only."""
     found: dict[str, float] = {}
-    for name, value in facts.items():
-        is_pair = name.endswith("interval") and isinstance(value, list) and len(value) == 2
-        ends = zip(("_low", "_high"), value, strict=True) if is_pair else [("", value)]
-        for suffix, each in ends:
-            if isinstance(each, (int, float)) and not isinstance(each, bool) and math.isfinite(each):
-                found[f"{prefix}{name}{suffix}"] = float(each)
+    for name, value in (facts or {}).items():
+        is_interval = name.endswith("interval") and isinstance(value, list) and len(value) == 2
+        ends = {f"{name}_low": value[0], f"{name}_high": value[1]} if is_interval else {name: value}
+        found |= {f"{prefix}{end}": float(each) for end, each in ends.items() if type(each) in (int, float)}
     return found
-
-
-def _as_written(settings: Settings) -> dict[str, Any]:
-    """As in ``config.yaml``: whole, and without a password."""
-    written: dict[str, Any] = yaml.safe_load(dump_settings(settings))
-    return written
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in tree.items():
-        if isinstance(value, Mapping) and value:
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = value
+        nested = isinstance(value, Mapping) and value
+        flat |= _flat(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value}
     return flat
 
 
 def _params(values: Mapping[str, Any]) -> dict[str, str]:
-    return {_named(name): masked(_text(value))[:_LONGEST_PARAM] for name, value in values.items()}
+    texts = {
+        name: value if isinstance(value, str) else json.dumps(value, default=str) for name, value in values.items()
+    }
+    return {_allowed(name): masked(text)[:_MAX_PARAM] for name, text in texts.items()}
 
 
-def _tags(values: Mapping[str, str]) -> dict[str, str]:
-    return {name: masked(value)[:_LONGEST_TAG] for name, value in values.items()}
+def _tags(values: Mapping[str, Any]) -> dict[str, str]:
+    return {name: masked(str(value))[:_MAX_TAG] for name, value in values.items() if value is not None}
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, default=str)
-
-
-def _named(name: str) -> str:
-    """With the characters that MLflow allows in a name."""
+def _allowed(name: str) -> str:
+    """Return the name with characters that MLflow allows."""
     return re.sub(r"[^\w\-. /]", "_", name, flags=re.ASCII)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def batches(content: Content, *, metrics: int = 800, others: int = 100) -> Iterator[Content]:
-    """In parts that MLflow takes at once: 1000 entries, 100 of them params and 100 tags; a usual trial is a single one."""
-    params, tags = list(content.params.items()), list(content.tags.items())
-    count = max(-(-len(content.figures) // metrics), -(-len(params) // others), -(-len(tags) // others))
-    for part in range(count):
-        few, many = slice(part * others, (part + 1) * others), slice(part * metrics, (part + 1) * metrics)
-        yield Content(dict(params[few]), dict(tags[few]), content.figures[many])

@@ -1,183 +1,209 @@
-"""The follower from the side of the run: started with it, asked to come to its end, and waited for no longer than was agreed."""
+"""Start the process that exports a study to MLflow, wait for it at the end, and report what MLflow has then."""
 
-import atexit
 import contextlib
+import json
 import logging
 import os
 import shlex
 import subprocess
 import tempfile
-import threading
-import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from rich.console import Console
+
 from cnn_lstm_hyperopt.config import Settings
-from cnn_lstm_hyperopt.errors import InterruptedRunError
+from cnn_lstm_hyperopt.errors import HyperoptError, InterruptedRunError, TrackingError
 from cnn_lstm_hyperopt.reporting.wording import counted
-from cnn_lstm_hyperopt.tracking.standing import Standing
-from cnn_lstm_hyperopt.tracking.target import URI_VARIABLE, Target
+from cnn_lstm_hyperopt.run_dir.paths import STUDY_FILE
+from cnn_lstm_hyperopt.search import StudyStorage
+from cnn_lstm_hyperopt.tracking.target import Target, tracking_target
 from cnn_lstm_hyperopt.utils.processes import THREAD_VARIABLES, module_command
-from cnn_lstm_hyperopt.utils.secrets import masked
 
 log = logging.getLogger(__name__)
 
-HURRIED_SECONDS = 5.0
-"""That the end waits at most when the user has pressed Ctrl-C."""
-LAST_WORDS_SECONDS = 5.0
-Say = Callable[[str], None]
+INTERRUPTED_SECONDS = 5.0
+"""Longest wait for the export after Ctrl-C."""
+_MLFLOW_DEFAULTS = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    # The export itself tries again, after it has looked at what MLflow has: a request without an answer may have succeeded.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
+    "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+"""Variables that a user may set to something else."""
+_FIXED = {"MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONWARNINGS": "ignore", **dict.fromkeys(THREAD_VARIABLES, "1")}
 
 
-class Follower:
-    """The process that mirrors. Its standard input is held open: when that ends, this process is gone, and so is the follower."""
+@dataclass(frozen=True)
+class SyncStatus:
+    """What MLflow has of a study: trials, retrained models, the experiment's id; and why the last attempt failed, or ``""``."""
+
+    trials: int = 0
+    models: int = 0
+    of_models: int = 0
+    experiment_id: str = ""
+    error: str = ""
+
+    def missing(self, ended: int) -> str:
+        """Return what MLflow lacks of a study with so many ended trials: ``12 of 30 trials``, or ``""``."""
+        counts = (
+            (ended - self.trials, ended, "trials"),
+            (self.of_models - self.models, self.of_models, "retrained models"),
+        )
+        return " and ".join(f"{missing} of {total} {what}" for missing, total, what in counts if missing > 0)
+
+
+class ExportProcess:
+    """The process of ``worker.py``. It ends at once when this process ends, since its standard input closes."""
 
     def __init__(self, save_dir: Path, target: Target) -> None:
-        # The URI may hold a password, so it goes through the environment: everybody can read a command line.
-        environment = {**os.environ, URI_VARIABLE: target.uri, **dict.fromkeys(THREAD_VARIABLES, "1")}
-        self.standing = Standing()
-        self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - end() closes it
+        """Start the process.
+
+        Raises:
+            TrackingError: the system can't start it.
+        """
+        self._target = target
         try:
-            self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
-                module_command("cnn_lstm_hyperopt.tracking", save_dir),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._errors,
-                env=environment,
-                text=True,
-            )
-        except OSError:
-            self._errors.close()
-            raise
-        self._listener = threading.Thread(target=self._listen, daemon=True)
-        try:
-            self._listener.start()
-        except RuntimeError:
-            self._process.kill()
-            self._process.wait()
-            self._errors.close()
-            raise
+            self._folder = tempfile.TemporaryDirectory(prefix="cnn-lstm-hyperopt-")
+            self._status, self._output = (Path(self._folder.name) / name for name in ("status.json", "output.txt"))
+            with self._output.open("w") as output:
+                self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
+                    module_command("cnn_lstm_hyperopt.tracking.worker", save_dir, self._status),
+                    stdin=subprocess.PIPE,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env={**_MLFLOW_DEFAULTS, **os.environ, **_FIXED},
+                    text=True,
+                )
+        except OSError as error:
+            raise TrackingError(f"its process can't be started ({error.strerror or error})") from error
+        self._send(json.dumps(asdict(target)))  # with the password, which a command line would show to every user
 
-    def _listen(self) -> None:
-        for line in self._process.stdout or ():
-            self.standing = Standing.read(line) or self.standing
+    def _send(self, line: str) -> None:
+        if self._process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):  # it has ended, which its exit code shows
+                self._process.stdin.write(f"{line}\n")
+                self._process.stdin.flush()
 
-    def _last_line(self) -> str:
-        """The last line that the process wrote to its standard error, after a colon and without secrets."""
-        self._errors.seek(0)
-        lines = self._errors.read().split("\n")
-        return next((f": {masked(line.strip())}" for line in reversed(lines) if line.strip()), "")
-
-    @property
-    def running(self) -> bool:
-        """Whether the process is still there."""
-        return self._process.poll() is None
-
-    def end(self, seconds: float, limit: str = "mlflow.wait_seconds") -> Standing:
-        """Asks it to write the rest and to end, and ends it after so many seconds; returns what was written.
+    def finish(self, seconds: float | None, limit: str = "") -> SyncStatus:
+        """Let the process export the rest and return the status at the end.
 
         Args:
-            seconds: at most.
-            limit: what sets them.
+            seconds: after which the process is killed; None: wait for as long as it takes.
+            limit: what sets ``seconds``, for the error.
         """
-        deadline = time.monotonic() + seconds
-        try:
-            if self._process.stdin is not None:
-                with contextlib.suppress(OSError):  # it is gone, which its standing shows
-                    self._process.stdin.write("end\n")
-                    self._process.stdin.flush()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(max(0.0, deadline - time.monotonic()))
-        finally:
-            code = self._process.poll()
-            if code is None:
+        with self._folder:
+            self._send("finish")
+            error = f"it took longer than {seconds or 0:g} s ({limit})"
+            try:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    code = self._process.wait(seconds)
+                    lines = self._output.read_text(encoding="utf-8", errors="replace").split("\n")
+                    last = [f": {self._target.without_secrets(line.strip())}" for line in lines if line.strip()][-1:]
+                    error = f"its process ended with exit code {code}{''.join(last)}" if code else ""
+            finally:
                 self._process.kill()
-                self._process.wait()
-            self._listener.join(LAST_WORDS_SECONDS)
-            last_line = self._last_line()
-            for stream in (self._process.stdin, self._process.stdout, self._errors):
-                with contextlib.suppress(OSError):  # what was not read by a process that is gone
-                    if stream is not None:
-                        stream.close()
-        if code is None and not self.standing.problem:
-            return Standing(**{**vars(self.standing), "problem": f"it took longer than {seconds:g} s ({limit})"})
-        if code and not self.standing.problem:
-            problem = f"its process ended with exit code {code}{last_line}"
-            return Standing(**{**vars(self.standing), "problem": problem})
-        return self.standing
+                self._process.communicate()
+            exists = self._status.is_file()
+            status = SyncStatus(**json.loads(self._status.read_text(encoding="utf-8"))) if exists else SyncStatus()
+            return replace(status, error=status.error or error)
 
 
 @contextlib.contextmanager
-def tracked(
-    settings: Settings, target: Target | None, *, ended: Callable[[], int], say: Say, warn: Say
-) -> Iterator[None]:
-    """A context in which the study is mirrored to MLflow; its end says what was written and what was not.
+def tracked(settings: Settings, *, say: Callable[[str], None], warn: Callable[[str], None]) -> Iterator[None]:
+    """Export the study in ``settings.save_dir`` to MLflow within this context; at its end, report what MLflow has.
 
     Args:
-        settings: of the run.
-        target: where to; None: nowhere.
-        ended: counts the study's trials of which nothing more will come.
+        settings: of the run; nothing happens if ``mlflow.enabled`` is false.
         say: shows a line.
         warn: shows a warning.
+
+    Raises:
+        ConfigError: the target is wrong (``tracking_target``); nothing else about MLflow is an error.
     """
+    target = tracking_target(settings)
     if target is None:
         yield
         return
+    cure = f"write them with: {_track_command(settings.save_dir)}"
     try:
-        follower = Follower(settings.save_dir, target)
-    except (OSError, RuntimeError) as error:  # no more processes, threads or memory: the run goes on
-        why = getattr(error, "strerror", None) or error
-        warn(f"MLflow is not written to: its process can't be started ({why}); {_cure(settings.save_dir)}")
+        process = ExportProcess(settings.save_dir, target)
+    except TrackingError as error:
+        warn(f"MLflow is not written to: {error}; {cure}")
         yield
         return
-    told = threading.Lock()
-
-    def finish(seconds: float, limit: str = "mlflow.wait_seconds") -> None:
-        if told.acquire(blocking=False):  # once: at the end of the context, or of a program that never gets there
-            _tell(follower.end(seconds, limit), settings, target, ended=ended, say=say, warn=warn)
-
-    def at_exit() -> None:
-        finish(settings.mlflow.wait_seconds)
-
-    atexit.register(at_exit)
     seconds, limit = settings.mlflow.wait_seconds, "mlflow.wait_seconds"
     try:
         yield
     except InterruptedRunError:
-        if seconds > HURRIED_SECONDS:
-            seconds, limit = HURRIED_SECONDS, "since you end the run"
+        if seconds > INTERRUPTED_SECONDS:
+            seconds, limit = INTERRUPTED_SECONDS, "since you end the run"
         raise
     except KeyboardInterrupt:
         seconds, limit = 0.0, "since you end the run at once"
         raise
     finally:
-        finish(seconds, limit)
-        atexit.unregister(at_exit)
+        status = process.finish(seconds, limit)
+        try:
+            ended, _ = _read_study(settings.save_dir)
+        except HyperoptError as error:  # the run itself reports it
+            log.warning("can't count the trials for MLflow: %s", error)
+            ended = status.trials
+        if status.error or status.missing(ended):
+            warn(f"{_missing_text(status, ended, target)}; {cure}")
+        else:
+            say(_complete_text(status, target))
 
 
-def _tell(
-    standing: Standing, settings: Settings, target: Target, *, ended: Callable[[], int], say: Say, warn: Say
-) -> None:
+def track_once(settings: Settings) -> None:
+    """Export the study in ``settings.save_dir`` to MLflow now, and print what MLflow has then.
+
+    Raises:
+        ConfigError: the target is wrong.
+        SaveDirError: there is no study, or it is damaged.
+        TrackingError: something could not be exported; the text says what, why and how to try again.
+    """
+    target = tracking_target(settings)
+    if target is None:
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    ended, warnings = _read_study(settings.save_dir)
+    for line in warnings:
+        console.print(f"Warning: {line}", markup=False)
+    with console.status("Writing to MLflow"):
+        status = ExportProcess(settings.save_dir, target).finish(None)
+    if status.error:
+        again = f"try again with: {_track_command(settings.save_dir)}"
+        raise TrackingError(f"{_missing_text(status, ended, target)}; {again}")
+    console.print(_complete_text(status, target), markup=False)
+
+
+def _read_study(save_dir: Path) -> tuple[int, list[str]]:
+    """Return the number of ended trials, and warnings about trials that other programs added or changed."""
+    storage = StudyStorage(save_dir / STUDY_FILE)
     try:
-        total = ended()
-    except Exception as error:  # noqa: BLE001 - why the study can't be read is what the run itself says
-        log.warning("the trials can't be counted for MLflow: %s", error)
-        total = standing.of_trials
-    if standing.whole and not standing.missing(total):
-        say(whole_text(standing, target))
-    else:
-        what = standing.lacking(total)
-        why = standing.problem or "it was not done in time"
-        warn(f"{what} in MLflow at {target.shown} yet: {why}; {_cure(settings.save_dir)}")
+        return sum(record.state.ended for record in storage.records()), storage.news()
+    finally:
+        storage.close()
 
 
-def whole_text(standing: Standing, target: Target) -> str:
-    """What MLflow has, and how to look at it."""
-    models = f" and {counted(standing.models, 'retrained model')}" if standing.models else ""
+def _complete_text(status: SyncStatus, target: Target) -> str:
+    models = f" and {counted(status.models, 'retrained model')}" if status.models else ""
     return (
-        f"MLflow has all {counted(standing.trials, 'trial')}{models} in its experiment {target.experiment}; look at them with:"
-        f" {target.how_to_look(standing.experiment_id)}"
+        f"MLflow has all {counted(status.trials, 'trial')}{models} in its experiment {target.experiment}; look at them with:"
+        f" {target.how_to_look(status.experiment_id)}"
     )
 
 
-def _cure(save_dir: Path) -> str:
-    return f"write them with: cnn-lstm-hyperopt track --save-dir {shlex.quote(str(save_dir))}"
+def _missing_text(status: SyncStatus, ended: int, target: Target) -> str:
+    missing = status.missing(ended)
+    what = f"{missing} are not" if missing else "the study's end is not"
+    return f"{what} in MLflow at {target.shown} yet: {status.error or 'it was not done in time'}"
+
+
+def _track_command(save_dir: Path) -> str:
+    return f"cnn-lstm-hyperopt track --save-dir {shlex.quote(str(save_dir))}"

@@ -1,60 +1,60 @@
-"""Runs of one study in an MLflow store: found by tags, made when they are missing, written in few requests."""
+"""Runs of one study in MLflow: found by tags, created if they are missing, written in few requests."""
 
-from collections.abc import Iterator, Mapping
+import os
 from dataclasses import dataclass
 
+import mlflow.store.db.utils
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag, ViewType
+from mlflow.entities import Param, Run, RunTag, ViewType
+from mlflow.utils import get_results_from_paginated_fn
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 
 from cnn_lstm_hyperopt.errors import TrackingError
-from cnn_lstm_hyperopt.tracking.content import Content, batches
-from cnn_lstm_hyperopt.tracking.quiet import forget_artifact_root
+from cnn_lstm_hyperopt.tracking.content import Content
 from cnn_lstm_hyperopt.tracking.target import Target
 
-STUDY_ID, KIND, KEY = "study_id", "kind", "key"
 STUDY, TRIAL, FINALIST = "study", "trial", "finalist"
+"""Kinds of runs. The tags ``study_id``, ``kind`` and ``key`` identify a run."""
 _PAGE = 200
-"""Runs in one answer: a slow server has to make it within the time-out of a request."""
-Place = tuple[str, str]
-"""Kind and key of a run: with the study's id, there is one of each."""
+"""Runs in one answer, so that a slow server stays within the timeout of a request."""
+_MAX_METRICS, _MAX_OTHERS = 800, 100
+"""Entries of one request: MLflow takes 1000 in all, of them 100 params and 100 tags."""
+_ARTIFACT_ROOT = "_MLFLOW_SERVER_ARTIFACT_ROOT"
+"""Variable of MLflow; without it a new database makes a folder for artifacts in the current directory."""
 
 
 @dataclass
-class Known:
-    """A run that the store has.
-
-    Attributes:
-        run_id: the store's name for it.
-        ended: whether its status says that it is whole.
-        tags: as they were when it was found.
-        params: as they were then.
-        counted: trials that have ended, as it says of the study.
-    """
+class StoredRun:
+    """A run that MLflow has, with what was read from it and written to it."""
 
     run_id: str
     ended: bool
     tags: dict[str, str]
     params: dict[str, str]
-    counted: int = 0
+    trials_ended: int = 0
 
 
 class Runs:
-    """All runs of one study. After an error, make another: what the store has may differ from what was seen."""
+    """All runs of one study. After an error, create a new object: MLflow may have more than this one knows."""
 
     def __init__(self, target: Target, study_id: str) -> None:
-        """Looks at what the store has.
+        """Read what MLflow has.
 
         Raises:
             TrackingError: the experiment was deleted.
         """
-        self.client = MlflowClient(tracking_uri=target.uri, registry_uri=target.uri)
-        forget_artifact_root()
-        self.study_id = study_id
+        mlflow.store.db.utils.MAX_RETRY_COUNT = 1  # of an unreachable database; the export itself tries again
+        if target.artifacts is not None:
+            os.environ.setdefault(_ARTIFACT_ROOT, target.artifacts)
+        mlflow.set_tracking_uri(target.uri)
+        mlflow.set_registry_uri(target.uri)
+        self.client = MlflowClient()
+        os.environ.pop(_ARTIFACT_ROOT, None)  # a process with this variable counts as a server, which may do less
+        self._study_id = study_id
         self.experiment_id = self._experiment(target)
-        self._known: dict[Place, Known] = {}
-        for run in list(self._stored()):  # all of them, before any is deleted and moves the pages
-            self._take(run)
+        self._runs: dict[tuple[str, str], StoredRun] = {}
+        for run in get_results_from_paginated_fn(self._page, _PAGE):
+            self._add(run)
 
     def _experiment(self, target: Target) -> str:
         found = self.client.get_experiment_by_name(target.experiment)
@@ -66,80 +66,64 @@ class Runs:
             )
         return str(found.experiment_id)
 
-    def _stored(self) -> Iterator[Run]:
-        token = None
-        while True:
-            page = self.client.search_runs(
-                [self.experiment_id],
-                f"tags.{STUDY_ID} = '{self.study_id}'",
-                ViewType.ACTIVE_ONLY,
-                max_results=_PAGE,
-                order_by=["attributes.start_time ASC"],
-                page_token=token,
-            )
-            yield from page
-            token = page.token
-            if not token:
-                return
+    def _page(self, size: int, token: str | None) -> list[Run]:
+        query, order = f"tags.study_id = '{self._study_id}'", ["attributes.start_time ASC"]
+        return self.client.search_runs([self.experiment_id], query, ViewType.ACTIVE_ONLY, size, order, token)
 
-    def _take(self, run: Run) -> None:
-        """The first of each place is kept. Another one is there when a request was carried out whose answer was lost."""
-        tags = run.data.tags
-        place = tags.get(KIND, ""), tags.get(KEY, "")
-        if place in self._known:
-            self.client.delete_run(run.info.run_id)
+    def _add(self, run: Run) -> None:
+        """Keep the first run of each kind and key. A second one exists if the answer of a successful request was lost."""
+        tags, info = run.data.tags, run.info
+        place = tags.get("kind", ""), tags.get("key", "")
+        if place in self._runs:
+            self.client.delete_run(info.run_id)
             return
-        ended = run.info.status in ("FINISHED", "FAILED", "KILLED")
-        counted = int(run.data.metrics.get("trials_ended", 0))
-        self._known[place] = Known(run.info.run_id, ended, dict(tags), dict(run.data.params), counted)
+        ended, trials_ended = info.status in ("FINISHED", "FAILED", "KILLED"), run.data.metrics.get("trials_ended", 0)
+        self._runs[place] = StoredRun(info.run_id, ended, dict(tags), dict(run.data.params), int(trials_ended))
 
-    def find(self, kind: str, key: str) -> Known | None:
-        """The run of this place; None: there is none."""
-        return self._known.get((kind, key))
+    def of_kind(self, kind: str) -> dict[str, StoredRun]:
+        """Return all runs of a kind by key."""
+        return {key: run for (each, key), run in self._runs.items() if each == kind}
 
-    def of_kind(self, kind: str) -> dict[str, Known]:
-        """All runs of a kind, by key."""
-        return {key: known for (each, key), known in self._known.items() if each == kind}
+    def find_or_create(self, kind: str, key: str, *, name: str, start: int, parent: str | None = None) -> StoredRun:
+        """Return the run of this kind and key.
 
-    def get_or_make(self, kind: str, key: str, *, name: str, began: int, parent: str | None = None) -> Known:
-        """The run of this place, made if it is not there."""
-        known = self.find(kind, key)
-        if known is None:
-            tags = {STUDY_ID: self.study_id, KIND: kind, KEY: key, MLFLOW_RUN_NAME: name}
+        Args:
+            kind: of the run.
+            key: of the run among those of its kind.
+            name: that MLflow shows.
+            start: ms since 1970.
+            parent: id of the study's run; None: this is the study's run.
+        """
+        if (kind, key) not in self._runs:
+            tags = {"study_id": self._study_id, "kind": kind, "key": key, MLFLOW_RUN_NAME: name}
             if parent is not None:
                 tags[MLFLOW_PARENT_RUN_ID] = parent
-            run = self.client.create_run(self.experiment_id, start_time=began, tags=tags, run_name=name)
-            known = self._known[kind, key] = Known(run.info.run_id, False, dict(tags), {})
-        return known
+            run = self.client.create_run(self.experiment_id, start_time=start, tags=tags, run_name=name)
+            self._runs[kind, key] = StoredRun(run.info.run_id, False, tags, {})
+        return self._runs[kind, key]
 
-    def write(self, known: Known, content: Content) -> None:
-        """Adds to a run; what it has already may be written again.
+    def write(self, run: StoredRun, content: Content) -> None:
+        """Send params, tags and metrics to a run; entries that it has already do no harm.
 
-        A param can't be changed, so what differs from the first reading (a resumed study may have more trials) is a tag.
+        MLflow never changes a param, so the changed settings of a resumed study become tags ``now.NAME``.
         """
+        new = {name: value for name, value in content.params.items() if name not in run.params}
         changed = {
             f"now.{name}": value
             for name, value in content.params.items()
-            if name in known.params and (known.params[name] != value or f"now.{name}" in known.tags)
+            if name not in new and (run.params[name] != value or f"now.{name}" in run.tags)
         }
-        new = {name: value for name, value in content.params.items() if name not in known.params}
-        tags = {name: value for name, value in {**content.tags, **changed}.items() if known.tags.get(name) != value}
-        for part in batches(Content(new, tags, content.figures)):
-            self.client.log_batch(
-                known.run_id,
-                metrics=[Metric(each.name, each.value, each.moment, each.step) for each in part.figures],
-                params=[Param(name, value) for name, value in part.params.items()],
-                tags=[RunTag(name, value) for name, value in part.tags.items()],
-                synchronous=True,
-            )
-        known.params |= new
-        known.tags |= tags
+        differing = {name: value for name, value in {**content.tags, **changed}.items() if run.tags.get(name) != value}
+        metrics = content.metrics
+        params = [Param(name, value) for name, value in new.items()]
+        tags = [RunTag(name, value) for name, value in differing.items()]
+        while metrics or params or tags:
+            self.client.log_batch(run.run_id, metrics[:_MAX_METRICS], params[:_MAX_OTHERS], tags[:_MAX_OTHERS])
+            metrics, params, tags = metrics[_MAX_METRICS:], params[_MAX_OTHERS:], tags[_MAX_OTHERS:]
+        run.params |= new
+        run.tags |= differing
 
-    def end(self, known: Known, status: str, moment: int) -> None:
-        """Says last of all how it ended: a run that has ended is whole."""
-        self.client.set_terminated(known.run_id, status, moment)
-        known.ended = True
-
-    def tag(self, known: Known, tags: Mapping[str, str]) -> None:
-        """Sets tags and nothing else."""
-        self.write(known, Content(tags=dict(tags)))
+    def end(self, run: StoredRun, status: str, end: int) -> None:
+        """Set the status of a run, after all else: a run that has ended is complete."""
+        self.client.set_terminated(run.run_id, status, end)
+        run.ended = True

@@ -1,6 +1,7 @@
-"""Where a study is mirrored to, and what may be said of it."""
+"""The MLflow server or database that a study is exported to, and how messages name it without secrets."""
 
 import os
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,30 +11,35 @@ from urllib.parse import unquote, urlsplit
 import sqlalchemy
 
 from cnn_lstm_hyperopt.config import Settings
+from cnn_lstm_hyperopt.config.messages import printable
 from cnn_lstm_hyperopt.config.schema.tracking import tracking_uri
-from cnn_lstm_hyperopt.errors import ConfigError
+from cnn_lstm_hyperopt.errors import ConfigError, HyperoptError
 from cnn_lstm_hyperopt.run_dir.paths import MLFLOW_ARTIFACTS, MLFLOW_FILE
 from cnn_lstm_hyperopt.utils.secrets import MASK, masked
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
-"""MLflow's own; it counts where no setting names a URI."""
+"""MLflow's own environment variable; used if no setting names a URI."""
 _SECRET_VARIABLES = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
-UI_ADDRESS = "http://127.0.0.1:5000"
-"""Where ``mlflow ui`` serves its pages unless another port is asked for."""
-RUNS_PAGE = "/#/experiments/{}/runs?workflowType=machine_learning"
-"""Of an experiment, in MLflow 3; without the workflow type the page of language models comes up."""
 _SERVERS = ("http://", "https://", "databricks")
+_UNREACHABLE = (
+    "failed with exception",
+    "timed out",
+    "Connection refused",
+    "Connection aborted",
+    "Max retries exceeded",
+)
+_UNAUTHORIZED = ("error code 401", "error code 403", "PERMISSION_DENIED", "UNAUTHENTICATED")
 
 
 @dataclass(frozen=True)
 class Target:
-    """A store of runs.
+    """Where the runs of a study are stored.
 
     Attributes:
         uri: of the server or database, with its password.
-        experiment: the runs belong to.
-        register_as: name of the registered model; None: none is registered.
-        artifacts: URI of the directory for files, for a new experiment; None: the server's business.
+        experiment: name of the MLflow experiment.
+        register_as: name of the registered model; None: register none.
+        artifacts: URI of the artifact directory of a new experiment; None: the server has its own.
     """
 
     uri: str
@@ -46,61 +52,57 @@ class Target:
         """The URI without its password."""
         return masked(self.uri)
 
-    @property
-    def served(self) -> bool:
-        """Whether a server keeps the runs, not a database that this process opens."""
-        return self.uri.startswith(_SERVERS)
-
     def how_to_look(self, experiment_id: str) -> str:
-        """Return the command and the page that show the runs.
-
-        The first page of ``mlflow ui`` is about language models and lists no runs, so the page of the experiment is named.
-
-        Args:
-            experiment_id: of the experiment in the store; empty where it is not known.
-        """
-        if self.uri.startswith("databricks"):  # its pages are elsewhere than a server's
+        """Return the command and the page that show the runs. The first page of MLflow 3 lists no runs."""
+        page = f"/#/experiments/{experiment_id}/runs?workflowType=machine_learning" if experiment_id else ""
+        if self.uri.startswith("databricks"):  # its pages are not under the URI
             return self.shown
-        page = RUNS_PAGE.format(experiment_id) if experiment_id else ""
-        if self.served:
+        if self.uri.startswith(_SERVERS):
             return f"{self.shown.rstrip('/')}{page}"
-        return f"mlflow ui --backend-store-uri {shlex.quote(self.shown)}\nThen open {UI_ADDRESS}{page}"
+        return f"mlflow ui --backend-store-uri {shlex.quote(self.shown)}\nThen open http://127.0.0.1:5000{page}"
 
-    def without_secrets(self, text: str, environment: Mapping[str, str] | None = None) -> str:
-        """The text with every password and token that gives access to the store hidden."""
-        variables = os.environ if environment is None else environment
-        written = urlsplit(self.uri).password if self.served else None
-        meant = unquote(written or "") if self.served else sqlalchemy.make_url(self.uri).password
-        secrets = [written, meant, *(variables.get(name) for name in _SECRET_VARIABLES)]
-        for secret in secrets:
-            if secret:
-                text = text.replace(secret, MASK)
+    def error_text(self, error: BaseException) -> str:
+        """Return one line about an error of MLflow, without secrets."""
+        text, served = self.without_secrets(" ".join(str(error).split())), self.uri.startswith(_SERVERS)
+        if isinstance(error, HyperoptError):
+            return text
+        if any(sign in text for sign in _UNAUTHORIZED):
+            return (
+                "the server does not let us in; set MLFLOW_TRACKING_USERNAME and …_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+            )
+        if served and (found := re.search(r"too many (\d+) error responses|error code (5\d\d)", text)):
+            return f"the server answers with error {found[1] or found[2]}; its log says why"
+        if served and any(sign in text for sign in _UNREACHABLE):
+            return "the server does not answer"
+        return f"{'the server' if served else 'the database'} says {type(error).__name__}: {printable(text, 300)}"
+
+    def without_secrets(self, text: str) -> str:
+        """Return the text with every password and token of the target masked."""
+        if self.uri.startswith(_SERVERS):
+            written = urlsplit(self.uri).password
+            passwords = [written, unquote(written or "")]
+        else:
+            passwords = [sqlalchemy.make_url(self.uri).password]
+        for secret in (*passwords, *map(os.environ.get, _SECRET_VARIABLES)):
+            text = text.replace(secret, MASK) if secret else text
         return masked(text)
 
 
-def tracking_target(settings: Settings, environment: Mapping[str, str] | None = None) -> Target | None:
-    """Where the study is mirrored to; None: nowhere.
-
-    Args:
-        settings: of the run.
-        environment: variables; None: those of the process.
+def tracking_target(settings: Settings, environment: Mapping[str, str] = os.environ) -> Target | None:
+    """Return where to export the study; None if ``mlflow.enabled`` is false.
 
     Raises:
-        ConfigError: the URI's password is not known any more, or MLflow can't write to what the variable names.
+        ConfigError: the URI's password is missing, or the environment variable names an unusable URI.
     """
-    asked = settings.mlflow
-    if not asked.enabled:
+    if not settings.mlflow.enabled:
         return None
-    variable = (os.environ if environment is None else environment).get(URI_VARIABLE) or None
-    uri = asked.tracking_uri
-    if uri is not None and MASK in uri:
-        if variable is None:
-            raise ConfigError(
-                f"mlflow.tracking_uri is kept without its password ({masked(uri)}); give it whole with the variable"
-                f" {URI_VARIABLE} or with --tracking-uri, or go on with --no-mlflow"
-            )
-        uri = None
-    if uri is None and variable is not None:
+    uri, variable = settings.mlflow.tracking_uri, environment.get(URI_VARIABLE)
+    if uri is not None and MASK in uri and not variable:
+        raise ConfigError(
+            f"mlflow.tracking_uri is kept without its password ({masked(uri)}); give it whole with the variable"
+            f" {URI_VARIABLE} or with --tracking-uri, or go on with --no-mlflow"
+        )
+    if variable and (uri is None or MASK in uri):
         try:
             uri = tracking_uri(variable)
         except ValueError as error:
@@ -109,10 +111,9 @@ def tracking_target(settings: Settings, environment: Mapping[str, str] | None = 
                 " --no-mlflow"
             ) from error
     folder = settings.save_dir.absolute()
-    if uri is None:  # built, not pasted: a "?" or a "%" in the path would mean something in a URL
+    if uri is None:  # URL.create escapes characters of the path that have a meaning in URLs, such as "?" and "%"
         uri = sqlalchemy.URL.create("sqlite", database=str(folder / MLFLOW_FILE)).render_as_string()
     elif uri.startswith("sqlite:///"):
         folder = Path(sqlalchemy.make_url(uri).database or "").parent
-    served = uri.startswith(_SERVERS)
-    artifacts = None if served else (folder / MLFLOW_ARTIFACTS).as_uri()
-    return Target(uri, asked.experiment, asked.register_as, artifacts)
+    artifacts = None if uri.startswith(_SERVERS) else (folder / MLFLOW_ARTIFACTS).as_uri()
+    return Target(uri, settings.mlflow.experiment, settings.mlflow.register_as, artifacts)

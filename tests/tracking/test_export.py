@@ -1,34 +1,21 @@
-"""A study in MLflow is what it is in ``study.db``, however often and in how many pieces it was written."""
+"""A study in MLflow equals ``study.db``, however often and in how many parts it was exported."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.search import State, StudyStorage, with_fixed
-from cnn_lstm_hyperopt.tracking.following import Following
-from cnn_lstm_hyperopt.tracking.standing import Standing
-from cnn_lstm_hyperopt.tracking.target import Target, tracking_target
+from cnn_lstm_hyperopt.tracking.process import ExportProcess
+from cnn_lstm_hyperopt.tracking.worker import LOCK_FILE
 
-from .conftest import Planted, add_trials
+from .conftest import Planted, add_trials, exported, target_of
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of MLflow's own libraries, which the tests ask, too
 
 STATES = [State.COMPLETE, State.PRUNED, State.FAIL, State.COMPLETE, State.RUNNING]
-
-
-def target_of(save_dir: Path) -> Target:
-    target = tracking_target(load_settings(save_dir / "config.yaml", environment={}), {})
-    assert target is not None
-    return target
-
-
-def mirrored(save_dir: Path, *, final: bool = True) -> Standing:
-    told: list[Standing] = []
-    with Following(save_dir, target_of(save_dir), told.append) as following:
-        assert following.look(final=final), told[-1].problem
-    return told[-1]
 
 
 def runs_of(save_dir: Path) -> list[Any]:
@@ -56,10 +43,9 @@ def histories(save_dir: Path) -> dict[str, Any]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_study_is_mirrored_once_whatever_happens(planted: Planted) -> None:
+def test_a_study_is_exported_once_whatever_happens(planted: Planted) -> None:
     save_dir = planted(STATES)
-    standing = mirrored(save_dir)
-    assert (standing.trials, standing.of_trials, standing.whole) == (4, 4, True)
+    assert exported(save_dir).trials == 4
 
     runs, before = runs_of(save_dir), histories(save_dir)
     (study,) = [run for run in runs if run.data.tags["kind"] == "study"]
@@ -95,7 +81,7 @@ def test_a_study_is_mirrored_once_whatever_happens(planted: Planted) -> None:
         else:
             assert run.data.tags["reason"] == "median: because"
 
-    mirrored(save_dir)
+    exported(save_dir)
     assert len(runs_of(save_dir)) == len(runs)
     assert histories(save_dir) == before
 
@@ -109,8 +95,7 @@ def test_a_study_is_mirrored_once_whatever_happens(planted: Planted) -> None:
     storage.set_attribute("n_trials", 6)
     add_trials(storage, load_settings(save_dir / "config.yaml", environment={}), [State.COMPLETE, State.PRUNED])
     storage.close()
-    standing = mirrored(save_dir)
-    assert (standing.trials, standing.whole) == (6, True)
+    assert exported(save_dir).trials == 6
     after = runs_of(save_dir)
     assert len(after) == 7
     assert all(run.info.status != "RUNNING" for run in after)
@@ -126,14 +111,14 @@ def test_a_study_is_mirrored_once_whatever_happens(planted: Planted) -> None:
 def test_what_grows_is_not_doubled(planted: Planted) -> None:
     """The trial that comes later is in the middle of the others: hypervolumes are measured from the same point as before."""
     save_dir = planted([State.COMPLETE] * 4)
-    mirrored(save_dir)
+    exported(save_dir)
     before = histories(save_dir)
     storage = StudyStorage(save_dir / "study.db")
     storage.set_attribute("n_trials", 5)
     settings = load_settings(save_dir / "config.yaml", environment={})
     add_trials(storage, settings, [State.COMPLETE], seconds=4.0)
     storage.close()
-    mirrored(save_dir)
+    exported(save_dir)
     after = histories(save_dir)
     (volumes,) = (name for name in after if name.endswith(" hypervolume"))
     assert not any("hypervolume_after" in name for name in after)
@@ -141,17 +126,13 @@ def test_what_grows_is_not_doubled(planted: Planted) -> None:
     assert len({step for step, _, _ in after[volumes]}) == len(after[volumes]) == len(before[volumes]) + 1
     (study,) = [run for run in runs_of(save_dir) if run.data.tags["kind"] == "study"]
     ended = study.info.end_time
-    mirrored(save_dir)
+    exported(save_dir)
     assert [run.info.end_time for run in runs_of(save_dir) if run.info.run_id == study.info.run_id] == [ended]
 
 
-@pytest.mark.slow
-def test_only_one_process_mirrors_a_study(planted: Planted) -> None:
-    from cnn_lstm_hyperopt.errors import TrackingError
-
+def test_only_one_process_exports_a_study(planted: Planted) -> None:
     save_dir = planted([State.COMPLETE])
-    with (
-        Following(save_dir, target_of(save_dir), lambda _: None),
-        pytest.raises(TrackingError, match="another process mirrors"),
-    ):
-        Following(save_dir, target_of(save_dir), lambda _: None)
+    with FileLock(save_dir / LOCK_FILE):
+        status = ExportProcess(save_dir, target_of(save_dir)).finish(600)
+    assert status.error.startswith(f"another process mirrors {save_dir}")
+    assert status.trials == 0

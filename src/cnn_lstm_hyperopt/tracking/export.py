@@ -1,0 +1,244 @@
+"""Send to MLflow what it lacks of a study. Every step can be repeated, also after half of it was done."""
+
+import contextlib
+import hashlib
+import json
+import logging
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow.exceptions import MlflowException
+
+from cnn_lstm_hyperopt.config.messages import printable
+from cnn_lstm_hyperopt.errors import HyperoptError
+from cnn_lstm_hyperopt.inference.model import DESCRIPTION, WEIGHTS
+from cnn_lstm_hyperopt.run_dir import paths
+from cnn_lstm_hyperopt.search import StudyStorage, TrialRecord, front_hypervolume
+from cnn_lstm_hyperopt.tracking.content import (
+    STATUS,
+    Content,
+    Snapshot,
+    hypervolume_metrics,
+    model_content,
+    study_content,
+    study_metrics,
+    trial_content,
+)
+from cnn_lstm_hyperopt.tracking.model_flavour import log_pytorch_model
+from cnn_lstm_hyperopt.tracking.process import SyncStatus
+from cnn_lstm_hyperopt.tracking.runs import FINALIST, STUDY, TRIAL, Runs, StoredRun
+from cnn_lstm_hyperopt.tracking.target import Target
+
+log = logging.getLogger(__name__)
+
+_ID_ATTRIBUTE = "tracking_id"
+"""Of the study: its runs in MLflow are found by it, wherever its directory is."""
+_ARTIFACTS = (
+    *(paths.RESULTS_FILE, paths.TRIALS_FILE, paths.CONFIG_FILE, paths.DATA_FILE, paths.REPORT_FILE),
+    paths.FIGURES,
+)
+_REFERENCE = "hypervolume_reference"
+"""Tag of the study's run: the point that its hypervolumes are measured from."""
+_MODEL_ID, _SUPERSEDED = "model_id", "superseded"
+"""Tags of a retrained model's run: MLflow's id of the logged model; whether a later retraining replaced it."""
+_REFUSED = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST")
+"""Error codes of requests that fail again however often they are sent."""
+
+
+class Exporter:
+    """Compares one study with MLflow and sends what is missing. Only one process at a time may export a study."""
+
+    def __init__(self, save_dir: Path, target: Target, report: Callable[[SyncStatus], None]) -> None:
+        """Open the study.
+
+        Args:
+            save_dir: of the study.
+            target: where to export it.
+            report: called with each change of the status.
+
+        Raises:
+            SaveDirError: there is no study, or it is damaged.
+        """
+        self._save_dir, self._target, self._report = save_dir, target, report
+        self._storage = StudyStorage(save_dir / paths.STUDY_FILE)
+        self.close = self._storage.close
+        self._status = SyncStatus()
+        self._runs: Runs | None = None
+        self._stamps: list[int] = []
+        self._exported = -1  # ended trials at the last successful export
+        self._refused: Exception | None = None
+
+    def sync(self, *, final: bool) -> bool:
+        """Send what is missing; return whether MLflow has everything then. An error is in the reported status.
+
+        Args:
+            final: whether the run has ended: artifacts and models are sent, too.
+        """
+        try:
+            files = [self._save_dir / paths.STUDY_FILE, self._save_dir / f"{paths.STUDY_FILE}-wal"]
+            stamps = [path.stat().st_mtime_ns for path in files if path.exists()]
+            if stamps == self._stamps and self._exported >= 0 and not final:
+                return True
+            ended = sum(record.state.ended for record in self._storage.records())
+            self._stamps = stamps
+            if ended == self._exported and not final:
+                return True  # there is a new epoch, but no new trial
+            snapshot = Snapshot(self._save_dir, self._storage)
+        except (HyperoptError, OSError) as error:  # another program locks or edits it
+            return self._fail(f"the study can't be read: {printable(str(error), 300)}", error)
+        try:
+            self._send(snapshot, final=final)
+        except Exception as error:  # noqa: BLE001 - of MLflow, its libraries or the network: the next attempt continues
+            self._runs = None
+            return self._fail(self._target.error_text(error), error)
+        self._exported = len(snapshot.ended)
+        return True
+
+    def _fail(self, text: str, error: Exception) -> bool:
+        log.warning("%s", text)
+        log.debug("%s", text, exc_info=error)
+        self._exported = -1
+        self._update(error=text)
+        return False
+
+    def _update(self, *, error: str = "", **changed: Any) -> None:
+        self._status = replace(self._status, error=error, **changed)
+        self._report(self._status)
+
+    def _study_id(self) -> str:
+        found = self._storage.attribute(_ID_ATTRIBUTE)
+        if not isinstance(found, str):
+            found = uuid.uuid4().hex
+            self._storage.set_attribute(_ID_ATTRIBUTE, found)
+        return found
+
+    def _send(self, snapshot: Snapshot, *, final: bool) -> None:
+        self._refused = None
+        runs = self._runs = self._runs or Runs(self._target, self._study_id())
+        trials, models = runs.of_kind(TRIAL), self._models(snapshot)
+        missing = [each for each in snapshot.ended if not ((run := trials.get(str(each.number))) and run.ended)]
+        self._update(
+            trials=len(snapshot.ended) - len(missing),
+            models=len(_complete(runs, models)),
+            of_models=len(models),
+            experiment_id=runs.experiment_id,
+        )
+        start = min((snapshot.start_ms(record.number) for record in snapshot.ended), default=0) or _now()
+        study = runs.find_or_create(STUDY, STUDY, name=snapshot.name, start=start)
+        if study.ended:
+            runs.client.update_run(study.run_id, status="RUNNING")
+            study.ended = False
+        runs.write(study, study_content(snapshot))
+        for record in missing:
+            with self._unless_refused(f"trial {record.number}"):
+                _send_trial(runs, study, snapshot, record)
+                self._update(trials=self._status.trials + 1)
+        since = max(0, study.trials_ended - 1)  # the last step may be incomplete
+        runs.write(study, Content(metrics=study_metrics(snapshot, since)))
+        study.trials_ended = len(snapshot.ended)
+        if final:
+            self._send_end(runs, study, snapshot, models)
+        if self._refused is not None:
+            raise self._refused
+
+    def _send_end(
+        self, runs: Runs, study: StoredRun, snapshot: Snapshot, models: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        """Send what is known at the end of a run only; the status of the study's run comes last."""
+        _send_hypervolume(runs, study, snapshot)
+        for path in (self._save_dir / name for name in _ARTIFACTS):
+            if path.is_dir():
+                runs.client.log_artifacts(study.run_id, str(path), path.name)
+            elif path.is_file():
+                runs.client.log_artifact(study.run_id, str(path))
+        complete = _complete(runs, models)
+        for key in (key for key in models if key not in complete):
+            with self._unless_refused(f"model {models[key]['model_rank']}"):
+                self._send_model(runs, study, snapshot, key, models[key])
+                self._update(models=self._status.models + 1)
+        for key, run in runs.of_kind(FINALIST).items():
+            if (superseded := key not in models) or _SUPERSEDED in run.tags:
+                runs.write(run, Content(tags={_SUPERSEDED: str(superseded).lower()}))
+        best, name = next(iter(_complete(runs, models).values()), None), self._target.register_as
+        if best is not None and name is not None:
+            with self._unless_refused(f"the registered model {name}"):
+                versions = runs.client.search_model_versions(f"run_id = '{best.run_id}'")
+                if name not in {version.name for version in versions}:
+                    mlflow.register_model(f"models:/{best.tags[_MODEL_ID]}", name, await_registration_for=0)
+        finished = sum(record.finished for record in snapshot.ended)
+        moments = [snapshot.end_ms(record.number) for record in snapshot.ended]
+        if (results := self._save_dir / paths.RESULTS_FILE).is_file():
+            moments.append(int(results.stat().st_mtime * 1000))
+        runs.end(study, "FINISHED" if finished >= snapshot.n_trials else "KILLED", max(moments, default=_now()))
+
+    def _models(self, snapshot: Snapshot) -> dict[str, Mapping[str, Any]]:
+        """Return the entries of ``results.json`` whose model folder is complete, by key of their run, in order of rank."""
+        models: dict[str, Mapping[str, Any]] = {}
+        for entry in snapshot.results.get("retrained_models") or ():
+            folder = paths.model_folder(self._save_dir, entry["model_rank"])
+            if (folder / WEIGHTS).is_file() and (folder / DESCRIPTION).is_file():
+                digest = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()[:16]
+                models[f"{entry['model_rank']}-{entry['trial_number']}-{digest}"] = entry
+        return models
+
+    def _send_model(self, runs: Runs, study: StoredRun, snapshot: Snapshot, key: str, entry: Mapping[str, Any]) -> None:
+        rank, number = entry["model_rank"], entry["trial_number"]
+        folder, moment = paths.model_folder(self._save_dir, rank), snapshot.end_ms(number)
+        name = f"retrained model {rank} (trial {number})"
+        run = runs.find_or_create(FINALIST, key, name=name, start=moment, parent=study.run_id)
+        runs.write(run, model_content(entry, snapshot.results, moment))
+        runs.client.log_artifacts(run.run_id, str(folder), "retrained_model")
+        if _MODEL_ID not in run.tags:
+            for incomplete in runs.client.search_logged_models([runs.experiment_id], f"source_run_id = '{run.run_id}'"):
+                runs.client.delete_logged_model(incomplete.model_id)
+            runs.write(run, Content(tags={_MODEL_ID: log_pytorch_model(folder, run.run_id)}))
+        runs.end(run, "FINISHED", int((folder / WEIGHTS).stat().st_mtime * 1000))
+
+    @contextlib.contextmanager
+    def _unless_refused(self, what: str) -> Iterator[None]:
+        """A context for one trial or model: if MLflow refuses it, the others are sent first. Other errors end the attempt."""
+        try:
+            yield
+        except (
+            MlflowException,
+            HyperoptError,
+            RuntimeError,
+        ) as error:  # RuntimeError: torch.export can't trace the model
+            if isinstance(error, MlflowException) and error.error_code not in _REFUSED:
+                raise
+            log.warning("%s is not written: %s", what, type(error).__name__)
+            log.debug("%s is not written", what, exc_info=True)
+            self._refused = self._refused or error
+
+
+def _send_trial(runs: Runs, study: StoredRun, snapshot: Snapshot, record: TrialRecord) -> None:
+    number, start = record.number, snapshot.start_ms(record.number)
+    run = runs.find_or_create(TRIAL, str(number), name=f"trial {number}", start=start, parent=study.run_id)
+    runs.write(run, trial_content(record, snapshot))
+    runs.end(run, STATUS[record.state], snapshot.end_ms(number))
+
+
+def _send_hypervolume(runs: Runs, study: StoredRun, snapshot: Snapshot) -> None:
+    """Send the growth of the hypervolume; under another name if its reference point has moved since the last export."""
+    _, reference = front_hypervolume(snapshot.ended, snapshot.gate)
+    if reference:
+        text = json.dumps(reference)
+        moved = study.tags.get(_REFERENCE, text) != text
+        name = f"hypervolume_after_{len(snapshot.ended)}" if moved else "hypervolume"
+        tags = {} if moved else {_REFERENCE: text}
+        runs.write(study, Content(tags=tags, metrics=hypervolume_metrics(snapshot, name)))
+
+
+def _complete(runs: Runs, keys: Mapping[str, Any]) -> dict[str, StoredRun]:
+    """Return the runs of retrained models that MLflow has whole, by key in the order of ``keys``."""
+    known = runs.of_kind(FINALIST)
+    return {key: known[key] for key in keys if key in known and known[key].ended and _MODEL_ID in known[key].tags}
+
+
+def _now() -> int:
+    return int(time.time() * 1000)

@@ -1,0 +1,74 @@
+"""A retrained model in MLflow's PyTorch flavour.
+
+The logged model is a ``torch.export`` program without pickled code, so MLflow loads it without this package:
+``mlflow.pytorch.load_model`` and ``mlflow.pyfunc.load_model`` give the predictions of :class:`SavedModel`.
+"""
+
+from importlib.metadata import version
+from pathlib import Path
+
+import mlflow
+import mlflow.pytorch
+import numpy as np
+import torch
+from mlflow.models import ModelSignature
+from mlflow.types import Schema, TensorSpec
+from torch import Tensor, nn
+
+from cnn_lstm_hyperopt.errors import TrackingError
+from cnn_lstm_hyperopt.inference.model import SavedModel, load_model
+from cnn_lstm_hyperopt.models import CnnLstm
+from cnn_lstm_hyperopt.training import ValueScale
+
+_EXAMPLE_BATCH = 2
+"""Windows; torch.export would treat a batch of one as a constant."""
+_REQUIRED = ("torch", "numpy")
+
+
+class Predictions(nn.Module):
+    """A network whose output is one tensor: probabilities and, if it predicts a value, the value in its units."""
+
+    def __init__(self, network: CnnLstm, scale: ValueScale) -> None:
+        super().__init__()
+        self.network, self._scale = network, scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(batch, lookback, features)`` scaled float32 → ``(batch, n_classes)`` or ``(batch, n_classes + 1)``."""
+        output = self.network(x)
+        probabilities = torch.softmax(output.logits, dim=1)
+        if output.value is None:
+            return probabilities
+        value = output.value * self._scale.std + self._scale.mean
+        return torch.cat([probabilities, value.unsqueeze(1)], dim=1)
+
+
+def log_pytorch_model(folder: Path, run_id: str) -> str:
+    """Log the model in ``folder`` with a run, whose status is RUNNING afterwards; return MLflow's id of the model.
+
+    Raises:
+        TrackingError: the folder holds an ensemble.
+    """
+    model = load_model(folder)
+    if not isinstance(model, SavedModel):
+        raise TrackingError(f"{folder} holds an ensemble, where a single model should be; remove {folder} and resume")
+    about = model.description
+    outputs = [f"probability of {name}" for name in about.class_names]
+    outputs += [] if about.value_name is None else [about.value_name]
+    example = np.random.default_rng(0).standard_normal(
+        (_EXAMPLE_BATCH, about.lookback, len(about.features)), np.float32
+    )
+    signature = ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, *example.shape[1:]))]),
+        outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, about.n_classes + about.has_regression))]),
+    )
+    with mlflow.start_run(run_id=run_id, log_system_metrics=False):
+        info = mlflow.pytorch.log_model(
+            Predictions(model.network, about.value_scale).eval(),
+            name="model",
+            signature=signature,
+            input_example=example,
+            pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in _REQUIRED],
+            metadata={"outputs": outputs, "inputs": list(about.features), "target": about.target},
+            serialization_format="pt2",
+        )
+    return str(info.model_id)

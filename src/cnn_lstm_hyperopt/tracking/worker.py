@@ -1,0 +1,94 @@
+"""Main loop of the exporting process: ``python -m cnn_lstm_hyperopt.tracking.worker SAVE_DIR STATUS_FILE``.
+
+The first line of standard input is the target as JSON. A second line asks for the final export. The end of standard input
+means that the run's process is gone; this process then ends at once.
+"""
+
+import json
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from cnn_lstm_hyperopt.errors import HyperoptError
+from cnn_lstm_hyperopt.run_dir.paths import run_log
+from cnn_lstm_hyperopt.tracking.process import SyncStatus
+from cnn_lstm_hyperopt.tracking.target import Target
+from cnn_lstm_hyperopt.utils.atomic_io import write_json
+from cnn_lstm_hyperopt.utils.processes import ignore_signals_of_the_group
+
+log = logging.getLogger("cnn_lstm_hyperopt.tracking")
+
+LOCK_FILE = ".tracking.lock"
+"""In ``save_dir``: two processes that export a study at once would both create its missing runs."""
+_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 60.0
+"""Between two looks at the study. The pause doubles up to the longest while the export fails."""
+_FINAL_ATTEMPTS = 3
+
+
+def main(save_dir: Path, status_file: Path) -> int:
+    """Export a study until the run asks for the end; return 0 if MLflow then has everything, else 1."""
+    ignore_signals_of_the_group()
+    if hasattr(os, "nice"):
+        os.nice(10)
+    target = Target(**json.loads(sys.stdin.readline()))
+    finishing = threading.Event()
+    threading.Thread(target=_listen, args=(finishing,), daemon=True).start()
+
+    def report(status: SyncStatus) -> None:
+        write_json(status_file, asdict(status), make_folder=False)
+
+    with run_log(save_dir, "tracking: "):
+        try:
+            with FileLock(save_dir / LOCK_FILE, timeout=1):
+                try:
+                    return 0 if _export(save_dir, target, report, finishing) else 1
+                finally:
+                    (save_dir / LOCK_FILE).unlink(missing_ok=True)
+        except Timeout:
+            report(
+                SyncStatus(
+                    error=f"another process mirrors {save_dir} to MLflow now; wait until the run at work has ended"
+                )
+            )
+        except HyperoptError as error:
+            log.error("%s", error)
+            report(SyncStatus(error=str(error)))
+        except Exception:
+            log.exception("the export to MLflow failed")
+            raise  # the run reports the last line of the traceback
+    return 1
+
+
+def _export(save_dir: Path, target: Target, report: Callable[[SyncStatus], None], finishing: threading.Event) -> bool:
+    from cnn_lstm_hyperopt.tracking.export import Exporter  # MLflow takes seconds to import
+
+    exporter = Exporter(save_dir, target, report)
+    try:
+        pause = 0.0
+        while not finishing.wait(pause):
+            exported = exporter.sync(final=False)
+            pause = _PAUSE_SECONDS if exported else min(max(2 * pause, _PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
+        for attempt in range(_FINAL_ATTEMPTS):
+            time.sleep(_PAUSE_SECONDS if attempt else 0)
+            if exporter.sync(final=True):
+                return True
+        return False
+    finally:
+        exporter.close()
+
+
+def _listen(finishing: threading.Event) -> None:
+    for _ in sys.stdin:
+        finishing.set()
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))
