@@ -38,7 +38,6 @@ STATUS = {State.COMPLETE: "FINISHED", State.PRUNED: "KILLED", State.FAIL: "FAILE
 _MAX_PARAM, _MAX_TAG = 6_000, 5_000
 """Characters that MLflow stores of a value."""
 _PACKAGES = ("cnn-lstm-hyperopt", "torch", "optuna", "numpy", "mlflow")
-_COPIED_ATTRIBUTES = ("worker", "origin", "cut_off_by", "continues", "seeded_as")
 
 
 class Snapshot:
@@ -46,40 +45,26 @@ class Snapshot:
 
     Attributes:
         name, settings, space, gate, n_trials: of the study.
+        objective: name of the objective that is maximised.
         ended: ended trials in order of number.
+        start_ms, end_ms: when each trial started and ended, in ms since 1970.
         results: content of ``results.json``; empty if it is missing or damaged.
     """
 
     def __init__(self, save_dir: Path, storage: StudyStorage) -> None:
-        """Read the study.
-
-        Raises:
-            HyperoptError: it can't be read.
-        """
         self.name = storage.study.study_name
         self.settings = load_settings(save_dir / CONFIG_FILE, environment={})
+        self.objective = objective_name(self.settings.study.metric)
         self.space = study_space(self.settings, read_description(save_dir))
         self.gate = SkillGate(**storage.attribute("skill_gate"))
         self.n_trials = int(storage.attribute("n_trials"))
         self.ended = [record for record in storage.records() if record.state.ended]
-        self._times = storage.times()
+        times = storage.times()
+        self.start_ms = {number: _milliseconds(start) for number, (start, _) in times.items()}
+        self.end_ms = {number: _milliseconds(end or start) for number, (start, end) in times.items()}
         self.results: dict[str, Any] = {}
         with contextlib.suppress(ValueError):  # a resumed run reports damaged results
             self.results = read_results(save_dir / RESULTS_FILE) or {}
-
-    @property
-    def objective(self) -> str:
-        """Name of the objective that is maximised."""
-        return objective_name(self.settings.study.metric)
-
-    def start_ms(self, number: int) -> int:
-        """Return when a trial started, in ms since 1970."""
-        return _milliseconds(self._times[number][0])
-
-    def end_ms(self, number: int) -> int:
-        """Return when a trial ended, in ms since 1970."""
-        started, ended = self._times[number]
-        return _milliseconds(ended or started)
 
 
 def _milliseconds(moment: datetime | None) -> int:
@@ -100,7 +85,7 @@ def trial_content(record: TrialRecord, snapshot: Snapshot) -> Content:
 
     A long first epoch has points at its quarters, too. They have step 0; the metric ``epoch`` has the fraction.
     """
-    start, end = snapshot.start_ms(record.number), snapshot.end_ms(record.number)
+    start, end = snapshot.start_ms[record.number], snapshot.end_ms[record.number]
     metrics: list[Metric] = []
     for point in record.curve:
         values = {f"val_{snapshot.objective}": point.score, "val_loss": point.loss}
@@ -110,7 +95,7 @@ def trial_content(record: TrialRecord, snapshot: Snapshot) -> Content:
     if (found := record.values) is not None:
         objectives = {snapshot.objective: found.score, "training_seconds": found.seconds, "size_mb": found.size_mb}
     metrics += _metrics(objectives, step=int(record.curve[-1].epoch) if record.curve else 0, moment=end)
-    tags = {name: record.attributes.get(name) for name in _COPIED_ATTRIBUTES}
+    tags = {name: record.attributes.get(name) for name in ("worker", "origin", "cut_off_by", "continues", "seeded_as")}
     tags |= {"reason": record.reason or None, "retry_of": record.retry_of, "probe": record.probe or None}
     tags |= {"trial_number": record.number, "state": record.state.value}
     return Content(_params(readable(with_fixed(snapshot.space, record.params))), _tags(tags), metrics)
@@ -126,7 +111,7 @@ def study_content(snapshot: Snapshot) -> Content:
 
 def study_metrics(snapshot: Snapshot, since: int) -> list[Metric]:
     """Return counts of trials and the best score after each ended trial but the first ``since``; a step is an ended trial."""
-    ordered = sorted(snapshot.ended, key=lambda record: (snapshot.end_ms(record.number), record.number))
+    ordered = sorted(snapshot.ended, key=lambda record: (snapshot.end_ms[record.number], record.number))
     count: Counter[State] = Counter()
     best = -math.inf
     metrics: list[Metric] = []
@@ -136,7 +121,7 @@ def study_metrics(snapshot: Snapshot, since: int) -> list[Metric]:
         values = {"trials_ended": float(step), f"best_{snapshot.objective}": best}
         values |= {f"trials_{state.value.lower()}": float(count[state]) for state in STATUS}
         if step > since:
-            metrics += _metrics(values, step=step, moment=snapshot.end_ms(record.number))
+            metrics += _metrics(values, step=step, moment=snapshot.end_ms[record.number])
     return metrics
 
 
@@ -144,7 +129,7 @@ def hypervolume_metrics(snapshot: Snapshot, name: str) -> list[Metric]:
     """Return the growth of the hypervolume from the reference point of the whole study; a step is a finished trial."""
     finished = [record.number for record in finish_order(snapshot.ended) if record.finished]
     return [
-        Metric(name, step.hypervolume, snapshot.end_ms(finished[step.trials - 1]), step.trials)
+        Metric(name, step.hypervolume, snapshot.end_ms[finished[step.trials - 1]], step.trials)
         for step in hypervolume_history(snapshot.ended, snapshot.gate)
     ]
 

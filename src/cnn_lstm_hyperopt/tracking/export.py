@@ -6,7 +6,7 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -53,18 +53,18 @@ _REFUSED = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST")
 class Exporter:
     """Compares one study with MLflow and sends what is missing. Only one process at a time may export a study."""
 
-    def __init__(self, save_dir: Path, target: Target, report: Callable[[SyncStatus], None]) -> None:
+    def __init__(self, save_dir: Path, target: Target, status_file: Path) -> None:
         """Open the study.
 
         Args:
             save_dir: of the study.
             target: where to export it.
-            report: called with each change of the status.
+            status_file: gets each change of the status.
 
         Raises:
             SaveDirError: there is no study, or it is damaged.
         """
-        self._save_dir, self._target, self._report = save_dir, target, report
+        self._save_dir, self._target, self._status_file = save_dir, target, status_file
         self._storage = StudyStorage(save_dir / paths.STUDY_FILE)
         self.close = self._storage.close
         self._status = SyncStatus()
@@ -108,7 +108,7 @@ class Exporter:
 
     def _update(self, *, error: str = "", **changed: Any) -> None:
         self._status = replace(self._status, error=error, **changed)
-        self._report(self._status)
+        self._status.write(self._status_file)
 
     def _study_id(self) -> str:
         found = self._storage.attribute(_ID_ATTRIBUTE)
@@ -128,7 +128,7 @@ class Exporter:
             of_models=len(models),
             experiment_id=runs.experiment_id,
         )
-        start = min((snapshot.start_ms(record.number) for record in snapshot.ended), default=0) or _now()
+        start = min((snapshot.start_ms[record.number] for record in snapshot.ended), default=0) or _now()
         study = runs.find_or_create(STUDY, STUDY, name=snapshot.name, start=start)
         if study.ended:
             runs.client.update_run(study.run_id, status="RUNNING")
@@ -171,7 +171,7 @@ class Exporter:
                 if name not in {version.name for version in versions}:
                     mlflow.register_model(f"models:/{best.tags[_MODEL_ID]}", name, await_registration_for=0)
         finished = sum(record.finished for record in snapshot.ended)
-        moments = [snapshot.end_ms(record.number) for record in snapshot.ended]
+        moments = [snapshot.end_ms[record.number] for record in snapshot.ended]
         if (results := self._save_dir / paths.RESULTS_FILE).is_file():
             moments.append(int(results.stat().st_mtime * 1000))
         runs.end(study, "FINISHED" if finished >= snapshot.n_trials else "KILLED", max(moments, default=_now()))
@@ -188,7 +188,7 @@ class Exporter:
 
     def _send_model(self, runs: Runs, study: StoredRun, snapshot: Snapshot, key: str, entry: Mapping[str, Any]) -> None:
         rank, number = entry["model_rank"], entry["trial_number"]
-        folder, moment = paths.model_folder(self._save_dir, rank), snapshot.end_ms(number)
+        folder, moment = paths.model_folder(self._save_dir, rank), snapshot.end_ms[number]
         name = f"retrained model {rank} (trial {number})"
         run = runs.find_or_create(FINALIST, key, name=name, start=moment, parent=study.run_id)
         runs.write(run, model_content(entry, snapshot.results, moment))
@@ -217,10 +217,10 @@ class Exporter:
 
 
 def _send_trial(runs: Runs, study: StoredRun, snapshot: Snapshot, record: TrialRecord) -> None:
-    number, start = record.number, snapshot.start_ms(record.number)
+    number, start = record.number, snapshot.start_ms[record.number]
     run = runs.find_or_create(TRIAL, str(number), name=f"trial {number}", start=start, parent=study.run_id)
     runs.write(run, trial_content(record, snapshot))
-    runs.end(run, STATUS[record.state], snapshot.end_ms(number))
+    runs.end(run, STATUS[record.state], snapshot.end_ms[number])
 
 
 def _send_hypervolume(runs: Runs, study: StoredRun, snapshot: Snapshot) -> None:

@@ -19,6 +19,7 @@ from cnn_lstm_hyperopt.reporting.wording import counted
 from cnn_lstm_hyperopt.run_dir.paths import STUDY_FILE
 from cnn_lstm_hyperopt.search import StudyStorage
 from cnn_lstm_hyperopt.tracking.target import Target, tracking_target
+from cnn_lstm_hyperopt.utils.atomic_io import write_json
 from cnn_lstm_hyperopt.utils.processes import THREAD_VARIABLES, module_command
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,10 @@ class SyncStatus:
     of_models: int = 0
     experiment_id: str = ""
     error: str = ""
+
+    def write(self, path: Path) -> None:
+        """Write the status to a JSON file."""
+        write_json(path, asdict(self), make_folder=False)
 
     def missing(self, ended: int) -> str:
         """Return what MLflow lacks of a study with so many ended trials: ``12 of 30 trials``, or ``""``."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import mlflow.store.db.utils
 from mlflow import MlflowClient
 from mlflow.entities import Param, Run, RunTag, ViewType
-from mlflow.utils import get_results_from_paginated_fn
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 
 from cnn_lstm_hyperopt.errors import TrackingError
@@ -53,7 +52,7 @@ class Runs:
         self._study_id = study_id
         self.experiment_id = self._experiment(target)
         self._runs: dict[tuple[str, str], StoredRun] = {}
-        for run in get_results_from_paginated_fn(self._page, _PAGE):
+        for run in self._read():
             self._add(run)
 
     def _experiment(self, target: Target) -> str:
@@ -66,9 +65,15 @@ class Runs:
             )
         return str(found.experiment_id)
 
-    def _page(self, size: int, token: str | None) -> list[Run]:
-        query, order = f"tags.study_id = '{self._study_id}'", ["attributes.start_time ASC"]
-        return self.client.search_runs([self.experiment_id], query, ViewType.ACTIVE_ONLY, size, order, token)
+    def _read(self) -> list[Run]:
+        """Read every page before a run is deleted, which would move the pages."""
+        place = [self.experiment_id], f"tags.study_id = '{self._study_id}'", ViewType.ACTIVE_ONLY
+        page = self.client.search_runs(*place, _PAGE, ["attributes.start_time ASC"])
+        runs = list(page)
+        while page.token:
+            page = self.client.search_runs(*place, _PAGE, ["attributes.start_time ASC"], page.token)
+            runs += page
+        return runs
 
     def _add(self, run: Run) -> None:
         """Keep the first run of each kind and key. A second one exists if the answer of a successful request was lost."""

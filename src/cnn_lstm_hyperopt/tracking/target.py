@@ -21,14 +21,13 @@ URI_VARIABLE = "MLFLOW_TRACKING_URI"
 """MLflow's own environment variable; used if no setting names a URI."""
 _SECRET_VARIABLES = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 _SERVERS = ("http://", "https://", "databricks")
-_UNREACHABLE = (
-    "failed with exception",
-    "timed out",
-    "Connection refused",
-    "Connection aborted",
-    "Max retries exceeded",
-)
-_UNAUTHORIZED = ("error code 401", "error code 403", "PERMISSION_DENIED", "UNAUTHENTICATED")
+_REASONS = {
+    r"error code 40[13]|PERMISSION_DENIED|UNAUTHENTICATED": "does not let us in; set MLFLOW_TRACKING_USERNAME and …_PASSWORD,"
+    " or MLFLOW_TRACKING_TOKEN",
+    r"too many (\d+) error responses|error code (5\d\d)": "answers with error {}; its log says why",
+    r"failed with exception|timed out|Connection refused|Connection aborted|Max retries exceeded": "does not answer",
+}
+"""What a pattern in the text of an error of a server means."""
 
 
 @dataclass(frozen=True)
@@ -66,24 +65,17 @@ class Target:
         text, served = self.without_secrets(" ".join(str(error).split())), self.uri.startswith(_SERVERS)
         if isinstance(error, HyperoptError):
             return text
-        if any(sign in text for sign in _UNAUTHORIZED):
-            return (
-                "the server does not let us in; set MLFLOW_TRACKING_USERNAME and …_PASSWORD, or MLFLOW_TRACKING_TOKEN"
-            )
-        if served and (found := re.search(r"too many (\d+) error responses|error code (5\d\d)", text)):
-            return f"the server answers with error {found[1] or found[2]}; its log says why"
-        if served and any(sign in text for sign in _UNREACHABLE):
-            return "the server does not answer"
+        for pattern, reason in _REASONS.items() if served else ():
+            if (found := re.search(pattern, text)) is not None:
+                return f"the server {reason.format(*filter(None, found.groups()))}"
         return f"{'the server' if served else 'the database'} says {type(error).__name__}: {printable(text, 300)}"
 
     def without_secrets(self, text: str) -> str:
         """Return the text with every password and token of the target masked."""
-        if self.uri.startswith(_SERVERS):
-            written = urlsplit(self.uri).password
-            passwords = [written, unquote(written or "")]
-        else:
-            passwords = [sqlalchemy.make_url(self.uri).password]
-        for secret in (*passwords, *map(os.environ.get, _SECRET_VARIABLES)):
+        password = (
+            urlsplit(self.uri).password if self.uri.startswith(_SERVERS) else sqlalchemy.make_url(self.uri).password
+        )
+        for secret in (password, unquote(password or ""), *map(os.environ.get, _SECRET_VARIABLES)):
             text = text.replace(secret, MASK) if secret else text
         return masked(text)
 

@@ -4,14 +4,13 @@ The first line of standard input is the target as JSON. A second line asks for t
 means that the run's process is gone; this process then ends at once.
 """
 
+import contextlib
 import json
 import logging
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -20,7 +19,6 @@ from cnn_lstm_hyperopt.errors import HyperoptError
 from cnn_lstm_hyperopt.run_dir.paths import run_log
 from cnn_lstm_hyperopt.tracking.process import SyncStatus
 from cnn_lstm_hyperopt.tracking.target import Target
-from cnn_lstm_hyperopt.utils.atomic_io import write_json
 from cnn_lstm_hyperopt.utils.processes import ignore_signals_of_the_group
 
 log = logging.getLogger("cnn_lstm_hyperopt.tracking")
@@ -40,37 +38,27 @@ def main(save_dir: Path, status_file: Path) -> int:
     target = Target(**json.loads(sys.stdin.readline()))
     finishing = threading.Event()
     threading.Thread(target=_listen, args=(finishing,), daemon=True).start()
-
-    def report(status: SyncStatus) -> None:
-        write_json(status_file, asdict(status), make_folder=False)
-
     with run_log(save_dir, "tracking: "):
         try:
             with FileLock(save_dir / LOCK_FILE, timeout=1):
-                try:
-                    return 0 if _export(save_dir, target, report, finishing) else 1
-                finally:
-                    (save_dir / LOCK_FILE).unlink(missing_ok=True)
+                exported = _export(save_dir, target, status_file, finishing)
+                (save_dir / LOCK_FILE).unlink(missing_ok=True)
+                return 0 if exported else 1
         except Timeout:
-            report(
-                SyncStatus(
-                    error=f"another process mirrors {save_dir} to MLflow now; wait until the run at work has ended"
-                )
-            )
-        except HyperoptError as error:
-            log.error("%s", error)
-            report(SyncStatus(error=str(error)))
+            error = f"another process mirrors {save_dir} to MLflow now; wait until the run at work has ended"
+        except HyperoptError as found:
+            error = str(found)
         except Exception:
             log.exception("the export to MLflow failed")
             raise  # the run reports the last line of the traceback
-    return 1
+        SyncStatus(error=error).write(status_file)
+        return 1
 
 
-def _export(save_dir: Path, target: Target, report: Callable[[SyncStatus], None], finishing: threading.Event) -> bool:
+def _export(save_dir: Path, target: Target, status_file: Path, finishing: threading.Event) -> bool:
     from cnn_lstm_hyperopt.tracking.export import Exporter  # MLflow takes seconds to import
 
-    exporter = Exporter(save_dir, target, report)
-    try:
+    with contextlib.closing(Exporter(save_dir, target, status_file)) as exporter:
         pause = 0.0
         while not finishing.wait(pause):
             exported = exporter.sync(final=False)
@@ -80,8 +68,6 @@ def _export(save_dir: Path, target: Target, report: Callable[[SyncStatus], None]
             if exporter.sync(final=True):
                 return True
         return False
-    finally:
-        exporter.close()
 
 
 def _listen(finishing: threading.Event) -> None:
