@@ -20,7 +20,8 @@ Planted = Callable[..., Path]
 
 @pytest.fixture(autouse=True)
 def _no_store_of_the_users_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # MLflow sets it, too; this way the test's end restores it
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
 
 
 def add_trials(storage: StudyStorage, settings: Any, states: list[State], *, seconds: float | None = None) -> None:
