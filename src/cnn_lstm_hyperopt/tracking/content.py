@@ -17,7 +17,7 @@ import yaml
 from mlflow.entities import Metric
 
 from cnn_lstm_hyperopt.config import dump_settings, load_settings, readable
-from cnn_lstm_hyperopt.metrics.base import objective_name
+from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.pipeline.results.search_results import read_results
 from cnn_lstm_hyperopt.run_dir.paths import CONFIG_FILE, RESULTS_FILE
 from cnn_lstm_hyperopt.search import (
@@ -54,7 +54,7 @@ class Snapshot:
     def __init__(self, save_dir: Path, storage: StudyStorage) -> None:
         self.name = storage.study.study_name
         self.settings = load_settings(save_dir / CONFIG_FILE, environment={})
-        self.objective = objective_name(self.settings.study.metric)
+        self.objective = METRICS[self.settings.study.metric].objective
         self.space = study_space(self.settings, read_description(save_dir))
         self.gate = SkillGate(**storage.attribute("skill_gate"))
         self.n_trials = int(storage.attribute("n_trials"))
