@@ -315,12 +315,12 @@ LIST = (
         (
             "- {cnn.dropout: 2001-13-01}",
             "mine.yaml",
-            "is no valid YAML: line 1, column 17: 2001-13-01 is no timestamp (month must be in 1..12)",
+            "is no valid YAML: line 1, column 17: 2001-13-01 is not valid (month must be in 1..12)",
         ),
         (
             "- !!python/object/apply:os.system [echo]",
             "mine.yaml",
-            "is no valid YAML: line 1, column 3: the tag !!python/object/apply:os.system is not read; leave it out",
+            "is no valid YAML: line 1, column 3: the tag !!python/object/apply:os.system is not read; remove it",
         ),
         ("[1", "mine.json", "is no valid JSON: Expecting ',' delimiter"),
         (

@@ -512,7 +512,7 @@ SCALER = {"mean": [0.0] * 12, "std": [1.0] * 12}
             {"feature_function": "../x:y"},
             "feature_function must be module:function, such as mine:more, but got '../x:y'",
         ),
-        ({"feature_function": ""}, "feature_function must be text and not empty, but got ''"),
+        ({"feature_function": ""}, "feature_function must be module:function, such as mine:more, but got ''"),
         (
             {"feature_function": "mine:more"},
             "features must have one at least that the feature_function mine:more makes",

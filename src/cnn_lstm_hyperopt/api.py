@@ -13,7 +13,6 @@ import optuna
 
 from cnn_lstm_hyperopt.config import DataSettings, Settings, load_settings
 from cnn_lstm_hyperopt.config.loader import merge, read_settings
-from cnn_lstm_hyperopt.config.messages import shown
 from cnn_lstm_hyperopt.config.yaml_reader import read_yaml
 from cnn_lstm_hyperopt.data.dataloaders.loaders import dataset_from_loaders
 from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
@@ -24,6 +23,7 @@ from cnn_lstm_hyperopt.pipeline.save_dir_check import check_save_dir
 from cnn_lstm_hyperopt.reporting.console.advice import Interface
 from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
 from cnn_lstm_hyperopt.run_dir.paths import CONFIG_FILE
+from cnn_lstm_hyperopt.utils.text import shown
 
 log = logging.getLogger(__name__)
 

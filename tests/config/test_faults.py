@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from cnn_lstm_hyperopt.config import Settings, load_settings
-from cnn_lstm_hyperopt.config.messages import JOINERS, is_legible
 from cnn_lstm_hyperopt.errors import ConfigError
+from cnn_lstm_hyperopt.utils.text import JOINERS, is_legible
 
 NAN, INF = float("nan"), float("inf")
 

@@ -567,7 +567,7 @@ def test_a_directory_is_no_file(tmp_path):
         (b"- study\n- data\n", "must hold sections such as study: and data:, but holds list"),
         (
             b"study: {timeout: 2001-13-01}",
-            r"is no valid YAML: line 1, column 18: 2001-13-01 is no timestamp \(month must be in 1..12\)",
+            r"is no valid YAML: line 1, column 18: 2001-13-01 is not valid \(month must be in 1..12\)",
         ),
         (b"[" * 10_000, "is no valid YAML: "),
         (b"just words", "but holds str"),

@@ -18,9 +18,9 @@ from cnn_lstm_hyperopt.execution.activity_file import Activity
 from cnn_lstm_hyperopt.progress import ProgressReport
 from cnn_lstm_hyperopt.reporting.console.pruning import pruned_text, pruning_lines
 from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
-from cnn_lstm_hyperopt.reporting.wording import counted, epochs_text, seconds_text
 from cnn_lstm_hyperopt.search import Cost, Limits, SkillGate, State, Study, StudyPlan, StudyStorage, Values
 from cnn_lstm_hyperopt.search.pruning_stats import Estimate, PruningSummary, Unknown, WronglyPruned
+from cnn_lstm_hyperopt.utils.text import counted, epochs_text, seconds_text
 
 
 @pytest.fixture(autouse=True)

@@ -17,10 +17,10 @@ from cnn_lstm_hyperopt.cli import report as report  # these modules' commands jo
 from cnn_lstm_hyperopt.cli import study as study
 from cnn_lstm_hyperopt.cli import tracking as tracking
 from cnn_lstm_hyperopt.cli.application import app
-from cnn_lstm_hyperopt.config.messages import printable
 from cnn_lstm_hyperopt.errors import HyperoptError
 from cnn_lstm_hyperopt.reporting.console.screen import PLAIN_CHARACTERS
 from cnn_lstm_hyperopt.utils.secrets import masked
+from cnn_lstm_hyperopt.utils.text import one_line, printable
 
 COMMANDS = ("run", "data", "resume", "status", "report", "predict", "export", "narrow", "track")
 """In the order in which a user meets them, as the help shows them."""
@@ -70,7 +70,7 @@ def _told(error: BaseException) -> int:
     """Says in a line what went wrong; returns the exit code."""
     if isinstance(error, HyperoptError):
         return _fail(str(error), error.exit_code)
-    text = printable(" ".join(str(error).split()), 500)
+    text = one_line(error, 500)
     if isinstance(error, UnknownCommandError):  # whose list ends after eight
         return _fail(f"{text.partition(' Available')[0]} Commands: {', '.join(COMMANDS)} (see --help)", 2)
     if isinstance(error, CycloptsError):

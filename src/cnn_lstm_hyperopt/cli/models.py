@@ -10,12 +10,12 @@ from cyclopts import Parameter
 
 from cnn_lstm_hyperopt.cli.application import app
 from cnn_lstm_hyperopt.cli.options import Debug, path_of
-from cnn_lstm_hyperopt.config.messages import printable
 from cnn_lstm_hyperopt.config.schema.data import BadBars
 from cnn_lstm_hyperopt.errors import ConfigError, DataError
 from cnn_lstm_hyperopt.run_dir.outputs import checked_output, is_export, is_predictions
 from cnn_lstm_hyperopt.utils.atomic_io import write_text
 from cnn_lstm_hyperopt.utils.spreadsheets import csv_frame
+from cnn_lstm_hyperopt.utils.text import printable
 
 if TYPE_CHECKING:
     import pandas as pd

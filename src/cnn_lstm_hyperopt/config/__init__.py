@@ -2,7 +2,7 @@
 
 from cnn_lstm_hyperopt.config.configuration import Configuration
 from cnn_lstm_hyperopt.config.domains import Choices, Domain, Fixed, FloatRange, IntRange, Scalar
-from cnn_lstm_hyperopt.config.loader import dump_settings, load_settings
+from cnn_lstm_hyperopt.config.loader import dump_settings, load_settings, plain_settings
 from cnn_lstm_hyperopt.config.schema import Settings
 from cnn_lstm_hyperopt.config.schema.data import DataSettings
 from cnn_lstm_hyperopt.config.schema.limits import LimitSettings
@@ -34,6 +34,7 @@ __all__ = [
     "dump_settings",
     "load_settings",
     "parse_space",
+    "plain_settings",
     "readable",
     "stored",
 ]

@@ -7,15 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
-from cnn_lstm_hyperopt.config.messages import explain, holds, listed, printable, shown
+from cnn_lstm_hyperopt.config.messages import explain, holds
 from cnn_lstm_hyperopt.config.schema import Settings
 from cnn_lstm_hyperopt.config.search_space import PARAMETERS
-from cnn_lstm_hyperopt.config.yaml_reader import parse_yaml, read_yaml
+from cnn_lstm_hyperopt.config.yaml_reader import dump_yaml, parse_yaml, read_yaml
 from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.utils.secrets import masked
+from cnn_lstm_hyperopt.utils.text import listed, printable, shown
 
 ENVIRONMENT_PREFIX = "CNN_LSTM_HYPEROPT__"
 
@@ -194,16 +194,21 @@ def _is_domain(value: Mapping[str, Any]) -> bool:
     return bool(value) and set(value) <= {"fixed", "choices", "low", "high", "log"}
 
 
-def dump_settings(settings: Settings) -> str:
-    """The resolved settings as YAML, with the whole search space and without passwords.
-
-    :func:`load_settings` reads it back unchanged but for these: MLflow's URI has a mask in the place of its own.
-    """
-    plain = json.loads(settings.model_dump_json())
+def plain_settings(settings: Settings) -> dict[str, Any]:
+    """Return the resolved settings as plain values, with the whole search space and without passwords."""
+    plain: dict[str, Any] = json.loads(settings.model_dump_json())
     if (uri := plain["mlflow"]["tracking_uri"]) is not None:
         plain["mlflow"]["tracking_uri"] = masked(uri)
     plain["search_space"] = settings.space.as_dict()
-    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=110)
+    return plain
+
+
+def dump_settings(settings: Settings) -> str:
+    """Return :func:`plain_settings` as YAML.
+
+    :func:`load_settings` reads it back unchanged, except for a password in MLflow's URI, which is masked.
+    """
+    return dump_yaml(plain_settings(settings), width=110)
 
 
 def _all_names() -> Iterator[str]:

@@ -1,100 +1,13 @@
-"""How what is wrong with an input is told: the field, the rule, the value (shortened), the cure, and what may have been meant."""
+"""Turns the errors of pydantic into lines: the field, the rule, the value and a suggestion."""
 
-import difflib
 import re
-import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any, get_args
 
 from pydantic import BaseModel
 
-MOST_CHARACTERS = 3_500
-"""Of a list of faults; what is longer tells nobody more."""
-_INVISIBLE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
-    "\ud800-\udfff\ufeff\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
-    "\U000e0000-\U000e007f]"
-)
-"""Control and format characters, ends of lines, marks that turn the direction of writing, halves of characters.
-
-But for the two joiners, which words in Persian and many emoji have in them.
-"""
-JOINERS = frozenset("\u200c\u200d")
-
-
-class _Short(reprlib.Repr):
-    """A value in a few characters, however large it is."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.maxlevel, self.maxdict, self.maxlist, self.maxtuple, self.maxset = 3, 4, 6, 6, 6
-        self.maxstring = self.maxother = 80
-
-    def repr_int(self, value: int, level: int) -> str:
-        """Python refuses to write a whole number of thousands of digits."""
-        digits = int(value.bit_length() * 0.30103) + 1
-        return repr(value) if digits <= 40 else f"a number of about {digits} digits"
-
-    def repr_date(self, value: date, level: int) -> str:
-        """As a file has it."""
-        return str(value)
-
-    repr_datetime = repr_date
-
-
-_SHORT = _Short()
-
-
-def shown(value: Any) -> str:
-    """A value as it may stand in a message: one short line."""
-    return "nothing" if value is None else printable(_SHORT.repr(value))[:200]
-
-
-def printable(text: str, most: int = 200) -> str:
-    """``text`` in one line of at most ``most`` characters, with what can't be seen written as an escape."""
-    seen = _INVISIBLE.sub(lambda found: found.group().encode("unicode_escape", "surrogatepass").decode(), text)
-    return seen if len(seen) <= most else f"{seen[: most // 2]}…{seen[-(most // 2) :]}"
-
-
-def is_legible(text: str) -> bool:
-    """Whether all of it can be seen where it is printed."""
-    return _INVISIBLE.search(text) is None
-
-
-def did_you_mean(name: Any, known: Iterable[str], elsewhere: Iterable[str] = ()) -> str:
-    """``"; did you mean seed?"``, or nothing when nothing is close.
-
-    Args:
-        name: what was written.
-        known: names that may stand there.
-        elsewhere: dotted names of other places, of which the last part counts.
-    """
-    if not isinstance(name, str):
-        return ""
-    name = name[:100].lower()
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    if not close:
-        places: dict[str, list[str]] = {}
-        for path in elsewhere:
-            places.setdefault(path.rpartition(".")[2], []).append(path)
-        close = [" or ".join(places[last]) for last in difflib.get_close_matches(name, places, n=1, cutoff=0.85)]
-    return f"; did you mean {close[0]}?" if close else ""
-
-
-def listed(head: str, lines: Sequence[str]) -> str:
-    """``head`` and a line for each fault; of very many the first ones and how many more there are."""
-    kept: list[str] = []
-    for line in lines:
-        if kept and sum(map(len, kept)) + len(line) > MOST_CHARACTERS - len(head):
-            kept.append(f"… and {len(lines) - len(kept)} more")
-            break
-        kept.append(line)
-    return "\n  ".join([head, *kept])
-
-
-# ---------------------------------------------------------------------- what pydantic finds
-
+from cnn_lstm_hyperopt.utils.text import did_you_mean, printable, shown
 
 _OURS = ("value_error", "extra_forbidden")
 _RULES = {

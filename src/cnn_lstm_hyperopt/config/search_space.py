@@ -19,7 +19,7 @@ from cnn_lstm_hyperopt.config.domains import (
     decode_sizes,
     encode,
 )
-from cnn_lstm_hyperopt.config.messages import did_you_mean, printable, shown
+from cnn_lstm_hyperopt.utils.text import did_you_mean, printable, shown
 
 Params = Mapping[str, Scalar]
 """Parameter name → stored value, active parameters only."""

@@ -16,8 +16,9 @@ from cnn_lstm_hyperopt.data.dates import CURE as DATE_CURE
 from cnn_lstm_hyperopt.data.dates import DateColumn, date_text, read_dates
 from cnn_lstm_hyperopt.data.numbers import CURE as NUMBER_CURE
 from cnn_lstm_hyperopt.data.numbers import read_numbers
-from cnn_lstm_hyperopt.data.validation.checks import ROUNDING, Findings, Problem, counted, shown_text
+from cnn_lstm_hyperopt.data.validation.checks import ROUNDING, Findings, Problem, shown_text
 from cnn_lstm_hyperopt.data.validation.plausibility import look_for_splits, look_over
+from cnn_lstm_hyperopt.utils.text import counted
 
 __all__ = ["COLUMNS", "PRICES", "Bars", "WholeRange", "date_text", "normalise_bars"]
 

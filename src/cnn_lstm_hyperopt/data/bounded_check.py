@@ -31,9 +31,9 @@ from cnn_lstm_hyperopt.data.own_features import (
     load_function,
     longest_segments,
 )
-from cnn_lstm_hyperopt.data.wording import shown_name
 from cnn_lstm_hyperopt.errors import DataError
 from cnn_lstm_hyperopt.utils.processes import module_command
+from cnn_lstm_hyperopt.utils.text import shown_name
 
 _QUESTION, _ANSWER, _PROCESSES = "question.json", "answer.json", "processes"
 _MOST_PROCESSES = 100

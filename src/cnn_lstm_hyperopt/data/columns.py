@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from cnn_lstm_hyperopt.data.validation.checks import Findings
-from cnn_lstm_hyperopt.data.wording import meant, shown_names
+from cnn_lstm_hyperopt.utils.text import close_names, shown_names
 
 PRICES = ("open", "high", "low", "close")
 COLUMNS = (*PRICES, "volume")
@@ -72,7 +72,7 @@ def _own_columns(
         )
     missing = [name for name, key in own.items() if key not in keys]
     if missing:
-        close = meant(missing, [key for key in keys if key not in taken]) or meant(missing, keys)
+        close = close_names(missing, [key for key in keys if key not in taken]) or close_names(missing, keys)
         raise found.fail(
             "feature_columns",
             f"misses the column {shown_names(missing)} of data.feature_columns ({it_has})",

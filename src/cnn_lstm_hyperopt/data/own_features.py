@@ -23,8 +23,8 @@ from cnn_lstm_hyperopt.data.labels import labeller
 from cnn_lstm_hyperopt.data.lookahead.causality import check_recomputed
 from cnn_lstm_hyperopt.data.lookahead.foresight import check_foresight
 from cnn_lstm_hyperopt.data.splits import evenly_spread
-from cnn_lstm_hyperopt.data.wording import one_line, printable, shown_name, shown_names
 from cnn_lstm_hyperopt.errors import DataError
+from cnn_lstm_hyperopt.utils.text import printable, shown_name, shown_names, typed_line
 
 _SAMPLED_BARS = 20_000  # of all symbols together, on which the statistics rest
 _SAMPLED_SYMBOLS = 8
@@ -69,7 +69,7 @@ class OwnFunction:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            raise self._fault(symbol, f"raises {_short(error)}") from error
+            raise self._fault(symbol, f"raises {typed_line(error)}") from error
         if not given.equals(frame):
             raise self._fault(symbol, "changes the frame that it gets; begin with frame = frame.copy()")
         if not isinstance(made, pd.DataFrame):
@@ -281,7 +281,7 @@ def load_function(reference: str) -> OwnFunction:
             _end_copies(process)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise DataError(f"{where}: importing {shown_name(name)} raises {_short(error)}") from error
+            raise DataError(f"{where}: importing {shown_name(name)} raises {typed_line(error)}") from error
         raise DataError(
             f"{where}: there is no module {shown_name(error.name)}, neither in the current directory {printable(here)} nor"
             " installed; start from the directory of the file, or name it as package.module:function"
@@ -289,7 +289,7 @@ def load_function(reference: str) -> OwnFunction:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        raise DataError(f"{where}: importing {shown_name(name)} raises {_short(error)}") from error
+        raise DataError(f"{where}: importing {shown_name(name)} raises {typed_line(error)}") from error
     call = getattr(module, function, None)
     if call is None:
         own = [
@@ -351,8 +351,3 @@ def _sample(features: FeatureSet, segment: pd.DataFrame, bars: int, symbol: str)
         if len(frame) == len(segment) or np.isfinite(own).sum(axis=0).min() >= min(bars, _FEWEST_VALUES):
             return frame, own
         bars *= 2
-
-
-def _short(error: BaseException) -> str:
-    """An error in one line."""
-    return f"{type(error).__name__}: {one_line(error)}".removesuffix(": ")

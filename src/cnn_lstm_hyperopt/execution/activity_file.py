@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cnn_lstm_hyperopt.config.yaml_reader import parse_json, read_text
 from cnn_lstm_hyperopt.run_dir.paths import ACTIVITY_FILE
 from cnn_lstm_hyperopt.utils.atomic_io import write_text
+from cnn_lstm_hyperopt.utils.reading import parse_json, read_text
 
 log = logging.getLogger(__name__)
 

@@ -26,6 +26,7 @@ from cnn_lstm_hyperopt.search import (
 )
 from cnn_lstm_hyperopt.training import Checkpoint, NonFiniteLossError, forget_checkpoint, last_good, read_checkpoint
 from cnn_lstm_hyperopt.training.trial_trainer import TrainedNetwork, save_memory
+from cnn_lstm_hyperopt.utils.text import typed_line
 
 log = logging.getLogger(__name__)
 
@@ -169,7 +170,7 @@ def _run_one(
         if isinstance(error, StorageFailedError | TrialChangedError | OSError):
             raise  # not the trial's fault
         log.exception("trial %d failed", assignment.number)
-        reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"
+        reason = typed_line(error)
         if isinstance(error, MemoryError):
             reason = f"{LACKED_MEMORY} ({reason})"
             return study.finish(assignment, State.FAIL, None, {"reason": reason, "given_up": True}), None

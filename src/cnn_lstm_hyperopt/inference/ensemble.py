@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from cnn_lstm_hyperopt.config.messages import explain, shown
+from cnn_lstm_hyperopt.config.messages import explain
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.inference.metadata import Features, ModelDescription
 from cnn_lstm_hyperopt.inference.predictor import Predictor
@@ -24,6 +24,7 @@ from cnn_lstm_hyperopt.models import CnnLstm
 from cnn_lstm_hyperopt.run_dir.paths import ENSEMBLE_FILE
 from cnn_lstm_hyperopt.training import Predictions
 from cnn_lstm_hyperopt.utils.atomic_io import write_json
+from cnn_lstm_hyperopt.utils.text import shown
 
 FORMAT = 1
 ROUNDS = 20

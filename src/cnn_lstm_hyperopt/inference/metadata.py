@@ -1,6 +1,5 @@
 """What a model on disk says of itself: how its inputs are made and what its outputs mean; as JSON, of whoever has written it."""
 
-import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -19,7 +18,8 @@ from pydantic import (
 )
 
 from cnn_lstm_hyperopt.config import Params, readable, stored
-from cnn_lstm_hyperopt.config.messages import explain, is_legible, shown
+from cnn_lstm_hyperopt.config.messages import explain
+from cnn_lstm_hyperopt.config.schema.base import FunctionReference
 from cnn_lstm_hyperopt.config.schema.data import Target
 from cnn_lstm_hyperopt.config.search_space import params_faults
 from cnn_lstm_hyperopt.data.columns import LARGEST
@@ -28,10 +28,10 @@ from cnn_lstm_hyperopt.data.frequency import window_step_seconds
 from cnn_lstm_hyperopt.data.labels import OWN_UNITS, OwnUnit
 from cnn_lstm_hyperopt.data.own_features import BUILT_IN, FeatureSet, OwnFunction
 from cnn_lstm_hyperopt.data.scaling import Scaler
-from cnn_lstm_hyperopt.data.wording import shown_names
 from cnn_lstm_hyperopt.errors import DataError
 from cnn_lstm_hyperopt.models import NetworkConfig
 from cnn_lstm_hyperopt.training import ValueScale
+from cnn_lstm_hyperopt.utils.text import is_legible, shown, shown_names
 
 FORMAT = 2
 """Format 1 knew neither the user's features nor the meaning of classes and value; it is read, too."""
@@ -229,7 +229,7 @@ class _Stored(_Part):
     value_name: _Name | None
     features: Annotated[_Names, BeforeValidator(_as_tuple), Field(min_length=1)]
     feature_columns: Annotated[_Names, BeforeValidator(_as_tuple)]
-    feature_function: _Name | None
+    feature_function: Annotated[FunctionReference, Field(max_length=200)] | None
     scaler: _StoredScaler | None
     value_scale: _StoredScale
     target: _Name
@@ -237,13 +237,6 @@ class _Stored(_Part):
     horizon: int = Field(ge=1, le=1_000)
     max_gap_days: float = Field(gt=0, le=36_500)
     bar_seconds: float | None = Field(None, gt=0, le=1e10)  # models of before lack it
-
-    @field_validator("feature_function")
-    @classmethod
-    def _names_a_function(cls, value: str | None) -> str | None:
-        if value is not None and re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", value) is None:
-            raise ValueError(f"must be module:function, such as mine:more, but got {shown(value)}")
-        return value
 
     @field_validator("params")
     @classmethod

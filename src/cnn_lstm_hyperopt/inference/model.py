@@ -12,10 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
-from cnn_lstm_hyperopt.config.messages import listed, printable, shown
-from cnn_lstm_hyperopt.config.yaml_reader import MOST_JSON_BYTES, parse_json, read_text
 from cnn_lstm_hyperopt.data.windows import Windows
-from cnn_lstm_hyperopt.data.wording import shown_name
 from cnn_lstm_hyperopt.errors import DataError, SaveDirError
 from cnn_lstm_hyperopt.inference.ensemble import Ensemble, Member, other_than, stored_members
 from cnn_lstm_hyperopt.inference.metadata import Features, ModelDescription
@@ -23,6 +20,8 @@ from cnn_lstm_hyperopt.inference.predictor import Predictor
 from cnn_lstm_hyperopt.models import CnnLstm
 from cnn_lstm_hyperopt.run_dir.paths import ENSEMBLE_FILE
 from cnn_lstm_hyperopt.training import Predictions, as_predictions, predict
+from cnn_lstm_hyperopt.utils.reading import MAX_JSON_BYTES, parse_json, read_text
+from cnn_lstm_hyperopt.utils.text import listed, one_line, printable, shown, shown_name
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
 _LONGEST_HEADER = 100_000_000
@@ -111,7 +110,7 @@ def _holds(folder: Path, name: str) -> bool:
 def _load_ensemble(folder: Path, features: Features | None) -> Ensemble:
     """Its members lie in folders within its own; what they are is checked as that of any model."""
     try:
-        entries = stored_members(parse_json(read_text(folder / ENSEMBLE_FILE, MOST_JSON_BYTES)))
+        entries = stored_members(parse_json(read_text(folder / ENSEMBLE_FILE, MAX_JSON_BYTES)))
     except ValueError as error:
         raise SaveDirError(_refused(folder, ENSEMBLE_FILE, str(error).split("\n"))) from error
     members: list[Member] = []
@@ -135,7 +134,7 @@ def _load_single(folder: Path, features: Features | None) -> SavedModel:
         if not _holds(folder, name):
             raise SaveDirError(f"{_place(folder)} holds no model: {name} is missing")
     try:
-        description = ModelDescription.from_dict(parse_json(read_text(folder / DESCRIPTION, MOST_JSON_BYTES)))
+        description = ModelDescription.from_dict(parse_json(read_text(folder / DESCRIPTION, MAX_JSON_BYTES)))
     except ValueError as error:
         raise SaveDirError(_refused(folder, DESCRIPTION, str(error).split("\n"))) from error
     _check_function(features, description)
@@ -186,12 +185,12 @@ def _not_weights(path: Path, error: Exception) -> str:
     except OSError as fault:
         return f"it can't be read: {fault.strerror or fault}"
     if start[8:] in (b"", b"{") and int.from_bytes(start[:8], "little") <= _LONGEST_HEADER:
-        return f"it is cut off or damaged ({printable(' '.join(str(error).split()), 200)}); copy it again, or save the model anew"
+        return f"it is cut off or damaged ({one_line(error)}); copy it again, or save the model anew"
     if start.startswith((b"PK", b"\x80")):
         return (
             "it is a pickle or a torch.save file, which is never opened here, for it may run code; save the model anew"
         )
-    return f"it is no safetensors file: {printable(' '.join(str(error).split()), 200)}"
+    return f"it is no safetensors file: {one_line(error)}"
 
 
 def _weight_faults(file: Any, expected: Mapping[str, torch.Tensor]) -> list[str]:

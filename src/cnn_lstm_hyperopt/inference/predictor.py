@@ -17,11 +17,11 @@ from cnn_lstm_hyperopt.data.features import WARM_UP
 from cnn_lstm_hyperopt.data.frequency import duration, step_seconds
 from cnn_lstm_hyperopt.data.labels import OwnUnit
 from cnn_lstm_hyperopt.data.windows import Windows
-from cnn_lstm_hyperopt.data.wording import shown_name
 from cnn_lstm_hyperopt.errors import DataError
 from cnn_lstm_hyperopt.inference.metadata import Features, ModelDescription
 from cnn_lstm_hyperopt.models import CnnLstm
 from cnn_lstm_hyperopt.training import Predictions
+from cnn_lstm_hyperopt.utils.text import shown_name
 
 SYMBOL = "symbol"
 _FREQUENCIES_APART = 1.9

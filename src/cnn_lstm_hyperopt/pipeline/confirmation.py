@@ -13,6 +13,7 @@ from cnn_lstm_hyperopt.config.domains import Scalar
 from cnn_lstm_hyperopt.progress import Action, Decision, OnReport, ProgressReport
 from cnn_lstm_hyperopt.training import NonFiniteLossError, forget_checkpoint
 from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
+from cnn_lstm_hyperopt.utils.text import one_line
 
 SEEDS_APART = 1000
 """Between the numbers that seed two trials' fresh trainings; more than anybody asks for of one trial."""
@@ -154,13 +155,13 @@ def confirm(
         try:
             trained = runner.confirm(SEEDS_APART * number + seed, candidate.params, hear, checkpoint=place)
         except NonFiniteLossError as error:
-            divergence = Divergence(seed, failure_text(error))
+            divergence = Divergence(seed, one_line(error, 300))
             failures[number] = divergence.text
             on_divergence(candidate, divergence)
             forget_checkpoint(place)
             continue
         except (RuntimeError, MemoryError) as error:
-            failures[number] = f"fresh seed {seed}: {failure_text(error)}"
+            failures[number] = f"fresh seed {seed}: {one_line(error, 300)}"
             continue
         if trained.outcome.decision.action is not Action.CONTINUE:
             ended = trained.outcome.decision
@@ -211,8 +212,3 @@ def until(deadline: float | None, on_report: OnReport) -> OnReport:
         return decision
 
     return decide
-
-
-def failure_text(error: BaseException) -> str:
-    """An error of a training in one short line."""
-    return " ".join(str(error).split())[:300] or type(error).__name__

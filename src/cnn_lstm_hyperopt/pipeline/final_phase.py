@@ -37,10 +37,10 @@ from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, OnReport, Pro
 from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
 from cnn_lstm_hyperopt.reporting.grades import known_grade
 from cnn_lstm_hyperopt.reporting.model_card import model_cards
-from cnn_lstm_hyperopt.reporting.wording import counted
 from cnn_lstm_hyperopt.run_dir.paths import CHECKPOINTS, FINAL
 from cnn_lstm_hyperopt.search import Study, StudyStorage, with_fixed
 from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
+from cnn_lstm_hyperopt.utils.text import counted
 
 AFTER_SEARCH = (
     "confirmation",

@@ -10,10 +10,11 @@ from cnn_lstm_hyperopt.config.domains import Scalar
 from cnn_lstm_hyperopt.data.dataset import Dataset, Fold
 from cnn_lstm_hyperopt.inference.metadata import ModelDescription
 from cnn_lstm_hyperopt.inference.model import SavedModel
-from cnn_lstm_hyperopt.pipeline.confirmation import SEEDS_APART, TIME_IS_UP, Confirmation, failure_text, until
+from cnn_lstm_hyperopt.pipeline.confirmation import SEEDS_APART, TIME_IS_UP, Confirmation, until
 from cnn_lstm_hyperopt.progress import Action, Decision, OnReport
 from cnn_lstm_hyperopt.training import NonFiniteLossError, Outcome, forget_checkpoint, last_good
 from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
+from cnn_lstm_hyperopt.utils.text import one_line
 
 
 @dataclass(frozen=True)
@@ -160,10 +161,10 @@ def retrain(
         try:
             trained = runner.retrain(number, finalist.params, fold, given.epochs, hear, checkpoint=state)
         except NonFiniteLossError as error:
-            on_given(finalist, seed, replace(given, failure=failure_text(error)))
-            return failure_text(error)
+            on_given(finalist, seed, replace(given, failure=one_line(error, 300)))
+            return one_line(error, 300)
         except (RuntimeError, MemoryError) as error:
-            return failure_text(error)
+            return one_line(error, 300)
         outcome = trained.outcome
         cut_short = outcome.decision.reason == TIME_IS_UP
         if cut_short:

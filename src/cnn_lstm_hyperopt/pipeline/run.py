@@ -48,7 +48,6 @@ from cnn_lstm_hyperopt.reporting.console.advice import Interface, below_chance_t
 from cnn_lstm_hyperopt.reporting.console.final_tables import selection_lines
 from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
 from cnn_lstm_hyperopt.reporting.dashboard_notes import dashboard_notes
-from cnn_lstm_hyperopt.reporting.wording import counted
 from cnn_lstm_hyperopt.run_dir.paths import (
     BACKUP_FILE,
     CHECKPOINTS,
@@ -77,6 +76,7 @@ from cnn_lstm_hyperopt.tracking import tracked, tracking_target
 from cnn_lstm_hyperopt.training.runtime.memory import have_grown, memory_kills
 from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
 from cnn_lstm_hyperopt.utils.atomic_io import remove_parts, write_json, write_text
+from cnn_lstm_hyperopt.utils.text import counted
 
 log = logging.getLogger(__name__)
 

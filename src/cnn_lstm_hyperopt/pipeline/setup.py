@@ -21,7 +21,6 @@ from cnn_lstm_hyperopt.execution import as_begun, memory_limit, resolve_workers,
 from cnn_lstm_hyperopt.pipeline.confirmation import CONFIRMED_FROM_FRONT
 from cnn_lstm_hyperopt.reporting.console.search_tables import limits_text
 from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
-from cnn_lstm_hyperopt.reporting.wording import counted
 from cnn_lstm_hyperopt.search import SkillGate, Start, StudyPlan, StudyStorage, TrialRecord, undefined_in
 from cnn_lstm_hyperopt.search.forecast import (
     FinalForecast,
@@ -39,6 +38,8 @@ from cnn_lstm_hyperopt.training.cost_model import CostModel
 from cnn_lstm_hyperopt.training.machine_benchmark import calibration_for
 from cnn_lstm_hyperopt.training.runtime.device import resolve_device
 from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
+from cnn_lstm_hyperopt.utils.nested import flattened
+from cnn_lstm_hyperopt.utils.text import counted
 
 
 @dataclass(frozen=True)
@@ -282,10 +283,10 @@ def fingerprint(settings: Settings, dataset: Dataset, device: torch.device) -> d
         "study.seed": settings.study.seed,
         "study.metric": settings.study.metric,
         "study.time_objective": settings.study.time_objective,
-        **_flat(json.loads(settings.data.model_dump_json(exclude={"data_dir", "features_seconds"})), "data"),
+        **flattened(json.loads(settings.data.model_dump_json(exclude={"data_dir", "features_seconds"})), "data."),
         "data.cv_folds": _resolved_folds(settings, dataset),
-        **_flat(json.loads(settings.training.model_dump_json(exclude={"device"})), "training"),
-        **_flat(settings.space.as_dict(), "search_space", depth=2),
+        **flattened(json.loads(settings.training.model_dump_json(exclude={"device"})), "training."),
+        **flattened(settings.space.as_dict(), "search_space.", levels=2),
         "data.sha256": dataset.description["sha256"],
         "training.device": device.type,
     }
@@ -311,13 +312,3 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
     return [
         f"{key}: {before.get(key)} → {now.get(key)}" for key in {**before, **now} if before.get(key) != now.get(key)
     ]
-
-
-def _flat(tree: Mapping[str, Any], prefix: str, depth: int = 1) -> dict[str, Any]:
-    if depth == 0:
-        return {prefix: tree}
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        name = f"{prefix}.{key}"
-        flat.update(_flat(value, name, depth - 1) if isinstance(value, Mapping) and depth > 1 else {name: value})
-    return flat

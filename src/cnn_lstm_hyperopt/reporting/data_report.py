@@ -13,7 +13,7 @@ from cnn_lstm_hyperopt.data.sources import load_bars
 from cnn_lstm_hyperopt.data.validation.checks import BadBarsError, Problem, warning_texts
 from cnn_lstm_hyperopt.data.validation.plausibility import frequency
 from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
-from cnn_lstm_hyperopt.reporting.wording import counted
+from cnn_lstm_hyperopt.utils.text import counted
 
 
 def report_data(settings: DataSettings, terminal: Terminal) -> None:

@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
-
-from cnn_lstm_hyperopt.config.messages import printable
+from cnn_lstm_hyperopt.config.yaml_reader import dump_yaml
 from cnn_lstm_hyperopt.inference.metadata import ModelDescription
 from cnn_lstm_hyperopt.metrics import METRICS
+from cnn_lstm_hyperopt.utils.text import printable
 
 _SYMBOLS = 10
 _METRICS = {
@@ -62,7 +61,7 @@ def front_matter(
             }
         ],
     }
-    text = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=1_000)
+    text = dump_yaml(tree, width=1_000)
     lines = text.rstrip("\n").split("\n")
     lines[0] = f"{lines[0]}  # of the weights: yours to choose"
     return ["---", *lines, "---"]

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from cnn_lstm_hyperopt.config.messages import printable
 from cnn_lstm_hyperopt.data.frequency import duration
 from cnn_lstm_hyperopt.inference.metadata import ModelDescription
 from cnn_lstm_hyperopt.metrics import METRICS
@@ -18,8 +17,8 @@ from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained
 from cnn_lstm_hyperopt.reporting.front_matter import front_matter
 from cnn_lstm_hyperopt.reporting.grades import graded, units_text
-from cnn_lstm_hyperopt.reporting.wording import counted
 from cnn_lstm_hyperopt.run_dir.paths import ENSEMBLE, model_folder
+from cnn_lstm_hyperopt.utils.text import counted, printable
 
 # What is mark-up within a line: _ between letters is none, and bare addresses become links on some sites.
 _MARKS = re.compile(r"([\\`*\[\]<>|~&$@]|(?<!\w)_|_(?!\w)|:(?=//)|(?<=www)\.)", re.IGNORECASE)

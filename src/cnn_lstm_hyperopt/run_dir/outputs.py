@@ -7,7 +7,6 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from cnn_lstm_hyperopt.config.messages import printable
 from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.run_dir.paths import (
     ENSEMBLE_FILE,
@@ -17,6 +16,7 @@ from cnn_lstm_hyperopt.run_dir.paths import (
     STUDY_FILES,
     STUDY_FOLDERS,
 )
+from cnn_lstm_hyperopt.utils.text import printable
 
 PRODUCER = "cnn-lstm-hyperopt"
 """In an exported file: the program that wrote it."""

@@ -18,7 +18,6 @@ from cnn_lstm_hyperopt.config import (
     load_settings,
 )
 from cnn_lstm_hyperopt.config.domains import Scalar, domain_text
-from cnn_lstm_hyperopt.config.messages import printable
 from cnn_lstm_hyperopt.config.schema.base import as_path
 from cnn_lstm_hyperopt.errors import ConfigError, RunError, SaveDirError
 from cnn_lstm_hyperopt.pareto import non_dominated_ranks
@@ -34,6 +33,7 @@ from cnn_lstm_hyperopt.run_dir.paths import (
 )
 from cnn_lstm_hyperopt.search import SkillGate, StudyStorage, TrialRecord, read_description
 from cnn_lstm_hyperopt.utils.atomic_io import write_text
+from cnn_lstm_hyperopt.utils.text import printable
 
 GOOD_SHARE = 0.2
 MIN_GOOD = 8

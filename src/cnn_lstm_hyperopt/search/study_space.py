@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from cnn_lstm_hyperopt.config import SearchSpace, Settings
-from cnn_lstm_hyperopt.config.yaml_reader import MOST_JSON_BYTES, parse_json, read_text
 from cnn_lstm_hyperopt.errors import SaveDirError
 from cnn_lstm_hyperopt.run_dir.paths import DATA_FILE
+from cnn_lstm_hyperopt.utils.reading import MAX_JSON_BYTES, parse_json, read_text
 
 
 def read_description(save_dir: Path) -> Mapping[str, Any]:
@@ -20,7 +20,7 @@ def read_description(save_dir: Path) -> Mapping[str, Any]:
     if not path.is_file():
         return {}
     try:
-        value = parse_json(read_text(path, MOST_JSON_BYTES))
+        value = parse_json(read_text(path, MAX_JSON_BYTES))
     except ValueError as error:
         raise SaveDirError(f"{path} is damaged: {error}; resume writes it anew") from error
     return value if isinstance(value, dict) else {}

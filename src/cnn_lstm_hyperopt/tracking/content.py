@@ -13,10 +13,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import yaml
 from mlflow.entities import Metric
 
-from cnn_lstm_hyperopt.config import dump_settings, load_settings, readable
+from cnn_lstm_hyperopt.config import load_settings, plain_settings, readable
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.pipeline.results.search_results import read_results
 from cnn_lstm_hyperopt.run_dir.paths import CONFIG_FILE, RESULTS_FILE
@@ -31,6 +30,7 @@ from cnn_lstm_hyperopt.search import (
     with_fixed,
 )
 from cnn_lstm_hyperopt.search.pareto_front import finish_order
+from cnn_lstm_hyperopt.utils.nested import flattened
 from cnn_lstm_hyperopt.utils.secrets import masked
 
 STATUS = {State.COMPLETE: "FINISHED", State.PRUNED: "KILLED", State.FAIL: "FAILED"}
@@ -106,7 +106,7 @@ def study_content(snapshot: Snapshot) -> Content:
     tags = {f"version.{name}": version(name) for name in _PACKAGES}
     tags |= {"version.python": platform.python_version(), "seed": str(snapshot.settings.study.seed)}
     tags |= {"n_trials": str(snapshot.n_trials)}
-    return Content(_params(_flat(yaml.safe_load(dump_settings(snapshot.settings)))), _tags(tags))
+    return Content(_params(flattened(plain_settings(snapshot.settings))), _tags(tags))
 
 
 def study_metrics(snapshot: Snapshot, since: int) -> list[Metric]:
@@ -154,7 +154,7 @@ def model_content(entry: Mapping[str, Any], results: Mapping[str, Any], moment: 
         tags |= {name: str(verdict[name]) for name in ("grade", "colour") if name in verdict}
         values |= _numbers({"difference_to_best_baseline": verdict.get("difference")})
     metrics = _metrics(values, step=int(training.get("best_epoch") or 0), moment=moment)
-    return Content(_params(_flat(entry["config_params"])), _tags(tags), metrics)
+    return Content(_params(flattened(entry["config_params"])), _tags(tags), metrics)
 
 
 def _metrics(values: Mapping[str, float], *, step: int, moment: int) -> list[Metric]:
@@ -169,14 +169,6 @@ def _numbers(facts: Mapping[str, Any] | None, prefix: str = "") -> dict[str, flo
         ends = {f"{name}_low": value[0], f"{name}_high": value[1]} if is_interval else {name: value}
         found |= {f"{prefix}{end}": float(each) for end, each in ends.items() if type(each) in (int, float)}
     return found
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in tree.items():
-        nested = isinstance(value, Mapping) and value
-        flat |= _flat(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value}
-    return flat
 
 
 def _params(values: Mapping[str, Any]) -> dict[str, str]:

@@ -14,7 +14,6 @@ from typing import Any
 import mlflow
 from mlflow.exceptions import MlflowException
 
-from cnn_lstm_hyperopt.config.messages import printable
 from cnn_lstm_hyperopt.errors import HyperoptError
 from cnn_lstm_hyperopt.inference.model import DESCRIPTION, WEIGHTS
 from cnn_lstm_hyperopt.run_dir import paths
@@ -33,6 +32,7 @@ from cnn_lstm_hyperopt.tracking.model_flavour import log_pytorch_model
 from cnn_lstm_hyperopt.tracking.process import SyncStatus
 from cnn_lstm_hyperopt.tracking.runs import FINALIST, STUDY, TRIAL, Runs, StoredRun
 from cnn_lstm_hyperopt.tracking.target import Target
+from cnn_lstm_hyperopt.utils.text import printable
 
 log = logging.getLogger(__name__)
 

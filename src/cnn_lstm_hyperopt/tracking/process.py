@@ -15,12 +15,12 @@ from rich.console import Console
 
 from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.errors import HyperoptError, InterruptedRunError, TrackingError
-from cnn_lstm_hyperopt.reporting.wording import counted
 from cnn_lstm_hyperopt.run_dir.paths import STUDY_FILE
 from cnn_lstm_hyperopt.search import StudyStorage
 from cnn_lstm_hyperopt.tracking.target import Target, tracking_target
 from cnn_lstm_hyperopt.utils.atomic_io import write_json
 from cnn_lstm_hyperopt.utils.processes import THREAD_VARIABLES, module_command
+from cnn_lstm_hyperopt.utils.text import counted
 
 log = logging.getLogger(__name__)
 

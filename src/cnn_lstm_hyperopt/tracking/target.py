@@ -11,11 +11,11 @@ from urllib.parse import unquote, urlsplit
 import sqlalchemy
 
 from cnn_lstm_hyperopt.config import Settings
-from cnn_lstm_hyperopt.config.messages import printable
 from cnn_lstm_hyperopt.config.schema.tracking import tracking_uri
 from cnn_lstm_hyperopt.errors import ConfigError, HyperoptError
 from cnn_lstm_hyperopt.run_dir.paths import MLFLOW_ARTIFACTS, MLFLOW_FILE
 from cnn_lstm_hyperopt.utils.secrets import MASK, masked
+from cnn_lstm_hyperopt.utils.text import printable
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 """MLflow's own environment variable; used if no setting names a URI."""

@@ -17,6 +17,7 @@ from cnn_lstm_hyperopt.errors import CheckpointError
 from cnn_lstm_hyperopt.progress import Action, Decision, ProgressReport
 from cnn_lstm_hyperopt.training.runtime.memory import is_out_of_memory
 from cnn_lstm_hyperopt.utils.atomic_io import new_part, remove_parts
+from cnn_lstm_hyperopt.utils.text import one_line
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +134,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     except Exception as error:  # somebody else's file, of which torch may say anything
         if is_out_of_memory(error):
             raise
-        raise CheckpointError(f"{path} is no checkpoint: {_line(error)}") from error
+        raise CheckpointError(f"{path} is no checkpoint: {one_line(error)}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{path} was written by another version; this one reads checkpoints of format {FORMAT}")
     action, reason = content["decision"]
@@ -172,10 +173,6 @@ def forget_checkpoint(path: Path) -> None:
 
 def _previous(path: Path) -> Path:
     return path.with_name(f"{path.name}.previous")
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _differences(there: Mapping[str, Any], here: Mapping[str, Any], within: str = "") -> Iterator[str]:

@@ -19,8 +19,6 @@ import numpy as np
 import torch
 
 from cnn_lstm_hyperopt.config import Configuration, Params, TrainingSettings, parse_space
-from cnn_lstm_hyperopt.config.messages import printable
-from cnn_lstm_hyperopt.config.yaml_reader import parse_json, read_text
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.models import NetworkConfig, Profile, build_network, profile
 from cnn_lstm_hyperopt.search import random_configuration
@@ -32,6 +30,8 @@ from cnn_lstm_hyperopt.training.runtime.memory import resident_mb
 from cnn_lstm_hyperopt.training.runtime.precision import Precision, supported_precisions
 from cnn_lstm_hyperopt.training.step import Stepper
 from cnn_lstm_hyperopt.utils.atomic_io import CACHE_VARIABLE, cache_folder, write_json
+from cnn_lstm_hyperopt.utils.reading import parse_json, read_text
+from cnn_lstm_hyperopt.utils.text import printable
 
 __all__ = ["CACHE_VARIABLE", "cache_file", "calibrate", "calibration_for", "device_name"]
 

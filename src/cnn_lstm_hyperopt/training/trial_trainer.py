@@ -37,6 +37,7 @@ from cnn_lstm_hyperopt.training.runtime.memory import is_out_of_memory, peak_mb,
 from cnn_lstm_hyperopt.training.runtime.precision import Precision
 from cnn_lstm_hyperopt.utils.heartbeat import beat
 from cnn_lstm_hyperopt.utils.rng import stream_seed
+from cnn_lstm_hyperopt.utils.text import one_line
 
 log = logging.getLogger(__name__)
 
@@ -381,9 +382,9 @@ def save_memory(
             if not is_out_of_memory(error):
                 raise
             if saving + 1 >= len(levels):
-                raise error if isinstance(error, MemoryError) else MemoryError(_line(error)) from error
+                raise error if isinstance(error, MemoryError) else MemoryError(one_line(error)) from error
             saving += 1
-            log.warning("memory did not suffice (%s); once more with %s", _line(error), levels[saving])
+            log.warning("memory did not suffice (%s); once more with %s", one_line(error), levels[saving])
         _release_memory(device)  # here, where the exception no longer holds what its frames held
 
 
@@ -403,7 +404,3 @@ def _keep_in(path: Path) -> OnEpochEnd:
         write_checkpoint(path, take())
 
     return on_epoch_end
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -7,7 +7,7 @@ from typing import Annotated, Any, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationInfo, field_validator
 
-from cnn_lstm_hyperopt.config.messages import is_legible, shown
+from cnn_lstm_hyperopt.utils.text import is_legible, shown
 
 MIN_SECONDS = 0.001
 MAX_SECONDS = MAX_MB = 1e9
@@ -87,6 +87,14 @@ def _absolute(path: Path | None) -> Path | None:
     return whole
 
 
+def _function_reference(value: str) -> str:
+    if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", value) is None:
+        raise ValueError(f"must be module:function, such as mine:more, but got {shown(value)}")
+    return value
+
+
+FunctionReference = Annotated[str, AfterValidator(_function_reference)]
+"""``module:function``."""
 Directory = Annotated[Path, BeforeValidator(as_path)]
 InputDirectory = Annotated[Path | None, BeforeValidator(as_path), AfterValidator(_absolute)]
 InputPath = Annotated[

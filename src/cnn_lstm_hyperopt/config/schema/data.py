@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from cnn_lstm_hyperopt.config.messages import shown
-from cnn_lstm_hyperopt.config.schema.base import MAX_SECONDS, InputDirectory, Section, legible_name
+from cnn_lstm_hyperopt.config.schema.base import MAX_SECONDS, FunctionReference, InputDirectory, Section, legible_name
+from cnn_lstm_hyperopt.utils.text import shown
 
 Target = Literal["direction", "volatility", "triple_barrier"]
 SourceName = Literal["synthetic", "embedded", "files", "yahoo", "loaders"]
@@ -50,7 +50,7 @@ class DataSettings(Section):
     feature_columns: _Names = Field(
         (), description="columns of the files that are inputs beside the eleven features, such as sentiment"
     )
-    features: str | None = Field(
+    features: FunctionReference | None = Field(
         None,
         description="module:function that makes more features of a frame of bars; checked for looking ahead",
     )
@@ -158,13 +158,6 @@ class DataSettings(Section):
     def _of_this_era(cls, value: date | None) -> date | None:
         if value is not None and not 1700 <= value.year <= 2200:
             raise ValueError(f"must lie between the years 1700 and 2200, but got {value}")
-        return value
-
-    @field_validator("features")
-    @classmethod
-    def _names_a_function(cls, value: str | None) -> str | None:
-        if value is not None and re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", value) is None:
-            raise ValueError(f"must be module:function, such as mine:more, but got {shown(value)}")
         return value
 
     @field_validator("split")

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator
 
-from cnn_lstm_hyperopt.config.messages import JOINERS, shown
 from cnn_lstm_hyperopt.config.schema.base import MAX_SECONDS, MAX_TRIALS, MIN_SECONDS, InputPath, Section, legible_name
 from cnn_lstm_hyperopt.metrics import METRICS
+from cnn_lstm_hyperopt.utils.text import JOINERS, shown
 
 if TYPE_CHECKING:
     MetricName = str

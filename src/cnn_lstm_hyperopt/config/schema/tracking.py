@@ -5,9 +5,9 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
-from cnn_lstm_hyperopt.config.messages import JOINERS, is_legible, shown
 from cnn_lstm_hyperopt.config.schema.base import Section, legible_name
 from cnn_lstm_hyperopt.utils.secrets import masked
+from cnn_lstm_hyperopt.utils.text import JOINERS, is_legible, shown
 
 _SCHEMES = r"https?://[^/?#]+|sqlite:///.+|(postgresql|mysql|mssql)(\+\w+)?://.+|databricks(-uc)?(://.*)?$"
 _WINDOWS_DRIVE = r"[A-Za-z]:[/\\]"

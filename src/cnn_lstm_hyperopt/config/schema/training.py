@@ -5,8 +5,8 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from cnn_lstm_hyperopt.config.messages import shown
 from cnn_lstm_hyperopt.config.schema.base import MAX_SECONDS, Section
+from cnn_lstm_hyperopt.utils.text import shown
 
 
 class TrainingSettings(Section):

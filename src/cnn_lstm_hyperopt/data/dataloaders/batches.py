@@ -20,8 +20,8 @@ from torch.utils.data import (
 
 from cnn_lstm_hyperopt.data.columns import LARGEST
 from cnn_lstm_hyperopt.data.splits import SPLIT_NAMES
-from cnn_lstm_hyperopt.data.wording import one_line
 from cnn_lstm_hyperopt.errors import DataError
+from cnn_lstm_hyperopt.utils.text import typed_line
 
 _MOST_BATCHES = 1_000_000
 
@@ -150,7 +150,7 @@ def _is_plain_loader(loader: Any) -> bool:
 
 
 def _raised(error: BaseException) -> str:
-    return f"{type(error).__name__}: {one_line(error)}".removesuffix(": ")
+    return typed_line(error)
 
 
 def _batch(where: str, batch: Any) -> Drained:

@@ -8,11 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cnn_lstm_hyperopt.config.messages import shown
 from cnn_lstm_hyperopt.data.splits import SPLIT_NAMES
 from cnn_lstm_hyperopt.data.windows import Windows
-from cnn_lstm_hyperopt.data.wording import one_line
 from cnn_lstm_hyperopt.errors import DataError
+from cnn_lstm_hyperopt.utils.text import one_line, shown
 
 _DATES = "datetimes, ISO text or whole numbers that grow with time"
 

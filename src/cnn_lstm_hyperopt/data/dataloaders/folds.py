@@ -14,10 +14,10 @@ import torch
 from cnn_lstm_hyperopt.data.dataloaders.repeated_windows import count_copies
 from cnn_lstm_hyperopt.data.dates import date_text
 from cnn_lstm_hyperopt.data.folds import EmptyBlockError, Fold, FoldIndices, WindowDates, walk_forward
-from cnn_lstm_hyperopt.data.validation.checks import counted
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.errors import DataError
 from cnn_lstm_hyperopt.utils.rng import stream_seed
+from cnn_lstm_hyperopt.utils.text import counted
 
 AUTO_FOLDS = 5
 """Folds of ``auto``: each trains on four fifths of the windows."""

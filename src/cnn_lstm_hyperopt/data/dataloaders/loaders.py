@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from cnn_lstm_hyperopt.config.messages import shown
 from cnn_lstm_hyperopt.data.dataloaders.batches import (
     Drained,
     attribute_of,
@@ -28,8 +27,8 @@ from cnn_lstm_hyperopt.data.dataset import Dataset, LockedPeriod
 from cnn_lstm_hyperopt.data.describe import class_balance
 from cnn_lstm_hyperopt.data.splits import SPLIT_NAMES
 from cnn_lstm_hyperopt.data.windows import Windows
-from cnn_lstm_hyperopt.data.wording import one_line
 from cnn_lstm_hyperopt.errors import DataError
+from cnn_lstm_hyperopt.utils.text import one_line, shown
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from cnn_lstm_hyperopt.data.bars import Bars, date_text
-from cnn_lstm_hyperopt.data.wording import listed, shown_name
 from cnn_lstm_hyperopt.errors import DataError
+from cnn_lstm_hyperopt.utils.text import enumerated, shown_name
 
 Span = tuple[date, date]
 _SLACK = timedelta(days=10)
@@ -54,7 +54,7 @@ class Source(Protocol):
 
 def listing(spans: Mapping[str, Span]) -> str:
     """What there is, in one line: each symbol with its first and last date."""
-    return listed(
+    return enumerated(
         [f"{shown_name(symbol)} {first} to {last}" for symbol, (first, last) in sorted(spans.items())], _LISTED
     )
 

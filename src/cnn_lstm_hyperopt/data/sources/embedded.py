@@ -13,8 +13,8 @@ import pandas as pd
 from cnn_lstm_hyperopt.data.bars import COLUMNS, Bars
 from cnn_lstm_hyperopt.data.sources.base import Span, choose_dates, listing
 from cnn_lstm_hyperopt.data.validation.symbols import unique_symbols
-from cnn_lstm_hyperopt.data.wording import meant, shown_name
 from cnn_lstm_hyperopt.errors import DataError
+from cnn_lstm_hyperopt.utils.text import close_names, shown_name
 
 _OTHER_CLASS = {"GOOG": "GOOGL"}
 _HINT = "--data-dir DIR reads your own files (SYMBOL.csv or SYMBOL.parquet)"
@@ -57,7 +57,7 @@ class EmbeddedSource:
                 )
                 symbol = other
             if symbol not in embedded_index():
-                close = meant([name], embedded_index())
+                close = close_names([name], embedded_index())
                 there = f"did you mean {close}? There are" if close else "there are"
                 raise DataError(f"symbol {shown_name(name)} is not embedded; {there}: {there_is}")
             if symbol not in chosen:

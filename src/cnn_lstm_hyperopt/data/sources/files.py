@@ -14,8 +14,8 @@ from cnn_lstm_hyperopt.data.sources.parquet import read_parquet
 from cnn_lstm_hyperopt.data.sources.tables import read_csv
 from cnn_lstm_hyperopt.data.validation.checks import BadBarsError, Findings, Problem
 from cnn_lstm_hyperopt.data.validation.symbols import composed, symbol_fault, unique_symbols
-from cnn_lstm_hyperopt.data.wording import listed, meant, one_line, printable, shown_name, shown_names
 from cnn_lstm_hyperopt.errors import DataError
+from cnn_lstm_hyperopt.utils.text import close_names, enumerated, one_line, printable, shown_name, shown_names
 
 _SUFFIXES = (".csv", ".parquet")
 _GIVE = "give --data-dir a folder with SYMBOL.csv or SYMBOL.parquet"
@@ -69,7 +69,7 @@ class FileSource:
             names = list(paths)
         unknown = [name for name in names if name.upper() not in by_key]
         if unknown:
-            close = meant(unknown, paths)
+            close = close_names(unknown, paths)
             there = f"did you mean {close}? There are" if close else "there are"
             raise DataError(
                 f"data_dir {self._folder} has no file for {shown_names(unknown)}; {there}: {self._listing()}"
@@ -123,7 +123,7 @@ class FileSource:
         ]
         if faults:
             raise DataError(
-                f"data_dir {self._folder} holds files whose names can't be symbols: {listed(faults, separator='; ')};"
+                f"data_dir {self._folder} holds files whose names can't be symbols: {enumerated(faults, separator='; ')};"
                 " rename or remove them, or name the others with --symbols"
             )
 
@@ -138,7 +138,7 @@ class FileSource:
                 broken.append(f"{shown_name(path.name)} (unreadable)")
             else:
                 spans[symbol] = (index[0].date(), index[-1].date())
-        return ", ".join(part for part in (listing(spans), listed(broken)) if part)
+        return ", ".join(part for part in (listing(spans), enumerated(broken)) if part)
 
     def _read(self, symbol: str, path: Path, start: date | None = None, end: date | None = None) -> Bars:
         found = Findings(shown_name(symbol), printable(str(path)), self.on_bad_bars)

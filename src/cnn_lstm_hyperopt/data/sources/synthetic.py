@@ -9,9 +9,9 @@ import pandas as pd
 from cnn_lstm_hyperopt.data.bars import Bars
 from cnn_lstm_hyperopt.data.sources.base import Span, choose_dates, listing
 from cnn_lstm_hyperopt.data.validation.symbols import unique_symbols
-from cnn_lstm_hyperopt.data.wording import shown_names
 from cnn_lstm_hyperopt.errors import DataError
 from cnn_lstm_hyperopt.utils.rng import stream
+from cnn_lstm_hyperopt.utils.text import shown_names
 
 SYMBOLS = ("SYN1", "SYN2", "SYN3", "SYN4", "SYN5")
 BARS = 3000

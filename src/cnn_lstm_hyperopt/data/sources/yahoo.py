@@ -23,6 +23,7 @@ from cnn_lstm_hyperopt.data.validation.symbols import unique_symbols
 from cnn_lstm_hyperopt.errors import DataError
 from cnn_lstm_hyperopt.utils.atomic_io import cache_folder, written_beside
 from cnn_lstm_hyperopt.utils.rng import stream
+from cnn_lstm_hyperopt.utils.text import typed_line
 
 TRIES = 3
 FIRST_WAIT = 0.5
@@ -209,7 +210,7 @@ def _reason(error: Exception) -> str:
         return "Yahoo Finance takes no more requests from here for now"
     if isinstance(error, OSError):
         return f"no connection to Yahoo Finance ({name})"
-    return f"{name}: {' '.join(str(error).split())[:200]}"
+    return typed_line(error)
 
 
 def _failure(symbol: str, reason: str) -> DataError:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cnn_lstm_hyperopt.config.schema.data import BadBars
 from cnn_lstm_hyperopt.data.dates import date_text
 from cnn_lstm_hyperopt.errors import DataError
+from cnn_lstm_hyperopt.utils.text import counted
 
 MOST_LINES = 20
 """Faults that an error shows; it says how many more there are."""
@@ -166,7 +167,7 @@ class Findings:
                 self.where,
                 rule,
                 severity,
-                f"{finding}, but {place} has {value} ({such_rows(len(rows))})",
+                f"{finding}, but {place} has {value} ({counted(len(rows), 'such row')})",
                 what,
                 count=len(rows),
                 first=date,
@@ -197,11 +198,6 @@ class Findings:
             raise BadBarsError(self.problems)
 
 
-def such_rows(rows: int) -> str:
-    """How many rows have a fault."""
-    return f"{rows:,} such {'row' if rows == 1 else 'rows'}"
-
-
 def shown_text(value: Any) -> str:
     """A value of a file as it is shown in a line."""
     if pd.isna(value):
@@ -210,11 +206,6 @@ def shown_text(value: Any) -> str:
         return f"{value:g}"
     text = repr(str(value)[:100])
     return text if len(text) <= 60 else f"{text[:57]}…'"
-
-
-def counted(count: int, what: str, several: str | None = None) -> str:
-    """``1 bar``, ``1,200 bars``."""
-    return f"{count:,} {what if count == 1 else several or what + 's'}"
 
 
 def warning_texts(problems: Sequence[Problem]) -> Iterator[str]:

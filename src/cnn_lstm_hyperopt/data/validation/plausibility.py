@@ -6,7 +6,8 @@ from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.data.dates import date_text
 from cnn_lstm_hyperopt.data.features import segments
-from cnn_lstm_hyperopt.data.validation.checks import Findings, Problem, counted
+from cnn_lstm_hyperopt.data.validation.checks import Findings, Problem
+from cnn_lstm_hyperopt.utils.text import counted
 
 SPLITS = (1.5, 2.0, 3.0, 4.0, 5.0, 10.0, 20.0)
 SPLIT_TOLERANCE = 0.06

@@ -4,8 +4,8 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
-from cnn_lstm_hyperopt.data.wording import listed, shown_name
 from cnn_lstm_hyperopt.errors import DataError
+from cnn_lstm_hyperopt.utils.text import enumerated, shown_name
 
 _LONGEST = 64
 _INSIDE = frozenset(".-_^=&+$#!'()~% @:")
@@ -62,7 +62,7 @@ def require_symbols(names: Sequence[str]) -> None:
     """
     faults = [f"'{shown_name(name)}' {fault}" for name, fault in ((n, symbol_fault(n)) for n in names) if fault]
     if faults:
-        raise DataError(f"symbols must be names of {_RULE}, but {listed(faults, separator='; ')}")
+        raise DataError(f"symbols must be names of {_RULE}, but {enumerated(faults, separator='; ')}")
 
 
 def unique_symbols(symbols: Sequence[str]) -> list[str]:
@@ -75,7 +75,7 @@ def unique_symbols(symbols: Sequence[str]) -> list[str]:
     require_symbols(names)
     twice = sorted(name for name, count in Counter(name.upper() for name in names).items() if count > 1)
     if twice:
-        raise DataError(f"symbols names {listed(twice)} twice; name each symbol once")
+        raise DataError(f"symbols names {enumerated(twice)} twice; name each symbol once")
     return names
 
 

@@ -16,9 +16,9 @@ from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained
 from cnn_lstm_hyperopt.pipeline.test_evaluation import TestResult, Verdict
 from cnn_lstm_hyperopt.reporting.grades import COLOURS
-from cnn_lstm_hyperopt.reporting.wording import counted
 from cnn_lstm_hyperopt.run_dir.paths import ensemble_folder, model_folder
 from cnn_lstm_hyperopt.search import SkillGate
+from cnn_lstm_hyperopt.utils.text import counted
 
 METRICS_FILE, PREDICTIONS = "metrics.json", "predictions.csv"
 """Of a model's folder, beside the files of the model itself."""

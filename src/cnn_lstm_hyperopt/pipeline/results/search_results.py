@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnn_lstm_hyperopt.config import SearchSpace, readable
-from cnn_lstm_hyperopt.config.yaml_reader import parse_json
 from cnn_lstm_hyperopt.pareto import dominates
 from cnn_lstm_hyperopt.search import (
     SkillGate,
@@ -27,6 +26,7 @@ from cnn_lstm_hyperopt.search import (
     with_fixed,
 )
 from cnn_lstm_hyperopt.search.pruning_stats import Estimate, PruningSummary, Unknown, pruning_summary
+from cnn_lstm_hyperopt.utils.reading import parse_json
 
 if TYPE_CHECKING:  # torch comes with it, which takes a second or two, and ``status`` comes here
     from cnn_lstm_hyperopt.training.cost_model import CostModel

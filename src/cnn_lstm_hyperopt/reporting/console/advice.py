@@ -5,10 +5,10 @@ from enum import StrEnum
 
 from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.metrics import METRICS
-from cnn_lstm_hyperopt.reporting.wording import counted
 from cnn_lstm_hyperopt.run_dir.paths import resume_command
 from cnn_lstm_hyperopt.search import StudyPlan, TrialRecord
 from cnn_lstm_hyperopt.search.pruning_stats import LIMIT
+from cnn_lstm_hyperopt.utils.text import counted
 
 
 class Interface(StrEnum):

@@ -13,7 +13,7 @@ from cnn_lstm_hyperopt.pipeline.confirmation import TIME_IS_UP, Confirmed
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained
 from cnn_lstm_hyperopt.pipeline.test_evaluation import TestResult, Verdict
 from cnn_lstm_hyperopt.reporting.console.tables import plain_table
-from cnn_lstm_hyperopt.reporting.wording import counted
+from cnn_lstm_hyperopt.utils.text import counted
 
 CONFIRMED_ROWS = 10
 FRESH_SCORES = 6

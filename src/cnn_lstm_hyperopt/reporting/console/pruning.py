@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from cnn_lstm_hyperopt.reporting.wording import counted, seconds_text
 from cnn_lstm_hyperopt.search import StudyPlan, TrialRecord, hypervolume_history
 from cnn_lstm_hyperopt.search.pareto_front import milestone_at
 from cnn_lstm_hyperopt.search.pruning_stats import PROBE, PruningSummary, Unknown, pruning_summary
+from cnn_lstm_hyperopt.utils.text import counted, seconds_text
 
 ALMOST = 0.9
 """Share of the final hypervolume; when it was reached says whether the search could have been shorter."""

@@ -7,8 +7,8 @@ from rich.table import Table
 
 from cnn_lstm_hyperopt.config import Configuration, SearchSpace
 from cnn_lstm_hyperopt.reporting.console.tables import plain_table
-from cnn_lstm_hyperopt.reporting.wording import counted
 from cnn_lstm_hyperopt.search import StudyPlan, TrialRecord, above_chance, with_fixed
+from cnn_lstm_hyperopt.utils.text import counted
 
 FRONT_ROWS = 10
 FOLD_ROWS = 10

@@ -40,12 +40,12 @@ from cnn_lstm_hyperopt.reporting.console.search_tables import (
     split_table,
 )
 from cnn_lstm_hyperopt.reporting.grades import terminal_style
-from cnn_lstm_hyperopt.reporting.wording import counted, epochs_text, seconds_text
 from cnn_lstm_hyperopt.search import Assignment, SkillGate, State, Study, StudyPlan, TrialRecord, above_chance
 from cnn_lstm_hyperopt.search.forecast import FinalForecast, Forecast
 from cnn_lstm_hyperopt.search.pruning_stats import LIMIT
 from cnn_lstm_hyperopt.training.cost_model import CostModel
 from cnn_lstm_hyperopt.training.trial_trainer import TrainedNetwork
+from cnn_lstm_hyperopt.utils.text import counted, epochs_text, seconds_text
 
 log = logging.getLogger(__name__)
 

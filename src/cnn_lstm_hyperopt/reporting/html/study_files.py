@@ -23,6 +23,7 @@ from cnn_lstm_hyperopt.search import (
     study_space,
 )
 from cnn_lstm_hyperopt.search.importance import importances
+from cnn_lstm_hyperopt.utils.text import one_line
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,6 @@ def _predictions(save_dir: Path, results: Mapping[str, Any]) -> dict[int, pd.Dat
             try:
                 frame = pd.read_csv(path, usecols=["label", "class"])
             except ValueError as error:
-                raise SaveDirError(f"{path} is damaged: {' '.join(str(error).split())}") from error
+                raise SaveDirError(f"{path} is damaged: {one_line(error)}") from error
             found[entry["model_rank"]] = frame
     return found

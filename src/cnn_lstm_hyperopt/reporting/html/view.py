@@ -15,11 +15,11 @@ from cnn_lstm_hyperopt.reporting.html.leaderboard import leaderboard
 from cnn_lstm_hyperopt.reporting.html.payload import whole_params
 from cnn_lstm_hyperopt.reporting.html.predictions import MOST_GROUPS, model_pages
 from cnn_lstm_hyperopt.reporting.html.study_files import Content
-from cnn_lstm_hyperopt.reporting.wording import counted, seconds_text
 from cnn_lstm_hyperopt.run_dir.paths import CONFIG_FILE, resume_command, resume_in_python
 from cnn_lstm_hyperopt.search import State, TrialRecord, hypervolume_history
 from cnn_lstm_hyperopt.search.pruning_stats import pruned_by, pruning_summary
 from cnn_lstm_hyperopt.utils.secrets import masked
+from cnn_lstm_hyperopt.utils.text import counted, seconds_text
 
 MOST_CONFIGS = 5
 STATISTICS = ("minimum", "lower quartile", "median", "mean", "upper quartile", "maximum")

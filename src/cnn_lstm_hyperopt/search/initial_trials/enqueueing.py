@@ -9,7 +9,6 @@ import numpy as np
 
 from cnn_lstm_hyperopt.config import Fixed, Params, SearchSpace, load_settings, readable
 from cnn_lstm_hyperopt.config.domains import Scalar
-from cnn_lstm_hyperopt.config.messages import did_you_mean, listed, printable, shown
 from cnn_lstm_hyperopt.config.yaml_reader import read_tree
 from cnn_lstm_hyperopt.errors import ConfigError, SaveDirError
 from cnn_lstm_hyperopt.run_dir.paths import CONFIG_FILE, STUDY_FILE
@@ -25,6 +24,7 @@ from cnn_lstm_hyperopt.search import (
 )
 from cnn_lstm_hyperopt.search.samplers.random import draw
 from cnn_lstm_hyperopt.utils.rng import stream
+from cnn_lstm_hyperopt.utils.text import did_you_mean, listed, printable, shown
 
 FLAG = "--enqueue"
 ORIGIN = "enqueued"
@@ -235,7 +235,7 @@ def _given(raw: Any, space: SearchSpace) -> tuple[dict[str, Scalar], list[str]]:
     given: dict[str, Scalar] = {}
     faults: list[str] = []
     seen: set[str] = set()
-    for name, value in _flat(raw, space):
+    for name, value in _named_values(raw, space):
         if name in seen:
             faults.append(f"{printable(name, 80)} is given twice, flat and in its group; leave one of them out")
         elif name in space.domains:
@@ -251,7 +251,7 @@ def _given(raw: Any, space: SearchSpace) -> tuple[dict[str, Scalar], list[str]]:
     return given, faults
 
 
-def _flat(raw: Mapping[Any, Any], space: SearchSpace) -> Iterator[tuple[str, Any]]:
+def _named_values(raw: Mapping[Any, Any], space: SearchSpace) -> Iterator[tuple[str, Any]]:
     """Names and values, those of groups with the group's name before them."""
     for key, value in raw.items():
         if isinstance(value, Mapping) and key not in space.domains:

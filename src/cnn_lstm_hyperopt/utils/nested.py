@@ -1,0 +1,19 @@
+"""Nested mappings."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def flattened(tree: Mapping[str, Any], prefix: str = "", levels: int = 40) -> dict[str, Any]:
+    """Return the values of nested mappings by their dotted names, such as ``study.seed``; an empty mapping is a value.
+
+    Args:
+        tree: mapping of names to values or mappings.
+        prefix: before each name, with its dot.
+        levels: mappings that lie deeper are values.
+    """
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        inner = isinstance(value, Mapping) and value and levels > 1
+        flat |= flattened(value, f"{prefix}{key}.", levels - 1) if inner else {f"{prefix}{key}": value}
+    return flat

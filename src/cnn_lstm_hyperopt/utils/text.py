@@ -1,0 +1,169 @@
+"""Text for messages: values, names, lists, counts and errors, each in a short printable form."""
+
+import difflib
+import reprlib
+import unicodedata
+from collections.abc import Collection, Iterable, Sequence
+from datetime import date
+from pathlib import PurePath
+from typing import Any
+
+_MAX_LIST_CHARACTERS = 3_500
+"""Longest text of :func:`listed`."""
+_MAX_NAMES = 20
+JOINERS = frozenset("\u200c\u200d")
+"""Format characters that words in Persian and many emoji need."""
+_INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Unicode categories: control, format and surrogate characters, ends of lines and of paragraphs."""
+
+
+# ---------------------------------------------------------------------- values and names
+
+
+def is_legible(text: str) -> bool:
+    """Return whether every character of ``text`` can be seen where it is printed."""
+    return text.isprintable() or not any(map(_is_invisible, text))
+
+
+def _is_invisible(character: str) -> bool:
+    return unicodedata.category(character) in _INVISIBLE and character not in JOINERS
+
+
+def printable(text: str, most: int = 200) -> str:
+    """Return ``text`` in one line of about ``most`` characters, with invisible characters written as escapes."""
+    if not is_legible(text):
+        text = "".join(ascii(each)[1:-1] if _is_invisible(each) else each for each in text)
+    return text if len(text) <= most else f"{text[: most // 2]}…{text[-(most // 2) :]}"
+
+
+class _Short(reprlib.Repr):
+    """The ``repr`` of a value in a few characters, however large the value is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxdict, self.maxlist, self.maxtuple, self.maxset = 3, 4, 6, 6, 6
+        self.maxstring = self.maxother = 80
+
+    def repr_int(self, value: int, level: int) -> str:
+        """Python refuses to write a whole number of thousands of digits."""
+        digits = int(value.bit_length() * 0.30103) + 1
+        return repr(value) if digits <= 40 else f"a number of about {digits} digits"
+
+    def repr_date(self, value: date, level: int) -> str:
+        """Write a date as a file has it."""
+        return str(value)
+
+    repr_datetime = repr_date
+
+
+_SHORT = _Short()
+
+
+def shown(value: Any) -> str:
+    """Return a value as one short line, text in quotes."""
+    return "nothing" if value is None else printable(_SHORT.repr(value))[:200]
+
+
+def shown_name(name: object, most: int = 60) -> str:
+    """Return a name as one short line, without quotes."""
+    return printable(str(name), most)
+
+
+def one_line(error: BaseException, most: int = 200) -> str:
+    """Return the message of an error as one line, or the name of its type where it has no message."""
+    try:
+        text = str(error)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as fault:  # noqa: BLE001 - a user's own class of error
+        text = f"(its text raises {type(fault).__name__})"
+    return printable(" ".join(text[: 4 * most].split()), most) or type(error).__name__
+
+
+def typed_line(error: BaseException, most: int = 200) -> str:
+    """Return an error as one line: ``ValueError: its message``."""
+    kind, text = type(error).__name__, one_line(error, most)
+    return kind if text == kind else f"{kind}: {text}"
+
+
+# ---------------------------------------------------------------------- lists
+
+
+def listed(head: str, lines: Sequence[str]) -> str:
+    """Return ``head`` and the lines below it; of very many the first ones and how many more there are."""
+    kept: list[str] = []
+    for line in lines:
+        if kept and sum(map(len, kept)) + len(line) > _MAX_LIST_CHARACTERS - len(head):
+            kept.append(f"… and {len(lines) - len(kept)} more")
+            break
+        kept.append(line)
+    return "\n  ".join([head, *kept])
+
+
+def enumerated(items: Sequence[object], most: int = _MAX_NAMES, *, separator: str = ", ") -> str:
+    """Return ``a, b, c … and 7 more``."""
+    more = f" … and {len(items) - most:,} more" if len(items) > most else ""
+    return separator.join(map(str, items[:most])) + more
+
+
+def shown_names(names: Sequence[object], most: int = _MAX_NAMES) -> str:
+    """Return the first of the names, each as one short text, and how many more there are."""
+    return enumerated([shown_name(name, 40) for name in names[: most + 1]] + list(names[most + 1 :]), most)
+
+
+# ---------------------------------------------------------------------- suggestions
+
+
+def did_you_mean(name: Any, known: Iterable[str], elsewhere: Iterable[str] = ()) -> str:
+    """Return ``"; did you mean seed?"``, or nothing when no known name is close.
+
+    Args:
+        name: what was written.
+        known: names that may stand there.
+        elsewhere: dotted names of other places, of which the last part counts.
+    """
+    if not isinstance(name, str):
+        return ""
+    name = name[:100].lower()
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    if not close:
+        places: dict[str, list[str]] = {}
+        for path in elsewhere:
+            places.setdefault(path.rpartition(".")[2], []).append(path)
+        close = [" or ".join(places[last]) for last in difflib.get_close_matches(name, places, n=1, cutoff=0.85)]
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def close_names(names: Sequence[object], known: Collection[str]) -> str:
+    """Return the known names, in any case, that may have been meant: ``AAPL`` for AAPPL and for AAPL.csv; "" for none."""
+    by_key = {name.lower(): name for name in known}
+    found: list[str] = []
+    for name in names[:_MAX_NAMES]:
+        key = str(name)[:100].lower()
+        close = [key] if key in by_key else [PurePath(key).stem] if PurePath(key).stem in by_key else []
+        close = close or difflib.get_close_matches(key, by_key, n=1, cutoff=0.6)
+        found += [by_key[each] for each in close if by_key[each] not in found]
+    return shown_names(found, 5)
+
+
+# ---------------------------------------------------------------------- counts and durations
+
+
+def counted(count: int, what: str, several: str | None = None) -> str:
+    """Return ``1 trial``, ``1,200 trials``; ``several`` is an irregular plural."""
+    return f"{count:,} {what if count == 1 else several or what + 's'}"
+
+
+def seconds_text(seconds: float) -> str:
+    """Return ``4.2 s``, ``12 min``, ``7.5 h``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def epochs_text(epochs: float) -> str:
+    """Return ``1 epoch``, ``2.25 epochs``."""
+    number = f"{round(epochs, 2):g}"
+    return f"{number} epoch" + ("" if number == "1" else "s")
