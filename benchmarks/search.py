@@ -76,7 +76,6 @@ class Setup:
     workers: int = 1
     storage: str = "memory"
     n_startup_trials: int | str = "auto"
-    probes: bool | str = "auto"
     multivariate: bool = False
     priced: bool = True
     pruner: dict[str, float] = field(default_factory=dict)
@@ -101,7 +100,6 @@ def plan_of(problem: Problem, sampler: str, pruner: str, seed: int, setup: Setup
         sampler=SamplerSettings(
             type=cast(Any, sampler),
             n_startup_trials=cast(Any, setup.n_startup_trials),
-            probes=cast(Any, setup.probes),
             multivariate=setup.multivariate,
         ),
         pruner=PrunerSettings(type=cast(Any, pruner), **cast(Any, setup.pruner)),
@@ -161,7 +159,7 @@ def rows_of(study: Study) -> list[Row]:
                 reason=record.reason,
                 epochs=last.epoch if last else 0.0,
                 accuracy=record.values.score if record.values else last.score if last else None,
-                seconds=record.own_seconds,
+                seconds=record.seconds,
                 size_mb=record.size_mb,
                 sampler_ms=took.propose_ms.get(record.number, 0.0),
                 pruner_ms=took.prune_ms.get(record.number, 0.0),
@@ -477,9 +475,6 @@ def _parser() -> argparse.ArgumentParser:
 
     ours = parser.add_argument_group("our samplers and pruners")
     ours.add_argument("--n-startup-trials", type=at_least(0), help="of the sampler; its own default if left out")
-    ours.add_argument(
-        "--probes", choices=("auto", "yes", "no"), default="auto", help="gp: whether the start has probes"
-    )
     ours.add_argument("--unpriced", action="store_true", help="do not tell them the problem's predicted seconds")
     ours.add_argument("--multivariate", action="store_true", help="tpe: model parameters jointly")
     ours.add_argument("--pruner-startup-trials", type=at_least(0), default=PRUNER_STARTUP)
@@ -542,7 +537,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             usual,
             storage=given.storage,
             n_startup_trials="auto" if given.n_startup_trials is None else given.n_startup_trials,
-            probes={"auto": "auto", "yes": True, "no": False}[given.probes],
             multivariate=given.multivariate,
             priced=not given.unpriced,
             pruner=pruner,

@@ -281,7 +281,7 @@ def test_samplers_are_told_what_the_problem_predicts_unless_it_is_forbidden(sear
 
 
 def test_the_measures_of_a_run(search: ModuleType, tmp_path: Path) -> None:
-    """Two on the true front are lost: one pruned, one a probe; another probe was continued, another pruned one is worthless."""
+    """Two on the true front are lost: two pruned; two other pruned ones are worthless."""
     text = GOOD + "\ndef truth(params):\n    return TRUE[params['width']]\n"
     text += "TRUE = {1: (.6, 1, 1), 2: (.7, 2, 1), 3: (.8, 3, 1), 4: (.9, 4, 1), 5: (.65, 5, 1)}\n"
     text += "REFERENCE_FRONT = [(.6, 1, 1), (.9, 4, 1)]\n"
@@ -293,8 +293,8 @@ def test_the_measures_of_a_run(search: ModuleType, tmp_path: Path) -> None:
         return search.Row(1, number, state, reason, 4.0, 0.6, seconds, 1.0, 2.0, 0.0, params)
 
     rows = [
-        row(0, 1, "PRUNED", "probe: ended"),
-        row(1, 2, "PRUNED", "probe: ended"),
+        row(0, 2, "PRUNED", "limit: why"),
+        row(1, 5, "PRUNED", "limit: why"),
         row(2, 1, "COMPLETE"),
         row(3, 3, "PRUNED", "front: why"),
         row(4, 5, "PRUNED", "front: why"),
@@ -303,8 +303,8 @@ def test_the_measures_of_a_run(search: ModuleType, tmp_path: Path) -> None:
     run = search.Run(rows)
     measured = search.Measured(problem, run, search.Ruler.of(problem, [run]))
     assert measured.front_lost == pytest.approx(2 / 4)
-    assert measured.wrongly_pruned == pytest.approx(1 / 2)
-    assert measured.pruned == pytest.approx(2 / 6)
+    assert measured.wrongly_pruned == pytest.approx(2 / 4)
+    assert measured.pruned == pytest.approx(4 / 6)
     assert measured.hypervolume == pytest.approx(1.0)  # of the reference front, which has these two only
     assert measured.regret > 0
     half = measured.after_trials(3)
@@ -313,7 +313,7 @@ def test_the_measures_of_a_run(search: ModuleType, tmp_path: Path) -> None:
     assert [measured.after_seconds(seconds) for seconds in (2.5, 3.0, 14.9, 99.0)] == [0.0, half, half, 1.0]
     assert measured.seconds_to(half) == pytest.approx(3.0)
     assert measured.seconds_to(1.01) == math.inf
-    assert measured.reasons() == {"probe": 2, "front": 2}
+    assert measured.reasons() == {"limit": 2, "front": 2}
     assert measured.ms_a_trial == pytest.approx(2.0)
     assert measured.estimated is measured.covered is None  # nothing was spared
 
@@ -346,7 +346,7 @@ def test_what_a_run_shows_goes_by_readings_and_by_the_luck_that_pruned_trials_wo
 ) -> None:
     """True front: widths 1, 2, 3 and 4. By readings, 3 was unlucky and is beaten by 2, pruned as it is; 4 is below the gate.
 
-    So the run shows 1 (a continued probe, as slow as both) and 5; had it pruned nothing it would show 2 instead of 5.
+    So the run shows 1 and 5; had it pruned nothing it would show 2 instead of 5.
     """
     text = (
         GOOD.split("def evaluate")[0]
@@ -371,8 +371,7 @@ truth = lambda params: TRUE[params["width"]]
         return search.Row(7, number, state, reason, 1.0, accuracy, seconds, 1.0, 0.0, 0.0, params)
 
     rows = [
-        row(0, 1, "PRUNED", "probe: ended", 0.5, 0.55),
-        row(1, 1, "COMPLETE", "", 0.5, 0.6),
+        row(0, 1, "COMPLETE", "", 1.0, 0.6),
         row(2, 4, "COMPLETE", "", 4.0, 0.5),
         row(3, 2, "PRUNED", "front: why", 0.5, 0.55),
         row(4, 3, "PRUNED", "front: why", 0.5, 0.55),
@@ -383,7 +382,7 @@ truth = lambda params: TRUE[params["width"]]
     assert measured.front_lost == pytest.approx(2 / 4)
     assert measured.true_front_shown == pytest.approx(1 / 4)
     assert measured.shown_front_lost == pytest.approx(1 / 2)
-    unpruned = search.Measured(problem, search.Run([rows[5]]), measured.ruler)
+    unpruned = search.Measured(problem, search.Run([rows[-1]]), measured.ruler)
     assert unpruned.shown_front_lost is None
 
 

@@ -36,7 +36,7 @@ from torture.kills import (
 
 pytestmark = pytest.mark.slow
 N_TRIALS = 8
-SETUP = "gp with probes, front"
+SETUP = "gp, front"
 SEED = 0
 
 
@@ -130,7 +130,6 @@ PLANTED = {
     ),
     "a doubled configuration": (
         sql(
-            "DELETE FROM trial_user_attributes WHERE trial_id = 8 AND key = 'continues'",
             "DELETE FROM trial_params WHERE trial_id = 8",
             "INSERT INTO trial_params (trial_id, param_name, param_value, distribution_json)"
             " SELECT 8, param_name, param_value, distribution_json FROM trial_params WHERE trial_id = 7",
@@ -140,10 +139,6 @@ PLANTED = {
     "a retry of what did not fail": (
         sql("INSERT INTO trial_user_attributes (trial_id, key, value_json) VALUES (2, 'retry_of', '0')"),
         "trial 1 is a retry of 0, which did not fail or is another one",
-    ),
-    "a continued trial that is no probe": (
-        sql("INSERT OR REPLACE INTO trial_user_attributes (trial_id, key, value_json) VALUES (8, 'continues', '6')"),
-        "trial 7 continues 6, which is no probe of it",
     ),
     "an epoch told twice": (
         sql(

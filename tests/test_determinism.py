@@ -30,7 +30,7 @@ def left_by(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.mark.mostly_thorough(1)
-@pytest.mark.parametrize("setup", ["gp with probes, front", "tpe, median, 2 folds"])
+@pytest.mark.parametrize("setup", ["gp, front", "tpe, median, 2 folds"])
 def test_one_worker_gives_the_same_study_models_and_results_again(left_by, setup: str) -> None:
     first, again = (left_by(setup, f"{setup}, {name}", n_trials=16) for name in ("first", "again"))
     assert differences(again, first) == []

@@ -7,8 +7,7 @@
   same trials would have taken.
 - *true front*: trials that nobody dominates by true values, among all of a run that are truly above the gate. *Front lost* is
   the share of it that was never finished; *wrongly pruned* is the share of the pruned trials that belong to it, *estimated* what
-  the study itself says of that share, from the trials that it spared (see docs/pruning.md). Probes, which
-  end after an epoch on purpose, count as pruned nowhere but in the table of reasons.
+  the study itself says of that share, from the trials that it spared (see docs/pruning.md).
 - *shown front*: trials that nobody dominates by what was read of them, which is all that a study has to show; *true front shown*
   is the share of the true front that is among its COMPLETE ones. *Shown front lost* is the share of the front that it would show
   had the pruned trials gone on to their ends, with the luck they had, that it pruned.
@@ -43,7 +42,7 @@ class Row:
 
     Attributes:
         accuracy: of a COMPLETE one its value, else its last reading; None without any.
-        seconds: that it trained itself; those of the probe that it continues are the probe's.
+        seconds: that it trained.
         pruner_ms: for all decisions about it.
         params: the whole configuration.
         spared: whether it was exempt from pruning and would have been ended otherwise.
@@ -70,18 +69,13 @@ class Row:
         return self.state in ("COMPLETE", "PRUNED")
 
     @property
-    def probe(self) -> bool:
-        """Whether it ended after an epoch on purpose."""
-        return self.state == "PRUNED" and self.reason.startswith("probe")
-
-    @property
     def pruned(self) -> bool:
         """Whether a pruner or a limit ended it."""
-        return self.state == "PRUNED" and not self.probe
+        return self.state == "PRUNED"
 
     @property
     def key(self) -> str:
-        """What it tried; a probe and the trial that continues it are one thing tried."""
+        """What it tried."""
         return json.dumps(self.params, sort_keys=True)
 
 
@@ -181,16 +175,13 @@ def finished_of(run: Run) -> np.ndarray[Any, np.dtype[np.bool_]]:
 def values_of(problem: Problem, run: Run) -> Array:
     """(accuracy, seconds, MB) of each row: true ones if the problem knows them, else those of COMPLETE trials, and NaN."""
     values = np.full((len(run.rows), 3), np.nan)
-    probed: dict[str, float] = {}
     for index, row in enumerate(run.rows):
         if row.state == "FAIL":
             continue
         if problem.truth is not None:
             values[index] = problem.truth(row.params)
-        elif row.probe:
-            probed[row.key] = row.seconds
         elif row.state == "COMPLETE":
-            values[index] = row.accuracy, row.seconds + probed.get(row.key, 0.0), row.size_mb
+            values[index] = row.accuracy, row.seconds, row.size_mb
     return values
 
 
@@ -304,16 +295,11 @@ class Measured:
     def _readings(self) -> Array:
         """(accuracy, seconds, MB) as read in the end, of pruned trials as they would have been, shape ``(rows, 3)``."""
         values = np.full((len(self.run.rows), 3), np.nan)
-        probed: dict[str, Row] = {}
         for index, row in enumerate(self.run.rows):
-            probe = probed.get(row.key)
-            if row.probe:
-                probed[row.key] = row
-            elif row.state == "COMPLETE":
-                values[index] = row.accuracy, row.seconds + (probe.seconds if probe else 0.0), row.size_mb
+            if row.state == "COMPLETE":
+                values[index] = row.accuracy, row.seconds, row.size_mb
             elif row.pruned:
-                number = probe.number if probe else row.number
-                luck = stream_seed(row.seed, number, "evaluation") % 2**31
+                luck = stream_seed(row.seed, row.number, "evaluation") % 2**31
                 values[index] = deque(self.problem.evaluate(row.params, luck), maxlen=1)[0][1:]
         return values
 

@@ -91,7 +91,7 @@ SETTING_FAULTS = [
         {"sampler": {"n_startup_trials": -1}},
         ["sampler.n_startup_trials", "greater than or equal to 0", "'auto'", "got -1"],
     ),
-    ({"sampler": {"probes": 2}}, ["sampler.probes", "boolean", "'auto'", "got 2"]),
+    ({"sampler": {"probes": True}}, ["sampler", "probes are gone"]),
     ({"study": {"portfolio": "often"}}, ["study.portfolio", "boolean", "got 'often'"]),
     ({"study": {"enqueue": [{"cnn.dropout": 0.1}]}}, ["study.enqueue must be a path, but got [{'cnn.dropout': 0.1}]"]),
     ({"sampler": {"multivariate": "maybe"}}, ["sampler.multivariate", "boolean", "got 'maybe'"]),

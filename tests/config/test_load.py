@@ -107,7 +107,6 @@ search_space:
         ("sampler.type", "auto"),
         ("sampler.n_startup_trials", "auto"),
         ("sampler.multivariate", False),
-        ("sampler.probes", "auto"),
         ("limits.trial_seconds", "auto"),
         ("retrain.enabled", False),
         ("retrain.top_k", 5),

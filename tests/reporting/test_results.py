@@ -181,23 +181,19 @@ def test_facts_of_an_empty_study_are_strict_json_too(plan):
 
 @pytest.fixture
 def pruned_study(make_record):
-    """Ten complete trials of six epochs, one of them exempt, two ended by the pruner, a probe and the trial that goes on."""
+    """Ten complete trials of six epochs, one of them exempt, two ended by the pruner."""
     records = [make_record(i, values=(0.7, 6.0, 2.0), curve=6 * [0.7], seconds=6.0) for i in range(10)]
     attributes = {"would_have_ended": {"epoch": 2.0, "reason": "median: x"}}
     records.append(make_record(10, values=(0.8, 6.0, 2.0), curve=6 * [0.8], seconds=6.0, attributes=attributes))
     records += [make_record(i, state=State.PRUNED, reason="median: x", curve=2 * [0.6], seconds=2.0) for i in (11, 12)]
-    probe = {"probe": True, "measured_seconds": 1.5}
-    records.append(make_record(13, state=State.PRUNED, reason="probe: x", curve=[0.6], seconds=1.0, attributes=probe))
-    goes_on = {"continues": 13, "seconds_before": 1.0, "measured_seconds": 7.5}
-    records.append(make_record(14, values=(0.7, 6.0, 2.0), curve=6 * [0.7], seconds=6.0, attributes=goes_on))
     return records
 
 
 def test_pruning_is_summed_up_with_its_intervals(pruned_study, plan):
     """Beyond epoch 2 of 10, all took 4 of the 8 seconds left: 4 s were saved by each of the two."""
     pruning = search_facts(pruned_study, plan)["pruning"]
-    assert pruning["pruned_by"] == {"median": 2, "probe": 1}
-    assert pruning["seconds_spent"] == 11 * 6 + 2 * 2 + 1 + 5
+    assert pruning["pruned_by"] == {"median": 2}
+    assert pruning["seconds_spent"] == 11 * 6 + 2 * 2
     saved = seconds_saved(pruned_study, 10, 0)
     assert pruning["seconds_saved"] == {"estimate": saved[0], "low": saved[1], "high": saved[2], "why": None}
     assert saved[0] == pytest.approx(8.0)
@@ -210,7 +206,7 @@ def test_pruning_is_summed_up_with_its_intervals(pruned_study, plan):
         "exempt_would_have_ended": 1,
         "of_these_on_front": 1,
     }
-    assert pruning["exempt"] == sum(is_exempt(plan.seed, n) for n in range(15))
+    assert pruning["exempt"] == sum(is_exempt(plan.seed, n) for n in range(13))
     json.dumps(pruning, allow_nan=False)
 
 
@@ -223,15 +219,6 @@ def test_what_is_not_known_of_pruning_is_null_with_a_reason(records, plan):
     assert wrongly["why"] == "the pruner would have ended no spared trial"
     assert (wrongly["exempt_would_have_ended"], wrongly["of_these_on_front"]) == (0, 0)
     json.dumps(pruning, allow_nan=False)
-
-
-def test_a_probes_seconds_are_counted_once(pruned_study, plan):
-    """The clock's where there are any, else the time objective's; of the trial that goes on its own alone."""
-    assert search_facts(pruned_study, plan)["training_seconds"] == 11 * 6 + 2 * 2 + 1.5 + 7.5
-    unmeasured = [replace(r, attributes={**r.attributes, "measured_seconds": None}) for r in pruned_study]
-    for record in unmeasured:
-        del record.attributes["measured_seconds"]
-    assert search_facts(unmeasured, plan)["training_seconds"] == 11 * 6 + 2 * 2 + 1 + 5
 
 
 def test_the_hypervolumes_history_ends_with_its_value(records, plan):
@@ -248,20 +235,17 @@ class Speeds:
     device, measured = "a device", "2026-11-24"
 
 
-@pytest.mark.parametrize(("seconds_before", "ratio"), [(1.0, 2.0), (None, 1.8)])
-def test_a_prediction_is_held_against_the_epochs_that_were_measured(make_record, seconds_before, ratio):
-    """9 of 10 epochs after a probe, or all of them where the probe's state was lost; predicted was a second each."""
-    went_on = {"estimated_seconds": 10.0, "epochs": 10.0, "measured_seconds": 18.0, "continues": 0}
-    if seconds_before is not None:
-        went_on["seconds_before"] = seconds_before
+def test_a_prediction_is_held_against_the_epochs_that_were_measured(make_record):
+    """Predicted was a second for each of ten epochs."""
+    measured = {"estimated_seconds": 10.0, "epochs": 5.0, "measured_seconds": 9.0}
     records = [
-        make_record(0, state=State.PRUNED, attributes={"epochs": 1.0, "probe": True}),
-        make_record(1, values=(0.7, 20.0, 1.0), attributes=went_on),
+        make_record(0, state=State.PRUNED, attributes={"epochs": 1.0}),
+        make_record(1, values=(0.7, 20.0, 1.0), attributes=measured),
         make_record(2, state=State.FAIL, attributes={"estimated_seconds": 10.0}),
     ]
     facts = cost_model_facts(Speeds, records, 10)["measured_to_predicted"]
     assert facts["trials"] == 1
-    assert facts["median"] == pytest.approx(ratio)
+    assert facts["median"] == pytest.approx(1.8)
 
 
 def test_environment_names_versions_device_and_seed():
@@ -324,13 +308,13 @@ def test_where_a_trial_came_from_and_what_it_was_spared_has_columns(make_record,
     would_have_ended = {"epoch": 3.0, "reason": "front: at epoch 3, its chance"}
     records = [
         make_record(0, values=(0.7, 3.0, 1.0), attributes={"origin": "enqueued", "would_have_ended": would_have_ended}),
-        make_record(1, values=(0.7, 3.0, 1.0), attributes={"continues": 0}),
+        make_record(1, values=(0.7, 3.0, 1.0)),
     ]
-    names = ("origin", "continues", "would_have_ended_epoch", "would_have_ended_reason")
+    names = ("origin", "would_have_ended_epoch", "would_have_ended_reason")
     rows = rows_of(trials_csv(records, space, GATE, train_share=1.0))
     assert [[row[name] for name in names] for row in rows] == [
-        ["enqueued", "", "3.0", "front: at epoch 3, its chance"],
-        ["", "0", "", ""],
+        ["enqueued", "3.0", "front: at epoch 3, its chance"],
+        ["", "", ""],
     ]
 
 

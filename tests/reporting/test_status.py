@@ -55,13 +55,13 @@ def test_an_unfinished_study_says_how_far_it_is_and_to_resume(make_study, tmp_pa
     ]
 
 
-def test_what_was_pruned_is_told_by_reason_and_probes_apart(make_study, tmp_path):
-    reasons = ["front: a", "front: b", "limit: c", "probe: d"]
+def test_what_was_pruned_is_told_by_reason(make_study, tmp_path):
+    reasons = ["front: a", "front: b", "limit: c"]
     lines = make_study((0.7, 12.34, 0.5), *reasons, total=10)
     assert lines[:3] == [
-        f"Study my study in {tmp_path}: 5 of 10 trials finished (1 complete, 3 pruned, 1 probe), 0 failed,"
+        f"Study my study in {tmp_path}: 4 of 10 trials finished (1 complete, 3 pruned), 0 failed,"
         " 0 cut off and waiting to go on",
-        "Pruned: 2 by front, 1 by limit; 1 probe",
+        "Pruned: 2 by front, 1 by limit",
         "Front: 1 trial; most accurate is trial 0: accuracy 0.7000, 12.3 s, 0.500 MB",
     ]
 

@@ -305,24 +305,6 @@ def test_a_hundred_epochs_are_written_as_people_write_them(study, capsys):
     assert "after 150 epochs" in capsys.readouterr().out
 
 
-def test_a_probe_is_no_pruned_trial(study, capsys):
-    """It did what it was meant to; what all its epochs would take is what it was tried for."""
-    terminal = Terminal()
-    probe = {"epochs": 1.0, "seconds": 1.23, "reason": "probe: ended after its first epoch on purpose"}
-    with terminal.watch(study):
-        for projected in (150.0, None):
-            attributes = {**probe, "projected_seconds": projected}
-            terminal.on_trial_end(study.finish(study.next_assignment(), State.PRUNED, None, attributes), None)
-        too_slow = {**probe, "reason": "limit: projected 900 s"}
-        terminal.on_trial_end(study.finish(study.next_assignment(), State.PRUNED, None, too_slow), None)
-    first, second, third = capsys.readouterr().out.splitlines()
-    assert first.startswith(
-        "[1/4] trial 0 probe: 1 epoch in 1.2 s, all would take about 2 min · 0 complete, 0 pruned, 1 probe ·"
-    )
-    assert second.startswith("[2/4] trial 1 probe: 1 epoch in 1.2 s · 0 complete, 0 pruned, 2 probes ·")
-    assert third.startswith("[3/4] trial 2 pruned after 1 epoch: limit: projected 900 s ·")
-
-
 # ---------------------------------------------------------------------- pruning, after the search
 
 
@@ -332,10 +314,10 @@ def summary(by, saved, share, n=0, k=0, spent=1000.0):
 
 def test_what_pruning_did_takes_three_lines():
     lines = pruning_lines(
-        summary({"front": 31, "limit": 4, "probe": 12}, Estimate(1000, 800, 1300), Estimate(1 / 17, 0.01, 0.21), 17, 1)
+        summary({"front": 31, "limit": 4}, Estimate(1000, 800, 1300), Estimate(1 / 17, 0.01, 0.21), 17, 1)
     )
     assert lines == [
-        "Pruned: 31 by front, 4 by limit; 12 probes.",
+        "Pruned: 31 by front, 4 by limit.",
         "  Training saved: 17 min (13 min to 22 min), 50% of that without pruning.",
         "  Wrongly pruned: 6% (1% to 21%): 1 of 17 spared trials made the front.",
     ]
@@ -350,7 +332,7 @@ def test_what_is_not_known_is_said_with_its_reason():
     ]
 
 
-@pytest.mark.parametrize(("by", "text"), [({}, "no trial"), ({"limit": 2}, "2 by limit"), ({"probe": 1}, "1 probe")])
+@pytest.mark.parametrize(("by", "text"), [({}, "no trial"), ({"limit": 2}, "2 by limit")])
 def test_where_no_pruner_acted_there_is_nothing_to_be_saved(by, text):
     assert pruning_lines(summary(by, Estimate(0, 0, 0), Unknown("x"))) == [f"Pruned: {text}."]
 
@@ -371,7 +353,7 @@ def test_trials_without_a_second_give_a_share_all_the_same():
 
 def test_lines_about_pruning_fit_eighty_columns():
     known = summary(
-        {"successive_halving": 1234, "limit": 1234, "probe": 1234},
+        {"successive_halving": 1234, "limit": 1234},
         Estimate(3.5e6, 3.4e6, 3.6e6),
         Estimate(0.5, 0.4, 0.6),
         1234,
@@ -421,12 +403,8 @@ def test_figures_are_written_as_people_write_them():
     assert [seconds_text(s) for s in (4.21, 100.4, 150, 27000)] == ["4.2 s", "100 s", "2 min", "7.5 h"]
 
 
-def test_reasons_go_by_how_often_and_probes_come_last():
-    assert (
-        pruned_text({"limit": 2, "front": 31, "median": 2, "probe": 1})
-        == "31 by front, 2 by limit, 2 by median; 1 probe"
-    )
-    assert pruned_text({"probe": 3}) == "3 probes"
+def test_reasons_go_by_how_often():
+    assert pruned_text({"limit": 2, "front": 31, "median": 2}) == "31 by front, 2 by limit, 2 by median"
     assert pruned_text({}) == "no trial"
 
 

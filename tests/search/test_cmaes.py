@@ -11,8 +11,8 @@ from cnn_lstm_hyperopt.config import Choices, FloatRange, IntRange, SearchSpace
 from cnn_lstm_hyperopt.config.search_space import ParameterSpec
 from cnn_lstm_hyperopt.search.limits import Cost, Limits
 from cnn_lstm_hyperopt.search.observations import Kind, Told
-from cnn_lstm_hyperopt.search.samplers import catcma
 from cnn_lstm_hyperopt.search.samplers.base import Question
+from cnn_lstm_hyperopt.search.samplers.cmaes import catcma
 from cnn_lstm_hyperopt.search.samplers.cmaes.catcma import Draw, Run, Variables
 from cnn_lstm_hyperopt.search.samplers.cmaes.sampler import CmaEsSampler
 from cnn_lstm_hyperopt.search.samplers.encoding import Encoding
@@ -113,13 +113,6 @@ def test_it_is_random_search_until_n_startup_trials_are_known(mixed):
     assert sampler.propose(Question(24, mixed[:24])).note["cmaes"] == [0, 0]
     assert new(startup=3).propose(Question(3, mixed[:3])).note is not None
     assert new(startup=0).propose(Question(0, [])).note is not None
-
-
-def test_probes_are_not_told(mixed):
-    probe = mixed[0]._replace(number=500, kind=Kind.PROBE, losses=(-0.99, 0.0, 0.0))
-    with_probes = [probe, *mixed[:23], probe, *mixed[23:60], probe]
-    assert new().propose(Question(70, with_probes)) == new().propose(Question(70, mixed[:60]))
-    assert new().propose(Question(70, [*mixed[:23], *[probe] * 9])).note is None
 
 
 def test_beats_random_search():

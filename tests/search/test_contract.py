@@ -31,7 +31,6 @@ STARTUP = 12
 SAMPLER_KINDS = {
     **{name: {"type": name} for name in SAMPLERS},
     "tpe-multivariate": {"type": "tpe", "multivariate": True},
-    "gp-probes": {"type": "gp", "probes": True},
     "gp-dear-cost": {"type": "gp"},
 }
 PRUNER_KINDS = {
@@ -42,7 +41,7 @@ PRUNER_KINDS = {
 }
 PAIRS = [(sampler, pruner) for sampler in SAMPLER_KINDS for pruner in PRUNER_KINDS]
 DIAGONAL = [(sampler, list(PRUNER_KINDS)[1 + i % 3]) for i, sampler in enumerate(SAMPLER_KINDS)]
-FEW_PAIRS = [pair for pair in PAIRS if pair in DIAGONAL or pair[0] in ("random", "gp-probes")]
+FEW_PAIRS = [pair for pair in PAIRS if pair in DIAGONAL or pair[0] in ("random", "gp-dear-cost")]
 """Each sampler and each pruner, and all of the pairs that differ most."""
 
 
@@ -96,8 +95,7 @@ def run(plan, evaluate, *, every=None, workers=1, storage=None):
 def comparable(record):
     """All of a record that another run of the study must have, too."""
     told = {
-        name: record.attributes.get(name)
-        for name in ("note", "probe", "continues", "expected_score", "would_have_ended", "finish_order")
+        name: record.attributes.get(name) for name in ("note", "expected_score", "would_have_ended", "finish_order")
     }
     return (
         record.number,
@@ -116,12 +114,11 @@ def key(params):
 
 
 def twice(records):
-    """Trials whose configuration an earlier one had, though they neither repeat nor continue it."""
+    """Trials whose configuration an earlier one had, though they do not repeat it."""
     seen, found = {}, []
     for record in records:
         earlier = seen.setdefault(key(record.params), [])
-        allowed = {record.retry_of, record.continues}
-        if earlier and not allowed & set(earlier):
+        if earlier and record.retry_of not in earlier:
             found.append(record.number)
         earlier.append(record.number)
     return found
@@ -140,13 +137,8 @@ def assert_sound(records, plan):
         assert plan.allows(record.params)
         assert (record.values is not None) == (record.state is State.COMPLETE)
         assert record.seconds >= 0
-        assert record.own_seconds >= 0
         if record.state is State.COMPLETE:
             assert all(map(math.isfinite, record.values))
-        if record.continues is not None and record.curve:
-            probe = records[record.continues]
-            assert record.params == probe.params
-            assert record.curve[: len(probe.curve)] == probe.curve[: len(record.curve)]
     orders = [record.finish_order[0] for record in finish_order(records)]
     assert orders == list(range(len(records)))
     front_hypervolume(records, plan.gate)
@@ -179,7 +171,7 @@ def uninterrupted(plan_of, faulty):
 
 @every_pair
 def test_a_study_does_all_that_it_is_made_of(uninterrupted, plan_of, sampler, pruner):
-    """So that the tests of resuming say something: trials fail, are pruned, exempt and continued."""
+    """So that the tests of resuming say something: trials fail, are pruned and exempt."""
     records, plan = uninterrupted(sampler, pruner), plan_of(sampler, pruner)
     assert_sound(records, plan)
     assert sum(record.finished for record in records) == N_TRIALS
@@ -187,9 +179,6 @@ def test_a_study_does_all_that_it_is_made_of(uninterrupted, plan_of, sampler, pr
     assert (reasons[pruner] > 1) == (pruner != "none")
     assert any(record.state is State.FAIL for record in records)
     assert any(record.retry_of is not None for record in records)
-    probes = [record for record in records if record.probe]
-    assert bool(probes) == (sampler in ("gp-probes", "gp-dear-cost"))
-    assert any(record.continues is not None for record in records) == bool(probes)
     exempt = [record for record in records if "would_have_ended" in record.attributes]
     assert all(is_exempt(SEED, record.number) for record in exempt)
 
@@ -445,7 +434,7 @@ TINY = SearchSpace.of(
 @every_sampler
 @pytest.mark.parametrize("startup", [2, "auto"])
 def test_a_finite_space_is_used_up_and_each_configuration_is_tried_to_its_end(plan_of, cheap, sampler, startup):
-    """Also where there are more probes in the start than configurations."""
+    """Also where the start has more trials than there are configurations."""
     plan = plan_of(sampler, space=TINY, n_trials=50)
     plan = replace(plan, sampler=plan.sampler.model_copy(update={"n_startup_trials": startup}))
     records = run(plan, cheap.evaluate)
@@ -476,7 +465,7 @@ def test_a_space_of_one_parameter_is_searched(plan_of, cheap, sampler, name):
     records = run(plan, cheap.evaluate)
     assert_sound(records, plan)
     tried = len({key(record.params) for record in records})
-    assert tried == {"width": 20, "rate": 20, "kind": 3, "attention": 2}[name] or any(r.probe for r in records)
+    assert tried == {"width": 20, "rate": 20, "kind": 3, "attention": 2}[name]
 
 
 @every_sampler
@@ -488,7 +477,7 @@ def test_a_space_of_one_configuration_is_one_trial(plan_of, cheap, sampler):
 
 
 @every_pair
-def test_with_one_epoch_nothing_is_pruned_and_nothing_is_a_probe(plan_of, cheap, sampler, pruner):
+def test_with_one_epoch_nothing_is_pruned(plan_of, cheap, sampler, pruner):
     def evaluate(params, seed):
         yield next(iter(cheap.evaluate(params, seed)))
 

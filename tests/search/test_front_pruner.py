@@ -209,7 +209,7 @@ def test_what_is_needed_is_in_proportion_to_the_cube_of_the_seconds_left(
 
 
 @pytest.mark.parametrize(("reason", "least"), [
-    ("front: at epoch 5 its chance ...", 0.05 * (50 / 100) ** 3), ("limit: 300.0 s ...", 0.05), ("probe: ...", 0.05)
+    ("front: at epoch 5 its chance ...", 0.05 * (50 / 100) ** 3), ("limit: 300.0 s ...", 0.05)
 ])  # fmt: skip
 def test_what_it_ended_counts_by_what_it_would_have_taken(pruner_of, finished, trial_of, monkeypatch, reason, least):
     """Half of all took 100 s, half were ended and were heading for 300 s; so 50 s are a quarter of what is usual."""

@@ -1,7 +1,6 @@
-"""Any function optimised: what becomes of its readings, probes and their continuations, workers in simulated time, starts."""
+"""Any function optimised: what becomes of its readings, workers in simulated time, starts."""
 
 import math
-from collections import defaultdict
 
 import pytest
 
@@ -9,8 +8,6 @@ from cnn_lstm_hyperopt.config import FloatRange, SearchSpace
 from cnn_lstm_hyperopt.config.search_space import ParameterSpec
 from cnn_lstm_hyperopt.errors import StudyFailedError
 from cnn_lstm_hyperopt.search import Cost, Limits, SkillGate, Start, State, Study, StudyStorage, finish_order, optimise
-from cnn_lstm_hyperopt.search.observations import Kind, told
-from cnn_lstm_hyperopt.search.trial import PROBED
 from cnn_lstm_hyperopt.utils.rng import stream_seed
 
 EPOCHS = 4
@@ -143,104 +140,6 @@ def test_an_interruption_is_not_taken_for_a_failure(study_of):
     assert [record.state for record in study.records()] == [State.RUNNING]
 
 
-# ---------------------------------------------------------------------- probes
-
-
-PROBING = {"type": "gp", "n_startup_trials": 8, "probes": True}
-
-
-def test_probes_end_after_their_first_epoch_and_are_continued_with_their_seed(study_of):
-    seeds = defaultdict(list)
-
-    def listening(params, seed):
-        seeds[params["x"]].append(seed)
-        yield from line(params, seed)
-
-    study = study_of(PROBING, n_trials=8)
-    optimise(study, listening)
-    records = study.records()
-    probes, others = records[:6], records[6:]
-    for probe in probes:
-        assert (probe.state, probe.reason, probe.probe) == (State.PRUNED, PROBED, True)
-        assert [point.epoch for point in probe.curve] == [1]
-        assert (probe.seconds, probe.own_seconds) == (1.0, 1.0)
-    for record in others:
-        probe = probes[record.continues]
-        assert (record.state, record.params) == (State.COMPLETE, probe.params)
-        assert record.curve[:1] == probe.curve
-        assert len(record.curve) == EPOCHS
-        assert (record.seconds, record.own_seconds) == (4.0, 3.0)
-        assert len(set(seeds[record.params["x"]])) == 1
-        assert len(seeds[record.params["x"]]) == 2
-    assert len({record.continues for record in others}) == 2
-
-
-def test_parts_of_the_first_epoch_end_no_probe(study_of):
-    def parts(params, seed):
-        yield 0.5, 0.6, 0.5, 1.0
-        yield from line(params, seed)
-
-    study = study_of(PROBING, n_trials=8)
-    optimise(study, parts)
-    assert [[point.epoch for point in record.curve] for record in study.records()[:6]] == [[0.5, 1]] * 6
-    assert [record.curve[-1].epoch for record in study.records()[6:]] == [4, 4]
-
-
-def test_what_a_probe_had_told_decides_nothing_when_it_is_told_again(study_of):
-    """The first epoch lies on a rung, and the continued trial is the worst of all: it is judged at the next rung."""
-    pruner = {"type": "successive_halving", "reduction_factor": 2}
-    study = study_of({"type": "gp", "n_startup_trials": 12, "probes": True}, pruner, n_trials=12, max_epochs=EPOCHS)
-    optimise(study, line)
-    continued = [record for record in study.records() if record.continues is not None]
-    assert len(continued) == 3
-    assert all(record.curve[-1].epoch > 1 for record in continued)
-
-
-def test_a_continuation_that_fails_is_tried_again_from_the_same_probe_and_no_third_time(study_of):
-    """Then others are continued, as many as the start has."""
-    seen, broken = set(), set()
-
-    def breaks_when_continued(params, seed):
-        if params["x"] in seen:
-            broken.add(params["x"])
-            raise OSError("no state")
-        seen.add(params["x"])
-        yield from line(params, seed)
-
-    study = study_of({"type": "gp", "n_startup_trials": 12, "probes": True}, n_trials=14)
-    optimise(study, breaks_when_continued)
-    records = study.records()
-    failed = [record for record in records if record.state is State.FAIL]
-    assert len(failed) == 2 * len(broken) >= 2
-    for first, second in zip(failed[::2], failed[1::2], strict=True):
-        assert second.retry_of == first.number
-        assert first.continues == second.continues is not None
-    assert len({record.continues for record in failed}) == len(broken)
-    assert all(record.own_seconds == 0 for record in failed)
-    assert sum(record.finished for record in records) == 14
-
-
-def test_a_continuation_that_diverges_is_not_repeated(study_of):
-    """From the same state it would diverge again; it is told in its probe's place."""
-    seen = set()
-
-    def diverges_when_continued(params, seed):
-        continued = params["x"] in seen
-        seen.add(params["x"])
-        for epoch, accuracy, *rest in line(params, seed):
-            yield (epoch, math.nan if continued and epoch == 3 else accuracy, *rest)
-
-    study = study_of(PROBING, n_trials=8)
-    optimise(study, diverges_when_continued)
-    failed = [record for record in study.records() if record.state is State.FAIL]
-    assert len(failed) >= 2
-    assert all(record.attributes["diverged"] and record.retry_of is None for record in failed)
-    rows = {row.number: row.kind for row in told(study.records(), study.plan.gate, EPOCHS)}
-    for record in failed:
-        assert rows[record.number] is Kind.DIVERGED
-        assert record.continues not in rows
-
-
 def failing_once():
     """A function whose first trial raises."""
     calls = []
@@ -252,14 +151,6 @@ def failing_once():
         yield from line(params, seed)
 
     return evaluate
-
-
-def test_a_failed_probe_is_repeated_as_a_probe(study_of):
-    study = study_of(PROBING, n_trials=3)
-    optimise(study, failing_once())
-    assert [record.state for record in study.records()] == [State.FAIL, *[State.PRUNED] * 3]
-    assert study.records()[1].retry_of == 0
-    assert study.records()[1].probe
 
 
 # ---------------------------------------------------------------------- simulated time
@@ -275,19 +166,17 @@ def timed(seconds_of, warm_up=0.0):
     return evaluate
 
 
-@pytest.mark.parametrize("sampler", ["random", {"type": "gp", "n_startup_trials": 30, "probes": True}])
-def test_workers_are_served_in_the_order_of_simulated_time(study_of, sampler):
-    """Trials end as a simulation of two workers by hand has it; of a continued one, only its own seconds pass."""
-    study = study_of(sampler, n_trials=30)
+def test_workers_are_served_in_the_order_of_simulated_time(study_of):
+    """Trials end as a simulation of two workers by hand has it."""
+    study = study_of(n_trials=30)
     optimise(study, timed(lambda params: params["x"], warm_up=9.0), workers=2)
     free, ends = [0.0, 0.0], []
     for record in study.records():
         worker = free.index(min(free))
-        free[worker] += record.own_seconds
+        free[worker] += record.seconds
         ends.append((free[worker], record.number))
     assert [record.number for record in finish_order(study.records())] == [number for _, number in sorted(ends)]
     assert [number for _, number in sorted(ends)] != list(range(30))
-    assert any(record.continues is not None for record in study.records()) == (sampler != "random")
 
 
 def test_one_worker_ends_one_trial_before_it_begins_the_next(study_of):
@@ -328,14 +217,13 @@ def test_a_trial_that_turns_out_slower_than_its_limit_ends(study_of):
 
 def test_configurations_to_begin_with_are_tried_first_once_and_as_they_are(study_of):
     starts = tuple(Start({"x": x}, origin) for x, origin in ((0.25, "small"), (0.75, "enqueued"), (0.25, "again")))
-    study = study_of({"type": "gp", "n_startup_trials": 6, "probes": True}, starts=starts, n_trials=9)
+    study = study_of({"type": "gp", "n_startup_trials": 6}, starts=starts, n_trials=9)
     optimise(study, line)
     records = study.records()
     assert [record.params["x"] for record in records[:2]] == [0.25, 0.75]
     assert [record.attributes["origin"] for record in records[:2]] == ["small", "enqueued"]
-    assert [record.state for record in records[:2]] == [State.COMPLETE] * 2  # a start is no probe
+    assert [record.state for record in records[:2]] == [State.COMPLETE] * 2
     assert not any("origin" in record.attributes for record in records[2:])
-    assert sum(record.probe for record in records) > 0
 
 
 def test_a_start_that_fails_is_tried_again_with_its_origin(study_of):

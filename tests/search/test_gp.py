@@ -27,7 +27,6 @@ from cnn_lstm_hyperopt.search.samplers.gp.regression import (
 )
 from cnn_lstm_hyperopt.search.samplers.gp.sampler import Hyperparameters
 
-PROBING = {"type": "gp", "probes": True}
 GATE = SkillGate(0.5, 2000)  # needs 0.5224
 
 
@@ -40,38 +39,6 @@ def run(plan, evaluate, workers=1):
 # ---------------------------------------------------------------------- the start
 
 
-@pytest.mark.parametrize(
-    ("startup", "n_starts", "probes"),
-    [("auto", 0, 18), (24, 4, 15), (8, 0, 6), (3, 0, 2), (2, 0, 1), (1, 0, 0), (4, 9, 0)],
-)
-def test_three_in_four_of_the_first_trials_are_probes(cheap, startup, n_starts, probes):
-    """Of those that are left when the study begins with given configurations; one at least is trained to its end."""
-    plan = cheap.plan({**PROBING, "n_startup_trials": startup}, n_trials=200, starts=(None,) * n_starts)
-    sampler = GpSampler(plan)
-    asked = [sampler.propose(Question(number, [])) for number in range(n_starts, n_starts + 24)]
-    assert [each.probe for each in asked] == [True] * probes + [False] * (24 - probes)
-    blind = max(0, (24 if startup == "auto" else startup) - n_starts)
-    assert sampler.n_blind == n_starts + (probes or blind)
-    assert sampler.continues_until == (n_starts + blind if probes else 0)
-
-
-@pytest.mark.parametrize(
-    ("probes", "changed", "probed"),
-    [
-        ("auto", {"cheap_cost": True}, False),
-        ("auto", {"cheap_cost": False}, True),
-        ("auto", {"cost": lambda params: Cost(0.0, 1.0)}, True),
-        (True, {}, True),
-        (False, {"cheap_cost": False}, False),
-        (True, {"max_epochs": 1}, False),
-    ],
-)
-def test_unless_asked_for_there_are_probes_only_where_seconds_are_not_predicted(cheap, probes, changed, probed):
-    sampler = GpSampler(cheap.plan({"type": "gp", "probes": probes}, n_trials=200, **changed))
-    assert [sampler.propose(Question(number, [])).probe for number in range(12)] == [probed] * 12
-    assert sampler.n_startup == (12 if changed.get("cheap_cost", True) and not probed and "cost" not in changed else 24)
-
-
 def test_where_seconds_are_predicted_the_start_goes_through_the_cheap_end_of_the_space(cheap):
     """From the cheapest on; without a cost to go by it is as random as can be."""
     plan = cheap.plan({"type": "gp", "n_startup_trials": 60}, n_trials=200)
@@ -82,7 +49,7 @@ def test_where_seconds_are_predicted_the_start_goes_through_the_cheap_end_of_the
     assert np.median(seconds[:20]) < np.median(seconds[20:40]) < np.median(seconds[40:])
     assert max(seconds) < np.quantile(random, 0.5)
     assert sampler.n_blind == 60
-    unpriced = cheap.plan({"type": "gp", "n_startup_trials": 60, "probes": False}, n_trials=200, cheap_cost=False)
+    unpriced = cheap.plan({"type": "gp", "n_startup_trials": 60}, n_trials=200, cheap_cost=False)
     assert GpSampler(unpriced).propose(Question(7, [])) == RandomSampler(unpriced).propose(Question(7, []))
 
 
@@ -90,51 +57,6 @@ def test_a_refused_proposal_of_the_start_is_followed_by_another_one(cheap):
     sampler = GpSampler(cheap.plan("gp", n_trials=200))
     asked = [sampler.propose(Question(3, [], attempt=attempt)).params for attempt in range(6)]
     assert all(a != b for a, b in itertools.combinations(asked, 2))
-
-
-@pytest.fixture
-def probes():
-    """Eighteen, of all sizes and speeds."""
-    generator = np.random.default_rng(0)
-    sizes, seconds = generator.permutation(18), generator.permutation(18)
-    return [
-        Told(number, {"x": number}, (-0.5, float(seconds[number]), float(sizes[number])), Kind.PROBE, math.inf)
-        for number in range(18)
-    ]
-
-
-@pytest.mark.parametrize("n_complete", [0, 1, 2, 3, 7])
-def test_of_each_third_by_size_the_probe_of_middling_seconds_is_continued(cheap, probes, n_complete):
-    sampler = GpSampler(cheap.plan(PROBING, n_trials=200))
-    complete = [Told(100 + i, {}, (-0.6, 1.0, 1.0)) for i in range(n_complete)]
-    proposal = sampler.propose(Question(18, [*probes, *complete]))
-    by_size = sorted(probes, key=lambda row: row.losses[2])
-    third = by_size[6 * (n_complete % 3) : 6 * (n_complete % 3) + 6]
-    chosen = next(row for row in probes if row.number == proposal.continues)
-    assert chosen in third
-    assert sorted(row.losses[1] for row in third).index(chosen.losses[1]) == 3
-    assert (proposal.params, proposal.probe, proposal.note) == (dict(chosen.params), False, None)
-
-
-def test_a_probe_that_is_being_continued_is_not_continued_by_another(cheap, probes):
-    sampler, running, taken = GpSampler(cheap.plan(PROBING, n_trials=200)), [], []
-    for _ in range(18):
-        proposal = sampler.propose(Question(18, probes, running))
-        running.append(proposal.params)
-        taken.append(proposal.continues)
-    assert sorted(taken) == list(range(18))
-    last = sampler.propose(Question(18, probes, running))
-    assert (last.continues, last.probe) == (None, False)
-
-
-def test_a_study_begins_with_probes_and_continues_some_of_every_third(cheap):
-    records = run(cheap.plan({**PROBING, "n_startup_trials": 24}, n_trials=24), cheap.evaluate)
-    assert [record.probe for record in records] == [True] * 18 + [False] * 6
-    sizes = sorted(record.size_mb for record in records[:18])
-    thirds = [sizes.index(record.size_mb) // 6 for record in records[18:]]
-    assert thirds[:3] == [0, 1, 2]
-    assert set(thirds[3:]) <= {0, 1, 2}
-    assert all(record.continues is not None for record in records[18:])
 
 
 # ---------------------------------------------------------------------- what it makes of a history
@@ -158,7 +80,7 @@ def losses_of(params):
 def field_plan(make_plan, **changed):
     defaults = {
         "space": FIELD,
-        "sampler": {"type": "gp", "n_startup_trials": 10, "probes": False},
+        "sampler": {"type": "gp", "n_startup_trials": 10},
         "gate": GATE,
         "max_epochs": 10,
         "cost": lambda params: Cost(params["size"], params["size"] / math.e),
@@ -251,10 +173,10 @@ def at_chance(params):
 
 @pytest.fixture
 def nothing_learnt():
-    """Eight at chance, of all sizes, and twelve probes."""
+    """Eight at chance, of all sizes, and twelve pruned before they told a score."""
     many = random_configurations(4, 20)
     rows = [Told(number, params, at_chance(params)) for number, params in enumerate(many)]
-    return [row if row.number < 8 else row._replace(kind=Kind.PROBE, variance=math.inf) for row in rows]
+    return [row if row.number < 8 else row._replace(kind=Kind.PRUNED, variance=math.inf) for row in rows]
 
 
 def test_where_nothing_was_learnt_it_looks_everywhere(make_plan, nothing_learnt):
@@ -336,11 +258,11 @@ def test_neither_finished_nor_running_configurations_are_proposed(make_plan):
     assert found == {30.0}
 
 
-@pytest.mark.parametrize("kind", [Kind.PRUNED, Kind.PROBE, Kind.DIVERGED])
+@pytest.mark.parametrize("kind", [Kind.PRUNED, Kind.DIVERGED])
 def test_only_complete_trials_are_measured_by(make_plan, small_front, kind):
     """An accuracy of 0.99 that was only expected is no front that real trials must beat, nor the top of the box."""
     dream = Told(99, {"size": 9.0, "tuning": 0.5}, (-0.99, *losses_of({"size": 9.0, "tuning": 0.5})[1:]), kind)
-    dream = dream._replace(variance={Kind.PRUNED: 1.0, Kind.PROBE: math.inf, Kind.DIVERGED: 0.0}[kind])
+    dream = dream._replace(variance={Kind.PRUNED: 1.0, Kind.DIVERGED: 0.0}[kind])
     sampler = GpSampler(field_plan(make_plan))
     boxes, fronts = [], []
     for rows in (sampler._rows(small_front), sampler._rows([*small_front, dream])):
@@ -462,7 +384,7 @@ def fits(records):
 
 
 def test_hyperparameters_are_stored_when_the_history_has_grown_by_a_tenth_and_five(cheap):
-    plan = cheap.plan({"type": "gp", "n_startup_trials": 12, "probes": False}, n_trials=70)
+    plan = cheap.plan({"type": "gp", "n_startup_trials": 12}, n_trials=70)
     noted = fits(run(plan, cheap.evaluate))
     sizes = [note["size"] for note in noted.values()]
     assert next(iter(noted)) == sizes[0] == 12
@@ -526,10 +448,9 @@ def test_notes_of_other_samplers_are_none_of_its_business(make_plan, small_front
 # ---------------------------------------------------------------------- parts
 
 
-def test_parents_are_of_the_front_within_the_box_and_neither_probes_nor_diverged(make_plan):
+def test_parents_are_of_the_front_within_the_box_and_not_diverged(make_plan):
     many = scattered(60, seed=5)
     rows = rows_of(many)
-    rows[3:6] = [row._replace(kind=Kind.PROBE, variance=math.inf) for row in rows[3:6]]
     rows[6:9] = [row._replace(kind=Kind.DIVERGED) for row in rows[6:9]]
     sampler = GpSampler(field_plan(make_plan))
     arrays = sampler._rows(rows)
@@ -537,8 +458,8 @@ def test_parents_are_of_the_front_within_the_box_and_neither_probes_nor_diverged
     z = (arrays.losses - low) / width
     good = sampler._good(arrays, z)
     assert len(good) == len(set(good)) == min(MAX_GOOD, max(MIN_GOOD, math.ceil(0.15 * 60)))
-    assert not set(good) & set(range(3, 9))
-    others = np.setdiff1d(np.arange(60), range(3, 9))
+    assert not set(good) & set(range(6, 9))
+    others = np.setdiff1d(np.arange(60), range(6, 9))
     front = {int(others[i]) for i in np.flatnonzero(non_dominated(z[others])) if (z[others[i]] < REFERENCE).all()}
     assert set(good) <= front or front <= set(good)
 

@@ -330,21 +330,6 @@ def test_a_trial_that_fails_later_no_longer_counts(pruner_of, make_record, at_fi
         assert (pruner.reason_to_prune(trial, [other]) is not None) == pruned
 
 
-def test_a_probe_and_the_trial_that_continues_it_count_once(pruner_of, make_record, at_first_rung):
-    """Of six, two go on; were the probe counted twice, of seven, two, and the trial would not be among them."""
-    others = at_first_rung([(0.9, 1.0, 1.0), (0.6, 1.1, 1.1), (0.6, 1.1, 1.1)])
-    probe = make_record(3, state=State.PRUNED, curve=[Point(1.0, 0.8, 0.2, 1.0)], attributes={"probe": True})
-    twin = make_record(4, state=State.RUNNING, curve=probe.curve, attributes={"continues": 3})
-    (trial,) = at_first_rung([(0.7, 1.2, 1.2)])
-    trial = make_record(9, state=State.RUNNING, curve=trial.curve, size_mb=1.2)
-    pruner = pruner_of(reduction_factor=2)
-    with_twin = pruner.reason_to_prune(trial, [*others, probe, twin])
-    assert with_twin == pruner.reason_to_prune(trial, [*others, probe])
-    assert "2 of 5 trials may go on" in with_twin
-    early = make_record(4, state=State.RUNNING, attributes={"continues": 3})  # its curve has not come yet
-    assert with_twin == pruner.reason_to_prune(trial, [*others, probe, early])
-
-
 def test_where_a_trial_stood_when_it_was_judged_does_not_change(pruner_of, make_record, at_first_rung):
     """It is its reading at the rung, however good or slow it became."""
     early = Point(1.0, 0.6, 0.4, 1.0)

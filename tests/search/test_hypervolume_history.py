@@ -68,14 +68,6 @@ def test_trials_are_those_that_count_and_seconds_those_of_all(make_record):
     assert [step[:2] for step in hypervolume_history(records, GATE)] == [(2, 18.0)]
 
 
-def test_a_probes_seconds_are_counted_once(make_record):
-    records = [
-        make_record(0, state=State.PRUNED, seconds=2.0, attributes={"probe": True, "finish_order": 0}),
-        complete(make_record, 1, 0.7, 10.0, 1.0, attributes={"continues": 0, "seconds_before": 2.0}),
-    ]
-    assert [step[:2] for step in hypervolume_history(records, GATE)] == [(2, 10.0)]
-
-
 def test_trials_go_by_when_they_ended_not_by_number(make_record):
     records = [complete(make_record, 0, 0.7, 2.0, 1.0, order=1), complete(make_record, 1, 0.65, 9.0, 9.0, order=0)]
     assert [step[:2] for step in hypervolume_history(records, GATE)] == [(1, 9.0), (2, 11.0)]

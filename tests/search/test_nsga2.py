@@ -75,12 +75,6 @@ def test_it_is_random_search_until_n_startup_trials_are_known(history):
     assert_legal(SPACE, new(startup=0).propose(Question(0, [])).params)
 
 
-def test_probes_are_not_told(history):
-    probe = history[0]._replace(number=500, kind=Kind.PROBE, losses=(-0.99, 0.0, 0.0))
-    assert new().propose(Question(70, [probe, *history[:60], probe])) == new().propose(Question(70, history[:60]))
-    assert new().propose(Question(70, [*history[:49], probe, probe])) == new().propose(Question(70, history[:49]))
-
-
 def test_beats_random_search():
     """Median over seeds of the hypervolume after 150 trials, 50 of which are the same random ones."""
     seeds = range(5)

@@ -12,11 +12,9 @@ from optuna.trial import TrialState, create_trial
 from cnn_lstm_hyperopt.errors import SaveDirError, StorageFailedError, TrialChangedError
 from cnn_lstm_hyperopt.progress import ProgressReport
 from cnn_lstm_hyperopt.search import Assignment, NoTrial, State, Study, StudyStorage, Values, optimise
-from cnn_lstm_hyperopt.search.distributions import distributions_of
 from cnn_lstm_hyperopt.search.importance import importances
 from cnn_lstm_hyperopt.search.seals import KEY
 from cnn_lstm_hyperopt.search.storage import FORMAT
-from cnn_lstm_hyperopt.search.trial import PROBED
 
 FORGED = [0.99, 0.001, 0.001]
 
@@ -105,7 +103,7 @@ def test_proposals_and_seeds_are_those_of_a_study_of_its_own(make_study):
         if place in (0, 3, 4):
             add_all_states(outside(shared.storage))
         one, other = alone.next_assignment(), shared.next_assignment()
-        assert (other.params, other.seeded_as, other.probe) == (one.params, one.seeded_as, one.probe)
+        assert (other.params, other.seeded_as) == (one.params, one.seeded_as)
         complete(alone, one)
         complete(shared, other)
     assert [record.number for record in shared.records()] == [5, 6, 7, 12, 17, 18]
@@ -223,25 +221,6 @@ def test_a_change_of_what_was_stored_since_the_start_is_noticed_too(make_study):
     outside(study.storage)._storage.set_trial_user_attr(1, "saving", 0)
     with pytest.raises(TrialChangedError, match=r"another program changed its attributes \(saving\)"):
         complete(study, assignment)
-
-
-def test_a_retry_whose_probe_was_changed_trains_from_its_beginning(make_study, caplog):
-    """It was to go on from the probe, which is in no record any more."""
-    study = make_study(n_trials=1, disk=True)
-    probe = study.next_assignment()
-    study.finish(probe, State.PRUNED, None, {"reason": PROBED, "seconds": 2.0})
-    searched, distributions = study.records()[0].params, distributions_of(study.plan.space, study.records()[0].params)
-    asked = {"size_mb": 0.1, "continues": 0, "seconds_before": 2.0}
-    trial_id, _ = study.storage.start(searched, distributions, asked)
-    study.storage.finish(trial_id, State.FAIL, None, {"reason": "its worker died", "finish_order": 1})
-    execute(study.storage.path, "DELETE FROM trial_system_attributes WHERE key = 'sha256' AND trial_id = 1")
-    again = make_study(n_trials=1, disk=True)
-    retry = again.next_assignment()
-    assert (retry.retry_of, retry.trained_anew, retry.seconds_before) == (1, True, 0.0)
-    assert "would go on from trial 0 trains from its beginning: another program changed trial 0" in caplog.text
-    assert complete(again, retry).own_seconds == 1.0
-    assert again.measured_before(retry) == (0.0, 0.0)
-    assert again.next_assignment() is NoTrial.ENOUGH
 
 
 def test_a_trial_that_was_ended_while_it_was_begun_gives_way_to_another(make_study, monkeypatch):

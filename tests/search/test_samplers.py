@@ -18,7 +18,6 @@ STARTUP, KNOWN = 6, 35
 KINDS = {
     **{name: {"type": name} for name in SAMPLERS},
     "tpe-multivariate": {"type": "tpe", "multivariate": True},
-    "gp-probes": {"type": "gp", "probes": True},
 }
 every_kind = pytest.mark.parametrize("kind", KINDS)
 both_tpes = pytest.mark.parametrize("kind", ["tpe", "tpe-multivariate"])
@@ -69,9 +68,9 @@ def plain(finished, space):
 
 @pytest.fixture(scope="module")
 def history(plain):
-    """The same, but some were pruned, probes, or diverged."""
-    kinds = [Kind.COMPLETE, Kind.COMPLETE, Kind.PRUNED, Kind.COMPLETE, Kind.PROBE, Kind.COMPLETE, Kind.DIVERGED]
-    variance = {Kind.PRUNED: 1e-4, Kind.PROBE: math.inf}
+    """The same, but some were pruned or diverged."""
+    kinds = [Kind.COMPLETE, Kind.COMPLETE, Kind.PRUNED, Kind.COMPLETE, Kind.PRUNED, Kind.COMPLETE, Kind.DIVERGED]
+    variance = {Kind.PRUNED: 1e-4}
     told_as = [kinds[number % len(kinds)] for number in range(KNOWN)]
     return [row._replace(kind=kind, variance=variance.get(kind, 0.0)) for row, kind in zip(plain, told_as, strict=True)]
 
@@ -149,9 +148,9 @@ def test_without_history_every_sampler_proposes(new, space, kind, startup):
 
 
 @every_kind
-@pytest.mark.parametrize("only", [Kind.PRUNED, Kind.PROBE, Kind.DIVERGED])
+@pytest.mark.parametrize("only", [Kind.PRUNED, Kind.DIVERGED])
 def test_a_history_without_any_complete_trial_is_no_hindrance(new, space, plain, kind, only):
-    variance = {Kind.PRUNED: 1e-4, Kind.PROBE: math.inf, Kind.DIVERGED: 0.0}[only]
+    variance = {Kind.PRUNED: 1e-4, Kind.DIVERGED: 0.0}[only]
     rows = [row._replace(kind=only, variance=variance) for row in plain]
     assert ask(new(kind, space), KNOWN, rows)
 
@@ -229,14 +228,6 @@ def test_tpe_models_from_exactly_n_startup_trials_on(new, space, plain, kind):
     assert ask(model, 30, plain[: STARTUP - 1]) == ask(never, 30, plain[: STARTUP - 1])
     numbers = range(30, 36)
     assert any(ask(model, number, plain[:STARTUP]) != ask(never, number, plain[:STARTUP]) for number in numbers)
-
-
-@both_tpes
-def test_probes_tell_tpe_nothing(new, space, plain, kind):
-    """Their accuracy is made up, and their seconds are not those of a training."""
-    with_probes = [*plain[:20], *(row._replace(kind=Kind.PROBE, variance=math.inf) for row in plain[20:])]
-    for number in range(KNOWN, KNOWN + 4):
-        assert ask(new(kind, space), number, with_probes) == ask(new(kind, space), number, plain[:20])
 
 
 @both_tpes

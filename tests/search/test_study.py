@@ -62,7 +62,6 @@ def test_an_assignment_is_the_whole_configuration_with_its_size(make_study):
     assert assignment.cost.size_mb == pytest.approx(0.008 * assignment.params["lstm.num_layers"])
     (record,) = study.records()
     assert (record.number, record.size_mb, record.retry_of) == (assignment.number, assignment.cost.size_mb, None)
-    assert (assignment.probe, assignment.continues, assignment.seconds_before) == (False, None, 0)
     assert (assignment.seeded_as, assignment.saving, assignment.cut_off) == (assignment.number, 0, None)
     assert set(record.params) == set(assignment.params) & set(study.plan.space.searched())
 

@@ -35,13 +35,13 @@ def complete(make_record, number, curve, **fields):
 
 
 def test_pruned_trials_are_counted_by_what_comes_before_the_colon(make_record):
-    reasons = ["median: a", "limit: b", "median: c: d", "probe: e", "probe: f"]
+    reasons = ["median: a", "limit: b", "median: c: d"]
     records = [make_record(i, state=State.PRUNED, reason=reason) for i, reason in enumerate(reasons)]
     records += [
         make_record(8, reason="median: but complete"),
         make_record(9, state=State.FAIL, reason="RuntimeError: x"),
     ]
-    assert pruned_by(records) == {"limit": 1, "median": 2, "probe": 2}
+    assert pruned_by(records) == {"limit": 1, "median": 2}
     assert pruned_by([]) == {}
 
 
@@ -49,15 +49,15 @@ def test_a_summary_counts_each_second_once_and_the_exempt(make_record, make_stud
     plan = make_study().plan
     exempt = [n for n in range(100) if is_exempt(plan.seed, n)]
     records = [
-        ended(make_record, 0, [0.5], "probe: x", attributes={"probe": True}),
-        ended(make_record, 1, 4 * [0.5], "median: x", attributes={"continues": 0, "seconds_before": 1.0}),
+        ended(make_record, 0, [0.5], "limit: x"),
+        ended(make_record, 1, 4 * [0.5], "median: x"),
         ended(make_record, 2, 2 * [0.5], "limit: x"),
         make_record(3, state=State.FAIL, seconds=5.0),
         complete(make_record, exempt[1], 3 * [0.7]),
         make_record(exempt[2], state=State.FAIL),
     ]
     summary = pruning_summary(records, plan.gate, max_epochs=plan.max_epochs, seed=plan.seed)
-    assert summary.seconds_spent == 1 + (4 - 1) + 2 + 5 + 3
+    assert summary.seconds_spent == 1 + 4 + 2 + 5 + 3
     assert summary.exempt == sum(is_exempt(plan.seed, n) for n in (0, 1, 2)) + 1
     assert summary.ended_by_pruner == 1
     assert summary.seconds_saved == seconds_saved(records, plan.max_epochs, plan.seed)
@@ -77,8 +77,6 @@ def test_only_what_the_pruner_ended_is_saved(make_record):
     records = [complete(make_record, i, 12 * [0.6]) for i in range(10)]
     records += [
         ended(make_record, 10, 4 * [0.6], "limit: too slow"),
-        ended(make_record, 11, [0.6], "probe: on purpose", attributes={"probe": True}),
-        ended(make_record, 12, [0.6], "limit: too slow", attributes={"probe": True}),
         make_record(13, state=State.FAIL, curve=3 * [0.6]),
         make_record(14, state=State.RUNNING, curve=3 * [0.6]),
     ]

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from cnn_lstm_hyperopt.search import Point, SkillGate, State, StudyStorage, Values
 from cnn_lstm_hyperopt.search.learning_curves import MIN_CURVES, FinishedCurves
 from cnn_lstm_hyperopt.search.observations import Kind, Memory, losses, told
-from cnn_lstm_hyperopt.search.trial import PROBED
 
 GATE = SkillGate(0.5, 100)
 EPOCHS = 12
@@ -154,75 +153,6 @@ def test_what_is_told_of_a_pruned_trial_changes_in_steps(complete, synthetic):
     assert changes == [MIN_CURVES, 12, 14, 16, 19, 22]
 
 
-# ---------------------------------------------------------------------- probes
-
-
-def probe_of(synthetic, number=50, order=50, **attributes):
-    return synthetic(
-        number,
-        state=State.PRUNED,
-        epochs=1,
-        reason=PROBED,
-        attributes={"probe": True, "finish_order": order, **attributes},
-    )
-
-
-def test_a_probe_tells_its_size_and_its_speed_and_nothing_of_its_accuracy(synthetic, complete):
-    """As long as few are complete, the projection of its only epoch; then what the others took beyond theirs."""
-    probe = probe_of(synthetic)
-    (row,) = told([probe], GATE, EPOCHS)
-    assert (row.kind, row.variance) == (Kind.PROBE, math.inf)
-    assert row.losses == pytest.approx((-0.5, math.log(12 * probe.curve[0].seconds), math.log(probe.size_mb)))
-
-    assert told([*complete(9), probe], GATE, EPOCHS)[-1] == row
-
-    row = told([*complete(20), probe], GATE, EPOCHS)[-1]
-    assert (row.losses[0], row.variance) == (-0.5, math.inf)
-    truth = 2.0 * probe.size_mb * 12.7
-    assert row.losses[1] == pytest.approx(math.log(truth), abs=0.01)
-    assert abs(math.log(12 * probe.curve[0].seconds) - math.log(truth)) > 0.4
-
-
-def test_a_probe_that_never_reported_is_told_with_what_it_was_heading_for(make_record):
-    record = make_record(1, state=State.PRUNED, size_mb=4, projected_seconds=900.0, reason=PROBED)
-    (row,) = told([record], GATE, EPOCHS)
-    assert (row.kind, row.losses) == (Kind.PROBE, pytest.approx((-0.5, math.log(900), math.log(4))))
-
-
-@pytest.mark.parametrize("ended", [State.COMPLETE, State.PRUNED])
-def test_the_trial_that_continues_a_probe_takes_its_place(synthetic, ended):
-    probe = probe_of(synthetic, order=0)
-    other = synthetic(51, attributes={"finish_order": 1})
-    continued = synthetic(52, state=ended, epochs=EPOCHS if ended is State.COMPLETE else 4)
-    continued.attributes.update(continues=50, finish_order=2)
-    assert [row.number for row in told([probe, other], GATE, EPOCHS)] == [50, 51]
-    assert [row.number for row in told([probe, other, continued], GATE, EPOCHS)] == [51, 52]
-
-
-def test_until_then_and_as_long_as_it_may_be_tried_again_the_probe_is_told(synthetic, make_record):
-    probe = probe_of(synthetic, order=0)
-
-    def after(*tries):
-        records = [probe]
-        for number, (state, retry_of, reason) in enumerate(tries, start=51):
-            attributes = {"continues": 50, "finish_order": number}
-            records.append(
-                make_record(number, state=state, retry_of=retry_of, reason=reason, size_mb=1.0, attributes=attributes)
-            )
-        return [row.number for row in told(records, GATE, EPOCHS)]
-
-    assert after((State.RUNNING, None, "")) == [50]
-    assert after((State.FAIL, None, "boom")) == [50]
-    assert after((State.FAIL, None, "boom"), (State.RUNNING, 51, "")) == [50]
-    assert after((State.WAITING, None, "")) == [50]
-    assert after((State.FAIL, None, "boom"), (State.FAIL, 51, "boom")) == []
-
-
-def test_a_retry_of_a_probe_is_a_probe(synthetic, make_record):
-    failed = make_record(49, state=State.FAIL, attributes={"probe": True, "finish_order": 0})
-    assert [row.kind for row in told([failed, probe_of(synthetic, retry_of=49)], GATE, EPOCHS)] == [Kind.PROBE]
-
-
 # ---------------------------------------------------------------------- failures and those that run
 
 
@@ -290,8 +220,7 @@ def mixed(synthetic, make_record):
                 state = State.PRUNED
                 records.append(synthetic(number, state=state, epochs=1 + number % 9, noise=0.01, attributes=attributes))
             case 4:
-                attributes |= {"probe": True}
-                records.append(synthetic(number, state=State.PRUNED, epochs=1, reason=PROBED, attributes=attributes))
+                records.append(synthetic(number, state=State.PRUNED, epochs=1, attributes=attributes))
             case _:
                 attributes |= {"diverged": number % 12 == 5}
                 records.append(make_record(number, state=State.FAIL, size_mb=2.0, attributes=attributes))
@@ -323,8 +252,7 @@ def test_a_history_that_is_read_back_tells_the_same(mixed, tmp_path):
     path = tmp_path / "study.db"
     storage = StudyStorage(path, create="x")
     for record in mixed:
-        probe = {"probe": True} if record.probe else {}
-        trial_id, _ = storage.start({}, {}, {"size_mb": record.size_mb, **probe})
+        trial_id, _ = storage.start({}, {}, {"size_mb": record.size_mb})
         if record.curve:
             storage.record_curve(trial_id, record.curve)
         values = None if record.values is None else Values(*record.values)

@@ -124,35 +124,31 @@ def _of_trials(study: StoredStudy, n_trials: int) -> Iterator[str]:
 
 
 def _of_retries(study: StoredStudy) -> Iterator[str]:
-    """A configuration occurs twice only as the retry of a trial that failed, or as what goes on from a probe."""
+    """A configuration occurs twice only as the retry of a trial that failed."""
     earlier: dict[str, list[Trial]] = {}
     for trial in study.trials:
         key = json.dumps(trial.params, sort_keys=True)
         same = {other.number: other for other in earlier.setdefault(key, [])}
-        retried, probe = (same.get(trial.attributes.get(name, -1)) for name in ("retry_of", "continues"))
+        retried = same.get(trial.attributes.get("retry_of", -1))
         if "retry_of" in trial.attributes and (retried is None or retried.state != "FAIL"):
             yield f"trial {trial.number} is a retry of {trial.attributes['retry_of']}, which did not fail or is another one"
-        if "continues" in trial.attributes and (probe is None or not _is_probe(probe)):
-            yield f"trial {trial.number} continues {trial.attributes['continues']}, which is no probe of it"
-        if same and retried is None and probe is None:
+        if same and retried is None:
             yield f"trials {[*same, trial.number]} have one configuration"
         earlier[key].append(trial)
-    for name, doubled in (("retry_of", study.trials), ("continues", study.finished)):
-        counts = Counter(trial.attributes[name] for trial in doubled if name in trial.attributes)
-        yield from (f"trial {number} is {name} of {count} trials" for number, count in counts.items() if count > 1)
-    retried_ones = {trial.attributes.get("retry_of") for trial in study.trials}
+    retries = Counter(trial.attributes.get("retry_of") for trial in study.trials)
+    yield from (
+        f"trial {number} is retry_of of {count} trials"
+        for number, count in retries.items()
+        if number is not None and count > 1
+    )
     for trial in study.trials:
         owed = (
             trial.state == "FAIL"
             and not trial.attributes.keys() & {"diverged", "given_up"}
             and "retry_of" not in trial.attributes
         )
-        if owed and trial.number not in retried_ones:
+        if owed and trial.number not in retries:
             yield f"trial {trial.number} failed ({trial.reason}) and was not tried again"
-
-
-def _is_probe(trial: Trial) -> bool:
-    return trial.state == "PRUNED" and trial.reason.startswith("probe:")
 
 
 def _of_curves(study: StoredStudy, config: dict[str, Any]) -> Iterator[str]:

@@ -62,14 +62,14 @@ def unlike_by_number(save_dir: Path, reference: Path) -> list[str]:
     """Where, with several workers, a trial's outcome depends on more than its number and its configuration, a line each.
 
     Which trials are proposed, and when they are pruned, depends on what others have told by then; what each epoch says does not.
-    Those that go on from a probe, or had less memory, are left out.
+    Those that had less memory are left out.
     """
 
     def curves(folder: Path) -> dict[tuple[int, str], list[Any]]:
         return {
             (trial.attributes.get("seeded_as", trial.number), json.dumps(trial.params, sort_keys=True)): curve
             for trial in read_study(folder).finished
-            if (curve := trial.attributes.get("curve")) and not trial.attributes.keys() & {"continues", "memory_saving"}
+            if (curve := trial.attributes.get("curve")) and "memory_saving" not in trial.attributes
         }
 
     ours, theirs = curves(save_dir), curves(reference)

@@ -60,15 +60,15 @@ SETTINGS: dict[str, Any] = {
     },
 }
 """Of a study whose trials take a fifth of a second; MLflow and the report, which read what it leaves, have their own tests."""
-_GP = {"sampler": {"type": "gp", "probes": True}, "pruner": {"type": "front"}}
+_GP = {"sampler": {"type": "gp"}, "pruner": {"type": "front"}}
 _FOLDS = {"data": {**DATA, "cv_folds": 2}}
 SETUPS: dict[str, dict[str, Any]] = {
     "tpe, median": {},
-    "gp with probes, front": _GP,
+    "gp, front": _GP,
     "tpe, median, 2 folds": _FOLDS,
-    "gp with probes, front, 2 folds": {**_GP, **_FOLDS},
+    "gp, front, 2 folds": {**_GP, **_FOLDS},
     "tpe, median, 2 workers": {"workers": 2},
-    "gp with probes, front, 2 workers": {**_GP, "workers": 2},
+    "gp, front, 2 workers": {**_GP, "workers": 2},
 }
 """What each changes of ``SETTINGS``."""
 

@@ -3,7 +3,6 @@
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,7 +12,7 @@ from cnn_lstm_hyperopt.config.domains import Scalar
 from cnn_lstm_hyperopt.errors import CheckpointError, StorageFailedError, TrialChangedError
 from cnn_lstm_hyperopt.execution.callbacks import Observer
 from cnn_lstm_hyperopt.execution.stop import StopSignal
-from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, OnReport, ProgressReport
+from cnn_lstm_hyperopt.progress import Action, Decision, OnReport, ProgressReport
 from cnn_lstm_hyperopt.search import (
     LACKED_MEMORY,
     Assignment,
@@ -24,7 +23,7 @@ from cnn_lstm_hyperopt.search import (
     Values,
     levels_of,
 )
-from cnn_lstm_hyperopt.training import Checkpoint, NonFiniteLossError, forget_checkpoint, last_good, read_checkpoint
+from cnn_lstm_hyperopt.training import Checkpoint, NonFiniteLossError, forget_checkpoint, last_good
 from cnn_lstm_hyperopt.training.trial_trainer import TrainedNetwork, save_memory
 from cnn_lstm_hyperopt.utils.text import typed_line
 
@@ -68,7 +67,7 @@ def run_trials(
         runner: trains them.
         stop: may end it.
         observers: hear of trials.
-        checkpoints: folder of the states of trials that run or were cut off, and of probes that may be continued.
+        checkpoints: folder of the states of trials that run or were cut off.
 
     Returns:
         What ended it: FINISHED, EXHAUSTED, or the reason of ``stop``.
@@ -103,7 +102,7 @@ def run_trials(
                 record, trained = ended
                 for observer in observers:
                     observer.on_trial_end(record, trained)
-                _forget_states(study, record, checkpoints)
+                forget_checkpoint(_state(checkpoints, record.seeded_as))
                 study.check_failures()
     return FINISHED if study.n_finished() >= study.plan.n_trials else reason
 
@@ -144,12 +143,12 @@ def _run_one(
     pruned: Checkpoint | None = None
 
     def attempt(saving: int) -> TrainedNetwork:
-        nonlocal assignment, attempts, pruned
+        nonlocal attempts, pruned
         attempts += 1
         if attempts > 1:
             study.begin_again(assignment)
             study.note_saving(assignment, saving)
-        start, assignment = _start(study, assignment, checkpoints)
+        start = last_good(own)
         if attempts == 1 and (why := study.why_not_again(assignment, 0 if start is None else start.epoch)) is not None:
             raise _GivenUpError(why)
         pruned = start if start is not None and start.decision.action is Action.PRUNE else None
@@ -157,7 +156,9 @@ def _run_one(
         try:
             return runner.run_trial(number, params, on_report, checkpoint=own, start=start, saving=saving)
         except CheckpointError as error:
-            assignment = _anew(study, assignment, error)
+            log.warning("trial %d trains from its beginning: %s", assignment.number, error)
+            study.begin_again(assignment)
+            study.note_trained_anew(assignment, str(error))
             return runner.run_trial(number, params, on_report, checkpoint=own, saving=saving)
 
     try:
@@ -180,14 +181,13 @@ def _run_one(
     seconds, projected = study.training_seconds(
         assignment, outcome.epochs, measured=(outcome.seconds, outcome.projected_seconds)
     )
-    measured_before, evaluated_before = study.measured_before(assignment)
     attributes: dict[str, Any] = {
         "epochs": outcome.epochs,
         "best_epoch": outcome.best_epoch,
         "seconds": seconds,
         "projected_seconds": projected,
-        "measured_seconds": outcome.seconds - measured_before,
-        "evaluation_seconds": outcome.evaluation_seconds - evaluated_before,
+        "measured_seconds": outcome.seconds,
+        "evaluation_seconds": outcome.evaluation_seconds,
         "memory_mb": trained.memory_mb,
         "precision": trained.precision,
         **({"memory_saving": str(levels[saving])} if saving else {}),
@@ -208,35 +208,6 @@ def _run_one(
     for observer in observers:
         observer.on_trial_trained(assignment, trained)
     return study.finish(assignment, state, values, attributes), trained
-
-
-def _start(study: Study, assignment: Assignment, checkpoints: Path) -> tuple[Checkpoint | None, Assignment]:
-    """What the trial goes on from: its own state, or that of its probe; and the trial, if it can't go on from that."""
-    start = last_good(_state(checkpoints, assignment.seeded_as))
-    if start is not None or assignment.continues is None or assignment.trained_anew:
-        return start, assignment
-    try:
-        probe = read_checkpoint(_state(checkpoints, assignment.continues))
-        return replace(probe, decision=CONTINUE), assignment  # that the probe was ended is nothing to this trial
-    except CheckpointError as error:
-        return None, _anew(study, assignment, error)
-
-
-def _anew(study: Study, assignment: Assignment, error: CheckpointError) -> Assignment:
-    log.warning("trial %d trains from its beginning: %s", assignment.number, error)
-    return study.begin_anew(assignment, str(error))
-
-
-def _forget_states(study: Study, record: TrialRecord, checkpoints: Path) -> None:
-    """Removes the states that nobody will go on from, now that the trial has ended."""
-    if not record.probe:
-        forget_checkpoint(_state(checkpoints, record.seeded_as))
-    if record.continues is not None and record.finished:
-        forget_checkpoint(_state(checkpoints, record.continues))
-    elif not study.continues_probes:  # the others' time is over
-        for other in study.records():
-            if other.probe:
-                forget_checkpoint(_state(checkpoints, other.seeded_as))
 
 
 def _state(checkpoints: Path, number: int) -> Path:

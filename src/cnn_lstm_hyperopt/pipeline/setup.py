@@ -88,7 +88,7 @@ class Preparation:
                 f" data.train_share, or take a space of smaller models ({shipped_config('small.yaml')} is one)"
             )
         finished = [record for record in records if record.finished]
-        epochs = [r.attributes.get("epochs", 0.0) / self.plan.max_epochs for r in finished if not r.probe]
+        epochs = [r.attributes.get("epochs", 0.0) / self.plan.max_epochs for r in finished]
         return forecast(
             self.plan,
             self.within,

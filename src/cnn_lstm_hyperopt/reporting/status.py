@@ -135,9 +135,7 @@ def status_lines(save_dir: Path) -> list[str]:
         return _before_the_study(save_dir)
     found = _look(save_dir)
     count, progress = found.count, found.progress
-    probes = sum(record.probe for record in found.records)
-    ended = f"{count[State.COMPLETE]} complete, {count[State.PRUNED] - probes} pruned"
-    ended += f", {counted(probes, 'probe')}" if probes else ""
+    ended = f"{count[State.COMPLETE]} complete, {count[State.PRUNED]} pruned"
     lines = [
         f"Study {found.name} in {save_dir}: {progress.done} of {progress.total} trials finished ({ended}),"
         f" {count[State.FAIL]} failed, {_unfinished(count, running=found.running)}"
@@ -181,7 +179,7 @@ def status_facts(save_dir: Path) -> dict[str, Any]:
         "n_trials_completed": found.progress.done,
         "counts": {state.value: found.count[state] for state in State},
         "pruned_by": pruned_by(found.records),
-        "training_seconds": sum(record.own_seconds for record in found.records),
+        "training_seconds": sum(record.seconds for record in found.records),
         "metric": None if found.gate is None else found.gate.metric,
         "front": [record.number for record in front],
         "front_above_chance": found.above_chance,

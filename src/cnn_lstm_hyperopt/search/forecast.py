@@ -124,7 +124,7 @@ def forecast(
 
     def first_wall(proposal: Proposal) -> float:
         params = with_fixed(plan.space, proposal.params)
-        return wall(params, plan.cost(params), 1 / plan.max_epochs if proposal.probe else epoch_share)
+        return wall(params, plan.cost(params))
 
     first = [first_wall(proposal) for proposal in Proposer(plan).first(trials)] if new else []
     mean = float(np.mean([wall(params, cost) for params, cost in within]))

@@ -107,10 +107,10 @@ def narrowings(
 
     Args:
         space: of the study.
-        records: of the study; COMPLETE and PRUNED trials say how often a choice was tried, probes do not.
+        records: of the study; COMPLETE and PRUNED trials say how often a choice was tried.
         good: among them.
     """
-    tried = [record for record in records if record.finished and not record.probe]
+    tried = [record for record in records if record.finished]
     return tuple(_narrowing(space, name, domain, tried, good) for name, domain in space.searched().items())
 
 

@@ -10,7 +10,6 @@ from cnn_lstm_hyperopt.search.learning_curves import (
     MIN_CURVES,
     FinishedCurves,
     Outcomes,
-    projected_seconds,
     settled_score,
     within,
 )
@@ -26,8 +25,6 @@ class Kind(Enum):
     COMPLETE = "complete"
     PRUNED = "pruned"
     """What was expected of it."""
-    PROBE = "probe"
-    """Its size and its speed only; chance stands for its score, which is not known."""
     DIVERGED = "diverged"
 
 
@@ -67,8 +64,6 @@ def told(records: Iterable[TrialRecord], gate: SkillGate, max_epochs: int, memor
       there are too few of these, the score it had and the seconds it was heading for. Left out, pruned trials would be proposed
       again and again; told as Optuna tells them (no values), its TPE takes them for the best it has. One ended before its first
       validation (by a limit) is told as one at chance.
-    - A probe: size and seconds, until a trial continues it, which is then told in its place. One that was continued in vain
-      (that trial failed, and failed again) is told no more, like all that failed, or it would be continued for ever.
     - Diverged: at chance, with the most seconds of those before it, since what it would have taken is not known.
 
     A score beyond ``gate.score_range`` is told as the end of it. Which finished curves a pruned trial is compared with grows in
@@ -78,7 +73,6 @@ def told(records: Iterable[TrialRecord], gate: SkillGate, max_epochs: int, memor
     ended = sorted((r for r in records if r.state.ended), key=lambda r: r.finish_order)
     complete = [r for r in ended if r.state is State.COMPLETE]
     basis = _basis(len(complete))
-    continued = {r.continues for r in ended if r.continues is not None and not r.owed_another_try}
 
     def outcomes_of(record: TrialRecord) -> Outcomes | None:
         if not record.curve:
@@ -92,8 +86,6 @@ def told(records: Iterable[TrialRecord], gate: SkillGate, max_epochs: int, memor
 
     rows: list[Told] = []
     for record in ended:
-        if record.number in continued:
-            continue
         if record.state is State.FAIL:
             if record.attributes.get("diverged"):
                 slowest = max((row.losses[1] for row in rows), default=0.0)
@@ -102,12 +94,8 @@ def told(records: Iterable[TrialRecord], gate: SkillGate, max_epochs: int, memor
             key = (record.number, 0 if record.state is State.COMPLETE else basis)
             row = memory.rows.get(key)
             if row is None:
-                if record.state is State.COMPLETE:
-                    row = _complete(record, gate)
-                elif record.probe:
-                    row = _probe(record, gate, outcomes_of(record), max_epochs)
-                else:
-                    row = _pruned(record, gate, outcomes_of(record))
+                complete_one = record.state is State.COMPLETE
+                row = _complete(record, gate) if complete_one else _pruned(record, gate, outcomes_of(record))
                 memory.rows[key] = row
             rows.append(row)
     return rows
@@ -145,14 +133,6 @@ def _pruned(record: TrialRecord, gate: SkillGate, outcomes: Outcomes | None) -> 
     score = gate.chance if point is None else within(point.score, gate.score_range)
     variance = math.inf if point is None else gate.standard_error(score) ** 2
     return _row(record, losses(score, _headed_for(record), record.size_mb), Kind.PRUNED, variance)
-
-
-def _probe(record: TrialRecord, gate: SkillGate, outcomes: Outcomes | None, max_epochs: int) -> Told:
-    if outcomes is not None:
-        seconds = outcomes.seconds
-    else:
-        seconds = projected_seconds(record.curve, max_epochs) if record.curve else _headed_for(record)
-    return _row(record, losses(gate.chance, seconds, record.size_mb), Kind.PROBE, math.inf)
 
 
 def _headed_for(record: TrialRecord) -> float:

@@ -86,7 +86,7 @@ def hypervolume_history(records: Sequence[TrialRecord], gate: SkillGate) -> list
     rows: list[tuple[float, float, float]] = []
     seconds, trials, reached = 0.0, 0, 0.0
     for record in finish_order(records):
-        seconds += record.own_seconds
+        seconds += record.seconds
         trials += record.finished
         values: Values | None = record.values
         if values is None or not gate.passes(values.score):

@@ -18,7 +18,7 @@ from cnn_lstm_hyperopt.utils.rng import stream
 
 Array = NDArray[np.float64]
 
-LIMIT, PROBE = "limit", "probe"
+LIMIT = "limit"
 """Why a trial was pruned that no pruner has ended; all other reasons begin with the pruner's name."""
 LEAST_COMPLETE = 10
 """COMPLETE trials that must have gone on beyond an epoch before anything is said of those that were pruned there."""
@@ -77,14 +77,14 @@ class PruningSummary:
     @property
     def ended_by_pruner(self) -> int:
         """Trials that the pruner ended."""
-        return sum(count for reason, count in self.pruned_by.items() if reason not in (LIMIT, PROBE))
+        return sum(count for reason, count in self.pruned_by.items() if reason != LIMIT)
 
 
 def pruning_summary(records: Sequence[TrialRecord], gate: SkillGate, *, max_epochs: int, seed: int) -> PruningSummary:
     """What pruning did in a study of this gate and seed, whose trials have at most so many epochs."""
     return PruningSummary(
         pruned_by=pruned_by(records),
-        seconds_spent=sum(record.own_seconds for record in records),
+        seconds_spent=sum(record.seconds for record in records),
         seconds_saved=seconds_saved(records, max_epochs, seed),
         wrongly_pruned=wrongly_pruned(records, gate),
         exempt=sum(record.finished and is_exempt(seed, record.number) for record in records),
@@ -92,7 +92,7 @@ def pruning_summary(records: Sequence[TrialRecord], gate: SkillGate, *, max_epoc
 
 
 def pruned_by(records: Sequence[TrialRecord]) -> dict[str, int]:
-    """PRUNED trials by what ended them: a pruner's name, ``limit``, or ``probe`` for those that were to end early anyway."""
+    """PRUNED trials by what ended them: a pruner's name or ``limit``."""
     return dict(sorted(Counter(cause for record in records if (cause := record.ended_by) is not None).items()))
 
 
@@ -207,4 +207,4 @@ class _Rests:
 
 
 def _by_pruner(record: TrialRecord) -> bool:
-    return record.ended_by not in (None, LIMIT, PROBE)
+    return record.ended_by not in (None, LIMIT)

@@ -31,7 +31,7 @@ FIXED_AT_START = (
     "size_mb",
     "estimated_seconds",
     "note",
-    "probe",
+    "probe",  # of earlier versions, like the next
     "continues",
     "expected_score",
     "origin",

@@ -41,8 +41,6 @@ class _Running:
     assignment: Assignment
     readings: Iterator[tuple[float, float, float, float]]
     started: float
-    before: float
-    told_before: float = 0.0
     curve: list[Point] = field(default_factory=list)
     reading: Reading | None = None
     failure: str = ""
@@ -69,8 +67,7 @@ class _Running:
 def optimise(study: Study, evaluate: Evaluate, *, workers: int = 1) -> None:
     """Runs the study's trials to their number.
 
-    A trial that yields something that is no number, or nothing, or raises, has failed and is tried once more. A probe is ended
-    after its first epoch; the trial that continues it is given the probe's seed, and the seconds up to there pass but once.
+    A trial that yields something that is no number, or nothing, or raises, has failed and is tried once more.
     Workers live in simulated time: the one whose next reading comes first is served first.
 
     What an earlier call left RUNNING is begun again under its number: this is the only process.
@@ -102,7 +99,7 @@ def optimise(study: Study, evaluate: Evaluate, *, workers: int = 1) -> None:
         else:
             _report(study, trial)
         if trial.reading is not None and not trial.failure:
-            heapq.heappush(events, (trial.started + max(0.0, trial.reading.seconds - trial.before), worker))
+            heapq.heappush(events, (trial.started + max(0.0, trial.reading.seconds), worker))
             continue
         del running[worker]
         if trial.failure:
@@ -115,11 +112,8 @@ def optimise(study: Study, evaluate: Evaluate, *, workers: int = 1) -> None:
 
 
 def _begin(study: Study, assignment: Assignment, evaluate: Evaluate, clock: float) -> _Running:
-    probe = next((record for record in study.records() if record.number == assignment.continues), None)
-    of = assignment.seeded_as if probe is None else probe.seeded_as
-    seed = stream_seed(study.plan.seed, of, "evaluation") % 2**31
-    told_before = probe.curve[-1].epoch if probe is not None and probe.curve else 0.0
-    return _Running(assignment, iter(evaluate(assignment.params, seed)), clock, assignment.seconds_before, told_before)
+    seed = stream_seed(study.plan.seed, assignment.seeded_as, "evaluation") % 2**31
+    return _Running(assignment, iter(evaluate(assignment.params, seed)), clock)
 
 
 def _report(study: Study, trial: _Running) -> None:
@@ -131,10 +125,9 @@ def _report(study: Study, trial: _Running) -> None:
     trial.curve.append(Point(reading.epoch, reading.score, -reading.epoch, reading.seconds))
     projected = projected_seconds(trial.curve, max_epochs) if reading.epoch >= 1 else None
     last = reading.epoch >= max_epochs
-    again = reading.epoch <= trial.told_before
     decision: Decision = study.report(
         assignment,
-        ProgressReport(reading.epoch, reading.seconds, projected, reading.score, -reading.epoch, last, again),
+        ProgressReport(reading.epoch, reading.seconds, projected, reading.score, -reading.epoch, last),
     )
     ends = {"epochs": reading.epoch, "seconds": reading.seconds, "projected_seconds": projected}
     if decision.action is not Action.CONTINUE:

@@ -17,7 +17,7 @@ from cnn_lstm_hyperopt.search.distributions import distributions_of, with_fixed
 from cnn_lstm_hyperopt.search.initial_trials.kinds import Start
 from cnn_lstm_hyperopt.search.limits import Cost
 from cnn_lstm_hyperopt.search.memory_levels import levels_of
-from cnn_lstm_hyperopt.search.observations import Kind, Memory, Told, told
+from cnn_lstm_hyperopt.search.observations import Memory, Told, told
 from cnn_lstm_hyperopt.search.pareto_front import reported_front
 from cnn_lstm_hyperopt.search.pruners import PRUNERS, is_exempt
 from cnn_lstm_hyperopt.search.samplers import SAMPLERS, Proposal, Question, RandomSampler
@@ -26,7 +26,6 @@ from cnn_lstm_hyperopt.search.study_plan import StudyPlan
 from cnn_lstm_hyperopt.search.trial import (
     KILLED,
     LACKED_MEMORY,
-    PROBED,
     Point,
     State,
     TrialRecord,
@@ -41,7 +40,7 @@ MAX_FAILURES_IN_A_ROW = 10
 LOOK_SECONDS = 2.0
 RESTARTS = 10
 """How often a trial that was cut off starts again without getting further: it may be what ends the process each time."""
-_KEPT_IN_RETRY = ("note", "probe", "continues", "origin", "expected_score")
+_KEPT_IN_RETRY = ("note", "origin", "expected_score")
 LIMIT_TOLERANCE, LIMIT_EVIDENCE = 1.25, 0.05
 """A running trial was predicted to keep the limit of seconds. It ends if it is projected to need so many times the limit, but
 not before this share of the limit is spent: a neighbour can slow the first few steps by any factor."""
@@ -54,10 +53,6 @@ class Assignment:
     Attributes:
         params: its whole configuration, fixed parameters included.
         retry_of: number of the failed trial that it repeats.
-        probe: whether it ends after its first epoch; its state is then to be kept.
-        continues: number of the probe whose state it goes on from.
-        seconds_before: in training steps of the probe.
-        trained_anew: whether the probe's state could not be gone on from, so that it trains from its beginning.
         seeded_as: number that seeds it and names its checkpoint: its own, or that of the trial whose process died.
         saving: place in its :func:`.memory_levels` of how it is to be trained.
         cut_off: where it stood when it was started before, and how often it has started there; None: this is its first start.
@@ -68,10 +63,6 @@ class Assignment:
     params: dict[str, Scalar]
     cost: Cost
     retry_of: int | None = None
-    probe: bool = False
-    continues: int | None = None
-    seconds_before: float = 0.0
-    trained_anew: bool = False
     seeded_as: int = -1
     saving: int = 0
     cut_off: tuple[int, int] | None = None
@@ -152,25 +143,11 @@ class Study:
         """Why pruning can't act in this study, or None."""
         return self._pruner.inactive_because()
 
-    @property
-    def continues_probes(self) -> bool:
-        """Whether a coming trial, or one that has just begun, may go on from a probe, whose state must then be there."""
-        if not self._proposer.continues_until:
-            return False
-        if self.storage.n_begun() < self._proposer.continues_until:
-            return True
-        records = self.records()
-        retried = {record.retry_of for record in records}
-        going_on = (record for record in records if record.continues is not None and record.number not in retried)
-        return any(not record.state.ended or record.owed_another_try for record in going_on)
-
     def needed_states(self) -> set[int]:
         """Numbers by which those trials were seeded whose states a trial to come, or one that runs, may go on from."""
         records = self.records()
         needed = {record.seeded_as for record in records if not record.state.ended}
         needed |= {record.seeded_as for record in _to_retry(records) if record.attributes.get("cut_off_by") is not None}
-        if self.continues_probes:
-            needed |= {record.seeded_as for record in records if record.probe}
         return needed
 
     # ------------------------------------------------------------------ the next trial
@@ -229,12 +206,10 @@ class Study:
             proposal = found
             given = {
                 "note": found.note,
-                "probe": found.probe or None,
-                "continues": found.continues,
                 "expected_score": found.expected_score,
             }
             attributes = {key: value for key, value in given.items() if value is not None}
-        return self._start(proposal, attributes, records, place)
+        return self._start(proposal, attributes, place)
 
     def _nobody_runs(self, record: TrialRecord) -> bool:
         """Whether an unfinished trial waits for a process: also one that ``study.ask()`` of another program set to RUNNING.
@@ -265,9 +240,7 @@ class Study:
         seen = {self._keys[record.number] for record in records}
         return self._proposer.propose(place, history, seen, running)
 
-    def _start(
-        self, proposal: Proposal, attributes: dict[str, Any], records: Sequence[TrialRecord], place: int
-    ) -> Assignment:
+    def _start(self, proposal: Proposal, attributes: dict[str, Any], place: int) -> Assignment:
         searched = proposal.params
         params = with_fixed(self.plan.space, searched)
         cost = self.plan.cost(params)
@@ -281,12 +254,6 @@ class Study:
         }
         if self._worker is not None:
             attributes["worker"] = self._worker
-        if (continues := attributes.get("continues")) is not None:
-            try:
-                attributes["seconds_before"] = _numbered(records, continues).seconds
-            except TrialChangedError as error:
-                log.warning("a trial that would go on from trial %d trains from its beginning: %s", continues, error)
-                attributes |= {"seconds_before": 0.0, "trained_anew": str(error)}
         trial_id, number = self.storage.start(searched, distributions_of(self.plan.space, searched), attributes)
         if number != place and "seeded_as" not in attributes:  # the same seeds as without the trials of other programs
             attributes["seeded_as"] = place
@@ -314,10 +281,6 @@ class Study:
             params,
             cost,
             retry_of=attributes.get("retry_of"),
-            probe=bool(attributes.get("probe")),
-            continues=attributes.get("continues"),
-            seconds_before=attributes.get("seconds_before", 0.0),
-            trained_anew="trained_anew" in attributes,
             seeded_as=attributes.get("seeded_as", number),
             saving=attributes.get("saving", 0),
         )
@@ -326,19 +289,9 @@ class Study:
         """What it has told so far it will tell again."""
         self._curves[assignment.trial_id] = ()
 
-    def begin_anew(self, assignment: Assignment, why: str) -> Assignment:
-        """The trial can't go on from a state, so it begins with nothing, not even with its probe's."""
-        self.begin_again(assignment)
+    def note_trained_anew(self, assignment: Assignment, why: str) -> None:
+        """The trial can't go on from its state, so it begins again."""
         self.storage.note(assignment.trial_id, "trained_anew", why)
-        self.storage.note(assignment.trial_id, "seconds_before", 0.0)
-        return replace(assignment, seconds_before=0.0, trained_anew=True)
-
-    def measured_before(self, assignment: Assignment) -> tuple[float, float]:
-        """Seconds by the clock in training steps and in evaluations of the probe that the trial goes on from."""
-        if assignment.continues is None or assignment.trained_anew:
-            return 0.0, 0.0
-        probe = _numbered(self.records(), assignment.continues).attributes
-        return float(probe.get("measured_seconds", 0.0)), float(probe.get("evaluation_seconds", 0.0))
 
     def why_not_again(self, assignment: Assignment, epoch: int) -> str | None:
         """Counts that a trial is trained on from ``epoch``; why it is not to be, after too many starts there, else None."""
@@ -382,8 +335,6 @@ class Study:
             return CONTINUE
         if over_limit.action is not Action.CONTINUE:
             return over_limit
-        if assignment.probe and report.epoch >= 1:
-            return Decision(Action.PRUNE, PROBED)
         return self._decide(assignment, curve)
 
     def _keep(self, trial_id: int, curve: tuple[Point, ...]) -> None:
@@ -431,8 +382,6 @@ class Study:
         curve = self._curves[assignment.trial_id]
         if curve:
             self.storage.record_curve(assignment.trial_id, curve)
-        if assignment.continues is not None:
-            attributes = {**attributes, "seconds_before": assignment.seconds_before}
         with self._claim:
             ended = (record.finish_order[0] for record in self.records() if record.state.ended)
             self.storage.finish(
@@ -484,7 +433,6 @@ class Proposer:
         self._plan = plan
         self._sampler = SAMPLERS[plan.sampler.type](plan)
         self._random = RandomSampler(plan)
-        self.continues_until = self._sampler.continues_until
         self.warning = self._sampler.inactive_because()
 
     def propose(
@@ -494,25 +442,13 @@ class Proposer:
         seen: Collection[tuple[tuple[str, Scalar], ...]],
         running: Sequence[Params] = (),
     ) -> Proposal | None:
-        """Of the sampler, or at random when it keeps proposing what can't be taken; then what probes are left to be continued.
-
-        None when the space is used up.
-        """
-        probe = False
+        """Of the sampler, or at random when it keeps proposing what can't be taken; None when the space is used up."""
         for attempt in range(SAMPLER_ATTEMPTS + RANDOM_ATTEMPTS):
             question = Question(number, history, running, attempt)
-            if attempt < SAMPLER_ATTEMPTS:
-                proposal = self._sampler.propose(question)
-                probe = proposal.probe
-            else:
-                proposal = self._random.propose(question)._replace(probe=probe)
-            if proposal.continues is not None:
-                return proposal  # the one case in which a configuration has two trials
+            proposal = (self._sampler if attempt < SAMPLER_ATTEMPTS else self._random).propose(question)
             if key_of(proposal.params) not in seen and self._plan.allows(proposal.params):
                 return proposal
-        probes = (row for row in history if row.kind is Kind.PROBE and row.params not in running)
-        left = next((row for row in probes if self._plan.allows(row.params)), None)
-        return None if left is None else Proposal(dict(left.params), continues=left.number)
+        return None
 
     def first(self, count: int) -> list[Proposal]:
         """What the first trials of the study will be: before the sampler models anything, they depend on the seed alone."""

@@ -10,8 +10,6 @@ from optuna.trial import FrozenTrial, TrialState
 from cnn_lstm_hyperopt.config import Params
 from cnn_lstm_hyperopt.config.domains import Scalar
 
-PROBED = "probe: ended after its first epoch on purpose"
-"""Why a trial ended that may be continued as another one."""
 DIED, KILLED = "died", "killed"
 """What became of a trial's process while the run went on; one that was killed may have been stopped by the kernel for memory."""
 EARLIER_LEVELS = 3
@@ -99,12 +97,10 @@ class TrialRecord:
     def owed_another_try(self) -> bool:
         """Whether it failed and may be repeated: once, and after a kill as long as memory can be saved.
 
-        One that went on from a probe and diverged may not: from the same state it would diverge again. Nor may one that was given
-        up: whose memory did not suffice however much of it was saved, or whose process ended again and again.
+        One that was given up may not: its memory did not suffice however much of it was saved, or its process ended again and
+        again.
         """
-        if self.state is not State.FAIL or (self.continues is not None and self.attributes.get("diverged")):
-            return False
-        if self.attributes.get("given_up"):
+        if self.state is not State.FAIL or self.attributes.get("given_up"):
             return False
         if self.attributes.get("cut_off_by") == KILLED:
             return self.saving + 1 < int(self.attributes.get("memory_levels", EARLIER_LEVELS))
@@ -127,18 +123,8 @@ class TrialRecord:
 
     @property
     def ended_by(self) -> str | None:
-        """What ended it if it is PRUNED: a pruner's name, ``limit``, or ``probe``; the reason begins with it."""
+        """What ended it if it is PRUNED: a pruner's name or ``limit``; the reason begins with it."""
         return self.reason.partition(":")[0] if self.state is State.PRUNED else None
-
-    @property
-    def probe(self) -> bool:
-        """Whether it ended after its first epoch on purpose, to be continued if it looks cheap."""
-        return self.ended_by == "probe"
-
-    @property
-    def continues(self) -> int | None:
-        """Number of the probe that it goes on from; its curve and seconds include the probe's."""
-        return self.attributes.get("continues")
 
     @property
     def expected_score(self) -> float | None:
@@ -149,11 +135,6 @@ class TrialRecord:
     def kept(self) -> Point | None:
         """The epoch whose weights the trial kept, that of the lowest loss; None before its first whole epoch."""
         return selected(tuple(point for point in self.curve if point.epoch >= 1), math.inf)
-
-    @property
-    def own_seconds(self) -> float:
-        """In training steps of this trial itself, as counted by the study's time objective; 0 if it failed before it reported."""
-        return max(0.0, self.seconds - float(self.attributes.get("seconds_before", 0.0)))
 
 
 def read_trial(trial: FrozenTrial, attributes: dict[str, Any]) -> TrialRecord:

@@ -91,12 +91,12 @@ def trial_content(record: TrialRecord, snapshot: Snapshot) -> Content:
         values = {f"val_{snapshot.objective}": point.score, "val_loss": point.loss}
         values |= {"seconds_so_far": point.seconds, "epoch": point.epoch}
         metrics += _metrics(values, step=int(point.epoch), moment=start + int(point.seconds * 1000))
-    objectives = {"training_seconds": record.own_seconds, "size_mb": record.size_mb}
+    objectives = {"training_seconds": record.seconds, "size_mb": record.size_mb}
     if (found := record.values) is not None:
         objectives = {snapshot.objective: found.score, "training_seconds": found.seconds, "size_mb": found.size_mb}
     metrics += _metrics(objectives, step=int(record.curve[-1].epoch) if record.curve else 0, moment=end)
-    tags = {name: record.attributes.get(name) for name in ("worker", "origin", "cut_off_by", "continues", "seeded_as")}
-    tags |= {"reason": record.reason or None, "retry_of": record.retry_of, "probe": record.probe or None}
+    tags = {name: record.attributes.get(name) for name in ("worker", "origin", "cut_off_by", "seeded_as")}
+    tags |= {"reason": record.reason or None, "retry_of": record.retry_of}
     tags |= {"trial_number": record.number, "state": record.state.value}
     return Content(_params(readable(with_fixed(snapshot.space, record.params))), _tags(tags), metrics)
 

@@ -1,8 +1,9 @@
 """The sections ``sampler`` and ``pruner``: where configurations come from, and which trials end early."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cnn_lstm_hyperopt.config.schema.base import MAX_TRIALS, Section
 
@@ -21,14 +22,21 @@ class SamplerSettings(Section):
     n_startup_trials: Annotated[int, Field(ge=0, le=MAX_TRIALS)] | Literal["auto"] = Field(
         "auto",
         description="trials before the sampler models anything, random ones but for gp; auto: 50 for tpe and nsga2, 24 for cmaes,"
-        " 12 for gp (24 with probes), a third of all trials at most",
+        " 12 for gp, a third of all trials at most",
     )
     multivariate: bool = Field(False, description="tpe: model parameters jointly (Optuna's multivariate, grouped)")
-    probes: bool | Literal["auto"] = Field(
-        "auto",
-        description="gp: three in four of the first trials end after one epoch, and a third of these, of all sizes, are then"
-        " continued; else they are configurations that are predicted to be cheap; auto: only where nothing is predicted",
-    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_probes(cls, raw: Any) -> Any:
+        """Earlier versions wrote ``probes`` to config.yaml. A study that had none can go on."""
+        if not isinstance(raw, Mapping) or "probes" not in raw:
+            return raw
+        if raw["probes"] is True:
+            raise ValueError(
+                "probes are gone: a study that was begun with probes: true can't go on; leave it out in a new one"
+            )
+        return {key: value for key, value in raw.items() if key != "probes"}
 
 
 class PrunerSettings(Section):

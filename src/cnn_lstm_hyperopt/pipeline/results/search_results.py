@@ -129,7 +129,7 @@ def search_facts(records: Sequence[TrialRecord], plan: StudyPlan) -> dict[str, A
         "metric": plan.metric,
         "counts": {state.value: counts[state.value] for state in State},
         "pruned_by": summary.pruned_by,
-        "training_seconds": sum(record.attributes.get("measured_seconds", record.own_seconds) for record in records),
+        "training_seconds": sum(record.attributes.get("measured_seconds", record.seconds) for record in records),
         "pruning": _pruning_facts(summary),
         "skill_gate": {**asdict(gate), "threshold": gate.threshold},
         "hypervolume": {
@@ -166,25 +166,11 @@ def _figure(figure: Estimate | Unknown) -> dict[str, Any]:
     return {"estimate": figure.value, "low": figure.low, "high": figure.high, "why": None}
 
 
-def own_epochs(records: Sequence[TrialRecord]) -> dict[int, float]:
-    """Epochs that each trial has trained itself, by number: ``measured_seconds`` are of these, without those of a probe."""
-    epochs = {record.number: float(record.attributes.get("epochs") or 0.0) for record in records}
-    before = {  # one that was trained anew has nothing before
-        record.number: epochs.get(record.continues, 0.0)
-        for record in records
-        if record.continues is not None and record.attributes.get("seconds_before")
-    }
-    return {number: count - before.get(number, 0.0) for number, count in epochs.items()}
-
-
 def cost_model_facts(speeds: "CostModel", records: Sequence[TrialRecord], max_epochs: int) -> dict[str, Any]:
-    """Which speeds the study's predictions come from, and how well they held: measured ÷ predicted training seconds.
-
-    A trial that goes on from a probe has measured its own epochs alone, so it is held against the prediction for these.
-    """
-    own, ratios = own_epochs(records), []
+    """Which speeds the study's predictions come from, and how well they held: measured ÷ predicted training seconds."""
+    ratios = []
     for record in records:
-        predicted, epochs = record.attributes.get("estimated_seconds"), own[record.number]
+        predicted, epochs = record.attributes.get("estimated_seconds"), float(record.attributes.get("epochs") or 0.0)
         if record.finished and predicted is not None and predicted * epochs > 0:
             ratios.append(record.attributes["measured_seconds"] / (predicted * epochs / max_epochs))
     low, median, high = (float(q) for q in np.quantile(ratios, (0.1, 0.5, 0.9))) if ratios else (None, None, None)

@@ -27,7 +27,6 @@ COLUMNS = (
     "precision",
     "retry_of",
     "origin",
-    "continues",
     "would_have_ended_epoch",
     "would_have_ended_reason",
 )
@@ -52,7 +51,6 @@ def trials_csv(
 
     ``paused_seconds`` are those for which the process was stopped (Ctrl-Z) within training steps; no other column counts them.
 
-    A trial that ``continues`` a probe counts from the probe's first epoch on, but its ``measured_seconds`` are its own alone.
     ``would_have_ended_…`` say when and why the pruner would have ended a trial that is exempt from it.
     """
     out = io.StringIO()
@@ -82,7 +80,6 @@ def trials_csv(
             record.attributes.get("precision"),
             record.retry_of,
             record.attributes.get("origin"),
-            record.continues,
             would_have_ended.get("epoch"),
             would_have_ended.get("reason"),
         ]

@@ -24,12 +24,6 @@ def empty_front_text(settings: Settings, plan: StudyPlan, records: Sequence[Tria
     finished = [record for record in records if record.finished]
     if not finished:
         return "no trial was finished in the time there was, so there is no front yet; give it more, or resume"
-    if all(record.probe for record in finished):
-        more = max(4 * len(finished), 20)
-        return (
-            "all trials so far were probes, which end after their first epoch on purpose, so there is no front yet;"
-            f" go on with more: {_more_trials(settings, more, interface)} (or begin a study with sampler.probes: false)"
-        )
     seen = f"none of {counted(len(finished), 'finished trial')} is complete, so there is no front"
     return f"{seen}; try {_cures(settings, plan, records, interface)}"
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from cnn_lstm_hyperopt.search import StudyPlan, TrialRecord, hypervolume_history
 from cnn_lstm_hyperopt.search.pareto_front import milestone_at
-from cnn_lstm_hyperopt.search.pruning_stats import PROBE, PruningSummary, Unknown, pruning_summary
+from cnn_lstm_hyperopt.search.pruning_stats import PruningSummary, Unknown, pruning_summary
 from cnn_lstm_hyperopt.utils.text import counted, seconds_text
 
 ALMOST = 0.9
@@ -43,9 +43,6 @@ def pruning_lines(summary: PruningSummary) -> list[str]:
 
 
 def pruned_text(pruned_by: Mapping[str, int]) -> str:
-    """``31 by front, 4 by limit; 12 probes``: what ended the PRUNED trials; probes ended as they were meant to."""
-    causes = sorted(((-n, cause) for cause, n in pruned_by.items() if cause != PROBE))
-    parts = [", ".join(f"{-n:,} by {cause}" for n, cause in causes)] if causes else []
-    if pruned_by.get(PROBE):
-        parts.append(counted(pruned_by[PROBE], "probe"))
-    return "; ".join(parts) or "no trial"
+    """``31 by front, 4 by limit``: what ended the PRUNED trials."""
+    causes = sorted((-n, cause) for cause, n in pruned_by.items())
+    return ", ".join(f"{-n:,} by {cause}" for n, cause in causes) or "no trial"

@@ -185,8 +185,7 @@ class Terminal:
     def on_trial_start(self, assignment: Assignment) -> None:
         """See execution.Observer."""
         again = f" (again: {assignment.retry_of})" if assignment.retry_of is not None else ""
-        goes_on = f" (goes on from {assignment.continues})" if assignment.continues is not None else ""
-        log.info("trial %d starts%s%s: %s", assignment.number, again, goes_on, assignment.params)
+        log.info("trial %d starts%s: %s", assignment.number, again, assignment.params)
 
     def on_trial_report(self, assignment: Assignment, report: ProgressReport) -> None:
         """See execution.Observer."""
@@ -238,11 +237,9 @@ class Terminal:
 
     def _status(self, records: Sequence[TrialRecord], front: Sequence[TrialRecord]) -> str:
         count = {state: sum(r.state is state for r in records) for state in State}
-        probes = sum(r.probe for r in records)
         best = max((r.values.score for r in records if r.values), default=None)
         shown = "best –" if best is None else f"best {best:.4f}"
-        ended = f"{count[State.COMPLETE]} complete, {count[State.PRUNED] - probes} pruned"
-        ended += f", {counted(probes, 'probe')}" if probes else ""
+        ended = f"{count[State.COMPLETE]} complete, {count[State.PRUNED]} pruned"
         ended += f", {count[State.FAIL]} failed" if count[State.FAIL] else ""
         below = front and self._study is not None and not above_chance(front[0], self._study.plan.gate)
         return f"{ended} · {shown} · front {len(front)}{', none above chance' if below else ''}"
@@ -367,9 +364,5 @@ def _outcome_text(record: TrialRecord, objective: str) -> str:
     if record.values is not None:
         score, seconds, size_mb = record.values
         return f"complete: {objective} {score:.4f}, {seconds:.1f} s, {size_mb:.3f} MB"
-    if record.probe:
-        whole = record.projected_seconds
-        rest = "" if whole is None else f", all would take about {seconds_text(whole)}"
-        return f"probe: {epochs_text(record.attributes.get('epochs', 0))} in {seconds_text(record.seconds)}{rest}"
     word = {State.PRUNED: "pruned", State.FAIL: "failed"}.get(record.state, record.state.value.lower())
     return f"{word} after {epochs_text(record.attributes.get('epochs', 0))}: {record.reason}"

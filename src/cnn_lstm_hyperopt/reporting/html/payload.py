@@ -10,7 +10,6 @@ import numpy as np
 from cnn_lstm_hyperopt.config import PARAMETERS, Configuration, readable
 from cnn_lstm_hyperopt.models.cnn_lstm.config import NetworkConfig
 from cnn_lstm_hyperopt.models.cnn_lstm.cost import profile
-from cnn_lstm_hyperopt.pipeline.results.search_results import own_epochs
 from cnn_lstm_hyperopt.reporting.html.calibration_curve import ENOUGH_WINDOWS, calibration_rows
 from cnn_lstm_hyperopt.reporting.html.study_files import Content
 from cnn_lstm_hyperopt.search import State, TrialRecord, above_chance, hypervolume_history, selected, with_fixed
@@ -36,7 +35,7 @@ def payload(content: Content) -> dict[str, Any]:
         "front": [record.number for record in content.front],
         "states": _states(content.records),
         "hypervolume": [[step.trials, step.seconds, step.hypervolume] for step in history],
-        "seconds": sum(record.own_seconds for record in content.records if record.state.ended),
+        "seconds": sum(record.seconds for record in content.records if record.state.ended),
         "curves": _curves(content),
         "parallel": _axes(content),
         "efficiency": _efficiency(content),
@@ -181,10 +180,9 @@ def _efficiency(content: Content) -> dict[str, list[Any]] | None:
     )  # DataLoaders have a number of them, without names
     if not isinstance(width, int) or not isinstance(lookback, int) or not isinstance(classes, list):
         return None
-    own = own_epochs(content.records)
     columns: dict[str, list[Any]] = {"number": [], "seconds": [], "multiply_adds": [], "memory": [], "batch": []}
     for record in content.records:
-        epochs, measured = own[record.number], record.attributes.get("measured_seconds")
+        epochs, measured = float(record.attributes.get("epochs") or 0.0), record.attributes.get("measured_seconds")
         if not record.finished or not epochs > 0:
             continue
         params = with_fixed(content.space, record.params)
@@ -195,7 +193,7 @@ def _efficiency(content: Content) -> dict[str, list[Any]] | None:
             has_regression=bool(data.get("value_name")),
         )
         columns["number"].append(record.number)
-        columns["seconds"].append(_rounded((measured or record.own_seconds) / epochs))
+        columns["seconds"].append(_rounded((measured or record.seconds) / epochs))
         columns["multiply_adds"].append(profile(network, lookback=lookback).multiply_adds)
         columns["memory"].append(_rounded(record.attributes.get("memory_mb")))
         columns["batch"].append(Configuration(params).whole_number("training.batch_size"))

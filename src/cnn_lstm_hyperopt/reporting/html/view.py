@@ -88,7 +88,7 @@ def _tiles(content: Content) -> list[tuple[str, str]]:
     """The figures at the top."""
     count = {state: sum(record.state is state for record in content.records) for state in State}
     done = count[State.COMPLETE] + count[State.PRUNED]
-    seconds = sum(record.own_seconds for record in content.records)
+    seconds = sum(record.seconds for record in content.records)
     tiles = [
         (f"{done:,}" + ("" if done >= content.n_trials else f" of {content.n_trials:,}"), "trials"),
         (f"{count[State.PRUNED]:,}", "pruned early"),

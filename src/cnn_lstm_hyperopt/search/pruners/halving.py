@@ -57,12 +57,7 @@ class SuccessiveHalvingPruner(Pruner):
         rung = self.rung(trial.curve[-1].epoch)
         loss, seconds, size = self._losses(trial, trial.curve)
         mine = (loss - self.margin(-loss), seconds, size)
-        stood = {other.number: self._standing(other, rung) for other in others}
-        # A trial that continues a probe has its first epochs, too: where both stood, the probe counts.
-        once = [
-            stood[other.number] for other in others if other.continues is None or stood.get(other.continues) is None
-        ]
-        judged = [standing for standing in once if standing is not None]
+        judged = [standing for other in others if (standing := self._standing(other, rung)) is not None]
         skilled = [losses for losses in judged if self.gate.passes(-losses[0])]
         goes_on = max(1, (len(judged) + 1) // self.settings.reduction_factor)
         if not self.gate.passes(-loss):

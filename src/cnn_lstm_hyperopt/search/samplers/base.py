@@ -34,15 +34,11 @@ class Proposal(NamedTuple):
     Attributes:
         params: every active parameter that is not fixed.
         note: JSON that is stored with the trial and comes back with what is told of it.
-        probe: whether the trial is to end after its first epoch.
-        continues: number of the probe that it goes on from.
         expected_score: what the sampler's model expects it to end with; None where it has no model.
     """
 
     params: dict[str, Scalar]
     note: Any = None
-    probe: bool = False
-    continues: int | None = None
     expected_score: float | None = None
 
 
@@ -78,11 +74,6 @@ class Sampler(abc.ABC):
     def n_blind(self) -> int:
         """First trials that depend on the seed alone, whatever becomes of those before."""
         return self.n_startup
-
-    @property
-    def continues_until(self) -> int:
-        """Number of the first trial that can't be the continuation of a probe any more."""
-        return 0
 
     @abc.abstractmethod
     def propose(self, question: Question) -> Proposal:

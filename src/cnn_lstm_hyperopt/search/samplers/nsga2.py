@@ -43,7 +43,7 @@ class Nsga2Sampler(Sampler):
 
     def propose(self, question: Question) -> Proposal:
         """See the base class."""
-        rows = [row for row in question.history if row.kind is not Kind.PROBE]
+        rows = question.history
         if len(rows) < max(self.n_startup, 1) or not self._encoding.axes:
             return self._random.propose(question)
         parents = self._encoding.vectors([rows[i].params for i in self._best(rows)])

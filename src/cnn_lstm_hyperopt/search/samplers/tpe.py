@@ -5,7 +5,7 @@ import optuna
 from cnn_lstm_hyperopt.config import Fixed
 from cnn_lstm_hyperopt.config.domains import Scalar
 from cnn_lstm_hyperopt.search.distributions import distribution, distributions_of
-from cnn_lstm_hyperopt.search.observations import Kind, Told
+from cnn_lstm_hyperopt.search.observations import Told
 from cnn_lstm_hyperopt.search.optuna_logging import quiet_optuna
 from cnn_lstm_hyperopt.search.samplers.base import Proposal, Question, Sampler
 from cnn_lstm_hyperopt.search.study_plan import StudyPlan
@@ -28,7 +28,7 @@ class TpeSampler(Sampler):
 
     def propose(self, question: Question) -> Proposal:
         """See the base class."""
-        self._learn([row for row in question.history if row.kind is not Kind.PROBE])
+        self._learn(list(question.history))
         with quiet_optuna():
             self._shadow.sampler = optuna.samplers.TPESampler(
                 seed=stream_seed(self.seed, question.number, f"proposal {question.attempt}") % 2**32,

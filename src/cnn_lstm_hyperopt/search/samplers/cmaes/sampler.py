@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from cnn_lstm_hyperopt.search.observations import Kind, Told
+from cnn_lstm_hyperopt.search.observations import Told
 from cnn_lstm_hyperopt.search.samplers.base import Proposal, Question, Sampler
 from cnn_lstm_hyperopt.search.samplers.cmaes.catcma import Draw, Run, Variables
 from cnn_lstm_hyperopt.search.samplers.cmaes.uhvi import Archive
@@ -34,7 +34,7 @@ class CmaEsSampler(Sampler):
 
     def propose(self, question: Question) -> Proposal:
         """See the base class."""
-        rows = [row for row in question.history if row.kind is not Kind.PROBE]
+        rows = list(question.history)
         if len(rows) < self.n_startup or not len(self._variables):
             return self._random.propose(question)
         run = self._replayed(rows).run

@@ -49,11 +49,10 @@ BOLD_EVERY, BOLDNESS = 6, 3.0
 FEW_SKILLED = 3
 """COMPLETE trials above the gate below which two, or one, of three proposals are random, and all without any: where nothing was
 learnt yet, every size is as likely to learn as any other, and the tiniest would be worth most, again and again."""
-PROBE_SHARE = 0.75
 OPTIMISM = 0.7
-PRICED_STARTUP, DRAWN, CHEAPEST = 12, 32, 0.3
-"""Trials of a start that goes by predicted seconds; random configurations that each of them is chosen from; and the share of
-these, the cheapest ones, that the start goes through."""
+DRAWN, CHEAPEST = 32, 0.3
+"""Random configurations that each trial of a start that goes by predicted seconds is chosen from; and the share of these, the
+cheapest ones, that the start goes through."""
 TYPICAL, DEAR = 128, 0.75
 """Random configurations whose predicted cost tells what the space costs; their quantile up to which seconds and MB are worth
 anything, and that is affordable when the study ends."""
@@ -67,14 +66,13 @@ class _Rows:
         vectors: positions, shape ``(rows, axes)``.
         losses: (−score, ln seconds, ln MB).
         variances: of the score; infinite where it is not known.
-        complete, probe, diverged: masks.
+        complete, diverged: masks.
     """
 
     vectors: Array
     losses: Array
     variances: Array
     complete: NDArray[np.bool_]
-    probe: NDArray[np.bool_]
     diverged: NDArray[np.bool_]
 
 
@@ -82,14 +80,13 @@ class GpSampler(Sampler):
     """See the module.
 
     Where seconds are predicted, the start goes through cheap configurations, from the cheapest on. Where they are not, it is
-    probed: three in four of the first trials end after one epoch, which tells what they cost; then the middling one
-    of each third by size is continued in turn. The score after one epoch is not used: it misleads.
+    random, and the process of the seconds learns from it what configurations cost.
 
     What must outlive a restart are the kernels' hyperparameters, which are fitted from where they were: they are stored with the
     trial whose proposal fitted them.
     """
 
-    default_startup = 24
+    default_startup = 12
 
     def __init__(self, plan: StudyPlan) -> None:
         super().__init__(plan)
@@ -101,36 +98,19 @@ class GpSampler(Sampler):
         self._threads = ThreadpoolController()
         self._fitted: tuple[tuple[int, int], list[Hyperparameters]] | None = None
         self._typical = self._predicted_costs() if plan.cheap_cost else None
-        wanted = self._typical is None if self.settings.probes == "auto" else self.settings.probes
-        probed = wanted and plan.max_epochs > 1
-        if self.settings.n_startup_trials == "auto" and self._typical is not None and not probed:
-            self.n_startup = min(self.n_startup, PRICED_STARTUP)
-        blind = max(0, self.n_startup - len(plan.starts))
-        # Rounded down, so that a start of one or two trials does not end with probes only.
-        self._n_probes = int(PROBE_SHARE * blind) if probed else 0
-        self._first, self._start_ends = len(plan.starts), len(plan.starts) + blind
+        self._first, self._start_ends = len(plan.starts), max(self.n_startup, len(plan.starts))
 
     @property
     def n_blind(self) -> int:
-        """See the base class: continued probes depend on what the probes told."""
-        return self._first + self._n_probes if self._n_probes else self._start_ends
-
-    @property
-    def continues_until(self) -> int:
         """See the base class."""
-        return self._start_ends if self._n_probes else 0
+        return self._start_ends
 
     def propose(self, question: Question) -> Proposal:
         """See the base class."""
         number = question.number
         if not self._encoding.axes:
             return Proposal({})
-        if number < self._first + self._n_probes:
-            return Proposal(self._random.propose(question).params, probe=True)
         if number < self._start_ends:
-            probe = self._to_continue(question) if self._n_probes and not question.attempt else None
-            if probe is not None:
-                return Proposal(dict(probe.params), continues=probe.number)
             return self._random.propose(question) if self._typical is None else self._cheap(question)
         rows = self._rows(question.history)
         skilled = sum(self.plan.gate.passes(-loss) for loss in rows.losses[rows.complete, 0])
@@ -157,24 +137,6 @@ class GpSampler(Sampler):
         drawn = [random_configuration(self.space, self.seed, question.number, attempt) for attempt in attempts]
         drawn.sort(key=lambda params: self.plan.cost(params).seconds)
         return Proposal(self.searched(drawn[int(place * DRAWN)]))
-
-    def _to_continue(self, question: Question) -> Told | None:
-        """Of one third of the probes by size, in turn, the one with the median of the projected seconds.
-
-        The cheapest of each are the tiniest models there are: on the analytic problem they had learnt nothing that larger ones
-        could be predicted from.
-        """
-        probes = [
-            row
-            for row in question.history
-            if row.kind is Kind.PROBE and row.params not in question.running and self.plan.allows(row.params)
-        ]
-        if not probes:
-            return None
-        by_size = sorted(probes, key=lambda row: (row.losses[2], row.number))
-        third = sum(row.kind is Kind.COMPLETE for row in question.history) % 3
-        part = by_size[len(by_size) * third // 3 : len(by_size) * (third + 1) // 3] or by_size
-        return sorted(part, key=lambda row: (row.losses[1], row.number))[len(part) // 2]
 
     # ------------------------------------------------------------------ the model
 
@@ -239,9 +201,6 @@ class GpSampler(Sampler):
         if useful.sum() < 2:  # one alone has no range
             useful = rows.complete
         low, high = rows.losses[useful].min(axis=0), rows.losses[useful].max(axis=0)
-        if rows.probe.any():  # what they cost is known as well
-            low[1:] = np.minimum(low[1:], rows.losses[rows.probe, 1:].min(axis=0))
-            high[1:] = np.maximum(high[1:], rows.losses[rows.probe, 1:].max(axis=0))
         if costs is not None:
             high[1:] = np.maximum(high[1:], np.quantile(costs, DEAR, axis=0))
         width = np.maximum(high - low, 1e-3)
@@ -250,7 +209,7 @@ class GpSampler(Sampler):
 
     def _good(self, rows: _Rows, z: Array) -> NDArray[np.int64]:
         """Parents: the front within the box, thinned where it is crowded; else those nearest to it."""
-        candidates = np.flatnonzero(~rows.probe & ~rows.diverged)
+        candidates = np.flatnonzero(~rows.diverged)
         count = min(len(candidates), max(MIN_GOOD, min(MAX_GOOD, math.ceil(GOOD_SHARE * len(z)))))
         points = z[candidates]
         on_front = non_dominated(points)
@@ -373,7 +332,6 @@ class GpSampler(Sampler):
             losses=np.array([row.losses for row in history]).reshape(-1, 3),
             variances=np.array([row.variance for row in history]),
             complete=np.array([kind is Kind.COMPLETE for kind in kinds], dtype=bool),
-            probe=np.array([kind is Kind.PROBE for kind in kinds], dtype=bool),
             diverged=np.array([kind is Kind.DIVERGED for kind in kinds], dtype=bool),
         )
 
