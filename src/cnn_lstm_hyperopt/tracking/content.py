@@ -137,10 +137,7 @@ def hypervolume_metrics(snapshot: Snapshot, name: str) -> list[Metric]:
 def model_content(entry: Mapping[str, Any], results: Mapping[str, Any], moment: int) -> Content:
     """Return the configuration of a retrained model, its test metrics with intervals, and those of the baselines.
 
-    Args:
-        entry: of the model in ``results.json``.
-        results: content of ``results.json``.
-        moment: of the metrics, in ms since 1970.
+    ``entry`` of ``results`` (``results.json``) is the model; ``moment`` is the time of the metrics in ms since 1970.
     """
     training, verdict = entry.get("training_results") or {}, results.get("verdict") or {}
     tags = {"of_trial": entry.get("trial_number"), "finalist_rank": entry["model_rank"]}

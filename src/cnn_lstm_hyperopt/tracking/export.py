@@ -30,7 +30,7 @@ from cnn_lstm_hyperopt.tracking.content import (
 )
 from cnn_lstm_hyperopt.tracking.model_flavour import log_pytorch_model
 from cnn_lstm_hyperopt.tracking.process import SyncStatus
-from cnn_lstm_hyperopt.tracking.runs import FINALIST, STUDY, TRIAL, Runs, StoredRun
+from cnn_lstm_hyperopt.tracking.runs import FINALIST, MODEL_ID, STUDY, TRIAL, Runs, StoredRun
 from cnn_lstm_hyperopt.tracking.target import Target
 from cnn_lstm_hyperopt.utils.text import printable
 
@@ -38,14 +38,18 @@ log = logging.getLogger(__name__)
 
 _ID_ATTRIBUTE = "tracking_id"
 """Of the study: its runs in MLflow are found by it, wherever its directory is."""
-_ARTIFACTS = (
-    *(paths.RESULTS_FILE, paths.TRIALS_FILE, paths.CONFIG_FILE, paths.DATA_FILE, paths.REPORT_FILE),
+_ARTIFACTS = [
+    paths.RESULTS_FILE,
+    paths.TRIALS_FILE,
+    paths.CONFIG_FILE,
+    paths.DATA_FILE,
+    paths.REPORT_FILE,
     paths.FIGURES,
-)
+]
 _REFERENCE = "hypervolume_reference"
 """Tag of the study's run: the point that its hypervolumes are measured from."""
-_MODEL_ID, _SUPERSEDED = "model_id", "superseded"
-"""Tags of a retrained model's run: MLflow's id of the logged model; whether a later retraining replaced it."""
+_SUPERSEDED = "superseded"
+"""Tag of a retrained model's run: whether a later retraining replaced the model."""
 _REFUSED = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST")
 """Error codes of requests that fail again however often they are sent."""
 
@@ -54,12 +58,7 @@ class Exporter:
     """Compares one study with MLflow and sends what is missing. Only one process at a time may export a study."""
 
     def __init__(self, save_dir: Path, target: Target, status_file: Path) -> None:
-        """Open the study.
-
-        Args:
-            save_dir: of the study.
-            target: where to export it.
-            status_file: gets each change of the status.
+        """Open the study in ``save_dir``; ``status_file`` gets each change of the status.
 
         Raises:
             SaveDirError: there is no study, or it is damaged.
@@ -74,10 +73,9 @@ class Exporter:
         self._refused: Exception | None = None
 
     def sync(self, *, final: bool) -> bool:
-        """Send what is missing; return whether MLflow has everything then. An error is in the reported status.
+        """Send what is missing, with artifacts and models if ``final``; return whether MLflow has everything then.
 
-        Args:
-            final: whether the run has ended: artifacts and models are sent, too.
+        The status has the error of a failure.
         """
         try:
             files = [self._save_dir / paths.STUDY_FILE, self._save_dir / f"{paths.STUDY_FILE}-wal"]
@@ -110,29 +108,26 @@ class Exporter:
         self._status = replace(self._status, error=error, **changed)
         self._status.write(self._status_file)
 
-    def _study_id(self) -> str:
-        found = self._storage.attribute(_ID_ATTRIBUTE)
-        if not isinstance(found, str):
-            found = uuid.uuid4().hex
-            self._storage.set_attribute(_ID_ATTRIBUTE, found)
-        return found
-
     def _send(self, snapshot: Snapshot, *, final: bool) -> None:
         self._refused = None
-        runs = self._runs = self._runs or Runs(self._target, self._study_id())
-        trials, models = runs.of_kind(TRIAL), self._models(snapshot)
-        missing = [each for each in snapshot.ended if not ((run := trials.get(str(each.number))) and run.ended)]
+        if self._runs is None:
+            study_id = self._storage.attribute(_ID_ATTRIBUTE) or uuid.uuid4().hex
+            self._storage.set_attribute(_ID_ATTRIBUTE, study_id)
+            self._runs = Runs(self._target, study_id)
+        runs, models = self._runs, self._models(snapshot)
+        missing = [record for record in snapshot.ended if not runs.has(TRIAL, str(record.number))]
         self._update(
             trials=len(snapshot.ended) - len(missing),
-            models=len(_complete(runs, models)),
+            models=sum(runs.has(FINALIST, key) for key in models),
             of_models=len(models),
             experiment_id=runs.experiment_id,
         )
-        start = min((snapshot.start_ms[record.number] for record in snapshot.ended), default=0) or _now()
-        study = runs.find_or_create(STUDY, STUDY, name=snapshot.name, start=start)
-        if study.ended:
+        starts = (snapshot.start_ms[record.number] for record in snapshot.ended)
+        times = list(filter(None, starts)) or [int(time.time() * 1000)]
+        study = runs.find_or_create(STUDY, STUDY, name=snapshot.name, start=min(times))
+        if study.complete:
             runs.client.update_run(study.run_id, status="RUNNING")
-            study.ended = False
+            study.complete = False
         runs.write(study, study_content(snapshot))
         for record in missing:
             with self._unless_refused(f"trial {record.number}"):
@@ -142,39 +137,42 @@ class Exporter:
         runs.write(study, Content(metrics=study_metrics(snapshot, since)))
         study.trials_ended = len(snapshot.ended)
         if final:
-            self._send_end(runs, study, snapshot, models)
+            _send_hypervolume(runs, study, snapshot)
+            self._send_artifacts(runs, study)
+            self._send_models(runs, study, snapshot, models)
+            finished = sum(record.finished for record in snapshot.ended)
+            times += [snapshot.end_ms[record.number] for record in snapshot.ended]
+            times += [int(path.stat().st_mtime * 1000) for path in self._save_dir.glob(paths.RESULTS_FILE)]
+            runs.end(study, "FINISHED" if finished >= snapshot.n_trials else "KILLED", max(times))
         if self._refused is not None:
             raise self._refused
 
-    def _send_end(
-        self, runs: Runs, study: StoredRun, snapshot: Snapshot, models: Mapping[str, Mapping[str, Any]]
-    ) -> None:
-        """Send what is known at the end of a run only; the status of the study's run comes last."""
-        _send_hypervolume(runs, study, snapshot)
+    def _send_artifacts(self, runs: Runs, study: StoredRun) -> None:
         for path in (self._save_dir / name for name in _ARTIFACTS):
             if path.is_dir():
                 runs.client.log_artifacts(study.run_id, str(path), path.name)
             elif path.is_file():
                 runs.client.log_artifact(study.run_id, str(path))
-        complete = _complete(runs, models)
-        for key in (key for key in models if key not in complete):
-            with self._unless_refused(f"model {models[key]['model_rank']}"):
-                self._send_model(runs, study, snapshot, key, models[key])
-                self._update(models=self._status.models + 1)
-        for key, run in runs.of_kind(FINALIST).items():
+
+    def _send_models(
+        self, runs: Runs, study: StoredRun, snapshot: Snapshot, models: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        """Send retrained models, mark those of earlier retrainings, and register the best one."""
+        for key, entry in models.items():
+            if not runs.has(FINALIST, key):
+                with self._unless_refused(f"model {entry['model_rank']}"):
+                    self._send_model(runs, study, snapshot, key, entry)
+                    self._update(models=self._status.models + 1)
+        finalists, name = runs.of_kind(FINALIST), self._target.register_as
+        for key, run in finalists.items():
             if (superseded := key not in models) or _SUPERSEDED in run.tags:
                 runs.write(run, Content(tags={_SUPERSEDED: str(superseded).lower()}))
-        best, name = next(iter(_complete(runs, models).values()), None), self._target.register_as
+        best = next((finalists[key] for key in models if runs.has(FINALIST, key)), None)
         if best is not None and name is not None:
             with self._unless_refused(f"the registered model {name}"):
                 versions = runs.client.search_model_versions(f"run_id = '{best.run_id}'")
                 if name not in {version.name for version in versions}:
-                    mlflow.register_model(f"models:/{best.tags[_MODEL_ID]}", name, await_registration_for=0)
-        finished = sum(record.finished for record in snapshot.ended)
-        moments = [snapshot.end_ms[record.number] for record in snapshot.ended]
-        if (results := self._save_dir / paths.RESULTS_FILE).is_file():
-            moments.append(int(results.stat().st_mtime * 1000))
-        runs.end(study, "FINISHED" if finished >= snapshot.n_trials else "KILLED", max(moments, default=_now()))
+                    mlflow.register_model(f"models:/{best.tags[MODEL_ID]}", name, await_registration_for=0)
 
     def _models(self, snapshot: Snapshot) -> dict[str, Mapping[str, Any]]:
         """Return the entries of ``results.json`` whose model folder is complete, by key of their run, in order of rank."""
@@ -193,10 +191,10 @@ class Exporter:
         run = runs.find_or_create(FINALIST, key, name=name, start=moment, parent=study.run_id)
         runs.write(run, model_content(entry, snapshot.results, moment))
         runs.client.log_artifacts(run.run_id, str(folder), "retrained_model")
-        if _MODEL_ID not in run.tags:
+        if MODEL_ID not in run.tags:
             for incomplete in runs.client.search_logged_models([runs.experiment_id], f"source_run_id = '{run.run_id}'"):
                 runs.client.delete_logged_model(incomplete.model_id)
-            runs.write(run, Content(tags={_MODEL_ID: log_pytorch_model(folder, run.run_id)}))
+            runs.write(run, Content(tags={MODEL_ID: log_pytorch_model(folder, run.run_id)}))
         runs.end(run, "FINISHED", int((folder / WEIGHTS).stat().st_mtime * 1000))
 
     @contextlib.contextmanager
@@ -204,11 +202,7 @@ class Exporter:
         """A context for one trial or model: if MLflow refuses it, the others are sent first. Other errors end the attempt."""
         try:
             yield
-        except (
-            MlflowException,
-            HyperoptError,
-            RuntimeError,
-        ) as error:  # RuntimeError: torch.export can't trace the model
+        except (MlflowException, HyperoptError, RuntimeError) as error:  # torch.export raises RuntimeError
             if isinstance(error, MlflowException) and error.error_code not in _REFUSED:
                 raise
             log.warning("%s is not written: %s", what, type(error).__name__)
@@ -232,13 +226,3 @@ def _send_hypervolume(runs: Runs, study: StoredRun, snapshot: Snapshot) -> None:
         name = f"hypervolume_after_{len(snapshot.ended)}" if moved else "hypervolume"
         tags = {} if moved else {_REFERENCE: text}
         runs.write(study, Content(tags=tags, metrics=hypervolume_metrics(snapshot, name)))
-
-
-def _complete(runs: Runs, keys: Mapping[str, Any]) -> dict[str, StoredRun]:
-    """Return the runs of retrained models that MLflow has whole, by key in the order of ``keys``."""
-    known = runs.of_kind(FINALIST)
-    return {key: known[key] for key in keys if key in known and known[key].ended and _MODEL_ID in known[key].tags}
-
-
-def _now() -> int:
-    return int(time.time() * 1000)

@@ -30,8 +30,6 @@ _MLFLOW_DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     # The export itself tries again, after it has looked at what MLflow has: a request without an answer may have succeeded.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
-    "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
     "GIT_PYTHON_REFRESH": "quiet",
 }
@@ -55,11 +53,8 @@ class SyncStatus:
 
     def missing(self, ended: int) -> str:
         """Return what MLflow lacks of a study with so many ended trials: ``12 of 30 trials``, or ``""``."""
-        counts = (
-            (ended - self.trials, ended, "trials"),
-            (self.of_models - self.models, self.of_models, "retrained models"),
-        )
-        return " and ".join(f"{missing} of {total} {what}" for missing, total, what in counts if missing > 0)
+        counts = ((self.trials, ended, "trials"), (self.models, self.of_models, "retrained models"))
+        return " and ".join(f"{total - has} of {total} {what}" for has, total, what in counts if has < total)
 
 
 class ExportProcess:
@@ -95,12 +90,7 @@ class ExportProcess:
                 self._process.stdin.flush()
 
     def finish(self, seconds: float | None, limit: str = "") -> SyncStatus:
-        """Let the process export the rest and return the status at the end.
-
-        Args:
-            seconds: after which the process is killed; None: wait for as long as it takes.
-            limit: what sets ``seconds``, for the error.
-        """
+        """Let the process export the rest, kill it after ``seconds`` (which ``limit`` sets), and return the last status."""
         with self._folder:
             self._send("finish")
             error = f"it took longer than {seconds or 0:g} s ({limit})"
@@ -122,10 +112,7 @@ class ExportProcess:
 def tracked(settings: Settings, *, say: Callable[[str], None], warn: Callable[[str], None]) -> Iterator[None]:
     """Export the study in ``settings.save_dir`` to MLflow within this context; at its end, report what MLflow has.
 
-    Args:
-        settings: of the run; nothing happens if ``mlflow.enabled`` is false.
-        say: shows a line.
-        warn: shows a warning.
+    ``say`` shows a line, ``warn`` a warning. Nothing happens if ``mlflow.enabled`` is false.
 
     Raises:
         ConfigError: the target is wrong (``tracking_target``); nothing else about MLflow is an error.

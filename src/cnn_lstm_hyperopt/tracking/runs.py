@@ -14,6 +14,8 @@ from cnn_lstm_hyperopt.tracking.target import Target
 
 STUDY, TRIAL, FINALIST = "study", "trial", "finalist"
 """Kinds of runs. The tags ``study_id``, ``kind`` and ``key`` identify a run."""
+MODEL_ID = "model_id"
+"""Tag of a finalist's run: MLflow's id of the logged model."""
 _PAGE = 200
 """Runs in one answer, so that a slow server stays within the timeout of a request."""
 _MAX_METRICS, _MAX_OTHERS = 800, 100
@@ -27,7 +29,7 @@ class StoredRun:
     """A run that MLflow has, with what was read from it and written to it."""
 
     run_id: str
-    ended: bool
+    complete: bool
     tags: dict[str, str]
     params: dict[str, str]
     trials_ended: int = 0
@@ -82,23 +84,20 @@ class Runs:
         if place in self._runs:
             self.client.delete_run(info.run_id)
             return
-        ended, trials_ended = info.status in ("FINISHED", "FAILED", "KILLED"), run.data.metrics.get("trials_ended", 0)
-        self._runs[place] = StoredRun(info.run_id, ended, dict(tags), dict(run.data.params), int(trials_ended))
+        complete = info.status in ("FINISHED", "FAILED", "KILLED") and (place[0] != FINALIST or MODEL_ID in tags)
+        trials_ended = int(run.data.metrics.get("trials_ended", 0))
+        self._runs[place] = StoredRun(info.run_id, complete, dict(tags), dict(run.data.params), trials_ended)
+
+    def has(self, kind: str, key: str) -> bool:
+        """Return whether MLflow has a run completely."""
+        return (kind, key) in self._runs and self._runs[kind, key].complete
 
     def of_kind(self, kind: str) -> dict[str, StoredRun]:
         """Return all runs of a kind by key."""
         return {key: run for (each, key), run in self._runs.items() if each == kind}
 
     def find_or_create(self, kind: str, key: str, *, name: str, start: int, parent: str | None = None) -> StoredRun:
-        """Return the run of this kind and key.
-
-        Args:
-            kind: of the run.
-            key: of the run among those of its kind.
-            name: that MLflow shows.
-            start: ms since 1970.
-            parent: id of the study's run; None: this is the study's run.
-        """
+        """Return the run of this kind and key; a new one gets the name, the start (ms since 1970) and the parent's id."""
         if (kind, key) not in self._runs:
             tags = {"study_id": self._study_id, "kind": kind, "key": key, MLFLOW_RUN_NAME: name}
             if parent is not None:
@@ -129,6 +128,6 @@ class Runs:
         run.tags |= differing
 
     def end(self, run: StoredRun, status: str, end: int) -> None:
-        """Set the status of a run, after all else: a run that has ended is complete."""
+        """Set the status of a run and its end (ms since 1970), after all else."""
         self.client.set_terminated(run.run_id, status, end)
-        run.ended = True
+        run.complete = True
