@@ -32,11 +32,7 @@ VALUES: dict[str, tuple[Scalar, ...]] = {
     "training.batch_size": (16, 32),
     "training.weight_decay": (1e-3, 1e-1),
     "training.gradient_clip": (1.0, 1e-2),
-    "training.optimizer": (
-        "adam",
-        "sgd",
-        "rmsprop",
-    ),  # adamw is adam where weight decay is decoupled for all (docs/seed.md)
+    "training.optimizer": ("adam", "adamw", "sgd", "rmsprop"),
     "regularization.l1": (1e-3, 1e-2),
     "regularization.l2": (1e-3, 1e-1),
     "regularization.label_smoothing": (0.0, 0.2),

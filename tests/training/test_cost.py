@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnn_lstm_hyperopt.models import Profile
-from cnn_lstm_hyperopt.training.cost_model import OPTIMIZER_STATES, TERMS, CostModel, fit_speeds, memory_mb, work
+from cnn_lstm_hyperopt.training.cost_model import TERMS, CostModel, fit_speeds, memory_mb, work
 from cnn_lstm_hyperopt.training.optimizers import OPTIMIZERS
 from cnn_lstm_hyperopt.training.runtime.precision import supported_precisions
 
@@ -220,7 +220,7 @@ def test_the_speeds_of_the_tests_are_those_of_this_machines_precisions(speeds):
     profile=profiles(),
     batch_size=batch_sizes,
     more=st.integers(1, 4096),
-    optimizer=st.sampled_from(sorted(OPTIMIZER_STATES)),
+    optimizer=st.sampled_from(sorted(OPTIMIZERS)),
     precision=st.sampled_from(["float32", "bfloat16"]),
 )
 def test_memory_never_shrinks_with_the_batch_or_with_parameters(profile, batch_size, more, optimizer, precision):
@@ -233,9 +233,9 @@ def test_memory_never_shrinks_with_the_batch_or_with_parameters(profile, batch_s
         assert memory_mb(longer, batch_size, optimizer, precision) >= here
 
 
-@given(profile=profiles(), batch_size=batch_sizes, optimizer=st.sampled_from(sorted(OPTIMIZER_STATES)))
+@given(profile=profiles(), batch_size=batch_sizes, optimizer=st.sampled_from(sorted(OPTIMIZERS)))
 def test_memory_holds_at_least_weights_gradients_optimiser_and_the_best_weights(profile, batch_size, optimizer):
-    kept = 4 * profile.parameters * (3 + OPTIMIZER_STATES[optimizer]) / 1e6
+    kept = 4 * profile.parameters * (3 + OPTIMIZERS[optimizer].states) / 1e6
     wide, narrow = (memory_mb(profile, batch_size, optimizer, precision) for precision in ("float32", "bfloat16"))
     assert wide >= narrow >= kept * (1 - 1e-12)
 
@@ -243,7 +243,7 @@ def test_memory_holds_at_least_weights_gradients_optimiser_and_the_best_weights(
 @given(
     profile=profiles(),
     batch_size=batch_sizes,
-    optimizer=st.sampled_from(sorted(OPTIMIZER_STATES)),
+    optimizer=st.sampled_from(sorted(OPTIMIZERS)),
     precision=st.sampled_from(["float32", "bfloat16"]),
     networks=st.integers(2, 20),
 )
@@ -252,7 +252,7 @@ def test_each_network_beside_the_first_adds_what_is_kept_of_it_and_no_activation
 ):
     """Weights, gradients, the optimiser's numbers and the best weights; what a step needs is there once."""
     one, many = (memory_mb(profile, batch_size, optimizer, precision, networks=n) for n in (1, networks))
-    kept = 4 * profile.parameters * (3 + OPTIMIZER_STATES[optimizer]) / 1e6
+    kept = 4 * profile.parameters * (3 + OPTIMIZERS[optimizer].states) / 1e6
     assert one == memory_mb(profile, batch_size, optimizer, precision)
     assert kept * (networks - 1) * (1 - 1e-9) <= many - one + 1e-9 * many <= 1.3 * kept * (networks - 1) + 2e-9 * many
 
@@ -260,12 +260,8 @@ def test_each_network_beside_the_first_adds_what_is_kept_of_it_and_no_activation
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))
 def test_optimisers_keep_as_many_numbers_as_memory_counts(name):
     weight = torch.nn.Parameter(torch.randn(5, 3))
-    optimizer = OPTIMIZERS[name]([weight], 0.01)
+    optimizer = OPTIMIZERS[name].make([weight], 0.01)
     (weight**2).sum().backward()
     optimizer.step()
     kept = [value for value in optimizer.state[weight].values() if torch.is_tensor(value) and value.shape == (5, 3)]
-    assert len(kept) == OPTIMIZER_STATES[name]
-
-
-def test_every_optimiser_is_counted():
-    assert set(OPTIMIZER_STATES) == set(OPTIMIZERS)
+    assert len(kept) == OPTIMIZERS[name].states

@@ -219,8 +219,8 @@ def rates_of(monkeypatch, training):
 
     def run(*windows, **changed) -> list[float]:
         made, rates = [], []
-        adam = OPTIMIZERS["adam"]
-        monkeypatch.setitem(OPTIMIZERS, "adam", lambda *args: made.append(adam(*args)) or made[0])
+        adam = OPTIMIZERS["adam"].make
+        monkeypatch.setattr(OPTIMIZERS["adam"], "make", lambda *args: made.append(adam(*args)) or made[0])
 
         def note(report):
             if report.loss is not None:

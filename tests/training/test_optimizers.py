@@ -46,7 +46,7 @@ CLOSED = {"adam": adam, "adamw": adam, "sgd": nesterov, "rmsprop": rmsprop}
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))
 def test_steps_equal_the_closed_form(name, gradients):
     weight = nn.Parameter(torch.tensor([2.0], dtype=torch.float64))
-    optimizer = OPTIMIZERS[name]([weight], RATE)
+    optimizer = OPTIMIZERS[name].make([weight], RATE)
     for gradient in gradients:
         weight.grad = torch.tensor([gradient], dtype=torch.float64)
         optimizer.step()
@@ -56,11 +56,31 @@ def test_steps_equal_the_closed_form(name, gradients):
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))
 def test_none_of_them_decays_weights_by_itself(name):
     weight = nn.Parameter(torch.tensor([2.0]))
-    optimizer = OPTIMIZERS[name]([weight], RATE)
+    optimizer = OPTIMIZERS[name].make([weight], RATE)
     for _ in range(3):
         weight.grad = torch.zeros(1)
         optimizer.step()
     assert float(weight.detach()) == 2.0
+
+
+@pytest.mark.parametrize(
+    ("name", "reference"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)], ids=["adam", "adamw"]
+)
+@pytest.mark.parametrize("decay", [0.0, 1e-4, 0.3])
+def test_weight_decay_equals_pytorchs_over_several_steps(name, reference, decay):
+    rate, family = 0.05, OPTIMIZERS[name]
+    own = [nn.Parameter(torch.randn(shape, dtype=torch.float64)) for shape in ((3, 4), (5,))]
+    other = [nn.Parameter(weight.detach().clone()) for weight in own]
+    optimizer, expected = family.make(own, rate), reference(other, lr=rate, weight_decay=decay)
+    for _ in range(6):
+        for mine, theirs in zip(own, other, strict=True):
+            mine.grad = torch.randn_like(mine)
+            theirs.grad = mine.grad.clone()
+        family.decay(own, learning_rate=rate, strength=decay)
+        optimizer.step()
+        expected.step()
+    for mine, theirs in zip(own, other, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-14)
 
 
 def test_every_optimiser_of_the_space_is_here():

@@ -75,8 +75,8 @@ def test_a_training_in_bfloat16_repeats_to_the_bit(training, make_windows):
 
 @needs_bfloat16
 def test_gradients_and_the_optimisers_numbers_are_float32(training, make_windows, make_network, monkeypatch):
-    made, adam, net = [], OPTIMIZERS["adam"], make_network()
-    monkeypatch.setitem(OPTIMIZERS, "adam", lambda *args: made.append(adam(*args)) or made[0])
+    made, adam, net = [], OPTIMIZERS["adam"].make, make_network()
+    monkeypatch.setattr(OPTIMIZERS["adam"], "make", lambda *args: made.append(adam(*args)) or made[0])
     training(make_windows(40, 1), make_windows(20, 2), net=net, precision="bfloat16", max_epochs=1)
     assert {weight.grad.dtype for weight in net.parameters()} == {torch.float32}
     kept = [value for state in made[0].state.values() for value in state.values() if torch.is_tensor(value)]

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from cnn_lstm_hyperopt.config.search_space import PARAMETERS
 from cnn_lstm_hyperopt.training.schedules import SCHEDULES
 
 RATE = 0.2
@@ -59,6 +60,10 @@ def test_plateau_halves_the_rate_again_and_again_while_the_loss_does_not_fall():
 def test_a_lower_loss_gives_plateau_its_patience_back():
     losses = [1.0, 1.0, 0.9, 0.9, 0.8, 0.8, 0.7, 0.7, 0.6, 0.6]
     assert rates("plateau", 10, losses) == [RATE] * 11
+
+
+def test_every_schedule_of_the_space_is_here():
+    assert sorted(SCHEDULES) == sorted(PARAMETERS["training.scheduler"].options)
 
 
 @pytest.mark.parametrize("name", sorted(SCHEDULES))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from cnn_lstm_hyperopt.models import Profile
+from cnn_lstm_hyperopt.training.optimizers import OPTIMIZERS
 from cnn_lstm_hyperopt.training.runtime.precision import Precision
 
 TERMS = (
@@ -28,8 +29,6 @@ TERMS = (
     "attention score",
 )
 """Kinds of work; a speed is in seconds per one of them."""
-OPTIMIZER_STATES = {"adam": 2, "adamw": 2, "sgd": 1, "rmsprop": 1}
-"""Numbers that an optimiser keeps for each parameter."""
 
 
 def work(profile: Profile, batch_size: int) -> NDArray[np.float64]:
@@ -172,8 +171,8 @@ def memory_mb(profile: Profile, batch_size: int, optimizer: str, precision: Prec
     For each of the networks that are trained side by side its weights, their gradients, the optimiser's numbers and the best
     epoch's weights. One at a time takes a step: what backward keeps of a batch is there once.
     """
-    copies = WEIGHT_COPIES + COPIES_OF_EACH * (3 + OPTIMIZER_STATES[optimizer])
-    others = COPIES_OF_EACH * (networks - 1) * (3 + OPTIMIZER_STATES[optimizer])
+    copies = WEIGHT_COPIES + COPIES_OF_EACH * (3 + OPTIMIZERS[optimizer].states)
+    others = COPIES_OF_EACH * (networks - 1) * (3 + OPTIMIZERS[optimizer].states)
     kept = STATE_COPIES * profile.recurrent_states + SEQUENCE_COPIES * profile.sequence_elements
     weights = 4 * (copies + others) * profile.parameters
     return BUFFERS_MB + (weights + SAVED_BYTES[precision] * batch_size * kept) / 1e6

@@ -1,4 +1,4 @@
-"""L1, L2 and decoupled weight decay for every optimiser, on tensors in one call each.
+"""L1, L2 and decoupled weight decay, on tensors in one call each.
 
 The penalties go into the gradient by hand: through autograd they cost a graph over all weights a step. Biases and norms are
 penalised like all other weights, as PyTorch's optimisers do.

@@ -14,7 +14,7 @@ class TrainingConfig:
 
     Attributes:
         gradient_clip: largest norm of the whole gradient.
-        weight_decay: decoupled from the gradient.
+        weight_decay: strength, in the way of the optimiser.
         l1, l2: strengths of the penalties Σ|w| and Σw² / 2.
         balancing: how the two losses are weighed.
         classification_weight: weight w of the cross-entropy; not used by ``uncertainty``.

@@ -11,7 +11,7 @@ from cnn_lstm_hyperopt.models import CnnLstm
 from cnn_lstm_hyperopt.training.loss_weighting import BALANCINGS
 from cnn_lstm_hyperopt.training.losses import mixed_targets, task_losses
 from cnn_lstm_hyperopt.training.optimizers import OPTIMIZERS
-from cnn_lstm_hyperopt.training.penalties import add_penalty_gradients, decay_weights
+from cnn_lstm_hyperopt.training.penalties import add_penalty_gradients
 from cnn_lstm_hyperopt.training.runtime.precision import computing_in
 from cnn_lstm_hyperopt.training.settings import TrainingConfig
 from cnn_lstm_hyperopt.training.validation import ValueScale
@@ -43,9 +43,8 @@ class Stepper:
         self.balancing = BALANCINGS[config.balancing](
             classification=config.classification_weight, regression=config.regression_weight, device=windows.device
         )
-        self.optimizer = OPTIMIZERS[config.optimizer](
-            [*self._weights, *self.balancing.parameters()], config.learning_rate
-        )
+        self._kind = OPTIMIZERS[config.optimizer]
+        self.optimizer = self._kind.make([*self._weights, *self.balancing.parameters()], config.learning_rate)
 
     def step(self, index: Tensor) -> Tensor:
         """Trains on the windows of ``index``; returns both losses ``(2,)`` before the step, detached (0 for one there is not)."""
@@ -65,7 +64,8 @@ class Stepper:
             losses += share * torch.stack([cross_entropy, second]).detach()
         add_penalty_gradients(self._weights, l1=config.l1, l2=config.l2)
         nn.utils.clip_grad_norm_(self._weights, config.gradient_clip)
-        decay_weights(self._weights, learning_rate=self.optimizer.param_groups[0]["lr"], decay=config.weight_decay)
+        rate = self.optimizer.param_groups[0]["lr"]
+        self._kind.decay(self._weights, learning_rate=rate, strength=config.weight_decay)
         self.optimizer.step()
         return losses
 

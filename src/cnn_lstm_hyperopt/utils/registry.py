@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import pkgutil
+from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -30,3 +31,13 @@ def members(package: str, base: type[T]) -> dict[str, type[T]]:
             and not inspect.isabstract(kind)
         ]
     return {kind.name: kind for kind in sorted(found, key=lambda kind: (kind.place, kind.name))}
+
+
+def member_files(folder: str) -> tuple[str, ...]:
+    """Return the names of the members of a family without importing them, for code that must not load what they need.
+
+    Args:
+        folder: of the family in this package; each file but ``base.py`` has the name of the member in it.
+    """
+    files = (Path(__file__).parents[1] / folder).glob("*.py")
+    return tuple(sorted(file.stem for file in files if file.stem not in ("__init__", "base")))

@@ -1,0 +1,46 @@
+"""What every learning-rate schedule has."""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+FINAL_SHARE = 0.01
+"""Share of the initial learning rate at which ``cosine`` and ``exponential`` end."""
+
+
+class Schedule(ABC):
+    """A learning-rate schedule, stepped once an epoch.
+
+    Args:
+        optimizer: whose learning rate changes.
+        max_epochs: stretches the schedule, so that a trial and a retraining pass through the same shape.
+
+    Attributes:
+        name: in the search space; its file has the same.
+        place: in the order of the family.
+    """
+
+    name: ClassVar[str]
+    place: ClassVar[int]
+
+    def __init__(self, optimizer: Optimizer, max_epochs: int) -> None:
+        self._scheduler = self.make(optimizer, max_epochs)
+
+    @staticmethod
+    @abstractmethod
+    def make(optimizer: Optimizer, max_epochs: int) -> LRScheduler:
+        """Return PyTorch's scheduler."""
+
+    def step(self, loss: float) -> None:
+        """Advance by one epoch, which ended with this validation loss."""
+        self._scheduler.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the position in the schedule; the learning rate itself is part of the optimiser's state."""
+        return dict(self._scheduler.state_dict())
+
+    def load_state_dict(self, state: dict[str, Any], /) -> None:
+        """Restore what :meth:`state_dict` returned."""
+        self._scheduler.load_state_dict(state)

@@ -1,0 +1,16 @@
+"""The same factor each epoch."""
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ExponentialLR, LRScheduler
+
+from cnn_lstm_hyperopt.training.schedules.base import FINAL_SHARE, Schedule
+
+
+class Exponential(Schedule):
+    """The same factor each epoch, 1 % of the initial rate at the end."""
+
+    name, place = "exponential", 2
+
+    @staticmethod
+    def make(optimizer: Optimizer, max_epochs: int) -> LRScheduler:
+        return ExponentialLR(optimizer, gamma=FINAL_SHARE ** (1 / max_epochs))

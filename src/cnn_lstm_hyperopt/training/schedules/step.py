@@ -1,0 +1,18 @@
+"""Three steps."""
+
+import math
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, StepLR
+
+from cnn_lstm_hyperopt.training.schedules.base import Schedule
+
+
+class Step(Schedule):
+    """A tenth after each third of the epochs (rounded up, so that the last third is not cut short)."""
+
+    name, place = "step", 1
+
+    @staticmethod
+    def make(optimizer: Optimizer, max_epochs: int) -> LRScheduler:
+        return StepLR(optimizer, step_size=math.ceil(max_epochs / 3), gamma=0.1)
