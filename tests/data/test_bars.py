@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from cnn_lstm_hyperopt.data.bars import COLUMNS, normalise_bars
-from cnn_lstm_hyperopt.data.dates import read_dates
+from cnn_lstm_hyperopt.data.tables.dates import read_dates
 from cnn_lstm_hyperopt.errors import DataError
 
 DAYS = ["2015-03-05", "2015-03-06", "2015-03-09", "2015-03-10"]  # daylight saving begins on 2015-03-08

@@ -10,7 +10,7 @@ from cnn_lstm_hyperopt.config import DataSettings
 from cnn_lstm_hyperopt.data.bars import COLUMNS, normalise_bars
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
 from cnn_lstm_hyperopt.data.sources import load_bars
-from cnn_lstm_hyperopt.data.validation.checks import MOST_LINES, BadBarsError
+from cnn_lstm_hyperopt.data.problems import MOST_LINES, BadBarsError
 from cnn_lstm_hyperopt.data.validation.plausibility import SPLITS, STALE, frequency
 from cnn_lstm_hyperopt.errors import DataError
 

@@ -158,7 +158,7 @@ def _read(
 ) -> list["Bars"]:
     """The bars of a folder, by the reader of ``run``; what is odd about them is told on standard error."""
     from cnn_lstm_hyperopt.data.sources import FileSource
-    from cnn_lstm_hyperopt.data.validation.checks import warning_texts
+    from cnn_lstm_hyperopt.data.problems import warning_texts
 
     source = FileSource(data_dir, on_bad_bars, model.description.feature_columns)
     every, warnings = source.load(symbols, None, end)
@@ -170,7 +170,7 @@ def _read(
 def _predicted(model: "Predictor", every: Sequence["Bars"], *, start: date | None, last: bool) -> "pd.DataFrame":
     import pandas as pd
 
-    from cnn_lstm_hyperopt.data.dates import date_text
+    from cnn_lstm_hyperopt.data.tables.dates import date_text
     from cnn_lstm_hyperopt.inference.predictor import SYMBOL, joined
 
     tables = []

@@ -11,12 +11,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.config.schema.data import BadBars
-from cnn_lstm_hyperopt.data.columns import COLUMNS, DATE_NAMES, LARGEST, PRICES, named_columns
-from cnn_lstm_hyperopt.data.dates import CURE as DATE_CURE
-from cnn_lstm_hyperopt.data.dates import DateColumn, date_text, read_dates
-from cnn_lstm_hyperopt.data.numbers import CURE as NUMBER_CURE
-from cnn_lstm_hyperopt.data.numbers import read_numbers
-from cnn_lstm_hyperopt.data.validation.checks import ROUNDING, Findings, Problem, shown_text
+from cnn_lstm_hyperopt.data.tables.columns import COLUMNS, DATE_NAMES, LARGEST, PRICES, named_columns
+from cnn_lstm_hyperopt.data.tables.dates import CURE as DATE_CURE
+from cnn_lstm_hyperopt.data.tables.dates import DateColumn, date_text, read_dates
+from cnn_lstm_hyperopt.data.tables.numbers import CURE as NUMBER_CURE
+from cnn_lstm_hyperopt.data.tables.numbers import read_numbers
+from cnn_lstm_hyperopt.data.problems import ROUNDING, Findings, Problem, counted, shown_text
 from cnn_lstm_hyperopt.data.validation.plausibility import look_for_splits, look_over
 from cnn_lstm_hyperopt.utils.text import counted
 

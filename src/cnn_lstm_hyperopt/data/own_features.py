@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.config.schema.data import DataSettings
 from cnn_lstm_hyperopt.data.bars import COLUMNS, Bars, date_text
-from cnn_lstm_hyperopt.data.columns import LARGEST
+from cnn_lstm_hyperopt.data.tables.columns import LARGEST
 from cnn_lstm_hyperopt.data.features import FEATURE_NAMES, WARM_UP, segments, write_features
 from cnn_lstm_hyperopt.data.labels import labeller
 from cnn_lstm_hyperopt.data.lookahead.causality import check_recomputed

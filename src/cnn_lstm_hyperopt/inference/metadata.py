@@ -22,7 +22,7 @@ from cnn_lstm_hyperopt.config.messages import explain
 from cnn_lstm_hyperopt.config.schema.base import FunctionReference
 from cnn_lstm_hyperopt.config.schema.data import Target
 from cnn_lstm_hyperopt.config.search_space import params_faults
-from cnn_lstm_hyperopt.data.columns import LARGEST
+from cnn_lstm_hyperopt.data.tables.columns import LARGEST
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.data.frequency import window_step_seconds
 from cnn_lstm_hyperopt.data.labels import OWN_UNITS, OwnUnit

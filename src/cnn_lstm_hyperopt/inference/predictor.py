@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.data.bars import normalise_bars
-from cnn_lstm_hyperopt.data.columns import LARGEST
+from cnn_lstm_hyperopt.data.tables.columns import LARGEST
 from cnn_lstm_hyperopt.data.dataset import frame_windows
 from cnn_lstm_hyperopt.data.features import WARM_UP
 from cnn_lstm_hyperopt.data.frequency import duration, step_seconds

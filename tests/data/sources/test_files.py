@@ -9,7 +9,7 @@ import pytest
 
 from cnn_lstm_hyperopt.config.schema.data import DataSettings, SourceName
 from cnn_lstm_hyperopt.data.sources import SOURCES, FileSource, open_source
-from cnn_lstm_hyperopt.data.validation.checks import BadBarsError
+from cnn_lstm_hyperopt.data.problems import BadBarsError
 from cnn_lstm_hyperopt.errors import DataError
 
 

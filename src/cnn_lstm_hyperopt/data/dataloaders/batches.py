@@ -18,7 +18,7 @@ from torch.utils.data import (
     default_collate,
 )
 
-from cnn_lstm_hyperopt.data.columns import LARGEST
+from cnn_lstm_hyperopt.data.tables.columns import LARGEST
 from cnn_lstm_hyperopt.data.splits import SPLIT_NAMES
 from cnn_lstm_hyperopt.errors import DataError
 from cnn_lstm_hyperopt.utils.text import typed_line

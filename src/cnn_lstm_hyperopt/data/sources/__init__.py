@@ -10,7 +10,7 @@ from cnn_lstm_hyperopt.data.sources.embedded import EmbeddedSource
 from cnn_lstm_hyperopt.data.sources.files import FileSource
 from cnn_lstm_hyperopt.data.sources.synthetic import SyntheticSource
 from cnn_lstm_hyperopt.data.sources.yahoo import YahooSource
-from cnn_lstm_hyperopt.data.validation.checks import warning_texts
+from cnn_lstm_hyperopt.data.problems import warning_texts
 from cnn_lstm_hyperopt.data.validation.plausibility import hole_problem
 from cnn_lstm_hyperopt.errors import DataError
 from cnn_lstm_hyperopt.utils.text import shown_names

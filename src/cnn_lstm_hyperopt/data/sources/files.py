@@ -10,9 +10,9 @@ import pyarrow as pa
 from cnn_lstm_hyperopt.config.schema.data import BadBars
 from cnn_lstm_hyperopt.data.bars import Bars, normalise_bars
 from cnn_lstm_hyperopt.data.sources.base import Span, choose_dates, listing, span_of
-from cnn_lstm_hyperopt.data.sources.parquet import read_parquet
-from cnn_lstm_hyperopt.data.sources.tables import read_csv
-from cnn_lstm_hyperopt.data.validation.checks import BadBarsError, Findings, Problem
+from cnn_lstm_hyperopt.data.tables.parquet_files import read_parquet
+from cnn_lstm_hyperopt.data.tables.csv_files import read_csv
+from cnn_lstm_hyperopt.data.problems import BadBarsError, Findings, Problem
 from cnn_lstm_hyperopt.data.validation.symbols import composed, symbol_fault, unique_symbols
 from cnn_lstm_hyperopt.errors import DataError
 from cnn_lstm_hyperopt.utils.text import close_names, enumerated, one_line, printable, shown_name, shown_names

@@ -4,10 +4,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cnn_lstm_hyperopt.data.dates import date_text
+from cnn_lstm_hyperopt.data.tables.dates import date_text
 from cnn_lstm_hyperopt.data.features import segments
-from cnn_lstm_hyperopt.data.validation.checks import Findings, Problem
-from cnn_lstm_hyperopt.utils.text import counted
+from cnn_lstm_hyperopt.data.problems import Findings, Problem, counted
 
 SPLITS = (1.5, 2.0, 3.0, 4.0, 5.0, 10.0, 20.0)
 SPLIT_TOLERANCE = 0.06

@@ -12,10 +12,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 
-from cnn_lstm_hyperopt.data.columns import COLUMNS, DATE_NAMES, EXAMPLE, choose_columns
-from cnn_lstm_hyperopt.data.sources.other_files import other_kind
-from cnn_lstm_hyperopt.data.validation.checks import Findings, shown_text
-from cnn_lstm_hyperopt.utils.text import counted, one_line
+from cnn_lstm_hyperopt.data.tables.columns import COLUMNS, DATE_NAMES, EXAMPLE, choose_columns
+from cnn_lstm_hyperopt.data.tables.file_kind import other_kind
+from cnn_lstm_hyperopt.data.problems import Findings, counted, shown_text
+from cnn_lstm_hyperopt.data.wording import one_line
 
 _HEAD = 64 * 1024
 """Bytes of a file in which its header is looked for."""

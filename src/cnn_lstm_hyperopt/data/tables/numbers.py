@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from cnn_lstm_hyperopt.data.dates import as_text
+from cnn_lstm_hyperopt.data.tables.dates import as_text
 
 CommaStyle = Literal["thousands", "decimal"]
 CURE = "write plain numbers such as 1234.5, without currency signs, units and thousands separators"

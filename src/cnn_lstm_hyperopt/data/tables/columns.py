@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from cnn_lstm_hyperopt.data.validation.checks import Findings
-from cnn_lstm_hyperopt.utils.text import close_names, shown_names
+from cnn_lstm_hyperopt.data.problems import Findings
+from cnn_lstm_hyperopt.data.wording import meant, shown_names
 
 PRICES = ("open", "high", "low", "close")
 COLUMNS = (*PRICES, "volume")

@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cnn_lstm_hyperopt.data.columns import choose_columns
-from cnn_lstm_hyperopt.data.sources.other_files import other_kind
-from cnn_lstm_hyperopt.data.validation.checks import Findings
-from cnn_lstm_hyperopt.utils.text import one_line, shown_name
+from cnn_lstm_hyperopt.data.tables.columns import choose_columns
+from cnn_lstm_hyperopt.data.tables.file_kind import other_kind
+from cnn_lstm_hyperopt.data.problems import Findings
+from cnn_lstm_hyperopt.data.wording import one_line, shown_name
 
 _FREE_ROWS = 10_000_000
 _ROWS_A_BYTE = 2
