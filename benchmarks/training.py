@@ -40,11 +40,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Sampler, TensorDataset
 
-from cnn_lstm_hyperopt.data.augmentation import AugmentationConfig
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.models import CnnLstm, NetworkConfig, Output, build_network
 from cnn_lstm_hyperopt.models.cnn_lstm.config import CnnConfig, FusionConfig, LstmConfig
 from cnn_lstm_hyperopt.training import TrainingConfig, ValueScale, evaluate
+from cnn_lstm_hyperopt.training.augmentation import AugmentationConfig
 from cnn_lstm_hyperopt.training.runtime.allocator import keep_freed_pages
 from cnn_lstm_hyperopt.training.runtime.precision import Precision, supported_precisions
 from cnn_lstm_hyperopt.training.step import Stepper

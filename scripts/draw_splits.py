@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.config.schema.data import DataSettings
-from cnn_lstm_hyperopt.data.folds import WindowDates, make_folds
-from cnn_lstm_hyperopt.data.splits import TEST, TRAIN, VALIDATION, assign, cut_dates
+from cnn_lstm_hyperopt.data.splits import TEST, TRAIN, VALIDATION, WindowDates, assign, cut_dates, make_folds
 
 TARGET = Path(__file__).parents[1] / "docs" / "splits.svg"
 BARS, HORIZON, EMBARGO = 200, 5, 6

@@ -19,7 +19,8 @@ from cnn_lstm_hyperopt import CNNLSTMHyperparameterOptimizer, cli
 from cnn_lstm_hyperopt.config import DataSettings
 from cnn_lstm_hyperopt.data.dataloaders.loaders import dataset_from_loaders
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
-from cnn_lstm_hyperopt.data.sources import FileSource, load_bars
+from cnn_lstm_hyperopt.data.sources import load_bars
+from cnn_lstm_hyperopt.data.sources.files import FileSource
 from cnn_lstm_hyperopt.errors import ConfigError, DataError
 
 BARS = 150

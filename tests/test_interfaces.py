@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from cnn_lstm_hyperopt import load_model, run_cnn_lstm_hyperparameter_optimization
 from cnn_lstm_hyperopt.cli import main
 from cnn_lstm_hyperopt.config import load_settings
-from cnn_lstm_hyperopt.data.sources import EmbeddedSource
+from cnn_lstm_hyperopt.data.sources.embedded import EmbeddedSource
 from cnn_lstm_hyperopt.evaluation import BASELINES
 from cnn_lstm_hyperopt.search import StudyStorage
 from searched import searched

@@ -23,7 +23,7 @@ from huggingface_hub import ModelCard
 from cnn_lstm_hyperopt.cli import main
 from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
-from cnn_lstm_hyperopt.data.sources import EmbeddedSource
+from cnn_lstm_hyperopt.data.sources.embedded import EmbeddedSource
 from cnn_lstm_hyperopt.evaluation import BASELINES
 from cnn_lstm_hyperopt.execution import StopSignal
 from cnn_lstm_hyperopt.inference.metadata import ModelDescription

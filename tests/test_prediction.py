@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 import torch
 
-from cnn_lstm_hyperopt.data.framing import frame_windows
 from cnn_lstm_hyperopt.data.frequency import duration, step_seconds
-from cnn_lstm_hyperopt.data.sources import EmbeddedSource
+from cnn_lstm_hyperopt.data.sources.embedded import EmbeddedSource
+from cnn_lstm_hyperopt.data.window_table import frame_windows
 from cnn_lstm_hyperopt.errors import DataError
 from cnn_lstm_hyperopt.inference.metadata import ModelDescription
 from cnn_lstm_hyperopt.inference.model import SavedModel

@@ -8,7 +8,7 @@ import torch
 
 from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.data.dataloaders.loaders import dataset_from_loaders
-from cnn_lstm_hyperopt.data.dataset import Fold
+from cnn_lstm_hyperopt.data.windows import Fold
 from cnn_lstm_hyperopt.errors import ConfigError, SaveDirError
 from cnn_lstm_hyperopt.metrics import METRICS, score
 from cnn_lstm_hyperopt.pipeline.setup import prepare_again, prepare_new, skill_gate

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from cnn_lstm_hyperopt.data.sources import EmbeddedSource
+from cnn_lstm_hyperopt.data.sources.embedded import EmbeddedSource
 
 pytestmark = pytest.mark.slow
 BITCOIN = Path(__file__).parent / "bars" / "BTC-USD-15-MIN.parquet"

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from cnn_lstm_hyperopt.data.dataset import Dataset, Fold, LockedPeriod
+from cnn_lstm_hyperopt.data.dataset import Dataset, LockedPeriod
+from cnn_lstm_hyperopt.data.windows import Fold
 from cnn_lstm_hyperopt.errors import StorageFailedError
 from cnn_lstm_hyperopt.inference.model import load_model
 from cnn_lstm_hyperopt.pipeline.confirmation import SEEDS_APART

@@ -20,7 +20,7 @@ from cnn_lstm_hyperopt.config import DataSettings, parse_space
 from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
 from cnn_lstm_hyperopt.data.own_features import BUILT_IN
 from cnn_lstm_hyperopt.data.scaling import Scaler
-from cnn_lstm_hyperopt.data.sources import EmbeddedSource
+from cnn_lstm_hyperopt.data.sources.embedded import EmbeddedSource
 from cnn_lstm_hyperopt.errors import DataError, SaveDirError
 from cnn_lstm_hyperopt.inference.metadata import ModelDescription
 from cnn_lstm_hyperopt.inference.model import DESCRIPTION, WEIGHTS, SavedModel, load_model

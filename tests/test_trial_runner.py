@@ -15,9 +15,9 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from cnn_lstm_hyperopt.config import TrainingSettings
-from cnn_lstm_hyperopt.data.dataset import Dataset, Fold, TrialData
+from cnn_lstm_hyperopt.data.dataset import Dataset, TrialData
 from cnn_lstm_hyperopt.data.shared_arrays import load_trial_data, save_trial_data
-from cnn_lstm_hyperopt.data.windows import without_other_rows
+from cnn_lstm_hyperopt.data.windows import Fold, without_other_rows
 from cnn_lstm_hyperopt.errors import CheckpointError
 from cnn_lstm_hyperopt.models import CnnLstm
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
@@ -494,7 +494,8 @@ import logging, os, resource, sys
 import torch
 from cnn_lstm_hyperopt.training.machine_benchmark import calibration_for
 from cnn_lstm_hyperopt.config import TrainingSettings
-from cnn_lstm_hyperopt.data.dataset import Fold, TrialData
+from cnn_lstm_hyperopt.data.dataset import TrialData
+from cnn_lstm_hyperopt.data.windows import Fold
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.progress import CONTINUE
 from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner

@@ -3,7 +3,7 @@
 HyperoptError
 ├── InputError               exit code 2: what the user gave is wrong; nothing was started
 │   ├── ConfigError          a setting, a flag or a YAML key
-│   ├── DataError            bars, symbols, dates (data.checks.BadBarsError: all faults of all files; data.folds.EmptyBlockError)
+│   ├── DataError            bars, symbols, dates (problems.BadBarsError: all errors of all files; splits.EmptyBlockError)
 │   └── SaveDirError         the results directory: exists, is missing, or belongs to another study
 └── RunError                 exit code 1: the work itself did not succeed
     ├── StudyFailedError     trial after trial fails for the same reason

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnn_lstm_hyperopt.data.features import FEATURE_NAMES, compute_features
+from cnn_lstm_hyperopt.data.features import FEATURE_NAMES
 from cnn_lstm_hyperopt.data.lookahead.causality import check_recomputed
+from cnn_lstm_hyperopt.data.own_features import BUILT_IN
 from cnn_lstm_hyperopt.errors import DataError
 
 
@@ -90,7 +91,7 @@ def test_an_honest_function_passes(make_frame, honest, step):
 
 
 def test_the_eleven_pass(make_frame):
-    check_recomputed(lambda part, _: compute_features(part), make_frame(600), FEATURE_NAMES, "AAPL")
+    check_recomputed(lambda part, _: BUILT_IN.compute(part), make_frame(600), FEATURE_NAMES, "AAPL")
 
 
 @settings(max_examples=15, deadline=None)

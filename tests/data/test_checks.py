@@ -9,9 +9,10 @@ import pytest
 from cnn_lstm_hyperopt.config import DataSettings
 from cnn_lstm_hyperopt.data.bars import COLUMNS, normalise_bars
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
-from cnn_lstm_hyperopt.data.sources import load_bars
+from cnn_lstm_hyperopt.data.frequency import frequency
 from cnn_lstm_hyperopt.data.problems import MOST_LINES, BadBarsError
-from cnn_lstm_hyperopt.data.validation.plausibility import SPLITS, STALE, frequency
+from cnn_lstm_hyperopt.data.sources import load_bars
+from cnn_lstm_hyperopt.data.validation.plausibility import SPLITS, STALE
 from cnn_lstm_hyperopt.errors import DataError
 
 BARS = 400

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from sklearn.preprocessing import StandardScaler
 
 from cnn_lstm_hyperopt.config.schema.data import DataSettings
-from cnn_lstm_hyperopt.data.dataset import Dataset, LockedPeriod, frame_windows, prepare_dataset
+from cnn_lstm_hyperopt.data.dataset import Dataset, LockedPeriod, prepare_dataset
 from cnn_lstm_hyperopt.data.features import FEATURE_NAMES
 from cnn_lstm_hyperopt.data.labels import labeller
-from cnn_lstm_hyperopt.data.sources import EmbeddedSource, SyntheticSource
+from cnn_lstm_hyperopt.data.sources.embedded import EmbeddedSource
+from cnn_lstm_hyperopt.data.sources.synthetic import SyntheticSource
+from cnn_lstm_hyperopt.data.window_table import frame_windows
 from cnn_lstm_hyperopt.errors import DataError
 
 FIVE = ("AAPL", "IBM", "MSFT", "NVDA", "AMZN")

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnn_lstm_hyperopt.data.features import FEATURE_NAMES, WARM_UP, compute_features, segments
+from cnn_lstm_hyperopt.data.features import FEATURE_NAMES, WARM_UP, segments
+from cnn_lstm_hyperopt.data.own_features import BUILT_IN
 
 BARS = 120
 
@@ -17,8 +18,8 @@ def test_changing_any_bar_after_t_changes_no_feature_at_t(make_frame, seed, t, f
     frame = make_frame(BARS, seed)
     changed = frame.copy()
     changed.iloc[t + 1 :] *= factor
-    np.testing.assert_array_equal(compute_features(changed)[: t + 1], compute_features(frame)[: t + 1])
-    np.testing.assert_array_equal(compute_features(frame.iloc[: t + 1]), compute_features(frame)[: t + 1])
+    np.testing.assert_array_equal(BUILT_IN.compute(changed)[: t + 1], BUILT_IN.compute(frame)[: t + 1])
+    np.testing.assert_array_equal(BUILT_IN.compute(frame.iloc[: t + 1]), BUILT_IN.compute(frame)[: t + 1])
 
 
 @settings(max_examples=15, deadline=None)
@@ -28,14 +29,14 @@ def test_features_are_scale_free(make_frame, seed, price, volume):
     scaled = frame.copy()
     scaled[["open", "high", "low", "close"]] *= price
     scaled["volume"] *= volume
-    np.testing.assert_allclose(compute_features(scaled), compute_features(frame), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(BUILT_IN.compute(scaled), BUILT_IN.compute(frame), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("windows", [1, 2, 3, 1000, 2**15, 2**15 + 1, 2**16 + 2, 100_000])
 def test_millions_of_bars_have_the_features_that_all_windows_at_once_have_to_the_bit(make_frame, windows):
     """Averages of 20 bars are taken part by part; the second opinion holds all windows in one array."""
     frame = make_frame(windows + 19, start="1700-01-04", step="min")
-    features = compute_features(frame)
+    features = BUILT_IN.compute(frame)
     close, volume = frame["close"].to_numpy() / frame["close"].iloc[0], frame["volume"].to_numpy()
     signed = np.sign(np.diff(close, prepend=np.nan)) * volume
     of_volume, of_close, of_signed, of_traded = (
@@ -51,7 +52,7 @@ def test_millions_of_bars_have_the_features_that_all_windows_at_once_have_to_the
 
 
 def test_the_warm_up_has_no_features_and_every_later_bar_has_all(make_frame):
-    features = compute_features(make_frame(BARS))
+    features = BUILT_IN.compute(make_frame(BARS))
     assert features.shape == (BARS, len(FEATURE_NAMES)) == (BARS, 11)
     assert np.isnan(features[:WARM_UP]).any(axis=1).all()
     assert np.isfinite(features[WARM_UP:]).all()
@@ -59,13 +60,13 @@ def test_the_warm_up_has_no_features_and_every_later_bar_has_all(make_frame):
 
 @pytest.mark.parametrize("bars", [0, 1, 2, 14, 15, 19, 20, 33])
 def test_short_frames_have_no_complete_row(make_frame, bars):
-    features = compute_features(make_frame(bars))
+    features = BUILT_IN.compute(make_frame(bars))
     assert features.shape == (bars, 11)
     assert not np.isfinite(features).all(axis=1).any()
 
 
 def test_one_bar_more_than_the_warm_up_has_one_complete_row(make_frame):
-    assert np.isfinite(compute_features(make_frame(WARM_UP + 1))).all(axis=1).sum() == 1
+    assert np.isfinite(BUILT_IN.compute(make_frame(WARM_UP + 1))).all(axis=1).sum() == 1
 
 
 def test_a_market_that_does_not_move_has_neutral_features():
@@ -73,7 +74,7 @@ def test_a_market_that_does_not_move_has_neutral_features():
         {"open": 7.3, "high": 7.3, "low": 7.3, "close": 7.3, "volume": 0.0},
         index=pd.date_range("2020-01-01", periods=60),
     )
-    np.testing.assert_array_equal(compute_features(frame)[WARM_UP:], np.zeros((60 - WARM_UP, 11)))
+    np.testing.assert_array_equal(BUILT_IN.compute(frame)[WARM_UP:], np.zeros((60 - WARM_UP, 11)))
 
 
 @pytest.mark.parametrize("still", [14, 60, 900])
@@ -81,10 +82,10 @@ def test_features_stay_finite_and_bounded_while_trading_is_halted(make_frame, st
     frame = make_frame(60 + still + 60)
     frame.iloc[60 : 60 + still, :4] = frame["close"].iloc[59]
     frame.iloc[60 : 60 + still, 4] = 0.0
-    features = compute_features(frame)[WARM_UP:]
+    features = BUILT_IN.compute(frame)[WARM_UP:]
     assert np.isfinite(features).all()
     assert np.abs(features).max() < 50
-    halted = compute_features(frame)[60 + still - 1]
+    halted = BUILT_IN.compute(frame)[60 + still - 1]
     assert halted[FEATURE_NAMES.index("rsi14")] == 0
     assert halted[FEATURE_NAMES.index("close_location")] == 0
 
@@ -92,7 +93,7 @@ def test_features_stay_finite_and_bounded_while_trading_is_halted(make_frame, st
 def test_features_equal_their_formulas_written_as_loops(make_frame):
     frame = make_frame(90, seed=3)
     o, h, low, c, v = (frame[name].to_numpy() for name in ("open", "high", "low", "close", "volume"))
-    features = compute_features(frame)
+    features = BUILT_IN.compute(frame)
 
     def ema(values, n, first):
         """Seeded with the mean of the first n values, at index first + n − 1."""

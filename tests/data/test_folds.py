@@ -7,15 +7,22 @@ examples stand here, and its documented rules as plain loops, which were compare
 import math
 from dataclasses import replace
 from itertools import combinations, pairwise
+from typing import get_args
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnn_lstm_hyperopt.config.schema.data import DataSettings
-from cnn_lstm_hyperopt.data.folds import CV_SCHEMES, WindowDates, combinatorial, make_folds, walk_forward
-from cnn_lstm_hyperopt.data.splits import assign, cut_dates
+from cnn_lstm_hyperopt.config.schema.data import CvScheme, DataSettings
+from cnn_lstm_hyperopt.data.splits import (
+    WindowDates,
+    assign,
+    combinatorial,
+    cut_dates,
+    make_folds,
+    walk_forward,
+)
 from cnn_lstm_hyperopt.errors import DataError
 
 
@@ -225,7 +232,7 @@ class TestContract:
         assert shown(make_folds(numbers, cuts, settings_)) == shown(make_folds(stamps, as_dates, settings_))
 
     def test_every_scheme_is_a_member(self):
-        assert set(SCHEMES) == set(CV_SCHEMES)
+        assert set(SCHEMES) == set(get_args(CvScheme))
 
     @settings(max_examples=30, deadline=None)
     @given(dates=markets(), rolling=st.booleans(), n_folds=st.integers(1, 4))

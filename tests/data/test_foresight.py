@@ -9,10 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnn_lstm_hyperopt.config import DataSettings
-from cnn_lstm_hyperopt.data.features import FEATURE_NAMES, compute_features
+from cnn_lstm_hyperopt.data.features import FEATURE_NAMES
 from cnn_lstm_hyperopt.data.labels import labeller
 from cnn_lstm_hyperopt.data.lookahead.foresight import check_foresight
-from cnn_lstm_hyperopt.data.sources import EmbeddedSource, SyntheticSource
+from cnn_lstm_hyperopt.data.own_features import BUILT_IN
+from cnn_lstm_hyperopt.data.sources.embedded import EmbeddedSource
+from cnn_lstm_hyperopt.data.sources.synthetic import SyntheticSource
 from cnn_lstm_hyperopt.errors import DataError
 
 QUESTIONS = {
@@ -117,7 +119,7 @@ def honest_columns(f: pd.DataFrame, seed: int) -> dict[str, object]:
         "time of the day": np.asarray(minute),
         "the last bar of the day": np.append(np.diff(f.index.normalize().asi8) != 0, False),
         "the time to the next bar": np.append(np.diff(f.index.asi8), 0),
-        **dict(zip(FEATURE_NAMES, compute_features(f).T, strict=True)),
+        **dict(zip(FEATURE_NAMES, BUILT_IN.compute(f).T, strict=True)),
     }
 
 
@@ -149,8 +151,8 @@ LATER_KNOWN = {
     "the return over 5 bars": lambda f: f["close"].pct_change(5).shift(-5),
     "a long centred average": lambda f: f["close"].rolling(21, center=True).mean(),
     "a very long centred average": lambda f: f["close"].rolling(101, center=True).mean(),
-    "tomorrow's RSI": lambda f: pd.Series(compute_features(f)[:, 6], f.index).shift(-1),
-    "tomorrow's MACD": lambda f: pd.Series(compute_features(f)[:, 7], f.index).shift(-1),
+    "tomorrow's RSI": lambda f: pd.Series(BUILT_IN.compute(f)[:, 6], f.index).shift(-1),
+    "tomorrow's MACD": lambda f: pd.Series(BUILT_IN.compute(f)[:, 7], f.index).shift(-1),
 }
 
 

@@ -16,12 +16,13 @@ import torch
 
 from cnn_lstm_hyperopt.config.schema.data import DataSettings
 from cnn_lstm_hyperopt.data import dataset as dataset_module
+from cnn_lstm_hyperopt.data import window_table as table_module
 from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
-from cnn_lstm_hyperopt.data.features import compute_features
-from cnn_lstm_hyperopt.data.folds import WindowDates
 from cnn_lstm_hyperopt.data.labels import labeller
+from cnn_lstm_hyperopt.data.own_features import BUILT_IN
 from cnn_lstm_hyperopt.data.scaling import Scaler
 from cnn_lstm_hyperopt.data.shared_arrays import save_trial_data
+from cnn_lstm_hyperopt.data.splits import WindowDates
 from cnn_lstm_hyperopt.data.windows import Windows
 
 LOOKBACK = 8
@@ -84,7 +85,7 @@ def scaler_of_the_whole_training(patch: pytest.MonkeyPatch) -> None:
 
 def no_purge(patch: pytest.MonkeyPatch) -> None:
     """A purge of 0, whatever the horizon."""
-    patch.setattr(dataset_module, "reach_bars", lambda segment, bars: np.arange(len(segment)))
+    patch.setattr(table_module, "reach_bars", lambda segment, bars: np.arange(len(segment)))
 
 
 def no_purge_in_folds(patch: pytest.MonkeyPatch) -> None:
@@ -94,14 +95,14 @@ def no_purge_in_folds(patch: pytest.MonkeyPatch) -> None:
 
 def windows_across_symbols(patch: pytest.MonkeyPatch) -> None:
     """Windows cut from the rows of all symbols together: the second one's first windows begin with bars of the first."""
-    rows_of, calls = dataset_module.feature_rows, []
+    rows_of, calls = table_module.feature_rows, []
 
     def joined(*args: Any, **options: Any) -> Any:
         rows = rows_of(*args, **options)
         calls.append(rows)
         return rows if len(calls) == 1 else replace(rows, ends=np.arange(len(rows.features)))
 
-    patch.setattr(dataset_module, "feature_rows", joined)
+    patch.setattr(table_module, "feature_rows", joined)
 
 
 LEAKS = {
@@ -169,7 +170,7 @@ def check_symbols(make: Make, frames: dict[str, pd.DataFrame], **asked: Any) -> 
     data = make(**asked)
     assert data.scaler is not None
     alone = {
-        name: pd.DataFrame(data.scaler.transform(compute_features(frame)), index=frame.index)
+        name: pd.DataFrame(data.scaler.transform(BUILT_IN.compute(frame)), index=frame.index)
         for name, frame in frames.items()
     }
     for windows in (data.train, data.validation, data.test.open()):

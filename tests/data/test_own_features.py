@@ -12,9 +12,9 @@ import torch
 from cnn_lstm_hyperopt.config import DataSettings
 from cnn_lstm_hyperopt.data.bars import Bars
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
-from cnn_lstm_hyperopt.data.features import FEATURE_NAMES, compute_features
-from cnn_lstm_hyperopt.data.framing import feature_rows, frame_windows
+from cnn_lstm_hyperopt.data.features import FEATURE_NAMES
 from cnn_lstm_hyperopt.data.own_features import BUILT_IN, FeatureSet, feature_set
+from cnn_lstm_hyperopt.data.window_table import feature_rows, frame_windows
 from cnn_lstm_hyperopt.errors import DataError
 
 GOOD = """
@@ -62,12 +62,10 @@ def returning(expression: str) -> str:
     return f"def f(frame):\n    return {expression}\n"
 
 
-def test_without_own_features_the_inputs_are_the_eleven(bars, make_frame):
+def test_without_own_features_the_inputs_are_the_eleven(bars):
     features = feature_set(settings(), bars)
     assert features == BUILT_IN
     assert features.names == FEATURE_NAMES
-    frame = make_frame(80)
-    np.testing.assert_array_equal(features.compute(frame), compute_features(frame))
 
 
 def test_columns_and_what_the_function_adds_come_after_the_eleven(bars, module):
@@ -76,7 +74,7 @@ def test_columns_and_what_the_function_adds_come_after_the_eleven(bars, module):
     assert features.names == (*FEATURE_NAMES, "mood", "mom10", "vol10")
     frame = bars[0].frame
     inputs = features.compute(frame)
-    np.testing.assert_array_equal(inputs[:, :11], compute_features(frame))
+    np.testing.assert_array_equal(inputs[:, :11], BUILT_IN.compute(frame))
     np.testing.assert_array_equal(inputs[:, 11], frame["mood"])
     np.testing.assert_array_equal(inputs[:, 12], frame["close"].pct_change(10))
     assert np.isnan(inputs[:10, 12]).all()

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnn_lstm_hyperopt.data.features import segments
-from cnn_lstm_hyperopt.data.framing import reach_bars
 from cnn_lstm_hyperopt.data.splits import assign, cut_dates, evenly_spread
+from cnn_lstm_hyperopt.data.window_table import reach_bars
 from cnn_lstm_hyperopt.errors import DataError
 
 SHARES = (0.70, 0.15, 0.15)

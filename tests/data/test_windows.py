@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from cnn_lstm_hyperopt.config import DataSettings
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
-from cnn_lstm_hyperopt.data.features import WARM_UP, compute_features
-from cnn_lstm_hyperopt.data.framing import bars_needed, feature_rows, frame_labels, frame_windows
+from cnn_lstm_hyperopt.data.features import WARM_UP
 from cnn_lstm_hyperopt.data.labels import labeller
+from cnn_lstm_hyperopt.data.own_features import BUILT_IN
+from cnn_lstm_hyperopt.data.window_table import bars_needed, feature_rows, frame_labels, frame_windows
 from cnn_lstm_hyperopt.data.windows import Windows
 
 
@@ -65,7 +66,7 @@ def test_no_window_crosses_a_hole_and_none_is_missed(make_frame, lookback):
     features, ends, dates = frame_windows(frame, lookback, 10)
     expected_dates, expected_inputs = [], []
     for first, stop in ((0, 50), (50, 90), (90, 130), (130, 190)):
-        alone = compute_features(frame.iloc[first:stop])
+        alone = BUILT_IN.compute(frame.iloc[first:stop])
         for end in range(WARM_UP + lookback - 1, stop - first):
             expected_dates.append(frame.index[first + end])
             expected_inputs.append(alone[end - lookback + 1 : end + 1])
@@ -125,7 +126,7 @@ def test_windows_of_any_symbols_and_holes_stay_within_one_symbol_and_segment(dat
             begin = max(
                 (h for h in np.flatnonzero(np.diff(frame.index.asi8) > 10 * 86_400e9) + 1 if h <= place), default=0
             )
-            alone = compute_features(frame.iloc[begin : place + 1])[
+            alone = BUILT_IN.compute(frame.iloc[begin : place + 1])[
                 -lookback:
             ]  # its own symbol and segment, nothing later
             np.testing.assert_allclose(x, dataset.scaler.transform(alone), rtol=1e-4, atol=1e-4)

@@ -10,8 +10,7 @@ import pytest
 import torch
 
 from cnn_lstm_hyperopt import CNNLSTMHyperparameterOptimizer
-from cnn_lstm_hyperopt.data.dataset import Fold
-from cnn_lstm_hyperopt.data.windows import Windows
+from cnn_lstm_hyperopt.data.windows import Fold, Windows
 from cnn_lstm_hyperopt.execution.validation_files import ValidationWriter, forget_validation, write_validation
 from cnn_lstm_hyperopt.progress import CONTINUE, ProgressReport
 from cnn_lstm_hyperopt.search import Assignment, Cost

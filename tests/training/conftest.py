@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from cnn_lstm_hyperopt.data.augmentation import AugmentationConfig
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.models import CnnLstm, NetworkConfig, build_network
 from cnn_lstm_hyperopt.models.cnn_lstm.config import CnnConfig, FusionConfig, LstmConfig
 from cnn_lstm_hyperopt.progress import CONTINUE, Decision, ProgressReport
 from cnn_lstm_hyperopt.training import Outcome, TrainingConfig, ValueScale, train
+from cnn_lstm_hyperopt.training.augmentation import AugmentationConfig
 from cnn_lstm_hyperopt.training.runtime.device import seeded_dropout
 
 CPU = torch.device("cpu")

@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 import torch
 
-from cnn_lstm_hyperopt.data.augmentation import AugmentationConfig
 from cnn_lstm_hyperopt.errors import CheckpointError
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision
 from cnn_lstm_hyperopt.training import (
@@ -30,6 +29,7 @@ from cnn_lstm_hyperopt.training import (
     train,
     write_checkpoint,
 )
+from cnn_lstm_hyperopt.training.augmentation import AugmentationConfig
 from cnn_lstm_hyperopt.training.checkpoint import FORMAT
 from cnn_lstm_hyperopt.training.runtime.device import seeded_dropout
 from cnn_lstm_hyperopt.training.runtime.precision import supported_precisions

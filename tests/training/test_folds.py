@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 
-from cnn_lstm_hyperopt.data.augmentation import AugmentationConfig
 from cnn_lstm_hyperopt.errors import CheckpointError
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision
 from cnn_lstm_hyperopt.training import (
@@ -24,6 +23,7 @@ from cnn_lstm_hyperopt.training import (
     train_folds,
     write_checkpoint,
 )
+from cnn_lstm_hyperopt.training.augmentation import AugmentationConfig
 from cnn_lstm_hyperopt.training.runtime.device import seeded_dropout
 
 CPU, SCALE = torch.device("cpu"), ValueScale(5.0, 3.0)

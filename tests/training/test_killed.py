@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 from conftest import config, network, windows
-from cnn_lstm_hyperopt.data.augmentation import AugmentationConfig
+from cnn_lstm_hyperopt.training.augmentation import AugmentationConfig
 from cnn_lstm_hyperopt.progress import CONTINUE
 from cnn_lstm_hyperopt.training import FoldTraining, ValueScale, last_good, train_folds, write_checkpoint
 from cnn_lstm_hyperopt.training.runtime.device import one_thread, seeded_dropout

@@ -8,9 +8,9 @@ import pytest
 import torch
 from sklearn.metrics import log_loss
 
-from cnn_lstm_hyperopt.data.augmentation import AugmentationConfig
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision
 from cnn_lstm_hyperopt.training import NonFiniteLossError, ValueScale, evaluate
+from cnn_lstm_hyperopt.training.augmentation import AugmentationConfig
 from cnn_lstm_hyperopt.training.optimizers import OPTIMIZERS
 from cnn_lstm_hyperopt.training.schedules import SCHEDULES
 from cnn_lstm_hyperopt.training.trainer import FIRST_LOOK

@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from cnn_lstm_hyperopt.data.augmentation import AugmentationConfig
 from cnn_lstm_hyperopt.models import CnnLstm, NetworkConfig, build_network
 from cnn_lstm_hyperopt.models.cnn_lstm.config import CnnConfig, FusionConfig, LstmConfig
 from cnn_lstm_hyperopt.models.cnn_lstm.fusion import FUSIONS
 from cnn_lstm_hyperopt.progress import CONTINUE
 from cnn_lstm_hyperopt.training import FoldTraining, ValueScale, read_checkpoint, train_folds, write_checkpoint
+from cnn_lstm_hyperopt.training.augmentation import AugmentationConfig
 from cnn_lstm_hyperopt.training.loss_weighting import BALANCINGS
 from cnn_lstm_hyperopt.training.runtime.precision import supported_precisions
 from cnn_lstm_hyperopt.training.step import Stepper

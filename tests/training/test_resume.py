@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 
-from cnn_lstm_hyperopt.data.augmentation import AugmentationConfig
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
 from cnn_lstm_hyperopt.training import (
     Checkpoint,
@@ -24,6 +23,7 @@ from cnn_lstm_hyperopt.training import (
     train_folds,
     write_checkpoint,
 )
+from cnn_lstm_hyperopt.training.augmentation import AugmentationConfig
 from cnn_lstm_hyperopt.training.dropout_schedules import DROPOUT_SCHEDULES
 from cnn_lstm_hyperopt.training.loss_weighting import BALANCINGS
 from cnn_lstm_hyperopt.training.optimizers import OPTIMIZERS

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from cnn_lstm_hyperopt.data.augmentation import AugmentationConfig
 from cnn_lstm_hyperopt.training import ValueScale
+from cnn_lstm_hyperopt.training.augmentation import AugmentationConfig
 from cnn_lstm_hyperopt.training.loss_weighting import BALANCINGS
 from cnn_lstm_hyperopt.training.optimizers import OPTIMIZERS
 from cnn_lstm_hyperopt.training.step import Stepper

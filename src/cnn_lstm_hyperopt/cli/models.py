@@ -148,7 +148,7 @@ def _loaded(folder: Path, features: str | None, *, runs: bool = True) -> "Predic
         raise DataError("--features must be left out, for this model has no features of your own")
     if ":" not in features:
         raise ConfigError(f"--features must be module:function, such as {needed}, but got {printable(features)}")
-    from cnn_lstm_hyperopt.data.own_features import load_function
+    from cnn_lstm_hyperopt.data.own_function import load_function
 
     return load_model(folder, features=load_function(features).call)
 
@@ -157,8 +157,8 @@ def _read(
     data_dir: Path, symbols: Sequence[str], end: date | None, on_bad_bars: BadBars, model: "Predictor"
 ) -> list["Bars"]:
     """The bars of a folder, by the reader of ``run``; what is odd about them is told on standard error."""
-    from cnn_lstm_hyperopt.data.sources import FileSource
     from cnn_lstm_hyperopt.data.problems import warning_texts
+    from cnn_lstm_hyperopt.data.sources.files import FileSource
 
     source = FileSource(data_dir, on_bad_bars, model.description.feature_columns)
     every, warnings = source.load(symbols, None, end)
@@ -170,7 +170,7 @@ def _read(
 def _predicted(model: "Predictor", every: Sequence["Bars"], *, start: date | None, last: bool) -> "pd.DataFrame":
     import pandas as pd
 
-    from cnn_lstm_hyperopt.data.tables.dates import date_text
+    from cnn_lstm_hyperopt.data.problems import date_text
     from cnn_lstm_hyperopt.inference.predictor import SYMBOL, joined
 
     tables = []

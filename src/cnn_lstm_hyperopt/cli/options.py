@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from cyclopts import Parameter, Token
 
 from cnn_lstm_hyperopt.config import Settings, load_settings
-from cnn_lstm_hyperopt.config.schema.data import BadBars, Target
+from cnn_lstm_hyperopt.config.schema.data import SOURCES, BadBars, Target
 from cnn_lstm_hyperopt.config.schema.search import PrunerName, SamplerName
 from cnn_lstm_hyperopt.config.schema.study import MetricName
 from cnn_lstm_hyperopt.errors import ConfigError
@@ -71,7 +71,10 @@ def _help(flag: str) -> str:
     return f"{text}." + (f" [default: {default}]" if shown else "")
 
 
-SourceFlag = Literal["synthetic", "embedded", "files", "yahoo"]
+if TYPE_CHECKING:
+    SourceFlag = str
+else:
+    SourceFlag = Literal[tuple(SOURCES)]
 _SEARCH, _DATA, _RETRAIN, _RUN = "Search", "Data", "After the search", "Run"
 
 

@@ -1,7 +1,7 @@
 """Price bars of one symbol, normalised and checked: what every source returns."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
@@ -11,26 +11,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.config.schema.data import BadBars
-from cnn_lstm_hyperopt.data.tables.columns import COLUMNS, DATE_NAMES, LARGEST, PRICES, named_columns
-from cnn_lstm_hyperopt.data.tables.dates import CURE as DATE_CURE
-from cnn_lstm_hyperopt.data.tables.dates import DateColumn, date_text, read_dates
-from cnn_lstm_hyperopt.data.tables.numbers import CURE as NUMBER_CURE
-from cnn_lstm_hyperopt.data.tables.numbers import read_numbers
-from cnn_lstm_hyperopt.data.problems import ROUNDING, Findings, Problem, counted, shown_text
+from cnn_lstm_hyperopt.data.problems import Findings, Problem, date_text
+from cnn_lstm_hyperopt.data.tables.columns import COLUMNS, PRICES, Table, frame_columns
+from cnn_lstm_hyperopt.data.tables.dates import DateColumn
+from cnn_lstm_hyperopt.data.validation import rules
 from cnn_lstm_hyperopt.data.validation.plausibility import look_for_splits, look_over
 from cnn_lstm_hyperopt.utils.text import counted
 
-__all__ = ["COLUMNS", "PRICES", "Bars", "WholeRange", "date_text", "normalise_bars"]
+__all__ = ["COLUMNS", "PRICES", "Bars", "WholeRange", "bars_of", "date_text", "normalise_bars", "outside"]
 
-SMALLEST = 1 / LARGEST
-"""Of a price: ratios of prices and their products are finite."""
 _HASHED = 100_000
 """Bars that are hashed at a time."""
-_FUTURE = pd.Timedelta(days=1)
-"""Ahead of UTC it may be tomorrow already."""
 
 Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -90,49 +83,68 @@ def normalise_bars(
     *,
     on_bad_bars: BadBars = "error",
     columns: Sequence[str] = (),
-    adjusted: str | None = None,
-    problems: Sequence[Problem] = (),
-    start: date | None = None,
-    end: date | None = None,
     can_drop: bool = True,
 ) -> Bars:
-    """People's table of bars to :class:`Bars`.
+    """A frame of bars, e.g. of ``pandas.read_csv``, to :class:`Bars`.
 
     Columns may have any case and surrounding spaces, rows any order; an unnamed index column is left out, or
-    read as the dates if no column is named date, datetime or timestamp (or the index holds them). With an
-    adjusted close, prices are multiplied by adj_close / close and volume is divided by it, so that price ×
-    volume stays what was traded.
+    read as the dates if no column is named date, datetime or timestamp (or the index holds them).
 
     Args:
         symbol: name that the bars get.
-        raw: the table, e.g. of ``pandas.read_csv``.
+        raw: the table.
         where: the file, for errors.
         on_bad_bars: what happens to rows that can't be true; ``docs/data.md`` has the rules.
         columns: further columns that are read, as the settings spell them; NaN where nothing stands.
-        adjusted: what the source has adjusted already; None: nothing is known.
-        problems: what was found while the file was read.
-        start, end: first and last date wanted; None: no limit. Of other rows the date is read and nothing else is checked; a
-            table without a row between them gives no bars.
         can_drop: whether errors advise to let bad rows be dropped.
 
     Raises:
-        BadBarsError: all that is wrong with the table, a line each: a column is missing or twice there, rows hold what
-            can't be true (unless they are dropped or kept), or there are no rows.
+        BadBarsError: as of :func:`bars_of`, or a column is missing or twice there.
     """
-    found = Findings(symbol, where, on_bad_bars, list(problems), can_drop=can_drop)
-    table = named_columns(raw, columns, found)
-    if not len(raw):
+    found = Findings(symbol, where, on_bad_bars, can_drop=can_drop)
+    return bars_of(symbol, frame_columns(raw, columns, found), found, columns=columns)
+
+
+def bars_of(
+    symbol: str,
+    table: Table,
+    found: Findings,
+    *,
+    columns: Sequence[str] = (),
+    adjusted: str | None = None,
+    start: date | None = None,
+    end: date | None = None,
+) -> Bars:
+    """The columns of a table to :class:`Bars`.
+
+    With an adjusted close, prices are multiplied by adj_close / close and volume is divided by it, so that price × volume
+    stays what was traded.
+
+    Args:
+        symbol: name that the bars get.
+        table: the columns that are used; it is emptied.
+        found: what was found while the table was read; the findings here are added.
+        columns: further columns, as the settings spell them.
+        adjusted: what the source has adjusted already; None: nothing is known.
+        start, end: first and last date wanted; None: no limit. Of other rows the date is read and nothing else is checked; a
+            table without a row between them gives no bars.
+
+    Raises:
+        BadBarsError: all that is wrong with the table, a line each: rows hold what can't be true (unless they are dropped or
+            kept), or there are no rows.
+    """
+    if not len(table["date"]):
         raise found.fail("no_rows", "has no rows of bars", "give a file with at least one bar")
-    dates = _read_dates(table["date"], found)
-    dates, table, whole = _within(dates, table, start, end, found)
+    dates = rules.checked_dates(table["date"], found)
+    dates, whole = _within(dates, table, start, end, found)
     if whole is not None and not dates.index.notna().any():
         found.raise_errors()
         return Bars(symbol, _no_bars(columns), "", tuple(found.problems), whole)
-    _check_dates(dates, table.pop("date"), found)
-    numbers = _read_numbers(table, columns, dates.index, found)
-    del table
-    _check_prices(numbers, dates.index, found)
-    _check_duplicates(numbers, dates, found)
+    rules.check_stamps(dates, table.pop("date"), found)
+    numbers = rules.checked_numbers(table, columns, dates.index, found)
+    table.clear()  # millions of texts
+    rules.check_prices(numbers, dates.index, found)
+    rules.check_duplicates(numbers, dates, found)
     found.raise_errors()
     index, values = _in_order(numbers, dates.index, found)
     adjustment = adjusted or _adjust(values)
@@ -149,202 +161,39 @@ def normalise_bars(
     return Bars(symbol, frame, adjustment, tuple(found.problems), whole)
 
 
-def _read_dates(column: pd.Series, found: Findings) -> DateColumn:
-    dates = read_dates(column)
-    unreadable = np.asarray(dates.index.isna())
-
-    def shown(row: int) -> str:
-        return shown_text(column.iloc[row])
-
-    if unreadable.any():
-        text = column[unreadable].astype("string").str.strip().str.lower()
-        header = unreadable.copy()
-        header[unreadable] = text.isin([*DATE_NAMES, "time"]).to_numpy(bool)
-        found.refuse("header_again", header, "the header must occur once", shown, None)
-        serial = text.str.fullmatch(r"[2-6]\d{4}(\.\d+)?").fillna(value=False)
-        cure = (
-            "these look like Excel's day numbers: format the column as a date, export it again"
-            if serial.any()
-            else DATE_CURE
-        )
-        european = text.str.fullmatch(r"(1[3-9]|2\d|3[01])/(0?[1-9]|1[0-2])/\d{4}.*").fillna(value=False).any()
-        found.refuse(
-            "date",
-            unreadable & ~header,
-            "date must be a date in every row",
-            shown,
-            None,
-            droppable=not european,  # the other dates were read with day and month in the wrong places
-            cure=cure,
-        )
-    if dates.offsets is not None and dates.offsets[1] - dates.offsets[0] > 120:
-        low, high = (f"{minutes // 60:+03d}:{minutes % 60:02d}" for minutes in dates.offsets)
-        found.warn(
-            "time_zones",
-            f"dates carry time zones from {low} to {high}",
-            "right if the exchange moved; otherwise these are bars of several markets: give each a file",
-            value=f"{low} to {high}",
-        )
-    if dates.order_unclear:
-        found.warn(
-            "date_order",
-            f"dates like {shown(0)} were read as month/day/year, and no day above 12 proves it",
-            "if they are day/month/year, write them as 2015-04-01",
-            value=shown(0),
-        )
-    return dates
+def outside(
+    index: pd.DatetimeIndex, start: date | None, end: date | None
+) -> tuple[NDArray[np.bool_], WholeRange | None]:
+    """(rows,) which lie before ``start`` or after ``end``, and the range of all rows; None: none lies there."""
+    early, late = np.zeros((2, len(index)), dtype=bool)
+    if start is not None:
+        early = np.asarray(index < pd.Timestamp(start))
+    if end is not None:
+        late = np.asarray(index >= pd.Timestamp(end) + pd.Timedelta(days=1))
+    if not (early | late).any():
+        return early, None
+    before = index[early].max() if early.any() else None
+    after = index[late].min() if late.any() else None
+    return early | late, WholeRange(index.min(), index.max(), before, after)
 
 
 def _within(
-    dates: DateColumn, table: dict[str, pd.Series], start: date | None, end: date | None, found: Findings
-) -> tuple[DateColumn, dict[str, pd.Series], WholeRange | None]:
-    """The rows from ``start`` to ``end``, and those whose date can't be read; and where there are others, what all cover."""
-    index = dates.index
-    early = np.zeros(len(index), dtype=bool) if start is None else np.asarray(index < pd.Timestamp(start))
-    late = np.zeros(len(index), dtype=bool)
-    if end is not None:
-        late = np.asarray(index >= pd.Timestamp(end) + pd.Timedelta(days=1))
-    outside = early | late
-    if not outside.any():
-        return dates, table, None
-    rows = np.flatnonzero(~outside)
+    dates: DateColumn, table: Table, start: date | None, end: date | None, found: Findings
+) -> tuple[DateColumn, WholeRange | None]:
+    """Leaves the rows from ``start`` to ``end``, and those whose date can't be read; the range of all, if there are others."""
+    gone, whole = outside(dates.index, start, end)
+    if whole is None:
+        return dates, None
+    rows = np.flatnonzero(~gone)
     found.look_only_at(rows)
-    whole = WholeRange(
-        index.min(),
-        index.max(),
-        before=index[early].max() if early.any() else None,
-        after=index[late].min() if late.any() else None,
-    )
-    inside = replace(dates, index=index[rows], odd_zone=dates.odd_zone[rows])
-    return inside, {name: column.iloc[rows].reset_index(drop=True) for name, column in table.items()}, whole
+    for name, column in table.items():
+        table[name] = column.iloc[rows].reset_index(drop=True)
+    return replace(dates, index=dates.index[rows], odd_zone=dates.odd_zone[rows]), whole
 
 
 def _no_bars(columns: Sequence[str]) -> pd.DataFrame:
     nothing = pd.DatetimeIndex(np.empty(0, "datetime64[ns]"), name="date")
     return pd.DataFrame({name: np.empty(0) for name in (*COLUMNS, *columns)}, index=nothing)
-
-
-def _check_dates(dates: DateColumn, column: pd.Series, found: Findings) -> None:
-    """What dates can't be, once they are read."""
-
-    def shown(row: int) -> str:
-        return shown_text(column.iloc[row])
-
-    found.refuse(
-        "time_zone",
-        dates.odd_zone,
-        f"date must have a time zone in every row or in none, and most have {'one' if dates.zoned else 'none'}",
-        shown,
-        dates.index,
-        cure="write all dates in the same way",
-    )
-    ahead = np.asarray(dates.index > pd.Timestamp.now("UTC").tz_localize(None) + _FUTURE)
-    found.refuse("future", ahead, "date must not lie in the future", shown, dates.index, computable=True)
-
-
-def _read_numbers(
-    table: Mapping[str, pd.Series], columns: Sequence[str], dates: pd.DatetimeIndex, found: Findings
-) -> dict[str, Array]:
-    """The number columns; rows whose date is not known are not looked at."""
-    known = ~np.asarray(dates.isna())
-    read, commas = read_numbers(table)
-    if commas is not None:
-        found.warn(
-            "commas",
-            f"commas in numbers were read as {'decimal commas' if commas == 'decimal' else 'thousands separators'}",
-            "write 1234.5 to be sure",
-        )
-    for name, column in read.items():
-        if name not in columns:
-            found.refuse(
-                "missing", column.missing & known, f"{name} must be a number in every row", lambda _: "nothing", dates
-            )
-        found.refuse(
-            "text",
-            column.text & known,
-            f"{name} must hold numbers, not text",
-            lambda row, name=name: shown_text(table[name].iloc[row]),  # type: ignore[misc]
-            dates,
-            cure=NUMBER_CURE,
-        )
-        _refuse_extremes(name, column.values, dates, known, found)
-    return {name: column.values for name, column in read.items()}
-
-
-def _refuse_extremes(name: str, values: Array, dates: pd.DatetimeIndex, known: Mask, found: Findings) -> None:
-    infinite = np.isinf(values)
-    found.refuse("infinite", infinite & known, f"{name} must be finite", _shown(values), dates)
-    large = ~infinite & (np.abs(values) > LARGEST)
-    found.refuse("large", large & known, f"{name} must not be beyond {LARGEST:g}", _shown(values), dates)
-
-
-def _shown(values: Array) -> Callable[[int], str]:
-    return lambda row: f"{values[row]:g}"
-
-
-def _check_prices(numbers: Mapping[str, Array], dates: pd.DatetimeIndex, found: Findings) -> None:
-    """What prices and volume can't be."""
-    for name in (*PRICES, "adj_close"):
-        if name in numbers:
-            values = numbers[name]
-            found.refuse("price", values <= 0, f"{name} must be above 0", _shown(values), dates)
-            small = (values > 0) & (values < SMALLEST)
-            found.refuse("small", small, f"{name} must be {SMALLEST:g} or more", _shown(values), dates)
-    volume = numbers["volume"]
-    found.refuse("negative_volume", volume < 0, "volume must be 0 or more", _shown(volume), dates)
-    high, low = numbers["high"], numbers["low"]
-    sound = np.ones(len(high), dtype=bool) if found.broken is None else ~found.broken
-    found.refuse(
-        "high_below_low", sound & (high < low), "high must not be below low", _shown(high), dates, computable=True
-    )
-    sound &= high >= low
-    for name in ("open", "close"):
-        values = numbers[name]
-        outside = sound & ((values > high * (1 + ROUNDING)) | (values < low * (1 - ROUNDING)))
-        found.refuse(
-            f"{name}_outside",
-            outside,
-            f"{name} must lie between low and high",
-            lambda row, values=values: f"{values[row]:g}, not in {low[row]:g} to {high[row]:g}",  # type: ignore[misc]
-            dates,
-            computable=True,
-        )
-
-
-def _check_duplicates(numbers: Mapping[str, Array], dates: DateColumn, found: Findings) -> None:
-    """Dates that occur twice.
-
-    Of copies of one bar all but the first are left out, of bars that differ all: nobody knows which is true.
-    """
-    stamps = dates.index.asi8
-    if np.all(stamps[1:] > stamps[:-1]) and not dates.index.hasnans:
-        return
-    sound = ~np.asarray(dates.index.isna())
-    if found.gone is not None:
-        sound &= ~found.gone
-    places = np.flatnonzero(sound)
-    rows = places[dates.index[places].duplicated(keep=False)]
-    if not len(rows):
-        return
-    group = pd.DataFrame({"date": stamps[rows], **{name: values[rows] for name, values in numbers.items()}})
-    copies = group.duplicated().to_numpy(bool)
-    kept = group["date"].where(~copies)
-    differ = (kept.duplicated(keep=False) & kept.notna()).to_numpy(bool)
-
-    def shown(row: int) -> str:
-        same = rows[stamps[rows] == stamps[row]]
-        return f"the same date as row {found.row_number(int(same[same != row][0]))}"
-
-    cure = "keep one row of each"
-    if not dates.daily:
-        cure += " (if this is the hour that comes twice when summer time ends, write dates in UTC)"
-    for rule, mask, finding in (
-        ("copy", copies, "date must occur once, also with the same bar"),
-        ("duplicate", differ, "date must occur once, and these bars differ"),
-    ):
-        bad = np.zeros(len(stamps), dtype=bool)
-        bad[rows[mask]] = True
-        found.refuse(rule, bad, finding, shown, dates.index, cure=cure)
 
 
 def _in_order(

@@ -24,13 +24,8 @@ import pandas as pd
 
 from cnn_lstm_hyperopt.config.schema.data import DataSettings
 from cnn_lstm_hyperopt.data.bars import Bars
-from cnn_lstm_hyperopt.data.own_features import (
-    RETURNED_TWICE,
-    FeatureSet,
-    feature_set,
-    load_function,
-    longest_segments,
-)
+from cnn_lstm_hyperopt.data.own_features import FeatureSet, feature_set, longest_segments
+from cnn_lstm_hyperopt.data.own_function import RETURNED_TWICE, load_function
 from cnn_lstm_hyperopt.errors import DataError
 from cnn_lstm_hyperopt.utils.processes import module_command
 from cnn_lstm_hyperopt.utils.text import shown_name

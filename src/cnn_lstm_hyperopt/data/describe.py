@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.config.schema.data import DataSettings
 from cnn_lstm_hyperopt.data.bars import Bars, date_text
-from cnn_lstm_hyperopt.data.folds import Fold
-from cnn_lstm_hyperopt.data.framing import bars_needed
 from cnn_lstm_hyperopt.data.labels import Labeller
+from cnn_lstm_hyperopt.data.sources.base import Source
 from cnn_lstm_hyperopt.data.splits import SPLIT_NAMES
-from cnn_lstm_hyperopt.data.windows import Windows
+from cnn_lstm_hyperopt.data.window_table import bars_needed
+from cnn_lstm_hyperopt.data.windows import Fold, Windows
 
 _NEAR_NOISE = "target direction is near noise: AUC 0.46–0.54 on every symbol tried; --target volatility is learnable"
 
@@ -23,9 +23,7 @@ def describe(
     bars: Sequence[Bars],
     settings: DataSettings,
     *,
-    source: str,
-    survivorship: str,
-    best_accuracy: float | None,
+    source: Source,
     question: Labeller,
     features: Mapping[str, Any],
     n_segments: Mapping[str, int],
@@ -37,15 +35,12 @@ def describe(
 ) -> dict[str, Any]:
     """The content of data.json; strict JSON.
 
-    ``sha256`` stands for the windows, labels and splits: it changes with any bar, and with any setting that
-    acts on them.
+    ``sha256`` stands for windows, labels and splits: it changes with any bar, and any setting that acts on them.
 
     Args:
         bars: of all symbols.
         settings: what was asked.
-        source: name of the source.
-        survivorship: what is known of symbols that did not survive.
-        best_accuracy: what nothing can surpass, where that is known.
+        source: of the bars.
         question: names of the classes and of the values.
         features: names of the inputs, and where those of the user come from.
         n_segments: segments of each symbol's bars.
@@ -55,6 +50,7 @@ def describe(
         purged: (purged windows,) their symbols.
         warnings: of source and data.
     """
+    n_classes = len(question.class_names)
     facts: dict[str, Any] = {
         "target": settings.target,
         "class_names": list(question.class_names),
@@ -68,26 +64,17 @@ def describe(
         **features,
         "symbols": {each.symbol: _symbol(each, n_segments[each.symbol]) for each in bars},
         "cuts": {"validation": date_text(cuts[0]), "test": date_text(cuts[1])},
-        "splits": {
-            name: {**_stretch(splits[name]), **class_balance(splits[name], len(question.class_names))}
-            for name in SPLIT_NAMES
-        },
+        "splits": {name: {**_stretch(each), **class_balance(each, n_classes)} for name, each in splits.items()},
         **_cross_validation(settings, folds),
-        "windows": {
-            each.symbol: {
-                **{name: int(np.count_nonzero(splits[name].symbols == each.symbol)) for name in SPLIT_NAMES},
-                "purged": int(np.count_nonzero(purged == each.symbol)),
-            }
-            for each in bars
-        },
+        "windows": {each.symbol: _windows(each.symbol, splits, purged) for each in bars},
     }
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True, allow_nan=False).encode()).hexdigest()
     for each in bars:  # how a finding is worded does not change the data
         facts["symbols"][each.symbol]["problems"] = [problem.as_dict() for problem in each.problems]
     return {
-        "source": source,
-        "survivorship": survivorship,
-        "best_attainable_accuracy": best_accuracy,
+        "source": source.name,
+        "survivorship": source.survivorship,
+        "best_attainable_accuracy": source.best_accuracy(settings.target, settings.horizon) if n_classes == 2 else None,
         **facts,
         "warnings": list(warnings),
         "sha256": digest,
@@ -153,6 +140,12 @@ def _symbol(bars: Bars, segments: int) -> dict[str, Any]:
         "sha256": bars.sha256,
         "adjustment": bars.adjustment,
     }
+
+
+def _windows(symbol: str, splits: Mapping[str, Windows], purged: NDArray[np.str_]) -> dict[str, int]:
+    """Windows of a symbol in each split."""
+    of = {**{name: splits[name].symbols for name in SPLIT_NAMES}, "purged": purged}
+    return {name: int(np.count_nonzero(symbols == symbol)) for name, symbols in of.items()}
 
 
 def _label_settings(settings: DataSettings) -> dict[str, Any]:

@@ -32,26 +32,16 @@ _ZERO = 1e-12  # relative: smaller ATR and σ are rounding, not movement
 Array = NDArray[np.float64]
 
 
-def compute_features(frame: pd.DataFrame) -> Array:
-    """Features of consecutive bars (one segment).
+def write_features(frame: pd.DataFrame, out: Array) -> None:
+    """Features of consecutive bars (one segment) into the first columns of ``out``: millions of bars are held once only.
 
-    Row t depends on bars 0..t alone. Prices × k and volume × k leave the features unchanged (the volume's as
-    far as ln(1 + V) ≈ ln V). Where a formula would divide by zero (no range, no movement, no volume), the
-    feature is 0.
+    Row t depends on bars 0..t alone. Prices × k and volume × k leave the features unchanged (the volume's as far as
+    ln(1 + V) ≈ ln V). Where a formula would divide by zero (no range, no movement, no volume), the feature is 0.
 
     Args:
         frame: (bars,) float64 columns open, high, low, close, volume.
-
-    Returns:
-        (bars, 11) in the order of ``FEATURE_NAMES``; the first ``WARM_UP`` rows hold NaN.
+        out: (bars, 11 or more), in the order of ``FEATURE_NAMES``; the first ``WARM_UP`` rows become NaN.
     """
-    features = np.empty((len(frame), len(FEATURE_NAMES)))
-    write_features(frame, features)
-    return features
-
-
-def write_features(frame: pd.DataFrame, out: Array) -> None:
-    """:func:`compute_features` into the first columns of ``out``, (bars, 11 or more): millions of bars are held once only."""
     bars = len(frame)
     if bars == 0:
         return

@@ -1,23 +1,22 @@
-"""How far bars are apart."""
+"""How far bars are apart, and how that is said."""
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from cnn_lstm_hyperopt.data.windows import Windows
+_DAY = 86_400 * 10**9
+_NAMED: tuple[tuple[float, float, str], ...] = (  # days from, days to, name
+    (0.9, 4.5, "daily"),
+    (4.5, 9.5, "weekly"),
+    (27, 32, "monthly"),
+    (85, 95, "quarterly"),
+    (355, 370, "yearly"),
+)
 
 
 def step_seconds(stamps: NDArray[np.int64]) -> float | None:
     """Median distance of ascending stamps in nanoseconds; None of fewer than two."""
     return float(np.median(np.diff(stamps))) / 1e9 if len(stamps) > 1 else None
-
-
-def window_step_seconds(windows: Windows) -> float | None:
-    """Of the symbol with the most windows, one of which ends at nearly every bar; None of a user's own loaders."""
-    if windows.dates.dtype.kind != "M" or not len(windows):
-        return None
-    names, counts = np.unique(windows.symbols, return_counts=True)
-    dates = windows.dates[windows.symbols == names[np.argmax(counts)]]
-    return step_seconds(np.sort(dates.astype("datetime64[ns]").astype(np.int64)))
 
 
 def duration(seconds: float) -> str:
@@ -26,3 +25,26 @@ def duration(seconds: float) -> str:
         if seconds >= size:
             return f"{seconds / size:.3g} {name}{'' if seconds == size else 's'}"
     return f"{seconds:.3g} seconds"
+
+
+def frequency(index: pd.DatetimeIndex) -> str:
+    """How often there is a bar: daily, hourly, every 15 minutes, …"""
+    stamps = index.as_unit("ns").asi8
+    return frequency_text(float(np.median(np.diff(stamps)))) if len(stamps) > 1 else "a single bar"
+
+
+def frequency_text(step: float) -> str:
+    """The frequency of bars that lie ``step`` nanoseconds apart."""
+    for low, high, name in _NAMED:
+        if low <= step / _DAY < high:
+            return name
+    if step >= _DAY:
+        return f"every {step / _DAY:g} days"
+    for unit, name, once in (
+        (3_600e9, "hour", "hourly"),
+        (60e9, "minute", "every minute"),
+        (1e9, "second", "every second"),
+    ):
+        if step >= unit:
+            return once if step == unit else f"every {step / unit:g} {name}s"
+    return f"every {step / 1e9:g} seconds"

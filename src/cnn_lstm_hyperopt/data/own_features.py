@@ -1,14 +1,8 @@
 """The inputs of a window: the eleven features, columns of the user's files, and what the user's own function makes."""
 
 import hashlib
-import importlib
-import importlib.util
-import inspect
-import os
-import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from importlib.machinery import PathFinder
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,102 +11,22 @@ from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.config.schema.data import DataSettings
 from cnn_lstm_hyperopt.data.bars import COLUMNS, Bars, date_text
-from cnn_lstm_hyperopt.data.tables.columns import LARGEST
 from cnn_lstm_hyperopt.data.features import FEATURE_NAMES, WARM_UP, segments, write_features
 from cnn_lstm_hyperopt.data.labels import labeller
 from cnn_lstm_hyperopt.data.lookahead.causality import check_recomputed
 from cnn_lstm_hyperopt.data.lookahead.foresight import check_foresight
+from cnn_lstm_hyperopt.data.own_function import OwnFunction, load_function
 from cnn_lstm_hyperopt.data.splits import evenly_spread
+from cnn_lstm_hyperopt.data.tables.columns import LARGEST
 from cnn_lstm_hyperopt.errors import DataError
-from cnn_lstm_hyperopt.utils.text import printable, shown_name, shown_names, typed_line
+from cnn_lstm_hyperopt.utils.text import shown_names
 
 _SAMPLED_BARS = 20_000  # of all symbols together, on which the statistics rest
 _SAMPLED_SYMBOLS = 8
 _RECOMPUTED_BARS = 2_000  # of each of the symbols whose features are computed again and again
 _RECOMPUTED_SYMBOLS = 2
 _FEWEST_VALUES = 1_000
-_MOST_COLUMNS = 1_000
-_LONGEST_NAME = 100
-RETURNED_TWICE = 77
-"""Exit code of a copy of this process that came back from a user's function."""
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class OwnFunction:
-    """A user's function ``frame -> frame`` of more features.
-
-    It gets the bars of one segment of one symbol: index the dates, columns open, high, low, close, volume and those of
-    ``data.feature_columns``. It returns a frame with the same index and numeric columns of new names; NaN where a feature is
-    not there yet.
-
-    Attributes:
-        reference: ``module:function``.
-        call: the function.
-    """
-
-    reference: str
-    call: Callable[[pd.DataFrame], Any] = field(repr=False, compare=False)
-
-    def __call__(self, frame: pd.DataFrame, symbol: str) -> pd.DataFrame:
-        """What it makes of ``frame``, as float64, checked.
-
-        Raises:
-            DataError: the function raises, changes the frame it got, or returns something else.
-        """
-        given, process = frame.copy(deep=False), os.getpid()  # pandas copies the frame once it is written to
-        try:
-            try:
-                made = self.call(given)
-            finally:
-                _end_copies(process)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            raise self._fault(symbol, f"raises {typed_line(error)}") from error
-        if not given.equals(frame):
-            raise self._fault(symbol, "changes the frame that it gets; begin with frame = frame.copy()")
-        if not isinstance(made, pd.DataFrame):
-            cure = "; use .to_frame('name')" if isinstance(made, pd.Series) else ""
-            if inspect.iscoroutine(made):
-                made.close()  # or Python complains that nobody awaited it
-                cure = "; write def in place of async def"
-            raise self._fault(symbol, f"must return a pandas DataFrame, but returns {type(made).__name__}{cure}")
-        if len(made) != len(frame) or not made.index.equals(frame.index):
-            raise self._fault(
-                symbol,
-                f"must return a frame with the index that it gets ({len(frame)} bars), but returns"
-                f" {len(made)} rows with another index; keep rows that have no value yet as NaN",
-            )
-        return self._numbers(made, tuple(map(str, frame.columns)), symbol)
-
-    def _numbers(self, made: pd.DataFrame, taken: tuple[str, ...], symbol: str) -> pd.DataFrame:
-        names = [name.strip() if isinstance(name, str) else "" for name in made.columns]
-        if not names:
-            raise self._fault(symbol, "returns no column; return at least one")
-        if len(names) > _MOST_COLUMNS:
-            raise self._fault(symbol, f"returns {len(names):,} columns; return at most {_MOST_COLUMNS:,}")
-        odd = next((name for name in names if not name.isprintable() or len(name) > _LONGEST_NAME), None)
-        if odd is not None:
-            raise self._fault(
-                symbol,
-                f"returns a column '{shown_name(odd)}'; a name must be printable, of at most {_LONGEST_NAME} characters",
-            )
-        if "" in names:
-            raise self._fault(symbol, "returns a column without a name; name every column with a text")
-        twice = sorted({name for name in names if names.count(name) > 1 or name in (*FEATURE_NAMES, *taken)})
-        if twice:
-            raise self._fault(symbol, f"returns {shown_names(twice)}, a name that is taken; return new columns only")
-        numbers: dict[str, Array] = {}
-        for place, name in enumerate(names):
-            column = made.iloc[:, place]
-            if not (pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_complex_dtype(column)):
-                raise self._fault(symbol, f"returns {name} as {column.dtype}; return numbers only")
-            numbers[name] = column.to_numpy(np.float64, na_value=np.nan)
-        return pd.DataFrame(numbers, index=made.index)
-
-    def _fault(self, symbol: str, what: str) -> DataError:
-        return DataError(f"data.features {shown_name(self.reference)} ({symbol}): {what}")
 
 
 @dataclass(frozen=True)
@@ -194,20 +108,22 @@ class FeatureSet:
                     f" {shown_names(self.added)} for other bars; return the same columns for all bars"
                 )
             own[:, len(self.columns) :] = made[list(self.added)].to_numpy()
-        for place, name in enumerate(self.own):
-            large = np.flatnonzero(np.isfinite(own[:, place]) & (np.abs(own[:, place]) > LARGEST))
-            if len(large):
-                raise DataError(
-                    f"{symbol}: the feature {name} must not be beyond {LARGEST:g}, but is {own[large[0], place]:g} on"
-                    f" {date_text(frame.index[large[0]])} ({len(large)} bars); scale it, or take its logarithm"
-                )
-            infinite = np.flatnonzero(np.isinf(own[:, place]))
-            if len(infinite):
-                raise DataError(
-                    f"{symbol}: the feature {name} must be finite, but is {own[infinite[0], place]} on"
-                    f" {date_text(frame.index[infinite[0]])} ({len(infinite)} bars); guard the division or the"
-                    " logarithm, and leave NaN where there is no value"
-                )
+        for values, name in zip(own.T, self.own, strict=True):
+            infinite = np.isinf(values)
+            for bad, rule, cure in (
+                (
+                    ~infinite & (np.abs(values) > LARGEST),
+                    f"not be beyond {LARGEST:g}",
+                    "scale it, or take its logarithm",
+                ),
+                (infinite, "be finite", "guard the division or the logarithm, and leave NaN where there is no value"),
+            ):
+                rows = np.flatnonzero(bad)
+                if len(rows):
+                    raise DataError(
+                        f"{symbol}: the feature {name} must {rule}, but is {values[rows[0]]:g} on"
+                        f" {date_text(frame.index[rows[0]])} ({len(rows)} bars); {cure}"
+                    )
         return own
 
 
@@ -252,76 +168,6 @@ def with_function(features: FeatureSet, function: OwnFunction, frame: pd.DataFra
     return replace(features, function=function, added=tuple(made.columns))
 
 
-def load_function(reference: str) -> OwnFunction:
-    """The function ``module:function``; the module may lie in the current directory, or be installed.
-
-    The named module is looked for in the current directory first. All that it or a library imports is looked for there last: a
-    file that is named like a library is not imported in its place.
-
-    Raises:
-        DataError: there is no such module or function, or importing it raises.
-    """
-    name, _, function = reference.partition(":")
-    where = f"data.features {shown_name(reference)}"
-    try:
-        here = os.getcwd()
-    except OSError as error:
-        raise DataError(
-            f"{where} can't be looked for, as the working directory is gone ({error.strerror}); go to another"
-        ) from error
-    if here not in sys.path and "" not in sys.path:
-        sys.path.append(here)
-    importlib.invalidate_caches()
-    process = os.getpid()
-    try:
-        try:
-            _import_from(here, name.partition(".")[0])
-            module = importlib.import_module(name)
-        finally:
-            _end_copies(process)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise DataError(f"{where}: importing {shown_name(name)} raises {typed_line(error)}") from error
-        raise DataError(
-            f"{where}: there is no module {shown_name(error.name)}, neither in the current directory {printable(here)} nor"
-            " installed; start from the directory of the file, or name it as package.module:function"
-        ) from error
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        raise DataError(f"{where}: importing {shown_name(name)} raises {typed_line(error)}") from error
-    call = getattr(module, function, None)
-    if call is None:
-        own = [
-            key for key, value in vars(module).items() if callable(value) and getattr(value, "__module__", "") == name
-        ]
-        there = f"; it has: {shown_names(own)}" if own else ""
-        raise DataError(f"{where}: the module {shown_name(name)} has no function {shown_name(function)}{there}")
-    if not callable(call):
-        raise DataError(f"{where}: {function} is no function, but {type(call).__name__}")
-    return OwnFunction(reference, call)
-
-
-def _end_copies(process: int) -> None:
-    """A function that calls os.fork() may come back in the new process, too: the run must not go on twice."""
-    if os.getpid() != process:
-        os._exit(RETURNED_TWICE)
-
-
-def _import_from(folder: str, name: str) -> None:
-    """Import a module or package that lies in a folder, unless a module of this name is loaded already."""
-    spec = None if name in sys.modules else PathFinder.find_spec(name, [folder])
-    if spec is None or spec.loader is None:  # a folder without __init__.py is a package only where there is no other
-        return
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        sys.modules.pop(name, None)
-        raise
-
-
 def _require_new_names(columns: Sequence[str]) -> None:
     twice = sorted({name for name in columns if list(columns).count(name) > 1 or name in (*FEATURE_NAMES, *COLUMNS)})
     if twice:
@@ -333,7 +179,7 @@ def _require_new_names(columns: Sequence[str]) -> None:
 
 def longest_segments(bars: Sequence[Bars], max_gap_days: float) -> list[tuple[str, pd.DataFrame]]:
     """Name and longest segment of a few symbols, evenly spread over those where it is long enough for features."""
-    chosen: list[tuple[str, pd.DataFrame]] = []
+    chosen = []
     for each in bars:
         counts = np.bincount(segments(each.index, max_gap_days))
         longest = int(np.argmax(counts))

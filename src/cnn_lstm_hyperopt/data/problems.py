@@ -9,14 +9,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.config.schema.data import BadBars
-from cnn_lstm_hyperopt.data.tables.dates import date_text
 from cnn_lstm_hyperopt.errors import DataError
 from cnn_lstm_hyperopt.utils.text import counted
 
 MOST_LINES = 20
 """Faults that an error shows; it says how many more there are."""
-ROUNDING = 1e-5
-"""Relative: an open or a close that lies so little beyond high or low was rounded, or adjusted, apart from them."""
 _FIX = "correct or remove these rows"
 
 Mask = NDArray[np.bool_]
@@ -211,3 +208,9 @@ def shown_text(value: Any) -> str:
 def warning_texts(problems: Sequence[Problem]) -> Iterator[str]:
     """The lines of all warnings among ``problems``."""
     return (problem.text() for problem in problems if problem.severity == "warning")
+
+
+def date_text(stamp: pd.Timestamp | np.datetime64) -> str:
+    """ISO date of a bar, with its time if it has one."""
+    moment = pd.Timestamp(stamp)
+    return moment.date().isoformat() if moment == moment.normalize() else moment.isoformat(sep=" ")

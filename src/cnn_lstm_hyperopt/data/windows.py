@@ -8,6 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cnn_lstm_hyperopt.data.frequency import step_seconds
+
 
 @dataclass(frozen=True, eq=False)
 class Windows:
@@ -55,6 +57,15 @@ class Windows:
         """Where the tensors lie."""
         return self.series.device
 
+    @property
+    def step_seconds(self) -> float | None:
+        """Usual distance of bars, of the symbol with the most windows: one ends at nearly every bar. None of DataLoaders."""
+        if self.dates.dtype.kind != "M" or not len(self):
+            return None
+        names, counts = np.unique(self.symbols, return_counts=True)
+        dates = self.dates[self.symbols == names[np.argmax(counts)]]
+        return step_seconds(np.sort(dates.astype("datetime64[ns]").astype(np.int64)))
+
     def gather(self, index: Tensor) -> Tensor:
         """Inputs of some windows.
 
@@ -94,6 +105,22 @@ class Windows:
     def class_counts(self, n_classes: int) -> tuple[int, ...]:
         """How many windows each class has."""
         return tuple(int(count) for count in torch.bincount(self.labels, minlength=n_classes).tolist())
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """Windows to train on and to be judged by.
+
+    Attributes:
+        train: training windows, scaled by the mean and deviation of their own rows.
+        validation: windows that come after them (in combinatorial folds: beside them), scaled alike.
+        value_mean, value_std: of the training windows' values, in the target's units; 0 and 1 without regression.
+    """
+
+    train: Windows
+    validation: Windows
+    value_mean: float
+    value_std: float
 
 
 def without_other_rows(*parts: Windows) -> tuple[Windows, ...]:

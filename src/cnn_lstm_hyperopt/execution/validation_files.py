@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cnn_lstm_hyperopt.data.dataset import Fold
+from cnn_lstm_hyperopt.data.windows import Fold
 from cnn_lstm_hyperopt.progress import ProgressReport
 from cnn_lstm_hyperopt.search import Assignment, TrialRecord
 from cnn_lstm_hyperopt.training import Predictions

@@ -22,12 +22,12 @@ from cnn_lstm_hyperopt.config.messages import explain
 from cnn_lstm_hyperopt.config.schema.base import FunctionReference
 from cnn_lstm_hyperopt.config.schema.data import Target
 from cnn_lstm_hyperopt.config.search_space import params_faults
-from cnn_lstm_hyperopt.data.tables.columns import LARGEST
 from cnn_lstm_hyperopt.data.dataset import Dataset
-from cnn_lstm_hyperopt.data.frequency import window_step_seconds
 from cnn_lstm_hyperopt.data.labels import OWN_UNITS, OwnUnit
-from cnn_lstm_hyperopt.data.own_features import BUILT_IN, FeatureSet, OwnFunction
+from cnn_lstm_hyperopt.data.own_features import BUILT_IN, FeatureSet
+from cnn_lstm_hyperopt.data.own_function import OwnFunction
 from cnn_lstm_hyperopt.data.scaling import Scaler
+from cnn_lstm_hyperopt.data.tables.columns import LARGEST
 from cnn_lstm_hyperopt.errors import DataError
 from cnn_lstm_hyperopt.models import NetworkConfig
 from cnn_lstm_hyperopt.training import ValueScale
@@ -108,7 +108,7 @@ class ModelDescription:
             lookback=dataset.lookback,
             horizon=dataset.horizon,
             max_gap_days=max_gap_days,
-            bar_seconds=window_step_seconds(dataset.train),
+            bar_seconds=dataset.train.step_seconds,
         )
 
     @property

@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.data.bars import normalise_bars
-from cnn_lstm_hyperopt.data.tables.columns import LARGEST
-from cnn_lstm_hyperopt.data.dataset import frame_windows
 from cnn_lstm_hyperopt.data.features import WARM_UP
 from cnn_lstm_hyperopt.data.frequency import duration, step_seconds
 from cnn_lstm_hyperopt.data.labels import OwnUnit
+from cnn_lstm_hyperopt.data.tables.columns import LARGEST
+from cnn_lstm_hyperopt.data.window_table import frame_windows
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.errors import DataError
 from cnn_lstm_hyperopt.inference.metadata import Features, ModelDescription

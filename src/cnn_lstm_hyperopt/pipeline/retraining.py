@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cnn_lstm_hyperopt.config.domains import Scalar
-from cnn_lstm_hyperopt.data.dataset import Dataset, Fold
+from cnn_lstm_hyperopt.data.dataset import Dataset
+from cnn_lstm_hyperopt.data.windows import Fold
 from cnn_lstm_hyperopt.inference.metadata import ModelDescription
 from cnn_lstm_hyperopt.inference.model import SavedModel
 from cnn_lstm_hyperopt.pipeline.confirmation import SEEDS_APART, TIME_IS_UP, Confirmation, until

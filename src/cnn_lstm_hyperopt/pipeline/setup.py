@@ -13,8 +13,8 @@ import torch
 
 from cnn_lstm_hyperopt.config import Fixed, SearchSpace, Settings
 from cnn_lstm_hyperopt.config.shipped import shipped_config
-from cnn_lstm_hyperopt.data.dataset import Dataset, Fold
-from cnn_lstm_hyperopt.data.windows import Windows
+from cnn_lstm_hyperopt.data.dataset import Dataset
+from cnn_lstm_hyperopt.data.windows import Fold, Windows
 from cnn_lstm_hyperopt.errors import ConfigError, SaveDirError
 from cnn_lstm_hyperopt.evaluation import design_effect
 from cnn_lstm_hyperopt.execution import as_begun, memory_limit, resolve_workers, study_plan

@@ -9,9 +9,9 @@ from rich.text import Text
 from cnn_lstm_hyperopt.config.schema.data import DataSettings
 from cnn_lstm_hyperopt.data.bars import Bars, date_text
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
-from cnn_lstm_hyperopt.data.sources import load_bars
+from cnn_lstm_hyperopt.data.frequency import frequency
 from cnn_lstm_hyperopt.data.problems import BadBarsError, Problem, warning_texts
-from cnn_lstm_hyperopt.data.validation.plausibility import frequency
+from cnn_lstm_hyperopt.data.sources import load_bars
 from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
 from cnn_lstm_hyperopt.utils.text import counted
 

@@ -3,8 +3,8 @@
 from torch import Tensor
 from torch.nn import functional
 
-from cnn_lstm_hyperopt.data.augmentation import Mixed
 from cnn_lstm_hyperopt.models import Output
+from cnn_lstm_hyperopt.training.augmentation import Mixed
 
 
 def mixed_targets(

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from cnn_lstm_hyperopt.config import Configuration, Params, TrainingSettings
 from cnn_lstm_hyperopt.config.schema.study import MetricName
-from cnn_lstm_hyperopt.data.augmentation import AugmentationConfig
+from cnn_lstm_hyperopt.training.augmentation import AugmentationConfig
 from cnn_lstm_hyperopt.training.runtime.precision import Precision
 
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from cnn_lstm_hyperopt.data.augmentation import augment
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.models import CnnLstm
+from cnn_lstm_hyperopt.training.augmentation import augment
 from cnn_lstm_hyperopt.training.loss_weighting import BALANCINGS
 from cnn_lstm_hyperopt.training.losses import mixed_targets, task_losses
 from cnn_lstm_hyperopt.training.optimizers import OPTIMIZERS

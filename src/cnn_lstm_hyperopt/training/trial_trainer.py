@@ -13,8 +13,8 @@ from torch import Tensor
 
 from cnn_lstm_hyperopt.config import Configuration, Params, TrainingSettings
 from cnn_lstm_hyperopt.config.schema.study import MetricName
-from cnn_lstm_hyperopt.data.dataset import Fold, TrialData
-from cnn_lstm_hyperopt.data.windows import Windows
+from cnn_lstm_hyperopt.data.dataset import TrialData
+from cnn_lstm_hyperopt.data.windows import Fold, Windows
 from cnn_lstm_hyperopt.errors import CheckpointError, MemoryLimitError
 from cnn_lstm_hyperopt.models import CnnLstm, NetworkConfig, Profile, build_network, profile
 from cnn_lstm_hyperopt.progress import Action, Decision, OnReport, ProgressReport

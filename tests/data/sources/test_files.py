@@ -1,5 +1,6 @@
 """The folder of a user's files."""
 
+from dataclasses import fields
 from datetime import date
 from typing import ClassVar, get_args
 
@@ -7,9 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cnn_lstm_hyperopt.config.schema.data import SOURCES as DESCRIPTIONS
 from cnn_lstm_hyperopt.config.schema.data import DataSettings, SourceName
-from cnn_lstm_hyperopt.data.sources import SOURCES, FileSource, open_source
+from cnn_lstm_hyperopt.data.bars import COLUMNS
 from cnn_lstm_hyperopt.data.problems import BadBarsError
+from cnn_lstm_hyperopt.data.sources import SOURCES, open_source
+from cnn_lstm_hyperopt.data.sources.files import FileSource
 from cnn_lstm_hyperopt.errors import DataError
 
 
@@ -134,7 +138,7 @@ def test_unreadable_files_are_named(tmp_path, name, content, message):
 
 
 def test_a_source_is_opened_by_name_or_by_its_folder(tmp_path):
-    assert set(SOURCES) == {"synthetic", "embedded", "files", "yahoo"} == set(get_args(SourceName)) - {"loaders"}
+    assert set(SOURCES) == set(get_args(SourceName)) - {"loaders"} >= {"synthetic", "embedded", "files", "yahoo"}
     assert open_source(DataSettings(source="embedded")).name == "embedded"
     assert open_source(DataSettings(data_dir=tmp_path)) == FileSource(tmp_path)
     assert open_source(DataSettings(source="files", data_dir=tmp_path)).name == "files"
@@ -147,9 +151,29 @@ def test_loaders_are_no_source_of_bars_and_the_error_says_where_they_go():
     assert "\n" not in str(caught.value)
 
 
-def test_every_source_names_itself_as_the_settings_do(tmp_path):
-    for name, factory in SOURCES.items():
-        assert factory(DataSettings(data_dir=tmp_path)).name == name
+@pytest.mark.parametrize("name", SOURCES)
+def test_every_source_keeps_the_contract(name, tmp_path, make_frame):
+    """It names and describes itself, reads settings of data alone, and its bars are normalised ones in a range of dates."""
+    make_frame(400).to_csv(tmp_path / "X.csv")
+    source = open_source(DataSettings(source=name, data_dir=tmp_path if name == "files" else None))
+    assert source.name == name
+    assert {field.name for field in fields(source)} <= set(DataSettings.model_fields)
+    assert len(DESCRIPTIONS[name]) > 10
+    assert source.survivorship
+    spans = source.available()
+    assert all(first <= last for first, last in spans.values())
+    if not spans:  # of the network
+        return
+    symbol, (first, last) = next(iter(spans.items()))
+    (bars,), _ = source.load([symbol.lower()], first, last)
+    assert (bars.symbol, bars.index[0].date(), bars.index[-1].date()) == (symbol, first, last)
+    assert list(bars.frame.columns) == list(COLUMNS)
+    assert bars.frame.notna().all(axis=None)
+    assert bars.index.is_monotonic_increasing
+    with pytest.raises(DataError, match=symbol):
+        source.load(["NO-SUCH"], None, None)
+    with pytest.raises(DataError, match=symbol):
+        source.load([symbol], date(1900, 1, 1), date(1900, 12, 31))
 
 
 def test_of_a_users_files_nobody_knows_the_best_accuracy(tmp_path):

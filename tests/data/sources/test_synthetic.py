@@ -11,8 +11,8 @@ from cnn_lstm_hyperopt.api import CNNLSTMHyperparameterOptimizer
 from cnn_lstm_hyperopt.config import DataSettings
 from cnn_lstm_hyperopt.data.bars import Bars, normalise_bars
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
-from cnn_lstm_hyperopt.data.sources import SyntheticSource, open_source
-from cnn_lstm_hyperopt.data.sources.synthetic import BARS, BEST, LONG_WICK, SWITCH, SYMBOLS
+from cnn_lstm_hyperopt.data.sources import open_source
+from cnn_lstm_hyperopt.data.sources.synthetic import BARS, BEST, LONG_WICK, SWITCH, SYMBOLS, SyntheticSource
 from cnn_lstm_hyperopt.errors import DataError
 from cnn_lstm_hyperopt.evaluation import Sample
 from cnn_lstm_hyperopt.evaluation.baselines import UNKNOWN, LogisticBaseline, MajorityClass

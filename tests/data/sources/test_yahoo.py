@@ -16,9 +16,9 @@ import pytest
 
 from cnn_lstm_hyperopt.config import DataSettings
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
-from cnn_lstm_hyperopt.data.sources import YahooSource, open_source
-from cnn_lstm_hyperopt.data.sources.yahoo import cache_file
 from cnn_lstm_hyperopt.data.problems import BadBarsError
+from cnn_lstm_hyperopt.data.sources import open_source
+from cnn_lstm_hyperopt.data.sources.yahoo import YahooSource, cache_file
 from cnn_lstm_hyperopt.errors import DataError
 from cnn_lstm_hyperopt.utils.atomic_io import CACHE_VARIABLE
 

@@ -3,15 +3,21 @@
 import math
 import re
 from datetime import date
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from cnn_lstm_hyperopt.config.schema.base import MAX_SECONDS, FunctionReference, InputDirectory, Section, legible_name
+from cnn_lstm_hyperopt.utils.members import described_members
 from cnn_lstm_hyperopt.utils.text import shown
 
 Target = Literal["direction", "volatility", "triple_barrier"]
-SourceName = Literal["synthetic", "embedded", "files", "yahoo", "loaders"]
+SOURCES = described_members("data/sources", first="synthetic")
+"""Each source of bars and what it is."""
+if TYPE_CHECKING:
+    SourceName = str
+else:
+    SourceName = Literal[(*SOURCES, "loaders")]
 BadBars = Literal["error", "drop", "keep"]
 CvScheme = Literal["expanding", "rolling", "combinatorial"]
 
@@ -35,8 +41,7 @@ class DataSettings(Section):
 
     source: SourceName = Field(
         "synthetic",
-        description="synthetic (a market whose best accuracy is known), embedded (real bars in the package), files (data_dir) or"
-        " yahoo (fetched, kept in a cache)",
+        description="; ".join(f"{name}: {text[0].lower()}{text[1:]}" for name, text in SOURCES.items()),
     )
     synthetic_seed: int = Field(0, ge=0, lt=2**32, description="another seed is another synthetic market")
     data_dir: InputDirectory = Field(None, description="folder of SYMBOL.csv or SYMBOL.parquet; implies source: files")

@@ -18,8 +18,8 @@ from torch.utils.data import (
     default_collate,
 )
 
-from cnn_lstm_hyperopt.data.tables.columns import LARGEST
 from cnn_lstm_hyperopt.data.splits import SPLIT_NAMES
+from cnn_lstm_hyperopt.data.tables.columns import LARGEST
 from cnn_lstm_hyperopt.errors import DataError
 from cnn_lstm_hyperopt.utils.text import typed_line
 
@@ -84,7 +84,7 @@ def _length(where: str, loader: Any) -> int:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        raise DataError(f"the length of {where} can't be had: it raises {_raised(error)}") from error
+        raise DataError(f"the length of {where} can't be had: it raises {typed_line(error)}") from error
     if length > _MOST_BATCHES:
         raise DataError(
             f"{where} must have at most {_MOST_BATCHES:,} batches, but has {length:,}; use a larger batch_size"
@@ -105,7 +105,7 @@ def _batches(where: str, loader: Any, length: int) -> Iterator[Any]:
             raise
         except BaseException as error:
             raise DataError(
-                f"batch {number} of {where} can't be had: it raises {_raised(error)}; iterate over the loader by itself to see"
+                f"batch {number} of {where} can't be had: it raises {typed_line(error)}; iterate over the loader by itself to see"
                 " where"
             ) from error
         if number < length:
@@ -147,10 +147,6 @@ def promised_windows(where: str, loader: Any) -> int | None:
 def _is_plain_loader(loader: Any) -> bool:
     """Whether each item of the dataset becomes one window; a collate function of the user's may leave some out."""
     return type(loader) is DataLoader and loader.collate_fn is default_collate
-
-
-def _raised(error: BaseException) -> str:
-    return typed_line(error)
 
 
 def _batch(where: str, batch: Any) -> Drained:
@@ -267,4 +263,4 @@ def attribute_of(where: str, holder: Any, name: str) -> Any:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        raise DataError(f"the {name} of {where} can't be had: it raises {_raised(error)}") from error
+        raise DataError(f"the {name} of {where} can't be had: it raises {typed_line(error)}") from error

@@ -12,10 +12,9 @@ import numpy as np
 import torch
 
 from cnn_lstm_hyperopt.data.dataloaders.repeated_windows import count_copies
-from cnn_lstm_hyperopt.data.tables.dates import date_text
-from cnn_lstm_hyperopt.data.folds import EmptyBlockError, Fold, FoldIndices, WindowDates, walk_forward
-from cnn_lstm_hyperopt.data.problems import counted
-from cnn_lstm_hyperopt.data.windows import Windows
+from cnn_lstm_hyperopt.data.problems import date_text
+from cnn_lstm_hyperopt.data.splits import EmptyBlockError, FoldIndices, WindowDates, walk_forward
+from cnn_lstm_hyperopt.data.windows import Fold, Windows
 from cnn_lstm_hyperopt.errors import DataError
 from cnn_lstm_hyperopt.utils.rng import stream_seed
 from cnn_lstm_hyperopt.utils.text import counted

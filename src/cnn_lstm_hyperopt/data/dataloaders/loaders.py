@@ -54,9 +54,8 @@ def dataset_from_loaders(
         loaders: each yields ``(x, y_class)`` or ``(x, y_class, y_reg)``: ``x`` float ``(batch, time, features)``, ``y_class``
             integer ``(batch,)`` from 0, ``y_reg`` float ``(batch,)`` or ``(batch, 1)``.
         input_dim: number of features, checked; None: as it comes.
-        dates: of the training, validation and test windows, each ``(windows,)`` in the loader's order, or None. Windows
-            without dates are independent of each other.
-        groups: likewise; windows of one group are dependent.
+        dates, groups: of the training, validation and test windows, each ``(windows,)`` in the loader's order, or None. Windows
+            without dates are independent, those of one group are dependent.
         train_share: share of the training windows that trials use.
         horizon: windows ahead that a label looks: so many windows one after the other overlap.
         cv_folds: of training and validation windows together, see :func:`make_loader_folds`.
@@ -65,33 +64,17 @@ def dataset_from_loaders(
     Raises:
         DataError: a loader breaks a rule; the text names the loader, the rule and the cure.
     """
-    if not isinstance(loaders, Sequence) or isinstance(loaders, str):
-        raise DataError(f"data_loaders must be (train, validation, test), but are {shape_text(loaders)}")
-    if len(loaders) != 3:
-        raise DataError(f"data_loaders must be (train, validation, test), but there are {len(loaders)}")
-    _require_different(loaders)
-    given = read_marks(dates, groups)
-    ordered = [drain(name, loader) for name, loader in zip(SPLIT_NAMES, loaders, strict=True)]
-    drained = [each for each, _ in ordered]
-    marks = [
-        each.in_order(name, order.numpy(), shuffled=is_shuffled(f"the {name} loader", loader))
-        for name, loader, each, (_, order) in zip(SPLIT_NAMES, loaders, given, ordered, strict=True)
-    ]
+    _require_three(loaders)
+    drained, marks = _read(loaders, dates, groups)
     _check_alike(drained, input_dim)
     repeated = check_repeated([x for x, _, _ in drained])
-    classes = [int(labels.max()) + 1 for _, labels, _ in drained]
-    n_classes = max(classes)
+    n_classes = max(int(labels.max()) + 1 for _, labels, _ in drained)
     _check_classes(drained[0][1], n_classes)
-    class_names = tuple(f"class {number}" for number in range(n_classes))
     train, validation, test = (_windows(*parts, each) for parts, each in zip(drained, marks, strict=True))
     mean, std = value_scale(train.values)
     cross = make_loader_folds(train, validation, cv_folds, horizon=horizon, seed=seed)
     warnings = (
-        *(
-            warning
-            for name, loader, (x, _, _) in zip(SPLIT_NAMES, loaders, drained, strict=True)
-            for warning in _warnings(name, loader, len(x))
-        ),
+        *_warnings(loaders, drained),
         *repeated,
         *shared_groups(marks),
         *cross.warnings,
@@ -103,7 +86,7 @@ def dataset_from_loaders(
         validation=validation,
         folds=cross.folds,
         test=LockedPeriod(test),
-        class_names=class_names,
+        class_names=tuple(f"class {number}" for number in range(n_classes)),
         value_name=None if train.values is None else "y_reg",
         feature_names=tuple(f"feature_{i}" for i in range(train.input_dim)),
         scaler=None,
@@ -112,19 +95,27 @@ def dataset_from_loaders(
         target="y_class",
         lookback=train.lookback,
         horizon=horizon,
-        description=_describe(
-            {"train": train, "validation": validation, "test": test},
-            class_names,
-            train_share,
-            horizon,
-            cross.facts,
-            warnings,
-        ),
+        description=_describe((train, validation, test), n_classes, train_share, horizon, cross.facts, warnings),
         warnings=warnings,
     )
 
 
-def _require_different(loaders: Sequence[Iterable[Any]]) -> None:
+def _read(loaders: Sequence[Iterable[Any]], dates: Any, groups: Any) -> tuple[list[Drained], list[Marks]]:
+    """The windows of each loader, and their dates and groups in the same order."""
+    given = read_marks(dates, groups)
+    ordered = [drain(name, loader) for name, loader in zip(SPLIT_NAMES, loaders, strict=True)]
+    marks = [
+        each.in_order(name, order.numpy(), shuffled=is_shuffled(f"the {name} loader", loader))
+        for name, loader, each, (_, order) in zip(SPLIT_NAMES, loaders, given, ordered, strict=True)
+    ]
+    return [drained for drained, _ in ordered], marks
+
+
+def _require_three(loaders: Sequence[Iterable[Any]]) -> None:
+    if not isinstance(loaders, Sequence) or isinstance(loaders, str):
+        raise DataError(f"data_loaders must be (train, validation, test), but are {shape_text(loaders)}")
+    if len(loaders) != 3:
+        raise DataError(f"data_loaders must be (train, validation, test), but there are {len(loaders)}")
     for second in range(3):
         for first in range(second):
             if loaders[first] is loaders[second] and hasattr(type(loaders[first]), "__len__"):
@@ -186,22 +177,24 @@ def _windows(x: Tensor, labels: Tensor, values: Tensor | None, marks: Marks) -> 
     )
 
 
-def _warnings(name: str, loader: Iterable[Any], windows: int) -> list[str]:
-    found, where = [], f"the {name} loader"
-    batches = attribute_of(where, loader, "batch_sampler")
-    if attribute_of(where, loader, "drop_last") or attribute_of(where, batches, "drop_last"):
-        found.append(f"the {name} loader drops its last batch, so some windows are never used; set drop_last=False")
-    promised = promised_windows(where, loader)
-    if promised is not None and windows < promised:
-        found.append(
-            f"the {name} loader yields {windows:,} windows of the {promised:,} that its sampler chooses; its collate_fn leaves"
-            " out the others"
-        )
-    if isinstance(loader, DataLoader) and _is_random(loader.dataset):
-        found.append(
-            f"the {name} dataset gives another window for the same index each time (a random transform?); the windows are"
-            " drawn once and kept for all trials"
-        )
+def _warnings(loaders: Sequence[Iterable[Any]], drained: Sequence[Drained]) -> list[str]:
+    found: list[str] = []
+    for name, loader, (x, _, _) in zip(SPLIT_NAMES, loaders, drained, strict=True):
+        where = f"the {name} loader"
+        batches = attribute_of(where, loader, "batch_sampler")
+        if attribute_of(where, loader, "drop_last") or attribute_of(where, batches, "drop_last"):
+            found.append(f"{where} drops its last batch, so some windows are never used; set drop_last=False")
+        promised = promised_windows(where, loader)
+        if promised is not None and len(x) < promised:
+            found.append(
+                f"{where} yields {len(x):,} windows of the {promised:,} that its sampler chooses; its collate_fn leaves out the"
+                " others"
+            )
+        if isinstance(loader, DataLoader) and _is_random(loader.dataset):
+            found.append(
+                f"the {name} dataset gives another window for the same index each time (a random transform?); the windows are"
+                " drawn once and kept for all trials"
+            )
     return found
 
 
@@ -231,15 +224,15 @@ def _equal(first: Any, second: Any) -> bool:
 
 
 def _describe(
-    splits: dict[str, Windows],
-    class_names: tuple[str, ...],
+    parts: tuple[Windows, Windows, Windows],
+    n_classes: int,
     train_share: float,
     horizon: int,
     folds: dict[str, Any],
     warnings: tuple[str, ...],
 ) -> dict[str, Any]:
     digest = hashlib.sha256()
-    for windows in splits.values():
+    for windows in parts:
         order = canonical_order(windows.series.reshape(len(windows), -1), windows.labels, windows.values)
         digest.update(f"{len(windows)} {windows.lookback} {windows.input_dim}".encode())
         digest.update(windows.series.reshape(len(windows), -1)[order].numpy().tobytes())
@@ -250,7 +243,7 @@ def _describe(
             if mark is not None:
                 digest.update(f"{mark.dtype}".encode())
                 digest.update(np.ascontiguousarray(mark[order.numpy()]).tobytes())
-    train = splits["train"]
+    train = parts[0]
     return {
         "source": "DataLoaders",
         "target": "y_class",
@@ -258,11 +251,11 @@ def _describe(
         "horizon": horizon,
         "train_share": train_share,
         "features": train.input_dim,
-        "class_names": list(class_names),
+        "class_names": [f"class {number}" for number in range(n_classes)],
         "value_name": None if train.values is None else "y_reg",
         "splits": {
-            name: {"windows": len(windows), **class_balance(windows, len(class_names)), **_marks_facts(windows)}
-            for name, windows in splits.items()
+            name: {"windows": len(windows), **class_balance(windows, n_classes), **_marks_facts(windows)}
+            for name, windows in zip(SPLIT_NAMES, parts, strict=True)
         },
         **folds,
         "warnings": list(warnings),

@@ -1,56 +1,28 @@
-"""Where bars come from: one module for each source, one dict from the setting's name to it."""
+"""Where bars come from: each file of this folder is a source, and is found here. A new one is a new file."""
 
-from collections.abc import Callable
-from dataclasses import replace
+import importlib
+from collections.abc import Mapping
+from dataclasses import fields, replace
 
+from cnn_lstm_hyperopt.config.schema.data import SOURCES as NAMES
 from cnn_lstm_hyperopt.config.schema.data import DataSettings
 from cnn_lstm_hyperopt.data.bars import Bars
-from cnn_lstm_hyperopt.data.sources.base import Source
-from cnn_lstm_hyperopt.data.sources.embedded import EmbeddedSource
-from cnn_lstm_hyperopt.data.sources.files import FileSource
-from cnn_lstm_hyperopt.data.sources.synthetic import SyntheticSource
-from cnn_lstm_hyperopt.data.sources.yahoo import YahooSource
 from cnn_lstm_hyperopt.data.problems import warning_texts
+from cnn_lstm_hyperopt.data.sources.base import Source
 from cnn_lstm_hyperopt.data.validation.plausibility import hole_problem
 from cnn_lstm_hyperopt.errors import DataError
 from cnn_lstm_hyperopt.utils.text import shown_names
 
-__all__ = [
-    "SOURCES",
-    "EmbeddedSource",
-    "FileSource",
-    "Source",
-    "SyntheticSource",
-    "YahooSource",
-    "load_bars",
-    "open_source",
-]
+
+def _found() -> dict[str, type[Source]]:
+    for name in NAMES:
+        importlib.import_module(f"{__name__}.{name}")
+    there = {source.__module__.rpartition(".")[2]: source for source in Source.__subclasses__()}
+    return {name: there[name] for name in NAMES}
 
 
-def _embedded(settings: DataSettings) -> Source:
-    return EmbeddedSource()
-
-
-def _yahoo(settings: DataSettings) -> Source:
-    return YahooSource(settings.on_bad_bars)
-
-
-def _files(settings: DataSettings) -> Source:
-    if settings.data_dir is None:
-        raise DataError("source: files needs data_dir, the folder with SYMBOL.csv or SYMBOL.parquet")
-    return FileSource(settings.data_dir, settings.on_bad_bars, settings.feature_columns)
-
-
-def _synthetic(settings: DataSettings) -> Source:
-    return SyntheticSource(settings.synthetic_seed)
-
-
-SOURCES: dict[str, Callable[[DataSettings], Source]] = {
-    "synthetic": _synthetic,
-    "embedded": _embedded,
-    "files": _files,
-    "yahoo": _yahoo,
-}
+SOURCES: Mapping[str, type[Source]] = _found()
+"""By the name in the setting ``source``."""
 
 
 def open_source(settings: DataSettings) -> Source:
@@ -64,12 +36,14 @@ def open_source(settings: DataSettings) -> Source:
             "source: loaders are a user's DataLoaders; hand them over in Python:"
             " CNNLSTMHyperparameterOptimizer(data_loaders, ..., resume=True to go on with a study)"
         )
-    if settings.feature_columns and settings.source != "files":
+    source = SOURCES[settings.source]
+    own = [field.name for field in fields(source)]
+    if settings.feature_columns and "feature_columns" not in own:
         raise DataError(
             f"data.feature_columns ({shown_names(settings.feature_columns)}) are columns of your own files, but the source is"
             f" {settings.source}; give --data-dir DIR, or leave them out"
         )
-    return SOURCES[settings.source](settings)
+    return source(**{name: getattr(settings, name) for name in own})
 
 
 def load_bars(settings: DataSettings) -> tuple[list[Bars], list[str]]:

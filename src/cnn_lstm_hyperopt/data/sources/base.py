@@ -1,14 +1,13 @@
 """What a source of bars is, and what all sources do alike: choose dates, and say what there is."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from typing import Protocol
+from typing import ClassVar
 
-import numpy as np
-import pandas as pd
-
-from cnn_lstm_hyperopt.data.bars import Bars, date_text
+from cnn_lstm_hyperopt.data.bars import Bars, outside
+from cnn_lstm_hyperopt.data.problems import BadBarsError, Problem, date_text
 from cnn_lstm_hyperopt.errors import DataError
 from cnn_lstm_hyperopt.utils.text import enumerated, shown_name
 
@@ -17,27 +16,34 @@ _SLACK = timedelta(days=10)
 _LISTED = 30
 
 
-class Source(Protocol):
-    """Somewhere that bars come from."""
+@dataclass(frozen=True)
+class Source(ABC):
+    """Somewhere that bars come from.
+
+    A source is a frozen dataclass in a module of its own in this folder: the module's name is the value of the setting
+    ``source``, the first line of its docstring is what ``--help`` says, and its fields are the settings of ``data`` that it
+    reads, by their names.
+
+    Attributes:
+        survivorship: what is known of symbols that are missing because they did not survive.
+    """
+
+    survivorship: ClassVar[str]
 
     @property
     def name(self) -> str:
         """What the setting ``source`` calls it."""
-        ...
-
-    @property
-    def survivorship(self) -> str:
-        """What is known of symbols that are missing because they did not survive."""
-        ...
+        return type(self).__module__.rpartition(".")[2]
 
     def best_accuracy(self, target: str, horizon: int) -> float | None:
-        """Share of right classes that nothing can surpass on average; None where nobody knows."""
-        ...
+        """Share of right classes that nothing can surpass on average; None where nobody knows, as of real markets."""
+        return None
 
+    @abstractmethod
     def available(self) -> dict[str, Span]:
         """First and last date of each symbol that the source has."""
-        ...
 
+    @abstractmethod
     def load(self, symbols: Sequence[str], start: date | None, end: date | None) -> tuple[list[Bars], list[str]]:
         """Bars of symbols, and warnings.
 
@@ -49,7 +55,24 @@ class Source(Protocol):
         Raises:
             DataError: a symbol is not there, or has no bar in the range; the text lists what there is.
         """
-        ...
+
+
+def read_all(symbols: Sequence[str], read: Callable[[str], Bars]) -> list[Bars]:
+    """The bars of all symbols.
+
+    Raises:
+        BadBarsError: all that is wrong with any of them.
+    """
+    every: list[Bars] = []
+    problems: list[Problem] = []
+    for symbol in symbols:
+        try:
+            every.append(read(symbol))
+        except BadBarsError as error:
+            problems += error.problems
+    if problems:
+        raise BadBarsError(problems, [bars for bars in every if len(bars.frame)])
+    return every
 
 
 def listing(spans: Mapping[str, Span]) -> str:
@@ -67,7 +90,7 @@ def span_of(bars: Bars) -> Span:
 
 
 def choose_dates(
-    every: Sequence[Bars], start: date | None, end: date | None, *, asked: bool, there_is: str
+    every: Sequence[Bars], start: date | None, end: date | None, *, asked: bool, there_is: str = ""
 ) -> tuple[list[Bars], list[str]]:
     """Bars from ``start`` to ``end``.
 
@@ -79,51 +102,36 @@ def choose_dates(
         start: first date; None: no limit.
         end: last date, inclusive; None: no limit.
         asked: whether the user named the symbols.
-        there_is: a listing for the error.
+        there_is: a listing for the error; empty: of these bars.
     """
+    there_is = there_is or listing({bars.symbol: span_of(bars) for bars in every})
+    span = f"{start or 'the first bar'} to {end or 'the last bar'}"
     kept: list[Bars] = []
     warnings: list[str] = []
     for bars in every:
         cut = _between(bars, start, end)
-        span = f"{start or 'the first bar'} to {end or 'the last bar'}"
+        nearest = _nearest(cut)
         if cut.frame.empty and asked:
-            raise DataError(f"{bars.symbol} has no bars from {span}{_nearest(bars, start)}; there are: {there_is}")
+            raise DataError(f"{bars.symbol} has no bars from {span}{nearest}; there are: {there_is}")
         if cut.frame.empty:
-            warnings.append(f"{bars.symbol} is left out: it has no bars from {span}{_nearest(bars, start)}")
+            warnings.append(f"{bars.symbol} is left out: it has no bars from {span}{nearest}")
             continue
         kept.append(cut)
         first, last = cut.index[0].date(), cut.index[-1].date()
         if asked and ((start and first - start > _SLACK) or (end and end - last > _SLACK)):
             warnings.append(f"{bars.symbol} was asked for from {span}, but has bars from {first} to {last} only")
     if not kept:
-        raise DataError(
-            f"no symbol has bars from {start or 'the first bar'} to {end or 'the last bar'}; there are: {there_is}"
-        )
+        raise DataError(f"no symbol has bars from {span}; there are: {there_is}")
     return kept, warnings
 
 
 def _between(bars: Bars, start: date | None, end: date | None) -> Bars:
-    if start is None and end is None:
-        return bars
-    index = bars.index
-    first = 0 if start is None else _before(index, pd.Timestamp(start))
-    last = len(index) if end is None else _before(index, pd.Timestamp(end) + pd.Timedelta(days=1))
-    return replace(bars, frame=bars.frame.iloc[first:last])
+    gone, whole = outside(bars.index, start, end)
+    return bars if whole is None else replace(bars, frame=bars.frame[~gone], whole=whole)
 
 
-def _before(index: pd.DatetimeIndex, stamp: pd.Timestamp) -> int:
-    """Bars before ``stamp``, which may lie beyond what nanoseconds reach."""
-    return int(np.count_nonzero(index < stamp))
-
-
-def _nearest(bars: Bars, start: date | None) -> str:
+def _nearest(bars: Bars) -> str:
     """The bars around a hole in which the whole range lies, if it does."""
-    before, after = (bars.whole.before, bars.whole.after) if bars.whole else _neighbours(bars.index, start)
-    if before is None or after is None:
+    if bars.whole is None or bars.whole.before is None or bars.whole.after is None:
         return ""
-    return f" (none between {date_text(before)} and {date_text(after)})"
-
-
-def _neighbours(index: pd.DatetimeIndex, start: date | None) -> tuple[pd.Timestamp | None, pd.Timestamp | None]:
-    place = _before(index, pd.Timestamp(start)) if start else 0
-    return (index[place - 1], index[place]) if 0 < place < len(index) else (None, None)
+    return f" (none between {date_text(bars.whole.before)} and {date_text(bars.whole.after)})"

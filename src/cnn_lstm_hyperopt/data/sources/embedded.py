@@ -1,4 +1,7 @@
-"""Real daily bars that come with the package; data/embedded/NOTICE says where each is from."""
+"""Real daily bars of seven US stocks that come with the package.
+
+``data/embedded/NOTICE`` says where each is from.
+"""
 
 import json
 from collections.abc import Sequence
@@ -11,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from cnn_lstm_hyperopt.data.bars import COLUMNS, Bars
-from cnn_lstm_hyperopt.data.sources.base import Span, choose_dates, listing
+from cnn_lstm_hyperopt.data.sources.base import Source, Span, choose_dates, listing
 from cnn_lstm_hyperopt.data.validation.symbols import unique_symbols
 from cnn_lstm_hyperopt.errors import DataError
 from cnn_lstm_hyperopt.utils.text import close_names, shown_name
@@ -25,15 +28,10 @@ _SURVIVORS = (
 
 
 @dataclass(frozen=True)
-class EmbeddedSource:
+class EmbeddedSource(Source):
     """The package's own bars: seven US stocks, daily, adjusted."""
 
-    name: str = "embedded"
-    survivorship: str = _SURVIVORS
-
-    def best_accuracy(self, target: str, horizon: int) -> float | None:
-        """Not known of real markets."""
-        return None
+    survivorship = _SURVIVORS
 
     def available(self) -> dict[str, Span]:
         """First and last date of each symbol; reads the index only."""

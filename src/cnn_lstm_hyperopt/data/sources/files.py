@@ -1,4 +1,4 @@
-"""Bars from a folder of SYMBOL.csv and SYMBOL.parquet."""
+"""A folder of SYMBOL.csv and SYMBOL.parquet (data_dir)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from pathlib import Path
 import pyarrow as pa
 
 from cnn_lstm_hyperopt.config.schema.data import BadBars
-from cnn_lstm_hyperopt.data.bars import Bars, normalise_bars
-from cnn_lstm_hyperopt.data.sources.base import Span, choose_dates, listing, span_of
-from cnn_lstm_hyperopt.data.tables.parquet_files import read_parquet
+from cnn_lstm_hyperopt.data.bars import Bars, bars_of
+from cnn_lstm_hyperopt.data.problems import Findings
+from cnn_lstm_hyperopt.data.sources.base import Source, Span, choose_dates, listing, read_all, span_of
 from cnn_lstm_hyperopt.data.tables.csv_files import read_csv
-from cnn_lstm_hyperopt.data.problems import BadBarsError, Findings, Problem
+from cnn_lstm_hyperopt.data.tables.parquet_files import read_parquet
 from cnn_lstm_hyperopt.data.validation.symbols import composed, symbol_fault, unique_symbols
 from cnn_lstm_hyperopt.errors import DataError
 from cnn_lstm_hyperopt.utils.text import close_names, enumerated, one_line, printable, shown_name, shown_names
@@ -22,39 +22,26 @@ _GIVE = "give --data-dir a folder with SYMBOL.csv or SYMBOL.parquet"
 
 
 @dataclass(frozen=True)
-class FileSource:
+class FileSource(Source):
     """A user's folder of bars; a file's name without its ending is the symbol.
 
     Attributes:
         data_dir: the folder.
         on_bad_bars: what happens to rows that can't be true.
-        columns: further columns that are read of every file.
+        feature_columns: further columns that are read of every file.
     """
 
+    survivorship = (
+        "not known of your own files: if the symbols were chosen today, those that failed before are missing, and results look"
+        " better than they would have been"
+    )
     data_dir: Path
     on_bad_bars: BadBars = "error"
-    columns: tuple[str, ...] = ()
-    name: str = "files"
-
-    @property
-    def survivorship(self) -> str:
-        """See :class:`~cnn_lstm_hyperopt.data.sources.base.Source`."""
-        return (
-            "not known of your own files: if the symbols were chosen today, those that failed before are missing, and results"
-            " look better than they would have been"
-        )
-
-    def best_accuracy(self, target: str, horizon: int) -> float | None:
-        """Not known of real markets."""
-        return None
+    feature_columns: tuple[str, ...] = ()
 
     def available(self) -> dict[str, Span]:
         """First and last date of each symbol; reads every file."""
-        spans: dict[str, Span] = {}
-        for symbol, path in self._paths().items():
-            index = self._read(symbol, path).index
-            spans[symbol] = (index[0].date(), index[-1].date())
-        return spans
+        return {symbol: span_of(self._read(symbol, path)) for symbol, path in self._paths().items()}
 
     def load(self, symbols: Sequence[str], start: date | None, end: date | None) -> tuple[list[Bars], list[str]]:
         """See :class:`~cnn_lstm_hyperopt.data.sources.base.Source`; all that is wrong in all files is told together.
@@ -74,19 +61,10 @@ class FileSource:
             raise DataError(
                 f"data_dir {self._folder} has no file for {shown_names(unknown)}; {there}: {self._listing()}"
             )
-        chosen = [by_key[name.upper()] for name in names]
-        every: list[Bars] = []
-        problems: list[Problem] = []
-        for symbol in chosen:
-            try:
-                every.append(self._read(symbol, paths[symbol], start, end))
-            except BadBarsError as error:
-                problems += error.problems
-            pa.default_memory_pool().release_unused()  # the text of millions of rows
-        if problems:
-            raise BadBarsError(problems, [bars for bars in every if len(bars.frame)])
-        spans = {bars.symbol: span_of(bars) for bars in every}
-        return choose_dates(every, start, end, asked=bool(symbols), there_is=listing(spans))
+        every = read_all(
+            [by_key[name.upper()] for name in names], lambda symbol: self._read(symbol, paths[symbol], start, end)
+        )
+        return choose_dates(every, start, end, asked=bool(symbols))
 
     def _paths(self) -> dict[str, Path]:
         """Symbol → file, sorted."""
@@ -133,11 +111,9 @@ class FileSource:
         broken: list[str] = []
         for symbol, path in self._paths().items():
             try:
-                index = self._read(symbol, path).index
+                spans[symbol] = span_of(self._read(symbol, path))
             except DataError:
                 broken.append(f"{shown_name(path.name)} (unreadable)")
-            else:
-                spans[symbol] = (index[0].date(), index[-1].date())
         return ", ".join(part for part in (listing(spans), enumerated(broken)) if part)
 
     def _read(self, symbol: str, path: Path, start: date | None = None, end: date | None = None) -> Bars:
@@ -146,18 +122,11 @@ class FileSource:
         try:
             if not path.is_file():
                 raise found.fail("no_file", "is no file", "move it away, or give a file of bars of this name")
-            raw = (read_csv if is_csv else read_parquet)(path, self.columns, found)
+            table = (read_csv if is_csv else read_parquet)(path, self.feature_columns, found)
         except (pa.ArrowException, OSError) as error:
             kind = "CSV" if is_csv else "Parquet"
             reason = one_line(error) if getattr(error, "strerror", None) is None else error.strerror
             raise found.fail("unreadable", f"can't be read as {kind}: {reason}", "export it again") from error
-        return normalise_bars(
-            symbol,
-            raw,
-            found.where,
-            on_bad_bars=self.on_bad_bars,
-            columns=self.columns,
-            problems=found.problems,
-            start=start,
-            end=end,
-        )
+        bars = bars_of(symbol, table, found, columns=self.feature_columns, start=start, end=end)
+        pa.default_memory_pool().release_unused()  # the text of millions of rows
+        return bars

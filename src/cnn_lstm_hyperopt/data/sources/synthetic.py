@@ -1,13 +1,17 @@
-"""A synthetic market whose best attainable accuracy is known: a yardstick for the search, not a model of any real market."""
+"""A synthetic market whose best attainable accuracy is known.
+
+It is a yardstick for the search, not a model of any real market.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
 import pandas as pd
 
 from cnn_lstm_hyperopt.data.bars import Bars
-from cnn_lstm_hyperopt.data.sources.base import Span, choose_dates, listing
+from cnn_lstm_hyperopt.data.sources.base import Source, Span, choose_dates, listing
 from cnn_lstm_hyperopt.data.validation.symbols import unique_symbols
 from cnn_lstm_hyperopt.errors import DataError
 from cnn_lstm_hyperopt.utils.rng import stream
@@ -26,7 +30,8 @@ LONG_WICK = {"follow": 0.008, "fade": 0.024}
 """Mean length (log) of a bar's longer wick; the shorter one is a quarter of it."""
 
 
-class SyntheticSource:
+@dataclass(frozen=True)
+class SyntheticSource(Source):
     """Two regimes that take turns, and bars whose longer wick points up or down at random.
 
     In the regime *follow* the next return has the sign in which the bar was pushed (up when its lower wick is the longer one)
@@ -35,15 +40,12 @@ class SyntheticSource:
     features sees it, and returns alone are a random walk. Whoever knows the regime is right in 72 % of the cases, and nobody
     can be right more often on average, because the sign is drawn with exactly that probability given everything before it.
 
-    Args:
-        seed: another seed is another market.
+    Attributes:
+        synthetic_seed: another seed is another market.
     """
 
-    name = "synthetic"
     survivorship = "none: nobody goes bankrupt in a synthetic market"
-
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
+    synthetic_seed: int
 
     def best_accuracy(self, target: str, horizon: int) -> float | None:
         """Share of right classes that nothing can surpass on average; None where it is not known."""
@@ -64,7 +66,7 @@ class SyntheticSource:
                 f"the synthetic market has no {shown_names(missing)}; it has: {there_is}; for real bars use --use-real-data or"
                 " --data-dir DIR"
             )
-        every = [_bars(name, self._seed) for name in chosen]
+        every = [_bars(name, self.synthetic_seed) for name in chosen]
         return choose_dates(every, start, end, asked=bool(symbols), there_is=there_is)
 
 

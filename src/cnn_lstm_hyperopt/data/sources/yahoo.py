@@ -1,4 +1,7 @@
-"""Daily bars from Yahoo Finance, through the package yfinance; kept in a cache, so that a study can go on with the same bars."""
+"""Daily bars from Yahoo Finance, kept in a cache.
+
+They come through the package yfinance; with the cache, a study can go on with the same bars.
+"""
 
 import logging
 import re
@@ -14,11 +17,12 @@ from typing import Any
 import pandas as pd
 
 from cnn_lstm_hyperopt.config.schema.data import BadBars
-from cnn_lstm_hyperopt.data.bars import Bars, normalise_bars
-from cnn_lstm_hyperopt.data.sources.base import Span, choose_dates, listing, span_of
+from cnn_lstm_hyperopt.data.bars import Bars, bars_of
+from cnn_lstm_hyperopt.data.problems import BadBarsError, Findings
+from cnn_lstm_hyperopt.data.sources.base import Source, Span, choose_dates, listing, read_all, span_of
 from cnn_lstm_hyperopt.data.sources.embedded import EmbeddedSource
+from cnn_lstm_hyperopt.data.tables.columns import Table, frame_columns
 from cnn_lstm_hyperopt.data.tables.parquet_files import read_parquet
-from cnn_lstm_hyperopt.data.problems import BadBarsError, Findings, Problem
 from cnn_lstm_hyperopt.data.validation.symbols import unique_symbols
 from cnn_lstm_hyperopt.errors import DataError
 from cnn_lstm_hyperopt.utils.atomic_io import cache_folder, written_beside
@@ -39,64 +43,42 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class YahooSource:
+class YahooSource(Source):
     """Daily bars of any symbol that Yahoo Finance knows, adjusted for splits and dividends.
 
     A symbol is fetched once, with all its history. After that its file in the cache is used, whatever its age, which is said:
     so a study goes on with the bars that it was begun with.
     """
 
+    survivorship = (
+        "Yahoo Finance has mostly companies that are still listed: those that failed are missing, and whoever chooses symbols"
+        " today knows which did well"
+    )
     on_bad_bars: BadBars = "error"
-    name: str = "yahoo"
-
-    @property
-    def survivorship(self) -> str:
-        """See :class:`~cnn_lstm_hyperopt.data.sources.base.Source`."""
-        return (
-            "Yahoo Finance has mostly companies that are still listed: those that failed are missing, and whoever chooses"
-            " symbols today knows which did well"
-        )
-
-    def best_accuracy(self, target: str, horizon: int) -> float | None:
-        """Not known of real markets."""
-        return None
 
     def available(self) -> dict[str, Span]:
         """First and last date of each symbol in the cache; Yahoo itself can't be asked for a list."""
-        return {
-            path.stem: span_of(normalise(path.stem, read_parquet(path, (), _findings(path)), "drop"))
-            for path in sorted(cache_file("X").parent.glob("*.parquet"))
-        }
+        spans: dict[str, Span] = {}
+        for path in sorted(cache_file("X").parent.glob("*.parquet")):
+            found = Findings(path.stem, str(path), "drop")
+            spans[path.stem] = span_of(bars_of(path.stem, read_parquet(path, (), found), found, adjusted=_ADJUSTED))
+        return spans
 
     def load(self, symbols: Sequence[str], start: date | None, end: date | None) -> tuple[list[Bars], list[str]]:
         """See :class:`~cnn_lstm_hyperopt.data.sources.base.Source`."""
         names = [symbol.upper() for symbol in unique_symbols(symbols)]
         if not names:
             raise DataError("source: yahoo needs symbols, such as --symbols AAPL MSFT: there is no list of all")
-        every: list[Bars] = []
-        problems: list[Problem] = []
         notes: list[str] = []
-        for symbol in names:
-            raw, note = _cached(symbol) or _fetch_and_keep(symbol)
+
+        def read(symbol: str) -> Bars:
+            found = Findings(symbol, "Yahoo Finance", self.on_bad_bars)
+            table, note = _cached(symbol) or _fetch_and_keep(symbol, found)
             notes.append(note)
-            try:
-                every.append(normalise(symbol, raw, self.on_bad_bars, start, end))
-            except BadBarsError as error:
-                problems += error.problems
-        if problems:
-            raise BadBarsError(problems, [bars for bars in every if len(bars.frame)])
-        spans = {bars.symbol: span_of(bars) for bars in every}
-        kept, more = choose_dates(every, start, end, asked=True, there_is=listing(spans))
+            return bars_of(symbol, table, found, adjusted=_ADJUSTED, start=start, end=end)
+
+        kept, more = choose_dates(read_all(names, read), start, end, asked=True)
         return kept, [*notes, *more]
-
-
-def normalise(
-    symbol: str, raw: pd.DataFrame, on_bad_bars: BadBars, start: date | None = None, end: date | None = None
-) -> Bars:
-    """What ``Ticker.history`` gives, as bars from ``start`` to ``end``."""
-    return normalise_bars(
-        symbol, raw, "Yahoo Finance", on_bad_bars=on_bad_bars, adjusted=_ADJUSTED, start=start, end=end
-    )
 
 
 def cache_file(symbol: str) -> Path:
@@ -110,30 +92,27 @@ def cache_file(symbol: str) -> Path:
 # ---------------------------------------------------------------------- the cache
 
 
-def _cached(symbol: str) -> tuple[pd.DataFrame, str] | None:
+def _cached(symbol: str) -> tuple[Table, str] | None:
     """What the cache has of a symbol, and how old it is; None: nothing that can be read."""
     path = cache_file(symbol)
     if not path.is_file():
         return None
     try:
-        raw = read_parquet(path, (), _findings(path))
+        table = read_parquet(path, (), Findings(symbol, str(path)))
     except (BadBarsError, OSError) as error:
         log.warning("%s can't be read (%s); fetched anew", path, error)
         return None
     seconds = time.time() - path.stat().st_mtime
     fetched = datetime.fromtimestamp(path.stat().st_mtime, UTC).date()
     age = f"{seconds / 86400:.0f} days" if seconds >= 172_800 else f"{max(seconds, 0) / 3600:.0f} hours"
-    return raw, (
+    return table, (
         f"{symbol}: bars as fetched from Yahoo Finance on {fetched}, {age} ago, from the cache; to fetch them anew delete {path}"
     )
 
 
-def _findings(path: Path) -> Findings:
-    return Findings(path.stem, str(path))
-
-
-def _fetch_and_keep(symbol: str) -> tuple[pd.DataFrame, str]:
+def _fetch_and_keep(symbol: str, found: Findings) -> tuple[Table, str]:
     raw = _fetch(symbol)
+    table = frame_columns(raw, (), found)
     path = cache_file(symbol)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -141,10 +120,10 @@ def _fetch_and_keep(symbol: str) -> tuple[pd.DataFrame, str]:
             raw.to_parquet(beside)
     except OSError as error:
         return (
-            raw,
+            table,
             f"{symbol}: fetched from Yahoo Finance now, but can't be kept in {path} ({error}): it will be fetched again",
         )
-    return raw, f"{symbol}: fetched from Yahoo Finance now; a study that goes on takes it from {path}"
+    return table, f"{symbol}: fetched from Yahoo Finance now; a study that goes on takes it from {path}"
 
 
 # ---------------------------------------------------------------------- the network

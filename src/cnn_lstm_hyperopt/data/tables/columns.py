@@ -1,13 +1,12 @@
 """Which columns of people's tables are meant: names of any case, an adjusted close, columns of one's own."""
 
 import re
-from collections import Counter
 from collections.abc import Callable, Sequence
 
 import pandas as pd
 
 from cnn_lstm_hyperopt.data.problems import Findings
-from cnn_lstm_hyperopt.data.wording import meant, shown_names
+from cnn_lstm_hyperopt.utils.text import close_names, shown_names
 
 PRICES = ("open", "high", "low", "close")
 COLUMNS = (*PRICES, "volume")
@@ -15,7 +14,11 @@ DATE_NAMES = ("date", "datetime", "timestamp")
 EXAMPLE = "date,open,high,low,close,volume"
 LARGEST = 1e18
 """Of a number in people's data: squares and products of such numbers are finite, in float32 too."""
+_STANDARD = (*COLUMNS, "adj_close")
 _ADJUSTED_NAMES = ("adjclose", "adjustedclose")  # letters only: "Adj. Close**" is meant, too
+
+Table = dict[str, pd.Series]
+"""The columns that are used, (rows,) each, by their standard names (``date`` first) or the user's."""
 
 
 def choose_columns(
@@ -33,29 +36,32 @@ def choose_columns(
         BadBarsError: one is missing or twice there.
     """
     keys = [_key(name) for name in header]
-    keys = ["adj_close" if re.sub("[^a-z]", "", key) in _ADJUSTED_NAMES else key for key in keys]
-    date_keys = [key for key in keys if key in DATE_NAMES] or ["time"] * keys.count("time")
-    unnamed = [key for key in keys if key == "" or key.startswith("unnamed:")]
-    if not date_keys and unnamed and dates_in(keys.index(unnamed[0])):
-        date_keys = [unnamed[0]]
     it_has = f"it has: {shown_names([str(name).strip() for name in header])}"
-    missing = [name for name in COLUMNS if name not in keys] + ([] if date_keys else ["date (or datetime, timestamp)"])
-    if missing and sum(_looks_like_data(key) for key in keys) * 2 > len(keys):
-        raise found.fail(
-            "no_header",
-            f"has no header ({it_has})",
-            f"the first line must name the columns: {EXAMPLE}",
-        )
+    dates = _date_places(keys, dates_in)
+    missing = [name for name in COLUMNS if name not in keys] + ([] if dates else ["date (or datetime, timestamp)"])
+    if missing and sum(map(_looks_like_data, keys)) * 2 > len(keys):
+        raise found.fail("no_header", f"has no header ({it_has})", f"the first line must name the columns: {EXAMPLE}")
     if missing:
         raise found.fail("columns", f"misses the column {', '.join(missing)} ({it_has})", "name the columns so")
-    wanted = [*date_keys, *(key for key in keys if key in (*COLUMNS, "adj_close"))]
-    if len(date_keys) > 1 or len(set(wanted)) < len(wanted):
-        twice = date_keys if len(date_keys) > 1 else sorted(key for key, count in Counter(wanted).items() if count > 1)
+    places = {"date": dates[0]} | {key: keys.index(key) for key in keys if key in _STANDARD}
+    twice = sorted(key for key in places if key in _STANDARD and keys.count(key) > 1)
+    if len(dates) > 1:
+        twice = [keys[place] for place in dates]
+    if twice:
         raise found.fail(
             "columns", f"columns {', '.join(twice)} stand for the same thing ({it_has})", "keep one of them"
         )
-    places = {("date" if key in date_keys else key): keys.index(key) for key in wanted}
-    return places | _own_columns(keys, columns, set(wanted), it_has, found)
+    return places | _own_columns(keys, columns, {keys[place] for place in places.values()}, it_has, found)
+
+
+def _date_places(keys: Sequence[str], dates_in: Callable[[int], bool]) -> list[int]:
+    """Where the dates stand, once or more often: by name, or the first column without a name."""
+    for names in (DATE_NAMES, ("time",)):
+        named = [place for place, key in enumerate(keys) if key in names]
+        if named:
+            return named
+    unnamed = [place for place, key in enumerate(keys) if key == "" or key.startswith("unnamed:")]
+    return [place for place in unnamed[:1] if dates_in(place)]
 
 
 def _own_columns(
@@ -63,7 +69,7 @@ def _own_columns(
 ) -> dict[str, int]:
     """Positions of ``data.feature_columns``."""
     own = {name: _key(name) for name in columns}
-    standard = sorted(name for name, key in own.items() if key in taken | {*COLUMNS, "adj_close"})
+    standard = sorted(name for name, key in own.items() if key in taken | set(_STANDARD))
     if standard:
         raise found.fail(
             "feature_columns",
@@ -89,7 +95,8 @@ def _own_columns(
 
 
 def _key(name: object) -> str:
-    return "_".join(str(name).strip().lower().split())
+    key = "_".join(str(name).strip().lower().split())
+    return "adj_close" if re.sub("[^a-z]", "", key) in _ADJUSTED_NAMES else key
 
 
 def _looks_like_data(name: str) -> bool:
@@ -97,17 +104,20 @@ def _looks_like_data(name: str) -> bool:
     return re.fullmatch(r"[-+]?[\d.,]+(e[-+]?\d+)?|\d{4}-\d\d?-\d\d?.*|\d\d?[./]\d\d?[./]\d{2,4}.*", name) is not None
 
 
-def named_columns(raw: pd.DataFrame, columns: Sequence[str], found: Findings) -> dict[str, pd.Series]:
-    """The columns that are used, by their standard names, ``date`` among them."""
-    table = raw
-    index_names = {str(name).strip().lower() for name in raw.index.names if name is not None}
-    if isinstance(raw.index, pd.DatetimeIndex) or index_names & set(DATE_NAMES):
-        index = raw.index.rename("date") if isinstance(raw.index, pd.DatetimeIndex) else raw.index
-        table = raw.set_axis(index, axis=0).reset_index()
+def frame_columns(frame: pd.DataFrame, columns: Sequence[str], found: Findings) -> Table:
+    """The columns of a frame that are used; an index of stamps, or one that is named like dates, holds the dates.
+
+    Raises:
+        BadBarsError: one is missing or twice there.
+    """
+    index_names = {str(name).strip().lower() for name in frame.index.names if name is not None}
+    if isinstance(frame.index, pd.DatetimeIndex) or index_names & set(DATE_NAMES):
+        index = frame.index.rename("date") if isinstance(frame.index, pd.DatetimeIndex) else frame.index
+        frame = frame.set_axis(index, axis=0).reset_index()
     places = choose_columns(
-        [str(name) for name in table.columns],
+        [str(name) for name in frame.columns],
         columns,
         found,
-        dates_in=lambda place: not pd.api.types.is_numeric_dtype(table.iloc[:, place]),
+        dates_in=lambda place: not pd.api.types.is_numeric_dtype(frame.iloc[:, place]),
     )
-    return {name: table.iloc[:, place].reset_index(drop=True) for name, place in places.items()}
+    return {name: frame.iloc[:, place].reset_index(drop=True) for name, place in places.items()}

@@ -12,10 +12,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 
-from cnn_lstm_hyperopt.data.tables.columns import COLUMNS, DATE_NAMES, EXAMPLE, choose_columns
+from cnn_lstm_hyperopt.data.problems import Findings, shown_text
+from cnn_lstm_hyperopt.data.tables.columns import COLUMNS, DATE_NAMES, EXAMPLE, Table, choose_columns
 from cnn_lstm_hyperopt.data.tables.file_kind import other_kind
-from cnn_lstm_hyperopt.data.problems import Findings, counted, shown_text
-from cnn_lstm_hyperopt.data.wording import one_line
+from cnn_lstm_hyperopt.utils.text import counted, one_line
 
 _HEAD = 64 * 1024
 """Bytes of a file in which its header is looked for."""
@@ -47,7 +47,7 @@ class Layout:
     skipped: int
 
 
-def read_csv(path: Path, columns: Sequence[str], found: Findings) -> pd.DataFrame:
+def read_csv(path: Path, columns: Sequence[str], found: Findings) -> Table:
     """The columns of a CSV file that are used; numbers as float64, or as text if any is no number, dates as text.
 
     Args:
@@ -60,10 +60,9 @@ def read_csv(path: Path, columns: Sequence[str], found: Findings) -> pd.DataFram
     """
     layout = _layout(path, found)
     places = choose_columns(layout.header, columns, found)
-    wanted = sorted(set(places.values()))
     other = _OtherLines()
     try:
-        table, encoding = _read_any(path, layout, wanted, places["date"], other)
+        table, encoding = _read_any(path, layout, sorted(places.values()), places["date"], other)
     except (UnicodeDecodeError, pa.ArrowException) as error:
         reason = _odd_line(path) or one_line(error)
         raise found.fail("unreadable", f"can't be read as CSV: {reason}", "export it again as CSV UTF-8") from error
@@ -75,19 +74,13 @@ def read_csv(path: Path, columns: Sequence[str], found: Findings) -> pd.DataFram
         _tell_of_other_lines(other, layout, found)
         if not table.num_rows:
             found.raise_errors()
-    columns_read: dict[int, pd.Series] = {}
-    for place in wanted:
-        columns_read[place] = _series(table.column(str(place)))
+    used: Table = {}
+    for name, place in places.items():
+        column = table.column(str(place))
         table = table.drop_columns([str(place)])  # millions of rows are held once
-    frame = pd.DataFrame(columns_read, copy=False)
-    frame.columns = pd.Index([layout.header[place] for place in wanted])
-    return frame
-
-
-def _series(column: Any) -> pd.Series:
-    if pa.types.is_floating(column.type):
-        return pd.Series(column.to_numpy())
-    return pd.Series(column.to_pandas(), dtype="string")
+        is_number = pa.types.is_floating(column.type)
+        used[name] = pd.Series(column.to_numpy()) if is_number else pd.Series(column.to_pandas(), dtype="string")
+    return used
 
 
 @dataclass

@@ -1,6 +1,5 @@
 """Reading the date column of people's files: ISO or US style, zoned or not, epochs, closing times."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +15,6 @@ _ZONED = r"^(?P<wall>.*[T:].*[\d\s])(?P<offset>Z|UTC|[+-](?:0\d|1[0-4])(?::?[0-5
 _DIGITS = r"^(\d{5,18}|[1-8]\d{18})(\.0*)?$"
 _DIGIT = r"\d"
 _MONTH = r"(?i)(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"
-_US = r"^(?P<month>\d{1,2})/(?P<day>\d{1,2})/(?P<year>\d{4})(?: (?P<hour>\d{1,2})(?P<rest>:\d{2}(?::\d{2})?))?$"
 _US_FORMATS = (
     "%m/%d/%Y",
     "%m/%d/%Y %H:%M",
@@ -75,13 +73,7 @@ def read_dates(column: pd.Series) -> DateColumn:
         stamps = _naive(pd.DatetimeIndex(column))
         return _column(stamps, stamps, none)
     if pd.api.types.is_numeric_dtype(column):
-        missing = column.isna().to_numpy(bool)
-        whole = column.to_numpy(np.float64, na_value=np.nan)
-        filled = np.nan_to_num(whole, posinf=0.5, neginf=0.5)
-        missing = missing | (filled != np.floor(filled)) | (np.abs(filled) >= 2**63)
-        numbers = column.where(~missing, 0).to_numpy(np.int64)
-        stamps = _from_integers(numbers, missing)
-        return _column(stamps, stamps, none)
+        column = column.where((column % 1 == 0) & (column.abs() < 2**63)).astype("Int64")
     return _from_text(as_text(column))
 
 
@@ -173,33 +165,23 @@ def _parse(text: Any) -> tuple[Stamps, bool]:
     cast = _cast(text)
     if cast is not None:
         return cast, False
-    us_style = _cast_us(text)
-    if us_style is not None:
-        return us_style
-    parts: list[Stamps] = []
+    stamps = np.full(len(text), np.datetime64("NaT"), dtype="datetime64[ns]")
     us, proven = False, False
-    styles = ["ISO8601", *_US_FORMATS]  # no text is of two of them; what was met last is tried first
-    for part in _series(text):
-        part = part.where(part.str.contains(_DIGIT, regex=True))  # pandas takes "now" and "today" for dates
-        stamps = np.full(len(part), np.datetime64("NaT"), dtype="datetime64[ns]")
-        for style in list(styles):
-            missing = np.isnat(stamps)
+    for start in range(0, len(text), _PART):
+        part = pd.Series(text.slice(start, _PART).to_pandas(), dtype="string")
+        found = stamps[start : start + _PART]
+        for style in ("ISO8601", *_US_FORMATS, "mixed"):
+            missing = np.isnat(found)
             if not missing.any():
                 break
-            read = _naive(pd.DatetimeIndex(pd.to_datetime(part[missing], format=style, errors="coerce")))
-            stamps[missing] = read
-            if np.isnat(read).all():
-                continue
-            styles.remove(style)
-            styles.insert(0, style)
-            us |= style != "ISO8601"
-            proven |= style != "ISO8601" and bool(np.any(pd.DatetimeIndex(read).day > 12))
-        named = np.isnat(stamps) & part.str.contains(_MONTH, regex=True, na=False).to_numpy(bool)
-        if named.any():
-            stamps[named] = _naive(pd.DatetimeIndex(pd.to_datetime(part[named], format="mixed", errors="coerce")))
-        parts.append(stamps)
-    joined = np.concatenate(parts) if parts else np.empty(0, "datetime64[ns]")
-    return joined, us and not proven
+            missing &= part.str.contains(_MONTH if style == "mixed" else _DIGIT, regex=True, na=False).to_numpy(bool)
+            read = pd.to_datetime(
+                part[missing], format=style, errors="coerce"
+            )  # of "now" pandas makes a date: it has no digit
+            found[missing] = _naive(pd.DatetimeIndex(read))
+            if style in _US_FORMATS and read.notna().any():
+                us, proven = True, proven or bool((read.dt.day > 12).any())
+    return stamps, us and not proven
 
 
 def _cast(text: Any) -> Stamps | None:
@@ -208,30 +190,6 @@ def _cast(text: Any) -> Stamps | None:
         return _naive(pd.DatetimeIndex(text.cast(pa.timestamp("ns")).to_numpy()))
     except pa.ArrowInvalid:
         return None
-
-
-def _cast_us(text: Any) -> tuple[Stamps, bool] | None:
-    """The same of month/day/year, by rewriting it as ISO 8601, and whether no day above 12 proves it; None: some row is not."""
-    parts: list[Stamps] = []
-    proven = False
-    for start in range(0, len(text), _PART):
-        fields = pc.extract_regex(text.slice(start, _PART).cast(pa.string()), _US)
-        if fields.null_count:
-            return None
-        month, day, hour = (pc.utf8_lpad(pc.struct_field(fields, name), 2, "0") for name in ("month", "day", "hour"))
-        date = pc.binary_join_element_wise(pc.struct_field(fields, "year"), month, day, "-")
-        time = pc.binary_join_element_wise(hour, pc.struct_field(fields, "rest"), "")
-        stamps = _cast(pc.binary_join_element_wise(date, time, "T"))
-        if stamps is None:
-            return None
-        proven |= bool(pc.any(pc.greater(day, "12")).as_py())
-        parts.append(stamps)
-    return (np.concatenate(parts), not proven) if parts else None
-
-
-def _series(text: Any) -> Iterator[pd.Series]:
-    for start in range(0, len(text), _PART):
-        yield pd.Series(text.slice(start, _PART).to_pandas(), dtype="string").reset_index(drop=True)
 
 
 def _from_integers(numbers: NDArray[np.int64], missing: Mask) -> Stamps:
@@ -250,9 +208,3 @@ def _mask(booleans: Any) -> Mask:
     """(rows,) Arrow's answers as a mask; null is False."""
     mask: Mask = np.asarray(pc.fill_null(booleans, fill_value=False).to_numpy(zero_copy_only=False), dtype=bool)
     return mask
-
-
-def date_text(stamp: pd.Timestamp | np.datetime64) -> str:
-    """ISO date of a bar, with its time if it has one."""
-    moment = pd.Timestamp(stamp)
-    return moment.date().isoformat() if moment == moment.normalize() else moment.isoformat(sep=" ")

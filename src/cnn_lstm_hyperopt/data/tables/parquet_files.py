@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cnn_lstm_hyperopt.data.tables.columns import choose_columns
-from cnn_lstm_hyperopt.data.tables.file_kind import other_kind
 from cnn_lstm_hyperopt.data.problems import Findings
-from cnn_lstm_hyperopt.data.wording import one_line, shown_name
+from cnn_lstm_hyperopt.data.tables.columns import Table, choose_columns
+from cnn_lstm_hyperopt.data.tables.file_kind import other_kind
+from cnn_lstm_hyperopt.utils.text import one_line, shown_name
 
 _FREE_ROWS = 10_000_000
 _ROWS_A_BYTE = 2
@@ -27,7 +27,7 @@ _LONGEST_TEXT = 64
 """Characters of a text that is a date or a number."""
 
 
-def read_parquet(path: Path, columns: Sequence[str], found: Findings) -> pd.DataFrame:
+def read_parquet(path: Path, columns: Sequence[str], found: Findings) -> Table:
     """The columns of a Parquet file that are used: numbers as float64, dates as stamps, numbers or text.
 
     Args:
@@ -53,24 +53,21 @@ def read_parquet(path: Path, columns: Sequence[str], found: Findings) -> pd.Data
             raise found.fail("unreadable", f"can't be read as Parquet: {reason}", "export it again") from error
 
 
-def _read(stream: Any, size: int, columns: Sequence[str], found: Findings) -> pd.DataFrame:
+def _read(stream: Any, size: int, columns: Sequence[str], found: Findings) -> Table:
     file = _open(stream, found)
     _require_size(file.metadata.num_rows, size, found)
     schema = file.schema_arrow
     header = _header(schema)
     places = choose_columns(header, columns, found, dates_in=lambda place: _is_dates(schema.field(place).type))
-    wanted = sorted(set(places.values()))
-    names = [schema.field(place).name for place in wanted]
-    for place in wanted:
-        _require_type(header[place], schema.field(place).type, found, dates=place == places["date"])
-    twice = next((name for name in names if schema.names.count(name) > 1), None)
+    names = {name: schema.field(place).name for name, place in places.items()}
+    for name, place in places.items():
+        _require_type(header[place], schema.field(place).type, found, dates=name == "date")
+    twice = next((name for name in names.values() if schema.names.count(name) > 1), None)
     if twice is not None:
         raise found.fail("columns", f"has several columns {shown_name(twice)}", "keep one of them")
-    texts = [name for name in names if _is_text(schema.field(name).type)]
-    table = pq.ParquetFile(stream, memory_map=False, read_dictionary=texts).read(columns=names)
-    frame = pd.DataFrame({place: _series(table.column(name)) for place, name in zip(wanted, names, strict=True)})
-    frame.columns = pd.Index([header[place] for place in wanted])
-    return frame
+    texts = [name for name in names.values() if _is_text(schema.field(name).type)]
+    table = pq.ParquetFile(stream, memory_map=False, read_dictionary=texts).read(columns=list(names.values()))
+    return {name: _series(table.column(there)) for name, there in names.items()}
 
 
 def _open(stream: Any, found: Findings) -> pq.ParquetFile:

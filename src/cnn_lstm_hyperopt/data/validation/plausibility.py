@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cnn_lstm_hyperopt.data.tables.dates import date_text
 from cnn_lstm_hyperopt.data.features import segments
-from cnn_lstm_hyperopt.data.problems import Findings, Problem, counted
+from cnn_lstm_hyperopt.data.frequency import frequency_text
+from cnn_lstm_hyperopt.data.problems import Findings, Problem, date_text
+from cnn_lstm_hyperopt.utils.text import counted
 
 SPLITS = (1.5, 2.0, 3.0, 4.0, 5.0, 10.0, 20.0)
 SPLIT_TOLERANCE = 0.06
@@ -175,33 +176,3 @@ def hole_problem(symbol: str, index: pd.DatetimeIndex, max_gap_days: float) -> P
         first=first,
         value=f"{days[longest]:.0f} days",
     )
-
-
-def frequency(index: pd.DatetimeIndex) -> str:
-    """How often there is a bar: daily, hourly, every 15 minutes, …"""
-    stamps = index.as_unit("ns").asi8
-    return frequency_text(float(np.median(np.diff(stamps)))) if len(stamps) > 1 else "a single bar"
-
-
-_NAMED: tuple[tuple[float, float, str], ...] = (  # days from, days to, name
-    (0.9, 4.5, "daily"),
-    (4.5, 9.5, "weekly"),
-    (27, 32, "monthly"),
-    (85, 95, "quarterly"),
-    (355, 370, "yearly"),
-)
-
-
-def frequency_text(step: float) -> str:
-    """The frequency of bars that lie ``step`` nanoseconds apart."""
-    for low, high, name in _NAMED:
-        if low <= step / _DAY < high:
-            return name
-    if step >= _DAY:
-        return f"every {step / _DAY:g} days"
-    for unit, name in ((3_600e9, "hour"), (60e9, "minute"), (1e9, "second")):
-        if step >= unit:
-            return (
-                ("hourly" if name == "hour" else f"every {name}") if step == unit else f"every {step / unit:g} {name}s"
-            )
-    return f"every {step / 1e9:g} seconds"

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from cnn_lstm_hyperopt.data.augmentation import AugmentationConfig, augment
+from cnn_lstm_hyperopt.training.augmentation import AugmentationConfig, augment
 
 KINDS = ("jitter", "scaling", "time_masking", "mixup")
 ALL = AugmentationConfig(jitter=0.1, scaling=0.2, time_masking=0.3, mixup=0.4)

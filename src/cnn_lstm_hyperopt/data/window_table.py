@@ -1,5 +1,4 @@
-"""From a frame of bars to feature rows, windows and labels, segment by segment; the one place where windows
-are cut."""
+"""From bars to feature rows, labels and windows, segment by segment; the one place where windows are cut."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,15 +6,122 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.config.schema.data import DataSettings
+from cnn_lstm_hyperopt.data.bars import Bars
 from cnn_lstm_hyperopt.data.features import WARM_UP, segments
 from cnn_lstm_hyperopt.data.labels import Labeller, Labels, labeller
 from cnn_lstm_hyperopt.data.own_features import BUILT_IN, FeatureSet
+from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.errors import DataError
 
 Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class WindowTable:
+    """Rows and labelled windows of all symbols together, symbol after symbol.
+
+    Attributes:
+        features: (rows, features) unscaled.
+        starts: (windows,) first row.
+        dates: (windows,) datetime64[ns] of the decisions.
+        reach: (windows,) datetime64[ns] of the last bar that the label looks at, or of the bar ``purge`` bars after.
+        embargo: (windows,) datetime64[ns] of the bar ``embargo`` bars after that.
+        furthest: (windows,) datetime64[ns] of the last bar that a label can look at, whatever the prices, or of the purge's.
+        classes: (windows,) int64.
+        values: (windows,) float64.
+        symbols: (windows,) names.
+        n_segments: segments of each symbol's bars.
+    """
+
+    features: NDArray[np.float64]
+    starts: NDArray[np.int64]
+    dates: NDArray[np.datetime64]
+    reach: NDArray[np.datetime64]
+    embargo: NDArray[np.datetime64]
+    furthest: NDArray[np.datetime64]
+    classes: NDArray[np.int64]
+    values: NDArray[np.float64]
+    symbols: NDArray[np.str_]
+    n_segments: dict[str, int]
+
+    def covered(self, starts: Integers, lookback: int) -> NDArray[np.bool_]:
+        """(rows,) those that occur in any window that begins at ``starts``, each once."""
+        steps = np.zeros(len(self.features) + 1, dtype=np.int64)
+        steps[starts] += 1
+        steps[starts + lookback] -= 1
+        return np.cumsum(steps[:-1]) > 0
+
+    def windows(self, scaled: NDArray[np.float32], starts: Integers, lookback: int) -> Windows:
+        """All windows, which begin at ``starts`` of the ``scaled`` rows."""
+        return Windows(
+            series=torch.from_numpy(scaled),
+            starts=torch.from_numpy(starts),
+            lookback=lookback,
+            labels=torch.from_numpy(self.classes),
+            values=torch.from_numpy(self.values.astype(np.float32)),
+            dates=self.dates,
+            symbols=self.symbols,
+        )
+
+
+def window_table(
+    every: Sequence[Bars], settings: DataSettings, question: Labeller, features: FeatureSet
+) -> WindowTable:
+    """Cuts the windows of each symbol and stacks them.
+
+    Raises:
+        DataError: there are too few bars for a single window.
+    """
+    parts: list[WindowTable] = []
+    offset = 0
+    for bars in every:
+        part = _symbol_table(bars, settings, question, features, offset)
+        offset += len(part.features)
+        parts.append(part)
+    if not sum(len(part.starts) for part in parts):
+        have = ", ".join(f"{bars.symbol} {len(bars.frame)}" for bars in every)
+        own = f" (features of your own may need more: {', '.join(features.own)})" if features.own else ""
+        raise DataError(
+            f"too few bars for a single window: lookback {settings.lookback}, horizon {settings.horizon} and target"
+            f" {settings.target} need {bars_needed(settings)} bars of a symbol without a hole of more than"
+            f" {settings.max_gap_days:g} days, but there are: {have}; give more bars or a shorter lookback{own}"
+        )
+    arrays = {
+        name: _joined([getattr(part, name) for part in parts])
+        for name in WindowTable.__annotations__
+        if name != "n_segments"
+    }
+    return WindowTable(**arrays, n_segments={name: n for part in parts for name, n in part.n_segments.items()})
+
+
+def _symbol_table(
+    bars: Bars, settings: DataSettings, question: Labeller, features: FeatureSet, offset: int
+) -> WindowTable:
+    """The labelled windows of one symbol, whose rows begin at row ``offset`` of the series."""
+    rows = feature_rows(bars.frame, settings.lookback, settings.max_gap_days, features, symbol=bars.symbol)
+    labels = frame_labels(bars.frame, rows.segment, question)
+    ends = rows.ends[labels.valid[rows.bars[rows.ends]]]
+    decided = rows.bars[ends]
+    purged = np.maximum(labels.reach, settings.purge or 0)
+    dates = bars.index.as_unit("ns").to_numpy()
+    reach = dates[reach_bars(rows.segment, purged)[decided]]
+    alike = bool((purged[decided] == settings.purge_bars).all())  # but for barriers: nothing is held twice
+    return WindowTable(
+        features=rows.features,
+        starts=offset + ends - settings.lookback + 1,
+        dates=dates[decided],
+        reach=reach,
+        embargo=dates[reach_bars(rows.segment, purged + settings.embargo)[decided]] if settings.embargo else reach,
+        furthest=reach if alike else dates[reach_bars(rows.segment, settings.purge_bars)[decided]],
+        classes=labels.classes[decided],
+        values=labels.values[decided],
+        symbols=np.broadcast_to(np.array(bars.symbol), len(ends)),  # held once, however many windows
+        n_segments={bars.symbol: int(rows.segment[-1]) + 1},
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,10 +180,10 @@ def feature_rows(
     if not parts:
         nothing = np.empty(0, np.int64)
         return FeatureRows(np.empty((0, len(features.names))), nothing, nothing, segment)
-    return FeatureRows(joined(parts), joined(bars), joined(ends), segment)
+    return FeatureRows(_joined(parts), _joined(bars), _joined(ends), segment)
 
 
-def joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+def _joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
     """The parts one after the other; a single one as it is, without a copy of millions of rows."""
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
