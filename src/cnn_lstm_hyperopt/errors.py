@@ -1,29 +1,32 @@
-"""Every error that this package raises on purpose.
+"""The errors that this package raises on purpose.
 
 HyperoptError
-├── InputError               exit code 2: what the user gave is wrong; nothing was started
-│   ├── ConfigError          a setting, a flag or a YAML key
-│   ├── DataError            bars, symbols, dates (problems.BadBarsError: all errors of all files; splits.EmptyBlockError)
-│   └── SaveDirError         the results directory: exists, is missing, or belongs to another study
-└── RunError                 exit code 1: the work itself did not succeed
-    ├── StudyFailedError     trial after trial fails for the same reason
-    ├── TrialChangedError    another program changed a trial that was running
-    ├── CheckpointError      a training can't go on from this file
-    ├── MemoryLimitError     a training needs more memory than limits.memory_mb
-    ├── StorageFailedError   the disk is full or read-only; study.db is locked, damaged or gone
-    ├── TrackingError        MLflow can't be written to
-    └── EmptyFrontError      no trial is complete
+├── InputError                  exit code 2: the input is wrong; nothing was started
+│   ├── ConfigError             a setting, a flag or a YAML key
+│   ├── DataError               bars, symbols or dates
+│   │   ├── BadBarsError        all invalid rows of all files, in data.problems
+│   │   └── EmptyBlockError     a part of the split has no windows, in data.splits
+│   └── SaveDirError            the results directory exists, is missing, or belongs to another study
+└── RunError                    exit code 1: the work started and did not succeed
+    ├── StudyFailedError        trial after trial fails for the same reason
+    ├── TrialChangedError       another program changed a running trial
+    ├── EmptyFrontError         no trial is complete
+    ├── CheckpointError         a training can't continue from this file
+    ├── MemoryLimitError        a training needs more memory than limits.memory_mb; also a MemoryError
+    ├── StorageFailedError      the disk is full or read-only; study.db is locked, damaged or missing
+    ├── TrackingError           MLflow can't be written to
+    └── InterruptedRunError     exit code 130: Ctrl-C
 """
 
 
 class HyperoptError(Exception):
-    """Base of all errors of this package; its text is one clear line (or a short list) for the user."""
+    """Base of all errors of this package; its text is one line, or a short list, for the user."""
 
     exit_code = 1
 
 
 class InputError(HyperoptError):
-    """What the user handed over breaks a rule; the text names the field, the rule, the value and the cure."""
+    """The input breaks a rule; the text names the field, the rule, the value and the fix."""
 
     exit_code = 2
 
@@ -49,7 +52,7 @@ class StudyFailedError(RunError):
 
 
 class TrialChangedError(RunError):
-    """Another program ended, edited or removed a trial that this one is running; the search continues without it."""
+    """Another program ended, edited or removed a running trial; the search continues without it."""
 
 
 class EmptyFrontError(RunError):
@@ -57,22 +60,22 @@ class EmptyFrontError(RunError):
 
 
 class CheckpointError(RunError):
-    """A training can't go on from this checkpoint: it is missing, damaged, of another version or of another training."""
+    """A checkpoint is missing, damaged, of another version or of another training."""
 
 
 class MemoryLimitError(RunError, MemoryError):
-    """A training needs more memory than it was given; it is tried again with less, as after any lack of memory."""
+    """A training needs more memory than allowed; it is retried with less, as after any lack of memory."""
 
 
 class StorageFailedError(RunError):
-    """Nothing more can be stored: the disk is full, study.db is locked, damaged or gone, …; what was finished is kept."""
+    """Nothing more can be stored: the disk is full, or study.db is locked, damaged or missing. Finished trials are kept."""
 
 
 class TrackingError(RunError):
-    """MLflow does not answer or refuses what it is told; the study itself is whole."""
+    """MLflow does not answer or refuses a request; the study itself is complete."""
 
 
 class InterruptedRunError(RunError):
-    """The user pressed Ctrl-C; results of what was finished are written."""
+    """The user pressed Ctrl-C; the results of finished trials are written."""
 
     exit_code = 130

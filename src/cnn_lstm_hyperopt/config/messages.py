@@ -21,15 +21,15 @@ _RULES = {
     "invalid_key": "be text, as the name of a setting is",
     "recursion_loop": "not hold itself",
 }
-"""What a user is told in place of pydantic's words for Python's types."""
+"""Rules in place of pydantic's words for Python's types, by the type of the error."""
 
 
 def explain(faults: Sequence[Any], model: type[BaseModel], elsewhere: Iterable[str] = ()) -> list[str]:
-    """A line for each fault; the branches of a union that failed for one field are one line.
+    """Return a line for each error; the branches of a union that failed for one field are one line.
 
     Args:
         faults: ``ValidationError.errors()``.
-        model: that was validated.
+        model: the validated one.
         elsewhere: dotted names that a setting in the wrong place may have meant.
     """
     lines: list[str] = []
@@ -64,7 +64,7 @@ def _explain_plain(field: str, plain: Sequence[Any], model: type[BaseModel]) -> 
 
 
 def _rule(fault: Any, model: type[BaseModel]) -> str:
-    """The rule, to stand behind "must"."""
+    """Return the rule, to stand behind "must"."""
     kind = fault["type"]
     if kind in ("model_type", "model_attributes_type"):
         return f"hold settings ({', '.join(_model_at(fault['loc'], model).model_fields)})"
@@ -76,7 +76,7 @@ def _rule(fault: Any, model: type[BaseModel]) -> str:
 
 
 def _explain_ours(fault: Any, model: type[BaseModel], elsewhere: Iterable[str]) -> list[str]:
-    """A fault that a rule of ours found, or a setting that is not there."""
+    """Explain an error of our own validators, or an unknown setting."""
     field = _field(fault)
     if fault["type"] == "extra_forbidden":
         *sections, name = fault["loc"]
@@ -91,7 +91,7 @@ def _explain_ours(fault: Any, model: type[BaseModel], elsewhere: Iterable[str]) 
 
 
 def _model_at(location: Sequence[Any], model: type[BaseModel]) -> Any:
-    """The section in which a place lies."""
+    """Return the model of the section at a location."""
     found: Any = model
     for part in location:
         kinds = found.model_fields[part].annotation
@@ -107,12 +107,12 @@ def _field(fault: Any) -> str:
 
 
 def is_union_branch(part: Any) -> bool:
-    """Pydantic names the branch of a union that failed (``float``, ``literal['auto']``); users don't know it."""
+    """Return whether a part of a location is pydantic's name of a union's branch (``float``, ``literal['auto']``)."""
     return isinstance(part, str) and (part in ("float", "int", "str") or part.startswith(("literal[", "constrained-")))
 
 
 def holds(raw: Mapping[str, Any], location: tuple[Any, ...]) -> bool:
-    """Whether a file itself says something at this place."""
+    """Return whether a mapping has a value at this location."""
     place: Any = raw
     for part in location:
         if is_union_branch(part):

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and where those lie that are no study's own."""
+"""Writes files completely or not at all; the cache directory."""
 
 import contextlib
 import json
@@ -21,18 +21,17 @@ _PART = re.compile(r"\.(.+)\.[0-9a-f]{16}\.part(-wal|-shm|-journal)?")
 
 
 def cache_folder() -> Path:
-    """Where things lie that studies share: a machine's speeds, bars that were fetched."""
+    """Return the directory of files that studies share: a machine's speeds, downloaded bars."""
     return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("cnn-lstm-hyperopt", appauthor=False))
 
 
 def write_text(path: Path, text: str, *, make_folder: bool = True) -> None:
-    """Writes UTF-8 beside the place and moves it there: a reader sees the old file or the new one, never half of it.
+    """Write UTF-8 text to a file beside ``path`` and move it there: a reader sees the old file or the new one, never a part.
 
     Args:
         path: of the file.
-        text: that it holds then.
-        make_folder: whether a missing folder is made. A run that has begun asks for no: if its directory is gone, somebody
-            has removed it.
+        text: its new content.
+        make_folder: whether a missing folder is made. A run that has started says no: somebody has removed its directory.
     """
     if make_folder:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,20 +42,20 @@ def write_text(path: Path, text: str, *, make_folder: bool = True) -> None:
 
 
 def write_json(path: Path, value: Any, *, make_folder: bool = True) -> None:
-    """Strict JSON: a NaN raises ValueError rather than making a file that other languages can't read."""
+    """Write strict JSON; a NaN raises ValueError, because other languages can't read it."""
     text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     write_text(path, text, make_folder=make_folder)
 
 
 @contextlib.contextmanager
 def written_beside(path: Path) -> Iterator[Path]:
-    """A new empty file beside ``path`` that is moved there when it is whole; half of one is removed."""
+    """Yield a new empty file beside ``path`` that is moved there at the end, or removed after an error."""
     beside = new_part(path)
     try:
         yield beside
         beside.replace(path)
     except BaseException:
-        with contextlib.suppress(OSError):  # the first error is the one to be told
+        with contextlib.suppress(OSError):  # the first error is reported
             beside.unlink(missing_ok=True)
         raise
 
@@ -64,8 +63,7 @@ def written_beside(path: Path) -> Iterator[Path]:
 def new_part(path: Path) -> Path:
     """Make an empty file beside ``path`` for its content to come: ``.NAME.RANDOM.part``.
 
-    Nobody can know the name before, and the file is made only if there is none of that name (``O_EXCL``): a link that somebody
-    has put there is never followed.
+    The name is random, and an existing file of that name is never used (``O_EXCL``), so no link is followed.
 
     Raises:
         OSError: it can't be made.

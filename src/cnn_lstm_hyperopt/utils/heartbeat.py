@@ -1,26 +1,26 @@
-"""Signs of life of whatever takes long in this process, for a thread that tells another process of them."""
+"""The heartbeat of this process: counts progress, for the thread that reports it to another process."""
 
 _beats = 0
 _place = (-1, 0.0)
 
 
 def beat() -> None:
-    """Something has got further; costs nothing."""
+    """Record a heartbeat."""
     global _beats
     _beats += 1
 
 
 def beats() -> int:
-    """How often something has got further since the process began."""
+    """Return the number of heartbeats since the process began."""
     return _beats
 
 
 def be_at(trial: int, epoch: float) -> None:
-    """Which trial this process trains, and how far it is."""
+    """Record which trial this process trains, and its epoch."""
     global _place
     _place = trial, epoch
 
 
 def place() -> tuple[int, float]:
-    """What was last said of that; the trial is −1 before the first."""
+    """Return the trial and the epoch of the last :func:`be_at`; the trial is −1 before the first."""
     return _place

@@ -14,10 +14,10 @@ MAX_DIGITS = 400
 
 
 def read_text(path: Path, most: int) -> str:
-    """A file of UTF-8 text; no more of it is read than it may have, and nothing is waited for.
+    """Return the content of a file of UTF-8 text, without waiting for a pipe.
 
     Raises:
-        ValueError: it can't be read, is larger than ``most`` bytes or is no text; to stand behind the file's name.
+        ValueError: it can't be read, is larger than ``most`` bytes or is not text; the message stands behind the file's name.
     """
     try:
         with open(path, "rb", opener=_without_waiting) as file:
@@ -42,19 +42,19 @@ def read_text(path: Path, most: int) -> str:
 
 
 class _NoFileError(Exception):
-    """A pipe, a device or a socket: reading it may never end."""
+    """The path is a pipe, a device or a socket, whose reading may never end."""
 
 
 def _without_waiting(path: str, flags: int) -> int:
-    """Opens a pipe that nobody writes into, too."""
+    """Open a file, without waiting for the writer of a pipe."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def parse_json(text: str) -> Any:
-    """Strict JSON: no NaN, no key twice, no number of thousands of digits.
+    """Return the content of strict JSON: no NaN, no duplicate key, no number of thousands of digits.
 
     Raises:
-        ValueError: it is none; the text says why.
+        ValueError: it is not valid; the message says why.
     """
     try:
         return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=_whole)

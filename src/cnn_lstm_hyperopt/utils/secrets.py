@@ -1,4 +1,4 @@
-"""Passwords and tokens in URIs, hidden before a text is shown or kept."""
+"""Masks passwords and tokens in URIs."""
 
 import re
 
@@ -6,7 +6,7 @@ _USER = re.compile(r"(?P<before>\b[a-z][a-z0-9+.-]+://?(?:[^\s/:@?#]*:)?)(?P<sec
 _DATABASE = re.compile(
     r"(?P<before>\b(?:postgresql|mysql|mssql)(?:\+\w+)?://[^\s:/@]*:)(?P<secret>[^\s@]+)@", re.IGNORECASE
 )
-"""SQLAlchemy takes all up to the ``@`` for the password, whatever is in it."""
+"""SQLAlchemy reads everything up to the ``@`` as the password."""
 _ENCODED = re.compile(r"(?P<before>\bodbc_connect=)(?P<secret>[^\s&#'\"]+)", re.IGNORECASE)
 """A whole connection string, with its password, in percent code."""
 _PARAMETER = re.compile(
@@ -17,9 +17,9 @@ MASK = "***"
 
 
 def masked(text: str) -> str:
-    """The text with what stands for a password in any URI of it replaced: ``postgresql://me:***@host/db``, ``…?token=***``.
+    """Return the text with the passwords in its URIs masked: ``postgresql://me:***@host/db``, ``…?token=***``.
 
-    What stands alone before an ``@`` may be a token (``https://TOKEN@host``), so it is hidden, too.
+    A single word before an ``@`` may be a token (``https://TOKEN@host``), so it is masked, too.
     """
     for before_at in (_DATABASE, _USER):
         text = before_at.sub(rf"\g<before>{MASK}@", text)

@@ -45,7 +45,7 @@ class Settings(Section):
     def _empty_sections_are_defaults(cls, raw: Any) -> Any:
         if not isinstance(raw, dict):
             return raw
-        # A name that there is not stays, so that it is reported.
+        # An unknown name stays, so that it is reported.
         return {key: value for key, value in raw.items() if value is not None or key not in cls.model_fields}
 
     @field_validator("search_space", mode="before")

@@ -14,12 +14,12 @@ _WINDOWS_DRIVE = r"[A-Za-z]:[/\\]"
 
 
 def tracking_uri(value: str) -> str:
-    """The URI, a relative path of a SQLite file made whole: the run may go on in another directory.
+    """Return the URI, with the path of a SQLite file made absolute: the run may continue in another directory.
 
-    MLflow's store of plain files is refused: it can't be written by this version of MLflow.
+    MLflow's store of plain files is refused: this version of MLflow can't write it.
 
     Raises:
-        ValueError: it is none of these; the text is the rule and the value, without a password.
+        ValueError: it is not such a URI; the text is the rule and the value, without a password.
     """
     if not is_legible(value) or value != value.strip() or re.match(_SCHEMES, value) is None:
         raise ValueError(

@@ -1,0 +1,72 @@
+"""Settings in environment variables, such as ``CNN_LSTM_HYPEROPT__STUDY__N_TRIALS=40``."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cnn_lstm_hyperopt.config.schema import Settings
+from cnn_lstm_hyperopt.config.search_space import PARAMETERS
+from cnn_lstm_hyperopt.config.yaml_reader import parse_yaml
+from cnn_lstm_hyperopt.errors import ConfigError
+from cnn_lstm_hyperopt.utils.text import printable, shown
+
+ENVIRONMENT_PREFIX = "CNN_LSTM_HYPEROPT__"
+
+
+def environment_settings(variables: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Read the settings in environment variables, whose values are YAML.
+
+    Returns:
+        The settings as a nested dict; and by the path of each setting the variable that has it, for messages.
+
+    Raises:
+        ConfigError: a variable names no setting, is not valid YAML, or contradicts another one.
+    """
+    tree: dict[str, Any] = {}
+    names: dict[str, str] = {}
+    for name in sorted(variables, key=lambda name: (name.count("__"), name)):  # a section before what is in it
+        shown_name = f"the variable {printable(name, 100)}"
+        if not name.startswith(ENVIRONMENT_PREFIX):
+            _require_both_underscores(name, shown_name)
+            continue
+        path = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
+        if not all(path):
+            raise ConfigError(f"{shown_name} names no setting; write {ENVIRONMENT_PREFIX}STUDY__N_TRIALS, for example")
+        if ".".join(path) in names:
+            raise ConfigError(f"{names['.'.join(path)]} and {shown_name} name the same setting; unset one of them")
+        names[".".join(path)] = shown_name
+        try:
+            value = parse_yaml(variables[name])
+        except ValueError as error:
+            raise ConfigError(f"{shown_name} is no valid YAML: {error}") from error
+        if value is None and _is_section(path):
+            raise ConfigError(
+                f"{shown_name} holds nothing, but {'.'.join(path)} is a section; unset it, or name settings, such as"
+                " {name: value}"
+            )
+        *sections, key = path
+        place = tree
+        for section in sections:
+            below = place.setdefault(section, {})
+            if not isinstance(below, dict):
+                raise ConfigError(f"{shown_name} goes into {section}, which another variable sets to {shown(below)}")
+            place = below
+        place[key] = value
+    return tree, names
+
+
+def _require_both_underscores(name: str, shown_name: str) -> None:
+    """Refuse a name with one underscore behind the prefix, which would set nothing; other names have one at most."""
+    start = ENVIRONMENT_PREFIX.removesuffix("_")
+    if name.startswith(start) and "__" in name.removeprefix(start):
+        meant = printable(ENVIRONMENT_PREFIX + name.removeprefix(start), 100)
+        raise ConfigError(f"{shown_name} must have two underscores behind CNN_LSTM_HYPEROPT; did you mean {meant}?")
+
+
+def _is_section(path: Sequence[str]) -> bool:
+    if path[0] == "search_space":
+        return len(path) == 1 or (len(path) == 2 and any(name.startswith(f"{path[1]}.") for name in PARAMETERS))
+    return (
+        len(path) == 1
+        and path[0] in Settings.model_fields
+        and hasattr(Settings.model_fields[path[0]].annotation, "model_fields")
+    )
