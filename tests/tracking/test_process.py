@@ -31,3 +31,13 @@ def test_missing_trials_and_models_are_counted() -> None:
     assert SyncStatus(trials=30, models=1, of_models=2).missing(30) == "1 of 2 retrained models"
     assert SyncStatus(trials=29, models=0, of_models=2).missing(30) == "1 of 30 trials and 2 of 2 retrained models"
     assert SyncStatus(trials=30).missing(30) == ""
+
+
+def test_the_process_ends_when_the_run_is_killed(planted: Planted) -> None:
+    """The system closes the pipe of a process that is gone."""
+    save_dir = planted([State.COMPLETE])
+    export = ExportProcess(save_dir, target_of(save_dir))
+    with export._folder:
+        assert export._process.stdin is not None
+        export._process.stdin.close()
+        assert export._process.wait(600) == 1
