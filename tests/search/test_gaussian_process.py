@@ -9,7 +9,7 @@ from scipy.optimize import approx_fprime
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import Matern, WhiteKernel
 
-from cnn_lstm_hyperopt.search.samplers.gp.sampler import (
+from cnn_lstm_hyperopt.search.samplers.gp.regression import (
     JITTER,
     LENGTH_BOUNDS,
     NOISE_BOUNDS,

@@ -15,17 +15,14 @@ from cnn_lstm_hyperopt.pareto import non_dominated
 from cnn_lstm_hyperopt.search import Cost, Limits, Question, SkillGate, State, Study, StudyStorage, optimise
 from cnn_lstm_hyperopt.search.observations import Kind, Told
 from cnn_lstm_hyperopt.search.samplers import RandomSampler
-from cnn_lstm_hyperopt.search.samplers.gp.regression import (
+from cnn_lstm_hyperopt.search.samplers.gp.acquisition import REFERENCE, by_gain, chosen_rows, thin
+from cnn_lstm_hyperopt.search.samplers.gp.regression import Hyperparameters
+from cnn_lstm_hyperopt.search.samplers.gp.sampler import (
     MAX_GOOD,
     MIN_GOOD,
-    REFERENCE,
     ROWS,
     GpSampler,
-    _by_gain,
-    _chosen,
-    _thin,
 )
-from cnn_lstm_hyperopt.search.samplers.gp.sampler import Hyperparameters
 
 GATE = SkillGate(0.5, 2000)  # needs 0.5224
 
@@ -115,8 +112,8 @@ def followed(plan, history, trials=30, losses=losses_of):
 
 def box_of(sampler, history):
     """Lowest losses and range that a history is measured by."""
-    rows = sampler._rows(history)
-    return sampler._box(rows, sampler._costs(rows, sampler._predicted(history)))
+    rows = sampler._history.rows(history)
+    return sampler._box(rows, sampler._costs(rows, sampler._history.predicted_log_seconds(history)))
 
 
 both_costs = pytest.mark.parametrize("cheap_cost", [True, False])
@@ -265,7 +262,7 @@ def test_only_complete_trials_are_measured_by(make_plan, small_front, kind):
     dream = dream._replace(variance={Kind.PRUNED: 1.0, Kind.DIVERGED: 0.0}[kind])
     sampler = GpSampler(field_plan(make_plan))
     boxes, fronts = [], []
-    for rows in (sampler._rows(small_front), sampler._rows([*small_front, dream])):
+    for rows in (sampler._history.rows(small_front), sampler._history.rows([*small_front, dream])):
         boxes.append(sampler._box(rows, sampler._costs(rows, np.zeros(len(rows.losses)))))
         posterior = sampler._posterior(0, rows, np.arange(len(small_front)), Hyperparameters.initial(2), None)
         fronts.append(sampler._front(posterior, rows, *boxes[-1]))
@@ -358,7 +355,7 @@ def test_of_equal_gains_that_which_counts_most_is_proposed():
     mean = np.array([[0.4, 0.5, 0.5], [0.4, 0.5, 0.5], [0.2, 0.5, 0.5]])
     sd = np.full((3, 3), 1e-6)
     orders = [
-        _by_gain(mean, sd, front, np.array(worth), np.random.default_rng(0)).tolist()
+        by_gain(mean, sd, front, np.array(worth), np.random.default_rng(0)).tolist()
         for worth in ([0.9, 1.0, 0.1], [1.0, 0.9, 0.1], [0.9, 1.0, 0.5])
     ]
     assert orders == [[1, 0, 2], [0, 1, 2], [2, 1, 0]]
@@ -453,7 +450,7 @@ def test_parents_are_of_the_front_within_the_box_and_not_diverged(make_plan):
     rows = rows_of(many)
     rows[6:9] = [row._replace(kind=Kind.DIVERGED) for row in rows[6:9]]
     sampler = GpSampler(field_plan(make_plan))
-    arrays = sampler._rows(rows)
+    arrays = sampler._history.rows(rows)
     low, width = box_of(sampler, rows)
     z = (arrays.losses - low) / width
     good = sampler._good(arrays, z)
@@ -467,7 +464,7 @@ def test_parents_are_of_the_front_within_the_box_and_not_diverged(make_plan):
 def test_a_few_rows_are_all_parents(make_plan):
     rows = rows_of([{"size": 10.0, "tuning": 0.5}, {"size": 20.0, "tuning": 0.1}, {"size": 5.0, "tuning": 0.4}])
     sampler = GpSampler(field_plan(make_plan))
-    arrays = sampler._rows(rows)
+    arrays = sampler._history.rows(rows)
     low, width = box_of(sampler, rows)
     assert sampler._good(arrays, (arrays.losses - low) / width).tolist() == [0, 1, 2]
 
@@ -475,27 +472,27 @@ def test_a_few_rows_are_all_parents(make_plan):
 def test_thinning_keeps_the_ends_and_takes_from_crowds():
     x = np.concatenate([np.linspace(0, 0.05, 30), np.linspace(0.1, 1, 10)])
     points = np.column_stack([x, 1 - x, np.zeros(40)])
-    left = _thin(points, 15)
+    left = thin(points, 15)
     assert len(left) == 15
     assert {0, 39} <= set(left)
     assert sum(left >= 30) >= 8
-    assert _thin(points, 40).tolist() == _thin(points, 99).tolist() == list(range(40))
+    assert thin(points, 40).tolist() == thin(points, 99).tolist() == list(range(40))
 
 
 def test_of_a_long_history_all_good_rows_are_seen():
     generator = np.random.default_rng(0)
     good = np.arange(100, 160)
-    seen = _chosen(1000, good, ROWS, generator)
+    seen = chosen_rows(1000, good, ROWS, generator)
     assert len(seen) == len(set(seen)) == ROWS
     assert set(good) <= set(seen)
     assert seen.tolist() == sorted(seen)
-    assert _chosen(ROWS, good, ROWS, generator).tolist() == list(range(ROWS))
+    assert chosen_rows(ROWS, good, ROWS, generator).tolist() == list(range(ROWS))
 
 
 def test_candidates_are_ranked_by_what_they_add_and_where_none_does_by_optimism():
     front = np.array([[0.5, 0.5, 0.5]])
     mean = np.array([[0.6, 0.6, 0.6], [0.1, 0.1, 0.1], [0.4, 0.4, 0.4], [0.9, 0.9, 0.9]])
-    order = _by_gain(mean, np.full((4, 3), 1e-6), front, np.ones(4), np.random.default_rng(0))
+    order = by_gain(mean, np.full((4, 3), 1e-6), front, np.ones(4), np.random.default_rng(0))
     assert order.tolist()[:2] == [1, 2]
 
 
@@ -503,11 +500,11 @@ def test_where_no_candidate_adds_anything_it_is_by_how_far_they_are_from_it_and_
     """Not by their costs: what will not be accurate enough is worth nothing, however small it is."""
     front, generator = np.array([[0.5, 0.5, 0.5]]), np.random.default_rng(0)
     beyond = np.array([[1.5, -9.0, -9.0], [1.3, 0.9, 0.9], [1.4, 0.2, 0.2]])
-    assert _by_gain(beyond, np.full((3, 3), 0.01), front, np.ones(3), generator).tolist() == [1, 2, 0]
+    assert by_gain(beyond, np.full((3, 3), 0.01), front, np.ones(3), generator).tolist() == [1, 2, 0]
     unsure = np.array([[0.01] * 3, [0.01] * 3, [0.2, 0.0, 0.0]])
-    assert _by_gain(beyond, unsure, front, np.ones(3), generator).tolist() == [2, 1, 0]
+    assert by_gain(beyond, unsure, front, np.ones(3), generator).tolist() == [2, 1, 0]
     beaten = np.array([[0.9, 0.9, 0.9], [0.6, 0.6, 0.6], [0.8, 0.8, 0.7]])
-    assert _by_gain(beaten, np.full((3, 3), 1e-3), front, np.ones(3), generator).tolist() == [1, 2, 0]
+    assert by_gain(beaten, np.full((3, 3), 1e-3), front, np.ones(3), generator).tolist() == [1, 2, 0]
 
 
 # ---------------------------------------------------------------------- what it is for

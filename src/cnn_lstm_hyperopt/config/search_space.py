@@ -19,7 +19,7 @@ from cnn_lstm_hyperopt.config.domains import (
     decode_sizes,
     encode,
 )
-from cnn_lstm_hyperopt.utils.registry import member_files
+from cnn_lstm_hyperopt.utils.registry import declared
 from cnn_lstm_hyperopt.utils.text import did_you_mean, printable, shown
 
 Params = Mapping[str, Scalar]
@@ -119,12 +119,12 @@ PARAMETERS: dict[str, ParameterSpec] = {
     "training.optimizer": ParameterSpec(
         "choice",
         Choices(("adam", "adamw", "sgd", "rmsprop")),
-        options=member_files("training/optimizers"),
+        options=tuple(sorted(declared("training/optimizers"))),
     ),
     "training.scheduler": ParameterSpec(
         "choice",
         Choices(("cosine", "step", "exponential", "plateau")),
-        options=member_files("training/schedules"),
+        options=tuple(sorted(declared("training/schedules"))),
     ),
     "training.gradient_clip": ParameterSpec("float", FloatRange(0.5, 5.0), low=1e-3, high=1e6),
     "regularization.l1_switch": ParameterSpec("flag", _FLAG),

@@ -7,14 +7,13 @@ from typing import Any, TypeVar
 import torch
 
 from cnn_lstm_hyperopt.config import PrunerSettings, SamplerSettings, Settings
+from cnn_lstm_hyperopt.config.schema.search import AUTO_PRUNER, AUTO_SAMPLER
 from cnn_lstm_hyperopt.search import Limits, SkillGate, Start, StudyPlan, StudyStorage
 from cnn_lstm_hyperopt.training.runtime.memory import total_mb
 from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
 
 MEMORY_SHARE = 0.8
 """Of the machine's memory, for all workers together."""
-AUTO_SAMPLER, AUTO_PRUNER = "gp", "front"
-"""What ``auto`` means; docs/pruning.md has the table that it follows from."""
 
 
 def study_plan(

@@ -1,5 +1,7 @@
 """Finds the members of a family: the classes that the files of a package define. Adding a member is adding a file."""
 
+import ast
+import contextlib
 import importlib
 import inspect
 import pkgutil
@@ -33,11 +35,37 @@ def members(package: str, base: type[T]) -> dict[str, type[T]]:
     return {kind.name: kind for kind in sorted(found, key=lambda kind: (kind.place, kind.name))}
 
 
-def member_files(folder: str) -> tuple[str, ...]:
-    """Return the names of the members of a family without importing them, for code that must not load what they need.
+def declared(folder: str) -> dict[str, dict[str, Any]]:
+    """Read what the members of a family say of themselves, without importing them: settings and ``--help`` load no library.
 
     Args:
-        folder: of the family in this package; each file but ``base.py`` has the name of the member in it.
+        folder: of the package, relative to this one, such as ``search/samplers``.
+
+    Returns:
+        By name, in the order of :func:`members`: the attributes of the class that are literals. A member has a line that begins
+        with ``name, place``.
     """
-    files = (Path(__file__).parents[1] / folder).glob("*.py")
-    return tuple(sorted(file.stem for file in files if file.stem not in ("__init__", "base")))
+    found: list[dict[str, Any]] = []
+    for path in sorted((Path(__file__).parents[1] / folder).rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        classes = ast.parse(text).body if "name, place" in text else ()  # parsing takes milliseconds
+        facts_of = (_literals(node) for node in classes if isinstance(node, ast.ClassDef))
+        found += [facts for facts in facts_of if {"name", "place"} <= facts.keys()]
+    return {facts["name"]: facts for facts in sorted(found, key=lambda facts: (facts["place"], facts["name"]))}
+
+
+def _literals(node: ast.ClassDef) -> dict[str, Any]:
+    facts: dict[str, Any] = {}
+    for each in node.body:
+        if isinstance(each, ast.Assign) and len(each.targets) == 1:
+            with contextlib.suppress(ValueError):
+                value, target = ast.literal_eval(each.value), each.targets[0]
+                if isinstance(target, ast.Name):
+                    facts[target.id] = value
+                elif isinstance(target, ast.Tuple):
+                    facts |= {
+                        name.id: part
+                        for name, part in zip(target.elts, value, strict=True)
+                        if isinstance(name, ast.Name)
+                    }
+    return facts

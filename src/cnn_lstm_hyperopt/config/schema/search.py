@@ -1,14 +1,34 @@
 """The sections ``sampler`` and ``pruner``: where configurations come from, and which trials end early."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from cnn_lstm_hyperopt.config.schema.base import MAX_TRIALS, Section
+from cnn_lstm_hyperopt.utils.registry import declared
 
-SamplerName = Literal["auto", "tpe", "cmaes", "random", "nsga2", "gp"]
-PrunerName = Literal["auto", "median", "successive_halving", "front", "none"]
+SAMPLERS, PRUNERS = declared("search/samplers"), declared("search/pruners")
+"""What each of them says of itself, by name."""
+AUTO_SAMPLER, AUTO_PRUNER = "gp", "front"
+"""What ``auto`` means; docs/pruning.md has the table that it follows from."""
+
+if TYPE_CHECKING:
+    SamplerName = str
+    PrunerName = str
+else:
+    SamplerName = Literal[("auto", *SAMPLERS)]
+    PrunerName = Literal[("auto", *PRUNERS)]
+
+
+def _described(members: Mapping[str, Mapping[str, Any]], auto: str) -> str:
+    """``median (below the median and beaten), none (every trial runs to its own end); auto: median``."""
+    return ", ".join(f"{name} ({facts['description']})" for name, facts in members.items()) + f"; auto: {auto}"
+
+
+_STARTUPS = ", ".join(
+    f"{facts['default_startup']} for {name}" for name, facts in SAMPLERS.items() if facts.get("default_startup")
+)
 
 
 class SamplerSettings(Section):
@@ -16,13 +36,12 @@ class SamplerSettings(Section):
 
     type: SamplerName = Field(
         "auto",
-        description="tpe, cmaes, nsga2, random, or gp (Gaussian processes of all objectives: the fewest trials for a front);"
-        " auto: gp",
+        description=_described(SAMPLERS, AUTO_SAMPLER),
     )
     n_startup_trials: Annotated[int, Field(ge=0, le=MAX_TRIALS)] | Literal["auto"] = Field(
         "auto",
-        description="trials before the sampler models anything, random ones but for gp; auto: 50 for tpe and nsga2, 24 for cmaes,"
-        " 12 for gp, a third of all trials at most",
+        description=f"trials before the sampler models anything, random ones but for gp; auto: {_STARTUPS}, a third of all trials"
+        " at most",
     )
     multivariate: bool = Field(False, description="tpe: model parameters jointly (Optuna's multivariate, grouped)")
 
@@ -44,8 +63,7 @@ class PrunerSettings(Section):
 
     type: PrunerName = Field(
         "auto",
-        description="median (below the median and beaten), successive_halving (rungs; the best share goes on), front (unlikely to"
-        " reach the front) or none; auto: front",
+        description=_described(PRUNERS, AUTO_PRUNER),
     )
     n_startup_trials: int = Field(
         20,

@@ -1,16 +1,9 @@
-"""The pruners by the name that settings use."""
+"""The pruners: each file that defines a :class:`Pruner` is one. A new one is a new file."""
 
 from cnn_lstm_hyperopt.search.pruners.base import EXEMPT, Pruner, is_exempt
-from cnn_lstm_hyperopt.search.pruners.front import FrontPruner
-from cnn_lstm_hyperopt.search.pruners.halving import SuccessiveHalvingPruner
-from cnn_lstm_hyperopt.search.pruners.median import MedianPruner
-from cnn_lstm_hyperopt.search.pruners.none import NoPruner
+from cnn_lstm_hyperopt.utils.registry import members
 
-PRUNERS: dict[str, type[Pruner]] = {
-    "median": MedianPruner,
-    "successive_halving": SuccessiveHalvingPruner,
-    "front": FrontPruner,
-    "none": NoPruner,
-}
+PRUNERS: dict[str, type[Pruner]] = members(__name__, Pruner)
+"""By the name that settings use."""
 
 __all__ = ["EXEMPT", "PRUNERS", "Pruner", "is_exempt"]

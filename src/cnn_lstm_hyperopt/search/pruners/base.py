@@ -24,6 +24,14 @@ class Pruner(abc.ABC):
     Holds nothing that is not in the stored trials; what it keeps is worked out from them and would be again.
     """
 
+    name: ClassVar[str]
+    """In settings."""
+    place: ClassVar[int]
+    """In the order of the pruners."""
+    description: ClassVar[str]
+    """What it ends, in a few words."""
+    uses: ClassVar[tuple[str, ...]] = ()
+    """Its settings. All of these are literals: the settings read them without loading any library."""
     compares_running: ClassVar[bool] = False
     """Whether a decision looks at trials that still run."""
 

@@ -53,6 +53,10 @@ class FrontPruner(Pruner):
     nothing beat nobody, and what is unlikely ever to pass the gate ends.
     """
 
+    name, place = "front", 2
+    description = "unlikely to reach the front"
+    uses = ("n_startup_trials",)
+
     least_chance: ClassVar[float] = 0.05
     """Chance to reach the front that is worth half the seconds of a usual trial."""
     power: ClassVar[float] = 3

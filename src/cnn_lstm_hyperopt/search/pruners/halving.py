@@ -27,6 +27,10 @@ class SuccessiveHalvingPruner(Pruner):
     first η − 1 trials goes on.
     """
 
+    name, place = "successive_halving", 1
+    description = "rungs; the best share goes on"
+    uses = ("min_resource", "reduction_factor", "min_early_stopping_rate")
+
     compares_running = True
 
     def __init__(self, plan: StudyPlan) -> None:

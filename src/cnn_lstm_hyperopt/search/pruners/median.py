@@ -23,6 +23,10 @@ class MedianPruner(Pruner):
     later is the price of stopping early, and ``none`` does not pay it.
     """
 
+    name, place = "median", 0
+    description = "below the median and beaten"
+    uses = ("n_startup_trials", "n_warmup_steps", "interval_steps")
+
     def __init__(self, plan: StudyPlan) -> None:
         super().__init__(plan)
         self._front: tuple[list[int], list[TrialRecord]] = ([], [])

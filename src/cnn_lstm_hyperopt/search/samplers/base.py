@@ -48,6 +48,14 @@ class Sampler(abc.ABC):
     All that it knows is what it is asked with, so a resumed study goes on as an uninterrupted one would.
     """
 
+    name: ClassVar[str]
+    """In settings."""
+    place: ClassVar[int]
+    """In the order of the samplers."""
+    description: ClassVar[str]
+    """What it is, in a few words."""
+    uses: ClassVar[tuple[str, ...]] = ()
+    """Its settings besides ``n_startup_trials``. All of these are literals: the settings read them without any import."""
     default_startup: ClassVar[int] = 0
     """Random trials before it models anything, where the settings leave it open: at most a third of all."""
 

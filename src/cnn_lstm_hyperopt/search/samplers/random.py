@@ -13,6 +13,9 @@ from cnn_lstm_hyperopt.utils.rng import stream
 class RandomSampler(Sampler):
     """Draws each active parameter by itself."""
 
+    name, place = "random", 2
+    description = "uniform, in the logarithm where the range says so"
+
     def propose(self, question: Question) -> Proposal:
         """See the base class; the history is not used."""
         params = random_configuration(self.space, self.seed, question.number, question.attempt)

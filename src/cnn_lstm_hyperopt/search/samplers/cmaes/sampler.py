@@ -24,6 +24,8 @@ class CmaEsSampler(Sampler):
     study that is resumed, or worked on by several processes, replays the draws of finished trials, generation by generation.
     """
 
+    name, place = "cmaes", 1
+    description = "CatCMA with margin: an evolution strategy of numbers and choices"
     default_startup = 24
 
     def __init__(self, plan: StudyPlan) -> None:

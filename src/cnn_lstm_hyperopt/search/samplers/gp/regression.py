@@ -1,388 +1,169 @@
-"""Bayesian optimisation of three objectives: a Gaussian process each, and the expected gain in hypervolume.
-
-The gain is that of Emmerich, Giannakoglou & Naujoks (2006, expected hypervolume improvement), by common random draws; candidates
-are children of good configurations (``children.py``).
-
-Where seconds are predicted before training, the search begins with cheap configurations, and seconds count against a gain. They
-count less and less, as in the cost cooling of Lee et al. (2020, "Cost-aware Bayesian optimization"), with trials as the budget:
-a gain is divided by 1 + seconds / affordable seconds, and what is affordable grows from what the cheapest configurations take to
-what most of them do. Plain gain per second spends hundreds of trials on the tiniest.
-"""
+"""Gaussian process regression on features of the unit cube (Rasmussen & Williams 2006, chapters 2 and 5), in numpy."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
-
-from cnn_lstm_hyperopt.config import Params
-from cnn_lstm_hyperopt.config.domains import Scalar
-from cnn_lstm_hyperopt.pareto import crowding_distances, non_dominated
-from cnn_lstm_hyperopt.search.distributions import with_fixed
-from cnn_lstm_hyperopt.search.observations import Kind, Told
-from cnn_lstm_hyperopt.search.samplers.base import Proposal, Question, Sampler
-from cnn_lstm_hyperopt.search.samplers.boxes import improvement, undominated_boxes
-from cnn_lstm_hyperopt.search.samplers.children import children
-from cnn_lstm_hyperopt.search.samplers.encoding import Encoding
-from cnn_lstm_hyperopt.search.samplers.gp.sampler import Hyperparameters, Posterior, fit, standard
-from cnn_lstm_hyperopt.search.samplers.random import RandomSampler, random_configuration
-from cnn_lstm_hyperopt.search.study_plan import StudyPlan
-from cnn_lstm_hyperopt.search.trial import key_of
-from cnn_lstm_hyperopt.utils.rng import stream
+from scipy.linalg import cho_solve, cholesky, solve_triangular
+from scipy.optimize import minimize
 
 Array = NDArray[np.float64]
 
-CANDIDATES, PRICED_CANDIDATES, FINALISTS, DRAWS = 256, 128, 48, 8
-"""Children a proposal, fewer where each one's cost is asked for; those that are looked at closely; draws for the expectation. A
-quarter of the children (half, where the proposal is to be bold) are random ones."""
-ROWS, FIT_ROWS, FRONT_ROWS = 300, 150, 60
-"""Trials that the processes see, that their hyperparameters are fitted on, and front members that the gain is measured from."""
-FIRST_STEPS, WARM_STEPS = 15, 8
-GOOD_SHARE, MIN_GOOD, MAX_GOOD = 0.15, 5, 60
-REFERENCE = 1.1
-USEFUL = 0.25
-"""Of the way from chance to the best: below that, a trial has no say in what counts as slow or large."""
-BOLD_EVERY, BOLDNESS = 6, 3.0
-FEW_SKILLED = 3
-"""COMPLETE trials above the gate below which two, or one, of three proposals are random, and all without any: where nothing was
-learnt yet, every size is as likely to learn as any other, and the tiniest would be worth most, again and again."""
-OPTIMISM = 0.7
-DRAWN, CHEAPEST = 32, 0.3
-"""Random configurations that each trial of a start that goes by predicted seconds is chosen from; and the share of these, the
-cheapest ones, that the start goes through."""
-TYPICAL, DEAR = 128, 0.75
-"""Random configurations whose predicted cost tells what the space costs; their quantile up to which seconds and MB are worth
-anything, and that is affordable when the study ends."""
+LENGTH_BOUNDS, NOISE_BOUNDS = (-3.0, 3.5), (-9.0, 0.0)
+"""Of ln length scale and ln noise variance."""
+LENGTH_PRIOR_SD, LENGTH_PRIOR_WEIGHT = 1.5, 0.3
+NOISE_PRIOR = (-5.0, 3.0)
+"""Mean and standard deviation of a normal prior on ln noise variance."""
+JITTER = 1e-8
+LEAST_SIGNAL = 1e-12
+"""Of targets that are all alike."""
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """What the history says, as arrays over its trials.
+class Hyperparameters:
+    """Of a Matérn 5/2 kernel.
 
     Attributes:
-        vectors: positions, shape ``(rows, axes)``.
-        losses: (−score, ln seconds, ln MB).
-        variances: of the score; infinite where it is not known.
-        complete, diverged: masks.
+        log_lengths: ln length scale of each axis, shape ``(axes,)``.
+        log_noise: ln noise variance, as a share of the signal's.
     """
 
-    vectors: Array
-    losses: Array
-    variances: Array
-    complete: NDArray[np.bool_]
-    diverged: NDArray[np.bool_]
+    log_lengths: Array
+    log_noise: float
+
+    @classmethod
+    def initial(cls, n_axes: int) -> "Hyperparameters":
+        """Where fitting begins."""
+        return cls(np.full(n_axes, length_prior(n_axes)), NOISE_PRIOR[0])
 
 
-class GpSampler(Sampler):
-    """See the module.
+def length_prior(n_axes: int) -> float:
+    """Mean of the normal prior on ln length scale: ½ ln axes.
 
-    Where seconds are predicted, the start goes through cheap configurations, from the cheapest on. Where they are not, it is
-    random, and the process of the seconds learns from it what configurations cost.
-
-    What must outlive a restart are the kernels' hyperparameters, which are fitted from where they were: they are stored with the
-    trial whose proposal fitted them.
+    Distances grow with the root of the number of axes; with one prior for all, two points of a large space would have nothing
+    to do with each other (Hvarfner, Hellsten & Nardi 2024, arXiv 2402.02229).
     """
-
-    default_startup = 12
-
-    def __init__(self, plan: StudyPlan) -> None:
-        super().__init__(plan)
-        self._random = RandomSampler(plan)
-        self._encoding = Encoding(plan.space)
-        self._vectors: dict[int, Array] = {}
-        self._keys: dict[int, tuple[tuple[str, Scalar], ...]] = {}
-        self._prices: dict[int, float] = {}
-        self._threads = ThreadpoolController()
-        self._fitted: tuple[tuple[int, int], list[Hyperparameters]] | None = None
-        self._typical = self._predicted_costs() if plan.cheap_cost else None
-        self._first, self._start_ends = len(plan.starts), max(self.n_startup, len(plan.starts))
-
-    @property
-    def n_blind(self) -> int:
-        """See the base class."""
-        return self._start_ends
-
-    def propose(self, question: Question) -> Proposal:
-        """See the base class."""
-        number = question.number
-        if not self._encoding.axes:
-            return Proposal({})
-        if number < self._start_ends:
-            return self._random.propose(question) if self._typical is None else self._cheap(question)
-        rows = self._rows(question.history)
-        skilled = sum(self.plan.gate.passes(-loss) for loss in rows.losses[rows.complete, 0])
-        if rows.complete.sum() < 2 or number % FEW_SKILLED >= skilled:
-            return self._random.propose(question)
-        with self._threads.limit(limits=1):  # small matrices: more threads would only wait for each other
-            return self._by_model(question, rows)
-
-    def _predicted_costs(self) -> Array | None:
-        """ln of the (seconds, MB) of random configurations that keep the limits, ``(configurations, 2)``.
-
-        None where nobody can tell seconds.
-        """
-        drawn = (self.plan.cost(random_configuration(self.space, self.seed, number)) for number in range(TYPICAL))
-        costs = [cost for cost in drawn if self.plan.limits.allow(cost)]
-        if not costs or not all(cost.seconds > 0 for cost in costs):
-            return None
-        return np.log([[cost.seconds, cost.size_mb] for cost in costs])
-
-    def _cheap(self, question: Question) -> Proposal:
-        """A random configuration from the cheap end, dearer from one trial of the start to the next."""
-        place = CHEAPEST * (question.number - self._first + 0.5) / (self._start_ends - self._first)
-        attempts = range(DRAWN * question.attempt, DRAWN * (question.attempt + 1))
-        drawn = [random_configuration(self.space, self.seed, question.number, attempt) for attempt in attempts]
-        drawn.sort(key=lambda params: self.plan.cost(params).seconds)
-        return Proposal(self.searched(drawn[int(place * DRAWN)]))
-
-    # ------------------------------------------------------------------ the model
-
-    def _by_model(self, question: Question, rows: _Rows) -> Proposal:
-        generator = stream(self.seed, question.number, f"proposal {question.attempt}")
-        offsets = self._predicted(question.history) if self.plan.cheap_cost else np.zeros(len(rows.losses))
-        costs = self._costs(rows, offsets)
-        low, width = self._box(rows, costs)
-        z = (rows.losses - low) / width
-        good = self._good(rows, z)
-        seen = _chosen(len(z), good, ROWS, generator)
-        hyperparameters, note = self._hyperparameters(question, rows, seen, offsets)
-        posteriors = [self._posterior(i, rows, seen, hyperparameters[i], offsets if i == 1 else None) for i in range(3)]
-        front = self._front(posteriors[0], rows, low, width)
-        bold = question.number % BOLD_EVERY == 0
-        count = PRICED_CANDIDATES if self.plan.cheap_cost else CANDIDATES
-        at_random = count // (2 if bold else 4)
-        candidates = children(self._encoding, rows.vectors[good], count, at_random, generator)
-        mean, sd, params = self._believed(posteriors, candidates, low, width)
-        if bold:
-            sd[:, 0] *= BOLDNESS
-        if question.running:
-            elsewhere = self._encoding.vectors(question.running)
-            expected, _, _ = self._believed(posteriors, elsewhere, low, width)
-            front = np.vstack([front, expected[(expected < REFERENCE).all(axis=1)]])
-            front = front[non_dominated(front)]
-        order = _by_gain(mean, sd, front, self._worth(costs, low[1] + mean[:, 1] * width[1], len(z)), generator)
-        taken = {self._keys[row.number] for row in question.history} | {key_of(each) for each in question.running}
-        for place in order:
-            chosen = params[place] if params else self._encoding.params(candidates[place], candidates[place])
-            if key_of(chosen) not in taken and self.plan.allows(chosen):
-                return Proposal(chosen, note, expected_score=float(-low[0] - mean[place, 0] * width[0]))
-        return Proposal(self._random.propose(question).params, note)
-
-    def _costs(self, rows: _Rows, offsets: Array) -> Array | None:
-        """ln of the (seconds, MB) of random configurations, ``(configurations, 2)``; seconds by how far off trials show them."""
-        if self._typical is None:
-            return None
-        slower = float(np.median((rows.losses[:, 1] - offsets)[rows.complete]))
-        return np.asarray(self._typical + np.array([slower, 0.0]))
-
-    def _worth(self, costs: Array | None, log_seconds: Array, done: int) -> Array:
-        """What a gain counts, ``(candidates,)``; see the module."""
-        if costs is None:
-            return np.ones(len(log_seconds))
-        affordable = np.quantile(costs[:, 0], DEAR * min(1.0, done / self.n_trials))
-        return np.asarray(1.0 / (1.0 + np.exp(log_seconds - affordable)))
-
-    def _box(self, rows: _Rows, costs: Array | None) -> tuple[Array, Array]:
-        """Lowest loss and range, of all useful trials: by the front's alone, larger models would be worth nothing.
-
-        Where costs are predicted the range reaches to what most configurations cost, since a cheap start has tried none of them.
-
-        In score the reference lies at what makes a trial useful, and never below the gate: a model at chance is the smallest
-        and the fastest of all, and would be worth most. Where none has passed the gate, a small gain beyond it is hoped for.
-        """
-        gate = self.plan.gate
-        score = -rows.losses[:, 0]
-        best = max(float(score[rows.complete].max()), gate.threshold + gate.small_gain)
-        floor = max(gate.threshold, gate.chance + USEFUL * (best - gate.chance))
-        useful = rows.complete & (score > floor)
-        if useful.sum() < 2:  # one alone has no range
-            useful = rows.complete
-        low, high = rows.losses[useful].min(axis=0), rows.losses[useful].max(axis=0)
-        if costs is not None:
-            high[1:] = np.maximum(high[1:], np.quantile(costs, DEAR, axis=0))
-        width = np.maximum(high - low, 1e-3)
-        low[0], width[0] = -best, (best - floor) / REFERENCE
-        return low, width
-
-    def _good(self, rows: _Rows, z: Array) -> NDArray[np.int64]:
-        """Parents: the front within the box, thinned where it is crowded; else those nearest to it."""
-        candidates = np.flatnonzero(~rows.diverged)
-        count = min(len(candidates), max(MIN_GOOD, min(MAX_GOOD, math.ceil(GOOD_SHARE * len(z)))))
-        points = z[candidates]
-        on_front = non_dominated(points)
-        inside = on_front & (points < REFERENCE).all(axis=1)
-        chosen = candidates[inside]
-        if len(chosen) >= count:
-            return chosen[_thin(z[chosen], count)]
-        front = points[on_front]
-        beyond = np.linalg.norm(np.maximum(points - REFERENCE, 0.0), axis=1)
-        over = points[:, None, :] - front  # (rows, front, 3)
-        dominating = np.asarray((over >= 0).all(axis=2) & (over > 0).any(axis=2))
-        depth = np.where(dominating[:, :, None], over, 0.0).max(axis=1).min(axis=1)
-        distance = np.where(inside, -1.0, beyond + depth)
-        return np.sort(candidates[np.argsort(distance, kind="stable")[:count]])
-
-    def _front(self, score: Posterior, rows: _Rows, low: Array, width: Array) -> Array:
-        """The front to be beaten: COMPLETE trials with the score that the process believes of them, in the box.
-
-        Of readings, the luckiest would be the front, and what is small and fast would be tried again and again to beat it.
-        """
-        complete = np.flatnonzero(rows.complete)
-        losses = rows.losses[complete].copy()
-        losses[:, 0] = score.predict(self._encoding.features(rows.vectors[complete]))[0]
-        z = (losses - low) / width
-        z = z[(z < REFERENCE).all(axis=1)]
-        front = z[non_dominated(z)] if len(z) else z
-        return front[_thin(front, FRONT_ROWS)]
-
-    def _hyperparameters(
-        self, question: Question, rows: _Rows, seen: NDArray[np.int64], offsets: Array
-    ) -> tuple[list[Hyperparameters], Any]:
-        """Those of the latest fit, or, when the history has grown by a tenth since, fitted anew; then with a note to store."""
-        latest: Any = next((row.note for row in reversed(question.history) if _is_fit(row.note)), None)
-        size, n_axes = len(question.history), len(self._encoding.axes)
-        starts = [Hyperparameters.initial(n_axes)] * 3
-        if latest is not None and len(latest["lengths"][0]) == n_axes:
-            starts = [
-                Hyperparameters(np.array(lengths), noise)
-                for lengths, noise in zip(latest["lengths"], latest["noise"], strict=True)
-            ]
-            if size < 1.1 * latest["size"] + 5:
-                return starts, None
-        key = (question.number, size)
-        if self._fitted is None or self._fitted[0] != key:
-            generator = stream(self.seed, question.number, "rows to fit on")
-            some = np.sort(generator.permutation(seen)[:FIT_ROWS])
-            steps = FIRST_STEPS if latest is None else WARM_STEPS
-            found = [self._fit(i, rows, some, starts[i], steps, offsets) for i in range(3)]
-            self._fitted = (key, found)
-        fitted = self._fitted[1]
-        return fitted, {
-            "size": size,
-            "lengths": [each.log_lengths.tolist() for each in fitted],
-            "noise": [each.log_noise for each in fitted],
-        }
-
-    def _fit(
-        self, i: int, rows: _Rows, some: NDArray[np.int64], start: Hyperparameters, steps: int, offsets: Array
-    ) -> Hyperparameters:
-        some = some[_known(i, rows)[some]]
-        if len(some) < 2:
-            return start
-        targets = rows.losses[some, i] - (offsets[some] if i == 1 else 0.0)
-        mean, sd = standard(targets)
-        variances = rows.variances[some] / sd**2 if i == 0 else np.zeros(len(some))
-        encoding = self._encoding
-        found = fit(
-            encoding.features(rows.vectors[some]),
-            (targets - mean) / sd,
-            variances,
-            encoding.axis_of_column,
-            start,
-            steps=steps,
-        )
-        # Rounded as they are stored, so that a resumed study computes with the same.
-        return Hyperparameters(np.round(found.log_lengths, 4), round(found.log_noise, 4))
-
-    def _posterior(
-        self, i: int, rows: _Rows, seen: NDArray[np.int64], hyperparameters: Hyperparameters, offsets: Array | None
-    ) -> Posterior:
-        seen = seen[_known(i, rows)[seen]]
-        targets = rows.losses[seen, i] - (0.0 if offsets is None else offsets[seen])
-        variances = rows.variances[seen] if i == 0 else np.zeros(len(seen))
-        encoding = self._encoding
-        features = encoding.features(rows.vectors[seen])
-        return Posterior(features, targets, variances, encoding.axis_of_column, hyperparameters)
-
-    def _believed(
-        self, posteriors: Sequence[Posterior], vectors: Array, low: Array, width: Array
-    ) -> tuple[Array, Array, list[Params]]:
-        """Mean and standard deviation of the losses in the box; and the configurations, where their cost was asked for."""
-        features = self._encoding.features(vectors)
-        mean, sd = np.zeros((len(vectors), 3)), np.zeros((len(vectors), 3))
-        for i, posterior in enumerate(posteriors):
-            mean[:, i], sd[:, i] = posterior.predict(features)
-        params: list[Params] = []
-        if self.plan.cheap_cost:
-            whole = [self._encoding.configuration(vector) for vector in vectors]
-            costs = [self.plan.cost(each) for each in whole]
-            params = [self._encoding.searched(each) for each in whole]
-            mean[:, 1] += [_log(cost.seconds) for cost in costs]
-            mean[:, 2] = [math.log(cost.size_mb) for cost in costs]
-        return (mean - low) / width, sd / width, params
-
-    def _predicted(self, history: Sequence[Told]) -> Array:
-        """ln of the seconds that the cost model had predicted: the process learns how far off it is."""
-        for row in history:
-            if row.number not in self._prices:
-                self._prices[row.number] = _log(self.plan.cost(with_fixed(self.space, row.params)).seconds)
-        return np.array([self._prices[row.number] for row in history])
-
-    def _rows(self, history: Sequence[Told]) -> _Rows:
-        for row in history:
-            if row.number not in self._vectors:
-                self._vectors[row.number] = self._encoding.vector(row.params)
-                self._keys[row.number] = key_of(row.params)
-        kinds = [row.kind for row in history]
-        return _Rows(
-            vectors=np.array([self._vectors[row.number] for row in history]).reshape(-1, len(self._encoding.axes)),
-            losses=np.array([row.losses for row in history]).reshape(-1, 3),
-            variances=np.array([row.variance for row in history]),
-            complete=np.array([kind is Kind.COMPLETE for kind in kinds], dtype=bool),
-            diverged=np.array([kind is Kind.DIVERGED for kind in kinds], dtype=bool),
-        )
+    return 0.5 * math.log(max(1, n_axes))
 
 
-def _known(i: int, rows: _Rows) -> NDArray[np.bool_]:
-    """Rows that say something of loss i."""
-    if i == 0:
-        return np.isfinite(rows.variances)
-    return ~rows.diverged if i == 1 else np.ones(len(rows.losses), dtype=bool)
+def fit(
+    features: Array,
+    targets: Array,
+    variances: Array,
+    axis_of_column: NDArray[np.int64],
+    start: Hyperparameters,
+    *,
+    steps: int,
+) -> Hyperparameters:
+    """Maximum a posteriori by L-BFGS; the signal's variance is y' K⁻¹ y / n in closed form.
 
+    Args:
+        features: shape ``(rows, columns)``.
+        targets: shape ``(rows,)``, standardised.
+        variances: shape ``(rows,)``: of each target beyond the common noise, in units of the targets.
+        axis_of_column: shape ``(columns,)``: which axis' length scale a column has.
+        start: where to begin.
+        steps: iterations at most.
+    """
+    n_axes = len(start.log_lengths)
+    squares = np.zeros((n_axes, len(features), len(features)))
+    for column, axis in enumerate(axis_of_column):
+        difference = features[:, column, None] - features[:, column]
+        squares[axis] += difference * difference
+    flat = squares.reshape(n_axes, -1)
 
-def _is_fit(note: object) -> bool:
-    return isinstance(note, dict) and note.keys() >= {"size", "lengths", "noise"}
+    def objective(theta: Array) -> tuple[float, Array]:
+        return _negative_log_posterior(theta, flat, targets, variances)
 
-
-def _thin(points: Array, count: int) -> NDArray[np.int64]:
-    """Indices of ``count`` points: the most crowded tenth goes, again and again (crowding distance of Deb et al. 2002)."""
-    left = np.arange(len(points))
-    while len(left) > count:
-        distance = crowding_distances(points[left])
-        goes = min(len(left) - count, max(1, len(left) // 10))
-        left = np.sort(left[np.argsort(distance, kind="stable")[goes:]])
-    return left
-
-
-def _chosen(n: int, good: NDArray[np.int64], most: int, generator: np.random.Generator) -> NDArray[np.int64]:
-    """All rows, or the good ones and as many others as there is room for."""
-    if n <= most:
-        return np.arange(n)
-    others = np.setdiff1d(np.arange(n), good)
-    return np.sort(np.concatenate([good, generator.permutation(others)[: most - len(good)]]))
-
-
-def _by_gain(mean: Array, sd: Array, front: Array, worth: Array, generator: np.random.Generator) -> NDArray[np.int64]:
-    """Candidates by expected gain in hypervolume times ``worth``, the best first; where nothing gains, by optimism."""
-    lows, highs = undominated_boxes(front, REFERENCE)
-    hopeful = improvement(mean - OPTIMISM * sd, lows, highs) * worth
-    order = np.argsort(-hopeful, kind="stable")
-    draws = generator.standard_normal((DRAWS, 3))
-    if hopeful[order[0]] <= 0:
-        beyond = np.linalg.norm(np.maximum(mean - sd - REFERENCE, 0.0), axis=1)
-        return np.lexsort(((mean - sd).sum(axis=1), beyond))
-    finalists = order[:FINALISTS]
-    drawn = mean[finalists, None, :] + sd[finalists, None, :] * draws  # (finalists, draws, 3)
-    gains = (
-        improvement(drawn.reshape(-1, 3), lows, highs).reshape(len(finalists), DRAWS).mean(axis=1) * worth[finalists]
+    bounds = [LENGTH_BOUNDS] * n_axes + [NOISE_BOUNDS]
+    found = minimize(
+        objective,
+        np.append(start.log_lengths, start.log_noise),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=bounds,
+        options={"maxiter": steps},
     )
-    best = finalists[np.lexsort((-hopeful[finalists], -gains))]
-    return np.concatenate([best, order[FINALISTS:]])
+    return Hyperparameters(found.x[:-1], float(found.x[-1]))
 
 
-def _log(seconds: float) -> float:
-    """ln, 0 where nobody can tell."""
-    return math.log(seconds) if seconds > 0 else 0.0
+def _negative_log_posterior(theta: Array, squares: Array, y: Array, variances: Array) -> tuple[float, Array]:
+    """And its gradient. With the signal variance s² = y' K⁻¹ y / n, −log p = n/2 ln s² + ½ ln |K| + constant."""
+    n = len(y)
+    inverse_squares = np.exp(-2 * theta[:-1])
+    r2 = (inverse_squares @ squares).reshape(n, n)
+    r = np.sqrt(5 * r2)
+    decay = np.exp(-r)
+    noise = math.exp(theta[-1])
+    K = (1 + r + r * r / 3) * decay
+    K[np.diag_indices(n)] += noise + variances + JITTER
+    L = cholesky(K, lower=True, check_finite=False)
+    alpha = cho_solve((L, True), y, check_finite=False)
+    signal = max(float(y @ alpha) / n, LEAST_SIGNAL)
+    value = 0.5 * n * math.log(signal) + float(np.log(np.diag(L)).sum())
+    inverse = cho_solve((L, True), np.eye(n), check_finite=False)
+    weights = 0.5 * (inverse - np.outer(alpha, alpha) / signal)  # d value / d K
+    # d k / d ln l_a = 5/3 (1 + r) e^{-r} d_a² / l_a²
+    chain = (weights * (5 / 3) * (1 + r) * decay).ravel()
+    gradient = np.append((squares @ chain) * inverse_squares, float(np.trace(weights)) * noise)
+    for prior, mean, sd, weight in (
+        (slice(None, -1), length_prior(len(theta) - 1), LENGTH_PRIOR_SD, LENGTH_PRIOR_WEIGHT),
+        (slice(-1, None), *NOISE_PRIOR, 1.0),
+    ):
+        z = (theta[prior] - mean) / sd
+        value += 0.5 * weight * float(z @ z)
+        gradient[prior] += weight * z / sd
+    return value, gradient
+
+
+class Posterior:
+    """What is believed everywhere after rows were seen; targets of any scale.
+
+    Args:
+        features: shape ``(rows, columns)``.
+        targets: shape ``(rows,)``.
+        variances: of the targets beyond the common noise, shape ``(rows,)``.
+        axis_of_column: shape ``(columns,)``.
+        hyperparameters: of the kernel.
+    """
+
+    def __init__(
+        self,
+        features: Array,
+        targets: Array,
+        variances: Array,
+        axis_of_column: NDArray[np.int64],
+        hyperparameters: Hyperparameters,
+    ) -> None:
+        self._mean, self._sd = standard(targets)
+        self._scale = np.exp(-hyperparameters.log_lengths)[axis_of_column]
+        self._rows = features * self._scale
+        y = (targets - self._mean) / self._sd
+        K = matern(self._rows, self._rows)
+        noise = math.exp(hyperparameters.log_noise)
+        K[np.diag_indices(len(y))] += noise + variances / self._sd**2 + JITTER
+        self._L = cholesky(K, lower=True, check_finite=False)
+        self._alpha = cho_solve((self._L, True), y, check_finite=False)
+        self._signal = max(float(y @ self._alpha) / len(y), LEAST_SIGNAL)
+
+    def predict(self, features: Array) -> tuple[Array, Array]:
+        """Mean and standard deviation (of the function, without noise) at new points, shapes ``(points,)``."""
+        k = matern(self._rows, features * self._scale)
+        mean = k.T @ self._alpha
+        v = solve_triangular(self._L, k, lower=True, check_finite=False)
+        variance = self._signal * np.maximum(1 - np.einsum("ij,ij->j", v, v), 1e-10)
+        return self._mean + self._sd * mean, self._sd * np.sqrt(variance)
+
+
+def standard(targets: Array) -> tuple[float, float]:
+    """Mean and standard deviation, 1 for targets that are all alike."""
+    sd = float(targets.std())
+    return float(targets.mean()), sd if sd > 1e-9 else 1.0
+
+
+def matern(a: Array, b: Array) -> Array:
+    """Matérn 5/2 with length scale 1: (1 + √5 d + 5/3 d²) e^{−√5 d}; shape ``(rows of a, rows of b)``."""
+    d2 = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1) - 2 * (a @ b.T)
+    r = np.sqrt(5 * np.maximum(d2, 0.0))
+    return np.asarray((1 + r + r * r / 3) * np.exp(-r))

@@ -1,0 +1,87 @@
+"""What the history says, as arrays: computed once for each trial."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnn_lstm_hyperopt.config import Params
+from cnn_lstm_hyperopt.config.domains import Scalar
+from cnn_lstm_hyperopt.search.distributions import with_fixed
+from cnn_lstm_hyperopt.search.observations import Kind, Told
+from cnn_lstm_hyperopt.search.samplers.encoding import Encoding
+from cnn_lstm_hyperopt.search.study_plan import StudyPlan
+from cnn_lstm_hyperopt.search.trial import key_of
+
+Array = NDArray[np.float64]
+Key = tuple[tuple[str, Scalar], ...]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What the history says, as arrays over its trials.
+
+    Attributes:
+        vectors: positions, shape ``(rows, axes)``.
+        losses: (−score, ln seconds, ln MB).
+        variances: of the score; infinite where it is not known.
+        complete, diverged: masks.
+    """
+
+    vectors: Array
+    losses: Array
+    variances: Array
+    complete: NDArray[np.bool_]
+    diverged: NDArray[np.bool_]
+
+    def known(self, i: int) -> NDArray[np.bool_]:
+        """Rows that say something of loss i."""
+        if i == 0:
+            return np.isfinite(self.variances)
+        return ~self.diverged if i == 1 else np.ones(len(self.losses), dtype=bool)
+
+
+class History:
+    """Positions, keys and predicted seconds of trials, by number."""
+
+    def __init__(self, plan: StudyPlan, encoding: Encoding) -> None:
+        self._plan = plan
+        self._encoding = encoding
+        self._vectors: dict[int, Array] = {}
+        self._keys: dict[int, Key] = {}
+        self._seconds: dict[int, float] = {}
+
+    def rows(self, history: Sequence[Told]) -> Rows:
+        """The history as arrays."""
+        for row in history:
+            if row.number not in self._vectors:
+                self._vectors[row.number] = self._encoding.vector(row.params)
+                self._keys[row.number] = key_of(row.params)
+        kinds = [row.kind for row in history]
+        return Rows(
+            vectors=np.array([self._vectors[row.number] for row in history]).reshape(-1, len(self._encoding.axes)),
+            losses=np.array([row.losses for row in history]).reshape(-1, 3),
+            variances=np.array([row.variance for row in history]),
+            complete=np.array([kind is Kind.COMPLETE for kind in kinds], dtype=bool),
+            diverged=np.array([kind is Kind.DIVERGED for kind in kinds], dtype=bool),
+        )
+
+    def taken(self, history: Sequence[Told], running: Sequence[Params]) -> set[Key]:
+        """Keys of all configurations that :meth:`rows` had, and of those that run."""
+        return {self._keys[row.number] for row in history} | {key_of(each) for each in running}
+
+    def predicted_log_seconds(self, history: Sequence[Told]) -> Array:
+        """ln of the seconds that the cost model had predicted: the process learns how far off it is."""
+        for row in history:
+            if row.number not in self._seconds:
+                self._seconds[row.number] = log_seconds(
+                    self._plan.cost(with_fixed(self._plan.space, row.params)).seconds
+                )
+        return np.array([self._seconds[row.number] for row in history])
+
+
+def log_seconds(seconds: float) -> float:
+    """ln, 0 where nobody can tell."""
+    return math.log(seconds) if seconds > 0 else 0.0

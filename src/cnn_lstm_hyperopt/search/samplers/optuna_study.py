@@ -1,0 +1,70 @@
+"""A study in memory for samplers that are Optuna's: it has what is observed, and answers proposal requests."""
+
+from collections.abc import Callable, Sequence
+
+import optuna
+
+from cnn_lstm_hyperopt.config import Fixed, SearchSpace
+from cnn_lstm_hyperopt.config.domains import Scalar
+from cnn_lstm_hyperopt.search.distributions import distribution, distributions_of
+from cnn_lstm_hyperopt.search.observations import Told
+from cnn_lstm_hyperopt.search.optuna_logging import quiet_optuna
+
+
+class OptunaStudy:
+    """Optuna's samplers see COMPLETE trials only: pruned ones have the losses that are expected of them.
+
+    Args:
+        space: that is searched.
+        constraints: of an observation; above 0 where one is broken.
+    """
+
+    def __init__(self, space: SearchSpace, constraints: Callable[[Told], dict[str, float]] = lambda row: {}) -> None:
+        self._space = space
+        self._constraints = constraints
+        self._known: list[Told] = []
+        self._study = _new_study()
+
+    def learn(self, rows: Sequence[Told]) -> None:
+        """Take over the history; it is built anew where something else is expected of a pruned trial now."""
+        if list(rows[: len(self._known)]) != self._known:
+            self._known, self._study = [], _new_study()
+        for row in rows[len(self._known) :]:
+            self._study.add_trial(
+                optuna.trial.create_trial(
+                    params=dict(row.params),
+                    distributions=distributions_of(self._space, row.params),
+                    values=row.losses,
+                    constraints=self._constraints(row) or None,
+                )
+            )
+        self._known = list(rows)
+
+    def ask(self, sampler: optuna.samplers.BaseSampler) -> dict[str, Scalar]:
+        """A full configuration; the trial is told as failed, since its result comes with the history."""
+        self._study.sampler = sampler
+        trial = self._study.ask()
+        params: dict[str, Scalar] = {}
+        for name in self._space.active(params):
+            domain = self._space.domains[name]
+            value = domain.value if isinstance(domain, Fixed) else _suggest(trial, name, distribution(domain))
+            params[name] = self._space.legal(name, value, params)
+        self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        return params
+
+
+def _new_study() -> optuna.Study:
+    with quiet_optuna():
+        return optuna.create_study(directions=["minimize"] * 3)
+
+
+def _suggest(trial: optuna.Trial, name: str, domain: optuna.distributions.BaseDistribution) -> Scalar:
+    match domain:
+        case optuna.distributions.CategoricalDistribution():
+            value: Scalar = trial.suggest_categorical(name, domain.choices)  # type: ignore[assignment]
+            return value
+        case optuna.distributions.IntDistribution():
+            return trial.suggest_int(name, domain.low, domain.high, log=domain.log)
+        case optuna.distributions.FloatDistribution():
+            return trial.suggest_float(name, domain.low, domain.high, log=domain.log)
+    raise TypeError(f"{name} has the distribution {domain!r}, which is never made here")
