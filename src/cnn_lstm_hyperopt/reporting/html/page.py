@@ -11,16 +11,32 @@ import jinja2
 from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
-from cnn_lstm_hyperopt.reporting.html.figures import write_figures
-from cnn_lstm_hyperopt.reporting.html.payload import payload
-from cnn_lstm_hyperopt.reporting.html.study_files import Content, read_content
-from cnn_lstm_hyperopt.reporting.html.view import view
+from cnn_lstm_hyperopt.reporting.html import charts
+from cnn_lstm_hyperopt.reporting.html.chart_style import COLOURS, TEMPLATE
+from cnn_lstm_hyperopt.reporting.html.charts import history, objectives
+from cnn_lstm_hyperopt.reporting.html.parameter_charts import Variants, contours, parallel, slices
+from cnn_lstm_hyperopt.reporting.html.pictures import write_pictures
+from cnn_lstm_hyperopt.reporting.html.study_files import read_content
+from cnn_lstm_hyperopt.reporting.html.trial_table import TrialTable
+from cnn_lstm_hyperopt.reporting.html.view import FILTERS, view
 from cnn_lstm_hyperopt.run_dir.paths import REPORT_FILE
 from cnn_lstm_hyperopt.utils.atomic_io import write_text
 
 STYLES = ("page.css", "page.trial.css", "page.phone.css", "page.print.css")
-SCRIPTS = ("page.base.js", "page.charts.js", "page.search.js", "page.drawing.js", "page.trials.js")
-"""In this order: each uses names of those before it."""
+CHARTS: dict[str, Callable[[TrialTable], Any]] = {
+    "front": charts.front,
+    "states": charts.states,
+    "volume-trials": lambda table: charts.hypervolume(table, "trials"),
+    "volume-seconds": lambda table: charts.hypervolume(table, "seconds"),
+    "timeline": charts.timeline,
+    "curves": charts.curves,
+    "efficiency": lambda table: charts.efficiency(table, "seconds"),
+    "memory": lambda table: charts.efficiency(table, "memory"),
+    "size": charts.size,
+    "calibration": charts.calibration,
+    "trial": charts.trial_curve,
+}
+"""The charts without a choice, by their names in the page."""
 
 
 def write_report(
@@ -40,13 +56,13 @@ def write_report(
     content = read_content(save_dir, running=running)
     for line in content.outside:
         warn(line)
-    path = save_dir / REPORT_FILE
-    write_text(path, render(content), make_folder=False)
-    write_figures(content)
+    path, table = save_dir / REPORT_FILE, TrialTable(content)
+    write_text(path, render(table), make_folder=False)
+    write_pictures(table)
     return path
 
 
-def render(content: Content) -> str:
+def render(table: TrialTable) -> str:
     """The page as text, with all that it needs in it."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(__package__, "."),
@@ -55,15 +71,46 @@ def render(content: Content) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["breakable"] = breakable
-    page = environment.get_template("page.html.j2")
-    return page.render(
-        **view(content),
-        payload=_for_script(payload(content)),
+    environment.filters |= FILTERS | {"breakable": breakable, "json": for_script}
+    payload = {
+        "objective": objectives(table)["score"],
+        "front": table.front.index.tolist(),
+        "trials": table.as_columns(),
+        "template": TEMPLATE,
+        "colours": {value: name for name, value in COLOURS.items()},
+    }
+    return environment.get_template("page.html.j2").render(
+        **view(table),
+        charts=_charts(table),
+        states=list(table.trials.state.unique()),
+        payload=payload,
         style="".join(_part(name) for name in STYLES),
-        script=_script(),
-        plotly=get_plotlyjs(),
+        scripts=[get_plotlyjs(), _part("vendor/dataTables.min.js"), _part("page.js")],
     )
+
+
+def _charts(table: TrialTable) -> dict[str, Any]:
+    """The figures of each chart that has any, with the options of the selects above it."""
+    drawn: dict[str, Variants] = {
+        **{name: {(): draw(table)} for name, draw in CHARTS.items()},
+        "history": {(which,): history(table, which) for which in objectives(table)},
+        "slice": slices(table),
+        "contour": contours(table),
+        "parallel": parallel(table),
+    }
+    found = {}
+    for name, variants in drawn.items():
+        figures = {choice: shape.to_dict() for choice, shape in variants.items() if shape is not None}
+        if figures:
+            options = [dict.fromkeys(values) for values in zip(*figures, strict=True)]
+            found[name] = {
+                "selects": [[(value, objectives(table).get(value, value)) for value in each] for each in options],
+                "figures": {
+                    "|".join(choice): {"traces": shape["data"], "layout": {**shape["layout"], "template": None}}
+                    for choice, shape in figures.items()
+                },
+            }
+    return found
 
 
 def breakable(name: str) -> Markup:
@@ -71,17 +118,11 @@ def breakable(name: str) -> Markup:
     return Markup(re.sub(r"([._])", r"\1<wbr>", str(escape(name))))  # noqa: S704 - escaped
 
 
-def _script() -> str:
-    """The parts of the page's own script as one function, which keeps their names out of the page's global scope."""
-    parts = "\n".join(_part(name) for name in SCRIPTS)
-    return f'"use strict";\n(() => {{\n{parts}\n}})();'
-
-
 def _part(name: str) -> str:
     return files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
-def _for_script(value: Any) -> str:
+def for_script(value: Any) -> Markup:
     """JSON that can stand in a ``<script>``: no name that a user gave can end it, or begin a comment."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))  # noqa: S704 - no tag is left

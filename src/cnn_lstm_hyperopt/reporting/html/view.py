@@ -1,62 +1,76 @@
 """The text of the page: sentences and tables, as they are shown."""
 
 import shlex
-import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from cnn_lstm_hyperopt.config import dump_settings
 from cnn_lstm_hyperopt.reporting.console.pruning import pruning_lines
 from cnn_lstm_hyperopt.reporting.grades import COLOURS, known_grade
-from cnn_lstm_hyperopt.reporting.html.calibration_curve import ENOUGH_WINDOWS
-from cnn_lstm_hyperopt.reporting.html.convergence import Step, outlook
+from cnn_lstm_hyperopt.reporting.html.charts import MIN_WINDOWS, curve_trials, objectives
+from cnn_lstm_hyperopt.reporting.html.confusion import confusion
+from cnn_lstm_hyperopt.reporting.html.convergence import outlook
 from cnn_lstm_hyperopt.reporting.html.leaderboard import leaderboard
-from cnn_lstm_hyperopt.reporting.html.payload import whole_params
-from cnn_lstm_hyperopt.reporting.html.predictions import MOST_GROUPS, model_pages
 from cnn_lstm_hyperopt.reporting.html.study_files import Content
+from cnn_lstm_hyperopt.reporting.html.trial_table import TrialTable
 from cnn_lstm_hyperopt.run_dir.paths import CONFIG_FILE, resume_command, resume_in_python
-from cnn_lstm_hyperopt.search import State, TrialRecord, hypervolume_history
+from cnn_lstm_hyperopt.search import State, hypervolume_history
 from cnn_lstm_hyperopt.search.pruning_stats import pruned_by, pruning_summary
 from cnn_lstm_hyperopt.utils.secrets import masked
 from cnn_lstm_hyperopt.utils.text import counted, seconds_text
 
-MOST_CONFIGS = 5
-STATISTICS = ("minimum", "lower quartile", "median", "mean", "upper quartile", "maximum")
-OBJECTIVES_OF_IMPORTANCE = ("score", "seconds", "size_mb", "front")
+MAX_CONFIGS, MAX_GROUPS = 5, 50
+"""Trials whose configurations are compared; symbols of a table."""
 
 
-def view(content: Content) -> dict[str, Any]:
-    """What the template fills in."""
+def view(table: TrialTable) -> dict[str, Any]:
+    """Return what the template fills in."""
+    content = table.content
     return {
         "name": content.name,
         "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "verdict": _verdict(content),
         "tiles": _tiles(content),
         "leaderboard": leaderboard(content),
-        "front": [_front_row(rank, record) for rank, record in enumerate(content.front, start=1)],
+        "front": content.front,
         "objective": content.gate.words,
-        "statistics": _statistics(content),
-        "statistics_titles": STATISTICS,
-        "configs": _configs(content),
+        "statistics": _statistics(table),
+        "configs": _configs(table),
         "search_lines": [*(f"{line[:1].upper()}{line[1:]}." for line in content.outside), *_search_lines(content)],
-        "pruned_by": _shares(content),
+        "pruned_by": dict(sorted(pruned_by(content.records).items(), key=lambda item: -item[1])),
+        "curves_line": _curves_line(table),
         "convergence": _convergence(content),
         "importances": _importances(content),
         "size_line": _size_line(content),
         "data": content.data,
-        "purge": None if "purge" not in content.data else _purge(content.data["purge"]),
-        "features": _features(content.data.get("features")),
-        "symbols": _symbols(content.data),
-        "to_beat": content.gate.to_beat,
-        "threshold": f"{content.gate.threshold:.4f}",
+        "gate": content.gate,
         "above_chance": content.above_chance,
         "problems": _problems(content.data),
-        "splits": _splits(content.data),
-        "models": model_pages(content),
-        "enough_windows": ENOUGH_WINDOWS,
+        "models": content.models,
+        "confusions": {
+            rank: confusion(frame, content.data.get("class_names") or []) for rank, frame in content.predictions.items()
+        },
+        "min_windows": MIN_WINDOWS,
+        "max_groups": MAX_GROUPS,
         "reproduce": _reproduce(content),
     }
+
+
+def digits(value: Any, form: str = ".4f") -> str:
+    """A number as text; a dash for None."""
+    return "–" if value is None else format(value, form)
+
+
+def shown(value: Any) -> str:
+    """The value of a parameter as text."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return digits(value, ".4g") if value is None or isinstance(value, float) else str(value)
+
+
+FILTERS: dict[str, Callable[..., Any]] = {"digits": digits, "shown": shown, "seconds": seconds_text}
+"""What the template formats values with."""
 
 
 def _verdict(content: Content) -> dict[str, str]:
@@ -101,35 +115,18 @@ def _tiles(content: Content) -> list[tuple[str, str]]:
     return [*tiles, (times, "the test period was opened")]
 
 
-def _front_row(rank: int, record: TrialRecord) -> dict[str, Any]:
-    values = record.values
-    if values is None:
-        raise ValueError(f"trial {record.number} is on the front without values")
+def _statistics(table: TrialTable) -> dict[str, dict[str, str]]:
+    """Quartiles over the completed trials, by objective; empty with fewer than two."""
+    if len(table.complete) < 2:
+        return {}
+    titles = {"min": "minimum", "25%": "lower quartile", "50%": "median", "mean": "mean", "75%": "upper quartile"}
+    titles |= {"max": "maximum"}
+    words = objectives(table) | {"seconds": "training seconds"}
+    found = table.complete[list(words)].describe().loc[list(titles)].rename(index=titles, columns=words)
     return {
-        "rank": rank,
-        "number": record.number,
-        "score": f"{values.score:.4f}",
-        "seconds": seconds_text(values.seconds),
-        "mb": f"{values.size_mb:.3f}",
+        str(name): {str(title): f"{value:.4f}" if k == 0 else _three(value) for title, value in found[name].items()}
+        for k, name in enumerate(found)
     }
-
-
-def _statistics(content: Content) -> list[dict[str, Any]]:
-    """Quartiles over COMPLETE trials; empty with fewer than two."""
-    values = [record.values for record in content.records if record.values is not None]
-    if len(values) < 2:
-        return []
-    columns = (
-        (content.gate.words, [each.score for each in values], "{:.4f}"),
-        ("training seconds", [each.seconds for each in values], ""),
-        ("size (MB)", [each.size_mb for each in values], ""),
-    )
-    rows = []
-    for name, column, form in columns:
-        low, median, high = statistics.quantiles(column, n=4, method="inclusive")
-        figures = (min(column), low, median, statistics.fmean(column), high, max(column))
-        rows.append({"name": name, "figures": [form.format(each) if form else _three(each) for each in figures]})
-    return rows
 
 
 def _three(figure: float) -> str:
@@ -137,26 +134,10 @@ def _three(figure: float) -> str:
     return f"{figure:,.0f}" if figure >= 1000 else f"{figure:.3g}"
 
 
-def _configs(content: Content) -> dict[str, Any]:
-    """The parameters of the front's first trials, a column each; those in which they differ are marked."""
-    chosen = content.front[:MOST_CONFIGS]
-    every = [whole_params(content, record) for record in chosen]
-    names = list(dict.fromkeys(name for params in every for name in params))
-    rows = []
-    for name in names:
-        cells = [_shown(params.get(name)) for params in every]
-        rows.append({"name": name, "cells": cells, "differs": len(set(cells)) > 1})
-    return {"numbers": [record.number for record in chosen], "rows": rows}
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return "-".join(map(str, value)) if isinstance(value, list) else str(value)
+def _configs(table: TrialTable) -> dict[str, list[str]]:
+    """The parameters of the first trials of the front, by name."""
+    params = table.params.loc[table.front.index[:MAX_CONFIGS]]
+    return {name: [shown(value) for value in params[name]] for name in params if params[name].notna().any()}
 
 
 def _search_lines(content: Content) -> list[str]:
@@ -178,38 +159,22 @@ def _search_lines(content: Content) -> list[str]:
     return lines
 
 
-def _shares(content: Content) -> list[dict[str, Any]]:
-    """Why trials were pruned, as bars."""
-    counts = pruned_by(content.records)
-    most = max(counts.values(), default=1)
-    return [
-        {"name": name, "text": f"{count:,}", "percent": 100 * count / most}
-        for name, count in sorted(counts.items(), key=lambda item: -item[1])
-    ]
-
-
 def _convergence(content: Content) -> str:
-    history = [Step(step.trials, step.hypervolume) for step in hypervolume_history(content.records, content.gate)]
+    history = hypervolume_history(content.records, content.gate)
     found = outlook(history, sum(record.finished for record in content.records))
     return "Not known yet: there are too few trials, or no front." if found is None else found.sentence
 
 
-def _importances(content: Content) -> list[dict[str, Any]]:
-    """The first parameters of each objective, as bars."""
+def _importances(content: Content) -> dict[str, dict[str, float]]:
+    """The shares of the first parameters of each objective, by its title."""
     titles = {
         "score": content.gate.words,
         "seconds": "training time",
         "size_mb": "model size",
         "front": "reaching the front",
     }
-    found = []
-    for objective in OBJECTIVES_OF_IMPORTANCE:
-        shares = list((content.importances.get(objective) or {}).items())[:8]
-        most = max((share for _, share in shares), default=0.0)
-        if most > 0:
-            bars = [{"name": n, "text": f"{share:.0%}", "percent": 100 * share / most} for n, share in shares]
-            found.append({"title": titles[objective], "bars": bars})
-    return found
+    found = {title: dict(list(content.importances.get(key, {}).items())[:8]) for key, title in titles.items()}
+    return {title: shares for title, shares in found.items() if any(shares.values())}
 
 
 def _size_line(content: Content) -> str:
@@ -230,31 +195,23 @@ def _size_line(content: Content) -> str:
     )
 
 
-def _problems(data: Mapping[str, Any]) -> list[dict[str, str]]:
-    """What the checks of the bars found, by symbol."""
+def _curves_line(table: TrialTable) -> str:
+    best, pruned = curve_trials(table)
+    if not best:
+        return "Shown once trials are on the front."
+    trials = "trial" if len(best) == 1 else f"{len(best)} trials"
+    of = sum(record.state is State.PRUNED and len(record.curve) > 0 for record in table.content.records)
+    shown = of if len(pruned) == of else f"{len(pruned)} of {of}"
+    return f"Of the best {trials} during the search, and of {shown} pruned ones in grey."
+
+
+def _problems(data: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the checks of the bars found: symbol and text."""
     return [
-        {"symbol": symbol, "text": f"{problem['severity']}: {problem['text']}"}
+        (symbol, f"{problem['severity']}: {problem['text']}")
         for symbol, facts in (data.get("symbols") or {}).items()
         for problem in facts.get("problems") or []
     ]
-
-
-def _splits(data: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A row for each of training, validation and test."""
-    names = data.get("class_names") or []
-    rows = []
-    for name, facts in (data.get("splits") or {}).items():
-        shares = zip(names, facts.get("class_shares") or [], strict=False)
-        rows.append(
-            {
-                "name": name,
-                "windows": f"{facts['windows']:,}",
-                "from": facts.get("first") or "",
-                "to": facts.get("last") or "",
-                "balance": ", ".join(f"{label} {share:.1%}" for label, share in shares),
-            }
-        )
-    return rows
 
 
 def _resume(content: Content, *, retrain: bool = False) -> str:
@@ -263,26 +220,6 @@ def _resume(content: Content, *, retrain: bool = False) -> str:
         call = ".retrain_best_models()" if retrain else ".optimize()"
         return resume_in_python(content.save_dir, content.data) + call
     return resume_command(content.save_dir) + (" --retrain-best" if retrain else "")
-
-
-def _symbols(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The windows of each symbol, of the first ones where there are many."""
-    windows, about = data.get("windows") or {}, data.get("symbols") or {}
-    rows = []
-    for symbol, counts in list(windows.items())[:MOST_GROUPS]:
-        facts = about.get(symbol)
-        span = "" if facts is None else f"{facts['bars']:,} from {facts['first']} to {facts['last']}"
-        rows.append({"symbol": symbol, "span": span, **counts})
-    return {"rows": rows, "more": max(0, len(windows) - MOST_GROUPS)}
-
-
-def _features(features: Any) -> str:
-    return ", ".join(map(str, features)) if isinstance(features, list) else f"{features} inputs, without names"
-
-
-def _purge(purge: Any) -> str:
-    """How many bars are left out before a cut; of labels of unequal length there is one for each side."""
-    return ", ".join(f"{name} {value}" for name, value in purge.items()) if isinstance(purge, dict) else str(purge)
 
 
 def _reproduce(content: Content) -> dict[str, Any]:

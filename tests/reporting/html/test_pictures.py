@@ -5,8 +5,10 @@ import itertools
 import pytest
 from matplotlib.figure import Figure
 
-from cnn_lstm_hyperopt.reporting.html.figures import DRAWINGS, log_ticks
+from cnn_lstm_hyperopt.reporting.html.chart_style import log_ticks
+from cnn_lstm_hyperopt.reporting.html.pictures import PICTURES
 from cnn_lstm_hyperopt.reporting.html.study_files import read_content
+from cnn_lstm_hyperopt.reporting.html.trial_table import TrialTable
 from searched import searched
 
 
@@ -33,15 +35,15 @@ def test_log_ticks_are_few_and_within(low, high):
 
 
 @pytest.fixture(scope="module")
-def content(tmp_path_factory):
-    return read_content(searched(tmp_path_factory.mktemp("figures") / "study", 40, pruner="none"))
+def table(tmp_path_factory):
+    return TrialTable(read_content(searched(tmp_path_factory.mktemp("figures") / "study", 40, pruner="none")))
 
 
 @pytest.mark.parametrize("name", ["pareto_front", "model_size"])
-def test_every_tick_of_a_log_axis_shows_its_whole_value(content, name):
+def test_every_tick_of_a_log_axis_shows_its_whole_value(table, name):
     """Before, minor ticks had no label and a range within a decade had none at all."""
     figure = Figure(figsize=(7, 4.3), layout="constrained")
-    assert DRAWINGS[name](content, figure)
+    assert PICTURES[name](table, figure)
     figure.canvas.draw()
     axes = figure.axes[0]
     low, high = axes.get_xlim()
@@ -52,9 +54,9 @@ def test_every_tick_of_a_log_axis_shows_its_whole_value(content, name):
     assert len(axes.get_xticks(minor=True)) == 0
 
 
-def test_importance_bars_have_their_values_and_room(content):
+def test_importance_bars_have_their_values_and_room(table):
     figure = Figure(figsize=(7, 4.3), layout="constrained")
-    assert DRAWINGS["importance"](content, figure)
+    assert PICTURES["importance"](table, figure)
     axes = figure.axes[0]
     widths = [bar.get_width() for bar in axes.patches]
     assert sorted(f"{width:.0%}" for width in widths) == sorted(text.get_text() for text in axes.texts)

@@ -14,11 +14,11 @@ from sklearn.metrics import confusion_matrix
 from cnn_lstm_hyperopt.cli import main
 from cnn_lstm_hyperopt.errors import SaveDirError
 from cnn_lstm_hyperopt.reporting.grades import COLOURS
-from cnn_lstm_hyperopt.reporting.html import write_report
-from cnn_lstm_hyperopt.reporting.html.page import _for_script
-from cnn_lstm_hyperopt.reporting.html.payload import payload
-from cnn_lstm_hyperopt.reporting.html.predictions import confusion
+from cnn_lstm_hyperopt.reporting.html import charts, write_report
+from cnn_lstm_hyperopt.reporting.html.confusion import confusion
+from cnn_lstm_hyperopt.reporting.html.page import for_script
 from cnn_lstm_hyperopt.reporting.html.study_files import read_content
+from cnn_lstm_hyperopt.reporting.html.trial_table import TrialTable
 from cnn_lstm_hyperopt.run_dir.paths import only_run
 from cnn_lstm_hyperopt.search import SkillGate, StudyStorage
 from cnn_lstm_hyperopt.search.importance import _ranks
@@ -53,15 +53,14 @@ def test_a_hostile_name_is_text(page):
 
 def test_no_text_can_end_the_script_that_holds_the_numbers():
     value = {"a": ["</script><!--<script>&", "\u2028"]}
-    written = _for_script(value)
+    written = for_script(value)
     assert not set("<>&") & set(written)
     assert json.loads(written) == value
 
 
 def test_the_page_asks_no_other_address_for_anything(page):
-    own = re.sub(
-        r"<script>.*?</script>", "", page, flags=re.DOTALL
-    )  # Plotly's script names servers of maps, which no chart has
+    # Plotly's script names servers of maps, which no chart has.
+    own = re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)
     assert re.findall(r"""(?:src|href)=["'](?!#|data:)[^"']*""", own) == []
     assert "@import" not in own
     assert "url(" not in own
@@ -80,17 +79,19 @@ def test_the_front_is_that_of_the_results(page, folder):
 
 def test_pruned_trials_have_the_score_that_they_had_reached(folder):
     content = read_content(folder)
-    columns = payload(content)["trials"]
-    for record, score in zip(content.records, columns["score"], strict=True):
+    scores = TrialTable(content).as_columns()["score"]
+    for record, score in zip(content.records, scores, strict=True):
         expected = record.values.score if record.values else min(record.curve, key=lambda point: point.loss).score
         assert score == pytest.approx(expected, rel=1e-5)
 
 
 def test_states_over_time_end_in_the_counts(folder):
     content = read_content(folder)
-    for state, counts in payload(content)["states"].items():
-        assert counts[-1] == sum(record.state.value == state for record in content.records)
-        assert all(a <= b for a, b in itertools.pairwise(counts))
+    areas = charts.states(TrialTable(content)).data
+    assert {area.name for area in areas} == {record.state.value for record in content.records}
+    for area in areas:
+        assert area.y[-1] == sum(record.state.value == area.name for record in content.records)
+        assert all(a <= b for a, b in itertools.pairwise(area.y))
 
 
 def test_what_decides_is_found(tmp_path):
@@ -124,14 +125,13 @@ def test_confusion_is_that_of_scikit_learn():
     generator = np.random.default_rng(3)
     frame = pd.DataFrame(generator.integers(0, 3, (200, 2)), columns=["label", "class"])
     found = confusion(frame, ["down", "flat", "up"])
-    counts = [[int(cell["count"].replace(",", "")) for cell in row["cells"]] for row in found["rows"]]
-    assert counts == confusion_matrix(frame["label"], frame["class"]).tolist()
+    assert found.counts == confusion_matrix(frame["label"], frame["class"]).tolist()
 
 
 def test_confusion_names_classes_that_nobody_said():
     found = confusion(pd.DataFrame({"label": [0, 0], "class": [0, 0]}), ["calm", "wild"])
-    assert found["names"] == ["calm", "wild"]
-    assert [[cell["count"] for cell in row["cells"]] for row in found["rows"]] == [["2", "0"], ["0", "0"]]
+    assert found.names == ["calm", "wild"]
+    assert found.counts == [[2, 0], [0, 0]]
 
 
 @pytest.mark.mostly_slow(1)
@@ -146,7 +146,7 @@ def test_data_and_retrained_models_are_shown_with_all_names_as_text(tmp_path, me
     assert f'<th class="num">{metric}</th><th class="axis">' in page
     assert ("0.6100" if metric == "accuracy" else "0.2100") in page
     assert ("3 inputs, without names" if loaders else "purge train as far as each label looks, validation 5") in page
-    assert len(numbers_of(page)["efficiency"]["number"]) > 0
+    assert 'data-chart="efficiency"' in page
     assert ("DataLoaders of a program of your own" in page) == loaders
 
 

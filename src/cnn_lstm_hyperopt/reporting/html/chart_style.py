@@ -1,0 +1,139 @@
+"""What all charts of the page share: colours, the template, axes, and traces of trials."""
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from html import escape
+from importlib.resources import files
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+from matplotlib.ticker import LogLocator, MaxNLocator
+
+MAX_DRAWN = 1000
+"""Points of a trace: an SVG of more is slow and shows no more."""
+
+_STYLE = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
+COLOURS: dict[str, str] = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", _STYLE.partition("}")[0]))
+"""The light colours of ``page.css``. The page's script replaces each by the value that its name has in the page."""
+CYCLE = [COLOURS[name] for name in ("accent", "orange", "good", "open", "bad", "soft")]
+STATE_COLOURS = {
+    "COMPLETE": COLOURS["accent"],
+    "PRUNED": COLOURS["grey"],
+    "FAIL": COLOURS["orange"],
+    "RUNNING": COLOURS["good"],
+    "WAITING": COLOURS["open"],
+}
+BAR = {"thickness": 12, "outlinewidth": 0}
+"""A colour bar."""
+
+_AXIS = {
+    "gridcolor": COLOURS["line"],
+    "linecolor": COLOURS["line"],
+    "zeroline": False,
+    "automargin": True,
+    "title": {"standoff": 8},
+}
+TEMPLATE = {
+    "paper_bgcolor": "rgba(0,0,0,0)",
+    "plot_bgcolor": "rgba(0,0,0,0)",
+    "font": {"color": COLOURS["text"], "family": "system-ui, sans-serif", "size": 13},
+    "colorway": CYCLE,
+    "colorscale": dict.fromkeys(("sequential", "sequentialminus", "diverging"), "Viridis"),
+    "margin": {"l": 58, "r": 16, "t": 24, "b": 48},
+    "hoverlabel": {"bgcolor": COLOURS["card"], "bordercolor": COLOURS["line"], "font": {"color": COLOURS["text"]}},
+    # Below the plot, because the toolbar covers what is above it.
+    "legend": {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "itemsizing": "constant"},
+    "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": COLOURS["soft"], "activecolor": COLOURS["text"]},
+    "hovermode": "closest",
+    "xaxis": _AXIS,
+    "yaxis": _AXIS,
+}
+"""The layout that all figures share; the page has it once."""
+
+
+def figure(traces: Iterable[Any], x: dict[str, Any], y: dict[str, Any], **layout: Any) -> go.Figure | None:
+    """A figure of the traces that have points; None without any."""
+    drawn = [trace for trace in traces if trace.x is not None and len(trace.x) > 0]
+    return go.Figure(drawn, {"xaxis": x, "yaxis": y, "template": "none", **layout}) if drawn else None
+
+
+def axis(title: str, values: Any = None, **more: Any) -> dict[str, Any]:
+    """An axis; a logarithmic one for ``values``, if any of them is positive.
+
+    Plotly writes whole values beside a log axis that has a format. It shows 1, 2 and 5 of each decade for up to two decades
+    with 3 ticks, and else decades.
+    """
+    positive = [] if values is None else [math.log10(value) for value in values if value > 0]
+    decades = math.ceil(1.12 * (max(positive) - min(positive))) if positive else 0  # Plotly leaves room at both ends
+    log = {"type": "log", "tickformat": "~g", "nticks": max(3, min(8, decades))}
+    return {"title": {"text": escape(title)}, **(log if positive else {}), **more}
+
+
+def points(name: str, trials: pd.DataFrame, x: Any, y: Any, *, most: int = MAX_DRAWN, **marker: Any) -> Any:
+    """A marker for each trial, evenly spread over the study where there are too many.
+
+    Args:
+        name: in the legend; the number of drawn trials follows where it is not all of them.
+        trials: a row each, by number.
+        x: a column of ``trials``, or a value for each of them by number.
+        y: like ``x``.
+        most: number of markers.
+        marker: properties of the markers.
+    """
+    drawn = spread(trials, most)
+    count = f" ({len(drawn):,} of {len(trials):,} drawn)" if len(drawn) < len(trials) else ""
+    across, up = ((trials[each] if isinstance(each, str) else each)[drawn.index] for each in (x, y))
+    return go.Scatter(
+        name=name + count,
+        x=small(across),
+        y=small(up),
+        customdata=drawn.index.tolist(),
+        mode="markers",
+        marker=marker,
+        opacity=marker.pop("opacity", None),
+    )
+
+
+def spread(trials: pd.DataFrame, most: int = MAX_DRAWN) -> pd.DataFrame:
+    """At most so many trials, evenly spread over the study."""
+    return trials if len(trials) <= most else trials.iloc[[k * len(trials) // most for k in range(most)]]
+
+
+def small(values: Any) -> Any:
+    """Numbers as Plotly writes them in half the characters: as 32-bit floats; unknown ones are NaN."""
+    return pd.Series(values, dtype="float32").to_numpy()
+
+
+def log_bar(values: Iterable[float]) -> dict[str, Any]:
+    """Ticks of a colour bar whose colours are the decimal logarithms of ``values``, all above 0."""
+    known = list(values)
+    low, high = min(known), max(known)
+    ticks = log_ticks(low, high) if high > low else [low]
+    return {
+        "tickvals": [float(f"{math.log10(tick):.6g}") for tick in ticks],
+        "ticktext": [f"{tick:.4g}" for tick in ticks],
+    }
+
+
+def log_ticks(low: float, high: float, most: int = 8) -> list[float]:
+    """Return ticks of a log axis: 1, 2 and 5 of each decade where there is room, else decades; more within a decade.
+
+    Args:
+        low, high: ends of the axis, above 0.
+        most: ticks at most.
+    """
+    short = high / low < 10
+    sets = ((1, 1.5, 2, 3, 5, 7), (1, 2, 5)) if short else ((1, 2, 5), (1, 3), (1,))
+    for digits in sets:
+        found = _within(LogLocator(subs=digits, numticks=99).tick_values(low, high), low, high)
+        if (4 if short else 3) <= len(found) <= most:
+            return found
+    locator = MaxNLocator(min(most, 5)) if short else LogLocator(numticks=most)
+    return _within(locator.tick_values(low, high), low, high)
+
+
+def _within(ticks: Sequence[float], low: float, high: float) -> list[float]:
+    rounded = [float(f"{tick:.10g}") for tick in ticks]
+    return [tick for tick in rounded if tick > 0 and low * (1 - 1e-9) <= tick <= high * (1 + 1e-9)]

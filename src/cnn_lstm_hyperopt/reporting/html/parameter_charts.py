@@ -1,0 +1,191 @@
+"""The charts of parameters: slices, contours, parallel coordinates. Each has a figure for every choice of the reader."""
+
+from html import escape
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from cnn_lstm_hyperopt.reporting.html.chart_style import BAR, COLOURS, axis, figure, log_bar, points, small, spread
+from cnn_lstm_hyperopt.reporting.html.charts import objective_axis, objectives
+from cnn_lstm_hyperopt.reporting.html.trial_table import TrialTable
+
+Variants = dict[tuple[str, ...], go.Figure | None]
+"""A figure for every choice of the selects above a chart."""
+FEW_DRAWN = 400
+"""Points of a figure of which there is one for every parameter or pair: all of them are in the page."""
+PAIR_PARAMETERS = 10
+"""Parameters whose pairs have contours: half of them the most important ones, then those with many values."""
+MAX_AXES = 8
+"""Of the parallel coordinates."""
+NARROW_AXES = 4
+"""Those of them that a phone shows."""
+GRID = 24
+"""Places of a contour along an axis."""
+MIN_WEIGHT = 1.5
+"""Sum of the weights of near trials below which a contour stays empty."""
+MAX_LETTERS = 24
+"""Of a choice beside an axis."""
+FIFTHS = (("grey", 0.3), ("grey", 0.45), ("accent", 0.35), ("accent", 0.6), ("orange", 0.9))
+"""Colour and opacity of the lines in the parallel coordinates, from the lowest fifth of the scores to the highest."""
+
+
+class Scale:
+    """Where the values of a parameter lie on an axis: numbers by value or logarithm; choices and few numbers side by side.
+
+    Attributes:
+        at: the place of each completed trial that has a value, by number.
+        share: the same from 0, the lowest place, to 1, the highest.
+        grid, grid_share: places of a contour, in the units of ``at`` and of ``share``.
+        labels: texts at places from 0 to 1: every choice, or both ends.
+        axis: the axis.
+    """
+
+    def __init__(self, name: str, table: TrialTable) -> None:
+        self.name = name
+        values = table.params.loc[table.complete.index, name].dropna()
+        distinct = sorted(set(values), key=lambda value: (isinstance(value, str), value))
+        self.discrete = len(distinct) <= 6 or any(isinstance(value, (bool, str)) for value in distinct)
+        if self.discrete:
+            self.at = values.map(distinct.index).astype(float)
+            top, texts = max(len(distinct) - 1, 1), [_text(value) for value in distinct]
+            self.share, self.grid = self.at / top, np.arange(len(distinct), dtype=float)
+            self.grid_share = self.grid / top
+            self.labels = list(zip(texts, self.grid_share.tolist(), strict=True))
+            self.axis = axis(name, tickvals=self.grid.tolist(), ticktext=texts, range=[-0.5, len(distinct) - 0.5])
+        else:
+            self.at = values.astype(float)
+            log = distinct[0] > 0 and distinct[-1] / distinct[0] > 50
+            line = np.log10(self.at) if log else self.at
+            low, span = line.min(), line.max() - line.min()
+            self.share, self.grid_share = (line - low) / span, np.linspace(0, 1, GRID)
+            self.grid = 10 ** (low + span * self.grid_share) if log else low + span * self.grid_share
+            self.labels = [(f"{distinct[0]:.3g}", 0.0), (f"{distinct[-1]:.3g}", 1.0)]
+            self.axis = axis(name, self.at if log else None)
+        self.axis["fixedrange"] = True
+
+    def weights(self, numbers: Any, width: float) -> Any:
+        """How much each trial counts at each place of the grid: a Gaussian of the distance; of choices, equal ones only."""
+        distance = self.grid_share[:, None] - self.share[numbers].to_numpy()
+        return (distance == 0).astype(float) if self.discrete else np.exp(-0.5 * (distance / width) ** 2)
+
+    def shifted(self, share: float, turn: float = 0.618034) -> Any:
+        """The places with small shifts, which keep trials of equal choices apart; the same ones each time."""
+        return self.at + share * ((self.at.index * turn) % 1 - 0.5) if self.discrete else self.at
+
+
+def varied(table: TrialTable) -> list[str]:
+    """Parameters of more than one value among the completed trials: the most important first, then those with many values."""
+    scales = {name: Scale(name, table) for name in table.params}
+    names = [name for name, scale in scales.items() if len(set(scale.at)) > 1]
+    measured = [name for name in names if not scales[name].discrete]
+    return list(dict.fromkeys([*(name for name in important(table) if name in names), *measured, *names]))
+
+
+def important(table: TrialTable) -> list[str]:
+    """The parameters that matter most for the score, or else for another objective."""
+    return list(next((shares for shares in table.content.importances.values() if shares), {}))
+
+
+def slices(table: TrialTable) -> Variants:
+    """An objective against one parameter, by both."""
+    drawn: Variants = {}
+    for name in varied(table):
+        scale = Scale(name, table)
+        trials = table.complete.loc[scale.at.index]
+        shades = {"color": small(spread(trials, FEW_DRAWN).index), "showscale": True}
+        shades |= {"colorbar": {"title": {"text": "trial"}, **BAR}, "line": {"color": COLOURS["soft"], "width": 0.5}}
+        for which in objectives(table):
+            x = scale.shifted(0.5)
+            dots = points("completed trials", trials, x, which, most=FEW_DRAWN, size=7, opacity=0.8, **shades)
+            many = len(trials) > FEW_DRAWN
+            drawn[which, name] = figure([dots], scale.axis, objective_axis(table, which), showlegend=many)
+    return drawn
+
+
+def contours(table: TrialTable) -> Variants:
+    """An objective over two parameters, by the objective and the pair."""
+    scales = [Scale(name, table) for name in varied(table)]
+    half = PAIR_PARAMETERS // 2
+    scales = [*scales[:half], *sorted(scales[half:], key=lambda scale: scale.discrete)][:PAIR_PARAMETERS]
+    return {
+        (which, f"{across.name} × {up.name}"): _contour(table, which, across, up)
+        for across, up in combinations(scales, 2)
+        for which in objectives(table)
+    }
+
+
+def _contour(table: TrialTable, which: str, across: Scale, up: Scale) -> go.Figure | None:
+    """The mean of near trials, weighted by their distance (Nadaraya 1964, Watson 1964); empty where there are too few."""
+    trials = table.complete.loc[across.at.index.intersection(up.at.index)]
+    values = trials[which] if which == "score" else np.log10(trials[which])
+    width = min(0.25, 0.3 * max(len(trials), 1) ** (-1 / 6))
+    rows, columns = (scale.weights(trials.index, width) for scale in (up, across))
+    total = rows @ columns.T
+    enough = total >= (1 if across.discrete and up.discrete else MIN_WEIGHT)
+    field = np.where(enough, (rows * values.to_numpy()) @ columns.T / np.maximum(total, 1e-12), np.nan)
+    ticks = log_bar(10 ** field[enough]) if which != "score" and enough.any() else {}
+    style: dict[str, Any] = {
+        "x": small(across.grid),
+        "y": small(up.grid),
+        "z": field.astype(np.float32),
+        "autocolorscale": True,
+        "reversescale": which != "score",
+        "hoverinfo": "skip",
+        "colorbar": {"title": {"text": objectives(table)[which], "side": "right"}, **BAR, **ticks},
+    }
+    if across.discrete or up.discrete:
+        shape = go.Heatmap(xgap=1, ygap=1, **style)
+    else:
+        line = {"width": 0.5, "color": "rgba(255,255,255,.5)"}
+        shape = go.Contour(contours={"coloring": "heatmap"}, line=line, connectgaps=False, **style)
+    x, y = across.shifted(0.6), up.shifted(0.6, 0.7548777)
+    marks = points("trials", trials, x, y, most=FEW_DRAWN, size=5, color="white", line={"color": "black", "width": 1})
+    return figure([shape, marks], across.axis, up.axis, showlegend=len(trials) > FEW_DRAWN)
+
+
+def parallel(table: TrialTable) -> Variants:
+    """The most important parameters of each completed trial as a line, coloured by score: of all, the best tenth, the front."""
+    complete = table.complete
+    best = complete.sort_values("score", ascending=False, kind="stable").head(max(1, -(-len(complete) // 10)))
+    scales = [Scale(name, table) for name in important(table)[:MAX_AXES] if name in table.params]
+    fifth = (
+        (complete.score.rank(method="first", pct=True) * 5).sub(1e-9).astype(int) if len(complete) else complete.score
+    )
+    chosen = {"all completed trials": spread(complete), "the best tenth": best, "the front": table.front}
+    return {(which,): _parallel(trials, scales, fifth, 2 - which.startswith("all")) for which, trials in chosen.items()}
+
+
+def _parallel(trials: pd.DataFrame, scales: list[Scale], fifth: pd.Series, width: int) -> go.Figure | None:
+    places = pd.DataFrame({k: scale.share for k, scale in enumerate(scales)}, index=trials.index)
+    places[len(scales)] = np.nan  # a gap before the next line
+    traces = []
+    for k, (colour, opacity) in enumerate(FIFTHS):
+        own = places[fifth[trials.index] == k]
+        x, y = [*range(len(scales)), np.nan] * len(own), own.to_numpy().ravel()
+        line = {"color": COLOURS[colour], "width": width}
+        name = {0: "lowest fifth", 4: "highest fifth"}.get(k, "")
+        trace = go.Scatter(name=name, x=small(x), y=small(y), mode="lines", line=line, opacity=opacity)
+        traces.append(trace.update(hoverinfo="skip", showlegend=bool(name)))
+    label = {"showarrow": False, "xanchor": "left", "xshift": 4, "bgcolor": COLOURS["card"], "font": {"size": 10.5}}
+    stroke = {"type": "line", "y0": 0, "y1": 1, "line": {"color": COLOURS["soft"], "width": 1}}
+    names = [escape(scale.name).replace(".", ".<br>").replace("_", "_<br>") for scale in scales]
+    ticks: dict[str, Any] = {"tickvals": list(range(len(scales))), "ticktext": names}
+    return figure(
+        traces,
+        axis("", **ticks, range=[-0.1, len(scales) - 0.45], showgrid=False, fixedrange=True),
+        axis("", visible=False, range=[-0.04, 1.06], fixedrange=True),
+        shapes=[{**stroke, "x0": k, "x1": k} for k in range(len(scales))],
+        annotations=[
+            {**label, "x": k, "y": y, "text": text} for k, each in enumerate(scales) for text, y in each.labels
+        ],
+        meta={"narrow": {"range": [-0.35, min(NARROW_AXES, len(scales)) - 0.45]}},  # of the x axis
+    )
+
+
+def _text(value: Any) -> str:
+    text = {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+    text = f"{value:.4g}" if isinstance(value, float) else text
+    return escape(text if len(text) <= MAX_LETTERS else f"{text[: MAX_LETTERS - 1]}…")

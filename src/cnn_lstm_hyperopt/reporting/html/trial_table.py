@@ -1,0 +1,141 @@
+"""All trials as tables: for the charts, and as the page's script reads them."""
+
+import math
+from collections.abc import Sequence
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from cnn_lstm_hyperopt.config import PARAMETERS, readable
+from cnn_lstm_hyperopt.reporting.html.study_files import Content
+from cnn_lstm_hyperopt.search import State, TrialRecord, above_chance, selected, with_fixed
+
+MAX_POINTS, FEW_POINTS, MANY_TRIALS = 200, 40, 1000
+"""Points of a learning curve in the page, and those of each where there are many trials."""
+
+
+class TrialTable:
+    """The trials of a study, a row each, by number.
+
+    Attributes:
+        content: what they are of.
+        trials: state, score, seconds, mb, epochs, reason, worker, retry_of, start and end (seconds since the first began).
+        params: a column for each parameter, in the order of the settings; None where a trial has none.
+    """
+
+    params: Any  # pandas-stubs take names of columns for any hashable
+
+    def __init__(self, content: Content) -> None:
+        self.content = content
+        records, start, end = content.records, *_clock(content)
+        numbers = pd.Index([record.number for record in records])
+        columns = {
+            "state": [record.state.value for record in records],
+            "score": [score_of(record) for record in records],
+            "seconds": [record.values.seconds if record.values else record.seconds for record in records],
+            "mb": [record.values.size_mb if record.values else record.size_mb for record in records],
+            "epochs": [record.attributes.get("epochs") for record in records],
+            "reason": [_reason(record, content) for record in records],
+            "worker": [record.attributes.get("worker") for record in records],
+            "retry_of": [record.retry_of for record in records],
+            "start": start,
+            "end": end,
+        }
+        self.trials = pd.DataFrame({name: pd.Series(column, numbers) for name, column in columns.items()})
+        params = [all_params(content, record) for record in records]
+        names = {name: None for each in params for name in each}
+        ordered = [*(name for name in PARAMETERS if name in names), *sorted(names.keys() - PARAMETERS.keys())]
+        self.params = pd.DataFrame(
+            {name: pd.Series([_cell(each.get(name)) for each in params], numbers, dtype=object) for name in ordered},
+            index=numbers,
+        )
+
+    @cached_property
+    def complete(self) -> pd.DataFrame:
+        """The completed trials."""
+        return self.trials[self.trials.state == State.COMPLETE.value]
+
+    @cached_property
+    def front(self) -> pd.DataFrame:
+        """The trials of the front, in the order of their ranks."""
+        return self.trials.loc[[record.number for record in self.content.front]]
+
+    @cached_property
+    def curves(self) -> dict[int, tuple[list[float], list[float]]]:
+        """Epochs and scores of each trial that has any."""
+        most = FEW_POINTS if len(self.trials) > MANY_TRIALS else MAX_POINTS
+        every = {record.number: _curve(record, most) for record in self.content.records}
+        return {number: curve for number, curve in every.items() if curve[0]}
+
+    def as_columns(self) -> dict[str, Any]:
+        """Columns for the page's script, without NaN: a third of the size of a list of objects."""
+        curves = [self.curves.get(number) for number in self.trials.index]
+        return {
+            "number": self.trials.index.tolist(),
+            **{str(name): [_json(each) for each in self.trials[name]] for name in self.trials},
+            "curve": [curve and [[_json(each) for each in part] for part in curve] for curve in curves],
+            "params": [{"name": name, "values": [_json(each) for each in self.params[name]]} for name in self.params],
+        }
+
+
+def all_params(content: Content, record: TrialRecord) -> dict[str, Any]:
+    """The parameters of a trial as users write them, with those that the space has fixed; those of another space as stored."""
+    if all(name in PARAMETERS for name in record.params):
+        return readable(with_fixed(content.space, record.params))
+    return dict(record.params)
+
+
+def score_of(record: TrialRecord) -> float | None:
+    """The trial's score, or the score that it had reached when it ended."""
+    if record.values is not None:
+        return record.values.score
+    point = selected(record.curve, math.inf)
+    return None if point is None else point.score
+
+
+def _reason(record: TrialRecord, content: Content) -> str | None:
+    """Why a trial ended; of a completed one, whether it does not beat chance."""
+    if record.values is None or above_chance(record, content.gate):
+        return record.reason
+    return f"{record.reason}; not above chance" if record.reason else "not above chance"
+
+
+def _cell(value: Any) -> Any:
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return "-".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _json(value: Any) -> Any:
+    """A value in strict JSON; numbers have six digits, more cost megabytes and show nothing."""
+    if not isinstance(value, float):
+        return value
+    rounded = float(f"{value:.6g}")
+    if not math.isfinite(rounded):
+        return None
+    return int(rounded) if rounded.is_integer() else rounded
+
+
+def _clock(content: Content) -> tuple[Sequence[float | None], Sequence[float | None]]:
+    """Seconds from the begin of the first trial to each one's begin and end; a running trial has lasted until now."""
+    now = datetime.now()
+    every = [content.times.get(record.number, (None, None)) for record in content.records]
+    first = min((begun for begun, _ in every if begun is not None), default=now)
+    ends = [
+        now if end is None and content.running and record.state is State.RUNNING else end
+        for record, (_, end) in zip(content.records, every, strict=True)
+    ]
+    seconds = [
+        [None if moment is None else (moment - first).total_seconds() for moment in moments]
+        for moments in ([begun for begun, _ in every], ends)
+    ]
+    return seconds[0], seconds[1]
+
+
+def _curve(record: TrialRecord, most: int) -> tuple[list[float], list[float]]:
+    points = [point for point in record.curve if point.epoch >= 1] or list(record.curve)
+    step = math.ceil(len(points) / most) or 1
+    points = [*points[:-1:step], *points[-1:]]
+    return [point.epoch for point in points], [point.score for point in points]
