@@ -170,8 +170,8 @@ def test_estimated_seconds_and_projections_are_the_estimates_whatever_the_clock_
     for epoch in (0.25, 1, 2, 3):
         told = report(epoch, 0.7, seconds=clock * epoch, projected=projected)
         assert study.report(assignment, told).action is Action.CONTINUE
-    assert study.training_seconds(assignment, 3.0, measured=(clock, projected)) == (9.0, 9.0)
-    assert study.training_seconds(assignment, 1.5, measured=(clock, projected)) == (4.5, 9.0)
+    assert study.plan.training_seconds(assignment.cost, 3.0, measured=(clock, projected)) == (9.0, 9.0)
+    assert study.plan.training_seconds(assignment.cost, 1.5, measured=(clock, projected)) == (4.5, 9.0)
     curve = complete(study, assignment).curve
     assert [(p.epoch, p.seconds) for p in curve] == [(0.25, 0.75), (1, 3), (2, 6), (3, 9)]
 
@@ -185,8 +185,8 @@ def test_measured_seconds_are_the_clocks_and_its_projection_ends_a_trial(make_st
         Action.PRUNE,
         "limit: projected 99 s exceed limits.trial_seconds=60",
     )
-    assert study.training_seconds(assignment, 2.0, measured=(66.0, 99.0)) == (66.0, 99.0)
-    assert study.training_seconds(assignment, 2.0, measured=(66.0, None)) == (66.0, None)
+    assert study.plan.training_seconds(assignment.cost, 2.0, measured=(66.0, 99.0)) == (66.0, 99.0)
+    assert study.plan.training_seconds(assignment.cost, 2.0, measured=(66.0, None)) == (66.0, None)
     record = study.finish(assignment, State.PRUNED, None, {"reason": decision.reason})
     assert [p.seconds for p in record.curve] == [17.5, 66.0]
 

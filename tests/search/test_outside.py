@@ -288,7 +288,7 @@ def test_a_report_on_a_trial_that_was_ended_says_so(make_study):
     study = make_study(disk=True, pruner={"type": "median"})
     assignment = study.next_assignment()
     outside(study.storage).tell(0, FORGED)
-    study._kept = -1e9  # a curve is stored now and then
+    study._running._stored_at = -1e9  # a curve is stored now and then
     with pytest.raises(TrialChangedError, match="another program ended it"):
         study.report(assignment, ProgressReport(1.0, 1.0, 3.0, 0.7, 0.3, False))
 

@@ -178,8 +178,8 @@ def _run_one(
         return study.finish(assignment, State.FAIL, None, {"reason": reason}), None
 
     outcome = trained.outcome
-    seconds, projected = study.training_seconds(
-        assignment, outcome.epochs, measured=(outcome.seconds, outcome.projected_seconds)
+    seconds, projected = study.plan.training_seconds(
+        assignment.cost, outcome.epochs, measured=(outcome.seconds, outcome.projected_seconds)
     )
     attributes: dict[str, Any] = {
         "epochs": outcome.epochs,

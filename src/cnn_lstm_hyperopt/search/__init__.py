@@ -1,5 +1,6 @@
 """The search: samplers, pruners, the study and its storage. The only part that knows Optuna; it knows no torch and no data."""
 
+from cnn_lstm_hyperopt.search.assignment import Assignment, NoTrial
 from cnn_lstm_hyperopt.search.distributions import with_fixed
 from cnn_lstm_hyperopt.search.initial_trials.kinds import Start
 from cnn_lstm_hyperopt.search.limits import Cost, Limits
@@ -13,11 +14,12 @@ from cnn_lstm_hyperopt.search.pareto_front import (
     ranked_front,
     reported_front,
 )
+from cnn_lstm_hyperopt.search.proposer import Proposer
 from cnn_lstm_hyperopt.search.samplers import Proposal, Question, random_configuration
 from cnn_lstm_hyperopt.search.simulate import Reading, optimise
 from cnn_lstm_hyperopt.search.skill_threshold import SkillGate, no_skill, undefined_in
 from cnn_lstm_hyperopt.search.storage import StudyStorage
-from cnn_lstm_hyperopt.search.study import Assignment, NoTrial, Proposer, Study
+from cnn_lstm_hyperopt.search.study import Study
 from cnn_lstm_hyperopt.search.study_plan import StudyPlan
 from cnn_lstm_hyperopt.search.study_space import read_description, study_space
 from cnn_lstm_hyperopt.search.trial import (

@@ -45,6 +45,14 @@ class StudyPlan:
         """What the study maximises; its gate is of the same."""
         return self.gate.metric
 
+    def training_seconds(
+        self, cost: Cost, epochs: float, *, measured: tuple[float, float | None]
+    ) -> tuple[float, float | None]:
+        """Seconds so far and of all epochs: what the study's time objective counts, ``measured`` or estimated."""
+        if not self.estimated_time:
+            return measured
+        return cost.seconds * epochs / self.max_epochs, cost.seconds
+
     def allows(self, searched: Params) -> bool:
         """Whether the configuration is predicted to keep all limits."""
         return self.limits.none or self.limits.allow(self.cost(with_fixed(self.space, searched)))

@@ -1,0 +1,48 @@
+"""Proposes configurations that no trial had and that keep the limits."""
+
+from collections.abc import Collection, Sequence
+
+from cnn_lstm_hyperopt.config import Params
+from cnn_lstm_hyperopt.config.domains import Scalar
+from cnn_lstm_hyperopt.search.observations import Told
+from cnn_lstm_hyperopt.search.samplers import SAMPLERS, Proposal, Question, RandomSampler
+from cnn_lstm_hyperopt.search.study_plan import StudyPlan
+from cnn_lstm_hyperopt.search.trial import key_of
+
+SAMPLER_ATTEMPTS, RANDOM_ATTEMPTS = 10, 1000
+"""Proposals of the sampler, then random ones, that may be refused before the space counts as used up."""
+
+
+class Proposer:
+    """The sampler of a plan, and random search where it proposes nothing that can be taken."""
+
+    def __init__(self, plan: StudyPlan) -> None:
+        self._plan = plan
+        self._sampler = SAMPLERS[plan.sampler.type](plan)
+        self._random = RandomSampler(plan)
+        self.warning = self._sampler.inactive_because()
+
+    def propose(
+        self,
+        number: int,
+        history: Sequence[Told],
+        seen: Collection[tuple[tuple[str, Scalar], ...]],
+        running: Sequence[Params] = (),
+    ) -> Proposal | None:
+        """Of the sampler, or at random when it keeps proposing what can't be taken; None when the space is used up."""
+        for attempt in range(SAMPLER_ATTEMPTS + RANDOM_ATTEMPTS):
+            question = Question(number, history, running, attempt)
+            proposal = (self._sampler if attempt < SAMPLER_ATTEMPTS else self._random).propose(question)
+            if key_of(proposal.params) not in seen and self._plan.allows(proposal.params):
+                return proposal
+        return None
+
+    def first(self, count: int) -> list[Proposal]:
+        """What the first trials of the study will be: before the sampler models anything, they depend on the seed alone."""
+        found = [Proposal(dict(start.params)) for start in self._plan.starts[:count]]
+        for number in range(len(found), min(count, self._sampler.n_blind)):
+            proposal = self.propose(number, [], {key_of(each.params) for each in found})
+            if proposal is None:
+                break
+            found.append(proposal)
+        return found

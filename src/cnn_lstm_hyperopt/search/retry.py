@@ -1,0 +1,50 @@
+"""Failed trials that are tried once more, and what the second try inherits."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from cnn_lstm_hyperopt.errors import StudyFailedError
+from cnn_lstm_hyperopt.search.trial import KILLED, TrialRecord
+
+MAX_FAILURES_IN_A_ROW = 10
+
+_INHERITED = ("note", "origin", "expected_score")
+
+
+def to_retry(records: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """The failed trials that are still owed another try."""
+    retried = {record.retry_of for record in records}
+    return [record for record in records if record.owed_another_try and record.number not in retried]
+
+
+def inherited(failed: TrialRecord) -> dict[str, Any]:
+    """Attributes of the trial that repeats ``failed``.
+
+    Where its process died, the next one goes on from its checkpoint; where it was killed, with one memory level more.
+    """
+    attributes = {key: failed.attributes[key] for key in _INHERITED if key in failed.attributes}
+    if (cut_off_by := failed.attributes.get("cut_off_by")) is not None:
+        attributes |= {"seeded_as": failed.seeded_as, "saving": failed.saving + (cut_off_by == KILLED)}
+    return {**attributes, "retry_of": failed.number}
+
+
+class Failures:
+    """Failures of this process in a row: going on after ten would only repeat them."""
+
+    def __init__(self) -> None:
+        self._in_a_row = 0
+        self._last = ""
+
+    def add(self, why: str) -> None:
+        """Another trial failed."""
+        self._in_a_row += 1
+        self._last = why
+
+    def reset(self) -> None:
+        """A trial did not fail."""
+        self._in_a_row = 0
+
+    def check(self) -> None:
+        """Raises StudyFailedError after ten."""
+        if self._in_a_row >= MAX_FAILURES_IN_A_ROW:
+            raise StudyFailedError(f"{MAX_FAILURES_IN_A_ROW} trials failed in a row, the last with: {self._last}")

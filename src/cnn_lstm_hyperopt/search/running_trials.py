@@ -1,0 +1,141 @@
+"""Trials that this process runs: their curves, and when they end early."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from cnn_lstm_hyperopt.errors import TrialChangedError
+from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
+from cnn_lstm_hyperopt.search.assignment import Assignment
+from cnn_lstm_hyperopt.search.pruners import PRUNERS, is_exempt
+from cnn_lstm_hyperopt.search.storage import StudyStorage
+from cnn_lstm_hyperopt.search.study_plan import StudyPlan
+from cnn_lstm_hyperopt.search.trial import Point, TrialRecord
+
+LOOK_SECONDS = 2.0
+"""Between two writes of a curve that only those who look on read."""
+LIMIT_TOLERANCE, LIMIT_EVIDENCE = 1.25, 0.05
+"""A running trial was predicted to keep the limit of seconds. It ends if it is projected to need so many times the limit, but
+not before this share of the limit is spent: a neighbour can slow the first few steps by any factor."""
+
+
+@dataclass
+class Timings:
+    """Milliseconds that the search itself took, by trial number.
+
+    Attributes:
+        propose_ms: to choose its configuration.
+        prune_ms: for all decisions about it.
+        decisions: how many there were.
+    """
+
+    propose_ms: dict[int, float] = field(default_factory=dict)
+    prune_ms: dict[int, float] = field(default_factory=dict)
+    decisions: dict[int, int] = field(default_factory=dict)
+
+
+class RunningTrials:
+    """Stores epochs of running trials and asks the pruner about them."""
+
+    def __init__(self, storage: StudyStorage, plan: StudyPlan, timings: Timings) -> None:
+        self._storage = storage
+        self._plan = plan
+        self._pruner = PRUNERS[plan.pruner.type](plan)
+        self._timings = timings
+        self._curves: dict[int, tuple[Point, ...]] = {}
+        self._numbers: set[int] = set()
+        self._would_have_ended: set[int] = set()
+        self._stored_at = time.monotonic()
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._numbers
+
+    def pruner_warning(self) -> str | None:
+        """Why pruning can't act in this study, or None."""
+        return self._pruner.inactive_because()
+
+    def begin(self, trial_id: int, number: int, *, would_have_ended: bool = False) -> None:
+        """The trial runs from now on; ``would_have_ended`` if the pruner was against it before."""
+        self._curves[trial_id] = ()
+        self._numbers.add(number)
+        if would_have_ended:
+            self._would_have_ended.add(trial_id)
+
+    def begin_again(self, assignment: Assignment) -> None:
+        """What it has told so far it will tell again."""
+        self._curves[assignment.trial_id] = ()
+
+    def end(self, assignment: Assignment) -> None:
+        """The trial does not run here any more."""
+        self._curves.pop(assignment.trial_id, None)
+        self._would_have_ended.discard(assignment.trial_id)
+        self._numbers.discard(assignment.number)
+
+    def store_curve(self, assignment: Assignment) -> None:
+        """Stores all epochs of a trial that ends."""
+        if curve := self._curves[assignment.trial_id]:
+            self._storage.record_curve(assignment.trial_id, curve)
+
+    def report(self, assignment: Assignment, report: ProgressReport) -> Decision:
+        """Stores an epoch's record and decides how the trial goes on."""
+        limit = self._plan.limits.seconds
+        seconds, projected = self._plan.training_seconds(
+            assignment.cost, report.epoch, measured=(report.seconds, report.projected_seconds)
+        )
+        over_limit = (
+            Decision(Action.PRUNE, f"limit: projected {projected:.0f} s exceed limits.trial_seconds={limit:g}")
+            if limit is not None
+            and projected is not None
+            and projected > LIMIT_TOLERANCE * limit
+            and seconds >= LIMIT_EVIDENCE * limit
+            else CONTINUE
+        )
+        if report.score is None or report.loss is None:
+            return over_limit
+        point = Point(report.epoch, report.score, report.loss, seconds)
+        curve = (*self._curves[assignment.trial_id], point)
+        self._curves[assignment.trial_id] = curve
+        self._keep(assignment.trial_id, curve)
+        if report.last or report.again:
+            return CONTINUE
+        if over_limit.action is not Action.CONTINUE:
+            return over_limit
+        return self._decide(assignment, curve)
+
+    def _keep(self, trial_id: int, curve: tuple[Point, ...]) -> None:
+        """Stores a running trial's curve where another one's pruning needs it, and now and then for those who look on.
+
+        A write takes a millisecond or two, epochs of small models little more; all of the curve is stored with the trial's end.
+        """
+        now = time.monotonic()
+        if (self._pruner.compares_running and self._pruner.acts(curve)) or now - self._stored_at > LOOK_SECONDS:
+            self._storage.record_curve(trial_id, curve)
+            self._stored_at = now
+
+    def _decide(self, assignment: Assignment, curve: tuple[Point, ...]) -> Decision:
+        """The pruner's word, which is only noted where the trial is exempt."""
+        number, trial_id = assignment.number, assignment.trial_id
+        if not self._pruner.acts(curve) or trial_id in self._would_have_ended:
+            return CONTINUE
+        records = self._storage.records()
+        begun = time.perf_counter()
+        trial = replace(numbered(records, number), curve=curve, seconds=curve[-1].seconds)
+        reason = self._pruner.reason_to_prune(trial, [record for record in records if record.number != number])
+        took = 1000 * (time.perf_counter() - begun)
+        self._timings.prune_ms[number] = self._timings.prune_ms.get(number, 0.0) + took
+        self._timings.decisions[number] = self._timings.decisions.get(number, 0) + 1
+        if reason is None:
+            return CONTINUE
+        if is_exempt(self._plan.seed, number):
+            self._would_have_ended.add(trial_id)
+            self._storage.note(trial_id, "would_have_ended", {"epoch": curve[-1].epoch, "reason": reason})
+            return CONTINUE
+        return Decision(Action.PRUNE, reason)
+
+
+def numbered(records: Sequence[TrialRecord], number: int) -> TrialRecord:
+    """Raises TrialChangedError: another program changed it, so that it is in no record any more."""
+    found = next((record for record in reversed(records) if record.number == number), None)
+    if found is None:
+        raise TrialChangedError(f"another program changed trial {number}")
+    return found
