@@ -45,23 +45,13 @@ def read_numbers(columns: Mapping[str, pd.Series]) -> tuple[dict[str, NumberColu
     Args:
         columns: (rows,) each.
     """
-    numbers: dict[str, NumberColumn] = {}
-    styles: dict[str, CommaStyle | None] = {}
-    for name, column in columns.items():
-        numbers[name] = _read(column)
-        if numbers[name].text.any():
-            with_comma = column[numbers[name].text].astype("string").str.strip()
-            with_comma = with_comma[with_comma.str.contains(",", regex=False)]
-            if len(with_comma):
-                plain = column[~numbers[name].text & ~numbers[name].missing].astype("string")
-                styles[name] = _style(with_comma, points=bool(plain.str.contains(".", regex=False).any()))
-    proven = {style for style in styles.values() if style is not None}
+    numbers = {name: _read(column) for name, column in columns.items()}
+    with_text = [name for name, each in numbers.items() if each.text.any()]
+    proven = {style for name in with_text if (style := _style(columns[name], numbers[name])) is not None}
     if len(proven) != 1:
         return numbers, None
-    style = proven.pop()
-    for name in styles:
-        numbers[name] = _reread(columns[name], numbers[name], style)
-    return numbers, style
+    (style,) = proven
+    return numbers | {name: _reread(columns[name], numbers[name], style) for name in with_text}, style
 
 
 def _read(column: pd.Series) -> NumberColumn:
@@ -81,15 +71,18 @@ def _read(column: pd.Series) -> NumberColumn:
     return NumberColumn(values, missing, np.isnan(values) & ~missing)
 
 
-def _style(texts: pd.Series, *, points: bool) -> CommaStyle | None:
-    """What the commas of one column prove; ``points``: whether its other numbers have decimal points."""
+def _style(column: pd.Series, numbers: NumberColumn) -> CommaStyle | None:
+    """What the commas of one column prove."""
+    texts = column[numbers.text].astype("string").str.strip()
+    texts = texts[texts.str.contains(",", regex=False)]
+    if not len(texts):
+        return None
+    plain = column[~numbers.text & ~numbers.missing].astype("string")
     thousands = bool(texts.str.fullmatch(_THOUSANDS).all())
-    decimal = bool(texts.str.fullmatch(_DECIMAL).all()) and not points
-    if thousands and not decimal:
-        return "thousands"
-    if decimal and not thousands:
-        return "decimal"
-    return None
+    decimal = bool(texts.str.fullmatch(_DECIMAL).all()) and not plain.str.contains(".", regex=False).any()
+    if thousands == decimal:
+        return None
+    return "thousands" if thousands else "decimal"
 
 
 def _reread(column: pd.Series, numbers: NumberColumn, style: CommaStyle) -> NumberColumn:
