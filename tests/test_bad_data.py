@@ -620,7 +620,7 @@ async def later(frame):
         ),
         (
             "hostile_features:shouts",
-            f"data.features hostile_features:shouts (X): raises ValueError: {'no ' * 66}n…",
+            f"data.features hostile_features:shouts (X): raises ValueError: {'no ' * 33}n…o{' no' * 33}",
         ),
         (
             "hostile_features:mute",
