@@ -24,10 +24,10 @@ import numpy as np
 import torch
 
 from cnn_lstm_hyperopt.config import Settings, TrainingSettings
-from cnn_lstm_hyperopt.config.domains import Scalar
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
 from cnn_lstm_hyperopt.search import random_configuration
+from cnn_lstm_hyperopt.space.domains import Scalar
 from cnn_lstm_hyperopt.training.cost_model import CostModel
 from cnn_lstm_hyperopt.training.machine_benchmark import CACHE_VARIABLE, calibration_for
 from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
@@ -71,7 +71,7 @@ def measure(number: int, params: dict[str, Scalar]) -> tuple[float, float, str]:
     trained = short.run_trial(number, params, lambda report: CONTINUE)
     if projected is None or trained.memory_mb is None:
         raise RuntimeError("this platform does not say how much memory a process uses, or the trial had no step")
-    cost = runner.cost(params)
+    cost = runner.costs.cost(params)
     return cost.seconds / projected, cost.memory_mb / trained.memory_mb, trained.precision
 
 
@@ -91,12 +91,12 @@ def main() -> None:
         settings, left_out, number = Settings(), 0, 0
         chosen = []
         while len(chosen) < given.configurations:
-            params = random_configuration(settings.space, given.seed, number)
+            params = random_configuration(settings.search_space, given.seed, number)
             number += 1
             steps = (
                 -(-len(runner.data.folds[0].train) // int(params["training.batch_size"])) * settings.training.max_epochs
             )
-            if runner.cost(params).seconds / steps > given.longest_step:
+            if runner.costs.cost(params).seconds / steps > given.longest_step:
                 left_out += 1
             else:
                 chosen.append((number, params))

@@ -120,7 +120,7 @@ class Recorder:
             },
             environment={},
         )
-        self.space: SearchSpace = settings.space
+        self.space: SearchSpace = settings.search_space
         device = torch.device("cpu")
         self.speeds: CostModel = calibration_for(device, anew=False, on_start=lambda: None)
         self.dataset = prepare_dataset(settings.data)
@@ -175,7 +175,7 @@ class Recorder:
             state = "diverged"
         except MemoryError:
             state = "memory"
-        cost = self.runner.cost(task.params)
+        cost = self.runner.costs.cost(task.params)
         row = {
             "number": task.number,
             "kind": task.kind,
@@ -279,9 +279,9 @@ def tasks(record: Record, recorder: Recorder, *, reference: CostModel) -> Iterat
     def task(number: int, kind: str, of: int, params: Mapping[str, Scalar]) -> Task:
         runner = recorder.runner
         network, batch_size, precision = (
-            runner.profile(params),
+            runner.costs.profile(params),
             int(params["training.batch_size"]),
-            runner.precision(params),
+            runner.costs.precision(params),
         )
         steps = math.ceil(len(runner.data.folds[0].train) / batch_size) * EPOCHS
         seconds = steps * reference.step_seconds(network, batch_size, precision)

@@ -41,8 +41,11 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Sampler, TensorDataset
 
 from cnn_lstm_hyperopt.data.windows import Windows
-from cnn_lstm_hyperopt.models import CnnLstm, NetworkConfig, Output, build_network
-from cnn_lstm_hyperopt.models.cnn_lstm.config import CnnConfig, FusionConfig, LstmConfig
+from cnn_lstm_hyperopt.models import NetworkConfig
+from cnn_lstm_hyperopt.models.cnn_lstm.config import CnnLstmConfig
+from cnn_lstm_hyperopt.models.cnn_lstm.fusions import FUSIONS
+from cnn_lstm_hyperopt.models.cnn_lstm.params import CnnConfig, LstmConfig
+from cnn_lstm_hyperopt.models.network import Network, Output, build_network
 from cnn_lstm_hyperopt.training import TrainingConfig, ValueScale, evaluate
 from cnn_lstm_hyperopt.training.augmentation import AugmentationConfig
 from cnn_lstm_hyperopt.training.runtime.allocator import keep_freed_pages
@@ -74,7 +77,7 @@ class Model:
 
     def network_config(self) -> NetworkConfig:
         """Filters of three sizes beside an LSTM, joined by concatenation; no attention, shortcuts or skips."""
-        return NetworkConfig(
+        return CnnLstmConfig(
             input_dim=FEATURES,
             n_classes=2,
             has_regression=True,
@@ -82,7 +85,7 @@ class Model:
             lstm=LstmConfig(
                 self.hidden, self.layers, DROPOUT, self.bidirectional, attention_heads=None, skip_connections=False
             ),
-            fusion=FusionConfig("concatenation", 128, DROPOUT, attention_heads=None),
+            fusion=FUSIONS["concatenation"]("concatenation", 128, DROPOUT),
         )
 
 
@@ -98,12 +101,12 @@ class Task:
     windows: Windows
     seed: int
 
-    def network(self) -> CnnLstm:
+    def network(self) -> Network:
         """The network as ours trains it, with the initial weights that all methods share; seeds dropout, too."""
         torch.manual_seed(self.seed)
         return build_network(MODELS[self.model].network_config(), seed=self.seed, device=CPU)
 
-    def plain_network(self) -> CnnLstm:
+    def plain_network(self) -> Network:
         """The same with PyTorch's own dropout, as its users have it."""
         network = self.network()
         for parent in list(network.modules()):
@@ -166,7 +169,7 @@ def both_losses(output: Output, labels: Tensor, values: Tensor) -> Tensor:
     return 0.5 * functional.cross_entropy(output.logits, labels) + 0.5 * functional.mse_loss(output.value, values)
 
 
-def train_plain(task: Task, epochs: int, after_step: AfterStep) -> CnnLstm:
+def train_plain(task: Task, epochs: int, after_step: AfterStep) -> Network:
     """The ordinary loop."""
     network, loader = task.plain_network(), task.loader()
     optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
@@ -184,7 +187,7 @@ def train_plain(task: Task, epochs: int, after_step: AfterStep) -> CnnLstm:
     return network
 
 
-def train_lightning(task: Task, epochs: int, after_step: AfterStep) -> CnnLstm:
+def train_lightning(task: Task, epochs: int, after_step: AfterStep) -> Network:
     """The same in Lightning, with all that it reports and saves switched off."""
     import lightning
 
@@ -223,7 +226,7 @@ def train_lightning(task: Task, epochs: int, after_step: AfterStep) -> CnnLstm:
     return module.network
 
 
-def train_skorch(task: Task, epochs: int, after_step: AfterStep) -> CnnLstm:
+def train_skorch(task: Task, epochs: int, after_step: AfterStep) -> Network:
     """The same in skorch; both targets are columns of one array, as it takes one."""
     import skorch
     from skorch.callbacks import Callback, GradientNormClipping
@@ -255,7 +258,7 @@ def train_skorch(task: Task, epochs: int, after_step: AfterStep) -> CnnLstm:
     return network
 
 
-def train_ours(task: Task, epochs: int, after_step: AfterStep, *, precision: Precision) -> CnnLstm:
+def train_ours(task: Task, epochs: int, after_step: AfterStep, *, precision: Precision) -> Network:
     """The steps of ``cnn_lstm_hyperopt.training.train``."""
     network, windows, generator = task.network(), task.windows, task.generator()
     config = training_config(task.batch_size, precision)
@@ -297,7 +300,7 @@ class Method:
     """A way to train; ``keeps_pages``: with this package's setting of the allocator instead of glibc's default."""
 
     title: str
-    train: Callable[[Task, int, AfterStep], CnnLstm]
+    train: Callable[[Task, int, AfterStep], Network]
     precision: Precision = "float32"
     keeps_pages: bool = False
 

@@ -8,11 +8,11 @@ import numpy as np
 from hypothesis import strategies as st
 
 from cnn_lstm_hyperopt.config import Choices, FloatRange, IntRange, Params, PrunerSettings, SamplerSettings, SearchSpace
-from cnn_lstm_hyperopt.config.search_space import ParameterSpec
 from cnn_lstm_hyperopt.pareto import hypervolume
 from cnn_lstm_hyperopt.search import Cost, Limits, Proposal, Question, SkillGate, StudyPlan, with_fixed
 from cnn_lstm_hyperopt.search.observations import Kind, Told
 from cnn_lstm_hyperopt.search.samplers import Sampler
+from cnn_lstm_hyperopt.space.parameters import ParameterSpec
 
 Losses = Callable[[Params], tuple[float, float, float]]
 

@@ -73,7 +73,7 @@ def plan_of(
 ) -> StudyPlan:
     """Of the settings' space."""
     return StudyPlan(
-        space=settings.space,
+        space=settings.search_space,
         sampler=settings.sampler.model_copy(update={"type": sampler}),
         pruner=settings.pruner.model_copy(update={"type": pruner, "n_startup_trials": 5, "n_warmup_steps": 2}),
         seed=settings.study.seed,

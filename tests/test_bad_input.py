@@ -18,7 +18,8 @@ from cnn_lstm_hyperopt.config import Settings, load_settings, parse_space, yaml_
 from cnn_lstm_hyperopt.errors import ConfigError, SaveDirError
 from cnn_lstm_hyperopt.inference.metadata import ModelDescription
 from cnn_lstm_hyperopt.inference.model import DESCRIPTION, WEIGHTS, SavedModel, load_model
-from cnn_lstm_hyperopt.models import build_network
+from cnn_lstm_hyperopt.models.cnn_lstm.fusions import FUSIONS
+from cnn_lstm_hyperopt.models.network import build_network
 from cnn_lstm_hyperopt.pipeline.results.trials_csv import trials_csv
 from cnn_lstm_hyperopt.search import SkillGate, State, StudyStorage, TrialRecord, Values, random_configuration
 from cnn_lstm_hyperopt.training import ValueScale
@@ -617,7 +618,7 @@ MODELS: list[tuple[Callable[[Path], Any], str]] = [
     (described({"lstm.attention": True}), "model.json: params.lstm.attention_heads is missing"),
     (
         described({"fusion.method": "sum"}),
-        "model.json: params.fusion.method must be one of concatenation, attention, gated, bilinear, but got 'sum'",
+        f"model.json: params.fusion.method must be one of {', '.join(FUSIONS)}, but got 'sum'",
     ),
     (described({"cnn.droput": 3}), "model.json: params.cnn.droput is not a parameter; did you mean cnn.dropout?"),
     (described(params=[1]), "model.json: params must be a mapping of names to values, but got [1]"),

@@ -19,7 +19,7 @@ def record(imported):
 
 
 def test_neighbours_are_other_configurations_of_the_space_and_the_same_each_time(record):
-    space = load_settings(None, environment={}).space
+    space = load_settings(None, environment={}).search_space
     differing = []
     for number in range(200):
         centre = random_configuration(space, 1, number)

@@ -15,7 +15,8 @@ import torch
 from scipy.stats import spearmanr
 
 from cnn_lstm_hyperopt.config import load_settings
-from cnn_lstm_hyperopt.models import NetworkConfig, build_network
+from cnn_lstm_hyperopt.models import network_config
+from cnn_lstm_hyperopt.models.network import build_network
 from cnn_lstm_hyperopt.pareto import dominates
 from cnn_lstm_hyperopt.search import random_configuration
 from cnn_lstm_hyperopt.training.cost_model import TERMS
@@ -70,7 +71,7 @@ def folder(surrogate_of: ModuleType, tmp_path_factory: pytest.TempPathFactory) -
         "has_regression": True,
     }
     (folder / "made.json").write_text(json.dumps(about), encoding="utf-8")
-    space = load_settings(None, environment={}).space
+    space = load_settings(None, environment={}).search_space
     facts = surrogate_of.Facts(about, space)
     luck = np.random.default_rng(3)
     rows, readings = [], []
@@ -124,7 +125,7 @@ def test_the_truth_is_what_the_formulas_say(surrogate: Any) -> None:
     wanted = [SLOW * facts.seconds(params, facts.reference) for params in asked]
     np.testing.assert_allclose([each[1] for each in said], wanted, rtol=1e-6)
     for params, each in zip(asked[:5], said, strict=False):
-        config = NetworkConfig.from_params(params, input_dim=11, n_classes=2, has_regression=True)
+        config = network_config(params, input_dim=11, n_classes=2, has_regression=True)
         network = build_network(config, seed=0, device=torch.device("cpu"))
         assert each[2] == pytest.approx(4e-6 * sum(weight.numel() for weight in network.parameters()), rel=1e-9)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cnn_lstm_hyperopt.config import parse_space
-from cnn_lstm_hyperopt.models import NetworkConfig, profile
+from cnn_lstm_hyperopt.models import network_config
 from cnn_lstm_hyperopt.search import random_configuration
 from cnn_lstm_hyperopt.training import machine_benchmark as calibration
 from cnn_lstm_hyperopt.training.cost_model import TERMS
@@ -61,9 +61,9 @@ def test_predictions_of_a_measurement_are_positive_and_finite_all_over_the_space
     space, _ = parse_space(None)
     for number in range(50):
         params = random_configuration(space, 5, number)
-        config = NetworkConfig.from_params(params, input_dim=11, n_classes=2, has_regression=True)
+        config = network_config(params, input_dim=11, n_classes=2, has_regression=True)
         for precision in measured.speeds:
-            cost = profile(config, lookback=60)
+            cost = config.cost(lookback=60)
             assert 0 < measured.step_seconds(cost, 32, precision) < math.inf
             assert 0 < measured.evaluation_seconds(cost, 32, 100, precision) < math.inf
 

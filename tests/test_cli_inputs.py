@@ -333,7 +333,7 @@ def test_no_flags_override_nothing():
 
 
 def test_batch_size_fixes_it_and_it_leaves_the_space(settings_of):
-    space = settings_of(*REAL, "--batch-size", "64")["settings"].space
+    space = settings_of(*REAL, "--batch-size", "64")["settings"].search_space
     assert space.domains["training.batch_size"] == Fixed(64)
     assert "training.batch_size" not in space.searched()
 
@@ -432,7 +432,7 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(settings_of, tmp_pat
     settings = settings_of("run", "--config", "my.yaml", "--n-trials", "9", "--use-real-data")["settings"]
     assert (settings.study.n_trials, settings.study.seed) == (9, 8)
     assert (settings.data.source, settings.data.data_dir) == ("embedded", None)
-    assert settings.space.domains["cnn.num_filters"] == Choices((8, 16))
+    assert settings.search_space.domains["cnn.num_filters"] == Choices((8, 16))
 
 
 def test_resume_begins_a_study_that_a_run_ended_before(settings_of, tmp_path):
@@ -538,7 +538,7 @@ def test_batch_size_wins_over_the_config_that_a_run_wrote(settings_of, tmp_path)
     """config.yaml has long forms only."""
     (tmp_path / "config.yaml").write_text(dump_settings(load_settings(None, {"data": {"source": "embedded"}})))
     settings = settings_of("run", "--config", "config.yaml", "--batch-size", "64")["settings"]
-    assert settings.space.domains["training.batch_size"] == Fixed(64)
+    assert settings.search_space.domains["training.batch_size"] == Fixed(64)
 
 
 @pytest.mark.parametrize("arguments", [["5"], ["AAPL"], ["10", "60"]])

@@ -110,8 +110,8 @@ def test_configuration_file_gives_the_same_settings_again(finished: tuple[Path, 
     save_dir, _ = finished
     settings = load_settings(save_dir / "config.yaml")
     assert settings.study.n_trials == 10
-    assert settings.space.domains["cnn.num_filters"].contains(8)
-    assert not settings.space.domains["cnn.num_filters"].contains(32)
+    assert settings.search_space.domains["cnn.num_filters"].contains(8)
+    assert not settings.search_space.domains["cnn.num_filters"].contains(32)
     yaml.safe_load((save_dir / "config.yaml").read_text(encoding="utf-8"))
 
 

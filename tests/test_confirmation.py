@@ -21,7 +21,8 @@ from cnn_lstm_hyperopt import confirmation as module
 from cnn_lstm_hyperopt.config import TrainingSettings
 from cnn_lstm_hyperopt.config.schema.retrain import RetrainSettings
 from cnn_lstm_hyperopt.errors import StorageFailedError
-from cnn_lstm_hyperopt.models import NetworkConfig, build_network
+from cnn_lstm_hyperopt.models import network_config
+from cnn_lstm_hyperopt.models.network import build_network
 from cnn_lstm_hyperopt.pipeline.confirmation import (
     SEEDS_APART,
     TIME_IS_UP,
@@ -347,7 +348,7 @@ def test_scores_are_those_of_trainings_by_hand_with_the_same_streams(dataset, tm
         params(trial),
         TrainingSettings(max_epochs=epochs),
         max_epochs=epochs,
-        precision=runner.precision(params(trial)),
+        precision=runner.costs.precision(params(trial)),
         early_reports=(),
         metric="mcc",
     )
@@ -357,9 +358,7 @@ def test_scores_are_those_of_trainings_by_hand_with_the_same_streams(dataset, tm
         def stream(use, number=SEEDS_APART * trial + fresh):
             return stream_seed(seed, number, f"confirmation: {use}")
 
-        about = NetworkConfig.from_params(
-            params(trial), input_dim=fold.train.input_dim, n_classes=2, has_regression=True
-        )
+        about = network_config(params(trial), input_dim=fold.train.input_dim, n_classes=2, has_regression=True)
         network = build_network(about, seed=stream("weights"), device=torch.device("cpu"))
         with seeded_dropout(stream("dropout"), torch.device("cpu")):
             train(

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from cnn_lstm_hyperopt.config import PARAMETERS, TrainingSettings, parse_space
-from cnn_lstm_hyperopt.config.domains import Scalar
 from cnn_lstm_hyperopt.data.dataset import TrialData
 from cnn_lstm_hyperopt.data.windows import Fold, Windows
 from cnn_lstm_hyperopt.progress import CONTINUE
+from cnn_lstm_hyperopt.space.domains import Scalar
 from cnn_lstm_hyperopt.training.machine_benchmark import calibration_for
 from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
 

@@ -574,7 +574,7 @@ def test_the_memory_of_this_machine_is_known():
 
 
 def test_with_one_loss_there_is_nothing_to_balance():
-    space = load_settings(None, None, {}).space
+    space = load_settings(None, None, {}).search_space
     found = space.for_one_task()
     gone = {"multi_task.balancing", "multi_task.classification_weight"}
     assert set(space.searched()) - set(found.searched()) == gone

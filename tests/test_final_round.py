@@ -20,7 +20,7 @@ from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
 from cnn_lstm_hyperopt.errors import InterruptedRunError
 from cnn_lstm_hyperopt.execution import StopSignal
-from cnn_lstm_hyperopt.models import build_network
+from cnn_lstm_hyperopt.models.network import build_network
 from cnn_lstm_hyperopt.pipeline.confirmation import SEEDS_APART, TIME_IS_UP
 from cnn_lstm_hyperopt.pipeline.run import open_experiment, run_experiment
 from cnn_lstm_hyperopt.progress import CONTINUE, Decision, ProgressReport
@@ -119,7 +119,7 @@ class World:
         if isinstance(loss, BaseException):
             raise loss
         decision = self._tell(on_report, 0.6, loss, ("retrain", trial, seed))
-        network = build_network(runner.network_config(params), seed=number, device=CPU)
+        network = build_network(runner.costs.network_config(params), seed=number, device=CPU)
         return TrainedNetwork((network,), outcome(loss, decision=decision), None, "float32")
 
     def _tell(self, on_report: Any, score: float, loss: float, which: tuple[str, int, int]) -> Decision:

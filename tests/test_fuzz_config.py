@@ -84,7 +84,9 @@ def trees(draw: st.DrawFn) -> dict[Any, Any]:
 
 def same(first: Settings, second: Settings) -> bool:
     without = {"search_space"}
-    return first.space == second.space and first.model_dump(exclude=without) == second.model_dump(exclude=without)
+    return first.search_space == second.search_space and first.model_dump(exclude=without) == second.model_dump(
+        exclude=without
+    )
 
 
 @QUICK

@@ -267,10 +267,10 @@ def test_narrow(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
         return
     assert code == 0
     before, now = load_settings(study.save_dir / "config.yaml", environment={}), load_settings(output, environment={})
-    assert now.space.domains.keys() == before.space.domains.keys()
+    assert now.search_space.domains.keys() == before.search_space.domains.keys()
     if study.tasks == 1:
         for name in ("multi_task.balancing", "multi_task.classification_weight"):
-            assert now.space.domains[name] == before.space.domains[name]
+            assert now.search_space.domains[name] == before.search_space.domains[name]
 
 
 def test_status(study: Study, capsys: pytest.CaptureFixture[str]) -> None:

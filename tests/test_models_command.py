@@ -28,7 +28,7 @@ from cnn_lstm_hyperopt.evaluation import BASELINES
 from cnn_lstm_hyperopt.execution import StopSignal
 from cnn_lstm_hyperopt.inference.metadata import ModelDescription
 from cnn_lstm_hyperopt.inference.model import SavedModel
-from cnn_lstm_hyperopt.models import build_network
+from cnn_lstm_hyperopt.models.network import build_network
 from cnn_lstm_hyperopt.pipeline.run import open_experiment
 from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
 from cnn_lstm_hyperopt.reporting.model_card import escaped

@@ -10,7 +10,6 @@ import pytest
 
 from cnn_lstm_hyperopt import CNNLSTMHyperparameterOptimizer, cli, load_settings
 from cnn_lstm_hyperopt.config import PARAMETERS, Fixed, FloatRange, IntRange, dump_settings, parse_space
-from cnn_lstm_hyperopt.config.domains import domain_text
 from cnn_lstm_hyperopt.errors import RunError
 from cnn_lstm_hyperopt.pareto import dominates
 from cnn_lstm_hyperopt.search import SkillGate, State, StudyStorage, TrialRecord, Values
@@ -26,6 +25,7 @@ from cnn_lstm_hyperopt.search.narrowing import (
     narrowings,
 )
 from cnn_lstm_hyperopt.search.samplers import random_configuration
+from cnn_lstm_hyperopt.space.domains import domain_text
 
 SPACE = parse_space(None)[0]
 GATE = SkillGate(0.5, 10_000)
@@ -307,7 +307,9 @@ def test_a_study_is_narrowed_to_a_file_that_can_be_run(tiny: dict[str, Any], tmp
     assert settings.save_dir.name == "results_narrowed"
     assert settings.data.lookback == 5
     changed = [
-        name for name, domain in settings.space.domains.items() if domain != optimizer.settings.space.domains[name]
+        name
+        for name, domain in settings.search_space.domains.items()
+        if domain != optimizer.settings.search_space.domains[name]
     ]
     assert [each.name for each in done.narrowings if not each.kept] == changed
     assert changed

@@ -119,28 +119,28 @@ def test_without_a_limit_no_part_is_counted(clock, dataset):
 def epoch_seconds(runner, dataset):
     """Of an epoch and its evaluation, by the cost of a trial that has one epoch on the same windows."""
     params = FINALISTS[0].params
-    return runner.cost(params).seconds + runner.evaluation_seconds(params)
+    return runner.costs.cost(params).seconds + runner.costs.evaluation_seconds(params)
 
 
 @given(share=st.floats(0, 300), most=st.integers(1, 200))
 def test_as_many_epochs_as_fit_in_are_run_but_one_at_least(runner, dataset, epoch_seconds, share, most):
-    found = runner.epochs_within(FINALISTS[0].params, len(dataset.train), share * epoch_seconds, most)
+    found = runner.costs.epochs_within(FINALISTS[0].params, len(dataset.train), share * epoch_seconds, most)
     assert 1 <= found <= most
     assert found == 1 or found * epoch_seconds <= share * epoch_seconds * (1 + 1e-9)
     assert found == most or (found + 1) * epoch_seconds > share * epoch_seconds * (1 - 1e-9)
 
 
 def test_without_a_limit_all_epochs_are_run(runner, dataset):
-    assert runner.epochs_within(FINALISTS[0].params, len(dataset.train), None, 123) == 123
+    assert runner.costs.epochs_within(FINALISTS[0].params, len(dataset.train), None, 123) == 123
 
 
 def test_twice_the_windows_leave_half_of_the_epochs(runner, epoch_seconds):
     """But for what evaluations take, which do not grow."""
     params = FINALISTS[0].params
-    evaluation = runner.evaluation_seconds(params)
+    evaluation = runner.costs.evaluation_seconds(params)
     for windows in (160, 320, 640):
-        epoch = windows // 16 * runner.cost(params).seconds / math.ceil(len(runner.data.folds[0].train) / 16)
-        assert runner.epochs_within(params, windows, 50.5 * (epoch + evaluation), 1000) == 50
+        epoch = windows // 16 * runner.costs.cost(params).seconds / math.ceil(len(runner.data.folds[0].train) / 16)
+        assert runner.costs.epochs_within(params, windows, 50.5 * (epoch + evaluation), 1000) == 50
 
 
 def test_the_schedule_is_told_of_the_epochs_that_fit_in(clock, runner, dataset, epoch_seconds):

@@ -24,7 +24,7 @@ from cnn_lstm_hyperopt.data.sources.embedded import EmbeddedSource
 from cnn_lstm_hyperopt.errors import DataError, SaveDirError
 from cnn_lstm_hyperopt.inference.metadata import ModelDescription
 from cnn_lstm_hyperopt.inference.model import DESCRIPTION, WEIGHTS, SavedModel, load_model
-from cnn_lstm_hyperopt.models import build_network, profile
+from cnn_lstm_hyperopt.models.network import build_network
 from cnn_lstm_hyperopt.search import random_configuration
 from cnn_lstm_hyperopt.training import ValueScale
 
@@ -276,12 +276,12 @@ def test_the_size_told_before_training_is_that_of_the_file_within_a_hundredth(tm
     """SMALL is the default space's configuration with the largest share of names in its file."""
     space = parse_space(None)[0]
     drawn = [own_inputs(params=random_configuration(space, 5, number), value_name="y_reg") for number in range(30)]
-    light = [each for each in drawn if profile(each.network_config(), lookback=6).size_mb < 15]
+    light = [each for each in drawn if each.network_config().cost(lookback=6).size_mb < 15]
     assert len(light) >= 8
     for description in (own_inputs(class_names=("down", "up")), *light):
         made(description).save(tmp_path)
         size_mb = (tmp_path / WEIGHTS).stat().st_size / 1e6
-        assert size_mb == pytest.approx(profile(description.network_config(), lookback=6).size_mb, rel=0.01)
+        assert size_mb == pytest.approx(description.network_config().cost(lookback=6).size_mb, rel=0.01)
 
 
 def assert_refused(folder: Path) -> str:

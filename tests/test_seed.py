@@ -158,7 +158,7 @@ def test_template_names_every_setting_there_is() -> None:
 def test_template_holds_the_defaults() -> None:
     template = load_settings(TEMPLATE, environment={})
     defaults = load_settings(environment={})
-    assert template.space == defaults.space
+    assert template.search_space == defaults.search_space
     assert template.study.name == "cnn_lstm_optimization_task_5_5"
     # As the seed document has them; the defaults are auto.
     assert (template.sampler.type, template.sampler.n_startup_trials, template.pruner.type) == ("tpe", 50, "median")
@@ -170,4 +170,4 @@ def test_template_holds_the_defaults() -> None:
 
 @pytest.mark.parametrize("name", ["demo.yaml", "small.yaml", "cnn_lstm_hyperopt_config.yaml"])
 def test_shipped_configurations_load(name: str) -> None:
-    assert load_settings(ROOT / "configs" / "hyperopt" / name, environment={}).space.searched()
+    assert load_settings(ROOT / "configs" / "hyperopt" / name, environment={}).search_space.searched()

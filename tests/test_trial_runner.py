@@ -19,7 +19,7 @@ from cnn_lstm_hyperopt.data.dataset import Dataset, TrialData
 from cnn_lstm_hyperopt.data.shared_arrays import load_trial_data, save_trial_data
 from cnn_lstm_hyperopt.data.windows import Fold, without_other_rows
 from cnn_lstm_hyperopt.errors import CheckpointError
-from cnn_lstm_hyperopt.models import CnnLstm
+from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
 from cnn_lstm_hyperopt.training import ValueScale, evaluate, forget_checkpoint, last_good, read_checkpoint
 from cnn_lstm_hyperopt.training.cost_model import memory_mb
@@ -229,9 +229,9 @@ def test_the_size_is_known_before_the_training(dataset, changed):
     runner, params = runner_of(dataset), PARAMS | changed
     network = runner.run_trial(0, params, lambda report: Decision(Action.STOP)).network
     weights = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
-    assert runner.cost(params).size_mb == weights / 1e6
-    assert runner.profile(params).multiply_adds > weights / 4
-    assert network.config == runner.network_config(params)
+    assert runner.costs.cost(params).size_mb == weights / 1e6
+    assert runner.costs.profile(params).multiply_adds > weights / 4
+    assert network.config == runner.costs.network_config(params)
     assert (network.config.input_dim, network.config.n_classes, network.config.has_regression) == (11, 2, True)
 
 
@@ -423,22 +423,22 @@ class TestSeveralFolds:
         together = self.runner(data)
         apart = [self.runner(replace(data, folds=(fold,))) for fold in data.folds]
         for share in (1.0, 0.5):
-            expected = sum(runner.cost(PARAMS, train_share=share).seconds for runner in apart)
-            assert together.cost(PARAMS, train_share=share).seconds == pytest.approx(expected)
-        expected = sum(runner.evaluation_seconds(PARAMS) for runner in apart)
-        assert together.evaluation_seconds(PARAMS) == pytest.approx(expected)
+            expected = sum(runner.costs.cost(PARAMS, train_share=share).seconds for runner in apart)
+            assert together.costs.cost(PARAMS, train_share=share).seconds == pytest.approx(expected)
+        expected = sum(runner.costs.evaluation_seconds(PARAMS) for runner in apart)
+        assert together.costs.evaluation_seconds(PARAMS) == pytest.approx(expected)
         assert (
-            together.cost(PARAMS).size_mb == apart[0].cost(PARAMS).size_mb
+            together.costs.cost(PARAMS).size_mb == apart[0].costs.cost(PARAMS).size_mb
         )  # of the model that is retrained in the end
-        one, three = (memory_mb(together.profile(PARAMS), 16, "adam", "float32", networks=n) for n in (1, 3))
-        added = together.cost(PARAMS).memory_mb - apart[0].cost(PARAMS).memory_mb
+        one, three = (memory_mb(together.costs.profile(PARAMS), 16, "adam", "float32", networks=n) for n in (1, 3))
+        added = together.costs.cost(PARAMS).memory_mb - apart[0].costs.cost(PARAMS).memory_mb
         assert added == pytest.approx(three - one)
 
     def test_a_long_epoch_is_one_that_is_long_over_all_folds(self, data):
         """Each alone would be short."""
         runner = self.runner(data)
-        one = self.runner(replace(data, folds=data.folds[2:])).cost(PARAMS).seconds / 3
-        three = runner.cost(PARAMS).seconds / 3
+        one = self.runner(replace(data, folds=data.folds[2:])).costs.cost(PARAMS).seconds / 3
+        three = runner.costs.cost(PARAMS).seconds / 3
         settings = TrainingSettings(max_epochs=3, long_epoch_seconds=(one + three) / 2)
         heard: list[float] = []
 
@@ -480,7 +480,7 @@ def test_batches_are_halved_until_they_fit_and_take_the_steps_of_whole_ones(data
     unlimited = runner_of(dataset).retrain(3, params, fold, 2, go_on)
 
     def refuse(module: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> None:
-        if isinstance(module, CnnLstm) and len(args[0]) > windows:
+        if isinstance(module, Network) and len(args[0]) > windows:
             raise torch.OutOfMemoryError(f"no memory for {len(args[0])} windows")
 
     with torch.nn.modules.module.register_module_forward_pre_hook(refuse):

@@ -27,9 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.config import Choices, Domain, Fixed, FloatRange, IntRange, SearchSpace
-from cnn_lstm_hyperopt.config.search_space import ParameterSpec
 from cnn_lstm_hyperopt.errors import InputError
 from cnn_lstm_hyperopt.search import SkillGate
+from cnn_lstm_hyperopt.space.parameters import ParameterSpec
 
 Array = NDArray[np.float64]
 Params = Mapping[str, Any]

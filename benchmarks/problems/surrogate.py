@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import ExtraTreesRegressor
 
 from cnn_lstm_hyperopt.config import Params, SearchSpace, load_settings
-from cnn_lstm_hyperopt.models import NetworkConfig, Profile, profile
+from cnn_lstm_hyperopt.models import Profile, network_config
 from cnn_lstm_hyperopt.pareto import non_dominated
 from cnn_lstm_hyperopt.search.samplers.encoding import Encoding
 from cnn_lstm_hyperopt.training.cost_model import CostModel
@@ -69,7 +69,7 @@ class Facts:
         """Of its network."""
         about = self._about
         dims = {name: about[name] for name in ("input_dim", "n_classes", "has_regression")}
-        return profile(NetworkConfig.from_params(params, **dims), lookback=about["lookback"])
+        return network_config(params, **dims).cost(lookback=about["lookback"])
 
     def seconds(self, params: Params, speeds: CostModel) -> float:
         """Of all epochs, as the cost model predicts them."""
@@ -125,7 +125,7 @@ class Surrogate:
         names = (f"{problem}.json", f"{problem}_configurations.parquet", f"{problem}_curves.parquet")
         self.files = (Path(__file__), *(folder / name for name in names))
         self.about: dict[str, Any] = json.loads((folder / f"{problem}.json").read_text(encoding="utf-8"))
-        self.space = load_settings(None, environment={}).space
+        self.space = load_settings(None, environment={}).search_space
         self.facts = Facts(self.about, self.space)
         self.max_epochs = int(self.about["epochs"])
         self.chance = float(self.about["chance"])

@@ -157,20 +157,20 @@ def test_the_seed_documents_example_loads_as_it_stands(read_text):
         50,
         True,
     )
-    domains = settings.space.domains
+    domains = settings.search_space.domains
     assert domains["cnn.num_filters"] == Choices((32, 64, 128, 256))
     assert domains["cnn.filter_sizes"] == Choices(("3-5-7", "3-5-7-11"))
     assert domains["lstm.hidden_dim"] == Choices((64, 128, 256, 512, 1024))
     assert domains["lstm.num_layers"] == IntRange(1, 4)
-    assert settings.space == load_settings().space
+    assert settings.search_space == load_settings().search_space
 
 
 def test_overrides_win_over_the_file_and_leave_the_rest(read_text):
     text = "study: {n_trials: 5, seed: 3}\nsearch_space: {cnn: {dropout: [0.2, 0.3], residual: true}}"
     settings = read_text(text, {"study": {"n_trials": 9}, "search_space": {"cnn": {"dropout": 0.25}}})
     assert (settings.study.n_trials, settings.study.seed) == (9, 3)
-    assert settings.space.domains["cnn.dropout"] == Fixed(0.25)
-    assert settings.space.domains["cnn.residual"] == Fixed(True)
+    assert settings.search_space.domains["cnn.dropout"] == Fixed(0.25)
+    assert settings.search_space.domains["cnn.residual"] == Fixed(True)
 
 
 def test_overrides_can_take_a_value_back_to_its_default(read_text):
@@ -181,7 +181,7 @@ def test_an_override_of_a_parameter_replaces_its_long_form(read_text):
     """Every config.yaml that a run wrote has long forms, so --batch-size with --config results/config.yaml fails."""
     text = "search_space: {training: {batch_size: {choices: [16, 32]}}}"
     settings = read_text(text, {"search_space": {"training": {"batch_size": {"fixed": 64}}}})
-    assert settings.space.domains["training.batch_size"] == Fixed(64)
+    assert settings.search_space.domains["training.batch_size"] == Fixed(64)
 
 
 def test_neither_file_nor_overrides_are_changed(read_text):
@@ -302,7 +302,7 @@ def test_variables_reach_into_the_search_space(read_text, text):
         None,
         variables(SEARCH_SPACE__CNN__NUM_FILTERS=text, SEARCH_SPACE__AUGMENTATION__SWITCH="true"),
     )
-    domains = settings.space.domains
+    domains = settings.search_space.domains
     assert domains["cnn.num_filters"] == Choices((8, 16))
     assert domains["cnn.dropout"] == Fixed(0.2)
     assert domains["augmentation.switch"] == Fixed(True)
@@ -355,7 +355,7 @@ def test_a_long_form_can_be_given_in_two_variables():
             SEARCH_SPACE__TRAINING__LEARNING_RATE__LOW="1e-4", SEARCH_SPACE__TRAINING__LEARNING_RATE__HIGH="1e-3"
         ),
     )
-    assert settings.space.domains["training.learning_rate"] == FloatRange(1e-4, 1e-3, log=True)
+    assert settings.search_space.domains["training.learning_rate"] == FloatRange(1e-4, 1e-3, log=True)
 
 
 def test_a_wrong_variable_is_not_blamed_on_the_file(read_text):
@@ -500,12 +500,12 @@ def test_dump_and_load_give_the_same_settings(read_text):
     settings = read_text(ROUND_TRIP)
     again = read_text(dump_settings(settings))
     assert again.model_dump(exclude={"search_space"}) == settings.model_dump(exclude={"search_space"})
-    assert again.space == settings.space
+    assert again.search_space == settings.search_space
     assert settings.data.symbols == ("NO", "BRK.B")
     assert settings.data.start == date(2001, 2, 3)
     assert settings.workers == 3
-    assert settings.space.domains["regularization.l1"] == FloatRange(1e-7, 1e-3, log=True)
-    assert settings.space.domains["augmentation.switch"] == Choices((False, True))
+    assert settings.search_space.domains["regularization.l1"] == FloatRange(1e-7, 1e-3, log=True)
+    assert settings.search_space.domains["augmentation.switch"] == Choices((False, True))
 
 
 def test_dump_is_plain_yaml_with_every_setting_and_the_whole_space(read_text):
@@ -513,7 +513,7 @@ def test_dump_is_plain_yaml_with_every_setting_and_the_whole_space(read_text):
     assert set(tree) == set(Settings.model_fields)
     assert tree["data"]["split"] == [0.7, 0.15, 0.15]
     assert {f"{group}.{key}" for group, keys in tree["search_space"].items() for key in keys} == set(
-        load_settings().space.domains
+        load_settings().search_space.domains
     )
     assert dump_settings(read_text(dump_settings(load_settings()))) == dump_settings(load_settings())
 

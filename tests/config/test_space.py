@@ -19,8 +19,9 @@ from cnn_lstm_hyperopt.config import (
     readable,
     stored,
 )
-from cnn_lstm_hyperopt.config.domains import decode_sizes, encode
 from cnn_lstm_hyperopt.errors import ConfigError
+from cnn_lstm_hyperopt.models.cnn_lstm.fusions import FUSIONS
+from cnn_lstm_hyperopt.space.domains import decode_sizes, encode
 
 FLAG = Choices((False, True))
 SEED_RANGES = {
@@ -64,7 +65,15 @@ OURS = {
     "augmentation.switch": Fixed(False),
 }
 """What the seed document does not name: heads of the branches' attention, and switches."""
+FURTHER = {
+    f"fusion.{key}": {"fusion.method": (name,)}
+    for name, member in FUSIONS.items()
+    for key in member.parameters
+    if name not in SEED_RANGES["fusion.method"].values
+}
+"""What fusions have that the seed document does not name: in which of them."""
 CONDITIONS = {
+    **FURTHER,
     "cnn.attention_heads": {"cnn.attention": (True,)},
     "lstm.attention_heads": {"lstm.attention": (True,)},
     "lstm.skip_connections": {"lstm.num_layers": tuple(range(2, 17))},
@@ -91,16 +100,19 @@ def domain(name: str, raw: Any) -> Any:
 
 @pytest.mark.parametrize("name", SEED_RANGES)
 def test_the_whole_space_has_the_seed_documents_ranges(name):
-    assert load_settings().space.domains[name] == SEED_RANGES[name]
+    domain_ = load_settings().search_space.domains[name]
+    if PARAMETERS[name].options and isinstance(domain_, Choices):  # there may be more to choose from, behind them
+        domain_ = Choices(domain_.values[: len(SEED_RANGES[name].values)])
+    assert domain_ == SEED_RANGES[name]
 
 
 @pytest.mark.parametrize("name", OURS)
 def test_what_the_seed_document_does_not_name_is_pinned_too(name):
-    assert load_settings().space.domains[name] == OURS[name]
+    assert load_settings().search_space.domains[name] == OURS[name]
 
 
 def test_there_are_no_other_parameters():
-    assert set(PARAMETERS) == set(SEED_RANGES) | set(OURS)
+    assert set(PARAMETERS) == set(SEED_RANGES) | set(OURS) | set(FURTHER)
     assert not set(SEED_RANGES) & set(OURS)
 
 
@@ -220,7 +232,7 @@ def test_without_augmentation_its_parameters_are_not_searched():
         ({"multi_task": {"balancing": ["dynamic", "uncertainty"]}}, set(), set()),
         ({"cnn": {"attention": False}}, {"cnn.attention", "cnn.attention_heads"}, set()),
         ({"lstm": {"attention": False}}, {"lstm.attention", "lstm.attention_heads"}, set()),
-        ({"fusion": {"method": ["gated", "bilinear"]}}, {"fusion.attention_heads"}, set()),
+        ({"fusion": {"method": ["gated", "bilinear"]}}, {"fusion.attention_heads", *FURTHER}, set()),
     ],
 )
 def test_a_parameter_that_no_configuration_has_is_not_searched(raw, gone, come):
@@ -390,8 +402,8 @@ def test_random_spaces_survive_config_yaml(read_text, raw):
         return
     settings_ = load_settings(None, {"search_space": raw})
     again = read_text(dump_settings(settings_))
-    assert again.space == space
-    assert repr(again.space) == repr(space)
+    assert again.search_space == space
+    assert repr(again.search_space) == repr(space)
 
 
 @settings(deadline=None, max_examples=40)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from cnn_lstm_hyperopt import models
 from cnn_lstm_hyperopt.config import (
     PARAMETERS,
     Choices,
@@ -15,9 +16,9 @@ from cnn_lstm_hyperopt.config import (
     IntRange,
     parse_space,
 )
-from cnn_lstm_hyperopt.config.domains import Scalar
 from cnn_lstm_hyperopt.models import NetworkConfig
 from cnn_lstm_hyperopt.search import random_configuration
+from cnn_lstm_hyperopt.space.domains import Scalar
 
 SPACE = parse_space(None)[0]
 FEATURES = 11
@@ -54,9 +55,7 @@ def whole(chosen: dict[str, Scalar]) -> dict[str, Scalar]:
 
 def network_config(params: dict[str, Scalar], **shape: Any) -> NetworkConfig:
     """The network of a configuration; two classes and a regression head unless ``shape`` says otherwise."""
-    return NetworkConfig.from_params(
-        params, **({"input_dim": FEATURES, "n_classes": 2, "has_regression": True} | shape)
-    )
+    return models.network_config(params, **({"input_dim": FEATURES, "n_classes": 2, "has_regression": True} | shape))
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from cnn_lstm_hyperopt.models.cnn_lstm.cnn import ConvBranch
-from cnn_lstm_hyperopt.models.cnn_lstm.config import CnnConfig
+from cnn_lstm_hyperopt.models.cnn_lstm.params import CnnConfig
 
 
 def config(**changed) -> CnnConfig:
@@ -56,7 +56,7 @@ def test_the_summary_is_the_mean_over_time_beside_the_last_step():
     branch = ConvBranch(2, config())
     sequence, summary = branch(torch.randn(3, 6, 2))
     torch.testing.assert_close(summary, torch.cat([sequence.sum(dim=1) / 6, sequence[:, 5]], dim=1))
-    assert (sequence.shape[-1], summary.shape[-1]) == ConvBranch.shape(config()) == (8, 16)
+    assert (sequence.shape[-1], summary.shape[-1]) == config().shape == (8, 16)
 
 
 def test_the_shortcut_adds_a_linear_view_of_the_bar_itself():

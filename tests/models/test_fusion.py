@@ -1,21 +1,28 @@
 """The four fusions against their formulas, and what all of them keep."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from cnn_lstm_hyperopt.config import PARAMETERS
+from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.models.cnn_lstm.branch import BranchOutput, BranchShape
-from cnn_lstm_hyperopt.models.cnn_lstm.config import FusionConfig
-from cnn_lstm_hyperopt.models.cnn_lstm.fusion import FUSIONS
+from cnn_lstm_hyperopt.models.cnn_lstm.fusions import FUSIONS
+from cnn_lstm_hyperopt.models.cnn_lstm.network import FusionLayers
+from cnn_lstm_hyperopt.models.cnn_lstm.params import read_fusion
 
 CNN, LSTM, DIM = BranchShape(6, 12), BranchShape(10, 10), 8
 
 
 def fusion_of(method: str) -> nn.Module:
-    heads = 4 if method == "attention" else None
-    return FUSIONS[method](CNN, LSTM, FusionConfig(method=method, dim=DIM, dropout=0.0, attention_heads=heads))
+    """With the first choice of the parameters that only this fusion has."""
+    member = FUSIONS[method]
+    own = {name: spec.default.values[0] for name, spec in member.parameters.items()}
+    return FusionLayers(member(method=method, dim=DIM, dropout=0.0, **own), CNN, LSTM)
 
 
 def branches(batch: int = 3, steps: int = 5) -> tuple[BranchOutput, BranchOutput]:
@@ -32,6 +39,25 @@ def linear(layer: nn.Linear, x: NDArray[np.float64]) -> NDArray[np.float64]:
 def summaries(cnn: BranchOutput, lstm: BranchOutput) -> tuple[NDArray[np.float64], ...]:
     c, v = cnn.summary.double().numpy(), lstm.summary.double().numpy()
     return c, v, np.concatenate([c, v], axis=1)
+
+
+def test_the_fusions_keep_their_places_on_which_random_draws_depend():
+    assert list(FUSIONS)[:4] == ["concatenation", "attention", "gated", "bilinear"]
+    assert tuple(FUSIONS) == PARAMETERS["fusion.method"].options == PARAMETERS["fusion.method"].default.values
+
+
+@pytest.mark.parametrize("method", sorted(FUSIONS))
+def test_the_parameters_of_a_fusion_are_its_own_fields(method):
+    own = [f"fusion.{name}" for name in FUSIONS[method].parameters]
+    assert own == [f"fusion.{each.name}" for each in fields(FUSIONS[method])][3:]
+    assert all(PARAMETERS[name].when["fusion.method"] == (method,) for name in own)
+
+
+@pytest.mark.parametrize("method", sorted(FUSIONS))
+def test_every_fusion_has_the_weights_that_it_counts(method):
+    layers = fusion_of(method)
+    counted = layers._fusion.cost(CNN, LSTM, 7).parameters
+    assert counted == sum(weight.numel() for weight in layers.parameters())
 
 
 @pytest.mark.parametrize("method", sorted(FUSIONS))
@@ -105,5 +131,6 @@ def test_in_cross_attention_each_summary_asks_the_other_branchs_sequence():
 
 
 def test_cross_attention_without_heads_says_what_is_missing():
-    with pytest.raises(ValueError, match=r"fusion\.attention_heads is needed"):
-        FUSIONS["attention"](CNN, LSTM, FusionConfig(method="attention", dim=DIM, dropout=0.0, attention_heads=None))
+    params = {"fusion.method": "attention", "fusion.dim": DIM, "fusion.dropout": 0.0}
+    with pytest.raises(ConfigError, match=r"fusion\.attention_heads is missing"):
+        read_fusion(params)

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from cnn_lstm_hyperopt.models.cnn_lstm.config import LstmConfig
 from cnn_lstm_hyperopt.models.cnn_lstm.lstm import LstmBranch
+from cnn_lstm_hyperopt.models.cnn_lstm.params import LstmConfig
 
 
 def config(**changed) -> LstmConfig:
@@ -42,7 +42,7 @@ def test_without_skips_it_equals_one_stacked_lstm(num_layers, bidirectional):
     torch.testing.assert_close(output.sequence, sequence)
     last = torch.cat([hidden[-2], hidden[-1]], dim=-1) if bidirectional else hidden[-1]
     torch.testing.assert_close(output.summary, last)  # PyTorch's h_n: each direction's own last state
-    assert (output.sequence.shape[-1], output.summary.shape[-1]) == LstmBranch.shape(about)
+    assert (output.sequence.shape[-1], output.summary.shape[-1]) == about.shape
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])

@@ -8,7 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cnn_lstm_hyperopt.config import PARAMETERS, Choices
-from cnn_lstm_hyperopt.models import CnnLstm, NetworkConfig, build_network
+from cnn_lstm_hyperopt.models import NetworkConfig
+from cnn_lstm_hyperopt.models.cnn_lstm.fusions import FUSIONS
+from cnn_lstm_hyperopt.models.network import build_network
 
 CPU = torch.device("cpu")
 ARCHITECTURE = ("cnn.", "lstm.", "fusion.")
@@ -51,7 +53,7 @@ def test_random_configurations_learn_in_all_their_weights(random_config, batch, 
         assert_every_weight_learns(random_config(number), batch)
 
 
-@pytest.mark.parametrize("method", ["concatenation", "attention", "gated", "bilinear"])
+@pytest.mark.parametrize("method", list(FUSIONS))
 @pytest.mark.parametrize(("n_classes", "has_regression"), [(2, False), (5, True), (5, False)])
 def test_any_number_of_classes_with_and_without_regression(make_config, batch, method, n_classes, has_regression):
     config = make_config({"fusion.method": method}, n_classes=n_classes, has_regression=has_regression)
@@ -74,7 +76,7 @@ def test_the_heaviest_configuration_of_the_default_space_runs(make_config):
 def test_the_network_reads_all_of_its_configuration(make_config):
     """Dropout rates and flags arrive where they belong."""
     config = make_config({"cnn.dropout": 0.11, "lstm.dropout": 0.22, "fusion.dropout": 0.33, "cnn.activation": "gelu"})
-    network = CnnLstm(config)
+    network = config.build()
     assert (network.cnn.dropout.p, network.lstm.dropout.p, network.dropout.p) == (0.11, 0.22, 0.33)
     assert any(isinstance(module, nn.GELU) for module in network.modules())
     assert not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
@@ -91,7 +93,7 @@ def test_a_window_is_predicted_alike_alone_and_in_a_batch(random_config, batch, 
         torch.testing.assert_close(alone.value[0], together.value[row], rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("method", ["concatenation", "attention", "gated", "bilinear"])
+@pytest.mark.parametrize("method", list(FUSIONS))
 def test_a_window_has_no_influence_on_another_in_training_mode_either(make_config, batch, method):
     config = make_config({"fusion.method": method, "cnn.attention_heads": 2, "lstm.attention_heads": 2})
     network = build_network(config, seed=1, device=CPU).train()
@@ -104,7 +106,7 @@ def test_a_window_has_no_influence_on_another_in_training_mode_either(make_confi
     assert influence[[0, 2, 3]].tolist() == [0, 0, 0]
 
 
-@pytest.mark.parametrize("method", ["concatenation", "attention", "gated", "bilinear"])
+@pytest.mark.parametrize("method", list(FUSIONS))
 def test_every_bar_and_feature_of_a_window_matters(make_config, batch, method):
     network = build_network(make_config({"fusion.method": method}), seed=1, device=CPU).eval()
     batch.requires_grad_()

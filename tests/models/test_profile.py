@@ -7,7 +7,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from cnn_lstm_hyperopt.config import PARAMETERS, Choices
-from cnn_lstm_hyperopt.models import CnnLstm, NetworkConfig, build_network, profile
+from cnn_lstm_hyperopt.models import NetworkConfig
+from cnn_lstm_hyperopt.models.cnn_lstm.fusions import FUSIONS
+from cnn_lstm_hyperopt.models.network import build_network
 
 CPU = torch.device("cpu")
 
@@ -15,7 +17,7 @@ CPU = torch.device("cpu")
 def counted_parameters(config: NetworkConfig) -> int:
     """Of the built network, without its memory."""
     with torch.device("meta"):
-        return sum(weight.numel() for weight in CnnLstm(config).state_dict().values())
+        return sum(weight.numel() for weight in config.build().state_dict().values())
 
 
 def counted_multiply_adds(config: NetworkConfig, lookback: int) -> int:
@@ -42,7 +44,7 @@ def counted_multiply_adds(config: NetworkConfig, lookback: int) -> int:
 def test_parameters_equal_those_of_the_built_network(random_config, shape):
     for number in range(300):
         config = random_config(number, **shape)
-        assert profile(config, lookback=60).parameters == counted_parameters(config), config
+        assert config.cost(lookback=60).parameters == counted_parameters(config), config
 
 
 def test_parameters_of_a_network_counted_by_hand(make_config):
@@ -51,43 +53,37 @@ def test_parameters_of_a_network_counted_by_hand(make_config):
     lstm = 4 * 64 * (11 + 64 + 2)
     fusion = (2 * 96 + 64) * 128 + 128
     heads = 3 * 128 + 3
-    assert profile(make_config(), lookback=60).parameters == cnn + lstm + fusion + heads
+    assert make_config().cost(lookback=60).parameters == cnn + lstm + fusion + heads
 
 
 def test_parameters_do_not_depend_on_the_lookback(random_config):
     config = random_config(0)
-    assert profile(config, lookback=5).parameters == profile(config, lookback=500).parameters
+    assert config.cost(lookback=5).parameters == config.cost(lookback=500).parameters
 
 
 @pytest.mark.parametrize("lookback", [5, 17])
 def test_multiply_adds_equal_an_independent_count(random_config, lookback):
     configs = [random_config(number) for number in range(60)]
-    light = [config for config in configs if profile(config, lookback=lookback).size_mb < 25]
-    assert {config.fusion.method for config in light} == {"concatenation", "attention", "gated", "bilinear"}
+    light = [config for config in configs if config.cost(lookback=lookback).size_mb < 25]
+    assert {config.fusion.method for config in light} == set(FUSIONS)
     assert {(bool(c.cnn.attention_heads), bool(c.lstm.attention_heads), c.cnn.residual) for c in light} >= {
         (True, True, True),
         (False, False, False),
     }
     for config in light:
-        assert profile(config, lookback=lookback).multiply_adds == counted_multiply_adds(config, lookback), config
+        assert config.cost(lookback=lookback).multiply_adds == counted_multiply_adds(config, lookback), config
 
 
 def test_size_is_four_bytes_a_parameter_in_millions(random_config):
-    cost = profile(random_config(3), lookback=60)
+    cost = random_config(3).cost(lookback=60)
     assert cost.size_mb == cost.parameters * 4 / 1_000_000
 
 
-def test_an_unknown_fusion_has_no_profile(make_config):
-    config = make_config({"fusion.method": "sum"})
-    with pytest.raises(ValueError, match=r"fusion\.method='sum' has no profile"):
-        profile(config, lookback=60)
-
-
 def test_more_of_anything_costs_no_less(make_config):
-    smallest = profile(make_config(), lookback=60)
+    smallest = make_config().cost(lookback=60)
     for name, spec in PARAMETERS.items():
         if name in ("cnn.num_filters", "lstm.hidden_dim", "fusion.dim") and isinstance(spec.default, Choices):
-            costs = [profile(make_config({name: value}), lookback=60) for value in spec.default.values]
+            costs = [make_config({name: value}).cost(lookback=60) for value in spec.default.values]
             assert costs[0] == smallest
             assert [c.parameters for c in costs] == sorted({c.parameters for c in costs})
             assert [c.multiply_adds for c in costs] == sorted({c.multiply_adds for c in costs})

@@ -8,8 +8,11 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from cnn_lstm_hyperopt.models import NetworkConfig, Profile, build_network, profile
-from cnn_lstm_hyperopt.models.cnn_lstm.config import CnnConfig, FusionConfig, LstmConfig
+from cnn_lstm_hyperopt.models import NetworkConfig, Profile
+from cnn_lstm_hyperopt.models.cnn_lstm.config import CnnLstmConfig
+from cnn_lstm_hyperopt.models.cnn_lstm.fusions import FUSIONS
+from cnn_lstm_hyperopt.models.cnn_lstm.params import CnnConfig, LstmConfig
+from cnn_lstm_hyperopt.models.network import build_network
 
 CPU = torch.device("cpu")
 FEATURES = 11
@@ -26,13 +29,13 @@ def network(
     fusion_heads: int | None = None,
 ) -> NetworkConfig:
     """Two filter sizes of 6, an LSTM of 8, a fusion of 12; the rest as told."""
-    return NetworkConfig(
+    return CnnLstmConfig(
         input_dim=FEATURES,
         n_classes=2,
         has_regression=True,
         cnn=CnnConfig(6, (3, 5), 0.1, "relu", residual, cnn_heads),
         lstm=LstmConfig(8, layers, 0.1, both_ways, lstm_heads, skip_connections=True),
-        fusion=FusionConfig(method, 12, 0.1, fusion_heads),
+        fusion=FUSIONS[method](method, 12, 0.1, **({"attention_heads": fusion_heads} if fusion_heads else {})),
     )
 
 
@@ -67,7 +70,7 @@ def flops_by_module(config: NetworkConfig, lookback: int) -> dict[str, int]:
 @pytest.mark.parametrize("lookback", [6, 31])
 def test_recurrent_and_narrow_multiply_adds_and_a_positive_rest_are_all_there_are(random_config, lookback):
     for number in range(100):
-        cost = profile(random_config(number), lookback=lookback)
+        cost = random_config(number).cost(lookback=lookback)
         rest = cost.multiply_adds - cost.recurrent_multiply_adds - cost.narrow_multiply_adds
         assert min(cost.recurrent_multiply_adds, cost.narrow_multiply_adds, rest) > 0
 
@@ -78,14 +81,14 @@ def test_narrow_multiply_adds_are_what_pytorch_counts_over_the_input_features(ch
     counted = flops_by_module(config, lookback)
     names = [name for name in counted if ".cnn.convs." in name or name.endswith("cnn.shortcut")]
     assert len(names) == 2 + bool(chosen.get("residual"))
-    assert profile(config, lookback=lookback).narrow_multiply_adds == sum(counted[name] for name in names) // 2
+    assert config.cost(lookback=lookback).narrow_multiply_adds == sum(counted[name] for name in names) // 2
 
 
 @pytest.mark.parametrize("chosen", [{}, EVERYTHING])
 def test_the_rest_is_what_pytorch_counts_outside_lstm_and_input_and_the_poolings_sum(chosen):
     """PyTorch's counter does not see the fused LSTM, nor the pooling's weighted sum, which is no matrix product."""
     config, lookback = network(**chosen), 17
-    cost, counted = profile(config, lookback=lookback), flops_by_module(config, lookback)
+    cost, counted = config.cost(lookback=lookback), flops_by_module(config, lookback)
     pooling = config.lstm.width * lookback if config.lstm.attention_heads else 0
     rest = cost.multiply_adds - cost.recurrent_multiply_adds - cost.narrow_multiply_adds
     assert rest == counted["Global"] // 2 - cost.narrow_multiply_adds + pooling
@@ -95,7 +98,7 @@ def test_the_rest_is_what_pytorch_counts_outside_lstm_and_input_and_the_poolings
 @pytest.mark.parametrize("layers", [1, 2, 4])
 def test_recurrent_terms_are_the_weights_of_the_lstm_at_every_step(layers, both_ways):
     config, lookback = network(layers=layers, both_ways=both_ways), 13
-    cost, built = profile(config, lookback=lookback), lstms(config)
+    cost, built = config.cost(lookback=lookback), lstms(config)
     assert len(built) == layers
     matrices = [
         (name, weight.numel()) for lstm in built for name, weight in lstm.named_parameters() if weight.ndim == 2
@@ -117,7 +120,7 @@ def test_recurrent_terms_are_the_weights_of_the_lstm_at_every_step(layers, both_
     ],
 )
 def test_recurrent_states_are_layers_times_width_times_steps(chosen, expected):
-    assert profile(network(**chosen), lookback=20).recurrent_states == expected
+    assert network(**chosen).cost(lookback=20).recurrent_states == expected
 
 
 @pytest.mark.parametrize(
@@ -131,7 +134,7 @@ def test_recurrent_states_are_layers_times_width_times_steps(chosen, expected):
     ],
 )
 def test_attention_scores_are_queries_times_keys_times_heads(chosen, expected):
-    assert profile(network(**chosen), lookback=20).attention_scores == expected
+    assert network(**chosen).cost(lookback=20).attention_scores == expected
 
 
 def test_attention_scores_are_those_that_the_network_computes(monkeypatch, random_config):
@@ -147,7 +150,7 @@ def test_attention_scores_are_those_that_the_network_computes(monkeypatch, rando
     for config in configs:
         seen.clear()
         build_network(config, seed=0, device=CPU).eval()(torch.zeros(1, 9, FEATURES))
-        assert profile(config, lookback=9).attention_scores == sum(seen)
+        assert config.cost(lookback=9).attention_scores == sum(seen)
 
 
 def test_sequence_elements_of_a_network_counted_by_hand():
@@ -157,10 +160,9 @@ def test_sequence_elements_of_a_network_counted_by_hand():
     self_attention = 3 * 20 * 12 + 3 * 20 * 12  # norm, attended, projected; queries, keys, values
     pooling = 20 * 16
     fusion = 2 * (1 + 2 * 20) * 12  # a query, keys and values from each branch
-    assert profile(network(), lookback=20).sequence_elements == cnn
+    assert network().cost(lookback=20).sequence_elements == cnn
     assert (
-        profile(network(**EVERYTHING), lookback=20).sequence_elements
-        == cnn + shortcut + self_attention + pooling + fusion
+        network(**EVERYTHING).cost(lookback=20).sequence_elements == cnn + shortcut + self_attention + pooling + fusion
     )
 
 
@@ -173,9 +175,9 @@ def test_sequence_elements_of_a_network_counted_by_hand():
 def test_what_every_bar_costs_is_proportional_to_the_lookback(random_config, name):
     for number in range(40):
         config = random_config(number)
-        once = getattr(profile(config, lookback=7), name)
+        once = getattr(config.cost(lookback=7), name)
         assert once > 0
-        assert [getattr(profile(config, lookback=7 * times), name) for times in (2, 3, 10)] == [
+        assert [getattr(config.cost(lookback=7 * times), name) for times in (2, 3, 10)] == [
             2 * once,
             3 * once,
             10 * once,
@@ -187,7 +189,7 @@ def test_only_self_attention_grows_faster_than_the_lookback(random_config):
     with_attention = 0
     for number in range(60):
         config = random_config(number)
-        one, two, three = (astuple(profile(config, lookback=bars)) for bars in (10, 20, 30))
+        one, two, three = (astuple(config.cost(lookback=bars)) for bars in (10, 20, 30))
         curved = [c - 2 * b + a for a, b, c in zip(one, two, three, strict=True)]
         heads = config.cnn.attention_heads or 0
         with_attention += heads > 0

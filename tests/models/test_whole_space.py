@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from cnn_lstm_hyperopt import models
 from cnn_lstm_hyperopt.config import SearchSpace, TrainingSettings, parse_space
 from cnn_lstm_hyperopt.config.search_space import PARAMETERS
 from cnn_lstm_hyperopt.data.windows import Windows
-from cnn_lstm_hyperopt.models import NetworkConfig, build_network, profile
+from cnn_lstm_hyperopt.models import NetworkConfig
+from cnn_lstm_hyperopt.models.network import build_network
 from cnn_lstm_hyperopt.search import random_configuration
 from cnn_lstm_hyperopt.training import TrainingConfig, ValueScale
 from cnn_lstm_hyperopt.training.runtime.device import one_thread, seeded_dropout
@@ -35,7 +37,7 @@ def windows() -> Windows:
 
 
 def network_config(params: dict) -> NetworkConfig:
-    return NetworkConfig.from_params(params, input_dim=FEATURES, n_classes=CLASSES, has_regression=True)
+    return models.network_config(params, input_dim=FEATURES, n_classes=CLASSES, has_regression=True)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +47,7 @@ def configurations() -> list[dict]:
     chosen, large = [], 0
     for number in itertools.count():
         params = random_configuration(SPACE, 0, number)
-        if profile(network_config(params), lookback=LOOKBACK).size_mb > 50:
+        if network_config(params).cost(lookback=LOOKBACK).size_mb > 50:
             large += 1
             if large > LARGE:
                 continue

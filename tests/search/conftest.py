@@ -19,7 +19,6 @@ from cnn_lstm_hyperopt.config import (
     SearchSpace,
     parse_space,
 )
-from cnn_lstm_hyperopt.config.search_space import ParameterSpec
 from cnn_lstm_hyperopt.pareto import hypervolume
 from cnn_lstm_hyperopt.search import (
     Cost,
@@ -33,6 +32,7 @@ from cnn_lstm_hyperopt.search import (
     TrialRecord,
     Values,
 )
+from cnn_lstm_hyperopt.space.parameters import ParameterSpec
 
 WHOLE = {
     "cnn": {"dropout": 0.2, "num_filters": {"low": 8, "high": 64, "log": True}, "attention_heads": [1, 3, 4]},

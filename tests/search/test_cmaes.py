@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from cnn_lstm_hyperopt.config import Choices, FloatRange, IntRange, SearchSpace
-from cnn_lstm_hyperopt.config.search_space import ParameterSpec
 from cnn_lstm_hyperopt.search.limits import Cost, Limits
 from cnn_lstm_hyperopt.search.observations import Kind, Told
 from cnn_lstm_hyperopt.search.samplers.base import Question
@@ -17,6 +16,7 @@ from cnn_lstm_hyperopt.search.samplers.cmaes.catcma import Draw, Run, Variables
 from cnn_lstm_hyperopt.search.samplers.cmaes.sampler import CmaEsSampler
 from cnn_lstm_hyperopt.search.samplers.encoding import Encoding
 from cnn_lstm_hyperopt.search.samplers.random import RandomSampler
+from cnn_lstm_hyperopt.space.parameters import ParameterSpec
 from rehearsal import assert_legal, finished, plan_of, simulate, volume
 
 SPACE = SearchSpace.of(

@@ -9,7 +9,6 @@ from typing import get_args
 import pytest
 
 from cnn_lstm_hyperopt.config import Choices, Fixed, IntRange, PrunerSettings, SamplerSettings, SearchSpace
-from cnn_lstm_hyperopt.config.search_space import ParameterSpec
 from cnn_lstm_hyperopt.errors import StudyFailedError
 from cnn_lstm_hyperopt.search import (
     Cost,
@@ -25,6 +24,7 @@ from cnn_lstm_hyperopt.search import (
 from cnn_lstm_hyperopt.search.pruners import PRUNERS, is_exempt
 from cnn_lstm_hyperopt.search.samplers import SAMPLERS
 from cnn_lstm_hyperopt.search.simulate import optimise
+from cnn_lstm_hyperopt.space.parameters import ParameterSpec
 
 SEED, N_TRIALS = 3, 46
 STARTUP = 12

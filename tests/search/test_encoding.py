@@ -8,10 +8,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from cnn_lstm_hyperopt.config import Choices, Fixed, FloatRange, IntRange, SearchSpace
-from cnn_lstm_hyperopt.config.search_space import ParameterSpec
 from cnn_lstm_hyperopt.search.distributions import with_fixed
 from cnn_lstm_hyperopt.search.samplers import random_configuration
 from cnn_lstm_hyperopt.search.samplers.encoding import NEUTRAL, Axis, Encoding
+from cnn_lstm_hyperopt.space.parameters import ParameterSpec
 
 
 def axis_of(domain):

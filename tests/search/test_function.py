@@ -5,9 +5,9 @@ import math
 import pytest
 
 from cnn_lstm_hyperopt.config import FloatRange, SearchSpace
-from cnn_lstm_hyperopt.config.search_space import ParameterSpec
 from cnn_lstm_hyperopt.errors import StudyFailedError
 from cnn_lstm_hyperopt.search import Cost, Limits, SkillGate, Start, State, Study, StudyStorage, finish_order, optimise
+from cnn_lstm_hyperopt.space.parameters import ParameterSpec
 from cnn_lstm_hyperopt.utils.rng import stream_seed
 
 EPOCHS = 4

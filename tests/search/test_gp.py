@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from cnn_lstm_hyperopt.config import Choices, FloatRange, SearchSpace
-from cnn_lstm_hyperopt.config.search_space import ParameterSpec
 from cnn_lstm_hyperopt.errors import StudyFailedError
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.pareto import non_dominated
@@ -23,6 +22,7 @@ from cnn_lstm_hyperopt.search.samplers.gp.sampler import (
     ROWS,
     GpSampler,
 )
+from cnn_lstm_hyperopt.space.parameters import ParameterSpec
 
 GATE = SkillGate(0.5, 2000)  # needs 0.5224
 

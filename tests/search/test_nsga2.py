@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from cnn_lstm_hyperopt.config import Choices, FloatRange, IntRange, SearchSpace
-from cnn_lstm_hyperopt.config.search_space import ParameterSpec
 from cnn_lstm_hyperopt.search.limits import Cost, Limits
 from cnn_lstm_hyperopt.search.observations import Kind, Told
 from cnn_lstm_hyperopt.search.samplers import nsga2
@@ -15,6 +14,7 @@ from cnn_lstm_hyperopt.search.samplers.base import Question
 from cnn_lstm_hyperopt.search.samplers.nsga2 import Nsga2Sampler
 from cnn_lstm_hyperopt.search.samplers.random import RandomSampler
 from cnn_lstm_hyperopt.search.skill_threshold import SkillGate
+from cnn_lstm_hyperopt.space.parameters import ParameterSpec
 from rehearsal import assert_legal, plan_of, simulate, volume
 
 SPACE = SearchSpace.of(

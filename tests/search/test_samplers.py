@@ -90,8 +90,8 @@ def test_proposals_stay_in_the_space(new, space, history, kind):
         assert list(whole) == list(space.active(whole))
         assert set(params) == {key for key in whole if key in space.searched()}
         for key in params:
-            width_of = PARAMETERS[key].divides
-            assert width_of is None or width_of(whole) % int(params[key]) == 0
+            width = space.width(key, whole)
+            assert width is None or width % int(params[key]) == 0
         for key, spec in PARAMETERS.items():
             assert (key in whole) == all(whole.get(parent) in values for parent, values in spec.when.items())
     assert {key for key in space.searched() if not PARAMETERS[key].when} <= seen <= set(space.searched())

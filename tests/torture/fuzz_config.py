@@ -187,9 +187,9 @@ def _read(path: Path) -> str | None:
     again = path.with_name("again.yaml")
     again.write_text(dump_settings(settings), encoding="utf-8")
     read = load_settings(again, environment={})
-    same = read.space == settings.space and read.model_dump(exclude={"search_space"}) == settings.model_dump(
+    same = read.search_space == settings.search_space and read.model_dump(
         exclude={"search_space"}
-    )
+    ) == settings.model_dump(exclude={"search_space"})
     _require(same, "its settings changed when they were written and read")
     return None
 

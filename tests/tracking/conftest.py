@@ -28,9 +28,11 @@ def add_trials(storage: StudyStorage, settings: Any, states: list[State], *, sec
     """Ends one trial for each state; a complete one has two epochs, and its number decides how long it took, or ``seconds``."""
     first = storage.n_begun()
     for number, state in enumerate(states, start=first):
-        params = random_configuration(settings.space, 0, number)
-        searched = {name: value for name, value in params.items() if name in settings.space.searched()}
-        trial_id, _ = storage.start(searched, distributions_of(settings.space, searched), {"size_mb": 2.5, "worker": 1})
+        params = random_configuration(settings.search_space, 0, number)
+        searched = {name: value for name, value in params.items() if name in settings.search_space.searched()}
+        trial_id, _ = storage.start(
+            searched, distributions_of(settings.search_space, searched), {"size_mb": 2.5, "worker": 1}
+        )
         storage.record_curve(
             trial_id, (Point(0.5, 0.5, 0.9, 0.5), Point(1.0, 0.55, 0.7, 1.0), Point(2.0, 0.6 + number / 100, 0.6, 2.0))
         )

@@ -58,7 +58,7 @@ def test_a_study_is_exported_once_whatever_happens(planted: Planted) -> None:
     storage = StudyStorage(save_dir / "study.db")
     records, times = storage.records(), storage.times()
     storage.close()
-    space = load_settings(save_dir / "config.yaml", environment={}).space
+    space = load_settings(save_dir / "config.yaml", environment={}).search_space
     for number, run in trials.items():
         record = records[number]
         assert run.data.tags["mlflow.parentRunId"] == study.info.run_id

@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from cnn_lstm_hyperopt.data.windows import Windows
-from cnn_lstm_hyperopt.models import CnnLstm, NetworkConfig, build_network
-from cnn_lstm_hyperopt.models.cnn_lstm.config import CnnConfig, FusionConfig, LstmConfig
+from cnn_lstm_hyperopt.models.cnn_lstm.config import CnnLstmConfig
+from cnn_lstm_hyperopt.models.cnn_lstm.fusions import FUSIONS
+from cnn_lstm_hyperopt.models.cnn_lstm.params import CnnConfig, LstmConfig
+from cnn_lstm_hyperopt.models.network import Network, build_network
 from cnn_lstm_hyperopt.progress import CONTINUE, Decision, ProgressReport
 from cnn_lstm_hyperopt.training import Outcome, TrainingConfig, ValueScale, train
 from cnn_lstm_hyperopt.training.augmentation import AugmentationConfig
@@ -49,9 +51,9 @@ def windows(count: int, seed: int = 0, *, n_classes: int = 2, values: bool = Tru
     )
 
 
-def network(*, n_classes: int = 2, has_regression: bool = True, dropout: float = 0.1, seed: int = 1) -> CnnLstm:
+def network(*, n_classes: int = 2, has_regression: bool = True, dropout: float = 0.1, seed: int = 1) -> Network:
     """A network of about a thousand weights."""
-    config = NetworkConfig(
+    config = CnnLstmConfig(
         input_dim=FEATURES,
         n_classes=n_classes,
         has_regression=has_regression,
@@ -59,7 +61,7 @@ def network(*, n_classes: int = 2, has_regression: bool = True, dropout: float =
         lstm=LstmConfig(
             8, num_layers=1, dropout=dropout, bidirectional=False, attention_heads=None, skip_connections=False
         ),
-        fusion=FusionConfig("gated", 8, dropout, None),
+        fusion=FUSIONS["gated"]("gated", 8, dropout),
     )
     return build_network(config, seed=seed, device=CPU)
 
@@ -93,7 +95,7 @@ def make_windows() -> Callable[..., Windows]:
 
 
 @pytest.fixture
-def make_network() -> Callable[..., CnnLstm]:
+def make_network() -> Callable[..., Network]:
     return network
 
 
@@ -103,7 +105,7 @@ def make_config() -> Callable[..., TrainingConfig]:
 
 
 @pytest.fixture
-def training(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[CnnLstm, Outcome, list[ProgressReport]]]:
+def training(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Network, Outcome, list[ProgressReport]]]:
     """``training(train, validation, net=…, on_report=…, **config)``; no report depends on how fast this machine is."""
     monkeypatch.setattr("cnn_lstm_hyperopt.training.trainer.LOOK_SECONDS", float("inf"))
 
@@ -111,11 +113,11 @@ def training(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[CnnLstm, Ou
         train_windows: Windows,
         validation: Windows,
         *,
-        net: CnnLstm | None = None,
+        net: Network | None = None,
         on_report: Callable[[ProgressReport], Decision] = lambda report: CONTINUE,
         seed: int = 0,
         **changed: Any,
-    ) -> tuple[CnnLstm, Outcome, list[ProgressReport]]:
+    ) -> tuple[Network, Outcome, list[ProgressReport]]:
         net = net or network(n_classes=int(train_windows.labels.max()) + 1)
         reports: list[ProgressReport] = []
 

@@ -7,8 +7,10 @@ import torch
 from torch import nn
 
 from cnn_lstm_hyperopt.config.search_space import PARAMETERS
-from cnn_lstm_hyperopt.models import NetworkConfig, build_network
-from cnn_lstm_hyperopt.models.cnn_lstm.config import CnnConfig, FusionConfig, LstmConfig
+from cnn_lstm_hyperopt.models.cnn_lstm.config import CnnLstmConfig
+from cnn_lstm_hyperopt.models.cnn_lstm.fusions import FUSIONS
+from cnn_lstm_hyperopt.models.cnn_lstm.params import CnnConfig, LstmConfig
+from cnn_lstm_hyperopt.models.network import build_network
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision
 from cnn_lstm_hyperopt.training.dropout_schedules import DROPOUT_SCHEDULES, DropoutSchedule
 
@@ -18,7 +20,7 @@ RATES = {"cnn": 0.1, "lstm": 0.2, "fusion": 0.4}
 @pytest.fixture
 def net():
     """All kinds of layers that drop out: two LSTM layers, attention in both branches, attention fusion."""
-    config = NetworkConfig(
+    config = CnnLstmConfig(
         input_dim=3,
         n_classes=2,
         has_regression=True,
@@ -26,7 +28,7 @@ def net():
         lstm=LstmConfig(
             4, num_layers=2, dropout=RATES["lstm"], bidirectional=True, attention_heads=2, skip_connections=True
         ),
-        fusion=FusionConfig("attention", 8, RATES["fusion"], 2),
+        fusion=FUSIONS["attention"]("attention", 8, RATES["fusion"], 2),
     )
     return build_network(config, seed=0, device=torch.device("cpu"))
 

@@ -6,7 +6,7 @@ import torch
 
 from cnn_lstm_hyperopt.config import TrainingSettings
 from cnn_lstm_hyperopt.errors import ConfigError
-from cnn_lstm_hyperopt.models import Output
+from cnn_lstm_hyperopt.models.network import Output
 from cnn_lstm_hyperopt.training import TrainingConfig
 from cnn_lstm_hyperopt.training.augmentation import AugmentationConfig, Mixed
 from cnn_lstm_hyperopt.training.losses import mixed_targets, task_losses

@@ -12,9 +12,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from cnn_lstm_hyperopt.models import CnnLstm, NetworkConfig, build_network
-from cnn_lstm_hyperopt.models.cnn_lstm.config import CnnConfig, FusionConfig, LstmConfig
-from cnn_lstm_hyperopt.models.cnn_lstm.fusion import FUSIONS
+from cnn_lstm_hyperopt.models.cnn_lstm.config import CnnLstmConfig
+from cnn_lstm_hyperopt.models.cnn_lstm.fusions import FUSIONS
+from cnn_lstm_hyperopt.models.cnn_lstm.params import CnnConfig, LstmConfig
+from cnn_lstm_hyperopt.models.network import Network, build_network
 from cnn_lstm_hyperopt.progress import CONTINUE
 from cnn_lstm_hyperopt.training import FoldTraining, ValueScale, read_checkpoint, train_folds, write_checkpoint
 from cnn_lstm_hyperopt.training.augmentation import AugmentationConfig
@@ -33,15 +34,15 @@ BOTH = {"micro_batches": 2, "gradient_checkpointing": True}
 STRUCTURES = list(itertools.product(FUSIONS, (None, 2), (None, 2), (False, True)))
 
 
-def structured(fusion: str, cnn: int | None, lstm: int | None, rich: bool, *, dropout: float = 0.0) -> CnnLstm:
+def structured(fusion: str, cnn: int | None, lstm: int | None, rich: bool, *, dropout: float = 0.0) -> Network:
     """Any fusion, with and without attention; ``rich``: two layers, both ways, with skips and a shortcut."""
-    config = NetworkConfig(
+    config = CnnLstmConfig(
         input_dim=FEATURES,
         n_classes=2,
         has_regression=True,
         cnn=CnnConfig(4, (1, 3), dropout, "gelu", residual=rich, attention_heads=cnn),
         lstm=LstmConfig(8, 1 + rich, dropout, bidirectional=rich, attention_heads=lstm, skip_connections=rich),
-        fusion=FusionConfig(fusion, 8, dropout, 2 if fusion == "attention" else None),
+        fusion=FUSIONS[fusion](fusion, 8, dropout, **({"attention_heads": 2} if fusion == "attention" else {})),
     )
     return build_network(config, seed=1, device=CPU)
 
@@ -58,7 +59,7 @@ def steps(make_windows, make_config) -> Callable[..., Taken]:
     """``steps(network, batches=…, windows=…, **config)``: the losses told, and all that is learnt, after a step a batch."""
 
     def take(
-        network: CnnLstm, *, batches: tuple[int, ...] = (8, 8, 3, 1), windows: Any = None, **changed: Any
+        network: Network, *, batches: tuple[int, ...] = (8, 8, 3, 1), windows: Any = None, **changed: Any
     ) -> Taken:
         # SGD moves in proportion to the gradient; Adam would blow up what rounding makes of a gradient near 0.
         config = make_config(**{"optimizer": "sgd", "learning_rate": 0.1, **changed})
@@ -180,7 +181,7 @@ class PeakBytes(TorchDispatchMode):
         self._live -= size
 
 
-def peak_of_a_step(make_windows: Any, make_config: Any, network: CnnLstm, **saving: Any) -> int:
+def peak_of_a_step(make_windows: Any, make_config: Any, network: Network, **saving: Any) -> int:
     config = make_config(batch_size=256, **saving)
     network.train()
     network.recompute_in_backward(config.gradient_checkpointing)
@@ -203,7 +204,7 @@ def test_each_saves_memory_and_together_they_save_more(make_windows, make_config
 
 
 def test_what_is_trained_to_save_memory_is_an_ordinary_network_in_the_end(training, make_windows, make_network):
-    def kept_for_backward(net: CnnLstm) -> int:
+    def kept_for_backward(net: Network) -> int:
         kept: list[Tensor] = []
         with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
             net.train()(make_windows(4).gather(torch.arange(4)))

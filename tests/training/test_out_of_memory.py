@@ -75,17 +75,20 @@ def test_other_faults_are_not_taken_for_it(error):
 STEP_IN_LITTLE_MEMORY = """
 import os, resource, sys
 import torch
-from cnn_lstm_hyperopt.models import NetworkConfig, build_network
-from cnn_lstm_hyperopt.models.cnn_lstm.config import CnnConfig, FusionConfig, LstmConfig
+from cnn_lstm_hyperopt.models import NetworkConfig
+from cnn_lstm_hyperopt.models.network import build_network
+from cnn_lstm_hyperopt.models.cnn_lstm.config import CnnLstmConfig
+from cnn_lstm_hyperopt.models.cnn_lstm.fusions import FUSIONS
+from cnn_lstm_hyperopt.models.cnn_lstm.params import CnnConfig, LstmConfig
 from cnn_lstm_hyperopt.training import is_out_of_memory
 
 torch.set_num_threads(1)
 network = build_network(
-    NetworkConfig(
+    CnnLstmConfig(
         11, 2, True,
         CnnConfig(64, (3, 5), 0.1, "relu", residual=True, attention_heads=4),
         LstmConfig(128, 2, 0.1, bidirectional=True, attention_heads=4, skip_connections=True),
-        FusionConfig("attention", 64, 0.1, 4),
+        FUSIONS["attention"]("attention", 64, 0.1, 4),
     ),
     seed=1, device=torch.device("cpu"),
 )

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from cnn_lstm_hyperopt.models import Output
+from cnn_lstm_hyperopt.models.network import Output
 from cnn_lstm_hyperopt.training import ValueScale
 from cnn_lstm_hyperopt.training.penalties import add_penalty_gradients, decay_weights
 from cnn_lstm_hyperopt.training.step import Stepper

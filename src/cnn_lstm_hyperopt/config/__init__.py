@@ -1,7 +1,5 @@
 """Settings and the search space: pydantic models in which all defaults live."""
 
-from cnn_lstm_hyperopt.config.configuration import Configuration
-from cnn_lstm_hyperopt.config.domains import Choices, Domain, Fixed, FloatRange, IntRange, Scalar
 from cnn_lstm_hyperopt.config.loader import dump_settings, load_settings, plain_settings
 from cnn_lstm_hyperopt.config.schema import Settings
 from cnn_lstm_hyperopt.config.schema.data import DataSettings
@@ -10,12 +8,14 @@ from cnn_lstm_hyperopt.config.schema.retrain import RetrainSettings
 from cnn_lstm_hyperopt.config.schema.search import PrunerSettings, SamplerSettings
 from cnn_lstm_hyperopt.config.schema.study import StudySettings
 from cnn_lstm_hyperopt.config.schema.training import TrainingSettings
-from cnn_lstm_hyperopt.config.search_space import PARAMETERS, Params, SearchSpace, parse_space, readable, stored
+from cnn_lstm_hyperopt.config.search_space import PARAMETERS, parse_space, readable, stored
+from cnn_lstm_hyperopt.space.domains import Choices, Domain, Fixed, FloatRange, IntRange, Scalar
+from cnn_lstm_hyperopt.space.parameters import Params
+from cnn_lstm_hyperopt.space.search_space import SearchSpace
 
 __all__ = [
     "PARAMETERS",
     "Choices",
-    "Configuration",
     "DataSettings",
     "Domain",
     "Fixed",

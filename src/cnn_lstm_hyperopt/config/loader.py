@@ -148,7 +148,6 @@ def plain_settings(settings: Settings) -> dict[str, Any]:
     plain: dict[str, Any] = json.loads(settings.model_dump_json())
     if (uri := plain["mlflow"]["tracking_uri"]) is not None:
         plain["mlflow"]["tracking_uri"] = masked(uri)
-    plain["search_space"] = settings.space.as_dict()
     return plain
 
 

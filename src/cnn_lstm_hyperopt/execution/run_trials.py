@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 import torch
 
-from cnn_lstm_hyperopt.config.domains import Scalar
 from cnn_lstm_hyperopt.errors import CheckpointError, StorageFailedError, TrialChangedError
 from cnn_lstm_hyperopt.execution.callbacks import Observer
 from cnn_lstm_hyperopt.execution.stop import StopSignal
@@ -23,8 +22,10 @@ from cnn_lstm_hyperopt.search import (
     Values,
     levels_of,
 )
+from cnn_lstm_hyperopt.space.domains import Scalar
 from cnn_lstm_hyperopt.training import Checkpoint, NonFiniteLossError, forget_checkpoint, last_good
-from cnn_lstm_hyperopt.training.trial_trainer import TrainedNetwork, save_memory
+from cnn_lstm_hyperopt.training.memory_saving import save_memory
+from cnn_lstm_hyperopt.training.trial_trainer import TrainedNetwork
 from cnn_lstm_hyperopt.utils.text import typed_line
 
 log = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ def study_plan(
 ) -> StudyPlan:
     """What defines the search, as settings and data have it."""
     return StudyPlan(
-        space=settings.space if runner.data.has_regression else settings.space.for_one_task(),
+        space=settings.search_space if runner.data.has_regression else settings.search_space.for_one_task(),
         sampler=_settled(settings.sampler, AUTO_SAMPLER),
         pruner=_settled(settings.pruner, AUTO_PRUNER),
         seed=settings.study.seed,
@@ -33,7 +33,7 @@ def study_plan(
             memory_mb=memory_limit(settings, device, workers=workers),
         ),
         gate=gate,
-        cost=runner.cost,
+        cost=runner.costs.cost,
         estimated_time=settings.study.time_objective == "estimated",
     )
 

@@ -9,18 +9,18 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
-from cnn_lstm_hyperopt.config.messages import explain
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.inference.metadata import Features, ModelDescription
 from cnn_lstm_hyperopt.inference.predictor import Predictor
+from cnn_lstm_hyperopt.inference.stored_form import StoredForm
 from cnn_lstm_hyperopt.metrics.log_loss import LEAST_PROBABILITY
-from cnn_lstm_hyperopt.models import CnnLstm
+from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.run_dir.paths import ENSEMBLE_FILE
 from cnn_lstm_hyperopt.training import Predictions
 from cnn_lstm_hyperopt.utils.atomic_io import write_json
@@ -131,7 +131,7 @@ class Ensemble(Predictor):
     def __post_init__(self) -> None:
         object.__setattr__(self, "description", self.members[0].model.description)
 
-    def parts(self) -> tuple[tuple[CnnLstm, float], ...]:
+    def parts(self) -> tuple[tuple[Network, float], ...]:
         """The members' networks."""
         return tuple((network, weight * each.weight) for each in self.members for network, weight in each.model.parts())
 
@@ -159,16 +159,7 @@ class Ensemble(Predictor):
         write_json(folder / ENSEMBLE_FILE, {"format": FORMAT, "members": entries})
 
 
-class _Part(BaseModel):
-    """Of the file: no other keys, numbers are finite, nothing is taken for something else."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
-
-
-_P = TypeVar("_P", bound=_Part)
-
-
-class StoredMember(_Part):
+class StoredMember(StoredForm):
     """An entry of ``ensemble.json``."""
 
     folder: str
@@ -187,7 +178,9 @@ class StoredMember(_Part):
         return value
 
 
-class _Stored(_Part):
+class StoredEnsemble(StoredForm):
+    """``ensemble.json``."""
+
     format: Literal[1]
     members: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=_MOST_MEMBERS)]
 
@@ -202,8 +195,8 @@ def stored_members(raw: Any) -> list[StoredMember]:
         raise ValueError(f"it must hold an ensemble's members, but holds {shown(raw)}")
     if raw.get("format") != FORMAT:
         raise ValueError(f"format must be {FORMAT}, which this version reads, but got {shown(raw.get('format'))}")
-    entries = _validated(_Stored, raw, "").members
-    members = [_validated(StoredMember, each, f"members.{number}: ") for number, each in enumerate(entries)]
+    entries = StoredEnsemble.read(raw).members
+    members = [StoredMember.read(each, f"members.{number}: ") for number, each in enumerate(entries)]
     names = [each.folder for each in members]
     if len(set(names)) < len(names):
         raise ValueError(f"members must each have a folder of its own, but got {shown(names)}")
@@ -211,14 +204,6 @@ def stored_members(raw: Any) -> list[StoredMember]:
     if abs(total - 1) > 1e-6:
         raise ValueError(f"members must have weights that add up to 1, but they add up to {total:.6g}")
     return members
-
-
-def _validated(model: type[_P], raw: Any, place: str) -> _P:
-    try:
-        return model.model_validate(raw)
-    except ValidationError as error:
-        lines = explain(error.errors(include_url=False), model)
-        raise ValueError("\n".join(f"{place}{line}" for line in lines)) from error
 
 
 def other_than(first: ModelDescription, other: ModelDescription) -> str | None:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 
-from cnn_lstm_hyperopt.models import CnnLstm
+from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.training.runtime.device import one_thread
 
 BATCH = 256
@@ -33,7 +33,7 @@ class Latency(NamedTuple):
     device: str
 
 
-def measure_latency(network: CnnLstm, lookback: int) -> Latency:
+def measure_latency(network: Network, lookback: int) -> Latency:
     """Measure forward passes of random windows in float32 with one thread, without scaling and without reading bars.
 
     One thread, as worker processes have: how many torch takes by itself depends on what the process did before.
@@ -49,7 +49,7 @@ def measure_latency(network: CnnLstm, lookback: int) -> Latency:
         return Latency(_milliseconds(network, (1, lookback, width)), large, torch.get_num_threads(), "cpu")
 
 
-def _milliseconds(network: CnnLstm, shape: tuple[int, int, int]) -> float:
+def _milliseconds(network: Network, shape: tuple[int, int, int]) -> float:
     windows = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     taken: list[float] = []
     begun = time.perf_counter()

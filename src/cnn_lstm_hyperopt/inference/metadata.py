@@ -8,17 +8,13 @@ from typing import Annotated, Any, Literal, get_args
 import pandas as pd
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
-    ValidationError,
     field_validator,
     model_validator,
 )
 
 from cnn_lstm_hyperopt.config import Params, readable, stored
-from cnn_lstm_hyperopt.config.messages import explain
 from cnn_lstm_hyperopt.config.schema.base import FunctionReference
 from cnn_lstm_hyperopt.config.schema.data import Target
 from cnn_lstm_hyperopt.config.search_space import params_faults
@@ -29,7 +25,8 @@ from cnn_lstm_hyperopt.data.own_function import OwnFunction
 from cnn_lstm_hyperopt.data.scaling import Scaler
 from cnn_lstm_hyperopt.data.tables.columns import LARGEST
 from cnn_lstm_hyperopt.errors import DataError
-from cnn_lstm_hyperopt.models import NetworkConfig
+from cnn_lstm_hyperopt.inference.stored_form import StoredForm
+from cnn_lstm_hyperopt.models import NetworkConfig, network_config
 from cnn_lstm_hyperopt.training import ValueScale
 from cnn_lstm_hyperopt.utils.text import is_legible, shown, shown_names
 
@@ -148,7 +145,7 @@ class ModelDescription:
 
     def network_config(self) -> NetworkConfig:
         """The architecture."""
-        return NetworkConfig.from_params(
+        return network_config(
             self.params,
             input_dim=len(self.features),
             n_classes=self.n_classes,
@@ -189,38 +186,27 @@ class ModelDescription:
             raise ValueError(
                 f"format must be {FORMAT} or 1, which this version reads, but got {shown(raw.get('format'))}"
             )
-        try:
-            stored_form = _Stored.model_validate(raw)
-        except ValidationError as error:
-            raise ValueError("\n".join(explain(error.errors(include_url=False), _Stored))) from error
-        return stored_form.description()
+        return StoredDescription.read(raw).description()
 
 
 _Name = Annotated[str, Field(max_length=200), AfterValidator(_legible)]
 _Names = Annotated[tuple[_Name, ...], Field(max_length=10_000), AfterValidator(_different)]
 _Numbers = Annotated[tuple[float, ...], Field(max_length=10_000)]
-_NETWORK = ("cnn", "lstm", "fusion")
 _OF_LOADERS = "y_class"
 """What a model of a user's DataLoaders predicts."""
 
 
-class _Part(BaseModel):
-    """Of the file: no other keys, numbers are finite."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
-
-
-class _StoredScaler(_Part):
+class StoredScaler(StoredForm):
     mean: Annotated[_Numbers, BeforeValidator(_as_tuple)]
     std: Annotated[_Numbers, BeforeValidator(_as_tuple)]
 
 
-class _StoredScale(_Part):
+class StoredScale(StoredForm):
     mean: float
     std: float = Field(gt=0)
 
 
-class _Stored(_Part):
+class StoredDescription(StoredForm):
     """``model.json`` of format 2."""
 
     format: Literal[2]
@@ -230,8 +216,8 @@ class _Stored(_Part):
     features: Annotated[_Names, BeforeValidator(_as_tuple), Field(min_length=1)]
     feature_columns: Annotated[_Names, BeforeValidator(_as_tuple)]
     feature_function: Annotated[FunctionReference, Field(max_length=200)] | None
-    scaler: _StoredScaler | None
-    value_scale: _StoredScale
+    scaler: StoredScaler | None
+    value_scale: StoredScale
     target: _Name
     lookback: int = Field(ge=1, le=10_000)
     horizon: int = Field(ge=1, le=1_000)
@@ -241,13 +227,13 @@ class _Stored(_Part):
     @field_validator("params")
     @classmethod
     def _a_configuration(cls, value: dict[str, Any]) -> dict[str, Any]:
-        faults = params_faults(value, _NETWORK)
+        faults = params_faults(value)
         if faults:
             raise ValueError("\n".join(f"params.{fault}" for fault in faults))
         return value
 
     @model_validator(mode="after")
-    def _fits_together(self) -> "_Stored":
+    def _fits_together(self) -> "StoredDescription":
         self._check_scaler()
         self._check_features()
         targets = (_OF_LOADERS,) if self.scaler is None else get_args(Target)
@@ -286,21 +272,12 @@ class _Stored(_Part):
             raise ValueError(f"features must have one at least that the feature_function {self.feature_function} makes")
 
     def description(self) -> ModelDescription:
-        scaler = None if self.scaler is None else Scaler(self.scaler.mean, self.scaler.std)
+        as_stored = {name: value for name, value in self if name not in ("format", "params", "scaler", "value_scale")}
         return ModelDescription(
             params=stored(self.params),
-            class_names=self.class_names,
-            value_name=self.value_name,
-            features=self.features,
-            feature_columns=self.feature_columns,
-            feature_function=self.feature_function,
-            scaler=scaler,
+            scaler=None if self.scaler is None else Scaler(self.scaler.mean, self.scaler.std),
             value_scale=ValueScale(self.value_scale.mean, self.value_scale.std),
-            target=self.target,
-            lookback=self.lookback,
-            horizon=self.horizon,
-            max_gap_days=self.max_gap_days,
-            bar_seconds=self.bar_seconds,
+            **as_stored,
         )
 
 

@@ -17,7 +17,7 @@ from cnn_lstm_hyperopt.errors import DataError, SaveDirError
 from cnn_lstm_hyperopt.inference.ensemble import Ensemble, Member, other_than, stored_members
 from cnn_lstm_hyperopt.inference.metadata import Features, ModelDescription
 from cnn_lstm_hyperopt.inference.predictor import Predictor
-from cnn_lstm_hyperopt.models import CnnLstm
+from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.run_dir.paths import ENSEMBLE_FILE
 from cnn_lstm_hyperopt.training import Predictions, as_predictions, predict
 from cnn_lstm_hyperopt.utils.reading import MAX_JSON_BYTES, parse_json, read_text
@@ -38,7 +38,7 @@ class SavedModel(Predictor):
         features: the user's function of more features; None: there is none, or it was not handed over.
     """
 
-    network: CnnLstm
+    network: Network
     description: ModelDescription
     features: Features | None = field(default=None, repr=False, compare=False)
 
@@ -54,7 +54,7 @@ class SavedModel(Predictor):
         text = json.dumps(self.description.as_dict(), indent=2, allow_nan=False)
         (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
 
-    def parts(self) -> tuple[tuple[CnnLstm, float]]:
+    def parts(self) -> tuple[tuple[Network, float]]:
         """Itself."""
         return ((self.network, 1.0),)
 
@@ -139,7 +139,7 @@ def _load_single(folder: Path, features: Features | None) -> SavedModel:
         raise SaveDirError(_refused(folder, DESCRIPTION, str(error).split("\n"))) from error
     _check_function(features, description)
     with torch.device("meta"):  # shapes without memory: the file may not have what its description promises
-        expected = CnnLstm(description.network_config()).state_dict()
+        expected = description.network_config().build().state_dict()
     try:
         with safe_open(folder / WEIGHTS, framework="pt") as file:
             faults = _weight_faults(file, expected)
@@ -149,7 +149,7 @@ def _load_single(folder: Path, features: Features | None) -> SavedModel:
     faults = faults or [f"{name} holds NaN or infinity" for name, each in weights.items() if not each.isfinite().all()]
     if faults:
         raise SaveDirError(_refused(folder, WEIGHTS, faults))
-    network = CnnLstm(description.network_config())
+    network = description.network_config().build()
     network.load_state_dict(weights)
     network.eval()
     return SavedModel(network, description, features)

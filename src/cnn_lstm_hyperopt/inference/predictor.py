@@ -19,7 +19,7 @@ from cnn_lstm_hyperopt.data.window_table import frame_windows
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.errors import DataError
 from cnn_lstm_hyperopt.inference.metadata import Features, ModelDescription
-from cnn_lstm_hyperopt.models import CnnLstm
+from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.training import Predictions
 from cnn_lstm_hyperopt.utils.text import shown_name
 
@@ -55,7 +55,7 @@ class Predictor(abc.ABC):
         """Writes it into ``folder``, which is made if it is missing; ``load_model`` reads it."""
 
     @abc.abstractmethod
-    def parts(self) -> Sequence[tuple[CnnLstm, float]]:
+    def parts(self) -> Sequence[tuple[Network, float]]:
         """The networks it is made of, with their weights, which add up to 1."""
 
     @abc.abstractmethod

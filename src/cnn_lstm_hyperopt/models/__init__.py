@@ -1,7 +1,10 @@
-"""The CNN+LSTM network, its parts, and what it costs."""
+"""Families of networks: their parameters, what they cost, how they are described, and the networks themselves.
 
-from cnn_lstm_hyperopt.models.cnn_lstm.config import NetworkConfig
-from cnn_lstm_hyperopt.models.cnn_lstm.cost import Profile, profile
-from cnn_lstm_hyperopt.models.cnn_lstm.network import CnnLstm, Output, build_network
+Importing it loads no torch: settings need the parameters only. A family loads torch when it builds a network.
+"""
 
-__all__ = ["CnnLstm", "NetworkConfig", "Output", "Profile", "build_network", "profile"]
+from cnn_lstm_hyperopt.models.base import Family, NetworkConfig
+from cnn_lstm_hyperopt.models.cost import Profile
+from cnn_lstm_hyperopt.models.registry import FAMILIES, family_of, network_config
+
+__all__ = ["FAMILIES", "Family", "NetworkConfig", "Profile", "family_of", "network_config"]

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cnn_lstm_hyperopt.config.domains import Scalar
 from cnn_lstm_hyperopt.progress import Action, Decision, OnReport, ProgressReport
+from cnn_lstm_hyperopt.space.domains import Scalar
 from cnn_lstm_hyperopt.training import NonFiniteLossError, forget_checkpoint
 from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
 from cnn_lstm_hyperopt.utils.text import one_line

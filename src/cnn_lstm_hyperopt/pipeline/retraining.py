@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cnn_lstm_hyperopt.config.domains import Scalar
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.data.windows import Fold
 from cnn_lstm_hyperopt.inference.metadata import ModelDescription
 from cnn_lstm_hyperopt.inference.model import SavedModel
 from cnn_lstm_hyperopt.pipeline.confirmation import SEEDS_APART, TIME_IS_UP, Confirmation, until
 from cnn_lstm_hyperopt.progress import Action, Decision, OnReport
+from cnn_lstm_hyperopt.space.domains import Scalar
 from cnn_lstm_hyperopt.training import NonFiniteLossError, Outcome, forget_checkpoint, last_good
 from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
 from cnn_lstm_hyperopt.utils.text import one_line
@@ -155,7 +155,7 @@ def retrain(
         state = checkpoints / f"retraining_{finalist.trial_number:05d}_{seed}.pt"
         if given is None:
             forget_checkpoint(state)  # of what was decided otherwise
-            given = Given(runner.epochs_within(finalist.params, len(dataset.train), budget, full_epochs))
+            given = Given(runner.costs.epochs_within(finalist.params, len(dataset.train), budget, full_epochs))
             on_given(finalist, seed, given)
         hear = until(_deadline(given, state, budget), on_report(finalist, seed, given.epochs))
         number = SEEDS_APART * finalist.trial_number + seed

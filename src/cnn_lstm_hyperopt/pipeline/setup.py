@@ -92,7 +92,7 @@ class Preparation:
         return forecast(
             self.plan,
             self.within,
-            evaluation_seconds=self.runner.evaluation_seconds,
+            evaluation_seconds=self.runner.costs.evaluation_seconds,
             n_validation=sum(len(fold.validation) for fold in self.dataset.folds),
             trials=max(0, self.plan.n_trials - len(finished)),
             new=not records,
@@ -110,7 +110,7 @@ class Preparation:
         return final_forecast(
             self.plan,
             self.within,
-            evaluation_seconds=self.runner.evaluation_seconds,
+            evaluation_seconds=self.runner.costs.evaluation_seconds,
             confirmations=CONFIRMED_FROM_FRONT * chosen.top_k * chosen.confirm_seeds,
             retrainings=chosen.top_k * chosen.seeds,
             full_epochs=chosen.full_epochs,
@@ -231,11 +231,11 @@ def _prepare(
     plan = study_plan(settings, gate, runner, device, workers=workers)
     sampled = SampledSpace(plan.space)
     if train_share is None and settings.data.train_share == "auto":
-        train_share = choose_train_share(sampled, plan.limits.seconds, runner.cost)
+        train_share = choose_train_share(sampled, plan.limits.seconds, runner.costs.cost)
     if train_share is not None and train_share != dataset.train_share:
         dataset = dataset.with_train_share(train_share)
         runner = runner_on(dataset)
-        plan = replace(plan, cost=runner.cost)
+        plan = replace(plan, cost=runner.costs.cost)
     return Preparation(settings, dataset, gate, runner, plan, sampled, workers, made_with)
 
 
@@ -286,7 +286,7 @@ def fingerprint(settings: Settings, dataset: Dataset, device: torch.device) -> d
         **flattened(json.loads(settings.data.model_dump_json(exclude={"data_dir", "features_seconds"})), "data."),
         "data.cv_folds": _resolved_folds(settings, dataset),
         **flattened(json.loads(settings.training.model_dump_json(exclude={"device"})), "training."),
-        **flattened(settings.space.as_dict(), "search_space.", levels=2),
+        **flattened(settings.search_space.as_dict(), "search_space.", levels=2),
         "data.sha256": dataset.description["sha256"],
         "training.device": device.type,
     }

@@ -11,8 +11,7 @@ import numpy as np
 from cnn_lstm_hyperopt.data.frequency import duration
 from cnn_lstm_hyperopt.inference.metadata import ModelDescription
 from cnn_lstm_hyperopt.metrics import METRICS
-from cnn_lstm_hyperopt.models import NetworkConfig
-from cnn_lstm_hyperopt.models.cnn_lstm.cost import profile
+from cnn_lstm_hyperopt.models import family_of
 from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained
 from cnn_lstm_hyperopt.reporting.front_matter import front_matter
@@ -117,13 +116,13 @@ def _card(
 
 
 def _architecture(about: ModelDescription) -> list[str]:
-    return [f"A network of two branches that read the same window: {_words(about.network_config(), about.lookback)}."]
+    return [f"A network of {family_of(about.params).structure}: {_words(about)}."]
 
 
 def _members(blend: Blend) -> list[str]:
     rows = [
         f"| {each.model_rank} | {each.trial_number} | {each.seed} | {each.weight:.3g} |"
-        f" {_words(each.model.description.network_config(), each.model.description.lookback)} |"
+        f" {_words(each.model.description)} |"
         for each in blend.ensemble.members
     ]
     return [
@@ -136,21 +135,10 @@ def _members(blend: Blend) -> list[str]:
     ]
 
 
-def _words(config: NetworkConfig, lookback: int) -> str:
+def _words(about: ModelDescription) -> str:
     """A network in a sentence."""
-    cnn, lstm = config.cnn, config.lstm
-    sizes = ", ".join(map(str, cnn.filter_sizes))
-    branch = f"convolutions over {sizes} bars ({cnn.num_filters} filters each, {cnn.activation}"
-    branch += ", shortcut" if cnn.residual else ""
-    branch += f", self-attention with {cnn.attention_heads} heads)" if cnn.attention_heads else ")"
-    layers = f"{lstm.num_layers} {'bidirectional ' if lstm.bidirectional else ''}LSTM layer{'s' if lstm.num_layers > 1 else ''}"
-    pooled = f"attention pooling with {lstm.attention_heads} heads" if lstm.attention_heads else "the last state"
-    skips = ", skip connections" if lstm.skip_connections else ""
-    parameters = profile(config, lookback=lookback).parameters
-    return (
-        f"{branch} and {layers} of {lstm.hidden_dim} units ({pooled}{skips}), joined by {config.fusion.method} of width"
-        f" {config.fusion.dim}; {parameters:,} parameters"
-    )
+    network = about.network_config()
+    return f"{network.describe()}; {network.cost(lookback=about.lookback).parameters:,} parameters"
 
 
 def _inputs(about: ModelDescription) -> list[str]:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from cnn_lstm_hyperopt.config.domains import Scalar
 from cnn_lstm_hyperopt.search.limits import Cost
+from cnn_lstm_hyperopt.space.domains import Scalar
 
 
 @dataclass(frozen=True)

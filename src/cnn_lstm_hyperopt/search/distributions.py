@@ -3,8 +3,8 @@
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from cnn_lstm_hyperopt.config import Choices, Fixed, FloatRange, IntRange, Params, SearchSpace
-from cnn_lstm_hyperopt.config.domains import Domain, Scalar
 from cnn_lstm_hyperopt.errors import ConfigError
+from cnn_lstm_hyperopt.space.domains import Domain, Scalar
 
 
 def distribution(domain: Domain) -> BaseDistribution:

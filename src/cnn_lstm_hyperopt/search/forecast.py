@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnn_lstm_hyperopt.config import SearchSpace
-from cnn_lstm_hyperopt.config.domains import Scalar
 from cnn_lstm_hyperopt.search import Cost, Limits, Proposal, Proposer, StudyPlan, random_configuration, with_fixed
+from cnn_lstm_hyperopt.space.domains import Scalar
 
 SAMPLED = 1000
 """Random configurations of the space that shares and means are taken from."""

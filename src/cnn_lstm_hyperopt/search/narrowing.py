@@ -17,7 +17,6 @@ from cnn_lstm_hyperopt.config import (
     dump_settings,
     load_settings,
 )
-from cnn_lstm_hyperopt.config.domains import Scalar, domain_text
 from cnn_lstm_hyperopt.config.schema.base import as_path
 from cnn_lstm_hyperopt.errors import ConfigError, RunError, SaveDirError
 from cnn_lstm_hyperopt.pareto import non_dominated_ranks
@@ -32,6 +31,7 @@ from cnn_lstm_hyperopt.run_dir.paths import (
     resume_in_python,
 )
 from cnn_lstm_hyperopt.search import SkillGate, StudyStorage, TrialRecord, read_description
+from cnn_lstm_hyperopt.space.domains import Scalar, domain_text
 from cnn_lstm_hyperopt.utils.atomic_io import write_text
 from cnn_lstm_hyperopt.utils.text import printable
 
@@ -214,14 +214,9 @@ def narrow_study(save_dir: Path, output: Path) -> Narrowed:
         storage.close()
     settings = load_settings(save_dir / CONFIG_FILE, environment={})
     good = good_trials(records, gate, _more_trials(save_dir, settings))
-    found = narrowings(settings.space, records, good)
-    new = settings.model_copy(
-        update={
-            "search_space": narrowed(settings.space, found).as_dict(),
-            "save_dir": _beside(save_dir),
-        }
-    )
-    text = HEAD + dump_settings(Settings.model_validate(new.model_dump()))
+    found = narrowings(settings.search_space, records, good)
+    changed = {"search_space": narrowed(settings.search_space, found), "save_dir": _beside(save_dir)}
+    text = HEAD + dump_settings(settings.model_copy(update=changed))
     try:
         write_text(output, text)
     except OSError as error:

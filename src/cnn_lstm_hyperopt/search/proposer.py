@@ -3,11 +3,11 @@
 from collections.abc import Collection, Sequence
 
 from cnn_lstm_hyperopt.config import Params
-from cnn_lstm_hyperopt.config.domains import Scalar
 from cnn_lstm_hyperopt.search.observations import Told
 from cnn_lstm_hyperopt.search.samplers import SAMPLERS, Proposal, Question, RandomSampler
 from cnn_lstm_hyperopt.search.study_plan import StudyPlan
 from cnn_lstm_hyperopt.search.trial import key_of
+from cnn_lstm_hyperopt.space.domains import Scalar
 
 SAMPLER_ATTEMPTS, RANDOM_ATTEMPTS = 10, 1000
 """Proposals of the sampler, then random ones, that may be refused before the space counts as used up."""

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from cnn_lstm_hyperopt.config.domains import Scalar
 from cnn_lstm_hyperopt.progress import Action, Decision, ProgressReport
 from cnn_lstm_hyperopt.search.assignment import Assignment, NoTrial
 from cnn_lstm_hyperopt.search.learning_curves import projected_seconds
 from cnn_lstm_hyperopt.search.study import Study
 from cnn_lstm_hyperopt.search.trial import Point, State, Values
+from cnn_lstm_hyperopt.space.domains import Scalar
 from cnn_lstm_hyperopt.utils.rng import stream_seed
 
 

@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
-from cnn_lstm_hyperopt.config.domains import Scalar
 from cnn_lstm_hyperopt.errors import TrialChangedError
 from cnn_lstm_hyperopt.progress import Decision, ProgressReport
 from cnn_lstm_hyperopt.search.assignment import Assignment, NoTrial
@@ -25,6 +24,7 @@ from cnn_lstm_hyperopt.search.samplers import Proposal
 from cnn_lstm_hyperopt.search.storage import StudyStorage
 from cnn_lstm_hyperopt.search.study_plan import StudyPlan
 from cnn_lstm_hyperopt.search.trial import LACKED_MEMORY, State, TrialRecord, Values, key_of
+from cnn_lstm_hyperopt.space.domains import Scalar
 
 log = logging.getLogger(__name__)
 

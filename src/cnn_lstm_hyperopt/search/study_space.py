@@ -34,4 +34,4 @@ def study_space(settings: Settings, description: Mapping[str, Any]) -> SearchSpa
         description: of its ``data.json``; data without a ``value_name`` have one task.
     """
     one_task = description.get("value_name", "") is None
-    return settings.space.for_one_task() if one_task else settings.space
+    return settings.search_space.for_one_task() if one_task else settings.search_space

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from optuna.trial import FrozenTrial, TrialState
 
 from cnn_lstm_hyperopt.config import Params
-from cnn_lstm_hyperopt.config.domains import Scalar
+from cnn_lstm_hyperopt.space.domains import Scalar
 
 DIED, KILLED = "died", "killed"
 """What became of a trial's process while the run went on; one that was killed may have been stopped by the kernel for memory."""

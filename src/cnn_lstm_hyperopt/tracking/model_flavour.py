@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from cnn_lstm_hyperopt.errors import TrackingError
 from cnn_lstm_hyperopt.inference.model import SavedModel, load_model
-from cnn_lstm_hyperopt.models import CnnLstm
+from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.training import ValueScale
 
 _EXAMPLE_BATCH = 2
@@ -28,7 +28,7 @@ _REQUIRED = ("torch", "numpy")
 class Predictions(nn.Module):
     """A network whose output is one tensor: probabilities and, if it predicts a value, the value in its units."""
 
-    def __init__(self, network: CnnLstm, scale: ValueScale) -> None:
+    def __init__(self, network: Network, scale: ValueScale) -> None:
         super().__init__()
         self.network, self._scale = network, scale
 

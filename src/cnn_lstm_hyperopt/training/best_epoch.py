@@ -5,14 +5,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cnn_lstm_hyperopt.models import CnnLstm
+from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.training.validation import Evaluation, Predictions
 
 
 class BestEpoch:
     """Empty until :meth:`keep` is called for the first time."""
 
-    def __init__(self, network: CnnLstm) -> None:
+    def __init__(self, network: Network) -> None:
         self._network = network
         self._weights: dict[str, Tensor] = {}
         self.evaluation: Evaluation | None = None

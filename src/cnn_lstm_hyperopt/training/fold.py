@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from cnn_lstm_hyperopt.data.windows import Windows
-from cnn_lstm_hyperopt.models import CnnLstm
+from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.training.best_epoch import BestEpoch
 from cnn_lstm_hyperopt.training.checkpoint import Stateful
 from cnn_lstm_hyperopt.training.dropout_schedules import DropoutSchedule
@@ -42,7 +42,7 @@ class FoldTraining:
 
     def __init__(
         self,
-        network: CnnLstm,
+        network: Network,
         windows: Windows,
         validation: Windows,
         config: TrainingConfig,

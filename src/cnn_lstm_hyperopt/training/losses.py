@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.nn import functional
 
-from cnn_lstm_hyperopt.models import Output
+from cnn_lstm_hyperopt.models.network import Output
 from cnn_lstm_hyperopt.training.augmentation import Mixed
 
 

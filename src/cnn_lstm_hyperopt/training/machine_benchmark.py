@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from cnn_lstm_hyperopt.config import Configuration, Params, TrainingSettings, parse_space
+from cnn_lstm_hyperopt.config import Params, TrainingSettings, parse_space
 from cnn_lstm_hyperopt.data.windows import Windows
-from cnn_lstm_hyperopt.models import NetworkConfig, Profile, build_network, profile
+from cnn_lstm_hyperopt.models import NetworkConfig, Profile, network_config
+from cnn_lstm_hyperopt.models.network import build_network
 from cnn_lstm_hyperopt.search import random_configuration
 from cnn_lstm_hyperopt.training import TrainingConfig, ValueScale, predict
 from cnn_lstm_hyperopt.training.cost_model import CostModel, fit_speeds, work
@@ -150,11 +151,9 @@ def _configurations() -> Iterator[tuple[Params, NetworkConfig, int]]:
     while found < CONFIGURATIONS:
         params = random_configuration(space, 0, number)
         number += 1
-        network = NetworkConfig.from_params(params, input_dim=FEATURES, n_classes=2, has_regression=True)
-        whole = profile(network, lookback=LOOKBACK)
-        seconds = (
-            3 * Configuration(params).whole_number("training.batch_size") * whole.multiply_adds / ASSUMED_MULTIPLY_ADDS
-        )
+        network = network_config(params, input_dim=FEATURES, n_classes=2, has_regression=True)
+        whole = network.cost(lookback=LOOKBACK)
+        seconds = 3 * int(params["training.batch_size"]) * whole.multiply_adds / ASSUMED_MULTIPLY_ADDS
         too_slow = seconds * SHORTEST_LOOKBACK / LOOKBACK > SLOWEST_STEP_SECONDS
         if too_slow or whole.parameters > LARGEST_PARAMETERS:
             continue
@@ -193,7 +192,7 @@ def _time(
     few = here.subset(np.arange(EVALUATED))
     predict(network, few, scale, precision)
     evaluation = _seconds(partial(predict, network, few, scale, precision), device)
-    return _Timed(profile(config, lookback=windows.lookback), training.batch_size, min(steps), evaluation)
+    return _Timed(config.cost(lookback=windows.lookback), training.batch_size, min(steps), evaluation)
 
 
 def _seconds(action: Callable[[], Any], device: torch.device) -> float:

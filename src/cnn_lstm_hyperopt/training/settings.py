@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
-from cnn_lstm_hyperopt.config import Configuration, Params, TrainingSettings
+from cnn_lstm_hyperopt.config import PARAMETERS, Params, TrainingSettings
 from cnn_lstm_hyperopt.config.schema.study import MetricName
+from cnn_lstm_hyperopt.config.search_space import typed_group
+from cnn_lstm_hyperopt.space.parameters import read_group
 from cnn_lstm_hyperopt.training.augmentation import AugmentationConfig
 from cnn_lstm_hyperopt.training.runtime.precision import Precision
 
@@ -68,26 +70,13 @@ class TrainingConfig:
         gradient_checkpointing: bool = False,
     ) -> "TrainingConfig":
         """The training that a trial's parameters describe, over at most ``max_epochs``."""
-        read = Configuration(params)
+        weighting = typed_group("regularization", params)
+        del weighting["l1_switch"]  # l1 is 0 without it
         return cls(
-            learning_rate=read.number("training.learning_rate"),
-            batch_size=read.whole_number("training.batch_size"),
-            weight_decay=read.number("training.weight_decay"),
-            optimizer=read.text("training.optimizer"),
-            scheduler=read.text("training.scheduler"),
-            gradient_clip=read.number("training.gradient_clip"),
-            label_smoothing=read.number("regularization.label_smoothing"),
-            l1=read.number("regularization.l1"),
-            l2=read.number("regularization.l2"),
-            dropout_schedule=read.text("regularization.dropout_schedule"),
-            balancing=read.text("multi_task.balancing"),
-            classification_weight=read.number("multi_task.classification_weight"),
-            augmentation=AugmentationConfig(
-                jitter=read.number("augmentation.jitter"),
-                scaling=read.number("augmentation.scaling"),
-                time_masking=read.number("augmentation.time_masking"),
-                mixup=read.number("augmentation.mixup"),
-            ),
+            **typed_group("training", params),
+            **weighting,
+            **typed_group("multi_task", params),
+            augmentation=read_group(AugmentationConfig, "augmentation", params, PARAMETERS),
             max_epochs=max_epochs,
             min_patience=settings.min_patience,
             patience_factor=settings.patience_factor,

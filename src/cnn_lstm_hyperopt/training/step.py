@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from cnn_lstm_hyperopt.data.windows import Windows
-from cnn_lstm_hyperopt.models import CnnLstm
+from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.training.augmentation import augment
 from cnn_lstm_hyperopt.training.loss_weighting import BALANCINGS
 from cnn_lstm_hyperopt.training.losses import mixed_targets, task_losses
@@ -30,7 +30,7 @@ class Stepper:
 
     def __init__(
         self,
-        network: CnnLstm,
+        network: Network,
         windows: Windows,
         config: TrainingConfig,
         *,

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from cnn_lstm_hyperopt.data.windows import Windows
-from cnn_lstm_hyperopt.models import CnnLstm
+from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, OnReport, ProgressReport
 from cnn_lstm_hyperopt.training.checkpoint import Checkpoint, Stateful
 from cnn_lstm_hyperopt.training.fold import FoldTraining, training_facts
@@ -118,7 +118,7 @@ class _Stopwatch:
 
 
 def train(
-    network: CnnLstm,
+    network: Network,
     windows: Windows,
     validation: Windows,
     config: TrainingConfig,

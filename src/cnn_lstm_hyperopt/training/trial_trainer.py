@@ -1,8 +1,6 @@
 """One configuration on one dataset: networks, training, outcome. The bridge between parameters and torch."""
 
-import gc
 import logging
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,14 +9,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cnn_lstm_hyperopt.config import Configuration, Params, TrainingSettings
+from cnn_lstm_hyperopt.config import Params, TrainingSettings
 from cnn_lstm_hyperopt.config.schema.study import MetricName
 from cnn_lstm_hyperopt.data.dataset import TrialData
 from cnn_lstm_hyperopt.data.windows import Fold, Windows
 from cnn_lstm_hyperopt.errors import CheckpointError, MemoryLimitError
-from cnn_lstm_hyperopt.models import CnnLstm, NetworkConfig, Profile, build_network, profile
+from cnn_lstm_hyperopt.models.network import Network, build_network
 from cnn_lstm_hyperopt.progress import Action, Decision, OnReport, ProgressReport
-from cnn_lstm_hyperopt.search import Cost, MemoryLevel, levels_of
+from cnn_lstm_hyperopt.search import levels_of
 from cnn_lstm_hyperopt.training import (
     Checkpoint,
     FoldTraining,
@@ -30,19 +28,17 @@ from cnn_lstm_hyperopt.training import (
     train_folds,
     write_checkpoint,
 )
-from cnn_lstm_hyperopt.training.cost_model import CostModel, memory_mb
+from cnn_lstm_hyperopt.training.cost_model import CostModel
+from cnn_lstm_hyperopt.training.memory_saving import save_memory, used_mb
 from cnn_lstm_hyperopt.training.runtime.allocator import give_back_pages, keep_freed_pages, reserve_blas_buffers
 from cnn_lstm_hyperopt.training.runtime.device import one_thread, seeded_dropout
-from cnn_lstm_hyperopt.training.runtime.memory import is_out_of_memory, peak_mb, reset_peak, resident_mb
+from cnn_lstm_hyperopt.training.runtime.memory import peak_mb, reset_peak
 from cnn_lstm_hyperopt.training.runtime.precision import Precision
+from cnn_lstm_hyperopt.training.trial_costs import TrialCosts
 from cnn_lstm_hyperopt.utils.heartbeat import beat
 from cnn_lstm_hyperopt.utils.rng import stream_seed
-from cnn_lstm_hyperopt.utils.text import one_line
 
 log = logging.getLogger(__name__)
-
-EARLY_REPORTS = (0.25, 0.5, 0.75)
-"""Shares of a long first epoch after which it is evaluated, too."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +51,13 @@ class TrainedNetwork:
         precision: that it was trained in.
     """
 
-    networks: tuple[CnnLstm, ...]
+    networks: tuple[Network, ...]
     outcome: Outcome
     memory_mb: float | None
     precision: Precision
 
     @property
-    def network(self) -> CnnLstm:
+    def network(self) -> Network:
         """That of a training on one fold, such as a finalist's.
 
         Raises:
@@ -82,7 +78,7 @@ class TrialRunner:
         settings: of their training.
         seed: the study's.
         device: where they are trained.
-        speeds: of the device.
+        speeds: of the device, from which ``costs`` predicts what a configuration costs.
         metric: what a trial's score is.
         memory_mb: what the process (on a GPU: the device's allocator) may use; a training that needs more is told so as one whose
             memory does not suffice. None: no limit.
@@ -101,6 +97,7 @@ class TrialRunner:
     ) -> None:
         self.data = data
         self.device = device
+        self.costs = TrialCosts(data, settings, speeds)
         self.speeds = speeds
         self._memory_mb = memory_mb
         self._settings = settings
@@ -109,63 +106,6 @@ class TrialRunner:
         reserve_blas_buffers()
         self._metric = metric
         self._folds = _on_device(data.folds, device)
-
-    def network_config(self, params: Params) -> NetworkConfig:
-        """The network of a whole configuration (fixed parameters included)."""
-        return NetworkConfig.from_params(
-            params,
-            input_dim=self.data.folds[0].train.input_dim,
-            n_classes=self.data.n_classes,
-            has_regression=self.data.has_regression,
-        )
-
-    def profile(self, params: Params) -> Profile:
-        """Size and arithmetic of the configuration's network, without building it."""
-        return profile(self.network_config(params), lookback=self.data.folds[0].train.lookback)
-
-    def precision(self, params: Params) -> Precision:
-        """What the configuration is trained in: by the settings, or what the cost model says is faster."""
-        return self._shape(params)[2]
-
-    def cost(self, params: Params, *, train_share: float = 1.0) -> Cost:
-        """What a trial of the configuration is predicted to cost, on a share of the windows that trials have here; all folds."""
-        network, batch_size, precision = self._shape(params)
-        windows = [max(1, round(train_share * len(fold.train))) for fold in self.data.folds]
-        steps = sum(math.ceil(count / batch_size) for count in windows) * self._settings.max_epochs
-        optimizer = Configuration(params).text("training.optimizer")
-        memory = memory_mb(network, batch_size, optimizer, precision, networks=len(self.data.folds))
-        return Cost(
-            seconds=steps * self.speeds.step_seconds(network, batch_size, precision),
-            size_mb=network.size_mb,
-            memory_mb=self.speeds.process_mb + memory,
-        )
-
-    def evaluation_seconds(self, params: Params) -> float:
-        """What one evaluation of a trial, on the validation windows of all folds, is predicted to take."""
-        return self._evaluation_seconds(params, sum(len(fold.validation) for fold in self.data.folds))
-
-    def _evaluation_seconds(self, params: Params, windows: int) -> float:
-        network, batch_size, precision = self._shape(params)
-        return self.speeds.evaluation_seconds(network, batch_size, windows, precision)
-
-    def epochs_within(self, params: Params, windows: int, seconds: float | None, most: int) -> int:
-        """Epochs of one network on ``windows`` training windows that are predicted to fit into the seconds, at least one.
-
-        Each ends with an evaluation on as many windows as the last fold validates on; there are ``most`` epochs at most.
-        """
-        if seconds is None:
-            return most
-        network, batch_size, precision = self._shape(params)
-        epoch = math.ceil(windows / batch_size) * self.speeds.step_seconds(network, batch_size, precision)
-        evaluation = self._evaluation_seconds(params, len(self.data.folds[-1].validation))
-        return min(most, max(1, int(seconds / (epoch + evaluation))))
-
-    def _shape(self, params: Params) -> tuple[Profile, int, Precision]:
-        """What a step's cost depends on."""
-        network, batch_size = self.profile(params), Configuration(params).whole_number("training.batch_size")
-        if self._settings.precision != "auto":
-            return network, batch_size, self._settings.precision
-        return network, batch_size, self.speeds.faster_precision(network, batch_size)
 
     def run_trial(
         self,
@@ -278,8 +218,8 @@ class TrialRunner:
             params,
             self._settings,
             max_epochs=max_epochs,
-            precision=self.precision(params),
-            early_reports=self._early_reports(params) if purpose == "trial" else (),
+            precision=self.costs.precision(params),
+            early_reports=self.costs.early_reports(params) if purpose == "trial" else (),
             metric=self._metric,
         )
         level = levels_of(params)[saving]
@@ -306,7 +246,7 @@ class TrialRunner:
 
         def watch(report: ProgressReport) -> Decision:
             decision = on_report(report)
-            if decision.action is Action.CONTINUE and not report.last and (used := _used_mb(self.device)) > limit:
+            if decision.action is Action.CONTINUE and not report.last and (used := used_mb(self.device)) > limit:
                 raise MemoryLimitError(
                     f"{used:.0f} MB are more than limits.memory_mb={limit:.0f} after {report.epoch:.2g} epochs"
                 )
@@ -323,7 +263,7 @@ class TrialRunner:
             return stream_seed(self._seed, number, f"{purpose}: {use}")
 
         with seeded_dropout(seed("dropout"), self.device):
-            network = build_network(self.network_config(params), seed=seed("weights"), device=self.device)
+            network = build_network(self.costs.network_config(params), seed=seed("weights"), device=self.device)
             network.register_forward_hook(_beat)
             return FoldTraining(
                 network,
@@ -333,11 +273,6 @@ class TrialRunner:
                 scale=ValueScale(fold.value_mean, fold.value_std),
                 generator=torch.Generator().manual_seed(seed("order and augmentation")),
             )
-
-    def _early_reports(self, params: Params) -> tuple[float, ...]:
-        """Where the first epoch is evaluated before its end, when it is predicted to be a long one."""
-        epoch_seconds = self.cost(params).seconds / self._settings.max_epochs
-        return EARLY_REPORTS if epoch_seconds > self._settings.long_epoch_seconds else ()
 
 
 def _beat(*_: object) -> None:
@@ -354,49 +289,6 @@ def _on_device(folds: Sequence[Fold], device: torch.device) -> tuple[Fold, ...]:
         return placed
 
     return tuple(replace(fold, train=moved(fold.train), validation=moved(fold.validation)) for fold in folds)
-
-
-def save_memory(
-    attempt: Callable[[int], TrainedNetwork], device: torch.device, levels: Sequence[MemoryLevel], first: int = 0
-) -> tuple[TrainedNetwork, int]:
-    """Trains with more and more memory saved as long as it does not suffice.
-
-    Args:
-        attempt: trains with a place in ``levels``.
-        device: whose memory is given back in between.
-        levels: of memory saved, in the order of trying.
-        first: place to begin with.
-
-    Returns:
-        What was trained, and the place.
-
-    Raises:
-        MemoryError: memory does not suffice at all, in whatever words that was said.
-        Exception: of ``attempt``, for another reason.
-    """
-    saving = first
-    while True:
-        try:
-            return attempt(saving), saving
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            if saving + 1 >= len(levels):
-                raise error if isinstance(error, MemoryError) else MemoryError(one_line(error)) from error
-            saving += 1
-            log.warning("memory did not suffice (%s); once more with %s", one_line(error), levels[saving])
-        _release_memory(device)  # here, where the exception no longer holds what its frames held
-
-
-def _release_memory(device: torch.device) -> None:
-    gc.collect()
-    give_back_pages()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-
-
-def _used_mb(device: torch.device) -> float:
-    return torch.cuda.memory_allocated(device) / 1e6 if device.type == "cuda" else resident_mb()
 
 
 def _keep_in(path: Path) -> OnEpochEnd:

@@ -12,7 +12,7 @@ from torch.nn import functional
 from cnn_lstm_hyperopt.config.schema.study import MetricName
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.metrics import score
-from cnn_lstm_hyperopt.models import CnnLstm
+from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.training.runtime.precision import Precision, computing_in
 
 EVALUATION_BATCH = 256
@@ -66,7 +66,7 @@ class Evaluation:
 
 @torch.inference_mode()
 def predict(
-    network: CnnLstm,
+    network: Network,
     windows: Windows,
     scale: ValueScale,
     precision: Precision = "float32",
@@ -86,7 +86,7 @@ def predict(
 
 
 def evaluate(
-    network: CnnLstm,
+    network: Network,
     windows: Windows,
     scale: ValueScale,
     precision: Precision = "float32",

@@ -1,10 +1,10 @@
 """All settings and all their defaults. A YAML file, flags and the Python API fill the same models."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PrivateAttr, field_validator, model_validator
+from pydantic import Field, GetPydanticSchema, model_validator
+from pydantic_core import core_schema
 
 from cnn_lstm_hyperopt.config.schema.base import Directory, Section
 from cnn_lstm_hyperopt.config.schema.data import DataSettings
@@ -14,7 +14,29 @@ from cnn_lstm_hyperopt.config.schema.search import PrunerSettings, SamplerSettin
 from cnn_lstm_hyperopt.config.schema.study import StudySettings
 from cnn_lstm_hyperopt.config.schema.tracking import MlflowSettings
 from cnn_lstm_hyperopt.config.schema.training import TrainingSettings
-from cnn_lstm_hyperopt.config.search_space import SearchSpace, parse_space, plain
+from cnn_lstm_hyperopt.config.search_space import PARAMETERS, parse_space
+from cnn_lstm_hyperopt.space.parsing import plain
+from cnn_lstm_hyperopt.space.search_space import SearchSpace
+
+
+def _read_space(raw: dict[str, Any]) -> SearchSpace:
+    space, faults = parse_space(raw)
+    if faults:
+        raise ValueError("\n".join(faults))
+    return space
+
+
+_ReadSpace = Annotated[
+    SearchSpace,
+    GetPydanticSchema(
+        lambda _, handler: core_schema.no_info_after_validator_function(
+            _read_space,
+            core_schema.no_info_before_validator_function(plain, handler(dict[str, Any])),
+            serialization=core_schema.plain_serializer_function_ser_schema(SearchSpace.as_dict),
+        )
+    ),
+]
+"""Written as YAML has it, read once into the domains of all parameters."""
 
 
 class Settings(Section):
@@ -36,9 +58,9 @@ class Settings(Section):
     report: bool = Field(
         True, description="write report.html and figures/ at the end; the command report does it at any time"
     )
-    search_space: dict[str, Any] = Field(default_factory=dict, description="what differs from the whole space")
-
-    _space: SearchSpace = PrivateAttr()
+    search_space: _ReadSpace = Field(
+        default_factory=lambda: SearchSpace.of(PARAMETERS), description="what differs from the whole space"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -47,26 +69,3 @@ class Settings(Section):
             return raw
         # An unknown name stays, so that it is reported.
         return {key: value for key, value in raw.items() if value is not None or key not in cls.model_fields}
-
-    @field_validator("search_space", mode="before")
-    @classmethod
-    def _of_plain_values(cls, value: Any) -> Any:
-        return plain(value) if isinstance(value, Mapping) else value
-
-    @field_validator("search_space")
-    @classmethod
-    def _legal_space(cls, value: dict[str, Any]) -> dict[str, Any]:
-        _, faults = parse_space(value)
-        if faults:
-            raise ValueError("\n".join(faults))
-        return value
-
-    @model_validator(mode="after")
-    def _keep_space(self) -> "Settings":
-        self._space, _ = parse_space(self.search_space)
-        return self
-
-    @property
-    def space(self) -> SearchSpace:
-        """The resolved search space."""
-        return self._space

@@ -1,1 +1,1 @@
-"""The CNN+LSTM family: its configuration, its network and what it costs."""
+"""The CNN+LSTM family: a convolutional and a recurrent branch that read the same window, joined by a fusion."""

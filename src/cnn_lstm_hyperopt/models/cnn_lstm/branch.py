@@ -1,8 +1,11 @@
 """What both branches hand to the fusion."""
 
-from typing import NamedTuple
+from __future__ import annotations
 
-from torch import Tensor
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class BranchOutput(NamedTuple):

@@ -3,13 +3,12 @@
 import torch
 from torch import Tensor, nn
 
-from cnn_lstm_hyperopt.models.cnn_lstm.branch import BranchOutput, BranchShape
-from cnn_lstm_hyperopt.models.cnn_lstm.config import CnnConfig
+from cnn_lstm_hyperopt.models.cnn_lstm.branch import BranchOutput
+from cnn_lstm_hyperopt.models.cnn_lstm.params import CnnConfig
+from cnn_lstm_hyperopt.models.layers.activations import ACTIVATIONS
 from cnn_lstm_hyperopt.models.layers.attention import SelfAttention
 from cnn_lstm_hyperopt.models.layers.dropout import Dropout
 from cnn_lstm_hyperopt.models.layers.recompute import run
-
-ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "swish": nn.SiLU}
 
 
 class ConvBranch(nn.Module):
@@ -28,7 +27,7 @@ class ConvBranch(nn.Module):
             nn.Conv1d(input_dim, config.num_filters, size, padding="same") for size in config.filter_sizes
         )
         self.norm = nn.LayerNorm(width)
-        self.activation = ACTIVATIONS[config.activation]()
+        self.activation = getattr(nn, ACTIVATIONS[config.activation])()
         self.shortcut = nn.Linear(input_dim, width) if config.residual else None
         self.dropout = Dropout(config.dropout)
         self.attention = SelfAttention(width, heads=config.attention_heads) if config.attention_heads else None
@@ -50,8 +49,3 @@ class ConvBranch(nn.Module):
             sequence = sequence + self.shortcut(x)
         dropped: Tensor = self.dropout(sequence)
         return dropped
-
-    @staticmethod
-    def shape(config: CnnConfig) -> BranchShape:
-        """Widths of the output."""
-        return BranchShape(config.width, 2 * config.width)

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from cnn_lstm_hyperopt.models.cnn_lstm.branch import BranchOutput, BranchShape
-from cnn_lstm_hyperopt.models.cnn_lstm.config import LstmConfig
+from cnn_lstm_hyperopt.models.cnn_lstm.branch import BranchOutput
+from cnn_lstm_hyperopt.models.cnn_lstm.params import LstmConfig
 from cnn_lstm_hyperopt.models.layers.attention import AttentionPooling
 from cnn_lstm_hyperopt.models.layers.dropout import Dropout
 from cnn_lstm_hyperopt.models.layers.recompute import run
@@ -55,8 +55,3 @@ class LstmBranch(nn.Module):
         if not self.bidirectional:
             return sequence[:, -1]
         return torch.cat([sequence[:, -1, : self.hidden_dim], sequence[:, 0, self.hidden_dim :]], dim=-1)
-
-    @staticmethod
-    def shape(config: LstmConfig) -> BranchShape:
-        """Widths of the output."""
-        return BranchShape(config.width, config.width)

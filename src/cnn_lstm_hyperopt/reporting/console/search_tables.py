@@ -5,7 +5,8 @@ from typing import Any
 
 from rich.table import Table
 
-from cnn_lstm_hyperopt.config import Configuration, SearchSpace
+from cnn_lstm_hyperopt.config import Params
+from cnn_lstm_hyperopt.models import family_of
 from cnn_lstm_hyperopt.reporting.console.tables import plain_table
 from cnn_lstm_hyperopt.search import StudyPlan, TrialRecord, above_chance, with_fixed
 from cnn_lstm_hyperopt.utils.text import counted
@@ -78,9 +79,11 @@ def front_table(front: Sequence[TrialRecord], plan: StudyPlan, objective: str) -
     table = plain_table(f"Pareto front: {counted(len(front), 'trial')}{below}")
     for name in ("rank", "trial", objective, "seconds", "MB"):
         table.add_column(name, justify="right", no_wrap=True)
-    for name in ("filters", "LSTM", "fusion", "optimizer"):
-        table.add_column(name)
-    for rank, record in enumerate(front[:FRONT_ROWS], start=1):
+    rows = [_short_params(with_fixed(plan.space, record.params)) for record in front[:FRONT_ROWS]]
+    headers = list(dict.fromkeys(header for row in rows for header in row))
+    for header in headers:
+        table.add_column(header)
+    for rank, (record, row) in enumerate(zip(front, rows, strict=False), start=1):
         if record.values is not None:
             score, seconds, size_mb = record.values
             table.add_row(
@@ -89,18 +92,11 @@ def front_table(front: Sequence[TrialRecord], plan: StudyPlan, objective: str) -
                 f"{score:.4f}",
                 f"{seconds:.1f}",
                 f"{size_mb:.3f}",
-                *_short_params(record, plan.space),
+                *(row.get(header, "") for header in headers),
             )
     return table
 
 
-def _short_params(record: TrialRecord, space: SearchSpace) -> tuple[str, str, str, str]:
-    """Filters, LSTM, fusion and optimiser in a few words."""
-    read = Configuration(with_fixed(space, record.params))
-    both_ways = " bidirectional" if read.flag("lstm.bidirectional") else ""
-    return (
-        f"{read.whole_number('cnn.num_filters')} × {read.text('cnn.filter_sizes')}",
-        f"{read.whole_number('lstm.hidden_dim')} × {read.whole_number('lstm.num_layers')}{both_ways}",
-        f"{read.text('fusion.method')} {read.whole_number('fusion.dim')}",
-        read.text("training.optimizer"),
-    )
+def _short_params(params: Params) -> dict[str, str]:
+    """Network and optimiser in a few words."""
+    return {**family_of(params).columns(params), "optimizer": str(params["training.optimizer"])}

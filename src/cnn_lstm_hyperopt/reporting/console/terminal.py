@@ -14,7 +14,6 @@ from rich.table import Table
 from rich.text import Text
 
 from cnn_lstm_hyperopt.config import PARAMETERS, SearchSpace
-from cnn_lstm_hyperopt.config.domains import domain_text
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.evaluation import Grade
 from cnn_lstm_hyperopt.execution.activity_file import Activity
@@ -43,6 +42,7 @@ from cnn_lstm_hyperopt.reporting.grades import terminal_style
 from cnn_lstm_hyperopt.search import Assignment, SkillGate, State, Study, StudyPlan, TrialRecord, above_chance
 from cnn_lstm_hyperopt.search.forecast import FinalForecast, Forecast
 from cnn_lstm_hyperopt.search.pruning_stats import LIMIT
+from cnn_lstm_hyperopt.space.domains import domain_text
 from cnn_lstm_hyperopt.training.cost_model import CostModel
 from cnn_lstm_hyperopt.training.trial_trainer import TrainedNetwork
 from cnn_lstm_hyperopt.utils.text import counted, epochs_text, seconds_text

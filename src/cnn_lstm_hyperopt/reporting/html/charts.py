@@ -9,9 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from scipy.stats import binomtest
 
-from cnn_lstm_hyperopt.config import Configuration
-from cnn_lstm_hyperopt.models.cnn_lstm.config import NetworkConfig
-from cnn_lstm_hyperopt.models.cnn_lstm.cost import profile
+from cnn_lstm_hyperopt.models import network_config
 from cnn_lstm_hyperopt.reporting.html.chart_style import (
     BAR,
     COLOURS,
@@ -264,14 +262,14 @@ def _cost(content: Content) -> pd.DataFrame:
         if not record.finished or not epochs > 0:
             continue
         params = with_fixed(content.space, record.params)
-        network = NetworkConfig.from_params(
+        network = network_config(
             params, input_dim=width, n_classes=max(2, len(classes)), has_regression=bool(data.get("value_name"))
         )
         rows[record.number] = (
             (record.attributes.get("measured_seconds") or record.seconds) / epochs,
             record.attributes.get("memory_mb"),
-            profile(network, lookback=lookback).multiply_adds,
-            Configuration(params).whole_number("training.batch_size"),
+            network.cost(lookback=lookback).multiply_adds,
+            int(params["training.batch_size"]),
         )
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from cnn_lstm_hyperopt.config import Fixed, Params, SearchSpace, load_settings, readable
-from cnn_lstm_hyperopt.config.domains import Scalar
 from cnn_lstm_hyperopt.config.yaml_reader import read_tree
 from cnn_lstm_hyperopt.errors import ConfigError, SaveDirError
 from cnn_lstm_hyperopt.run_dir.paths import CONFIG_FILE, STUDY_FILE
@@ -23,6 +22,7 @@ from cnn_lstm_hyperopt.search import (
     study_space,
 )
 from cnn_lstm_hyperopt.search.samplers.random import draw
+from cnn_lstm_hyperopt.space.domains import Scalar
 from cnn_lstm_hyperopt.utils.rng import stream
 from cnn_lstm_hyperopt.utils.text import did_you_mean, listed, printable, shown
 
@@ -299,9 +299,10 @@ def _drawn(
 def _head_faults(given: Params, params: Params, space: SearchSpace) -> list[str]:
     """Head counts that are given and do not divide their width in this configuration."""
     return [
-        f"{name} must divide the width {width_of(params)} of its branch, but got {given[name]}; change it, or leave it out"
+        f"{name} must divide the width {space.width(name, params)} of its branch, but got {given[name]}; change it, or leave it"
+        " out"
         for name in given
-        if (width_of := space.specs[name].divides) is not None and space.legal(name, given[name], params) != given[name]
+        if space.specs[name].divides is not None and space.legal(name, given[name], params) != given[name]
     ]
 
 

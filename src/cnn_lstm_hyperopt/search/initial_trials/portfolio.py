@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cnn_lstm_hyperopt.config import Choices, Domain, Fixed, IntRange, Params, SearchSpace
-from cnn_lstm_hyperopt.config.domains import Scalar, decode_sizes
 from cnn_lstm_hyperopt.search import Start, StudyPlan
+from cnn_lstm_hyperopt.space.domains import Scalar, decode_sizes
 
 Wish = float | str | tuple[Scalar, ...]
 """What an entry would like of a parameter: a number; filter sizes as they are stored; or values without order, the best first."""
@@ -160,14 +160,19 @@ def nearest(space: SearchSpace, wishes: Mapping[str, Wish]) -> dict[str, Scalar]
     """The whole configuration of the space, fixed parameters included, that is nearest to ``wishes``, parameter by parameter."""
     params: dict[str, Scalar] = {}
     for name in space.active(params):
-        params[name] = space.legal(name, _nearest(space.domains[name], wishes[name]), params)
+        params[name] = space.legal(name, _nearest(space.domains[name], wishes.get(name)), params)
     return params
 
 
-def _nearest(domain: Domain, wish: Wish) -> Scalar:
-    """The value of the domain that is nearest to what is wished; of two that are equally near, the smaller."""
+def _nearest(domain: Domain, wish: Wish | None) -> Scalar:
+    """The value of the domain that is nearest to what is wished; of two that are equally near, the smaller.
+
+    None: nothing is, for the parameter is of a fusion that no entry has.
+    """
     if isinstance(domain, Fixed):
         return domain.value
+    if wish is None:
+        return domain.values[0] if isinstance(domain, Choices) else domain.low
     if isinstance(wish, tuple):
         values = domain.values if isinstance(domain, Choices) else ()
         return next(value for value in (*wish, *values) if domain.contains(value))

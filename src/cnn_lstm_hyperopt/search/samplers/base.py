@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from cnn_lstm_hyperopt.config import Params
-from cnn_lstm_hyperopt.config.domains import Scalar
 from cnn_lstm_hyperopt.search.observations import Told
 from cnn_lstm_hyperopt.search.study_plan import StudyPlan
+from cnn_lstm_hyperopt.space.domains import Scalar
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.config import Choices, Domain, Fixed, FloatRange, IntRange, Params, SearchSpace
-from cnn_lstm_hyperopt.config.domains import Scalar
+from cnn_lstm_hyperopt.space.domains import Scalar
 
 Array = NDArray[np.float64]
 

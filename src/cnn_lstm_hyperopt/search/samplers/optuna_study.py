@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 import optuna
 
 from cnn_lstm_hyperopt.config import Fixed, SearchSpace
-from cnn_lstm_hyperopt.config.domains import Scalar
 from cnn_lstm_hyperopt.search.distributions import distribution, distributions_of
 from cnn_lstm_hyperopt.search.observations import Told
 from cnn_lstm_hyperopt.search.optuna_logging import quiet_optuna
+from cnn_lstm_hyperopt.space.domains import Scalar
 
 
 class OptunaStudy:

@@ -5,8 +5,8 @@ import math
 import numpy as np
 
 from cnn_lstm_hyperopt.config import Choices, Domain, Fixed, FloatRange, IntRange, SearchSpace
-from cnn_lstm_hyperopt.config.domains import Scalar
 from cnn_lstm_hyperopt.search.samplers.base import Proposal, Question, Sampler
+from cnn_lstm_hyperopt.space.domains import Scalar
 from cnn_lstm_hyperopt.utils.rng import stream
 
 

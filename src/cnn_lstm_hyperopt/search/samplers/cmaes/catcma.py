@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnn_lstm_hyperopt.config import Choices, IntRange
-from cnn_lstm_hyperopt.config.domains import Scalar
 from cnn_lstm_hyperopt.search.samplers.encoding import NEUTRAL, Array, Axis, Encoding
+from cnn_lstm_hyperopt.space.domains import Scalar
 
 MOST_STEPS = 32
 """Whole numbers of more values are as good as real ones, and rounded."""

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.config import Params
-from cnn_lstm_hyperopt.config.domains import Scalar
 from cnn_lstm_hyperopt.search.distributions import with_fixed
 from cnn_lstm_hyperopt.search.observations import Kind, Told
 from cnn_lstm_hyperopt.search.samplers.encoding import Encoding
 from cnn_lstm_hyperopt.search.study_plan import StudyPlan
 from cnn_lstm_hyperopt.search.trial import key_of
+from cnn_lstm_hyperopt.space.domains import Scalar
 
 Array = NDArray[np.float64]
 Key = tuple[tuple[str, Scalar], ...]

@@ -1,0 +1,26 @@
+"""Networks of the family in words, for model cards and tables."""
+
+from cnn_lstm_hyperopt.models.cnn_lstm.fusions.base import Fusion
+from cnn_lstm_hyperopt.models.cnn_lstm.params import CnnConfig, LstmConfig
+
+
+def sentence(cnn: CnnConfig, lstm: LstmConfig, fusion: Fusion) -> str:
+    """A whole network as a part of a sentence."""
+    sizes = ", ".join(map(str, cnn.filter_sizes))
+    branch = f"convolutions over {sizes} bars ({cnn.num_filters} filters each, {cnn.activation}"
+    branch += ", shortcut" if cnn.residual else ""
+    branch += f", self-attention with {cnn.attention_heads} heads)" if cnn.attention_heads else ")"
+    layers = f"{lstm.num_layers} {'bidirectional ' if lstm.bidirectional else ''}LSTM layer{'s' if lstm.num_layers > 1 else ''}"
+    pooled = f"attention pooling with {lstm.attention_heads} heads" if lstm.attention_heads else "the last state"
+    skips = ", skip connections" if lstm.skip_connections else ""
+    return f"{branch} and {layers} of {lstm.hidden_dim} units ({pooled}{skips}), joined by {fusion.method} of width {fusion.dim}"
+
+
+def columns(cnn: CnnConfig, lstm: LstmConfig, fusion: Fusion) -> dict[str, str]:
+    """A network in a row of a table: header → cell."""
+    both_ways = " bidirectional" if lstm.bidirectional else ""
+    return {
+        "filters": f"{cnn.num_filters} × {'-'.join(map(str, cnn.filter_sizes))}",
+        "LSTM": f"{lstm.hidden_dim} × {lstm.num_layers}{both_ways}",
+        "fusion": f"{fusion.method} {fusion.dim}",
+    }

@@ -1,0 +1,26 @@
+"""The family as the rest of the package sees it."""
+
+from collections.abc import Mapping
+
+from cnn_lstm_hyperopt.models.cnn_lstm.config import CnnLstmConfig
+from cnn_lstm_hyperopt.models.cnn_lstm.describe import columns
+from cnn_lstm_hyperopt.models.cnn_lstm.params import PARAMETERS, read_cnn, read_fusion, read_lstm
+from cnn_lstm_hyperopt.space.parameters import Params, Specs
+
+
+class CnnLstmFamily:
+    """See :class:`.Family`."""
+
+    name = "cnn_lstm"
+    parameters: Specs = PARAMETERS
+    structure = "two branches that read the same window"
+
+    def config(self, params: Params, *, input_dim: int, n_classes: int, has_regression: bool) -> CnnLstmConfig:
+        """See :meth:`.Family.config`."""
+        return CnnLstmConfig(
+            input_dim, n_classes, has_regression, read_cnn(params), read_lstm(params), read_fusion(params)
+        )
+
+    def columns(self, params: Params) -> Mapping[str, str]:
+        """See :meth:`.Family.columns`."""
+        return columns(read_cnn(params), read_lstm(params), read_fusion(params))

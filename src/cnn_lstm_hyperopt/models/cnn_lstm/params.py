@@ -1,0 +1,122 @@
+"""The parameters of the family: declared once, and read once into types."""
+
+from dataclasses import dataclass
+
+from cnn_lstm_hyperopt.models.cnn_lstm.branch import BranchShape
+from cnn_lstm_hyperopt.models.cnn_lstm.fusions import FUSION_PARAMETERS, FUSIONS
+from cnn_lstm_hyperopt.models.cnn_lstm.fusions.base import Fusion
+from cnn_lstm_hyperopt.models.layers.activations import ACTIVATIONS
+from cnn_lstm_hyperopt.space.domains import Choices, FloatRange, IntRange
+from cnn_lstm_hyperopt.space.parameters import FLAG, ParameterSpec, Params, Width, read_group, value_of
+
+MOST_LAYERS = 16
+
+
+def cnn_width(num_filters: int, filter_sizes: tuple[int, ...]) -> int:
+    """Channels of the CNN branch."""
+    return num_filters * len(filter_sizes)
+
+
+def lstm_width(hidden_dim: int, bidirectional: bool) -> int:
+    """Features a time step of the LSTM branch."""
+    return hidden_dim * (2 if bidirectional else 1)
+
+
+# Order matters: a parent stands before the parameters that depend on it.
+PARAMETERS: dict[str, ParameterSpec] = {
+    "cnn.num_filters": ParameterSpec("choice", Choices((32, 64, 128, 256)), low=1, high=4096),
+    "cnn.filter_sizes": ParameterSpec("sizes", Choices(("3-5-7", "3-5-7-11")), low=1, high=255),
+    "cnn.dropout": ParameterSpec("float", FloatRange(0.1, 0.5), low=0.0, high=0.95),
+    "cnn.activation": ParameterSpec("choice", Choices(tuple(ACTIVATIONS)), options=tuple(ACTIVATIONS)),
+    "cnn.residual": ParameterSpec("flag", FLAG),
+    "cnn.attention": ParameterSpec("flag", FLAG),
+    "cnn.attention_heads": ParameterSpec(
+        "choice",
+        Choices((2, 4, 8)),
+        low=1,
+        high=64,
+        when={"cnn.attention": (True,)},
+        divides=Width(("cnn.num_filters", "cnn.filter_sizes"), cnn_width),
+    ),
+    "lstm.hidden_dim": ParameterSpec("choice", Choices((64, 128, 256, 512, 1024)), low=1, high=8192),
+    "lstm.num_layers": ParameterSpec("int", IntRange(1, 4), low=1, high=MOST_LAYERS),
+    "lstm.dropout": ParameterSpec("float", FloatRange(0.1, 0.5), low=0.0, high=0.95),
+    "lstm.bidirectional": ParameterSpec("flag", FLAG),
+    "lstm.attention": ParameterSpec("flag", FLAG),
+    "lstm.attention_heads": ParameterSpec(
+        "choice",
+        Choices((2, 4, 8)),
+        low=1,
+        high=64,
+        when={"lstm.attention": (True,)},
+        divides=Width(("lstm.hidden_dim", "lstm.bidirectional"), lstm_width),
+    ),
+    "lstm.skip_connections": ParameterSpec(
+        "flag", FLAG, when={"lstm.num_layers": tuple(range(2, MOST_LAYERS + 1))}, unused=False
+    ),
+    **FUSION_PARAMETERS,
+}
+
+
+@dataclass(frozen=True)
+class CnnConfig:
+    """The convolutional branch; ``attention_heads`` None: no self-attention."""
+
+    num_filters: int
+    filter_sizes: tuple[int, ...]
+    dropout: float
+    activation: str
+    residual: bool
+    attention_heads: int | None
+
+    @property
+    def width(self) -> int:
+        """Channels of the branch's sequence."""
+        return cnn_width(self.num_filters, self.filter_sizes)
+
+    @property
+    def shape(self) -> BranchShape:
+        """Widths of the branch's output; its summary has two vectors, see :class:`.ConvBranch`."""
+        return BranchShape(self.width, 2 * self.width)
+
+
+@dataclass(frozen=True)
+class LstmConfig:
+    """The recurrent branch; ``attention_heads`` None: the last state instead of attention pooling."""
+
+    hidden_dim: int
+    num_layers: int
+    dropout: float
+    bidirectional: bool
+    attention_heads: int | None
+    skip_connections: bool
+
+    @property
+    def directions(self) -> int:
+        """1, or 2 when bidirectional."""
+        return self.width // self.hidden_dim
+
+    @property
+    def width(self) -> int:
+        """Features of the branch's sequence."""
+        return lstm_width(self.hidden_dim, self.bidirectional)
+
+    @property
+    def shape(self) -> BranchShape:
+        """Widths of the branch's output."""
+        return BranchShape(self.width, self.width)
+
+
+def read_cnn(params: Params) -> CnnConfig:
+    """The convolutional branch of a full configuration."""
+    return read_group(CnnConfig, "cnn", params, PARAMETERS)
+
+
+def read_lstm(params: Params) -> LstmConfig:
+    """The recurrent branch of a full configuration."""
+    return read_group(LstmConfig, "lstm", params, PARAMETERS)
+
+
+def read_fusion(params: Params) -> Fusion:
+    """The fusion of a full configuration."""
+    return read_group(FUSIONS[value_of("fusion.method", params, PARAMETERS)], "fusion", params, PARAMETERS)

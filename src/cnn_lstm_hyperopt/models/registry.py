@@ -1,0 +1,40 @@
+"""The network families. A new one is a package beside ``cnn_lstm`` and a line here."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from cnn_lstm_hyperopt.models.base import Family, NetworkConfig
+from cnn_lstm_hyperopt.models.cnn_lstm.family import CnnLstmFamily
+from cnn_lstm_hyperopt.space.domains import Fixed
+from cnn_lstm_hyperopt.space.parameters import ParameterSpec, Params
+
+_MEMBERS: tuple[Family, ...] = (CnnLstmFamily(),)
+
+FAMILIES: Mapping[str, Family] = {family.name: family for family in _MEMBERS}
+"""By name; the first is what a search space has that names none."""
+FAMILY = "model.family"
+"""The parameter that names a configuration's family; it is there when there are several."""
+
+
+def parameters_of(families: Iterable[Family]) -> dict[str, ParameterSpec]:
+    """The parameters of all families; of several, each one's exist only where :data:`FAMILY` names it."""
+    first, *others = families
+    if not others:
+        return dict(first.parameters)
+    names = (first.name, *(family.name for family in others))
+    found = {FAMILY: ParameterSpec("choice", Fixed(first.name), options=names)}
+    for family in (first, *others):
+        for name, spec in family.parameters.items():
+            found[name] = replace(spec, when={FAMILY: (family.name,), **spec.when})
+    return found
+
+
+def family_of(params: Params) -> Family:
+    """The family of a full configuration's network."""
+    return FAMILIES[str(params.get(FAMILY, next(iter(FAMILIES))))]
+
+
+def network_config(params: Params, *, input_dim: int, n_classes: int, has_regression: bool) -> NetworkConfig:
+    """The network that a full configuration describes; arguments and errors are those of :meth:`.Family.config`."""
+    family = family_of(params)
+    return family.config(params, input_dim=input_dim, n_classes=n_classes, has_regression=has_regression)

@@ -1,0 +1,128 @@
+"""The domains of all parameters together: which exist in a configuration, which are searched, which values are legal."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from cnn_lstm_hyperopt.space.domains import Choices, Domain, Fixed, IntRange, Scalar
+from cnn_lstm_hyperopt.space.parameters import ParameterSpec, Params, Specs
+from cnn_lstm_hyperopt.space.values import parse_value
+from cnn_lstm_hyperopt.utils.text import did_you_mean, shown
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """The domain of every parameter, a parent before the parameters that depend on it.
+
+    Attributes:
+        domains: by name.
+        specs: what each parameter is: when it exists, and what it must divide.
+    """
+
+    domains: Mapping[str, Domain]
+    specs: Specs
+
+    @classmethod
+    def of(cls, specs: Specs) -> "SearchSpace":
+        """A space of these parameters, each with its default domain."""
+        return cls({name: spec.default for name, spec in specs.items()}, specs)
+
+    def active(self, params: Params) -> Iterator[str]:
+        """Names of the parameters that exist given the parents in ``params``, in order.
+
+        Lazy: a caller may add each value to ``params`` before it asks for the next name.
+        """
+        for name in self.domains:
+            if self.specs[name].exists(params):
+                yield name
+
+    def width(self, name: str, params: Params) -> int | None:
+        """What a head count must divide in a configuration with these parents; None: it is no head count."""
+        width = self.specs[name].divides
+        if width is None:
+            return None
+        return width.of(*(self.specs[parent].typed(params[parent]) for parent in width.parameters))
+
+    def legal(self, name: str, value: Scalar, params: Params) -> Scalar:
+        """``value`` itself, or for a head count that does not divide its width the largest choice that does."""
+        width = self.width(name, params)
+        if width is None or width % int(value) == 0:
+            return value
+        fitting = [int(choice) for choice in values_of(self.domains[name]) if width % int(choice) == 0]
+        return max((choice for choice in fitting if choice <= int(value)), default=min(fitting))
+
+    def value(self, name: str, raw: Any) -> Scalar:
+        """``raw``, as a file has it, as the stored value of the parameter's domain that it means.
+
+        Raises:
+            ValueError: it means none; the text is the rule, the value and the cure, to stand behind the parameter's name.
+        """
+        spec, domain = self.specs[name], self.domains[name]
+        # What a parameter may be at all is wider than its domain, so the domain's bounds are the rule to be told of.
+        value: Scalar = raw if spec.options else parse_value(replace(spec, low=None, high=None), raw)
+        if domain.contains(value):
+            return value
+        match domain:
+            case Fixed(fixed):
+                rule, cure = f"be {_written(spec, fixed)}, to which the search space fixes it", "leave it out"
+            case Choices(values):
+                rule, cure = f"be one of {', '.join(_written(spec, choice) for choice in values)}", "change it"
+            case _:
+                rule, cure = f"lie between {domain.low:g} and {domain.high:g}", "change it"
+        meant = did_you_mean(raw, [str(choice) for choice in values_of(domain)]) if spec.options else ""
+        raise ValueError(f"must {rule}, but got {shown(raw)}{meant or f'; {cure}, or widen search_space.{name}'}")
+
+    def searched(self) -> dict[str, Domain]:
+        """The parameters that are not fixed and that some configuration has."""
+        return {
+            name: domain
+            for name, domain in self.domains.items()
+            if not isinstance(domain, Fixed) and self.possible(name)
+        }
+
+    def possible(self, name: str) -> bool:
+        """Whether some configuration has the parameter, as far as its parents' domains tell."""
+        return all(
+            any(self.domains[parent].contains(value) for value in values)
+            for parent, values in self.specs[name].when.items()
+        )
+
+    def fixing(self, values: Params) -> "SearchSpace":
+        """The same space with some parameters fixed."""
+        return replace(self, domains={**self.domains, **{name: Fixed(value) for name, value in values.items()}})
+
+    def for_one_task(self) -> "SearchSpace":
+        """Return the space for data without a regression target: with one loss there is nothing to weight."""
+        return self.fixing({name: spec.one_task for name, spec in self.specs.items() if spec.one_task is not None})
+
+    def as_dict(self) -> dict[str, dict[str, Any]]:
+        """The long YAML form, by group; :func:`.parse_space` reads it back unchanged."""
+        groups: dict[str, dict[str, Any]] = {}
+        for name, domain in self.domains.items():
+            group, key = name.split(".")
+            groups.setdefault(group, {})[key] = _long_form(self.specs[name], domain)
+        return groups
+
+
+def values_of(domain: Domain) -> list[Scalar]:
+    """All values of a finite domain."""
+    if isinstance(domain, Choices):
+        return list(domain.values)
+    if isinstance(domain, IntRange):
+        return list(range(domain.low, domain.high + 1))
+    if isinstance(domain, Fixed):
+        return [domain.value]
+    raise ValueError("a range of real numbers has no list of values")
+
+
+def _written(spec: ParameterSpec, value: Scalar) -> str:
+    """A value as a file has it."""
+    return str(value).lower() if isinstance(value, bool) else str(spec.readable(value))
+
+
+def _long_form(spec: ParameterSpec, domain: Domain) -> Any:
+    if isinstance(domain, Fixed):
+        return {"fixed": spec.readable(domain.value)}
+    if isinstance(domain, Choices):
+        return {"choices": [spec.readable(value) for value in domain.values]}
+    return {"low": domain.low, "high": domain.high, "log": domain.log}

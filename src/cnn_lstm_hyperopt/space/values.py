@@ -1,0 +1,118 @@
+"""One parameter as YAML has it: a value, or the short or long form of a domain."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from cnn_lstm_hyperopt.space.domains import Choices, Domain, Fixed, FloatRange, IntRange, Scalar, encode
+from cnn_lstm_hyperopt.space.parameters import ParameterSpec
+from cnn_lstm_hyperopt.utils.text import did_you_mean, shown
+
+MOST_CHOICES, MOST_SIZES = 64, 16
+_LARGEST = 1e308
+
+
+def parse_domain(spec: ParameterSpec, raw: Any) -> Domain:
+    """The domain that a short or long form of YAML means; raises ValueError with the rule otherwise."""
+    if isinstance(raw, Mapping):
+        keys = set(raw)
+        if keys == {"fixed"}:
+            return Fixed(parse_value(spec, raw["fixed"]))
+        if keys == {"choices"}:
+            return _choices(spec, raw["choices"])
+        if {"low", "high"} <= keys <= {"low", "high", "log"}:
+            return _range(spec, raw["low"], raw["high"], raw.get("log", spec.kind == "log_float"))
+        raise ValueError(
+            f"must be {{low, high, log}}, {{choices: [...]}} or {{fixed: value}}, but has the keys"
+            f" {shown(sorted(map(str, keys)))}"
+        )
+    if isinstance(raw, list):
+        if spec.kind == "int" and len(raw) > 2:
+            return _listed(spec, raw)
+        if spec.kind in ("int", "float", "log_float"):
+            if len(raw) != 2:
+                raise ValueError(f"must be [low, high], but got {shown(raw)}; for single values use {{choices: [...]}}")
+            return _range(spec, raw[0], raw[1], spec.kind == "log_float")
+        if spec.kind == "sizes" and raw and not isinstance(raw[0], list):
+            raise ValueError(f"must be a list of lists such as [[3, 5, 7]], but got {shown(raw)}")
+        return _choices(spec, raw)
+    return Fixed(parse_value(spec, raw))
+
+
+def _listed(spec: ParameterSpec, raw: list[Any]) -> Domain:
+    """Whole numbers of which each is written: ``[1, 2, 3, 4]`` is the range 1 to 4, ``[1, 2, 4]`` three choices."""
+    choices = _choices(spec, raw)
+    numbers = [int(value) for value in choices.values] if isinstance(choices, Choices) else []
+    if numbers and numbers == list(range(numbers[0], numbers[-1] + 1)):
+        return IntRange(numbers[0], numbers[-1])
+    return choices
+
+
+def _choices(spec: ParameterSpec, raw: Any) -> Domain:
+    if not isinstance(raw, list) or not raw:
+        raise ValueError(f"needs a list with at least one choice, but got {shown(raw)}")
+    if len(raw) > MOST_CHOICES:
+        raise ValueError(f"has {len(raw)} choices; {MOST_CHOICES} at most")
+    values = tuple(parse_value(spec, item) for item in raw)
+    if len(set(values)) != len(values):
+        raise ValueError(f"has a choice twice: {shown(raw)}")
+    return Choices(values) if len(values) > 1 else Fixed(values[0])
+
+
+def _range(spec: ParameterSpec, low: Any, high: Any, log: Any) -> Domain:
+    if spec.kind in ("flag", "sizes") or spec.options:
+        raise ValueError("has no range; give a list of choices")
+    if not isinstance(log, bool):
+        raise ValueError(f"log must be true or false, but got {shown(log)}")
+    lowest, highest = parse_value(spec, low), parse_value(spec, high)
+    if isinstance(lowest, str) or isinstance(highest, str) or lowest > highest:
+        raise ValueError(f"must have low ≤ high, but got low={shown(low)}, high={shown(high)}")
+    if log and lowest == 0 and spec.from_zero is not None and highest > spec.from_zero:
+        lowest = spec.from_zero
+    if log and lowest <= 0:
+        raise ValueError(f"is a log range and needs low > 0, but got low={shown(low)}; use log: false to start at 0")
+    if lowest == highest:
+        return Fixed(lowest)
+    if spec.kind in ("int", "choice"):
+        return IntRange(int(lowest), int(highest), log)
+    return FloatRange(float(lowest), float(highest), log)
+
+
+def parse_value(spec: ParameterSpec, raw: Any) -> Scalar:
+    """``raw`` as a legal stored value of the parameter; raises ValueError with the rule otherwise."""
+    if spec.kind == "flag":
+        if not isinstance(raw, bool):
+            raise ValueError(f"must be true or false, but got {shown(raw)}")
+        return raw
+    if spec.options:
+        if raw not in spec.options:
+            raise ValueError(
+                f"must be one of {', '.join(spec.options)}, but got {shown(raw)}{did_you_mean(raw, spec.options)}"
+            )
+        return encode(raw)
+    if spec.kind == "sizes":
+        if not isinstance(raw, list) or not raw:
+            raise ValueError(f"must be a list of filter sizes such as [3, 5, 7], but got {shown(raw)}")
+        if len(raw) > MOST_SIZES:
+            raise ValueError(f"has {len(raw)} filter sizes at once; {MOST_SIZES} at most")
+        sizes = [_number(spec, item, whole=True) for item in raw]
+        if any(size % 2 == 0 for size in sizes):
+            raise ValueError(f"must be odd filter sizes (a filter is centred on its bar), but got {shown(raw)}")
+        return encode(sizes)
+    return _number(spec, raw, whole=spec.kind in ("int", "choice"))
+
+
+def _number(spec: ParameterSpec, raw: Any, *, whole: bool) -> int | float:
+    # YAML 1.1 reads 1e-5 (without a dot) as text; Python reads 1_0 and the digits of all scripts as numbers.
+    if isinstance(raw, str) and raw.isascii() and "_" not in raw:
+        try:
+            raw = float(raw)
+        except ValueError:
+            raise ValueError(f"must be a number, but got {shown(raw)}") from None
+    if isinstance(raw, bool) or not isinstance(raw, (int, float)) or not -_LARGEST < raw < _LARGEST:  # NaN, too
+        raise ValueError(f"must be a number, but got {shown(raw)}")
+    if whole and raw != int(raw):
+        raise ValueError(f"must be a whole number, but got {shown(raw)}")
+    low, high = spec.low, spec.high
+    if (low is not None and not raw >= low) or (high is not None and not raw <= high):
+        raise ValueError(f"must lie between {low:g} and {high:g}, but got {shown(raw)}")
+    return int(raw) if whole else float(raw)

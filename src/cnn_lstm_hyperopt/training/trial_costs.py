@@ -1,0 +1,90 @@
+"""What the trials of one study are predicted to cost, before they start."""
+
+import math
+
+from cnn_lstm_hyperopt.config import Params, TrainingSettings
+from cnn_lstm_hyperopt.data.dataset import TrialData
+from cnn_lstm_hyperopt.models import NetworkConfig, Profile, network_config
+from cnn_lstm_hyperopt.search import Cost
+from cnn_lstm_hyperopt.training.cost_model import CostModel, memory_mb
+from cnn_lstm_hyperopt.training.runtime.precision import Precision
+
+EARLY_REPORTS = (0.25, 0.5, 0.75)
+"""Shares of a long first epoch after which it is evaluated, too."""
+
+
+class TrialCosts:
+    """Predictions for whole configurations (fixed parameters included).
+
+    Args:
+        data: what trials see.
+        settings: of their training.
+        speeds: of the device.
+    """
+
+    def __init__(self, data: TrialData, settings: TrainingSettings, speeds: CostModel) -> None:
+        self._data = data
+        self._settings = settings
+        self._speeds = speeds
+
+    def network_config(self, params: Params) -> NetworkConfig:
+        """The network of a whole configuration (fixed parameters included)."""
+        return network_config(
+            params,
+            input_dim=self._data.folds[0].train.input_dim,
+            n_classes=self._data.n_classes,
+            has_regression=self._data.has_regression,
+        )
+
+    def profile(self, params: Params) -> Profile:
+        """Size and arithmetic of the configuration's network, without building it."""
+        return self.network_config(params).cost(lookback=self._data.folds[0].train.lookback)
+
+    def precision(self, params: Params) -> Precision:
+        """What the configuration is trained in: by the settings, or what the cost model says is faster."""
+        return self._shape(params)[2]
+
+    def cost(self, params: Params, *, train_share: float = 1.0) -> Cost:
+        """What a trial of the configuration is predicted to cost, on a share of the windows that trials have here; all folds."""
+        network, batch_size, precision = self._shape(params)
+        windows = [max(1, round(train_share * len(fold.train))) for fold in self._data.folds]
+        steps = sum(math.ceil(count / batch_size) for count in windows) * self._settings.max_epochs
+        optimizer = str(params["training.optimizer"])
+        memory = memory_mb(network, batch_size, optimizer, precision, networks=len(self._data.folds))
+        return Cost(
+            seconds=steps * self._speeds.step_seconds(network, batch_size, precision),
+            size_mb=network.size_mb,
+            memory_mb=self._speeds.process_mb + memory,
+        )
+
+    def evaluation_seconds(self, params: Params) -> float:
+        """What one evaluation of a trial, on the validation windows of all folds, is predicted to take."""
+        return self._evaluation_seconds(params, sum(len(fold.validation) for fold in self._data.folds))
+
+    def _evaluation_seconds(self, params: Params, windows: int) -> float:
+        network, batch_size, precision = self._shape(params)
+        return self._speeds.evaluation_seconds(network, batch_size, windows, precision)
+
+    def epochs_within(self, params: Params, windows: int, seconds: float | None, most: int) -> int:
+        """Epochs of one network on ``windows`` training windows that are predicted to fit into the seconds, at least one.
+
+        Each ends with an evaluation on as many windows as the last fold validates on; there are ``most`` epochs at most.
+        """
+        if seconds is None:
+            return most
+        network, batch_size, precision = self._shape(params)
+        epoch = math.ceil(windows / batch_size) * self._speeds.step_seconds(network, batch_size, precision)
+        evaluation = self._evaluation_seconds(params, len(self._data.folds[-1].validation))
+        return min(most, max(1, int(seconds / (epoch + evaluation))))
+
+    def _shape(self, params: Params) -> tuple[Profile, int, Precision]:
+        """What a step's cost depends on."""
+        network, batch_size = self.profile(params), int(params["training.batch_size"])
+        if self._settings.precision != "auto":
+            return network, batch_size, self._settings.precision
+        return network, batch_size, self._speeds.faster_precision(network, batch_size)
+
+    def early_reports(self, params: Params) -> tuple[float, ...]:
+        """Where the first epoch is evaluated before its end, when it is predicted to be a long one."""
+        epoch_seconds = self.cost(params).seconds / self._settings.max_epochs
+        return EARLY_REPORTS if epoch_seconds > self._settings.long_epoch_seconds else ()
