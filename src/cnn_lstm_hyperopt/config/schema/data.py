@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from cnn_lstm_hyperopt.config.schema.base import MAX_SECONDS, FunctionReference, InputDirectory, Section, legible_name
-from cnn_lstm_hyperopt.utils.members import described_members
+from cnn_lstm_hyperopt.utils.registry import declared
 from cnn_lstm_hyperopt.utils.text import shown
 
 Target = Literal["direction", "volatility", "triple_barrier"]
-SOURCES = described_members("data/sources", first="synthetic")
-"""Each source of bars and what it is."""
+SOURCES = declared("data/sources")
+"""What each source of bars says of itself, by name."""
 if TYPE_CHECKING:
     SourceName = str
 else:
@@ -41,7 +41,7 @@ class DataSettings(Section):
 
     source: SourceName = Field(
         "synthetic",
-        description="; ".join(f"{name}: {text[0].lower()}{text[1:]}" for name, text in SOURCES.items()),
+        description=", ".join(f"{name} ({facts['description']})" for name, facts in SOURCES.items()),
     )
     synthetic_seed: int = Field(0, ge=0, lt=2**32, description="another seed is another synthetic market")
     data_dir: InputDirectory = Field(None, description="folder of SYMBOL.csv or SYMBOL.parquet; implies source: files")

@@ -1,27 +1,17 @@
-"""Where bars come from: each file of this folder is a source, and is found here. A new one is a new file."""
+"""Where bars come from: each file that defines a :class:`Source` is one. A new one is a new file."""
 
-import importlib
-from collections.abc import Mapping
 from dataclasses import fields, replace
 
-from cnn_lstm_hyperopt.config.schema.data import SOURCES as NAMES
 from cnn_lstm_hyperopt.config.schema.data import DataSettings
 from cnn_lstm_hyperopt.data.bars import Bars
 from cnn_lstm_hyperopt.data.problems import warning_texts
 from cnn_lstm_hyperopt.data.sources.base import Source
 from cnn_lstm_hyperopt.data.validation.plausibility import hole_problem
 from cnn_lstm_hyperopt.errors import DataError
+from cnn_lstm_hyperopt.utils.registry import members
 from cnn_lstm_hyperopt.utils.text import shown_names
 
-
-def _found() -> dict[str, type[Source]]:
-    for name in NAMES:
-        importlib.import_module(f"{__name__}.{name}")
-    there = {source.__module__.rpartition(".")[2]: source for source in Source.__subclasses__()}
-    return {name: there[name] for name in NAMES}
-
-
-SOURCES: Mapping[str, type[Source]] = _found()
+SOURCES: dict[str, type[Source]] = members(__name__, Source)
 """By the name in the setting ``source``."""
 
 

@@ -20,20 +20,19 @@ _LISTED = 30
 class Source(ABC):
     """Somewhere that bars come from.
 
-    A source is a frozen dataclass in a module of its own in this folder: the module's name is the value of the setting
-    ``source``, the first line of its docstring is what ``--help`` says, and its fields are the settings of ``data`` that it
-    reads, by their names.
+    A source is a frozen dataclass. Its fields are the settings of ``data`` that it reads, by their names.
 
     Attributes:
+        name: what the setting ``source`` calls it.
+        place: in the order of the sources.
+        description: what it is, in a few words.
         survivorship: what is known of symbols that are missing because they did not survive.
     """
 
+    name: ClassVar[str]
+    place: ClassVar[int]
+    description: ClassVar[str]
     survivorship: ClassVar[str]
-
-    @property
-    def name(self) -> str:
-        """What the setting ``source`` calls it."""
-        return type(self).__module__.rpartition(".")[2]
 
     def best_accuracy(self, target: str, horizon: int) -> float | None:
         """Share of right classes that nothing can surpass on average; None where nobody knows, as of real markets."""

@@ -1,7 +1,4 @@
-"""Real daily bars of seven US stocks that come with the package.
-
-``data/embedded/NOTICE`` says where each is from.
-"""
+"""Real daily bars that come with the package; data/embedded/NOTICE says where each is from."""
 
 import json
 from collections.abc import Sequence
@@ -31,6 +28,8 @@ _SURVIVORS = (
 class EmbeddedSource(Source):
     """The package's own bars: seven US stocks, daily, adjusted."""
 
+    name, place = "embedded", 1
+    description = "real bars in the package"
     survivorship = _SURVIVORS
 
     def available(self) -> dict[str, Span]:

@@ -1,4 +1,4 @@
-"""A folder of SYMBOL.csv and SYMBOL.parquet (data_dir)."""
+"""Bars from a folder of SYMBOL.csv and SYMBOL.parquet."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +31,8 @@ class FileSource(Source):
         feature_columns: further columns that are read of every file.
     """
 
+    name, place = "files", 2
+    description = "data_dir"
     survivorship = (
         "not known of your own files: if the symbols were chosen today, those that failed before are missing, and results look"
         " better than they would have been"

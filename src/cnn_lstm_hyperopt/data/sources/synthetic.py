@@ -1,7 +1,4 @@
-"""A synthetic market whose best attainable accuracy is known.
-
-It is a yardstick for the search, not a model of any real market.
-"""
+"""A synthetic market whose best attainable accuracy is known: a yardstick for the search, not a model of any real market."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,6 +41,8 @@ class SyntheticSource(Source):
         synthetic_seed: another seed is another market.
     """
 
+    name, place = "synthetic", 0
+    description = "a market whose best accuracy is known"
     survivorship = "none: nobody goes bankrupt in a synthetic market"
     synthetic_seed: int
 

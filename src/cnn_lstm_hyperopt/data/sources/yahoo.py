@@ -1,7 +1,4 @@
-"""Daily bars from Yahoo Finance, kept in a cache.
-
-They come through the package yfinance; with the cache, a study can go on with the same bars.
-"""
+"""Daily bars from Yahoo Finance, through the package yfinance; kept in a cache, so that a study can go on with the same bars."""
 
 import logging
 import re
@@ -50,6 +47,8 @@ class YahooSource(Source):
     so a study goes on with the bars that it was begun with.
     """
 
+    name, place = "yahoo", 3
+    description = "fetched, kept in a cache"
     survivorship = (
         "Yahoo Finance has mostly companies that are still listed: those that failed are missing, and whoever chooses symbols"
         " today knows which did well"
