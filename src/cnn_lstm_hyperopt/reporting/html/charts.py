@@ -35,11 +35,7 @@ MIN_WINDOWS = 30
 
 def objectives(table: TrialTable) -> dict[str, str]:
     """The title of each objective, by column."""
-    return {
-        "score": table.content.gate.words,
-        "seconds": "training time (s)",
-        "mb": "size (MB)",
-    }
+    return {"score": table.content.gate.words, "seconds": "training time (s)", "mb": "size (MB)"}
 
 
 def objective_axis(table: TrialTable, which: str) -> dict[str, Any]:
@@ -92,12 +88,7 @@ def states(table: TrialTable) -> go.Figure | None:
 
 
 def hypervolume(table: TrialTable, by: str) -> go.Figure | None:
-    """Hypervolume of the front by finished trials or by seconds of training.
-
-    Args:
-        table: of all trials.
-        by: ``trials`` or ``seconds``.
-    """
+    """Hypervolume of the front by finished ``trials`` or by ``seconds`` of training."""
     records = table.content.records
     history = hypervolume_history(records, table.content.gate)
     if not history:
@@ -173,18 +164,17 @@ def timeline(table: TrialTable) -> go.Figure | None:
 def _lanes(trials: pd.DataFrame, ends: pd.Series) -> tuple[dict[int, int], list[str]]:
     """A lane for each worker; where the worker is not known, the first lane that is free."""
     workers = sorted(trials.worker.dropna().unique())
-    names, lanes = [f"worker {worker:g}" for worker in workers], {}
+    lanes: dict[int, int] = {}
     free: list[float] = []
     for number, start, worker in zip(trials.index, trials.start, trials.worker, strict=True):
         if worker in workers:
             lanes[number] = workers.index(worker)
             continue
         lane = next((k for k, end in enumerate(free) if end <= start), len(free))
-        if lane == len(free):
-            free.append(0.0)
-            names.append(f"{'worker not known' if workers else 'process'} {lane + 1}")
-        free[lane] = ends[number]
+        free[lane : lane + 1] = [ends[number]]
         lanes[number] = len(workers) + lane
+    other = "worker not known" if workers else "process"
+    names = [*(f"worker {worker:g}" for worker in workers), *(f"{other} {k + 1}" for k in range(len(free)))]
     return lanes, names
 
 
@@ -232,12 +222,7 @@ def _lines(name: str, lines: Sequence[tuple[Sequence[float], Sequence[float], in
 
 
 def efficiency(table: TrialTable, which: str) -> go.Figure | None:
-    """Seconds an epoch by the clock, or peak memory, against multiply-adds of a window.
-
-    Args:
-        table: of all trials.
-        which: ``seconds`` or ``memory``.
-    """
+    """``seconds`` an epoch by the clock, or peak ``memory``, against multiply-adds of a window."""
     cost = _cost(table.content)
     cost = cost[cost[which].notna()]
     shown = spread(cost)

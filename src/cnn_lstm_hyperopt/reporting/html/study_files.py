@@ -100,7 +100,7 @@ def read_content(save_dir: Path, *, running: bool | None = None) -> Content:
         )
         if not isinstance(stored, dict) or not isinstance(n_trials, int):
             raise SaveDirError(
-                f"{save_dir / STUDY_FILE} holds a study that no run has made, so there is nothing to report"
+                f"{save_dir / STUDY_FILE} holds a study that no run has made: there is nothing to report"
             )
         gate, openings = SkillGate(**stored), len(storage.attribute("test_openings") or ())
         important = importances(storage, gate)
@@ -110,9 +110,8 @@ def read_content(save_dir: Path, *, running: bool | None = None) -> Content:
     try:
         results = read_results(save_dir / RESULTS_FILE) or {}
     except ValueError as error:
-        raise SaveDirError(
-            f"{save_dir / RESULTS_FILE} is damaged: {error}; remove it, and resume writes it anew"
-        ) from error
+        path = save_dir / RESULTS_FILE
+        raise SaveDirError(f"{path} is damaged: {error}; remove it, and resume writes it anew") from error
     return Content(
         save_dir=save_dir,
         name=name,

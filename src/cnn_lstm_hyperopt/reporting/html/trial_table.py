@@ -1,7 +1,6 @@
 """All trials as tables: for the charts, and as the page's script reads them."""
 
 import math
-from collections.abc import Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -29,22 +28,21 @@ class TrialTable:
 
     def __init__(self, content: Content) -> None:
         self.content = content
-        records, start, end = content.records, *_clock(content)
+        records = content.records
         numbers = pd.Index([record.number for record in records])
         columns = {
             "state": [record.state.value for record in records],
-            "score": [score_of(record) for record in records],
+            "score": [_score(record) for record in records],
             "seconds": [record.values.seconds if record.values else record.seconds for record in records],
             "mb": [record.values.size_mb if record.values else record.size_mb for record in records],
             "epochs": [record.attributes.get("epochs") for record in records],
             "reason": [_reason(record, content) for record in records],
             "worker": [record.attributes.get("worker") for record in records],
             "retry_of": [record.retry_of for record in records],
-            "start": start,
-            "end": end,
         }
-        self.trials = pd.DataFrame({name: pd.Series(column, numbers) for name, column in columns.items()})
-        params = [all_params(content, record) for record in records]
+        series = {name: pd.Series(column, numbers) for name, column in columns.items()}
+        self.trials = pd.DataFrame(series).join(_clock(content))
+        params = [_params(content, record) for record in records]
         names = {name: None for each in params for name in each}
         ordered = [*(name for name in PARAMETERS if name in names), *sorted(names.keys() - PARAMETERS.keys())]
         self.params = pd.DataFrame(
@@ -80,14 +78,14 @@ class TrialTable:
         }
 
 
-def all_params(content: Content, record: TrialRecord) -> dict[str, Any]:
+def _params(content: Content, record: TrialRecord) -> dict[str, Any]:
     """The parameters of a trial as users write them, with those that the space has fixed; those of another space as stored."""
     if all(name in PARAMETERS for name in record.params):
         return readable(with_fixed(content.space, record.params))
     return dict(record.params)
 
 
-def score_of(record: TrialRecord) -> float | None:
+def _score(record: TrialRecord) -> float | None:
     """The trial's score, or the score that it had reached when it ended."""
     if record.values is not None:
         return record.values.score
@@ -118,20 +116,16 @@ def _json(value: Any) -> Any:
     return int(rounded) if rounded.is_integer() else rounded
 
 
-def _clock(content: Content) -> tuple[Sequence[float | None], Sequence[float | None]]:
-    """Seconds from the begin of the first trial to each one's begin and end; a running trial has lasted until now."""
-    now = datetime.now()
-    every = [content.times.get(record.number, (None, None)) for record in content.records]
-    first = min((begun for begun, _ in every if begun is not None), default=now)
-    ends = [
-        now if end is None and content.running and record.state is State.RUNNING else end
-        for record, (_, end) in zip(content.records, every, strict=True)
-    ]
-    seconds = [
-        [None if moment is None else (moment - first).total_seconds() for moment in moments]
-        for moments in ([begun for begun, _ in every], ends)
-    ]
-    return seconds[0], seconds[1]
+def _clock(content: Content) -> pd.DataFrame:
+    """Seconds from the begin of the first trial to each one's ``start`` and ``end``; a running trial has lasted until now."""
+    now, rows = datetime.now(), {}
+    for record in content.records:
+        start, end = content.times.get(record.number, (None, None))
+        lasts = end is None and content.running and record.state is State.RUNNING
+        rows[record.number] = (start, now if lasts else end)
+    times = pd.DataFrame.from_dict(rows, orient="index", columns=["start", "end"]).apply(pd.to_datetime)
+    seconds: pd.DataFrame = (times - times["start"].min()).apply(lambda column: column.dt.total_seconds())
+    return seconds
 
 
 def _curve(record: TrialRecord, most: int) -> tuple[list[float], list[float]]:

@@ -22,6 +22,14 @@ from cnn_lstm_hyperopt.utils.text import counted, seconds_text
 
 MAX_CONFIGS, MAX_GROUPS = 5, 50
 """Trials whose configurations are compared; symbols of a table."""
+STATISTICS = {
+    "min": "minimum",
+    "25%": "lower quartile",
+    "50%": "median",
+    "mean": "mean",
+    "75%": "upper quartile",
+    "max": "maximum",
+}
 
 
 def view(table: TrialTable) -> dict[str, Any]:
@@ -119,10 +127,8 @@ def _statistics(table: TrialTable) -> dict[str, dict[str, str]]:
     """Quartiles over the completed trials, by objective; empty with fewer than two."""
     if len(table.complete) < 2:
         return {}
-    titles = {"min": "minimum", "25%": "lower quartile", "50%": "median", "mean": "mean", "75%": "upper quartile"}
-    titles |= {"max": "maximum"}
     words = objectives(table) | {"seconds": "training seconds"}
-    found = table.complete[list(words)].describe().loc[list(titles)].rename(index=titles, columns=words)
+    found = table.complete[list(words)].describe().loc[list(STATISTICS)].rename(index=STATISTICS, columns=words)
     return {
         str(name): {str(title): f"{value:.4f}" if k == 0 else _three(value) for title, value in found[name].items()}
         for k, name in enumerate(found)
