@@ -38,8 +38,11 @@ from cnn_lstm_hyperopt.data.dataset import Dataset, LockedPeriod, prepare_datase
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.evaluation import Dependence, score_interval
 from cnn_lstm_hyperopt.execution import StopSignal
-from cnn_lstm_hyperopt.pipeline.run import open_experiment
-from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
+from cnn_lstm_hyperopt.pipeline.events import RunEvents
+from cnn_lstm_hyperopt.pipeline.final_phase import run_final_phase
+from cnn_lstm_hyperopt.pipeline.results.writer import write_results
+from cnn_lstm_hyperopt.pipeline.search_phase import search
+from cnn_lstm_hyperopt.pipeline.session import open_session
 from cnn_lstm_hyperopt.utils.rng import stream
 from machine import machine_line
 
@@ -175,12 +178,12 @@ def run(kind: str, seed: int, folder: Path) -> Run:
         {"save_dir": folder, "study": {"seed": seed, "n_trials": PROFILE["study"]["n_trials"]}},
     )
     stop = StopSignal()
-    with open_experiment(settings, dataset, resume=False, terminal=Terminal(quiet=True)) as experiment:
-        experiment.search(stop)
-        results = experiment.write_results()
+    with open_session(settings, dataset, resume=False, events=RunEvents()) as session:
+        search(session, stop)
+        results = write_results(session)
         if results["best_trials"]:
-            experiment.retrain(stop)
-            results = experiment.write_results()
+            run_final_phase(session, stop)
+            results = write_results(session)
     verdict, models = results["verdict"], results["retrained_models"]
     metrics = models[0]["test_metrics"] if models else None
     fresh = coverage = None

@@ -16,10 +16,11 @@ from cnn_lstm_hyperopt.data.labels import OWN_UNITS
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.execution.validation_files import write_validation
 from cnn_lstm_hyperopt.pipeline.confirmation import Candidate, Confirmation
+from cnn_lstm_hyperopt.pipeline.events import RunEvents
+from cnn_lstm_hyperopt.pipeline.results.writer import write_results
 from cnn_lstm_hyperopt.pipeline.retraining import Finalist, Retrained, SeedRun
-from cnn_lstm_hyperopt.pipeline.run import open_experiment
+from cnn_lstm_hyperopt.pipeline.session import open_session
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, OnReport, ProgressReport
-from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
 from cnn_lstm_hyperopt.search import Assignment, State, Values, random_configuration
 from cnn_lstm_hyperopt.training import Evaluation, Outcome, Predictions
 from cnn_lstm_hyperopt.training.machine_benchmark import calibration_for
@@ -132,16 +133,16 @@ def plant(config: dict[str, Any], scores: Sequence[float]) -> None:
     """A study with a complete trial for each score, all on the front where they pass the gate: the better, the slower."""
     settings = load_settings(config, environment={})
     dataset = prepare_dataset(settings.data)
-    with open_experiment(settings, dataset, resume=False, terminal=Terminal(quiet=True)) as experiment:
+    with open_session(settings, dataset, resume=False, events=RunEvents()) as session:
         for place, score in enumerate(scores):
-            assignment = experiment.study.next_assignment()
+            assignment = session.study.next_assignment()
             assert isinstance(assignment, Assignment)
             said = mostly(dataset.validation.labels.numpy(), 0.5, seed=place).probabilities
             predictions = Predictions(said.astype(np.float32), None)
             write_validation(settings.save_dir / "validation", place, dataset.folds, predictions)
             values = Values(score, float(len(scores) - place), 0.5)
-            experiment.study.finish(assignment, State.COMPLETE, values, {"epochs": 3.0, "measured_seconds": 1.0})
-        experiment.write_results()
+            session.study.finish(assignment, State.COMPLETE, values, {"epochs": 3.0, "measured_seconds": 1.0})
+        write_results(session)
 
 
 def sure(classes: NDArray[np.int64], n_classes: int = 2, confidence: float = 0.75) -> NDArray[np.float64]:

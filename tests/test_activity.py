@@ -2,8 +2,8 @@
 
 import pytest
 
-from cnn_lstm_hyperopt.execution.activity_file import Activity, activity_text, read_activity, write_activity
-from cnn_lstm_hyperopt.execution.activity_keeper import ActivityKeeper
+from cnn_lstm_hyperopt.execution.callbacks import ActivityReporter
+from cnn_lstm_hyperopt.run_dir.activity import Activity, activity_text, read_activity, write_activity
 from cnn_lstm_hyperopt.run_dir.paths import ACTIVITY_FILE
 
 TWO = [Activity(1, 17, 3.0, 400.2), Activity(2, 18, 0.5, 411.9)]
@@ -36,5 +36,5 @@ def test_what_cannot_be_read_is_no_activity(tmp_path, text):
 
 def test_a_directory_that_is_gone_stops_nobody(tmp_path):
     heard = []
-    ActivityKeeper(tmp_path / "gone", heard.append).keep(TWO)
+    ActivityReporter(tmp_path / "gone", heard.append).report(TWO)
     assert heard == [TWO]

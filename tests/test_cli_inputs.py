@@ -35,7 +35,7 @@ def own_folder(tmp_path, monkeypatch):
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         monkeypatch.setenv(name, "1")
     # Whatever is wrong, nothing here starts a search.
-    monkeypatch.setattr("cnn_lstm_hyperopt.pipeline.run.Experiment.search", raiser(AssertionError("a search began")))
+    monkeypatch.setattr("cnn_lstm_hyperopt.pipeline.run.search_and_write", raiser(AssertionError("a search began")))
     logger = logging.getLogger("cnn_lstm_hyperopt")
     level = logger.level
     yield
@@ -210,7 +210,7 @@ def test_a_fault_of_the_program_is_one_line_with_code_1(monkeypatch, capsys):
 
 
 def test_an_interruption_ends_with_code_130_and_says_how_to_go_on(files, monkeypatch, capsys):
-    monkeypatch.setattr("cnn_lstm_hyperopt.pipeline.run.run_experiment", raiser(KeyboardInterrupt()))
+    monkeypatch.setattr("cnn_lstm_hyperopt.pipeline.run.run", raiser(KeyboardInterrupt()))
     assert cli.main([*REAL, "--save-dir", "study"]) == 130
     assert capsys.readouterr().err.splitlines() == [
         "Interrupted at once; go on with: cnn-lstm-hyperopt resume --save-dir study"
@@ -377,10 +377,10 @@ def test_symbols_may_be_named_for_the_real_bars_of_the_file(settings_of, tmp_pat
 @pytest.fixture
 def workers_of(monkeypatch):
     """The number of workers with which a command line would start a search; nothing is started."""
-    from cnn_lstm_hyperopt.pipeline import run as experiment
+    from cnn_lstm_hyperopt.pipeline import run as flow
 
     started = []
-    monkeypatch.setattr(experiment, "run_experiment", lambda settings, **_: started.append(settings.workers))
+    monkeypatch.setattr(flow, "run", lambda settings, *_, **__: started.append(settings.workers))
 
     def of(*arguments):
         started.clear()

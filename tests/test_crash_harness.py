@@ -16,8 +16,8 @@ import pandas as pd
 import pytest
 
 from cnn_lstm_hyperopt.config import Settings
-from cnn_lstm_hyperopt.pipeline.run import run_experiment
-from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
+from cnn_lstm_hyperopt.pipeline.events import RunEvents
+from cnn_lstm_hyperopt.pipeline.run import run
 from torture.checker import faults, torn_files
 from torture.comparison import differences, unlike_by_number
 from torture.kills import (
@@ -45,7 +45,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Reference:
     """A whole run of eight trials that nobody disturbed, with lengths of stages that are about right."""
     folder = tmp_path_factory.mktemp("undisturbed")
     settings = Settings.model_validate(settings_of(SETUP, SEED, folder, n_trials=N_TRIALS))
-    run_experiment(settings, resume=False, terminal=Terminal(quiet=True))
+    run(settings, RunEvents(), resume=False)
     return Reference(folder, dict.fromkeys(range(9), 0.3))
 
 

@@ -34,7 +34,7 @@ def nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     def search(*_: object) -> None:
         raise AssertionError("a search began")
 
-    monkeypatch.setattr("cnn_lstm_hyperopt.pipeline.run.Experiment.search", search)
+    monkeypatch.setattr("cnn_lstm_hyperopt.pipeline.run.search_and_write", search)
 
 
 Config = Callable[..., Path]

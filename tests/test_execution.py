@@ -27,7 +27,7 @@ from cnn_lstm_hyperopt.execution import (
     resolve_workers,
     run_trials,
 )
-from cnn_lstm_hyperopt.execution.outside_trials import OutsideKeeper
+from cnn_lstm_hyperopt.execution.callbacks import OutsideTrials
 from cnn_lstm_hyperopt.execution.worker_pool import ALIVE, WORKER_MB, _available_mb, run_with_workers
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
 from cnn_lstm_hyperopt.search import (
@@ -163,9 +163,9 @@ def make_study(tmp_path):
         storage.close()
 
 
-def run(study, runner, stop=None, observers=()):
+def run(study, runner, stop=None, callbacks=()):
     nowhere = Path("no_state_is_kept")
-    return run_trials(study, runner, stop=stop or StopSignal(), observers=list(observers), checkpoints=nowhere)
+    return run_trials(study, runner, stop=stop or StopSignal(), callbacks=list(callbacks), checkpoints=nowhere)
 
 
 def states(study):
@@ -309,7 +309,7 @@ def test_a_checkpoint_that_does_not_fit_into_memory_is_the_trials_fault(make_stu
     def lack(path):
         raise next(errors)
 
-    monkeypatch.setattr("cnn_lstm_hyperopt.execution.run_trials.last_good", lack)
+    monkeypatch.setattr("cnn_lstm_hyperopt.execution.trial_loop.last_good", lack)
     study = make_study(n_trials=1)
     errors = iter([OSError(errno.ENOMEM, "Cannot allocate memory")] * 6 + [OSError(errno.EIO, "Input/output error")])
     with pytest.raises(OSError, match="Input/output"):
@@ -367,7 +367,7 @@ def test_a_study_in_which_everything_fails_ends_with_the_reason(make_study):
     with pytest.raises(
         StudyFailedError, match="10 trials failed in a row, the last with: RuntimeError: no such kernel"
     ):
-        run(study, Fake(before=before), observers=[Recorder("a", heard), Recorder("b", heard)])
+        run(study, Fake(before=before), callbacks=[Recorder("a", heard), Recorder("b", heard)])
     assert states(study) == ["FAIL"] * 10
     assert [event for event in heard if event[1] == "end"] == [  # of the tenth, too
         (name, "end", number, "FAIL", False) for number in range(10) for name in ("a", "b")
@@ -381,13 +381,13 @@ def test_a_second_interrupt_is_not_taken_for_a_failed_trial(make_study):
     assert states(study) == ["COMPLETE", "RUNNING"]
 
 
-# ---------------------------------------------------------------------- observers
+# ---------------------------------------------------------------------- callbacks
 
 
-def test_observers_hear_everything_in_order_each_in_turn(make_study):
+def test_callbacks_hear_everything_in_order_each_in_turn(make_study):
     heard = []
     study = make_study(n_trials=1)
-    run(study, Fake(before=raise_at(0, RuntimeError("x"))), observers=[Recorder("a", heard), Recorder("b", heard)])
+    run(study, Fake(before=raise_at(0, RuntimeError("x"))), callbacks=[Recorder("a", heard), Recorder("b", heard)])
     events = [
         ("start", 0),
         ("report", 0, 1.0),
@@ -402,7 +402,7 @@ def test_observers_hear_everything_in_order_each_in_turn(make_study):
     assert heard == [(name, *event) for event in events for name in ("a", "b")]
 
 
-def test_at_the_end_observers_get_the_stored_record(make_study):
+def test_at_the_end_callbacks_get_the_stored_record(make_study):
     study = make_study(n_trials=1)
     seen = []
 
@@ -410,14 +410,14 @@ def test_at_the_end_observers_get_the_stored_record(make_study):
         def on_trial_end(self, record, trained):
             seen.append((record == study.records()[record.number], trained.outcome.best.accuracy))
 
-    run(study, Fake(), observers=[Last("a", [])])
+    run(study, Fake(), callbacks=[Last("a", [])])
     assert seen == [(True, 0.7)]
 
 
 @pytest.mark.parametrize(
     ("trial_seconds", "state", "action"), [(None, "COMPLETE", "continue"), (1.0, "PRUNED", "prune")]
 )
-def test_observers_hear_of_a_finished_training_before_it_counts(make_study, trial_seconds, state, action):
+def test_callbacks_hear_of_a_finished_training_before_it_counts(make_study, trial_seconds, state, action):
     study = make_study(n_trials=1, trial_seconds=trial_seconds)
     seen = []
 
@@ -425,12 +425,12 @@ def test_observers_hear_of_a_finished_training_before_it_counts(make_study, tria
         def on_trial_trained(self, assignment, trained):
             seen.append((states(study), trained.outcome.decision.action.value, trained.outcome.best.accuracy))
 
-    run(study, Fake(), observers=[Between("a", [])])
+    run(study, Fake(), callbacks=[Between("a", [])])
     assert seen == [(["RUNNING"], action, 0.7)]
     assert states(study) == [state]
 
 
-def test_observers_do_not_hear_of_a_training_that_was_cut_off(make_study):
+def test_callbacks_do_not_hear_of_a_training_that_was_cut_off(make_study):
     heard, stop = [], StopSignal()
     run(make_study(), Fake(before=interrupt_at(stop, 0, 1)), stop, [Recorder("a", heard)])
     assert heard == [("a", "start", 0), ("a", "report", 0, 1.0)]
@@ -493,7 +493,7 @@ def test_two_workers_share_a_study_to_its_last_trial(make_study):
             raise RuntimeError("boom")
 
     def work(study):
-        ends.append(run(study, runners[study], observers=[Recorder("x", heard)]))
+        ends.append(run(study, runners[study], callbacks=[Recorder("x", heard)]))
 
     runners = {study: Fake(before=before), other: Fake(before=lambda call, epoch: before(min(call, 1), epoch))}
     threads = [threading.Thread(target=work, args=(each,)) for each in (study, other)]
@@ -832,8 +832,8 @@ def test_a_trial_that_another_program_changes_costs_no_more_than_itself(make_stu
         if (call, this_epoch) == (0, epoch):
             change(study)
 
-    keeper = OutsideKeeper(study.storage, warned.append)
-    assert run(study, Fake(before=before), observers=[keeper]) == FINISHED
+    keeper = OutsideTrials(study.storage, warned.append)
+    assert run(study, Fake(before=before), callbacks=[keeper]) == FINISHED
     assert [record.number for record in study.records()] == [1, 2]
     assert states(study) == ["COMPLETE"] * 2
     assert {record.values.score for record in study.front()} == {0.7}
@@ -848,7 +848,7 @@ def test_a_foreign_running_trial_holds_no_run_up_and_ctrl_c_still_ends_it(make_s
         if call == 2:
             stop.end(CTRL_C)
 
-    assert run(study, Fake(before=before), stop, [OutsideKeeper(study.storage, warned.append)]) == CTRL_C
+    assert run(study, Fake(before=before), stop, [OutsideTrials(study.storage, warned.append)]) == CTRL_C
     assert states(study) == ["COMPLETE", "COMPLETE", "WAITING"]
     assert warned == [
         "trial 0 of the study was added by another program (RUNNING) and is skipped: only trials of this program count"
@@ -902,7 +902,7 @@ def test_only_deaths_at_the_start_in_a_row_say_that_no_worker_can_start(
     monkeypatch.setattr(
         "cnn_lstm_hyperopt.execution.worker_pool.module_command", lambda *_: [sys.executable, "-S", "-c", script]
     )
-    arguments = {"stop": StopSignal(), "observers": [], "warn": lambda _: None}
+    arguments = {"stop": StopSignal(), "callbacks": [], "warn": lambda _: None}
     if ends is None:
         assert run_with_workers(make_study(), tmp_path, 1, **arguments) == EXHAUSTED
     else:

@@ -14,16 +14,21 @@ from typing import Any
 import pytest
 import yaml
 
-from cnn_lstm_hyperopt import final_round
 from cnn_lstm_hyperopt.cli import main
 from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
 from cnn_lstm_hyperopt.errors import InterruptedRunError
 from cnn_lstm_hyperopt.execution import StopSignal
 from cnn_lstm_hyperopt.models.network import build_network
+from cnn_lstm_hyperopt.pipeline import final_phase, final_test
 from cnn_lstm_hyperopt.pipeline.confirmation import SEEDS_APART, TIME_IS_UP
-from cnn_lstm_hyperopt.pipeline.run import open_experiment, run_experiment
+from cnn_lstm_hyperopt.pipeline.events import RunEvents
+from cnn_lstm_hyperopt.pipeline.final_phase import run_final_phase
+from cnn_lstm_hyperopt.pipeline.results.writer import write_results
+from cnn_lstm_hyperopt.pipeline.run import run
+from cnn_lstm_hyperopt.pipeline.session import open_session
 from cnn_lstm_hyperopt.progress import CONTINUE, Decision, ProgressReport
+from cnn_lstm_hyperopt.reporting.console.run_console import RunConsole
 from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
 from cnn_lstm_hyperopt.search import StudyStorage
 from cnn_lstm_hyperopt.training import NonFiniteLossError
@@ -77,9 +82,9 @@ class World:
         self.stop = StopSignal()
         settings = self.settings(**retrain)
         dataset = prepare_dataset(settings.data)
-        with open_experiment(settings, dataset, resume=True, terminal=Terminal()) as experiment:
-            entries = experiment.retrain(self.stop)
-            results = experiment.write_results()
+        with open_session(settings, dataset, resume=True, events=RunConsole(Terminal())) as session:
+            entries = run_final_phase(session, self.stop)
+            results = write_results(session)
         on_disk = (self.save_dir / "results.json").read_text(encoding="utf-8")
 
         def refuse(constant: str) -> None:
@@ -395,7 +400,7 @@ def killed_after_opening(world, monkeypatch) -> World:
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(final_round, "evaluate_once", die)
+        patch.setattr(final_test, "evaluate_once", die)
         with pytest.raises(Killed):
             world.run()
     return world
@@ -447,7 +452,7 @@ def test_a_run_that_is_interrupted_after_the_search_ends_as_interrupted(world, m
     world.interrupt_at = ("confirm", 1, 1)
     monkeypatch.setattr("cnn_lstm_hyperopt.pipeline.run.StopSignal", lambda timeout: world.stop)
     with pytest.raises(InterruptedRunError, match="resume --save-dir"):
-        run_experiment(world.settings(), resume=True, terminal=Terminal(quiet=True))
+        run(world.settings(), RunEvents(), resume=True)
     results = json.loads((world.save_dir / "results.json").read_text())
     assert results["test_openings"] == results["retrained_models"] == []
 
@@ -528,13 +533,13 @@ def test_the_kept_seed_is_the_best_on_validation(world):
 def test_the_confirmation_has_half_of_the_time(world, monkeypatch):
     monkeypatch.setattr("cnn_lstm_hyperopt.execution.stop.time", SimpleNamespace(monotonic=lambda: 0.0))
     given = []
-    real = final_round.confirm
+    real = final_phase.confirm
 
     def spy(*about: Any, seconds_left: float | None, **facts: Any) -> Any:
         given.append(seconds_left)
         return real(*about, seconds_left=seconds_left, **facts)
 
-    monkeypatch.setattr(final_round, "confirm", spy)
+    monkeypatch.setattr(final_phase, "confirm", spy)
     world.config["limits"] = {"retrain_seconds": 100.0}
     world.run()
     world.config["limits"] = {"retrain_seconds": None}
@@ -545,7 +550,7 @@ def test_the_confirmation_has_half_of_the_time(world, monkeypatch):
 @pytest.fixture
 def clock(world, monkeypatch) -> World:
     """A world whose clocks stand still but for its trainings, and whose work after the search has 100 seconds."""
-    for module in ("execution.stop", "confirmation", "retraining"):
+    for module in ("execution.stop", "pipeline.confirmation", "pipeline.retraining"):
         clock = SimpleNamespace(monotonic=lambda: world.now)
         monkeypatch.setattr(f"cnn_lstm_hyperopt.{module}.time", clock)
     world.config["limits"] = {"retrain_seconds": 100.0}
@@ -556,13 +561,13 @@ def clock(world, monkeypatch) -> World:
 def left(monkeypatch) -> list[float]:
     """What each confirmation is given."""
     given: list[float] = []
-    real = final_round.confirm
+    real = final_phase.confirm
 
     def spy(*about: Any, seconds_left: float, **facts: Any) -> Any:
         given.append(seconds_left)
         return real(*about, seconds_left=seconds_left, **facts)
 
-    monkeypatch.setattr(final_round, "confirm", spy)
+    monkeypatch.setattr(final_phase, "confirm", spy)
     return given
 
 

@@ -17,14 +17,16 @@ from typing import Any
 
 import pytest
 
-from cnn_lstm_hyperopt import final_round
 from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.data.dataset import Dataset, LockedPeriod, prepare_dataset
 from cnn_lstm_hyperopt.execution import StopSignal
 from cnn_lstm_hyperopt.inference.model import load_model
-from cnn_lstm_hyperopt.pipeline.run import open_experiment
+from cnn_lstm_hyperopt.pipeline import final_test
+from cnn_lstm_hyperopt.pipeline.events import RunEvents
+from cnn_lstm_hyperopt.pipeline.final_phase import run_final_phase
+from cnn_lstm_hyperopt.pipeline.results.writer import write_results
+from cnn_lstm_hyperopt.pipeline.session import open_session
 from cnn_lstm_hyperopt.progress import ProgressReport
-from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
 from cnn_lstm_hyperopt.run_dir.paths import model_folders
 from cnn_lstm_hyperopt.search import StudyStorage
 from finalists import plant
@@ -63,11 +65,10 @@ class Moments:
             raise Killed(name)
 
 
-class Telling(Terminal):
+class Telling(RunEvents):
     """Says nothing; each epoch is a moment."""
 
     def __init__(self, moments: Moments) -> None:
-        super().__init__(quiet=True)
         self.moments = moments
 
     def on_training(self, which: str, report: ProgressReport, epochs: int) -> None:
@@ -96,7 +97,7 @@ def moments(monkeypatch, tmp_path) -> Moments:
     for name in ("rename", "replace"):
         watch(Path, name, lambda path, target: Path(target).name)
     for name in ("save_models", "evaluate_once", "write_retrained"):
-        watch(final_round, name, lambda *about: "")
+        watch(final_test, name, lambda *about: "")
     remove = shutil.rmtree
 
     def rmtree(folder: Path, **facts: Any) -> None:
@@ -158,11 +159,11 @@ class World:
         moments = self.moments
         moments.names, moments.kill_at = [], kill_at
         settings = load_settings(config, environment={})
-        with open_experiment(settings, dataset, resume=True, terminal=Telling(moments)) as experiment:
+        with open_session(settings, dataset, resume=True, events=Telling(moments)) as session:
             moments.armed = True
             try:
-                entries = experiment.retrain(StopSignal())
-                results = experiment.write_results()
+                entries = run_final_phase(session, StopSignal())
+                results = write_results(session)
             finally:
                 moments.armed = False
         return SimpleNamespace(entries=entries, results=lasting(results), opened=dataset.test.times_opened)

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from cnn_lstm_hyperopt import latency
 from cnn_lstm_hyperopt.config import load_settings
+from cnn_lstm_hyperopt.inference import latency
 from cnn_lstm_hyperopt.inference.latency import measure_latency
 from cnn_lstm_hyperopt.models import network_config
 from cnn_lstm_hyperopt.models.network import build_network

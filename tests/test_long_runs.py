@@ -24,12 +24,14 @@ from pathlib import Path
 from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
 from cnn_lstm_hyperopt.execution import StopSignal
-from cnn_lstm_hyperopt.pipeline.run import open_experiment
+from cnn_lstm_hyperopt.pipeline.search_phase import search
+from cnn_lstm_hyperopt.pipeline.session import open_session
+from cnn_lstm_hyperopt.reporting.console.run_console import RunConsole
 from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
 from cnn_lstm_hyperopt.training.runtime.memory import resident_mb
 
 
-class Sampling(Terminal):
+class Sampling(RunConsole):
     def on_trial_end(self, record, trained):
         super().on_trial_end(record, trained)
         files = len(list(Path("/proc/self/fd").iterdir()))
@@ -38,8 +40,9 @@ class Sampling(Terminal):
 
 
 settings = load_settings(Path(sys.argv[1]))
-with open_experiment(settings, prepare_dataset(settings.data), resume=False, terminal=Sampling(quiet=True)) as experiment:
-    experiment.search(StopSignal())
+events = Sampling(Terminal(quiet=True))
+with open_session(settings, prepare_dataset(settings.data), resume=False, events=events) as session:
+    search(session, StopSignal())
 """
 
 

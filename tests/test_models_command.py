@@ -29,9 +29,11 @@ from cnn_lstm_hyperopt.execution import StopSignal
 from cnn_lstm_hyperopt.inference.metadata import ModelDescription
 from cnn_lstm_hyperopt.inference.model import SavedModel
 from cnn_lstm_hyperopt.models.network import build_network
-from cnn_lstm_hyperopt.pipeline.run import open_experiment
-from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
-from cnn_lstm_hyperopt.reporting.model_card import escaped
+from cnn_lstm_hyperopt.pipeline.events import RunEvents
+from cnn_lstm_hyperopt.pipeline.final_phase import run_final_phase
+from cnn_lstm_hyperopt.pipeline.results.model_card import escaped
+from cnn_lstm_hyperopt.pipeline.results.writer import write_results
+from cnn_lstm_hyperopt.pipeline.session import open_session
 from cnn_lstm_hyperopt.utils.spreadsheets import csv_text
 from finalists import plant
 
@@ -62,9 +64,9 @@ def results(config) -> dict[str, Any]:
     quick = {name: BASELINES[name] for name in ("majority class", "persistence")}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("cnn_lstm_hyperopt.evaluation.baselines.BASELINES", quick)
-        with open_experiment(settings, dataset, resume=True, terminal=Terminal(quiet=True)) as experiment:
-            experiment.retrain(StopSignal())
-            return experiment.write_results()
+        with open_session(settings, dataset, resume=True, events=RunEvents()) as session:
+            run_final_phase(session, StopSignal())
+            return write_results(session)
 
 
 @pytest.fixture(scope="module")

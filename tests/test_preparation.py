@@ -13,7 +13,6 @@ from cnn_lstm_hyperopt.errors import ConfigError, SaveDirError
 from cnn_lstm_hyperopt.metrics import METRICS, score
 from cnn_lstm_hyperopt.pipeline.setup import prepare_again, prepare_new, skill_gate
 from cnn_lstm_hyperopt.progress import CONTINUE
-from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
 from cnn_lstm_hyperopt.search import SkillGate, StudyStorage, random_configuration
 from cnn_lstm_hyperopt.search.distributions import distribution
 
@@ -97,7 +96,7 @@ def test_a_fold_of_one_class_is_named_with_the_metric_and_the_cure(settings_of, 
 @pytest.mark.mostly_slow(2)
 @every_metric
 def test_plan_gate_and_runner_are_of_the_same_metric(settings_of, dataset, metric):
-    preparation = prepare_new(settings_of(metric), dataset, Terminal(quiet=True), recalibrate=False)
+    preparation = prepare_new(settings_of(metric), dataset, on_benchmark=lambda: None, recalibrate=False)
     assert preparation.plan.metric == preparation.plan.gate.metric == preparation.gate.metric == metric
     assert preparation.made_with["study.metric"] == metric
     reports = []
@@ -114,7 +113,7 @@ def test_plan_gate_and_runner_are_of_the_same_metric(settings_of, dataset, metri
 
 
 def test_a_study_goes_on_in_its_own_metric_only(settings_of, dataset):
-    preparation = prepare_new(settings_of("mcc"), dataset, Terminal(quiet=True), recalibrate=False)
+    preparation = prepare_new(settings_of("mcc"), dataset, on_benchmark=lambda: None, recalibrate=False)
     storage = StudyStorage.in_memory("x", "mcc")
     storage.set_attribute("made_with", preparation.made_with)
     with pytest.raises(SaveDirError, match=r"made with other settings.*\n  study\.metric: mcc → auc\ntake these back"):
@@ -133,7 +132,7 @@ def test_auto_folds_and_their_number_are_the_same_study(settings_of, dataset, be
 
 def stored_as_new(settings, dataset):
     """A study in memory that has what a new one is begun with, and its preparation."""
-    new = prepare_new(settings, dataset, Terminal(quiet=True), recalibrate=False)
+    new = prepare_new(settings, dataset, on_benchmark=lambda: None, recalibrate=False)
     storage = StudyStorage.in_memory("x", "accuracy")
     facts = {
         "made_with": new.made_with,

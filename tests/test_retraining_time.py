@@ -14,8 +14,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnn_lstm_hyperopt import confirmation, retraining
 from cnn_lstm_hyperopt.data.dataset import Dataset
+from cnn_lstm_hyperopt.pipeline import confirmation, retraining
 from cnn_lstm_hyperopt.pipeline.confirmation import TIME_IS_UP
 from cnn_lstm_hyperopt.pipeline.retraining import Finalist, Given, retrain
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision

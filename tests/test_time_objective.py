@@ -67,7 +67,7 @@ def run_one(tmp_path):
                 estimated_time=estimated,
             )
             assert (
-                run_trials(Study(storage, plan), runner, stop=StopSignal(), observers=[], checkpoints=tmp_path)
+                run_trials(Study(storage, plan), runner, stop=StopSignal(), callbacks=[], checkpoints=tmp_path)
                 == FINISHED
             )
             (record,) = storage.records()

@@ -18,16 +18,29 @@ from cnn_lstm_hyperopt.data.dataloaders.loaders import dataset_from_loaders
 from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
 from cnn_lstm_hyperopt.errors import ConfigError, HyperoptError
 from cnn_lstm_hyperopt.execution import StopSignal
-from cnn_lstm_hyperopt.pipeline.run import Experiment, open_experiment
+from cnn_lstm_hyperopt.pipeline.advice import Interface
+from cnn_lstm_hyperopt.pipeline.events import RunEvents, to_all
+from cnn_lstm_hyperopt.pipeline.final_phase import run_final_phase
+from cnn_lstm_hyperopt.pipeline.results.writer import write_results
 from cnn_lstm_hyperopt.pipeline.save_dir_check import check_save_dir
-from cnn_lstm_hyperopt.reporting.console.advice import Interface
+from cnn_lstm_hyperopt.pipeline.search_phase import search_and_write
+from cnn_lstm_hyperopt.pipeline.session import Session, open_session
+from cnn_lstm_hyperopt.reporting.console.run_console import RunConsole
 from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
+from cnn_lstm_hyperopt.reporting.dashboard_notes import DashboardNotes
+from cnn_lstm_hyperopt.reporting.report_page import ReportPage
 from cnn_lstm_hyperopt.run_dir.paths import CONFIG_FILE
+from cnn_lstm_hyperopt.tracking.subscriber import MlflowExport
 from cnn_lstm_hyperopt.utils.text import shown
 
 log = logging.getLogger(__name__)
 
 Config = str | os.PathLike[str] | Mapping[str, Any]
+
+
+def subscribers(terminal: Terminal) -> RunEvents:
+    """Everything that shows, reports or tracks a run."""
+    return to_all([RunConsole(terminal), DashboardNotes(), ReportPage(terminal), MlflowExport(terminal)])
 
 
 class CNNLSTMHyperparameterOptimizer:
@@ -92,11 +105,11 @@ class CNNLSTMHyperparameterOptimizer:
             self._arguments["data"] = {"source": "loaders"}
         self._interface = Interface.PYTHON if data_loaders is None else Interface.LOADERS
         self._resume = resume
-        self._terminal = Terminal(quiet=quiet)
+        self._events = subscribers(Terminal(quiet=quiet))
         self._closing = contextlib.ExitStack()
         # Without close(): when the optimizer is collected, or at exit while every module still works.
         weakref.finalize(self, _close_in_process, self._closing, os.getpid())
-        self._experiment: Experiment | None = None
+        self._session: Session | None = None
         self.settings = self._settings({})
         check_save_dir(self.settings.save_dir, resume=resume, data_dir=self.settings.data.data_dir)
         self.dataset = self._dataset(data_loaders, input_dim, dates, groups)
@@ -155,11 +168,11 @@ class CNNLSTMHyperparameterOptimizer:
         ):
             if value is not None:
                 given = merge(given, {section: {key: value}})
-        experiment = self._open(self._settings(given))
-        stop = StopSignal(experiment.settings.study.timeout)
+        session = self._open(self._settings(given))
+        stop = StopSignal(session.settings.study.timeout)
         with stop.listening():
-            results = experiment.search_and_write(stop)
-            experiment.write_and_name_report(stop)
+            results = search_and_write(session, stop)
+            self._report(session, stop)
         if stop.interrupted:
             raise KeyboardInterrupt
         keys = ("study_name", "n_trials_completed", "best_trials", "optimization_history", "timestamp")
@@ -172,29 +185,29 @@ class CNNLSTMHyperparameterOptimizer:
             An entry per model: ``model_rank``, ``config_params``, ``training_results``, ``test_metrics``, ``training_time``,
             ``model_path``. Empty, with a warning, when no trial is complete.
         """
-        experiment = self._opened()
+        session = self._opened()
         given = {key: value for key, value in (("top_k", top_k), ("full_epochs", full_epochs)) if value is not None}
         chosen = self._settings({"retrain": {**given, "enabled": True}}).retrain
-        experiment.settings = experiment.settings.model_copy(update={"retrain": chosen})
-        if not experiment.study.front():
-            self._terminal.warn(experiment.empty_front_text())
+        session.settings = session.settings.model_copy(update={"retrain": chosen})
+        if not session.study.front():
+            self._events.on_warning(session.empty_front_text())
             return []
         stop = StopSignal()
         with stop.listening():
-            entries = experiment.retrain(stop)
-            experiment.write_results()
-            experiment.write_and_name_report(stop)
+            entries = run_final_phase(session, stop)
+            write_results(session)
+            self._report(session, stop)
         if stop.interrupted:
             raise KeyboardInterrupt
         return entries
 
     def write_results(self) -> dict[str, Any]:
         """Writes ``results.json`` and ``trials.csv`` anew; returns all that ``results.json`` holds."""
-        return self._opened().write_results()
+        return write_results(self._opened())
 
     def close(self) -> None:
         """Lets go of ``study.db`` and ``run.log``; the optimizer can be used again afterwards."""
-        self._experiment = None
+        self._session = None
         self._resume = True
         self._closing.close()
 
@@ -210,22 +223,28 @@ class CNNLSTMHyperparameterOptimizer:
         """Arguments over environment over file over defaults."""
         return load_settings(self._base, merge(self._arguments, given), file=self._file)
 
-    def _open(self, settings: Settings) -> Experiment:
-        """The experiment with these settings; the study of an earlier call is reopened."""
-        if self._experiment is not None:
-            self.close()
-        opened = open_experiment(
-            settings, self.dataset, resume=self._resume, terminal=self._terminal, interface=self._interface
-        )
-        self._experiment = self._closing.enter_context(opened)
-        return self._experiment
+    def _report(self, session: Session, stop: StopSignal) -> None:
+        if session.settings.report and not stop.interrupted:
+            self._events.on_report_due(session.save_dir)
+            self._events.on_finished()
 
-    def _opened(self) -> Experiment:
-        if self._experiment is None:
+    def _open(self, settings: Settings) -> Session:
+        """The session with these settings; the study of an earlier call is reopened."""
+        if self._session is not None:
+            self.close()
+        self._events.on_settings(settings)
+        opened = open_session(
+            settings, self.dataset, resume=self._resume, events=self._events, interface=self._interface
+        )
+        self._session = self._closing.enter_context(opened)
+        return self._session
+
+    def _opened(self) -> Session:
+        if self._session is None:
             if not self._resume:
                 raise HyperoptError("call optimize() first: there is no study yet")
             return self._open(self._settings({}))
-        return self._experiment
+        return self._session
 
 
 def _require_types(study_name: Any, **flags: Any) -> None:

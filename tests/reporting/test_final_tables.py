@@ -22,6 +22,7 @@ from cnn_lstm_hyperopt.reporting.console.final_tables import (
     verdict_lines,
 )
 from cnn_lstm_hyperopt.reporting.console.final_tables import period_table as table_of
+from cnn_lstm_hyperopt.reporting.console.run_console import RunConsole
 from cnn_lstm_hyperopt.reporting.console.terminal import PIPED_WIDTH, Terminal
 from finalists import confirmation, mostly, planted
 
@@ -310,7 +311,7 @@ def test_where_nothing_is_known_the_reason_is_said():
 
 
 def test_the_verdict_ends_with_its_sentence_and_how_often_the_test_was_opened(judged, models, capsys):
-    Terminal().show_verdict(judged(), models, opened=1)
+    RunConsole(Terminal()).on_test(judged(), models, 1)
     text = capsys.readouterr().out
     lines = text.splitlines()
     assert lines[-4] == f"Verdict: {judged().judgement.grade}"
@@ -327,7 +328,7 @@ def test_the_verdict_ends_with_its_sentence_and_how_often_the_test_was_opened(ju
 
 def test_a_second_opening_is_a_warning_and_a_single_model_has_no_others(judged, models, capsys):
     alone = replace(judged(), finalists=judged().finalists[:1])
-    Terminal().show_verdict(alone, models[:1], opened=2)
+    RunConsole(Terminal()).on_test(alone, models[:1], 2)
     text = capsys.readouterr().out
     assert "Warning: the test period was opened for the 2. time; whoever looks again and again begins to fit it" in text
     assert "exploratory" not in text

@@ -11,6 +11,7 @@ import pytest
 from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.data.dataset import LockedPeriod
 from cnn_lstm_hyperopt.evaluation import BASELINES, Overfitting, probabilistic_sharpe
+from cnn_lstm_hyperopt.evaluation.grades import COLOURS
 from cnn_lstm_hyperopt.evaluation.selection_bias import DeflatedSharpe, TrialSeries
 from cnn_lstm_hyperopt.pipeline.confirmation import TIME_IS_UP, Confirmed
 from cnn_lstm_hyperopt.pipeline.results.final_results import (
@@ -28,7 +29,6 @@ from cnn_lstm_hyperopt.pipeline.results.final_results import (
 from cnn_lstm_hyperopt.pipeline.results.model_folders import holds_model, save_models, write_retrained
 from cnn_lstm_hyperopt.pipeline.test_evaluation import evaluate_once
 from cnn_lstm_hyperopt.progress import Action, Decision
-from cnn_lstm_hyperopt.reporting.grades import COLOURS
 from cnn_lstm_hyperopt.run_dir.paths import model_folder
 from cnn_lstm_hyperopt.search import SkillGate
 from cnn_lstm_hyperopt.utils.atomic_io import write_json

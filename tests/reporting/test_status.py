@@ -8,8 +8,8 @@ import pytest
 
 from cnn_lstm_hyperopt.config import dump_settings, load_settings
 from cnn_lstm_hyperopt.errors import SaveDirError
-from cnn_lstm_hyperopt.execution.activity_file import Activity, write_activity
 from cnn_lstm_hyperopt.reporting.status import status_facts, status_lines
+from cnn_lstm_hyperopt.run_dir.activity import Activity, write_activity
 from cnn_lstm_hyperopt.run_dir.paths import RUN_LOCK, only_run
 from cnn_lstm_hyperopt.search import SkillGate, State, StudyStorage, Values
 

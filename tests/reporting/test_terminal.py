@@ -1,5 +1,6 @@
 """The terminal: plain lines in a pipe, everything in the log, a bar only on a terminal."""
 
+import contextlib
 import io
 import logging
 import os
@@ -14,11 +15,14 @@ from rich.table import Table
 from cnn_lstm_hyperopt.config import PrunerSettings, SamplerSettings, parse_space
 from cnn_lstm_hyperopt.config.schema.data import DataSettings
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
-from cnn_lstm_hyperopt.execution.activity_file import Activity
 from cnn_lstm_hyperopt.progress import ProgressReport
-from cnn_lstm_hyperopt.reporting.console.pruning import pruned_text, pruning_lines
+from cnn_lstm_hyperopt.reporting.console.pruning import pruned_text, pruning_lines, search_lines
+from cnn_lstm_hyperopt.reporting.console.run_console import RunConsole
+from cnn_lstm_hyperopt.reporting.console.search_tables import show_windows
 from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
+from cnn_lstm_hyperopt.run_dir.activity import Activity
 from cnn_lstm_hyperopt.search import Cost, Limits, SkillGate, State, Study, StudyPlan, StudyStorage, Values
+from cnn_lstm_hyperopt.search.forecast import Forecast
 from cnn_lstm_hyperopt.search.pruning_stats import Estimate, PruningSummary, Unknown, WronglyPruned
 from cnn_lstm_hyperopt.utils.text import counted, epochs_text, seconds_text
 
@@ -52,6 +56,15 @@ def study(tmp_path, n_trials):
     storage.close()
 
 
+@contextlib.contextmanager
+def searching(console, study, seconds_left=lambda: None):
+    """Nothing is forecast, so the time that is left is not known before a trial has ended."""
+    unknown = Forecast(trials=0, workers=1, share_left=1.0, trial_seconds=(1, 1, 1), seconds=0, memory_mb=0, disk_mb=0)
+    console.on_search_start(study, unknown, seconds_left)
+    yield
+    console.on_search_stop()
+
+
 def run_trials(terminal, study):
     """One complete, one pruned, one failed, one complete trial, as execution tells them."""
     ends = [
@@ -60,7 +73,7 @@ def run_trials(terminal, study):
         (State.FAIL, None, {"reason": "RuntimeError: boom"}),
         (State.COMPLETE, Values(0.65, 9.0, 0.5), {"epochs": 3.0}),
     ]
-    with terminal.watch(study):
+    with searching(terminal, study):
         for state, values, attributes in ends:
             assignment = study.next_assignment()
             terminal.on_trial_start(assignment)
@@ -70,7 +83,7 @@ def run_trials(terminal, study):
 
 
 def test_a_pipe_gets_one_plain_line_a_trial(study, capsys):
-    run_trials(Terminal(), study)
+    run_trials(RunConsole(Terminal()), study)
     out = capsys.readouterr().out
     assert "\x1b" not in out
     assert "\r" not in out
@@ -93,9 +106,9 @@ def test_quiet_prints_nothing_and_logs_all(study, capsys, caplog):
         terminal = Terminal(quiet=True)
         terminal.say("hello")
         terminal.warn("careful")
-        terminal.show_front([], study.plan)
-        terminal.show_pruning([], study.plan)
-        run_trials(terminal, study)
+        console = RunConsole(terminal)
+        console.on_search_end(study, "the end of the test")
+        run_trials(console, study)
     captured = capsys.readouterr()
     assert captured.out == captured.err == ""
     text = caplog.text
@@ -123,7 +136,7 @@ def test_the_front_is_shown_ranked_and_cut_to_ten(study, capsys):
     for n in range(12):
         assignment = study.next_assignment()
         study.finish(assignment, State.COMPLETE, Values(0.7 + n / 100, 1.0 + n, 0.5), {})
-    Terminal().show_front(study.front(), study.plan)
+    RunConsole(Terminal()).show_front(study.front(), study.plan)
     out = capsys.readouterr().out
     assert "Pareto front: 12 trials" in out
     assert "… and 2 more in results.json" in out
@@ -139,7 +152,7 @@ def test_the_space_is_described_by_what_differs_from_the_whole_one(capsys):
     space, _ = parse_space(
         {"cnn": {"dropout": 0.2, "num_filters": [32, 64]}, "training": {"learning_rate": [1e-4, 1e-3]}}
     )
-    Terminal().describe_space(space)
+    RunConsole(Terminal()).describe_space(space)
     out = capsys.readouterr().out
     assert "cnn.dropout = 0.2" in out
     assert "cnn.num_filters {32, 64}" in out
@@ -151,7 +164,7 @@ def test_the_space_is_described_by_what_differs_from_the_whole_one(capsys):
 
 def test_the_whole_space_differs_in_nothing(capsys):
     space, _ = parse_space(None)
-    Terminal().describe_space(space)
+    RunConsole(Terminal()).describe_space(space)
     assert capsys.readouterr().out.splitlines() == [f"Search space: {len(space.searched())} parameters"]
 
 
@@ -164,7 +177,7 @@ def test_the_whole_space_differs_in_nothing(capsys):
 )
 def test_of_a_synthetic_market_the_best_attainable_accuracy_is_told(capsys, horizon, expected):
     dataset = prepare_dataset(DataSettings(symbols=("SYN1",), lookback=5, horizon=horizon))
-    Terminal().describe_data(dataset, SkillGate.on("accuracy", [dataset.validation.labels.numpy()]))
+    RunConsole(Terminal()).describe_data(dataset, SkillGate.on("accuracy", [dataset.validation.labels.numpy()]))
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("Data: synthetic, target direction, lookback 5")
     assert [line for line in lines if "attainable" in line] == expected
@@ -172,14 +185,14 @@ def test_of_a_synthetic_market_the_best_attainable_accuracy_is_told(capsys, hori
 
 def test_of_real_bars_nobody_knows_the_best_attainable_accuracy(capsys):
     dataset = prepare_dataset(DataSettings(source="embedded", symbols=("AAPL",), lookback=5))
-    Terminal().describe_data(dataset, SkillGate.on("accuracy", [dataset.validation.labels.numpy()]))
+    RunConsole(Terminal()).describe_data(dataset, SkillGate.on("accuracy", [dataset.validation.labels.numpy()]))
     assert "attainable" not in capsys.readouterr().out
 
 
 def test_windows_are_told_with_the_share_of_each_class_and_each_folds_dates(capsys):
     asked = {"symbols": ("SYN1",), "lookback": 5, "direction_classes": 3, "cv_folds": 3}
     data = prepare_dataset(DataSettings(**asked))
-    Terminal().show_windows(data.description)
+    show_windows(Terminal(), data.description)
     out = capsys.readouterr().out
     for number, name in enumerate(("down", "flat", "up")):
         share = data.description["splits"]["train"]["class_shares"][number]
@@ -194,7 +207,7 @@ def test_windows_are_told_with_the_share_of_each_class_and_each_folds_dates(caps
 def test_of_many_combinatorial_folds_the_first_are_told_with_all_blocks_that_they_hold_out(capsys):
     asked = {"symbols": ("SYN1",), "lookback": 5, "cv_scheme": "combinatorial", "cv_folds": 6, "embargo": 5}
     data = prepare_dataset(DataSettings(**asked))
-    Terminal().show_windows(data.description)
+    show_windows(Terminal(), data.description)
     lines = capsys.readouterr().out.splitlines()
     begin = next(number for number, line in enumerate(lines) if line.startswith("15 folds, combinatorial"))
     blocks = data.description["folds"][0]["validation"]["blocks"]
@@ -213,7 +226,7 @@ def described():
 
 def test_of_an_accuracy_the_share_of_the_majority_is_told(described, capsys):
     dataset, gate = described[0], described[1]("accuracy")
-    Terminal().describe_data(dataset, gate)
+    RunConsole(Terminal()).describe_data(dataset, gate)
     assert (
         f"Majority class on validation: {gate.chance:.1%} right; above {gate.threshold:.1%} (two standard errors) a trial beats"
         " chance.\n"
@@ -232,8 +245,9 @@ def test_of_an_accuracy_the_share_of_the_majority_is_told(described, capsys):
 def test_of_other_metrics_it_is_what_no_skill_scores_and_trials_are_told_in_them(
     described, study, capsys, metric, words, chance
 ):
-    terminal, gate = Terminal(), described[1](metric)
+    terminal, gate = RunConsole(Terminal()), described[1](metric)
     terminal.describe_data(described[0], gate)
+    study.plan = replace(study.plan, gate=gate)
     run_trials(terminal, study)
     terminal.show_front(study.front(), study.plan)
     out = capsys.readouterr().out
@@ -249,9 +263,9 @@ def test_of_other_metrics_it_is_what_no_skill_scores_and_trials_are_told_in_them
 def test_the_time_left_is_at_most_that_of_the_timeout(study, capsys, monkeypatch, limit, shown):
     """One of four trials took 10 s, so the others take 30."""
     now = [0.0]
-    monkeypatch.setattr("cnn_lstm_hyperopt.reporting.console.terminal.time.monotonic", lambda: now[0])
-    terminal = Terminal()
-    with terminal.watch(study, seconds_left=lambda: limit):
+    monkeypatch.setattr("cnn_lstm_hyperopt.reporting.console.search_progress.time.monotonic", lambda: now[0])
+    terminal = RunConsole(Terminal())
+    with searching(terminal, study, seconds_left=lambda: limit):
         assignment = study.next_assignment()
         now[0] = 10.0
         terminal.on_trial_end(study.finish(assignment, State.COMPLETE, Values(0.7, 1, 1), {}), None)
@@ -260,7 +274,7 @@ def test_the_time_left_is_at_most_that_of_the_timeout(study, capsys, monkeypatch
 
 def test_a_terminal_gets_a_bar_and_only_what_joins_the_front_or_failed(study, capsys, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
-    run_trials(Terminal(), study)
+    run_trials(RunConsole(Terminal()), study)
     out = capsys.readouterr().out
     assert "trial 0 complete" in out
     assert "trial 2 failed" in out
@@ -270,13 +284,13 @@ def test_a_terminal_gets_a_bar_and_only_what_joins_the_front_or_failed(study, ca
 def test_a_terminal_shows_what_each_worker_is_at_and_cuts_no_word_in_two(study, capsys, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "70")
-    terminal = Terminal()
-    with terminal.watch(study):
-        terminal.show_activity([Activity(number, 10 + number, 1.5, 700.0) for number in range(1, 11)])
-        terminal.warn(
+    terminal = RunConsole(Terminal())
+    with searching(terminal, study):
+        terminal.on_activity([Activity(number, 10 + number, 1.5, 700.0) for number in range(1, 11)])
+        terminal.on_warning(
             "a sentence that is a good deal longer than the seventy columns of this terminal, in which it stands"
         )
-        terminal.warn(
+        terminal.on_warning(
             "go on with: cnn-lstm-hyperopt resume --save-dir /a/directory/whose/name/is/long and nothing else"
         )
     lines = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line).strip() for line in capsys.readouterr().out.splitlines()]
@@ -292,20 +306,17 @@ def test_a_terminal_shows_what_each_worker_is_at_and_cuts_no_word_in_two(study, 
 def test_outside_a_search_trials_are_not_shown(study, capsys):
     assignment = study.next_assignment()
     record = study.finish(assignment, State.COMPLETE, Values(0.7, 1, 1), {})
-    Terminal().on_trial_end(record, None)
+    RunConsole(Terminal()).on_trial_end(record, None)
     assert capsys.readouterr().out == ""
 
 
 def test_a_hundred_epochs_are_written_as_people_write_them(study, capsys):
-    terminal = Terminal()
-    with terminal.watch(study):
+    terminal = RunConsole(Terminal())
+    with searching(terminal, study):
         assignment = study.next_assignment()
         record = study.finish(assignment, State.PRUNED, None, {"epochs": 150.0, "reason": "x"})
         terminal.on_trial_end(record, None)
     assert "after 150 epochs" in capsys.readouterr().out
-
-
-# ---------------------------------------------------------------------- pruning, after the search
 
 
 def summary(by, saved, share, n=0, k=0, spent=1000.0):
@@ -369,25 +380,22 @@ def test_lines_about_pruning_fit_eighty_columns():
 
 
 @pytest.mark.parametrize("n_trials", [40])
-def test_pruning_and_hypervolume_are_shown_after_the_search(study, capsys):
+def test_pruning_and_hypervolume_are_shown_after_the_search(study):
     for n in range(4):
         attributes = {"epochs": 3.0, "seconds": 30.0}
         study.finish(study.next_assignment(), State.COMPLETE, Values(0.7 + n / 1000, 30.0, 0.5), attributes)
-    Terminal().show_pruning(study.records(), study.plan)
-    assert capsys.readouterr().out.splitlines() == [
+    assert search_lines(study.records(), study.plan) == [
         "Pruned: no trial.",
         "Hypervolume: 90% of it after 1 trial and 30 s of training.",
     ]
     study.finish(study.next_assignment(), State.COMPLETE, Values(0.9, 20.0, 0.4), {"seconds": 20.0})
-    Terminal().show_pruning(study.records(), study.plan)
-    line = capsys.readouterr().out.splitlines()[-1]
+    line = search_lines(study.records(), study.plan)[-1]
     assert line == "Hypervolume: 90% of it after 5 trials and 2 min of training."
 
 
-def test_without_a_front_there_is_no_hypervolume(study, capsys):
+def test_without_a_front_there_is_no_hypervolume(study):
     study.finish(study.next_assignment(), State.COMPLETE, Values(0.5, 30.0, 0.5), {})
-    Terminal().show_pruning(study.records(), study.plan)
-    assert capsys.readouterr().out == "Pruned: no trial.\n"
+    assert search_lines(study.records(), study.plan) == ["Pruned: no trial."]
 
 
 def test_figures_are_written_as_people_write_them():
@@ -410,8 +418,8 @@ def test_reasons_go_by_how_often():
 
 def show_pruned(study, reasons):
     study.plan = replace(study.plan, n_trials=20)
-    terminal = Terminal()
-    with terminal.watch(study):
+    terminal = RunConsole(Terminal())
+    with searching(terminal, study):
         for reason in reasons:
             attributes = {"epochs": 0.01, "reason": reason}
             terminal.on_trial_end(study.finish(study.next_assignment(), State.PRUNED, None, attributes), None)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cnn_lstm_hyperopt.training import allocator
+from cnn_lstm_hyperopt.training.runtime import allocator
 from cnn_lstm_hyperopt.training.runtime.allocator import give_back_pages, keep_freed_pages
 
 needs_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's allocator can be told")

@@ -211,12 +211,12 @@ def _run(
         logging.getLogger("cnn_lstm_hyperopt").setLevel(logging.DEBUG)
     try:
         with outliving_the_terminal():
-            from cnn_lstm_hyperopt.pipeline.run import dry_run, run_experiment
+            from cnn_lstm_hyperopt.api import subscribers
+            from cnn_lstm_hyperopt.pipeline import run
             from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
 
-            (dry_run if dry else run_experiment)(
-                settings, resume=resume, terminal=Terminal(quiet=quiet), recalibrate=recalibrate
-            )
+            flow = run.dry_run if dry else run.run
+            flow(settings, subscribers(Terminal(quiet=quiet)), resume=resume, recalibrate=recalibrate)
     except KeyboardInterrupt as error:
         if not (settings.save_dir / STUDY_FILE).is_file():
             raise

@@ -1,14 +1,22 @@
-"""Who hears of trials."""
+"""Who hears of the trials of a search: a base whose methods do nothing, and what every run attaches."""
 
-from typing import Protocol
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from cnn_lstm_hyperopt.progress import ProgressReport
-from cnn_lstm_hyperopt.search import Assignment, TrialRecord
+from cnn_lstm_hyperopt.run_dir.activity import Activity, write_activity
+from cnn_lstm_hyperopt.search import Assignment, StudyStorage, TrialRecord
+from cnn_lstm_hyperopt.training.runtime.memory import resident_mb
 from cnn_lstm_hyperopt.training.trial_trainer import TrainedNetwork
 
+BACKUP_SECONDS = 600.0
+ACTIVITY_SECONDS = 1.0
 
-class Observer(Protocol):
-    """The study knows nothing of its observers."""
+
+class TrialEvents:
+    """Events of trials. Every method does nothing; a subclass has those that it needs."""
 
     def on_trial_start(self, assignment: Assignment) -> None:
         """A trial begins."""
@@ -21,3 +29,72 @@ class Observer(Protocol):
 
     def on_trial_end(self, record: TrialRecord, trained: TrainedNetwork | None) -> None:
         """A trial has ended; ``trained`` is None when it failed, or ran in another process."""
+
+
+class Backup(TrialEvents):
+    """Copies the study when the first trial ends, and then when the last copy is older than ``seconds``."""
+
+    def __init__(self, storage: StudyStorage, seconds: float = BACKUP_SECONDS) -> None:
+        self._storage, self._seconds = storage, seconds
+        self._copied = -math.inf
+
+    def on_trial_end(self, record: TrialRecord, trained: TrainedNetwork | None) -> None:
+        """Copies, if it is time."""
+        if time.monotonic() - self._copied >= self._seconds:
+            self._storage.back_up()
+            self._copied = time.monotonic()
+
+
+class OutsideTrials(TrialEvents):
+    """Warns once of each trial that another program added to the study or changed, when a trial starts or ends.
+
+    Args:
+        storage: of the study.
+        warn: shows a warning.
+    """
+
+    def __init__(self, storage: StudyStorage, warn: Callable[[str], None]) -> None:
+        self._storage, self._warn = storage, warn
+
+    def check(self) -> None:
+        """Warn of what is new."""
+        for line in self._storage.news():
+            self._warn(line)
+
+    def on_trial_start(self, assignment: Assignment) -> None:
+        """Checks before it."""
+        self.check()
+
+    def on_trial_end(self, record: TrialRecord, trained: TrainedNetwork | None) -> None:
+        """Checks after it."""
+        self.check()
+
+
+class ActivityReporter(TrialEvents):
+    """Writes what each process of the run trains, for ``status``, and passes it on; once a second at most.
+
+    Args:
+        save_dir: where the file lies.
+        show: gets the same.
+    """
+
+    def __init__(self, save_dir: Path, show: Callable[[Sequence[Activity]], None]) -> None:
+        self._save_dir, self._show = save_dir, show
+        self._written = 0.0
+
+    def report(self, activities: Sequence[Activity]) -> None:
+        """What all processes train now."""
+        now = time.monotonic()
+        if now - self._written < ACTIVITY_SECONDS:
+            return
+        self._written = now
+        self._show(activities)
+        write_activity(self._save_dir, activities)
+
+    def on_trial_start(self, assignment: Assignment) -> None:
+        """This process is at the trial's beginning."""
+        self.report([Activity(0, assignment.number, 0.0, resident_mb())])
+
+    def on_trial_report(self, assignment: Assignment, report: ProgressReport) -> None:
+        """This process has got further."""
+        self.report([Activity(0, assignment.number, report.epoch, resident_mb())])

@@ -8,32 +8,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cnn_lstm_hyperopt.data.windows import Fold
-from cnn_lstm_hyperopt.progress import ProgressReport
-from cnn_lstm_hyperopt.search import Assignment, TrialRecord
+from cnn_lstm_hyperopt.execution.callbacks import TrialEvents
+from cnn_lstm_hyperopt.search import Assignment
 from cnn_lstm_hyperopt.training import Predictions
 from cnn_lstm_hyperopt.training.trial_trainer import TrainedNetwork
 from cnn_lstm_hyperopt.utils.atomic_io import written_beside
 
 
-class ValidationWriter:
-    """An observer of trials that keeps what each finished one said of the validation windows."""
+class ValidationWriter(TrialEvents):
+    """Keeps what each finished one said of the validation windows."""
 
     def __init__(self, folder: Path, folds: Sequence[Fold]) -> None:
         self._folder, self._folds = folder, folds
-
-    def on_trial_start(self, assignment: Assignment) -> None:
-        """Nothing to do."""
-
-    def on_trial_report(self, assignment: Assignment, report: ProgressReport) -> None:
-        """Nothing to do."""
 
     def on_trial_trained(self, assignment: Assignment, trained: TrainedNetwork) -> None:
         """Writes the predictions of the trial's best epoch, before the trial counts as finished: none can be missing."""
         if trained.outcome.best is not None:
             write_validation(self._folder, assignment.number, self._folds, trained.outcome.best.predictions)
-
-    def on_trial_end(self, record: TrialRecord, trained: TrainedNetwork | None) -> None:
-        """Nothing to do."""
 
 
 def forget_validation(folder: Path, failed: Iterable[int]) -> None:

@@ -18,9 +18,9 @@ from filelock import FileLock, Timeout
 from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.data.shared_arrays import load_trial_data
 from cnn_lstm_hyperopt.errors import HyperoptError, StorageFailedError, StudyFailedError
-from cnn_lstm_hyperopt.execution.callbacks import Observer
-from cnn_lstm_hyperopt.execution.run_trials import run_trials
+from cnn_lstm_hyperopt.execution.callbacks import TrialEvents
 from cnn_lstm_hyperopt.execution.stop import StopSignal
+from cnn_lstm_hyperopt.execution.trial_loop import run_trials
 from cnn_lstm_hyperopt.execution.validation_files import ValidationWriter
 from cnn_lstm_hyperopt.execution.worker_plan import as_begun, memory_limit, study_plan
 from cnn_lstm_hyperopt.execution.worker_pool import ALIVE, RECYCLED, STARTUP_SECONDS, STORAGE_FAILED, STUDY_FAILED
@@ -118,8 +118,8 @@ class _Claim:
         self._lock.release()
 
 
-class _Place:
-    """An observer that says which trial this process is at."""
+class _Place(TrialEvents):
+    """Says which trial this process is at."""
 
     def on_trial_start(self, assignment: Assignment) -> None:
         """A new one."""
@@ -129,28 +129,13 @@ class _Place:
         """It has got further."""
         be_at(assignment.number, report.epoch)
 
-    def on_trial_trained(self, assignment: Assignment, trained: TrainedNetwork) -> None:
-        """Nothing to do."""
 
-    def on_trial_end(self, record: TrialRecord, trained: TrainedNetwork | None) -> None:
-        """Nothing to do."""
-
-
-class _MemoryWatch:
-    """An observer that ends a worker whose memory has grown or did not suffice: libraries leak, and a new process is small."""
+class _MemoryWatch(TrialEvents):
+    """Ends a worker whose memory has grown or did not suffice: libraries leak, and a new process is small."""
 
     def __init__(self, stop: StopSignal, growth_mb: float) -> None:
         self._stop, self._growth_mb = stop, growth_mb
         self._after_first: float | None = None
-
-    def on_trial_start(self, assignment: Assignment) -> None:
-        """Nothing to do."""
-
-    def on_trial_report(self, assignment: Assignment, report: ProgressReport) -> None:
-        """Nothing to do."""
-
-    def on_trial_trained(self, assignment: Assignment, trained: TrainedNetwork) -> None:
-        """Nothing to do."""
 
     def on_trial_end(self, record: TrialRecord, trained: TrainedNetwork | None) -> None:
         """Looks at what is held between two trials; the trial's network counts too, so this is a little late, never early."""
@@ -186,8 +171,8 @@ def _work(save_dir: Path, number: int, workers: int, stop: StopSignal) -> None:
         plan = as_begun(study_plan(settings, gate, runner, device, workers=workers), storage)
         study = Study(storage, plan, claim=_Claim(save_dir / LOCK_FILE), worker=number)
         writer = ValidationWriter(save_dir / VALIDATION, data.folds)
-        observers: list[Observer] = [writer, _Place(), _MemoryWatch(stop, settings.limits.worker_growth_mb)]
-        run_trials(study, runner, stop=stop, observers=observers, checkpoints=save_dir / CHECKPOINTS)
+        callbacks: list[TrialEvents] = [writer, _Place(), _MemoryWatch(stop, settings.limits.worker_growth_mb)]
+        run_trials(study, runner, stop=stop, callbacks=callbacks, checkpoints=save_dir / CHECKPOINTS)
     finally:
         storage.close()
 

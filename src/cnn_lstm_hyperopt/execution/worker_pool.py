@@ -19,10 +19,10 @@ from pathlib import Path
 
 from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.errors import RunError, StorageFailedError, StudyFailedError
-from cnn_lstm_hyperopt.execution.activity_file import Activity
-from cnn_lstm_hyperopt.execution.callbacks import Observer
-from cnn_lstm_hyperopt.execution.run_trials import EXHAUSTED, FINISHED
+from cnn_lstm_hyperopt.execution.callbacks import TrialEvents
 from cnn_lstm_hyperopt.execution.stop import StopSignal
+from cnn_lstm_hyperopt.execution.trial_loop import EXHAUSTED, FINISHED
+from cnn_lstm_hyperopt.run_dir.activity import Activity
 from cnn_lstm_hyperopt.run_dir.paths import (
     ACTIVITY_FILE,
     CHECKPOINTS,
@@ -82,7 +82,7 @@ def run_with_workers(
     count: int,
     *,
     stop: StopSignal,
-    observers: Sequence[Observer],
+    callbacks: Sequence[TrialEvents],
     silence_seconds: float = 45.0,
     on_activity: Callable[[Sequence[Activity]], None] = lambda activities: None,
     warn: Callable[[str], None] = log.warning,
@@ -94,7 +94,7 @@ def run_with_workers(
         save_dir: where workers find all they need.
         count: of workers.
         stop: may end it.
-        observers: hear of trials that end.
+        callbacks: hear of trials that end.
         silence_seconds: after which a worker without a sign of life is replaced.
         on_activity: hears what the workers are at.
         warn: shows a warning, such as why a worker died.
@@ -113,7 +113,7 @@ def run_with_workers(
         crew.extend(_Worker(save_dir, number, count) for number in range(1, count + 1))
         while any(worker.running for worker in crew):
             time.sleep(POLL_SECONDS)
-            _tell_of_new_trials(study, ended, observers)
+            _tell_of_new_trials(study, ended, callbacks)
             on_activity([worker.activity for worker in crew if worker.activity is not None])
             before, looked = looked, time.monotonic()
             for worker in crew:
@@ -127,7 +127,7 @@ def run_with_workers(
                     worker.start()
                 elif worker.died:
                     _replace(worker, study, warn)
-        _tell_of_new_trials(study, ended, observers)
+        _tell_of_new_trials(study, ended, callbacks)
     finally:
         for worker in crew:
             worker.hang_up()
@@ -299,12 +299,12 @@ def _replace(worker: _Worker, study: Study, warn: Callable[[str], None]) -> None
     worker.start()
 
 
-def _tell_of_new_trials(study: Study, ended: set[int], observers: Sequence[Observer]) -> None:
+def _tell_of_new_trials(study: Study, ended: set[int], callbacks: Sequence[TrialEvents]) -> None:
     for record in study.records():
         if record.state.ended and record.number not in ended:
             ended.add(record.number)
-            for observer in observers:
-                observer.on_trial_end(record, None)
+            for callback in callbacks:
+                callback.on_trial_end(record, None)
 
 
 def _available_mb() -> float | None:

@@ -1,8 +1,6 @@
 """What is decided before the first trial: on which windows, by which plan, at which cost; and what a study is made with."""
 
-import json
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -11,16 +9,15 @@ import numpy as np
 import pandas as pd
 import torch
 
-from cnn_lstm_hyperopt.config import Fixed, SearchSpace, Settings
+from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.config.shipped import shipped_config
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.data.windows import Fold, Windows
-from cnn_lstm_hyperopt.errors import ConfigError, SaveDirError
+from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.evaluation import design_effect
 from cnn_lstm_hyperopt.execution import as_begun, memory_limit, resolve_workers, study_plan
 from cnn_lstm_hyperopt.pipeline.confirmation import CONFIRMED_FROM_FRONT
-from cnn_lstm_hyperopt.reporting.console.search_tables import limits_text
-from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
+from cnn_lstm_hyperopt.pipeline.fingerprint import fingerprint, require_same, without_effect
 from cnn_lstm_hyperopt.search import SkillGate, Start, StudyPlan, StudyStorage, TrialRecord, undefined_in
 from cnn_lstm_hyperopt.search.forecast import (
     FinalForecast,
@@ -38,12 +35,10 @@ from cnn_lstm_hyperopt.training.cost_model import CostModel
 from cnn_lstm_hyperopt.training.machine_benchmark import calibration_for
 from cnn_lstm_hyperopt.training.runtime.device import resolve_device
 from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
-from cnn_lstm_hyperopt.utils.nested import flattened
-from cnn_lstm_hyperopt.utils.text import counted
 
 
 @dataclass(frozen=True)
-class Preparation:
+class Setup:
     """All that a search needs, without a trial having been run.
 
     Attributes:
@@ -83,7 +78,7 @@ class Preparation:
         """
         if not self.within:
             raise ConfigError(
-                f"no configuration of the search space keeps the limits ({limits_text(self.plan)}):"
+                f"no configuration of the search space keeps the limits ({self.plan.limits}):"
                 f" {len(self.sampled.configurations)} random ones were tried on paper; raise them, lower training.max_epochs or"
                 f" data.train_share, or take a space of smaller models ({shipped_config('small.yaml')} is one)"
             )
@@ -119,9 +114,9 @@ class Preparation:
         )
 
 
-def _with_first_trials(preparation: Preparation) -> Preparation:
+def _with_first_trials(setup: Setup) -> Setup:
     """What is enqueued, then the portfolio; each configuration once."""
-    study, plan = preparation.settings.study, preparation.plan
+    study, plan = setup.settings.study, setup.plan
     starts: list[Start] = []
     parts: list[str] = []
     warnings: tuple[str, ...] = ()
@@ -142,11 +137,11 @@ def _with_first_trials(preparation: Preparation) -> Preparation:
         without = ", ".join(f"{name} ({reason})" for name, reason in left_out.items())
         parts.append(f"{len(new)} of the portfolio{names}" + (f" without {without}" if without else ""))
     line = f"First trials: {', '.join(parts)}" if parts else ""
-    return replace(preparation, plan=replace(plan, starts=tuple(starts)), first_trials=line, warnings=warnings)
+    return replace(setup, plan=replace(plan, starts=tuple(starts)), first_trials=line, warnings=warnings)
 
 
-def prepare_new(settings: Settings, dataset: Dataset, terminal: Terminal, *, recalibrate: bool) -> Preparation:
-    """Of a study that is not there yet, by the speeds of this machine.
+def prepare_new(settings: Settings, dataset: Dataset, *, on_benchmark: Callable[[], None], recalibrate: bool) -> Setup:
+    """The setup of a new study, by the speeds of this machine; ``on_benchmark`` is called before these are measured.
 
     Raises:
         ConfigError: the device does not have the precision, the limits leave nothing of the space, or what is enqueued is wrong.
@@ -155,14 +150,14 @@ def prepare_new(settings: Settings, dataset: Dataset, terminal: Terminal, *, rec
     speeds = calibration_for(
         device,
         anew=recalibrate,
-        on_start=lambda: terminal.say("Measuring this machine's speed, once for all studies (a dozen seconds) …"),
+        on_start=on_benchmark,
     )
-    preparation = _with_first_trials(_prepare(settings, dataset, device, speeds, None))
-    preparation.forecast([])
-    return preparation
+    setup = _with_first_trials(_prepare(settings, dataset, device, speeds, None))
+    setup.forecast([])
+    return setup
 
 
-def prepare_again(settings: Settings, dataset: Dataset, storage: StudyStorage) -> Preparation:
+def prepare_again(settings: Settings, dataset: Dataset, storage: StudyStorage) -> Setup:
     """Of a stored study, by the speeds and on the share of windows that it was begun with.
 
     Raises:
@@ -170,13 +165,7 @@ def prepare_again(settings: Settings, dataset: Dataset, storage: StudyStorage) -
         ConfigError: something else is enqueued than what it was begun with.
     """
     device = resolve_device(settings.training.device)
-    changed = _differences(_made_with(storage, settings, dataset), fingerprint(settings, dataset, device))
-    if changed:
-        raise SaveDirError(
-            f"{settings.save_dir} was made with other settings, so its trials can't be compared with new ones:\n  "
-            + "\n  ".join(changed)
-            + "\ntake these back, or choose another --save-dir"
-        )
+    require_same(storage, settings, dataset, device)
     begun_with, now = storage.attribute("enqueue"), settings.study.enqueue
     if now is not None and str(now) != begun_with:
         raise ConfigError(
@@ -184,27 +173,14 @@ def prepare_again(settings: Settings, dataset: Dataset, storage: StudyStorage) -
             " its first trials; leave it out, or begin a study in another --save-dir"
         )
     speeds = CostModel.from_dict(storage.attribute("speeds"))
-    preparation = _prepare(settings, dataset, device, speeds, float(storage.attribute("train_share")))
-    earlier = _of_earlier_versions(storage.records(), preparation.plan.space)
-    return replace(preparation, plan=as_begun(preparation.plan, storage), warnings=(*preparation.warnings, *earlier))
-
-
-def _of_earlier_versions(records: Sequence[TrialRecord], space: SearchSpace) -> list[str]:
-    """Return a line if trials hold parameters that have no effect in them, which an earlier version searched."""
-    fixed = {name: domain.value for name, domain in space.domains.items() if isinstance(domain, Fixed)}
-    names: Counter[str] = Counter()
-    for record in records:
-        names.update(set(record.params) - set(space.active({**fixed, **record.params})))
-    return [
-        f"{counted(count, 'trial')} of an earlier version {'has' if count == 1 else 'have'} a value for {name}, which has no"
-        " effect there; they count as they are, and new trials leave it out"
-        for name, count in sorted(names.items())
-    ]
+    setup = _prepare(settings, dataset, device, speeds, float(storage.attribute("train_share")))
+    earlier = without_effect(storage.records(), setup.plan.space)
+    return replace(setup, plan=as_begun(setup.plan, storage), warnings=(*setup.warnings, *earlier))
 
 
 def _prepare(
     settings: Settings, dataset: Dataset, device: torch.device, speeds: CostModel, train_share: float | None
-) -> Preparation:
+) -> Setup:
     """``train_share`` None: as the settings say, or as the limit of seconds demands."""
     if settings.training.precision not in ("auto", *speeds.speeds):
         raise ConfigError(
@@ -236,7 +212,7 @@ def _prepare(
         dataset = dataset.with_train_share(train_share)
         runner = runner_on(dataset)
         plan = replace(plan, cost=runner.costs.cost)
-    return Preparation(settings, dataset, gate, runner, plan, sampled, workers, made_with)
+    return Setup(settings, dataset, gate, runner, plan, sampled, workers, made_with)
 
 
 def skill_gate(settings: Settings, folds: Sequence[Fold]) -> SkillGate:
@@ -275,40 +251,3 @@ def _different(validation: Sequence[Windows]) -> int | None:
     held_out = [pd.DataFrame({"symbol": part.symbols, "date": part.dates}) for part in validation]
     # Windows of DataLoaders share a symbol and may share a date; a fold holds out each once, and all of a date or none.
     return len(pd.concat([each.assign(place=each.groupby(names).cumcount()) for each in held_out]).drop_duplicates())
-
-
-def fingerprint(settings: Settings, dataset: Dataset, device: torch.device) -> dict[str, Any]:
-    """What a study's trials are made with; it goes on with the same only. Where bars lie does not matter, what they are does."""
-    return {
-        "study.seed": settings.study.seed,
-        "study.metric": settings.study.metric,
-        "study.time_objective": settings.study.time_objective,
-        **flattened(json.loads(settings.data.model_dump_json(exclude={"data_dir", "features_seconds"})), "data."),
-        "data.cv_folds": _resolved_folds(settings, dataset),
-        **flattened(json.loads(settings.training.model_dump_json(exclude={"device"})), "training."),
-        **flattened(settings.search_space.as_dict(), "search_space.", levels=2),
-        "data.sha256": dataset.description["sha256"],
-        "training.device": device.type,
-    }
-
-
-def _resolved_folds(settings: Settings, dataset: Dataset) -> int:
-    """What ``data.cv_folds`` comes to, so that ``auto`` and its number are the same study."""
-    return len(dataset.folds) if settings.data.source == "loaders" else settings.data.bar_folds
-
-
-def _made_with(storage: StudyStorage, settings: Settings, dataset: Dataset) -> dict[str, Any]:
-    """The stored fingerprint; where it says ``auto``, with the number of folds that ``auto`` comes to."""
-    made_with = dict(storage.attribute("made_with"))
-    if made_with.get("data.cv_folds") == "auto":
-        if settings.data.source != "loaders":
-            made_with["data.cv_folds"] = 1
-        elif settings.data.cv_folds == "auto":
-            made_with["data.cv_folds"] = len(dataset.folds)
-    return made_with
-
-
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    return [
-        f"{key}: {before.get(key)} → {now.get(key)}" for key in {**before, **now} if before.get(key) != now.get(key)
-    ]

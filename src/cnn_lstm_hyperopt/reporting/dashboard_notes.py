@@ -4,12 +4,31 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cnn_lstm_hyperopt.config import Settings
+from cnn_lstm_hyperopt.evaluation.grades import graded
 from cnn_lstm_hyperopt.metrics import METRICS
-from cnn_lstm_hyperopt.reporting.grades import graded
-from cnn_lstm_hyperopt.reporting.model_card import escaped
+from cnn_lstm_hyperopt.pipeline.events import RunEvents
+from cnn_lstm_hyperopt.pipeline.results.model_card import escaped
 from cnn_lstm_hyperopt.run_dir.paths import REPORT_FILE, model_folder
-from cnn_lstm_hyperopt.search import SkillGate
+from cnn_lstm_hyperopt.search import SkillGate, Study
 from cnn_lstm_hyperopt.search.seals import numbered
+
+
+class DashboardNotes(RunEvents):
+    """Writes the notes when a study is opened and when its results are written."""
+
+    def on_study(self, settings: Settings, study: Study, earlier: Mapping[str, Any]) -> None:
+        self._write(study, earlier)
+
+    def on_results(self, study: Study, results: Mapping[str, Any]) -> None:
+        self._write(study, results)
+
+    def _write(self, study: Study, results: Mapping[str, Any]) -> None:
+        skipped = study.storage.skipped
+        models = results.get("retrained_models", [])
+        notes = dashboard_notes(study.plan.gate, results.get("verdict"), models, skipped=skipped)
+        ours = {record.number for record in study.records()}
+        study.storage.write_notes({number: note for number, note in notes.items() if number is None or number in ours})
 
 
 def dashboard_notes(

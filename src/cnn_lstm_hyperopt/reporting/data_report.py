@@ -12,6 +12,7 @@ from cnn_lstm_hyperopt.data.dataset import prepare_dataset
 from cnn_lstm_hyperopt.data.frequency import frequency
 from cnn_lstm_hyperopt.data.problems import BadBarsError, Problem, warning_texts
 from cnn_lstm_hyperopt.data.sources import load_bars
+from cnn_lstm_hyperopt.reporting.console.search_tables import show_windows
 from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
 from cnn_lstm_hyperopt.utils.text import counted
 
@@ -43,7 +44,7 @@ def report_data(settings: DataSettings, terminal: Terminal) -> None:
         f"Target {dataset.target} ({', '.join(dataset.class_names)}), horizon {dataset.horizon}, lookback {dataset.lookback},"
         f" {counted(len(dataset.feature_names), 'feature')}: {', '.join(dataset.feature_names)}"
     )
-    terminal.show_windows(facts)
+    show_windows(terminal, facts)
     for text in dataset.warnings:
         if text not in warnings:
             terminal.warn(text)

@@ -9,10 +9,10 @@ from typing import Any
 from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.config.schema.retrain import RetrainSettings
 from cnn_lstm_hyperopt.errors import ConfigError
-from cnn_lstm_hyperopt.execution.activity_file import activity_text, read_activity
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.pipeline.results.search_results import read_results
 from cnn_lstm_hyperopt.reporting.console.pruning import pruned_text
+from cnn_lstm_hyperopt.run_dir.activity import activity_text, read_activity
 from cnn_lstm_hyperopt.run_dir.paths import (
     BACKUP_FILE,
     CONFIG_FILE,

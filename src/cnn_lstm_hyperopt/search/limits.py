@@ -41,3 +41,16 @@ class Limits:
                 (self.memory_mb, cost.memory_mb),
             )
         )
+
+    def __str__(self) -> str:
+        """The limits in a few words: ``300 s of training a trial, 50 MB of weights``; ``none``."""
+        parts = [
+            f"{limit:,.0f} {unit}" if limit >= 100 else f"{limit:g} {unit}"
+            for limit, unit in (
+                (self.seconds, "s of training a trial"),
+                (self.size_mb, "MB of weights"),
+                (self.memory_mb, "MB of memory"),
+            )
+            if limit is not None
+        ]
+        return ", ".join(parts) or "none"

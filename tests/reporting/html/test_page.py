@@ -13,7 +13,7 @@ from sklearn.metrics import confusion_matrix
 
 from cnn_lstm_hyperopt.cli import main
 from cnn_lstm_hyperopt.errors import SaveDirError
-from cnn_lstm_hyperopt.reporting.grades import COLOURS
+from cnn_lstm_hyperopt.evaluation.grades import COLOURS
 from cnn_lstm_hyperopt.reporting.html import charts, write_report
 from cnn_lstm_hyperopt.reporting.html.confusion import confusion
 from cnn_lstm_hyperopt.reporting.html.page import for_script

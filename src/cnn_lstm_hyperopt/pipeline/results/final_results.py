@@ -9,13 +9,13 @@ import numpy as np
 
 from cnn_lstm_hyperopt.config import readable
 from cnn_lstm_hyperopt.evaluation import Grade, Interval, Returns, Strategy, probabilistic_sharpe, shrinkage
+from cnn_lstm_hyperopt.evaluation.grades import COLOURS
 from cnn_lstm_hyperopt.evaluation.selection_bias import DeflatedSharpe, TrialSeries
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.pipeline.confirmation import TIME_IS_UP, Confirmation, Confirmed
 from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained
 from cnn_lstm_hyperopt.pipeline.test_evaluation import TestResult, Verdict
-from cnn_lstm_hyperopt.reporting.grades import COLOURS
 from cnn_lstm_hyperopt.run_dir.paths import ensemble_folder, model_folder
 from cnn_lstm_hyperopt.search import SkillGate
 from cnn_lstm_hyperopt.utils.text import counted

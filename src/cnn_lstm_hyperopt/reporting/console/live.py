@@ -7,7 +7,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from cnn_lstm_hyperopt.execution.activity_file import Activity
+from cnn_lstm_hyperopt.run_dir.activity import Activity
 
 MOST_WORKERS = 8
 """Lines of workers; the terminal has other things to show."""

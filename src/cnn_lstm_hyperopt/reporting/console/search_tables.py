@@ -1,4 +1,4 @@
-"""Splits, folds, limits and front as tables and words for the terminal."""
+"""Splits, folds and front as tables for the terminal."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,11 +8,19 @@ from rich.table import Table
 from cnn_lstm_hyperopt.config import Params
 from cnn_lstm_hyperopt.models import family_of
 from cnn_lstm_hyperopt.reporting.console.tables import plain_table
+from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
 from cnn_lstm_hyperopt.search import StudyPlan, TrialRecord, above_chance, with_fixed
 from cnn_lstm_hyperopt.utils.text import counted
 
 FRONT_ROWS = 10
 FOLD_ROWS = 10
+
+
+def show_windows(terminal: Terminal, facts: dict[str, Any]) -> None:
+    """Windows of each symbol in each split, the splits' dates, the balance of classes, and the folds."""
+    terminal.table(split_table(facts))
+    if "folds" in facts:
+        terminal.table(fold_table(facts["folds"], facts["cv_scheme"]))
 
 
 def split_table(facts: dict[str, Any]) -> Table:
@@ -52,25 +60,6 @@ def fold_table(folds: Sequence[dict[str, Any]], scheme: str) -> Table:
     if len(folds) > FOLD_ROWS:
         table.add_row("…", f"{len(folds) - FOLD_ROWS} more in data.json", "", "", "")
     return table
-
-
-def limits_text(plan: StudyPlan) -> str:
-    """The limits of a study in a few words."""
-    limits = plan.limits
-    parts = [
-        f"{_amount(limit)} {unit}"
-        for limit, unit in (
-            (limits.seconds, "s of training a trial"),
-            (limits.size_mb, "MB of weights"),
-            (limits.memory_mb, "MB of memory"),
-        )
-        if limit is not None
-    ]
-    return ", ".join(parts) or "none"
-
-
-def _amount(limit: float) -> str:
-    return f"{limit:,.0f}" if limit >= 100 else f"{limit:g}"
 
 
 def front_table(front: Sequence[TrialRecord], plan: StudyPlan, objective: str) -> Table:

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cnn_lstm_hyperopt.config import dump_settings
+from cnn_lstm_hyperopt.evaluation.grades import COLOURS, known_grade
 from cnn_lstm_hyperopt.reporting.console.pruning import pruning_lines
-from cnn_lstm_hyperopt.reporting.grades import COLOURS, known_grade
 from cnn_lstm_hyperopt.reporting.html.charts import MIN_WINDOWS, curve_trials, objectives
 from cnn_lstm_hyperopt.reporting.html.confusion import confusion
 from cnn_lstm_hyperopt.reporting.html.convergence import outlook

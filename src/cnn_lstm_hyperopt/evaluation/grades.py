@@ -1,23 +1,12 @@
-"""Colours of the four grades, wherever a verdict is shown."""
+"""Colours of the four grades, and the grade and sizes of a stored verdict."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from cnn_lstm_hyperopt.evaluation import Grade
+from cnn_lstm_hyperopt.evaluation.skill_test import Grade
 
 COLOURS = {Grade.CHANCE: "red", Grade.WORSE: "orange", Grade.AS_GOOD: "blue", Grade.BETTER: "green"}
 _SYMBOLS = {Grade.CHANCE: "🔴", Grade.WORSE: "🟠", Grade.AS_GOOD: "🔵", Grade.BETTER: "🟢"}
-_TERMINAL = {
-    Grade.CHANCE: "bold red",
-    Grade.WORSE: "bold dark_orange",
-    Grade.AS_GOOD: "bold blue",
-    Grade.BETTER: "bold green",
-}
-
-
-def terminal_style(grade: Grade) -> str:
-    """Style of the grade's line."""
-    return _TERMINAL[grade]
 
 
 def known_grade(verdict: Mapping[str, Any]) -> Grade | None:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 
 from cnn_lstm_hyperopt.errors import CheckpointError, StorageFailedError, TrialChangedError
-from cnn_lstm_hyperopt.execution.callbacks import Observer
+from cnn_lstm_hyperopt.execution.callbacks import TrialEvents
 from cnn_lstm_hyperopt.execution.stop import StopSignal
 from cnn_lstm_hyperopt.progress import Action, Decision, OnReport, ProgressReport
 from cnn_lstm_hyperopt.search import (
@@ -59,7 +59,7 @@ class Runner(Protocol):
 
 
 def run_trials(
-    study: Study, runner: Runner, *, stop: StopSignal, observers: Sequence[Observer], checkpoints: Path
+    study: Study, runner: Runner, *, stop: StopSignal, callbacks: Sequence[TrialEvents], checkpoints: Path
 ) -> str:
     """Runs trials until the study has all of them or ``stop`` says so.
 
@@ -67,7 +67,7 @@ def run_trials(
         study: whose trials they are.
         runner: trains them.
         stop: may end it.
-        observers: hear of trials.
+        callbacks: hear of trials.
         checkpoints: folder of the states of trials that run or were cut off.
 
     Returns:
@@ -88,10 +88,10 @@ def run_trials(
             case NoTrial.OTHERS_RUN_THE_REST:  # one of them may fail, and its trial is then to be had again
                 stop.wait(WAIT_SECONDS)
             case Assignment():
-                for observer in observers:
-                    observer.on_trial_start(assignment)
+                for callback in callbacks:
+                    callback.on_trial_start(assignment)
                 try:
-                    ended = _run_one(study, runner, assignment, stop, observers, checkpoints)
+                    ended = _run_one(study, runner, assignment, stop, callbacks, checkpoints)
                 except TrialChangedError as error:
                     log.info("trial %d is dropped: %s", assignment.number, error)
                     study.drop(assignment, str(error))
@@ -101,8 +101,8 @@ def run_trials(
                 if ended is None:
                     continue  # it goes on in the next run
                 record, trained = ended
-                for observer in observers:
-                    observer.on_trial_end(record, trained)
+                for callback in callbacks:
+                    callback.on_trial_end(record, trained)
                 forget_checkpoint(_state(checkpoints, record.seeded_as))
                 study.check_failures()
     return FINISHED if study.n_finished() >= study.plan.n_trials else reason
@@ -122,15 +122,15 @@ def _run_one(
     runner: Runner,
     assignment: Assignment,
     stop: StopSignal,
-    observers: Sequence[Observer],
+    callbacks: Sequence[TrialEvents],
     checkpoints: Path,
 ) -> tuple[TrialRecord, TrainedNetwork | None] | None:
     """One trial, from start to its stored end: ask, train, map the outcome to a state, store it; None: the run ends before it."""
 
     def on_report(report: ProgressReport) -> Decision:
         decision = study.report(assignment, report)
-        for observer in observers:
-            observer.on_trial_report(assignment, report)
+        for callback in callbacks:
+            callback.on_trial_report(assignment, report)
         if report.again and pruned is not None and report.epoch == pruned.epoch:
             return pruned.decision  # the process ended between this answer and the trial's end
         reason = stop.reason
@@ -206,8 +206,8 @@ def _run_one(
                 raise RuntimeError("a training that ran to its end has an evaluation")
             state = State.COMPLETE
             values = Values(outcome.best.score, seconds, assignment.cost.size_mb)
-    for observer in observers:
-        observer.on_trial_trained(assignment, trained)
+    for callback in callbacks:
+        callback.on_trial_trained(assignment, trained)
     return study.finish(assignment, state, values, attributes), trained
 
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from cnn_lstm_hyperopt.data.frequency import duration
+from cnn_lstm_hyperopt.evaluation.grades import graded, units_text
 from cnn_lstm_hyperopt.inference.metadata import ModelDescription
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.models import family_of
 from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend
+from cnn_lstm_hyperopt.pipeline.results.front_matter import front_matter
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained
-from cnn_lstm_hyperopt.reporting.front_matter import front_matter
-from cnn_lstm_hyperopt.reporting.grades import graded, units_text
 from cnn_lstm_hyperopt.run_dir.paths import ENSEMBLE, model_folder
 from cnn_lstm_hyperopt.utils.text import counted, printable
 

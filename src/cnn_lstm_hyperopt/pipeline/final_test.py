@@ -1,0 +1,97 @@
+"""The finalists on the test period, which is opened once for all of them."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from cnn_lstm_hyperopt.inference.latency import measure_latency
+from cnn_lstm_hyperopt.pipeline.confirmation import Confirmed
+from cnn_lstm_hyperopt.pipeline.ensemble_selection import blend
+from cnn_lstm_hyperopt.pipeline.results.final_results import (
+    baseline_results,
+    confirmation_results,
+    ensemble_results,
+    retrained_results,
+    verdict_results,
+)
+from cnn_lstm_hyperopt.pipeline.results.model_card import model_cards
+from cnn_lstm_hyperopt.pipeline.results.model_folders import save_models, write_retrained
+from cnn_lstm_hyperopt.pipeline.retraining import Retrained, Retraining
+from cnn_lstm_hyperopt.pipeline.session import Session
+from cnn_lstm_hyperopt.pipeline.test_evaluation import evaluate_once
+from cnn_lstm_hyperopt.search import StudyStorage
+
+
+def evaluate_finalists(session: Session, confirmed: Confirmed, outcome: Retraining) -> list[dict[str, Any]]:
+    """Tests the finalists, their ensemble and the baselines, and writes the folders of the models.
+
+    Args:
+        session: gets the results, by ``session.FINAL_KEYS``.
+        confirmed: the candidates by their fresh seeds.
+        outcome: the retrained finalists, at least one.
+
+    Returns:
+        An entry of ``results.json`` for each finalist.
+
+    Raises:
+        OSError: the folders can't be written.
+    """
+    settings, dataset, done = session.settings, session.dataset, outcome.done
+    found = blend(done, dataset.validation, settings.study.metric)
+    save_models(settings.save_dir, done, found)
+    openings = _record_test_opening(session.study.storage, done)
+    verdict = evaluate_once(done, dataset, settings, blend=found)
+    entries = retrained_results(done, verdict, settings.save_dir)
+    for entry, each in zip(entries, done, strict=True):
+        model = each.kept.model
+        entry["latency"] = measure_latency(model.network, model.description.lookback)._asdict()
+    ensemble = None
+    if found is not None and verdict.ensemble is not None:
+        ensemble = ensemble_results(found, verdict.ensemble, settings.save_dir)
+    results = {
+        "confirmation": confirmation_results(confirmed),
+        "retrained_models": entries,
+        "ensemble": ensemble,
+        "retraining_failures": [
+            {"model_rank": finalist.rank, "trial_number": finalist.trial_number, "reason": reason}
+            for finalist, reason in outcome.failures
+        ],
+        "baselines": baseline_results(verdict),
+        "verdict": verdict_results(verdict, done[0], openings=openings),
+        "full_epochs": settings.retrain.full_epochs,
+        "seeds": settings.retrain.seeds,
+        "retrained_after_trials": session.study.n_finished(),
+    }
+    cards = model_cards(done, found, results, data=dataset.description, study=settings.study.name)
+    write_retrained(settings.save_dir, done, verdict, entries, ensemble=ensemble, cards=cards)
+    session.final.update(results)
+    session.events.on_test(verdict, done, openings)
+    return entries
+
+
+def _record_test_opening(storage: StudyStorage, retrained: Sequence[Retrained]) -> int:
+    """Stores, before the test period is opened, that it will be; returns how often that has happened in this study.
+
+    A run that continues one that was killed before it wrote its results opens it for the very same models. That is the
+    same opening: nobody has chosen anything by what it said.
+    """
+    models = [
+        {
+            "trial_number": each.finalist.trial_number,
+            "seeds": [run.seed for run in each.runs],
+            "epochs": [run.epochs for run in each.runs],
+        }
+        for each in retrained
+    ]
+    openings: list[dict[str, Any]] = storage.attribute("test_openings") or []
+    if not openings or openings[-1].get("models") != models:
+        openings.append(
+            {
+                "time": datetime.now(UTC).isoformat(timespec="seconds"),
+                "trials": [each.finalist.trial_number for each in retrained],
+                "models": models,
+            }
+        )
+        storage.set_attribute("test_openings", openings)
+        storage.back_up()  # a copy that somebody goes back to must know of it, too
+    return len(openings)

@@ -1,0 +1,80 @@
+"""What a study is made with: a study is continued with the same only."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from cnn_lstm_hyperopt.config import Fixed, SearchSpace, Settings
+from cnn_lstm_hyperopt.data.dataset import Dataset
+from cnn_lstm_hyperopt.errors import SaveDirError
+from cnn_lstm_hyperopt.search import StudyStorage, TrialRecord
+from cnn_lstm_hyperopt.utils.nested import flattened
+from cnn_lstm_hyperopt.utils.text import counted
+
+
+def require_same(storage: StudyStorage, settings: Settings, dataset: Dataset, device: torch.device) -> None:
+    """Compares the stored fingerprint with that of settings and data.
+
+    Raises:
+        SaveDirError: the study belongs to another space, data or target; the text says what differs.
+    """
+    changed = _differences(_stored_fingerprint(storage, settings, dataset), fingerprint(settings, dataset, device))
+    if changed:
+        raise SaveDirError(
+            f"{settings.save_dir} was made with other settings, so its trials can't be compared with new ones:\n  "
+            + "\n  ".join(changed)
+            + "\ntake these back, or choose another --save-dir"
+        )
+
+
+def fingerprint(settings: Settings, dataset: Dataset, device: torch.device) -> dict[str, Any]:
+    """What a study's trials are made with; it goes on with the same only. Where bars lie does not matter, what they are does."""
+    return {
+        "study.seed": settings.study.seed,
+        "study.metric": settings.study.metric,
+        "study.time_objective": settings.study.time_objective,
+        **flattened(json.loads(settings.data.model_dump_json(exclude={"data_dir", "features_seconds"})), "data."),
+        "data.cv_folds": _resolved_folds(settings, dataset),
+        **flattened(json.loads(settings.training.model_dump_json(exclude={"device"})), "training."),
+        **flattened(settings.search_space.as_dict(), "search_space.", levels=2),
+        "data.sha256": dataset.description["sha256"],
+        "training.device": device.type,
+    }
+
+
+def _resolved_folds(settings: Settings, dataset: Dataset) -> int:
+    """What ``data.cv_folds`` comes to, so that ``auto`` and its number are the same study."""
+    return len(dataset.folds) if settings.data.source == "loaders" else settings.data.bar_folds
+
+
+def _stored_fingerprint(storage: StudyStorage, settings: Settings, dataset: Dataset) -> dict[str, Any]:
+    """The stored fingerprint; where it says ``auto``, with the number of folds that ``auto`` comes to."""
+    made_with = dict(storage.attribute("made_with"))
+    if made_with.get("data.cv_folds") == "auto":
+        if settings.data.source != "loaders":
+            made_with["data.cv_folds"] = 1
+        elif settings.data.cv_folds == "auto":
+            made_with["data.cv_folds"] = len(dataset.folds)
+    return made_with
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{key}: {before.get(key)} → {now.get(key)}" for key in {**before, **now} if before.get(key) != now.get(key)
+    ]
+
+
+def without_effect(records: Sequence[TrialRecord], space: SearchSpace) -> list[str]:
+    """Return a line if trials hold parameters that have no effect in them, which an earlier version searched."""
+    fixed = {name: domain.value for name, domain in space.domains.items() if isinstance(domain, Fixed)}
+    names: Counter[str] = Counter()
+    for record in records:
+        names.update(set(record.params) - set(space.active({**fixed, **record.params})))
+    return [
+        f"{counted(count, 'trial')} of an earlier version {'has' if count == 1 else 'have'} a value for {name}, which has no"
+        " effect there; they count as they are, and new trials leave it out"
+        for name, count in sorted(names.items())
+    ]

@@ -1,0 +1,66 @@
+"""What choosing among all trials does, kept up to date while the study grows."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from cnn_lstm_hyperopt.config import Settings
+from cnn_lstm_hyperopt.data.dataset import Dataset
+from cnn_lstm_hyperopt.evaluation.selection_bias import DeflatedSharpe, TrialSeries, deflated, read_trials
+from cnn_lstm_hyperopt.run_dir.paths import VALIDATION
+from cnn_lstm_hyperopt.search import Study
+from cnn_lstm_hyperopt.utils.text import counted
+
+SelectionBias = tuple[TrialSeries, DeflatedSharpe | None]
+
+
+class SelectionTracker:
+    """Reads the trials' predictions on validation again when there are new ones.
+
+    Args:
+        settings: of the run.
+        dataset: of the study.
+        warn: shows a warning.
+    """
+
+    def __init__(self, settings: Settings, dataset: Dataset, warn: Callable[[str], None]) -> None:
+        self._settings, self._dataset, self._warn = settings, dataset, warn
+        self._series: tuple[int, TrialSeries | None] | None = None
+
+    def knows(self, n_finished: int) -> bool:
+        """Whether nothing has to be read for so many finished trials."""
+        return self._series is not None and self._series[0] == n_finished
+
+    def estimate(self, study: Study, confirmation: Mapping[str, Any] | None) -> SelectionBias | None:
+        """The probability of backtest overfitting, and the deflated Sharpe ratio of the trial that was chosen.
+
+        Args:
+            study: whose trials they are.
+            confirmation: of ``results.json``: its first candidate was chosen; else the first of the front.
+
+        Returns:
+            None before there are any predictions.
+        """
+        finished = {record.number for record in study.records() if record.finished}
+        if self._series is None or len(finished) > self._series[0]:
+            self._series = len(finished), self._read(finished, study.plan.metric)
+        series = self._series[1]
+        if series is None:
+            return None
+        ranked = [entry["trial_number"] for entry in (confirmation or {}).get("candidates", ()) if entry["rank"] == 1]
+        chosen = next(iter([*ranked, *(record.number for record in study.front())]), None)
+        return series, deflated(series, chosen, n_trials=len(finished))
+
+    def _read(self, finished: set[int], metric: str) -> TrialSeries | None:
+        series = read_trials(
+            self._settings.save_dir / VALIDATION,
+            finished,
+            self._dataset,
+            metric=metric,
+            cost_bps=self._settings.evaluation.cost_bps,
+        )
+        if series is not None and series.missing:
+            self._warn(
+                f"{VALIDATION}/ lacks the predictions of {counted(len(series.missing), 'trial')}, or they are damaged, so the"
+                f" probability of overfitting knows nothing of them: {', '.join(map(str, series.missing[:10]))}"
+            )
+        return series

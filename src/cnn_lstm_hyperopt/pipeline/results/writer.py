@@ -1,0 +1,87 @@
+"""Writes ``results.json`` and ``trials.csv``."""
+
+import contextlib
+from typing import Any
+
+from cnn_lstm_hyperopt.pipeline.final_phase import forget_final_phase
+from cnn_lstm_hyperopt.pipeline.results.final_results import selection_results, untested_verdict
+from cnn_lstm_hyperopt.pipeline.results.search_results import (
+    cost_model_facts,
+    environment,
+    search_facts,
+    search_results,
+)
+from cnn_lstm_hyperopt.pipeline.results.selection import SelectionBias
+from cnn_lstm_hyperopt.pipeline.results.trials_csv import trials_csv
+from cnn_lstm_hyperopt.pipeline.session import Session
+from cnn_lstm_hyperopt.run_dir.paths import CHECKPOINTS, RESULTS_FILE, TRIALS_FILE, storage_faults
+from cnn_lstm_hyperopt.utils.atomic_io import write_json, write_text
+
+_NOT_ESTIMATED = {
+    "pbo": {"value": None, "why": "the run was interrupted before it was worked out; a run that goes on does that"},
+    "deflated_sharpe": None,
+}
+
+
+def selection_is_due(session: Session) -> bool:
+    """Whether the selection bias is known already, or there is time to estimate it."""
+    return not session.hurried or session.selection.knows(session.study.n_finished())
+
+
+def selection_bias(session: Session) -> SelectionBias | None:
+    """What choosing among all trials does; None before there are any."""
+    return session.selection.estimate(session.study, session.final.get("confirmation"))
+
+
+def write_results(session: Session) -> dict[str, Any]:
+    """Writes ``results.json`` and ``trials.csv``; returns the results.
+
+    Raises:
+        StorageFailedError: they can't be written.
+    """
+    study, save_dir = session.study, session.save_dir
+    results = _results(session)
+    table = trials_csv(
+        study.records(),
+        study.plan.space,
+        study.plan.gate,
+        train_share=session.dataset.train_share,
+        estimated_memory=(lambda params: study.plan.cost(params).memory_mb) if study.plan.estimated_time else None,
+    )
+    with storage_faults(save_dir):
+        write_json(save_dir / RESULTS_FILE, results, make_folder=False)
+        write_text(save_dir / TRIALS_FILE, table, make_folder=False)
+    session.events.on_results(study, results)
+    study.storage.fold_log()
+    study.storage.back_up()
+    if session.final_over:
+        forget_final_phase(save_dir, study.storage)
+    with contextlib.suppress(OSError):  # there is something to go on with in it
+        (save_dir / CHECKPOINTS).rmdir()
+    return results
+
+
+def _results(session: Session) -> dict[str, Any]:
+    study = session.study
+    records, plan = study.records(), study.plan
+    found = search_results(session.settings.study.name, records, plan.gate, plan.space)
+    best = next(iter(found["best_trials"]), None)
+    untested = None
+    if best is None or not best["above_chance"]:
+        done = sum(record.finished for record in records)
+        untested = untested_verdict(plan.gate, best and best["values"][0], done, plan.n_trials) if done else None
+    bias = selection_results(selection_bias(session)) if selection_is_due(session) else _NOT_ESTIMATED
+    return {
+        **found,
+        "confirmation": None,
+        "retrained_models": [],
+        "ensemble": None,
+        "baselines": [],
+        "verdict": untested,
+        **session.final,
+        "overfitting": bias,
+        "test_openings": study.storage.attribute("test_openings") or [],
+        **search_facts(records, plan),
+        "cost_model": cost_model_facts(session.runner.speeds, records, plan.max_epochs),
+        "environment": environment(str(session.runner.device), plan.seed),
+    }

@@ -1,0 +1,114 @@
+"""The search: trials in this process or in workers, until there are enough."""
+
+import logging
+from typing import Any
+
+from cnn_lstm_hyperopt.data.shared_arrays import save_trial_data
+from cnn_lstm_hyperopt.errors import StorageFailedError
+from cnn_lstm_hyperopt.execution import (
+    FINISHED,
+    ActivityReporter,
+    Backup,
+    OutsideTrials,
+    StopSignal,
+    forget_left_over,
+    forget_worker_files,
+    run_trials,
+    run_with_workers,
+)
+from cnn_lstm_hyperopt.execution.validation_files import ValidationWriter, forget_validation
+from cnn_lstm_hyperopt.pipeline.advice import below_chance_text
+from cnn_lstm_hyperopt.pipeline.results.writer import selection_bias, selection_is_due, write_results
+from cnn_lstm_hyperopt.pipeline.session import Session
+from cnn_lstm_hyperopt.run_dir.paths import CHECKPOINTS, DATA_FOR_WORKERS, VALIDATION, storage_faults
+from cnn_lstm_hyperopt.search import State, above_chance
+
+log = logging.getLogger(__name__)
+
+
+def search_and_write(session: Session, stop: StopSignal) -> dict[str, Any]:
+    """Searches and writes the results; also when an error ends the search, which is raised again.
+
+    A second Ctrl-C ends it at once, and when nothing can be stored there is nowhere to write to: a later run writes them.
+    """
+    try:
+        search(session, stop)
+    except StorageFailedError:
+        raise
+    except Exception:
+        try:
+            write_results(session)
+        except Exception as second:  # noqa: BLE001 - whatever it is, it is not why the search ended
+            log.warning("the results can't be written: %s", second)
+        raise
+    return write_results(session)
+
+
+def search(session: Session, stop: StopSignal) -> str:
+    """Runs trials up to ``study.n_trials``; returns what ended it."""
+    study, setup, events, save_dir = session.study, session.setup, session.events, session.save_dir
+    events.on_search_plan(setup, study)
+    forecast = setup.forecast(study.records())
+    events.on_forecast(setup, forecast, setup.final_forecast())
+    for warning in (study.sampler_warning(), study.pruner_warning()):
+        if warning is not None:
+            events.on_warning(warning)
+    events.on_search_start(study, forecast, lambda: stop.seconds_left)
+    try:
+        with storage_faults(save_dir):
+            ended_by = _run_to_end(session, stop)
+    finally:
+        events.on_search_stop()
+    session.hurried = stop.interrupted
+    events.on_search_end(study, ended_by)
+    front = study.front()
+    if front and not above_chance(front[0], study.plan.gate):
+        events.on_warning(below_chance_text(session.settings, study.plan, study.records(), session.interface))
+    if selection_is_due(session):
+        events.on_selection_bias(selection_bias(session))
+    return ended_by
+
+
+def _run_to_end(session: Session, stop: StopSignal) -> str:
+    """Runs the trials and removes what no later trial needs; returns what ended them."""
+    study, save_dir = session.study, session.save_dir
+    try:
+        ended_by = _run_trials(session, stop)
+    finally:
+        forget_worker_files(save_dir)
+    if ended_by == FINISHED:
+        study.storage.fail_left_over(f"cut off, and the study had its {study.plan.n_trials} trials without it")
+    forget_left_over(study, save_dir / CHECKPOINTS)
+    failed = [record.number for record in study.records() if record.state is State.FAIL]
+    forget_validation(save_dir / VALIDATION, [*failed, *study.storage.skipped])
+    OutsideTrials(study.storage, session.events.on_warning).check()
+    return ended_by
+
+
+def _run_trials(session: Session, stop: StopSignal) -> str:
+    """In this process, or in workers that share one file of windows."""
+    study, events, save_dir, data = session.study, session.events, session.save_dir, session.runner.data
+    workers = session.setup.workers
+    backup, outside = Backup(study.storage), OutsideTrials(study.storage, events.on_warning)
+    activity = ActivityReporter(save_dir, events.on_activity)
+    if workers == 1 or study.n_finished() >= study.plan.n_trials:  # no worker is started for nothing
+        validation = ValidationWriter(save_dir / VALIDATION, data.folds)
+        return run_trials(
+            study,
+            session.runner,
+            stop=stop,
+            callbacks=[outside, events, validation, backup, activity],
+            checkpoints=save_dir / CHECKPOINTS,
+        )
+    events.on_workers(workers)
+    save_trial_data(save_dir / DATA_FOR_WORKERS, data)
+    return run_with_workers(
+        study,
+        save_dir,
+        workers,
+        stop=stop,
+        callbacks=[outside, events, backup],
+        silence_seconds=session.settings.limits.worker_silence_seconds,
+        on_activity=activity.report,
+        warn=events.on_warning,
+    )

@@ -1,0 +1,221 @@
+"""An open study: what search, final phase and results work on in turn."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cnn_lstm_hyperopt.config import Settings, dump_settings
+from cnn_lstm_hyperopt.data.dataset import Dataset
+from cnn_lstm_hyperopt.errors import SaveDirError
+from cnn_lstm_hyperopt.execution import OutsideTrials, forget_worker_files, starts_as_json
+from cnn_lstm_hyperopt.pipeline.advice import Interface, empty_front_text
+from cnn_lstm_hyperopt.pipeline.events import RunEvents
+from cnn_lstm_hyperopt.pipeline.results.search_results import read_results
+from cnn_lstm_hyperopt.pipeline.results.selection import SelectionTracker
+from cnn_lstm_hyperopt.pipeline.save_dir_check import check_save_dir, make_directory
+from cnn_lstm_hyperopt.pipeline.setup import Setup, prepare_again, prepare_new
+from cnn_lstm_hyperopt.run_dir.paths import (
+    CHECKPOINTS,
+    CONFIG_FILE,
+    DATA_FILE,
+    FIGURES,
+    FINAL,
+    RESULTS_FILE,
+    STUDY_FILE,
+    only_run,
+    run_log,
+    storage_faults,
+)
+from cnn_lstm_hyperopt.search import State, Study, StudyStorage
+from cnn_lstm_hyperopt.training.runtime.memory import have_grown, memory_kills
+from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
+from cnn_lstm_hyperopt.utils.atomic_io import remove_parts, write_json, write_text
+
+FINAL_KEYS = (
+    "confirmation",
+    "retrained_models",
+    "ensemble",
+    "retraining_failures",
+    "baselines",
+    "verdict",
+    "full_epochs",
+    "seeds",
+    "retrained_after_trials",
+)
+"""What ``results.json`` holds of the final phase."""
+
+
+@dataclass
+class Session:
+    """A study on a dataset in a directory.
+
+    Attributes:
+        settings: of the run.
+        setup: data, search space and costs.
+        study: the open study.
+        events: receives what happens.
+        selection: what choosing among all trials does.
+        final: what the final phase found, by :data:`FINAL_KEYS`; what an earlier run found is there from the beginning.
+        interface: how the package is used; advice fits it.
+        hurried: the user ended the search: nothing that takes long is started.
+        final_over: the final phase is complete, and its results are still to be written.
+    """
+
+    settings: Settings
+    setup: Setup
+    study: Study
+    events: RunEvents
+    selection: SelectionTracker
+    final: dict[str, Any] = field(default_factory=dict)
+    interface: Interface = Interface.COMMAND_LINE
+    hurried: bool = False
+    final_over: bool = False
+
+    @property
+    def dataset(self) -> Dataset:
+        """The data of the study."""
+        return self.setup.dataset
+
+    @property
+    def runner(self) -> TrialRunner:
+        """Trains trials and finalists."""
+        return self.setup.runner
+
+    @property
+    def save_dir(self) -> Path:
+        """Where everything is written."""
+        return self.settings.save_dir
+
+    def empty_front_text(self) -> str:
+        """Why there is no front, and what can be done."""
+        return empty_front_text(self.settings, self.study.plan, self.study.records(), self.interface)
+
+
+@contextlib.contextmanager
+def open_session(
+    settings: Settings,
+    dataset: Dataset,
+    *,
+    resume: bool,
+    events: RunEvents,
+    recalibrate: bool = False,
+    interface: Interface = Interface.COMMAND_LINE,
+) -> Iterator[Session]:
+    """Makes or reopens the study in ``save_dir``; closes it at the end.
+
+    Raises:
+        SaveDirError: the directory can't be used, or belongs to another space, data or target.
+    """
+    save_dir = settings.save_dir
+    setup = None
+    if not resume:  # errors in the settings are found before anything is made
+        setup = prepare_new(settings, dataset, on_benchmark=events.on_benchmark_start, recalibrate=recalibrate)
+    make_directory(save_dir)
+    with storage_faults(save_dir), only_run(save_dir), run_log(save_dir):
+        # another run may have been here since the first check
+        check_save_dir(save_dir, resume=resume, data_dir=settings.data.data_dir)
+        forget_worker_files(save_dir)  # of a run that was killed
+        remove_parts(save_dir, save_dir / FIGURES, save_dir / CHECKPOINTS / FINAL)
+        storage = StudyStorage(save_dir / STUDY_FILE) if setup is None else _new_storage(settings, setup)
+        try:
+            if setup is None:
+                named = settings.study.model_copy(update={"name": storage.study.study_name})  # it keeps its name
+                settings = settings.model_copy(update={"study": named})
+                setup = _resumed(settings, dataset, storage)
+            _announce(storage, setup, events)
+            session = Session(
+                settings=settings,
+                setup=setup,
+                study=Study(storage, setup.plan),
+                events=events,
+                selection=SelectionTracker(settings, setup.dataset, events.on_warning),
+                final=earlier_final(save_dir) if resume else {},
+                interface=interface,
+            )
+            with _open_for_subscribers(session):
+                yield session
+        finally:
+            storage.close()
+
+
+@contextlib.contextmanager
+def _open_for_subscribers(session: Session) -> Iterator[None]:
+    session.events.on_study(session.settings, session.study, session.final)
+    try:
+        yield
+    except BaseException as error:
+        session.events.on_study_end(error)
+        raise
+    session.events.on_study_end(None)
+
+
+def _write_inputs(settings: Settings, setup: Setup) -> None:
+    write_json(settings.save_dir / DATA_FILE, setup.dataset.description, make_folder=False)
+    write_text(settings.save_dir / CONFIG_FILE, dump_settings(settings), make_folder=False)
+
+
+def _new_storage(settings: Settings, setup: Setup) -> StudyStorage:
+    _write_inputs(settings, setup)
+    attributes = {
+        "made_with": setup.made_with,
+        "skill_gate": asdict(setup.gate),
+        "n_trials": settings.study.n_trials,
+        "speeds": setup.runner.speeds.as_dict(),
+        "train_share": setup.dataset.train_share,
+        "starts": starts_as_json(setup.plan.starts),
+        "begun_with": settings.study.n_trials,
+        "enqueue": None if settings.study.enqueue is None else str(settings.study.enqueue),
+        "memory_kills": memory_kills(),
+    }
+    return StudyStorage(
+        settings.save_dir / STUDY_FILE,
+        create=settings.study.name,
+        metric=settings.study.metric,
+        attributes=attributes,
+    )
+
+
+def _resumed(settings: Settings, dataset: Dataset, storage: StudyStorage) -> Setup:
+    setup = prepare_again(settings, dataset, storage)
+    storage.back_up()
+    storage.set_attribute("n_trials", settings.study.n_trials)
+    _write_inputs(settings, setup)
+    kills, before = memory_kills(), storage.attribute("memory_kills")
+    storage.pause_orphans(lacked_memory=have_grown(before, kills))
+    storage.set_attribute("memory_kills", kills)
+    return setup
+
+
+def _announce(storage: StudyStorage, setup: Setup, events: RunEvents) -> None:
+    """What is to be known before the first trial."""
+    if cut_off := [record.number for record in storage.records() if record.state is State.WAITING]:
+        events.on_cut_off_trials(cut_off)
+    if not storage.marks_trials:
+        events.on_warning(
+            "an earlier version made this study, without marks in its trials: a trial counts as one of this program if it"
+            " has its attributes"
+        )
+    OutsideTrials(storage, events.on_warning).check()
+    events.on_setup(setup)
+
+
+def earlier_final(save_dir: Path) -> dict[str, Any]:
+    """What ``results.json`` holds of an earlier final phase; it stays there until another takes its place.
+
+    Raises:
+        SaveDirError: the file is damaged.
+    """
+    path = save_dir / RESULTS_FILE
+    try:
+        results: Mapping[str, Any] = read_results(path) or {}
+    except ValueError as error:
+        raise SaveDirError(
+            f"{path} is damaged ({error}), so it can't be told what was retrained; put a whole one in its place, or remove it:"
+            " then the best are retrained anew where that is asked for"
+        ) from error
+    found = {key: results[key] for key in FINAL_KEYS if key in results}
+    if not found.get("retrained_models"):
+        found.pop("verdict", None)  # that nothing was learnt, which more trials may change
+    return found

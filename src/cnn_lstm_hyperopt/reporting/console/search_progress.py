@@ -1,0 +1,121 @@
+"""The trials of a search as they end: a bar on a terminal, a line for each trial elsewhere."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from cnn_lstm_hyperopt.reporting.console.live import LiveSearch
+from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
+from cnn_lstm_hyperopt.run_dir.activity import Activity
+from cnn_lstm_hyperopt.search import State, Study, TrialRecord, above_chance
+from cnn_lstm_hyperopt.search.forecast import Forecast
+from cnn_lstm_hyperopt.search.pruning_stats import LIMIT
+from cnn_lstm_hyperopt.utils.text import epochs_text
+
+log = logging.getLogger(__name__)
+
+FORECAST_WEIGHT = 3
+"""Trials that the forecast counts for in the time that is left."""
+FIRST_TRIALS = 5
+"""Finished trials after which a search whose trials all met the limit of seconds gets a warning."""
+
+
+class SearchProgress:
+    """From the start of a search to its end.
+
+    Args:
+        terminal: where it is shown.
+        study: that is searched.
+        forecast: of the missing trials.
+        seconds_left: until the timeout; None without one.
+    """
+
+    def __init__(
+        self, terminal: Terminal, study: Study, forecast: Forecast, seconds_left: Callable[[], float | None]
+    ) -> None:
+        self._terminal, self._study, self._seconds_left = terminal, study, seconds_left
+        self._expected = forecast.seconds / forecast.trials if forecast.trials else None
+        self._started = time.monotonic()
+        records = study.records()
+        self._done_before = self._done = sum(record.finished for record in records)
+        self._warned = False
+        self._live: LiveSearch | None = None
+        if terminal.console.is_terminal and not terminal.console.quiet:
+            self._live = LiveSearch(
+                terminal.console,
+                total=study.plan.n_trials,
+                done=self._done,
+                status=self._status(records, study.front()),
+                left=self._left_text(),
+            )
+            self._live.start()
+
+    def stop(self) -> None:
+        """Takes the bar away."""
+        if self._live is not None:
+            self._live.stop()
+
+    def show_activity(self, activities: Sequence[Activity]) -> None:
+        """What each process trains, below the bar."""
+        if self._live is not None:
+            self._live.show(activities)
+
+    def trial_ended(self, record: TrialRecord) -> None:
+        """Shows a trial that has ended."""
+        records, front, plan = self._study.records(), self._study.front(), self._study.plan
+        self._done += record.finished  # counted, not read: several trials of other processes may be reported at once
+        status, left = self._status(records, front), self._left_text()
+        joined = above_chance(record, plan.gate) and any(each.number == record.number for each in front)
+        line = f"[{self._done}/{plan.n_trials}] trial {record.number} {_outcome_text(record, plan.gate.words)}"
+        line += " · joins the front" if joined else ""
+        if self._live is not None:
+            self._live.update(done=self._done, status=status, left=left)
+            if joined:
+                self._terminal.show(line)
+            elif record.state is State.FAIL:
+                self._terminal.show(line, "red")
+            log.info("%s · %s", line, status)
+        else:
+            self._terminal.say(f"{line} · {status} · {left}")
+        self._warn_of_limits(records)
+
+    def _warn_of_limits(self, records: Sequence[TrialRecord]) -> None:
+        """Once, when the first trials all met the limit of seconds: the others would do so, too."""
+        finished = [record for record in records if record.finished]
+        if self._warned or len(finished) < FIRST_TRIALS:
+            return
+        self._warned = True
+        if all(record.ended_by == LIMIT for record in finished):
+            self._terminal.warn(
+                f"the first {len(finished)} trials were all slower than limits.trial_seconds, though predicted to keep it: this"
+                " machine is busier or slower than when its speed was measured; begin anew with --recalibrate"
+            )
+
+    def _status(self, records: Sequence[TrialRecord], front: Sequence[TrialRecord]) -> str:
+        count = {state: sum(record.state is state for record in records) for state in State}
+        best = max((record.values.score for record in records if record.values), default=None)
+        shown = "best –" if best is None else f"best {best:.4f}"
+        ended = f"{count[State.COMPLETE]} complete, {count[State.PRUNED]} pruned"
+        ended += f", {count[State.FAIL]} failed" if count[State.FAIL] else ""
+        below = front and not above_chance(front[0], self._study.plan.gate)
+        return f"{ended} · {shown} · front {len(front)}{', none above chance' if below else ''}"
+
+    def _left_text(self) -> str:
+        ended = self._done - self._done_before
+        weight = FORECAST_WEIGHT if self._expected is not None else 0  # the forecast counts like so many trials
+        if ended + weight == 0:
+            return "time left –"
+        elapsed = time.monotonic() - self._started
+        per_trial = ((self._expected or 0.0) * weight + elapsed) / (weight + ended)
+        limit = self._seconds_left()
+        left = per_trial * (self._study.plan.n_trials - self._done)
+        minutes, seconds = divmod(round(left if limit is None else min(left, limit)), 60)
+        return f"time left {minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
+
+
+def _outcome_text(record: TrialRecord, objective: str) -> str:
+    if record.values is not None:
+        score, seconds, size_mb = record.values
+        return f"complete: {objective} {score:.4f}, {seconds:.1f} s, {size_mb:.3f} MB"
+    word = {State.PRUNED: "pruned", State.FAIL: "failed"}.get(record.state, record.state.value.lower())
+    return f"{word} after {epochs_text(record.attributes.get('epochs', 0))}: {record.reason}"
