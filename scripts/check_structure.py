@@ -54,7 +54,7 @@ def _imports(name: str, modules: Mapping[str, Path]) -> set[str]:
 
 
 def _levels(modules: Mapping[str, Path]) -> Iterator[str]:
-    """Cycles between modules; levels of the packages, each above all that it imports."""
+    """Cycles between modules; levels of the packages, each above all that it imports. The entry points count for none."""
     graph = {name: _imports(name, modules) for name in modules}
     try:
         TopologicalSorter(graph).prepare()
@@ -63,6 +63,8 @@ def _levels(modules: Mapping[str, Path]) -> Iterator[str]:
     packages: dict[str, set[str]] = {}
     for name, imported in graph.items():
         own = _package(name)
+        if own.startswith("__"):
+            continue
         packages.setdefault(own, set()).update({_package(each) for each in imported} - {own})
     try:
         order = list(TopologicalSorter(packages).static_order())

@@ -40,7 +40,8 @@ Config = str | os.PathLike[str] | Mapping[str, Any]
 
 def subscribers(terminal: Terminal) -> RunEvents:
     """Everything that shows, reports or tracks a run."""
-    return to_all([RunConsole(terminal), DashboardNotes(), ReportPage(terminal), MlflowExport(terminal)])
+    mlflow = MlflowExport(terminal.say, terminal.warn)
+    return to_all([RunConsole(terminal), DashboardNotes(), ReportPage(terminal), mlflow])
 
 
 class CNNLSTMHyperparameterOptimizer:

@@ -1,12 +1,11 @@
 """The export to MLflow as a subscriber of a run."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.pipeline.events import RunEvents
-from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
 from cnn_lstm_hyperopt.search import Study
 from cnn_lstm_hyperopt.tracking.process import tracked
 from cnn_lstm_hyperopt.tracking.target import tracking_target
@@ -16,18 +15,19 @@ class MlflowExport(RunEvents):
     """Exports a study to MLflow while it is open.
 
     Args:
-        terminal: where it is shown what MLflow has and lacks.
+        say: shows what MLflow has.
+        warn: shows what it lacks.
     """
 
-    def __init__(self, terminal: Terminal) -> None:
-        self._terminal = terminal
+    def __init__(self, say: Callable[[str], None], warn: Callable[[str], None]) -> None:
+        self._say, self._warn = say, warn
         self._open = contextlib.ExitStack()
 
     def on_settings(self, settings: Settings) -> None:
         tracking_target(settings)
 
     def on_study(self, settings: Settings, study: Study, earlier: Mapping[str, Any]) -> None:
-        self._open.enter_context(tracked(settings, say=self._terminal.say, warn=self._terminal.warn))
+        self._open.enter_context(tracked(settings, say=self._say, warn=self._warn))
 
     def on_study_end(self, error: BaseException | None) -> None:
         self._open.__exit__(None if error is None else type(error), error, None)
