@@ -25,10 +25,8 @@ from cnn_lstm_hyperopt.pipeline.results.writer import write_results
 from cnn_lstm_hyperopt.pipeline.save_dir_check import check_save_dir
 from cnn_lstm_hyperopt.pipeline.search_phase import search_and_write
 from cnn_lstm_hyperopt.pipeline.session import Session, open_session
-from cnn_lstm_hyperopt.reporting.console.run_console import RunConsole
 from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
-from cnn_lstm_hyperopt.reporting.dashboard_notes import DashboardNotes
-from cnn_lstm_hyperopt.reporting.report_page import ReportPage
+from cnn_lstm_hyperopt.reporting.subscribers import reporters
 from cnn_lstm_hyperopt.run_dir.paths import CONFIG_FILE
 from cnn_lstm_hyperopt.tracking.subscriber import MlflowExport
 from cnn_lstm_hyperopt.utils.text import shown
@@ -36,12 +34,6 @@ from cnn_lstm_hyperopt.utils.text import shown
 log = logging.getLogger(__name__)
 
 Config = str | os.PathLike[str] | Mapping[str, Any]
-
-
-def subscribers(terminal: Terminal) -> RunEvents:
-    """Everything that shows, reports or tracks a run."""
-    mlflow = MlflowExport(terminal.say, terminal.warn)
-    return to_all([RunConsole(terminal), DashboardNotes(), ReportPage(terminal), mlflow])
 
 
 class CNNLSTMHyperparameterOptimizer:
@@ -106,7 +98,8 @@ class CNNLSTMHyperparameterOptimizer:
             self._arguments["data"] = {"source": "loaders"}
         self._interface = Interface.PYTHON if data_loaders is None else Interface.LOADERS
         self._resume = resume
-        self._events = subscribers(Terminal(quiet=quiet))
+        terminal = Terminal(quiet=quiet)
+        self._events: RunEvents = to_all([*reporters(terminal), MlflowExport(terminal.say, terminal.warn)])
         self._closing = contextlib.ExitStack()
         # Without close(): when the optimizer is collected, or at exit while every module still works.
         weakref.finalize(self, _close_in_process, self._closing, os.getpid())

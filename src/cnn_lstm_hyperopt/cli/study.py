@@ -211,12 +211,15 @@ def _run(
         logging.getLogger("cnn_lstm_hyperopt").setLevel(logging.DEBUG)
     try:
         with outliving_the_terminal():
-            from cnn_lstm_hyperopt.api import subscribers
             from cnn_lstm_hyperopt.pipeline import run
+            from cnn_lstm_hyperopt.pipeline.events import to_all
             from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
+            from cnn_lstm_hyperopt.reporting.subscribers import reporters
+            from cnn_lstm_hyperopt.tracking.subscriber import MlflowExport
 
-            flow = run.dry_run if dry else run.run
-            flow(settings, subscribers(Terminal(quiet=quiet)), resume=resume, recalibrate=recalibrate)
+            terminal = Terminal(quiet=quiet)
+            events = to_all([*reporters(terminal), MlflowExport(terminal.say, terminal.warn)])
+            (run.dry_run if dry else run.run)(settings, events, resume=resume, recalibrate=recalibrate)
     except KeyboardInterrupt as error:
         if not (settings.save_dir / STUDY_FILE).is_file():
             raise
