@@ -36,6 +36,7 @@ class Scale:
     """Where the values of a parameter lie on an axis: numbers by value or logarithm; choices and few numbers side by side.
 
     Attributes:
+        discrete: whether the values lie side by side.
         at: the place of each completed trial that has a value, by number.
         share: the same from 0, the lowest place, to 1, the highest.
         grid, grid_share: places of a contour, in the units of ``at`` and of ``share``.
