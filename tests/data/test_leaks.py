@@ -208,7 +208,7 @@ def check_test_period(make: Make, folder: Path, **asked: Any) -> None:
     test_begins = before.test.open().dates.min()
     files = []
     for data in (before, make(from_date(test_begins), **asked)):
-        save_trial_data(folder / "trials.safetensors", data.for_trials())  # all of it is in the file: see test_store.py
+        save_trial_data(folder / "trials.safetensors", data.for_trials())  # holds all: test_shared_arrays.py
         files.append((folder / "trials.safetensors").read_bytes())
     same = files[0] == files[1]  # a bool: where CI is set, pytest works out the difference of megabytes, for minutes
     assert same

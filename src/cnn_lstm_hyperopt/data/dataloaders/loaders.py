@@ -54,8 +54,7 @@ def dataset_from_loaders(
         loaders: each yields ``(x, y_class)`` or ``(x, y_class, y_reg)``: ``x`` float ``(batch, time, features)``, ``y_class``
             integer ``(batch,)`` from 0, ``y_reg`` float ``(batch,)`` or ``(batch, 1)``.
         input_dim: number of features, checked; None: as it comes.
-        dates, groups: of the training, validation and test windows, each ``(windows,)`` in the loader's order, or None. Windows
-            without dates are independent, those of one group are dependent.
+        dates, groups: of the windows of each loader, ``(windows,)`` in its order, or None: without dates they are independent.
         train_share: share of the training windows that trials use.
         horizon: windows ahead that a label looks: so many windows one after the other overlap.
         cv_folds: of training and validation windows together, see :func:`make_loader_folds`.

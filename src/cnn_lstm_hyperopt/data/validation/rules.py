@@ -25,6 +25,7 @@ Mask = NDArray[np.bool_]
 
 
 def checked_dates(column: pd.Series, found: Findings) -> DateColumn:
+    """The dates of a table, (rows,); rows without a readable date are refused."""
     dates = read_dates(column)
     unreadable = np.asarray(dates.index.isna())
 
