@@ -40,6 +40,7 @@ from cnn_lstm_hyperopt.search import (
     StudyPlan,
     StudyStorage,
 )
+from cnn_lstm_hyperopt.search.orphans import pause_orphans
 from cnn_lstm_hyperopt.search.study import RESTARTS
 from cnn_lstm_hyperopt.training import Evaluation, NonFiniteLossError, Outcome, Predictions
 from cnn_lstm_hyperopt.training.trial_trainer import TrainedNetwork
@@ -274,7 +275,7 @@ def test_a_trial_whose_process_ends_again_and_again_fails(make_study):
     """Otherwise it would end every run that goes on with it."""
     study, starts = make_study(n_trials=1), 0
     while study.n_finished() == 0:
-        study.storage.pause_orphans()
+        pause_orphans(study.storage)
         runner = Fake()
         runner.before = lambda call, epoch, runner=runner: killed_in_trial(0, runner)
         with contextlib.suppress(Killed):
@@ -297,7 +298,7 @@ def test_what_a_trial_saved_of_memory_is_told_though_it_was_cut_off(make_study):
     study, runner = make_study(n_trials=1), Fake(before=before)
     with contextlib.suppress(Killed):
         run(study, runner)
-    study.storage.pause_orphans()
+    pause_orphans(study.storage)
     assert run(study, runner) == FINISHED
     assert runner.savings == [0, 1, 1]
     assert study.records()[0].attributes["memory_saving"] == "batches in 2 parts, gradients accumulated"

@@ -13,8 +13,9 @@ from cnn_lstm_hyperopt.errors import SaveDirError, StorageFailedError, TrialChan
 from cnn_lstm_hyperopt.progress import ProgressReport
 from cnn_lstm_hyperopt.search import Assignment, NoTrial, State, Study, StudyStorage, Values, optimise
 from cnn_lstm_hyperopt.search.importance import importances
+from cnn_lstm_hyperopt.search.orphans import fail_left_over, fail_worker, pause_orphans
 from cnn_lstm_hyperopt.search.seals import KEY
-from cnn_lstm_hyperopt.search.storage import FORMAT
+from cnn_lstm_hyperopt.search.study_file import FORMAT
 
 FORGED = [0.99, 0.001, 0.001]
 
@@ -86,12 +87,12 @@ def test_foreign_trials_are_neither_run_nor_ended(make_study):
     study = make_study(n_trials=2, disk=True)
     add_all_states(outside(study.storage))
     before = [trial.state for trial in outside(study.storage).trials]
-    assert study.storage.pause_orphans() == []
+    assert pause_orphans(study.storage) == []
     first = study.next_assignment()
     assert first.number == 5
     study.pause(first)
-    assert study.storage.fail_left_over("no time") == [5]
-    assert study.storage.fail_worker(1, "x", "died") == []
+    assert fail_left_over(study.storage, "no time") == [5]
+    assert fail_worker(study.storage, 1, "x", "died") == []
     assert [trial.state for trial in outside(study.storage).trials][:5] == before
 
 

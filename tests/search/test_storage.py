@@ -15,8 +15,9 @@ from cnn_lstm_hyperopt.config import Choices, Fixed
 from cnn_lstm_hyperopt.errors import HyperoptError, SaveDirError, StorageFailedError
 from cnn_lstm_hyperopt.search import Point, State, StudyStorage, Values
 from cnn_lstm_hyperopt.search.distributions import distributions_of, with_fixed
-from cnn_lstm_hyperopt.search.storage import FORMAT
+from cnn_lstm_hyperopt.search.orphans import fail_left_over, fail_worker, pause_orphans
 from cnn_lstm_hyperopt.search.storage_recovery import back_up
+from cnn_lstm_hyperopt.search.study_file import FORMAT
 
 
 @pytest.fixture
@@ -129,9 +130,9 @@ def test_orphans_wait_and_are_named_and_others_stay(storage, start, path):
     storage.finish(start(), State.PRUNED, None, {"reason": "x"})
     start()
     again = reopened(storage, path)
-    assert again.pause_orphans() == [1, 3]
+    assert pause_orphans(again) == [1, 3]
     assert states(again) == [State.COMPLETE, State.WAITING, State.PRUNED, State.WAITING]
-    assert again.pause_orphans() == []
+    assert pause_orphans(again) == []
     again.close()
 
 
@@ -153,12 +154,12 @@ def test_the_trial_of_one_worker_alone_can_fail(storage, start):
         start(worker=worker)
     start()  # of a study without workers
     storage.finish(start(worker=1), State.COMPLETE, Values(0.5, 1, 1), {})
-    assert storage.fail_worker(1, "worker 1 died", "killed") == [0]
+    assert fail_worker(storage, 1, "worker 1 died", "killed") == [0]
     assert states(storage) == [State.FAIL, State.RUNNING, State.RUNNING, State.COMPLETE]
     assert storage.records()[0].reason == "worker 1 died"
     assert storage.records()[0].attributes["cut_off_by"] == "killed"
-    assert storage.fail_worker(1, "worker 1 died", "killed") == []
-    assert storage.fail_worker(9, "worker 9 died", "killed") == []
+    assert fail_worker(storage, 1, "worker 1 died", "killed") == []
+    assert fail_worker(storage, 9, "worker 9 died", "killed") == []
 
 
 def test_what_nobody_will_go_on_with_fails(storage, start):
@@ -166,7 +167,7 @@ def test_what_nobody_will_go_on_with_fails(storage, start):
     start()
     storage.finish(start(), State.PRUNED, None, {"reason": "x"})
     storage.study.enqueue_trial({"cnn.dropout": 0.1})  # by somebody else
-    assert storage.fail_left_over("no time") == [0, 1]
+    assert fail_left_over(storage, "no time") == [0, 1]
     assert [(r.state, r.reason) for r in storage.records()] == [
         (State.FAIL, "no time"),
         (State.FAIL, "no time"),
@@ -201,7 +202,7 @@ def test_a_study_in_memory_holds_what_one_in_a_file_does(storage, start):
         assert each.n_begun() == 2
         each.fold_log()
     assert memory.records() == storage.records()
-    assert memory.fail_worker(3, "gone", "died") == [1]
+    assert fail_worker(memory, 3, "gone", "died") == [1]
     memory.close()
     assert [record.state for record in memory.records()] == [State.COMPLETE, State.FAIL]
     assert StudyStorage.in_memory("a study").records() == []
@@ -498,13 +499,13 @@ def test_a_study_in_a_file_that_was_removed_or_replaced_is_not_gone_on_with(stor
 
 
 def test_a_locked_study_says_so_and_can_be_read(storage, start, path, monkeypatch):
-    monkeypatch.setattr("cnn_lstm_hyperopt.search.storage.BUSY_SECONDS", 0.1)
+    monkeypatch.setattr("cnn_lstm_hyperopt.search.study_file.BUSY_SECONDS", 0.1)
     start()
     again = reopened(storage, path)
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StorageFailedError) as caught:
-            again.pause_orphans()
+            pause_orphans(again)
         assert states(again) == [State.RUNNING]
         other.execute("ROLLBACK")
     assert str(caught.value) == (
@@ -512,13 +513,13 @@ def test_a_locked_study_says_so_and_can_be_read(storage, start, path, monkeypatc
         " open (a shell of SQLite, a copy in progress), then go on with: cnn-lstm-hyperopt resume --save-dir"
         f" {path.parent} (in Python: resume=True)"
     )
-    assert again.pause_orphans() == [0]
+    assert pause_orphans(again) == [0]
     again.close()
 
 
 def test_a_lock_that_comes_while_a_trial_is_inserted_is_waited_for_once(storage, path, monkeypatch):
     """Optuna would try five times, each as long as SQLite waits."""
-    monkeypatch.setattr("cnn_lstm_hyperopt.search.storage.BUSY_SECONDS", 0.1)
+    monkeypatch.setattr("cnn_lstm_hyperopt.search.study_file.BUSY_SECONDS", 0.1)
     again = reopened(storage, path)
     tried = []
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -759,7 +760,7 @@ def test_a_clock_that_runs_backwards_harms_nothing(storage, start, path, monkeyp
         def now(cls, tz=None):
             return datetime(2026, 5, next(day), tzinfo=tz)
 
-    monkeypatch.setattr("cnn_lstm_hyperopt.search.storage.datetime", Backwards)
+    monkeypatch.setattr("cnn_lstm_hyperopt.search.trial.datetime", Backwards)
     monkeypatch.setattr("optuna.storages._rdb.storage.datetime", Backwards)
     ids = [start() for _ in range(3)]
     for order, number in enumerate([2, 0]):

@@ -9,6 +9,7 @@ import pytest
 from cnn_lstm_hyperopt.errors import StudyFailedError
 from cnn_lstm_hyperopt.progress import Action, ProgressReport
 from cnn_lstm_hyperopt.search import DIED, KILLED, Assignment, Limits, NoTrial, SkillGate, State, Values, levels_of
+from cnn_lstm_hyperopt.search.orphans import fail_left_over, fail_worker, pause_orphans
 from cnn_lstm_hyperopt.search.samplers import SAMPLERS
 from cnn_lstm_hyperopt.search.study import RESTARTS
 
@@ -122,9 +123,9 @@ def test_the_last_trial_of_a_worker_that_died_is_had_by_another(make_study):
     mine = make_study(n_trials=1, worker=1, disk=True)
     theirs = make_study(n_trials=1, worker=2, disk=True, beside=True)
     lost = theirs.next_assignment()
-    assert mine.storage.fail_worker(1, "not this one", DIED) == []
+    assert fail_worker(mine.storage, 1, "not this one", DIED) == []
     assert mine.next_assignment() is NoTrial.OTHERS_RUN_THE_REST
-    assert mine.storage.fail_worker(2, "worker 2 died", DIED) == [lost.number]
+    assert fail_worker(mine.storage, 2, "worker 2 died", DIED) == [lost.number]
     assert mine.next_assignment().retry_of == lost.number
 
 
@@ -270,7 +271,7 @@ def test_trials_that_were_cut_off_come_before_failed_ones_and_new_ones(make_stud
     study = make_study(n_trials=6)
     assignments = [study.next_assignment() for _ in range(4)]
     fail(study, assignments[0])
-    assert study.storage.pause_orphans() == [1, 2, 3]
+    assert pause_orphans(study.storage) == [1, 2, 3]
     assert [study.next_assignment().number for _ in range(3)] == [1, 2, 3]
     assert study.next_assignment().retry_of == 0
 
@@ -282,7 +283,7 @@ def test_a_trial_that_waits_is_not_proposed_again_and_ends_when_nobody_needs_it(
     complete(study, other)
     study.plan = replace(study.plan, n_trials=1)
     assert study.next_assignment() is NoTrial.ENOUGH
-    assert study.storage.fail_left_over("not needed any more") == [cut_off.number]
+    assert fail_left_over(study.storage, "not needed any more") == [cut_off.number]
     assert [record.state.value for record in study.records()] == ["FAIL", "COMPLETE"]
 
 
@@ -290,7 +291,7 @@ def test_a_trial_whose_worker_died_is_repeated_once_with_the_same_streams(make_s
     study = make_study(worker=3)
     first = study.next_assignment()
     for again, of in ((True, first), (False, None)):
-        study.storage.fail_worker(3, "its worker 3 died (exit code 1)", DIED)
+        fail_worker(study.storage, 3, "its worker 3 died (exit code 1)", DIED)
         assignment = study.next_assignment()
         assert (assignment.retry_of is not None) is again
         if of is not None:
@@ -302,11 +303,11 @@ def test_a_trial_that_was_killed_is_repeated_with_less_and_less_memory(make_stud
     study = make_study(worker=3)
     first = study.next_assignment()
     for saving in range(1, len(levels_of(first.params))):
-        study.storage.fail_worker(3, "its worker 3 died (signal 9)", KILLED)
+        fail_worker(study.storage, 3, "its worker 3 died (signal 9)", KILLED)
         assignment = study.next_assignment()
         assert (assignment.params, assignment.seeded_as, assignment.saving) == (first.params, first.number, saving)
         assert assignment.retry_of == assignment.number - 1
-    study.storage.fail_worker(3, "its worker 3 died (signal 9)", KILLED)
+    fail_worker(study.storage, 3, "its worker 3 died (signal 9)", KILLED)
     assert study.next_assignment().retry_of is None
 
 
@@ -315,11 +316,11 @@ def test_where_a_trial_stood_counts_when_its_process_ends_again(make_study):
     study = make_study()
     study.next_assignment()
     for epoch in [*[0] * RESTARTS, *[1] * RESTARTS, *[2] * RESTARTS]:
-        study.storage.pause_orphans()
+        pause_orphans(study.storage)
         assignment = study.next_assignment()
         assert study.why_not_again(assignment, epoch) is None
         assert assignment.saving == 0
-    study.storage.pause_orphans()
+    pause_orphans(study.storage)
     assert study.why_not_again(study.next_assignment(), 2) == "its process ended again and again after epoch 2"
 
 
@@ -327,11 +328,11 @@ def test_a_trial_that_may_have_lacked_memory_goes_on_with_less_and_less(make_stu
     study = make_study()
     first = study.next_assignment()
     for saving in range(1, len(levels_of(first.params))):
-        assert study.storage.pause_orphans(lacked_memory=True) == [0]
+        assert pause_orphans(study.storage, lacked_memory=True) == [0]
         assignment = study.next_assignment()
         assert (assignment.number, assignment.params, assignment.saving) == (0, first.params, saving)
         assert study.why_not_again(assignment, saving) is None
-    study.storage.pause_orphans(lacked_memory=True)
+    pause_orphans(study.storage, lacked_memory=True)
     reason = study.why_not_again(study.next_assignment(), 7)
     assert reason == "memory did not suffice, with all of it saved that can be"
 
@@ -348,7 +349,7 @@ def test_trials_that_wait_do_not_overshoot_a_lower_total(make_study):
     study = make_study(n_trials=4)
     for _ in range(4):
         study.next_assignment()
-    study.storage.pause_orphans()
+    pause_orphans(study.storage)
     study.plan = replace(study.plan, n_trials=1)
     assert isinstance(study.next_assignment(), Assignment)
     assert study.next_assignment() is NoTrial.OTHERS_RUN_THE_REST
@@ -358,11 +359,11 @@ def test_states_are_needed_of_trials_that_go_on_and_of_those_that_are_run_again(
     study = make_study(worker=3)
     running = study.next_assignment()
     assert study.needed_states() == {0}
-    study.storage.fail_worker(3, "its worker 3 died (exit code 1)", DIED)
+    fail_worker(study.storage, 3, "its worker 3 died (exit code 1)", DIED)
     assert study.needed_states() == {running.number}
     again = study.next_assignment()
     assert (again.number, again.seeded_as) == (1, 0)
-    study.storage.fail_worker(3, "its worker 3 died (exit code 1)", DIED)
+    fail_worker(study.storage, 3, "its worker 3 died (exit code 1)", DIED)
     assert study.needed_states() == set()  # it is not run a third time
     fail(study, study.next_assignment())
     assert study.needed_states() == set()  # what failed of itself is run again from its beginning
@@ -380,7 +381,7 @@ def test_a_trial_cut_off_by_a_killed_process_goes_on_after_reopening(make_study)
     study = make_study("tiny", disk=True)
     lost = study.next_assignment()
     study = make_study("tiny", disk=True)
-    assert study.storage.pause_orphans() == [lost.number]
+    assert pause_orphans(study.storage) == [lost.number]
     again = study.next_assignment()
     assert again == replace(lost, trial_id=again.trial_id, cut_off=(-1, 0))
     assert [record.state.value for record in study.records()] == ["RUNNING"]

@@ -34,6 +34,7 @@ from cnn_lstm_hyperopt.run_dir.paths import (
     disk_is_full,
 )
 from cnn_lstm_hyperopt.search import DIED, KILLED, Study
+from cnn_lstm_hyperopt.search.orphans import fail_worker, pause_orphans
 from cnn_lstm_hyperopt.utils.atomic_io import remove_parts
 from cnn_lstm_hyperopt.utils.processes import THREAD_VARIABLES, module_command
 
@@ -133,7 +134,7 @@ def run_with_workers(
             worker.hang_up()
         for worker in crew:
             worker.close()
-    study.storage.pause_orphans()  # of workers that had to be killed when the run ended
+    pause_orphans(study.storage)  # of workers that had to be killed when the run ended
     if study.n_finished() >= study.plan.n_trials:
         return FINISHED
     return stop.reason or EXHAUSTED
@@ -281,7 +282,7 @@ def _replace(worker: _Worker, study: Study, warn: Callable[[str], None]) -> None
     worker.start_deaths = 0 if worker.began else worker.start_deaths + 1
     worker.finished_before = finished
     reason = f"its {worker.name} died ({words})"
-    cut_off = study.storage.fail_worker(worker.number, reason, KILLED if worker.killed else DIED)
+    cut_off = fail_worker(study.storage, worker.number, reason, KILLED if worker.killed else DIED)
     log.warning("%s died (%s); trials cut off: %s", worker.name, words, cut_off)
     if worker.start_deaths >= MAX_START_DEATHS:
         raise StudyFailedError(

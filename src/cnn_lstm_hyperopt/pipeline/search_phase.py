@@ -22,6 +22,7 @@ from cnn_lstm_hyperopt.pipeline.results.writer import selection_bias, selection_
 from cnn_lstm_hyperopt.pipeline.session import Session
 from cnn_lstm_hyperopt.run_dir.paths import CHECKPOINTS, DATA_FOR_WORKERS, VALIDATION, storage_faults
 from cnn_lstm_hyperopt.search import State, above_chance
+from cnn_lstm_hyperopt.search.orphans import fail_left_over
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ def _run_to_end(session: Session, stop: StopSignal) -> str:
     finally:
         forget_worker_files(save_dir)
     if ended_by == FINISHED:
-        study.storage.fail_left_over(f"cut off, and the study had its {study.plan.n_trials} trials without it")
+        fail_left_over(study.storage, f"cut off, and the study had its {study.plan.n_trials} trials without it")
     forget_left_over(study, save_dir / CHECKPOINTS)
     failed = [record.number for record in study.records() if record.state is State.FAIL]
     forget_validation(save_dir / VALIDATION, [*failed, *study.storage.skipped])

@@ -29,6 +29,7 @@ from cnn_lstm_hyperopt.run_dir.paths import (
     storage_faults,
 )
 from cnn_lstm_hyperopt.search import State, Study, StudyStorage
+from cnn_lstm_hyperopt.search.orphans import pause_orphans
 from cnn_lstm_hyperopt.training.runtime.memory import have_grown, memory_kills
 from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
 from cnn_lstm_hyperopt.utils.atomic_io import remove_parts, write_json, write_text
@@ -183,7 +184,7 @@ def _resumed(settings: Settings, dataset: Dataset, storage: StudyStorage) -> Set
     storage.set_attribute("n_trials", settings.study.n_trials)
     _write_inputs(settings, setup)
     kills, before = memory_kills(), storage.attribute("memory_kills")
-    storage.pause_orphans(lacked_memory=have_grown(before, kills))
+    pause_orphans(storage, lacked_memory=have_grown(before, kills))
     storage.set_attribute("memory_kills", kills)
     return setup
 

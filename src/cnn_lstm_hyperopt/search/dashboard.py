@@ -7,10 +7,26 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from optuna.storages import BaseStorage
+
 _PART = 2045
 """Characters of an attribute at most."""
 _OURS = "cnn_lstm_hyperopt:"
 """Begins the attribute that says which version of a note was written by :func:`note_attributes`."""
+
+
+def write_notes(storage: BaseStorage, study_id: int, notes: Mapping[int | None, str]) -> None:
+    """Writes what optuna-dashboard shows beside trials, by number, and the study (None); notes of people stay.
+
+    Raises:
+        KeyError: there is no such trial.
+    """
+    by_id = {
+        None if number is None else storage.get_trial_id_from_study_id_trial_number(study_id, number): note
+        for number, note in notes.items()
+    }
+    for name, value in note_attributes(by_id, storage.get_study_system_attrs(study_id)).items():
+        storage.set_study_system_attr(study_id, name, value)
 
 
 def note_attributes(notes: Mapping[int | None, str], there: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from cnn_lstm_hyperopt.progress import Action, Decision, ProgressReport
 from cnn_lstm_hyperopt.search.assignment import Assignment, NoTrial
 from cnn_lstm_hyperopt.search.learning_curves import projected_seconds
+from cnn_lstm_hyperopt.search.orphans import pause_orphans
 from cnn_lstm_hyperopt.search.study import Study
 from cnn_lstm_hyperopt.search.trial import Point, State, Values
 from cnn_lstm_hyperopt.space.domains import Scalar
@@ -81,7 +82,7 @@ def optimise(study: Study, evaluate: Evaluate, *, workers: int = 1) -> None:
     Raises:
         StudyFailedError: ten trials in a row failed.
     """
-    study.storage.pause_orphans()
+    pause_orphans(study.storage)
     events: list[tuple[float, int]] = [(0.0, worker) for worker in range(workers)]
     running: dict[int, _Running] = {}
     waiting: list[int] = []

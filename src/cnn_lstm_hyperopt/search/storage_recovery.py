@@ -210,6 +210,13 @@ def remedy(path: Path) -> str:
     )
 
 
+def instead(path: Path) -> str:
+    """What to do where there is no study."""
+    if path.with_name(BACKUP_FILE).is_file():
+        return remedy(path)
+    return "start one with: run --save-dir DIR"
+
+
 def first_line(error: BaseException) -> str:
     """What is at the bottom of an error, in a line."""
     if not isinstance(error, DamagedError):

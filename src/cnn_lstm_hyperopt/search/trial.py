@@ -1,10 +1,13 @@
 """A trial as the search sees it: a value, read from what Optuna stores."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 from typing import Any, NamedTuple
 
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from cnn_lstm_hyperopt.config import Params
@@ -135,6 +138,28 @@ class TrialRecord:
     def kept(self) -> Point | None:
         """The epoch whose weights the trial kept, that of the lowest loss; None before its first whole epoch."""
         return selected(tuple(point for point in self.curve if point.epoch >= 1), math.inf)
+
+
+def running_trial(
+    params: Params,
+    distributions: Mapping[str, BaseDistribution],
+    attributes: Mapping[str, Any],
+    system_attributes: Mapping[str, Any],
+) -> FrozenTrial:
+    """A trial that starts now, to be stored; the storage gives its number."""
+    return FrozenTrial(
+        number=-1,
+        state=TrialState.RUNNING,
+        value=None,
+        datetime_start=datetime.now(),
+        datetime_complete=None,
+        params=dict(params),
+        distributions=dict(distributions),
+        user_attrs=dict(attributes),
+        system_attrs=dict(system_attributes),
+        intermediate_values={},
+        trial_id=-1,
+    )
 
 
 def read_trial(trial: FrozenTrial, attributes: dict[str, Any]) -> TrialRecord:

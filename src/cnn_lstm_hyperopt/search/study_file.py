@@ -1,0 +1,126 @@
+"""The SQLite file of a study: how it is made and opened."""
+
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+import sqlalchemy
+from optuna.storages import BaseStorage, RDBStorage
+
+from cnn_lstm_hyperopt.errors import HyperoptError, SaveDirError
+from cnn_lstm_hyperopt.metrics import METRICS
+from cnn_lstm_hyperopt.search.optuna_logging import quiet_optuna
+from cnn_lstm_hyperopt.search.seals import KEY, SEAL, Seals
+from cnn_lstm_hyperopt.search.storage_recovery import BUSY_SECONDS, DamagedError, remove
+from cnn_lstm_hyperopt.utils.atomic_io import new_part, remove_parts
+
+DIRECTIONS: list[Literal["maximize", "minimize"]] = ["maximize", "minimize", "minimize"]
+FORMAT = 6
+"""Of what is stored with studies and trials."""
+UNMARKED_FORMAT = 5
+"""Of an earlier version whose studies can be resumed: their trials have no marks."""
+MADE_WITH = ("made_with", "skill_gate", "speeds", "train_share", "starts", "begun_with", "enqueue")
+"""Attributes of a study that never change."""
+
+
+def create_file(path: Path, study_name: str, metric: str, attributes: Mapping[str, Any]) -> None:
+    """Makes the file whole under another name and moves it there: when the process dies, ``study.db`` is whole or not there."""
+    if path.exists():
+        raise SaveDirError(f"{path} exists already; resume it or choose another --save-dir")
+    remove_parts(path.parent, of=path)
+    try:
+        beside = new_part(path)
+    except FileNotFoundError as error:
+        raise SaveDirError(
+            f"{path} can't be opened as a study: unable to open {path.parent} ({error.strerror}); name a directory that is there"
+        ) from error
+    try:
+        storage = open_file(beside, new=True)
+        with quiet_optuna():
+            study = optuna.create_study(study_name=study_name, storage=storage, directions=DIRECTIONS)
+            study.set_metric_names(objectives(metric))  # optuna-dashboard shows them
+        key = Seals.new_key()
+        study_id = storage.get_study_id_from_name(study_name)
+        storage.set_study_system_attr(study_id, KEY, key)
+        for name, value in attributes.items():
+            study.set_user_attr(name, value)
+        storage.set_study_system_attr(study_id, SEAL, Seals(key).of_study(attributes, MADE_WITH))
+        storage.remove_session()
+        storage.engine.dispose()  # SQLite folds the log when its last user goes
+        beside.replace(path)
+    finally:
+        remove(beside)
+
+
+def open_file(path: Path, *, new: bool = False) -> RDBStorage:
+    """SQLite with a write-ahead log: a commit is one sequential write, and readers (a dashboard) never block it."""
+    with sqlite3.connect(path, timeout=BUSY_SECONDS) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+    connection.close()
+    # Built, not pasted: a "?" or a "%" in the path would mean something in a URL.
+    url = sqlalchemy.URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
+    storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": BUSY_SECONDS}}, skip_table_creation=not new)
+
+    @sqlalchemy.event.listens_for(storage.engine, "connect")
+    def _relax_sync(connection: sqlite3.Connection, _: object) -> None:
+        connection.execute("PRAGMA synchronous=NORMAL")  # safe with a write-ahead log when the process dies
+
+    @sqlalchemy.event.listens_for(storage.engine, "handle_error")
+    def _wait_once(context: sqlalchemy.engine.ExceptionContext) -> None:
+        """SQLite's own error, not SQLAlchemy's: for that one Optuna would wait five times when it inserts a trial."""
+        error = context.original_exception
+        if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+            raise error
+
+    storage.engine.dispose()  # connections made before the listener
+    return storage
+
+
+def fold_log(storage: RDBStorage) -> None:
+    """Folds the write-ahead log into the file."""
+    with storage.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def require_unchanged(seals: Seals, attributes: Mapping[str, Any], seal: Any) -> None:
+    """Raises DamagedError when the study does not say what it was made with.
+
+    Args:
+        seals: with the key of the study.
+        attributes: of the study.
+        seal: that it was made with; None: an earlier version made it.
+    """
+    if seals.keyed != (attributes.get("format") != UNMARKED_FORMAT):
+        raise DamagedError("the key of its seals is missing")
+    if seal is not None and seal != seals.of_study(attributes, MADE_WITH):
+        raise DamagedError("what it was made with is not what was stored")
+    total = attributes.get("n_trials")
+    if (total is not None or "begun_with" in attributes) and (type(total) is not int or total < 1):
+        raise DamagedError("its number of trials is none")
+
+
+def cached(storage: RDBStorage) -> BaseStorage:
+    """Optuna's own cache before the file: trials that have ended are read once.
+
+    Raises:
+        HyperoptError: Optuna has another major version; this function of it is not part of its public interface.
+    """
+    if not optuna.__version__.startswith("5."):
+        raise HyperoptError(f"optuna {optuna.__version__} is not supported; install optuna>=5.0,<6")
+    return optuna.storages.get_storage(storage)
+
+
+def objectives(metric: str) -> list[str]:
+    """Names of a study's values, in their order."""
+    return [METRICS[metric].objective, "training_seconds", "size_mb"]
+
+
+def identity(path: Path | None) -> tuple[int, int] | None:
+    """Which file it is, whatever it is called; None: it is not there."""
+    try:
+        found = None if path is None else path.stat()
+    except OSError:
+        return None
+    return None if found is None else (found.st_dev, found.st_ino)
