@@ -36,13 +36,14 @@ STRUCTURES = list(itertools.product(FUSIONS, (None, 2), (None, 2), (False, True)
 
 def structured(fusion: str, cnn: int | None, lstm: int | None, rich: bool, *, dropout: float = 0.0) -> Network:
     """Any fusion, with and without attention; ``rich``: two layers, both ways, with skips and a shortcut."""
+    own = {name: spec.default.values[0] for name, spec in FUSIONS[fusion].parameters.items()}
     config = CnnLstmConfig(
         input_dim=FEATURES,
         n_classes=2,
         has_regression=True,
         cnn=CnnConfig(4, (1, 3), dropout, "gelu", residual=rich, attention_heads=cnn),
         lstm=LstmConfig(8, 1 + rich, dropout, bidirectional=rich, attention_heads=lstm, skip_connections=rich),
-        fusion=FUSIONS[fusion](fusion, 8, dropout, **({"attention_heads": 2} if fusion == "attention" else {})),
+        fusion=FUSIONS[fusion](fusion, 8, dropout, **own),
     )
     return build_network(config, seed=1, device=CPU)
 
