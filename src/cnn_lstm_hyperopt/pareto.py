@@ -10,11 +10,20 @@ import moocore
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+Row = tuple[float, float, float]
 
-def dominates(a: ArrayLike, b: ArrayLike) -> bool:
-    """Whether loss vector ``a`` is nowhere worse than ``b`` and somewhere better. Shapes: ``(objectives,)``."""
-    x, y = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
-    return bool(np.all(x <= y) and np.any(x < y))
+
+def dominates(a: Sequence[float], b: Sequence[float]) -> bool:
+    """Whether loss vector ``a`` is nowhere worse than ``b`` and somewhere better."""
+    pairs = list(zip(a, b, strict=True))
+    return all(x <= y for x, y in pairs) and any(x < y for x, y in pairs)
+
+
+def with_row(front: list[Row], new: Row) -> list[Row]:
+    """The front after one more loss vector: ``front`` itself where a member dominates it."""
+    if any(dominates(old, new) for old in front):
+        return front
+    return [*(old for old in front if not dominates(new, old)), new]
 
 
 def non_dominated(losses: ArrayLike) -> NDArray[np.bool_]:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from cnn_lstm_hyperopt.pareto import hypervolume, non_dominated
+from cnn_lstm_hyperopt.pareto import hypervolume, non_dominated, with_row
 from cnn_lstm_hyperopt.search.observations import losses
 from cnn_lstm_hyperopt.search.skill_threshold import SkillGate
 from cnn_lstm_hyperopt.search.trial import TrialRecord, Values
@@ -91,10 +91,9 @@ def hypervolume_history(records: Sequence[TrialRecord], gate: SkillGate) -> list
         values: Values | None = record.values
         if values is None or not gate.passes(values.score):
             continue
-        new = losses(*values)
-        if any(all(a <= b for a, b in zip(old, new, strict=True)) for old in rows):
+        before, rows = rows, with_row(rows, losses(*values))
+        if rows is before:
             continue
-        rows = [old for old in rows if not all(a <= b for a, b in zip(new, old, strict=True))] + [new]
         volume = hypervolume(rows, _corner(reference))
         if volume > reached * (1 + 1e-12):  # more than what a trial at the very corner adds
             reached = volume

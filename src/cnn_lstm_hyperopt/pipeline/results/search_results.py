@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnn_lstm_hyperopt.config import SearchSpace, readable
-from cnn_lstm_hyperopt.pareto import dominates
+from cnn_lstm_hyperopt.pareto import with_row
 from cnn_lstm_hyperopt.search import (
     SkillGate,
     State,
@@ -207,9 +207,9 @@ def _history(records: Sequence[TrialRecord], gate: SkillGate) -> list[dict[str, 
         if record.values is not None:
             best = record.values.score if best is None else max(best, record.values.score)
             if gate.passes(record.values.score):
-                front = _with(front, record.values)
+                front = with_row(front, _losses(record.values))
             else:
-                below = _with(below, record.values)
+                below = with_row(below, _losses(record.values))
         rows.append(
             {
                 "trial_number": record.number,
@@ -222,9 +222,5 @@ def _history(records: Sequence[TrialRecord], gate: SkillGate) -> list[dict[str, 
     return rows
 
 
-def _with(front: list[tuple[float, float, float]], values: Values) -> list[tuple[float, float, float]]:
-    """The front after one more trial."""
-    new = (-values.score, values.seconds, values.size_mb)
-    if any(dominates(old, new) for old in front):
-        return front
-    return [old for old in front if not dominates(new, old)] + [new]
+def _losses(values: Values) -> tuple[float, float, float]:
+    return -values.score, values.seconds, values.size_mb

@@ -10,6 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnn_lstm_hyperopt.config import Choices, IntRange
+from cnn_lstm_hyperopt.search.samplers.cmaes.internals import (
+    axes_of,
+    distribution_of,
+    numbers_of,
+    require_supported,
+    solution_of,
+)
 from cnn_lstm_hyperopt.search.samplers.encoding import NEUTRAL, Array, Axis, Encoding
 from cnn_lstm_hyperopt.space.domains import Scalar
 
@@ -134,7 +141,7 @@ class Run:
     def __init__(self, variables: Variables, index: int, mean: Array, shares: Array) -> None:
         from cmaes import CatCMAwM
 
-        self._solution = CatCMAwM.Solution
+        require_supported()
         self._variables = variables
         self.index = index
         start: dict[str, Any] = {}
@@ -166,7 +173,7 @@ class Run:
     def ask(self) -> tuple[Draw, dict[str, Scalar]]:
         """A point and its configuration. What it is remembered by is all that the package looks at when it is told."""
         solution = self._distribution.ask()
-        numbers = [float(v) for v in solution._v_raw] if self._variables.numbers else []
+        numbers = numbers_of(solution) if self._variables.numbers else []
         choices = [int(hot.argmax()) for hot in solution.c] if self._variables.choices else []
         return Draw(self.index, self.generation, numbers, choices), self._variables.params(solution)
 
@@ -184,7 +191,7 @@ class Run:
         if self._variables.numbers:
             numbers = list(self._within_reach(np.array([draw.numbers for draw in draws])))
         choices = [self._variables.one_hot(draw.choices) for draw in draws]
-        solutions = [self._solution(c=c, _v_raw=v) for c, v in zip(choices, numbers, strict=True)]
+        solutions = [solution_of(v, c) for c, v in zip(choices, numbers, strict=True)]
         self._distribution.tell(list(zip(solutions, -fitness, strict=True)))
         self._stalled = 0 if (fitness > 0).any() else self._stalled + 1
 
@@ -194,7 +201,7 @@ class Run:
         The package scales its penalty for leaving the range by the spread of the middle half, and computes with NaN from then on
         when it has never seen any.
         """
-        if not self._variables.reals or self._distribution._iqhist_values:
+        if not self._variables.reals or distribution_of(self._distribution).has_seen_spread:
             return False
         ordered = np.sort(-fitness)  # as the package does: its quartiles are not symmetrical
         return bool(ordered[3 * len(ordered) // 4] == ordered[len(ordered) // 4])
@@ -205,21 +212,24 @@ class Run:
         A draw of this generation is not; one of an earlier generation, or one made before the losses of a pruned trial were
         revised, may be anywhere, and would make the step size explode.
         """
-        d, n = self._distribution, numbers.shape[1]
-        axes, lengths = d._eigen_decomposition()
-        offsets = numbers - d._mean
-        distances = np.linalg.norm(offsets / (d._sigma * d._A) @ axes / lengths, axis=1)
+        now, n = distribution_of(self._distribution), numbers.shape[1]
+        axes, lengths = axes_of(self._distribution)
+        offsets = numbers - now.mean
+        distances = np.linalg.norm(offsets / now.scales @ axes / lengths, axis=1)
         limit = math.sqrt(n) + 2 * n / (n + 2)
         near = (limit / np.maximum(distances, limit))[:, None]
-        return np.where(near < 1, d._mean + offsets * near, numbers)
+        return np.where(near < 1, now.mean + offsets * near, numbers)
 
     @property
     def over(self) -> bool:
         """Whether it no longer pays to draw from it."""
         if self._stalled >= STALLED_GENERATIONS and self._stalled * self.population >= STALLED_DRAWS:
             return True
-        d, n = self._distribution, len(self._variables.reals)  # whole numbers keep a margin and never collapse
-        return bool(n and (d._sigma * d._A[:n] * np.sqrt(np.diag(d._C)[:n]) < COLLAPSED_SD).all())
+        n = len(self._variables.reals)  # whole numbers keep a margin and never collapse
+        if not n:
+            return False
+        now = distribution_of(self._distribution)
+        return bool((now.scales[:n] * np.sqrt(np.diag(now.covariance)[:n]) < COLLAPSED_SD).all())
 
 
 def _is_finite(axis: Axis) -> bool:
