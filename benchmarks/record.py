@@ -43,7 +43,7 @@ from cnn_lstm_hyperopt.config import FloatRange, Scalar, SearchSpace, load_setti
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
 from cnn_lstm_hyperopt.pareto import non_dominated_ranks
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
-from cnn_lstm_hyperopt.search import SkillGate, random_configuration
+from cnn_lstm_hyperopt.search import SkillThreshold, random_configuration
 from cnn_lstm_hyperopt.search.samplers.random import draw
 from cnn_lstm_hyperopt.training import NonFiniteLossError
 from cnn_lstm_hyperopt.training.cost_model import CostModel
@@ -127,7 +127,7 @@ class Recorder:
         data = self.dataset.for_trials()
         self.runner = TrialRunner(data, settings.training, seed=settings.study.seed, device=device, speeds=self.speeds)
         (fold,) = data.folds
-        gate = SkillGate.on("accuracy", [fold.validation.labels.numpy()], overlap=settings.data.horizon)
+        gate = SkillThreshold.on("accuracy", [fold.validation.labels.numpy()], overlap=settings.data.horizon)
         self.about: dict[str, Any] = {
             "settings": PROBLEMS[problem],
             "epochs": EPOCHS,

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from cnn_lstm_hyperopt.config import Choices, FloatRange, IntRange, Params, PrunerSettings, SamplerSettings, SearchSpace
 from cnn_lstm_hyperopt.pareto import hypervolume
-from cnn_lstm_hyperopt.search import Cost, Limits, Proposal, Question, SkillGate, StudyPlan, with_fixed
-from cnn_lstm_hyperopt.search.observations import Kind, Told
+from cnn_lstm_hyperopt.search import Cost, Limits, Proposal, ProposalRequest, SkillThreshold, StudyPlan, with_fixed
+from cnn_lstm_hyperopt.search.observations import Kind, Observation
 from cnn_lstm_hyperopt.search.samplers import Sampler
 from cnn_lstm_hyperopt.space.parameters import ParameterSpec
 
@@ -28,28 +28,28 @@ def plan_of(space: SearchSpace, kind: Any, *, seed: int = 0, startup: Any = "aut
             "n_trials": 1000,
             "max_epochs": 10,
             "limits": Limits(),
-            "gate": SkillGate(0.5, 2000),
+            "gate": SkillThreshold(0.5, 2000),
             "cost": lambda params: Cost(1.0, 1.0),
             **fields,
         }
     )
 
 
-def finished(number: int, proposal: Proposal, losses: Losses, kind: Kind = Kind.COMPLETE) -> Told:
+def finished(number: int, proposal: Proposal, losses: Losses, kind: Kind = Kind.COMPLETE) -> Observation:
     """What is told of a trial, its note as it comes back from the storage."""
     note = json.loads(json.dumps(proposal.note))
-    return Told(number, proposal.params, losses(proposal.params), kind, 0.0, note)
+    return Observation(number, proposal.params, losses(proposal.params), kind, 0.0, note)
 
 
-def simulate(sampler: Sampler, n: int, losses: Losses) -> list[Told]:
+def simulate(sampler: Sampler, n: int, losses: Losses) -> list[Observation]:
     """One worker, whose trials all run to their end."""
-    rows: list[Told] = []
+    rows: list[Observation] = []
     for number in range(n):
-        rows.append(finished(number, sampler.propose(Question(number, rows)), losses))
+        rows.append(finished(number, sampler.propose(ProposalRequest(number, rows)), losses))
     return rows
 
 
-def volume(rows: Sequence[Told]) -> float:
+def volume(rows: Sequence[Observation]) -> float:
     """Hypervolume in a box that suits the objectives of these tests."""
     low, high = np.array([-0.9, 1.0, 1.0]), np.array([-0.5, 12.0, 9.0])
     return hypervolume((np.array([row.losses for row in rows]) - low) / (high - low), [1.0] * 3)

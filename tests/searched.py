@@ -9,9 +9,9 @@ from typing import Any
 
 from cnn_lstm_hyperopt.config import Params, Settings, dump_settings, load_settings
 from cnn_lstm_hyperopt.pipeline.results.search_results import search_facts, search_results
-from cnn_lstm_hyperopt.search import Cost, Limits, SkillGate, Study, StudyPlan, StudyStorage, optimise
+from cnn_lstm_hyperopt.search import Cost, Limits, SkillThreshold, Study, StudyPlan, StudyStorage, optimise
 
-GATE = SkillGate(0.55, 2000)
+GATE = SkillThreshold(0.55, 2000)
 
 
 def evaluate(params: Params, seed: int) -> Iterator[tuple[float, float, float, float]]:
@@ -37,7 +37,7 @@ def searched(
     metric: str = "accuracy",
     space: dict[str, Any] | None = None,
     pruner: str = "median",
-    gate: SkillGate | None = None,
+    gate: SkillThreshold | None = None,
     **more: Any,
 ) -> Path:
     """Searches so many trials in ``folder``, with a ``results.json`` of what a search writes; ``more`` goes over it."""
@@ -69,7 +69,7 @@ def searched(
 
 
 def plan_of(
-    settings: Settings, n_trials: int, sampler: str, gate: SkillGate = GATE, *, pruner: str = "median"
+    settings: Settings, n_trials: int, sampler: str, gate: SkillThreshold = GATE, *, pruner: str = "median"
 ) -> StudyPlan:
     """Of the settings' space."""
     return StudyPlan(

@@ -21,7 +21,7 @@ from cnn_lstm_hyperopt.inference.model import DESCRIPTION, WEIGHTS, SavedModel, 
 from cnn_lstm_hyperopt.models.cnn_lstm.fusions import FUSIONS
 from cnn_lstm_hyperopt.models.network import build_network
 from cnn_lstm_hyperopt.pipeline.results.trials_csv import trials_csv
-from cnn_lstm_hyperopt.search import SkillGate, State, StudyStorage, TrialRecord, Values, random_configuration
+from cnn_lstm_hyperopt.search import SkillThreshold, State, StudyStorage, TrialRecord, Values, random_configuration
 from cnn_lstm_hyperopt.training import ValueScale
 
 # ---------------------------------------------------------------------- config files
@@ -736,6 +736,6 @@ def test_a_cell_that_a_spreadsheet_would_run_is_text_and_numbers_stay_numbers() 
         )
         for number, reason in enumerate(reasons)
     ]
-    rows = list(csv.DictReader(io.StringIO(trials_csv(records, space, SkillGate(0.5, 100), train_share=1.0))))
+    rows = list(csv.DictReader(io.StringIO(trials_csv(records, space, SkillThreshold(0.5, 100), train_share=1.0))))
     assert [row["reason"] for row in rows] == ["'=1+1", "+1", "-1", "'@SUM(A1)", "'\tx", "plain"]
     assert {row["accuracy"] for row in rows} == {"-0.5"}

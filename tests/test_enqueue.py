@@ -16,7 +16,7 @@ from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.search import (
     Cost,
     Limits,
-    SkillGate,
+    SkillThreshold,
     State,
     StudyPlan,
     StudyStorage,
@@ -48,7 +48,7 @@ def plan_of(
         n_trials=10,
         max_epochs=3,
         limits=Limits(size_mb=size_limit),
-        gate=SkillGate(0.5, 100),
+        gate=SkillThreshold(0.5, 100),
         cost=lambda params: Cost(0.0, float(params["lstm.hidden_dim"])),
     )
 

@@ -34,7 +34,7 @@ from cnn_lstm_hyperopt.search import (
     LACKED_MEMORY,
     Cost,
     Limits,
-    SkillGate,
+    SkillThreshold,
     State,
     Study,
     StudyPlan,
@@ -154,7 +154,7 @@ def make_study(tmp_path):
             n_trials=n_trials,
             max_epochs=EPOCHS,
             limits=Limits(seconds=trial_seconds),
-            gate=SkillGate(0.5, 100),
+            gate=SkillThreshold(0.5, 100),
             cost=lambda params: Cost(0.0, 0.25),
         )
         return Study(opened[-1], plan, **who)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnn_lstm_hyperopt.config import PrunerSettings, SamplerSettings, parse_space
-from cnn_lstm_hyperopt.search import Cost, Limits, Proposer, SkillGate, StudyPlan, with_fixed
+from cnn_lstm_hyperopt.search import Cost, Limits, Proposer, SkillThreshold, StudyPlan, with_fixed
 from cnn_lstm_hyperopt.search.forecast import (
     BYTES_A_TRIAL,
     BYTES_A_WINDOW,
@@ -168,7 +168,7 @@ def plan_of(cost, **changed):
         "n_trials": 10,
         "max_epochs": 5,
         "limits": Limits(),
-        "gate": SkillGate(0.5, 100),
+        "gate": SkillThreshold(0.5, 100),
         "cost": cost,
     }
     return StudyPlan(**{**defaults, **changed})

@@ -12,7 +12,7 @@ from cnn_lstm_hyperopt import CNNLSTMHyperparameterOptimizer, cli, load_settings
 from cnn_lstm_hyperopt.config import PARAMETERS, Fixed, FloatRange, IntRange, dump_settings, parse_space
 from cnn_lstm_hyperopt.errors import RunError
 from cnn_lstm_hyperopt.pareto import dominates
-from cnn_lstm_hyperopt.search import SkillGate, State, StudyStorage, TrialRecord, Values
+from cnn_lstm_hyperopt.search import SkillThreshold, State, StudyStorage, TrialRecord, Values
 from cnn_lstm_hyperopt.search.distributions import distributions_of
 from cnn_lstm_hyperopt.search.narrowing import (
     HEAD,
@@ -28,7 +28,7 @@ from cnn_lstm_hyperopt.search.samplers import random_configuration
 from cnn_lstm_hyperopt.space.domains import domain_text
 
 SPACE = parse_space(None)[0]
-GATE = SkillGate(0.5, 10_000)
+GATE = SkillThreshold(0.5, 10_000)
 
 
 def records(n: int, seed: int) -> list[TrialRecord]:
@@ -93,7 +93,7 @@ def test_too_few_skilled_trials_say_how_many_are_needed() -> None:
 
 
 def test_the_gate_of_another_metric_says_in_its_words_what_was_not_beaten() -> None:
-    gate = SkillGate.on("mcc", [np.arange(1000) % 2])
+    gate = SkillThreshold.on("mcc", [np.arange(1000) % 2])
     assert len(good_trials(records(60, 0), gate, "more")) >= MIN_GOOD  # above 0.06 all of them
     with pytest.raises(RunError, match="7 trials have learnt more than the best constant prediction, but 8"):
         good_trials(records(7, 0), gate, "more")

@@ -19,7 +19,7 @@ from cnn_lstm_hyperopt.config import (
     parse_space,
 )
 from cnn_lstm_hyperopt.models.cnn_lstm.fusions import FUSIONS
-from cnn_lstm_hyperopt.search import Cost, Limits, SkillGate, StudyPlan, random_configuration
+from cnn_lstm_hyperopt.search import Cost, Limits, SkillThreshold, StudyPlan, random_configuration
 from cnn_lstm_hyperopt.search.initial_trials.portfolio import PORTFOLIO, nearest, portfolio_in
 from cnn_lstm_hyperopt.space.domains import Domain, decode_sizes
 
@@ -43,7 +43,7 @@ def plan_of(space: SearchSpace, *, size_limit: float | None = None) -> StudyPlan
         n_trials=10,
         max_epochs=3,
         limits=Limits(size_mb=size_limit),
-        gate=SkillGate(0.5, 100),
+        gate=SkillThreshold(0.5, 100),
         cost=lambda params: Cost(0.0, float(params["lstm.hidden_dim"])),
     )
 

@@ -13,7 +13,7 @@ from cnn_lstm_hyperopt.errors import ConfigError, SaveDirError
 from cnn_lstm_hyperopt.metrics import METRICS, score
 from cnn_lstm_hyperopt.pipeline.setup import prepare_again, prepare_new, skill_gate
 from cnn_lstm_hyperopt.progress import CONTINUE
-from cnn_lstm_hyperopt.search import SkillGate, StudyStorage, random_configuration
+from cnn_lstm_hyperopt.search import SkillThreshold, StudyStorage, random_configuration
 from cnn_lstm_hyperopt.search.distributions import distribution
 
 every_metric = pytest.mark.parametrize("metric", METRICS)
@@ -41,13 +41,13 @@ def fold_of(dataset, labels, *, first=0):
 @every_metric
 def test_the_gate_is_of_the_metric_and_the_validation_labels(settings_of, dataset, metric):
     labels = dataset.validation.labels.numpy()
-    assert skill_gate(settings_of(metric), dataset.folds) == SkillGate.on(metric, [labels])
-    assert skill_gate(settings_of(metric, horizon=5), dataset.folds) == SkillGate.on(metric, [labels], overlap=5)
+    assert skill_gate(settings_of(metric), dataset.folds) == SkillThreshold.on(metric, [labels])
+    assert skill_gate(settings_of(metric, horizon=5), dataset.folds) == SkillThreshold.on(metric, [labels], overlap=5)
 
 
 def test_for_an_accuracy_the_gate_is_the_share_of_the_majority(settings_of, dataset):
     counts = np.bincount(dataset.validation.labels.numpy())
-    assert skill_gate(settings_of("accuracy"), dataset.folds) == SkillGate(max(counts) / sum(counts), sum(counts))
+    assert skill_gate(settings_of("accuracy"), dataset.folds) == SkillThreshold(max(counts) / sum(counts), sum(counts))
 
 
 def test_windows_that_several_folds_hold_out_count_once(settings_of, dataset):

@@ -267,7 +267,7 @@ def test_the_test_period_stays_closed_whatever_happens(clock, runner, dataset):
 # ---------------------------------------------------------------------- killed and gone on with
 
 
-class Told(dict):
+class Observation(dict):
     """What is decided, by trial and seed."""
 
     def __call__(self, finalist, seed, given):
@@ -276,7 +276,7 @@ class Told(dict):
 
 def test_what_a_training_was_given_stays_and_only_the_time_is_shared_anew(clock, dataset, tmp_path):
     """Of the first it is known that it has two epochs; whatever time is left now, it keeps them."""
-    fake, told, heard = Fake(clock, (10, 10, 10)), Told(), []
+    fake, told, heard = Fake(clock, (10, 10, 10)), Observation(), []
 
     def on_report(finalist, seed, epochs):
         heard.append((finalist.rank, epochs))
@@ -299,7 +299,7 @@ def test_what_a_training_was_given_stays_and_only_the_time_is_shared_anew(clock,
 
 def test_one_that_was_cut_short_is_had_again_and_not_trained_on(clock, runner, dataset, tmp_path):
     """Also where there is time now; and a run after that finds it the same."""
-    told = Told()
+    told = Observation()
     facts = {"on_given": told, "finalists": FINALISTS[:1], "full_epochs": 9, "checkpoints": tmp_path}
     first = retrained(runner, dataset, seconds_left=lambda: 1000.0, on_report=ticking(clock, 400.0), **facts)
     (cut,) = first.done[0].runs
@@ -334,7 +334,7 @@ def test_one_that_was_cut_short_and_whose_state_is_lost_is_trained_again(clock, 
 
 
 def test_one_without_a_whole_epoch_stays_a_failure(clock, runner, dataset, tmp_path):
-    told, heard = Told(), []
+    told, heard = Observation(), []
 
     def on_report(finalist, seed, epochs):
         heard.append(finalist.rank)

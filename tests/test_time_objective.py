@@ -16,7 +16,7 @@ from cnn_lstm_hyperopt.config import PrunerSettings, SamplerSettings, parse_spac
 from cnn_lstm_hyperopt.errors import SaveDirError
 from cnn_lstm_hyperopt.execution import FINISHED, StopSignal, run_trials
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
-from cnn_lstm_hyperopt.search import Cost, Limits, SkillGate, State, Study, StudyPlan, StudyStorage
+from cnn_lstm_hyperopt.search import Cost, Limits, SkillThreshold, State, Study, StudyPlan, StudyStorage
 from cnn_lstm_hyperopt.training import Evaluation, Outcome, Predictions
 from cnn_lstm_hyperopt.training.trial_trainer import TrainedNetwork
 
@@ -62,7 +62,7 @@ def run_one(tmp_path):
                 n_trials=1,
                 max_epochs=4,
                 limits=Limits(seconds=10.0),
-                gate=SkillGate(0.5, 100),
+                gate=SkillThreshold(0.5, 100),
                 cost=lambda params: Cost(8.0, 0.25, 400.0),
                 estimated_time=estimated,
             )

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.config import Choices, Domain, Fixed, FloatRange, IntRange, SearchSpace
 from cnn_lstm_hyperopt.errors import InputError
-from cnn_lstm_hyperopt.search import SkillGate
+from cnn_lstm_hyperopt.search import SkillThreshold
 from cnn_lstm_hyperopt.space.parameters import ParameterSpec
 
 Array = NDArray[np.float64]
@@ -60,7 +60,7 @@ class Problem:
     path: Path
     space: SearchSpace
     max_epochs: int
-    gate: SkillGate
+    gate: SkillThreshold
     evaluate: Callable[[Params, int], Iterator[tuple[float, float, float, float]]]
     truth: Callable[[Params], tuple[float, float, float]] | None
     reference: Array | None
@@ -104,7 +104,7 @@ def load_problem(path: Path) -> Problem:
         path=path,
         space=space,
         max_epochs=module.MAX_EPOCHS,
-        gate=SkillGate(module.CHANCE, module.N_VAL),
+        gate=SkillThreshold(module.CHANCE, module.N_VAL),
         evaluate=module.evaluate,
         truth=getattr(module, "truth", None),
         reference=reference,

@@ -12,7 +12,7 @@ from cnn_lstm_hyperopt.search import (
     Cost,
     Limits,
     Point,
-    SkillGate,
+    SkillThreshold,
     State,
     StudyPlan,
     TrialRecord,
@@ -38,7 +38,7 @@ def plan(space: SearchSpace) -> StudyPlan:
         n_trials=100,
         max_epochs=10,
         limits=Limits(),
-        gate=SkillGate(0.5, 100),
+        gate=SkillThreshold(0.5, 100),
         cost=lambda params: Cost(10.0, 0.5),
     )
 

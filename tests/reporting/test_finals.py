@@ -30,7 +30,7 @@ from cnn_lstm_hyperopt.pipeline.results.model_folders import holds_model, save_m
 from cnn_lstm_hyperopt.pipeline.test_evaluation import evaluate_once
 from cnn_lstm_hyperopt.progress import Action, Decision
 from cnn_lstm_hyperopt.run_dir.paths import model_folder
-from cnn_lstm_hyperopt.search import SkillGate
+from cnn_lstm_hyperopt.search import SkillThreshold
 from cnn_lstm_hyperopt.utils.atomic_io import write_json
 from finalists import confirmation, mostly, planted
 
@@ -308,7 +308,7 @@ def test_a_score_that_is_not_defined_is_null_in_strict_json(models, dataset, tmp
     ("metric", "to_beat"), [("accuracy", "the majority class"), ("mcc", "the best constant prediction")]
 )
 def test_without_a_model_that_was_tested_the_grade_is_chance(metric, to_beat):
-    gate = SkillGate.on(metric, [np.arange(100) % 2])
+    gate = SkillThreshold.on(metric, [np.arange(100) % 2])
     found = untested_verdict(gate, 0.55, 40, 40)
     assert list(found) == ["grade", "colour", "skill", "sentence", "metric"]
     assert (found["grade"], found["colour"], found["skill"]) == ("no better than chance", "red", False)

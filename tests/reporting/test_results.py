@@ -19,11 +19,11 @@ from cnn_lstm_hyperopt.pipeline.results.search_results import (
     search_results,
 )
 from cnn_lstm_hyperopt.pipeline.results.trials_csv import COLUMNS, trials_csv
-from cnn_lstm_hyperopt.search import SkillGate, State, front_hypervolume, hypervolume_history
+from cnn_lstm_hyperopt.search import SkillThreshold, State, front_hypervolume, hypervolume_history
 from cnn_lstm_hyperopt.search.pruners import is_exempt
 from cnn_lstm_hyperopt.search.pruning_stats import seconds_saved, wrongly_pruned
 
-GATE = SkillGate(0.5, 100)  # needs 0.60
+GATE = SkillThreshold(0.5, 100)  # needs 0.60
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_history_before_the_first_complete_trial_has_no_best(make_record, space)
     [("mcc", "mcc", [-0.2, 0.1, 0.4]), ("log_loss", "negative_log_loss", [-3.0, -0.69, -0.6])],
 )
 def test_results_name_the_metric_of_the_study(make_record, space, plan, metric, name, values):
-    gate = SkillGate.on(metric, [[0, 1] * 500])
+    gate = SkillThreshold.on(metric, [[0, 1] * 500])
     records = [make_record(i, values=(value, 1.0 + i, 1.0)) for i, value in enumerate(values)]
     history = search_results("x", records, gate, space)["optimization_history"]
     assert [row[f"best_{name}"] for row in history] == values

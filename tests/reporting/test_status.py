@@ -11,9 +11,9 @@ from cnn_lstm_hyperopt.errors import SaveDirError
 from cnn_lstm_hyperopt.reporting.status import status_facts, status_lines
 from cnn_lstm_hyperopt.run_dir.activity import Activity, write_activity
 from cnn_lstm_hyperopt.run_dir.paths import RUN_LOCK, only_run
-from cnn_lstm_hyperopt.search import SkillGate, State, StudyStorage, Values
+from cnn_lstm_hyperopt.search import SkillThreshold, State, StudyStorage, Values
 
-GATE = SkillGate(0.5, 100)
+GATE = SkillThreshold(0.5, 100)
 MODEL = {"model_rank": 1, "config_params": {}}
 
 
@@ -74,14 +74,14 @@ def test_a_new_study_has_no_front_yet(make_study, tmp_path):
 
 
 def test_the_front_is_told_in_the_studys_metric(make_study):
-    gate = SkillGate.on("log_loss", [[0, 1] * 500])
+    gate = SkillThreshold.on("log_loss", [[0, 1] * 500])
     assert make_study((-0.65, 12.34, 0.5), (-0.6928, 1, 0.1), gate=gate)[1] == (
         "Front: 1 trial; best is trial 0: negative log loss -0.6500, 12.3 s, 0.500 MB"
     )
 
 
 def test_a_front_below_chance_is_said_to_be(make_study, tmp_path):
-    line = make_study((0.0, 1, 1), gate=SkillGate.on("mcc", [[0, 1] * 50]))[1]
+    line = make_study((0.0, 1, 1), gate=SkillThreshold.on("mcc", [[0, 1] * 50]))[1]
     assert line == (
         "Front: 1 trial, none of which beats chance (mcc above 0.2000); best is trial 0: mcc 0.0000, 1.0 s, 1.000 MB"
     )

@@ -21,7 +21,7 @@ from cnn_lstm_hyperopt.reporting.console.run_console import RunConsole
 from cnn_lstm_hyperopt.reporting.console.search_tables import show_windows
 from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
 from cnn_lstm_hyperopt.run_dir.activity import Activity
-from cnn_lstm_hyperopt.search import Cost, Limits, SkillGate, State, Study, StudyPlan, StudyStorage, Values
+from cnn_lstm_hyperopt.search import Cost, Limits, SkillThreshold, State, Study, StudyPlan, StudyStorage, Values
 from cnn_lstm_hyperopt.search.forecast import Forecast
 from cnn_lstm_hyperopt.search.pruning_stats import Estimate, PruningSummary, Unknown, WronglyPruned
 from cnn_lstm_hyperopt.utils.text import counted, epochs_text, seconds_text
@@ -49,7 +49,7 @@ def study(tmp_path, n_trials):
         n_trials=n_trials,
         max_epochs=3,
         limits=Limits(),
-        gate=SkillGate(0.5, 100),
+        gate=SkillThreshold(0.5, 100),
         cost=lambda params: Cost(10.0, 0.5),
     )
     yield Study(storage, plan)
@@ -177,7 +177,7 @@ def test_the_whole_space_differs_in_nothing(capsys):
 )
 def test_of_a_synthetic_market_the_best_attainable_accuracy_is_told(capsys, horizon, expected):
     dataset = prepare_dataset(DataSettings(symbols=("SYN1",), lookback=5, horizon=horizon))
-    RunConsole(Terminal()).describe_data(dataset, SkillGate.on("accuracy", [dataset.validation.labels.numpy()]))
+    RunConsole(Terminal()).describe_data(dataset, SkillThreshold.on("accuracy", [dataset.validation.labels.numpy()]))
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("Data: synthetic, target direction, lookback 5")
     assert [line for line in lines if "attainable" in line] == expected
@@ -185,7 +185,7 @@ def test_of_a_synthetic_market_the_best_attainable_accuracy_is_told(capsys, hori
 
 def test_of_real_bars_nobody_knows_the_best_attainable_accuracy(capsys):
     dataset = prepare_dataset(DataSettings(source="embedded", symbols=("AAPL",), lookback=5))
-    RunConsole(Terminal()).describe_data(dataset, SkillGate.on("accuracy", [dataset.validation.labels.numpy()]))
+    RunConsole(Terminal()).describe_data(dataset, SkillThreshold.on("accuracy", [dataset.validation.labels.numpy()]))
     assert "attainable" not in capsys.readouterr().out
 
 
@@ -221,7 +221,7 @@ def test_of_many_combinatorial_folds_the_first_are_told_with_all_blocks_that_the
 def described():
     """A dataset, and a gate of a metric on its validation labels."""
     dataset = prepare_dataset(DataSettings(symbols=("SYN1",), lookback=5))
-    return dataset, lambda metric: SkillGate.on(metric, [dataset.validation.labels.numpy()])
+    return dataset, lambda metric: SkillThreshold.on(metric, [dataset.validation.labels.numpy()])
 
 
 def test_of_an_accuracy_the_share_of_the_majority_is_told(described, capsys):

@@ -24,7 +24,7 @@ from cnn_lstm_hyperopt.search import (
     Cost,
     Limits,
     Point,
-    SkillGate,
+    SkillThreshold,
     State,
     Study,
     StudyPlan,
@@ -123,7 +123,7 @@ def make_plan(make_space: Callable[..., SearchSpace]) -> Callable[..., StudyPlan
             "n_trials": 100,
             "max_epochs": 3,
             "limits": Limits(),
-            "gate": SkillGate(0.5, 100),
+            "gate": SkillThreshold(0.5, 100),
             "cost": lambda params: Cost(9.0, 0.001 * int(params["cnn.num_filters"]) * int(params["lstm.num_layers"])),
         }
         return StudyPlan(**{**defaults, **changed})
@@ -181,7 +181,7 @@ class Cheap:
 
     space: SearchSpace
     epochs: int
-    gate: SkillGate
+    gate: SkillThreshold
 
     @staticmethod
     def truth(params: Any) -> tuple[float, float, float]:
@@ -245,4 +245,4 @@ def cheap() -> Cheap:
             "unused": ParameterSpec("int", Fixed(1)),
         }
     )
-    return Cheap(space, 9, SkillGate(0.5, 400))
+    return Cheap(space, 9, SkillThreshold(0.5, 400))

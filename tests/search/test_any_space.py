@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnn_lstm_hyperopt.search import Question
+from cnn_lstm_hyperopt.search import ProposalRequest
 from cnn_lstm_hyperopt.search.samplers import SAMPLERS
 from rehearsal import SPACES, assert_legal, plan_of, simulate
 
@@ -27,4 +27,4 @@ def test_any_space_is_searched_and_a_sampler_built_anew_goes_on_alike(kind, spac
     for row in rows:
         assert_legal(space, row.params)
         assert set(row.params) == set(space.searched())
-    assert SAMPLERS[kind](plan).propose(Question(40, rows)) == sampler.propose(Question(40, rows))
+    assert SAMPLERS[kind](plan).propose(ProposalRequest(40, rows)) == sampler.propose(ProposalRequest(40, rows))

@@ -9,8 +9,8 @@ import pytest
 
 from cnn_lstm_hyperopt.config import Choices, FloatRange, IntRange, SearchSpace
 from cnn_lstm_hyperopt.search.limits import Cost, Limits
-from cnn_lstm_hyperopt.search.observations import Kind, Told
-from cnn_lstm_hyperopt.search.samplers.base import Question
+from cnn_lstm_hyperopt.search.observations import Kind, Observation
+from cnn_lstm_hyperopt.search.samplers.base import ProposalRequest
 from cnn_lstm_hyperopt.search.samplers.cmaes import catcma
 from cnn_lstm_hyperopt.search.samplers.cmaes.catcma import Draw, Run, Variables
 from cnn_lstm_hyperopt.search.samplers.cmaes.sampler import CmaEsSampler
@@ -58,7 +58,7 @@ def simulate_workers(sampler, n, workers, seed=0):
     chance = np.random.default_rng(seed)
     rows, running = [], []
     for number in range(n):
-        proposal = sampler.propose(Question(number, list(rows), [p.params for _, p in running]))
+        proposal = sampler.propose(ProposalRequest(number, list(rows), [p.params for _, p in running]))
         running.append((number, proposal))
         if len(running) == workers:
             rows.append(finished(*running.pop(int(chance.integers(workers))), objective))
@@ -98,21 +98,21 @@ def test_no_configuration_is_tried_twice_while_there_are_others(mixed):
 def test_what_other_workers_run_is_not_proposed(mixed):
     space = SearchSpace.of({name: SPACE.specs[name] for name in ("layers", "stages", "activation")})
     rows = simulate(new(space, startup=4), 20, lambda p: objective({"rate": 1e-3, "attention": False, **p}))
-    question = Question(20, rows)
+    question = ProposalRequest(20, rows)
     running = new(space, startup=4).propose(question).params
     assert len({tuple(row.params.items()) for row in rows}) == len(rows)
-    assert new(space, startup=4).propose(Question(20, rows, [running])).params != running
+    assert new(space, startup=4).propose(ProposalRequest(20, rows, [running])).params != running
 
 
 def test_it_is_random_search_until_n_startup_trials_are_known(mixed):
     sampler, random = new(), new(cls=RandomSampler)
     for known in (0, 1, 23):
-        question = Question(known, mixed[:known], attempt=1)
+        question = ProposalRequest(known, mixed[:known], attempt=1)
         assert sampler.propose(question) == random.propose(question)
     assert runs_of(mixed[:24]) == [None] * 24
-    assert sampler.propose(Question(24, mixed[:24])).note["cmaes"] == [0, 0]
-    assert new(startup=3).propose(Question(3, mixed[:3])).note is not None
-    assert new(startup=0).propose(Question(0, [])).note is not None
+    assert sampler.propose(ProposalRequest(24, mixed[:24])).note["cmaes"] == [0, 0]
+    assert new(startup=3).propose(ProposalRequest(3, mixed[:3])).note is not None
+    assert new(startup=0).propose(ProposalRequest(0, [])).note is not None
 
 
 def test_beats_random_search():
@@ -127,7 +127,7 @@ def test_it_leaves_where_trials_diverge():
     """Diverged trials would be the best by their losses: quick, and no larger than others."""
     sampler, rows = new(), []
     for number in range(120):
-        proposal = sampler.propose(Question(number, rows))
+        proposal = sampler.propose(ProposalRequest(number, rows))
         diverges = proposal.params["rate"] > 1e-3
         losses = (lambda _: (-0.5, 0.0, 0.0)) if diverges else objective
         rows.append(finished(number, proposal, losses, Kind.DIVERGED if diverges else Kind.COMPLETE))
@@ -142,13 +142,13 @@ def test_limits_are_kept():
     sampler = new(**limited)
     assert np.mean([sampler.plan.allows(row.params) for row in rows]) < 0.7
     for number in range(60, 80):
-        assert sampler.plan.allows(sampler.propose(Question(number, rows)).params)
+        assert sampler.plan.allows(sampler.propose(ProposalRequest(number, rows)).params)
 
 
 def test_limits_that_nothing_keeps_do_not_hang_it(mixed):
     asked = []
     nothing = {"limits": Limits(size_mb=1.0), "cost": lambda p: asked.append(1) or Cost(1.0, 2.0)}
-    assert_legal(SPACE, new(**nothing).propose(Question(30, mixed[:30])).params)
+    assert_legal(SPACE, new(**nothing).propose(ProposalRequest(30, mixed[:30])).params)
     assert 0 < len(asked) < 100
 
 
@@ -157,12 +157,16 @@ def test_limits_that_nothing_keeps_do_not_hang_it(mixed):
 
 def test_a_question_asked_twice_has_one_answer_whatever_was_asked_in_between(mixed):
     sampler = new()
-    question = Question(100, mixed[:100])
+    question = ProposalRequest(100, mixed[:100])
     first = sampler.propose(question)
-    for other in (Question(101, mixed[:100]), Question(100, mixed[:100], attempt=1), Question(60, mixed[:60])):
+    for other in (
+        ProposalRequest(101, mixed[:100]),
+        ProposalRequest(100, mixed[:100], attempt=1),
+        ProposalRequest(60, mixed[:60]),
+    ):
         assert sampler.propose(other) != first
         assert sampler.propose(question) == first
-    assert sampler.propose(Question(130, mixed[:130])) != first
+    assert sampler.propose(ProposalRequest(130, mixed[:130])) != first
     assert sampler.propose(question) == first
 
 
@@ -171,13 +175,13 @@ def test_a_question_asked_twice_has_one_answer_whatever_was_asked_in_between(mix
 def test_a_sampler_built_anew_goes_on_as_the_old_one_would_at_every_prefix(request, history, space, seed):
     rows = request.getfixturevalue(history)
     for known, row in enumerate(rows):
-        answer = new(space, seed=seed).propose(Question(known, rows[:known]))
+        answer = new(space, seed=seed).propose(ProposalRequest(known, rows[:known]))
         assert (answer.params, answer.note) == (row.params, row.note)
 
 
 def test_number_attempt_and_seed_change_the_proposal(mixed):
-    answers = [new().propose(Question(n, mixed, attempt=a)) for n in (140, 141, 142) for a in (0, 1, 2)]
-    answers.append(new(seed=1).propose(Question(140, mixed)))
+    answers = [new().propose(ProposalRequest(n, mixed, attempt=a)) for n in (140, 141, 142) for a in (0, 1, 2)]
+    answers.append(new(seed=1).propose(ProposalRequest(140, mixed)))
     assert len({json.dumps(answer.params) for answer in answers}) == len(answers)
 
 
@@ -227,12 +231,12 @@ def test_all_but_its_own_draws_only_tell_of_the_front(mixed):
     others.append({**mixed[30].note, "choices": [99] * len(mixed[30].note["choices"])})
     rows = [row._replace(note=None) for row in mixed[:60]]
     answers = [
-        new().propose(Question(60, [row._replace(note=note if i > 23 else None) for i, row in enumerate(rows)]))
+        new().propose(ProposalRequest(60, [row._replace(note=note if i > 23 else None) for i, row in enumerate(rows)]))
         for note in others
     ]
     assert answers == [answers[0]] * len(answers)
     assert answers[0].note["cmaes"] == [0, 0]
-    assert new().propose(Question(60, mixed[:60])).note["cmaes"] == [0, 3]
+    assert new().propose(ProposalRequest(60, mixed[:60])).note["cmaes"] == [0, 3]
 
 
 # ---------------------------------------------------------------------- several workers, revised losses
@@ -246,7 +250,7 @@ def test_late_finishers_count_for_the_generation_at_hand():
     for known, row in enumerate(rows):
         if row.note is None:
             continue
-        generation = sampler.propose(Question(row.number, rows[:known])).note["cmaes"][1]
+        generation = sampler.propose(ProposalRequest(row.number, rows[:known])).note["cmaes"][1]
         assert generation == told // 10  # 4 + ⌊3 ln 8⌋
         late += row.note["cmaes"][1] < generation
         told += 1
@@ -255,7 +259,7 @@ def test_late_finishers_count_for_the_generation_at_hand():
 
 
 def test_workers_that_know_the_same_propose_different_points(mixed):
-    answers = [new().propose(Question(number, mixed[:80])) for number in range(80, 90)]
+    answers = [new().propose(ProposalRequest(number, mixed[:80])) for number in range(80, 90)]
     assert len({json.dumps(answer.params) for answer in answers}) == 10
 
 
@@ -263,9 +267,9 @@ def test_after_a_restart_draws_of_the_run_before_are_not_told(restarted):
     began = runs_of(restarted).index(1)
     late = restarted[began - 1]._replace(number=900)  # drawn from the last generation of run 0
     rows = [*restarted[: began + 15], late]
-    answer = new(SMALL, seed=3).propose(Question(200, rows))
+    answer = new(SMALL, seed=3).propose(ProposalRequest(200, rows))
     assert answer.note["cmaes"] == [1, 0]
-    assert new(SMALL, seed=3).propose(Question(200, [*rows, restarted[began + 15]])).note["cmaes"] == [1, 1]
+    assert new(SMALL, seed=3).propose(ProposalRequest(200, [*rows, restarted[began + 15]])).note["cmaes"] == [1, 1]
 
 
 def revised(rows, every, change):
@@ -278,11 +282,11 @@ def revised(rows, every, change):
 def test_revised_losses_of_pruned_trials_are_replayed(mixed):
     before, after = revised(mixed, 3, lambda losses: (losses[0] / 2 - 0.25, losses[1] + 1.0, losses[2]))
     sampler = new()
-    first = sampler.propose(Question(140, before))
-    changed = sampler.propose(Question(140, after))
+    first = sampler.propose(ProposalRequest(140, before))
+    changed = sampler.propose(ProposalRequest(140, after))
     assert changed != first
-    assert changed == new().propose(Question(140, after))
-    assert sampler.propose(Question(140, before)) == first
+    assert changed == new().propose(ProposalRequest(140, after))
+    assert sampler.propose(ProposalRequest(140, before)) == first
 
 
 def test_runs_end_where_they_did_although_revised_losses_would_have_them_end_elsewhere(restarted):
@@ -292,18 +296,18 @@ def test_runs_end_where_they_did_although_revised_losses_would_have_them_end_els
         row._replace(kind=Kind.PRUNED, losses=(-0.5, 9.0, 9.0)) if 40 < i < began else row
         for i, row in enumerate(restarted)
     ]
-    runs = [new(SMALL, seed=3).propose(Question(200, worthless[:n])).note["cmaes"][0] for n in range(100, began)]
+    runs = [new(SMALL, seed=3).propose(ProposalRequest(200, worthless[:n])).note["cmaes"][0] for n in range(100, began)]
     assert runs[:10] != [0] * 10
     assert runs.count(1) < 5  # one more draw of run 0 tells each time that it went on
-    assert new(SMALL, seed=3).propose(Question(200, worthless[: began + 16])).note["cmaes"] == [1, 1]
+    assert new(SMALL, seed=3).propose(ProposalRequest(200, worthless[: began + 16])).note["cmaes"] == [1, 1]
     # Now it would have gone on, since in every generation one enlarged the front.
     better = [
         row._replace(kind=Kind.PRUNED, losses=(-0.9 - i / 1e4, 1.0, 1.0)) if 24 <= i < began and i % 4 == 0 else row
         for i, row in enumerate(restarted)
     ]
-    assert new(SMALL, seed=3).propose(Question(200, better[:began])).note["cmaes"][0] == 0
-    assert new(SMALL, seed=3).propose(Question(200, better[: began + 1])).note["cmaes"] == [1, 0]
-    assert new(SMALL, seed=3).propose(Question(200, better[: began + 16])).note["cmaes"] == [1, 1]
+    assert new(SMALL, seed=3).propose(ProposalRequest(200, better[:began])).note["cmaes"][0] == 0
+    assert new(SMALL, seed=3).propose(ProposalRequest(200, better[: began + 1])).note["cmaes"] == [1, 0]
+    assert new(SMALL, seed=3).propose(ProposalRequest(200, better[: began + 16])).note["cmaes"] == [1, 1]
 
 
 def test_draws_from_far_off_do_not_blow_up_the_distribution():
@@ -325,7 +329,10 @@ def test_draws_from_far_off_do_not_blow_up_the_distribution():
 def test_with_nothing_to_search_there_is_nothing_to_propose(mixed):
     fixed = SPACE.fixing({**mixed[0].params, "attention": False})
     for startup in (0, 2):
-        assert new(fixed, startup=startup).propose(Question(5, [Told(0, {}, (-0.6, 1.0, 1.0))] * 5)).params == {}
+        assert (
+            new(fixed, startup=startup).propose(ProposalRequest(5, [Observation(0, {}, (-0.6, 1.0, 1.0))] * 5)).params
+            == {}
+        )
 
 
 def test_a_space_that_is_used_up_is_proposed_again():

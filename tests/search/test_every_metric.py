@@ -8,7 +8,7 @@ from scipy.stats import norm
 
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.search import (
-    SkillGate,
+    SkillThreshold,
     State,
     Study,
     StudyStorage,
@@ -16,14 +16,14 @@ from cnn_lstm_hyperopt.search import (
     hypervolume_history,
     ranked_front,
 )
-from cnn_lstm_hyperopt.search.observations import told
+from cnn_lstm_hyperopt.search.observations import observations
 from cnn_lstm_hyperopt.search.pruners import PRUNERS, is_exempt
 from cnn_lstm_hyperopt.search.samplers import SAMPLERS
 from cnn_lstm_hyperopt.search.simulate import optimise
 
 WINDOWS = 1600
 LABELS = np.arange(WINDOWS) % 2
-GATES = {metric: SkillGate.on(metric, [LABELS]) for metric in METRICS}
+GATES = {metric: SkillThreshold.on(metric, [LABELS]) for metric in METRICS}
 PRUNER_KINDS = {
     "median": {"n_startup_trials": 12, "n_warmup_steps": 2},
     "successive_halving": {"reduction_factor": 3},
@@ -124,7 +124,7 @@ def test_a_study_runs_and_its_front_is_that_of_brute_force(study_of, metric, sam
 def test_what_samplers_are_told_lies_within_the_range_that_counts(study_of, metric, sampler):
     gate = GATES[metric]
     low, high = gate.score_range
-    scores = [-row.losses[0] for row in told(study_of(metric, sampler).records(), gate, 9)]
+    scores = [-row.losses[0] for row in observations(study_of(metric, sampler).records(), gate, 9)]
     assert all(low <= score <= high for score in scores)
     assert len(set(scores)) > 10
 
@@ -193,6 +193,6 @@ def test_where_nothing_is_learnt_a_study_goes_on_and_none_of_its_front_beats_cha
     front = study.front()
     assert front
     assert max(record.values.score for record in front) <= gate.threshold
-    scores = {-row.losses[0] for row in told(study.records(), gate, cheap.epochs)}
+    scores = {-row.losses[0] for row in observations(study.records(), gate, cheap.epochs)}
     assert gate.score_range[0] <= min(scores)
     assert max(scores) <= gate.chance

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnn_lstm_hyperopt.search import SkillGate, State, front_hypervolume, ranked_front
+from cnn_lstm_hyperopt.search import SkillThreshold, State, front_hypervolume, ranked_front
 from cnn_lstm_hyperopt.search.trial import Point
 
-GATE = SkillGate(0.5, 100)  # needs 0.60
+GATE = SkillThreshold(0.5, 100)  # needs 0.60
 
 triples = st.tuples(
     st.integers(55, 70).map(lambda k: k / 100), st.integers(1, 5).map(float), st.integers(1, 5).map(float)

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnn_lstm_hyperopt.search import Point, SkillGate, State
+from cnn_lstm_hyperopt.search import Point, SkillThreshold, State
 from cnn_lstm_hyperopt.search.learning_curves import MIN_CURVES, FinishedCurves, Outcomes, settled_score
 from cnn_lstm_hyperopt.search.pruners import PRUNERS
 
-GATE = SkillGate(0.5, 2000)  # needs 0.5224
+GATE = SkillThreshold(0.5, 2000)  # needs 0.5224
 EPOCHS = 20
 
 
@@ -252,7 +252,7 @@ number = st.integers(0, 3).map(float)
 )
 def test_the_front_beats_what_all_of_the_skilled_beat(pruner_of, make_record, drawn, rivals, size_mb):
     """Ties included: as large and as fast is enough; as accurate is not."""
-    gate = SkillGate(0.5, 10_000)
+    gate = SkillThreshold(0.5, 10_000)
     complete = [
         make_record(i, curve=[a] * 2, values=(a, math.exp(s), m), size_mb=m) for i, (a, s, m) in enumerate(rivals)
     ]
@@ -277,7 +277,7 @@ def test_the_extremes_are_safe(pruner_of, finished, trial_of):
 
 def test_a_rival_must_be_better_by_one_standard_error(pruner_of, make_record):
     """√(0.7 · 0.3 / 10 000) = 0.0046, all else alike."""
-    (pruner, rival) = pruner_of(SkillGate(0.5, 10_000)), make_record(0, curve=[0.7] * 2, values=(0.7, 1.0, 1.0))
+    (pruner, rival) = pruner_of(SkillThreshold(0.5, 10_000)), make_record(0, curve=[0.7] * 2, values=(0.7, 1.0, 1.0))
 
     def share(accuracy):
         return pruner.chance(Outcomes(np.array([accuracy]), np.zeros(1), 0, 1), 1.0, [rival])
@@ -294,7 +294,7 @@ def test_what_is_likely_to_end_at_chance_ends_however_small_and_fast_it_is(prune
 
 
 def test_those_that_have_learnt_nothing_beat_nobody(pruner_of, make_record):
-    gate = SkillGate(0.5, 100)  # needs 0.60
+    gate = SkillThreshold(0.5, 100)  # needs 0.60
     rival = make_record(0, curve=[0.59] * 2, values=(0.59, 0.1, 0.1), size_mb=0.1)
     pruner = pruner_of(gate)
     assert pruner._front_of([rival]).shape == (0, 3)
@@ -315,7 +315,7 @@ def test_a_pruner_that_has_seen_the_study_grow_decides_as_one_built_anew(pruner_
 
 def test_one_lucky_reading_ends_nobody(pruner_of, trial_of):
     """Forty alike, read with an error of 0.02; the luckiest is 0.05 above what the sampler expected of it, and of all."""
-    gate, generator = SkillGate(0.5, 600), np.random.default_rng(2)
+    gate, generator = SkillThreshold(0.5, 600), np.random.default_rng(2)
 
     def alike(number, luck, expected, *, speed=1.0, epochs=EPOCHS):
         trial = trial_of(number, 0.62 + luck, speed, 1.0, epochs=epochs, noise=0.003)

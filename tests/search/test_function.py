@@ -6,7 +6,17 @@ import pytest
 
 from cnn_lstm_hyperopt.config import FloatRange, SearchSpace
 from cnn_lstm_hyperopt.errors import StudyFailedError
-from cnn_lstm_hyperopt.search import Cost, Limits, SkillGate, Start, State, Study, StudyStorage, finish_order, optimise
+from cnn_lstm_hyperopt.search import (
+    Cost,
+    Limits,
+    SkillThreshold,
+    Start,
+    State,
+    Study,
+    StudyStorage,
+    finish_order,
+    optimise,
+)
 from cnn_lstm_hyperopt.space.parameters import ParameterSpec
 from cnn_lstm_hyperopt.utils.rng import stream_seed
 
@@ -19,7 +29,7 @@ def study_of(make_plan):
     """A study of one number, in memory."""
 
     def make(sampler="random", pruner="none", **changed):
-        plan = {"space": LINE, "max_epochs": EPOCHS, "n_trials": 5, "gate": SkillGate(0.5, 100)}
+        plan = {"space": LINE, "max_epochs": EPOCHS, "n_trials": 5, "gate": SkillThreshold(0.5, 100)}
         plan["cost"] = lambda params: Cost(1.0, 0.5 + params["x"])
         sampler = sampler if isinstance(sampler, dict) else {"type": sampler}
         pruner = pruner if isinstance(pruner, dict) else {"type": pruner}

@@ -11,8 +11,8 @@ from cnn_lstm_hyperopt.config import Choices, FloatRange, SearchSpace
 from cnn_lstm_hyperopt.errors import StudyFailedError
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.pareto import non_dominated
-from cnn_lstm_hyperopt.search import Cost, Limits, Question, SkillGate, State, Study, StudyStorage, optimise
-from cnn_lstm_hyperopt.search.observations import Kind, Told
+from cnn_lstm_hyperopt.search import Cost, Limits, ProposalRequest, SkillThreshold, State, Study, StudyStorage, optimise
+from cnn_lstm_hyperopt.search.observations import Kind, Observation
 from cnn_lstm_hyperopt.search.samplers import RandomSampler
 from cnn_lstm_hyperopt.search.samplers.gp.acquisition import REFERENCE, by_gain, chosen_rows, thin
 from cnn_lstm_hyperopt.search.samplers.gp.regression import Hyperparameters
@@ -24,7 +24,7 @@ from cnn_lstm_hyperopt.search.samplers.gp.sampler import (
 )
 from cnn_lstm_hyperopt.space.parameters import ParameterSpec
 
-GATE = SkillGate(0.5, 2000)  # needs 0.5224
+GATE = SkillThreshold(0.5, 2000)  # needs 0.5224
 
 
 def run(plan, evaluate, workers=1):
@@ -40,19 +40,23 @@ def test_where_seconds_are_predicted_the_start_goes_through_the_cheap_end_of_the
     """From the cheapest on; without a cost to go by it is as random as can be."""
     plan = cheap.plan({"type": "gp", "n_startup_trials": 60}, n_trials=200)
     sampler = GpSampler(plan)
-    seconds = [plan.cost(sampler.propose(Question(number, [])).params).seconds for number in range(60)]
-    random = [plan.cost(RandomSampler(plan).propose(Question(number, [])).params).seconds for number in range(2000)]
+    seconds = [plan.cost(sampler.propose(ProposalRequest(number, [])).params).seconds for number in range(60)]
+    random = [
+        plan.cost(RandomSampler(plan).propose(ProposalRequest(number, [])).params).seconds for number in range(2000)
+    ]
     assert np.median(seconds[:20]) < np.quantile(random, 0.1)
     assert np.median(seconds[:20]) < np.median(seconds[20:40]) < np.median(seconds[40:])
     assert max(seconds) < np.quantile(random, 0.5)
     assert sampler.n_blind == 60
     unpriced = cheap.plan({"type": "gp", "n_startup_trials": 60}, n_trials=200, cheap_cost=False)
-    assert GpSampler(unpriced).propose(Question(7, [])) == RandomSampler(unpriced).propose(Question(7, []))
+    assert GpSampler(unpriced).propose(ProposalRequest(7, [])) == RandomSampler(unpriced).propose(
+        ProposalRequest(7, [])
+    )
 
 
 def test_a_refused_proposal_of_the_start_is_followed_by_another_one(cheap):
     sampler = GpSampler(cheap.plan("gp", n_trials=200))
-    asked = [sampler.propose(Question(3, [], attempt=attempt)).params for attempt in range(6)]
+    asked = [sampler.propose(ProposalRequest(3, [], attempt=attempt)).params for attempt in range(6)]
     assert all(a != b for a, b in itertools.combinations(asked, 2))
 
 
@@ -92,21 +96,21 @@ def scattered(n, *, seed):
 
 
 def rows_of(many, kind=Kind.COMPLETE):
-    return [Told(number, params, losses_of(params), kind) for number, params in enumerate(many)]
+    return [Observation(number, params, losses_of(params), kind) for number, params in enumerate(many)]
 
 
 def proposed(plan, history, numbers=24, running=()):
     """What it proposes, one number after the other, to the same history."""
     sampler = GpSampler(plan)
-    return [sampler.propose(Question(number, history, running)).params for number in range(100, 100 + numbers)]
+    return [sampler.propose(ProposalRequest(number, history, running)).params for number in range(100, 100 + numbers)]
 
 
 def followed(plan, history, trials=30, losses=losses_of):
     """What it proposes when it is told what became of each."""
     sampler, known = GpSampler(plan), list(history)
     for number in range(100, 100 + trials):
-        params, note, *_ = sampler.propose(Question(number, known))
-        known.append(Told(number, params, losses(params), note=note))
+        params, note, *_ = sampler.propose(ProposalRequest(number, known))
+        known.append(Observation(number, params, losses(params), note=note))
     return [row.params for row in known[len(history) :]]
 
 
@@ -172,7 +176,7 @@ def at_chance(params):
 def nothing_learnt():
     """Eight at chance, of all sizes, and twelve pruned before they told a score."""
     many = random_configurations(4, 20)
-    rows = [Told(number, params, at_chance(params)) for number, params in enumerate(many)]
+    rows = [Observation(number, params, at_chance(params)) for number, params in enumerate(many)]
     return [row if row.number < 8 else row._replace(kind=Kind.PRUNED, variance=math.inf) for row in rows]
 
 
@@ -180,14 +184,14 @@ def test_where_nothing_was_learnt_it_looks_everywhere(make_plan, nothing_learnt)
     """And not at the tiniest, which would be worth most if they had learnt anything."""
     plan = field_plan(make_plan)
     found = followed(plan, nothing_learnt, losses=at_chance)
-    assert found == [RandomSampler(plan).propose(Question(number, [])).params for number in range(100, 130)]
+    assert found == [RandomSampler(plan).propose(ProposalRequest(number, [])).params for number in range(100, 130)]
 
 
 @pytest.mark.parametrize("skilled", [1, 2, 3])
 def test_where_little_was_learnt_some_proposals_are_random(make_plan, nothing_learnt, skilled):
     plan = field_plan(make_plan)
     rows = [*nothing_learnt, *rows_of(random_configurations(5, skilled, (3.0, 0.4), (4.0, 0.6)))]
-    asked = [Question(number, rows) for number in range(99, 111)]
+    asked = [ProposalRequest(number, rows) for number in range(99, 111)]
     as_random = [GpSampler(plan).propose(q).params == RandomSampler(plan).propose(q).params for q in asked]
     assert as_random == [number % 3 >= skilled for number in range(12)]
 
@@ -205,8 +209,8 @@ def test_one_useful_trial_is_no_range_to_measure_by(make_plan):
     """All others would lie beyond it."""
     one = {"size": 30.0, "tuning": 0.5}
     rows = [
-        Told(0, one, losses_of(one)),
-        *(Told(i + 1, p, at_chance(p)) for i, p in enumerate(random_configurations(6, 20))),
+        Observation(0, one, losses_of(one)),
+        *(Observation(i + 1, p, at_chance(p)) for i, p in enumerate(random_configurations(6, 20))),
     ]
     sampler = GpSampler(field_plan(make_plan))
     low, width = box_of(sampler, rows)
@@ -218,9 +222,9 @@ def test_one_useful_trial_is_no_range_to_measure_by(make_plan):
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_where_scores_hardly_pass_the_gate_a_small_gain_of_the_metric_is_hoped_for(make_plan, metric):
-    gate = SkillGate.on(metric, [np.arange(2000) % 2])
+    gate = SkillThreshold.on(metric, [np.arange(2000) % 2])
     scores = [gate.threshold + share * gate.small_gain for share in (-1.0, 0.1, 0.4)]
-    rows = [Told(i, {"size": 10.0 + i, "tuning": 0.5}, (-score, 1.0 + i, 1.0)) for i, score in enumerate(scores)]
+    rows = [Observation(i, {"size": 10.0 + i, "tuning": 0.5}, (-score, 1.0 + i, 1.0)) for i, score in enumerate(scores)]
     sampler = GpSampler(field_plan(make_plan, gate=gate))
     low, width = box_of(sampler, rows)
     best = gate.threshold + gate.small_gain
@@ -234,9 +238,9 @@ def test_running_trials_repel_proposals(make_plan, small_front):
     sampler = GpSampler(field_plan(make_plan))
     moved = []
     for number in range(100, 120):
-        first = sampler.propose(Question(number, small_front)).params
+        first = sampler.propose(ProposalRequest(number, small_front)).params
         twin = {"size": min(first["size"] * 1.001, 1000.0), "tuning": min(first["tuning"] + 1e-4, 1.0)}
-        second = sampler.propose(Question(number, small_front, [twin])).params
+        second = sampler.propose(ProposalRequest(number, small_front, [twin])).params
         far = max(
             abs(math.log(first["size"] / second["size"])) / math.log(1000), abs(first["tuning"] - second["tuning"])
         )
@@ -249,7 +253,8 @@ def test_neither_finished_nor_running_configurations_are_proposed(make_plan):
     space = SearchSpace.of({"size": ParameterSpec("choice", Choices((1.0, 10.0, 100.0, 1000.0, 30.0)))})
     plan = field_plan(make_plan, space=space)
     rows = [
-        Told(i, {"size": size}, losses_of({"size": size, "tuning": 0.5})) for i, size in enumerate((1.0, 10.0, 100.0))
+        Observation(i, {"size": size}, losses_of({"size": size, "tuning": 0.5}))
+        for i, size in enumerate((1.0, 10.0, 100.0))
     ]
     found = {params["size"] for params in proposed(plan, rows, running=[{"size": 1000.0}])}
     assert found == {30.0}
@@ -258,7 +263,7 @@ def test_neither_finished_nor_running_configurations_are_proposed(make_plan):
 @pytest.mark.parametrize("kind", [Kind.PRUNED, Kind.DIVERGED])
 def test_only_complete_trials_are_measured_by(make_plan, small_front, kind):
     """An accuracy of 0.99 that was only expected is no front that real trials must beat, nor the top of the box."""
-    dream = Told(99, {"size": 9.0, "tuning": 0.5}, (-0.99, *losses_of({"size": 9.0, "tuning": 0.5})[1:]), kind)
+    dream = Observation(99, {"size": 9.0, "tuning": 0.5}, (-0.99, *losses_of({"size": 9.0, "tuning": 0.5})[1:]), kind)
     dream = dream._replace(variance={Kind.PRUNED: 1.0, Kind.DIVERGED: 0.0}[kind])
     sampler = GpSampler(field_plan(make_plan))
     boxes, fronts = [], []
@@ -274,7 +279,9 @@ def test_what_is_expected_of_pruned_trials_draws_and_repels(make_plan, small_fro
     """Two kinds of large models were pruned; the better are followed up."""
     better = random_configurations(7, 6, (math.log(150), 0.45), (math.log(250), 0.55))
     worse = random_configurations(8, 6, (math.log(150), 0.1), (math.log(250), 0.2))
-    pruned = [Told(200 + i, params, losses_of(params), Kind.PRUNED, 1e-4) for i, params in enumerate(better + worse)]
+    pruned = [
+        Observation(200 + i, params, losses_of(params), Kind.PRUNED, 1e-4) for i, params in enumerate(better + worse)
+    ]
     plan = field_plan(make_plan, cheap_cost=False)  # so that seconds do not count
     found = [p["tuning"] for p in followed(plan, [*small_front, *pruned]) if p["size"] > 60]
     assert len(found) >= 4
@@ -421,12 +428,12 @@ def test_what_the_model_expects_of_a_trial_is_stored_with_it(cheap):
 def test_stored_hyperparameters_are_those_that_are_computed_with(make_plan, small_front):
     """Other ones give other proposals; and with them nothing is fitted, so nothing is to be stored."""
     plan = field_plan(make_plan)
-    proposal = GpSampler(plan).propose(Question(101, small_front))
+    proposal = GpSampler(plan).propose(ProposalRequest(101, small_front))
     assert proposal.note is not None
 
     def with_note(note):
         history = [*small_front[:-1], small_front[-1]._replace(note=note)]
-        return [GpSampler(plan).propose(Question(number, history)) for number in range(101, 113)]
+        return [GpSampler(plan).propose(ProposalRequest(number, history)) for number in range(101, 113)]
 
     again = with_note(proposal.note)
     assert again[0].params == proposal.params
@@ -438,8 +445,8 @@ def test_stored_hyperparameters_are_those_that_are_computed_with(make_plan, smal
 @pytest.mark.parametrize("note", [None, {"cmaes": [0, 0]}, [1, 2], "text"])
 def test_notes_of_other_samplers_are_none_of_its_business(make_plan, small_front, note):
     history = [*small_front[:-1], small_front[-1]._replace(note=note)]
-    proposal = GpSampler(field_plan(make_plan)).propose(Question(101, history))
-    assert proposal == GpSampler(field_plan(make_plan)).propose(Question(101, small_front))
+    proposal = GpSampler(field_plan(make_plan)).propose(ProposalRequest(101, history))
+    assert proposal == GpSampler(field_plan(make_plan)).propose(ProposalRequest(101, small_front))
 
 
 # ---------------------------------------------------------------------- parts

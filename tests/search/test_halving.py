@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnn_lstm_hyperopt.search import Point, SkillGate, State
+from cnn_lstm_hyperopt.search import Point, SkillThreshold, State
 from cnn_lstm_hyperopt.search.learning_curves import smoothed_score
 from cnn_lstm_hyperopt.search.pruners import PRUNERS
 from cnn_lstm_hyperopt.search.pruners.halving import _place
 
-GATE = SkillGate(0.5, 10**12)
+GATE = SkillThreshold(0.5, 10**12)
 """Readings without error: what is below the cut is pruned."""
 
 
@@ -301,7 +301,7 @@ def test_the_unskilled_come_after_all_skilled_and_then_by_accuracy(pruner_of, at
 
 def test_a_trial_must_be_worse_than_the_cut_by_half_a_standard_error(pruner_of, at_first_rung):
     """√(0.7 · 0.3 / 10 000) / 2 = 0.0023."""
-    pruner = pruner_of(SkillGate(0.5, 10_000), reduction_factor=2)
+    pruner = pruner_of(SkillThreshold(0.5, 10_000), reduction_factor=2)
 
     def kept(accuracy):
         *others, trial = at_first_rung([(0.7, 1.0, 1.0), (accuracy, 1.0, 1.0)])

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnn_lstm_hyperopt.pareto import hypervolume
-from cnn_lstm_hyperopt.search import SkillGate, State, finish_order, front_hypervolume, hypervolume_history
+from cnn_lstm_hyperopt.search import SkillThreshold, State, finish_order, front_hypervolume, hypervolume_history
 from cnn_lstm_hyperopt.search.observations import losses
 from cnn_lstm_hyperopt.search.pareto_front import Milestone, milestone_at
 
-GATE = SkillGate(0.5, 100)  # needs 0.60
+GATE = SkillThreshold(0.5, 100)  # needs 0.60
 
 triples = st.tuples(
     st.integers(55, 70).map(lambda k: k / 100), st.integers(1, 5).map(float), st.integers(1, 5).map(float)

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnn_lstm_hyperopt.search import Point, SkillGate, State, ranked_front
+from cnn_lstm_hyperopt.search import Point, SkillThreshold, State, ranked_front
 from cnn_lstm_hyperopt.search.pruners import PRUNERS
 
-GATE = SkillGate(0.5, 10_000)  # needs 0.51; half a standard error is 0.0025
+GATE = SkillThreshold(0.5, 10_000)  # needs 0.51; half a standard error is 0.0025
 
 
 @pytest.fixture(scope="module")
@@ -128,13 +128,13 @@ def test_a_rival_that_is_better_by_less_than_half_a_standard_error_beats_nobody(
     trial = running(make_record, [0.6])
     assert decide(trial, [*ahead, rival(0.602)]) is None
     assert "trial 2 is no worse in any objective" in decide(trial, [*ahead, rival(0.603)])
-    assert decide(trial, [*ahead, rival(0.602)], SkillGate(0.5, 1_000_000)) is not None
+    assert decide(trial, [*ahead, rival(0.602)], SkillThreshold(0.5, 1_000_000)) is not None
 
 
 def test_windows_that_overlap_make_readings_less_sure(decide, make_record, rivals):
     trial = running(make_record, [0.52, 0.55])  # the median is 0.556
     assert decide(trial, rivals()) is not None
-    assert decide(trial, rivals(), SkillGate(0.5, 10_000, overlap=10)) is None
+    assert decide(trial, rivals(), SkillThreshold(0.5, 10_000, overlap=10)) is None
 
 
 # ---------------------------------------------------------------------- start-up, warm-up, interval
@@ -239,7 +239,7 @@ def test_a_rival_that_ended_early_counts_with_its_last_accuracy(decide, make_rec
 
 def test_unskilled_rivals_beat_nobody(decide, make_record):
     """They are off the front, though they are small, fast and above the trial at this epoch."""
-    gate = SkillGate(0.5, 100)  # needs 0.60
+    gate = SkillThreshold(0.5, 100)  # needs 0.60
     unskilled = [make_record(i, curve=[0.65, 0.65, 0.55], values=(0.55, 1, 0.1), size_mb=0.1) for i in range(3)]
     assert ranked_front(unskilled, gate) == []
     assert decide(running(make_record, [0.61, 0.61]), unskilled, gate) is None

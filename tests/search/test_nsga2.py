@@ -8,12 +8,12 @@ import pytest
 
 from cnn_lstm_hyperopt.config import Choices, FloatRange, IntRange, SearchSpace
 from cnn_lstm_hyperopt.search.limits import Cost, Limits
-from cnn_lstm_hyperopt.search.observations import Kind, Told
+from cnn_lstm_hyperopt.search.observations import Kind, Observation
 from cnn_lstm_hyperopt.search.samplers import nsga2
-from cnn_lstm_hyperopt.search.samplers.base import Question
+from cnn_lstm_hyperopt.search.samplers.base import ProposalRequest
 from cnn_lstm_hyperopt.search.samplers.nsga2 import Nsga2Sampler
 from cnn_lstm_hyperopt.search.samplers.random import RandomSampler
-from cnn_lstm_hyperopt.search.skill_threshold import SkillGate
+from cnn_lstm_hyperopt.search.skill_threshold import SkillThreshold
 from cnn_lstm_hyperopt.space.parameters import ParameterSpec
 from rehearsal import assert_legal, plan_of, simulate, volume
 
@@ -28,7 +28,7 @@ SPACE = SearchSpace.of(
         "temperature": ParameterSpec("float", FloatRange(0.0, 1.0), when={"attention": (True,)}),
     }
 )
-GATE = SkillGate(0.5, 2000)
+GATE = SkillThreshold(0.5, 2000)
 
 
 def objective(p):
@@ -64,12 +64,12 @@ def test_proposals_are_active_values_of_the_space_in_its_types(history):
 
 def test_it_is_random_search_until_n_startup_trials_are_known(history):
     for known in (0, 1, 49):
-        question = Question(known, history[:known], attempt=1)
+        question = ProposalRequest(known, history[:known], attempt=1)
         assert new().propose(question) == new(cls=RandomSampler).propose(question)
     for startup, known in (("auto", 50), (3, 3)):
-        question = Question(known, history[:known])
+        question = ProposalRequest(known, history[:known])
         assert new(startup=startup).propose(question) != new(cls=RandomSampler).propose(question)
-    assert_legal(SPACE, new(startup=0).propose(Question(0, [])).params)
+    assert_legal(SPACE, new(startup=0).propose(ProposalRequest(0, [])).params)
 
 
 def test_beats_random_search():
@@ -85,13 +85,13 @@ def test_limits_are_kept(history):
     sampler = new(**limited)
     assert np.mean([sampler.plan.allows(row.params) for row in history[:60]]) < 0.8
     for number in range(60, 80):
-        assert sampler.plan.allows(sampler.propose(Question(number, history[:60])).params)
+        assert sampler.plan.allows(sampler.propose(ProposalRequest(number, history[:60])).params)
 
 
 def test_limits_that_nothing_keeps_do_not_hang_it(history):
     asked = []
     nothing = {"limits": Limits(size_mb=1.0), "cost": lambda p: asked.append(1) or Cost(1.0, 2.0)}
-    assert_legal(SPACE, new(**nothing).propose(Question(60, history[:60])).params)
+    assert_legal(SPACE, new(**nothing).propose(ProposalRequest(60, history[:60])).params)
     assert 0 < len(asked) < 100
 
 
@@ -100,38 +100,42 @@ def test_limits_that_nothing_keeps_do_not_hang_it(history):
 
 def test_a_question_asked_twice_has_one_answer_whatever_was_asked_in_between(history):
     sampler = new()
-    question = Question(100, history[:100])
+    question = ProposalRequest(100, history[:100])
     first = sampler.propose(question)
-    for other in (Question(101, history[:100]), Question(100, history[:100], attempt=1), Question(100, history[:60])):
+    for other in (
+        ProposalRequest(101, history[:100]),
+        ProposalRequest(100, history[:100], attempt=1),
+        ProposalRequest(100, history[:60]),
+    ):
         assert sampler.propose(other) != first
         assert sampler.propose(question) == first
 
 
 def test_a_sampler_built_anew_goes_on_as_the_old_one_would_at_every_prefix(history):
     for known, row in enumerate(history):
-        assert new().propose(Question(known, history[:known])).params == row.params
+        assert new().propose(ProposalRequest(known, history[:known])).params == row.params
 
 
 def test_number_attempt_and_seed_change_the_proposal(history):
-    answers = [new().propose(Question(n, history, attempt=a)) for n in (140, 141, 142) for a in (0, 1, 2)]
-    answers.append(new(seed=1).propose(Question(140, history)))
+    answers = [new().propose(ProposalRequest(n, history, attempt=a)) for n in (140, 141, 142) for a in (0, 1, 2)]
+    answers.append(new(seed=1).propose(ProposalRequest(140, history)))
     assert len({json.dumps(answer.params) for answer in answers}) == len(answers)
 
 
 def test_what_other_workers_run_is_not_proposed(history):
-    question = Question(120, history)
+    question = ProposalRequest(120, history)
     taken = new().propose(question).params
-    assert new().propose(Question(120, history, [taken])).params != taken
+    assert new().propose(ProposalRequest(120, history, [taken])).params != taken
 
 
 def test_revised_losses_of_pruned_trials_are_believed(history):
     pruned = [row._replace(kind=Kind.PRUNED) if row.number % 3 == 0 else row for row in history]
     revised = [r._replace(losses=(-0.55, 9.0, 9.0)) if r.kind is Kind.PRUNED else r for r in pruned]
     sampler = new()
-    first, second = (sampler.propose(Question(120, rows)) for rows in (pruned, revised))
+    first, second = (sampler.propose(ProposalRequest(120, rows)) for rows in (pruned, revised))
     assert first != second
-    assert second == new().propose(Question(120, revised))
-    assert sampler.propose(Question(120, pruned)) == first
+    assert second == new().propose(ProposalRequest(120, revised))
+    assert sampler.propose(ProposalRequest(120, pruned)) == first
 
 
 # ---------------------------------------------------------------------- who becomes a parent
@@ -139,7 +143,7 @@ def test_revised_losses_of_pruned_trials_are_believed(history):
 
 def told(number, accuracy, seconds, size, kind=Kind.COMPLETE):
     params = {"rate": 1e-3, "width": 100 + number, "layers": 2, "activation": "relu", "attention": False}
-    return Told(number, params, (-accuracy, seconds, size), kind)
+    return Observation(number, params, (-accuracy, seconds, size), kind)
 
 
 # ---------------------------------------------------------------------- what a child is
@@ -157,10 +161,13 @@ def test_parents_are_the_best_that_have_learnt_something():
 
 
 def children(rows, n=100):
-    return [new(startup=0).propose(Question(number, rows)).params for number in range(n)]
+    return [new(startup=0).propose(ProposalRequest(number, rows)).params for number in range(n)]
 
 
 def test_with_nothing_to_search_there_is_nothing_to_propose(history):
     fixed = SPACE.fixing({**history[0].params, "attention": False})
     for startup in (0, 2):
-        assert new(fixed, startup=startup).propose(Question(5, [Told(0, {}, (-0.6, 1.0, 1.0))] * 5)).params == {}
+        assert (
+            new(fixed, startup=startup).propose(ProposalRequest(5, [Observation(0, {}, (-0.6, 1.0, 1.0))] * 5)).params
+            == {}
+        )

@@ -11,8 +11,8 @@ from scipy import stats
 
 from cnn_lstm_hyperopt.config import PARAMETERS, Fixed
 from cnn_lstm_hyperopt.search.distributions import with_fixed
-from cnn_lstm_hyperopt.search.observations import Kind, Told
-from cnn_lstm_hyperopt.search.samplers import SAMPLERS, Question
+from cnn_lstm_hyperopt.search.observations import Kind, Observation
+from cnn_lstm_hyperopt.search.samplers import SAMPLERS, ProposalRequest
 
 STARTUP, KNOWN = 6, 35
 KINDS = {
@@ -36,7 +36,7 @@ def new(make_plan):
 
 def ask(sampler, number, history=(), attempt=0):
     """The parameters that it proposes."""
-    return sampler.propose(Question(number, history, (), attempt)).params
+    return sampler.propose(ProposalRequest(number, history, (), attempt)).params
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def finished(new):
             whole = with_fixed(space, params)
             rate, width = math.log(float(whole["training.learning_rate"])), int(whole["lstm.hidden_dim"])
             losses = (-0.5 - 0.4 / (1 + (rate + 7) ** 2), math.log(width), math.log(width) / 2)
-            rows.append(Told(number, params, losses))
+            rows.append(Observation(number, params, losses))
         return rows
 
     return make
@@ -110,11 +110,11 @@ def test_types_are_those_of_the_domain(new, space, history, kind):
 @every_kind
 def test_a_question_asked_twice_has_one_answer(new, space, history, kind):
     sampler = new(kind, space)
-    question = Question(KNOWN, history)
+    question = ProposalRequest(KNOWN, history)
     first = sampler.propose(question)
     assert sampler.propose(question) == first
-    sampler.propose(Question(KNOWN, history, attempt=1))
-    sampler.propose(Question(KNOWN + 1, history))
+    sampler.propose(ProposalRequest(KNOWN, history, attempt=1))
+    sampler.propose(ProposalRequest(KNOWN + 1, history))
     assert sampler.propose(question) == first
 
 
@@ -125,10 +125,10 @@ def test_a_sampler_built_anew_goes_on_as_the_old_one_would(new, space, history, 
     old = new(kind, space)
     for known in range(len(history)):
         for attempt in range(1 + known % 3):
-            old.propose(Question(known, history[:known], (), attempt))
+            old.propose(ProposalRequest(known, history[:known], (), attempt))
     for number in (KNOWN, KNOWN + 1):
         for attempt in (0, 1):
-            question = Question(number, history, (), attempt)
+            question = ProposalRequest(number, history, (), attempt)
             assert new(kind, space).propose(question) == old.propose(question)
 
 
@@ -175,7 +175,7 @@ def test_log_ranges_stay_within_their_bounds(new, make_space, kind):
         params = ask(sampler, number, rows)
         assert 0.1 <= params["training.learning_rate"] <= 0.1000001
         assert params["lstm.num_layers"] in (1, 2)
-        rows.append(Told(number, params, (-0.6 - number / 100, float(number), 1.0)))
+        rows.append(Observation(number, params, (-0.6 - number / 100, float(number), 1.0)))
 
 
 @pytest.mark.parametrize(("kind", "startup"), [("random", 0), ("tpe", 50), ("nsga2", 50), ("cmaes", 24), ("gp", 12)])
@@ -258,7 +258,7 @@ def test_tpe_concentrates_on_a_good_region(new, make_space, kind):
         history = []
         for number in range(60):
             params = ask(sampler, number, history)
-            history.append(Told(number, params, loss(params)))
+            history.append(Observation(number, params, loss(params)))
         return np.mean([row.losses[0] < 0.67 for row in history[30:]])
 
     assert near(new("random", space, seed=1)) < 0.5
@@ -272,7 +272,7 @@ def test_tpe_minimises_all_three_losses(new, finished, make_space):
     means = []
     for sign in (1, -1):
         turned = [
-            Told(r.number, r.params, (sign * math.log(with_fixed(space, r.params)["lstm.hidden_dim"]),) * 3)
+            Observation(r.number, r.params, (sign * math.log(with_fixed(space, r.params)["lstm.hidden_dim"]),) * 3)
             for r in rows
         ]
         sampler = new("tpe", space)
@@ -285,18 +285,18 @@ def test_proposals_do_not_depend_on_the_process():
     code = f"""
 import json
 from cnn_lstm_hyperopt.config import PrunerSettings, SamplerSettings, parse_space
-from cnn_lstm_hyperopt.search import Cost, Limits, Question, SkillGate, StudyPlan
+from cnn_lstm_hyperopt.search import Cost, Limits, ProposalRequest, SkillThreshold, StudyPlan
 from cnn_lstm_hyperopt.search.samplers import SAMPLERS
-from cnn_lstm_hyperopt.search.observations import Told
+from cnn_lstm_hyperopt.search.observations import Observation
 space, _ = parse_space({{}})
 def sampler(seed, **settings):
-    plan = StudyPlan(space, SamplerSettings(**settings), PrunerSettings(type="none"), seed, 99, 3, Limits(), SkillGate(0.5, 100),
-                     lambda params: Cost(1.0, 1.0))
+    plan = StudyPlan(space, SamplerSettings(**settings), PrunerSettings(type="none"), seed, 99, 3, Limits(),
+                     SkillThreshold(0.5, 100), lambda params: Cost(1.0, 1.0))
     return SAMPLERS[settings["type"]](plan)
 source = sampler(5, type="random")
-rows = [Told(n, source.propose(Question(n, [])).params, (-n % 7.0, n % 5.0, n % 3.0)) for n in range(20)]
+rows = [Observation(n, source.propose(ProposalRequest(n, [])).params, (-n % 7.0, n % 5.0, n % 3.0)) for n in range(20)]
 models = [sampler(0, **{{"n_startup_trials": 5, **settings}}) for settings in {list(KINDS.values())!r}]
-print(json.dumps([model.propose(Question(n, rows)) for model in models for n in range(20, 23)]))
+print(json.dumps([model.propose(ProposalRequest(n, rows)) for model in models for n in range(20, 23)]))
 """
     answers = {
         subprocess.run(

@@ -8,13 +8,13 @@ import pytest
 
 from cnn_lstm_hyperopt.errors import StudyFailedError
 from cnn_lstm_hyperopt.progress import Action, ProgressReport
-from cnn_lstm_hyperopt.search import DIED, KILLED, Assignment, Limits, NoTrial, SkillGate, State, Values, levels_of
+from cnn_lstm_hyperopt.search import DIED, KILLED, Assignment, Limits, NoTrial, SkillThreshold, State, Values, levels_of
 from cnn_lstm_hyperopt.search.orphans import fail_left_over, fail_worker, pause_orphans
 from cnn_lstm_hyperopt.search.samplers import SAMPLERS
 from cnn_lstm_hyperopt.search.study import RESTARTS
 
 SMALL = {"cnn": {"num_filters": [4, 8]}, "lstm": {"hidden_dim": [8, 16]}, "fusion": {"dim": [16]}}
-GATE = SkillGate(0.5, 100)
+GATE = SkillThreshold(0.5, 100)
 
 
 def report(epoch, accuracy=0.7, seconds=None, projected=10.0, *, last=False):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import beta, binom
 
-from cnn_lstm_hyperopt.search import Point, SkillGate, State, Values
+from cnn_lstm_hyperopt.search import Point, SkillThreshold, State, Values
 from cnn_lstm_hyperopt.search.learning_curves import projected_seconds, smoothed_score, up_to
 from cnn_lstm_hyperopt.search.pruners import is_exempt
 from cnn_lstm_hyperopt.search.pruning_stats import (
@@ -19,7 +19,7 @@ from cnn_lstm_hyperopt.search.pruning_stats import (
     wrongly_pruned,
 )
 
-GATE = SkillGate(0.5, 100)  # needs 0.60
+GATE = SkillThreshold(0.5, 100)  # needs 0.60
 
 
 def ended(make_record, number, curve, reason="median: x", **fields):

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.pareto import hypervolume, non_dominated
-from cnn_lstm_hyperopt.search import SkillGate
-from cnn_lstm_hyperopt.search.observations import Kind, Told
+from cnn_lstm_hyperopt.search import SkillThreshold
+from cnn_lstm_hyperopt.search.observations import Kind, Observation
 from cnn_lstm_hyperopt.search.samplers.cmaes.uhvi import FAR, REFERENCE, Archive, Box, Front
 
 COORDINATES = st.integers(0, 14).map(lambda k: k / 10)  # ties, duplicates and points beyond the reference
 
 
-GATE = SkillGate(0.5, 10**6)
+GATE = SkillThreshold(0.5, 10**6)
 
 
 def points(objectives, most=7):
@@ -96,7 +96,7 @@ def test_a_dominated_point_is_drawn_to_the_gap_and_not_to_the_crowd():
 
 
 def told(accuracy, seconds, size, kind=Kind.COMPLETE):
-    return Told(0, {}, (-accuracy, math.log(seconds), math.log(size)), kind)
+    return Observation(0, {}, (-accuracy, math.log(seconds), math.log(size)), kind)
 
 
 def archive_of(*rows, gate=GATE):
@@ -133,7 +133,7 @@ def test_tiny_trials_that_have_learnt_nothing_come_after_all_others():
 @pytest.mark.parametrize("metric", METRICS)
 def test_in_every_metric_the_diverged_come_last_and_small_gains_count(metric):
     """Where scores are negative, 0 is not the worst; and where a small gain is 0.0008, ranges are smaller than 0.001."""
-    gate = SkillGate.on(metric, [np.arange(10**6) % 2])
+    gate = SkillThreshold.on(metric, [np.arange(10**6) % 2])
     worst, gain = gate.score_range[0], gate.small_gain
     good, better = told(gate.chance + gain, 1.0, 1.0), told(gate.chance + 1.1 * gain, 2.0, 2.0)
     archive = archive_of(good, better, gate=gate)

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from cnn_lstm_hyperopt.config import dump_settings, load_settings
-from cnn_lstm_hyperopt.search import Point, SkillGate, State, StudyStorage, Values, random_configuration
+from cnn_lstm_hyperopt.search import Point, SkillThreshold, State, StudyStorage, Values, random_configuration
 from cnn_lstm_hyperopt.search.distributions import distributions_of
 from cnn_lstm_hyperopt.tracking.process import ExportProcess, SyncStatus
 from cnn_lstm_hyperopt.tracking.target import Target, tracking_target
 
-GATE = SkillGate(chance=0.5, n_validation=1000)
+GATE = SkillThreshold(chance=0.5, n_validation=1000)
 Planted = Callable[..., Path]
 
 

@@ -35,7 +35,7 @@ from cnn_lstm_hyperopt.run_dir.paths import (
     run_log,
     storage_faults,
 )
-from cnn_lstm_hyperopt.search import LACKED_MEMORY, Assignment, SkillGate, Study, StudyStorage, TrialRecord
+from cnn_lstm_hyperopt.search import LACKED_MEMORY, Assignment, SkillThreshold, Study, StudyStorage, TrialRecord
 from cnn_lstm_hyperopt.training.cost_model import CostModel
 from cnn_lstm_hyperopt.training.runtime.allocator import give_back_pages
 from cnn_lstm_hyperopt.training.runtime.device import resolve_device
@@ -167,7 +167,7 @@ def _work(save_dir: Path, number: int, workers: int, stop: StopSignal) -> None:
             metric=settings.study.metric,
             memory_mb=memory_limit(settings, device, workers=workers),
         )
-        gate = SkillGate(**storage.attribute("skill_gate"))
+        gate = SkillThreshold(**storage.attribute("skill_gate"))
         plan = as_begun(study_plan(settings, gate, runner, device, workers=workers), storage)
         study = Study(storage, plan, claim=_Claim(save_dir / LOCK_FILE), worker=number)
         writer = ValidationWriter(save_dir / VALIDATION, data.folds)

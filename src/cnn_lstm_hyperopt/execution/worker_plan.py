@@ -8,7 +8,7 @@ import torch
 
 from cnn_lstm_hyperopt.config import PrunerSettings, SamplerSettings, Settings
 from cnn_lstm_hyperopt.config.schema.search import AUTO_PRUNER, AUTO_SAMPLER
-from cnn_lstm_hyperopt.search import Limits, SkillGate, Start, StudyPlan, StudyStorage
+from cnn_lstm_hyperopt.search import Limits, SkillThreshold, Start, StudyPlan, StudyStorage
 from cnn_lstm_hyperopt.training.runtime.memory import total_mb
 from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
 
@@ -17,7 +17,7 @@ MEMORY_SHARE = 0.8
 
 
 def study_plan(
-    settings: Settings, gate: SkillGate, runner: TrialRunner, device: torch.device, *, workers: int
+    settings: Settings, gate: SkillThreshold, runner: TrialRunner, device: torch.device, *, workers: int
 ) -> StudyPlan:
     """What defines the search, as settings and data have it."""
     return StudyPlan(

@@ -18,7 +18,7 @@ from cnn_lstm_hyperopt.evaluation import design_effect
 from cnn_lstm_hyperopt.execution import as_begun, memory_limit, resolve_workers, study_plan
 from cnn_lstm_hyperopt.pipeline.confirmation import CONFIRMED_FROM_FRONT
 from cnn_lstm_hyperopt.pipeline.fingerprint import fingerprint, require_same, without_effect
-from cnn_lstm_hyperopt.search import SkillGate, Start, StudyPlan, StudyStorage, TrialRecord, undefined_in
+from cnn_lstm_hyperopt.search import SkillThreshold, Start, StudyPlan, StudyStorage, TrialRecord, undefined_in
 from cnn_lstm_hyperopt.search.forecast import (
     FinalForecast,
     Forecast,
@@ -56,7 +56,7 @@ class Setup:
 
     settings: Settings
     dataset: Dataset
-    gate: SkillGate
+    gate: SkillThreshold
     runner: TrialRunner
     plan: StudyPlan
     sampled: SampledSpace
@@ -215,7 +215,7 @@ def _prepare(
     return Setup(settings, dataset, gate, runner, plan, sampled, workers, made_with)
 
 
-def skill_gate(settings: Settings, folds: Sequence[Fold]) -> SkillGate:
+def skill_gate(settings: Settings, folds: Sequence[Fold]) -> SkillThreshold:
     """The line above which a trial has learnt something, by the validation labels of all folds.
 
     Raises:
@@ -230,7 +230,7 @@ def skill_gate(settings: Settings, folds: Sequence[Fold]) -> SkillGate:
             f" are of class {int(labels[undefined][0])}; {fewer} or take study.metric: accuracy"
         )
     validation = [fold.validation for fold in folds]
-    return SkillGate.on(
+    return SkillThreshold.on(
         metric, labels, overlap=_overlap(validation, settings.data.horizon), n_windows=_different(validation)
     )
 

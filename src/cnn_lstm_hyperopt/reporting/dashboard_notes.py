@@ -10,7 +10,7 @@ from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.pipeline.events import RunEvents
 from cnn_lstm_hyperopt.pipeline.results.model_card import escaped
 from cnn_lstm_hyperopt.run_dir.paths import REPORT_FILE, model_folder
-from cnn_lstm_hyperopt.search import SkillGate, Study
+from cnn_lstm_hyperopt.search import SkillThreshold, Study
 from cnn_lstm_hyperopt.search.seals import numbered
 
 
@@ -32,7 +32,7 @@ class DashboardNotes(RunEvents):
 
 
 def dashboard_notes(
-    gate: SkillGate,
+    gate: SkillThreshold,
     verdict: Mapping[str, Any] | None,
     models: Sequence[Mapping[str, Any]],
     *,
@@ -54,7 +54,7 @@ def dashboard_notes(
 
 
 def _of_study(
-    gate: SkillGate, verdict: Mapping[str, Any] | None, models: Sequence[Mapping[str, Any]], skipped: Sequence[int]
+    gate: SkillThreshold, verdict: Mapping[str, Any] | None, models: Sequence[Mapping[str, Any]], skipped: Sequence[int]
 ) -> str:
     said = "**No verdict yet: no model was tested.**"
     if verdict is not None:

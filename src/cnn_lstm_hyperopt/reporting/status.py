@@ -23,7 +23,7 @@ from cnn_lstm_hyperopt.run_dir.paths import (
     resume_in_python,
 )
 from cnn_lstm_hyperopt.search import (
-    SkillGate,
+    SkillThreshold,
     State,
     StudyStorage,
     TrialRecord,
@@ -87,7 +87,7 @@ class _Found:
 
     name: str
     records: list[TrialRecord]
-    gate: SkillGate | None
+    gate: SkillThreshold | None
     openings: int
     progress: _Progress
     running: bool
@@ -217,7 +217,7 @@ def _look(save_dir: Path) -> _Found:
         skipped, outside = sorted(storage.skipped), storage.news()
     finally:
         storage.close()
-    gate = None if stored is None else SkillGate(**stored)
+    gate = None if stored is None else SkillThreshold(**stored)
     try:
         results, damaged = read_results(save_dir / RESULTS_FILE), None
     except ValueError as error:
@@ -228,7 +228,7 @@ def _look(save_dir: Path) -> _Found:
     return _Found(name, records, gate, openings, progress, running, damaged, skipped, outside)
 
 
-def _front_text(front: Sequence[TrialRecord], gate: SkillGate) -> str:
+def _front_text(front: Sequence[TrialRecord], gate: SkillThreshold) -> str:
     if not front or front[0].values is None:
         return "Front: empty, no trial is complete yet"
     best = front[0].values

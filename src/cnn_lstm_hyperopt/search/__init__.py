@@ -15,9 +15,9 @@ from cnn_lstm_hyperopt.search.pareto_front import (
     reported_front,
 )
 from cnn_lstm_hyperopt.search.proposer import Proposer
-from cnn_lstm_hyperopt.search.samplers import Proposal, Question, random_configuration
+from cnn_lstm_hyperopt.search.samplers import Proposal, ProposalRequest, random_configuration
 from cnn_lstm_hyperopt.search.simulate import Reading, optimise
-from cnn_lstm_hyperopt.search.skill_threshold import SkillGate, no_skill, undefined_in
+from cnn_lstm_hyperopt.search.skill_threshold import SkillThreshold, no_skill, undefined_in
 from cnn_lstm_hyperopt.search.storage import StudyStorage
 from cnn_lstm_hyperopt.search.study import Study
 from cnn_lstm_hyperopt.search.study_plan import StudyPlan
@@ -45,10 +45,10 @@ __all__ = [
     "NoTrial",
     "Point",
     "Proposal",
+    "ProposalRequest",
     "Proposer",
-    "Question",
     "Reading",
-    "SkillGate",
+    "SkillThreshold",
     "Start",
     "State",
     "Study",

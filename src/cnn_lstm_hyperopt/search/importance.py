@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from cnn_lstm_hyperopt.pareto import non_dominated_ranks
 from cnn_lstm_hyperopt.search.observations import losses
 from cnn_lstm_hyperopt.search.optuna_logging import quiet_optuna
-from cnn_lstm_hyperopt.search.skill_threshold import SkillGate
+from cnn_lstm_hyperopt.search.skill_threshold import SkillThreshold
 from cnn_lstm_hyperopt.search.storage import StudyStorage
 from cnn_lstm_hyperopt.search.trial import State
 
@@ -24,7 +24,7 @@ LEAST_BEST = 10
 """Trials that count as the best at least, where a tenth of them would be fewer: two or three say nothing of a distribution."""
 
 
-def importances(storage: StudyStorage, gate: SkillGate) -> dict[str, dict[str, float]]:
+def importances(storage: StudyStorage, gate: SkillThreshold) -> dict[str, dict[str, float]]:
     """Shares, summing to 1, of the parameters in what makes a COMPLETE trial good, by objective and by ``front``.
 
     PED-ANOVA (Watanabe, Bansal and Hutter 2023, arXiv 2304.10255): how unlike the distribution of each parameter is among the
@@ -76,7 +76,7 @@ def _complete(study: optuna.Study) -> list[FrozenTrial]:
     return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
 
 
-def _ranks(complete: Sequence[FrozenTrial], gate: SkillGate) -> dict[int, float]:
+def _ranks(complete: Sequence[FrozenTrial], gate: SkillThreshold) -> dict[int, float]:
     """Non-dominated rank by number of trial."""
     skilled = [trial for trial in complete if gate.passes(trial.values[0])]
     ranks = dict.fromkeys((trial.number for trial in complete), float(len(complete)))

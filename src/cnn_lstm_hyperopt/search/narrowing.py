@@ -30,7 +30,7 @@ from cnn_lstm_hyperopt.run_dir.paths import (
     resume_command,
     resume_in_python,
 )
-from cnn_lstm_hyperopt.search import SkillGate, StudyStorage, TrialRecord, read_description
+from cnn_lstm_hyperopt.search import SkillThreshold, StudyStorage, TrialRecord, read_description
 from cnn_lstm_hyperopt.space.domains import Scalar, domain_text
 from cnn_lstm_hyperopt.utils.atomic_io import write_text
 from cnn_lstm_hyperopt.utils.text import printable
@@ -48,7 +48,7 @@ CHANCE_OF_NONE = 0.05
 """A choice without a good trial is dropped when the chance of that is below it, if the choice were like the others."""
 
 
-def good_trials(records: Sequence[TrialRecord], gate: SkillGate, more: str) -> list[TrialRecord]:
+def good_trials(records: Sequence[TrialRecord], gate: SkillThreshold, more: str) -> list[TrialRecord]:
     """The best fifth (at least 8) of the completed trials above the gate: whole fronts, one after the other.
 
     Args:
@@ -230,9 +230,9 @@ def _more_trials(save_dir: Path, settings: Settings) -> str:
     return f"{resume_command(save_dir)} --n-trials N"
 
 
-def _gate(storage: StudyStorage, save_dir: Path) -> SkillGate:
+def _gate(storage: StudyStorage, save_dir: Path) -> SkillThreshold:
     try:
-        gate = SkillGate(**storage.attribute("skill_gate"))
+        gate = SkillThreshold(**storage.attribute("skill_gate"))
         _ = gate.passes(0.0), gate.score_range  # of a known metric, with numbers
     except (TypeError, ValueError, LookupError) as error:
         raise SaveDirError(

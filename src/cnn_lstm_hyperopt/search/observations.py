@@ -1,4 +1,4 @@
-"""What a sampler is told of finished trials: one function, since it matters more than which trials are pruned."""
+"""Observations: what a sampler learns from finished trials. It matters more than which trials are pruned."""
 
 import math
 from collections.abc import Iterable
@@ -13,14 +13,14 @@ from cnn_lstm_hyperopt.search.learning_curves import (
     settled_score,
     within,
 )
-from cnn_lstm_hyperopt.search.skill_threshold import SkillGate
+from cnn_lstm_hyperopt.search.skill_threshold import SkillThreshold
 from cnn_lstm_hyperopt.search.trial import State, TrialRecord, selected
 
 BASIS_GROWTH = 1.2
 
 
 class Kind(Enum):
-    """How much a told trial's losses can be believed."""
+    """How far the losses of an observation can be believed."""
 
     COMPLETE = "complete"
     PRUNED = "pruned"
@@ -28,7 +28,7 @@ class Kind(Enum):
     DIVERGED = "diverged"
 
 
-class Told(NamedTuple):
+class Observation(NamedTuple):
     """A finished trial for a sampler.
 
     Attributes:
@@ -48,15 +48,17 @@ class Told(NamedTuple):
     note: object = None
 
 
-class Memory:
+class ObservationCache:
     """Keeps what was worked out for one study, so that it is worked out once; the answers are the same without it."""
 
     def __init__(self) -> None:
-        self.rows: dict[tuple[int, int], Told] = {}
+        self.rows: dict[tuple[int, int], Observation] = {}
         self.curves: dict[tuple[int, float], FinishedCurves] = {}
 
 
-def told(records: Iterable[TrialRecord], gate: SkillGate, max_epochs: int, memory: Memory | None = None) -> list[Told]:
+def observations(
+    records: Iterable[TrialRecord], gate: SkillThreshold, max_epochs: int, cache: ObservationCache | None = None
+) -> list[Observation]:
     """All that has finished, in the order in which it did.
 
     - COMPLETE: its seconds and MB, and its settled score, so that one lucky reading draws nobody.
@@ -69,7 +71,7 @@ def told(records: Iterable[TrialRecord], gate: SkillGate, max_epochs: int, memor
     A score beyond ``gate.score_range`` is told as the end of it. Which finished curves a pruned trial is compared with grows in
     steps (of a fifth), so that most answers stay as they were.
     """
-    memory = memory or Memory()
+    cache = cache or ObservationCache()
     ended = sorted((r for r in records if r.state.ended), key=lambda r: r.finish_order)
     complete = [r for r in ended if r.state is State.COMPLETE]
     basis = _basis(len(complete))
@@ -78,13 +80,13 @@ def told(records: Iterable[TrialRecord], gate: SkillGate, max_epochs: int, memor
         if not record.curve:
             return None
         epoch = record.curve[-1].epoch
-        if (basis, epoch) not in memory.curves:
-            memory.curves[basis, epoch] = FinishedCurves(
+        if (basis, epoch) not in cache.curves:
+            cache.curves[basis, epoch] = FinishedCurves(
                 complete[:basis], epoch, max_epochs, score_range=gate.score_range
             )
-        return memory.curves[basis, epoch].outcomes(record.curve, record.size_mb, record.expected_score)
+        return cache.curves[basis, epoch].outcomes(record.curve, record.size_mb, record.expected_score)
 
-    rows: list[Told] = []
+    rows: list[Observation] = []
     for record in ended:
         if record.state is State.FAIL:
             if record.attributes.get("diverged"):
@@ -92,11 +94,11 @@ def told(records: Iterable[TrialRecord], gate: SkillGate, max_epochs: int, memor
                 rows.append(_row(record, (-gate.chance, slowest, math.log(record.size_mb)), Kind.DIVERGED))
         else:
             key = (record.number, 0 if record.state is State.COMPLETE else basis)
-            row = memory.rows.get(key)
+            row = cache.rows.get(key)
             if row is None:
                 complete_one = record.state is State.COMPLETE
                 row = _complete(record, gate) if complete_one else _pruned(record, gate, outcomes_of(record))
-                memory.rows[key] = row
+                cache.rows[key] = row
             rows.append(row)
     return rows
 
@@ -114,18 +116,18 @@ def _basis(n_complete: int) -> int:
     return basis
 
 
-def _row(record: TrialRecord, values: tuple[float, float, float], kind: Kind, variance: float = 0.0) -> Told:
-    return Told(record.number, record.params, values, kind, variance, record.attributes.get("note"))
+def _row(record: TrialRecord, values: tuple[float, float, float], kind: Kind, variance: float = 0.0) -> Observation:
+    return Observation(record.number, record.params, values, kind, variance, record.attributes.get("note"))
 
 
-def _complete(record: TrialRecord, gate: SkillGate) -> Told:
+def _complete(record: TrialRecord, gate: SkillThreshold) -> Observation:
     if record.values is None:
         raise ValueError(f"trial {record.number} is COMPLETE without values")
     _, seconds, size_mb = record.values
     return _row(record, losses(within(settled_score(record), gate.score_range), seconds, size_mb), Kind.COMPLETE)
 
 
-def _pruned(record: TrialRecord, gate: SkillGate, outcomes: Outcomes | None) -> Told:
+def _pruned(record: TrialRecord, gate: SkillThreshold, outcomes: Outcomes | None) -> Observation:
     point = selected(record.curve, math.inf)
     if point is not None and outcomes is not None:
         expected = losses(outcomes.score, outcomes.seconds, record.size_mb)

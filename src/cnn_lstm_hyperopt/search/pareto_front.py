@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 from cnn_lstm_hyperopt.pareto import hypervolume, non_dominated, with_row
 from cnn_lstm_hyperopt.search.observations import losses
-from cnn_lstm_hyperopt.search.skill_threshold import SkillGate
+from cnn_lstm_hyperopt.search.skill_threshold import SkillThreshold
 from cnn_lstm_hyperopt.search.trial import TrialRecord, Values
 
 
-def ranked_front(records: Sequence[TrialRecord], gate: SkillGate) -> list[TrialRecord]:
+def ranked_front(records: Sequence[TrialRecord], gate: SkillThreshold) -> list[TrialRecord]:
     """The non-dominated trials among those that passed the gate, ranked.
 
     By score, then lower validation log loss, then fewer seconds, then fewer MB: with few validation windows scores are often
@@ -19,7 +19,7 @@ def ranked_front(records: Sequence[TrialRecord], gate: SkillGate) -> list[TrialR
     return _non_dominated([r for r in records if r.values is not None and gate.passes(r.values.score)])
 
 
-def reported_front(records: Sequence[TrialRecord], gate: SkillGate) -> list[TrialRecord]:
+def reported_front(records: Sequence[TrialRecord], gate: SkillThreshold) -> list[TrialRecord]:
     """The front that users get: :func:`ranked_front`, or all non-dominated COMPLETE trials where none passed the gate.
 
     The search itself never uses the latter: small models that do not beat chance would fill it. :func:`above_chance` tells
@@ -28,7 +28,7 @@ def reported_front(records: Sequence[TrialRecord], gate: SkillGate) -> list[Tria
     return ranked_front(records, gate) or _non_dominated([r for r in records if r.values is not None])
 
 
-def above_chance(record: TrialRecord, gate: SkillGate) -> bool:
+def above_chance(record: TrialRecord, gate: SkillThreshold) -> bool:
     """Whether a trial was completed and passed the gate."""
     return record.values is not None and gate.passes(record.values.score)
 
@@ -47,7 +47,7 @@ def _rank_key(item: tuple[tuple[float, float, float], TrialRecord]) -> tuple[flo
     return (score, math.inf if record.kept is None else record.kept.loss, seconds, size_mb, record.number)
 
 
-def front_hypervolume(records: Sequence[TrialRecord], gate: SkillGate) -> tuple[float, dict[str, float]]:
+def front_hypervolume(records: Sequence[TrialRecord], gate: SkillThreshold) -> tuple[float, dict[str, float]]:
     """Hypervolume of the front in (score, ln seconds, ln MB), and its reference point in plain units.
 
     The reference is the gate's chance and the most seconds and MB of any COMPLETE trial, so it moves while the study grows:
@@ -79,7 +79,7 @@ class Milestone(NamedTuple):
     hypervolume: float
 
 
-def hypervolume_history(records: Sequence[TrialRecord], gate: SkillGate) -> list[Milestone]:
+def hypervolume_history(records: Sequence[TrialRecord], gate: SkillThreshold) -> list[Milestone]:
     """Each rise of the hypervolume, in the order in which trials finished; all at the reference of the whole study."""
     _, reference = front_hypervolume(records, gate)
     history: list[Milestone] = []

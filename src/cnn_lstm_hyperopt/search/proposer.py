@@ -3,8 +3,8 @@
 from collections.abc import Collection, Sequence
 
 from cnn_lstm_hyperopt.config import Params
-from cnn_lstm_hyperopt.search.observations import Told
-from cnn_lstm_hyperopt.search.samplers import SAMPLERS, Proposal, Question, RandomSampler
+from cnn_lstm_hyperopt.search.observations import Observation
+from cnn_lstm_hyperopt.search.samplers import SAMPLERS, Proposal, ProposalRequest, RandomSampler
 from cnn_lstm_hyperopt.search.study_plan import StudyPlan
 from cnn_lstm_hyperopt.search.trial import key_of
 from cnn_lstm_hyperopt.space.domains import Scalar
@@ -25,14 +25,14 @@ class Proposer:
     def propose(
         self,
         number: int,
-        history: Sequence[Told],
+        history: Sequence[Observation],
         seen: Collection[tuple[tuple[str, Scalar], ...]],
         running: Sequence[Params] = (),
     ) -> Proposal | None:
         """Of the sampler, or at random when it keeps proposing what can't be taken; None when the space is used up."""
         for attempt in range(SAMPLER_ATTEMPTS + RANDOM_ATTEMPTS):
-            question = Question(number, history, running, attempt)
-            proposal = (self._sampler if attempt < SAMPLER_ATTEMPTS else self._random).propose(question)
+            request = ProposalRequest(number, history, running, attempt)
+            proposal = (self._sampler if attempt < SAMPLER_ATTEMPTS else self._random).propose(request)
             if key_of(proposal.params) not in seen and self._plan.allows(proposal.params):
                 return proposal
         return None

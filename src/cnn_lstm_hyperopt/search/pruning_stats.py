@@ -12,7 +12,7 @@ from scipy.special import betaincinv  # what scipy.stats.beta.ppf calls; scipy.s
 from cnn_lstm_hyperopt.search.learning_curves import projected_seconds, smoothed_score, up_to
 from cnn_lstm_hyperopt.search.pareto_front import ranked_front
 from cnn_lstm_hyperopt.search.pruners import is_exempt
-from cnn_lstm_hyperopt.search.skill_threshold import SkillGate
+from cnn_lstm_hyperopt.search.skill_threshold import SkillThreshold
 from cnn_lstm_hyperopt.search.trial import Point, State, TrialRecord
 from cnn_lstm_hyperopt.utils.rng import stream
 
@@ -80,7 +80,9 @@ class PruningSummary:
         return sum(count for reason, count in self.pruned_by.items() if reason != LIMIT)
 
 
-def pruning_summary(records: Sequence[TrialRecord], gate: SkillGate, *, max_epochs: int, seed: int) -> PruningSummary:
+def pruning_summary(
+    records: Sequence[TrialRecord], gate: SkillThreshold, *, max_epochs: int, seed: int
+) -> PruningSummary:
     """What pruning did in a study of this gate and seed, whose trials have at most so many epochs."""
     return PruningSummary(
         pruned_by=pruned_by(records),
@@ -144,7 +146,7 @@ def seconds_saved(records: Sequence[TrialRecord], max_epochs: int, seed: int) ->
     return Estimate(total, float(low), float(high))
 
 
-def wrongly_pruned(records: Sequence[TrialRecord], gate: SkillGate) -> WronglyPruned:
+def wrongly_pruned(records: Sequence[TrialRecord], gate: SkillThreshold) -> WronglyPruned:
     """Share of the trials ended by the pruner that would be on the final front, had they run on.
 
     Estimated from the exempt trials that it would have ended. They are a random sample of all that it ends, since a hash of the

@@ -15,7 +15,7 @@ from cnn_lstm_hyperopt.search.distributions import distributions_of, with_fixed
 from cnn_lstm_hyperopt.search.initial_trials.kinds import Start
 from cnn_lstm_hyperopt.search.limits import Cost
 from cnn_lstm_hyperopt.search.memory_levels import levels_of
-from cnn_lstm_hyperopt.search.observations import Memory, told
+from cnn_lstm_hyperopt.search.observations import ObservationCache, observations
 from cnn_lstm_hyperopt.search.pareto_front import reported_front
 from cnn_lstm_hyperopt.search.proposer import Proposer
 from cnn_lstm_hyperopt.search.retry import MAX_FAILURES_IN_A_ROW, Failures, inherited, to_retry
@@ -55,7 +55,7 @@ class Study:
         self._claim = claim if claim is not None else nullcontext()
         self._worker = worker
         self._proposer = Proposer(plan)
-        self._memory = Memory()
+        self._memory = ObservationCache()
         self._keys: dict[int, tuple[tuple[str, Scalar], ...]] = {}
         self.timings = Timings()
         self._running = RunningTrials(storage, plan, self.timings)
@@ -163,7 +163,7 @@ class Study:
 
     def _propose(self, place: int, records: Sequence[TrialRecord]) -> Proposal | None:
         """Args: place: of the trial among those of this program, which its number is without trials of others."""
-        history = told(records, self.plan.gate, self.plan.max_epochs, self._memory)
+        history = observations(records, self.plan.gate, self.plan.max_epochs, self._memory)
         running = [record.params for record in records if not record.state.ended]
         for record in records:
             if record.number not in self._keys:

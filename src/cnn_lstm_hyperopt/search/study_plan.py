@@ -7,7 +7,7 @@ from cnn_lstm_hyperopt.config import Params, PrunerSettings, SamplerSettings, Se
 from cnn_lstm_hyperopt.search.distributions import with_fixed
 from cnn_lstm_hyperopt.search.initial_trials.kinds import Start
 from cnn_lstm_hyperopt.search.limits import Cost, Limits
-from cnn_lstm_hyperopt.search.skill_threshold import SkillGate
+from cnn_lstm_hyperopt.search.skill_threshold import SkillThreshold
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class StudyPlan:
     n_trials: int
     max_epochs: int
     limits: Limits
-    gate: SkillGate
+    gate: SkillThreshold
     cost: Callable[[Params], Cost]
     estimated_time: bool = False
     starts: tuple[Start, ...] = ()

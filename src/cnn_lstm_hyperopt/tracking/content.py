@@ -20,7 +20,7 @@ from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.pipeline.results.search_results import read_results
 from cnn_lstm_hyperopt.run_dir.paths import CONFIG_FILE, RESULTS_FILE
 from cnn_lstm_hyperopt.search import (
-    SkillGate,
+    SkillThreshold,
     State,
     StudyStorage,
     TrialRecord,
@@ -56,7 +56,7 @@ class Snapshot:
         self.settings = load_settings(save_dir / CONFIG_FILE, environment={})
         self.objective = METRICS[self.settings.study.metric].objective
         self.space = study_space(self.settings, read_description(save_dir))
-        self.gate = SkillGate(**storage.attribute("skill_gate"))
+        self.gate = SkillThreshold(**storage.attribute("skill_gate"))
         self.n_trials = int(storage.attribute("n_trials"))
         self.ended = [record for record in storage.records() if record.state.ended]
         times = storage.times()

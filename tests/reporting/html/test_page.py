@@ -20,7 +20,7 @@ from cnn_lstm_hyperopt.reporting.html.page import for_script
 from cnn_lstm_hyperopt.reporting.html.study_files import read_content
 from cnn_lstm_hyperopt.reporting.html.trial_table import TrialTable
 from cnn_lstm_hyperopt.run_dir.paths import only_run
-from cnn_lstm_hyperopt.search import SkillGate, StudyStorage
+from cnn_lstm_hyperopt.search import SkillThreshold, StudyStorage
 from cnn_lstm_hyperopt.search.importance import _ranks
 from searched import plant_finals, searched
 
@@ -170,7 +170,7 @@ def test_a_verdict_of_a_time_before_the_front_is_not_repeated(tmp_path):
 @pytest.mark.parametrize(("grade", "colour"), [(grade.value, colour) for grade, colour in COLOURS.items()])
 def test_the_grade_is_the_heading_in_its_colour(tmp_path, grade, colour):
     verdict = {"grade": grade, "skill": False, "sentence": "Model 1 has an accuracy of 50.0 %.", "metric": "accuracy"}
-    folder = searched(tmp_path / "study", 5, verdict=verdict, gate=SkillGate(0.99, 2000))
+    folder = searched(tmp_path / "study", 5, verdict=verdict, gate=SkillThreshold(0.99, 2000))
     page = write_report(folder).read_text(encoding="utf-8")
     assert f'<section id="verdict" class="verdict {colour}">\n  <h2>{grade.capitalize()}</h2>' in page
     assert f".verdict.{colour} h2" in page
@@ -178,7 +178,7 @@ def test_the_grade_is_the_heading_in_its_colour(tmp_path, grade, colour):
 
 
 def test_a_front_below_chance_is_shown_and_marked(tmp_path):
-    folder = searched(tmp_path / "study", 8, gate=SkillGate(0.99, 2000))
+    folder = searched(tmp_path / "study", 8, gate=SkillThreshold(0.99, 2000))
     content = read_content(folder)
     assert content.front
     assert not content.above_chance

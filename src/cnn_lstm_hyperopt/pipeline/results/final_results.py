@@ -17,7 +17,7 @@ from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained
 from cnn_lstm_hyperopt.pipeline.test_evaluation import TestResult, Verdict
 from cnn_lstm_hyperopt.run_dir.paths import ensemble_folder, model_folder
-from cnn_lstm_hyperopt.search import SkillGate
+from cnn_lstm_hyperopt.search import SkillThreshold
 from cnn_lstm_hyperopt.utils.text import counted
 
 METRICS_FILE, PREDICTIONS = "metrics.json", "predictions.csv"
@@ -233,7 +233,7 @@ def verdict_results(verdict: Verdict, retrained: Retrained, *, openings: int) ->
     }
 
 
-def untested_verdict(gate: SkillGate, best: float | None, done: int, n_trials: int) -> dict[str, Any]:
+def untested_verdict(gate: SkillThreshold, best: float | None, done: int, n_trials: int) -> dict[str, Any]:
     """The verdict of a study none of whose trials beats chance on validation and of which no model was tested.
 
     Args:

@@ -14,7 +14,7 @@ import numpy as np
 from cnn_lstm_hyperopt.config import SearchSpace, readable
 from cnn_lstm_hyperopt.pareto import with_row
 from cnn_lstm_hyperopt.search import (
-    SkillGate,
+    SkillThreshold,
     State,
     StudyPlan,
     TrialRecord,
@@ -35,7 +35,7 @@ _PACKAGES = ("cnn-lstm-hyperopt", "torch", "optuna", "numpy", "pandas", "scikit-
 
 
 def search_results(
-    study_name: str, records: Sequence[TrialRecord], gate: SkillGate, space: SearchSpace
+    study_name: str, records: Sequence[TrialRecord], gate: SkillThreshold, space: SearchSpace
 ) -> dict[str, Any]:
     """The keys that a search gives: ``study_name``, ``n_trials_completed``, ``best_trials``, ``optimization_history``,
     ``timestamp``."""
@@ -192,7 +192,7 @@ def environment(device: str, seed: int) -> dict[str, Any]:
     }
 
 
-def _history(records: Sequence[TrialRecord], gate: SkillGate) -> list[dict[str, Any]]:
+def _history(records: Sequence[TrialRecord], gate: SkillThreshold) -> list[dict[str, Any]]:
     """A row per finished trial: its state and values, the best score and the size of the front so far (:func:`reported_front`).
 
     The key of the best score names the objective: ``best_accuracy``, ``best_mcc``, ``best_negative_log_loss``.

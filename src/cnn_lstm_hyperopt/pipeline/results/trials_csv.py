@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from cnn_lstm_hyperopt.config import PARAMETERS, Params, SearchSpace, readable
-from cnn_lstm_hyperopt.search import SkillGate, TrialRecord, above_chance, selected, with_fixed
+from cnn_lstm_hyperopt.search import SkillThreshold, TrialRecord, above_chance, selected, with_fixed
 from cnn_lstm_hyperopt.utils.spreadsheets import csv_cell
 
 COLUMNS = (
@@ -36,7 +36,7 @@ COLUMNS = (
 def trials_csv(
     records: Sequence[TrialRecord],
     space: SearchSpace,
-    gate: SkillGate,
+    gate: SkillThreshold,
     *,
     train_share: float,
     estimated_memory: Callable[[Params], float] | None = None,

@@ -46,7 +46,7 @@ from cnn_lstm_hyperopt.run_dir.paths import (
     ensemble_folder,
     model_folder,
 )
-from cnn_lstm_hyperopt.search import Assignment, SkillGate, Study, StudyPlan, TrialRecord
+from cnn_lstm_hyperopt.search import Assignment, SkillThreshold, Study, StudyPlan, TrialRecord
 from cnn_lstm_hyperopt.search.forecast import FinalForecast, Forecast
 from cnn_lstm_hyperopt.space.domains import domain_text
 from cnn_lstm_hyperopt.training.trial_trainer import TrainedNetwork
@@ -92,7 +92,7 @@ class RunConsole(RunEvents):
         for warning in setup.warnings:
             self.terminal.warn(warning)
 
-    def describe_data(self, dataset: Dataset, gate: SkillGate) -> None:
+    def describe_data(self, dataset: Dataset, gate: SkillThreshold) -> None:
         """Source, dates, the table symbol × split, and what counts as having learnt something."""
         self._objective = gate.words
         facts, say = dataset.description, self.terminal.say
@@ -311,7 +311,7 @@ def _searched_by(settings: Settings, plan: StudyPlan) -> str:
     return ", ".join(f"{name} {settled}" for name, (_, settled) in chosen.items()) + why
 
 
-def _chance_text(gate: SkillGate) -> str:
+def _chance_text(gate: SkillThreshold) -> str:
     """Above which score a trial beats chance."""
     above = METRICS[gate.metric].threshold_text(gate.chance, gate.threshold)
     return f"{above} (two standard errors) a trial beats chance."

@@ -14,7 +14,7 @@ from cnn_lstm_hyperopt.pipeline.results.final_results import PREDICTIONS
 from cnn_lstm_hyperopt.pipeline.results.search_results import read_results
 from cnn_lstm_hyperopt.run_dir.paths import CONFIG_FILE, RESULTS_FILE, STUDY_FILE, is_running, model_folder
 from cnn_lstm_hyperopt.search import (
-    SkillGate,
+    SkillThreshold,
     StudyStorage,
     TrialRecord,
     above_chance,
@@ -45,7 +45,7 @@ class Content:
     save_dir: Path
     name: str
     settings: Settings
-    gate: SkillGate
+    gate: SkillThreshold
     n_trials: int
     running: bool
     openings: int
@@ -102,7 +102,7 @@ def read_content(save_dir: Path, *, running: bool | None = None) -> Content:
             raise SaveDirError(
                 f"{save_dir / STUDY_FILE} holds a study that no run has made: there is nothing to report"
             )
-        gate, openings = SkillGate(**stored), len(storage.attribute("test_openings") or ())
+        gate, openings = SkillThreshold(**stored), len(storage.attribute("test_openings") or ())
         important = importances(storage, gate)
         outside = storage.news()
     finally:

@@ -12,7 +12,7 @@ from cnn_lstm_hyperopt.config.yaml_reader import read_tree
 from cnn_lstm_hyperopt.errors import ConfigError, SaveDirError
 from cnn_lstm_hyperopt.run_dir.paths import CONFIG_FILE, STUDY_FILE
 from cnn_lstm_hyperopt.search import (
-    SkillGate,
+    SkillThreshold,
     Start,
     StudyPlan,
     StudyStorage,
@@ -162,7 +162,7 @@ def _study_front(save_dir: Path) -> _Source:
 def _front_of(path: Path) -> Sequence[TrialRecord]:
     storage = StudyStorage(path)
     try:
-        gate = SkillGate(**storage.attribute("skill_gate"))
+        gate = SkillThreshold(**storage.attribute("skill_gate"))
         _ = gate.passes(0.0), gate.score_range  # of a known metric, with numbers
         return reported_front(storage.records(), gate)
     except (TypeError, ValueError, LookupError) as error:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from cnn_lstm_hyperopt.config import Params
-from cnn_lstm_hyperopt.search.observations import Told
+from cnn_lstm_hyperopt.search.observations import Observation
 from cnn_lstm_hyperopt.search.study_plan import StudyPlan
 from cnn_lstm_hyperopt.space.domains import Scalar
 
 
 @dataclass(frozen=True)
-class Question:
+class ProposalRequest:
     """What a sampler is asked with.
 
     Attributes:
@@ -23,7 +23,7 @@ class Question:
     """
 
     number: int
-    history: Sequence[Told]
+    history: Sequence[Observation]
     running: Sequence[Params] = ()
     attempt: int = 0
 
@@ -84,8 +84,8 @@ class Sampler(abc.ABC):
         return self.n_startup
 
     @abc.abstractmethod
-    def propose(self, question: Question) -> Proposal:
-        """A configuration for trial ``question.number``."""
+    def propose(self, request: ProposalRequest) -> Proposal:
+        """A configuration for trial ``request.number``."""
 
     def searched(self, params: Params) -> dict[str, Scalar]:
         """``params`` without the fixed ones."""

@@ -7,9 +7,9 @@ import optuna
 from optuna.samplers.nsgaii import PolynomialMutation
 from optuna.trial import FrozenTrial, TrialState
 
-from cnn_lstm_hyperopt.search.observations import Kind, Told
+from cnn_lstm_hyperopt.search.observations import Kind, Observation
 from cnn_lstm_hyperopt.search.optuna_logging import quiet_optuna
-from cnn_lstm_hyperopt.search.samplers.base import Proposal, Question, Sampler
+from cnn_lstm_hyperopt.search.samplers.base import Proposal, ProposalRequest, Sampler
 from cnn_lstm_hyperopt.search.samplers.optuna_study import OptunaStudy
 from cnn_lstm_hyperopt.search.samplers.random import RandomSampler
 from cnn_lstm_hyperopt.search.study_plan import StudyPlan
@@ -64,23 +64,23 @@ class Nsga2Sampler(Sampler):
         self._random = RandomSampler(plan)
         self._study = OptunaStudy(plan.space, self._lacking)
 
-    def propose(self, question: Question) -> Proposal:
+    def propose(self, request: ProposalRequest) -> Proposal:
         """See the base class."""
-        rows: Sequence[Told] = question.history
+        rows: Sequence[Observation] = request.history
         if len(rows) < max(self.n_startup, 1) or not self.space.searched():
-            return self._random.propose(question)
+            return self._random.propose(request)
         self._study.learn(rows)
-        seed = stream_seed(self.seed, question.number, f"proposal {question.attempt}") % 2**32
+        seed = stream_seed(self.seed, request.number, f"proposal {request.attempt}") % 2**32
         with quiet_optuna():
             sampler = _WithoutGenerations(population_size=POPULATION, mutation=PolynomialMutation(eta=ETA), seed=seed)
-        tried = [row.params for row in rows] + list(question.running)
+        tried = [row.params for row in rows] + list(request.running)
         for _ in range(REDRAWS):
             params = self.searched(self._study.ask(sampler))
             if params not in tried and self.plan.allows(params):
                 break
         return Proposal(params)
 
-    def _lacking(self, row: Told) -> dict[str, float]:
+    def _lacking(self, row: Observation) -> dict[str, float]:
         if row.kind is Kind.DIVERGED:
             return {"skill": math.inf}
         return {"skill": self.plan.gate.shortfall(-row.losses[0])}

@@ -6,7 +6,7 @@ import optuna
 
 from cnn_lstm_hyperopt.config import Fixed, SearchSpace
 from cnn_lstm_hyperopt.search.distributions import distribution, distributions_of
-from cnn_lstm_hyperopt.search.observations import Told
+from cnn_lstm_hyperopt.search.observations import Observation
 from cnn_lstm_hyperopt.search.optuna_logging import quiet_optuna
 from cnn_lstm_hyperopt.space.domains import Scalar
 
@@ -19,13 +19,15 @@ class OptunaStudy:
         constraints: of an observation; above 0 where one is broken.
     """
 
-    def __init__(self, space: SearchSpace, constraints: Callable[[Told], dict[str, float]] = lambda row: {}) -> None:
+    def __init__(
+        self, space: SearchSpace, constraints: Callable[[Observation], dict[str, float]] = lambda row: {}
+    ) -> None:
         self._space = space
         self._constraints = constraints
-        self._known: list[Told] = []
+        self._known: list[Observation] = []
         self._study = _new_study()
 
-    def learn(self, rows: Sequence[Told]) -> None:
+    def learn(self, rows: Sequence[Observation]) -> None:
         """Take over the history; it is built anew where something else is expected of a pruned trial now."""
         if list(rows[: len(self._known)]) != self._known:
             self._known, self._study = [], _new_study()

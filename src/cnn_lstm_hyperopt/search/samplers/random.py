@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from cnn_lstm_hyperopt.config import Choices, Domain, Fixed, FloatRange, IntRange, SearchSpace
-from cnn_lstm_hyperopt.search.samplers.base import Proposal, Question, Sampler
+from cnn_lstm_hyperopt.search.samplers.base import Proposal, ProposalRequest, Sampler
 from cnn_lstm_hyperopt.space.domains import Scalar
 from cnn_lstm_hyperopt.utils.rng import stream
 
@@ -16,9 +16,9 @@ class RandomSampler(Sampler):
     name, place = "random", 2
     description = "uniform, in the logarithm where the range says so"
 
-    def propose(self, question: Question) -> Proposal:
+    def propose(self, request: ProposalRequest) -> Proposal:
         """See the base class; the history is not used."""
-        params = random_configuration(self.space, self.seed, question.number, question.attempt)
+        params = random_configuration(self.space, self.seed, request.number, request.attempt)
         return Proposal(self.searched(params))
 
 

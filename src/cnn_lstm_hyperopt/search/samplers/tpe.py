@@ -3,7 +3,7 @@
 import optuna
 
 from cnn_lstm_hyperopt.search.optuna_logging import quiet_optuna
-from cnn_lstm_hyperopt.search.samplers.base import Proposal, Question, Sampler
+from cnn_lstm_hyperopt.search.samplers.base import Proposal, ProposalRequest, Sampler
 from cnn_lstm_hyperopt.search.samplers.optuna_study import OptunaStudy
 from cnn_lstm_hyperopt.search.study_plan import StudyPlan
 from cnn_lstm_hyperopt.utils.rng import stream_seed
@@ -21,12 +21,12 @@ class TpeSampler(Sampler):
         super().__init__(plan)
         self._study = OptunaStudy(plan.space)
 
-    def propose(self, question: Question) -> Proposal:
+    def propose(self, request: ProposalRequest) -> Proposal:
         """See the base class."""
-        self._study.learn(question.history)
+        self._study.learn(request.history)
         with quiet_optuna():
             sampler = optuna.samplers.TPESampler(
-                seed=stream_seed(self.seed, question.number, f"proposal {question.attempt}") % 2**32,
+                seed=stream_seed(self.seed, request.number, f"proposal {request.attempt}") % 2**32,
                 n_startup_trials=self.n_startup,
                 multivariate=self.settings.multivariate,
                 group=self.settings.multivariate,  # conditional parameters need it

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from cnn_lstm_hyperopt.search.observations import Told
-from cnn_lstm_hyperopt.search.samplers.base import Proposal, Question, Sampler
+from cnn_lstm_hyperopt.search.observations import Observation
+from cnn_lstm_hyperopt.search.samplers.base import Proposal, ProposalRequest, Sampler
 from cnn_lstm_hyperopt.search.samplers.cmaes.catcma import Draw, Run, Variables
 from cnn_lstm_hyperopt.search.samplers.cmaes.uhvi import Archive
 from cnn_lstm_hyperopt.search.samplers.encoding import Encoding
@@ -34,14 +34,14 @@ class CmaEsSampler(Sampler):
         self._variables = Variables(Encoding(plan.space))
         self._replay: Replay | None = None
 
-    def propose(self, question: Question) -> Proposal:
+    def propose(self, request: ProposalRequest) -> Proposal:
         """See the base class."""
-        rows = list(question.history)
+        rows = list(request.history)
         if len(rows) < self.n_startup or not len(self._variables):
-            return self._random.propose(question)
+            return self._random.propose(request)
         run = self._replayed(rows).run
-        run.reseed(stream_seed(self.seed, question.number, f"proposal {question.attempt}"))
-        tried = [row.params for row in rows] + list(question.running)
+        run.reseed(stream_seed(self.seed, request.number, f"proposal {request.attempt}"))
+        tried = [row.params for row in rows] + list(request.running)
         draw, params = run.ask()
         for _ in range(REDRAWS):
             if params not in tried and self.plan.allows(params):
@@ -49,7 +49,7 @@ class CmaEsSampler(Sampler):
             draw, params = run.ask()
         return Proposal(params, draw.note)
 
-    def _replayed(self, rows: list[Told]) -> "Replay":
+    def _replayed(self, rows: list[Observation]) -> "Replay":
         """Goes on from what was told last, unless some of it has changed: what is expected of pruned trials does."""
         replay = self._replay
         if replay is None or rows[: len(replay.rows)] != replay.rows:
@@ -69,7 +69,7 @@ class Replay:
         begin: rows that are known before the first run starts.
     """
 
-    def __init__(self, plan: StudyPlan, variables: Variables, begin: Sequence[Told]) -> None:
+    def __init__(self, plan: StudyPlan, variables: Variables, begin: Sequence[Observation]) -> None:
         self._seed, self._variables = plan.seed, variables
         self._archive = Archive(plan.gate)
         for row in begin:
@@ -77,9 +77,9 @@ class Replay:
         self.rows = list(begin)
         self.run = self._start(0)
         self._last: Run | None = None
-        self._pending: list[tuple[Draw, Told]] = []
+        self._pending: list[tuple[Draw, Observation]] = []
 
-    def take(self, row: Told) -> None:
+    def take(self, row: Observation) -> None:
         """Goes on by one finished trial."""
         self.rows.append(row)
         draw = self._variables.draw(row.note)

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.pareto import hypervolume
-from cnn_lstm_hyperopt.search.observations import Kind, Told
-from cnn_lstm_hyperopt.search.skill_threshold import SkillGate
+from cnn_lstm_hyperopt.search.observations import Kind, Observation
+from cnn_lstm_hyperopt.search.skill_threshold import SkillThreshold
 
 Array = NDArray[np.float64]
 
@@ -23,7 +23,7 @@ USEFUL_SHARE = 0.25
 SMALLEST_RANGE = 1e-3
 """What ln seconds and ln MB are divided by at least."""
 SMALLEST_SCORE_RANGE = 1 / 20
-"""The same of the score, in small gains (:attr:`SkillGate.small_gain`)."""
+"""The same of the score, in small gains (:attr:`SkillThreshold.small_gain`)."""
 FAR = 2.0
 """Distance of trials that have learnt nothing, at least, and of all others at most: none of these lies so far inside the box."""
 
@@ -97,15 +97,15 @@ class Archive:
     and it will not be on the study's front either.
     """
 
-    def __init__(self, gate: SkillGate) -> None:
+    def __init__(self, gate: SkillThreshold) -> None:
         self.front = Front(3)
-        self.best: list[Told] = []
+        self.best: list[Observation] = []
         self._complete: list[tuple[float, float, float]] = []
         self._chance, self._worst_loss = gate.chance, -gate.score_range[0]
         self._smallest_range = np.array([SMALLEST_SCORE_RANGE * gate.small_gain, SMALLEST_RANGE, SMALLEST_RANGE])
         self._best_loss = -gate.chance
 
-    def add(self, row: Told) -> None:
+    def add(self, row: Observation) -> None:
         """Takes a trial; one that is not better than chance, or not COMPLETE, is not remembered."""
         if row.kind is Kind.COMPLETE and row.losses[0] < -self._chance:
             self._complete.append(row.losses)
@@ -118,11 +118,11 @@ class Archive:
         """The loss −score that useful trials stay below."""
         return -self._chance + USEFUL_SHARE * (self._best_loss + self._chance)
 
-    def useful_front(self) -> list[Told]:
+    def useful_front(self) -> list[Observation]:
         """The trials of the front that are useful, in the order in which they finished."""
         return [row for row in self.best if row.losses[0] < self.bar]
 
-    def fitness(self, rows: Sequence[Told]) -> Array:
+    def fitness(self, rows: Sequence[Observation]) -> Array:
         """Of each row, higher is better, shape ``(rows,)``.
 
         Trials that have learnt too little are below all others, however small they are, by how little they have learnt; of

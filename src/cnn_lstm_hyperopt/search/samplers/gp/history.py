@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.config import Params
 from cnn_lstm_hyperopt.search.distributions import with_fixed
-from cnn_lstm_hyperopt.search.observations import Kind, Told
+from cnn_lstm_hyperopt.search.observations import Kind, Observation
 from cnn_lstm_hyperopt.search.samplers.encoding import Encoding
 from cnn_lstm_hyperopt.search.study_plan import StudyPlan
 from cnn_lstm_hyperopt.search.trial import key_of
@@ -53,7 +53,7 @@ class History:
         self._keys: dict[int, Key] = {}
         self._seconds: dict[int, float] = {}
 
-    def rows(self, history: Sequence[Told]) -> Rows:
+    def rows(self, history: Sequence[Observation]) -> Rows:
         """The history as arrays."""
         for row in history:
             if row.number not in self._vectors:
@@ -68,11 +68,11 @@ class History:
             diverged=np.array([kind is Kind.DIVERGED for kind in kinds], dtype=bool),
         )
 
-    def taken(self, history: Sequence[Told], running: Sequence[Params]) -> set[Key]:
+    def taken(self, history: Sequence[Observation], running: Sequence[Params]) -> set[Key]:
         """Keys of all configurations that :meth:`rows` had, and of those that run."""
         return {self._keys[row.number] for row in history} | {key_of(each) for each in running}
 
-    def predicted_log_seconds(self, history: Sequence[Told]) -> Array:
+    def predicted_log_seconds(self, history: Sequence[Observation]) -> Array:
         """ln of the seconds that the cost model had predicted: the process learns how far off it is."""
         for row in history:
             if row.number not in self._seconds:

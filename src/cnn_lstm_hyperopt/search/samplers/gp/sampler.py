@@ -19,7 +19,7 @@ from threadpoolctl import ThreadpoolController
 
 from cnn_lstm_hyperopt.config import Params
 from cnn_lstm_hyperopt.pareto import non_dominated
-from cnn_lstm_hyperopt.search.samplers.base import Proposal, Question, Sampler
+from cnn_lstm_hyperopt.search.samplers.base import Proposal, ProposalRequest, Sampler
 from cnn_lstm_hyperopt.search.samplers.encoding import Encoding
 from cnn_lstm_hyperopt.search.samplers.gp.acquisition import REFERENCE, by_gain, chosen_rows, thin
 from cnn_lstm_hyperopt.search.samplers.gp.candidates import children
@@ -82,19 +82,19 @@ class GpSampler(Sampler):
         """See the base class."""
         return self._start_ends
 
-    def propose(self, question: Question) -> Proposal:
+    def propose(self, request: ProposalRequest) -> Proposal:
         """See the base class."""
-        number = question.number
+        number = request.number
         if not self._encoding.axes:
             return Proposal({})
         if number < self._start_ends:
-            return self._random.propose(question) if self._typical is None else self._cheap(question)
-        rows = self._history.rows(question.history)
+            return self._random.propose(request) if self._typical is None else self._cheap(request)
+        rows = self._history.rows(request.history)
         skilled = sum(self.plan.gate.passes(-loss) for loss in rows.losses[rows.complete, 0])
         if rows.complete.sum() < 2 or number % FEW_SKILLED >= skilled:
-            return self._random.propose(question)
+            return self._random.propose(request)
         with self._threads.limit(limits=1):  # small matrices: more threads would only wait for each other
-            return self._by_model(question, rows)
+            return self._by_model(request, rows)
 
     def _predicted_costs(self) -> Array | None:
         """ln of the (seconds, MB) of random configurations that keep the limits, ``(configurations, 2)``.
@@ -107,50 +107,48 @@ class GpSampler(Sampler):
             return None
         return np.log([[cost.seconds, cost.size_mb] for cost in costs])
 
-    def _cheap(self, question: Question) -> Proposal:
+    def _cheap(self, request: ProposalRequest) -> Proposal:
         """A random configuration from the cheap end, dearer from one trial of the start to the next."""
-        place = CHEAPEST * (question.number - self._first + 0.5) / (self._start_ends - self._first)
-        attempts = range(DRAWN * question.attempt, DRAWN * (question.attempt + 1))
-        drawn = [random_configuration(self.space, self.seed, question.number, attempt) for attempt in attempts]
+        place = CHEAPEST * (request.number - self._first + 0.5) / (self._start_ends - self._first)
+        attempts = range(DRAWN * request.attempt, DRAWN * (request.attempt + 1))
+        drawn = [random_configuration(self.space, self.seed, request.number, attempt) for attempt in attempts]
         drawn.sort(key=lambda params: self.plan.cost(params).seconds)
         return Proposal(self.searched(drawn[int(place * DRAWN)]))
 
     # ------------------------------------------------------------------ the model
 
-    def _by_model(self, question: Question, rows: Rows) -> Proposal:
-        generator = stream(self.seed, question.number, f"proposal {question.attempt}")
+    def _by_model(self, request: ProposalRequest, rows: Rows) -> Proposal:
+        generator = stream(self.seed, request.number, f"proposal {request.attempt}")
         offsets = (
-            self._history.predicted_log_seconds(question.history)
-            if self.plan.cheap_cost
-            else np.zeros(len(rows.losses))
+            self._history.predicted_log_seconds(request.history) if self.plan.cheap_cost else np.zeros(len(rows.losses))
         )
         costs = self._costs(rows, offsets)
         low, width = self._box(rows, costs)
         z = (rows.losses - low) / width
         good = self._good(rows, z)
         seen = chosen_rows(len(z), good, ROWS, generator)
-        hyperparameters, note = self._hyperparameters(question, rows, seen, offsets)
+        hyperparameters, note = self._hyperparameters(request, rows, seen, offsets)
         posteriors = [self._posterior(i, rows, seen, hyperparameters[i], offsets if i == 1 else None) for i in range(3)]
         front = self._front(posteriors[0], rows, low, width)
-        bold = question.number % BOLD_EVERY == 0
+        bold = request.number % BOLD_EVERY == 0
         count = PRICED_CANDIDATES if self.plan.cheap_cost else CANDIDATES
         at_random = count // (2 if bold else 4)
         candidates = children(self._encoding, rows.vectors[good], count, at_random, generator)
         mean, sd, params = self._believed(posteriors, candidates, low, width)
         if bold:
             sd[:, 0] *= BOLDNESS
-        if question.running:
-            elsewhere = self._encoding.vectors(question.running)
+        if request.running:
+            elsewhere = self._encoding.vectors(request.running)
             expected, _, _ = self._believed(posteriors, elsewhere, low, width)
             front = np.vstack([front, expected[(expected < REFERENCE).all(axis=1)]])
             front = front[non_dominated(front)]
         order = by_gain(mean, sd, front, self._worth(costs, low[1] + mean[:, 1] * width[1], len(z)), generator)
-        taken = self._history.taken(question.history, question.running)
+        taken = self._history.taken(request.history, request.running)
         for place in order:
             chosen = params[place] if params else self._encoding.params(candidates[place], candidates[place])
             if key_of(chosen) not in taken and self.plan.allows(chosen):
                 return Proposal(chosen, note, expected_score=float(-low[0] - mean[place, 0] * width[0]))
-        return Proposal(self._random.propose(question).params, note)
+        return Proposal(self._random.propose(request).params, note)
 
     def _costs(self, rows: Rows, offsets: Array) -> Array | None:
         """ln of the (seconds, MB) of random configurations, ``(configurations, 2)``; seconds by how far off trials show them."""
@@ -220,11 +218,11 @@ class GpSampler(Sampler):
         return front[thin(front, FRONT_ROWS)]
 
     def _hyperparameters(
-        self, question: Question, rows: Rows, seen: NDArray[np.int64], offsets: Array
+        self, request: ProposalRequest, rows: Rows, seen: NDArray[np.int64], offsets: Array
     ) -> tuple[list[Hyperparameters], Any]:
         """Those of the latest fit, or, when the history has grown by a tenth since, fitted anew; then with a note to store."""
-        latest: Any = next((row.note for row in reversed(question.history) if _is_fit(row.note)), None)
-        size, n_axes = len(question.history), len(self._encoding.axes)
+        latest: Any = next((row.note for row in reversed(request.history) if _is_fit(row.note)), None)
+        size, n_axes = len(request.history), len(self._encoding.axes)
         starts = [Hyperparameters.initial(n_axes)] * 3
         if latest is not None and len(latest["lengths"][0]) == n_axes:
             starts = [
@@ -233,9 +231,9 @@ class GpSampler(Sampler):
             ]
             if size < 1.1 * latest["size"] + 5:
                 return starts, None
-        key = (question.number, size)
+        key = (request.number, size)
         if self._fitted is None or self._fitted[0] != key:
-            generator = stream(self.seed, question.number, "rows to fit on")
+            generator = stream(self.seed, request.number, "rows to fit on")
             some = np.sort(generator.permutation(seen)[:FIT_ROWS])
             steps = FIRST_STEPS if latest is None else WARM_STEPS
             found = [self._fit(i, rows, some, starts[i], steps, offsets) for i in range(3)]

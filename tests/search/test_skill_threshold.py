@@ -14,7 +14,7 @@ from scipy.special import softmax
 from scipy.stats import mannwhitneyu, norm
 
 from cnn_lstm_hyperopt.metrics import METRICS, score
-from cnn_lstm_hyperopt.search import SkillGate, no_skill, undefined_in
+from cnn_lstm_hyperopt.search import SkillThreshold, no_skill, undefined_in
 
 
 @pytest.mark.parametrize(
@@ -22,18 +22,18 @@ from cnn_lstm_hyperopt.search import SkillGate, no_skill, undefined_in
     [(0.5, 100, 0.6), (0.8, 400, 0.84), (0.5, 10_000, 0.51), (1.0, 50, 1.0), (0.9, 9, 1.1)],
 )
 def test_threshold_is_chance_and_two_standard_errors(chance, n, threshold):
-    assert SkillGate(chance, n).threshold == pytest.approx(threshold, rel=1e-12)
+    assert SkillThreshold(chance, n).threshold == pytest.approx(threshold, rel=1e-12)
 
 
 def test_a_trial_on_the_line_has_not_passed():
-    gate = SkillGate(0.5, 100)
+    gate = SkillThreshold(0.5, 100)
     assert not gate.passes(gate.threshold)
     assert gate.passes(math.nextafter(gate.threshold, 1))
 
 
 @given(st.floats(0.01, 0.99), st.integers(1, 10**6), st.floats(0, 1) | st.none())
 def test_a_score_breaks_the_constraint_exactly_where_it_does_not_pass(chance, n, score):
-    gate = SkillGate(chance, n)
+    gate = SkillThreshold(chance, n)
     score = gate.threshold if score is None else score
     assert (gate.shortfall(score) > 0) == (not gate.passes(score))
     assert gate.shortfall(score) == pytest.approx(gate.threshold - score, abs=1e-300)
@@ -43,12 +43,12 @@ def test_a_score_breaks_the_constraint_exactly_where_it_does_not_pass(chance, n,
 def test_passing_means_two_standard_errors_above_chance(chance, n, accuracy):
     standard_error = math.sqrt(chance * (1 - chance) / n)
     if abs(accuracy - chance - 2 * standard_error) > 1e-9:
-        assert SkillGate(chance, n).passes(accuracy) == ((accuracy - chance) / standard_error > 2)
+        assert SkillThreshold(chance, n).passes(accuracy) == ((accuracy - chance) / standard_error > 2)
 
 
 def test_the_gate_lets_chance_through_about_once_in_forty():
     """Binomial: the share of majority guessers above the line is the normal tail beyond 2, 2.3 %."""
-    gate = SkillGate(0.55, 1000)
+    gate = SkillThreshold(0.55, 1000)
     accuracies = np.random.default_rng(0).binomial(1000, 0.55, 20_000) / 1000
     assert 0.015 < np.mean([gate.passes(a) for a in accuracies]) < 0.03
 
@@ -56,21 +56,23 @@ def test_the_gate_lets_chance_through_about_once_in_forty():
 @pytest.mark.parametrize("overlap", [1, 3, 10, 500])
 def test_windows_that_look_at_the_same_bar_count_together(overlap):
     """Ten windows of ten bars' horizon are one reading."""
-    gate = SkillGate(0.5, 1000, overlap)
+    gate = SkillThreshold(0.5, 1000, overlap)
     assert gate.n_effective == 1000 / overlap
-    assert gate.threshold == pytest.approx(SkillGate(0.5, 1000).threshold + (math.sqrt(overlap) - 1) / math.sqrt(1000))
+    assert gate.threshold == pytest.approx(
+        SkillThreshold(0.5, 1000).threshold + (math.sqrt(overlap) - 1) / math.sqrt(1000)
+    )
     assert gate.standard_error(0.8) == pytest.approx(0.4 * math.sqrt(overlap / 1000))
 
 
 def test_there_is_one_reading_at_least():
-    assert SkillGate(0.5, 3, overlap=60).n_effective == 1.0
-    assert SkillGate(0.5, 0).n_effective == 1.0
+    assert SkillThreshold(0.5, 3, overlap=60).n_effective == 1.0
+    assert SkillThreshold(0.5, 0).n_effective == 1.0
 
 
 @pytest.mark.parametrize(("accuracy", "error"), [(0.0, 0.0), (1.0, 0.0), (-0.1, 0.0), (1.2, 0.0), (0.5, 0.05)])
 def test_no_accuracy_has_an_error_that_is_no_number(accuracy, error):
     """An extrapolation may lie beyond 0 or 1."""
-    assert SkillGate(0.5, 100).standard_error(accuracy) == pytest.approx(error)
+    assert SkillThreshold(0.5, 100).standard_error(accuracy) == pytest.approx(error)
 
 
 # ---------------------------------------------------------------------- other metrics
@@ -113,7 +115,7 @@ def scores_of(metric: str, labels: np.ndarray, says: Callable[[np.ndarray, np.ra
 )
 def test_chance_and_its_error_in_closed_form(metric, labels, chance, error):
     assert no_skill(metric, [labels]) == pytest.approx((chance, error), rel=1e-12)
-    gate = SkillGate.on(metric, [labels])
+    gate = SkillThreshold.on(metric, [labels])
     assert gate.chance == pytest.approx(chance)
     assert gate.standard_error(chance) == pytest.approx(error)
     assert gate.threshold == pytest.approx(chance + 2 * error)
@@ -126,11 +128,11 @@ def test_chance_is_what_the_best_constant_prediction_scores(metric, labels):
     rates = np.bincount(labels) / len(labels)
     constants = [rates, *np.eye(len(rates)), *np.random.default_rng(0).dirichlet(np.ones(len(rates)), 30)]
     best = max(score(metric, labels, np.tile(each, (len(labels), 1))) for each in constants)
-    assert SkillGate.on(metric, [labels]).chance == pytest.approx(best)
+    assert SkillThreshold.on(metric, [labels]).chance == pytest.approx(best)
 
 
 def test_for_an_accuracy_it_is_the_gate_that_it_always_was():
-    assert SkillGate.on("accuracy", [UNEVEN], overlap=5) == SkillGate(0.65, 400, overlap=5)
+    assert SkillThreshold.on("accuracy", [UNEVEN], overlap=5) == SkillThreshold(0.65, 400, overlap=5)
 
 
 def test_the_error_of_an_auc_is_that_of_mann_and_whitney():
@@ -164,7 +166,7 @@ def test_the_errors_of_those_who_guess_are_no_larger_than_told(metric, labels, l
 @pytest.mark.parametrize("labels", [UNEVEN, THREE], ids=["two", "three"])
 @pytest.mark.parametrize("metric", ["balanced_accuracy", "mcc", "auc"])
 def test_the_gate_lets_guessers_through_about_once_in_forty(metric, labels):
-    gate = SkillGate.on(metric, [labels])
+    gate = SkillThreshold.on(metric, [labels])
     passed = np.mean([gate.passes(each) for each in scores_of(metric, labels, uniform, 2000)])
     assert passed < 0.032
     if len(np.unique(labels)) == 2:
@@ -175,7 +177,7 @@ def test_the_gate_lets_guessers_through_about_once_in_forty(metric, labels):
 @pytest.mark.parametrize("labels", [UNEVEN, THREE, np.arange(400) % 2], ids=["two", "three", "even"])
 def test_noise_in_logits_passes_the_gate_of_a_log_loss_about_once_in_forty_at_worst(labels):
     """At the spread at which a gain of 2/n is likeliest, and less often at others."""
-    gate = SkillGate.on("log_loss", [labels])
+    gate = SkillThreshold.on("log_loss", [labels])
     rates = np.bincount(labels) / len(labels)
     worst = math.sqrt(2 * 2 / len(labels) / (rates * (1 - rates)).sum())
     passed = {}
@@ -217,12 +219,12 @@ def test_a_calibrated_models_gain_in_log_loss_varies_as_the_gate_says(rate, spre
             - score("log_loss", labels, np.column_stack([1 - own, own]))
         )
     labels = (np.arange(3000) < 3000 * rate).astype(np.int64)
-    gate = SkillGate.on("log_loss", [labels])
+    gate = SkillThreshold.on("log_loss", [labels])
     assert np.std(gains) == pytest.approx(gate.standard_error(gate.chance + np.mean(gains)), rel=0.12)
 
 
 def test_the_error_of_a_log_loss_grows_with_the_distance_from_chance_on_both_sides():
-    gate = SkillGate.on("log_loss", [np.arange(1000) % 2])
+    gate = SkillThreshold.on("log_loss", [np.arange(1000) % 2])
     errors = [gate.standard_error(gate.chance + gain) for gain in (0.0, 0.0004, 0.008, 0.05, 0.3)]
     assert errors == pytest.approx([0.001, 0.001, 0.004, 0.01, math.sqrt(0.6 / 1000)])
     assert gate.standard_error(gate.chance - 0.05) == pytest.approx(0.01)
@@ -231,8 +233,8 @@ def test_the_error_of_a_log_loss_grows_with_the_distance_from_chance_on_both_sid
 @every_metric
 def test_windows_that_overlap_count_together_in_every_metric(metric):
     """Each label and each guess ten times: as many readings as without."""
-    repeated = SkillGate.on(metric, [np.repeat(UNEVEN, 10)], overlap=10)
-    once = SkillGate.on(metric, [UNEVEN])
+    repeated = SkillThreshold.on(metric, [np.repeat(UNEVEN, 10)], overlap=10)
+    once = SkillThreshold.on(metric, [UNEVEN])
     assert repeated.n_effective == once.n_effective == 400
     assert repeated.threshold == pytest.approx(once.threshold, rel=1e-3)
 
@@ -240,18 +242,18 @@ def test_windows_that_overlap_count_together_in_every_metric(metric):
 @every_metric
 def test_folds_of_one_size_are_worth_all_their_windows(metric):
     """A mean of four readings varies as one on four times the windows."""
-    four = SkillGate.on(metric, [UNEVEN] * 4)
-    assert (four.chance, four.n_validation) == (pytest.approx(SkillGate.on(metric, [UNEVEN]).chance), 1600)
-    assert four.threshold == pytest.approx(SkillGate.on(metric, [np.tile(UNEVEN, 4)]).threshold, rel=1e-3)
+    four = SkillThreshold.on(metric, [UNEVEN] * 4)
+    assert (four.chance, four.n_validation) == (pytest.approx(SkillThreshold.on(metric, [UNEVEN]).chance), 1600)
+    assert four.threshold == pytest.approx(SkillThreshold.on(metric, [np.tile(UNEVEN, 4)]).threshold, rel=1e-3)
 
 
 @every_metric
 def test_folds_that_hold_out_the_same_windows_are_no_new_readings(metric):
     """Combinatorial folds: six pairs of four blocks hold out each block three times."""
     pairs = [np.concatenate([UNEVEN, UNEVEN])] * 6
-    gate = SkillGate.on(metric, pairs, n_windows=4 * 400)
+    gate = SkillThreshold.on(metric, pairs, n_windows=4 * 400)
     assert gate.n_validation == 1600
-    assert gate.threshold == pytest.approx(SkillGate.on(metric, [UNEVEN] * 4).threshold, rel=1e-3)
+    assert gate.threshold == pytest.approx(SkillThreshold.on(metric, [UNEVEN] * 4).threshold, rel=1e-3)
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy", "auc", "log_loss"])
@@ -259,7 +261,7 @@ def test_a_small_fold_makes_the_mean_over_folds_uncertain(metric):
     """Simulated: the standard deviation of the mean of a reading on 100 windows and one on 900 is that of 360 windows."""
     generator = np.random.default_rng(0)
     folds = [np.arange(100) % 2, np.arange(900) % 2]
-    gate = SkillGate.on(metric, folds)
+    gate = SkillThreshold.on(metric, folds)
     assert gate.n_validation == 360
     spread = 2 * math.sqrt(2 / 360) if metric == "log_loss" else 1.0  # the likeliest to pass
     means = [np.mean([score(metric, y, noise(y, generator, spread)) for y in folds]) for _ in range(1500)]
@@ -269,7 +271,7 @@ def test_a_small_fold_makes_the_mean_over_folds_uncertain(metric):
 def test_the_chance_of_folds_is_the_mean_of_each():
     """Always saying a fold's own majority, which differs from fold to fold."""
     folds = [np.repeat([0, 1], [80, 20]), np.repeat([0, 1], [30, 70])]
-    assert SkillGate.on("accuracy", folds).chance == pytest.approx(0.75)
+    assert SkillThreshold.on("accuracy", folds).chance == pytest.approx(0.75)
 
 
 @pytest.mark.parametrize("metric", ["auc", "mcc"])
@@ -277,14 +279,14 @@ def test_where_all_labels_are_alike_an_auc_and_a_correlation_are_not_defined(met
     folds = [UNEVEN, np.ones(30, dtype=np.int64)]
     assert undefined_in(metric, folds) == 1
     with pytest.raises(ValueError, match=f"{metric} is not defined on fold 1, whose labels are all alike"):
-        SkillGate.on(metric, folds)
+        SkillThreshold.on(metric, folds)
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy", "log_loss"])
 def test_where_all_labels_are_alike_nobody_beats_the_constant(metric):
     labels = np.ones(30, dtype=np.int64)
     assert undefined_in(metric, [labels]) is None
-    gate = SkillGate.on(metric, [labels])
+    gate = SkillThreshold.on(metric, [labels])
     assert gate.chance == METRICS[metric].score_range[1]
     assert not gate.passes(gate.chance)
 
@@ -297,20 +299,20 @@ def test_a_class_that_does_not_occur_in_a_fold_counts_for_nothing():
 
 @every_metric
 def test_a_gate_is_stored_as_json_and_comes_back(metric):
-    gate = SkillGate.on(metric, [THREE, THREE], overlap=3)
-    assert SkillGate(**json.loads(json.dumps(asdict(gate), allow_nan=False))) == gate
+    gate = SkillThreshold.on(metric, [THREE, THREE], overlap=3)
+    assert SkillThreshold(**json.loads(json.dumps(asdict(gate), allow_nan=False))) == gate
 
 
 @pytest.mark.parametrize("metric", ["balanced_accuracy", "mcc", "auc"])
 def test_a_gate_whose_error_depends_on_the_labels_is_not_made_without(metric):
     with pytest.raises(ValueError, match=f"a gate of {metric} needs an error"):
-        SkillGate(0.5, 100, metric=metric)
+        SkillThreshold(0.5, 100, metric=metric)
 
 
 def test_what_counts_as_worst_of_a_log_loss_is_as_far_below_chance_as_perfect_is_above():
-    gate = SkillGate.on("log_loss", [UNEVEN])
+    gate = SkillThreshold.on("log_loss", [UNEVEN])
     assert gate.score_range == (2 * gate.chance, 0.0)
-    assert SkillGate.on("mcc", [UNEVEN]).score_range == (-1.0, 1.0)
-    assert SkillGate(0.5, 100).score_range == (0.0, 1.0)
+    assert SkillThreshold.on("mcc", [UNEVEN]).score_range == (-1.0, 1.0)
+    assert SkillThreshold(0.5, 100).score_range == (0.0, 1.0)
     for name, metric in METRICS.items():
-        assert SkillGate.on(name, [UNEVEN]).small_gain == metric.small_gain
+        assert SkillThreshold.on(name, [UNEVEN]).small_gain == metric.small_gain
