@@ -89,15 +89,8 @@ def probability_of_backtest_overfitting(
     if len(np.unique(block_sums, axis=1).T) < 2:
         return unknown(f"all {n_trials} trials score alike")
 
-    halves = np.zeros((math.comb(n_blocks, n_blocks // 2), n_blocks))
-    for row, chosen in enumerate(itertools.combinations(range(n_blocks), n_blocks // 2)):
-        halves[row, list(chosen)] = 1.0
-    parts = [
-        _best_of_half(halves[first : first + rows], block_sums, block_counts)
-        for rows in [max(1, _CHUNK // n_trials)]
-        for first in range(0, len(halves), rows)
-    ]
-    ranks, inside, outside = (np.concatenate(each) for each in zip(*parts, strict=True))
+    halves = _all_halves(n_blocks)
+    ranks, inside, outside = _of_halves(halves, block_sums, block_counts)
     return Overfitting(
         probability=float((2 * ranks <= n_trials + 1).mean()),
         n_trials=n_trials,
@@ -108,6 +101,26 @@ def probability_of_backtest_overfitting(
         out_of_sample=float(outside.mean()),
         reason=None,
     )
+
+
+def _all_halves(n_blocks: int) -> NDArray[np.float64]:
+    """All ways to choose half of the blocks, ``(combinations, blocks)`` 0 or 1."""
+    halves = np.zeros((math.comb(n_blocks, n_blocks // 2), n_blocks))
+    for row, chosen in enumerate(itertools.combinations(range(n_blocks), n_blocks // 2)):
+        halves[row, list(chosen)] = 1.0
+    return halves
+
+
+def _of_halves(
+    halves: NDArray[np.float64], block_sums: NDArray[np.float64], block_counts: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Rank out of sample, and scores inside and outside, of the best trial of each half, ``(combinations,)``."""
+    rows = max(1, _CHUNK // block_sums.shape[1])
+    parts = [
+        _best_of_half(halves[first : first + rows], block_sums, block_counts) for first in range(0, len(halves), rows)
+    ]
+    ranks, inside, outside = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return ranks, inside, outside
 
 
 def _best_of_half(halves: Floats, block_sums: Floats, block_counts: Floats) -> tuple[Floats, Floats, Floats]:
