@@ -75,6 +75,7 @@ class Fake:
 
     def __init__(self, clock, spend):
         self.clock, self.spend, self.budgets, self.numbers = clock, list(spend), [], []
+        self.costs = self
 
     def epochs_within(self, configuration, windows, seconds, most):
         self.budgets.append(seconds)

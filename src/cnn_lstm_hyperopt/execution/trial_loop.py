@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -88,14 +89,15 @@ def run_trials(
             case NoTrial.OTHERS_RUN_THE_REST:  # one of them may fail, and its trial is then to be had again
                 stop.wait(WAIT_SECONDS)
             case Assignment():
+                own = _state(checkpoints, assignment.seeded_as)
                 for callback in callbacks:
                     callback.on_trial_start(assignment)
                 try:
-                    ended = _run_one(study, runner, assignment, stop, callbacks, checkpoints)
+                    ended = _TrialRun(study, runner, assignment, stop, callbacks, own).run()
                 except TrialChangedError as error:
                     log.info("trial %d is dropped: %s", assignment.number, error)
                     study.drop(assignment, str(error))
-                    forget_checkpoint(_state(checkpoints, assignment.seeded_as))
+                    forget_checkpoint(own)
                     study.check_failures()
                     continue
                 if ended is None:
@@ -103,7 +105,7 @@ def run_trials(
                 record, trained = ended
                 for callback in callbacks:
                     callback.on_trial_end(record, trained)
-                forget_checkpoint(_state(checkpoints, record.seeded_as))
+                forget_checkpoint(own)
                 study.check_failures()
     return FINISHED if study.n_finished() >= study.plan.n_trials else reason
 
@@ -117,98 +119,105 @@ def forget_left_over(study: Study, checkpoints: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _run_one(
-    study: Study,
-    runner: Runner,
-    assignment: Assignment,
-    stop: StopSignal,
-    callbacks: Sequence[TrialEvents],
-    checkpoints: Path,
-) -> tuple[TrialRecord, TrainedNetwork | None] | None:
-    """One trial, from start to its stored end: ask, train, map the outcome to a state, store it; None: the run ends before it."""
+@dataclass
+class _TrialRun:
+    """One trial in this process: trained, as often as memory demands, and stored."""
 
-    def on_report(report: ProgressReport) -> Decision:
-        decision = study.report(assignment, report)
-        for callback in callbacks:
-            callback.on_trial_report(assignment, report)
-        if report.again and pruned is not None and report.epoch == pruned.epoch:
-            return pruned.decision  # the process ended between this answer and the trial's end
-        reason = stop.reason
-        if decision.action is Action.CONTINUE and reason is not None and not report.last:
-            return Decision(Action.STOP, reason)
-        return decision
-
-    own = _state(checkpoints, assignment.seeded_as)
-    levels = levels_of(assignment.params)
-    attempts = 0
+    study: Study
+    runner: Runner
+    assignment: Assignment
+    stop: StopSignal
+    callbacks: Sequence[TrialEvents]
+    checkpoint: Path
+    attempts: int = 0
     pruned: Checkpoint | None = None
 
-    def attempt(saving: int) -> TrainedNetwork:
-        nonlocal attempts, pruned
-        attempts += 1
-        if attempts > 1:
+    def run(self) -> tuple[TrialRecord, TrainedNetwork | None] | None:
+        """Train, map the outcome to a state, store it; None: the run ends before the trial does."""
+        levels = levels_of(self.assignment.params)
+        try:
+            trained, saving = save_memory(self._attempt, self.runner.device, levels, self.assignment.saving)
+        except _GivenUpError as error:
+            return self._fail(str(error), given_up=True)
+        except NonFiniteLossError as error:
+            return self._fail(str(error), diverged=True)
+        except (StorageFailedError, TrialChangedError, OSError):
+            raise  # not the trial's fault
+        except Exception as error:
+            log.exception("trial %d failed", self.assignment.number)
+            if isinstance(error, MemoryError):
+                return self._fail(f"{LACKED_MEMORY} ({typed_line(error)})", given_up=True)
+            return self._fail(typed_line(error))
+        return self._finish(trained, str(levels[saving]) if saving else None)
+
+    def _attempt(self, saving: int) -> TrainedNetwork:
+        """Trains at a level of memory saving; continues from the checkpoint that an earlier process left."""
+        study, assignment = self.study, self.assignment
+        self.attempts += 1
+        if self.attempts > 1:
             study.begin_again(assignment)
             study.note_saving(assignment, saving)
-        start = last_good(own)
-        if attempts == 1 and (why := study.why_not_again(assignment, 0 if start is None else start.epoch)) is not None:
-            raise _GivenUpError(why)
-        pruned = start if start is not None and start.decision.action is Action.PRUNE else None
+        start = last_good(self.checkpoint)
+        if self.attempts == 1:
+            why = study.why_not_again(assignment, 0 if start is None else start.epoch)
+            if why is not None:
+                raise _GivenUpError(why)
+        self.pruned = start if start is not None and start.decision.action is Action.PRUNE else None
         number, params = assignment.seeded_as, assignment.params
         try:
-            return runner.run_trial(number, params, on_report, checkpoint=own, start=start, saving=saving)
+            return self.runner.run_trial(
+                number, params, self._decide, checkpoint=self.checkpoint, start=start, saving=saving
+            )
         except CheckpointError as error:
             log.warning("trial %d trains from its beginning: %s", assignment.number, error)
             study.begin_again(assignment)
             study.note_trained_anew(assignment, str(error))
-            return runner.run_trial(number, params, on_report, checkpoint=own, saving=saving)
+            return self.runner.run_trial(number, params, self._decide, checkpoint=self.checkpoint, saving=saving)
 
-    try:
-        trained, saving = save_memory(attempt, runner.device, levels, assignment.saving)
-    except _GivenUpError as error:
-        return study.finish(assignment, State.FAIL, None, {"reason": str(error), "given_up": True}), None
-    except NonFiniteLossError as error:
-        return study.finish(assignment, State.FAIL, None, {"reason": str(error), "diverged": True}), None
-    except Exception as error:
-        if isinstance(error, StorageFailedError | TrialChangedError | OSError):
-            raise  # not the trial's fault
-        log.exception("trial %d failed", assignment.number)
-        reason = typed_line(error)
-        if isinstance(error, MemoryError):
-            reason = f"{LACKED_MEMORY} ({reason})"
-            return study.finish(assignment, State.FAIL, None, {"reason": reason, "given_up": True}), None
-        return study.finish(assignment, State.FAIL, None, {"reason": reason}), None
+    def _decide(self, report: ProgressReport) -> Decision:
+        decision = self.study.report(self.assignment, report)
+        for callback in self.callbacks:
+            callback.on_trial_report(self.assignment, report)
+        if report.again and self.pruned is not None and report.epoch == self.pruned.epoch:
+            return self.pruned.decision  # the process ended between this answer and the trial's end
+        reason = self.stop.reason
+        if decision.action is Action.CONTINUE and reason is not None and not report.last:
+            return Decision(Action.STOP, reason)
+        return decision
 
-    outcome = trained.outcome
-    seconds, projected = study.plan.training_seconds(
-        assignment.cost, outcome.epochs, measured=(outcome.seconds, outcome.projected_seconds)
-    )
-    attributes: dict[str, Any] = {
-        "epochs": outcome.epochs,
-        "best_epoch": outcome.best_epoch,
-        "seconds": seconds,
-        "projected_seconds": projected,
-        "measured_seconds": outcome.seconds,
-        "evaluation_seconds": outcome.evaluation_seconds,
-        "memory_mb": trained.memory_mb,
-        "precision": trained.precision,
-        **({"memory_saving": str(levels[saving])} if saving else {}),
-        **({"paused_seconds": outcome.paused_seconds} if outcome.paused_seconds else {}),
-    }
-    match outcome.decision.action:
-        case Action.STOP:
+    def _fail(self, reason: str, **facts: bool) -> tuple[TrialRecord, None]:
+        return self.study.finish(self.assignment, State.FAIL, None, {"reason": reason, **facts}), None
+
+    def _finish(self, trained: TrainedNetwork, memory_saving: str | None) -> tuple[TrialRecord, TrainedNetwork] | None:
+        study, assignment, outcome = self.study, self.assignment, trained.outcome
+        if outcome.decision.action is Action.STOP:
             study.pause(assignment)
             return None
-        case Action.PRUNE:
+        seconds, projected = study.plan.training_seconds(
+            assignment.cost, outcome.epochs, measured=(outcome.seconds, outcome.projected_seconds)
+        )
+        attributes: dict[str, Any] = {
+            "epochs": outcome.epochs,
+            "best_epoch": outcome.best_epoch,
+            "seconds": seconds,
+            "projected_seconds": projected,
+            "measured_seconds": outcome.seconds,
+            "evaluation_seconds": outcome.evaluation_seconds,
+            "memory_mb": trained.memory_mb,
+            "precision": trained.precision,
+            **({"memory_saving": memory_saving} if memory_saving else {}),
+            **({"paused_seconds": outcome.paused_seconds} if outcome.paused_seconds else {}),
+        }
+        if outcome.decision.action is Action.PRUNE:
             state, values = State.PRUNED, None
             attributes["reason"] = outcome.decision.reason
-        case Action.CONTINUE:
+        else:
             if outcome.best is None:
                 raise RuntimeError("a training that ran to its end has an evaluation")
-            state = State.COMPLETE
-            values = Values(outcome.best.score, seconds, assignment.cost.size_mb)
-    for callback in callbacks:
-        callback.on_trial_trained(assignment, trained)
-    return study.finish(assignment, state, values, attributes), trained
+            state, values = State.COMPLETE, Values(outcome.best.score, seconds, assignment.cost.size_mb)
+        for callback in self.callbacks:
+            callback.on_trial_trained(assignment, trained)
+        return study.finish(assignment, state, values, attributes), trained
 
 
 def _state(checkpoints: Path, number: int) -> Path:

@@ -121,13 +121,7 @@ def run_with_workers(
                 if looked - before > STOPPED_SECONDS:
                     worker.excuse()
                 worker.kill_if_silent(silence_seconds)
-                if stop.reason is not None:
-                    worker.ask_to_end(stop.reason)
-                elif worker.recycled:
-                    worker.close()
-                    worker.start()
-                elif worker.died:
-                    _replace(worker, study, warn)
+                _keep_at_work(worker, study, stop, warn)
         _tell_of_new_trials(study, ended, callbacks)
     finally:
         for worker in crew:
@@ -138,6 +132,17 @@ def run_with_workers(
     if study.n_finished() >= study.plan.n_trials:
         return FINISHED
     return stop.reason or EXHAUSTED
+
+
+def _keep_at_work(worker: "_Worker", study: Study, stop: StopSignal, warn: Callable[[str], None]) -> None:
+    """Asks the worker to end, or starts a new process where one is due."""
+    if stop.reason is not None:
+        worker.ask_to_end(stop.reason)
+    elif worker.recycled:
+        worker.close()
+        worker.start()
+    elif worker.died:
+        _replace(worker, study, warn)
 
 
 class _Worker:

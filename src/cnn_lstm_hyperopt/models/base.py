@@ -1,17 +1,12 @@
 """The protocol of a network family: parameters, build, cost, describe. The code outside ``models`` knows no more of one."""
 
-from __future__ import annotations
-
 import abc
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Protocol
 
 from cnn_lstm_hyperopt.models.cost import Profile
 from cnn_lstm_hyperopt.space.parameters import Params, Specs
-
-if TYPE_CHECKING:
-    from cnn_lstm_hyperopt.models.network import Network
 
 
 @dataclass(frozen=True)
@@ -29,8 +24,8 @@ class NetworkConfig(abc.ABC):
     has_regression: bool
 
     @abc.abstractmethod
-    def build(self) -> Network:
-        """A new network, its weights drawn from torch's global generator; see :func:`.build_network` for seeded ones."""
+    def build(self) -> Any:  # a Network, whose module loads torch
+        """A new :class:`.Network`, its weights drawn from torch's global generator; :func:`.build_network` makes seeded ones."""
 
     @abc.abstractmethod
     def cost(self, *, lookback: int) -> Profile:

@@ -46,5 +46,5 @@ def build_network(config: NetworkConfig, *, seed: int, device: torch.device) -> 
         torch.default_generator.manual_seed(
             seed
         )  # weights are drawn on the CPU; manual_seed() would reseed CUDA's, too
-        network = config.build()
+        network: Network = config.build()
     return network.to(device)

@@ -150,28 +150,42 @@ def confirm(
         if deadline is not None and time.monotonic() > deadline:
             ended = Decision(Action.STOP, TIME_IS_UP)
             break
-        hear = until(deadline, on_report(candidate, seed))
         place = checkpoints / f"confirmation_{number:05d}_{seed}.pt"
-        try:
-            trained = runner.confirm(SEEDS_APART * number + seed, candidate.params, hear, checkpoint=place)
-        except NonFiniteLossError as error:
-            divergence = Divergence(seed, one_line(error, 300))
-            failures[number] = divergence.text
-            on_divergence(candidate, divergence)
-            forget_checkpoint(place)
-            continue
-        except (RuntimeError, MemoryError) as error:
-            failures[number] = f"fresh seed {seed}: {one_line(error, 300)}"
-            continue
-        if trained.outcome.decision.action is not Action.CONTINUE:
-            ended = trained.outcome.decision
-            break
-        if trained.outcome.best is None:
-            raise RuntimeError("a training that ran to its end has an evaluation")
-        readings[number].append(Reading(trained.outcome.best.score, trained.outcome.best.loss))
-        on_reading(candidate, readings[number])
+        hear = until(deadline, on_report(candidate, seed))
+        found = _fresh_training(runner, candidate, seed, hear, place)
+        match found:
+            case Reading():
+                readings[number].append(found)
+                on_reading(candidate, readings[number])
+            case Divergence():
+                failures[number] = found.text
+                on_divergence(candidate, found)
+            case Decision():
+                ended = found
+                break
+            case _:
+                failures[number] = found
+                continue
         forget_checkpoint(place)
     return _ranked(candidates, readings, failures, ended)
+
+
+def _fresh_training(
+    runner: TrialRunner, candidate: Candidate, seed: int, hear: OnReport, place: Path
+) -> Reading | Divergence | Decision | str:
+    """What a fresh training found; or what ended it; or why it failed, where trying again may help."""
+    number = SEEDS_APART * candidate.trial_number + seed
+    try:
+        outcome = runner.confirm(number, candidate.params, hear, checkpoint=place).outcome
+    except NonFiniteLossError as error:
+        return Divergence(seed, one_line(error, 300))
+    except (RuntimeError, MemoryError) as error:
+        return f"fresh seed {seed}: {one_line(error, 300)}"
+    if outcome.decision.action is not Action.CONTINUE:
+        return outcome.decision
+    if outcome.best is None:
+        raise RuntimeError("a training that ran to its end has an evaluation")
+    return Reading(outcome.best.score, outcome.best.loss)
 
 
 def _ranked(

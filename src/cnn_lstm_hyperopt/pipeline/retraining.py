@@ -145,50 +145,18 @@ def retrain(
     Raises:
         OSError: a training's state can't be kept.
     """
-    fold = Fold(dataset.train, dataset.validation, dataset.value_mean, dataset.value_std)
-
-    def train(finalist: Finalist, seed: int, budget: float | None) -> SeedRun | str | Decision:
-        """The run, why there is none, or what ended all."""
-        given = known.get((finalist.trial_number, seed))
-        if given is not None and given.failure is not None:
-            return given.failure
-        state = checkpoints / f"retraining_{finalist.trial_number:05d}_{seed}.pt"
-        if given is None:
-            forget_checkpoint(state)  # of what was decided otherwise
-            given = Given(runner.costs.epochs_within(finalist.params, len(dataset.train), budget, full_epochs))
-            on_given(finalist, seed, given)
-        hear = until(_deadline(given, state, budget), on_report(finalist, seed, given.epochs))
-        number = SEEDS_APART * finalist.trial_number + seed
-        try:
-            trained = runner.retrain(number, finalist.params, fold, given.epochs, hear, checkpoint=state)
-        except NonFiniteLossError as error:
-            on_given(finalist, seed, replace(given, failure=one_line(error, 300)))
-            return one_line(error, 300)
-        except (RuntimeError, MemoryError) as error:
-            return one_line(error, 300)
-        outcome = trained.outcome
-        cut_short = outcome.decision.reason == TIME_IS_UP
-        if cut_short:
-            lost = f"no epoch was finished in its part of {TIME_IS_UP} ({budget:.0f} s)"
-            given = replace(given, cut_short=True, failure=lost if outcome.best is None else None)
-            on_given(finalist, seed, given)
-            if given.failure is not None:
-                return given.failure
-        elif outcome.decision.action is not Action.CONTINUE:
-            return outcome.decision
-        description = ModelDescription.of(dataset, finalist.params, max_gap_days=max_gap_days)
-        model = SavedModel(trained.network.cpu(), description)
-        return SeedRun(seed, model, outcome, given.epochs, cut_short)
-
     done: list[Retrained] = []
     failures: list[tuple[Finalist, str]] = []
     for place, finalist in enumerate(finalists):
         runs: list[SeedRun] = []
         failed: dict[int, str] = {}
         for seed in range(1, seeds + 1):
-            left = seconds_left()
-            trained = train(
-                finalist, seed, None if left is None else left / ((len(finalists) - place) * seeds - seed + 1)
+            left, missing = seconds_left(), (len(finalists) - place) * seeds - seed + 1
+            budget = None if left is None else left / missing
+            training = _SeedTraining(runner, dataset, finalist, seed, checkpoints, on_given)
+            given = training.decide(known.get((finalist.trial_number, seed)), full_epochs, budget)
+            trained = given.failure or training.run(
+                given, budget, on_report(finalist, seed, given.epochs), max_gap_days
             )
             match trained:
                 case SeedRun():
@@ -198,11 +166,66 @@ def retrain(
                 case Decision():
                     return Retraining(done, failures, trained)
         if runs:
-            told = tuple(f"seed {seed}: {reason}" for seed, reason in failed.items())
-            done.append(Retrained(finalist, tuple(runs), told))
+            reasons = tuple(f"seed {seed}: {reason}" for seed, reason in failed.items())
+            done.append(Retrained(finalist, tuple(runs), reasons))
         else:
             failures.append((finalist, "; ".join(dict.fromkeys(failed.values()))))
     return Retraining(done, failures, None)
+
+
+@dataclass(frozen=True)
+class _SeedTraining:
+    """A finalist's training with one seed."""
+
+    runner: TrialRunner
+    dataset: Dataset
+    finalist: Finalist
+    seed: int
+    checkpoints: Path
+    on_given: Callable[[Finalist, int, Given], None]
+
+    @property
+    def state(self) -> Path:
+        """Where its checkpoint lies."""
+        return self.checkpoints / f"retraining_{self.finalist.trial_number:05d}_{self.seed}.pt"
+
+    def decide(self, given: Given | None, full_epochs: int, budget: float | None) -> Given:
+        """What an earlier run decided; else as many epochs as fit into ``budget`` seconds."""
+        if given is not None:
+            return given
+        forget_checkpoint(self.state)  # of what was decided otherwise
+        epochs = self.runner.costs.epochs_within(self.finalist.params, len(self.dataset.train), budget, full_epochs)
+        self.on_given(self.finalist, self.seed, Given(epochs))
+        return Given(epochs)
+
+    def run(
+        self, given: Given, budget: float | None, on_report: OnReport, max_gap_days: float
+    ) -> SeedRun | str | Decision:
+        """The run, why there is none, or what ended all."""
+        finalist, dataset, state = self.finalist, self.dataset, self.state
+        fold = Fold(dataset.train, dataset.validation, dataset.value_mean, dataset.value_std)
+        hear = until(_deadline(given, state, budget), on_report)
+        number = SEEDS_APART * finalist.trial_number + self.seed
+        try:
+            trained = self.runner.retrain(number, finalist.params, fold, given.epochs, hear, checkpoint=state)
+        except NonFiniteLossError as error:
+            self.on_given(finalist, self.seed, replace(given, failure=one_line(error, 300)))
+            return one_line(error, 300)
+        except (RuntimeError, MemoryError) as error:
+            return one_line(error, 300)
+        outcome = trained.outcome
+        cut_short = outcome.decision.reason == TIME_IS_UP
+        if cut_short:
+            lost = f"no epoch was finished in its part of {TIME_IS_UP} ({budget:.0f} s)"
+            given = replace(given, cut_short=True, failure=lost if outcome.best is None else None)
+            self.on_given(finalist, self.seed, given)
+            if given.failure is not None:
+                return given.failure
+        elif outcome.decision.action is not Action.CONTINUE:
+            return outcome.decision
+        description = ModelDescription.of(dataset, finalist.params, max_gap_days=max_gap_days)
+        model = SavedModel(trained.network.cpu(), description)
+        return SeedRun(self.seed, model, outcome, given.epochs, cut_short)
 
 
 def _deadline(given: Given, state: Path, budget: float | None) -> float | None:

@@ -123,10 +123,99 @@ def evaluate_once(
         settings: the metric, the seed of the baselines and the cost of a trade.
         blend: the ensemble of these finalists, chosen before; None: there is none.
     """
-    metric, seed, horizon = settings.study.metric, settings.study.seed, dataset.horizon
+    metric = settings.study.metric
     test = dataset.test.open()
-    dependence = Dependence.of(test, horizon=horizon)
+    dependence = Dependence.of(test, horizon=dataset.horizon)
     known, reference = _last_known(dataset, test)
+    said, baseline_windows = _baselines(dataset, test, known, seed=settings.study.seed)
+    models = [[run.model.predict_windows(test) for run in each.runs] for each in retrained]
+    kept = [predictions[each.runs.index(each.kept)] for each, predictions in zip(retrained, models, strict=True)]
+    first = f"model {retrained[0].finalist.rank}"
+    judgement = judge(metric, test.labels.numpy(), kept[0].probabilities, said, dependence, model=first)
+    period = _Period(test, dependence, metric, judgement.best_baseline, said[judgement.best_baseline], reference)
+    traded = dataset.target == "direction" and test.values is not None
+    strategy = (dataset.horizon, settings.evaluation.cost_bps) if traded else None
+    return Verdict(
+        judgement=judgement,
+        finalists=tuple(
+            period.model(f"model {each.finalist.rank}", predictions, runs, strategy)
+            for each, runs, predictions in zip(retrained, models, kept, strict=True)
+        ),
+        ensemble=None if blend is None else period.model(ENSEMBLE, blend.mean(models), (), strategy),
+        baselines=tuple(period.result(name, Predictions(each.astype(np.float32), None)) for name, each in said.items()),
+        baseline_windows=baseline_windows,
+        windows=test,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Period:
+    """The test period, and what classifiers on it are compared with.
+
+    Attributes:
+        best_name, best: the best baseline and its probabilities ``(windows, classes)``.
+        reference: persistence's values ``(windows,)``; None without regression.
+    """
+
+    test: Windows
+    dependence: Dependence
+    metric: str
+    best_name: str
+    best: NDArray[np.float64]
+    reference: NDArray[np.float64] | None
+
+    def result(self, name: str, predictions: Predictions) -> TestResult:
+        """Scores and intervals of a classifier."""
+        ours, labels, values = predictions.probabilities, self.test.labels.numpy(), self.test.values
+        targets = None if values is None else values.numpy()
+        return TestResult(
+            name=name,
+            predictions=predictions,
+            scores=score_predictions(
+                labels, ours, targets=targets, values=predictions.values, reference=self.reference
+            ),
+            score=_known_score(self.metric, labels, ours),
+            interval=score_interval(self.metric, labels, ours, self.dependence),
+            against_best=None
+            if name == self.best_name
+            else paired_interval(self.metric, labels, ours, self.best, self.dependence),
+            accuracy_interval=score_interval("accuracy", labels, ours, self.dependence),
+        )
+
+    def model(
+        self, name: str, predictions: Predictions, runs: Sequence[Predictions], strategy: tuple[int, float] | None
+    ) -> TestResult:
+        """A model's result, with what is known of models alone.
+
+        Args:
+            name: of the model.
+            predictions: of the run that is kept.
+            runs: predictions of all its seeds.
+            strategy: horizon (bars) and cost (bps) of trading by it; None: it is not traded.
+        """
+        test, labels, probabilities = self.test, self.test.labels.numpy(), predictions.probabilities
+        traded = None
+        if strategy is not None and test.values is not None:
+            horizon, cost_bps = strategy
+            traded = long_flat(
+                probabilities, test.values.numpy(), test.dates, test.symbols, horizon=horizon, cost_bps=cost_bps
+            )
+        return replace(
+            self.result(name, predictions),
+            seed_scores=tuple(_known_score(self.metric, labels, run.probabilities) for run in runs),
+            calibration=calibration_table(labels, probabilities),
+            symbols=by_group(labels, probabilities, test.symbols),
+            years=by_group(labels, probabilities, year)
+            if test.dated and (year := years(test.dates)) is not None
+            else (),
+            strategy=traded,
+        )
+
+
+def _baselines(
+    dataset: Dataset, test: Windows, known: Sequence[NDArray[np.int64]], *, seed: int
+) -> tuple[dict[str, NDArray[np.float64]], int]:
+    """Each baseline's probabilities of the test windows, and the number of training windows that they learnt from."""
     most = _most_at_once(dataset)
     train, validation = (
         _sample(part, last, evenly_spread(len(part), min(1.0, most / len(part))))
@@ -135,71 +224,7 @@ def evaluate_once(
     baselines = fit_baselines(train, validation, n_classes=dataset.n_classes, seed=seed)
     if not (known[2] != UNKNOWN).any():
         del baselines[Persistence.name]
-    said = _said_of(test, known[2], baselines, most)
-    labels, targets = test.labels.numpy(), None if test.values is None else test.values.numpy()
-    models = [[run.model.predict_windows(test) for run in each.runs] for each in retrained]
-    kept = [predictions[each.runs.index(each.kept)] for each, predictions in zip(retrained, models, strict=True)]
-    judgement = judge(
-        metric,
-        labels,
-        kept[0].probabilities,
-        said,
-        dependence,
-        model=f"model {retrained[0].finalist.rank}",
-    )
-    best = said[judgement.best_baseline]
-
-    def result(name: str, predictions: Predictions) -> TestResult:
-        ours = predictions.probabilities
-        itself = name == judgement.best_baseline
-        interval = score_interval(metric, labels, ours, dependence)
-        return TestResult(
-            name=name,
-            predictions=predictions,
-            scores=score_predictions(labels, ours, targets=targets, values=predictions.values, reference=reference),
-            score=_known_score(metric, labels, ours),
-            interval=interval,
-            against_best=None if itself else paired_interval(metric, labels, ours, best, dependence),
-            accuracy_interval=interval
-            if metric == "accuracy"
-            else score_interval("accuracy", labels, ours, dependence),
-        )
-
-    def model(name: str, predictions: Predictions, runs: Sequence[Predictions] = ()) -> TestResult:
-        plain = result(name, predictions)
-        year = years(test.dates) if test.dated else None
-        probabilities = predictions.probabilities
-        return replace(
-            plain,
-            seed_scores=tuple(_known_score(metric, labels, run.probabilities) for run in runs),
-            calibration=calibration_table(labels, probabilities),
-            symbols=by_group(labels, probabilities, test.symbols),
-            years=() if year is None else by_group(labels, probabilities, year),
-            strategy=long_flat(
-                probabilities,
-                targets,
-                test.dates,
-                test.symbols,
-                horizon=horizon,
-                cost_bps=settings.evaluation.cost_bps,
-            )
-            if dataset.target == "direction" and targets is not None
-            else None,
-        )
-
-    return Verdict(
-        judgement=judgement,
-        finalists=tuple(
-            model(f"model {each.finalist.rank}", predictions, runs)
-            for each, runs, predictions in zip(retrained, models, kept, strict=True)
-        ),
-        ensemble=None if blend is None else model(ENSEMBLE, blend.mean(models)),
-        baselines=tuple(
-            result(name, Predictions(probabilities.astype(np.float32), None)) for name, probabilities in said.items()
-        ),
-        baseline_windows=len(train.labels),
-        windows=test,
-    )
+    return _said_of(test, known[2], baselines, most), len(train.labels)
 
 
 def _most_at_once(dataset: Dataset) -> int:
