@@ -42,10 +42,11 @@ from torch.utils.data import DataLoader, Sampler, TensorDataset
 
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.models import NetworkConfig
+from cnn_lstm_hyperopt.models.build import build_network
 from cnn_lstm_hyperopt.models.cnn_lstm.config import CnnLstmConfig
 from cnn_lstm_hyperopt.models.cnn_lstm.fusions import FUSIONS
 from cnn_lstm_hyperopt.models.cnn_lstm.params import CnnConfig, LstmConfig
-from cnn_lstm_hyperopt.models.network import Network, Output, build_network
+from cnn_lstm_hyperopt.models.network import Network, Output
 from cnn_lstm_hyperopt.training import TrainingConfig, ValueScale, evaluate
 from cnn_lstm_hyperopt.training.augmentation import AugmentationConfig
 from cnn_lstm_hyperopt.training.runtime.allocator import keep_freed_pages

@@ -18,8 +18,8 @@ from cnn_lstm_hyperopt.config import Settings, load_settings, parse_space, yaml_
 from cnn_lstm_hyperopt.errors import ConfigError, SaveDirError
 from cnn_lstm_hyperopt.inference.metadata import ModelDescription
 from cnn_lstm_hyperopt.inference.model import DESCRIPTION, WEIGHTS, SavedModel, load_model
+from cnn_lstm_hyperopt.models.build import build_network
 from cnn_lstm_hyperopt.models.cnn_lstm.fusions import FUSIONS
-from cnn_lstm_hyperopt.models.network import build_network
 from cnn_lstm_hyperopt.pipeline.results.trials_csv import trials_csv
 from cnn_lstm_hyperopt.search import SkillThreshold, State, StudyStorage, TrialRecord, Values, random_configuration
 from cnn_lstm_hyperopt.training import ValueScale

@@ -16,7 +16,7 @@ from scipy.stats import spearmanr
 
 from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.models import network_config
-from cnn_lstm_hyperopt.models.network import build_network
+from cnn_lstm_hyperopt.models.build import build_network
 from cnn_lstm_hyperopt.pareto import dominates
 from cnn_lstm_hyperopt.search import random_configuration
 from cnn_lstm_hyperopt.training.cost_model import TERMS

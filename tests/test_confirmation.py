@@ -21,7 +21,7 @@ from cnn_lstm_hyperopt.config import TrainingSettings
 from cnn_lstm_hyperopt.config.schema.retrain import RetrainSettings
 from cnn_lstm_hyperopt.errors import StorageFailedError
 from cnn_lstm_hyperopt.models import network_config
-from cnn_lstm_hyperopt.models.network import build_network
+from cnn_lstm_hyperopt.models.build import build_network
 from cnn_lstm_hyperopt.pipeline import confirmation as module
 from cnn_lstm_hyperopt.pipeline.confirmation import (
     SEEDS_APART,

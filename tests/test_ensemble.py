@@ -17,7 +17,7 @@ from cnn_lstm_hyperopt.inference.ensemble import Ensemble, Member, mean_of, sele
 from cnn_lstm_hyperopt.inference.metadata import ModelDescription
 from cnn_lstm_hyperopt.inference.model import SavedModel, load_model
 from cnn_lstm_hyperopt.metrics import METRICS, score
-from cnn_lstm_hyperopt.models.network import build_network
+from cnn_lstm_hyperopt.models.build import build_network
 from cnn_lstm_hyperopt.pipeline.ensemble_selection import blend
 from cnn_lstm_hyperopt.training import Predictions, ValueScale
 from finalists import Planted, mostly, params, planted

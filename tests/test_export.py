@@ -17,8 +17,8 @@ from cnn_lstm_hyperopt.inference import export as module
 from cnn_lstm_hyperopt.inference.export import TOLERANCE, export_model
 from cnn_lstm_hyperopt.inference.metadata import ModelDescription
 from cnn_lstm_hyperopt.inference.model import SavedModel
+from cnn_lstm_hyperopt.models.build import build_network
 from cnn_lstm_hyperopt.models.cnn_lstm.fusions import FUSIONS
-from cnn_lstm_hyperopt.models.network import build_network
 from cnn_lstm_hyperopt.training import ValueScale
 
 LOOKBACK = 6

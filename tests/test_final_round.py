@@ -19,7 +19,7 @@ from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
 from cnn_lstm_hyperopt.errors import InterruptedRunError
 from cnn_lstm_hyperopt.execution import StopSignal
-from cnn_lstm_hyperopt.models.network import build_network
+from cnn_lstm_hyperopt.models.build import build_network
 from cnn_lstm_hyperopt.pipeline import final_phase, final_test
 from cnn_lstm_hyperopt.pipeline.confirmation import SEEDS_APART, TIME_IS_UP
 from cnn_lstm_hyperopt.pipeline.events import RunEvents

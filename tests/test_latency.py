@@ -7,7 +7,7 @@ from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.inference import latency
 from cnn_lstm_hyperopt.inference.latency import measure_latency
 from cnn_lstm_hyperopt.models import network_config
-from cnn_lstm_hyperopt.models.network import build_network
+from cnn_lstm_hyperopt.models.build import build_network
 from cnn_lstm_hyperopt.search import random_configuration
 
 

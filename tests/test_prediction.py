@@ -15,7 +15,7 @@ from cnn_lstm_hyperopt.data.window_table import frame_windows
 from cnn_lstm_hyperopt.errors import DataError
 from cnn_lstm_hyperopt.inference.metadata import ModelDescription
 from cnn_lstm_hyperopt.inference.model import SavedModel
-from cnn_lstm_hyperopt.models.network import build_network
+from cnn_lstm_hyperopt.models.build import build_network
 from cnn_lstm_hyperopt.training import ValueScale
 from finalists import params
 

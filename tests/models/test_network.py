@@ -9,8 +9,8 @@ from torch.nn import functional
 
 from cnn_lstm_hyperopt.config import PARAMETERS, Choices
 from cnn_lstm_hyperopt.models import NetworkConfig
+from cnn_lstm_hyperopt.models.build import build_network, new_network
 from cnn_lstm_hyperopt.models.cnn_lstm.fusions import FUSIONS
-from cnn_lstm_hyperopt.models.network import build_network
 
 CPU = torch.device("cpu")
 ARCHITECTURE = ("cnn.", "lstm.", "fusion.")
@@ -76,7 +76,7 @@ def test_the_heaviest_configuration_of_the_default_space_runs(make_config):
 def test_the_network_reads_all_of_its_configuration(make_config):
     """Dropout rates and flags arrive where they belong."""
     config = make_config({"cnn.dropout": 0.11, "lstm.dropout": 0.22, "fusion.dropout": 0.33, "cnn.activation": "gelu"})
-    network = config.build()
+    network = new_network(config)
     assert (network.cnn.dropout.p, network.lstm.dropout.p, network.dropout.p) == (0.11, 0.22, 0.33)
     assert any(isinstance(module, nn.GELU) for module in network.modules())
     assert not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())

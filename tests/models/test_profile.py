@@ -8,8 +8,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cnn_lstm_hyperopt.config import PARAMETERS, Choices
 from cnn_lstm_hyperopt.models import NetworkConfig
+from cnn_lstm_hyperopt.models.build import build_network, new_network
 from cnn_lstm_hyperopt.models.cnn_lstm.fusions import FUSIONS
-from cnn_lstm_hyperopt.models.network import build_network
 
 CPU = torch.device("cpu")
 
@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 def counted_parameters(config: NetworkConfig) -> int:
     """Of the built network, without its memory."""
     with torch.device("meta"):
-        return sum(weight.numel() for weight in config.build().state_dict().values())
+        return sum(weight.numel() for weight in new_network(config).state_dict().values())
 
 
 def counted_multiply_adds(config: NetworkConfig, lookback: int) -> int:

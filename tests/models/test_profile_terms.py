@@ -9,10 +9,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from cnn_lstm_hyperopt.models import NetworkConfig, Profile
+from cnn_lstm_hyperopt.models.build import build_network
 from cnn_lstm_hyperopt.models.cnn_lstm.config import CnnLstmConfig
 from cnn_lstm_hyperopt.models.cnn_lstm.fusions import FUSIONS
 from cnn_lstm_hyperopt.models.cnn_lstm.params import CnnConfig, LstmConfig
-from cnn_lstm_hyperopt.models.network import build_network
 
 CPU = torch.device("cpu")
 FEATURES = 11

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from cnn_lstm_hyperopt.models.build import build_network
 from cnn_lstm_hyperopt.models.layers.recompute import run
-from cnn_lstm_hyperopt.models.network import build_network
 
 
 @pytest.mark.parametrize(

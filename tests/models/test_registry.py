@@ -8,7 +8,7 @@ import torch
 
 from cnn_lstm_hyperopt.config import PARAMETERS
 from cnn_lstm_hyperopt.models import FAMILIES, Family, family_of, network_config
-from cnn_lstm_hyperopt.models.network import build_network
+from cnn_lstm_hyperopt.models.build import build_network
 from cnn_lstm_hyperopt.models.registry import FAMILY, parameters_of
 from cnn_lstm_hyperopt.search import random_configuration
 from cnn_lstm_hyperopt.space.domains import Choices

@@ -11,7 +11,7 @@ from cnn_lstm_hyperopt.config import SearchSpace, TrainingSettings, parse_space
 from cnn_lstm_hyperopt.config.search_space import PARAMETERS
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.models import NetworkConfig
-from cnn_lstm_hyperopt.models.network import build_network
+from cnn_lstm_hyperopt.models.build import build_network
 from cnn_lstm_hyperopt.search import random_configuration
 from cnn_lstm_hyperopt.training import TrainingConfig, ValueScale
 from cnn_lstm_hyperopt.training.runtime.device import one_thread, seeded_dropout

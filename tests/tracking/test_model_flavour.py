@@ -10,7 +10,7 @@ import torch
 from cnn_lstm_hyperopt.config import parse_space
 from cnn_lstm_hyperopt.inference.metadata import ModelDescription
 from cnn_lstm_hyperopt.inference.model import SavedModel
-from cnn_lstm_hyperopt.models.network import build_network
+from cnn_lstm_hyperopt.models.build import build_network
 from cnn_lstm_hyperopt.run_dir.paths import model_folder
 from cnn_lstm_hyperopt.search import State, random_configuration
 from cnn_lstm_hyperopt.training import ValueScale

@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from cnn_lstm_hyperopt.data.windows import Windows
+from cnn_lstm_hyperopt.models.build import build_network
 from cnn_lstm_hyperopt.models.cnn_lstm.config import CnnLstmConfig
 from cnn_lstm_hyperopt.models.cnn_lstm.fusions import FUSIONS
 from cnn_lstm_hyperopt.models.cnn_lstm.params import CnnConfig, LstmConfig
-from cnn_lstm_hyperopt.models.network import Network, build_network
+from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.progress import CONTINUE, Decision, ProgressReport
 from cnn_lstm_hyperopt.training import Outcome, TrainingConfig, ValueScale, train
 from cnn_lstm_hyperopt.training.augmentation import AugmentationConfig

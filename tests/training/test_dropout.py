@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from cnn_lstm_hyperopt.config.search_space import PARAMETERS
+from cnn_lstm_hyperopt.models.build import build_network
 from cnn_lstm_hyperopt.models.cnn_lstm.config import CnnLstmConfig
 from cnn_lstm_hyperopt.models.cnn_lstm.fusions import FUSIONS
 from cnn_lstm_hyperopt.models.cnn_lstm.params import CnnConfig, LstmConfig
-from cnn_lstm_hyperopt.models.network import build_network
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision
 from cnn_lstm_hyperopt.training.dropout_schedules import DROPOUT_SCHEDULES, DropoutSchedule
 

@@ -12,10 +12,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from cnn_lstm_hyperopt.models.build import build_network
 from cnn_lstm_hyperopt.models.cnn_lstm.config import CnnLstmConfig
 from cnn_lstm_hyperopt.models.cnn_lstm.fusions import FUSIONS
 from cnn_lstm_hyperopt.models.cnn_lstm.params import CnnConfig, LstmConfig
-from cnn_lstm_hyperopt.models.network import Network, build_network
+from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.progress import CONTINUE
 from cnn_lstm_hyperopt.training import FoldTraining, ValueScale, read_checkpoint, train_folds, write_checkpoint
 from cnn_lstm_hyperopt.training.augmentation import AugmentationConfig

@@ -76,7 +76,7 @@ STEP_IN_LITTLE_MEMORY = """
 import os, resource, sys
 import torch
 from cnn_lstm_hyperopt.models import NetworkConfig
-from cnn_lstm_hyperopt.models.network import build_network
+from cnn_lstm_hyperopt.models.build import build_network
 from cnn_lstm_hyperopt.models.cnn_lstm.config import CnnLstmConfig
 from cnn_lstm_hyperopt.models.cnn_lstm.fusions import FUSIONS
 from cnn_lstm_hyperopt.models.cnn_lstm.params import CnnConfig, LstmConfig

@@ -17,6 +17,7 @@ from cnn_lstm_hyperopt.errors import DataError, SaveDirError
 from cnn_lstm_hyperopt.inference.ensemble import Ensemble, Member, other_than, stored_members
 from cnn_lstm_hyperopt.inference.metadata import Features, ModelDescription
 from cnn_lstm_hyperopt.inference.predictor import Predictor
+from cnn_lstm_hyperopt.models.build import new_network
 from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.run_dir.paths import ENSEMBLE_FILE
 from cnn_lstm_hyperopt.training import Predictions, as_predictions, predict
@@ -139,7 +140,7 @@ def _load_single(folder: Path, features: Features | None) -> SavedModel:
         raise SaveDirError(_refused(folder, DESCRIPTION, str(error).split("\n"))) from error
     _check_function(features, description)
     with torch.device("meta"):  # shapes without memory: the file may not have what its description promises
-        expected = description.network_config().build().state_dict()
+        expected = new_network(description.network_config()).state_dict()
     try:
         with safe_open(folder / WEIGHTS, framework="pt") as file:
             faults = _weight_faults(file, expected)
@@ -149,7 +150,7 @@ def _load_single(folder: Path, features: Features | None) -> SavedModel:
     faults = faults or [f"{name} holds NaN or infinity" for name, each in weights.items() if not each.isfinite().all()]
     if faults:
         raise SaveDirError(_refused(folder, WEIGHTS, faults))
-    network = description.network_config().build()
+    network = new_network(description.network_config())
     network.load_state_dict(weights)
     network.eval()
     return SavedModel(network, description, features)

@@ -3,7 +3,7 @@
 import abc
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from cnn_lstm_hyperopt.models.cost import Profile
 from cnn_lstm_hyperopt.space.parameters import Params, Specs
@@ -14,18 +14,16 @@ class NetworkConfig(abc.ABC):
     """One network: what it reads and predicts, and, in a family's subclass, what it is made of.
 
     Attributes:
+        family: name of the network's family.
         input_dim: features a bar.
         n_classes: classes of the classification head, ≥ 2.
         has_regression: whether there is a regression head.
     """
 
+    family: ClassVar[str]
     input_dim: int
     n_classes: int
     has_regression: bool
-
-    @abc.abstractmethod
-    def build(self) -> Any:  # a Network, whose module loads torch
-        """A new :class:`.Network`, its weights drawn from torch's global generator; :func:`.build_network` makes seeded ones."""
 
     @abc.abstractmethod
     def cost(self, *, lookback: int) -> Profile:
@@ -55,6 +53,9 @@ class Family(Protocol):
         Raises:
             ConfigError: a parameter is missing.
         """
+
+    def build(self, config: Any) -> Any:  # a Network, whose module loads torch
+        """A new :class:`.Network` of one of its configurations, its weights drawn from torch's global generator."""
 
     def columns(self, params: Params) -> Mapping[str, str]:
         """What tells the networks of a table apart, in a few characters: header → cell."""

@@ -1,4 +1,4 @@
-"""What the networks of all families have in common, and how they are built."""
+"""What the networks of all families have in common."""
 
 import abc
 from typing import NamedTuple
@@ -38,13 +38,3 @@ class Network(nn.Module, abc.ABC):
     @abc.abstractmethod
     def forward(self, x: Tensor) -> Output:
         """``(batch, lookback, input_dim)`` → :class:`Output`."""
-
-
-def build_network(config: NetworkConfig, *, seed: int, device: torch.device) -> Network:
-    """A network whose initial weights depend on ``seed`` alone; torch's global generators are left as they were."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(
-            seed
-        )  # weights are drawn on the CPU; manual_seed() would reseed CUDA's, too
-        network: Network = config.build()
-    return network.to(device)

@@ -21,7 +21,7 @@ import torch
 from cnn_lstm_hyperopt.config import Params, TrainingSettings, parse_space
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.models import NetworkConfig, Profile, network_config
-from cnn_lstm_hyperopt.models.network import build_network
+from cnn_lstm_hyperopt.models.build import build_network
 from cnn_lstm_hyperopt.search import random_configuration
 from cnn_lstm_hyperopt.training import TrainingConfig, ValueScale, predict
 from cnn_lstm_hyperopt.training.cost_model import CostModel, fit_speeds, work

@@ -14,7 +14,8 @@ from cnn_lstm_hyperopt.config.schema.study import MetricName
 from cnn_lstm_hyperopt.data.dataset import TrialData
 from cnn_lstm_hyperopt.data.windows import Fold, Windows
 from cnn_lstm_hyperopt.errors import CheckpointError, MemoryLimitError
-from cnn_lstm_hyperopt.models.network import Network, build_network
+from cnn_lstm_hyperopt.models.build import build_network
+from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.progress import Action, Decision, OnReport, ProgressReport
 from cnn_lstm_hyperopt.search import levels_of
 from cnn_lstm_hyperopt.training import (

@@ -1,9 +1,7 @@
 """One network of the family: what it is made of."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 from cnn_lstm_hyperopt.models.base import NetworkConfig
 from cnn_lstm_hyperopt.models.cnn_lstm.cost import cnn_cost, lstm_cost
@@ -12,23 +10,15 @@ from cnn_lstm_hyperopt.models.cnn_lstm.fusions.base import Fusion
 from cnn_lstm_hyperopt.models.cnn_lstm.params import CnnConfig, LstmConfig
 from cnn_lstm_hyperopt.models.cost import Profile, linear
 
-if TYPE_CHECKING:
-    from cnn_lstm_hyperopt.models.cnn_lstm.network import CnnLstm
-
 
 @dataclass(frozen=True)
 class CnnLstmConfig(NetworkConfig):
     """Two branches, what joins them, and the heads."""
 
+    family: ClassVar[str] = "cnn_lstm"
     cnn: CnnConfig
     lstm: LstmConfig
     fusion: Fusion
-
-    def build(self) -> CnnLstm:
-        """See :meth:`.NetworkConfig.build`."""
-        from cnn_lstm_hyperopt.models.cnn_lstm.network import CnnLstm
-
-        return CnnLstm(self)
 
     def cost(self, *, lookback: int) -> Profile:
         """See :meth:`.NetworkConfig.cost`."""

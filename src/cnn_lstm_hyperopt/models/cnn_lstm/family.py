@@ -1,6 +1,7 @@
 """The family as the rest of the package sees it."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from cnn_lstm_hyperopt.models.cnn_lstm.config import CnnLstmConfig
 from cnn_lstm_hyperopt.models.cnn_lstm.describe import columns
@@ -11,7 +12,7 @@ from cnn_lstm_hyperopt.space.parameters import Params, Specs
 class CnnLstmFamily:
     """See :class:`.Family`."""
 
-    name = "cnn_lstm"
+    name = CnnLstmConfig.family
     parameters: Specs = PARAMETERS
     structure = "two branches that read the same window"
 
@@ -20,6 +21,12 @@ class CnnLstmFamily:
         return CnnLstmConfig(
             input_dim, n_classes, has_regression, read_cnn(params), read_lstm(params), read_fusion(params)
         )
+
+    def build(self, config: CnnLstmConfig) -> Any:
+        """See :meth:`.Family.build`."""
+        from cnn_lstm_hyperopt.models.cnn_lstm.network import CnnLstm
+
+        return CnnLstm(config)
 
     def columns(self, params: Params) -> Mapping[str, str]:
         """See :meth:`.Family.columns`."""
