@@ -30,11 +30,12 @@ thorough: $(VENV)/ok  ## All that take long (an hour on 2 cores)
 coverage: $(VENV)/ok  ## The same tests, half as long again, and which lines of the package they run: 80 % at least
 	$(PYTEST) -m "not slow" --cov --cov-report=term
 
-lint: $(VENV)/ok  ## Style, types, layers
+lint: $(VENV)/ok  ## Style, types, layers, structure
 	$(BIN)/ruff format --check src tests scripts benchmarks
 	$(BIN)/ruff check src tests scripts benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python scripts/check_structure.py
 
 torture: $(VENV)/ok  ## Real runs killed at random moments and resumed, mutated files: 1 at the first broken promise (10 to 30 minutes on 2 cores)
 	PYTHONPATH=tests $(BIN)/python -m torture --kills $(KILLS) --fuzz $(FUZZ) --seed $(SEED) --minutes $(TORTURE_MINUTES)

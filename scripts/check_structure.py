@@ -109,7 +109,7 @@ def _differences(guide: str) -> Iterator[str]:
             written[package] = set()
         elif re.match(r"  \S", line):
             package = ""
-        written[package] |= set(re.findall(r"[a-z_]+(?=\.py)", line))
+        written[package] |= set(re.findall(r"[a-z0-9_]+(?=\.py)", line))
     there: dict[str, set[str]] = {"": set()}
     for path in SOURCE.rglob("*.py"):
         folder = path.parent.relative_to(SOURCE).as_posix()

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from cnn_lstm_hyperopt import cli
-from cnn_lstm_hyperopt.run_dir.paths import only_run
+from cnn_lstm_hyperopt.run_dir.lock import only_run
 from cnn_lstm_hyperopt.search import StudyStorage
 from cnn_lstm_hyperopt.training import machine_benchmark as calibration
 

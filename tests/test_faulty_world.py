@@ -31,7 +31,10 @@ from cnn_lstm_hyperopt.config import dump_settings, load_settings
 from cnn_lstm_hyperopt.errors import SaveDirError, StorageFailedError
 from cnn_lstm_hyperopt.execution import StopSignal
 from cnn_lstm_hyperopt.pipeline.save_dir_check import check_save_dir
-from cnn_lstm_hyperopt.run_dir.paths import RUN_LOCK, only_run, resume_command, run_log, storage_faults
+from cnn_lstm_hyperopt.run_dir.lock import only_run
+from cnn_lstm_hyperopt.run_dir.paths import RUN_LOCK, resume_command
+from cnn_lstm_hyperopt.run_dir.run_log import run_log
+from cnn_lstm_hyperopt.run_dir.storage_errors import storage_faults
 from cnn_lstm_hyperopt.search import State, StudyStorage, Values
 from waiting import wait_for
 

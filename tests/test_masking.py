@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnn_lstm_hyperopt.cli import main
-from cnn_lstm_hyperopt.run_dir.paths import LOG_FILE, run_log
+from cnn_lstm_hyperopt.run_dir.paths import LOG_FILE
+from cnn_lstm_hyperopt.run_dir.run_log import run_log
 from cnn_lstm_hyperopt.utils.secrets import masked
 
 

@@ -10,7 +10,8 @@ from cnn_lstm_hyperopt.config import dump_settings, load_settings
 from cnn_lstm_hyperopt.errors import SaveDirError
 from cnn_lstm_hyperopt.reporting.status import status_facts, status_lines
 from cnn_lstm_hyperopt.run_dir.activity import Activity, write_activity
-from cnn_lstm_hyperopt.run_dir.paths import RUN_LOCK, only_run
+from cnn_lstm_hyperopt.run_dir.lock import only_run
+from cnn_lstm_hyperopt.run_dir.paths import RUN_LOCK
 from cnn_lstm_hyperopt.search import SkillThreshold, State, StudyStorage, Values
 
 GATE = SkillThreshold(0.5, 100)

@@ -32,9 +32,9 @@ from cnn_lstm_hyperopt.run_dir.paths import (
     LOCK_FILE,
     STUDY_FILE,
     VALIDATION,
-    run_log,
-    storage_faults,
 )
+from cnn_lstm_hyperopt.run_dir.run_log import run_log
+from cnn_lstm_hyperopt.run_dir.storage_errors import storage_faults
 from cnn_lstm_hyperopt.search import LACKED_MEMORY, Assignment, SkillThreshold, Study, StudyStorage, TrialRecord
 from cnn_lstm_hyperopt.training.cost_model import CostModel
 from cnn_lstm_hyperopt.training.runtime.allocator import give_back_pages

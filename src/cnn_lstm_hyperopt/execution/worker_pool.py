@@ -23,16 +23,8 @@ from cnn_lstm_hyperopt.execution.callbacks import TrialEvents
 from cnn_lstm_hyperopt.execution.stop import StopSignal
 from cnn_lstm_hyperopt.execution.trial_loop import EXHAUSTED, FINISHED
 from cnn_lstm_hyperopt.run_dir.activity import Activity
-from cnn_lstm_hyperopt.run_dir.paths import (
-    ACTIVITY_FILE,
-    CHECKPOINTS,
-    DATA_FOR_WORKERS,
-    FULL,
-    LOCK_FILE,
-    VALIDATION,
-    cant_write,
-    disk_is_full,
-)
+from cnn_lstm_hyperopt.run_dir.paths import ACTIVITY_FILE, CHECKPOINTS, DATA_FOR_WORKERS, LOCK_FILE, VALIDATION
+from cnn_lstm_hyperopt.run_dir.storage_errors import FULL, cant_write, disk_is_full
 from cnn_lstm_hyperopt.search import DIED, KILLED, Study
 from cnn_lstm_hyperopt.search.orphans import fail_worker, pause_orphans
 from cnn_lstm_hyperopt.utils.atomic_io import remove_parts

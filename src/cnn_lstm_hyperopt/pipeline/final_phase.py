@@ -26,7 +26,8 @@ from cnn_lstm_hyperopt.pipeline.resume_state import RoundRecord, end_round
 from cnn_lstm_hyperopt.pipeline.retraining import Finalist, Given, Retraining, retrain
 from cnn_lstm_hyperopt.pipeline.session import Session
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, OnReport, ProgressReport
-from cnn_lstm_hyperopt.run_dir.paths import CHECKPOINTS, CONFIG_FILE, FINAL, storage_faults
+from cnn_lstm_hyperopt.run_dir.paths import CHECKPOINTS, CONFIG_FILE, FINAL
+from cnn_lstm_hyperopt.run_dir.storage_errors import storage_faults
 from cnn_lstm_hyperopt.search import StudyStorage, with_fixed
 from cnn_lstm_hyperopt.utils.atomic_io import write_text
 

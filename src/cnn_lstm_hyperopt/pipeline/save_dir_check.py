@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cnn_lstm_hyperopt.config import dump_settings, load_settings
 from cnn_lstm_hyperopt.errors import ConfigError, SaveDirError
+from cnn_lstm_hyperopt.run_dir.lock import only_run
 from cnn_lstm_hyperopt.run_dir.paths import (
     BACKUP_FILE,
     CHECKPOINTS,
@@ -21,7 +22,6 @@ from cnn_lstm_hyperopt.run_dir.paths import (
     TRIALS_FILE,
     VALIDATION,
     model_folders,
-    only_run,
     require_usable,
 )
 from cnn_lstm_hyperopt.search import StudyStorage

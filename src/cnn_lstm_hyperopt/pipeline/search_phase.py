@@ -20,7 +20,8 @@ from cnn_lstm_hyperopt.execution.validation_files import ValidationWriter, forge
 from cnn_lstm_hyperopt.pipeline.advice import below_chance_text
 from cnn_lstm_hyperopt.pipeline.results.writer import selection_bias, selection_is_due, write_results
 from cnn_lstm_hyperopt.pipeline.session import Session
-from cnn_lstm_hyperopt.run_dir.paths import CHECKPOINTS, DATA_FOR_WORKERS, VALIDATION, storage_faults
+from cnn_lstm_hyperopt.run_dir.paths import CHECKPOINTS, DATA_FOR_WORKERS, VALIDATION
+from cnn_lstm_hyperopt.run_dir.storage_errors import storage_faults
 from cnn_lstm_hyperopt.search import State, above_chance
 from cnn_lstm_hyperopt.search.orphans import fail_left_over
 

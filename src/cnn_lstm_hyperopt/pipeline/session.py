@@ -16,6 +16,7 @@ from cnn_lstm_hyperopt.pipeline.results.search_results import read_results
 from cnn_lstm_hyperopt.pipeline.results.selection import SelectionTracker
 from cnn_lstm_hyperopt.pipeline.save_dir_check import check_save_dir, make_directory
 from cnn_lstm_hyperopt.pipeline.setup import Setup, prepare_again, prepare_new
+from cnn_lstm_hyperopt.run_dir.lock import only_run
 from cnn_lstm_hyperopt.run_dir.paths import (
     CHECKPOINTS,
     CONFIG_FILE,
@@ -24,10 +25,9 @@ from cnn_lstm_hyperopt.run_dir.paths import (
     FINAL,
     RESULTS_FILE,
     STUDY_FILE,
-    only_run,
-    run_log,
-    storage_faults,
 )
+from cnn_lstm_hyperopt.run_dir.run_log import run_log
+from cnn_lstm_hyperopt.run_dir.storage_errors import storage_faults
 from cnn_lstm_hyperopt.search import State, Study, StudyStorage
 from cnn_lstm_hyperopt.search.orphans import pause_orphans
 from cnn_lstm_hyperopt.training.runtime.memory import have_grown, memory_kills

@@ -13,12 +13,12 @@ from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.pipeline.results.search_results import read_results
 from cnn_lstm_hyperopt.reporting.console.pruning import pruned_text
 from cnn_lstm_hyperopt.run_dir.activity import activity_text, read_activity
+from cnn_lstm_hyperopt.run_dir.lock import is_running
 from cnn_lstm_hyperopt.run_dir.paths import (
     BACKUP_FILE,
     CONFIG_FILE,
     RESULTS_FILE,
     STUDY_FILE,
-    is_running,
     resume_command,
     resume_in_python,
 )

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from cnn_lstm_hyperopt.config import Params
 from cnn_lstm_hyperopt.errors import HyperoptError, SaveDirError, TrialChangedError
-from cnn_lstm_hyperopt.run_dir.paths import gone
+from cnn_lstm_hyperopt.run_dir.storage_errors import gone
 from cnn_lstm_hyperopt.search.dashboard import write_notes
 from cnn_lstm_hyperopt.search.optuna_logging import quiet_optuna
 from cnn_lstm_hyperopt.search.seals import DISCARDED, KEY, MARK, SEAL, Seals, unless_changed

@@ -14,16 +14,8 @@ import optuna
 import sqlalchemy
 
 from cnn_lstm_hyperopt.errors import HyperoptError, SaveDirError
-from cnn_lstm_hyperopt.run_dir.paths import (
-    BACKUP_FILE,
-    FAILING,
-    FULL,
-    READ_ONLY,
-    cant_write,
-    disk_is_full,
-    gone,
-    resume_command,
-)
+from cnn_lstm_hyperopt.run_dir.paths import BACKUP_FILE, resume_command
+from cnn_lstm_hyperopt.run_dir.storage_errors import FAILING, FULL, READ_ONLY, cant_write, disk_is_full, gone
 from cnn_lstm_hyperopt.utils.atomic_io import new_part
 
 log = logging.getLogger(__name__)

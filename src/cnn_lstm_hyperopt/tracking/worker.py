@@ -16,7 +16,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from cnn_lstm_hyperopt.errors import HyperoptError
-from cnn_lstm_hyperopt.run_dir.paths import run_log
+from cnn_lstm_hyperopt.run_dir.run_log import run_log
 from cnn_lstm_hyperopt.tracking.process import SyncStatus
 from cnn_lstm_hyperopt.tracking.target import Target
 from cnn_lstm_hyperopt.utils.processes import ignore_signals_of_the_group

@@ -19,7 +19,7 @@ from cnn_lstm_hyperopt.reporting.html.confusion import confusion
 from cnn_lstm_hyperopt.reporting.html.page import for_script
 from cnn_lstm_hyperopt.reporting.html.study_files import read_content
 from cnn_lstm_hyperopt.reporting.html.trial_table import TrialTable
-from cnn_lstm_hyperopt.run_dir.paths import only_run
+from cnn_lstm_hyperopt.run_dir.lock import only_run
 from cnn_lstm_hyperopt.search import SkillThreshold, StudyStorage
 from cnn_lstm_hyperopt.search.importance import _ranks
 from searched import plant_finals, searched

@@ -14,7 +14,8 @@ from cnn_lstm_hyperopt.pipeline.results.search_results import (
 from cnn_lstm_hyperopt.pipeline.results.selection import SelectionBias
 from cnn_lstm_hyperopt.pipeline.results.trials_csv import trials_csv
 from cnn_lstm_hyperopt.pipeline.session import Session
-from cnn_lstm_hyperopt.run_dir.paths import CHECKPOINTS, RESULTS_FILE, TRIALS_FILE, storage_faults
+from cnn_lstm_hyperopt.run_dir.paths import CHECKPOINTS, RESULTS_FILE, TRIALS_FILE
+from cnn_lstm_hyperopt.run_dir.storage_errors import storage_faults
 from cnn_lstm_hyperopt.utils.atomic_io import write_json, write_text
 
 _NOT_ESTIMATED = {

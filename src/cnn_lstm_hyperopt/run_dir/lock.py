@@ -1,0 +1,58 @@
+"""The lock of ``save_dir``: one run at a time."""
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from cnn_lstm_hyperopt.errors import SaveDirError
+from cnn_lstm_hyperopt.run_dir.paths import RUN_LOCK
+
+
+@contextlib.contextmanager
+def only_run(save_dir: Path) -> Iterator[None]:
+    """Holds the directory for this process.
+
+    Raises:
+        SaveDirError: another process has it, or nothing may be written there.
+    """
+    lock = FileLock(save_dir / RUN_LOCK, timeout=1)  # status may hold it for a moment
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise SaveDirError(
+            f"another run is at work in {save_dir}; wait for it, stop it, or choose another --save-dir"
+        ) from error
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise
+        raise SaveDirError(
+            f"--save-dir {save_dir} can't be written: {error.strerror}; make it writable, or choose another"
+        ) from error
+    held = (save_dir / RUN_LOCK).stat()
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # it does no harm where it is, and Windows does not remove an open file
+            # While it is held, afterwards it may be another run's; which it is already if the directory was replaced.
+            if os.path.samestat(held, (save_dir / RUN_LOCK).stat()):
+                (save_dir / RUN_LOCK).unlink()
+        lock.release()
+
+
+def is_running(save_dir: Path) -> bool:
+    """Whether a process holds the directory now."""
+    if not (save_dir / RUN_LOCK).is_file():
+        return False
+    try:
+        with FileLock(save_dir / RUN_LOCK, timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise
+        return False  # left over: nobody can be at work where nothing can be written

@@ -1,0 +1,89 @@
+"""What is said when nothing can be written in ``save_dir``."""
+
+import contextlib
+import errno
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from cnn_lstm_hyperopt.errors import StorageFailedError
+from cnn_lstm_hyperopt.run_dir.paths import STUDY_FILE, resume_command
+from cnn_lstm_hyperopt.utils.atomic_io import whole_path
+
+FULL = ("the disk is full", "free some space")
+READ_ONLY = ("the file system is read-only", "make it writable")
+FAILING = ("the disk or a limit does not let it", "look after the disk and its limits (quota, ulimit -f)")
+_FAULTS = {
+    errno.ENOSPC: FULL,
+    errno.EDQUOT: ("the disk quota is used up", "free some space"),
+    errno.EFBIG: ("a file has reached the largest size that is allowed", "raise the limit (ulimit -f)"),
+    errno.EROFS: READ_ONLY,
+    errno.EACCES: ("that is not allowed", "make it writable"),
+    errno.EPERM: ("that is not allowed", "make it writable"),
+    errno.EIO: FAILING,
+}
+"""What is wrong and what helps, by the number of the system's error."""
+
+
+_LITTLE = 2**16
+"""Bytes: with fewer left, a disk counts as full."""
+
+
+def disk_is_full(folder: Path) -> bool:
+    """Whether nothing more of any size can be written there."""
+    return shutil.disk_usage(folder).free < _LITTLE
+
+
+def cant_write(path: Path, save_dir: Path, problem: str, cure: str) -> StorageFailedError:
+    """The error of a run that can't store anything more."""
+    return StorageFailedError(
+        f"{path} can't be written: {problem}; what was finished is kept. Remedy: {cure}, then go on with:"
+        f" {resume_command(save_dir)} (in Python: resume=True)"
+    )
+
+
+def gone(path: Path) -> StorageFailedError:
+    """The error of a run whose file or directory was taken away."""
+    return StorageFailedError(
+        f"{path} was removed, moved or replaced while the run was at work, so nothing more can be stored. Put it back in its"
+        f" place and go on with: {resume_command(path.parent)} (in Python: resume=True); without it, begin again"
+    )
+
+
+@contextlib.contextmanager
+def storage_faults(save_dir: Path) -> Iterator[None]:
+    """Whatever can't be written in ``save_dir`` is told as what the user can do about it.
+
+    Errors of the system that are about other places, such as the user's own files, stay what they are.
+
+    Raises:
+        StorageFailedError: the disk is full or read-only, or the directory is gone.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        told = _storage_failed(save_dir, error)
+        if told is None:
+            raise
+        raise told from error
+
+
+def _storage_failed(save_dir: Path, error: OSError | SafetensorError) -> StorageFailedError | None:
+    named = error.filename if isinstance(error, OSError) and isinstance(error.filename, str) else None
+    if named is not None and not Path(named).absolute().is_relative_to(save_dir.absolute()):
+        return None
+    if not save_dir.is_dir():
+        return gone(save_dir / STUDY_FILE)
+    code = error.errno if isinstance(error, OSError) else _os_error(error)
+    if code not in _FAULTS or (named is None and code in (errno.EACCES, errno.EPERM)):
+        return None
+    return cant_write(save_dir if named is None else whole_path(Path(named)), save_dir, *_FAULTS[code])
+
+
+def _os_error(error: SafetensorError) -> int | None:
+    """The number of the system's error, of which there is only a text."""
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return None if found is None else int(found[1])
