@@ -11,6 +11,7 @@ from cnn_lstm_hyperopt.data.dataloaders.loaders import dataset_from_loaders
 from cnn_lstm_hyperopt.data.windows import Fold
 from cnn_lstm_hyperopt.errors import ConfigError, SaveDirError
 from cnn_lstm_hyperopt.metrics import METRICS, score
+from cnn_lstm_hyperopt.pipeline.fingerprint import ADAM_DECAY
 from cnn_lstm_hyperopt.pipeline.setup import prepare_again, prepare_new, skill_gate
 from cnn_lstm_hyperopt.progress import CONTINUE
 from cnn_lstm_hyperopt.search import SkillThreshold, StudyStorage, random_configuration
@@ -162,3 +163,19 @@ def test_a_study_of_an_earlier_version_is_told_of_parameters_without_effect(sett
         "2 trials of an earlier version have a value for lstm.skip_connections, which has no effect there; they count as they"
         " are, and new trials leave it out"
     ]
+
+
+@pytest.mark.parametrize(("decay", "expected"), [(None, 2), ("L2", 0)])
+def test_trials_of_the_earlier_adam_are_named_when_a_study_is_resumed(settings_of, dataset, decay, expected):
+    """It decoupled the weight decay, as adamw does."""
+    settings = settings_of("accuracy")
+    storage, new = stored_as_new(settings, dataset)
+    if decay is not None:
+        storage.set_attribute(ADAM_DECAY, decay)
+    searched = new.plan.space.searched()
+    for number, optimizer in enumerate(["adam", "rmsprop", "adam"]):
+        drawn = {**random_configuration(new.plan.space, 0, number), "training.optimizer": optimizer}
+        params = {name: value for name, value in drawn.items() if name in searched}
+        storage.start(params, {name: distribution(searched[name]) for name in params}, {"size_mb": 1.0})
+    lines = [line for line in prepare_again(settings, dataset, storage).warnings if "adam" in line]
+    assert [line.split()[0] for line in lines] == [str(expected)] * (expected > 0)

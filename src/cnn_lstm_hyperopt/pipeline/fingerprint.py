@@ -10,9 +10,13 @@ import torch
 from cnn_lstm_hyperopt.config import Fixed, SearchSpace, Settings
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.errors import SaveDirError
-from cnn_lstm_hyperopt.search import StudyStorage, TrialRecord
+from cnn_lstm_hyperopt.search import StudyStorage, TrialRecord, with_fixed
 from cnn_lstm_hyperopt.utils.nested import flattened
 from cnn_lstm_hyperopt.utils.text import counted
+
+
+ADAM_DECAY = "adam_decay"
+"""Attribute of a study: how ``adam`` applies weight decay. Studies of versions that decoupled it, like ``adamw``, lack it."""
 
 
 def require_same(storage: StudyStorage, settings: Settings, dataset: Dataset, device: torch.device) -> None:
@@ -77,4 +81,15 @@ def without_effect(records: Sequence[TrialRecord], space: SearchSpace) -> list[s
         f"{counted(count, 'trial')} of an earlier version {'has' if count == 1 else 'have'} a value for {name}, which has no"
         " effect there; they count as they are, and new trials leave it out"
         for name, count in sorted(names.items())
+    ]
+
+
+def decoupled_adam(storage: StudyStorage, records: Sequence[TrialRecord], space: SearchSpace) -> list[str]:
+    """Return a line if trials were trained when ``adam`` still decoupled the weight decay."""
+    count = sum(with_fixed(space, record.params).get("training.optimizer") == "adam" for record in records)
+    if storage.attribute(ADAM_DECAY) is not None or not count:
+        return []
+    return [
+        f"{counted(count, 'trial')} of an earlier version {'was' if count == 1 else 'were'} trained with adam when it decoupled"
+        " the weight decay, as adamw does; adam adds it to the gradient now, so new trials with adam differ from them"
     ]

@@ -12,6 +12,7 @@ from cnn_lstm_hyperopt.errors import SaveDirError
 from cnn_lstm_hyperopt.execution import OutsideTrials, forget_worker_files, starts_as_json
 from cnn_lstm_hyperopt.pipeline.advice import Interface, empty_front_text
 from cnn_lstm_hyperopt.pipeline.events import RunEvents
+from cnn_lstm_hyperopt.pipeline.fingerprint import ADAM_DECAY
 from cnn_lstm_hyperopt.pipeline.results.search_results import read_results
 from cnn_lstm_hyperopt.pipeline.results.selection import SelectionTracker
 from cnn_lstm_hyperopt.pipeline.save_dir_check import check_save_dir, make_directory
@@ -169,6 +170,7 @@ def _new_storage(settings: Settings, setup: Setup) -> StudyStorage:
         "begun_with": settings.study.n_trials,
         "enqueue": None if settings.study.enqueue is None else str(settings.study.enqueue),
         "memory_kills": memory_kills(),
+        ADAM_DECAY: "L2",
     }
     return StudyStorage(
         settings.save_dir / STUDY_FILE,

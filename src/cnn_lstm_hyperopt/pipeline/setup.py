@@ -17,7 +17,7 @@ from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.evaluation import design_effect
 from cnn_lstm_hyperopt.execution import as_begun, memory_limit, resolve_workers, study_plan
 from cnn_lstm_hyperopt.pipeline.confirmation import CONFIRMED_FROM_FRONT
-from cnn_lstm_hyperopt.pipeline.fingerprint import fingerprint, require_same, without_effect
+from cnn_lstm_hyperopt.pipeline.fingerprint import decoupled_adam, fingerprint, require_same, without_effect
 from cnn_lstm_hyperopt.search import SkillThreshold, Start, StudyPlan, StudyStorage, TrialRecord, undefined_in
 from cnn_lstm_hyperopt.search.forecast import (
     FinalForecast,
@@ -174,7 +174,9 @@ def prepare_again(settings: Settings, dataset: Dataset, storage: StudyStorage) -
         )
     speeds = CostModel.from_dict(storage.attribute("speeds"))
     setup = _prepare(settings, dataset, device, speeds, float(storage.attribute("train_share")))
-    earlier = without_effect(storage.records(), setup.plan.space)
+    records = storage.records()
+    space = setup.plan.space
+    earlier = [*without_effect(records, space), *decoupled_adam(storage, records, space)]
     return replace(setup, plan=as_begun(setup.plan, storage), warnings=(*setup.warnings, *earlier))
 
 
