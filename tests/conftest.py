@@ -152,7 +152,7 @@ def quick_final_round(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """One thread, the two baselines that need no fitting, and a forecast of a few configurations."""
     quick = {name: BASELINES[name] for name in ("majority class", "persistence")}
     monkeypatch.setattr("cnn_lstm_hyperopt.evaluation.baselines.BASELINES", quick)  # whole: a dict keeps an order
-    monkeypatch.setattr("cnn_lstm_hyperopt.search.forecast.SAMPLED", 50)
+    monkeypatch.setattr("cnn_lstm_hyperopt.search.cost_forecast.SAMPLED", 50)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cnn_lstm_hyperopt.execution.callbacks import ActivityReporter
+from cnn_lstm_hyperopt.execution.trial_events import ActivityReporter
 from cnn_lstm_hyperopt.run_dir.activity import Activity, activity_text, read_activity, write_activity
 from cnn_lstm_hyperopt.run_dir.paths import ACTIVITY_FILE
 

@@ -22,7 +22,7 @@ def _own_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         monkeypatch.setenv(name, "1")
     monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.setattr("cnn_lstm_hyperopt.search.forecast.SAMPLED", 60)
+    monkeypatch.setattr("cnn_lstm_hyperopt.search.cost_forecast.SAMPLED", 60)
     logger = logging.getLogger("cnn_lstm_hyperopt")
     level = logger.level
     yield

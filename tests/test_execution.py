@@ -27,7 +27,7 @@ from cnn_lstm_hyperopt.execution import (
     resolve_workers,
     run_trials,
 )
-from cnn_lstm_hyperopt.execution.callbacks import OutsideTrials
+from cnn_lstm_hyperopt.execution.trial_events import OutsideTrials
 from cnn_lstm_hyperopt.execution.worker_pool import ALIVE, WORKER_MB, _available_mb, run_with_workers
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
 from cnn_lstm_hyperopt.search import (

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cnn_lstm_hyperopt.config import PrunerSettings, SamplerSettings, parse_space
 from cnn_lstm_hyperopt.search import Cost, Limits, Proposer, SkillThreshold, StudyPlan, with_fixed
-from cnn_lstm_hyperopt.search.forecast import (
+from cnn_lstm_hyperopt.search.cost_forecast import (
     BYTES_A_TRIAL,
     BYTES_A_WINDOW,
     TRAIN_SHARES,

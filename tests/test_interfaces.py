@@ -190,7 +190,7 @@ def test_report(study: Study) -> None:
     for number, params in study.params().items():
         assert {name for name in shown if shown[name][number] is not None} == set(params)
         assert shown["multi_task.balancing"][number] == params["multi_task.balancing"]
-    assert numbers["efficiency"]["number"] == list(range(TRIALS))
+    assert 'data-chart="efficiency"' in page
 
 
 def test_report_of_a_study_whose_groups_are_fixed(studies: Studies) -> None:

@@ -50,6 +50,8 @@ def call_faults(call: ast.Call) -> Iterator[str]:
         yield f"line {call.lineno}: torch.load without weights_only=True"
     if owner in ("np", "numpy") and name == "load" and "allow_pickle" in given:
         yield f"line {call.lineno}: numpy.load with allow_pickle"
+    if name == "YAML" and ast.unparse(given.get("typ", ast.Constant(None))) != "'safe'":
+        yield f"line {call.lineno}: YAML without typ='safe'"
     if owner == "yaml" and name in ("load", "compose", "parse"):
         loaders = [*call.args[1:], *(value for key, value in given.items() if key == "Loader")]
         if not all("Safe" in ast.unparse(loader) for loader in loaders) or not loaders:
@@ -73,6 +75,8 @@ def test_our_code_neither_unpickles_nor_evaluates_what_it_reads(path: Path) -> N
         "np.load(f, allow_pickle=True)",
         "yaml.load(f, yaml.Loader)",
         "yaml.load(f)",
+        "YAML(typ='unsafe')",
+        "YAML()",
         "yaml.unsafe_load(f)",
         "eval(text)",
         "builtins.eval(text)",
@@ -83,7 +87,8 @@ def test_the_look_finds_what_it_looks_for(code: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "code", ["network.eval()", "torch.load(f, weights_only=True)", "yaml.safe_load(f)", "json.load(f)"]
+    "code",
+    ["network.eval()", "torch.load(f, weights_only=True)", "yaml.safe_load(f)", "YAML(typ='safe')", "json.load(f)"],
 )
 def test_the_look_lets_the_safe_ones_pass(code: str) -> None:
     assert list(faults(code)) == []

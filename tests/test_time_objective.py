@@ -125,7 +125,7 @@ CLOCK = ("measured_seconds",)
 def search(tmp_path_factory, tiny_settings: dict[str, Any]):
     """Runs TINY with estimated time up to each of the given totals, and gives the rows of trials.csv."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cnn_lstm_hyperopt.search.forecast.SAMPLED", 40)  # the forecast is not what is tried here
+        patch.setattr("cnn_lstm_hyperopt.search.cost_forecast.SAMPLED", 40)  # the forecast is not what is tried here
 
         def run(*totals: int, seed: int = 0) -> list[dict[str, str]]:
             save_dir = tmp_path_factory.mktemp("estimated") / "results"

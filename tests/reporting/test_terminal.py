@@ -22,7 +22,7 @@ from cnn_lstm_hyperopt.reporting.console.search_tables import show_windows
 from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
 from cnn_lstm_hyperopt.run_dir.activity import Activity
 from cnn_lstm_hyperopt.search import Cost, Limits, SkillThreshold, State, Study, StudyPlan, StudyStorage, Values
-from cnn_lstm_hyperopt.search.forecast import Forecast
+from cnn_lstm_hyperopt.search.cost_forecast import Forecast
 from cnn_lstm_hyperopt.search.pruning_stats import Estimate, PruningSummary, Unknown, WronglyPruned
 from cnn_lstm_hyperopt.utils.text import counted, epochs_text, seconds_text
 

@@ -14,8 +14,8 @@ from cnn_lstm_hyperopt.progress import ProgressReport
 from cnn_lstm_hyperopt.search import Assignment, NoTrial, State, Study, StudyStorage, Values, optimise
 from cnn_lstm_hyperopt.search.importance import importances
 from cnn_lstm_hyperopt.search.orphans import fail_left_over, fail_worker, pause_orphans
-from cnn_lstm_hyperopt.search.seals import KEY
 from cnn_lstm_hyperopt.search.study_file import FORMAT
+from cnn_lstm_hyperopt.search.trial_seals import KEY
 
 FORGED = [0.99, 0.001, 0.001]
 

@@ -71,12 +71,12 @@ def parse_yaml(text: str) -> Any:
         ValueError: the text is not valid, has a duplicate key, a tag, or more values than the limits allow; the message names
             the line and the column.
     """
-    yaml = YAML(typ="safe", pure=True)
-    yaml.Constructor = _Constructor
+    reader = YAML(typ="safe", pure=True)
+    reader.Constructor = _Constructor
     try:
         with warnings.catch_warnings(action="ignore", category=YAMLWarning):
-            _check_events(yaml.parse(text))
-            return yaml.load(text)
+            _check_events(reader.parse(text))
+            return reader.load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
@@ -89,11 +89,11 @@ def parse_yaml(text: str) -> Any:
 
 def dump_yaml(tree: Any, width: int) -> str:
     """Return plain values as YAML that readers of YAML 1.1 and 1.2 understand alike."""
-    yaml = YAML(typ="safe", pure=True)
-    yaml.Representer = _Representer
-    yaml.default_flow_style, yaml.allow_unicode, yaml.width = False, True, width
+    reader = YAML(typ="safe", pure=True)
+    reader.Representer = _Representer
+    reader.default_flow_style, reader.allow_unicode, reader.width = False, True, width
     stream = io.StringIO()
-    yaml.dump(tree, stream)
+    reader.dump(tree, stream)
     return stream.getvalue()
 
 

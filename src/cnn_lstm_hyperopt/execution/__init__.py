@@ -1,7 +1,7 @@
 """Runs the trials of a study, in this process or in several, and knows when to stop."""
 
-from cnn_lstm_hyperopt.execution.callbacks import ActivityReporter, Backup, OutsideTrials, TrialEvents
 from cnn_lstm_hyperopt.execution.stop import CTRL_C, TIMEOUT, StopSignal
+from cnn_lstm_hyperopt.execution.trial_events import ActivityReporter, Backup, OutsideTrials, TrialEvents
 from cnn_lstm_hyperopt.execution.trial_loop import EXHAUSTED, FINISHED, forget_left_over, run_trials
 from cnn_lstm_hyperopt.execution.worker_plan import as_begun, memory_limit, starts_as_json, study_plan
 from cnn_lstm_hyperopt.execution.worker_pool import forget_worker_files, resolve_workers, run_with_workers

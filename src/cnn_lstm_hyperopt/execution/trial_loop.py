@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import torch
 
 from cnn_lstm_hyperopt.errors import CheckpointError, StorageFailedError, TrialChangedError
-from cnn_lstm_hyperopt.execution.callbacks import TrialEvents
 from cnn_lstm_hyperopt.execution.stop import StopSignal
+from cnn_lstm_hyperopt.execution.trial_events import TrialEvents
 from cnn_lstm_hyperopt.progress import Action, Decision, OnReport, ProgressReport
 from cnn_lstm_hyperopt.search import (
     LACKED_MEMORY,

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cnn_lstm_hyperopt.data.windows import Fold
-from cnn_lstm_hyperopt.execution.callbacks import TrialEvents
+from cnn_lstm_hyperopt.execution.trial_events import TrialEvents
 from cnn_lstm_hyperopt.search import Assignment
 from cnn_lstm_hyperopt.training import Predictions
 from cnn_lstm_hyperopt.training.trial_trainer import TrainedNetwork

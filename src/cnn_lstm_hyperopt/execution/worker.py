@@ -18,8 +18,8 @@ from filelock import FileLock, Timeout
 from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.data.shared_arrays import load_trial_data
 from cnn_lstm_hyperopt.errors import HyperoptError, StorageFailedError, StudyFailedError
-from cnn_lstm_hyperopt.execution.callbacks import TrialEvents
 from cnn_lstm_hyperopt.execution.stop import StopSignal
+from cnn_lstm_hyperopt.execution.trial_events import TrialEvents
 from cnn_lstm_hyperopt.execution.trial_loop import run_trials
 from cnn_lstm_hyperopt.execution.validation_files import ValidationWriter
 from cnn_lstm_hyperopt.execution.worker_plan import as_begun, memory_limit, study_plan

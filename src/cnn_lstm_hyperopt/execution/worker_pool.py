@@ -19,8 +19,8 @@ from pathlib import Path
 
 from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.errors import RunError, StorageFailedError, StudyFailedError
-from cnn_lstm_hyperopt.execution.callbacks import TrialEvents
 from cnn_lstm_hyperopt.execution.stop import StopSignal
+from cnn_lstm_hyperopt.execution.trial_events import TrialEvents
 from cnn_lstm_hyperopt.execution.trial_loop import EXHAUSTED, FINISHED
 from cnn_lstm_hyperopt.run_dir.activity import Activity
 from cnn_lstm_hyperopt.run_dir.paths import ACTIVITY_FILE, CHECKPOINTS, DATA_FOR_WORKERS, LOCK_FILE, VALIDATION

@@ -16,7 +16,7 @@ from cnn_lstm_hyperopt.pipeline.test_evaluation import Verdict
 from cnn_lstm_hyperopt.progress import ProgressReport
 from cnn_lstm_hyperopt.run_dir.activity import Activity
 from cnn_lstm_hyperopt.search import Study
-from cnn_lstm_hyperopt.search.forecast import FinalForecast, Forecast
+from cnn_lstm_hyperopt.search.cost_forecast import FinalForecast, Forecast
 
 
 class RunEvents(TrialEvents):

@@ -1,7 +1,5 @@
 """The finalists on the test period, which is opened once for all of them."""
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from cnn_lstm_hyperopt.inference.latency import measure_latency
@@ -16,10 +14,10 @@ from cnn_lstm_hyperopt.pipeline.results.final_results import (
 )
 from cnn_lstm_hyperopt.pipeline.results.model_card import model_cards
 from cnn_lstm_hyperopt.pipeline.results.model_folders import save_models, write_retrained
-from cnn_lstm_hyperopt.pipeline.retraining import Retrained, Retraining
+from cnn_lstm_hyperopt.pipeline.retraining import Retraining
 from cnn_lstm_hyperopt.pipeline.session import Session
 from cnn_lstm_hyperopt.pipeline.test_evaluation import evaluate_once
-from cnn_lstm_hyperopt.search import StudyStorage
+from cnn_lstm_hyperopt.pipeline.test_openings import record_opening
 
 
 def evaluate_finalists(session: Session, confirmed: Confirmed, outcome: Retraining) -> list[dict[str, Any]]:
@@ -39,7 +37,7 @@ def evaluate_finalists(session: Session, confirmed: Confirmed, outcome: Retraini
     settings, dataset, done = session.settings, session.dataset, outcome.done
     found = blend(done, dataset.validation, settings.study.metric)
     save_models(settings.save_dir, done, found)
-    openings = _record_test_opening(session.study.storage, done)
+    openings = record_opening(session.study.storage, done)
     verdict = evaluate_once(done, dataset, settings, blend=found)
     entries = retrained_results(done, verdict, settings.save_dir)
     for entry, each in zip(entries, done, strict=True):
@@ -67,31 +65,3 @@ def evaluate_finalists(session: Session, confirmed: Confirmed, outcome: Retraini
     session.final.update(results)
     session.events.on_test(verdict, done, openings)
     return entries
-
-
-def _record_test_opening(storage: StudyStorage, retrained: Sequence[Retrained]) -> int:
-    """Stores, before the test period is opened, that it will be; returns how often that has happened in this study.
-
-    A run that continues one that was killed before it wrote its results opens it for the very same models. That is the
-    same opening: nobody has chosen anything by what it said.
-    """
-    models = [
-        {
-            "trial_number": each.finalist.trial_number,
-            "seeds": [run.seed for run in each.runs],
-            "epochs": [run.epochs for run in each.runs],
-        }
-        for each in retrained
-    ]
-    openings: list[dict[str, Any]] = storage.attribute("test_openings") or []
-    if not openings or openings[-1].get("models") != models:
-        openings.append(
-            {
-                "time": datetime.now(UTC).isoformat(timespec="seconds"),
-                "trials": [each.finalist.trial_number for each in retrained],
-                "models": models,
-            }
-        )
-        storage.set_attribute("test_openings", openings)
-        storage.back_up()  # a copy that somebody goes back to must know of it, too
-    return len(openings)

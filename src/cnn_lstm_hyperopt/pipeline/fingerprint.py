@@ -14,7 +14,6 @@ from cnn_lstm_hyperopt.search import StudyStorage, TrialRecord, with_fixed
 from cnn_lstm_hyperopt.utils.nested import flattened
 from cnn_lstm_hyperopt.utils.text import counted
 
-
 ADAM_DECAY = "adam_decay"
 """Attribute of a study: how ``adam`` applies weight decay. Studies of versions that decoupled it, like ``adamw``, lack it."""
 

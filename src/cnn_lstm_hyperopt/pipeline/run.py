@@ -15,7 +15,7 @@ from cnn_lstm_hyperopt.pipeline.session import open_session
 from cnn_lstm_hyperopt.pipeline.setup import prepare_again, prepare_new
 from cnn_lstm_hyperopt.run_dir.paths import STUDY_FILE, resume_command
 from cnn_lstm_hyperopt.search import StudyStorage, TrialRecord
-from cnn_lstm_hyperopt.search.forecast import Forecast
+from cnn_lstm_hyperopt.search.cost_forecast import Forecast
 
 
 def run(settings: Settings, events: RunEvents, *, resume: bool, recalibrate: bool = False) -> dict[str, Any]:

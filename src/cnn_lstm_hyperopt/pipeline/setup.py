@@ -19,7 +19,7 @@ from cnn_lstm_hyperopt.execution import as_begun, memory_limit, resolve_workers,
 from cnn_lstm_hyperopt.pipeline.confirmation import CONFIRMED_FROM_FRONT
 from cnn_lstm_hyperopt.pipeline.fingerprint import decoupled_adam, fingerprint, require_same, without_effect
 from cnn_lstm_hyperopt.search import SkillThreshold, Start, StudyPlan, StudyStorage, TrialRecord, undefined_in
-from cnn_lstm_hyperopt.search.forecast import (
+from cnn_lstm_hyperopt.search.cost_forecast import (
     FinalForecast,
     Forecast,
     Priced,

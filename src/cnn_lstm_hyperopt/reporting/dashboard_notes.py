@@ -11,7 +11,7 @@ from cnn_lstm_hyperopt.pipeline.events import RunEvents
 from cnn_lstm_hyperopt.pipeline.results.model_card import escaped
 from cnn_lstm_hyperopt.run_dir.paths import REPORT_FILE, model_folder
 from cnn_lstm_hyperopt.search import SkillThreshold, Study
-from cnn_lstm_hyperopt.search.seals import numbered
+from cnn_lstm_hyperopt.search.trial_seals import numbered
 
 
 class DashboardNotes(RunEvents):

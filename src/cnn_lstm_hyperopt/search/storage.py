@@ -18,7 +18,6 @@ from cnn_lstm_hyperopt.errors import HyperoptError, SaveDirError, TrialChangedEr
 from cnn_lstm_hyperopt.run_dir.storage_errors import gone
 from cnn_lstm_hyperopt.search.dashboard import write_notes
 from cnn_lstm_hyperopt.search.optuna_logging import quiet_optuna
-from cnn_lstm_hyperopt.search.seals import DISCARDED, KEY, MARK, SEAL, Seals, unless_changed
 from cnn_lstm_hyperopt.search.storage_recovery import (
     FAULTS,
     DamagedError,
@@ -43,6 +42,7 @@ from cnn_lstm_hyperopt.search.study_file import (
     require_unchanged,
 )
 from cnn_lstm_hyperopt.search.trial import OPTUNA_STATES, Point, State, TrialRecord, Values, running_trial
+from cnn_lstm_hyperopt.search.trial_seals import DISCARDED, KEY, MARK, SEAL, Seals, unless_changed
 
 ENDINGS = ("reason", "cut_off_by", "given_up", "diverged", "memory_saving")
 """Attributes with which only some trials end."""

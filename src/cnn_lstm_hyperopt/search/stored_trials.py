@@ -7,9 +7,9 @@ from datetime import datetime
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from cnn_lstm_hyperopt.search.seals import Ownership, Seals, own_attributes
 from cnn_lstm_hyperopt.search.storage_recovery import FAULTS, DamagedError, first_line
 from cnn_lstm_hyperopt.search.trial import TrialRecord, read_trial
+from cnn_lstm_hyperopt.search.trial_seals import Ownership, Seals, own_attributes
 
 
 class StoredTrials:

@@ -12,8 +12,8 @@ from optuna.storages import BaseStorage, RDBStorage
 from cnn_lstm_hyperopt.errors import HyperoptError, SaveDirError
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.search.optuna_logging import quiet_optuna
-from cnn_lstm_hyperopt.search.seals import KEY, SEAL, Seals
 from cnn_lstm_hyperopt.search.storage_recovery import BUSY_SECONDS, DamagedError, remove
+from cnn_lstm_hyperopt.search.trial_seals import KEY, SEAL, Seals
 from cnn_lstm_hyperopt.utils.atomic_io import new_part, remove_parts
 
 DIRECTIONS: list[Literal["maximize", "minimize"]] = ["maximize", "minimize", "minimize"]

@@ -47,7 +47,7 @@ from cnn_lstm_hyperopt.run_dir.paths import (
     model_folder,
 )
 from cnn_lstm_hyperopt.search import Assignment, SkillThreshold, Study, StudyPlan, TrialRecord
-from cnn_lstm_hyperopt.search.forecast import FinalForecast, Forecast
+from cnn_lstm_hyperopt.search.cost_forecast import FinalForecast, Forecast
 from cnn_lstm_hyperopt.space.domains import domain_text
 from cnn_lstm_hyperopt.training.trial_trainer import TrainedNetwork
 from cnn_lstm_hyperopt.utils.text import counted, seconds_text

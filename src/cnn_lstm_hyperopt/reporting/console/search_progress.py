@@ -8,7 +8,7 @@ from cnn_lstm_hyperopt.reporting.console.live import LiveSearch
 from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
 from cnn_lstm_hyperopt.run_dir.activity import Activity
 from cnn_lstm_hyperopt.search import State, Study, TrialRecord, above_chance
-from cnn_lstm_hyperopt.search.forecast import Forecast
+from cnn_lstm_hyperopt.search.cost_forecast import Forecast
 from cnn_lstm_hyperopt.search.pruning_stats import LIMIT
 from cnn_lstm_hyperopt.utils.text import epochs_text
 
