@@ -51,7 +51,7 @@ from cnn_lstm_hyperopt.training import TrainingConfig, ValueScale, evaluate
 from cnn_lstm_hyperopt.training.augmentation import AugmentationConfig
 from cnn_lstm_hyperopt.training.runtime.allocator import keep_freed_pages
 from cnn_lstm_hyperopt.training.runtime.precision import Precision, supported_precisions
-from cnn_lstm_hyperopt.training.step import Stepper
+from cnn_lstm_hyperopt.training.train_step import Stepper
 from machine import machine_line
 
 FEATURES, LOOKBACK, WINDOWS = 11, 60, 16_000

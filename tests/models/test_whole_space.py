@@ -15,7 +15,7 @@ from cnn_lstm_hyperopt.models.build import build_network
 from cnn_lstm_hyperopt.search import random_configuration
 from cnn_lstm_hyperopt.training import TrainingConfig, ValueScale
 from cnn_lstm_hyperopt.training.runtime.device import one_thread, seeded_dropout
-from cnn_lstm_hyperopt.training.step import Stepper
+from cnn_lstm_hyperopt.training.train_step import Stepper
 
 CPU = torch.device("cpu")
 GROUPS, SIZE, LARGE = 12, 25, 4

@@ -13,7 +13,7 @@ from cnn_lstm_hyperopt.training.loss_weighting import (
     FixedBalancing,
     UncertaintyBalancing,
 )
-from cnn_lstm_hyperopt.training.step import Stepper
+from cnn_lstm_hyperopt.training.train_step import Stepper
 
 CPU = torch.device("cpu")
 SCALE = ValueScale(5.0, 3.0)

@@ -22,7 +22,7 @@ from cnn_lstm_hyperopt.training import FoldTraining, ValueScale, read_checkpoint
 from cnn_lstm_hyperopt.training.augmentation import AugmentationConfig
 from cnn_lstm_hyperopt.training.loss_weighting import BALANCINGS
 from cnn_lstm_hyperopt.training.runtime.precision import supported_precisions
-from cnn_lstm_hyperopt.training.step import Stepper
+from cnn_lstm_hyperopt.training.train_step import Stepper
 
 CPU, SCALE = torch.device("cpu"), ValueScale(5.0, 3.0)
 FEATURES = 3

@@ -9,7 +9,7 @@ from torch import nn
 from cnn_lstm_hyperopt.models.network import Output
 from cnn_lstm_hyperopt.training import ValueScale
 from cnn_lstm_hyperopt.training.penalties import add_penalty_gradients, decay_weights
-from cnn_lstm_hyperopt.training.step import Stepper
+from cnn_lstm_hyperopt.training.train_step import Stepper
 
 
 def weights(*shapes: tuple[int, ...]) -> list[nn.Parameter]:

@@ -11,7 +11,7 @@ from cnn_lstm_hyperopt.training import ValueScale
 from cnn_lstm_hyperopt.training.augmentation import AugmentationConfig
 from cnn_lstm_hyperopt.training.loss_weighting import BALANCINGS
 from cnn_lstm_hyperopt.training.optimizers import OPTIMIZERS
-from cnn_lstm_hyperopt.training.step import Stepper
+from cnn_lstm_hyperopt.training.train_step import Stepper
 
 SCALE = ValueScale(5.0, 3.0)
 ALL = AugmentationConfig(jitter=0.1, scaling=0.2, time_masking=0.3, mixup=0.4)

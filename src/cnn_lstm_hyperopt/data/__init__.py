@@ -5,5 +5,5 @@
 3. ``features``, ``own_features`` and ``labels`` are computed of it; ``lookahead`` proves that no input knows the future,
 4. ``window_table`` cuts windows, ``splits`` assigns them to training, validation, test and folds, ``scaling`` scales them,
 5. ``dataset`` holds all of it as ``windows``; those of a user's DataLoaders come from ``dataloaders``,
-6. ``shared_arrays`` is the file from which workers read them; ``training.step`` makes batches of them.
+6. ``shared_arrays`` is the file from which workers read them; ``training.train_step`` makes batches of them.
 """

@@ -17,7 +17,7 @@ from cnn_lstm_hyperopt.training.dropout_schedules import DropoutSchedule
 from cnn_lstm_hyperopt.training.runtime.device import RandomState
 from cnn_lstm_hyperopt.training.schedules import SCHEDULES
 from cnn_lstm_hyperopt.training.settings import TrainingConfig
-from cnn_lstm_hyperopt.training.step import Stepper
+from cnn_lstm_hyperopt.training.train_step import Stepper
 from cnn_lstm_hyperopt.training.validation import EVALUATION_BATCH, Evaluation, ValueScale, evaluate
 
 

@@ -29,7 +29,7 @@ from cnn_lstm_hyperopt.training.runtime.allocator import give_back_pages, keep_f
 from cnn_lstm_hyperopt.training.runtime.device import one_thread, seeded_dropout
 from cnn_lstm_hyperopt.training.runtime.memory import resident_mb
 from cnn_lstm_hyperopt.training.runtime.precision import Precision, supported_precisions
-from cnn_lstm_hyperopt.training.step import Stepper
+from cnn_lstm_hyperopt.training.train_step import Stepper
 from cnn_lstm_hyperopt.utils.atomic_io import CACHE_VARIABLE, cache_folder, write_json
 from cnn_lstm_hyperopt.utils.reading import parse_json, read_text
 from cnn_lstm_hyperopt.utils.text import printable
