@@ -1,4 +1,4 @@
-"""``docs/reference/results.md`` against a real run, key by key, in both directions; the keys of the specification are among them."""
+"""``docs/reference/results.md`` against a real run, key by key, in both directions; it has the keys of the specification."""
 
 import json
 import re
@@ -83,7 +83,7 @@ def test_every_documented_key_is_in_a_real_run(results):
 
 
 def test_the_example_is_a_run_of_this_version_and_the_extract_is_of_it():
-    """Whoever adds a key makes the example anew: ``make demo``, and its ``results.json``."""
+    """After adding a key, make the example again: ``make demo``, then copy its ``results.json``."""
     example = json.loads((ROOT / "docs" / "examples" / "results.json").read_text(encoding="utf-8"))
     always = {key for key in DOCUMENTED if not key.startswith(ONLY_SOMETIMES)}
     if not example["counts"]["PRUNED"]:

@@ -45,10 +45,7 @@ def predict(
     *,
     model: Model,
     data_dir: Annotated[
-        Path,
-        Parameter(
-            converter=path_of, help="Folder with a file SYMBOL.csv or SYMBOL.parquet for each symbol, as for run."
-        ),
+        Path, Parameter(converter=path_of, help="Folder with SYMBOL.csv or SYMBOL.parquet files, as for run.")
     ],
     symbols: Annotated[
         tuple[str, ...] | None,
@@ -70,10 +67,7 @@ def predict(
         ),
     ] = None,
     on_bad_bars: Annotated[
-        BadBars,
-        Parameter(
-            help="What to do with invalid bars: error (stop), drop (remove them), or keep (keep them where possible)."
-        ),
+        BadBars, Parameter(help="Invalid bars: error (stop), drop (remove them), or keep (keep them where possible).")
     ] = "error",
     force: Force = False,
     debug: Debug = False,

@@ -57,7 +57,8 @@ def data(*, options: DataOptions | None = None) -> None:
     """Check the bars and show what a search would use. Start nothing and write nothing.
 
     Shows the range, the number of bars and the frequency of each symbol, all errors, all adjustments, and the windows, classes
-    and dates of training, validation and test. Exits with code 2 if the bars cannot be used. docs/explanation/data.md has every rule.
+    and dates of training, validation and test. Exits with code 2 if the bars cannot be used. All rules are in
+    docs/explanation/data.md.
 
     Examples: data --data-dir bars/; data --data-dir bars/ --on-bad-bars drop --feature-columns sentiment --target volatility;
     data --source yahoo --symbols AAPL MSFT --start 2010-01-01.
