@@ -41,7 +41,9 @@ def commands():
             for line in block.replace("\\\n", " ").splitlines():
                 if (found := OURS.match(line.strip())) and "…" not in line:
                     words = shlex.split(found[2])
-                    yield pytest.param(words if found[1] else ["run", *words], id=f"{page.relative_to(ROOT)}: {line.strip()[:70]}")
+                    yield pytest.param(
+                        words if found[1] else ["run", *words], id=f"{page.relative_to(ROOT)}: {line.strip()[:70]}"
+                    )
 
 
 @pytest.mark.parametrize("words", list(commands()))
@@ -80,7 +82,16 @@ def test_messages_in_troubleshooting_are_the_tools_own():
         assert said in plain, said
 
 
-MOVING = {"api.md", "data.md", "evaluation.md", "performance.md", "pruning.md", "reliability.md", "results.md", "seed.md"}
+MOVING = {
+    "api.md",
+    "data.md",
+    "evaluation.md",
+    "performance.md",
+    "pruning.md",
+    "reliability.md",
+    "results.md",
+    "seed.md",
+}
 """Pages that still have to move to their new place."""
 
 
