@@ -27,7 +27,7 @@ def test_the_picture_of_the_splits_is_what_the_functions_cut():
     assert (ROOT / "docs" / "splits.svg").read_text(encoding="utf-8") == drawing.svg(drawing.rows())
 
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PROGRAM = r"^(?:\$ )?(?:\.venv/bin/)?(?:(cnn-lstm-hyperopt)|python scripts/run_cnn_lstm_hyperopt\.py) "
 OURS = re.compile(PROGRAM + r"([^|>]*?)(?:\s+#.*)?$")
 
@@ -74,4 +74,5 @@ def test_messages_in_troubleshooting_are_the_tools_own():
 
 def test_all_pages_are_in_the_site():
     site = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
-    assert [page.name for page in PAGES[1:] if page.name not in site] == []
+    paths = [page.relative_to(ROOT / "docs").as_posix() for page in PAGES[1:]]
+    assert [path for path in paths if f": {path}\n" not in site] == []

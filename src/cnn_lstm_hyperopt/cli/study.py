@@ -57,7 +57,7 @@ def data(*, options: DataOptions | None = None) -> None:
     """Check the bars and show what a search would be given of them; nothing is started and nothing is written.
 
     Shows each symbol's range, bars and frequency, all that is wrong with them, what was adjusted, and the windows, classes and
-    dates of training, validation and test. Ends with code 2 if they can't be used; docs/data.md has every rule.
+    dates of training, validation and test. Ends with code 2 if they can't be used; docs/explanation/data.md has every rule.
 
     Examples: data --data-dir bars/; data --data-dir bars/ --on-bad-bars drop --feature-columns sentiment --target volatility;
     data --source yahoo --symbols AAPL MSFT --start 2010-01-01.
