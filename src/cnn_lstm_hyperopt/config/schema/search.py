@@ -11,7 +11,7 @@ from cnn_lstm_hyperopt.utils.registry import declared
 SAMPLERS, PRUNERS = declared("search/samplers"), declared("search/pruners")
 """What each of them says of itself, by name."""
 AUTO_SAMPLER, AUTO_PRUNER = "gp", "front"
-"""What ``auto`` means; docs/pruning.md has the table that it follows from."""
+"""What ``auto`` means; docs/lab-notes/pruning.md has the measurements that it follows from."""
 
 if TYPE_CHECKING:
     SamplerName = str
