@@ -40,7 +40,8 @@ lint: $(VENV)/ok  ## Style, types, layers, structure
 torture: $(VENV)/ok  ## Real runs killed at random moments and resumed, mutated files: 1 at the first broken promise (10 to 30 minutes on 2 cores)
 	PYTHONPATH=tests $(BIN)/python -m torture --kills $(KILLS) --fuzz $(FUZZ) --seed $(SEED) --minutes $(TORTURE_MINUTES)
 
-docs: $(VENV)/docs  ## The documentation as a site, with the reference of the Python door: site/index.html
+docs: $(VENV)/docs  ## The documentation as a site, with generated reference pages: site/index.html
+	$(BIN)/python scripts/make_reference.py
 	$(BIN)/mkdocs build --quiet
 
 clean:  ## Everything that the targets made

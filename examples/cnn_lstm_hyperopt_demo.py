@@ -3,7 +3,7 @@
     python examples/cnn_lstm_hyperopt_demo.py
 
 The data are made here: 9 features over 24 steps, and a class that shows in the shape of one of them.
-It takes half a minute; docs/api.md shows what it prints.
+It takes half a minute; docs/tutorials/dataloaders.md shows its output.
 """
 
 import tempfile

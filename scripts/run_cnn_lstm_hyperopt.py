@@ -1,4 +1,4 @@
-"""The command line of the seed document: takes the flags of ``cnn-lstm-hyperopt run``."""
+"""The command line of the specification: takes the flags of ``cnn-lstm-hyperopt run``."""
 
 import sys
 

@@ -12,10 +12,13 @@ from cnn_lstm_hyperopt.search.samplers import SAMPLERS
 @pytest.mark.parametrize(
     ("named", "line"),
     [
-        ({}, "sampler gp, pruner front (sampler and pruner auto: docs/pruning.md has the table)"),
+        (
+            {},
+            "sampler gp, pruner front (sampler and pruner auto: docs/explanation/search-and-pruning.md has the table)",
+        ),
         pytest.param(
             {"pruner": {"type": "median"}},
-            "sampler gp, pruner median (sampler auto: docs/pruning.md has the table)",
+            "sampler gp, pruner median (sampler auto: docs/explanation/search-and-pruning.md has the table)",
             marks=pytest.mark.slow,
         ),
         pytest.param(

@@ -27,7 +27,9 @@ def test_the_picture_of_the_splits_is_what_the_functions_cut():
     assert (ROOT / "docs" / "splits.svg").read_text(encoding="utf-8") == drawing.svg(drawing.rows())
 
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+SITE = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
 PROGRAM = r"^(?:\$ )?(?:\.venv/bin/)?(?:(cnn-lstm-hyperopt)|python scripts/run_cnn_lstm_hyperopt\.py) "
 OURS = re.compile(PROGRAM + r"([^|>]*?)(?:\s+#.*)?$")
 
@@ -39,7 +41,9 @@ def commands():
             for line in block.replace("\\\n", " ").splitlines():
                 if (found := OURS.match(line.strip())) and "…" not in line:
                     words = shlex.split(found[2])
-                    yield pytest.param(words if found[1] else ["run", *words], id=f"{page.name}: {line.strip()[:70]}")
+                    yield pytest.param(
+                        words if found[1] else ["run", *words], id=f"{page.relative_to(ROOT)}: {line.strip()[:70]}"
+                    )
 
 
 @pytest.mark.parametrize("words", list(commands()))
@@ -47,14 +51,14 @@ def test_every_command_in_the_documentation_is_one(words):
     app.parse_args(words, print_error=False, exit_on_error=False)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_within_sentences_are_there(page):
     for name in re.findall(r"`cnn-lstm-hyperopt ([a-z]+)", page.read_text(encoding="utf-8")):
         app.parse_args([name, "--help"], print_error=False, exit_on_error=False)
         assert name in list(app), name
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
         if not target.startswith("http"):
@@ -64,7 +68,7 @@ def test_links_lead_somewhere(page):
 def test_messages_in_troubleshooting_are_the_tools_own():
     sources = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py"))
     plain = re.sub(r'"\s*\n\s*f?"', "", sources)  # text that goes on in the next line
-    table = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8").split("| the line says |")[1]
+    table = (DOCS / "how-to" / "troubleshooting.md").read_text(encoding="utf-8").split("| the line says |")[1]
     rows = [line for line in table.splitlines() if line.startswith("| `")]
     assert len(rows) > 10
     for row in rows:
@@ -73,5 +77,5 @@ def test_messages_in_troubleshooting_are_the_tools_own():
 
 
 def test_all_pages_are_in_the_site():
-    site = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
-    assert [page.name for page in PAGES[1:] if page.name not in site] == []
+    pages = {page.relative_to(DOCS).as_posix() for page in PAGES[1:]}
+    assert {page for page in pages if f": {page}\n" not in SITE} == set()

@@ -1,4 +1,4 @@
-"""``docs/results.md`` against a real run, key by key, in both directions; what the founding document shows is among them."""
+"""``docs/reference/results.md`` against a real run, key by key, in both directions; it has the keys of the specification."""
 
 import json
 import re
@@ -15,9 +15,11 @@ from cnn_lstm_hyperopt.pipeline.results.final_results import strategy_results
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTED = set(
-    re.findall(r"^\| `([^`]+)` \|", (ROOT / "docs" / "results.md").read_text(encoding="utf-8"), re.MULTILINE)
+    re.findall(
+        r"^\| `([^`]+)` \|", (ROOT / "docs" / "reference" / "results.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
 )
-OF_THE_SEED = {
+OF_THE_SPECIFICATION = {
     "study_name", "n_trials_completed", "best_trials", "best_trials[].trial_number", "best_trials[].values",
     "best_trials[].params", "best_trials[].rank", "optimization_history", "timestamp", "retrained_models[].model_rank",
     "retrained_models[].config_params", "retrained_models[].training_results", "retrained_models[].test_metrics",
@@ -60,13 +62,13 @@ def results(tmp_path_factory, tiny_settings):
     return json.loads((folder / "results" / "results.json").read_text(encoding="utf-8"))
 
 
-def test_the_seeds_keys_are_documented():
-    assert OF_THE_SEED <= DOCUMENTED
+def test_the_keys_of_the_specification_are_documented():
+    assert OF_THE_SPECIFICATION <= DOCUMENTED
 
 
 @pytest.mark.slow
-def test_a_real_run_has_every_key_of_the_founding_document(results):
-    assert OF_THE_SEED - set(keys(results)) == set()
+def test_a_real_run_has_every_key_of_the_specification(results):
+    assert OF_THE_SPECIFICATION - set(keys(results)) == set()
 
 
 @pytest.mark.slow
@@ -81,15 +83,15 @@ def test_every_documented_key_is_in_a_real_run(results):
 
 
 def test_the_example_is_a_run_of_this_version_and_the_extract_is_of_it():
-    """Whoever adds a key makes the example anew: ``make demo``, and its ``results.json``."""
+    """After adding a key, make the example again: ``make demo``, then copy its ``results.json``."""
     example = json.loads((ROOT / "docs" / "examples" / "results.json").read_text(encoding="utf-8"))
     always = {key for key in DOCUMENTED if not key.startswith(ONLY_SOMETIMES)}
     if not example["counts"]["PRUNED"]:
         always -= {"pruned_by.…", "pruning.pruned_by.…"}
     assert set(keys(example)) == always
-    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "reference" / "results.md").read_text(encoding="utf-8")
     extract = json.loads(re.search(r"```json\n(.*?)```", text, re.DOTALL)[1])
-    assert OF_THE_SEED - set(keys(extract)) == set()
+    assert OF_THE_SPECIFICATION - set(keys(extract)) == set()
     assert is_part(extract, example) == []
 
 

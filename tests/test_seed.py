@@ -1,4 +1,4 @@
-"""The seed document's own snippets, as they stand there but for the number of trials, run as scripts without a main guard.
+"""The specification's own snippets, unchanged except for the number of trials, run as scripts without a main guard.
 
 Its YAML is tested in ``config/test_load.py``.
 """
@@ -160,7 +160,7 @@ def test_template_holds_the_defaults() -> None:
     defaults = load_settings(environment={})
     assert template.search_space == defaults.search_space
     assert template.study.name == "cnn_lstm_optimization_task_5_5"
-    # As the seed document has them; the defaults are auto.
+    # As the specification has them; the defaults are auto.
     assert (template.sampler.type, template.sampler.n_startup_trials, template.pruner.type) == ("tpe", 50, "median")
     assert {defaults.sampler.type, defaults.sampler.n_startup_trials, defaults.pruner.type} == {"auto"}
     different = {"search_space": True, "study": True, "sampler": {"type", "n_startup_trials"}, "pruner": {"type"}}

@@ -7,7 +7,7 @@
   same trials would have taken.
 - *true front*: trials that nobody dominates by true values, among all of a run that are truly above the gate. *Front lost* is
   the share of it that was never finished; *wrongly pruned* is the share of the pruned trials that belong to it, *estimated* what
-  the study itself says of that share, from the trials that it spared (see docs/pruning.md).
+  the study itself says of that share, from the trials that it spared (see docs/explanation/search-and-pruning.md).
 - *shown front*: trials that nobody dominates by what was read of them, which is all that a study has to show; *true front shown*
   is the share of the true front that is among its COMPLETE ones. *Shown front lost* is the share of the front that it would show
   had the pruned trials gone on to their ends, with the luck they had, that it pruned.

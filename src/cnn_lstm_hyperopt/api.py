@@ -1,4 +1,4 @@
-"""The Python door: :class:`CNNLSTMHyperparameterOptimizer` and one function that does all of it."""
+"""The Python interface: :class:`CNNLSTMHyperparameterOptimizer`, and one function for the complete run."""
 
 import contextlib
 import logging
@@ -37,25 +37,26 @@ Config = str | os.PathLike[str] | Mapping[str, Any]
 
 
 class CNNLSTMHyperparameterOptimizer:
-    """Searches on a user's DataLoaders, or on bars that the configuration names.
+    """Search on your DataLoaders, or on the bars that the configuration names.
 
     Args:
-        data_loaders: (train, validation, test), each yielding ``(x, y_class)`` or ``(x, y_class, y_reg)`` with ``x`` of shape
-            ``(batch, time, features)``; None: the bars of ``config``'s data section
-            (without one the synthetic market).
-        input_dim: number of features, checked against the loaders.
-        dates: decision dates of the windows of the training, validation and test loader: three sequences, each with one entry per
-            window in the loader's order (datetimes, ISO text or whole numbers that grow with time) or None. Windows without
+        data_loaders: (train, validation, test). Each yields ``(x, y_class)`` or ``(x, y_class, y_reg)`` with ``x`` of shape
+            ``(batch, time, features)``. None: the bars of the data section of ``config``, or the synthetic market if ``config``
+            has no such section.
+        input_dim: number of features; checked against the loaders.
+        dates: dates of the windows of the training, validation and test loader: three sequences. Each has one entry per window
+            in the order of the loader (datetimes, ISO text, or integers that increase with time), or is None. Windows without
             dates count as independent.
-        groups: likewise, text or whole numbers: windows of one group (a patient, a machine) are dependent.
-        save_dir: where everything is written.
+        groups: groups of the windows, in the same form (text or integers). Windows of one group (a patient, a machine) are
+            dependent.
+        save_dir: directory for all output.
         study_name: name of the study.
         config: settings as a YAML file or as a nested mapping, such as ``{"training": {"max_epochs": 5}}``.
-        resume: go on with the study that ``save_dir`` holds.
-        quiet: print nothing; ``run.log`` has all.
+        resume: continue the study in ``save_dir``.
+        quiet: print nothing. ``run.log`` has the full output.
 
     Raises:
-        InputError: at once, when a setting, a loader or the directory is wrong.
+        InputError: a setting, a loader or the directory is invalid.
     """
 
     def __init__(
@@ -132,7 +133,7 @@ class CNNLSTMHyperparameterOptimizer:
 
     @property
     def study(self) -> optuna.Study:
-        """The Optuna study, once :meth:`optimize` was called: ``study.trials_dataframe()``, states, parameters."""
+        """The Optuna study, for example for ``study.trials_dataframe()``. Call :meth:`optimize` first."""
         return self._opened().study.storage.study
 
     def optimize(
@@ -142,13 +143,13 @@ class CNNLSTMHyperparameterOptimizer:
         sampler_type: str | None = None,
         timeout: float | None = None,
     ) -> dict[str, Any]:
-        """Runs trials until the study has ``n_trials`` finished ones (those of earlier calls and runs included).
+        """Run trials until the study has ``n_trials`` finished trials. Trials of earlier calls and runs count.
 
         Args:
-            n_trials: total of COMPLETE and PRUNED trials.
-            pruner_type: one of those of ``pruner.type``.
-            sampler_type: one of those of ``sampler.type``.
-            timeout: seconds.
+            n_trials: total number of COMPLETE and PRUNED trials.
+            pruner_type: a value of ``pruner.type``.
+            sampler_type: a value of ``sampler.type``.
+            timeout: time limit in seconds.
 
         Returns:
             ``study_name``, ``n_trials_completed``, ``best_trials``, ``optimization_history``, ``timestamp``.
@@ -173,11 +174,11 @@ class CNNLSTMHyperparameterOptimizer:
         return {key: results[key] for key in keys}
 
     def retrain_best_models(self, top_k: int | None = None, full_epochs: int | None = None) -> list[dict[str, Any]]:
-        """Retrains ranks 1..``top_k`` of the front on all training windows and tests them once.
+        """Retrain the ``top_k`` best trials of the front on all training windows and test them once.
 
         Returns:
-            An entry per model: ``model_rank``, ``config_params``, ``training_results``, ``test_metrics``, ``training_time``,
-            ``model_path``. Empty, with a warning, when no trial is complete.
+            One entry per model: ``model_rank``, ``config_params``, ``training_results``, ``test_metrics``, ``training_time``,
+            ``model_path``. Empty, with a warning, if no trial is complete.
         """
         session = self._opened()
         given = {key: value for key, value in (("top_k", top_k), ("full_epochs", full_epochs)) if value is not None}
@@ -196,11 +197,11 @@ class CNNLSTMHyperparameterOptimizer:
         return entries
 
     def write_results(self) -> dict[str, Any]:
-        """Writes ``results.json`` and ``trials.csv`` anew; returns all that ``results.json`` holds."""
+        """Write ``results.json`` and ``trials.csv`` again, and return the content of ``results.json``."""
         return write_results(self._opened())
 
     def close(self) -> None:
-        """Lets go of ``study.db`` and ``run.log``; the optimizer can be used again afterwards."""
+        """Release ``study.db`` and ``run.log``. The optimizer can be used again afterwards."""
         self._session = None
         self._resume = True
         self._closing.close()
@@ -305,10 +306,10 @@ def run_cnn_lstm_hyperparameter_optimization(
     resume: bool = False,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """Search, retrain the best, test once, write; returns what ``results.json`` holds.
+    """Search, retrain the best models, test them once and write the results. Return the content of ``results.json``.
 
     The arguments are those of :class:`CNNLSTMHyperparameterOptimizer`, its ``optimize`` and its ``retrain_best_models``.
-    Retraining is on here and off on the command line (``--retrain-best``), as the specification has it.
+    Retraining is on by default here, and off on the command line (``--retrain-best``), as in the specification.
     """
     _require_types(study_name, retrain_best=retrain_best)
     with CNNLSTMHyperparameterOptimizer(

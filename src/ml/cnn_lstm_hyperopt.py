@@ -1,4 +1,4 @@
-"""The names of the seed document: ``from src.ml.cnn_lstm_hyperopt import ...`` works from the repository's root."""
+"""The names of the specification: ``from src.ml.cnn_lstm_hyperopt import ...`` works from the repository's root."""
 
 from cnn_lstm_hyperopt.api import (
     CNNLSTMHyperparameterOptimizer,

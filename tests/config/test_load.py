@@ -1,4 +1,4 @@
-"""Reading settings: defaults, the seed document's example, precedence, round trip, unreadable files."""
+"""Reading settings: defaults, the specification's example, precedence, round trip, unreadable files."""
 
 import os
 from datetime import date

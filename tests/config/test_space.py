@@ -1,4 +1,4 @@
-"""The search space: the seed document's ranges, YAML's short and long forms, head counts, round trip."""
+"""The search space: the specification's ranges, YAML's short and long forms, head counts, round trip."""
 
 from typing import Any
 
@@ -64,14 +64,14 @@ OURS = {
     "regularization.l1_switch": FLAG,
     "augmentation.switch": Fixed(False),
 }
-"""What the seed document does not name: heads of the branches' attention, and switches."""
+"""What the specification does not name: heads of the branches' attention, and switches."""
 FURTHER = {
     f"fusion.{key}": {"fusion.method": (name,)}
     for name, member in FUSIONS.items()
     for key in member.parameters
     if name not in SEED_RANGES["fusion.method"].values
 }
-"""What fusions have that the seed document does not name: in which of them."""
+"""What fusions have that the specification does not name: in which of them."""
 CONDITIONS = {
     **FURTHER,
     "cnn.attention_heads": {"cnn.attention": (True,)},

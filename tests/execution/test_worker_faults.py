@@ -104,7 +104,7 @@ def test_a_worker_that_falls_silent_or_dies_is_replaced_and_its_trial_run_again_
     number = strike(save_dir, process, sent)
     begun = time.monotonic()
     wait_for(lambda: trials_of(save_dir)[number].state is TrialState.FAIL, process)
-    assert time.monotonic() - begun < 60  # the promise of docs/reliability.md
+    assert time.monotonic() - begun < 60  # the promise of docs/explanation/reliability.md
     out, err = process.communicate(timeout=GIVE_UP)
     assert process.returncode in (0, 1), (out, err)
     assert "Traceback" not in err

@@ -1,4 +1,4 @@
-"""results.json and trials.csv: keys as the seed document names them, figures against brute force."""
+"""results.json and trials.csv: keys as the specification names them, figures against brute force."""
 
 import csv
 import io

@@ -37,7 +37,7 @@ def test_each_setting_is_of_some_member(members, declared, names, section):
 
 @family
 def test_the_documentation_and_the_template_have_each_member(members, declared, names, section):
-    table = (REPOSITORY / "docs/pruning.md").read_text(encoding="utf-8")
+    table = (REPOSITORY / "docs/explanation/search-and-pruning.md").read_text(encoding="utf-8")
     template = (REPOSITORY / "configs/hyperopt/cnn_lstm_hyperopt_config.yaml").read_text(encoding="utf-8")
     for name, kind in members.items():
         rows = "".join(re.findall(rf"^\| `{name}`.*$", table, flags=re.M))

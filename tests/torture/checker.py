@@ -259,7 +259,7 @@ def _of_search_results(study: StoredStudy, results: dict[str, Any]) -> Iterator[
 
 
 def _threshold(gate: dict[str, Any]) -> float:
-    """Chance and two standard errors (docs/evaluation.md)."""
+    """Chance and two standard errors (docs/explanation/evaluation.md)."""
     chance, n = gate["chance"], gate["n_validation"] / gate["overlap"]
     return float(chance + 2 * math.sqrt(chance * (1 - chance) / n))
 

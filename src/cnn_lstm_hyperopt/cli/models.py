@@ -25,14 +25,17 @@ if TYPE_CHECKING:
 
 Model = Annotated[
     Path,
-    Parameter(converter=path_of, help="Folder of a model, such as hyperopt_results/retrained_model_1, or ensemble."),
+    Parameter(
+        converter=path_of,
+        help="Folder of a model, such as hyperopt_results/retrained_model_1 or hyperopt_results/ensemble.",
+    ),
 ]
 
 Force = Annotated[
     bool,
     Parameter(
         negative="",
-        help="Replace --output also if this command has not written it; files of a study and of --data-dir stay.",
+        help="Replace --output even if this command did not write it. Files of a study and of --data-dir are never replaced.",
     ),
 ]
 
@@ -42,37 +45,37 @@ def predict(
     *,
     model: Model,
     data_dir: Annotated[
-        Path, Parameter(converter=path_of, help="Folder of SYMBOL.csv or SYMBOL.parquet, as run reads it.")
+        Path, Parameter(converter=path_of, help="Folder with SYMBOL.csv or SYMBOL.parquet files, as for run.")
     ],
     symbols: Annotated[
         tuple[str, ...] | None,
-        Parameter(consume_multiple=True, negative="", help="Which symbols. [default: all in the folder]"),
+        Parameter(consume_multiple=True, negative="", help="Symbols to predict. [default: all in the folder]"),
     ] = None,
     start: Annotated[
         date | None,
-        Parameter(help="First date that is predicted; the bars before it are read all the same, as history."),
+        Parameter(help="First date to predict. Earlier bars are read as history."),
     ] = None,
-    end: Annotated[date | None, Parameter(help="Last date that is predicted; no bar after it is read.")] = None,
-    last: Annotated[bool, Parameter(negative="", help="Only the last bar of each symbol.")] = False,
+    end: Annotated[date | None, Parameter(help="Last date to predict. Later bars are not read.")] = None,
+    last: Annotated[bool, Parameter(negative="", help="Predict only the last bar of each symbol.")] = False,
     output: Annotated[
-        Path | None, Parameter(converter=path_of, help="CSV file to write. [default: the screen]")
+        Path | None, Parameter(converter=path_of, help="CSV file to write. [default: the terminal]")
     ] = None,
     features: Annotated[
         str | None,
         Parameter(
-            help="module:function that makes the model's features of your own; it runs because you name it here."
+            help="module:function that computes the model's own features. The function runs only if you name it here."
         ),
     ] = None,
     on_bad_bars: Annotated[
-        BadBars, Parameter(help="Bars that can't be true: error, drop them, or keep them where that is possible.")
+        BadBars, Parameter(help="Invalid bars: error (stop), drop (remove them), or keep (keep them where possible).")
     ] = "error",
     force: Force = False,
     debug: Debug = False,
 ) -> None:
-    """Predict with a trained model: bars in, a CSV of symbol, date, class, class_name, probability_0 …, value out,
-    and the value in per cent: range_percent or change_percent.
+    """Predict with a trained model and write a CSV.
 
-    A row says what the model makes of the window that ends with that bar, so it is known when that bar is.
+    Columns: symbol, date, class, class_name, probability_0 …, value, and the value in per cent (range_percent or
+    change_percent). Each row is the prediction for the window that ends with the bar of that date.
 
     Examples: predict --model hyperopt_results/retrained_model_1 --data-dir bars/ --last;
     predict --model hyperopt_results/ensemble --data-dir bars/ --symbols AAPL --start 2020-01-01 --output predictions.csv.
@@ -101,7 +104,7 @@ def predict(
 def export(
     *,
     model: Model,
-    format: Annotated[Literal["onnx", "torch"], Parameter(help="ONNX, or torch.export's program.")],
+    format: Annotated[Literal["onnx", "torch"], Parameter(help="onnx, or torch (a torch.export program).")],
     output: Annotated[
         Path | None,
         Parameter(converter=path_of, help="File to write. [default: model.onnx or model.pt2 in the model's folder]"),
@@ -109,9 +112,9 @@ def export(
     force: Force = False,
     debug: Debug = False,
 ) -> None:
-    """Write a trained model as a file that runs without this package, and check that it says the same.
+    """Export a trained model to a file that runs without this package, and check that its outputs are the same.
 
-    Input: features (batch, lookback, features), float32, in their own units; scaling is part of the graph. Outputs:
+    Input: features (batch, lookback, features), float32, not scaled; the graph contains the scaling. Outputs:
     probabilities (batch, classes) and, with a regression head, value (batch) in the target's units.
 
     Example: export --model hyperopt_results/retrained_model_1 --format onnx --output model.onnx.

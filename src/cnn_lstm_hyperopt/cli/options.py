@@ -1,5 +1,6 @@
 """Flags: what they are called, which setting they give, and how their values are read."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date
@@ -58,13 +59,13 @@ _FLAG_OF_SETTING = {
 
 
 def _help(flag: str) -> str:
-    """The setting's own description and default, so that neither is written twice."""
+    """Return the description and the default of the setting. A flag cannot be null or empty, so its text says "default"."""
     model: Any = Settings
     *sections, name = _SETTING_OF_FLAG[flag].split(".")
     for section in sections:
         model = model.model_fields[section].annotation
     field = model.model_fields[name]
-    text = str(field.description)
+    text = re.sub(r"\b(null|empty):", "default:", str(field.description))
     default = field.default
     shown = default is not None and default != ()
     text = text if text.startswith("module:") else f"{text[0].upper()}{text[1:]}"
@@ -75,7 +76,7 @@ if TYPE_CHECKING:
     SourceFlag = str
 else:
     SourceFlag = Literal[tuple(SOURCES)]
-_SEARCH, _DATA, _RETRAIN, _RUN = "Search", "Data", "After the search", "Run"
+_SEARCH, _DATA, _RETRAIN, _RUN = "Search", "Data", "After the search", "General"
 
 
 def whole(kind: object, tokens: Sequence[Token]) -> int:
@@ -111,7 +112,7 @@ def path_of(kind: object, tokens: Sequence[Token]) -> Path:
     return Path(tokens[0].value)
 
 
-_WORKERS_HELP = "Worker processes, one thread each; auto: one a core as memory goes, one on a GPU."
+_WORKERS_HELP = "Number of worker processes, one thread each; auto: one per CPU core if memory allows, one on a GPU."
 
 
 @Parameter(name="*")
@@ -124,7 +125,7 @@ class DataOptions:
         Parameter(
             group=_DATA,
             negative="",
-            help="Use the real daily bars embedded in the package, unless --source says otherwise.",
+            help="Use the real daily bars included in the package, unless --source names another source.",
         ),
     ] = False
     source: Annotated[SourceFlag | None, Parameter(group=_DATA, help=_help("source"))] = None
@@ -147,10 +148,10 @@ class DataOptions:
     cv_folds: Annotated[int | None, Parameter(converter=whole, group=_DATA, help=_help("cv_folds"))] = None
     config: Annotated[
         Path | None,
-        Parameter(converter=path_of, group=_RUN, help="YAML file with settings and search space; flags win over it."),
+        Parameter(converter=path_of, group=_RUN, help="YAML file with settings and search space. Flags override it."),
     ] = None
     debug: Annotated[
-        bool, Parameter(group=_RUN, negative="", help="Show the traceback of an error, and log every epoch.")
+        bool, Parameter(group=_RUN, negative="", help="Show the traceback of an error and log every epoch.")
     ] = False
 
     def overrides(self) -> dict[str, Any]:
@@ -198,7 +199,7 @@ class RunOptions(DataOptions):
     max_epochs: Annotated[int | None, Parameter(converter=whole, group=_SEARCH, help=_help("max_epochs"))] = None
     batch_size: Annotated[
         int | None,
-        Parameter(converter=whole, group=_SEARCH, help="Fixed training batch size; it then leaves the search space."),
+        Parameter(converter=whole, group=_SEARCH, help="Fixed training batch size, which is then not searched."),
     ] = None
     seed: Annotated[int | None, Parameter(converter=whole, group=_SEARCH, help=_help("seed"))] = None
     enqueue: Annotated[Path | None, Parameter(converter=path_of, group=_SEARCH, help=_help("enqueue"))] = None
@@ -210,7 +211,7 @@ class RunOptions(DataOptions):
         Parameter(
             group=_RETRAIN,
             negative="",
-            help="Retrain the best trials on all training windows and test them once.",
+            help="Retrain the best trials on all training windows and evaluate them once on the test set.",
         ),
     ] = False
     top_k: Annotated[int | None, Parameter(converter=whole, group=_RETRAIN, help=_help("top_k"))] = None
@@ -231,7 +232,7 @@ class RunOptions(DataOptions):
         Parameter(
             group=_RUN,
             negative="",
-            help="Go on with the study that --save-dir holds, up to --n-trials in all.",
+            help="Continue the study in --save-dir up to a total of --n-trials.",
         ),
     ] = False
     dry_run: Annotated[
@@ -239,7 +240,7 @@ class RunOptions(DataOptions):
         Parameter(
             group=_RUN,
             negative="",
-            help="Say what the run would take (hours, memory, disk, share of the space within the limits); start nothing.",
+            help="Print the forecast (hours, memory, disk, share of the search space within the limits) and start nothing.",
         ),
     ] = False
     recalibrate: Annotated[
@@ -247,12 +248,12 @@ class RunOptions(DataOptions):
         Parameter(
             group=_RUN,
             negative="",
-            help="Measure this machine's speed anew (a dozen seconds), for this study and later ones.",
+            help="Measure the speed of this machine again (a dozen seconds), for this study and later ones.",
         ),
     ] = False
-    quiet: Annotated[bool, Parameter(group=_RUN, negative="", help="Print nothing but errors; run.log has all.")] = (
-        False
-    )
+    quiet: Annotated[
+        bool, Parameter(group=_RUN, negative="", help="Print only errors. run.log has the full output.")
+    ] = False
 
     def overrides(self) -> dict[str, Any]:
         """The flags that were given, as nested settings."""
@@ -272,11 +273,11 @@ SaveDir = Annotated[Path, Parameter(converter=path_of, help="Directory of the st
 TrackingUri = Annotated[
     str | None,
     Parameter(
-        help="Of an MLflow server or database. [default: as before; MLFLOW_TRACKING_URI; mlflow.db in the directory]"
+        help="URI of an MLflow server or database. [default: as before, or MLFLOW_TRACKING_URI, or mlflow.db in the directory]"
     ),
 ]
 Debug = Annotated[bool, Parameter(negative="", help="Show the traceback of an error.")]
-Quiet = Annotated[bool, Parameter(negative="", help="Print nothing but errors; run.log has all.")]
+Quiet = Annotated[bool, Parameter(negative="", help="Print only errors. run.log has the full output.")]
 
 
 def settings_of(

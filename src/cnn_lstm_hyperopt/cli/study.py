@@ -31,7 +31,7 @@ from cnn_lstm_hyperopt.utils.processes import THREAD_VARIABLES, outliving_the_te
 
 @app.command
 def run(*, options: RunOptions | None = None) -> None:
-    """Search, and with --retrain-best retrain and test the best models.
+    """Search for the best models. With --retrain-best, also retrain and test them.
 
     Examples: run --use-real-data --symbols AAPL IBM MSFT --target volatility --n-trials 100 --retrain-best;
     run --data-dir bars/ --config my.yaml --timeout 3600.
@@ -54,10 +54,11 @@ def run(*, options: RunOptions | None = None) -> None:
 
 @app.command
 def data(*, options: DataOptions | None = None) -> None:
-    """Check the bars and show what a search would be given of them; nothing is started and nothing is written.
+    """Check the bars and show what a search would use. Start nothing and write nothing.
 
-    Shows each symbol's range, bars and frequency, all that is wrong with them, what was adjusted, and the windows, classes and
-    dates of training, validation and test. Ends with code 2 if they can't be used; docs/data.md has every rule.
+    Shows the range, the number of bars and the frequency of each symbol, all errors, all adjustments, and the windows, classes
+    and dates of training, validation and test. Exits with code 2 if the bars cannot be used. All rules are in
+    docs/explanation/data.md.
 
     Examples: data --data-dir bars/; data --data-dir bars/ --on-bad-bars drop --feature-columns sentiment --target volatility;
     data --source yahoo --symbols AAPL MSFT --start 2010-01-01.
@@ -75,21 +76,21 @@ def data(*, options: DataOptions | None = None) -> None:
 def resume(
     *,
     save_dir: SaveDir = Path("hyperopt_results"),
-    n_trials: Annotated[int | None, Parameter(converter=whole, help="New total of finished trials.")] = None,
-    timeout: Annotated[float | None, Parameter(converter=seconds, help="Seconds after which the search ends.")] = None,
+    n_trials: Annotated[int | None, Parameter(converter=whole, help="New total number of finished trials.")] = None,
+    timeout: Annotated[float | None, Parameter(converter=seconds, help="Time limit of the search in seconds.")] = None,
     retrain_best: Annotated[
-        bool, Parameter(negative="", help="Retrain the best trials, also if the run did not ask.")
+        bool, Parameter(negative="", help="Retrain the best trials, even if the run was started without this flag.")
     ] = False,
     workers: Workers = None,
     mlflow: Annotated[
         bool | None,
-        Parameter(negative="--no-mlflow", help="Mirror the study to MLflow, or don't. [default: as before]"),
+        Parameter(negative="--no-mlflow", help="Copy the study to MLflow, or do not. [default: as before]"),
     ] = None,
     tracking_uri: TrackingUri = None,
     quiet: Quiet = False,
     debug: Annotated[bool, Parameter(negative="", help="Show the traceback of an error, and log every epoch.")] = False,
 ) -> None:
-    """Go on with a study that was interrupted or killed, with the settings in its config.yaml."""
+    """Continue an interrupted or killed study with the settings in its config.yaml."""
     save_dir = directory(save_dir)
     path = save_dir / "config.yaml"
     if not path.is_file():
@@ -115,10 +116,10 @@ def resume(
 def status(
     *,
     save_dir: SaveDir = Path("hyperopt_results"),
-    json: Annotated[bool, Parameter(negative="", help="For machines: one JSON object.")] = False,
+    json: Annotated[bool, Parameter(negative="", help="Print one JSON object, for programs.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Say how far a study is and what to run next; also while it runs."""
+    """Show the progress of a study and the next command. Works while the study runs."""
     save_dir = directory(save_dir)
     from cnn_lstm_hyperopt.reporting.status import status_facts, status_lines
 
@@ -138,10 +139,11 @@ def narrow(
     ] = None,
     debug: Debug = False,
 ) -> None:
-    """Start broad, then narrow: write a config whose search space is the region of the study's good trials.
+    """Write a config file with a narrower search space: the region of the study's good trials.
 
-    Shows each parameter with the number of good trials that have it, its old and its new range. A parameter with fewer than 8
-    keeps its range, no range becomes narrower than a quarter of the old one, and a choice goes only if it was tried often enough.
+    Shows each parameter with the number of good trials that have it, its old range and its new range. A parameter with fewer
+    than 8 good trials keeps its range. No range becomes narrower than a quarter of the old one. A choice is removed only if it
+    was tried often enough.
     """
     from cnn_lstm_hyperopt.search.narrowing import narrow_study, narrowing_lines
 

@@ -20,7 +20,7 @@ def track(
     ] = None,
     debug: Debug = False,
 ) -> None:
-    """Write to MLflow what it lacks of a study; what it has already stays as it is.
+    """Write the missing parts of a study to MLflow. Existing entries stay unchanged.
 
     Example: track --save-dir hyperopt_results --tracking-uri http://127.0.0.1:5000
     """

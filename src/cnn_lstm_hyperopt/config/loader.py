@@ -27,14 +27,16 @@ def load_settings(
     file: Path | None = None,
     flags: Mapping[str, str] | None = None,
 ) -> Settings:
-    """Return the settings of a run: overrides (flags, arguments) over environment over file over defaults.
+    """Return the settings of a run.
+
+    Overrides (flags, arguments) take precedence over the environment, then the file, then the defaults.
 
     Args:
         base: path of a YAML file, or a mapping with the same content; None: the defaults.
-        overrides: nested dict that wins over all else, such as ``{"study": {"n_trials": 40}}``.
+        overrides: nested dict with the highest precedence, such as ``{"study": {"n_trials": 40}}``.
         environment: variables such as ``CNN_LSTM_HYPEROPT__STUDY__N_TRIALS=40``; None: those of the process.
-        file: that ``base`` was read from, if ``base`` is not a path; its name stands before its errors.
-        flags: names of overrides, such as ``{"study.n_trials": "--n-trials"}``, which stand before their errors.
+        file: file that ``base`` was read from, if ``base`` is not a path. Errors start with its name.
+        flags: names of overrides, such as ``{"study.n_trials": "--n-trials"}``. Errors start with these names.
 
     Raises:
         ConfigError: the file can't be read or a setting is wrong; the text lists every error with its field.

@@ -94,7 +94,7 @@ def normalise_bars(
         symbol: name that the bars get.
         raw: the table.
         where: the file, for errors.
-        on_bad_bars: what happens to rows that can't be true; ``docs/data.md`` has the rules.
+        on_bad_bars: what happens to rows that can't be true; ``docs/explanation/data.md`` has the rules.
         columns: further columns that are read, as the settings spell them; NaN where nothing stands.
         can_drop: whether errors advise to let bad rows be dropped.
 

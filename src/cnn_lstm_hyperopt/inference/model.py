@@ -31,12 +31,12 @@ _LONGEST_HEADER = 100_000_000
 
 @dataclass(frozen=True, repr=False)
 class SavedModel(Predictor):
-    """A network that predicts, with its description.
+    """A trained network with its description.
 
     Attributes:
-        network: with its weights.
-        description: what is needed to use them.
-        features: the user's function of more features; None: there is none, or it was not handed over.
+        network: network with its weights.
+        description: architecture, features, scaler and labels.
+        features: function that computes additional features; None: the model has none, or it was not given.
     """
 
     network: Network
@@ -44,9 +44,9 @@ class SavedModel(Predictor):
     features: Features | None = field(default=None, repr=False, compare=False)
 
     def save(self, folder: Path) -> None:
-        """Writes ``model.safetensors`` and ``model.json`` into ``folder``, which is made if it is missing.
+        """Write ``model.safetensors`` and ``model.json`` into ``folder``, which is created if it is missing.
 
-        To replace a model, write another folder and move it: weights and description of two models don't mix.
+        To replace a model, write a new folder and move it, so that weights and description always belong together.
         """
         folder.mkdir(parents=True, exist_ok=True)
         weights = {name: weight.detach().cpu().contiguous() for name, weight in self.network.state_dict().items()}
@@ -60,10 +60,10 @@ class SavedModel(Predictor):
         return ((self.network, 1.0),)
 
     def predict_windows(self, windows: Windows) -> Predictions:
-        """Predictions for scaled windows.
+        """Return predictions for scaled windows.
 
         Raises:
-            DataError: there are some that are no finite numbers.
+            DataError: a prediction is not finite.
         """
         predictions = as_predictions(*predict(self.network, windows, self.description.value_scale))
         finite = np.asarray(np.isfinite(predictions.probabilities).all(axis=1))
@@ -79,17 +79,18 @@ class SavedModel(Predictor):
 
 
 def load_model(folder: str | Path, features: Features | None = None) -> SavedModel | Ensemble:
-    """The model in ``folder`` (``retrained_model_1`` or ``ensemble``, say), on the CPU. No program runs because the folder
-    names it.
+    """Load the model in ``folder``, such as ``retrained_model_1`` or ``ensemble``, on the CPU.
+
+    Loading never runs code that the folder names.
 
     Args:
-        folder: with ``model.json`` and ``model.safetensors``, or with ``ensemble.json`` and a folder for each member.
-        features: the function that makes the model's features of your own, such as ``mine.more``; it is called by
-            ``predict_bars``, which can't do without.
+        folder: folder with ``model.json`` and ``model.safetensors``, or with ``ensemble.json`` and a folder for each member.
+        features: function that computes the model's own features, such as ``mine.more``. ``predict_bars`` calls it and needs
+            it.
 
     Raises:
-        SaveDirError: a file is missing or is not what it should be.
-        DataError: ``features`` is no function, or the model has no use for it.
+        SaveDirError: a file is missing or invalid.
+        DataError: ``features`` is not a function, or the model does not use it.
     """
     if not isinstance(folder, (str, os.PathLike)) or not str(folder):
         raise SaveDirError(

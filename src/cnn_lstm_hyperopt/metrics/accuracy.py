@@ -26,6 +26,7 @@ class Accuracy(Metric):
     """
 
     name, place = "accuracy", 0
+    description = "share of windows whose most probable class is correct"
     label, article = "accuracy", "an"
     score_range = (0.0, 1.0)
     small_gain = 0.02

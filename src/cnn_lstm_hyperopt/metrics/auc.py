@@ -13,6 +13,7 @@ class Auc(Metric):
     """Area under the ROC curve; not defined on windows of a single class."""
 
     name, place = "auc", 3
+    description = "area under the ROC curve"
     label, article = "AUC", "an"
     hub_name = "roc_auc"
     score_range = (0.0, 1.0)

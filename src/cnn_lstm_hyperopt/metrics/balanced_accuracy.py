@@ -24,6 +24,7 @@ class BalancedAccuracy(Metric):
     """Mean over the classes that occur of the share of their windows that is recognised."""
 
     name, place = "balanced_accuracy", 1
+    description = "mean over the classes of the share of their windows that is predicted correctly"
     label, header = "balanced accuracy", "balanced"
     score_range = (0.0, 1.0)
     small_gain = 0.02

@@ -47,6 +47,7 @@ class Metric(abc.ABC):
     Attributes:
         name: in settings and files.
         place: in the order of the metrics.
+        description: one line for the documentation.
         label: as people call the value that is shown.
         article: of the label.
         score_range: the worst and the best score that there can be.
@@ -67,6 +68,7 @@ class Metric(abc.ABC):
 
     name: ClassVar[str]
     place: ClassVar[int]
+    description: ClassVar[str]
     label: ClassVar[str]
     article: ClassVar[str] = "a"
     score_range: ClassVar[tuple[float, float]]

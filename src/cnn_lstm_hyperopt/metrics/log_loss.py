@@ -17,6 +17,7 @@ class LogLoss(Metric):
     """Mean log probability (nats) of the true class: the log loss with its sign turned."""
 
     name, place = "log_loss", 4
+    description = "negated log loss: mean log probability of the true class, in nats"
     label = "log loss"
     score_range = (-LARGEST_LOSS, 0.0)
     small_gain = 0.0008

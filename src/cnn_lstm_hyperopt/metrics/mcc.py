@@ -24,6 +24,7 @@ class Matthews(Metric):
     """Matthews' correlation coefficient (Gorodkin 2004, eq. 8); 0 for constants."""
 
     name, place = "mcc", 2
+    description = "Matthews correlation coefficient; 0 for constant predictions"
     label, article = "MCC", "an"
     hub_name, hub_label = "matthews_correlation", "Matthews correlation"
     score_range = (-1.0, 1.0)

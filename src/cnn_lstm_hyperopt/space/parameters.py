@@ -42,7 +42,7 @@ class ParameterSpec:
 
     Attributes:
         kind: decides how YAML's short list is read and which values are legal.
-        default: the seed document's range.
+        default: the specification's range.
         low, high: the values that make sense at all (both included); a wider YAML range is an error.
         options: the legal names of a ``choice`` of names.
         when: parent → values: the parameter exists only where each parent has one of these values; a parent stands before it.

@@ -40,7 +40,7 @@ _ReadSpace = Annotated[
 
 
 class Settings(Section):
-    """Everything that defines a run."""
+    """All settings of a run."""
 
     study: StudySettings = Field(default_factory=StudySettings)
     data: DataSettings = Field(default_factory=DataSettings)
@@ -52,14 +52,15 @@ class Settings(Section):
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
     mlflow: MlflowSettings = Field(default_factory=MlflowSettings)
     workers: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
-        "auto", description="worker processes, one thread each; auto: one per core as memory allows, one on a GPU"
+        "auto",
+        description="number of worker processes, one thread each; auto: one per CPU core if memory allows, one on a GPU",
     )
-    save_dir: Directory = Field(Path("hyperopt_results"), description="where everything is written")
+    save_dir: Directory = Field(Path("hyperopt_results"), description="directory for all output")
     report: bool = Field(
-        True, description="write report.html and figures/ at the end; the command report does it at any time"
+        True, description="write report.html and figures/ at the end. The command report writes them at any time"
     )
     search_space: _ReadSpace = Field(
-        default_factory=lambda: SearchSpace.of(PARAMETERS), description="what differs from the whole space"
+        default_factory=lambda: SearchSpace.of(PARAMETERS), description="changes to the default search space"
     )
 
     @model_validator(mode="before")

@@ -37,87 +37,105 @@ def _is_number(text: str) -> bool:
 
 
 class DataSettings(Section):
-    """Bars, the question asked of them, and how they are split."""
+    """Bars, labels, windows and splits."""
 
     source: SourceName = Field(
         "synthetic",
-        description=", ".join(f"{name} ({facts['description']})" for name, facts in SOURCES.items()),
+        description="source of the bars: "
+        + ", ".join(f"{name} ({facts['description']})" for name, facts in SOURCES.items()),
     )
-    synthetic_seed: int = Field(0, ge=0, lt=2**32, description="another seed is another synthetic market")
-    data_dir: InputDirectory = Field(None, description="folder of SYMBOL.csv or SYMBOL.parquet; implies source: files")
-    symbols: _Names = Field((), description="which symbols; empty: all that the source has")
-    start: date | None = Field(None, description="first date used; null: the first there is")
-    end: date | None = Field(None, description="last date used; null: the last there is")
+    synthetic_seed: int = Field(0, ge=0, lt=2**32, description="seed of the synthetic market")
+    data_dir: InputDirectory = Field(
+        None, description="folder with a file SYMBOL.csv or SYMBOL.parquet for each symbol; implies source: files"
+    )
+    symbols: _Names = Field((), description="symbols to use; empty: all symbols of the source")
+    start: date | None = Field(None, description="first date to use; null: the first date of the data")
+    end: date | None = Field(None, description="last date to use; null: the last date of the data")
     on_bad_bars: BadBars = Field(
         "error",
-        description="bars that can't be true (a high below the low, say): error, drop them, or keep them where that is possible",
+        description="what to do with invalid bars, such as a high below the low: error (stop), drop (remove them), or "
+        "keep (keep them where possible)",
     )
     feature_columns: _Names = Field(
-        (), description="columns of the files that are inputs beside the eleven features, such as sentiment"
+        (),
+        description="columns of the files to use as inputs in addition to the eleven built-in features, such as sentiment",
     )
     features: FunctionReference | None = Field(
         None,
-        description="module:function that makes more features of a frame of bars; checked for looking ahead",
+        description="module:function that computes additional features from a DataFrame of bars. The function is checked "
+        "for look-ahead",
     )
     features_seconds: float = Field(
         600.0,
         gt=0,
         le=MAX_SECONDS,
-        description="seconds that the check of the function may take; it runs in a process of its own, which is ended then",
+        description="time limit in seconds for the look-ahead check of features. The check runs in a separate process, "
+        "which is stopped at the limit",
     )
     target: Target = Field(
         "direction",
-        description="direction of the next return, volatility of the next range, or triple_barrier: which of two prices, or the"
-        " horizon, is reached first",
+        description="what to predict: direction (of the next return), volatility (of the next range), or triple_barrier "
+        "(what comes first: the upper price, the lower price or the horizon)",
     )
     direction_classes: Literal[2, 3] = Field(
-        2, description="direction: up or not; or up, down and what moves less than the dead zone"
+        2,
+        description="number of classes of the direction target: 2 (up, or not up) or 3 (up, down, or within the dead "
+        "zone)",
     )
     dead_zone_atr: float = Field(
         0.25,
         gt=0,
         le=1_000,
-        description="direction with 3 classes: half width of the dead zone, in average true ranges",
+        description="half width of the dead zone in average true ranges (direction target with 3 classes)",
     )
     barriers_atr: tuple[_Multiple, _Multiple] = Field(
-        (2.0, 2.0), description="triple_barrier: the upper and the lower one, in average true ranges from the close"
+        (2.0, 2.0),
+        description="distances of the upper and the lower barrier from the close, in average true ranges (triple_barrier "
+        "target)",
     )
-    lookback: int = Field(60, ge=2, le=10_000, description="bars in a window")
-    horizon: int = Field(1, ge=1, le=1_000, description="bars ahead that the label looks")
+    lookback: int = Field(60, ge=2, le=10_000, description="number of bars in a window")
+    horizon: int = Field(1, ge=1, le=1_000, description="number of bars that the label looks ahead")
     split: tuple[float, float, float] = Field(
         (0.70, 0.15, 0.15),
-        description="shares of the windows for training, validation and test, in order of time",
+        description="shares of the windows for training, validation and test, in chronological order",
     )
     purge: int | None = Field(
         None,
         ge=0,
         le=1_000_000,
-        description="bars left out before each cut, at least; null: as far as each label looks in training, and as far as the"
-        " longest can (the horizon) in validation",
+        description="minimum number of bars to leave out before each cut; null: as many as each label looks ahead before "
+        "the end of training, and the horizon before the end of validation",
     )
     embargo: int = Field(
         0,
         ge=0,
         le=1_000_000,
-        description="bars after a validation block that no fold trains on; matters in combinatorial folds",
+        description="number of bars after a validation block that no fold trains on; matters for combinatorial folds",
     )
     cv_folds: Annotated[int, Field(ge=1, le=20)] | Literal["auto"] = Field(
         "auto",
-        description="a trial's score is the mean over so many walk-forward folds (of DataLoaders without dates: stratified by"
-        " class); 1: validation as split says; combinatorial: number of blocks, which make C(cv_folds, cv_test_blocks) folds;"
-        " auto: 5 for DataLoaders with fewer than 500 validation windows, else 1",
+        description="number of walk-forward folds; a trial's score is the mean over them. 1: a single validation set, as "
+        "in split. auto: 5 for DataLoaders with fewer than 500 validation windows, otherwise 1. For "
+        "DataLoaders without dates, the folds are stratified by class. For cv_scheme combinatorial: number of "
+        "blocks, which give C(cv_folds, cv_test_blocks) folds",
     )
     cv_scheme: CvScheme = Field(
         "expanding",
-        description="folds train on all before their validation block, on a rolling stretch, or (combinatorial) cv_folds blocks"
-        " are held out in all combinations of cv_test_blocks",
+        description="training windows of each fold: expanding (all before the validation block), rolling (a rolling "
+        "stretch before it), or combinatorial (all except the held-out blocks; each combination of "
+        "cv_test_blocks out of cv_folds blocks is held out once)",
     )
-    cv_test_blocks: int = Field(2, ge=1, le=10, description="combinatorial: blocks that each fold holds out")
-    max_gap_days: float = Field(10.0, gt=0, le=36_500, description="a longer hole in the bars starts a new segment")
+    cv_test_blocks: int = Field(2, ge=1, le=10, description="number of blocks that each combinatorial fold holds out")
+    max_gap_days: float = Field(
+        10.0,
+        gt=0,
+        le=36_500,
+        description="maximum gap between two bars in days. A longer gap starts a new segment, and no window crosses it",
+    )
     train_share: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = Field(
         "auto",
-        description="share of the training windows that trials use, evenly spread (finalists use all); auto: the largest of 1,"
-        " 1/2, 1/4 and 1/8 at which half of the search space keeps limits.trial_seconds",
+        description="share of the training windows that trials use, evenly spaced; final models use all. auto: the "
+        "largest of 1, 1/2, 1/4 and 1/8 at which half of the search space meets limits.trial_seconds",
     )
 
     @model_validator(mode="before")

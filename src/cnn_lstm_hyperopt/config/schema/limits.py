@@ -1,4 +1,4 @@
-"""The section ``limits``: what a trial, the retraining and a worker may cost."""
+"""The section ``limits``: limits for trials, retraining and workers."""
 
 from typing import Annotated, Literal
 
@@ -8,37 +8,42 @@ from cnn_lstm_hyperopt.config.schema.base import MAX_MB, MAX_SECONDS, Section
 
 
 class LimitSettings(Section):
-    """What a trial, the retraining and a worker may cost."""
+    """Limits for trials, retraining and workers."""
 
     trial_seconds: float | Literal["auto"] | None = Field(
         "auto",
-        description="configurations predicted to train longer are not tried, trials that turn out to need a quarter more end"
-        " early; auto: 300 on a CPU, none on a GPU; null: none",
+        description="maximum training time of a trial in seconds. Configurations predicted to take longer are not tried; "
+        "a trial that needs a quarter more ends early. auto: 300 on a CPU, no limit on a GPU; null: no limit",
     )
-    size_mb: float | None = Field(None, gt=0, le=MAX_MB, description="larger models are not tried; null: no limit")
+    size_mb: float | None = Field(
+        None, gt=0, le=MAX_MB, description="maximum size of a model in MB; larger models are not tried; null: no limit"
+    )
     memory_mb: Annotated[float, Field(gt=0, le=MAX_MB)] | Literal["auto"] | None = Field(
         "auto",
-        description="configurations predicted to need more are not tried, trials that do need more save memory or fail; auto: a"
-        " worker's part of 80 % of the memory of the machine (on a GPU: of the device); null: no limit",
+        description="maximum memory of a trial in MB. Configurations predicted to need more are not tried; a trial that "
+        "does need more saves memory or fails. auto: a worker's share of 80 % of the machine's memory (on a "
+        "GPU: of the GPU's memory); null: no limit",
     )
     retrain_seconds: float | None = Field(
         None,
         gt=0,
         le=MAX_SECONDS,
-        description="for what follows the search: confirmation gets half of it at most, and each retraining an equal part of what"
-        " is left; null: no limit",
+        description="time limit in seconds for everything after the search. Confirmation gets at most half of it, each "
+        "retraining an equal part of the rest; null: no limit",
     )
     worker_growth_mb: float = Field(
         500.0,
         gt=0,
         le=MAX_MB,
-        description="a worker that holds so much more memory than after its first trial is replaced by a new one",
+        description="maximum growth of a worker's memory in MB after its first trial. A worker that grows more is "
+        "replaced",
     )
     worker_silence_seconds: float = Field(
         45.0,
         ge=5,
         le=MAX_SECONDS,
-        description="a worker without a sign of life for so long (not one batch in a training) is replaced, its trial run again",
+        description="maximum time in seconds without a heartbeat from a worker (not one training batch finished). Then "
+        "the worker is replaced and its trial runs again",
     )
 
     @field_validator("trial_seconds")

@@ -6,30 +6,35 @@ from cnn_lstm_hyperopt.config.schema.base import Section
 
 
 class RetrainSettings(Section):
-    """What happens to the best trials after the search."""
+    """Confirmation and retraining of the best trials after the search."""
 
-    enabled: bool = Field(False, description="retrain the best trials and test them once")
-    top_k: int = Field(5, ge=1, le=1_000, description="how many of the confirmed candidates are retrained")
+    enabled: bool = Field(False, description="retrain the best trials and evaluate them once on the test set")
+    top_k: int = Field(5, ge=1, le=1_000, description="number of confirmed candidates to retrain")
     full_epochs: int = Field(
-        200, ge=1, le=100_000, description="epochs of a retraining at most (patience ends it earlier)"
+        200, ge=1, le=100_000, description="maximum number of epochs of a retraining; patience may end it earlier"
     )
     confirm_seeds: int = Field(
         3,
         ge=1,
         le=100,
-        description="the best 3 x top_k of the front are trained again with so many fresh seeds, and ranked by their mean score",
+        description="number of new seeds for the confirmation. The best 3 x top_k trials of the front train again with "
+        "each of them and are ranked by their mean score",
     )
     seeds: int = Field(
-        3, ge=1, le=100, description="each of the top_k is retrained so many times; the one best on validation is kept"
+        3,
+        ge=1,
+        le=100,
+        description="number of times that each of the top_k models is retrained; the one with the lowest validation loss "
+        "is kept",
     )
 
 
 class EvaluationSettings(Section):
-    """What the verdict assumes."""
+    """Assumptions of the verdict."""
 
     cost_bps: float = Field(
         5.0,
         ge=0,
         le=1_000,
-        description="cost of a change of position in the long/flat strategy, in basis points (direction)",
+        description="cost of a change of position in the long/flat strategy, in basis points (direction target)",
     )

@@ -1,4 +1,4 @@
-"""The sections ``sampler`` and ``pruner``: where configurations come from, and which trials end early."""
+"""The sections ``sampler`` and ``pruner``: the search algorithm and the pruning rule."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,7 +11,7 @@ from cnn_lstm_hyperopt.utils.registry import declared
 SAMPLERS, PRUNERS = declared("search/samplers"), declared("search/pruners")
 """What each of them says of itself, by name."""
 AUTO_SAMPLER, AUTO_PRUNER = "gp", "front"
-"""What ``auto`` means; docs/pruning.md has the table that it follows from."""
+"""What ``auto`` means; docs/lab-notes/pruning.md has the measurements that it follows from."""
 
 if TYPE_CHECKING:
     SamplerName = str
@@ -22,7 +22,7 @@ else:
 
 
 def _described(members: Mapping[str, Mapping[str, Any]], auto: str) -> str:
-    """``median (below the median and beaten), none (every trial runs to its own end); auto: median``."""
+    """Return the names with their descriptions: ``tpe (…), random (…); auto: tpe``."""
     return ", ".join(f"{name} ({facts['description']})" for name, facts in members.items()) + f"; auto: {auto}"
 
 
@@ -32,18 +32,20 @@ _STARTUPS = ", ".join(
 
 
 class SamplerSettings(Section):
-    """Where the next configuration comes from."""
+    """The search algorithm, which proposes configurations."""
 
     type: SamplerName = Field(
         "auto",
-        description=_described(SAMPLERS, AUTO_SAMPLER),
+        description=f"search algorithm: {_described(SAMPLERS, AUTO_SAMPLER)}",
     )
     n_startup_trials: Annotated[int, Field(ge=0, le=MAX_TRIALS)] | Literal["auto"] = Field(
         "auto",
-        description=f"trials before the sampler models anything, random ones but for gp; auto: {_STARTUPS}, a third of all trials"
-        " at most",
+        description="number of trials before the sampler uses a model; these trials are random, except for gp."
+        f" auto: {_STARTUPS}, but at most a third of all trials",
     )
-    multivariate: bool = Field(False, description="tpe: model parameters jointly (Optuna's multivariate, grouped)")
+    multivariate: bool = Field(
+        False, description="tpe: model the parameters jointly (Optuna's options multivariate and group)"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -59,32 +61,37 @@ class SamplerSettings(Section):
 
 
 class PrunerSettings(Section):
-    """When a trial is ended early."""
+    """The pruning rule, which ends trials early."""
 
     type: PrunerName = Field(
         "auto",
-        description=_described(PRUNERS, AUTO_PRUNER),
+        description=f"pruning rule: {_described(PRUNERS, AUTO_PRUNER)}",
     )
     n_startup_trials: int = Field(
         20,
         ge=0,
         le=MAX_TRIALS,
-        description="median: completed trials before any is pruned; front: completed trials that have learnt something",
+        description="median: number of completed trials before the first pruning; front: number of completed trials that "
+        "beat chance before the first pruning",
     )
-    n_warmup_steps: int = Field(10, ge=0, le=100_000, description="median: epochs of a trial before it may be pruned")
-    interval_steps: int = Field(1, ge=1, le=100_000, description="median: epochs between two decisions")
+    n_warmup_steps: int = Field(
+        10, ge=0, le=100_000, description="median: number of epochs of a trial before it may be pruned"
+    )
+    interval_steps: int = Field(1, ge=1, le=100_000, description="median: number of epochs between two decisions")
     min_resource: float = Field(
         1.0,
         gt=0,
         le=100_000,
-        description="successive_halving: epochs at the lowest rung; 0.25, 0.5 and 0.75 are parts of a long first epoch",
+        description="successive_halving: number of epochs at the lowest rung; 0.25, 0.5 and 0.75 are parts of a long "
+        "first epoch",
     )
     reduction_factor: int = Field(
         4,
         ge=2,
         le=1_000,
-        description="successive_halving: one in so many goes on at a rung, and the next rung is so many times as high",
+        description="successive_halving: one in this many trials continues at each rung, and the next rung has this many "
+        "times the epochs",
     )
     min_early_stopping_rate: int = Field(
-        0, ge=0, le=20, description="successive_halving: leaves out so many of the lowest rungs"
+        0, ge=0, le=20, description="successive_halving: number of lowest rungs to skip"
     )

@@ -23,38 +23,42 @@ class StudySettings(Section):
         "cnn_lstm_optimization", min_length=1, max_length=200, description="name of the study in study.db"
     )
     n_trials: int = Field(
-        1000, ge=1, le=MAX_TRIALS, description="finished trials (completed or pruned) that the study is to have"
+        1000, ge=1, le=MAX_TRIALS, description="total number of finished trials (completed or pruned) in the study"
     )
     timeout: float | None = Field(
         None,
         ge=MIN_SECONDS,
         le=MAX_SECONDS,
-        description="seconds after which the search ends (retraining comes on top); null: no limit",
+        description="time limit of the search in seconds, retraining not included; null: no limit",
     )
     seed: int = Field(
         0,
         ge=0,
         lt=2**32,
-        description="decides, with a trial's number and configuration, all of its randomness; measured seconds differ each time",
+        description="seed of all randomness. The randomness of a trial follows from the seed, its number and its "
+        "configuration; measured seconds still differ between runs",
     )
     metric: MetricName = Field(
         "accuracy",
-        description="what is maximised on validation; log_loss counts with its sign turned, so that more is better",
+        description="validation score to maximise; log_loss is negated, so that a higher value is better",
     )
     time_objective: Literal["measured", "estimated"] = Field(
         "measured",
-        description="training time as the clock says, or as the cost model does: then one seed and one worker give one study",
+        description="how training time is counted: measured (wall time), or estimated (by the cost model). With "
+        "estimated, the same seed and one worker always give the same study",
     )
     portfolio: bool = Field(
         True,
-        description="begin with a few configurations known from the literature, as far as the search space has them",
+        description="start with a few default configurations from the literature, adapted to the search space",
     )
     enqueue: InputPath = Field(
         None,
-        description="begin with these configurations: a YAML or JSON file with a list of them, a results.json, or the directory"
-        " of an earlier study, whose front is taken",
+        description="configurations to try first: a YAML or JSON file with a list of them, a results.json, or the "
+        "directory of an earlier study, whose Pareto front is used",
     )
-    directions: tuple[str, ...] = Field(_DIRECTIONS, description="of the metric, seconds and MB; can't be changed")
+    directions: tuple[str, ...] = Field(
+        _DIRECTIONS, description="optimisation directions of the metric, the seconds and the MB; they cannot be changed"
+    )
 
     @field_validator("name")
     @classmethod

@@ -37,33 +37,34 @@ def tracking_uri(value: str) -> str:
 
 
 class MlflowSettings(Section):
-    """Where the study is mirrored to while it runs."""
+    """The copy of the study in MLflow, written while the study runs."""
 
     enabled: bool = Field(
-        True, description="mirror the study to MLflow: a run for it, one for each trial and for each retrained model"
+        True, description="copy the study to MLflow: one run for the study, for each trial and for each retrained model"
     )
     tracking_uri: str | None = Field(
         None,
-        description="of an MLflow server (http://HOST:5000) or database (sqlite:///…, postgresql://…); null: the variable"
-        " MLFLOW_TRACKING_URI, else mlflow.db in save_dir",
+        description="URI of an MLflow server (http://HOST:5000) or database (sqlite:///…, postgresql://…); null: the "
+        "environment variable MLFLOW_TRACKING_URI, or else mlflow.db in save_dir",
     )
     experiment: str = Field(
         "CNN_LSTM_Hyperopt_Task_5_5",
         min_length=1,
         max_length=200,
-        description="MLflow's experiment that the runs belong to",
+        description="name of the MLflow experiment",
     )
     register_as: str | None = Field(
         None,
         min_length=1,
         max_length=200,
-        description="name under which the best retrained model is registered with MLflow; null: it is not",
+        description="name under which the best retrained model is registered in MLflow; null: not registered",
     )
     wait_seconds: float = Field(
         30.0,
         ge=0,
         le=86_400,
-        description="that the end of a run waits for what MLflow lacks; what is then missing can be written later (track)",
+        description="maximum time in seconds that the end of a run waits for MLflow. The command track can write the rest "
+        "later",
     )
 
     @field_validator("tracking_uri")

@@ -1,4 +1,4 @@
-"""The section ``training``: how each trial is trained. What is searched stands in ``search_space.training``."""
+"""The section ``training``: how each trial is trained. The searched hyperparameters are in ``search_space.training``."""
 
 import re
 from typing import Literal
@@ -10,29 +10,31 @@ from cnn_lstm_hyperopt.utils.text import shown
 
 
 class TrainingSettings(Section):
-    """How each trial is trained; what is searched stands in ``search_space.training``."""
+    """How each trial is trained. The searched hyperparameters are in ``search_space.training``."""
 
-    max_epochs: int = Field(20, ge=1, le=10_000, description="epochs of a trial at most")
+    max_epochs: int = Field(20, ge=1, le=10_000, description="maximum number of epochs of a trial")
     min_patience: int = Field(
-        4, ge=1, le=100_000, description="epochs without progress after which training stops, at least"
+        4, ge=1, le=100_000, description="minimum number of epochs without improvement before training stops"
     )
     patience_factor: float = Field(
         0.5,
         ge=0,
         le=100,
-        description="patience grows to this share of the best epoch so far: late progress earns more time",
+        description="patience grows to this share of the best epoch so far, so that late improvement gets more time",
     )
     long_epoch_seconds: float = Field(
         10.0,
         gt=0,
         le=MAX_SECONDS,
-        description="a first epoch predicted to take longer is also evaluated at a quarter, a half and three quarters",
+        description="threshold in seconds: if the first epoch is predicted to take longer, it is also evaluated at a "
+        "quarter, a half and three quarters",
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
-        description="of matrix products; auto: bfloat16 where the device computes it in hardware and a trial's shape gains by it",
+        description="precision of matrix products; auto: bfloat16 if the hardware supports it and the trial becomes "
+        "faster, otherwise float32",
     )
-    device: str = Field("auto", description="auto, cpu, cuda or cuda:1")
+    device: str = Field("auto", description="device for training: auto, cpu, cuda, or one GPU such as cuda:1")
 
     @field_validator("device")
     @classmethod

@@ -29,7 +29,7 @@ class EmbeddedSource(Source):
     """The package's own bars: seven US stocks, daily, adjusted."""
 
     name, place = "embedded", 1
-    description = "real bars in the package"
+    description = "real daily bars included in the package"
     survivorship = _SURVIVORS
 
     def available(self) -> dict[str, Span]:

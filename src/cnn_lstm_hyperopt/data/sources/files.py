@@ -32,7 +32,7 @@ class FileSource(Source):
     """
 
     name, place = "files", 2
-    description = "data_dir"
+    description = "your files in data_dir"
     survivorship = (
         "not known of your own files: if the symbols were chosen today, those that failed before are missing, and results look"
         " better than they would have been"

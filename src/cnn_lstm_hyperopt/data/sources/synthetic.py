@@ -42,7 +42,7 @@ class SyntheticSource(Source):
     """
 
     name, place = "synthetic", 0
-    description = "a market whose best accuracy is known"
+    description = "a market with a known best accuracy"
     survivorship = "none: nobody goes bankrupt in a synthetic market"
     synthetic_seed: int
 

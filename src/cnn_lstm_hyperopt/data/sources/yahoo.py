@@ -48,7 +48,7 @@ class YahooSource(Source):
     """
 
     name, place = "yahoo", 3
-    description = "fetched, kept in a cache"
+    description = "bars downloaded from Yahoo Finance and cached"
     survivorship = (
         "Yahoo Finance has mostly companies that are still listed: those that failed are missing, and whoever chooses symbols"
         " today knows which did well"

@@ -307,7 +307,7 @@ def _searched_by(settings: Settings, plan: StudyPlan) -> str:
     """``sampler gp, pruner median``, and where both or one were chosen by ``auto``, a pointer to the reason."""
     chosen = {"sampler": (settings.sampler.type, plan.sampler.type), "pruner": (settings.pruner.type, plan.pruner.type)}
     auto = [name for name, (asked, _) in chosen.items() if asked == "auto"]
-    why = f" ({' and '.join(auto)} auto: docs/pruning.md has the table)" if auto else ""
+    why = f" ({' and '.join(auto)} auto: docs/explanation/search-and-pruning.md has the table)" if auto else ""
     return ", ".join(f"{name} {settled}" for name, (_, settled) in chosen.items()) + why
 
 

@@ -54,7 +54,7 @@ class FrontPruner(Pruner):
     """
 
     name, place = "front", 2
-    description = "unlikely to reach the front"
+    description = "ends trials that are unlikely to reach the front"
     uses = ("n_startup_trials",)
 
     least_chance: ClassVar[float] = 0.05

@@ -28,7 +28,7 @@ class SuccessiveHalvingPruner(Pruner):
     """
 
     name, place = "successive_halving", 1
-    description = "rungs; the best share goes on"
+    description = "continues only the best share of trials at each rung"
     uses = ("min_resource", "reduction_factor", "min_early_stopping_rate")
 
     compares_running = True

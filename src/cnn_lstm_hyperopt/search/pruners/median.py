@@ -24,7 +24,7 @@ class MedianPruner(Pruner):
     """
 
     name, place = "median", 0
-    description = "below the median and beaten"
+    description = "ends trials below the median that are dominated or not above chance"
     uses = ("n_startup_trials", "n_warmup_steps", "interval_steps")
 
     def __init__(self, plan: StudyPlan) -> None:

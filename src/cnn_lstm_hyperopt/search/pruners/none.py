@@ -10,7 +10,7 @@ class NoPruner(Pruner):
     """Every trial runs to its own end."""
 
     name, place = "none", 3
-    description = "every trial runs to its own end"
+    description = "ends no trial early"
 
     def acts(self, curve: Sequence[Point]) -> bool:
         """Never."""

@@ -14,7 +14,7 @@ class RandomSampler(Sampler):
     """Draws each active parameter by itself."""
 
     name, place = "random", 2
-    description = "uniform, in the logarithm where the range says so"
+    description = "uniform draws, log-uniform for log ranges"
 
     def propose(self, request: ProposalRequest) -> Proposal:
         """See the base class; the history is not used."""

@@ -12,6 +12,7 @@ class Adam(Optimizer):
     """Adam (Kingma & Ba 2015, arXiv 1412.6980); weight decay is part of the gradient, as in ``torch.optim.Adam``."""
 
     name, place, states = "adam", 0, 2
+    description = "Adam (arXiv 1412.6980); weight decay is part of the gradient, as in torch.optim.Adam"
 
     def make(self, weights: Iterable[nn.Parameter], rate: float) -> optim.Optimizer:
         return optim.Adam(weights, lr=rate, fused=True)

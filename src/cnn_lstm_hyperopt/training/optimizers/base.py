@@ -15,11 +15,13 @@ class Optimizer(ABC):
     Attributes:
         name: in the search space; its file has the same.
         place: in the order of the family.
+        description: one line for the documentation.
         states: numbers that it keeps for each parameter.
     """
 
     name: ClassVar[str]
     place: ClassVar[int]
+    description: ClassVar[str]
     states: ClassVar[int]
 
     @abstractmethod

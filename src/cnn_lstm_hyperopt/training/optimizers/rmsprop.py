@@ -11,6 +11,7 @@ class RmsProp(Optimizer):
     """RMSprop with a smoothing of 0.99 and decoupled weight decay; PyTorch has no fused one."""
 
     name, place, states = "rmsprop", 3, 1
+    description = "RMSprop with smoothing 0.99 and decoupled weight decay"
 
     def make(self, weights: Iterable[nn.Parameter], rate: float) -> optim.Optimizer:
         return optim.RMSprop(weights, lr=rate, foreach=True)

@@ -20,10 +20,12 @@ class Schedule(ABC):
     Attributes:
         name: in the search space; its file has the same.
         place: in the order of the family.
+        description: one line for the documentation.
     """
 
     name: ClassVar[str]
     place: ClassVar[int]
+    description: ClassVar[str]
 
     def __init__(self, optimizer: Optimizer, max_epochs: int) -> None:
         self._scheduler = self.make(optimizer, max_epochs)

@@ -10,6 +10,7 @@ class Cosine(Schedule):
     """From the initial rate to 1 % of it along half a cosine (Loshchilov & Hutter 2017, eq. 5)."""
 
     name, place = "cosine", 0
+    description = "falls from the initial rate to 1 % of it along half a cosine"
 
     @staticmethod
     def make(optimizer: Optimizer, max_epochs: int) -> LRScheduler:

@@ -10,6 +10,7 @@ class Exponential(Schedule):
     """The same factor each epoch, 1 % of the initial rate at the end."""
 
     name, place = "exponential", 2
+    description = "multiplies the rate by the same factor after each epoch; ends at 1 % of the initial rate"
 
     @staticmethod
     def make(optimizer: Optimizer, max_epochs: int) -> LRScheduler:

@@ -10,6 +10,7 @@ class Plateau(Schedule):
     """Half after two epochs in a row without a lower validation loss."""
 
     name, place = "plateau", 3
+    description = "halves the rate after two epochs in a row without a lower validation loss"
     _scheduler: ReduceLROnPlateau
 
     @staticmethod

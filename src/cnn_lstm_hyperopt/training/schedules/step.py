@@ -12,6 +12,7 @@ class Step(Schedule):
     """A tenth after each third of the epochs (rounded up, so that the last third is not cut short)."""
 
     name, place = "step", 1
+    description = "divides the rate by 10 after each third of the epochs"
 
     @staticmethod
     def make(optimizer: Optimizer, max_epochs: int) -> LRScheduler:

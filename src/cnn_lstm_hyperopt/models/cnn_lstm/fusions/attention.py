@@ -20,6 +20,7 @@ class CrossAttention(Fusion):
     """``attention_heads`` must divide ``dim``."""
 
     name, place = "attention", 2
+    description = "cross-attention: each branch attends to the sequence of the other branch"
     parameters = {  # noqa: RUF012 (a class variable of the base)
         "attention_heads": ParameterSpec(
             "choice", Choices((4, 8, 16)), low=1, high=64, divides=Width(("fusion.dim",), int)

@@ -25,6 +25,7 @@ class Fusion(abc.ABC):
     Attributes:
         name: the choice of ``fusion.method``.
         place: among the choices, on whose order the random draws of a study depend.
+        description: one line for the documentation.
         parameters: that only this fusion has, without ``fusion.``; each is a field of the subclass, too.
         method: the name again, as a value of the configuration.
         dim: width of the vector.
@@ -33,6 +34,7 @@ class Fusion(abc.ABC):
 
     name: ClassVar[str]
     place: ClassVar[int]
+    description: ClassVar[str]
     parameters: ClassVar[Mapping[str, ParameterSpec]] = {}
 
     method: str

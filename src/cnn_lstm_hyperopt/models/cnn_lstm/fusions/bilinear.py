@@ -18,6 +18,7 @@ class LowRankBilinear(Fusion):
     """P(tanh(U c) ∘ tanh(V l))."""
 
     name, place = "bilinear", 4
+    description = "low-rank bilinear pooling: a projection of the elementwise product of both branches"
 
     def cost(self, cnn: BranchShape, lstm: BranchShape, steps: int) -> Profile:
         branches = linear(cnn.summary_width, self.dim) + linear(lstm.summary_width, self.dim)

@@ -18,6 +18,7 @@ class Concatenation(Fusion):
     """relu(W [c, l])."""
 
     name, place = "concatenation", 1
+    description = "a dense layer with ReLU on both branch outputs, side by side"
 
     def cost(self, cnn: BranchShape, lstm: BranchShape, steps: int) -> Profile:
         return linear(cnn.summary_width + lstm.summary_width, self.dim)

@@ -18,6 +18,7 @@ class GatedUnit(Fusion):
     """z ∘ tanh(W_c c) + (1 − z) ∘ tanh(W_l l), z = σ(W_z [c, l])."""
 
     name, place = "gated", 3
+    description = "gated multimodal unit (arXiv 1702.01992): a learnt gate weighs the two branches"
 
     def cost(self, cnn: BranchShape, lstm: BranchShape, steps: int) -> Profile:
         both = cnn.summary_width + lstm.summary_width

@@ -25,7 +25,7 @@ class CmaEsSampler(Sampler):
     """
 
     name, place = "cmaes", 1
-    description = "CatCMA with margin: an evolution strategy of numbers and choices"
+    description = "CatCMA with margin: an evolution strategy for numbers and choices"
     default_startup = 24
 
     def __init__(self, plan: StudyPlan) -> None:

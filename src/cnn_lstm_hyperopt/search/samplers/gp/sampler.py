@@ -64,7 +64,7 @@ class GpSampler(Sampler):
     """
 
     name, place = "gp", 4
-    description = "Gaussian processes of all objectives: the fewest trials for a front"
+    description = "Gaussian processes of all objectives; needs the fewest trials for a good front"
     default_startup = 12
 
     def __init__(self, plan: StudyPlan) -> None:
