@@ -180,7 +180,10 @@ PLANTED = {
         in_json("results.json", lambda results: results["optimization_history"].pop(2)),
         "optimization_history",
     ),
-    "a wrong count": (in_json("results.json", lambda results: results["counts"].update(PRUNED=0)), "counts"),
+    "a wrong count": (
+        in_json("results.json", lambda results: results["counts"].update(PRUNED=results["counts"]["PRUNED"] + 1)),
+        "counts",
+    ),
     "a model that is not told of": (
         in_json("results.json", lambda results: results["retrained_models"].pop()),
         "retrained",
@@ -278,7 +281,7 @@ OTHER = {
         "results.json: verdict.score_interval",
     ),
     "what a fresh seed has said": (
-        in_json("results.json", lambda results: results["confirmation"]["candidates"][0]["scores"].reverse()),
+        in_json("results.json", lambda results: results["confirmation"]["candidates"][0]["scores"].__setitem__(0, 0.123)),
         "results.json: confirmation.candidates[].scores[]",
     ),
     "a setting": (
