@@ -281,7 +281,9 @@ OTHER = {
         "results.json: verdict.score_interval",
     ),
     "what a fresh seed has said": (
-        in_json("results.json", lambda results: results["confirmation"]["candidates"][0]["scores"].__setitem__(0, 0.123)),
+        in_json(
+            "results.json", lambda results: results["confirmation"]["candidates"][0]["scores"].__setitem__(0, 0.123)
+        ),
         "results.json: confirmation.candidates[].scores[]",
     ),
     "a setting": (
