@@ -48,6 +48,7 @@ def run(tmp_path, signal: float, *, horizon: int = 1, **given) -> dict[str, Any]
     )
 
 
+@pytest.mark.slow
 def test_labels_that_nothing_predicts_give_results_all_the_same(tmp_path, capsys, monkeypatch):
     """The front is marked, the model is retrained and tested, and the advice is for someone with DataLoaders."""
     monkeypatch.setenv("CNN_LSTM_HYPEROPT__REPORT", "true")

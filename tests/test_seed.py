@@ -115,7 +115,7 @@ def _run(command: list[str], folder: Path) -> Path:
 
 @pytest.mark.parametrize(
     "snippet",
-    [BASIC, pytest.param(ADVANCED, marks=pytest.mark.slow)],
+    [pytest.param(BASIC, marks=pytest.mark.slow), pytest.param(ADVANCED, marks=pytest.mark.slow)],
     ids=["basic usage", "advanced usage and debugging"],
 )
 def test_snippets_of_the_seed_run_as_they_stand(tmp_path: Path, snippet: str) -> None:

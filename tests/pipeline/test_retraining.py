@@ -222,6 +222,7 @@ def test_a_lack_of_memory_is_a_failure_of_that_finalist_alone(dataset, error, re
     assert work.ended is None
 
 
+@pytest.mark.slow
 def test_a_seed_that_fails_is_told_of_and_the_others_are_kept(dataset):
     listen = failing((1, 1), (1, 3), error=RuntimeError("out of memory"))
     work = retrained(dataset, FINALISTS[:1], listen, seeds=3, full_epochs=1)
