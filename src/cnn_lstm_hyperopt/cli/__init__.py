@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 
 from cyclopts import CycloptsError, UnknownCommandError
 
-from cnn_lstm_hyperopt.cli import models as models  # its commands join the application, as the next one's do
-from cnn_lstm_hyperopt.cli import report as report  # these modules' commands join the application
+from cnn_lstm_hyperopt.cli import models as models  # importing a module registers its commands
+from cnn_lstm_hyperopt.cli import report as report
 from cnn_lstm_hyperopt.cli import study as study
 from cnn_lstm_hyperopt.cli import tracking as tracking
 from cnn_lstm_hyperopt.cli.application import app
