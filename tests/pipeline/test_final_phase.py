@@ -292,7 +292,7 @@ def test_more_seeds_or_epochs_open_the_test_again_and_that_is_told(world, change
     assert len(world.retrained) == 2 * changed.get("seeds", 2)
     assert [len(found.results["test_openings"]) for found in (first, second)] == [1, 2]
     assert second.results["verdict"]["test_openings"] == 2
-    assert "Warning: the test period was opened for the 2. time" in second.text
+    assert "Warning: test set evaluated 2 times; results are no longer unbiased" in second.text
     assert "The test period was opened once." not in second.text
 
 
@@ -423,7 +423,7 @@ def test_an_opening_that_was_cut_off_is_not_counted_twice(killed_after_opening):
 def test_an_opening_for_other_models_is_another_one(killed_after_opening, changed):
     found = killed_after_opening.run(**changed)
     assert len(found.results["test_openings"]) == found.results["verdict"]["test_openings"] == 2
-    assert "Warning: the test period was opened for the 2. time" in found.text
+    assert "Warning: test set evaluated 2 times; results are no longer unbiased" in found.text
 
 
 def test_an_opening_that_does_not_say_for_which_models_counts(world):

@@ -330,7 +330,7 @@ def test_a_second_opening_is_a_warning_and_a_single_model_has_no_others(judged, 
     alone = replace(judged(), finalists=judged().finalists[:1])
     RunConsole(Terminal()).on_test(alone, models[:1], 2)
     text = capsys.readouterr().out
-    assert "Warning: the test period was opened for the 2. time; whoever looks again and again begins to fit it" in text
+    assert "Warning: test set evaluated 2 times; results are no longer unbiased" in text
     assert "exploratory" not in text
     assert "opened once" not in text
 

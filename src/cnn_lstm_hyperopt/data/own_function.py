@@ -62,7 +62,7 @@ class OwnFunction:
         if not isinstance(made, pd.DataFrame):
             cure = "; use .to_frame('name')" if isinstance(made, pd.Series) else ""
             if inspect.iscoroutine(made):
-                made.close()  # or Python complains that nobody awaited it
+                made.close()  # else Python warns that it was never awaited
                 cure = "; write def in place of async def"
             raise self._fault(symbol, f"must return a pandas DataFrame, but returns {type(made).__name__}{cure}")
         if len(made) != len(frame) or not made.index.equals(frame.index):

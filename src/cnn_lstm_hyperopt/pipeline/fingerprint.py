@@ -34,7 +34,7 @@ def require_same(storage: StudyStorage, settings: Settings, dataset: Dataset, de
 
 
 def fingerprint(settings: Settings, dataset: Dataset, device: torch.device) -> dict[str, Any]:
-    """What a study's trials are made with; it goes on with the same only. Where bars lie does not matter, what they are does."""
+    """Return the settings and the hash of the data that a study can only be resumed with. The folder of the bars may change."""
     return {
         "study.seed": settings.study.seed,
         "study.metric": settings.study.metric,

@@ -49,7 +49,7 @@ class Setup:
         plan: of the study.
         sampled: random configurations of its space.
         workers: processes that will run trials.
-        made_with: what the study's trials are made with; it goes on with the same only.
+        made_with: settings and hash of the data; a study can only be resumed with the same ones.
         first_trials: what a new study begins with, in a line; empty where that is the sampler's business.
         warnings: what could not be begun with.
     """

@@ -12,7 +12,7 @@ def record_opening(storage: StudyStorage, retrained: Sequence[Retrained]) -> int
     """Stores, before the test period is opened, that it will be; returns how often that has happened in this study.
 
     A run that continues one that was killed before it wrote its results opens it for the very same models. That is the
-    same opening: nobody has chosen anything by what it said.
+    same opening: no model was selected by its result.
     """
     models = [
         {

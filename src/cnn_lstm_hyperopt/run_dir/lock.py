@@ -55,4 +55,4 @@ def is_running(save_dir: Path) -> bool:
     except OSError as error:
         if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
             raise
-        return False  # left over: nobody can be at work where nothing can be written
+        return False  # of an ended run: no run can be active where nothing can be written

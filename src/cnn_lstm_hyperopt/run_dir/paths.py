@@ -105,7 +105,7 @@ def model_folders(save_dir: Path, pattern: str = MODEL_FOLDERS) -> list[Path]:
 
 
 def resume_command(save_dir: Path) -> str:
-    """What goes on with a study from the command line."""
+    """Return the command that resumes the study."""
     return f"cnn-lstm-hyperopt resume --save-dir {shlex.quote(str(save_dir))}"
 
 

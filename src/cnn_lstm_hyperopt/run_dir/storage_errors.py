@@ -55,7 +55,7 @@ def gone(path: Path) -> StorageFailedError:
 
 @contextlib.contextmanager
 def storage_faults(save_dir: Path) -> Iterator[None]:
-    """Whatever can't be written in ``save_dir`` is told as what the user can do about it.
+    """Translate errors of writing in ``save_dir`` into messages that say what the user can do.
 
     Errors of the system that are about other places, such as the user's own files, stay what they are.
 

@@ -55,7 +55,7 @@ R = TypeVar("R")
 
 
 def _guarded(method: Callable[Concatenate["StudyStorage", P], R]) -> Callable[Concatenate["StudyStorage", P], R]:
-    """What a method can't store or read is told as what the user can do about it.
+    """Translate errors of storing and reading into messages that say what the user can do.
 
     Raises:
         StorageFailedError: nothing more can be stored.

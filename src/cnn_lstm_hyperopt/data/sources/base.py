@@ -35,7 +35,7 @@ class Source(ABC):
     survivorship: ClassVar[str]
 
     def best_accuracy(self, target: str, horizon: int) -> float | None:
-        """Share of right classes that nothing can surpass on average; None where nobody knows, as of real markets."""
+        """Best accuracy that any model can reach on average; None if it is unknown, as for real markets."""
         return None
 
     @abstractmethod

@@ -47,7 +47,7 @@ class SyntheticSource(Source):
     synthetic_seed: int
 
     def best_accuracy(self, target: str, horizon: int) -> float | None:
-        """Share of right classes that nothing can surpass on average; None where it is not known."""
+        """Best accuracy that any model can reach on average; None if it is unknown."""
         return BEST if target == "direction" and horizon == 1 else None
 
     def available(self) -> dict[str, Span]:

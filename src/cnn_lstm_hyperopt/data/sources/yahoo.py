@@ -50,8 +50,8 @@ class YahooSource(Source):
     name, place = "yahoo", 3
     description = "bars downloaded from Yahoo Finance and cached"
     survivorship = (
-        "Yahoo Finance has mostly companies that are still listed: those that failed are missing, and whoever chooses symbols"
-        " today knows which did well"
+        "Yahoo Finance has mostly companies that are still listed: those that failed are missing. Symbols chosen today are"
+        " those that did well, so results are too optimistic"
     )
     on_bad_bars: BadBars = "error"
 

@@ -161,7 +161,7 @@ def check_prices(numbers: Mapping[str, Array], dates: pd.DatetimeIndex, found: F
 def check_duplicates(numbers: Mapping[str, Array], dates: DateColumn, found: Findings) -> None:
     """Dates that occur twice.
 
-    Of copies of one bar all but the first are left out, of bars that differ all: nobody knows which is true.
+    Keeps the first of identical bars. Drops all bars of a date that differ, because the valid one is unknown.
     """
     stamps = dates.index.asi8
     if np.all(stamps[1:] > stamps[:-1]) and not dates.index.hasnans:

@@ -279,9 +279,7 @@ class RunConsole(RunEvents):
         if openings == 1:
             terminal.say("The test period was opened once.")
         else:
-            terminal.warn(
-                f"the test period was opened for the {openings}. time; whoever looks again and again begins to fit it"
-            )
+            terminal.warn(f"test set evaluated {openings} times; results are no longer unbiased")
 
     def _show_grade(self, grade: Grade | None, sentence: str) -> None:
         """The verdict: its grade in its colour, if it has one, then the sentence."""

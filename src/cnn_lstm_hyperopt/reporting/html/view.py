@@ -221,7 +221,7 @@ def _problems(data: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _resume(content: Content, *, retrain: bool = False) -> str:
-    """What goes on with the study; of a user's own DataLoaders only their program has them."""
+    """Return how to resume the study: a command, or a Python call for a study on DataLoaders."""
     if content.data.get("source") == "DataLoaders":
         call = ".retrain_best_models()" if retrain else ".optimize()"
         return resume_in_python(content.save_dir, content.data) + call

@@ -83,5 +83,5 @@ class History:
 
 
 def log_seconds(seconds: float) -> float:
-    """ln, 0 where nobody can tell."""
+    """Natural logarithm of a predicted cost; 0 if it is unknown."""
     return math.log(seconds) if seconds > 0 else 0.0
