@@ -58,7 +58,7 @@ def hypervolume_over_seconds(axes: Axes, problem: Problem, runs: dict[str, list[
 def what_pruning_stopped(axes: Axes, problem: Problem, run: Run, pair: str) -> None:
     """Each trial of a run: how far it was trained, and the accuracy that it truly would have ended with."""
     values = Measured(problem, run, Ruler.of(problem, [run])).values
-    passes = np.array([problem.gate.passes(float(value[0])) for value in values])
+    passes = np.array([problem.skill.passes(float(value[0])) for value in values])
     finished = np.array([row.finished for row in run.rows])
     front = np.zeros(len(values), dtype=bool)
     candidates = np.flatnonzero(passes & finished)
@@ -76,7 +76,7 @@ def what_pruning_stopped(axes: Axes, problem: Problem, run: Run, pair: str) -> N
         axes.scatter(
             epochs[rows], values[rows, 0], s=9, color=colour, label=f"{label} ({int(rows.sum())})", linewidth=0
         )
-    axes.axhline(problem.gate.threshold, color="#777777", linewidth=0.8, linestyle=":")
+    axes.axhline(problem.skill.threshold, color="#777777", linewidth=0.8, linestyle=":")
     axes.set_xlabel("epochs trained")
     axes.set_ylabel("true accuracy after all epochs")
     axes.set_title(f"{problem.path.stem}: what {pair} stopped", fontsize=10)

@@ -127,15 +127,15 @@ class Recorder:
         data = self.dataset.for_trials()
         self.runner = TrialRunner(data, settings.training, seed=settings.study.seed, device=device, speeds=self.speeds)
         (fold,) = data.folds
-        gate = SkillThreshold.on("accuracy", [fold.validation.labels.numpy()], overlap=settings.data.horizon)
+        skill = SkillThreshold.on("accuracy", [fold.validation.labels.numpy()], overlap=settings.data.horizon)
         self.about: dict[str, Any] = {
             "settings": PROBLEMS[problem],
             "epochs": EPOCHS,
             "dear_seconds": DEAR[problem],
             "training_windows": len(fold.train),
             "validation_windows": len(fold.validation),
-            "independent_validation_windows": round(gate.n_effective),
-            "chance": gate.chance,
+            "independent_validation_windows": round(skill.n_effective),
+            "chance": skill.chance,
             "lookback": fold.train.lookback,
             "input_dim": fold.train.input_dim,
             "n_classes": data.n_classes,

@@ -107,7 +107,7 @@ def plan_of(problem: Problem, sampler: str, pruner: str, seed: int, setup: Setup
         n_trials=setup.n_trials,
         max_epochs=problem.max_epochs,
         limits=Limits(),
-        gate=problem.gate,
+        skill=problem.skill,
         cost=(lambda params: Cost(0.0, problem.size_mb(params)))
         if cost is None
         else (lambda params: Cost(*cost(params))),

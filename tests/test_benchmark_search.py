@@ -104,11 +104,11 @@ def test_the_front_of_a_capacity_grid_is_that_of_the_pareto_module(analytic: Mod
 
 
 def test_readings_are_binomial_around_the_truth_and_correlated(problem: Any, configurations: list[Any]) -> None:
-    collapsing = next(params for params in configurations if problem.truth(params)[0] == problem.gate.chance)
+    collapsing = next(params for params in configurations if problem.truth(params)[0] == problem.skill.chance)
     for params in [collapsing, *configurations[:4]]:
         runs = np.array([list(problem.evaluate(params, seed)) for seed in range(300)])
         accuracy, seconds, size_mb = problem.truth(params)
-        error = problem.gate.standard_error(accuracy)
+        error = problem.skill.standard_error(accuracy)
         assert runs[:, -1, 0].tolist() == [problem.max_epochs] * 300
         assert runs[:, -1, 1].mean() == pytest.approx(accuracy, abs=4 * error / math.sqrt(300))
         assert runs[:, -1, 1].std() == pytest.approx(error, rel=0.2)
@@ -124,7 +124,7 @@ def test_costs_are_heavy_tailed_and_random_search_finds_some_skill(problem: Any,
     assert len(problem.space.domains) > 30
     assert 8 < np.quantile(seconds, 0.9) / np.median(seconds) < 14
     assert seconds.max() / seconds.min() > 1000
-    assert 1 / 3 < np.mean(accuracy > problem.gate.threshold) < 1 / 2
+    assert 1 / 3 < np.mean(accuracy > problem.skill.threshold) < 1 / 2
     assert accuracy.max() < problem.reference[:, 0].max() - 0.05
 
 
@@ -132,7 +132,7 @@ def test_some_slow_starters_end_above_fast_ones(problem: Any, configurations: li
     def mean_curve(params: dict[str, Any]) -> Any:
         return np.mean([[reading[1] for reading in problem.evaluate(params, seed)] for seed in range(5)], axis=0)
 
-    skilled = [params for params in configurations[:300] if problem.gate.passes(problem.truth(params)[0])]
+    skilled = [params for params in configurations[:300] if problem.skill.passes(problem.truth(params)[0])]
     curves = np.array([mean_curve(params) for params in skilled])
     behind = curves[:, 4][:, None] < curves[:, 4] - 0.02
     ahead = curves[:, -1][:, None] > curves[:, -1] + 0.02
@@ -344,7 +344,7 @@ def test_the_estimated_share_wrongly_pruned_is_that_of_the_spared_trials(
 def test_what_a_run_shows_goes_by_readings_and_by_the_luck_that_pruned_trials_would_have_had(
     search: ModuleType, tmp_path: Path
 ) -> None:
-    """True front: widths 1, 2, 3 and 4. By readings, 3 was unlucky and is beaten by 2, pruned as it is; 4 is below the gate.
+    """True front: widths 1, 2, 3 and 4. By readings, 3 was unlucky and is beaten by 2, pruned as it is; 4 is below the threshold.
 
     So the run shows 1 and 5; had it pruned nothing it would show 2 instead of 5.
     """
@@ -547,7 +547,7 @@ def test_rules_are_compared_on_the_same_trials(
         for index in range(60, 160):
             a, t, m = truth[index]
             beaten = any(x >= a and y <= t and z <= m and (x, y, z) != (a, t, m) for x, y, z in truth)
-            late += problem.gate.passes(a) and not beaten
+            late += problem.skill.passes(a) and not beaten
     for column in cells.values():
         split = [cell.split("% of ") for cell in column]
         assert sum(float(part) / 100 * int(count) for part, count in split) == pytest.approx(late, abs=0.1)

@@ -77,10 +77,10 @@ def test_results_file_is_what_was_returned_and_agrees_with_the_study(finished: t
     assert set(results) >= SEARCH_KEYS | final | {"counts", "hypervolume", "environment"}
     study = optuna.load_study(study_name=results["study_name"], storage=f"sqlite:///{save_dir / 'study.db'}")
     complete = [t for t in study.trials if t.state is optuna.trial.TrialState.COMPLETE]
-    gate = results["skill_gate"]["threshold"]
-    best = [t for t in optuna.study._multi_objective._get_pareto_front_trials(study) if t.values[0] > gate]
+    skill = results["skill_gate"]["threshold"]
+    best = [t for t in optuna.study._multi_objective._get_pareto_front_trials(study) if t.values[0] > skill]
     assert {t["trial_number"] for t in results["best_trials"]} <= {t.number for t in complete}
-    skilled = [t for t in complete if t.values[0] > gate]
+    skilled = [t for t in complete if t.values[0] > skill]
     assert {t["above_chance"] for t in results["best_trials"]} == {True}
 
     def dominated(a: optuna.trial.FrozenTrial) -> bool:

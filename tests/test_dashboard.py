@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from builders.studies import SKILL, searched
 from cnn_lstm_hyperopt.reporting.dashboard_notes import dashboard_notes
 from cnn_lstm_hyperopt.search import StudyStorage
-from searched import GATE, searched
 
 MODEL = {
     "model_rank": 1,
@@ -31,7 +31,7 @@ def told(tmp_path_factory):
     """What its server says of a study of 60 trials."""
     folder = searched(tmp_path_factory.mktemp("dashboard"), 60, name="named by a user")
     storage = StudyStorage(folder / "study.db")
-    storage.write_notes(dashboard_notes(GATE, VERDICT, [MODEL]))
+    storage.write_notes(dashboard_notes(SKILL, VERDICT, [MODEL]))
     storage.close()
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -66,7 +66,7 @@ def test_the_study_and_its_models_have_notes(told):
     study, model = told["note"]["body"], told["trials"][3]["note"]["body"]
     assert study.startswith("🟢 **Better than every baseline.** ")
     assert r"Model 1 \<b\>is\</b\> better." in study
-    assert f"above {GATE.threshold:.4f}" in study
+    assert f"above {SKILL.threshold:.4f}" in study
     assert "model 1 is trial 3" in study
     assert "0.6200 (0.6000 to 0.6400)" in model
     assert "`retrained_model_1/`" in model
@@ -78,6 +78,6 @@ def test_those_that_have_learnt_nothing_are_marked_and_no_others(told):
     complete = [trial for trial in told["trials"] if trial["state"] == "Complete"]
     marked = {trial["number"] for trial in complete if any(value > 0 for value in trial["constraints"])}
     assert all(len(trial["constraints"]) == 1 for trial in complete)
-    assert marked == {trial["number"] for trial in complete if trial["values"][0] <= GATE.threshold}
+    assert marked == {trial["number"] for trial in complete if trial["values"][0] <= SKILL.threshold}
     assert 0 < len(marked) < len(complete)
     assert not any(trial["constraints"] for trial in told["trials"] if trial["state"] != "Complete")

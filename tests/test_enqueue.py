@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from builders.studies import searched
 from cnn_lstm_hyperopt import CNNLSTMHyperparameterOptimizer, cli, run_cnn_lstm_hyperparameter_optimization
 from cnn_lstm_hyperopt.config import Params, PrunerSettings, SamplerSettings, parse_space
 from cnn_lstm_hyperopt.errors import ConfigError
@@ -24,7 +25,6 @@ from cnn_lstm_hyperopt.search import (
     random_configuration,
 )
 from cnn_lstm_hyperopt.search.initial_trials.enqueueing import read_enqueued
-from searched import searched
 
 SPACE = {
     "cnn": {"num_filters": [32, 64], "filter_sizes": [[3, 5, 7], [3, 5]], "dropout": [0.1, 0.5]},
@@ -48,7 +48,7 @@ def plan_of(
         n_trials=10,
         max_epochs=3,
         limits=Limits(size_mb=size_limit),
-        gate=SkillThreshold(0.5, 100),
+        skill=SkillThreshold(0.5, 100),
         cost=lambda params: Cost(0.0, float(params["lstm.hidden_dim"])),
     )
 
@@ -445,7 +445,7 @@ def test_a_study_without_a_front_gives_nothing_to_begin_with(
 
 
 @pytest.mark.parametrize(
-    ("gate", "said"),
+    ("skill", "said"),
     [
         (None, "is damaged: its skill_gate tells no score to beat; name another study, or leave out --enqueue"),
         ("abc", "is damaged: its skill_gate tells no score to beat; name another study, or leave out --enqueue"),
@@ -460,9 +460,9 @@ def test_a_study_without_a_front_gives_nothing_to_begin_with(
     ],
     ids=str,
 )
-def test_a_damaged_study_gives_nothing_to_begin_with(tmp_path: Path, gate: Any, said: str) -> None:
+def test_a_damaged_study_gives_nothing_to_begin_with(tmp_path: Path, skill: Any, said: str) -> None:
     (tmp_path / "config.yaml").write_text("save_dir: x\n", encoding="utf-8")
-    storage = StudyStorage(tmp_path / "study.db", create="mine", attributes={"skill_gate": gate})
+    storage = StudyStorage(tmp_path / "study.db", create="mine", attributes={"skill_gate": skill})
     trial_id, _ = storage.start({}, {}, {"size_mb": 1.0})
     storage.finish(trial_id, State.COMPLETE, Values(0.5, 1, 1), {})
     storage.close()

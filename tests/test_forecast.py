@@ -168,7 +168,7 @@ def plan_of(cost, **changed):
         "n_trials": 10,
         "max_epochs": 5,
         "limits": Limits(),
-        "gate": SkillThreshold(0.5, 100),
+        "skill": SkillThreshold(0.5, 100),
         "cost": cost,
     }
     return StudyPlan(**{**defaults, **changed})

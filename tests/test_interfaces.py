@@ -13,13 +13,13 @@ import torch
 import yaml
 from torch.utils.data import DataLoader, TensorDataset
 
+from builders.studies import searched
 from cnn_lstm_hyperopt import load_model, run_cnn_lstm_hyperparameter_optimization
 from cnn_lstm_hyperopt.cli import main
 from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.data.sources.embedded import EmbeddedSource
 from cnn_lstm_hyperopt.evaluation import BASELINES
 from cnn_lstm_hyperopt.search import StudyStorage
-from searched import searched
 
 TIME, FEATURES, TRIALS = 8, 3, 12
 ONE_TASK = {"multi_task": {"balancing": {"fixed": "fixed"}, "classification_weight": {"fixed": 1.0}}}

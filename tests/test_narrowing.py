@@ -28,11 +28,11 @@ from cnn_lstm_hyperopt.search.samplers import random_configuration
 from cnn_lstm_hyperopt.space.domains import domain_text
 
 SPACE = parse_space(None)[0]
-GATE = SkillThreshold(0.5, 10_000)
+SKILL = SkillThreshold(0.5, 10_000)
 
 
 def records(n: int, seed: int) -> list[TrialRecord]:
-    """Completed trials of random configurations with random values, all above the gate."""
+    """Completed trials of random configurations with random values, all above the skill threshold."""
     rng = np.random.default_rng(seed)
     return [
         TrialRecord(
@@ -55,7 +55,7 @@ def records(n: int, seed: int) -> list[TrialRecord]:
 @pytest.mark.parametrize("seed", range(5))
 def test_narrowed_space_holds_every_good_trial_and_nothing_beyond_the_old_one(seed: int) -> None:
     all_records = records(60, seed)
-    good = good_trials(all_records, GATE, "more")
+    good = good_trials(all_records, SKILL, "more")
     space = narrowed(SPACE, narrowings(SPACE, all_records, good))
     for record in good:
         for name, value in record.params.items():
@@ -74,7 +74,7 @@ def test_narrowed_space_holds_every_good_trial_and_nothing_beyond_the_old_one(se
 @pytest.mark.parametrize("seed", range(5))
 def test_good_trials_are_whole_fronts_from_the_best_on(seed: int) -> None:
     all_records = records(60, seed)
-    good = good_trials(all_records, GATE, "more")
+    good = good_trials(all_records, SKILL, "more")
     chosen = {record.number for record in good}
     assert len(good) >= max(MIN_GOOD, 12)
 
@@ -89,14 +89,14 @@ def test_good_trials_are_whole_fronts_from_the_best_on(seed: int) -> None:
 
 def test_too_few_skilled_trials_say_how_many_are_needed() -> None:
     with pytest.raises(RunError, match="7 trials have learnt more than the majority class, but 8 are needed"):
-        good_trials(records(7, 0), GATE, "more")
+        good_trials(records(7, 0), SKILL, "more")
 
 
 def test_the_gate_of_another_metric_says_in_its_words_what_was_not_beaten() -> None:
-    gate = SkillThreshold.on("mcc", [np.arange(1000) % 2])
-    assert len(good_trials(records(60, 0), gate, "more")) >= MIN_GOOD  # above 0.06 all of them
+    skill = SkillThreshold.on("mcc", [np.arange(1000) % 2])
+    assert len(good_trials(records(60, 0), skill, "more")) >= MIN_GOOD  # above 0.06 all of them
     with pytest.raises(RunError, match="7 trials have learnt more than the best constant prediction, but 8"):
-        good_trials(records(7, 0), gate, "more")
+        good_trials(records(7, 0), skill, "more")
 
 
 def with_params(record: TrialRecord, **changed: Any) -> TrialRecord:
@@ -181,9 +181,9 @@ def test_one_choice_is_left_only_where_all_others_were_tried_often_enough() -> N
 # ---------------------------------------------------------------------- where it is written
 
 
-def stored(save_dir: Path, gate: Any) -> None:
+def stored(save_dir: Path, skill: Any) -> None:
     """A study of twelve good trials."""
-    storage = StudyStorage(save_dir / "study.db", create="mine", attributes={"skill_gate": gate})
+    storage = StudyStorage(save_dir / "study.db", create="mine", attributes={"skill_gate": skill})
     for record in records(12, 0):
         params = {name: value for name, value in record.params.items() if name in SPACE.searched()}
         trial_id, _ = storage.start(params, distributions_of(SPACE, params), {"size_mb": 1.0})
@@ -200,7 +200,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         Path(folder).mkdir(parents=True)
     settings = load_settings(None, {"save_dir": "study"}, environment={})
     Path("study/config.yaml").write_text(dump_settings(settings), encoding="utf-8")
-    stored(Path("study"), asdict(GATE))
+    stored(Path("study"), asdict(SKILL))
     for name in (
         "bars/X.csv",
         "my.yaml",
@@ -281,13 +281,13 @@ def test_the_home_directory_is_written_out(study: Path, capsys: pytest.CaptureFi
 
 @pytest.mark.mostly_slow(2)
 @pytest.mark.parametrize(
-    "gate",
+    "skill",
     [None, "abc", {"chance": "x", "n_validation": 1}, {"no": 1}, {"chance": 0, "n_validation": 1, "metric": "x"}],
     ids=str,
 )
-def test_a_damaged_study_is_told_in_one_line(study: Path, capsys: pytest.CaptureFixture[str], gate: Any) -> None:
+def test_a_damaged_study_is_told_in_one_line(study: Path, capsys: pytest.CaptureFixture[str], skill: Any) -> None:
     (study / "study.db").unlink()
-    stored(study, gate)
+    stored(study, skill)
     assert narrow() == 2
     assert capsys.readouterr().err == (
         "Error: study/study.db is damaged: its skill_gate tells no score to beat; name another study\n"

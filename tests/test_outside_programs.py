@@ -15,11 +15,11 @@ import pytest
 import yaml
 from optuna.trial import TrialState, create_trial
 
+from builders.studies import SKILL, searched
 from cnn_lstm_hyperopt import cli
 from cnn_lstm_hyperopt.reporting.dashboard_notes import dashboard_notes
 from cnn_lstm_hyperopt.reporting.status import status_facts
 from cnn_lstm_hyperopt.search import StudyStorage
-from searched import GATE, searched
 from waiting import wait_for
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -127,7 +127,7 @@ def test_the_note_for_optuna_dashboard_names_the_others(touched: tuple[Path, lis
     folder, foreign = touched
     storage = StudyStorage(folder / "study.db")
     storage.records()
-    note = dashboard_notes(GATE, None, [], skipped=storage.skipped)[None]
+    note = dashboard_notes(SKILL, None, [], skipped=storage.skipped)[None]
     storage.close()
     named = f"{', '.join(map(str, foreign[:-1]))} and {foreign[-1]}"
     assert f"- Skipped, since other programs added or changed them: trials {named}." in note

@@ -43,7 +43,7 @@ def plan_of(space: SearchSpace, *, size_limit: float | None = None) -> StudyPlan
         n_trials=10,
         max_epochs=3,
         limits=Limits(size_mb=size_limit),
-        gate=SkillThreshold(0.5, 100),
+        skill=SkillThreshold(0.5, 100),
         cost=lambda params: Cost(0.0, float(params["lstm.hidden_dim"])),
     )
 

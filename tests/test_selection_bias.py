@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from builders.finalists import sure
 from cnn_lstm_hyperopt.config import DataSettings
 from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
 from cnn_lstm_hyperopt.evaluation import (
@@ -19,7 +20,6 @@ from cnn_lstm_hyperopt.evaluation import (
 from cnn_lstm_hyperopt.evaluation.selection_bias import deflated, read_trials
 from cnn_lstm_hyperopt.execution.validation_files import write_validation
 from cnn_lstm_hyperopt.training import Predictions
-from finalists import sure
 
 COST = 10.0
 

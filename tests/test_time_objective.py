@@ -62,7 +62,7 @@ def run_one(tmp_path):
                 n_trials=1,
                 max_epochs=4,
                 limits=Limits(seconds=10.0),
-                gate=SkillThreshold(0.5, 100),
+                skill=SkillThreshold(0.5, 100),
                 cost=lambda params: Cost(8.0, 0.25, 400.0),
                 estimated_time=estimated,
             )

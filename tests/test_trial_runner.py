@@ -21,7 +21,7 @@ from cnn_lstm_hyperopt.data.windows import Fold, without_other_rows
 from cnn_lstm_hyperopt.errors import CheckpointError
 from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
-from cnn_lstm_hyperopt.training import ValueScale, evaluate, forget_checkpoint, last_good, read_checkpoint
+from cnn_lstm_hyperopt.training import ValueScale, delete_checkpoint, evaluate, last_good, read_checkpoint
 from cnn_lstm_hyperopt.training.cost_model import memory_mb
 from cnn_lstm_hyperopt.training.machine_benchmark import calibration_for
 from cnn_lstm_hyperopt.training.trainer import FIRST_LOOK
@@ -313,7 +313,7 @@ torch.save(trained.network.state_dict(), {str(weights)!r})
         runner_of(dataset).run_trial(3, PARAMS, self.end(action, after=after), checkpoint=path)
         kept = last_good(path)
         assert (None if kept is None else kept.epoch) == epoch
-        forget_checkpoint(path)
+        delete_checkpoint(path)
         assert list(tmp_path.iterdir()) == []
 
     @pytest.mark.parametrize("how", ["confirm", "retrain"])

@@ -60,7 +60,7 @@ class Problem:
     path: Path
     space: SearchSpace
     max_epochs: int
-    gate: SkillThreshold
+    skill: SkillThreshold
     evaluate: Callable[[Params, int], Iterator[tuple[float, float, float, float]]]
     truth: Callable[[Params], tuple[float, float, float]] | None
     reference: Array | None
@@ -104,7 +104,7 @@ def load_problem(path: Path) -> Problem:
         path=path,
         space=space,
         max_epochs=module.MAX_EPOCHS,
-        gate=SkillThreshold(module.CHANCE, module.N_VAL),
+        skill=SkillThreshold(module.CHANCE, module.N_VAL),
         evaluate=module.evaluate,
         truth=getattr(module, "truth", None),
         reference=reference,

@@ -5,7 +5,7 @@
   range beyond its worst. Without one they reach the worst of all runs in the table, so only numbers of one table compare.
 - *direct regret*: how much smaller it is than if no trial had been pruned, as a share; *saved*: how many of the seconds that the
   same trials would have taken.
-- *true front*: trials that nobody dominates by true values, among all of a run that are truly above the gate. *Front lost* is
+- *true front*: trials that nobody dominates by true values, among all of a run that are truly above threshold. *Front lost* is
   the share of it that was never finished; *wrongly pruned* is the share of the pruned trials that belong to it, *estimated* what
   the study itself says of that share, from the trials that it spared (see docs/explanation/search-and-pruning.md).
 - *shown front*: trials that nobody dominates by what was read of them, which is all that a study has to show; *true front shown*
@@ -144,7 +144,7 @@ class Ruler:
     @classmethod
     def of(cls, problem: Problem, runs: Sequence[Run]) -> "Ruler":
         """By the problem's reference front, or else by the worst of these runs."""
-        chance = -problem.gate.chance
+        chance = -problem.skill.chance
         if problem.reference is not None:
             losses = _losses(problem.reference)
             best, worst = losses.min(axis=0), losses.max(axis=0)
@@ -200,7 +200,7 @@ class Measured:
         """Hypervolume after each row."""
         front, volumes, reached = np.empty((0, 3)), [], 0.0
         for value, complete in zip(self.values, self.complete, strict=True):
-            if complete and value[0] > self.problem.gate.chance:
+            if complete and value[0] > self.problem.skill.chance:
                 gain = value * (-1, 1, 1)
                 if not (front <= gain).all(axis=1).any():
                     front = np.vstack([front[~(gain <= front).all(axis=1)], gain])
@@ -255,7 +255,7 @@ class Measured:
     def true_front(self) -> set[str]:
         """Keys of the trials, pruned ones too, that nobody dominates by true values."""
         rows = [index for index, row in enumerate(self.run.rows) if row.finished]
-        rows = [index for index in rows if self.problem.gate.passes(float(self.values[index, 0]))]
+        rows = [index for index in rows if self.problem.skill.passes(float(self.values[index, 0]))]
         if not rows:
             return set()
         keep = non_dominated(self.values[rows] * (-1, 1, 1))
@@ -288,7 +288,7 @@ class Measured:
 
     def _shown(self, rows: np.ndarray[Any, np.dtype[np.bool_]]) -> NDArray[np.int64]:
         """Indices of these rows that are on the front by readings."""
-        able = np.flatnonzero(rows & (self._readings[:, 0] > self.problem.gate.threshold))
+        able = np.flatnonzero(rows & (self._readings[:, 0] > self.problem.skill.threshold))
         return able[non_dominated(self._readings[able] * (-1, 1, 1))] if len(able) else able
 
     @cached_property

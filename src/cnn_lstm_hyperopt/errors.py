@@ -16,13 +16,53 @@ HyperoptError
     ├── StorageFailedError      the disk is full or read-only; study.db is locked, damaged or missing
     ├── TrackingError           MLflow can't be written to
     └── InterruptedRunError     exit code 130: Ctrl-C
+
+An error's text may change in any version. Its type, ``field`` and ``code`` do not: programs and tests check these.
 """
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One broken rule.
+
+    Attributes:
+        field: the setting (``study.n_trials``), flag (``--output``), argument, file or column that is wrong; empty: none in
+            particular.
+        code: the rule, as ``words-with-hyphens``; it keeps its name when the text changes.
+    """
+
+    field: str = ""
+    code: str = ""
 
 
 class HyperoptError(Exception):
-    """Base of all errors of this package; its text is one line, or a short list, for the user."""
+    """Base of all errors of this package; its text is one line, or a short list, for the user.
+
+    Attributes:
+        violations: the broken rules, in the order of the text; at least one.
+        exit_code: of the command line.
+    """
 
     exit_code = 1
+
+    def __init__(
+        self, text: str = "", *, field: str = "", code: str = "", violations: Sequence[Violation] = ()
+    ) -> None:
+        super().__init__(text)
+        self.violations = tuple(violations) or (Violation(field, code),)
+
+    @property
+    def field(self) -> str:
+        """Field of the first violation."""
+        return self.violations[0].field
+
+    @property
+    def code(self) -> str:
+        """Code of the first violation."""
+        return self.violations[0].code
 
 
 class InputError(HyperoptError):

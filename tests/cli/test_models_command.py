@@ -20,6 +20,7 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 
+from builders.finalists import plant
 from cnn_lstm_hyperopt.cli import main
 from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
@@ -35,7 +36,6 @@ from cnn_lstm_hyperopt.pipeline.results.model_card import escaped
 from cnn_lstm_hyperopt.pipeline.results.writer import write_results
 from cnn_lstm_hyperopt.pipeline.session import open_session
 from cnn_lstm_hyperopt.utils.spreadsheets import csv_text
-from finalists import plant
 
 STUDY = "my *study* <b>"
 FOLDERS = ["ensemble", "retrained_model_1", "retrained_model_2"]

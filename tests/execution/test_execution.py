@@ -23,7 +23,7 @@ from cnn_lstm_hyperopt.execution import (
     FINISHED,
     TIMEOUT,
     StopSignal,
-    forget_left_over,
+    delete_stale_checkpoints,
     resolve_workers,
     run_trials,
 )
@@ -154,7 +154,7 @@ def make_study(tmp_path):
             n_trials=n_trials,
             max_epochs=EPOCHS,
             limits=Limits(seconds=trial_seconds),
-            gate=SkillThreshold(0.5, 100),
+            skill=SkillThreshold(0.5, 100),
             cost=lambda params: Cost(0.0, 0.25),
         )
         return Study(opened[-1], plan, **who)
@@ -328,11 +328,11 @@ def test_states_that_nobody_goes_on_from_are_removed_and_other_files_are_left(ma
     study.pause(waiting)
     for name in ("trial_00000.pt", "trial_00000.pt.previous", "trial_00001.pt", "trial_00000 copy.pt", "mine.pt"):
         (folder / name).touch()
-    forget_left_over(study, folder)
+    delete_stale_checkpoints(study, folder)
     kept = {"trial_00000.pt", "trial_00000.pt.previous", "trial_00000 copy.pt", "mine.pt"}
     assert {path.name for path in folder.iterdir()} == kept
     assert run(study, Fake()) == FINISHED
-    forget_left_over(study, folder)
+    delete_stale_checkpoints(study, folder)
     assert {path.name for path in folder.iterdir()} == {"trial_00000 copy.pt", "mine.pt"}
 
 

@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from builders.finalists import Planted, mostly, params, planted
 from cnn_lstm_hyperopt.errors import SaveDirError
 from cnn_lstm_hyperopt.inference.ensemble import Ensemble, Member, mean_of, select
 from cnn_lstm_hyperopt.inference.metadata import ModelDescription
@@ -20,7 +21,6 @@ from cnn_lstm_hyperopt.metrics import METRICS, score
 from cnn_lstm_hyperopt.models.build import build_network
 from cnn_lstm_hyperopt.pipeline.ensemble_selection import blend
 from cnn_lstm_hyperopt.training import Predictions, ValueScale
-from finalists import Planted, mostly, params, planted
 
 LOOKBACK = 6
 

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
+from builders.finalists import params
 from cnn_lstm_hyperopt.data.frequency import duration, step_seconds
 from cnn_lstm_hyperopt.data.sources.embedded import EmbeddedSource
 from cnn_lstm_hyperopt.data.window_table import frame_windows
@@ -17,7 +18,6 @@ from cnn_lstm_hyperopt.inference.metadata import ModelDescription
 from cnn_lstm_hyperopt.inference.model import SavedModel
 from cnn_lstm_hyperopt.models.build import build_network
 from cnn_lstm_hyperopt.training import ValueScale
-from finalists import params
 
 LOOKBACK, DAY = 10, 86_400.0
 

@@ -24,8 +24,10 @@ class Other:
 
     name = "other"
     parameters = {  # noqa: RUF012
-        "other.gate": ParameterSpec("flag", Choices((False, True))),
-        "other.width": ParameterSpec("choice", Choices((8, 16)), low=1, high=64, when={"other.gate": (True,)}),
+        "other.skill threshold": ParameterSpec("flag", Choices((False, True))),
+        "other.width": ParameterSpec(
+            "choice", Choices((8, 16)), low=1, high=64, when={"other.skill threshold": (True,)}
+        ),
     }
 
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 from sklearn.metrics import matthews_corrcoef
 
+from builders.finalists import CTRL_C, DIVERGING, candidate, evaluation, go_on, params, runner_of
 from cnn_lstm_hyperopt.config import TrainingSettings
 from cnn_lstm_hyperopt.config.schema.retrain import RetrainSettings
 from cnn_lstm_hyperopt.errors import StorageFailedError
@@ -36,7 +37,6 @@ from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressRepor
 from cnn_lstm_hyperopt.training import NonFiniteLossError, Outcome, TrainingConfig, ValueScale, predict, train
 from cnn_lstm_hyperopt.training.runtime.device import seeded_dropout
 from cnn_lstm_hyperopt.utils.rng import stream_seed
-from finalists import CTRL_C, DIVERGING, candidate, evaluation, go_on, params, runner_of
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from builders.finalists import CPU, outcome, plant
 from cnn_lstm_hyperopt.cli import main
 from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
@@ -33,7 +34,6 @@ from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
 from cnn_lstm_hyperopt.search import StudyStorage
 from cnn_lstm_hyperopt.training import NonFiniteLossError
 from cnn_lstm_hyperopt.training.trial_trainer import TrainedNetwork, TrialRunner
-from finalists import CPU, outcome, plant
 
 pytestmark = pytest.mark.usefixtures("quick_final_round")
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from builders.finalists import plant
 from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.data.dataset import Dataset, LockedPeriod, prepare_dataset
 from cnn_lstm_hyperopt.execution import StopSignal
@@ -29,7 +30,6 @@ from cnn_lstm_hyperopt.pipeline.session import open_session
 from cnn_lstm_hyperopt.progress import ProgressReport
 from cnn_lstm_hyperopt.run_dir.paths import model_folders
 from cnn_lstm_hyperopt.search import StudyStorage
-from finalists import plant
 
 pytestmark = pytest.mark.usefixtures("quick_final_round")
 

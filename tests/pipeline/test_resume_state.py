@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
+from builders.finalists import candidate
 from cnn_lstm_hyperopt.config import Settings, load_settings
 from cnn_lstm_hyperopt.pipeline.confirmation import Divergence, Reading
 from cnn_lstm_hyperopt.pipeline.resume_state import RoundRecord, end_round
 from cnn_lstm_hyperopt.pipeline.retraining import Finalist, Given
 from cnn_lstm_hyperopt.search import StudyStorage
-from finalists import candidate
 
 FINALIST = Finalist(1, 7, {})
 NAN = "the loss became nan in epoch 1"

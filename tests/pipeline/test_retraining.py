@@ -12,6 +12,18 @@ import numpy as np
 import pytest
 import torch
 
+from builders.finalists import (
+    CTRL_C,
+    DIVERGING,
+    Planted,
+    confirmation,
+    go_on,
+    outcome,
+    params,
+    planted,
+    runner_of,
+    sure,
+)
 from cnn_lstm_hyperopt.data.dataset import Dataset, LockedPeriod
 from cnn_lstm_hyperopt.data.windows import Fold
 from cnn_lstm_hyperopt.errors import StorageFailedError
@@ -20,7 +32,6 @@ from cnn_lstm_hyperopt.pipeline.confirmation import SEEDS_APART
 from cnn_lstm_hyperopt.pipeline.retraining import Finalist, Retrained, retrain
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision
 from cnn_lstm_hyperopt.training import ValueScale, evaluate
-from finalists import CTRL_C, DIVERGING, Planted, confirmation, go_on, outcome, params, planted, runner_of, sure
 
 FINALISTS = [
     Finalist(1, 17, params(17), confirmation(2, 17, 0.61, 0.6, 0.59)),
@@ -49,7 +60,7 @@ def dataset(prepared) -> Dataset:
 
 
 def retrained(dataset: Dataset, finalists, on_report=go_on, **facts):
-    facts = {"full_epochs": 2, "max_gap_days": 10.0, "known": {}, "on_given": go_on, **facts}
+    facts = {"full_epochs": 2, "max_gap_days": 10.0, "known": {}, "on_epochs_set": go_on, **facts}
     with contextlib.ExitStack() as stack:
         if "checkpoints" not in facts:
             facts["checkpoints"] = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -279,11 +290,17 @@ class Log:
 
         return decide
 
-    def on_given(self, finalist, seed, given):
+    def on_epochs_set(self, finalist, seed, given):
         self.given[finalist.trial_number, seed] = given
 
     def run(self, dataset, folder, **facts):
-        facts = {"known": dict(self.given), "on_given": self.on_given, "seeds": 2, "checkpoints": folder, **facts}
+        facts = {
+            "known": dict(self.given),
+            "on_epochs_set": self.on_epochs_set,
+            "seeds": 2,
+            "checkpoints": folder,
+            **facts,
+        }
         return retrained(dataset, FINALISTS[:2], self.on_report, **facts)
 
 
@@ -326,7 +343,7 @@ def test_what_is_interrupted_by_ctrl_c_goes_on_there_too(models, dataset, tmp_pa
 
         return decide
 
-    keep = {"on_given": log.on_given, "seeds": 2, "checkpoints": tmp_path}
+    keep = {"on_epochs_set": log.on_epochs_set, "seeds": 2, "checkpoints": tmp_path}
     cut = retrained(dataset, FINALISTS[:2], listen, **keep)
     assert (cut.done, cut.ended) == ([], CTRL_C)
     work = log.run(dataset, tmp_path)
@@ -353,7 +370,10 @@ def test_a_seed_that_diverged_is_told_of_and_not_tried_again(dataset, tmp_path):
         return go_on()
 
     diverging = [Finalist(1, 5, DIVERGING)]
-    facts = {"on_given": lambda f, seed, given: told.update({(f.trial_number, seed): given}), "checkpoints": tmp_path}
+    facts = {
+        "on_epochs_set": lambda f, seed, given: told.update({(f.trial_number, seed): given}),
+        "checkpoints": tmp_path,
+    }
     first = retrained(dataset, diverging, listen, **facts, seeds=2)
     assert {seed: given.failure is None for (_, seed), given in told.items()} == {1: False, 2: False}
     again = retrained(dataset, diverging, listen, **facts, seeds=2, known=told)
@@ -364,7 +384,7 @@ def test_a_seed_that_diverged_is_told_of_and_not_tried_again(dataset, tmp_path):
 def test_a_seed_that_lacked_memory_is_tried_again(dataset, tmp_path):
     log = Log()
     listen = failing((1, 1), error=MemoryError())
-    facts = {"on_given": log.on_given, "checkpoints": tmp_path, "full_epochs": 1}
+    facts = {"on_epochs_set": log.on_epochs_set, "checkpoints": tmp_path, "full_epochs": 1}
     assert retrained(dataset, FINALISTS[:1], listen, **facts).failures == [(FINALISTS[0], "MemoryError")]
     work = retrained(dataset, FINALISTS[:1], **facts, known=log.given)
     assert [run.seed for run in work.done[0].runs] == [1]

@@ -14,6 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builders.finalists import CTRL_C, go_on, params, runner_of
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.pipeline import confirmation, retraining
 from cnn_lstm_hyperopt.pipeline.confirmation import TIME_IS_UP
@@ -21,7 +22,6 @@ from cnn_lstm_hyperopt.pipeline.retraining import Finalist, Given, retrain
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision
 from cnn_lstm_hyperopt.training import NonFiniteLossError, ValueScale, evaluate
 from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
-from finalists import CTRL_C, go_on, params, runner_of
 
 FINALISTS = [Finalist(rank, 10 * rank, params(rank)) for rank in (1, 2, 3)]
 
@@ -47,7 +47,7 @@ def clock(monkeypatch):
 
 
 def retrained(runner, dataset, *, full_epochs=3, finalists=FINALISTS, **facts):
-    facts = {"max_gap_days": 10.0, "on_report": go_on, "known": {}, "on_given": go_on, **facts}
+    facts = {"max_gap_days": 10.0, "on_report": go_on, "known": {}, "on_epochs_set": go_on, **facts}
     with contextlib.ExitStack() as stack:
         if "checkpoints" not in facts:
             facts["checkpoints"] = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -289,7 +289,7 @@ def test_what_a_training_was_given_stays_and_only_the_time_is_shared_anew(clock,
         full_epochs=9,
         seconds_left=lambda: 90.0 - clock.now,
         known={(10, 1): Given(2)},
-        on_given=told,
+        on_epochs_set=told,
         on_report=on_report,
         checkpoints=tmp_path,
     )
@@ -301,7 +301,7 @@ def test_what_a_training_was_given_stays_and_only_the_time_is_shared_anew(clock,
 def test_one_that_was_cut_short_is_had_again_and_not_trained_on(clock, runner, dataset, tmp_path):
     """Also where there is time now; and a run after that finds it the same."""
     told = Observation()
-    facts = {"on_given": told, "finalists": FINALISTS[:1], "full_epochs": 9, "checkpoints": tmp_path}
+    facts = {"on_epochs_set": told, "finalists": FINALISTS[:1], "full_epochs": 9, "checkpoints": tmp_path}
     first = retrained(runner, dataset, seconds_left=lambda: 1000.0, on_report=ticking(clock, 400.0), **facts)
     (cut,) = first.done[0].runs
     assert told == {(10, 1): Given(9, cut_short=True)}
@@ -341,7 +341,7 @@ def test_one_without_a_whole_epoch_stays_a_failure(clock, runner, dataset, tmp_p
         heard.append(finalist.rank)
         return ticking(clock, 200.0)(finalist, seed, epochs)
 
-    facts = {"on_given": told, "finalists": FINALISTS[:1], "on_report": on_report, "checkpoints": tmp_path}
+    facts = {"on_epochs_set": told, "finalists": FINALISTS[:1], "on_report": on_report, "checkpoints": tmp_path}
     first = retrained(runner, dataset, seconds_left=lambda: 100.0, **facts)
     again = retrained(runner, dataset, seconds_left=lambda: 100.0, known=dict(told), **facts)
     assert first.failures == again.failures

@@ -1,4 +1,4 @@
-"""What is decided before the first trial: the gate of the study's metric, and what a study is made with."""
+"""What is decided before the first trial: the skill threshold of the study's metric, and what a study is made with."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from cnn_lstm_hyperopt.data.windows import Fold
 from cnn_lstm_hyperopt.errors import ConfigError, SaveDirError
 from cnn_lstm_hyperopt.metrics import METRICS, score
 from cnn_lstm_hyperopt.pipeline.fingerprint import ADAM_DECAY
-from cnn_lstm_hyperopt.pipeline.setup import prepare_again, prepare_new, skill_gate
+from cnn_lstm_hyperopt.pipeline.setup import prepare_again, prepare_new, skill_threshold
 from cnn_lstm_hyperopt.progress import CONTINUE
 from cnn_lstm_hyperopt.search import SkillThreshold, StudyStorage, random_configuration
 from cnn_lstm_hyperopt.search.distributions import distribution
@@ -42,20 +42,24 @@ def fold_of(dataset, labels, *, first=0):
 @every_metric
 def test_the_gate_is_of_the_metric_and_the_validation_labels(settings_of, dataset, metric):
     labels = dataset.validation.labels.numpy()
-    assert skill_gate(settings_of(metric), dataset.folds) == SkillThreshold.on(metric, [labels])
-    assert skill_gate(settings_of(metric, horizon=5), dataset.folds) == SkillThreshold.on(metric, [labels], overlap=5)
+    assert skill_threshold(settings_of(metric), dataset.folds) == SkillThreshold.on(metric, [labels])
+    assert skill_threshold(settings_of(metric, horizon=5), dataset.folds) == SkillThreshold.on(
+        metric, [labels], overlap=5
+    )
 
 
 def test_for_an_accuracy_the_gate_is_the_share_of_the_majority(settings_of, dataset):
     counts = np.bincount(dataset.validation.labels.numpy())
-    assert skill_gate(settings_of("accuracy"), dataset.folds) == SkillThreshold(max(counts) / sum(counts), sum(counts))
+    assert skill_threshold(settings_of("accuracy"), dataset.folds) == SkillThreshold(
+        max(counts) / sum(counts), sum(counts)
+    )
 
 
 def test_windows_that_several_folds_hold_out_count_once(settings_of, dataset):
     blocks = [fold_of(dataset, [0, 1, 1] * 20, first=first) for first in (0, 60, 120)]
-    apart = skill_gate(settings_of("auc"), blocks)
+    apart = skill_threshold(settings_of("auc"), blocks)
     assert apart.n_validation == 180
-    twice = skill_gate(settings_of("auc"), [*blocks, *blocks])
+    twice = skill_threshold(settings_of("auc"), [*blocks, *blocks])
     assert (twice.n_validation, twice.chance) == (180, 0.5)
     assert twice.threshold == pytest.approx(apart.threshold)
 
@@ -70,35 +74,35 @@ def test_windows_of_data_loaders_on_one_date_are_different_ones(settings_of, cv_
     folds = dataset_from_loaders(
         [loader(2000, 1), loader(600, 2), loader(2, 3)], None, dates=dates, cv_folds=cv_folds
     ).folds
-    gate = skill_gate(settings_of("accuracy"), folds)
-    assert gate.n_validation == 600 * cv_folds
-    assert gate.threshold == pytest.approx(0.5 + (0.25 / (600 * cv_folds)) ** 0.5 * 2)
+    skill = skill_threshold(settings_of("accuracy"), folds)
+    assert skill.n_validation == 600 * cv_folds
+    assert skill.threshold == pytest.approx(0.5 + (0.25 / (600 * cv_folds)) ** 0.5 * 2)
 
 
 @pytest.mark.parametrize("metric", ["auc", "mcc"])
 def test_a_fold_of_one_class_is_named_with_the_metric_and_the_cure(settings_of, dataset, metric):
     folds = [fold_of(dataset, [0, 1] * 20), fold_of(dataset, [1] * 30, first=40)]
     with pytest.raises(ConfigError) as caught:
-        skill_gate(settings_of(metric), folds)
+        skill_threshold(settings_of(metric), folds)
     assert str(caught.value) == (
         f"study.metric={metric} needs two classes in validation, but all 30 validation windows of fold 2 of 2 are of class 1;"
         " lower data.cv_folds, give more bars, or take study.metric: accuracy"
     )
     with pytest.raises(ConfigError) as caught:
-        skill_gate(settings_of(metric), folds[1:])
+        skill_threshold(settings_of(metric), folds[1:])
     assert str(caught.value) == (
         f"study.metric={metric} needs two classes in validation, but all 30 validation windows are of class 1; give more data or"
         " take study.metric: accuracy"
     )
     for other in set(METRICS) - {"auc", "mcc"}:
-        skill_gate(settings_of(other), folds)
+        skill_threshold(settings_of(other), folds)
 
 
 @pytest.mark.mostly_slow(2)
 @every_metric
 def test_plan_gate_and_runner_are_of_the_same_metric(settings_of, dataset, metric):
     preparation = prepare_new(settings_of(metric), dataset, on_benchmark=lambda: None, recalibrate=False)
-    assert preparation.plan.metric == preparation.plan.gate.metric == preparation.gate.metric == metric
+    assert preparation.plan.metric == preparation.plan.skill.metric == preparation.skill.metric == metric
     assert preparation.made_with["study.metric"] == metric
     reports = []
 

@@ -19,6 +19,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from builders.finalists import Planted, go_on, mostly, params, planted, runner_of, sure
 from cnn_lstm_hyperopt.config import DataSettings, Settings, load_settings
 from cnn_lstm_hyperopt.data.dataset import Dataset, LockedPeriod, prepare_dataset
 from cnn_lstm_hyperopt.data.windows import Windows
@@ -37,7 +38,6 @@ from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.pipeline import test_evaluation as module
 from cnn_lstm_hyperopt.pipeline.retraining import Finalist, retrain
 from cnn_lstm_hyperopt.pipeline.test_evaluation import Verdict, evaluate_once
-from finalists import Planted, go_on, mostly, params, planted, runner_of, sure
 
 SCIKIT_LEARN = {
     "accuracy": lambda labels, said: accuracy_score(labels, said.argmax(axis=1)),
@@ -499,7 +499,7 @@ def test_a_finalist_that_was_saved_and_loaded_gets_the_same_verdict(apples, tmp_
         checkpoints=tmp_path / "checkpoints",
         known={},
         on_report=go_on,
-        on_given=go_on,
+        on_epochs_set=go_on,
         seeds=2,
     )
     found = evaluate_once(work.done, apples, settings_of())

@@ -29,7 +29,7 @@ def space() -> SearchSpace:
 
 @pytest.fixture(scope="session")
 def plan(space: SearchSpace) -> StudyPlan:
-    """Of trials of ten epochs; the gate needs 0.60."""
+    """Of trials of ten epochs; the skill threshold needs 0.60."""
     return StudyPlan(
         space=space,
         sampler=SamplerSettings(type="random"),
@@ -38,7 +38,7 @@ def plan(space: SearchSpace) -> StudyPlan:
         n_trials=100,
         max_epochs=10,
         limits=Limits(),
-        gate=SkillThreshold(0.5, 100),
+        skill=SkillThreshold(0.5, 100),
         cost=lambda params: Cost(10.0, 0.5),
     )
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from builders.finalists import confirmation, mostly, planted
 from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.data.dataset import LockedPeriod
 from cnn_lstm_hyperopt.evaluation import BASELINES, Interval, Overfitting
@@ -24,7 +25,6 @@ from cnn_lstm_hyperopt.reporting.console.final_tables import (
 from cnn_lstm_hyperopt.reporting.console.final_tables import period_table as table_of
 from cnn_lstm_hyperopt.reporting.console.run_console import RunConsole
 from cnn_lstm_hyperopt.reporting.console.terminal import PIPED_WIDTH, Terminal
-from finalists import confirmation, mostly, planted
 
 
 @pytest.fixture(autouse=True)

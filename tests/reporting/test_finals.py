@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from builders.finalists import confirmation, mostly, planted
 from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.data.dataset import LockedPeriod
 from cnn_lstm_hyperopt.evaluation import BASELINES, Overfitting, probabilistic_sharpe
@@ -32,7 +33,6 @@ from cnn_lstm_hyperopt.progress import Action, Decision
 from cnn_lstm_hyperopt.run_dir.paths import model_folder
 from cnn_lstm_hyperopt.search import SkillThreshold
 from cnn_lstm_hyperopt.utils.atomic_io import write_json
-from finalists import confirmation, mostly, planted
 
 
 @pytest.fixture(scope="module")
@@ -308,17 +308,17 @@ def test_a_score_that_is_not_defined_is_null_in_strict_json(models, dataset, tmp
     ("metric", "to_beat"), [("accuracy", "the majority class"), ("mcc", "the best constant prediction")]
 )
 def test_without_a_model_that_was_tested_the_grade_is_chance(metric, to_beat):
-    gate = SkillThreshold.on(metric, [np.arange(100) % 2])
-    found = untested_verdict(gate, 0.55, 40, 40)
+    skill = SkillThreshold.on(metric, [np.arange(100) % 2])
+    found = untested_verdict(skill, 0.55, 40, 40)
     assert list(found) == ["grade", "colour", "skill", "sentence", "metric"]
     assert (found["grade"], found["colour"], found["skill"]) == ("no better than chance", "red", False)
     assert found["sentence"].startswith(
         f"None of 40 trials beats {to_beat} on validation: the best trial has 0.5500, and"
     )
-    assert f"above {gate.threshold:.4f} is needed" in found["sentence"]
+    assert f"above {skill.threshold:.4f} is needed" in found["sentence"]
     assert found["sentence"].endswith("No model was tested.")
-    assert untested_verdict(gate, 0.55, 3, 40)["sentence"].startswith("None of 3 trials so far beats ")
-    assert "no trial was completed" in untested_verdict(gate, None, 3, 40)["sentence"]
+    assert untested_verdict(skill, 0.55, 3, 40)["sentence"].startswith("None of 3 trials so far beats ")
+    assert "no trial was completed" in untested_verdict(skill, None, 3, 40)["sentence"]
 
 
 def test_windows_without_dates_are_not_called_dates(models, dataset):

@@ -23,7 +23,7 @@ from cnn_lstm_hyperopt.search import SkillThreshold, State, front_hypervolume, h
 from cnn_lstm_hyperopt.search.pruners import is_exempt
 from cnn_lstm_hyperopt.search.pruning_stats import seconds_saved, wrongly_pruned
 
-GATE = SkillThreshold(0.5, 100)  # needs 0.60
+SKILL = SkillThreshold(0.5, 100)  # needs 0.60
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def records(make_record):
 
 
 def test_a_search_gives_the_keys_of_the_seed_document(records, space):
-    results = search_results("my study", records, GATE, space)
+    results = search_results("my study", records, SKILL, space)
     assert list(results) == [
         "study_name",
         "n_trials_completed",
@@ -56,7 +56,7 @@ def test_a_search_gives_the_keys_of_the_seed_document(records, space):
 
 
 def test_best_trials_are_the_ranked_front_with_whole_configurations(records, space):
-    best = search_results("x", records, GATE, space)["best_trials"]
+    best = search_results("x", records, SKILL, space)["best_trials"]
     assert [(b["rank"], b["trial_number"], b["values"]) for b in best] == [
         (1, 4, [0.8, 5.0, 3.0]),
         (2, 1, [0.7, 4.0, 2.0]),
@@ -74,21 +74,21 @@ def test_where_no_trial_beats_chance_the_front_is_marked(make_record, space):
     values = [(0.55, 1.0, 1.0), (0.5, 2.0, 2.0), (0.58, 3.0, 3.0), (0.58, 4.0, 3.0)]
     records = [make_record(number, values=each) for number, each in enumerate(values)]
     records.append(make_record(4, state=State.PRUNED, curve=[0.59]))
-    results = search_results("x", records, GATE, space)
+    results = search_results("x", records, SKILL, space)
     assert [(b["trial_number"], b["above_chance"]) for b in results["best_trials"]] == [(2, False), (0, False)]
     assert [row["front_size"] for row in results["optimization_history"]] == [1, 1, 2, 2, 2]
-    better = search_results("x", [*records, make_record(5, values=(0.7, 9.0, 9.0))], GATE, space)
+    better = search_results("x", [*records, make_record(5, values=(0.7, 9.0, 9.0))], SKILL, space)
     assert [(b["trial_number"], b["above_chance"]) for b in better["best_trials"]] == [(5, True)]
     assert better["optimization_history"][-1]["front_size"] == 1
 
 
 def test_an_empty_study_has_empty_results(space):
-    results = search_results("x", [], GATE, space)
+    results = search_results("x", [], SKILL, space)
     assert (results["n_trials_completed"], results["best_trials"], results["optimization_history"]) == (0, [], [])
 
 
 def test_history_has_a_row_for_each_finished_trial(records, space):
-    history = search_results("x", records, GATE, space)["optimization_history"]
+    history = search_results("x", records, SKILL, space)["optimization_history"]
     assert [row["trial_number"] for row in history] == [0, 1, 2, 4, 5, 6]
     assert [row["best_accuracy"] for row in history] == [0.55, 0.7, 0.7, 0.8, 0.8, 0.8]
     assert [row["front_size"] for row in history] == [1, 1, 1, 2, 2, 2]
@@ -102,7 +102,7 @@ def test_history_has_a_row_for_each_finished_trial(records, space):
 
 
 def test_history_before_the_first_complete_trial_has_no_best(make_record, space):
-    (row,) = search_results("x", [make_record(0, state=State.PRUNED)], GATE, space)["optimization_history"]
+    (row,) = search_results("x", [make_record(0, state=State.PRUNED)], SKILL, space)["optimization_history"]
     assert row["best_accuracy"] is None
 
 
@@ -111,18 +111,18 @@ def test_history_before_the_first_complete_trial_has_no_best(make_record, space)
     [("mcc", "mcc", [-0.2, 0.1, 0.4]), ("log_loss", "negative_log_loss", [-3.0, -0.69, -0.6])],
 )
 def test_results_name_the_metric_of_the_study(make_record, space, plan, metric, name, values):
-    gate = SkillThreshold.on(metric, [[0, 1] * 500])
+    skill = SkillThreshold.on(metric, [[0, 1] * 500])
     records = [make_record(i, values=(value, 1.0 + i, 1.0)) for i, value in enumerate(values)]
-    history = search_results("x", records, gate, space)["optimization_history"]
+    history = search_results("x", records, skill, space)["optimization_history"]
     assert [row[f"best_{name}"] for row in history] == values
     assert not any("best_accuracy" in row for row in history)
-    facts = search_facts(records, replace(plan, gate=gate))
+    facts = search_facts(records, replace(plan, skill=skill))
     assert (facts["metric"], facts["skill_gate"]["metric"]) == (metric, metric)
-    assert facts["skill_gate"]["threshold"] == gate.threshold
-    assert facts["hypervolume"]["reference"][name] == gate.chance
+    assert facts["skill_gate"]["threshold"] == skill.threshold
+    assert facts["hypervolume"]["reference"][name] == skill.chance
     assert facts["hypervolume"]["space"][0] == name.replace("_", " ")
     assert facts["hypervolume"]["value"] > 0
-    rows = rows_of(trials_csv(records, space, gate, train_share=1.0))
+    rows = rows_of(trials_csv(records, space, skill, train_share=1.0))
     assert [float(row[name]) for row in rows] == values
     assert "accuracy" not in rows[0]
     json.dumps(facts, allow_nan=False)
@@ -135,7 +135,7 @@ triples = st.tuples(st.integers(55, 70).map(lambda k: k / 100), st.integers(1, 5
 @given(values=st.lists(triples, max_size=12))
 def test_front_size_equals_brute_force_after_every_trial(make_record, space, values):
     records = [make_record(i, values=v) for i, v in enumerate(values)]
-    history = search_results("x", records, GATE, space)["optimization_history"]
+    history = search_results("x", records, SKILL, space)["optimization_history"]
     for n in range(1, len(values) + 1):
         skilled = [v for v in values[:n] if v[0] > 0.6] or values[:n]
         front = [
@@ -161,7 +161,7 @@ def test_facts_count_states_reasons_and_seconds(make_record, records, plan):
         "error": None,
         "threshold": pytest.approx(0.6),
     }
-    value, reference = front_hypervolume(records, GATE)
+    value, reference = front_hypervolume(records, SKILL)
     assert facts["hypervolume"]["value"] == value > 0
     assert facts["hypervolume"]["reference"] == reference
     assert list(reference) == ["accuracy", "training_seconds", "size_mb"]
@@ -197,7 +197,7 @@ def test_pruning_is_summed_up_with_its_intervals(pruned_study, plan):
     saved = seconds_saved(pruned_study, 10, 0)
     assert pruning["seconds_saved"] == {"estimate": saved[0], "low": saved[1], "high": saved[2], "why": None}
     assert saved[0] == pytest.approx(8.0)
-    share = wrongly_pruned(pruned_study, plan.gate).share
+    share = wrongly_pruned(pruned_study, plan.skill).share
     assert pruning["wrongly_pruned"] == {
         "estimate": 1.0,
         "low": share[1],
@@ -225,7 +225,7 @@ def test_the_hypervolumes_history_ends_with_its_value(records, plan):
     volume = search_facts(records, plan)["hypervolume"]
     assert volume["history"] == [
         {"trials": trials, "seconds": seconds, "value": value}
-        for trials, seconds, value in hypervolume_history(records, GATE)
+        for trials, seconds, value in hypervolume_history(records, SKILL)
     ]
     assert len(volume["history"]) > 1
     assert volume["history"][-1]["value"] == pytest.approx(volume["value"])
@@ -263,7 +263,7 @@ def rows_of(text):
 
 
 def test_the_table_has_a_row_for_each_trial_and_a_column_for_each_parameter(records, space):
-    text = trials_csv(records, space, GATE, train_share=1.0)
+    text = trials_csv(records, space, SKILL, train_share=1.0)
     rows = rows_of(text)
     assert list(rows[0]) == [*COLUMNS, *PARAMETERS]
     assert [int(row["number"]) for row in rows] == list(range(8))
@@ -276,12 +276,12 @@ def test_the_table_has_a_row_for_each_trial_and_a_column_for_each_parameter(reco
 
 def test_accuracy_is_that_of_the_trial_or_of_the_lowest_loss_so_far(records, make_record, space):
     cut = make_record(8, state=State.PRUNED, reason="median: x", curve=[0.4, 0.6, 0.5])  # its loss is 1 − accuracy
-    rows = rows_of(trials_csv([*records, cut], space, GATE, train_share=1.0))
+    rows = rows_of(trials_csv([*records, cut], space, SKILL, train_share=1.0))
     assert [row["accuracy"] for row in rows] == ["0.55", "0.7", "0.5", "", "0.8", "0.65", "", "", "0.6"]
 
 
 def test_parameters_are_whole_and_inactive_ones_empty(records, space):
-    for row, record in zip(rows_of(trials_csv(records, space, GATE, train_share=1.0)), records, strict=True):
+    for row, record in zip(rows_of(trials_csv(records, space, SKILL, train_share=1.0)), records, strict=True):
         assert (row["cnn.dropout"], row["augmentation.switch"]) == ("0.25", "False")
         assert row["cnn.filter_sizes"] == str([int(size) for size in record.params["cnn.filter_sizes"].split("-")])
         for name in PARAMETERS:
@@ -298,7 +298,7 @@ def test_projections_are_scaled_to_all_training_windows(make_record, space):
         projected_seconds=6.0,
         attributes={"epochs": 2.5, "memory_mb": 100.5},
     )
-    (row,) = rows_of(trials_csv([record], space, GATE, train_share=0.25))
+    (row,) = rows_of(trials_csv([record], space, SKILL, train_share=0.25))
     assert (float(row["training_seconds"]), float(row["projected_seconds"])) == (3.0, 6.0)
     assert float(row["projected_full_seconds"]) == 24.0
     assert (row["epochs"], row["memory_mb"], row["size_mb"]) == ("2.5", "100.5", "2.0")
@@ -311,7 +311,7 @@ def test_where_a_trial_came_from_and_what_it_was_spared_has_columns(make_record,
         make_record(1, values=(0.7, 3.0, 1.0)),
     ]
     names = ("origin", "would_have_ended_epoch", "would_have_ended_reason")
-    rows = rows_of(trials_csv(records, space, GATE, train_share=1.0))
+    rows = rows_of(trials_csv(records, space, SKILL, train_share=1.0))
     assert [[row[name] for name in names] for row in rows] == [
         ["enqueued", "3.0", "front: at epoch 3, its chance"],
         ["", "", ""],
@@ -321,7 +321,7 @@ def test_where_a_trial_came_from_and_what_it_was_spared_has_columns(make_record,
 def test_pandas_reads_the_table(records, space):
     import pandas as pd
 
-    frame = pd.read_csv(io.StringIO(trials_csv(records, space, GATE, train_share=1.0)))
+    frame = pd.read_csv(io.StringIO(trials_csv(records, space, SKILL, train_share=1.0)))
     assert len(frame) == 8
     assert math.isnan(frame["accuracy"][3])
 
@@ -329,4 +329,4 @@ def test_pandas_reads_the_table(records, space):
 def test_a_study_without_trials_has_a_header():
     from cnn_lstm_hyperopt.config import parse_space
 
-    assert rows_of(trials_csv([], parse_space(None)[0], GATE, train_share=1.0)) == []
+    assert rows_of(trials_csv([], parse_space(None)[0], SKILL, train_share=1.0)) == []

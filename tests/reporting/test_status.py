@@ -14,21 +14,21 @@ from cnn_lstm_hyperopt.run_dir.lock import only_run
 from cnn_lstm_hyperopt.run_dir.paths import RUN_LOCK
 from cnn_lstm_hyperopt.search import SkillThreshold, State, StudyStorage, Values
 
-GATE = SkillThreshold(0.5, 100)
+SKILL = SkillThreshold(0.5, 100)
 MODEL = {"model_rank": 1, "config_params": {}}
 
 
-def attributes(total, source="embedded", gate=GATE):
+def attributes(total, source="embedded", skill=SKILL):
     """What a run makes its study with."""
-    return {"made_with": {"data.source": source}, "skill_gate": asdict(gate), "n_trials": total}
+    return {"made_with": {"data.source": source}, "skill_gate": asdict(skill), "n_trials": total}
 
 
 @pytest.fixture
 def make_study(tmp_path):
     """A directory with a study of these trials: states, the values of complete ones, or the reasons of pruned ones."""
 
-    def make(*trials, total=3, source="embedded", results=None, gate=GATE):
-        storage = StudyStorage(tmp_path / "study.db", create="my study", attributes=attributes(total, source, gate))
+    def make(*trials, total=3, source="embedded", results=None, skill=SKILL):
+        storage = StudyStorage(tmp_path / "study.db", create="my study", attributes=attributes(total, source, skill))
         for trial in trials:
             trial_id, _ = storage.start({}, {}, {"size_mb": 1.0})
             if isinstance(trial, tuple):
@@ -75,14 +75,14 @@ def test_a_new_study_has_no_front_yet(make_study, tmp_path):
 
 
 def test_the_front_is_told_in_the_studys_metric(make_study):
-    gate = SkillThreshold.on("log_loss", [[0, 1] * 500])
-    assert make_study((-0.65, 12.34, 0.5), (-0.6928, 1, 0.1), gate=gate)[1] == (
+    skill = SkillThreshold.on("log_loss", [[0, 1] * 500])
+    assert make_study((-0.65, 12.34, 0.5), (-0.6928, 1, 0.1), skill=skill)[1] == (
         "Front: 1 trial; best is trial 0: negative log loss -0.6500, 12.3 s, 0.500 MB"
     )
 
 
 def test_a_front_below_chance_is_said_to_be(make_study, tmp_path):
-    line = make_study((0.0, 1, 1), gate=SkillThreshold.on("mcc", [[0, 1] * 50]))[1]
+    line = make_study((0.0, 1, 1), skill=SkillThreshold.on("mcc", [[0, 1] * 50]))[1]
     assert line == (
         "Front: 1 trial, none of which beats chance (mcc above 0.2000); best is trial 0: mcc 0.0000, 1.0 s, 1.000 MB"
     )

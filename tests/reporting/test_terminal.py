@@ -23,7 +23,7 @@ from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
 from cnn_lstm_hyperopt.run_dir.activity import Activity
 from cnn_lstm_hyperopt.search import Cost, Limits, SkillThreshold, State, Study, StudyPlan, StudyStorage, Values
 from cnn_lstm_hyperopt.search.cost_forecast import Forecast
-from cnn_lstm_hyperopt.search.pruning_stats import Estimate, PruningSummary, Unknown, WronglyPruned
+from cnn_lstm_hyperopt.search.pruning_stats import Estimate, FalsePrunes, PruningSummary, Unknown
 from cnn_lstm_hyperopt.utils.text import counted, epochs_text, seconds_text
 
 
@@ -49,7 +49,7 @@ def study(tmp_path, n_trials):
         n_trials=n_trials,
         max_epochs=3,
         limits=Limits(),
-        gate=SkillThreshold(0.5, 100),
+        skill=SkillThreshold(0.5, 100),
         cost=lambda params: Cost(10.0, 0.5),
     )
     yield Study(storage, plan)
@@ -219,16 +219,16 @@ def test_of_many_combinatorial_folds_the_first_are_told_with_all_blocks_that_the
 
 @pytest.fixture
 def described():
-    """A dataset, and a gate of a metric on its validation labels."""
+    """A dataset, and a skill threshold of a metric on its validation labels."""
     dataset = prepare_dataset(DataSettings(symbols=("SYN1",), lookback=5))
     return dataset, lambda metric: SkillThreshold.on(metric, [dataset.validation.labels.numpy()])
 
 
 def test_of_an_accuracy_the_share_of_the_majority_is_told(described, capsys):
-    dataset, gate = described[0], described[1]("accuracy")
-    RunConsole(Terminal()).describe_data(dataset, gate)
+    dataset, skill = described[0], described[1]("accuracy")
+    RunConsole(Terminal()).describe_data(dataset, skill)
     assert (
-        f"Majority class on validation: {gate.chance:.1%} right; above {gate.threshold:.1%} (two standard errors) a trial beats"
+        f"Majority class on validation: {skill.chance:.1%} right; above {skill.threshold:.1%} (two standard errors) a trial beats"
         " chance.\n"
     ) in capsys.readouterr().out
 
@@ -245,14 +245,14 @@ def test_of_an_accuracy_the_share_of_the_majority_is_told(described, capsys):
 def test_of_other_metrics_it_is_what_no_skill_scores_and_trials_are_told_in_them(
     described, study, capsys, metric, words, chance
 ):
-    terminal, gate = RunConsole(Terminal()), described[1](metric)
-    terminal.describe_data(described[0], gate)
-    study.plan = replace(study.plan, gate=gate)
+    terminal, skill = RunConsole(Terminal()), described[1](metric)
+    terminal.describe_data(described[0], skill)
+    study.plan = replace(study.plan, skill=skill)
     run_trials(terminal, study)
     terminal.show_front(study.front(), study.plan)
     out = capsys.readouterr().out
     assert f"Chance on validation: {words} {chance}" in out
-    assert f"; above {gate.threshold:.4g} (two standard errors) a trial beats chance" in out
+    assert f"; above {skill.threshold:.4g} (two standard errors) a trial beats chance" in out
     assert f"trial 0 complete: {words} 0.7000, 2.0 s" in out
     header = next(line for line in out.splitlines() if line.split()[:1] == ["rank"])
     assert header.split("trial")[1].split("seconds")[0].strip() == words
@@ -320,7 +320,7 @@ def test_a_hundred_epochs_are_written_as_people_write_them(study, capsys):
 
 
 def summary(by, saved, share, n=0, k=0, spent=1000.0):
-    return PruningSummary(by, spent, saved, WronglyPruned(share, n, k), 9)
+    return PruningSummary(by, spent, saved, FalsePrunes(share, n, k), 9)
 
 
 def test_what_pruning_did_takes_three_lines():

@@ -11,7 +11,7 @@ import torch
 
 from cnn_lstm_hyperopt import CNNLSTMHyperparameterOptimizer
 from cnn_lstm_hyperopt.data.windows import Fold, Windows
-from cnn_lstm_hyperopt.execution.validation_files import ValidationWriter, forget_validation, write_validation
+from cnn_lstm_hyperopt.execution.validation_files import ValidationWriter, delete_validation, write_validation
 from cnn_lstm_hyperopt.progress import CONTINUE, ProgressReport
 from cnn_lstm_hyperopt.search import Assignment, Cost
 from cnn_lstm_hyperopt.training import Evaluation, Outcome, Predictions
@@ -110,8 +110,8 @@ def test_the_observer_writes_nothing_of_a_training_that_was_never_validated(tmp_
 def test_what_failed_trials_said_is_removed_and_nothing_else(tmp_path, folds):
     for number in (0, 1, 2):
         write_validation(tmp_path, number, folds, predictions(2))
-    forget_validation(tmp_path, [1, 7])
-    forget_validation(tmp_path / "none", [1])
+    delete_validation(tmp_path, [1, 7])
+    delete_validation(tmp_path / "none", [1])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["trial_00000.parquet", "trial_00002.parquet"]
 
 

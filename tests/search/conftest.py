@@ -123,7 +123,7 @@ def make_plan(make_space: Callable[..., SearchSpace]) -> Callable[..., StudyPlan
             "n_trials": 100,
             "max_epochs": 3,
             "limits": Limits(),
-            "gate": SkillThreshold(0.5, 100),
+            "skill": SkillThreshold(0.5, 100),
             "cost": lambda params: Cost(9.0, 0.001 * int(params["cnn.num_filters"]) * int(params["lstm.num_layers"])),
         }
         return StudyPlan(**{**defaults, **changed})
@@ -181,7 +181,7 @@ class Cheap:
 
     space: SearchSpace
     epochs: int
-    gate: SkillThreshold
+    skill: SkillThreshold
 
     @staticmethod
     def truth(params: Any) -> tuple[float, float, float]:
@@ -199,7 +199,7 @@ class Cheap:
         generator = np.random.default_rng(seed)
         for epoch in range(1, self.epochs + 1):
             height = 0.5 + (accuracy - 0.5) * (1 - math.exp(-4 * epoch / self.epochs))
-            read = generator.binomial(self.gate.n_validation, height) / self.gate.n_validation
+            read = generator.binomial(self.skill.n_validation, height) / self.skill.n_validation
             yield float(epoch), read, seconds * (epoch + 0.5) / (self.epochs + 0.5), size_mb
 
     def cost(self, params: Any) -> Cost:
@@ -217,7 +217,7 @@ class Cheap:
             "n_trials": 40,
             "max_epochs": self.epochs,
             "limits": Limits(),
-            "gate": self.gate,
+            "skill": self.skill,
             "cost": self.cost,
         }
         return StudyPlan(**{**defaults, **changed})

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from builders.rehearsal import SPACES, assert_legal, plan_of, simulate
 from cnn_lstm_hyperopt.search import ProposalRequest
 from cnn_lstm_hyperopt.search.samplers import SAMPLERS
-from rehearsal import SPACES, assert_legal, plan_of, simulate
 
 
 def losses(params):

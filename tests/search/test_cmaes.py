@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from builders.rehearsal import assert_legal, finished, plan_of, simulate, volume
 from cnn_lstm_hyperopt.config import Choices, FloatRange, IntRange, SearchSpace
 from cnn_lstm_hyperopt.search.limits import Cost, Limits
 from cnn_lstm_hyperopt.search.observations import Kind, Observation
@@ -17,7 +18,6 @@ from cnn_lstm_hyperopt.search.samplers.cmaes.sampler import CmaEsSampler
 from cnn_lstm_hyperopt.search.samplers.encoding import Encoding
 from cnn_lstm_hyperopt.search.samplers.random import RandomSampler
 from cnn_lstm_hyperopt.space.parameters import ParameterSpec
-from rehearsal import assert_legal, finished, plan_of, simulate, volume
 
 SPACE = SearchSpace.of(
     {

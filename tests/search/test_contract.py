@@ -141,8 +141,8 @@ def assert_sound(records, plan):
             assert all(map(math.isfinite, record.values))
     orders = [record.finish_order[0] for record in finish_order(records)]
     assert orders == list(range(len(records)))
-    front_hypervolume(records, plan.gate)
-    volumes = [milestone.hypervolume for milestone in hypervolume_history(records, plan.gate)]
+    front_hypervolume(records, plan.skill)
+    volumes = [milestone.hypervolume for milestone in hypervolume_history(records, plan.skill)]
     assert volumes == sorted(volumes)
 
 
@@ -323,7 +323,7 @@ def ends_early(cheap, params, seed):
 
 def at_chance(cheap, params, seed):
     for epoch, _, *rest in cheap.evaluate(params, seed):
-        yield epoch, cheap.gate.chance + 0.02 * math.sin(seed + epoch), *rest
+        yield epoch, cheap.skill.chance + 0.02 * math.sin(seed + epoch), *rest
 
 
 def constant_accuracy(cheap, params, seed):

@@ -49,13 +49,13 @@ def in_units_of(metric, accuracy):
 
 @pytest.fixture(scope="module")
 def function_of(cheap):
-    """The cheap function in units of a metric: it rises to its truth, and is read with the gate's error.
+    """The cheap function in units of a metric: it rises to its truth, and is read with the skill threshold's error.
 
     One in thirteen begins as overconfident as can be. With ``diverging``, one in eleven ends with a loss that is no number.
     """
 
     def make(metric, diverging=True):
-        gate = GATES[metric]
+        skill = GATES[metric]
 
         def evaluate(params, seed):
             accuracy, seconds, size_mb = cheap.truth(params)
@@ -64,7 +64,7 @@ def function_of(cheap):
                 yield 0.5, METRICS[metric].score_range[0], 0.5 * seconds / (cheap.epochs + 0.5), size_mb
             for epoch in range(1, cheap.epochs + 1):
                 height = in_units_of(metric, 0.5 + (accuracy - 0.5) * (1 - math.exp(-4 * epoch / cheap.epochs)))
-                read = height + gate.standard_error(height) * generator.standard_normal()
+                read = height + skill.standard_error(height) * generator.standard_normal()
                 yield float(epoch), read, seconds * (epoch + 0.5) / (cheap.epochs + 0.5), size_mb
                 if diverging and seed % 11 == 0 and epoch == 4:
                     yield 5.0, math.nan, 1.0, 1.0
@@ -84,7 +84,7 @@ def study_of(cheap, function_of):
         if key not in made or evaluate is not None:
             settings = {"type": pruner, **PRUNER_KINDS.get(pruner, {})}
             plan = cheap.plan(
-                {"type": sampler, "n_startup_trials": 12}, settings, gate=GATES[metric], n_trials=n_trials
+                {"type": sampler, "n_startup_trials": 12}, settings, skill=GATES[metric], n_trials=n_trials
             )
             made[key] = Study(StudyStorage.in_memory("x", metric), plan)
             optimise(made[key], evaluate or function_of(metric))
@@ -122,9 +122,9 @@ def test_a_study_runs_and_its_front_is_that_of_brute_force(study_of, metric, sam
 @every_metric
 @pytest.mark.parametrize("sampler", ["gp", "cmaes"])
 def test_what_samplers_are_told_lies_within_the_range_that_counts(study_of, metric, sampler):
-    gate = GATES[metric]
-    low, high = gate.score_range
-    scores = [-row.losses[0] for row in observations(study_of(metric, sampler).records(), gate, 9)]
+    skill = GATES[metric]
+    low, high = skill.score_range
+    scores = [-row.losses[0] for row in observations(study_of(metric, sampler).records(), skill, 9)]
     assert all(low <= score <= high for score in scores)
     assert len(set(scores)) > 10
 
@@ -182,17 +182,17 @@ def test_scores_on_another_scale_make_the_same_study(study_of, function_of, samp
 @every_sampler
 def test_where_nothing_is_learnt_a_study_goes_on_and_none_of_its_front_beats_chance(study_of, cheap, metric, sampler):
     """All at or below chance, some of them far."""
-    gate = GATES[metric]
+    skill = GATES[metric]
 
     def hopeless(params, seed):
         for epoch, _, *rest in cheap.evaluate(params, seed):
-            yield (epoch, gate.chance + (seed % 3 / 3) * (METRICS[metric].score_range[0] - gate.chance), *rest)
+            yield (epoch, skill.chance + (seed % 3 / 3) * (METRICS[metric].score_range[0] - skill.chance), *rest)
 
     study = study_of(metric, sampler, "median", 24, hopeless)
     assert sum(record.finished for record in study.records()) == 24
     front = study.front()
     assert front
-    assert max(record.values.score for record in front) <= gate.threshold
-    scores = {-row.losses[0] for row in observations(study.records(), gate, cheap.epochs)}
-    assert gate.score_range[0] <= min(scores)
-    assert max(scores) <= gate.chance
+    assert max(record.values.score for record in front) <= skill.threshold
+    scores = {-row.losses[0] for row in observations(study.records(), skill, cheap.epochs)}
+    assert skill.score_range[0] <= min(scores)
+    assert max(scores) <= skill.chance

@@ -13,14 +13,14 @@ from cnn_lstm_hyperopt.search import Point, SkillThreshold, State
 from cnn_lstm_hyperopt.search.learning_curves import MIN_CURVES, FinishedCurves, Outcomes, settled_score
 from cnn_lstm_hyperopt.search.pruners import PRUNERS
 
-GATE = SkillThreshold(0.5, 2000)  # needs 0.5224
+SKILL = SkillThreshold(0.5, 2000)  # needs 0.5224
 EPOCHS = 20
 
 
 @pytest.fixture(scope="module")
 def pruner_of(make_plan):
-    def make(gate=GATE, startup=MIN_CURVES, **changed):
-        plan = {"max_epochs": EPOCHS, "gate": gate, **changed}
+    def make(skill=SKILL, startup=MIN_CURVES, **changed):
+        plan = {"max_epochs": EPOCHS, "skill": skill, **changed}
         return PRUNERS["front"](make_plan(pruner={"type": "front", "n_startup_trials": startup}, **plan))
 
     return make
@@ -106,7 +106,7 @@ def test_within_the_first_epoch_it_compares_with_those_that_reported_there(prune
 @pytest.mark.parametrize(("startup", "decides"), [(0, True), (12, True), (14, True), (15, False), (99, False)])
 def test_waits_for_n_startup_skilled_trials(pruner_of, finished, trial_of, make_record, startup, decides):
     """Those at chance, and those that are pruned, are none of them."""
-    skilled = [t for t in finished if GATE.passes(t.values.score)][:14]
+    skilled = [t for t in finished if SKILL.passes(t.values.score)][:14]
     others = [trial_of(200 + i, 0.505, 0.1, 0.1) for i in range(9)]
     others += [make_record(300 + i, state=State.PRUNED, curve=[0.9] * 5) for i in range(9)]
     trial = trial_of(99, 0.56, 20.0, 9.0, epochs=5)
@@ -141,15 +141,15 @@ def test_says_when_it_can_not_act(pruner_of, changed, expected):
 # ---------------------------------------------------------------------- what it decides
 
 
-def share_not_beaten(outcomes, size_mb, complete, gate):
+def share_not_beaten(outcomes, size_mb, complete, skill):
     """By hand: outcome by outcome, rival by rival; all skilled rivals, not their front alone."""
     alive = 0
     for accuracy, log_seconds in zip(outcomes.scores, outcomes.log_seconds, strict=True):
         beaten = False
         for rival in complete:
             settled = settled_score(rival)
-            surely = settled - math.sqrt(settled * (1 - settled) / gate.n_effective)
-            if gate.passes(settled) and rival.size_mb <= size_mb and rival.values.seconds <= math.exp(log_seconds):
+            surely = settled - math.sqrt(settled * (1 - settled) / skill.n_effective)
+            if skill.passes(settled) and rival.size_mb <= size_mb and rival.values.seconds <= math.exp(log_seconds):
                 beaten |= surely > accuracy
         alive += not beaten
     return alive / len(outcomes.scores)
@@ -165,8 +165,8 @@ def test_a_trial_ends_when_its_chance_is_not_worth_the_seconds_left(pruner_of, f
     for epoch in pruner.rungs[3:]:
         trial = trial_of(99, height, speed, size, epochs=int(epoch), noise=0.004)
         outcomes = FinishedCurves(finished, epoch, EPOCHS).outcomes(trial.curve, size)
-        share = share_not_beaten(outcomes, size, finished, GATE)
-        hopeless = not GATE.passes(np.quantile(outcomes.scores, 0.9))
+        share = share_not_beaten(outcomes, size, finished, SKILL)
+        hopeless = not SKILL.passes(np.quantile(outcomes.scores, 0.9))
         left = outcomes.seconds - trial.curve[-1].seconds
         needed = min(0.02, 0.05 * (left / (usual / 2)) ** 3)
         reason = pruner.reason_to_prune(trial, finished)
@@ -252,14 +252,14 @@ number = st.integers(0, 3).map(float)
 )
 def test_the_front_beats_what_all_of_the_skilled_beat(pruner_of, make_record, drawn, rivals, size_mb):
     """Ties included: as large and as fast is enough; as accurate is not."""
-    gate = SkillThreshold(0.5, 10_000)
+    skill = SkillThreshold(0.5, 10_000)
     complete = [
         make_record(i, curve=[a] * 2, values=(a, math.exp(s), m), size_mb=m) for i, (a, s, m) in enumerate(rivals)
     ]
     outcomes = Outcomes(np.array([a for a, _ in drawn]), np.array([s for _, s in drawn]), 0.6, 1.0)
-    pruner = pruner_of(gate)
+    pruner = pruner_of(skill)
     share = pruner.chance(outcomes, size_mb, complete)
-    assert share == pytest.approx(share_not_beaten(outcomes, size_mb, complete, gate))
+    assert share == pytest.approx(share_not_beaten(outcomes, size_mb, complete, skill))
 
 
 def test_the_extremes_are_safe(pruner_of, finished, trial_of):
@@ -290,13 +290,13 @@ def test_what_is_likely_to_end_at_chance_ends_however_small_and_fast_it_is(prune
     trial = trial_of(99, 0.505, 0.01, 0.01, epochs=5)
     reason = pruner_of().reason_to_prune(trial, [*finished, *flat])
     assert reason.startswith("front: at epoch 5 it is likely to end at chance (nine in ten similar curves below 0.")
-    assert f"{GATE.threshold:.4f} is needed" in reason
+    assert f"{SKILL.threshold:.4f} is needed" in reason
 
 
 def test_those_that_have_learnt_nothing_beat_nobody(pruner_of, make_record):
-    gate = SkillThreshold(0.5, 100)  # needs 0.60
+    skill = SkillThreshold(0.5, 100)  # needs 0.60
     rival = make_record(0, curve=[0.59] * 2, values=(0.59, 0.1, 0.1), size_mb=0.1)
-    pruner = pruner_of(gate)
+    pruner = pruner_of(skill)
     assert pruner._front_of([rival]).shape == (0, 3)
     outcomes = Outcomes(np.array([0.3]), np.array([9.0]), 0.3, 9.0)
     assert pruner.chance(outcomes, 9.0, [rival]) == 1.0
@@ -315,7 +315,7 @@ def test_a_pruner_that_has_seen_the_study_grow_decides_as_one_built_anew(pruner_
 
 def test_one_lucky_reading_ends_nobody(pruner_of, trial_of):
     """Forty alike, read with an error of 0.02; the luckiest is 0.05 above what the sampler expected of it, and of all."""
-    gate, generator = SkillThreshold(0.5, 600), np.random.default_rng(2)
+    skill, generator = SkillThreshold(0.5, 600), np.random.default_rng(2)
 
     def alike(number, luck, expected, *, speed=1.0, epochs=EPOCHS):
         trial = trial_of(number, 0.62 + luck, speed, 1.0, epochs=epochs, noise=0.003)
@@ -326,5 +326,5 @@ def test_one_lucky_reading_ends_nobody(pruner_of, trial_of):
     for expected in (0.62, None):
         others = [alike(number, luck, expected) for number, luck in enumerate(lucks)]
         trial = replace(alike(99, 0.0, expected, speed=1.1, epochs=5), size_mb=1.1)
-        ended[expected] = pruner_of(gate).reason_to_prune(trial, others) is not None
+        ended[expected] = pruner_of(skill).reason_to_prune(trial, others) is not None
     assert ended == {0.62: False, None: True}

@@ -29,7 +29,7 @@ def study_of(make_plan):
     """A study of one number, in memory."""
 
     def make(sampler="random", pruner="none", **changed):
-        plan = {"space": LINE, "max_epochs": EPOCHS, "n_trials": 5, "gate": SkillThreshold(0.5, 100)}
+        plan = {"space": LINE, "max_epochs": EPOCHS, "n_trials": 5, "skill": SkillThreshold(0.5, 100)}
         plan["cost"] = lambda params: Cost(1.0, 0.5 + params["x"])
         sampler = sampler if isinstance(sampler, dict) else {"type": sampler}
         pruner = pruner if isinstance(pruner, dict) else {"type": pruner}

@@ -24,7 +24,7 @@ from cnn_lstm_hyperopt.search.samplers.gp.sampler import (
 )
 from cnn_lstm_hyperopt.space.parameters import ParameterSpec
 
-GATE = SkillThreshold(0.5, 2000)  # needs 0.5224
+SKILL = SkillThreshold(0.5, 2000)  # needs 0.5224
 
 
 def run(plan, evaluate, workers=1):
@@ -82,7 +82,7 @@ def field_plan(make_plan, **changed):
     defaults = {
         "space": FIELD,
         "sampler": {"type": "gp", "n_startup_trials": 10},
-        "gate": GATE,
+        "skill": SKILL,
         "max_epochs": 10,
         "cost": lambda params: Cost(params["size"], params["size"] / math.e),
     }
@@ -139,7 +139,7 @@ def small_front():
     large = random_configurations(2, 20, (math.log(30), 0.85), (math.log(300), 1.0))
     rows = rows_of([*small, *large])
     assert not non_dominated([row.losses for row in rows])[20:].any()
-    assert all(GATE.passes(-row.losses[0]) for row in rows)
+    assert all(SKILL.passes(-row.losses[0]) for row in rows)
     return rows
 
 
@@ -160,9 +160,9 @@ def test_tiny_models_at_chance_attract_nobody(make_plan, cheap_cost):
     tiny = random_configurations(2, 25, (0.0, 0.0), (0.2, 0.2))
     skilled = random_configurations(3, 15, (math.log(20), 0.3), (math.log(300), 0.7))
     rows = rows_of([*tiny, *skilled])
-    assert [GATE.passes(-row.losses[0]) for row in rows] == [False] * 25 + [True] * 15
+    assert [SKILL.passes(-row.losses[0]) for row in rows] == [False] * 25 + [True] * 15
     found = followed(field_plan(make_plan, cheap_cost=cheap_cost), rows)
-    assert sum(not GATE.passes(-losses_of(params)[0]) for params in found) <= 8
+    assert sum(not SKILL.passes(-losses_of(params)[0]) for params in found) <= 8
     assert np.median([params["size"] for params in found]) > 3
 
 
@@ -222,13 +222,13 @@ def test_one_useful_trial_is_no_range_to_measure_by(make_plan):
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_where_scores_hardly_pass_the_gate_a_small_gain_of_the_metric_is_hoped_for(make_plan, metric):
-    gate = SkillThreshold.on(metric, [np.arange(2000) % 2])
-    scores = [gate.threshold + share * gate.small_gain for share in (-1.0, 0.1, 0.4)]
+    skill = SkillThreshold.on(metric, [np.arange(2000) % 2])
+    scores = [skill.threshold + share * skill.small_gain for share in (-1.0, 0.1, 0.4)]
     rows = [Observation(i, {"size": 10.0 + i, "tuning": 0.5}, (-score, 1.0 + i, 1.0)) for i, score in enumerate(scores)]
-    sampler = GpSampler(field_plan(make_plan, gate=gate))
+    sampler = GpSampler(field_plan(make_plan, skill=skill))
     low, width = box_of(sampler, rows)
-    best = gate.threshold + gate.small_gain
-    floor = max(gate.threshold, gate.chance + 0.25 * (best - gate.chance))
+    best = skill.threshold + skill.small_gain
+    floor = max(skill.threshold, skill.chance + 0.25 * (best - skill.chance))
     assert low[0] == pytest.approx(-best)
     assert low[0] + REFERENCE * width[0] == pytest.approx(-floor)
 

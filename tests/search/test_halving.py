@@ -14,7 +14,7 @@ from cnn_lstm_hyperopt.search.learning_curves import smoothed_score
 from cnn_lstm_hyperopt.search.pruners import PRUNERS
 from cnn_lstm_hyperopt.search.pruners.halving import _place
 
-GATE = SkillThreshold(0.5, 10**12)
+SKILL = SkillThreshold(0.5, 10**12)
 """Readings without error: what is below the cut is pruned."""
 
 
@@ -22,9 +22,9 @@ GATE = SkillThreshold(0.5, 10**12)
 def pruner_of(make_plan):
     """Rungs at 1, 3, 9 epochs, unless told otherwise."""
 
-    def make(gate=GATE, max_epochs=20, **options):
+    def make(skill=SKILL, max_epochs=20, **options):
         settings = {"type": "successive_halving", "reduction_factor": 3, **options}
-        return PRUNERS["successive_halving"](make_plan(pruner=settings, gate=gate, max_epochs=max_epochs))
+        return PRUNERS["successive_halving"](make_plan(pruner=settings, skill=skill, max_epochs=max_epochs))
 
     return make
 

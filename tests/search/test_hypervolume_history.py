@@ -11,7 +11,7 @@ from cnn_lstm_hyperopt.search import SkillThreshold, State, finish_order, front_
 from cnn_lstm_hyperopt.search.observations import losses
 from cnn_lstm_hyperopt.search.pareto_front import Milestone, milestone_at
 
-GATE = SkillThreshold(0.5, 100)  # needs 0.60
+SKILL = SkillThreshold(0.5, 100)  # needs 0.60
 
 triples = st.tuples(
     st.integers(55, 70).map(lambda k: k / 100), st.integers(1, 5).map(float), st.integers(1, 5).map(float)
@@ -30,8 +30,8 @@ def complete(make_record, number, accuracy, seconds, size_mb, *, order=None, **f
 def test_history_is_the_hypervolume_of_every_beginning_at_the_final_reference(make_record, values, data):
     orders = data.draw(st.permutations(range(len(values))))
     records = [complete(make_record, i, *v, order=o) for i, (v, o) in enumerate(zip(values, orders, strict=True))]
-    history = hypervolume_history(records, GATE)
-    total, reference = front_hypervolume(records, GATE)
+    history = hypervolume_history(records, SKILL)
+    total, reference = front_hypervolume(records, SKILL)
     corner = [loss + 1e-9 for loss in losses(*reference.values())] if reference else []
     expected, reached = [], 0.0
     for n in range(1, len(values) + 1):
@@ -53,7 +53,7 @@ def test_two_trials_in_closed_form(make_record):
         complete(make_record, 2, 0.8, 2.0, 1.0),
     ]
     area = math.log(4) * math.log(4)
-    history = hypervolume_history(records, GATE)
+    history = hypervolume_history(records, SKILL)
     assert [step[:2] for step in history] == [(1, 2.0), (3, 12.0)]
     assert [step.hypervolume for step in history] == pytest.approx([0.2 * area, 0.3 * area], abs=1e-6)
 
@@ -65,23 +65,23 @@ def test_trials_are_those_that_count_and_seconds_those_of_all(make_record):
         make_record(2, state=State.RUNNING, seconds=100.0),
         complete(make_record, 3, 0.7, 10.0, 1.0),
     ]
-    assert [step[:2] for step in hypervolume_history(records, GATE)] == [(2, 18.0)]
+    assert [step[:2] for step in hypervolume_history(records, SKILL)] == [(2, 18.0)]
 
 
 def test_trials_go_by_when_they_ended_not_by_number(make_record):
     records = [complete(make_record, 0, 0.7, 2.0, 1.0, order=1), complete(make_record, 1, 0.65, 9.0, 9.0, order=0)]
-    assert [step[:2] for step in hypervolume_history(records, GATE)] == [(1, 9.0), (2, 11.0)]
+    assert [step[:2] for step in hypervolume_history(records, SKILL)] == [(1, 9.0), (2, 11.0)]
 
 
 def test_what_others_beat_or_equal_is_no_milestone(make_record):
     same = [complete(make_record, i, 0.7, 2.0, 1.0) for i in range(2)]
-    assert len(hypervolume_history([*same, complete(make_record, 2, 0.65, 3.0, 2.0)], GATE)) == 1
+    assert len(hypervolume_history([*same, complete(make_record, 2, 0.65, 3.0, 2.0)], SKILL)) == 1
 
 
 def test_without_a_front_there_is_no_history(make_record):
-    assert hypervolume_history([], GATE) == []
-    assert hypervolume_history([complete(make_record, 0, 0.6, 1.0, 1.0)], GATE) == []
-    assert hypervolume_history([make_record(0, state=State.PRUNED, curve=[0.9])], GATE) == []
+    assert hypervolume_history([], SKILL) == []
+    assert hypervolume_history([complete(make_record, 0, 0.6, 1.0, 1.0)], SKILL) == []
+    assert hypervolume_history([make_record(0, state=State.PRUNED, curve=[0.9])], SKILL) == []
 
 
 HISTORY = [Milestone(1, 5.0, 0.1), Milestone(4, 9.0, 0.899), Milestone(5, 12.0, 0.9), Milestone(30, 80.0, 1.0)]

@@ -194,14 +194,14 @@ def test_measured_seconds_are_the_clocks_and_its_projection_ends_a_trial(make_st
 # ---------------------------------------------------------------------- within the first epoch
 
 
-GATE = SkillThreshold(0.5, 1_000_000)  # needs 0.501; a reading is off by 0.0005
+SKILL = SkillThreshold(0.5, 1_000_000)  # needs 0.501; a reading is off by 0.0005
 
 
 @pytest.fixture
 def median(make_plan):
     """The pruner from the first epoch on, with one trial as a start."""
     pruner = {"type": "median", "n_startup_trials": 1, "n_warmup_steps": 0}
-    return PRUNERS["median"](make_plan(pruner=pruner, gate=GATE))
+    return PRUNERS["median"](make_plan(pruner=pruner, skill=SKILL))
 
 
 @pytest.mark.parametrize("accuracy", [0.1, 0.515, 0.99])
@@ -234,7 +234,7 @@ def test_rivals_are_compared_at_whole_epochs_also_when_they_have_parts(make_reco
 
 def test_a_report_with_an_evaluation_within_the_first_epoch_is_stored_and_prunes_nothing(make_study):
     pruner = {"type": "median", "n_startup_trials": 2, "n_warmup_steps": 0}
-    study = make_study(pruner=pruner, gate=SkillThreshold(0.5, 2000))
+    study = make_study(pruner=pruner, skill=SkillThreshold(0.5, 2000))
     for _ in range(3):
         assignment = study.next_assignment()
         for epoch in (1, 2, 3):

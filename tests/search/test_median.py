@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 from cnn_lstm_hyperopt.search import Point, SkillThreshold, State, ranked_front
 from cnn_lstm_hyperopt.search.pruners import PRUNERS
 
-GATE = SkillThreshold(0.5, 10_000)  # needs 0.51; half a standard error is 0.0025
+SKILL = SkillThreshold(0.5, 10_000)  # needs 0.51; half a standard error is 0.0025
 
 
 @pytest.fixture(scope="module")
 def decide(make_plan):
     """The pruner's reason for a trial and the others."""
 
-    def reason(trial, others, gate=GATE, **options):
+    def reason(trial, others, skill=SKILL, **options):
         settings = {"type": "median", "n_startup_trials": 1, "n_warmup_steps": 0, **options}
-        return PRUNERS["median"](make_plan(pruner=settings, gate=gate)).reason_to_prune(trial, others)
+        return PRUNERS["median"](make_plan(pruner=settings, skill=skill)).reason_to_prune(trial, others)
 
     return reason
 
@@ -92,7 +92,7 @@ def test_decides_as_optunas_median_pruner_where_accuracy_is_all_that_counts(
         )
         for i, c in enumerate(complete_curves)
     ]
-    assert len(ranked_front(complete, GATE)) == n
+    assert len(ranked_front(complete, SKILL)) == n
     ours = [
         decide(
             running(make_record, curve[: epoch + 1]),
@@ -239,11 +239,11 @@ def test_a_rival_that_ended_early_counts_with_its_last_accuracy(decide, make_rec
 
 def test_unskilled_rivals_beat_nobody(decide, make_record):
     """They are off the front, though they are small, fast and above the trial at this epoch."""
-    gate = SkillThreshold(0.5, 100)  # needs 0.60
+    skill = SkillThreshold(0.5, 100)  # needs 0.60
     unskilled = [make_record(i, curve=[0.65, 0.65, 0.55], values=(0.55, 1, 0.1), size_mb=0.1) for i in range(3)]
-    assert ranked_front(unskilled, gate) == []
-    assert decide(running(make_record, [0.61, 0.61]), unskilled, gate) is None
-    assert decide(running(make_record, [0.55, 0.55]), unskilled, gate) is not None
+    assert ranked_front(unskilled, skill) == []
+    assert decide(running(make_record, [0.61, 0.61]), unskilled, skill) is None
+    assert decide(running(make_record, [0.55, 0.55]), unskilled, skill) is not None
 
 
 def test_a_report_within_an_epoch_does_not_count_as_an_epoch(decide, make_record, rivals):

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+from builders.rehearsal import assert_legal, plan_of, simulate, volume
 from cnn_lstm_hyperopt.config import Choices, FloatRange, IntRange, SearchSpace
 from cnn_lstm_hyperopt.search.limits import Cost, Limits
 from cnn_lstm_hyperopt.search.observations import Kind, Observation
@@ -15,7 +16,6 @@ from cnn_lstm_hyperopt.search.samplers.nsga2 import Nsga2Sampler
 from cnn_lstm_hyperopt.search.samplers.random import RandomSampler
 from cnn_lstm_hyperopt.search.skill_threshold import SkillThreshold
 from cnn_lstm_hyperopt.space.parameters import ParameterSpec
-from rehearsal import assert_legal, plan_of, simulate, volume
 
 SPACE = SearchSpace.of(
     {
@@ -28,7 +28,7 @@ SPACE = SearchSpace.of(
         "temperature": ParameterSpec("float", FloatRange(0.0, 1.0), when={"attention": (True,)}),
     }
 )
-GATE = SkillThreshold(0.5, 2000)
+SKILL = SkillThreshold(0.5, 2000)
 
 
 def objective(p):
@@ -44,7 +44,7 @@ def objective(p):
 
 
 def new(space=SPACE, *, cls=Nsga2Sampler, **changed):
-    return cls(plan_of(space, "nsga2", gate=GATE, **changed))
+    return cls(plan_of(space, "nsga2", skill=SKILL, **changed))
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +152,7 @@ def told(number, accuracy, seconds, size, kind=Kind.COMPLETE):
 def test_parents_are_the_best_that_have_learnt_something():
     """However small and fast the others are: nothing dominates them."""
     skilled = [told(k, 0.8 + k / 1000, 5.0, 5.0) for k in range(nsga2.POPULATION)]
-    bare = [told(100 + k, GATE.threshold, 0.0, 0.0) for k in range(20)]
+    bare = [told(100 + k, SKILL.threshold, 0.0, 0.0) for k in range(20)]
     diverged = [told(200 + k, 0.9, 0.5, 0.5, Kind.DIVERGED) for k in range(20)]
     widths = {child["width"] for child in children([*bare, *skilled, *diverged])}
     inherited = widths & {row.params["width"] for row in [*skilled, *bare, *diverged]}

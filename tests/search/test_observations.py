@@ -12,7 +12,7 @@ from cnn_lstm_hyperopt.search import Point, SkillThreshold, State, StudyStorage,
 from cnn_lstm_hyperopt.search.learning_curves import MIN_CURVES, FinishedCurves
 from cnn_lstm_hyperopt.search.observations import Kind, ObservationCache, losses, observations
 
-GATE = SkillThreshold(0.5, 100)
+SKILL = SkillThreshold(0.5, 100)
 EPOCHS = 12
 
 
@@ -62,7 +62,7 @@ def complete(synthetic):
 
 def test_a_complete_trial_is_told_with_its_seconds_and_size(make_record):
     record = make_record(3, values=(0.7, 10, 2), params={"a": 1}, curve=[0.7], projected_seconds=99)
-    (row,) = observations([record], GATE, 1)
+    (row,) = observations([record], SKILL, 1)
     assert (row.number, row.params, row.kind, row.variance, row.note) == (3, {"a": 1}, Kind.COMPLETE, 0.0, None)
     assert row.losses == pytest.approx((-0.7, math.log(10), math.log(2)))
 
@@ -71,21 +71,21 @@ def test_a_complete_trial_is_told_with_its_settled_accuracy(make_record):
     """One lucky reading, at the epoch of the lowest loss, draws nobody: it counts with the quarter before it."""
     curve = [0.5] * 5 + [0.6, 0.6, 0.9, 0.6]
     record = make_record(0, values=(0.9, 9, 1), curve=curve)
-    assert observations([record], GATE, 9)[0].losses[0] == pytest.approx(-(0.6 + 0.9) / 2)
+    assert observations([record], SKILL, 9)[0].losses[0] == pytest.approx(-(0.6 + 0.9) / 2)
 
 
 def test_a_complete_trial_without_a_curve_is_told_with_its_value(make_record):
-    assert observations([make_record(0, values=(0.7, 9, 1))], GATE, 9)[0].losses[0] == -0.7
+    assert observations([make_record(0, values=(0.7, 9, 1))], SKILL, 9)[0].losses[0] == -0.7
 
 
 def test_a_log_loss_beyond_all_measure_is_told_as_twice_as_bad_as_chance(make_record):
     """Or one model that is sure of what is wrong would set the scale for all."""
-    gate = SkillThreshold.on("log_loss", [np.arange(1000) % 2])
+    skill = SkillThreshold.on("log_loss", [np.arange(1000) % 2])
     ends = {-9.0: -2 * math.log(2), -0.6: -0.6}
     for score, expected in ends.items():
         complete = make_record(0, values=(score, 9, 1), curve=[Point(1, score, -score, 9)])
         pruned = make_record(1, state=State.PRUNED, curve=[Point(1, score, -score, 9)])
-        assert [-row.losses[0] for row in observations([complete, pruned], gate, 9)] == pytest.approx(
+        assert [-row.losses[0] for row in observations([complete, pruned], skill, 9)] == pytest.approx(
             [expected, expected]
         )
 
@@ -97,14 +97,14 @@ def test_as_long_as_few_are_complete_a_pruned_trial_is_told_with_what_it_had_and
     """The accuracy of its lowest loss, with the error of a reading."""
     curve = (Point(1, 0.50, 0.70, 1), Point(2, 0.60, 0.60, 2), Point(3, 0.65, 0.65, 3))
     record = make_record(1, state=State.PRUNED, curve=curve, size_mb=4, projected_seconds=20.0)
-    (row,) = observations([record], GATE, 9)
+    (row,) = observations([record], SKILL, 9)
     assert row.losses == pytest.approx((-0.60, math.log(20), math.log(4)))
     assert (row.kind, row.variance) == (Kind.PRUNED, pytest.approx(0.6 * 0.4 / 100))
 
 
 def test_a_pruned_trial_without_a_projection_is_told_with_its_own_seconds(make_record):
     record = make_record(1, state=State.PRUNED, curve=[0.55, 0.6], size_mb=4)
-    assert observations([record], GATE, 9)[0].losses == pytest.approx((-0.6, math.log(2), math.log(4)))
+    assert observations([record], SKILL, 9)[0].losses == pytest.approx((-0.6, math.log(2), math.log(4)))
 
 
 def test_a_trial_pruned_before_its_first_validation_is_told_as_one_at_chance_of_which_nothing_is_known(
@@ -112,7 +112,7 @@ def test_a_trial_pruned_before_its_first_validation_is_told_as_one_at_chance_of_
 ):
     record = make_record(99, state=State.PRUNED, size_mb=4, projected_seconds=900.0, attributes={"finish_order": 99})
     for others in ([], complete(20)):
-        row = observations([*others, record], GATE, EPOCHS)[-1]
+        row = observations([*others, record], SKILL, EPOCHS)[-1]
         assert row.losses == pytest.approx((-0.5, math.log(900), math.log(4)))
         assert (row.kind, row.variance) == (Kind.PRUNED, math.inf)
 
@@ -120,7 +120,7 @@ def test_a_trial_pruned_before_its_first_validation_is_told_as_one_at_chance_of_
 def test_a_pruned_trial_is_told_with_what_is_expected_of_it(complete, synthetic):
     others = complete(12)
     record = synthetic(99, state=State.PRUNED, epochs=4, attributes={"finish_order": 12})
-    (*_, row) = observations([*others, record], GATE, EPOCHS)
+    (*_, row) = observations([*others, record], SKILL, EPOCHS)
     expected = FinishedCurves(others, 4.0, EPOCHS).outcomes(record.curve, record.size_mb)
     assert row.losses == losses(expected.score, expected.seconds, record.size_mb)
     assert row.variance == expected.variance > 0
@@ -133,7 +133,7 @@ def test_what_is_expected_of_a_pruned_trial_is_near_what_becomes_of_it(synthetic
     for number in range(100, 150):
         whole = synthetic(number, noise=0.005)
         pruned = synthetic(number, state=State.PRUNED, epochs=3, noise=0.005, attributes={"finish_order": 999})
-        (*_, row) = observations([*others, pruned], GATE, EPOCHS)
+        (*_, row) = observations([*others, pruned], SKILL, EPOCHS)
         expected.append(row.losses)
         had.append(-pruned.curve[-1].score)
         truth.append(losses(*whole.values))
@@ -150,7 +150,7 @@ def test_what_is_expected_of_a_pruned_trial_is_near_what_becomes_of_it(synthetic
 def test_what_is_told_of_a_pruned_trial_changes_in_steps(complete, synthetic):
     """The curves that it is compared with are the first 10, 12, 14, 16, 19, …: so most answers stay as they were."""
     pruned = synthetic(99, state=State.PRUNED, epochs=4, attributes={"finish_order": 3.5})
-    values = [observations([*complete(n), pruned], GATE, EPOCHS)[min(n, 4)].losses for n in range(4, 23)]
+    values = [observations([*complete(n), pruned], SKILL, EPOCHS)[min(n, 4)].losses for n in range(4, 23)]
     changes = [n for n, (a, b) in enumerate(itertools.pairwise(values), start=5) if a != b]
     assert changes == [MIN_CURVES, 12, 14, 16, 19, 22]
 
@@ -163,16 +163,16 @@ def test_a_diverged_trial_is_told_as_one_at_chance_and_as_slow_as_the_slowest_be
     diverged = make_record(2, state=State.FAIL, curve=[0.9], size_mb=4, attributes={"diverged": True}, params={"a": 1})
     after = make_record(3, values=(0.7, 99, 2))
     finishing([*before, diverged, after])
-    rows = observations([*before, diverged, after], GATE, 9)
+    rows = observations([*before, diverged, after], SKILL, 9)
     assert [row.number for row in rows] == [0, 1, 2, 3]
     assert (rows[2].params, rows[2].kind) == ({"a": 1}, Kind.DIVERGED)
     assert rows[2].losses == pytest.approx((-0.5, math.log(30), math.log(4)))
-    assert observations([*before, diverged], GATE, 9) == rows[:3]  # told alike however many follow
+    assert observations([*before, diverged], SKILL, 9) == rows[:3]  # told alike however many follow
 
 
 def test_a_diverged_trial_with_none_before_it_is_told_all_the_same(make_record):
     diverged = make_record(0, state=State.FAIL, size_mb=4, attributes={"diverged": True})
-    assert observations([diverged], GATE, 9)[0].losses == pytest.approx((-0.5, 0.0, math.log(4)))
+    assert observations([diverged], SKILL, 9)[0].losses == pytest.approx((-0.5, 0.0, math.log(4)))
 
 
 def test_failed_and_running_trials_are_not_told(make_record):
@@ -183,8 +183,8 @@ def test_failed_and_running_trials_are_not_told(make_record):
         make_record(3, state=State.RUNNING, curve=[0.9]),
         make_record(4, values=(0.6, 1, 1)),
     ]
-    assert [row.number for row in observations(records, GATE, 9)] == [0, 2, 4]
-    assert observations([], GATE, 9) == []
+    assert [row.number for row in observations(records, SKILL, 9)] == [0, 2, 4]
+    assert observations([], SKILL, 9) == []
 
 
 # ---------------------------------------------------------------------- the order, and what is kept
@@ -192,21 +192,21 @@ def test_failed_and_running_trials_are_not_told(make_record):
 
 def test_rows_are_in_the_order_in_which_trials_ended(make_record):
     records = [make_record(n, values=(0.7, 1, 1), attributes={"finish_order": o}) for n, o in enumerate([2, 0, 3, 1])]
-    assert [row.number for row in observations(records, GATE, 9)] == [1, 3, 0, 2]
-    assert observations(reversed(records), GATE, 9) == observations(records, GATE, 9)
+    assert [row.number for row in observations(records, SKILL, 9)] == [1, 3, 0, 2]
+    assert observations(reversed(records), SKILL, 9) == observations(records, SKILL, 9)
 
 
 def test_trials_that_were_cut_off_come_first_by_number(make_record):
     """Nobody was there to say when they ended."""
     records = [make_record(n, values=(0.7, 1, 1), attributes={"finish_order": 0} if n == 0 else {}) for n in range(3)]
-    assert [row.number for row in observations(records, GATE, 9)] == [1, 2, 0]
+    assert [row.number for row in observations(records, SKILL, 9)] == [1, 2, 0]
 
 
 def test_what_a_sampler_noted_comes_back(make_record):
     note = {"size": 3, "list": [1.5, None]}
     for state, values in ((State.COMPLETE, (0.7, 1, 1)), (State.PRUNED, None)):
         record = make_record(0, state=state, values=values, curve=[0.7], attributes={"note": note})
-        assert observations([record], GATE, 9)[0].note == note
+        assert observations([record], SKILL, 9)[0].note == note
 
 
 @pytest.fixture(scope="session")
@@ -238,7 +238,7 @@ def test_what_is_kept_changes_no_answer(mixed):
     memory = ObservationCache()
     for finished in range(61):
         known = as_of(mixed, finished)
-        assert observations(known, GATE, EPOCHS, memory) == observations(known, GATE, EPOCHS)
+        assert observations(known, SKILL, EPOCHS, memory) == observations(known, SKILL, EPOCHS)
 
 
 @settings(deadline=None, max_examples=30)
@@ -246,8 +246,8 @@ def test_what_is_kept_changes_no_answer(mixed):
 def test_what_is_kept_changes_no_answer_however_often_it_was_asked(mixed, visits):
     memory = ObservationCache()
     for finished in visits:
-        observations(as_of(mixed, finished), GATE, EPOCHS, memory)
-    assert observations(mixed, GATE, EPOCHS, memory) == observations(mixed, GATE, EPOCHS)
+        observations(as_of(mixed, finished), SKILL, EPOCHS, memory)
+    assert observations(mixed, SKILL, EPOCHS, memory) == observations(mixed, SKILL, EPOCHS)
 
 
 def test_a_history_that_is_read_back_tells_the_same(mixed, tmp_path):
@@ -263,7 +263,7 @@ def test_a_history_that_is_read_back_tells_the_same(mixed, tmp_path):
         )
     storage.close()
     storage = StudyStorage(path)
-    again = observations(storage.records(), GATE, EPOCHS)
+    again = observations(storage.records(), SKILL, EPOCHS)
     storage.close()
-    expected = [row._replace(params={}) for row in observations(mixed, GATE, EPOCHS)]
+    expected = [row._replace(params={}) for row in observations(mixed, SKILL, EPOCHS)]
     assert again == expected

@@ -13,7 +13,7 @@ from cnn_lstm_hyperopt.errors import SaveDirError, StorageFailedError, TrialChan
 from cnn_lstm_hyperopt.progress import ProgressReport
 from cnn_lstm_hyperopt.search import Assignment, NoTrial, State, Study, StudyStorage, Values, optimise
 from cnn_lstm_hyperopt.search.importance import importances
-from cnn_lstm_hyperopt.search.orphans import fail_left_over, fail_worker, pause_orphans
+from cnn_lstm_hyperopt.search.orphans import fail_interrupted, fail_worker, pause_orphans
 from cnn_lstm_hyperopt.search.study_file import FORMAT
 from cnn_lstm_hyperopt.search.trial_seals import KEY
 
@@ -91,7 +91,7 @@ def test_foreign_trials_are_neither_run_nor_ended(make_study):
     first = study.next_assignment()
     assert first.number == 5
     study.pause(first)
-    assert fail_left_over(study.storage, "no time") == [5]
+    assert fail_interrupted(study.storage, "no time") == [5]
     assert fail_worker(study.storage, 1, "x", "died") == []
     assert [trial.state for trial in outside(study.storage).trials][:5] == before
 
@@ -147,9 +147,9 @@ def test_importances_are_of_our_trials_alone(cheap, tmp_path):
     for trial in alone.storage.study.trials[:10]:
         foreign = create_trial(values=FORGED, params=trial.params, distributions=trial.distributions)
         shared.storage.study.add_trial(foreign)
-    gate = alone.plan.gate
-    assert importances(shared.storage, gate) == importances(alone.storage, gate)
-    assert importances(shared.storage, gate)
+    skill = alone.plan.skill
+    assert importances(shared.storage, skill) == importances(alone.storage, skill)
+    assert importances(shared.storage, skill)
 
 
 # ---------------------------------------------------------------------- changes to trials of ours

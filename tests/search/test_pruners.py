@@ -35,7 +35,7 @@ def test_a_first_trial_is_never_pruned(make_plan, make_record, name):
 
 @pytest.mark.parametrize(("accuracy", "n", "overlap", "margin"), [(0.5, 100, 1, 0.025), (0.9, 100, 4, 0.03)])
 def test_the_margin_is_half_a_standard_error(make_plan, accuracy, n, overlap, margin):
-    pruner = PRUNERS["none"](make_plan(gate=SkillThreshold(0.5, n, overlap)))
+    pruner = PRUNERS["none"](make_plan(skill=SkillThreshold(0.5, n, overlap)))
     assert pruner.margin(accuracy) == pytest.approx(margin)
 
 
@@ -86,7 +86,7 @@ def run_to_its_end(study, assignment):
 def test_an_exempt_trial_is_noted_once_and_runs_on(make_plan, name):
     settings = {"type": name, "n_startup_trials": 12, "n_warmup_steps": 0, "reduction_factor": 10}
     plan = make_plan(
-        pruner=settings, max_epochs=EPOCHS, gate=SkillThreshold(0.5, 2000), cost=lambda params: Cost(9.0, 1.0), seed=11
+        pruner=settings, max_epochs=EPOCHS, skill=SkillThreshold(0.5, 2000), cost=lambda params: Cost(9.0, 1.0), seed=11
     )
     study = Study(StudyStorage.in_memory("x"), plan)
     for number in range(60):
@@ -112,7 +112,7 @@ def test_the_last_report_of_a_trial_prunes_nothing(make_plan, name):
     """There is nothing left to save, also where patience is exhausted at an epoch at which the pruner decides."""
     settings = {"type": name, "n_startup_trials": 12, "n_warmup_steps": 0, "reduction_factor": 10}
     plan = make_plan(
-        pruner=settings, max_epochs=EPOCHS, gate=SkillThreshold(0.5, 2000), cost=lambda params: Cost(9.0, 1.0)
+        pruner=settings, max_epochs=EPOCHS, skill=SkillThreshold(0.5, 2000), cost=lambda params: Cost(9.0, 1.0)
     )
     study = Study(StudyStorage.in_memory("x"), plan)
     for _ in range(GOOD):

@@ -1,4 +1,4 @@
-"""The gate in closed form, and for every metric by simulation of models that have learnt nothing."""
+"""The skill threshold in closed form, and for every metric by simulation of models that have learnt nothing."""
 
 import json
 import math
@@ -26,17 +26,17 @@ def test_threshold_is_chance_and_two_standard_errors(chance, n, threshold):
 
 
 def test_a_trial_on_the_line_has_not_passed():
-    gate = SkillThreshold(0.5, 100)
-    assert not gate.passes(gate.threshold)
-    assert gate.passes(math.nextafter(gate.threshold, 1))
+    skill = SkillThreshold(0.5, 100)
+    assert not skill.passes(skill.threshold)
+    assert skill.passes(math.nextafter(skill.threshold, 1))
 
 
 @given(st.floats(0.01, 0.99), st.integers(1, 10**6), st.floats(0, 1) | st.none())
 def test_a_score_breaks_the_constraint_exactly_where_it_does_not_pass(chance, n, score):
-    gate = SkillThreshold(chance, n)
-    score = gate.threshold if score is None else score
-    assert (gate.shortfall(score) > 0) == (not gate.passes(score))
-    assert gate.shortfall(score) == pytest.approx(gate.threshold - score, abs=1e-300)
+    skill = SkillThreshold(chance, n)
+    score = skill.threshold if score is None else score
+    assert (skill.shortfall(score) > 0) == (not skill.passes(score))
+    assert skill.shortfall(score) == pytest.approx(skill.threshold - score, abs=1e-300)
 
 
 @given(st.floats(0.01, 0.99), st.integers(1, 10**6), st.floats(0, 1))
@@ -48,20 +48,20 @@ def test_passing_means_two_standard_errors_above_chance(chance, n, accuracy):
 
 def test_the_gate_lets_chance_through_about_once_in_forty():
     """Binomial: the share of majority guessers above the line is the normal tail beyond 2, 2.3 %."""
-    gate = SkillThreshold(0.55, 1000)
+    skill = SkillThreshold(0.55, 1000)
     accuracies = np.random.default_rng(0).binomial(1000, 0.55, 20_000) / 1000
-    assert 0.015 < np.mean([gate.passes(a) for a in accuracies]) < 0.03
+    assert 0.015 < np.mean([skill.passes(a) for a in accuracies]) < 0.03
 
 
 @pytest.mark.parametrize("overlap", [1, 3, 10, 500])
 def test_windows_that_look_at_the_same_bar_count_together(overlap):
     """Ten windows of ten bars' horizon are one reading."""
-    gate = SkillThreshold(0.5, 1000, overlap)
-    assert gate.n_effective == 1000 / overlap
-    assert gate.threshold == pytest.approx(
+    skill = SkillThreshold(0.5, 1000, overlap)
+    assert skill.n_effective == 1000 / overlap
+    assert skill.threshold == pytest.approx(
         SkillThreshold(0.5, 1000).threshold + (math.sqrt(overlap) - 1) / math.sqrt(1000)
     )
-    assert gate.standard_error(0.8) == pytest.approx(0.4 * math.sqrt(overlap / 1000))
+    assert skill.standard_error(0.8) == pytest.approx(0.4 * math.sqrt(overlap / 1000))
 
 
 def test_there_is_one_reading_at_least():
@@ -115,11 +115,11 @@ def scores_of(metric: str, labels: np.ndarray, says: Callable[[np.ndarray, np.ra
 )
 def test_chance_and_its_error_in_closed_form(metric, labels, chance, error):
     assert no_skill(metric, [labels]) == pytest.approx((chance, error), rel=1e-12)
-    gate = SkillThreshold.on(metric, [labels])
-    assert gate.chance == pytest.approx(chance)
-    assert gate.standard_error(chance) == pytest.approx(error)
-    assert gate.threshold == pytest.approx(chance + 2 * error)
-    assert (gate.n_validation, gate.metric) == (len(labels), metric)
+    skill = SkillThreshold.on(metric, [labels])
+    assert skill.chance == pytest.approx(chance)
+    assert skill.standard_error(chance) == pytest.approx(error)
+    assert skill.threshold == pytest.approx(chance + 2 * error)
+    assert (skill.n_validation, skill.metric) == (len(labels), metric)
 
 
 @every_metric
@@ -166,8 +166,8 @@ def test_the_errors_of_those_who_guess_are_no_larger_than_told(metric, labels, l
 @pytest.mark.parametrize("labels", [UNEVEN, THREE], ids=["two", "three"])
 @pytest.mark.parametrize("metric", ["balanced_accuracy", "mcc", "auc"])
 def test_the_gate_lets_guessers_through_about_once_in_forty(metric, labels):
-    gate = SkillThreshold.on(metric, [labels])
-    passed = np.mean([gate.passes(each) for each in scores_of(metric, labels, uniform, 2000)])
+    skill = SkillThreshold.on(metric, [labels])
+    passed = np.mean([skill.passes(each) for each in scores_of(metric, labels, uniform, 2000)])
     assert passed < 0.032
     if len(np.unique(labels)) == 2:
         assert passed > 0.013
@@ -177,13 +177,13 @@ def test_the_gate_lets_guessers_through_about_once_in_forty(metric, labels):
 @pytest.mark.parametrize("labels", [UNEVEN, THREE, np.arange(400) % 2], ids=["two", "three", "even"])
 def test_noise_in_logits_passes_the_gate_of_a_log_loss_about_once_in_forty_at_worst(labels):
     """At the spread at which a gain of 2/n is likeliest, and less often at others."""
-    gate = SkillThreshold.on("log_loss", [labels])
+    skill = SkillThreshold.on("log_loss", [labels])
     rates = np.bincount(labels) / len(labels)
     worst = math.sqrt(2 * 2 / len(labels) / (rates * (1 - rates)).sum())
     passed = {}
     for factor in (0.3, 1.0, 3.0):
         scores = scores_of("log_loss", labels, lambda y, g, s=factor * worst: noise(y, g, s), 3000)
-        passed[factor] = np.mean([gate.passes(each) for each in scores])
+        passed[factor] = np.mean([skill.passes(each) for each in scores])
     assert 0.015 < passed[1.0] < 0.032
     assert passed[0.3] < 0.015
     assert passed[3.0] < 0.015
@@ -219,15 +219,15 @@ def test_a_calibrated_models_gain_in_log_loss_varies_as_the_gate_says(rate, spre
             - score("log_loss", labels, np.column_stack([1 - own, own]))
         )
     labels = (np.arange(3000) < 3000 * rate).astype(np.int64)
-    gate = SkillThreshold.on("log_loss", [labels])
-    assert np.std(gains) == pytest.approx(gate.standard_error(gate.chance + np.mean(gains)), rel=0.12)
+    skill = SkillThreshold.on("log_loss", [labels])
+    assert np.std(gains) == pytest.approx(skill.standard_error(skill.chance + np.mean(gains)), rel=0.12)
 
 
 def test_the_error_of_a_log_loss_grows_with_the_distance_from_chance_on_both_sides():
-    gate = SkillThreshold.on("log_loss", [np.arange(1000) % 2])
-    errors = [gate.standard_error(gate.chance + gain) for gain in (0.0, 0.0004, 0.008, 0.05, 0.3)]
+    skill = SkillThreshold.on("log_loss", [np.arange(1000) % 2])
+    errors = [skill.standard_error(skill.chance + gain) for gain in (0.0, 0.0004, 0.008, 0.05, 0.3)]
     assert errors == pytest.approx([0.001, 0.001, 0.004, 0.01, math.sqrt(0.6 / 1000)])
-    assert gate.standard_error(gate.chance - 0.05) == pytest.approx(0.01)
+    assert skill.standard_error(skill.chance - 0.05) == pytest.approx(0.01)
 
 
 @every_metric
@@ -251,9 +251,9 @@ def test_folds_of_one_size_are_worth_all_their_windows(metric):
 def test_folds_that_hold_out_the_same_windows_are_no_new_readings(metric):
     """Combinatorial folds: six pairs of four blocks hold out each block three times."""
     pairs = [np.concatenate([UNEVEN, UNEVEN])] * 6
-    gate = SkillThreshold.on(metric, pairs, n_windows=4 * 400)
-    assert gate.n_validation == 1600
-    assert gate.threshold == pytest.approx(SkillThreshold.on(metric, [UNEVEN] * 4).threshold, rel=1e-3)
+    skill = SkillThreshold.on(metric, pairs, n_windows=4 * 400)
+    assert skill.n_validation == 1600
+    assert skill.threshold == pytest.approx(SkillThreshold.on(metric, [UNEVEN] * 4).threshold, rel=1e-3)
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy", "auc", "log_loss"])
@@ -261,11 +261,11 @@ def test_a_small_fold_makes_the_mean_over_folds_uncertain(metric):
     """Simulated: the standard deviation of the mean of a reading on 100 windows and one on 900 is that of 360 windows."""
     generator = np.random.default_rng(0)
     folds = [np.arange(100) % 2, np.arange(900) % 2]
-    gate = SkillThreshold.on(metric, folds)
-    assert gate.n_validation == 360
+    skill = SkillThreshold.on(metric, folds)
+    assert skill.n_validation == 360
     spread = 2 * math.sqrt(2 / 360) if metric == "log_loss" else 1.0  # the likeliest to pass
     means = [np.mean([score(metric, y, noise(y, generator, spread)) for y in folds]) for _ in range(1500)]
-    assert np.mean([gate.passes(mean) for mean in means]) == pytest.approx(0.023, abs=0.01)
+    assert np.mean([skill.passes(mean) for mean in means]) == pytest.approx(0.023, abs=0.01)
 
 
 def test_the_chance_of_folds_is_the_mean_of_each():
@@ -286,9 +286,9 @@ def test_where_all_labels_are_alike_an_auc_and_a_correlation_are_not_defined(met
 def test_where_all_labels_are_alike_nobody_beats_the_constant(metric):
     labels = np.ones(30, dtype=np.int64)
     assert undefined_in(metric, [labels]) is None
-    gate = SkillThreshold.on(metric, [labels])
-    assert gate.chance == METRICS[metric].score_range[1]
-    assert not gate.passes(gate.chance)
+    skill = SkillThreshold.on(metric, [labels])
+    assert skill.chance == METRICS[metric].score_range[1]
+    assert not skill.passes(skill.chance)
 
 
 def test_a_class_that_does_not_occur_in_a_fold_counts_for_nothing():
@@ -299,19 +299,19 @@ def test_a_class_that_does_not_occur_in_a_fold_counts_for_nothing():
 
 @every_metric
 def test_a_gate_is_stored_as_json_and_comes_back(metric):
-    gate = SkillThreshold.on(metric, [THREE, THREE], overlap=3)
-    assert SkillThreshold(**json.loads(json.dumps(asdict(gate), allow_nan=False))) == gate
+    skill = SkillThreshold.on(metric, [THREE, THREE], overlap=3)
+    assert SkillThreshold(**json.loads(json.dumps(asdict(skill), allow_nan=False))) == skill
 
 
 @pytest.mark.parametrize("metric", ["balanced_accuracy", "mcc", "auc"])
 def test_a_gate_whose_error_depends_on_the_labels_is_not_made_without(metric):
-    with pytest.raises(ValueError, match=f"a gate of {metric} needs an error"):
+    with pytest.raises(ValueError, match=f"a skill threshold of {metric} needs an error"):
         SkillThreshold(0.5, 100, metric=metric)
 
 
 def test_what_counts_as_worst_of_a_log_loss_is_as_far_below_chance_as_perfect_is_above():
-    gate = SkillThreshold.on("log_loss", [UNEVEN])
-    assert gate.score_range == (2 * gate.chance, 0.0)
+    skill = SkillThreshold.on("log_loss", [UNEVEN])
+    assert skill.score_range == (2 * skill.chance, 0.0)
     assert SkillThreshold.on("mcc", [UNEVEN]).score_range == (-1.0, 1.0)
     assert SkillThreshold(0.5, 100).score_range == (0.0, 1.0)
     for name, metric in METRICS.items():

@@ -15,7 +15,7 @@ from cnn_lstm_hyperopt.config import Choices, Fixed
 from cnn_lstm_hyperopt.errors import HyperoptError, SaveDirError, StorageFailedError
 from cnn_lstm_hyperopt.search import Point, State, StudyStorage, Values
 from cnn_lstm_hyperopt.search.distributions import distributions_of, with_fixed
-from cnn_lstm_hyperopt.search.orphans import fail_left_over, fail_worker, pause_orphans
+from cnn_lstm_hyperopt.search.orphans import fail_interrupted, fail_worker, pause_orphans
 from cnn_lstm_hyperopt.search.storage_recovery import back_up
 from cnn_lstm_hyperopt.search.study_file import FORMAT
 
@@ -167,7 +167,7 @@ def test_what_nobody_will_go_on_with_fails(storage, start):
     start()
     storage.finish(start(), State.PRUNED, None, {"reason": "x"})
     storage.study.enqueue_trial({"cnn.dropout": 0.1})  # by somebody else
-    assert fail_left_over(storage, "no time") == [0, 1]
+    assert fail_interrupted(storage, "no time") == [0, 1]
     assert [(r.state, r.reason) for r in storage.records()] == [
         (State.FAIL, "no time"),
         (State.FAIL, "no time"),
@@ -180,10 +180,10 @@ def test_states_know_whether_they_are_an_end():
 
 
 def test_attributes_of_the_study(storage, path):
-    assert storage.attribute("gate") is None
-    storage.set_attribute("gate", {"chance": 0.1, "list": [1, None, "ü"]})
+    assert storage.attribute("skill") is None
+    storage.set_attribute("skill", {"chance": 0.1, "list": [1, None, "ü"]})
     again = reopened(storage, path)
-    assert again.attribute("gate") == {"chance": 0.1, "list": [1, None, "ü"]}
+    assert again.attribute("skill") == {"chance": 0.1, "list": [1, None, "ü"]}
     again.close()
 
 
@@ -354,8 +354,8 @@ def test_a_study_is_not_made_twice(path):
 
 
 def test_a_new_study_has_its_attributes_from_the_start(path):
-    storage = StudyStorage(path, create="x", attributes={"gate": {"chance": 0.5}, "n_trials": 7})
-    assert (storage.attribute("gate"), storage.attribute("n_trials")) == ({"chance": 0.5}, 7)
+    storage = StudyStorage(path, create="x", attributes={"skill": {"chance": 0.5}, "n_trials": 7})
+    assert (storage.attribute("skill"), storage.attribute("n_trials")) == ({"chance": 0.5}, 7)
     assert storage.attribute("format") == FORMAT
     storage.close()
     assert [p.name for p in path.parent.iterdir()] == ["study.db"]

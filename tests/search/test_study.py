@@ -9,12 +9,12 @@ import pytest
 from cnn_lstm_hyperopt.errors import StudyFailedError
 from cnn_lstm_hyperopt.progress import Action, ProgressReport
 from cnn_lstm_hyperopt.search import DIED, KILLED, Assignment, Limits, NoTrial, SkillThreshold, State, Values, levels_of
-from cnn_lstm_hyperopt.search.orphans import fail_left_over, fail_worker, pause_orphans
+from cnn_lstm_hyperopt.search.orphans import fail_interrupted, fail_worker, pause_orphans
 from cnn_lstm_hyperopt.search.samplers import SAMPLERS
 from cnn_lstm_hyperopt.search.study import RESTARTS
 
 SMALL = {"cnn": {"num_filters": [4, 8]}, "lstm": {"hidden_dim": [8, 16]}, "fusion": {"dim": [16]}}
-GATE = SkillThreshold(0.5, 100)
+SKILL = SkillThreshold(0.5, 100)
 
 
 def report(epoch, accuracy=0.7, seconds=None, projected=10.0, *, last=False):
@@ -283,7 +283,7 @@ def test_a_trial_that_waits_is_not_proposed_again_and_ends_when_nobody_needs_it(
     complete(study, other)
     study.plan = replace(study.plan, n_trials=1)
     assert study.next_assignment() is NoTrial.ENOUGH
-    assert fail_left_over(study.storage, "not needed any more") == [cut_off.number]
+    assert fail_interrupted(study.storage, "not needed any more") == [cut_off.number]
     assert [record.state.value for record in study.records()] == ["FAIL", "COMPLETE"]
 
 
@@ -340,7 +340,7 @@ def test_a_trial_that_may_have_lacked_memory_goes_on_with_less_and_less(make_stu
 def test_memory_that_a_trial_had_to_save_is_saved_when_it_goes_on(make_study):
     study = make_study()
     assignment = study.next_assignment()
-    study.note_saving(assignment, 1)
+    study.note_memory_level(assignment, 1)
     study.pause(assignment)
     assert study.next_assignment().saving == 1
 

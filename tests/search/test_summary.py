@@ -19,7 +19,7 @@ from cnn_lstm_hyperopt.search.pruning_stats import (
     wrongly_pruned,
 )
 
-GATE = SkillThreshold(0.5, 100)  # needs 0.60
+SKILL = SkillThreshold(0.5, 100)  # needs 0.60
 
 
 def ended(make_record, number, curve, reason="median: x", **fields):
@@ -56,7 +56,7 @@ def test_a_summary_counts_each_second_once_and_the_exempt(make_record, make_stud
         complete(make_record, exempt[1], 3 * [0.7]),
         make_record(exempt[2], state=State.FAIL),
     ]
-    summary = pruning_summary(records, plan.gate, max_epochs=plan.max_epochs, seed=plan.seed)
+    summary = pruning_summary(records, plan.skill, max_epochs=plan.max_epochs, seed=plan.seed)
     assert summary.seconds_spent == 1 + 4 + 2 + 5 + 3
     assert summary.exempt == sum(is_exempt(plan.seed, n) for n in (0, 1, 2)) + 1
     assert summary.ended_by_pruner == 1
@@ -250,13 +250,13 @@ def test_the_share_is_of_the_exempt_that_would_have_been_ended(make_record):
         make_record(6, values=(0.95, 2.0, 2.0)),
         ended(make_record, 7, [0.5]),
     ]
-    assert wrongly_pruned(records, GATE) == (jeffreys(1, 4), 4, 1)
+    assert wrongly_pruned(records, SKILL) == (jeffreys(1, 4), 4, 1)
 
 
 def test_without_such_trials_it_is_not_known(make_record):
     records = [make_record(0, values=(0.9, 1.0, 1.0)), ended(make_record, 1, [0.5])]
-    assert wrongly_pruned(records, GATE) == (Unknown("the pruner would have ended no spared trial"), 0, 0)
-    assert wrongly_pruned([], GATE)[1:] == (0, 0)
+    assert wrongly_pruned(records, SKILL) == (Unknown("the pruner would have ended no spared trial"), 0, 0)
+    assert wrongly_pruned([], SKILL)[1:] == (0, 0)
 
 
 @pytest.mark.mostly_slow(1)
@@ -279,7 +279,7 @@ def test_the_interval_of_the_share_covers_it(make_record, share):
                 records.append(noted(make_record, number, values))
             else:
                 records.append(ended(make_record, number, [0.5]))
-        found = wrongly_pruned(records, GATE).share
+        found = wrongly_pruned(records, SKILL).share
         if isinstance(found, Estimate):
             covered.append(found.low <= np.mean(wrong) <= found.high)
     assert len(covered) > 140

@@ -18,7 +18,7 @@ from cnn_lstm_hyperopt.search.samplers.cmaes.uhvi import FAR, REFERENCE, Archive
 COORDINATES = st.integers(0, 14).map(lambda k: k / 10)  # ties, duplicates and points beyond the reference
 
 
-GATE = SkillThreshold(0.5, 10**6)
+SKILL = SkillThreshold(0.5, 10**6)
 
 
 def points(objectives, most=7):
@@ -99,8 +99,8 @@ def told(accuracy, seconds, size, kind=Kind.COMPLETE):
     return Observation(0, {}, (-accuracy, math.log(seconds), math.log(size)), kind)
 
 
-def archive_of(*rows, gate=GATE):
-    archive = Archive(gate)
+def archive_of(*rows, skill=SKILL):
+    archive = Archive(skill)
     for row in rows:
         archive.add(row)
     return archive
@@ -133,12 +133,12 @@ def test_tiny_trials_that_have_learnt_nothing_come_after_all_others():
 @pytest.mark.parametrize("metric", METRICS)
 def test_in_every_metric_the_diverged_come_last_and_small_gains_count(metric):
     """Where scores are negative, 0 is not the worst; and where a small gain is 0.0008, ranges are smaller than 0.001."""
-    gate = SkillThreshold.on(metric, [np.arange(10**6) % 2])
-    worst, gain = gate.score_range[0], gate.small_gain
-    good, better = told(gate.chance + gain, 1.0, 1.0), told(gate.chance + 1.1 * gain, 2.0, 2.0)
-    archive = archive_of(good, better, gate=gate)
+    skill = SkillThreshold.on(metric, [np.arange(10**6) % 2])
+    worst, gain = skill.score_range[0], skill.small_gain
+    good, better = told(skill.chance + gain, 1.0, 1.0), told(skill.chance + 1.1 * gain, 2.0, 2.0)
+    archive = archive_of(good, better, skill=skill)
     bad = told(worst + gain, 1e-3, 1e-4)
-    values = archive.fitness([told(gate.chance, 1e-3, 1e-4), bad, told(gate.chance, 1e-3, 1e-4, Kind.DIVERGED)])
+    values = archive.fitness([told(skill.chance, 1e-3, 1e-4), bad, told(skill.chance, 1e-3, 1e-4, Kind.DIVERGED)])
     assert (np.diff(values) < 0).all()
     assert archive.box().normalised(np.array(good.losses))[0] == pytest.approx(1.0)
 

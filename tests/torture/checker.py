@@ -258,14 +258,14 @@ def _of_search_results(study: StoredStudy, results: dict[str, Any]) -> Iterator[
         yield f"results.json: optimization_history is not that of study.db: {_first_other(rows, history)}"
 
 
-def _threshold(gate: dict[str, Any]) -> float:
+def _threshold(skill: dict[str, Any]) -> float:
     """Chance and two standard errors (docs/explanation/evaluation.md)."""
-    chance, n = gate["chance"], gate["n_validation"] / gate["overlap"]
+    chance, n = skill["chance"], skill["n_validation"] / skill["overlap"]
     return float(chance + 2 * math.sqrt(chance * (1 - chance) / n))
 
 
 def _front(trials: Sequence[Trial], threshold: float) -> list[Trial]:
-    """Non-dominated among those above the gate, or among all complete ones without any, by brute force; by accuracy, then fewer
+    """Non-dominated among those above threshold, or among all complete ones without any, by brute force; by accuracy, then fewer
     seconds, then fewer MB."""
     complete = [trial for trial in trials if trial.values]
     skilled = [trial for trial in complete if trial.values[0] > threshold] or complete

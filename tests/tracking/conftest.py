@@ -14,7 +14,7 @@ from cnn_lstm_hyperopt.search.distributions import distributions_of
 from cnn_lstm_hyperopt.tracking.process import ExportProcess, SyncStatus
 from cnn_lstm_hyperopt.tracking.target import Target, tracking_target
 
-GATE = SkillThreshold(chance=0.5, n_validation=1000)
+SKILL = SkillThreshold(chance=0.5, n_validation=1000)
 Planted = Callable[..., Path]
 
 
@@ -57,7 +57,7 @@ def planted(tmp_path: Path) -> Iterator[Planted]:
         (save_dir / "config.yaml").write_text(dump_settings(settings), encoding="utf-8")
         (save_dir / "data.json").write_text("{}", encoding="utf-8")
         (save_dir / "results.json").write_text(json.dumps({"study_name": "x"}), encoding="utf-8")
-        attributes = {"skill_gate": asdict(GATE), "n_trials": len(states)}
+        attributes = {"skill_gate": asdict(SKILL), "n_trials": len(states)}
         storage = StudyStorage(save_dir / "study.db", create="planted", attributes=attributes)
         add_trials(storage, settings, states)
         storage.close()

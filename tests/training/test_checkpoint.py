@@ -22,8 +22,8 @@ from cnn_lstm_hyperopt.errors import CheckpointError
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision
 from cnn_lstm_hyperopt.training import (
     ValueScale,
+    delete_checkpoint,
     evaluate,
-    forget_checkpoint,
     last_good,
     read_checkpoint,
     train,
@@ -612,7 +612,7 @@ def test_forgetting_removes_all_of_one_training_and_nothing_else(two):
     newest, previous = two
     new_part(newest).write_bytes(b"half")
     other = shutil.copy(newest, newest.with_name("trial_00008.pt"))
-    forget_checkpoint(newest)
+    delete_checkpoint(newest)
     assert list(newest.parent.iterdir()) == [other]
-    forget_checkpoint(newest)
-    forget_checkpoint(previous.parent / "gone" / "x.pt")
+    delete_checkpoint(newest)
+    delete_checkpoint(previous.parent / "gone" / "x.pt")

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.config.schema.data import BadBars
-from cnn_lstm_hyperopt.errors import DataError
+from cnn_lstm_hyperopt.errors import DataError, Violation
 from cnn_lstm_hyperopt.utils.text import counted
 
 MOST_LINES = 20
@@ -77,7 +77,8 @@ class BadBarsError(DataError):
         lines = [problem.text() for problem in problems if problem.severity == "error"]
         more = [f"… and {len(lines) - MOST_LINES} more"] if len(lines) > MOST_LINES else []
         head = f"{len(lines)} faults in the bars:\n  " if len(lines) > 1 else ""
-        super().__init__(head + "\n  ".join(lines[:MOST_LINES] + more))
+        violations = [Violation(problem.symbol, problem.rule) for problem in problems if problem.severity == "error"]
+        super().__init__(head + "\n  ".join(lines[:MOST_LINES] + more), violations=violations)
 
 
 @dataclass

@@ -2,9 +2,9 @@
 
 from cnn_lstm_hyperopt.execution.stop import CTRL_C, TIMEOUT, StopSignal
 from cnn_lstm_hyperopt.execution.trial_events import ActivityReporter, Backup, OutsideTrials, TrialEvents
-from cnn_lstm_hyperopt.execution.trial_loop import EXHAUSTED, FINISHED, forget_left_over, run_trials
+from cnn_lstm_hyperopt.execution.trial_loop import EXHAUSTED, FINISHED, delete_stale_checkpoints, run_trials
 from cnn_lstm_hyperopt.execution.worker_plan import as_begun, memory_limit, starts_as_json, study_plan
-from cnn_lstm_hyperopt.execution.worker_pool import forget_worker_files, resolve_workers, run_with_workers
+from cnn_lstm_hyperopt.execution.worker_pool import delete_worker_files, resolve_workers, run_with_workers
 
 __all__ = [
     "CTRL_C",
@@ -17,8 +17,8 @@ __all__ = [
     "StopSignal",
     "TrialEvents",
     "as_begun",
-    "forget_left_over",
-    "forget_worker_files",
+    "delete_stale_checkpoints",
+    "delete_worker_files",
     "memory_limit",
     "resolve_workers",
     "run_trials",

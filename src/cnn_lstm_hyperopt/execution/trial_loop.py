@@ -24,7 +24,7 @@ from cnn_lstm_hyperopt.search import (
     levels_of,
 )
 from cnn_lstm_hyperopt.space.domains import Scalar
-from cnn_lstm_hyperopt.training import Checkpoint, NonFiniteLossError, forget_checkpoint, last_good
+from cnn_lstm_hyperopt.training import Checkpoint, NonFiniteLossError, delete_checkpoint, last_good
 from cnn_lstm_hyperopt.training.memory_saving import save_memory
 from cnn_lstm_hyperopt.training.trial_trainer import TrainedNetwork
 from cnn_lstm_hyperopt.utils.text import typed_line
@@ -97,7 +97,7 @@ def run_trials(
                 except TrialChangedError as error:
                     log.info("trial %d is dropped: %s", assignment.number, error)
                     study.drop(assignment, str(error))
-                    forget_checkpoint(own)
+                    delete_checkpoint(own)
                     study.check_failures()
                     continue
                 if ended is None:
@@ -105,12 +105,12 @@ def run_trials(
                 record, trained = ended
                 for callback in callbacks:
                     callback.on_trial_end(record, trained)
-                forget_checkpoint(own)
+                delete_checkpoint(own)
                 study.check_failures()
     return FINISHED if study.n_finished() >= study.plan.n_trials else reason
 
 
-def forget_left_over(study: Study, checkpoints: Path) -> None:
+def delete_stale_checkpoints(study: Study, checkpoints: Path) -> None:
     """Removes, when the run's trials have ended, the states from which no trial to come can go on."""
     needed = study.needed_states()
     for path in checkpoints.glob("trial_*"):
@@ -156,7 +156,7 @@ class _TrialRun:
         self.attempts += 1
         if self.attempts > 1:
             study.begin_again(assignment)
-            study.note_saving(assignment, saving)
+            study.note_memory_level(assignment, saving)
         start = last_good(self.checkpoint)
         if self.attempts == 1:
             why = study.why_not_again(assignment, 0 if start is None else start.epoch)

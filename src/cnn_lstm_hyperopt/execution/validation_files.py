@@ -27,7 +27,7 @@ class ValidationWriter(TrialEvents):
             write_validation(self._folder, assignment.number, self._folds, trained.outcome.best.predictions)
 
 
-def forget_validation(folder: Path, failed: Iterable[int]) -> None:
+def delete_validation(folder: Path, failed: Iterable[int]) -> None:
     """Removes what trials said that failed after all: their process ended between the file and the trial's stored end."""
     for number in failed:
         _path(folder, number).unlink(missing_ok=True)

@@ -167,8 +167,8 @@ def _work(save_dir: Path, number: int, workers: int, stop: StopSignal) -> None:
             metric=settings.study.metric,
             memory_mb=memory_limit(settings, device, workers=workers),
         )
-        gate = SkillThreshold(**storage.attribute("skill_gate"))
-        plan = as_begun(study_plan(settings, gate, runner, device, workers=workers), storage)
+        skill = SkillThreshold(**storage.attribute("skill_gate"))
+        plan = as_begun(study_plan(settings, skill, runner, device, workers=workers), storage)
         study = Study(storage, plan, claim=_Claim(save_dir / LOCK_FILE), worker=number)
         writer = ValidationWriter(save_dir / VALIDATION, data.folds)
         callbacks: list[TrialEvents] = [writer, _Place(), _MemoryWatch(stop, settings.limits.worker_growth_mb)]

@@ -17,7 +17,7 @@ MEMORY_SHARE = 0.8
 
 
 def study_plan(
-    settings: Settings, gate: SkillThreshold, runner: TrialRunner, device: torch.device, *, workers: int
+    settings: Settings, skill: SkillThreshold, runner: TrialRunner, device: torch.device, *, workers: int
 ) -> StudyPlan:
     """What defines the search, as settings and data have it."""
     return StudyPlan(
@@ -32,7 +32,7 @@ def study_plan(
             size_mb=settings.limits.size_mb,
             memory_mb=memory_limit(settings, device, workers=workers),
         ),
-        gate=gate,
+        skill=skill,
         cost=runner.costs.cost,
         estimated_time=settings.study.time_objective == "estimated",
     )

@@ -256,7 +256,7 @@ class _Worker:
         self._errors.close()
 
 
-def forget_worker_files(save_dir: Path) -> None:
+def delete_worker_files(save_dir: Path) -> None:
     """Removes what workers of this run, or of one that was killed, had in the directory."""
     for name in (DATA_FOR_WORKERS, LOCK_FILE, ACTIVITY_FILE):
         with contextlib.suppress(OSError):  # what ended the run is the error to report

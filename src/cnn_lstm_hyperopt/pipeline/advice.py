@@ -30,11 +30,11 @@ def empty_front_text(settings: Settings, plan: StudyPlan, records: Sequence[Tria
 
 def below_chance_text(settings: Settings, plan: StudyPlan, records: Sequence[TrialRecord], interface: Interface) -> str:
     """That no complete trial beats chance, by how much the best misses it, and what can be changed."""
-    gate = plan.gate
+    skill = plan.skill
     best = max(record.values.score for record in records if record.values is not None)
     return (
-        f"no trial beats {gate.to_beat} on validation, so the front holds the best trials all the same (above_chance: false):"
-        f" {METRICS[gate.metric].article} {gate.words} above {gate.threshold:.4f} is needed, the best trial has {best:.4f}; try"
+        f"no trial beats {skill.to_beat} on validation, so the front holds the best trials all the same (above_chance: false):"
+        f" {METRICS[skill.metric].article} {skill.words} above {skill.threshold:.4f} is needed, the best has {best:.4f}; try"
         f" {_cures(settings, plan, records, interface)}"
     )
 

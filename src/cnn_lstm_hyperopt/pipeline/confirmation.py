@@ -11,7 +11,7 @@ import numpy as np
 
 from cnn_lstm_hyperopt.progress import Action, Decision, OnReport, ProgressReport
 from cnn_lstm_hyperopt.space.domains import Scalar
-from cnn_lstm_hyperopt.training import NonFiniteLossError, forget_checkpoint
+from cnn_lstm_hyperopt.training import NonFiniteLossError, delete_checkpoint
 from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
 from cnn_lstm_hyperopt.utils.text import one_line
 
@@ -166,7 +166,7 @@ def confirm(
             case _:
                 failures[number] = found
                 continue
-        forget_checkpoint(place)
+        delete_checkpoint(place)
     return _ranked(candidates, readings, failures, ended)
 
 

@@ -52,7 +52,7 @@ def checkpoint_folder(save_dir: Path) -> Path:
     return save_dir / CHECKPOINTS / FINAL
 
 
-def forget_final_phase(save_dir: Path, storage: StudyStorage) -> None:
+def delete_final_phase_state(save_dir: Path, storage: StudyStorage) -> None:
     """Removes all that a final phase left for a run that continues it. To be called when its results are written, not before."""
     end_round(storage)
     shutil.rmtree(checkpoint_folder(save_dir), ignore_errors=True)
@@ -73,7 +73,7 @@ class FinalPhase:
         """Confirm, retrain, test; what was already done with these very configurations is kept.
 
         Returns:
-            An entry for each model; with any, the phase is over: :func:`forget_final_phase` once they are written.
+            An entry for each model; with any, the phase is over: :func:`delete_final_phase_state` once they are written.
 
         Raises:
             OSError: what a training or the phase leaves can't be stored.
@@ -134,7 +134,7 @@ class FinalPhase:
             events.on_retraining_start(finalist, seed, chosen.seeds, epochs, fewer=fewer, continues=continues)
             return self._listener(f"rank {finalist.rank}, seed {seed}", epochs, record)
 
-        def on_given(finalist: Finalist, seed: int, given: Given) -> None:
+        def on_epochs_set(finalist: Finalist, seed: int, given: Given) -> None:
             record.spend(stop.seconds_left)
             record.give(finalist, seed, given)
 
@@ -148,7 +148,7 @@ class FinalPhase:
                 checkpoints=checkpoint_folder(session.save_dir),
                 known=dict(record.given),
                 on_report=on_report,
-                on_given=on_given,
+                on_epochs_set=on_epochs_set,
                 seeds=chosen.seeds,
                 seconds_left=lambda: stop.seconds_left,
             )

@@ -13,7 +13,7 @@ from cnn_lstm_hyperopt.inference.model import SavedModel
 from cnn_lstm_hyperopt.pipeline.confirmation import SEEDS_APART, TIME_IS_UP, Confirmation, until
 from cnn_lstm_hyperopt.progress import Action, Decision, OnReport
 from cnn_lstm_hyperopt.space.domains import Scalar
-from cnn_lstm_hyperopt.training import NonFiniteLossError, Outcome, forget_checkpoint, last_good
+from cnn_lstm_hyperopt.training import NonFiniteLossError, Outcome, delete_checkpoint, last_good
 from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
 from cnn_lstm_hyperopt.utils.text import one_line
 
@@ -121,7 +121,7 @@ def retrain(
     checkpoints: Path,
     known: Mapping[tuple[int, int], Given],
     on_report: OnRun,
-    on_given: Callable[[Finalist, int, Given], None],
+    on_epochs_set: Callable[[Finalist, int, Given], None],
     seeds: int = 1,
     seconds_left: Callable[[], float | None] = lambda: None,
 ) -> Retraining:
@@ -137,7 +137,7 @@ def retrain(
         known: what an earlier, interrupted run has decided, by trial number and seed. It stays decided; only the time is shared
             anew among the trainings that are not yet done.
         on_report: hears of the trainings.
-        on_given: told of what is decided, before the training begins, and again when it was cut short or fails.
+        on_epochs_set: told of what is decided, before the training begins, and again when it was cut short or fails.
         seeds: trainings of each finalist.
         seconds_left: for all trainings that are not yet done; each gets an equal part, and as many epochs as are predicted to fit
             in, so that its learning-rate schedule comes to its end. None: no limit.
@@ -153,7 +153,7 @@ def retrain(
         for seed in range(1, seeds + 1):
             left, missing = seconds_left(), (len(finalists) - place) * seeds - seed + 1
             budget = None if left is None else left / missing
-            training = _SeedTraining(runner, dataset, finalist, seed, checkpoints, on_given)
+            training = _SeedTraining(runner, dataset, finalist, seed, checkpoints, on_epochs_set)
             given = training.decide(known.get((finalist.trial_number, seed)), full_epochs, budget)
             trained = given.failure or training.run(
                 given, budget, on_report(finalist, seed, given.epochs), max_gap_days
@@ -182,7 +182,7 @@ class _SeedTraining:
     finalist: Finalist
     seed: int
     checkpoints: Path
-    on_given: Callable[[Finalist, int, Given], None]
+    on_epochs_set: Callable[[Finalist, int, Given], None]
 
     @property
     def state(self) -> Path:
@@ -193,9 +193,9 @@ class _SeedTraining:
         """What an earlier run decided; else as many epochs as fit into ``budget`` seconds."""
         if given is not None:
             return given
-        forget_checkpoint(self.state)  # of what was decided otherwise
+        delete_checkpoint(self.state)  # of what was decided otherwise
         epochs = self.runner.costs.epochs_within(self.finalist.params, len(self.dataset.train), budget, full_epochs)
-        self.on_given(self.finalist, self.seed, Given(epochs))
+        self.on_epochs_set(self.finalist, self.seed, Given(epochs))
         return Given(epochs)
 
     def run(
@@ -209,7 +209,7 @@ class _SeedTraining:
         try:
             trained = self.runner.retrain(number, finalist.params, fold, given.epochs, hear, checkpoint=state)
         except NonFiniteLossError as error:
-            self.on_given(finalist, self.seed, replace(given, failure=one_line(error, 300)))
+            self.on_epochs_set(finalist, self.seed, replace(given, failure=one_line(error, 300)))
             return one_line(error, 300)
         except (RuntimeError, MemoryError) as error:
             return one_line(error, 300)
@@ -218,7 +218,7 @@ class _SeedTraining:
         if cut_short:
             lost = f"no epoch was finished in its part of {TIME_IS_UP} ({budget:.0f} s)"
             given = replace(given, cut_short=True, failure=lost if outcome.best is None else None)
-            self.on_given(finalist, self.seed, given)
+            self.on_epochs_set(finalist, self.seed, given)
             if given.failure is not None:
                 return given.failure
         elif outcome.decision.action is not Action.CONTINUE:

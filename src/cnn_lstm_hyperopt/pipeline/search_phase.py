@@ -11,19 +11,19 @@ from cnn_lstm_hyperopt.execution import (
     Backup,
     OutsideTrials,
     StopSignal,
-    forget_left_over,
-    forget_worker_files,
+    delete_stale_checkpoints,
+    delete_worker_files,
     run_trials,
     run_with_workers,
 )
-from cnn_lstm_hyperopt.execution.validation_files import ValidationWriter, forget_validation
+from cnn_lstm_hyperopt.execution.validation_files import ValidationWriter, delete_validation
 from cnn_lstm_hyperopt.pipeline.advice import below_chance_text
 from cnn_lstm_hyperopt.pipeline.results.writer import selection_bias, selection_is_due, write_results
 from cnn_lstm_hyperopt.pipeline.session import Session
 from cnn_lstm_hyperopt.run_dir.paths import CHECKPOINTS, DATA_FOR_WORKERS, VALIDATION
 from cnn_lstm_hyperopt.run_dir.storage_errors import storage_faults
 from cnn_lstm_hyperopt.search import State, above_chance
-from cnn_lstm_hyperopt.search.orphans import fail_left_over
+from cnn_lstm_hyperopt.search.orphans import fail_interrupted
 
 log = logging.getLogger(__name__)
 
@@ -61,10 +61,10 @@ def search(session: Session, stop: StopSignal) -> str:
             ended_by = _run_to_end(session, stop)
     finally:
         events.on_search_stop()
-    session.hurried = stop.interrupted
+    session.interrupted = stop.interrupted
     events.on_search_end(study, ended_by)
     front = study.front()
-    if front and not above_chance(front[0], study.plan.gate):
+    if front and not above_chance(front[0], study.plan.skill):
         events.on_warning(below_chance_text(session.settings, study.plan, study.records(), session.interface))
     if selection_is_due(session):
         events.on_selection_bias(selection_bias(session))
@@ -77,12 +77,12 @@ def _run_to_end(session: Session, stop: StopSignal) -> str:
     try:
         ended_by = _run_trials(session, stop)
     finally:
-        forget_worker_files(save_dir)
+        delete_worker_files(save_dir)
     if ended_by == FINISHED:
-        fail_left_over(study.storage, f"cut off, and the study had its {study.plan.n_trials} trials without it")
-    forget_left_over(study, save_dir / CHECKPOINTS)
+        fail_interrupted(study.storage, f"cut off, and the study had its {study.plan.n_trials} trials without it")
+    delete_stale_checkpoints(study, save_dir / CHECKPOINTS)
     failed = [record.number for record in study.records() if record.state is State.FAIL]
-    forget_validation(save_dir / VALIDATION, [*failed, *study.storage.skipped])
+    delete_validation(save_dir / VALIDATION, [*failed, *study.storage.skipped])
     OutsideTrials(study.storage, session.events.on_warning).check()
     return ended_by
 

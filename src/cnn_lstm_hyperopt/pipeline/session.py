@@ -9,7 +9,7 @@ from typing import Any
 from cnn_lstm_hyperopt.config import Settings, dump_settings
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.errors import SaveDirError
-from cnn_lstm_hyperopt.execution import OutsideTrials, forget_worker_files, starts_as_json
+from cnn_lstm_hyperopt.execution import OutsideTrials, delete_worker_files, starts_as_json
 from cnn_lstm_hyperopt.pipeline.advice import Interface, empty_front_text
 from cnn_lstm_hyperopt.pipeline.events import RunEvents
 from cnn_lstm_hyperopt.pipeline.fingerprint import ADAM_DECAY
@@ -61,7 +61,7 @@ class Session:
         selection: what choosing among all trials does.
         final: what the final phase found, by :data:`FINAL_KEYS`; what an earlier run found is there from the beginning.
         interface: how the package is used; advice fits it.
-        hurried: the user ended the search: nothing that takes long is started.
+        interrupted: the user ended the search: nothing that takes long is started.
         final_over: the final phase is complete, and its results are still to be written.
     """
 
@@ -72,7 +72,7 @@ class Session:
     selection: SelectionTracker
     final: dict[str, Any] = field(default_factory=dict)
     interface: Interface = Interface.COMMAND_LINE
-    hurried: bool = False
+    interrupted: bool = False
     final_over: bool = False
 
     @property
@@ -118,7 +118,7 @@ def open_session(
     with storage_faults(save_dir), only_run(save_dir), run_log(save_dir):
         # another run may have been here since the first check
         check_save_dir(save_dir, resume=resume, data_dir=settings.data.data_dir)
-        forget_worker_files(save_dir)  # of a run that was killed
+        delete_worker_files(save_dir)  # of a run that was killed
         remove_parts(save_dir, save_dir / FIGURES, save_dir / CHECKPOINTS / FINAL)
         storage = StudyStorage(save_dir / STUDY_FILE) if setup is None else _new_storage(settings, setup)
         try:
@@ -162,7 +162,7 @@ def _new_storage(settings: Settings, setup: Setup) -> StudyStorage:
     _write_inputs(settings, setup)
     attributes = {
         "made_with": setup.made_with,
-        "skill_gate": asdict(setup.gate),
+        "skill_gate": asdict(setup.skill),
         "n_trials": settings.study.n_trials,
         "speeds": setup.runner.speeds.as_dict(),
         "train_share": setup.dataset.train_share,

@@ -44,7 +44,7 @@ class Setup:
     Attributes:
         settings: as resolved.
         dataset: with the share of the training windows that trials use.
-        gate: between trials that have learnt something and those that have not.
+        skill: between trials that have learnt something and those that have not.
         runner: that trains on it.
         plan: of the study.
         sampled: random configurations of its space.
@@ -56,7 +56,7 @@ class Setup:
 
     settings: Settings
     dataset: Dataset
-    gate: SkillThreshold
+    skill: SkillThreshold
     runner: TrialRunner
     plan: StudyPlan
     sampled: SampledSpace
@@ -203,10 +203,10 @@ def _prepare(
             memory_mb=memory_limit(settings, device, workers=workers),
         )
 
-    gate = skill_gate(settings, dataset.folds)
+    skill = skill_threshold(settings, dataset.folds)
     made_with = fingerprint(settings, dataset, device)
     runner = runner_on(dataset)
-    plan = study_plan(settings, gate, runner, device, workers=workers)
+    plan = study_plan(settings, skill, runner, device, workers=workers)
     sampled = SampledSpace(plan.space)
     if train_share is None and settings.data.train_share == "auto":
         train_share = choose_train_share(sampled, plan.limits.seconds, runner.costs.cost)
@@ -214,10 +214,10 @@ def _prepare(
         dataset = dataset.with_train_share(train_share)
         runner = runner_on(dataset)
         plan = replace(plan, cost=runner.costs.cost)
-    return Setup(settings, dataset, gate, runner, plan, sampled, workers, made_with)
+    return Setup(settings, dataset, skill, runner, plan, sampled, workers, made_with)
 
 
-def skill_gate(settings: Settings, folds: Sequence[Fold]) -> SkillThreshold:
+def skill_threshold(settings: Settings, folds: Sequence[Fold]) -> SkillThreshold:
     """The line above which a trial has learnt something, by the validation labels of all folds.
 
     Raises:

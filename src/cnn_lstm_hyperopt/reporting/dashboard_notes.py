@@ -26,13 +26,13 @@ class DashboardNotes(RunEvents):
     def _write(self, study: Study, results: Mapping[str, Any]) -> None:
         skipped = study.storage.skipped
         models = results.get("retrained_models", [])
-        notes = dashboard_notes(study.plan.gate, results.get("verdict"), models, skipped=skipped)
+        notes = dashboard_notes(study.plan.skill, results.get("verdict"), models, skipped=skipped)
         ours = {record.number for record in study.records()}
         study.storage.write_notes({number: note for number, note in notes.items() if number is None or number in ours})
 
 
 def dashboard_notes(
-    gate: SkillThreshold,
+    skill: SkillThreshold,
     verdict: Mapping[str, Any] | None,
     models: Sequence[Mapping[str, Any]],
     *,
@@ -41,20 +41,23 @@ def dashboard_notes(
     """The note of each finalist by its trial's number, and of the study by None.
 
     Args:
-        gate: what a trial must pass to have learnt anything.
+        skill: what a trial must pass to have learnt anything.
         verdict: of ``results.json``.
         models: ``retrained_models`` of ``results.json``.
         skipped: numbers of the trials that other programs added or changed.
     """
-    notes: dict[int | None, str] = {None: _of_study(gate, verdict, models, sorted(skipped))}
+    notes: dict[int | None, str] = {None: _of_study(skill, verdict, models, sorted(skipped))}
     for entry in models:
         if isinstance(number := entry.get("trial_number"), int):
-            notes[number] = _of_model(entry, gate.metric)
+            notes[number] = _of_model(entry, skill.metric)
     return notes
 
 
 def _of_study(
-    gate: SkillThreshold, verdict: Mapping[str, Any] | None, models: Sequence[Mapping[str, Any]], skipped: Sequence[int]
+    skill: SkillThreshold,
+    verdict: Mapping[str, Any] | None,
+    models: Sequence[Mapping[str, Any]],
+    skipped: Sequence[int],
 ) -> str:
     said = "**No verdict yet: no model was tested.**"
     if verdict is not None:
@@ -62,8 +65,8 @@ def _of_study(
     lines = [
         said,
         "",
-        f"- Objectives: {gate.words} on validation (more is better), seconds in training steps, MB of weights (less is better).",
-        f"- A completed trial must score above {gate.threshold:.4f}: {gate.to_beat}, and two standard errors. One that does not"
+        f"- Objectives: {skill.words} on validation (more is better), seconds in training steps, MB of weights (less is better).",
+        f"- A completed trial must score above {skill.threshold:.4f}: {skill.to_beat}, and two standard errors. One that does not"
         " has learnt nothing: it breaks the study's one constraint and is marked as infeasible.",
         "- Why a trial was pruned or has failed: its user attribute `reason`. Its learning curve: `curve` (epoch, score, loss,"
         " seconds).",

@@ -87,7 +87,7 @@ class _Found:
 
     name: str
     records: list[TrialRecord]
-    gate: SkillThreshold | None
+    skill: SkillThreshold | None
     openings: int
     progress: _Progress
     running: bool
@@ -103,13 +103,13 @@ class _Found:
     @property
     def front(self) -> list[TrialRecord]:
         """See :func:`reported_front`."""
-        return [] if self.gate is None else reported_front(self.records, self.gate)
+        return [] if self.skill is None else reported_front(self.records, self.skill)
 
     @property
     def above_chance(self) -> bool | None:
         """Whether the trials of the front beat chance; None without a front."""
         front = self.front
-        return above_chance(front[0], self.gate) if front and self.gate is not None else None
+        return above_chance(front[0], self.skill) if front and self.skill is not None else None
 
     @property
     def verdict(self) -> str | None:
@@ -143,8 +143,8 @@ def status_lines(save_dir: Path) -> list[str]:
     if count[State.PRUNED]:
         lines.append(f"Pruned: {pruned_text(pruned_by(found.records))}")
     lines += [f"Warning: {line}" for line in found.outside]
-    if found.gate is not None:
-        lines.append(_front_text(found.front, found.gate))
+    if found.skill is not None:
+        lines.append(_front_text(found.front, found.skill))
     if found.damaged is not None:
         where = save_dir / RESULTS_FILE
         return [
@@ -180,7 +180,7 @@ def status_facts(save_dir: Path) -> dict[str, Any]:
         "counts": {state.value: found.count[state] for state in State},
         "pruned_by": pruned_by(found.records),
         "training_seconds": sum(record.seconds for record in found.records),
-        "metric": None if found.gate is None else found.gate.metric,
+        "metric": None if found.skill is None else found.skill.metric,
         "front": [record.number for record in front],
         "front_above_chance": found.above_chance,
         "best": None
@@ -217,29 +217,29 @@ def _look(save_dir: Path) -> _Found:
         skipped, outside = sorted(storage.skipped), storage.news()
     finally:
         storage.close()
-    gate = None if stored is None else SkillThreshold(**stored)
+    skill = None if stored is None else SkillThreshold(**stored)
     try:
         results, damaged = read_results(save_dir / RESULTS_FILE), None
     except ValueError as error:
         results, damaged = None, str(error)
-    front = [] if gate is None else [record.number for record in reported_front(records, gate)]
+    front = [] if skill is None else [record.number for record in reported_front(records, skill)]
     done, source = sum(record.finished for record in records), made_with.get("data.source", "")
     progress = _Progress(done, total, source, front, confirmations, retrainings, results)
-    return _Found(name, records, gate, openings, progress, running, damaged, skipped, outside)
+    return _Found(name, records, skill, openings, progress, running, damaged, skipped, outside)
 
 
-def _front_text(front: Sequence[TrialRecord], gate: SkillThreshold) -> str:
+def _front_text(front: Sequence[TrialRecord], skill: SkillThreshold) -> str:
     if not front or front[0].values is None:
         return "Front: empty, no trial is complete yet"
     best = front[0].values
     chance = (
         ""
-        if above_chance(front[0], gate)
-        else f", none of which beats chance ({gate.words} above {gate.threshold:.4f})"
+        if above_chance(front[0], skill)
+        else f", none of which beats chance ({skill.words} above {skill.threshold:.4f})"
     )
     return (
-        f"Front: {counted(len(front), 'trial')}{chance}; {METRICS[gate.metric].superlative} is trial"
-        f" {front[0].number}: {gate.words} {best.score:.4f}, {best.seconds:.1f} s, {best.size_mb:.3f} MB"
+        f"Front: {counted(len(front), 'trial')}{chance}; {METRICS[skill.metric].superlative} is trial"
+        f" {front[0].number}: {skill.words} {best.score:.4f}, {best.seconds:.1f} s, {best.size_mb:.3f} MB"
     )
 
 

@@ -24,7 +24,7 @@ LEAST_BEST = 10
 """Trials that count as the best at least, where a tenth of them would be fewer: two or three say nothing of a distribution."""
 
 
-def importances(storage: StudyStorage, gate: SkillThreshold) -> dict[str, dict[str, float]]:
+def importances(storage: StudyStorage, skill: SkillThreshold) -> dict[str, dict[str, float]]:
     """Shares, summing to 1, of the parameters in what makes a COMPLETE trial good, by objective and by ``front``.
 
     PED-ANOVA (Watanabe, Bansal and Hutter 2023, arXiv 2304.10255): how unlike the distribution of each parameter is among the
@@ -35,7 +35,7 @@ def importances(storage: StudyStorage, gate: SkillThreshold) -> dict[str, dict[s
 
     Args:
         storage: of the study.
-        gate: that tells those that have learnt something.
+        skill: that tells those that have learnt something.
 
     Returns:
         ``{"score": {"training.learning_rate": 0.4, …}, "seconds": …, "size_mb": …, "front": …}``, each in falling order, and
@@ -45,7 +45,7 @@ def importances(storage: StudyStorage, gate: SkillThreshold) -> dict[str, dict[s
     complete = _complete(study)
     if len(complete) < LEAST_TRIALS:
         return {}
-    ranks = _ranks(complete, gate)
+    ranks = _ranks(complete, skill)
     targets: dict[str, Callable[[FrozenTrial], float]] = {
         "score": lambda trial: -trial.values[0],  # lower is better
         "seconds": lambda trial: trial.values[1],
@@ -76,9 +76,9 @@ def _complete(study: optuna.Study) -> list[FrozenTrial]:
     return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
 
 
-def _ranks(complete: Sequence[FrozenTrial], gate: SkillThreshold) -> dict[int, float]:
+def _ranks(complete: Sequence[FrozenTrial], skill: SkillThreshold) -> dict[int, float]:
     """Non-dominated rank by number of trial."""
-    skilled = [trial for trial in complete if gate.passes(trial.values[0])]
+    skilled = [trial for trial in complete if skill.passes(trial.values[0])]
     ranks = dict.fromkeys((trial.number for trial in complete), float(len(complete)))
     if skilled:
         found = non_dominated_ranks([losses(*trial.values) for trial in skilled])

@@ -48,22 +48,22 @@ CHANCE_OF_NONE = 0.05
 """A choice without a good trial is dropped when the chance of that is below it, if the choice were like the others."""
 
 
-def good_trials(records: Sequence[TrialRecord], gate: SkillThreshold, more: str) -> list[TrialRecord]:
-    """The best fifth (at least 8) of the completed trials above the gate: whole fronts, one after the other.
+def good_trials(records: Sequence[TrialRecord], skill: SkillThreshold, more: str) -> list[TrialRecord]:
+    """The best fifth (at least 8) of the completed trials above the skill threshold: whole fronts, one after the other.
 
     Args:
         records: of the study.
-        gate: of the study.
+        skill: of the study.
         more: how a user runs more trials.
 
     Raises:
-        RunError: fewer than 8 trials passed the gate.
+        RunError: fewer than 8 trials passed the skill threshold.
     """
-    skilled = [(record, record.values) for record in records if record.values and gate.passes(record.values.score)]
+    skilled = [(record, record.values) for record in records if record.values and skill.passes(record.values.score)]
     if len(skilled) < MIN_GOOD:
         counted = "1 trial has" if len(skilled) == 1 else f"{len(skilled)} trials have"
         raise RunError(
-            f"{counted} learnt more than {gate.to_beat}, but {MIN_GOOD} are needed to narrow the space; run more trials first:"
+            f"{counted} learnt more than {skill.to_beat}, but {MIN_GOOD} are needed to narrow the space; run more trials first:"
             f" {more}"
         )
     ranks = non_dominated_ranks([(-v.score, v.seconds, v.size_mb) for _, v in skilled])
@@ -209,11 +209,11 @@ def narrow_study(save_dir: Path, output: Path) -> Narrowed:
     output = _checked(save_dir, output)
     storage = StudyStorage(save_dir / STUDY_FILE)
     try:
-        records, gate, outside = storage.records(), _gate(storage, save_dir), storage.news()
+        records, skill, outside = storage.records(), _skill_threshold(storage, save_dir), storage.news()
     finally:
         storage.close()
     settings = load_settings(save_dir / CONFIG_FILE, environment={})
-    good = good_trials(records, gate, _more_trials(save_dir, settings))
+    good = good_trials(records, skill, _more_trials(save_dir, settings))
     found = narrowings(settings.search_space, records, good)
     changed = {"search_space": narrowed(settings.search_space, found), "save_dir": _beside(save_dir)}
     text = HEAD + dump_settings(settings.model_copy(update=changed))
@@ -230,15 +230,15 @@ def _more_trials(save_dir: Path, settings: Settings) -> str:
     return f"{resume_command(save_dir)} --n-trials N"
 
 
-def _gate(storage: StudyStorage, save_dir: Path) -> SkillThreshold:
+def _skill_threshold(storage: StudyStorage, save_dir: Path) -> SkillThreshold:
     try:
-        gate = SkillThreshold(**storage.attribute("skill_gate"))
-        _ = gate.passes(0.0), gate.score_range  # of a known metric, with numbers
+        skill = SkillThreshold(**storage.attribute("skill_gate"))
+        _ = skill.passes(0.0), skill.score_range  # of a known metric, with numbers
     except (TypeError, ValueError, LookupError) as error:
         raise SaveDirError(
             f"{save_dir / STUDY_FILE} is damaged: its skill_gate tells no score to beat; name another study"
         ) from error
-    return gate
+    return skill
 
 
 def _beside(save_dir: Path) -> Path:

@@ -57,7 +57,7 @@ class ObservationCache:
 
 
 def observations(
-    records: Iterable[TrialRecord], gate: SkillThreshold, max_epochs: int, cache: ObservationCache | None = None
+    records: Iterable[TrialRecord], skill: SkillThreshold, max_epochs: int, cache: ObservationCache | None = None
 ) -> list[Observation]:
     """All that has finished, in the order in which it did.
 
@@ -68,7 +68,7 @@ def observations(
       validation (by a limit) is told as one at chance.
     - Diverged: at chance, with the most seconds of those before it, since what it would have taken is not known.
 
-    A score beyond ``gate.score_range`` is told as the end of it. Which finished curves a pruned trial is compared with grows in
+    A score beyond ``skill.score_range`` is told as the end of it. Which finished curves a pruned trial is compared with grows in
     steps (of a fifth), so that most answers stay as they were.
     """
     cache = cache or ObservationCache()
@@ -82,7 +82,7 @@ def observations(
         epoch = record.curve[-1].epoch
         if (basis, epoch) not in cache.curves:
             cache.curves[basis, epoch] = FinishedCurves(
-                complete[:basis], epoch, max_epochs, score_range=gate.score_range
+                complete[:basis], epoch, max_epochs, score_range=skill.score_range
             )
         return cache.curves[basis, epoch].outcomes(record.curve, record.size_mb, record.expected_score)
 
@@ -91,13 +91,13 @@ def observations(
         if record.state is State.FAIL:
             if record.attributes.get("diverged"):
                 slowest = max((row.losses[1] for row in rows), default=0.0)
-                rows.append(_row(record, (-gate.chance, slowest, math.log(record.size_mb)), Kind.DIVERGED))
+                rows.append(_row(record, (-skill.chance, slowest, math.log(record.size_mb)), Kind.DIVERGED))
         else:
             key = (record.number, 0 if record.state is State.COMPLETE else basis)
             row = cache.rows.get(key)
             if row is None:
                 complete_one = record.state is State.COMPLETE
-                row = _complete(record, gate) if complete_one else _pruned(record, gate, outcomes_of(record))
+                row = _complete(record, skill) if complete_one else _pruned(record, skill, outcomes_of(record))
                 cache.rows[key] = row
             rows.append(row)
     return rows
@@ -120,20 +120,20 @@ def _row(record: TrialRecord, values: tuple[float, float, float], kind: Kind, va
     return Observation(record.number, record.params, values, kind, variance, record.attributes.get("note"))
 
 
-def _complete(record: TrialRecord, gate: SkillThreshold) -> Observation:
+def _complete(record: TrialRecord, skill: SkillThreshold) -> Observation:
     if record.values is None:
         raise ValueError(f"trial {record.number} is COMPLETE without values")
     _, seconds, size_mb = record.values
-    return _row(record, losses(within(settled_score(record), gate.score_range), seconds, size_mb), Kind.COMPLETE)
+    return _row(record, losses(within(settled_score(record), skill.score_range), seconds, size_mb), Kind.COMPLETE)
 
 
-def _pruned(record: TrialRecord, gate: SkillThreshold, outcomes: Outcomes | None) -> Observation:
+def _pruned(record: TrialRecord, skill: SkillThreshold, outcomes: Outcomes | None) -> Observation:
     point = selected(record.curve, math.inf)
     if point is not None and outcomes is not None:
         expected = losses(outcomes.score, outcomes.seconds, record.size_mb)
         return _row(record, expected, Kind.PRUNED, outcomes.variance)
-    score = gate.chance if point is None else within(point.score, gate.score_range)
-    variance = math.inf if point is None else gate.standard_error(score) ** 2
+    score = skill.chance if point is None else within(point.score, skill.score_range)
+    variance = math.inf if point is None else skill.standard_error(score) ** 2
     return _row(record, losses(score, _headed_for(record), record.size_mb), Kind.PRUNED, variance)
 
 

@@ -33,7 +33,7 @@ def fail_worker(storage: StudyStorage, worker: int, reason: str, cut_off_by: str
     return _fail(storage, orphans, {"reason": reason, "cut_off_by": cut_off_by})
 
 
-def fail_left_over(storage: StudyStorage, reason: str) -> list[int]:
+def fail_interrupted(storage: StudyStorage, reason: str) -> list[int]:
     """Ends every trial that is RUNNING or WAITING, since no process will go on with it. Returns their numbers."""
     return _fail(storage, storage.unfinished(TrialState.RUNNING, TrialState.WAITING), {"reason": reason})
 

@@ -10,27 +10,27 @@ from cnn_lstm_hyperopt.search.skill_threshold import SkillThreshold
 from cnn_lstm_hyperopt.search.trial import TrialRecord, Values
 
 
-def ranked_front(records: Sequence[TrialRecord], gate: SkillThreshold) -> list[TrialRecord]:
-    """The non-dominated trials among those that passed the gate, ranked.
+def ranked_front(records: Sequence[TrialRecord], skill: SkillThreshold) -> list[TrialRecord]:
+    """The non-dominated trials among those that passed the skill threshold, ranked.
 
     By score, then lower validation log loss, then fewer seconds, then fewer MB: with few validation windows scores are often
     equal, and the log loss tells more.
     """
-    return _non_dominated([r for r in records if r.values is not None and gate.passes(r.values.score)])
+    return _non_dominated([r for r in records if r.values is not None and skill.passes(r.values.score)])
 
 
-def reported_front(records: Sequence[TrialRecord], gate: SkillThreshold) -> list[TrialRecord]:
-    """The front that users get: :func:`ranked_front`, or all non-dominated COMPLETE trials where none passed the gate.
+def reported_front(records: Sequence[TrialRecord], skill: SkillThreshold) -> list[TrialRecord]:
+    """The front that users get: :func:`ranked_front`, or all non-dominated COMPLETE trials where none passed the skill threshold.
 
     The search itself never uses the latter: small models that do not beat chance would fill it. :func:`above_chance` tells
     which of the two it is.
     """
-    return ranked_front(records, gate) or _non_dominated([r for r in records if r.values is not None])
+    return ranked_front(records, skill) or _non_dominated([r for r in records if r.values is not None])
 
 
-def above_chance(record: TrialRecord, gate: SkillThreshold) -> bool:
-    """Whether a trial was completed and passed the gate."""
-    return record.values is not None and gate.passes(record.values.score)
+def above_chance(record: TrialRecord, skill: SkillThreshold) -> bool:
+    """Whether a trial was completed and passed the skill threshold."""
+    return record.values is not None and skill.passes(record.values.score)
 
 
 def _non_dominated(complete: Sequence[TrialRecord]) -> list[TrialRecord]:
@@ -47,21 +47,21 @@ def _rank_key(item: tuple[tuple[float, float, float], TrialRecord]) -> tuple[flo
     return (score, math.inf if record.kept is None else record.kept.loss, seconds, size_mb, record.number)
 
 
-def front_hypervolume(records: Sequence[TrialRecord], gate: SkillThreshold) -> tuple[float, dict[str, float]]:
+def front_hypervolume(records: Sequence[TrialRecord], skill: SkillThreshold) -> tuple[float, dict[str, float]]:
     """Hypervolume of the front in (score, ln seconds, ln MB), and its reference point in plain units.
 
-    The reference is the gate's chance and the most seconds and MB of any COMPLETE trial, so it moves while the study grows:
+    The reference is the threshold's chance and the most seconds and MB of any COMPLETE trial, so it moves while the study grows:
     compare hypervolumes only at one reference.
     """
     complete = [r.values for r in records if r.values is not None]
     if not complete:
         return 0.0, {}
     reference = {
-        gate.objective: gate.chance,
+        skill.objective: skill.chance,
         "training_seconds": max(v.seconds for v in complete),
         "size_mb": max(v.size_mb for v in complete),
     }
-    rows = [losses(*r.values) for r in ranked_front(records, gate) if r.values is not None]
+    rows = [losses(*r.values) for r in ranked_front(records, skill) if r.values is not None]
     return hypervolume(rows, _corner(reference)) if rows else 0.0, reference
 
 
@@ -79,9 +79,9 @@ class Milestone(NamedTuple):
     hypervolume: float
 
 
-def hypervolume_history(records: Sequence[TrialRecord], gate: SkillThreshold) -> list[Milestone]:
+def hypervolume_history(records: Sequence[TrialRecord], skill: SkillThreshold) -> list[Milestone]:
     """Each rise of the hypervolume, in the order in which trials finished; all at the reference of the whole study."""
-    _, reference = front_hypervolume(records, gate)
+    _, reference = front_hypervolume(records, skill)
     history: list[Milestone] = []
     rows: list[tuple[float, float, float]] = []
     seconds, trials, reached = 0.0, 0, 0.0
@@ -89,7 +89,7 @@ def hypervolume_history(records: Sequence[TrialRecord], gate: SkillThreshold) ->
         seconds += record.seconds
         trials += record.finished
         values: Values | None = record.values
-        if values is None or not gate.passes(values.score):
+        if values is None or not skill.passes(values.score):
             continue
         before, rows = rows, with_row(rows, losses(*values))
         if rows is before:

@@ -42,7 +42,7 @@ class Unknown(NamedTuple):
     why: str
 
 
-class WronglyPruned(NamedTuple):
+class FalsePrunes(NamedTuple):
     """What became of the exempt trials that the pruner would have ended.
 
     Attributes:
@@ -71,7 +71,7 @@ class PruningSummary:
     pruned_by: dict[str, int]
     seconds_spent: float
     seconds_saved: Estimate | Unknown
-    wrongly_pruned: WronglyPruned
+    wrongly_pruned: FalsePrunes
     exempt: int
 
     @property
@@ -81,14 +81,14 @@ class PruningSummary:
 
 
 def pruning_summary(
-    records: Sequence[TrialRecord], gate: SkillThreshold, *, max_epochs: int, seed: int
+    records: Sequence[TrialRecord], skill: SkillThreshold, *, max_epochs: int, seed: int
 ) -> PruningSummary:
-    """What pruning did in a study of this gate and seed, whose trials have at most so many epochs."""
+    """What pruning did in a study of this skill threshold and seed, whose trials have at most so many epochs."""
     return PruningSummary(
         pruned_by=pruned_by(records),
         seconds_spent=sum(record.seconds for record in records),
         seconds_saved=seconds_saved(records, max_epochs, seed),
-        wrongly_pruned=wrongly_pruned(records, gate),
+        wrongly_pruned=wrongly_pruned(records, skill),
         exempt=sum(record.finished and is_exempt(seed, record.number) for record in records),
     )
 
@@ -146,18 +146,18 @@ def seconds_saved(records: Sequence[TrialRecord], max_epochs: int, seed: int) ->
     return Estimate(total, float(low), float(high))
 
 
-def wrongly_pruned(records: Sequence[TrialRecord], gate: SkillThreshold) -> WronglyPruned:
+def wrongly_pruned(records: Sequence[TrialRecord], skill: SkillThreshold) -> FalsePrunes:
     """Share of the trials ended by the pruner that would be on the final front, had they run on.
 
     Estimated from the exempt trials that it would have ended. They are a random sample of all that it ends, since a hash of the
     number alone makes a trial exempt; assumed besides is that the others would not have moved the front by joining it.
     """
-    front = {record.number for record in ranked_front(records, gate)}
+    front = {record.number for record in ranked_front(records, skill)}
     sample = [record.number for record in records if record.finished and "would_have_ended" in record.attributes]
     on_front = sum(number in front for number in sample)
     if not sample:
-        return WronglyPruned(Unknown("the pruner would have ended no spared trial"), 0, 0)
-    return WronglyPruned(jeffreys(on_front, len(sample)), len(sample), on_front)
+        return FalsePrunes(Unknown("the pruner would have ended no spared trial"), 0, 0)
+    return FalsePrunes(jeffreys(on_front, len(sample)), len(sample), on_front)
 
 
 def jeffreys(successes: int, trials: int) -> Estimate:

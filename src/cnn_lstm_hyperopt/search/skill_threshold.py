@@ -17,7 +17,7 @@ Counts = NDArray[np.float64]
 class SkillThreshold:
     """A score beyond what the best constant prediction reaches by luck.
 
-    A model that always says the majority class is small and fast, so it is never dominated: without a gate such trials fill the
+    A model that always says majority class is small and fast, so it is never dominated: without it such trials fill the
     front and are safe from every pruner.
 
     Attributes:
@@ -38,14 +38,14 @@ class SkillThreshold:
     def __post_init__(self) -> None:
         if self.error is None and METRICS[self.metric].fixed_error:
             raise ValueError(
-                f"a gate of {self.metric} needs an error, which depends on the labels: make it with SkillThreshold.on"
+                f"a skill threshold of {self.metric} needs an error, which depends on the labels: make it with SkillThreshold.on"
             )
 
     @classmethod
     def on(
         cls, metric: str, folds: Sequence[Labels], *, overlap: float = 1, n_windows: int | None = None
     ) -> "SkillThreshold":
-        """The gate of a study whose score is the mean over folds.
+        """The skill threshold of a study whose score is the mean over folds.
 
         A mean of K readings, each on n_k windows, varies as one on K² / Σ 1/n_k windows does; with folds of one size these are
         all of them. Windows that several folds validate on (combinatorial folds) are no new readings.

@@ -73,7 +73,7 @@ class Study:
 
     def front(self) -> list[TrialRecord]:
         """The front that users get, ranked; see :func:`reported_front`."""
-        return reported_front(self.records(), self.plan.gate)
+        return reported_front(self.records(), self.plan.skill)
 
     def sampler_warning(self) -> str | None:
         """Why the sampler can't learn anything in this study, or None."""
@@ -163,7 +163,7 @@ class Study:
 
     def _propose(self, place: int, records: Sequence[TrialRecord]) -> Proposal | None:
         """Args: place: of the trial among those of this program, which its number is without trials of others."""
-        history = observations(records, self.plan.gate, self.plan.max_epochs, self._memory)
+        history = observations(records, self.plan.skill, self.plan.max_epochs, self._memory)
         running = [record.params for record in records if not record.state.ended]
         for record in records:
             if record.number not in self._keys:
@@ -233,7 +233,7 @@ class Study:
         where = f"after epoch {epoch}" if epoch else "before its first epoch was over"
         return f"its process ended again and again {where}" if starts > RESTARTS else None
 
-    def note_saving(self, assignment: Assignment, saving: int) -> None:
+    def note_memory_level(self, assignment: Assignment, saving: int) -> None:
         """The trial is trained on like that, also when it is cut off: place in its :func:`.memory_levels`."""
         self.storage.note(assignment.trial_id, "saving", saving)
 
@@ -255,7 +255,7 @@ class Study:
                 state,
                 values,
                 {**attributes, "finish_order": max(ended, default=-1) + 1},
-                shortfall=None if values is None else self.plan.gate.shortfall(values.score),
+                shortfall=None if values is None else self.plan.skill.shortfall(values.score),
             )
         self._running.end(assignment)
         if state is State.FAIL:

@@ -33,7 +33,7 @@ class StudyPlan:
     n_trials: int
     max_epochs: int
     limits: Limits
-    gate: SkillThreshold
+    skill: SkillThreshold
     cost: Callable[[Params], Cost]
     estimated_time: bool = False
     starts: tuple[Start, ...] = ()
@@ -42,8 +42,8 @@ class StudyPlan:
 
     @property
     def metric(self) -> str:
-        """What the study maximises; its gate is of the same."""
-        return self.gate.metric
+        """What the study maximises; its skill threshold is of the same."""
+        return self.skill.metric
 
     def training_seconds(
         self, cost: Cost, epochs: float, *, measured: tuple[float, float | None]

@@ -44,7 +44,7 @@ class Snapshot:
     """A study at one moment.
 
     Attributes:
-        name, settings, space, gate, n_trials: of the study.
+        name, settings, space, skill threshold, n_trials: of the study.
         objective: name of the objective that is maximised.
         ended: ended trials in order of number.
         start_ms, end_ms: when each trial started and ended, in ms since 1970.
@@ -56,7 +56,7 @@ class Snapshot:
         self.settings = load_settings(save_dir / CONFIG_FILE, environment={})
         self.objective = METRICS[self.settings.study.metric].objective
         self.space = study_space(self.settings, read_description(save_dir))
-        self.gate = SkillThreshold(**storage.attribute("skill_gate"))
+        self.skill = SkillThreshold(**storage.attribute("skill_gate"))
         self.n_trials = int(storage.attribute("n_trials"))
         self.ended = [record for record in storage.records() if record.state.ended]
         times = storage.times()
@@ -130,7 +130,7 @@ def hypervolume_metrics(snapshot: Snapshot, name: str) -> list[Metric]:
     finished = [record.number for record in finish_order(snapshot.ended) if record.finished]
     return [
         Metric(name, step.hypervolume, snapshot.end_ms[finished[step.trials - 1]], step.trials)
-        for step in hypervolume_history(snapshot.ended, snapshot.gate)
+        for step in hypervolume_history(snapshot.ended, snapshot.skill)
     ]
 
 

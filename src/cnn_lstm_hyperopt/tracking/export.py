@@ -219,7 +219,7 @@ def _send_trial(runs: Runs, study: StoredRun, snapshot: Snapshot, record: TrialR
 
 def _send_hypervolume(runs: Runs, study: StoredRun, snapshot: Snapshot) -> None:
     """Send the growth of the hypervolume; under another name if its reference point has moved since the last export."""
-    _, reference = front_hypervolume(snapshot.ended, snapshot.gate)
+    _, reference = front_hypervolume(snapshot.ended, snapshot.skill)
     if reference:
         text = json.dumps(reference)
         moved = study.tags.get(_REFERENCE, text) != text

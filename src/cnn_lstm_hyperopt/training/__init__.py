@@ -2,7 +2,7 @@
 
 from cnn_lstm_hyperopt.training.checkpoint import (
     Checkpoint,
-    forget_checkpoint,
+    delete_checkpoint,
     last_good,
     read_checkpoint,
     write_checkpoint,
@@ -33,8 +33,8 @@ __all__ = [
     "TrainingConfig",
     "ValueScale",
     "as_predictions",
+    "delete_checkpoint",
     "evaluate",
-    "forget_checkpoint",
     "is_out_of_memory",
     "last_good",
     "over_folds",

@@ -163,7 +163,7 @@ def last_good(path: Path) -> Checkpoint | None:
     return None
 
 
-def forget_checkpoint(path: Path) -> None:
+def delete_checkpoint(path: Path) -> None:
     """Removes all that :func:`write_checkpoint` may have left there; nothing need be there."""
     # The newest goes last: a process that is killed on the way leaves it, not an older one.
     remove_parts(path.parent, of=path)

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from builders.studies import plant_finals, searched
 from cnn_lstm_hyperopt.reporting.html import write_report
 from cnn_lstm_hyperopt.reporting.html.page import render
 from cnn_lstm_hyperopt.reporting.html.study_files import read_content
 from cnn_lstm_hyperopt.reporting.html.trial_table import TrialTable
-from searched import plant_finals, searched
 
 browsing = pytest.importorskip("browsing", reason="playwright is not installed")
 pytestmark = [

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import confusion_matrix
 
+from builders.studies import plant_finals, searched
 from cnn_lstm_hyperopt.cli import main
 from cnn_lstm_hyperopt.errors import SaveDirError
 from cnn_lstm_hyperopt.evaluation.grades import COLOURS
@@ -22,7 +23,6 @@ from cnn_lstm_hyperopt.reporting.html.trial_table import TrialTable
 from cnn_lstm_hyperopt.run_dir.lock import only_run
 from cnn_lstm_hyperopt.search import SkillThreshold, StudyStorage
 from cnn_lstm_hyperopt.search.importance import _ranks
-from searched import plant_finals, searched
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -113,10 +113,10 @@ def test_trials_that_have_learnt_nothing_are_not_near_the_front(tmp_path):
             for trial in optuna.load_study(study_name=None, storage=f"sqlite:///{folder / 'study.db'}").trials
             if trial.values
         ],
-        content.gate,
+        content.skill,
     )
     assert {number for number, rank in ranks.items() if rank == 0} == {record.number for record in content.front}
-    unskilled = [r.number for r in content.records if r.values and not content.gate.passes(r.values.score)]
+    unskilled = [r.number for r in content.records if r.values and not content.skill.passes(r.values.score)]
     assert unskilled
     assert min(ranks[number] for number in unskilled) > max(rank for n, rank in ranks.items() if n not in unskilled)
 
@@ -170,7 +170,7 @@ def test_a_verdict_of_a_time_before_the_front_is_not_repeated(tmp_path):
 @pytest.mark.parametrize(("grade", "colour"), [(grade.value, colour) for grade, colour in COLOURS.items()])
 def test_the_grade_is_the_heading_in_its_colour(tmp_path, grade, colour):
     verdict = {"grade": grade, "skill": False, "sentence": "Model 1 has an accuracy of 50.0 %.", "metric": "accuracy"}
-    folder = searched(tmp_path / "study", 5, verdict=verdict, gate=SkillThreshold(0.99, 2000))
+    folder = searched(tmp_path / "study", 5, verdict=verdict, skill=SkillThreshold(0.99, 2000))
     page = write_report(folder).read_text(encoding="utf-8")
     assert f'<section id="verdict" class="verdict {colour}">\n  <h2>{grade.capitalize()}</h2>' in page
     assert f".verdict.{colour} h2" in page
@@ -178,7 +178,7 @@ def test_the_grade_is_the_heading_in_its_colour(tmp_path, grade, colour):
 
 
 def test_a_front_below_chance_is_shown_and_marked(tmp_path):
-    folder = searched(tmp_path / "study", 8, gate=SkillThreshold(0.99, 2000))
+    folder = searched(tmp_path / "study", 8, skill=SkillThreshold(0.99, 2000))
     content = read_content(folder)
     assert content.front
     assert not content.above_chance

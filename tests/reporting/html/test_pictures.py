@@ -5,11 +5,11 @@ import itertools
 import pytest
 from matplotlib.figure import Figure
 
+from builders.studies import searched
 from cnn_lstm_hyperopt.reporting.html.chart_style import log_ticks
 from cnn_lstm_hyperopt.reporting.html.pictures import PICTURES
 from cnn_lstm_hyperopt.reporting.html.study_files import read_content
 from cnn_lstm_hyperopt.reporting.html.trial_table import TrialTable
-from searched import searched
 
 
 @pytest.mark.parametrize(

@@ -233,11 +233,11 @@ def verdict_results(verdict: Verdict, retrained: Retrained, *, openings: int) ->
     }
 
 
-def untested_verdict(gate: SkillThreshold, best: float | None, done: int, n_trials: int) -> dict[str, Any]:
+def untested_verdict(skill: SkillThreshold, best: float | None, done: int, n_trials: int) -> dict[str, Any]:
     """The verdict of a study none of whose trials beats chance on validation and of which no model was tested.
 
     Args:
-        gate: the skill threshold.
+        skill: the skill threshold.
         best: best score of a completed trial; None: there is none.
         done: finished trials.
         n_trials: that were asked for.
@@ -248,9 +248,9 @@ def untested_verdict(gate: SkillThreshold, best: float | None, done: int, n_tria
         "grade": Grade.CHANCE.value,
         "colour": COLOURS[Grade.CHANCE],
         "skill": False,
-        "sentence": f"None of {counted(done, 'trial')}{so_far} beats {gate.to_beat} on validation: {reached}, and"
-        f" {METRICS[gate.metric].article} {gate.words} above {gate.threshold:.4f} is needed. No model was tested.",
-        "metric": gate.metric,
+        "sentence": f"None of {counted(done, 'trial')}{so_far} beats {skill.to_beat} on validation: {reached}, and"
+        f" {METRICS[skill.metric].article} {skill.words} above {skill.threshold:.4f} is needed. No model was tested.",
+        "metric": skill.metric,
     }
 
 

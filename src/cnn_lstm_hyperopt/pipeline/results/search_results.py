@@ -35,7 +35,7 @@ _PACKAGES = ("cnn-lstm-hyperopt", "torch", "optuna", "numpy", "pandas", "scikit-
 
 
 def search_results(
-    study_name: str, records: Sequence[TrialRecord], gate: SkillThreshold, space: SearchSpace
+    study_name: str, records: Sequence[TrialRecord], skill: SkillThreshold, space: SearchSpace
 ) -> dict[str, Any]:
     """The keys that a search gives: ``study_name``, ``n_trials_completed``, ``best_trials``, ``optimization_history``,
     ``timestamp``."""
@@ -48,11 +48,11 @@ def search_results(
                 "values": list(record.values) if record.values else None,
                 "params": readable(with_fixed(space, record.params)),
                 "rank": rank,
-                "above_chance": above_chance(record, gate),
+                "above_chance": above_chance(record, skill),
             }
-            for rank, record in enumerate(reported_front(records, gate), start=1)
+            for rank, record in enumerate(reported_front(records, skill), start=1)
         ],
-        "optimization_history": _history(records, gate),
+        "optimization_history": _history(records, skill),
         "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
@@ -117,28 +117,28 @@ _SHAPES: dict[str, Callable[[Any], bool]] = {
 
 
 def search_facts(records: Sequence[TrialRecord], plan: StudyPlan) -> dict[str, Any]:
-    """What is maximised, counts by state, what pruning did, the gate, the hypervolume, its reference point and how it grew.
+    """What is maximised, counts by state, what pruning did, the threshold, the hypervolume, its reference point and how it grew.
 
     ``training_seconds`` are the clock's where a trial was measured; all other seconds are the study's time objective.
     """
-    gate = plan.gate
-    volume, reference = front_hypervolume(records, gate)
+    skill = plan.skill
+    volume, reference = front_hypervolume(records, skill)
     counts = Counter(record.state.value for record in records)
-    summary = pruning_summary(records, plan.gate, max_epochs=plan.max_epochs, seed=plan.seed)
+    summary = pruning_summary(records, plan.skill, max_epochs=plan.max_epochs, seed=plan.seed)
     return {
         "metric": plan.metric,
         "counts": {state.value: counts[state.value] for state in State},
         "pruned_by": summary.pruned_by,
         "training_seconds": sum(record.attributes.get("measured_seconds", record.seconds) for record in records),
         "pruning": _pruning_facts(summary),
-        "skill_gate": {**asdict(gate), "threshold": gate.threshold},
+        "skill_gate": {**asdict(skill), "threshold": skill.threshold},
         "hypervolume": {
             "value": volume,
             "reference": reference,
-            "space": [gate.words, "ln seconds", "ln MB"],
+            "space": [skill.words, "ln seconds", "ln MB"],
             "history": [
                 {"trials": step.trials, "seconds": step.seconds, "value": step.hypervolume}
-                for step in hypervolume_history(records, gate)
+                for step in hypervolume_history(records, skill)
             ],
         },
     }
@@ -192,7 +192,7 @@ def environment(device: str, seed: int) -> dict[str, Any]:
     }
 
 
-def _history(records: Sequence[TrialRecord], gate: SkillThreshold) -> list[dict[str, Any]]:
+def _history(records: Sequence[TrialRecord], skill: SkillThreshold) -> list[dict[str, Any]]:
     """A row per finished trial: its state and values, the best score and the size of the front so far (:func:`reported_front`).
 
     The key of the best score names the objective: ``best_accuracy``, ``best_mcc``, ``best_negative_log_loss``.
@@ -206,7 +206,7 @@ def _history(records: Sequence[TrialRecord], gate: SkillThreshold) -> list[dict[
             continue
         if record.values is not None:
             best = record.values.score if best is None else max(best, record.values.score)
-            if gate.passes(record.values.score):
+            if skill.passes(record.values.score):
                 front = with_row(front, _losses(record.values))
             else:
                 below = with_row(below, _losses(record.values))
@@ -215,7 +215,7 @@ def _history(records: Sequence[TrialRecord], gate: SkillThreshold) -> list[dict[
                 "trial_number": record.number,
                 "state": record.state.value,
                 "values": list(record.values) if record.values else None,
-                f"best_{gate.objective}": best,
+                f"best_{skill.objective}": best,
                 "front_size": len(front or below),
             }
         )

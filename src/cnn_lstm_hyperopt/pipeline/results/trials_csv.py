@@ -36,7 +36,7 @@ COLUMNS = (
 def trials_csv(
     records: Sequence[TrialRecord],
     space: SearchSpace,
-    gate: SkillThreshold,
+    skill: SkillThreshold,
     *,
     train_share: float,
     estimated_memory: Callable[[Params], float] | None = None,
@@ -44,7 +44,7 @@ def trials_csv(
     """The table as text.
 
     ``accuracy``, or the objective of another metric (``negative_log_loss``, say), is the trial's value, or what it would have
-    been where the trial ended. ``above_chance`` says of a completed trial whether it passed the gate.
+    been where the trial ended. ``above_chance`` says of a completed trial whether it passed the skill threshold.
     ``training_seconds`` are the objective, measured or estimated as the study has it, ``measured_seconds`` always the clock's;
     ``projected_seconds`` is what all epochs would have taken, and ``projected_full_seconds`` the same on all training windows
     instead of the ``train_share`` that trials use. ``memory_mb`` is the measured peak, or what ``estimated_memory`` says.
@@ -55,7 +55,7 @@ def trials_csv(
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([gate.objective if name == "accuracy" else name for name in COLUMNS] + list(PARAMETERS))
+    writer.writerow([skill.objective if name == "accuracy" else name for name in COLUMNS] + list(PARAMETERS))
     for record in records:
         projected = record.projected_seconds
         point = selected(record.curve, math.inf)
@@ -68,7 +68,7 @@ def trials_csv(
             record.state.value,
             record.reason,
             score,
-            None if record.values is None else above_chance(record, gate),
+            None if record.values is None else above_chance(record, skill),
             record.seconds,
             record.size_mb,
             record.attributes.get("epochs"),

@@ -3,7 +3,7 @@
 import contextlib
 from typing import Any
 
-from cnn_lstm_hyperopt.pipeline.final_phase import forget_final_phase
+from cnn_lstm_hyperopt.pipeline.final_phase import delete_final_phase_state
 from cnn_lstm_hyperopt.pipeline.results.final_results import selection_results, untested_verdict
 from cnn_lstm_hyperopt.pipeline.results.search_results import (
     cost_model_facts,
@@ -26,7 +26,7 @@ _NOT_ESTIMATED = {
 
 def selection_is_due(session: Session) -> bool:
     """Whether the selection bias is known already, or there is time to estimate it."""
-    return not session.hurried or session.selection.knows(session.study.n_finished())
+    return not session.interrupted or session.selection.knows(session.study.n_finished())
 
 
 def selection_bias(session: Session) -> SelectionBias | None:
@@ -45,7 +45,7 @@ def write_results(session: Session) -> dict[str, Any]:
     table = trials_csv(
         study.records(),
         study.plan.space,
-        study.plan.gate,
+        study.plan.skill,
         train_share=session.dataset.train_share,
         estimated_memory=(lambda params: study.plan.cost(params).memory_mb) if study.plan.estimated_time else None,
     )
@@ -56,7 +56,7 @@ def write_results(session: Session) -> dict[str, Any]:
     study.storage.fold_log()
     study.storage.back_up()
     if session.final_over:
-        forget_final_phase(save_dir, study.storage)
+        delete_final_phase_state(save_dir, study.storage)
     with contextlib.suppress(OSError):  # there is something to go on with in it
         (save_dir / CHECKPOINTS).rmdir()
     return results
@@ -65,12 +65,12 @@ def write_results(session: Session) -> dict[str, Any]:
 def _results(session: Session) -> dict[str, Any]:
     study = session.study
     records, plan = study.records(), study.plan
-    found = search_results(session.settings.study.name, records, plan.gate, plan.space)
+    found = search_results(session.settings.study.name, records, plan.skill, plan.space)
     best = next(iter(found["best_trials"]), None)
     untested = None
     if best is None or not best["above_chance"]:
         done = sum(record.finished for record in records)
-        untested = untested_verdict(plan.gate, best and best["values"][0], done, plan.n_trials) if done else None
+        untested = untested_verdict(plan.skill, best and best["values"][0], done, plan.n_trials) if done else None
     bias = selection_results(selection_bias(session)) if selection_is_due(session) else _NOT_ESTIMATED
     return {
         **found,

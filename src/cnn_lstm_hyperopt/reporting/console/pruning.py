@@ -13,8 +13,8 @@ ALMOST = 0.9
 
 def search_lines(records: Sequence[TrialRecord], plan: StudyPlan) -> list[str]:
     """What pruning did, what it saved and may have cost, and how soon the front was almost there."""
-    lines = pruning_lines(pruning_summary(records, plan.gate, max_epochs=plan.max_epochs, seed=plan.seed))
-    step = milestone_at(hypervolume_history(records, plan.gate), ALMOST)
+    lines = pruning_lines(pruning_summary(records, plan.skill, max_epochs=plan.max_epochs, seed=plan.seed))
+    step = milestone_at(hypervolume_history(records, plan.skill), ALMOST)
     if step is not None:
         trials, seconds = counted(step.trials, "trial"), seconds_text(step.seconds)
         lines.append(f"Hypervolume: {ALMOST:.0%} of it after {trials} and {seconds} of training.")

@@ -85,16 +85,16 @@ class RunConsole(RunEvents):
         self.terminal.say("Measuring this machine's speed, once for all studies (a dozen seconds) …")
 
     def on_setup(self, setup: Setup) -> None:
-        self.describe_data(setup.dataset, setup.gate)
+        self.describe_data(setup.dataset, setup.skill)
         self.describe_space(setup.plan.space)
         if setup.first_trials:
             self.terminal.say(setup.first_trials)
         for warning in setup.warnings:
             self.terminal.warn(warning)
 
-    def describe_data(self, dataset: Dataset, gate: SkillThreshold) -> None:
+    def describe_data(self, dataset: Dataset, skill: SkillThreshold) -> None:
         """Source, dates, the table symbol × split, and what counts as having learnt something."""
-        self._objective = gate.words
+        self._objective = skill.words
         facts, say = dataset.description, self.terminal.say
         used, windows = len(dataset.search_train), len(dataset.train)
         share = "" if used == windows else f"; trials use {used:,} of them"
@@ -103,7 +103,7 @@ class RunConsole(RunEvents):
             f" {windows:,} training windows{share}"
         )
         show_windows(self.terminal, facts)
-        say(_chance_text(gate))
+        say(_chance_text(skill))
         best = facts.get("best_attainable_accuracy")
         if best is not None:
             say(f"This market is synthetic: the best attainable accuracy is {best:.1%}, known because it was made so.")
@@ -309,7 +309,7 @@ def _searched_by(settings: Settings, plan: StudyPlan) -> str:
     return ", ".join(f"{name} {settled}" for name, (_, settled) in chosen.items()) + why
 
 
-def _chance_text(gate: SkillThreshold) -> str:
+def _chance_text(skill: SkillThreshold) -> str:
     """Above which score a trial beats chance."""
-    above = METRICS[gate.metric].threshold_text(gate.chance, gate.threshold)
+    above = METRICS[skill.metric].threshold_text(skill.chance, skill.threshold)
     return f"{above} (two standard errors) a trial beats chance."

@@ -65,8 +65,8 @@ class SearchProgress:
         records, front, plan = self._study.records(), self._study.front(), self._study.plan
         self._done += record.finished  # counted, not read: several trials of other processes may be reported at once
         status, left = self._status(records, front), self._left_text()
-        joined = above_chance(record, plan.gate) and any(each.number == record.number for each in front)
-        line = f"[{self._done}/{plan.n_trials}] trial {record.number} {_outcome_text(record, plan.gate.words)}"
+        joined = above_chance(record, plan.skill) and any(each.number == record.number for each in front)
+        line = f"[{self._done}/{plan.n_trials}] trial {record.number} {_outcome_text(record, plan.skill.words)}"
         line += " · joins the front" if joined else ""
         if self._live is not None:
             self._live.update(done=self._done, status=status, left=left)
@@ -97,7 +97,7 @@ class SearchProgress:
         shown = "best –" if best is None else f"best {best:.4f}"
         ended = f"{count[State.COMPLETE]} complete, {count[State.PRUNED]} pruned"
         ended += f", {count[State.FAIL]} failed" if count[State.FAIL] else ""
-        below = front and not above_chance(front[0], self._study.plan.gate)
+        below = front and not above_chance(front[0], self._study.plan.skill)
         return f"{ended} · {shown} · front {len(front)}{', none above chance' if below else ''}"
 
     def _left_text(self) -> str:

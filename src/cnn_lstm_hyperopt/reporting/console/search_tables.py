@@ -64,7 +64,7 @@ def fold_table(folds: Sequence[dict[str, Any]], scheme: str) -> Table:
 
 def front_table(front: Sequence[TrialRecord], plan: StudyPlan, objective: str) -> Table:
     """The first of the ranked front."""
-    below = "" if not front or above_chance(front[0], plan.gate) else ", none above chance"
+    below = "" if not front or above_chance(front[0], plan.skill) else ", none above chance"
     table = plain_table(f"Pareto front: {counted(len(front), 'trial')}{below}")
     for name in ("rank", "trial", objective, "seconds", "MB"):
         table.add_column(name, justify="right", no_wrap=True)

@@ -35,7 +35,7 @@ MIN_WINDOWS = 30
 
 def objectives(table: TrialTable) -> dict[str, str]:
     """The title of each objective, by column."""
-    return {"score": table.content.gate.words, "seconds": "training time (s)", "mb": "size (MB)"}
+    return {"score": table.content.skill.words, "seconds": "training time (s)", "mb": "size (MB)"}
 
 
 def objective_axis(table: TrialTable, which: str) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def front(table: TrialTable) -> go.Figure | None:
     line = {"color": COLOURS["orange"], "width": 1, "dash": "dot"}
     note = {"text": "above it: better than chance", "font": {"size": 11, "color": COLOURS["soft"]}}
     drawn: go.Figure = figure(traces, x, y)
-    return drawn.add_hline(table.content.gate.threshold, line=line, annotation=note, annotation_position="top right")
+    return drawn.add_hline(table.content.skill.threshold, line=line, annotation=note, annotation_position="top right")
 
 
 def states(table: TrialTable) -> go.Figure | None:
@@ -90,7 +90,7 @@ def states(table: TrialTable) -> go.Figure | None:
 def hypervolume(table: TrialTable, by: str) -> go.Figure | None:
     """Hypervolume of the front by finished ``trials`` or by ``seconds`` of training."""
     records = table.content.records
-    history = hypervolume_history(records, table.content.gate)
+    history = hypervolume_history(records, table.content.skill)
     if not history:
         return None
     total = {

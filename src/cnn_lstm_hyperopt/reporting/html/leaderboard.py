@@ -18,7 +18,7 @@ FIGURES = {
 def leaderboard(content: Content) -> dict[str, Any]:
     """Rows, the best first; the titles of further figures by key; the ends of an axis that the intervals of all rows share."""
     results = content.results
-    score = "test_class_acc" if content.gate.metric == "accuracy" else "test_score"  # what the study maximises
+    score = "test_class_acc" if content.skill.metric == "accuracy" else "test_score"  # what the study maximises
     candidates = (results.get("confirmation") or {}).get("candidates") or []
     confirmed = {entry["trial_number"]: entry.get("mean") for entry in candidates}
 

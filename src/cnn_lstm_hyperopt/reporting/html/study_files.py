@@ -46,7 +46,7 @@ class Content:
     save_dir: Path
     name: str
     settings: Settings
-    gate: SkillThreshold
+    skill: SkillThreshold
     n_trials: int
     running: bool
     openings: int
@@ -66,12 +66,12 @@ class Content:
     @property
     def front(self) -> list[TrialRecord]:
         """The non-dominated trials, ranked; see :func:`.reported_front`."""
-        return reported_front(self.records, self.gate)
+        return reported_front(self.records, self.skill)
 
     @property
     def above_chance(self) -> bool:
         """Whether the trials of the front beat chance."""
-        return any(above_chance(record, self.gate) for record in self.records)
+        return any(above_chance(record, self.skill) for record in self.records)
 
     @property
     def models(self) -> list[dict[str, Any]]:
@@ -103,8 +103,8 @@ def read_content(save_dir: Path, *, running: bool | None = None) -> Content:
             raise SaveDirError(
                 f"{save_dir / STUDY_FILE} holds a study that no run has made: there is nothing to report"
             )
-        gate, openings = SkillThreshold(**stored), len(storage.attribute("test_openings") or ())
-        important = importances(storage, gate)
+        skill, openings = SkillThreshold(**stored), len(storage.attribute("test_openings") or ())
+        important = importances(storage, skill)
         outside = storage.news()
     finally:
         storage.close()
@@ -117,7 +117,7 @@ def read_content(save_dir: Path, *, running: bool | None = None) -> Content:
         save_dir=save_dir,
         name=name,
         settings=load_settings(save_dir / CONFIG_FILE, environment={}),
-        gate=gate,
+        skill=skill,
         n_trials=n_trials,
         running=is_running(save_dir) if running is None else running,
         openings=openings,

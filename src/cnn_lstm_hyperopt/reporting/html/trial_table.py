@@ -95,7 +95,7 @@ def _score(record: TrialRecord) -> float | None:
 
 def _reason(record: TrialRecord, content: Content) -> str | None:
     """Why a trial ended; of a completed one, whether it does not beat chance."""
-    if record.values is None or above_chance(record, content.gate):
+    if record.values is None or above_chance(record, content.skill):
         return record.reason
     return f"{record.reason}; not above chance" if record.reason else "not above chance"
 

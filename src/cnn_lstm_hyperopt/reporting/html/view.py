@@ -42,7 +42,7 @@ def view(table: TrialTable) -> dict[str, Any]:
         "tiles": _tiles(content),
         "leaderboard": leaderboard(content),
         "front": content.front,
-        "objective": content.gate.words,
+        "objective": content.skill.words,
         "statistics": _statistics(table),
         "configs": _configs(table),
         "search_lines": [*(f"{line[:1].upper()}{line[1:]}." for line in content.outside), *_search_lines(content)],
@@ -52,7 +52,7 @@ def view(table: TrialTable) -> dict[str, Any]:
         "importances": _importances(content),
         "size_line": _size_line(content),
         "data": content.data,
-        "gate": content.gate,
+        "skill": content.skill,
         "above_chance": content.above_chance,
         "problems": _problems(content.data),
         "models": content.models,
@@ -96,7 +96,7 @@ def _verdict(content: Content) -> dict[str, str]:
         closed = "" if content.openings else "The test period is closed. "
         sentence = (
             f"{closed}Of {counted(done, 'finished trial')}, trial {content.front[0].number}"
-            f" reads best on validation ({content.gate.words} {best.score:.4f}), which flatters it, for it was"
+            f" reads best on validation ({content.skill.words} {best.score:.4f}), which flatters it, for it was"
             " chosen by that reading." + ("" if content.above_chance else " It does not beat chance.")
         )
     if content.running:
@@ -150,7 +150,7 @@ def _search_lines(content: Content) -> list[str]:
     """What pruning did, and what choosing among so many trials adds."""
     settings = content.settings
     summary = pruning_summary(
-        content.records, content.gate, max_epochs=settings.training.max_epochs, seed=settings.study.seed
+        content.records, content.skill, max_epochs=settings.training.max_epochs, seed=settings.study.seed
     )
     lines = [line.strip() for line in pruning_lines(summary)] if content.records else []
     pbo = (content.results.get("overfitting") or {}).get("pbo") or {}
@@ -166,7 +166,7 @@ def _search_lines(content: Content) -> list[str]:
 
 
 def _convergence(content: Content) -> str:
-    history = hypervolume_history(content.records, content.gate)
+    history = hypervolume_history(content.records, content.skill)
     found = outlook(history, sum(record.finished for record in content.records))
     return "Not known yet: there are too few trials, or no front." if found is None else found.sentence
 
@@ -174,7 +174,7 @@ def _convergence(content: Content) -> str:
 def _importances(content: Content) -> dict[str, dict[str, float]]:
     """The shares of the first parameters of each objective, by its title."""
     titles = {
-        "score": content.gate.words,
+        "score": content.skill.words,
         "seconds": "training time",
         "size_mb": "model size",
         "front": "reaching the front",
@@ -189,7 +189,7 @@ def _size_line(content: Content) -> str:
     if not front:
         return ""
     best, values = front[0]
-    margin = content.gate.threshold - content.gate.chance
+    margin = content.skill.threshold - content.skill.chance
     near = [(record, each) for record, each in front if each.score >= values.score - margin]
     small, least = min(near, key=lambda pair: pair[1].size_mb)
     if small.number == best.number:

@@ -162,9 +162,9 @@ def _study_front(save_dir: Path) -> _Source:
 def _front_of(path: Path) -> Sequence[TrialRecord]:
     storage = StudyStorage(path)
     try:
-        gate = SkillThreshold(**storage.attribute("skill_gate"))
-        _ = gate.passes(0.0), gate.score_range  # of a known metric, with numbers
-        return reported_front(storage.records(), gate)
+        skill = SkillThreshold(**storage.attribute("skill_gate"))
+        _ = skill.passes(0.0), skill.score_range  # of a known metric, with numbers
+        return reported_front(storage.records(), skill)
     except (TypeError, ValueError, LookupError) as error:
         raise SaveDirError(
             f"{path} is damaged: its skill_gate tells no score to beat; choose another --save-dir"

@@ -38,7 +38,7 @@ class Pruner(abc.ABC):
     def __init__(self, plan: StudyPlan) -> None:
         self.plan = plan
         self.settings = plan.pruner
-        self.gate = plan.gate
+        self.skill = plan.skill
 
     def acts(self, curve: Sequence[Point]) -> bool:
         """Whether the last point of the curve is one at which this pruner decides anything."""
@@ -59,7 +59,7 @@ class Pruner(abc.ABC):
 
     def margin(self, score: float) -> float:
         """Half a standard error of a reading: a difference below that is no difference."""
-        return 0.5 * self.gate.standard_error(score)
+        return 0.5 * self.skill.standard_error(score)
 
 
 def extreme_in(losses: tuple[float, ...], others: Iterable[tuple[float, ...]]) -> bool:

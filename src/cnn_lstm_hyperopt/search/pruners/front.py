@@ -32,7 +32,7 @@ MOST_NEEDED, NEEDED_EARLY = 0.5, 0.02
 """Chance to reach the front that is needed at most, whatever is left; and that as long as so few have finished that none of them
 is near (:data:`NEIGHBOURS`): then the best are underrated."""
 HOPEFUL = 0.9
-"""Quantile of the likely scores that must pass the gate."""
+"""Quantile of the likely scores that must pass the skill threshold."""
 
 
 class FrontPruner(Pruner):
@@ -50,7 +50,7 @@ class FrontPruner(Pruner):
     to be better in score by more than one standard error (the rule by which Breiman et al. 1984 take trees for equals): where
     most are within it, who is on the front is luck. Of readings, the luckiest would be the front, so each is drawn towards what
     the sampler had expected. Nothing beats what would be the best in score, the fastest or the smallest. Trials that have learnt
-    nothing beat nobody, and what is unlikely ever to pass the gate ends.
+    nothing beat nobody, and what is unlikely ever to pass the skill threshold ends.
     """
 
     name, place = "front", 2
@@ -85,10 +85,10 @@ class FrontPruner(Pruner):
         if outcomes is None:
             return None
         hoped = float(np.quantile(outcomes.scores, HOPEFUL))
-        if not self.gate.passes(hoped):
+        if not self.skill.passes(hoped):
             return (
                 f"front: at epoch {epoch:g} it is likely to end at chance (nine in ten similar curves below {hoped:.4f},"
-                f" {self.gate.threshold:.4f} is needed)"
+                f" {self.skill.threshold:.4f} is needed)"
             )
         chance = self.chance(outcomes, trial.size_mb, complete)
         left = max(0.0, outcomes.seconds - trial.curve[-1].seconds)
@@ -97,7 +97,7 @@ class FrontPruner(Pruner):
             return None
         return (
             f"front: at epoch {epoch:g} its chance to reach the front is {chance:.0%}, and {left:.1f} s more need"
-            f" {100 * needed:.2g}% (expected: {self.gate.words} {outcomes.score:.4f}, {outcomes.seconds:.1f} s)"
+            f" {100 * needed:.2g}% (expected: {self.skill.words} {outcomes.score:.4f}, {outcomes.seconds:.1f} s)"
         )
 
     def outcomes(self, trial: TrialRecord, complete: Sequence[TrialRecord]) -> Outcomes | None:
@@ -107,7 +107,7 @@ class FrontPruner(Pruner):
 
     def margin(self, score: float) -> float:
         """One standard error of a reading: who is nearer to a rival may be as good."""
-        return self.gate.standard_error(score)
+        return self.skill.standard_error(score)
 
     def chance(self, outcomes: Outcomes, size_mb: float, complete: Sequence[TrialRecord]) -> float:
         """Share of the outcomes of a trial of so many MB that nobody on the front beats."""
@@ -151,7 +151,7 @@ class FrontPruner(Pruner):
         return None
 
     def _n_skilled(self, complete: Sequence[TrialRecord]) -> int:
-        threshold = self.gate.threshold
+        threshold = self.skill.threshold
         return sum(r.values is not None and r.values.score > threshold for r in complete)
 
     def _usual_seconds(self, others: Sequence[TrialRecord]) -> float:
@@ -174,7 +174,7 @@ class FrontPruner(Pruner):
         known = self._curves.get(epoch)
         if known is None or known[0] != len(complete):
             curves = FinishedCurves(
-                complete, epoch, self.plan.max_epochs, self._rows, score_range=self.gate.score_range
+                complete, epoch, self.plan.max_epochs, self._rows, score_range=self.skill.score_range
             )
             known = (len(complete), curves)
             self._curves[epoch] = known
@@ -189,9 +189,9 @@ class FrontPruner(Pruner):
                     self._settled[record.number] = (settled_score(record), seconds, size_mb)
             values = np.array([self._settled[record.number] for record in complete]).reshape(-1, 3)
             expected = [math.nan if each.expected_score is None else each.expected_score for each in complete]
-            errors = [self.gate.standard_error(score) for score in values[:, 0]]
+            errors = [self.skill.standard_error(score) for score in values[:, 0]]
             values[:, 0] = believed_scores(values[:, 0], np.array(expected), np.array(errors))
-            skilled = values[values[:, 0] > self.gate.threshold]
+            skilled = values[values[:, 0] > self.skill.threshold]
             self._front = (len(complete), skilled[non_dominated(skilled * (-1.0, 1.0, 1.0))])
         return self._front[1]
 

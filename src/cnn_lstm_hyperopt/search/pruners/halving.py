@@ -19,7 +19,7 @@ class SuccessiveHalvingPruner(Pruner):
 
     Rung k lies at min_resource · η^(s + k) epochs, with η the reduction factor and s ``min_early_stopping_rate``. A trial is
     judged at its first report at or beyond a rung, together with all that were judged there: by non-dominated rank of (smoothed
-    score, projected seconds of all epochs, MB), within a rank by hypervolume contribution. Trials that have not passed the gate
+    score, projected seconds of all epochs, MB), within a rank by hypervolume contribution. Trials that have not passed threshold
     come after all others, by score. The trial itself is given half a standard error of its score: it must be worse than the cut
     by more than the reading may be wrong. The best in score, the fastest and the smallest of the skilled ones go on in any case.
 
@@ -35,7 +35,7 @@ class SuccessiveHalvingPruner(Pruner):
 
     def __init__(self, plan: StudyPlan) -> None:
         super().__init__(plan)
-        self._standings: dict[tuple[int, int], Losses] = {}
+        self._rung_losses: dict[tuple[int, int], Losses] = {}
 
     def height(self, rung: int) -> float:
         """Epochs at which a rung lies."""
@@ -61,11 +61,11 @@ class SuccessiveHalvingPruner(Pruner):
         rung = self.rung(trial.curve[-1].epoch)
         loss, seconds, size = self._losses(trial, trial.curve)
         mine = (loss - self.margin(-loss), seconds, size)
-        judged = [standing for other in others if (standing := self._standing(other, rung)) is not None]
-        skilled = [losses for losses in judged if self.gate.passes(-losses[0])]
+        judged = [losses for other in others if (losses := self._losses_at(other, rung)) is not None]
+        skilled = [losses for losses in judged if self.skill.passes(-losses[0])]
         goes_on = max(1, (len(judged) + 1) // self.settings.reduction_factor)
-        if not self.gate.passes(-loss):
-            hopeless = sum(losses[0] < mine[0] for losses in judged if not self.gate.passes(-losses[0]))
+        if not self.skill.passes(-loss):
+            hopeless = sum(losses[0] < mine[0] for losses in judged if not self.skill.passes(-losses[0]))
             place = len(skilled) + hopeless
         elif extreme_in((loss, seconds, size), skilled):
             return None
@@ -88,17 +88,17 @@ class SuccessiveHalvingPruner(Pruner):
             )
         return None
 
-    def _standing(self, other: TrialRecord, rung: int) -> Losses | None:
+    def _losses_at(self, other: TrialRecord, rung: int) -> Losses | None:
         """Where a trial stood when it was judged at the rung, or None if it was not; once it was, that does not change."""
         if other.state is State.FAIL:
             return None
         key = (other.number, rung)
-        if key not in self._standings:
+        if key not in self._rung_losses:
             first = next((p for p in other.curve if self.height(rung) <= p.epoch < self.height(rung + 1)), None)
             if first is None:
                 return None
-            self._standings[key] = self._losses(other, up_to(other.curve, first.epoch))
-        return self._standings[key]
+            self._rung_losses[key] = self._losses(other, up_to(other.curve, first.epoch))
+        return self._rung_losses[key]
 
     def _losses(self, trial: TrialRecord, curve: Sequence[Point]) -> Losses:
         seconds = projected_seconds(curve, self.plan.max_epochs)

@@ -18,7 +18,7 @@ class MedianPruner(Pruner):
     What is, at that epoch, the best in score, the fastest or the smallest of the skilled trials is never beaten. Differences in
     score count from half a standard error on.
 
-    A trial that after the warm-up has still not passed the gate has no such protection: being small and fast is no merit of a
+    A trial that after warm-up has still not passed the threshold has no such protection: being small and fast is no merit of a
     model that has learnt nothing. How early a curve is judged is thus the warm-up's to say; a trial that would have caught up
     later is the price of stopping early, and ``none`` does not pay it.
     """
@@ -46,9 +46,9 @@ class MedianPruner(Pruner):
         median = statistics.median(_score_at(other, epoch) for other in complete)
         if best >= median - self.margin(median):
             return None
-        below = f"best {self.gate.words} so far {best:.4f} is below the median {median:.4f} at epoch {epoch}"
-        if not self.gate.passes(best):
-            return f"median: {below} and not above chance (needs {self.gate.threshold:.4f})"
+        below = f"best {self.skill.words} so far {best:.4f} is below the median {median:.4f} at epoch {epoch}"
+        if not self.skill.passes(best):
+            return f"median: {below} and not above chance (needs {self.skill.threshold:.4f})"
         front = self._front_of(complete)
         beaten_by = next((other.number for other in front if self._beats(other, trial, best, epoch)), None)
         return None if beaten_by is None else f"median: {below}, and trial {beaten_by} is no worse in any objective"
@@ -72,7 +72,7 @@ class MedianPruner(Pruner):
         """The same until another trial completes."""
         numbers = [record.number for record in complete]
         if self._front[0] != numbers:
-            self._front = (numbers, ranked_front(complete, self.gate))
+            self._front = (numbers, ranked_front(complete, self.skill))
         return self._front[1]
 
     def _beats(self, other: TrialRecord, trial: TrialRecord, best: float, epoch: int) -> bool:

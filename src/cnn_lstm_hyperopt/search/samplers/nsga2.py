@@ -83,4 +83,4 @@ class Nsga2Sampler(Sampler):
     def _lacking(self, row: Observation) -> dict[str, float]:
         if row.kind is Kind.DIVERGED:
             return {"skill": math.inf}
-        return {"skill": self.plan.gate.shortfall(-row.losses[0])}
+        return {"skill": self.plan.skill.shortfall(-row.losses[0])}

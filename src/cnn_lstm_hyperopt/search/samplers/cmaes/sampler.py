@@ -71,7 +71,7 @@ class Replay:
 
     def __init__(self, plan: StudyPlan, variables: Variables, begin: Sequence[Observation]) -> None:
         self._seed, self._variables = plan.seed, variables
-        self._archive = Archive(plan.gate)
+        self._archive = Archive(plan.skill)
         for row in begin:
             self._archive.add(row)
         self.rows = list(begin)

@@ -97,13 +97,13 @@ class Archive:
     and it will not be on the study's front either.
     """
 
-    def __init__(self, gate: SkillThreshold) -> None:
+    def __init__(self, skill: SkillThreshold) -> None:
         self.front = Front(3)
         self.best: list[Observation] = []
         self._complete: list[tuple[float, float, float]] = []
-        self._chance, self._worst_loss = gate.chance, -gate.score_range[0]
-        self._smallest_range = np.array([SMALLEST_SCORE_RANGE * gate.small_gain, SMALLEST_RANGE, SMALLEST_RANGE])
-        self._best_loss = -gate.chance
+        self._chance, self._worst_loss = skill.chance, -skill.score_range[0]
+        self._smallest_range = np.array([SMALLEST_SCORE_RANGE * skill.small_gain, SMALLEST_RANGE, SMALLEST_RANGE])
+        self._best_loss = -skill.chance
 
     def add(self, row: Observation) -> None:
         """Takes a trial; one that is not better than chance, or not COMPLETE, is not remembered."""

@@ -43,7 +43,7 @@ USEFUL = 0.25
 """Of the way from chance to the best: below that, a trial has no say in what counts as slow or large."""
 BOLD_EVERY, BOLDNESS = 6, 3.0
 FEW_SKILLED = 3
-"""COMPLETE trials above the gate below which two, or one, of three proposals are random, and all without any: where nothing was
+"""COMPLETE trials above threshold below which two, or one, of three proposals are random, and all without any: where nothing was
 learnt yet, every size is as likely to learn as any other, and the tiniest would be worth most, again and again."""
 DRAWN, CHEAPEST = 32, 0.3
 """Random configurations that each trial of a start that goes by predicted seconds is chosen from; and the share of these, the
@@ -90,7 +90,7 @@ class GpSampler(Sampler):
         if number < self._start_ends:
             return self._random.propose(request) if self._typical is None else self._cheap(request)
         rows = self._history.rows(request.history)
-        skilled = sum(self.plan.gate.passes(-loss) for loss in rows.losses[rows.complete, 0])
+        skilled = sum(self.plan.skill.passes(-loss) for loss in rows.losses[rows.complete, 0])
         if rows.complete.sum() < 2 or number % FEW_SKILLED >= skilled:
             return self._random.propose(request)
         with self._threads.limit(limits=1):  # small matrices: more threads would only wait for each other
@@ -169,13 +169,13 @@ class GpSampler(Sampler):
 
         Where costs are predicted the range reaches to what most configurations cost, since a cheap start has tried none of them.
 
-        In score the reference lies at what makes a trial useful, and never below the gate: a model at chance is the smallest
-        and the fastest of all, and would be worth most. Where none has passed the gate, a small gain beyond it is hoped for.
+        In score the reference lies at what makes a trial useful, and never below the threshold: a model at chance is the smallest
+        and the fastest of all, and would be worth most. Where none has passed the threshold, a small gain beyond it is hoped for.
         """
-        gate = self.plan.gate
+        skill = self.plan.skill
         score = -rows.losses[:, 0]
-        best = max(float(score[rows.complete].max()), gate.threshold + gate.small_gain)
-        floor = max(gate.threshold, gate.chance + USEFUL * (best - gate.chance))
+        best = max(float(score[rows.complete].max()), skill.threshold + skill.small_gain)
+        floor = max(skill.threshold, skill.chance + USEFUL * (best - skill.chance))
         useful = rows.complete & (score > floor)
         if useful.sum() < 2:  # one alone has no range
             useful = rows.complete

@@ -11,7 +11,7 @@ from cnn_lstm_hyperopt.config import Params, Settings, dump_settings, load_setti
 from cnn_lstm_hyperopt.pipeline.results.search_results import search_facts, search_results
 from cnn_lstm_hyperopt.search import Cost, Limits, SkillThreshold, Study, StudyPlan, StudyStorage, optimise
 
-GATE = SkillThreshold(0.55, 2000)
+SKILL = SkillThreshold(0.55, 2000)
 
 
 def evaluate(params: Params, seed: int) -> Iterator[tuple[float, float, float, float]]:
@@ -37,7 +37,7 @@ def searched(
     metric: str = "accuracy",
     space: dict[str, Any] | None = None,
     pruner: str = "median",
-    gate: SkillThreshold | None = None,
+    skill: SkillThreshold | None = None,
     **more: Any,
 ) -> Path:
     """Searches so many trials in ``folder``, with a ``results.json`` of what a search writes; ``more`` goes over it."""
@@ -50,26 +50,26 @@ def searched(
             **({} if space is None else {"search_space": space}),
         }
     )
-    gate = gate or (GATE if metric == "accuracy" else replace(GATE, chance=0.5, metric=metric, error=0.025))
+    skill = skill or (SKILL if metric == "accuracy" else replace(SKILL, chance=0.5, metric=metric, error=0.025))
     (folder / "config.yaml").write_text(dump_settings(settings), encoding="utf-8")
     storage = StudyStorage(
         folder / "study.db",
         create=name,
         metric=metric,
-        attributes={"skill_gate": asdict(gate), "n_trials": n_trials},
+        attributes={"skill_gate": asdict(skill), "n_trials": n_trials},
     )
-    plan = plan_of(settings, n_trials, sampler, gate, pruner=pruner)
+    plan = plan_of(settings, n_trials, sampler, skill, pruner=pruner)
     study = Study(storage, plan)
     optimise(study, evaluate)
     records = study.records()
     storage.close()
-    results = {**search_results(name, records, gate, plan.space), **search_facts(records, plan), **more}
+    results = {**search_results(name, records, skill, plan.space), **search_facts(records, plan), **more}
     (folder / "results.json").write_text(json.dumps(results), encoding="utf-8")
     return folder
 
 
 def plan_of(
-    settings: Settings, n_trials: int, sampler: str, gate: SkillThreshold = GATE, *, pruner: str = "median"
+    settings: Settings, n_trials: int, sampler: str, skill: SkillThreshold = SKILL, *, pruner: str = "median"
 ) -> StudyPlan:
     """Of the settings' space."""
     return StudyPlan(
@@ -80,7 +80,7 @@ def plan_of(
         n_trials=n_trials,
         max_epochs=settings.training.max_epochs,
         limits=Limits(),
-        gate=gate,
+        skill=skill,
         cost=lambda params: Cost(1.0, size(params)),
     )
 

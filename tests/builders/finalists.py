@@ -130,7 +130,7 @@ def planted(
 
 
 def plant(config: dict[str, Any], scores: Sequence[float]) -> None:
-    """A study with a complete trial for each score, all on the front where they pass the gate: the better, the slower."""
+    """A study with a complete trial for each score, all on the front where they pass the threshold: the better, the slower."""
     settings = load_settings(config, environment={})
     dataset = prepare_dataset(settings.data)
     with open_session(settings, dataset, resume=False, events=RunEvents()) as session:

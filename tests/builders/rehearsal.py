@@ -28,7 +28,7 @@ def plan_of(space: SearchSpace, kind: Any, *, seed: int = 0, startup: Any = "aut
             "n_trials": 1000,
             "max_epochs": 10,
             "limits": Limits(),
-            "gate": SkillThreshold(0.5, 2000),
+            "skill": SkillThreshold(0.5, 2000),
             "cost": lambda params: Cost(1.0, 1.0),
             **fields,
         }
