@@ -21,8 +21,8 @@ demo: $(VENV)/ok  ## The main job on real bars: search, Pareto front, retraining
 test: $(VENV)/ok lint  ## All fast tests
 	$(PYTEST) -m "not slow"
 
-slow: $(VENV)/ok  ## Tests that take long, but for those that are like another one
-	$(PYTEST) --no-loadscope-reorder -m "slow and not thorough" --timeout 900
+slow: $(VENV)/ok  ## Tests that take long, but for those that are like another one; the tests of torture/
+	$(PYTEST) --no-loadscope-reorder -m "slow and not thorough" --timeout 900 tests torture/tests
 
 thorough: $(VENV)/ok  ## All that take long (an hour on 2 cores)
 	$(PYTEST) --no-loadscope-reorder -m slow --timeout 900
@@ -31,14 +31,14 @@ coverage: $(VENV)/ok  ## The same tests, half as long again, and which lines of 
 	$(PYTEST) -m "not slow" --cov --cov-report=term
 
 lint: $(VENV)/ok  ## Style, types, layers, structure
-	$(BIN)/ruff format --check src tests scripts benchmarks
-	$(BIN)/ruff check src tests scripts benchmarks
+	$(BIN)/ruff format --check src tests torture scripts benchmarks
+	$(BIN)/ruff check src tests torture scripts benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python scripts/check_structure.py
 
 torture: $(VENV)/ok  ## Real runs killed at random moments and resumed, mutated files: 1 at the first broken promise (10 to 30 minutes on 2 cores)
-	PYTHONPATH=tests $(BIN)/python -m torture --kills $(KILLS) --fuzz $(FUZZ) --seed $(SEED) --minutes $(TORTURE_MINUTES)
+	$(BIN)/python -m torture --kills $(KILLS) --fuzz $(FUZZ) --seed $(SEED) --minutes $(TORTURE_MINUTES)
 
 docs: $(VENV)/docs  ## The documentation as a site, with generated reference pages: site/index.html
 	$(BIN)/python scripts/make_reference.py

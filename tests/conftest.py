@@ -1,7 +1,6 @@
 """What tests of several folders use: a search that ends in seconds, on real bars."""
 
 import importlib
-import json
 import os
 import subprocess
 import sys
@@ -17,12 +16,11 @@ import torch
 import yaml
 from hypothesis import HealthCheck, settings
 
+from builders.speeds import write_speeds
 from cnn_lstm_hyperopt.config import DataSettings
 from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
 from cnn_lstm_hyperopt.evaluation import BASELINES
 from cnn_lstm_hyperopt.training.cost_model import CostModel
-from cnn_lstm_hyperopt.training.machine_benchmark import CACHE_VARIABLE, cache_file, device_name
-from cnn_lstm_hyperopt.training.runtime.precision import supported_precisions
 
 ROOT = Path(__file__).parents[1]
 for _section in ("MLFLOW__ENABLED", "REPORT"):  # neither for each study; tracking/ and reporting/report/ have their own
@@ -62,23 +60,8 @@ settings.load_profile("unhurried")
 
 @pytest.fixture(scope="session", autouse=True)
 def speeds(tmp_path_factory: pytest.TempPathFactory) -> CostModel:
-    """Speeds as measured on one core of an AMD EPYC, in a cache of the tests' own, where all processes find them."""
-    os.environ[CACHE_VARIABLE] = str(tmp_path_factory.mktemp("cache"))
-    device = torch.device("cpu")
-    measured = {
-        "float32": (2.1e-3, 4.9e-9, 6.0e-11, 6.1e-11, 2.2e-8, 1.5e-10, 5.7e-11, 4.0e-9, 7.8e-9),
-        "bfloat16": (2.8e-3, 7.0e-9, 3.8e-11, 1.9e-10, 7.2e-9, 5.0e-11, 2.3e-11, 4.3e-9, 3.7e-8),
-    }
-    model = CostModel(
-        device=device_name(device),
-        measured="2026-11-24T17:00:00+00:00",
-        speeds={precision: measured[precision] for precision in supported_precisions(device)},
-        evaluation=dict.fromkeys(supported_precisions(device), 0.25),
-        process_mb=300.0,
-        error=0.05,
-    )
-    cache_file(device).write_text(json.dumps(model.as_dict()), encoding="utf-8")
-    return model
+    """Speeds of one core, in a cache of the tests' own, where all processes find them."""
+    return write_speeds(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="session")
@@ -122,7 +105,6 @@ LONGEST = (
     "test_real_runs.py",
     "test_browser.py",
     "test_server.py",
-    "test_crash_harness.py",
     "pipeline/test_killed_final_phase.py",
     "inference/test_export.py",
     "test_long_runs.py",

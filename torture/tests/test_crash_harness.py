@@ -35,6 +35,7 @@ from torture.kills import (
 )
 
 pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow
 N_TRIALS = 8
 SETUP = "gp, front"
 SEED = 0

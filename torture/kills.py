@@ -27,7 +27,7 @@ from torture.checker import faults, torn_files
 from torture.comparison import differences, unlike_by_number
 from torture.stored import StoredStudy, read_study
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 GIVE_UP = 300.0
 """Seconds after which a run that got no further counts as hung."""
 POLL = 0.002

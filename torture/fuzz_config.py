@@ -19,7 +19,7 @@ from cnn_lstm_hyperopt import cli
 from cnn_lstm_hyperopt.config import PARAMETERS, Settings, dump_settings, load_settings
 from cnn_lstm_hyperopt.errors import ConfigError
 
-CONFIGS = Path(__file__).parents[2] / "configs" / "hyperopt"
+CONFIGS = Path(__file__).parents[1] / "configs" / "hyperopt"
 SECONDS = 20
 """That one file may take before the process is ended with the stack of where it hangs."""
 EACH_CLI = 20
