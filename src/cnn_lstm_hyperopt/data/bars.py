@@ -241,7 +241,9 @@ def _look_at_own_columns(frame: pd.DataFrame, columns: Sequence[str], found: Fin
     for name in columns:
         empty = np.flatnonzero(np.isnan(frame[name].to_numpy()))
         if len(empty) == len(frame):
-            raise found.fail("feature_columns", f"the column {name} of data.feature_columns holds no number", "fill it")
+            raise found.fail(
+                "feature_column_empty", f"the column {name} of data.feature_columns holds no number", "fill it"
+            )
         if len(empty):
             first = date_text(frame.index[empty[0]])
             found.warn(

@@ -46,6 +46,11 @@ class Problem:
     first: str | None = None
     value: str = ""
 
+    @property
+    def code(self) -> str:
+        """The rule as the code of an error: ``high-below-low``."""
+        return self.rule.replace("_", "-")
+
     def text(self) -> str:
         """One line."""
         place = f"{self.symbol} ({self.where})" if self.where else self.symbol
@@ -77,7 +82,7 @@ class BadBarsError(DataError):
         lines = [problem.text() for problem in problems if problem.severity == "error"]
         more = [f"… and {len(lines) - MOST_LINES} more"] if len(lines) > MOST_LINES else []
         head = f"{len(lines)} faults in the bars:\n  " if len(lines) > 1 else ""
-        violations = [Violation(problem.symbol, problem.rule) for problem in problems if problem.severity == "error"]
+        violations = [Violation(each.symbol, each.code) for each in problems if each.severity == "error"]
         super().__init__(head + "\n  ".join(lines[:MOST_LINES] + more), violations=violations)
 
 

@@ -18,7 +18,7 @@ from pydantic import Field, field_validator
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.inference.metadata import Features, ModelDescription
 from cnn_lstm_hyperopt.inference.predictor import Predictor
-from cnn_lstm_hyperopt.inference.stored_form import StoredForm
+from cnn_lstm_hyperopt.inference.stored_form import FormError, StoredForm
 from cnn_lstm_hyperopt.metrics.log_loss import LEAST_PROBABILITY
 from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.run_dir.paths import ENSEMBLE_FILE
@@ -192,17 +192,21 @@ def stored_members(raw: Any) -> list[StoredMember]:
         ValueError: it is no such file; a line for each fault.
     """
     if not isinstance(raw, dict):
-        raise ValueError(f"it must hold an ensemble's members, but holds {shown(raw)}")
+        raise FormError(f"it must hold an ensemble's members, but holds {shown(raw)}", "", "not-a-mapping")
     if raw.get("format") != FORMAT:
-        raise ValueError(f"format must be {FORMAT}, which this version reads, but got {shown(raw.get('format'))}")
+        text = f"format must be {FORMAT}, which this version reads, but got {shown(raw.get('format'))}"
+        raise FormError(text, "format", "unknown-format")
     entries = StoredEnsemble.read(raw).members
     members = [StoredMember.read(each, f"members.{number}: ") for number, each in enumerate(entries)]
     names = [each.folder for each in members]
     if len(set(names)) < len(names):
-        raise ValueError(f"members must each have a folder of its own, but got {shown(names)}")
+        raise FormError(
+            f"members must each have a folder of its own, but got {shown(names)}", "members", "shared-folder"
+        )
     total = sum(each.weight for each in members)
     if abs(total - 1) > 1e-6:
-        raise ValueError(f"members must have weights that add up to 1, but they add up to {total:.6g}")
+        text = f"members must have weights that add up to 1, but they add up to {total:.6g}"
+        raise FormError(text, "members", "weight-sum")
     return members
 
 

@@ -103,7 +103,8 @@ def export_model(model: Predictor, path: Path, format: Format) -> float:
         if not difference <= TOLERANCE:
             raise RunError(
                 f"the exported file differs from the model by {difference:.1e}, of which {TOLERANCE:g} is the most; nothing was"
-                " written: give --format " + ("torch" if format == "onnx" else "onnx") + " a try, and report this"
+                " written: give --format " + ("torch" if format == "onnx" else "onnx") + " a try, and report this",
+                code="export-differs",
             )
     return difference
 
@@ -127,7 +128,9 @@ def _require_extra() -> None:
     if missing:
         raise ConfigError(
             f"--format onnx needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed;"
-            " pip install 'cnn-lstm-hyperopt[onnx]' (in its repository: pip install -e '.[onnx]')"
+            " pip install 'cnn-lstm-hyperopt[onnx]' (in its repository: pip install -e '.[onnx]')",
+            field="--format",
+            code="missing-extra",
         )
 
 

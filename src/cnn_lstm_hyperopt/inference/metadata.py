@@ -25,7 +25,7 @@ from cnn_lstm_hyperopt.data.own_function import OwnFunction
 from cnn_lstm_hyperopt.data.scaling import Scaler
 from cnn_lstm_hyperopt.data.tables.columns import LARGEST
 from cnn_lstm_hyperopt.errors import DataError
-from cnn_lstm_hyperopt.inference.stored_form import StoredForm
+from cnn_lstm_hyperopt.inference.stored_form import FormError, StoredForm
 from cnn_lstm_hyperopt.models import NetworkConfig, network_config
 from cnn_lstm_hyperopt.training import ValueScale
 from cnn_lstm_hyperopt.utils.text import is_legible, shown, shown_names
@@ -138,7 +138,9 @@ class ModelDescription:
         if function is None:
             raise DataError(
                 f"this model reads features that {self.feature_function} makes, and no function runs because a file names it;"
-                f" hand it over: load_model(folder, features={self.feature_function.replace(':', '.')})"
+                f" hand it over: load_model(folder, features={self.feature_function.replace(':', '.')})",
+                field="features",
+                code="feature-function-required",
             )
         added = self.features[len(BUILT_IN.names) + len(self.feature_columns) :]
         return FeatureSet(self.feature_columns, OwnFunction(self.feature_function, function), added)
@@ -179,13 +181,12 @@ class ModelDescription:
             ValueError: it is no description, or one of a network that is not possible; a line for each fault.
         """
         if not isinstance(raw, dict):
-            raise ValueError(f"it must hold a model's description, but holds {shown(raw)}")
+            raise FormError(f"it must hold a model's description, but holds {shown(raw)}", "", "not-a-mapping")
         if raw.get("format") == 1:
             raw = _from_format_1(raw)
         if raw.get("format") != FORMAT:
-            raise ValueError(
-                f"format must be {FORMAT} or 1, which this version reads, but got {shown(raw.get('format'))}"
-            )
+            text = f"format must be {FORMAT} or 1, which this version reads, but got {shown(raw.get('format'))}"
+            raise FormError(text, "format", "unknown-format")
         return StoredDescription.read(raw).description()
 
 
@@ -284,7 +285,8 @@ class StoredDescription(StoredForm):
 def _from_format_1(raw: dict[str, Any]) -> dict[str, Any]:
     n_classes, has_regression = raw.get("n_classes"), raw.get("has_regression")
     if not isinstance(n_classes, int) or not 2 <= n_classes <= 1_000:
-        raise ValueError(f"n_classes must be a whole number from 2 to 1000, but got {shown(n_classes)}")
+        text = f"n_classes must be a whole number from 2 to 1000, but got {shown(n_classes)}"
+        raise FormError(text, "n_classes", "value-error")
     kept = {key: value for key, value in raw.items() if key not in ("n_classes", "has_regression")}
     return kept | {
         "format": FORMAT,

@@ -13,10 +13,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
 from cnn_lstm_hyperopt.data.windows import Windows
-from cnn_lstm_hyperopt.errors import DataError, SaveDirError
+from cnn_lstm_hyperopt.errors import DataError, SaveDirError, Violation
 from cnn_lstm_hyperopt.inference.ensemble import Ensemble, Member, other_than, stored_members
 from cnn_lstm_hyperopt.inference.metadata import Features, ModelDescription
 from cnn_lstm_hyperopt.inference.predictor import Predictor
+from cnn_lstm_hyperopt.inference.stored_form import FormError
 from cnn_lstm_hyperopt.models.build import new_network
 from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.run_dir.paths import ENSEMBLE_FILE
@@ -73,7 +74,8 @@ class SavedModel(Predictor):
             raise DataError(
                 f"predictions must be finite, but {int((~finite).sum()):,} of {len(finite):,} are not:"
                 " the windows or the model's weights hold numbers that are too large; scale the windows as in training, or take"
-                " another model"
+                " another model",
+                code="predictions-not-finite",
             )
         return predictions
 
@@ -94,7 +96,10 @@ def load_model(folder: str | Path, features: Features | None = None) -> SavedMod
     """
     if not isinstance(folder, (str, os.PathLike)) or not str(folder):
         raise SaveDirError(
-            f"folder must be the path of a model's directory, such as hyperopt_results/retrained_model_1, but got {shown(folder)}"
+            "folder must be the path of a model's directory, such as hyperopt_results/retrained_model_1, but got"
+            f" {shown(folder)}",
+            field="folder",
+            code="not-a-path",
         )
     folder = Path(folder)
     if not _holds(folder, DESCRIPTION) and _holds(folder, ENSEMBLE_FILE):
@@ -106,7 +111,8 @@ def _holds(folder: Path, name: str) -> bool:
     try:
         return (folder / name).is_file()
     except OSError as error:
-        raise SaveDirError(f"{_place(folder)} holds no model: it can't be read: {error.strerror or error}") from error
+        text = f"{_place(folder)} holds no model: it can't be read: {error.strerror or error}"
+        raise SaveDirError(text, field="folder", code="unreadable") from error
 
 
 def _load_ensemble(folder: Path, features: Features | None) -> Ensemble:
@@ -114,18 +120,18 @@ def _load_ensemble(folder: Path, features: Features | None) -> Ensemble:
     try:
         entries = stored_members(parse_json(read_text(folder / ENSEMBLE_FILE, MAX_JSON_BYTES)))
     except ValueError as error:
-        raise SaveDirError(_refused(folder, ENSEMBLE_FILE, str(error).split("\n"))) from error
+        raise _form_error(folder, ENSEMBLE_FILE, error) from error
     members: list[Member] = []
     for entry in entries:
         place = folder / entry.folder
         if place.is_symlink():
             fault = f"{entry.folder} is a link, which may lead elsewhere; put the folder itself there"
-            raise SaveDirError(_refused(folder, ENSEMBLE_FILE, [fault]))
+            raise _refused(folder, ENSEMBLE_FILE, [fault], code="member-is-link")
         model = _load_single(place, None)
         other = None if not members else other_than(members[0].model.description, model.description)
         if other is not None:
             fault = f"{entry.folder} and {entries[0].folder} must have the same {other}, or their mean means nothing"
-            raise SaveDirError(_refused(folder, ENSEMBLE_FILE, [fault]))
+            raise _refused(folder, ENSEMBLE_FILE, [fault], code="members-differ")
         members.append(Member(model, entry.weight, entry.model_rank, entry.trial_number, entry.seed))
     _check_function(features, members[0].model.description)
     return Ensemble(tuple(members), features)
@@ -134,11 +140,11 @@ def _load_ensemble(folder: Path, features: Features | None) -> Ensemble:
 def _load_single(folder: Path, features: Features | None) -> SavedModel:
     for name in (DESCRIPTION, WEIGHTS):
         if not _holds(folder, name):
-            raise SaveDirError(f"{_place(folder)} holds no model: {name} is missing")
+            raise SaveDirError(f"{_place(folder)} holds no model: {name} is missing", field=name, code="file-missing")
     try:
         description = ModelDescription.from_dict(parse_json(read_text(folder / DESCRIPTION, MAX_JSON_BYTES)))
     except ValueError as error:
-        raise SaveDirError(_refused(folder, DESCRIPTION, str(error).split("\n"))) from error
+        raise _form_error(folder, DESCRIPTION, error) from error
     _check_function(features, description)
     with torch.device("meta"):  # shapes without memory: the file may not have what its description promises
         expected = new_network(description.network_config()).state_dict()
@@ -147,10 +153,10 @@ def _load_single(folder: Path, features: Features | None) -> SavedModel:
             faults = _weight_faults(file, expected)
         weights = {} if faults else load_file(folder / WEIGHTS)
     except (OSError, SafetensorError, ValueError, RuntimeError) as error:
-        raise SaveDirError(_refused(folder, WEIGHTS, [_not_weights(folder / WEIGHTS, error)])) from error
+        raise _not_weights(folder, error) from error
     faults = faults or [f"{name} holds NaN or infinity" for name, each in weights.items() if not each.isfinite().all()]
     if faults:
-        raise SaveDirError(_refused(folder, WEIGHTS, faults))
+        raise _refused(folder, WEIGHTS, faults, code="weights-differ")
     network = new_network(description.network_config())
     network.load_state_dict(weights)
     network.eval()
@@ -167,32 +173,46 @@ def _check_function(features: Any, description: ModelDescription) -> None:
     if not callable(features):
         cure = "; leave out the quotes" if isinstance(features, str) else ""
         raise DataError(
-            f"features must be a function, such as mine.more after import mine, but got {shown(features)}{cure}"
+            f"features must be a function, such as mine.more after import mine, but got {shown(features)}{cure}",
+            field="features",
+            code="not-a-function",
         )
     if description.feature_function is None:
         name = shown_name(getattr(features, "__qualname__", type(features).__qualname__))
-        raise DataError(f"features must be left out, for this model has no features of your own, but got {name}")
+        text = f"features must be left out, for this model has no features of your own, but got {name}"
+        raise DataError(text, field="features", code="no-feature-function")
 
 
-def _refused(folder: Path, name: str, faults: Sequence[str]) -> str:
+def _refused(
+    folder: Path, name: str, faults: Sequence[str], *, code: str = "", violations: Sequence[Violation] = ()
+) -> SaveDirError:
     head = f"{_place(folder)} holds no model that this version can read: {name}: "
-    return head + printable(faults[0], 500) if len(faults) == 1 else listed(f"{head}{len(faults)} faults:", faults)
+    text = head + printable(faults[0], 500) if len(faults) == 1 else listed(f"{head}{len(faults)} faults:", faults)
+    return SaveDirError(text, field=name, code=code, violations=violations)
 
 
-def _not_weights(path: Path, error: Exception) -> str:
-    """What a file is that holds no safetensors, as far as its first bytes tell."""
+def _form_error(folder: Path, name: str, error: ValueError) -> SaveDirError:
+    """Convert an error of a JSON file."""
+    violations = error.violations if isinstance(error, FormError) else ()
+    return _refused(folder, name, str(error).split("\n"), code="not-json", violations=violations)
+
+
+def _not_weights(folder: Path, error: Exception) -> SaveDirError:
+    """Return the error of a file that is not safetensors; its first bytes show what it is."""
     try:
-        with path.open("rb") as file:
+        with (folder / WEIGHTS).open("rb") as file:
             start = file.read(9)
     except OSError as fault:
-        return f"it can't be read: {fault.strerror or fault}"
+        return _refused(folder, WEIGHTS, [f"it can't be read: {fault.strerror or fault}"], code="unreadable")
     if start[8:] in (b"", b"{") and int.from_bytes(start[:8], "little") <= _LONGEST_HEADER:
-        return f"it is cut off or damaged ({one_line(error)}); copy it again, or save the model anew"
+        text = f"it is cut off or damaged ({one_line(error)}); copy it again, or save the model anew"
+        return _refused(folder, WEIGHTS, [text], code="weights-damaged")
     if start.startswith((b"PK", b"\x80")):
-        return (
+        text = (
             "it is a pickle or a torch.save file, which is never opened here, for it may run code; save the model anew"
         )
-    return f"it is no safetensors file: {one_line(error)}"
+        return _refused(folder, WEIGHTS, [text], code="pickle")
+    return _refused(folder, WEIGHTS, [f"it is no safetensors file: {one_line(error)}"], code="not-safetensors")
 
 
 def _weight_faults(file: Any, expected: Mapping[str, torch.Tensor]) -> list[str]:

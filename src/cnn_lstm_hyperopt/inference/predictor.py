@@ -96,7 +96,9 @@ class Predictor(abc.ABC):
             return self._predict_array(data)
         raise DataError(
             "predict needs a pandas DataFrame of bars, a dict of such frames by symbol, or an array (windows, lookback,"
-            f" features), but got {type(data).__name__}; read a file with pandas.read_csv, say"
+            f" features), but got {type(data).__name__}; read a file with pandas.read_csv, say",
+            field="data",
+            code="not-bars",
         )
 
     def predict_bars(self, bars: pd.DataFrame, symbol: str = "bars") -> pd.DataFrame:
@@ -121,7 +123,9 @@ class Predictor(abc.ABC):
         if not isinstance(bars, pd.DataFrame):
             raise DataError(
                 f"{symbol}: bars must be a pandas DataFrame with columns date, open, high, low, close, volume, but are"
-                f" {type(bars).__name__}; read a file with pandas.read_csv, say"
+                f" {type(bars).__name__}; read a file with pandas.read_csv, say",
+                field="bars",
+                code="not-bars",
             )
         self.description.feature_set(self.features)  # says what is missing before anything is looked at
         columns = self.description.feature_columns
@@ -136,7 +140,8 @@ class Predictor(abc.ABC):
         """
         about = self.description
         if about.scaler is None:
-            raise DataError(f"this model reads inputs of its own ({', '.join(about.features[:3])}, …), not bars")
+            text = f"this model reads inputs of its own ({', '.join(about.features[:3])}, …), not bars"
+            raise DataError(text, field="bars", code="model-reads-no-bars")
 
     def predict_frame(self, frame: pd.DataFrame, symbol: str, last: int | None = None) -> pd.DataFrame:
         """As :meth:`predict_bars`, of the frame of :class:`~cnn_lstm_hyperopt.data.bars.Bars`, which was checked already.
@@ -157,7 +162,9 @@ class Predictor(abc.ABC):
             raise DataError(
                 f"{symbol}: {len(frame)} bars hold no whole window of {about.lookback} bars; give more bars:"
                 f" {WARM_UP + about.lookback} at least, without a hole"
-                + ("" if about.feature_function is None else " (features of your own may need more)")
+                + ("" if about.feature_function is None else " (features of your own may need more)"),
+                field=symbol,
+                code="too-few-bars",
             )
         if last is not None:
             ends, dates = ends[-last:], dates[-last:]
@@ -173,7 +180,9 @@ class Predictor(abc.ABC):
         if max(trained / given, given / trained) > _FREQUENCIES_APART:
             raise DataError(
                 f"{symbol}: the bars are {duration(given)} apart, but this model was trained on bars {duration(trained)} apart;"
-                " give bars of that frequency"
+                " give bars of that frequency",
+                field=symbol,
+                code="other-frequency",
             )
 
     def _symbol_column(self, data: pd.DataFrame) -> Any:
@@ -182,7 +191,8 @@ class Predictor(abc.ABC):
             return None
         found = [name for name in data.columns if isinstance(name, str) and name.strip().lower() == SYMBOL]
         if len(found) > 1:
-            raise DataError(f"the frame of bars has {len(found)} columns {SYMBOL}; keep one")
+            text = f"the frame of bars has {len(found)} columns {SYMBOL}; keep one"
+            raise DataError(text, field=SYMBOL, code="ambiguous-columns")
         return found[0] if found else None
 
     def _predict_symbols(self, parts: Any) -> pd.DataFrame:
@@ -193,7 +203,8 @@ class Predictor(abc.ABC):
             frame.insert(0, SYMBOL, symbol)
             frames.append(frame)
         if not frames:
-            raise DataError("predict needs the bars of one symbol at least, but got none")
+            text = "predict needs the bars of one symbol at least, but got none"
+            raise DataError(text, field="data", code="no-symbols")
         return joined(frames)
 
     def _predict_array(self, data: Any) -> pd.DataFrame:
@@ -203,21 +214,26 @@ class Predictor(abc.ABC):
         if len(shape) != 3 or shape[1:] != wanted or not shape[0]:
             raise DataError(
                 f"windows must be an array of the shape (windows, {wanted[0]}, {wanted[1]}): lookback and features of this model,"
-                f" but have the shape {shape}; give one window at least, of {', '.join(map(shown_name, about.features[:3]))}, …"
+                f" but have the shape {shape}; give one window at least, of {', '.join(map(shown_name, about.features[:3]))}, …",
+                field="data",
+                code="windows-shape",
             )
         if isinstance(data, torch.Tensor):
             dense = data.detach().cpu().to_dense()
             data = (dense.float() if dense.dtype is torch.bfloat16 else dense).numpy()
         array = data
         if array.dtype.kind not in "fiub":
-            raise DataError(f"windows must hold numbers, but hold {array.dtype}; convert them with .astype('float32')")
+            text = f"windows must hold numbers, but hold {array.dtype}; convert them with .astype('float32')"
+            raise DataError(text, field="data", code="windows-not-numbers")
         rows = array.reshape(-1, wanted[1]).astype(np.float64)
         odd = ~(np.abs(rows) <= LARGEST)
         if odd.any():
             row, place = (int(each) for each in np.argwhere(odd)[0])
             raise DataError(
                 f"windows must hold numbers within {LARGEST:g}, but {shown_name(about.features[place])} of window"
-                f" {row // wanted[0]} is {rows[row, place]:g}; leave out windows with missing values"
+                f" {row // wanted[0]} is {rows[row, place]:g}; leave out windows with missing values",
+                field="data",
+                code="windows-not-finite",
             )
         scaled = rows.astype(np.float32) if about.scaler is None else about.scaler.transform_to_float32(rows)
         return self._predicted(scaled, np.arange(shape[0], dtype=np.int64) * wanted[0])
@@ -252,7 +268,8 @@ def _by_symbol(data: pd.DataFrame, column: Any) -> Iterator[tuple[str, pd.DataFr
     """The rows of each symbol, in the order in which the symbols come, without the column that names them."""
     if data[column].isna().any():
         row = int(np.flatnonzero(data[column].isna().to_numpy())[0])
-        raise DataError(f"the column {SYMBOL} must name a symbol in every row, but row {row} has none; fill it")
+        text = f"the column {SYMBOL} must name a symbol in every row, but row {row} has none; fill it"
+        raise DataError(text, field=SYMBOL, code="symbol-missing")
     names = data[column].map(lambda name: name.strip() if isinstance(name, str) else name)
     for symbol, part in data.groupby(names, sort=False, observed=True):
         yield shown_name(symbol), part.drop(columns=[column])

@@ -24,14 +24,18 @@ def open_source(settings: DataSettings) -> Source:
     if settings.source == "loaders":
         raise DataError(
             "source: loaders are a user's DataLoaders; hand them over in Python:"
-            " CNNLSTMHyperparameterOptimizer(data_loaders, ..., resume=True to go on with a study)"
+            " CNNLSTMHyperparameterOptimizer(data_loaders, ..., resume=True to go on with a study)",
+            field="data.source",
+            code="source-needs-python",
         )
     source = SOURCES[settings.source]
     own = [field.name for field in fields(source)]
     if settings.feature_columns and "feature_columns" not in own:
         raise DataError(
             f"data.feature_columns ({shown_names(settings.feature_columns)}) are columns of your own files, but the source is"
-            f" {settings.source}; give --data-dir DIR, or leave them out"
+            f" {settings.source}; give --data-dir DIR, or leave them out",
+            field="data.feature_columns",
+            code="feature-columns-need-files",
         )
     return source(**{name: getattr(settings, name) for name in own})
 

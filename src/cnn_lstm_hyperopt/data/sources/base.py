@@ -111,7 +111,8 @@ def choose_dates(
         cut = _between(bars, start, end)
         nearest = _nearest(cut)
         if cut.frame.empty and asked:
-            raise DataError(f"{bars.symbol} has no bars from {span}{nearest}; there are: {there_is}")
+            text = f"{bars.symbol} has no bars from {span}{nearest}; there are: {there_is}"
+            raise DataError(text, field=bars.symbol, code="no-bars-in-range")
         if cut.frame.empty:
             warnings.append(f"{bars.symbol} is left out: it has no bars from {span}{nearest}")
             continue
@@ -120,7 +121,7 @@ def choose_dates(
         if asked and ((start and first - start > _SLACK) or (end and end - last > _SLACK)):
             warnings.append(f"{bars.symbol} was asked for from {span}, but has bars from {first} to {last} only")
     if not kept:
-        raise DataError(f"no symbol has bars from {span}; there are: {there_is}")
+        raise DataError(f"no symbol has bars from {span}; there are: {there_is}", code="no-bars-in-range")
     return kept, warnings
 
 

@@ -56,7 +56,8 @@ class EmbeddedSource(Source):
             if symbol not in embedded_index():
                 close = close_names([name], embedded_index())
                 there = f"did you mean {close}? There are" if close else "there are"
-                raise DataError(f"symbol {shown_name(name)} is not embedded; {there}: {there_is}")
+                text = f"symbol {shown_name(name)} is not embedded; {there}: {there_is}"
+                raise DataError(text, field="data.symbols", code="unknown-symbol")
             if symbol not in chosen:
                 chosen.append(symbol)
         bars, more = choose_dates(
@@ -81,5 +82,6 @@ def _read(symbol: str) -> Bars:
     frame = table[list(COLUMNS)].astype("float64").set_axis(index, axis=0)
     bars = Bars(symbol, frame, entry["adjustment"])
     if bars.sha256 != entry["sha256"]:
-        raise DataError(f"the embedded bars of {symbol} ({entry['file']}) are damaged: reinstall the package")
+        text = f"the embedded bars of {symbol} ({entry['file']}) are damaged: reinstall the package"
+        raise DataError(text, field=entry["file"], code="embedded-bars-damaged")
     return bars

@@ -61,7 +61,9 @@ class FileSource(Source):
             close = close_names(unknown, paths)
             there = f"did you mean {close}? There are" if close else "there are"
             raise DataError(
-                f"data_dir {self._folder} has no file for {shown_names(unknown)}; {there}: {self._listing()}"
+                f"data_dir {self._folder} has no file for {shown_names(unknown)}; {there}: {self._listing()}",
+                field="data.symbols",
+                code="unknown-symbol",
             )
         every = read_all(
             [by_key[name.upper()] for name in names], lambda symbol: self._read(symbol, paths[symbol], start, end)
@@ -73,23 +75,22 @@ class FileSource(Source):
         folder = self._folder
         try:
             if not self.data_dir.is_dir():
-                fault = "is no folder" if self.data_dir.exists() else "does not exist"
-                raise DataError(f"data_dir {folder} {fault}; {_GIVE}")
+                there = self.data_dir.exists()
+                code = "data-dir-not-directory" if there else "data-dir-missing"
+                raise _folder_error(f"{folder} {'is no folder' if there else 'does not exist'}; {_GIVE}", code)
             files = sorted(p for p in self.data_dir.iterdir() if p.suffix.lower() in _SUFFIXES and p.name[0] != ".")
         except OSError as error:
-            raise DataError(f"data_dir {folder} can't be read: {error.strerror}; {_GIVE}") from error
+            raise _folder_error(f"{folder} can't be read: {error.strerror}; {_GIVE}", "data-dir-unreadable") from error
         if not files:
-            raise DataError(
-                f"data_dir {folder} holds no bars; put SYMBOL.csv or SYMBOL.parquet into it, such as AAPL.csv"
-            )
+            text = f"{folder} holds no bars; put SYMBOL.csv or SYMBOL.parquet into it, such as AAPL.csv"
+            raise _folder_error(text, "data-dir-empty")
         by_key: dict[str, Path] = {}
         for path in files:
             other = by_key.setdefault(composed(path.stem).upper(), path)
             if other is not path:
                 two = f"{shown_name(other.name)} and {shown_name(path.name)}"
-                raise DataError(
-                    f"data_dir {folder} has two files for {shown_name(path.stem)}: {two}; remove one of them"
-                )
+                text = f"{folder} has two files for {shown_name(path.stem)}: {two}; remove one of them"
+                raise _folder_error(text, "two-files-for-symbol")
         return {composed(path.stem): path for path in files}
 
     @property
@@ -102,9 +103,10 @@ class FileSource(Source):
             f"'{shown_name(path.name)}' {fault}" for symbol, path in paths.items() if (fault := symbol_fault(symbol))
         ]
         if faults:
-            raise DataError(
-                f"data_dir {self._folder} holds files whose names can't be symbols: {enumerated(faults, separator='; ')};"
-                " rename or remove them, or name the others with --symbols"
+            raise _folder_error(
+                f"{self._folder} holds files whose names can't be symbols: {enumerated(faults, separator='; ')};"
+                " rename or remove them, or name the others with --symbols",
+                "file-name-not-symbol",
             )
 
     def _listing(self) -> str:
@@ -132,3 +134,7 @@ class FileSource(Source):
         bars = bars_of(symbol, table, found, columns=self.feature_columns, start=start, end=end)
         pa.default_memory_pool().release_unused()  # the text of millions of rows
         return bars
+
+
+def _folder_error(text: str, code: str) -> DataError:
+    return DataError(f"data_dir {text}", field="data.data_dir", code=code)

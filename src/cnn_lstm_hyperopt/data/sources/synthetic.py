@@ -63,7 +63,9 @@ class SyntheticSource(Source):
         if missing:
             raise DataError(
                 f"the synthetic market has no {shown_names(missing)}; it has: {there_is}; for real bars use --use-real-data or"
-                " --data-dir DIR"
+                " --data-dir DIR",
+                field="data.symbols",
+                code="unknown-symbol",
             )
         every = [_bars(name, self.synthetic_seed) for name in chosen]
         return choose_dates(every, start, end, asked=bool(symbols), there_is=there_is)

@@ -67,7 +67,8 @@ class YahooSource(Source):
         """See :class:`~cnn_lstm_hyperopt.data.sources.base.Source`."""
         names = [symbol.upper() for symbol in unique_symbols(symbols)]
         if not names:
-            raise DataError("source: yahoo needs symbols, such as --symbols AAPL MSFT: there is no list of all")
+            text = "source: yahoo needs symbols, such as --symbols AAPL MSFT: there is no list of all"
+            raise DataError(text, field="data.symbols", code="symbols-required")
         notes: list[str] = []
 
         def read(symbol: str) -> Bars:
@@ -137,7 +138,7 @@ def _fetch(symbol: str) -> pd.DataFrame:
     try:
         import yfinance
     except ImportError as error:
-        raise _failure(symbol, f"the package yfinance is missing: {_INSTALL}") from error
+        raise _failure(symbol, f"the package yfinance is missing: {_INSTALL}", "missing-extra") from error
     waits = stream(int(time.time()), TRIES, f"yahoo {symbol}").uniform(1, 1.5, TRIES)
     for attempt in range(TRIES):
         try:
@@ -145,10 +146,10 @@ def _fetch(symbol: str) -> pd.DataFrame:
                 return _history(yfinance, symbol)
         except Exception as error:  # yfinance and curl raise whatever they like
             if attempt + 1 == TRIES or type(error).__name__ in _NO_SUCH_SYMBOL:
-                raise _failure(symbol, _reason(error)) from error
+                raise _failure(symbol, *_reason(error)) from error
             log.info("Yahoo Finance: %s (%s); tried again", symbol, error)
             time.sleep(FIRST_WAIT * 2**attempt * waits[attempt])
-    raise _failure(symbol, "no answer")
+    raise _failure(symbol, "no answer", "yahoo-failed")
 
 
 def _history(yfinance: Any, symbol: str) -> pd.DataFrame:
@@ -179,20 +180,22 @@ def _no_chatter(yfinance: Any) -> Iterator[None]:
         yfinance.config.debug.hide_exceptions = hidden
 
 
-def _reason(error: Exception) -> str:
-    """Why nothing came, in few words."""
+def _reason(error: Exception) -> tuple[str, str]:
+    """Return why the request failed, and the code of the error."""
     name = type(error).__name__
     if name in _NO_SUCH_SYMBOL:
-        return "Yahoo Finance has no bars of such a symbol"
+        return "Yahoo Finance has no bars of such a symbol", "unknown-symbol"
     if name == "YFRateLimitError":
-        return "Yahoo Finance takes no more requests from here for now"
+        return "Yahoo Finance takes no more requests from here for now", "yahoo-rate-limit"
     if isinstance(error, OSError):
-        return f"no connection to Yahoo Finance ({name})"
-    return typed_line(error)
+        return f"no connection to Yahoo Finance ({name})", "yahoo-no-connection"
+    return typed_line(error), "yahoo-failed"
 
 
-def _failure(symbol: str, reason: str) -> DataError:
+def _failure(symbol: str, reason: str, code: str) -> DataError:
     return DataError(
         f"{symbol} can't be fetched: {reason}; there are instead: --source embedded ({listing(EmbeddedSource().available())}),"
-        " or your own files: --data-dir DIR (SYMBOL.csv or SYMBOL.parquet)"
+        " or your own files: --data-dir DIR (SYMBOL.csv or SYMBOL.parquet)",
+        field=symbol,
+        code=code,
     )

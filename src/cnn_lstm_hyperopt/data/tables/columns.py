@@ -42,14 +42,14 @@ def choose_columns(
     if missing and sum(map(_looks_like_data, keys)) * 2 > len(keys):
         raise found.fail("no_header", f"has no header ({it_has})", f"the first line must name the columns: {EXAMPLE}")
     if missing:
-        raise found.fail("columns", f"misses the column {', '.join(missing)} ({it_has})", "name the columns so")
+        raise found.fail("missing_column", f"misses the column {', '.join(missing)} ({it_has})", "name the columns so")
     places = {"date": dates[0]} | {key: keys.index(key) for key in keys if key in _STANDARD}
     twice = sorted(key for key in places if key in _STANDARD and keys.count(key) > 1)
     if len(dates) > 1:
         twice = [keys[place] for place in dates]
     if twice:
         raise found.fail(
-            "columns", f"columns {', '.join(twice)} stand for the same thing ({it_has})", "keep one of them"
+            "ambiguous_columns", f"columns {', '.join(twice)} stand for the same thing ({it_has})", "keep one of them"
         )
     return places | _own_columns(keys, columns, {keys[place] for place in places.values()}, it_has, found)
 
@@ -72,7 +72,7 @@ def _own_columns(
     standard = sorted(name for name, key in own.items() if key in taken | set(_STANDARD))
     if standard:
         raise found.fail(
-            "feature_columns",
+            "feature_column_standard",
             f"data.feature_columns names {shown_names(standard)}, of which features are made anyway",
             "name other columns only",
         )
@@ -80,14 +80,14 @@ def _own_columns(
     if missing:
         close = close_names(missing, [key for key in keys if key not in taken]) or close_names(missing, keys)
         raise found.fail(
-            "feature_columns",
+            "feature_column_missing",
             f"misses the column {shown_names(missing)} of data.feature_columns ({it_has})",
             "name columns that are there, in every file" + (f"; did you mean {close}?" if close else ""),
         )
     twice = sorted({name for name, key in own.items() if keys.count(key) > 1 or list(own.values()).count(key) > 1})
     if twice:
         raise found.fail(
-            "feature_columns",
+            "feature_column_twice",
             f"columns {shown_names(twice)} of data.feature_columns are twice there",
             "keep one of them",
         )

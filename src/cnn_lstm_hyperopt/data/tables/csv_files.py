@@ -134,11 +134,11 @@ def _layout(path: Path, found: Findings) -> Layout:
         raise found.fail("empty", "is empty", "give a file with a header and at least one bar")
     other = other_kind(head, "CSV")
     if other is not None:
-        raise found.fail("no_csv", *other)
+        raise found.fail("other_kind", *other)
     encoding = _encoding(head)
     text = head.decode(encoding, errors="replace")
     if "\x00" in text:
-        raise found.fail("no_csv", "is no text", "export it again as CSV UTF-8")
+        raise found.fail("no_text", "is no text", "export it again as CSV UTF-8")
     if encoding.startswith("utf-16"):
         found.warn("encoding", "is UTF-16 text and was read so", "save it as UTF-8 to be sure")
     lines = _LINE_ENDS.split(text)
@@ -149,7 +149,7 @@ def _layout(path: Path, found: Findings) -> Layout:
     layout = _yfinance_layout(rows, encoding, separator) or _plain_layout(rows, encoding, separator)
     if len(layout.header) == 1:
         raise found.fail(
-            "no_csv", f"has one column only: {shown_text(layout.header[0])}", "separate the columns with commas"
+            "one_column", f"has one column only: {shown_text(layout.header[0])}", "separate the columns with commas"
         )
     if separator != ",":
         found.warn(

@@ -45,7 +45,7 @@ def read_parquet(path: Path, columns: Sequence[str], found: Findings) -> Table:
             raise found.fail("empty", "is empty", "give a file with at least one bar")
         other = other_kind(head, "Parquet")
         if other is not None:
-            raise found.fail("no_parquet", *other)
+            raise found.fail("other_kind", *other)
         try:
             return _read(stream, path.stat().st_size, columns, found)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
@@ -64,7 +64,7 @@ def _read(stream: Any, size: int, columns: Sequence[str], found: Findings) -> Ta
         _require_type(header[place], schema.field(place).type, found, dates=name == "date")
     twice = next((name for name in names.values() if schema.names.count(name) > 1), None)
     if twice is not None:
-        raise found.fail("columns", f"has several columns {shown_name(twice)}", "keep one of them")
+        raise found.fail("ambiguous_columns", f"has several columns {shown_name(twice)}", "keep one of them")
     texts = [name for name in names.values() if _is_text(schema.field(name).type)]
     table = pq.ParquetFile(stream, memory_map=False, read_dictionary=texts).read(columns=list(names.values()))
     return {name: _series(table.column(there)) for name, there in names.items()}
@@ -78,13 +78,13 @@ def _open(stream: Any, found: Findings) -> pq.ParquetFile:
         if isinstance(error, pa.ArrowException):
             raise
         fault = f"has a column of a type that can't be read: {one_line(error)}"
-        raise found.fail("type", fault, "write plain numbers and timestamps") from error
+        raise found.fail("column_type", fault, "write plain numbers and timestamps") from error
 
 
 def _require_size(rows: int, size: int, found: Findings) -> None:
     if rows > _FREE_ROWS and rows > _ROWS_A_BYTE * size:
         raise found.fail(
-            "rows",
+            "too_many_rows",
             f"must take at least a byte for {_ROWS_A_BYTE} rows, but holds {rows:,} rows in {size:,} bytes",
             "give bars, or leave out those where nothing was traded",
         )
@@ -131,7 +131,7 @@ def _require_type(name: str, kind: Any, found: Findings, *, dates: bool) -> None
     if not right:
         what = "dates" if dates else "numbers"
         raise found.fail(
-            "type",
+            "column_type",
             f"{shown_name(name) or 'the index'} must be a column of {what}, but is one of {shown_name(kind)}",
             f"write it as {'timestamps' if dates else 'float64'}",
         )
@@ -140,7 +140,7 @@ def _require_type(name: str, kind: Any, found: Findings, *, dates: bool) -> None
             pd.Timestamp(0, tz=value.tz)
         except (KeyError, ValueError, OSError) as error:
             raise found.fail(
-                "type",
+                "unknown_time_zone",
                 f"{name} must have a time zone that there is, but has '{shown_name(value.tz)}'",
                 "write dates in UTC",
             ) from error

@@ -62,7 +62,8 @@ def require_symbols(names: Sequence[str]) -> None:
     """
     faults = [f"'{shown_name(name)}' {fault}" for name, fault in ((n, symbol_fault(n)) for n in names) if fault]
     if faults:
-        raise DataError(f"symbols must be names of {_RULE}, but {enumerated(faults, separator='; ')}")
+        text = f"symbols must be names of {_RULE}, but {enumerated(faults, separator='; ')}"
+        raise DataError(text, field="data.symbols", code="bad-symbol")
 
 
 def unique_symbols(symbols: Sequence[str]) -> list[str]:
@@ -75,7 +76,8 @@ def unique_symbols(symbols: Sequence[str]) -> list[str]:
     require_symbols(names)
     twice = sorted(name for name, count in Counter(name.upper() for name in names).items() if count > 1)
     if twice:
-        raise DataError(f"symbols names {enumerated(twice)} twice; name each symbol once")
+        text = f"symbols names {enumerated(twice)} twice; name each symbol once"
+        raise DataError(text, field="data.symbols", code="duplicate-symbol")
     return names
 
 
