@@ -12,7 +12,7 @@ TORTURE_MINUTES ?= 120
 # Each file's tests in one process, which makes its fixtures once.
 PYTEST := $(BIN)/pytest -n 2 --dist loadfile
 
-.PHONY: demo test slow thorough coverage lint torture docs clean
+.PHONY: demo test slow benchmark-tests thorough coverage lint torture docs clean
 
 demo: $(VENV)/ok  ## The main job on real bars: search, Pareto front, retraining, one test (two to four minutes on 2 cores)
 	rm -rf $(DEMO_DIR)
@@ -21,8 +21,12 @@ demo: $(VENV)/ok  ## The main job on real bars: search, Pareto front, retraining
 test: $(VENV)/ok lint  ## All fast tests
 	$(PYTEST) -m "not slow"
 
-slow: $(VENV)/ok  ## Tests that take long, but for those that are like another one; the tests of torture/
+slow: $(VENV)/ok  ## Slow tests, without those that repeat another one; the tests of torture/ and benchmarks/
 	$(PYTEST) --no-loadscope-reorder -m "slow and not thorough" --timeout 900 tests torture/tests
+	$(PYTEST) benchmarks/tests -m "not thorough" --timeout 900
+
+benchmark-tests: $(VENV)/ok  ## All tests of benchmarks/
+	$(PYTEST) benchmarks/tests --timeout 900
 
 thorough: $(VENV)/ok  ## All that take long (an hour on 2 cores)
 	$(PYTEST) --no-loadscope-reorder -m slow --timeout 900

@@ -1,24 +1,17 @@
-"""The recorder of real curves: neighbours are configurations of the space, and what is recorded stays when it goes on."""
+"""benchmarks/record.py: neighbours are configurations of the space; a second run adds rows and keeps the first ones."""
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
+import record
 from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.search import random_configuration
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
-
-@pytest.fixture(scope="module")
-def record(imported):
-    return imported("record")
-
-
-def test_neighbours_are_other_configurations_of_the_space_and_the_same_each_time(record):
+def test_neighbours_are_other_configurations_of_the_space_and_deterministic():
     space = load_settings(None, environment={}).search_space
     differing = []
     for number in range(200):
@@ -35,12 +28,11 @@ def test_neighbours_are_other_configurations_of_the_space_and_the_same_each_time
 
 @pytest.mark.slow
 @pytest.mark.thorough
-def test_what_is_recorded_stays_and_it_goes_on(tmp_path):
+def test_a_second_run_keeps_and_extends_the_recorded_curves(tmp_path):
     def run():
-        command = [sys.executable, str(BENCHMARKS / "record.py"), "--out", str(tmp_path), "--workers", "1"]
-        done = subprocess.run([*command, "--minutes", "0.05"], capture_output=True, text=True, check=False)
+        command = [sys.executable, record.__file__, "--out", str(tmp_path), "--workers", "1", "--minutes", "0.05"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        assert "go on with: python benchmarks/record.py --problem volatility" in done.stderr
         return [pd.read_parquet(tmp_path / f"volatility_{name}.parquet") for name in ("configurations", "curves")]
 
     rows, curves = run()

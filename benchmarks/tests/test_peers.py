@@ -1,20 +1,18 @@
-"""benchmarks/peers.py: peers are asked and told as their manuals have it, and the rules that prune for them are what they say."""
+"""benchmarks/peers.py: every peer runs and is deterministic; the rule that prunes for peers is Optuna's median rule."""
 
 import math
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import numpy as np
 import optuna
 import pytest
 
+import peers
 from cnn_lstm_hyperopt.search import Reading
+from problems import load_problem
 
 EXTRA = {"moasha": "syne_tune", "smac": "smac"}
-
+PEERS = ["optuna-tpe", "optuna-tpe-mv", "optuna-nsga2", "optuna-random", "optuna-tpe+naive", "optuna-tpe+multimetric"]
 PROBLEM = """
 SPACE = {
     "kind": {"type": "categorical", "choices": ["a", "b", 3, True]},
@@ -35,42 +33,20 @@ def evaluate(params, seed):
 """
 
 
-@pytest.fixture(scope="module")
-def peers(imported: Callable[[str], ModuleType]) -> ModuleType:
-    """The module."""
-    return imported("peers")
-
-
 @pytest.fixture
-def problem(imported: Callable[[str], ModuleType], tmp_path: Path) -> Any:
-    """A small one with conditions, some of whose trials fail."""
+def problem(tmp_path):
+    """A small problem with conditions, some of whose trials fail."""
     file = tmp_path / "problem.py"
     file.write_text(PROBLEM, encoding="utf-8")
-    return imported("problems").load_problem(file)
-
-
-def names() -> list[Any]:
-    """All peers, of which those in an extra are skipped where it is not installed; Optuna's process takes seconds a trial."""
-    known = (
-        "optuna-tpe",
-        "optuna-tpe-mv",
-        "optuna-nsga2",
-        "optuna-random",
-        "optuna-tpe+naive",
-        "optuna-tpe+multimetric",
-    )
-    return [*known, "moasha", "smac", pytest.param("optuna-gp", marks=pytest.mark.slow)]
+    return load_problem(file)
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-@pytest.mark.parametrize("name", names())
-def test_every_peer_finishes_its_trials_and_does_the_same_again(
-    peers: ModuleType, problem: Any, name: str, workers: int
-) -> None:
+@pytest.mark.parametrize("name", [*PEERS, *EXTRA, pytest.param("optuna-gp", marks=pytest.mark.slow)])
+def test_every_peer_finishes_its_trials_and_is_deterministic(problem, name, workers):
     if name in EXTRA:
         pytest.importorskip(EXTRA[name], reason="the extra 'benchmark' is not installed")
-    begun: list[int] = []
-    runs = [peers.run_peer(problem, name, 3, n_trials=14, workers=workers, advance=begun.append)[0] for _ in range(2)]
+    runs = [peers.run_peer(problem, name, 3, n_trials=14, workers=workers, advance=[].append)[0] for _ in range(2)]
     first, second = ([(row.number, row.state, row.params, row.seconds) for row in rows] for rows in runs)
     assert first == second
     rows = runs[0]
@@ -83,41 +59,37 @@ def test_every_peer_finishes_its_trials_and_does_the_same_again(
             assert row.seconds == pytest.approx(0.4 * row.params["width"])
         elif row.state == "FAIL":
             assert (row.params["kind"], row.epochs, row.reason) == (3, 2, "ArithmeticError: on purpose")
-    with_pruner = "+" in name or name == "moasha"
-    assert with_pruner or not any(row.state == "PRUNED" for row in rows)
+    assert "+" in name or name == "moasha" or not any(row.state == "PRUNED" for row in rows)
 
 
-def test_a_peer_without_its_package_says_which_it_needs(
-    peers: ModuleType, problem: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_peer_without_its_package_is_refused(problem, monkeypatch):
     for name, package in EXTRA.items():
         monkeypatch.setitem(sys.modules, package, None)
-        with pytest.raises(peers.InputError, match=rf"{name} needs .*pip install -e '\.\[benchmark\]'"):
+        with pytest.raises(peers.InputError, match=name):
             peers.PEERS[name](problem, 1)
 
 
-def curves(seed: int) -> np.ndarray[Any, Any]:
-    """Readings ``(trials, epochs, 3)``: accuracy, seconds, MB."""
+def curves(seed):
+    """Measured values ``(trials, epochs, 3)``: accuracy, seconds, MB."""
     random = np.random.default_rng(seed)
     accuracy = np.cumsum(random.uniform(0, 0.1, (40, 6)), axis=1)
     seconds = np.cumsum(random.lognormal(size=(40, 1)) * np.ones((40, 6)), axis=1)
-    sizes = random.lognormal(size=(40, 1)) * np.ones((40, 6))
-    return np.stack([accuracy, seconds, sizes], axis=2)
+    return np.stack([accuracy, seconds, random.lognormal(size=(40, 1)) * np.ones((40, 6))], axis=2)
 
 
-def beats(one: tuple[float, float, float], other: tuple[float, float, float]) -> bool:
+def dominates(one, other):
     """Whether (accuracy, seconds, MB) are nowhere worse, and not the same."""
     return one != other and one[0] >= other[0] and one[1] <= other[1] and one[2] <= other[2]
 
 
-def numbers_at(readings: dict[int, list[tuple[float, float, float]]], step: int, *, joint: bool) -> dict[int, float]:
-    """The number of each trial that came to the step, by counting who is dominated."""
-    here = {number: each[step] for number, each in readings.items() if len(each) > step}
+def values_at(measured, step, joint):
+    """Value of each trial that reached the step: minus its accuracy, or its non-dominated rank by counting."""
+    here = {number: each[step] for number, each in measured.items() if len(each) > step}
     if not joint:
         return {number: -accuracy for number, (accuracy, _, _) in here.items()}
     left, ranks, rank = dict(here), {}, 0
     while left:
-        front = [number for number, mine in left.items() if not any(beats(other, mine) for other in left.values())]
+        front = [n for n, mine in left.items() if not any(dominates(other, mine) for other in left.values())]
         for number in front:
             ranks[number] = float(rank)
             del left[number]
@@ -126,28 +98,23 @@ def numbers_at(readings: dict[int, list[tuple[float, float, float]]], step: int,
 
 
 @pytest.mark.parametrize("joint", [False, True])
-def test_the_rule_decides_as_optuna_s_median_pruner(peers: ModuleType, joint: bool) -> None:
-    """Trial after trial, with a study of Optuna that is made anew for each question."""
+def test_the_rule_decides_as_optuna_s_median_pruner(joint):
+    """A new Optuna study for every decision."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     rule, pruner = peers.MedianRule(joint=joint), optuna.pruners.MedianPruner()
-    readings: dict[int, list[tuple[float, float, float]]] = {}
-    decisions = []
+    make, states = optuna.trial.create_trial, optuna.trial.TrialState
+    measured, decisions = {}, []
     for number, curve in enumerate(curves(1)):
-        readings[number] = []
+        measured[number] = []
         for step, (accuracy, seconds, size) in enumerate(curve[:-1]):
-            readings[number].append((accuracy, seconds, size))
-            table = [numbers_at(readings, each, joint=joint) for each in range(6)]
+            measured[number].append((accuracy, seconds, size))
+            table = [values_at(measured, each, joint) for each in range(6)]
             study = optuna.create_study(direction="minimize")
             for other in range(number):
                 values = {each + 1: table[each][other] for each in range(6) if other in table[each]}
-                study.add_trial(
-                    optuna.trial.create_trial(
-                        value=0.0, intermediate_values=values, state=optuna.trial.TrialState.COMPLETE
-                    )
-                )
+                study.add_trial(make(value=0.0, intermediate_values=values, state=states.COMPLETE))
             mine = {each + 1: table[each][number] for each in range(step + 1)}
-            trial = optuna.trial.create_trial(intermediate_values=mine, state=optuna.trial.TrialState.RUNNING)
-            expected = pruner.prune(study, trial)
+            expected = pruner.prune(study, make(intermediate_values=mine, state=states.RUNNING))
             assert rule.prunes(number, Reading(step + 1, accuracy, seconds, size)) == expected
             decisions.append(expected)
             if expected:
@@ -156,5 +123,5 @@ def test_the_rule_decides_as_optuna_s_median_pruner(peers: ModuleType, joint: bo
     assert 0.05 < np.mean(decisions) < 0.95
 
 
-def test_losses_are_error_and_logarithms(peers: ModuleType) -> None:
+def test_losses_are_error_and_logarithms():
     assert peers.losses(Reading(1, 0.75, math.e, math.e**2)) == pytest.approx((0.25, 1.0, 2.0))
