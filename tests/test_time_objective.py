@@ -32,7 +32,7 @@ class Fake:
     decision: Decision = CONTINUE
     device = torch.device("cpu")
 
-    def run_trial(self, number, params, on_report, *, checkpoint=None, start=None, saving=0):
+    def run_trial(self, number, params, on_report, *, checkpoint=None, start=None, memory_level=0):
         decision, epoch = CONTINUE, 0
         for epoch in range(1, self.ends_after + 1):
             last = epoch == self.ends_after

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from cnn_lstm_hyperopt.config import Choices, FloatRange, IntRange, Params, PrunerSettings, SamplerSettings, SearchSpace
+from builders.records import make_plan
+from cnn_lstm_hyperopt.config import Choices, FloatRange, IntRange, Params, SearchSpace
 from cnn_lstm_hyperopt.pareto import hypervolume
-from cnn_lstm_hyperopt.search import Cost, Limits, Proposal, ProposalRequest, SkillThreshold, StudyPlan, with_fixed
+from cnn_lstm_hyperopt.search import Cost, Proposal, ProposalRequest, SkillThreshold, StudyPlan, with_fixed
 from cnn_lstm_hyperopt.search.observations import Kind, Observation
 from cnn_lstm_hyperopt.search.samplers import Sampler
 from cnn_lstm_hyperopt.space.parameters import ParameterSpec
@@ -19,20 +20,14 @@ Losses = Callable[[Params], tuple[float, float, float]]
 
 def plan_of(space: SearchSpace, kind: Any, *, seed: int = 0, startup: Any = "auto", **fields: Any) -> StudyPlan:
     """A plan of 1000 trials whose sampler is of this kind."""
-    return StudyPlan(
-        **{
-            "space": space,
-            "sampler": SamplerSettings(type=kind, n_startup_trials=startup),
-            "pruner": PrunerSettings(type="none"),
-            "seed": seed,
-            "n_trials": 1000,
-            "max_epochs": 10,
-            "limits": Limits(),
-            "skill": SkillThreshold(0.5, 2000),
-            "cost": lambda params: Cost(1.0, 1.0),
-            **fields,
-        }
-    )
+    defaults = {
+        "n_trials": 1000,
+        "max_epochs": 10,
+        "skill": SkillThreshold(0.5, 2000),
+        "cost": lambda _: Cost(1.0, 1.0),
+    }
+    sampler = {"type": kind, "n_startup_trials": startup}
+    return make_plan(space, sampler=sampler, seed=seed, **{**defaults, **fields})
 
 
 def finished(number: int, proposal: Proposal, losses: Losses, kind: Kind = Kind.COMPLETE) -> Observation:

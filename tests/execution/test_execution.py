@@ -57,12 +57,12 @@ class Fake:
     accuracy: float = 0.7
     calls: list = field(default_factory=list)
     decisions: list = field(default_factory=list)
-    savings: list = field(default_factory=list)
+    memory_levels: list = field(default_factory=list)
     device = torch.device("cpu")
 
-    def run_trial(self, number, params, on_report, *, checkpoint=None, start=None, saving=0):
+    def run_trial(self, number, params, on_report, *, checkpoint=None, start=None, memory_level=0):
         call = len(self.calls)
-        self.savings.append(saving)
+        self.memory_levels.append(memory_level)
         self.calls.append((number, params))
         decision, epoch = CONTINUE, 0
         for epoch in range(1, self.epochs + 1):
@@ -248,7 +248,7 @@ def test_a_trial_that_lacks_memory_is_trained_with_less_until_it_fits(make_study
     study, runner = make_study(n_trials=2), Fake(before=before)
     with caplog.at_level(logging.WARNING, logger="cnn_lstm_hyperopt"):
         assert run(study, runner) == FINISHED
-    assert runner.savings == [0, 1, 2, 3, 4, 5, 0]
+    assert runner.memory_levels == [0, 1, 2, 3, 4, 5, 0]
     assert [number for number, _ in runner.calls] == [0] * 6 + [1]
     assert states(study) == ["COMPLETE"] * 2
     first, second = study.records()
@@ -265,7 +265,7 @@ def test_a_trial_whose_memory_never_suffices_fails_once_and_for_all(make_study):
 
     study, runner = make_study(n_trials=2), Fake(before=before)
     assert run(study, runner) == FINISHED
-    assert runner.savings == [0, 1, 2, 3, 4, 5, 0, 0]
+    assert runner.memory_levels == [0, 1, 2, 3, 4, 5, 0, 0]
     assert states(study) == ["FAIL", "COMPLETE", "COMPLETE"]
     assert study.records()[0].reason == f"{LACKED_MEMORY} (MemoryError)"
     assert [record.retry_of for record in study.records()] == [None] * 3
@@ -281,7 +281,7 @@ def test_a_trial_whose_process_ends_again_and_again_fails(make_study):
         with contextlib.suppress(Killed):
             run(study, runner)
         starts += sum(number == 0 for number, _ in runner.calls)
-        assert set(runner.savings) == {0}
+        assert set(runner.memory_levels) == {0}
     assert starts == RESTARTS + 1
     first, second = study.records()
     assert first.reason == "its process ended again and again before its first epoch was over"
@@ -300,7 +300,7 @@ def test_what_a_trial_saved_of_memory_is_told_though_it_was_cut_off(make_study):
         run(study, runner)
     pause_orphans(study.storage)
     assert run(study, runner) == FINISHED
-    assert runner.savings == [0, 1, 1]
+    assert runner.memory_levels == [0, 1, 1]
     assert study.records()[0].attributes["memory_saving"] == "batches in 2 parts, gradients accumulated"
 
 

@@ -21,7 +21,7 @@ from cnn_lstm_hyperopt.pipeline.results.search_results import (
 from cnn_lstm_hyperopt.pipeline.results.trials_csv import COLUMNS, trials_csv
 from cnn_lstm_hyperopt.search import SkillThreshold, State, front_hypervolume, hypervolume_history
 from cnn_lstm_hyperopt.search.pruners import is_exempt
-from cnn_lstm_hyperopt.search.pruning_stats import seconds_saved, wrongly_pruned
+from cnn_lstm_hyperopt.search.pruning_stats import seconds_saved, false_prunes
 
 SKILL = SkillThreshold(0.5, 100)  # needs 0.60
 
@@ -197,7 +197,7 @@ def test_pruning_is_summed_up_with_its_intervals(pruned_study, plan):
     saved = seconds_saved(pruned_study, 10, 0)
     assert pruning["seconds_saved"] == {"estimate": saved[0], "low": saved[1], "high": saved[2], "why": None}
     assert saved[0] == pytest.approx(8.0)
-    share = wrongly_pruned(pruned_study, plan.skill).share
+    share = false_prunes(pruned_study, plan.skill).share
     assert pruning["wrongly_pruned"] == {
         "estimate": 1.0,
         "low": share[1],
@@ -216,7 +216,7 @@ def test_what_is_not_known_of_pruning_is_null_with_a_reason(records, plan):
     assert (saved["estimate"], saved["low"], saved["high"]) == (None, None, None)
     assert saved["why"] == "fewer than 10 trials are complete"
     assert (wrongly["estimate"], wrongly["low"], wrongly["high"]) == (None, None, None)
-    assert wrongly["why"] == "the pruner would have ended no spared trial"
+    assert wrongly["why"] == "the pruner would have ended no control trial"
     assert (wrongly["exempt_would_have_ended"], wrongly["of_these_on_front"]) == (0, 0)
     json.dumps(pruning, allow_nan=False)
 

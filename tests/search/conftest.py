@@ -1,141 +1,41 @@
-"""Trials, spaces and studies for the search's tests; nothing here trains."""
+"""Fixtures of the search's tests; the builders are in ``builders/records.py``."""
 
-import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from cnn_lstm_hyperopt.config import (
-    Choices,
-    Fixed,
-    FloatRange,
-    IntRange,
-    PrunerSettings,
-    SamplerSettings,
-    SearchSpace,
-    parse_space,
-)
-from cnn_lstm_hyperopt.pareto import hypervolume
-from cnn_lstm_hyperopt.search import (
-    Cost,
-    Limits,
-    Point,
-    SkillThreshold,
-    State,
-    Study,
-    StudyPlan,
-    StudyStorage,
-    TrialRecord,
-    Values,
-)
-from cnn_lstm_hyperopt.space.parameters import ParameterSpec
-
-WHOLE = {
-    "cnn": {"dropout": 0.2, "num_filters": {"low": 8, "high": 64, "log": True}, "attention_heads": [1, 3, 4]},
-    "training": {"weight_decay": {"low": 0, "high": 0.1, "log": False}, "optimizer": "sgd"},
-    "augmentation": {"switch": [False, True], "mixup": 0.2},
-}
-"""The whole space with fixed parameters, a log range of whole numbers and head counts that must be corrected."""
-
-TINY = {
-    "cnn": {
-        "num_filters": 8,
-        "filter_sizes": [[3]],
-        "dropout": 0.1,
-        "activation": "relu",
-        "residual": False,
-        "attention": [False, True],
-        "attention_heads": [1, 2],
-    },
-    "lstm": {
-        "hidden_dim": 8,
-        "num_layers": [1, 2],
-        "dropout": 0.1,
-        "bidirectional": False,
-        "attention": False,
-        "skip_connections": False,
-    },
-    "fusion": {"method": "gated", "dim": 8, "dropout": 0.1},
-    "training": {
-        "learning_rate": 1e-3,
-        "batch_size": 16,
-        "weight_decay": 0,
-        "optimizer": "adam",
-        "scheduler": "step",
-        "gradient_clip": 1,
-    },
-    "regularization": {"l1_switch": False, "l2": 0, "dropout_schedule": "constant", "label_smoothing": 0},
-    "multi_task": {"balancing": "fixed", "classification_weight": 0.5},
-}
-"""Six configurations: layers 1 or 2, and no attention or one of two head counts."""
+from builders import records
+from cnn_lstm_hyperopt.config import SearchSpace
+from cnn_lstm_hyperopt.search import Study, StudyPlan, StudyStorage, TrialRecord
 
 
 @pytest.fixture(scope="session")
 def make_space() -> Callable[..., SearchSpace]:
-    """Names of the spaces above, or a nested dict."""
-
-    def make(raw: Any = None) -> SearchSpace:
-        named = {"whole": WHOLE, "tiny": TINY, None: {}}
-        space, faults = parse_space(named[raw] if not isinstance(raw, dict) else raw)
-        assert faults == []
-        return space
-
-    return make
+    return records.make_space
 
 
 @pytest.fixture(scope="session")
 def make_record() -> Callable[..., TrialRecord]:
-    """A trial; a curve may be given as accuracies, of one epoch and one second each."""
-    blank = TrialRecord(0, State.COMPLETE, {}, None, 1.0, (), 0.0, None, "", None, {})
-
-    def make(number: int = 0, **fields: Any) -> TrialRecord:
-        curve = fields.pop("curve", ())
-        speed = fields.pop("speed", 1.0)
-        points = tuple(
-            p if isinstance(p, Point) else Point(float(e), p, 1.0 - p, speed * e) for e, p in enumerate(curve, start=1)
-        )
-        values = fields.pop("values", None)
-        return replace(
-            blank,
-            number=number,
-            curve=points,
-            values=None if values is None else Values(*values),
-            **{"attributes": {}, "seconds": points[-1].seconds if points else 0.0, **fields},
-        )
-
-    return make
+    return records.make_record
 
 
 @pytest.fixture(scope="session")
-def make_plan(make_space: Callable[..., SearchSpace]) -> Callable[..., StudyPlan]:
-    """A plan of small models; ``space`` is one, or what ``make_space`` takes."""
+def make_plan() -> Callable[..., StudyPlan]:
+    return records.make_plan
 
-    def make(space: Any = None, *, sampler: Any = None, pruner: Any = None, **changed: Any) -> StudyPlan:
-        defaults = {
-            "space": space if isinstance(space, SearchSpace) else make_space(space),
-            "sampler": SamplerSettings(**(sampler or {"type": "random"})),
-            "pruner": PrunerSettings(**({"type": "median", **pruner} if pruner else {"type": "none"})),
-            "seed": 0,
-            "n_trials": 100,
-            "max_epochs": 3,
-            "limits": Limits(),
-            "skill": SkillThreshold(0.5, 100),
-            "cost": lambda params: Cost(9.0, 0.001 * int(params["cnn.num_filters"]) * int(params["lstm.num_layers"])),
-        }
-        return StudyPlan(**{**defaults, **changed})
 
-    return make
+@pytest.fixture(scope="session")
+def cheap() -> records.Cheap:
+    return records.CHEAP
 
 
 @pytest.fixture
-def make_study(tmp_path: Path, make_plan: Callable[..., StudyPlan]) -> Iterator[Callable[..., Study]]:
-    """Makes a study, and a new one on what the earlier ones of the same ``file`` have stored when called again.
+def make_study(tmp_path: Path) -> Iterator[Callable[..., Study]]:
+    """Make a study, or a new one on the stored trials of the earlier ones of the same ``file``.
 
-    In memory, unless ``disk=True``: then a file is opened again, and closed elsewhere unless ``beside=True`` (other workers).
+    In memory unless ``disk=True``. On disk, earlier studies are closed first unless ``beside=True`` (other workers).
     """
     memory: dict[str, StudyStorage] = {}
     opened: list[StudyStorage] = []
@@ -163,86 +63,7 @@ def make_study(tmp_path: Path, make_plan: Callable[..., StudyPlan]) -> Iterator[
             path = tmp_path / file
             storage = StudyStorage(path, create=None if path.exists() else "a study")
             opened.append(storage)
-        return Study(storage, make_plan(space, **plan), claim=claim, worker=worker)
+        return Study(storage, records.make_plan(space, **plan), claim=claim, worker=worker)
 
     yield make
     close()
-
-
-# ---------------------------------------------------------------------- a function to optimise
-
-
-@dataclass(frozen=True)
-class Cheap:
-    """A function of eight mixed, partly conditional parameters that takes microseconds; nothing in it is trained.
-
-    The larger, the more accurate, the slower: each size has one best rate. Half of the space is barely above chance.
-    """
-
-    space: SearchSpace
-    epochs: int
-    skill: SkillThreshold
-
-    @staticmethod
-    def truth(params: Any) -> tuple[float, float, float]:
-        """Accuracy, seconds and MB after all epochs, without noise."""
-        size = params["width"] * params["layers"] * (1 + 0.1 * params.get("heads", 0))
-        best = -2.0 - 0.3 * math.log10(params["width"])
-        missed = abs(math.log10(params["rate"]) - best) + (0.3 if params["kind"] == "b" else 0.0)
-        missed += abs(params.get("mix", 0.5) - 0.5) + 0.1 * abs(params.get("heads", 3) - 3)
-        accuracy = 0.5 + 0.4 * (1 - (3.0 / (3.0 + size)) ** 0.5) * math.exp(-1.5 * missed)
-        return accuracy, 0.02 * size**1.2 * (1.5 if params["kind"] == "b" else 1.0), 0.01 * size
-
-    def evaluate(self, params: Any, seed: int) -> Iterator[tuple[float, float, float, float]]:
-        """Rises to the truth; read with the error of so many validation rows."""
-        accuracy, seconds, size_mb = self.truth(params)
-        generator = np.random.default_rng(seed)
-        for epoch in range(1, self.epochs + 1):
-            height = 0.5 + (accuracy - 0.5) * (1 - math.exp(-4 * epoch / self.epochs))
-            read = generator.binomial(self.skill.n_validation, height) / self.skill.n_validation
-            yield float(epoch), read, seconds * (epoch + 0.5) / (self.epochs + 0.5), size_mb
-
-    def cost(self, params: Any) -> Cost:
-        """Size exactly; seconds as a cost model has them, a third too few."""
-        _, seconds, size_mb = self.truth(params)
-        return Cost(0.67 * seconds, size_mb)
-
-    def plan(self, sampler: Any, pruner: Any = None, **changed: Any) -> StudyPlan:
-        """Of a study of it."""
-        defaults = {
-            "space": self.space,
-            "sampler": SamplerSettings(**(sampler if isinstance(sampler, dict) else {"type": sampler})),
-            "pruner": PrunerSettings(**(pruner if isinstance(pruner, dict) else {"type": pruner or "none"})),
-            "seed": 0,
-            "n_trials": 40,
-            "max_epochs": self.epochs,
-            "limits": Limits(),
-            "skill": self.skill,
-            "cost": self.cost,
-        }
-        return StudyPlan(**{**defaults, **changed})
-
-    def volume(self, records: Any) -> float:
-        """Hypervolume of the true values of COMPLETE trials, in a fixed box."""
-        rows = [self.truth({**record.params, "unused": 1}) for record in records if record.state is State.COMPLETE]
-        losses = [(-a, math.log(s), math.log(m)) for a, s, m in rows]
-        low, high = np.array([-0.9, math.log(0.1), math.log(0.04)]), np.array([-0.55, math.log(200.0), math.log(15.0)])
-        return hypervolume((np.array(losses) - low) / (high - low), (1.0, 1.0, 1.0))
-
-
-@pytest.fixture(scope="session")
-def cheap() -> Cheap:
-    """See the class."""
-    space = SearchSpace.of(
-        {
-            "width": ParameterSpec("int", IntRange(4, 128, log=True)),
-            "layers": ParameterSpec("int", IntRange(1, 4)),
-            "rate": ParameterSpec("log_float", FloatRange(1e-4, 1e-1, log=True)),
-            "kind": ParameterSpec("choice", Choices(("a", "b", "c"))),
-            "mix": ParameterSpec("float", FloatRange(0.0, 1.0), when={"kind": ("b", "c")}),
-            "attention": ParameterSpec("flag", Choices((False, True))),
-            "heads": ParameterSpec("int", IntRange(1, 8), when={"attention": (True,)}),
-            "unused": ParameterSpec("int", Fixed(1)),
-        }
-    )
-    return Cheap(space, 9, SkillThreshold(0.5, 400))

@@ -63,7 +63,7 @@ def test_an_assignment_is_the_whole_configuration_with_its_size(make_study):
     assert assignment.cost.size_mb == pytest.approx(0.008 * assignment.params["lstm.num_layers"])
     (record,) = study.records()
     assert (record.number, record.size_mb, record.retry_of) == (assignment.number, assignment.cost.size_mb, None)
-    assert (assignment.seeded_as, assignment.saving, assignment.cut_off) == (assignment.number, 0, None)
+    assert (assignment.seeded_as, assignment.memory_level, assignment.cut_off) == (assignment.number, 0, None)
     assert set(record.params) == set(assignment.params) & set(study.plan.space.searched())
 
 
@@ -295,17 +295,17 @@ def test_a_trial_whose_worker_died_is_repeated_once_with_the_same_streams(make_s
         assignment = study.next_assignment()
         assert (assignment.retry_of is not None) is again
         if of is not None:
-            assert (assignment.params, assignment.seeded_as, assignment.saving) == (of.params, of.number, 0)
+            assert (assignment.params, assignment.seeded_as, assignment.memory_level) == (of.params, of.number, 0)
             assert assignment.number != of.number
 
 
 def test_a_trial_that_was_killed_is_repeated_with_less_and_less_memory(make_study):
     study = make_study(worker=3)
     first = study.next_assignment()
-    for saving in range(1, len(levels_of(first.params))):
+    for level in range(1, len(levels_of(first.params))):
         fail_worker(study.storage, 3, "its worker 3 died (signal 9)", KILLED)
         assignment = study.next_assignment()
-        assert (assignment.params, assignment.seeded_as, assignment.saving) == (first.params, first.number, saving)
+        assert (assignment.params, assignment.seeded_as, assignment.memory_level) == (first.params, first.number, level)
         assert assignment.retry_of == assignment.number - 1
     fail_worker(study.storage, 3, "its worker 3 died (signal 9)", KILLED)
     assert study.next_assignment().retry_of is None
@@ -319,7 +319,7 @@ def test_where_a_trial_stood_counts_when_its_process_ends_again(make_study):
         pause_orphans(study.storage)
         assignment = study.next_assignment()
         assert study.why_not_again(assignment, epoch) is None
-        assert assignment.saving == 0
+        assert assignment.memory_level == 0
     pause_orphans(study.storage)
     assert study.why_not_again(study.next_assignment(), 2) == "its process ended again and again after epoch 2"
 
@@ -327,11 +327,11 @@ def test_where_a_trial_stood_counts_when_its_process_ends_again(make_study):
 def test_a_trial_that_may_have_lacked_memory_goes_on_with_less_and_less(make_study):
     study = make_study()
     first = study.next_assignment()
-    for saving in range(1, len(levels_of(first.params))):
+    for level in range(1, len(levels_of(first.params))):
         assert pause_orphans(study.storage, lacked_memory=True) == [0]
         assignment = study.next_assignment()
-        assert (assignment.number, assignment.params, assignment.saving) == (0, first.params, saving)
-        assert study.why_not_again(assignment, saving) is None
+        assert (assignment.number, assignment.params, assignment.memory_level) == (0, first.params, level)
+        assert study.why_not_again(assignment, level) is None
     pause_orphans(study.storage, lacked_memory=True)
     reason = study.why_not_again(study.next_assignment(), 7)
     assert reason == "memory did not suffice, with all of it saved that can be"
@@ -342,7 +342,7 @@ def test_memory_that_a_trial_had_to_save_is_saved_when_it_goes_on(make_study):
     assignment = study.next_assignment()
     study.note_memory_level(assignment, 1)
     study.pause(assignment)
-    assert study.next_assignment().saving == 1
+    assert study.next_assignment().memory_level == 1
 
 
 def test_trials_that_wait_do_not_overshoot_a_lower_total(make_study):

@@ -12,11 +12,11 @@ from cnn_lstm_hyperopt.search.pruners import is_exempt
 from cnn_lstm_hyperopt.search.pruning_stats import (
     Estimate,
     Unknown,
+    false_prunes,
     jeffreys,
     pruned_by,
     pruning_summary,
     seconds_saved,
-    wrongly_pruned,
 )
 
 SKILL = SkillThreshold(0.5, 100)  # needs 0.60
@@ -250,13 +250,13 @@ def test_the_share_is_of_the_exempt_that_would_have_been_ended(make_record):
         make_record(6, values=(0.95, 2.0, 2.0)),
         ended(make_record, 7, [0.5]),
     ]
-    assert wrongly_pruned(records, SKILL) == (jeffreys(1, 4), 4, 1)
+    assert false_prunes(records, SKILL) == (jeffreys(1, 4), 4, 1)
 
 
 def test_without_such_trials_it_is_not_known(make_record):
     records = [make_record(0, values=(0.9, 1.0, 1.0)), ended(make_record, 1, [0.5])]
-    assert wrongly_pruned(records, SKILL) == (Unknown("the pruner would have ended no spared trial"), 0, 0)
-    assert wrongly_pruned([], SKILL)[1:] == (0, 0)
+    assert false_prunes(records, SKILL) == (Unknown("the pruner would have ended no control trial"), 0, 0)
+    assert false_prunes([], SKILL)[1:] == (0, 0)
 
 
 @pytest.mark.mostly_slow(1)
@@ -279,7 +279,7 @@ def test_the_interval_of_the_share_covers_it(make_record, share):
                 records.append(noted(make_record, number, values))
             else:
                 records.append(ended(make_record, number, [0.5]))
-        found = wrongly_pruned(records, SKILL).share
+        found = false_prunes(records, SKILL).share
         if isinstance(found, Estimate):
             covered.append(found.low <= np.mean(wrong) <= found.high)
     assert len(covered) > 140

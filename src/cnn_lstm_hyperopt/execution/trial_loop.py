@@ -54,7 +54,7 @@ class Runner(Protocol):
         *,
         checkpoint: Path | None = None,
         start: Checkpoint | None = None,
-        saving: int = 0,
+        memory_level: int = 0,
     ) -> TrainedNetwork:
         """Trains the configuration and says how it went; its state is kept each epoch, one that was kept is gone on from."""
 
@@ -136,7 +136,7 @@ class _TrialRun:
         """Train, map the outcome to a state, store it; None: the run ends before the trial does."""
         levels = levels_of(self.assignment.params)
         try:
-            trained, saving = save_memory(self._attempt, self.runner.device, levels, self.assignment.saving)
+            trained, memory_level = save_memory(self._attempt, self.runner.device, levels, self.assignment.memory_level)
         except _GivenUpError as error:
             return self._fail(str(error), given_up=True)
         except NonFiniteLossError as error:
@@ -148,15 +148,15 @@ class _TrialRun:
             if isinstance(error, MemoryError):
                 return self._fail(f"{LACKED_MEMORY} ({typed_line(error)})", given_up=True)
             return self._fail(typed_line(error))
-        return self._finish(trained, str(levels[saving]) if saving else None)
+        return self._finish(trained, str(levels[memory_level]) if memory_level else None)
 
-    def _attempt(self, saving: int) -> TrainedNetwork:
+    def _attempt(self, memory_level: int) -> TrainedNetwork:
         """Trains at a level of memory saving; continues from the checkpoint that an earlier process left."""
         study, assignment = self.study, self.assignment
         self.attempts += 1
         if self.attempts > 1:
             study.begin_again(assignment)
-            study.note_memory_level(assignment, saving)
+            study.note_memory_level(assignment, memory_level)
         start = last_good(self.checkpoint)
         if self.attempts == 1:
             why = study.why_not_again(assignment, 0 if start is None else start.epoch)
@@ -166,13 +166,15 @@ class _TrialRun:
         number, params = assignment.seeded_as, assignment.params
         try:
             return self.runner.run_trial(
-                number, params, self._decide, checkpoint=self.checkpoint, start=start, saving=saving
+                number, params, self._decide, checkpoint=self.checkpoint, start=start, memory_level=memory_level
             )
         except CheckpointError as error:
             log.warning("trial %d trains from its beginning: %s", assignment.number, error)
             study.begin_again(assignment)
             study.note_trained_anew(assignment, str(error))
-            return self.runner.run_trial(number, params, self._decide, checkpoint=self.checkpoint, saving=saving)
+            return self.runner.run_trial(
+                number, params, self._decide, checkpoint=self.checkpoint, memory_level=memory_level
+            )
 
     def _decide(self, report: ProgressReport) -> Decision:
         decision = self.study.report(self.assignment, report)

@@ -15,7 +15,7 @@ class Assignment:
         params: its whole configuration, fixed parameters included.
         retry_of: number of the failed trial that it repeats.
         seeded_as: number that seeds it and names its checkpoint: its own, or that of the trial whose process died.
-        saving: place in its :func:`.memory_levels` of how it is to be trained.
+        memory_level: place in its :func:`.memory_levels` at which it trains.
         cut_off: where it stood when it was started before, and how often it has started there; None: this is its first start.
     """
 
@@ -25,7 +25,7 @@ class Assignment:
     cost: Cost
     retry_of: int | None = None
     seeded_as: int = -1
-    saving: int = 0
+    memory_level: int = 0
     cut_off: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:

@@ -64,14 +64,14 @@ class PruningSummary:
         pruned_by: see :func:`pruned_by`.
         seconds_spent: in training steps of all trials, as the study's time objective counts them.
         seconds_saved: see :func:`seconds_saved`.
-        wrongly_pruned: see :func:`wrongly_pruned`.
+        false_prunes: see :func:`false_prunes`.
         exempt: finished trials that the pruner may not end.
     """
 
     pruned_by: dict[str, int]
     seconds_spent: float
     seconds_saved: Estimate | Unknown
-    wrongly_pruned: FalsePrunes
+    false_prunes: FalsePrunes
     exempt: int
 
     @property
@@ -88,7 +88,7 @@ def pruning_summary(
         pruned_by=pruned_by(records),
         seconds_spent=sum(record.seconds for record in records),
         seconds_saved=seconds_saved(records, max_epochs, seed),
-        wrongly_pruned=wrongly_pruned(records, skill),
+        false_prunes=false_prunes(records, skill),
         exempt=sum(record.finished and is_exempt(seed, record.number) for record in records),
     )
 
@@ -146,7 +146,7 @@ def seconds_saved(records: Sequence[TrialRecord], max_epochs: int, seed: int) ->
     return Estimate(total, float(low), float(high))
 
 
-def wrongly_pruned(records: Sequence[TrialRecord], skill: SkillThreshold) -> FalsePrunes:
+def false_prunes(records: Sequence[TrialRecord], skill: SkillThreshold) -> FalsePrunes:
     """Share of the trials ended by the pruner that would be on the final front, had they run on.
 
     Estimated from the exempt trials that it would have ended. They are a random sample of all that it ends, since a hash of the
@@ -156,7 +156,7 @@ def wrongly_pruned(records: Sequence[TrialRecord], skill: SkillThreshold) -> Fal
     sample = [record.number for record in records if record.finished and "would_have_ended" in record.attributes]
     on_front = sum(number in front for number in sample)
     if not sample:
-        return FalsePrunes(Unknown("the pruner would have ended no spared trial"), 0, 0)
+        return FalsePrunes(Unknown("the pruner would have ended no control trial"), 0, 0)
     return FalsePrunes(jeffreys(on_front, len(sample)), len(sample), on_front)
 
 

@@ -24,7 +24,7 @@ def inherited(failed: TrialRecord) -> dict[str, Any]:
     """
     attributes = {key: failed.attributes[key] for key in _INHERITED if key in failed.attributes}
     if (cut_off_by := failed.attributes.get("cut_off_by")) is not None:
-        attributes |= {"seeded_as": failed.seeded_as, "saving": failed.saving + (cut_off_by == KILLED)}
+        attributes |= {"seeded_as": failed.seeded_as, "saving": failed.memory_level + (cut_off_by == KILLED)}
     return {**attributes, "retry_of": failed.number}
 
 

@@ -210,7 +210,7 @@ class Study:
             cost,
             retry_of=attributes.get("retry_of"),
             seeded_as=attributes.get("seeded_as", number),
-            saving=attributes.get("saving", 0),
+            memory_level=attributes.get("saving", 0),
         )
 
     def begin_again(self, assignment: Assignment) -> None:
@@ -223,7 +223,7 @@ class Study:
 
     def why_not_again(self, assignment: Assignment, epoch: int) -> str | None:
         """Counts that a trial is trained on from ``epoch``; why it is not to be, after too many starts there, else None."""
-        if assignment.saving >= len(levels_of(assignment.params)):
+        if assignment.memory_level >= len(levels_of(assignment.params)):
             return LACKED_MEMORY
         if assignment.cut_off is None:
             return None
@@ -233,9 +233,9 @@ class Study:
         where = f"after epoch {epoch}" if epoch else "before its first epoch was over"
         return f"its process ended again and again {where}" if starts > RESTARTS else None
 
-    def note_memory_level(self, assignment: Assignment, saving: int) -> None:
+    def note_memory_level(self, assignment: Assignment, memory_level: int) -> None:
         """The trial is trained on like that, also when it is cut off: place in its :func:`.memory_levels`."""
-        self.storage.note(assignment.trial_id, "saving", saving)
+        self.storage.note(assignment.trial_id, "saving", memory_level)
 
     # ------------------------------------------------------------------ while it runs
 

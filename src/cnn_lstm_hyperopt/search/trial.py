@@ -106,11 +106,11 @@ class TrialRecord:
         if self.state is not State.FAIL or self.attributes.get("given_up"):
             return False
         if self.attributes.get("cut_off_by") == KILLED:
-            return self.saving + 1 < int(self.attributes.get("memory_levels", EARLIER_LEVELS))
+            return self.memory_level + 1 < int(self.attributes.get("memory_levels", EARLIER_LEVELS))
         return self.retry_of is None
 
     @property
-    def saving(self) -> int:
+    def memory_level(self) -> int:
         """Place in its :func:`.memory_levels` that it begins with."""
         return int(self.attributes.get("saving", 0))
 

@@ -35,17 +35,17 @@ def save_memory(
         MemoryError: memory does not suffice at all, in whatever words that was said.
         Exception: of ``attempt``, for another reason.
     """
-    saving = first
+    place = first
     while True:
         try:
-            return attempt(saving), saving
+            return attempt(place), place
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            if saving + 1 >= len(levels):
+            if place + 1 >= len(levels):
                 raise error if isinstance(error, MemoryError) else MemoryError(one_line(error)) from error
-            saving += 1
-            log.warning("memory did not suffice (%s); once more with %s", one_line(error), levels[saving])
+            place += 1
+            log.warning("memory did not suffice (%s); once more with %s", one_line(error), levels[place])
         _release_memory(device)  # here, where the exception no longer holds what its frames held
 
 

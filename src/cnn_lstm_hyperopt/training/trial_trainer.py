@@ -116,7 +116,7 @@ class TrialRunner:
         *,
         checkpoint: Path | None = None,
         start: Checkpoint | None = None,
-        saving: int = 0,
+        memory_level: int = 0,
     ) -> TrainedNetwork:
         """Trains a trial on all folds, on the search's share of their training windows.
 
@@ -127,7 +127,7 @@ class TrialRunner:
             checkpoint: where its state is kept at the end of each epoch; whoever reads it there removes it.
             start: what to go on from: the trial becomes what the one that left it would have, to the bit on a CPU; the
                 outcome counts from the first epoch on. It is used up.
-            saving: place in the configuration's :func:`.memory_levels`, which save memory and mean the same.
+            memory_level: place in the configuration's :func:`.memory_levels`, which save memory and mean the same.
 
         Raises:
             CheckpointError: ``start`` is of another training.
@@ -136,7 +136,15 @@ class TrialRunner:
         """
         epochs = self._settings.max_epochs
         return self._train(
-            self._folds, params, epochs, number, "trial", on_report, checkpoint=checkpoint, start=start, saving=saving
+            self._folds,
+            params,
+            epochs,
+            number,
+            "trial",
+            on_report,
+            checkpoint=checkpoint,
+            start=start,
+            memory_level=memory_level,
         )
 
     def confirm(
@@ -190,13 +198,13 @@ class TrialRunner:
 
         train = partial(self._train, folds, params, max_epochs, number, purpose, on_report, checkpoint=checkpoint)
 
-        def attempt(saving: int) -> TrainedNetwork:
+        def attempt(memory_level: int) -> TrainedNetwork:
             start = None if checkpoint is None else last_good(checkpoint)
             try:
-                return train(start=start, saving=saving)
+                return train(start=start, memory_level=memory_level)
             except CheckpointError as error:
                 log.warning("trained from the beginning: %s", error)
-                return train(saving=saving)
+                return train(memory_level=memory_level)
 
         return save_memory(attempt, self.device, levels_of(params))[0]
 
@@ -211,7 +219,7 @@ class TrialRunner:
         *,
         checkpoint: Path | None = None,
         start: Checkpoint | None = None,
-        saving: int = 0,
+        memory_level: int = 0,
     ) -> TrainedNetwork:
         give_back_pages()
         reset_peak(self.device)
@@ -223,7 +231,7 @@ class TrialRunner:
             early_reports=self.costs.early_reports(params) if purpose == "trial" else (),
             metric=self._metric,
         )
-        level = levels_of(params)[saving]
+        level = levels_of(params)[memory_level]
         config = replace(config, micro_batches=level.micro_batches, gradient_checkpointing=level.gradient_checkpointing)
         with one_thread():
             trainings = [

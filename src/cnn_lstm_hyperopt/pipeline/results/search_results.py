@@ -145,7 +145,7 @@ def search_facts(records: Sequence[TrialRecord], plan: StudyPlan) -> dict[str, A
 
 
 def _pruning_facts(summary: PruningSummary) -> dict[str, Any]:
-    wrongly = summary.wrongly_pruned
+    wrongly = summary.false_prunes
     return {
         "pruned_by": summary.pruned_by,
         "seconds_spent": summary.seconds_spent,

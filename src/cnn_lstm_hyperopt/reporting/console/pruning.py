@@ -24,7 +24,7 @@ def search_lines(records: Sequence[TrialRecord], plan: StudyPlan) -> list[str]:
 def pruning_lines(summary: PruningSummary) -> list[str]:
     """A line on what was pruned and, where the pruner acted, one on what it saved and one on what it may have cost."""
     lines = [f"Pruned: {pruned_text(summary.pruned_by)}."]
-    saved, wrongly = summary.seconds_saved, summary.wrongly_pruned
+    saved, wrongly = summary.seconds_saved, summary.false_prunes
     share = wrongly.share
     if summary.ended_by_pruner and isinstance(saved, Unknown):
         lines.append(f"  Training saved: not known, {saved.why}.")
