@@ -21,7 +21,7 @@ from cnn_lstm_hyperopt.pipeline.results.search_results import (
 from cnn_lstm_hyperopt.pipeline.results.trials_csv import COLUMNS, trials_csv
 from cnn_lstm_hyperopt.search import SkillThreshold, State, front_hypervolume, hypervolume_history
 from cnn_lstm_hyperopt.search.pruners import is_exempt
-from cnn_lstm_hyperopt.search.pruning_stats import seconds_saved, false_prunes
+from cnn_lstm_hyperopt.search.pruning_stats import false_prunes, seconds_saved
 
 SKILL = SkillThreshold(0.5, 100)  # needs 0.60
 
