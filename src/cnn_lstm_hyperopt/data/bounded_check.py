@@ -1,9 +1,9 @@
-"""The check of a user's feature function in one process of its own, whose time, memory and processes are bounded.
+"""Check a user's feature function in a process with limited time, memory and child processes.
 
-The function is a user's program: it may loop, fork, take all memory or end its process. None of that may reach the run.
+The function may loop, fork, use all memory or end its process. None of that may affect the run.
 
-The command is ``python -P … cnn_lstm_hyperopt.data.bounded_check FOLDER``: it reads the question from the folder and writes the
-answer there. The end of standard input tells that the run is gone.
+``python -P … cnn_lstm_hyperopt.data.bounded_check FOLDER`` reads the request from the folder and writes the answer there. It
+ends when its standard input closes, because then the run has ended.
 """
 
 import contextlib
@@ -30,18 +30,18 @@ from cnn_lstm_hyperopt.errors import DataError
 from cnn_lstm_hyperopt.utils.processes import module_command
 from cnn_lstm_hyperopt.utils.text import shown_name
 
-_QUESTION, _ANSWER, _PROCESSES = "question.json", "answer.json", "processes"
-_MOST_PROCESSES = 100
-"""That the function may start during the whole check, theirs included."""
-_MEMORY_SHARE, _LEAST_MEMORY = 0.8, 10**9
-"""Of the memory that is free at the start, and bytes that are always allowed."""
+_REQUEST, _ANSWER, _PROCESSES = "request.json", "answer.json", "processes"
+_MAX_PROCESSES = 100
+"""Processes that the function and its descendants may start during the check."""
+_MEMORY_SHARE, _MIN_MEMORY = 0.8, 10**9
+"""Share of the memory that is free at the start, and bytes that are always allowed."""
 _STARTS = ("os.fork", "os.forkpty", "os.posix_spawn", "subprocess.Popen")
-"""Audit events of Python: a process is about to be started."""
+"""Audit events of Python before a process starts."""
 _POLL_SECONDS = 0.05
 
 
 def checked_feature_set(settings: DataSettings, bars: Sequence[Bars]) -> FeatureSet:
-    """The inputs that the settings ask for, as :func:`feature_set` checks them; a function is checked in a bounded process.
+    """Return the inputs that the settings name, checked as in :func:`feature_set`; a function is checked in a bounded process.
 
     Raises:
         DataError: as of :func:`feature_set`, or the function takes too long, starts too many processes or ends its process.
@@ -49,41 +49,42 @@ def checked_feature_set(settings: DataSettings, bars: Sequence[Bars]) -> Feature
     segments = longest_segments(bars, settings.max_gap_days)
     if settings.features is None or not segments:
         return feature_set(settings, bars)
-    added = _ask(settings, segments)
+    added = _check(settings, segments)
     return FeatureSet(settings.feature_columns, load_function(settings.features), tuple(added))
 
 
-def _ask(settings: DataSettings, segments: Sequence[tuple[str, pd.DataFrame]]) -> list[str]:
-    """Names of the features that the function adds, once it is checked."""
+def _check(settings: DataSettings, segments: Sequence[tuple[str, pd.DataFrame]]) -> list[str]:
+    """Check the function in a bounded process; return the names of its features."""
     with tempfile.TemporaryDirectory(prefix="cnn-lstm-hyperopt-") as name:
         folder = Path(name)
         for number, (_, frame) in enumerate(segments):
             frame.to_parquet(folder / f"{number}.parquet", compression=None)
-        question = {
+        request = {
             "settings": settings.model_dump(mode="json"),
             "symbols": [symbol for symbol, _ in segments],
             "path": sys.path,
         }
-        (folder / _QUESTION).write_text(json.dumps(question), encoding="utf-8")
-        problem = _run(folder, settings.features_seconds)
-        where = f"data.features {shown_name(settings.features or '')}"
+        (folder / _REQUEST).write_text(json.dumps(request), encoding="utf-8")
+        code, problem = _run(folder, settings.features_seconds)
         if (folder / _PROCESSES).exists():
-            raise DataError(
-                f"{where}: starts more than {_MOST_PROCESSES} processes while it is checked; compute the features in the process"
-                " that calls the function"
+            code, problem = (
+                "too-many-processes",
+                f"starts more than {_MAX_PROCESSES} processes while it is checked; compute the features in the process that calls"
+                " the function",
             )
         if problem:
-            raise DataError(f"{where}: {problem}")
+            text = f"data.features {shown_name(settings.features or '')}: {problem}"
+            raise DataError(text, field="data.features", code=code)
         answer = json.loads((folder / _ANSWER).read_text(encoding="utf-8"))
     if "error" in answer:
-        raise DataError(answer["error"])
+        raise DataError(answer["error"], field=answer["field"], code=answer["code"])
     if "interrupted" in answer:
         raise KeyboardInterrupt
     return list(answer["added"])
 
 
-def _run(folder: Path, seconds: float) -> str:
-    """Run the process to its end, or end it with all that it started; return what went wrong, "" if it has answered."""
+def _run(folder: Path, seconds: float) -> tuple[str, str]:
+    """Run the process and end all that it started; return code and text of what went wrong, empty if it has answered."""
     command = module_command("cnn_lstm_hyperopt.data.bounded_check", folder)
     process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603 - our own module, no shell
     deadline = time.monotonic() + seconds
@@ -95,23 +96,24 @@ def _run(folder: Path, seconds: float) -> str:
     finally:
         _kill_group(process)
     if code is None:
-        return (
+        return "check-too-long", (
             f"the check took longer than {seconds:g} s, so it was ended; make the function faster, or raise"
             " data.features_seconds"
         )
     if code == RETURNED_TWICE:
-        return (
+        return "returns-twice", (
             "returns in two processes: it calls os.fork(); compute the features in the process that calls the function"
         )
     if code or not (folder / _ANSWER).exists():
         ended = f"signal {-code}, perhaps for lack of memory" if code < 0 else f"exit code {code}"
-        return f"ends the process that calls it ({ended}); it must return a frame, or raise an error"
-    return ""
+        text = f"ends the process that calls it ({ended}); it must return a frame, or raise an error"
+        return "process-ended", text
+    return "", ""
 
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Ctrl-C and SIGTERM raise KeyboardInterrupt: a run that would end in good order has nothing to save yet."""
+    """Let Ctrl-C and SIGTERM raise KeyboardInterrupt: the run has nothing to save yet."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -124,11 +126,11 @@ def _interruptible() -> Iterator[None]:
 
 
 def _kill_group(process: "subprocess.Popen[bytes]") -> None:
-    """The process and what it has started, also if it has ended itself."""
+    """Kill the process and all that it has started, even if the process itself has ended."""
     if hasattr(os, "killpg"):
         try:
-            os.killpg(process.pid, signal.SIGKILL)  # a group keeps its number until its last process has ended
-        except (ProcessLookupError, PermissionError):  # nothing of it is left (macOS says that it is not permitted)
+            os.killpg(process.pid, signal.SIGKILL)  # a group keeps its number until its last process ends
+        except (ProcessLookupError, PermissionError):  # all have ended (macOS raises PermissionError then)
             process.poll()
     process.kill()
     process.wait()
@@ -136,18 +138,18 @@ def _kill_group(process: "subprocess.Popen[bytes]") -> None:
         process.stdin.close()
 
 
-# ---------------------------------------------------------------------- in the process
+# ---------------------------------------------------------------------- in the bounded process
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Answers the question in a folder; returns the exit code."""
+    """Check the function of the request in a folder; return the exit code."""
     folder = Path(arguments[0])
-    question = json.loads((folder / _QUESTION).read_text(encoding="utf-8"))
-    sys.path[:] = question["path"]
-    settings = DataSettings.model_validate(question["settings"])
+    request = json.loads((folder / _REQUEST).read_text(encoding="utf-8"))
+    sys.path[:] = request["path"]
+    settings = DataSettings.model_validate(request["settings"])
     bars = [
         Bars(symbol, pd.read_parquet(folder / f"{number}.parquet"), "none")
-        for number, symbol in enumerate(question["symbols"])
+        for number, symbol in enumerate(request["symbols"])
     ]
     threading.Thread(target=_end_with_the_run, daemon=True).start()
     _bound_memory()
@@ -156,7 +158,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         answer = {"added": feature_set(settings, bars).added}
     except DataError as error:
-        answer = {"error": str(error)}
+        answer = {"error": str(error), "field": error.field, "code": error.code}
     except KeyboardInterrupt:
         answer = {"interrupted": True}
     if _has_returned_twice():
@@ -166,7 +168,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _end_with_the_run() -> None:
-    while os.read(0, 1):  # not sys.stdin: the interpreter could not end while a thread reads it
+    while os.read(0, 1):  # not sys.stdin: a thread that reads it blocks the exit of the interpreter
         continue
     _end_group()
 
@@ -178,7 +180,7 @@ def _end_group() -> None:
 
 
 def _bound_memory() -> None:
-    """Beyond the limit Python raises MemoryError, which is reported like any other error of the function."""
+    """Limit the memory. Beyond the limit Python raises MemoryError, which is an error of the function like any other."""
     try:
         import resource
     except ImportError:  # Windows
@@ -189,15 +191,12 @@ def _bound_memory() -> None:
     page = os.sysconf("SC_PAGE_SIZE")
     now = int(status.read_text(encoding="ascii").split()[0]) * page
     free = os.sysconf("SC_AVPHYS_PAGES") * page
-    limit, hard = now + max(_LEAST_MEMORY, int(_MEMORY_SHARE * free)), resource.getrlimit(resource.RLIMIT_AS)[1]
+    limit, hard = now + max(_MIN_MEMORY, int(_MEMORY_SHARE * free)), resource.getrlimit(resource.RLIMIT_AS)[1]
     resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
 
 
 def _bound_processes(folder: Path) -> None:
-    """Counts the processes that this one and its descendants start; ends them all when there are too many.
-
-    The count lies in memory that all of them share.
-    """
+    """Count the processes that this one and its descendants start, in shared memory; end them all above the limit."""
     started = mmap.mmap(-1, 8)
 
     def count(event: str, _: tuple[Any, ...]) -> None:
@@ -205,7 +204,7 @@ def _bound_processes(folder: Path) -> None:
             return
         number = int.from_bytes(started[:8], "little") + 1
         started[:8] = number.to_bytes(8, "little")
-        if number > _MOST_PROCESSES:
+        if number > _MAX_PROCESSES:
             (folder / _PROCESSES).touch()
             _end_group()
 
@@ -213,7 +212,7 @@ def _bound_processes(folder: Path) -> None:
 
 
 def _has_returned_twice() -> bool:
-    """Whether a copy of this process came back from the function."""
+    """Return whether a copy of this process also returned from the function."""
     if not hasattr(os, "fork"):
         return False
     try:

@@ -224,12 +224,16 @@ def _require_classes(names: tuple[str, ...], fold: Fold, where: str = "") -> Non
         if max(counts) == len(windows):
             raise DataError(
                 f"all {len(windows)} {part} windows{where} are of class {names[counts.index(len(windows))]!r}, so there is"
-                " nothing to tell apart; give more or longer bars, or another target"
+                " nothing to tell apart; give more or longer bars, or another target",
+                field="data.target",
+                code="one-class",
             )
         if part == "training" and min(counts) == 0:
             raise DataError(
                 f"none of {len(windows)} {part} windows{where} is of class {names[counts.index(0)]!r}, which can't be learnt"
-                " so; give more or longer bars, another horizon, dead zone or barriers, or another target"
+                " so; give more or longer bars, another horizon, dead zone or barriers, or another target",
+                field="data.target",
+                code="class-not-in-training",
             )
 
 

@@ -96,7 +96,9 @@ class FeatureSet:
         if missing:
             raise DataError(
                 f"{symbol}: the bars have no column {', '.join(missing)}, which is an input (data.feature_columns);"
-                f" they have: {', '.join(map(str, frame.columns))}"
+                f" they have: {', '.join(map(str, frame.columns))}",
+                field="data.feature_columns",
+                code="missing-column",
             )
         own = np.empty((len(frame), len(self.own)))
         own[:, : len(self.columns)] = frame[list(self.columns)].to_numpy(np.float64)
@@ -105,30 +107,43 @@ class FeatureSet:
             if set(made.columns) != set(self.added):
                 raise DataError(
                     f"data.features {self.function.reference} ({symbol}): returns {shown_names(list(made.columns))}, but"
-                    f" {shown_names(self.added)} for other bars; return the same columns for all bars"
+                    f" {shown_names(self.added)} for other bars; return the same columns for all bars",
+                    field="data.features",
+                    code="columns-vary",
                 )
             own[:, len(self.columns) :] = made[list(self.added)].to_numpy()
         for values, name in zip(own.T, self.own, strict=True):
-            infinite = np.isinf(values)
-            for bad, rule, cure in (
-                (
-                    ~infinite & (np.abs(values) > LARGEST),
-                    f"not be beyond {LARGEST:g}",
-                    "scale it, or take its logarithm",
-                ),
-                (infinite, "be finite", "guard the division or the logarithm, and leave NaN where there is no value"),
-            ):
-                rows = np.flatnonzero(bad)
-                if len(rows):
-                    raise DataError(
-                        f"{symbol}: the feature {name} must {rule}, but is {values[rows[0]]:g} on"
-                        f" {date_text(frame.index[rows[0]])} ({len(rows)} bars); {cure}"
-                    )
+            _require_finite(values, name, frame.index, symbol)
         return own
 
 
 BUILT_IN = FeatureSet()
 """The eleven alone."""
+
+
+def _require_finite(values: Array, name: str, dates: pd.Index, symbol: str) -> None:
+    infinite = np.isinf(values)
+    for bad, code, rule, fix in (
+        (
+            ~infinite & (np.abs(values) > LARGEST),
+            "too-large",
+            f"not be beyond {LARGEST:g}",
+            "scale it, or take its logarithm",
+        ),
+        (
+            infinite,
+            "not-finite",
+            "be finite",
+            "guard the division or the logarithm, and leave NaN where there is no value",
+        ),
+    ):
+        rows = np.flatnonzero(bad)
+        if len(rows):
+            text = (
+                f"{symbol}: the feature {name} must {rule}, but is {values[rows[0]]:g} on {date_text(dates[rows[0]])}"
+                f" ({len(rows)} bars); {fix}"
+            )
+            raise DataError(text, field=name, code=code)
 
 
 def feature_set(settings: DataSettings, bars: Sequence[Bars]) -> FeatureSet:
@@ -173,7 +188,9 @@ def _require_new_names(columns: Sequence[str]) -> None:
     if twice:
         raise DataError(
             f"data.feature_columns names {shown_names(twice)}, which is an input already or twice there; name each column"
-            " once, and none like the bars' own columns or a built-in feature"
+            " once, and none like the bars' own columns or a built-in feature",
+            field="data.feature_columns",
+            code="name-taken",
         )
 
 

@@ -1,4 +1,4 @@
-"""A user's own function of more features: found by its name, called, and what it returns checked."""
+"""Load a user's feature function by its name, call it and check its result."""
 
 import importlib
 import importlib.util
@@ -18,10 +18,10 @@ from cnn_lstm_hyperopt.data.features import FEATURE_NAMES
 from cnn_lstm_hyperopt.errors import DataError
 from cnn_lstm_hyperopt.utils.text import printable, shown_name, shown_names, typed_line
 
-_MOST_COLUMNS = 1_000
-_LONGEST_NAME = 100
+_MAX_COLUMNS = 1_000
+_MAX_NAME = 100
 RETURNED_TWICE = 77
-"""Exit code of a copy of this process that came back from a user's function."""
+"""Exit code of a forked copy of this process in which a user's function returned."""
 Array = NDArray[np.float64]
 
 
@@ -29,9 +29,8 @@ Array = NDArray[np.float64]
 class OwnFunction:
     """A user's function ``frame -> frame`` of more features.
 
-    It gets the bars of one segment of one symbol: index the dates, columns open, high, low, close, volume and those of
-    ``data.feature_columns``. It returns a frame with the same index and numeric columns of new names; NaN where a feature is
-    not there yet.
+    It gets the bars of one segment of one symbol: columns open, high, low, close, volume and ``data.feature_columns``, with
+    the dates as index. It returns numeric columns of new names with the same index; NaN where a feature has no value yet.
 
     Attributes:
         reference: ``module:function``.
@@ -42,82 +41,88 @@ class OwnFunction:
     call: Callable[[pd.DataFrame], Any] = field(repr=False, compare=False)
 
     def __call__(self, frame: pd.DataFrame, symbol: str) -> pd.DataFrame:
-        """What it makes of ``frame``, as float64, checked.
+        """Return the features of ``frame`` as float64, checked.
 
         Raises:
-            DataError: the function raises, changes the frame it got, or returns something else.
+            DataError: the function raises, changes the frame that it gets, or returns something else.
         """
-        given, process = frame.copy(deep=False), os.getpid()  # pandas copies the frame once it is written to
+        passed, process = frame.copy(deep=False), os.getpid()  # pandas copies the frame on write
         try:
             try:
-                made = self.call(given)
+                made = self.call(passed)
             finally:
                 _end_copies(process)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            raise self._fault(symbol, f"raises {typed_line(error)}") from error
-        if not given.equals(frame):
-            raise self._fault(symbol, "changes the frame that it gets; begin with frame = frame.copy()")
+            raise self._error(symbol, f"raises {typed_line(error)}", code="function-raises") from error
+        if not passed.equals(frame):
+            text = "changes the frame that it gets; begin with frame = frame.copy()"
+            raise self._error(symbol, text, code="frame-changed")
         if not isinstance(made, pd.DataFrame):
-            cure = "; use .to_frame('name')" if isinstance(made, pd.Series) else ""
+            fix = "; use .to_frame('name')" if isinstance(made, pd.Series) else ""
             if inspect.iscoroutine(made):
-                made.close()  # else Python warns that it was never awaited
-                cure = "; write def in place of async def"
-            raise self._fault(symbol, f"must return a pandas DataFrame, but returns {type(made).__name__}{cure}")
+                made.close()  # avoids Python's warning about a coroutine that was never awaited
+                fix = "; write def in place of async def"
+            text = f"must return a pandas DataFrame, but returns {type(made).__name__}{fix}"
+            raise self._error(symbol, text, code="not-a-frame")
         if len(made) != len(frame) or not made.index.equals(frame.index):
-            raise self._fault(
-                symbol,
-                f"must return a frame with the index that it gets ({len(frame)} bars), but returns"
-                f" {len(made)} rows with another index; keep rows that have no value yet as NaN",
+            text = (
+                f"must return a frame with the index that it gets ({len(frame)} bars), but returns {len(made)} rows with another"
+                " index; keep rows that have no value yet as NaN"
             )
+            raise self._error(symbol, text, code="another-index")
         return self._numbers(made, tuple(map(str, frame.columns)), symbol)
 
     def _numbers(self, made: pd.DataFrame, taken: tuple[str, ...], symbol: str) -> pd.DataFrame:
         names = [name.strip() if isinstance(name, str) else "" for name in made.columns]
         if not names:
-            raise self._fault(symbol, "returns no column; return at least one")
-        if len(names) > _MOST_COLUMNS:
-            raise self._fault(symbol, f"returns {len(names):,} columns; return at most {_MOST_COLUMNS:,}")
-        odd = next((name for name in names if not name.isprintable() or len(name) > _LONGEST_NAME), None)
+            raise self._error(symbol, "returns no column; return at least one", code="no-columns")
+        if len(names) > _MAX_COLUMNS:
+            text = f"returns {len(names):,} columns; return at most {_MAX_COLUMNS:,}"
+            raise self._error(symbol, text, code="too-many-columns")
+        odd = next((name for name in names if not name.isprintable() or len(name) > _MAX_NAME), None)
         if odd is not None:
-            raise self._fault(
-                symbol,
-                f"returns a column '{shown_name(odd)}'; a name must be printable, of at most {_LONGEST_NAME} characters",
-            )
+            text = f"returns a column '{shown_name(odd)}'; a name must be printable, of at most {_MAX_NAME} characters"
+            raise self._error(symbol, text, code="name-not-printable")
         if "" in names:
-            raise self._fault(symbol, "returns a column without a name; name every column with a text")
+            text = "returns a column without a name; name every column with a text"
+            raise self._error(symbol, text, code="column-without-name")
         twice = sorted({name for name in names if names.count(name) > 1 or name in (*FEATURE_NAMES, *taken)})
         if twice:
-            raise self._fault(symbol, f"returns {shown_names(twice)}, a name that is taken; return new columns only")
+            text = f"returns {shown_names(twice)}, a name that is taken; return new columns only"
+            raise self._error(symbol, text, code="name-taken")
         numbers: dict[str, Array] = {}
         for place, name in enumerate(names):
             column = made.iloc[:, place]
             if not (pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_complex_dtype(column)):
-                raise self._fault(symbol, f"returns {name} as {column.dtype}; return numbers only")
+                raise self._error(symbol, f"returns {name} as {column.dtype}; return numbers only", code="not-numbers")
             numbers[name] = column.to_numpy(np.float64, na_value=np.nan)
         return pd.DataFrame(numbers, index=made.index)
 
-    def _fault(self, symbol: str, what: str) -> DataError:
-        return DataError(f"data.features {shown_name(self.reference)} ({symbol}): {what}")
+    def _error(self, symbol: str, text: str, *, code: str) -> DataError:
+        return _error(self.reference, f" ({symbol}): {text}", code=code)
+
+
+def _error(reference: str, text: str, *, code: str) -> DataError:
+    return DataError(f"data.features {shown_name(reference)}{text}", field="data.features", code=code)
 
 
 def load_function(reference: str) -> OwnFunction:
-    """The function ``module:function``; the module may lie in the current directory, or be installed.
+    """Return the function ``module:function``; the module is in the current directory or installed.
 
-    The named module is looked for in the current directory first. All that it or a library imports is looked for there last: a
-    file that is named like a library is not imported in its place.
+    The current directory comes first for the named module and last for all other imports, so a user's file with the name of a
+    library does not replace that library.
 
     Raises:
-        DataError: there is no such module or function, or importing it raises.
+        DataError: there is no such module or function, or its import raises.
     """
     name, _, function = reference.partition(":")
-    where = f"data.features {shown_name(reference)}"
     try:
         here = os.getcwd()
     except OSError as error:
-        gone = f"as the working directory is gone ({error.strerror}); go to another"
-        raise DataError(f"{where} can't be looked for, {gone}") from error
+        text = f" can't be looked for, as the working directory is gone ({error.strerror}); go to another"
+        raise _error(reference, text, code="no-working-directory") from error
     if here not in sys.path and "" not in sys.path:
         sys.path.append(here)
     importlib.invalidate_caches()
@@ -128,37 +133,39 @@ def load_function(reference: str) -> OwnFunction:
             module = importlib.import_module(name)
         finally:
             _end_copies(process)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise DataError(f"{where}: importing {shown_name(name)} raises {typed_line(error)}") from error
-        raise DataError(
-            f"{where}: there is no module {shown_name(error.name)}, neither in the current directory {printable(here)} nor"
-            " installed; start from the directory of the file, or name it as package.module:function"
-        ) from error
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        raise DataError(f"{where}: importing {shown_name(name)} raises {typed_line(error)}") from error
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing is None or not f"{name}.".startswith(f"{missing}."):
+            text = f": importing {shown_name(name)} raises {typed_line(error)}"
+            raise _error(reference, text, code="import-raises") from error
+        text = (
+            f": there is no module {shown_name(missing)}, neither in the current directory {printable(here)} nor installed; start"
+            " from the directory of the file, or name it as package.module:function"
+        )
+        raise _error(reference, text, code="no-module") from error
     call = getattr(module, function, None)
     if call is None:
         own = [key for key, each in vars(module).items() if callable(each) and getattr(each, "__module__", "") == name]
-        there = f"; it has: {shown_names(own)}" if own else ""
-        raise DataError(f"{where}: the module {shown_name(name)} has no function {shown_name(function)}{there}")
+        text = f": the module {shown_name(name)} has no function {shown_name(function)}"
+        raise _error(reference, f"{text}; it has: {shown_names(own)}" if own else text, code="no-function")
     if not callable(call):
-        raise DataError(f"{where}: {function} is no function, but {type(call).__name__}")
+        text = f": {function} is no function, but {type(call).__name__}"
+        raise _error(reference, text, code="not-callable")
     return OwnFunction(reference, call)
 
 
 def _end_copies(process: int) -> None:
-    """A function that calls os.fork() may come back in the new process, too: the run must not go on twice."""
+    """End this process if it is a forked copy: after os.fork() a function returns in both processes."""
     if os.getpid() != process:
         os._exit(RETURNED_TWICE)
 
 
 def _import_from(folder: str, name: str) -> None:
-    """Import a module or package that lies in a folder, unless a module of this name is loaded already."""
+    """Import a module or package from a folder, unless a module of this name is already loaded."""
     spec = None if name in sys.modules else PathFinder.find_spec(name, [folder])
-    if spec is None or spec.loader is None:  # a folder without __init__.py is a package only where there is no other
+    if spec is None or spec.loader is None:  # a folder without __init__.py is a package only if there is no other
         return
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module

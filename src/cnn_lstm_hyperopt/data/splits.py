@@ -45,7 +45,9 @@ def cut_dates(dates: Dates, shares: tuple[float, float, float]) -> tuple[Any, An
         raise DataError(
             f"can't split {len(dates)} windows on {len(unique)} dates into shares {list(shares)}: a split"
             " would be empty; give more bars (an earlier start, a later end, more symbols) or a shorter"
-            " lookback"
+            " lookback",
+            field="data.split",
+            code="too-few-dates",
         )
     return unique[places[0]], unique[places[1]]
 
@@ -75,7 +77,9 @@ def assign(dates: Dates, reach_dates: Dates, cuts: tuple[Any, Any], *, furthest:
         raise DataError(
             f"no {empty} windows: train {counts[0]}, validation {counts[1]}, test {counts[2]}, purged"
             f" {int(np.count_nonzero(split == PURGED))}; give more bars, a larger share of split for"
-            f" {empty}, or a smaller horizon or purge"
+            f" {empty}, or a smaller horizon or purge",
+            field="data.split",
+            code="empty-split",
         )
     return split
 
@@ -179,7 +183,9 @@ def walk_forward(
         raise DataError(
             f"cv_folds={n_folds} are too many: each holds out {in_block} windows (validation's share in data.split), and the"
             f" {before} before validation are too few for the first fold to have something to train on; take at most"
-            f" {most} cv_folds, a smaller share for validation, or more bars"
+            f" {most} cv_folds, a smaller share for validation, or more bars",
+            field="data.cv_folds",
+            code="too-many-folds",
         )
     starts = [ascending[before - number * in_block] for number in range(n_folds - 1, 0, -1)] + [cuts[0]]
     stretch = int(np.searchsorted(ascending, starts[0]))
@@ -189,7 +195,9 @@ def walk_forward(
         if not held_out.any():
             raise EmptyBlockError(
                 f"cv_folds={n_folds} leave no window in the block that begins on {first}: a date is never divided, and one holds"
-                f" more windows than a block, {in_block}; take fewer cv_folds or a larger share for validation in data.split"
+                f" more windows than a block, {in_block}; take fewer cv_folds or a larger share for validation in data.split",
+                field="data.cv_folds",
+                code="empty-block",
             )
         trained = dates.reach < first
         if rolling:
@@ -197,7 +205,9 @@ def walk_forward(
             if not trained.any():
                 raise DataError(
                     f"cv_folds={n_folds} leave rolling folds {stretch} windows to train on before the one of {first}, and purging"
-                    " takes them all; take fewer cv_folds, cv_scheme: expanding, or more bars"
+                    " takes them all; take fewer cv_folds, cv_scheme: expanding, or more bars",
+                    field="data.cv_folds",
+                    code="fold-without-training",
                 )
         folds.append(_fold(dates.decided, trained, [held_out]))
     return tuple(folds)
@@ -237,7 +247,9 @@ def combinatorial(dates: WindowDates, cuts: tuple[Any, Any], n_blocks: int, n_he
             raise DataError(
                 f"cv_folds={n_blocks}: {len(ascending)} windows on {len(np.unique(ascending))} dates before the test period leave"
                 f" nothing to train on beside block {shown}, purge and embargo; take fewer cv_folds or cv_test_blocks, a smaller"
-                " purge or embargo, or more bars"
+                " purge or embargo, or more bars",
+                field="data.cv_folds",
+                code="fold-without-training",
             )
         folds.append(_fold(dates.decided, trained, [held_out[number] for number in chosen]))
     return tuple(folds)

@@ -88,7 +88,9 @@ def window_table(
         raise DataError(
             f"too few bars for a single window: lookback {settings.lookback}, horizon {settings.horizon} and target"
             f" {settings.target} need {bars_needed(settings)} bars of a symbol without a hole of more than"
-            f" {settings.max_gap_days:g} days, but there are: {have}; give more bars or a shorter lookback{own}"
+            f" {settings.max_gap_days:g} days, but there are: {have}; give more bars or a shorter lookback{own}",
+            field="data.lookback",
+            code="too-few-bars",
         )
     arrays = {
         name: _joined([getattr(part, name) for part in parts])
@@ -193,7 +195,9 @@ def _require_values(parts: Sequence[NDArray[np.float64]], names: Sequence[str], 
         if all(np.isnan(part[:, place]).all() for part in parts):
             raise DataError(
                 f"{symbol}: the feature {name} has no value in any of {rows} bars; fill it, give more bars, or leave out"
-                " the feature or the symbol"
+                " the feature or the symbol",
+                field=name,
+                code="feature-without-values",
             )
 
 

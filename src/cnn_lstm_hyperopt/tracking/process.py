@@ -80,7 +80,9 @@ class ExportProcess:
                     text=True,
                 )
         except OSError as error:
-            raise TrackingError(f"its process can't be started ({error.strerror or error})") from error
+            raise TrackingError(
+                f"its process can't be started ({error.strerror or error})", code="process-not-started"
+            ) from error
         self._send(json.dumps(asdict(target)))  # with the password, which a command line would show to every user
 
     def _send(self, line: str) -> None:
@@ -170,7 +172,7 @@ def track_once(settings: Settings) -> None:
         status = ExportProcess(settings.save_dir, target).finish(None)
     if status.error:
         again = f"try again with: {_track_command(settings.save_dir)}"
-        raise TrackingError(f"{_missing_text(status, ended, target)}; {again}")
+        raise TrackingError(f"{_missing_text(status, ended, target)}; {again}", code="not-exported")
     console.print(_complete_text(status, target), markup=False)
 
 

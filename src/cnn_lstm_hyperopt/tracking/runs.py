@@ -63,7 +63,8 @@ class Runs:
             return str(self.client.create_experiment(target.experiment, artifact_location=target.artifacts))
         if found.lifecycle_stage != "active":
             raise TrackingError(
-                f"its experiment {target.experiment} was deleted; restore it there, or name another (mlflow.experiment)"
+                f"its experiment {target.experiment} was deleted; restore it there, or name another (mlflow.experiment)",
+                code="experiment-deleted",
             )
         return str(found.experiment_id)
 

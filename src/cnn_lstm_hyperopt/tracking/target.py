@@ -92,7 +92,9 @@ def tracking_target(settings: Settings, environment: Mapping[str, str] = os.envi
     if uri is not None and MASK in uri and not variable:
         raise ConfigError(
             f"mlflow.tracking_uri is kept without its password ({masked(uri)}); give it whole with the variable"
-            f" {URI_VARIABLE} or with --tracking-uri, or go on with --no-mlflow"
+            f" {URI_VARIABLE} or with --tracking-uri, or go on with --no-mlflow",
+            field="mlflow.tracking_uri",
+            code="password-missing",
         )
     if variable and (uri is None or MASK in uri):
         try:
@@ -100,7 +102,9 @@ def tracking_target(settings: Settings, environment: Mapping[str, str] = os.envi
         except ValueError as error:
             raise ConfigError(
                 f"the variable {URI_VARIABLE} {error}; unset it, name another with --tracking-uri, or leave MLflow out with"
-                " --no-mlflow"
+                " --no-mlflow",
+                field=URI_VARIABLE,
+                code="not-a-tracking-uri",
             ) from error
     folder = settings.save_dir.absolute()
     if uri is None:  # URL.create escapes characters of the path that have a meaning in URLs, such as "?" and "%"

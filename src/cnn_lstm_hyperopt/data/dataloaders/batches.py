@@ -1,4 +1,4 @@
-"""The batches of a user's loader, read once: all of them, each checked, or one clear error."""
+"""Read and check all batches of a user's loader once."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence, Sized
@@ -23,14 +23,19 @@ from cnn_lstm_hyperopt.data.tables.columns import LARGEST
 from cnn_lstm_hyperopt.errors import DataError
 from cnn_lstm_hyperopt.utils.text import typed_line
 
-_MOST_BATCHES = 1_000_000
+_MAX_BATCHES = 1_000_000
 
 Drained = tuple[Tensor, Tensor, Tensor | None]
 """``x (windows, time, features)`` float32, labels ``(windows,)`` int64, values ``(windows,)`` float32 or None."""
 
 
+def loader_error(name: str, text: str, *, code: str, part: str = "") -> DataError:
+    """Return an error about the loader of a split, or about ``x``, ``y_class`` or ``y_reg`` in it."""
+    return DataError(text, field=f"data_loaders.{name}{part and '.'}{part}", code=code)
+
+
 def drain(name: str, loader: Iterable[Any]) -> tuple[Drained, Tensor]:
-    """Read all batches of a loader; training windows and shuffled ones come in a fixed order.
+    """Read all batches of a loader. Training windows and those of a shuffling loader get a fixed order.
 
     Args:
         name: of the split.
@@ -40,59 +45,76 @@ def drain(name: str, loader: Iterable[Any]) -> tuple[Drained, Tensor]:
         ``x (windows, time, features)``, labels and values, and their positions in the loader's order, ``(windows,)`` int64.
 
     Raises:
-        DataError: the loader or one of its batches breaks a rule, or it ends before its length.
+        DataError: the loader or one of its batches breaks a rule, or the loader ends before its length.
     """
     where = f"the {name} loader"
-    if isinstance(attribute_of(where, loader, "dataset"), IterableDataset) or not hasattr(type(loader), "__len__"):
-        raise DataError(
-            f"{where} has no length; a search needs the same finite windows each time, so give a map-style dataset"
+    if isinstance(attribute_of(name, loader, "dataset"), IterableDataset) or not hasattr(type(loader), "__len__"):
+        raise loader_error(
+            name,
+            f"{where} has no length; a search needs the same finite windows each time, so give a map-style dataset",
+            code="no-length",
         )
-    sampler = _sampler(where, loader)
+    sampler = _sampler(name, loader)
     if isinstance(sampler, (RandomSampler, WeightedRandomSampler)) and sampler.replacement:
-        raise DataError(
-            f"{where} samples with replacement, so windows repeat and are missing; use shuffle=True or no sampler"
+        raise loader_error(
+            name,
+            f"{where} samples with replacement, so windows repeat and are missing; use shuffle=True or no sampler",
+            code="sampling-with-replacement",
         )
-    length = _length(where, loader)
+    length = _length(name, loader)
     xs, labels, values = [], [], []
-    for number, batch in enumerate(_batches(where, loader, length)):
-        x, y, value = _batch(f"batch {number} of {where}", batch)
+    for number, batch in enumerate(_batches(name, loader, length)):
+        x, y, value = _batch(name, number, batch)
         xs.append(x)
         labels.append(y)
         values.append(value)
-    _require_all(where, loader, length, xs)
+    _require_all(name, loader, length, xs)
     if not sum(map(len, xs)):
-        raise DataError(f"{where} is empty; give it at least one batch")
+        raise loader_error(name, f"{where} is empty; give it at least one batch", code="empty-loader")
     lengths = {x.shape[1:] for x in xs}
     if len(lengths) > 1:
-        raise DataError(
-            f"{where} must yield windows of one shape (time, features), but yields {sorted(map(tuple, lengths))}"
+        raise loader_error(
+            name,
+            f"{where} must yield windows of one shape (time, features), but yields {sorted(map(tuple, lengths))}",
+            code="shapes-differ",
         )
     if len({value is None for value in values}) > 1:
-        raise DataError(f"{where} yields y_reg in some batches only; yield it in all or in none")
+        raise loader_error(
+            name,
+            f"{where} yields y_reg in some batches only; yield it in all or in none",
+            code="values-in-some",
+            part="y_reg",
+        )
     present = [value for value in values if value is not None]
     x, y, value = torch.cat(xs), torch.cat(labels), torch.cat(present) if present else None
     order = (
-        canonical_order(x, y, value) if name == SPLIT_NAMES[0] or is_shuffled(where, loader) else torch.arange(len(x))
+        canonical_order(x, y, value) if name == SPLIT_NAMES[0] or is_shuffled(name, loader) else torch.arange(len(x))
     )
     return (x[order], y[order], None if value is None else value[order]), order
 
 
-def _length(where: str, loader: Any) -> int:
-    """Number of batches that a loader says it has."""
+def _length(name: str, loader: Any) -> int:
+    """Return the number of batches that a loader promises."""
     try:
         length = len(loader)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        raise DataError(f"the length of {where} can't be had: it raises {typed_line(error)}") from error
-    if length > _MOST_BATCHES:
-        raise DataError(
-            f"{where} must have at most {_MOST_BATCHES:,} batches, but has {length:,}; use a larger batch_size"
+        raise loader_error(
+            name,
+            f"the length of the {name} loader can't be had: it raises {typed_line(error)}",
+            code="length-raises",
+        ) from error
+    if length > _MAX_BATCHES:
+        raise loader_error(
+            name,
+            f"the {name} loader must have at most {_MAX_BATCHES:,} batches, but has {length:,}; use a larger batch_size",
+            code="too-many-batches",
         )
     return length
 
 
-def _batches(where: str, loader: Any, length: int) -> Iterator[Any]:
+def _batches(name: str, loader: Any, length: int) -> Iterator[Any]:
     """Yield at most ``length`` batches; a loader that has more may be endless."""
     batches: Iterator[Any] | None = None
     for number in range(length + 1):
@@ -104,36 +126,45 @@ def _batches(where: str, loader: Any, length: int) -> Iterator[Any]:
         except (DataError, KeyboardInterrupt):
             raise
         except BaseException as error:
-            raise DataError(
-                f"batch {number} of {where} can't be had: it raises {typed_line(error)}; iterate over the loader by itself to see"
-                " where"
+            raise loader_error(
+                name,
+                f"batch {number} of the {name} loader can't be had: it raises {typed_line(error)}; iterate over the loader by"
+                " itself to see where",
+                code="batch-raises",
             ) from error
         if number < length:
             yield batch
-    raise DataError(
-        f"{where} must yield as many batches as its length says, {length}, but yields more; give a loader that ends there"
+    raise loader_error(
+        name,
+        f"the {name} loader must yield as many batches as its length says, {length}, but yields more; give a loader that ends"
+        " there",
+        code="too-many-batches",
     )
 
 
-def _require_all(where: str, loader: Any, length: int, xs: Sequence[Tensor]) -> None:
+def _require_all(name: str, loader: Any, length: int, xs: Sequence[Tensor]) -> None:
     """Raise DataError where a loader ends before its length, or a plain one has fewer windows than its sampler."""
-    windows, promised = sum(map(len, xs)), promised_windows(where, loader)
+    windows, promised = sum(map(len, xs)), promised_windows(name, loader)
     found = f"{windows:,} windows" if promised is None else f"{windows:,} of {promised:,} windows"
     if len(xs) < length:
-        raise DataError(
-            f"{where} must yield as many batches as its length says, {length:,}, but ends after {len(xs):,} ({found}); look for"
-            " a StopIteration that its dataset raises, or for a length that is too large"
+        raise loader_error(
+            name,
+            f"the {name} loader must yield as many batches as its length says, {length:,}, but ends after {len(xs):,} ({found});"
+            " look for a StopIteration that its dataset raises, or for a length that is too large",
+            code="batches-missing",
         )
     if promised is not None and windows < promised and _is_plain_loader(loader):
-        raise DataError(
-            f"{where} must yield as many windows as its sampler's length says, {promised:,}, but yields {windows:,}; correct"
-            " the length of the sampler"
+        raise loader_error(
+            name,
+            f"the {name} loader must yield as many windows as its sampler's length says, {promised:,}, but yields {windows:,};"
+            " correct the length of the sampler",
+            code="windows-missing",
         )
 
 
-def promised_windows(where: str, loader: Any) -> int | None:
-    """Number of windows that the batches of a ``DataLoader`` should hold; None: only batches are counted."""
-    batches = attribute_of(where, loader, "batch_sampler")
+def promised_windows(name: str, loader: Any) -> int | None:
+    """Return the number of windows that the batches of a ``DataLoader`` should hold; None if it can't be known."""
+    batches = attribute_of(name, loader, "batch_sampler")
     if (
         not isinstance(loader, DataLoader)
         or type(batches) is not BatchSampler
@@ -145,48 +176,50 @@ def promised_windows(where: str, loader: Any) -> int | None:
 
 
 def _is_plain_loader(loader: Any) -> bool:
-    """Whether each item of the dataset becomes one window; a collate function of the user's may leave some out."""
+    """Return whether each item of the dataset becomes one window. A user's collate function may drop some."""
     return type(loader) is DataLoader and loader.collate_fn is default_collate
 
 
-def _batch(where: str, batch: Any) -> Drained:
+def _batch(name: str, number: int, batch: Any) -> Drained:
+    where = f"batch {number} of the {name} loader"
+
+    def must_be(part: str, rule: str, value: Any, code: str, cure: str = "") -> DataError:
+        text = f"{part} in {where} must be {rule}, but is {shape_text(value)}{cure}"
+        return loader_error(name, text, code=code, part=part)
+
     if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
-        raise DataError(f"{where} must be (x, y_class) or (x, y_class, y_reg), but is {shape_text(batch)}")
+        text = f"{where} must be (x, y_class) or (x, y_class, y_reg), but is {shape_text(batch)}"
+        raise loader_error(name, text, code="not-a-batch")
     x, y = batch[0], batch[1]
-    for field, tensor in zip(("x", "y_class", "y_reg"), batch, strict=False):
-        if isinstance(tensor, Tensor) and not _is_plain(tensor):
-            raise DataError(
-                f"{field} in {where} must be a dense tensor with its numbers, but is {_kind(tensor)}; use torch.tensor"
+    for part, tensor in zip(("x", "y_class", "y_reg"), batch, strict=False):
+        if isinstance(tensor, Tensor) and not _is_dense(tensor):
+            text = (
+                f"{part} in {where} must be a dense tensor with its numbers, but is {_kind(tensor)}; use torch.tensor"
             )
+            raise loader_error(name, text, code="not-dense", part=part)
     if not isinstance(x, Tensor) or x.ndim != 3 or not x.is_floating_point():
-        raise DataError(f"x in {where} must be a float tensor (batch, time, features), but is {shape_text(x)}")
+        raise must_be("x", "a float tensor (batch, time, features)", x, "not-a-float-tensor")
     if not isinstance(y, Tensor) or y.is_floating_point() or y.is_complex() or y.shape != (len(x),):
-        raise DataError(
-            f"y_class in {where} must be an integer tensor ({len(x)},), but is {shape_text(y)}{_label_cure(y, len(x))}"
-        )
-    # Copies: a loader may fill one tensor anew for each batch. Converted first: a float64 beyond float32 becomes infinite here.
+        raise must_be("y_class", f"an integer tensor ({len(x)},)", y, "not-an-integer-tensor", _label_fix(y, len(x)))
+    # Copies: a loader may reuse one tensor for all batches. Convert first: a float64 beyond float32 becomes infinite here.
     x = x.detach().to("cpu", torch.float32, copy=True)
     value = batch[2] if len(batch) == 3 else None
     if value is not None:
-        if (
-            not isinstance(value, Tensor)
-            or not value.is_floating_point()
-            or value.shape not in ((len(x),), (len(x), 1))
-        ):
-            raise DataError(
-                f"y_reg in {where} must be a float tensor ({len(x)},) or ({len(x)}, 1), but is {shape_text(value)}"
-            )
+        shapes = (len(x),), (len(x), 1)
+        if not isinstance(value, Tensor) or not value.is_floating_point() or value.shape not in shapes:
+            raise must_be("y_reg", f"a float tensor ({len(x)},) or ({len(x)}, 1)", value, "not-a-float-tensor")
         value = value.detach().reshape(-1).to("cpu", torch.float32, copy=True)
-        _require_finite("y_reg", value, where)
-    _require_finite("x", x, where)
+        _require_finite(name, "y_reg", value, where)
+    _require_finite(name, "x", x, where)
     y = y.detach().to("cpu", torch.int64, copy=True)
     if len(y) and int(y.min()) < 0:
-        raise DataError(f"y_class in {where} must count classes from 0, but has {int(y.min())}")
+        text = f"y_class in {where} must count classes from 0, but has {int(y.min())}"
+        raise loader_error(name, text, code="negative-class", part="y_class")
     return x, y, value
 
 
-def _label_cure(y: Any, windows: int) -> str:
-    """How to make class numbers of the usual other forms."""
+def _label_fix(y: Any, windows: int) -> str:
+    """Return how to convert usual forms of labels to class numbers."""
     if not isinstance(y, Tensor) or y.is_complex():
         return ""
     if y.shape == (windows,):
@@ -198,15 +231,17 @@ def _label_cure(y: Any, windows: int) -> str:
     return ""
 
 
-def _require_finite(field: str, numbers: Tensor, where: str) -> None:
+def _require_finite(name: str, part: str, numbers: Tensor, where: str) -> None:
     if not bool(numbers.isfinite().all()):
-        raise DataError(f"{field} in {where} has NaN or infinite values; remove or fill these windows")
+        text = f"{part} in {where} has NaN or infinite values; remove or fill these windows"
+        raise loader_error(name, text, code="not-finite", part=part)
     largest = float(numbers.abs().max()) if numbers.numel() else 0.0
     if largest > LARGEST:
-        raise DataError(f"{field} in {where} must not be beyond {LARGEST:g}, but reaches {largest:g}; scale it")
+        text = f"{part} in {where} must not be beyond {LARGEST:g}, but reaches {largest:g}; scale it"
+        raise loader_error(name, text, code="too-large", part=part)
 
 
-def _is_plain(tensor: Tensor) -> bool:
+def _is_dense(tensor: Tensor) -> bool:
     return (
         not isinstance(tensor, MaskedTensor)
         and tensor.layout is torch.strided
@@ -225,14 +260,14 @@ def _kind(tensor: Tensor) -> str:
 
 
 def shape_text(value: Any) -> str:
-    """What a value is, in a few words for an error."""
+    """Return the type and shape of a value for an error."""
     if isinstance(value, Tensor):
         return f"{value.dtype} {tuple(value.shape)}"
     return f"{type(value).__name__} of {len(value)}" if isinstance(value, (tuple, list, dict)) else type(value).__name__
 
 
 def canonical_order(x: Tensor, labels: Tensor, values: Tensor | None) -> Tensor:
-    """An order of windows that does not depend on how a shuffling loader happened to yield them."""
+    """Return an order of windows that does not depend on how a loader shuffles."""
     rows = x.reshape(len(x), -1).numpy()
     targets = np.zeros(len(x), np.float32) if values is None else values.numpy()
     keys = [
@@ -244,23 +279,24 @@ def canonical_order(x: Tensor, labels: Tensor, values: Tensor | None) -> Tensor:
     return torch.tensor(sorted(range(len(keys)), key=keys.__getitem__))
 
 
-def is_shuffled(where: str, loader: Iterable[Any]) -> bool:
-    """Whether a loader yields its windows in another order than that of its dataset."""
-    return isinstance(loader, DataLoader) and not isinstance(_sampler(where, loader), SequentialSampler)
+def is_shuffled(name: str, loader: Iterable[Any]) -> bool:
+    """Return whether a loader yields its windows in another order than its dataset."""
+    return isinstance(loader, DataLoader) and not isinstance(_sampler(name, loader), SequentialSampler)
 
 
-def _sampler(where: str, loader: Iterable[Any]) -> Any:
-    """What chooses the windows: with a batch sampler of the user's, the one inside it."""
-    batches = attribute_of(where, loader, "batch_sampler")
-    inside = attribute_of(where, batches, "sampler")
-    return attribute_of(where, loader, "sampler") if inside is None else inside
+def _sampler(name: str, loader: Iterable[Any]) -> Any:
+    """Return what chooses the windows; of a user's batch sampler, the sampler inside it."""
+    batches = attribute_of(name, loader, "batch_sampler")
+    inside = attribute_of(name, batches, "sampler")
+    return attribute_of(name, loader, "sampler") if inside is None else inside
 
 
-def attribute_of(where: str, holder: Any, name: str) -> Any:
-    """What a loader, or a part of it, has under this name; None: nothing."""
+def attribute_of(name: str, holder: Any, attribute: str) -> Any:
+    """Return an attribute of the loader of a split, or of a part of the loader; None if there is none."""
     try:
-        return getattr(holder, name, None)
+        return getattr(holder, attribute, None)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        raise DataError(f"the {name} of {where} can't be had: it raises {typed_line(error)}") from error
+        text = f"the {attribute} of the {name} loader can't be had: it raises {typed_line(error)}"
+        raise loader_error(name, text, code="attribute-raises") from error

@@ -1,4 +1,4 @@
-"""Dates and groups that a user gives beside DataLoaders: one entry per window, checked once."""
+"""Dates and groups of the windows of a user's DataLoaders."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,8 +37,8 @@ class Marks:
             shuffled: whether the loader shuffles.
 
         Raises:
-            DataError: there are more or fewer marks than windows, or the loader shuffles, so nothing says which mark belongs
-                to which window.
+            DataError: the number of marks differs from the number of windows, or the loader shuffles, so no mark can be assigned
+                to its window.
         """
         given = {"dates": self.dates, "groups": self.groups}
         for field, values in given.items():
@@ -48,11 +48,11 @@ class Marks:
 
 
 def read_marks(dates: Any, groups: Any) -> list[Marks]:
-    """Return what a user says of the windows of the training, validation and test loader.
+    """Return the dates and groups of the windows of the training, validation and test loader.
 
     Args:
-        dates: three sequences of datetimes, ISO text or whole numbers, or None in the place of one; None: none at all.
-        groups: likewise, of text or whole numbers.
+        dates: three sequences of datetimes, ISO text or whole numbers, or None for a loader without dates; None: no dates.
+        groups: likewise; text or whole numbers.
 
     Raises:
         DataError: an argument is not a sequence of three; one of them is not one-dimensional, has a missing value or holds
@@ -65,7 +65,7 @@ def read_marks(dates: Any, groups: Any) -> list[Marks]:
 
 
 def shared_groups(marks: Sequence[Marks]) -> list[str]:
-    """Return warnings of groups that are trained on and judged by.
+    """Return a warning for each evaluation split that shares groups with training.
 
     Args:
         marks: of training, validation and test.
@@ -86,7 +86,7 @@ def shared_groups(marks: Sequence[Marks]) -> list[str]:
 
 
 def single_group(validation: Sequence[Windows]) -> list[str]:
-    """Return a warning where all windows that trials are judged by are of one group.
+    """Return a warning if all validation windows belong to one group.
 
     Args:
         validation: of each fold.
@@ -101,32 +101,27 @@ def single_group(validation: Sequence[Windows]) -> list[str]:
 
 
 def _parts(name: str, given: Any) -> tuple[Any, ...]:
-    """The entries of each split; None where a split has none."""
+    """Return the entries of each split; None for a split without entries."""
     if given is None:
         return (None,) * len(SPLIT_NAMES)
     rule = f"{name} must be (train, validation, test), each a sequence with one entry per window or None"
     if isinstance(given, (str, bytes)) or not hasattr(given, "__len__") or not hasattr(given, "__iter__"):
-        raise DataError(f"{rule}, but is {shown(given)}")
+        raise DataError(f"{rule}, but is {shown(given)}", field=name, code="not-three-sequences")
     if len(given) != len(SPLIT_NAMES):
-        raise DataError(f"{rule}, but has {len(given):,} parts")
+        raise DataError(f"{rule}, but has {len(given):,} parts", field=name, code="not-three-sequences")
     return tuple(given)
 
 
 def _read_dates(parts: Sequence[Any]) -> list[NDArray[Any] | None]:
-    read = [
-        None if part is None else _dates(f"dates of the {name} loader", part)
-        for name, part in zip(SPLIT_NAMES, parts, strict=True)
-    ]
+    read = [None if part is None else _dates(name, part) for name, part in zip(SPLIT_NAMES, parts, strict=True)]
     if len({each.dtype.kind for each in read if each is not None}) > 1:
-        raise DataError("dates must be datetimes for all loaders or whole numbers for all, but are both; give one kind")
+        text = "dates must be datetimes for all loaders or whole numbers for all, but are both; give one kind"
+        raise DataError(text, field="dates", code="dates-of-two-kinds")
     return read
 
 
 def _read_groups(parts: Sequence[Any]) -> list[NDArray[np.int64] | None]:
-    texts = [
-        None if part is None else _groups(f"groups of the {name} loader", part)
-        for name, part in zip(SPLIT_NAMES, parts, strict=True)
-    ]
+    texts = [None if part is None else _groups(name, part) for name, part in zip(SPLIT_NAMES, parts, strict=True)]
     present = [text for text in texts if text is not None]
     if not present:
         return [None] * len(parts)
@@ -136,49 +131,59 @@ def _read_groups(parts: Sequence[Any]) -> list[NDArray[np.int64] | None]:
 
 def _require_one_per_window(field: str, name: str, n_entries: int, n_windows: int, *, shuffled: bool) -> None:
     if shuffled:
-        raise DataError(
-            f"{field} of the {name} loader need its order, but it shuffles; give the loader shuffle=False (the search shuffles"
-            f" training windows itself), or give None as its {field}"
+        raise _error(
+            field,
+            name,
+            "need its order, but it shuffles; give the loader shuffle=False (the search shuffles training windows itself), or"
+            f" give None as its {field}",
+            code="loader-shuffles",
         )
     if n_entries != n_windows:
-        raise DataError(
-            f"{field} of the {name} loader must have one entry per window, {n_windows:,}, but have {n_entries:,}"
-        )
+        text = f"must have one entry per window, {n_windows:,}, but have {n_entries:,}"
+        raise _error(field, name, text, code="not-one-per-window")
 
 
-def _dates(where: str, part: Any) -> NDArray[Any]:
-    values = _one_dimensional(where, part)
+def _error(field: str, name: str, text: str, *, code: str) -> DataError:
+    """Return an error about the dates or groups of a split; ``text`` follows "dates of the … loader"."""
+    return DataError(f"{field} of the {name} loader {text}", field=f"{field}.{name}", code=code)
+
+
+def _dates(name: str, part: Any) -> NDArray[Any]:
+    values = _one_dimensional("dates", name, part)
     if values.dtype.kind in "iu":
         return values.astype(np.int64)
     if values.dtype.kind in "bfc":
-        raise DataError(f"{where} must be {_DATES}, but are {values.dtype}")
+        raise _error("dates", name, f"must be {_DATES}, but are {values.dtype}", code="not-dates")
     try:
         if values.dtype.kind in "US" or all(isinstance(each, str) for each in values):
             stamps = pd.DatetimeIndex(pd.to_datetime(values, format="ISO8601", utc=True))
         else:
             stamps = pd.DatetimeIndex(pd.to_datetime(values, utc=True))
     except (ValueError, TypeError, OverflowError) as error:
-        raise DataError(f"{where} must be {_DATES}, but: {one_line(error)}") from error
+        raise _error("dates", name, f"must be {_DATES}, but: {one_line(error)}", code="not-dates") from error
     return np.asarray(stamps.tz_localize(None).as_unit("ns").to_numpy())
 
 
-def _groups(where: str, part: Any) -> NDArray[np.str_]:
-    values = _one_dimensional(where, part)
+def _groups(name: str, part: Any) -> NDArray[np.str_]:
+    values = _one_dimensional("groups", name, part)
     for each in values:
         if not isinstance(each, (str, int, np.integer)) or isinstance(each, bool):
-            raise DataError(f"{where} must be text or whole numbers, but hold {shown(each)}")
+            text = f"must be text or whole numbers, but hold {shown(each)}"
+            raise _error("groups", name, text, code="not-groups")
     return np.array([str(each) for each in values], dtype=np.str_)
 
 
-def _one_dimensional(where: str, part: Any) -> NDArray[Any]:
-    """The entries as an array without missing values."""
+def _one_dimensional(field: str, name: str, part: Any) -> NDArray[Any]:
+    """Return the entries as an array without missing values."""
+    rule = "must be a sequence with one entry per window, but"
     try:
         values = part.to_numpy() if hasattr(part, "to_numpy") else np.asarray(part)
     except (ValueError, TypeError, RuntimeError) as error:
-        raise DataError(f"{where} must be a sequence with one entry per window, but: {one_line(error)}") from error
+        raise _error(field, name, f"{rule}: {one_line(error)}", code="not-a-sequence") from error
     if values.ndim != 1:
-        raise DataError(f"{where} must be a sequence with one entry per window, but are of shape {values.shape}")
+        raise _error(field, name, f"{rule} are of shape {values.shape}", code="not-a-sequence")
     missing = np.flatnonzero(pd.isna(values))
     if len(missing):
-        raise DataError(f"{where} must not have missing values, but entry {missing[0]} is {values[missing[0]]}")
+        text = f"must not have missing values, but entry {missing[0]} is {values[missing[0]]}"
+        raise _error(field, name, text, code="missing-entry")
     return np.asarray(values)

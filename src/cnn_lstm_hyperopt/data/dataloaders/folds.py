@@ -1,7 +1,7 @@
 """Cross-validation of a user's DataLoaders: folds over the windows of the training and the validation loader together.
 
-Windows with dates walk forward as bars do; without dates they are independent, so each fold holds out a part with all classes in
-equal shares, and windows of one group stay together.
+Windows with dates walk forward, like bars. Windows without dates are independent: each fold holds out a stratified part, and
+windows of one group stay together.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,20 +22,20 @@ from cnn_lstm_hyperopt.utils.text import counted
 AUTO_FOLDS = 5
 """Folds of ``auto``: each trains on four fifths of the windows."""
 ENOUGH_VALIDATION = 500
-"""Validation windows with which ``auto`` does without folds: the standard error of an accuracy is 2 points at most."""
+"""Validation windows from which ``auto`` uses no folds: the standard error of an accuracy is at most 2 points."""
 
-Asked = int | Literal["auto"]
+FoldCount = int | Literal["auto"]
 
 
 @dataclass(frozen=True, eq=False)
 class LoaderFolds:
-    """What trials on DataLoaders are trained on and judged by.
+    """Folds of a study on DataLoaders.
 
     Attributes:
         folds: at least one.
         facts: for ``data.json``: ``cv_scheme`` and ``folds``; empty without cross-validation.
-        warnings: a sentence when ``auto`` could not have its number of folds, and one when a fold is judged by windows that
-            copy those it trains on, or overlap them.
+        warnings: about fewer folds than ``auto`` wants, and about validation windows that copy or overlap training windows
+            of their fold.
     """
 
     folds: tuple[Fold, ...]
@@ -43,55 +43,63 @@ class LoaderFolds:
     warnings: tuple[str, ...] = ()
 
 
-def make_loader_folds(train: Windows, validation: Windows, asked: Asked, *, horizon: int, seed: int) -> LoaderFolds:
+def make_loader_folds(
+    train: Windows, validation: Windows, requested: FoldCount, *, horizon: int, seed: int
+) -> LoaderFolds:
     """Return the folds of a user's DataLoaders.
 
     Args:
         train: all windows of the training loader.
         validation: all windows of the validation loader.
-        asked: number of folds; 1: training and validation as the loaders have them. ``auto``: :data:`AUTO_FOLDS` below
-            :data:`ENOUGH_VALIDATION` validation windows, or as many as the windows allow, else 1. It is 1, too, where one of
-            the two loaders alone has dates or groups, and where windows overlap and nothing says which.
-        horizon: windows ahead that a label looks; between dated windows, so many dates are left out before a block.
-        seed: the study's; decides which windows are held out together.
+        requested: number of folds; 1: training and validation as the loaders have them. ``auto``: :data:`AUTO_FOLDS` below
+            :data:`ENOUGH_VALIDATION` validation windows, or as many as the windows allow, else 1. ``auto`` is also 1 if only
+            one of the two loaders has dates or groups, or if windows overlap without dates or groups.
+        horizon: windows ahead that a label looks; as many dates before a block are purged.
+        seed: of the study; decides which windows are held out together.
 
     Raises:
-        DataError: the windows do not allow so many folds; the text says how many they allow, and why. Or one loader alone
-            has dates or groups, which the folds would ignore.
+        DataError: the windows do not allow this number of folds; the text has the largest number and the reason. Or only one
+            loader has dates or groups, which the folds would ignore.
     """
     plain = LoaderFolds((_fold(train, validation),), {})
-    wanted = asked if asked != "auto" else AUTO_FOLDS if len(validation) < ENOUGH_VALIDATION else 1
+    wanted = requested if requested != "auto" else AUTO_FOLDS if len(validation) < ENOUGH_VALIDATION else 1
     if wanted == 1:
         return plain
-    half = _given_for_one(train, validation)
-    overlapping = None if half else _overlapping(train, horizon)
-    if asked == "auto" and (half or overlapping):
-        return LoaderFolds(plain.folds, {}, (f"data.cv_folds: no cross-validation, because {half or overlapping}",))
-    if half:
-        raise DataError(f"data.cv_folds={asked}: {half}, or take data.cv_folds: 1")
+    one_sided = _marks_of_one_loader(train, validation)
+    overlapping = None if one_sided else _overlapping(train, horizon)
+    if requested == "auto" and (one_sided or overlapping):
+        text = f"data.cv_folds: no cross-validation, because {one_sided or overlapping}"
+        return LoaderFolds(plain.folds, {}, (text,))
+    if one_sided:
+        text = f"data.cv_folds={requested}: {one_sided}, or take data.cv_folds: 1"
+        raise DataError(text, field="data.cv_folds", code="marks-of-one-loader")
     windows = _pooled(train, validation)
     scheme, split = _scheme(windows, len(train), horizon, seed)
     n_classes, why = int(windows.labels.max()) + 1, ""
-    overlaps = [] if overlapping is None else [f"data.cv_folds={asked}: {overlapping}, or take data.cv_folds: 1"]
+    overlaps = [] if overlapping is None else [f"data.cv_folds={requested}: {overlapping}, or take data.cv_folds: 1"]
     for count in range(wanted, 1, -1):
         indices = split(count)
-        fault = indices if isinstance(indices, str) else _fault(indices, windows, n_classes)
-        if fault is None and not isinstance(indices, str):
-            if count < wanted and asked != "auto":
-                raise DataError(f"data.cv_folds={asked} are too many: {why}; take at most {count}")
+        problem = indices if isinstance(indices, str) else _problem(indices, windows, n_classes)
+        if problem is None and not isinstance(indices, str):
+            if count < wanted and requested != "auto":
+                raise _too_many(wanted, why, f"take at most {count}")
             folds = tuple(_fold(windows.subset(each.train), windows.subset(each.validation)) for each in indices)
             fewer = [] if count == wanted else [f"data.cv_folds: {count} folds instead of {wanted}, because {why}"]
-            return LoaderFolds(
-                folds, _facts(scheme, folds, indices), (*fewer, *overlaps, *_copies_apart(folds, windows))
-            )
-        why = why or str(fault)
-    if asked != "auto":
-        raise DataError(f"data.cv_folds={asked} are too many: {why}; take data.cv_folds: 1")
+            warnings = (*fewer, *overlaps, *_copies_apart(folds, windows))
+            return LoaderFolds(folds, _facts(scheme, folds, indices), warnings)
+        why = why or str(problem)
+    if requested != "auto":
+        raise _too_many(wanted, why, "take data.cv_folds: 1")
     return LoaderFolds(plain.folds, {}, (f"data.cv_folds: no cross-validation, because {why}",))
 
 
-def _given_for_one(train: Windows, validation: Windows) -> str | None:
-    """What folds of both loaders would ignore, because one loader alone has it; None: nothing."""
+def _too_many(count: int, why: str, fix: str) -> DataError:
+    text = f"data.cv_folds={count} are too many: {why}; {fix}"
+    return DataError(text, field="data.cv_folds", code="too-many-folds")
+
+
+def _marks_of_one_loader(train: Windows, validation: Windows) -> str | None:
+    """Return which dates or groups folds would ignore because only one loader has them; None if there are none."""
     for name, of_train, of_validation in (
         ("dates", train.dated, validation.dated),
         ("groups", train.groups is not None, validation.groups is not None),
@@ -106,7 +114,7 @@ def _given_for_one(train: Windows, validation: Windows) -> str | None:
 
 
 def _overlapping(train: Windows, horizon: int) -> str | None:
-    """Why random folds would train on windows that overlap those they are judged by; None: they would not."""
+    """Return why random folds would train on windows that overlap validation windows; None if they would not."""
     if horizon == 1 or train.dated or train.groups is not None:
         return None
     return (
@@ -116,7 +124,7 @@ def _overlapping(train: Windows, horizon: int) -> str | None:
 
 
 def _copies_apart(folds: Sequence[Fold], windows: Windows) -> list[str]:
-    """A warning where windows without dates are held out although the fold trains on copies of them, such as oversampled ones."""
+    """Return a warning if folds train on copies of windows that they hold out, such as oversampled ones."""
     if windows.dated:
         return []
     every = [(_numbers(fold.validation), _numbers(fold.train)) for fold in folds]
@@ -130,16 +138,16 @@ def _copies_apart(folds: Sequence[Fold], windows: Windows) -> list[str]:
 
 
 def _numbers(windows: Windows) -> torch.Tensor:
-    """``(windows, time, features)``."""
+    """Return all inputs, ``(windows, time, features)``."""
     return windows.gather(torch.arange(len(windows)))
 
 
 Split = Callable[[int], Sequence[FoldIndices] | str]
-"""The folds for a number of folds, or why there can't be so many."""
+"""Returns the folds for a number of folds, or the reason why there can't be so many."""
 
 
 def _scheme(windows: Windows, n_train: int, horizon: int, seed: int) -> tuple[str, Split]:
-    """Name of the scheme and the function that splits by it."""
+    """Return the name of the scheme and its splitting function."""
     if windows.dated:
         apart = windows.groups is not None and not np.isin(windows.groups[n_train:], windows.groups[:n_train]).any()
         return "expanding", lambda count: _by_date(windows, n_train, count, horizon, groups_apart=apart)
@@ -149,8 +157,8 @@ def _scheme(windows: Windows, n_train: int, horizon: int, seed: int) -> tuple[st
 
 
 def _by_class(windows: Windows, count: int, seed: int) -> Sequence[FoldIndices] | str:
-    """Parts with equal shares of the classes; windows of one group are in one part."""
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # takes a second
+    """Split into stratified parts; windows of one group are in one part."""
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # the import takes a second
 
     labels, groups = windows.labels.numpy(), windows.groups
     members = np.unique(np.arange(len(labels)) if groups is None else groups, return_inverse=True)[1]
@@ -169,10 +177,10 @@ def _by_class(windows: Windows, count: int, seed: int) -> Sequence[FoldIndices] 
 def _by_date(
     windows: Windows, n_train: int, count: int, horizon: int, *, groups_apart: bool
 ) -> Sequence[FoldIndices] | str:
-    """Blocks of dates, each judged by what was known before it; with ``groups_apart`` a fold shares no group with its block."""
+    """Split into blocks of dates; a fold trains before its block, with ``groups_apart`` on other groups than the block's."""
     days, place = np.unique(windows.dates, return_inverse=True)
     cuts = np.sort(windows.dates)[n_train], days[-1] + 1
-    # A label looks as many dates ahead as windows of one series do; what lies beyond the last date is the user's own split.
+    # A label looks ``horizon`` dates ahead. The user's own split limits labels beyond the last date.
     reach = days[np.minimum(place + horizon, len(days) - 1)]
     try:
         indices = walk_forward(WindowDates(windows.dates, reach, reach, reach), cuts, count)
@@ -197,8 +205,8 @@ def _by_date(
     return [replace(each, train=each.train[~np.isin(groups[each.train], groups[each.validation])]) for each in indices]
 
 
-def _fault(folds: Sequence[FoldIndices], windows: Windows, n_classes: int) -> str | None:
-    """Why these folds can't be trained on or judged by; None if they can."""
+def _problem(folds: Sequence[FoldIndices], windows: Windows, n_classes: int) -> str | None:
+    """Return why these folds can't be used; None if they can."""
     labels = windows.labels.numpy()
     for number, fold in enumerate(folds, start=1):
         missing = np.setdiff1d(np.arange(n_classes), labels[fold.train])
@@ -211,7 +219,7 @@ def _fault(folds: Sequence[FoldIndices], windows: Windows, n_classes: int) -> st
 
 
 def _pooled(train: Windows, validation: Windows) -> Windows:
-    """The windows of both over one series; without dates they are numbered through, so that no two have the same number."""
+    """Return the windows of both over one series; windows without dates get consecutive numbers."""
     both = (train, validation)
     dated = train.dated and validation.dated
     groups = [part.groups for part in both if part.groups is not None]
@@ -230,19 +238,19 @@ def _pooled(train: Windows, validation: Windows) -> Windows:
 
 
 def _fold(train: Windows, validation: Windows) -> Fold:
-    """Values are scaled by the fold's own training windows; inputs come as the loaders yield them."""
+    """Return a fold; its own training windows scale the values, and inputs stay unscaled."""
     return Fold(train, validation, *value_scale(train.values))
 
 
 def value_scale(values: torch.Tensor | None) -> tuple[float, float]:
-    """Mean and population standard deviation of regression targets ``(windows,)``; 0 and 1 without them, 1 if all are alike."""
+    """Return mean and population deviation of targets ``(windows,)``; 0 and 1 without targets, deviation 1 if all are equal."""
     if values is None:
         return 0.0, 1.0
     return float(values.double().mean()), float(values.double().std(correction=0)) or 1.0
 
 
 def _facts(scheme: str, folds: Sequence[Fold], indices: Sequence[FoldIndices]) -> dict[str, Any]:
-    """Of ``data.json``; first and last dates where there are any."""
+    """Return the facts for ``data.json``; with first and last dates if windows are dated."""
 
     def block(first: Any, last: Any) -> dict[str, Any]:
         return {"first": mark_text(first), "last": mark_text(last)}
@@ -261,5 +269,5 @@ def _facts(scheme: str, folds: Sequence[Fold], indices: Sequence[FoldIndices]) -
 
 
 def mark_text(date: Any) -> str:
-    """A date of a user's as text: ISO 8601, or the number that it is."""
+    """Return a user's date as text: ISO 8601, or its number."""
     return date_text(date) if isinstance(date, np.datetime64) else str(date)

@@ -1,4 +1,4 @@
-"""A dataset of a user's own DataLoaders: each read once, compared with the others, then the same windows as from bars."""
+"""Build a dataset from a user's DataLoaders: read each loader once, check it and compare it with the others."""
 
 import hashlib
 import logging
@@ -17,11 +17,12 @@ from cnn_lstm_hyperopt.data.dataloaders.batches import (
     canonical_order,
     drain,
     is_shuffled,
+    loader_error,
     promised_windows,
     shape_text,
 )
 from cnn_lstm_hyperopt.data.dataloaders.dates_and_groups import Marks, read_marks, shared_groups, single_group
-from cnn_lstm_hyperopt.data.dataloaders.folds import Asked, make_loader_folds, mark_text, value_scale
+from cnn_lstm_hyperopt.data.dataloaders.folds import FoldCount, make_loader_folds, mark_text, value_scale
 from cnn_lstm_hyperopt.data.dataloaders.repeated_windows import check_repeated
 from cnn_lstm_hyperopt.data.dataset import Dataset, LockedPeriod
 from cnn_lstm_hyperopt.data.describe import class_balance
@@ -45,23 +46,23 @@ def dataset_from_loaders(
     groups: Sequence[Any] | None = None,
     train_share: float = 1.0,
     horizon: int = 1,
-    cv_folds: Asked = 1,
+    cv_folds: FoldCount = 1,
     seed: int = 0,
 ) -> Dataset:
-    """A dataset of three loaders: training, validation, test.
+    """Return the dataset of three loaders: training, validation and test.
 
     Args:
         loaders: each yields ``(x, y_class)`` or ``(x, y_class, y_reg)``: ``x`` float ``(batch, time, features)``, ``y_class``
             integer ``(batch,)`` from 0, ``y_reg`` float ``(batch,)`` or ``(batch, 1)``.
-        input_dim: number of features, checked; None: as it comes.
-        dates, groups: of the windows of each loader, ``(windows,)`` in its order, or None: without dates they are independent.
+        input_dim: expected number of features; None: no check.
+        dates, groups: of the windows of each loader, ``(windows,)`` in its order, or None. Windows without dates are independent.
         train_share: share of the training windows that trials use.
-        horizon: windows ahead that a label looks: so many windows one after the other overlap.
+        horizon: windows ahead that a label looks; as many consecutive windows overlap.
         cv_folds: of training and validation windows together, see :func:`make_loader_folds`.
-        seed: the study's; decides which windows a fold holds out.
+        seed: of the study; decides which windows a fold holds out.
 
     Raises:
-        DataError: a loader breaks a rule; the text names the loader, the rule and the cure.
+        DataError: a loader breaks a rule; the text names the loader, the rule and the fix.
     """
     _require_three(loaders)
     drained, marks = _read(loaders, dates, groups)
@@ -100,61 +101,66 @@ def dataset_from_loaders(
 
 
 def _read(loaders: Sequence[Iterable[Any]], dates: Any, groups: Any) -> tuple[list[Drained], list[Marks]]:
-    """The windows of each loader, and their dates and groups in the same order."""
-    given = read_marks(dates, groups)
+    """Return the windows of each loader, and their dates and groups in the same order."""
+    unordered = read_marks(dates, groups)
     ordered = [drain(name, loader) for name, loader in zip(SPLIT_NAMES, loaders, strict=True)]
     marks = [
-        each.in_order(name, order.numpy(), shuffled=is_shuffled(f"the {name} loader", loader))
-        for name, loader, each, (_, order) in zip(SPLIT_NAMES, loaders, given, ordered, strict=True)
+        each.in_order(name, order.numpy(), shuffled=is_shuffled(name, loader))
+        for name, loader, each, (_, order) in zip(SPLIT_NAMES, loaders, unordered, ordered, strict=True)
     ]
     return [drained for drained, _ in ordered], marks
 
 
 def _require_three(loaders: Sequence[Iterable[Any]]) -> None:
+    rule = "data_loaders must be (train, validation, test), but"
     if not isinstance(loaders, Sequence) or isinstance(loaders, str):
-        raise DataError(f"data_loaders must be (train, validation, test), but are {shape_text(loaders)}")
+        raise DataError(f"{rule} are {shape_text(loaders)}", field="data_loaders", code="not-three-loaders")
     if len(loaders) != 3:
-        raise DataError(f"data_loaders must be (train, validation, test), but there are {len(loaders)}")
+        raise DataError(f"{rule} there are {len(loaders)}", field="data_loaders", code="not-three-loaders")
     for second in range(3):
         for first in range(second):
             if loaders[first] is loaders[second] and hasattr(type(loaders[first]), "__len__"):
-                raise DataError(
+                text = (
                     f"data_loaders must be three different loaders, but {SPLIT_NAMES[first]} and {SPLIT_NAMES[second]} are the"
                     " same one; split the windows, so that each is in one loader only"
                 )
+                raise DataError(text, field=f"data_loaders.{SPLIT_NAMES[second]}", code="same-loader")
 
 
 def _check_alike(drained: Sequence[Drained], input_dim: int | None) -> None:
     shapes = [tuple(x.shape[1:]) for x, _, _ in drained]
     if len(set(shapes)) > 1:
-        there_are = ", ".join(f"{name} {shape}" for name, shape in zip(SPLIT_NAMES, shapes, strict=True))
-        raise DataError(
-            f"all three loaders must yield windows of one shape (time, features), but there are {there_are}"
-        )
+        found = ", ".join(f"{name} {shape}" for name, shape in zip(SPLIT_NAMES, shapes, strict=True))
+        text = f"all three loaders must yield windows of one shape (time, features), but there are {found}"
+        raise DataError(text, field="data_loaders", code="shapes-differ")
+    time, features = shapes[0]
     is_number = isinstance(input_dim, (int, float, np.integer, np.floating)) and not isinstance(input_dim, bool)
-    if input_dim is not None and not (is_number and shapes[0][1] == input_dim):
-        raise DataError(
-            f"input_dim must be the loaders' number of features, {shapes[0][1]}, but got {shown(input_dim)}"
-        )
-    if shapes[0][1] < 1:
-        raise DataError("windows must have at least 1 feature, but have 0")
-    if shapes[0][0] < 2:
-        raise DataError(f"windows must have at least 2 time steps, but have {shapes[0][0]}")
+    if input_dim is not None and not (is_number and features == input_dim):
+        text = f"input_dim must be the loaders' number of features, {features}, but got {shown(input_dim)}"
+        raise DataError(text, field="input_dim", code="another-input-dim")
+    if features < 1:
+        raise DataError("windows must have at least 1 feature, but have 0", field="data_loaders", code="no-features")
+    if time < 2:
+        text = f"windows must have at least 2 time steps, but have {time}"
+        raise DataError(text, field="data_loaders", code="too-few-steps")
     if len({value is None for _, _, value in drained}) > 1:
-        raise DataError("y_reg must come from all three loaders or from none")
+        text = "y_reg must come from all three loaders or from none"
+        raise DataError(text, field="data_loaders", code="values-in-some")
 
 
 def _check_classes(labels: Tensor, n_classes: int) -> None:
     present = set(labels.unique().tolist())
     missing = list(islice((number for number in range(n_classes) if number not in present), _SHOWN_CLASSES))
     if len(present) < 2:
-        raise DataError(f"the train loader has {len(present)} class; at least 2 are needed to learn anything")
+        text = f"the train loader has {len(present)} class; at least 2 are needed to learn anything"
+        raise loader_error("train", text, code="one-class", part="y_class")
     if missing:
         absent = _shown_classes(missing, n_classes - len(present))
-        raise DataError(
+        text = (
             f"the train loader lacks the classes {absent} of 0..{n_classes - 1}; a class that is never seen can't be learnt:"
             " split anew (stratified) or number the classes without holes"
         )
+        raise loader_error("train", text, code="class-not-in-training", part="y_class")
 
 
 def _shown_classes(first: list[int], count: int) -> str:
@@ -180,10 +186,10 @@ def _warnings(loaders: Sequence[Iterable[Any]], drained: Sequence[Drained]) -> l
     found: list[str] = []
     for name, loader, (x, _, _) in zip(SPLIT_NAMES, loaders, drained, strict=True):
         where = f"the {name} loader"
-        batches = attribute_of(where, loader, "batch_sampler")
-        if attribute_of(where, loader, "drop_last") or attribute_of(where, batches, "drop_last"):
+        batches = attribute_of(name, loader, "batch_sampler")
+        if attribute_of(name, loader, "drop_last") or attribute_of(name, batches, "drop_last"):
             found.append(f"{where} drops its last batch, so some windows are never used; set drop_last=False")
-        promised = promised_windows(where, loader)
+        promised = promised_windows(name, loader)
         if promised is not None and len(x) < promised:
             found.append(
                 f"{where} yields {len(x):,} windows of the {promised:,} that its sampler chooses; its collate_fn leaves out the"
@@ -198,18 +204,18 @@ def _warnings(loaders: Sequence[Iterable[Any]], drained: Sequence[Drained]) -> l
 
 
 def _is_random(dataset: Any) -> bool:
-    """Whether the first items differ when they are asked for again; False where a dataset has no such items or can't compare."""
+    """Return whether the first items differ when read twice; False if they can't be read or compared."""
     try:
         return any(not _equal(dataset[index], dataset[index]) for index in range(min(_PROBED_ITEMS, len(dataset))))
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # noqa: BLE001 - a user's own items, with keys of another kind perhaps
+    except BaseException as error:  # noqa: BLE001 - of a user's own items
         log.debug("a dataset's items can't be compared: %s", one_line(error))
         return False
 
 
 def _equal(first: Any, second: Any) -> bool:
-    """Whether two items are the same, through tensors, arrays, mappings and sequences."""
+    """Return whether two items are equal; compares tensors, arrays, mappings and sequences by their entries."""
     match first:
         case Tensor():
             return bool(torch.equal(first, second))
@@ -263,7 +269,7 @@ def _describe(
 
 
 def _marks_facts(windows: Windows) -> dict[str, Any]:
-    """First and last date and the number of groups, where there are any."""
+    """Return first and last date and the number of groups, if there are any."""
     facts: dict[str, Any] = {}
     if windows.dated:
         ends = windows.dates.min(), windows.dates.max()

@@ -1,4 +1,4 @@
-"""Windows that two of the three splits share: refused where a split has no other ones, warned of where it has some."""
+"""Find windows that two splits share: an error if a split has no windows of its own, else a warning."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -11,9 +11,9 @@ from cnn_lstm_hyperopt.data.splits import SPLIT_NAMES
 from cnn_lstm_hyperopt.errors import DataError
 
 SPREAD_TOLERANCE, VALUE_TOLERANCE = 1e-5, 2e-6
-"""Two windows are copies where no number differs by more than these shares of its feature's standard deviation and of itself.
+"""Two windows are copies if each pair of numbers differs by at most these shares of the feature's deviation and of the number.
 
-The second one covers a copy times 1 + 1e-6; float32 itself rounds by 6e-8.
+The second share covers a copy times 1 + 1e-6; float32 rounds by 6e-8.
 """
 _PROJECTIONS, _NEAREST, _CHUNK = 4, 4, 4096
 _SPLIT = "split the windows, so that each is in one loader only"
@@ -23,9 +23,9 @@ Places = NDArray[np.float64]
 
 
 def check_repeated(splits: Sequence[Tensor]) -> list[str]:
-    """Return a warning for each two splits that share windows.
+    """Return a warning for each pair of splits that share windows.
 
-    Copies are found by distance, so neither rounding nor the sign of a zero hides one.
+    The search for copies uses distances, so neither rounding nor the sign of a zero hides a copy.
 
     Args:
         splits: ``(windows, time, features)`` of training, validation and test, finite, all of one shape (time, features).
@@ -53,10 +53,10 @@ def check_repeated(splits: Sequence[Tensor]) -> list[str]:
     return found
 
 
-def count_copies(asked: Tensor, there: Tensor) -> int:
-    """Return how many of the windows asked for have a copy in ``there``, both ``(windows, time, features)``."""
-    mean, spread = _scale(there)
-    one, other = (each.numpy().reshape(len(each), -1) for each in (asked, there))
+def count_copies(windows: Tensor, reference: Tensor) -> int:
+    """Return how many windows have a copy in ``reference``; both are ``(windows, time, features)``."""
+    mean, spread = _scale(reference)
+    one, other = (each.numpy().reshape(len(each), -1) for each in (windows, reference))
     return _count_copies(one, other, _places(one, mean, spread), _places(other, mean, spread), spread)
 
 
@@ -64,37 +64,39 @@ def _refuse(split: int, other: int, count: int) -> None:
     which = "its only window is" if count == 1 else f"all {count:,} windows are"
     raise DataError(
         f"the {SPLIT_NAMES[split]} loader must have windows of its own, but {which} in the {SPLIT_NAMES[other]} loader too:"
-        f" {_consequence(min(split, other))}; {_SPLIT}"
+        f" {_consequence(min(split, other))}; {_SPLIT}",
+        field=f"data_loaders.{SPLIT_NAMES[split]}",
+        code="windows-repeated",
     )
 
 
 def _consequence(first: int) -> str:
-    """Why windows of the first split must not be in a later one."""
+    """Return why windows of the first split must not be in a later one."""
     return "they show what was learnt by heart" if first == 0 else "the test then judges a model by what chose it"
 
 
 def _scale(train: Tensor) -> tuple[Places, Places]:
-    """Mean and standard deviation of each number of a window by its feature, ``(time × features,)``."""
+    """Return mean and standard deviation of the feature of each number of a window, ``(time × features,)``."""
     rows = train.numpy().reshape(-1, train.shape[2])
     mean, spread = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
     return np.tile(mean, train.shape[1]), np.tile(spread, train.shape[1])
 
 
 def _axes(spread: Places) -> Places:
-    """Random directions for standardised numbers, ``(time × features, projections)``; the same each time."""
+    """Return fixed random directions for standardised numbers, ``(time × features, projections)``."""
     drawn = np.random.default_rng(0).normal(size=(len(spread), _PROJECTIONS))
     axes: Places = drawn / np.where(spread > 0, spread, 1.0)[:, None]
     return axes
 
 
 def _places(windows: Windows, mean: Places, spread: Places) -> Places:
-    """Project standardised windows, ``(windows, projections)``: copies lie beside each other."""
+    """Project standardised windows, ``(windows, projections)``: copies are close to each other."""
     axes = _axes(spread)
     return np.concatenate([(part - mean) @ axes for part in _chunks(windows)])
 
 
 def _reach(windows: Windows, spread: Places) -> float:
-    """How far apart the projections of a window and its copy can be."""
+    """Return the largest distance between the projections of a window and its copy."""
     largest = np.maximum(windows.max(axis=0), -windows.min(axis=0))
     return float((_tolerance(largest, largest, spread) @ np.abs(_axes(spread))).max())
 
@@ -103,26 +105,28 @@ def _chunks(windows: Windows) -> list[Windows]:
     return [windows[start : start + _CHUNK] for start in range(0, len(windows), _CHUNK)]
 
 
-def _count_copies(asked: Windows, there: Windows, places: Places, places_there: Places, spread: Places) -> int:
-    """Number of windows asked for that have a copy in the other split."""
-    from scipy.spatial import cKDTree  # a fifth of a second
+def _count_copies(
+    windows: Windows, reference: Windows, places: Places, reference_places: Places, spread: Places
+) -> int:
+    """Return how many windows have a copy in ``reference``."""
+    from scipy.spatial import cKDTree  # the import takes 0.2 s
 
-    different, first = np.unique(places_there, axis=0, return_index=True)
+    different, first = np.unique(reference_places, axis=0, return_index=True)
     count = min(_NEAREST, len(different))
     tree = cKDTree(different, balanced_tree=False, compact_nodes=False)
-    # The tree finds what is nearer than the bound, which of zeros alone would be 0.
-    reach = 2 * _reach(asked, spread) + np.finfo(np.float64).tiny
+    # The tree finds only neighbours below the bound, which would be 0 if all numbers are 0.
+    reach = 2 * _reach(windows, spread) + np.finfo(np.float64).tiny
     _, nearest = tree.query(places, k=range(1, count + 1), p=np.inf, distance_upper_bound=reach)
-    is_copy = np.zeros(len(asked), dtype=np.bool_)
+    is_copy = np.zeros(len(windows), dtype=np.bool_)
     for rank in range(count):
         rows = np.flatnonzero(~is_copy & (nearest[:, rank] < len(different)))
         for some in (rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)):
-            is_copy[some] = _alike(asked[some], there[first[nearest[some, rank]]], spread)
+            is_copy[some] = _alike(windows[some], reference[first[nearest[some, rank]]], spread)
     return int(is_copy.sum())
 
 
 def _alike(one: Windows, other: Windows, spread: Places) -> NDArray[np.bool_]:
-    """Whether windows are copies of each other, row by row."""
+    """Return whether windows are copies of each other, row by row."""
     apart = np.abs(one.astype(np.float64) - other)
     alike: NDArray[np.bool_] = np.all(apart <= _tolerance(one, other, spread), axis=1)
     return alike

@@ -41,11 +41,15 @@ def check_recomputed(compute: Compute, frame: pd.DataFrame, names: Sequence[str]
             if t == len(frame) - 1:
                 raise DataError(
                     f"{symbol}: the feature {names[column]} is random: {values} when computed again; the same bars must"
-                    " give the same values"
+                    " give the same values",
+                    field=names[column],
+                    code="random-feature",
                 )
             raise DataError(
                 f"{symbol}: the feature {names[column]} looks ahead: {values} {what} {date_text(frame.index[t])}; use"
-                " only rows up to the bar: shift(1), rolling(...), expanding()"
+                " only rows up to the bar: shift(1), rolling(...), expanding()",
+                field=names[column],
+                code="looks-ahead",
             )
 
 

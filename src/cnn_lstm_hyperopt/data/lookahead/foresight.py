@@ -76,7 +76,9 @@ def check_foresight(
     """
     with threadpool_limits(1):  # small matrices: more threads only wait for each other
         for name, text in _found(frame, own, names, labels, horizon):
-            raise DataError(f"{symbol}: the feature {name} seems to know {text}; {_CURE}")
+            raise DataError(
+                f"{symbol}: the feature {name} seems to know {text}; {_CURE}", field=name, code="knows-later-bars"
+            )
 
 
 def _found(
