@@ -8,6 +8,7 @@ from cnn_lstm_hyperopt.space import parsing
 from cnn_lstm_hyperopt.space.domains import Choices, Fixed, FloatRange, Scalar, encode
 from cnn_lstm_hyperopt.space.parameters import FLAG, ParameterSpec, Params, value_of
 from cnn_lstm_hyperopt.space.search_space import SearchSpace
+from cnn_lstm_hyperopt.space.values import SpaceError
 from cnn_lstm_hyperopt.utils.registry import declared
 
 _TRAINING: dict[str, ParameterSpec] = {
@@ -74,7 +75,7 @@ PARAMETERS: dict[str, ParameterSpec] = {**parameters_of(FAMILIES.values()), **_T
 """By name, a parent before the parameters that depend on it."""
 
 
-def parse_space(raw: Mapping[str, Any] | None) -> tuple[SearchSpace, list[str]]:
+def parse_space(raw: Mapping[str, Any] | None) -> tuple[SearchSpace, list[SpaceError]]:
     """Reads a YAML search space of :data:`PARAMETERS`; see :func:`.parsing.parse_space`."""
     return parsing.parse_space(raw, PARAMETERS)
 
@@ -89,9 +90,9 @@ def typed_group(group: str, params: Params) -> dict[str, Any]:
     return {name.partition(".")[2]: value_of(name, params, PARAMETERS) for name in names}
 
 
-def params_faults(params: Mapping[str, Any]) -> list[str]:
-    """What is wrong with a configuration as people write it, of which only the network's parameters need be there."""
-    return parsing.params_faults(params, parameters_of(FAMILIES.values()), PARAMETERS)
+def params_errors(params: Mapping[str, Any]) -> list[SpaceError]:
+    """Return the errors of a configuration in readable form; only the parameters of the network must be present."""
+    return parsing.params_errors(params, parameters_of(FAMILIES.values()), PARAMETERS)
 
 
 def readable(params: Params) -> dict[str, Any]:

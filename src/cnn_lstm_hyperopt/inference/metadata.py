@@ -17,7 +17,7 @@ from pydantic import (
 from cnn_lstm_hyperopt.config import Params, readable, stored
 from cnn_lstm_hyperopt.config.schema.base import FunctionReference
 from cnn_lstm_hyperopt.config.schema.data import Target
-from cnn_lstm_hyperopt.config.search_space import params_faults
+from cnn_lstm_hyperopt.config.search_space import params_errors
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.data.labels import OWN_UNITS, OwnUnit
 from cnn_lstm_hyperopt.data.own_features import BUILT_IN, FeatureSet
@@ -228,9 +228,9 @@ class StoredDescription(StoredForm):
     @field_validator("params")
     @classmethod
     def _a_configuration(cls, value: dict[str, Any]) -> dict[str, Any]:
-        faults = params_faults(value)
-        if faults:
-            raise ValueError("\n".join(f"params.{fault}" for fault in faults))
+        errors = params_errors(value)
+        if errors:
+            raise ValueError("\n".join(f"params.{error}" for error in errors))
         return value
 
     @model_validator(mode="after")

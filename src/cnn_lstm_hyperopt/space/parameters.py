@@ -99,7 +99,9 @@ def value_of(name: str, params: Params, specs: Specs) -> Any:
     if not spec.exists(params):
         return spec.unused
     if name not in params:
-        raise ConfigError(f"{name} is missing from the configuration; give it a value")
+        raise ConfigError(
+            f"{name} is missing from the configuration; give it a value", field=name, code="missing-parameter"
+        )
     return spec.typed(params[name])
 
 

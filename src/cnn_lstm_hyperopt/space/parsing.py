@@ -1,4 +1,4 @@
-"""A whole search space as YAML has it, and a configuration as people write it; all faults are told together."""
+"""Read a search space from YAML and check configurations; all errors are reported together."""
 
 import itertools
 from collections.abc import Collection, Iterator, Mapping
@@ -7,16 +7,16 @@ from typing import Any
 from cnn_lstm_hyperopt.space.domains import Domain, Scalar
 from cnn_lstm_hyperopt.space.parameters import Specs
 from cnn_lstm_hyperopt.space.search_space import SearchSpace, values_of
-from cnn_lstm_hyperopt.space.values import parse_domain, parse_value
+from cnn_lstm_hyperopt.space.values import SpaceError, parse_domain, parse_value
 from cnn_lstm_hyperopt.utils.text import did_you_mean, printable, shown
 
 
 def plain(raw: Any, levels: int = 8) -> Any:
-    """Mappings, lists and Python's own numbers for what a Python program may hand over: tuples, NumPy's arrays and numbers.
+    """Convert tuples, NumPy arrays and NumPy numbers to lists and Python numbers.
 
     Args:
-        raw: of a search space.
-        levels: how deep; what lies deeper is none of a search space and stays.
+        raw: a search space from a Python program.
+        levels: depth of the conversion; deeper values stay unchanged.
     """
     if hasattr(raw, "tolist"):
         raw = raw.tolist()
@@ -27,43 +27,45 @@ def plain(raw: Any, levels: int = 8) -> Any:
     return raw
 
 
-def parse_space(raw: Mapping[str, Any] | None, specs: Specs) -> tuple[SearchSpace, list[str]]:
-    """Reads a YAML search space; what it does not mention keeps its default.
+def parse_space(raw: Mapping[str, Any] | None, specs: Specs) -> tuple[SearchSpace, list[SpaceError]]:
+    """Read a search space from YAML; parameters that it does not mention keep their defaults.
 
     Returns:
-        The space, and every fault found (empty when the space is good).
+        The space, and all errors (empty for a valid space).
     """
     domains: dict[str, Domain] = {name: spec.default for name, spec in specs.items()}
-    faults: list[str] = []
+    errors: list[SpaceError] = []
     groups = sorted({name.split(".")[0] for name in specs})
     for group, keys in (raw or {}).items():
+        field = f"search_space.{printable(str(group), 80)}"
         if group not in groups:
-            faults.append(
-                f"search_space.{printable(str(group), 80)} is not a group; choose from {', '.join(groups)}"
-                + did_you_mean(group, groups, specs)
-            )
+            text = f"{field} is not a group; choose from {', '.join(groups)}{did_you_mean(group, groups, specs)}"
+            errors.append(SpaceError(text, "unknown-group", field))
         elif not isinstance(keys, Mapping):
-            faults.append(f"search_space.{group} must hold parameter names, but got {shown(keys)}")
+            text = f"{field} must hold parameter names, but got {shown(keys)}"
+            errors.append(SpaceError(text, "not-a-mapping", field))
         else:
             for key, value in keys.items():
                 name = f"{group}.{key}"
                 if name not in specs:
                     known = [n.split(".")[1] for n in specs if n.startswith(f"{group}.")]
-                    faults.append(
-                        f"search_space.{printable(name, 80)} is not a parameter; {group} has {', '.join(known)}"
-                        + did_you_mean(key, known, specs)
-                    )
+                    errors.append(_unknown(f"search_space.{printable(name, 80)}", group, key, known, specs))
                     continue
                 try:
                     domains[name] = parse_domain(specs[name], value)
-                except ValueError as fault:
-                    faults.append(f"search_space.{name} {fault}")
+                except SpaceError as error:
+                    errors.append(error.at(f"search_space.{name}"))
     space = SearchSpace(domains, specs)
-    return space, faults or list(_head_faults(space))
+    return space, errors or list(_head_errors(space))
 
 
-def _head_faults(space: SearchSpace) -> Iterator[str]:
-    """Every width that a head count may meet needs at least one head count that divides it."""
+def _unknown(field: str, group: str, key: Any, known: list[str], specs: Specs) -> SpaceError:
+    text = f"{field} is not a parameter; {group} has {', '.join(known)}{did_you_mean(key, known, specs)}"
+    return SpaceError(text, "unknown-parameter", field)
+
+
+def _head_errors(space: SearchSpace) -> Iterator[SpaceError]:
+    """Yield an error for each head count that can meet a width that none of its values divides."""
     for name, spec in space.specs.items():
         if spec.divides is None or not space.possible(name):
             continue
@@ -76,37 +78,44 @@ def _head_faults(space: SearchSpace) -> Iterator[str]:
             width = space.width(name, combination)
             if width is not None and all(width % head for head in heads):
                 setting = ", ".join(f"{k}={v}" for k, v in combination.items())
-                yield (
-                    f"search_space.{name} must divide the width {width} of {setting}, but none of {shown(heads)} does;"
-                    f" add a head count that does, for example 1"
+                field = f"search_space.{name}"
+                yield SpaceError(
+                    f"{field} must divide the width {width} of {setting}, but none of {shown(heads)} does;"
+                    f" add a head count that does, for example 1",
+                    "head-count-divides-no-width",
+                    field,
                 )
                 break
 
 
-def params_faults(params: Mapping[str, Any], needed: Collection[str], specs: Specs) -> list[str]:
-    """What is wrong with a configuration as people write it.
+def params_errors(params: Mapping[str, Any], needed: Collection[str], specs: Specs) -> list[SpaceError]:
+    """Return the errors of a configuration in readable form.
 
     Args:
-        params: each value must make sense at all, and head counts must divide their widths.
-        needed: names of parameters that must be there as far as they exist; others may.
-        specs: of all that there are.
+        params: each value must be legal, and head counts must divide their widths.
+        needed: names of parameters that must be present if they exist; others are optional.
+        specs: of all parameters.
     """
     found: dict[str, Scalar] = {}
-    faults: list[str] = []
+    errors: list[SpaceError] = []
     for name, raw in params.items():
         if name not in specs:
-            faults.append(f"{printable(str(name), 80)} is not a parameter{did_you_mean(name, specs)}")
+            field = printable(str(name), 80)
+            text = f"{field} is not a parameter{did_you_mean(name, specs)}"
+            errors.append(SpaceError(text, "unknown-parameter", field))
             continue
         try:
             found[name] = parse_value(specs[name], raw)
-        except ValueError as fault:
-            faults.append(f"{name} {fault}")
+        except SpaceError as error:
+            errors.append(error.at(name))
     space = SearchSpace.of(specs)
     needed = [name for name in space.active(found) if name in needed]
-    faults += [f"{name} is missing" for name in needed if name not in params]
-    if not faults:
+    missing = [name for name in needed if name not in params]
+    errors += [SpaceError(f"{name} is missing", "missing-parameter", name) for name in missing]
+    if not errors:
         for name in needed:
             width = space.width(name, found)
             if width is not None and width % int(found[name]):
-                faults.append(f"{name} must divide the width {width} of its branch, but got {found[name]}")
-    return faults
+                text = f"{name} must divide the width {width} of its branch, but got {found[name]}"
+                errors.append(SpaceError(text, "head-count-divides-not", name))
+    return errors

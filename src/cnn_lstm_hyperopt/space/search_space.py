@@ -6,7 +6,7 @@ from typing import Any
 
 from cnn_lstm_hyperopt.space.domains import Choices, Domain, Fixed, IntRange, Scalar
 from cnn_lstm_hyperopt.space.parameters import ParameterSpec, Params, Specs
-from cnn_lstm_hyperopt.space.values import parse_value
+from cnn_lstm_hyperopt.space.values import SpaceError, parse_value
 from cnn_lstm_hyperopt.utils.text import did_you_mean, shown
 
 
@@ -52,13 +52,13 @@ class SearchSpace:
         return max((choice for choice in fitting if choice <= int(value)), default=min(fitting))
 
     def value(self, name: str, raw: Any) -> Scalar:
-        """``raw``, as a file has it, as the stored value of the parameter's domain that it means.
+        """Return the value of the parameter's domain that ``raw``, from a file, means.
 
         Raises:
-            ValueError: it means none; the text is the rule, the value and the cure, to stand behind the parameter's name.
+            SpaceError: it means none; the text (rule, value, fix) follows the parameter's name.
         """
         spec, domain = self.specs[name], self.domains[name]
-        # What a parameter may be at all is wider than its domain, so the domain's bounds are the rule to be told of.
+        # The bounds of the domain are narrower than those of the parameter, so an error names the former.
         value: Scalar = raw if spec.options else parse_value(replace(spec, low=None, high=None), raw)
         if domain.contains(value):
             return value
@@ -70,7 +70,8 @@ class SearchSpace:
             case _:
                 rule, cure = f"lie between {domain.low:g} and {domain.high:g}", "change it"
         meant = did_you_mean(raw, [str(choice) for choice in values_of(domain)]) if spec.options else ""
-        raise ValueError(f"must {rule}, but got {shown(raw)}{meant or f'; {cure}, or widen search_space.{name}'}")
+        fix = meant or f"; {cure}, or widen search_space.{name}"
+        raise SpaceError(f"must {rule}, but got {shown(raw)}{fix}", "outside-the-space")
 
     def searched(self) -> dict[str, Domain]:
         """The parameters that are not fixed and that some configuration has."""

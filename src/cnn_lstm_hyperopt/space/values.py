@@ -1,18 +1,39 @@
-"""One parameter as YAML has it: a value, or the short or long form of a domain."""
+"""Read one parameter from YAML: a value, or the short or long form of a domain."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cnn_lstm_hyperopt.errors import Violation
 from cnn_lstm_hyperopt.space.domains import Choices, Domain, Fixed, FloatRange, IntRange, Scalar, encode
 from cnn_lstm_hyperopt.space.parameters import ParameterSpec
 from cnn_lstm_hyperopt.utils.text import did_you_mean, shown
 
-MOST_CHOICES, MOST_SIZES = 64, 16
+MAX_CHOICES, MAX_SIZES = 64, 16
 _LARGEST = 1e308
 
 
+class SpaceError(ValueError):
+    """A value or a domain breaks a rule of the search space.
+
+    Attributes:
+        violations: as of :class:`.HyperoptError`.
+    """
+
+    def __init__(self, text: str, code: str = "", field: str = "", violations: Sequence[Violation] = ()) -> None:
+        super().__init__(text)
+        self.violations = tuple(violations) or (Violation(field, code),)
+
+    def at(self, field: str) -> "SpaceError":
+        """Return the same error with the name of the parameter before its text."""
+        return SpaceError(f"{field} {self}", violations=[Violation(field, each.code) for each in self.violations])
+
+
 def parse_domain(spec: ParameterSpec, raw: Any) -> Domain:
-    """The domain that a short or long form of YAML means; raises ValueError with the rule otherwise."""
+    """Read the short or long form of a domain.
+
+    Raises:
+        SpaceError: the form breaks a rule; the text follows the parameter's name.
+    """
     if isinstance(raw, Mapping):
         keys = set(raw)
         if keys == {"fixed"}:
@@ -21,25 +42,29 @@ def parse_domain(spec: ParameterSpec, raw: Any) -> Domain:
             return _choices(spec, raw["choices"])
         if {"low", "high"} <= keys <= {"low", "high", "log"}:
             return _range(spec, raw["low"], raw["high"], raw.get("log", spec.kind == "log_float"))
-        raise ValueError(
+        raise SpaceError(
             f"must be {{low, high, log}}, {{choices: [...]}} or {{fixed: value}}, but has the keys"
-            f" {shown(sorted(map(str, keys)))}"
+            f" {shown(sorted(map(str, keys)))}",
+            "domain-keys",
         )
     if isinstance(raw, list):
         if spec.kind == "int" and len(raw) > 2:
             return _listed(spec, raw)
         if spec.kind in ("int", "float", "log_float"):
             if len(raw) != 2:
-                raise ValueError(f"must be [low, high], but got {shown(raw)}; for single values use {{choices: [...]}}")
+                raise SpaceError(
+                    f"must be [low, high], but got {shown(raw)}; for single values use {{choices: [...]}}",
+                    "not-a-range",
+                )
             return _range(spec, raw[0], raw[1], spec.kind == "log_float")
         if spec.kind == "sizes" and raw and not isinstance(raw[0], list):
-            raise ValueError(f"must be a list of lists such as [[3, 5, 7]], but got {shown(raw)}")
+            raise SpaceError(f"must be a list of lists such as [[3, 5, 7]], but got {shown(raw)}", "not-lists-of-sizes")
         return _choices(spec, raw)
     return Fixed(parse_value(spec, raw))
 
 
 def _listed(spec: ParameterSpec, raw: list[Any]) -> Domain:
-    """Whole numbers of which each is written: ``[1, 2, 3, 4]`` is the range 1 to 4, ``[1, 2, 4]`` three choices."""
+    """Read a list of integers: ``[1, 2, 3, 4]`` is the range 1 to 4, ``[1, 2, 4]`` are three choices."""
     choices = _choices(spec, raw)
     numbers = [int(value) for value in choices.values] if isinstance(choices, Choices) else []
     if numbers and numbers == list(range(numbers[0], numbers[-1] + 1)):
@@ -49,27 +74,30 @@ def _listed(spec: ParameterSpec, raw: list[Any]) -> Domain:
 
 def _choices(spec: ParameterSpec, raw: Any) -> Domain:
     if not isinstance(raw, list) or not raw:
-        raise ValueError(f"needs a list with at least one choice, but got {shown(raw)}")
-    if len(raw) > MOST_CHOICES:
-        raise ValueError(f"has {len(raw)} choices; {MOST_CHOICES} at most")
+        raise SpaceError(f"needs a list with at least one choice, but got {shown(raw)}", "no-choices")
+    if len(raw) > MAX_CHOICES:
+        raise SpaceError(f"has {len(raw)} choices; {MAX_CHOICES} at most", "too-many-choices")
     values = tuple(parse_value(spec, item) for item in raw)
     if len(set(values)) != len(values):
-        raise ValueError(f"has a choice twice: {shown(raw)}")
+        raise SpaceError(f"has a choice twice: {shown(raw)}", "duplicate-choice")
     return Choices(values) if len(values) > 1 else Fixed(values[0])
 
 
 def _range(spec: ParameterSpec, low: Any, high: Any, log: Any) -> Domain:
     if spec.kind in ("flag", "sizes") or spec.options:
-        raise ValueError("has no range; give a list of choices")
+        raise SpaceError("has no range; give a list of choices", "no-range")
     if not isinstance(log, bool):
-        raise ValueError(f"log must be true or false, but got {shown(log)}")
+        raise SpaceError(f"log must be true or false, but got {shown(log)}", "log-not-boolean")
     lowest, highest = parse_value(spec, low), parse_value(spec, high)
     if isinstance(lowest, str) or isinstance(highest, str) or lowest > highest:
-        raise ValueError(f"must have low ≤ high, but got low={shown(low)}, high={shown(high)}")
+        raise SpaceError(f"must have low ≤ high, but got low={shown(low)}, high={shown(high)}", "low-above-high")
     if log and lowest == 0 and spec.from_zero is not None and highest > spec.from_zero:
         lowest = spec.from_zero
     if log and lowest <= 0:
-        raise ValueError(f"is a log range and needs low > 0, but got low={shown(low)}; use log: false to start at 0")
+        raise SpaceError(
+            f"is a log range and needs low > 0, but got low={shown(low)}; use log: false to start at 0",
+            "log-range-from-zero",
+        )
     if lowest == highest:
         return Fixed(lowest)
     if spec.kind in ("int", "choice"):
@@ -78,41 +106,50 @@ def _range(spec: ParameterSpec, low: Any, high: Any, log: Any) -> Domain:
 
 
 def parse_value(spec: ParameterSpec, raw: Any) -> Scalar:
-    """``raw`` as a legal stored value of the parameter; raises ValueError with the rule otherwise."""
+    """Return ``raw`` as a stored value of the parameter.
+
+    Raises:
+        SpaceError: the value breaks a rule; the text follows the parameter's name.
+    """
     if spec.kind == "flag":
         if not isinstance(raw, bool):
-            raise ValueError(f"must be true or false, but got {shown(raw)}")
+            raise SpaceError(f"must be true or false, but got {shown(raw)}", "not-a-boolean")
         return raw
     if spec.options:
         if raw not in spec.options:
-            raise ValueError(
-                f"must be one of {', '.join(spec.options)}, but got {shown(raw)}{did_you_mean(raw, spec.options)}"
+            raise SpaceError(
+                f"must be one of {', '.join(spec.options)}, but got {shown(raw)}{did_you_mean(raw, spec.options)}",
+                "unknown-option",
             )
         return encode(raw)
     if spec.kind == "sizes":
         if not isinstance(raw, list) or not raw:
-            raise ValueError(f"must be a list of filter sizes such as [3, 5, 7], but got {shown(raw)}")
-        if len(raw) > MOST_SIZES:
-            raise ValueError(f"has {len(raw)} filter sizes at once; {MOST_SIZES} at most")
+            raise SpaceError(
+                f"must be a list of filter sizes such as [3, 5, 7], but got {shown(raw)}", "not-filter-sizes"
+            )
+        if len(raw) > MAX_SIZES:
+            raise SpaceError(f"has {len(raw)} filter sizes at once; {MAX_SIZES} at most", "too-many-sizes")
         sizes = [_number(spec, item, whole=True) for item in raw]
         if any(size % 2 == 0 for size in sizes):
-            raise ValueError(f"must be odd filter sizes (a filter is centred on its bar), but got {shown(raw)}")
+            raise SpaceError(
+                f"must be odd filter sizes (a filter is centred on its bar), but got {shown(raw)}", "even-filter-size"
+            )
         return encode(sizes)
     return _number(spec, raw, whole=spec.kind in ("int", "choice"))
 
 
 def _number(spec: ParameterSpec, raw: Any, *, whole: bool) -> int | float:
-    # YAML 1.1 reads 1e-5 (without a dot) as text; Python reads 1_0 and the digits of all scripts as numbers.
+    # YAML 1.1 reads 1e-5 (no dot) as text. Python's float() also accepts 1_0 and digits of all scripts.
     if isinstance(raw, str) and raw.isascii() and "_" not in raw:
         try:
             raw = float(raw)
         except ValueError:
-            raise ValueError(f"must be a number, but got {shown(raw)}") from None
-    if isinstance(raw, bool) or not isinstance(raw, (int, float)) or not -_LARGEST < raw < _LARGEST:  # NaN, too
-        raise ValueError(f"must be a number, but got {shown(raw)}")
+            raise SpaceError(f"must be a number, but got {shown(raw)}", "not-a-number") from None
+    if isinstance(raw, bool) or not isinstance(raw, (int, float)) or not -_LARGEST < raw < _LARGEST:  # also refuses NaN
+        raise SpaceError(f"must be a number, but got {shown(raw)}", "not-a-number")
     if whole and raw != int(raw):
-        raise ValueError(f"must be a whole number, but got {shown(raw)}")
+        raise SpaceError(f"must be a whole number, but got {shown(raw)}", "not-an-integer")
     low, high = spec.low, spec.high
     if (low is not None and not raw >= low) or (high is not None and not raw <= high):
-        raise ValueError(f"must lie between {low:g} and {high:g}, but got {shown(raw)}")
+        raise SpaceError(f"must lie between {low:g} and {high:g}, but got {shown(raw)}", "out-of-range")
     return int(raw) if whole else float(raw)

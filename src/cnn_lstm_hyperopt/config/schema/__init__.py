@@ -17,12 +17,15 @@ from cnn_lstm_hyperopt.config.schema.training import TrainingSettings
 from cnn_lstm_hyperopt.config.search_space import PARAMETERS, parse_space
 from cnn_lstm_hyperopt.space.parsing import plain
 from cnn_lstm_hyperopt.space.search_space import SearchSpace
+from cnn_lstm_hyperopt.space.values import SpaceError
 
 
 def _read_space(raw: dict[str, Any]) -> SearchSpace:
-    space, faults = parse_space(raw)
-    if faults:
-        raise ValueError("\n".join(faults))
+    space, errors = parse_space(raw)
+    if errors:
+        raise SpaceError(
+            "\n".join(map(str, errors)), violations=[each for error in errors for each in error.violations]
+        )
     return space
 
 

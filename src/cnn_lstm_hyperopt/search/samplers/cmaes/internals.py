@@ -32,7 +32,8 @@ class Distribution(NamedTuple):
 def require_supported() -> None:
     """Raises HyperoptError: another version of cmaes is installed, whose parts may have other names."""
     if not version("cmaes").startswith(_SUPPORTED):
-        raise HyperoptError(f"cmaes {version('cmaes')} is not supported; install cmaes>=0.13.1,<0.14")
+        text = f"cmaes {version('cmaes')} is not supported; install cmaes>=0.13.1,<0.14"
+        raise HyperoptError(text, field="cmaes", code="unsupported-version")
 
 
 def distribution_of(optimiser: Any) -> Distribution:
