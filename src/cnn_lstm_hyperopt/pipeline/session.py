@@ -154,8 +154,10 @@ def _open_for_subscribers(session: Session) -> Iterator[None]:
 
 
 def _write_inputs(settings: Settings, setup: Setup) -> None:
+    write_text(
+        settings.save_dir / CONFIG_FILE, dump_settings(settings), make_folder=False
+    )  # first: it marks the directory as a run's
     write_json(settings.save_dir / DATA_FILE, setup.dataset.description, make_folder=False)
-    write_text(settings.save_dir / CONFIG_FILE, dump_settings(settings), make_folder=False)
 
 
 def _new_storage(settings: Settings, setup: Setup) -> StudyStorage:
