@@ -16,7 +16,7 @@ PYTEST := $(BIN)/pytest -n 2 --dist loadfile
 
 demo: $(VENV)/ok  ## The main job on real bars: search, Pareto front, retraining, one test (two to four minutes on 2 cores)
 	rm -rf $(DEMO_DIR)
-	$(BIN)/cnn-lstm-hyperopt run --config configs/hyperopt/demo.yaml --save-dir $(DEMO_DIR)
+	$(BIN)/cnn-lstm-hyperopt run --demo --save-dir $(DEMO_DIR)
 
 test: $(VENV)/ok lint  ## All fast tests
 	$(PYTEST) -m "not slow"

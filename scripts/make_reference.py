@@ -55,7 +55,8 @@ search_space:
 
 Other ways to set a value: a flag ([command line](command-line.md)); an environment variable, such as
 `CNN_LSTM_HYPEROPT__STUDY__N_TRIALS=200`; or `load_settings` in [Python](python.md). A flag overrides the environment, which
-overrides the file, which overrides the default. The template `configs/hyperopt/cnn_lstm_hyperopt_config.yaml` has every key."""
+overrides the file, which overrides the default. The template `configs/hyperopt/cnn_lstm_hyperopt_config.yaml` has every key.
+`--config small` (`laptop`, `gpu`) reads a profile that comes with the package."""
 
 SPACE = """## search_space
 

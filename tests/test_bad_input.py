@@ -392,7 +392,7 @@ FLAGS = [
         " narrow, track (see --help)",
     ),
     (["run", "--save-dir", ""], "Invalid value for --save-dir: must be a path, but is empty (see --help)"),
-    (["run", "--config", "a\nb"], "--config a\\nb can't be read: No such file or directory"),
+    (["run", "--config", "a\nb.yaml"], "--config a\\nb.yaml can't be read: No such file or directory"),
     (
         ["run", "--config", "/dev/zero"],
         "--config /dev/zero is no file, but a pipe or a device; write what it holds into a file and name that",

@@ -1,6 +1,5 @@
 """The package as a script, a notebook and an interactive session use it."""
 
-import shutil
 import subprocess
 import sys
 import textwrap
@@ -175,28 +174,3 @@ def test_in_a_notebook_a_table_is_shown_once_and_if_quiet_not_at_all() -> None:
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
-
-
-# ---------------------------------------------------------------------- the wheel
-
-
-@pytest.mark.slow
-def test_a_wheel_has_the_config_files_and_messages_name_their_place(tmp_path: Path) -> None:
-    """Built from a copy, installed beside nothing else, used from an empty directory."""
-    root = Path(__file__).parents[1]
-    source, place = tmp_path / "source", tmp_path / "place"
-    for name in ("src", "configs"):
-        shutil.copytree(root / name, source / name)
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(root / name, source)
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-build-isolation", "--no-deps", "--no-index"]
-    # Without --ignore-installed pip uninstalls the package in the environment of the tests, whatever the prefix.
-    pip += ["--ignore-installed", "--prefix", str(place)]
-    subprocess.run([*pip, str(source)], check=True, timeout=200, capture_output=True)
-    (packages,) = place.rglob("site-packages")
-    code = "from cnn_lstm_hyperopt.config.shipped import shipped_config; print(shipped_config('small.yaml'))"
-    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(packages)!r}); {code}"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    named = Path(done.stdout.strip())
-    assert named.read_text() == (root / "configs/hyperopt/small.yaml").read_text()
-    assert place in named.parents

@@ -166,8 +166,3 @@ def test_template_holds_the_defaults() -> None:
     different = {"search_space": True, "study": True, "sampler": {"type", "n_startup_trials"}, "pruner": {"type"}}
     assert template.model_dump(exclude=different) == defaults.model_dump(exclude=different)
     assert template.study.model_dump(exclude={"name"}) == defaults.study.model_dump(exclude={"name"})
-
-
-@pytest.mark.parametrize("name", ["demo.yaml", "small.yaml", "cnn_lstm_hyperopt_config.yaml"])
-def test_shipped_configurations_load(name: str) -> None:
-    assert load_settings(ROOT / "configs" / "hyperopt" / name, environment={}).search_space.searched()

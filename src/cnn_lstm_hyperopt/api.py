@@ -13,6 +13,7 @@ import optuna
 
 from cnn_lstm_hyperopt.config import DataSettings, Settings, load_settings
 from cnn_lstm_hyperopt.config.loader import merge, read_settings
+from cnn_lstm_hyperopt.config.profiles import config_path
 from cnn_lstm_hyperopt.config.yaml_reader import read_yaml
 from cnn_lstm_hyperopt.data.dataloaders.loaders import dataset_from_loaders
 from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
@@ -41,8 +42,7 @@ class CNNLSTMHyperparameterOptimizer:
 
     Args:
         data_loaders: (train, validation, test). Each yields ``(x, y_class)`` or ``(x, y_class, y_reg)`` with ``x`` of shape
-            ``(batch, time, features)``. None: the bars of the data section of ``config``, or the synthetic market if ``config``
-            has no such section.
+            ``(batch, time, features)``. None: the bars that the data section of ``config`` names.
         input_dim: number of features; checked against the loaders.
         dates: dates of the windows of the training, validation and test loader: three sequences. Each has one entry per window
             in the order of the loader (datetimes, ISO text, or integers that increase with time), or is None. Windows without
@@ -51,7 +51,8 @@ class CNNLSTMHyperparameterOptimizer:
             dependent.
         save_dir: directory for all output.
         study_name: name of the study.
-        config: settings as a YAML file or as a nested mapping, such as ``{"training": {"max_epochs": 5}}``.
+        config: settings as a YAML file, a profile (``"small"``, ``"laptop"``, ``"gpu"``, ``"demo"``), or a nested mapping
+            such as ``{"training": {"max_epochs": 5}}``.
         resume: continue the study in ``save_dir``.
         quiet: print nothing. ``run.log`` has the full output.
 
@@ -74,7 +75,7 @@ class CNNLSTMHyperparameterOptimizer:
     ) -> None:
         _require_types(study_name, resume=resume, quiet=quiet)
         self._base = read_settings(config, "config")
-        self._file = Path(config) if isinstance(config, (str, os.PathLike)) else None
+        self._file = config_path(config, "config") if isinstance(config, (str, os.PathLike)) else None
         self._arguments: dict[str, Any] = {} if save_dir is None else {"save_dir": save_dir}
         if data_loaders is None and input_dim is not None:
             raise ConfigError(
@@ -106,6 +107,13 @@ class CNNLSTMHyperparameterOptimizer:
         weakref.finalize(self, _close_in_process, self._closing, os.getpid())
         self._session: Session | None = None
         self.settings = self._settings({})
+        if not (resume or self.settings.data.is_named):
+            raise ConfigError(
+                "data_loaders or the data section of config must name the data, such as config={'data': {'data_dir': 'bars'}};"
+                " config='demo' runs the demonstration",
+                field="data.source",
+                code="no-data",
+            )
         check_save_dir(self.settings.save_dir, resume=resume, data_dir=self.settings.data.data_dir)
         self.dataset = self._dataset(data_loaders, input_dim, dates, groups)
 

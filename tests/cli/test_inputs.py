@@ -294,16 +294,16 @@ def test_a_flag_sets_its_setting_and_no_other(settings_of, arguments, path, expe
 
 def test_the_portfolio_can_be_left_out_and_taken_again(settings_of, tmp_path):
     (tmp_path / "my.yaml").write_text("study: {portfolio: false}\n")
-    assert settings_of("run", "--no-portfolio")["settings"].study.portfolio is False
-    assert settings_of("run", "--config", "my.yaml")["settings"].study.portfolio is False
-    assert settings_of("run", "--config", "my.yaml", "--portfolio")["settings"].study.portfolio is True
+    assert settings_of(*REAL, "--no-portfolio")["settings"].study.portfolio is False
+    assert settings_of(*REAL, "--config", "my.yaml")["settings"].study.portfolio is False
+    assert settings_of(*REAL, "--config", "my.yaml", "--portfolio")["settings"].study.portfolio is True
 
 
 def test_what_is_enqueued_is_a_path_from_here(settings_of, tmp_path):
     (tmp_path / "my.yaml").write_text("study: {enqueue: theirs.yaml}\n")
-    assert settings_of("run")["settings"].study.enqueue is None
-    assert settings_of("run", "--config", "my.yaml")["settings"].study.enqueue == tmp_path / "theirs.yaml"
-    given = settings_of("run", "--config", "my.yaml", "--enqueue", "mine.json")
+    assert settings_of(*REAL)["settings"].study.enqueue is None
+    assert settings_of(*REAL, "--config", "my.yaml")["settings"].study.enqueue == tmp_path / "theirs.yaml"
+    given = settings_of(*REAL, "--config", "my.yaml", "--enqueue", "mine.json")
     assert given["settings"].study.enqueue == tmp_path / "mine.json"
 
 
@@ -313,6 +313,7 @@ def test_every_flag_is_tried_above_or_is_a_switch():
     }
     switches = {
         "--resume",
+        "--demo",
         "--dry-run",
         "--recalibrate",
         "--quiet",
@@ -358,11 +359,6 @@ def test_symbols_of_the_synthetic_market_may_be_named_with_their_source(settings
     assert (data.source, data.symbols) == ("synthetic", ("SYN1",))
 
 
-def test_no_source_means_the_synthetic_market(settings_of):
-    assert settings_of("run")["settings"].data.source == "synthetic"
-    assert settings_of("run", "--target", "volatility", "--horizon", "2")["settings"].data.source == "synthetic"
-
-
 def test_symbols_of_the_synthetic_market_may_stand_in_the_file(settings_of, tmp_path):
     (tmp_path / "my.yaml").write_text("data: {symbols: [SYN1]}\n")
     assert settings_of("run", "--config", "my.yaml")["settings"].data.symbols == ("SYN1",)
@@ -393,14 +389,14 @@ def workers_of(monkeypatch):
 def test_the_command_line_uses_all_cores_unless_something_says_otherwise(workers_of, tmp_path, monkeypatch):
     (tmp_path / "two.yaml").write_text("workers: 2\n")
     (tmp_path / "other.yaml").write_text("study: {seed: 2}\n")
-    assert workers_of("run") == "auto"
-    assert workers_of("run", "--config", "other.yaml") == "auto"
-    assert workers_of("run", "--config", "two.yaml") == 2
-    assert workers_of("run", "--config", "two.yaml", "--workers", "auto") == "auto"
-    assert workers_of("run", "--config", "two.yaml", "--workers", "3") == 3
+    assert workers_of(*REAL) == "auto"
+    assert workers_of(*REAL, "--config", "other.yaml") == "auto"
+    assert workers_of(*REAL, "--config", "two.yaml") == 2
+    assert workers_of(*REAL, "--config", "two.yaml", "--workers", "auto") == "auto"
+    assert workers_of(*REAL, "--config", "two.yaml", "--workers", "3") == 3
     monkeypatch.setenv("CNN_LSTM_HYPEROPT__WORKERS", "4")
-    assert workers_of("run") == workers_of("run", "--config", "two.yaml") == 4
-    assert workers_of("run", "--workers", "1") == 1
+    assert workers_of(*REAL) == workers_of(*REAL, "--config", "two.yaml") == 4
+    assert workers_of(*REAL, "--workers", "1") == 1
 
 
 @pytest.mark.parametrize("workers", [1, 2, "auto"])

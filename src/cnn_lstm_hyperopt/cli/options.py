@@ -148,7 +148,12 @@ class DataOptions:
     cv_folds: Annotated[int | None, Parameter(converter=whole, group=_DATA, help=_help("cv_folds"))] = None
     config: Annotated[
         Path | None,
-        Parameter(converter=path_of, group=_RUN, help="YAML file with settings and search space. Flags override it."),
+        Parameter(
+            converter=path_of,
+            group=_RUN,
+            help="YAML file with settings and search space, or the name of a profile in the package: small (a small search"
+            " space for a CPU), laptop (the full space with short trials), gpu (a larger space). Flags override it.",
+        ),
     ] = None
     debug: Annotated[
         bool, Parameter(group=_RUN, negative="", help="Show the traceback of an error and log every epoch.")
@@ -227,6 +232,14 @@ class RunOptions(DataOptions):
     mlflow: Annotated[bool | None, Parameter(group=_RUN, negative="--no-mlflow", help=_help("mlflow"))] = None
     tracking_uri: Annotated[str | None, Parameter(group=_RUN, help=_help("tracking_uri"))] = None
     register: Annotated[str | None, Parameter(group=_RUN, help=_help("register"))] = None
+    demo: Annotated[
+        bool,
+        Parameter(
+            group=_DATA,
+            negative="",
+            help="Run the demonstration: five symbols of the real daily bars in the package, 30 trials, a few minutes.",
+        ),
+    ] = False
     resume: Annotated[
         bool,
         Parameter(

@@ -24,6 +24,7 @@ from cnn_lstm_hyperopt.cli.options import (
     whole,
 )
 from cnn_lstm_hyperopt.config import Settings
+from cnn_lstm_hyperopt.config.profiles import DEMO
 from cnn_lstm_hyperopt.errors import ConfigError, InterruptedRunError
 from cnn_lstm_hyperopt.run_dir.paths import BACKUP_FILE, RESULTS_FILE, STUDY_FILE, resume_command
 from cnn_lstm_hyperopt.utils.processes import THREAD_VARIABLES, outliving_the_terminal
@@ -33,12 +34,15 @@ from cnn_lstm_hyperopt.utils.processes import THREAD_VARIABLES, outliving_the_te
 def run(*, options: RunOptions | None = None) -> None:
     """Search for the best models. With --retrain-best, also retrain and test them.
 
-    Examples: run --use-real-data --symbols AAPL IBM MSFT --target volatility --n-trials 100 --retrain-best;
+    Examples: run --demo;
+    run --data-dir bars/ --config small --target volatility --retrain-best;
+    run --use-real-data --symbols AAPL IBM MSFT --target volatility --n-trials 100 --retrain-best;
     run --data-dir bars/ --config my.yaml --timeout 3600.
     """
     given = options or RunOptions()
-    settings = settings_of(given.config, given.overrides())
+    settings = settings_of(_profile(given), given.overrides())
     _symbols_need_real_bars(given, settings)
+    _require_data(given, settings)
     if given.resume:
         _begun_before(given)
         _fits_what_is_there(settings.save_dir, n_trials=given.n_trials, name=given.study_name)
@@ -186,6 +190,41 @@ def _fits_what_is_there(save_dir: Path, *, n_trials: int | None, name: str | Non
         )
     if name is not None and name != stored:
         raise ConfigError(f"--study-name {name}: the study in {save_dir} is named {stored}; leave it out")
+
+
+def _profile(given: RunOptions) -> Path | None:
+    """Return ``--config``, or the demonstration.
+
+    Raises:
+        ConfigError: ``--demo`` comes with another source of data or another file.
+    """
+    if not given.demo:
+        return given.config
+    for flag, value in (("--config", given.config), ("--data-dir", given.data_dir), ("--source", given.source)):
+        if value is not None:
+            raise ConfigError(
+                f"--demo brings its own settings and data; leave out --demo or {flag}",
+                field="--demo",
+                code="demo-with-other-data",
+            )
+    return Path(DEMO)
+
+
+def _require_data(given: RunOptions, settings: Settings) -> None:
+    """Refuse to search for hours on a synthetic market that the user did not ask for.
+
+    Commands of the specification name no data but give ``--n-trials``; these run on the synthetic market.
+
+    Raises:
+        ConfigError: no flag, variable or file names the data, and ``--n-trials`` is missing.
+    """
+    if given.n_trials is None and not given.resume and not settings.data.is_named:
+        raise ConfigError(
+            "run needs data: --data-dir DIR (your SYMBOL.csv or SYMBOL.parquet files), --use-real-data (daily bars in the"
+            " package), or --demo (a few minutes on these bars)",
+            field="data.source",
+            code="no-data",
+        )
 
 
 def _symbols_need_real_bars(given: DataOptions, settings: Settings) -> None:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from cnn_lstm_hyperopt.config.environment import environment_settings
 from cnn_lstm_hyperopt.config.messages import explain, holds
+from cnn_lstm_hyperopt.config.profiles import config_path
 from cnn_lstm_hyperopt.config.schema import Settings
 from cnn_lstm_hyperopt.config.search_space import PARAMETERS
 from cnn_lstm_hyperopt.config.yaml_reader import dump_yaml, read_yaml
@@ -32,7 +33,7 @@ def load_settings(
     Overrides (flags, arguments) take precedence over the environment, then the file, then the defaults.
 
     Args:
-        base: path of a YAML file, or a mapping with the same content; None: the defaults.
+        base: path of a YAML file, name of a profile such as ``small``, or a mapping with the same content; None: the defaults.
         overrides: nested dict with the highest precedence, such as ``{"study": {"n_trials": 40}}``.
         environment: variables such as ``CNN_LSTM_HYPEROPT__STUDY__N_TRIALS=40``; None: those of the process.
         file: file that ``base`` was read from, if ``base`` is not a path. Errors start with its name.
@@ -41,8 +42,8 @@ def load_settings(
     Raises:
         ConfigError: the file can't be read or a setting is wrong; the text lists every error with its field.
     """
-    if isinstance(base, (str, os.PathLike)):
-        file = Path(base)
+    if isinstance(base, (str, os.PathLike)) and os.fspath(base):
+        file = base = config_path(base, "--config")
     raw = read_settings(base, "base")
     for name, given in (("overrides", overrides), ("environment", environment)):
         if given is not None and not isinstance(given, Mapping):
@@ -82,7 +83,7 @@ def read_settings(given: str | os.PathLike[str] | Mapping[str, Any] | None, name
     """Return the settings that an argument gives: the content of a YAML file, a mapping, or nothing.
 
     Args:
-        given: path of a YAML file, a mapping of settings, or None.
+        given: path of a YAML file, name of a profile, a mapping of settings, or None.
         name: of the argument, for the error.
 
     Raises:
@@ -97,7 +98,7 @@ def read_settings(given: str | os.PathLike[str] | Mapping[str, Any] | None, name
             raise ConfigError(
                 f"{name} must be a YAML file or a mapping of settings, but is an empty text; leave it out"
             )
-        return read_yaml(Path(given))
+        return read_yaml(config_path(given, name))
     raise ConfigError(f"{name} must be a YAML file or a mapping of settings, but got {shown(given)}")
 
 

@@ -10,7 +10,6 @@ import pandas as pd
 import torch
 
 from cnn_lstm_hyperopt.config import Settings
-from cnn_lstm_hyperopt.config.shipped import shipped_config
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.data.windows import Fold, Windows
 from cnn_lstm_hyperopt.errors import ConfigError
@@ -80,7 +79,7 @@ class Setup:
             raise ConfigError(
                 f"no configuration of the search space keeps the limits ({self.plan.limits}):"
                 f" {len(self.sampled.configurations)} random ones were tried on paper; raise them, lower training.max_epochs or"
-                f" data.train_share, or take a space of smaller models ({shipped_config('small.yaml')} is one)"
+                f" data.train_share, or use a smaller search space, such as that of --config small"
             )
         finished = [record for record in records if record.finished]
         epochs = [r.attributes.get("epochs", 0.0) / self.plan.max_epochs for r in finished]

@@ -233,6 +233,11 @@ class DataSettings(Section):
             )
 
     @property
+    def is_named(self) -> bool:
+        """Whether a flag, a variable or a file names the data; otherwise they are the synthetic market."""
+        return not self.model_fields_set.isdisjoint({"source", "symbols"})
+
+    @property
     def bar_folds(self) -> int:
         """``cv_folds`` of bars, whose validation is as large as ``split`` says: ``auto`` is 1."""
         return 1 if self.cv_folds == "auto" else self.cv_folds

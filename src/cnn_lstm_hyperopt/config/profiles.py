@@ -1,0 +1,42 @@
+"""The config files that come with the package. ``--config small`` and ``config="small"`` name one of them."""
+
+import os
+from pathlib import Path
+
+from cnn_lstm_hyperopt.errors import ConfigError
+from cnn_lstm_hyperopt.utils.text import did_you_mean, printable
+
+_FOLDERS = (Path(__file__).parent / "profile_files", Path(__file__).parents[3] / "configs" / "hyperopt")
+"""In an installed wheel, and in the repository."""
+DEMO = "demo"
+
+
+def profiles() -> dict[str, Path]:
+    """Return the config files of the package by name."""
+    paths = next((sorted(found) for folder in _FOLDERS if (found := list(folder.glob("*.yaml")))), [])
+    return {path.stem: path for path in paths}
+
+
+def config_path(given: str | os.PathLike[str], flag: str) -> Path:
+    """Return the path of a config file: the given file if it exists, or the profile of that name.
+
+    Args:
+        given: path of a file, or name of a profile.
+        flag: flag or argument that gives it, for the error.
+
+    Raises:
+        ConfigError: a plain word is neither a file nor a profile.
+    """
+    path = Path(given)
+    name = os.fspath(given)
+    known = profiles()
+    exists = os.path.lexists(path)
+    if "." in name or path.name != name or (exists and not (name in known and path.is_dir())):
+        return path
+    if name not in known:
+        raise ConfigError(
+            f"{flag} {printable(name)} is neither a file nor a profile ({', '.join(known)}){did_you_mean(name, known)}",
+            field=flag,
+            code="unknown-profile",
+        )
+    return known[name]
