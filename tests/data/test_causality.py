@@ -12,6 +12,13 @@ from cnn_lstm_hyperopt.data.own_features import BUILT_IN
 from cnn_lstm_hyperopt.errors import DataError
 
 
+def refused(code: str, function, frame: pd.DataFrame) -> DataError:
+    with pytest.raises(DataError) as caught:
+        check(function, frame)
+    assert (caught.value.field, caught.value.code) == ("mine", code)
+    return caught.value
+
+
 def check(function, frame: pd.DataFrame) -> None:
     check_recomputed(lambda part, _: function(part).to_numpy(np.float64)[:, None], frame, ["mine"], "AAPL")
 
@@ -63,16 +70,14 @@ HONEST = {
 @pytest.mark.parametrize("step", ["B", "15min"])
 @pytest.mark.parametrize("leak", LEAKS.values(), ids=LEAKS)
 def test_a_function_that_looks_ahead_is_found(make_frame, leak, step):
-    with pytest.raises(DataError, match=r"^AAPL: the feature mine looks ahead: on .* use only rows up to the bar"):
-        check(leak, make_frame(1500, step=step))
+    refused("looks-ahead", leak, make_frame(1500, step=step))
 
 
 @pytest.mark.parametrize(
     ("unit", "step", "bars"), [("D", "15min", 700), ("W", "h", 1500), ("M", "B", 500), ("Y", "B", 1500)]
 )
 def test_a_maximum_of_a_day_week_month_or_year_that_is_not_over_is_found(make_frame, unit, step, bars):
-    with pytest.raises(DataError, match="looks ahead"):
-        check(calendar_max(unit), make_frame(bars, step=step))
+    refused("looks-ahead", calendar_max(unit), make_frame(bars, step=step))
 
 
 def test_a_gap_that_is_filled_with_what_comes_after_is_found_though_gaps_are_rare(make_frame):
@@ -80,8 +85,7 @@ def test_a_gap_that_is_filled_with_what_comes_after_is_found_though_gaps_are_rar
     frame.iloc[[313, 314, 315], frame.columns.get_loc("mood")] = [np.nan, np.nan, 2.0]
     check(lambda f: f["mood"], frame)
     check(lambda f: f["mood"].ffill(), frame)
-    with pytest.raises(DataError, match=r"on 2011-03-18 it is 2, but nan without the bars after 2011-03-18"):
-        check(lambda f: f["mood"].bfill(), frame)
+    assert "2011-03-18" in str(refused("looks-ahead", lambda f: f["mood"].bfill(), frame))
 
 
 @pytest.mark.parametrize("step", ["B", "15min"])
@@ -97,32 +101,16 @@ def test_the_eleven_pass(make_frame):
 @settings(max_examples=15, deadline=None)
 @given(lead=st.integers(1, 300), seed=st.integers(0, 100))
 def test_any_lead_is_found(make_frame, lead, seed):
-    with pytest.raises(DataError, match="looks ahead"):
-        check(lambda f: f["close"].shift(-lead), make_frame(700, seed))
+    refused("looks-ahead", lambda f: f["close"].shift(-lead), make_frame(700, seed))
 
 
-def test_the_error_names_the_bar_both_values_and_the_cure(make_frame):
-    frame = make_frame(100)
-    frame["close"] = np.arange(100.0)
-    expected = (
-        "AAPL: the feature mine looks ahead: on 2010-02-18 it is 34, but nan without the bars after 2010-02-18; use only rows up"
-        " to the bar: shift(1), rolling(...), expanding()"
-    )
-    with pytest.raises(DataError) as caught:
-        check(lambda f: f["close"].shift(-1), frame)
-    assert str(caught.value) == expected
-
-
-def test_only_the_length_of_the_frame_is_changed_by_a_function_that_hides_from_truncation(make_frame):
-    """It looks ahead in whole frames only: other bars after t give it away."""
+def test_a_function_that_looks_ahead_in_whole_frames_only_is_found(make_frame):
+    """Other bars after t reveal it, and fewer bars do not."""
     frame = make_frame(500)
-    with pytest.raises(DataError, match=r"looks ahead: .* with other bars after"):
-        check(lambda f: f["close"].shift(-1) if len(f) == 500 else frame["close"].shift(-1)[: len(f)], frame)
+    hidden = frame["close"].shift(-1)
+    refused("looks-ahead", lambda f: f["close"].shift(-1) if len(f) == 500 else hidden[: len(f)], frame)
 
 
 def test_a_random_feature_is_called_random(make_frame):
     random = np.random.default_rng()
-    with pytest.raises(
-        DataError, match=r"^AAPL: the feature mine is random: on .* the same bars must give the same values$"
-    ):
-        check(lambda f: pd.Series(random.normal(size=len(f)), f.index), make_frame(200))
+    refused("random-feature", lambda f: pd.Series(random.normal(size=len(f)), f.index), make_frame(200))

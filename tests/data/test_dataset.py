@@ -23,70 +23,71 @@ from cnn_lstm_hyperopt.errors import DataError
 FIVE = ("AAPL", "IBM", "MSFT", "NVDA", "AMZN")
 
 
+SPAN = {"start": date(2000, 3, 1), "end": date(2013, 3, 1)}
+SPLITS = ("train", "validation", "test")
+
+
 @pytest.fixture(scope="module")
 def embedded() -> Dataset:
-    return prepare_dataset(
-        DataSettings(
-            source="embedded",
-            symbols=FIVE,
-            start=date(2000, 3, 1),
-            end=date(2013, 3, 1),
-            target="volatility",
-            train_share=0.25,
-        )
-    )
+    return prepare_dataset(DataSettings(source="embedded", symbols=FIVE, **SPAN, target="volatility", train_share=0.25))
 
 
-def write(folder, name, frame):
-    frame.to_csv(folder / f"{name}.csv")
+@pytest.fixture
+def folder(tmp_path, make_frame):
+    """Bars of two symbols."""
+    return write(tmp_path, A=make_frame(400, 1), B=make_frame(400, 2))
 
 
-def read_bars(path):
-    return pd.read_csv(path, index_col="date", parse_dates=True)
+def write(folder, **frames):
+    for name, frame in frames.items():
+        frame.to_csv(folder / f"{name}.csv")
+    return folder
+
+
+def of_folder(folder, **asked) -> Dataset:
+    return prepare_dataset(DataSettings(data_dir=folder, **{"lookback": 5, **asked}))
+
+
+def synthetic(*symbols, **asked) -> Dataset:
+    return prepare_dataset(DataSettings(symbols=symbols or ("SYN1",), lookback=10, **asked))
 
 
 def test_counts_dates_and_balance_of_the_embedded_five(embedded):
     splits = embedded.description["splits"]
     assert (len(embedded.train), len(embedded.validation), len(embedded.test)) == (11115, 2380, 2380)
-    assert [splits[name]["windows"] for name in ("train", "validation", "test")] == [11115, 2380, 2380]
-    assert (splits["train"]["first"], splits["train"]["last"]) == ("2000-07-12", "2009-05-14")
-    assert (splits["validation"]["first"], splits["validation"]["last"]) == ("2009-05-18", "2011-04-05")
-    assert (splits["test"]["first"], splits["test"]["last"]) == ("2011-04-07", "2013-02-28")
+    assert [(splits[name]["windows"], splits[name]["first"], splits[name]["last"]) for name in SPLITS] == [
+        (11115, "2000-07-12", "2009-05-14"),
+        (2380, "2009-05-18", "2011-04-05"),
+        (2380, "2011-04-07", "2013-02-28"),
+    ]
     for name in splits:
         counts, shares = splits[name]["class_counts"], splits[name]["class_shares"]
         assert sum(counts) == splits[name]["windows"]
         assert shares == [count / sum(counts) for count in counts]
         assert 0.4 < shares[1] < 0.6
     assert embedded.description["class_names"] == ["calm", "volatile"]
-    assert embedded.description["windows"]["NVDA"] == {
-        "train": 2223,
-        "validation": 476,
-        "test": 476,
-        "purged": 2,
-    }
+    assert embedded.description["windows"]["NVDA"] == {"train": 2223, "validation": 476, "test": 476, "purged": 2}
+    assert len(embedded.warnings) == 1  # of survivorship
 
 
 def test_shapes_and_types(embedded):
-    batch = embedded.train.gather(torch.arange(5))
-    assert batch.shape == (5, 60, 11)
-    assert batch.dtype == torch.float32
-    assert embedded.train.labels.dtype == torch.int64
-    assert embedded.train.values is not None
-    assert embedded.train.values.dtype == torch.float32
-    assert embedded.train.dates.dtype == np.dtype("datetime64[ns]")
+    train, batch = embedded.train, embedded.train.gather(torch.arange(5))
+    assert (batch.shape, batch.dtype) == ((5, 60, 11), torch.float32)
+    assert (train.labels.dtype, train.values.dtype) == (torch.int64, torch.float32)
+    assert train.dates.dtype == np.dtype("datetime64[ns]")
     assert embedded.feature_names == FEATURE_NAMES
     assert (embedded.n_classes, embedded.class_names) == (2, ("calm", "volatile"))
     assert embedded.value_name == "ln(ln(high / low)) of bar t+1"
     assert embedded.has_regression
-    assert float(embedded.train.series.abs().max()) <= 10
-    assert embedded.train.series is embedded.validation.series
-    assert embedded.value_mean == pytest.approx(float(embedded.train.values.mean()), abs=1e-4)
-    assert embedded.value_std == pytest.approx(float(embedded.train.values.std()), rel=1e-3)
+    assert float(train.series.abs().max()) <= 10
+    assert train.series is embedded.validation.series
+    assert embedded.value_mean == pytest.approx(float(train.values.mean()), abs=1e-4)
+    assert embedded.value_std == pytest.approx(float(train.values.std()), rel=1e-3)
 
 
 def test_every_window_is_its_symbols_own_bars(embedded):
     """Against windows cut from each symbol's frame alone."""
-    bars, _ = EmbeddedSource().load(FIVE, date(2000, 3, 1), date(2013, 3, 1))
+    bars, _ = EmbeddedSource().load(FIVE, *SPAN.values())
     frames = {each.symbol: each.frame for each in bars}
     assert embedded.scaler is not None
     for windows in (embedded.train, embedded.validation, embedded.test.open()):
@@ -105,7 +106,7 @@ def test_search_train_is_an_even_share_of_train(embedded):
 
 
 def test_the_scaler_equals_scikit_learn_on_bars_of_training_windows(embedded):
-    bars, _ = EmbeddedSource().load(FIVE, date(2000, 3, 1), date(2013, 3, 1))
+    bars, _ = EmbeddedSource().load(FIVE, *SPAN.values())
     rows = []
     for each in bars:
         features, ends, dates = frame_windows(each.frame, 60, 10)
@@ -123,17 +124,15 @@ def test_the_scaler_equals_scikit_learn_on_bars_of_training_windows(embedded):
     np.testing.assert_allclose(embedded.scaler.std, expected.scale_, rtol=1e-9)
 
 
-def test_changed_validation_and_test_bars_change_nothing_of_training(tmp_path, make_frame):
-    settings = DataSettings(data_dir=tmp_path, lookback=10, horizon=2)
-    for name, seed in (("A", 1), ("B", 2)):
-        write(tmp_path, name, make_frame(400, seed))
-    before = prepare_dataset(settings)
+def test_changed_validation_and_test_bars_change_nothing_of_training(folder, make_frame):
+    asked = {"lookback": 10, "horizon": 2}
+    before = of_folder(folder, **asked)
     cut = pd.Timestamp(before.description["cuts"]["validation"])
     for name, seed in (("A", 1), ("B", 2)):
         frame = make_frame(400, seed)
         frame.loc[frame.index >= cut] *= np.linspace(2, 5, int((frame.index >= cut).sum()))[:, None]
-        write(tmp_path, name, frame)
-    after = prepare_dataset(settings)
+        write(folder, **{name: frame})
+    after = of_folder(folder, **asked)
     every = torch.arange(len(before.train))
     assert after.scaler == before.scaler
     assert (after.value_mean, after.value_std) == (before.value_mean, before.value_std)
@@ -144,117 +143,107 @@ def test_changed_validation_and_test_bars_change_nothing_of_training(tmp_path, m
 
 
 def test_holes_start_segments_and_shrink_the_windows(tmp_path, make_frame):
-    write(tmp_path, "A", make_frame(400, holes=(200,)))
-    data = prepare_dataset(DataSettings(data_dir=tmp_path, lookback=10))
+    write(tmp_path, A=make_frame(400, holes=(200,)))
+    data = of_folder(tmp_path, lookback=10)
     assert data.description["symbols"]["A"]["segments"] == 2
     total = len(data.train) + len(data.validation) + len(data.test) + data.description["windows"]["A"]["purged"]
     assert total == 2 * (200 - 33 - 10)
-    joined = prepare_dataset(DataSettings(data_dir=tmp_path, lookback=10, max_gap_days=60))
-    assert joined.description["symbols"]["A"]["segments"] == 1
+    assert of_folder(tmp_path, lookback=10, max_gap_days=60).description["symbols"]["A"]["segments"] == 1
 
 
 @pytest.mark.parametrize(("horizon", "purge"), [(1, None), (5, None), (2, 9)])
-def test_purge_windows_of_each_symbol_go_at_each_cut(tmp_path, make_frame, horizon, purge):
-    for name, seed in (("A", 1), ("B", 2)):
-        write(tmp_path, name, make_frame(400, seed))
-    data = prepare_dataset(DataSettings(data_dir=tmp_path, lookback=5, horizon=horizon, purge=purge))
-    expected = 2 * (purge or horizon)
-    assert [data.description["windows"][name]["purged"] for name in ("A", "B")] == [expected, expected]
-    assert data.description["purge"] == (purge or horizon)
+def test_purge_windows_of_each_symbol_go_at_each_cut(folder, horizon, purge):
+    facts = of_folder(folder, horizon=horizon, purge=purge).description
+    assert [facts["windows"][name]["purged"] for name in ("A", "B")] == [2 * (purge or horizon)] * 2
+    assert facts["purge"] == (purge or horizon)
 
 
-def test_the_test_period_has_one_door_that_counts(embedded, tmp_path, make_frame):
-    write(tmp_path, "A", make_frame(300))
-    test = prepare_dataset(DataSettings(data_dir=tmp_path, lookback=5)).test
-    assert len(test) > 0
-    assert test.times_opened == 0
-    assert len(test.open()) == len(test)
-    test.open()
+def test_the_test_set_counts_its_evaluations(folder):
+    test = of_folder(folder).test
+    assert (len(test) > 0, test.times_opened) == (True, 0)
+    assert len(test.open()) == len(test.open()) == len(test)
     assert test.times_opened == 2
-    assert repr(test) == f"LockedPeriod({len(test)} windows, opened 2 times)"
 
 
-def test_the_description_is_strict_json_and_reproducible(tmp_path, make_frame):
-    write(tmp_path, "A", make_frame(300))
-    settings = DataSettings(data_dir=tmp_path, lookback=5)
-    first, second = prepare_dataset(settings).description, prepare_dataset(settings).description
+def test_the_description_is_strict_json_and_reproducible(folder):
+    first, second = of_folder(folder).description, of_folder(folder).description
     assert json.loads(json.dumps(first, allow_nan=False)) == first == second
-    assert set(first["symbols"]["A"]) == {
-        "first",
-        "last",
-        "bars",
-        "segments",
-        "sha256",
-        "adjustment",
-        "problems",
-    }
-    other = prepare_dataset(settings.model_copy(update={"horizon": 2})).description
-    assert other["sha256"] != first["sha256"]
+    keys = {"first", "last", "bars", "segments", "sha256", "adjustment", "problems"}
+    assert set(first["symbols"]["A"]) == keys
 
 
-def test_warnings_of_direction_and_of_a_symbol_without_training_windows(tmp_path, make_frame):
-    write(tmp_path, "OLD", make_frame(400))
-    write(tmp_path, "NEW", make_frame(70, start="2011-05-02"))
-    write(tmp_path, "TINY", make_frame(20))
-    data = prepare_dataset(DataSettings(data_dir=tmp_path, lookback=10))
-    cuts = data.description["cuts"]
-    rest = (
-        f"training ends before {cuts['validation']}, test begins at {cuts['test']},"
-        " and the first window needs 44 bars without a hole"
-    )
-    assert [warning for warning in data.warnings if "prices are taken as they are" not in warning] == [
-        f"NEW has no training windows: its 70 bars run from 2011-05-02 to 2011-08-05, {rest}",
-        f"TINY has no training windows: its 20 bars run from 2010-01-04 to 2010-01-29, {rest}",
-        "target direction is near noise: AUC 0.46–0.54 on every symbol tried; --target volatility is learnable",
-    ]
+def test_symbols_without_training_windows_and_the_target_direction_are_warned_of(tmp_path, make_frame):
+    write(tmp_path, OLD=make_frame(400), NEW=make_frame(70, start="2011-05-02"), TINY=make_frame(20))
+    data = of_folder(tmp_path, lookback=10)
+    new, tiny, direction = data.warnings[-3:]
+    for line, facts in ((new, ("NEW", "70", "2011-05-02", "2011-08-05")), (tiny, ("TINY", "20", "2010-01-29"))):
+        assert all(fact in line for fact in (*facts, *data.description["cuts"].values(), "44 bars"))
+    assert "--target volatility" in direction
     assert data.description["warnings"] == list(data.warnings)
+    assert synthetic().warnings == ()
 
 
-def test_the_embedded_five_are_warned_of_as_survivors_only(embedded):
-    (warning,) = embedded.warnings
-    assert "survivorship" in warning
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({}, 0.72),
+        ({"horizon": 2}, None),
+        ({"target": "volatility"}, None),
+        ({"direction_classes": 3}, None),
+        ({"source": "embedded", "symbols": ("AAPL",), "target": "direction"}, None),
+    ],
+)
+def test_the_best_accuracy_is_known_of_the_synthetic_market_only(asked, expected):
+    facts = prepare_dataset(DataSettings(**{"symbols": ("SYN1", "SYN2"), "lookback": 10, **asked})).description
+    assert facts["best_attainable_accuracy"] == expected
+    assert facts["source"] == asked.get("source", "synthetic")
+    assert list(facts["symbols"]) == list(asked.get("symbols", ("SYN1", "SYN2")))
 
 
-def test_too_few_bars_say_how_many_there_are_and_how_many_are_needed(tmp_path, make_frame):
-    write(tmp_path, "A", make_frame(93))
-    write(tmp_path, "B", make_frame(50))
-    with pytest.raises(
-        DataError, match=r"lookback 60, horizon 1 .* need 94 bars .* there are: A 93, B 50; give more bars"
-    ):
-        prepare_dataset(DataSettings(data_dir=tmp_path))
-    write(tmp_path, "A", make_frame(94))
-    with pytest.raises(DataError, match=r"can't split 1 windows on 1 dates"):
-        prepare_dataset(DataSettings(data_dir=tmp_path))
+def calm(frame):
+    """Bars of one price."""
+    frame[:] = 5.0
+    return frame
 
 
-def test_no_source_is_the_synthetic_market_whose_best_accuracy_is_known():
-    data = prepare_dataset(DataSettings(symbols=("SYN1", "SYN2"), lookback=10))
-    assert (data.description["source"], data.description["best_attainable_accuracy"]) == ("synthetic", 0.72)
-    assert list(data.description["symbols"]) == ["SYN1", "SYN2"]
-    assert data.warnings == ()  # that direction is near noise is not true here
-    json.dumps(data.description, allow_nan=False)
+def jump(frame):
+    """A single move beyond the dead zone."""
+    frame.iloc[100:, :4] *= 1.5
+    return frame
 
 
-@pytest.mark.parametrize("change", [{"horizon": 2}, {"target": "volatility"}])
-def test_of_other_questions_the_best_accuracy_is_not_known(change):
-    data = prepare_dataset(DataSettings(symbols=("SYN1",), lookback=10, **change))
-    assert data.description["best_attainable_accuracy"] is None
+def late(frame):
+    """Wild bars come late, so the first fold has none."""
+    frame.iloc[:450, :4] = 50.0
+    return frame
 
 
-def test_another_synthetic_seed_is_another_dataset():
-    same, again, other = (
-        prepare_dataset(DataSettings(symbols=("SYN1",), lookback=10, synthetic_seed=seed)).description["sha256"]
-        for seed in (0, 0, 1)
-    )
-    assert same == again != other
+THREE = {"direction_classes": 3, "lookback": 5}
 
 
-def test_of_real_bars_the_best_accuracy_is_not_known(embedded):
-    assert embedded.description["best_attainable_accuracy"] is None
+@pytest.mark.parametrize(
+    ("bars", "change", "asked", "field", "code"),
+    [
+        (93, None, {"lookback": 60}, "data.lookback", "too-few-bars"),
+        (94, None, {"lookback": 60}, "data.split", "too-few-dates"),
+        (200, calm, {"target": "volatility"}, "data.target", "one-class"),
+        (300, jump, {**THREE, "dead_zone_atr": 1.6}, "data.target", "class-not-in-training"),
+        (300, jump, {**THREE, "dead_zone_atr": 50}, "data.target", "one-class"),
+        (700, late, {"target": "volatility", "cv_folds": 3}, "data.target", "one-class"),
+        (400, None, {"cv_folds": 12}, "data.cv_folds", "too-many-folds"),
+    ],
+)
+def test_bars_that_do_not_suffice(tmp_path, make_frame, bars, change, asked, field, code):
+    frame = make_frame(bars)
+    write(tmp_path, A=change(frame) if change else frame)
+    with pytest.raises(DataError) as caught:
+        of_folder(tmp_path, **asked)
+    assert (caught.value.field, caught.value.code) == (field, code)
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_loaders_can_not_be_prepared_from_settings():
-    with pytest.raises(DataError, match=r"source: loaders .* hand them over in Python"):
+    with pytest.raises(DataError):
         prepare_dataset(DataSettings(source="loaders"))
 
 
@@ -273,29 +262,6 @@ def test_trials_see_their_share_of_training_and_validation_and_nothing_else(embe
     assert not any(isinstance(value, LockedPeriod) for value in vars(seen).values())
 
 
-def test_prices_that_never_move_are_refused_because_there_is_nothing_to_tell_apart(tmp_path, make_frame):
-    frame = make_frame(200)
-    frame[:] = 5.0
-    write(tmp_path, "A", frame)
-    with pytest.raises(DataError, match="all 97 training windows are of class 'calm', so there is nothing to tell"):
-        prepare_dataset(DataSettings(data_dir=tmp_path, lookback=5, target="volatility"))
-
-
-def test_a_class_that_training_lacks_is_an_error_with_its_name(tmp_path, make_frame):
-    frame = make_frame(300)
-    frame.iloc[100:, :4] *= 1.5  # the only move beyond the dead zone
-    write(tmp_path, "A", frame)
-    asked = {"data_dir": tmp_path, "lookback": 5, "direction_classes": 3}
-    with pytest.raises(
-        DataError, match=r"none of \d+ training windows is of class 'down', which can't be learnt so; give"
-    ):
-        prepare_dataset(DataSettings(**asked, dead_zone_atr=1.6))
-    with pytest.raises(
-        DataError, match=r"all \d+ training windows are of class 'flat', so there is nothing to tell apart"
-    ):
-        prepare_dataset(DataSettings(**asked, dead_zone_atr=50))
-
-
 @pytest.mark.parametrize(
     ("asked", "names", "extra"),
     [
@@ -304,8 +270,7 @@ def test_a_class_that_training_lacks_is_an_error_with_its_name(tmp_path, make_fr
     ],
 )
 def test_three_classes_reach_the_windows_and_the_description(tmp_path, make_frame, asked, names, extra):
-    write(tmp_path, "A", make_frame(500))
-    data = prepare_dataset(DataSettings(data_dir=tmp_path, lookback=5, horizon=5, **asked))
+    data = of_folder(write(tmp_path, A=make_frame(500)), horizon=5, **asked)
     facts = data.description
     assert data.n_classes == 3
     assert (facts["class_names"], facts["value_name"]) == (names, data.value_name)
@@ -315,18 +280,11 @@ def test_three_classes_reach_the_windows_and_the_description(tmp_path, make_fram
     assert facts["best_attainable_accuracy"] is None
 
 
-def test_of_three_classes_nobody_knows_the_best_accuracy():
-    data = prepare_dataset(DataSettings(symbols=("SYN1",), lookback=10, direction_classes=3))
-    assert data.description["best_attainable_accuracy"] is None
-
-
 def test_training_ends_with_each_windows_own_label_and_validation_with_the_longest(tmp_path, make_frame):
-    """Triple barriers of horizon 10, many passed in a bar or two: training windows close to the cut stay if their label was known
-    before it; who is judged depends on no label."""
-    write(tmp_path, "A", make_frame(600))
-    asked = {"data_dir": tmp_path, "lookback": 5, "horizon": 10, "target": "triple_barrier", "barriers_atr": (1.5, 1.5)}
-    data = prepare_dataset(DataSettings(**asked))
-    frame = read_bars(tmp_path / "A.csv")
+    """Many labels of horizon 10 end after one or two bars: training windows near the cut stay if their label ends before it."""
+    asked = {"horizon": 10, "target": "triple_barrier", "barriers_atr": (1.5, 1.5)}
+    data = of_folder(write(tmp_path, A=make_frame(600)), **asked)
+    frame = pd.read_csv(tmp_path / "A.csv", index_col="date", parse_dates=True)
     labels = labeller(DataSettings(**asked)).label(frame)
     known = dict(zip(frame.index, frame.index[np.arange(600) + labels.reach], strict=True))
     cuts = [pd.Timestamp(data.description["cuts"][name]) for name in ("validation", "test")]
@@ -338,17 +296,15 @@ def test_training_ends_with_each_windows_own_label_and_validation_with_the_longe
     assert pd.Timestamp(data.validation.dates[-1]) == frame.index[place - 11]
     assert data.description["purge"] == {"train": "as far as each label looks", "validation": 10}
     assert data.description["windows"]["A"]["purged"] == expected
-    longer = prepare_dataset(DataSettings(**asked, purge=10))  # said in so many words, all go
+    longer = of_folder(tmp_path, **asked, purge=10)
     assert longer.description["windows"]["A"]["purged"] == 20
 
 
 @pytest.mark.parametrize("scheme", [{}, {"cv_folds": 3}, {"cv_scheme": "combinatorial", "cv_folds": 4}], ids=str)
 def test_judged_windows_just_before_the_test_period_pass_no_barrier_as_often_as_others(tmp_path, make_frame, scheme):
-    """Forty symbols with one test cut, barriers that a third pass in neither direction: purging by outcome left none of these."""
-    for number in range(40):
-        write(tmp_path, f"S{number}", make_frame(220, number))
-    asked = {"lookback": 5, "horizon": 10, "target": "triple_barrier", "barriers_atr": (2.0, 2.0)}
-    data = prepare_dataset(DataSettings(data_dir=tmp_path, **asked, **scheme))
+    """Of forty symbols a third of the windows pass no barrier: purging by outcome left none of these before the cut."""
+    write(tmp_path, **{f"S{number}": make_frame(220, number) for number in range(40)})
+    data = of_folder(tmp_path, horizon=10, target="triple_barrier", barriers_atr=(2.0, 2.0), **scheme)
     for judged in (data.validation, *(fold.validation for fold in data.folds)):
         neither = judged.labels.numpy() == 1
         late = judged.dates >= np.unique(judged.dates)[-10]
@@ -363,11 +319,10 @@ def test_judged_windows_just_before_the_test_period_pass_no_barrier_as_often_as_
 def test_who_is_judged_does_not_depend_on_prices_after_the_decision(tmp_path_factory, make_frame, scheme, bars, factor):
     """A jump shortly before the test period ends many labels earlier than they did, and others later."""
     folder = tmp_path_factory.mktemp("bars")
-    asked = {"lookback": 5, "horizon": 8, "target": "triple_barrier", "barriers_atr": (2.0, 2.0)}
+    asked = {"horizon": 8, "target": "triple_barrier", "barriers_atr": (2.0, 2.0), **scheme}
     frame, found = make_frame(400), []
     for _ in range(2):
-        write(folder, "A", frame)
-        data = prepare_dataset(DataSettings(data_dir=folder, **asked, **scheme))
+        data = of_folder(write(folder, A=frame), **asked)
         test_begins = frame.index.get_loc(pd.Timestamp(data.description["cuts"]["test"]))
         frame.iloc[test_begins - bars :, :4] *= factor
         judged = [data.validation, data.test.open(), *(fold.validation for fold in data.folds)]
@@ -384,9 +339,7 @@ SCHEMES = {
 
 @pytest.fixture(scope="module", params=SCHEMES)
 def folded(request) -> Dataset:
-    return prepare_dataset(
-        DataSettings(symbols=("SYN1", "SYN2"), lookback=10, horizon=2, train_share=0.5, **SCHEMES[request.param])
-    )
+    return synthetic("SYN1", "SYN2", horizon=2, train_share=0.5, **SCHEMES[request.param])
 
 
 def test_without_cross_validation_the_only_fold_is_training_and_validation(embedded):
@@ -397,12 +350,12 @@ def test_without_cross_validation_the_only_fold_is_training_and_validation(embed
 
 
 def test_the_last_expanding_fold_is_training_and_validation():
-    data = prepare_dataset(DataSettings(symbols=("SYN1",), lookback=10, cv_folds=3))
+    data = synthetic(cv_folds=3)
     assert (data.folds[-1].train, data.folds[-1].validation) == (data.train, data.validation)
 
 
 def test_folds_change_nothing_of_what_finalists_train_on(folded):
-    plain = prepare_dataset(DataSettings(symbols=("SYN1", "SYN2"), lookback=10, horizon=2, train_share=0.5))
+    plain = synthetic("SYN1", "SYN2", horizon=2, train_share=0.5)
     assert folded.scaler == plain.scaler
     assert torch.equal(folded.train.series, plain.train.series)
     for mine, other in ((folded.train, plain.train), (folded.validation, plain.validation)):
@@ -435,7 +388,7 @@ def test_each_fold_is_scaled_by_its_own_training_rows(folded):
 
 
 def test_a_folds_series_is_not_copied_for_trials_that_use_all_of_it():
-    data = prepare_dataset(DataSettings(symbols=("SYN1",), lookback=10, cv_folds=3))
+    data = synthetic(cv_folds=3)
     for seen, fold in zip(data.for_trials().folds[:-1], data.folds[:-1], strict=True):
         assert seen.train.series is seen.validation.series is fold.train.series
     last = data.for_trials().folds[-1].train  # the finalists' series has the rows of the test period, too
@@ -472,48 +425,23 @@ def test_the_description_tells_each_folds_dates_and_counts(folded):
     assert json.loads(json.dumps(facts, allow_nan=False)) == facts
 
 
-def test_another_scheme_is_another_dataset():
-    digests = {
-        prepare_dataset(DataSettings(symbols=("SYN1",), lookback=10, **asked)).description["sha256"]
-        for asked in ({}, *SCHEMES.values())
-    }
-    assert len(digests) == 4
+def test_other_settings_or_another_seed_are_another_dataset():
+    asked = ({}, {"horizon": 2}, {"synthetic_seed": 1}, *SCHEMES.values())
+    assert len({synthetic(**each).description["sha256"] for each in asked}) == len(asked)
+    assert synthetic(synthetic_seed=0).description["sha256"] == synthetic().description["sha256"]
 
 
 @pytest.mark.parametrize(
-    ("asked", "warning"),
+    ("asked", "part"),
     [
-        (
-            {"embargo": 5, "cv_folds": 3},
-            "data.embargo=5 does nothing here: nothing after a validation block is trained on",
-        ),
-        ({"embargo": 5}, "data.embargo=5 does nothing here"),
-        (
-            {"cv_scheme": "combinatorial", "cv_folds": 4, "embargo": 3},
-            "the embargo of 3 is shorter than the lookback of 10; data.embargo: 10 keeps them apart",
-        ),
+        ({"embargo": 5, "cv_folds": 3}, "data.embargo=5"),
+        ({"embargo": 5}, "data.embargo=5"),
+        ({"cv_scheme": "combinatorial", "cv_folds": 4, "embargo": 3}, "data.embargo: 10"),
         ({"cv_folds": 5, "split": (0.6, 0.1, 0.3)}, ""),
-        ({"cv_folds": 5, "split": (0.58, 0.12, 0.3)}, "the first of 5 folds trains on"),
+        ({"cv_folds": 5, "split": (0.58, 0.12, 0.3)}, "data.cv_folds"),
     ],
 )
-def test_settings_of_folds_that_do_nothing_or_leave_little_are_warned_of(asked, warning):
-    warnings = prepare_dataset(DataSettings(symbols=("SYN1",), lookback=10, **asked)).warnings
-    assert len(warnings) == bool(warning)
-    assert all(warning in each for each in warnings)
-
-
-def test_too_many_folds_for_the_bars_are_one_line():
-    with pytest.raises(
-        DataError, match=r"^cv_folds=12 are too many: each holds out \d+ windows .* take at most 5 cv_folds,"
-    ):
-        prepare_dataset(DataSettings(symbols=("SYN1",), lookback=10, cv_folds=12))
-
-
-def test_a_fold_without_a_class_is_named(tmp_path, make_frame):
-    """Wild bars come late: the first fold knows none."""
-    frame = make_frame(700)
-    early = frame.index < frame.index[450]
-    frame.loc[early, ["high", "low", "open", "close"]] = 50.0
-    write(tmp_path, "A", frame)
-    with pytest.raises(DataError, match=r"training windows of fold 1 are of class 'calm'"):
-        prepare_dataset(DataSettings(data_dir=tmp_path, lookback=5, target="volatility", cv_folds=3))
+def test_settings_of_folds_without_effect_or_with_few_windows_are_warned_of(asked, part):
+    warnings = synthetic(**asked).warnings
+    assert len(warnings) == bool(part)
+    assert all(part in each for each in warnings)

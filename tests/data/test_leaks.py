@@ -1,7 +1,6 @@
-"""Leaks: what training and trials see must not depend on what comes later, or on another symbol.
+"""Leaks: the data of training and trials must not depend on later bars or on another symbol.
 
-Each check runs twice: on the package as it is, where it passes, and on a package with a leak built in (``LEAKS``), where it must
-fail. So a check that notices nothing is noticed.
+Each check runs twice: on the package, where it passes, and on a package with a leak built in (``LEAKS``), where it must fail.
 """
 
 from collections.abc import Callable
@@ -72,10 +71,7 @@ def scaler_of_all_rows(patch: pytest.MonkeyPatch) -> None:
 
 def scaler_of_the_whole_training(patch: pytest.MonkeyPatch) -> None:
     """All folds scaled like the finalists' windows, whose training goes on after an early fold's end."""
-    fit, first = (
-        Scaler.fit,
-        {},
-    )  # the features of a dataset are one array, of which the finalists' rows are fitted first
+    fit, first = Scaler.fit, {}  # the features of a dataset are one array, and the finalists' rows are fitted first
 
     def once(cls: type[Scaler], rows: np.ndarray, chosen: np.ndarray | None = None) -> Scaler:
         return first.setdefault(id(rows), (fit(rows, chosen), rows))[0]
@@ -105,22 +101,12 @@ def windows_across_symbols(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(table_module, "feature_rows", joined)
 
 
-LEAKS = {
-    leak.__name__: leak
-    for leak in (
-        scaler_of_all_rows,
-        scaler_of_the_whole_training,
-        no_purge,
-        no_purge_in_folds,
-        windows_across_symbols,
-    )
-}
+BUILT = (scaler_of_all_rows, scaler_of_the_whole_training, no_purge, no_purge_in_folds, windows_across_symbols)
+LEAKS = {leak.__name__: leak for leak in BUILT}
 
 
 def test_a_purge_of_0_with_horizon_5_is_refused():
-    with pytest.raises(
-        ValueError, match=r"purge must be at least the horizon, or training labels reach into .*horizon=5"
-    ):
+    with pytest.raises(ValueError, match="purge=0, horizon=5"):
         DataSettings(horizon=5, purge=0)
 
 
@@ -168,7 +154,6 @@ def check_scaling_of_folds(make: Make, **asked: Any) -> None:
 def check_symbols(make: Make, frames: dict[str, pd.DataFrame], **asked: Any) -> None:
     """Each window holds the features of its own symbol's bars alone."""
     data = make(**asked)
-    assert data.scaler is not None
     alone = {
         name: pd.DataFrame(data.scaler.transform(BUILT_IN.compute(frame)), index=frame.index)
         for name, frame in frames.items()
@@ -210,7 +195,7 @@ def check_test_period(make: Make, folder: Path, **asked: Any) -> None:
     for data in (before, make(from_date(test_begins), **asked)):
         save_trial_data(folder / "trials.safetensors", data.for_trials())  # holds all: test_shared_arrays.py
         files.append((folder / "trials.safetensors").read_bytes())
-    same = files[0] == files[1]  # a bool: where CI is set, pytest works out the difference of megabytes, for minutes
+    same = files[0] == files[1]  # a bool, so that pytest does not compare megabytes of text for minutes
     assert same
 
 

@@ -1,4 +1,4 @@
-"""Windows that two loaders share, however they are disguised, and windows that only look alike."""
+"""Windows that two loaders share, also with rounding or noise, and windows that only look alike."""
 
 from itertools import combinations
 
@@ -36,38 +36,31 @@ def windows(seed: int, count: int = COUNT, *, level: float = 0.0) -> Tensor:
     return x
 
 
-def loaders(splits: list[Tensor]) -> list[list[tuple[Tensor, Tensor]]]:
-    return [[(x, torch.arange(len(x)) % 2)] for x in splits]
-
-
 def warnings_of(splits: list[Tensor]) -> tuple[str, ...]:
-    return dataset_from_loaders(loaders(splits), None).warnings
+    return dataset_from_loaders([[(x, torch.arange(len(x)) % 2)] for x in splits], None).warnings
+
+
+def refused(split: int, splits: list[Tensor]) -> None:
+    with pytest.raises(DataError) as caught:
+        warnings_of(splits)
+    assert (caught.value.field, caught.value.code) == (f"data_loaders.{NAMES[split]}", "windows-repeated")
 
 
 @pytest.mark.parametrize("level", [0.0, 100.0])
 @pytest.mark.parametrize("disguise", DISGUISES)
 @pytest.mark.parametrize(("first", "second"), PAIRS)
-def test_all_windows_of_another_split_are_refused(first: int, second: int, disguise: str, level: float) -> None:
+def test_a_split_without_windows_of_its_own_is_refused(first: int, second: int, disguise: str, level: float) -> None:
     splits = [windows(seed, level=level) for seed in range(3)]
     copied = splits[first][torch.randperm(COUNT, generator=generator(5))][: COUNT // 2]
     splits[second] = DISGUISES[disguise](copied)
-    with pytest.raises(DataError) as caught:
-        warnings_of(splits)
-    assert str(caught.value).startswith(
-        f"the {NAMES[second]} loader must have windows of its own, but all {COUNT // 2} windows are in the {NAMES[first]} loader"
-        " too: "
-    )
+    refused(second, splits)
 
 
 @pytest.mark.parametrize(("first", "second"), PAIRS)
-def test_a_split_that_lies_within_a_later_one_is_refused(first: int, second: int) -> None:
+def test_a_split_within_a_later_one_is_refused(first: int, second: int) -> None:
     splits = [windows(seed) for seed in range(3)]
     splits[second] = torch.cat([splits[second], splits[first] * (1 + 1e-6)])
-    with pytest.raises(DataError) as caught:
-        warnings_of(splits)
-    assert str(caught.value).startswith(
-        f"the {NAMES[first]} loader must have windows of its own, but all {COUNT} windows are in the {NAMES[second]} loader too: "
-    )
+    refused(first, splits)
 
 
 @pytest.mark.parametrize("disguise", DISGUISES)
@@ -76,7 +69,9 @@ def test_some_windows_are_counted_in_a_warning(first: int, second: int, disguise
     splits = [windows(seed) for seed in range(3)]
     splits[second][5:12] = DISGUISES[disguise](splits[first][20:27])
     (line,) = warnings_of(splits)
-    assert line.startswith(f"7 of the {NAMES[second]} loader's {COUNT} windows are in the {NAMES[first]} loader too: ")
+    assert line.startswith("7 ")
+    assert f"{NAMES[second]} loader's {COUNT} windows" in line
+    assert f"{NAMES[first]} loader" in line
 
 
 def test_windows_that_differ_are_not_copies() -> None:
@@ -107,11 +102,8 @@ def test_many_equal_windows_take_no_longer_than_others() -> None:
     """A detector that is off: all zeros, in each split."""
     splits = [torch.cat([torch.zeros(3000, TIME, FEATURES), windows(seed)]) for seed in range(3)]
     lines = warnings_of(splits)
-    assert [line.split(" windows")[0] for line in lines] == [
-        "3,000 of the validation loader's 3,040",
-        "3,000 of the test loader's 3,040",
-        "3,000 of the test loader's 3,040",
-    ]
+    assert len(lines) == 3
+    assert all("3,000" in line and "3,040" in line for line in lines)
 
 
 def test_copies_are_found_among_many_near_ones() -> None:
@@ -123,7 +115,8 @@ def test_copies_are_found_among_many_near_ones() -> None:
     assert warnings_of(parts) == ()
     parts[2] = torch.cat([parts[2], parts[0][:5] * (1 + 1e-6)])
     (line,) = warnings_of(parts)
-    assert line.startswith("5 of the test loader's 1,005 windows are in the train loader too: ")
+    assert line.startswith("5 ")
+    assert "1,005" in line
 
 
 @pytest.mark.parametrize("number", [0.0, 5.0, -1e17])
@@ -131,8 +124,4 @@ def test_windows_of_one_number_are_copies_of_each_other(number: float) -> None:
     """Every standard deviation of training is zero."""
     splits = [torch.full((4, TIME, FEATURES), number), windows(1), windows(2)]
     splits[2][3] = number
-    with pytest.raises(DataError) as caught:
-        warnings_of(splits)
-    assert str(caught.value).startswith(
-        "the train loader must have windows of its own, but all 4 windows are in the test loader too: "
-    )
+    refused(0, splits)

@@ -10,52 +10,30 @@ from safetensors import safe_open
 
 from cnn_lstm_hyperopt.config import DataSettings
 from cnn_lstm_hyperopt.data.dataloaders.loaders import dataset_from_loaders
-from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
+from cnn_lstm_hyperopt.data.dataset import Dataset, TrialData, prepare_dataset
 from cnn_lstm_hyperopt.data.shared_arrays import load_trial_data, save_trial_data
 from cnn_lstm_hyperopt.data.windows import Windows
 
 
-def bars() -> Dataset:
-    """Two symbols, named in an order that isn't the alphabet's."""
-    return prepare_dataset(
-        DataSettings(
-            source="synthetic",
-            symbols=("SYN3", "SYN1"),
-            start=date(2000, 1, 3),
-            end=date(2001, 6, 30),
-            lookback=10,
-            train_share=0.5,
-        )
-    )
+def bars(**changed) -> Dataset:
+    """Two symbols, not in alphabetical order."""
+    return prepare_dataset(DataSettings(symbols=("SYN3", "SYN1"), lookback=10, train_share=0.5, **changed))
 
 
-def folds() -> Dataset:
-    """Three walk-forward folds, each scaled anew."""
-    return prepare_dataset(DataSettings(symbols=("SYN3", "SYN1"), lookback=10, train_share=0.5, cv_folds=3))
-
-
-def loaders(*, values: bool, **marks) -> Dataset:
+def loaders(*, values: bool, train_share: float = 0.5, **marks) -> Dataset:
     rng = np.random.default_rng(0)
-    return dataset_from_loaders(
-        [
-            [
-                (
-                    torch.from_numpy(rng.normal(size=(windows, 5, 3)).astype(np.float32)),
-                    torch.arange(windows) % 3,
-                    *([torch.from_numpy(rng.normal(size=windows).astype(np.float32))] if values else []),
-                )
-            ]
-            for windows in (20, 9, 7)
-        ],
-        None,
-        train_share=0.5,
-        **marks,
-    )
+    splits = []
+    for windows in (20, 9, 7):
+        x = torch.from_numpy(rng.normal(size=(windows, 5, 3)).astype(np.float32))
+        value = [torch.from_numpy(rng.normal(size=windows).astype(np.float32))] if values else []
+        splits.append([(x, torch.arange(windows) % 3, *value)])
+    return dataset_from_loaders(splits, None, train_share=train_share, **marks)
 
 
 DATASETS = {
-    "bars": bars,
-    "folds": folds,
+    "bars": lambda: bars(start=date(2000, 1, 3), end=date(2001, 6, 30)),
+    "folds": lambda: bars(cv_folds=3),
+    "folds of loaders": lambda: loaders(values=True, train_share=1.0, cv_folds=3),
     "loaders with values": lambda: loaders(values=True),
     "loaders": lambda: loaders(values=False),
     "loaders with dates and groups": lambda: loaders(
@@ -112,20 +90,18 @@ def test_what_is_read_is_what_was_written_to_the_bit(dataset, path):
 
 
 def test_the_file_holds_no_test_windows(dataset, path):
-    """Only what training and validation windows need is named in it, for as many windows as there are."""
     with safe_open(path, framework="pt") as file:
         names = set(file.keys())
         rows = {name: len(file.get_tensor(name)) for name in names if name.endswith(".starts")}
     fields = {"starts", "labels", "dates", "symbols", "values", "series", "groups"}
     parts = [f"{number}.{split}" for number in range(len(dataset.folds)) for split in ("train", "validation")]
     assert names <= {f"{part}.{field}" for part in parts for field in fields}
-    last = len(dataset.folds) - 1
-    assert rows[f"{last}.train.starts"] == len(dataset.search_train)
-    assert rows[f"{last}.validation.starts"] == len(dataset.validation)
+    for number, fold in enumerate(dataset.for_trials().folds):
+        assert rows[f"{number}.train.starts"] == len(fold.train)
+        assert rows[f"{number}.validation.starts"] == len(fold.validation)
 
 
 def test_the_file_holds_no_row_that_only_test_windows_read(dataset, path):
-    """Nobody who has the file can look at the test period."""
     test = dataset.test.open()
     last_rows = test.series[test.starts + test.lookback - 1]
     with safe_open(path, framework="pt") as file:
@@ -134,14 +110,17 @@ def test_the_file_holds_no_row_that_only_test_windows_read(dataset, path):
         assert not bool((held == row).all(dim=1).any())
 
 
-def test_a_series_that_splits_share_is_stored_once_and_shared_again(dataset, path):
-    shared = dataset.validation.series is dataset.search_train.series
+def owners(data: TrialData) -> list[int]:
+    """For each part the first part that has the same series."""
+    series = [id(part.series) for fold in data.folds for part in (fold.train, fold.validation)]
+    return [series.index(each) for each in series]
+
+
+def test_a_series_that_parts_share_is_stored_once_and_shared_again(dataset, path):
+    expected = owners(dataset.for_trials())
+    assert owners(load_trial_data(path)) == expected
     with safe_open(path, framework="pt") as file:
-        names = set(file.keys())
-    for number, fold in enumerate(load_trial_data(path).folds):
-        assert f"{number}.train.series" in names
-        assert (f"{number}.validation.series" in names) is not shared
-        assert (fold.train.series is fold.validation.series) is shared
+        assert sum(name.endswith(".series") for name in file.keys()) == len(set(expected))  # noqa: SIM118
 
 
 def test_the_file_is_about_as_large_as_what_it_holds(dataset, path):
