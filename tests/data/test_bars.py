@@ -1,49 +1,50 @@
-"""People's files of bars: every form that is read, and every fault that is named."""
+"""Frames of bars: every form of dates and numbers that is read, the adjustment, and what each rule finds."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from builders.frames import PRICES, table
+from cnn_lstm_hyperopt.config import DataSettings
 from cnn_lstm_hyperopt.data.bars import COLUMNS, normalise_bars
+from cnn_lstm_hyperopt.data.frequency import duration, frequency, step_seconds
+from cnn_lstm_hyperopt.data.problems import BadBarsError
+from cnn_lstm_hyperopt.data.sources import load_bars
 from cnn_lstm_hyperopt.data.tables.dates import read_dates
+from cnn_lstm_hyperopt.data.validation.plausibility import SPLITS, STALE
 from cnn_lstm_hyperopt.errors import DataError
 
 DAYS = ["2015-03-05", "2015-03-06", "2015-03-09", "2015-03-10"]  # daylight saving begins on 2015-03-08
 
 
-def table(dates=DAYS, name="date", **changes):
-    count = len(dates)
-    columns = {
-        name: dates,
-        "open": np.linspace(10, 11, count),
-        "high": np.linspace(12, 13, count),
-        "low": np.linspace(8, 9, count),
-        "close": np.linspace(11, 12, count),
-        "volume": np.arange(1, count + 1) * 100,
-    }
-    return pd.DataFrame(columns | changes)
+def normalise(raw, **options):
+    return normalise_bars("ABC", raw, "ABC.csv", **options)
 
 
 def index_of(raw):
-    return normalise_bars("ABC", raw, "ABC.csv").index
+    return normalise(raw).index.astype(str).tolist()
+
+
+def rules(raw, **options):
+    return {problem.rule: problem for problem in normalise(raw, **options).problems}
+
+
+# ---------------------------------------------------------------------- forms
 
 
 def test_columns_types_and_order_are_normalised():
-    raw = table().rename(columns=lambda name: f" {name.upper()} ").iloc[::-1]
+    raw = table(DAYS).rename(columns=lambda name: f" {name.upper()} ").iloc[::-1]
     raw.insert(0, "Unnamed: 0", range(4))
     raw["comment"] = "x"
-    bars = normalise_bars("ABC", raw, "ABC.csv")
-    assert bars.symbol == "ABC"
-    assert tuple(bars.frame.columns) == COLUMNS
+    bars = normalise(raw.astype({" OPEN ": "string", " VOLUME ": "object"}))
+    assert (bars.symbol, tuple(bars.frame.columns)) == ("ABC", COLUMNS)
     assert set(bars.frame.dtypes) == {np.dtype("float64")}
-    assert bars.index.name == "date"
-    assert bars.index.dtype == "datetime64[ns]"
+    assert (bars.index.name, bars.index.dtype) == ("date", "datetime64[ns]")
     assert bars.index.astype(str).tolist() == DAYS
-    assert bars.frame["volume"].tolist() == [100, 200, 300, 400]
-    assert "no adjusted close" in bars.adjustment
+    assert bars.frame.reset_index(drop=True).equals(table(DAYS).drop(columns="date"))
 
 
-@pytest.mark.parametrize("name", ["date", "Date", " datetime", "TIMESTAMP"])
+@pytest.mark.parametrize("name", ["date", " DateTime", "TIMESTAMP"])
 @pytest.mark.parametrize(
     "dates",
     [
@@ -68,121 +69,24 @@ def test_columns_types_and_order_are_normalised():
     ],
 )
 def test_daily_dates_of_every_style_become_the_local_date(dates, name):
-    assert index_of(table(dates, name)).astype(str).tolist() == DAYS
+    assert index_of(table(dates, name)) == DAYS
+
+
+def test_dates_in_an_unnamed_first_column_are_read():
+    assert index_of(table(DAYS, "Unnamed: 0")) == DAYS
 
 
 @pytest.mark.parametrize("index_name", ["Date", "timestamp", None])
 def test_dates_in_the_index_are_read(index_name):
-    raw = table().drop(columns="date").set_axis(pd.DatetimeIndex(DAYS, name=index_name), axis=0)
-    assert index_of(raw).astype(str).tolist() == DAYS
+    assert index_of(table(DAYS).drop(columns="date").set_axis(pd.DatetimeIndex(DAYS, name=index_name))) == DAYS
 
 
-def test_dates_in_an_unnamed_first_column_are_read():
-    assert index_of(table(name="Unnamed: 0")).astype(str).tolist() == DAYS
-
-
-def test_intraday_stamps_with_a_zone_become_utc():
-    dates = ["2015-03-06 15:30:00-05:00", "2015-03-06 15:45:00-05:00", "2015-03-09 15:30:00-04:00"]
+def test_intraday_stamps_become_utc_if_they_have_a_zone_and_else_stay():
+    naive = ["2015-03-06 09:30:00", "2015-03-06 09:45:00", "2015-03-09 09:30:00"]
+    zoned = ["2015-03-06 15:30:00-05:00", "2015-03-06 15:45:00-05:00", "2015-03-09 15:30:00-04:00"]
     expected = ["2015-03-06 20:30:00", "2015-03-06 20:45:00", "2015-03-09 19:30:00"]
-    assert index_of(table(dates)).astype(str).tolist() == expected
-    assert index_of(table(pd.to_datetime(pd.Series(dates), utc=True))).astype(str).tolist() == expected
-
-
-def test_naive_intraday_stamps_stay_as_they_are():
-    dates = ["2015-03-06 09:30:00", "2015-03-06 09:45:00", "2015-03-09 09:30:00"]
-    assert index_of(table(dates)).astype(str).tolist() == dates
-
-
-@pytest.mark.parametrize(
-    "name", ["Adj Close", "adj_close", "AdjClose", " adj close ", "Adj. Close**", "Adjusted Close"]
-)
-def test_an_adjusted_close_adjusts_prices_and_volume(name):
-    raw = table(**{name: np.linspace(11, 12, 4) * [0.25, 0.5, 0.5, 1.0]})
-    bars = normalise_bars("ABC", raw, "ABC.csv")
-    plain = normalise_bars("ABC", table(), "ABC.csv")
-    factor = np.array([0.25, 0.5, 0.5, 1.0])
-    for price in ("open", "high", "low", "close"):
-        np.testing.assert_allclose(bars.frame[price], plain.frame[price] * factor)
-    np.testing.assert_allclose(bars.frame["volume"], plain.frame["volume"] / factor)
-    assert "adj_close / close" in bars.adjustment
-
-
-def test_adjusting_never_brings_a_close_above_its_high():
-    rng = np.random.default_rng(0)
-    close = rng.uniform(1, 100, 2000)
-    dates = pd.date_range("2000-01-01", periods=2000)
-    raw = pd.DataFrame({"date": dates, "open": close, "high": close, "low": close, "close": close, "volume": 1})
-    frame = normalise_bars("ABC", raw.assign(adj_close=close * rng.uniform(0.01, 3, 2000)), "x").frame
-    assert (frame["high"] == frame["close"]).all()
-    assert (frame["low"] == frame["close"]).all()
-
-
-def test_numbers_as_text_are_numbers():
-    raw = table().astype({"open": "string", "volume": "object"})
-    assert normalise_bars("ABC", raw, "x").frame["open"].tolist() == pytest.approx(np.linspace(10, 11, 4).tolist())
-
-
-def test_sha256_depends_on_values_and_dates_only():
-    first = normalise_bars("ABC", table(), "one.csv").sha256
-    assert normalise_bars("XYZ", table().iloc[::-1].rename(columns=str.upper), "two.csv").sha256 == first
-    assert normalise_bars("ABC", table(volume=[100, 200, 300, 401]), "x").sha256 != first
-    assert normalise_bars("ABC", table([*DAYS[:3], "2015-03-11"]), "x").sha256 != first
-    assert len(first) == 64
-
-
-PLACE = r"^ABC \(ABC\.csv\): "
-
-
-@pytest.mark.parametrize(
-    ("raw", "message"),
-    [
-        (
-            table().drop(columns=["volume", "low"]),
-            r"misses the column low, volume \(it has: date, open, high, close\)",
-        ),
-        (table(name="day"), r"misses the column date \(or datetime, timestamp\)"),
-        (table(Close=1.0), r"columns close stand for the same thing \(it has: .*, Close\); keep one of them"),
-        (table(timestamp=DAYS), r"columns date, timestamp stand for the same thing"),
-        (table().iloc[:0], r"has no rows of bars"),
-        (
-            table([*DAYS[:2], "n/k", "x"]),
-            r"date must be a date in every row, but row 3 has 'n/k' \(2 such rows\); write",
-        ),
-        (
-            table(["13/3/2015", *DAYS[1:]]),
-            r".*row 1 has '13/3/2015' \(1 such row\); .*4/1/2015 is read as month/day/year",
-        ),
-        (table([*DAYS[:3], "9999-12-31"]), r"date must be a date in every row, but row 4 has '9999-12-31'"),
-        (table([1, 2, 3, 4]), r"date must be a date in every row, but row 1 has '1'"),
-        (table([20150305, None, 20150309, 20150310]), r"date must be a date .* row 2 has nothing \(1 such row\)"),
-        (table([*DAYS[:3], None]), r"date must be a date in every row, but row 4 has"),
-        (
-            table(["2015-03-05 10:00:00Z", "2015-03-06 10:00:00", *DAYS[2:]]),
-            r"date must have a time zone in every row or in none, and most have none, but row 1 \(2015-03-05\) has '2015-.*Z'",
-        ),
-        (
-            table([*DAYS[:3], DAYS[0]]),
-            r"date must occur once, and these bars differ, but row 1 \(2015-03-05\) has the same date as row 4 \(2 such rows\);",
-        ),
-        (
-            table(open=["10", "$11", "$11", "11"]),
-            r"open must hold numbers, not text, but row 2 .* has '\$11' \(2 such rows",
-        ),
-        (
-            table(high=[12, np.nan, 13, 14]),
-            r"high must be a number in every row, but row 2 .* has nothing \(1 such row\)",
-        ),
-        (table(volume=[1, 2, np.inf, 4]), r"volume must be finite, but row 3 \(2015-03-09\)"),
-        (table(low=[1, 0, -1, 2]), r"low must be above 0, but row 2 \(2015-03-06\) has 0 \(2 such rows\)"),
-        (table(adj_close=[1, 1, -1, 2]), r"adj_close must be above 0, but row 3"),
-        (table(volume=[1, 2, -3, 4]), r"volume must be 0 or more, but row 3 \(2015-03-09\) has -3"),
-        (table(high=[12, 12, 12, 1]), r"high must not be below low, but row 4 \(2015-03-10\) has 1 "),
-    ],
-)
-def test_faults_are_named_in_one_line(raw, message):
-    with pytest.raises(DataError, match=PLACE + message) as caught:
-        normalise_bars("ABC", raw, "ABC.csv")
-    assert "\n" not in str(caught.value)
+    assert index_of(table(naive)) == naive
+    assert index_of(table(zoned)) == index_of(table(pd.to_datetime(pd.Series(zoned), utc=True))) == expected
 
 
 @pytest.mark.parametrize(
@@ -196,3 +100,208 @@ def test_dates_written_month_first_are_those_that_pandas_reads(style):
     with_one_footer = read_dates(pd.Series([*texts, "Total"]))  # read in another way
     assert with_one_footer.index[:-1].tolist() == expected.tolist()
     assert with_one_footer.index.isna().tolist() == [False] * 60 + [True]
+
+
+def test_an_unclear_order_of_day_and_month_is_warned_of_and_a_proven_one_is_not():
+    assert rules(table([f"{month}/1/2015" for month in range(1, 6)]))["date_order"].value == "'1/1/2015'"
+    assert "date_order" not in rules(table([f"{month}/13/2015" for month in range(1, 6)]))
+
+
+def test_the_hour_that_occurs_twice_needs_offsets():
+    stamps = pd.date_range("2015-10-24 20:00", periods=30, freq="h", tz="Europe/Berlin")
+    with pytest.raises(BadBarsError) as caught:
+        normalise(table(stamps.tz_localize(None)))
+    assert caught.value.code == "duplicate"
+    assert len(normalise(table(stamps.map(str))).frame) == 30
+
+
+# ---------------------------------------------------------------------- adjustment and hash
+
+
+@pytest.mark.parametrize(
+    "name", ["Adj Close", "adj_close", "AdjClose", " adj close ", "Adj. Close**", "Adjusted Close"]
+)
+def test_an_adjusted_close_adjusts_prices_and_volume(name):
+    factor, plain = np.array([0.25, 0.5, 0.5, 1.0]), normalise(table(DAYS))
+    bars = normalise(table(DAYS, **{name: plain.frame["close"].to_numpy() * factor}))
+    for price in PRICES:
+        np.testing.assert_allclose(bars.frame[price], plain.frame[price] * factor)
+    np.testing.assert_allclose(bars.frame["volume"], plain.frame["volume"] / factor)
+    assert bars.adjustment != plain.adjustment
+
+
+def test_adjusting_never_brings_a_close_above_its_high():
+    rng = np.random.default_rng(0)
+    close = rng.uniform(1, 100, 2000)
+    raw = table(pd.date_range("2000-01-01", periods=2000), **dict.fromkeys(PRICES, close))
+    frame = normalise(raw.assign(adj_close=close * rng.uniform(0.01, 3, 2000))).frame
+    assert (frame["high"] == frame["close"]).all()
+    assert (frame["low"] == frame["close"]).all()
+
+
+def test_sha256_depends_on_values_and_dates_only():
+    first = normalise(table(DAYS)).sha256
+    assert len(first) == 64
+    assert normalise_bars("XYZ", table(DAYS).iloc[::-1].rename(columns=str.upper), "two.csv").sha256 == first
+    assert normalise(table(DAYS, volume=[10, 11, 12, 14])).sha256 != first
+    assert normalise(table([*DAYS[:3], "2015-03-11"])).sha256 != first
+
+
+# ---------------------------------------------------------------------- invalid frames
+
+
+@pytest.mark.parametrize(
+    ("raw", "code", "count", "row"),
+    [
+        (table(DAYS).drop(columns=["volume", "low"]), "missing-column", 1, None),
+        (table(DAYS, "day"), "missing-column", 1, None),
+        (table(DAYS, Close=1.0), "ambiguous-columns", 1, None),
+        (table(DAYS, timestamp=DAYS), "ambiguous-columns", 1, None),
+        (table(DAYS).iloc[:0], "no-rows", 1, None),
+        (table([*DAYS[:2], "n/k", "x"]), "date", 2, 3),
+        (table(["13/3/2015", *DAYS[1:]]), "date", 1, 1),
+        (table([1, 2, 3, 4]), "date", 4, 1),
+        (table([20150305, None, 20150309, 20150310]), "date", 1, 2),
+        (table(["2015-03-05 10:00:00Z", "2015-03-06 10:00:00", *DAYS[2:]]), "time-zone", 1, 1),
+        (table([*DAYS[:3], DAYS[0]]), "duplicate", 2, 1),
+        (table(DAYS, open=["50", "$11", "$11", "50"]), "text", 2, 2),
+        (table(DAYS, high=[52, np.nan, 53, 54]), "missing", 1, 2),
+        (table(DAYS, volume=[1, 2, np.inf, 4]), "infinite", 1, 3),
+        (table(DAYS, low=[1, 0, -1, 2]), "price", 2, 2),
+    ],
+)
+def test_an_invalid_frame_is_an_error_with_its_rule_rows_and_first_row(raw, code, count, row):
+    with pytest.raises(BadBarsError) as caught:
+        normalise(raw)
+    (found,) = [each for each in caught.value.problems if each.severity == "error"]
+    assert (caught.value.field, caught.value.code) == ("ABC", code)
+    assert (found.where, found.count, found.row) == ("ABC.csv", count, row)
+    assert str(caught.value).isprintable()
+
+
+def test_of_copies_one_stays_and_of_bars_that_differ_none():
+    raw = table(5)
+    twice = pd.concat([raw, raw.iloc[[1]], raw.iloc[[3]].assign(volume=99.0)])
+    bars = normalise(twice, on_bad_bars="drop")
+    assert bars.index.tolist() == raw["date"].drop(3).tolist()
+    assert {problem.rule: problem.count for problem in bars.problems} == {"copy": 1, "duplicate": 2, "unadjusted": 1}
+
+
+def test_a_daily_file_with_a_copied_row_stays_daily():
+    raw = table(5)
+    raw["date"] += pd.Timedelta(hours=16)
+    bars = normalise(pd.concat([raw, raw.iloc[[1]]]), on_bad_bars="drop")
+    assert (bars.index == bars.index.normalize()).all()
+
+
+def test_a_close_that_was_rounded_apart_from_its_high_is_valid():
+    raw = table()
+    assert set(rules(raw.assign(high=raw["close"] * (1 - 1e-7), open=raw["close"] - 0.5))) == {"unadjusted"}
+
+
+# ---------------------------------------------------------------------- suspicious bars
+
+
+@pytest.mark.parametrize("ratio", SPLITS)
+@pytest.mark.parametrize("up", [False, True], ids=["split", "reverse split"])
+def test_an_unadjusted_split_is_warned_of_and_an_adjusted_one_is_not(ratio, up):
+    factor = np.where(np.arange(60) < 30, 1.0, ratio if up else 1 / ratio)
+    raw = table()
+    raw[PRICES] = raw[PRICES].mul(factor, axis=0)
+    problem = rules(raw)["split_jump"]
+    sides = "3:2" if ratio == 1.5 else f"{ratio:g}:1"
+    assert problem.value == (":".join(reversed(sides.split(":"))) if up else sides)
+    assert (problem.first, problem.count) == (str(raw["date"][30].date()), 1)
+    assert "split_jump" not in rules(raw.assign(adj_close=raw["close"] / factor))
+    assert "split_jump" in rules(raw.assign(adj_close=raw["close"]))  # which forgets it
+
+
+def test_a_crash_within_the_day_or_of_another_size_is_no_split():
+    raw = table()
+    raw.loc[30:, PRICES] *= 0.8
+    assert "split_jump" not in rules(raw)
+    raw = table()
+    raw.loc[31:, PRICES] *= 0.5
+    raw.loc[30, ["low", "close"]] *= 0.5  # opened where it was
+    assert "split_jump" not in rules(raw)
+
+
+@pytest.mark.parametrize(("equal", "stale"), [(STALE - 1, False), (STALE, True)])
+def test_prices_are_stale_from_twenty_equal_bars_on(equal, stale):
+    raw = table()
+    raw.loc[10 : 9 + equal, PRICES] = [50.0, 51.0, 49.0, 50.0]
+    assert ("stale_prices" in rules(raw)) is stale
+
+
+def test_intraday_bars_and_short_trading_days_have_no_warnings():
+    days = pd.bdate_range("2015-01-05", periods=30)
+    stamps = [day + pd.Timedelta(hours=9.5 + hour) for day in days for hour in range(7 if day.day % 9 else 4)]
+    assert rules(table(stamps)) == rules(table(pd.date_range("2015-01-05 09:00", periods=60, freq="15min"))) == {}
+
+
+NAMED = {"B": "daily", "D": "daily", "W": "weekly", "MS": "monthly", "QS": "quarterly", "h": "hourly"}
+NAMED |= {"4h": "every 4 hours", "15min": "every 15 minutes", "min": "every minute", "30s": "every 30 seconds"}
+
+
+@pytest.mark.parametrize(("freq", "name"), NAMED.items())
+def test_frequencies_have_names(freq, name):
+    assert frequency(pd.date_range("2015-01-05", periods=100, freq=freq)) == name
+    assert frequency(pd.date_range("2015-01-05", periods=1, freq=freq)) == "a single bar"
+
+
+def test_steps_have_a_text_with_a_unit():
+    texts = {86_400: "1 day", 604_800: "7 days", 300: "5 minutes", 60: "1 minute", 3_600: "1 hour", 1.5: "1.5 seconds"}
+    assert {seconds: duration(float(seconds)) for seconds in texts} == texts
+    assert step_seconds(np.array([5], dtype=np.int64)) is None
+
+
+# ---------------------------------------------------------------------- the user's columns
+
+
+def with_mood(values):
+    return table().assign(**{" News  MOOD ": values})
+
+
+def test_own_columns_are_read_whatever_their_case_follow_the_five_and_are_not_adjusted():
+    mood = np.linspace(-1, 1, 60)
+    raw = with_mood(mood.astype(str))
+    bars = normalise(raw, columns=("news mood",))
+    assert tuple(bars.frame.columns) == (*COLUMNS, "news mood")
+    assert bars.frame["news mood"].tolist() == pytest.approx(mood.tolist())
+    assert bars.frame.dtypes.unique().tolist() == [np.dtype("float64")]
+    other = normalise(with_mood(mood + 1), columns=("news mood",))
+    assert len({normalise(raw).sha256, bars.sha256, other.sha256}) == 3
+    assert (
+        normalise(raw.assign(adj_close=25.0), columns=("news mood",)).frame["news mood"].equals(bars.frame["news mood"])
+    )
+
+
+def test_missing_values_of_own_columns_are_counted_and_stay_missing():
+    bars = normalise(with_mood(np.where(np.arange(60) < 7, np.nan, 1.0)), columns=("news mood",))
+    assert bars.frame["news mood"].isna().sum() == 7
+    (problem,) = [each for each in bars.problems if each.rule == "own_missing"]
+    assert (problem.count, problem.first) == (7, "2015-01-05")
+
+
+@pytest.mark.parametrize(
+    ("columns", "values", "code"),
+    [
+        (("sentiment",), 1.0, "feature-column-missing"),
+        (("news mood", "News_Mood"), 1.0, "feature-column-twice"),
+        (("Close",), 1.0, "feature-column-standard"),
+        (("date",), 1.0, "feature-column-standard"),
+        (("news mood",), np.nan, "feature-column-empty"),
+        (("news mood",), np.inf, "infinite"),
+        (("news mood",), "good", "text"),
+    ],
+)
+def test_errors_of_own_columns(columns, values, code):
+    with pytest.raises(BadBarsError) as caught:
+        normalise(with_mood(values), columns=columns)
+    assert (caught.value.field, caught.value.code) == ("ABC", code)
+
+
+def test_own_columns_are_for_files_only():
+    with pytest.raises(DataError) as caught:
+        load_bars(DataSettings(source="embedded", feature_columns=("mood",)))
+    assert (caught.value.field, caught.value.code) == ("data.feature_columns", "feature-columns-need-files")

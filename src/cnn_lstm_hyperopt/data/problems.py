@@ -33,7 +33,8 @@ class Problem:
         cure: what to do, or what was done.
         count: rows or bars that have it.
         first: date of the first; None: it has none.
-        value: what stands there; empty: that would say nothing.
+        value: the value there, as text; empty: not informative.
+        row: number of the first in the table, from 1; None: it is not about rows.
     """
 
     symbol: str
@@ -45,6 +46,7 @@ class Problem:
     count: int = 1
     first: str | None = None
     value: str = ""
+    row: int | None = None
 
     @property
     def code(self) -> str:
@@ -162,7 +164,8 @@ class Findings:
         first = int(rows[0])
         value = shown(first)
         date = None if dates is None or pd.isna(dates[first]) else date_text(dates[first])
-        place = f"row {self.row_number(first)}" + ("" if date is None else f" ({date})")
+        row = self.row_number(first)
+        place = f"row {row}" + ("" if date is None else f" ({date})")
         severity, what = self._decide(cure, computable=computable) if droppable else ("error", cure)
         self.problems.append(
             Problem(
@@ -175,6 +178,7 @@ class Findings:
                 count=len(rows),
                 first=date,
                 value=value,
+                row=row,
             )
         )
         self.broken = bad.copy() if self.broken is None else self.broken | bad

@@ -13,7 +13,6 @@ from cnn_lstm_hyperopt.data.bars import Bars, normalise_bars
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
 from cnn_lstm_hyperopt.data.sources import open_source
 from cnn_lstm_hyperopt.data.sources.synthetic import BARS, BEST, LONG_WICK, SWITCH, SYMBOLS, SyntheticSource
-from cnn_lstm_hyperopt.errors import DataError
 from cnn_lstm_hyperopt.evaluation import Sample
 from cnn_lstm_hyperopt.evaluation.baselines import UNKNOWN, LogisticBaseline, MajorityClass
 
@@ -66,109 +65,90 @@ def test_each_bar_opens_where_the_last_one_closed():
     assert np.array_equal(bars.frame["open"][1:], bars.frame["close"][:-1])
 
 
-class TestWhatIsKnown:
-    """All five symbols together: about 15,000 bars, each with the direction of the next."""
+def read(bars: Bars) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Push and length of the longer wick of each bar but the last, and whether the next bar went up."""
+    open_, high, low, close = (bars.frame[name].to_numpy() for name in ("open", "high", "low", "close"))
+    upper, lower = np.log(high / np.maximum(open_, close)), np.log(np.minimum(open_, close) / low)
+    push = np.where(lower > upper, 1, -1)
+    return push[:-1], np.maximum(upper, lower)[:-1], close[1:] > close[:-1]
 
-    def read(self, bars: Bars) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Push and length of the longer wick of each bar but the last, and whether the next bar went up."""
-        open_, high, low, close = (bars.frame[name].to_numpy() for name in ("open", "high", "low", "close"))
-        upper, lower = np.log(high / np.maximum(open_, close)), np.log(np.minimum(open_, close) / low)
-        push = np.where(lower > upper, 1, -1)
-        return push[:-1], np.maximum(upper, lower)[:-1], close[1:] > close[:-1]
 
-    def fades(self, wick: np.ndarray) -> np.ndarray:
-        """Whether the regime is more likely *fade*, given all wicks so far (the forward filter of a hidden Markov model).
+def fading(wick: np.ndarray) -> np.ndarray:
+    """Whether the regime is more likely *fade*, given all wicks so far (the forward filter of a hidden Markov model).
 
-        A wick is Gamma(16) of mean m; the likelihood of one length is m^−16 · exp(−16 · length / m) up to a common factor.
-        """
-        follow, fade = (m**-16.0 * np.exp(-16 * wick / m) for m in (LONG_WICK["follow"], LONG_WICK["fade"]))
-        belief, seen = 0.5, []
-        for one, other in zip(follow, fade, strict=True):
-            before = belief * (1 - SWITCH) + (1 - belief) * SWITCH
-            belief = before * other / (before * other + (1 - before) * one)
-            seen.append(belief > 0.5)
-        return np.array(seen)
+    A wick is Gamma(16) of mean m; the likelihood of one length is m^−16 · exp(−16 · length / m) up to a common factor.
+    """
+    follow, fade = (m**-16.0 * np.exp(-16 * wick / m) for m in (LONG_WICK["follow"], LONG_WICK["fade"]))
+    belief, seen = 0.5, []
+    for one, other in zip(follow, fade, strict=True):
+        before = belief * (1 - SWITCH) + (1 - belief) * SWITCH
+        belief = before * other / (before * other + (1 - before) * one)
+        seen.append(belief > 0.5)
+    return np.array(seen)
 
-    @pytest.mark.parametrize("seed", SEEDS)
-    def test_whoever_knows_the_regime_reaches_the_best_accuracy(self, seed):
-        right = []
-        for bars in market(seed):
-            push, wick, up = self.read(bars)
-            right.append((np.where(self.fades(wick), -push, push) > 0) == up)
-        hits = np.concatenate(right)
-        standard_error = np.sqrt(BEST * (1 - BEST) / len(hits))
-        assert hits.mean() == pytest.approx(BEST, abs=2 * standard_error)
 
-    @pytest.mark.parametrize("seed", SEEDS)
-    def test_neither_the_push_nor_the_regime_says_anything_by_itself(self, seed):
-        of_push, of_regime, of_both = [], [], []
-        for bars in market(seed):
-            push, wick, up = self.read(bars)
-            fades = wick > np.sqrt(LONG_WICK["follow"] * LONG_WICK["fade"])
-            of_push.append((push > 0) == up)
-            of_regime.append(fades == up)
-            of_both.append((np.where(fades, -push, push) > 0) == up)
-        for hits in (np.concatenate(of_push), np.concatenate(of_regime)):
-            assert abs(hits.mean() - 0.5) < 0.045  # regimes last: each symbol has about 50 of them, of unequal length
-        assert np.concatenate(of_both).mean() > 0.69
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_model_that_knows_the_regime_reaches_the_best_accuracy(seed):
+    right = []
+    for bars in market(seed):
+        push, wick, up = read(bars)
+        right.append((np.where(fading(wick), -push, push) > 0) == up)
+    hits = np.concatenate(right)
+    standard_error = np.sqrt(BEST * (1 - BEST) / len(hits))
+    assert hits.mean() == pytest.approx(BEST, abs=2 * standard_error)
 
-    @pytest.mark.parametrize("seed", SEEDS)
-    def test_returns_alone_are_a_random_walk(self, seed):
-        signs = [np.sign(np.diff(np.log(bars.frame["close"]))) for bars in market(seed)]
-        for lag in (1, 2, 5):
-            products = np.concatenate([each[lag:] * each[:-lag] for each in signs])
-            assert abs(products.mean()) < 4 / np.sqrt(len(products))
 
-    @pytest.mark.parametrize(
-        ("target", "horizon", "expected"),
-        [("direction", 1, 0.72), ("direction", 2, None), ("volatility", 1, None), ("volatility", 5, None)],
+@pytest.mark.parametrize("seed", SEEDS)
+def test_neither_the_push_nor_the_regime_says_anything_by_itself(seed):
+    of_push, of_regime, of_both = [], [], []
+    for bars in market(seed):
+        push, wick, up = read(bars)
+        fades = wick > np.sqrt(LONG_WICK["follow"] * LONG_WICK["fade"])
+        of_push.append((push > 0) == up)
+        of_regime.append(fades == up)
+        of_both.append((np.where(fades, -push, push) > 0) == up)
+    for hits in (np.concatenate(of_push), np.concatenate(of_regime)):
+        assert abs(hits.mean() - 0.5) < 0.045  # regimes last: each symbol has about 50 of them, of unequal length
+    assert np.concatenate(of_both).mean() > 0.69
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_returns_alone_are_a_random_walk(seed):
+    signs = [np.sign(np.diff(np.log(bars.frame["close"]))) for bars in market(seed)]
+    for lag in (1, 2, 5):
+        products = np.concatenate([each[lag:] * each[:-lag] for each in signs])
+        assert abs(products.mean()) < 4 / np.sqrt(len(products))
+
+
+@pytest.mark.parametrize(
+    ("target", "horizon", "expected"),
+    [("direction", 1, 0.72), ("direction", 2, None), ("volatility", 1, None), ("volatility", 5, None)],
+)
+def test_the_best_accuracy_is_known_for_the_next_direction_alone(target, horizon, expected):
+    assert SyntheticSource(0).best_accuracy(target, horizon) == expected
+    settings = DataSettings(symbols=("SYN1",), end=date(2002, 1, 1), target=target, horizon=horizon, lookback=5)
+    assert prepare_dataset(settings).description["best_attainable_accuracy"] == expected
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_linear_model_gets_at_most_a_quarter_of_the_way(seed):
+    dataset = prepare_dataset(DataSettings(synthetic_seed=seed, lookback=30))
+    train, validation, test = (
+        Sample(each.gather(torch.arange(len(each))).numpy(), each.labels.numpy(), np.full(len(each), UNKNOWN))
+        for each in (dataset.train, dataset.validation, dataset.test.open())
     )
-    def test_the_best_accuracy_is_known_for_the_next_direction_alone(self, target, horizon, expected):
-        assert SyntheticSource(0).best_accuracy(target, horizon) == expected
-        settings = DataSettings(symbols=("SYN1",), end=date(2002, 1, 1), target=target, horizon=horizon, lookback=5)
-        assert prepare_dataset(settings).description["best_attainable_accuracy"] == expected
-
-    def test_real_bars_have_no_best_accuracy(self):
-        settings = DataSettings(source="embedded", symbols=("AAPL",), start=date(2007, 1, 1), end=date(2008, 12, 31))
-        assert open_source(settings).best_accuracy("direction", 1) is None
-
-    @pytest.mark.parametrize("seed", SEEDS)
-    def test_a_linear_model_gets_at_most_a_quarter_of_the_way(self, seed):
-        dataset = prepare_dataset(DataSettings(synthetic_seed=seed, lookback=30))
-        train, validation, test = (
-            Sample(each.gather(torch.arange(len(each))).numpy(), each.labels.numpy(), np.full(len(each), UNKNOWN))
-            for each in (dataset.train, dataset.validation, dataset.test.open())
-        )
-        accuracy = {}
-        for kind in (MajorityClass, LogisticBaseline):
-            model = kind()
-            model.fit(train, validation, n_classes=2, seed=0)
-            accuracy[kind.name] = float((model.probabilities(test).argmax(axis=1) == test.labels).mean())
-        majority = accuracy["majority class"]
-        assert (accuracy["logistic regression"] - majority) / (BEST - majority) <= 0.25
+    accuracy = {}
+    for kind in (MajorityClass, LogisticBaseline):
+        model = kind()
+        model.fit(train, validation, n_classes=2, seed=0)
+        accuracy[kind.name] = float((model.probabilities(test).argmax(axis=1) == test.labels).mean())
+    majority = accuracy["majority class"]
+    assert (accuracy["logistic regression"] - majority) / (BEST - majority) <= 0.25
 
 
-class TestErrors:
-    def test_an_unknown_symbol_names_those_there_are_and_the_cure(self):
-        with pytest.raises(DataError) as caught:
-            market(0, "SYN1", "AAPL", "MSFT")
-        assert str(caught.value) == (
-            "the synthetic market has no AAPL, MSFT; it has: SYN1 2000-01-03 to 2011-07-01, SYN2 2000-01-03 to 2011-07-01,"
-            " SYN3 2000-01-03 to 2011-07-01, SYN4 2000-01-03 to 2011-07-01, SYN5 2000-01-03 to 2011-07-01; for real bars use"
-            " --use-real-data or --data-dir DIR"
-        )
-
-    def test_a_symbol_named_twice(self):
-        with pytest.raises(DataError, match="names SYN1 twice"):
-            market(0, "SYN1", "syn1")
-
-    def test_a_range_without_bars(self):
-        with pytest.raises(DataError, match="SYN1 has no bars from 2020-01-01"):
-            SyntheticSource(0).load(["SYN1"], date(2020, 1, 1), None)
-
-    def test_a_range_cuts_the_same_bars(self):
-        (bars,), _ = SyntheticSource(0).load(["SYN2"], date(2001, 1, 1), date(2001, 12, 31))
-        pd.testing.assert_frame_equal(bars.frame, market(0, "SYN2")[0].frame.loc["2001"])
+def test_a_range_cuts_the_same_bars():
+    (bars,), _ = SyntheticSource(0).load(["SYN2"], date(2001, 1, 1), date(2001, 12, 31))
+    pd.testing.assert_frame_equal(bars.frame, market(0, "SYN2")[0].frame.loc["2001"])
 
 
 @pytest.mark.slow
