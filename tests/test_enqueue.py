@@ -550,8 +550,8 @@ def test_a_study_goes_on_with_no_other_first_trials_than_its_own(tiny: dict[str,
         with pytest.raises(ConfigError) as caught:
             CNNLSTMHyperparameterOptimizer(config=config, resume=True, quiet=True).optimize(n_trials=3)
         assert str(caught.value) == (
-            f"study.enqueue (--enqueue) {enqueue}: the study in {save_dir} was begun with {mine} and keeps its first trials;"
-            " leave it out, or begin a study in another --save-dir"
+            f"study.enqueue (--enqueue) {enqueue}: the study in {save_dir} was started with {mine} and keeps its first trials;"
+            " omit it, or start a study in another --save-dir"
         )
 
 

@@ -370,7 +370,7 @@ def test_results_without_their_study_are_not_written_over(tmp_path: Path) -> Non
     with pytest.raises(SaveDirError) as caught:
         check_save_dir(tmp_path, resume=False)
     assert str(caught.value) == (
-        f"{tmp_path} holds results.json, trials.csv, retrained_model_2 and no study.db, so a new study would write over them;"
+        f"{tmp_path} holds results.json, trials.csv, retrained_model_2 and no study.db, so a new study would overwrite them;"
         " move them, or choose another --save-dir"
     )
 
@@ -382,7 +382,7 @@ def test_files_of_ones_own_that_are_named_like_those_of_a_run_are_not_written_ov
     (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / name).write_text("{}", encoding="utf-8")
     with pytest.raises(
-        SaveDirError, match=rf"holds {name.split('/')[0]}.* and no study.db, so a new study would write"
+        SaveDirError, match=rf"holds {name.split('/')[0]}.* and no study.db, so a new study would overwrite"
     ):
         check_save_dir(tmp_path, resume=False)
 
@@ -411,7 +411,7 @@ def test_bars_in_a_folder_that_a_run_replaces_are_refused(tmp_path: Path, capsys
     bars = tmp_path / "retrained_model_1" / "bars"
     bars.mkdir(parents=True)
     assert main(["run", "--data-dir", str(bars), "--save-dir", str(tmp_path)]) == 2
-    assert f"--data-dir {bars} must not lie in {tmp_path / 'retrained_model_1'}, which" in capsys.readouterr().err
+    assert f"--data-dir {bars} must not be inside {tmp_path / 'retrained_model_1'}, which" in capsys.readouterr().err
 
 
 def test_a_configuration_of_ones_own_is_not_written_over(
@@ -420,7 +420,7 @@ def test_a_configuration_of_ones_own_is_not_written_over(
     own = config(3)  # tmp_path / "config.yaml"
     assert main(["run", "--config", str(own), "--save-dir", str(tmp_path)]) == 2
     assert capsys.readouterr().err == (
-        f"Error: {tmp_path} holds a config.yaml of your own and no study.db, so a new study would write over them; move them, or"
+        f"Error: {tmp_path} holds a config.yaml of your own and no study.db, so a new study would overwrite them; move them, or"
         " choose another --save-dir\n"
     )
     own.write_text(dump_settings(load_settings(own, environment={})), encoding="utf-8")
@@ -564,9 +564,7 @@ def test_a_directory_whose_study_was_removed_keeps_the_copy(tmp_path: Path) -> N
     storage.close()
     (tmp_path / "study.db").unlink()
     for resume in (False, True):
-        with pytest.raises(
-            SaveDirError, match=r"holds no study.db any more; study.backup.db beside it holds 1 finished"
-        ):
+        with pytest.raises(SaveDirError, match=r"no longer holds study.db; study.backup.db beside it holds 1 finished"):
             check_save_dir(tmp_path, resume=resume)
 
 
@@ -645,7 +643,7 @@ def test_sigterm_ends_the_run_in_good_order(
     code, out, err = ended(process)
     assert code == 130
     assert "Search ended by SIGTERM" in out
-    assert err == f"Interrupted; what was finished is saved, go on with: {resume_command(save_dir)}\n"
+    assert err == f"Interrupted; finished trials are saved, continue with: {resume_command(save_dir)}\n"
     results = json.loads((save_dir / "results.json").read_text())
     before = finished_in(save_dir)
     assert results["n_trials_completed"] == len(before) >= 2

@@ -39,6 +39,10 @@ SPACE, _ = parse_space(
 CTRL_C = Decision(Action.STOP, "Ctrl-C")
 
 
+class Killed(BaseException):
+    """The process ends here."""
+
+
 def params(number: int = 0) -> dict[str, Any]:
     """A whole configuration of a tiny network."""
     return random_configuration(SPACE, 0, number)

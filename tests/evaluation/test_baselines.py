@@ -154,7 +154,7 @@ class TestPersistence:
 
     def test_starts_that_can_be_no_rows_are_refused(self):
         starts = np.array([-(2**62), 2**62])
-        with pytest.raises(ValueError, match="starts must be rows of one series, but they lie between -46116"):
+        with pytest.raises(ValueError, match="starts must be rows of one series, but are between -46116"):
             earlier_windows(np.array(["A", "B"]), starts, 1)
 
     def test_a_label_is_used_only_once_it_is_known(self):
@@ -380,7 +380,7 @@ class TestMiniRocket:
         np.testing.assert_allclose(baseline.probabilities(bumps(3, 3))[:, [1, 3]], np.tile(rates[[1, 3]], (3, 1)))
 
     def test_of_many_windows_it_learns_from_some_that_are_evenly_spread(self, monkeypatch):
-        monkeypatch.setattr("cnn_lstm_hyperopt.evaluation.minirocket.MOST_WINDOWS", 40)
+        monkeypatch.setattr("cnn_lstm_hyperopt.evaluation.minirocket.MAX_WINDOWS", 40)
         train, validation, test = bumps(79, 1), bumps(5, 2), bumps(50, 3)
         spread = Sample(train.inputs[::2], train.labels[::2], train.last_labels[::2])
         np.testing.assert_array_equal(
@@ -401,6 +401,6 @@ class TestMiniRocket:
             found = fit_baselines(bumps(40, 1), bumps(20, 2), n_classes=2, seed=0)
         assert MiniRocket.name not in found
         assert [record.message for record in caplog.records] == [
-            "The baseline MiniRocket is left out: pip install 'cnn-lstm-hyperopt[rocket]' (in its repository: pip install -e"
+            "The baseline MiniRocket is skipped: pip install 'cnn-lstm-hyperopt[rocket]' (in its repository: pip install -e"
             " '.[rocket]') adds it"
         ]

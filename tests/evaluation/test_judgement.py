@@ -209,7 +209,7 @@ def test_every_judgement_has_exactly_one_grade_and_no_interval_contradicts_it(
 
 
 def test_without_the_majority_class_there_is_nothing_to_judge_against():
-    with pytest.raises(ValueError, match="give at least that as a baseline"):
+    with pytest.raises(ValueError, match="baselines must include"):
         judge("accuracy", np.zeros(3, np.int64), np.ones((3, 2)), {}, Dependence.independent(3))
 
 

@@ -109,7 +109,7 @@ def test_a_search_of_a_thousand_trials_counts_all_combinations():
         (np.eye(31), "16 blocks need at least 32 dates, but there are 31"),
         (np.random.default_rng(0).random((40, 2)), "too few trials: 2, and at least 10 are needed"),
         (np.random.default_rng(0).random((40, 9)), "too few trials: 9, and at least 10 are needed"),
-        (np.tile(np.arange(40.0)[:, None], 12), "all 12 trials score alike"),
+        (np.tile(np.arange(40.0)[:, None], 12), "all 12 trials have the same scores"),
     ],
 )
 def test_what_cannot_be_known_has_a_reason(sums, reason):
@@ -126,7 +126,7 @@ def test_blocks_must_be_even(n_blocks):
 def test_a_trial_without_a_score_on_a_date_is_refused():
     sums = np.random.default_rng(6).normal(size=(40, 3))
     sums[5, 1] = np.nan
-    with pytest.raises(ValueError, match="leave out trials that were not scored on all of them"):
+    with pytest.raises(ValueError, match="omit trials that were not scored on all of them"):
         probability_of_backtest_overfitting(sums)
 
 

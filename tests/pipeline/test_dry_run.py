@@ -1,5 +1,6 @@
-"""``run --dry-run`` says what a run would take and starts nothing; limits that leave nothing are bad input."""
+"""``run --dry-run`` forecasts a run without starting it, and refuses what the run would refuse."""
 
+import contextlib
 import logging
 import re
 from collections.abc import Callable, Iterator
@@ -8,20 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from cnn_lstm_hyperopt import cli
+from cnn_lstm_hyperopt.config import Settings, load_settings
+from cnn_lstm_hyperopt.errors import ConfigError, EmptyFrontError, InputError
+from cnn_lstm_hyperopt.pipeline.events import RunEvents
+from cnn_lstm_hyperopt.pipeline.run import dry_run, run
 from cnn_lstm_hyperopt.run_dir.lock import only_run
 from cnn_lstm_hyperopt.search import StudyStorage
-from cnn_lstm_hyperopt.training import machine_benchmark as calibration
+from cnn_lstm_hyperopt.training import machine_benchmark
 
 
 @pytest.fixture(autouse=True)
 def _own_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a run sets for its process is taken back; a forecast looks at fewer configurations than it would."""
+    """Undo the effects of a run on its process; sample fewer configurations."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         monkeypatch.setenv(name, "1")
-    monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setattr("cnn_lstm_hyperopt.search.cost_forecast.SAMPLED", 60)
     logger = logging.getLogger("cnn_lstm_hyperopt")
     level = logger.level
@@ -42,7 +47,7 @@ Config = Callable[..., Path]
 
 @pytest.fixture
 def config(tiny: dict[str, Any], tmp_path: Path) -> Config:
-    """A file with TINY and what differs from it."""
+    """A file with TINY and the given sections."""
 
     def write(**sections: dict[str, Any]) -> Path:
         path = tmp_path / "config.yaml"
@@ -53,19 +58,37 @@ def config(tiny: dict[str, Any], tmp_path: Path) -> Config:
 
 
 @pytest.fixture
+def tiny_settings_with(config: Config) -> Callable[..., Settings]:
+    return lambda **sections: load_settings(config(**sections), environment={})
+
+
+@pytest.fixture
 def save_dir(tiny: dict[str, Any]) -> Path:
     return Path(tiny["save_dir"])
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str], nothing_runs: None) -> Callable[..., str]:
+    """Run and dry run end with exit code 2 and the same line, which is returned."""
+
+    def refused(*arguments: object) -> str:
+        lines = []
+        for switches in ([], ["--dry-run"]):
+            assert cli.main(["run", *map(str, arguments), *switches]) == 2
+            lines.append(capsys.readouterr().err)
+        assert lines[0] == lines[1]
+        assert lines[0].count("\n") == 1
+        return lines[0]
+
+    return refused
 
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-# ---------------------------------------------------------------------- a new study
-
-
 @pytest.mark.parametrize("kind", ["too long", "of the kernel", "a link to nowhere", "of another run"])
-def test_a_directory_that_the_run_refuses_is_refused_with_the_same_line(config, tmp_path, capsys, nothing_runs, kind):
+def test_a_directory_that_can_not_be_used_is_refused(config, tmp_path, refused, kind):
     place = {
         "too long": tmp_path / ("a" * 300),
         "of the kernel": Path("/proc/results"),
@@ -74,187 +97,114 @@ def test_a_directory_that_the_run_refuses_is_refused_with_the_same_line(config, 
     }[kind]
     (tmp_path / "link").symlink_to(tmp_path / "nowhere" / "at all")
     (tmp_path / "held").mkdir()
-    arguments = ["run", "--config", str(config()), "--save-dir", str(place)]
     with only_run(tmp_path / "held"):
-        assert cli.main(arguments) == 2
-        told = capsys.readouterr().err
-        assert cli.main([*arguments, "--dry-run"]) == 2
-    assert capsys.readouterr().err == told
-    assert told.count("\n") == 1
-    assert "--save-dir" in told
+        assert "--save-dir" in refused("--config", config(), "--save-dir", place)
 
 
-def test_a_tracking_uri_that_the_run_refuses_is_refused(config, capsys, nothing_runs):
-    path = config(mlflow={"enabled": True, "tracking_uri": "gopher://nowhere"})
-    assert cli.main(["run", "--config", str(path)]) == 2
-    told = capsys.readouterr().err
-    assert cli.main(["run", "--config", str(path), "--dry-run"]) == 2
-    assert capsys.readouterr().err == told
-
-
-def test_it_names_hours_memory_disk_and_share_and_writes_nothing(config, save_dir, tmp_path, capsys, nothing_runs):
-    path = config()
-    before = contents(tmp_path)
-    assert cli.main(["run", "--config", str(path), "--n-trials", "500", "--workers", "2", "--dry-run"]) == 0
-    captured = capsys.readouterr()
-    assert captured.err == ""
-    out = captured.out
-    assert re.search(r"^Limits \(300 s of training a trial, [\d,]+ MB of memory\) leave \d+% of the space", out, re.M)
-    assert "on 0.5 of the training windows" in out
-    assert re.search(
-        r"^Forecast: 500 trials on 2 workers take about [\d.]+ (s|min|h), without what pruning saves; ", out, re.M
-    )
-    assert re.search(r"; [\d.]+ GB of memory at most and \d+ MB of disk\.$", out, re.M)
-    assert out.splitlines()[-1].startswith("Dry run: no study was started or written")
-    assert "--dry-run" in out.splitlines()[-1]
+def test_an_invalid_tracking_uri_an_existing_study_and_a_missing_one_are_refused(config, save_dir, refused):
+    refused("--config", config(mlflow={"enabled": True, "tracking_uri": "gopher://nowhere"}))
+    refused("--config", config(), "--resume")
+    refused("--config", config(), "--resume", "--recalibrate")
     assert not save_dir.exists()
-    assert contents(tmp_path) == before
-
-
-def test_it_is_told_the_same_twice(config, capsys, nothing_runs):
-    arguments = ["run", "--config", str(config()), "--workers", "1", "--dry-run"]
-    assert [cli.main(arguments), cli.main(arguments)] == [0, 0]
-    lines = capsys.readouterr().out.splitlines()
-    half = len(lines) // 2
-    assert lines[:half] == lines[half:]
-
-
-def test_quiet_is_quiet(config, capsys, nothing_runs):
-    assert cli.main(["run", "--config", str(config()), "--dry-run", "--quiet"]) == 0
-    assert capsys.readouterr().out == ""
-
-
-def test_an_existing_study_is_refused_as_by_the_run_itself(config, save_dir, capsys, nothing_runs):
     save_dir.mkdir()
     StudyStorage(save_dir / "study.db", create="mine").close()
-    assert cli.main(["run", "--config", str(config()), "--dry-run"]) == 2
-    assert "already holds the study mine" in capsys.readouterr().err
+    refused("--config", config())
 
 
-def share_shown(out: str) -> str:
-    found = re.search(r"; on (all|[\d.]+ of the) training windows such a trial", out)
-    assert found is not None, out
-    return found.group(1)
-
-
-def test_the_share_of_the_windows_is_chosen_by_the_limit_and_kept_with_the_study(config, tiny, capsys):
-    """At 0.02 s half of the space keeps no whole set of windows; a study that was begun so goes on so."""
-    data = {key: value for key, value in tiny["data"].items() if key != "train_share"}  # auto
-    free = ["run", "--config", str(config(data=data, limits={"trial_seconds": None})), "--workers", "1"]
-    assert cli.main([*free, "--dry-run"]) == 0
-    assert share_shown(capsys.readouterr().out) == "all"
-
-    tight = ["run", "--config", str(config(data=data, limits={"trial_seconds": 0.02})), "--workers", "1"]
-    assert cli.main([*tight, "--dry-run"]) == 0
-    share = share_shown(capsys.readouterr().out)
-    assert share in ("0.5 of the", "0.25 of the", "0.125 of the")
-    assert cli.main([*tight, "--n-trials", "1"]) in (0, 1)
-    assert share_shown(capsys.readouterr().out) == share
-
-    config(data=data, limits={"trial_seconds": None})
-    assert cli.main([*free, "--n-trials", "9", "--resume", "--dry-run"]) == 0
-    assert share_shown(capsys.readouterr().out) == share
-
-
-# ---------------------------------------------------------------------- a study that is there
-
-
-def test_of_an_existing_study_it_says_what_is_left_and_changes_no_byte(config, save_dir, capsys, monkeypatch):
-    """The speeds are those that the study was begun with: nothing is measured, and the cache is not asked."""
-    begun = config()
-    assert cli.main(["run", "--config", str(begun), "--n-trials", "1", "--workers", "1", "--quiet"]) in (0, 1)
-
-    def measure(*_: object, **__: object) -> None:
-        raise AssertionError("the speeds of a study lie with it")
-
-    monkeypatch.setattr("cnn_lstm_hyperopt.pipeline.setup.calibration_for", measure)
-    capsys.readouterr()
-    before = contents(save_dir)
-    arguments = ["run", "--config", str(begun), "--resume", "--n-trials", "9", "--workers", "1", "--dry-run"]
-    assert cli.main(arguments) == 0
-    out = capsys.readouterr().out
-    assert "Forecast: 8 trials on 1 worker take about" in out
-    assert contents(save_dir) == before
-
-    assert cli.main([*arguments, "--seed", "9"]) == 2
-    assert "study.seed: 0 → 9" in capsys.readouterr().err
-    assert contents(save_dir) == before
-
-
-def test_without_a_study_there_is_nothing_to_resume(config, save_dir, capsys, nothing_runs):
-    assert cli.main(["run", "--config", str(config()), "--resume", "--dry-run"]) == 2
-    assert "nothing to resume" in capsys.readouterr().err
+@pytest.mark.parametrize("start", [run, dry_run])
+@pytest.mark.parametrize(("name", "limit"), [("trial_seconds", 1e-6), ("size_mb", 1e-4), ("memory_mb", 1.0)])
+def test_limits_that_leave_nothing_are_refused(tiny_settings_with, save_dir, nothing_runs, name, limit, start):
+    with pytest.raises(ConfigError) as caught:
+        start(tiny_settings_with(limits={name: limit}), RunEvents(), resume=False)
+    assert (caught.value.field, caught.value.code) == ("limits", "limits-leave-nothing")
     assert not save_dir.exists()
 
 
-# ---------------------------------------------------------------------- limits that leave nothing
-
-
-@pytest.mark.parametrize("switches", [["--dry-run"], []], ids=["dry-run", "run"])
-@pytest.mark.parametrize(
-    ("limits", "named"),
-    [
-        ({"trial_seconds": 1e-6}, "1e-06 s of training a trial"),
-        ({"size_mb": 1e-4}, "0.0001 MB of weights"),
-        ({"memory_mb": 1.0}, "1 MB of memory"),
-    ],
-    ids=["seconds", "size", "memory"],
-)
-def test_limits_that_leave_nothing_are_bad_input_with_a_cure(
-    config, save_dir, tmp_path, capsys, nothing_runs, limits, named, switches
-):
-    path = config(limits=limits)
-    before = contents(tmp_path)
-    assert cli.main(["run", "--config", str(path), *switches]) == 2
-    err = capsys.readouterr().err
-    assert len(err.splitlines()) == 1
-    assert err.startswith("Error: no configuration of the search space keeps the limits (")
-    assert named in err
-    assert "raise them" in err
-    assert contents(tmp_path) == before
-    assert not save_dir.exists()
-
-
-# ---------------------------------------------------------------------- speeds
-
-
-@pytest.mark.parametrize("switches", [[], ["--dry-run"]], ids=["run", "dry-run"])
-def test_to_recalibrate_a_resumed_study_is_bad_input(config, save_dir, capsys, nothing_runs, switches):
-    assert cli.main(["run", "--config", str(config()), "--resume", "--recalibrate", *switches]) == 2
-    err = capsys.readouterr().err
-    assert len(err.splitlines()) == 1
-    assert err.startswith("Error: --recalibrate begins a study with new speeds")
-    assert not save_dir.exists()
-
-
-@pytest.mark.parametrize(("switches", "measured"), [([], 0), (["--recalibrate"], 1)])
-def test_recalibrate_measures_anew_and_says_so(
-    config, capsys, nothing_runs, monkeypatch, tmp_path, speeds, switches, measured
-):
-    """In a cache of its own, which holds speeds already."""
-    monkeypatch.setenv(calibration.CACHE_VARIABLE, str(tmp_path / "cache"))
-    counted = []
-    monkeypatch.setattr(calibration, "calibrate", lambda device: counted.append(device) or replace(speeds))
-    import torch
-
-    calibration.calibration_for(torch.device("cpu"))
-    counted.clear()
-    assert cli.main(["run", "--config", str(config()), "--dry-run", *switches]) == 0
-    assert len(counted) == measured
-    assert capsys.readouterr().out.count("Measuring this machine's speed") == measured
-
-
-def test_a_precision_that_the_device_does_not_have_is_bad_input(
-    config, save_dir, capsys, nothing_runs, monkeypatch, speeds
-):
+def test_a_precision_that_the_device_does_not_have_is_refused(tiny_settings_with, save_dir, monkeypatch, speeds):
     only = replace(speeds, speeds={"float32": speeds.speeds["float32"]}, evaluation={"float32": 0.25})
     monkeypatch.setattr("cnn_lstm_hyperopt.pipeline.setup.calibration_for", lambda *_, **__: only)
     for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
         monkeypatch.setattr(f"torch.cpu.{name}", lambda: False)
-    path = config(training={"max_epochs": 3, "precision": "bfloat16"})
-    code = cli.main(["run", "--config", str(path), "--dry-run"])
-    err = capsys.readouterr().err
-    assert "training.precision" in err
-    assert code == 2
-    assert len(err.splitlines()) == 1
+    with pytest.raises(InputError) as caught:
+        dry_run(tiny_settings_with(training={"precision": "bfloat16"}), RunEvents(), resume=False)
+    assert caught.value.field == "training.precision"
     assert not save_dir.exists()
+
+
+def test_it_shows_a_forecast_twice_the_same_and_writes_nothing(config, save_dir, tmp_path, capsys, nothing_runs):
+    arguments = ["run", "--config", str(config()), "--n-trials", "500", "--workers", "2", "--dry-run"]
+    before, outputs = contents(tmp_path), []
+    for _ in range(2):
+        assert cli.main(arguments) == 0
+        captured = capsys.readouterr()
+        assert captured.err == ""
+        outputs.append(captured.out)
+    assert outputs[0] == outputs[1]
+    for pattern in (r"leave \d+% of the space", "500 trials on 2 workers", r"[\d.]+ GB of memory", r"\d+ MB of disk"):
+        assert re.search(pattern, " ".join(outputs[0].split())), pattern
+    assert cli.main([*arguments, "--quiet"]) == 0
+    assert capsys.readouterr().out == ""
+    assert not save_dir.exists()
+    assert contents(tmp_path) == before
+
+
+class Shares(RunEvents):
+    """Keeps the share of the training windows, and the number of trials in the forecast."""
+
+    def on_setup(self, setup):
+        self.share = setup.dataset.train_share
+
+    def on_forecast(self, setup, search, final):
+        self.trials = search.trials
+
+
+def test_the_share_of_windows_follows_the_limit_and_stays_with_the_study(tiny, tiny_settings_with):
+    """Within 0.02 s half of the space can't use all windows."""
+    data = {key: value for key, value in tiny["data"].items() if key != "train_share"}
+    events, shares = Shares(), []
+    for start, limit, facts in (
+        (dry_run, None, {"resume": False}),
+        (dry_run, 0.02, {"resume": False}),
+        (run, 0.02, {"resume": False}),
+        (dry_run, None, {"resume": True}),
+    ):
+        study = {**tiny["study"], "n_trials": 1 if start is run else 9}
+        settings = tiny_settings_with(data=data, limits={"trial_seconds": limit}, study=study)
+        with contextlib.suppress(EmptyFrontError):  # a single trial may be incomplete
+            start(settings, events, **facts)
+        shares.append(events.share)
+    assert shares[0] == 1.0
+    assert shares[1] in (0.5, 0.25, 0.125)
+    assert shares[1] == shares[2] == shares[3]
+
+
+def test_of_an_existing_study_it_forecasts_the_missing_trials_and_changes_no_byte(
+    tiny, tiny_settings_with, save_dir, monkeypatch
+):
+    """With the stored speeds, without a measurement."""
+    settings_of = lambda **study: tiny_settings_with(study={**tiny["study"], **study})  # noqa: E731
+    run(settings_of(n_trials=2), RunEvents(), resume=False)
+
+    def measure(*_: object, **__: object) -> None:
+        raise AssertionError("the speeds of a study are stored")
+
+    monkeypatch.setattr("cnn_lstm_hyperopt.pipeline.setup.calibration_for", measure)
+    before, events = contents(save_dir), Shares()
+    forecast = dry_run(settings_of(n_trials=9), events, resume=True)
+    assert events.trials == forecast.trials == 7
+    with pytest.raises(InputError) as caught:
+        dry_run(settings_of(n_trials=9, seed=9), events, resume=True)
+    assert (caught.value.field, caught.value.code) == ("study.seed", "study-differs")
+    assert contents(save_dir) == before
+
+
+@pytest.mark.parametrize("recalibrate", [False, True])
+def test_recalibrate_measures_again(tiny_settings_with, monkeypatch, tmp_path, speeds, recalibrate):
+    """In a cache of its own, which has speeds already."""
+    monkeypatch.setenv(machine_benchmark.CACHE_VARIABLE, str(tmp_path / "cache"))
+    counted = []
+    monkeypatch.setattr(machine_benchmark, "calibrate", lambda device: counted.append(device) or replace(speeds))
+    machine_benchmark.calibration_for(torch.device("cpu"))
+    counted.clear()
+    dry_run(tiny_settings_with(), RunEvents(), resume=False, recalibrate=recalibrate)
+    assert len(counted) == recalibrate

@@ -1,7 +1,4 @@
-"""What follows the search: confirmation, retraining, one look at the test period.
-
-On studies whose trials are planted, so that the front is known; what trainings give is planted, too, by trial and seed.
-"""
+"""The final phase on planted studies: confirmation, retraining and one evaluation on the test set, with planted trainings."""
 
 import json
 import shutil
@@ -10,20 +7,21 @@ from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
 import yaml
 
-from builders.finalists import CPU, outcome, plant
+from builders.finalists import CPU, Killed, outcome, plant
 from cnn_lstm_hyperopt.cli import main
 from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
 from cnn_lstm_hyperopt.errors import InterruptedRunError
 from cnn_lstm_hyperopt.execution import StopSignal
 from cnn_lstm_hyperopt.models.build import build_network
-from cnn_lstm_hyperopt.pipeline import final_phase, final_test
+from cnn_lstm_hyperopt.pipeline import final_test
 from cnn_lstm_hyperopt.pipeline.confirmation import SEEDS_APART, TIME_IS_UP
-from cnn_lstm_hyperopt.pipeline.events import RunEvents
+from cnn_lstm_hyperopt.pipeline.events import RunEvents, to_all
 from cnn_lstm_hyperopt.pipeline.final_phase import run_final_phase
 from cnn_lstm_hyperopt.pipeline.results.writer import write_results
 from cnn_lstm_hyperopt.pipeline.run import run
@@ -37,98 +35,82 @@ from cnn_lstm_hyperopt.training.trial_trainer import TrainedNetwork, TrialRunner
 
 pytestmark = pytest.mark.usefixtures("quick_final_round")
 
-FRONT = 8
-SCORES = tuple(0.9 - 0.01 * place for place in range(FRONT))
+SCORES = tuple(0.9 - 0.01 * place for place in range(8))
 ORDER = [5, 0, 3, 1, 4, 2]
-"""Trials by what fresh seeds say of them; of trials 6 and 7 nobody asks with top_k = 2."""
+"""Trials by their fresh seeds; with top_k = 2 trials 6 and 7 are no candidates."""
+NAN = "the loss became nan in epoch 1"
 
 
 class World:
-    """A study of eight trials on the front, of which trial 0 is the search's first; and what trainings will give.
+    """A study whose trial 0 is the first of the front, and the results of the trainings to come.
 
     Attributes:
-        fresh: a fresh score for (trial, seed); an exception is raised. Unless it is changed, trials go by :data:`ORDER`.
-        losses: validation loss for (trial, seed) of a retraining; an exception is raised.
-        confirmed, retrained: (trial, seed) that were trained, in order.
-        interrupt_at: Ctrl-C is pressed within this training; None: never.
-        reason: that is told instead of Ctrl-C.
-        at_its_end: whether it is pressed when that training is over but for its last report.
-        takes: seconds of each training, by the clock of the limits.
+        fresh, losses: fresh score, and retraining loss, of (trial, seed); an exception is raised.
+        confirmed, retrained: (trial, seed) of the trainings, in order.
+        interrupt_at: training that the user interrupts, for ``reason``; None: none.
+        at_its_end: whether it has only its last report left then.
+        takes, now: seconds of each training, and the clock.
     """
 
-    def __init__(self, config: dict[str, Any], capsys: Any) -> None:
-        self.config, self.capsys = config, capsys
+    def __init__(self, config: dict[str, Any]) -> None:
+        self.config, self.save_dir = config, Path(config["save_dir"])
         self.fresh: dict[tuple[int, int], Any] = {}
         self.losses: dict[tuple[int, int], Any] = {}
         self.confirmed: list[tuple[int, int]] = []
         self.retrained: list[tuple[int, int]] = []
         self.interrupt_at: tuple[str, int, int] | None = None
-        self.reason, self.at_its_end = "Ctrl-C", False
-        self.takes, self.now = 0.0, 0.0
+        self.reason, self.at_its_end, self.takes, self.now = "Ctrl-C", False, 0.0, 0.0
         self.stop = StopSignal()
 
     def settings(self, **retrain: Any) -> Any:
         self.config["retrain"].update(retrain)
         return load_settings(self.config, environment={})
 
-    @property
-    def save_dir(self) -> Path:
-        return Path(self.config["save_dir"])
-
     def run(self, **retrain: Any) -> SimpleNamespace:
-        """Confirms, retrains and tests, as a run that goes on with the study does."""
+        """Resume the study: confirm, retrain, test and write the results."""
         self.confirmed.clear()
         self.retrained.clear()
         self.stop = StopSignal()
         settings = self.settings(**retrain)
         dataset = prepare_dataset(settings.data)
-        with open_session(settings, dataset, resume=True, events=RunConsole(Terminal())) as session:
+        events = create_autospec(RunEvents, instance=True)
+        with open_session(settings, dataset, resume=True, events=to_all([events, RunConsole(Terminal())])) as session:
             entries = run_final_phase(session, self.stop)
             results = write_results(session)
-        on_disk = (self.save_dir / "results.json").read_text(encoding="utf-8")
+        assert self.stored() == json.loads(json.dumps(results))
+        opened = dataset.test.times_opened
+        return SimpleNamespace(entries=entries, results=results, opened=opened, events=events)
+
+    def stored(self) -> Any:
+        """Content of results.json, which is strict JSON."""
 
         def refuse(constant: str) -> None:
             raise AssertionError(f"{constant} is no JSON")
 
-        assert json.loads(on_disk, parse_constant=refuse) == json.loads(json.dumps(results))
-        opened = dataset.test.times_opened
-        return SimpleNamespace(entries=entries, results=results, opened=opened, text=self.capsys.readouterr().out)
+        return json.loads((self.save_dir / "results.json").read_text(encoding="utf-8"), parse_constant=refuse)
 
-    def confirm(
-        self, runner: TrialRunner, number: int, params: dict[str, Any], on_report: Any, *, checkpoint: Path
-    ) -> Any:
-        """In the place of TrialRunner.confirm."""
+    def confirm(self, runner: TrialRunner, number: int, params: Any, on_report: Any, **_: Any) -> Any:
         trial, seed = divmod(number, SEEDS_APART)
         self.confirmed.append((trial, seed))
         score = self.fresh.get((trial, seed), 0.6 - 0.01 * ORDER.index(trial) if trial in ORDER else 0.5)
-        if isinstance(score, BaseException):
-            raise score
-        decision = self._tell(on_report, score, 0.6, ("confirm", trial, seed))
+        decision = self._report(on_report, score, 0.6, ("confirm", trial, seed))
         return SimpleNamespace(outcome=outcome(0.6, score, decision=decision))
 
     def retrain(
-        self,
-        runner: TrialRunner,
-        number: int,
-        params: dict[str, Any],
-        fold: Any,
-        epochs: int,
-        on_report: Any,
-        *,
-        checkpoint: Path,
+        self, runner: TrialRunner, number: int, params: Any, fold: Any, epochs: int, on_report: Any, **_: Any
     ) -> TrainedNetwork:
-        """In the place of TrialRunner.retrain: a network that was not trained at all."""
         trial, seed = divmod(number, SEEDS_APART)
         self.retrained.append((trial, seed))
         loss = self.losses.get((trial, seed), 0.6 + 0.01 * seed)
-        if isinstance(loss, BaseException):
-            raise loss
-        decision = self._tell(on_report, 0.6, loss, ("retrain", trial, seed))
+        decision = self._report(on_report, 0.6, loss, ("retrain", trial, seed))
         network = build_network(runner.costs.network_config(params), seed=number, device=CPU)
         return TrainedNetwork((network,), outcome(loss, decision=decision), None, "float32")
 
-    def _tell(self, on_report: Any, score: float, loss: float, which: tuple[str, int, int]) -> Decision:
-        """Two reports, of which the last comes with an evaluation."""
+    def _report(self, on_report: Any, score: Any, loss: Any, which: tuple[str, int, int]) -> Decision:
+        """Two reports; the last one has an evaluation."""
+        for result in (score, loss):
+            if isinstance(result, BaseException):
+                raise result
         self.now += self.takes
         if self.interrupt_at == which and not self.at_its_end:
             self.stop.end(self.reason)
@@ -145,7 +127,7 @@ class World:
 def config(tiny_settings) -> dict[str, Any]:
     return {
         **tiny_settings,
-        "study": {"n_trials": FRONT, "portfolio": False},
+        "study": {"n_trials": len(SCORES), "portfolio": False},
         "sampler": {"type": "random"},
         "pruner": {"type": "none"},
         "retrain": {"enabled": True, "top_k": 2, "full_epochs": 2, "confirm_seeds": 2, "seeds": 2},
@@ -154,14 +136,13 @@ def config(tiny_settings) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def planted_study(config, tmp_path_factory) -> Path:
-    """The study that most tests begin with, made once."""
     folder = tmp_path_factory.mktemp("planted") / "results"
     plant({**config, "save_dir": str(folder)}, SCORES)
     return folder
 
 
 @pytest.fixture
-def make_world(config, planted_study, tmp_path, monkeypatch, capsys) -> Callable[..., World]:
+def make_world(config, planted_study, tmp_path, monkeypatch) -> Callable[..., World]:
     def make(scores: Sequence[float] = SCORES, **changed: Any) -> World:
         folder = tmp_path / "results"
         own = {**config, "retrain": dict(config["retrain"]), "save_dir": str(folder), **changed}
@@ -169,13 +150,10 @@ def make_world(config, planted_study, tmp_path, monkeypatch, capsys) -> Callable
             shutil.copytree(planted_study, folder)
         else:
             plant(own, scores)
-        world = World(own, capsys)
-        monkeypatch.setattr(
-            TrialRunner, "confirm", lambda runner, *about, **kept: world.confirm(runner, *about, **kept)
-        )
-        monkeypatch.setattr(
-            TrialRunner, "retrain", lambda runner, *about, **kept: world.retrain(runner, *about, **kept)
-        )
+        world = World(own)
+        for name in ("confirm", "retrain"):
+            method = getattr(world, name)
+            monkeypatch.setattr(TrialRunner, name, lambda *about, method=method, **facts: method(*about, **facts))
         return world
 
     return make
@@ -190,141 +168,102 @@ def rounds(trials, *seeds):
     return [(trial, seed) for seed in seeds for trial in trials]
 
 
-# ---------------------------------------------------------------------- who is confirmed, retrained and judged
+def trials_of(entries):
+    return [(entry["model_rank"], entry["trial_number"]) for entry in entries]
+
+
+# ---------------------------------------------------------------------- candidates, finalists and verdict
 
 
 def test_three_times_top_k_of_the_front_are_confirmed_and_the_best_of_them_retrained(world):
     found = world.run()
     assert world.confirmed == rounds(range(6), 1, 2)
     assert world.retrained == [(5, 1), (5, 2), (0, 1), (0, 2)]
-    assert [(entry["model_rank"], entry["trial_number"]) for entry in found.entries] == [(1, 5), (2, 0)]
+    assert trials_of(found.entries) == [(1, 5), (2, 0)]
+    verdict, steps = found.results["verdict"], found.results["verdict"]["shrinkage"]
+    assert trials_of([verdict]) == [(1, 5)]
     assert found.results["retrained_models"] == found.entries
-    assert (found.results["verdict"]["model_rank"], found.results["verdict"]["trial_number"]) == (1, 5)
-    assert found.opened == 1
     (opening,) = found.results["test_openings"]
-    assert opening["trials"] == [5, 0]
+    assert (found.opened, opening["trials"]) == (1, [5, 0])
     assert date.fromisoformat(opening["time"][:10])
+    assert found.events.on_test.call_args.args[2] == 1
+    assert steps == {
+        "search_score": pytest.approx(0.85),
+        "confirmed_score": pytest.approx(0.6),
+        "test_score": verdict["score"],
+        "search_to_test": pytest.approx(0.85 - verdict["score"]),
+        "confirmed_to_test": pytest.approx(0.6 - verdict["score"]),
+    }
 
 
-def test_a_front_that_is_smaller_is_confirmed_as_a_whole(make_world):
+def test_a_smaller_front_is_confirmed_as_a_whole(make_world):
     world = make_world([0.9, 0.8, 0.7])
     found = world.run(top_k=5)
     assert world.confirmed == rounds(range(3), 1, 2)
-    assert [entry["trial_number"] for entry in found.entries] == [0, 1, 2]
-    assert "Retraining 3 candidates, not 5: the front and its confirmation left no more." in found.text
+    assert trials_of(found.entries) == [(1, 0), (2, 1), (3, 2)]
+    found.events.on_fewer_finalists.assert_called_once_with(3, 5)
 
 
-def test_results_tell_of_every_candidate_what_the_search_and_fresh_seeds_said(world):
-    world.fresh = {(2, 1): 0.55, (2, 2): 0.57}  # its mean is 0.56, as that of trial 4, which the search has after it
+def test_results_have_the_search_and_fresh_scores_of_every_candidate(world):
+    world.fresh = {(2, 1): 0.55, (2, 2): 0.57}  # the same mean as that of trial 4, which is behind in the search
     confirmation = world.run().results["confirmation"]
     assert (confirmation["seeds"], confirmation["ended_by"]) == (2, None)
     rows = confirmation["candidates"]
-    assert [(row["rank"], row["trial_number"], row["search_rank"]) for row in rows] == [
-        (1, 5, 6),
-        (2, 0, 1),
-        (3, 3, 4),
-        (4, 1, 2),
-        (5, 2, 3),
-        (6, 4, 5),
-    ]
-    assert rows[4]["scores"] == [0.55, 0.57]
-    assert rows[4]["mean"] == pytest.approx(0.56)
+    ranks = [(row["rank"], row["trial_number"], row["search_rank"]) for row in rows]
+    assert ranks == [(1, 5, 6), (2, 0, 1), (3, 3, 4), (4, 1, 2), (5, 2, 3), (6, 4, 5)]
+    assert (rows[4]["scores"], rows[4]["mean"]) == ([0.55, 0.57], pytest.approx(0.56))
     assert rows[4]["standard_deviation"] == pytest.approx(0.01 * 2**0.5)
     assert rows[0]["search_score"] == pytest.approx(0.85)
     assert {row["failure"] for row in rows} == {None}
 
 
-def test_the_terminal_tells_of_confirmation_seeds_and_verdict(world):
-    text = world.run().text
-    assert "Confirming the first 6 of the front on validation, each with 2 fresh seeds (12 trainings) …" in text
-    assert "Confirmed with fresh seeds: accuracy on validation" in text
-    assert "Retraining rank 2 (trial 0) on all training windows, seed 2 of 2 …" in text
-    assert "Verdict: no better than chance" in text
-    assert "Model 1 has an accuracy of " in text
-    assert "The other models are exploratory" in text
-    assert "The test period was opened once." in text
-
-
-def test_shrinkage_leads_from_the_search_over_confirmation_to_the_test(world):
-    results = world.run().results
-    steps = results["verdict"]["shrinkage"]
-    assert steps["search_score"] == pytest.approx(0.85)
-    assert steps["confirmed_score"] == pytest.approx(0.6)
-    assert steps["test_score"] == results["verdict"]["score"]
-    assert steps["search_to_test"] == pytest.approx(0.85 - steps["test_score"])
-    assert steps["confirmed_to_test"] == pytest.approx(0.6 - steps["test_score"])
-
-
-def test_the_strategy_and_overfitting_are_about_the_confirmed_first(make_world, config):
+def test_strategy_and_overfitting_are_about_the_confirmed_first(make_world, config):
     world = make_world(data={**config["data"], "target": "direction"})
-    before = json.loads((world.save_dir / "results.json").read_text())["overfitting"]
-    assert before["deflated_sharpe"]["trial_number"] == 0  # the search's first, as long as nothing is confirmed
-    after = world.run().results["overfitting"]
-    assert after["deflated_sharpe"]["trial_number"] == 5
-    assert after["deflated_sharpe"]["n_trials"] == FRONT
+    before, after = world.stored()["overfitting"], world.run().results["overfitting"]
+    assert (before["deflated_sharpe"]["trial_number"], after["deflated_sharpe"]["trial_number"]) == (0, 5)
+    assert after["deflated_sharpe"]["n_trials"] == len(SCORES)
     assert after["pbo"] == before["pbo"]
-    assert (after["pbo"]["value"], after["pbo"]["why"]) == (
-        None,
-        f"too few trials: {FRONT}, and at least 10 are needed",
-    )
+    assert after["pbo"]["value"] is None  # 8 trials are too few
 
 
-# ---------------------------------------------------------------------- what is done is not done again
+# ---------------------------------------------------------------------- nothing is done twice
 
 
-def test_a_second_run_neither_trains_nor_opens_the_test_again(world):
+def test_a_second_run_neither_trains_nor_evaluates_the_test_set(world):
     first, second = world.run(), world.run()
     assert (world.confirmed, world.retrained, second.opened) == ([], [], 0)
-    assert second.entries == json.loads(json.dumps(first.entries))
-    assert "These finalists are already retrained and tested; their results are kept." in second.text
-    assert first.results["verdict"]["sentence"] in " ".join(second.text.split())
-    changing = {"timestamp"}
-    assert {k: v for k, v in second.results.items() if k not in changing} == json.loads(
-        json.dumps({k: v for k, v in first.results.items() if k not in changing})
-    )
+    second.events.on_results_kept.assert_called_once_with(first.results["verdict"])
+    before, after = (json.loads(json.dumps({**each.results, "timestamp": None})) for each in (first, second))
+    assert after == before
 
 
 @pytest.mark.parametrize("changed", [{"seeds": 3}, {"full_epochs": 3}])
-def test_more_seeds_or_epochs_open_the_test_again_and_that_is_told(world, changed):
+def test_more_seeds_or_epochs_are_a_second_evaluation_which_is_counted(world, changed):
     first, second = world.run(), world.run(**changed)
-    assert world.confirmed == []
-    assert second.opened == 1
+    assert (world.confirmed, second.opened) == ([], 1)
     assert len(world.retrained) == 2 * changed.get("seeds", 2)
     assert [len(found.results["test_openings"]) for found in (first, second)] == [1, 2]
-    assert second.results["verdict"]["test_openings"] == 2
-    assert "Warning: test set evaluated 2 times; results are no longer unbiased" in second.text
-    assert "The test period was opened once." not in second.text
+    assert second.results["verdict"]["test_openings"] == second.events.on_test.call_args.args[2] == 2
 
 
-def test_more_fresh_seeds_are_added_to_those_there_are(world):
-    """And where they change nothing in the order the test stays closed."""
+def test_fresh_seeds_are_added_and_change_the_finalists_only_with_the_order(world):
     world.run()
     again = world.run(confirm_seeds=3)
     assert world.confirmed == rounds(range(6), 3)
     assert (world.retrained, again.opened) == ([], 0)
     confirmation, steps = again.results["confirmation"], again.results["verdict"]["shrinkage"]
-    assert confirmation["seeds"] == 3
-    assert steps["confirmed_score"] == confirmation["candidates"][0]["mean"]
+    assert (confirmation["seeds"], steps["confirmed_score"]) == (3, confirmation["candidates"][0]["mean"])
     assert steps["confirmed_to_test"] == pytest.approx(steps["confirmed_score"] - steps["test_score"])
+    world.fresh = {(2, 4): 0.99}
+    changed = world.run(confirm_seeds=4)
+    assert (trials_of(changed.entries), changed.opened) == ([(1, 2), (2, 5)], 1)
+    assert len(changed.results["test_openings"]) == 2
 
 
-def test_fresh_seeds_that_change_the_order_change_the_finalists(world):
-    world.run()
-    world.fresh = {(2, 3): 0.9}
-    again = world.run(confirm_seeds=3)
-    assert [entry["trial_number"] for entry in again.entries] == [2, 5]
-    assert again.opened == 1
-    assert len(again.results["test_openings"]) == 2
-
-
-def test_a_model_of_an_earlier_round_goes_away(world):
-    world.run()
-    assert {path.name for path in world.save_dir.glob("retrained_model_*")} == {
-        "retrained_model_1",
-        "retrained_model_2",
-    }
-    world.run(top_k=1, seeds=1)
-    assert {path.name for path in world.save_dir.glob("*retrained_model_*")} == {"retrained_model_1"}
+def test_a_model_of_an_earlier_round_is_deleted(world):
+    for facts, folders in (({}, {"retrained_model_1", "retrained_model_2"}), ({"top_k": 1}, {"retrained_model_1"})):
+        world.run(**facts)
+        assert {path.name for path in world.save_dir.glob("*retrained_model_*")} == folders
 
 
 # ---------------------------------------------------------------------- interrupted
@@ -332,69 +271,57 @@ def test_a_model_of_an_earlier_round_goes_away(world):
 
 @pytest.mark.mostly_slow(1)
 @pytest.mark.parametrize("at", [(0, 1), (3, 1), (2, 2), (5, 2)])
-def test_an_interrupted_confirmation_leaves_the_test_closed_and_is_gone_on_with(world, at):
-    world.interrupt_at = ("confirm", *at)
+def test_an_interrupted_confirmation_is_continued_and_leaves_the_test_set_locked(world, at):
+    world.interrupt_at, world.reason = ("confirm", *at), "SIGTERM"
     cut = world.run()
-    assert (cut.entries, cut.opened, world.retrained) == ([], 0, [])
-    assert world.confirmed[-1] == at
-    assert "Confirmation ended by Ctrl-C; the test period stays closed." in cut.text
-    assert cut.results["confirmation"] is None
-    assert cut.results["verdict"] is None
+    assert (cut.entries, cut.opened, world.retrained, world.confirmed[-1]) == ([], 0, [], at)
+    cut.events.on_confirmation_interrupted.assert_called_once_with("SIGTERM")
+    assert cut.results["confirmation"] is cut.results["verdict"] is None
     assert cut.results["test_openings"] == []
-    done = world.confirmed[:-1]
-
+    done = len(world.confirmed) - 1
     world.interrupt_at = None
     again = world.run()
-    assert world.confirmed == rounds(range(6), 1, 2)[len(done) :]
-    assert f"({12 - len(done)} training{'s' * (len(done) < 11)}) …" in again.text
-    assert [entry["trial_number"] for entry in again.entries] == [5, 0]
-    assert again.opened == 1
+    assert world.confirmed == rounds(range(6), 1, 2)[done:]
+    assert again.events.on_confirmation_start.call_args.args[1:] == (2, 12 - done)
+    assert (trials_of(again.entries), again.opened) == ([(1, 5), (2, 0)], 1)
 
 
-def test_an_interrupted_retraining_leaves_the_test_closed_and_keeps_the_confirmation(world):
-    world.interrupt_at = ("retrain", 5, 2)
+def test_an_interrupted_retraining_keeps_the_confirmation_and_leaves_the_test_set_locked(world):
+    world.interrupt_at, world.reason = ("retrain", 5, 2), "SIGTERM"
     cut = world.run()
-    assert (cut.entries, cut.opened) == ([], 0)
-    assert world.retrained == [(5, 1), (5, 2)]
-    assert "Retraining ended by Ctrl-C; the test period stays closed." in cut.text
+    assert (cut.entries, cut.opened, world.retrained) == ([], 0, [(5, 1), (5, 2)])
+    cut.events.on_retraining_interrupted.assert_called_once_with("SIGTERM")
     assert cut.results["confirmation"]["candidates"][0]["trial_number"] == 5
     assert not list(world.save_dir.glob("retrained_model_*"))
     world.interrupt_at = None
-    again = world.run()
-    assert world.confirmed == []
-    assert again.opened == 1
+    assert (world.run().opened, world.confirmed) == (1, [])
 
 
-@pytest.mark.parametrize("reason", ["Ctrl-C", "SIGTERM"])
-def test_what_has_ended_it_is_told(world, reason):
-    world.reason, world.interrupt_at = reason, ("confirm", 0, 1)
-    assert f"Confirmation ended by {reason}; the test period stays closed." in world.run().text
-    world.interrupt_at = ("retrain", 5, 1)
-    assert f"Retraining ended by {reason}; the test period stays closed." in world.run().text
-
-
-@pytest.mark.parametrize(("which", "stage"), [(("confirm", 4, 2), "Confirmation"), (("retrain", 0, 2), "Retraining")])
-def test_a_training_that_is_at_its_end_is_not_lost_to_ctrl_c(world, which, stage):
-    """Nothing of it is left to be stopped. The test stays closed all the same, even where it was the last training."""
+@pytest.mark.parametrize("which", [("confirm", 4, 2), ("retrain", 0, 2)])
+def test_a_training_at_its_end_is_not_lost_to_ctrl_c(world, which):
     world.interrupt_at, world.at_its_end = which, True
     cut = world.run()
     assert (cut.entries, cut.opened, cut.results["test_openings"]) == ([], 0, [])
-    assert f"{stage} ended by Ctrl-C; the test period stays closed." in cut.text
     world.interrupt_at = None
     assert world.run().opened == 1
-    assert not {which[1:]} & set(world.confirmed)
+    assert which[1:] not in world.confirmed
 
 
-# ---------------------------------------------------------------------- the opening of the test period
+def test_a_run_that_is_interrupted_after_the_search_ends_as_interrupted(world, monkeypatch):
+    world.interrupt_at = ("confirm", 1, 1)
+    monkeypatch.setattr("cnn_lstm_hyperopt.pipeline.run.StopSignal", lambda timeout: world.stop)
+    with pytest.raises(InterruptedRunError) as caught:
+        run(world.settings(), RunEvents(), resume=True)
+    assert (caught.value.code, caught.value.exit_code) == ("interrupted", 130)
+    assert world.stored()["test_openings"] == world.stored()["retrained_models"] == []
 
 
-class Killed(BaseException):
-    """The process ends here."""
+# ---------------------------------------------------------------------- the record of evaluations on the test set
 
 
 @pytest.fixture
-def killed_after_opening(world, monkeypatch) -> World:
-    """A run has stored that it opens the test period, and then its process has ended."""
+def killed_in_the_test(world, monkeypatch) -> World:
+    """A run that was killed after it stored its evaluation on the test set."""
 
     def die(*_: Any, **__: Any) -> None:
         raise Killed
@@ -406,28 +333,22 @@ def killed_after_opening(world, monkeypatch) -> World:
     return world
 
 
-def test_an_opening_that_was_cut_off_is_not_counted_twice(killed_after_opening):
-    found = killed_after_opening.run()
+def test_a_killed_evaluation_is_not_counted_twice(killed_in_the_test):
+    found = killed_in_the_test.run()
     (opening,) = found.results["test_openings"]
     assert opening["trials"] == [5, 0]
-    assert opening["models"] == [
-        {"trial_number": 5, "seeds": [1, 2], "epochs": [2, 2]},
-        {"trial_number": 0, "seeds": [1, 2], "epochs": [2, 2]},
-    ]
+    assert opening["models"] == [{"trial_number": trial, "seeds": [1, 2], "epochs": [2, 2]} for trial in (5, 0)]
     assert (found.opened, found.results["verdict"]["test_openings"]) == (1, 1)
-    assert "The test period was opened once." in found.text
 
 
 @pytest.mark.mostly_slow(1)
 @pytest.mark.parametrize("changed", [{"seeds": 1}, {"full_epochs": 3}, {"top_k": 1}])
-def test_an_opening_for_other_models_is_another_one(killed_after_opening, changed):
-    found = killed_after_opening.run(**changed)
+def test_an_evaluation_of_other_models_is_counted(killed_in_the_test, changed):
+    found = killed_in_the_test.run(**changed)
     assert len(found.results["test_openings"]) == found.results["verdict"]["test_openings"] == 2
-    assert "Warning: test set evaluated 2 times; results are no longer unbiased" in found.text
 
 
-def test_an_opening_that_does_not_say_for_which_models_counts(world):
-    """As earlier versions stored it."""
+def test_an_evaluation_of_an_earlier_version_without_its_models_is_counted(world):
     storage = StudyStorage(world.save_dir / "study.db")
     storage.set_attribute("test_openings", [{"time": "2026-01-01T00:00:00+00:00", "trials": [5, 0]}])
     storage.close()
@@ -436,245 +357,152 @@ def test_an_opening_that_does_not_say_for_which_models_counts(world):
 
 @pytest.mark.mostly_slow(1)
 @pytest.mark.parametrize("lost", ["metrics.json", "model.safetensors", ""])
-def test_a_model_that_is_lost_is_made_again_and_that_is_the_same_opening(world, lost):
+def test_a_lost_model_is_made_again_which_is_the_same_evaluation(world, lost):
     first = world.run()
     path = world.save_dir / "retrained_model_2" / lost
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     again = world.run()
     assert world.retrained == [(5, 1), (5, 2), (0, 1), (0, 2)]
     assert path.exists()
-    assert again.results["test_openings"] == first.results["test_openings"]
-    assert again.results["verdict"] == first.results["verdict"]
-
-
-def test_a_run_that_is_interrupted_after_the_search_ends_as_interrupted(world, monkeypatch):
-    """The whole run: results are written, and the exit code is that of Ctrl-C."""
-    world.interrupt_at = ("confirm", 1, 1)
-    monkeypatch.setattr("cnn_lstm_hyperopt.pipeline.run.StopSignal", lambda timeout: world.stop)
-    with pytest.raises(InterruptedRunError, match="resume --save-dir"):
-        run(world.settings(), RunEvents(), resume=True)
-    results = json.loads((world.save_dir / "results.json").read_text())
-    assert results["test_openings"] == results["retrained_models"] == []
+    for key in ("test_openings", "verdict"):
+        assert again.results[key] == first.results[key]
 
 
 # ---------------------------------------------------------------------- failures
 
 
-def test_a_candidate_that_fails_is_told_of_and_the_next_takes_its_place(world):
-    world.fresh = {(5, 2): NonFiniteLossError("the loss became nan in epoch 1")}
+def test_a_candidate_that_diverges_is_replaced_by_the_next_and_not_tried_again(world):
+    world.fresh = {(5, 2): NonFiniteLossError(NAN)}
     found = world.run()
-    assert [entry["trial_number"] for entry in found.entries] == [0, 3]
+    assert trials_of(found.entries) == [(1, 0), (2, 3)]
     last = found.results["confirmation"]["candidates"][-1]
-    assert (last["rank"], last["trial_number"], last["scores"]) == (None, 5, [0.6])
-    assert last["failure"] == "fresh seed 2: the loss became nan in epoch 1"
-    assert (
-        "Warning: trial 5 is no candidate any more: it failed with fresh seed 2: the loss became nan in epoch 1"
-        in found.text
-    )
-
-
-def test_a_candidate_that_diverged_is_not_tried_again(world):
-    world.fresh = {(5, 1): NonFiniteLossError("the loss became nan in epoch 1")}
-    first, second = world.run(), world.run()
+    failure = f"fresh seed 2: {NAN}"
+    assert (last["rank"], last["trial_number"], last["scores"], last["failure"]) == (None, 5, [0.6], failure)
+    assert found.events.on_warning.call_count == 1
+    second = world.run()
     assert (world.confirmed, world.retrained, second.opened) == ([], [], 0)
-    assert second.results["confirmation"] == first.results["confirmation"]
+    assert second.results["confirmation"] == found.results["confirmation"]
 
 
-def test_where_all_candidates_fail_nothing_is_retrained(world):
+def test_if_all_candidates_fail_nothing_is_retrained(world):
     world.fresh = {(trial, 1): MemoryError() for trial in range(6)}
     found = world.run()
     assert (found.entries, found.opened, world.retrained) == ([], 0, [])
-    assert "no candidate could be trained again, so none is retrained; the test period stays closed" in found.text
     assert [row["failure"] for row in found.results["confirmation"]["candidates"]] == ["fresh seed 1: MemoryError"] * 6
     assert found.results["test_openings"] == []
+    assert found.events.on_warning.call_count == 7
 
 
-def test_a_finalist_that_fails_is_told_of_and_not_tried_again(world):
+def test_a_finalist_that_fails_is_reported_and_not_tried_again(world):
     world.losses = {(5, seed): RuntimeError("out of memory") for seed in (1, 2)}
     found = world.run()
-    assert [(entry["model_rank"], entry["trial_number"]) for entry in found.entries] == [(2, 0)]
+    assert trials_of(found.entries) == trials_of([found.results["verdict"]]) == [(2, 0)]
     assert found.results["retraining_failures"] == [{"model_rank": 1, "trial_number": 5, "reason": "out of memory"}]
-    assert found.results["verdict"]["model_rank"] == 2
-    assert "Model 2 has an accuracy" in found.results["verdict"]["sentence"]
-    assert "Warning: rank 1 (trial 5) could not be retrained: out of memory" in found.text
-    again = world.run()
-    assert (again.opened, world.retrained) == (0, [])
+    assert found.events.on_warning.call_count == 1
+    assert (world.run().opened, world.retrained) == (0, [])
 
 
-def test_where_all_finalists_fail_the_test_stays_closed(world):
+def test_if_all_finalists_fail_the_test_set_stays_locked(world):
     world.losses = {(trial, seed): RuntimeError("out of memory") for trial in (5, 0) for seed in (1, 2)}
     found = world.run()
     assert (found.entries, found.opened) == ([], 0)
-    assert "Retraining ended by failures alone; the test period stays closed." in found.text
+    assert found.events.on_retraining_interrupted.call_count == 1
 
 
-def test_a_seed_that_fails_is_told_of(world):
-    world.losses = {(5, 2): RuntimeError("out of memory")}
+def test_the_best_seed_on_validation_is_kept_and_a_failed_one_reported(world):
+    world.losses = {(5, 1): 0.7, (5, 2): 0.5, (0, 2): RuntimeError("out of memory")}
     found = world.run()
     first, second = found.entries
-    assert [seed["seed"] for seed in first["seeds"]] == [1]
-    assert first["seed_failures"] == ["seed 2: out of memory"]
-    assert second["seed_failures"] == []
-    assert "Warning: rank 1 (trial 5) lacks a seed that failed: seed 2: out of memory" in found.text
-
-
-def test_the_kept_seed_is_the_best_on_validation(world):
-    world.losses = {(5, 1): 0.7, (5, 2): 0.5}
-    first, second = world.run().entries
-    assert (first["training_results"]["seed"], second["training_results"]["seed"]) == (2, 1)
-    assert first["training_results"]["validation_loss"] == 0.5
+    assert (first["training_results"]["seed"], first["training_results"]["validation_loss"]) == (2, 0.5)
     assert [seed["validation_loss"] for seed in first["seeds"]] == [0.7, 0.5]
     assert first["test_metrics"]["test_score"] == first["seeds"][1]["test_score"]
+    assert ([seed["seed"] for seed in second["seeds"]], second["training_results"]["seed"]) == ([1], 1)
+    assert (first["seed_failures"], second["seed_failures"]) == ([], ["seed 2: out of memory"])
+    assert found.events.on_warning.call_count == 1
 
 
-# ---------------------------------------------------------------------- time
-
-
-def test_the_confirmation_has_half_of_the_time(world, monkeypatch):
-    monkeypatch.setattr("cnn_lstm_hyperopt.execution.stop.time", SimpleNamespace(monotonic=lambda: 0.0))
-    given = []
-    real = final_phase.confirm
-
-    def spy(*about: Any, seconds_left: float | None, **facts: Any) -> Any:
-        given.append(seconds_left)
-        return real(*about, seconds_left=seconds_left, **facts)
-
-    monkeypatch.setattr(final_phase, "confirm", spy)
-    world.config["limits"] = {"retrain_seconds": 100.0}
-    world.run()
-    world.config["limits"] = {"retrain_seconds": None}
-    world.run()
-    assert given == [50.0, None]
+# ---------------------------------------------------------------------- limits.retrain_seconds
 
 
 @pytest.fixture
 def clock(world, monkeypatch) -> World:
-    """A world whose clocks stand still but for its trainings, and whose work after the search has 100 seconds."""
+    """A world with 100 s for the final phase, whose clock only trainings move."""
     for module in ("execution.stop", "pipeline.confirmation", "pipeline.retraining"):
-        clock = SimpleNamespace(monotonic=lambda: world.now)
-        monkeypatch.setattr(f"cnn_lstm_hyperopt.{module}.time", clock)
+        monkeypatch.setattr(f"cnn_lstm_hyperopt.{module}.time", SimpleNamespace(monotonic=lambda: world.now))
     world.config["limits"] = {"retrain_seconds": 100.0}
     return world
 
 
-@pytest.fixture
-def left(monkeypatch) -> list[float]:
-    """What each confirmation is given."""
-    given: list[float] = []
-    real = final_phase.confirm
-
-    def spy(*about: Any, seconds_left: float, **facts: Any) -> Any:
-        given.append(seconds_left)
-        return real(*about, seconds_left=seconds_left, **facts)
-
-    monkeypatch.setattr(final_phase, "confirm", spy)
-    return given
-
-
-def test_a_run_that_goes_on_has_what_the_one_before_left_of_the_time(clock, left):
-    """Two trainings, and the one within which it was interrupted."""
+def test_the_confirmation_has_half_of_the_time_and_a_resumed_run_what_is_left(clock):
     clock.takes, clock.interrupt_at = 4.0, ("confirm", 2, 1)
     clock.run()
-    clock.interrupt_at = None
-    clock.run()
-    assert left == [50.0, 50.0 - 3 * 4.0]
+    clock.interrupt_at, clock.takes = None, 6.0
+    assert clock.run().results["confirmation"]["ended_by"] == TIME_IS_UP
+    assert len(clock.confirmed) == 7  # 38 s were left
 
 
-def test_the_next_round_has_all_its_time(clock, left):
+def test_the_next_round_has_all_its_time(clock):
     clock.takes = 1.0
     clock.run()
-    clock.run(full_epochs=3)
-    clock.run(full_epochs=3)
-    assert left == [50.0] * 3
+    found = clock.run(confirm_seeds=9)
+    assert (len(clock.confirmed), found.results["confirmation"]["ended_by"]) == (42, None)
 
 
-def test_a_confirmation_whose_time_was_up_is_not_gone_on_with(clock, left):
-    """In the middle of its second round; interrupted in the retraining. The order and so the finalists are what they were."""
+def test_a_confirmation_whose_time_was_up_is_not_continued(clock):
+    """Its second round was incomplete, and the run was interrupted in the retraining."""
     clock.takes, clock.interrupt_at = 6.0, ("retrain", 5, 1)
     cut = clock.run()
     assert len(clock.confirmed) == 9
-    clock.interrupt_at = None
-    clock.takes = 1.0
+    clock.interrupt_at, clock.takes = None, 1.0
     found = clock.run()
     assert clock.confirmed == []
-    assert left[1] < 0
     assert found.results["confirmation"] == cut.results["confirmation"]
     assert found.results["confirmation"]["ended_by"] == TIME_IS_UP
-    assert [entry["trial_number"] for entry in found.entries] == [5, 0]
-    assert clock.run().opened == 0
-    assert clock.confirmed == []
+    assert trials_of(found.entries) == [(1, 5), (2, 0)]
+    assert (clock.run().opened, clock.confirmed) == (0, [])
 
 
-def test_without_time_for_a_round_the_search_s_order_stands(world, monkeypatch):
-    """The clock of the confirmation alone has run far ahead."""
-    now = iter(range(0, 10**9, 1000))
-    monkeypatch.setattr("cnn_lstm_hyperopt.pipeline.confirmation.time", SimpleNamespace(monotonic=lambda: next(now)))
-    world.config["limits"] = {"retrain_seconds": 100.0}
-    found = world.run()
-    assert [entry["trial_number"] for entry in found.entries] == [0, 1]
+def test_without_time_for_a_round_the_order_of_the_search_is_kept(clock):
+    clock.takes = 1000.0
+    found = clock.run()
+    assert trials_of(found.entries) == [(1, 0), (2, 1)]
     confirmation = found.results["confirmation"]
     assert (confirmation["seeds"], confirmation["ended_by"]) == (0, TIME_IS_UP)
     assert [row["mean"] for row in confirmation["candidates"]] == [None] * 6
-    assert "no fresh seed of each, so the search's order stands" in found.text
     assert found.results["verdict"]["shrinkage"]["confirmed_score"] is None
 
 
 # ---------------------------------------------------------------------- the command line
 
 
-def test_to_resume_without_anything_new_keeps_the_verdict_and_the_test_closed(world, capsys):
-    """The whole command line, twice: the first confirms, retrains and tests; the second finds all of it done."""
+def test_resuming_a_complete_study_keeps_its_verdict(world):
     found = []
     for _ in range(2):
         assert main(["resume", "--save-dir", str(world.save_dir)]) == 0
-        found.append((capsys.readouterr().out, json.loads((world.save_dir / "results.json").read_text())))
-    (first, results), (second, again) = found
-    assert results["verdict"]["sentence"] in first
-    assert "The test period was opened once." in first
-    assert "their results are kept" in second
-    assert "the test period was opened" not in second.lower()
+        found.append(world.stored())
     for key in ("verdict", "retrained_models", "baselines", "confirmation", "overfitting", "test_openings"):
-        assert again[key] == results[key]
+        assert found[0][key] == found[1][key]
+    assert len(found[0]["test_openings"]) == 1
 
 
-# ---------------------------------------------------------------------- no trial beats chance
-
-AT_CHANCE = [0.51, 0.52, 0.5, 0.49, 0.52, 0.51, 0.53, 0.5]
-
-
-def test_a_front_below_chance_is_confirmed_retrained_and_tested(make_world, capsys):
-    world = make_world(AT_CHANCE)
-    assert main(["resume", "--save-dir", str(world.save_dir)]) == 0
-    captured = capsys.readouterr()
-    assert "none above chance" in captured.out
-    assert "no trial beats the majority class on validation" in captured.out + captured.err
-    results = json.loads((world.save_dir / "results.json").read_text())
-    assert results["best_trials"]
-    assert {trial["above_chance"] for trial in results["best_trials"]} == {False}
-    assert results["best_trials"][0]["trial_number"] == 6
-    assert len(results["retrained_models"]) == len(results["test_openings"][0]["trials"]) == 2
-    for model in results["retrained_models"]:
-        assert (Path(model["model_path"]) / "model.safetensors").is_file()
-    assert results["verdict"]["grade"] == "no better than chance"
-    assert results["verdict"]["skill"] is False
-    assert results["verdict"]["sentence"].startswith("Model 1 has an accuracy of ")
-
-
-def test_without_retraining_the_grade_is_chance_and_the_test_stays_closed(make_world, capsys):
-    world = make_world(AT_CHANCE)
-    world.config["retrain"]["enabled"] = False
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_front_below_chance_is_tested_if_retraining_was_asked_for(make_world, enabled):
+    world = make_world([0.51, 0.52, 0.5, 0.49, 0.52, 0.51, 0.53, 0.5])
+    world.config["retrain"]["enabled"] = enabled
     (world.save_dir / "config.yaml").write_text(yaml.safe_dump(world.config), encoding="utf-8")
     assert main(["resume", "--save-dir", str(world.save_dir)]) == 0
-    results = json.loads((world.save_dir / "results.json").read_text())
-    assert results["verdict"]["grade"] == "no better than chance"
-    assert results["verdict"]["sentence"].startswith("None of 8 trials beats the majority class on validation: ")
-    assert results["test_openings"] == results["retrained_models"] == results["baselines"] == []
-    assert (world.confirmed, world.retrained) == ([], [])
+    results = world.stored()
+    assert (results["verdict"]["grade"], results["verdict"]["skill"]) == ("no better than chance", False)
+    assert results["best_trials"][0]["trial_number"] == 6
+    assert {trial["above_chance"] for trial in results["best_trials"]} == {False}
+    assert len(results["retrained_models"]) == 2 * enabled
+    assert [len(opening["trials"]) for opening in results["test_openings"]] == [2] * enabled
+    for model in results["retrained_models"]:
+        assert (Path(model["model_path"]) / "model.safetensors").is_file()
+    if not enabled:
+        assert (results["baselines"], world.confirmed, world.retrained) == ([], [], [])
 
 
 def test_before_a_trial_is_finished_there_is_no_verdict(make_world):
-    world = make_world([])
-    results = json.loads((world.save_dir / "results.json").read_text())
-    assert results["verdict"] is None
-    assert results["overfitting"]["pbo"]["value"] is None
-    assert results["overfitting"]["pbo"]["why"] == "no trial has left predictions on validation"
+    results = make_world([]).stored()
+    assert (results["verdict"], results["overfitting"]["pbo"]["value"]) == (None, None)

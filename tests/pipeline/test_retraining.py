@@ -1,20 +1,22 @@
-"""Retraining: each finalist anew with every seed, in order, stopped on validation; the test period stays closed."""
+"""Retraining: finalists trained anew with every seed, within a time limit, resumed after a kill."""
 
-import contextlib
 import errno
-import tempfile
+import math
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
+from datetime import date
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from builders.finalists import (
     CTRL_C,
     DIVERGING,
+    Killed,
     Planted,
     confirmation,
     go_on,
@@ -28,136 +30,105 @@ from cnn_lstm_hyperopt.data.dataset import Dataset, LockedPeriod
 from cnn_lstm_hyperopt.data.windows import Fold
 from cnn_lstm_hyperopt.errors import StorageFailedError
 from cnn_lstm_hyperopt.inference.model import load_model
-from cnn_lstm_hyperopt.pipeline.confirmation import SEEDS_APART
-from cnn_lstm_hyperopt.pipeline.retraining import Finalist, Retrained, retrain
+from cnn_lstm_hyperopt.pipeline import confirmation as confirmation_module
+from cnn_lstm_hyperopt.pipeline import retraining
+from cnn_lstm_hyperopt.pipeline.confirmation import SEEDS_APART, TIME_IS_UP
+from cnn_lstm_hyperopt.pipeline.retraining import Finalist, Retrained, SeedState, retrain
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision
-from cnn_lstm_hyperopt.training import ValueScale, evaluate
+from cnn_lstm_hyperopt.training import NonFiniteLossError, ValueScale, evaluate
 
 FINALISTS = [
     Finalist(1, 17, params(17), confirmation(2, 17, 0.61, 0.6, 0.59)),
     Finalist(2, 4, params(4) | {"lstm.bidirectional": True}),
     Finalist(3, 9, params(9) | {"fusion.method": "bilinear"}),
 ]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+NAN = "the loss became nan in epoch 1"
 
 
 @pytest.fixture(scope="module")
 def prepared(apple) -> Dataset:
-    return apple(horizon=2)
+    return apple(end=date(2007, 12, 31), lookback=10, horizon=2, train_share=1.0)
 
 
 @pytest.fixture
 def dataset(prepared) -> Dataset:
-    """With a test period that nobody has opened yet."""
-    return replace(prepared, test=LockedPeriod(prepared.test.open()))
+    """A dataset whose test period was never opened, also not by the test."""
+    dataset = replace(prepared, test=LockedPeriod(prepared.test.open()))
+    yield dataset
+    assert dataset.test.times_opened == 0
 
 
-def retrained(dataset: Dataset, finalists, on_report=go_on, **facts):
-    facts = {"full_epochs": 2, "max_gap_days": 10.0, "known": {}, "on_epochs_set": go_on, **facts}
-    with contextlib.ExitStack() as stack:
-        if "checkpoints" not in facts:
-            facts["checkpoints"] = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        return retrain(finalists, runner_of(dataset), dataset, on_report=on_report, **facts)
+@pytest.fixture
+def train(dataset, tmp_path):
+    def train(finalists=FINALISTS, on_report=go_on, runner=None, **facts):
+        facts = {"full_epochs": 2, "max_gap_days": 10.0, "known": {}, "on_seed_state": go_on, **facts}
+        facts = {"checkpoints": tmp_path, **facts}
+        return retrain(finalists, runner or runner_of(dataset), dataset, on_report=on_report, **facts)
+
+    return train
 
 
 @pytest.fixture(scope="module")
-def models(prepared) -> list[Retrained]:
+def models(prepared, tmp_path_factory) -> list[Retrained]:
     """Three finalists with two seeds each."""
-    work = retrained(prepared, FINALISTS, seeds=2)
+    facts = {"full_epochs": 2, "max_gap_days": 10.0, "known": {}, "on_seed_state": go_on, "seeds": 2}
+    folder = tmp_path_factory.mktemp("checkpoints")
+    work = retrain(FINALISTS, runner_of(prepared), prepared, on_report=go_on, checkpoints=folder, **facts)
     assert (work.failures, work.ended) == ([], None)
     return work.done
 
 
-def weights_of(run):
-    return torch.cat([weight.flatten() for weight in run.model.network.state_dict().values()])
+def weights_of(network):
+    return torch.cat([weight.flatten() for weight in network.state_dict().values()])
 
 
-def test_finalists_are_retrained_in_order_over_the_full_epochs_with_every_seed(models):
+def assert_same(first, second):
+    for one, other in zip(first, second, strict=True):
+        for a, b in zip(one.runs, other.runs, strict=True):
+            assert torch.equal(weights_of(a.model.network), weights_of(b.model.network))
+            assert (a.seed, a.epochs, a.loss) == (b.seed, b.epochs, b.loss)
+
+
+def test_finalists_are_retrained_in_order_with_every_seed(models, prepared):
     assert [each.finalist for each in models] == FINALISTS
     for each in models:
-        assert [(run.seed, run.epochs, run.outcome.epochs, run.cut_short) for run in each.runs] == [
-            (1, 2, 2.0, False),
-            (2, 2, 2.0, False),
-        ]
-        assert each.failures == ()
-        for run in each.runs:
-            assert run.model.description.params == each.finalist.params
-            assert run.model.network.config == run.model.description.network_config()
-
-
-def test_listeners_are_made_for_finalist_seed_and_epochs(dataset):
-    heard = []
-
-    def listen(finalist, seed, epochs):
-        heard.append((finalist.rank, seed, epochs))
-        return go_on()
-
-    retrained(dataset, FINALISTS[:2], listen, seeds=2, full_epochs=1)
-    assert heard == [(1, 1, 1), (1, 2, 1), (2, 1, 1), (2, 2, 1)]
-
-
-def test_no_two_seeds_give_the_same_network(models):
-    first, second = models[0].runs
-    assert not torch.equal(weights_of(first), weights_of(second))
-    assert first.loss != second.loss
-
-
-def test_the_seed_with_the_lowest_validation_loss_is_kept(models):
-    for each in models:
+        runs = [(run.seed, run.epochs, run.outcome.epochs, run.cut_short) for run in each.runs]
+        assert (runs, each.failures) == ([(1, 2, 2.0, False), (2, 2, 2.0, False)], ())
+        assert len({run.loss for run in each.runs}) == 2
         assert each.kept.loss == min(run.loss for run in each.runs)
-        assert each.kept in each.runs
+        for run in each.runs:
+            about = run.model.description
+            assert (about.params, about.scaler) == (each.finalist.params, prepared.scaler)
+            assert (about.lookback, about.horizon, about.max_gap_days, about.target) == (10, 2, 10.0, "volatility")
+            assert (about.value_scale.mean, about.value_scale.std) == (prepared.value_mean, prepared.value_std)
+            assert run.model.network.config == about.network_config()
 
 
 @pytest.mark.parametrize(("losses", "kept"), [((0.7, 0.6, 0.65), 2), ((0.6, 0.7, 0.6), 1), ((0.9,), 1)])
-def test_of_seeds_that_are_alike_the_first_is_kept(losses, kept):
+def test_the_seed_with_the_lowest_loss_is_kept_and_of_equal_ones_the_first(losses, kept):
     model = Planted(sure(np.zeros(3, np.int64)))
     assert planted(1, *[model] * len(losses), losses=losses).kept.seed == kept
 
 
 def test_a_run_without_an_evaluation_has_no_loss(models):
-    lost = replace(models[0].runs[0], outcome=replace(outcome(0.6), best=None))
-    with pytest.raises(RuntimeError, match="has an evaluation"):
-        _ = lost.loss
+    with pytest.raises(RuntimeError):
+        _ = replace(models[0].runs[0], outcome=replace(outcome(0.6), best=None)).loss
 
 
-def test_its_loss_is_that_of_the_saved_network_on_validation(models, prepared):
+def test_its_loss_is_that_of_the_saved_network_on_validation(models, prepared, tmp_path):
     scale = ValueScale(prepared.value_mean, prepared.value_std)
     for run in (run for each in models for run in each.runs):
         again = evaluate(run.model.network, prepared.validation, scale)
-        assert run.loss == pytest.approx(again.loss, rel=1e-6)
-        assert run.outcome.best is not None
-        assert run.outcome.best.score == again.accuracy
-
-
-def test_a_retrained_model_holds_what_new_bars_need(models, prepared):
-    about = models[0].runs[1].model.description
-    assert about.scaler == prepared.scaler
-    assert (about.lookback, about.horizon, about.max_gap_days, about.target) == (20, 2, 10.0, "volatility")
-    assert (about.value_scale.mean, about.value_scale.std) == (prepared.value_mean, prepared.value_std)
-
-
-def test_a_saved_one_says_the_same_after_loading(models, prepared, tmp_path):
+        assert (run.loss, run.outcome.best.score) == (pytest.approx(again.loss, rel=1e-6), again.accuracy)
     model = models[0].kept.model
     model.save(tmp_path)
-    said, again = (each.predict_windows(prepared.validation) for each in (model, load_model(tmp_path)))
-    assert (said.probabilities == again.probabilities).all()
-    assert (said.values == again.values).all()
+    first, again = (each.predict_windows(prepared.validation) for each in (model, load_model(tmp_path)))
+    assert (first.probabilities == again.probabilities).all()
+    assert (first.values == again.values).all()
 
 
-def test_retraining_repeats_to_the_bit_and_never_opens_the_test(models, dataset):
-    """The second finalist alone: neither its place nor what ran before it matters."""
-    again = retrained(dataset, FINALISTS[1:2], seeds=2).done[0]
-    for first, second in zip(models[1].runs, again.runs, strict=True):
-        assert torch.equal(weights_of(first), weights_of(second))
-        assert first.loss == second.loss
-    assert dataset.test.times_opened == 0
+def test_retraining_repeats_to_the_bit_whatever_ran_before(models, train):
+    assert_same(train(FINALISTS[1:2], seeds=2).done, models[1:2])
 
 
 def test_a_seed_is_a_training_by_the_runner_on_all_training_windows(models, dataset):
@@ -166,49 +137,27 @@ def test_a_seed_is_a_training_by_the_runner_on_all_training_windows(models, data
     for run in models[0].runs:
         number = SEEDS_APART * finalist.trial_number + run.seed
         trained = runner_of(dataset).retrain(number, finalist.params, fold, 2, go_on())
-        alone = torch.cat([weight.flatten() for weight in trained.network.state_dict().values()])
-        assert torch.equal(alone, weights_of(run))
+        assert torch.equal(weights_of(trained.network), weights_of(run.model.network))
 
 
-# ---------------------------------------------------------------------- ends
+# ---------------------------------------------------------------------- interrupted and failed
 
 
-def test_a_stop_returns_what_was_finished_and_never_opens_the_test(dataset):
+def test_a_stop_returns_what_was_finished(train):
     heard = []
 
     def listen(finalist, seed, epochs):
-        heard.append((finalist.rank, seed))
+        heard.append((finalist.rank, seed, epochs))
         return lambda report: CTRL_C if (finalist.rank, seed) == (2, 2) else CONTINUE
 
-    work = retrained(dataset, FINALISTS, listen, seeds=2, full_epochs=1)
+    work = train(on_report=listen, seeds=2, full_epochs=1)
     assert [(each.finalist.rank, len(each.runs)) for each in work.done] == [(1, 2)]
     assert (work.failures, work.ended) == ([], CTRL_C)
-    assert heard == [(1, 1), (1, 2), (2, 1), (2, 2)]  # the third is not begun
-    assert dataset.test.times_opened == 0
-
-
-def test_a_stop_in_the_first_finalist_leaves_nothing(dataset):
-    work = retrained(dataset, FINALISTS, lambda *about: lambda report: Decision(Action.STOP, "time"), seeds=3)
-    assert (work.done, work.failures, work.ended) == ([], [], Decision(Action.STOP, "time"))
-
-
-# ---------------------------------------------------------------------- failures
-
-
-def test_a_finalist_that_fails_with_every_seed_is_told_of_and_the_others_go_on(dataset):
-    diverging = Finalist(1, 5, DIVERGING)
-    work = retrained(dataset, [diverging, FINALISTS[1]], seeds=2, full_epochs=1)
-    assert [each.finalist for each in work.done] == [FINALISTS[1]]
-    assert work.ended is None
-    ((finalist, reason),) = work.failures
-    assert finalist is diverging
-    for part in reason.split("; "):  # once, where both seeds failed for the same reason
-        assert part in ("the loss became nan in epoch 1", "the loss became inf in epoch 1")
-    assert dataset.test.times_opened == 0
+    assert heard == [(1, 1, 1), (1, 2, 1), (2, 1, 1), (2, 2, 1)]
 
 
 def failing(*which, error):
-    """A listener in whose trainings of these ranks and seeds something breaks."""
+    """A listener that raises in the trainings of these ranks and seeds."""
 
     def listen(finalist, seed, epochs):
         def on_report(report):
@@ -225,166 +174,275 @@ def failing(*which, error):
 @pytest.mark.parametrize(
     ("error", "reason"), [(RuntimeError("out of\n  memory"), "out of memory"), (MemoryError(), "MemoryError")]
 )
-def test_a_lack_of_memory_is_a_failure_of_that_finalist_alone(dataset, error, reason):
-    listen = failing((2, 1), (2, 2), error=error)
-    work = retrained(dataset, FINALISTS, listen, seeds=2, full_epochs=1)
-    assert [each.finalist.rank for each in work.done] == [1, 3]
-    assert work.failures == [(FINALISTS[1], reason)]
-    assert work.ended is None
-
-
-@pytest.mark.slow
-def test_a_seed_that_fails_is_told_of_and_the_others_are_kept(dataset):
-    listen = failing((1, 1), (1, 3), error=RuntimeError("out of memory"))
-    work = retrained(dataset, FINALISTS[:1], listen, seeds=3, full_epochs=1)
-    assert (work.failures, work.ended) == ([], None)
-    (done,) = work.done
-    assert [run.seed for run in done.runs] == [2]
-    assert done.kept.seed == 2
-    assert done.failures == ("seed 1: out of memory", "seed 3: out of memory")
-
-
-def test_an_error_of_this_program_is_not_taken_for_a_failed_training(dataset):
-    with pytest.raises(ZeroDivisionError):
-        retrained(dataset, FINALISTS[:1], failing((1, 1), error=ZeroDivisionError()))
+def test_a_failure_is_that_of_its_finalist_or_seed_alone(train, error, reason):
+    listen = failing((1, 1), (2, 1), (2, 2), error=error)
+    work = train(on_report=listen, seeds=2, full_epochs=1)
+    assert [(each.finalist.rank, [run.seed for run in each.runs]) for each in work.done] == [(1, [2]), (3, [1, 2])]
+    assert work.done[0].failures == (f"seed 1: {reason}",)
+    assert (work.failures, work.ended) == ([(FINALISTS[1], reason)], None)
 
 
 @pytest.mark.parametrize(
-    "error", [OSError(errno.ENOSPC, "No space left on device"), StorageFailedError("study.db can't be written")]
+    "error",
+    [ZeroDivisionError(), OSError(errno.ENOSPC, "No space left on device"), StorageFailedError("study.db is full")],
 )
-def test_a_failure_of_the_storage_is_none_of_the_training(dataset, error):
+def test_errors_of_the_program_or_the_storage_are_raised(train, error):
     with pytest.raises(type(error)):
-        retrained(dataset, FINALISTS[:1], failing((1, 1), error=error), full_epochs=1)
+        train(FINALISTS[:1], failing((1, 1), error=error), full_epochs=1)
 
 
-# ---------------------------------------------------------------------- killed and gone on with
-
-
-class Killed(BaseException):
-    """The process ends here."""
+# ---------------------------------------------------------------------- killed and resumed
 
 
 class Log:
-    """Hears of a run's trainings, keeps what is decided, and may end the process as an epoch is told of.
+    """Listener of a run that counts epochs, stores seed states and may kill the process.
 
     Attributes:
-        given: what a run was told to keep, by trial and seed.
-        trained: how often each (rank, seed, epoch) was trained.
-        again: those that were told of again.
+        states: seed states by trial and seed.
+        trained, again: (rank, seed, epoch) that were trained, and that were reported again.
     """
 
-    def __init__(self, kill_at=None):
-        self.kill_at, self.given, self.trained, self.again = kill_at, {}, Counter(), []
+    def __init__(self, kill_at=None, decision=CONTINUE):
+        self.kill_at, self.decision, self.states, self.trained, self.again = kill_at, decision, {}, Counter(), []
 
     def on_report(self, finalist, seed, epochs):
         def decide(report):
             moment = (finalist.rank, seed, report.epoch)
-            if report.score is not None and report.again:
+            if report.score is None:
+                return CONTINUE
+            if report.again:
                 self.again.append(moment)
-            elif report.score is not None:
-                self.trained[moment] += 1
-                if moment == self.kill_at:
-                    self.kill_at = None
-                    raise Killed
-            return CONTINUE
+                return CONTINUE
+            self.trained[moment] += 1
+            if moment != self.kill_at:
+                return CONTINUE
+            self.kill_at = None
+            if self.decision is CONTINUE:
+                raise Killed
+            return self.decision
 
         return decide
 
-    def on_epochs_set(self, finalist, seed, given):
-        self.given[finalist.trial_number, seed] = given
+    def on_seed_state(self, finalist, seed, state):
+        self.states[finalist.trial_number, seed] = state
 
-    def run(self, dataset, folder, **facts):
-        facts = {
-            "known": dict(self.given),
-            "on_epochs_set": self.on_epochs_set,
-            "seeds": 2,
-            "checkpoints": folder,
-            **facts,
-        }
-        return retrained(dataset, FINALISTS[:2], self.on_report, **facts)
-
-
-def same(first, second):
-    return all(
-        torch.equal(weights_of(a), weights_of(b)) and (a.seed, a.epochs, a.loss) == (b.seed, b.epochs, b.loss)
-        for one, other in zip(first, second, strict=True)
-        for a, b in zip(one.runs, other.runs, strict=True)
-    )
+    def run(self, train, finalists=FINALISTS[:2], **facts):
+        known = {"known": dict(self.states), "on_seed_state": self.on_seed_state}
+        return train(finalists, self.on_report, **{"seeds": 2, **known, **facts})
 
 
 @pytest.mark.mostly_slow(1)
 @pytest.mark.parametrize("kill_at", [(1, 1, 1), (1, 2, 2), (2, 2, 2)])
-def test_a_killed_retraining_goes_on_where_it_was_and_gives_the_same_models(models, dataset, tmp_path, kill_at):
-    """Nothing is trained twice but the epoch in which it was killed; finished trainings are had again, in their order."""
+def test_a_killed_retraining_is_resumed_to_the_same_models(models, train, kill_at):
+    """Only the epoch of the kill is trained twice."""
     log = Log(kill_at)
     with pytest.raises(Killed):
-        log.run(dataset, tmp_path)
-    work = log.run(dataset, tmp_path)
+        log.run(train)
+    work = log.run(train)
     assert (work.failures, work.ended) == ([], None)
-    assert same(work.done, models[:2])
+    assert_same(work.done, models[:2])
     everything = [(rank, seed, epoch) for rank in (1, 2) for seed in (1, 2) for epoch in (1, 2)]
     assert log.trained == {moment: 1 + (moment == kill_at) for moment in everything}
     assert log.again == everything[: everything.index(kill_at)]
-    assert same(log.run(dataset, tmp_path).done, models[:2])  # and once more: nothing but reading
+    assert_same(log.run(train).done, models[:2])  # once more, without training
     assert log.trained.total() == 9
-    assert dataset.test.times_opened == 0
 
 
-def test_what_is_interrupted_by_ctrl_c_goes_on_there_too(models, dataset, tmp_path):
-    """Pressed after the first epoch of the second seed: that epoch is kept."""
-    log = Log()
-
-    def listen(finalist, seed, epochs):
-        hear = log.on_report(finalist, seed, epochs)
-
-        def decide(report):
-            hear(report)
-            return CTRL_C if (seed, report.epoch) == (2, 1.0) else CONTINUE
-
-        return decide
-
-    keep = {"on_epochs_set": log.on_epochs_set, "seeds": 2, "checkpoints": tmp_path}
-    cut = retrained(dataset, FINALISTS[:2], listen, **keep)
+def test_a_retraining_interrupted_by_ctrl_c_continues_after_its_last_epoch(models, train):
+    log = Log((1, 2, 1), CTRL_C)
+    cut = log.run(train)
     assert (cut.done, cut.ended) == ([], CTRL_C)
-    work = log.run(dataset, tmp_path)
-    assert same(work.done, models[:2])
+    assert_same(log.run(train).done, models[:2])
     assert set(log.trained.values()) == {1}
 
 
-def test_a_state_of_other_epochs_is_not_gone_on_from(models, dataset, tmp_path):
-    """Killed with three epochs each; now two are asked for."""
+def test_a_checkpoint_of_another_number_of_epochs_is_not_used(models, train):
     log = Log((1, 1, 2))
     with pytest.raises(Killed):
-        log.run(dataset, tmp_path, full_epochs=3)
-    log.again.clear()
-    work = log.run(dataset, tmp_path, known={})
-    assert same(work.done, models[:2])
+        log.run(train, full_epochs=3)
+    assert_same(log.run(train, known={}).done, models[:2])
     assert log.again == []
 
 
-def test_a_seed_that_diverged_is_told_of_and_not_tried_again(dataset, tmp_path):
-    told, asked = {}, []
-
-    def listen(finalist, seed, epochs):
-        asked.append(seed)
-        return go_on()
-
-    diverging = [Finalist(1, 5, DIVERGING)]
-    facts = {
-        "on_epochs_set": lambda f, seed, given: told.update({(f.trial_number, seed): given}),
-        "checkpoints": tmp_path,
+def test_a_seed_that_diverged_is_not_tried_again(train):
+    diverging, log = [Finalist(1, 5, DIVERGING), FINALISTS[1]], Log()
+    first = log.run(train, diverging, full_epochs=1)
+    ((finalist, reason),) = first.failures
+    assert (finalist, [each.finalist for each in first.done]) == (diverging[0], [FINALISTS[1]])
+    assert set(reason.split("; ")) <= {NAN, NAN.replace("nan", "inf")}
+    assert {key: state.failure is None for key, state in log.states.items()} == {
+        (5, 1): False,
+        (5, 2): False,
+        (4, 1): True,
+        (4, 2): True,
     }
-    first = retrained(dataset, diverging, listen, **facts, seeds=2)
-    assert {seed: given.failure is None for (_, seed), given in told.items()} == {1: False, 2: False}
-    again = retrained(dataset, diverging, listen, **facts, seeds=2, known=told)
-    assert again == first
-    assert asked == [1, 2]
+    trained = log.trained.copy()
+    assert log.run(train, diverging, full_epochs=1).failures == first.failures
+    assert log.trained == trained
 
 
-def test_a_seed_that_lacked_memory_is_tried_again(dataset, tmp_path):
-    log = Log()
+def test_a_seed_that_lacked_memory_is_tried_again(train):
+    log, facts = Log(), {"full_epochs": 1}
     listen = failing((1, 1), error=MemoryError())
-    facts = {"on_epochs_set": log.on_epochs_set, "checkpoints": tmp_path, "full_epochs": 1}
-    assert retrained(dataset, FINALISTS[:1], listen, **facts).failures == [(FINALISTS[0], "MemoryError")]
-    work = retrained(dataset, FINALISTS[:1], **facts, known=log.given)
-    assert [run.seed for run in work.done[0].runs] == [1]
+    assert train(FINALISTS[:1], listen, on_seed_state=log.on_seed_state, **facts).failures
+    assert [run.seed for run in train(FINALISTS[:1], known=log.states, **facts).done[0].runs] == [1]
+
+
+# ---------------------------------------------------------------------- limits.retrain_seconds
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that only the test moves."""
+    clock = SimpleNamespace(now=0.0)
+    for module in (confirmation_module, retraining):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr("cnn_lstm_hyperopt.training.trainer.LOOK_SECONDS", math.inf)
+    return clock
+
+
+class Fake:
+    """A runner whose trainings fail after the given seconds."""
+
+    def __init__(self, clock, spend):
+        self.clock, self.spend, self.budgets, self.epochs = clock, list(spend), [], []
+        self.costs = self
+
+    def epochs_within(self, configuration, windows, seconds, limit):
+        self.budgets.append(seconds)
+        return limit
+
+    def retrain(self, number, configuration, fold, epochs, on_report, *, checkpoint):
+        self.epochs.append(epochs)
+        self.clock.now += self.spend.pop(0)
+        raise NonFiniteLossError(NAN)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "spend", "budgets"),
+    [
+        (1, (30, 30, 30), [30, 30, 30]),
+        (1, (0, 0, 0), [30, 45, 90]),  # the others get what one leaves
+        (1, (60, 30, 0), [30, 15, 0]),  # and lose what one takes beyond its part
+        (1, (90, 0, 0), [30, 0, 0]),
+        (2, (15,) * 6, [15] * 6),
+        (2, (0,) * 6, [15, 18, 22.5, 30, 45, 90]),
+        (2, (40, 10, 10, 10, 10, 10), [15, 10, 10, 10, 10, 10]),
+    ],
+)
+def test_each_training_gets_an_equal_part_of_the_time_left(clock, train, seeds, spend, budgets):
+    fake = Fake(clock, spend)
+    train(runner=fake, seeds=seeds, seconds_left=lambda: max(0.0, 90.0 - clock.now))
+    assert fake.budgets == budgets
+
+
+def test_without_a_limit_there_are_no_parts_and_known_states_keep_their_epochs(clock, train):
+    fake, log = Fake(clock, (1, 1, 1)), Log()
+    train(runner=fake, known={(17, 1): SeedState(1)}, on_seed_state=log.on_seed_state)
+    assert (fake.budgets, fake.epochs) == ([None, None], [1, 2, 2])
+    assert log.states[17, 1] == SeedState(1, failure=NAN)
+
+
+@given(share=st.floats(0, 300), limit=st.integers(1, 200))
+def test_as_many_epochs_as_fit_are_run_but_at_least_one(prepared, share, limit):
+    costs = runner_of(prepared).costs
+    configuration, windows = FINALISTS[0].params, len(prepared.train)
+    seconds = costs.cost(configuration).seconds + costs.evaluation_seconds(configuration)  # of an epoch
+    found = costs.epochs_within(configuration, windows, share * seconds, limit)
+    assert 1 <= found <= limit
+    assert found == 1 or found <= share * (1 + 1e-9)
+    assert found == limit or found + 1 > share * (1 - 1e-9)
+    assert costs.epochs_within(configuration, windows, None, limit) == limit
+
+
+def test_half_of_the_epochs_fit_on_twice_the_windows(prepared):
+    costs, configuration = runner_of(prepared).costs, FINALISTS[0].params
+    evaluation = costs.evaluation_seconds(configuration)
+    steps = math.ceil(len(prepared.train) / 16)
+    for windows in (160, 320, 640):
+        epoch = windows // 16 * costs.cost(configuration).seconds / steps
+        assert costs.epochs_within(configuration, windows, 50.5 * (epoch + evaluation), 1000) == 50
+
+
+def test_the_learning_rate_schedule_ends_with_the_epochs_that_fit(clock, train, models, dataset):
+    """The training is that of a run of two epochs, to the bit."""
+    costs, configuration = runner_of(dataset).costs, FINALISTS[0].params
+    seconds = costs.cost(configuration).seconds + costs.evaluation_seconds(configuration)
+    short = train(FINALISTS[:1], full_epochs=50, seconds_left=lambda: 2.5 * seconds).done[0].kept
+    assert (short.epochs, short.outcome.epochs, short.cut_short) == (2, 2, False)
+    assert torch.equal(weights_of(short.model.network), weights_of(models[0].runs[0].model.network))
+
+
+def ticking(clock, *ticks):
+    """A listener under which every report takes ``ticks[rank - 1]`` seconds."""
+
+    def on_report(finalist, seed, epochs):
+        def decide(report):
+            clock.now += ticks[finalist.rank - 1]
+            return CONTINUE
+
+        return decide
+
+    return on_report
+
+
+def test_a_training_that_is_cut_short_leaves_its_best_epoch_also_to_the_next_run(clock, train, dataset):
+    """Reports after the first steps and after each epoch; the third is beyond 1,000 s."""
+    log = Log()
+    facts = {"full_epochs": 9, "seconds_left": lambda: 1000.0, "on_seed_state": log.on_seed_state}
+    cut = train(FINALISTS[:1], ticking(clock, 400.0), **facts).done[0].kept
+    assert (cut.cut_short, cut.epochs, cut.outcome.decision) == (True, 9, Decision(Action.STOP, TIME_IS_UP))
+    assert 1 <= cut.outcome.best_epoch <= cut.outcome.epochs == 2
+    again = evaluate(cut.model.network, dataset.validation, ValueScale(dataset.value_mean, dataset.value_std))
+    assert again.loss == pytest.approx(cut.loss, rel=1e-6)
+    assert log.states == {(17, 1): SeedState(9, cut_short=True)}
+    for _ in range(2):
+        heard = []
+        resumed = train(
+            FINALISTS[:1], lambda *_, h=heard: lambda r: h.append(r.again) or CONTINUE, known=log.states, **facts
+        )
+        (had,) = resumed.done[0].runs
+        assert (heard, had.cut_short, had.epochs, had.loss) == ([True, True], True, 9, cut.loss)
+        assert (had.outcome.best_epoch, had.outcome.epochs) == (cut.outcome.best_epoch, 2.0)
+        assert torch.equal(weights_of(had.model.network), weights_of(cut.model.network))
+
+
+def test_a_training_that_was_cut_short_without_a_checkpoint_is_repeated(clock, train):
+    work = train(FINALISTS[:1], known={(17, 1): SeedState(2, cut_short=True)}, seconds_left=lambda: 1000.0)
+    assert [(run.cut_short, run.outcome.epochs) for run in work.done[0].runs] == [(False, 2.0)]
+
+
+@pytest.mark.parametrize(
+    ("ticks", "cut", "failed"),
+    [
+        ((40.0, 0.0, 0.0), [True, False, False], []),
+        ((0.0, 200.0, 0.0), [False, False], [2]),  # without a whole epoch
+    ],
+)
+def test_the_others_continue_after_one_whose_time_is_up(clock, train, ticks, cut, failed):
+    log, facts = Log(), {"full_epochs": 3, "seconds_left": lambda: 300.0 - clock.now}
+    work = train(FINALISTS, ticking(clock, *ticks), on_seed_state=log.on_seed_state, **facts)
+    assert ([each.kept.cut_short for each in work.done], work.ended) == (cut, None)
+    assert [finalist.rank for finalist, _ in work.failures] == failed
+    again = train(FINALISTS, ticking(clock, *ticks), known=log.states, **facts)
+    assert again.failures == work.failures  # and is not tried again
+
+
+@pytest.mark.parametrize("time_is_up", [False, True])
+def test_ctrl_c_ends_all_also_when_the_time_is_up(clock, train, time_is_up):
+    def on_report(finalist, seed, epochs):
+        def decide(report):
+            if finalist.rank == 1:
+                return CONTINUE
+            clock.now += 1000.0 * time_is_up
+            return CTRL_C
+
+        return decide
+
+    work = train(on_report=on_report, full_epochs=1, seconds_left=lambda: 10.0)
+    assert ([each.finalist.rank for each in work.done], work.failures, work.ended) == ([1], [], CTRL_C)
+
+
+def test_a_training_that_ends_by_itself_as_its_time_ends_is_not_cut_short(clock, train):
+    work = train(FINALISTS[:1], ticking(clock, 4.0), full_epochs=1, seconds_left=lambda: 10.0)
+    assert [(run.cut_short, run.outcome.epochs) for run in work.done[0].runs] == [(False, 1.0)]

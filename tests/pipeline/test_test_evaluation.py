@@ -64,7 +64,7 @@ def unopened(dataset: Dataset, **changed) -> Dataset:
 def _few_trees() -> Iterator[None]:
     """So that a verdict is quick; baselines have tests of their own."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(BASELINES["gradient boosting"], "MOST_TREES", 10)
+        patch.setattr(BASELINES["gradient boosting"], "MAX_TREES", 10)
         yield
 
 
@@ -499,7 +499,7 @@ def test_a_finalist_that_was_saved_and_loaded_gets_the_same_verdict(apples, tmp_
         checkpoints=tmp_path / "checkpoints",
         known={},
         on_report=go_on,
-        on_epochs_set=go_on,
+        on_seed_state=go_on,
         seeds=2,
     )
     found = evaluate_once(work.done, apples, settings_of())

@@ -67,5 +67,5 @@ def make_record(space: SearchSpace) -> Callable[..., TrialRecord]:
 def _few_trees() -> Iterator[None]:
     """What is reported of a baseline does not depend on how good it is."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(BASELINES["gradient boosting"], "MOST_TREES", 5)
+        patch.setattr(BASELINES["gradient boosting"], "MAX_TREES", 5)
         yield

@@ -1,4 +1,4 @@
-"""What predictions are worth: scores, intervals, baselines, a strategy, overfitting, a judgement. Arrays in, numbers out."""
+"""Evaluation of predictions: scores, intervals, baselines, strategy, overfitting and judgement. Arrays in, numbers out."""
 
 from cnn_lstm_hyperopt.evaluation.baseline import UNKNOWN, Baseline, Sample, base_rates
 from cnn_lstm_hyperopt.evaluation.baselines import (

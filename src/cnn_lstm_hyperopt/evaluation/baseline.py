@@ -1,4 +1,4 @@
-"""What a baseline is: windows in, class probabilities out."""
+"""Interface of the baselines: windows in, class probabilities out."""
 
 import abc
 from dataclasses import dataclass
@@ -11,18 +11,18 @@ Labels = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 UNKNOWN = -1
-"""Last label of a window before which none is known."""
+"""Last label of a window without an earlier known label."""
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Windows as the baselines read them.
+    """Windows for the baselines.
 
     Attributes:
         inputs: ``(windows, lookback, features)`` scaled.
         labels: ``(windows,)`` classes.
-        last_labels: ``(windows,)`` the class that was last known for the same symbol when the window ended, or :data:`UNKNOWN`;
-            see :func:`earlier_windows`.
+        last_labels: ``(windows,)`` last known class of the same symbol at the end of the window, or :data:`UNKNOWN`; see
+            :func:`earlier_windows`.
     """
 
     inputs: Inputs
@@ -31,41 +31,41 @@ class Sample:
 
 
 class Baseline(abc.ABC):
-    """Learns from training windows, may choose on validation, gives class probabilities."""
+    """A classifier fitted on training windows, which may select its options on validation."""
 
     name: str
 
     @classmethod
     def missing(cls) -> str | None:
-        """What the baseline needs that is not installed, with the command that installs it; None: nothing."""
+        """Return the missing package with the command that installs it; None: nothing is missing."""
         return None
 
     @abc.abstractmethod
     def fit(self, train: Sample, validation: Sample, *, n_classes: int, seed: int) -> None:
-        """Learns.
+        """Fit the baseline.
 
         Args:
-            train: windows to learn from; a class may be missing.
-            validation: windows to choose on.
-            n_classes: of the probabilities.
-            seed: where chance has a part.
+            train: training windows; a class may be missing.
+            validation: windows that select the options.
+            n_classes: number of classes.
+            seed: seed of random choices.
         """
 
     @abc.abstractmethod
     def probabilities(self, sample: Sample) -> Floats:
-        """Class probabilities ``(windows, n_classes)``, from inputs and last labels; the sample's labels are not looked at."""
+        """Return class probabilities ``(windows, n_classes)`` from inputs and last labels, without using the labels."""
 
 
 def base_rates(labels: Labels, n_classes: int) -> Floats:
-    """Shares ``(n_classes,)`` of the classes, each counted once more than it is there (Laplace), so that none is impossible."""
+    """Return the class shares ``(n_classes,)`` with one added to each count (Laplace), so that none is 0."""
     counts = np.bincount(labels, minlength=n_classes) + 1.0
     return np.asarray(counts / counts.sum())
 
 
-def spread(said: NDArray[np.floating], classes: NDArray[np.int64], rates: Floats) -> Floats:
-    """Probabilities of the classes of training → of all: those that training lacks get their base rate."""
+def spread(probabilities: NDArray[np.floating], classes: NDArray[np.int64], rates: Floats) -> Floats:
+    """Extend probabilities of the training classes to all classes; missing classes get their base rate."""
     missing = np.setdiff1d(np.arange(len(rates)), classes)
-    found = np.empty((len(said), len(rates)))
-    found[:, classes] = said * (1 - rates[missing].sum())
+    found = np.empty((len(probabilities), len(rates)))
+    found[:, classes] = probabilities * (1 - rates[missing].sum())
     found[:, missing] = rates[missing]
     return found

@@ -1,4 +1,4 @@
-"""What a model must beat: simple forecasters on the same windows, fitted on training, chosen on validation as the models are."""
+"""Simple forecasters that a model must beat, fitted on training and selected on validation like the models."""
 
 import logging
 import warnings
@@ -21,38 +21,37 @@ from cnn_lstm_hyperopt.evaluation.baseline import (
 from cnn_lstm_hyperopt.evaluation.minirocket import MiniRocket
 from cnn_lstm_hyperopt.metrics import score
 
-if TYPE_CHECKING:  # it takes a second to import, and only the end of a run needs it
+if TYPE_CHECKING:  # imports in 1 s
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
 
 _NUMBERS_AT_ONCE = 1_000_000
-"""Inputs (windows × lookback × features) that are copied at once: 4 MB."""
+"""Maximum number of inputs (windows × lookback × features) to copy at once: 4 MB."""
 
 
 def earlier_windows(symbols: NDArray[Any], starts: NDArray[np.int64], horizon: int) -> NDArray[np.int64]:
-    """Position of the window of the same symbol ``horizon`` rows before each window, −1 where there is none.
+    """Return the position of the same symbol's window ``horizon`` rows before each window, −1 if there is none.
 
-    Its label looks ``horizon`` bars ahead of its end, exactly to the bar at which the later window ends, so it is the last one
-    that is known then. Give the windows of training, validation and test together: a test window's label is known to those that
-    end a horizon later.
+    Its label looks ahead to the bar at which the later window ends, so it is the last known label there. Pass the windows of
+    training, validation and test together: a test label is known to windows that end a horizon later.
 
     Args:
         symbols: ``(windows,)`` names.
-        starts: ``(windows,)`` first rows in one series that all windows share.
+        starts: ``(windows,)`` first rows in the series that all windows share.
         horizon: bars that a label looks ahead, ≥ 1.
 
     Raises:
-        ValueError: starts lie so far apart that they can't be rows.
+        ValueError: starts are too far apart to be rows.
     """
     if len(starts) == 0:
         return np.empty(0, dtype=np.int64)
     names, who = np.unique(symbols, return_inverse=True)
     low, high = int(starts.min()), int(starts.max())
     if len(names) * (high - low + 1 + horizon) > np.iinfo(np.int64).max:
-        raise ValueError(f"starts must be rows of one series, but they lie between {low} and {high}")
-    # A number for each (symbol, row), so far apart that a horizon before one symbol's rows no other symbol's begin.
+        raise ValueError(f"starts must be rows of one series, but are between {low} and {high}")
+    # one number for each (symbol, row); symbols are more than a horizon apart
     keys = who * (high - low + 1 + horizon) + (starts - low + horizon)
     order = np.argsort(keys, kind="stable")
     wanted = keys - horizon
@@ -61,23 +60,23 @@ def earlier_windows(symbols: NDArray[Any], starts: NDArray[np.int64], horizon: i
 
 
 def last_labels(labels: Labels, earlier: NDArray[np.int64]) -> Labels:
-    """Label of the window at each position of ``earlier`` (:func:`earlier_windows`), or :data:`UNKNOWN`."""
+    """Return the label of the window at each position of ``earlier`` (:func:`earlier_windows`), or :data:`UNKNOWN`."""
     return np.where(earlier >= 0, labels[earlier], UNKNOWN)
 
 
 def persistence_values(values: NDArray[np.floating], earlier: NDArray[np.int64], mean: float) -> Floats:
-    """Persistence of the regression: the last known value of the same symbol.
+    """Return the persistence forecast of the regression: the last known value of the same symbol.
 
     Args:
         values: ``(windows,)`` true values of all windows.
-        earlier: ``(windows,)`` of :func:`earlier_windows`.
-        mean: of the training values, said where no value is known.
+        earlier: ``(windows,)`` positions from :func:`earlier_windows`.
+        mean: mean of the training values, used if no value is known.
     """
     return np.where(earlier >= 0, values[earlier].astype(np.float64), mean)
 
 
 class MajorityClass(Baseline):
-    """The classes' shares among the training windows, always; so the class that it says is the most frequent one."""
+    """Always predicts the class shares of training, so its class is the most frequent one."""
 
     name = "majority class"
 
@@ -91,19 +90,19 @@ class MajorityClass(Baseline):
 
 
 class Persistence(Baseline):
-    """The class that was last known for the same symbol, with the confidence that it deserved on training windows.
+    """Predicts the last known class of the same symbol, with the confidence measured on training windows.
 
-    At least a little more than one half, so that its class is always the one it says. Base rates where no class is known.
+    The confidence is above one half, so that this class is the prediction. Base rates if no class is known.
     """
 
     name = "persistence"
-    LEAST_CONFIDENCE = 0.501
+    MIN_CONFIDENCE = 0.501
 
     def fit(self, train: Sample, validation: Sample, *, n_classes: int, seed: int) -> None:
         """See the base class."""
         known = train.last_labels != UNKNOWN
         right = int((train.last_labels[known] == train.labels[known]).sum())
-        self._confidence = max(self.LEAST_CONFIDENCE, (right + 1) / (int(known.sum()) + 2))
+        self._confidence = max(self.MIN_CONFIDENCE, (right + 1) / (int(known.sum()) + 2))
         self._rates = base_rates(train.labels, n_classes)
 
     def probabilities(self, sample: Sample) -> Floats:
@@ -111,7 +110,7 @@ class Persistence(Baseline):
         found = np.tile(self._rates, (len(sample.inputs), 1))
         known = np.flatnonzero(sample.last_labels != UNKNOWN)
         last = sample.last_labels[known]
-        found[known, last] = 0.0  # what is left goes to the other classes by their base rates
+        found[known, last] = 0.0  # the rest goes to the other classes by their base rates
         found[known] *= (1 - self._confidence) / found[known].sum(axis=1, keepdims=True)
         found[known, last] = self._confidence
         return found
@@ -120,8 +119,8 @@ class Persistence(Baseline):
 class LogisticBaseline(Baseline):
     """Logistic regression on the last bar's features and their means over 5 bars, 20 bars and the window.
 
-    Means over several spans are what a linear model of volatility needs (Corsi 2009, HAR); on the flattened window it is weaker
-    and slower. The strength of the L2 penalty is chosen by log loss on validation.
+    A linear model of volatility needs means over several spans (Corsi 2009, HAR); the flattened window is weaker and slower.
+    The log loss on validation selects the strength of the L2 penalty.
     """
 
     name = "logistic regression"
@@ -143,7 +142,7 @@ class LogisticBaseline(Baseline):
         def fitted(penalty: float) -> "Pipeline":
             model = make_pipeline(StandardScaler(), LogisticRegression(C=penalty, max_iter=1000))
             with warnings.catch_warnings():
-                # an unfinished fit is judged on validation like the others
+                # validation decides about an incomplete fit, too
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 return model.fit(inputs, train.labels)
 
@@ -167,15 +166,15 @@ class LogisticBaseline(Baseline):
 class GradientBoosting(Baseline):
     """Boosted trees on the last bar, the last 5 bars, means over 5 bars, 20 bars and the window, and deviations over the window.
 
-    The number of trees is chosen by log loss on validation, from none (base rates) to 200. A leaf holds 40 windows at least; with
-    fewer than 600 training windows as many as each leaf of the largest tree would have if all were alike, but never fewer than 5
-    (the usual limit of regression trees, Breiman 2001), so that trees still grow on a few dozen windows.
+    The log loss on validation selects the number of trees, from 0 (base rates) to 200. A leaf has at least 40 windows; with
+    fewer than 600 training windows at least 1/15 of them, but never fewer than 5 (the usual limit of regression trees,
+    Breiman 2001), so that trees still grow on a few dozen windows.
     """
 
     name = "gradient boosting"
-    MOST_TREES = 200
-    MOST_LEAVES = 15
-    SMALLEST_LEAF, LARGEST_LEAF = 5, 40
+    MAX_TREES = 200
+    MAX_LEAVES = 15
+    MIN_LEAF, MAX_MIN_LEAF = 5, 40
 
     def fit(self, train: Sample, validation: Sample, *, n_classes: int, seed: int) -> None:
         """See the base class."""
@@ -187,13 +186,13 @@ class GradientBoosting(Baseline):
         nothing = np.tile(self._rates, (len(validation.labels), 1))
         losses = [-score("log_loss", validation.labels, nothing)]
         with threadpool_limits(1):
-            longest = self._fitted(self.MOST_TREES, inputs, train.labels, seed)
+            longest = self._fitted(self.MAX_TREES, inputs, train.labels, seed)
             losses += [
-                -score("log_loss", validation.labels, spread(said, longest.classes_, self._rates))
-                for said in longest.staged_predict_proba(held_out)
+                -score("log_loss", validation.labels, spread(each, longest.classes_, self._rates))
+                for each in longest.staged_predict_proba(held_out)
             ]
             best = int(np.argmin(losses))
-            if best > 0:  # trees are grown one after the other, so the first ones are the same again
+            if best > 0:  # trees grow one after the other, so a refit repeats the first ones
                 self._model = self._fitted(best, inputs, train.labels, seed)
 
     def probabilities(self, sample: Sample) -> Floats:
@@ -201,8 +200,8 @@ class GradientBoosting(Baseline):
         if self._model is None:
             return np.tile(self._rates, (len(sample.inputs), 1))
         with threadpool_limits(1):
-            said = self._model.predict_proba(_summaries(sample.inputs))
-        return spread(said, self._model.classes_, self._rates)
+            found = self._model.predict_proba(_summaries(sample.inputs))
+        return spread(found, self._model.classes_, self._rates)
 
     @classmethod
     def _fitted(cls, trees: int, inputs: Floats, labels: Labels, seed: int) -> "HistGradientBoostingClassifier":
@@ -211,8 +210,8 @@ class GradientBoosting(Baseline):
         model = HistGradientBoostingClassifier(
             max_iter=trees,
             learning_rate=0.05,
-            max_leaf_nodes=cls.MOST_LEAVES,
-            min_samples_leaf=max(cls.SMALLEST_LEAF, min(len(labels) // cls.MOST_LEAVES, cls.LARGEST_LEAF)),
+            max_leaf_nodes=cls.MAX_LEAVES,
+            min_samples_leaf=max(cls.MIN_LEAF, min(len(labels) // cls.MAX_LEAVES, cls.MAX_MIN_LEAF)),
             l2_regularization=1.0,
             early_stopping=False,
             random_state=seed % 2**32,
@@ -227,7 +226,7 @@ BASELINES: dict[str, type[Baseline]] = {
 
 
 def fit_baselines(train: Sample, validation: Sample, *, n_classes: int, seed: int) -> dict[str, Baseline]:
-    """All of :data:`BASELINES` whose packages are installed, fitted; one line in the log names each of the others."""
+    """Fit all of :data:`BASELINES` whose packages are installed; the log names the others."""
     fitted: dict[str, Baseline] = {}
     for name, kind in BASELINES.items():
         if (missing := kind.missing()) is not None:
@@ -253,7 +252,7 @@ def _summaries(inputs: Inputs) -> Floats:
 def _deviations(inputs: Inputs) -> Inputs:
     """``(windows, lookback, features)`` → standard deviations ``(windows, features)``.
 
-    A few windows at a time: numpy makes a copy of what it is given, and all windows may take gigabytes.
+    In chunks: numpy copies its input, and all windows may take gigabytes.
     """
     found = np.empty((len(inputs), inputs.shape[2]), dtype=inputs.dtype)
     rows = max(1, _NUMBERS_AT_ONCE // max(1, inputs.shape[1] * inputs.shape[2]))

@@ -1,17 +1,17 @@
-"""Which test windows depend on each other, and how far a mean over them varies because of that.
+"""Dependence between test windows, and its effect on the variance of a mean.
 
 Three kinds of units:
 
-- **windows**: without dates and groups every window is independent. Their order means nothing.
-- **groups**: windows of one group depend on each other in any way, different groups do not. The variance is that of sums over
-  groups (cluster-robust), Student's t has one degree of freedom less than there are groups of equal size (Carter, Schnepel &
+- **windows**: without dates and groups all windows are independent, and their order has no meaning.
+- **groups**: windows of one group may depend on each other; groups are independent. The variance is that of sums over groups
+  (cluster-robust). Student's t has one degree of freedom less than the number of equally large groups (Carter, Schnepel &
   Steigerwald 2017).
-- **dates**: windows of one date share its day, and neighbouring dates resemble each other. The variance is the mean square of
-  the first few cosine transforms of the sums by date, so many degrees of freedom has Student's t (equally weighted cosines:
-  Müller 2007; Lazarus, Lewis, Stock & Watson 2018; for forecasts: Coroneo & Iacone 2020). Few cosines see slow dependence and
-  cost width; :func:`n_cosines` says how many.
+- **dates**: windows of one date depend on each other, and so do neighbouring dates. The variance is the mean square of the
+  first cosine transforms of the sums by date; their number is the degrees of freedom of Student's t (equally weighted
+  cosines: Müller 2007; Lazarus, Lewis, Stock & Watson 2018; for forecasts: Coroneo & Iacone 2020). Fewer cosines capture
+  slower dependence but widen the interval; see :func:`n_cosines`.
 
-tests/evaluation/test_intervals.py and benchmarks/intervals.py have the measured coverage.
+tests/evaluation/test_intervals.py and benchmarks/intervals.py measure the coverage.
 """
 
 import math
@@ -28,24 +28,24 @@ Floats = NDArray[np.float64]
 Kind = Literal["windows", "groups", "dates"]
 
 MIN_UNITS: dict[Kind, int] = {"windows": 5, "groups": 5, "dates": 10}
-"""Below that there is no interval."""
+"""Minimum number of units for an interval."""
 MIN_STRETCHES = 5
-"""The horizon is at most this part of the dates; with a longer one there is no interval."""
+"""Minimum number of horizons in the dates for an interval."""
 _COSINES, _MIN_COSINES = 0.4, 4
 """Lazarus et al. 2018: 0.4 n^(2/3) cosines."""
 _NO_VARIANCE, _ROUNDING = 1e-24, 1e-9
-"""A variance below the first is none; one below the second times that of independent windows is a sum's rounding error."""
+"""A variance below the first is 0; one below the second × that of independent windows is a rounding error."""
 _PER_LENGTH = 0.6
-"""Dates in automatic block lengths, times this, are the most cosines: strong dependence needs fewer."""
+"""Maximum number of cosines, as a multiple of (dates / automatic block length): strong dependence needs fewer."""
 
 
 class Units(NamedTuple):
-    """What a set of windows consists of.
+    """Units of a set of windows.
 
     Attributes:
-        kind: what is independent, or in order of time.
-        n_windows, number: windows, and units of that kind.
-        too_few: why there is no interval, as the beginning of a sentence; None where there is one.
+        kind: kind of the units.
+        n_windows, number: numbers of windows and of units.
+        too_few: why there is no interval, as the start of a sentence; None: there is one.
     """
 
     kind: Kind
@@ -56,13 +56,13 @@ class Units(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Dependence:
-    """Which windows depend on each other.
+    """Dependence between windows.
 
     Attributes:
-        kind: what the units are.
-        unit: (windows,) int64 number of each window's unit; dates in order of time.
+        kind: kind of the units.
+        unit: (windows,) int64 number of each window's unit; dates in time order.
         n_units: number of units.
-        horizon: bars that a label looks ahead: so many neighbouring labels share bars.
+        horizon: bars that a label looks ahead, which is the number of neighbouring labels that share bars.
     """
 
     kind: Kind
@@ -72,22 +72,22 @@ class Dependence:
 
     @classmethod
     def independent(cls, n_windows: int, *, horizon: int = 1) -> "Dependence":
-        """Of windows without dates and groups; with a horizon above 1 so many of them count as one."""
+        """Dependence of windows without dates and groups; ``horizon`` windows count as one."""
         return cls("windows", np.arange(n_windows), n_windows, horizon)
 
     @classmethod
     def by_group(cls, groups: NDArray[Any], *, horizon: int = 1) -> "Dependence":
-        """Of windows ``(windows,)`` in groups."""
+        """Dependence of windows in ``groups`` (windows,)."""
         return cls("groups", *_numbered(groups), horizon)
 
     @classmethod
     def by_date(cls, dates: NDArray[Any], *, horizon: int = 1) -> "Dependence":
-        """Of windows ``(windows,)`` with dates; several windows may share one."""
+        """Dependence of windows with ``dates`` (windows,), which may repeat."""
         return cls("dates", *_numbered(dates), horizon)
 
     @classmethod
     def of(cls, windows: Windows, *, horizon: int) -> "Dependence":
-        """Of a split: by its groups, else by its dates, else each window for itself."""
+        """Dependence of a split: by groups, else by dates, else none."""
         if windows.groups is not None:
             return cls.by_group(windows.groups, horizon=horizon)
         if windows.dated:
@@ -96,7 +96,7 @@ class Dependence:
 
     @property
     def units(self) -> Units:
-        """What there is of them."""
+        """Kind and number of the units."""
         return Units(self.kind, self.n_windows, self.n_units, self.too_few)
 
     @property
@@ -106,7 +106,7 @@ class Dependence:
 
     @property
     def too_few(self) -> str | None:
-        """Why there is no interval, as the beginning of a sentence; None where there is one."""
+        """Why there is no interval, as the start of a sentence; None: there is one."""
         if self.n_units < MIN_UNITS[self.kind]:
             return f"fewer than {MIN_UNITS[self.kind]} {self.kind} give no interval"
         if self.kind != "groups" and self.horizon > 1 and self.horizon > self.n_units // MIN_STRETCHES:
@@ -117,13 +117,13 @@ class Dependence:
         return None
 
     def variance(self, influence: Floats) -> Variance:
-        """Variance of an estimate.
+        """Return the variance of an estimate.
 
-        Where all sums by unit are alike while windows differ, as in a balanced design, the sums show no variance at all. That of
-        independent windows takes its place.
+        If all sums by unit are equal although windows differ, as in a balanced design, the variance of independent windows
+        is used.
 
         Args:
-            influence: (windows,) of each window on the estimate, which varies as their mean does.
+            influence: (windows,) influence of each window on the estimate; the estimate varies as their mean.
         """
         n = self.n_windows
         centred = influence - influence.mean()
@@ -142,15 +142,14 @@ class Dependence:
         return Variance(alone if value <= _ROUNDING * alone else value, freedom)
 
     def effective_share(self, influence: Floats) -> tuple[float, float]:
-        """So much of each window counts, as if all were independent, and Student's t for it.
+        """Return the effective share of each window and the half-width of an interval in standard errors.
 
         Args:
-            influence: (windows,) of each window on the estimate.
+            influence: (windows,) influence of each window on the estimate.
 
         Returns:
-            The variance of independent windows / the variance; where nothing varies, only units count, and of dates one in
-            a horizon. And how many standard errors an interval reaches: Student's t where the dependence was estimated,
-            and that of a normal distribution for independent windows.
+            Variance of independent windows / variance; if nothing varies, units / windows, and for dates divided by the
+            horizon. The half-width is from Student's t, or from the normal distribution for independent windows.
         """
         if self.kind == "windows":
             return 1 / self.horizon, standard_errors(math.inf)
@@ -163,12 +162,10 @@ class Dependence:
 
 
 def design_effect(labels: NDArray[np.int64], groups: NDArray[np.int64]) -> float:
-    """By how much the variance of a guess's score grows at most because labels come in groups; 1 where they do not.
+    """Return an upper bound of the variance inflation of a random guess's score by groups of labels; 1 without groups.
 
-    All windows of a single group count as one: nothing shows how alike the labels of a group are.
-
-    Hits of a guess that is independent of the labels are at most as alike within a group as the labels are. 1 + (m − 1) ρ, with m
-    the windows in a window's group on average (Kish 1965) and ρ the labels' intraclass correlation.
+    1 + (m − 1) ρ, with m the mean group size over windows (Kish 1965) and ρ the intraclass correlation of the labels. It is
+    a bound because hits of a guess are at most as correlated as the labels. With a single group all windows count as one.
 
     Args:
         labels: (windows,) classes.
@@ -190,13 +187,13 @@ def design_effect(labels: NDArray[np.int64], groups: NDArray[np.int64]) -> float
 
 
 def n_cosines(sums: Floats, horizon: int) -> int:
-    """Number of cosines that estimate the variance of a mean over dates.
+    """Return the number of cosines that estimate the variance of a mean over dates.
 
-    0.4 n^(2/3), at least 4. Fewer where the dates depend on each other for long (0.6 n / automatic block length) and where
-    labels overlap: the cosines' periods are then at least four horizons long.
+    0.4 n^(2/3), at least 4. Fewer for long dependence (0.6 n / automatic block length) and for overlapping labels: periods
+    of the cosines are then at least four horizons.
 
     Args:
-        sums: (dates,) the series whose mean is studied, in order of time.
+        sums: (dates,) series in time order.
         horizon: bars that a label looks ahead.
     """
     n = len(sums)
@@ -207,12 +204,12 @@ def n_cosines(sums: Floats, horizon: int) -> int:
 
 
 def automatic_length(series: Floats) -> float:
-    """Length of circular blocks that estimate the variance of the mean with the least squared error, at least 1.
+    """Return the length of circular blocks that minimises the squared error of the variance of the mean, at least 1.
 
     Politis & White 2004, with the correction of Patton, Politis & White 2009; constants as in Patton's program. 1 for a constant.
 
     Args:
-        series: (n,) in order of time.
+        series: (n,) in time order.
     """
     n = len(series)
     centred = series - series.mean()
@@ -236,8 +233,8 @@ def automatic_length(series: Floats) -> float:
 
 
 def _low_frequencies(sums: Floats, cosines: int) -> float:
-    """Long-run variance of a series: the mean square of its first cosine transforms (type II, orthonormal, without the mean)."""
-    from scipy.fft import dct  # a tenth of a second
+    """Return the long-run variance: the mean square of the first cosine transforms (type II, orthonormal, without the mean)."""
+    from scipy.fft import dct  # imports in 0.1 s
 
     return float(np.square(dct(sums, norm="ortho")[1 : cosines + 1]).mean())
 

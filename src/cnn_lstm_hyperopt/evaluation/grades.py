@@ -1,4 +1,4 @@
-"""Colours of the four grades, and the grade and sizes of a stored verdict."""
+"""Colours of the grades; grade and number of windows of a stored verdict."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,19 +10,19 @@ _SYMBOLS = {Grade.CHANCE: "🔴", Grade.WORSE: "🟠", Grade.AS_GOOD: "🔵", Gr
 
 
 def known_grade(verdict: Mapping[str, Any]) -> Grade | None:
-    """Grade of a verdict in ``results.json``; None where an earlier version wrote it, without a grade."""
+    """Return the grade of a verdict in ``results.json``; None: an earlier version wrote it without a grade."""
     grade = verdict.get("grade")
     return Grade(grade) if grade in list(Grade) else None
 
 
 def graded(verdict: Mapping[str, Any], sentence: str) -> str:
-    """The sentence in Markdown, behind the grade and its colour."""
+    """Return grade, colour and sentence in Markdown."""
     grade = known_grade(verdict)
     return sentence if grade is None else f"{_SYMBOLS[grade]} **{grade.capitalize()}.** {sentence}"
 
 
 def units_text(windows: int, units: Mapping[str, Any]) -> str:
-    """``40 windows``, ``600 windows of 200 dates``.
+    """Return the number of windows and units: ``40 windows``, ``600 windows of 200 dates``.
 
     Args:
         windows: number of windows.

@@ -1,8 +1,8 @@
-"""Confidence intervals of 95 % for scores and for differences of scores on the same windows; none leaves its range.
+"""95 % confidence intervals of scores and of paired differences of scores, within the range of the metric.
 
-Each metric has its own (see :mod:`cnn_lstm_hyperopt.metrics`). Dependent windows count for less than one each: see
-:mod:`.dependence`. Shares have the effective number of windows n V₀ / V, with V the variance and V₀ that of independent windows
-(Korn & Graubard 1998), and Student's t.
+Each metric defines its own (see :mod:`cnn_lstm_hyperopt.metrics`). Dependent windows reduce the effective number of windows:
+see :mod:`.dependence`. Shares use n V₀ / V effective windows, with V the variance and V₀ that of independent windows (Korn &
+Graubard 1998), and Student's t.
 """
 
 import math
@@ -16,16 +16,16 @@ from cnn_lstm_hyperopt.metrics.proportions import Interval
 def score_interval(
     metric: str, labels: Labels, probabilities: Probabilities, dependence: Dependence
 ) -> Interval | None:
-    """Interval of a score.
+    """Return the interval of a score.
 
     Args:
-        metric: of :data:`~cnn_lstm_hyperopt.metrics.METRICS`; larger is better.
+        metric: name in :data:`~cnn_lstm_hyperopt.metrics.METRICS`; larger is better.
         labels: ``(windows,)`` classes.
         probabilities: ``(windows, classes)``.
-        dependence: of the windows.
+        dependence: dependence of the windows.
 
     Returns:
-        None where there is none: too few units, or a score that is not defined (an AUC of a single class).
+        None: too few units, or an undefined score (an AUC of a single class).
     """
     estimate = METRICS[metric].score(labels, probabilities)
     if dependence.too_few is not None or not math.isfinite(estimate):
@@ -36,12 +36,12 @@ def score_interval(
 def paired_interval(
     metric: str, labels: Labels, ours: Probabilities, theirs: Probabilities, dependence: Dependence
 ) -> Interval | None:
-    """Interval of the score of ``ours`` − that of ``theirs`` on the same windows.
+    """Return the interval of the score of ``ours`` − that of ``theirs`` on the same windows.
 
     Arguments as in :func:`score_interval`.
 
     Returns:
-        None where there is none: as there, and where a difference of log losses is the same for all windows without being 0.
+        None: as there, or the log losses differ by the same non-zero amount in all windows.
     """
     chosen = METRICS[metric]
     if dependence.too_few is not None or not math.isfinite(chosen.score(labels, ours) - chosen.score(labels, theirs)):

@@ -1,6 +1,6 @@
 """MiniRocket: features of random convolutions and ridge regression, a strong baseline for time series.
 
-The features are sktime's (package sktime-cython, extra ``rocket``); the classifier is that of the paper.
+Features from sktime (package sktime-cython, extra ``rocket``), classifier as in the paper.
 """
 
 from collections.abc import Iterator
@@ -14,25 +14,25 @@ from threadpoolctl import threadpool_limits
 
 from cnn_lstm_hyperopt.evaluation.baseline import Baseline, Floats, Inputs, Labels, Sample, base_rates, spread
 
-SHORTEST = 9
-"""Time steps of a kernel; shorter windows are lengthened."""
-MOST_WINDOWS, MOST_STEPS = 2_000, 5_000_000
-"""Training windows at most, and time steps in them: a few hundred MB and some ten seconds of one core."""
+MIN_STEPS = 9
+"""Time steps of a kernel; shorter windows are padded."""
+MAX_WINDOWS, MAX_STEPS = 2_000, 5_000_000
+"""Maximum numbers of training windows and of their time steps: a few hundred MB and about 10 s on one core."""
 WINDOWS_AT_ONCE = 500
-"""Windows whose 9,996 features are held at once: 20 MB."""
+"""Maximum number of windows with 9,996 features in memory: 20 MB."""
 STRENGTHS = np.logspace(-3, 3, 10)
 """Penalties of the ridge regression, as in the paper."""
-STEEPEST = 1e3
-"""Largest factor between a decision and a log-odds; decisions of a fit are about ±1."""
+MAX_STEEPNESS = 1e3
+"""Maximum ratio of log-odds to decision; decisions are about ±1."""
 
 
 class MiniRocket(Baseline):
     """MiniRocket features with ridge regression (Dempster, Schmidt & Webb 2021), calibrated.
 
-    Ridge regression gives a decision for each class and no probability. Its leave-one-out decisions on the training windows,
-    which also choose the penalty, are scaled by the one factor that minimises their log loss (temperature scaling, Guo et al.
-    2017). Platt's targets (1999) stand in place of 0 and 1, so that few windows without an error do not make it sure of all. The
-    factor is above 0, so the class with the highest decision stays the most probable one.
+    Ridge regression gives decisions instead of probabilities. Its leave-one-out decisions on the training windows, which also
+    select the penalty, are scaled by the factor that minimises their log loss (temperature scaling, Guo et al. 2017). Platt's
+    targets (1999) replace 0 and 1, to avoid overconfidence after few windows without an error. The factor is positive, so
+    the class with the highest decision stays the most probable one.
     """
 
     name = "MiniRocket"
@@ -43,32 +43,32 @@ class MiniRocket(Baseline):
         if find_spec("sktime_cython") is not None:
             return None
         return (
-            f"The baseline {cls.name} is left out: pip install 'cnn-lstm-hyperopt[rocket]' (in its repository: pip install -e"
+            f"The baseline {cls.name} is skipped: pip install 'cnn-lstm-hyperopt[rocket]' (in its repository: pip install -e"
             " '.[rocket]') adds it"
         )
 
     def fit(self, train: Sample, validation: Sample, *, n_classes: int, seed: int) -> None:
-        """See the base class; all is chosen on the training windows, validation is not looked at."""
+        """See the base class; validation is not used."""
         from sklearn.linear_model import RidgeCV
         from sklearn.preprocessing import StandardScaler
         from sktime_cython.transformations.rocket import rocket_fit
 
         self._rates = base_rates(train.labels, n_classes)
         self._model: Any = None
-        chosen = _evenly(len(train.labels), min(MOST_WINDOWS, max(2, MOST_STEPS // train.inputs.shape[1])))
+        chosen = _evenly(len(train.labels), min(MAX_WINDOWS, max(2, MAX_STEPS // train.inputs.shape[1])))
         labels = train.labels[chosen]
         self._classes, places = np.unique(labels, return_inverse=True)
         if len(self._classes) < 2:
             return
         panel = _panel(train.inputs[chosen])
-        with _numpys_own_stream_kept():
+        with _numpy_stream_restored():
             self._kernels = rocket_fit(panel, random_state=seed % 2**31)
         features = self._features(panel)
         self._scaler = StandardScaler(copy=False)
         targets = np.where(places[:, None] == np.arange(len(self._classes)), 1.0, -1.0)
         with threadpool_limits(1):  # sums in one order: the same result on every machine
             inputs = self._scaler.fit_transform(features).astype(np.float64)
-            # with a scoring the leave-one-out decisions are stored, not their errors; it is the one that is usual
+            # the default scoring, named so that decisions are stored instead of errors
             model = RidgeCV(STRENGTHS, scoring="neg_mean_squared_error", store_cv_results=True).fit(inputs, targets)
         self._model = model
         decisions = model.cv_results_[:, :, int(np.flatnonzero(model.alpha_ == STRENGTHS)[0])]
@@ -87,7 +87,7 @@ class MiniRocket(Baseline):
         return spread(found, self._classes, self._rates)
 
     def _features(self, panel: Inputs) -> Inputs:
-        """``(windows, features, time)`` → shares of positive values of 9,996 convolutions ``(windows, 9996)``."""
+        """Return the shares of positive values of 9,996 convolutions ``(windows, 9996)`` of ``(windows, features, time)``."""
         from sktime_cython.transformations.rocket import rocket_transform
 
         features: Inputs = rocket_transform(panel, self._kernels, n_jobs=-1)
@@ -95,13 +95,13 @@ class MiniRocket(Baseline):
 
 
 def steepness(decisions: Floats, labels: Labels) -> float:
-    """The factor that turns decisions into log-odds with the least log loss.
+    """Return the factor from decisions to log-odds that minimises the log loss.
 
     Args:
-        decisions: ``(windows, classes)``, of models that did not see the window.
-        labels: ``(windows,)`` places of the right classes.
+        decisions: ``(windows, classes)``, from models that were not fitted on the window.
+        labels: ``(windows,)`` positions of the true classes.
     """
-    from scipy.optimize import minimize_scalar  # half a second
+    from scipy.optimize import minimize_scalar  # imports in 0.5 s
 
     counts = np.bincount(labels, minlength=decisions.shape[1])
     own = (counts + 1) / (counts + 2)
@@ -114,7 +114,7 @@ def steepness(decisions: Floats, labels: Labels) -> float:
         logs = logits - highest - np.log(np.exp(logits - highest).sum(axis=1, keepdims=True))
         return float(-(targets * logs).sum(axis=1).mean())
 
-    found = minimize_scalar(log_loss, bounds=(-np.log(STEEPEST), np.log(STEEPEST)), method="bounded")
+    found = minimize_scalar(log_loss, bounds=(-np.log(MAX_STEEPNESS), np.log(MAX_STEEPNESS)), method="bounded")
     return float(np.exp(found.x))
 
 
@@ -124,20 +124,20 @@ def _softmax(logits: Floats) -> Floats:
 
 
 def _panel(inputs: Inputs) -> Inputs:
-    """``(windows, time, features)`` → ``(windows, features, time)``; fewer than 9 steps are lengthened by repeating the first."""
-    short = max(0, SHORTEST - inputs.shape[1])
+    """``(windows, time, features)`` → ``(windows, features, time)``; fewer than 9 steps are padded by repeating the first."""
+    short = max(0, MIN_STEPS - inputs.shape[1])
     longer = np.pad(inputs, ((0, 0), (short, 0), (0, 0)), mode="edge") if short else inputs
     return np.ascontiguousarray(longer.transpose(0, 2, 1), dtype=np.float32)
 
 
-def _evenly(count: int, most: int) -> NDArray[np.int64]:
-    """At most ``most`` of ``count`` positions, evenly spread."""
-    return np.arange(count) if count <= most else np.linspace(0, count - 1, most).round().astype(np.int64)
+def _evenly(count: int, limit: int) -> NDArray[np.int64]:
+    """Return at most ``limit`` of ``count`` positions, evenly spread."""
+    return np.arange(count) if count <= limit else np.linspace(0, count - 1, limit).round().astype(np.int64)
 
 
 @contextmanager
-def _numpys_own_stream_kept() -> Iterator[None]:
-    """The library seeds numpy's global generator, which belongs to the user; it stands afterwards where it stood."""
+def _numpy_stream_restored() -> Iterator[None]:
+    """Restore numpy's global generator, which the library seeds but which belongs to the user."""
     state: Any = np.random.get_state()  # noqa: NPY002
     try:
         yield

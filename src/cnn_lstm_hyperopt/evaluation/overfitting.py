@@ -1,4 +1,4 @@
-"""What a search over many trials does to its winner: probability of backtest overfitting, deflated Sharpe ratio."""
+"""Effect of the selection among many trials: probability of backtest overfitting, deflated Sharpe ratio."""
 
 import itertools
 import math
@@ -14,9 +14,9 @@ Floats = NDArray[np.float64]
 
 BLOCKS = 16
 MIN_TRIALS = 10
-"""With fewer the best of them is hardly chosen, and the probability tells nothing."""
+"""With fewer trials the probability is not informative."""
 _CHUNK = 2_000_000
-"""Scores (combinations × trials) that are held at once: 16 MB."""
+"""Maximum number of scores (combinations × trials) in memory: 16 MB."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,12 @@ class Overfitting:
 
     Attributes:
         probability: share of the combinations in which the best trial of one half is no better than the median in the other.
-            About 0.5 where all trials are alike, near 0 where one is truly better. None: not known.
-        n_trials, n_units, n_combinations: what it was made of.
-        unit: what is cut into blocks: dates, groups or windows.
+            About 0.5 if all trials are equally good, near 0 if one is truly better. None: unknown.
+        n_trials, n_units, n_combinations: numbers of trials, units and combinations.
+        unit: dates, groups or windows.
         in_sample: mean score of the best trial in the half that chose it.
         out_of_sample: its mean score in the other half.
-        reason: why nothing is known; None where it is.
+        reason: why the probability is unknown; None: it is known.
     """
 
     probability: float | None
@@ -50,19 +50,19 @@ def probability_of_backtest_overfitting(
     n_blocks: int = BLOCKS,
     unit: str = "dates",
 ) -> Overfitting:
-    """PBO by CSCV.
+    """Return the PBO by CSCV.
 
     Bailey, Borwein, López de Prado & Zhu 2017, "The probability of backtest overfitting": dates are cut into S blocks; for each
     of the C(S, S/2) ways to call half of them in-sample, the best trial there has the relative rank ω = rank / (N + 1) out of
-    sample and the logit λ = ln(ω / (1 − ω)); PBO is the share of λ ≤ 0, that is of ω ≤ ½. Trials that score alike share their
-    mean rank; where several are best in-sample, ω is the mean over them.
+    sample and the logit λ = ln(ω / (1 − ω)); PBO is the share of λ ≤ 0, that is of ω ≤ ½. Tied trials share their mean rank;
+    if several are best in-sample, ω is the mean over them.
 
     Args:
         sums: ``(dates, trials)`` a score's sum over each date's windows (hits, log probabilities, returns), in order of time; of
-            independent units in an order that tells nothing of them.
-        counts: ``(dates,)`` windows of each date; None: one each.
+            independent units in random order.
+        counts: ``(dates,)`` number of windows of each date; None: one each.
         n_blocks: S, even.
-        unit: what the rows are: dates, groups or windows.
+        unit: kind of the rows: dates, groups or windows.
 
     Raises:
         ValueError: a sum is not finite, or ``n_blocks`` is odd or below 2.
@@ -72,7 +72,7 @@ def probability_of_backtest_overfitting(
         raise ValueError(f"n_blocks must be even and at least 2, but got {n_blocks}")
     if not np.isfinite(sums).all():
         raise ValueError(
-            f"every trial needs a finite sum for all {unit}; leave out trials that were not scored on all of them"
+            f"every trial needs a finite sum for all {unit}; omit trials that were not scored on all of them"
         )
 
     def unknown(reason: str) -> Overfitting:
@@ -87,7 +87,7 @@ def probability_of_backtest_overfitting(
     block_sums = np.add.reduceat(sums.astype(np.float64), firsts, axis=0)
     block_counts = np.add.reduceat(weights, firsts)
     if len(np.unique(block_sums, axis=1).T) < 2:
-        return unknown(f"all {n_trials} trials score alike")
+        return unknown(f"all {n_trials} trials have the same scores")
 
     halves = _all_halves(n_blocks)
     ranks, inside, outside = _of_halves(halves, block_sums, block_counts)
@@ -104,7 +104,7 @@ def probability_of_backtest_overfitting(
 
 
 def _all_halves(n_blocks: int) -> NDArray[np.float64]:
-    """All ways to choose half of the blocks, ``(combinations, blocks)`` 0 or 1."""
+    """Return all ways to choose half of the blocks, ``(combinations, blocks)`` of 0 or 1."""
     halves = np.zeros((math.comb(n_blocks, n_blocks // 2), n_blocks))
     for row, chosen in enumerate(itertools.combinations(range(n_blocks), n_blocks // 2)):
         halves[row, list(chosen)] = 1.0
@@ -114,7 +114,7 @@ def _all_halves(n_blocks: int) -> NDArray[np.float64]:
 def _of_halves(
     halves: NDArray[np.float64], block_sums: NDArray[np.float64], block_counts: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Rank out of sample, and scores inside and outside, of the best trial of each half, ``(combinations,)``."""
+    """Return out-of-sample rank, in-sample and out-of-sample score of the best trial of each half, ``(combinations,)``."""
     rows = max(1, _CHUNK // block_sums.shape[1])
     parts = [
         _best_of_half(halves[first : first + rows], block_sums, block_counts) for first in range(0, len(halves), rows)
@@ -124,10 +124,10 @@ def _of_halves(
 
 
 def _best_of_half(halves: Floats, block_sums: Floats, block_counts: Floats) -> tuple[Floats, Floats, Floats]:
-    """Of the best in-sample trial of each half ``(halves, blocks)``: rank out of sample, score in sample and out of it."""
+    """Return the same as :func:`_of_halves` for some of the halves ``(halves, blocks)``."""
     inside = (halves @ block_sums) / (halves @ block_counts)[:, None]
     outside = ((1 - halves) @ block_sums) / ((1 - halves) @ block_counts)[:, None]
-    inside, outside = inside.round(12), outside.round(12)  # equal trials stay equal, whatever the order of their sums
+    inside, outside = inside.round(12), outside.round(12)  # keep ties despite rounding errors of sums
     best = inside == inside.max(axis=1, keepdims=True)
     n_best = best.sum(axis=1)
     ranks = pd.DataFrame(outside).rank(axis=1).to_numpy()
@@ -136,7 +136,7 @@ def _best_of_half(halves: Floats, block_sums: Floats, block_counts: Floats) -> t
 
 
 def sharpe(returns: Floats) -> float | None:
-    """Mean / standard deviation (n − 1) of the returns of a period, not annualised; None for constants and fewer than 2."""
+    """Return mean / standard deviation (n − 1) of returns, not annualised; None for constants and fewer than 2."""
     if len(returns) < 2:
         return None
     deviation = float(returns.std(ddof=1))
@@ -144,19 +144,19 @@ def sharpe(returns: Floats) -> float | None:
 
 
 def sharpe_confidence(observed: float, benchmark: float, *, n: int, skewness: float, kurtosis: float) -> float | None:
-    """Probability that the true Sharpe ratio is above ``benchmark``, from the moments of the returns.
+    """Return the probability that the true Sharpe ratio exceeds ``benchmark``, from the moments of the returns.
 
     Bailey & López de Prado 2012, "The Sharpe ratio efficient frontier" (PSR).
 
     Args:
         observed: Sharpe ratio of a period, not annualised.
-        benchmark: to beat, of a period.
-        n: returns.
-        skewness: of the returns.
-        kurtosis: of the returns, 3 for a normal distribution.
+        benchmark: Sharpe ratio to exceed, not annualised.
+        n: number of returns.
+        skewness: skewness of the returns.
+        kurtosis: kurtosis of the returns, 3 for a normal distribution.
 
     Returns:
-        None where the moments give no variance.
+        None: the moments give no positive variance.
     """
     spread = 1 - skewness * observed + (kurtosis - 1) / 4 * observed**2
     if n < 2 or spread <= 0:
@@ -165,7 +165,7 @@ def sharpe_confidence(observed: float, benchmark: float, *, n: int, skewness: fl
 
 
 def probabilistic_sharpe(returns: Floats, benchmark: float = 0.0) -> float | None:
-    """Probabilistic Sharpe ratio: the probability that the true Sharpe ratio of ``returns (periods,)`` is above ``benchmark``.
+    """Return the probability that the true Sharpe ratio of ``returns (periods,)`` exceeds ``benchmark`` (PSR).
 
     See :func:`sharpe_confidence`. None for constants and fewer than 2 returns.
     """
@@ -184,14 +184,14 @@ def probabilistic_sharpe(returns: Floats, benchmark: float = 0.0) -> float | Non
 
 
 def expected_maximum_sharpe(variance: float, n_trials: int) -> float:
-    """Sharpe ratio that the best of ``n_trials`` trials without skill is expected to show.
+    """Return the expected maximum Sharpe ratio of ``n_trials`` trials without skill.
 
     Bailey & López de Prado 2014, "The deflated Sharpe ratio", eq. 1: √V ((1 − γ) Φ⁻¹(1 − 1/N) + γ Φ⁻¹(1 − 1/(N e))), γ of Euler
-    and Mascheroni. 0 for a single trial, which nobody chose.
+    and Mascheroni. 0 for a single trial, which was not selected.
 
     Args:
-        variance: of the trials' Sharpe ratios, of a period.
-        n_trials: N ≥ 1, all that were tried.
+        variance: variance of the trials' Sharpe ratios.
+        n_trials: N ≥ 1, number of all trials.
     """
     if n_trials < 2:
         return 0.0
@@ -200,17 +200,17 @@ def expected_maximum_sharpe(variance: float, n_trials: int) -> float:
 
 
 def deflated_sharpe(returns: Floats, trial_sharpes: Sequence[float], n_trials: int) -> float | None:
-    """Deflated Sharpe ratio: the probability that the true Sharpe ratio is above what luck gives the best of ``n_trials``.
+    """Return the probability that the true Sharpe ratio exceeds the expected maximum of ``n_trials`` trials without skill.
 
-    Bailey & López de Prado 2014, eq. 2. Every trial counts as one though many are alike: that makes it stricter, never laxer.
+    Bailey & López de Prado 2014, eq. 2. Similar trials count as independent, which makes the result stricter.
 
     Args:
-        returns: ``(periods,)`` of the chosen strategy.
-        trial_sharpes: Sharpe ratios of the trials, of a period of the same length; their variance stands for that of all.
-        n_trials: all trials that were run, at least as many as ``trial_sharpes``.
+        returns: ``(periods,)`` returns of the selected strategy.
+        trial_sharpes: Sharpe ratios of the trials, for periods of the same length; they estimate the variance.
+        n_trials: number of all trials, at least as many as ``trial_sharpes``.
 
     Returns:
-        None where the returns are constant, or the variance of several trials is asked of fewer than two ratios.
+        None: the returns are constant, or there are several trials and fewer than two ratios.
     """
     if n_trials > 1 and len(trial_sharpes) < 2:
         return None

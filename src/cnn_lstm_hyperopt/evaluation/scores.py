@@ -1,4 +1,4 @@
-"""Scores of classifications and of the regression beside it."""
+"""Scores of classification and regression."""
 
 import math
 from collections.abc import Mapping
@@ -14,10 +14,10 @@ from cnn_lstm_hyperopt.metrics import METRICS, score
 
 @dataclass(frozen=True)
 class Scores:
-    """What one set of predictions is worth on one set of windows.
+    """Scores of predictions on a set of windows.
 
     Attributes:
-        metrics: value of each metric as people read it (a loss is smaller for a better model); None: not defined.
+        metrics: value of each metric in its usual sign (a loss is smaller for a better model); None: undefined.
         calibration_error: expected calibration error of the predicted class, 10 bins.
         mse: squared error in the target's units squared; None without regression.
         mae: absolute error in the target's units; None without regression.
@@ -39,11 +39,11 @@ def score_predictions(
     values: NDArray[np.floating] | None = None,
     reference: NDArray[np.floating] | None = None,
 ) -> Scores:
-    """Scores ``probabilities`` against ``labels``, and ``values`` against ``targets`` where both are there.
+    """Score ``probabilities`` against ``labels``, and ``values`` against ``targets`` if both are given.
 
     Args:
         labels: ``(windows,)`` classes.
-        probabilities: ``(windows, classes)``, rows add up to 1; the most probable class is the one that is said.
+        probabilities: ``(windows, classes)``, rows sum to 1; the most probable class is the prediction.
         targets: ``(windows,)`` true values of the regression.
         values: ``(windows,)`` predicted values.
         reference: ``(windows,)`` values of persistence on the same windows.
@@ -72,9 +72,9 @@ class GroupRow(NamedTuple):
 
     Attributes:
         group: a symbol or a year.
-        n: windows.
-        accuracy, balanced_accuracy: of the predictions.
-        majority_share: of the group's own most frequent class: the accuracy of always saying it, known only afterwards.
+        n: number of windows.
+        accuracy, balanced_accuracy: scores of the predictions.
+        majority_share: share of the group's most frequent class: the accuracy of predicting it, known only in hindsight.
     """
 
     group: str
@@ -87,34 +87,33 @@ class GroupRow(NamedTuple):
 def by_group(
     labels: NDArray[np.int64], probabilities: NDArray[np.floating], groups: NDArray[Any]
 ) -> tuple[GroupRow, ...]:
-    """A row per value of ``groups (windows,)``, in its order. Groups are small and many: single rows prove nothing."""
+    """Return a row per value of ``groups (windows,)``, sorted. Groups are small, so single rows are not significant."""
     rows = []
     for group in np.unique(groups):
         here = groups == group
-        said, happened = probabilities[here], labels[here]
+        predicted, truth = probabilities[here], labels[here]
         rows.append(
             GroupRow(
                 group=str(group),
                 n=int(here.sum()),
-                accuracy=score("accuracy", happened, said),
-                balanced_accuracy=score("balanced_accuracy", happened, said),
-                majority_share=float(np.bincount(happened).max() / len(happened)),
+                accuracy=score("accuracy", truth, predicted),
+                balanced_accuracy=score("balanced_accuracy", truth, predicted),
+                majority_share=float(np.bincount(truth).max() / len(truth)),
             )
         )
     return tuple(rows)
 
 
 def years(dates: NDArray[Any]) -> NDArray[np.int64] | None:
-    """Years ``(windows,)`` of dates, for :func:`by_group`; None where dates are mere integers (a user's own loaders)."""
+    """Return the years ``(windows,)`` of dates, for :func:`by_group`; None for integer dates (a user's own loaders)."""
     if not np.issubdtype(dates.dtype, np.datetime64):
         return None
     return np.asarray(dates.astype("datetime64[Y]").astype(np.int64) + 1970)
 
 
 def shrinkage(validation_score: float, test_score: float) -> float:
-    """Validation score − test score of the same model.
+    """Return validation score − test score of the same model.
 
-    The winner's validation score is the largest of many, so it is too high by selection alone: a positive number is what to
-    expect, and it says nothing about a change of the market.
+    A positive number is expected: the validation score is the largest of many and so biased upwards.
     """
     return validation_score - test_score

@@ -1,4 +1,4 @@
-"""What choosing the best of many trials does: statistics of all trials' predictions on validation."""
+"""Selection bias of the best of many trials, from all trials' validation predictions."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -29,14 +29,14 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class TrialSeries:
-    """What all trials together say of themselves on validation (with several folds: on all of them).
+    """Statistics of all trials on validation (with several folds: on all of them).
 
     Attributes:
-        numbers: of the trials whose predictions could be read.
-        missing: of those whose predictions are not there, damaged or of other windows.
-        of: what is summed by date, group or window: accuracy, or log probability where the study's metric is the log loss.
+        numbers: trials with predictions.
+        missing: trials whose predictions are missing, damaged or of other windows.
+        of: quantity summed by date, group or window: accuracy, or log probability for a log loss.
         overfitting: probability of backtest overfitting.
-        returns: of each trial as a long/flat strategy, where classes are directions.
+        returns: returns of each trial as a long/flat strategy, if classes are directions.
     """
 
     numbers: tuple[int, ...]
@@ -48,14 +48,15 @@ class TrialSeries:
 
 @dataclass(frozen=True)
 class DeflatedSharpe:
-    """The strategy of the trial that was chosen, on validation, where it was chosen: every trial counts.
+    """Deflated Sharpe ratio of the selected trial's strategy on validation.
 
     Attributes:
-        trial_number: the one that is judged.
-        n_trials: all trials that ended, pruned ones too.
-        sharpe: of a period; None for constant returns.
-        annual_sharpe: None where dates are mere integers, too.
-        deflated: probability that the true Sharpe ratio is above what luck gives the best of so many; None: not known.
+        trial_number: the selected trial.
+        n_trials: number of finished trials, including pruned ones.
+        sharpe: Sharpe ratio of a period; None for constant returns.
+        annual_sharpe: annual Sharpe ratio; None also for integer dates.
+        deflated: probability that the true Sharpe ratio exceeds the expected maximum of ``n_trials`` trials without skill;
+            None: unknown.
     """
 
     trial_number: int
@@ -68,17 +69,17 @@ class DeflatedSharpe:
 def read_trials(
     folder: Path, numbers: Collection[int], dataset: Dataset, *, metric: str, cost_bps: float
 ) -> TrialSeries | None:
-    """The series of these trials.
+    """Read the predictions of trials and compute their statistics.
 
     Args:
-        folder: ``validation/``, a file for each trial.
-        numbers: of the trials.
-        dataset: whose folds' validation windows the files are about.
-        metric: the study's.
-        cost_bps: of a change of position.
+        folder: ``validation/``, with a file for each trial.
+        numbers: trial numbers.
+        dataset: dataset with the validation windows of the predictions.
+        metric: the study's metric.
+        cost_bps: cost of a change of position, in basis points.
 
     Returns:
-        None where not a single one can be read.
+        None: no predictions can be read.
     """
     validation = [fold.validation for fold in dataset.folds]
     labels = np.concatenate([each.labels.numpy() for each in validation])
@@ -110,10 +111,10 @@ def read_trials(
 
 
 def _units(validation: Sequence[Windows]) -> tuple[str, Integers, Integers]:
-    """What is cut into blocks: dates in order of time; else groups, else single windows, in random order.
+    """Return the units of the blocks: dates in time order; else groups, else windows, in random order.
 
     Returns:
-        dates, groups or windows; the unit of each window, (windows,); the windows of each unit, (units,).
+        Kind of the units; the unit of each window, (windows,); the number of windows of each unit, (units,).
     """
     groups = [each.groups for each in validation if each.groups is not None]
     if len(groups) == len(validation):
@@ -123,17 +124,17 @@ def _units(validation: Sequence[Windows]) -> tuple[str, Integers, Integers]:
     else:
         kind, marks = "windows", np.arange(sum(map(len, validation)))
     unit = np.unique(marks, return_inverse=True)[1]
-    if kind != "dates":  # the order of files and the numbers of groups may tell classes apart
+    if kind != "dates":  # the order of files or groups may depend on the class
         unit = stream(0, 0, "blocks of overfitting").permutation(int(unit.max()) + 1)[unit]
     return kind, unit, np.bincount(unit)
 
 
 class _Traded(NamedTuple):
-    """What a strategy on validation trades.
+    """Windows that a strategy on validation trades.
 
     Attributes:
-        once: positions of the windows: one that several combinatorial folds hold out is traded once, as the first of them says.
-        values, dates, symbols: of these windows.
+        once: positions of the distinct windows; of several combinatorial folds the first prediction counts.
+        values, dates, symbols: values, dates and symbols of these windows.
     """
 
     once: Integers
@@ -151,16 +152,16 @@ class _Traded(NamedTuple):
         return cls(once, values[once], dates[once], who[once])
 
     def returns(self, up: Floats, *, horizon: int, cost_bps: float) -> Returns:
-        """Long in the windows where ``up`` (windows,) is 1."""
+        """Return the returns of being long in the windows where ``up`` (windows,) is 1."""
         return strategy_returns(
             up[self.once], self.values, self.dates, self.symbols, horizon=horizon, cost_bps=cost_bps
         )
 
 
 def _probabilities(path: Path, n_windows: int) -> NDArray[np.floating] | None:
-    """``(windows, classes)``; None where the file is not there, damaged or of other windows."""
+    """Return probabilities ``(windows, classes)``; None: the file is missing, damaged or of other windows."""
     try:
-        with path.open("rb") as file:  # by its name alone Arrow might take it for a URI
+        with path.open("rb") as file:  # Arrow might read a path as a URI
             names = [name for name in pq.read_schema(file).names if name.startswith("probability_")]
             table = pq.read_table(file, columns=names)
     except (OSError, pa.ArrowException):
@@ -172,7 +173,7 @@ def _probabilities(path: Path, n_windows: int) -> NDArray[np.floating] | None:
 
 
 def deflated(series: TrialSeries, chosen: int | None, *, n_trials: int) -> DeflatedSharpe | None:
-    """What the strategy of trial ``chosen`` out of ``n_trials`` is worth; None where there is no strategy or no such trial."""
+    """Return the deflated Sharpe ratio of trial ``chosen`` out of ``n_trials``; None: no strategy or no such trial."""
     if series.returns is None or chosen is None or chosen not in series.numbers:
         return None
     own = series.returns[series.numbers.index(chosen)]

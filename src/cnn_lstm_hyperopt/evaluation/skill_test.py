@@ -1,4 +1,4 @@
-"""The grade of a model against simple baselines, in one of four, and the numbers behind it."""
+"""Grade of a model compared with simple baselines."""
 
 import math
 from collections.abc import Mapping
@@ -15,31 +15,31 @@ from cnn_lstm_hyperopt.metrics import METRICS, score
 from cnn_lstm_hyperopt.metrics.proportions import Interval
 
 CHANCE = MajorityClass.name
-"""The baseline that is the best constant prediction of the training windows."""
+"""Name of the baseline that predicts the class shares of training."""
 
 
 class Grade(StrEnum):
-    """What a model is worth; each judgement has exactly one grade. Intervals are those of paired differences."""
+    """Grade of a judgement, by the intervals of paired differences."""
 
     CHANCE = "no better than chance"
-    """The interval to what constant predictions score does not lie above 0, or there is none: see :class:`Judgement`."""
+    """The interval to constant predictions is not above 0, or there is none: see :class:`Judgement`."""
     WORSE = "worse than a simple baseline"
-    """Better than chance; the interval to the best baseline lies below 0."""
+    """Better than chance; the interval to the best baseline is below 0."""
     AS_GOOD = "as good as the best simple baseline"
-    """Better than chance, and neither worse nor better: an interval contains 0."""
+    """Better than chance; neither worse nor better than every baseline."""
     BETTER = "better than every baseline"
-    """The interval to each baseline lies above 0."""
+    """The interval to each baseline is above 0."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A model against one baseline, on the same windows.
+    """Comparison of a model with one baseline on the same windows.
 
     Attributes:
-        baseline: its name.
-        score: the baseline's, larger is better; None: not defined.
-        difference: the model's score − the baseline's; None: not defined.
-        interval: of the difference, paired; None: not known.
+        baseline: name of the baseline.
+        score: score of the baseline, larger is better; None: undefined.
+        difference: score of the model − score of the baseline; None: undefined.
+        interval: paired interval of the difference; None: unknown.
     """
 
     baseline: str
@@ -49,31 +49,29 @@ class Comparison:
 
     @property
     def is_better(self) -> bool:
-        """Whether the whole interval of the difference lies above 0."""
+        """Whether the interval of the difference is above 0."""
         return self.interval is not None and self.interval.low > 0
 
     @property
     def is_worse(self) -> bool:
-        """Whether the whole interval of the difference lies below 0."""
+        """Whether the interval of the difference is below 0."""
         return self.interval is not None and self.interval.high < 0
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What can be said of one model.
+    """Judgement of one model.
 
     Attributes:
-        model: its name.
-        metric: what is compared; scores are those of :data:`~cnn_lstm_hyperopt.metrics.METRICS`, so larger is better and
-            the log loss has its sign turned.
-        score: the model's; None: not defined.
-        interval: of the score; None: not known.
-        comparisons: to each baseline, in their order; that to the majority class is among them.
-        chance_metric: by which the model is compared with constant predictions.
-        against_chance: the comparison with the best constant prediction by that metric.
-        best_baseline: name of the baseline with the best score on these very windows: chosen in hindsight, which makes it harder
-            to beat, never easier.
-        units: what the windows consist of.
+        model: name of the model.
+        metric: name in :data:`~cnn_lstm_hyperopt.metrics.METRICS`; larger is better, so a log loss is negated.
+        score: score of the model; None: undefined.
+        interval: interval of the score; None: unknown.
+        comparisons: comparison with each baseline, including the majority class.
+        chance_metric: metric of the comparison with constant predictions.
+        against_chance: comparison with the best constant prediction by that metric.
+        best_baseline: baseline with the best score on the same windows. This choice in hindsight makes it harder to beat.
+        units: units of the windows.
     """
 
     model: str
@@ -88,15 +86,14 @@ class Judgement:
 
     @property
     def against_best(self) -> Comparison:
-        """The comparison to the best baseline."""
+        """Comparison with the best baseline."""
         return next(each for each in self.comparisons if each.baseline == self.best_baseline)
 
     @property
     def grade(self) -> Grade:
         """See :class:`Grade`.
 
-        To beat the best baseline alone is not enough for the best grade: predictions unlike the model's may have the wider
-        interval against a baseline a little lower.
+        Beating the best baseline is not enough for the best grade: the interval to a slightly lower baseline may be wider.
         """
         if not self.against_chance.is_better:
             return Grade.CHANCE
@@ -122,18 +119,18 @@ def judge(
     """Compare one model with baselines on the same windows.
 
     Args:
-        metric: of :data:`~cnn_lstm_hyperopt.metrics.METRICS`.
+        metric: name in :data:`~cnn_lstm_hyperopt.metrics.METRICS`.
         labels: ``(windows,)`` classes.
-        ours: ``(windows, classes)`` the model's probabilities.
-        baselines: name → ``(windows, classes)`` probabilities; the majority class is among them.
-        dependence: of the windows.
-        model: what the model is called.
+        ours: ``(windows, classes)`` probabilities of the model.
+        baselines: name → ``(windows, classes)`` probabilities, including the majority class.
+        dependence: dependence of the windows.
+        model: name of the model.
 
     Raises:
         ValueError: the majority class is not among the baselines.
     """
     if CHANCE not in baselines:
-        raise ValueError(f"there is no {CHANCE} to compare with; give at least that as a baseline")
+        raise ValueError(f"baselines must include {CHANCE}")
     own = score(metric, labels, ours)
     comparisons = []
     for name, theirs in baselines.items():
@@ -162,7 +159,7 @@ def judge(
 def _against_any_constant(
     metric: str, labels: NDArray[np.int64], ours: NDArray[np.floating], dependence: Dependence
 ) -> Comparison:
-    """Compare the score with chance, by a metric that is the same for all constant predictions."""
+    """Compare the model with chance by a metric with the same value for all constant predictions."""
     counts = np.bincount(labels).astype(np.float64)
     chance, _ = METRICS[metric].at_chance(counts[counts > 0], 1.0)
     difference = score(metric, labels, ours) - chance

@@ -1,4 +1,4 @@
-"""What directions are worth in money: a long/flat strategy with costs, and buy-and-hold of the same windows."""
+"""Returns of predicted directions: a long/flat strategy with costs, and buy-and-hold on the same windows."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +18,8 @@ class Returns:
 
     Attributes:
         dates: ``(periods,)`` first date of each period.
-        returns: ``(periods,)`` of equal parts in all symbols, from the decisions of each period to their horizon.
-        n_trades: changes of position, purchases and sales.
+        returns: ``(periods,)`` mean over all symbols, of the decisions of each period over their horizon.
+        n_trades: number of changes of position.
     """
 
     dates: NDArray[Any]
@@ -38,31 +38,31 @@ class Returns:
 
     @property
     def periods_per_year(self) -> float | None:
-        """As the dates have it; None for fewer than two, and where dates are mere integers."""
+        """Mean number of periods a year; None for fewer than two periods and for integer dates."""
         if len(self.dates) < 2 or not np.issubdtype(self.dates.dtype, np.datetime64):
             return None
         return float((len(self.dates) - 1) / ((self.dates[-1] - self.dates[0]) / _YEAR))
 
     @property
     def annual_sharpe(self) -> float | None:
-        """Sharpe ratio × √(periods a year), as if returns were independent (Lo 2002)."""
+        """Sharpe ratio × √(periods a year), which assumes independent returns (Lo 2002)."""
         ratio, per_year = self.sharpe, self.periods_per_year
         return None if ratio is None or per_year is None else ratio * float(np.sqrt(per_year))
 
     @property
     def final_wealth(self) -> float:
-        """What 1 became."""
+        """Final value of 1 invested."""
         return float(np.prod(1 + self.returns))
 
 
 @dataclass(frozen=True, eq=False)
 class Strategy:
-    """A model's directions as a strategy, beside holding the same symbols all the time.
+    """A model's long/flat strategy and buy-and-hold of the same symbols.
 
     Attributes:
-        cost_bps: of a change of position, in basis points of what changes hands.
-        model: long where the model says up, otherwise flat.
-        hold: always long.
+        cost_bps: cost of a change of position, in basis points of the traded amount.
+        model: returns of long if the model predicts up, otherwise flat.
+        hold: returns of always long.
     """
 
     cost_bps: float
@@ -79,15 +79,15 @@ def long_flat(
     horizon: int,
     cost_bps: float,
 ) -> Strategy:
-    """Long where the most probable class is the highest one (up), otherwise flat.
+    """Return the strategy that is long if the most probable class is the highest one (up), otherwise flat.
 
     Args:
         probabilities: ``(windows, classes)``.
         values: ``(windows,)`` true log returns over the horizon.
-        dates: ``(windows,)`` of decision.
+        dates: ``(windows,)`` dates of decision.
         symbols: ``(windows,)`` names.
-        horizon: bars that a decision lasts.
-        cost_bps: of a change of position, in basis points.
+        horizon: duration of a decision, in bars.
+        cost_bps: cost of a change of position, in basis points.
     """
     up = probabilities.argmax(axis=1) == probabilities.shape[1] - 1
     return Strategy(
@@ -106,22 +106,21 @@ def strategy_returns(
     horizon: int,
     cost_bps: float,
 ) -> Returns:
-    """Returns of positions that are taken every ``horizon`` bars of their symbol, so that they never overlap.
+    """Return the returns of positions taken every ``horizon`` bars of their symbol, so that they never overlap.
 
-    The capital is cut into as many equal parts as there are symbols. Each part trades its own symbol on its own schedule: at
-    every ``horizon``-th of the symbol's dates, the first at its first, because a value spans bars of its own symbol, however many
-    dates other symbols have meanwhile. A period is ``horizon`` dates of all symbols together, in which each symbol decides at
-    most once; its return is that of the decisions made in it: the sum of position × (exp(value) − 1), less cost_bps / 10⁴ × the
-    changes of position, over the number of all symbols. (A period of its own for each date of decision would count the same days
-    of the market several times where symbols decide on different dates.) It begins flat; a position changes at decisions of its
-    symbol only, and the last ones are not sold. Arguments as in :func:`long_flat`.
+    The capital is split equally among the symbols. Each symbol decides at its own first date and at every ``horizon``-th date
+    after it, because a value spans bars of its own symbol. A period is ``horizon`` dates of all symbols together, so each
+    symbol decides at most once in it. Its return is the sum over its decisions of position × (exp(value) − 1) −
+    cost_bps / 10⁴ × change of position, divided by the number of symbols. (One period for each date of decision would count
+    the same days several times.) All positions begin flat, and the last ones are not sold. Arguments as in
+    :func:`long_flat`.
 
     Args:
         positions: ``(windows,)`` 1 long, 0 flat.
     """
     unique, day = np.unique(dates, return_inverse=True)
     names, who = np.unique(symbols, return_inverse=True)
-    in_turn = np.lexsort((day, who))  # symbol after symbol, each in order of time
+    in_turn = np.lexsort((day, who))  # by symbol, then by time
     first = np.searchsorted(who[in_turn], np.arange(len(names)))
     decides = (np.arange(len(in_turn)) - first[who[in_turn]]) % horizon == 0
     decisions = in_turn[decides]

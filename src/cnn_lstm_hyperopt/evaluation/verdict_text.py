@@ -1,4 +1,4 @@
-"""A judgement as text: what the model achieves, how that compares with baselines, and what limits it."""
+"""A judgement in words: score, comparison with baselines, limits."""
 
 from cnn_lstm_hyperopt.evaluation.skill_test import CHANCE, Comparison, Grade, Judgement
 from cnn_lstm_hyperopt.metrics import METRICS
@@ -8,10 +8,7 @@ _OF_DIFFERENCE = "95 % interval of the difference"
 
 
 def verdict_text(judged: Judgement) -> str:
-    """The score with its interval; the comparison that decides the grade; limits.
-
-    The first word is the model's name, with a capital letter.
-    """
+    """Return score and interval, the comparison behind the grade, and limits. The first word is the model's name, capitalised."""
     model = judged.model[:1].upper() + judged.model[1:]
     where = f"on {units_text(judged)}"
     if judged.score is None:
@@ -24,7 +21,7 @@ def verdict_text(judged: Judgement) -> str:
 
 
 def units_text(judged: Judgement) -> str:
-    """``40 test windows``, ``600 test windows of 200 dates``."""
+    """Return the number of windows and units: ``40 test windows``, ``600 test windows of 200 dates``."""
     units = judged.units
     windows = f"{units.n_windows:,} test windows"
     return windows if units.kind == "windows" else f"{windows} of {units.number:,} {units.kind}"
@@ -72,10 +69,10 @@ _COMPARED = {
 
 
 def _limits(judged: Judgement) -> list[str]:
-    surer = [each for each in judged.comparisons if each.is_worse and each.baseline != judged.best_baseline]
+    better = [each for each in judged.comparisons if each.is_worse and each.baseline != judged.best_baseline]
     said = [
         f"It is worse than {each.baseline} ({_OF_DIFFERENCE} {_gain_interval(judged.metric, each.interval)})."
-        for each in surer
+        for each in better
         if judged.grade is Grade.AS_GOOD and each.interval is not None
     ]
     if judged.units.kind == "windows":
@@ -88,7 +85,7 @@ def _above_chance(judged: Judgement) -> str:
 
 
 def _against_chance(judged: Judgement) -> str:
-    """``its balanced accuracy is 10.5 points better than the 50.0 % of every constant prediction (…)``."""
+    """Return ``its balanced accuracy is 10.5 points better than the 50.0 % of every constant prediction (…)``."""
     chance, metric = judged.against_chance, judged.chance_metric
     if chance.score is None or chance.difference is None:
         return f"{_name(metric)} is not defined for a constant prediction"
@@ -100,7 +97,7 @@ def _against_chance(judged: Judgement) -> str:
 
 
 def _compared(judged: Judgement, with_whom: Comparison, words: str) -> str:
-    """``4.1 points better than the best one, logistic regression with 70.0 % (…)``."""
+    """Return ``4.1 points better than the best one, logistic regression with 70.0 % (…)``."""
     name = words if words.endswith(with_whom.baseline) else f"{words}, {with_whom.baseline}"
     if with_whom.score is None or with_whom.difference is None:
         return f"{_name(judged.metric)} is not defined for {with_whom.baseline}"
@@ -111,7 +108,7 @@ def _compared(judged: Judgement, with_whom: Comparison, words: str) -> str:
 
 
 def _compared_with(judged: Judgement, with_whom: Comparison) -> str:
-    """``logistic regression with 70.0 % (…)``."""
+    """Return ``logistic regression with 70.0 % (…)``."""
     if with_whom.score is None:
         return f"{with_whom.baseline}, for which {_name(judged.metric)} is not defined"
     value = _value(judged.metric, with_whom.score)
@@ -121,13 +118,13 @@ def _compared_with(judged: Judgement, with_whom: Comparison) -> str:
 def _interval_or_reason(judged: Judgement, with_whom: Comparison, metric: str | None = None) -> str:
     if with_whom.interval is None:
         few = judged.units.too_few
-        return "the difference never varies, so its error is not known" if few is None else few
+        return "the difference is constant, so its error is unknown" if few is None else few
     contains = ", which contains 0" if with_whom.interval.low <= 0 <= with_whom.interval.high else ""
     return f"{_OF_DIFFERENCE} {_gain_interval(metric or judged.metric, with_whom.interval)}{contains}"
 
 
 def _name(metric: str) -> str:
-    """``an accuracy``."""
+    """Return article and label: ``an accuracy``."""
     return f"{METRICS[metric].article} {METRICS[metric].label}"
 
 
@@ -147,14 +144,14 @@ def _value_interval(metric: str, interval: Interval | None) -> str:
 
 
 def _gain(metric: str, difference: float) -> str:
-    """``4.1 points better than``; a log loss that is lower is better, too."""
+    """Return ``4.1 points better than``; a lower log loss is better, too."""
     if not difference:
         return "as good as"
     return f"{METRICS[metric].difference(difference)} {'better' if difference > 0 else 'worse'} than"
 
 
 def _gain_interval(metric: str, interval: Interval) -> str:
-    """``+1.2 to +7.0 points``, with as many digits as it takes to see on which side of 0 it begins."""
+    """Return ``+1.2 to +7.0 points``, with enough digits to show the sign of both ends."""
     scale, digits, unit = (100, 1, " points") if METRICS[metric].per_cent else (1, 3, "")
     low, high = scale * interval.low, scale * interval.high
     while digits < 6 and any(bound != 0 and round(bound, digits) == 0 for bound in (low, high)):

@@ -1,4 +1,4 @@
-"""What a user can change when a search has found nothing, in the words of the interface that they use."""
+"""Advice after a search without good trials, in terms of the interface in use."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -20,43 +20,43 @@ class Interface(StrEnum):
 
 
 def empty_front_text(settings: Settings, plan: StudyPlan, records: Sequence[TrialRecord], interface: Interface) -> str:
-    """Why no trial is complete, and what can be changed."""
+    """Why no trial is complete, and what to change."""
     finished = [record for record in records if record.finished]
     if not finished:
-        return "no trial was finished in the time there was, so there is no front yet; give it more, or resume"
+        return "no trial finished in time, so there is no front yet; allow more time, or resume"
     seen = f"none of {counted(len(finished), 'finished trial')} is complete, so there is no front"
-    return f"{seen}; try {_cures(settings, plan, records, interface)}"
+    return f"{seen}; try {_fixes(settings, plan, records, interface)}"
 
 
 def below_chance_text(settings: Settings, plan: StudyPlan, records: Sequence[TrialRecord], interface: Interface) -> str:
-    """That no complete trial beats chance, by how much the best misses it, and what can be changed."""
+    """Say that no complete trial beats chance, how close the best one is, and what to change."""
     skill = plan.skill
     best = max(record.values.score for record in records if record.values is not None)
     return (
-        f"no trial beats {skill.to_beat} on validation, so the front holds the best trials all the same (above_chance: false):"
+        f"no trial beats {skill.to_beat} on validation, so the front holds the best of them (above_chance: false):"
         f" {METRICS[skill.metric].article} {skill.words} above {skill.threshold:.4f} is needed, the best has {best:.4f}; try"
-        f" {_cures(settings, plan, records, interface)}"
+        f" {_fixes(settings, plan, records, interface)}"
     )
 
 
-def _cures(settings: Settings, plan: StudyPlan, records: Sequence[TrialRecord], interface: Interface) -> str:
+def _fixes(settings: Settings, plan: StudyPlan, records: Sequence[TrialRecord], interface: Interface) -> str:
     stopped = sum(record.ended_by == LIMIT for record in records)
     if 2 * stopped > len(records):
         limit = f"a higher limits.trial_seconds, which ended {stopped} of {len(records)} trials"
         if interface is Interface.COMMAND_LINE:
-            return f"{limit}, or --recalibrate if this machine is slower than it was when measured"
+            return f"{limit}, or --recalibrate if this machine is slower than when it was measured"
         return limit
-    cures = [f"training.max_epochs above {plan.max_epochs}", "more trials"]
+    fixes = [f"training.max_epochs above {plan.max_epochs}", "more trials"]
     if interface is Interface.LOADERS:
-        return ", ".join([*cures, "or more or other windows in the loaders"])
+        return ", ".join([*fixes, "or more or other windows in the loaders"])
     if settings.data.target == "direction":
         volatility = (
             "--target volatility"
             if interface is Interface.COMMAND_LINE
             else 'config={"data": {"target": "volatility"}}'
         )
-        cures.insert(0, f"another target ({volatility} is learnable)")
-    return ", ".join([*cures, "or more bars"])
+        fixes.insert(0, f"another target ({volatility} is learnable)")
+    return ", ".join([*fixes, "or more bars"])
 
 
 def _more_trials(settings: Settings, n_trials: int, interface: Interface) -> str:

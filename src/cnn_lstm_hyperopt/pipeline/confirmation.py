@@ -1,4 +1,4 @@
-"""The best of the front once more, with fresh seeds: of a thousand single readings the highest are the luckiest, too."""
+"""Confirmation: train the best trials again with fresh seeds, because the best scores of a search are biased upwards."""
 
 import math
 import time
@@ -16,23 +16,23 @@ from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
 from cnn_lstm_hyperopt.utils.text import one_line
 
 SEEDS_APART = 1000
-"""Between the numbers that seed two trials' fresh trainings; more than anybody asks for of one trial."""
+"""Distance between the seed numbers of two trials; larger than the maximum number of seeds."""
 CONFIRMED_FROM_FRONT = 3
-"""Candidates for each model that is to be retrained."""
+"""Candidates for each model to retrain."""
 CONFIRMATION_SHARE = 0.5
-"""Of ``limits.retrain_seconds``, for the confirmation; the rest is the retraining's."""
+"""Share of ``limits.retrain_seconds`` for the confirmation; the rest is for the retraining."""
 TIME_IS_UP = "limits.retrain_seconds"
-"""Reason with which a training ends whose part of the time is over."""
+"""Reason of a training that the time limit ended."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A trial of the front, and what the search read of it once.
+    """A trial of the front.
 
     Attributes:
-        rank: in the search's front.
-        params: the whole configuration.
-        score: the study's metric on validation, as read in the search.
+        rank: rank in the search's front.
+        params: the full configuration.
+        score: the study's metric on validation, measured in the search.
     """
 
     rank: int
@@ -41,8 +41,8 @@ class Candidate:
     score: float
 
 
-class Reading(NamedTuple):
-    """What validation says of one fresh training: the study's metric and the log loss in nats, at its best epoch."""
+class Measurement(NamedTuple):
+    """Validation result of one fresh training at its best epoch: the study's metric and the log loss in nats."""
 
     score: float
     loss: float
@@ -50,25 +50,24 @@ class Reading(NamedTuple):
 
 @dataclass(frozen=True)
 class Divergence:
-    """A fresh training whose loss was no number any more: the same seed would give it again."""
+    """A fresh training whose loss became NaN or infinite; the same seed would diverge again."""
 
     seed: int
     reason: str
 
     @property
     def text(self) -> str:
-        """As a failure of the candidate."""
+        """The failure of the candidate in words."""
         return f"fresh seed {self.seed}: {self.reason}"
 
 
 @dataclass(frozen=True)
 class Confirmation:
-    """What fresh seeds say of a candidate.
+    """Scores of a candidate with fresh seeds.
 
     Attributes:
-        scores: the study's metric on validation, a fresh seed each; the search's own reading is not among them, since it was
-            chosen for being high.
-        failure: why a fresh training could not be finished; None if none failed.
+        scores: the study's metric on validation for each fresh seed. The search's own score is left out: it is biased.
+        failure: reason of a failed training; None: none failed.
         losses: log loss on validation, one for each score.
     """
 
@@ -79,7 +78,7 @@ class Confirmation:
 
     @property
     def mean(self) -> float:
-        """Of the fresh scores; NaN without any."""
+        """Mean of the fresh scores; NaN without any."""
         return float(np.mean(self.scores)) if self.scores else math.nan
 
     @property
@@ -95,13 +94,12 @@ class Confirmation:
 
 @dataclass(frozen=True)
 class Confirmed:
-    """What became of the candidates.
+    """Result of the confirmation.
 
     Attributes:
-        ranked: best first, by mean fresh score, then lower mean fresh log loss; as the search ranked
-            them where there was no time for a single seed of each.
+        ranked: best first, by mean fresh score, then lower mean log loss; in the search's order if no round was completed.
         dropped: candidates that failed with a fresh seed.
-        ended: what ended the work before all seeds were done, None otherwise.
+        ended: decision that ended the confirmation early; None: it is complete.
     """
 
     ranked: list[Confirmation]
@@ -114,49 +112,49 @@ def confirm(
     runner: TrialRunner,
     *,
     seeds: int,
-    known: Mapping[int, Sequence[Reading]],
+    known: Mapping[int, Sequence[Measurement]],
     diverged: Mapping[int, Divergence],
     checkpoints: Path,
     on_report: Callable[[Candidate, int], OnReport],
-    on_reading: Callable[[Candidate, list[Reading]], None],
+    on_measurement: Callable[[Candidate, list[Measurement]], None],
     on_divergence: Callable[[Candidate, Divergence], None],
     seconds_left: float | None = None,
 ) -> Confirmed:
-    """Trains each candidate again as its trial was trained, with fresh seeds, one round of all candidates after the other.
+    """Train each candidate like its trial, with fresh seeds, in rounds over all candidates.
 
     Args:
         candidates: in the search's order.
-        runner: that trains them.
-        seeds: fresh trainings of each.
-        known: fresh readings that an earlier, interrupted confirmation got, by trial number; they are not made again.
-        diverged: trials that diverged in it, as they would again; what failed otherwise (for lack of memory, say) is tried again.
-        checkpoints: folder of the trainings' states: one that was interrupted goes on from there.
-        on_report: makes, for a candidate and the number of the seed (from 1), what hears of its progress.
-        on_reading: called with a candidate's fresh scores after each of its trainings.
-        on_divergence: told of a candidate that diverged.
-        seconds_left: after which no more is trained; rounds that were not finished do not count. None: no limit.
+        runner: trains them.
+        seeds: number of fresh trainings of each candidate.
+        known: measurements from an interrupted confirmation, by trial number; they are not repeated.
+        diverged: divergences from it, by trial number; other failures (such as a lack of memory) are tried again.
+        checkpoints: folder of the checkpoints, from which interrupted trainings continue.
+        on_report: creates the progress listener of a candidate and seed number (from 1).
+        on_measurement: called with a candidate's measurements after each of its trainings.
+        on_divergence: called when a candidate diverges.
+        seconds_left: time limit; incomplete rounds do not count. None: no limit.
 
     Raises:
-        OSError: a training's state can't be kept.
+        OSError: a checkpoint can't be stored.
     """
     deadline = None if seconds_left is None else time.monotonic() + seconds_left
-    readings = {each.trial_number: list(known.get(each.trial_number, ()))[:seeds] for each in candidates}
-    failures = {number: told.text for number, told in diverged.items() if told.seed <= seeds}
+    measurements = {each.trial_number: list(known.get(each.trial_number, ()))[:seeds] for each in candidates}
+    failures = {number: each.text for number, each in diverged.items() if each.seed <= seeds}
     ended: Decision | None = None
     for candidate, seed in ((candidate, seed) for seed in range(1, seeds + 1) for candidate in candidates):
         number = candidate.trial_number
-        if number in failures or len(readings[number]) >= seed:
+        if number in failures or len(measurements[number]) >= seed:
             continue
         if deadline is not None and time.monotonic() > deadline:
             ended = Decision(Action.STOP, TIME_IS_UP)
             break
         place = checkpoints / f"confirmation_{number:05d}_{seed}.pt"
-        hear = until(deadline, on_report(candidate, seed))
-        found = _fresh_training(runner, candidate, seed, hear, place)
+        listener = until(deadline, on_report(candidate, seed))
+        found = _fresh_training(runner, candidate, seed, listener, place)
         match found:
-            case Reading():
-                readings[number].append(found)
-                on_reading(candidate, readings[number])
+            case Measurement():
+                measurements[number].append(found)
+                on_measurement(candidate, measurements[number])
             case Divergence():
                 failures[number] = found.text
                 on_divergence(candidate, found)
@@ -167,16 +165,16 @@ def confirm(
                 failures[number] = found
                 continue
         delete_checkpoint(place)
-    return _ranked(candidates, readings, failures, ended)
+    return _ranked(candidates, measurements, failures, ended)
 
 
 def _fresh_training(
-    runner: TrialRunner, candidate: Candidate, seed: int, hear: OnReport, place: Path
-) -> Reading | Divergence | Decision | str:
-    """What a fresh training found; or what ended it; or why it failed, where trying again may help."""
+    runner: TrialRunner, candidate: Candidate, seed: int, listener: OnReport, place: Path
+) -> Measurement | Divergence | Decision | str:
+    """Return the measurement, a divergence, the decision that ended it, or the reason of a failure that may not repeat."""
     number = SEEDS_APART * candidate.trial_number + seed
     try:
-        outcome = runner.confirm(number, candidate.params, hear, checkpoint=place).outcome
+        outcome = runner.confirm(number, candidate.params, listener, checkpoint=place).outcome
     except NonFiniteLossError as error:
         return Divergence(seed, one_line(error, 300))
     except (RuntimeError, MemoryError) as error:
@@ -184,27 +182,27 @@ def _fresh_training(
     if outcome.decision.action is not Action.CONTINUE:
         return outcome.decision
     if outcome.best is None:
-        raise RuntimeError("a training that ran to its end has an evaluation")
-    return Reading(outcome.best.score, outcome.best.loss)
+        raise RuntimeError("a complete training has an evaluation")
+    return Measurement(outcome.best.score, outcome.best.loss)
 
 
 def _ranked(
     candidates: Sequence[Candidate],
-    readings: Mapping[int, Sequence[Reading]],
+    measurements: Mapping[int, Sequence[Measurement]],
     failures: Mapping[int, str],
     ended: Decision | None,
 ) -> Confirmed:
-    """Rank by the mean over the rounds that all candidates have.
+    """Rank by the mean over the rounds that all candidates completed.
 
-    With few validation windows mean scores are often equal: then the lower mean log loss ranks first, then the search's order.
+    Ties, frequent with few validation windows, go to the lower mean log loss, then to the search's order.
     """
 
     def confirmation(candidate: Candidate, rounds: int | None, failure: str | None = None) -> Confirmation:
-        own = readings[candidate.trial_number][:rounds]
+        own = measurements[candidate.trial_number][:rounds]
         return Confirmation(candidate, tuple(r.score for r in own), failure, tuple(r.loss for r in own))
 
     left = [each for each in candidates if each.trial_number not in failures]
-    rounds = min((len(readings[each.trial_number]) for each in left), default=0)
+    rounds = min((len(measurements[each.trial_number]) for each in left), default=0)
     confirmations = [confirmation(each, rounds) for each in left]
     if rounds:
         confirmations.sort(key=lambda each: (-each.mean, each.mean_loss))
@@ -215,7 +213,7 @@ def _ranked(
 
 
 def until(deadline: float | None, on_report: OnReport) -> OnReport:
-    """Ends a training at ``deadline`` (of ``time.monotonic``); its best epoch so far is what it leaves. None: never."""
+    """Wrap a listener to end its training at ``deadline`` (``time.monotonic``) with the best epoch so far. None: never."""
     if deadline is None:
         return on_report
 

@@ -1,4 +1,4 @@
-"""What a run tells those who subscribe: the console, the report, MLflow. Every event does nothing by default."""
+"""Events of a run for subscribers such as console, report and MLflow. Every event does nothing by default."""
 
 import contextlib
 import inspect
@@ -20,109 +20,109 @@ from cnn_lstm_hyperopt.search.cost_forecast import FinalForecast, Forecast
 
 
 class RunEvents(TrialEvents):
-    """Events of a run, in the order in which they come; those of trials come between start and stop of the search."""
+    """Events of a run in their order; events of trials come between start and stop of the search."""
 
     def on_warning(self, text: str) -> None:
-        """Something that the user should know; at any time."""
+        """A warning for the user, at any time."""
 
     # ------------------------------------------------------------------ before the search
 
     def on_settings(self, settings: Settings) -> None:
-        """The settings of the run, before the data are read.
+        """The settings are known; the data are not yet read.
 
         Raises:
-            InputError: the subscriber can't work with them.
+            InputError: the subscriber can't use these settings.
         """
 
     def on_benchmark_start(self) -> None:
-        """This machine's speed is measured, which takes a dozen seconds."""
+        """The measurement of this machine's speed begins; it takes about 12 seconds."""
 
     def on_setup(self, setup: Setup) -> None:
         """Data, search space and costs are known."""
 
     def on_forecast(self, setup: Setup, search: Forecast, final: FinalForecast | None) -> None:
-        """What the missing trials will take, and the work after the search; ``final`` None: none was asked for."""
+        """Forecast of the missing trials and of the final phase; ``final`` None: no final phase."""
 
     def on_dry_run(self) -> None:
-        """All was described; nothing is started."""
+        """The dry run ends here."""
 
     def on_study(self, settings: Settings, study: Study, earlier: Mapping[str, Any]) -> None:
-        """The study is open; ``earlier`` is what ``results.json`` holds of an earlier retraining."""
+        """The study is open; ``earlier`` has the results of an earlier final phase."""
 
     def on_study_end(self, error: BaseException | None) -> None:
-        """The study is about to be closed; ``error`` ended the run, if there is one."""
+        """The study is about to be closed; ``error`` is the error that ended the run."""
 
     def on_cut_off_trials(self, numbers: Sequence[int]) -> None:
-        """Trials of an earlier run that will continue from their checkpoints."""
+        """Interrupted trials of an earlier run will continue from their checkpoints."""
 
     # ------------------------------------------------------------------ the search
 
     def on_search_plan(self, setup: Setup, study: Study) -> None:
-        """What the search will do; its forecast follows."""
+        """The plan of the search is known; its forecast follows."""
 
     def on_search_start(self, study: Study, search: Forecast, seconds_left: Callable[[], float | None]) -> None:
         """Trials are about to run; ``seconds_left`` gives the time until ``study.timeout``, None without one."""
 
     def on_workers(self, count: int) -> None:
-        """The search runs in so many processes."""
+        """The search runs in ``count`` processes."""
 
     def on_activity(self, activities: Sequence[Activity]) -> None:
-        """What each process trains now; about once a second."""
+        """Current activity of each process, about once a second."""
 
     def on_search_stop(self) -> None:
-        """No more trials will run, whatever the reason, an error included."""
+        """No more trials will run, also after an error."""
 
     def on_search_end(self, study: Study, ended_by: str) -> None:
-        """The search has ended without an error: ``FINISHED``, or what ended it before it had all its trials."""
+        """The search ended without an error; ``ended_by`` is ``FINISHED`` or the reason of an early end."""
 
     def on_selection_bias(self, bias: SelectionBias | None) -> None:
-        """What choosing among all trials does, by their predictions on validation; None: not known."""
+        """Selection bias of the trials, from their validation predictions; None: unknown."""
 
     # ------------------------------------------------------------------ after the search
 
     def on_confirmation_start(self, candidates: Sequence[Candidate], seeds: int, trainings: int) -> None:
-        """The candidates are about to be trained with ``seeds`` fresh seeds each; ``trainings`` of these are missing."""
+        """The confirmation begins with ``seeds`` fresh seeds for each candidate; ``trainings`` of them are missing."""
 
     def on_confirmation_end(self, confirmed: Confirmed, metric: str) -> None:
         """The candidates are ranked by their fresh seeds."""
 
     def on_confirmation_interrupted(self, reason: str) -> None:
-        """Confirmation ended before it was done; nothing is retrained or tested."""
+        """Confirmation was interrupted; nothing is retrained or tested."""
 
     def on_fewer_finalists(self, count: int, wanted: int) -> None:
-        """The front and its confirmation left fewer candidates than were to be retrained."""
+        """There are fewer candidates than models to retrain."""
 
     def on_retraining_start(
         self, finalist: Finalist, seed: int, seeds: int, epochs: int, *, fewer: bool, continues: bool
     ) -> None:
-        """A finalist is trained on all training windows, with seed number ``seed``.
+        """A training of a finalist on all training windows begins.
 
         Args:
-            finalist: who.
-            seed: its number, from 1.
-            seeds: of each finalist.
-            epochs: at most.
-            fewer: whether these are fewer than ``retrain.full_epochs``, because of ``limits.retrain_seconds``.
-            continues: whether an earlier run began it.
+            finalist: the finalist.
+            seed: seed number, from 1.
+            seeds: number of seeds of each finalist.
+            epochs: maximum number of epochs.
+            fewer: whether ``limits.retrain_seconds`` reduced the epochs below ``retrain.full_epochs``.
+            continues: whether an earlier run began this training.
         """
 
     def on_retraining_interrupted(self, reason: str) -> None:
-        """Retraining ended before it was done, or failed; nothing is tested."""
+        """Retraining was interrupted or failed; nothing is tested."""
 
     def on_trainings_start(self, title: str) -> None:
-        """Trainings after the search begin: ``title`` says which."""
+        """Trainings after the search begin; ``title`` names the step."""
 
     def on_training(self, which: str, report: ProgressReport, epochs: int) -> None:
-        """A training after the search has got further; it has at most ``epochs``."""
+        """Progress of a training after the search with at most ``epochs`` epochs."""
 
     def on_trainings_stop(self) -> None:
-        """These trainings have ended, whatever the reason."""
+        """These trainings have ended, also after an error."""
 
     def on_results_kept(self, verdict: Mapping[str, Any]) -> None:
-        """An earlier run has retrained and tested these finalists: its ``verdict`` of ``results.json`` stays."""
+        """An earlier run tested these finalists; its ``verdict`` is kept."""
 
     def on_test(self, verdict: Verdict, retrained: Sequence[Retrained], openings: int) -> None:
-        """The finalists were tested; the test period was opened for the ``openings``-th time."""
+        """The finalists were tested; ``openings`` is the number of evaluations on the test set so far."""
 
     # ------------------------------------------------------------------ results
 
@@ -130,13 +130,13 @@ class RunEvents(TrialEvents):
         """``results.json`` and ``trials.csv`` were written; the study is about to be backed up."""
 
     def on_report_due(self, save_dir: Path) -> None:
-        """All results are written; it is time for the report."""
+        """All results are written; the report is due."""
 
     def on_run_end(self, save_dir: Path, results: Mapping[str, Any]) -> None:
         """All files of the run are written."""
 
     def on_finished(self) -> None:
-        """The run has ended well, and the study is closed."""
+        """The run ended without an error, and the study is closed."""
 
 
 def _forwarding(name: str) -> Callable[..., None]:
@@ -148,7 +148,7 @@ def _forwarding(name: str) -> Callable[..., None]:
 
 
 class _Subscribers(RunEvents):
-    """Passes each event on to all subscribers, in order."""
+    """Forwards each event to all subscribers, in order."""
 
     def __init__(self, subscribers: Sequence[RunEvents]) -> None:
         self.subscribers = subscribers
@@ -160,13 +160,13 @@ for _name, _ in inspect.getmembers(RunEvents, inspect.isfunction):
 
 
 def to_all(subscribers: Sequence[RunEvents]) -> RunEvents:
-    """One receiver of events that passes each on to all ``subscribers``, in order."""
+    """Return a receiver that forwards each event to all ``subscribers``, in order."""
     return _Subscribers(subscribers)
 
 
 @contextlib.contextmanager
 def trainings(events: RunEvents, title: str) -> Iterator[None]:
-    """A context between :meth:`RunEvents.on_trainings_start` and :meth:`RunEvents.on_trainings_stop`."""
+    """Emit :meth:`RunEvents.on_trainings_start`, then :meth:`RunEvents.on_trainings_stop` at the end."""
     events.on_trainings_start(title)
     try:
         yield

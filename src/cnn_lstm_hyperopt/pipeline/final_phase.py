@@ -1,4 +1,4 @@
-"""After the search: the best of the front are confirmed with fresh seeds, K are retrained, and the test period is opened once."""
+"""After the search: confirm the best trials with fresh seeds, retrain K of them and evaluate these once on the test set."""
 
 import math
 import shutil
@@ -22,8 +22,8 @@ from cnn_lstm_hyperopt.pipeline.events import trainings
 from cnn_lstm_hyperopt.pipeline.final_test import evaluate_finalists
 from cnn_lstm_hyperopt.pipeline.results.final_results import confirmation_results
 from cnn_lstm_hyperopt.pipeline.results.model_folders import holds_ensemble, holds_model
-from cnn_lstm_hyperopt.pipeline.resume_state import RoundRecord, end_round
-from cnn_lstm_hyperopt.pipeline.retraining import Finalist, Given, Retraining, retrain
+from cnn_lstm_hyperopt.pipeline.resume_state import ResumeState, end_round
+from cnn_lstm_hyperopt.pipeline.retraining import Finalist, Retraining, SeedState, retrain
 from cnn_lstm_hyperopt.pipeline.session import Session
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, OnReport, ProgressReport
 from cnn_lstm_hyperopt.run_dir.paths import CHECKPOINTS, CONFIG_FILE, FINAL
@@ -33,14 +33,14 @@ from cnn_lstm_hyperopt.utils.atomic_io import write_text
 
 
 def run_final_phase(session: Session, stop: StopSignal) -> list[dict[str, Any]]:
-    """Confirms the best of the front, retrains K of them and tests these once; returns an entry of ``results.json`` for each.
+    """Confirm, retrain and test; return an entry of ``results.json`` for each model.
 
     Raises:
-        StorageFailedError: what a training or the phase leaves can't be stored.
+        StorageFailedError: a checkpoint or the results can't be stored.
     """
     save_dir = session.save_dir
     with storage_faults(save_dir):
-        # A Python program may ask for other models than config.yaml says.
+        # a Python program may use other settings than config.yaml
         write_text(save_dir / CONFIG_FILE, dump_settings(session.settings), make_folder=False)
         entries = FinalPhase(session, stop).run()
     session.final_over = bool(entries)
@@ -48,47 +48,47 @@ def run_final_phase(session: Session, stop: StopSignal) -> list[dict[str, Any]]:
 
 
 def checkpoint_folder(save_dir: Path) -> Path:
-    """Where the states of the trainings after the search lie until the results are written."""
+    """Folder of the checkpoints of the trainings after the search, until the results are written."""
     return save_dir / CHECKPOINTS / FINAL
 
 
 def delete_final_phase_state(save_dir: Path, storage: StudyStorage) -> None:
-    """Removes all that a final phase left for a run that continues it. To be called when its results are written, not before."""
+    """Delete the resume state of a final phase. Call it only after its results are written."""
     end_round(storage)
     shutil.rmtree(checkpoint_folder(save_dir), ignore_errors=True)
 
 
 @dataclass
 class FinalPhase:
-    """Works on a study that has a front.
+    """Confirmation, retraining and test of a study that has a front.
 
-    A run that is killed or interrupted on the way is continued by the next: each training from its state, all else from what
-    the study's :class:`.RoundRecord` says was decided, so that nothing is done twice and the results are the same.
+    The next run continues an interrupted phase from the checkpoints and the study's :class:`.ResumeState`: no work is
+    repeated, and the results are the same.
     """
 
     session: Session
     stop: StopSignal
 
     def run(self) -> list[dict[str, Any]]:
-        """Confirm, retrain, test; what was already done with these very configurations is kept.
+        """Confirm, retrain and test; keep the results of the same configurations.
 
         Returns:
-            An entry for each model; with any, the phase is over: :func:`delete_final_phase_state` once they are written.
+            An entry for each model; empty: the phase is not complete.
 
         Raises:
-            OSError: what a training or the phase leaves can't be stored.
+            OSError: a checkpoint or the results can't be stored.
         """
         session, stop, events = self.session, self.stop, self.session.events
         chosen, limit = session.settings.retrain, session.settings.limits.retrain_seconds
         checkpoint_folder(session.save_dir).parent.mkdir(exist_ok=True)
         candidates = self._candidates(chosen.top_k)
-        record = RoundRecord(session.study.storage, session.settings, [each.trial_number for each in candidates])
-        stop.set_deadline(None if limit is None else limit - record.seconds)
-        confirmed = self._confirm(candidates, record)
+        state = ResumeState(session.study.storage, session.settings, [each.trial_number for each in candidates])
+        stop.set_deadline(None if limit is None else limit - state.seconds)
+        confirmed = self._confirm(candidates, state)
         if stop.interrupted:
             events.on_confirmation_interrupted(str(stop.reason))
             return []
-        if not session.final.get("retrained_models"):  # else it stays beside the results that it led to
+        if not session.final.get("retrained_models"):  # else keep the one that led to these models
             session.final["confirmation"] = confirmation_results(confirmed)
         events.on_confirmation_end(confirmed, session.study.plan.metric)
         finalists = [
@@ -96,7 +96,7 @@ class FinalPhase:
             for rank, each in enumerate(confirmed.ranked[: chosen.top_k], start=1)
         ]
         if not finalists:
-            events.on_warning("no candidate could be trained again, so none is retrained; the test period stays closed")
+            events.on_warning("no candidate could be trained with fresh seeds, so none is retrained or tested")
             return []
         if len(finalists) < chosen.top_k:
             events.on_fewer_finalists(len(finalists), chosen.top_k)
@@ -105,38 +105,38 @@ class FinalPhase:
             events.on_results_kept(session.final["verdict"])
             kept: list[dict[str, Any]] = session.final["retrained_models"]
             return kept
-        outcome = self._retrain(finalists, record)
+        outcome = self._retrain(finalists, state)
         return evaluate_finalists(session, confirmed, outcome) if self._is_complete(outcome) else []
 
     def _is_complete(self, outcome: Retraining) -> bool:
-        """Whether the finalists can be tested; reports what failed."""
+        """Whether the finalists can be tested; failures are reported."""
         events = self.session.events
         for finalist, reason in outcome.failures:
             events.on_warning(f"rank {finalist.rank} (trial {finalist.trial_number}) could not be retrained: {reason}")
         for each in outcome.done:
             for failure in each.failures:
                 which = f"rank {each.finalist.rank} (trial {each.finalist.trial_number})"
-                events.on_warning(f"{which} lacks a seed that failed: {failure}")
+                events.on_warning(f"{which} has one seed less: {failure}")
         ended_by = self.stop.reason if self.stop.interrupted else outcome.ended and outcome.ended.reason
         if ended_by is not None or not outcome.done:
             events.on_retraining_interrupted(ended_by or "failures alone")
             return False
         return True
 
-    def _retrain(self, finalists: Sequence[Finalist], record: RoundRecord) -> Retraining:
-        """Trains the finalists on all training windows."""
+    def _retrain(self, finalists: Sequence[Finalist], state: ResumeState) -> Retraining:
+        """Train the finalists on all training windows."""
         session, stop, events = self.session, self.stop, self.session.events
         chosen = session.settings.retrain
-        begun = set(record.given)
+        begun = set(state.seed_states)
 
         def on_report(finalist: Finalist, seed: int, epochs: int) -> OnReport:
             fewer, continues = epochs < chosen.full_epochs, (finalist.trial_number, seed) in begun
             events.on_retraining_start(finalist, seed, chosen.seeds, epochs, fewer=fewer, continues=continues)
-            return self._listener(f"rank {finalist.rank}, seed {seed}", epochs, record)
+            return self._listener(f"rank {finalist.rank}, seed {seed}", epochs, state)
 
-        def on_epochs_set(finalist: Finalist, seed: int, given: Given) -> None:
-            record.spend(stop.seconds_left)
-            record.give(finalist, seed, given)
+        def on_seed_state(finalist: Finalist, seed: int, seed_state: SeedState) -> None:
+            state.save_time(stop.seconds_left)
+            state.save_seed_state(finalist, seed, seed_state)
 
         with trainings(events, "Retraining"):
             return retrain(
@@ -146,21 +146,21 @@ class FinalPhase:
                 full_epochs=chosen.full_epochs,
                 max_gap_days=session.settings.data.max_gap_days,
                 checkpoints=checkpoint_folder(session.save_dir),
-                known=dict(record.given),
+                known=dict(state.seed_states),
                 on_report=on_report,
-                on_epochs_set=on_epochs_set,
+                on_seed_state=on_seed_state,
                 seeds=chosen.seeds,
                 seconds_left=lambda: stop.seconds_left,
             )
 
-    def _listener(self, which: str, epochs: int, record: RoundRecord) -> OnReport:
-        """Reports a training, counts its time and ends it when the run is interrupted, unless it ends of itself."""
+    def _listener(self, which: str, epochs: int, state: ResumeState) -> OnReport:
+        """Return a listener that reports a training, counts its time and stops it when the run is interrupted."""
         stop, events = self.stop, self.session.events
 
         def decide(report: ProgressReport) -> Decision:
             events.on_training(which, report, epochs)
             if report.score is not None and not report.again:
-                record.spend(stop.seconds_left)
+                state.save_time(stop.seconds_left)
             if stop.interrupted and not report.last:
                 return Decision(Action.STOP, str(stop.reason))
             return CONTINUE
@@ -168,7 +168,7 @@ class FinalPhase:
         return decide
 
     def _candidates(self, top_k: int) -> list[Candidate]:
-        """The first ranks of the front, three for each model that is to be retrained, with their whole configurations."""
+        """First ranks of the front, three for each model to retrain, with their full configurations."""
         study = self.session.study
         return [
             Candidate(rank, record.number, with_fixed(study.plan.space, record.params), record.values.score)
@@ -176,42 +176,42 @@ class FinalPhase:
             if record.values is not None
         ]
 
-    def _confirm(self, candidates: list[Candidate], record: RoundRecord) -> Confirmed:
-        """Trains the candidates again with fresh seeds; what an interrupted run has done of it is not done again."""
+    def _confirm(self, candidates: list[Candidate], state: ResumeState) -> Confirmed:
+        """Train the candidates with fresh seeds, except those that an interrupted run has trained."""
         session, events = self.session, self.session.events
         seeds, limit = session.settings.retrain.confirm_seeds, session.settings.limits.retrain_seconds
-        missing = sum(max(0, seeds - len(record.readings.get(each.trial_number, ()))) for each in candidates)
-        if missing and not record.confirmation_ended:
+        missing = sum(max(0, seeds - len(state.measurements.get(each.trial_number, ()))) for each in candidates)
+        if missing and not state.confirmation_ended:
             events.on_confirmation_start(candidates, seeds, missing)
 
         def on_report(candidate: Candidate, seed: int) -> OnReport:
             which = f"trial {candidate.trial_number}, fresh seed {seed}"
-            return self._listener(which, session.study.plan.max_epochs, record)
+            return self._listener(which, session.study.plan.max_epochs, state)
 
-        seconds_left = None if limit is None else CONFIRMATION_SHARE * limit - record.seconds
+        seconds_left = None if limit is None else CONFIRMATION_SHARE * limit - state.seconds
         with trainings(events, "Confirmation"):
             confirmed = confirm(
                 candidates,
                 session.runner,
                 seeds=seeds,
-                known=record.readings,
-                diverged=record.diverged,
+                known=state.measurements,
+                diverged=state.diverged,
                 checkpoints=checkpoint_folder(session.save_dir),
                 on_report=on_report,
-                on_reading=record.read,
-                on_divergence=record.diverge,
-                seconds_left=-math.inf if record.confirmation_ended else seconds_left,
+                on_measurement=state.save_measurements,
+                on_divergence=state.save_divergence,
+                seconds_left=-math.inf if state.confirmation_ended else seconds_left,
             )
         out_of_time = confirmed.ended is not None and confirmed.ended.reason == TIME_IS_UP
-        record.spend(self.stop.seconds_left, confirmation_ended=out_of_time)
+        state.save_time(self.stop.seconds_left, confirmation_ended=out_of_time)
         for each in confirmed.dropped:
             events.on_warning(
-                f"trial {each.candidate.trial_number} is no candidate any more: it failed with {each.failure}"
+                f"trial {each.candidate.trial_number} is no longer a candidate: it failed with {each.failure}"
             )
         return confirmed
 
     def _keep(self, confirmed: Confirmed, finalists: Sequence[Finalist]) -> None:
-        """The verdict stays; more fresh seeds may have been asked for than it was given with."""
+        """Keep the verdict; update the confirmation, which may have more fresh seeds now."""
         final = self.session.final
         final["confirmation"] = confirmation_results(confirmed)
         steps, scores = final["verdict"]["shrinkage"], finalists[0].confirmation
@@ -220,7 +220,7 @@ class FinalPhase:
             steps["confirmed_to_test"] = shrinkage(scores.mean, steps["test_score"])
 
     def _already_retrained(self, finalists: list[Finalist]) -> bool:
-        """Whether these very configurations were retrained and tested: then the test period is not opened for them again."""
+        """Whether the same configurations were retrained and tested, so that the test set is not evaluated again."""
         final, chosen, save_dir = self.session.final, self.session.settings.retrain, self.session.save_dir
         entries = final.get("retrained_models", [])
         failed = {failure["model_rank"] for failure in final.get("retraining_failures", [])}

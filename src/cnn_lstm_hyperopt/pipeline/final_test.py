@@ -1,4 +1,4 @@
-"""The finalists on the test period, which is opened once for all of them."""
+"""Evaluation of the finalists on the test set, once for all of them."""
 
 from typing import Any
 
@@ -21,11 +21,11 @@ from cnn_lstm_hyperopt.pipeline.test_openings import record_opening
 
 
 def evaluate_finalists(session: Session, confirmed: Confirmed, outcome: Retraining) -> list[dict[str, Any]]:
-    """Tests the finalists, their ensemble and the baselines, and writes the folders of the models.
+    """Test the finalists, their ensemble and the baselines; write the folders of the models.
 
     Args:
-        session: gets the results, by ``session.FINAL_KEYS``.
-        confirmed: the candidates by their fresh seeds.
+        session: receives the results, by ``session.FINAL_KEYS``.
+        confirmed: the candidates, ranked with fresh seeds.
         outcome: the retrained finalists, at least one.
 
     Returns:

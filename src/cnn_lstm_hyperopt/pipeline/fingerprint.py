@@ -1,4 +1,4 @@
-"""What a study is made with: a study is continued with the same only."""
+"""Fingerprint of a study: settings and data that must not change when it is resumed."""
 
 import json
 from collections import Counter
@@ -9,7 +9,7 @@ import torch
 
 from cnn_lstm_hyperopt.config import Fixed, SearchSpace, Settings
 from cnn_lstm_hyperopt.data.dataset import Dataset
-from cnn_lstm_hyperopt.errors import SaveDirError
+from cnn_lstm_hyperopt.errors import SaveDirError, Violation
 from cnn_lstm_hyperopt.search import StudyStorage, TrialRecord, with_fixed
 from cnn_lstm_hyperopt.utils.nested import flattened
 from cnn_lstm_hyperopt.utils.text import counted
@@ -19,22 +19,23 @@ ADAM_DECAY = "adam_decay"
 
 
 def require_same(storage: StudyStorage, settings: Settings, dataset: Dataset, device: torch.device) -> None:
-    """Compares the stored fingerprint with that of settings and data.
+    """Compare the stored fingerprint with that of settings and data.
 
     Raises:
-        SaveDirError: the study belongs to another space, data or target; the text says what differs.
+        SaveDirError: they differ; one violation for each setting.
     """
     changed = _differences(_stored_fingerprint(storage, settings, dataset), fingerprint(settings, dataset, device))
     if changed:
         raise SaveDirError(
             f"{settings.save_dir} was made with other settings, so its trials can't be compared with new ones:\n  "
-            + "\n  ".join(changed)
-            + "\ntake these back, or choose another --save-dir"
+            + "\n  ".join(changed.values())
+            + "\nundo these changes, or choose another --save-dir",
+            violations=[Violation(key, "study-differs") for key in changed],
         )
 
 
 def fingerprint(settings: Settings, dataset: Dataset, device: torch.device) -> dict[str, Any]:
-    """Return the settings and the hash of the data that a study can only be resumed with. The folder of the bars may change."""
+    """Return the settings and data hash that must not change. The folder of the bars may."""
     return {
         "study.seed": settings.study.seed,
         "study.metric": settings.study.metric,
@@ -49,12 +50,12 @@ def fingerprint(settings: Settings, dataset: Dataset, device: torch.device) -> d
 
 
 def _resolved_folds(settings: Settings, dataset: Dataset) -> int:
-    """What ``data.cv_folds`` comes to, so that ``auto`` and its number are the same study."""
+    """Return the number of folds, so that ``auto`` and its number are the same study."""
     return len(dataset.folds) if settings.data.source == "loaders" else settings.data.bar_folds
 
 
 def _stored_fingerprint(storage: StudyStorage, settings: Settings, dataset: Dataset) -> dict[str, Any]:
-    """The stored fingerprint; where it says ``auto``, with the number of folds that ``auto`` comes to."""
+    """Return the stored fingerprint, with ``auto`` folds replaced by their number."""
     made_with = dict(storage.attribute("made_with"))
     if made_with.get("data.cv_folds") == "auto":
         if settings.data.source != "loaders":
@@ -64,27 +65,29 @@ def _stored_fingerprint(storage: StudyStorage, settings: Settings, dataset: Data
     return made_with
 
 
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    return [
-        f"{key}: {before.get(key)} → {now.get(key)}" for key in {**before, **now} if before.get(key) != now.get(key)
-    ]
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        key: f"{key}: {before.get(key)} → {now.get(key)}"
+        for key in {**before, **now}
+        if before.get(key) != now.get(key)
+    }
 
 
 def without_effect(records: Sequence[TrialRecord], space: SearchSpace) -> list[str]:
-    """Return a line if trials hold parameters that have no effect in them, which an earlier version searched."""
+    """Return a warning for each parameter without effect that an earlier version searched."""
     fixed = {name: domain.value for name, domain in space.domains.items() if isinstance(domain, Fixed)}
     names: Counter[str] = Counter()
     for record in records:
         names.update(set(record.params) - set(space.active({**fixed, **record.params})))
     return [
         f"{counted(count, 'trial')} of an earlier version {'has' if count == 1 else 'have'} a value for {name}, which has no"
-        " effect there; they count as they are, and new trials leave it out"
+        " effect there; they still count, and new trials omit it"
         for name, count in sorted(names.items())
     ]
 
 
 def decoupled_adam(storage: StudyStorage, records: Sequence[TrialRecord], space: SearchSpace) -> list[str]:
-    """Return a line if trials were trained when ``adam`` still decoupled the weight decay."""
+    """Return a warning if trials were trained when ``adam`` decoupled the weight decay."""
     count = sum(with_fixed(space, record.params).get("training.optimizer") == "adam" for record in records)
     if storage.attribute(ADAM_DECAY) is not None or not count:
         return []

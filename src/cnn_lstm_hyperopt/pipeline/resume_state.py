@@ -1,92 +1,94 @@
-"""What the work after the search has decided and done so far; with the study, so that a run that goes on decides the same."""
+"""Resume state of the final phase, stored with the study, so that a resumed run makes the same decisions."""
 
 from dataclasses import asdict
 from typing import Any
 
 from cnn_lstm_hyperopt.config import Settings
-from cnn_lstm_hyperopt.pipeline.confirmation import Candidate, Divergence, Reading
-from cnn_lstm_hyperopt.pipeline.retraining import Finalist, Given
+from cnn_lstm_hyperopt.pipeline.confirmation import Candidate, Divergence, Measurement
+from cnn_lstm_hyperopt.pipeline.retraining import Finalist, SeedState
 from cnn_lstm_hyperopt.search import StudyStorage
 
-READINGS, DIVERGENCES, ROUND, GIVEN = "confirmation_readings", "confirmation_divergences", "final_round", "retrainings"
-"""Attributes of the study: the first two for its whole life, the third for one round, the last until its results are written."""
+MEASUREMENTS, DIVERGENCES = "confirmation_readings", "confirmation_divergences"
+"""Attributes of the study that are never deleted."""
+ROUND, SEED_STATES = "final_round", "retrainings"
+"""Attributes of one round; the seed states are deleted when its results are written."""
 
 
-class RoundRecord:
-    """Of one round: these candidates, with these settings of what follows. Every change is stored at once.
+class ResumeState:
+    """State of one round: its candidates and its settings. Every change is stored at once.
 
     Args:
-        storage: of the study.
-        settings: full epochs and ``limits.retrain_seconds`` say which trainings are still as they would be decided now.
+        storage: storage of the study.
+        settings: full epochs and ``limits.retrain_seconds`` tell which stored seed states are still valid.
         candidates: trial numbers.
 
     Attributes:
-        readings: score and log loss of fresh seeds, by trial number.
-        diverged: with a fresh seed, by trial number.
-        seconds: of ``limits.retrain_seconds`` that are used up, by all runs that have worked on the round.
-        confirmation_ended: whether the confirmation's part of them is.
-        given: retrainings, by trial number and seed.
+        measurements: of fresh seeds, by trial number.
+        diverged: divergences with a fresh seed, by trial number.
+        seconds: used part of ``limits.retrain_seconds``, over all runs of the round.
+        confirmation_ended: whether the confirmation has used its part.
+        seed_states: states of the retrainings, by trial number and seed.
     """
 
     def __init__(self, storage: StudyStorage, settings: Settings, candidates: list[int]) -> None:
         self._storage = storage
         self._limit, self._full_epochs = settings.limits.retrain_seconds, settings.retrain.full_epochs
-        self._of = {
+        self._round = {
             "candidates": candidates,
             "retrain": settings.retrain.model_dump(mode="json"),
             "retrain_seconds": self._limit,
         }
-        stored = {name: storage.attribute(name) or {} for name in (READINGS, DIVERGENCES, ROUND, GIVEN)}
-        self.readings: dict[int, list[Reading]] = {
-            int(number): [Reading(*pair) for pair in pairs] for number, pairs in stored[READINGS].items()
+        stored = {name: storage.attribute(name) or {} for name in (MEASUREMENTS, DIVERGENCES, ROUND, SEED_STATES)}
+        self.measurements: dict[int, list[Measurement]] = {
+            int(number): [Measurement(*pair) for pair in pairs] for number, pairs in stored[MEASUREMENTS].items()
         }
-        self.diverged = {int(number): Divergence(**told) for number, told in stored[DIVERGENCES].items()}
-        same = stored[ROUND].get("of") == self._of
+        self.diverged = {int(number): Divergence(**entry) for number, entry in stored[DIVERGENCES].items()}
+        same = stored[ROUND].get("of") == self._round
         self.seconds: float = stored[ROUND]["seconds"] if same else 0.0
         self.confirmation_ended: bool = same and stored[ROUND]["confirmation_ended"]
-        self._given: dict[str, dict[str, Any]] = stored[GIVEN]
-        self.given = {
-            _numbers(name): Given(entry["epochs"], entry["cut_short"], entry["failure"])
-            for name, entry in self._given.items()
-            if self._still_holds(entry)
+        self._stored_states: dict[str, dict[str, Any]] = stored[SEED_STATES]
+        self.seed_states = {
+            _numbers(name): SeedState(entry["epochs"], entry["cut_short"], entry["failure"])
+            for name, entry in self._stored_states.items()
+            if self._is_valid(entry)
         }
 
-    def _still_holds(self, entry: dict[str, Any]) -> bool:
-        """Whether it would be decided like that now; a training that has all its epochs asks for no limit."""
+    def _is_valid(self, entry: dict[str, Any]) -> bool:
+        """Whether the same decision would be made now; a training with all its epochs does not depend on the limit."""
         whole = entry["epochs"] == self._full_epochs and not entry["cut_short"]
         return bool(entry["full_epochs"] == self._full_epochs and (whole or entry["retrain_seconds"] == self._limit))
 
-    def read(self, candidate: Candidate, readings: list[Reading]) -> None:
-        """Store the candidate's readings with fresh seeds."""
-        self.readings[candidate.trial_number] = list(readings)
-        self._storage.set_attribute(READINGS, {str(number): pairs for number, pairs in self.readings.items()})
+    def save_measurements(self, candidate: Candidate, measurements: list[Measurement]) -> None:
+        """Store the measurements of a candidate with fresh seeds."""
+        self.measurements[candidate.trial_number] = list(measurements)
+        self._storage.set_attribute(MEASUREMENTS, {str(number): pairs for number, pairs in self.measurements.items()})
 
-    def diverge(self, candidate: Candidate, divergence: Divergence) -> None:
-        """The candidate has diverged."""
+    def save_divergence(self, candidate: Candidate, divergence: Divergence) -> None:
+        """Store that a candidate diverged."""
         self.diverged[candidate.trial_number] = divergence
-        self._storage.set_attribute(DIVERGENCES, {str(number): asdict(told) for number, told in self.diverged.items()})
+        self._storage.set_attribute(DIVERGENCES, {str(number): asdict(each) for number, each in self.diverged.items()})
 
-    def give(self, finalist: Finalist, seed: int, given: Given) -> None:
-        """Something about a retraining is decided."""
-        self.given[finalist.trial_number, seed] = given
+    def save_seed_state(self, finalist: Finalist, seed: int, state: SeedState) -> None:
+        """Store the state of a retraining."""
+        self.seed_states[finalist.trial_number, seed] = state
         asked = {"full_epochs": self._full_epochs, "retrain_seconds": self._limit}
-        self._given[f"{finalist.trial_number}_{seed}"] = {**asdict(given), **asked}
-        self._storage.set_attribute(GIVEN, self._given)
+        self._stored_states[f"{finalist.trial_number}_{seed}"] = {**asdict(state), **asked}
+        self._storage.set_attribute(SEED_STATES, self._stored_states)
 
-    def spend(self, seconds_left: float | None, *, confirmation_ended: bool = False) -> None:
-        """So much of ``limits.retrain_seconds`` is left; nothing is stored where there is no limit."""
+    def save_time(self, seconds_left: float | None, *, confirmation_ended: bool = False) -> None:
+        """Store how much of ``limits.retrain_seconds`` is left; without a limit nothing is stored."""
         if self._limit is None or seconds_left is None:
             return
         self.seconds = self._limit - seconds_left
         self.confirmation_ended = self.confirmation_ended or confirmation_ended
-        facts = {"of": self._of, "seconds": self.seconds, "confirmation_ended": self.confirmation_ended}
+        facts = {"of": self._round, "seconds": self.seconds, "confirmation_ended": self.confirmation_ended}
         self._storage.set_attribute(ROUND, facts)
 
 
 def end_round(storage: StudyStorage) -> None:
-    """The results are written: what comes later gets all its time, and nothing goes on from trainings of this round."""
-    if storage.attribute(GIVEN):
-        storage.set_attribute(GIVEN, {})
+    """Delete the seed states and reset the used time, once the results are written."""
+    if storage.attribute(SEED_STATES):
+        storage.set_attribute(SEED_STATES, {})
     if ended := storage.attribute(ROUND):
         storage.set_attribute(ROUND, {**ended, "seconds": 0.0})
 

@@ -1,4 +1,4 @@
-"""Finalists: trained from scratch on all training windows, with several seeds each, stopped on validation."""
+"""Retraining: finalists trained from scratch on all training windows with several seeds, with early stopping."""
 
 import math
 import time
@@ -23,9 +23,9 @@ class Finalist:
     """A configuration that is retrained and tested.
 
     Attributes:
-        rank: among the confirmed candidates; that of model 1 is the one about which a verdict is given.
-        params: the whole configuration.
-        confirmation: what fresh seeds said of it; None where nobody asked.
+        rank: rank among the confirmed candidates; the verdict is about rank 1.
+        params: the full configuration.
+        confirmation: its scores with fresh seeds; None: it was not confirmed.
     """
 
     rank: int
@@ -40,8 +40,8 @@ class SeedRun:
 
     Attributes:
         seed: 1, 2, …
-        epochs: that it was to have at most.
-        cut_short: whether its time was up before they or its patience were.
+        epochs: maximum number of epochs.
+        cut_short: whether the time limit ended it.
     """
 
     seed: int
@@ -54,7 +54,7 @@ class SeedRun:
     def loss(self) -> float:
         """Validation cross-entropy of its best epoch."""
         if self.outcome.best is None:
-            raise RuntimeError("a training that is kept has an evaluation")
+            raise RuntimeError("a saved training has an evaluation")
         return self.outcome.best.loss
 
 
@@ -63,8 +63,8 @@ class Retrained:
     """A finalist after retraining.
 
     Attributes:
-        runs: one for each seed that could be trained, at least one.
-        failures: of the other seeds, a line each.
+        runs: a run for each successful seed, at least one.
+        failures: a line for each failed seed.
     """
 
     finalist: Finalist
@@ -73,18 +73,18 @@ class Retrained:
 
     @property
     def kept(self) -> SeedRun:
-        """The run with the lowest validation loss: what is saved, and tested as "the model"."""
+        """The run with the lowest validation loss, which is saved and tested as "the model"."""
         return min(self.runs, key=lambda run: run.loss)
 
 
 @dataclass(frozen=True)
 class Retraining:
-    """What became of the finalists.
+    """Result of the retraining.
 
     Attributes:
-        done: retrained, in order of rank.
-        failures: finalists that could not be, with the reason.
-        ended: what ended the work before all were done, None otherwise.
+        done: retrained finalists, in order of rank.
+        failures: failed finalists with their reasons.
+        ended: decision that ended the retraining early; None: it is complete.
     """
 
     done: list[Retrained]
@@ -93,13 +93,13 @@ class Retraining:
 
 
 @dataclass(frozen=True)
-class Given:
-    """What was decided about a training and what came of it, for the run that goes on if this one is killed.
+class SeedState:
+    """Resume state of the training of one finalist with one seed.
 
     Attributes:
-        epochs: that it has at most.
-        cut_short: whether its time was up before they or its patience were.
-        failure: why it could not be finished, and would not be if it were tried again; None: it did not fail.
+        epochs: maximum number of epochs.
+        cut_short: whether the time limit ended it.
+        failure: reason of a failure that would repeat; None: there was none.
     """
 
     epochs: int
@@ -108,7 +108,7 @@ class Given:
 
 
 OnRun = Callable[[Finalist, int, int], OnReport]
-"""Makes, for a finalist, the number of the seed and its epochs at most, what hears of the progress."""
+"""Create the progress listener of a training from its finalist, seed and maximum number of epochs."""
 
 
 def retrain(
@@ -119,31 +119,31 @@ def retrain(
     full_epochs: int,
     max_gap_days: float,
     checkpoints: Path,
-    known: Mapping[tuple[int, int], Given],
+    known: Mapping[tuple[int, int], SeedState],
     on_report: OnRun,
-    on_epochs_set: Callable[[Finalist, int, Given], None],
+    on_seed_state: Callable[[Finalist, int, SeedState], None],
     seeds: int = 1,
     seconds_left: Callable[[], float | None] = lambda: None,
 ) -> Retraining:
-    """Trains each finalist with each seed; one that fails is told of and the others go on.
+    """Train each finalist with each seed. A failure is recorded and the others continue.
 
     Args:
         finalists: in order of rank.
-        runner: that trains them.
-        dataset: all of whose training windows they see.
-        full_epochs: of each training at most.
-        max_gap_days: goes into the model's description.
-        checkpoints: folder of the trainings' states; those of finished ones stay, so that they are had again without training.
-        known: what an earlier, interrupted run has decided, by trial number and seed. It stays decided; only the time is shared
-            anew among the trainings that are not yet done.
-        on_report: hears of the trainings.
-        on_epochs_set: told of what is decided, before the training begins, and again when it was cut short or fails.
-        seeds: trainings of each finalist.
-        seconds_left: for all trainings that are not yet done; each gets an equal part, and as many epochs as are predicted to fit
-            in, so that its learning-rate schedule comes to its end. None: no limit.
+        runner: trains them.
+        dataset: source of the training and validation windows.
+        full_epochs: maximum number of epochs.
+        max_gap_days: stored in the model's description.
+        checkpoints: folder of the checkpoints; finished trainings keep theirs, so a resumed run loads them.
+        known: states from an interrupted run, by trial number and seed. They stay valid; the remaining time is shared among
+            the unfinished trainings.
+        on_report: creates the progress listeners.
+        on_seed_state: called before each training, and again if it is cut short or fails.
+        seeds: number of trainings of each finalist.
+        seconds_left: time for all unfinished trainings, in equal parts. Each training gets as many epochs as are predicted
+            to fit, so that its learning-rate schedule completes. None: no limit.
 
     Raises:
-        OSError: a training's state can't be kept.
+        OSError: a checkpoint can't be stored.
     """
     done: list[Retrained] = []
     failures: list[tuple[Finalist, str]] = []
@@ -153,10 +153,10 @@ def retrain(
         for seed in range(1, seeds + 1):
             left, missing = seconds_left(), (len(finalists) - place) * seeds - seed + 1
             budget = None if left is None else left / missing
-            training = _SeedTraining(runner, dataset, finalist, seed, checkpoints, on_epochs_set)
-            given = training.decide(known.get((finalist.trial_number, seed)), full_epochs, budget)
-            trained = given.failure or training.run(
-                given, budget, on_report(finalist, seed, given.epochs), max_gap_days
+            training = _SeedTraining(runner, dataset, finalist, seed, checkpoints, on_seed_state)
+            state = training.decide(known.get((finalist.trial_number, seed)), full_epochs, budget)
+            trained = state.failure or training.run(
+                state, budget, on_report(finalist, seed, state.epochs), max_gap_days
             )
             match trained:
                 case SeedRun():
@@ -182,34 +182,34 @@ class _SeedTraining:
     finalist: Finalist
     seed: int
     checkpoints: Path
-    on_epochs_set: Callable[[Finalist, int, Given], None]
+    on_seed_state: Callable[[Finalist, int, SeedState], None]
 
     @property
-    def state(self) -> Path:
-        """Where its checkpoint lies."""
+    def checkpoint(self) -> Path:
+        """Path of its checkpoint."""
         return self.checkpoints / f"retraining_{self.finalist.trial_number:05d}_{self.seed}.pt"
 
-    def decide(self, given: Given | None, full_epochs: int, budget: float | None) -> Given:
-        """What an earlier run decided; else as many epochs as fit into ``budget`` seconds."""
-        if given is not None:
-            return given
-        delete_checkpoint(self.state)  # of what was decided otherwise
+    def decide(self, state: SeedState | None, full_epochs: int, budget: float | None) -> SeedState:
+        """Return the known state, or a new one with as many epochs as fit into ``budget`` seconds."""
+        if state is not None:
+            return state
+        delete_checkpoint(self.checkpoint)  # of another decision
         epochs = self.runner.costs.epochs_within(self.finalist.params, len(self.dataset.train), budget, full_epochs)
-        self.on_epochs_set(self.finalist, self.seed, Given(epochs))
-        return Given(epochs)
+        self.on_seed_state(self.finalist, self.seed, SeedState(epochs))
+        return SeedState(epochs)
 
     def run(
-        self, given: Given, budget: float | None, on_report: OnReport, max_gap_days: float
+        self, state: SeedState, budget: float | None, on_report: OnReport, max_gap_days: float
     ) -> SeedRun | str | Decision:
-        """The run, why there is none, or what ended all."""
-        finalist, dataset, state = self.finalist, self.dataset, self.state
+        """Train; return the run, the reason of a failure, or the decision that ends the retraining."""
+        finalist, dataset, checkpoint = self.finalist, self.dataset, self.checkpoint
         fold = Fold(dataset.train, dataset.validation, dataset.value_mean, dataset.value_std)
-        hear = until(_deadline(given, state, budget), on_report)
+        listener = until(_deadline(state, checkpoint, budget), on_report)
         number = SEEDS_APART * finalist.trial_number + self.seed
         try:
-            trained = self.runner.retrain(number, finalist.params, fold, given.epochs, hear, checkpoint=state)
+            trained = self.runner.retrain(number, finalist.params, fold, state.epochs, listener, checkpoint=checkpoint)
         except NonFiniteLossError as error:
-            self.on_epochs_set(finalist, self.seed, replace(given, failure=one_line(error, 300)))
+            self.on_seed_state(finalist, self.seed, replace(state, failure=one_line(error, 300)))
             return one_line(error, 300)
         except (RuntimeError, MemoryError) as error:
             return one_line(error, 300)
@@ -217,19 +217,19 @@ class _SeedTraining:
         cut_short = outcome.decision.reason == TIME_IS_UP
         if cut_short:
             lost = f"no epoch was finished in its part of {TIME_IS_UP} ({budget:.0f} s)"
-            given = replace(given, cut_short=True, failure=lost if outcome.best is None else None)
-            self.on_epochs_set(finalist, self.seed, given)
-            if given.failure is not None:
-                return given.failure
+            state = replace(state, cut_short=True, failure=lost if outcome.best is None else None)
+            self.on_seed_state(finalist, self.seed, state)
+            if state.failure is not None:
+                return state.failure
         elif outcome.decision.action is not Action.CONTINUE:
             return outcome.decision
         description = ModelDescription.of(dataset, finalist.params, max_gap_days=max_gap_days)
         model = SavedModel(trained.network.cpu(), description)
-        return SeedRun(self.seed, model, outcome, given.epochs, cut_short)
+        return SeedRun(self.seed, model, outcome, state.epochs, cut_short)
 
 
-def _deadline(given: Given, state: Path, budget: float | None) -> float | None:
-    """Of ``time.monotonic``, for a training whose state lies there; None: none."""
-    if given.cut_short and last_good(state) is not None:
-        return -math.inf  # it was cut after that state, and ends there
+def _deadline(state: SeedState, checkpoint: Path, budget: float | None) -> float | None:
+    """Deadline on ``time.monotonic``; None: no limit."""
+    if state.cut_short and last_good(checkpoint) is not None:
+        return -math.inf  # it was cut short after this checkpoint
     return None if budget is None else time.monotonic() + budget

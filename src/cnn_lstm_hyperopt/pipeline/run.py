@@ -19,20 +19,19 @@ from cnn_lstm_hyperopt.search.cost_forecast import Forecast
 
 
 def run(settings: Settings, events: RunEvents, *, resume: bool, recalibrate: bool = False) -> dict[str, Any]:
-    """Search, retrain, test once, write. The whole of ``cnn-lstm-hyperopt run``.
+    """Search, retrain, test once and write the results: all of ``cnn-lstm-hyperopt run``.
 
     Args:
         settings: of the run.
-        events: receives what happens.
-        resume: go on with the study in ``save_dir``.
-        recalibrate: measure this machine's speed anew.
+        events: receives the events.
+        resume: continue the study in ``save_dir``.
+        recalibrate: measure this machine's speed again.
 
     Raises:
         InputError: data, settings or directory are wrong; nothing was started.
-        EmptyFrontError: no trial is complete; results are written all the same.
-        InterruptedRunError: the user pressed Ctrl-C, or the system asked the process to end; results of what is finished are
-            written.
-        StorageFailedError: nothing more can be stored; what is finished is in ``study.db``.
+        EmptyFrontError: no trial is complete; the results are written.
+        InterruptedRunError: Ctrl-C or SIGTERM; the results of finished trials are written.
+        StorageFailedError: nothing more can be stored; finished trials are in ``study.db``.
     """
     check_save_dir(settings.save_dir, resume=resume, data_dir=settings.data.data_dir)
     events.on_settings(settings)
@@ -49,19 +48,20 @@ def run(settings: Settings, events: RunEvents, *, resume: bool, recalibrate: boo
             events.on_run_end(settings.save_dir, results)
             if stop.interrupted:
                 raise InterruptedRunError(
-                    f"interrupted; what was finished is saved, go on with: {resume_command(settings.save_dir)}"
+                    f"interrupted; finished trials are saved, continue with: {resume_command(settings.save_dir)}",
+                    code="interrupted",
                 )
             if not results["best_trials"]:
-                raise EmptyFrontError(session.empty_front_text())
+                raise EmptyFrontError(session.empty_front_text(), code="empty-front")
         events.on_finished()
         return results
 
 
 def dry_run(settings: Settings, events: RunEvents, *, resume: bool, recalibrate: bool = False) -> Forecast:
-    """Describes what the run would take, and neither starts nor writes anything.
+    """Report the forecast of a run without starting or writing anything.
 
     Raises:
-        InputError: what the run itself would refuse.
+        InputError: as the run itself would raise.
     """
     check_save_dir(settings.save_dir, resume=resume, data_dir=settings.data.data_dir)
     events.on_settings(settings)

@@ -1,4 +1,4 @@
-"""Whether a run may use a directory: what lies there is what it should be, and nobody's work is written over."""
+"""Checks that a run may use a directory and overwrites no other files."""
 
 import contextlib
 import re
@@ -31,15 +31,15 @@ _OWN_FOLDERS = "|".join((VALIDATION, CHECKPOINTS, FIGURES, MLFLOW_ARTIFACTS, MOD
 
 
 def check_save_dir(save_dir: Path, *, resume: bool, data_dir: Path | None = None) -> None:
-    """A directory with a study needs ``resume``, one without must not have it.
+    """Require a study in ``save_dir`` if ``resume``, and none otherwise.
 
     Args:
-        save_dir: to check.
+        save_dir: directory to check.
         resume: whether the run continues a study.
-        data_dir: folder of the user's bars, if the run reads one; the run must not write there.
+        data_dir: folder of the user's bars, if there is one; the run must not write there.
 
     Raises:
-        SaveDirError: it is not so; the text says how far the study is, and both cures.
+        SaveDirError: the directory can't be used; the text names the study's progress and the fix.
     """
     if data_dir is not None:
         _require_apart(save_dir, data_dir)
@@ -52,26 +52,33 @@ def check_save_dir(save_dir: Path, *, resume: bool, data_dir: Path | None = None
         finally:
             storage.close()
         raise SaveDirError(
-            f"{save_dir} already holds the study {name} with {done} finished trials; go on with it (--resume, or in Python"
-            f" resume=True) or choose another --save-dir"
+            f"{save_dir} already holds the study {name} with {done} finished trials; continue it (--resume, or in Python"
+            f" resume=True) or choose another --save-dir",
+            field="save_dir",
+            code="study-exists",
         )
     if not there and (save_dir / BACKUP_FILE).is_file():  # a new study's backup would take its place
-        raise SaveDirError(f"{save_dir} holds no {STUDY_FILE} any more; {remedy(save_dir / STUDY_FILE)}")
+        text = f"{save_dir} no longer holds {STUDY_FILE}; {remedy(save_dir / STUDY_FILE)}"
+        raise SaveDirError(text, field="save_dir", code="study-lost")
     if resume and not there:
         raise SaveDirError(
-            f"{save_dir} holds no {STUDY_FILE}, so there is nothing to resume; name another --save-dir, or begin anew (without"
-            " --resume)"
+            f"{save_dir} holds no {STUDY_FILE}, so there is nothing to resume; name another --save-dir, or start a new study"
+            " (without --resume)",
+            field="save_dir",
+            code="no-study",
         )
     taken = [] if there else list(_in_the_way(save_dir))
     if taken:
         raise SaveDirError(
-            f"{save_dir} holds {', '.join(taken)} and no {STUDY_FILE}, so a new study would write over them; move them, or choose"
-            " another --save-dir"
+            f"{save_dir} holds {', '.join(taken)} and no {STUDY_FILE}, so a new study would overwrite them; move them, or choose"
+            " another --save-dir",
+            field="save_dir",
+            code="files-without-study",
         )
 
 
 def _in_the_way(save_dir: Path) -> Iterator[str]:
-    """Files and folders that a new study would write over. A run that ended before its study leaves only settings and data."""
+    """Files and folders that a new study would overwrite. A run that ended before its study leaves only settings and data."""
     yield from (name for name in (RESULTS_FILE, TRIALS_FILE, REPORT_FILE) if (save_dir / name).exists())
     yield from (path.name for path in model_folders(save_dir))
     for folder in (VALIDATION, CHECKPOINTS, FIGURES):
@@ -85,7 +92,7 @@ def _in_the_way(save_dir: Path) -> Iterator[str]:
 
 
 def make_directory(save_dir: Path) -> None:
-    """Make the directory with its parents, unless it is there.
+    """Create the directory and its parents if they are missing.
 
     Raises:
         SaveDirError: the system refuses it.
@@ -93,15 +100,16 @@ def make_directory(save_dir: Path) -> None:
     try:
         save_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SaveDirError(f"--save-dir {save_dir} can't be made: {error.strerror}; name another") from error
+        text = f"--save-dir {save_dir} can't be created: {error.strerror}; name another"
+        raise SaveDirError(text, field="save_dir", code="save-dir-not-created") from error
 
 
 @contextlib.contextmanager
 def held_for_a_check(save_dir: Path) -> Iterator[None]:
-    """Make and lock the directory as a run does, and undo both at the end.
+    """Create and lock the directory as a run does; undo both at the end.
 
     Raises:
-        SaveDirError: a run would be refused the directory.
+        SaveDirError: a run can't use the directory.
     """
     missing = [place for place in (save_dir, *save_dir.parents) if not place.exists()]
     try:
@@ -110,27 +118,31 @@ def held_for_a_check(save_dir: Path) -> Iterator[None]:
             yield
     finally:
         for place in missing:
-            with contextlib.suppress(OSError):  # it was not made, or somebody has put a file there in the meantime
+            with contextlib.suppress(OSError):  # not created, or no longer empty
                 place.rmdir()
 
 
 def _require_apart(save_dir: Path, data_dir: Path) -> None:
-    """The study's files must not lie among the bars: ``trials.csv`` would be read as a symbol, and bars could be replaced."""
+    """Keep the study's files apart from the bars: ``trials.csv`` would be read as a symbol, and bars could be overwritten."""
     place, bars = save_dir.resolve(), data_dir.resolve()
     if place == bars:
         raise SaveDirError(
             f"--save-dir {save_dir} must not be the folder of the bars (--data-dir {data_dir}): trials.csv would be read as a"
-            " symbol; name another --save-dir"
+            " symbol; name another --save-dir",
+            field="save_dir",
+            code="save-dir-is-data-dir",
         )
     if bars.is_relative_to(place) and re.fullmatch(_OWN_FOLDERS, bars.relative_to(place).parts[0]):
         raise SaveDirError(
-            f"--data-dir {data_dir} must not lie in {save_dir / bars.relative_to(place).parts[0]}, which the run writes and"
-            " removes; move the bars, or name another --save-dir"
+            f"--data-dir {data_dir} must not be inside {save_dir / bars.relative_to(place).parts[0]}, which the run writes and"
+            " removes; move the bars, or name another --save-dir",
+            field="data.data_dir",
+            code="data-dir-in-save-dir",
         )
 
 
 def _is_of_a_run(config: Path) -> bool:
-    """Whether a run has written it, which may have ended before it had made its study."""
+    """Whether a run wrote this file, perhaps one that ended before it created its study."""
     try:
         return config.read_text(encoding="utf-8") == dump_settings(load_settings(config, environment={}))
     except (ConfigError, OSError, UnicodeDecodeError):

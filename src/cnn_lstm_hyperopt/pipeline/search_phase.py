@@ -1,4 +1,4 @@
-"""The search: trials in this process or in workers, until there are enough."""
+"""The search: trials in this process or in workers."""
 
 import logging
 from typing import Any
@@ -29,9 +29,9 @@ log = logging.getLogger(__name__)
 
 
 def search_and_write(session: Session, stop: StopSignal) -> dict[str, Any]:
-    """Searches and writes the results; also when an error ends the search, which is raised again.
+    """Search and write the results, also after an error, which is raised again.
 
-    A second Ctrl-C ends it at once, and when nothing can be stored there is nowhere to write to: a later run writes them.
+    After a second Ctrl-C or a storage error nothing is written; a later run writes the results.
     """
     try:
         search(session, stop)
@@ -40,14 +40,14 @@ def search_and_write(session: Session, stop: StopSignal) -> dict[str, Any]:
     except Exception:
         try:
             write_results(session)
-        except Exception as second:  # noqa: BLE001 - whatever it is, it is not why the search ended
+        except Exception as second:  # noqa: BLE001 - the first error is the one to report
             log.warning("the results can't be written: %s", second)
         raise
     return write_results(session)
 
 
 def search(session: Session, stop: StopSignal) -> str:
-    """Runs trials up to ``study.n_trials``; returns what ended it."""
+    """Run trials up to ``study.n_trials``; return the reason of the end."""
     study, setup, events, save_dir = session.study, session.setup, session.events, session.save_dir
     events.on_search_plan(setup, study)
     forecast = setup.forecast(study.records())
@@ -72,14 +72,16 @@ def search(session: Session, stop: StopSignal) -> str:
 
 
 def _run_to_end(session: Session, stop: StopSignal) -> str:
-    """Runs the trials and removes what no later trial needs; returns what ended them."""
+    """Run the trials and delete temporary files; return the reason of the end."""
     study, save_dir = session.study, session.save_dir
     try:
         ended_by = _run_trials(session, stop)
     finally:
         delete_worker_files(save_dir)
     if ended_by == FINISHED:
-        fail_interrupted(study.storage, f"cut off, and the study had its {study.plan.n_trials} trials without it")
+        fail_interrupted(
+            study.storage, f"interrupted, and the study reached its {study.plan.n_trials} trials without it"
+        )
     delete_stale_checkpoints(study, save_dir / CHECKPOINTS)
     failed = [record.number for record in study.records() if record.state is State.FAIL]
     delete_validation(save_dir / VALIDATION, [*failed, *study.storage.skipped])
@@ -88,12 +90,12 @@ def _run_to_end(session: Session, stop: StopSignal) -> str:
 
 
 def _run_trials(session: Session, stop: StopSignal) -> str:
-    """In this process, or in workers that share one file of windows."""
+    """Run trials in this process, or in workers that share one file of windows."""
     study, events, save_dir, data = session.study, session.events, session.save_dir, session.runner.data
     workers = session.setup.workers
     backup, outside = Backup(study.storage), OutsideTrials(study.storage, events.on_warning)
     activity = ActivityReporter(save_dir, events.on_activity)
-    if workers == 1 or study.n_finished() >= study.plan.n_trials:  # no worker is started for nothing
+    if workers == 1 or study.n_finished() >= study.plan.n_trials:  # start no workers without trials
         validation = ValidationWriter(save_dir / VALIDATION, data.folds)
         return run_trials(
             study,

@@ -1,4 +1,4 @@
-"""An open study: what search, final phase and results work on in turn."""
+"""An open study, shared by search, final phase and results."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -46,7 +46,7 @@ FINAL_KEYS = (
     "seeds",
     "retrained_after_trials",
 )
-"""What ``results.json`` holds of the final phase."""
+"""Keys of the final phase in ``results.json``."""
 
 
 @dataclass
@@ -54,15 +54,15 @@ class Session:
     """A study on a dataset in a directory.
 
     Attributes:
-        settings: of the run.
+        settings: settings of the run.
         setup: data, search space and costs.
         study: the open study.
-        events: receives what happens.
-        selection: what choosing among all trials does.
-        final: what the final phase found, by :data:`FINAL_KEYS`; what an earlier run found is there from the beginning.
-        interface: how the package is used; advice fits it.
-        interrupted: the user ended the search: nothing that takes long is started.
-        final_over: the final phase is complete, and its results are still to be written.
+        events: receives the events.
+        selection: tracks the selection bias of the trials.
+        final: results of the final phase by :data:`FINAL_KEYS`, at first those of an earlier run.
+        interface: how the package is used; advice depends on it.
+        interrupted: the user ended the search, so no long work is started.
+        final_over: the final phase is complete, but its results are not yet written.
     """
 
     settings: Settings
@@ -87,11 +87,11 @@ class Session:
 
     @property
     def save_dir(self) -> Path:
-        """Where everything is written."""
+        """The results directory."""
         return self.settings.save_dir
 
     def empty_front_text(self) -> str:
-        """Why there is no front, and what can be done."""
+        """Why there is no front, and how to get one."""
         return empty_front_text(self.settings, self.study.plan, self.study.records(), self.interface)
 
 
@@ -105,7 +105,7 @@ def open_session(
     recalibrate: bool = False,
     interface: Interface = Interface.COMMAND_LINE,
 ) -> Iterator[Session]:
-    """Makes or reopens the study in ``save_dir``; closes it at the end.
+    """Create or reopen the study in ``save_dir``; close it at the end.
 
     Raises:
         SaveDirError: the directory can't be used, or belongs to another space, data or target.
@@ -116,7 +116,7 @@ def open_session(
         setup = prepare_new(settings, dataset, on_benchmark=events.on_benchmark_start, recalibrate=recalibrate)
     make_directory(save_dir)
     with storage_faults(save_dir), only_run(save_dir), run_log(save_dir):
-        # another run may have been here since the first check
+        # another run may have used the directory since the first check
         check_save_dir(save_dir, resume=resume, data_dir=settings.data.data_dir)
         delete_worker_files(save_dir)  # of a run that was killed
         remove_parts(save_dir, save_dir / FIGURES, save_dir / CHECKPOINTS / FINAL)
@@ -194,20 +194,20 @@ def _resumed(settings: Settings, dataset: Dataset, storage: StudyStorage) -> Set
 
 
 def _announce(storage: StudyStorage, setup: Setup, events: RunEvents) -> None:
-    """What is to be known before the first trial."""
+    """Report the state of the study before its first trial."""
     if cut_off := [record.number for record in storage.records() if record.state is State.WAITING]:
         events.on_cut_off_trials(cut_off)
     if not storage.marks_trials:
         events.on_warning(
-            "an earlier version made this study, without marks in its trials: a trial counts as one of this program if it"
-            " has its attributes"
+            "an earlier version made this study without seals in its trials; trials with the attributes of this program"
+            " count as its own"
         )
     OutsideTrials(storage, events.on_warning).check()
     events.on_setup(setup)
 
 
 def earlier_final(save_dir: Path) -> dict[str, Any]:
-    """What ``results.json`` holds of an earlier final phase; it stays there until another takes its place.
+    """Results of an earlier final phase in ``results.json``; they stay until a new one replaces them.
 
     Raises:
         SaveDirError: the file is damaged.
@@ -217,10 +217,12 @@ def earlier_final(save_dir: Path) -> dict[str, Any]:
         results: Mapping[str, Any] = read_results(path) or {}
     except ValueError as error:
         raise SaveDirError(
-            f"{path} is damaged ({error}), so it can't be told what was retrained; put a whole one in its place, or remove it:"
-            " then the best are retrained anew where that is asked for"
+            f"{path} is damaged ({error}), so the retrained models are not known; restore the file, or remove it to retrain"
+            " the best trials again",
+            field=RESULTS_FILE,
+            code="results-damaged",
         ) from error
     found = {key: results[key] for key in FINAL_KEYS if key in results}
     if not found.get("retrained_models"):
-        found.pop("verdict", None)  # that nothing was learnt, which more trials may change
+        found.pop("verdict", None)  # "no trial beats chance": more trials may change that
     return found

@@ -1,4 +1,4 @@
-"""What is decided before the first trial: on which windows, by which plan, at which cost; and what a study is made with."""
+"""Preparation of a study before its first trial: windows, plan, costs and skill threshold."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -38,19 +38,19 @@ from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
 
 @dataclass(frozen=True)
 class Setup:
-    """All that a search needs, without a trial having been run.
+    """Everything a search needs before its first trial.
 
     Attributes:
-        settings: as resolved.
-        dataset: with the share of the training windows that trials use.
-        skill: between trials that have learnt something and those that have not.
-        runner: that trains on it.
-        plan: of the study.
-        sampled: random configurations of its space.
-        workers: processes that will run trials.
-        made_with: settings and hash of the data; a study can only be resumed with the same ones.
-        first_trials: what a new study begins with, in a line; empty where that is the sampler's business.
-        warnings: what could not be begun with.
+        settings: resolved settings of the run.
+        dataset: data with the share of training windows that trials use.
+        skill: score above which a trial beats chance.
+        runner: trains on the dataset.
+        plan: plan of the study.
+        sampled: random configurations of the search space.
+        workers: number of processes that run trials.
+        made_with: settings and data hash that a resumed study must share.
+        first_trials: one line about the initial trials; empty if the sampler proposes them.
+        warnings: initial trials that were left out, and differences to earlier versions.
     """
 
     settings: Settings
@@ -66,20 +66,22 @@ class Setup:
 
     @cached_property
     def within(self) -> list[Priced]:
-        """The sampled configurations that keep the limits, each with its cost."""
+        """Sampled configurations within the limits, each with its cost."""
         return self.sampled.within(self.plan.limits, self.plan.cost)
 
     def forecast(self, records: Sequence[TrialRecord]) -> Forecast:
-        """What the trials that are still missing will take.
+        """Forecast the cost of the missing trials.
 
         Raises:
-            ConfigError: the limits leave nothing of the space.
+            ConfigError: no sampled configuration is within the limits.
         """
         if not self.within:
             raise ConfigError(
-                f"no configuration of the search space keeps the limits ({self.plan.limits}):"
-                f" {len(self.sampled.configurations)} random ones were tried on paper; raise them, lower training.max_epochs or"
-                f" data.train_share, or use a smaller search space, such as that of --config small"
+                f"no configuration of the search space keeps the limits ({self.plan.limits}): none of"
+                f" {len(self.sampled.configurations)} random ones does; raise the limits, lower training.max_epochs or"
+                " data.train_share, or use a smaller search space, such as that of --config small",
+                field="limits",
+                code="limits-leave-nothing",
             )
         finished = [record for record in records if record.finished]
         epochs = [r.attributes.get("epochs", 0.0) / self.plan.max_epochs for r in finished]
@@ -97,7 +99,7 @@ class Setup:
         )
 
     def final_forecast(self) -> FinalForecast | None:
-        """What the work after the search will take at most; None where none was asked for."""
+        """Upper bound of the cost after the search; None without retraining."""
         chosen = self.settings.retrain
         if not chosen.enabled:
             return None
@@ -114,7 +116,7 @@ class Setup:
 
 
 def _with_first_trials(setup: Setup) -> Setup:
-    """What is enqueued, then the portfolio; each configuration once."""
+    """Add the initial trials: enqueued ones first, then the portfolio, without duplicates."""
     study, plan = setup.settings.study, setup.plan
     starts: list[Start] = []
     parts: list[str] = []
@@ -140,10 +142,10 @@ def _with_first_trials(setup: Setup) -> Setup:
 
 
 def prepare_new(settings: Settings, dataset: Dataset, *, on_benchmark: Callable[[], None], recalibrate: bool) -> Setup:
-    """The setup of a new study, by the speeds of this machine; ``on_benchmark`` is called before these are measured.
+    """Prepare a new study with the speeds of this machine; ``on_benchmark`` is called before a measurement.
 
     Raises:
-        ConfigError: the device does not have the precision, the limits leave nothing of the space, or what is enqueued is wrong.
+        ConfigError: precision, limits or enqueued trials are invalid.
     """
     device = resolve_device(settings.training.device)
     speeds = calibration_for(
@@ -157,19 +159,21 @@ def prepare_new(settings: Settings, dataset: Dataset, *, on_benchmark: Callable[
 
 
 def prepare_again(settings: Settings, dataset: Dataset, storage: StudyStorage) -> Setup:
-    """Of a stored study, by the speeds and on the share of windows that it was begun with.
+    """Prepare a stored study with its stored speeds and share of windows.
 
     Raises:
-        SaveDirError: it belongs to another space, data or target; the text says what differs.
-        ConfigError: something else is enqueued than what it was begun with.
+        SaveDirError: the study belongs to another space, data or target.
+        ConfigError: other trials are enqueued than at the start of the study.
     """
     device = resolve_device(settings.training.device)
     require_same(storage, settings, dataset, device)
     begun_with, now = storage.attribute("enqueue"), settings.study.enqueue
     if now is not None and str(now) != begun_with:
         raise ConfigError(
-            f"study.enqueue (--enqueue) {now}: the study in {settings.save_dir} was begun with {begun_with or 'none'} and keeps"
-            " its first trials; leave it out, or begin a study in another --save-dir"
+            f"study.enqueue (--enqueue) {now}: the study in {settings.save_dir} was started with {begun_with or 'none'} and keeps"
+            " its first trials; omit it, or start a study in another --save-dir",
+            field="study.enqueue",
+            code="enqueue-differs",
         )
     speeds = CostModel.from_dict(storage.attribute("speeds"))
     setup = _prepare(settings, dataset, device, speeds, float(storage.attribute("train_share")))
@@ -182,11 +186,13 @@ def prepare_again(settings: Settings, dataset: Dataset, storage: StudyStorage) -
 def _prepare(
     settings: Settings, dataset: Dataset, device: torch.device, speeds: CostModel, train_share: float | None
 ) -> Setup:
-    """``train_share`` None: as the settings say, or as the limit of seconds demands."""
+    """Prepare a study; ``train_share`` None: from the settings, or from the limit on seconds."""
     if settings.training.precision not in ("auto", *speeds.speeds):
         raise ConfigError(
-            f"training.precision={settings.training.precision}: this device has {' and '.join(speeds.speeds)} in hardware;"
-            " use one of these, or auto"
+            f"training.precision={settings.training.precision}: this device supports {' and '.join(speeds.speeds)} in"
+            " hardware; use one of these, or auto",
+            field="training.precision",
+            code="precision-not-supported",
         )
 
     workers = resolve_workers(settings, device.type)
@@ -217,10 +223,10 @@ def _prepare(
 
 
 def skill_threshold(settings: Settings, folds: Sequence[Fold]) -> SkillThreshold:
-    """The line above which a trial has learnt something, by the validation labels of all folds.
+    """Skill threshold from the validation labels of all folds.
 
     Raises:
-        ConfigError: the metric says nothing on a fold, whose windows are all of one class.
+        ConfigError: the metric is undefined on a fold, because all its windows are of one class.
     """
     metric, labels = settings.study.metric, [fold.validation.labels.numpy() for fold in folds]
     if (undefined := undefined_in(metric, labels)) is not None:
@@ -228,7 +234,9 @@ def skill_threshold(settings: Settings, folds: Sequence[Fold]) -> SkillThreshold
         fewer = "lower data.cv_folds, give more bars," if len(folds) > 1 else "give more data"
         raise ConfigError(
             f"study.metric={metric} needs two classes in validation, but all {len(labels[undefined])} validation windows{where}"
-            f" are of class {int(labels[undefined][0])}; {fewer} or take study.metric: accuracy"
+            f" are of class {int(labels[undefined][0])}; {fewer} or use study.metric: accuracy",
+            field="study.metric",
+            code="metric-undefined",
         )
     validation = [fold.validation for fold in folds]
     return SkillThreshold.on(
@@ -237,7 +245,7 @@ def skill_threshold(settings: Settings, folds: Sequence[Fold]) -> SkillThreshold
 
 
 def _overlap(validation: Sequence[Windows], horizon: int) -> float:
-    """So many validation windows count as one: by the horizon, over which labels overlap, or by groups of like labels."""
+    """Number of validation windows that count as one: labels overlap over the horizon and resemble each other in groups."""
     groups = [each.groups for each in validation if each.groups is not None]
     if len(groups) < len(validation):
         return horizon
@@ -245,10 +253,10 @@ def _overlap(validation: Sequence[Windows], horizon: int) -> float:
 
 
 def _different(validation: Sequence[Windows]) -> int | None:
-    """Number of different windows, since combinatorial folds hold out each several times; None: all are different."""
+    """Number of distinct windows (combinatorial folds hold out each several times); None: all are distinct."""
     if not all(each.dated for each in validation):
         return None
     names = ["symbol", "date"]
     held_out = [pd.DataFrame({"symbol": part.symbols, "date": part.dates}) for part in validation]
-    # Windows of DataLoaders share a symbol and may share a date; a fold holds out each once, and all of a date or none.
+    # DataLoader windows share a symbol and may share a date; a fold holds out each once, and all windows of a date or none.
     return len(pd.concat([each.assign(place=each.groupby(names).cumcount()) for each in held_out]).drop_duplicates())

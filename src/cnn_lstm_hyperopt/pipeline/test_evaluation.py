@@ -1,4 +1,4 @@
-"""What the test period says, opened once for all finalists and baselines. Nothing is chosen by what is seen here."""
+"""Evaluation of finalists and baselines on the test set, once. No choice depends on its results."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -45,24 +45,23 @@ from cnn_lstm_hyperopt.run_dir.paths import ENSEMBLE
 from cnn_lstm_hyperopt.training import Predictions
 
 BASELINE_WINDOWS, BASELINE_NUMBERS = 50_000, 150_000_000
-"""Windows, evenly spread, that baselines learn from and choose on at most, and test windows that they are asked of at once; and
-numbers in them, of which each window has lookback × features (4 bytes each, and a few copies)."""
+"""Maximum number of evenly spread windows, and of numbers in them (lookback × features each), that baselines use at once."""
 
 
 @dataclass(frozen=True, eq=False)
 class TestResult:
-    """One classifier on the test period.
+    """Result of one classifier on the test set.
 
     Attributes:
-        name: ``model 1`` …, ``ensemble``, or a baseline's.
-        predictions: probabilities of the classes; values of a finalist with a regression head.
-        scores: of them.
-        score: the study's metric, more is better; None where it is not defined (an AUC of a single class).
-        interval: of ``score``; None where there is none.
-        against_best: of the difference to the best baseline, paired; None for that baseline itself.
-        seed_scores: a finalist's metric with each of its seeds, the kept one among them; empty for a baseline.
-        accuracy_interval: of the accuracy, whatever the metric is.
-        strategy: of a finalist, where classes are directions.
+        name: ``model 1`` …, ``ensemble``, or the name of a baseline.
+        predictions: class probabilities, and values of a finalist with a regression head.
+        scores: all scores of the predictions.
+        score: the study's metric, larger is better; None: undefined (an AUC of a single class).
+        interval: interval of ``score``; None: there is none.
+        against_best: paired interval of the difference to the best baseline; None for that baseline itself.
+        seed_scores: the metric of each seed of a finalist; empty for a baseline.
+        accuracy_interval: interval of the accuracy, for any metric.
+        strategy: strategy of a finalist whose classes are directions.
     """
 
     name: str
@@ -81,15 +80,15 @@ class TestResult:
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
-    """Everything that the test period said.
+    """All results on the test set.
 
     Attributes:
-        judgement: of model 1, which validation ranked first; the others are exploratory.
-        finalists: in order of rank, at least one.
-        baselines: the majority class first; persistence only where a last label is known.
-        baseline_windows: training windows that the baselines learnt from.
+        judgement: judgement of model 1, the first on validation; the other models are exploratory.
+        finalists: results in order of rank, at least one.
+        baselines: results, the majority class first; persistence only if last labels are known.
+        baseline_windows: number of training windows of the baselines.
         windows: the test windows.
-        ensemble: of the finalists, as exploratory as they are; None: there is none.
+        ensemble: exploratory result of the ensemble; None: there is none.
     """
 
     judgement: Judgement
@@ -101,38 +100,38 @@ class Verdict:
 
     @property
     def sentence(self) -> str:
-        """The judgement's; where the first rank could not be retrained it says so."""
+        """The judgement in words, with a note if the first rank could not be retrained."""
         first = self.finalists[0].name
         note = "" if first == "model 1" else f" The ranks before {first} could not be retrained."
         return verdict_text(self.judgement) + note
 
     @property
     def metric(self) -> str:
-        """The study's."""
+        """The study's metric."""
         return self.judgement.metric
 
 
 def evaluate_once(
     retrained: Sequence[Retrained], dataset: Dataset, settings: Settings, *, blend: Blend | None = None
 ) -> Verdict:
-    """Opens the test period, once for all finalists, their ensemble and baselines.
+    """Evaluate all finalists, their ensemble and the baselines on the test set.
 
     Args:
-        retrained: at least one, in order of rank.
-        dataset: whose test period it is; baselines learn from its training windows and choose on validation.
-        settings: the metric, the seed of the baselines and the cost of a trade.
-        blend: the ensemble of these finalists, chosen before; None: there is none.
+        retrained: at least one finalist, in order of rank.
+        dataset: the data; baselines learn from its training windows and choose on validation.
+        settings: metric, seed of the baselines and cost of a trade.
+        blend: the ensemble, selected before; None: there is none.
     """
     metric = settings.study.metric
     test = dataset.test.open()
     dependence = Dependence.of(test, horizon=dataset.horizon)
     known, reference = _last_known(dataset, test)
-    said, baseline_windows = _baselines(dataset, test, known, seed=settings.study.seed)
+    predicted, baseline_windows = _baselines(dataset, test, known, seed=settings.study.seed)
     models = [[run.model.predict_windows(test) for run in each.runs] for each in retrained]
     kept = [predictions[each.runs.index(each.kept)] for each, predictions in zip(retrained, models, strict=True)]
     first = f"model {retrained[0].finalist.rank}"
-    judgement = judge(metric, test.labels.numpy(), kept[0].probabilities, said, dependence, model=first)
-    period = _Period(test, dependence, metric, judgement.best_baseline, said[judgement.best_baseline], reference)
+    judgement = judge(metric, test.labels.numpy(), kept[0].probabilities, predicted, dependence, model=first)
+    period = _Period(test, dependence, metric, judgement.best_baseline, predicted[judgement.best_baseline], reference)
     traded = dataset.target == "direction" and test.values is not None
     strategy = (dataset.horizon, settings.evaluation.cost_bps) if traded else None
     return Verdict(
@@ -142,7 +141,9 @@ def evaluate_once(
             for each, runs, predictions in zip(retrained, models, kept, strict=True)
         ),
         ensemble=None if blend is None else period.model(ENSEMBLE, blend.mean(models), (), strategy),
-        baselines=tuple(period.result(name, Predictions(each.astype(np.float32), None)) for name, each in said.items()),
+        baselines=tuple(
+            period.result(name, Predictions(each.astype(np.float32), None)) for name, each in predicted.items()
+        ),
         baseline_windows=baseline_windows,
         windows=test,
     )
@@ -150,11 +151,11 @@ def evaluate_once(
 
 @dataclass(frozen=True, eq=False)
 class _Period:
-    """The test period, and what classifiers on it are compared with.
+    """The test set and the references for classifiers on it.
 
     Attributes:
-        best_name, best: the best baseline and its probabilities ``(windows, classes)``.
-        reference: persistence's values ``(windows,)``; None without regression.
+        best_name, best: name and probabilities ``(windows, classes)`` of the best baseline.
+        reference: values of persistence ``(windows,)``; None without regression.
     """
 
     test: Windows
@@ -165,7 +166,7 @@ class _Period:
     reference: NDArray[np.float64] | None
 
     def result(self, name: str, predictions: Predictions) -> TestResult:
-        """Scores and intervals of a classifier."""
+        """Return scores and intervals of a classifier."""
         ours, labels, values = predictions.probabilities, self.test.labels.numpy(), self.test.values
         targets = None if values is None else values.numpy()
         return TestResult(
@@ -185,13 +186,13 @@ class _Period:
     def model(
         self, name: str, predictions: Predictions, runs: Sequence[Predictions], strategy: tuple[int, float] | None
     ) -> TestResult:
-        """A model's result, with what is known of models alone.
+        """Return the result of a model with seeds, calibration, groups and strategy.
 
         Args:
-            name: of the model.
-            predictions: of the run that is kept.
+            name: name of the model.
+            predictions: predictions of the saved run.
             runs: predictions of all its seeds.
-            strategy: horizon (bars) and cost (bps) of trading by it; None: it is not traded.
+            strategy: horizon (bars) and cost (bps) of the strategy; None: no strategy.
         """
         test, labels, probabilities = self.test, self.test.labels.numpy(), predictions.probabilities
         traded = None
@@ -215,20 +216,20 @@ class _Period:
 def _baselines(
     dataset: Dataset, test: Windows, known: Sequence[NDArray[np.int64]], *, seed: int
 ) -> tuple[dict[str, NDArray[np.float64]], int]:
-    """Each baseline's probabilities of the test windows, and the number of training windows that they learnt from."""
-    most = _most_at_once(dataset)
+    """Return the test probabilities of each baseline, and the number of training windows."""
+    limit = _max_windows(dataset)
     train, validation = (
-        _sample(part, last, evenly_spread(len(part), min(1.0, most / len(part))))
+        _sample(part, last, evenly_spread(len(part), min(1.0, limit / len(part))))
         for part, last in ((dataset.train, known[0]), (dataset.validation, known[1]))
     )
     baselines = fit_baselines(train, validation, n_classes=dataset.n_classes, seed=seed)
     if not (known[2] != UNKNOWN).any():
         del baselines[Persistence.name]
-    return _said_of(test, known[2], baselines, most), len(train.labels)
+    return _predict(test, known[2], baselines, limit), len(train.labels)
 
 
-def _most_at_once(dataset: Dataset) -> int:
-    """Windows that the baselines may read at once."""
+def _max_windows(dataset: Dataset) -> int:
+    """Maximum number of windows that the baselines use at once."""
     return max(1, min(BASELINE_WINDOWS, BASELINE_NUMBERS // (dataset.lookback * len(dataset.feature_names))))
 
 
@@ -238,7 +239,7 @@ def _known_score(metric: str, labels: NDArray[np.int64], probabilities: NDArray[
 
 
 def _last_known(dataset: Dataset, test: Windows) -> tuple[list[NDArray[np.int64]], NDArray[np.float64] | None]:
-    """Last known labels of training, validation and test windows, and persistence's values on test (None without regression)."""
+    """Return last known labels of training, validation and test, and test values of persistence (None without regression)."""
     parts = (dataset.train, dataset.validation, test)
     if dataset.from_loaders:
         return [np.full(len(part), UNKNOWN) for part in parts], None
@@ -256,15 +257,15 @@ def _last_known(dataset: Dataset, test: Windows) -> tuple[list[NDArray[np.int64]
 
 
 def _sample(windows: Windows, last: NDArray[np.int64], chosen: NDArray[np.int64]) -> Sample:
-    """The windows at ``chosen``, as the baselines read them."""
+    """Return the windows at ``chosen`` as a sample for the baselines."""
     inputs = windows.gather(torch.from_numpy(chosen)).numpy()
     return Sample(inputs, windows.labels.numpy()[chosen], last[chosen])
 
 
-def _said_of(
+def _predict(
     test: Windows, last: NDArray[np.int64], baselines: Mapping[str, Baseline], at_once: int
 ) -> dict[str, NDArray[np.float64]]:
-    """Each baseline's probabilities of all test windows, a part of them at a time."""
+    """Return the probabilities of each baseline for all test windows, computed in chunks."""
     parts: dict[str, list[NDArray[np.float64]]] = {name: [] for name in baselines}
     for first in range(0, len(test), at_once):
         sample = _sample(test, last, np.arange(first, min(first + at_once, len(test)), dtype=np.int64))

@@ -1,4 +1,4 @@
-"""The record of when the test period was opened, and for which models; :func:`.evaluate_once` alone opens it."""
+"""Record of the evaluations on the test set; only :func:`.evaluate_once` reads the test set."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -9,10 +9,9 @@ from cnn_lstm_hyperopt.search import StudyStorage
 
 
 def record_opening(storage: StudyStorage, retrained: Sequence[Retrained]) -> int:
-    """Stores, before the test period is opened, that it will be; returns how often that has happened in this study.
+    """Store an evaluation on the test set before it begins; return the number of evaluations in this study.
 
-    A run that continues one that was killed before it wrote its results opens it for the very same models. That is the
-    same opening: no model was selected by its result.
+    A resumed run that evaluates the same models again adds none: no model was selected by the earlier result.
     """
     models = [
         {
@@ -32,5 +31,5 @@ def record_opening(storage: StudyStorage, retrained: Sequence[Retrained]) -> int
             }
         )
         storage.set_attribute("test_openings", openings)
-        storage.back_up()  # a copy that somebody goes back to must know of it, too
+        storage.back_up()  # the backup must record it, too
     return len(openings)

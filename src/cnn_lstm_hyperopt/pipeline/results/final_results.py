@@ -21,11 +21,11 @@ from cnn_lstm_hyperopt.search import SkillThreshold
 from cnn_lstm_hyperopt.utils.text import counted
 
 METRICS_FILE, PREDICTIONS = "metrics.json", "predictions.csv"
-"""Of a model's folder, beside the files of the model itself."""
+"""Files in a model's folder, beside those of the model itself."""
 
 
 def confirmation_results(confirmed: Confirmed) -> dict[str, Any]:
-    """Each candidate with the search's reading and the fresh ones, best first; those that failed last, without a rank."""
+    """Return each candidate with its search score and fresh scores, best first; failed ones come last, without a rank."""
 
     def entry(confirmation: Confirmation, rank: int | None) -> dict[str, Any]:
         candidate = confirmation.candidate
@@ -49,7 +49,7 @@ def confirmation_results(confirmed: Confirmed) -> dict[str, Any]:
 
 
 def retrained_results(retrained: Sequence[Retrained], verdict: Verdict, save_dir: Path) -> list[dict[str, Any]]:
-    """An entry per finalist, in order of rank."""
+    """Return an entry per finalist, in order of rank."""
     return [_retrained(each, result, save_dir) for each, result in zip(retrained, verdict.finalists, strict=True)]
 
 
@@ -89,9 +89,9 @@ def _retrained(retrained: Retrained, result: TestResult, save_dir: Path) -> dict
 
 
 def ensemble_results(blend: Blend, result: TestResult, save_dir: Path) -> dict[str, Any]:
-    """Of the finalists' ensemble: what it is made of, what validation said when it was chosen, and the test.
+    """Return members, validation scores and test metrics of the ensemble.
 
-    Both validation scores are of the windows on which the members were stopped and the ensemble was chosen: they flatter.
+    Both validation scores are biased upwards: their windows also stopped the members and selected the ensemble.
     """
     return {
         "members": [
@@ -123,9 +123,9 @@ def _spread(scores: Sequence[float | None]) -> dict[str, Any]:
 
 
 def test_metrics(result: TestResult) -> dict[str, Any]:
-    """The test figures of one classifier; intervals are 95 %.
+    """Return the test metrics of one classifier; intervals are 95 %.
 
-    ``test_score`` is the study's metric, more is better (a log loss has its sign turned); ``test_log_loss`` is as usual.
+    ``test_score`` is the study's metric, larger is better (a log loss is negated); ``test_log_loss`` is not negated.
     """
     scores = result.scores
     return {
@@ -143,7 +143,7 @@ def test_metrics(result: TestResult) -> dict[str, Any]:
 
 
 def _details(result: TestResult) -> dict[str, Any]:
-    """What a finalist has beside."""
+    """Return the further test results of a model."""
     return {
         "calibration": [row._asdict() for row in result.calibration],
         "by_symbol": [row._asdict() for row in result.symbols],
@@ -153,7 +153,7 @@ def _details(result: TestResult) -> dict[str, Any]:
 
 
 def strategy_results(strategy: Strategy) -> dict[str, Any]:
-    """Long where the model says up and otherwise flat, after costs, beside holding all the time."""
+    """Return the returns of long/flat by the model's predictions, after costs, and of buy-and-hold."""
 
     def returns(each: Returns) -> dict[str, Any]:
         return {
@@ -174,7 +174,7 @@ def strategy_results(strategy: Strategy) -> dict[str, Any]:
 
 
 def baseline_results(verdict: Verdict) -> list[dict[str, Any]]:
-    """An entry per baseline."""
+    """Return an entry per baseline."""
     return [
         {"name": result.name, "training_windows": verdict.baseline_windows, "test_metrics": test_metrics(result)}
         for result in verdict.baselines
@@ -182,7 +182,7 @@ def baseline_results(verdict: Verdict) -> list[dict[str, Any]]:
 
 
 def verdict_results(verdict: Verdict, retrained: Retrained, *, openings: int) -> dict[str, Any]:
-    """About the model that validation ranked first, ``retrained``; the others are exploratory."""
+    """Return the verdict on ``retrained``, the first model on validation; the others are exploratory."""
     judgement = verdict.judgement
     against, chance, confirmation = judgement.against_best, judgement.against_chance, retrained.finalist.confirmation
     validation = confirmation.mean if confirmation is not None and confirmation.scores else None
@@ -234,13 +234,13 @@ def verdict_results(verdict: Verdict, retrained: Retrained, *, openings: int) ->
 
 
 def untested_verdict(skill: SkillThreshold, best: float | None, done: int, n_trials: int) -> dict[str, Any]:
-    """The verdict of a study none of whose trials beats chance on validation and of which no model was tested.
+    """Return the verdict if no trial beats chance on validation and no model was tested.
 
     Args:
         skill: the skill threshold.
         best: best score of a completed trial; None: there is none.
-        done: finished trials.
-        n_trials: that were asked for.
+        done: number of finished trials.
+        n_trials: number of requested trials.
     """
     so_far = "" if done >= n_trials else " so far"
     reached = "no trial was completed" if best is None else f"the best trial has {best:.4f}"
@@ -255,7 +255,7 @@ def untested_verdict(skill: SkillThreshold, best: float | None, done: int, n_tri
 
 
 def selection_results(bias: tuple[TrialSeries, DeflatedSharpe | None] | None) -> dict[str, Any]:
-    """Probability of backtest overfitting and deflated Sharpe ratio, over all trials' predictions on validation."""
+    """Return the probability of backtest overfitting and the deflated Sharpe ratio, from all validation predictions."""
     if bias is None:
         reason = "no trial has left predictions on validation"
         return {"pbo": {"value": None, "why": reason}, "deflated_sharpe": None}

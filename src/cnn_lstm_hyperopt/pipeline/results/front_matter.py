@@ -1,4 +1,4 @@
-"""The front matter of a model card: what the Hugging Face Hub and other catalogues read (YAML between two lines of ---)."""
+"""Front matter of a model card, YAML between two lines of ``---``, for the Hugging Face Hub and other catalogues."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ _METRICS = {
     **{each.hub_name or name: (each.key, each.hub_label or each.label) for name, each in METRICS.items()},
     "mse": ("test_reg_mse", "mean squared error of the value"),
 }
-"""By the Hub's name: key in ``results.json``, and what people read."""
+"""Key in ``results.json`` and label, by the Hub's name."""
 
 
 def front_matter(
@@ -23,10 +23,10 @@ def front_matter(
 
     Args:
         about: the model's description.
-        entry: of ``results.json``.
-        metric: of the study, which comes first.
-        data: what ``data.json`` holds.
-        name: of the model.
+        entry: entry of ``results.json``.
+        metric: metric of the study, listed first.
+        data: content of ``data.json``.
+        name: name of the model.
     """
     task = "time-series-forecasting" if about.scaler is not None else "tabular-classification"
     first = METRICS[metric].hub_name or metric

@@ -1,5 +1,7 @@
-"""The model card: what whoever finds a model's folder must know of it, as ``README.md`` (after Mitchell et al. 2019, "Model
-Cards for Model Reporting"). It holds no times and no places of this machine, so that the same model has the same card."""
+"""The model card, ``README.md`` of a model's folder (after Mitchell et al. 2019, "Model Cards for Model Reporting").
+
+It has no times and no machine paths, so that the same model has the same card.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -19,19 +21,19 @@ from cnn_lstm_hyperopt.pipeline.retraining import Retrained
 from cnn_lstm_hyperopt.run_dir.paths import ENSEMBLE, model_folder
 from cnn_lstm_hyperopt.utils.text import counted, printable
 
-# What is mark-up within a line: _ between letters is none, and bare addresses become links on some sites.
+# Inline mark-up; _ between letters is not, and bare addresses become links on some sites.
 _MARKS = re.compile(r"([\\`*\[\]<>|~&$@]|(?<!\w)_|_(?!\w)|:(?=//)|(?<=www)\.)", re.IGNORECASE)
-_MOST_SYMBOLS = 30
+_MAX_SYMBOLS = 30
 _LIMITS = (
-    "It knows no costs of trading, no slippage and no limits of size. What it says is a probability, no advice.",
-    "It was trained and tested on the data above. Of other markets, other times and other frequencies nothing was measured.",
-    "Markets drift: the figures are of the test period, which is over, and no later figures were looked at.",
+    "It ignores trading costs, slippage and position limits. Its output is a probability, not advice.",
+    "It was trained and tested on the data above. Other markets, periods and frequencies were not measured.",
+    "Markets drift: the figures are from the test period. No later period was measured.",
 )
 
 
-def escaped(text: object, most: int = 200) -> str:
-    """A user's text as Markdown that shows it as it is: no mark-up, no link, one line."""
-    return _MARKS.sub(r"\\\1", printable(str(text), most))
+def escaped(text: object, max_length: int = 200) -> str:
+    """Return a user's text as one line of Markdown without mark-up and links."""
+    return _MARKS.sub(r"\\\1", printable(str(text), max_length))
 
 
 def model_cards(
@@ -42,14 +44,14 @@ def model_cards(
     data: Mapping[str, Any],
     study: str,
 ) -> dict[str, str]:
-    """The card of each finalist and of their ensemble, by the folder's name.
+    """Return the cards of the finalists and their ensemble, by folder name.
 
     Args:
         retrained: finalists.
         blend: their ensemble; None: there is none.
-        results: what ``results.json`` gets of them: models, ensemble, baselines and verdict.
-        data: what ``data.json`` holds.
-        study: its name.
+        results: models, ensemble, baselines and verdict for ``results.json``.
+        data: content of ``data.json``.
+        study: name of the study.
     """
     cards = {}
     for each, entry in zip(retrained, results["retrained_models"], strict=True):
@@ -91,7 +93,7 @@ def _card(
         "",
         *head,
         "",
-        "## What it reads and says",
+        "## Input and output",
         "",
         *_inputs(about),
         "",
@@ -126,8 +128,8 @@ def _members(blend: Blend) -> list[str]:
         for each in blend.ensemble.members
     ]
     return [
-        "The weighted mean of what these models say, chosen greedily on validation (Caruana et al. 2004, ICML). They lie in this"
-        " folder.",
+        "The weighted mean of these models' predictions, selected greedily on validation (Caruana et al. 2004, ICML). The models"
+        " are in this folder.",
         "",
         "| model | trial | seed | weight | network |",
         "|---|---|---|---|---|",
@@ -136,14 +138,14 @@ def _members(blend: Blend) -> list[str]:
 
 
 def _words(about: ModelDescription) -> str:
-    """A network in a sentence."""
+    """Return a network in a sentence."""
     network = about.network_config()
     return f"{network.describe()}; {network.cost(lookback=about.lookback).parameters:,} parameters"
 
 
 def _inputs(about: ModelDescription) -> list[str]:
-    names = ", ".join(escaped(name) for name in about.features[:_MOST_SYMBOLS])
-    more = len(about.features) - _MOST_SYMBOLS
+    names = ", ".join(escaped(name) for name in about.features[:_MAX_SYMBOLS])
+    more = len(about.features) - _MAX_SYMBOLS
     classes = ", ".join(f"{number} = {escaped(name)}" for number, name in enumerate(about.class_names))
     lines = [
         f"- Input: windows of {about.lookback} bars × {len(about.features)} features: {names}"
@@ -161,7 +163,7 @@ def _inputs(about: ModelDescription) -> list[str]:
                 f" {unit.convert(mean)[0]:.3g} %."
             )
     if about.feature_function is not None:
-        lines.append(f"- Features of your own: `{about.feature_function}` makes the last of them.")
+        lines.append(f"- Your own features: `{about.feature_function}` computes the last ones.")
     return lines
 
 
@@ -169,8 +171,8 @@ def _data(data: Mapping[str, Any]) -> list[str]:
     lines = [f"- Source: {escaped(data['source'])}."]
     symbols = list(data.get("symbols", ()))
     if symbols:
-        more = len(symbols) - _MOST_SYMBOLS
-        named = ", ".join(escaped(name) for name in symbols[:_MOST_SYMBOLS])
+        more = len(symbols) - _MAX_SYMBOLS
+        named = ", ".join(escaped(name) for name in symbols[:_MAX_SYMBOLS])
         lines.append(f"- Symbols: {named}" + (f" and {more} more." if more > 0 else "."))
     for name, split in data["splits"].items():
         dates = f", {escaped(split['first'])} to {escaped(split['last'])}" if "first" in split else ""
@@ -181,7 +183,7 @@ def _data(data: Mapping[str, Any]) -> list[str]:
 
 
 def _figures(entry: Mapping[str, Any], results: Mapping[str, Any], *, validated: float | None, name: str) -> list[str]:
-    """Validation, and the test beside the baselines."""
+    """Return the validation score, and the test scores beside those of the baselines."""
     verdict = results["verdict"]
     words = METRICS[verdict["metric"]].words
     rows = [(name, entry["test_metrics"]), *((each["name"], each["test_metrics"]) for each in results["baselines"])]
@@ -189,7 +191,7 @@ def _figures(entry: Mapping[str, Any], results: Mapping[str, Any], *, validated:
     # the study's metric has its own column
     beside = [METRICS[name] for name in ("accuracy", "log_loss") if name != verdict["metric"]]
     return [
-        f"Validation: {words} {_number(validated)}. Training was stopped by these windows, so this flatters.",
+        f"Validation: {words} {_number(validated)}. Early stopping used these windows, so this score is biased upwards.",
         "",
         f"Test ({units_text(verdict['test_windows'], verdict['test_units'])}; 95 % intervals):",
         "",
@@ -202,13 +204,13 @@ def _figures(entry: Mapping[str, Any], results: Mapping[str, Any], *, validated:
             for who, test in rows
         ),
         "",
-        f"Expected calibration error on test: {_number(metrics['test_calibration_error'])}; `metrics.json` has the table. Its"
-        " probabilities are those of the network: nothing calibrates them afterwards.",
+        f"Expected calibration error on test: {_number(metrics['test_calibration_error'])}; `metrics.json` has the table. The"
+        " probabilities are the network's own, without calibration.",
     ]
 
 
 def _use(about: ModelDescription) -> list[str]:
-    """Commands that work within the folder."""
+    """Return commands that work in the folder."""
     load = 'load_model(".")'
     function = about.feature_function
     imports = ["from cnn_lstm_hyperopt import load_model"]
@@ -218,7 +220,7 @@ def _use(about: ModelDescription) -> list[str]:
         load = f'load_model(".", features={called})'
     if about.scaler is None:
         return [
-            "From within this folder; `windows` is an array (windows, lookback, features), made and scaled as in training:",
+            "Run in this folder. `windows` is an array (windows, lookback, features), built and scaled as in training:",
             "",
             "```python",
             *imports,
@@ -228,7 +230,7 @@ def _use(about: ModelDescription) -> list[str]:
         ]
     extra = "" if function is None else f" --features {function}"
     return [
-        "From within this folder, with bars in `bars/SYMBOL.csv` (date, open, high, low, close, volume"
+        "Run in this folder, with bars in `bars/SYMBOL.csv` (date, open, high, low, close, volume"
         + "".join(f", {escaped(name)}" for name in about.feature_columns)
         + "):",
         "",
@@ -252,8 +254,8 @@ def _verdict(verdict: Mapping[str, Any], name: str) -> list[str]:
     lines = [f"Verdict on {judged}: {graded(verdict, escaped(verdict['sentence'], 1_000))}"]
     if name != judged:
         lines.append(
-            f"The verdict is on {judged} alone. The figures of the {name} are exploratory: to choose it by them would be to fit"
-            " the test period."
+            f"The verdict is on {judged} alone. The figures of the {name} are exploratory: choosing it by them would fit the test"
+            " set."
         )
     return lines
 

@@ -1,4 +1,4 @@
-"""The folders of the retrained models and of their ensemble: written beside their places, and moved there whole."""
+"""Folders of the retrained models and their ensemble, written under temporary names and renamed when complete."""
 
 import itertools
 import json
@@ -33,12 +33,12 @@ from cnn_lstm_hyperopt.utils.spreadsheets import csv_frame
 
 @dataclass(frozen=True)
 class _Written:
-    """What a folder gets once the test has spoken.
+    """Test results for one folder.
 
     Attributes:
-        place: of the folder.
-        entry: of results.json.
-        predictions: of the test windows.
+        place: path of the folder.
+        entry: entry of results.json.
+        predictions: predictions of the test windows.
         about: the model's description.
     """
 
@@ -49,7 +49,7 @@ class _Written:
 
 
 def save_models(save_dir: Path, retrained: Sequence[Retrained], blend: Blend | None = None) -> None:
-    """Writes weights and descriptions beside their places, so that nothing that comes later can cost them."""
+    """Write weights and descriptions under temporary names, so that a later error can't lose them."""
     for each in retrained:
         each.kept.model.save(_emptied(_beside(model_folder(save_dir, each.finalist.rank))))
     if blend is not None:
@@ -65,19 +65,18 @@ def write_retrained(
     ensemble: dict[str, Any] | None = None,
     cards: Mapping[str, str] | None = None,
 ) -> None:
-    """Completes the folders of :func:`save_models` with metrics and predictions of the test windows; moves them to their places.
+    """Complete the folders of :func:`save_models` with metrics and test predictions; rename them to their final names.
 
-    Folders of an earlier retraining, which may have had more ranks, go away; one in which somebody keeps something else gets
-    another name where it is in the way (``ensemble.kept``). Whoever reads finds a whole folder or none: each is
-    moved, none is filled or emptied where it lies.
+    Folders of an earlier retraining are deleted. A foreign folder of the same name is renamed (``ensemble.kept``). Readers
+    see complete folders only, since folders are renamed and never changed in place.
 
     Args:
-        save_dir: where they lie.
+        save_dir: the results directory.
         retrained: finalists, in order of rank.
-        verdict: what the test said of them.
-        entries: of results.json, one a finalist.
-        ensemble: the entry of their ensemble; None: there is none.
-        cards: texts of the model cards, by the folder's name.
+        verdict: test results of the finalists.
+        entries: entries of results.json, one per finalist.
+        ensemble: the entry of the ensemble; None: there is none.
+        cards: texts of the model cards, by folder name.
     """
     about = retrained[0].kept.model.description
     written = [
@@ -104,7 +103,7 @@ def write_retrained(
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether a model was written there; one could be named like it by somebody who keeps something else in it."""
+    """Whether this program wrote the folder; a user may have a folder of the same name."""
     return any((folder / name).is_file() for name in (METRICS_FILE, DESCRIPTION, ENSEMBLE_FILE))
 
 
@@ -123,12 +122,12 @@ def _complete(written: _Written, verdict: Verdict, card: str | None) -> None:
 
 
 def holds_model(save_dir: Path, entry: dict[str, Any]) -> bool:
-    """Whether the folder of the entry is whole and says the same of the model."""
+    """Whether the folder is complete and its metrics equal the entry."""
     return _is_whole(model_folder(save_dir, entry["model_rank"]), entry, (WEIGHTS, DESCRIPTION, PREDICTIONS))
 
 
 def holds_ensemble(save_dir: Path, entry: Any) -> bool:
-    """The same of the ensemble; of an entry that says nothing of its members it is no."""
+    """Whether the folder of the ensemble is complete and its metrics equal the entry, which lists the members."""
     if not isinstance(entry, dict) or not isinstance(entry.get("members"), list):
         return False
     members = [
@@ -139,10 +138,10 @@ def holds_ensemble(save_dir: Path, entry: Any) -> bool:
 
 def _is_whole(folder: Path, entry: dict[str, Any], files: Sequence[str]) -> bool:
     try:
-        said = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
+        stored = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return bool(said == json.loads(json.dumps(entry))) and all((folder / name).is_file() for name in files)
+    return bool(stored == json.loads(json.dumps(entry))) and all((folder / name).is_file() for name in files)
 
 
 def _beside(place: Path) -> Path:
@@ -150,14 +149,14 @@ def _beside(place: Path) -> Path:
 
 
 def _emptied(folder: Path) -> Path:
-    """A new folder, in a directory that is there."""
+    """Create an empty folder in an existing directory."""
     _remove(folder)
     folder.mkdir()
     return folder
 
 
 def _remove(folder: Path) -> None:
-    """Of a link, which somebody put there to keep a model elsewhere, only the link."""
+    """Remove a folder; of a symbolic link, only the link."""
     if folder.is_symlink():
         folder.unlink()
     elif folder.exists():
@@ -165,7 +164,7 @@ def _remove(folder: Path) -> None:
 
 
 def _flush(folder: Path) -> None:
-    """The disk has the files before the folder gets the name under which they are looked for."""
+    """Flush all files to disk, before the folder gets its final name."""
     for path in folder.rglob("*"):
         if path.is_file():
             with path.open("r+b") as file:

@@ -1,4 +1,4 @@
-"""``results.json``: the result dict of a run."""
+"""The part of ``results.json`` about the search."""
 
 import platform
 from collections import Counter
@@ -28,7 +28,7 @@ from cnn_lstm_hyperopt.search import (
 from cnn_lstm_hyperopt.search.pruning_stats import Estimate, PruningSummary, Unknown, pruning_summary
 from cnn_lstm_hyperopt.utils.reading import parse_json
 
-if TYPE_CHECKING:  # torch comes with it, which takes a second or two, and ``status`` comes here
+if TYPE_CHECKING:  # it imports torch (a second or two), which ``status`` does not need
     from cnn_lstm_hyperopt.training.cost_model import CostModel
 
 _PACKAGES = ("cnn-lstm-hyperopt", "torch", "optuna", "numpy", "pandas", "scikit-learn")
@@ -37,8 +37,7 @@ _PACKAGES = ("cnn-lstm-hyperopt", "torch", "optuna", "numpy", "pandas", "scikit-
 def search_results(
     study_name: str, records: Sequence[TrialRecord], skill: SkillThreshold, space: SearchSpace
 ) -> dict[str, Any]:
-    """The keys that a search gives: ``study_name``, ``n_trials_completed``, ``best_trials``, ``optimization_history``,
-    ``timestamp``."""
+    """Return ``study_name``, ``n_trials_completed``, ``best_trials``, ``optimization_history`` and ``timestamp``."""
     return {
         "study_name": study_name,
         "n_trials_completed": sum(record.finished for record in records),
@@ -58,10 +57,10 @@ def search_results(
 
 
 def read_results(path: Path) -> dict[str, Any] | None:
-    """What ``results.json`` holds; None: it is not there.
+    """Return the content of ``results.json``; None: it is missing.
 
     Raises:
-        ValueError: it is damaged, or of another make, so that a run can't go on from it.
+        ValueError: it is damaged or has another format.
     """
     if not path.is_file():
         return None
@@ -74,8 +73,8 @@ def read_results(path: Path) -> dict[str, Any] | None:
     return results
 
 
-def _is_entry(entry: Any, *whole: str) -> bool:
-    return isinstance(entry, dict) and all(type(entry.get(name)) is int for name in whole)
+def _is_entry(entry: Any, *integers: str) -> bool:
+    return isinstance(entry, dict) and all(type(entry.get(name)) is int for name in integers)
 
 
 def _is_retrained(models: Any) -> bool:
@@ -113,13 +112,13 @@ _SHAPES: dict[str, Callable[[Any], bool]] = {
     "verdict": _is_verdict,
     "confirmation": _is_confirmation,
 }
-"""Of what is read again."""
+"""Checks of the keys that a resumed run reads."""
 
 
 def search_facts(records: Sequence[TrialRecord], plan: StudyPlan) -> dict[str, Any]:
-    """What is maximised, counts by state, what pruning did, the threshold, the hypervolume, its reference point and how it grew.
+    """Return metric, counts by state, pruning, skill threshold, and the hypervolume with its reference point and history.
 
-    ``training_seconds`` are the clock's where a trial was measured; all other seconds are the study's time objective.
+    ``training_seconds`` are measured where possible; all other seconds are the study's time objective.
     """
     skill = plan.skill
     volume, reference = front_hypervolume(records, skill)
@@ -145,29 +144,29 @@ def search_facts(records: Sequence[TrialRecord], plan: StudyPlan) -> dict[str, A
 
 
 def _pruning_facts(summary: PruningSummary) -> dict[str, Any]:
-    wrongly = summary.false_prunes
+    false_prunes = summary.false_prunes
     return {
         "pruned_by": summary.pruned_by,
         "seconds_spent": summary.seconds_spent,
         "seconds_saved": _figure(summary.seconds_saved),
         "wrongly_pruned": {
-            **_figure(wrongly.share),
-            "exempt_would_have_ended": wrongly.would_have_ended,
-            "of_these_on_front": wrongly.on_front,
+            **_figure(false_prunes.share),
+            "exempt_would_have_ended": false_prunes.would_have_ended,
+            "of_these_on_front": false_prunes.on_front,
         },
         "exempt": summary.exempt,
     }
 
 
 def _figure(figure: Estimate | Unknown) -> dict[str, Any]:
-    """With the same keys whether it is known or not: of ``estimate`` and ``why``, one is null."""
+    """Return the same keys for known and unknown figures; either ``estimate`` or ``why`` is null."""
     if isinstance(figure, Unknown):
         return {"estimate": None, "low": None, "high": None, "why": figure.why}
     return {"estimate": figure.value, "low": figure.low, "high": figure.high, "why": None}
 
 
 def cost_model_facts(speeds: "CostModel", records: Sequence[TrialRecord], max_epochs: int) -> dict[str, Any]:
-    """Which speeds the study's predictions come from, and how well they held: measured ÷ predicted training seconds."""
+    """Return the source of the predicted speeds, and quantiles of measured ÷ predicted training seconds."""
     ratios = []
     for record in records:
         predicted, epochs = record.attributes.get("estimated_seconds"), float(record.attributes.get("epochs") or 0.0)
@@ -182,7 +181,7 @@ def cost_model_facts(speeds: "CostModel", records: Sequence[TrialRecord], max_ep
 
 
 def environment(device: str, seed: int) -> dict[str, Any]:
-    """What the figures depend on."""
+    """Return versions, device and seed, on which the results depend."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -193,9 +192,9 @@ def environment(device: str, seed: int) -> dict[str, Any]:
 
 
 def _history(records: Sequence[TrialRecord], skill: SkillThreshold) -> list[dict[str, Any]]:
-    """A row per finished trial: its state and values, the best score and the size of the front so far (:func:`reported_front`).
+    """Return a row per finished trial: state, values, best score so far and size of the front so far (:func:`reported_front`).
 
-    The key of the best score names the objective: ``best_accuracy``, ``best_mcc``, ``best_negative_log_loss``.
+    The key of the best score names the objective, such as ``best_accuracy`` or ``best_negative_log_loss``.
     """
     rows: list[dict[str, Any]] = []
     best: float | None = None

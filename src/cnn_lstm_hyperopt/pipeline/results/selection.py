@@ -1,4 +1,4 @@
-"""What choosing among all trials does, kept up to date while the study grows."""
+"""Selection bias of the trials, updated as the study grows."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,11 +14,11 @@ SelectionBias = tuple[TrialSeries, DeflatedSharpe | None]
 
 
 class SelectionTracker:
-    """Reads the trials' predictions on validation again when there are new ones.
+    """Estimates the selection bias from the trials' validation predictions; reads them again when there are new ones.
 
     Args:
-        settings: of the run.
-        dataset: of the study.
+        settings: settings of the run.
+        dataset: dataset of the study.
         warn: shows a warning.
     """
 
@@ -27,18 +27,18 @@ class SelectionTracker:
         self._series: tuple[int, TrialSeries | None] | None = None
 
     def knows(self, n_finished: int) -> bool:
-        """Whether nothing has to be read for so many finished trials."""
+        """Whether the predictions of this number of finished trials are loaded."""
         return self._series is not None and self._series[0] == n_finished
 
     def estimate(self, study: Study, confirmation: Mapping[str, Any] | None) -> SelectionBias | None:
-        """The probability of backtest overfitting, and the deflated Sharpe ratio of the trial that was chosen.
+        """Return the probability of backtest overfitting and the deflated Sharpe ratio of the selected trial.
 
         Args:
-            study: whose trials they are.
-            confirmation: of ``results.json``: its first candidate was chosen; else the first of the front.
+            study: the study.
+            confirmation: entry of ``results.json``; its first candidate is the selected trial, else the first of the front.
 
         Returns:
-            None before there are any predictions.
+            None: there are no predictions yet.
         """
         finished = {record.number for record in study.records() if record.finished}
         if self._series is None or len(finished) > self._series[0]:
@@ -60,7 +60,7 @@ class SelectionTracker:
         )
         if series is not None and series.missing:
             self._warn(
-                f"{VALIDATION}/ lacks the predictions of {counted(len(series.missing), 'trial')}, or they are damaged, so the"
-                f" probability of overfitting knows nothing of them: {', '.join(map(str, series.missing[:10]))}"
+                f"{VALIDATION}/: predictions of {counted(len(series.missing), 'trial')} are missing or damaged, so the"
+                f" probability of overfitting ignores these: {', '.join(map(str, series.missing[:10]))}"
             )
         return series

@@ -1,4 +1,4 @@
-"""``trials.csv``: a row for every trial."""
+"""``trials.csv``: one row per trial."""
 
 import csv
 import io
@@ -30,7 +30,7 @@ COLUMNS = (
     "would_have_ended_epoch",
     "would_have_ended_reason",
 )
-"""The first objective's column bears the name of what the study maximises."""
+"""Column names; that of the first objective is replaced by the name of the study's objective."""
 
 
 def trials_csv(
@@ -41,17 +41,14 @@ def trials_csv(
     train_share: float,
     estimated_memory: Callable[[Params], float] | None = None,
 ) -> str:
-    """The table as text.
+    """Return the table as text.
 
-    ``accuracy``, or the objective of another metric (``negative_log_loss``, say), is the trial's value, or what it would have
-    been where the trial ended. ``above_chance`` says of a completed trial whether it passed the skill threshold.
-    ``training_seconds`` are the objective, measured or estimated as the study has it, ``measured_seconds`` always the clock's;
-    ``projected_seconds`` is what all epochs would have taken, and ``projected_full_seconds`` the same on all training windows
-    instead of the ``train_share`` that trials use. ``memory_mb`` is the measured peak, or what ``estimated_memory`` says.
-
-    ``paused_seconds`` are those for which the process was stopped (Ctrl-Z) within training steps; no other column counts them.
-
-    ``would_have_ended_…`` say when and why the pruner would have ended a trial that is exempt from it.
+    ``accuracy`` (or the objective of another metric, such as ``negative_log_loss``) is the trial's value, or the value at its
+    early end. ``above_chance``: whether a completed trial beats the skill threshold. ``training_seconds``: the objective,
+    measured or estimated; ``measured_seconds``: always measured. ``projected_seconds``: predicted for all epochs;
+    ``projected_full_seconds``: also for all training windows instead of ``train_share``. ``memory_mb``: the measured peak, or
+    ``estimated_memory``. ``paused_seconds``: seconds stopped (Ctrl-Z) within training steps, in no other column.
+    ``would_have_ended_…``: when and why the pruner would have ended an exempt trial.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""Writes ``results.json`` and ``trials.csv``."""
+"""Writer of ``results.json`` and ``trials.csv``."""
 
 import contextlib
 from typing import Any
@@ -19,23 +19,23 @@ from cnn_lstm_hyperopt.run_dir.storage_errors import storage_faults
 from cnn_lstm_hyperopt.utils.atomic_io import write_json, write_text
 
 _NOT_ESTIMATED = {
-    "pbo": {"value": None, "why": "the run was interrupted before it was worked out; a run that goes on does that"},
+    "pbo": {"value": None, "why": "the run was interrupted before the estimate; a resumed run computes it"},
     "deflated_sharpe": None,
 }
 
 
 def selection_is_due(session: Session) -> bool:
-    """Whether the selection bias is known already, or there is time to estimate it."""
+    """Whether the selection bias is known, or there is time to estimate it."""
     return not session.interrupted or session.selection.knows(session.study.n_finished())
 
 
 def selection_bias(session: Session) -> SelectionBias | None:
-    """What choosing among all trials does; None before there are any."""
+    """Return the selection bias of the trials; None: there are no predictions yet."""
     return session.selection.estimate(session.study, session.final.get("confirmation"))
 
 
 def write_results(session: Session) -> dict[str, Any]:
-    """Writes ``results.json`` and ``trials.csv``; returns the results.
+    """Write ``results.json`` and ``trials.csv``; return the results.
 
     Raises:
         StorageFailedError: they can't be written.
@@ -57,7 +57,7 @@ def write_results(session: Session) -> dict[str, Any]:
     study.storage.back_up()
     if session.final_over:
         delete_final_phase_state(save_dir, study.storage)
-    with contextlib.suppress(OSError):  # there is something to go on with in it
+    with contextlib.suppress(OSError):  # it holds checkpoints of interrupted trials
         (save_dir / CHECKPOINTS).rmdir()
     return results
 
