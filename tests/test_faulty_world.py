@@ -176,7 +176,7 @@ def test_a_full_disk_ends_the_run_in_one_line_and_nothing_is_lost(
     line = err.strip().splitlines()[-1]
     assert line.startswith(f"Error: {save_dir}")
     assert line.endswith(
-        "can't be written: the disk is full; what was finished is kept. Remedy: free some space, then go on with:"
+        "can't be written: the disk is full; finished trials are kept. Remedy: free some space, then resume:"
         f" {resume_command(save_dir)} (in Python: resume=True)"
     )
     filler.unlink()
@@ -213,8 +213,8 @@ def test_a_limit_of_file_sizes_ends_the_run_in_one_line_and_nothing_is_lost(
     code, _, err = ended(process)
     assert code == 1
     assert err.strip().splitlines()[-1] == (
-        f"Error: {save_dir / 'study.db'} can't be written: the disk or a limit does not let it; what was finished is kept."
-        " Remedy: look after the disk and its limits (quota, ulimit -f), then go on with:"
+        f"Error: {save_dir / 'study.db'} can't be written: the disk or a limit prevents it; finished trials are kept."
+        " Remedy: check the disk and its limits (quota, ulimit -f), then resume:"
         f" {resume_command(save_dir)} (in Python: resume=True)"
     )
     before = finished_in(save_dir)
@@ -239,7 +239,7 @@ def test_a_log_that_can_not_be_written_says_so_once(tmp_path: Path, capsys: pyte
         (errno.ENOSPC, "the disk is full", "free some space"),
         (errno.EDQUOT, "the disk quota is used up", "free some space"),
         (errno.EROFS, "the file system is read-only", "make it writable"),
-        (errno.EACCES, "that is not allowed", "make it writable"),
+        (errno.EACCES, "permission denied", "make it writable"),
         (errno.EFBIG, "a file has reached the largest size that is allowed", "raise the limit (ulimit -f)"),
     ],
 )
@@ -248,8 +248,8 @@ def test_what_can_not_be_written_is_told_with_the_cure(tmp_path: Path, code: int
     with pytest.raises(StorageFailedError) as caught, storage_faults(tmp_path):
         raise OSError(code, os.strerror(code), str(file))
     assert str(caught.value) == (
-        f"{tmp_path / 'validation' / 'trial_00003.parquet'} can't be written: {problem}; what was finished is kept. Remedy:"
-        f" {cure}, then go on with: cnn-lstm-hyperopt resume --save-dir {tmp_path} (in Python: resume=True)"
+        f"{tmp_path / 'validation' / 'trial_00003.parquet'} can't be written: {problem}; finished trials are kept. Remedy:"
+        f" {cure}, then resume: cnn-lstm-hyperopt resume --save-dir {tmp_path} (in Python: resume=True)"
     )
 
 
@@ -526,8 +526,8 @@ def test_a_locked_study_ends_the_run_after_half_a_minute_and_nothing_is_lost(
         other.execute("ROLLBACK")
     assert code == 1
     assert err.strip().splitlines()[-1] == (
-        f"Error: {save_dir / 'study.db'} can't be written: another program held it locked for 30 s; what was finished is kept."
-        " Remedy: close what has it open (a shell of SQLite, a copy in progress), then go on with:"
+        f"Error: {save_dir / 'study.db'} can't be written: another program held its lock for 30 s; finished trials are kept."
+        " Remedy: close the program that has it open (an SQLite shell, a copy in progress), then resume:"
         f" {resume_command(save_dir)} (in Python: resume=True)"
     )
     resumed(start_cli, save_dir, before)
@@ -547,8 +547,8 @@ def test_a_damaged_study_is_refused_by_every_command_and_its_copy_takes_its_plac
     for command in ("status", "resume", "narrow"):
         code, _, err = ended(start_cli(command, "--save-dir", save_dir))
         assert code == 2
-        assert err.startswith(f"Error: {study} can't be opened as a study, it is damaged or none (")
-        assert "study.backup.db beside it holds 3 finished trials; put it in its place with: cd" in err
+        assert err.startswith(f"Error: {study} can't be opened as a study: it is damaged or not a study (")
+        assert "study.backup.db beside it holds 3 finished trials; restore it with: cd" in err
         assert err.count("\n") == 1
     put_in_place = err.split("with: ")[1].split(", then go on")[0]
     subprocess.run(["sh", "-c", put_in_place], check=True)
@@ -587,8 +587,8 @@ def test_a_directory_that_is_moved_away_ends_the_run_and_goes_on_when_it_is_back
         err.strip()
         .splitlines()[-1]
         .startswith(
-            f"Error: {save_dir / 'study.db'} was removed, moved or replaced while the run was at work, so nothing more can be"
-            f" stored. Put it back in its place and go on with: {resume_command(save_dir)}"
+            f"Error: {save_dir / 'study.db'} was removed, moved or replaced during the run, so nothing more can be stored."
+            f" Put it back, then resume: {resume_command(save_dir)}"
         )
     )
     before = finished_in(away)

@@ -297,9 +297,7 @@ def test_a_damaged_study_names_its_copy_and_how_to_put_it_in_place(make_study, t
     storage.back_up()
     storage.close()
     (tmp_path / "study.db").write_bytes((tmp_path / "study.db").read_bytes()[:20_000])
-    with pytest.raises(
-        SaveDirError, match=r"holds 2 finished trials; put it in its place with: cd .* && cp study"
-    ) as told:
+    with pytest.raises(SaveDirError, match=r"holds 2 finished trials; restore it with: cd .* && cp study") as told:
         status_lines(tmp_path)
     command = str(told.value).split("with: ")[1].split(", then")[0]
     subprocess.run(["sh", "-c", command], check=True)

@@ -13,19 +13,19 @@ from cnn_lstm_hyperopt.errors import StorageFailedError
 from cnn_lstm_hyperopt.run_dir.paths import STUDY_FILE, resume_command
 from cnn_lstm_hyperopt.utils.atomic_io import whole_path
 
-FULL = ("the disk is full", "free some space")
-READ_ONLY = ("the file system is read-only", "make it writable")
-FAILING = ("the disk or a limit does not let it", "look after the disk and its limits (quota, ulimit -f)")
+FULL = ("the disk is full", "free some space", "disk-full")
+READ_ONLY = ("the file system is read-only", "make it writable", "read-only")
+FAILING = ("the disk or a limit prevents it", "check the disk and its limits (quota, ulimit -f)", "disk-failing")
 _FAULTS = {
     errno.ENOSPC: FULL,
-    errno.EDQUOT: ("the disk quota is used up", "free some space"),
-    errno.EFBIG: ("a file has reached the largest size that is allowed", "raise the limit (ulimit -f)"),
+    errno.EDQUOT: ("the disk quota is used up", "free some space", "disk-quota"),
+    errno.EFBIG: ("a file has reached the size limit", "raise the limit (ulimit -f)", "file-size-limit"),
     errno.EROFS: READ_ONLY,
-    errno.EACCES: ("that is not allowed", "make it writable"),
-    errno.EPERM: ("that is not allowed", "make it writable"),
+    errno.EACCES: ("permission denied", "make it writable", "not-permitted"),
+    errno.EPERM: ("permission denied", "make it writable", "not-permitted"),
     errno.EIO: FAILING,
 }
-"""What is wrong and what helps, by the number of the system's error."""
+"""Problem, remedy and error code, by system error number."""
 
 
 _LITTLE = 2**16
@@ -37,19 +37,21 @@ def disk_is_full(folder: Path) -> bool:
     return shutil.disk_usage(folder).free < _LITTLE
 
 
-def cant_write(path: Path, save_dir: Path, problem: str, cure: str) -> StorageFailedError:
-    """The error of a run that can't store anything more."""
+def cant_write(path: Path, save_dir: Path, problem: str, remedy: str, code: str) -> StorageFailedError:
+    """Return the error of a run that can't store anything more."""
     return StorageFailedError(
-        f"{path} can't be written: {problem}; what was finished is kept. Remedy: {cure}, then go on with:"
-        f" {resume_command(save_dir)} (in Python: resume=True)"
+        f"{path} can't be written: {problem}; finished trials are kept. Remedy: {remedy}, then resume:"
+        f" {resume_command(save_dir)} (in Python: resume=True)",
+        code=code,
     )
 
 
 def gone(path: Path) -> StorageFailedError:
-    """The error of a run whose file or directory was taken away."""
+    """Return the error of a run whose file or directory was removed."""
     return StorageFailedError(
-        f"{path} was removed, moved or replaced while the run was at work, so nothing more can be stored. Put it back in its"
-        f" place and go on with: {resume_command(path.parent)} (in Python: resume=True); without it, begin again"
+        f"{path} was removed, moved or replaced during the run, so nothing more can be stored. Put it back, then resume:"
+        f" {resume_command(path.parent)} (in Python: resume=True). Without it, start a new study",
+        code="study-gone",
     )
 
 

@@ -51,6 +51,8 @@ def with_fixed(space: SearchSpace, searched: Params) -> dict[str, Scalar]:
         else:
             raise ConfigError(
                 f"search_space.{name} is searched, but a trial of this study has no value for it: the study was made with"
-                " another search space; undo the change of search_space in config.yaml"
+                " another search space; undo the change of search_space in config.yaml",
+                field=f"search_space.{name}",
+                code="other-search-space",
             )
     return params

@@ -18,7 +18,7 @@ from cnn_lstm_hyperopt.config import (
     load_settings,
 )
 from cnn_lstm_hyperopt.config.schema.base import as_path
-from cnn_lstm_hyperopt.errors import ConfigError, RunError, SaveDirError
+from cnn_lstm_hyperopt.errors import ConfigError, RunError
 from cnn_lstm_hyperopt.pareto import non_dominated_ranks
 from cnn_lstm_hyperopt.run_dir.paths import (
     CONFIG_FILE,
@@ -63,8 +63,9 @@ def good_trials(records: Sequence[TrialRecord], skill: SkillThreshold, more: str
     if len(skilled) < MIN_GOOD:
         counted = "1 trial has" if len(skilled) == 1 else f"{len(skilled)} trials have"
         raise RunError(
-            f"{counted} learnt more than {skill.to_beat}, but {MIN_GOOD} are needed to narrow the space; run more trials first:"
-            f" {more}"
+            f"{counted} a score better than {skill.to_beat}, but {MIN_GOOD} are needed to narrow the space; run more"
+            f" trials first: {more}",
+            code="too-few-good-trials",
         )
     ranks = non_dominated_ranks([(-v.score, v.seconds, v.size_mb) for _, v in skilled])
     wanted = max(MIN_GOOD, math.ceil(GOOD_SHARE * len(skilled)))
@@ -209,7 +210,8 @@ def narrow_study(save_dir: Path, output: Path) -> Narrowed:
     output = _checked(save_dir, output)
     storage = StudyStorage(save_dir / STUDY_FILE)
     try:
-        records, skill, outside = storage.records(), _skill_threshold(storage, save_dir), storage.news()
+        skill = SkillThreshold.from_stored(storage.attribute("skill_gate"), save_dir / STUDY_FILE)
+        records, outside = storage.records(), storage.news()
     finally:
         storage.close()
     settings = load_settings(save_dir / CONFIG_FILE, environment={})
@@ -230,17 +232,6 @@ def _more_trials(save_dir: Path, settings: Settings) -> str:
     return f"{resume_command(save_dir)} --n-trials N"
 
 
-def _skill_threshold(storage: StudyStorage, save_dir: Path) -> SkillThreshold:
-    try:
-        skill = SkillThreshold(**storage.attribute("skill_gate"))
-        _ = skill.passes(0.0), skill.score_range  # of a known metric, with numbers
-    except (TypeError, ValueError, LookupError) as error:
-        raise SaveDirError(
-            f"{save_dir / STUDY_FILE} is damaged: its skill_gate tells no score to beat; name another study"
-        ) from error
-    return skill
-
-
 def _beside(save_dir: Path) -> Path:
     """A directory of its own for the narrowed study; that of ``.`` has no name before it is resolved."""
     named = save_dir if save_dir.name not in ("", "..") else save_dir.resolve()
@@ -252,7 +243,7 @@ def _checked(save_dir: Path, output: Path) -> Path:
     try:
         place: Path = as_path(output, "file")
     except ValueError as fault:
-        raise ConfigError(f"--output {fault}") from fault
+        raise _wrong_output(str(fault), "invalid-path") from fault
     try:
         _require_free(save_dir.resolve(), place)
     except (OSError, RuntimeError) as error:  # RuntimeError: links that lead to each other
@@ -264,31 +255,42 @@ def _require_free(save_dir: Path, output: Path) -> None:
     """That nothing is lost if a file is written there: new ones are free, and what was narrowed before."""
     name = printable(str(output))
     if output.is_dir():
-        raise ConfigError(f"--output {name} is a directory; name a file in it, such as {output / 'narrowed.yaml'}")
+        raise _wrong_output(
+            f"{name} is a directory; name a file in it, such as {output / 'narrowed.yaml'}", "output-is-directory"
+        )
     if output.parent.exists() and not output.parent.is_dir():
-        raise ConfigError(f"--output {name} can't be written: {output.parent} is a file; name a directory")
+        raise _wrong_output(f"{name} can't be written: {output.parent} is a file; name a directory", "parent-is-file")
     folder = output.parent.resolve()
     if folder == save_dir and output.name in OWN_FILES:
-        raise ConfigError(f"--output {name} is a file of the study itself; name another, such as narrowed.yaml")
+        raise _wrong_output(
+            f"{name} is a file of the study; name another, such as narrowed.yaml", "output-is-study-file"
+        )
     if folder.is_relative_to(save_dir) and (folder != save_dir or output.suffix != ".yaml"):
-        raise ConfigError(
-            f"--output {name} lies among the study's own files; name a new .yaml file, such as {save_dir / 'narrowed.yaml'}"
+        raise _wrong_output(
+            f"{name} is among the study's own files; name a new .yaml file, such as {save_dir / 'narrowed.yaml'}",
+            "output-among-study-files",
         )
     try:
         mode = output.lstat().st_mode
     except FileNotFoundError:
         return
     if not stat.S_ISREG(mode):
-        kind = "a link" if stat.S_ISLNK(mode) else "no file, but a pipe or a device"
-        raise ConfigError(f"--output {name} is {kind}; name a file that is not there yet, such as narrowed.yaml")
+        kind = "a link" if stat.S_ISLNK(mode) else "a pipe or a device"
+        raise _wrong_output(f"{name} is {kind}; name a new file, such as narrowed.yaml", "output-not-regular")
     with output.open("rb") as file:
         if file.read(len(HEAD)) != HEAD.encode():
-            raise ConfigError(
-                f"--output {name} is there and was not written by narrow, so it is not replaced; name another file,"
-                " or remove it"
+            raise _wrong_output(
+                f"{name} exists and was not written by narrow, so it is not replaced; name another file or remove it",
+                "output-exists",
             )
 
 
 def _not_written(output: Path, error: Exception) -> ConfigError:
     reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-    return ConfigError(f"--output {printable(str(output))} can't be written: {reason}; name another place")
+    return _wrong_output(
+        f"{printable(str(output))} can't be written: {reason}; name another place", "output-not-writable"
+    )
+
+
+def _wrong_output(text: str, code: str) -> ConfigError:
+    return ConfigError(f"--output {text}", field="--output", code=code)

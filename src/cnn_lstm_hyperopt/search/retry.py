@@ -47,4 +47,5 @@ class Failures:
     def check(self) -> None:
         """Raises StudyFailedError after ten."""
         if self._in_a_row >= MAX_FAILURES_IN_A_ROW:
-            raise StudyFailedError(f"{MAX_FAILURES_IN_A_ROW} trials failed in a row, the last with: {self._last}")
+            text = f"{MAX_FAILURES_IN_A_ROW} trials failed in a row, the last with: {self._last}"
+            raise StudyFailedError(text, code="failures-in-a-row")

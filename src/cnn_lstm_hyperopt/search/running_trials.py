@@ -137,5 +137,5 @@ def numbered(records: Sequence[TrialRecord], number: int) -> TrialRecord:
     """Raises TrialChangedError: another program changed it, so that it is in no record any more."""
     found = next((record for record in reversed(records) if record.number == number), None)
     if found is None:
-        raise TrialChangedError(f"another program changed trial {number}")
+        raise TrialChangedError(f"another program changed trial {number}", code="trial-not-found")
     return found

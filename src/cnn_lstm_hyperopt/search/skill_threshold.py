@@ -3,10 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cnn_lstm_hyperopt.errors import SaveDirError
 from cnn_lstm_hyperopt.metrics import METRICS
 
 Labels = NDArray[np.int64]
@@ -65,6 +68,21 @@ class SkillThreshold:
         chance, error = no_skill(metric, folds, overlap * repeats)
         fixed = error if METRICS[metric].fixed_error else None
         return cls(chance, max(1, round(alike / repeats)), overlap, metric, fixed)
+
+    @classmethod
+    def from_stored(cls, stored: Any, path: Path) -> "SkillThreshold":
+        """Read the study attribute ``skill_gate``.
+
+        Raises:
+            SaveDirError: it is not a skill threshold.
+        """
+        try:
+            skill = cls(**stored)
+            _ = skill.passes(0.0), skill.score_range  # fails unless the metric is known and the fields are numbers
+        except (TypeError, ValueError, LookupError) as error:
+            text = f"{path} is damaged: its attribute skill_gate is not a skill threshold; choose another --save-dir"
+            raise SaveDirError(text, field="skill_gate", code="no-skill-threshold") from error
+        return skill
 
     @property
     def n_effective(self) -> float:

@@ -1,4 +1,4 @@
-"""The study's storage: Optuna's SQLite schema, written in few transactions, readable by every Optuna tool."""
+"""Storage of a study in Optuna's SQLite schema, which every Optuna tool can read."""
 
 import contextlib
 import functools
@@ -45,9 +45,9 @@ from cnn_lstm_hyperopt.search.trial import OPTUNA_STATES, Point, State, TrialRec
 from cnn_lstm_hyperopt.search.trial_seals import DISCARDED, KEY, MARK, SEAL, Seals, unless_changed
 
 ENDINGS = ("reason", "cut_off_by", "given_up", "diverged", "memory_saving")
-"""Attributes with which only some trials end."""
+"""Attributes that only some ended trials have."""
 CONSTRAINTS = "constraints"
-"""System attribute of a trial, by Optuna's name: numbers above 0 are of constraints that it breaks."""
+"""Optuna's system attribute of a trial: each number above 0 is a violated constraint."""
 
 
 P = ParamSpec("P")
@@ -55,7 +55,7 @@ R = TypeVar("R")
 
 
 def _guarded(method: Callable[Concatenate["StudyStorage", P], R]) -> Callable[Concatenate["StudyStorage", P], R]:
-    """Translate errors of storing and reading into messages that say what the user can do.
+    """Translate storage errors into actionable messages.
 
     Raises:
         StorageFailedError: nothing more can be stored.
@@ -77,12 +77,12 @@ def _guarded(method: Callable[Concatenate["StudyStorage", P], R]) -> Callable[Co
 class StudyStorage:
     """One study in one SQLite file.
 
-    Epochs' records go into trial attributes: ``Trial.report`` raises in a study of several objectives, and intermediate values
-    written behind its back break Optuna's TPE.
+    Learning curves are stored as trial attributes, since ``Trial.report`` raises in a study of several objectives, and
+    intermediate values break Optuna's TPE.
 
     Attributes:
-        marks_trials: whether trials have marks; those of an earlier version are known by their attributes.
-        news: returns sentences about trials that other programs added or changed, each trial once.
+        marks_trials: whether trials have marks; trials of earlier versions are recognised by their attributes.
+        news: returns sentences about trials that other programs added or changed; each trial is named once.
     """
 
     def __init__(
@@ -93,20 +93,22 @@ class StudyStorage:
         metric: str = "accuracy",
         attributes: Mapping[str, Any] | None = None,
     ) -> None:
-        """Opens the file's only study, or makes one.
+        """Open the file's only study, or create one.
 
         Args:
             path: of the SQLite file.
-            create: name of the study to be made; None: the file must hold one.
-            metric: that a new study maximises; its objectives are named by it.
-            attributes: that a new study is made with.
+            create: name of the new study; None: the file must hold a study.
+            metric: that a new study maximises.
+            attributes: of a new study.
 
         Raises:
-            SaveDirError: there is no file, it is damaged, it can't be read as a study of this program, or it holds several.
-            StorageFailedError: the disk is full, or another program holds the file locked.
+            SaveDirError: the file is missing, damaged, not a study of this program, or holds several studies.
+            StorageFailedError: the disk is full, or another program locks the file.
         """
         if create is None and not path.is_file():
-            raise SaveDirError(f"{path} does not exist, so there is no study to resume; {instead(path)}")
+            raise SaveDirError(
+                f"{path} does not exist, so there is no study to resume; {instead(path)}", code="no-study"
+            )
         self._rdb: RDBStorage | None = None
         self.path: Path | None = path
         try:
@@ -118,7 +120,8 @@ class StudyStorage:
             with quiet_optuna():
                 names = optuna.get_all_study_names(storage)
                 if len(names) != 1:
-                    raise SaveDirError(f"{path} must hold exactly one study, but holds {len(names)}")
+                    text = f"{path} must hold exactly one study, but holds {len(names)}"
+                    raise SaveDirError(text, code="not-one-study")
                 self.study = optuna.load_study(study_name=names[0], storage=storage)
             self._attach(storage)
             require_unchanged(
@@ -128,13 +131,13 @@ class StudyStorage:
         except HyperoptError:
             self.close()
             raise
-        except Exception as error:  # of a damaged file Optuna may say anything
+        except Exception as error:  # a damaged file can cause any error in Optuna
             self.close()
             raise not_opened(path, error) from error
 
     @classmethod
     def in_memory(cls, name: str, metric: str = "accuracy") -> "StudyStorage":
-        """A study that lives as long as this object, in this process."""
+        """Create a study in memory, for tests and simulations."""
         storage, memory = cls.__new__(cls), InMemoryStorage()
         storage._rdb = storage.path = None
         with quiet_optuna():
@@ -156,43 +159,43 @@ class StudyStorage:
         self.marks_trials, self.news = self._seals.keyed, self._trials.news
 
     def _require_same_file(self) -> None:
-        """SQLite goes on writing into a file that was removed, and nobody would ever see it again."""
+        """Raise StorageFailedError if the file was removed or replaced; SQLite would write to the removed file."""
         if self.path is not None and identity(self.path) != self._identity:
             raise gone(self.path)
 
     @_guarded
     def back_up(self) -> None:
-        """Copies the study as it is now to ``study.backup.db``; run.log says if there was no room for it."""
+        """Copy the study to ``study.backup.db``; log a warning if that fails."""
         if self.path is not None:
             back_up(self.path, _require_sealed)
 
     @_guarded
     def fold_log(self) -> None:
-        """Folds the write-ahead log into the file, so that ``study.db`` alone is the whole study."""
+        """Fold the write-ahead log into the file, so that ``study.db`` alone is complete."""
         if self._rdb is not None:
             fold_log(self._rdb)
 
     def close(self) -> None:
-        """Lets go of the file; SQLite folds the log when its last user does."""
+        """Close the file; SQLite folds the log when its last user closes it."""
         if self._rdb is not None:
             self._rdb.remove_session()
             self._rdb.engine.dispose()
 
     @_guarded
     def attribute(self, name: str) -> Any:
-        """An attribute of the study, None if it was never set."""
+        """Return an attribute of the study, or None."""
         return self._storage.get_study_user_attrs(self._study_id).get(name)
 
     @_guarded
     def set_attribute(self, name: str, value: Any) -> None:
-        """Stores a JSON value with the study."""
+        """Store a JSON value with the study."""
         self._storage.set_study_user_attr(self._study_id, name, value)
 
     @_guarded
     def start(
         self, params: Params, distributions: Mapping[str, BaseDistribution], attributes: Mapping[str, Any]
     ) -> tuple[int, int]:
-        """Inserts a RUNNING trial in one transaction; returns (storage's id, number)."""
+        """Insert a RUNNING trial in one transaction; return its storage id and number."""
         stored: dict[str, Any] = json.loads(json.dumps(dict(attributes)))
         mark = self._seals.mark(params, distributions, stored)
         template = running_trial(params, distributions, stored, {MARK: mark} if mark else {})
@@ -201,12 +204,12 @@ class StudyStorage:
         return trial_id, self._storage.get_trial_number_from_id(trial_id)
 
     def record_curve(self, trial_id: int, curve: tuple[Point, ...]) -> None:
-        """Stores the epochs seen so far."""
+        """Store the learning curve of a running trial."""
         self.note(trial_id, "curve", [list(point) for point in curve])
 
     @_guarded
     def note(self, trial_id: int, name: str, value: Any) -> None:
-        """Stores a JSON value with a trial."""
+        """Store a JSON value with a trial."""
         value = json.loads(json.dumps(value))
         with unless_changed():
             self._storage.set_trial_user_attr(trial_id, name, value)
@@ -223,20 +226,20 @@ class StudyStorage:
         *,
         shortfall: float | None = None,
     ) -> None:
-        """Stores what the trial ended with; its state last, so that a finished trial is whole.
+        """Store the end of a trial; the state is written last, so that an ended trial is complete.
 
-        Where a process ended within this before, and the trial went on, what it was to end with then is taken back.
+        If an earlier call was interrupted, the attributes that it stored are cleared.
 
         Args:
-            trial_id: of the storage.
-            state: that it ends in.
+            trial_id: storage id.
+            state: final state.
             values: of a COMPLETE trial.
-            attributes: stored with it.
-            shortfall: how far its score is from having learnt anything. Above 0 it breaks a constraint, for whoever reads the
-                study with Optuna: its front, and the dashboard's, are ours.
+            attributes: stored with the trial.
+            shortfall: distance of the score to the skill threshold. Optuna and its dashboard treat a value above 0 as a violated
+                constraint, so that their front equals ours.
 
         Raises:
-            TrialChangedError: another program ended, edited or removed it.
+            TrialChangedError: another program ended, edited or removed the trial.
         """
         with unless_changed():
             if shortfall is not None:
@@ -244,10 +247,10 @@ class StudyStorage:
             for name, value in attributes.items():
                 self.note(trial_id, name, value)
             trial = self._storage.get_trial(trial_id)
-            taken_back = [name for name in ENDINGS if name not in attributes and trial.user_attrs.get(name) is not None]
-            if taken_back:
-                for name in taken_back:
-                    self.note(trial_id, name, None)
+            stale = [name for name in ENDINGS if name not in attributes and trial.user_attrs.get(name) is not None]
+            for name in stale:
+                self.note(trial_id, name, None)
+            if stale:
                 trial = self._storage.get_trial(trial_id)
             stored = self._stored.get(trial_id)
             self._seals.require_as_stored(trial, stored)
@@ -259,7 +262,7 @@ class StudyStorage:
 
     @_guarded
     def discard(self, trial_id: int, why: str) -> None:
-        """Ends a trial that another program changed as FAIL, without a seal: it is in no record from now on."""
+        """End a trial that another program changed as FAIL, without a seal; no record includes it."""
         self._stored.pop(trial_id, None)
         with contextlib.suppress(TrialChangedError), unless_changed():  # it has ended or is gone
             self._storage.set_trial_system_attr(trial_id, DISCARDED, why)
@@ -267,32 +270,32 @@ class StudyStorage:
 
     @_guarded
     def write_notes(self, notes: Mapping[int | None, str]) -> None:
-        """See :func:`.dashboard.write_notes`."""
+        """Write notes for optuna-dashboard; see :func:`.dashboard.write_notes`."""
         write_notes(self._storage, self._study_id, notes)
 
     @_guarded
     def n_begun(self) -> int:
-        """Number of trials that this program began. Numbers of trials can be higher: other programs may add trials."""
+        """Return the number of trials that this program started; other programs may add more."""
         return self._trials.n_begun()
 
     @property
     def skipped(self) -> dict[int, str]:
-        """State of each trial that another program added, and what was done to ours that are not used any more, by number."""
+        """State of each foreign trial, and the change of each discarded trial, by number."""
         return {**self._trials.foreign, **self._trials.changed}
 
     @_guarded
     def records(self) -> list[TrialRecord]:
-        """All trials in order of number; ended ones are read once."""
+        """Return all trials in order of number; ended trials are read once."""
         return self._trials.records()
 
     @_guarded
     def times(self) -> dict[int, tuple[datetime | None, datetime | None]]:
-        """When each trial began and ended, by the local clock as it was stored."""
+        """Return start and end of each trial in local time, by number."""
         return self._trials.times()
 
     @_guarded
     def pause(self, trial_id: int) -> None:
-        """A RUNNING trial is WAITING to be gone on with."""
+        """Set a RUNNING trial to WAITING, to be resumed."""
         with unless_changed():
             if self._storage.get_trial(trial_id).user_attrs.get("worker") is not None:
                 self.note(trial_id, "worker", None)
@@ -301,9 +304,9 @@ class StudyStorage:
 
     @_guarded
     def claim(self, number: int, *, worker: int | None = None) -> int:
-        """A WAITING trial is RUNNING (in a worker) from now on; returns the storage's id.
+        """Set a WAITING trial to RUNNING (in a worker); return its storage id.
 
-        It may be RUNNING already: ``study.ask()`` of another program takes any WAITING trial.
+        It may already be RUNNING: ``study.ask()`` of another program takes any WAITING trial.
         """
         with unless_changed():
             trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
@@ -316,7 +319,7 @@ class StudyStorage:
 
     @_guarded
     def unfinished(self, *states: TrialState) -> list[tuple[int, FrozenTrial]]:
-        """Ours among the trials of these states, with the storage's ids; those that another program changed are discarded."""
+        """Return this program's trials in these states with their storage ids; discard the trials that others changed."""
         ours = []
         for trial, changed in self._trials.of_states(*states):
             if changed is None:
@@ -327,11 +330,11 @@ class StudyStorage:
 
 
 def _require_sealed(copy: Path) -> None:
-    """Opens a copy of a study, so that one with changed trials does not take the place of a better one.
+    """Open a copy of a study, so that a damaged copy never replaces a good one.
 
     Raises:
-        DamagedError: trials are not what was stored.
-        OSError: it can't be opened for another reason.
+        DamagedError: trials were changed.
+        OSError: the copy can't be opened for another reason.
     """
     try:
         StudyStorage(copy).close()

@@ -1,4 +1,4 @@
-"""Whether a study's SQLite file is whole, what is wrong when it can't be used, and a copy of it for the day it is damaged."""
+"""Integrity checks, error messages and backups of a study's SQLite file."""
 
 import contextlib
 import json
@@ -21,12 +21,13 @@ from cnn_lstm_hyperopt.utils.atomic_io import new_part
 log = logging.getLogger(__name__)
 
 BUSY_SECONDS = 30.0
-"""How long a writer waits for another one."""
+"""Maximum wait for another writer."""
 _PAGES = 10_000
-"""That are copied at once: 40 MB."""
+"""Pages copied per step (40 MB)."""
 _LOCKED = (
-    f"another program held it locked for {BUSY_SECONDS:g} s",
-    "close what has it open (a shell of SQLite, a copy in progress)",
+    f"another program held its lock for {BUSY_SECONDS:g} s",
+    "close the program that has it open (an SQLite shell, a copy in progress)",
+    "study-locked",
 )
 _PROBLEMS = {
     sqlite3.SQLITE_FULL: FULL,
@@ -34,12 +35,12 @@ _PROBLEMS = {
     sqlite3.SQLITE_BUSY: _LOCKED,
     sqlite3.SQLITE_LOCKED: _LOCKED,
 }
-"""What is wrong and what helps, by SQLite's code."""
+"""Problem, remedy and error code, by SQLite's code."""
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 class DamagedError(Exception):
-    """A study's file does not hold what was written."""
+    """The content of a study's file differs from what was written."""
 
 
 FAULTS = (
@@ -49,21 +50,21 @@ FAULTS = (
     OSError,
     DamagedError,
 )
-"""What storing and reading may end with that is no fault of this program."""
+"""Errors of reading and writing that are not bugs of this program."""
 
 
 def require_study(path: Path, formats: Collection[Any], made_by: str) -> None:
-    """Check, without touching the file, that it is whole and holds one study of this program.
+    """Check, without changing the file, that it is intact and holds one study of this program.
 
     Args:
         path: of the file.
-        formats: values that the study's attribute ``format`` may have.
-        made_by: end of the refusal of another value.
+        formats: allowed values of the study's attribute ``format``.
+        made_by: end of the message for another value.
 
     Raises:
-        DamagedError: its pages, rows and indices do not fit together.
-        SaveDirError: another program made it, or another version of this one.
-        sqlite3.Error: it can't be read.
+        DamagedError: pages, rows and indices are inconsistent.
+        SaveDirError: another program or another version of this one made it.
+        sqlite3.Error: the file can't be read.
     """
     _require_ours(path, formats, made_by)
     with contextlib.closing(_connect(path)) as connection:
@@ -71,10 +72,10 @@ def require_study(path: Path, formats: Collection[Any], made_by: str) -> None:
 
 
 def _require_ours(path: Path, formats: Collection[Any], made_by: str) -> None:
-    """Refuse a file of another program before SQLite makes ``-wal`` and ``-shm`` beside it.
+    """Reject a file of another program before SQLite creates ``-wal`` and ``-shm`` beside it.
 
-    ``immutable`` makes no file and takes no lock, but may see a page that is being written. Where both files are there already, a
-    program may be writing, so SQLite reads the file once more with its log before it is refused.
+    ``immutable`` creates no file and takes no lock, but may see a partly written page. If both files exist, a program may be
+    writing, so SQLite reads the file again with its log before it is rejected.
     """
     in_use = all(path.with_name(f"{path.name}{end}").is_file() for end in ("-wal", "-shm"))
     for immutable in (True, False) if in_use else (True,):
@@ -84,7 +85,7 @@ def _require_ours(path: Path, formats: Collection[Any], made_by: str) -> None:
             except (SaveDirError, DamagedError, sqlite3.Error):
                 if immutable and in_use:
                     continue
-                _require_whole(connection)  # that it is damaged is the better reason
+                _require_whole(connection)  # damage is the better explanation
                 raise
             return
 
@@ -92,10 +93,10 @@ def _require_ours(path: Path, formats: Collection[Any], made_by: str) -> None:
 def _require_one_study(connection: sqlite3.Connection, path: Path, formats: Collection[Any], made_by: str) -> None:
     tables = "SELECT count(*) FROM sqlite_master WHERE name IN ('studies', 'study_user_attributes')"
     if connection.execute(tables).fetchone()[0] != 2:
-        raise SaveDirError(f"{path} holds no study; {remedy(path)}")
+        raise SaveDirError(f"{path} holds no study; {remedy(path)}", code="not-a-study")
     names = [name for (name,) in connection.execute("SELECT study_name FROM studies")]
     if len(names) != 1:
-        raise SaveDirError(f"{path} must hold exactly one study, but holds {len(names)}")
+        raise SaveDirError(f"{path} must hold exactly one study, but holds {len(names)}", code="not-one-study")
     query = "SELECT value_json FROM study_user_attributes WHERE key = 'format'"
     found = connection.execute(query).fetchone()
     try:
@@ -105,19 +106,20 @@ def _require_one_study(connection: sqlite3.Connection, path: Path, formats: Coll
     if made_with not in formats:
         raise SaveDirError(
             f"{path} holds the study {names[0]}, which this version of cnn-lstm-hyperopt did not make (format {made_with},"
-            f" {made_by}); choose another --save-dir"
+            f" {made_by}); choose another --save-dir",
+            code="other-format",
         )
 
 
 def back_up(path: Path, check: Callable[[Path], None] = lambda copy: None) -> None:
-    """Copies the study as it is now to ``study.backup.db``; a log says if that can't be done.
+    """Copy the study to ``study.backup.db``; log a warning if that fails.
 
     Args:
         path: of the study.
-        check: raises DamagedError when the trials in a copy are not what was stored.
+        check: raises DamagedError if the trials in the copy were changed.
 
     Raises:
-        DamagedError: what would be copied is damaged; the earlier copy stays.
+        DamagedError: the study is damaged; the earlier copy is kept.
     """
     target = path.with_name(BACKUP_FILE)
     beside: Path | None = None
@@ -128,7 +130,7 @@ def back_up(path: Path, check: Callable[[Path], None] = lambda copy: None) -> No
             _require_whole(copy)
         check(beside)
         with contextlib.closing(sqlite3.connect(beside)) as copy:
-            copy.execute("PRAGMA journal_mode=DELETE")  # one file alone
+            copy.execute("PRAGMA journal_mode=DELETE")  # a single file
         beside.replace(target)
     except (sqlite3.Error, OSError) as error:
         if _primary(_code(error)) in _DAMAGED:
@@ -140,7 +142,7 @@ def back_up(path: Path, check: Callable[[Path], None] = lambda copy: None) -> No
 
 
 def _within(seconds: float) -> Callable[[int, int, int], None]:
-    """Ends a copy that gets nowhere: while another program holds the file, SQLite would try for ever."""
+    """Return a callback that aborts a stalled copy; SQLite retries forever while another program locks the file."""
     since, left = time.monotonic(), -1
 
     def progress(status: int, remaining: int, total: int) -> None:
@@ -148,69 +150,71 @@ def _within(seconds: float) -> Callable[[int, int, int], None]:
         if remaining != left:
             since, left = time.monotonic(), remaining
         elif time.monotonic() - since > seconds:
-            raise sqlite3.OperationalError(f"another program held it locked for {seconds:g} s")
+            raise sqlite3.OperationalError(f"another program held its lock for {seconds:g} s")
 
     return progress
 
 
 def failed(path: Path, error: Exception) -> HyperoptError:
-    """What a run says that can't go on with its study."""
+    """Return the error of a run that can't use its study any more."""
     code = _code(error)
     primary = _primary(code)
     if isinstance(error, DamagedError) or primary in _DAMAGED:
-        return cant_write(path, path.parent, f"it is damaged ({first_line(error)})", remedy(path))
+        return cant_write(path, path.parent, f"it is damaged ({first_line(error)})", remedy(path), "study-damaged")
     if primary in _PROBLEMS and code != sqlite3.SQLITE_READONLY_DBMOVED:
         return cant_write(path, path.parent, *_PROBLEMS[primary])
     if not path.is_file():
         return gone(path)
     if primary == sqlite3.SQLITE_IOERR:
         return cant_write(path, path.parent, *_io_problem(path))
-    return cant_write(path, path.parent, first_line(error), "look after the file")
+    return cant_write(path, path.parent, first_line(error), "check the file", "study-not-writable")
 
 
 def not_opened(path: Path, error: Exception) -> HyperoptError:
-    """What a command says at its start that can't use the study."""
+    """Return the error of a command that can't open its study."""
     primary = _primary(_code(error))
     if primary in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
         return SaveDirError(
             f"{path} can't be opened as a study: {first_line(error)}; SQLite must be able to write in {path.parent}: make it"
-            " writable"
+            " writable",
+            code="study-not-writable",
         )
     if primary in _PROBLEMS:
         return failed(path, error)
     if primary == sqlite3.SQLITE_IOERR:
         return cant_write(path, path.parent, *_io_problem(path))
-    if isinstance(error, RuntimeError):  # so Optuna says that a newer or an older one has made it
-        return SaveDirError(f"{path} can't be opened as a study: {first_line(error)}")
+    if isinstance(error, RuntimeError):  # Optuna's error for another schema version
+        return SaveDirError(f"{path} can't be opened as a study: {first_line(error)}", code="other-optuna-version")
     return SaveDirError(
-        f"{path} can't be opened as a study, it is damaged or none ({first_line(error)}); {remedy(path)}"
+        f"{path} can't be opened as a study: it is damaged or not a study ({first_line(error)}); {remedy(path)}",
+        code="study-damaged",
     )
 
 
 def remedy(path: Path) -> str:
-    """What to do without the file: how to put its copy in its place, if there is one."""
+    """Return how to restore the file from its backup, if there is one."""
     backup = path.with_name(BACKUP_FILE)
     finished = _finished_in(backup)
     if finished is None:
-        return f"there is no whole {BACKUP_FILE} beside it: choose another --save-dir"
+        return f"there is no intact {BACKUP_FILE} beside it: choose another --save-dir"
     name = shlex.quote(path.name)
     aside = f"mv {name} damaged.db && " if path.exists() else ""
     return (
-        f"{BACKUP_FILE} beside it holds {finished} finished trials; put it in its place with: cd"
+        f"{BACKUP_FILE} beside it holds {finished} finished trials; restore it with: cd"
         f" {shlex.quote(str(path.parent.absolute()))} && {aside}rm -f {name}-wal {name}-shm && cp {BACKUP_FILE} {name}, then"
-        f" go on with: {resume_command(path.parent)}"
+        f" resume: {resume_command(path.parent)}"
     )
 
 
 def instead(path: Path) -> str:
-    """What to do where there is no study."""
+    """Return what to do if there is no study."""
     if path.with_name(BACKUP_FILE).is_file():
         return remedy(path)
     return "start one with: run --save-dir DIR"
 
 
 def first_line(error: BaseException) -> str:
-    """What is at the bottom of an error, in a line."""
+    """Return the first line of an error's root cause."""
     if not isinstance(error, DamagedError):
         error = error.__cause__ or error
         error = getattr(error, "orig", None) or error
@@ -219,7 +223,7 @@ def first_line(error: BaseException) -> str:
 
 
 def remove(path: Path) -> None:
-    """Removes an unfinished file and what SQLite had beside it."""
+    """Remove an unfinished file and SQLite's files beside it."""
     for each in path.parent.glob(f"{path.name}*"):
         with contextlib.suppress(OSError):
             each.unlink()
@@ -237,7 +241,7 @@ def _require_whole(connection: sqlite3.Connection) -> None:
 
 
 def _finished_in(path: Path) -> int | None:
-    """Finished trials in a study's file; None where there is none that can be read."""
+    """Return the number of finished trials in a study's file, or None if it can't be read."""
     try:
         with contextlib.closing(_connect(path)) as connection:
             query = "SELECT count(*) FROM trials WHERE state IN ('COMPLETE', 'PRUNED')"
@@ -246,13 +250,13 @@ def _finished_in(path: Path) -> int | None:
         return None
 
 
-def _io_problem(path: Path) -> tuple[str, str]:
-    """SQLite says no more than that it could not read or write."""
+def _io_problem(path: Path) -> tuple[str, str, str]:
+    """Return the problem, remedy and code behind SQLite's unspecific I/O error."""
     return FULL if disk_is_full(path.parent) else FAILING
 
 
 def _code(error: BaseException | None) -> int | None:
-    """SQLite's own code of an error, however it is wrapped."""
+    """Return SQLite's own code of a wrapped error."""
     while error is not None:
         if isinstance(error, sqlite3.Error):
             return getattr(error, "sqlite_errorcode", None)

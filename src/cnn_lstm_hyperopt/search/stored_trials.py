@@ -1,4 +1,4 @@
-"""Reads the trials of a study: those of this program, as they were stored."""
+"""Reading of this program's trials from a study."""
 
 import itertools
 from collections.abc import Iterator
@@ -13,11 +13,11 @@ from cnn_lstm_hyperopt.search.trial_seals import Ownership, Seals, own_attribute
 
 
 class StoredTrials:
-    """Records by number; ended trials are read once.
+    """Trial records by number; ended trials are read once.
 
     Attributes:
         foreign: state of each trial that another program added, by number.
-        changed: what another program did to trials of this one, which are not used any more, by number.
+        changed: what another program did to each discarded trial, by number.
     """
 
     def __init__(self, storage: BaseStorage, study_id: int, seals: Seals) -> None:
@@ -31,26 +31,26 @@ class StoredTrials:
         self.news = self._ownership.news
 
     def records(self) -> list[TrialRecord]:
-        """All trials in order of number."""
+        """Return all trials in order of number."""
         self.read()
         return [self._records[number] for number in sorted(self._records)]
 
     def n_begun(self) -> int:
-        """Number of trials that this program began."""
+        """Return the number of trials that this program started."""
         self.read()
         return self._n_trials - len(self.foreign)
 
     def times(self) -> dict[int, tuple[datetime | None, datetime | None]]:
-        """When each trial began and ended, by the local clock as it was stored."""
+        """Return start and end of each trial in local time, by number."""
         trials = self._storage.get_all_trials(self._study_id, deepcopy=False)
         return {trial.number: (trial.datetime_start, trial.datetime_complete) for trial in trials}
 
     def id_of(self, trial: FrozenTrial) -> int:
-        """The storage's id."""
+        """Return the storage id of a trial."""
         return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, trial.number)
 
     def of_states(self, *states: TrialState) -> Iterator[tuple[FrozenTrial, str | None]]:
-        """Trials of this program in these states, each with what another program changed, or None."""
+        """Yield this program's trials in these states, each with what another program changed, or None."""
         for trial in self._storage.get_all_trials(self._study_id, deepcopy=False, states=states):
             if self._ownership.accepts(trial):
                 yield trial, None
@@ -58,19 +58,19 @@ class StoredTrials:
                 yield trial, why
 
     def read(self) -> None:
-        """Those that are new or have changed.
+        """Read new and changed trials.
 
         Raises:
-            DamagedError: one can't be read, or is not what was stored; the text has its number.
+            DamagedError: a trial can't be read or was changed; the text has its number.
         """
         try:
             trials = self._storage.get_all_trials(self._study_id, deepcopy=False)
         except FAULTS:
             raise
-        except Exception as error:  # of a damaged row Optuna may say anything
+        except Exception as error:  # a damaged row can cause any error in Optuna
             raise DamagedError(self._unreadable()) from error
         if trials and trials[-1].number != len(trials) - 1:
-            raise DamagedError(f"of {trials[-1].number + 1} trials {len(trials)} are there")
+            raise DamagedError(f"{trials[-1].number + 1 - len(trials)} of {trials[-1].number + 1} trials are missing")
         self._n_trials = len(trials)
         for trial in trials:
             known = self._records.get(trial.number)
@@ -79,16 +79,14 @@ class StoredTrials:
                     self._records.pop(trial.number, None)
                     continue
                 if trial.state.is_finished() and not self._seals.is_sealed(trial):
-                    raise DamagedError(
-                        f"trial {trial.number} is not what was stored: another program or the disk changed it"
-                    )
+                    raise DamagedError(f"trial {trial.number} was changed by another program or by the disk")
                 try:
                     self._records[trial.number] = read_trial(trial, own_attributes(trial))
                 except (LookupError, TypeError, ValueError) as error:
                     raise DamagedError(f"trial {trial.number} can't be read: {error}") from error
 
     def _unreadable(self) -> str:
-        """The first trial of which Optuna can't make anything."""
+        """Return which trial Optuna can't read first, as a sentence."""
         for number in itertools.count():
             try:
                 trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)

@@ -1,4 +1,4 @@
-"""The SQLite file of a study: how it is made and opened."""
+"""Creating and opening the SQLite file of a study."""
 
 import sqlite3
 from collections.abc import Mapping
@@ -18,23 +18,24 @@ from cnn_lstm_hyperopt.utils.atomic_io import new_part, remove_parts
 
 DIRECTIONS: list[Literal["maximize", "minimize"]] = ["maximize", "minimize", "minimize"]
 FORMAT = 6
-"""Of what is stored with studies and trials."""
+"""Version of the stored content."""
 UNMARKED_FORMAT = 5
-"""Of an earlier version whose studies can be resumed: their trials have no marks."""
+"""Earlier version whose studies can be resumed; its trials have no marks."""
 MADE_WITH = ("made_with", "skill_gate", "speeds", "train_share", "starts", "begun_with", "enqueue")
-"""Attributes of a study that never change."""
+"""Study attributes that never change."""
 
 
 def create_file(path: Path, study_name: str, metric: str, attributes: Mapping[str, Any]) -> None:
-    """Makes the file whole under another name and moves it there: when the process dies, ``study.db`` is whole or not there."""
+    """Create the file under another name and move it to its place, so that ``study.db`` is never incomplete."""
     if path.exists():
-        raise SaveDirError(f"{path} exists already; resume it or choose another --save-dir")
+        raise SaveDirError(f"{path} already exists; resume it or choose another --save-dir", code="study-exists")
     remove_parts(path.parent, of=path)
     try:
         beside = new_part(path)
     except FileNotFoundError as error:
         raise SaveDirError(
-            f"{path} can't be opened as a study: unable to open {path.parent} ({error.strerror}); name a directory that is there"
+            f"{path} can't be created: unable to open {path.parent} ({error.strerror}); name an existing directory",
+            code="no-directory",
         ) from error
     try:
         storage = open_file(beside, new=True)
@@ -55,11 +56,11 @@ def create_file(path: Path, study_name: str, metric: str, attributes: Mapping[st
 
 
 def open_file(path: Path, *, new: bool = False) -> RDBStorage:
-    """SQLite with a write-ahead log: a commit is one sequential write, and readers (a dashboard) never block it."""
+    """Open SQLite with a write-ahead log: a commit is one sequential write, and readers (a dashboard) never block it."""
     with sqlite3.connect(path, timeout=BUSY_SECONDS) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
     connection.close()
-    # Built, not pasted: a "?" or a "%" in the path would mean something in a URL.
+    # URL.create escapes "?" and "%" in the path.
     url = sqlalchemy.URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
     storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": BUSY_SECONDS}}, skip_table_creation=not new)
 
@@ -69,56 +70,57 @@ def open_file(path: Path, *, new: bool = False) -> RDBStorage:
 
     @sqlalchemy.event.listens_for(storage.engine, "handle_error")
     def _wait_once(context: sqlalchemy.engine.ExceptionContext) -> None:
-        """SQLite's own error, not SQLAlchemy's: for that one Optuna would wait five times when it inserts a trial."""
+        """Raise SQLite's own error: for SQLAlchemy's error, Optuna would wait five times when it inserts a trial."""
         error = context.original_exception
         if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
             raise error
 
-    storage.engine.dispose()  # connections made before the listener
+    storage.engine.dispose()  # closes connections made before the listener
     return storage
 
 
 def fold_log(storage: RDBStorage) -> None:
-    """Folds the write-ahead log into the file."""
+    """Fold the write-ahead log into the file."""
     with storage.engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def require_unchanged(seals: Seals, attributes: Mapping[str, Any], seal: Any) -> None:
-    """Raises DamagedError when the study does not say what it was made with.
+    """Raise DamagedError if the study's fixed attributes were changed.
 
     Args:
         seals: with the key of the study.
         attributes: of the study.
-        seal: that it was made with; None: an earlier version made it.
+        seal: of the fixed attributes; None: an earlier version made the study.
     """
     if seals.keyed != (attributes.get("format") != UNMARKED_FORMAT):
-        raise DamagedError("the key of its seals is missing")
+        raise DamagedError("its seal key is missing")
     if seal is not None and seal != seals.of_study(attributes, MADE_WITH):
-        raise DamagedError("what it was made with is not what was stored")
+        raise DamagedError("its fixed attributes were changed")
     total = attributes.get("n_trials")
     if (total is not None or "begun_with" in attributes) and (type(total) is not int or total < 1):
-        raise DamagedError("its number of trials is none")
+        raise DamagedError("its attribute n_trials is not a positive integer")
 
 
 def cached(storage: RDBStorage) -> BaseStorage:
-    """Optuna's own cache before the file: trials that have ended are read once.
+    """Return the storage behind Optuna's cache, which reads ended trials once.
 
     Raises:
-        HyperoptError: Optuna has another major version; this function of it is not part of its public interface.
+        HyperoptError: Optuna has another major version; the cache is not part of its public interface.
     """
     if not optuna.__version__.startswith("5."):
-        raise HyperoptError(f"optuna {optuna.__version__} is not supported; install optuna>=5.0,<6")
+        text = f"optuna {optuna.__version__} is not supported; install optuna>=5.0,<6"
+        raise HyperoptError(text, code="unsupported-optuna")
     return optuna.storages.get_storage(storage)
 
 
 def objectives(metric: str) -> list[str]:
-    """Names of a study's values, in their order."""
+    """Return the names of a study's objectives in order."""
     return [METRICS[metric].objective, "training_seconds", "size_mb"]
 
 
 def identity(path: Path | None) -> tuple[int, int] | None:
-    """Which file it is, whatever it is called; None: it is not there."""
+    """Return device and inode of a file; None: it does not exist."""
     try:
         found = None if path is None else path.stat()
     except OSError:

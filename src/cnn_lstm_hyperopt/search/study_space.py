@@ -22,7 +22,9 @@ def read_description(save_dir: Path) -> Mapping[str, Any]:
     try:
         value = parse_json(read_text(path, MAX_JSON_BYTES))
     except ValueError as error:
-        raise SaveDirError(f"{path} is damaged: {error}; resume writes it anew") from error
+        raise SaveDirError(
+            f"{path} is damaged: {error}; resume writes it again", field=path.name, code="file-damaged"
+        ) from error
     return value if isinstance(value, dict) else {}
 
 

@@ -1,7 +1,7 @@
-"""Which trials of a study this program made, and whether another program changed them.
+"""Marks and seals: which trials this program made, and whether another program changed them.
 
-A study has a random key. A trial gets a mark when it starts and a seal when it ends; both are digests that need the key. Whoever
-may write to the file can read the key as well: marks and seals find accidents, damage and naive edits, not a determined forger.
+A study has a random key. A trial gets a mark at its start and a seal at its end; both are digests that need the key. A program
+that can write the file can also read the key, so marks and seals detect accidents, damage and naive edits, not forgery.
 """
 
 import contextlib
@@ -19,14 +19,14 @@ from optuna.trial import FrozenTrial, TrialState
 from cnn_lstm_hyperopt.errors import TrialChangedError
 
 KEY = "cnn_lstm_hyperopt:key"
-"""System attribute of a study: the key of its marks and seals. Studies of earlier versions have none."""
+"""System attribute of a study: the key of its marks and seals; missing in earlier versions."""
 MARK = "cnn_lstm_hyperopt:mark"
 """System attribute of a trial that this program started."""
 DISCARDED = "cnn_lstm_hyperopt:discarded"
-"""System attribute of a trial that this program ended because another program had changed it: what was changed."""
+"""System attribute of a trial that this program ended because another program changed it: the change."""
 SEAL = "sha256"
-"""System attribute of an ended trial: the digest of all its content, and the names of its user attributes that are ours (earlier
-versions stored the digest alone). SQLite has no checksums, and would read a flipped byte as another number."""
+"""System attribute of an ended trial: the digest of its content and the names of this program's user attributes (earlier
+versions: the digest alone). SQLite has no checksums: it reads a flipped byte as another number."""
 FIXED_AT_START = (
     "size_mb",
     "estimated_seconds",
@@ -37,8 +37,7 @@ FIXED_AT_START = (
     "origin",
     "retry_of",
 )
-"""User attributes that a trial has from its start or never."""
-
+"""User attributes that are set only at the start of a trial."""
 
 _START_CHANGED = "another program changed its parameters or attributes"
 
@@ -47,7 +46,7 @@ class Seals:
     """Marks and seals with the key of one study.
 
     Args:
-        key: of the study; None: an earlier version made it, so that trials have no marks and seals need no key.
+        key: of the study; None: an earlier version made it; then there are no marks, and seals need no key.
     """
 
     def __init__(self, key: str | None) -> None:
@@ -82,7 +81,7 @@ class Seals:
         }
 
     def nonce(self, trial: FrozenTrial) -> str | None:
-        """Return what identifies the trial among those of this program; None: another program made it."""
+        """Return the identifier of a trial of this program; None: another program made it."""
         mark = trial.system_attrs.get(MARK)
         if self._key is None:
             return f"number {trial.number}" if "size_mb" in trial.user_attrs else None
@@ -91,7 +90,7 @@ class Seals:
         return nonce if mark.get("ours") == self._digest(["trial", nonce]) else None
 
     def started_so(self, trial: FrozenTrial) -> bool:
-        """Whether the trial's parameters and first attributes are those that it started with."""
+        """Whether the parameters and fixed attributes are unchanged since the start."""
         if self._key is None:
             return True
         if (nonce := self.nonce(trial)) is None:
@@ -103,26 +102,26 @@ class Seals:
 
         Args:
             trial: as it is stored now.
-            attributes: that this process stored with it; None: another process ran it. What others add under names of their own
-                does no harm.
+            attributes: that this process stored; None: another process ran it. Other attributes are ignored.
 
         Raises:
             TrialChangedError: another program changed it.
         """
         if not self.started_so(trial):
-            raise TrialChangedError(_START_CHANGED)
+            raise TrialChangedError(_START_CHANGED, code="trial-start-changed")
         if attributes is not None and (different := _different(attributes, trial.user_attrs)):
-            raise TrialChangedError(f"another program changed its attributes ({', '.join(different)})")
+            text = f"another program changed its attributes ({', '.join(different)})"
+            raise TrialChangedError(text, code="trial-attributes-changed")
 
     def seal(
         self, trial: FrozenTrial, names: Iterable[str], state: TrialState, values: Sequence[float] | None
     ) -> dict[str, Any]:
-        """Return the seal of a trial: of its number, parameters, attributes of these names, and how it ends."""
+        """Return the seal of a trial: a digest of number, parameters, the named attributes and the end."""
         names = sorted(names)
         return {"digest": self._of_ended(trial, _named(trial.user_attrs, names), state, values), "names": names}
 
     def is_sealed(self, trial: FrozenTrial) -> bool:
-        """Whether the trial's content is what its seal says."""
+        """Whether the trial's content matches its seal."""
         seal = trial.system_attrs.get(SEAL)
         digest = seal.get("digest") if isinstance(seal, Mapping) else seal
         return bool(digest == self._of_ended(trial, own_attributes(trial), trial.state, trial.values))
@@ -149,7 +148,7 @@ class Ownership:
 
     Attributes:
         foreign: state of each trial that another program added, by number.
-        changed: what another program did to a trial of ours that is not used any more, by number.
+        changed: what another program did to each discarded trial, by number.
     """
 
     def __init__(self, seals: Seals) -> None:
@@ -161,13 +160,13 @@ class Ownership:
         self._settled: set[int] = set()
 
     def accepts(self, trial: FrozenTrial) -> bool:
-        """Whether the trial is ours and unchanged, as far as a mark and the presence of a seal tell."""
+        """Whether the trial is ours and unchanged, judged by its mark and the presence of a seal."""
         number = trial.number
         if number in self._settled:
             return False
         nonce = self.seals.nonce(trial)
         if nonce is None and self.seals.keyed and trial.state.is_finished() and self.seals.is_sealed(trial):
-            return True  # its mark is damaged, which costs nothing
+            return True  # a damaged mark is harmless if the seal is valid
         if nonce is None or self._numbers.setdefault(nonce, number) != number:
             self.foreign[number] = trial.state.name
             if trial.state.is_finished():
@@ -207,7 +206,7 @@ class Ownership:
 
 
 SHOWN = 10
-"""Numbers in a line at most."""
+"""Maximum numbers in a line."""
 
 
 def numbered(numbers: Sequence[int]) -> str:
@@ -222,13 +221,13 @@ def numbered(numbers: Sequence[int]) -> str:
 
 @contextlib.contextmanager
 def unless_changed() -> Iterator[None]:
-    """Raise TrialChangedError instead of Optuna's error when a trial that is written to has ended or is gone."""
+    """Raise TrialChangedError instead of Optuna's error for an ended or removed trial."""
     try:
         yield
     except optuna.exceptions.UpdateFinishedTrialError as error:
-        raise TrialChangedError("another program ended it") from error
+        raise TrialChangedError("another program ended it", code="trial-ended") from error
     except KeyError as error:
-        raise TrialChangedError("another program removed it") from error
+        raise TrialChangedError("another program removed it", code="trial-removed") from error
 
 
 def _different(expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
@@ -237,7 +236,7 @@ def _different(expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[st
 
 
 def own_attributes(trial: FrozenTrial) -> dict[str, Any]:
-    """Return the user attributes of a trial that its seal names; all of them as long as it has none, or one without names."""
+    """Return the user attributes that the seal names; all attributes if there is no such list."""
     seal = trial.system_attrs.get(SEAL)
     names = seal.get("names") if isinstance(seal, Mapping) else None
     return _named(trial.user_attrs, names) if isinstance(names, list) else dict(trial.user_attrs)
@@ -248,10 +247,10 @@ def _named(attributes: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any
 
 
 def _text_of(attributes: Mapping[str, Any], name: str) -> str | None:
-    """Return an attribute as JSON, in which NaN equals NaN; None: there is none."""
+    """Return an attribute as JSON, in which NaN equals NaN; None: missing."""
     return json.dumps(attributes[name], sort_keys=True) if name in attributes else None
 
 
 def _as_stored(distribution: BaseDistribution, value: Any) -> Any:
-    """Return the value as it is read back from the storage."""
+    """Return the value after a round trip through the storage."""
     return distribution.to_external_repr(distribution.to_internal_repr(value))

@@ -1,15 +1,15 @@
-"""Configurations that a user begins a study with: a list in a file, a ``results.json``, or an earlier study's front."""
+"""First trials chosen by the user: from a list in a file, a ``results.json``, or an earlier study's front."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from cnn_lstm_hyperopt.config import Fixed, Params, SearchSpace, load_settings, readable
 from cnn_lstm_hyperopt.config.yaml_reader import read_tree
-from cnn_lstm_hyperopt.errors import ConfigError, SaveDirError
+from cnn_lstm_hyperopt.errors import ConfigError, SaveDirError, Violation
 from cnn_lstm_hyperopt.run_dir.paths import CONFIG_FILE, STUDY_FILE
 from cnn_lstm_hyperopt.search import (
     SkillThreshold,
@@ -28,18 +28,18 @@ from cnn_lstm_hyperopt.utils.text import did_you_mean, listed, printable, shown
 
 FLAG = "--enqueue"
 ORIGIN = "enqueued"
-MOST_ENTRIES = 10_000
+MAX_ENTRIES = 10_000
 DRAWS = 100
-"""How often what an entry leaves open is drawn at most, until the whole is legal and keeps the limits."""
+"""Maximum number of draws of an entry's missing parameters, until the configuration is legal and within the limits."""
 
 
 @dataclass(frozen=True)
 class Enqueued:
-    """What a file or an earlier study gives to begin with.
+    """First trials read from a file or an earlier study.
 
     Attributes:
-        starts: complete configurations, in its order.
-        warnings: what was left out of it and why, a sentence each.
+        starts: full configurations, in the order of the source.
+        warnings: one sentence for each kind of skipped entry.
     """
 
     starts: tuple[Start, ...]
@@ -48,74 +48,84 @@ class Enqueued:
 
 @dataclass(frozen=True)
 class _Source:
-    """Configurations as they were found.
+    """Raw configurations.
 
     Attributes:
-        entries: what to call each (``entry 2``, ``rank 1``), and what it holds.
-        written: whether a person wrote them for this study: then a value outside its space is a mistake.
+        entries: label (``entry 2``, ``rank 1``) and content of each.
+        written: whether a person wrote them for this study; then a value outside the search space is an error.
     """
 
     entries: Sequence[tuple[str, Any]]
     written: bool
 
 
+class _Fault(NamedTuple):
+    """One error in an entry: message, field, and error code."""
+
+    text: str
+    field: str
+    code: str
+
+
 def read_enqueued(path: Path, plan: StudyPlan) -> Enqueued:
-    """Reads configurations for a study; what one leaves open is drawn, the same each time for a seed and a place in the list.
+    """Read the first trials of a study.
+
+    Missing parameters are drawn at random. The draws depend only on the study's seed and the entry's position.
 
     Args:
-        path: a YAML or JSON file with a list of configurations, each flat (``lstm.hidden_dim: 64``) or in groups like those of
-            the ``search_space`` section; a ``results.json``, whose ``best_trials`` are taken; or the directory of a study, whose
-            front is taken by rank.
+        path: a YAML or JSON file with a list of configurations, each flat (``lstm.hidden_dim: 64``) or grouped as in the
+            ``search_space`` section; a ``results.json`` (uses ``best_trials``); or the directory of a study (uses its front).
         plan: of the study.
 
     Raises:
-        ConfigError: it can't be read, or entries of a list are wrong; the text has a line for every fault.
+        ConfigError: the file can't be read, or entries of a list are wrong; the text has one line for each error.
     """
     source = _study_front(path) if path.is_dir() else _file(path)
-    if len(source.entries) > MOST_ENTRIES:
-        raise ConfigError(
-            f"{FLAG} {printable(str(path))} holds {len(source.entries)} configurations; leave {MOST_ENTRIES} at most"
+    if len(source.entries) > MAX_ENTRIES:
+        raise _wrong(
+            f"{path} holds {len(source.entries)} configurations; keep at most {MAX_ENTRIES}", "too-many-entries"
         )
     taken: dict[frozenset[tuple[str, Scalar]], Params] = {}
     outside: list[str] = []
     beyond: list[str] = []
     same: list[str] = []
-    faults: list[str] = []
+    faults: list[tuple[str, _Fault]] = []
     for index, (name, raw) in enumerate(source.entries):
         found = _completed(raw if source.written else _without_dropped(raw, plan.space), plan, index)
         if isinstance(found, list):
             outside.append(name)
-            faults += [f"{name}: {fault}" for fault in found]
+            faults += [(name, fault) for fault in found]
         elif not plan.allows(found):
             beyond.append(name)
         elif (key := frozenset(found.items())) in taken:
             same.append(name)
         else:
             taken[key] = found
+    lines = [f"{name}: {fault.text}" for name, fault in faults]
     if source.written and faults:
         head = f"{FLAG} {printable(str(path))}: "
-        raise ConfigError(head + faults[0] if len(faults) == 1 else listed(f"{head}{len(faults)} faults:", faults))
-    warnings = [
-        f"{FLAG} {path}: {text}"
-        for names, text in (
-            (
-                outside,
-                f"{len(outside)} of {len(source.entries)} configurations lie outside the search space and are left out; the"
-                f" first fault is {faults[0] if faults else ''}",
-            ),
-            (beyond, f"{_some(beyond)} left out: predicted to exceed the limits of a trial"),
-            (same, f"{_some(same)} left out: the same as an earlier one"),
+        raise ConfigError(
+            head + lines[0] if len(lines) == 1 else listed(f"{head}{len(lines)} errors:", lines),
+            violations=[Violation(fault.field, fault.code) for _, fault in faults],
         )
-        if names
-    ]
-    return Enqueued(tuple(Start(params, ORIGIN) for params in taken.values()), tuple(warnings))
+    warnings = []
+    if outside:
+        count = f"{len(outside)} of {len(source.entries)} configurations"
+        warnings.append(f"{count} are outside the search space and are skipped; the first error is {lines[0]}")
+    if beyond:
+        warnings.append(f"{_some(beyond)} skipped: predicted to exceed the limits of a trial")
+    if same:
+        warnings.append(f"{_some(same)} skipped: the same as an earlier one")
+    starts = tuple(Start(params, ORIGIN) for params in taken.values())
+    return Enqueued(starts, tuple(f"{FLAG} {path}: {warning}" for warning in warnings))
 
 
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
 
 
-# ---------------------------------------------------------------------- what is there
+def _wrong(text: str, code: str) -> ConfigError:
+    return ConfigError(f"{FLAG} {printable(text)}", field="study.enqueue", code=code)
 
 
 def _file(path: Path) -> _Source:
@@ -124,67 +134,60 @@ def _file(path: Path) -> _Source:
         return _best_trials(path, tree["best_trials"])
     if not isinstance(tree, list) or not tree:
         what = "an empty list" if tree == [] else "nothing" if tree is None else type(tree).__name__
-        raise ConfigError(
-            f"{FLAG} {printable(str(path))} must hold"
-            " a list of configurations, such as [{cnn.num_filters: 64, lstm.hidden_dim: 128}], or be a"
-            f" results.json, but holds {what}"
+        example = "[{cnn.num_filters: 64, lstm.hidden_dim: 128}]"
+        raise _wrong(
+            f"{path} must hold a list of configurations, such as {example}, or be a results.json, but holds {what}",
+            "not-configurations",
         )
     return _Source([(f"entry {number}", raw) for number, raw in enumerate(tree, start=1)], written=True)
 
 
 def _best_trials(path: Path, trials: Any) -> _Source:
     if not isinstance(trials, list) or not all(isinstance(trial, Mapping) and "params" in trial for trial in trials):
-        raise ConfigError(f"{FLAG} {path}: best_trials must be a list of trials with params, as a results.json has it")
+        raise _wrong(f"{path}: best_trials must be a list of trials with params, as in a results.json", "not-trials")
     if not trials:
-        raise ConfigError(f"{FLAG} {path} has no best_trials, so there is nothing to begin with; leave out {FLAG}")
+        raise _wrong(f"{path} has no best_trials, so there is nothing to enqueue; remove {FLAG}", "no-best-trials")
     return _Source([(f"rank {rank}", trial["params"]) for rank, trial in enumerate(trials, start=1)], written=False)
 
 
 def _study_front(save_dir: Path) -> _Source:
     if not (save_dir / STUDY_FILE).is_file() or not (save_dir / CONFIG_FILE).is_file():
-        raise ConfigError(
-            f"{FLAG} {save_dir} is a directory without {STUDY_FILE} and {CONFIG_FILE}; name one with a study, or a file"
+        raise _wrong(
+            f"{save_dir} is a directory without {STUDY_FILE} and {CONFIG_FILE}; name one with a study, or a file",
+            "no-study",
         )
     try:
         front = _front_of(save_dir / STUDY_FILE)
     except SaveDirError as error:
-        text = str(error).replace("choose another --save-dir", f"name another study, or leave out {FLAG}")
-        raise ConfigError(f"{FLAG} {save_dir}: {text}") from error
+        text = str(error).replace("choose another --save-dir", f"name another study, or remove {FLAG}")
+        raise _wrong(f"{save_dir}: {text}", error.code) from error
     if not front:
-        raise ConfigError(
-            f"{FLAG} {save_dir}: no trial of that study is complete, so there is nothing to begin with; leave out {FLAG}"
+        raise _wrong(
+            f"{save_dir}: no trial of that study is complete, so there is nothing to enqueue; remove {FLAG}",
+            "no-complete-trial",
         )
     space = study_space(load_settings(save_dir / CONFIG_FILE, environment={}), read_description(save_dir))
-    entries = [(f"rank {rank}", _whole(space, record.params)) for rank, record in enumerate(front, start=1)]
+    entries = [(f"rank {rank}", _full(space, record.params)) for rank, record in enumerate(front, start=1)]
     return _Source(entries, written=False)
 
 
 def _front_of(path: Path) -> Sequence[TrialRecord]:
     storage = StudyStorage(path)
     try:
-        skill = SkillThreshold(**storage.attribute("skill_gate"))
-        _ = skill.passes(0.0), skill.score_range  # of a known metric, with numbers
-        return reported_front(storage.records(), skill)
-    except (TypeError, ValueError, LookupError) as error:
-        raise SaveDirError(
-            f"{path} is damaged: its skill_gate tells no score to beat; choose another --save-dir"
-        ) from error
+        return reported_front(storage.records(), SkillThreshold.from_stored(storage.attribute("skill_gate"), path))
     finally:
         storage.close()
 
 
-def _whole(space: SearchSpace, searched: Params) -> dict[str, Any]:
-    """A trial's parameters with those that its study had fixed, as people write them."""
+def _full(space: SearchSpace, searched: Params) -> dict[str, Any]:
+    """Return a trial's parameters and its study's fixed ones, in the form of a configuration file."""
     fixed = {name: domain.value for name, domain in space.domains.items() if isinstance(domain, Fixed)}
     params = {**fixed, **searched}
     return readable({name: params[name] for name in space.active(params) if name in params})
 
 
-# ---------------------------------------------------------------------- one entry
-
-
-def _completed(raw: Any, plan: StudyPlan, index: int) -> dict[str, Scalar] | list[str]:
-    """The active, searched parameters of an entry; or all that is wrong with it."""
+def _completed(raw: Any, plan: StudyPlan, index: int) -> dict[str, Scalar] | list[_Fault]:
+    """Return the active, searched parameters of an entry, or all its errors."""
     space = plan.space
     given, faults = _given(raw, space)
     given = _without_idle_switches(given, space)
@@ -202,14 +205,14 @@ def _completed(raw: Any, plan: StudyPlan, index: int) -> dict[str, Scalar] | lis
             if plan.allows(found):
                 break
         if all(name in given for name in found):
-            break  # nothing was drawn, so that drawing again is no use
+            break  # nothing was drawn, so another draw gives the same
     return faults if legal is None else legal
 
 
 def _without_idle_switches(given: Params, space: SearchSpace) -> dict[str, Scalar]:
-    """Return an entry without switches that are off and do not exist in it, since off is what counts there anyway.
+    """Return an entry without inactive switches that are off; off is their value anyway.
 
-    An entry of a trial of an earlier version has ``lstm.skip_connections: false`` beside a single layer, for example.
+    Trials of earlier versions have ``lstm.skip_connections: false`` with a single layer, for example.
     """
     return {
         name: value
@@ -220,7 +223,7 @@ def _without_idle_switches(given: Params, space: SearchSpace) -> dict[str, Scala
 
 
 def _without_dropped(raw: Any, space: SearchSpace) -> Any:
-    """Return an entry without the parameters that its own study or the new one drops because its data have one task."""
+    """Return an entry without the parameters that either study drops because its data have one task."""
     dropped = {name: spec.one_task for name, spec in space.specs.items() if spec.one_task is not None}
     of_new = all(space.domains[name] == Fixed(value) for name, value in dropped.items())
     if not isinstance(raw, Mapping) or not (of_new or all(raw.get(name) == value for name, value in dropped.items())):
@@ -228,31 +231,36 @@ def _without_dropped(raw: Any, space: SearchSpace) -> Any:
     return {name: value for name, value in raw.items() if name not in dropped}
 
 
-def _given(raw: Any, space: SearchSpace) -> tuple[dict[str, Scalar], list[str]]:
-    """The values that an entry names, as they are stored, and what is wrong with the others."""
+def _given(raw: Any, space: SearchSpace) -> tuple[dict[str, Scalar], list[_Fault]]:
+    """Return the valid values of an entry in stored form, and the errors of the others."""
     if not isinstance(raw, Mapping) or not raw:
-        return {}, [f"must hold parameters, such as lstm.hidden_dim: 128, but got {shown(raw)}"]
+        text = f"must hold parameters, such as lstm.hidden_dim: 128, but got {shown(raw)}"
+        return {}, [_Fault(text, "", "not-parameters")]
     given: dict[str, Scalar] = {}
-    faults: list[str] = []
+    faults: list[_Fault] = []
     seen: set[str] = set()
     for name, value in _named_values(raw, space):
+        named = printable(name, 80)
         if name in seen:
-            faults.append(f"{printable(name, 80)} is given twice, flat and in its group; leave one of them out")
+            text = f"{named} is a duplicate: it is given both flat and in its group; remove one"
+            faults.append(_Fault(text, named, "duplicate-parameter"))
         elif name in space.domains:
             try:
                 given[name] = space.value(name, value)
-            except ValueError as fault:
-                faults.append(f"{name} {fault}")
+            except ValueError as error:
+                faults.append(_Fault(f"{name} {error}", name, "invalid-value"))
         elif name in _groups(space):
-            faults.append(f"{name} must hold parameter names, but got {shown(value)}")
+            text = f"{name} must hold parameter names, but got {shown(value)}"
+            faults.append(_Fault(text, name, "not-parameters"))
         else:
-            faults.append(f"{printable(name, 80)} is not a parameter; {_suggestion(name, space)}")
+            text = f"{named} is not a parameter; {_suggestion(name, space)}"
+            faults.append(_Fault(text, named, "unknown-parameter"))
         seen.add(name)
     return given, faults
 
 
 def _named_values(raw: Mapping[Any, Any], space: SearchSpace) -> Iterator[tuple[str, Any]]:
-    """Names and values, those of groups with the group's name before them."""
+    """Yield flat parameter names and values."""
     for key, value in raw.items():
         if isinstance(value, Mapping) and key not in space.domains:
             for inner, below in value.items():
@@ -261,10 +269,10 @@ def _named_values(raw: Mapping[Any, Any], space: SearchSpace) -> Iterator[tuple[
             yield str(key), value
 
 
-def _parents_of(given: Params, space: SearchSpace) -> tuple[dict[str, list[Scalar]], list[str]]:
-    """For parents that are not given: the values with which all that is given exists; and where there are none, why."""
+def _parents_of(given: Params, space: SearchSpace) -> tuple[dict[str, list[Scalar]], list[_Fault]]:
+    """Return the values of missing parents that make all given parameters active, and an error where there are none."""
     open_values: dict[str, list[Scalar]] = {}
-    faults: list[str] = []
+    faults: list[_Fault] = []
     for name in reversed(list(space.domains)):  # a child before its parents
         if name not in given and name not in open_values:
             continue
@@ -272,11 +280,13 @@ def _parents_of(given: Params, space: SearchSpace) -> tuple[dict[str, list[Scala
             needed = f"{name} is a parameter only where {parent} is {_any_of(values)}"
             if parent in given:
                 if given[parent] not in values:
-                    faults.append(f"{needed}, but got {parent}={_shown(given[parent])}; change one of them")
+                    text = f"{needed}, but got {parent}={_shown(given[parent])}; change one of them"
+                    faults.append(_Fault(text, name, "inactive-parameter"))
                 continue
             fitting = [v for v in open_values.get(parent, values) if v in values and space.domains[parent].contains(v)]
             if not fitting:
-                faults.append(f"{needed}, which the search space does not have; leave it out")
+                text = f"{needed}, which the search space excludes; remove it"
+                faults.append(_Fault(text, name, "inactive-parameter"))
             open_values[parent] = fitting
     return open_values, faults[::-1]
 
@@ -284,7 +294,7 @@ def _parents_of(given: Params, space: SearchSpace) -> tuple[dict[str, list[Scala
 def _drawn(
     given: Params, parents: Mapping[str, Sequence[Scalar]], space: SearchSpace, generator: np.random.Generator
 ) -> dict[str, Scalar]:
-    """A whole configuration with what is given; the rest as random search draws it."""
+    """Return a full configuration: given parameters, and the others drawn as random search draws them."""
     params: dict[str, Scalar] = {}
     for name in space.active(params):
         if name in given:
@@ -296,20 +306,21 @@ def _drawn(
     return params
 
 
-def _head_faults(given: Params, params: Params, space: SearchSpace) -> list[str]:
-    """Head counts that are given and do not divide their width in this configuration."""
-    return [
-        f"{name} must divide the width {space.width(name, params)} of its branch, but got {given[name]}; change it, or leave it"
-        " out"
-        for name in given
-        if space.specs[name].divides is not None and space.legal(name, given[name], params) != given[name]
-    ]
+def _head_faults(given: Params, params: Params, space: SearchSpace) -> list[_Fault]:
+    """Return an error for each given head count that does not divide its width in this configuration."""
+    faults = []
+    for name in given:
+        if space.specs[name].divides is not None and space.legal(name, given[name], params) != given[name]:
+            width = space.width(name, params)
+            text = f"{name} must divide the width {width} of its branch, but got {given[name]}; change or remove it"
+            faults.append(_Fault(text, name, "heads-do-not-divide-width"))
+    return faults
 
 
 def _suggestion(name: str, space: SearchSpace) -> str:
-    """What may have been meant by a name that is none."""
+    """Return a suggestion for an unknown parameter name."""
     group, _, key = name.rpartition(".")
-    keys: dict[str, list[str]] = {}  # names by what stands behind their group
+    keys: dict[str, list[str]] = {}  # full names by the part after the group
     for known in space.domains:
         if group not in _groups(space) or known.startswith(f"{group}."):
             keys.setdefault(known.split(".")[1], []).append(known)
@@ -326,7 +337,7 @@ def _groups(space: SearchSpace) -> list[str]:
 
 
 def _any_of(values: Sequence[Scalar]) -> str:
-    """``True``, ``'fixed' or 'dynamic'``, and of many numbers ``2 to 16``."""
+    """``True``, ``'fixed' or 'dynamic'``, or ``2 to 16`` for many numbers."""
     return f"{values[0]} to {values[-1]}" if len(values) > 3 else " or ".join(map(_shown, values))
 
 
