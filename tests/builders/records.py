@@ -1,8 +1,11 @@
 """Search spaces, trial records and study plans for tests of the search; nothing here trains."""
 
+import contextlib
 import math
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -93,6 +96,14 @@ def make_plan(space: Any = None, *, sampler: Any = None, pruner: Any = None, **c
         "cost": lambda params: Cost(9.0, 0.001 * int(params["cnn.num_filters"]) * int(params["lstm.num_layers"])),
     }
     return StudyPlan(**{**defaults, **changed})
+
+
+def execute(path: Path, *statements: str) -> None:
+    """Write into a study's file as another program does."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
 
 
 @dataclass(frozen=True)
