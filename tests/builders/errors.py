@@ -14,6 +14,6 @@ def raises(kind: type[HyperoptError], code: str, field: str | None = None) -> It
     text: list[str] = []
     with pytest.raises(kind) as caught:
         yield text
-    assert (type(caught.value), caught.value.code) == (kind, code)
-    assert field in (None, caught.value.field)
+    found = type(caught.value), caught.value.code, caught.value.field if field is not None else None
+    assert found == (kind, code, field), found
     text.append(str(caught.value))

@@ -23,6 +23,7 @@ from cnn_lstm_hyperopt.search import (
 )
 from cnn_lstm_hyperopt.search.samplers.random import draw
 from cnn_lstm_hyperopt.space.domains import Scalar
+from cnn_lstm_hyperopt.space.values import SpaceError
 from cnn_lstm_hyperopt.utils.rng import stream
 from cnn_lstm_hyperopt.utils.text import did_you_mean, listed, printable, shown
 
@@ -247,8 +248,8 @@ def _given(raw: Any, space: SearchSpace) -> tuple[dict[str, Scalar], list[_Fault
         elif name in space.domains:
             try:
                 given[name] = space.value(name, value)
-            except ValueError as error:
-                faults.append(_Fault(f"{name} {error}", name, "invalid-value"))
+            except SpaceError as error:
+                faults.append(_Fault(f"{name} {error}", name, error.violations[0].code))
         elif name in _groups(space):
             text = f"{name} must hold parameter names, but got {shown(value)}"
             faults.append(_Fault(text, name, "not-parameters"))

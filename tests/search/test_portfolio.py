@@ -1,0 +1,182 @@
+"""The portfolio: sensible in the full space, the nearest configurations in any other, and tried first."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from builders.records import make_plan, make_space
+from cnn_lstm_hyperopt import CNNLSTMHyperparameterOptimizer
+from cnn_lstm_hyperopt.config import PARAMETERS, Choices, Fixed, Params, SearchSpace
+from cnn_lstm_hyperopt.models.cnn_lstm.fusions import FUSIONS
+from cnn_lstm_hyperopt.search import Cost, Limits, StudyPlan, random_configuration
+from cnn_lstm_hyperopt.search.initial_trials.portfolio import PORTFOLIO, nearest, portfolio_in
+from cnn_lstm_hyperopt.space.domains import Domain, decode_sizes
+
+FULL = make_space()
+
+
+def plan_of(space: SearchSpace, size_limit: float | None = None) -> StudyPlan:
+    """A plan whose configurations have one MB for each LSTM cell."""
+    return make_plan(
+        space, limits=Limits(size_mb=size_limit), cost=lambda params: Cost(0.0, float(params["lstm.hidden_dim"]))
+    )
+
+
+def shown(params: Params, *names: str) -> tuple[Any, ...]:
+    return tuple(params[name] for name in names)
+
+
+NETWORK = ("cnn.num_filters", "cnn.filter_sizes", "lstm.hidden_dim", "lstm.num_layers", "fusion.method", "fusion.dim")
+TRAINING = ("training.optimizer", "training.learning_rate", "training.batch_size", "training.scheduler")
+
+
+@pytest.mark.parametrize(
+    ("name", "network", "training"),
+    [
+        ("lstm", (32, "3-5-7", 64, 1, "concatenation", 128), ("rmsprop", 1e-3, 64, "plateau")),
+        ("cnn", (32, "3-5-7-11", 64, 1, "concatenation", 128), ("adam", 1e-3, 64, "plateau")),
+        ("lstm-fcn", (128, "3-5-7", 64, 1, "concatenation", 128), ("adam", 1e-3, 128, "plateau")),
+        ("small", (32, "3-5-7", 64, 1, "concatenation", 128), ("adam", 3e-3, 128, "cosine")),
+    ],
+)
+def test_in_the_full_space_an_entry_is_that_of_its_paper(name: str, network: Any, training: Any) -> None:
+    params = nearest(FULL, PORTFOLIO[name])
+    assert (shown(params, *NETWORK), shown(params, *TRAINING)) == (network, training)
+    assert params["lstm.dropout"] == {"lstm": 0.16, "lstm-fcn": 0.5}.get(name, 0.1)
+    assert params["cnn.residual"] is (name == "cnn")
+    weak = ("cnn.dropout", "training.weight_decay", "training.gradient_clip", "regularization.label_smoothing")
+    assert shown(params, *weak) == (0.1, 1e-6, 5.0, 0.0)
+    assert shown(params, "multi_task.balancing", "multi_task.classification_weight") == ("fixed", 0.8)
+    assert not any(params[flag] for flag in ("cnn.attention", "lstm.attention", "regularization.l1_switch"))
+
+
+def test_entries_are_tried_in_order_unless_equal_or_beyond_the_limits() -> None:
+    portfolio = portfolio_in(plan_of(FULL))
+    assert [start.origin for start in portfolio.starts] == list(PORTFOLIO) == ["lstm", "cnn", "lstm-fcn", "small"]
+    assert (portfolio.same, portfolio.beyond_limits) == ({}, ())
+    for start in portfolio.starts:
+        assert set(start.params) == {n for n in nearest(FULL, PORTFOLIO[start.origin]) if n in FULL.searched()}
+    space = make_space(
+        {"cnn": {"filter_sizes": [[3]], "residual": False}, "training": {"optimizer": "adam"}, "lstm": {"dropout": 0.1}}
+    )
+    portfolio = portfolio_in(plan_of(space))
+    assert [start.origin for start in portfolio.starts] == ["lstm", "lstm-fcn", "small"]
+    assert portfolio.same == {"cnn": "lstm"}
+    space = make_space({"lstm": {"hidden_dim": [8, 32, 64]}})
+    assert portfolio_in(plan_of(space, 64)).beyond_limits == ()
+    portfolio = portfolio_in(plan_of(space, 10))
+    assert [start.origin for start in portfolio.starts] == ["cnn", "small"]
+    assert portfolio.beyond_limits == ("lstm", "lstm-fcn")
+    assert portfolio_in(plan_of(space, 1)).starts == ()
+
+
+def test_a_fixed_space_has_one_first_trial() -> None:
+    space = FULL.fixing(random_configuration(FULL, 0, 0))
+    first = {name: domain.values[0] for name, domain in space.domains.items() if isinstance(domain, Choices)}
+    space = space.fixing({**first, "multi_task.classification_weight": 0.5, "regularization.l1": 1e-4})
+    assert not space.searched()
+    portfolio = portfolio_in(plan_of(space))
+    assert [(start.origin, dict(start.params)) for start in portfolio.starts] == [("lstm", {})]
+    assert portfolio.same == {"cnn": "lstm", "lstm-fcn": "lstm", "small": "lstm"}
+    for wishes in PORTFOLIO.values():
+        assert all(space.domains[name] == Fixed(value) for name, value in nearest(space, wishes).items())
+
+
+def test_every_entry_has_every_parameter_and_every_name() -> None:
+    """Except parameters of fusions that the portfolio does not use."""
+    methods = PORTFOLIO["small"]["fusion.method"]
+    unused = {f"fusion.{key}" for name, member in FUSIONS.items() if name not in methods for key in member.parameters}  # type: ignore[operator]
+    for wishes in PORTFOLIO.values():
+        assert set(wishes) == set(PARAMETERS) - unused
+        for name, spec in PARAMETERS.items():
+            if name not in unused and (spec.options or spec.kind == "flag"):
+                assert set(wishes[name]) <= set(spec.options or (False, True)), name  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "expected"),
+    [
+        # numbers: the nearest choice, of two the smaller; ranges are clipped
+        ("cnn.num_filters", [100, 150, 4000], 150),
+        ("cnn.num_filters", [160, 96], 96),
+        ("cnn.num_filters", {"low": 8, "high": 64}, 64),
+        ("lstm.hidden_dim", {"low": 8, "high": 1024, "log": True}, 64),
+        ("lstm.num_layers", [2, 4], 2),
+        ("lstm.dropout", {"choices": [0.0, 0.9, 0.6]}, 0.9),
+        ("lstm.dropout", {"fixed": 0.3}, 0.3),
+        ("training.learning_rate", [1e-5, 1e-4], 1e-4),
+        ("training.learning_rate", {"low": 1e-6, "high": 0.5, "log": False}, 1e-3),
+        ("training.gradient_clip", [0.5, 2.0], 2.0),
+        # filter sizes: the nearest in the sum
+        ("cnn.filter_sizes", [[3], [5, 7], [31]], "5-7"),
+        ("cnn.filter_sizes", [[17], [15]], "15"),
+        ("cnn.filter_sizes", [[3, 5]], "3-5"),
+        # names and switches: the first preference that exists
+        ("training.optimizer", ["sgd", "rmsprop"], "rmsprop"),
+        ("training.scheduler", ["step", "exponential"], "exponential"),
+        ("fusion.method", ["bilinear", "attention"], "attention"),
+        ("cnn.residual", True, True),
+    ],
+)
+def test_a_parameter_gets_the_nearest_value_of_its_domain(name: str, raw: Any, expected: Any) -> None:
+    """The entry of LSTM-FCN has 128 filters of the sizes 3, 5 and 8, 64 cells, dropout 0.8, Adam at 1e-3."""
+    group, key = name.split(".")
+    tree: dict[str, Any] = {"cnn": {"attention": False}, "lstm": {"attention": False}}
+    tree.setdefault(group, {})[key] = raw
+    found = nearest(make_space(tree), PORTFOLIO["lstm-fcn"])[name]
+    assert (found, type(found)) == (expected, type(expected))
+
+
+def random_domain(name: str, rng: np.random.Generator) -> Domain:
+    """A narrower domain than the parameter's own, or its own."""
+    domain = FULL.domains[name]
+    if isinstance(domain, Choices) and PARAMETERS[name].divides is None:
+        kept = [value for value in domain.values if rng.random() < 0.6] or [domain.values[-1]]
+        return Choices(tuple(kept)) if len(kept) > 1 else Fixed(kept[0])
+    return domain
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_in_any_space_entries_are_legal_nearest_and_always_the_same(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    domains = {name: random_domain(name, rng) for name in FULL.domains}
+    space = SearchSpace(domains, PARAMETERS)
+    for wishes in PORTFOLIO.values():
+        params = nearest(space, wishes)
+        assert list(params) == list(space.active(params))
+        assert nearest(space, wishes) == params
+        for name, value in params.items():
+            wish, domain = wishes.get(name), domains[name]
+            assert domain.contains(value)
+            assert space.legal(name, value, params) == value
+            if isinstance(wish, int | float) and isinstance(domain, Choices) and PARAMETERS[name].divides is None:
+                assert abs(value - wish) == min(abs(other - wish) for other in domain.values)  # type: ignore[operator]
+        sizes = domains["cnn.filter_sizes"]
+        if isinstance(sizes, Choices) and wishes["cnn.filter_sizes"] == "10-20-40":
+            sums = [sum(decode_sizes(str(each))) for each in (params["cnn.filter_sizes"], *sizes.values)]
+            assert sums[0] == max(sums)
+
+
+@pytest.mark.parametrize(
+    ("widths", "heads", "expected"), [([32], [2, 4, 8], 4), ([32], [8, 16], 8), ([30], [4, 3, 9], 3)]
+)
+def test_head_counts_divide_their_width(widths: list[int], heads: list[int], expected: int) -> None:
+    lstm = {"hidden_dim": widths, "attention": True, "attention_heads": heads}
+    params = nearest(make_space({"cnn": {"attention": False}, "lstm": lstm}), PORTFOLIO["lstm"])
+    assert params["lstm.attention_heads"] == expected
+    assert math.gcd(expected, widths[0]) == expected
+
+
+@pytest.mark.parametrize("portfolio", [True, False])
+def test_a_study_begins_with_the_portfolio_unless_it_is_off(tiny: dict[str, Any], portfolio: bool) -> None:
+    config = {**tiny, "study": {"portfolio": portfolio}, "limits": {"size_mb": 0.013}}
+    with CNNLSTMHyperparameterOptimizer(config=config, quiet=True) as optimizer:
+        optimizer.optimize(n_trials=4 if portfolio else 1)
+        trials = optimizer.study.trials
+        space = optimizer.settings.search_space
+    origins = [trial.user_attrs.get("origin") for trial in trials]
+    assert origins == (["lstm", "small", None, None] if portfolio else [None])
+    for trial in trials[: 2 * portfolio]:
+        assert trial.params.items() <= nearest(space, PORTFOLIO[trial.user_attrs["origin"]]).items()
