@@ -434,7 +434,7 @@ FLAGS = [
     ),
     (
         ["narrow", "--save-dir", "study", "--output", "study/config.yaml"],
-        "--output study/config.yaml is a file of the study itself; name another, such as narrowed.yaml",
+        "--output study/config.yaml is a file of the study; name another, such as narrowed.yaml",
     ),
     (
         ["run", "--workers", "1.5"],

@@ -240,7 +240,7 @@ def test_a_log_that_can_not_be_written_says_so_once(tmp_path: Path, capsys: pyte
         (errno.EDQUOT, "the disk quota is used up", "free some space"),
         (errno.EROFS, "the file system is read-only", "make it writable"),
         (errno.EACCES, "permission denied", "make it writable"),
-        (errno.EFBIG, "a file has reached the largest size that is allowed", "raise the limit (ulimit -f)"),
+        (errno.EFBIG, "a file has reached the size limit", "raise the limit (ulimit -f)"),
     ],
 )
 def test_what_can_not_be_written_is_told_with_the_cure(tmp_path: Path, code: int, problem: str, cure: str) -> None:

@@ -1,4 +1,4 @@
-"""What the real optuna-dashboard tells of a study of ours."""
+"""Notes and constraints as optuna-dashboard's own package and server show them."""
 
 import json
 import socket
@@ -9,11 +9,68 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import optuna
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna_dashboard import get_note, save_note
+from optuna_dashboard._note import get_note_from_system_attrs
 
 from builders.studies import SKILL, searched
 from cnn_lstm_hyperopt.reporting.dashboard_notes import dashboard_notes
 from cnn_lstm_hyperopt.search import StudyStorage
+from cnn_lstm_hyperopt.search.dashboard import note_attributes
+
+
+@pytest.fixture
+def study():
+    study = optuna.create_study()
+    for number in range(3):
+        study.add_trial(optuna.trial.create_trial(value=number))
+    return study
+
+
+def system_attributes(study):
+    return study._storage.get_study_system_attrs(study._study_id)
+
+
+def write(study, notes):
+    for name, value in note_attributes(notes, system_attributes(study)).items():
+        study._storage.set_study_system_attr(study._study_id, name, value)
+
+
+def shown(study):
+    """Notes of the study and of its trials, by the dashboard's own reader."""
+    attributes = system_attributes(study)
+    trials = [get_note_from_system_attrs(attributes, trial._trial_id)["body"] for trial in study.trials]
+    return [get_note(study), *trials]
+
+
+@given(st.lists(st.text(max_size=10) | st.integers(2000, 9000).map(lambda n: "é" * n), min_size=1, max_size=4))
+def test_the_last_text_is_shown_complete(texts):
+    study = optuna.create_study()
+    for text in texts:
+        write(study, {None: text})
+    assert get_note(study) == texts[-1]
+
+
+def test_each_trial_has_its_own_note_which_is_removed_or_kept(study):
+    first, second, _ = (trial._trial_id for trial in study.trials)
+    write(study, {None: "all", first: "a model", second: "another"})
+    assert shown(study)[:3] == ["all", "a model", "another"]
+    assert note_attributes({None: "all", first: "a model", second: "another"}, system_attributes(study)) == {}
+    write(study, {None: "all", second: "the best"})
+    assert shown(study)[:3] == ["all", "", "the best"]
+
+
+@pytest.mark.parametrize("ours", [None, "ours"])
+def test_a_persons_note_is_kept(study, ours):
+    if ours:
+        write(study, {None: ours})
+    save_note(study, "mine")
+    write(study, {None: "ours, again"})
+    assert get_note(study) == "mine"
+
 
 MODEL = {
     "model_rank": 1,
@@ -23,12 +80,10 @@ MODEL = {
 }
 VERDICT = {"grade": "better than every baseline", "sentence": "Model 1 <b>is</b> better."}
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory):
-    """What its server says of a study of 60 trials."""
+def answer(tmp_path_factory):
+    """What the dashboard's server answers about a study of 60 trials."""
     folder = searched(tmp_path_factory.mktemp("dashboard"), 60, name="named by a user")
     storage = StudyStorage(folder / "study.db")
     storage.write_notes(dashboard_notes(SKILL, VERDICT, [MODEL]))
@@ -56,28 +111,21 @@ def answered(server, url):
             time.sleep(0.2)
 
 
-def test_study_and_objectives_bear_our_names(told):
-    assert told["name"] == "named by a user"
-    assert told["objective_names"] == ["accuracy", "training_seconds", "size_mb"]
-    assert told["directions"] == ["maximize", "minimize", "minimize"]
-
-
-def test_the_study_and_its_models_have_notes(told):
-    study, model = told["note"]["body"], told["trials"][3]["note"]["body"]
-    assert study.startswith("🟢 **Better than every baseline.** ")
-    assert r"Model 1 \<b\>is\</b\> better." in study
-    assert f"above {SKILL.threshold:.4f}" in study
-    assert "model 1 is trial 3" in study
+@pytest.mark.slow
+def test_the_dashboard_shows_our_names_notes_and_constraints(answer):
+    assert answer["name"] == "named by a user"
+    assert answer["objective_names"] == ["accuracy", "training_seconds", "size_mb"]
+    assert answer["directions"] == ["maximize", "minimize", "minimize"]
+    note, model = answer["note"]["body"], answer["trials"][3]["note"]["body"]
+    assert r"Model 1 \<b\>is\</b\> better." in note
+    assert f"{SKILL.threshold:.4f}" in note
     assert "0.6200 (0.6000 to 0.6400)" in model
     assert "`retrained_model_1/`" in model
     assert "somewhere" not in model
-    assert [trial["number"] for trial in told["trials"] if trial["note"]["body"]] == [3]
-
-
-def test_those_that_have_learnt_nothing_are_marked_and_no_others(told):
-    complete = [trial for trial in told["trials"] if trial["state"] == "Complete"]
+    assert [trial["number"] for trial in answer["trials"] if trial["note"]["body"]] == [3]
+    complete = [trial for trial in answer["trials"] if trial["state"] == "Complete"]
     marked = {trial["number"] for trial in complete if any(value > 0 for value in trial["constraints"])}
     assert all(len(trial["constraints"]) == 1 for trial in complete)
     assert marked == {trial["number"] for trial in complete if trial["values"][0] <= SKILL.threshold}
     assert 0 < len(marked) < len(complete)
-    assert not any(trial["constraints"] for trial in told["trials"] if trial["state"] != "Complete")
+    assert not any(trial["constraints"] for trial in answer["trials"] if trial["state"] != "Complete")

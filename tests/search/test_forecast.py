@@ -1,4 +1,4 @@
-"""The forecast: a schedule against a simulation, the share of the windows, and sums that can be done by hand."""
+"""The forecast: schedules against a simulation, the share of the training windows, and sums by hand."""
 
 import itertools
 import math
@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnn_lstm_hyperopt.config import PrunerSettings, SamplerSettings, parse_space
-from cnn_lstm_hyperopt.search import Cost, Limits, Proposer, SkillThreshold, StudyPlan, with_fixed
+from builders.records import make_plan, make_space
+from cnn_lstm_hyperopt.search import Cost, Limits, Proposer, with_fixed
 from cnn_lstm_hyperopt.search.cost_forecast import (
     BYTES_A_TRIAL,
     BYTES_A_WINDOW,
@@ -25,13 +25,16 @@ from cnn_lstm_hyperopt.search.cost_forecast import (
 
 jobs = st.lists(st.integers(0, 12), max_size=14)
 crews = st.integers(1, 6)
+SPACE = make_space()
 
 
-# ---------------------------------------------------------------------- the schedule
+@pytest.fixture(scope="module")
+def sampled():
+    return SampledSpace(SPACE)
 
 
 def simulated(durations, workers):
-    """Second by second: whoever has nothing to do takes the next job in the line."""
+    """Second by second: a free worker takes the next job."""
     waiting, left, now = list(durations), [0] * workers, 0
     while waiting or any(left):
         for worker in range(workers):
@@ -44,7 +47,7 @@ def simulated(durations, workers):
 
 
 def shortest(durations, workers):
-    """The best schedule there is, by trying all."""
+    """The best schedule, by brute force."""
     loads = []
     for places in itertools.product(range(workers), repeat=len(durations)):
         load = [0] * workers
@@ -55,31 +58,23 @@ def shortest(durations, workers):
 
 
 @given(durations=jobs, workers=crews)
-def test_the_makespan_is_that_of_a_simulation_second_by_second(durations, workers):
-    assert makespan([float(duration) for duration in durations], workers) == simulated(durations, workers)
-
-
-@given(durations=jobs, workers=crews)
-def test_the_makespan_keeps_grahams_bounds(durations, workers):
+def test_the_makespan_is_that_of_a_simulation_and_keeps_grahams_bounds(durations, workers):
+    found = makespan([float(duration) for duration in durations], workers)
+    assert found == simulated(durations, workers)
     total, longest = sum(durations), max(durations, default=0)
-    found = makespan(durations, workers)
     assert max(total / workers, longest) <= found + 1e-9
     assert found <= total / workers + (1 - 1 / workers) * longest + 1e-9
+    assert makespan(durations, workers + 1) <= found
 
 
 @given(durations=st.lists(st.integers(1, 12), max_size=5), workers=st.integers(1, 3))
-def test_the_makespan_is_never_more_than_graham_says_beyond_the_best(durations, workers):
-    """2 − 1/m times the optimum (Graham 1966)."""
+def test_the_makespan_is_at_most_two_minus_one_over_m_times_the_optimum(durations, workers):
+    """Graham 1966."""
     best = shortest(durations, workers)
     assert best <= makespan(durations, workers) <= (2 - 1 / workers) * best
 
 
-@given(durations=jobs, workers=crews)
-def test_one_more_worker_never_takes_longer(durations, workers):
-    assert makespan(durations, workers + 1) <= makespan(durations, workers)
-
-
-def test_the_makespan_of_schedules_known_by_heart():
+def test_the_makespan_of_known_schedules():
     assert makespan([], 3) == 0
     assert makespan([3, 1, 2], 1) == 6
     assert makespan([1, 1, 1, 1, 4], 2) == 6  # Graham's worst case: the long job comes last
@@ -87,41 +82,17 @@ def test_the_makespan_of_schedules_known_by_heart():
     assert makespan([2, 3], 5) == 3
 
 
-# ---------------------------------------------------------------------- the share of the windows
-
-
-SPACE, _ = parse_space(None)
-
-
-@pytest.fixture(scope="module")
-def sampled():
-    return SampledSpace(SPACE)
-
-
-def test_the_sampled_configurations_are_whole_and_always_the_same(sampled):
-    again = SampledSpace(SPACE).configurations
-    assert sampled.configurations == again
-    assert len(again) == 1000
-    assert all(set(params) == set(SPACE.active(params)) for params in again[:50])
-
-
-def test_within_leaves_those_that_keep_the_limits_and_no_others(sampled):
+def test_sampled_configurations_are_full_reproducible_and_filtered_by_the_limits(sampled):
     def cost(params):
         return Cost(1.0, float(params["lstm.hidden_dim"]))
 
+    again = SampledSpace(SPACE).configurations
+    assert (sampled.configurations, len(again)) == (again, 1000)
+    assert all(set(params) == set(SPACE.active(params)) for params in again[:50])
     within = sampled.within(Limits(size_mb=128.0), cost)
     assert within == [(p, cost(p)) for p in sampled.configurations if p["lstm.hidden_dim"] <= 128]
     assert 0.3 < len(within) / 1000 < 0.5  # two of five
-
-
-def share_chosen(sampled, limit, median_seconds=100.0):
-    """Costs spread evenly about a median, in proportion to the share."""
-    rank = {id(params): place for place, params in enumerate(sampled.configurations)}
-
-    def cost(params, *, train_share=1.0):
-        return Cost(train_share * median_seconds * (rank[id(params)] + 1) / (len(rank) / 2), 1.0)
-
-    return choose_train_share(sampled, limit, cost)
+    assert sampled.within(Limits(seconds=0.9), cost) == []
 
 
 @pytest.mark.parametrize(
@@ -140,7 +111,13 @@ def share_chosen(sampled, limit, median_seconds=100.0):
     ],
 )
 def test_the_share_is_the_largest_at_which_half_of_the_space_keeps_the_limit(sampled, limit, share):
-    assert share_chosen(sampled, limit) == share
+    """Costs are spread evenly about a median of 100 s and proportional to the share."""
+    rank = {id(params): place for place, params in enumerate(sampled.configurations)}
+
+    def cost(params, *, train_share=1.0):
+        return Cost(train_share * 100.0 * (rank[id(params)] + 1) / (len(rank) / 2), 1.0)
+
+    assert choose_train_share(sampled, limit, cost) == share
 
 
 @pytest.mark.parametrize("limit", [3.0, 20.0, 31.4, 77.0, 400.0])
@@ -148,59 +125,35 @@ def test_the_share_agrees_with_counting_at_every_share(sampled, limit):
     def cost(params, *, train_share=1.0):
         return Cost(train_share * int(params["lstm.hidden_dim"]) * int(params["lstm.num_layers"]) / 10, 1.0)
 
-    fitting = [
-        share
-        for share in TRAIN_SHARES
-        if sum(cost(params, train_share=share).seconds <= limit for params in sampled.configurations) >= 500
-    ]
-    assert choose_train_share(sampled, limit, cost) == max(fitting, default=min(TRAIN_SHARES))
+    def fits(share):
+        return sum(cost(params, train_share=share).seconds <= limit for params in sampled.configurations) >= 500
 
-
-# ---------------------------------------------------------------------- the whole
+    expected = max(filter(fits, TRAIN_SHARES), default=min(TRAIN_SHARES))
+    assert choose_train_share(sampled, limit, cost) == expected
 
 
 def plan_of(cost, **changed):
-    defaults = {
-        "space": SPACE,
-        "sampler": SamplerSettings(type="random", n_startup_trials=4),
-        "pruner": PrunerSettings(),
-        "seed": 0,
-        "n_trials": 10,
-        "max_epochs": 5,
-        "limits": Limits(),
-        "skill": SkillThreshold(0.5, 100),
-        "cost": cost,
-    }
-    return StudyPlan(**{**defaults, **changed})
+    sampler = {"type": "random", "n_startup_trials": 4}
+    return make_plan(sampler=sampler, cost=cost, **{"n_trials": 10, "max_epochs": 5, **changed})
 
 
 def expected_of(plan, sampled, **changed):
-    defaults = {
-        "evaluation_seconds": lambda params: 2.0,
-        "n_validation": 1000,
-        "trials": 10,
-        "new": True,
-        "workers": 1,
-        "epoch_share": 0.5,
-    }
-    return forecast(plan, sampled.within(plan.limits, plan.cost), **{**defaults, **changed})
-
-
-def test_of_a_space_wholly_beyond_the_limits_nothing_is_left(sampled):
-    assert sampled.within(Limits(seconds=9.9), lambda params: Cost(10.0, 1.0)) == []
+    defaults = {"n_validation": 1000, "trials": 10, "new": True, "workers": 1, "epoch_share": 0.5}
+    within = sampled.within(plan.limits, plan.cost)
+    return forecast(plan, within, evaluation_seconds=lambda params: 2.0, **{**defaults, **changed})
 
 
 @pytest.mark.parametrize(
     ("max_epochs", "min_patience", "share"),
     [(20, 4, 12.5 / 20), (8, 4, 6.5 / 8), (5, 3, 0.9), (3, 4, 1.0), (1, 1, 1.0)],
 )
-def test_an_untold_trial_ends_midway_between_patience_and_all_epochs(max_epochs, min_patience, share):
+def test_a_new_studys_trials_end_midway_between_patience_and_all_epochs(max_epochs, min_patience, share):
     assert expected_epoch_share(max_epochs, min_patience) == pytest.approx(share)
 
 
 @pytest.mark.parametrize("new", [True, False])
 @pytest.mark.parametrize(("workers", "rounds"), [(1, 10), (2, 5), (3, 4), (10, 1), (16, 1)])
-def test_trials_that_all_cost_the_same_are_a_sum_done_by_hand(sampled, workers, rounds, new):
+def test_trials_of_equal_cost_are_a_sum_by_hand(sampled, workers, rounds, new):
     plan = plan_of(lambda params: Cost(30.0, 1.0, 500.0))
     expected = expected_of(plan, sampled, workers=workers, new=new)
     one_trial = TRIAL_SECONDS + 0.5 * (30.0 + 5 * 2.0)
@@ -209,14 +162,11 @@ def test_trials_that_all_cost_the_same_are_a_sum_done_by_hand(sampled, workers, 
     assert expected.memory_mb == workers * 500.0
     assert expected.disk_mb == pytest.approx(10 * (BYTES_A_TRIAL + 1000 * BYTES_A_WINDOW) / 1e6)
     assert (expected.trials, expected.workers, expected.share_left) == (10, workers, 1.0)
+    none = expected_of(plan, sampled, trials=0, new=False)
+    assert (none.seconds, none.disk_mb) == (0.0, 0.0)
 
 
-def test_no_trial_left_takes_no_time_and_no_disk(sampled):
-    expected = expected_of(plan_of(lambda params: Cost(30.0, 1.0)), sampled, trials=0, new=False)
-    assert (expected.seconds, expected.disk_mb) == (0.0, 0.0)
-
-
-def test_the_first_trials_count_with_what_they_will_be_and_later_ones_with_the_mean(sampled):
+def test_first_trials_count_with_their_own_cost_and_later_ones_with_the_mean(sampled):
     def cost(params):
         return Cost(float(params["lstm.hidden_dim"]), 1.0)
 
@@ -231,7 +181,7 @@ def test_the_first_trials_count_with_what_they_will_be_and_later_ones_with_the_m
     assert expected_of(plan, sampled, trials=2).seconds == pytest.approx(sum(walls[:2]))
 
 
-def test_shares_quantiles_and_peaks_are_those_of_what_the_limits_leave(sampled):
+def test_shares_quantiles_and_peaks_are_of_the_space_within_the_limits(sampled):
     def cost(params):
         return Cost(float(params["lstm.hidden_dim"]), 1.0, 100.0 * int(params["lstm.num_layers"]))
 
@@ -239,14 +189,13 @@ def test_shares_quantiles_and_peaks_are_those_of_what_the_limits_leave(sampled):
     within = [params for params in sampled.configurations if params["lstm.num_layers"] <= 2]
     assert expected.share_left == len(within) / 1000
     seconds = sorted(params["lstm.hidden_dim"] for params in within)
-    low, median, high = expected.trial_seconds
-    assert (low, median, high) == (64.0, 256.0, 1024.0) == (seconds[0], seconds[len(seconds) // 2], seconds[-1])
+    assert expected.trial_seconds == (64.0, 256.0, 1024.0) == (seconds[0], seconds[len(seconds) // 2], seconds[-1])
     assert expected.memory_mb == 2 * 200.0
 
 
 @pytest.mark.parametrize(("limit", "seconds"), [(None, (120.0, 240.0)), (1000.0, (120.0, 240.0)), (90.0, (30.0, 60.0))])
-def test_what_follows_the_search_is_a_sum_that_can_be_done_by_hand(sampled, limit, seconds):
-    """5 epochs of a trial take 10 s on half of the windows, so one takes 2 s there and 4 s on all; an evaluation takes 2 s."""
+def test_the_final_phase_is_a_sum_by_hand(sampled, limit, seconds):
+    """5 epochs of a trial take 10 s on half of the windows: 2 s an epoch there, 4 s on all; an evaluation takes 2 s."""
     plan = plan_of(lambda params: Cost(10.0, 1.0))
     found = final_forecast(
         plan,
