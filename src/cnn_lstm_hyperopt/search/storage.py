@@ -118,11 +118,7 @@ class StudyStorage:
             self._rdb = open_file(path)
             storage = cached(self._rdb)
             with quiet_optuna():
-                names = optuna.get_all_study_names(storage)
-                if len(names) != 1:
-                    text = f"{path} must hold exactly one study, but holds {len(names)}"
-                    raise SaveDirError(text, code="not-one-study")
-                self.study = optuna.load_study(study_name=names[0], storage=storage)
+                self.study = optuna.load_study(study_name=None, storage=storage)
             self._attach(storage)
             require_unchanged(
                 self._seals, self.study.user_attrs, storage.get_study_system_attrs(self._study_id).get(SEAL)
