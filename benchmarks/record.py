@@ -122,7 +122,7 @@ class Recorder:
         )
         self.space: SearchSpace = settings.search_space
         device = torch.device("cpu")
-        self.speeds: CostModel = calibration_for(device, anew=False, on_start=lambda: None)
+        self.speeds: CostModel = calibration_for(device, remeasure=False, on_start=lambda: None)
         self.dataset = prepare_dataset(settings.data)
         data = self.dataset.for_trials()
         self.runner = TrialRunner(data, settings.training, seed=settings.study.seed, device=device, speeds=self.speeds)

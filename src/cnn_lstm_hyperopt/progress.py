@@ -1,4 +1,4 @@
-"""What a trial tells while it runs, and what it is told back: the words that training and search share."""
+"""Progress reports of a training and the decisions that answer them; shared by training and search."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,18 +6,18 @@ from enum import Enum
 
 
 class Action(Enum):
-    """What to do after a report."""
+    """What the training does after a report."""
 
     CONTINUE = "continue"
     STOP = "stop"
-    """End here: the run is being interrupted (time is up, Ctrl-C)."""
+    """End now: the run is interrupted (time limit, Ctrl-C)."""
     PRUNE = "prune"
-    """End here: what was seen does not deserve more time."""
+    """End now: the results so far do not justify more time."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """An action and, unless it is to continue, its reason for the record."""
+    """An action and its recorded reason; the reason is empty for CONTINUE."""
 
     action: Action
     reason: str = ""
@@ -28,16 +28,16 @@ CONTINUE = Decision(Action.CONTINUE)
 
 @dataclass(frozen=True)
 class ProgressReport:
-    """How far a training is.
+    """Progress of a training.
 
     Attributes:
         epoch: epochs done; 0.25 is a quarter of the first.
         seconds: wall seconds spent in training steps so far.
-        projected_seconds: what all epochs would take at this speed; None before it can be told.
-        score: the study's metric on validation, more is better; None when the network was not evaluated here.
-        loss: unsmoothed validation cross-entropy in nats; None when it was not evaluated here.
-        last: whether the training ends here of itself: all epochs are done, or patience is exhausted.
-        again: whether it was told before, in a process that the training outlived: it was answered then.
+        projected_seconds: estimated seconds of all epochs at this speed; None while it is unknown.
+        score: the study's metric on validation, larger is better; None without an evaluation.
+        loss: unsmoothed validation cross-entropy in nats; None without an evaluation.
+        last: whether the training ends now without a decision: all epochs are done, or patience is exhausted.
+        again: whether an earlier process has already sent this report and received its answer.
     """
 
     epoch: float

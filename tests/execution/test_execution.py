@@ -255,7 +255,7 @@ def test_a_trial_that_lacks_memory_is_trained_with_less_until_it_fits(make_study
     assert first.attributes["memory_saving"] == "batches in 16 parts, gradients accumulated, gradient checkpointing"
     assert "memory_saving" not in second.attributes
     assert [point.epoch for point in first.curve] == [1, 2, 3]  # what was told before the failure is not in it twice
-    assert "memory did not suffice (800 MB are too much); once more with batches in 2 parts, gradients" in caplog.text
+    assert "out of memory (800 MB are too much); retrying with batches in 2 parts" in caplog.text
 
 
 def test_a_trial_whose_memory_never_suffices_fails_once_and_for_all(make_study):

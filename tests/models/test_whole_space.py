@@ -101,7 +101,7 @@ def one_step(number: int, params: dict, data: Windows) -> None:
         assert bool(weight.isfinite().all()), (name, params)
     norm = torch.stack([weight.grad.norm() for weight in network.parameters()]).norm()
     assert 0 < float(norm) <= config.gradient_clip * 1.002, params
-    assert all(bool(weight.isfinite().all()) for weight in stepper.balancing.parameters())
+    assert all(bool(weight.isfinite().all()) for weight in stepper.loss_weighting.parameters())
 
 
 @pytest.mark.slow

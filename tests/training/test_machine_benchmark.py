@@ -118,7 +118,7 @@ def test_the_first_question_measures_and_the_next_are_answered_from_the_cache(co
 
 def test_to_measure_anew_replaces_what_the_cache_holds(counted):
     ask()
-    second, announced = ask(anew=True)
+    second, announced = ask(remeasure=True)
     assert (second.error, announced, len(counted)) == (2.0, 1, 2)
     assert ask() == (second, 0)
 

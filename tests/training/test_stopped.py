@@ -1,4 +1,4 @@
-"""A process that is stopped within a training (Ctrl-Z, ``kill -STOP``): its pause is no training. Real signals."""
+"""The pause of a process that is stopped within a training (Ctrl-Z, ``kill -STOP``) is no training time. Real signals."""
 
 import json
 import signal
@@ -10,13 +10,12 @@ import pytest
 
 PAUSE = 1
 TRAINING = f"""
-import contextlib, json, os, signal, subprocess, sys
+import json, os, signal, subprocess
 
 import torch
-from conftest import config, network, windows
-from cnn_lstm_hyperopt.progress import CONTINUE
+from builders.trainings import SCALE, config, go_on, network, windows
+from cnn_lstm_hyperopt.training import train
 from cnn_lstm_hyperopt.utils.processes import noticing_stops
-from cnn_lstm_hyperopt.training import ValueScale, train
 
 
 def trained(stopped_at):
@@ -30,10 +29,8 @@ def trained(stopped_at):
             os.kill(os.getpid(), signal.SIGSTOP)
 
     net.register_forward_hook(stop_once)
-    outcome = train(
-        net, windows(80), windows(80, 1), config(max_epochs=1), scale=ValueScale(5.0, 3.0),
-        generator=torch.Generator().manual_seed(0), on_report=lambda report: CONTINUE,
-    )
+    options = dict(scale=SCALE, generator=torch.Generator().manual_seed(0), on_report=go_on)
+    outcome = train(net, windows(80), windows(80, 1), config(max_epochs=1), **options)
     return outcome.seconds, outcome.paused_seconds, outcome.projected_seconds
 
 
@@ -48,15 +45,9 @@ print(json.dumps(found))
 
 @pytest.mark.skipif(not hasattr(signal, "SIGCONT"), reason="the system does not stop processes")
 def test_the_pause_of_a_stopped_process_is_no_training():
-    """In the first of ten steps, in the eighth, in none; and where no signal is listened to, the clock decides."""
-    done = subprocess.run(
-        [sys.executable, "-c", TRAINING],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )
+    """In the first of ten steps, in the eighth, in none; without a signal handler, the clock decides."""
+    command = [sys.executable, "-c", TRAINING]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["by the clock"][0] > PAUSE

@@ -1,6 +1,6 @@
-"""Families of networks: their parameters, what they cost, how they are described, and the networks themselves.
+"""Families of networks: parameters, cost, description and construction.
 
-Importing it loads no torch: settings need the parameters only. A family loads torch when it builds a network.
+Importing this package does not load torch; a family loads it when it builds a network.
 """
 
 from cnn_lstm_hyperopt.models.base import Family, NetworkConfig

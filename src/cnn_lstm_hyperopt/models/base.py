@@ -1,4 +1,4 @@
-"""The protocol of a network family: parameters, build, cost, describe. The code outside ``models`` knows no more of one."""
+"""Protocol of a network family: parameters, build, cost, describe. Code outside ``models`` uses only this protocol."""
 
 import abc
 from collections.abc import Mapping
@@ -11,13 +11,13 @@ from cnn_lstm_hyperopt.space.parameters import Params, Specs
 
 @dataclass(frozen=True)
 class NetworkConfig(abc.ABC):
-    """One network: what it reads and predicts, and, in a family's subclass, what it is made of.
+    """Configuration of one network; a family's subclass adds the layers.
 
     Attributes:
         family: name of the network's family.
-        input_dim: features a bar.
+        input_dim: features per bar.
         n_classes: classes of the classification head, ≥ 2.
-        has_regression: whether there is a regression head.
+        has_regression: whether the network has a regression head.
     """
 
     family: ClassVar[str]
@@ -27,20 +27,20 @@ class NetworkConfig(abc.ABC):
 
     @abc.abstractmethod
     def cost(self, *, lookback: int) -> Profile:
-        """Parameters and arithmetic of the network on windows of ``lookback`` bars, in microseconds, without building it."""
+        """Return the network's parameters and arithmetic on windows of ``lookback`` bars, without building it."""
 
     @abc.abstractmethod
     def describe(self) -> str:
-        """The network as a part of a sentence, for model cards; without its number of parameters."""
+        """Return a phrase that describes the network, for model cards."""
 
 
 class Family(Protocol):
-    """Networks of one make.
+    """A family of networks with the same structure.
 
     Attributes:
-        name: in the registry.
-        parameters: that its networks have, by full name (``lstm.hidden_dim``), a parent before those that depend on it.
-        structure: what all its networks have in common, as a part of a sentence.
+        name: name in the registry.
+        parameters: parameters of its networks by full name (``lstm.hidden_dim``); a parent precedes its dependents.
+        structure: phrase that describes all its networks.
     """
 
     name: str
@@ -48,14 +48,14 @@ class Family(Protocol):
     structure: str
 
     def config(self, params: Params, *, input_dim: int, n_classes: int, has_regression: bool) -> NetworkConfig:
-        """The network that a full configuration describes; the arguments are those of :class:`NetworkConfig`.
+        """Return the network of a full configuration; see :class:`NetworkConfig` for the arguments.
 
         Raises:
             ConfigError: a parameter is missing.
         """
 
-    def build(self, config: Any) -> Any:  # a Network, whose module loads torch
-        """A new :class:`.Network` of one of its configurations, its weights drawn from torch's global generator."""
+    def build(self, config: Any) -> Any:  # a Network; its module loads torch
+        """Build a :class:`.Network` with weights from torch's global generator."""
 
     def columns(self, params: Params) -> Mapping[str, str]:
-        """What tells the networks of a table apart, in a few characters: header → cell."""
+        """Return short table cells that distinguish networks: header → cell."""

@@ -1,4 +1,4 @@
-"""Networks from their configurations."""
+"""Construction of networks from configurations."""
 
 import torch
 
@@ -8,15 +8,15 @@ from cnn_lstm_hyperopt.models.registry import FAMILIES
 
 
 def new_network(config: NetworkConfig) -> Network:
-    """A new network, its weights drawn from torch's global generator."""
+    """Build a network with weights from torch's global generator."""
     network: Network = FAMILIES[config.family].build(config)
     return network
 
 
 def build_network(config: NetworkConfig, *, seed: int, device: torch.device) -> Network:
-    """A network whose initial weights depend on ``seed`` alone; torch's global generators are left as they were."""
+    """Build a network whose initial weights depend only on ``seed``; torch's global generators do not change."""
     with torch.random.fork_rng(devices=[]):
-        # Weights are drawn on the CPU; manual_seed() would reseed the generators of CUDA, too.
+        # torch.manual_seed() would also reseed the CUDA generators.
         torch.default_generator.manual_seed(seed)
         network = new_network(config)
     return network.to(device)

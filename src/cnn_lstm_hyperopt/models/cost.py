@@ -1,4 +1,4 @@
-"""Size and arithmetic of layers by their dimensions alone; a family adds up those of its networks."""
+"""Size and arithmetic of layers, from their dimensions; a family adds up its layers."""
 
 from dataclasses import dataclass
 
@@ -7,18 +7,18 @@ BYTES_PER_PARAMETER = 4  # float32
 
 @dataclass(frozen=True)
 class Profile:
-    """What a network costs; all but ``parameters`` of one window's forward pass.
+    """Cost of a network; all but ``parameters`` refer to the forward pass of one window.
 
-    Kinds of arithmetic are counted apart because a machine does them at different speeds.
+    Counts kinds of arithmetic separately, because a machine performs them at different speeds.
 
     Attributes:
-        parameters: how many numbers are learnt; the networks have no buffers.
-        multiply_adds: in matrix products and convolutions (norms and activations left out), the next two included.
-        recurrent_multiply_adds: those of the LSTM's layers.
-        narrow_multiply_adds: those over the few input features, which fill no vector unit.
-        recurrent_reads: weights that the LSTM's layers read anew at every time step, whatever the batch.
-        recurrent_states: numbers in the LSTM's hidden states, over all time steps.
-        sequence_elements: numbers in the other sequences that backward keeps, dropout and norms between them included.
+        parameters: number of learned parameters; the networks have no buffers.
+        multiply_adds: multiply-adds in matrix products and convolutions, with the next two; without norms and activations.
+        recurrent_multiply_adds: multiply-adds of the LSTM layers.
+        narrow_multiply_adds: multiply-adds over the input features, which are too few to fill a vector unit.
+        recurrent_reads: weights that the LSTM layers read again at every time step, for any batch size.
+        recurrent_states: elements of the LSTM's hidden states over all time steps.
+        sequence_elements: elements of the other sequences stored for the backward pass, with dropout and norms.
         attention_scores: queries × keys × heads.
     """
 
@@ -33,7 +33,7 @@ class Profile:
 
     @property
     def size_mb(self) -> float:
-        """Bytes of the parameters as stored / 10^6."""
+        """Size of the stored parameters in MB (10^6 bytes)."""
         return self.parameters * BYTES_PER_PARAMETER / 1e6
 
     def __add__(self, other: "Profile") -> "Profile":
@@ -41,13 +41,13 @@ class Profile:
 
 
 def linear(inputs: int, outputs: int, *, times: int = 1, bias: bool = True, narrow: bool = False) -> Profile:
-    """A linear layer that is applied ``times`` times a window; ``narrow``: to the few input features."""
+    """Return the cost of a linear layer applied ``times`` times per window; ``narrow``: to the input features."""
     multiply_adds = inputs * outputs * times
     return Profile((inputs + bias) * outputs, multiply_adds, narrow_multiply_adds=multiply_adds if narrow else 0)
 
 
 def attention(query_dim: int, source_dim: int, width: int, *, queries: int, steps: int, heads: int) -> Profile:
-    """A :class:`.MultiHeadAttention` of ``queries`` to ``steps``."""
+    """Return the cost of a :class:`.MultiHeadAttention` of ``queries`` to ``steps``."""
     projections = (
         linear(query_dim, width, times=queries)
         + linear(source_dim, width, times=steps, bias=False)

@@ -1,4 +1,4 @@
-"""What the networks of all families have in common."""
+"""Base class and output of the networks of all families."""
 
 import abc
 from typing import NamedTuple
@@ -10,30 +10,30 @@ from cnn_lstm_hyperopt.models.base import NetworkConfig
 
 
 class Output(NamedTuple):
-    """``logits``: ``(batch, n_classes)``; ``value``: ``(batch,)``, standardised, None without a regression head."""
+    """Output of a network: ``logits`` ``(batch, n_classes)``; standardised ``value`` ``(batch,)``, None without its head."""
 
     logits: Tensor
     value: Tensor | None
 
-    def widened(self) -> "Output":
-        """With bfloat16 made float32: losses and scores need its digits."""
+    def as_float32(self) -> "Output":
+        """Return the output in float32; losses and scores need more digits than bfloat16 has."""
         if self.logits.dtype is not torch.bfloat16:
             return self
         return Output(self.logits.float(), None if self.value is None else self.value.float())
 
 
 class Network(nn.Module, abc.ABC):
-    """A network that classifies windows and may predict a value; it has no buffers, and batches of any size mean the same.
+    """A network that classifies windows and may predict a value. It has no buffers; outputs do not depend on the batch.
 
     Attributes:
-        config: from which it was built.
+        config: configuration of the network.
     """
 
     config: NetworkConfig
 
     @abc.abstractmethod
     def recompute_in_backward(self, recompute: bool) -> None:
-        """Whether to save memory at the price of a second forward pass: part by part, backward computes anew what it needs."""
+        """Switch gradient checkpointing on or off: less memory for a second forward pass."""
 
     @abc.abstractmethod
     def forward(self, x: Tensor) -> Output:

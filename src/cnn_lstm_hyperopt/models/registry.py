@@ -1,4 +1,4 @@
-"""The network families. A new one is a package beside ``cnn_lstm`` and a line here."""
+"""Registry of network families. To add one, add a package beside ``cnn_lstm`` and a line here."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -11,13 +11,13 @@ from cnn_lstm_hyperopt.space.parameters import ParameterSpec, Params
 _MEMBERS: tuple[Family, ...] = (CnnLstmFamily(),)
 
 FAMILIES: Mapping[str, Family] = {family.name: family for family in _MEMBERS}
-"""By name; the first is what a search space has that names none."""
+"""Families by name; the first is the default."""
 FAMILY = "model.family"
-"""The parameter that names a configuration's family; it is there when there are several."""
+"""Parameter with the name of a configuration's family; exists if there are several families."""
 
 
 def parameters_of(families: Iterable[Family]) -> dict[str, ParameterSpec]:
-    """The parameters of all families; of several, each one's exist only where :data:`FAMILY` names it."""
+    """Return the parameters of all families; of several, each family's depend on :data:`FAMILY`."""
     first, *others = families
     if not others:
         return dict(first.parameters)
@@ -30,11 +30,11 @@ def parameters_of(families: Iterable[Family]) -> dict[str, ParameterSpec]:
 
 
 def family_of(params: Params) -> Family:
-    """The family of a full configuration's network."""
+    """Return the family of a full configuration."""
     return FAMILIES[str(params.get(FAMILY, next(iter(FAMILIES))))]
 
 
 def network_config(params: Params, *, input_dim: int, n_classes: int, has_regression: bool) -> NetworkConfig:
-    """The network that a full configuration describes; arguments and errors are those of :meth:`.Family.config`."""
+    """Return the network of a full configuration; see :meth:`.Family.config`."""
     family = family_of(params)
     return family.config(params, input_dim=input_dim, n_classes=n_classes, has_regression=has_regression)

@@ -150,7 +150,7 @@ def prepare_new(settings: Settings, dataset: Dataset, *, on_benchmark: Callable[
     device = resolve_device(settings.training.device)
     speeds = calibration_for(
         device,
-        anew=recalibrate,
+        remeasure=recalibrate,
         on_start=on_benchmark,
     )
     setup = _with_first_trials(_prepare(settings, dataset, device, speeds, None))

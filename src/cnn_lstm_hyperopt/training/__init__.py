@@ -1,4 +1,4 @@
-"""Training a network, or one on each of several folds: loop, losses, schedules, patience, metrics. Knows nothing of studies."""
+"""Training of one network, or of one network per fold. Does not depend on studies."""
 
 from cnn_lstm_hyperopt.training.checkpoint import (
     Checkpoint,

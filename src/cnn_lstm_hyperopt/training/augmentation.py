@@ -1,4 +1,4 @@
-"""Augmentation of training windows, drawn anew for every batch; validation and test windows never come here."""
+"""Random augmentation of each training batch. Validation and test windows are never augmented."""
 
 from dataclasses import dataclass
 
@@ -12,9 +12,9 @@ class AugmentationConfig:
 
     Attributes:
         jitter: standard deviation of the noise added to each (scaled) feature.
-        scaling: standard deviation of the factor around 1 that a window's features are multiplied by, one a feature.
-        time_masking: longest share of the window that is set to 0 (the features' mean), a run of bars.
-        mixup: parameter α of the Beta(α, α) share with which windows are mixed in pairs (Zhang et al. 2018, arXiv 1710.09412).
+        scaling: standard deviation of a random factor around 1 that multiplies each feature of a window.
+        time_masking: maximum share of the window that is set to 0 (the features' mean), as one run of bars.
+        mixup: α of the Beta(α, α) weight that mixes pairs of windows (Zhang et al. 2018, arXiv 1710.09412).
     """
 
     jitter: float = 0.0
@@ -24,7 +24,7 @@ class AugmentationConfig:
 
     @property
     def active(self) -> bool:
-        """Whether anything is done at all."""
+        """Whether any kind is switched on."""
         return max(self.jitter, self.scaling, self.time_masking, self.mixup) > 0
 
 
@@ -34,8 +34,8 @@ class Mixed:
 
     Attributes:
         x: ``(batch, time, features)``.
-        partner: ``(batch,)`` row that each row was mixed with, None without mixup.
-        share: weight of the row itself, 1 − share that of its partner.
+        partner: ``(batch,)`` index of the row mixed into each row; None without mixup.
+        share: weight of the row itself; its partner has weight 1 − share.
     """
 
     x: Tensor
@@ -43,19 +43,19 @@ class Mixed:
     share: float
 
     def mix(self, targets: Tensor) -> Tensor:
-        """Targets ``(batch, …)`` mixed as the inputs were."""
+        """Mix targets ``(batch, …)`` with the same partners and weights as the inputs."""
         if self.partner is None:
             return targets
         return self.share * targets + (1 - self.share) * targets[self.partner]
 
 
 def augment(x: Tensor, config: AugmentationConfig, generator: torch.Generator) -> Mixed:
-    """An augmented copy of a batch.
+    """Return an augmented copy of a batch.
 
     Args:
         x: ``(batch, time, features)``, scaled.
         config: strengths.
-        generator: on the CPU, so that a seed means the same on every device.
+        generator: on the CPU, so that a seed gives the same draws on every device.
     """
     batch, time, features = x.shape
 
@@ -81,7 +81,7 @@ def augment(x: Tensor, config: AugmentationConfig, generator: torch.Generator) -
 
 
 def _beta(alpha: float, generator: torch.Generator) -> float:
-    """A draw of Beta(α, α) as G₁ / (G₁ + G₂) with G ~ Gamma(α, 1)."""
+    """Draw from Beta(α, α) as G₁ / (G₁ + G₂) with G ~ Gamma(α, 1)."""
     first, second = torch._standard_gamma(torch.full((2,), alpha, dtype=torch.float64), generator=generator).tolist()
     total = first + second
     return float(first / total) if total > 0 else 0.5

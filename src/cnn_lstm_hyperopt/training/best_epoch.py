@@ -1,4 +1,4 @@
-"""The best epoch of a training so far: what it was worth, and its weights."""
+"""Evaluation and weights of the best epoch of a training so far."""
 
 from typing import Any
 
@@ -10,27 +10,27 @@ from cnn_lstm_hyperopt.training.validation import Evaluation, Predictions
 
 
 class BestEpoch:
-    """Empty until :meth:`keep` is called for the first time."""
+    """Best epoch so far; empty until the first :meth:`save`."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
         self._weights: dict[str, Tensor] = {}
         self.evaluation: Evaluation | None = None
 
-    def keep(self, evaluation: Evaluation) -> None:
-        """The network as it is now, with its evaluation, in place of what was kept before."""
+    def save(self, evaluation: Evaluation) -> None:
+        """Save the network's current weights and their evaluation; replaces the previous ones."""
         self.evaluation = evaluation
         self._weights = {name: weight.detach().clone() for name, weight in self._network.state_dict().items()}
 
     def restore_weights(self) -> None:
-        """Gives the network the weights that were kept; leaves it as it is when none were."""
+        """Load the saved weights into the network; does nothing if there are none."""
         if self._weights:
             self._network.load_state_dict(self._weights)
 
     def state_dict(self) -> dict[str, Any]:
-        """What was kept, as tensors and numbers.
+        """Return the saved state as tensors and numbers.
 
-        When the network still has these weights they are its own tensors, not the copies: a file that holds both holds them once.
+        If the network still has the saved weights, returns the network's own tensors: a file with both stores them once.
         """
         if self.evaluation is None:
             return {"weights": {}, "evaluation": None}
@@ -50,11 +50,11 @@ class BestEpoch:
         }
 
     def load_state_dict(self, state: dict[str, Any], /) -> None:
-        """The inverse of :meth:`state_dict`; weights that lie on the network's device become its own without a copy."""
-        now, kept = self._network.state_dict(), state["evaluation"]
+        """Restore the result of :meth:`state_dict`; weights already on the network's device are not copied."""
+        now, saved = self._network.state_dict(), state["evaluation"]
         self._weights = {name: weight.to(now[name].device) for name, weight in state["weights"].items()}
         self.evaluation = None
-        if kept is not None:
-            values = None if kept["values"] is None else kept["values"].numpy()
-            predictions = Predictions(kept["probabilities"].numpy(), values)
-            self.evaluation = Evaluation(kept["loss"], kept["accuracy"], kept["mse"], predictions, kept["score"])
+        if saved is not None:
+            values = None if saved["values"] is None else saved["values"].numpy()
+            predictions = Predictions(saved["probabilities"].numpy(), values)
+            self.evaluation = Evaluation(saved["loss"], saved["accuracy"], saved["mse"], predictions, saved["score"])

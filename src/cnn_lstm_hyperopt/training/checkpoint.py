@@ -1,7 +1,6 @@
-"""A training after a whole epoch, as a file from which it goes on: to the bit, in this process or another, as if never stopped.
+"""Checkpoints: files with the state of a training after an epoch, from which it resumes bit for bit, in any process.
 
-What changes while a network is trained is in a few objects, each of which says its state as ``torch.nn.Module`` does
-(:class:`Stateful`); each fold is one of them.
+A few objects hold all state of a training. Each returns and restores it as ``torch.nn.Module`` does (:class:`Stateful`).
 """
 
 import hashlib
@@ -13,7 +12,7 @@ from typing import Any, Protocol
 
 import torch
 
-from cnn_lstm_hyperopt.errors import CheckpointError
+from cnn_lstm_hyperopt.errors import CheckpointError, Violation
 from cnn_lstm_hyperopt.progress import Action, Decision, ProgressReport
 from cnn_lstm_hyperopt.training.runtime.memory import is_out_of_memory
 from cnn_lstm_hyperopt.utils.atomic_io import new_part, remove_parts
@@ -23,32 +22,32 @@ log = logging.getLogger(__name__)
 
 FORMAT = 3
 _HASH, _HASH_BYTES = "sha256", 32
-"""Of what ``torch.save`` wrote, which follows. That has checksums of its own, but ``torch.load`` does not compare them (2.13)."""
+"""The file starts with a hash of the data from ``torch.save``; ``torch.load`` ignores torch's own checksums (2.13)."""
 
 
 class Stateful(Protocol):
-    """What can say its state as tensors, numbers, strings, dicts, lists and tuples, and take it back."""
+    """An object whose state is made of tensors, numbers, strings, dicts, lists and tuples."""
 
     def state_dict(self) -> dict[str, Any]:
-        """The state; tensors may be the object's own, not copies."""
+        """Return the state; tensors may be the object's own, not copies."""
 
     def load_state_dict(self, state: dict[str, Any], /) -> Any:
-        """The inverse."""
+        """Restore the result of :meth:`state_dict`."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The state of a training at the end of an epoch, moved on to the next one if there is one.
+    """The state of a training at the end of an epoch, ready for the next epoch.
 
     Attributes:
-        name: what errors call it.
-        about: which training it is of, see :func:`.fold.training_facts`.
+        name: name of the checkpoint in errors.
+        about: identity of the training, see :func:`.fold.training_facts`.
         epoch: whole epochs done.
-        finished: whether there is nothing more to train: all epochs are done, or patience is exhausted.
+        finished: whether the training is complete: all epochs are done, or patience is exhausted.
         decision: the answer to the last report.
-        reports: all that came with an evaluation so far, in order.
-        states: by the name of the part. Taken from a running training, the tensors are that training's own: write it to a file
-            before the training moves on.
+        reports: all reports with an evaluation so far, in order.
+        states: state of each part, by its name. A running training still owns these tensors: write them to a file before
+            it continues.
     """
 
     name: str
@@ -60,30 +59,33 @@ class Checkpoint:
     states: dict[str, dict[str, Any]]
 
     def restore(self, parts: Mapping[str, Stateful], about: Mapping[str, Any]) -> None:
-        """Gives the parts their states back. The checkpoint is used up by it: tensors become the parts' own without a copy.
+        """Restore the states of the parts. Use a checkpoint once: its tensors become the parts' own without a copy.
 
         Raises:
-            CheckpointError: it is of another training than ``about``.
+            CheckpointError: the checkpoint belongs to another training than ``about``.
         """
         different = list(_differences(self.about, about))
         if different:
-            raise CheckpointError(f"{self.name} is of another training: {'; '.join(different)}")
+            violations = [Violation(field, "other-training") for field, _ in different]
+            raise CheckpointError(
+                f"{self.name} belongs to another training: {'; '.join(text for _, text in different)}",
+                violations=violations,
+            )
         for name, part in parts.items():
-            # Popped, so that weights do not lie in memory twice while somebody still holds the checkpoint.
+            # pop(): memory holds the weights only once, even if the caller keeps the checkpoint.
             part.load_state_dict(self.states.pop(name))
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Writes beside the place and moves it there; what lay there becomes the previous one, see :func:`last_good`.
+    """Write a checkpoint atomically and keep the one before it, see :func:`last_good`.
 
-    Its folder is made if it is missing. A process that is killed on the way leaves the former checkpoint, under one of the two
-    names, and perhaps a part of the new one, which the next call writes over. Nothing waits for the disk: after a power cut the
-    checksum tells.
+    Creates the folder if it is missing. If the process is killed, the former checkpoint survives under one of its two names;
+    the next call removes a partial file. Does not wait for the disk: the checksum detects a loss of data in a power failure.
 
     Raises:
-        OSError: it can't be written; what lay at the place is left.
+        OSError: the file can't be written; the former checkpoint is unchanged.
     """
-    path.parent.mkdir(exist_ok=True)  # alone: where its own parent was removed, nothing is to be made again
+    path.parent.mkdir(exist_ok=True)  # without parents: do not create a results directory that was removed
     beside = new_part(path)
     content = {
         "format": FORMAT,
@@ -106,7 +108,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
             path.replace(_previous(path))
         beside.replace(path)
     except RuntimeError as error:
-        # A write that fails is told by torch as what it could not do afterwards: "unexpected pos 768 vs 662".
+        # torch reports a failed write as its consequence: "unexpected pos 768 vs 662".
         if isinstance(error.__context__, OSError):
             raise OSError(error.__context__.errno, error.__context__.strerror, str(path)) from error
         raise
@@ -115,28 +117,30 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """The inverse of :func:`write_checkpoint`, with all tensors on the CPU. No code in the file is run.
+    """Read a checkpoint with all tensors on the CPU. Runs no code from the file.
 
     Raises:
-        CheckpointError: the file is missing, cut off, damaged or of another version.
+        CheckpointError: the file is missing, truncated, damaged or of another version.
     """
     try:
         with path.open("rb") as file:
             digest = file.read(_HASH_BYTES)
             if hashlib.file_digest(file, _HASH).digest() != digest:
-                raise CheckpointError(f"{path} is damaged, cut off or no checkpoint: its checksum is wrong")
+                raise CheckpointError(f"{path} is damaged or not a checkpoint: wrong checksum", code="wrong-checksum")
             file.seek(_HASH_BYTES)
             content = torch.load(file, map_location="cpu", weights_only=True)
     except CheckpointError:
         raise
     except OSError as error:
-        raise CheckpointError(f"the checkpoint {path} can't be read: {error.strerror}") from error
-    except Exception as error:  # somebody else's file, of which torch may say anything
+        raise CheckpointError(f"can't read the checkpoint {path}: {error.strerror}", code="unreadable") from error
+    except Exception as error:  # torch raises many types of errors for a file of another kind
         if is_out_of_memory(error):
             raise
-        raise CheckpointError(f"{path} is no checkpoint: {one_line(error)}") from error
+        raise CheckpointError(f"{path} is not a checkpoint: {one_line(error)}", code="not-a-checkpoint") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise CheckpointError(f"{path} was written by another version; this one reads checkpoints of format {FORMAT}")
+        raise CheckpointError(
+            f"{path} was written by another version; this version reads format {FORMAT}", code="other-version"
+        )
     action, reason = content["decision"]
     return Checkpoint(
         name=str(path),
@@ -150,22 +154,22 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def last_good(path: Path) -> Checkpoint | None:
-    """The newest whole checkpoint that :func:`write_checkpoint` left there; None if there is none.
+    """Return the newest valid checkpoint of ``path``; None if there is none.
 
-    A damaged one is passed over with a warning: it costs an epoch, not the training.
+    Skips a damaged one with a warning and returns the one before it: the training loses one epoch.
     """
     for place in (path, _previous(path)):
         if place.exists():
             try:
                 return read_checkpoint(place)
             except CheckpointError as error:
-                log.warning("%s; going on without it", error)
+                log.warning("%s; ignored", error)
     return None
 
 
 def delete_checkpoint(path: Path) -> None:
-    """Removes all that :func:`write_checkpoint` may have left there; nothing need be there."""
-    # The newest goes last: a process that is killed on the way leaves it, not an older one.
+    """Remove all files of :func:`write_checkpoint` for ``path``, if there are any."""
+    # Remove the newest last: if the process is killed, the newest survives.
     remove_parts(path.parent, of=path)
     for place in (_previous(path), path):
         place.unlink(missing_ok=True)
@@ -175,10 +179,11 @@ def _previous(path: Path) -> Path:
     return path.with_name(f"{path.name}.previous")
 
 
-def _differences(there: Mapping[str, Any], here: Mapping[str, Any], within: str = "") -> Iterator[str]:
-    for name in sorted({*there, *here}):
-        a, b = there.get(name), here.get(name)
+def _differences(saved: Mapping[str, Any], current: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the full name of each fact that differs, and a text with both values."""
+    for name in sorted({*saved, *current}):
+        a, b, field = saved.get(name), current.get(name), f"{prefix}{name}"
         if isinstance(a, Mapping) and isinstance(b, Mapping):
-            yield from _differences(a, b, f"{within}{name}.")
+            yield from _differences(a, b, f"{field}.")
         elif a != b:
-            yield f"{within}{name} is {a!r} there and {b!r} here"
+            yield field, f"{field} is {a!r} there and {b!r} here"

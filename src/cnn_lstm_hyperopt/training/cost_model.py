@@ -1,7 +1,7 @@
-"""What a training will cost, before it starts: arithmetic of a configuration times the speeds of a device.
+"""Predicted cost of a training: the work of a configuration times the speeds of a device.
 
-A step's seconds are a sum over kinds of work (a roofline without overlap: Williams et al. 2009), each with a speed of its own.
-The speeds are fitted to a few timed steps (``calibration``) by non-negative least squares of the *relative* errors.
+The seconds of a step are a sum over kinds of work, each with its own speed (a roofline without overlap: Williams et al. 2009).
+Non-negative least squares of the *relative* errors fits the speeds to a few timed steps (:mod:`.machine_benchmark`).
 """
 
 import sys
@@ -28,11 +28,11 @@ TERMS = (
     "sequence element",
     "attention score",
 )
-"""Kinds of work; a speed is in seconds per one of them."""
+"""Kinds of work; a speed is in seconds per unit of work."""
 
 
 def work(profile: Profile, batch_size: int) -> NDArray[np.float64]:
-    """How much of each of :data:`TERMS` a training step does, ``(terms,)``."""
+    """Return the amount of each of :data:`TERMS` in a training step, ``(terms,)``."""
     other = profile.multiply_adds - profile.recurrent_multiply_adds - profile.narrow_multiply_adds
     by_window = (
         profile.recurrent_states,
@@ -54,7 +54,7 @@ def work(profile: Profile, batch_size: int) -> NDArray[np.float64]:
 
 
 def fit_speeds(amounts: NDArray[np.float64], seconds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Seconds per unit of work, ``(terms,)``, none negative, with the smallest sum of squared relative errors.
+    """Fit the non-negative seconds per unit of work, ``(terms,)``, that minimise the sum of squared relative errors.
 
     Args:
         amounts: ``(steps, terms)``, see :func:`work`.
@@ -72,12 +72,12 @@ class CostModel:
     """Speeds of a device.
 
     Attributes:
-        device: its name, and what else they were measured with.
-        measured: when, ISO 8601.
-        speeds: for each precision that the device has, seconds per unit of each of :data:`TERMS`.
-        evaluation: for each precision, seconds to evaluate a window as a share of those to train on it.
+        device: :func:`.device_name` of the device.
+        measured: time of the measurement, ISO 8601.
+        speeds: for each precision of the device, seconds per unit of each of :data:`TERMS`.
+        evaluation: for each precision, seconds to evaluate a window / seconds to train on it.
         process_mb: memory of a process between trials.
-        error: median relative error of the fit over the steps that were timed.
+        error: median relative error of the fit over the timed steps.
     """
 
     device: str
@@ -88,31 +88,31 @@ class CostModel:
     error: float
 
     def step_seconds(self, profile: Profile, batch_size: int, precision: Precision) -> float:
-        """Of one training step."""
+        """Return the seconds of one training step."""
         return float(work(profile, batch_size) @ np.array(self.speeds[precision]))
 
     def faster_precision(self, profile: Profile, batch_size: int) -> Precision:
-        """The precision in which a step of this shape takes less time; float32 when in doubt."""
+        """Return the precision in which a step takes less time; float32 if both are equal."""
         precisions: Sequence[Precision] = [p for p in ("float32", "bfloat16") if p in self.speeds]
         return min(precisions, key=lambda precision: self.step_seconds(profile, batch_size, precision))
 
     def evaluation_seconds(self, profile: Profile, batch_size: int, windows: int, precision: Precision) -> float:
-        """Of one evaluation on ``windows``."""
+        """Return the seconds of one evaluation on ``windows``."""
         return self.evaluation[precision] * windows * self.step_seconds(profile, batch_size, precision) / batch_size
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the model as JSON data."""
         return {**asdict(self), "terms": list(TERMS)}
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> "CostModel":
-        """The inverse of :meth:`as_dict`.
+        """Return the model from the result of :meth:`as_dict`.
 
         Raises:
-            ValueError: it holds something else than speeds, or was made for other kinds of work.
+            ValueError: the data are not speeds, or are speeds of other kinds of work.
         """
         if not isinstance(raw, Mapping):
-            raise ValueError("it must hold the speeds of a device")
+            raise ValueError("it must contain the speeds of a device")
         missing = [each.name for each in fields(cls) if each.name not in raw]
         if missing:
             raise ValueError(f"{', '.join(missing)} is missing")
@@ -128,17 +128,17 @@ class CostModel:
                 or "float32" not in by_precision
                 or set(by_precision) - _PRECISIONS
             ):
-                raise ValueError(f"{name} must have float32, and bfloat16 at most beside it")
+                raise ValueError(f"{name} must have float32 and may have bfloat16, nothing else")
         if set(speeds) != set(evaluation):
             raise ValueError("speeds and evaluation must have the same precisions")
         for precision, each in speeds.items():
             if not isinstance(each, (list, tuple)) or len(each) != len(TERMS) or not all(map(_is_amount, each)):
-                raise ValueError(f"speeds.{precision} must be {len(TERMS)} finite numbers, none of them negative")
+                raise ValueError(f"speeds.{precision} must be {len(TERMS)} finite numbers ≥ 0")
             if not any(each):
                 raise ValueError(f"speeds.{precision} must not all be 0")
         for name, number in (("process_mb", raw["process_mb"]), ("error", raw["error"]), *evaluation.items()):
             if not _is_amount(number):
-                raise ValueError(f"{name} must be a finite number and not negative")
+                raise ValueError(f"{name} must be a finite number ≥ 0")
         return cls(
             device=raw["device"],
             measured=raw["measured"],
@@ -159,20 +159,20 @@ def _is_amount(number: Any) -> bool:
 SAVED_BYTES = {"float32": 4.0, "bfloat16": 2.0}
 BUFFERS_MB, WEIGHT_COPIES, COPIES_OF_EACH = 90.0, 2.0, 1.25
 STATE_COPIES, SEQUENCE_COPIES = 13.0, 2.7
-"""Fitted to the peaks of 60 random configurations; ``benchmarks/cost.py`` prints how well they hold for others.
+"""Fitted to the peaks of 60 random configurations; ``benchmarks/cost.py`` prints the errors for other configurations.
 
-Beyond what is counted there are weights in bfloat16 and in the kernels' own layout, and copies made in clipping and updating.
+They also cover weights in bfloat16 and in the kernels' own layout, and copies in clipping and updating.
 """
 
 
 def memory_mb(profile: Profile, batch_size: int, optimizer: str, precision: Precision, *, networks: int = 1) -> float:
-    """Peak of a training beyond the process itself, in MB (10^6 bytes).
+    """Return the predicted peak memory of a training without the process itself, in MB (10^6 bytes).
 
-    For each of the networks that are trained side by side its weights, their gradients, the optimiser's numbers and the best
-    epoch's weights. One at a time takes a step: what backward keeps of a batch is there once.
+    Each network has its weights, gradients, optimiser state and best weights in memory. Only one network steps at a time, so
+    memory holds the activations of one batch.
     """
     copies = WEIGHT_COPIES + COPIES_OF_EACH * (3 + OPTIMIZERS[optimizer].states)
     others = COPIES_OF_EACH * (networks - 1) * (3 + OPTIMIZERS[optimizer].states)
-    kept = STATE_COPIES * profile.recurrent_states + SEQUENCE_COPIES * profile.sequence_elements
+    activations = STATE_COPIES * profile.recurrent_states + SEQUENCE_COPIES * profile.sequence_elements
     weights = 4 * (copies + others) * profile.parameters
-    return BUFFERS_MB + (weights + SAVED_BYTES[precision] * batch_size * kept) / 1e6
+    return BUFFERS_MB + (weights + SAVED_BYTES[precision] * batch_size * activations) / 1e6

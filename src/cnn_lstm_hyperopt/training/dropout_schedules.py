@@ -1,6 +1,6 @@
-"""How dropout rates move over a training.
+"""Dropout rates over the epochs of a training.
 
-Rising schedules are curriculum dropout (Morerio et al. 2017, arXiv 1703.06229): first learn, then be disturbed.
+Rising schedules are curriculum dropout (Morerio et al. 2017, arXiv 1703.06229).
 """
 
 import math
@@ -28,7 +28,7 @@ DROPOUT_SCHEDULES: dict[str, DropoutFactor] = {"constant": _constant, "linear": 
 
 
 class DropoutSchedule:
-    """Sets the rate of every dropout layer of a network, epoch by epoch."""
+    """Sets the rate of all dropout layers of a network in each epoch."""
 
     def __init__(self, network: nn.Module, name: str, max_epochs: int) -> None:
         self._factor = DROPOUT_SCHEDULES[name]
@@ -36,12 +36,12 @@ class DropoutSchedule:
         self._rates = [(layer, layer.p) for layer in network.modules() if isinstance(layer, nn.Dropout)]
 
     def start_epoch(self, epoch: int) -> None:
-        """``epoch`` counts from 1; a training of a single epoch has its full rates."""
+        """Set the rates of an epoch, counted from 1; a single epoch has the configured rates."""
         factor = self._factor((epoch - 1) / self._last if self._last > 0 else 1.0)
         for layer, rate in self._rates:
             layer.p = factor * rate
 
     def restore(self) -> None:
-        """The configured rates again."""
+        """Set the configured rates."""
         for layer, rate in self._rates:
             layer.p = rate

@@ -1,4 +1,4 @@
-"""One network in training on one fold: what moves with every step and every epoch. Knows nothing of other folds."""
+"""Training state of one network on one fold, independent of the other folds."""
 
 import contextlib
 import math
@@ -22,22 +22,22 @@ from cnn_lstm_hyperopt.training.validation import EVALUATION_BATCH, Evaluation, 
 
 
 class FoldTraining:
-    """A network, its windows, and all that is kept from one step to the next.
+    """A network, its windows, and all training state.
 
-    It draws from ``generator`` and from a stream of dropout of its own, which begins where torch's global generators stand when
-    it is made: what other folds draw does not reach it.
+    Draws from ``generator`` and from its own dropout stream, so the draws of other folds do not change it. The dropout stream
+    starts from the state of torch's global generators at construction.
 
     Args:
         network: trained in place, on the device of the windows.
-        windows: training windows; every epoch sees each once, in a new order.
-        validation: what it is judged by.
-        config: of the training.
+        windows: training windows; every epoch uses each window once, in a new order.
+        validation: validation windows.
+        config: training settings.
         scale: standardises the regression target.
         generator: on the CPU; draws the order of windows and augmentation.
 
     Attributes:
-        steps: in an epoch.
-        done: of them, in the present epoch.
+        steps: steps in an epoch.
+        done: finished steps of the current epoch.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class FoldTraining:
             "network": network,
             "optimizer": self._stepper.optimizer,
             "schedule": self._schedule,
-            "balancing": self._stepper.balancing,
+            "balancing": self._stepper.loss_weighting,
             "best": self._best,
             "random": self._random,
         }
@@ -72,7 +72,7 @@ class FoldTraining:
         self._losses = torch.zeros(2, device=windows.device)  # cross-entropy, squared error: sums over the epoch
 
     def start_epoch(self, epoch: int) -> None:
-        """Draws the order of the windows and sets the rates of dropout; epochs count from 1."""
+        """Draw the order of the windows and set the dropout rates; epochs count from 1."""
         self._dropout.start_epoch(epoch)
         order = torch.randperm(len(self.windows), generator=self._generator).to(self.windows.device)
         self._batches, self.done = order.split(self._config.batch_size), 0
@@ -80,22 +80,22 @@ class FoldTraining:
 
     @contextlib.contextmanager
     def in_training(self) -> Iterator[None]:
-        """Where :meth:`step` is called: the network drops out, and draws from its own stream."""
+        """Set training mode and the fold's own dropout stream; call :meth:`step` inside."""
         self.network.train()
-        with self._random.in_force():
+        with self._random.active():
             yield
 
     def step(self) -> None:
-        """One step, on the next batch of the epoch."""
+        """Train on the next batch of the epoch."""
         self._losses += self._stepper.step(self._batches[self.done])
         self.done += 1
 
     def loss_so_far(self) -> float:
-        """Sum over the epoch's steps of both losses; waits for the device."""
+        """Return the sum of both losses over the epoch's steps; waits for the device."""
         return float(self._losses.sum())
 
     def evaluate(self) -> Evaluation:
-        """What the network is worth on validation now."""
+        """Evaluate the network on the validation windows."""
         config, batch_size = self._config, EVALUATION_BATCH
         if config.micro_batches > 1:
             batch_size = min(batch_size, math.ceil(config.batch_size / config.micro_batches))
@@ -103,47 +103,46 @@ class FoldTraining:
             self.network, self.validation, self._scale, config.precision, config.metric, batch_size=batch_size
         )
 
-    def keep(self, evaluation: Evaluation) -> None:
-        """The network as it is now is the best so far."""
-        self._best.keep(evaluation)
+    def save_best(self, evaluation: Evaluation) -> None:
+        """Save the current weights as the best so far."""
+        self._best.save(evaluation)
 
     def end_epoch(self, loss: float) -> None:
-        """Moves the learning rate and the balancing on to the next epoch; ``loss`` is that of this fold's validation."""
+        """Advance the learning rate and the loss weights to the next epoch; ``loss`` is this fold's validation loss."""
         self._schedule.step(loss)
-        self._stepper.balancing.end_epoch(*(self._losses / self.steps).tolist())
+        self._stepper.loss_weighting.end_epoch(*(self._losses / self.steps).tolist())
 
     @property
     def best(self) -> Evaluation | None:
-        """What was kept with the best weights; None before any were."""
+        """Evaluation of the best weights; None before the first epoch ends."""
         return self._best.evaluation
 
     def finish(self) -> None:
-        """Gives the network its best weights and its full rates of dropout, as if it had never been trained to save memory."""
+        """Restore the best weights and the configured dropout rates; switch gradient checkpointing off."""
         self.network.recompute_in_backward(False)
         self._dropout.restore()
         self._best.restore_weights()
 
     def state_dict(self) -> dict[str, Any]:
-        """At the end of an epoch: the state of each part. The rate of dropout is a function of the epoch, so it is not there."""
+        """Return the state of each part at the end of an epoch; the dropout rates follow from the epoch."""
         return {name: part.state_dict() for name, part in self._parts.items()}
 
     def load_state_dict(self, state: dict[str, Any], /) -> None:
-        """The inverse of :meth:`state_dict`."""
+        """Restore the result of :meth:`state_dict`."""
         for name, part in self._parts.items():
             part.load_state_dict(state[name])
 
 
 def training_facts(folds: Sequence[FoldTraining], config: TrainingConfig) -> dict[str, Any]:
-    """What must be the same for a training to go on as if it had not been stopped."""
+    """Return the facts that must be equal for a training to resume from a checkpoint."""
     training = asdict(config)
-    # Early reports are within the first epoch, so over at any checkpoint, and follow from a machine's speed; a training that ran
-    # out of memory goes on with less of it.
+    # Early reports are over at any checkpoint and depend on the machine's speed. The other two may change after a lack of memory.
     for name in ("early_reports", "micro_batches", "gradient_checkpointing"):
         del training[name]
     return {
-        "network": asdict(folds[0].network.config),  # the same for all folds
+        "network": asdict(folds[0].network.config),  # equal for all folds
         "training": training,
         "windows": [len(fold.windows) for fold in folds],
         "validation windows": [len(fold.validation) for fold in folds],
-        "device": folds[0].windows.device.type,  # its generators draw other numbers
+        "device": folds[0].windows.device.type,  # each type of device draws other random numbers
     }

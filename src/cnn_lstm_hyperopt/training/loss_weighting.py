@@ -1,7 +1,7 @@
-"""How the two losses are weighed in training. Selection and early stopping never see these weights.
+"""Weights of the two training losses. Selection and early stopping do not use them.
 
-Each rule maps the cross-entropy and the mean squared error (of the standardised value) of a batch to one loss, and hears the mean
-of both at the end of each epoch.
+Each rule maps the cross-entropy and the mean squared error (of the standardised value) of a batch to one loss, and receives the
+mean of both at the end of each epoch.
 """
 
 import abc
@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 
 
-class Balancing(abc.ABC):
-    """Base of the family.
+class LossWeighting(abc.ABC):
+    """Base class of the loss weightings.
 
     Args:
         classification: weight w of the cross-entropy.
         regression: weight v of the squared error.
-        device: where learnt weights lie.
+        device: device of learned weights.
     """
 
     def __init__(self, *, classification: float, regression: float, device: torch.device) -> None:
@@ -28,26 +28,26 @@ class Balancing(abc.ABC):
 
     @abc.abstractmethod
     def combine(self, cross_entropy: Tensor, squared_error: Tensor) -> Tensor:
-        """One loss of the two, all of shape ``()``."""
+        """Combine both losses into one; all have shape ``()``."""
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """What is learnt beside the network; nothing here."""
+        """Return the learned parameters; none in the base class."""
         return iter(())
 
     def end_epoch(self, cross_entropy: float, squared_error: float) -> None:
-        """Hears the epoch's mean losses; does nothing here."""
+        """Receive the epoch's mean losses; the base class ignores them."""
         return
 
     def state_dict(self) -> dict[str, Any]:
-        """What has changed since it was made; nothing here."""
+        """Return the state that changes during training; empty in the base class."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any], /) -> None:
-        """The inverse of :meth:`state_dict`; nothing to do here."""
+        """Restore the result of :meth:`state_dict`."""
         return
 
 
-class FixedBalancing(Balancing):
+class FixedWeighting(LossWeighting):
     """w · cross-entropy + v · squared error."""
 
     def combine(self, cross_entropy: Tensor, squared_error: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ class FixedBalancing(Balancing):
         return w * cross_entropy + v * squared_error
 
 
-class DynamicBalancing(Balancing):
+class DynamicWeighting(LossWeighting):
     """Dynamic weight average (Liu, Johns & Davison 2019, arXiv 1803.10704, eq. 7), on top of the fixed weights.
 
     λ_k(t) = K · exp(r_k(t−1) / T) / Σ_i exp(r_i(t−1) / T) with r_k(t−1) = L_k(t−1) / L_k(t−2), K = 2 tasks and T = 2:
@@ -79,9 +79,9 @@ class DynamicBalancing(Balancing):
         """See the base class."""
         now = (cross_entropy, squared_error)
         if self._before is not None:
-            # A loss of exactly 0 can't fall any further: its rate is 1.
+            # A loss of 0 can't fall, so its rate is 1.
             rates = [after / before if before > 0 else 1.0 for after, before in zip(now, self._before, strict=True)]
-            largest = max(rates)  # softmax is the same when all are shifted, and can't overflow then
+            largest = max(rates)  # subtracted, so that exp() can't overflow; softmax does not change
             shares = [math.exp((rate - largest) / self.TEMPERATURE) for rate in rates]
             self.factors = (2 * shares[0] / sum(shares), 2 * shares[1] / sum(shares))
         self._before = now
@@ -95,10 +95,10 @@ class DynamicBalancing(Balancing):
         self.factors, self._before = state["factors"], state["before"]
 
 
-class UncertaintyBalancing(Balancing):
-    """Homoscedastic uncertainty (Kendall, Gal & Cipolla 2018, arXiv 1705.07115, eq. 7 and 10), with s = ln σ² learnt.
+class UncertaintyWeighting(LossWeighting):
+    """Homoscedastic uncertainty (Kendall, Gal & Cipolla 2018, arXiv 1705.07115, eq. 7 and 10); learns s = ln σ².
 
-    e^(−s₁) · cross-entropy + s₁ / 2 + e^(−s₂) / 2 · squared error + s₂ / 2. The fixed weights are not used.
+    e^(−s₁) · cross-entropy + s₁ / 2 + e^(−s₂) / 2 · squared error + s₂ / 2. Ignores the fixed weights.
     """
 
     def __init__(self, *, classification: float, regression: float, device: torch.device) -> None:
@@ -121,11 +121,11 @@ class UncertaintyBalancing(Balancing):
 
     def load_state_dict(self, state: dict[str, Any], /) -> None:
         """See the base class."""
-        self.log_variances.detach().copy_(state["log_variances"])  # in place: the optimiser holds this very parameter
+        self.log_variances.detach().copy_(state["log_variances"])  # in place: the optimiser has a reference to it
 
 
-BALANCINGS: dict[str, type[Balancing]] = {
-    "fixed": FixedBalancing,
-    "dynamic": DynamicBalancing,
-    "uncertainty": UncertaintyBalancing,
+LOSS_WEIGHTINGS: dict[str, type[LossWeighting]] = {
+    "fixed": FixedWeighting,
+    "dynamic": DynamicWeighting,
+    "uncertainty": UncertaintyWeighting,
 }

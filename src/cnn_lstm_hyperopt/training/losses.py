@@ -1,4 +1,4 @@
-"""The losses that are minimised in training. Selection never uses them: that is the plain validation cross-entropy."""
+"""Training losses. Selection uses the plain validation cross-entropy instead."""
 
 from torch import Tensor
 from torch.nn import functional
@@ -10,13 +10,13 @@ from cnn_lstm_hyperopt.training.augmentation import Mixed
 def mixed_targets(
     labels: Tensor, values: Tensor | None, mixed: Mixed, *, n_classes: int
 ) -> tuple[Tensor, Tensor | None]:
-    """What is to be predicted of an augmented batch: mixed where its windows were.
+    """Mix the targets of an augmented batch as its windows were mixed.
 
     Args:
         labels: ``(batch,)`` int64.
         values: ``(batch,)`` standardised regression targets, or None.
         mixed: the augmented batch.
-        n_classes: how many classes there are.
+        n_classes: number of classes.
 
     Returns:
         The labels, or float32 shares of the classes ``(batch, n_classes)``; the values.
@@ -30,13 +30,13 @@ def mixed_targets(
 def task_losses(
     output: Output, targets: Tensor, values: Tensor | None, *, label_smoothing: float
 ) -> tuple[Tensor, Tensor | None]:
-    """Smoothed cross-entropy and mean squared error of windows, each of shape ``()``.
+    """Return smoothed cross-entropy and mean squared error, each of shape ``()``.
 
     Args:
-        output: of the network.
+        output: output of the network.
         targets: ``(windows,)`` int64 labels, or ``(windows, n_classes)`` shares of the classes.
         values: ``(windows,)`` standardised regression targets, or None.
-        label_smoothing: share of the target's mass that is spread over all classes (Szegedy et al. 2016, section 7).
+        label_smoothing: probability mass spread over all classes (Szegedy et al. 2016, section 7).
 
     Returns:
         Cross-entropy in nats; squared error, None without a regression head or target.

@@ -1,7 +1,7 @@
-"""How fast this machine is: a dozen seconds of training steps, once a device, kept for all studies.
+"""Speed of this machine: measured once per device in about 12 seconds and cached for all studies.
 
-The measurement does not depend on a study's data or space, so two studies with one seed are told the same costs. It lies in the
-user's cache directory, and with each study a copy of what it was made with.
+The measurement does not depend on a study's data or space, so two studies with one seed get the same costs. The user's cache
+directory has the measurement; each study stores a copy of the one it uses.
 """
 
 import logging
@@ -43,16 +43,16 @@ LARGEST_PARAMETERS = 10_000_000
 STEPS = 4
 FEATURES, LOOKBACK, SHORTEST_LOOKBACK = 11, 60, 6
 EVALUATED = 64
-MOST_BYTES = 100_000
-"""Of a cache file, which has about two thousand."""
+MAX_BYTES = 100_000
+"""Maximum size of a cache file; a valid one has about 2,000 bytes."""
 STEP_SECONDS, SLOWEST_STEP_SECONDS = 0.05, 0.15
 ASSUMED_MULTIPLY_ADDS = 25e9
-"""A second, in float32; only decides how long the windows are that a configuration is timed with."""
+"""Per second, in float32; decides only the length of the windows in the measurement."""
 
 
 @dataclass(frozen=True)
 class _Timed:
-    """One configuration in one precision, least disturbed: noise only ever adds to a step's seconds."""
+    """Fastest step of one configuration in one precision; noise only adds to a step's seconds."""
 
     profile: Profile
     batch_size: int
@@ -61,52 +61,52 @@ class _Timed:
 
 
 def calibration_for(
-    device: torch.device, *, anew: bool = False, on_start: Callable[[], None] = lambda: None
+    device: torch.device, *, remeasure: bool = False, on_start: Callable[[], None] = lambda: None
 ) -> CostModel:
-    """The device's speeds, from the cache or measured now.
+    """Return the device's speeds from the cache, or measure them.
 
     Args:
-        device: on which trials will run.
-        anew: measure even if the cache has it.
-        on_start: called before a measurement, which takes a dozen seconds.
+        device: device of the trials.
+        remeasure: measure even if the cache has the speeds.
+        on_start: called before a measurement, which takes about 12 seconds.
     """
     path = cache_file(device)
-    if not anew and path.is_file():
+    if not remeasure and path.is_file():
         try:
-            return _kept(path, device)
+            return _read_cache(path, device)
         except ValueError as error:
-            log.warning("%s is not used (%s); measured anew", path, printable(str(error)))
+            log.warning("%s is ignored (%s); measuring again", path, printable(str(error)))
     on_start()
     model = calibrate(device)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, model.as_dict())
     except OSError as error:
-        log.warning("the speeds of this machine can't be kept in %s (%s); the next study measures anew", path, error)
+        log.warning("can't save this machine's speeds to %s (%s); the next study measures again", path, error)
     return model
 
 
-def _kept(path: Path, device: torch.device) -> CostModel:
-    """What the cache holds, which anything may have written.
+def _read_cache(path: Path, device: torch.device) -> CostModel:
+    """Read and check a cache file.
 
     Raises:
-        ValueError: it can't be read, or its speeds are none of this device.
+        ValueError: the file can't be read, or lacks a precision of this device.
     """
-    model = CostModel.from_dict(parse_json(read_text(path, MOST_BYTES)))
-    lacking = [precision for precision in supported_precisions(device) if precision not in model.speeds]
-    if lacking:
-        raise ValueError(f"speeds in {' and '.join(lacking)} are missing")
+    model = CostModel.from_dict(parse_json(read_text(path, MAX_BYTES)))
+    missing = [precision for precision in supported_precisions(device) if precision not in model.speeds]
+    if missing:
+        raise ValueError(f"speeds in {' and '.join(missing)} are missing")
     return model
 
 
 def cache_file(device: torch.device) -> Path:
-    """Where the speeds of the device lie: one file for each device, build of torch and kind of arithmetic."""
+    """Return the cache file of the device, this build of torch and its precisions."""
     name = "".join(letter if letter.isalnum() else "-" for letter in device_name(device))
     return cache_folder() / f"speeds-{name}.json"
 
 
 def device_name(device: torch.device) -> str:
-    """What must be the same for speeds to be the same."""
+    """Return the name of the device and of all that changes its speed."""
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)} torch {torch.__version__}"
     instructions = torch.backends.cpu.get_cpu_capability()
@@ -114,7 +114,7 @@ def device_name(device: torch.device) -> str:
 
 
 def calibrate(device: torch.device) -> CostModel:
-    """Times training steps of configurations spread over the whole default space, large ones on short windows."""
+    """Time training steps of random configurations of the default space, large ones on short windows."""
     keep_freed_pages()
     timed: dict[Precision, list[_Timed]] = {precision: [] for precision in supported_precisions(device)}
     with one_thread(), seeded_dropout(0, device):
@@ -137,32 +137,30 @@ def calibrate(device: torch.device) -> CostModel:
             precision: statistics.median(row.evaluation / EVALUATED / (row.step / row.batch_size) for row in rows)
             for precision, rows in timed.items()
         },
-        process_mb=resident_mb()
-        if device.type == "cpu"
-        else 0.0,  # a worker that has seen some shapes: kernels are kept
+        process_mb=resident_mb() if device.type == "cpu" else 0.0,  # with the kernels that torch keeps for some shapes
         error=float(statistics.median(errors)),
     )
 
 
 def _configurations() -> Iterator[tuple[Params, NetworkConfig, int]]:
-    """Configurations of the default space, each with a lookback at which a step is short."""
+    """Yield configurations of the default space, each with a lookback that makes a step short."""
     space, _ = parse_space({})
     found = number = 0
     while found < CONFIGURATIONS:
         params = random_configuration(space, 0, number)
         number += 1
         network = network_config(params, input_dim=FEATURES, n_classes=2, has_regression=True)
-        whole = network.cost(lookback=LOOKBACK)
-        seconds = 3 * int(params["training.batch_size"]) * whole.multiply_adds / ASSUMED_MULTIPLY_ADDS
+        profile = network.cost(lookback=LOOKBACK)
+        seconds = 3 * int(params["training.batch_size"]) * profile.multiply_adds / ASSUMED_MULTIPLY_ADDS
         too_slow = seconds * SHORTEST_LOOKBACK / LOOKBACK > SLOWEST_STEP_SECONDS
-        if too_slow or whole.parameters > LARGEST_PARAMETERS:
+        if too_slow or profile.parameters > LARGEST_PARAMETERS:
             continue
         found += 1
         yield params, network, int(np.clip(LOOKBACK * STEP_SECONDS / seconds, SHORTEST_LOOKBACK, LOOKBACK))
 
 
 def _windows(lookback: int) -> Windows:
-    """Noise: how fast it is does not depend on what it is."""
+    """Return windows of noise; the speed does not depend on the values."""
     generator, count = torch.Generator().manual_seed(0), 512
     return Windows(
         series=torch.randn(count + lookback, FEATURES, generator=generator),
@@ -187,7 +185,7 @@ def _time(
         torch.randperm(len(here), generator=torch.Generator().manual_seed(0)).to(device).split(training.batch_size)
     )
     network.train()
-    stepper.step(batches[0])  # the first makes kernels and buffers
+    stepper.step(batches[0])  # warm-up: creates kernels and buffers
     steps = [_seconds(partial(stepper.step, batches[i % len(batches)]), device) for i in range(1, STEPS + 1)]
     few = here.subset(np.arange(EVALUATED))
     predict(network, few, scale, precision)
@@ -196,7 +194,7 @@ def _time(
 
 
 def _seconds(action: Callable[[], Any], device: torch.device) -> float:
-    """On a CPU those of the process (one thread works), so that a neighbour who takes turns on the core does not count."""
+    """Return the seconds of an action; on a CPU the process's CPU time, which excludes other processes on the core."""
     if device.type != "cuda":
         started = time.process_time()
         action()

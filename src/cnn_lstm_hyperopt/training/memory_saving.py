@@ -1,4 +1,4 @@
-"""Training with less and less memory as long as it does not suffice."""
+"""Retries of a training that runs out of memory, each time with less memory."""
 
 import gc
 import logging
@@ -20,33 +20,33 @@ T = TypeVar("T")
 def save_memory(
     attempt: Callable[[int], T], device: torch.device, levels: Sequence[MemoryLevel], first: int = 0
 ) -> tuple[T, int]:
-    """Trains with more and more memory saved as long as it does not suffice.
+    """Train, and retry at the next memory level after each lack of memory.
 
     Args:
-        attempt: trains with a place in ``levels``.
-        device: whose memory is given back in between.
-        levels: of memory saved, in the order of trying.
-        first: place to begin with.
+        attempt: trains at an index of ``levels``.
+        device: device whose memory is released between attempts.
+        levels: memory levels in the order of trying.
+        first: index of the first attempt.
 
     Returns:
-        What was trained, and the place.
+        The result of ``attempt``, and its index.
 
     Raises:
-        MemoryError: memory does not suffice at all, in whatever words that was said.
-        Exception: of ``attempt``, for another reason.
+        MemoryError: the last level runs out of memory, too.
+        Exception: ``attempt`` fails for another reason.
     """
-    place = first
+    index = first
     while True:
         try:
-            return attempt(place), place
+            return attempt(index), index
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            if place + 1 >= len(levels):
+            if index + 1 >= len(levels):
                 raise error if isinstance(error, MemoryError) else MemoryError(one_line(error)) from error
-            place += 1
-            log.warning("memory did not suffice (%s); once more with %s", one_line(error), levels[place])
-        _release_memory(device)  # here, where the exception no longer holds what its frames held
+            index += 1
+            log.warning("out of memory (%s); retrying with %s", one_line(error), levels[index])
+        _release_memory(device)  # after the except block: the exception's frames no longer refer to tensors
 
 
 def _release_memory(device: torch.device) -> None:
@@ -57,5 +57,5 @@ def _release_memory(device: torch.device) -> None:
 
 
 def used_mb(device: torch.device) -> float:
-    """Memory of the device's tensors; on a CPU that of the process."""
+    """Return the MB of the device's tensors; on a CPU those of the process."""
     return torch.cuda.memory_allocated(device) / 1e6 if device.type == "cuda" else resident_mb()

@@ -1,4 +1,4 @@
-"""How a training ended."""
+"""Result of a training."""
 
 from dataclasses import dataclass
 
@@ -7,22 +7,22 @@ from cnn_lstm_hyperopt.training.validation import Evaluation
 
 
 class NonFiniteLossError(Exception):
-    """The loss became NaN or infinite, or the score is not defined; the text names the epoch, and the fold where several are."""
+    """The loss is NaN or infinite, or the score is undefined. The text names the epoch and, of several folds, the fold."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a training gave; its networks hold the weights of the best epoch. All counts from the first epoch on.
+    """Result of a training, counted from its first epoch. Its networks have the weights of the best epoch.
 
     Attributes:
-        best_epoch: epoch of the lowest validation loss, of its mean over folds; 0 when no epoch was finished.
-        best: evaluation at that epoch, over all folds (:func:`over_folds`); None when no epoch was finished.
-        epochs: epochs done, fractional when it was ended within one.
-        seconds: wall seconds in training steps, of all folds together.
-        projected_seconds: what all ``max_epochs`` would take; None when it could not be told.
-        decision: what ended it: CONTINUE when it ran to its own end (all epochs, or patience).
+        best_epoch: epoch of the lowest mean validation loss over folds; 0 if no epoch was finished.
+        best: evaluation at that epoch, over all folds (:func:`over_folds`); None if no epoch was finished.
+        epochs: epochs done; fractional if the training ended within an epoch.
+        seconds: wall seconds in training steps of all folds.
+        projected_seconds: estimated seconds of all ``max_epochs``; None while unknown.
+        decision: decision that ended the training; CONTINUE if all epochs were done or patience was exhausted.
         evaluation_seconds: wall seconds in evaluations.
-        paused_seconds: seconds for which the process was stopped within training steps; they are not in ``seconds``.
+        paused_seconds: seconds in which the process was suspended within training steps; ``seconds`` excludes them.
     """
 
     best_epoch: int

@@ -1,4 +1,4 @@
-"""What a training needs to know, read from a trial's parameters and the settings."""
+"""Settings of one training, from a trial's parameters and the study's settings."""
 
 from dataclasses import dataclass
 
@@ -12,21 +12,21 @@ from cnn_lstm_hyperopt.training.runtime.precision import Precision
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """One training.
+    """Settings of one training.
 
     Attributes:
-        gradient_clip: largest norm of the whole gradient.
-        weight_decay: strength, in the way of the optimiser.
+        gradient_clip: maximum norm of the whole gradient.
+        weight_decay: strength of the optimiser's weight decay.
         l1, l2: strengths of the penalties Σ|w| and Σw² / 2.
-        balancing: how the two losses are weighed.
-        classification_weight: weight w of the cross-entropy; not used by ``uncertainty``.
-        precision: of the matrix products, in training and in evaluation.
-        early_reports: shares of the first epoch after which it is evaluated, too.
-        metric: that evaluations are scored by.
-        micro_batches: parts in which a batch passes through the network, their gradients added up: less memory, the same step
-            up to rounding and the draws of dropout. Evaluations then take no more windows at once than such a part has.
-        gradient_checkpointing: intermediate results are computed anew in the backward pass instead of kept: less memory, the
-            same step to the bit on a CPU.
+        balancing: loss weighting, a key of :data:`.LOSS_WEIGHTINGS`.
+        classification_weight: weight w of the cross-entropy; ``uncertainty`` ignores it.
+        precision: precision of matrix products in training and evaluation.
+        early_reports: shares of the first epoch after which the network is evaluated.
+        metric: metric of an evaluation's score.
+        micro_batches: parts of a batch that pass through the network one by one, with accumulated gradients. Less memory,
+            the same step up to rounding and dropout draws. An evaluation batch is then no larger than a part.
+        gradient_checkpointing: recompute intermediate results in the backward pass instead of storing them. Less memory,
+            bit for bit the same step on a CPU.
     """
 
     learning_rate: float
@@ -69,7 +69,7 @@ class TrainingConfig:
         micro_batches: int = 1,
         gradient_checkpointing: bool = False,
     ) -> "TrainingConfig":
-        """The training that a trial's parameters describe, over at most ``max_epochs``."""
+        """Return the settings of a training with these parameters over at most ``max_epochs``."""
         weighting = typed_group("regularization", params)
         del weighting["l1_switch"]  # l1 is 0 without it
         return cls(

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.training.augmentation import augment
-from cnn_lstm_hyperopt.training.loss_weighting import BALANCINGS
+from cnn_lstm_hyperopt.training.loss_weighting import LOSS_WEIGHTINGS
 from cnn_lstm_hyperopt.training.losses import mixed_targets, task_losses
 from cnn_lstm_hyperopt.training.optimizers import OPTIMIZERS
 from cnn_lstm_hyperopt.training.penalties import add_penalty_gradients
@@ -18,12 +18,12 @@ from cnn_lstm_hyperopt.training.validation import ValueScale
 
 
 class Stepper:
-    """Everything that a step needs, made once.
+    """Performs the optimisation steps of one training.
 
     Args:
         network: trained in place.
         windows: training windows, on the network's device.
-        config: of the training.
+        config: training settings.
         scale: standardises the regression target.
         generator: on the CPU, for augmentation.
     """
@@ -40,14 +40,15 @@ class Stepper:
         self.network, self.windows, self.config = network, windows, config
         self._scale, self._generator = scale, generator
         self._weights = list(network.parameters())
-        self.balancing = BALANCINGS[config.balancing](
+        self.loss_weighting = LOSS_WEIGHTINGS[config.balancing](
             classification=config.classification_weight, regression=config.regression_weight, device=windows.device
         )
-        self._kind = OPTIMIZERS[config.optimizer]
-        self.optimizer = self._kind.make([*self._weights, *self.balancing.parameters()], config.learning_rate)
+        self._optimizer_kind = OPTIMIZERS[config.optimizer]
+        learned = [*self._weights, *self.loss_weighting.parameters()]
+        self.optimizer = self._optimizer_kind.make(learned, config.learning_rate)
 
     def step(self, index: Tensor) -> Tensor:
-        """Trains on the windows of ``index``; returns both losses ``(2,)`` before the step, detached (0 for one there is not)."""
+        """Train on the windows of ``index``; return both losses before the step, ``(2,)`` and detached (0: no such loss)."""
         config = self.config
         self.optimizer.zero_grad()
         losses = torch.zeros(2, device=self.windows.device)
@@ -55,24 +56,24 @@ class Stepper:
             with computing_in(config.precision, x.device):
                 output = self.network(x)
             cross_entropy, squared_error = task_losses(
-                output.widened(), targets, values, label_smoothing=config.label_smoothing
+                output.as_float32(), targets, values, label_smoothing=config.label_smoothing
             )
-            loss = cross_entropy if squared_error is None else self.balancing.combine(cross_entropy, squared_error)
-            # Means over windows: weighed by the parts' shares, gradients and losses add up to those of the whole batch.
+            loss = cross_entropy if squared_error is None else self.loss_weighting.combine(cross_entropy, squared_error)
+            # Losses are means over windows: weighted by the parts' shares, they add up to those of the whole batch.
             loss.backward(torch.full_like(loss, share))
             second = torch.zeros_like(cross_entropy) if squared_error is None else squared_error
             losses += share * torch.stack([cross_entropy, second]).detach()
         add_penalty_gradients(self._weights, l1=config.l1, l2=config.l2)
         nn.utils.clip_grad_norm_(self._weights, config.gradient_clip)
         rate = self.optimizer.param_groups[0]["lr"]
-        self._kind.decay(self._weights, learning_rate=rate, strength=config.weight_decay)
+        self._optimizer_kind.decay(self._weights, learning_rate=rate, strength=config.weight_decay)
         self.optimizer.step()
         return losses
 
     def _parts(self, index: Tensor) -> Iterator[tuple[float, Tensor, Tensor, Tensor | None]]:
-        """A batch in ``micro_batches`` parts of nearly one size: share of the batch, inputs, targets, values.
+        """Yield share of the batch, inputs, targets and values of each of ``micro_batches`` parts of nearly equal size.
 
-        It is augmented whole, so that a window may be mixed with one of another part.
+        Augments the whole batch first, because mixup may pair windows of two parts.
         """
         windows, config = self.windows, self.config
         values = None if windows.values is None else (windows.values[index] - self._scale.mean) / self._scale.std

@@ -1,4 +1,4 @@
-"""The training loop: one flow for one fold and for several side by side, one callback."""
+"""Training loop of one fold or several folds side by side, with one callback."""
 
 import logging
 import math
@@ -23,20 +23,19 @@ from cnn_lstm_hyperopt.utils.processes import times_continued
 log = logging.getLogger(__name__)
 
 FIRST_LOOK = 4
-"""Steps after which a training first says what it will cost; the first step warms up and is left out of the slope."""
+"""Steps before the first report, which projects the cost of the training."""
 LOOK_SECONDS = 1.0
 """Seconds between two reports within an epoch, so that a long epoch can be interrupted."""
 
 OnEpochEnd = Callable[[Decision, Callable[[], Checkpoint]], None]
-"""Hears what was decided after an epoch, and is handed what takes the checkpoint, which costs no copy, if it wants one."""
+"""Called after each epoch with the decision and a checkpoint factory; the factory copies nothing."""
 
 
 class _Stopwatch:
-    """Seconds in training steps, and what the rest will take; each run's first step is left out of the speed: it warms up.
+    """Seconds in training steps, and the projection of all steps. The speed excludes each run's first step, a warm-up.
 
-    A process that was stopped and continued within a step (Ctrl-Z, ``kill -STOP``) did not train in between: that step counts
-    like the mean of the steps before, the first one like the seconds that the process computed. Only the system's signal decides
-    that: a step that is slow on a busy machine counts as it was.
+    If the process was suspended within a step (Ctrl-Z, ``kill -STOP``), the step counts as the mean of the earlier steps, or, if
+    it is the first, as its CPU seconds. Only the system's signal decides that; a slow step on a busy machine counts in full.
     """
 
     def __init__(self, device: torch.device, total_steps: int) -> None:
@@ -54,13 +53,13 @@ class _Stopwatch:
         self._computed, self._continued = time.process_time(), times_continued()
 
     def reported(self) -> None:
-        """From here on it is a while until the next report within an epoch is due."""
+        """Restart the interval until the next report within an epoch."""
         self._reported = time.perf_counter()
 
     def step(self) -> bool:
-        """Counts a step; whether it is time for a report within the epoch."""
+        """Count a step; return whether a report within the epoch is due."""
         if times_continued() != self._continued:
-            self._leave_pause_out()
+            self._subtract_pause()
         self._step_ended = time.perf_counter()
         self._steps += 1
         if self._cold:
@@ -71,8 +70,8 @@ class _Stopwatch:
             self.reported()
         return self._steps == FIRST_LOOK or self._step_ended - self._reported > LOOK_SECONDS
 
-    def _leave_pause_out(self) -> None:
-        """The process was stopped since the last step ended."""
+    def _subtract_pause(self) -> None:
+        """Subtract the time in which the process was suspended since the last step."""
         self._continued = times_continued()
         taken = time.perf_counter() - self._step_ended
         trained = self.seconds + self._step_ended - self._started
@@ -81,12 +80,10 @@ class _Stopwatch:
         self._started += pause
         self._reported += pause
         self.paused_seconds += pause
-        log.info(
-            "the process was stopped for about %.1f s within a training step, which do not count as training", pause
-        )
+        log.info("the process was suspended for about %.1f s in a training step; this is not training time", pause)
 
     def stop(self) -> float:
-        """Adds the time since :meth:`start`; waits for the device, which computes behind Python's back."""
+        """Add the time since :meth:`start`; waits for the device, which computes asynchronously."""
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         self.seconds += time.perf_counter() - self._started
@@ -112,7 +109,7 @@ class _Stopwatch:
 
     def load_state_dict(self, state: dict[str, Any], /) -> None:
         self.seconds, self.evaluation_seconds = state["seconds"], state["evaluation_seconds"]
-        self.paused_seconds = state.get("paused_seconds", 0.0)  # an earlier version kept none
+        self.paused_seconds = state.get("paused_seconds", 0.0)  # files of an earlier version have none
         self._steps, self._first_steps = state["steps"], state["first_steps"]
         self._first_seconds = state["first_seconds"]
 
@@ -129,7 +126,7 @@ def train(
     start: Checkpoint | None = None,
     on_epoch_end: OnEpochEnd | None = None,
 ) -> Outcome:
-    """Trains one network: :func:`train_folds` of a single :class:`FoldTraining`, where the arguments are explained."""
+    """Train one network: :func:`train_folds` with a single :class:`FoldTraining`, which document the arguments."""
     fold = FoldTraining(network, windows, validation, config, scale=scale, generator=generator)
     return train_folds([fold], config, on_report=on_report, start=start, on_epoch_end=on_epoch_end)
 
@@ -142,28 +139,27 @@ def train_folds(
     start: Checkpoint | None = None,
     on_epoch_end: OnEpochEnd | None = None,
 ) -> Outcome:
-    """Trains until all epochs are done, patience is exhausted, or ``on_report`` says so.
+    """Train until all epochs are done, patience is exhausted, or ``on_report`` ends the training.
 
-    All folds train for an epoch, then all are evaluated: what is told, and what patience and the best epoch go by, is the mean
-    over them. So several folds look like one to whoever listens, and all of them end when it says so.
+    All folds train for an epoch; then all are evaluated. Reports, patience and the best epoch use the mean over folds, so a
+    caller sees one training.
 
     Args:
-        folds: at least one, on one device, their networks of one shape; each network ends with its weights of the best epoch.
-        config: what is done, and for how long; what the folds were made with.
-        on_report: told after every epoch and at ``config.early_reports`` with an evaluation; after the first steps, and about
-            once a second in between, with seconds alone.
-        start: goes on from there, with the generators as they stood, and uses it up. What was reported with an evaluation is
-            told again first, so that the listener knows the whole curve; of the answers only the last can end the training.
-            From a finished one nothing is trained and no answer counts: the outcome and the networks are those it ended with.
-        on_epoch_end: after each decision at the end of an epoch (the one in ``start``, too), also where it ends the training.
+        folds: at least one, on one device, with networks of one shape; each network ends with its weights of the best epoch.
+        config: training settings, equal to those of the folds.
+        on_report: called with an evaluation after each epoch and at ``config.early_reports``; called with seconds only after
+            the first steps and about once a second within an epoch.
+        start: checkpoint to resume from, used up. Its reports are sent again first, so ``on_report`` gets the whole curve;
+            only its last answer can end the training. A finished checkpoint trains nothing and ignores all answers.
+        on_epoch_end: called after each decision at the end of an epoch, including the last and the one in ``start``.
 
     Raises:
-        CheckpointError: ``start`` is of another training.
-        NonFiniteLossError: the training or validation loss is NaN or infinite, or the score is not defined.
+        CheckpointError: ``start`` belongs to another training.
+        NonFiniteLossError: the training or validation loss is NaN or infinite, or the score is undefined.
     """
     run = _Lockstep(folds, config, on_report, on_epoch_end)
     if start is not None:
-        run.go_on_from(start)
+        run.resume_from(start)
     watch = run.watch
     while not run.over():
         run.train_epoch()
@@ -183,10 +179,10 @@ def train_folds(
 
 
 class _Lockstep:
-    """What the folds of a training share: one clock, one curve, one patience, one end.
+    """Training of several folds with one clock, one learning curve and one patience.
 
     Attributes:
-        progress: epochs done; within one, its share of the steps of all folds.
+        progress: epochs done, with the finished share of all folds' steps in the current one.
         decision: the last answer to a report.
     """
 
@@ -199,12 +195,12 @@ class _Lockstep:
     ) -> None:
         self._folds, self._config = folds, config
         self._on_report, self._on_epoch_end = on_report, on_epoch_end
-        self._steps = tuple(fold.steps for fold in folds)  # of each in an epoch
+        self._steps = tuple(fold.steps for fold in folds)  # in an epoch
         self.watch = _Stopwatch(folds[0].windows.device, sum(self._steps) * config.max_epochs)
         self.patience = Patience(minimum=config.min_patience, factor=config.patience_factor)
         self._epoch, self.progress, self.decision = 0, 0.0, CONTINUE
-        self._ran_out = False
-        self._reports: list[ProgressReport] = []  # those with an evaluation
+        self._complete = False  # all epochs are done, or patience is exhausted
+        self._reports: list[ProgressReport] = []  # with an evaluation
         self._about = training_facts(folds, config)
         self._parts: dict[str, Stateful] = {
             "patience": self.patience,
@@ -213,22 +209,22 @@ class _Lockstep:
         }
 
     def over(self) -> bool:
-        """Whether there is nothing more to train."""
-        return self._ran_out or self.decision.action is not Action.CONTINUE
+        """Return whether the training is over."""
+        return self._complete or self.decision.action is not Action.CONTINUE
 
-    def go_on_from(self, start: Checkpoint) -> None:
-        """Takes its state and tells its reports again."""
+    def resume_from(self, start: Checkpoint) -> None:
+        """Restore the state of the checkpoint and send its reports again."""
         start.restore(self._parts, self._about)
-        self._epoch, self.progress, self._ran_out = start.epoch, float(start.epoch), start.finished
+        self._epoch, self.progress, self._complete = start.epoch, float(start.epoch), start.finished
         self._reports.extend(start.reports)
         for report in start.reports:
             self.decision = self._on_report(replace(report, again=True))
         if start.finished:
             self.decision = start.decision
-        self._tell_epoch_end()
+        self._notify_epoch_end()
 
     def train_epoch(self) -> None:
-        """One epoch of each fold, unless an answer within it ends the training."""
+        """Train each fold for an epoch, unless a decision within it ends the training."""
         self._epoch += 1
         for fold in self._folds:
             fold.start_epoch(self._epoch)
@@ -238,30 +234,30 @@ class _Lockstep:
                 return
             evaluations = self._evaluate()
             mean = over_folds(evaluations)
-            if stop != self._steps:  # within the first epoch: told, but never the best
-                self._tell(mean)
+            if stop != self._steps:  # within the first epoch: reported, but never the best epoch
+                self._report(mean)
                 if self.over():
                     return
         if self.patience.improved(self._epoch, mean.loss):
             for fold, evaluation in zip(self._folds, evaluations, strict=True):
-                fold.keep(evaluation)
-        self._ran_out = self._epoch == self._config.max_epochs or self.patience.exhausted(self._epoch)
-        self._tell(mean)
-        if not self._ran_out:
-            # Also when an answer ends it here: a checkpoint stands at the beginning of the next epoch. The learning rate follows
-            # the fold's own loss, not the mean, so that a network learns as it would alone.
+                fold.save_best(evaluation)
+        self._complete = self._epoch == self._config.max_epochs or self.patience.exhausted(self._epoch)
+        self._report(mean)
+        if not self._complete:
+            # Also if a decision ends the training: a checkpoint is the state at the start of the next epoch. The learning rate
+            # follows the fold's own loss, not the mean, so that each network trains as it would alone.
             for fold, evaluation in zip(self._folds, evaluations, strict=True):
                 fold.end_epoch(evaluation.loss)
-        self._tell_epoch_end()
+        self._notify_epoch_end()
 
     def _stops(self) -> list[tuple[int, ...]]:
-        """After how many steps of each fold all are evaluated: at the end of the epoch and, within the first, before it."""
+        """Return the steps of each fold after which all are evaluated: early reports of the first epoch, and the epoch's end."""
         shares = self._config.early_reports if self._epoch == 1 else ()
         early = {tuple(math.ceil(share * steps) for steps in self._steps) for share in shares}
         return sorted(early | {self._steps})
 
     def _train_until(self, stop: tuple[int, ...]) -> None:
-        """Trains each fold up to its step; tells of seconds alone in between."""
+        """Train each fold up to its step; sends reports with seconds only."""
         self.watch.reported()
         for fold, last_step in zip(self._folds, stop, strict=True):
             with fold.in_training():
@@ -271,7 +267,7 @@ class _Lockstep:
                     if self.watch.step() and self._steps_done < sum(stop):
                         self.watch.stop()
                         self._require_finite(fold, fold.loss_so_far())
-                        self._tell(None)
+                        self._report(None)
                         if self.over():
                             return
                         self.watch.start()
@@ -280,20 +276,20 @@ class _Lockstep:
 
     @property
     def _steps_done(self) -> int:
-        """Of all folds, in this epoch."""
+        """Steps of all folds in this epoch."""
         return sum(fold.done for fold in self._folds)
 
     def _evaluate(self) -> list[Evaluation]:
-        """Of each fold."""
+        """Evaluate each fold."""
         started = time.perf_counter()
-        evaluations = [fold.evaluate() for fold in self._folds]  # ends on the host, so the device has finished
+        evaluations = [fold.evaluate() for fold in self._folds]  # returns host data, so the device has finished
         self.watch.evaluation_seconds += time.perf_counter() - started
         for fold, evaluation in zip(self._folds, evaluations, strict=True):
             self._require_finite(fold, fold.loss_so_far() + evaluation.loss)
             if not math.isfinite(evaluation.score):
                 raise NonFiniteLossError(
-                    f"the {self._config.metric} is {evaluation.score} {self._place(fold)}: it is not defined on these"
-                    f" {len(fold.validation)} validation windows, which may all have one class"
+                    f"the {self._config.metric} is {evaluation.score} {self._place(fold)}: it is undefined on these"
+                    f" {len(fold.validation)} validation windows; they may all have the same class"
                 )
         return evaluations
 
@@ -305,26 +301,26 @@ class _Lockstep:
         several = len(self._folds) > 1
         return f"in epoch {self._epoch}" + (f" of fold {self._folds.index(fold) + 1}" if several else "")
 
-    def _tell(self, evaluation: Evaluation | None) -> None:
-        """Reports how far it is, with an evaluation or seconds alone, and takes the answer."""
+    def _report(self, evaluation: Evaluation | None) -> None:
+        """Send a report, with or without an evaluation, and store the decision."""
         self.progress = self._epoch - 1 + self._steps_done / sum(self._steps)
         report = ProgressReport(self.progress, self.watch.seconds, self.watch.projected)
         if evaluation is not None:
-            report = replace(report, score=evaluation.score, loss=evaluation.loss, last=self._ran_out)
+            report = replace(report, score=evaluation.score, loss=evaluation.loss, last=self._complete)
             self._reports.append(report)
         self.decision = self._on_report(report)
 
-    def _tell_epoch_end(self) -> None:
+    def _notify_epoch_end(self) -> None:
         if self._on_epoch_end is not None:
             self._on_epoch_end(self.decision, self._checkpoint)
 
     def _checkpoint(self) -> Checkpoint:
-        """Of the training as it stands after the epoch."""
+        """Return a checkpoint of the current epoch's end."""
         return Checkpoint(
             name=f"the checkpoint of epoch {self._epoch}",
             about=self._about,
             epoch=self._epoch,
-            finished=self._ran_out,
+            finished=self._complete,
             decision=self.decision,
             reports=tuple(self._reports),
             states={name: part.state_dict() for name, part in self._parts.items()},

@@ -1,4 +1,4 @@
-"""What the trials of one study are predicted to cost, before they start."""
+"""Predicted costs of a study's trials."""
 
 import math
 
@@ -10,16 +10,16 @@ from cnn_lstm_hyperopt.training.cost_model import CostModel, memory_mb
 from cnn_lstm_hyperopt.training.runtime.precision import Precision
 
 EARLY_REPORTS = (0.25, 0.5, 0.75)
-"""Shares of a long first epoch after which it is evaluated, too."""
+"""Shares of a long first epoch after which the network is evaluated."""
 
 
 class TrialCosts:
-    """Predictions for whole configurations (fixed parameters included).
+    """Predicted costs of full configurations (fixed parameters included).
 
     Args:
-        data: what trials see.
-        settings: of their training.
-        speeds: of the device.
+        data: data of the trials.
+        settings: training settings.
+        speeds: speeds of the device.
     """
 
     def __init__(self, data: TrialData, settings: TrainingSettings, speeds: CostModel) -> None:
@@ -28,7 +28,7 @@ class TrialCosts:
         self._speeds = speeds
 
     def network_config(self, params: Params) -> NetworkConfig:
-        """The network of a whole configuration (fixed parameters included)."""
+        """Return the network of a full configuration (fixed parameters included)."""
         return network_config(
             params,
             input_dim=self._data.folds[0].train.input_dim,
@@ -37,15 +37,15 @@ class TrialCosts:
         )
 
     def profile(self, params: Params) -> Profile:
-        """Size and arithmetic of the configuration's network, without building it."""
+        """Return size and arithmetic of the configuration's network, without building it."""
         return self.network_config(params).cost(lookback=self._data.folds[0].train.lookback)
 
     def precision(self, params: Params) -> Precision:
-        """What the configuration is trained in: by the settings, or what the cost model says is faster."""
+        """Return the precision of a training: from the settings, or the faster one by the cost model."""
         return self._shape(params)[2]
 
     def cost(self, params: Params, *, train_share: float = 1.0) -> Cost:
-        """What a trial of the configuration is predicted to cost, on a share of the windows that trials have here; all folds."""
+        """Predict the cost of a trial over all folds, on a share of the trials' training windows."""
         network, batch_size, precision = self._shape(params)
         windows = [max(1, round(train_share * len(fold.train))) for fold in self._data.folds]
         steps = sum(math.ceil(count / batch_size) for count in windows) * self._settings.max_epochs
@@ -58,33 +58,33 @@ class TrialCosts:
         )
 
     def evaluation_seconds(self, params: Params) -> float:
-        """What one evaluation of a trial, on the validation windows of all folds, is predicted to take."""
+        """Predict the seconds of one evaluation on the validation windows of all folds."""
         return self._evaluation_seconds(params, sum(len(fold.validation) for fold in self._data.folds))
 
     def _evaluation_seconds(self, params: Params, windows: int) -> float:
         network, batch_size, precision = self._shape(params)
         return self._speeds.evaluation_seconds(network, batch_size, windows, precision)
 
-    def epochs_within(self, params: Params, windows: int, seconds: float | None, most: int) -> int:
-        """Epochs of one network on ``windows`` training windows that are predicted to fit into the seconds, at least one.
+    def epochs_within(self, params: Params, windows: int, seconds: float | None, max_epochs: int) -> int:
+        """Predict how many epochs on ``windows`` training windows fit into the seconds: 1 to ``max_epochs``.
 
-        Each ends with an evaluation on as many windows as the last fold validates on; there are ``most`` epochs at most.
+        Each epoch ends with an evaluation on the last fold's number of validation windows.
         """
         if seconds is None:
-            return most
+            return max_epochs
         network, batch_size, precision = self._shape(params)
         epoch = math.ceil(windows / batch_size) * self._speeds.step_seconds(network, batch_size, precision)
         evaluation = self._evaluation_seconds(params, len(self._data.folds[-1].validation))
-        return min(most, max(1, int(seconds / (epoch + evaluation))))
+        return min(max_epochs, max(1, int(seconds / (epoch + evaluation))))
 
     def _shape(self, params: Params) -> tuple[Profile, int, Precision]:
-        """What a step's cost depends on."""
+        """Return profile, batch size and precision, which decide the cost of a step."""
         network, batch_size = self.profile(params), int(params["training.batch_size"])
         if self._settings.precision != "auto":
             return network, batch_size, self._settings.precision
         return network, batch_size, self._speeds.faster_precision(network, batch_size)
 
     def early_reports(self, params: Params) -> tuple[float, ...]:
-        """Where the first epoch is evaluated before its end, when it is predicted to be a long one."""
+        """Return :data:`EARLY_REPORTS` if a long first epoch is predicted, else no shares."""
         epoch_seconds = self.cost(params).seconds / self._settings.max_epochs
         return EARLY_REPORTS if epoch_seconds > self._settings.long_epoch_seconds else ()

@@ -1,4 +1,4 @@
-"""One configuration on one dataset: networks, training, outcome. The bridge between parameters and torch."""
+"""Training of one configuration on one dataset, from parameters to trained networks."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -47,9 +47,9 @@ class TrainedNetwork:
     """A configuration after training.
 
     Attributes:
-        networks: one for each fold that it was trained on, in their order.
-        memory_mb: peak of the process, or of the device's allocator; None where it can't be measured.
-        precision: that it was trained in.
+        networks: one per fold, in the folds' order.
+        memory_mb: peak of the process, or of the device's allocator; None if it can't be measured.
+        precision: precision of the training.
     """
 
     networks: tuple[Network, ...]
@@ -59,30 +59,29 @@ class TrainedNetwork:
 
     @property
     def network(self) -> Network:
-        """That of a training on one fold, such as a finalist's.
+        """The network of a training on one fold.
 
         Raises:
-            ValueError: there are several.
+            ValueError: there are several networks.
         """
         if len(self.networks) != 1:
-            raise ValueError(f"trained on {len(self.networks)} folds, so there is a network for each: see networks")
+            raise ValueError(f"trained on {len(self.networks)} folds: use networks, which has one per fold")
         return self.networks[0]
 
 
 class TrialRunner:
-    """Trains configurations on data that lies on the device once, for all of them.
+    """Trains configurations on data that is copied to the device once.
 
-    A trial trains a network on each fold, all side by side.
+    A trial trains one network per fold, side by side.
 
     Args:
-        data: what trials see.
-        settings: of their training.
-        seed: the study's.
-        device: where they are trained.
-        speeds: of the device, from which ``costs`` predicts what a configuration costs.
-        metric: what a trial's score is.
-        memory_mb: what the process (on a GPU: the device's allocator) may use; a training that needs more is told so as one whose
-            memory does not suffice. None: no limit.
+        data: data of the trials.
+        settings: training settings.
+        seed: seed of the study.
+        device: device of the trainings.
+        speeds: speeds of the device; ``costs`` predicts costs from them.
+        metric: metric of a trial's score.
+        memory_mb: memory limit of the process (on a GPU: of the device's allocator); None: no limit.
     """
 
     def __init__(
@@ -118,20 +117,20 @@ class TrialRunner:
         start: Checkpoint | None = None,
         memory_level: int = 0,
     ) -> TrainedNetwork:
-        """Trains a trial on all folds, on the search's share of their training windows.
+        """Train a trial on all folds, on the search's share of their training windows.
 
         Args:
-            number: seeds it, unless it goes on from a checkpoint.
-            params: the whole configuration.
-            on_report: told how it goes, and decides; in a trial that goes on it hears the earlier evaluations first.
-            checkpoint: where its state is kept at the end of each epoch; whoever reads it there removes it.
-            start: what to go on from: the trial becomes what the one that left it would have, to the bit on a CPU; the
-                outcome counts from the first epoch on. It is used up.
-            memory_level: place in the configuration's :func:`.memory_levels`, which save memory and mean the same.
+            number: seed of the trial, unless it resumes from a checkpoint.
+            params: the full configuration.
+            on_report: receives reports and decides; a resumed trial sends its earlier evaluations first.
+            checkpoint: file for the state at the end of each epoch; the caller removes it.
+            start: checkpoint to resume from, used up. The trial continues bit for bit on a CPU; its outcome counts from the
+                first epoch.
+            memory_level: index in the configuration's :func:`.memory_levels`.
 
         Raises:
-            CheckpointError: ``start`` is of another training.
-            MemoryLimitError: it needs more than ``memory_mb``.
+            CheckpointError: ``start`` belongs to another training.
+            MemoryLimitError: the training needs more than ``memory_mb``.
             OSError: the checkpoint can't be written.
         """
         epochs = self._settings.max_epochs
@@ -150,11 +149,11 @@ class TrialRunner:
     def confirm(
         self, number: int, params: Params, on_report: OnReport, *, checkpoint: Path | None = None
     ) -> TrainedNetwork:
-        """Trains a configuration as a trial does, on the same folds for as many epochs; ``number`` seeds its fresh streams.
+        """Train a configuration like a trial, on the same folds and epochs, with new random streams seeded by ``number``.
 
-        Its state is kept in ``checkpoint``, from which it goes on if that is there, until the caller removes it.
+        Writes its state to ``checkpoint`` and resumes from it if it exists; the caller removes it.
         """
-        return self._train_frugally(
+        return self._train_with_retries(
             self._folds, params, self._settings.max_epochs, number, "confirmation", on_report, checkpoint
         )
 
@@ -169,22 +168,22 @@ class TrialRunner:
         purpose: str = "retraining",
         checkpoint: Path | None = None,
     ) -> TrainedNetwork:
-        """Trains one network from scratch on the fold's training windows, stopped on its validation windows.
+        """Train one network from scratch on the fold's training windows, with early stopping on its validation windows.
 
         Args:
-            number: seeds it, together with ``purpose``.
-            params: the whole configuration.
-            fold: all training windows, say, where trials have a share of them.
-            epochs: at most.
-            on_report: told how it goes, and decides.
-            purpose: names the streams, so that one number serves several uses.
-            checkpoint: where its state is kept, and from which it goes on if that is there, until the caller removes it.
+            number: seed, together with ``purpose``.
+            params: the full configuration.
+            fold: training and validation windows.
+            epochs: maximum number of epochs.
+            on_report: receives reports and decides.
+            purpose: name of the random streams, so that one number can have several uses.
+            checkpoint: file for its state; the training resumes from it if it exists. The caller removes it.
         """
-        return self._train_frugally(
+        return self._train_with_retries(
             _on_device([fold], self.device), params, epochs, number, purpose, on_report, checkpoint
         )
 
-    def _train_frugally(
+    def _train_with_retries(
         self,
         folds: Sequence[Fold],
         params: Params,
@@ -194,7 +193,7 @@ class TrialRunner:
         on_report: OnReport,
         checkpoint: Path | None,
     ) -> TrainedNetwork:
-        """Goes on from the checkpoint, if there is one; saves memory, step by step, where it does not suffice."""
+        """Resume from the checkpoint, if there is one; retry at the next memory level after a lack of memory."""
 
         train = partial(self._train, folds, params, max_epochs, number, purpose, on_report, checkpoint=checkpoint)
 
@@ -203,7 +202,7 @@ class TrialRunner:
             try:
                 return train(start=start, memory_level=memory_level)
             except CheckpointError as error:
-                log.warning("trained from the beginning: %s", error)
+                log.warning("training from the beginning: %s", error)
                 return train(memory_level=memory_level)
 
         return save_memory(attempt, self.device, levels_of(params))[0]
@@ -241,14 +240,14 @@ class TrialRunner:
             outcome = train_folds(
                 trainings,
                 config,
-                on_report=self._watching_memory(on_report),
+                on_report=self._limiting_memory(on_report),
                 start=start,
-                on_epoch_end=None if checkpoint is None else _keep_in(checkpoint),
+                on_epoch_end=None if checkpoint is None else _writing_to(checkpoint),
             )
         networks = tuple(training.network for training in trainings)
         return TrainedNetwork(networks, outcome, peak_mb(self.device), config.precision)
 
-    def _watching_memory(self, on_report: OnReport) -> OnReport:
+    def _limiting_memory(self, on_report: OnReport) -> OnReport:
         limit = self._memory_mb
         if limit is None:
             return on_report
@@ -257,7 +256,9 @@ class TrialRunner:
             decision = on_report(report)
             if decision.action is Action.CONTINUE and not report.last and (used := used_mb(self.device)) > limit:
                 raise MemoryLimitError(
-                    f"{used:.0f} MB are more than limits.memory_mb={limit:.0f} after {report.epoch:.2g} epochs"
+                    f"{used:.0f} MB are more than limits.memory_mb={limit:.0f} after {report.epoch:.2g} epochs",
+                    field="limits.memory_mb",
+                    code="over-memory-limit",
                 )
             return decision
 
@@ -266,7 +267,7 @@ class TrialRunner:
     def _fold_training(
         self, fold: Fold, params: Params, config: TrainingConfig, number: int, purpose: str
     ) -> FoldTraining:
-        """A new network on a fold, with streams of its own; the first fold's are those of a trial with one fold."""
+        """Return a new network on a fold, with its own streams; a trial with one fold has the first fold's streams."""
 
         def seed(use: str) -> int:
             return stream_seed(self._seed, number, f"{purpose}: {use}")
@@ -285,11 +286,11 @@ class TrialRunner:
 
 
 def _beat(*_: object) -> None:
-    beat()  # once a batch, in training and in evaluation
+    beat()  # once per batch, in training and in evaluation
 
 
 def _on_device(folds: Sequence[Fold], device: torch.device) -> tuple[Fold, ...]:
-    """The folds with their tensors on ``device``; a series that several windows share is copied once."""
+    """Return the folds with their tensors on ``device``; copies a shared series once."""
     copies: dict[int, Tensor] = {}
 
     def moved(windows: Windows) -> Windows:
@@ -300,7 +301,7 @@ def _on_device(folds: Sequence[Fold], device: torch.device) -> tuple[Fold, ...]:
     return tuple(replace(fold, train=moved(fold.train), validation=moved(fold.validation)) for fold in folds)
 
 
-def _keep_in(path: Path) -> OnEpochEnd:
+def _writing_to(path: Path) -> OnEpochEnd:
     def on_epoch_end(decision: Decision, take: Callable[[], Checkpoint]) -> None:
         write_checkpoint(path, take())
 

@@ -1,4 +1,4 @@
-"""Predictions of a network on windows, and what they are worth."""
+"""Predictions of a network on windows, and their evaluation."""
 
 import statistics
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.training.runtime.precision import Precision, computing_in
 
 EVALUATION_BATCH = 256
-"""Windows that pass through a network at once, where memory suffices."""
+"""Windows in a batch of an evaluation, unless a lack of memory makes it smaller."""
 
 
 @dataclass(frozen=True)
 class ValueScale:
-    """Mean and standard deviation of the regression target over training windows, in its own units."""
+    """Mean and standard deviation of the regression target over training windows, in the target's units."""
 
     mean: float
     std: float
@@ -29,11 +29,11 @@ class ValueScale:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a network says of windows, in their order.
+    """Predictions of a network, in the order of the windows.
 
     Attributes:
-        probabilities: ``(windows, n_classes)`` float32, rows add up to 1.
-        values: ``(windows,)`` float32 in the target's units, None without a regression head.
+        probabilities: ``(windows, n_classes)`` float32; rows add up to 1.
+        values: ``(windows,)`` float32 in the target's units; None without a regression head.
     """
 
     probabilities: NDArray[np.float32]
@@ -41,20 +41,20 @@ class Predictions:
 
     @property
     def classes(self) -> NDArray[np.int64]:
-        """The most probable class of each window."""
+        """Most probable class of each window."""
         return np.asarray(self.probabilities.argmax(axis=1), dtype=np.int64)
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What predictions of labelled windows are worth.
+    """Evaluation of a network on labelled windows.
 
     Attributes:
         loss: unsmoothed cross-entropy in nats.
-        accuracy: share of windows whose most probable class is right.
-        mse: squared error in the target's units; None without a regression head or target.
-        predictions: what was said.
-        score: the study's metric, larger is better; NaN where it is not defined (an AUC of a single class).
+        accuracy: share of windows whose most probable class is correct.
+        mse: mean squared error in the target's squared units; None without a regression head or target.
+        predictions: the network's predictions.
+        score: the study's metric, larger is better; NaN if it is undefined (an AUC of a single class).
     """
 
     loss: float
@@ -73,7 +73,7 @@ def predict(
     *,
     batch_size: int = EVALUATION_BATCH,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Logits ``(windows, n_classes)`` and values ``(windows,)`` in the target's units (None without a head)."""
+    """Return logits ``(windows, n_classes)`` and values ``(windows,)`` in the target's units (None without a head)."""
     network.eval()
     logits, values = [], []
     for index in torch.arange(len(windows), device=windows.starts.device).split(batch_size):
@@ -94,7 +94,7 @@ def evaluate(
     *,
     batch_size: int = EVALUATION_BATCH,
 ) -> Evaluation:
-    """What the network is worth on labelled windows."""
+    """Evaluate the network on labelled windows."""
     logits, values = predict(network, windows, scale, precision, batch_size=batch_size)
     mse = None
     if values is not None and windows.values is not None:
@@ -110,7 +110,7 @@ def evaluate(
 
 
 def over_folds(evaluations: Sequence[Evaluation]) -> Evaluation:
-    """The mean of each number over folds, whatever their sizes, and the predictions one after the other, in the folds' order."""
+    """Return the unweighted mean of each number over folds, and all predictions in the folds' order."""
     if len(evaluations) == 1:
         return evaluations[0]
     errors = [each.mse for each in evaluations if each.mse is not None]
@@ -128,7 +128,7 @@ def over_folds(evaluations: Sequence[Evaluation]) -> Evaluation:
 
 
 def as_predictions(logits: torch.Tensor, values: torch.Tensor | None) -> Predictions:
-    """Logits and values as probabilities and arrays on the host."""
+    """Return logits and values as probabilities and values on the host."""
     return Predictions(
         probabilities=torch.softmax(logits, dim=1).cpu().numpy(),
         values=None if values is None else values.cpu().numpy(),

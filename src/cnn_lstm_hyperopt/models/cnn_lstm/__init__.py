@@ -1,1 +1,1 @@
-"""The CNN+LSTM family: a convolutional and a recurrent branch that read the same window, joined by a fusion."""
+"""The CNN+LSTM family: a convolutional and a recurrent branch read the same window; a fusion joins them."""

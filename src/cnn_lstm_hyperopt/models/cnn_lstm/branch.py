@@ -1,4 +1,4 @@
-"""What both branches hand to the fusion."""
+"""Outputs of the branches, inputs of the fusion."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class BranchOutput(NamedTuple):
-    """``sequence``: ``(batch, time, width)``; ``summary``: ``(batch, summary_width)``."""
+    """Output of a branch: ``sequence`` ``(batch, time, width)``, ``summary`` ``(batch, summary_width)``."""
 
     sequence: Tensor
     summary: Tensor

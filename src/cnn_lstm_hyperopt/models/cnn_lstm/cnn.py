@@ -1,4 +1,4 @@
-"""The convolutional branch: parallel filters of several sizes, read side by side."""
+"""Convolutional branch: parallel filters of several sizes."""
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +14,10 @@ from cnn_lstm_hyperopt.models.layers.recompute import run
 class ConvBranch(nn.Module):
     """Conv1d per filter size → norm → activation (+ shortcut) → dropout (→ self-attention).
 
-    The summary is the mean over time beside the last step: the mean says what the window was like, the last step what it is now.
+    The summary is the mean over time and the last step.
 
     Attributes:
-        recompute: whether backward computes the filters and the attention again.
+        recompute: whether the backward pass recomputes the filters and the attention.
     """
 
     def __init__(self, input_dim: int, config: CnnConfig) -> None:
@@ -34,14 +34,14 @@ class ConvBranch(nn.Module):
         self.recompute = False
 
     def forward(self, x: Tensor) -> BranchOutput:
-        """``(batch, time, input_dim)`` → sequence of width ``num_filters × sizes``, summary of twice that."""
+        """``(batch, time, input_dim)`` → sequence of width ``num_filters × sizes``, summary of twice that width."""
         sequence = run(self._filter, x, recompute=self.recompute)
         if self.attention is not None:
             sequence = run(self.attention, sequence, recompute=self.recompute)
         return BranchOutput(sequence, torch.cat([sequence.mean(dim=1), sequence[:, -1]], dim=-1))
 
     def _filter(self, x: Tensor) -> Tensor:
-        """``(batch, time, input_dim)`` → ``(batch, time, width)``: all but the self-attention."""
+        """``(batch, time, input_dim)`` → ``(batch, time, width)``, without self-attention."""
         channels = x.transpose(1, 2)  # (batch, input_dim, time)
         filtered = torch.cat([conv(channels) for conv in self.convs], dim=1).transpose(1, 2)  # (batch, time, width)
         sequence: Tensor = self.activation(self.norm(filtered))

@@ -1,4 +1,4 @@
-"""One network of the family: what it is made of."""
+"""Configuration of a CNN+LSTM network."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,7 +13,7 @@ from cnn_lstm_hyperopt.models.cost import Profile, linear
 
 @dataclass(frozen=True)
 class CnnLstmConfig(NetworkConfig):
-    """Two branches, what joins them, and the heads."""
+    """Two branches, their fusion, and the heads."""
 
     family: ClassVar[str] = "cnn_lstm"
     cnn: CnnConfig

@@ -1,11 +1,11 @@
-"""What the branches cost, by their configuration; a fusion knows its own cost."""
+"""Cost of the branches, from their configurations; each fusion computes its own cost."""
 
 from cnn_lstm_hyperopt.models.cnn_lstm.params import CnnConfig, LstmConfig
 from cnn_lstm_hyperopt.models.cost import Profile, attention, linear
 
 
 def cnn_cost(input_dim: int, config: CnnConfig, steps: int) -> Profile:
-    """The convolutional branch on a window of ``steps`` bars."""
+    """Return the cost of the convolutional branch on a window of ``steps`` bars."""
     width = config.width
     total = Profile(parameters=2 * width, sequence_elements=4 * steps * width)  # convolution, norm, activation, dropout
     for size in config.filter_sizes:
@@ -20,7 +20,7 @@ def cnn_cost(input_dim: int, config: CnnConfig, steps: int) -> Profile:
 
 
 def lstm_cost(input_dim: int, config: LstmConfig, steps: int) -> Profile:
-    """The recurrent branch on a window of ``steps`` bars."""
+    """Return the cost of the recurrent branch on a window of ``steps`` bars."""
     total = Profile()
     hidden, directions = config.hidden_dim, config.directions
     for layer in range(config.num_layers):

@@ -1,11 +1,11 @@
-"""Networks of the family in words, for model cards and tables."""
+"""Descriptions of CNN+LSTM networks for model cards and tables."""
 
 from cnn_lstm_hyperopt.models.cnn_lstm.fusions.base import Fusion
 from cnn_lstm_hyperopt.models.cnn_lstm.params import CnnConfig, LstmConfig
 
 
 def sentence(cnn: CnnConfig, lstm: LstmConfig, fusion: Fusion) -> str:
-    """A whole network as a part of a sentence."""
+    """Return a phrase that describes a network."""
     sizes = ", ".join(map(str, cnn.filter_sizes))
     branch = f"convolutions over {sizes} bars ({cnn.num_filters} filters each, {cnn.activation}"
     branch += ", shortcut" if cnn.residual else ""
@@ -17,7 +17,7 @@ def sentence(cnn: CnnConfig, lstm: LstmConfig, fusion: Fusion) -> str:
 
 
 def columns(cnn: CnnConfig, lstm: LstmConfig, fusion: Fusion) -> dict[str, str]:
-    """A network in a row of a table: header → cell."""
+    """Return the table cells of a network: header → cell."""
     both_ways = " bidirectional" if lstm.bidirectional else ""
     return {
         "filters": f"{cnn.num_filters} × {'-'.join(map(str, cnn.filter_sizes))}",

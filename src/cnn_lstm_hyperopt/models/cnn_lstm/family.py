@@ -1,4 +1,4 @@
-"""The family as the rest of the package sees it."""
+"""Public interface of the family."""
 
 from collections.abc import Mapping
 from typing import Any

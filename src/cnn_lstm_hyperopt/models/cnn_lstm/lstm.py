@@ -1,4 +1,4 @@
-"""The recurrent branch: stacked LSTM layers, optionally both ways, with skips and attention pooling."""
+"""Recurrent branch: stacked LSTM layers, optionally bidirectional, with skip connections and attention pooling."""
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +11,10 @@ from cnn_lstm_hyperopt.models.layers.recompute import run
 
 
 class LstmBranch(nn.Module):
-    """Each layer is its own ``nn.LSTM``, so that dropout follows every layer (also a single one) and skips can join them.
+    """Stack of ``nn.LSTM`` layers, each followed by dropout.
 
     Attributes:
-        recompute: whether backward computes each layer and the pooling again.
+        recompute: whether the backward pass recomputes each layer and the pooling.
     """
 
     def __init__(self, input_dim: int, config: LstmConfig) -> None:
@@ -40,7 +40,7 @@ class LstmBranch(nn.Module):
         sequence = x
         for depth, layer in enumerate(self.layers):
             out = run(self._layer, layer, sequence, recompute=self.recompute)
-            # The first layer changes the width, so skips start at the second (He et al. 2016: identity shortcuts).
+            # The first layer changes the width, so identity shortcuts (He et al. 2016) start at the second.
             sequence = sequence + out if self.skip_connections and depth > 0 else out
         if self.pooling is None:
             return BranchOutput(sequence, self._last(sequence))
@@ -51,7 +51,7 @@ class LstmBranch(nn.Module):
         return dropped
 
     def _last(self, sequence: Tensor) -> Tensor:
-        """Where each direction has read the whole window: the forward one at the end, the backward one at the start."""
+        """Return each direction's last state: at the end for the forward one, at the start for the backward one."""
         if not self.bidirectional:
             return sequence[:, -1]
         return torch.cat([sequence[:, -1, : self.hidden_dim], sequence[:, 0, self.hidden_dim :]], dim=-1)

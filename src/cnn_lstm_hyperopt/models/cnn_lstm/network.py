@@ -1,4 +1,4 @@
-"""The network: two branches, a fusion, a classification head and, where there is a target for it, a regression head."""
+"""CNN+LSTM network: two branches, a fusion, a classification head and an optional regression head."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class FusionLayers(nn.ModuleDict):
 
 
 class CnnLstm(Network):
-    """CNN and LSTM read the same window side by side; there is no BatchNorm, so batches of any size mean the same."""
+    """CNN and LSTM branches on the same window; without BatchNorm, so outputs do not depend on the batch."""
 
     def __init__(self, config: CnnLstmConfig) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The parameters of the family: declared once, and read once into types."""
+"""Parameters of the family, and typed configurations of its parts."""
 
 from dataclasses import dataclass
 
@@ -13,16 +13,16 @@ MOST_LAYERS = 16
 
 
 def cnn_width(num_filters: int, filter_sizes: tuple[int, ...]) -> int:
-    """Channels of the CNN branch."""
+    """Return the channels of the CNN branch."""
     return num_filters * len(filter_sizes)
 
 
 def lstm_width(hidden_dim: int, bidirectional: bool) -> int:
-    """Features a time step of the LSTM branch."""
+    """Return the features per time step of the LSTM branch."""
     return hidden_dim * (2 if bidirectional else 1)
 
 
-# Order matters: a parent stands before the parameters that depend on it.
+# Order matters: a parent precedes the parameters that depend on it.
 PARAMETERS: dict[str, ParameterSpec] = {
     "cnn.num_filters": ParameterSpec("choice", Choices((32, 64, 128, 256)), low=1, high=4096),
     "cnn.filter_sizes": ParameterSpec("sizes", Choices(("3-5-7", "3-5-7-11")), low=1, high=255),
@@ -60,7 +60,7 @@ PARAMETERS: dict[str, ParameterSpec] = {
 
 @dataclass(frozen=True)
 class CnnConfig:
-    """The convolutional branch; ``attention_heads`` None: no self-attention."""
+    """Convolutional branch; ``attention_heads`` None: no self-attention."""
 
     num_filters: int
     filter_sizes: tuple[int, ...]
@@ -76,13 +76,13 @@ class CnnConfig:
 
     @property
     def shape(self) -> BranchShape:
-        """Widths of the branch's output; its summary has two vectors, see :class:`.ConvBranch`."""
+        """Widths of the branch's output; the summary consists of two vectors, see :class:`.ConvBranch`."""
         return BranchShape(self.width, 2 * self.width)
 
 
 @dataclass(frozen=True)
 class LstmConfig:
-    """The recurrent branch; ``attention_heads`` None: the last state instead of attention pooling."""
+    """Recurrent branch; ``attention_heads`` None: the last state instead of attention pooling."""
 
     hidden_dim: int
     num_layers: int
@@ -108,15 +108,15 @@ class LstmConfig:
 
 
 def read_cnn(params: Params) -> CnnConfig:
-    """The convolutional branch of a full configuration."""
+    """Return the convolutional branch of a full configuration."""
     return read_group(CnnConfig, "cnn", params, PARAMETERS)
 
 
 def read_lstm(params: Params) -> LstmConfig:
-    """The recurrent branch of a full configuration."""
+    """Return the recurrent branch of a full configuration."""
     return read_group(LstmConfig, "lstm", params, PARAMETERS)
 
 
 def read_fusion(params: Params) -> Fusion:
-    """The fusion of a full configuration."""
+    """Return the fusion of a full configuration."""
     return read_group(FUSIONS[value_of("fusion.method", params, PARAMETERS)], "fusion", params, PARAMETERS)

@@ -1,4 +1,4 @@
-"""Activations by the name that a configuration has: which class of ``torch.nn`` each is."""
+"""Activations: names in a configuration → classes of ``torch.nn``."""
 
 ACTIVATIONS = {"relu": "ReLU", "gelu": "GELU", "swish": "SiLU"}
-"""In the order of the search space, on which the random draws of a study depend."""
+"""In the order of the search space; the random draws of a study depend on it."""

@@ -1,6 +1,6 @@
 """Attention over time: scaled dot products (Vaswani et al. 2017) and attention pooling (Lin et al. 2017).
 
-Keys have no bias: it would shift all scores of a query alike, which softmax ignores, so it would never learn.
+Keys have no bias: it would shift all scores of a query equally, and softmax ignores such a shift.
 """
 
 import torch
@@ -9,7 +9,7 @@ from torch.nn import functional
 
 
 class MultiHeadAttention(nn.Module):
-    """Queries of one sequence attend to the steps of another; ``heads`` must divide ``width``."""
+    """Attention of one sequence's queries to another sequence's steps; ``heads`` must divide ``width``."""
 
     def __init__(self, query_dim: int, source_dim: int, width: int, *, heads: int) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class SelfAttention(nn.Module):
 
 
 class AttentionPooling(nn.Module):
-    """Each head averages its share of the features over time, with learned weights."""
+    """Weighted mean over time; each head learns the weights of its share of the features."""
 
     def __init__(self, width: int, *, heads: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Dropout whose masks are cheap on a processor: there PyTorch's own take a fifth of a small network's step."""
+"""Dropout with masks that are fast on a CPU, where PyTorch's masks take a fifth of a small network's step."""
 
 import torch
 from torch import Tensor, nn
@@ -7,9 +7,9 @@ _LEVELS = 1 << 16
 
 
 class Dropout(nn.Dropout):
-    """Inverted dropout (Srivastava et al. 2014) with four 16-bit numbers from each random 64-bit one.
+    """Inverted dropout (Srivastava et al. 2014) that takes four 16-bit numbers from each random 64-bit number.
 
-    Rates are rounded to 1/65536. It draws from torch's global generator, as ``nn.Dropout`` does, which it is on other devices.
+    Rounds rates to 1/65536 and draws from torch's global generator. On other devices it is ``nn.Dropout``.
     """
 
     def forward(self, input: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Gradient checkpointing (Chen et al. 2016, arXiv 1604.06174): part by part, intermediate results are made anew in backward."""
+"""Gradient checkpointing (Chen et al. 2016, arXiv 1604.06174): the backward pass recomputes intermediate results."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,9 +9,9 @@ from torch.utils.checkpoint import checkpoint
 
 
 def run(part: Callable[..., Tensor], *inputs: Any, recompute: bool) -> Tensor:
-    """``part(*inputs)``; if ``recompute``, all that is kept for backward are its inputs, from which it is computed again.
+    """Return ``part(*inputs)``; if ``recompute``, store only the inputs and compute the part again in the backward pass.
 
-    Dropout draws the same then: torch's generators are put back to where they stood.
+    Dropout draws the same numbers again: the recomputation restores torch's generators.
     """
     if not recompute or not torch.is_grad_enabled():
         return part(*inputs)

@@ -1,4 +1,4 @@
-"""The optimisers: one file for each. The search space knows them by the names of these files."""
+"""The optimisers, one per file. File names are the names in the search space."""
 
 from cnn_lstm_hyperopt.training.optimizers.base import Optimizer
 from cnn_lstm_hyperopt.utils.registry import members

@@ -1,4 +1,4 @@
-"""What every optimiser has."""
+"""Base class of the optimisers."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
@@ -10,13 +10,13 @@ from cnn_lstm_hyperopt.training.penalties import decay_weights
 
 
 class Optimizer(ABC):
-    """An optimiser by its name.
+    """An optimiser.
 
     Attributes:
-        name: in the search space; its file has the same.
-        place: in the order of the family.
+        name: name in the search space and of its file.
+        place: position in the order of the optimisers.
         description: one line for the documentation.
-        states: numbers that it keeps for each parameter.
+        states: state values per parameter.
     """
 
     name: ClassVar[str]
@@ -26,8 +26,8 @@ class Optimizer(ABC):
 
     @abstractmethod
     def make(self, weights: Iterable[nn.Parameter], rate: float) -> optim.Optimizer:
-        """Return PyTorch's optimiser without any weight decay; ``fused`` ones update all weights in one pass over memory."""
+        """Return PyTorch's optimiser without weight decay; ``fused`` updates all weights in one pass over memory."""
 
     def decay(self, weights: Sequence[nn.Parameter], *, learning_rate: float, strength: float) -> None:
-        """Apply weight decay before a step, after the gradient was clipped: decoupled, unless an optimiser says otherwise."""
+        """Apply weight decay after gradient clipping and before the step; decoupled by default."""
         decay_weights(weights, learning_rate=learning_rate, decay=strength)

@@ -1,6 +1,6 @@
-"""glibc's allocator, told to keep what a training frees: by default it hands large blocks back at once and faults them in again.
+"""Settings of glibc's allocator: it keeps freed memory, because returning and faulting in large blocks is slow.
 
-Other C libraries are left as they are.
+Does nothing with other C libraries.
 """
 
 import ctypes
@@ -21,23 +21,23 @@ _NEVER = 2**31 - 1
 @functools.cache
 def _glibc() -> ctypes.CDLL | None:
     if not sys.platform.startswith("linux") or platform.libc_ver()[0] != "glibc":
-        log.info("the C library is not glibc: its allocator is left as it is")
+        log.info("the C library is not glibc: allocator settings are unchanged")
         return None
     return ctypes.CDLL(None)
 
 
 @functools.cache
 def keep_freed_pages() -> bool:
-    """Once a process: freed memory stays with the process until :func:`give_back_pages`. Whether that could be set."""
+    """Keep freed memory in the process until :func:`give_back_pages`; return whether glibc accepted that. Runs once."""
     libc = _glibc()
     return libc is not None and bool(libc.mallopt(_M_MMAP_MAX, 0)) and bool(libc.mallopt(_M_TRIM_THRESHOLD, _NEVER))
 
 
 @functools.cache
 def reserve_blas_buffers() -> None:
-    """Once a process: OpenBLAS, of which numpy and scipy have one each, takes the buffer that it keeps while there is memory.
+    """Let the OpenBLAS of numpy and of scipy allocate their buffers while memory is free. Runs once per process.
 
-    Where it is refused one later, it ends the process without a word of ours.
+    Without memory for its buffer, OpenBLAS ends the process.
     """
     square = np.ones((256, 256))
     np.matmul(square, square)
@@ -45,7 +45,7 @@ def reserve_blas_buffers() -> None:
 
 
 def give_back_pages() -> None:
-    """Hands what is free back to the system: between trials, so that a large one does not weigh on the next."""
+    """Return free memory to the system; called between trials."""
     libc = _glibc()
     if libc is not None:
         libc.malloc_trim(0)

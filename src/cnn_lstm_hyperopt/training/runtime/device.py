@@ -1,4 +1,4 @@
-"""Threads, devices and dropout's randomness: what must be set around a training."""
+"""Devices, threads and dropout's random streams of a training."""
 
 import contextlib
 import logging
@@ -14,26 +14,32 @@ log = logging.getLogger(__name__)
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device that ``auto``, ``cpu``, ``cuda`` or ``cuda:1`` means here.
+    """Return the device of ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
 
     Raises:
-        ConfigError: this machine or this build of torch does not have it.
+        ConfigError: this machine or this build of torch does not have the device.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(
-            f"--device {name}: torch {torch.__version__} sees no CUDA device; use --device cpu or a CUDA build of torch"
+            f"--device {name}: torch {torch.__version__} finds no CUDA device. Use --device cpu or a CUDA build of torch",
+            field="--device",
+            code="no-cuda",
         )
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"--device {name}: there are {torch.cuda.device_count()} CUDA devices, counted from 0")
+        raise ConfigError(
+            f"--device {name}: there are {torch.cuda.device_count()} CUDA devices, counted from 0",
+            field="--device",
+            code="no-such-device",
+        )
     return device
 
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """One thread for torch, as many as before afterwards: two trainings side by side beat one with two threads."""
+    """Use one torch thread in the block: two trainings side by side are faster than one with two threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -44,7 +50,7 @@ def one_thread() -> Iterator[None]:
 
 @contextlib.contextmanager
 def seeded_dropout(seed: int, device: torch.device) -> Iterator[None]:
-    """Dropout draws from torch's global generator: seeds it, and gives it back as it was."""
+    """Seed torch's global generators, from which dropout draws, in the block; restore them afterwards."""
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
@@ -52,9 +58,9 @@ def seeded_dropout(seed: int, device: torch.device) -> Iterator[None]:
 
 
 class RandomState:
-    """All randomness of a network's training: its own generator, and a place in torch's global ones, from which dropout draws.
+    """All random state of one training: its own generator, and a state of torch's global generators for dropout.
 
-    That place is where they stand when this is made. It moves only :meth:`in_force`, so trainings side by side do not meet.
+    Starts from the global state at construction. Only :meth:`active` changes it, so trainings side by side are independent.
     """
 
     def __init__(self, generator: torch.Generator, device: torch.device) -> None:
@@ -62,8 +68,8 @@ class RandomState:
         self._dropout = self._read()
 
     @contextlib.contextmanager
-    def in_force(self) -> Iterator[None]:
-        """torch's global generators stand where this training left them; afterwards where they stood outside."""
+    def active(self) -> Iterator[None]:
+        """Use this training's dropout state in the block; restore the global state afterwards."""
         outside = self._read()
         self._write(self._dropout)
         try:
@@ -73,12 +79,12 @@ class RandomState:
             self._write(outside)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the generators stand."""
+        """Return the states of the generators."""
         cpu, cuda = self._dropout
         return {"own": self._generator.get_state(), "cpu": cpu, "cuda": cuda}
 
     def load_state_dict(self, state: dict[str, Any], /) -> None:
-        """The inverse of :meth:`state_dict`."""
+        """Restore the result of :meth:`state_dict`."""
         self._generator.set_state(state["own"])
         self._dropout = state["cpu"], state["cuda"]
 

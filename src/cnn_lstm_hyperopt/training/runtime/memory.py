@@ -1,4 +1,4 @@
-"""Memory of a training: its peak, and how it is told that it did not suffice."""
+"""Memory of a training: its peak, its limits, and errors that report a lack of memory."""
 
 import contextlib
 import errno
@@ -17,17 +17,17 @@ _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 _OUT_OF_MEMORY = re.compile(
     r"can't allocate memory|not enough memory"  # torch's CPU allocator, on Linux and macOS, on Windows
-    r"|bad_alloc|bad allocation"  # what C++ says of it, libstdc++ and Microsoft's
+    r"|bad_alloc|bad allocation"  # C++: libstdc++, Microsoft
     r"|out of memory|ALLOC_FAILED"  # CUDA and its libraries
-    # oneDNN; a primitive *descriptor* that it could not create is one that it does not support
+    # oneDNN; "could not create a primitive descriptor" means an unsupported operation
     r"|could not (create a (primitive$|memory object)|execute a primitive)"
 )
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory did not suffice: Python's, or torch's and its libraries', who have several words for it.
+    """Return whether an error of Python, torch or torch's libraries reports a lack of memory.
 
-    On a CPU they raise a plain RuntimeError, so that the text alone tells.
+    On a CPU torch raises a plain RuntimeError, so only its text shows the reason.
     """
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
@@ -37,29 +37,29 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def reset_peak(device: torch.device) -> None:
-    """Starts a new measurement; where the platform can't, :func:`peak_mb` says None."""
+    """Start a new measurement for :func:`peak_mb`, if the platform can."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif _CLEAR.exists():
-        # 5 resets the high-water mark of the resident set (Linux, proc(5)); some containers forbid it.
+        # 5 resets the peak of the resident set (Linux, proc(5)); some containers forbid it.
         with contextlib.suppress(PermissionError):
             _CLEAR.write_text("5")
 
 
 def peak_mb(device: torch.device) -> float | None:
-    """MB (10^6 bytes) at the highest: of the device's allocator on CUDA, of the whole process on Linux, else None."""
+    """Return the peak in MB (10^6 bytes): of the device's allocator on CUDA, of the process on Linux, else None."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
     return _status_mb("VmHWM")
 
 
 def resident_mb() -> float:
-    """MB of this process in memory now; 0 where the platform does not say."""
+    """Return the MB of this process in memory; 0 if unknown."""
     return _status_mb("VmRSS") or 0.0
 
 
 def total_mb(device: torch.device) -> float | None:
-    """MB that the device, or the machine, or the container that this process runs in, has; None where nobody says."""
+    """Return the MB of the device, or of the machine or its container; None if unknown."""
     if device.type == "cuda":
         return float(torch.cuda.get_device_properties(device).total_memory) / 1e6
     limits = []
@@ -74,7 +74,7 @@ def total_mb(device: torch.device) -> float | None:
 
 
 def memory_kills() -> list[str | int] | None:
-    """The machine's start (an id), and how many processes its kernel has killed since for lack of memory; None: not known."""
+    """Return the id of the machine's boot, and the processes its kernel has killed since for lack of memory; None: unknown."""
     with contextlib.suppress(OSError):
         for line in _VMSTAT.read_text().splitlines():
             name, _, count = line.partition(" ")
@@ -84,7 +84,7 @@ def memory_kills() -> list[str | int] | None:
 
 
 def have_grown(before: Sequence[str | int] | None, now: Sequence[str | int] | None) -> bool:
-    """Whether the kernel has killed a process between two answers of :func:`memory_kills`; False where that is not known."""
+    """Return whether the kernel killed a process between two results of :func:`memory_kills`; False if unknown."""
     if before is None or now is None or before[0] != now[0]:
         return False
     return int(now[1]) > int(before[1])

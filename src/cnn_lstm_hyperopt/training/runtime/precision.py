@@ -1,4 +1,4 @@
-"""Arithmetic in bfloat16 where the hardware has it: matrix products in half the bytes, weights and losses in float32."""
+"""Matrix products in bfloat16 if the hardware has it; weights and losses stay float32."""
 
 import contextlib
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ Precision = Literal["float32", "bfloat16"]
 
 
 def supported_precisions(device: torch.device) -> tuple[Precision, ...]:
-    """What the device computes in hardware; bfloat16 in software would be many times slower."""
+    """Return the precisions that the device computes in hardware; bfloat16 in software is many times slower."""
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
@@ -20,7 +20,9 @@ def supported_precisions(device: torch.device) -> tuple[Precision, ...]:
 
 @contextlib.contextmanager
 def computing_in(precision: Precision, device: torch.device) -> Iterator[None]:
-    """A context in which networks compute in ``precision`` (autocast: Micikevicius et al. 2018, arXiv 1710.03740, without loss
-    scaling, which bfloat16 does not need: its exponent is that of float32)."""
+    """Compute networks in ``precision`` in the block (autocast: Micikevicius et al. 2018, arXiv 1710.03740).
+
+    bfloat16 needs no loss scaling: it has the exponent range of float32.
+    """
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
         yield

@@ -1,7 +1,7 @@
-"""The learning-rate schedules: one file for each. The search space knows them by the names of these files."""
+"""The learning-rate schedules, one per file. File names are the names in the search space."""
 
 from cnn_lstm_hyperopt.training.schedules.base import Schedule
 from cnn_lstm_hyperopt.utils.registry import members
 
 SCHEDULES: dict[str, type[Schedule]] = members(__name__, Schedule)
-"""By name; made from an optimiser and the largest number of epochs."""
+"""Schedule classes by name."""

@@ -1,4 +1,4 @@
-"""What every learning-rate schedule has."""
+"""Base class of the learning-rate schedules."""
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
@@ -7,19 +7,19 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 FINAL_SHARE = 0.01
-"""Share of the initial learning rate at which ``cosine`` and ``exponential`` end."""
+"""Final share of the initial learning rate in ``cosine`` and ``exponential``."""
 
 
 class Schedule(ABC):
-    """A learning-rate schedule, stepped once an epoch.
+    """A learning-rate schedule, stepped once per epoch.
 
     Args:
-        optimizer: whose learning rate changes.
-        max_epochs: stretches the schedule, so that a trial and a retraining pass through the same shape.
+        optimizer: optimiser whose learning rate changes.
+        max_epochs: length of the schedule.
 
     Attributes:
-        name: in the search space; its file has the same.
-        place: in the order of the family.
+        name: name in the search space and of its file.
+        place: position in the order of the schedules.
         description: one line for the documentation.
     """
 
@@ -36,7 +36,7 @@ class Schedule(ABC):
         """Return PyTorch's scheduler."""
 
     def step(self, loss: float) -> None:
-        """Advance by one epoch, which ended with this validation loss."""
+        """Advance by one epoch; ``loss`` is the epoch's validation loss."""
         self._scheduler.step()
 
     def state_dict(self) -> dict[str, Any]:

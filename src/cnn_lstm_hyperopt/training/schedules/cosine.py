@@ -1,4 +1,4 @@
-"""Half a cosine."""
+"""Cosine schedule."""
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
@@ -7,7 +7,7 @@ from cnn_lstm_hyperopt.training.schedules.base import FINAL_SHARE, Schedule
 
 
 class Cosine(Schedule):
-    """From the initial rate to 1 % of it along half a cosine (Loshchilov & Hutter 2017, eq. 5)."""
+    """Falls from the initial rate to 1 % of it along half a cosine (Loshchilov & Hutter 2017, eq. 5)."""
 
     name, place = "cosine", 0
     description = "falls from the initial rate to 1 % of it along half a cosine"

@@ -1,4 +1,4 @@
-"""The same factor each epoch."""
+"""Exponential schedule."""
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ExponentialLR, LRScheduler
@@ -7,7 +7,7 @@ from cnn_lstm_hyperopt.training.schedules.base import FINAL_SHARE, Schedule
 
 
 class Exponential(Schedule):
-    """The same factor each epoch, 1 % of the initial rate at the end."""
+    """Multiplies the rate by the same factor after each epoch; ends at 1 % of the initial rate."""
 
     name, place = "exponential", 2
     description = "multiplies the rate by the same factor after each epoch; ends at 1 % of the initial rate"

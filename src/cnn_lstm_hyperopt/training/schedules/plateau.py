@@ -1,4 +1,4 @@
-"""Steps where the loss does not fall."""
+"""Schedule that reduces the rate on plateaus of the validation loss."""
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -7,7 +7,7 @@ from cnn_lstm_hyperopt.training.schedules.base import Schedule
 
 
 class Plateau(Schedule):
-    """Half after two epochs in a row without a lower validation loss."""
+    """Halves the rate after two epochs in a row without a lower validation loss."""
 
     name, place = "plateau", 3
     description = "halves the rate after two epochs in a row without a lower validation loss"

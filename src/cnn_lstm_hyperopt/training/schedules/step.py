@@ -1,4 +1,4 @@
-"""Three steps."""
+"""Step schedule."""
 
 import math
 
@@ -9,7 +9,7 @@ from cnn_lstm_hyperopt.training.schedules.base import Schedule
 
 
 class Step(Schedule):
-    """A tenth after each third of the epochs (rounded up, so that the last third is not cut short)."""
+    """Divides the rate by 10 after each third of the epochs, rounded up."""
 
     name, place = "step", 1
     description = "divides the rate by 10 after each third of the epochs"

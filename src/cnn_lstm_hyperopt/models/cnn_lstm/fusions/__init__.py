@@ -1,4 +1,4 @@
-"""The fusions: each file of this folder is one, and is found here. A new one is a new file."""
+"""The fusions, one per file of this folder."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,7 +9,7 @@ from cnn_lstm_hyperopt.space.parameters import ParameterSpec
 from cnn_lstm_hyperopt.utils.registry import members
 
 FUSIONS: Mapping[str, type[Fusion]] = members(__name__, Fusion)
-"""By name, in the order of the search space."""
+"""Fusions by name, in the order of the search space."""
 
 FUSION_PARAMETERS: dict[str, ParameterSpec] = {
     "fusion.method": ParameterSpec("choice", Choices(tuple(FUSIONS)), options=tuple(FUSIONS)),

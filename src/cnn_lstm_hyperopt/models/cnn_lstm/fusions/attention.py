@@ -1,4 +1,4 @@
-"""Cross-attention: each branch's summary asks the *other* branch's sequence; the two answers are projected together."""
+"""Cross-attention: each branch's summary attends to the *other* branch's sequence; a projection joins both results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CrossAttention(Fusion):
-    """``attention_heads`` must divide ``dim``."""
+    """Cross-attention between the branches; ``attention_heads`` must divide ``dim``."""
 
     name, place = "attention", 2
     description = "cross-attention: each branch attends to the sequence of the other branch"

@@ -1,4 +1,4 @@
-"""What a fusion is; each of the other files here has all that there is to know of one."""
+"""Base class of the fusions."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Fusion(abc.ABC):
-    """One way to join the branches: two :class:`.BranchOutput` → one vector ``(batch, dim)``.
+    """A fusion joins the branches: two :class:`.BranchOutput` → one vector ``(batch, dim)``.
 
-    A subclass is a frozen dataclass. It loads torch only in :meth:`layers` and :meth:`forward`, because settings are read
-    without it.
+    A subclass is a frozen dataclass. It loads torch only in :meth:`layers` and :meth:`forward`: reading settings must not
+    load torch.
 
     Attributes:
-        name: the choice of ``fusion.method``.
-        place: among the choices, on whose order the random draws of a study depend.
+        name: choice of ``fusion.method``.
+        place: position among the choices; the random draws of a study depend on their order.
         description: one line for the documentation.
-        parameters: that only this fusion has, without ``fusion.``; each is a field of the subclass, too.
-        method: the name again, as a value of the configuration.
+        parameters: parameters of this fusion only, without ``fusion.``; each is also a field of the subclass.
+        method: the name, as a value of the configuration.
         dim: width of the vector.
-        dropout: rate behind it.
+        dropout: dropout rate after the fusion.
     """
 
     name: ClassVar[str]
@@ -43,12 +43,12 @@ class Fusion(abc.ABC):
 
     @abc.abstractmethod
     def cost(self, cnn: BranchShape, lstm: BranchShape, steps: int) -> Profile:
-        """What :meth:`layers` and :meth:`forward` cost on windows of ``steps`` bars."""
+        """Return the cost of the fusion on windows of ``steps`` bars."""
 
     @abc.abstractmethod
     def layers(self, cnn: BranchShape, lstm: BranchShape) -> dict[str, nn.Module]:
-        """New layers by name, which saved weights have in theirs; they are initialised in this order."""
+        """Create the layers by name, in the order of initialisation; saved weights contain these names."""
 
     @abc.abstractmethod
     def forward(self, layers: nn.ModuleDict, cnn: BranchOutput, lstm: BranchOutput) -> Tensor:
-        """Joins the branches with these :meth:`layers`; returns ``(batch, dim)``."""
+        """Join the branches with these :meth:`layers`; return ``(batch, dim)``."""

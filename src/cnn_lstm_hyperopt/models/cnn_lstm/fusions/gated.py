@@ -1,4 +1,4 @@
-"""Gated multimodal unit (Arevalo et al. 2017, arXiv 1702.01992, eq. 1–5): a gate a feature weighs the branches."""
+"""Gated multimodal unit (Arevalo et al. 2017, arXiv 1702.01992, eq. 1–5): one network gate per feature weights the branches."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class GatedUnit(Fusion):
     """z ∘ tanh(W_c c) + (1 − z) ∘ tanh(W_l l), z = σ(W_z [c, l])."""
 
     name, place = "gated", 3
-    description = "gated multimodal unit (arXiv 1702.01992): a learnt gate weighs the two branches"
+    description = "gated multimodal unit (arXiv 1702.01992): a learned network gate weights the two branches"
 
     def cost(self, cnn: BranchShape, lstm: BranchShape, steps: int) -> Profile:
         both = cnn.summary_width + lstm.summary_width
