@@ -9,19 +9,11 @@ from cnn_lstm_hyperopt.models.cnn_lstm.cnn import ConvBranch
 from cnn_lstm_hyperopt.models.cnn_lstm.params import CnnConfig
 
 
-def config(**changed) -> CnnConfig:
-    plain = {
-        "num_filters": 4,
-        "filter_sizes": (3, 5),
-        "dropout": 0.0,
-        "activation": "relu",
-        "residual": False,
-        "attention_heads": None,
-    }
-    return CnnConfig(**(plain | changed))
+def branch_of(sizes=(3, 5), dropout=0.0, activation="relu", residual=False, attention_heads=None):
+    return ConvBranch(2, CnnConfig(4, sizes, dropout, activation, residual, attention_heads))
 
 
-def convolved(branch: ConvBranch, x: np.ndarray) -> np.ndarray:
+def convolved(branch, x):
     """numpy's 'same' convolution of one window ``(time, features)``, filter by filter: ``(time, width)``."""
     columns = []
     for conv in branch.convs:
@@ -34,35 +26,33 @@ def convolved(branch: ConvBranch, x: np.ndarray) -> np.ndarray:
     return np.stack(columns, axis=1)
 
 
+ACTIVATIONS = {
+    "relu": lambda t: t.clamp(min=0),
+    "gelu": lambda t: t * 0.5 * (1 + torch.erf(t / 2**0.5)),
+    "swish": lambda t: t / (1 + torch.exp(-t)),
+}
+
+
 @pytest.mark.parametrize("lookback", [2, 6, 20])
 @pytest.mark.parametrize("sizes", [(3, 5, 7), (3, 5, 7, 11), (1,)])
-@pytest.mark.parametrize("activation", ["relu", "gelu", "swish"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_the_sequence_equals_numpys_convolution_normed_and_activated(activation, sizes, lookback):
-    branch = ConvBranch(2, config(filter_sizes=sizes, activation=activation))
-    x = torch.randn(3, lookback, 2)
+    branch, x = branch_of(sizes, activation=activation), torch.randn(3, lookback, 2)
     filtered = torch.from_numpy(np.stack([convolved(branch, window.numpy()) for window in x])).float()
-    normed = (filtered - filtered.mean(dim=-1, keepdim=True)) / torch.sqrt(
-        filtered.var(dim=-1, keepdim=True, correction=0) + 1e-5
-    )
-    formula = {
-        "relu": lambda t: t.clamp(min=0),
-        "gelu": lambda t: t * 0.5 * (1 + torch.erf(t / 2**0.5)),
-        "swish": lambda t: t / (1 + torch.exp(-t)),
-    }[activation]
-    torch.testing.assert_close(branch(x).sequence.detach(), formula(normed), rtol=1e-4, atol=1e-5)
+    deviation = torch.sqrt(filtered.var(dim=-1, keepdim=True, correction=0) + 1e-5)
+    expected = ACTIVATIONS[activation]((filtered - filtered.mean(dim=-1, keepdim=True)) / deviation)
+    torch.testing.assert_close(branch(x).sequence.detach(), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_the_summary_is_the_mean_over_time_beside_the_last_step():
-    branch = ConvBranch(2, config())
-    sequence, summary = branch(torch.randn(3, 6, 2))
+def test_the_summary_is_the_mean_over_time_and_the_last_step():
+    sequence, summary = branch_of()(torch.randn(3, 6, 2))
     torch.testing.assert_close(summary, torch.cat([sequence.sum(dim=1) / 6, sequence[:, 5]], dim=1))
-    assert (sequence.shape[-1], summary.shape[-1]) == config().shape == (8, 16)
+    shape = CnnConfig(4, (3, 5), 0.0, "relu", residual=False, attention_heads=None).shape
+    assert (sequence.shape[-1], summary.shape[-1]) == shape == (8, 16)
 
 
 def test_the_shortcut_adds_a_linear_view_of_the_bar_itself():
-    branch = ConvBranch(2, config(residual=True))
-    x = torch.randn(3, 6, 2)
-    assert branch.shortcut is not None
+    branch, x = branch_of(residual=True), torch.randn(3, 6, 2)
     straight = x @ branch.shortcut.weight.T + branch.shortcut.bias
     filtered = torch.cat([conv(x.transpose(1, 2)) for conv in branch.convs], dim=1).transpose(1, 2)
     activated = functional.relu(functional.layer_norm(filtered, (8,)))
@@ -70,18 +60,14 @@ def test_the_shortcut_adds_a_linear_view_of_the_bar_itself():
 
 
 def test_self_attention_reads_the_filtered_sequence():
-    branch = ConvBranch(2, config(attention_heads=2))
-    x = torch.randn(3, 6, 2)
-    assert branch.attention is not None
+    branch, x = branch_of(attention_heads=2), torch.randn(3, 6, 2)
     attention, branch.attention = branch.attention, None
-    without = branch(x).sequence
-    branch.attention = attention
+    without, branch.attention = branch(x).sequence, attention
     torch.testing.assert_close(branch(x).sequence, attention(without))
 
 
 def test_a_step_sees_no_further_than_half_the_largest_filter():
-    branch = ConvBranch(2, config(filter_sizes=(3, 7)))
-    x = torch.randn(1, 20, 2)
+    branch, x = branch_of((3, 7)), torch.randn(1, 20, 2)
     changed = x.clone()
     changed[:, 10] += 1
     moved = (branch(x).sequence != branch(changed).sequence).any(dim=-1)[0]
@@ -89,7 +75,6 @@ def test_a_step_sees_no_further_than_half_the_largest_filter():
 
 
 def test_dropout_is_for_training_only():
-    branch = ConvBranch(2, config(dropout=0.5, activation="gelu"))
-    x = torch.randn(8, 50, 2)
+    branch, x = branch_of(dropout=0.5, activation="gelu"), torch.randn(8, 50, 2)
     assert 0.45 < float((branch.train()(x).sequence == 0).double().mean()) < 0.55
     assert torch.equal(branch.eval()(x).sequence, branch(x).sequence)

@@ -1,11 +1,10 @@
-"""The four fusions against their formulas, and what all of them keep."""
+"""The four fusions against their formulas, and the contract of all fusions."""
 
 from dataclasses import fields
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from cnn_lstm_hyperopt.config import PARAMETERS
@@ -18,27 +17,25 @@ from cnn_lstm_hyperopt.models.cnn_lstm.params import read_fusion
 CNN, LSTM, DIM = BranchShape(6, 12), BranchShape(10, 10), 8
 
 
-def fusion_of(method: str) -> nn.Module:
+def fusion_of(method):
     """With the first choice of the parameters that only this fusion has."""
-    member = FUSIONS[method]
-    own = {name: spec.default.values[0] for name, spec in member.parameters.items()}
-    return FusionLayers(member(method=method, dim=DIM, dropout=0.0, **own), CNN, LSTM)
+    own = {name: spec.default.values[0] for name, spec in FUSIONS[method].parameters.items()}
+    return FUSIONS[method](method=method, dim=DIM, dropout=0.0, **own)
 
 
-def branches(batch: int = 3, steps: int = 5) -> tuple[BranchOutput, BranchOutput]:
+def layers_of(method):
+    return FusionLayers(fusion_of(method), CNN, LSTM)
+
+
+def branches(batch=3, steps=5):
     return tuple(
         BranchOutput(torch.randn(batch, steps, shape.width), torch.randn(batch, shape.summary_width))
         for shape in (CNN, LSTM)
     )
 
 
-def linear(layer: nn.Linear, x: NDArray[np.float64]) -> NDArray[np.float64]:
+def linear(layer, x):
     return x @ layer.weight.detach().double().numpy().T + layer.bias.detach().double().numpy()
-
-
-def summaries(cnn: BranchOutput, lstm: BranchOutput) -> tuple[NDArray[np.float64], ...]:
-    c, v = cnn.summary.double().numpy(), lstm.summary.double().numpy()
-    return c, v, np.concatenate([c, v], axis=1)
 
 
 def test_the_fusions_keep_their_places_on_which_random_draws_depend():
@@ -47,81 +44,61 @@ def test_the_fusions_keep_their_places_on_which_random_draws_depend():
 
 
 @pytest.mark.parametrize("method", sorted(FUSIONS))
-def test_the_parameters_of_a_fusion_are_its_own_fields(method):
+def test_every_fusion_has_its_parameters_as_fields_and_the_weights_that_it_counts(method):
     own = [f"fusion.{name}" for name in FUSIONS[method].parameters]
     assert own == [f"fusion.{each.name}" for each in fields(FUSIONS[method])][3:]
     assert all(PARAMETERS[name].when["fusion.method"] == (method,) for name in own)
+    counted = fusion_of(method).cost(CNN, LSTM, 7).parameters
+    assert counted == sum(weight.numel() for weight in layers_of(method).parameters())
 
 
 @pytest.mark.parametrize("method", sorted(FUSIONS))
-def test_every_fusion_has_the_weights_that_it_counts(method):
-    layers = fusion_of(method)
-    counted = layers._fusion.cost(CNN, LSTM, 7).parameters
-    assert counted == sum(weight.numel() for weight in layers.parameters())
-
-
-@pytest.mark.parametrize("method", sorted(FUSIONS))
-def test_every_fusion_gives_one_finite_vector_a_window(method):
+def test_every_fusion_gives_one_finite_vector_a_window_and_reads_both_branches(method):
+    fusion = layers_of(method)
     for batch, steps in ((1, 2), (3, 5), (4, 60)):
-        fused = fusion_of(method)(*branches(batch, steps))
+        (cnn, lstm), others = branches(batch, steps), branches(batch, steps)
+        fused = fusion(cnn, lstm)
         assert fused.shape == (batch, DIM)
         assert bool(fused.isfinite().all())
+        assert not torch.allclose(fusion(others[0], lstm), fused)
+        assert not torch.allclose(fusion(cnn, others[1]), fused)
 
 
-@pytest.mark.parametrize("method", sorted(FUSIONS))
-def test_every_fusion_reads_both_branches(method):
-    fusion, (cnn, lstm) = fusion_of(method), branches()
-    fused = fusion(cnn, lstm)
-    others = branches()
-    assert not torch.allclose(fusion(others[0], lstm), fused)
-    assert not torch.allclose(fusion(cnn, others[1]), fused)
-
-
-def test_concatenation_is_a_rectified_linear_layer_of_both_summaries():
-    fusion, (cnn, lstm) = fusion_of("concatenation"), branches()
-    _, _, both = summaries(cnn, lstm)
-    expected = np.maximum(linear(fusion.project, both), 0)
-    np.testing.assert_allclose(fusion(cnn, lstm).detach(), expected, rtol=1e-4, atol=1e-6)
-
-
-def test_the_gated_unit_equals_the_papers_formula():
+def gated(layers, c, v, both):
     """h = z ∘ tanh(W_c c) + (1 − z) ∘ tanh(W_l l), z = σ(W_z [c, l])."""
-    fusion, (cnn, lstm) = fusion_of("gated"), branches()
-    c, v, both = summaries(cnn, lstm)
-    z = 1 / (1 + np.exp(-linear(fusion.gate, both)))
-    expected = z * np.tanh(linear(fusion.from_cnn, c)) + (1 - z) * np.tanh(linear(fusion.from_lstm, v))
-    np.testing.assert_allclose(fusion(cnn, lstm).detach(), expected, rtol=1e-4, atol=1e-6)
+    z = 1 / (1 + np.exp(-linear(layers.gate, both)))
+    return z * np.tanh(linear(layers.from_cnn, c)) + (1 - z) * np.tanh(linear(layers.from_lstm, v))
 
 
-def test_a_gate_that_is_wide_open_lets_the_cnn_through_alone():
-    fusion, (cnn, lstm) = fusion_of("gated"), branches()
-    nn.init.constant_(fusion.gate.bias, 100.0)
-    torch.testing.assert_close(fusion(cnn, lstm), torch.tanh(fusion.from_cnn(cnn.summary)))
-    nn.init.constant_(fusion.gate.bias, -100.0)
-    torch.testing.assert_close(fusion(cnn, lstm), torch.tanh(fusion.from_lstm(lstm.summary)))
+FORMULAS = {
+    "concatenation": lambda layers, c, v, both: np.maximum(linear(layers.project, both), 0),
+    "gated": gated,
+    "bilinear": lambda layers, c, v, both: linear(
+        layers.project, np.tanh(linear(layers.from_cnn, c)) * np.tanh(linear(layers.from_lstm, v))
+    ),
+}
 
 
-def test_bilinear_pooling_equals_the_papers_formula():
-    """P (tanh(U c) ∘ tanh(V l)) + b."""
-    fusion, (cnn, lstm) = fusion_of("bilinear"), branches()
-    c, v, _ = summaries(cnn, lstm)
-    expected = linear(fusion.project, np.tanh(linear(fusion.from_cnn, c)) * np.tanh(linear(fusion.from_lstm, v)))
-    np.testing.assert_allclose(fusion(cnn, lstm).detach(), expected, rtol=1e-4, atol=1e-6)
+# The bias of the gate: both branches, the CNN alone, the LSTM alone.
+@pytest.mark.parametrize(("method", "bias"), [*((m, None) for m in FORMULAS), ("gated", 100.0), ("gated", -100.0)])
+def test_fusions_of_the_summaries_equal_the_papers_formulas(method, bias):
+    layers, (cnn, lstm) = layers_of(method), branches()
+    if bias is not None:
+        nn.init.constant_(layers.gate.bias, bias)
+    c, v = cnn.summary.double().numpy(), lstm.summary.double().numpy()
+    expected = FORMULAS[method](layers, c, v, np.concatenate([c, v], axis=1))
+    np.testing.assert_allclose(layers(cnn, lstm).detach(), expected, rtol=1e-4, atol=1e-6)
 
 
-def test_in_cross_attention_each_summary_asks_the_other_branchs_sequence():
-    fusion, (cnn, lstm) = fusion_of("attention"), branches()
+def test_in_cross_attention_each_summary_attends_to_the_other_branchs_sequence():
+    fusion, (cnn, lstm) = layers_of("attention"), branches()
 
-    def answers(asking: nn.Module, query: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
+    def answers(asking, query, source):
         rows = []
         for window in range(len(query)):
             q, k, v = asking.query(query[window]), asking.key(source[window]), asking.value(source[window])
-            parts = []
-            for head in range(4):
-                part = slice(head * 2, head * 2 + 2)
-                weights = torch.softmax(k[:, part] @ q[part] / 2**0.5, dim=0)
-                parts.append(weights @ v[:, part])
-            rows.append(torch.cat(parts))
+            parts = [slice(head * 2, head * 2 + 2) for head in range(4)]
+            rows.append(torch.cat([torch.softmax(k[:, p] @ q[p] / 2**0.5, dim=0) @ v[:, p] for p in parts]))
         return torch.stack(rows)
 
     from_lstm = answers(fusion.cnn_asks, cnn.summary, lstm.sequence)
@@ -130,7 +107,8 @@ def test_in_cross_attention_each_summary_asks_the_other_branchs_sequence():
     torch.testing.assert_close(fusion(cnn, lstm), expected)
 
 
-def test_cross_attention_without_heads_says_what_is_missing():
+def test_cross_attention_without_heads_is_an_error_that_names_them():
     params = {"fusion.method": "attention", "fusion.dim": DIM, "fusion.dropout": 0.0}
-    with pytest.raises(ConfigError, match=r"fusion\.attention_heads is missing"):
+    with pytest.raises(ConfigError) as caught:
         read_fusion(params)
+    assert (caught.value.field, caught.value.code) == ("fusion.attention_heads", "missing-parameter")

@@ -1,39 +1,34 @@
-"""Whole networks: every choice and random configurations learn in all their parts; seeds; no leakage between windows."""
+"""Whole networks: all weights of every choice and of random configurations learn; seeds; no leak between windows."""
 
 import math
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 
 from cnn_lstm_hyperopt.config import PARAMETERS, Choices
-from cnn_lstm_hyperopt.models import NetworkConfig
 from cnn_lstm_hyperopt.models.build import build_network, new_network
 from cnn_lstm_hyperopt.models.cnn_lstm.fusions import FUSIONS
 
 CPU = torch.device("cpu")
-ARCHITECTURE = ("cnn.", "lstm.", "fusion.")
-EVERY_CHOICE = [
-    (name, value)
+CHOICES = {
+    name: spec.default.values
     for name, spec in PARAMETERS.items()
-    if name.startswith(ARCHITECTURE) and isinstance(spec.default, Choices)
-    for value in spec.default.values
-] + [("lstm.num_layers", depth) for depth in (1, 2, 3, 4)]
+    if name.startswith(("cnn.", "lstm.", "fusion.")) and isinstance(spec.default, Choices)
+} | {"lstm.num_layers": (1, 2, 3, 4)}
 
 
-def assert_every_weight_learns(config: NetworkConfig, batch: Tensor) -> None:
+def assert_every_weight_learns(config, batch):
     """Forward and backward in training mode; every gradient is there, finite, and not all zero."""
     network = build_network(config, seed=1, device=CPU).train()
     output = network(batch)
     assert output.logits.shape == (len(batch), config.n_classes)
     loss = functional.cross_entropy(output.logits, torch.arange(len(batch)) % config.n_classes)
+    assert (output.value is not None) is config.has_regression
     if config.has_regression:
-        assert output.value is not None
         assert output.value.shape == (len(batch),)
         loss = loss + functional.mse_loss(output.value, torch.linspace(-1, 1, len(batch)))
-    else:
-        assert output.value is None
     assert bool(loss.isfinite())
     loss.backward()
     for name, weight in network.named_parameters():
@@ -41,7 +36,7 @@ def assert_every_weight_learns(config: NetworkConfig, batch: Tensor) -> None:
         assert 0 < float(torch.linalg.vector_norm(weight.grad)) < math.inf, name  # NaN is in no range
 
 
-@pytest.mark.parametrize(("name", "value"), EVERY_CHOICE)
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in CHOICES.items() for value in values])
 def test_every_choice_of_the_default_space_learns_in_all_its_weights(make_config, batch, name, value):
     assert_every_weight_learns(make_config({name: value}), batch)
 
@@ -67,40 +62,35 @@ def test_any_batch_and_lookback_fit(make_config, windows, lookback):
 
 
 def test_the_heaviest_configuration_of_the_default_space_runs(make_config):
-    chosen = {name: spec.default.values[-1] for name, spec in PARAMETERS.items() if isinstance(spec.default, Choices)}
-    config = make_config(chosen | {"lstm.num_layers": 4, "fusion.method": "attention", "fusion.attention_heads": 16})
+    heaviest = {name: values[-1] for name, values in CHOICES.items()}
+    config = make_config(heaviest | {"fusion.method": "attention", "fusion.attention_heads": 16})
     assert (config.cnn.width, config.lstm.width, config.fusion.dim) == (1024, 2048, 1024)
     assert_every_weight_learns(config, torch.randn(2, 4, config.input_dim))
 
 
-def test_the_network_reads_all_of_its_configuration(make_config):
-    """Dropout rates and flags arrive where they belong."""
+def test_dropout_rates_and_flags_reach_their_layers(make_config):
     config = make_config({"cnn.dropout": 0.11, "lstm.dropout": 0.22, "fusion.dropout": 0.33, "cnn.activation": "gelu"})
     network = new_network(config)
     assert (network.cnn.dropout.p, network.lstm.dropout.p, network.dropout.p) == (0.11, 0.22, 0.33)
     assert any(isinstance(module, nn.GELU) for module in network.modules())
-    assert not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
-    assert not list(network.buffers())
+    assert not list(network.buffers())  # no BatchNorm
 
 
 @pytest.mark.parametrize("number", range(6))
 def test_a_window_is_predicted_alike_alone_and_in_a_batch(random_config, batch, number):
     network = build_network(random_config(number), seed=1, device=CPU).eval()
-    together = network(batch)
-    for row in range(len(batch)):
-        alone = network(batch[row : row + 1])
-        torch.testing.assert_close(alone.logits[0], together.logits[row], rtol=1e-4, atol=1e-6)
-        torch.testing.assert_close(alone.value[0], together.value[row], rtol=1e-4, atol=1e-6)
+    alone = [network(batch[row : row + 1]) for row in range(len(batch))]
+    for part, together in zip(("logits", "value"), network(batch), strict=True):
+        apart = torch.cat([getattr(output, part) for output in alone])
+        torch.testing.assert_close(apart, together, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("method", list(FUSIONS))
 def test_a_window_has_no_influence_on_another_in_training_mode_either(make_config, batch, method):
     config = make_config({"fusion.method": method, "cnn.attention_heads": 2, "lstm.attention_heads": 2})
-    network = build_network(config, seed=1, device=CPU).train()
     batch.requires_grad_()
-    output = network(batch)
+    output = build_network(config, seed=1, device=CPU).train()(batch)
     (output.logits[1].sum() + output.value[1]).backward()
-    assert batch.grad is not None
     influence = batch.grad.abs().sum(dim=(1, 2))
     assert influence[1] > 0
     assert influence[[0, 2, 3]].tolist() == [0, 0, 0]
@@ -109,25 +99,16 @@ def test_a_window_has_no_influence_on_another_in_training_mode_either(make_confi
 @pytest.mark.parametrize("method", list(FUSIONS))
 def test_every_bar_and_feature_of_a_window_matters(make_config, batch, method):
     network = build_network(make_config({"fusion.method": method}), seed=1, device=CPU).eval()
-    batch.requires_grad_()
-    network(batch).logits[:, 0].sum().backward()
-    assert batch.grad is not None
+    network(batch.requires_grad_()).logits[:, 0].sum().backward()
     assert bool((batch.grad != 0).all())
 
 
-def test_the_same_seed_gives_the_same_weights_and_another_seed_others(make_config):
-    config = make_config()
-    first, again, other = (build_network(config, seed=seed, device=CPU).state_dict() for seed in (3, 3, 4))
+def test_only_the_seed_decides_the_weights_and_the_global_generator_is_left_alone(make_config):
+    config, before = make_config(), torch.get_rng_state()
+    first = build_network(config, seed=3, device=CPU).state_dict()
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.rand(5)
+    again, other = (build_network(config, seed=seed, device=CPU).state_dict() for seed in (3, 4))
     assert all(torch.equal(first[name], again[name]) for name in first)
     drawn = [name for name in first if not name.startswith("cnn.norm")]
     assert not any(torch.equal(first[name], other[name]) for name in drawn)
-
-
-def test_building_leaves_the_global_generator_alone_and_does_not_listen_to_it(make_config):
-    torch.manual_seed(11)
-    expected = torch.rand(5)
-    torch.manual_seed(11)
-    first = build_network(make_config(), seed=3, device=CPU).state_dict()
-    assert torch.equal(torch.rand(5), expected)
-    second = build_network(make_config(), seed=3, device=CPU).state_dict()
-    assert all(torch.equal(first[name], second[name]) for name in first)

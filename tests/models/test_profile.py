@@ -1,4 +1,6 @@
-"""What a network costs, from its configuration, against the network itself."""
+"""The cost of a network from its configuration: closed forms by hand, and PyTorch's own counts of the built network."""
+
+from dataclasses import astuple, fields
 
 import pytest
 import torch
@@ -6,45 +8,64 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from cnn_lstm_hyperopt.config import PARAMETERS, Choices
-from cnn_lstm_hyperopt.models import NetworkConfig
+from cnn_lstm_hyperopt.config import PARAMETERS
+from cnn_lstm_hyperopt.models import Profile
 from cnn_lstm_hyperopt.models.build import build_network, new_network
+from cnn_lstm_hyperopt.models.cnn_lstm.config import CnnLstmConfig
 from cnn_lstm_hyperopt.models.cnn_lstm.fusions import FUSIONS
+from cnn_lstm_hyperopt.models.cnn_lstm.params import CnnConfig, LstmConfig
 
-CPU = torch.device("cpu")
+CPU, FEATURES = torch.device("cpu"), 11
 
 
-def counted_parameters(config: NetworkConfig) -> int:
-    """Of the built network, without its memory."""
+def network(residual=False, cnn_heads=None, layers=1, both_ways=False, lstm_heads=None, fusion_heads=None):
+    """Two filter sizes of 6, an LSTM of 8, a fusion of 12: cross-attention with heads, else concatenation."""
+    method = "attention" if fusion_heads else "concatenation"
+    return CnnLstmConfig(
+        input_dim=FEATURES,
+        n_classes=2,
+        has_regression=True,
+        cnn=CnnConfig(6, (3, 5), 0.1, "relu", residual, cnn_heads),
+        lstm=LstmConfig(8, layers, 0.1, both_ways, lstm_heads, skip_connections=True),
+        fusion=FUSIONS[method](method, 12, 0.1, *([fusion_heads] if fusion_heads else [])),
+    )
+
+
+EVERYTHING = {"residual": True, "cnn_heads": 3, "layers": 3, "both_ways": True, "lstm_heads": 4, "fusion_heads": 2}
+
+
+def matrices(config):
+    """Name and size of each matrix of the LSTM layers, of a network without its memory."""
     with torch.device("meta"):
-        return sum(weight.numel() for weight in new_network(config).state_dict().values())
+        lstms = [module for module in new_network(config).modules() if isinstance(module, nn.LSTM)]
+    return [(name, each.numel()) for lstm in lstms for name, each in lstm.named_parameters() if each.ndim == 2]
 
 
-def counted_multiply_adds(config: NetworkConfig, lookback: int) -> int:
-    """PyTorch's own counter, which sees all but the fused LSTM (counted by a hook) and the pooling's weighted sum."""
-    network = build_network(config, seed=1, device=CPU).eval()
-    beside = 0
-
-    def count_lstm(module: nn.LSTM, inputs: tuple[torch.Tensor], output: object) -> None:
-        nonlocal beside
-        steps = inputs[0].shape[0] * inputs[0].shape[1]
-        beside += sum(weight.numel() for weight in module.parameters() if weight.ndim == 2) * steps
-
-    for module in network.modules():
-        if isinstance(module, nn.LSTM):
-            module.register_forward_hook(count_lstm)
-    # The fused attention kernel of CPUs is not counted either; the one written out is.
+def multiply_adds_by_module(config, lookback):
+    """PyTorch's count of one window's forward pass, by the module's name; it does not see fused kernels."""
+    built = build_network(config, seed=1, device=CPU).eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
-        network(torch.zeros(1, lookback, config.input_dim))
-    pooling = config.lstm.width * lookback if config.lstm.attention_heads else 0
-    return counter.get_total_flops() // 2 + beside + pooling
+        built(torch.zeros(1, lookback, config.input_dim))
+    return {name: sum(by_kind.values()) // 2 for name, by_kind in counter.get_flop_counts().items()}
+
+
+def pooling(config, lookback):
+    """The weighted sum of attention pooling, which is no matrix product, so PyTorch does not count it."""
+    return config.lstm.width * lookback if config.lstm.attention_heads else 0
+
+
+# ---------------------------------------------------------------------- parameters
 
 
 @pytest.mark.parametrize("shape", [{}, {"n_classes": 5, "has_regression": False, "input_dim": 3}])
-def test_parameters_equal_those_of_the_built_network(random_config, shape):
+def test_parameters_equal_those_of_the_built_network_for_any_lookback(random_config, shape):
     for number in range(300):
         config = random_config(number, **shape)
-        assert config.cost(lookback=60).parameters == counted_parameters(config), config
+        with torch.device("meta"):
+            counted = sum(weight.numel() for weight in new_network(config).state_dict().values())
+        cost = config.cost(lookback=60)
+        assert cost.parameters == config.cost(lookback=500).parameters == counted, config
+        assert cost.size_mb == counted * 4 / 1_000_000
 
 
 def test_parameters_of_a_network_counted_by_hand(make_config):
@@ -56,34 +77,120 @@ def test_parameters_of_a_network_counted_by_hand(make_config):
     assert make_config().cost(lookback=60).parameters == cnn + lstm + fusion + heads
 
 
-def test_parameters_do_not_depend_on_the_lookback(random_config):
-    config = random_config(0)
-    assert config.cost(lookback=5).parameters == config.cost(lookback=500).parameters
+@pytest.mark.parametrize("name", ["cnn.num_filters", "lstm.hidden_dim", "fusion.dim"])
+def test_larger_choices_cost_more(make_config, name):
+    costs = [make_config({name: value}).cost(lookback=60) for value in PARAMETERS[name].default.values]
+    assert costs[0] == make_config().cost(lookback=60)
+    assert [c.parameters for c in costs] == sorted({c.parameters for c in costs})
+    assert [c.multiply_adds for c in costs] == sorted({c.multiply_adds for c in costs})
+
+
+# ---------------------------------------------------------------------- multiply-adds
 
 
 @pytest.mark.parametrize("lookback", [5, 17])
-def test_multiply_adds_equal_an_independent_count(random_config, lookback):
+def test_multiply_adds_equal_pytorchs_count_beside_the_fused_lstm_and_the_pooling(random_config, lookback):
     configs = [random_config(number) for number in range(60)]
     light = [config for config in configs if config.cost(lookback=lookback).size_mb < 25]
     assert {config.fusion.method for config in light} == set(FUSIONS)
-    assert {(bool(c.cnn.attention_heads), bool(c.lstm.attention_heads), c.cnn.residual) for c in light} >= {
-        (True, True, True),
-        (False, False, False),
-    }
+    attentions = {(bool(c.cnn.attention_heads), bool(c.lstm.attention_heads), c.cnn.residual) for c in light}
+    assert attentions >= {(True, True, True), (False, False, False)}
     for config in light:
-        assert config.cost(lookback=lookback).multiply_adds == counted_multiply_adds(config, lookback), config
+        lstm = lookback * sum(size for _, size in matrices(config))
+        counted = multiply_adds_by_module(config, lookback)["Global"] + lstm + pooling(config, lookback)
+        assert config.cost(lookback=lookback).multiply_adds == counted, config
 
 
-def test_size_is_four_bytes_a_parameter_in_millions(random_config):
-    cost = random_config(3).cost(lookback=60)
-    assert cost.size_mb == cost.parameters * 4 / 1_000_000
+@pytest.mark.parametrize("chosen", [{}, {"residual": True}, EVERYTHING])
+def test_narrow_multiply_adds_are_what_pytorch_counts_over_the_input_features(chosen):
+    config, lookback = network(**chosen), 17
+    cost, counted = config.cost(lookback=lookback), multiply_adds_by_module(config, lookback)
+    names = [name for name in counted if ".cnn.convs." in name or name.endswith("cnn.shortcut")]
+    assert len(names) == 2 + bool(chosen.get("residual"))
+    assert cost.narrow_multiply_adds == sum(counted[name] for name in names)
+    rest = cost.multiply_adds - cost.recurrent_multiply_adds - cost.narrow_multiply_adds
+    assert rest == counted["Global"] - cost.narrow_multiply_adds + pooling(config, lookback)
 
 
-def test_more_of_anything_costs_no_less(make_config):
-    smallest = make_config().cost(lookback=60)
-    for name, spec in PARAMETERS.items():
-        if name in ("cnn.num_filters", "lstm.hidden_dim", "fusion.dim") and isinstance(spec.default, Choices):
-            costs = [make_config({name: value}).cost(lookback=60) for value in spec.default.values]
-            assert costs[0] == smallest
-            assert [c.parameters for c in costs] == sorted({c.parameters for c in costs})
-            assert [c.multiply_adds for c in costs] == sorted({c.multiply_adds for c in costs})
+@pytest.mark.parametrize("both_ways", [False, True])
+@pytest.mark.parametrize("layers", [1, 2, 4])
+def test_recurrent_terms_are_the_weights_of_the_lstm_at_every_step(layers, both_ways):
+    config = network(layers=layers, both_ways=both_ways)
+    cost, weights = config.cost(lookback=13), matrices(config)
+    assert len(weights) == layers * (1 + both_ways) * 2
+    assert cost.recurrent_multiply_adds == 13 * sum(size for _, size in weights)
+    assert cost.recurrent_reads == 13 * sum(size for name, size in weights if name.startswith("weight_hh"))
+
+
+# ---------------------------------------------------------------------- states, sequences, scores
+
+
+@pytest.mark.parametrize(
+    ("chosen", "states", "scores"),
+    [
+        ({}, 8 * 20, 0),
+        ({"layers": 3}, 3 * 8 * 20, 0),
+        ({"layers": 3, "both_ways": True}, 3 * 2 * 8 * 20, 0),
+        ({"both_ways": True, "lstm_heads": 4, "cnn_heads": 2}, 2 * 8 * 20, 2 * 20 * 20),  # pooling has no queries
+        ({"fusion_heads": 2}, 8 * 20, 2 * 2 * 20),  # one query from each branch
+        ({"cnn_heads": 3, "fusion_heads": 4}, 8 * 20, 3 * 20 * 20 + 2 * 4 * 20),
+    ],
+)
+def test_states_are_layers_x_width_x_steps_and_scores_are_queries_x_keys_x_heads(chosen, states, scores):
+    cost = network(**chosen).cost(lookback=20)
+    assert (cost.recurrent_states, cost.attention_scores) == (states, scores)
+
+
+def test_attention_scores_are_those_that_the_network_computes(monkeypatch):
+    seen, plain = [], nn.functional.scaled_dot_product_attention
+
+    def listen(query, key, value):
+        seen.append(query.shape[1] * query.shape[2] * key.shape[2])
+        return plain(query, key, value)
+
+    monkeypatch.setattr(nn.functional, "scaled_dot_product_attention", listen)
+    for config in (network(**EVERYTHING), network(cnn_heads=6), network(fusion_heads=12), network()):
+        seen.clear()
+        build_network(config, seed=0, device=CPU).eval()(torch.zeros(1, 9, FEATURES))
+        assert config.cost(lookback=9).attention_scores == sum(seen)
+
+
+def test_sequence_elements_of_a_network_counted_by_hand():
+    """Width 12 from the CNN, 16 from the LSTM both ways, fusion 12, over 20 steps."""
+    cnn = 4 * 20 * 12  # convolution, norm, activation, dropout
+    shortcut, pooled = 20 * 12, 20 * 16
+    self_attention = 3 * 20 * 12 + 3 * 20 * 12  # norm, attended, projected; queries, keys, values
+    fusion = 2 * (1 + 2 * 20) * 12  # a query, keys and values from each branch
+    assert network().cost(lookback=20).sequence_elements == cnn
+    everything = network(**EVERYTHING).cost(lookback=20).sequence_elements
+    assert everything == cnn + shortcut + self_attention + pooled + fusion
+
+
+# ---------------------------------------------------------------------- in the lookback
+
+
+def test_costs_are_positive_proportional_or_linear_in_the_lookback_but_for_self_attention(random_config):
+    """Second differences over 10, 20, 30 bars: 2 × 10² for each term in the square of the lookback, else none."""
+    with_attention = 0
+    for number in range(100):
+        config = random_config(number)
+        costs = [config.cost(lookback=bars) for bars in (10, 20, 30)]
+        once = costs[0]
+        rest = once.multiply_adds - once.recurrent_multiply_adds - once.narrow_multiply_adds
+        assert min(once.recurrent_multiply_adds, once.narrow_multiply_adds, rest) > 0
+        for name in ("recurrent_multiply_adds", "narrow_multiply_adds", "recurrent_reads", "recurrent_states"):
+            assert [getattr(cost, name) for cost in costs] == [n * getattr(once, name) for n in (1, 2, 3)]
+        curved = [c - 2 * b + a for a, b, c in zip(*map(astuple, costs), strict=True)]
+        heads = config.cnn.attention_heads or 0
+        with_attention += heads > 0
+        expected = dict.fromkeys((field.name for field in fields(Profile)), 0)
+        expected["attention_scores"] = 200 * heads
+        expected["multiply_adds"] = 200 * 2 * config.cnn.width * (heads > 0)  # scores, and the weighted sum
+        assert dict(zip(expected, curved, strict=True)) == expected
+    assert 10 < with_attention < 90
+
+
+def test_profiles_add_up_term_by_term():
+    first, second = Profile(*range(1, 9)), Profile(*range(10, 90, 10))
+    assert astuple(first + second) == (11, 22, 33, 44, 55, 66, 77, 88)
+    assert first + Profile() == first

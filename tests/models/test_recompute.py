@@ -1,4 +1,4 @@
-"""Parts of a network that are computed again in backward."""
+"""Gradient checkpointing of parts of a network."""
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ def test_a_part_is_passed_twice_only_where_backward_needs_it(recompute, with_gra
 
 @pytest.mark.mostly_slow(1)
 @pytest.mark.parametrize("number", range(4))
-def test_networks_of_the_space_have_the_same_gradients_then(random_config, batch, number):
+def test_networks_of_the_space_have_the_same_gradients_with_it(random_config, batch, number):
     gradients = []
     for recompute in (False, True):
         network = build_network(random_config(number), seed=1, device=torch.device("cpu")).train()

@@ -6,59 +6,39 @@ import numpy as np
 import pytest
 import torch
 
+from builders.trainings import CPU, FEATURES, windows
 from cnn_lstm_hyperopt import models
-from cnn_lstm_hyperopt.config import SearchSpace, TrainingSettings, parse_space
+from cnn_lstm_hyperopt.config import TrainingSettings, parse_space
 from cnn_lstm_hyperopt.config.search_space import PARAMETERS
-from cnn_lstm_hyperopt.data.windows import Windows
-from cnn_lstm_hyperopt.models import NetworkConfig
 from cnn_lstm_hyperopt.models.build import build_network
 from cnn_lstm_hyperopt.search import random_configuration
 from cnn_lstm_hyperopt.training import TrainingConfig, ValueScale
 from cnn_lstm_hyperopt.training.runtime.device import one_thread, seeded_dropout
 from cnn_lstm_hyperopt.training.train_step import Stepper
 
-CPU = torch.device("cpu")
-GROUPS, SIZE, LARGE = 12, 25, 4
-BATCH, LOOKBACK, FEATURES, CLASSES = 4, 12, 5, 3
-SPACE: SearchSpace = parse_space({"augmentation": {"switch": [False, True]}})[0]
+GROUPS, SIZE, LARGE, BATCH, LOOKBACK = 12, 25, 4, 4, 4
+SPACE = parse_space({"augmentation": {"switch": [False, True]}})[0]
 
 
-def windows() -> Windows:
-    rng = np.random.default_rng(0)
-    return Windows(
-        series=torch.from_numpy(rng.normal(size=(BATCH * LOOKBACK, FEATURES)).astype(np.float32)),
-        starts=torch.arange(BATCH) * LOOKBACK,
-        lookback=LOOKBACK,
-        labels=torch.arange(BATCH) % CLASSES,
-        values=torch.from_numpy(rng.normal(0.01, 0.02, size=BATCH).astype(np.float32)),
-        dates=np.arange(BATCH),
-        symbols=np.full(BATCH, "A"),
-    )
-
-
-def network_config(params: dict) -> NetworkConfig:
-    return models.network_config(params, input_dim=FEATURES, n_classes=CLASSES, has_regression=True)
+def network_config(params):
+    return models.network_config(params, input_dim=FEATURES, n_classes=3, has_regression=True)
 
 
 @pytest.fixture(scope="module")
-def configurations() -> list[dict]:
+def configurations():
     """As they are drawn, but of networks above 50 MB the first four only: they take most of the time."""
     assert set(SPACE.searched()) == set(SPACE.domains)
-    chosen, large = [], 0
-    for number in itertools.count():
-        params = random_configuration(SPACE, 0, number)
-        if network_config(params).cost(lookback=LOOKBACK).size_mb > 50:
-            large += 1
-            if large > LARGE:
-                continue
-        chosen.append(params)
-        if len(chosen) == GROUPS * SIZE:
-            return chosen
-    raise AssertionError
+    drawn = (random_configuration(SPACE, 0, number) for number in itertools.count())
+    large = itertools.count()
+
+    def chosen(params):
+        return network_config(params).cost(lookback=LOOKBACK).size_mb <= 50 or next(large) < LARGE
+
+    return list(itertools.islice(filter(chosen, drawn), GROUPS * SIZE))
 
 
 def test_they_cover_the_whole_space(configurations):
-    """Every choice of every parameter occurs, each range from its lowest to its highest fifth."""
+    """Every choice of every parameter occurs, each range from its lowest to its highest fifth, conditions hold."""
     for name, domain in SPACE.domains.items():
         drawn = [params[name] for params in configurations if name in params]
         if hasattr(domain, "values"):
@@ -70,30 +50,18 @@ def test_they_cover_the_whole_space(configurations):
             assert share.min() < 0.2, name
             assert share.max() > 0.8, name
     assert len({tuple(sorted(params.items())) for params in configurations}) == GROUPS * SIZE
-
-
-def test_conditional_parameters_are_there_exactly_when_their_parent_says_so(configurations):
     for params in configurations:
         for name, spec in PARAMETERS.items():
             assert (name in params) is all(params[parent] in values for parent, values in spec.when.items()), name
 
 
-@pytest.mark.mostly_slow(2)
-@pytest.mark.parametrize("group", range(GROUPS))
-def test_one_step_has_finite_losses_gradients_and_weights(configurations, group):
-    data = windows()
-    for number in range(group * SIZE, (group + 1) * SIZE):
-        with one_thread(), seeded_dropout(number, CPU):
-            one_step(number, configurations[number], data)
-
-
-def one_step(number: int, params: dict, data: Windows) -> None:
+def one_step(number, params):
     config = TrainingConfig.from_params(params, TrainingSettings(), max_epochs=1)
-    network = build_network(network_config(params), seed=number, device=CPU)
-    stepper = Stepper(
-        network, data, config, scale=ValueScale(0.01, 0.02), generator=torch.Generator().manual_seed(number)
-    )
-    losses = stepper.step(torch.arange(BATCH))
+    with one_thread(), seeded_dropout(number, CPU):
+        network = build_network(network_config(params), seed=number, device=CPU)
+        data, generator = windows(BATCH, n_classes=3), torch.Generator().manual_seed(number)
+        stepper = Stepper(network, data, config, scale=ValueScale(5.0, 3.0), generator=generator)
+        losses = stepper.step(torch.arange(BATCH))
     assert bool(losses.isfinite().all()), params
     for name, weight in network.named_parameters():
         assert weight.grad is not None, (name, params)
@@ -102,6 +70,13 @@ def one_step(number: int, params: dict, data: Windows) -> None:
     norm = torch.stack([weight.grad.norm() for weight in network.parameters()]).norm()
     assert 0 < float(norm) <= config.gradient_clip * 1.002, params
     assert all(bool(weight.isfinite().all()) for weight in stepper.loss_weighting.parameters())
+
+
+@pytest.mark.mostly_slow(2)
+@pytest.mark.parametrize("group", range(GROUPS))
+def test_one_step_has_finite_losses_gradients_and_weights(configurations, group):
+    for number in range(group * SIZE, (group + 1) * SIZE):
+        one_step(number, configurations[number])
 
 
 @pytest.mark.slow
@@ -122,5 +97,4 @@ def test_the_largest_network_of_the_space_takes_a_step_too(configurations):
         "fusion.dim": 1024,
         "fusion.attention_heads": 16,
     }
-    with one_thread(), seeded_dropout(0, CPU):
-        one_step(0, configurations[0] | largest, windows())
+    one_step(0, configurations[0] | largest)

@@ -102,4 +102,4 @@ def test_what_a_switch_leaves_out_is_off_and_what_it_needs_is_required():
     assert (read.l1, read.augmentation, read.augmentation.active) == (0, AugmentationConfig(), False)
     with pytest.raises(ConfigError) as caught:
         TrainingConfig.from_params(without | {"augmentation.switch": False}, SETTINGS, max_epochs=1)
-    assert "regularization.l1 " in str(caught.value)
+    assert (caught.value.field, caught.value.code) == ("regularization.l1", "missing-parameter")
