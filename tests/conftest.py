@@ -97,16 +97,15 @@ def apple() -> Callable[..., Dataset]:
 
 LONGEST = (
     "test_demo.py",
-    "test_interruptions.py",
-    "test_faulty_world.py",
-    "execution/test_worker_faults.py",
+    "test_disturbed_runs.py",
+    "test_worker_faults.py",
     "test_noise_and_signal.py",
     "test_determinism.py",
     "test_real_runs.py",
     "test_browser.py",
     "test_server.py",
-    "pipeline/test_killed_final_phase.py",
-    "inference/test_export.py",
+    "test_killed_final_phase.py",
+    "test_export.py",
     "test_long_runs.py",
 )
 """Files whose slow tests take minutes: they begin first, so that in the end no process is left alone with one of them."""

@@ -8,8 +8,8 @@ it struck is told afterwards, by what lies in the directory.
 
 import copy
 import os
-import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -74,16 +74,15 @@ SETUPS: dict[str, dict[str, Any]] = {
 
 # Stages as they are seen while a run goes on, in their order, and what is then written to run.log.
 START, MAKING, SEARCH, SEARCHED, CONFIRMATION, RETRAINING, SAVING, WRITING, OVER = range(9)
-_LINES = {
-    SEARCH: re.compile(r"INFO Study .*: \d+ of \d+ trials done"),
-    SEARCHED: re.compile(r"INFO Search finished"),
-    CONFIRMATION: re.compile(r"INFO (Confirming the first|\s*Confirmed with fresh seeds)"),
-    RETRAINING: re.compile(r"INFO Retraining rank"),
-    WRITING: re.compile(r"INFO (\s*[\d,]+ test windows|The test period was opened)"),
-    OVER: re.compile(r"INFO Written to"),
+_PHASES = {
+    SEARCH: "search",
+    SEARCHED: "search ended",
+    CONFIRMATION: "confirmation",
+    RETRAINING: "retraining",
+    WRITING: "results",
+    OVER: "finished",
 }
-_TRIAL_EVENT = re.compile(r"INFO (trial \d+ starts|\[\d+/\d+\] trial)")
-"""Workers do not say when a trial starts."""
+"""Names of the phases in run.log."""
 
 STRUCK = (
     "imports, reading data",
@@ -147,6 +146,8 @@ class Run:
         self._log = self.save_dir / "run.log"
         self._read = self._log.stat().st_size if self._log.is_file() else 0
         self.log = ""
+        self._written: list[int] = []
+        self._before = self._counted = self._count_events() if there else 0
         self.errors = folder / "errors.txt"
         self.begun = time.time()
         with self.errors.open("ab") as errors:
@@ -171,7 +172,7 @@ class Run:
     @property
     def stage(self) -> int:
         """The last one that was seen."""
-        seen = [stage for stage, line in _LINES.items() if line.search(self.log)]
+        seen = [stage for stage, name in _PHASES.items() if f"INFO Phase: {name}\n" in self.log]
         if self.fresh_models:
             seen.append(SAVING)
         if self.log or (self.save_dir.is_dir() and not self._read):
@@ -181,7 +182,16 @@ class Run:
     @property
     def events(self) -> int:
         """Starts and ends of trials since it began."""
-        return len(_TRIAL_EVENT.findall(self.log))
+        written = [_changed(self.save_dir / name) for name in ("study.db", "study.db-wal")]
+        if written != self._written:
+            self._written, self._counted = written, self._count_events()
+        return self._counted - self._before
+
+    def _count_events(self) -> int:
+        try:
+            return sum(1 + (trial.state != "RUNNING") for trial in read_study(self.save_dir).trials)
+        except (sqlite3.Error, ValueError):  # the study is being made
+            return 0
 
     @property
     def fresh_models(self) -> bool:
@@ -232,6 +242,14 @@ class Run:
             return False
         os.kill(random.choice(workers), signal.SIGKILL)
         return True
+
+
+def _changed(path: Path) -> int:
+    """Time of the last change of a file, in nanoseconds; 0 without the file."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 def _in_group(group: int) -> list[int]:

@@ -17,10 +17,10 @@ import pytest
 import torch
 import yaml
 
+from builders.runs import wait_for
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.inference.model import load_model
 from cnn_lstm_hyperopt.search import StudyStorage
-from waiting import wait_for
 
 pytestmark = [
     pytest.mark.slow,

@@ -1,4 +1,4 @@
-"""When to stop: time, Ctrl-C, a scheduler's SIGTERM, or word from elsewhere."""
+"""When a run stops: timeout, Ctrl-C, SIGTERM, or a request of the main process."""
 
 import contextlib
 import signal
@@ -13,23 +13,23 @@ _REASONS = {signal.SIGINT: CTRL_C, signal.SIGTERM: SIGTERM}
 
 
 class StopSignal:
-    """Whether the run should end, and why."""
+    """Whether the run should end, and the reason."""
 
     def __init__(self, timeout: float | None = None) -> None:
-        self._told: str | None = None
+        self._reason: str | None = None
         self.set_deadline(timeout)
 
     @property
     def reason(self) -> str | None:
-        """``timeout``, ``Ctrl-C``, ``SIGTERM`` or what :meth:`end` was told; None: go on."""
-        if self._told is None and self._deadline is not None and time.monotonic() >= self._deadline:
+        """``timeout``, ``Ctrl-C``, ``SIGTERM`` or the reason given to :meth:`end`; None: continue."""
+        if self._reason is None and self._deadline is not None and time.monotonic() >= self._deadline:
             return TIMEOUT
-        return self._told
+        return self._reason
 
     @property
     def interrupted(self) -> bool:
         """Whether the user pressed Ctrl-C, or the system asked the process to end."""
-        return self._told in _REASONS.values()
+        return self._reason in _REASONS.values()
 
     @property
     def seconds_left(self) -> float | None:
@@ -37,22 +37,22 @@ class StopSignal:
         return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
     def end(self, reason: str) -> None:
-        """Ends the run in good order."""
-        self._told = reason
+        """End the run in order, for this reason."""
+        self._reason = reason
 
     def wait(self, seconds: float) -> None:
-        """Sleeps."""
+        """Sleep for so long."""
         time.sleep(seconds)
 
     def set_deadline(self, seconds: float | None) -> None:
-        """From here on so many seconds are left, or as many as it takes: search and retraining have limits of their own."""
+        """Set the timeout from now on; None: no timeout. Search and retraining have separate timeouts."""
         self._deadline = None if seconds is None else time.monotonic() + seconds
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """The first Ctrl-C or SIGTERM ends the run in good order, the second at once; a terminal that closes does not end it.
+        """Handle signals: the first Ctrl-C or SIGTERM ends the run in order, the second at once; SIGHUP does not end it.
 
-        Outside the main thread nothing is changed.
+        Outside the main thread signals keep their handlers.
         """
         if threading.current_thread() is not threading.main_thread():
             yield

@@ -1,4 +1,4 @@
-"""Who hears of the trials of a search: a base whose methods do nothing, and what every run attaches."""
+"""Events of trials: the base class of subscribers, and the subscribers of every run."""
 
 import math
 import time
@@ -16,37 +16,37 @@ ACTIVITY_SECONDS = 1.0
 
 
 class TrialEvents:
-    """Events of trials. Every method does nothing; a subclass has those that it needs."""
+    """Subscriber to the events of trials. Every method does nothing; a subclass overrides those that it needs."""
 
     def on_trial_start(self, assignment: Assignment) -> None:
-        """A trial begins."""
+        """A trial starts."""
 
     def on_trial_report(self, assignment: Assignment, report: ProgressReport) -> None:
-        """A trial has got further."""
+        """A trial reports progress."""
 
     def on_trial_trained(self, assignment: Assignment, trained: TrainedNetwork) -> None:
-        """A trial's training is over and about to be stored as COMPLETE or PRUNED; only in the process that ran it."""
+        """A trial's training has ended, before the trial is stored as COMPLETE or PRUNED; only in the process that ran it."""
 
     def on_trial_end(self, record: TrialRecord, trained: TrainedNetwork | None) -> None:
         """A trial has ended; ``trained`` is None when it failed, or ran in another process."""
 
 
 class Backup(TrialEvents):
-    """Copies the study when the first trial ends, and then when the last copy is older than ``seconds``."""
+    """Backs up the study when the first trial ends, and later when the last backup is older than ``seconds``."""
 
     def __init__(self, storage: StudyStorage, seconds: float = BACKUP_SECONDS) -> None:
         self._storage, self._seconds = storage, seconds
         self._copied = -math.inf
 
     def on_trial_end(self, record: TrialRecord, trained: TrainedNetwork | None) -> None:
-        """Copies, if it is time."""
+        """Back up the study, if it is time."""
         if time.monotonic() - self._copied >= self._seconds:
             self._storage.back_up()
             self._copied = time.monotonic()
 
 
 class OutsideTrials(TrialEvents):
-    """Warns once of each trial that another program added to the study or changed, when a trial starts or ends.
+    """Warns once of each trial that another program added or changed, when a trial starts or ends.
 
     Args:
         storage: of the study.
@@ -57,25 +57,25 @@ class OutsideTrials(TrialEvents):
         self._storage, self._warn = storage, warn
 
     def check(self) -> None:
-        """Warn of what is new."""
+        """Warn of new changes."""
         for line in self._storage.news():
             self._warn(line)
 
     def on_trial_start(self, assignment: Assignment) -> None:
-        """Checks before it."""
+        """Check before the trial."""
         self.check()
 
     def on_trial_end(self, record: TrialRecord, trained: TrainedNetwork | None) -> None:
-        """Checks after it."""
+        """Check after the trial."""
         self.check()
 
 
 class ActivityReporter(TrialEvents):
-    """Writes what each process of the run trains, for ``status``, and passes it on; once a second at most.
+    """Writes what each process of the run trains, for ``status``; at most once a second.
 
     Args:
-        save_dir: where the file lies.
-        show: gets the same.
+        save_dir: directory of the run.
+        show: also called with the activities.
     """
 
     def __init__(self, save_dir: Path, show: Callable[[Sequence[Activity]], None]) -> None:
@@ -83,7 +83,7 @@ class ActivityReporter(TrialEvents):
         self._written = 0.0
 
     def report(self, activities: Sequence[Activity]) -> None:
-        """What all processes train now."""
+        """Write and show what all processes train now."""
         now = time.monotonic()
         if now - self._written < ACTIVITY_SECONDS:
             return
@@ -92,9 +92,9 @@ class ActivityReporter(TrialEvents):
         write_activity(self._save_dir, activities)
 
     def on_trial_start(self, assignment: Assignment) -> None:
-        """This process is at the trial's beginning."""
+        """Report the start of a trial."""
         self.report([Activity(0, assignment.number, 0.0, resident_mb())])
 
     def on_trial_report(self, assignment: Assignment, report: ProgressReport) -> None:
-        """This process has got further."""
+        """Report the progress of a trial."""
         self.report([Activity(0, assignment.number, report.epoch, resident_mb())])

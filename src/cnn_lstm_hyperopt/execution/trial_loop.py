@@ -36,15 +36,15 @@ WAIT_SECONDS = 0.2
 
 
 class _GivenUpError(Exception):
-    """A trial is not begun again; the text says why."""
+    """A trial is not restarted; the text gives the reason."""
 
 
 class Runner(Protocol):
-    """What can run a trial."""
+    """Anything that can run a trial."""
 
     @property
     def device(self) -> torch.device:
-        """Where it trains."""
+        """Device of the training."""
 
     def run_trial(
         self,
@@ -56,27 +56,27 @@ class Runner(Protocol):
         start: Checkpoint | None = None,
         memory_level: int = 0,
     ) -> TrainedNetwork:
-        """Trains the configuration and says how it went; its state is kept each epoch, one that was kept is gone on from."""
+        """Train a configuration; save its state after each epoch, and continue from ``start`` if it is given."""
 
 
 def run_trials(
     study: Study, runner: Runner, *, stop: StopSignal, callbacks: Sequence[TrialEvents], checkpoints: Path
 ) -> str:
-    """Runs trials until the study has all of them or ``stop`` says so.
+    """Run trials until the study has all of them or ``stop`` has a reason.
 
     Args:
-        study: whose trials they are.
+        study: gives the trials and stores them.
         runner: trains them.
-        stop: may end it.
-        callbacks: hear of trials.
-        checkpoints: folder of the states of trials that run or were cut off.
+        stop: ends the run early.
+        callbacks: subscribers to events of trials.
+        checkpoints: folder of the states of unfinished trials.
 
     Returns:
-        What ended it: FINISHED, EXHAUSTED, or the reason of ``stop``.
+        FINISHED, EXHAUSTED, or the reason of ``stop``.
 
     Raises:
-        StudyFailedError: trial after trial fails.
-        StorageFailedError: nothing more can be stored.
+        StudyFailedError: too many trials failed in a row.
+        StorageFailedError: the study can't be stored.
         OSError: a trial's state or predictions can't be written.
     """
     while (reason := stop.reason) is None:
@@ -86,7 +86,7 @@ def run_trials(
                 return FINISHED
             case NoTrial.SPACE_USED_UP:
                 return EXHAUSTED
-            case NoTrial.OTHERS_RUN_THE_REST:  # one of them may fail, and its trial is then to be had again
+            case NoTrial.OTHERS_RUN_THE_REST:  # one of them may fail and has to be run again
                 stop.wait(WAIT_SECONDS)
             case Assignment():
                 own = _state(checkpoints, assignment.seeded_as)
@@ -101,7 +101,7 @@ def run_trials(
                     study.check_failures()
                     continue
                 if ended is None:
-                    continue  # it goes on in the next run
+                    continue  # the next run continues it
                 record, trained = ended
                 for callback in callbacks:
                     callback.on_trial_end(record, trained)
@@ -111,7 +111,7 @@ def run_trials(
 
 
 def delete_stale_checkpoints(study: Study, checkpoints: Path) -> None:
-    """Removes, when the run's trials have ended, the states from which no trial to come can go on."""
+    """Remove the states that no unfinished trial needs, when the run's trials have ended."""
     needed = study.needed_states()
     for path in checkpoints.glob("trial_*"):
         named = re.fullmatch(r"trial_(\d+)\.pt.*", path.name)
@@ -121,7 +121,7 @@ def delete_stale_checkpoints(study: Study, checkpoints: Path) -> None:
 
 @dataclass
 class _TrialRun:
-    """One trial in this process: trained, as often as memory demands, and stored."""
+    """One trial in this process: trained, with less memory where necessary, and stored."""
 
     study: Study
     runner: Runner
@@ -133,7 +133,7 @@ class _TrialRun:
     pruned: Checkpoint | None = None
 
     def run(self) -> tuple[TrialRecord, TrainedNetwork | None] | None:
-        """Train, map the outcome to a state, store it; None: the run ends before the trial does."""
+        """Train, map the outcome to a state, and store it; None: the run ends before the trial."""
         levels = levels_of(self.assignment.params)
         try:
             trained, memory_level = save_memory(self._attempt, self.runner.device, levels, self.assignment.memory_level)
@@ -151,7 +151,7 @@ class _TrialRun:
         return self._finish(trained, str(levels[memory_level]) if memory_level else None)
 
     def _attempt(self, memory_level: int) -> TrainedNetwork:
-        """Trains at a level of memory saving; continues from the checkpoint that an earlier process left."""
+        """Train at a memory level; continue from the checkpoint of an earlier process."""
         study, assignment = self.study, self.assignment
         self.attempts += 1
         if self.attempts > 1:
@@ -159,9 +159,9 @@ class _TrialRun:
             study.note_memory_level(assignment, memory_level)
         start = last_good(self.checkpoint)
         if self.attempts == 1:
-            why = study.why_not_again(assignment, 0 if start is None else start.epoch)
-            if why is not None:
-                raise _GivenUpError(why)
+            reason = study.why_not_again(assignment, 0 if start is None else start.epoch)
+            if reason is not None:
+                raise _GivenUpError(reason)
         self.pruned = start if start is not None and start.decision.action is Action.PRUNE else None
         number, params = assignment.seeded_as, assignment.params
         try:
@@ -223,5 +223,5 @@ class _TrialRun:
 
 
 def _state(checkpoints: Path, number: int) -> Path:
-    """Where the state of a trial lies."""
+    """Return the path of a trial's state."""
     return checkpoints / f"trial_{number:05d}.pt"

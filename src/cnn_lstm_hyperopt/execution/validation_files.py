@@ -1,4 +1,4 @@
-"""``validation/``: what each finished trial said of the validation windows, for overfitting statistics and ensembles."""
+"""``validation/``: predictions of each finished trial on the validation windows, for overfitting statistics and ensembles."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,35 +16,34 @@ from cnn_lstm_hyperopt.utils.atomic_io import written_beside
 
 
 class ValidationWriter(TrialEvents):
-    """Keeps what each finished one said of the validation windows."""
+    """Writes the validation predictions of each finished trial."""
 
     def __init__(self, folder: Path, folds: Sequence[Fold]) -> None:
         self._folder, self._folds = folder, folds
 
     def on_trial_trained(self, assignment: Assignment, trained: TrainedNetwork) -> None:
-        """Writes the predictions of the trial's best epoch, before the trial counts as finished: none can be missing."""
+        """Write the predictions of the trial's best epoch before the trial counts as finished, so that none is missing."""
         if trained.outcome.best is not None:
             write_validation(self._folder, assignment.number, self._folds, trained.outcome.best.predictions)
 
 
 def delete_validation(folder: Path, failed: Iterable[int]) -> None:
-    """Removes what trials said that failed after all: their process ended between the file and the trial's stored end."""
+    """Remove predictions of failed trials, whose process ended after writing the file and before storing the trial."""
     for number in failed:
         _path(folder, number).unlink(missing_ok=True)
 
 
 def write_validation(folder: Path, number: int, folds: Sequence[Fold], predictions: Predictions) -> Path:
-    """Writes ``trial_00042.parquet``, a row for each validation window, in the order of the predictions.
+    """Write ``trial_00042.parquet``: a row for each validation window, in the order of the predictions.
 
-    Columns: date, symbol, label, ``probability_1`` … (the first class is what is left to 1), value. With several folds there is
-    also the fold, counted from 1; their windows follow each other in the folds' order, and one that several folds hold out is
-    there several times.
+    Columns: date, symbol, label, ``probability_1`` … (that of the first class is 1 minus their sum), value. With several folds
+    there is also the fold, counted from 1. Windows are in the order of the folds; a window of several folds is repeated.
 
     Args:
-        folder: made if it is missing; what it lies in must be there.
+        folder: made if it is missing; its parent must exist.
         number: of the trial.
-        folds: whose validation windows they are.
-        predictions: of all of them, fold after fold.
+        folds: folds of the study.
+        predictions: of all validation windows, fold after fold.
     """
     folder.mkdir(exist_ok=True)
     validation = [fold.validation for fold in folds]
@@ -63,7 +62,7 @@ def write_validation(folder: Path, number: int, folds: Sequence[Fold], predictio
     if predictions.values is not None:
         columns["value"] = pa.array(predictions.values)
     path = _path(folder, number)
-    with written_beside(path) as beside, beside.open("wb") as file:  # by its name alone Arrow might take it for a URI
+    with written_beside(path) as beside, beside.open("wb") as file:  # Arrow may read a plain name as a URI
         pq.write_table(pa.table(columns), file, compression="zstd")
     return path
 

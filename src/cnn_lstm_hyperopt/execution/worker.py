@@ -1,8 +1,7 @@
-"""One worker process: reads the settings, the data and the study in a directory and runs trials until there are enough.
+"""A worker process: reads the settings, the data and the study of a directory and runs trials until the study has all of them.
 
-Started by ``execution.worker_pool``: ``python -m cnn_lstm_hyperopt.execution.worker SAVE_DIR NUMBER WORKERS``. Standard input is
-the line to the main process: a line asks it to end in good order, and when the stream ends the main process is gone, and so is
-the worker.
+Started by ``execution.worker_pool``: ``python -m cnn_lstm_hyperopt.execution.worker SAVE_DIR NUMBER WORKERS``. A line on standard
+input asks the worker to end in order. When standard input closes, the main process has ended, and the worker ends at once.
 """
 
 import logging
@@ -22,7 +21,7 @@ from cnn_lstm_hyperopt.execution.stop import StopSignal
 from cnn_lstm_hyperopt.execution.trial_events import TrialEvents
 from cnn_lstm_hyperopt.execution.trial_loop import run_trials
 from cnn_lstm_hyperopt.execution.validation_files import ValidationWriter
-from cnn_lstm_hyperopt.execution.worker_plan import as_begun, memory_limit, study_plan
+from cnn_lstm_hyperopt.execution.worker_plan import memory_limit, study_plan, with_stored_starts
 from cnn_lstm_hyperopt.execution.worker_pool import ALIVE, RECYCLED, STARTUP_SECONDS, STORAGE_FAILED, STUDY_FAILED
 from cnn_lstm_hyperopt.progress import ProgressReport
 from cnn_lstm_hyperopt.run_dir.paths import (
@@ -51,12 +50,12 @@ BEAT_SECONDS = 1.0
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs trials; the exit code is 0 when there was no more to do or the main process asked to end."""
+    """Run trials; return 0 when the study has all of them or the main process asked the worker to end."""
     save_dir, number, workers = Path(arguments[0]), int(arguments[1]), int(arguments[2])
     ignore_signals_of_the_group()
     stop = _WatchedStop()
     threading.Thread(target=_listen, args=(stop,), daemon=True).start()
-    threading.Thread(target=_tell, daemon=True).start()
+    threading.Thread(target=_send_heartbeats, daemon=True).start()
     try:
         with noticing_stops(), storage_faults(save_dir), run_log(save_dir, f"worker {number}: "):
             _work(save_dir, number, workers, stop)
@@ -72,35 +71,35 @@ def main(arguments: Sequence[str]) -> int:
     return RECYCLED if stop.reason == GROWN else 0
 
 
-def _tell() -> None:
-    """Tells the main process once a second how far this one is, without end, in a thread of its own.
+def _send_heartbeats() -> None:
+    """Print a heartbeat once a second, in a thread.
 
-    The first number that it tells grows with each batch and each look for a trial; its trial, its epoch and its memory follow.
-    Before the first of them, while data and study are read, it is enough that the process runs; for a while.
+    Its first number grows with each batch and each request for a trial; trial, epoch and memory (MB) follow. Until the first
+    batch, while data and study are read, the number is the time, for at most ``STARTUP_SECONDS``.
     """
-    begun = time.monotonic()
+    started = time.monotonic()
     while True:
-        starting = beats() == 0 and time.monotonic() - begun < STARTUP_SECONDS
+        starting = beats() == 0 and time.monotonic() - started < STARTUP_SECONDS
         try:
-            life = time.monotonic() - begun if starting else beats()
-            print(ALIVE, life, *place(), f"{resident_mb():.0f}", flush=True)
+            progress = time.monotonic() - started if starting else beats()
+            print(ALIVE, progress, *place(), f"{resident_mb():.0f}", flush=True)
         except BrokenPipeError:
-            return  # the main process is gone, which _listen hears of
+            return  # the main process has ended; _listen ends this one
         time.sleep(BEAT_SECONDS)
 
 
 class _WatchedStop(StopSignal):
-    """Is asked between two trials and while others run the last ones: each time a sign of life."""
+    """A stop signal that records a heartbeat each time it is checked."""
 
     @property
     def reason(self) -> str | None:
-        """As it was told."""
+        """Reason to stop; None: continue."""
         beat()
         return super().reason
 
 
 class _Claim:
-    """A lock that is waited for with signs of life: who holds it and hangs is found out, not who waits."""
+    """A lock that sends heartbeats while it waits, so that only a process that hangs while it holds the lock is silent."""
 
     def __init__(self, path: Path) -> None:
         self._lock = FileLock(path, timeout=BEAT_SECONDS)
@@ -119,30 +118,30 @@ class _Claim:
 
 
 class _Place(TrialEvents):
-    """Says which trial this process is at."""
+    """Records the trial and the epoch of this process."""
 
     def on_trial_start(self, assignment: Assignment) -> None:
-        """A new one."""
+        """Record the trial."""
         be_at(assignment.number, 0.0)
 
     def on_trial_report(self, assignment: Assignment, report: ProgressReport) -> None:
-        """It has got further."""
+        """Record the epoch."""
         be_at(assignment.number, report.epoch)
 
 
 class _MemoryWatch(TrialEvents):
-    """Ends a worker whose memory has grown or did not suffice: libraries leak, and a new process is small."""
+    """Ends a worker whose memory has grown or was too small: libraries leak, and a new process starts small."""
 
     def __init__(self, stop: StopSignal, growth_mb: float) -> None:
         self._stop, self._growth_mb = stop, growth_mb
         self._after_first: float | None = None
 
     def on_trial_end(self, record: TrialRecord, trained: TrainedNetwork | None) -> None:
-        """Looks at what is held between two trials; the trial's network counts too, so this is a little late, never early."""
+        """Compare memory between two trials; it includes the trial's network, so the worker may end a trial late."""
         give_back_pages()
         now = resident_mb()
         if record.reason.startswith(LACKED_MEMORY) and self._stop.reason is None:
-            log.info("a new worker takes over, which has the memory that this one keeps in pieces")
+            log.info("a new worker takes over: the memory of this one is fragmented")
             self._stop.end(GROWN)
         elif self._after_first is None:
             self._after_first = now
@@ -168,7 +167,7 @@ def _work(save_dir: Path, number: int, workers: int, stop: StopSignal) -> None:
             memory_mb=memory_limit(settings, device, workers=workers),
         )
         skill = SkillThreshold(**storage.attribute("skill_gate"))
-        plan = as_begun(study_plan(settings, skill, runner, device, workers=workers), storage)
+        plan = with_stored_starts(study_plan(settings, skill, runner, device, workers=workers), storage)
         study = Study(storage, plan, claim=_Claim(save_dir / LOCK_FILE), worker=number)
         writer = ValidationWriter(save_dir / VALIDATION, data.folds)
         callbacks: list[TrialEvents] = [writer, _Place(), _MemoryWatch(stop, settings.limits.worker_growth_mb)]
@@ -178,10 +177,10 @@ def _work(save_dir: Path, number: int, workers: int, stop: StopSignal) -> None:
 
 
 def _listen(stop: StopSignal) -> None:
-    """Ends with the main process: its death, even by kill -9, closes the stream."""
+    """End with the main process: its end, also by kill -9, closes the stream."""
     for line in sys.stdin:
         stop.end(line.strip())
-    log.warning("the main process is gone; so is this worker")
+    log.warning("the main process has ended; this worker ends")
     os._exit(1)
 
 

@@ -13,13 +13,13 @@ from cnn_lstm_hyperopt.training.runtime.memory import total_mb
 from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
 
 MEMORY_SHARE = 0.8
-"""Of the machine's memory, for all workers together."""
+"""Share of the machine's memory for all workers together."""
 
 
 def study_plan(
     settings: Settings, skill: SkillThreshold, runner: TrialRunner, device: torch.device, *, workers: int
 ) -> StudyPlan:
-    """What defines the search, as settings and data have it."""
+    """Return the plan of a study from its settings and data."""
     return StudyPlan(
         space=settings.search_space if runner.data.has_regression else settings.search_space.for_one_task(),
         sampler=_settled(settings.sampler, AUTO_SAMPLER),
@@ -46,18 +46,18 @@ def _settled(section: _Typed, auto: str) -> _Typed:
 
 
 def starts_as_json(starts: Sequence[Start]) -> list[dict[str, Any]]:
-    """What a study is stored with, so that it begins the same when it is resumed, and in every worker."""
+    """Return the initial trials as JSON, to be stored with the study."""
     return [asdict(start) for start in starts]
 
 
-def as_begun(plan: StudyPlan, storage: StudyStorage) -> StudyPlan:
-    """The plan of a study that is there: with the start that it was begun with."""
+def with_stored_starts(plan: StudyPlan, storage: StudyStorage) -> StudyPlan:
+    """Return the plan of an existing study, with its stored initial trials."""
     starts = tuple(Start(**start) for start in storage.attribute("starts") or ())
     return replace(plan, starts=starts, begun_with=storage.attribute("begun_with"))
 
 
 def memory_limit(settings: Settings, device: torch.device, *, workers: int) -> float | None:
-    """MB that each of so many workers may use: as set, or its part of what there is; None: no limit."""
+    """Return the memory in MB that each worker may use: as set, or its share of the total; None: no limit."""
     if settings.limits.memory_mb != "auto":
         return settings.limits.memory_mb
     total = total_mb(device)

@@ -1,10 +1,9 @@
-"""Several long-lived worker processes on one study, from the side of the main process.
+"""Several long-lived worker processes on one study, as the main process sees them.
 
-A worker is a process of its own program (``execution.worker``), not a fork or a re-import of the user's script: so it
-needs no ``__main__`` guard and inherits no threads. It reads the settings and the data from files and the study from its storage.
-The main process holds its standard input: a line there asks it to end, and the end of that stream, which comes when the main
-process dies in whatever way, makes it end at once. On its standard output it tells once a second that it is alive; one that falls
-silent, or whose training does not move, is killed and replaced like one that died.
+A worker runs its own module (``execution.worker``). It is neither a fork nor a re-import of the user's script, so it needs no
+``__main__`` guard and inherits no threads. It reads settings and data from files and the study from its storage. A line on its
+standard input asks it to end. That stream closes when the main process ends, and then the worker ends at once. On its standard
+output the worker prints a heartbeat once a second. A worker without heartbeats, or without progress, is killed and replaced.
 """
 
 import contextlib
@@ -33,39 +32,38 @@ from cnn_lstm_hyperopt.utils.processes import THREAD_VARIABLES, module_command
 log = logging.getLogger(__name__)
 
 WORKER_MB = 1500
-"""Memory that ``auto`` leaves for a worker: the peak of a large trial."""
+"""Memory of a worker that ``auto`` plans with: the peak of a large trial."""
 POLL_SECONDS = 0.2
 SIGKILL = 9  # Windows has none
 GRACE_SECONDS = 30.0
 STOPPED_SECONDS = 2.0
-"""Between two looks at the workers; after more, all were stopped (Ctrl-Z, a laptop asleep), or this process was held up."""
+"""Longest time between two checks of the workers; after more, all processes were stopped (Ctrl-Z, a sleeping laptop)."""
 MAX_DEATHS = 20
-"""Of a worker, without a trial having been finished in between: going on would only repeat it."""
+"""Deaths of a worker without a finished trial in between, after which the run ends."""
 MAX_START_DEATHS = 3
-"""In a row, of a worker that never gave a sign of life: what it lacks, the next one will lack, too."""
+"""Deaths of a worker in a row before its first heartbeat, after which the run ends."""
 STARTUP_SECONDS = 180.0
-"""Until a worker's first sign of life: it imports and maps what it needs first."""
+"""Longest time until a worker's first heartbeat: it imports libraries and maps data first."""
 STUDY_FAILED, RECYCLED, STORAGE_FAILED = 3, 4, 5
-"""Exit codes of a worker that gave up because trial after trial fails, of one that has grown and wants to be replaced, and of one
-that can't store anything more."""
+"""Exit codes of a worker: too many trials failed in a row; its memory has grown and it wants to be replaced; it can't store."""
 ALIVE = "alive"
-"""How a worker's sign of life begins; a number follows that grows while it gets further, then its trial, epoch and MB."""
+"""First word of a heartbeat; a number follows that grows with progress, then trial, epoch and memory (MB)."""
 
 
 def resolve_workers(settings: Settings, device_type: str) -> int:
-    """How many workers ``settings.workers`` means here: ``auto`` is a worker a core, as far as memory goes, and one on a GPU."""
+    """Return the number of workers: for ``auto`` one on a GPU, else one per core as far as memory and trials suffice."""
     if settings.workers != "auto":
         return settings.workers
     if device_type != "cpu":
         return 1
     cores = available_cores()
-    free = _available_mb()
+    free = available_mb()
     fitting = cores if free is None else max(1, int(free // WORKER_MB))
     return max(1, min(cores, fitting, settings.study.n_trials))
 
 
 def available_cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -80,24 +78,24 @@ def run_with_workers(
     on_activity: Callable[[Sequence[Activity]], None] = lambda activities: None,
     warn: Callable[[str], None] = log.warning,
 ) -> str:
-    """Runs trials in ``count`` worker processes until the study has all of them or ``stop`` says so.
+    """Run trials in ``count`` worker processes until the study has all of them or ``stop`` has a reason.
 
     Args:
-        study: whose trials they are.
-        save_dir: where workers find all they need.
-        count: of workers.
-        stop: may end it.
-        callbacks: hear of trials that end.
-        silence_seconds: after which a worker without a sign of life is replaced.
-        on_activity: hears what the workers are at.
+        study: gives the trials and stores them.
+        save_dir: directory of the run, with all that workers need.
+        count: number of workers.
+        stop: ends the run early.
+        callbacks: subscribers to the ends of trials.
+        silence_seconds: a worker without a heartbeat for so long is replaced.
+        on_activity: called with what the workers train.
         warn: shows a warning, such as why a worker died.
 
     Returns:
-        What ended it, as ``run_trials`` says it.
+        FINISHED, EXHAUSTED, or the reason of ``stop``.
 
     Raises:
-        StudyFailedError: trial after trial fails, or a worker dies again and again.
-        StorageFailedError: nothing more can be stored.
+        StudyFailedError: too many trials failed, or a worker died, in a row.
+        StorageFailedError: the study can't be stored.
     """
     crew: list[_Worker] = []
     ended = {record.number for record in study.records() if record.state.ended}
@@ -106,28 +104,28 @@ def run_with_workers(
         crew.extend(_Worker(save_dir, number, count) for number in range(1, count + 1))
         while any(worker.running for worker in crew):
             time.sleep(POLL_SECONDS)
-            _tell_of_new_trials(study, ended, callbacks)
+            _announce_ended_trials(study, ended, callbacks)
             on_activity([worker.activity for worker in crew if worker.activity is not None])
             before, looked = looked, time.monotonic()
             for worker in crew:
                 if looked - before > STOPPED_SECONDS:
-                    worker.excuse()
+                    worker.reset_silence()
                 worker.kill_if_silent(silence_seconds)
-                _keep_at_work(worker, study, stop, warn)
-        _tell_of_new_trials(study, ended, callbacks)
+                _supervise(worker, study, stop, warn)
+        _announce_ended_trials(study, ended, callbacks)
     finally:
         for worker in crew:
-            worker.hang_up()
+            worker.disconnect()
         for worker in crew:
             worker.close()
-    pause_orphans(study.storage)  # of workers that had to be killed when the run ended
+    pause_orphans(study.storage)  # of workers that were killed when the run ended
     if study.n_finished() >= study.plan.n_trials:
         return FINISHED
     return stop.reason or EXHAUSTED
 
 
-def _keep_at_work(worker: "_Worker", study: Study, stop: StopSignal, warn: Callable[[str], None]) -> None:
-    """Asks the worker to end, or starts a new process where one is due."""
+def _supervise(worker: "_Worker", study: Study, stop: StopSignal, warn: Callable[[str], None]) -> None:
+    """Ask the worker to end, or start a new process in its place where necessary."""
     if stop.reason is not None:
         worker.ask_to_end(stop.reason)
     elif worker.recycled:
@@ -138,12 +136,12 @@ def _keep_at_work(worker: "_Worker", study: Study, stop: StopSignal, warn: Calla
 
 
 class _Worker:
-    """One process and what it was told."""
+    """One worker and its current process."""
 
     def __init__(self, save_dir: Path, number: int, count: int) -> None:
         self.save_dir, self.number, self.count = save_dir, number, count
         self.deaths, self.start_deaths, self.finished_before = 0, 0, 0
-        self._told = False
+        self._asked_to_end = False
         self.activity: Activity | None = None
         self.start()
 
@@ -164,30 +162,30 @@ class _Worker:
         )
         self._silence, self.began = "", False
         self.activity = None
-        self._heard = time.monotonic() + STARTUP_SECONDS
+        self._last_progress = time.monotonic() + STARTUP_SECONDS
         threading.Thread(target=self._listen, args=(self._process,), daemon=True).start()
 
     def _listen(self, process: "subprocess.Popen[str]") -> None:
-        """Until the process ends: when it last got further."""
+        """Record heartbeats until the process ends."""
         last = ""
         for line in process.stdout or ():
             if not line.startswith(ALIVE) or process is not self._process:
                 continue
             self.began = True
-            _, life, trial, epoch, memory = line.split()
+            _, progress, trial, epoch, memory = line.split()
             if int(trial) >= 0:
                 self.activity = Activity(self.number, int(trial), float(epoch), float(memory))
-            if life != last:
-                last, self._heard = life, time.monotonic()
+            if progress != last:
+                last, self._last_progress = progress, time.monotonic()
 
-    def excuse(self) -> None:
-        """It could not be heard, or could not speak: its silence counts from now on."""
-        self._heard = max(self._heard, time.monotonic())
+    def reset_silence(self) -> None:
+        """Reset the silence timer."""
+        self._last_progress = max(self._last_progress, time.monotonic())
 
     def kill_if_silent(self, seconds: float) -> None:
-        """A process that hangs will not end by itself."""
-        if self._process.poll() is None and time.monotonic() - self._heard > seconds:
-            self._silence = f"it gave no sign of life for {seconds:g} s (limits.worker_silence_seconds)"
+        """Kill a process that has made no progress for so long."""
+        if self._process.poll() is None and time.monotonic() - self._last_progress > seconds:
+            self._silence = f"it sent no heartbeat for {seconds:g} s (limits.worker_silence_seconds)"
             self._process.kill()
             self._process.wait()
 
@@ -197,16 +195,16 @@ class _Worker:
 
     @property
     def died(self) -> bool:
-        """Whether it ended in another way than it should."""
-        return self._process.poll() not in (None, 0, RECYCLED) and not self._told
+        """Whether it ended with an error and was not asked to end."""
+        return self._process.poll() not in (None, 0, RECYCLED) and not self._asked_to_end
 
     @property
     def recycled(self) -> bool:
-        """Whether it ended so that a fresh process may take its place."""
-        return self._process.poll() == RECYCLED and not self._told
+        """Whether it ended to be replaced by a new process."""
+        return self._process.poll() == RECYCLED and not self._asked_to_end
 
-    def last_words(self) -> str:
-        """How it ended, and the last line that it wrote to its standard error."""
+    def end_text(self) -> str:
+        """Return how it ended, and the last line of its standard error."""
         if self._silence:
             return self._silence
         self._errors.seek(0)
@@ -218,34 +216,34 @@ class _Worker:
 
     @property
     def killed(self) -> bool:
-        """Whether somebody else has killed it, such as the kernel when memory runs out."""
+        """Whether another process killed it, such as the kernel when memory runs out."""
         return self._process.poll() == -SIGKILL and not self._silence
 
     @property
-    def gave_up(self) -> type[RunError] | None:
-        """Why no other worker will fare better, if so."""
+    def fatal_error(self) -> type[RunError] | None:
+        """Type of an error that ends the run, since a new worker would meet it again."""
         return {STUDY_FAILED: StudyFailedError, STORAGE_FAILED: StorageFailedError}.get(self._process.poll() or 0)
 
     def ask_to_end(self, reason: str) -> None:
-        """Once; a process that is gone already can't hear it."""
-        if self._told or self._process.stdin is None:
+        """Ask it once to end."""
+        if self._asked_to_end or self._process.stdin is None:
             return
-        self._told = True
+        self._asked_to_end = True
         try:
             self._process.stdin.write(f"{reason}\n")
             self._process.stdin.flush()
         except BrokenPipeError:
             log.info("%s had ended before it was asked to", self.name)
 
-    def hang_up(self) -> None:
-        """The process ends at once, if it still runs."""
+    def disconnect(self) -> None:
+        """Close its standard input, which ends a running process at once."""
         if self._process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.close()
 
     def close(self) -> None:
-        """The process is gone, and what it left."""
-        self.hang_up()
+        """End the process and close its streams."""
+        self.disconnect()
         try:
             self._process.wait(GRACE_SECONDS)
         except subprocess.TimeoutExpired:
@@ -257,20 +255,20 @@ class _Worker:
 
 
 def delete_worker_files(save_dir: Path) -> None:
-    """Removes what workers of this run, or of one that was killed, had in the directory."""
+    """Remove the files of workers of this run, or of one that was killed."""
     for name in (DATA_FOR_WORKERS, LOCK_FILE, ACTIVITY_FILE):
-        with contextlib.suppress(OSError):  # what ended the run is the error to report
+        with contextlib.suppress(OSError):  # the error that ended the run is reported
             (save_dir / name).unlink(missing_ok=True)
     remove_parts(save_dir / VALIDATION, save_dir / CHECKPOINTS)
 
 
 def _replace(worker: _Worker, study: Study, warn: Callable[[str], None]) -> None:
-    """A new process for one that died; its trial is failed and thereby tried again."""
-    words = worker.last_words()
-    if worker.gave_up is not None:
-        raise worker.gave_up(words.split(": ", 1)[-1])
+    """Start a new process for one that died; its trial fails and is retried."""
+    end = worker.end_text()
+    if worker.fatal_error is not None:
+        raise worker.fatal_error(end.split(": ", 1)[-1], code="worker-failed")
     path = study.storage.path
-    if path is not None and disk_is_full(path.parent):  # of which a worker that could write nothing did not tell
+    if path is not None and disk_is_full(path.parent):  # a worker that could not write did not report it
         raise cant_write(path, path.parent, *FULL)
     finished = study.n_finished()
     if finished != worker.finished_before:
@@ -278,26 +276,28 @@ def _replace(worker: _Worker, study: Study, warn: Callable[[str], None]) -> None
     worker.deaths += 1
     worker.start_deaths = 0 if worker.began else worker.start_deaths + 1
     worker.finished_before = finished
-    reason = f"its {worker.name} died ({words})"
+    reason = f"its {worker.name} died ({end})"
     cut_off = fail_worker(study.storage, worker.number, reason, KILLED if worker.killed else DIED)
-    log.warning("%s died (%s); trials cut off: %s", worker.name, words, cut_off)
+    log.warning("%s died (%s); trials cut off: %s", worker.name, end, cut_off)
     if worker.start_deaths >= MAX_START_DEATHS:
         raise StudyFailedError(
-            f"{worker.name} died {worker.start_deaths} times before it could begin a trial: {words}; --workers 1 runs the trials"
-            " in this process"
+            f"{worker.name} died {worker.start_deaths} times before it could start a trial: {end}; --workers 1 runs the trials"
+            " in this process",
+            code="workers-die-at-start",
         )
     if worker.deaths == 1:
-        when = "" if worker.began else " before it could begin a trial"
-        warn(f"{worker.name} died{when} and is started again: {words}")
+        when = "" if worker.began else " before it could start a trial"
+        warn(f"{worker.name} died{when} and is restarted: {end}")
     if worker.deaths >= MAX_DEATHS:
         raise StudyFailedError(
-            f"{worker.name} died {worker.deaths} times without a trial finished in between, the last time with {words}"
+            f"{worker.name} died {worker.deaths} times without a finished trial in between, the last time with {end}",
+            code="workers-die",
         )
     worker.close()
     worker.start()
 
 
-def _tell_of_new_trials(study: Study, ended: set[int], callbacks: Sequence[TrialEvents]) -> None:
+def _announce_ended_trials(study: Study, ended: set[int], callbacks: Sequence[TrialEvents]) -> None:
     for record in study.records():
         if record.state.ended and record.number not in ended:
             ended.add(record.number)
@@ -305,8 +305,8 @@ def _tell_of_new_trials(study: Study, ended: set[int], callbacks: Sequence[Trial
                 callback.on_trial_end(record, None)
 
 
-def _available_mb() -> float | None:
-    """Memory that new processes can have, in MB; None where the platform does not say."""
+def available_mb() -> float | None:
+    """Return the memory for new processes, in MB; None where the platform does not report it."""
     path = Path("/proc/meminfo")
     if not path.exists():
         return None

@@ -27,6 +27,7 @@ from cnn_lstm_hyperopt.pipeline.retraining import Finalist, Retraining, SeedStat
 from cnn_lstm_hyperopt.pipeline.session import Session
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, OnReport, ProgressReport
 from cnn_lstm_hyperopt.run_dir.paths import CHECKPOINTS, CONFIG_FILE, FINAL
+from cnn_lstm_hyperopt.run_dir.run_log import log_phase
 from cnn_lstm_hyperopt.run_dir.storage_errors import storage_faults
 from cnn_lstm_hyperopt.search import StudyStorage, with_fixed
 from cnn_lstm_hyperopt.utils.atomic_io import write_text
@@ -84,6 +85,7 @@ class FinalPhase:
         candidates = self._candidates(chosen.top_k)
         state = ResumeState(session.study.storage, session.settings, [each.trial_number for each in candidates])
         stop.set_deadline(None if limit is None else limit - state.seconds)
+        log_phase("confirmation")
         confirmed = self._confirm(candidates, state)
         if stop.interrupted:
             events.on_confirmation_interrupted(str(stop.reason))
@@ -105,6 +107,7 @@ class FinalPhase:
             events.on_results_kept(session.final["verdict"])
             kept: list[dict[str, Any]] = session.final["retrained_models"]
             return kept
+        log_phase("retraining")
         outcome = self._retrain(finalists, state)
         return evaluate_finalists(session, confirmed, outcome) if self._is_complete(outcome) else []
 

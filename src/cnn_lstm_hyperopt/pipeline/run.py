@@ -14,6 +14,7 @@ from cnn_lstm_hyperopt.pipeline.search_phase import search_and_write
 from cnn_lstm_hyperopt.pipeline.session import open_session
 from cnn_lstm_hyperopt.pipeline.setup import prepare_again, prepare_new
 from cnn_lstm_hyperopt.run_dir.paths import STUDY_FILE, resume_command
+from cnn_lstm_hyperopt.run_dir.run_log import log_phase
 from cnn_lstm_hyperopt.search import StudyStorage, TrialRecord
 from cnn_lstm_hyperopt.search.cost_forecast import Forecast
 
@@ -42,7 +43,9 @@ def run(settings: Settings, events: RunEvents, *, resume: bool, recalibrate: boo
             results = search_and_write(session, stop)
             if settings.retrain.enabled and not stop.interrupted and results["best_trials"]:
                 run_final_phase(session, stop)
+                log_phase("results")
                 results = write_results(session)
+            log_phase("finished")
             if settings.report and not stop.interrupted:
                 events.on_report_due(settings.save_dir)
             events.on_run_end(settings.save_dir, results)

@@ -21,6 +21,7 @@ from cnn_lstm_hyperopt.pipeline.advice import below_chance_text
 from cnn_lstm_hyperopt.pipeline.results.writer import selection_bias, selection_is_due, write_results
 from cnn_lstm_hyperopt.pipeline.session import Session
 from cnn_lstm_hyperopt.run_dir.paths import CHECKPOINTS, DATA_FOR_WORKERS, VALIDATION
+from cnn_lstm_hyperopt.run_dir.run_log import log_phase
 from cnn_lstm_hyperopt.run_dir.storage_errors import storage_faults
 from cnn_lstm_hyperopt.search import State, above_chance
 from cnn_lstm_hyperopt.search.orphans import fail_interrupted
@@ -55,6 +56,7 @@ def search(session: Session, stop: StopSignal) -> str:
     for warning in (study.sampler_warning(), study.pruner_warning()):
         if warning is not None:
             events.on_warning(warning)
+    log_phase("search")
     events.on_search_start(study, forecast, lambda: stop.seconds_left)
     try:
         with storage_faults(save_dir):
@@ -62,6 +64,7 @@ def search(session: Session, stop: StopSignal) -> str:
     finally:
         events.on_search_stop()
     session.interrupted = stop.interrupted
+    log_phase("search ended")
     events.on_search_end(study, ended_by)
     front = study.front()
     if front and not above_chance(front[0], study.plan.skill):

@@ -14,7 +14,7 @@ from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.data.windows import Fold, Windows
 from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.evaluation import design_effect
-from cnn_lstm_hyperopt.execution import as_begun, memory_limit, resolve_workers, study_plan
+from cnn_lstm_hyperopt.execution import memory_limit, resolve_workers, study_plan, with_stored_starts
 from cnn_lstm_hyperopt.pipeline.confirmation import CONFIRMED_FROM_FRONT
 from cnn_lstm_hyperopt.pipeline.fingerprint import decoupled_adam, fingerprint, require_same, without_effect
 from cnn_lstm_hyperopt.search import SkillThreshold, Start, StudyPlan, StudyStorage, TrialRecord, undefined_in
@@ -180,7 +180,7 @@ def prepare_again(settings: Settings, dataset: Dataset, storage: StudyStorage) -
     records = storage.records()
     space = setup.plan.space
     earlier = [*without_effect(records, space), *decoupled_adam(storage, records, space)]
-    return replace(setup, plan=as_begun(setup.plan, storage), warnings=(*setup.warnings, *earlier))
+    return replace(setup, plan=with_stored_starts(setup.plan, storage), warnings=(*setup.warnings, *earlier))
 
 
 def _prepare(

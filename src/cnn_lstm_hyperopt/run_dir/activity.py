@@ -1,4 +1,4 @@
-"""What each process of a run is at, for its terminal and for ``status`` in another one."""
+"""What each process of a run trains now, for its terminal and for ``status``."""
 
 import json
 import logging
@@ -13,18 +13,18 @@ from cnn_lstm_hyperopt.utils.reading import parse_json, read_text
 
 log = logging.getLogger(__name__)
 
-_MOST_BYTES = 1_000_000
+_MAX_BYTES = 1_000_000
 
 
 @dataclass(frozen=True)
 class Activity:
-    """A process.
+    """What one process trains.
 
     Attributes:
-        worker: its number; 0: the only one there is.
-        trial: that it trains.
-        epoch: that it has reached.
-        memory_mb: in memory; 0 where the platform does not say.
+        worker: number of the worker; 0: the run has no workers.
+        trial: number of the trial.
+        epoch: epochs trained so far.
+        memory_mb: resident memory; 0 where the platform does not report it.
     """
 
     worker: int
@@ -33,23 +33,23 @@ class Activity:
     memory_mb: float
 
     def __str__(self) -> str:
-        """``worker 1: trial 17 at epoch 3.0``."""
+        """Return ``worker 1: trial 17 at epoch 3.0``."""
         return (f"worker {self.worker}: " if self.worker else "") + f"trial {self.trial} at epoch {self.epoch:.1f}"
 
 
 def write_activity(save_dir: Path, activities: Sequence[Activity]) -> None:
-    """For :func:`read_activity`."""
+    """Write ``.activity.json``."""
     text = json.dumps([asdict(each) for each in activities])
     try:
         write_text(save_dir / ACTIVITY_FILE, text, make_folder=False)
-    except OSError as error:  # the run finds out by itself, and more exactly, that it can't store anything
+    except OSError as error:  # the run reports a disk that can't be written when it stores a trial
         log.debug("%s can't be written: %s", ACTIVITY_FILE, error)
 
 
 def read_activity(save_dir: Path) -> list[Activity]:
-    """What the run at work was at a moment ago; empty where nobody says, or somebody is about to."""
+    """Return what the processes of the current run train; empty where no run has written it."""
     try:
-        entries = parse_json(read_text(save_dir / ACTIVITY_FILE, _MOST_BYTES))
+        entries = parse_json(read_text(save_dir / ACTIVITY_FILE, _MAX_BYTES))
         read = [
             Activity(int(each["worker"]), int(each["trial"]), float(each["epoch"]), float(each["memory_mb"]))
             for each in entries
@@ -61,7 +61,7 @@ def read_activity(save_dir: Path) -> list[Activity]:
 
 
 def activity_text(activities: Sequence[Activity]) -> str:
-    """``worker 1: trial 17 at epoch 3.0 · worker 2: trial 18 at epoch 0.5 · 812 MB``."""
+    """Return ``worker 1: trial 17 at epoch 3.0 · worker 2: trial 18 at epoch 0.5 · 812 MB``."""
     parts = [str(each) for each in activities]
     memory = sum(each.memory_mb for each in activities)
     return " · ".join([*parts, f"{memory:,.0f} MB"] if parts and memory else parts)

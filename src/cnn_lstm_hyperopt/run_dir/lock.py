@@ -14,37 +14,41 @@ from cnn_lstm_hyperopt.run_dir.paths import RUN_LOCK
 
 @contextlib.contextmanager
 def only_run(save_dir: Path) -> Iterator[None]:
-    """Holds the directory for this process.
+    """Lock the directory for this process.
 
     Raises:
-        SaveDirError: another process has it, or nothing may be written there.
+        SaveDirError: another process has locked it, or it is not writable.
     """
     lock = FileLock(save_dir / RUN_LOCK, timeout=1)  # status may hold it for a moment
     try:
         lock.acquire()
     except Timeout as error:
         raise SaveDirError(
-            f"another run is at work in {save_dir}; wait for it, stop it, or choose another --save-dir"
+            f"another run uses {save_dir}; wait for it, stop it, or choose another --save-dir",
+            field="save_dir",
+            code="run-active",
         ) from error
     except OSError as error:
         if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
             raise
         raise SaveDirError(
-            f"--save-dir {save_dir} can't be written: {error.strerror}; make it writable, or choose another"
+            f"--save-dir {save_dir} can't be written: {error.strerror}; make it writable, or choose another",
+            field="save_dir",
+            code="not-writable",
         ) from error
     held = (save_dir / RUN_LOCK).stat()
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):  # it does no harm where it is, and Windows does not remove an open file
-            # While it is held, afterwards it may be another run's; which it is already if the directory was replaced.
+        with contextlib.suppress(OSError):  # a left-over file does no harm; Windows can't remove an open one
+            # Removed while locked: later it may be another run's. In a replaced directory it already is.
             if os.path.samestat(held, (save_dir / RUN_LOCK).stat()):
                 (save_dir / RUN_LOCK).unlink()
         lock.release()
 
 
 def is_running(save_dir: Path) -> bool:
-    """Whether a process holds the directory now."""
+    """Return whether a run uses the directory now."""
     if not (save_dir / RUN_LOCK).is_file():
         return False
     try:
@@ -55,4 +59,4 @@ def is_running(save_dir: Path) -> bool:
     except OSError as error:
         if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
             raise
-        return False  # of an ended run: no run can be active where nothing can be written
+        return False  # a left-over: no run can be active in a directory that is not writable

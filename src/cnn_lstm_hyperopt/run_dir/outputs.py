@@ -1,4 +1,4 @@
-"""Files that the user names with ``--output``: nothing that another program or the user has written is replaced by accident."""
+"""Checks of ``--output``: no file of the user or of another program is replaced by accident."""
 
 import os
 import re
@@ -19,9 +19,9 @@ from cnn_lstm_hyperopt.run_dir.paths import (
 from cnn_lstm_hyperopt.utils.text import printable
 
 PRODUCER = "cnn-lstm-hyperopt"
-"""In an exported file: the program that wrote it."""
+"""Name of this program in exported files."""
 PRODUCER_FILE = "producer.txt"
-"""The extra file of a ``torch.export`` program that holds it."""
+"""Extra file of a ``torch.export`` program with that name."""
 _HEAD_BYTES = 4096
 _MODEL_FILES = ("model.safetensors", "model.json", "metrics.json", "predictions.csv", ENSEMBLE_FILE, MODEL_CARD)
 _TABLE_START = re.compile(rb"symbol,date,class,([a-z_]+,)*probability_0,")
@@ -29,12 +29,12 @@ Recognise = Callable[[Path, bytes], bool]
 
 
 def is_predictions(path: Path, head: bytes) -> bool:
-    """Whether a file is a table of ``predict``: its first line has the columns of one."""
+    """Return whether a file is a table of ``predict``, by its first line."""
     return _TABLE_START.match(head) is not None
 
 
 def is_export(path: Path, head: bytes) -> bool:
-    """Whether a file was written by ``export``: it names this program as its producer."""
+    """Return whether ``export`` wrote a file, by the producer that it names."""
     if not head.startswith(b"PK"):
         return PRODUCER.encode() in head[:100]  # ONNX: the second field of the model
     try:
@@ -47,34 +47,44 @@ def is_export(path: Path, head: bytes) -> bool:
 def checked_output(
     output: Path, recognise: Recognise, *, command: str, force: bool = False, data_dir: Path | None = None
 ) -> Path:
-    """Return the file that is to be written, with links followed; it is looked at before any work.
+    """Check before any work that a file may be written, and return its path with links resolved.
 
-    A file that is there is replaced if ``command`` has written it, if it is empty, or with ``force``. Files of a study, of a
-    model and of ``data_dir`` are never replaced, and no device, pipe or directory.
+    An existing file is replaced if ``command`` wrote it, if it is empty, or with ``force``. Files of a study, of a model and
+    of ``data_dir``, devices, pipes and directories are never replaced.
 
     Args:
-        output: as the user names it.
-        recognise: (path, first bytes) → whether the command has written this file.
-        command: that writes.
-        force: replace what the command has not written.
+        output: as the user named it.
+        recognise: (path, first bytes) → whether the command wrote this file.
+        command: name of the command.
+        force: replace also files that the command did not write.
         data_dir: folder of the user's bars.
 
     Raises:
-        ConfigError: nothing may be written there; the text says why.
+        ConfigError: the file may not be written.
     """
     name = printable(str(output))
     try:
         place = output.resolve()
         mode = place.stat().st_mode if os.path.lexists(place) else None
     except RuntimeError as error:  # links that lead to each other
-        raise ConfigError(f"--output {name} is a link to itself; name another file") from error
+        raise ConfigError(
+            f"--output {name} is a link to itself; name another file", field="--output", code="output-unwritable"
+        ) from error
     except OSError as error:
-        raise ConfigError(f"--output {name} can't be written: {error.strerror}; name another file") from error
+        raise ConfigError(
+            f"--output {name} can't be written: {error.strerror}; name another file",
+            field="--output",
+            code="output-unwritable",
+        ) from error
     system = any(
         path.is_relative_to(root) for path in (output.absolute(), place) for root in (Path("/dev"), Path("/proc"))
     )
     if not output.name or system or (mode is not None and not stat.S_ISREG(mode)):
-        raise ConfigError(f"--output {name} must name a file, no directory, device or pipe; name another one")
+        raise ConfigError(
+            f"--output {name} must name a file, no directory, device or pipe; name another one",
+            field="--output",
+            code="output-not-a-file",
+        )
     _refuse_bars(place, data_dir, name)
     _refuse_files_of_a_study(place, name)
     if mode is not None and not force:
@@ -86,9 +96,17 @@ def _refuse_bars(place: Path, data_dir: Path | None, name: str) -> None:
     if data_dir is None or not data_dir.is_dir():
         return
     if place.exists() and any(each.is_file() and each.samefile(place) for each in data_dir.iterdir()):
-        raise ConfigError(f"--output {name} is a file of --data-dir and is never replaced; name another file")
+        raise ConfigError(
+            f"--output {name} is a file of --data-dir and is never replaced; name another file",
+            field="--output",
+            code="output-is-data",
+        )
     if place.parent == data_dir.resolve() and place.suffix.lower() in (".csv", ".parquet"):
-        raise ConfigError(f"--output {name} would be read as a symbol of --data-dir; name a file in another folder")
+        raise ConfigError(
+            f"--output {name} would be read as a symbol of --data-dir; name a file in another folder",
+            field="--output",
+            code="output-is-data",
+        )
 
 
 def _refuse_files_of_a_study(place: Path, name: str) -> None:
@@ -98,7 +116,9 @@ def _refuse_files_of_a_study(place: Path, name: str) -> None:
     model = any((place.parent / file).exists() for file in ("model.json", ENSEMBLE_FILE))
     if own or (model and place.name in _MODEL_FILES):
         raise ConfigError(
-            f"--output {name} is a file of the study or the model itself and is never replaced; name another file"
+            f"--output {name} is a file of the study or the model itself and is never replaced; name another file",
+            field="--output",
+            code="output-is-study-file",
         )
 
 
@@ -111,9 +131,15 @@ def _refuse_others_files(place: Path, recognise: Recognise, name: str, command: 
         with place.open("rb") as file:
             head = file.read(_HEAD_BYTES)
     except OSError as error:
-        raise ConfigError(f"--output {name} can't be read: {error.strerror}; name another file") from error
+        raise ConfigError(
+            f"--output {name} can't be read: {error.strerror}; name another file",
+            field="--output",
+            code="output-unwritable",
+        ) from error
     if head and not recognise(place, head):
         raise ConfigError(
-            f"--output {name} is there and was not written by {command}, so it is not replaced; name another file, or replace it"
-            " with --force"
+            f"--output {name} exists and was not written by {command}, so it is not replaced; name another file, or replace it"
+            " with --force",
+            field="--output",
+            code="output-exists",
         )

@@ -1,4 +1,4 @@
-"""What lies in ``save_dir``: its names, the log, the lock, and what to say when nothing can be written there."""
+"""Names of the files and folders in ``save_dir``, and whether a run can use the directory."""
 
 import os
 import re
@@ -18,29 +18,29 @@ STUDY_FILE, CONFIG_FILE, DATA_FILE, RESULTS_FILE, TRIALS_FILE, LOG_FILE = (
     "run.log",
 )
 MLFLOW_FILE, MLFLOW_ARTIFACTS = "mlflow.db", "mlartifacts"
-"""MLflow's own, unless another store is named."""
+"""MLflow's files, unless the user names another store."""
 REPORT_FILE, FIGURES = "report.html", "figures"
 """The page, and its charts as pictures."""
 BACKUP_FILE = "study.backup.db"
-"""A whole copy of the study, at most ten minutes of trials old."""
+"""A copy of the study, at most ten minutes old."""
 VALIDATION = "validation"
-"""What each finished trial said of the validation windows."""
+"""Predictions of each finished trial on the validation windows."""
 CHECKPOINTS = "checkpoints"
-"""While there is something to go on with: states of trials."""
+"""States of unfinished trials."""
 FINAL = "final"
-"""In ``checkpoints/``: the trainings of confirmation and retraining, until the verdict is written."""
+"""In ``checkpoints/``: states of confirmation and retraining, until the verdict is written."""
 ENSEMBLE = "ensemble"
-"""The folder of the finalists' ensemble, beside those of the retrained models and made like them."""
+"""Folder of the finalists' ensemble."""
 ENSEMBLE_FILE = "ensemble.json"
-"""In it: its members, their weights and their folders."""
+"""In the ensemble's folder: its members, their weights and their folders."""
 MODEL_CARD = "README.md"
 """In the folder of each model."""
 ACTIVITY_FILE = ".activity.json"
-"""While a search is at work: what each of its processes trains."""
+"""During a search: what each process trains."""
 RUN_LOCK = ".run.lock"
-"""Held by the process that runs the study; the system frees it when that process ends, in whatever way."""
+"""Lock of the process that runs the study; the system frees it when that process ends."""
 LOCK_FILE, DATA_FOR_WORKERS = ".claim.lock", ".data.safetensors"
-"""While workers run: whose turn it is to claim a trial, and the windows that all of them map into memory."""
+"""While workers run: the lock for claiming a trial, and the windows that all workers map into memory."""
 STUDY_FILES = (
     STUDY_FILE,
     BACKUP_FILE,
@@ -52,24 +52,28 @@ STUDY_FILES = (
     REPORT_FILE,
     MLFLOW_FILE,
 )
-"""Files of a study that a user sees."""
+"""Visible files of a study."""
 STUDY_FOLDERS = (VALIDATION, CHECKPOINTS, FIGURES, MLFLOW_ARTIFACTS)
-"""Folders of a study, beside those of models."""
+"""Folders of a study without those of models."""
 
 
 def require_usable(save_dir: Path) -> None:
-    """Whether the directory is there or can be made, and what lies in it under our names is what it should be.
+    """Check that the directory exists or can be made, and that its files and folders have the right kind.
 
     Raises:
-        SaveDirError: it can't be used; the text says why.
+        SaveDirError: it can't be used.
     """
     there = next(place for place in (save_dir, *save_dir.parents) if place.exists())
     if not there.is_dir():
         made = "" if there == save_dir else f"can't be made: {there} "
-        raise SaveDirError(f"--save-dir {save_dir} {made}is no directory; name another")
+        raise SaveDirError(
+            f"--save-dir {save_dir} {made}is no directory; name another", field="save_dir", code="not-a-directory"
+        )
     if not os.access(there, os.W_OK | os.X_OK):
         raise SaveDirError(
-            f"--save-dir {save_dir} can't be written: {there} is read-only; make it writable, or name another"
+            f"--save-dir {save_dir} can't be written: {there} is read-only; make it writable, or name another",
+            field="save_dir",
+            code="not-writable",
         )
     folders = [*STUDY_FOLDERS, *(path.name for path in model_folders(save_dir))]
     for name, right, kind in (
@@ -79,17 +83,19 @@ def require_usable(save_dir: Path) -> None:
         place = save_dir / name
         if os.path.lexists(place) and not right(place):
             raise SaveDirError(
-                f"{place} is in the way: a run needs this name for a {kind}; move it, or name another --save-dir"
+                f"{place} is in the way: a run needs this name for a {kind}; move it, or name another --save-dir",
+                field="save_dir",
+                code="name-taken",
             )
 
 
 def model_folder(save_dir: Path, rank: int) -> Path:
-    """``retrained_model_1`` …"""
+    """Return the folder of a retrained model: ``retrained_model_1`` …"""
     return save_dir / f"retrained_model_{rank}"
 
 
 def ensemble_folder(save_dir: Path) -> Path:
-    """``ensemble``."""
+    """Return the folder of the ensemble."""
     return save_dir / ENSEMBLE
 
 
@@ -98,7 +104,7 @@ MODEL_FOLDERS = rf"retrained_model_\d+|{ENSEMBLE}"
 
 
 def model_folders(save_dir: Path, pattern: str = MODEL_FOLDERS) -> list[Path]:
-    """What is named like the folder of a model or ensemble, or by another pattern; nothing else is ever touched."""
+    """Return the folders of models and of the ensemble, or those of another pattern, sorted by name."""
     if not save_dir.is_dir():
         return []
     return sorted(path for path in save_dir.iterdir() if re.fullmatch(pattern, path.name))
@@ -114,9 +120,9 @@ def resume_in_python(save_dir: Path, description: Mapping[str, Any]) -> str:
 
     Args:
         save_dir: of the study.
-        description: of its ``data.json``: dates and groups that it was begun with have to be given again.
+        description: content of its ``data.json``; dates and groups of the first call have to be given again.
     """
     splits = list((description.get("splits") or {}).values())
     marks = [name for name, key in (("dates", "first"), ("groups", "groups")) if any(key in each for each in splits)]
-    given = "".join(f"{name}={name}, " for name in marks)
-    return f"CNNLSTMHyperparameterOptimizer(data_loaders, save_dir={str(save_dir)!r}, {given}resume=True)"
+    arguments = "".join(f"{name}={name}, " for name in marks)
+    return f"CNNLSTMHyperparameterOptimizer(data_loaders, save_dir={str(save_dir)!r}, {arguments}resume=True)"

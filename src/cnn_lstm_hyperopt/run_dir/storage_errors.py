@@ -1,4 +1,4 @@
-"""What is said when nothing can be written in ``save_dir``."""
+"""Errors of a run that can no longer write in ``save_dir``."""
 
 import contextlib
 import errno
@@ -28,13 +28,13 @@ _FAULTS = {
 """Problem, remedy and error code, by system error number."""
 
 
-_LITTLE = 2**16
-"""Bytes: with fewer left, a disk counts as full."""
+_MIN_FREE_BYTES = 2**16
+"""A disk with fewer free bytes counts as full."""
 
 
 def disk_is_full(folder: Path) -> bool:
-    """Whether nothing more of any size can be written there."""
-    return shutil.disk_usage(folder).free < _LITTLE
+    """Return whether the disk of a folder is full."""
+    return shutil.disk_usage(folder).free < _MIN_FREE_BYTES
 
 
 def cant_write(path: Path, save_dir: Path, problem: str, remedy: str, code: str) -> StorageFailedError:
@@ -57,9 +57,9 @@ def gone(path: Path) -> StorageFailedError:
 
 @contextlib.contextmanager
 def storage_faults(save_dir: Path) -> Iterator[None]:
-    """Translate errors of writing in ``save_dir`` into messages that say what the user can do.
+    """Translate errors of writing in ``save_dir`` into errors with a remedy.
 
-    Errors of the system that are about other places, such as the user's own files, stay what they are.
+    System errors about other places, such as the user's own files, stay unchanged.
 
     Raises:
         StorageFailedError: the disk is full or read-only, or the directory is gone.
@@ -67,10 +67,10 @@ def storage_faults(save_dir: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
-        told = _storage_failed(save_dir, error)
-        if told is None:
+        translated = _storage_failed(save_dir, error)
+        if translated is None:
             raise
-        raise told from error
+        raise translated from error
 
 
 def _storage_failed(save_dir: Path, error: OSError | SafetensorError) -> StorageFailedError | None:
@@ -86,6 +86,6 @@ def _storage_failed(save_dir: Path, error: OSError | SafetensorError) -> Storage
 
 
 def _os_error(error: SafetensorError) -> int | None:
-    """The number of the system's error, of which there is only a text."""
+    """Return the number of the system's error, which safetensors gives only in its text."""
     found = re.search(r"\(os error (\d+)\)", str(error))
     return None if found is None else int(found[1])
