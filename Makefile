@@ -46,7 +46,7 @@ torture: $(VENV)/ok  ## Real runs killed at random moments and resumed, mutated 
 
 docs: $(VENV)/docs  ## The documentation as a site, with generated reference pages: site/index.html
 	$(BIN)/python scripts/make_reference.py
-	$(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 clean:  ## Everything that the targets made
 	rm -rf $(VENV) $(DEMO_DIR) site build dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
