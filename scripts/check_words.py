@@ -37,7 +37,9 @@ def main() -> int:
         for number, line in enumerate(text.splitlines(), start=1):
             found += [(path, number, f"{m[0]!r}: {PRIVATE[p]}") for p in PRIVATE for m in p.finditer(line)]
         if path.suffix == ".py":
-            found += [(path, node.lineno, f"{name}(…) has no code=") for node, name in errors_without_code(ast.parse(text))]
+            found += [
+                (path, node.lineno, f"{name}(…) has no code=") for node, name in errors_without_code(ast.parse(text))
+            ]
     for path, number, text in found:
         print(f"{path.relative_to(ROOT)}:{number}: {text}")
     return 1 if found else 0
