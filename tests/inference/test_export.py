@@ -1,9 +1,7 @@
 """Exported models say what the saved ones say: every kind of network, in both formats, for any batch."""
 
-import builtins
 import itertools
-from collections.abc import Iterator
-from dataclasses import replace
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,27 +9,18 @@ import onnxruntime
 import pytest
 import torch
 
+from builders.models import own_inputs, untrained
 from cnn_lstm_hyperopt.data.scaling import Scaler
 from cnn_lstm_hyperopt.errors import ConfigError, RunError
-from cnn_lstm_hyperopt.inference import export as module
-from cnn_lstm_hyperopt.inference.export import TOLERANCE, export_model
-from cnn_lstm_hyperopt.inference.metadata import ModelDescription
+from cnn_lstm_hyperopt.inference.ensemble import Ensemble, Member
+from cnn_lstm_hyperopt.inference.export import DEFAULT_NAMES, TOLERANCE, export_model
 from cnn_lstm_hyperopt.inference.model import SavedModel
-from cnn_lstm_hyperopt.models.build import build_network
+from cnn_lstm_hyperopt.inference.predictor import Predictor
 from cnn_lstm_hyperopt.models.cnn_lstm.fusions import FUSIONS
-from cnn_lstm_hyperopt.training import ValueScale
 
 LOOKBACK = 6
 HEADS = {"cnn.attention": "cnn.attention_heads", "lstm.attention": "lstm.attention_heads"}
 BOTH = (False, True)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def params(fusion: str, *, cnn: bool, lstm: bool, bidirectional: bool, layers: int = 1) -> dict[str, object]:
@@ -58,24 +47,17 @@ def params(fusion: str, *, cnn: bool, lstm: bool, bidirectional: bool, layers: i
 
 def model_of(configuration: dict[str, object], **changed) -> SavedModel:
     """Untrained; its features have different sizes, so that scaling matters."""
-    description = ModelDescription(
-        params=configuration,
-        class_names=("calm", "volatile"),
-        value_name="ln range",
-        features=("a", "b", "c"),
-        scaler=Scaler((0.0, 5.0, -300.0), (0.01, 2.0, 100.0)),
-        value_scale=ValueScale(-4.0, 0.5),
-        target="volatility",
-        lookback=LOOKBACK,
-        horizon=1,
-        max_gap_days=10.0,
-    )
-    description = replace(description, **changed)
-    network = build_network(description.network_config(), seed=3, device=torch.device("cpu"))
-    return SavedModel(network.eval(), description)
+    scaled = {
+        "class_names": ("calm", "volatile"),
+        "value_name": "ln range",
+        "features": ("a", "b", "c"),
+        "scaler": Scaler((0.0, 5.0, -300.0), (0.01, 2.0, 100.0)),
+        "target": "volatility",
+    }
+    return untrained(own_inputs(params=configuration, **{**scaled, **changed}))
 
 
-def windows(model: SavedModel, count: int) -> torch.Tensor:
+def windows(model: Predictor, count: int) -> torch.Tensor:
     scaler = model.description.scaler
     draws = np.random.default_rng(count).normal(size=(count, LOOKBACK, len(model.description.features)))
     if scaler is not None:
@@ -83,12 +65,7 @@ def windows(model: SavedModel, count: int) -> torch.Tensor:
     return torch.from_numpy(draws.astype(np.float32))
 
 
-def says(model: SavedModel, inputs: torch.Tensor) -> dict[str, np.ndarray]:
-    table = model.predict(inputs)
-    return {"probabilities": table.filter(like="probability_").to_numpy(), "value": table["value"].to_numpy()}
-
-
-def require_same(model: SavedModel, path: Path, format: str) -> None:
+def require_same(model: Predictor, path: Path, format: str) -> None:
     """Of one window and of many; read by what a user reads it with."""
     for count in (1, 9):
         inputs = windows(model, count)
@@ -117,19 +94,22 @@ GRID = [
 ]
 
 
-def test_a_plain_network_is_exported_for_torch(tmp_path):
-    model = model_of(params("gated", cnn=False, lstm=True, bidirectional=False))
-    difference = export_model(model, tmp_path / "model.pt2", "torch")
-    assert 0 <= difference < TOLERANCE
-    require_same(model, tmp_path / "model.pt2", "torch")
-    assert [path.name for path in tmp_path.iterdir()] == ["model.pt2"]
+@pytest.mark.parametrize(("format", "members"), [("onnx", 1), ("torch", 2)])
+def test_a_plain_network_and_an_ensemble_are_exported(format, members, tmp_path):
+    models = [model_of(params("gated", cnn=False, lstm=lstm, bidirectional=False)) for lstm in (True, False)[:members]]
+    weights = (0.75, 0.25)
+    ensemble = Ensemble(tuple(Member(*pair, 1, 1, 1) for pair in zip(models, weights, strict=False)))
+    model = ensemble if members == 2 else models[0]
+    assert 0 <= export_model(model, tmp_path / "model", format) < TOLERANCE
+    require_same(model, tmp_path / "model", format)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("configuration", GRID)
 def test_every_network_is_exported_in_both_formats(configuration, tmp_path):
     model = model_of(configuration)
-    for format, name in module.DEFAULT_NAMES.items():
+    for format, name in DEFAULT_NAMES.items():
         assert export_model(model, tmp_path / name, format) < TOLERANCE
         require_same(model, tmp_path / name, format)
 
@@ -150,29 +130,27 @@ def test_deep_networks_without_regression_and_scaler_are_exported_too(format, tm
     require_same(model, tmp_path / "model", format)
 
 
-def test_what_says_something_else_is_an_error_and_leaves_no_file(tmp_path, monkeypatch):
-    """Of several windows alone: a graph that knows but the number of windows with which it was traced, say."""
-    monkeypatch.setattr(module, "_write_torch", lambda graph, windows: b"written")
-    monkeypatch.setattr(
-        module,
-        "_run_torch",
-        lambda written, windows: {**says(model, windows), **({"value": np.nan} if len(windows) > 1 else {})},
-    )
+class Disagreeing(SavedModel):
+    """Predicts NaN for several windows, unlike its network."""
+
+    def predict(self, data):
+        table = super().predict(data)
+        return table if len(table) == 1 else table.assign(value=np.nan)
+
+
+def test_a_file_that_predicts_something_else_is_an_error_and_is_deleted(tmp_path):
     model = model_of(params("gated", cnn=False, lstm=False, bidirectional=False))
-    with pytest.raises(
-        RunError, match=r"differs from the model by nan, of which 0.0001 is the most; nothing was written"
-    ):
-        export_model(model, tmp_path / "model.pt2", "torch")
+    with pytest.raises(RunError) as caught:
+        export_model(Disagreeing(model.network, model.description), tmp_path / "model.pt2", "torch")
+    assert caught.value.code == "export-differs"
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_missing_extra_is_one_line_with_its_command(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "find_spec", lambda name: None if name == "onnxscript" else builtins)
+def test_a_missing_extra_is_an_error_with_its_command(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
     model = model_of(params("gated", cnn=False, lstm=False, bidirectional=False))
-    said = (
-        r"onnxscript, which is not installed; pip install 'cnn-lstm-hyperopt\[onnx\]'"
-        r" \(in its repository: pip install -e '\.\[onnx\]'\)$"
-    )
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError) as caught:
         export_model(model, tmp_path / "model.onnx", "onnx")
+    assert (caught.value.field, caught.value.code) == ("--format", "missing-extra")
+    assert "pip install 'cnn-lstm-hyperopt[onnx]'" in str(caught.value)
     assert list(tmp_path.iterdir()) == []

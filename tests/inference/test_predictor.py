@@ -1,162 +1,193 @@
-"""Predictions of whatever there is: bars of one symbol, of several in a frame or a dict, or windows; decided by type."""
+"""Predictions of bars of one symbol or of several, of windows, and of inputs that can't be used."""
 
 import json
 from dataclasses import replace
-from datetime import date
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from builders.finalists import params
-from cnn_lstm_hyperopt.data.frequency import duration, step_seconds
+from builders.models import own_inputs, untrained
 from cnn_lstm_hyperopt.data.sources.embedded import EmbeddedSource
 from cnn_lstm_hyperopt.data.window_table import frame_windows
 from cnn_lstm_hyperopt.errors import DataError
 from cnn_lstm_hyperopt.inference.metadata import ModelDescription
-from cnn_lstm_hyperopt.inference.model import SavedModel
-from cnn_lstm_hyperopt.models.build import build_network
-from cnn_lstm_hyperopt.training import ValueScale
 
-LOOKBACK, DAY = 10, 86_400.0
-
-
-def model_of(description: ModelDescription) -> SavedModel:
-    """Untrained: what is asked here is how inputs are read."""
-    network = build_network(description.network_config(), seed=3, device=torch.device("cpu"))
-    return SavedModel(network.eval(), description)
+LOOKBACK, WARM_UP, DAY = 20, 33, 86_400.0
 
 
 @pytest.fixture(scope="module")
-def model(apple) -> SavedModel:
-    return model_of(ModelDescription.of(apple(lookback=LOOKBACK), params(), max_gap_days=10.0))
+def symbols(bars):
+    (other,), _ = EmbeddedSource().load(("IBM",), bars.index[0].date(), bars.index[299].date())
+    return {"AAPL": bars.iloc[:300], "IBM": other.frame}
 
 
 @pytest.fixture(scope="module")
-def bars() -> dict[str, pd.DataFrame]:
-    loaded, _ = EmbeddedSource().load(("AAPL", "IBM"), date(2007, 1, 1), date(2007, 6, 30))
-    return {each.symbol: each.frame for each in loaded}
-
-
-@pytest.fixture(scope="module")
-def stacked(bars) -> pd.DataFrame:
-    """All symbols in one frame, row by row as the days go."""
-    parts = [frame.reset_index().assign(Symbol=symbol) for symbol, frame in bars.items()]
+def stacked(symbols):
+    """All symbols in one frame, in the order of the days."""
+    parts = [frame.reset_index().assign(Symbol=symbol) for symbol, frame in symbols.items()]
     return pd.concat(parts).sort_values(["date", "Symbol"], ignore_index=True)
 
 
-@pytest.fixture(scope="module")
-def windows(model, bars) -> np.ndarray:
-    """``(windows, lookback, features)`` in the features' own units."""
-    features, ends, _ = frame_windows(bars["AAPL"], LOOKBACK, 10.0)
-    return np.stack([features[end - LOOKBACK + 1 : end + 1] for end in ends])
+def error_of(call):
+    with pytest.raises(DataError) as caught:
+        call()
+    assert str(caught.value).isprintable()
+    return caught.value.field, caught.value.code
 
 
-def test_a_frame_of_one_symbol_is_predicted_as_its_bars_are(model, bars):
-    pd.testing.assert_frame_equal(model.predict(bars["AAPL"]), model.predict_bars(bars["AAPL"]))
+# ---------------------------------------------------------------------- bars
 
 
-def test_several_symbols_are_told_apart_by_a_column_or_by_a_dict(model, bars, stacked):
-    found = model.predict(bars)
-    names = ["symbol", "date", "class", "class_name", "probability_0", "probability_1", "value", "range_percent"]
-    assert found.columns.tolist() == names
-    for symbol, frame in bars.items():
+def test_bars_are_predicted_as_their_windows_are(model, dataset, bars):
+    frame = model.predict_bars(bars, "AAPL").set_index("date")
+    for windows in (dataset.train, dataset.validation, dataset.test.open()):
+        predictions = model.predict_windows(windows)
+        same = frame.loc[windows.dates]
+        assert len(same) == len(windows)
+        np.testing.assert_allclose(same[["probability_0", "probability_1"]], predictions.probabilities, atol=1e-5)
+        np.testing.assert_allclose(same["value"], predictions.values, rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(same["class"], predictions.classes)
+
+
+def test_the_last_bar_is_predicted_though_its_label_is_not_known_yet(model, bars):
+    frame = model.predict_bars(bars)
+    assert frame["date"].iloc[-1] == bars.index[-1]
+    classes = ["class", "class_name", "probability_0", "probability_1"]
+    assert frame.columns.tolist() == ["date", *classes, "value", "range_percent"]
+    assert len(frame) == len(bars) - WARM_UP - LOOKBACK + 1
+    assert (frame["class_name"] == np.where(frame["class"] == 1, "volatile", "calm")).all()
+    assert frame.attrs == {"class_names": ["calm", "volatile"], "value_name": "ln(ln(high / low)) of bar t+1"}
+
+
+def test_a_volatility_is_also_given_as_the_range_in_per_cent(model, dataset, bars):
+    """How far the highest high lies above the lowest low."""
+    predicted = model.predict_bars(bars)
+    expected = 100 * (np.exp(np.exp(predicted["value"].to_numpy(np.float64))) - 1)
+    np.testing.assert_allclose(predicted["range_percent"], expected, rtol=1e-6)
+    actual = model.description.own_unit.convert(dataset.train.values.numpy().astype(np.float64))
+    following = bars.shift(-1).loc[dataset.train.dates]  # what was to be predicted
+    np.testing.assert_allclose(actual, 100 * (following["high"] / following["low"] - 1), rtol=1e-4)
+
+
+def test_a_return_is_also_given_in_per_cent_and_a_users_own_value_is_not(model):
+    assert own_inputs(target="volatility", value_name="y_reg").own_unit is None
+    unit = replace(model.description, target="direction").own_unit
+    assert unit.column == "change_percent"
+    np.testing.assert_allclose(unit.convert(np.log([1.02, 0.95])), [2, -5])
+
+
+def test_only_the_last_windows_are_computed_when_only_they_are_wanted(model, bars):
+    computed = []
+    everything = model.predict_frame(bars, "AAPL")
+    with model.network.register_forward_hook(lambda module, args, output: computed.append(len(args[0]))):
+        last = model.predict_frame(bars, "AAPL", last=3)
+    assert sum(computed) == 3
+    pd.testing.assert_frame_equal(last, everything.tail(3).reset_index(drop=True), rtol=1e-5)
+
+
+def test_a_prediction_looks_back_only(model, bars):
+    all_of_them = model.predict_bars(bars).set_index("date")
+    until = model.predict_bars(bars.iloc[:300]).set_index("date")
+    columns = ["probability_0", "probability_1", "value"]
+    np.testing.assert_allclose(all_of_them.loc[until.index, columns], until[columns], rtol=1e-4, atol=1e-6)
+
+
+def test_bars_may_come_in_any_order_and_case(model, bars):
+    mixed = bars.iloc[:150].reset_index().sample(frac=1, random_state=0).rename(columns=str.upper)
+    pd.testing.assert_frame_equal(model.predict_bars(mixed), model.predict_bars(bars.iloc[:150]))
+
+
+def test_no_window_crosses_a_hole(model, bars):
+    frame = model.predict_bars(pd.concat([bars.iloc[:100], bars.iloc[140:260]]))
+    whole = model.predict_bars(bars.iloc[140:260])
+    assert len(frame) == (100 - WARM_UP - LOOKBACK + 1) + len(whole)
+    np.testing.assert_allclose(frame["value"].tail(len(whole)), whole["value"], rtol=1e-4, atol=1e-6)
+
+
+# ---------------------------------------------------------------------- symbols and windows
+
+
+def test_several_symbols_are_predicted_from_a_column_or_a_dict(model, symbols, stacked):
+    found = model.predict(symbols)
+    for symbol, frame in symbols.items():
         own = found[found["symbol"] == symbol].drop(columns="symbol").reset_index(drop=True)
         pd.testing.assert_frame_equal(own, model.predict_bars(frame))
+        pd.testing.assert_frame_equal(own, model.predict(frame))
     pd.testing.assert_frame_equal(model.predict(stacked), found)
-    assert found.attrs == model.predict(bars["IBM"]).attrs
+    pd.testing.assert_frame_equal(model.predict(stacked.set_index(["Symbol", "date"])), found)
+    assert found.attrs == model.predict(symbols["IBM"]).attrs
 
 
-def test_windows_are_predicted_as_the_bars_that_they_are_of(model, bars, windows):
-    expected = model.predict(bars["AAPL"]).drop(columns="date")
+def test_windows_are_predicted_as_the_bars_that_they_are_of(model, symbols):
+    features, ends, _ = frame_windows(symbols["AAPL"], LOOKBACK, 10.0)
+    windows = np.stack([features[end - LOOKBACK + 1 : end + 1] for end in ends])  # in the features' own units
+    expected = model.predict(symbols["AAPL"]).drop(columns="date")
     for data in (windows, torch.from_numpy(windows)):
         pd.testing.assert_frame_equal(model.predict(data), expected)
+    halves = torch.from_numpy(windows).bfloat16()
+    pd.testing.assert_frame_equal(model.predict(halves), model.predict(halves.float().numpy()))
 
 
-def test_windows_of_a_model_of_own_inputs_come_scaled(model):
-    plain = ModelDescription(
-        params=params(),
-        class_names=("down", "up"),
-        value_name=None,
-        features=("a", "b"),
-        scaler=None,
-        value_scale=ValueScale(0.0, 1.0),
-        target="y_class",
-        lookback=6,
-        horizon=1,
-        max_gap_days=10.0,
-    )
-    own = model_of(plain)
+def test_windows_of_a_model_of_own_inputs_come_scaled(bars):
+    own = untrained(own_inputs())
     inputs = torch.randn(4, 6, 2, generator=torch.Generator().manual_seed(1))
     found = own.predict(inputs)
     assert found.columns.tolist() == ["class", "class_name", "probability_0", "probability_1"]
     with torch.no_grad():
         expected = torch.softmax(own.network(inputs).logits, dim=-1)
     np.testing.assert_allclose(found[["probability_0", "probability_1"]], expected, atol=1e-6)
-    with pytest.raises(DataError, match="reads inputs of its own"):
-        own.predict(pd.DataFrame({"close": [1.0]}))
+    assert error_of(lambda: own.predict(bars)) == ("bars", "model-reads-no-bars")
+
+
+# ---------------------------------------------------------------------- what can't be predicted
 
 
 @pytest.mark.parametrize(
-    ("data", "message"),
+    ("data", "field", "code"),
     [
-        (None, "predict needs a pandas DataFrame .*, but got NoneType"),
-        ("bars.csv", "but got str; read a file with pandas.read_csv"),
-        ([[1.0]], "but got list"),
-        ({}, "the bars of one symbol at least"),
-        ({"AAPL": 3}, "AAPL: bars must be a pandas DataFrame .*, but are int"),
-        (np.zeros((5, 11)), r"the shape \(windows, 10, 11\).*but have the shape \(5, 11\)"),
-        (np.zeros((5, 9, 11)), r"have the shape \(5, 9, 11\)"),
-        (np.zeros((0, 10, 11)), r"have the shape \(0, 10, 11\)"),
-        (np.full((2, 10, 11), "x"), "must hold numbers, but hold <U1"),
-        (np.full((2, 10, 11), np.nan), "close_return of window 0 is nan"),
-        (np.full((2, 10, 11), np.inf), "close_return of window 0 is inf"),
+        *((nonsense, "data", "not-bars") for nonsense in (None, "bars.csv", [[1.0]], 3)),
+        ({}, "data", "no-symbols"),
+        ({"AAPL": 3}, "bars", "not-bars"),
+        *((np.zeros(shape), "data", "windows-shape") for shape in ((5, 11), (5, 9, 11), (0, 20, 11))),
+        (np.full((2, 20, 11), "x"), "data", "windows-not-numbers"),
+        (np.full((2, 20, 11), np.nan), "data", "windows-not-finite"),
+        (np.full((2, 20, 11), np.inf), "data", "windows-not-finite"),
     ],
 )
-def test_what_can_not_be_predicted_is_one_clear_line(model, data, message):
-    with pytest.raises(DataError, match=message) as raised:
-        model.predict(data)
-    assert "\n" not in str(raised.value)
+def test_what_is_neither_bars_nor_windows_is_refused(model, data, field, code):
+    assert error_of(lambda: model.predict(data)) == (field, code)
 
 
-def test_a_row_without_a_symbol_is_refused(model, stacked):
-    with pytest.raises(DataError, match="row 2 has none"):
-        model.predict(stacked.assign(Symbol=stacked["Symbol"].where(stacked.index != 2)))
-    with pytest.raises(DataError, match="2 columns symbol"):
-        model.predict(stacked.assign(symbol="x"))
+def test_invalid_bars_are_refused(model, symbols, stacked, bars):
+    short = {"AAPL": symbols["AAPL"], "SHORT": symbols["IBM"].iloc[:40]}
+    nameless = stacked.assign(Symbol=stacked["Symbol"].where(stacked.index != 2))
+    assert error_of(lambda: model.predict(short)) == ("SHORT", "too-few-bars")
+    assert error_of(lambda: model.predict(nameless)) == ("symbol", "symbol-missing")
+    assert error_of(lambda: model.predict(stacked.assign(symbol="x"))) == ("symbol", "ambiguous-columns")
+    assert error_of(lambda: model.predict_bars(bars.iloc[:200].assign(volume=-1.0), "X\x1b"))[1] == "negative-volume"
 
 
-def test_a_symbol_with_too_few_bars_is_named(model, bars):
-    with pytest.raises(DataError, match="SHORT: 40 bars hold no whole window of 10 bars"):
-        model.predict({"AAPL": bars["AAPL"], "SHORT": bars["IBM"].iloc[:40]})
+@pytest.mark.wording
+def test_the_message_of_too_few_bars(model, bars):
+    with pytest.raises(DataError) as caught:
+        model.predict_bars(bars.iloc[:40], "X")
+    assert str(caught.value) == (
+        "X: 40 bars hold no whole window of 20 bars; give more bars: 53 at least, without a hole"
+    )
 
 
-def test_bars_of_another_frequency_are_refused(model, bars):
+def test_bars_of_another_frequency_are_refused(model, symbols):
     assert model.description.bar_seconds == DAY
-    weekly = bars["AAPL"].set_axis(pd.date_range("2001-01-05", periods=len(bars["AAPL"]), freq="7D", name="date"))
-    with pytest.raises(DataError, match="bars are 7 days apart, but this model was trained on bars 1 day apart"):
-        model.predict({"AAPL": weekly})
-    unknowing = replace(model, description=replace(model.description, bar_seconds=None))
-    assert len(unknowing.predict(weekly)) == len(model.predict(bars["AAPL"]))
+    weekly = symbols["AAPL"].set_axis(pd.date_range("2001-01-05", periods=300, freq="7D", name="date"))
+    assert error_of(lambda: model.predict({"AAPL": weekly})) == ("AAPL", "other-frequency")
+    older = replace(model, description=replace(model.description, bar_seconds=None))
+    assert len(older.predict(weekly)) == len(model.predict(symbols["AAPL"]))
 
 
-def test_a_description_keeps_the_distance_of_bars_and_those_of_before_do_without(model):
+def test_a_description_keeps_the_step_of_bars_and_older_ones_have_none(model):
     stored = json.loads(json.dumps(model.description.as_dict()))
     assert ModelDescription.from_dict(stored) == model.description
     del stored["bar_seconds"]
     assert ModelDescription.from_dict(stored).bar_seconds is None
-    with pytest.raises(ValueError, match="bar_seconds must be greater than 0"):
-        ModelDescription.from_dict({**stored, "bar_seconds": 0.0})
-
-
-def test_distances_are_told_in_words():
-    assert [duration(each) for each in (DAY, 7 * DAY, 300.0, 60.0, 3_600.0, 1.5)] == [
-        "1 day",
-        "7 days",
-        "5 minutes",
-        "1 minute",
-        "1 hour",
-        "1.5 seconds",
-    ]
-    assert step_seconds(np.array([5], dtype=np.int64)) is None

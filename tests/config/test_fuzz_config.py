@@ -1,8 +1,6 @@
 """Any tree and any text: settings, which survive being written and read, or one error that names a field or a line."""
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -12,22 +10,12 @@ from hypothesis import strategies as st
 
 from cnn_lstm_hyperopt.config import PARAMETERS, Settings, dump_settings, load_settings
 from cnn_lstm_hyperopt.errors import ConfigError
+from torture.fuzz_config import fuzz
 
 SECTIONS = {
     section: list(getattr(field.annotation, "model_fields", ())) for section, field in Settings.model_fields.items()
 }
 QUICK = settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-
-
-def fuzzer() -> ModuleType:
-    """tests/torture/fuzz_config.py, which is no package's."""
-    path = Path(__file__).parent / "torture" / "fuzz_config.py"
-    spec = importlib.util.spec_from_file_location("fuzz_config", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 numbers = st.one_of(
@@ -111,8 +99,8 @@ def test_any_tree_is_settings_or_a_fault_with_its_place(
 
 
 def test_a_few_mutated_files_are_settings_or_refused_as_they_should_be(tmp_path: Path) -> None:
-    """tests/torture/fuzz_config.py runs thousands of them."""
-    counts = fuzzer().fuzz(60, 1, tmp_path)
+    """``make torture`` runs thousands of them."""
+    counts = fuzz(60, 1, tmp_path)
     assert counts["files"] == 60
     assert counts["refused"] > 20
     assert counts["settings"] > 2
@@ -121,4 +109,4 @@ def test_a_few_mutated_files_are_settings_or_refused_as_they_should_be(tmp_path:
 
 @pytest.mark.slow
 def test_a_thousand_mutated_files(tmp_path: Path) -> None:
-    assert fuzzer().fuzz(1_000, 2, tmp_path)["files"] == 1_000
+    assert fuzz(1_000, 2, tmp_path)["files"] == 1_000
