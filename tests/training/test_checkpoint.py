@@ -66,6 +66,7 @@ def test_each_epochs_end_has_its_decision_and_its_checkpoint(probe, action):
     decision = Decision(action, "enough")
     ended = Training().run(lambda report: decision if report.epoch >= 3 else CONTINUE)
     assert ended.decisions == [CONTINUE, CONTINUE, decision]
+    assert Training().run(lambda report: decision).saved == []  # within the first epoch
     assert ended.saved == [(1, False, CONTINUE), (2, False, CONTINUE), (3, False, decision)]
     for start in (None, read_checkpoint(probe)):
         assert Training().run(start=start).saved == [(n, n == EPOCHS, CONTINUE) for n in range(1, EPOCHS + 1)]

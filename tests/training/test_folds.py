@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from builders.trainings import AUGMENTATION, PRUNE, SCALE, Training, stop_after
+from builders.trainings import AUGMENTATION, PRUNE, SCALE, Training
 from cnn_lstm_hyperopt.progress import CONTINUE
 from cnn_lstm_hyperopt.training import NonFiniteLossError, evaluate, trainer
 
@@ -98,23 +98,17 @@ def test_reports_have_the_metric_and_the_best_epoch_follows_the_loss(metric):
 # ---------------------------------------------------------------------- reports and decisions
 
 
-def test_a_decision_after_an_epoch_ends_all_folds():
+@pytest.mark.parametrize(("after", "steps"), [(2, [10, 14, 22]), (1.4, [10, 12, 11])])
+def test_a_decision_ends_all_folds_at_once(monkeypatch, after, steps):
+    monkeypatch.setattr(trainer, "LOOK_SECONDS", -1.0)  # a report after each step
     together = Training(SIZES, max_epochs=9)
     passes = passes_of(together.networks)
-    outcome = together.run(stop_after(2)).outcome
-    assert (outcome.epochs, outcome.decision) == (2, PRUNE)
-    assert [sum(each) for each in passes] == [2 * 5, 2 * 7, 2 * 11]
-    assert [len(each) - sum(each) for each in passes] == [2, 2, 2]  # one batch of validation an epoch
-
-
-def test_a_decision_within_an_epoch_leaves_the_later_folds_alone(monkeypatch):
-    monkeypatch.setattr(trainer, "LOOK_SECONDS", -1.0)  # a report after each step
-    together = Training((40, 40, 40), max_epochs=4)
-    passes = passes_of(together.networks)
-    outcome = together.run(lambda report: PRUNE if report.epoch > 1.5 else CONTINUE).outcome
-    assert [sum(each) for each in passes] == [10, 8, 5]
-    assert outcome.epochs == pytest.approx(1 + 8 / 15)
-    assert (outcome.best_epoch, outcome.best.loss) == (1, together.evaluated()[0].loss)
+    outcome = together.run(lambda report: PRUNE if report.epoch >= after else CONTINUE).outcome
+    assert [sum(each) for each in passes] == steps
+    assert outcome.epochs == pytest.approx(sum(steps) / 23)
+    assert outcome.decision == PRUNE
+    assert [len(each) - sum(each) for each in passes] == [int(after)] * 3  # a batch of validation an epoch
+    assert outcome.best.loss == min(report.loss for report in together.evaluated())
 
 
 def test_progress_counts_the_steps_of_all_folds(monkeypatch):

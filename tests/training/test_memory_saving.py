@@ -173,12 +173,6 @@ def test_an_evaluation_batch_is_no_larger_than_a_part(training, micro_batches, l
     assert outcome.best.loss == pytest.approx(plain.best.loss, rel=1e-4)
 
 
-def test_a_training_learns_with_both(training):
-    net, options = structured("attention", 2, 2, True, dropout=0.1), {"learning_rate": 0.03, "batch_size": 32}
-    _, outcome, _ = training(windows(192), windows(64, 1), net=net, max_epochs=4, **options, **BOTH)
-    assert outcome.best.accuracy > 0.7
-
-
 def test_a_training_that_ran_out_of_memory_resumes_with_less(tmp_path):
     """From its checkpoint; without dropout, the result is the same up to rounding."""
     path, options = tmp_path / "checkpoint.pt", {"max_epochs": 4, "learning_rate": 0.01}

@@ -1,13 +1,19 @@
-"""Whole sequences of learning rates against their formulas."""
+"""Schedules of learning rate and dropout, and patience, against closed forms."""
 
 import itertools
 import math
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
+from builders.trainings import network, structured, windows
 from cnn_lstm_hyperopt.config.search_space import PARAMETERS
+from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision
+from cnn_lstm_hyperopt.training.dropout_schedules import DROPOUT_SCHEDULES, DropoutSchedule
+from cnn_lstm_hyperopt.training.patience import Patience
 from cnn_lstm_hyperopt.training.schedules import SCHEDULES
 
 RATE = 0.2
@@ -25,7 +31,7 @@ def rates(name, max_epochs, losses=None):
     return seen
 
 
-CLOSED = {
+RATE_FACTORS = {
     "cosine": lambda t, last: 0.01 + 0.99 * (1 + math.cos(math.pi * t / last)) / 2,
     "exponential": lambda t, last: 0.01 ** (t / last),
     "step": lambda t, last: 0.1 ** (t // math.ceil(last / 3)),
@@ -33,9 +39,9 @@ CLOSED = {
 
 
 @pytest.mark.parametrize("max_epochs", [1, 2, 3, 6, 20, 198, 200])
-@pytest.mark.parametrize("name", CLOSED)
+@pytest.mark.parametrize("name", RATE_FACTORS)
 def test_rates_equal_the_closed_form(name, max_epochs):
-    expected = [RATE * CLOSED[name](t, max_epochs) for t in range(max_epochs + 1)]
+    expected = [RATE * RATE_FACTORS[name](t, max_epochs) for t in range(max_epochs + 1)]
     assert rates(name, max_epochs) == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
@@ -62,3 +68,106 @@ def test_no_schedule_ever_raises_the_rate_or_reaches_zero(name):
         assert seen[0] == RATE
         assert all(later <= earlier for earlier, later in itertools.pairwise(seen))
         assert min(seen) > 0
+
+
+DROPOUT_FACTORS = {
+    "constant": lambda progress: 1.0,
+    "linear": lambda progress: progress,
+    "cosine": lambda progress: (1 - math.cos(math.pi * progress)) / 2,
+}
+
+
+@pytest.fixture
+def net():
+    """All kinds of layers that drop out: two LSTM layers, attention in both branches, attention fusion; three dropout_rates."""
+    made = structured("attention", 2, 2, True, dropout=0.4)
+    made.cnn.dropout.p, made.lstm.dropout.p = 0.1, 0.2
+    return made
+
+
+def dropout_rates(net):
+    return {name: layer.p for name, layer in net.named_modules() if isinstance(layer, nn.Dropout)}
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 9])
+@pytest.mark.parametrize("name", sorted(DROPOUT_SCHEDULES))
+def test_all_rates_of_each_epoch_equal_the_closed_form(net, name, epochs):
+    """From 0 to the configured dropout_rates, which a single epoch has and which are exact in the end."""
+    assert tuple(DROPOUT_SCHEDULES) == PARAMETERS["regularization.dropout_schedule"].options
+    configured = dropout_rates(net)
+    assert set(configured.values()) == {0.1, 0.2, 0.4}
+    schedule = DropoutSchedule(net, name, epochs)
+    for epoch in range(1, epochs + 1):
+        schedule.start_epoch(epoch)
+        factor = DROPOUT_FACTORS[name]((epoch - 1) / (epochs - 1) if epochs > 1 else 1.0)
+        assert dropout_rates(net) == pytest.approx({layer: factor * rate for layer, rate in configured.items()})
+    schedule.start_epoch(1)
+    schedule.restore()
+    assert dropout_rates(net) == configured
+
+
+def test_it_acts_on_every_layer_that_drops_out_and_not_on_evaluation(net):
+    """In training with all dropout_rates 0 the network predicts the same twice; with its own dropout_rates it does not."""
+    x, schedule = torch.randn(4, 6, 3), DropoutSchedule(net, "linear", 3)
+    expected = net.eval()(x).logits
+    schedule.start_epoch(1)
+    assert torch.equal(net(x).logits, expected)
+    net.train()
+    assert torch.equal(net(x).logits, net(x).logits)
+    torch.testing.assert_close(net(x).logits, expected)
+    schedule.start_epoch(3)
+    assert not torch.equal(net(x).logits, net(x).logits)
+    assert torch.equal(net.eval()(x).logits, expected)
+
+
+@pytest.mark.parametrize(
+    ("ends", "steps"),
+    [(lambda report: False, 24), (lambda report: report.loss is None, 4), (lambda report: report.epoch == 2, 12)],
+    ids=["all epochs", "within an epoch", "after an epoch"],
+)
+def test_a_training_changes_the_rates_by_epoch_and_restores_the_configured_ones(training, ends, steps):
+    net, seen, stop = network(dropout=0.3), [], Decision(Action.STOP)
+    net.register_forward_hook(lambda module, args, output: seen.append(net.dropout.p) if module.training else None)
+    options = {"dropout_schedule": "linear", "max_epochs": 4}
+    training(windows(48), windows(16), net=net, on_report=lambda r: stop if ends(r) else CONTINUE, **options)
+    assert seen == pytest.approx([0.3 * (step // 6) / 3 for step in range(steps)])
+    assert set(dropout_rates(net).values()) == {0.3}
+
+
+def ended_after(losses, minimum, factor):
+    """The epoch after which training ends; None: never."""
+    patience = Patience(minimum=minimum, factor=factor)
+    assert (patience.best_epoch, patience.best_loss, patience.exhausted(0)) == (0, math.inf, False)
+    for epoch, loss in enumerate(losses, start=1):
+        assert patience.improved(epoch, loss) is (loss < min(losses[: epoch - 1], default=math.inf))
+        if patience.exhausted(epoch):
+            return epoch
+    return None
+
+
+@pytest.mark.parametrize(
+    ("best_epoch", "minimum", "factor", "expected"),
+    [
+        (1, 4, 0.5, 5),  # the minimum counts
+        (8, 4, 0.5, 12),  # both say 4
+        (9, 4, 0.5, 14),  # ⌈4.5⌉ = 5
+        (40, 4, 0.5, 60),  # late progress earns more time
+        (40, 4, 0.0, 44),  # a factor of 0: classic patience
+        (10, 1, 1.0, 20),
+        (3, 1, 0.1, 4),
+    ],
+)
+def test_patience_grows_with_the_best_epoch(best_epoch, minimum, factor, expected):
+    losses = [1 / epoch for epoch in range(1, best_epoch + 1)] + [9.0] * 100
+    assert ended_after(losses, minimum, factor) == expected
+
+
+@given(losses=st.lists(st.floats(0, 10), min_size=1, max_size=40), minimum=st.integers(1, 9), factor=st.floats(0, 2))
+def test_it_equals_a_second_way_of_counting(losses, minimum, factor):
+    expected = None
+    for epoch in range(1, len(losses) + 1):
+        best = losses.index(min(losses[:epoch])) + 1
+        if epoch >= best + minimum and epoch >= best + factor * best:
+            expected = epoch
+            break
+    assert ended_after(losses, minimum, factor) == expected

@@ -21,14 +21,13 @@ from cnn_lstm_hyperopt.data.windows import Fold, without_other_rows
 from cnn_lstm_hyperopt.errors import CheckpointError, MemoryLimitError
 from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision
-from cnn_lstm_hyperopt.training import ValueScale, delete_checkpoint, evaluate, last_good, read_checkpoint
+from cnn_lstm_hyperopt.training import ValueScale, evaluate, read_checkpoint
 from cnn_lstm_hyperopt.training.cost_model import memory_mb
 from cnn_lstm_hyperopt.training.machine_benchmark import calibration_for
 from cnn_lstm_hyperopt.training.trainer import FIRST_LOOK
 from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
 
-PARAMS = params()
-assert PARAMS["training.batch_size"] == 16
+PARAMS, TESTS = params(), Path(__file__).parents[1]
 
 
 def runner_of(data, *, seed=0, max_epochs=2, **options):
@@ -280,46 +279,21 @@ def test_it_is_the_same_in_another_process(data, probe, tmp_path):
     script = f"""
 import torch
 from pathlib import Path
+from builders.trainings import CPU, go_on
 from cnn_lstm_hyperopt.training.machine_benchmark import calibration_for
 from cnn_lstm_hyperopt.config import TrainingSettings
 from cnn_lstm_hyperopt.data.shared_arrays import load_trial_data
-from cnn_lstm_hyperopt.progress import CONTINUE
 from cnn_lstm_hyperopt.training import read_checkpoint
 from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
-cpu = torch.device("cpu")
-settings = TrainingSettings(max_epochs=2)
-runner = TrialRunner(load_trial_data(Path({str(path)!r})), settings, seed=0, device=cpu, speeds=calibration_for(cpu))
-trained = runner.run_trial(8, {PARAMS!r}, lambda report: CONTINUE, start=read_checkpoint(Path({str(probe)!r})))
+data, settings = load_trial_data(Path({str(path)!r})), TrainingSettings(max_epochs=2)
+runner = TrialRunner(data, settings, seed=0, device=CPU, speeds=calibration_for(CPU))
+trained = runner.run_trial(8, {PARAMS!r}, go_on, start=read_checkpoint(Path({str(probe)!r})))
 torch.save(trained.network.state_dict(), {str(weights)!r})
 """
-    subprocess.run([sys.executable, "-W", "error", "-c", script], check=True, timeout=120)
-    whole = runner_of(data).run_trial(3, PARAMS, go_on).network.state_dict()
+    subprocess.run([sys.executable, "-W", "error", "-c", script], check=True, cwd=TESTS)
     there = torch.load(weights, weights_only=True)
-    assert whole.keys() == there.keys()
-    assert all(torch.equal(whole[name], there[name]) for name in whole)
-
-
-def test_a_trial_that_resumes_can_be_a_longer_probe_itself(one_fold, tmp_path):
-    first, second = tmp_path / "1.pt", tmp_path / "2.pt"
-    runner = runner_of(one_fold, max_epochs=3)
-    whole = runner.run_trial(3, PARAMS, go_on)
-    runner.run_trial(3, PARAMS, end(Action.PRUNE), checkpoint=first)
-    options = {"checkpoint": second, "start": read_checkpoint(first)}
-    assert runner.run_trial(4, PARAMS, end(Action.PRUNE, after=2), **options).outcome.epochs == 2
-    assert same(whole, runner.run_trial(5, PARAMS, go_on, start=read_checkpoint(second)))
-
-
-@pytest.mark.parametrize(
-    ("action", "after", "epoch"),
-    [(Action.PRUNE, 0.01, None), (Action.STOP, 1, 1), (Action.PRUNE, 2, 2), (Action.CONTINUE, 9, 2)],
-)
-def test_its_state_is_saved_at_the_end_of_each_epoch_whatever_ends_it(one_fold, tmp_path, action, after, epoch):
-    path = tmp_path / "checkpoint.pt"
-    runner_of(one_fold).run_trial(3, PARAMS, end(action, after=after), checkpoint=path)
-    saved = last_good(path)
-    assert (None if saved is None else saved.epoch) == epoch
-    delete_checkpoint(path)
-    assert list(tmp_path.iterdir()) == []
+    for name, weight in runner_of(data).run_trial(3, PARAMS, go_on).network.state_dict().items():
+        assert torch.equal(weight, there[name])
 
 
 @pytest.mark.parametrize("how", ["confirm", "retrain"])
@@ -336,16 +310,9 @@ def test_trainings_after_the_search_resume_by_themselves_and_are_not_repeated(on
     for _ in range(2):  # the second time nothing is left to train
         assert same(whole, train(noted(epochs), path))
         assert epochs == [2]
-    path.write_bytes(read_other(one_fold, tmp_path))
+    runner.run_trial(3, {**PARAMS, "cnn.dropout": 0.45}, end(Action.STOP), checkpoint=path)  # of another training
     assert same(whole, train(noted(epochs), path))
-    assert epochs == [2, 1, 2]  # a checkpoint of another training: from the beginning
-
-
-def read_other(data, folder):
-    """A checkpoint of other parameters."""
-    path = folder / "other.pt"
-    runner_of(data).run_trial(3, {**PARAMS, "cnn.dropout": 0.3}, end(Action.STOP), checkpoint=path)
-    return path.read_bytes()
+    assert epochs == [2, 1, 2]
 
 
 def test_a_checkpoint_of_other_parameters_is_refused_with_their_names(data, probe):
@@ -441,7 +408,7 @@ for megabytes in (60, 110, 160, 220):
 def test_a_training_in_too_little_memory_for_half_batches_is_done_in_smaller_parts():
     """A real limit of memory; below the smallest need every level fails."""
     command = [sys.executable, "-c", f"PARAMS = {PARAMS!r}\n{IN_LITTLE_MEMORY}"]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=220, cwd=Path(__file__).parents[1])
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=220, cwd=TESTS)
     results = dict(line.split(" MB: ") for line in ended.stdout.splitlines())
     assert ended.returncode == 0, ended.stderr
     assert len(results) == 4, (results, ended.stderr)
