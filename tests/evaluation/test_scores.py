@@ -1,9 +1,10 @@
-"""Scores by hand, by scikit-learn and by their formulas; groups of windows."""
+"""Scores and calibration: by hand, by scikit-learn and by their formulas; groups of windows."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.calibration import calibration_curve
 from sklearn.metrics import (
     accuracy_score,
     balanced_accuracy_score,
@@ -14,29 +15,30 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from cnn_lstm_hyperopt.evaluation import by_group, calibration_error, score_predictions, shrinkage, years
+from cnn_lstm_hyperopt.evaluation import (
+    by_group,
+    calibration_error,
+    calibration_table,
+    score_predictions,
+    shrinkage,
+    years,
+)
 
 
-def said(classes, n_classes: int = 2):
-    """Probabilities of a classifier that is nearly sure."""
-    return (
-        np.full((len(classes), n_classes), 0.1 / (n_classes - 1)) * (1 - np.eye(n_classes)[classes])
-        + 0.9 * np.eye(n_classes)[classes]
-    )
+def said(classes):
+    """Probabilities of two classes, with 0.9 for the given one."""
+    return np.eye(2)[classes] * 0.8 + 0.1
 
 
 def test_scores_of_a_hand_example():
     """Confusion matrix: 3 right and 1 wrong of class 0, 2 right and 2 wrong of class 1."""
-    labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])
-    scores = score_predictions(labels, said([0, 0, 0, 1, 1, 1, 0, 0]))
-    assert scores.metrics["accuracy"] == 5 / 8
-    assert scores.metrics["balanced_accuracy"] == pytest.approx((3 / 4 + 2 / 4) / 2)
-    assert scores.metrics["mcc"] == pytest.approx((2 * 3 - 1 * 2) / np.sqrt(3 * 4 * 4 * 5))
-    assert scores.metrics["log_loss"] == pytest.approx(-(5 * np.log(0.9) + 3 * np.log(0.1)) / 8)
-    assert scores.metrics["auc"] == pytest.approx(
-        (6 + 0.5 * (2 + 6)) / 16
-    )  # 3 × 2 pairs in order, 3 × 2 + 1 × 2 tied, 1 × 2 turned
-    assert (scores.mse, scores.mae, scores.r2_against_persistence) == (None, None, None)
+    found = score_predictions(np.repeat([0, 1], 4), said([0, 0, 0, 1, 1, 1, 0, 0]))
+    assert found.metrics["accuracy"] == 5 / 8
+    assert found.metrics["balanced_accuracy"] == pytest.approx((3 / 4 + 2 / 4) / 2)
+    assert found.metrics["mcc"] == pytest.approx((2 * 3 - 1 * 2) / np.sqrt(3 * 4 * 4 * 5))
+    assert found.metrics["log_loss"] == pytest.approx(-(5 * np.log(0.9) + 3 * np.log(0.1)) / 8)
+    assert found.metrics["auc"] == pytest.approx((6 + 0.5 * (2 + 6)) / 16)  # pairs in order, and tied
+    assert (found.mse, found.mae, found.r2_against_persistence) == (None, None, None)
 
 
 @settings(max_examples=40, deadline=None)
@@ -44,71 +46,60 @@ def test_scores_of_a_hand_example():
 def test_scores_equal_those_of_scikit_learn(n_classes, count, seed):
     rng = np.random.default_rng(seed)
     labels = np.concatenate([np.arange(n_classes), rng.integers(n_classes, size=count)])
-    probabilities = (
-        rng.dirichlet(np.ones(n_classes), size=len(labels)).round(2) + 1e-4
-    )  # rounded, so that some are tied
+    probabilities = rng.dirichlet(np.ones(n_classes), size=len(labels)).round(2) + 1e-4  # some are tied
     probabilities /= probabilities.sum(axis=1, keepdims=True)
-    classes = probabilities.argmax(axis=1)
-    scores = score_predictions(labels, probabilities)
-    assert scores.metrics["accuracy"] == pytest.approx(accuracy_score(labels, classes))
-    assert scores.metrics["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(labels, classes))
-    assert scores.metrics["mcc"] == pytest.approx(matthews_corrcoef(labels, classes), abs=1e-9)
-    assert scores.metrics["log_loss"] == pytest.approx(log_loss(labels, probabilities))
+    classes, found = probabilities.argmax(axis=1), score_predictions(labels, probabilities)
     area = roc_auc_score(labels, probabilities[:, 1] if n_classes == 2 else probabilities, multi_class="ovr")
-    assert scores.metrics["auc"] == pytest.approx(area)
-    assert scores.calibration_error == calibration_error(labels, probabilities)
+    assert found.metrics == {
+        "accuracy": pytest.approx(accuracy_score(labels, classes)),
+        "balanced_accuracy": pytest.approx(balanced_accuracy_score(labels, classes)),
+        "mcc": pytest.approx(matthews_corrcoef(labels, classes), abs=1e-9),
+        "log_loss": pytest.approx(log_loss(labels, probabilities)),
+        "auc": pytest.approx(area),
+    }
+    assert found.calibration_error == calibration_error(labels, probabilities)
 
 
-@pytest.mark.parametrize("constant", [0, 1])
-def test_a_constant_prediction_has_no_correlation_and_half_the_balanced_accuracy(constant):
-    scores = score_predictions(np.array([0, 1, 1, 0, 1]), said(np.full(5, constant)))
-    assert (scores.metrics["mcc"], scores.metrics["balanced_accuracy"], scores.metrics["auc"]) == (0, 0.5, 0.5)
-    assert scores.metrics["accuracy"] == (2 / 5, 3 / 5)[constant]
-
-
-def test_perfect_and_inverted_predictions():
-    labels = np.array([0, 1, 1, 0, 1])
-    perfect, inverted = score_predictions(labels, said(labels)), score_predictions(labels, said(1 - labels))
-    assert (perfect.metrics["mcc"], perfect.metrics["auc"]) == pytest.approx((1, 1))
-    assert (inverted.metrics["mcc"], inverted.metrics["auc"], inverted.metrics["accuracy"]) == pytest.approx((-1, 0, 0))
-
-
-def test_labels_of_a_single_class_have_no_auc_and_the_recall_of_that_class():
-    scores = score_predictions(np.array([1, 1, 1]), said([1, 1, 0]))
-    assert scores.metrics["auc"] is None
-    assert scores.metrics["balanced_accuracy"] == pytest.approx(2 / 3)
+@pytest.mark.parametrize(
+    ("labels", "classes", "expected"),
+    [
+        ([0, 1, 1, 0, 1], [0] * 5, {"mcc": 0, "balanced_accuracy": 0.5, "auc": 0.5, "accuracy": 2 / 5}),
+        ([0, 1, 1, 0, 1], [1] * 5, {"mcc": 0, "balanced_accuracy": 0.5, "auc": 0.5, "accuracy": 3 / 5}),
+        ([0, 1, 1, 0, 1], [0, 1, 1, 0, 1], {"mcc": 1, "auc": 1, "accuracy": 1}),
+        ([0, 1, 1, 0, 1], [1, 0, 0, 1, 0], {"mcc": -1, "auc": 0, "accuracy": 0}),
+        ([1, 1, 1], [1, 1, 0], {"auc": None, "balanced_accuracy": 2 / 3}),
+    ],
+)
+def test_constant_perfect_and_inverted_predictions_and_a_single_class(labels, classes, expected):
+    found = score_predictions(np.array(labels), said(classes)).metrics
+    for name, value in expected.items():
+        assert found[name] == (value if value is None else pytest.approx(value)), name
 
 
 def test_errors_of_the_regression_need_targets_and_values():
     labels, targets = np.array([0, 1, 1]), np.array([1.0, 2.0, 4.0], dtype=np.float32)
     both = score_predictions(labels, said(labels), targets=targets, values=targets + np.arange(3))
-    assert both.mse == pytest.approx(5 / 3)
+    assert (both.mse, both.r2_against_persistence) == (pytest.approx(5 / 3), None)
     assert both.mae == pytest.approx(mean_absolute_error(targets, targets + np.arange(3)))
-    assert both.r2_against_persistence is None
     assert score_predictions(labels, said(labels), targets=targets).mse is None
     assert score_predictions(labels, said(labels), values=targets).mae is None
 
 
 def test_r2_against_the_mean_is_that_of_scikit_learn_and_persistence_itself_has_0():
-    rng = np.random.default_rng(0)
-    targets, values = rng.normal(size=(2, 50))
+    targets, values = np.random.default_rng(0).normal(size=(2, 50))
     labels = np.zeros(50, np.int64)
 
     def r2(values, reference):
-        return score_predictions(
-            labels, said(labels), targets=targets, values=values, reference=reference
-        ).r2_against_persistence
+        about = {"targets": targets, "values": values, "reference": reference}
+        return score_predictions(labels, said(labels), **about).r2_against_persistence
 
     assert r2(values, np.full(50, targets.mean())) == pytest.approx(r2_score(targets, values))
-    assert r2(values, values) == 0
-    assert r2(targets, values) == 1
-    assert r2(values, targets) is None  # a reference without error leaves nothing to explain
+    assert (r2(values, values), r2(targets, values), r2(values, targets)) == (0, 1, None)
 
 
 def test_groups_have_the_scores_of_their_windows_alone():
-    labels = np.array([0, 1, 1, 0, 1, 1])
-    symbols = np.array(["B", "A", "A", "B", "A", "B"])
-    b, a = by_group(labels, said([0, 1, 0, 1, 1, 1]), symbols)[::-1]
+    labels, symbols = np.array([0, 1, 1, 0, 1, 1]), np.array(["B", "A", "A", "B", "A", "B"])
+    a, b = by_group(labels, said([0, 1, 0, 1, 1, 1]), symbols)
     assert a == ("A", 3, pytest.approx(2 / 3), pytest.approx(2 / 3), 1.0)
     assert b == ("B", 3, pytest.approx(2 / 3), pytest.approx((1 / 2 + 1) / 2), pytest.approx(2 / 3))
 
@@ -116,13 +107,56 @@ def test_groups_have_the_scores_of_their_windows_alone():
 def test_years_of_dates():
     dates = np.array(["2009-12-31T23:59", "2010-01-01", "1969-06-01"], dtype="datetime64[ns]")
     assert years(dates).tolist() == [2009, 2010, 1969]
-    assert [row.group for row in by_group(np.array([0, 1, 1]), said([0, 1, 1]), years(dates))] == [
-        "1969",
-        "2009",
-        "2010",
-    ]
+    rows = by_group(np.array([0, 1, 1]), said([0, 1, 1]), years(dates))
+    assert [row.group for row in rows] == ["1969", "2009", "2010"]
     assert years(np.arange(3)) is None
 
 
-def test_shrinkage_is_positive_where_the_test_period_was_worse():
+def test_shrinkage_is_positive_if_the_test_score_is_lower():
     assert shrinkage(0.6, 0.55) == pytest.approx(0.05)
+
+
+# ---------------------------------------------------------------------- calibration
+
+
+def calibrated(count: int, n_classes: int):
+    """Labels drawn from the predicted probabilities."""
+    rng = np.random.default_rng(0)
+    probabilities = rng.dirichlet(np.ones(n_classes), size=count)
+    labels = (probabilities.cumsum(axis=1) < rng.random((count, 1))).sum(axis=1)
+    return labels.astype(np.int64), probabilities
+
+
+@pytest.mark.parametrize("bins", [1, 5, 10])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_the_table_is_the_reliability_curve_of_scikit_learn_without_empty_bins(bins, n_classes):
+    labels, probabilities = calibrated(500, n_classes)
+    confidences = probabilities.max(axis=1)
+    right, confidence = calibration_curve(probabilities.argmax(axis=1) == labels, confidences, n_bins=bins)
+    table = calibration_table(labels, probabilities, bins=bins)
+    np.testing.assert_allclose([row.right for row in table], right)
+    np.testing.assert_allclose([row.confidence for row in table], confidence)
+    assert sum(row.n for row in table) == 500
+    assert all(row.n > 0 and row.low < row.confidence <= row.high for row in table)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_the_error_is_the_sum_of_loops_over_bins_that_are_closed_above(n_classes):
+    """Guo et al. 2017, eq. 3; the confidences 0.5 and 1.0 are on edges."""
+    labels, probabilities = calibrated(400, n_classes)
+    probabilities[:20] = np.eye(n_classes)[0] / 2 + np.eye(n_classes)[1] / 2
+    probabilities[20:30] = np.eye(n_classes)[0]
+    expected = 0.0
+    for m in range(10):
+        here = [i for i in range(400) if m / 10 < probabilities[i].max() <= (m + 1) / 10]
+        if here:
+            right = np.mean([probabilities[i].argmax() == labels[i] for i in here])
+            expected += len(here) / 400 * abs(right - np.mean([probabilities[i].max() for i in here]))
+    assert calibration_error(labels, probabilities) == pytest.approx(expected, abs=1e-12)
+
+
+def test_true_probabilities_have_nearly_no_error_and_overconfident_ones_have_much():
+    labels, probabilities = calibrated(20_000, 2)
+    bold = np.where(probabilities > 0.5, 0.99, 0.01)
+    assert calibration_error(labels, probabilities) < 0.015
+    assert calibration_error(labels, bold) == pytest.approx(0.99 - (bold.argmax(axis=1) == labels).mean(), abs=1e-9)
