@@ -27,7 +27,7 @@ from optuna.trial import TrialState
 from cnn_lstm_hyperopt.config import Choices, Fixed, FloatRange, IntRange
 from cnn_lstm_hyperopt.errors import InputError, StudyFailedError
 from cnn_lstm_hyperopt.pareto import non_dominated_ranks
-from cnn_lstm_hyperopt.search import Reading, random_configuration
+from cnn_lstm_hyperopt.search import Measurement, random_configuration
 from cnn_lstm_hyperopt.utils.rng import stream_seed
 from problems import Problem
 from problems.runs import Row
@@ -39,7 +39,7 @@ STARTUP = 5
 Losses = tuple[float, float, float]
 
 
-def losses(reading: Reading) -> Losses:
+def losses(reading: Measurement) -> Losses:
     """What is to be small: error, ln seconds, ln MB."""
     return 1 - reading.score, math.log(max(reading.seconds, 1e-3)), math.log(reading.size_mb)
 
@@ -51,12 +51,12 @@ class Peer(abc.ABC):
     def ask(self, number: int) -> dict[str, Any]:
         """The configuration of the next trial: every parameter that exists."""
 
-    def prunes(self, number: int, reading: Reading) -> bool:
+    def prunes(self, number: int, reading: Measurement) -> bool:
         """Whether the trial should end at this whole epoch, which is not its last."""
         return False
 
     @abc.abstractmethod
-    def tell(self, number: int, state: TrialState, reading: Reading | None) -> None:
+    def tell(self, number: int, state: TrialState, reading: Measurement | None) -> None:
         """How the trial ended, and its last reading; COMPLETE ones have one."""
 
     def close(self) -> None:  # noqa: B027 - most hold nothing
@@ -90,11 +90,11 @@ class OptunaPeer(Peer):
             params[name] = space.legal(name, params[name], params)
         return params
 
-    def prunes(self, number: int, reading: Reading) -> bool:
+    def prunes(self, number: int, reading: Measurement) -> bool:
         """See the base class."""
         return self._pruner is not None and self._pruner.prunes(number, reading)
 
-    def tell(self, number: int, state: TrialState, reading: Reading | None) -> None:
+    def tell(self, number: int, state: TrialState, reading: Measurement | None) -> None:
         """See the base class."""
         trial = self._trials.pop(number)
         if self._pruner is not None:
@@ -118,7 +118,7 @@ class MedianRule:
         self._readings: dict[int, dict[int, Losses]] = {}
         self._ended: set[int] = set()
 
-    def prunes(self, number: int, reading: Reading) -> bool:
+    def prunes(self, number: int, reading: Measurement) -> bool:
         """Notes the reading; whether the trial should end here."""
         epoch = round(reading.epoch)
         self._readings.setdefault(epoch, {})[number] = losses(reading)
@@ -171,12 +171,12 @@ class MoashaPeer(Peer):
         self._scheduler.on_trial_add(trial)
         return random_configuration(self._problem.space, self._seed, number)
 
-    def prunes(self, number: int, reading: Reading) -> bool:
+    def prunes(self, number: int, reading: Measurement) -> bool:
         """See the base class."""
         decision = self._scheduler.on_trial_result(self._trials[number], self._result(reading))
         return bool(decision == "STOP")
 
-    def tell(self, number: int, state: TrialState, reading: Reading | None) -> None:
+    def tell(self, number: int, state: TrialState, reading: Measurement | None) -> None:
         """See the base class."""
         trial = self._trials.pop(number)
         if state is TrialState.COMPLETE and reading is not None:
@@ -184,7 +184,7 @@ class MoashaPeer(Peer):
         else:
             self._scheduler.on_trial_remove(trial)
 
-    def _result(self, reading: Reading) -> dict[str, float]:
+    def _result(self, reading: Measurement) -> dict[str, float]:
         return {"epoch": round(reading.epoch), **dict(zip(self._METRICS, losses(reading), strict=True))}
 
 
@@ -268,7 +268,7 @@ class SmacPeer(Peer):
             params[name] = space.legal(name, params[name], params)
         return params
 
-    def tell(self, number: int, state: TrialState, reading: Reading | None) -> None:
+    def tell(self, number: int, state: TrialState, reading: Measurement | None) -> None:
         """See the base class."""
         info = self._infos.pop(number)
         if state is TrialState.COMPLETE and reading is not None:
@@ -314,7 +314,7 @@ class _Running:
     sampler_ms: float
     started: float
     pruner_ms: float = 0.0
-    reading: Reading | None = None
+    reading: Measurement | None = None
     reason: str = ""
     decisions: int = 0
 
@@ -331,7 +331,7 @@ class _Running:
         if not all(map(math.isfinite, raw)):
             self.reason = f"the reading of epoch {raw[0]:g} is not finite: {tuple(raw)}"
             return False
-        self.reading = Reading(*raw)
+        self.reading = Measurement(*raw)
         return True
 
 

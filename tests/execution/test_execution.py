@@ -286,7 +286,7 @@ def test_a_trial_whose_process_ends_again_and_again_fails(make_study):
         assert set(runner.memory_levels) == {0}
     assert starts == RESTARTS + 1
     first, second = study.records()
-    assert first.reason == "its process ended again and again before its first epoch was over"
+    assert first.reason.startswith("its process ended")
     assert (second.state, second.retry_of) == (State.COMPLETE, None)
 
 

@@ -8,6 +8,8 @@ from typing import get_args
 
 import pytest
 
+from builders.errors import raises
+from builders.records import CHEAP
 from cnn_lstm_hyperopt.config import Choices, Fixed, IntRange, PrunerSettings, SamplerSettings, SearchSpace
 from cnn_lstm_hyperopt.errors import StudyFailedError
 from cnn_lstm_hyperopt.search import (
@@ -46,7 +48,7 @@ FEW_PAIRS = [pair for pair in PAIRS if pair in DIAGONAL or pair[0] in ("random",
 
 
 def of_these(fast):
-    """All pairs; those that are not among the fast ones run where time does not matter."""
+    """All pairs; those that are not among the fast ones are slow."""
     marked = [pair if pair in fast else pytest.param(*pair, marks=pytest.mark.slow) for pair in PAIRS]
     return pytest.mark.parametrize(("sampler", "pruner"), marked)
 
@@ -55,35 +57,25 @@ every_pair = of_these(FEW_PAIRS)
 every_sampler = pytest.mark.parametrize("sampler", SAMPLER_KINDS)
 
 
-@pytest.fixture(scope="module")
-def plan_of(cheap):
+def plan_of(sampler, pruner="none", **changed):
     """The plan of a pair."""
-
-    def make(sampler, pruner="none", **changed):
-        return cheap.plan(
-            {"n_startup_trials": STARTUP, **SAMPLER_KINDS[sampler]},
-            {"type": pruner, **PRUNER_KINDS[pruner]},
-            **{"seed": SEED, "n_trials": N_TRIALS, "cheap_cost": sampler != "gp-dear-cost", **changed},
-        )
-
-    return make
+    return CHEAP.plan(
+        {"n_startup_trials": STARTUP, **SAMPLER_KINDS[sampler]},
+        {"type": pruner, **PRUNER_KINDS[pruner]},
+        **{"seed": SEED, "n_trials": N_TRIALS, "cheap_cost": sampler != "gp-dear-cost", **changed},
+    )
 
 
-@pytest.fixture(scope="module")
-def faulty(cheap):
+def faulty(params, seed):
     """The cheap function; one in nine runs raises, one in eleven yields NaN, both after a few epochs."""
-
-    def evaluate(params, seed):
-        for epoch, accuracy, *rest in cheap.evaluate(params, seed):
-            if seed % 9 == 0 and epoch == 3:
-                raise ArithmeticError("one in nine")
-            yield (epoch, math.nan if seed % 11 == 0 and epoch == 4 else accuracy, *rest)
-
-    return evaluate
+    for epoch, accuracy, *rest in CHEAP.evaluate(params, seed):
+        if seed % 9 == 0 and epoch == 3:
+            raise ArithmeticError("one in nine")
+        yield (epoch, math.nan if seed % 11 == 0 and epoch == 4 else accuracy, *rest)
 
 
 def run(plan, evaluate, *, every=None, workers=1, storage=None):
-    """Stopped and built anew after every so many finished trials; returns all records."""
+    """Run a study that is rebuilt after every ``every`` finished trials; return all records."""
     storage = storage or StudyStorage.in_memory("x")
     every = every or plan.n_trials
     for n_trials in [*range(every, plan.n_trials, every), plan.n_trials]:
@@ -93,20 +85,11 @@ def run(plan, evaluate, *, every=None, workers=1, storage=None):
 
 
 def comparable(record):
-    """All of a record that another run of the study must have, too."""
-    told = {
-        name: record.attributes.get(name) for name in ("note", "expected_score", "would_have_ended", "finish_order")
-    }
-    return (
-        record.number,
-        record.state,
-        dict(record.params),
-        record.values,
-        record.reason,
-        record.retry_of,
-        record.curve,
-        told,
-    )
+    """Everything in a record that must be equal in a repeated run."""
+    names = ("note", "expected_score", "would_have_ended", "finish_order")
+    stored = [record.attributes.get(name) for name in names]
+    end = (record.state, record.values, record.reason, record.retry_of, record.curve)
+    return record.number, dict(record.params), end, stored
 
 
 def key(params):
@@ -114,7 +97,7 @@ def key(params):
 
 
 def twice(records):
-    """Trials whose configuration an earlier one had, though they do not repeat it."""
+    """Numbers of trials that repeat a configuration without being a retry."""
     seen, found = {}, []
     for record in records:
         earlier = seen.setdefault(key(record.params), [])
@@ -125,7 +108,7 @@ def twice(records):
 
 
 def assert_sound(records, plan):
-    """What holds of every study, whatever its function does."""
+    """Assert the properties of every study."""
     assert [record.number for record in records] == list(range(len(records)))
     assert all(record.state.ended for record in records)
     assert twice(records) == []
@@ -155,22 +138,14 @@ def test_the_contract_covers_all_samplers_and_pruners_of_the_settings():
     assert {sampler for sampler, _ in FEW_PAIRS} == set(SAMPLER_KINDS)
 
 
-# ---------------------------------------------------------------------- resume
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(plan_of, faulty):
+@functools.cache
+def uninterrupted(sampler, pruner):
     """The records of a pair's study that was never stopped."""
-
-    @functools.cache
-    def made(sampler, pruner):
-        return run(plan_of(sampler, pruner), faulty)
-
-    return made
+    return run(plan_of(sampler, pruner), faulty)
 
 
 @every_pair
-def test_a_study_does_all_that_it_is_made_of(uninterrupted, plan_of, sampler, pruner):
+def test_a_study_does_all_that_it_is_made_of(sampler, pruner):
     """So that the tests of resuming say something: trials fail, are pruned and exempt."""
     records, plan = uninterrupted(sampler, pruner), plan_of(sampler, pruner)
     assert_sound(records, plan)
@@ -183,7 +158,7 @@ def test_a_study_does_all_that_it_is_made_of(uninterrupted, plan_of, sampler, pr
     assert all(is_exempt(SEED, record.number) for record in exempt)
 
 
-def test_some_trials_are_exempt_and_run_on_with_every_pruner(uninterrupted):
+def test_some_trials_are_exempt_and_run_on_with_every_pruner():
     for pruner in set(PRUNER_KINDS) - {"none"}:
         pairs = [pair for pair in FEW_PAIRS if pair[1] == pruner]
         records = [record for pair in pairs for record in uninterrupted(*pair)]
@@ -192,35 +167,16 @@ def test_some_trials_are_exempt_and_run_on_with_every_pruner(uninterrupted):
         assert {State.COMPLETE} <= {record.state for record in noted} <= {State.COMPLETE, State.FAIL}
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.slow)])
 @every_pair
-def test_a_study_built_anew_after_every_trial_becomes_what_it_would_have(
-    uninterrupted, plan_of, faulty, sampler, pruner
-):
-    again = run(plan_of(sampler, pruner), faulty, every=1)
-    assert list(map(comparable, again)) == list(map(comparable, uninterrupted(sampler, pruner)))
-
-
-@every_pair
-def test_a_study_built_anew_after_every_fifth_trial_becomes_what_it_would_have(
-    uninterrupted, plan_of, faulty, sampler, pruner
-):
-    again = run(plan_of(sampler, pruner), faulty, every=5)
+def test_a_study_rebuilt_after_every_kth_trial_is_the_uninterrupted_one(sampler, pruner, every):
+    again = run(plan_of(sampler, pruner), faulty, every=every)
     assert list(map(comparable, again)) == list(map(comparable, uninterrupted(sampler, pruner)))
 
 
 @pytest.mark.mostly_slow(1)
-@pytest.mark.parametrize(
-    ("sampler", "pruner"),
-    [
-        ("gp", "front"),
-        pytest.param("cmaes", "successive_halving", marks=pytest.mark.slow),
-        pytest.param("tpe", "median", marks=pytest.mark.slow),
-    ],
-)
-def test_a_study_on_disk_that_is_opened_again_and_again_is_the_one_in_memory(
-    uninterrupted, plan_of, faulty, sampler, pruner, tmp_path
-):
+@pytest.mark.parametrize(("sampler", "pruner"), [("gp", "front"), ("cmaes", "successive_halving"), ("tpe", "median")])
+def test_a_study_on_disk_that_is_opened_again_and_again_is_the_one_in_memory(sampler, pruner, tmp_path):
     plan, path = plan_of(sampler, pruner, n_trials=42, begun_with=N_TRIALS), tmp_path / "study.db"
     for n_trials in (14, 30, 42):
         storage = StudyStorage(path, create=None if path.exists() else "x")
@@ -232,15 +188,15 @@ def test_a_study_on_disk_that_is_opened_again_and_again_is_the_one_in_memory(
 
 
 @every_pair
-def test_another_seed_is_another_study(uninterrupted, plan_of, faulty, sampler, pruner):
+def test_another_seed_is_another_study(sampler, pruner):
     others = run(plan_of(sampler, pruner, seed=SEED + 1, n_trials=20), faulty)
     mine = {key(record.params) for record in uninterrupted(sampler, pruner)}
     assert not mine & {key(record.params) for record in others}
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "cmaes", "nsga2", "gp"])
-def test_a_study_that_is_given_more_trials_keeps_the_start_that_it_began_with(plan_of, faulty, sampler):
-    """Left to the sampler, it is a third of the trials: those at the beginning, not of what was added."""
+def test_a_study_with_more_trials_later_keeps_its_number_of_startup_trials(sampler):
+    """By default it is a third of the trials that the study began with."""
     plan = plan_of(sampler, n_trials=40, begun_with=18)
     plan = replace(plan, sampler=plan.sampler.model_copy(update={"n_startup_trials": "auto"}))
     storage = StudyStorage.in_memory("x")
@@ -249,12 +205,9 @@ def test_a_study_that_is_given_more_trials_keeps_the_start_that_it_began_with(pl
     assert list(map(comparable, extended)) == list(map(comparable, run(plan, faulty)))
 
 
-# ---------------------------------------------------------------------- several workers
-
-
 @pytest.mark.mostly_slow(7)
 @every_pair
-def test_two_workers_make_exactly_the_trials_and_the_same_ones_each_time(plan_of, faulty, sampler, pruner):
+def test_two_workers_make_exactly_the_trials_and_the_same_ones_each_time(sampler, pruner):
     plan = plan_of(sampler, pruner, n_trials=32)
     records = run(plan, faulty, workers=2)
     assert_sound(records, plan)
@@ -265,100 +218,93 @@ def test_two_workers_make_exactly_the_trials_and_the_same_ones_each_time(plan_of
 
 
 @every_sampler
-def test_more_workers_than_trials_make_exactly_the_trials(plan_of, cheap, sampler):
+def test_more_workers_than_trials_make_exactly_the_trials(sampler):
     plan = plan_of(sampler, n_trials=5)
-    records = run(plan, cheap.evaluate, workers=8)
+    records = run(plan, CHEAP.evaluate, workers=8)
     assert_sound(records, plan)
     assert len(records) == 5
 
 
-# ---------------------------------------------------------------------- odd functions
-
-
-def raises(cheap, params, seed):
+def always_raises(params, seed):
     raise OSError("no such device")
     yield
 
 
-def yields_nothing(cheap, params, seed):
+def yields_nothing(params, seed):
     yield from ()
 
 
 @every_pair
-@pytest.mark.parametrize("evaluate", [raises, yields_nothing])
-def test_a_function_that_always_fails_ends_the_study_after_ten_trials(plan_of, cheap, sampler, pruner, evaluate):
+@pytest.mark.parametrize("evaluate", [always_raises, yields_nothing])
+def test_a_function_that_always_fails_ends_the_study_after_ten_trials(sampler, pruner, evaluate):
     storage = StudyStorage.in_memory("x")
-    with pytest.raises(StudyFailedError, match=r"10 trials failed in a row, the last with: (OSError|the function)"):
-        optimise(Study(storage, plan_of(sampler, pruner)), functools.partial(evaluate, cheap))
+    with raises(StudyFailedError, "failures-in-a-row"):
+        optimise(Study(storage, plan_of(sampler, pruner)), evaluate)
     assert [record.state for record in storage.records()] == [State.FAIL] * 10
     assert [record.retry_of for record in storage.records()] == [None, 0, None, 2, None, 4, None, 6, None, 8]
 
 
-def sometimes_raises(cheap, params, seed):
+def sometimes_raises(params, seed):
     if seed % 3 == 0:
         raise OSError("no such device")
-    yield from cheap.evaluate(params, seed)
+    yield from CHEAP.evaluate(params, seed)
 
 
-def sometimes_yields_nothing(cheap, params, seed):
+def sometimes_yields_nothing(params, seed):
     if seed % 3:
-        yield from cheap.evaluate(params, seed)
+        yield from CHEAP.evaluate(params, seed)
 
 
-def sometimes_not_finite(cheap, params, seed):
+def sometimes_not_finite(params, seed):
     """In each of the four numbers, from the first reading on or later."""
     value = (math.nan, math.inf, -math.inf)[seed % 3]
-    for reading in cheap.evaluate(params, seed):
+    for reading in CHEAP.evaluate(params, seed):
         spoilt = seed % 4 == 0 and reading[0] >= 1 + seed // 4 % 5
         yield tuple(value if spoilt and i == seed // 12 % 4 else each for i, each in enumerate(reading))
 
 
-def ends_early(cheap, params, seed):
+def ends_early(params, seed):
     """As a training does whose patience is exhausted."""
-    for reading in cheap.evaluate(params, seed):
+    for reading in CHEAP.evaluate(params, seed):
         yield reading
         if reading[0] > 1 + seed % 9:
             return
 
 
-def at_chance(cheap, params, seed):
-    for epoch, _, *rest in cheap.evaluate(params, seed):
-        yield epoch, cheap.skill.chance + 0.02 * math.sin(seed + epoch), *rest
+def at_chance(params, seed):
+    for epoch, _, *rest in CHEAP.evaluate(params, seed):
+        yield epoch, CHEAP.skill.chance + 0.02 * math.sin(seed + epoch), *rest
 
 
-def constant_accuracy(cheap, params, seed):
-    for epoch, _, *rest in cheap.evaluate(params, seed):
+def constant_accuracy(params, seed):
+    for epoch, _, *rest in CHEAP.evaluate(params, seed):
         yield epoch, 0.75, *rest
 
 
-def constant_seconds(cheap, params, seed):
-    for epoch, accuracy, _, size_mb in cheap.evaluate(params, seed):
+def constant_seconds(params, seed):
+    for epoch, accuracy, _, size_mb in CHEAP.evaluate(params, seed):
         yield epoch, accuracy, epoch, size_mb
 
 
-def all_constant(cheap, params, seed):
-    for epoch, *_ in cheap.evaluate(params, seed):
+def all_constant(params, seed):
+    for epoch, *_ in CHEAP.evaluate(params, seed):
         yield epoch, 0.75, epoch, 1.0
 
 
-def no_seconds(cheap, params, seed):
-    for epoch, accuracy, _, size_mb in cheap.evaluate(params, seed):
+def no_seconds(params, seed):
+    for epoch, accuracy, _, size_mb in CHEAP.evaluate(params, seed):
         yield epoch, accuracy, 0.0, size_mb
 
 
-def few_values(cheap, params, seed):
+def few_values(params, seed):
     """Ties everywhere: accuracies in steps of 0.1, seconds and MB in powers of ten."""
-    for epoch, accuracy, seconds, size_mb in cheap.evaluate(params, seed):
-        yield (
-            epoch,
-            round(accuracy, 1),
-            epoch * 10.0 ** round(math.log10(seconds / epoch)),
-            10.0 ** round(math.log10(size_mb)),
-        )
+    for epoch, accuracy, seconds, size_mb in CHEAP.evaluate(params, seed):
+        rounded = 10.0 ** round(math.log10(seconds / epoch)), 10.0 ** round(math.log10(size_mb))
+        yield epoch, round(accuracy, 1), epoch * rounded[0], rounded[1]
 
 
-def parts_of_the_first_epoch(cheap, params, seed):
-    for reading in cheap.evaluate(params, seed):
+def parts_of_the_first_epoch(params, seed):
+    for reading in CHEAP.evaluate(params, seed):
         if reading[0] == 1:
             yield from ((share, 0.5 + 0.01 * share, share * reading[2], reading[3]) for share in (0.25, 0.5, 0.75))
         yield reading
@@ -391,10 +337,10 @@ def odd_pairs():
 
 @pytest.mark.mostly_slow(40)
 @pytest.mark.parametrize(("odd", "sampler", "pruner"), list(odd_pairs()))
-def test_an_odd_function_has_its_trials_and_can_be_resumed(plan_of, cheap, sampler, pruner, odd):
-    cost = (lambda params: Cost(9.0, 1.0)) if odd is all_constant else cheap.cost
+def test_an_odd_function_has_its_trials_and_can_be_resumed(sampler, pruner, odd):
+    cost = (lambda params: Cost(9.0, 1.0)) if odd is all_constant else CHEAP.cost
     plan = plan_of(sampler, pruner, n_trials=22, cost=cost)
-    evaluate = functools.partial(odd, cheap)
+    evaluate = odd
     records = run(plan, evaluate)
     assert_sound(records, plan)
     assert sum(record.finished for record in records) == 22
@@ -402,18 +348,14 @@ def test_an_odd_function_has_its_trials_and_can_be_resumed(plan_of, cheap, sampl
 
 
 @every_pair
-def test_readings_that_are_no_numbers_are_failures_that_are_told_as_diverged(plan_of, cheap, sampler, pruner):
-    """With this seed trial 1 is spoilt at its first reading, before any pruner may end it; without pruning, ten trials are."""
-    records = run(plan_of(sampler, pruner, seed=SEED + 1, n_trials=32), functools.partial(sometimes_not_finite, cheap))
+def test_non_finite_values_are_failures_marked_as_diverged(sampler, pruner):
+    """With this seed trial 1 is spoilt at its first value, before any pruner may end it; without pruning, ten trials are."""
+    records = run(plan_of(sampler, pruner, seed=SEED + 1, n_trials=32), sometimes_not_finite)
     failed = [record for record in records if record.state is State.FAIL]
     assert failed
     for record in failed:
         assert record.attributes["diverged"] is True
-        assert "is not finite" in record.reason
         assert all(math.isfinite(value) for point in record.curve for value in point)
-
-
-# ---------------------------------------------------------------------- odd spaces
 
 
 TINY = SearchSpace.of(
@@ -433,11 +375,11 @@ TINY = SearchSpace.of(
 @pytest.mark.mostly_slow(8)
 @every_sampler
 @pytest.mark.parametrize("startup", [2, "auto"])
-def test_a_finite_space_is_used_up_and_each_configuration_is_tried_to_its_end(plan_of, cheap, sampler, startup):
+def test_a_finite_space_is_used_up_and_each_configuration_is_tried_to_its_end(sampler, startup):
     """Also where the start has more trials than there are configurations."""
     plan = plan_of(sampler, space=TINY, n_trials=50)
     plan = replace(plan, sampler=plan.sampler.model_copy(update={"n_startup_trials": startup}))
-    records = run(plan, cheap.evaluate)
+    records = run(plan, CHEAP.evaluate)
     assert_sound(records, plan)
     assert len({key(record.params) for record in records}) == 12
     assert sum(record.state is State.COMPLETE for record in records) == 12
@@ -445,41 +387,41 @@ def test_a_finite_space_is_used_up_and_each_configuration_is_tried_to_its_end(pl
 
 @pytest.mark.mostly_slow(4)
 @every_sampler
-def test_limits_are_kept_also_where_they_leave_little(plan_of, cheap, sampler):
-    """A twentieth of the space, at its cheap end, and what is better lies beyond."""
+def test_limits_are_kept_also_where_they_leave_little(sampler):
+    """They leave a twentieth of the space; better configurations are beyond."""
     limits = Limits(seconds=0.4, size_mb=0.25)
     plan = plan_of(sampler, limits=limits, n_trials=40)
-    records = run(plan, cheap.evaluate)
+    records = run(plan, CHEAP.evaluate)
     assert_sound(records, plan)
     assert sum(record.finished for record in records) == 40
-    assert all(limits.allow(cheap.cost(with_fixed(plan.space, record.params))) for record in records)
+    assert all(limits.allow(CHEAP.cost(with_fixed(plan.space, record.params))) for record in records)
 
 
 @every_sampler
 @pytest.mark.parametrize("name", ["width", "rate", "kind", "attention"])
-def test_a_space_of_one_parameter_is_searched(plan_of, cheap, sampler, name):
+def test_a_space_of_one_parameter_is_searched(sampler, name):
     default = {"width": 8, "layers": 1, "rate": 1e-2, "kind": "a", "attention": False}
-    space = cheap.space.fixing({other: value for other, value in default.items() if other != name})
+    space = CHEAP.space.fixing({other: value for other, value in default.items() if other != name})
     space = space.fixing({"mix": 0.5, "heads": 3})
     plan = plan_of(sampler, space=space, n_trials=20)
-    records = run(plan, cheap.evaluate)
+    records = run(plan, CHEAP.evaluate)
     assert_sound(records, plan)
     tried = len({key(record.params) for record in records})
     assert tried == {"width": 20, "rate": 20, "kind": 3, "attention": 2}[name]
 
 
 @every_sampler
-def test_a_space_of_one_configuration_is_one_trial(plan_of, cheap, sampler):
-    space = cheap.space.fixing({"width": 8, "layers": 1, "rate": 1e-2, "kind": "a", "attention": False})
+def test_a_space_of_one_configuration_is_one_trial(sampler):
+    space = CHEAP.space.fixing({"width": 8, "layers": 1, "rate": 1e-2, "kind": "a", "attention": False})
     plan = plan_of(sampler, space=space, n_trials=20)
-    (record,) = run(plan, cheap.evaluate)
+    (record,) = run(plan, CHEAP.evaluate)
     assert (record.state, record.params) == (State.COMPLETE, {})
 
 
 @every_pair
-def test_with_one_epoch_nothing_is_pruned(plan_of, cheap, sampler, pruner):
+def test_with_one_epoch_nothing_is_pruned(sampler, pruner):
     def evaluate(params, seed):
-        yield next(iter(cheap.evaluate(params, seed)))
+        yield next(iter(CHEAP.evaluate(params, seed)))
 
     plan = plan_of(sampler, pruner, max_epochs=1, n_trials=30)
     records = run(plan, evaluate)

@@ -1,4 +1,4 @@
-"""How the hypervolume grew: by brute force over all beginnings of a study, and in closed form."""
+"""History of the hypervolume: by brute force over all beginnings of a study, and in closed form."""
 
 import math
 
@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from builders.records import make_record
 from cnn_lstm_hyperopt.pareto import hypervolume
 from cnn_lstm_hyperopt.search import SkillThreshold, State, finish_order, front_hypervolume, hypervolume_history
 from cnn_lstm_hyperopt.search.observations import losses
@@ -18,7 +19,7 @@ triples = st.tuples(
 )
 
 
-def complete(make_record, number, accuracy, seconds, size_mb, *, order=None, **fields):
+def complete(number, accuracy, seconds, size_mb, *, order=None, **fields):
     attributes = {"finish_order": number if order is None else order, **fields.pop("attributes", {})}
     return make_record(
         number, values=(accuracy, seconds, size_mb), seconds=seconds, size_mb=size_mb, attributes=attributes, **fields
@@ -27,9 +28,9 @@ def complete(make_record, number, accuracy, seconds, size_mb, *, order=None, **f
 
 @settings(deadline=None, max_examples=60)
 @given(values=st.lists(triples, max_size=10), data=st.data())
-def test_history_is_the_hypervolume_of_every_beginning_at_the_final_reference(make_record, values, data):
+def test_history_is_the_hypervolume_of_every_beginning_at_the_final_reference(values, data):
     orders = data.draw(st.permutations(range(len(values))))
-    records = [complete(make_record, i, *v, order=o) for i, (v, o) in enumerate(zip(values, orders, strict=True))]
+    records = [complete(i, *v, order=o) for i, (v, o) in enumerate(zip(values, orders, strict=True))]
     history = hypervolume_history(records, SKILL)
     total, reference = front_hypervolume(records, SKILL)
     corner = [loss + 1e-9 for loss in losses(*reference.values())] if reference else []
@@ -46,11 +47,11 @@ def test_history_is_the_hypervolume_of_every_beginning_at_the_final_reference(ma
     assert (history[-1].hypervolume if history else 0.0) == pytest.approx(total)
 
 
-def test_two_trials_in_closed_form(make_record):
+def test_two_trials_in_closed_form():
     records = [
-        complete(make_record, 0, 0.7, 2.0, 1.0),
-        complete(make_record, 1, 0.55, 8.0, 4.0),  # not on the front, but it sets the reference
-        complete(make_record, 2, 0.8, 2.0, 1.0),
+        complete(0, 0.7, 2.0, 1.0),
+        complete(1, 0.55, 8.0, 4.0),  # not on the front, but it sets the reference
+        complete(2, 0.8, 2.0, 1.0),
     ]
     area = math.log(4) * math.log(4)
     history = hypervolume_history(records, SKILL)
@@ -58,30 +59,23 @@ def test_two_trials_in_closed_form(make_record):
     assert [step.hypervolume for step in history] == pytest.approx([0.2 * area, 0.3 * area], abs=1e-6)
 
 
-def test_trials_are_those_that_count_and_seconds_those_of_all(make_record):
+def test_trials_are_finished_ones_and_seconds_those_of_all():
     records = [
         make_record(0, state=State.PRUNED, seconds=3.0, reason="median: x", attributes={"finish_order": 0}),
         make_record(1, state=State.FAIL, seconds=5.0, attributes={"finish_order": 1}),
         make_record(2, state=State.RUNNING, seconds=100.0),
-        complete(make_record, 3, 0.7, 10.0, 1.0),
+        complete(3, 0.7, 10.0, 1.0),
     ]
     assert [step[:2] for step in hypervolume_history(records, SKILL)] == [(2, 18.0)]
 
 
-def test_trials_go_by_when_they_ended_not_by_number(make_record):
-    records = [complete(make_record, 0, 0.7, 2.0, 1.0, order=1), complete(make_record, 1, 0.65, 9.0, 9.0, order=0)]
+def test_history_follows_the_order_of_ends_and_skips_dominated_trials():
+    records = [complete(0, 0.7, 2.0, 1.0, order=1), complete(1, 0.65, 9.0, 9.0, order=0)]
     assert [step[:2] for step in hypervolume_history(records, SKILL)] == [(1, 9.0), (2, 11.0)]
-
-
-def test_what_others_beat_or_equal_is_no_milestone(make_record):
-    same = [complete(make_record, i, 0.7, 2.0, 1.0) for i in range(2)]
-    assert len(hypervolume_history([*same, complete(make_record, 2, 0.65, 3.0, 2.0)], SKILL)) == 1
-
-
-def test_without_a_front_there_is_no_history(make_record):
-    assert hypervolume_history([], SKILL) == []
-    assert hypervolume_history([complete(make_record, 0, 0.6, 1.0, 1.0)], SKILL) == []
-    assert hypervolume_history([make_record(0, state=State.PRUNED, curve=[0.9])], SKILL) == []
+    same = [complete(i, 0.7, 2.0, 1.0) for i in range(2)]
+    assert len(hypervolume_history([*same, complete(2, 0.65, 3.0, 2.0)], SKILL)) == 1
+    for none in ([], [complete(0, 0.6, 1.0, 1.0)], [make_record(0, state=State.PRUNED, curve=[0.9])]):
+        assert hypervolume_history(none, SKILL) == []
 
 
 HISTORY = [Milestone(1, 5.0, 0.1), Milestone(4, 9.0, 0.899), Milestone(5, 12.0, 0.9), Milestone(30, 80.0, 1.0)]
@@ -90,9 +84,4 @@ HISTORY = [Milestone(1, 5.0, 0.1), Milestone(4, 9.0, 0.899), Milestone(5, 12.0, 
 @pytest.mark.parametrize(("share", "trials"), [(0.0, 1), (0.1, 1), (0.5, 4), (0.9, 5), (0.95, 30), (1.0, 30)])
 def test_a_share_is_reached_at_the_first_milestone_that_has_it(share, trials):
     step = milestone_at(HISTORY, share)
-    assert step is not None
-    assert step.trials == trials
-
-
-def test_without_a_history_no_share_is_reached():
-    assert milestone_at([], 0.9) is None
+    assert (step is not None and step.trials, milestone_at([], share)) == (trials, None)

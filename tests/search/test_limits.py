@@ -1,4 +1,4 @@
-"""Limits on proposals, the first proposals known beforehand, the time objective, and reports within the first epoch."""
+"""Limits on proposals, first proposals known beforehand, the time objective, and reports within the first epoch."""
 
 import math
 
@@ -6,16 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builders.records import make_plan, make_record
 from cnn_lstm_hyperopt.progress import Action, ProgressReport
 from cnn_lstm_hyperopt.search import (
     Assignment,
     Cost,
+    InitialTrial,
     Limits,
     NoTrial,
     Point,
     Proposer,
     SkillThreshold,
-    Start,
     State,
     Values,
     with_fixed,
@@ -23,13 +24,8 @@ from cnn_lstm_hyperopt.search import (
 from cnn_lstm_hyperopt.search.pruners import PRUNERS
 from cnn_lstm_hyperopt.search.samplers import SAMPLERS
 
-KINDS = [
-    *({"type": name, "n_startup_trials": 4} for name in SAMPLERS),
-    {"type": "tpe", "n_startup_trials": 4, "multivariate": True},
-]
-SAMPLER_KINDS = [
-    pytest.param(kind, id=kind["type"] + ("-multivariate" if "multivariate" in kind else "")) for kind in KINDS
-]
+KINDS = {name: {"type": name, "n_startup_trials": 4} for name in SAMPLERS}
+KINDS["tpe-multivariate"] = {**KINDS["tpe"], "multivariate": True}
 
 
 def cost(params):
@@ -39,17 +35,13 @@ def cost(params):
 
 
 def complete(study, assignment, accuracy=0.7):
-    """The larger, the better: a sampler that learns is drawn towards the limits."""
+    """The larger, the better: a sampler that learns approaches the limits."""
     values = Values(accuracy + 0.2 * assignment.cost.seconds / 1000, assignment.cost.seconds, assignment.cost.size_mb)
     return study.finish(assignment, State.COMPLETE, values, {"seconds": values.seconds})
 
 
-def report(epoch, accuracy=0.7, *, seconds=None, projected=10.0, last=False):
-    loss = None if accuracy is None else 1 - accuracy
-    return ProgressReport(epoch, float(epoch) if seconds is None else seconds, projected, accuracy, loss, last)
-
-
-# ---------------------------------------------------------------------- limits
+def report(epoch, accuracy=0.7, *, seconds=None, projected=10.0):
+    return ProgressReport(epoch, float(epoch) if seconds is None else seconds, projected, accuracy, 1 - accuracy, False)
 
 
 bounds = st.none() | st.floats(0, 10)
@@ -63,27 +55,22 @@ def test_a_cost_is_allowed_when_no_limit_is_below_it(limits, cost):
 
 
 @pytest.mark.parametrize("amount", [4.999, 5.0])
-def test_what_equals_its_limit_keeps_it(amount):
+def test_a_cost_equal_to_its_limit_is_allowed(amount):
     assert Limits(amount, amount, amount).allow(Cost(amount, amount, amount))
     for name in ("seconds", "size_mb", "memory_mb"):
         assert not Limits(**{name: amount}).allow(Cost(*[math.nextafter(amount, math.inf)] * 3))
 
 
 ALL = Limits(51.2, 12.8, 400.0)
+ONE = {"seconds": 25.6, "size_mb": 6.4, "memory_mb": 300.0}
 
 
 @pytest.mark.parametrize(
-    ("sampler", "limits"),
-    [
-        *(pytest.param(*kind.values, ALL, id=f"{kind.id}-all") for kind in SAMPLER_KINDS),
-        pytest.param({"type": "random"}, Limits(seconds=25.6), id="random-seconds"),
-        pytest.param({"type": "random"}, Limits(size_mb=6.4), id="random-size"),
-        pytest.param({"type": "random"}, Limits(memory_mb=300.0), id="random-memory"),
-    ],
+    ("kind", "limits"), [*((kind, ALL) for kind in KINDS), *(("random", Limits(**{k: v})) for k, v in ONE.items())]
 )
-def test_no_trial_is_predicted_to_exceed_a_limit(make_study, sampler, limits):
-    """Each of them leaves less than half of the space; after the start a sampler models what it was told."""
-    study = make_study(sampler=sampler, limits=limits, cost=cost)
+def test_no_trial_is_predicted_to_exceed_a_limit(make_study, kind, limits):
+    """Each of them leaves less than half of the space."""
+    study = make_study(sampler=KINDS[kind], limits=limits, cost=cost)
     for _ in range(7):
         assignment = study.next_assignment()
         assert isinstance(assignment, Assignment)
@@ -92,22 +79,17 @@ def test_no_trial_is_predicted_to_exceed_a_limit(make_study, sampler, limits):
         complete(study, assignment)
     records = study.records()
     assert [record.number for record in records] == list(range(7))  # a refused proposal leaves no trace
-    assert [r.attributes["estimated_seconds"] for r in records] == [
-        cost(with_fixed(study.plan.space, r.params)).seconds for r in records
-    ]
+    expected = [cost(with_fixed(study.plan.space, r.params)).seconds for r in records]
+    assert [r.attributes["estimated_seconds"] for r in records] == expected
 
 
-@pytest.mark.parametrize("sampler", SAMPLER_KINDS[: len(SAMPLERS)])
-def test_a_space_wholly_beyond_its_limits_is_used_up_at_once(make_study, sampler):
-    study = make_study(sampler=sampler, limits=Limits(seconds=6.3), cost=cost)  # the least is 6.4
+@pytest.mark.parametrize("kind", SAMPLERS)
+def test_a_finite_space_is_tried_within_its_limits(make_study, kind):
+    """Three of six configurations have one layer."""
+    study = make_study(sampler=KINDS[kind], limits=Limits(seconds=6.3), cost=cost)  # the cheapest takes 6.4
     assert study.next_assignment() is study.next_assignment() is NoTrial.SPACE_USED_UP
     assert study.records() == []
-
-
-@pytest.mark.parametrize("sampler", SAMPLER_KINDS[: len(SAMPLERS)])
-def test_of_a_finite_space_exactly_what_keeps_the_limits_is_tried_and_each_once(make_study, sampler):
-    """Of six configurations the three of one layer are left."""
-    study = make_study("tiny", sampler=sampler, limits=Limits(seconds=0.8), cost=cost)
+    study = make_study("tiny", file="tiny", sampler=KINDS[kind], limits=Limits(seconds=0.8), cost=cost)
     tried = []
     while isinstance(assignment := study.next_assignment(), Assignment):
         tried.append((assignment.params["lstm.num_layers"], assignment.params.get("cnn.attention_heads")))
@@ -116,50 +98,45 @@ def test_of_a_finite_space_exactly_what_keeps_the_limits_is_tried_and_each_once(
     assert sorted(tried, key=str) == [(1, 1), (1, 2), (1, None)]
 
 
-@pytest.mark.parametrize("sampler", SAMPLER_KINDS)
-def test_the_first_proposals_are_those_that_a_study_then_makes(make_study, sampler):
-    study = make_study(sampler=sampler, limits=ALL, cost=cost)
-    foreseen = Proposer(study.plan).first(100)
-    assert len(foreseen) == 4  # from then on they depend on what trials turn out to be
+def assert_made(study, foreseen):
     for expected in foreseen:
         assignment = study.next_assignment()
         assert assignment.params == with_fixed(study.plan.space, expected.params)
         complete(study, assignment, 0.6)
     assert [dict(record.params) for record in study.records()] == [each.params for each in foreseen]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_first_proposals_are_those_that_a_study_then_makes(make_study, kind):
+    study = make_study(sampler=KINDS[kind], limits=ALL, cost=cost)
+    foreseen = Proposer(study.plan).first(100)
+    assert len(foreseen) == 4  # later ones depend on the results of trials
+    assert_made(study, foreseen)
     assert Proposer(study.plan).first(2) == foreseen[:2]
 
 
-def test_configurations_to_begin_with_are_the_first_proposals(make_study, make_space):
+def test_initial_trials_are_the_first_proposals(make_study):
     names = ("cnn.attention", "lstm.num_layers")
-    starts = [Start(dict(zip(names, values, strict=True)), "mine") for values in ((False, 2), (False, 1))]
-    study = make_study("tiny", sampler={"type": "tpe", "n_startup_trials": 4}, starts=tuple(starts))
+    starts = [InitialTrial(dict(zip(names, values, strict=True)), "mine") for values in ((False, 2), (False, 1))]
+    study = make_study("tiny", sampler=KINDS["tpe"], starts=tuple(starts))
     foreseen = Proposer(study.plan).first(4)
     assert [each.params for each in foreseen[:2]] == [start.params for start in starts]
-    for expected in foreseen:
-        assignment = study.next_assignment()
-        assert assignment.params == with_fixed(study.plan.space, expected.params)
-        complete(study, assignment)
+    assert_made(study, foreseen)
     assert [record.attributes.get("origin") for record in study.records()] == ["mine", "mine", None, None]
     assert [each.params for each in Proposer(study.plan).first(1)] == [starts[0].params]
 
 
-def test_of_a_small_space_no_more_first_proposals_are_foreseen_than_it_has(make_study):
+def test_a_small_space_has_no_more_first_proposals_than_configurations(make_study):
     study = make_study("tiny", sampler={"type": "tpe", "n_startup_trials": 20}, limits=Limits(seconds=0.8), cost=cost)
     foreseen = Proposer(study.plan).first(20)
     assert len(foreseen) == 3
-    for expected in foreseen:
-        assignment = study.next_assignment()
-        assert assignment.params == with_fixed(study.plan.space, expected.params)
-        complete(study, assignment)
+    assert_made(study, foreseen)
     assert study.next_assignment() is NoTrial.SPACE_USED_UP
 
 
-# ---------------------------------------------------------------------- the time objective
-
-
 @pytest.mark.parametrize(("clock", "projected"), [(1e-3, None), (1e6, 1e9)])
-def test_estimated_seconds_and_projections_are_the_estimates_whatever_the_clock_says(make_study, clock, projected):
-    """Three epochs of 3 s each by the estimate; the limit sees the estimate, too."""
+def test_estimated_seconds_and_projections_do_not_depend_on_the_clock(make_study, clock, projected):
+    """Three epochs of 3 s each by the estimate; the limit uses the estimate, too."""
     study = make_study(
         estimated_time=True,
         limits=Limits(seconds=9.0),
@@ -168,71 +145,62 @@ def test_estimated_seconds_and_projections_are_the_estimates_whatever_the_clock_
     )
     assignment = study.next_assignment()
     for epoch in (0.25, 1, 2, 3):
-        told = report(epoch, 0.7, seconds=clock * epoch, projected=projected)
-        assert study.report(assignment, told).action is Action.CONTINUE
+        measured = report(epoch, 0.7, seconds=clock * epoch, projected=projected)
+        assert study.report(assignment, measured).action is Action.CONTINUE
     assert study.plan.training_seconds(assignment.cost, 3.0, measured=(clock, projected)) == (9.0, 9.0)
     assert study.plan.training_seconds(assignment.cost, 1.5, measured=(clock, projected)) == (4.5, 9.0)
     curve = complete(study, assignment).curve
     assert [(p.epoch, p.seconds) for p in curve] == [(0.25, 0.75), (1, 3), (2, 6), (3, 9)]
 
 
-def test_measured_seconds_are_the_clocks_and_its_projection_ends_a_trial(make_study):
+@pytest.mark.parametrize("epoch", [0.25, 2])
+def test_measured_seconds_are_the_clocks_and_its_projection_ends_a_trial(make_study, epoch):
     study = make_study(limits=Limits(seconds=60.0), cost=lambda params: Cost(9.0, 1.0))
     assignment = study.next_assignment()
-    assert study.report(assignment, report(1, seconds=17.5, projected=52.5)).action is Action.CONTINUE
-    decision = study.report(assignment, report(2, seconds=66.0, projected=99.0))
-    assert (decision.action, decision.reason) == (
-        Action.PRUNE,
-        "limit: projected 99 s exceed limits.trial_seconds=60",
-    )
+    assert study.report(assignment, report(0.1, seconds=17.5, projected=52.5)).action is Action.CONTINUE
+    decision = study.report(assignment, report(epoch, seconds=66.0, projected=99.0))
+    assert (decision.action, decision.reason.split(":")[0]) == (Action.PRUNE, "limit")
     assert study.plan.training_seconds(assignment.cost, 2.0, measured=(66.0, 99.0)) == (66.0, 99.0)
     assert study.plan.training_seconds(assignment.cost, 2.0, measured=(66.0, None)) == (66.0, None)
     record = study.finish(assignment, State.PRUNED, None, {"reason": decision.reason})
-    assert [p.seconds for p in record.curve] == [17.5, 66.0]
+    assert [(p.epoch, p.seconds) for p in record.curve] == [(0.1, 17.5), (epoch, 66.0)]
 
 
 # ---------------------------------------------------------------------- within the first epoch
 
 
-SKILL = SkillThreshold(0.5, 1_000_000)  # needs 0.501; a reading is off by 0.0005
-
-
 @pytest.fixture
-def median(make_plan):
-    """The pruner from the first epoch on, with one trial as a start."""
+def reason_of():
+    """The reason of a median pruner that acts from the first epoch on; its scores have an error of 0.0005."""
     pruner = {"type": "median", "n_startup_trials": 1, "n_warmup_steps": 0}
-    return PRUNERS["median"](make_plan(pruner=pruner, skill=SKILL))
+    median = PRUNERS["median"](make_plan(pruner=pruner, skill=SkillThreshold(0.5, 1_000_000)))
+
+    def reason(rivals, *points):
+        return median.reason_to_prune(make_record(9, state=State.RUNNING, curve=points, size_mb=50.0), rivals)
+
+    return reason
 
 
 @pytest.mark.parametrize("accuracy", [0.1, 0.515, 0.99])
-def test_a_part_of_the_first_epoch_ends_no_trial(make_record, median, accuracy):
-    """Whoever has had a whole epoch knows more; the same accuracy at its end is judged."""
+def test_a_part_of_the_first_epoch_ends_no_trial(reason_of, accuracy):
+    """The same accuracy at the end of the epoch is compared."""
     rivals = [make_record(i, curve=[0.6, 0.7, 0.8], values=(0.8, 3.0, 1.0), size_mb=1.0) for i in range(3)]
-
-    def reason(*points):
-        trial = make_record(9, state=State.RUNNING, curve=points, size_mb=50.0)
-        return median.reason_to_prune(trial, rivals)
-
     parts = [Point(share, accuracy, 1 - accuracy, 100 * share) for share in (0.25, 0.5, 0.75)]
-    assert [reason(*parts[:count]) for count in (1, 2, 3)] == [None, None, None]
-    judged = reason(*parts, Point(1.0, accuracy, 1 - accuracy, 100.0))
-    assert (judged is not None) is (accuracy < 0.6)
+    assert [reason_of(rivals, *parts[:count]) for count in (1, 2, 3)] == [None, None, None]
+    compared = reason_of(rivals, *parts, Point(1.0, accuracy, 1 - accuracy, 100.0))
+    assert (compared is not None) is (accuracy < 0.6)
 
 
-def test_rivals_are_compared_at_whole_epochs_also_when_they_have_parts(make_record, median):
-    """The median at epoch 1 is that of the accuracies at epoch 1, not of an earlier part, however good it was."""
+def test_rivals_are_compared_at_whole_epochs_also_when_they_have_parts(reason_of):
+    """The median at epoch 1 uses accuracies at epoch 1, not better ones of earlier parts."""
     parts = [Point(0.25, 0.9, 0.1, 0.25), Point(0.75, 0.9, 0.1, 0.75)]
-    rivals = [
-        make_record(i, curve=[*parts, Point(1.0, 0.6, 0.4, 1.0), Point(2.0, 0.7, 0.3, 2.0)], values=(0.7, 2.0, 1.0))
-        for i in range(3)
-    ]
-    trial = make_record(9, state=State.RUNNING, curve=[Point(1.0, 0.65, 0.35, 100.0)], size_mb=50.0)
-    assert median.reason_to_prune(trial, rivals) is None
-    worse = make_record(9, state=State.RUNNING, curve=[Point(1.0, 0.55, 0.45, 100.0)], size_mb=50.0)
-    assert "below the median 0.6000 at epoch 1" in median.reason_to_prune(worse, rivals)
+    curve = [*parts, Point(1.0, 0.6, 0.4, 1.0), Point(2.0, 0.7, 0.3, 2.0)]
+    rivals = [make_record(i, curve=curve, values=(0.7, 2.0, 1.0)) for i in range(3)]
+    assert reason_of(rivals, Point(1.0, 0.65, 0.35, 100.0)) is None
+    assert "0.6000" in reason_of(rivals, Point(1.0, 0.55, 0.45, 100.0))
 
 
-def test_a_report_with_an_evaluation_within_the_first_epoch_is_stored_and_prunes_nothing(make_study):
+def test_a_report_within_the_first_epoch_is_stored_and_prunes_nothing(make_study):
     pruner = {"type": "median", "n_startup_trials": 2, "n_warmup_steps": 0}
     study = make_study(pruner=pruner, skill=SkillThreshold(0.5, 2000))
     for _ in range(3):
@@ -247,12 +215,3 @@ def test_a_report_with_an_evaluation_within_the_first_epoch_is_stored_and_prunes
     assert decision.action is Action.PRUNE
     curve = study.finish(assignment, State.PRUNED, None, {"reason": decision.reason}).curve
     assert [point.epoch for point in curve] == [0.25, 0.5, 0.75, 1]
-
-
-def test_a_projection_beyond_the_limit_ends_a_trial_within_the_first_epoch(make_study):
-    study = make_study(limits=Limits(seconds=60.0))
-    assignment = study.next_assignment()
-    decision = study.report(assignment, report(0.25, 0.7, seconds=25.0, projected=99.0))
-    assert (decision.action, decision.reason.split(":")[0]) == (Action.PRUNE, "limit")
-    record = study.finish(assignment, State.PRUNED, None, {"reason": decision.reason})
-    assert record.curve[0].epoch == 0.25

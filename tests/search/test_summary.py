@@ -1,4 +1,4 @@
-"""What a study says about its pruning: closed forms, brute force, and how often the intervals cover the truth."""
+"""Pruning statistics: closed forms, brute force, and coverage of the intervals."""
 
 from dataclasses import replace
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import beta, binom
 
+from builders.records import make_plan, make_record
 from cnn_lstm_hyperopt.search import Point, SkillThreshold, State, Values
 from cnn_lstm_hyperopt.search.learning_curves import projected_seconds, smoothed_score, up_to
 from cnn_lstm_hyperopt.search.pruners import is_exempt
@@ -14,7 +15,6 @@ from cnn_lstm_hyperopt.search.pruning_stats import (
     Unknown,
     false_prunes,
     jeffreys,
-    pruned_by,
     pruning_summary,
     seconds_saved,
 )
@@ -22,61 +22,46 @@ from cnn_lstm_hyperopt.search.pruning_stats import (
 SKILL = SkillThreshold(0.5, 100)  # needs 0.60
 
 
-def ended(make_record, number, curve, reason="median: x", **fields):
+def ended(number, curve, reason="median: x", **fields):
     return make_record(number, state=State.PRUNED, curve=curve, reason=reason, **fields)
 
 
-def complete(make_record, number, curve, **fields):
+def complete(number, curve, **fields):
     record = make_record(number, curve=curve, **fields)
     return replace(record, values=record.values or Values(0.7, record.seconds, 1.0))
 
 
-# ---------------------------------------------------------------------- counts
-
-
-def test_pruned_trials_are_counted_by_what_comes_before_the_colon(make_record):
-    reasons = ["median: a", "limit: b", "median: c: d"]
-    records = [make_record(i, state=State.PRUNED, reason=reason) for i, reason in enumerate(reasons)]
-    records += [
-        make_record(8, reason="median: but complete"),
-        make_record(9, state=State.FAIL, reason="RuntimeError: x"),
-    ]
-    assert pruned_by(records) == {"limit": 1, "median": 2}
-    assert pruned_by([]) == {}
-
-
-def test_a_summary_counts_each_second_once_and_the_exempt(make_record, make_study):
-    plan = make_study().plan
+def test_a_summary_counts_pruned_trials_by_cause_each_second_once_and_control_trials():
+    plan = make_plan()
     exempt = [n for n in range(100) if is_exempt(plan.seed, n)]
     records = [
-        ended(make_record, 0, [0.5], "limit: x"),
-        ended(make_record, 1, 4 * [0.5], "median: x"),
-        ended(make_record, 2, 2 * [0.5], "limit: x"),
+        ended(0, [0.5], "limit: x"),
+        ended(1, 4 * [0.5], "median: x"),
+        ended(2, 2 * [0.5], "limit: x"),
         make_record(3, state=State.FAIL, seconds=5.0),
-        complete(make_record, exempt[1], 3 * [0.7]),
+        complete(exempt[1], 3 * [0.7]),
         make_record(exempt[2], state=State.FAIL),
+        make_record(98, reason="median: but complete"),
+        ended(99, [], "median: c: d"),
     ]
     summary = pruning_summary(records, plan.skill, max_epochs=plan.max_epochs, seed=plan.seed)
     assert summary.seconds_spent == 1 + 4 + 2 + 5 + 3
-    assert summary.exempt == sum(is_exempt(plan.seed, n) for n in (0, 1, 2)) + 1
-    assert summary.ended_by_pruner == 1
+    assert summary.exempt == sum(is_exempt(plan.seed, n) for n in (0, 1, 2, 98, 99)) + 1
+    assert (summary.pruned_by, summary.ended_by_pruner) == ({"limit": 2, "median": 2}, 2)
     assert summary.seconds_saved == seconds_saved(records, plan.max_epochs, plan.seed)
 
 
-# ---------------------------------------------------------------------- seconds saved
-
-
-def test_what_was_saved_in_closed_form(make_record):
-    """All complete trials end after 12 of 20 epochs: half of what is left after epoch 4. The pruned one takes 3 s an epoch."""
-    records = [complete(make_record, i, 12 * [0.6], speed=1 + i) for i in range(10)]
-    records.append(ended(make_record, 10, 4 * [0.6], speed=3.0))
+def test_saved_seconds_in_closed_form():
+    """All complete trials need 8 of the 16 epochs after epoch 4. The pruned one takes 3 s an epoch."""
+    records = [complete(i, 12 * [0.6], speed=1 + i) for i in range(10)]
+    records.append(ended(10, 4 * [0.6], speed=3.0))
     assert seconds_saved(records, 20, seed=0) == pytest.approx((24.0, 24.0, 24.0))
 
 
-def test_only_what_the_pruner_ended_is_saved(make_record):
-    records = [complete(make_record, i, 12 * [0.6]) for i in range(10)]
+def test_only_the_pruners_trials_save_seconds():
+    records = [complete(i, 12 * [0.6]) for i in range(10)]
     records += [
-        ended(make_record, 10, 4 * [0.6], "limit: too slow"),
+        ended(10, 4 * [0.6], "limit: too slow"),
         make_record(13, state=State.FAIL, curve=3 * [0.6]),
         make_record(14, state=State.RUNNING, curve=3 * [0.6]),
     ]
@@ -84,62 +69,61 @@ def test_only_what_the_pruner_ended_is_saved(make_record):
     assert seconds_saved([], 20, seed=0) == (0.0, 0.0, 0.0)
 
 
-def test_with_too_few_complete_trials_nothing_is_made_up(make_record):
-    records = [ended(make_record, 99, 4 * [0.6])]
+def test_too_few_complete_trials_give_no_estimate():
+    records = [ended(99, 4 * [0.6])]
+    records += [complete(i, 12 * [0.6]) for i in range(9)]
     assert isinstance(seconds_saved(records, 20, seed=0), Unknown)
-    records += [complete(make_record, i, 12 * [0.6]) for i in range(9)]
-    assert seconds_saved(records, 20, seed=0) == Unknown("fewer than 10 trials are complete")
-    records.append(complete(make_record, 9, [0.6]))  # it ended before the others are compared
-    assert seconds_saved(records, 20, seed=0) == Unknown("fewer than 10 complete trials passed epoch 4")
-    records.append(complete(make_record, 10, 12 * [0.6]))
+    records.append(complete(9, [0.6]))  # it ended before the others are compared
+    assert isinstance(seconds_saved(records, 20, seed=0), Unknown)
+    records.append(complete(10, 12 * [0.6]))
     assert isinstance(seconds_saved(records, 20, seed=0), Estimate)
 
 
-def test_beyond_the_epochs_that_ten_went_on_from_the_last_of_these_stands(make_record):
+def test_the_last_epoch_that_ten_trials_passed_is_used_for_later_ones():
     """Nine of the ten end after epoch 6, so beyond epoch 8 there is one; beyond epoch 5 all need 1 of 15 seconds."""
-    records = [complete(make_record, i, 6 * [0.6]) for i in range(10)] + [ended(make_record, 10, 8 * [0.6])]
+    records = [complete(i, 6 * [0.6]) for i in range(10)] + [ended(10, 8 * [0.6])]
     assert seconds_saved(records, 20, seed=0) == pytest.approx(3 * (12 / 15,))
 
 
-def test_a_flat_trial_is_held_against_flat_ones(make_record):
+def test_a_flat_trial_is_compared_with_flat_ones():
     """Patience ended these after 6 epochs, the others ran to the end."""
-    flat = [complete(make_record, i, 6 * [0.5]) for i in range(30)]
-    rising = [complete(make_record, i, np.linspace(0.6, 0.9, 20).tolist()) for i in range(30, 80)]
-    dropped = ended(make_record, 99, 4 * [0.5])
+    flat = [complete(i, 6 * [0.5]) for i in range(30)]
+    rising = [complete(i, np.linspace(0.6, 0.9, 20).tolist()) for i in range(30, 80)]
+    dropped = ended(99, 4 * [0.5])
     assert seconds_saved([*flat, *rising, dropped], 20, seed=0) == pytest.approx(3 * (2.0,))
-    assert seconds_saved([*flat, *rising, ended(make_record, 99, 4 * [0.7])], 20, seed=0) == pytest.approx(3 * (16.0,))
+    assert seconds_saved([*flat, *rising, ended(99, 4 * [0.7])], 20, seed=0) == pytest.approx(3 * (16.0,))
 
 
-def test_a_trial_that_ended_at_this_very_epoch_was_not_asked_about(make_record):
-    """The pruner is not asked at a trial's last report, so such a trial is no example of one that goes on."""
-    records = [complete(make_record, i, 12 * [0.6]) for i in range(10)]
-    there = [complete(make_record, i, 4 * [0.6]) for i in range(10, 30)]
-    dropped = ended(make_record, 99, 4 * [0.6])
+def test_trials_that_ended_at_the_same_epoch_are_no_examples():
+    """The pruner is not asked at a trial's last report."""
+    records = [complete(i, 12 * [0.6]) for i in range(10)]
+    there = [complete(i, 4 * [0.6]) for i in range(10, 30)]
+    dropped = ended(99, 4 * [0.6])
     assert seconds_saved([*records, *there, dropped], 20, seed=0) == pytest.approx(3 * (8.0,))
 
 
-def test_with_ten_neighbours_one_trials_interval_goes_from_the_least_to_the_most(make_record):
+def test_with_ten_neighbours_the_interval_of_one_trial_is_their_range():
     """Each of the ten is drawn once in ten: the quantiles at 2.5 and 97.5 % are the extremes, the estimate is the mean."""
-    records = [complete(make_record, i, (5 + i) * [0.6]) for i in range(10)] + [ended(make_record, 10, 4 * [0.6])]
+    records = [complete(i, (5 + i) * [0.6]) for i in range(10)] + [ended(10, 4 * [0.6])]
     assert seconds_saved(records, 20, seed=0) == pytest.approx((5.5, 1.0, 10.0))
 
 
-def test_the_same_seed_gives_the_same_interval_and_another_the_same_estimate(make_record):
+def test_the_same_seed_gives_the_same_interval_and_another_the_same_estimate():
     rng = np.random.default_rng(0)
-    records = [complete(make_record, i, rng.uniform(0.5, 0.7, rng.integers(6, 20)).tolist()) for i in range(40)]
-    records += [ended(make_record, i, rng.uniform(0.5, 0.7, 3).tolist()) for i in range(40, 60)]
+    records = [complete(i, rng.uniform(0.5, 0.7, rng.integers(6, 20)).tolist()) for i in range(40)]
+    records += [ended(i, rng.uniform(0.5, 0.7, 3).tolist()) for i in range(40, 60)]
     first = seconds_saved(records, 20, seed=0)
     assert first == seconds_saved(records, 20, seed=0)
     assert first[0] == seconds_saved(records, 20, seed=1)[0]
     assert first != seconds_saved(records, 20, seed=1)
 
 
-def test_estimate_equals_brute_force(make_record):
+def test_estimate_equals_brute_force():
     rng = np.random.default_rng(1)
     for _ in range(20):
         whole = [study_curve(rng, patience=4, max_epochs=20) for _ in range(60)]
-        records = [complete(make_record, i, curve) for i, curve in enumerate(whole[:40])]
-        dropped = [ended(make_record, i, curve[: rng.integers(2, 5)]) for i, curve in enumerate(whole[40:], 40)]
+        records = [complete(i, curve) for i, curve in enumerate(whole[:40])]
+        dropped = [ended(i, curve[: rng.integers(2, 5)]) for i, curve in enumerate(whole[40:], 40)]
         expected = 0.0
         for record in dropped:
             epoch = record.curve[-1].epoch
@@ -159,7 +143,7 @@ def test_estimate_equals_brute_force(make_record):
 
 
 def study_curve(rng, *, patience, max_epochs):
-    """A trial as it would run to its own end: it rises to a ceiling, overfits, and ends when its loss does not fall any more."""
+    """A full trial: it rises to a ceiling, overfits, and ends when its loss stops falling."""
     ceiling = 0.0 if rng.random() < 0.2 else 0.3 * rng.beta(1.5, 3)
     pace, speed = rng.lognormal(np.log(max_epochs / 12), 0.8), rng.lognormal(0, 1)
     epochs = np.arange(1, max_epochs + 1)
@@ -177,8 +161,8 @@ def study_curve(rng, *, patience, max_epochs):
     return [Point(*map(float, row)) for row in list(rows)[: epoch + 1]]
 
 
-def pruned_study(make_record, rng, *, patience, seed=0, n_trials=120, max_epochs=40, rungs=(5, 10, 20)):
-    """A study whose pruner ends, from the 20th trial on, what is below the median at a rung; and the seconds that it saved."""
+def pruned_study(rng, *, patience, seed=0, n_trials=120, max_epochs=40, rungs=(5, 10, 20)):
+    """A study whose pruner ends trials below the median at a rung, and the seconds that it saved."""
     records, saved = [], 0.0
     for number in range(n_trials):
         whole = study_curve(rng, patience=patience, max_epochs=max_epochs)
@@ -189,29 +173,26 @@ def pruned_study(make_record, rng, *, patience, seed=0, n_trials=120, max_epochs
                 end = rung
                 break
         if end == len(whole) or is_exempt(seed, number):
-            records.append(complete(make_record, number, whole))
+            records.append(complete(number, whole))
         else:
-            records.append(ended(make_record, number, whole[:end]))
+            records.append(ended(number, whole[:end]))
             saved += whole[-1].seconds - whole[end - 1].seconds
     return records, saved
 
 
 @pytest.mark.mostly_slow(1)
 @pytest.mark.parametrize("patience", [5, 15, 40])
-def test_the_interval_of_what_was_saved_covers_it(make_record, patience):
-    """95 % by name; this pruner ends all that is below the median, so there is little to compare the flattest with."""
+def test_the_interval_of_saved_seconds_covers_them(patience):
+    """95 % nominally; this pruner ends all trials below the median, so few remain to compare the flattest with."""
     rng = np.random.default_rng(patience)
     covered, ratios = [], []
     for _ in range(50):
-        records, saved = pruned_study(make_record, rng, patience=patience)
+        records, saved = pruned_study(rng, patience=patience)
         found = seconds_saved(records, 40, seed=0)
         covered.append(found[1] <= saved <= found[2])
         ratios.append(found[0] / saved)
     assert np.mean(covered) >= 0.8
     assert 0.9 < np.median(ratios) < 1.2
-
-
-# ---------------------------------------------------------------------- wrongly pruned
 
 
 def test_jeffreys_interval_is_that_of_the_beta_distribution():
@@ -233,36 +214,32 @@ def test_jeffreys_interval_covers_nineteen_of_twenty_on_average():
     assert coverage.min() > 0.88
 
 
-def noted(make_record, number, values=None, **fields):
+def noted(number, values=None, **fields):
     return make_record(
         number, values=values, attributes={"would_have_ended": {"epoch": 3.0, "reason": "median: x"}}, **fields
     )
 
 
-def test_the_share_is_of_the_exempt_that_would_have_been_ended(make_record):
+def test_the_share_is_of_control_trials_that_the_pruner_would_have_ended():
     records = [
-        noted(make_record, 0, (0.9, 1.0, 1.0)),
-        noted(make_record, 1, (0.7, 2.0, 2.0)),  # beaten
-        noted(make_record, 2, (0.6, 0.1, 0.1)),  # has learnt nothing
-        noted(make_record, 3, state=State.PRUNED, reason="limit: x"),  # would not have joined the front either
-        noted(make_record, 4, state=State.FAIL),  # tried again; not known
-        noted(make_record, 5, state=State.RUNNING),
+        noted(0, (0.9, 1.0, 1.0)),
+        noted(1, (0.7, 2.0, 2.0)),  # beaten
+        noted(2, (0.6, 0.1, 0.1)),  # has learnt nothing
+        noted(3, state=State.PRUNED, reason="limit: x"),  # would not have joined the front either
+        noted(4, state=State.FAIL),  # tried again; not known
+        noted(5, state=State.RUNNING),
         make_record(6, values=(0.95, 2.0, 2.0)),
-        ended(make_record, 7, [0.5]),
+        ended(7, [0.5]),
     ]
     assert false_prunes(records, SKILL) == (jeffreys(1, 4), 4, 1)
-
-
-def test_without_such_trials_it_is_not_known(make_record):
-    records = [make_record(0, values=(0.9, 1.0, 1.0)), ended(make_record, 1, [0.5])]
-    assert false_prunes(records, SKILL) == (Unknown("the pruner would have ended no control trial"), 0, 0)
-    assert false_prunes([], SKILL)[1:] == (0, 0)
+    for none in (records[6:], []):
+        assert (isinstance(false_prunes(none, SKILL).share, Unknown), *false_prunes(none, SKILL)[1:]) == (True, 0, 0)
 
 
 @pytest.mark.mostly_slow(1)
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.1, 0.3])
-def test_the_interval_of_the_share_covers_it(make_record, share):
-    """Trials on a known front, where more accuracy costs more seconds; what the pruner ends rightly lies beneath it."""
+def test_the_interval_of_the_share_covers_it(share):
+    """Trials on a known front, where more accuracy costs more seconds; rightly pruned trials are below it."""
     rng = np.random.default_rng(int(1000 * share))
     covered = []
     for seed in range(150):
@@ -276,9 +253,9 @@ def test_the_interval_of_the_share_covers_it(make_record, share):
             wrong.append(rng.random() < share)
             values = on_front if wrong[-1] else (accuracy - 0.1, 2 * on_front[1], 2.0)
             if is_exempt(seed, number):
-                records.append(noted(make_record, number, values))
+                records.append(noted(number, values))
             else:
-                records.append(ended(make_record, number, [0.5]))
+                records.append(ended(number, [0.5]))
         found = false_prunes(records, SKILL).share
         if isinstance(found, Estimate):
             covered.append(found.low <= np.mean(wrong) <= found.high)

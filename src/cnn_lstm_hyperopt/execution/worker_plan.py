@@ -8,7 +8,7 @@ import torch
 
 from cnn_lstm_hyperopt.config import PrunerSettings, SamplerSettings, Settings
 from cnn_lstm_hyperopt.config.schema.search import AUTO_PRUNER, AUTO_SAMPLER
-from cnn_lstm_hyperopt.search import Limits, SkillThreshold, Start, StudyPlan, StudyStorage
+from cnn_lstm_hyperopt.search import InitialTrial, Limits, SkillThreshold, StudyPlan, StudyStorage
 from cnn_lstm_hyperopt.training.runtime.memory import total_mb
 from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
 
@@ -45,14 +45,14 @@ def _settled(section: _Typed, auto: str) -> _Typed:
     return section if section.type != "auto" else section.model_copy(update={"type": auto})
 
 
-def starts_as_json(starts: Sequence[Start]) -> list[dict[str, Any]]:
+def starts_as_json(starts: Sequence[InitialTrial]) -> list[dict[str, Any]]:
     """Return the initial trials as JSON, to be stored with the study."""
     return [asdict(start) for start in starts]
 
 
 def with_stored_starts(plan: StudyPlan, storage: StudyStorage) -> StudyPlan:
     """Return the plan of an existing study, with its stored initial trials."""
-    starts = tuple(Start(**start) for start in storage.attribute("starts") or ())
+    starts = tuple(InitialTrial(**start) for start in storage.attribute("starts") or ())
     return replace(plan, starts=starts, begun_with=storage.attribute("begun_with"))
 
 

@@ -17,7 +17,7 @@ from cnn_lstm_hyperopt.evaluation import design_effect
 from cnn_lstm_hyperopt.execution import memory_limit, resolve_workers, study_plan, with_stored_starts
 from cnn_lstm_hyperopt.pipeline.confirmation import CONFIRMED_FROM_FRONT
 from cnn_lstm_hyperopt.pipeline.fingerprint import decoupled_adam, fingerprint, require_same, without_effect
-from cnn_lstm_hyperopt.search import SkillThreshold, Start, StudyPlan, StudyStorage, TrialRecord, undefined_in
+from cnn_lstm_hyperopt.search import InitialTrial, SkillThreshold, StudyPlan, StudyStorage, TrialRecord, undefined_in
 from cnn_lstm_hyperopt.search.cost_forecast import (
     FinalForecast,
     Forecast,
@@ -118,7 +118,7 @@ class Setup:
 def _with_first_trials(setup: Setup) -> Setup:
     """Add the initial trials: enqueued ones first, then the portfolio, without duplicates."""
     study, plan = setup.settings.study, setup.plan
-    starts: list[Start] = []
+    starts: list[InitialTrial] = []
     parts: list[str] = []
     warnings: tuple[str, ...] = ()
     if study.enqueue is not None:

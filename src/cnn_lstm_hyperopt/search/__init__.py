@@ -1,8 +1,8 @@
-"""The search: samplers, pruners, the study and its storage. The only part that knows Optuna; it knows no torch and no data."""
+"""The search: samplers, pruners, the study and its storage. Only this package uses Optuna; it uses neither torch nor data."""
 
 from cnn_lstm_hyperopt.search.assignment import Assignment, NoTrial
 from cnn_lstm_hyperopt.search.distributions import with_fixed
-from cnn_lstm_hyperopt.search.initial_trials.kinds import Start
+from cnn_lstm_hyperopt.search.initial_trials.kinds import InitialTrial
 from cnn_lstm_hyperopt.search.limits import Cost, Limits
 from cnn_lstm_hyperopt.search.memory_levels import MemoryLevel, levels_of, memory_levels
 from cnn_lstm_hyperopt.search.pareto_front import (
@@ -16,7 +16,7 @@ from cnn_lstm_hyperopt.search.pareto_front import (
 )
 from cnn_lstm_hyperopt.search.proposer import Proposer
 from cnn_lstm_hyperopt.search.samplers import Proposal, ProposalRequest, random_configuration
-from cnn_lstm_hyperopt.search.simulate import Reading, optimise
+from cnn_lstm_hyperopt.search.simulate import Measurement, optimise
 from cnn_lstm_hyperopt.search.skill_threshold import SkillThreshold, no_skill, undefined_in
 from cnn_lstm_hyperopt.search.storage import StudyStorage
 from cnn_lstm_hyperopt.search.study import Study
@@ -39,7 +39,9 @@ __all__ = [
     "LACKED_MEMORY",
     "Assignment",
     "Cost",
+    "InitialTrial",
     "Limits",
+    "Measurement",
     "MemoryLevel",
     "Milestone",
     "NoTrial",
@@ -47,9 +49,7 @@ __all__ = [
     "Proposal",
     "ProposalRequest",
     "Proposer",
-    "Reading",
     "SkillThreshold",
-    "Start",
     "State",
     "Study",
     "StudyPlan",

@@ -1,4 +1,4 @@
-"""What a study hands out: a trial to be run, or why there is none."""
+"""The next trial of a study, or the reason why there is none."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -12,11 +12,11 @@ class Assignment:
     """A trial to be run.
 
     Attributes:
-        params: its whole configuration, fixed parameters included.
-        retry_of: number of the failed trial that it repeats.
-        seeded_as: number that seeds it and names its checkpoint: its own, or that of the trial whose process died.
+        params: full configuration, fixed parameters included.
+        retry_of: number of the failed trial that this one repeats.
+        seeded_as: number that determines seed and checkpoint: its own, or that of the trial whose process died.
         memory_level: place in its :func:`.memory_levels` at which it trains.
-        cut_off: where it stood when it was started before, and how often it has started there; None: this is its first start.
+        cut_off: for a resumed trial, (epoch, number of starts at this epoch); None: first start.
     """
 
     trial_id: int

@@ -1,4 +1,4 @@
-"""What a search will take, before it starts: hours, memory, disk, and the share of the space that the limits leave."""
+"""Forecast of a search: hours, memory, disk, and the share of the space within the limits."""
 
 import heapq
 from collections.abc import Callable, Sequence
@@ -11,26 +11,26 @@ from cnn_lstm_hyperopt.search import Cost, Limits, Proposal, Proposer, StudyPlan
 from cnn_lstm_hyperopt.space.domains import Scalar
 
 SAMPLED = 1000
-"""Random configurations of the space that shares and means are taken from."""
+"""Number of random configurations for shares and means."""
 TRAIN_SHARES = (1.0, 0.5, 0.25, 0.125)
 TRIAL_SECONDS, WORKER_SECONDS = 0.3, 6.0
-"""For building, proposing and storing a trial; for a worker to start."""
+"""Overhead of a trial (build, propose, store); start of a worker."""
 BYTES_A_WINDOW, BYTES_A_TRIAL = 12, 8000
-"""On disk: a prediction on validation, and a trial's row in study.db and trials.csv."""
+"""Disk use of a validation prediction, and of a trial in study.db and trials.csv."""
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a search is predicted to take.
+    """Forecast of a search.
 
     Attributes:
-        trials: that are still to be run.
-        workers: that run them.
-        seconds: wall time of the search; what pruners save, and samplers that learn to be cheap, is not counted.
-        trial_seconds: 10 %, 50 % and 90 % quantiles of the training seconds of a trial that runs through all its epochs.
-        memory_mb: of all workers at their peak.
-        disk_mb: that the search writes.
-        share_left: of random configurations of the space, those that keep all limits.
+        trials: number of trials still to run.
+        workers: number of workers.
+        seconds: wall time of the search, without savings by pruners and by samplers that prefer cheap configurations.
+        trial_seconds: 10 %, 50 % and 90 % quantiles of the training seconds of a trial that runs all epochs.
+        memory_mb: peak memory of all workers.
+        disk_mb: disk space that the search uses.
+        share_left: share of random configurations within all limits.
     """
 
     trials: int
@@ -44,11 +44,11 @@ class Forecast:
 
 @dataclass(frozen=True)
 class FinalForecast:
-    """What the work after the search is predicted to take at most, by a configuration of the mean cost.
+    """Forecast of the work after the search: upper bounds for a configuration of mean cost.
 
     Attributes:
-        confirmations, retrainings: trainings.
-        confirmation_seconds, retraining_seconds: of all of them, one after the other; patience may end them earlier.
+        confirmations, retrainings: number of trainings.
+        confirmation_seconds, retraining_seconds: total if run one after the other; patience may end them earlier.
     """
 
     confirmations: int
@@ -58,28 +58,28 @@ class FinalForecast:
 
 
 Priced = tuple[dict[str, Scalar], Cost]
-"""A configuration and what it is predicted to cost."""
+"""A configuration and its predicted cost."""
 
 
 class SampledSpace:
-    """Random configurations of a space, always the same ones."""
+    """A reproducible sample of configurations of a space."""
 
     def __init__(self, space: SearchSpace) -> None:
         self.configurations = [random_configuration(space, 0, number) for number in range(SAMPLED)]
 
     def within(self, limits: Limits, cost: Callable[[dict[str, Scalar]], Cost]) -> list[Priced]:
-        """Those that keep the limits, with their costs."""
+        """Return the configurations within the limits, with their costs."""
         priced = [(params, cost(params)) for params in self.configurations]
         return [(params, price) for params, price in priced if limits.allow(price)]
 
 
 def choose_train_share(sampled: SampledSpace, seconds_limit: float | None, cost: Callable[..., Cost]) -> float:
-    """The largest of :data:`TRAIN_SHARES` at which half of the space keeps the limit of seconds, else the smallest.
+    """Return the largest of :data:`TRAIN_SHARES` at which half of the space keeps the limit of seconds, else the smallest.
 
     Args:
-        sampled: of the space.
+        sampled: configurations of the space.
         seconds_limit: of a trial; None: no limit, so all windows.
-        cost: of a configuration, told ``train_share``.
+        cost: of a configuration and a ``train_share``.
     """
     if seconds_limit is None:
         return TRAIN_SHARES[0]
@@ -91,7 +91,7 @@ def choose_train_share(sampled: SampledSpace, seconds_limit: float | None, cost:
 
 
 def expected_epoch_share(max_epochs: int, min_patience: int) -> float:
-    """Of ``max_epochs`` that a trial runs, when no trial has told yet: midway between patience at its earliest and all."""
+    """Return the expected share of ``max_epochs`` before the first trial: midway between earliest patience and all epochs."""
     return (min(max_epochs, min_patience + 1) + max_epochs) / (2 * max_epochs)
 
 
@@ -106,17 +106,17 @@ def forecast(
     workers: int,
     epoch_share: float,
 ) -> Forecast:
-    """What ``trials`` trials will take.
+    """Return the forecast of a search.
 
     Args:
         plan: of the study.
-        within: those of the sampled configurations of its space that keep its limits, at least one.
+        within: sampled configurations within the limits, at least one.
         evaluation_seconds: of one evaluation of a configuration.
         n_validation: windows of an evaluation.
-        trials: that are still to be run.
-        new: whether the study has no trial yet: then its first ones are known exactly.
-        workers: that run them.
-        epoch_share: of ``max_epochs`` that a trial runs on average.
+        trials: number of trials still to run.
+        new: whether the study has no trial yet; then its first configurations are known exactly.
+        workers: number of workers.
+        epoch_share: mean share of ``max_epochs`` that a trial runs.
     """
 
     def wall(params: dict[str, Scalar], cost: Cost, share: float = epoch_share) -> float:
@@ -153,17 +153,17 @@ def final_forecast(
     train_share: float,
     seconds_limit: float | None,
 ) -> FinalForecast:
-    """What confirmation and retraining will take at most.
+    """Return upper bounds for confirmation and retraining.
 
     Args:
         plan: of the study.
-        within: those of the sampled configurations of its space that keep its limits, at least one.
+        within: sampled configurations within the limits, at least one.
         evaluation_seconds: of one evaluation of a configuration.
-        confirmations: trainings as trials are trained.
-        retrainings: trainings of ``full_epochs`` on all windows.
+        confirmations: number of trainings with the settings of trials.
+        retrainings: number of trainings of ``full_epochs`` on all windows.
         full_epochs: of a retraining.
-        train_share: of the training windows that trials use.
-        seconds_limit: limits.retrain_seconds, for both; None: none.
+        train_share: share of the training windows that trials use.
+        seconds_limit: limits.retrain_seconds, for both; None: no limit.
     """
     steps = float(np.mean([cost.seconds for _, cost in within])) / plan.max_epochs
     evaluation = float(np.mean([evaluation_seconds(params) for params, _ in within]))
@@ -176,7 +176,7 @@ def final_forecast(
 
 
 def makespan(durations: Sequence[float], workers: int) -> float:
-    """When the last job ends if each, in order, goes to the worker that is free first (list scheduling, Graham 1966)."""
+    """Return when the last job ends if each job goes to the first free worker (list scheduling, Graham 1966)."""
     free = [0.0] * workers
     for duration in durations:
         heapq.heapreplace(free, free[0] + duration)

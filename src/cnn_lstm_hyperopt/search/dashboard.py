@@ -1,6 +1,6 @@
-"""Notes on a study and its trials, where optuna-dashboard keeps those that people write: attributes of the study.
+"""Notes on a study and its trials in the format of optuna-dashboard, which stores notes as attributes of the study.
 
-The package that shows them is an extra, so what is stored is made here; a test reads it through that package.
+optuna-dashboard is an optional dependency, so this module writes its format; a test reads it with that package.
 """
 
 import re
@@ -10,13 +10,13 @@ from typing import Any
 from optuna.storages import BaseStorage
 
 _PART = 2045
-"""Characters of an attribute at most."""
+"""Maximum characters of an attribute."""
 _OURS = "cnn_lstm_hyperopt:"
-"""Begins the attribute that says which version of a note was written by :func:`note_attributes`."""
+"""Prefix of the attribute with the version of a note that :func:`note_attributes` wrote last."""
 
 
 def write_notes(storage: BaseStorage, study_id: int, notes: Mapping[int | None, str]) -> None:
-    """Writes what optuna-dashboard shows beside trials, by number, and the study (None); notes of people stay.
+    """Write notes on trials (by number) and on the study (None); keep notes that people wrote.
 
     Raises:
         KeyError: there is no such trial.
@@ -29,30 +29,32 @@ def write_notes(storage: BaseStorage, study_id: int, notes: Mapping[int | None, 
         storage.set_study_system_attr(study_id, name, value)
 
 
-def note_attributes(notes: Mapping[int | None, str], there: Mapping[str, Any]) -> dict[str, Any]:
-    """What is to be set so that these are all notes but those of people; nothing where they are.
+def note_attributes(notes: Mapping[int | None, str], stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the attributes to set so that ``notes`` replace all earlier notes of this program.
 
-    A note in which a person has written since stays as it is.
+    A note that a person has edited stays unchanged.
 
     Args:
-        notes: Markdown, by the storage's id of a trial; None: the study's own.
-        there: all system attributes of the study.
+        notes: Markdown by storage id of a trial; None: of the study.
+        stored: all system attributes of the study.
     """
-    before: dict[int | None, str] = dict.fromkeys(_written(there), "")
+    before: dict[int | None, str] = dict.fromkeys(_written(stored), "")
     wanted: dict[str, Any] = {}
     for trial_id, body in (before | dict(notes)).items():
         of = "" if trial_id is None else f"{trial_id}:"
         version, ours, part = f"dashboard:{of}note_ver", f"{_OURS}{of}note_ver", f"dashboard:{of}note_str:"
-        said = {f"{part}{place}": body[start : start + _PART] for place, start in enumerate(range(0, len(body), _PART))}
-        shown = {key: text for key, text in there.items() if key.startswith(part)}
-        said = dict.fromkeys(shown, "") | said
-        if there.get(version, 0) == there.get(ours, 0) and said != shown:
-            following = there.get(version, 0) + 1
-            wanted |= {**said, version: following, ours: following}
+        parts = {
+            f"{part}{place}": body[start : start + _PART] for place, start in enumerate(range(0, len(body), _PART))
+        }
+        shown = {key: text for key, text in stored.items() if key.startswith(part)}
+        parts = dict.fromkeys(shown, "") | parts
+        if stored.get(version, 0) == stored.get(ours, 0) and parts != shown:
+            following = stored.get(version, 0) + 1
+            wanted |= {**parts, version: following, ours: following}
     return wanted
 
 
-def _written(there: Mapping[str, Any]) -> list[int | None]:
-    """Of what there are notes by this program."""
-    found = (re.fullmatch(rf"{_OURS}(?:(\d+):)?note_ver", key) for key in there)
+def _written(stored: Mapping[str, Any]) -> list[int | None]:
+    """Return the storage ids (None: the study) of this program's notes."""
+    found = (re.fullmatch(rf"{_OURS}(?:(\d+):)?note_ver", key) for key in stored)
     return [None if match[1] is None else int(match[1]) for match in found if match]

@@ -1,4 +1,4 @@
-"""Our domains as Optuna's distributions."""
+"""Conversion of domains to Optuna's distributions."""
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -8,7 +8,7 @@ from cnn_lstm_hyperopt.space.domains import Domain, Scalar
 
 
 def distribution(domain: Domain) -> BaseDistribution:
-    """The Optuna distribution of a domain that is searched."""
+    """Return the Optuna distribution of a searched domain."""
     match domain:
         case Choices(values):
             return CategoricalDistribution(values)
@@ -21,7 +21,7 @@ def distribution(domain: Domain) -> BaseDistribution:
 
 
 def distributions_of(space: SearchSpace, params: Params) -> dict[str, BaseDistribution]:
-    """The distributions of the active, searched parameters of a configuration: what a trial is stored with."""
+    """Return the distributions of a configuration's active, searched parameters."""
     searched = space.searched()
     return {name: distribution(searched[name]) for name in params if name in searched}
 
@@ -30,8 +30,8 @@ def with_fixed(space: SearchSpace, searched: Params) -> dict[str, Scalar]:
     """Return the full configuration of a trial: stored parameters, and those that its study fixed or dropped.
 
     Args:
-        space: of the study's settings; it may still search what the study of data with one task has dropped.
-        searched: parameters as they were stored with the trial.
+        space: of the study's settings; it may include parameters that the study dropped because its data have one task.
+        searched: stored parameters of the trial.
 
     Returns:
         All active parameters in the order of the space.

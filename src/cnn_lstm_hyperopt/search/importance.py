@@ -1,4 +1,4 @@
-"""Which parameters decide about an objective, by the study's own trials."""
+"""Parameter importance, estimated from a study's trials."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -15,35 +15,34 @@ from cnn_lstm_hyperopt.search.storage import StudyStorage
 from cnn_lstm_hyperopt.search.trial import State
 
 FRONT = "front"
-"""Stands for what decides whether a trial is on or near the front, whichever the objective."""
-LEAST_TRIALS = 20
-"""COMPLETE trials below which nothing is said."""
+"""Key for the importance of being on or near the front."""
+MIN_TRIALS = 20
+"""Minimum number of COMPLETE trials."""
 _NOTHING = 1e-12
-"""What the divergences sum to where the best are like all others: to normalise that would make every parameter matter alike."""
-LEAST_BEST = 10
-"""Trials that count as the best at least, where a tenth of them would be fewer: two or three say nothing of a distribution."""
+"""Sum of divergences that counts as zero; normalising it would make all parameters equally important."""
+MIN_BEST = 10
+"""Minimum number of best trials; fewer do not show a distribution."""
 
 
 def importances(storage: StudyStorage, skill: SkillThreshold) -> dict[str, dict[str, float]]:
-    """Shares, summing to 1, of the parameters in what makes a COMPLETE trial good, by objective and by ``front``.
+    """Return the importance of each parameter for each objective and for ``front``; shares sum to 1.
 
-    PED-ANOVA (Watanabe, Bansal and Hutter 2023, arXiv 2304.10255): how unlike the distribution of each parameter is among the
-    best tenth of the trials, ten at least, to that among all of them. It knows parameters that not every trial has, and takes
-    milliseconds where functional ANOVA grows forests for half a minute. Parameters of which a trial had only one choice are left
-    out. For ``front``, trials are ranked by non-domination, those that have learnt nothing after all others: they would be on
-    any front for being small.
+    PED-ANOVA (Watanabe, Bansal and Hutter 2023, arXiv 2304.10255) compares the distribution of each parameter among the best
+    tenth of the trials (at least ten) with that among all trials. It supports conditional parameters and takes milliseconds;
+    functional ANOVA takes half a minute. Parameters with a single value are omitted. For ``front``, trials are ranked by
+    non-domination; trials below the skill threshold rank last, since small ones would always be non-dominated.
 
     Args:
         storage: of the study.
-        skill: that tells those that have learnt something.
+        skill: threshold of the study.
 
     Returns:
-        ``{"score": {"training.learning_rate": 0.4, …}, "seconds": …, "size_mb": …, "front": …}``, each in falling order, and
-        empty where all trials are alike in it; empty altogether with fewer than twenty COMPLETE trials.
+        ``{"score": {"training.learning_rate": 0.4, …}, "seconds": …, "size_mb": …, "front": …}``, each in descending order.
+        An entry is empty if all trials are equal in it; all is empty with fewer than 20 COMPLETE trials.
     """
     study = _own_study(storage)
     complete = _complete(study)
-    if len(complete) < LEAST_TRIALS:
+    if len(complete) < MIN_TRIALS:
         return {}
     ranks = _ranks(complete, skill)
     targets: dict[str, Callable[[FrozenTrial], float]] = {
@@ -53,15 +52,13 @@ def importances(storage: StudyStorage, skill: SkillThreshold) -> dict[str, dict[
         FRONT: lambda trial: ranks[trial.number],
     }
     with quiet_optuna(), warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", UserWarning
-        )  # that low targets are meant, and that a choice was tried only once
-        share = max(0.1, LEAST_BEST / len(complete))
+        warnings.simplefilter("ignore", UserWarning)  # low targets are intended; a choice was tried only once
+        share = max(0.1, MIN_BEST / len(complete))
         return {name: _importance(study, target, share) for name, target in targets.items()}
 
 
 def _own_study(storage: StudyStorage) -> optuna.Study:
-    """Return the study, or a copy in memory without the trials of other programs, which numbers its trials anew."""
+    """Return the study, or a renumbered copy in memory without the trials of other programs."""
     ours = {record.number for record in storage.records() if record.state is State.COMPLETE}
     stored = _complete(storage.study)
     if len(stored) == len(ours):

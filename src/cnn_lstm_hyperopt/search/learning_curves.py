@@ -1,4 +1,4 @@
-"""Learning curves: what a trial is worth at an epoch, and what may become of it, read from similar finished ones."""
+"""Learning curves: smoothed scores, and predictions from similar finished curves."""
 
 import math
 from collections.abc import Sequence
@@ -13,18 +13,18 @@ from cnn_lstm_hyperopt.search.trial import Point, TrialRecord
 Array = NDArray[np.float64]
 
 MIN_CURVES = 10
-"""Finished curves below which nothing is predicted."""
+"""Minimum number of finished curves for a prediction."""
 MIN_EXPECTED = 20
-"""Of them, those whose score the sampler had expected, below which that is not compared."""
+"""Minimum number of finished curves with an expected score for using expected scores."""
 NEIGHBOURS = 60
 PENALTY = 0.3
-"""Of the ridge regression, on its slopes."""
+"""Penalty of the ridge regression on its slopes."""
 
 
 def smoothed_score(curve: Sequence[Point], epoch: float) -> float:
-    """Mean score of the last quarter of the whole epochs up to ``epoch``, of one at least.
+    """Return the mean score of the last quarter (at least one) of the full epochs up to ``epoch``.
 
-    Within the first epoch: the last reading. NaN when there is none.
+    Within the first epoch: the last score. NaN: there is none.
     """
     if epoch < 1:
         return next((p.score for p in reversed(curve) if p.epoch <= epoch), math.nan)
@@ -34,51 +34,51 @@ def smoothed_score(curve: Sequence[Point], epoch: float) -> float:
 
 
 def settled_score(record: TrialRecord) -> float:
-    """What a COMPLETE trial is worth without its luck: smoothed up to the epoch whose weights are its own.
+    """Return the score of a COMPLETE trial without selection noise: smoothed up to the epoch whose weights it kept.
 
-    The value of one epoch is a reading with an error; the best of hundreds of readings is a lucky one.
+    A single score has an error, so the best of hundreds of scores is too high.
     """
     if record.values is None:
-        raise ValueError(f"trial {record.number} is {record.state.value}: only a COMPLETE one has a score")
+        raise ValueError(f"trial {record.number} is {record.state.value}: only a COMPLETE trial has a score")
     point = record.kept
     if point is None:
         return record.values.score
     smoothed = smoothed_score(record.curve, point.epoch)
-    # The window may hold a reading less than was stored (a trial that is read in part); the stored value then stands.
+    # A partly read curve may have no score in the window; then the stored value counts.
     return record.values.score if math.isnan(smoothed) else smoothed
 
 
 def believed_scores(scores: Array, expected: Array, errors: Array) -> Array:
-    """What readings are worth without their luck: each drawn towards what the sampler had expected; shape as given.
+    """Return scores with less selection noise: each shrunk towards the score that the sampler expected; ``(k,)``.
 
-    Of hundreds of readings the luckiest would be the front. With a normal prior around what was expected, of variance τ², and a
-    reading of variance σ², the mean is (τ² · reading + σ² · expected) / (τ² + σ²); τ² is what the readings are off by beyond
-    their own error, a tenth of σ² at least (empirical Bayes, Efron & Morris 1973).
+    Otherwise the front would consist of the scores with the largest errors. With a normal prior around the expected score, of
+    variance τ², and a measured score of variance σ², the posterior mean is (τ² · score + σ² · expected) / (τ² + σ²). τ² is the
+    excess of the squared differences over σ², at least a tenth of σ² (empirical Bayes, Efron & Morris 1973).
 
     Args:
         scores: ``(k,)``.
-        expected: ``(k,)``, NaN where nothing was; these readings stay, and all do where fewer than 20 were expected.
-        errors: standard errors of the readings, ``(k,)``.
+        expected: ``(k,)``, NaN: unknown; such scores stay unchanged, and all do if fewer than 20 are known.
+        errors: standard errors of the scores, ``(k,)``.
     """
     known = ~np.isnan(expected)
     if known.sum() < MIN_EXPECTED:
         return scores
     noise = errors**2
     typical = float(noise[known].mean())
-    prior = max(float(((scores - expected)[known] ** 2).mean()) - typical, LEAST_PRIOR * typical)
+    prior = max(float(((scores - expected)[known] ** 2).mean()) - typical, MIN_PRIOR * typical)
     weight = prior / (prior + noise) if prior > 0 else np.ones(len(scores))
     return np.where(known, weight * scores + (1 - weight) * np.nan_to_num(expected), scores)
 
 
 def within(score: float, score_range: tuple[float, float]) -> float:
-    """The score, or the end of the range beyond which it lies; NaN stays NaN."""
+    """Clip a score to the range; NaN stays NaN."""
     if math.isnan(score):
         return score
     return min(max(score, score_range[0]), score_range[1])
 
 
 def projected_seconds(curve: Sequence[Point], max_epochs: int) -> float:
-    """Seconds of all epochs at the speed so far; the first epoch, which warms up, is left out of the slope."""
+    """Return the seconds of all epochs at the speed so far, without the first epoch (warm-up)."""
     last = curve[-1]
     first = next((p for p in curve if p.epoch >= 1), last)
     if last.epoch <= 1 or first.epoch >= last.epoch:
@@ -88,19 +88,19 @@ def projected_seconds(curve: Sequence[Point], max_epochs: int) -> float:
 
 
 def up_to(curve: Sequence[Point], epoch: float) -> tuple[Point, ...]:
-    """The part of the curve that ends with ``epoch``; empty when it has no point there."""
+    """Return the part of the curve that ends with ``epoch``; empty if it has no point there."""
     part = tuple(p for p in curve if p.epoch <= epoch)
     return part if part and part[-1].epoch == epoch else ()
 
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What may become of a trial, equally likely.
+    """Equally likely outcomes of a trial.
 
     Attributes:
-        scores: shape ``(k,)``, settled.
-        log_seconds: shape ``(k,)``, natural logarithm of the training seconds.
-        score: their expectation.
+        scores: settled scores, ``(k,)``.
+        log_seconds: natural logarithm of the training seconds, ``(k,)``.
+        score: expected score.
         seconds: exp of the expected logarithm.
     """
 
@@ -111,27 +111,28 @@ class Outcomes:
 
     @property
     def variance(self) -> float:
-        """Of the score."""
+        """Variance of the score."""
         return float(self.scores.var())
 
 
-LEAST_SPREAD = 1e-9
-"""Of a coordinate, below which all curves are alike in it."""
-LEAST_PRIOR = 0.1
-"""Of a reading's variance: that of what a sampler expects, at least."""
+MIN_SPREAD = 1e-9
+"""Standard deviation below which all curves count as equal in a coordinate."""
+MIN_PRIOR = 0.1
+"""Minimum variance of the prior, as a share of the variance of a score."""
 WEIGHTS = np.array([4.0, 1.0, 1.0, 1.0, 2.0])
-"""Of the coordinates' squares in the distance between curves: where they stand in score tells most."""
+"""Weights of the coordinates in the squared distance between curves; the score is the most informative."""
 
 Position = tuple[float, float, float, float, float]
-"""Where a curve stands: smoothed score, how it rises, ln of its projected seconds, ln MB, what the sampler expected (NaN: it
-had no model)."""
+"""Features of a curve: smoothed score, its rise, ln of projected seconds, ln MB, expected score (NaN: no model)."""
 Row = tuple[Position, tuple[float, float]]
-"""Where a finished curve stood at an epoch, and what became of it: settled score, ln seconds less what was projected."""
+"""Features of a finished curve at an epoch, and its outcome: settled score, ln seconds minus ln projected seconds."""
 
 
 class _Compared(NamedTuple):
-    """Positions ``(rows, coordinates)`` of finished curves, their ends ``(rows, 2)``, and each coordinate's scale: its standard
-    deviation, or infinity where all are alike, so that it says nothing of one that is not."""
+    """Features ``(rows, coordinates)`` and outcomes ``(rows, 2)`` of finished curves, and the scale of each coordinate.
+
+    The scale is the standard deviation, or infinity if all curves are equal in the coordinate.
+    """
 
     positions: Array
     ends: Array
@@ -140,18 +141,18 @@ class _Compared(NamedTuple):
     @classmethod
     def of(cls, positions: Array, ends: Array) -> "_Compared":
         spread = positions.std(axis=0) if len(positions) else np.zeros(positions.shape[1])
-        return cls(positions, ends, np.where(spread > LEAST_SPREAD, spread, math.inf))
+        return cls(positions, ends, np.where(spread > MIN_SPREAD, spread, math.inf))
 
 
 class FinishedCurves:
-    """COMPLETE trials that had a reading at one epoch: where they stood then, and what became of them.
+    """Features at one epoch, and outcomes, of COMPLETE trials.
 
     Args:
-        complete: the trials.
+        complete: the trials; those without a score at the epoch are ignored.
         epoch: at which they are compared.
         max_epochs: of a trial.
-        known: rows worked out earlier, by (number, epoch); grows.
-        score_range: the worst and the best score that count as such; what is beyond counts as these.
+        known: cache of rows by (number, epoch); is extended.
+        score_range: worst and best score; others are clipped.
     """
 
     def __init__(
@@ -179,12 +180,11 @@ class FinishedCurves:
         return len(self._plain.ends)
 
     def outcomes(self, curve: Sequence[Point], size_mb: float, expected_score: float | None = None) -> Outcomes | None:
-        """What may become of a trial whose curve has come to this epoch; None with too few finished ones.
+        """Return the possible outcomes of a trial whose curve has reached this epoch; None: too few finished curves.
 
-        A ridge regression on the nearest finished curves, and its leave-one-out residuals, both losses jointly. The nearest
-        only: over all of them, the best trials are underrated, since most curves flatten out lower. Where the sampler's model
-        expected a score, that is a coordinate as well, as soon as it had expected something of enough finished ones: it knows
-        the configuration, which the curve does not show yet.
+        Ridge regression of both losses on the nearest finished curves, with its leave-one-out residuals. A regression on all
+        curves would underrate the best trials, since most curves flatten out lower. The sampler's expected score is a further
+        coordinate if enough finished trials have one: it depends on the configuration, which a short curve does not show.
         """
         part = up_to(curve, self.epoch)
         if len(self) < MIN_CURVES or not part:

@@ -1,16 +1,16 @@
-"""What a configuration is predicted to cost, and what it may cost."""
+"""Predicted cost of a configuration, and limits on it."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
 
 class Cost(NamedTuple):
-    """Of a configuration, known before a step is run.
+    """Predicted cost of a configuration.
 
     Attributes:
-        seconds: in the training steps of all epochs; 0 where nobody can tell.
-        size_mb: of the weights.
-        memory_mb: peak of the process that trains it; 0 where nobody can tell.
+        seconds: training steps of all epochs; 0: unknown.
+        size_mb: size of the weights.
+        memory_mb: peak memory of the training process; 0: unknown.
     """
 
     seconds: float
@@ -20,7 +20,7 @@ class Cost(NamedTuple):
 
 @dataclass(frozen=True)
 class Limits:
-    """None: no limit. A proposal that is predicted to exceed one is drawn anew and never becomes a trial."""
+    """Limits on a trial; None: no limit. A proposal that is predicted to exceed one is replaced by another."""
 
     seconds: float | None = None
     size_mb: float | None = None
@@ -28,11 +28,11 @@ class Limits:
 
     @property
     def none(self) -> bool:
-        """Whether there is nothing to keep."""
+        """Whether there is no limit."""
         return self.seconds is None and self.size_mb is None and self.memory_mb is None
 
     def allow(self, cost: Cost) -> bool:
-        """Whether the cost keeps all limits."""
+        """Whether the cost is within all limits."""
         return all(
             limit is None or amount <= limit
             for limit, amount in (
@@ -43,7 +43,7 @@ class Limits:
         )
 
     def __str__(self) -> str:
-        """The limits in a few words: ``300 s of training a trial, 50 MB of weights``; ``none``."""
+        """Describe the limits: ``300 s of training a trial, 50 MB of weights``, or ``none``."""
         parts = [
             f"{limit:,.0f} {unit}" if limit >= 100 else f"{limit:g} {unit}"
             for limit, unit in (

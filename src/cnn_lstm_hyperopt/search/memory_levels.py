@@ -1,4 +1,4 @@
-"""How a trial that runs out of memory is trained: the same steps with less and less of it."""
+"""Memory levels: ways to train the same configuration with less and less memory."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,11 @@ from cnn_lstm_hyperopt.config import Params
 
 @dataclass(frozen=True)
 class MemoryLevel:
-    """One way to train a configuration; all levels mean the same, up to rounding and the draws of dropout.
+    """One way to train a configuration; all levels are equivalent up to rounding and random dropout.
 
     Attributes:
-        micro_batches: parts of a batch that pass through the network one after the other; their gradients are added up.
-        gradient_checkpointing: whether intermediate results are computed again in the backward pass.
+        micro_batches: number of parts of a batch that are processed one after the other; their gradients are summed.
+        gradient_checkpointing: whether the backward pass recomputes intermediate results.
     """
 
     micro_batches: int
@@ -24,7 +24,7 @@ class MemoryLevel:
 
 
 def memory_levels(batch_size: int) -> tuple[MemoryLevel, ...]:
-    """Return the levels in the order of trying: whole batches, halves, quarters, … single windows, then gradient checkpointing.
+    """Return the levels in order: whole batches, halves, quarters, … single windows, then gradient checkpointing.
 
     Args:
         batch_size: of the configuration, ≥ 1.
@@ -36,5 +36,5 @@ def memory_levels(batch_size: int) -> tuple[MemoryLevel, ...]:
 
 
 def levels_of(params: Params) -> tuple[MemoryLevel, ...]:
-    """Return the levels of a full configuration; one without a batch size has single windows."""
+    """Return the levels of a full configuration; without a batch size, batches are single windows."""
     return memory_levels(int(params.get("training.batch_size", 1)))

@@ -1,4 +1,4 @@
-"""Start broad, then narrow: the part of the search space in which a study's good trials lie."""
+"""Narrowing of a search space to the region of a study's good trials."""
 
 import math
 import stat
@@ -38,26 +38,26 @@ from cnn_lstm_hyperopt.utils.text import printable
 GOOD_SHARE = 0.2
 MIN_GOOD = 8
 HEAD = "# Made by cnn-lstm-hyperopt narrow, which may replace it.\n"
-"""Tells what was written here from everything else; nothing else is ever replaced."""
+"""First line of files written here; no other files are replaced."""
 OWN_FILES = (STUDY_FILE, CONFIG_FILE, DATA_FILE, RESULTS_FILE, TRIALS_FILE, LOG_FILE)
 MARGIN = 0.1
-"""Share of the good trials' range that is added at each end."""
+"""Share of the good trials' range added at each end."""
 MIN_SHARE = 0.25
-"""Share of the old range, in its logarithm where it has one, that a new range has at least."""
+"""Minimum share of the old range (of its logarithm for log ranges)."""
 CHANCE_OF_NONE = 0.05
-"""A choice without a good trial is dropped when the chance of that is below it, if the choice were like the others."""
+"""A choice without a good trial is dropped if that is less likely than this for an average choice."""
 
 
 def good_trials(records: Sequence[TrialRecord], skill: SkillThreshold, more: str) -> list[TrialRecord]:
-    """The best fifth (at least 8) of the completed trials above the skill threshold: whole fronts, one after the other.
+    """Return the best fifth (at least 8) of the COMPLETE trials above the skill threshold: complete fronts, best first.
 
     Args:
         records: of the study.
         skill: of the study.
-        more: how a user runs more trials.
+        more: how to run more trials, for the message.
 
     Raises:
-        RunError: fewer than 8 trials passed the skill threshold.
+        RunError: fewer than 8 trials are above the skill threshold.
     """
     skilled = [(record, record.values) for record in records if record.values and skill.passes(record.values.score)]
     if len(skilled) < MIN_GOOD:
@@ -75,14 +75,14 @@ def good_trials(records: Sequence[TrialRecord], skill: SkillThreshold, more: str
 
 @dataclass(frozen=True)
 class Narrowing:
-    """Of one searched parameter.
+    """Narrowing of one searched parameter.
 
     Attributes:
         name: of the parameter.
-        seen: good trials that have it.
-        old: domain of the study.
+        seen: number of good trials that have it.
+        old: domain in the study.
         new: narrowed domain, or ``old``.
-        kept: why it is not narrowed; empty: it is.
+        kept: why it is not narrowed; empty: it is narrowed.
     """
 
     name: str
@@ -95,21 +95,20 @@ class Narrowing:
 def narrowings(
     space: SearchSpace, records: Sequence[TrialRecord], good: Sequence[TrialRecord]
 ) -> tuple[Narrowing, ...]:
-    """Narrow each searched parameter to where ``good`` trials lie.
+    """Narrow each searched parameter to the region of the good trials.
 
-    A parameter that fewer than 8 good trials have keeps its domain: conditional parameters are seen less often than others. So do
-    head counts, of which one must divide every width.
+    A parameter that fewer than 8 good trials have keeps its domain (conditional parameters are rarer). So do head counts, since
+    one must divide every width.
 
-    - Ranges (in the logarithm where they have one) keep the good trials' range and a tenth of it at each end, within the old
-      bounds, and never less than a quarter of the old range.
-    - A choice is dropped when no good trial has it although it was tried often enough: if it were as likely to be good as others,
-      the chance of that would be below 5 %. So a choice that was hardly tried stays, and one choice is left only where all others
-      were tried enough.
+    - Ranges (log ranges: in the logarithm) keep the good trials' range plus a tenth of it at each end, within the old bounds, and
+      at least a quarter of the old range.
+    - A choice is dropped if no good trial has it although it was tried often enough: for an average choice, the probability of
+      that would be below 5 %. A choice that was rarely tried stays.
 
     Args:
         space: of the study.
-        records: of the study; COMPLETE and PRUNED trials say how often a choice was tried.
-        good: among them.
+        records: of the study; COMPLETE and PRUNED trials show how often a choice was tried.
+        good: the good trials among them.
     """
     tried = [record for record in records if record.finished]
     return tuple(_narrowing(space, name, domain, tried, good) for name, domain in space.searched().items())
@@ -127,7 +126,7 @@ def _narrowing(
     kept = ""
     if new == domain:
         unseen = isinstance(domain, Choices) and not set(domain.values) <= set(values)
-        kept = "other choices were tried too rarely" if unseen else "good trials are all over it"
+        kept = "other choices were tried too rarely" if unseen else "good trials are everywhere in it"
     return Narrowing(name, len(values), domain, new, kept)
 
 
@@ -139,14 +138,14 @@ def narrowed(space: SearchSpace, found: Sequence[Narrowing]) -> SearchSpace:
 def _narrow(domain: Domain, values: Sequence[Scalar], tried: Sequence[Scalar]) -> Domain:
     match domain:
         case Choices(choices):
-            rate = min(1.0, len(values) / max(1, len(tried)))  # of good trials
+            rate = min(1.0, len(values) / max(1, len(tried)))  # share of good trials
             kept = tuple(
                 choice for choice in choices if choice in values or (1 - rate) ** tried.count(choice) >= CHANCE_OF_NONE
             )
             return Choices(kept) if len(kept) > 1 else Fixed(kept[0])
         case IntRange(low, high, log):
             lowest, highest = _widened(values, (low, high), log=log)
-            # Not beyond the next whole numbers: 2.9999999 is 3.
+            # Rounding errors must not widen the range: 2.9999999 is 3.
             return IntRange(max(low, math.floor(lowest + 1e-9)), min(high, math.ceil(highest - 1e-9)), log)
         case FloatRange(low, high, log):
             lowest, highest = _widened(values, (low, high), log=log)
@@ -155,7 +154,7 @@ def _narrow(domain: Domain, values: Sequence[Scalar], tried: Sequence[Scalar]) -
 
 
 def _widened(values: Sequence[Scalar], bounds: tuple[float, float], *, log: bool) -> tuple[float, float]:
-    """Return the range of the values with its margins, at least :data:`MIN_SHARE` of the bounds' range, shifted into them."""
+    """Return the range of the values with margins, at least :data:`MIN_SHARE` of the bounds' range, within the bounds."""
     scale, back = (math.log, math.exp) if log else (float, float)
     first, last = scale(bounds[0]), scale(bounds[1])
     numbers = [scale(float(value)) for value in values]
@@ -166,12 +165,12 @@ def _widened(values: Sequence[Scalar], bounds: tuple[float, float], *, log: bool
     if lacking > 0:
         low = min(max(first, low - lacking / 2), last - MIN_SHARE * (last - first))
         high = low + MIN_SHARE * (last - first)
-    hair = 1e-9 * (last - first)  # what rounding adds
-    return bounds[0] if low <= first + hair else back(low), bounds[1] if high >= last - hair else back(high)
+    tolerance = 1e-9 * (last - first)  # for rounding
+    return bounds[0] if low <= first + tolerance else back(low), bounds[1] if high >= last - tolerance else back(high)
 
 
 def narrowing_lines(found: Sequence[Narrowing]) -> list[str]:
-    """Return a table as text: parameter, good trials that have it, its old and its new domain or why it is kept."""
+    """Return a table as text: parameter, number of good trials, old domain, new domain or why it is kept."""
     rows = [("parameter", "trials", "old range", "new range")]
     for each in found:
         new = f"kept: {each.kept}" if each.kept else domain_text(each.new)
@@ -184,10 +183,10 @@ def narrowing_lines(found: Sequence[Narrowing]) -> list[str]:
 
 @dataclass(frozen=True)
 class Narrowed:
-    """What :func:`narrow_study` did.
+    """Result of :func:`narrow_study`.
 
     Attributes:
-        path: of the written file.
+        path: written file.
         good: number of good trials.
         narrowings: one for each searched parameter.
         outside: sentences about trials that other programs added or changed.
@@ -200,12 +199,12 @@ class Narrowed:
 
 
 def narrow_study(save_dir: Path, output: Path) -> Narrowed:
-    """Writes the study's settings with the narrowed space and a directory of their own to ``output``.
+    """Write the study's settings with the narrowed space and a new directory to ``output``.
 
     Raises:
         SaveDirError: there is no study.
-        ConfigError: ``output`` is no place for a file, one of the study's own, or there and not written by this before.
-        RunError: too few trials have learnt anything.
+        ConfigError: ``output`` can't be written, is a file of the study, or exists and was not written by this function.
+        RunError: too few trials are above the skill threshold.
     """
     output = _checked(save_dir, output)
     storage = StudyStorage(save_dir / STUDY_FILE)
@@ -233,26 +232,26 @@ def _more_trials(save_dir: Path, settings: Settings) -> str:
 
 
 def _beside(save_dir: Path) -> Path:
-    """A directory of its own for the narrowed study; that of ``.`` has no name before it is resolved."""
+    """Return the directory of the narrowed study; ``.`` has no name before it is resolved."""
     named = save_dir if save_dir.name not in ("", "..") else save_dir.resolve()
     return named.with_name(f"{named.name or 'study'}_narrowed")
 
 
 def _checked(save_dir: Path, output: Path) -> Path:
-    """``output`` with ``~`` written out; what is wrong with the place is said before anything is worked out."""
+    """Check ``output`` before any computation; return it with ``~`` expanded."""
     try:
         place: Path = as_path(output, "file")
     except ValueError as fault:
         raise _wrong_output(str(fault), "invalid-path") from fault
     try:
         _require_free(save_dir.resolve(), place)
-    except (OSError, RuntimeError) as error:  # RuntimeError: links that lead to each other
+    except (OSError, RuntimeError) as error:  # RuntimeError: cyclic links
         raise _not_written(place, error) from error
     return place
 
 
 def _require_free(save_dir: Path, output: Path) -> None:
-    """That nothing is lost if a file is written there: new ones are free, and what was narrowed before."""
+    """Raise ConfigError unless ``output`` is a new file or one that this module wrote."""
     name = printable(str(output))
     if output.is_dir():
         raise _wrong_output(

@@ -1,4 +1,4 @@
-"""Observations: what a sampler learns from finished trials. It matters more than which trials are pruned."""
+"""Observations: the finished trials as a sampler sees them."""
 
 import math
 from collections.abc import Iterable
@@ -20,11 +20,11 @@ BASIS_GROWTH = 1.2
 
 
 class Kind(Enum):
-    """How far the losses of an observation can be believed."""
+    """Reliability of the losses of an observation."""
 
     COMPLETE = "complete"
     PRUNED = "pruned"
-    """What was expected of it."""
+    """The losses are predictions."""
     DIVERGED = "diverged"
 
 
@@ -35,9 +35,9 @@ class Observation(NamedTuple):
         number: of the trial.
         params: active, searched parameters.
         losses: (−score, ln seconds, ln MB), all minimised.
-        kind: how much of that is known.
-        variance: of the score, where it is only expected.
-        note: what the sampler had stored with the trial for itself.
+        kind: reliability of the losses.
+        variance: of a predicted score.
+        note: data that the sampler stored with the trial.
     """
 
     number: int
@@ -49,7 +49,7 @@ class Observation(NamedTuple):
 
 
 class ObservationCache:
-    """Keeps what was worked out for one study, so that it is worked out once; the answers are the same without it."""
+    """Cache of the observations of one study; it does not change results."""
 
     def __init__(self) -> None:
         self.rows: dict[tuple[int, int], Observation] = {}
@@ -59,17 +59,16 @@ class ObservationCache:
 def observations(
     records: Iterable[TrialRecord], skill: SkillThreshold, max_epochs: int, cache: ObservationCache | None = None
 ) -> list[Observation]:
-    """All that has finished, in the order in which it did.
+    """Return the observations of all ended trials, in the order in which they ended.
 
-    - COMPLETE: its seconds and MB, and its settled score, so that one lucky reading draws nobody.
-    - PRUNED: what was to be expected of it, from the finished curves most like it and what its sampler had expected; as long as
-      there are too few of these, the score it had and the seconds it was heading for. Left out, pruned trials would be proposed
-      again and again; told as Optuna tells them (no values), its TPE takes them for the best it has. One ended before its first
-      validation (by a limit) is told as one at chance.
-    - Diverged: at chance, with the most seconds of those before it, since what it would have taken is not known.
+    - COMPLETE: seconds, MB and settled score, so that selection noise does not mislead the sampler.
+    - PRUNED: the prediction from similar finished curves and the sampler's expected score; with too few of these, the last score
+      and projected seconds. Without pruned trials, the sampler would propose them again; without values, as in Optuna, its
+      TPE would rank them best. A trial pruned before its first validation (by a limit) has the score of chance.
+    - Diverged: the score of chance, and the maximum seconds of all earlier trials, since its own are unknown.
 
-    A score beyond ``skill.score_range`` is told as the end of it. Which finished curves a pruned trial is compared with grows in
-    steps (of a fifth), so that most answers stay as they were.
+    Scores are clipped to ``skill.score_range``. The set of finished curves for predictions grows in steps of a fifth, so that
+    most predictions stay unchanged.
     """
     cache = cache or ObservationCache()
     ended = sorted((r for r in records if r.state.ended), key=lambda r: r.finish_order)
@@ -104,12 +103,12 @@ def observations(
 
 
 def losses(score: float, seconds: float, size_mb: float) -> tuple[float, float, float]:
-    """(−score, ln seconds, ln MB); seconds below a millisecond count as one."""
+    """Return (−score, ln seconds, ln MB); seconds are at least a millisecond."""
     return -score, math.log(max(seconds, 1e-3)), math.log(size_mb)
 
 
 def _basis(n_complete: int) -> int:
-    """How many of the finished curves pruned trials are compared with: a size of a geometric ladder."""
+    """Return the number of finished curves for predictions: a term of a geometric series."""
     size, basis = MIN_CURVES, 0
     while size <= n_complete:
         basis, size = size, max(size + 1, int(size * BASIS_GROWTH))
@@ -138,5 +137,5 @@ def _pruned(record: TrialRecord, skill: SkillThreshold, outcomes: Outcomes | Non
 
 
 def _headed_for(record: TrialRecord) -> float:
-    """Seconds, as the trial itself projected them."""
+    """Return the projected seconds of a trial."""
     return record.projected_seconds or record.seconds

@@ -1,4 +1,4 @@
-"""Optuna's log lines, which repeat ours, and its warnings of experimental calls: off where we call it and nowhere else."""
+"""Suppression of Optuna's log lines and experimental warnings during this package's calls."""
 
 import contextlib
 import warnings
@@ -9,7 +9,7 @@ import optuna
 
 @contextlib.contextmanager
 def quiet_optuna() -> Iterator[None]:
-    """Warnings and errors only; the user's setting comes back afterwards."""
+    """Let Optuna log only warnings and errors; restore the user's setting afterwards."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:

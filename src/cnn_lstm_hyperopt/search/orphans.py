@@ -1,4 +1,4 @@
-"""Trials whose process is gone: they wait to be gone on with, or end."""
+"""Trials whose process has ended: set to WAITING, or failed."""
 
 import contextlib
 from collections.abc import Iterable, Mapping
@@ -12,14 +12,15 @@ from cnn_lstm_hyperopt.search.trial import State
 
 
 def pause_orphans(storage: StudyStorage, *, lacked_memory: bool = False) -> list[int]:
-    """Every RUNNING trial is WAITING: its process is gone; perhaps for lack of memory, so that it saves more of it.
+    """Set every RUNNING trial to WAITING, since its process has ended; return their numbers.
 
-    Returns:
-        Their numbers.
+    Args:
+        storage: of the study.
+        lacked_memory: whether the process may have lacked memory; then each trial continues at the next memory level.
     """
     orphans = storage.unfinished(TrialState.RUNNING)
     for trial_id, trial in orphans:
-        with contextlib.suppress(TrialChangedError):  # ended at this moment; the next look finds it
+        with contextlib.suppress(TrialChangedError):  # it has just ended; the next read finds it
             if lacked_memory:
                 storage.note(trial_id, "saving", trial.user_attrs.get("saving", 0) + 1)
             storage.pause(trial_id)
@@ -27,19 +28,19 @@ def pause_orphans(storage: StudyStorage, *, lacked_memory: bool = False) -> list
 
 
 def fail_worker(storage: StudyStorage, worker: int, reason: str, cut_off_by: str) -> list[int]:
-    """Ends the RUNNING trial of a worker whose process is gone while the run goes on. Returns its number, if there is one."""
+    """Fail the RUNNING trial of a worker whose process has ended; return its number, if any."""
     running = storage.unfinished(TrialState.RUNNING)
     orphans = [(trial_id, trial) for trial_id, trial in running if trial.user_attrs.get("worker") == worker]
     return _fail(storage, orphans, {"reason": reason, "cut_off_by": cut_off_by})
 
 
 def fail_interrupted(storage: StudyStorage, reason: str) -> list[int]:
-    """Ends every trial that is RUNNING or WAITING, since no process will go on with it. Returns their numbers."""
+    """Fail every RUNNING or WAITING trial, since no process will continue it; return their numbers."""
     return _fail(storage, storage.unfinished(TrialState.RUNNING, TrialState.WAITING), {"reason": reason})
 
 
 def _fail(storage: StudyStorage, trials: Iterable[tuple[int, FrozenTrial]], attributes: Mapping[str, Any]) -> list[int]:
-    """Returns the numbers of those that could be ended."""
+    """Fail trials; return the numbers of those that another program has not changed."""
     failed = []
     for trial_id, trial in trials:
         try:

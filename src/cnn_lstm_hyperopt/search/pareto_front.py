@@ -1,4 +1,4 @@
-"""The Pareto front of a study and its hypervolume, at its end and on the way there."""
+"""The Pareto front of a study, its hypervolume and its history."""
 
 import math
 from collections.abc import Sequence
@@ -11,30 +11,29 @@ from cnn_lstm_hyperopt.search.trial import TrialRecord, Values
 
 
 def ranked_front(records: Sequence[TrialRecord], skill: SkillThreshold) -> list[TrialRecord]:
-    """The non-dominated trials among those that passed the skill threshold, ranked.
+    """Return the non-dominated trials above the skill threshold, ranked.
 
-    By score, then lower validation log loss, then fewer seconds, then fewer MB: with few validation windows scores are often
-    equal, and the log loss tells more.
+    Order: score, then lower validation log loss, fewer seconds, fewer MB. With few validation windows scores are often equal,
+    and the log loss distinguishes better.
     """
     return _non_dominated([r for r in records if r.values is not None and skill.passes(r.values.score)])
 
 
 def reported_front(records: Sequence[TrialRecord], skill: SkillThreshold) -> list[TrialRecord]:
-    """The front that users get: :func:`ranked_front`, or all non-dominated COMPLETE trials where none passed the skill threshold.
+    """Return the front for users: :func:`ranked_front`, or all non-dominated COMPLETE trials if none beats chance.
 
-    The search itself never uses the latter: small models that do not beat chance would fill it. :func:`above_chance` tells
-    which of the two it is.
+    The search never uses the latter, since small models without skill would fill it. See :func:`above_chance`.
     """
     return ranked_front(records, skill) or _non_dominated([r for r in records if r.values is not None])
 
 
 def above_chance(record: TrialRecord, skill: SkillThreshold) -> bool:
-    """Whether a trial was completed and passed the skill threshold."""
+    """Whether a trial is COMPLETE and above the skill threshold."""
     return record.values is not None and skill.passes(record.values.score)
 
 
 def _non_dominated(complete: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """Of trials with values, ranked."""
+    """Return the ranked non-dominated trials of those with values."""
     if not complete:
         return []
     rows = [(-v.score, v.seconds, v.size_mb) for v in (r.values for r in complete) if v is not None]
@@ -48,10 +47,10 @@ def _rank_key(item: tuple[tuple[float, float, float], TrialRecord]) -> tuple[flo
 
 
 def front_hypervolume(records: Sequence[TrialRecord], skill: SkillThreshold) -> tuple[float, dict[str, float]]:
-    """Hypervolume of the front in (score, ln seconds, ln MB), and its reference point in plain units.
+    """Return the hypervolume of the front in (score, ln seconds, ln MB), and its reference point in plain units.
 
-    The reference is the threshold's chance and the most seconds and MB of any COMPLETE trial, so it moves while the study grows:
-    compare hypervolumes only at one reference.
+    The reference is chance and the maximum seconds and MB of all COMPLETE trials. It changes while the study grows, so compare
+    hypervolumes only at the same reference.
     """
     complete = [r.values for r in records if r.values is not None]
     if not complete:
@@ -66,12 +65,12 @@ def front_hypervolume(records: Sequence[TrialRecord], skill: SkillThreshold) -> 
 
 
 class Milestone(NamedTuple):
-    """The hypervolume at the moment when a trial raised it.
+    """An increase of the hypervolume.
 
     Attributes:
-        trials: finished by then, this one included.
-        seconds: in training steps of all trials by then.
-        hypervolume: at the reference of the whole study.
+        trials: number of trials finished by then, including this one.
+        seconds: training seconds of all trials by then.
+        hypervolume: at the reference of the complete study.
     """
 
     trials: int
@@ -80,7 +79,7 @@ class Milestone(NamedTuple):
 
 
 def hypervolume_history(records: Sequence[TrialRecord], skill: SkillThreshold) -> list[Milestone]:
-    """Each rise of the hypervolume, in the order in which trials finished; all at the reference of the whole study."""
+    """Return each increase of the hypervolume in the order in which trials ended, at the reference of the complete study."""
     _, reference = front_hypervolume(records, skill)
     history: list[Milestone] = []
     rows: list[tuple[float, float, float]] = []
@@ -95,23 +94,23 @@ def hypervolume_history(records: Sequence[TrialRecord], skill: SkillThreshold) -
         if rows is before:
             continue
         volume = hypervolume(rows, _corner(reference))
-        if volume > reached * (1 + 1e-12):  # more than what a trial at the very corner adds
+        if volume > reached * (1 + 1e-12):  # more than a trial at the corner adds
             reached = volume
             history.append(Milestone(trials, seconds, reached))
     return history
 
 
 def milestone_at(history: Sequence[Milestone], share: float) -> Milestone | None:
-    """The first milestone with at least ``share`` of the final hypervolume; None without a history."""
+    """Return the first milestone with at least ``share`` of the final hypervolume; None without a history."""
     return next((step for step in history if step.hypervolume >= share * history[-1].hypervolume), None)
 
 
 def finish_order(records: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """Trials that have ended, in the order in which they did."""
+    """Return ended trials in the order in which they ended."""
     return sorted((record for record in records if record.state.ended), key=lambda record: record.finish_order)
 
 
 def _corner(reference: dict[str, float]) -> list[float]:
-    """A hair beyond the reference (score, seconds, MB), so that the largest and the slowest trial count too."""
+    """Return the reference (score, seconds, MB) as losses plus 1e-9, so that the largest and the slowest trial count."""
     corner = losses(*reference.values())
     return [loss + 1e-9 for loss in corner]

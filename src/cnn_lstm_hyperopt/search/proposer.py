@@ -1,4 +1,4 @@
-"""Proposes configurations that no trial had and that keep the limits."""
+"""Proposals of new configurations within the limits."""
 
 from collections.abc import Collection, Sequence
 
@@ -10,11 +10,11 @@ from cnn_lstm_hyperopt.search.trial import key_of
 from cnn_lstm_hyperopt.space.domains import Scalar
 
 SAMPLER_ATTEMPTS, RANDOM_ATTEMPTS = 10, 1000
-"""Proposals of the sampler, then random ones, that may be refused before the space counts as used up."""
+"""Maximum rejected proposals of the sampler, then of random search, before the space counts as used up."""
 
 
 class Proposer:
-    """The sampler of a plan, and random search where it proposes nothing that can be taken."""
+    """The sampler of a plan, and random search as a fallback."""
 
     def __init__(self, plan: StudyPlan) -> None:
         self._plan = plan
@@ -29,7 +29,7 @@ class Proposer:
         seen: Collection[tuple[tuple[str, Scalar], ...]],
         running: Sequence[Params] = (),
     ) -> Proposal | None:
-        """Of the sampler, or at random when it keeps proposing what can't be taken; None when the space is used up."""
+        """Return a new configuration within the limits from the sampler, else from random search; None: the space is used up."""
         for attempt in range(SAMPLER_ATTEMPTS + RANDOM_ATTEMPTS):
             request = ProposalRequest(number, history, running, attempt)
             proposal = (self._sampler if attempt < SAMPLER_ATTEMPTS else self._random).propose(request)
@@ -38,7 +38,7 @@ class Proposer:
         return None
 
     def first(self, count: int) -> list[Proposal]:
-        """What the first trials of the study will be: before the sampler models anything, they depend on the seed alone."""
+        """Return the first proposals of the study; until the sampler fits a model, they depend only on the seed."""
         found = [Proposal(dict(start.params)) for start in self._plan.starts[:count]]
         for number in range(len(found), min(count, self._sampler.n_blind)):
             proposal = self.propose(number, [], {key_of(each.params) for each in found})

@@ -1,4 +1,4 @@
-"""What a study says about its own search: what was pruned and why, what that saved, and what it may have cost."""
+"""Pruning statistics: pruned trials by cause, saved seconds, and false prunes."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -19,11 +19,11 @@ from cnn_lstm_hyperopt.utils.rng import stream
 Array = NDArray[np.float64]
 
 LIMIT = "limit"
-"""Why a trial was pruned that no pruner has ended; all other reasons begin with the pruner's name."""
-LEAST_COMPLETE = 10
-"""COMPLETE trials that must have gone on beyond an epoch before anything is said of those that were pruned there."""
+"""Cause of trials pruned by a limit; other causes are names of pruners."""
+MIN_COMPLETE = 10
+"""Minimum number of COMPLETE trials that ran beyond an epoch for an estimate at this epoch."""
 NEAREST = 10
-"""Of them, those most like the pruned trial."""
+"""Number of them most similar to the pruned trial."""
 RESAMPLES = 1000
 CONFIDENCE = 0.95
 
@@ -37,18 +37,18 @@ class Estimate(NamedTuple):
 
 
 class Unknown(NamedTuple):
-    """A figure for which there is too little to go by."""
+    """A figure that can't be estimated, and why."""
 
     why: str
 
 
 class FalsePrunes(NamedTuple):
-    """What became of the exempt trials that the pruner would have ended.
+    """False prunes, estimated from control trials (never pruned) that the pruner would have ended.
 
     Attributes:
-        share: of the pruned trials that would have joined the front.
-        would_have_ended: exempt trials it is estimated from.
-        on_front: how many of these are on the front.
+        share: share of pruned trials that would have joined the front.
+        would_have_ended: number of such control trials.
+        on_front: number of these on the front.
     """
 
     share: Estimate | Unknown
@@ -58,14 +58,14 @@ class FalsePrunes(NamedTuple):
 
 @dataclass(frozen=True)
 class PruningSummary:
-    """What pruning did in a study.
+    """Pruning statistics of a study.
 
     Attributes:
         pruned_by: see :func:`pruned_by`.
-        seconds_spent: in training steps of all trials, as the study's time objective counts them.
+        seconds_spent: training seconds of all trials by the study's time objective.
         seconds_saved: see :func:`seconds_saved`.
         false_prunes: see :func:`false_prunes`.
-        exempt: finished trials that the pruner may not end.
+        exempt: number of finished control trials.
     """
 
     pruned_by: dict[str, int]
@@ -76,14 +76,14 @@ class PruningSummary:
 
     @property
     def ended_by_pruner(self) -> int:
-        """Trials that the pruner ended."""
+        """Number of trials that the pruner ended."""
         return sum(count for reason, count in self.pruned_by.items() if reason != LIMIT)
 
 
 def pruning_summary(
     records: Sequence[TrialRecord], skill: SkillThreshold, *, max_epochs: int, seed: int
 ) -> PruningSummary:
-    """What pruning did in a study of this skill threshold and seed, whose trials have at most so many epochs."""
+    """Return the pruning statistics of a study."""
     return PruningSummary(
         pruned_by=pruned_by(records),
         seconds_spent=sum(record.seconds for record in records),
@@ -94,26 +94,25 @@ def pruning_summary(
 
 
 def pruned_by(records: Sequence[TrialRecord]) -> dict[str, int]:
-    """PRUNED trials by what ended them: a pruner's name or ``limit``."""
+    """Return the number of PRUNED trials by cause: a pruner's name or ``limit``."""
     return dict(sorted(Counter(cause for record in records if (cause := record.ended_by) is not None).items()))
 
 
 def seconds_saved(records: Sequence[TrialRecord], max_epochs: int, seed: int) -> Estimate | Unknown:
-    """Training seconds that the pruner saved, as the study's time objective counts them.
+    """Estimate the training seconds that the pruner saved, by the study's time objective.
 
-    A trial ended at an epoch would have taken at most the seconds projected for all epochs; patience ends many earlier. Which
-    share of these remaining seconds they need is read from COMPLETE trials that went on beyond the same epoch: from the ten
-    nearest in smoothed score there, since patience treats flat curves unlike rising ones, and the pruner ends flat ones. Where
-    fewer than ten went on, the last epoch that ten went beyond stands for it; where there is none, nothing is said.
+    A pruned trial would have taken at most the seconds projected for all epochs; patience ends many trials earlier. The share of
+    the remaining seconds that it would have used is the mean of ten COMPLETE trials that ran beyond the same epoch: those nearest
+    in smoothed score, since patience and pruner both end flat curves. If fewer than ten ran on, the last epoch that ten trials
+    passed is used; if there is none, the result is Unknown.
 
-    Interval: in each of 1000 bootstrap resamples of the COMPLETE trials (Efron 1979), every pruned trial is given the share of
-    one of its neighbours at random; the quantiles of the sums. It is thus of what these very trials would have taken, not of a
-    mean. It assumes that a pruned trial would have ended as its neighbours did. A pruner that ends all flat trials leaves few to
-    compare the flattest with, and then the estimate is too high, by a tenth as a rule: on synthetic studies the interval covered
-    the truth in 85 to 95 of 100.
+    Interval: quantiles of the sums over 1000 bootstrap resamples of the COMPLETE trials (Efron 1979), in each of which every
+    pruned trial has the share of a random neighbour. It covers the seconds of these trials, not a mean. Assumption: pruned
+    trials end as their neighbours do. A pruner that ends all flat trials leaves few neighbours for the flattest; then the
+    estimate is usually a tenth too high. On synthetic studies the interval covered the truth in 85 to 95 % of cases.
 
     Args:
-        records: of the study. A trial ended without a reading, as by no pruner here, counts as nothing saved.
+        records: of the study. A pruned trial without a score counts as 0 s saved.
         max_epochs: of a trial.
         seed: of the study.
     """
@@ -121,22 +120,22 @@ def seconds_saved(records: Sequence[TrialRecord], max_epochs: int, seed: int) ->
     if not ended:
         return Estimate(0.0, 0.0, 0.0)
     complete = [record for record in records if record.state is State.COMPLETE]
-    if len(complete) < LEAST_COMPLETE:
-        return Unknown(f"fewer than {LEAST_COMPLETE} trials are complete")
+    if len(complete) < MIN_COMPLETE:
+        return Unknown(f"fewer than {MIN_COMPLETE} trials are complete")
     rests = _Rests(complete, max_epochs)
     generator = stream(seed, 0, "seconds saved")
-    # How often each COMPLETE trial is in each resample.
+    # Number of times that each COMPLETE trial is in each resample.
     counts = generator.multinomial(len(complete), np.full(len(complete), 1 / len(complete)), size=RESAMPLES)
     total, drawn = 0.0, np.zeros(RESAMPLES)
     for record in ended:
         nearest, shares = rests.of_neighbours(record.curve)
-        if len(nearest) < LEAST_COMPLETE:
+        if len(nearest) < MIN_COMPLETE:
             epoch = record.curve[-1].epoch
-            return Unknown(f"fewer than {LEAST_COMPLETE} complete trials passed epoch {epoch:g}")
+            return Unknown(f"fewer than {MIN_COMPLETE} complete trials passed epoch {epoch:g}")
         at_most = max(0.0, projected_seconds(record.curve, max_epochs) - record.curve[-1].seconds)
         total += at_most * float(shares[:NEAREST].mean())
-        # The nearest ten of a resample are among the nearest sixty of all, but for one chance in 10^15. Where ten or a few more
-        # went on at all, none of them may be in it (one chance in 20,000); argmax then gives the nearest.
+        # The nearest ten of a resample are among the nearest sixty of all (except with probability 10^-15). If only about ten ran
+        # on, a resample may contain none of them (probability 1/20,000); argmax then gives the nearest.
         among = slice(6 * NEAREST)
         drawn_by = counts[:, nearest[among]].cumsum(axis=1)
         pick = np.floor(generator.random(RESAMPLES) * np.minimum(NEAREST, drawn_by[:, -1]))
@@ -147,10 +146,10 @@ def seconds_saved(records: Sequence[TrialRecord], max_epochs: int, seed: int) ->
 
 
 def false_prunes(records: Sequence[TrialRecord], skill: SkillThreshold) -> FalsePrunes:
-    """Share of the trials ended by the pruner that would be on the final front, had they run on.
+    """Estimate the share of pruned trials that would be on the final front if they had run on.
 
-    Estimated from the exempt trials that it would have ended. They are a random sample of all that it ends, since a hash of the
-    number alone makes a trial exempt; assumed besides is that the others would not have moved the front by joining it.
+    The sample is the control trials that the pruner would have ended. It is random, since a hash of the trial number selects
+    control trials. Assumption: the other pruned trials would not have changed the front.
     """
     front = {record.number for record in ranked_front(records, skill)}
     sample = [record.number for record in records if record.finished and "would_have_ended" in record.attributes]
@@ -161,7 +160,7 @@ def false_prunes(records: Sequence[TrialRecord], skill: SkillThreshold) -> False
 
 
 def jeffreys(successes: int, trials: int) -> Estimate:
-    """A share and its 95 % interval by Jeffreys' prior: quantiles of Beta(k + ½, n − k + ½).
+    """Return a share and its 95 % interval by Jeffreys' prior: quantiles of Beta(k + ½, n − k + ½).
 
     At k = 0 the lower end is 0, at k = n the upper one 1 (Brown, Cai & DasGupta 2001, Statistical Science 16(2), 101–133).
     """
@@ -172,27 +171,27 @@ def jeffreys(successes: int, trials: int) -> Estimate:
 
 
 class _Rests:
-    """Which share of the seconds that were projected beyond an epoch each COMPLETE trial came to need."""
+    """Share of the seconds projected beyond an epoch that each COMPLETE trial used."""
 
     def __init__(self, complete: Sequence[TrialRecord], max_epochs: int) -> None:
         self._complete, self._max_epochs = complete, max_epochs
         self._at: dict[float, tuple[NDArray[np.int64], Array, Array]] = {}
 
     def of_neighbours(self, curve: Sequence[Point]) -> tuple[NDArray[np.int64], Array]:
-        """Places of those that went on beyond the curve's last epoch, and their shares; the nearest in score first.
+        """Return places and shares of trials that ran beyond the curve's last epoch, nearest in score first.
 
-        Empty when at none of the curve's epochs enough of them did.
+        Empty if too few ran beyond any of the curve's epochs.
         """
         for point in reversed(curve):
             places, scores, shares = self._beyond(point.epoch)
-            if len(places) >= LEAST_COMPLETE:
+            if len(places) >= MIN_COMPLETE:
                 distances = np.abs(scores - smoothed_score(curve, point.epoch))
                 order = np.argsort(distances, kind="stable")
                 return places[order], shares[order]
         return np.empty(0, dtype=np.int64), np.empty(0)
 
     def _beyond(self, epoch: float) -> tuple[NDArray[np.int64], Array, Array]:
-        """Places, smoothed scores and shares of those that have a reading at the epoch and went on; each ``(k,)``."""
+        """Return places, smoothed scores and shares of trials that ran beyond the epoch; each ``(k,)``."""
         if epoch not in self._at:
             rows = []
             for place, record in enumerate(self._complete):

@@ -1,4 +1,4 @@
-"""Failed trials that are tried once more, and what the second try inherits."""
+"""Retries of failed trials, and failures in a row."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,15 +12,15 @@ _INHERITED = ("note", "origin", "expected_score")
 
 
 def to_retry(records: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """The failed trials that are still owed another try."""
+    """Return the failed trials that are to be retried."""
     retried = {record.retry_of for record in records}
     return [record for record in records if record.owed_another_try and record.number not in retried]
 
 
 def inherited(failed: TrialRecord) -> dict[str, Any]:
-    """Attributes of the trial that repeats ``failed``.
+    """Return the attributes of the trial that repeats ``failed``.
 
-    Where its process died, the next one goes on from its checkpoint; where it was killed, with one memory level more.
+    If its process died, the retry continues from its checkpoint; if it was killed, at the next memory level.
     """
     attributes = {key: failed.attributes[key] for key in _INHERITED if key in failed.attributes}
     if (cut_off_by := failed.attributes.get("cut_off_by")) is not None:
@@ -29,23 +29,23 @@ def inherited(failed: TrialRecord) -> dict[str, Any]:
 
 
 class Failures:
-    """Failures of this process in a row: going on after ten would only repeat them."""
+    """Count of consecutive failures in this process."""
 
     def __init__(self) -> None:
         self._in_a_row = 0
         self._last = ""
 
     def add(self, why: str) -> None:
-        """Another trial failed."""
+        """Count a failure."""
         self._in_a_row += 1
         self._last = why
 
     def reset(self) -> None:
-        """A trial did not fail."""
+        """Reset the count after a trial that did not fail."""
         self._in_a_row = 0
 
     def check(self) -> None:
-        """Raises StudyFailedError after ten."""
+        """Raise StudyFailedError after ten failures."""
         if self._in_a_row >= MAX_FAILURES_IN_A_ROW:
             text = f"{MAX_FAILURES_IN_A_ROW} trials failed in a row, the last with: {self._last}"
             raise StudyFailedError(text, code="failures-in-a-row")

@@ -1,4 +1,4 @@
-"""Trials that this process runs: their curves, and when they end early."""
+"""Trials that this process runs: their curves and pruning decisions."""
 
 import time
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ from cnn_lstm_hyperopt.search.study_plan import StudyPlan
 from cnn_lstm_hyperopt.search.trial import Point, TrialRecord
 
 LOOK_SECONDS = 2.0
-"""Between two writes of a curve that only those who look on read."""
+"""Interval between writes of a curve for status and dashboards."""
 LIMIT_TOLERANCE, LIMIT_EVIDENCE = 1.25, 0.05
-"""A running trial was predicted to keep the limit of seconds. It ends if it is projected to need so many times the limit, but
-not before this share of the limit is spent: a neighbour can slow the first few steps by any factor."""
+"""A running trial is pruned if its projected seconds exceed this multiple of the limit, but not before this share of the limit is
+spent: other processes can slow the first steps by any factor."""
 
 
 @dataclass
@@ -24,9 +24,9 @@ class Timings:
     """Milliseconds that the search itself took, by trial number.
 
     Attributes:
-        propose_ms: to choose its configuration.
-        prune_ms: for all decisions about it.
-        decisions: how many there were.
+        propose_ms: time to choose the configuration.
+        prune_ms: time of all pruning decisions.
+        decisions: number of pruning decisions.
     """
 
     propose_ms: dict[int, float] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class Timings:
 
 
 class RunningTrials:
-    """Stores epochs of running trials and asks the pruner about them."""
+    """Stores curves of running trials and calls the pruner."""
 
     def __init__(self, storage: StudyStorage, plan: StudyPlan, timings: Timings) -> None:
         self._storage = storage
@@ -51,28 +51,28 @@ class RunningTrials:
         return number in self._numbers
 
     def pruner_warning(self) -> str | None:
-        """Why pruning can't act in this study, or None."""
+        """Return why pruning can't act in this study, or None."""
         return self._pruner.inactive_because()
 
     def begin(self, trial_id: int, number: int, *, would_have_ended: bool = False) -> None:
-        """The trial runs from now on; ``would_have_ended`` if the pruner was against it before."""
+        """Register a trial; ``would_have_ended``: the pruner would have ended it before it was interrupted."""
         self._curves[trial_id] = ()
         self._numbers.add(number)
         if would_have_ended:
             self._would_have_ended.add(trial_id)
 
     def begin_again(self, assignment: Assignment) -> None:
-        """What it has told so far it will tell again."""
+        """Discard the curve of a trial that repeats its reports."""
         self._curves[assignment.trial_id] = ()
 
     def end(self, assignment: Assignment) -> None:
-        """The trial does not run here any more."""
+        """Remove a trial that this process no longer runs."""
         self._curves.pop(assignment.trial_id, None)
         self._would_have_ended.discard(assignment.trial_id)
         self._numbers.discard(assignment.number)
 
     def store_curve(self, assignment: Assignment) -> None:
-        """Stores all epochs of a trial that ends."""
+        """Store the full curve of a trial that ends."""
         if curve := self._curves[assignment.trial_id]:
             self._storage.record_curve(assignment.trial_id, curve)
 
@@ -103,9 +103,9 @@ class RunningTrials:
         return self._decide(assignment, curve)
 
     def _keep(self, trial_id: int, curve: tuple[Point, ...]) -> None:
-        """Stores a running trial's curve where another one's pruning needs it, and now and then for those who look on.
+        """Store a running trial's curve where the pruning of other trials needs it, and every :data:`LOOK_SECONDS`.
 
-        A write takes a millisecond or two, epochs of small models little more; all of the curve is stored with the trial's end.
+        A write takes 1 to 2 ms, about as long as an epoch of a small model. The full curve is stored at the trial's end.
         """
         now = time.monotonic()
         if (self._pruner.compares_running and self._pruner.acts(curve)) or now - self._stored_at > LOOK_SECONDS:
@@ -113,7 +113,7 @@ class RunningTrials:
             self._stored_at = now
 
     def _decide(self, assignment: Assignment, curve: tuple[Point, ...]) -> Decision:
-        """The pruner's word, which is only noted where the trial is exempt."""
+        """Return the pruner's decision; for a control trial, only record it."""
         number, trial_id = assignment.number, assignment.trial_id
         if not self._pruner.acts(curve) or trial_id in self._would_have_ended:
             return CONTINUE
@@ -134,7 +134,7 @@ class RunningTrials:
 
 
 def numbered(records: Sequence[TrialRecord], number: int) -> TrialRecord:
-    """Raises TrialChangedError: another program changed it, so that it is in no record any more."""
+    """Return the record of a trial; raise TrialChangedError if another program changed it."""
     found = next((record for record in reversed(records) if record.number == number), None)
     if found is None:
         raise TrialChangedError(f"another program changed trial {number}", code="trial-not-found")

@@ -1,4 +1,4 @@
-"""Optimises any function that yields a learning curve: no training, no torch; several workers in simulated time."""
+"""Optimisation of any function that yields a learning curve, with several workers in simulated time."""
 
 import heapq
 import math
@@ -16,14 +16,14 @@ from cnn_lstm_hyperopt.space.domains import Scalar
 from cnn_lstm_hyperopt.utils.rng import stream_seed
 
 
-class Reading(NamedTuple):
-    """What the function yields after an epoch, or a part of the first one.
+class Measurement(NamedTuple):
+    """Values that the function yields after an epoch, or after a part of the first one.
 
     Attributes:
-        epoch: epochs done.
-        score: on validation, more is better; the last one is the trial's value.
-        seconds: in training so far.
-        size_mb: of the model.
+        epoch: number of epochs done.
+        score: on validation, higher is better; the last one is the trial's value.
+        seconds: training seconds so far.
+        size_mb: size of the model.
     """
 
     epoch: float
@@ -33,7 +33,7 @@ class Reading(NamedTuple):
 
 
 Evaluate = Callable[[dict[str, Scalar], int], Iterator[tuple[float, float, float, float]]]
-"""(whole configuration, seed) → readings. The same arguments give the same readings."""
+"""(full configuration, seed) → measurements. Equal arguments give equal measurements."""
 
 
 @dataclass
@@ -41,43 +41,43 @@ class _Running:
     """A trial on a worker."""
 
     assignment: Assignment
-    readings: Iterator[tuple[float, float, float, float]]
+    measurements: Iterator[tuple[float, float, float, float]]
     started: float
     curve: list[Point] = field(default_factory=list)
-    reading: Reading | None = None
+    latest: Measurement | None = None
     failure: str = ""
     diverged: bool = False
 
     def advance(self) -> None:
-        """Takes the next reading, None when there is none; or sets ``failure``."""
+        """Take the next measurement (None: there is none), or set ``failure``."""
         try:
-            self.reading = next((Reading(*each) for each in self.readings), None)
-        except Exception as error:  # noqa: BLE001 - whatever the function raises is its trial's failure, not the study's
+            self.latest = next((Measurement(*each) for each in self.measurements), None)
+        except Exception as error:  # noqa: BLE001 - any error of the function is a failure of its trial, not of the study
             self.failure = f"{type(error).__name__}: {error}"
             return
-        if self.reading is None and not self.curve:
+        latest = self.latest
+        if latest is None and not self.curve:
             self.failure = "the function yielded nothing"
-        elif self.reading is not None and not all(math.isfinite(value) for value in self.reading):
-            self.failure = f"the reading of epoch {self.reading.epoch:g} is not finite: {tuple(self.reading)}"
+        elif latest is not None and not all(math.isfinite(value) for value in latest):
+            self.failure = f"the function yielded a value that is not finite at epoch {latest.epoch:g}: {tuple(latest)}"
             self.diverged = True
-        elif self.reading is not None and self.reading.size_mb <= 0:
+        elif latest is not None and latest.size_mb <= 0:
             self.failure = (
-                f"the size in the reading of epoch {self.reading.epoch:g} is not above 0: {self.reading.size_mb}"
+                f"the function yielded a size that is not above 0 at epoch {latest.epoch:g}: {latest.size_mb}"
             )
 
 
 def optimise(study: Study, evaluate: Evaluate, *, workers: int = 1) -> None:
-    """Runs the study's trials to their number.
+    """Run all trials of a study.
 
-    A trial that yields something that is no number, or nothing, or raises, has failed and is tried once more.
-    Workers live in simulated time: the one whose next reading comes first is served first.
-
-    What an earlier call left RUNNING is begun again under its number: this is the only process.
+    A trial fails and is retried once if the function raises, yields nothing, or yields a value that is not finite. Workers run in
+    simulated time: the one with the earliest next measurement is served first. Trials that an earlier call left RUNNING start
+    again under their number, since this is the only process.
 
     Args:
-        study: whose plan says how many trials and which.
+        study: with the plan.
         evaluate: the function.
-        workers: trials at a time.
+        workers: number of simultaneous trials.
 
     Raises:
         StudyFailedError: ten trials in a row failed.
@@ -100,8 +100,8 @@ def optimise(study: Study, evaluate: Evaluate, *, workers: int = 1) -> None:
             trial.advance()
         else:
             _report(study, trial)
-        if trial.reading is not None and not trial.failure:
-            heapq.heappush(events, (trial.started + max(0.0, trial.reading.seconds), worker))
+        if trial.latest is not None and not trial.failure:
+            heapq.heappush(events, (trial.started + max(0.0, trial.latest.seconds), worker))
             continue
         del running[worker]
         if trial.failure:
@@ -119,25 +119,25 @@ def _begin(study: Study, assignment: Assignment, evaluate: Evaluate, clock: floa
 
 
 def _report(study: Study, trial: _Running) -> None:
-    """Reports the reading that is due and takes the next, or stores the trial's end."""
-    reading, assignment, max_epochs = trial.reading, trial.assignment, study.plan.max_epochs
-    if reading is None:
+    """Report the latest measurement and take the next, or store the trial's end."""
+    latest, assignment, max_epochs = trial.latest, trial.assignment, study.plan.max_epochs
+    if latest is None:
         raise RuntimeError(f"trial {assignment.number} has nothing to report")
-    # The last reading is the trial's value: losses that fall with the epochs say so.
-    trial.curve.append(Point(reading.epoch, reading.score, -reading.epoch, reading.seconds))
-    projected = projected_seconds(trial.curve, max_epochs) if reading.epoch >= 1 else None
-    last = reading.epoch >= max_epochs
+    # The loss falls with the epochs, so that the last score is the trial's value.
+    trial.curve.append(Point(latest.epoch, latest.score, -latest.epoch, latest.seconds))
+    projected = projected_seconds(trial.curve, max_epochs) if latest.epoch >= 1 else None
+    last = latest.epoch >= max_epochs
     decision: Decision = study.report(
         assignment,
-        ProgressReport(reading.epoch, reading.seconds, projected, reading.score, -reading.epoch, last),
+        ProgressReport(latest.epoch, latest.seconds, projected, latest.score, -latest.epoch, last),
     )
-    ends = {"epochs": reading.epoch, "seconds": reading.seconds, "projected_seconds": projected}
+    ends = {"epochs": latest.epoch, "seconds": latest.seconds, "projected_seconds": projected}
     if decision.action is not Action.CONTINUE:
         study.finish(assignment, State.PRUNED, None, {**ends, "reason": decision.reason})
-        trial.reading = None
+        trial.latest = None
         return
     if not last:
         trial.advance()
-    if not trial.failure and (last or trial.reading is None):
-        study.finish(assignment, State.COMPLETE, Values(reading.score, reading.seconds, reading.size_mb), ends)
-        trial.reading = None
+    if not trial.failure and (last or trial.latest is None):
+        study.finish(assignment, State.COMPLETE, Values(latest.score, latest.seconds, latest.size_mb), ends)
+        trial.latest = None

@@ -1,4 +1,4 @@
-"""The line between trials that have learnt something and those that have not."""
+"""The skill threshold: the score that a trial must exceed to beat chance."""
 
 import math
 from collections.abc import Sequence
@@ -18,18 +18,18 @@ Counts = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SkillThreshold:
-    """A score beyond what the best constant prediction reaches by luck.
+    """A score two standard errors above the best constant prediction.
 
-    A model that always says majority class is small and fast, so it is never dominated: without it such trials fill the
-    front and are safe from every pruner.
+    A model that always predicts the majority class is small and fast, hence never dominated. Without the threshold, such trials
+    would fill the front and never be pruned.
 
     Attributes:
-        chance: what the best constant prediction scores on validation: of an accuracy, the share of the majority class.
-        n_validation: validation windows.
-        overlap: so many windows count as one: the horizon, over which labels look at the same bars, times the design effect of
-            labels that come in groups.
+        chance: validation score of the best constant prediction; of an accuracy, the share of the majority class.
+        n_validation: number of validation windows.
+        overlap: number of windows that count as one: the horizon (whose labels share bars) times the design effect of grouped
+            labels.
         metric: of the score.
-        error: standard error of a score at chance, taken for all scores; None: it follows from the score and ``n_validation``.
+        error: standard error of a score at chance, used for all scores; None: computed from the score and ``n_validation``.
     """
 
     chance: float
@@ -48,16 +48,16 @@ class SkillThreshold:
     def on(
         cls, metric: str, folds: Sequence[Labels], *, overlap: float = 1, n_windows: int | None = None
     ) -> "SkillThreshold":
-        """The skill threshold of a study whose score is the mean over folds.
+        """Return the skill threshold of a study whose score is the mean over folds.
 
-        A mean of K readings, each on n_k windows, varies as one on K² / Σ 1/n_k windows does; with folds of one size these are
-        all of them. Windows that several folds validate on (combinatorial folds) are no new readings.
+        A mean of K scores, each on n_k windows, has the variance of one score on K² / Σ 1/n_k windows (with folds of equal size:
+        all windows). Windows in several folds (combinatorial folds) count once.
 
         Args:
-            metric: the study's.
+            metric: of the study.
             folds: validation labels of each fold, each ``(windows,)``.
-            overlap: so many windows count as one.
-            n_windows: different windows among them; None: all are.
+            overlap: number of windows that count as one.
+            n_windows: number of different windows; None: all are different.
 
         Raises:
             ValueError: the metric is not defined on a fold, see :func:`undefined_in`.
@@ -86,7 +86,7 @@ class SkillThreshold:
 
     @property
     def n_effective(self) -> float:
-        """Independent readings among the validation windows."""
+        """Effective number of independent validation windows."""
         return max(1.0, self.n_validation / self.overlap)
 
     @property
@@ -96,12 +96,12 @@ class SkillThreshold:
 
     @property
     def score_range(self) -> tuple[float, float]:
-        """The worst and the best score that count as such."""
+        """Worst and best score; others are clipped."""
         return METRICS[self.metric].counted_range(self.chance)
 
     @property
     def small_gain(self) -> float:
-        """A difference in score that is small, but worth having."""
+        """Smallest difference in score that matters."""
         return METRICS[self.metric].small_gain
 
     @property
@@ -111,37 +111,37 @@ class SkillThreshold:
 
     @property
     def words(self) -> str:
-        """The same in a sentence."""
+        """Name of the metric in a sentence."""
         return METRICS[self.metric].words
 
     @property
     def to_beat(self) -> str:
-        """The best constant prediction, in a sentence."""
+        """Name of the best constant prediction in a sentence."""
         return METRICS[self.metric].constant
 
     def standard_error(self, score: float) -> float:
-        """Of a score on validation: ``error``, or what the metric makes of the score."""
+        """Return the standard error of a validation score."""
         if self.error is not None:
             return self.error
         return METRICS[self.metric].standard_error(score, self.chance, self.n_effective)
 
     def passes(self, score: float) -> bool:
-        """Whether a model of this score has learnt more than a constant prediction."""
+        """Whether a score beats chance."""
         return score > self.threshold
 
     def shortfall(self, score: float) -> float:
-        """What the score lacks to pass, as a constraint has it: above 0 exactly where it does not pass."""
+        """Return the distance to the threshold as a constraint: above 0 exactly if the score does not pass."""
         lacks = self.threshold - score
         return lacks if self.passes(score) else max(lacks, math.ulp(0.0))
 
 
 def no_skill(metric: str, folds: Sequence[Labels], overlap: float = 1.0) -> tuple[float, float]:
-    """(chance, standard error): what a guess that does not depend on the label scores at best, as the mean over folds.
+    """Return (chance, standard error) of the best prediction that ignores the data, as the mean over folds.
 
     Args:
-        metric: the study's.
+        metric: of the study.
         folds: validation labels of each fold, each ``(windows,)``.
-        overlap: so many windows are one measurement.
+        overlap: number of windows that count as one.
 
     Raises:
         ValueError: the metric is not defined on a fold, see :func:`undefined_in`.
@@ -153,13 +153,13 @@ def no_skill(metric: str, folds: Sequence[Labels], overlap: float = 1.0) -> tupl
 
 
 def undefined_in(metric: str, folds: Sequence[Labels]) -> int | None:
-    """The first fold, from 0, on which the metric needs two classes and has one; None: there is none."""
+    """Return the first fold (from 0) with a single class if the metric needs two; else None."""
     if not METRICS[metric].needs_two_classes:
         return None
     return next((fold for fold, labels in enumerate(folds) if len(_counts(labels)) < 2), None)
 
 
 def _counts(labels: Labels) -> Counts:
-    """Windows of each class that occurs, shape ``(classes,)``."""
+    """Return the number of windows of each class that occurs, ``(classes,)``."""
     counts = np.bincount(labels).astype(np.float64)
     return counts[counts > 0]

@@ -1,4 +1,4 @@
-"""The study: which trial comes next, what becomes of it, and what the front is. All of it derived from stored trials."""
+"""The study: next trial, running trials, ends and front. All state is derived from stored trials."""
 
 import contextlib
 import logging
@@ -12,7 +12,7 @@ from cnn_lstm_hyperopt.errors import TrialChangedError
 from cnn_lstm_hyperopt.progress import Decision, ProgressReport
 from cnn_lstm_hyperopt.search.assignment import Assignment, NoTrial
 from cnn_lstm_hyperopt.search.distributions import distributions_of, with_fixed
-from cnn_lstm_hyperopt.search.initial_trials.kinds import Start
+from cnn_lstm_hyperopt.search.initial_trials.kinds import InitialTrial
 from cnn_lstm_hyperopt.search.limits import Cost
 from cnn_lstm_hyperopt.search.memory_levels import levels_of
 from cnn_lstm_hyperopt.search.observations import ObservationCache, observations
@@ -29,17 +29,17 @@ from cnn_lstm_hyperopt.space.domains import Scalar
 log = logging.getLogger(__name__)
 
 RESTARTS = 10
-"""How often a trial that was cut off starts again without getting further: it may be what ends the process each time."""
+"""Maximum restarts of an interrupted trial at the same epoch; the trial itself may end its process each time."""
 
 
 class Study:
-    """A search on a storage. It can be built anew at any time and goes on as if it had never stopped.
+    """A search on a storage. It can be rebuilt at any time and continues as if it had never stopped.
 
     Args:
         storage: of the study.
-        plan: what defines it.
-        claim: held while a trial is chosen and inserted, so that several workers neither take the same one nor too many.
-        worker: number that its trials carry; None: there is one process, so that no other one runs trials of this program.
+        plan: definition of the search.
+        claim: lock held while a trial is chosen and inserted, so that several workers neither share trials nor start too many.
+        worker: number of this worker, stored with its trials; None: this is the only process.
     """
 
     def __init__(
@@ -61,30 +61,30 @@ class Study:
         self._running = RunningTrials(storage, plan, self.timings)
         self._failures = Failures()
 
-    # ------------------------------------------------------------------ what is there
+    # ------------------------------------------------------------------ stored trials
 
     def records(self) -> list[TrialRecord]:
-        """All trials in order of number."""
+        """Return all trials in order of number."""
         return self.storage.records()
 
     def n_finished(self) -> int:
-        """COMPLETE and PRUNED trials: what ``n_trials`` counts."""
+        """Return the number of COMPLETE and PRUNED trials."""
         return sum(record.finished for record in self.records())
 
     def front(self) -> list[TrialRecord]:
-        """The front that users get, ranked; see :func:`reported_front`."""
+        """Return the ranked front for users; see :func:`reported_front`."""
         return reported_front(self.records(), self.plan.skill)
 
     def sampler_warning(self) -> str | None:
-        """Why the sampler can't learn anything in this study, or None."""
+        """Return why the sampler can't learn in this study, or None."""
         return self._proposer.warning
 
     def pruner_warning(self) -> str | None:
-        """Why pruning can't act in this study, or None."""
+        """Return why pruning can't act in this study, or None."""
         return self._running.pruner_warning()
 
     def needed_states(self) -> set[int]:
-        """Numbers by which those trials were seeded whose states a trial to come, or one that runs, may go on from."""
+        """Return the ``seeded_as`` of trials whose checkpoints an unfinished trial or a retry may continue from."""
         records = self.records()
         needed = {record.seeded_as for record in records if not record.state.ended}
         needed |= {record.seeded_as for record in to_retry(records) if record.attributes.get("cut_off_by") is not None}
@@ -93,19 +93,17 @@ class Study:
     # ------------------------------------------------------------------ the next trial
 
     def next_assignment(self) -> Assignment | NoTrial:
-        """Starts the next trial: one that was cut off, or failed and was not yet tried again, else a new proposal.
-
-        Or says why there is none.
+        """InitialTrial the next trial (an interrupted one, else a retry, else a new proposal), or return why there is none.
 
         Raises:
-            StudyFailedError: another program changed trial after trial while it was begun.
+            StudyFailedError: another program changed ten trials in a row while they started.
         """
         with self._claim:
             while True:
                 try:
                     return self._next_assignment()
-                except TrialChangedError as error:  # it is in no record any more: the next look begins another
-                    log.info("a trial is not begun: %s", error)
+                except TrialChangedError as error:  # no record includes it any more, so the next attempt starts another
+                    log.info("a trial is not started: %s", error)
                     self._failures.add(str(error))
                     self.check_failures()
 
@@ -114,13 +112,13 @@ class Study:
         finished = sum(record.finished for record in records)
         if finished >= self.plan.n_trials:
             return NoTrial.ENOUGH
-        waiting = [record for record in records if self._nobody_runs(record)]
+        waiting = [record for record in records if self._is_waiting(record)]
         unfinished = sum(not record.state.ended for record in records)
         if finished + unfinished - len(waiting) >= self.plan.n_trials:
             return NoTrial.OTHERS_RUN_THE_REST
         for record in waiting:
-            with contextlib.suppress(TrialChangedError):  # another program ended it at this moment
-                return self._go_on(record)
+            with contextlib.suppress(TrialChangedError):  # another program has just ended it
+                return self._resume(record)
         place = self.storage.n_begun()
         retry = next((record for record in to_retry(records) if self.plan.allows(record.params)), None)
         attributes: dict[str, Any] = {}
@@ -135,17 +133,14 @@ class Study:
             if found is None:
                 return NoTrial.SPACE_USED_UP
             proposal = found
-            given = {
-                "note": found.note,
-                "expected_score": found.expected_score,
-            }
-            attributes = {key: value for key, value in given.items() if value is not None}
+            stored = {"note": found.note, "expected_score": found.expected_score}
+            attributes = {key: value for key, value in stored.items() if value is not None}
         return self._start(proposal, attributes, place)
 
-    def _nobody_runs(self, record: TrialRecord) -> bool:
-        """Whether an unfinished trial waits for a process: also one that ``study.ask()`` of another program set to RUNNING.
+    def _is_waiting(self, record: TrialRecord) -> bool:
+        """Whether no process runs an unfinished trial; ``study.ask()`` of another program may have set it to RUNNING.
 
-        A worker's trials carry its number from their start until they are paused.
+        A worker's trials have its number from their start until they are paused.
         """
         if record.state is not State.RUNNING:
             return record.state is State.WAITING
@@ -153,16 +148,16 @@ class Study:
             return False
         return self._worker is None or record.attributes.get("worker") in (None, self._worker)
 
-    def _next_start(self, records: Sequence[TrialRecord]) -> Start | None:
-        """The first of the configurations to begin with that no trial has had."""
+    def _next_start(self, records: Sequence[TrialRecord]) -> InitialTrial | None:
+        """Return the first initial trial that has not been tried."""
         if len(records) > 2 * len(self.plan.starts) + MAX_FAILURES_IN_A_ROW:
-            return None  # the beginning is over
+            return None  # all initial trials are done
         seen = {key_of(record.params) for record in records}
         left = (start for start in self.plan.starts if key_of(start.params) not in seen)
         return next((start for start in left if self.plan.allows(start.params)), None)
 
     def _propose(self, place: int, records: Sequence[TrialRecord]) -> Proposal | None:
-        """Args: place: of the trial among those of this program, which its number is without trials of others."""
+        """Propose a configuration; ``place`` is the number that the trial would have without trials of other programs."""
         history = observations(records, self.plan.skill, self.plan.max_epochs, self._memory)
         running = [record.params for record in records if not record.state.ended]
         for record in records:
@@ -186,13 +181,13 @@ class Study:
         if self._worker is not None:
             attributes["worker"] = self._worker
         trial_id, number = self.storage.start(searched, distributions_of(self.plan.space, searched), attributes)
-        if number != place and "seeded_as" not in attributes:  # the same seeds as without the trials of other programs
+        if number != place and "seeded_as" not in attributes:  # the same seeds as without foreign trials
             attributes["seeded_as"] = place
             self.storage.note(trial_id, "seeded_as", place)
         return self._assignment(trial_id, number, params, cost, attributes)
 
-    def _go_on(self, record: TrialRecord) -> Assignment:
-        """Starts a trial again that was cut off: it keeps its number, so that it becomes what it would have been."""
+    def _resume(self, record: TrialRecord) -> Assignment:
+        """Resume an interrupted trial; it keeps its number, so that its result does not change."""
         trial_id = self.storage.claim(record.number, worker=self._worker)
         params = with_fixed(self.plan.space, record.params)
         assignment = self._assignment(trial_id, record.number, params, self.plan.cost(params), record.attributes)
@@ -201,7 +196,7 @@ class Study:
     def _assignment(
         self, trial_id: int, number: int, params: dict[str, Scalar], cost: Cost, attributes: Mapping[str, Any]
     ) -> Assignment:
-        """Of a trial that runs now, by what is stored with it."""
+        """Register a running trial and return its assignment, by its stored attributes."""
         self._running.begin(trial_id, number, would_have_ended="would_have_ended" in attributes)
         return Assignment(
             trial_id,
@@ -214,15 +209,15 @@ class Study:
         )
 
     def begin_again(self, assignment: Assignment) -> None:
-        """What it has told so far it will tell again."""
+        """Discard the curve of a trial that repeats its reports."""
         self._running.begin_again(assignment)
 
     def note_trained_anew(self, assignment: Assignment, why: str) -> None:
-        """The trial can't go on from its state, so it begins again."""
+        """Record that a trial starts again because its checkpoint can't be used."""
         self.storage.note(assignment.trial_id, "trained_anew", why)
 
     def why_not_again(self, assignment: Assignment, epoch: int) -> str | None:
-        """Counts that a trial is trained on from ``epoch``; why it is not to be, after too many starts there, else None."""
+        """Count a start of a trial at ``epoch``; return why the trial is given up, or None."""
         if assignment.memory_level >= len(levels_of(assignment.params)):
             return LACKED_MEMORY
         if assignment.cut_off is None:
@@ -231,22 +226,22 @@ class Study:
         starts = starts + 1 if epoch == before else 1
         self.storage.note(assignment.trial_id, "cut_off", [epoch, starts])
         where = f"after epoch {epoch}" if epoch else "before its first epoch was over"
-        return f"its process ended again and again {where}" if starts > RESTARTS else None
+        return f"its process ended more than {RESTARTS} times {where}" if starts > RESTARTS else None
 
     def note_memory_level(self, assignment: Assignment, memory_level: int) -> None:
-        """The trial is trained on like that, also when it is cut off: place in its :func:`.memory_levels`."""
+        """Store the place in :func:`.memory_levels` at which a trial continues, also after an interruption."""
         self.storage.note(assignment.trial_id, "saving", memory_level)
 
-    # ------------------------------------------------------------------ while it runs
+    # ------------------------------------------------------------------ running trials
 
     def report(self, assignment: Assignment, report: ProgressReport) -> Decision:
-        """Stores an epoch's record and decides how the trial goes on."""
+        """Store the report of an epoch and decide whether the trial continues."""
         return self._running.report(assignment, report)
 
     def finish(
         self, assignment: Assignment, state: State, values: Values | None, attributes: dict[str, Any]
     ) -> TrialRecord:
-        """Stores the trial's end; what is told of trials goes by the order in which they ended."""
+        """Store the end of a trial; observations are ordered by the order of ends."""
         self._running.store_curve(assignment)
         with self._claim:
             ended = (record.finish_order[0] for record in self.records() if record.state.ended)
@@ -265,20 +260,20 @@ class Study:
         return numbered(self.records(), assignment.number)
 
     def pause(self, assignment: Assignment) -> None:
-        """The run ends before the trial does: the next one goes on with it."""
+        """Set a trial to WAITING, so that the next run resumes it."""
         self.storage.note(assignment.trial_id, "cut_off", [-1, 0])
         self.storage.pause(assignment.trial_id)
         self._running.end(assignment)
 
     def drop(self, assignment: Assignment, why: str) -> None:
-        """Another program changed the trial while it ran: it is in no record any more, and another one takes its place.
+        """Discard a trial that another program changed while it ran; another trial replaces it.
 
-        It counts among the failures in a row: a program that ends each trial would keep the search running without end.
+        It counts as a failure, since a program that ends each trial would otherwise keep the search running forever.
         """
         self._running.end(assignment)
         self.storage.discard(assignment.trial_id, why)
         self._failures.add(why)
 
     def check_failures(self) -> None:
-        """Raises StudyFailedError when ten trials of this process failed in a row: going on would only repeat it."""
+        """Raise StudyFailedError if ten trials of this process failed in a row."""
         self._failures.check()

@@ -1,4 +1,4 @@
-"""The search space of a study on disk: that of its settings, without what its data made meaningless."""
+"""The search space of a study on disk: that of its settings, without parameters that its data make meaningless."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +11,7 @@ from cnn_lstm_hyperopt.utils.reading import MAX_JSON_BYTES, parse_json, read_tex
 
 
 def read_description(save_dir: Path) -> Mapping[str, Any]:
-    """Return what ``data.json`` holds; empty where there is none.
+    """Return the content of ``data.json``; empty if missing.
 
     Raises:
         SaveDirError: the file is damaged.
@@ -29,7 +29,7 @@ def read_description(save_dir: Path) -> Mapping[str, Any]:
 
 
 def study_space(settings: Settings, description: Mapping[str, Any]) -> SearchSpace:
-    """Return the space that a study searched.
+    """Return the search space of a study.
 
     Args:
         settings: of its ``config.yaml``.

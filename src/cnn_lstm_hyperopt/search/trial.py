@@ -1,4 +1,4 @@
-"""A trial as the search sees it: a value, read from what Optuna stores."""
+"""Trial records: immutable values read from Optuna's storage."""
 
 import math
 from collections.abc import Mapping
@@ -14,15 +14,15 @@ from cnn_lstm_hyperopt.config import Params
 from cnn_lstm_hyperopt.space.domains import Scalar
 
 DIED, KILLED = "died", "killed"
-"""What became of a trial's process while the run went on; one that was killed may have been stopped by the kernel for memory."""
+"""How a trial's process ended during the run; the kernel may have killed it for lack of memory."""
 EARLIER_LEVELS = 3
-"""Memory levels of a trial of an earlier version, which stored no number of them."""
-LACKED_MEMORY = "memory did not suffice, with all of it saved that can be"
-"""How the reason begins of a trial that failed though all of that was changed."""
+"""Number of memory levels in earlier versions, which did not store it."""
+LACKED_MEMORY = "not enough memory at any memory level"
+"""Beginning of the reason of a trial that failed at all memory levels."""
 
 
 class State(Enum):
-    """States of a trial; FAIL ones are not counted and are tried once more. A WAITING one was cut off and is gone on with."""
+    """State of a trial. FAIL: does not count and is retried once. WAITING: interrupted, to be resumed."""
 
     RUNNING = "RUNNING"
     WAITING = "WAITING"
@@ -32,7 +32,7 @@ class State(Enum):
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will come of it."""
+        """Whether the trial has ended."""
         return self not in (State.RUNNING, State.WAITING)
 
 
@@ -68,15 +68,15 @@ class TrialRecord:
     """A trial.
 
     Attributes:
-        params: active, searched parameters as stored.
+        params: active, searched parameters.
         values: of a COMPLETE trial, else None.
         size_mb: known before training.
-        curve: a point per finished epoch.
+        curve: one point for each finished epoch.
         seconds: training seconds so far.
-        projected_seconds: what all its epochs would take, None when it could not be told.
+        projected_seconds: training seconds of all epochs; None: unknown.
         reason: why it was pruned or failed.
         retry_of: number of the failed trial that this one repeats.
-        attributes: all that was stored beside, as told by the trial's runner.
+        attributes: all stored attributes.
     """
 
     number: int
@@ -93,15 +93,14 @@ class TrialRecord:
 
     @property
     def finished(self) -> bool:
-        """Whether it counts: COMPLETE or PRUNED."""
+        """Whether the trial is COMPLETE or PRUNED."""
         return self.state in (State.COMPLETE, State.PRUNED)
 
     @property
     def owed_another_try(self) -> bool:
-        """Whether it failed and may be repeated: once, and after a kill as long as memory can be saved.
+        """Whether the trial failed and may be retried: once, or after a kill at each further memory level.
 
-        One that was given up may not: its memory did not suffice however much of it was saved, or its process ended again and
-        again.
+        A trial that was given up is not retried: it lacked memory at all levels, or its process ended too often.
         """
         if self.state is not State.FAIL or self.attributes.get("given_up"):
             return False
@@ -111,32 +110,32 @@ class TrialRecord:
 
     @property
     def memory_level(self) -> int:
-        """Place in its :func:`.memory_levels` that it begins with."""
+        """Place in :func:`.memory_levels` at which the trial starts."""
         return int(self.attributes.get("saving", 0))
 
     @property
     def seeded_as(self) -> int:
-        """Number that seeds it: its own, or that of the trial whose process died and which it goes on with."""
+        """Number that determines the seed: its own, or that of the trial that it continues."""
         return int(self.attributes.get("seeded_as", self.number))
 
     @property
     def finish_order(self) -> tuple[int, int]:
-        """Sorts trials by when they ended: those that were cut off and told so by nobody come first."""
+        """Key for sorting trials by their ends; trials without a recorded end come first."""
         return int(self.attributes.get("finish_order", -1)), self.number
 
     @property
     def ended_by(self) -> str | None:
-        """What ended it if it is PRUNED: a pruner's name or ``limit``; the reason begins with it."""
+        """Cause of a PRUNED trial: a pruner's name or ``limit``, with which the reason begins."""
         return self.reason.partition(":")[0] if self.state is State.PRUNED else None
 
     @property
     def expected_score(self) -> float | None:
-        """What the sampler expected it to end with; None where it had no model."""
+        """Score that the sampler expected; None: it had no model."""
         return self.attributes.get("expected_score")
 
     @property
     def kept(self) -> Point | None:
-        """The epoch whose weights the trial kept, that of the lowest loss; None before its first whole epoch."""
+        """Point of the epoch whose weights the trial kept (lowest loss); None before its first full epoch."""
         return selected(tuple(point for point in self.curve if point.epoch >= 1), math.inf)
 
 
@@ -146,7 +145,7 @@ def running_trial(
     attributes: Mapping[str, Any],
     system_attributes: Mapping[str, Any],
 ) -> FrozenTrial:
-    """A trial that starts now, to be stored; the storage gives its number."""
+    """Return an Optuna trial that starts now; the storage assigns its number."""
     return FrozenTrial(
         number=-1,
         state=TrialState.RUNNING,
@@ -163,7 +162,7 @@ def running_trial(
 
 
 def read_trial(trial: FrozenTrial, attributes: dict[str, Any]) -> TrialRecord:
-    """The record of a stored trial; ``attributes`` are those of its user attributes that are ours."""
+    """Return the record of a stored trial; ``attributes`` are this program's user attributes."""
     curve = tuple(Point(*point) for point in attributes.get("curve", ()))
     state = _STATES[trial.state]
     return TrialRecord(
@@ -182,10 +181,10 @@ def read_trial(trial: FrozenTrial, attributes: dict[str, Any]) -> TrialRecord:
 
 
 def selected(curve: tuple[Point, ...], epoch: float) -> Point | None:
-    """The point of the lowest loss up to ``epoch``: what the trial would be worth if it had ended there."""
+    """Return the point of the lowest loss up to ``epoch``."""
     return min((point for point in curve if point.epoch <= epoch), key=lambda point: point.loss, default=None)
 
 
 def key_of(params: Params) -> tuple[tuple[str, Scalar], ...]:
-    """By which two configurations are the same."""
+    """Return a key that is equal for equal configurations."""
     return tuple(sorted(params.items()))

@@ -12,8 +12,8 @@ from cnn_lstm_hyperopt.config.yaml_reader import read_tree
 from cnn_lstm_hyperopt.errors import ConfigError, SaveDirError, Violation
 from cnn_lstm_hyperopt.run_dir.paths import CONFIG_FILE, STUDY_FILE
 from cnn_lstm_hyperopt.search import (
+    InitialTrial,
     SkillThreshold,
-    Start,
     StudyPlan,
     StudyStorage,
     TrialRecord,
@@ -43,7 +43,7 @@ class Enqueued:
         warnings: one sentence for each kind of skipped entry.
     """
 
-    starts: tuple[Start, ...]
+    starts: tuple[InitialTrial, ...]
     warnings: tuple[str, ...]
 
 
@@ -117,7 +117,7 @@ def read_enqueued(path: Path, plan: StudyPlan) -> Enqueued:
         warnings.append(f"{_some(beyond)} skipped: predicted to exceed the limits of a trial")
     if same:
         warnings.append(f"{_some(same)} skipped: the same as an earlier one")
-    starts = tuple(Start(params, ORIGIN) for params in taken.values())
+    starts = tuple(InitialTrial(params, ORIGIN) for params in taken.values())
     return Enqueued(starts, tuple(f"{FLAG} {path}: {warning}" for warning in warnings))
 
 

@@ -1,4 +1,4 @@
-"""Configurations that a study begins with, before its sampler proposes any."""
+"""Initial trials: configurations that a study tries before its sampler proposes any."""
 
 from dataclasses import dataclass
 
@@ -6,12 +6,12 @@ from cnn_lstm_hyperopt.config import Params
 
 
 @dataclass(frozen=True)
-class Start:
-    """A configuration that is tried first.
+class InitialTrial:
+    """An initial trial.
 
     Attributes:
         params: active, searched parameters.
-        origin: where it comes from, for the trial's record: ``enqueued`` or a name of the portfolio.
+        origin: ``enqueued`` or a name of the portfolio; stored with the trial.
     """
 
     params: Params

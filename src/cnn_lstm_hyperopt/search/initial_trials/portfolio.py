@@ -1,66 +1,66 @@
-"""A few configurations of the literature that a study begins with, each as near as the search space comes to it.
+"""The portfolio: default first configurations from the literature, each mapped to the nearest one in the search space.
 
-A portfolio costs a handful of trials, which the sampler learns from as from any others, and pays where a paper has already found
-what suits such data (Feurer, Springenberg & Hutter 2015, "Initializing Bayesian hyperparameter optimization via meta-learning").
+It costs a few trials, from which the sampler learns as from any others, and helps where a paper has found a good configuration
+(Feurer, Springenberg & Hutter 2015, "Initializing Bayesian hyperparameter optimization via meta-learning").
 
-The networks of the papers are not those of this package. What holds for all entries: the branch that a paper does not have is as
-small as the space allows; what a paper does not say, or what this package adds (the regression task, penalties, smoothing), is as
-weak as the space allows; dropout follows a whole layer; patience ends a training, not the paper's number of epochs.
+The papers use other networks. For all entries: a branch that the paper lacks is as small as the space allows; everything that the
+paper does not specify or that this package adds (regression task, penalties, smoothing) is as weak as the space allows; dropout
+follows a full layer; patience ends a training instead of the paper's number of epochs.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cnn_lstm_hyperopt.config import Choices, Domain, Fixed, IntRange, Params, SearchSpace
-from cnn_lstm_hyperopt.search import Start, StudyPlan
+from cnn_lstm_hyperopt.search import InitialTrial, StudyPlan
 from cnn_lstm_hyperopt.space.domains import Scalar, decode_sizes
 
 Wish = float | str | tuple[Scalar, ...]
-"""What an entry would like of a parameter: a number; filter sizes as they are stored; or values without order, the best first."""
+"""Wanted value of a parameter: a number, stored filter sizes, or unordered values, the best first."""
 
-_LEAST, _MOST = 0.0, 1e9
-"""Beyond every range: its lower and its upper end."""
+_MIN, _MAX = 0.0, 1e9
+"""Beyond every range, so they select its lower and upper end."""
 _NO, _YES = (False, True), (True, False)
 
 _WEAK: Mapping[str, Wish] = {
-    "cnn.num_filters": _LEAST,
+    "cnn.num_filters": _MIN,
     "cnn.filter_sizes": "1",
-    "cnn.dropout": _LEAST,
+    "cnn.dropout": _MIN,
     "cnn.activation": ("relu", "gelu", "swish"),
     "cnn.residual": _NO,
     "cnn.attention": _NO,
     "cnn.attention_heads": 4,
-    "lstm.hidden_dim": _LEAST,
+    "lstm.hidden_dim": _MIN,
     "lstm.num_layers": 1,
-    "lstm.dropout": _LEAST,
+    "lstm.dropout": _MIN,
     "lstm.bidirectional": _NO,
     "lstm.attention": _NO,
     "lstm.attention_heads": 4,
     "lstm.skip_connections": _NO,
     "fusion.method": ("concatenation", "gated", "attention", "bilinear"),
-    "fusion.dim": _LEAST,
-    "fusion.dropout": _LEAST,
+    "fusion.dim": _MIN,
+    "fusion.dropout": _MIN,
     "fusion.attention_heads": 4,
     "training.learning_rate": 1e-3,
     "training.batch_size": 64,
-    "training.weight_decay": _LEAST,
+    "training.weight_decay": _MIN,
     "training.optimizer": ("adam", "adamw", "rmsprop", "sgd"),
     "training.scheduler": ("plateau", "cosine", "exponential", "step"),
-    "training.gradient_clip": _MOST,
+    "training.gradient_clip": _MAX,
     "regularization.l1_switch": _NO,
-    "regularization.l1": _LEAST,
-    "regularization.l2": _LEAST,
+    "regularization.l1": _MIN,
+    "regularization.l2": _MIN,
     "regularization.dropout_schedule": ("constant", "linear", "cosine"),
-    "regularization.label_smoothing": _LEAST,
+    "regularization.label_smoothing": _MIN,
     "multi_task.balancing": ("fixed", "dynamic", "uncertainty"),
-    "multi_task.classification_weight": _MOST,
+    "multi_task.classification_weight": _MAX,
     "augmentation.switch": _NO,
-    "augmentation.jitter": _LEAST,
-    "augmentation.scaling": _LEAST,
-    "augmentation.time_masking": _LEAST,
-    "augmentation.mixup": _LEAST,
+    "augmentation.jitter": _MIN,
+    "augmentation.scaling": _MIN,
+    "augmentation.time_masking": _MIN,
+    "augmentation.mixup": _MIN,
 }
-"""What every entry has where it says nothing else."""
+"""Defaults of every entry."""
 
 _LSTM: Mapping[str, Wish] = {
     "lstm.hidden_dim": 25,
@@ -70,8 +70,8 @@ _LSTM: Mapping[str, Wish] = {
 """Fischer & Krauss 2018, "Deep learning with long short-term memory networks for financial market predictions", EJOR 270(2):
 daily returns, one LSTM layer of 25 cells, dropout 0.16, RMSprop, early stopping.
 
-Adapted: their constant rate is the one that falls only on a plateau; the rate is Keras's 1e-3; windows are as long as the
-study's, not 240 days; dropout follows the layer instead of standing before it.
+Adapted: a rate that falls on a plateau instead of a constant one; Keras's rate of 1e-3; the study's window length instead of 240
+days; dropout after the layer instead of before it.
 """
 
 _CNN: Mapping[str, Wish] = {
@@ -82,8 +82,8 @@ _CNN: Mapping[str, Wish] = {
 """Ismail Fawaz et al. 2020, "InceptionTime", arXiv 1909.04939: parallel filters of three lengths (10, 20 and 40; 32 of each),
 shortcuts, ReLU, Adam at 1e-3 that halves on a plateau, batches of 64, no dropout.
 
-Adapted: one block of parallel filters in place of six, without bottleneck and pooling; the space's filters, which are odd and
-mostly shorter; layer norm in place of batch norm; a single network in place of an ensemble of five.
+Adapted: one block of parallel filters instead of six, without bottleneck and pooling; the space's filters, which are odd and
+mostly shorter; layer norm instead of batch norm; one network instead of an ensemble of five.
 """
 
 _LSTM_FCN: Mapping[str, Wish] = {
@@ -97,21 +97,20 @@ _LSTM_FCN: Mapping[str, Wish] = {
 an LSTM of 8 to 128 cells with dropout 0.8 beside convolutions (128 filters of 8, then 256 of 5, then 128 of 3), concatenated;
 Adam at 1e-3 that falls on a plateau, batches of 128.
 
-Adapted: the three sizes of filters stand side by side, not one after the other; the LSTM reads the window bar by bar (theirs
-reads its transpose, the "dimension shuffle", in one step); 64 cells for all data, where they search; dropout as high as the space
-goes.
+Adapted: the three filter sizes are parallel, not sequential; the LSTM reads the window bar by bar (theirs reads its transpose,
+the "dimension shuffle", in one step); 64 cells for all data instead of a search; dropout as high as the space allows.
 """
 
 _SMALL: Mapping[str, Wish] = {
     "training.learning_rate": 3e-3,
-    "training.batch_size": _MOST,
+    "training.batch_size": _MAX,
     "training.scheduler": ("cosine", "plateau", "exponential", "step"),
 }
 """Godbole et al. 2023, "Deep Learning Tuning Playbook": begin with a simple configuration that is fast and needs few resources.
-Goyal et al. 2017, arXiv 1706.02677: with the batch grows the rate.
+Goyal et al. 2017, arXiv 1706.02677: the rate grows with the batch size.
 
-Adapted: neither names a network; this one is the smallest of the space, with its largest batches, so that the front has its fast
-end from the beginning. The rate is three times Adam's usual one.
+Adapted: neither specifies a network. This is the smallest of the space with its largest batches, so that the front has a fast
+end from the start. The rate is three times Adam's usual one.
 """
 
 PORTFOLIO: Mapping[str, Mapping[str, Wish]] = {
@@ -120,7 +119,7 @@ PORTFOLIO: Mapping[str, Mapping[str, Wish]] = {
     "lstm-fcn": {**_WEAK, **_LSTM_FCN},
     "small": {**_WEAK, **_SMALL},
 }
-"""Entries by name, in the order in which they are tried."""
+"""Entries by name, in the order of trying."""
 
 
 @dataclass(frozen=True)
@@ -128,18 +127,18 @@ class Portfolio:
     """The portfolio in a search space.
 
     Attributes:
-        starts: entries that are tried, each with its name as its origin.
-        same: entries that the space makes the same as an earlier one, with that one's name.
+        starts: initial trials, each with the entry's name as its origin.
+        same: entries that equal an earlier one in this space, with the name of that one.
         beyond_limits: entries that are predicted to exceed a limit of the plan.
     """
 
-    starts: tuple[Start, ...]
+    starts: tuple[InitialTrial, ...]
     same: Mapping[str, str]
     beyond_limits: tuple[str, ...]
 
 
 def portfolio_in(plan: StudyPlan) -> Portfolio:
-    """What the search space and the limits of the plan leave of the portfolio; it does not depend on the seed."""
+    """Return the portfolio within the search space and limits of a plan; it does not depend on the seed."""
     searched = plan.space.searched()
     taken: dict[str, Params] = {}
     same: dict[str, str] = {}
@@ -153,11 +152,11 @@ def portfolio_in(plan: StudyPlan) -> Portfolio:
             beyond.append(name)
         else:
             taken[name] = params
-    return Portfolio(tuple(Start(params, name) for name, params in taken.items()), same, tuple(beyond))
+    return Portfolio(tuple(InitialTrial(params, name) for name, params in taken.items()), same, tuple(beyond))
 
 
 def nearest(space: SearchSpace, wishes: Mapping[str, Wish]) -> dict[str, Scalar]:
-    """The whole configuration of the space, fixed parameters included, that is nearest to ``wishes``, parameter by parameter."""
+    """Return the full configuration of the space that is nearest to ``wishes``, parameter by parameter."""
     params: dict[str, Scalar] = {}
     for name in space.active(params):
         params[name] = space.legal(name, _nearest(space.domains[name], wishes.get(name)), params)
@@ -165,9 +164,9 @@ def nearest(space: SearchSpace, wishes: Mapping[str, Wish]) -> dict[str, Scalar]
 
 
 def _nearest(domain: Domain, wish: Wish | None) -> Scalar:
-    """The value of the domain that is nearest to what is wished; of two that are equally near, the smaller.
+    """Return the value of the domain that is nearest to the wish; of two equally near ones, the smaller.
 
-    None: nothing is, for the parameter is of a fusion that no entry has.
+    None: no wish, since no entry uses the parameter's fusion.
     """
     if isinstance(domain, Fixed):
         return domain.value
@@ -178,7 +177,7 @@ def _nearest(domain: Domain, wish: Wish | None) -> Scalar:
         return next(value for value in (*wish, *values) if domain.contains(value))
     if isinstance(domain, Choices):
         if isinstance(wish, str):
-            # So many weights a channel have filters of these sizes: lists that are near in this are near in cost and reach.
+            # The sum of the sizes is the number of weights per channel; lists with similar sums have similar cost and reach.
             return min(domain.values, key=lambda sizes: (abs(_total(sizes) - _total(wish)), _total(sizes)))
         return min(domain.values, key=lambda value: (abs(float(value) - wish), float(value)))
     if isinstance(domain, IntRange):
