@@ -1,8 +1,9 @@
-"""The command line of the specification: takes the flags of ``cnn-lstm-hyperopt run``."""
+"""The command line of the specification: flags of ``cnn-lstm-hyperopt run``, or any other command."""
 
 import sys
 
-from cnn_lstm_hyperopt.cli import main
+from cnn_lstm_hyperopt.cli import COMMANDS, main
 
 if __name__ == "__main__":
-    sys.exit(main(["run", *sys.argv[1:]]))
+    arguments = sys.argv[1:]
+    sys.exit(main(arguments if arguments[:1] and arguments[0] in COMMANDS else ["run", *arguments]))

@@ -213,7 +213,7 @@ def test_log_tells_what_happened(finished: tuple[Path, dict[str, Any]]) -> None:
     text = (save_dir / "run.log").read_text(encoding="utf-8")
     assert "Windows" in text
     assert "trial 0 starts" in text
-    assert "The test period was opened once" in text
+    assert "Test set evaluated once" in text
     assert not re.search("\x1b", text)
 
 

@@ -17,12 +17,11 @@ def test_demo_leaves_everything_and_an_honest_verdict(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "cnn_lstm_hyperopt", "run", "--config", str(config), "--save-dir", str(save_dir)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "other than the whole space" in done.stdout  # it says that its space is narrowed
+    assert "of them changed" in done.stdout  # its space is narrowed
 
     results = json.loads((save_dir / "results.json").read_text(encoding="utf-8"))
     assert results["n_trials_completed"] == 30
     assert results["counts"]["COMPLETE"] >= 20  # pruning is shown, and enough trials are trained to their end
-    assert "sampler and pruner auto" in done.stdout
     models = results["retrained_models"]
     assert [model["model_rank"] for model in models] == list(range(1, len(models) + 1))
     assert len(models) == min(3, len(results["best_trials"]))  # measured seconds decide how long the front is

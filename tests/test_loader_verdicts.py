@@ -55,7 +55,7 @@ def test_labels_that_nothing_predicts_give_results_all_the_same(tmp_path, capsys
     results = run(tmp_path, 0.0)
     out = capsys.readouterr()
     text = " ".join((out.out + out.err).split())
-    assert f"Report:{tmp_path / 'results' / 'report.html'}" in text.replace(" ", "")
+    assert f"open{tmp_path / 'results' / 'report.html'}" in text.replace(" ", "")
     assert results["best_trials"]
     assert {trial["above_chance"] for trial in results["best_trials"]} == {False}
     assert (tmp_path / "results" / "retrained_model_1" / "model.safetensors").is_file()

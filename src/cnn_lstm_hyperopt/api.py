@@ -55,6 +55,7 @@ class CNNLSTMHyperparameterOptimizer:
             such as ``{"training": {"max_epochs": 5}}``.
         resume: continue the study in ``save_dir``.
         quiet: print nothing. ``run.log`` has the full output.
+        verbose: print all details, which otherwise only ``run.log`` has.
 
     Raises:
         InputError: a setting, a loader or the directory is invalid.
@@ -72,8 +73,9 @@ class CNNLSTMHyperparameterOptimizer:
         config: Config | None = None,
         resume: bool = False,
         quiet: bool = False,
+        verbose: bool = False,
     ) -> None:
-        _require_types(study_name, resume=resume, quiet=quiet)
+        _require_types(study_name, resume=resume, quiet=quiet, verbose=verbose)
         self._base = read_settings(config, "config")
         self._file = config_path(config, "config") if isinstance(config, (str, os.PathLike)) else None
         self._arguments: dict[str, Any] = {} if save_dir is None else {"save_dir": save_dir}
@@ -100,12 +102,15 @@ class CNNLSTMHyperparameterOptimizer:
             self._arguments["data"] = {"source": "loaders"}
         self._interface = Interface.PYTHON if data_loaders is None else Interface.LOADERS
         self._resume = resume
-        terminal = Terminal(quiet=quiet)
-        self._events: RunEvents = to_all([*reporters(terminal), MlflowExport(terminal.say, terminal.warn)])
+        terminal = Terminal(quiet=quiet, verbose=verbose)
+        self._events: RunEvents = to_all(
+            [*reporters(terminal, self._interface), MlflowExport(terminal.detail, terminal.warn)]
+        )
         self._closing = contextlib.ExitStack()
         # Without close(): when the optimizer is collected, or at exit while every module still works.
         weakref.finalize(self, _close_in_process, self._closing, os.getpid())
         self._session: Session | None = None
+        self._retrains_next = False
         self.settings = self._settings({})
         if not (resume or self.settings.data.is_named):
             raise ConfigError(
@@ -175,7 +180,7 @@ class CNNLSTMHyperparameterOptimizer:
         stop = StopSignal(session.settings.study.timeout)
         with stop.listening():
             results = search_and_write(session, stop)
-            self._report(session, stop)
+            self._finish(session, stop, results, last=not self._retrains_next)
         if stop.interrupted:
             raise KeyboardInterrupt
         keys = ("study_name", "n_trials_completed", "best_trials", "optimization_history", "timestamp")
@@ -198,8 +203,7 @@ class CNNLSTMHyperparameterOptimizer:
         stop = StopSignal()
         with stop.listening():
             entries = run_final_phase(session, stop)
-            write_results(session)
-            self._report(session, stop)
+            self._finish(session, stop, write_results(session))
         if stop.interrupted:
             raise KeyboardInterrupt
         return entries
@@ -226,9 +230,14 @@ class CNNLSTMHyperparameterOptimizer:
         """Arguments over environment over file over defaults."""
         return load_settings(self._base, merge(self._arguments, given), file=self._file)
 
-    def _report(self, session: Session, stop: StopSignal) -> None:
-        if session.settings.report and not stop.interrupted:
+    def _finish(self, session: Session, stop: StopSignal, results: Mapping[str, Any], *, last: bool = True) -> None:
+        """Write the report; unless more work follows, also print the verdict and the next call."""
+        if stop.interrupted:
+            return
+        if session.settings.report:
             self._events.on_report_due(session.save_dir)
+        if last:
+            self._events.on_run_end(session.save_dir, results)
             self._events.on_finished()
 
     def _open(self, settings: Settings) -> Session:
@@ -313,6 +322,7 @@ def run_cnn_lstm_hyperparameter_optimization(
     config: Config | None = None,
     resume: bool = False,
     quiet: bool = False,
+    verbose: bool = False,
 ) -> dict[str, Any]:
     """Search, retrain the best models, test them once and write the results. Return the content of ``results.json``.
 
@@ -330,7 +340,9 @@ def run_cnn_lstm_hyperparameter_optimization(
         config=config,
         resume=resume,
         quiet=quiet,
+        verbose=verbose,
     ) as optimizer:
+        optimizer._retrains_next = retrain_best
         optimizer.optimize(n_trials, pruner_type, sampler_type, timeout)
         if retrain_best:
             optimizer.retrain_best_models(top_k, full_epochs)

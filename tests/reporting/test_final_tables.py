@@ -1,6 +1,7 @@
-"""Confirmation, test period and verdict on the terminal: what stands there, and that it fits when it is piped."""
+"""Confirmation, test set and verdict on the terminal: numbers, order and width."""
 
 import io
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -8,29 +9,26 @@ import pytest
 from rich.console import Console
 
 from builders.finalists import confirmation, mostly, planted
-from cnn_lstm_hyperopt.config import load_settings
+from cnn_lstm_hyperopt.config import DataSettings, load_settings
 from cnn_lstm_hyperopt.data.dataset import LockedPeriod
 from cnn_lstm_hyperopt.evaluation import BASELINES, Interval, Overfitting
 from cnn_lstm_hyperopt.evaluation.selection_bias import DeflatedSharpe, TrialSeries
 from cnn_lstm_hyperopt.metrics import METRICS
+from cnn_lstm_hyperopt.pipeline.advice import Interface
 from cnn_lstm_hyperopt.pipeline.confirmation import TIME_IS_UP, Confirmed
 from cnn_lstm_hyperopt.pipeline.test_evaluation import evaluate_once
 from cnn_lstm_hyperopt.progress import Action, Decision
 from cnn_lstm_hyperopt.reporting.console.final_tables import (
     confirmation_lines,
     confirmation_table,
+    next_lines,
+    period_table,
     selection_lines,
     verdict_lines,
 )
-from cnn_lstm_hyperopt.reporting.console.final_tables import period_table as table_of
 from cnn_lstm_hyperopt.reporting.console.run_console import RunConsole
 from cnn_lstm_hyperopt.reporting.console.terminal import PIPED_WIDTH, Terminal
-
-
-@pytest.fixture(autouse=True)
-def pipe(monkeypatch):
-    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS"):
-        monkeypatch.delenv(name, raising=False)
+from cnn_lstm_hyperopt.run_dir.paths import resume_command
 
 
 @pytest.fixture(scope="module")
@@ -56,24 +54,24 @@ def judged(models, dataset):
 
     def judge(metric="accuracy"):
         if metric not in known:
-            settings = load_settings({"study": {"metric": metric}}, environment={})
-            known[metric] = evaluate_once(models, dataset, settings)
+            known[metric] = evaluate_once(models, dataset, load_settings({"study": {"metric": metric}}, environment={}))
         return known[metric]
 
     return judge
 
 
-def shown(table):
-    """As it stands in a pipe, line by line; as the terminal itself makes it."""
-    console = Console(file=io.StringIO(), width=PIPED_WIDTH, no_color=True)
+def shown(table, width=120):
+    console = Console(file=io.StringIO(), width=width, no_color=True)
     console.print(table)
     return console.file.getvalue().splitlines()
 
 
 def rows(table):
-    """Cells between runs of spaces."""
-    lines = [line.strip() for line in shown(table)]
-    return [[cell for cell in line.split("  ") if cell] for line in lines if line]
+    return [line.split() for line in shown(table) if line.strip()]
+
+
+def numbers(line):
+    return [float(found) for found in re.findall(r"-?\d+\.\d+", line)]
 
 
 # ---------------------------------------------------------------------- confirmation
@@ -83,268 +81,214 @@ def confirmed(*ranked, dropped=(), ended=None):
     return Confirmed(list(ranked), list(dropped), ended)
 
 
-def test_candidates_are_shown_with_the_search_s_reading_and_the_fresh_ones():
+def test_candidates_are_shown_with_search_score_and_fresh_scores():
     found = confirmed(confirmation(2, 7, 0.6, 0.61, 0.59), confirmation(1, 4, 0.7, 0.5, 0.52))
-    title, header, _, first, second = (" ".join(row) for row in rows(confirmation_table(found, "accuracy")))
-    assert title == "Confirmed with fresh seeds: accuracy on validation"
-    assert header.split() == ["rank", "trial", "in", "the", "search", "fresh", "seeds", "mean"]
-    assert first.split() == ["1", "7", "0.6000", "(rank", "2)", "0.6100", "0.5900", "0.6000"]
-    assert second.split() == ["2", "4", "0.7000", "(rank", "1)", "0.5000", "0.5200", "0.5100"]
+    *_, first, second = rows(confirmation_table(found, "accuracy"))
+    assert first == ["1", "7", "0.6000", "(rank", "2)", "0.6100", "0.5900", "0.6000"]
+    assert second == ["2", "4", "0.7000", "(rank", "1)", "0.5000", "0.5200", "0.5100"]
 
 
-def test_many_candidates_are_cut_to_ten():
-    found = confirmed(*[confirmation(rank, rank, 0.7, 0.6) for rank in range(1, 31)])
+@pytest.mark.parametrize(("count", "more"), [(10, 0), (30, 20)])
+def test_many_candidates_are_cut_to_ten(count, more):
+    found = confirmed(*[confirmation(rank, rank, 0.7, 0.6) for rank in range(1, count + 1)])
     assert len([line for line in shown(confirmation_table(found, "accuracy")) if "(rank " in line]) == 10
-    assert confirmation_lines(found, "accuracy")[0] == "  … and 20 more in results.json"
-    few = confirmed(*[confirmation(rank, rank, 0.7, 0.6) for rank in range(1, 11)])
-    assert not any("more in results.json" in line for line in confirmation_lines(few, "accuracy"))
+    assert [f"and {more} more" in line for line in confirmation_lines(found, "accuracy")] == [True, False][not more :]
 
 
-@pytest.mark.parametrize(
-    ("seeds", "cell"), [(6, "0.6500  0.6500"), (7, "7: 0.5500 to 0.6500"), (100, "100: 0.5500 to")]
-)
+@pytest.mark.parametrize(("seeds", "cell"), [(4, "0.6500  0.5500"), (5, "5: 0.5500 to 0.6500"), (100, "100: 0.5500")])
 def test_many_fresh_seeds_are_shown_by_their_range(seeds, cell):
     table = confirmation_table(confirmed(confirmation(100, 99_999, -16.1181, *[0.65] * (seeds - 1), 0.55)), "log_loss")
-    text = "\n".join(shown(table))
+    text = "\n".join(shown(table, PIPED_WIDTH))
     assert cell in text
     assert "…" not in text
-    assert max(map(len, shown(table))) <= PIPED_WIDTH
-
-
-def test_how_much_the_search_read_too_much_is_the_mean_over_candidates():
-    """Of trial 7 it was 2 points too much, of trial 4 it was 6; those without fresh scores say nothing."""
-    found = confirmed(confirmation(2, 7, 0.62, 0.61, 0.59), confirmation(1, 4, 0.7, 0.64))
-    (line,) = confirmation_lines(found, "accuracy")
-    assert line == (
-        "The search read 4.0 points more than fresh seeds do, on average: what choosing single readings adds."
-    )
-    (line,) = confirmation_lines(found, "mcc")
-    assert line.startswith("The search read 0.040 more than fresh seeds do")
-    (line,) = confirmation_lines(confirmed(confirmation(1, 4, 0.6, 0.65)), "balanced_accuracy")
-    assert line == "The search read 5.0 points less than fresh seeds do, on average."
 
 
 @pytest.mark.parametrize(
-    ("fresh", "expected"),
+    ("metric", "candidates", "gap"),
     [
-        ((0.6, 0.61), "limits.retrain_seconds left time for only 2 fresh seeds each."),
-        ((0.6,), "limits.retrain_seconds left time for only 1 fresh seed each."),
-        ((), "limits.retrain_seconds left time for no fresh seed of each, so the search's order stands."),
+        ("accuracy", [(2, 7, 0.62, 0.61, 0.59), (1, 4, 0.7, 0.64)], "4.0 points above"),
+        ("mcc", [(2, 7, 0.62, 0.61, 0.59), (1, 4, 0.7, 0.64)], "0.040 above"),
+        ("balanced_accuracy", [(1, 4, 0.6, 0.65)], "5.0 points below"),
+        ("accuracy", [(1, 4, 0.6, 0.6)], "equal to"),
     ],
 )
-def test_what_there_was_time_for_is_told(fresh, expected):
+def test_selection_noise_is_the_mean_over_candidates(metric, candidates, gap):
+    (line,) = confirmation_lines(confirmed(*[confirmation(*each) for each in candidates]), metric)
+    assert gap in line
+
+
+@pytest.mark.parametrize(("fresh", "seeds"), [((0.6, 0.61), "2 fresh seeds"), ((0.6,), "1 fresh seed "), ((), "no ")])
+def test_a_time_limit_is_named_with_the_seeds_it_left_time_for(fresh, seeds):
     found = confirmed(confirmation(1, 4, 0.7, *fresh), ended=Decision(Action.STOP, TIME_IS_UP))
-    assert confirmation_lines(found, "accuracy")[-1] == expected
+    line = confirmation_lines(found, "accuracy")[-1]
+    assert line.startswith("limits.retrain_seconds")
+    assert seeds in line
 
 
 def test_without_fresh_scores_there_is_no_mean_and_no_line():
     found = confirmed(confirmation(1, 4, 0.7))
-    assert rows(confirmation_table(found, "accuracy"))[-1][-1].strip() == "–"
+    assert rows(confirmation_table(found, "accuracy"))[-1][-1] == "–"
     assert confirmation_lines(found, "accuracy") == []
     assert confirmation_lines(confirmed(dropped=[confirmation(1, 4, 0.7, failure="x")]), "accuracy") == []
 
 
-# ---------------------------------------------------------------------- the test period
-
+# ---------------------------------------------------------------------- the test set
 
 HEADERS = {"accuracy": "accuracy", "balanced_accuracy": "balanced", "mcc": "MCC", "auc": "AUC", "log_loss": "log loss"}
 
 
+@pytest.mark.parametrize("width", [70, 80, 100, 120])
 @pytest.mark.parametrize("metric", METRICS)
-def test_the_table_fits_a_pipe_and_names_each_number_once(judged, metric):
+def test_the_table_fits_and_its_numbers_are_whole(judged, metric, width):
     verdict = judged(metric)
-    lines = shown(table_of(verdict))
+    lines = shown(period_table(verdict, width), width)
     text = "\n".join(lines)
-    assert max(map(len, lines)) <= PIPED_WIDTH
     assert "…" not in text
+    assert max(map(len, lines)) <= width
+    assert {f"{len(verdict.windows):,}", str(len(np.unique(verdict.windows.dates)))} <= set(lines[0].split())
     header = " ".join(lines[1:4])
-    own = {"log_loss": "negative log loss"}.get(metric, metric.replace("_", " "))
-    assert header.count(own) == 1
-    for name, words in HEADERS.items():
-        assert f" {words} " in header if name != metric else f" {words} " not in header.replace(f" {own} ", " ")
+    assert header.count({"log_loss": "negative log loss"}.get(metric, metric.replace("_", " "))) == 1
+    assert ("MSE" in header) is (width == 120)
     for result in (*verdict.finalists, *verdict.baselines):
         (line,) = (line for line in lines if line.startswith(f" {result.name} "))
-        assert f"{result.score:.4f} ({result.interval.low:.3f} to {result.interval.high:.3f})" in line
-        if result.against_best is not None:
-            assert f"{result.against_best.low:+.3f} to {result.against_best.high:+.3f}" in line
+        found = numbers(line)
+        assert found[:3] == pytest.approx([result.score, *result.interval], abs=0.0006)
+        if result.against_best is None:  # the best baseline has no difference
+            assert "+" not in line.split(")")[1][:20]
+        else:
+            assert found[3:5] == pytest.approx(list(result.against_best), abs=0.0006)
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_the_longest_numbers_fit_too(judged, metric):
     verdict = judged(metric)
     wide = {"score": -0.1234, "interval": Interval(-0.456, -0.123), "against_best": Interval(-0.456, -0.123)}
-    finalists = tuple(
-        replace(
-            each,
-            name="model 1000",
-            scores=replace(each.scores, mse=1.2345e-05, metrics={**each.scores.metrics, "log_loss": 12.3456}),
-            **wide,
-        )
-        for each in verdict.finalists
-    )
+    finalists = []
+    for each in verdict.finalists:
+        scores = replace(each.scores, mse=1.2345e-05, metrics={**each.scores.metrics, "log_loss": 12.3456})
+        finalists.append(replace(each, name="model 1000", scores=scores, **wide))
     baselines = tuple(replace(each, **wide) for each in verdict.baselines)
-    lines = shown(table_of(replace(verdict, finalists=finalists, baselines=baselines)))
-    assert max(map(len, lines)) <= PIPED_WIDTH
-    assert "…" not in "".join(lines)
-    assert sum("-0.1234 (-0.456 to -0.123)" in line for line in lines) == 2 + len(BASELINES)
-    assert sum("1.234e-05" in line or "1.235e-05" in line for line in lines) == 2
+    table = period_table(replace(verdict, finalists=tuple(finalists), baselines=baselines))
+    text = "\n".join(shown(table))
+    assert "…" not in text
+    assert text.count("-0.1234 (-0.456 to -0.123)") == 2 + len(BASELINES)
+    assert len(re.findall(r"1\.23[45]e-05", text)) == 2
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_each_number_stands_under_its_name(judged, metric):
+def test_each_number_is_in_its_column(judged, metric):
     verdict = judged(metric)
-    everybody = (*verdict.finalists, *verdict.baselines)
-    _, _, _, *columns = table_of(verdict).columns
-    cells = {column.header: list(column.cells) for column in columns}
+    results = (*verdict.finalists, *verdict.baselines)
+    cells = {column.header: list(column.cells) for column in period_table(verdict).columns[3:]}
     assert list(cells) == [words for name, words in HEADERS.items() if name != metric] + ["MSE"]
     for name, words in HEADERS.items():
         if name != metric:
-            assert [float(cell) for cell in cells[words]] == pytest.approx(
-                [result.scores.metrics[name] for result in everybody], abs=0.0005
-            )
+            expected = [result.scores.metrics[name] for result in results]
+            assert [float(cell) for cell in cells[words]] == pytest.approx(expected, abs=0.0005)
     assert float(cells["MSE"][0]) == pytest.approx(verdict.finalists[0].scores.mse, rel=1e-3)
     assert set(cells["MSE"][1:]) == {""}
 
 
-def test_the_title_tells_of_windows_and_dates(judged):
-    verdict = judged()
-    dates = len(np.unique(verdict.windows.dates))
-    title = f"{len(verdict.windows):,} test windows of {dates:,} dates (95 % intervals)"
-    assert shown(table_of(verdict))[0].strip() == title
-
-
-def test_baselines_without_a_regression_and_the_best_of_them_leave_cells_empty(judged):
-    verdict = judged()
-    lines = shown(table_of(verdict))
-    best = verdict.judgement.best_baseline
-    (line,) = (line for line in lines if line.startswith(f" {best} "))
-    assert "+" not in line.split(")")[1][:20]  # nothing where the others have their difference
-    assert f"{verdict.finalists[0].scores.mse:.4g}" in next(line for line in lines if line.startswith(" model 1 "))
-
-
-def test_what_is_not_defined_is_a_dash(models, dataset):
-    """An AUC of a test period of a single class."""
+def test_an_undefined_score_is_a_dash(models, dataset):
+    """The AUC of a test set of one class."""
     test = dataset.test.open()
     calm = replace(dataset, test=LockedPeriod(replace(test, labels=test.labels * 0)))
     verdict = evaluate_once(models, calm, load_settings({"study": {"metric": "auc"}}, environment={}))
-    (line,) = (line for line in shown(table_of(verdict)) if line.startswith(" model 1 "))
+    (line,) = (line for line in shown(period_table(verdict)) if line.startswith(" model 1 "))
     assert line.split()[2] == "–"
-    text = verdict_lines(verdict, models)
-    assert text[0] == "Model 1 with 2 seeds: –, –; tested above is the one best on validation."
-    assert text[1] == "Its auc: 0.6600 in the search, 0.6100 confirmed, – on test."
+    seeds, steps, *_ = verdict_lines(verdict, models)
+    assert seeds.count("–") == 2
+    assert (numbers(steps), steps.count("–")) == ([0.66, 0.61], 1)
 
 
 # ---------------------------------------------------------------------- lines
 
 
-def test_seeds_shrinkage_and_calibration_of_the_first_are_told(judged, models):
+def test_seeds_steps_calibration_and_regression_of_the_first_model(judged, models):
     verdict = judged()
     first = verdict.finalists[0]
-    seeds, steps, calibration, regression = verdict_lines(verdict, models)
-    one, two = first.seed_scores
-    assert seeds == f"Model 1 with 2 seeds: {one:.4f}, {two:.4f}; tested above is the one best on validation."
-    assert steps == f"Its accuracy: 0.6600 in the search, 0.6100 confirmed, {first.score:.4f} on test."
-    error = first.scores.calibration_error
-    assert calibration == (
-        f"Calibration: 75.0% sure on average, right in {first.score:.1%} (expected calibration error {error:.3f})."
-    )
-    assert regression == f"Regression: R² against persistence {first.scores.r2_against_persistence:+.3f}."
+    found = list(map(numbers, verdict_lines(verdict, models)))
+    assert found[0] == pytest.approx(list(first.seed_scores), abs=5e-5)
+    assert found[1] == pytest.approx([0.66, 0.61, first.score], abs=5e-5)
+    assert found[2] == pytest.approx([75.0, 100 * first.score, first.scores.calibration_error], abs=0.05)
+    assert found[3] == pytest.approx([first.scores.r2_against_persistence], abs=5e-4)
+    other = replace(verdict, finalists=verdict.finalists[1:])  # one seed, no confirmation, no regression
+    assert len(verdict_lines(other, models[1:])) == 1
 
 
-def test_one_seed_without_confirmation_and_regression_has_its_calibration_alone(judged, models):
-    other = replace(judged(), finalists=judged().finalists[1:])
-    (only,) = verdict_lines(other, models[1:])
-    assert only.startswith("Calibration: ")
-
-
-def test_a_strategy_is_told_with_its_costs_and_what_holding_gave(models, dataset):
+def test_a_strategy_has_its_costs_beside_holding(models, dataset):
     settings = load_settings({"evaluation": {"cost_bps": 2.5}}, environment={})
     verdict = evaluate_once(models, replace(dataset, target="direction"), settings)
     strategy = verdict.finalists[0].strategy
-    line = verdict_lines(verdict, models)[-1]
-    assert line.startswith("Long when it says up, otherwise flat, 2.5 bps a trade: Sharpe ratio ")
-    assert f"{strategy.model.annual_sharpe:+.2f}, 1 became {strategy.model.final_wealth:.2f}; always long: " in line
-    assert f"{strategy.hold.annual_sharpe:+.2f}, 1 became {strategy.hold.final_wealth:.2f}." in line
+    kept = [number for each in (strategy.model, strategy.hold) for number in (each.annual_sharpe, each.final_wealth)]
+    assert numbers(verdict_lines(verdict, models)[-1]) == pytest.approx([2.5, *kept], abs=0.0051)
     without_years = replace(strategy.model, dates=np.arange(len(strategy.model.dates)))
     first = replace(verdict.finalists[0], strategy=replace(strategy, model=without_years))
     line = verdict_lines(replace(verdict, finalists=(first,)), models)[-1]
-    assert f"Sharpe ratio of a period {strategy.model.sharpe:+.2f}, 1 became" in line
+    assert numbers(line)[1] == pytest.approx(strategy.model.sharpe, abs=0.0051)
 
 
-def selected(deflated, annual=0.8, probability=0.25):
-    overfitting = Overfitting(
-        probability,
-        1200,
-        300,
-        "dates",
-        12870,
-        0.61,
-        0.57,
-        None if probability else "too few trials: 2, and at least 10 are needed",
-    )
+def selected(deflated, annual=0.8, probability=0.25, why=None):
+    overfitting = Overfitting(probability, 1200, 300, "dates", 12870, 0.61, 0.57, why)
     series = TrialSeries(tuple(range(1200)), (), "accuracy", overfitting, ())
     return series, DeflatedSharpe(7, 1200, 0.05, annual, deflated)
 
 
-def test_what_choosing_among_all_trials_does_takes_a_line_or_two():
+def test_overfitting_and_deflated_sharpe_ratio_take_a_line_each():
     overfitting, deflated = selection_lines(selected(0.42))
-    assert overfitting == (
-        "Probability of backtest overfitting (accuracy): 0.25 over 1,200 trials and 300 dates of validation. About 0.5: the best"
-        " trial is the luckiest; near 0: trials do differ."
-    )
-    assert deflated == (
-        "Trial 7 as a strategy on validation: Sharpe ratio +0.80; that this is more than the luck of 1,200 trials has a"
-        " probability of 42% (deflated Sharpe ratio)."
-    )
-    assert "Sharpe ratio +0.05;" in selection_lines(selected(0.42, annual=None))[1]
+    assert all(part in overfitting for part in ("0.25", "accuracy", "1,200 trials", "300 dates"))
+    assert all(part in deflated for part in ("Trial 7", "+0.80", "42%", "1,200 trials"))
+    assert "+0.05" in selection_lines(selected(0.42, annual=None))[1]
     assert len(selection_lines(selected(None))) == 1
-
-
-def test_where_nothing_is_known_the_reason_is_said():
     assert selection_lines(None) == []
-    assert selection_lines(selected(0.42, probability=None)) == [
-        "Probability of backtest overfitting: too few trials: 2, and at least 10 are needed."
-    ]
+    (unknown,) = selection_lines(selected(0.42, probability=None, why="too few trials"))
+    assert "too few trials" in unknown
 
 
-# ---------------------------------------------------------------------- all of it
+# ---------------------------------------------------------------------- the end
 
 
-def test_the_verdict_ends_with_its_sentence_and_how_often_the_test_was_opened(judged, models, capsys):
-    RunConsole(Terminal()).on_test(judged(), models, 1)
+@pytest.mark.parametrize("openings", [1, 2])
+def test_the_verdict_comes_after_everything_else(judged, models, capsys, tmp_path, openings):
+    console = RunConsole(Terminal())
+    console.on_settings(load_settings({}, environment={}))
+    console.on_test(judged(), models, openings)
     text = capsys.readouterr().out
-    lines = text.splitlines()
-    assert lines[-4] == f"Verdict: {judged().judgement.grade}"
-    assert lines[-3] == judged().sentence
-    assert lines[-2].startswith("The other models are exploratory")
-    assert lines[-1] == "The test period was opened once."
-    table = [
-        line for line in lines if line.startswith((" model", " majority", " persistence", " logistic", " gradient"))
-    ]
-    assert len(table) == 6
-    assert max(map(len, table)) <= PIPED_WIDTH
-    assert "\x1b" not in text
+    assert judged().sentence not in text
+    assert ("Warning: " in text) is (openings == 2)
+    assert str(openings) in text.splitlines()[-1] or openings == 1
+    console.on_run_end(tmp_path, {"retrained_models": [{"model_rank": 1}], "ensemble": None})
+    console.on_finished()
+    _, grade, sentence, *following = capsys.readouterr().out.splitlines()
+    assert grade.endswith(f": {judged().judgement.grade}")
+    assert sentence == judged().sentence
+    assert following[0].startswith("Next: ")
 
 
-def test_a_second_opening_is_a_warning_and_a_single_model_has_no_others(judged, models, capsys):
-    alone = replace(judged(), finalists=judged().finalists[:1])
-    RunConsole(Terminal()).on_test(alone, models[:1], 2)
-    text = capsys.readouterr().out
-    assert "Warning: test set evaluated 2 times; results are no longer unbiased" in text
-    assert "exploratory" not in text
-    assert "opened once" not in text
+def test_an_error_after_the_test_does_not_hide_the_verdict(judged, models, capsys):
+    console = RunConsole(Terminal())
+    console.on_test(judged(), models[:1], 1)
+    console.on_study_end(OSError())
+    assert capsys.readouterr().out.splitlines()[-1] == judged().sentence
 
 
-@pytest.mark.parametrize("width", [70, 80, 100, 120])
-def test_a_narrow_terminal_gets_fewer_columns_and_whole_numbers(judged, width):
-    verdict = judged()
-    console = Console(width=width, file=io.StringIO())
-    console.print(table_of(verdict, width))
-    text = console.file.getvalue()
-    assert "…" not in text
-    assert max(map(len, text.splitlines())) <= width
-    for result in verdict.finalists:
-        assert (
-            f"{result.scores.metrics['accuracy']:.4f} ({result.interval.low:.3f} to {result.interval.high:.3f})" in text
-        )
-    assert ("log loss" in text) is (width >= 100)
+@pytest.mark.parametrize(
+    ("interface", "n_models", "missing", "report", "last"),
+    [
+        (Interface.COMMAND_LINE, 0, 3, True, "{resume}"),
+        (Interface.COMMAND_LINE, 0, 0, True, "{resume} --retrain-best"),
+        (Interface.COMMAND_LINE, 1, 0, True, "cnn-lstm-hyperopt predict --model {model} --data-dir bars --last"),
+        (Interface.PYTHON, 0, 3, False, "optimizer.optimize()"),
+        (Interface.PYTHON, 0, 0, False, "optimizer.retrain_best_models()"),
+        (Interface.PYTHON, 1, 0, False, "cnn_lstm_hyperopt.load_model('{model}').predict(bars)"),
+        (Interface.LOADERS, 1, 0, True, "cnn_lstm_hyperopt.load_model('{model}').predict(windows)"),
+    ],
+)
+def test_the_next_command_fits_the_state_and_the_user(tmp_path, interface, n_models, missing, report, last):
+    if report:
+        (tmp_path / "report.html").touch()
+    results = {"retrained_models": n_models * [{}]}
+    lines = next_lines(tmp_path, results, DataSettings(source="files", data_dir="bars"), missing, interface)
+    expected = last.format(resume=resume_command(tmp_path), model=tmp_path / "retrained_model_1")
+    assert lines[-1].removeprefix("Next: ").strip() == expected
+    assert (str(tmp_path / "report.html") in lines[0]) is (report and bool(n_models))

@@ -1,4 +1,4 @@
-"""The terminal: plain lines in a pipe, everything in the log, a bar only on a terminal."""
+"""The terminal: a short start, one line a trial, the verdict and the next command at the end; everything in the log."""
 
 import contextlib
 import io
@@ -7,24 +7,35 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 from rich.table import Table
 
-from cnn_lstm_hyperopt.config import PrunerSettings, SamplerSettings, parse_space
+from builders.records import make_plan
+from cnn_lstm_hyperopt import run_cnn_lstm_hyperparameter_optimization
+from cnn_lstm_hyperopt.cli import main
 from cnn_lstm_hyperopt.config.schema.data import DataSettings
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
+from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.progress import ProgressReport
 from cnn_lstm_hyperopt.reporting.console.pruning import pruned_text, pruning_lines, search_lines
 from cnn_lstm_hyperopt.reporting.console.run_console import RunConsole
 from cnn_lstm_hyperopt.reporting.console.search_tables import show_windows
 from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
 from cnn_lstm_hyperopt.run_dir.activity import Activity
-from cnn_lstm_hyperopt.search import Cost, Limits, SkillThreshold, State, Study, StudyPlan, StudyStorage, Values
+from cnn_lstm_hyperopt.run_dir.paths import resume_command
+from cnn_lstm_hyperopt.search import SkillThreshold, State, Study, StudyStorage, Values
 from cnn_lstm_hyperopt.search.cost_forecast import Forecast
 from cnn_lstm_hyperopt.search.pruning_stats import Estimate, FalsePrunes, PruningSummary, Unknown
 from cnn_lstm_hyperopt.utils.text import counted, epochs_text, seconds_text
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -34,31 +45,14 @@ def pipe(monkeypatch):
 
 
 @pytest.fixture
-def n_trials():
-    return 4
-
-
-@pytest.fixture
-def study(tmp_path, n_trials):
+def study(tmp_path):
     storage = StudyStorage(tmp_path / "study.db", create="x")
-    plan = StudyPlan(
-        space=parse_space(None)[0],
-        sampler=SamplerSettings(type="random"),
-        pruner=PrunerSettings(type="none"),
-        seed=0,
-        n_trials=n_trials,
-        max_epochs=3,
-        limits=Limits(),
-        skill=SkillThreshold(0.5, 100),
-        cost=lambda params: Cost(10.0, 0.5),
-    )
-    yield Study(storage, plan)
+    yield Study(storage, make_plan(n_trials=4))
     storage.close()
 
 
 @contextlib.contextmanager
 def searching(console, study, seconds_left=lambda: None):
-    """Nothing is forecast, so the time that is left is not known before a trial has ended."""
     unknown = Forecast(trials=0, workers=1, share_left=1.0, trial_seconds=(1, 1, 1), seconds=0, memory_mb=0, disk_mb=0)
     console.on_search_start(study, unknown, seconds_left)
     yield
@@ -66,7 +60,7 @@ def searching(console, study, seconds_left=lambda: None):
 
 
 def run_trials(terminal, study):
-    """One complete, one pruned, one failed, one complete trial, as execution tells them."""
+    """One complete, one pruned, one failed, one complete trial."""
     ends = [
         (State.COMPLETE, Values(0.7, 2.0, 0.5), {"epochs": 3.0}),
         (State.PRUNED, None, {"epochs": 1.0, "reason": "median: why [not a tag]"}),
@@ -77,28 +71,117 @@ def run_trials(terminal, study):
         for state, values, attributes in ends:
             assignment = study.next_assignment()
             terminal.on_trial_start(assignment)
-            terminal.on_trial_report(assignment, ProgressReport(0.5, 1, 2))
             terminal.on_trial_report(assignment, ProgressReport(1, 1, 2, 0.6, 0.4))
             terminal.on_trial_end(study.finish(assignment, state, values, attributes), None)
+
+
+def wrapped(text, width=80):
+    """Lines as a terminal of this width shows them."""
+    return [part for line in text.splitlines() for part in textwrap.wrap(line, width) or [""]]
+
+
+def before_trials(out):
+    return out.partition("[1/")[0]
+
+
+# ---------------------------------------------------------------------- start and end of a run
+
+
+@pytest.mark.parametrize("target", ["volatility", "direction"])
+def test_the_start_is_short_and_the_end_names_the_next_command(tiny, tiny_file, tmp_path, capsys, target):
+    arguments = ["run", "--config", str(tiny_file), "--n-trials", "2", "--target", target]
+    assert main(arguments) == 0
+    out = capsys.readouterr().out
+    start = wrapped(before_trials(out))
+    assert len(start) <= 15
+    assert {"Data:", "Space:", "Budget:", "Forecast:"} <= {line.split()[0] for line in start}
+    assert max(map(len, out.partition("Pareto front")[2].partition("Pruned")[0].splitlines())) <= 80
+    command = resume_command(Path(tiny["save_dir"])) + " --retrain-best"
+    assert out.splitlines()[-1].strip() == command
+    assert "Verdict:" in out.splitlines()[-3]
+    log = (Path(tiny["save_dir"]) / "run.log").read_text(encoding="utf-8")
+    details = ["Windows", "cnn.num_filters {4, 8}", "Speeds:", "seed 0"]
+    assert [part in before_trials(out) for part in details] == [False] * 4
+    assert all(part in log for part in details)
+
+    assert main(["resume", *command.split()[2:], "--verbose"]) == 0
+    out = capsys.readouterr().out
+    assert all(part in out for part in details)
+    *_, head, sentence, _, predict = out.splitlines()
+    assert head.startswith("Verdict: ")
+    assert re.match(r"Model 1 has an? .* test windows", sentence)
+    model = Path(tiny["save_dir"]) / "retrained_model_1"
+    assert predict.strip() == f"cnn-lstm-hyperopt predict --model {model} --data-dir DIR --last"
+
+
+@pytest.mark.parametrize("retrain", [False, True])
+def test_python_users_get_python_calls(tiny, tmp_path, capsys, retrain):
+    generator = np.random.default_rng(0)
+    loaders = [[(torch.tensor(generator.normal(size=(40, 6, 2))).float(), torch.arange(40) % 2)] for _ in range(3)]
+    config = {name: value for name, value in tiny.items() if name != "data"}
+    run_cnn_lstm_hyperparameter_optimization(loaders, n_trials=1, config=config, top_k=1, retrain_best=retrain)
+    out = capsys.readouterr().out
+    assert len(wrapped(before_trials(out))) <= 15
+    assert "cnn-lstm-hyperopt" not in out
+    assert out.count("Next:") == out.count("Verdict:") == 1
+    assert (".predict(windows)" if retrain else ".retrain_best_models()") in out.splitlines()[-1]
+
+
+def test_warnings_that_do_not_fit_are_counted_and_logged(capsys, caplog):
+    facts = {"source": "s", "target": "t", "lookback": 1, "horizon": 1, "splits": {}, "class_names": []}
+    facts["splits"] = {"train": {"windows": 9, "class_shares": []}}
+    texts = ["a" * 30, "b " * 200, "c" * 30, "d " * 60]
+    data = SimpleNamespace(description=facts, search_train=[1], train=[1], warnings=texts[:2])
+    setup = SimpleNamespace(dataset=data, skill=SkillThreshold(0.5, 100), first_trials="", warnings=texts[2:])
+    console = RunConsole(Terminal())
+    console.on_setup(setup)
+    console.on_dry_run()
+    *lines, _ = capsys.readouterr().out.splitlines()
+    assert [line[9] for line in lines if line.startswith("Warning: ")] == ["a", "c", "d"]
+    assert lines[-1].startswith("1 more warning")
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == texts
+    RunConsole(Terminal(verbose=True)).on_setup(setup)
+    assert capsys.readouterr().out.count("Warning: ") == 4
+
+
+@pytest.mark.parametrize(
+    "called", [["-m", "cnn_lstm_hyperopt"], [str(ROOT / "scripts" / "run_cnn_lstm_hyperopt.py")], None]
+)
+def test_commands_are_spelled_as_the_user_called_the_program(tmp_path, called):
+    storage = StudyStorage(tmp_path / "study.db", create="x", attributes={"n_trials": 3, "skill_gate": None})
+    storage.close()
+    program = (
+        [str(Path(sys.executable).with_name("cnn-lstm-hyperopt"))] if called is None else [sys.executable, *called]
+    )
+    done = subprocess.run([*program, "status", "--save-dir", tmp_path], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == f"Next: {' '.join(program)} resume --save-dir {tmp_path}"
+
+
+def test_quiet_and_verbose_contradict_each_other(tiny_file):
+    with pytest.raises(ConfigError) as caught:
+        Terminal(quiet=True, verbose=True)
+    assert (caught.value.field, caught.value.code) == ("verbose", "quiet-and-verbose")
+    assert main(["run", "--config", str(tiny_file), "--quiet", "--verbose"]) == 2
+
+
+# ---------------------------------------------------------------------- lines
 
 
 def test_a_pipe_gets_one_plain_line_a_trial(study, capsys):
     run_trials(RunConsole(Terminal()), study)
     out = capsys.readouterr().out
-    assert "\x1b" not in out
-    assert "\r" not in out
-    lines = out.splitlines()
-    assert len(lines) == 4
-    assert lines[0].startswith("[1/4] trial 0 complete: accuracy 0.7000, 2.0 s, 0.500 MB · joins the front")
-    assert lines[1].startswith("[2/4] trial 1 pruned after 1 epoch: median: why [not a tag]")
-    assert lines[2].startswith("[2/4] trial 2 failed after 0 epochs: RuntimeError: boom")
-    assert "joins the front" not in lines[3]
-    assert "2 complete, 1 pruned, 1 failed · best 0.7000 · front 1" in lines[3]
+    assert not {"\x1b", "\r"} & set(out)
+    found = [re.match(r"\[(\d)/4\] trial (\d)", line).groups() for line in out.splitlines()]
+    assert found == [("1", "0"), ("2", "1"), ("2", "2"), ("3", "3")]
+    parts = ["accuracy 0.7000, 2.0 s, 0.500 MB", "1 epoch: median: why [not a tag]", "RuntimeError: boom", "0.6500"]
+    assert all(part in line for part, line in zip(parts, out.splitlines(), strict=True))
+    assert ["front" in line for line in out.splitlines()] == [True, False, False, False]
 
 
-def test_long_lines_are_not_broken_in_a_pipe(capsys):
-    Terminal().say("word " * 100)
+def test_a_pipe_keeps_long_lines_whole_and_a_warning_is_marked(capsys, caplog):
+    Terminal().warn("word " * 100)
     assert len(capsys.readouterr().out.splitlines()) == 1
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
 def test_quiet_prints_nothing_and_logs_all(study, capsys, caplog):
@@ -109,102 +192,52 @@ def test_quiet_prints_nothing_and_logs_all(study, capsys, caplog):
         console = RunConsole(terminal)
         console.on_search_end(study, "the end of the test")
         run_trials(console, study)
-    captured = capsys.readouterr()
-    assert captured.out == captured.err == ""
-    text = caplog.text
-    for part in (
-        "hello",
-        "careful",
-        "Pareto front",
-        "Pruned: no trial",
-        "trial 0 starts",
-        "[1/4] trial 0 complete",
-        "boom",
-    ):
-        assert part in text
-    assert "\x1b" not in text
+    assert "".join(capsys.readouterr()) == ""
+    parts = ("hello", "careful", "Pareto front", "Pruned: no trial", "trial 0 starts", "[1/4] trial 0", "boom")
+    assert [part for part in parts if part not in caplog.text] == []
+    assert "\x1b" not in caplog.text
 
 
-def test_warnings_are_marked(capsys, caplog):
-    Terminal().warn("careful")
-    assert capsys.readouterr().out == "Warning: careful\n"
-    assert [r.levelname for r in caplog.records] == ["WARNING"]
-
-
-@pytest.mark.parametrize("n_trials", [12])
-def test_the_front_is_shown_ranked_and_cut_to_ten(study, capsys):
+def test_the_front_is_ranked_and_cut_to_ten(study, capsys):
+    study.plan = replace(study.plan, n_trials=12)
     for n in range(12):
-        assignment = study.next_assignment()
-        study.finish(assignment, State.COMPLETE, Values(0.7 + n / 100, 1.0 + n, 0.5), {})
-    RunConsole(Terminal()).show_front(study.front(), study.plan)
-    out = capsys.readouterr().out
-    assert "Pareto front: 12 trials" in out
-    assert "… and 2 more in results.json" in out
-    rows = [line.split() for line in out.splitlines() if line.strip()[:1].isdigit()]
-    assert [row[:5] for row in rows[:2]] == [
-        ["1", "11", "0.8100", "12.0", "0.500"],
-        ["2", "10", "0.8000", "11.0", "0.500"],
-    ]
+        study.finish(study.next_assignment(), State.COMPLETE, Values(0.7 + n / 100, 1.0 + n, 0.5), {})
+    RunConsole(Terminal()).on_search_end(study, "finished")
+    lines = capsys.readouterr().out.splitlines()
+    rows = [line.split()[:5] for line in lines if line.strip()[:1].isdigit()]
+    assert rows[:2] == [["1", "11", "0.8100", "12.0", "0.500"], ["2", "10", "0.8000", "11.0", "0.500"]]
     assert len(rows) == 10
-
-
-def test_the_space_is_described_by_what_differs_from_the_whole_one(capsys):
-    space, _ = parse_space(
-        {"cnn": {"dropout": 0.2, "num_filters": [32, 64]}, "training": {"learning_rate": [1e-4, 1e-3]}}
-    )
-    RunConsole(Terminal()).describe_space(space)
-    out = capsys.readouterr().out
-    assert "cnn.dropout = 0.2" in out
-    assert "cnn.num_filters {32, 64}" in out
-    assert "training.learning_rate [0.0001, 0.001]" in out
-    assert out.startswith(f"Search space: {len(space.searched())} parameters\n")
-    assert "augmentation" not in out
-    assert "lstm.hidden_dim" not in out
-
-
-def test_the_whole_space_differs_in_nothing(capsys):
-    space, _ = parse_space(None)
-    RunConsole(Terminal()).describe_space(space)
-    assert capsys.readouterr().out.splitlines() == [f"Search space: {len(space.searched())} parameters"]
+    assert sum("2 more" in line for line in lines) == 1
 
 
 @pytest.mark.parametrize(
-    ("horizon", "expected"),
-    [
-        (1, ["This market is synthetic: the best attainable accuracy is 72.0%, known because it was made so."]),
-        (2, []),  # there it is not known
-    ],
+    ("source", "horizon", "known"), [("synthetic", 1, True), ("synthetic", 2, False), ("embedded", 1, False)]
 )
-def test_of_a_synthetic_market_the_best_attainable_accuracy_is_told(capsys, horizon, expected):
-    dataset = prepare_dataset(DataSettings(symbols=("SYN1",), lookback=5, horizon=horizon))
-    RunConsole(Terminal()).describe_data(dataset, SkillThreshold.on("accuracy", [dataset.validation.labels.numpy()]))
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("Data: synthetic, target direction, lookback 5")
-    assert [line for line in lines if "attainable" in line] == expected
+def test_only_a_synthetic_market_has_a_best_attainable_accuracy(capsys, source, horizon, known):
+    symbol = "SYN1" if source == "synthetic" else "AAPL"
+    data = prepare_dataset(DataSettings(source=source, symbols=(symbol,), lookback=5, horizon=horizon))
+    skill = SkillThreshold.on("accuracy", [data.validation.labels.numpy()])
+    RunConsole(Terminal()).on_setup(SimpleNamespace(dataset=data, skill=skill, first_trials="", warnings=()))
+    out = capsys.readouterr().out
+    assert ("72.0%" in out) is known
+    assert all(f"{len(part):,} windows" in out for part in (data.train, data.validation, data.test.open()))
+    assert f"{skill.chance:.1%}" in out
+    assert f"{skill.threshold:.1%}" in out
 
 
-def test_of_real_bars_nobody_knows_the_best_attainable_accuracy(capsys):
-    dataset = prepare_dataset(DataSettings(source="embedded", symbols=("AAPL",), lookback=5))
-    RunConsole(Terminal()).describe_data(dataset, SkillThreshold.on("accuracy", [dataset.validation.labels.numpy()]))
-    assert "attainable" not in capsys.readouterr().out
-
-
-def test_windows_are_told_with_the_share_of_each_class_and_each_folds_dates(capsys):
-    asked = {"symbols": ("SYN1",), "lookback": 5, "direction_classes": 3, "cv_folds": 3}
-    data = prepare_dataset(DataSettings(**asked))
+def test_windows_have_the_share_of_each_class_and_each_folds_dates(capsys):
+    data = prepare_dataset(DataSettings(symbols=("SYN1",), lookback=5, direction_classes=3, cv_folds=3))
     show_windows(Terminal(), data.description)
     out = capsys.readouterr().out
     for number, name in enumerate(("down", "flat", "up")):
-        share = data.description["splits"]["train"]["class_shares"][number]
-        assert re.search(rf"share of {name} +{share:.1%}", out)
-    assert "3 folds, expanding: a trial's score is the mean over them" in out
+        assert re.search(rf"{name} +{data.description['splits']['train']['class_shares'][number]:.1%}", out)
     for number, fold in enumerate(data.folds, start=1):
         parts = (fold.train, fold.validation)
         dates = [f"{part.dates.min().astype('M8[D]')} to {part.dates.max().astype('M8[D]')}" for part in parts]
         assert re.search(rf"{number} +{dates[0]} +{len(fold.train):,} +{dates[1]} +{len(fold.validation):,} *\n", out)
 
 
-def test_of_many_combinatorial_folds_the_first_are_told_with_all_blocks_that_they_hold_out(capsys):
+def test_of_many_combinatorial_folds_the_first_have_all_their_blocks(capsys):
     asked = {"symbols": ("SYN1",), "lookback": 5, "cv_scheme": "combinatorial", "cv_folds": 6, "embargo": 5}
     data = prepare_dataset(DataSettings(**asked))
     show_windows(Terminal(), data.description)
@@ -217,234 +250,142 @@ def test_of_many_combinatorial_folds_the_first_are_told_with_all_blocks_that_the
     assert any("5 more in data.json" in line for line in lines[first:])
 
 
-@pytest.fixture
-def described():
-    """A dataset, and a skill threshold of a metric on its validation labels."""
-    dataset = prepare_dataset(DataSettings(symbols=("SYN1",), lookback=5))
-    return dataset, lambda metric: SkillThreshold.on(metric, [dataset.validation.labels.numpy()])
-
-
-def test_of_an_accuracy_the_share_of_the_majority_is_told(described, capsys):
-    dataset, skill = described[0], described[1]("accuracy")
-    RunConsole(Terminal()).describe_data(dataset, skill)
-    assert (
-        f"Majority class on validation: {skill.chance:.1%} right; above {skill.threshold:.1%} (two standard errors) a trial beats"
-        " chance.\n"
-    ) in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("metric", "words", "chance"),
-    [
-        ("mcc", "mcc", "0"),
-        ("auc", "auc", "0.5"),
-        ("balanced_accuracy", "balanced accuracy", "0.5"),
-        ("log_loss", "negative log loss", "-0.69"),
-    ],
-)
-def test_of_other_metrics_it_is_what_no_skill_scores_and_trials_are_told_in_them(
-    described, study, capsys, metric, words, chance
-):
-    terminal, skill = RunConsole(Terminal()), described[1](metric)
-    terminal.describe_data(described[0], skill)
-    study.plan = replace(study.plan, skill=skill)
-    run_trials(terminal, study)
-    terminal.show_front(study.front(), study.plan)
+@pytest.mark.parametrize("metric", ["mcc", "auc", "balanced_accuracy", "log_loss"])
+def test_trials_and_front_are_shown_in_the_metric_of_the_study(study, capsys, metric):
+    words = {"balanced_accuracy": "balanced accuracy", "log_loss": "negative log loss"}.get(metric, metric)
+    study.plan = replace(study.plan, skill=SkillThreshold.on(metric, [[0, 1] * 50]))
+    console = RunConsole(Terminal())
+    console._objective = study.plan.skill.words
+    run_trials(console, study)
+    console.on_search_end(study, "finished")
     out = capsys.readouterr().out
-    assert f"Chance on validation: {words} {chance}" in out
-    assert f"; above {skill.threshold:.4g} (two standard errors) a trial beats chance" in out
-    assert f"trial 0 complete: {words} 0.7000, 2.0 s" in out
+    assert f"trial 0: {words} 0.7000, 2.0 s" in out
     header = next(line for line in out.splitlines() if line.split()[:1] == ["rank"])
     assert header.split("trial")[1].split("seconds")[0].strip() == words
-    assert "Majority" not in out
 
 
-@pytest.mark.parametrize(("limit", "shown"), [(None, "0:00:30"), (100.0, "0:00:30"), (12.0, "0:00:12")])
+@pytest.mark.parametrize(("limit", "shown"), [(None, "0:30"), (100.0, "0:30"), (12.0, "0:12"), (7384.0, "2:03:04")])
 def test_the_time_left_is_at_most_that_of_the_timeout(study, capsys, monkeypatch, limit, shown):
-    """One of four trials took 10 s, so the others take 30."""
-    now = [0.0]
-    monkeypatch.setattr("cnn_lstm_hyperopt.reporting.console.search_progress.time.monotonic", lambda: now[0])
+    """One of four trials took a third of the time that the others take."""
+    now, took = [0.0], 10.0 if limit is None or limit < 1000 else 10_000.0
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
     terminal = RunConsole(Terminal())
     with searching(terminal, study, seconds_left=lambda: limit):
         assignment = study.next_assignment()
-        now[0] = 10.0
+        now[0] = took
         terminal.on_trial_end(study.finish(assignment, State.COMPLETE, Values(0.7, 1, 1), {}), None)
-    assert capsys.readouterr().out.rstrip().endswith(f"time left {shown}")
+    assert capsys.readouterr().out.split()[-1] == shown
 
 
 def test_a_terminal_gets_a_bar_and_only_what_joins_the_front_or_failed(study, capsys, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     run_trials(RunConsole(Terminal()), study)
     out = capsys.readouterr().out
-    assert "trial 0 complete" in out
-    assert "trial 2 failed" in out
-    assert "trial 1 pruned" not in out
+    assert [f"trial {number}: " in out for number in range(4)] == [True, False, True, False]
 
 
-def test_a_terminal_shows_what_each_worker_is_at_and_cuts_no_word_in_two(study, capsys, monkeypatch):
+def test_a_terminal_shows_each_worker_and_breaks_lines_between_words(study, capsys, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "70")
     terminal = RunConsole(Terminal())
     with searching(terminal, study):
         terminal.on_activity([Activity(number, 10 + number, 1.5, 700.0) for number in range(1, 11)])
-        terminal.on_warning(
-            "a sentence that is a good deal longer than the seventy columns of this terminal, in which it stands"
-        )
-        terminal.on_warning(
-            "go on with: cnn-lstm-hyperopt resume --save-dir /a/directory/whose/name/is/long and nothing else"
-        )
-    lines = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line).strip() for line in capsys.readouterr().out.splitlines()]
-    assert "0 complete, 0 pruned · best – · front 0 · memory 7,000 MB" in lines
+        terminal.on_warning("a sentence that is longer than the seventy columns of this terminal, so it wraps")
+        command = f"{resume_command(Path('/a/directory/whose/name/is/long'))} and nothing else at all"
+        terminal.terminal.say(command)
+    out = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().out)
+    lines = [line.strip() for line in re.split(r"[\r\n]+", out)]
     assert "worker 2: trial 12 at epoch 1.5, 700 MB" in lines
     assert "… and 2 more" in lines
     assert not any(line.startswith("worker 9") for line in lines)
-    assert any("Search" in line and "0/4" in line and "time left" in line for line in lines)
-    assert "Warning: a sentence that is a good deal longer than the seventy" in lines
-    assert any(line.endswith("/a/directory/whose/name/is/long and nothing else") for line in lines)
+    assert any("0/4" in line for line in lines)
+    assert "Warning: a sentence that is longer than the seventy columns of this" in lines
+    assert command in lines  # whole, to be copied
 
 
-def test_outside_a_search_trials_are_not_shown(study, capsys):
-    assignment = study.next_assignment()
-    record = study.finish(assignment, State.COMPLETE, Values(0.7, 1, 1), {})
+def test_trials_outside_a_search_are_not_shown(study, capsys):
+    record = study.finish(study.next_assignment(), State.COMPLETE, Values(0.7, 1, 1), {})
     RunConsole(Terminal()).on_trial_end(record, None)
     assert capsys.readouterr().out == ""
 
 
-def test_a_hundred_epochs_are_written_as_people_write_them(study, capsys):
+@pytest.mark.parametrize(
+    ("reasons", "warned"), [(7 * ["limit: projected"], 1), (["median: below", *(5 * ["limit: projected"])], 0)]
+)
+def test_a_search_that_only_meets_its_time_limit_gets_one_warning(study, capsys, reasons, warned):
+    study.plan = replace(study.plan, n_trials=20)
     terminal = RunConsole(Terminal())
     with searching(terminal, study):
-        assignment = study.next_assignment()
-        record = study.finish(assignment, State.PRUNED, None, {"epochs": 150.0, "reason": "x"})
-        terminal.on_trial_end(record, None)
-    assert "after 150 epochs" in capsys.readouterr().out
+        for reason in reasons:
+            ended = study.finish(study.next_assignment(), State.PRUNED, None, {"epochs": 0.01, "reason": reason})
+            terminal.on_trial_end(ended, None)
+    assert capsys.readouterr().out.count("--recalibrate") == warned
+
+
+# ---------------------------------------------------------------------- pruning and figures
 
 
 def summary(by, saved, share, n=0, k=0, spent=1000.0):
     return PruningSummary(by, spent, saved, FalsePrunes(share, n, k), 9)
 
 
-def test_what_pruning_did_takes_three_lines():
-    lines = pruning_lines(
-        summary({"front": 31, "limit": 4}, Estimate(1000, 800, 1300), Estimate(1 / 17, 0.01, 0.21), 17, 1)
-    )
-    assert lines == [
-        "Pruned: 31 by front, 4 by limit.",
-        "  Training saved: 17 min (13 min to 22 min), 50% of that without pruning.",
-        "  Wrongly pruned: 6% (1% to 21%): 1 of 17 spared trials made the front.",
-    ]
+NOTHING, FEW = Estimate(0, 0, 0), Unknown("few trials")
 
 
-def test_what_is_not_known_is_said_with_its_reason():
-    lines = pruning_lines(summary({"median": 1}, Unknown("fewer than 10 trials are complete"), Unknown("nobody knows")))
-    assert lines == [
-        "Pruned: 1 by median.",
-        "  Training saved: not known, fewer than 10 trials are complete.",
-        "  Wrongly pruned: not known, nobody knows.",
-    ]
+@pytest.mark.parametrize(
+    ("found", "parts"),
+    [
+        (
+            summary({"front": 31, "limit": 4}, Estimate(1000, 800, 1300), Estimate(1 / 17, 0.01, 0.21), 17, 1),
+            [["31 by front, 4 by limit"], ["17 min", "(13 min to 22 min)", "50%"], ["6% (1% to 21%)", "1 of 17"]],
+        ),
+        (summary({"median": 1}, FEW, FEW), [["1 by median"], ["few trials"], ["few trials"]]),
+        (summary({}, NOTHING, FEW), [["no trial"]]),
+        (summary({"limit": 2}, NOTHING, FEW), [["2 by limit"]]),
+        (summary({}, NOTHING, Estimate(0, 0, 0.8), 1, 0), [["no trial"], ["0% (0% to 80%)", "0 of 1"]]),
+        (summary({"front": 1}, NOTHING, FEW, spent=0.0), [["1 by front"], ["0.0 s", "0%"], ["few trials"]]),
+    ],
+)
+def test_pruning_takes_one_to_three_lines_of_eighty_columns(found, parts):
+    lines = pruning_lines(found)
+    assert all(all(part in line for part in each) for line, each in zip(lines, parts, strict=True))
+    assert max(map(len, lines)) <= 80
 
 
-@pytest.mark.parametrize(("by", "text"), [({}, "no trial"), ({"limit": 2}, "2 by limit")])
-def test_where_no_pruner_acted_there_is_nothing_to_be_saved(by, text):
-    assert pruning_lines(summary(by, Estimate(0, 0, 0), Unknown("x"))) == [f"Pruned: {text}."]
+def test_the_longest_lines_about_pruning_fit_eighty_columns():
+    by, hours = {"successive_halving": 1234, "limit": 1234}, Estimate(3.5e6, 3.4e6, 3.6e6)
+    known = summary(by, hours, Estimate(0.5, 0.4, 0.6), 1234, 1000, spent=1e5)
+    assert max(map(len, pruning_lines(known))) <= 80
 
 
-def test_a_spared_trial_alone_tells_what_the_pruner_would_have_done():
-    lines = pruning_lines(summary({}, Estimate(0, 0, 0), Estimate(0, 0, 0.8), 1, 0))
-    assert lines == [
-        "Pruned: no trial.",
-        "  Wrongly pruned: 0% (0% to 80%): 0 of 1 spared trial made the front.",
-    ]
-
-
-def test_trials_without_a_second_give_a_share_all_the_same():
-    """Where the time objective is an estimate of 0 s, as on a device that nobody measured."""
-    lines = pruning_lines(summary({"front": 1}, Estimate(0, 0, 0), Unknown("x"), spent=0.0))
-    assert lines[1] == "  Training saved: 0.0 s (0.0 s to 0.0 s), 0% of that without pruning."
-
-
-def test_lines_about_pruning_fit_eighty_columns():
-    known = summary(
-        {"successive_halving": 1234, "limit": 1234},
-        Estimate(3.5e6, 3.4e6, 3.6e6),
-        Estimate(0.5, 0.4, 0.6),
-        1234,
-        1000,
-        spent=1e5,
-    )
-    unknown = summary(
-        {"median": 1},
-        Unknown("fewer than 10 complete trials passed epoch 100"),
-        Unknown("the pruner would have ended no spared trial"),
-    )
-    assert max(len(line) for each in (known, unknown) for line in pruning_lines(each)) <= 80
-
-
-@pytest.mark.parametrize("n_trials", [40])
-def test_pruning_and_hypervolume_are_shown_after_the_search(study):
+def test_hypervolume_is_shown_once_there_is_a_front(study):
+    study.plan = replace(study.plan, n_trials=40)
+    study.finish(study.next_assignment(), State.COMPLETE, Values(0.5, 30.0, 0.5), {})
+    assert len(search_lines(study.records(), study.plan)) == 1
     for n in range(4):
         attributes = {"epochs": 3.0, "seconds": 30.0}
         study.finish(study.next_assignment(), State.COMPLETE, Values(0.7 + n / 1000, 30.0, 0.5), attributes)
-    assert search_lines(study.records(), study.plan) == [
-        "Pruned: no trial.",
-        "Hypervolume: 90% of it after 1 trial and 30 s of training.",
-    ]
-    study.finish(study.next_assignment(), State.COMPLETE, Values(0.9, 20.0, 0.4), {"seconds": 20.0})
-    line = search_lines(study.records(), study.plan)[-1]
-    assert line == "Hypervolume: 90% of it after 5 trials and 2 min of training."
-
-
-def test_without_a_front_there_is_no_hypervolume(study):
-    study.finish(study.next_assignment(), State.COMPLETE, Values(0.5, 30.0, 0.5), {})
-    assert search_lines(study.records(), study.plan) == ["Pruned: no trial."]
+    assert "90% reached after 2 trials and 30 s" in search_lines(study.records(), study.plan)[-1]
 
 
 def test_figures_are_written_as_people_write_them():
     assert [counted(n, "trial") for n in (0, 1, 2, 1200)] == ["0 trials", "1 trial", "2 trials", "1,200 trials"]
-    assert [epochs_text(n) for n in (0, 0.254, 1.0, 1.004, 2.5, 150)] == [
-        "0 epochs",
-        "0.25 epochs",
-        "1 epoch",
-        "1 epoch",
-        "2.5 epochs",
-        "150 epochs",
-    ]
+    epochs = ["0 epochs", "0.25 epochs", "1 epoch", "1 epoch", "2.5 epochs", "150 epochs"]
+    assert [epochs_text(n) for n in (0, 0.254, 1.0, 1.004, 2.5, 150)] == epochs
     assert [seconds_text(s) for s in (4.21, 100.4, 150, 27000)] == ["4.2 s", "100 s", "2 min", "7.5 h"]
-
-
-def test_reasons_go_by_how_often():
     assert pruned_text({"limit": 2, "front": 31, "median": 2}) == "31 by front, 2 by limit, 2 by median"
-    assert pruned_text({}) == "no trial"
 
 
-def show_pruned(study, reasons):
-    study.plan = replace(study.plan, n_trials=20)
-    terminal = RunConsole(Terminal())
-    with searching(terminal, study):
-        for reason in reasons:
-            attributes = {"epochs": 0.01, "reason": reason}
-            terminal.on_trial_end(study.finish(study.next_assignment(), State.PRUNED, None, attributes), None)
-
-
-def test_a_search_that_only_meets_its_limit_is_told_of_once(study, capsys):
-    show_pruned(study, 7 * ["limit: projected 900 s exceed limits.trial_seconds=300"])
-    out = capsys.readouterr().out
-    assert out.count("the first 5 trials were all slower than limits.trial_seconds") == 1
-    assert "--recalibrate" in out
-
-
-def test_one_trial_within_the_limit_is_enough_to_say_nothing(study, capsys):
-    show_pruned(study, ["median: below", *(5 * ["limit: too dear"])])
-    assert "slower than limits.trial_seconds" not in capsys.readouterr().out
-
-
-# ---------------------------------------------------------------------- a terminal that goes, or lacks characters
+# ---------------------------------------------------------------------- a terminal that closes, or lacks characters
 
 
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="the system has no pseudoterminals")
 @pytest.mark.parametrize("lost", ["terminal", "reader", "closed"])
-def test_what_nobody_can_read_any_more_ends_nothing_and_is_in_the_log(monkeypatch, caplog, lost):
-    """A real terminal that is closed (EIO), a real pipe without a reader (EPIPE), a stream that is closed."""
+def test_a_lost_output_ends_nothing_and_the_log_has_everything(monkeypatch, caplog, lost):
+    """A real terminal that is closed (EIO), a real pipe without a reader (EPIPE), a closed stream."""
     reading, writing = os.openpty() if lost == "terminal" else os.pipe()
+    table = Table("a")
+    table.add_row("in a table")
     with os.fdopen(writing, "w", encoding="utf-8") as stream:
         monkeypatch.setattr(sys, "stdout", stream)
         terminal = Terminal()
@@ -454,14 +395,11 @@ def test_what_nobody_can_read_any_more_ends_nothing_and_is_in_the_log(monkeypatc
             stream.close()
         with caplog.at_level("INFO", "cnn_lstm_hyperopt"):
             terminal.say("after")
-            table = Table("a")
-            table.add_row("in a table")
             terminal.table(table)
             terminal.warn("at the end")
     monkeypatch.undo()
-    for text in ("after", "in a table", "at the end"):
-        assert text in caplog.text
-    assert caplog.text.count("the output is closed") == 1
+    assert all(text in caplog.text for text in ("after", "in a table", "at the end"))
+    assert len([record for record in caplog.records if "screen" in record.name]) == 1
 
 
 @pytest.mark.parametrize(
@@ -473,13 +411,12 @@ def test_what_nobody_can_read_any_more_ends_nothing_and_is_in_the_log(monkeypatc
     ],
 )
 def test_characters_that_the_encoding_lacks_are_replaced(monkeypatch, caplog, encoding, shown):
-    written = io.BytesIO()
+    written, table = io.BytesIO(), Table("a")
+    table.add_row("λ")
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
     terminal = Terminal()
     with caplog.at_level("INFO", "cnn_lstm_hyperopt"):
         terminal.say("front 3 · best → 0.61 … λ")
-        table = Table("a")
-        table.add_row("λ")
         terminal.table(table)
     text = written.getvalue().decode(encoding)
     monkeypatch.undo()

@@ -112,6 +112,7 @@ def path_of(kind: object, tokens: Sequence[Token]) -> Path:
     return Path(tokens[0].value)
 
 
+_VERBOSE_HELP = "Print all details that are otherwise only in run.log: windows, changed parameters, limits, speeds."
 _WORKERS_HELP = "Number of worker processes, one thread each; auto: one per CPU core if memory allows, one on a GPU."
 
 
@@ -267,6 +268,7 @@ class RunOptions(DataOptions):
     quiet: Annotated[
         bool, Parameter(group=_RUN, negative="", help="Print only errors. run.log has the full output.")
     ] = False
+    verbose: Annotated[bool, Parameter(group=_RUN, negative="", help=_VERBOSE_HELP)] = False
 
     def overrides(self) -> dict[str, Any]:
         """The flags that were given, as nested settings."""
@@ -290,6 +292,7 @@ TrackingUri = Annotated[
     ),
 ]
 Debug = Annotated[bool, Parameter(negative="", help="Show the traceback of an error.")]
+Verbose = Annotated[bool, Parameter(negative="", help=_VERBOSE_HELP)]
 Quiet = Annotated[bool, Parameter(negative="", help="Print only errors. run.log has the full output.")]
 
 

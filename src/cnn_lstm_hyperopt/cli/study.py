@@ -1,7 +1,6 @@
 """Commands that make, continue and describe a study: ``run``, ``data``, ``resume``, ``status``, ``narrow``."""
 
 import os
-import shlex
 from json import dumps
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +15,7 @@ from cnn_lstm_hyperopt.cli.options import (
     RunOptions,
     SaveDir,
     TrackingUri,
+    Verbose,
     Workers,
     directory,
     path_of,
@@ -26,7 +26,7 @@ from cnn_lstm_hyperopt.cli.options import (
 from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.config.profiles import DEMO
 from cnn_lstm_hyperopt.errors import ConfigError, InterruptedRunError
-from cnn_lstm_hyperopt.run_dir.paths import BACKUP_FILE, RESULTS_FILE, STUDY_FILE, resume_command
+from cnn_lstm_hyperopt.run_dir.paths import BACKUP_FILE, RESULTS_FILE, STUDY_FILE, command, resume_command
 from cnn_lstm_hyperopt.utils.processes import THREAD_VARIABLES, outliving_the_terminal
 
 
@@ -50,6 +50,7 @@ def run(*, options: RunOptions | None = None) -> None:
         settings,
         resume=given.resume,
         quiet=given.quiet,
+        verbose=given.verbose,
         debug=given.debug,
         dry=given.dry_run,
         recalibrate=given.recalibrate,
@@ -92,6 +93,7 @@ def resume(
     ] = None,
     tracking_uri: TrackingUri = None,
     quiet: Quiet = False,
+    verbose: Verbose = False,
     debug: Annotated[bool, Parameter(negative="", help="Show the traceback of an error, and log every epoch.")] = False,
 ) -> None:
     """Continue an interrupted or killed study with the settings in its config.yaml."""
@@ -113,7 +115,7 @@ def resume(
     _fits_what_is_there(save_dir, n_trials=n_trials)
     # A run that ended before it had made its study is begun again.
     begun = any((save_dir / name).exists() for name in (STUDY_FILE, BACKUP_FILE, RESULTS_FILE))
-    _run(settings, resume=begun, quiet=quiet, debug=debug)
+    _run(settings, resume=begun, quiet=quiet, verbose=verbose, debug=debug)
 
 
 @app.command
@@ -158,7 +160,7 @@ def narrow(
     print(f"{narrowed.good} good trials:")
     for line in narrowing_lines(narrowed.narrowings):
         print(line)
-    print(f"Written to {narrowed.path}; next: cnn-lstm-hyperopt run --config {shlex.quote(str(narrowed.path))}")
+    print(f"Written to {narrowed.path}; next: {command('run', '--config', narrowed.path)}")
 
 
 def _begun_before(given: RunOptions) -> None:
@@ -240,6 +242,7 @@ def _run(
     *,
     resume: bool,
     quiet: bool,
+    verbose: bool,
     debug: bool,
     dry: bool = False,
     recalibrate: bool = False,
@@ -258,7 +261,7 @@ def _run(
             from cnn_lstm_hyperopt.reporting.subscribers import reporters
             from cnn_lstm_hyperopt.tracking.subscriber import MlflowExport
 
-            terminal = Terminal(quiet=quiet)
+            terminal = Terminal(quiet=quiet, verbose=verbose)
             events = to_all([*reporters(terminal), MlflowExport(terminal.say, terminal.warn)])
             (run.dry_run if dry else run.run)(settings, events, resume=resume, recalibrate=recalibrate)
     except KeyboardInterrupt as error:

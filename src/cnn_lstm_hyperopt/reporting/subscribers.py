@@ -1,5 +1,6 @@
-"""All that shows or reports a run."""
+"""All subscribers that show or report a run."""
 
+from cnn_lstm_hyperopt.pipeline.advice import Interface
 from cnn_lstm_hyperopt.pipeline.events import RunEvents
 from cnn_lstm_hyperopt.reporting.console.run_console import RunConsole
 from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
@@ -7,6 +8,6 @@ from cnn_lstm_hyperopt.reporting.dashboard_notes import DashboardNotes
 from cnn_lstm_hyperopt.reporting.report_page import ReportPage
 
 
-def reporters(terminal: Terminal) -> list[RunEvents]:
-    """Console, notes for optuna-dashboard, and the report page."""
-    return [RunConsole(terminal), DashboardNotes(), ReportPage(terminal)]
+def reporters(terminal: Terminal, interface: Interface = Interface.COMMAND_LINE) -> list[RunEvents]:
+    """Return the notes for optuna-dashboard, the report page, and the console."""
+    return [DashboardNotes(), ReportPage(terminal), RunConsole(terminal, interface)]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cnn_lstm_hyperopt.errors import SaveDirError
+from cnn_lstm_hyperopt.utils.processes import program
 
 STUDY_FILE, CONFIG_FILE, DATA_FILE, RESULTS_FILE, TRIALS_FILE, LOG_FILE = (
     "study.db",
@@ -110,9 +111,14 @@ def model_folders(save_dir: Path, pattern: str = MODEL_FOLDERS) -> list[Path]:
     return sorted(path for path in save_dir.iterdir() if re.fullmatch(pattern, path.name))
 
 
+def command(*arguments: str | Path) -> str:
+    """Return a command line of this program, as the user calls it."""
+    return f"{program()} {shlex.join(map(str, arguments))}"
+
+
 def resume_command(save_dir: Path) -> str:
     """Return the command that resumes the study."""
-    return f"cnn-lstm-hyperopt resume --save-dir {shlex.quote(str(save_dir))}"
+    return command("resume", "--save-dir", save_dir)
 
 
 def resume_in_python(save_dir: Path, description: Mapping[str, Any]) -> str:

@@ -4,7 +4,6 @@ import contextlib
 import json
 import logging
 import os
-import shlex
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ from rich.console import Console
 
 from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.errors import HyperoptError, InterruptedRunError, TrackingError
-from cnn_lstm_hyperopt.run_dir.paths import STUDY_FILE
+from cnn_lstm_hyperopt.run_dir.paths import STUDY_FILE, command
 from cnn_lstm_hyperopt.search import StudyStorage
 from cnn_lstm_hyperopt.tracking.target import Target, tracking_target
 from cnn_lstm_hyperopt.utils.atomic_io import write_json
@@ -188,8 +187,8 @@ def _read_study(save_dir: Path) -> tuple[int, list[str]]:
 def _complete_text(status: SyncStatus, target: Target) -> str:
     models = f" and {counted(status.models, 'retrained model')}" if status.models else ""
     return (
-        f"MLflow has all {counted(status.trials, 'trial')}{models} in its experiment {target.experiment}; look at them with:"
-        f" {target.how_to_look(status.experiment_id)}"
+        f"MLflow has all {counted(status.trials, 'trial')}{models} in its experiment {target.experiment}:\n"
+        f"{target.how_to_look(status.experiment_id)}"
     )
 
 
@@ -200,4 +199,4 @@ def _missing_text(status: SyncStatus, ended: int, target: Target) -> str:
 
 
 def _track_command(save_dir: Path) -> str:
-    return f"cnn-lstm-hyperopt track --save-dir {shlex.quote(str(save_dir))}"
+    return command("track", "--save-dir", save_dir)

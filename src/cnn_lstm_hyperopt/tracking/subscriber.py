@@ -27,7 +27,11 @@ class MlflowExport(RunEvents):
         tracking_target(settings)
 
     def on_study(self, settings: Settings, study: Study, earlier: Mapping[str, Any]) -> None:
-        self._open.enter_context(tracked(settings, say=self._say, warn=self._warn))
+        self._open.enter_context(tracked(settings, say=self._say_lines, warn=self._warn))
+
+    def _say_lines(self, text: str) -> None:
+        for line in text.splitlines():
+            self._say(line)
 
     def on_study_end(self, error: BaseException | None) -> None:
         self._open.__exit__(None if error is None else type(error), error, None)

@@ -1,7 +1,10 @@
 """Start Python processes, never with a module from the current directory; the signals that a run handles."""
 
 import contextlib
+import itertools
 import os
+import shlex
+import shutil
 import signal
 import sys
 import threading
@@ -11,6 +14,9 @@ from types import FrameType
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """Environment variables that set the number of threads of numerical libraries."""
+
+PROGRAM = "cnn-lstm-hyperopt"
+"""Name of the installed command."""
 
 _RUN_MODULE = (
     "import runpy, sys; sys.path.append(sys.argv.pop(1));"
@@ -34,6 +40,21 @@ def module_command(module: str, *arguments: object) -> list[str]:
     """
     package_root = str(Path(__file__).resolve().parents[1])
     return [sys.executable, "-P", "-c", _RUN_MODULE, package_root, module, *map(str, arguments)]
+
+
+def program() -> str:
+    """Return the program as the user called it, for the commands that messages name.
+
+    ``cnn-lstm-hyperopt``, or a path to it, ``python -m cnn_lstm_hyperopt``, ``python scripts/run_cnn_lstm_hyperopt.py``.
+    """
+    original, called = sys.orig_argv, Path(sys.argv[0])
+    if any(pair == ("-m", "cnn_lstm_hyperopt") for pair in itertools.pairwise(original)):
+        return shlex.join([original[0], "-m", "cnn_lstm_hyperopt"])
+    if called.name == "run_cnn_lstm_hyperopt.py":
+        return shlex.join([original[0], sys.argv[0]])
+    if called.stem == PROGRAM and shutil.which(PROGRAM) != sys.argv[0]:
+        return shlex.quote(sys.argv[0])
+    return PROGRAM
 
 
 @contextlib.contextmanager

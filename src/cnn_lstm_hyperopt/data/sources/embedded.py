@@ -19,8 +19,8 @@ from cnn_lstm_hyperopt.utils.text import close_names, shown_name
 _OTHER_CLASS = {"GOOG": "GOOGL"}
 _HINT = "--data-dir DIR reads your own files (SYMBOL.csv or SYMBOL.parquet)"
 _SURVIVORS = (
-    "the embedded symbols are companies that did well and still exist today (survivorship bias): nothing"
-    " measured on them says what a strategy would have earned"
+    "the embedded symbols did well and still exist (survivorship bias):"
+    " no result says what a strategy would have earned"
 )
 
 

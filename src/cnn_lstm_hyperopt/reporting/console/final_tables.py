@@ -1,29 +1,33 @@
-"""Confirmation, test period and verdict as tables and lines for the terminal."""
+"""Confirmation, test set, verdict and next command as tables and lines for the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
+from cnn_lstm_hyperopt.config import DataSettings
 from cnn_lstm_hyperopt.evaluation import Interval, Returns, units_text
 from cnn_lstm_hyperopt.evaluation.selection_bias import DeflatedSharpe, TrialSeries
 from cnn_lstm_hyperopt.metrics import METRICS
+from cnn_lstm_hyperopt.pipeline.advice import Interface
 from cnn_lstm_hyperopt.pipeline.confirmation import TIME_IS_UP, Confirmed
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained
 from cnn_lstm_hyperopt.pipeline.test_evaluation import TestResult, Verdict
-from cnn_lstm_hyperopt.reporting.console.tables import plain_table
+from cnn_lstm_hyperopt.reporting.console.tables import plain_table, widest
+from cnn_lstm_hyperopt.run_dir.paths import REPORT_FILE, command, model_folder, resume_command
 from cnn_lstm_hyperopt.utils.text import counted
 
 CONFIRMED_ROWS = 10
-FRESH_SCORES = 6
-"""Fresh scores of a candidate that are shown one by one."""
+FRESH_SCORES = 4
+"""Number of fresh scores of a candidate that are shown one by one."""
 NO_GAP = 0.0005
-"""Between the search's readings and the fresh ones: it would be shown as 0."""
+"""Smallest difference between search scores and fresh scores that is not shown as 0."""
 
 
 def confirmation_table(confirmed: Confirmed, metric: str) -> Table:
-    """The candidates by their mean fresh score, beside the reading that the search chose them for."""
+    """Candidates by their mean fresh score, beside the score of the search."""
     table = plain_table(f"Confirmed with fresh seeds: {METRICS[metric].words} on validation")
     for name in ("rank", "trial", "in the search", "fresh seeds", "mean"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -39,51 +43,44 @@ def confirmation_table(confirmed: Confirmed, metric: str) -> Table:
 
 
 def confirmation_lines(confirmed: Confirmed, metric: str) -> list[str]:
-    """What the table means: how much of the search's best readings was luck."""
+    """Selection noise of the search scores, and how many fresh seeds there was time for."""
     lines = []
     if len(confirmed.ranked) > CONFIRMED_ROWS:
         lines.append(f"  … and {len(confirmed.ranked) - CONFIRMED_ROWS} more in results.json")
     known = [each for each in confirmed.ranked if each.scores]
     if known:
         gap = float(np.mean([each.candidate.score - each.mean for each in known]))
-        size = METRICS[metric].difference(gap)
-        read = f"{size} more than fresh seeds do, on average: what choosing single readings adds"
-        if gap < 0:
-            read = f"{size} less than fresh seeds do, on average"
+        side = f"{METRICS[metric].difference(gap)} {'above' if gap > 0 else 'below'}"
         if abs(gap) < NO_GAP:
-            read = "what fresh seeds do, on average"
-        lines.append(f"The search read {read}.")
+            side = "equal to"
+        lines.append(f"Selection noise: search scores are {side} fresh scores on average.")
     if confirmed.ended is not None and confirmed.ended.reason == TIME_IS_UP:
         rounds = len(confirmed.ranked[0].scores) if confirmed.ranked else 0
         done = (
             f"only {counted(rounds, 'fresh seed')} each"
             if rounds
-            else "no fresh seed of each, so the search's order stands"
+            else "no fresh seeds: the order of the search is kept"
         )
         lines.append(f"{TIME_IS_UP} left time for {done}.")
     return lines
 
 
 def _fresh(scores: Sequence[float]) -> str:
-    """All of them, or how far they go where they are many."""
+    """Return the scores, or their number and range if there are many."""
     if len(scores) > FRESH_SCORES:
         return f"{len(scores)}: {_text(min(scores))} to {_text(max(scores))}"
     return "  ".join(_text(score) for score in scores)
 
 
 def period_table(verdict: Verdict, width: int = 120) -> Table:
-    """Finalists, their ensemble and baselines on the test period, with as many columns as fit; ``results.json`` has all."""
+    """Finalists, their ensemble and baselines on the test set, with as many columns as ``width`` allows."""
     beside = [*(each.column for name, each in METRICS.items() if name != verdict.metric), "MSE"]
-    for kept in range(len(beside), 0, -1):
-        table = _period_table(verdict, beside[:kept])
-        if Console(width=10 * width).measure(table).maximum <= width:
-            return table
-    return _period_table(verdict, [])
+    return widest(lambda columns: _period_table(verdict, columns), beside, width)
 
 
 def _period_table(verdict: Verdict, beside: Sequence[str]) -> Table:
     table = plain_table(f"{units_text(verdict.judgement)} (95 % intervals)")
-    table.collapse_padding = True  # or it has more than 120 columns
+    table.collapse_padding = True
     table.add_column("", no_wrap=True)
     for header in (METRICS[verdict.metric].words, "against the\nbest baseline", *beside):
         table.add_column(header, justify="right", no_wrap=True)
@@ -116,14 +113,14 @@ def _signed(interval: Interval) -> str:
 
 
 def verdict_lines(verdict: Verdict, retrained: Sequence[Retrained]) -> list[str]:
-    """What else is to be known of the first model: its seeds, what became of its validation score, its calibration, money."""
+    """Seeds, steps of the score, calibration, regression and strategy of the first model."""
     first, metric = verdict.finalists[0], verdict.metric
     confirmation = retrained[0].finalist.confirmation
     lines = []
     if len(first.seed_scores) > 1:
         seeds = ", ".join(_text(score) for score in first.seed_scores)
         lines.append(
-            f"{first.name.capitalize()} with {len(first.seed_scores)} seeds: {seeds}; tested above is the one best on validation."
+            f"{first.name.capitalize()} with {len(first.seed_scores)} seeds: {seeds}; the table has the best on validation."
         )
     if confirmation is not None:
         steps = [f"{_text(confirmation.candidate.score)} in the search"]
@@ -131,17 +128,17 @@ def verdict_lines(verdict: Verdict, retrained: Sequence[Retrained]) -> list[str]
             steps.append(f"{_text(confirmation.mean)} confirmed")
         steps.append(f"{_text(first.score)} on test")
         lines.append(f"Its {METRICS[metric].words}: {', '.join(steps)}.")
-    said = float(first.predictions.probabilities.max(axis=1).mean())
+    confidence = float(first.predictions.probabilities.max(axis=1).mean())
     lines.append(
-        f"Calibration: {said:.1%} sure on average, right in {first.scores.metrics['accuracy']:.1%} (expected calibration error"
+        f"Calibration: mean confidence {confidence:.1%}, correct {first.scores.metrics['accuracy']:.1%} (error"
         f" {first.scores.calibration_error:.3f})."
     )
     if first.scores.r2_against_persistence is not None:
         lines.append(f"Regression: R² against persistence {first.scores.r2_against_persistence:+.3f}.")
     if first.strategy is not None:
         lines.append(
-            f"Long when it says up, otherwise flat, {first.strategy.cost_bps:g} bps a trade: {_money(first.strategy.model)};"
-            f" always long: {_money(first.strategy.hold)}. No account of slippage, size or what could be borrowed."
+            f"Strategy (long or flat, {first.strategy.cost_bps:g} bps per trade): {_money(first.strategy.model)}; always long:"
+            f" {_money(first.strategy.hold)}. Slippage, position size and borrowing are ignored."
         )
     return lines
 
@@ -151,7 +148,7 @@ def _text(score: float | None) -> str:
 
 
 def selection_lines(bias: tuple[TrialSeries, DeflatedSharpe | None] | None) -> list[str]:
-    """What choosing among all trials does; empty where nothing is known."""
+    """Return the effect of choosing among all trials; empty if it is unknown."""
     if bias is None:
         return []
     series, strategy = bias
@@ -159,15 +156,13 @@ def selection_lines(bias: tuple[TrialSeries, DeflatedSharpe | None] | None) -> l
     if found.probability is None:
         return [f"{title}: {found.reason}."]
     lines = [
-        f"{title} ({series.of}): {found.probability:.2f} over {counted(found.n_trials, 'trial')} and {found.n_units:,}"
-        f" {found.unit} of validation. About 0.5: the best trial is the luckiest; near 0: trials do differ."
+        f"{title}: {found.probability:.2f} ({series.of}, {counted(found.n_trials, 'trial')}, {found.n_units:,} {found.unit})."
     ]
     if strategy is not None and strategy.deflated is not None:
         ratio = strategy.annual_sharpe if strategy.annual_sharpe is not None else strategy.sharpe
         lines.append(
-            f"Trial {strategy.trial_number} as a strategy on validation: Sharpe ratio {ratio:+.2f}; that this is more than"
-            f" the luck of {counted(strategy.n_trials, 'trial')} has a probability of {strategy.deflated:.0%} (deflated Sharpe"
-            " ratio)."
+            f"Trial {strategy.trial_number} as a strategy on validation: Sharpe ratio {ratio:+.2f}, deflated Sharpe ratio"
+            f" {strategy.deflated:.0%} ({counted(strategy.n_trials, 'trial')})."
         )
     return lines
 
@@ -176,3 +171,31 @@ def _money(returns: Returns) -> str:
     ratio = returns.annual_sharpe if returns.annual_sharpe is not None else returns.sharpe
     unit = "Sharpe ratio" if returns.annual_sharpe is not None else "Sharpe ratio of a period"
     return f"{unit} {'–' if ratio is None else f'{ratio:+.2f}'}, 1 became {returns.final_wealth:.2f}"
+
+
+def next_lines(
+    save_dir: Path, results: Mapping[str, Any], data: DataSettings, missing_trials: int, interface: Interface
+) -> list[str]:
+    """The next command, or Python call, after a run.
+
+    Args:
+        save_dir: of the run.
+        results: content of ``results.json``.
+        data: where the bars come from.
+        missing_trials: trials that the search did not finish.
+        interface: of the user.
+    """
+    in_python = interface is not Interface.COMMAND_LINE
+    if missing_trials:
+        return [f"Next: {'optimizer.optimize()' if in_python else resume_command(save_dir)}"]
+    if not results["retrained_models"]:
+        retrain = "optimizer.retrain_best_models()" if in_python else f"{resume_command(save_dir)} --retrain-best"
+        return ["Next: retrain the best models and evaluate them once on the test set:", f"  {retrain}"]
+    report, model = save_dir / REPORT_FILE, model_folder(save_dir, 1)
+    opened = f"open {report} in a browser, or " if report.exists() else ""
+    features = ["--features", data.features] if data.features else []
+    predict = command("predict", "--model", model, "--data-dir", data.data_dir or "DIR", "--last", *features)
+    if in_python:
+        windows = "windows" if interface is Interface.LOADERS else "bars"
+        predict = f"cnn_lstm_hyperopt.load_model({str(model)!r}).predict({windows})"
+    return [f"Next: {opened}predict new data with model 1:", f"  {predict}"]

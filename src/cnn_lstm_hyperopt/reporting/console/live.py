@@ -1,4 +1,4 @@
-"""The live view of a search on a terminal: a bar, how trials ended, and what each worker is at."""
+"""Live view of a search: progress bar, counts of trials, and one line per worker."""
 
 from collections.abc import Sequence
 
@@ -9,17 +9,17 @@ from rich.text import Text
 
 from cnn_lstm_hyperopt.run_dir.activity import Activity
 
-MOST_WORKERS = 8
-"""Lines of workers; the terminal has other things to show."""
+MAX_WORKERS = 8
+"""Number of workers that have a line."""
 
 
 class LiveSearch:
-    """Drawn below what is said, and gone when it ends."""
+    """View below the printed lines; it disappears when the search ends."""
 
     def __init__(self, console: Console, *, total: int, done: int, status: str, left: str) -> None:
         self._bar = Progress(
             TextColumn("Search"),
-            BarColumn(bar_width=30),
+            BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TextColumn("{task.fields[left]}", style="cyan"),
             TextColumn("elapsed", style="dim"),
@@ -32,20 +32,20 @@ class LiveSearch:
         self._live = Live(get_renderable=self._view, console=console, refresh_per_second=2, transient=True)
 
     def start(self) -> None:
-        """Begins to draw."""
+        """Start drawing."""
         self._live.start()
 
     def stop(self) -> None:
-        """Takes away what was drawn."""
+        """Remove the view."""
         self._live.stop()
 
     def update(self, *, done: int, status: str, left: str) -> None:
-        """A trial has ended."""
+        """Show the counts after a trial."""
         self._bar.update(self._task, completed=done, left=left)
         self._status = status
 
     def show(self, activities: Sequence[Activity]) -> None:
-        """What each process is at."""
+        """Show what each process trains."""
         self._activities = activities
 
     def _view(self) -> Group:
@@ -53,13 +53,13 @@ class LiveSearch:
         status = f"{self._status} · memory {memory:,.0f} MB" if memory else self._status
         lines = [
             f"{each}, {each.memory_mb:,.0f} MB" if each.memory_mb else str(each)
-            for each in self._activities[:MOST_WORKERS]
+            for each in self._activities[:MAX_WORKERS]
         ]
-        if (more := len(self._activities) - MOST_WORKERS) > 0:
+        if (more := len(self._activities) - MAX_WORKERS) > 0:
             lines.append(f"… and {more} more")
         return Group(self._bar, _line(f"  {status}", ""), *(_line(f"  {line}", "dim") for line in lines))
 
 
 def _line(text: str, style: str) -> Text:
-    """One that a narrow terminal cuts, so that the number of lines stays what it is thought to be."""
+    """Return a line that a narrow terminal cuts: rich needs to know the number of lines."""
     return Text(text, style=style, no_wrap=True, overflow="ellipsis")

@@ -1,4 +1,4 @@
-"""The run on the terminal: what is searched, how far it is, what came out."""
+"""Show a run on the terminal: data, budget and forecast, progress, verdict, next command."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -7,12 +7,13 @@ from typing import Any
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from cnn_lstm_hyperopt.config import PARAMETERS, SearchSpace, Settings
+from cnn_lstm_hyperopt.config import PARAMETERS, Settings
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.evaluation import Grade
 from cnn_lstm_hyperopt.evaluation.grades import known_grade
 from cnn_lstm_hyperopt.execution import FINISHED
 from cnn_lstm_hyperopt.metrics import METRICS
+from cnn_lstm_hyperopt.pipeline.advice import Interface
 from cnn_lstm_hyperopt.pipeline.confirmation import Candidate, Confirmed
 from cnn_lstm_hyperopt.pipeline.events import RunEvents
 from cnn_lstm_hyperopt.pipeline.results.selection import SelectionBias
@@ -23,36 +24,28 @@ from cnn_lstm_hyperopt.progress import ProgressReport
 from cnn_lstm_hyperopt.reporting.console.final_tables import (
     confirmation_lines,
     confirmation_table,
+    next_lines,
     period_table,
     selection_lines,
     verdict_lines,
 )
 from cnn_lstm_hyperopt.reporting.console.pruning import search_lines
 from cnn_lstm_hyperopt.reporting.console.search_progress import SearchProgress
-from cnn_lstm_hyperopt.reporting.console.search_tables import FRONT_ROWS, front_table, show_windows
+from cnn_lstm_hyperopt.reporting.console.search_tables import FRONT_ROWS, data_lines, front_table, show_windows
+from cnn_lstm_hyperopt.reporting.console.tables import fitting_texts
 from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
 from cnn_lstm_hyperopt.run_dir.activity import Activity
-from cnn_lstm_hyperopt.run_dir.paths import (
-    BACKUP_FILE,
-    CONFIG_FILE,
-    DATA_FILE,
-    FIGURES,
-    LOG_FILE,
-    REPORT_FILE,
-    RESULTS_FILE,
-    STUDY_FILE,
-    TRIALS_FILE,
-    VALIDATION,
-    ensemble_folder,
-    model_folder,
-)
+from cnn_lstm_hyperopt.run_dir.paths import REPORT_FILE, RESULTS_FILE, TRIALS_FILE
 from cnn_lstm_hyperopt.search import Assignment, SkillThreshold, Study, StudyPlan, TrialRecord
 from cnn_lstm_hyperopt.search.cost_forecast import FinalForecast, Forecast
-from cnn_lstm_hyperopt.space.domains import domain_text
+from cnn_lstm_hyperopt.space.domains import Domain, domain_text
 from cnn_lstm_hyperopt.training.trial_trainer import TrainedNetwork
-from cnn_lstm_hyperopt.utils.text import counted, seconds_text
+from cnn_lstm_hyperopt.utils.text import counted, enumerated, seconds_text
 
 log = logging.getLogger(__name__)
+
+WARNING_LINES = 5
+"""Lines that warnings may take before the search."""
 
 _GRADE_STYLES = {
     Grade.CHANCE: "bold red",
@@ -63,109 +56,115 @@ _GRADE_STYLES = {
 
 
 class RunConsole(RunEvents):
-    """Shows the events of a run.
+    """Print the events of a run. Details are printed only if the terminal is verbose; run.log has everything.
 
     Args:
-        terminal: where.
+        terminal: receives the lines.
+        interface: of the user; commands and hints are written for it.
     """
 
-    def __init__(self, terminal: Terminal) -> None:
-        self.terminal = terminal
+    def __init__(self, terminal: Terminal, interface: Interface = Interface.COMMAND_LINE) -> None:
+        self.terminal, self._interface = terminal, interface
         self._search: SearchProgress | None = None
         self._bar: Progress | None = None
         self._task = TaskID(0)
         self._objective = "accuracy"
+        self._missing_trials = 0
+        self._settings: Settings | None = None
+        self._held_warnings: list[str] | None = None
+        self._verdict: tuple[Grade | None, str] | None = None
+        self._ending: tuple[Path, Mapping[str, Any]] | None = None
 
     def on_warning(self, text: str) -> None:
-        self.terminal.warn(text)
+        if self._held_warnings is not None:
+            self._held_warnings.append(text)
+        self.terminal.warn(text, hidden=self._held_warnings is not None)
 
     # ------------------------------------------------------------------ before the search
 
+    def on_settings(self, settings: Settings) -> None:
+        self._settings = settings
+
     def on_benchmark_start(self) -> None:
-        self.terminal.say("Measuring this machine's speed, once for all studies (a dozen seconds) …")
+        self.terminal.say("Measuring the speed of this machine once (about 12 s) …")
 
     def on_setup(self, setup: Setup) -> None:
-        self.describe_data(setup.dataset, setup.skill)
-        self.describe_space(setup.plan.space)
+        self._describe_data(setup.dataset, setup.skill)
         if setup.first_trials:
-            self.terminal.say(setup.first_trials)
-        for warning in setup.warnings:
-            self.terminal.warn(warning)
+            self.terminal.detail(setup.first_trials)
+        if not self.terminal.verbose:
+            self._held_warnings = []  # shown together, before the first trial
+        for text in (*setup.dataset.warnings, *setup.warnings):
+            self.on_warning(text)
 
-    def describe_data(self, dataset: Dataset, skill: SkillThreshold) -> None:
-        """Source, dates, the table symbol × split, and what counts as having learnt something."""
+    def _describe_data(self, dataset: Dataset, skill: SkillThreshold) -> None:
         self._objective = skill.words
-        facts, say = dataset.description, self.terminal.say
-        used, windows = len(dataset.search_train), len(dataset.train)
-        share = "" if used == windows else f"; trials use {used:,} of them"
-        say(
-            f"Data: {facts['source']}, target {dataset.target}, lookback {dataset.lookback}, horizon {dataset.horizon},"
-            f" {windows:,} training windows{share}"
-        )
-        show_windows(self.terminal, facts)
-        say(_chance_text(skill))
-        best = facts.get("best_attainable_accuracy")
-        if best is not None:
-            say(f"This market is synthetic: the best attainable accuracy is {best:.1%}, known because it was made so.")
-        for warning in dataset.warnings:
-            self.terminal.warn(warning)
+        say, facts = self.terminal.say, dataset.description
+        used = len(dataset.search_train)
+        head, *splits = data_lines(facts, used_by_trials=None if used == len(dataset.train) else used)
+        for line in [head] if self.terminal.verbose else [head, *splits]:
+            say(line)
+        show_windows(self.terminal, facts, hidden=not self.terminal.verbose)
+        say(f"{METRICS[skill.metric].threshold_text(skill.chance, skill.threshold)} a trial beats chance.")
+        if (best := facts.get("best_attainable_accuracy")) is not None:
+            say(f"Best attainable accuracy on this synthetic market: {best:.1%}.")
 
-    def describe_space(self, space: SearchSpace) -> None:
-        """How many parameters are searched, and where the space differs from the whole one."""
-        changed = {name: domain for name, domain in space.domains.items() if domain != PARAMETERS[name].default}
-        self.terminal.say(f"Search space: {len(space.searched())} parameters")
-        if changed:
-            shown = ", ".join(f"{name} {domain_text(domain)}" for name, domain in changed.items())
-            self.terminal.say(f"  other than the whole space: {shown}", style="dim")
+    def _show_warnings(self) -> None:
+        """Print as many of the held warnings as fit, and count the others; the log has all."""
+        warnings, self._held_warnings = self._held_warnings or [], None
+        fitting = fitting_texts([f"Warning: {text}" for text in warnings], WARNING_LINES)
+        for text in fitting:
+            self.terminal.show(text, "yellow")
+        if n_hidden := len(warnings) - len(fitting):
+            flag = "--verbose" if self._interface is Interface.COMMAND_LINE else "verbose=True"
+            self.terminal.show(f"{counted(n_hidden, 'more warning')}: {flag} shows all.", "yellow")
 
     def on_forecast(self, setup: Setup, search: Forecast, final: FinalForecast | None) -> None:
-        say, speeds, train_share = self.terminal.say, setup.runner.speeds, setup.dataset.train_share
-        low, median, high = search.trial_seconds
-        share = "all training windows" if train_share == 1 else f"{train_share:.3g} of the training windows"
-        say(
-            f"Limits ({setup.plan.limits}) leave {search.share_left:.0%} of the space; on {share} such a trial is predicted"
-            f" to train for {seconds_text(low)} to {seconds_text(high)} (median {seconds_text(median)}) over all its epochs."
-        )
-        say(f"  by the speeds of {speeds.device}, measured {speeds.measured[:10]}; --recalibrate measures anew", "dim")
-        if search.trials:
-            trials, workers = counted(search.trials, "trial"), counted(search.workers, "worker")
-            say(
-                f"Forecast: {trials} on {workers} take about {seconds_text(search.seconds)}, without what pruning saves;"
-                f" {search.memory_mb / 1000:.1f} GB of memory at most and {search.disk_mb:.0f} MB of disk."
-            )
+        say, plan, timeout = self.terminal.say, setup.plan, setup.settings.study.timeout
+        space = plan.space
+        changed = {name: domain for name, domain in space.domains.items() if domain != PARAMETERS[name].default}
+        differs = f", {len(changed)} of them changed" if changed else ""
+        say(f"Space: {len(space.searched())} parameters{differs}, {search.share_left:.0%} of it within the limits")
+        trials = counted(plan.n_trials, "trial")
+        if search.trials < plan.n_trials:
+            trials = f"{search.trials:,} of {trials} left"
+        seconds = "" if plan.limits.seconds is None else f" and {plan.limits.seconds:g} s"
+        limit = "" if timeout is None else f", timeout {seconds_text(timeout)}"
+        workers = counted(search.workers, "worker")
+        say(f"Budget: {trials} of at most {plan.max_epochs} epochs{seconds}, {workers} on {setup.runner.device}{limit}")
+        parts = [f"search about {seconds_text(search.seconds)}"] if search.trials else []
         if final is not None:
-            say(
-                f"After the search, at most: {counted(final.confirmations, 'training')} to confirm the best of the front"
-                f" ({seconds_text(final.confirmation_seconds)}), {counted(final.retrainings, 'retraining')}"
-                f" ({seconds_text(final.retraining_seconds)}, less as patience ends them), one after the other;"
-                " limits.retrain_seconds bounds both."
-            )
+            whole = seconds_text(final.confirmation_seconds + final.retraining_seconds)
+            parts.append(f"confirmation and retraining at most {whole}")
+        if parts:
+            say(f"Forecast: {', '.join(parts)}")
+            say(f"  at most {search.memory_mb / 1000:.1f} GB of memory, {max(1, search.disk_mb):.0f} MB of disk")
+        for line in _forecast_details(setup, search, final, changed):
+            self.terminal.detail(line)
 
     def on_dry_run(self) -> None:
-        self.terminal.say("Dry run: no study was started or written; leave out --dry-run to begin.")
+        self._show_warnings()
+        self.terminal.say("Dry run: nothing was started or written. Remove --dry-run to start.")
 
     def on_cut_off_trials(self, numbers: Sequence[int]) -> None:
-        if len(numbers) == 1:
-            self.terminal.say(f"Trial {numbers[0]} was cut off and will go on from its last checkpoint.")
-        else:
-            named = ", ".join(map(str, numbers))
-            self.terminal.say(f"Trials {named} were cut off and will go on from their last checkpoints.")
+        named = f"{counted(len(numbers), 'interrupted trial')} ({enumerated(numbers, 10)})"
+        self.terminal.say(f"Continuing {named} from the last checkpoint.")
 
     # ------------------------------------------------------------------ the search
 
     def on_search_plan(self, setup: Setup, study: Study) -> None:
-        plan, seconds = study.plan, study.plan.limits.seconds
-        self.terminal.say(
+        plan = study.plan
+        self.terminal.detail(
             f"Study {setup.settings.study.name}: {study.n_finished()} of {plan.n_trials} trials done,"
-            f" {_searched_by(setup.settings, plan)}, seed {plan.seed}, {setup.runner.device},"
-            f" at most {plan.max_epochs} epochs{'' if seconds is None else f' and {seconds:g} s'} a trial"
+            f" {_searched_by(setup.settings, plan)}, seed {plan.seed}"
         )
 
     def on_search_start(self, study: Study, search: Forecast, seconds_left: Callable[[], float | None]) -> None:
+        self._show_warnings()
         self._search = SearchProgress(self.terminal, study, search, seconds_left)
 
     def on_workers(self, count: int) -> None:
-        self.terminal.say(f"{count} workers, one thread each")
+        self.terminal.detail(f"{count} workers, one thread each")
 
     def on_activity(self, activities: Sequence[Activity]) -> None:
         if self._search is not None:
@@ -190,19 +189,17 @@ class RunConsole(RunEvents):
 
     def on_search_end(self, study: Study, ended_by: str) -> None:
         done, plan = study.n_finished(), study.plan
+        self._missing_trials = max(0, plan.n_trials - done)
         if ended_by == FINISHED:
             self.terminal.say(f"Search finished: {done} trials.")
         else:
             self.terminal.say(f"Search ended by {ended_by} with {done} of {plan.n_trials} trials.", style="yellow")
-        self.show_front(study.front(), plan)
-        for line in search_lines(study.records(), plan):
-            self.terminal.say(line)
-
-    def show_front(self, front: Sequence[TrialRecord], plan: StudyPlan) -> None:
-        """The ranked front."""
-        self.terminal.table(front_table(front, plan, self._objective))
+        front = study.front()
+        self.terminal.table(front_table(front, plan, self._objective, self.terminal.console.width))
         if len(front) > FRONT_ROWS:
             self.terminal.say(f"  … and {len(front) - FRONT_ROWS} more in results.json", style="dim")
+        for line in search_lines(study.records(), plan):
+            self.terminal.say(line)
 
     def on_selection_bias(self, bias: SelectionBias | None) -> None:
         for line in selection_lines(bias):
@@ -211,10 +208,10 @@ class RunConsole(RunEvents):
     # ------------------------------------------------------------------ after the search
 
     def on_confirmation_start(self, candidates: Sequence[Candidate], seeds: int, trainings: int) -> None:
-        self.terminal.say(
-            f"Confirming the first {len(candidates)} of the front on validation, each with {counted(seeds, 'fresh seed')}"
-            f" ({counted(trainings, 'training')}) …"
-        )
+        self._show_warnings()
+        best = "the best trial" if len(candidates) == 1 else f"the {len(candidates)} best trials"
+        each = counted(seeds, "fresh seed")
+        self.terminal.say(f"Confirming {best} with {each} each ({counted(trainings, 'training')}) …")
 
     def on_confirmation_end(self, confirmed: Confirmed, metric: str) -> None:
         self.terminal.table(confirmation_table(confirmed, metric))
@@ -222,25 +219,23 @@ class RunConsole(RunEvents):
             self.terminal.say(line)
 
     def on_confirmation_interrupted(self, reason: str) -> None:
-        self.terminal.say(f"Confirmation ended by {reason}; the test period stays closed.", style="yellow")
+        self.terminal.say(f"Confirmation ended by {reason}. The test set stays locked.", style="yellow")
 
     def on_fewer_finalists(self, count: int, wanted: int) -> None:
-        self.terminal.say(
-            f"Retraining {counted(count, 'candidate')}, not {wanted}: the front and its confirmation left no more."
-        )
+        self.terminal.say(f"Retraining {counted(count, 'model')}, not {wanted}: there are no more candidates.")
 
     def on_retraining_start(
         self, finalist: Finalist, seed: int, seeds: int, epochs: int, *, fewer: bool, continues: bool
     ) -> None:
-        limited = f", {epochs} epochs so as to keep limits.retrain_seconds" if fewer else ""
-        again = ", from where it was" if continues else ""
-        self.terminal.say(
-            f"Retraining rank {finalist.rank} (trial {finalist.trial_number}) on all training windows, seed {seed} of"
-            f" {seeds}{limited}{again} …"
+        limited = f", {epochs} epochs to keep limits.retrain_seconds" if fewer else ""
+        again = ", from its checkpoint" if continues else ""
+        show = self.terminal.say if self._bar is None else self.terminal.detail  # the bar shows it, too
+        show(
+            f"Retraining model {finalist.rank} (trial {finalist.trial_number}), seed {seed} of {seeds}{limited}{again} …"
         )
 
     def on_retraining_interrupted(self, reason: str) -> None:
-        self.terminal.say(f"Retraining ended by {reason}; the test period stays closed.", style="yellow")
+        self.terminal.say(f"Retraining ended by {reason}. The test set stays locked.", style="yellow")
 
     def on_trainings_start(self, title: str) -> None:
         console = self.terminal.console
@@ -254,7 +249,7 @@ class RunConsole(RunEvents):
         if report.score is not None:
             log.info("%s epoch %g %s %.4f", which, report.epoch, self._objective, report.score)
         if self._bar is not None:
-            text = f"{which}, epoch {report.epoch:.1f} of at most {epochs}, {report.seconds:.0f} s"
+            text = f"{which}, epoch {report.epoch:.1f}/{epochs}, {report.seconds:.0f} s"
             self._bar.update(self._task, completed=report.epoch, total=epochs, description=text)
 
     def on_trainings_stop(self) -> None:
@@ -263,53 +258,84 @@ class RunConsole(RunEvents):
             self._bar = None
 
     def on_results_kept(self, verdict: Mapping[str, Any]) -> None:
-        self.terminal.say("These finalists are already retrained and tested; their results are kept.")
-        self._show_grade(known_grade(verdict), verdict["sentence"])
+        self.terminal.say("These models are already retrained and tested. Their results are kept.")
+        self._verdict = known_grade(verdict), verdict["sentence"]
 
     def on_test(self, verdict: Verdict, retrained: Sequence[Retrained], openings: int) -> None:
         terminal = self.terminal
         terminal.table(period_table(verdict, terminal.console.width))
         for line in verdict_lines(verdict, retrained):
             terminal.say(line)
-        self._show_grade(verdict.judgement.grade, verdict.sentence)
         if len(verdict.finalists) > 1 or verdict.ensemble is not None:
-            terminal.say(
-                "The other models are exploratory: to choose one of them by these figures would be to fit the test period."
-            )
+            terminal.say("Only model 1 counts: choosing another by these scores would overfit the test set.")
         if openings == 1:
-            terminal.say("The test period was opened once.")
+            terminal.say("Test set evaluated once.")
         else:
             terminal.warn(f"test set evaluated {openings} times; results are no longer unbiased")
-
-    def _show_grade(self, grade: Grade | None, sentence: str) -> None:
-        """The verdict: its grade in its colour, if it has one, then the sentence."""
-        if grade is not None:
-            self.terminal.say(f"Verdict: {grade}", style=_GRADE_STYLES[grade])
-        self.terminal.say(sentence, style="bold")
+        self._verdict = verdict.judgement.grade, verdict.sentence
 
     # ------------------------------------------------------------------ results
 
     def on_run_end(self, save_dir: Path, results: Mapping[str, Any]) -> None:
-        more = [model_folder(save_dir, entry["model_rank"]) for entry in results["retrained_models"]]
-        if results["ensemble"]:
-            more.append(ensemble_folder(save_dir))
-        more += [path for path in (save_dir / REPORT_FILE, save_dir / FIGURES) if path.exists()]
-        names = [RESULTS_FILE, TRIALS_FILE, STUDY_FILE, BACKUP_FILE, CONFIG_FILE, DATA_FILE, LOG_FILE, f"{VALIDATION}/"]
-        self.terminal.say(
-            f"Written to {save_dir}: {', '.join(names)}"
-            + "".join(f", {path.name}{'' if path.is_file() else '/'}" for path in more)
+        names = [TRIALS_FILE, *([REPORT_FILE] if (save_dir / REPORT_FILE).exists() else [])]
+        models = len(results["retrained_models"]) + bool(results["ensemble"])
+        names += [counted(models, "model folder")] if models else []
+        self.terminal.say(f"Written to {save_dir}: {RESULTS_FILE}, {', '.join(names)}")
+        self._ending = save_dir, results
+
+    def on_study_end(self, error: BaseException | None) -> None:
+        self._show_warnings()
+        if error is not None:  # the run ends without on_finished
+            self._show_verdict()
+
+    def on_finished(self) -> None:
+        shown = self._show_verdict()
+        if self._ending is None or self._settings is None:
+            return
+        if not shown:
+            self.terminal.say("Verdict: none yet. No model was evaluated on the test set.", style="bold")
+        save_dir, results = self._ending
+        for line in next_lines(save_dir, results, self._settings.data, self._missing_trials, self._interface):
+            self.terminal.say(line)
+        self._ending = None
+
+    def _show_verdict(self) -> bool:
+        """Print the verdict of this run; return whether there is one."""
+        if self._verdict is None:
+            return False
+        (grade, sentence), self._verdict = self._verdict, None
+        if grade is not None:
+            self.terminal.say(f"Verdict: {grade}", style=_GRADE_STYLES[grade])
+        self.terminal.say(sentence, style="bold")
+        return True
+
+
+def _forecast_details(
+    setup: Setup, search: Forecast, final: FinalForecast | None, changed: Mapping[str, Domain]
+) -> list[str]:
+    """What the verbose terminal and the log say of space, limits and forecast."""
+    speeds, share = setup.runner.speeds, setup.dataset.train_share
+    lines = []
+    if changed:
+        lines.append(f"Changed: {', '.join(f'{name} {domain_text(domain)}' for name, domain in changed.items())}")
+    low, median, high = map(seconds_text, search.trial_seconds)
+    lines += [
+        f"Limits: {setup.plan.limits}",
+        f"Training of one trial: {low} to {high} (median {median}) on {share:.3g} of the training windows, all epochs",
+        f"Speeds: {speeds.device}, measured {speeds.measured[:10]} (--recalibrate measures again); pruning not counted",
+    ]
+    if final is not None:
+        lines.append(
+            f"After the search: {counted(final.confirmations, 'training')} for confirmation"
+            f" ({seconds_text(final.confirmation_seconds)}), {counted(final.retrainings, 'retraining')}"
+            f" ({seconds_text(final.retraining_seconds)}), bounded by limits.retrain_seconds"
         )
+    return lines
 
 
 def _searched_by(settings: Settings, plan: StudyPlan) -> str:
-    """``sampler gp, pruner median``, and where both or one were chosen by ``auto``, a pointer to the reason."""
+    """Return ``sampler gp, pruner median``, with a link to the table if ``auto`` chose them."""
     chosen = {"sampler": (settings.sampler.type, plan.sampler.type), "pruner": (settings.pruner.type, plan.pruner.type)}
     auto = [name for name, (asked, _) in chosen.items() if asked == "auto"]
     why = f" ({' and '.join(auto)} auto: docs/explanation/search-and-pruning.md has the table)" if auto else ""
     return ", ".join(f"{name} {settled}" for name, (_, settled) in chosen.items()) + why
-
-
-def _chance_text(skill: SkillThreshold) -> str:
-    """Above which score a trial beats chance."""
-    above = METRICS[skill.metric].threshold_text(skill.chance, skill.threshold)
-    return f"{above} (two standard errors) a trial beats chance."

@@ -1,4 +1,4 @@
-"""Standard output for a run that must not end with its terminal."""
+"""Standard output for a run that outlives its terminal."""
 
 import codecs
 import io
@@ -10,26 +10,26 @@ from typing import TextIO
 log = logging.getLogger(__name__)
 
 _PLAIN = str.maketrans({"…": "...", "–": "-", "—": "-", "·": "-", "→": "->", "×": "x", "≤": "<=", "≥": ">=", "±": "+-"})
-"""For encodings that have no such characters."""
+"""Replacements for encodings without these characters."""
 PLAIN_CHARACTERS = "cnn_lstm_hyperopt.plain"
-"""Name of an error handler of codecs: what an encoding lacks is written as plain characters, or as a question mark."""
+"""Name of the codec error handler that writes plain characters, or a question mark, for missing ones."""
 
 
 def _in_plain_characters(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    lacking = error.object[error.start : error.end]
-    return "".join(each if each.isascii() else "?" for each in lacking.translate(_PLAIN)), error.end
+    missing = error.object[error.start : error.end]
+    return "".join(each if each.isascii() else "?" for each in missing.translate(_PLAIN)), error.end
 
 
 codecs.register_error(PLAIN_CHARACTERS, _in_plain_characters)
 
 
 class LastingOutput:
-    """What is now standard output; it drops text that can't be written, instead of raising an error.
+    """Current standard output. Drops text that can't be written instead of raising an error.
 
-    Its reader may go away (``| head``), its terminal may close, its disk may be full: everything is in ``run.log``. Characters
-    that the encoding does not have are replaced.
+    The reader may end (``| head``), the terminal may close, the disk may be full: ``run.log`` has everything. Characters that
+    the encoding does not have are replaced.
     """
 
     def __init__(self) -> None:
@@ -37,11 +37,11 @@ class LastingOutput:
 
     @property
     def encoding(self) -> str:
-        """As of standard output; rich draws tables with its characters."""
+        """Encoding of standard output; rich draws tables with its characters."""
         return getattr(self._stream(), "encoding", None) or "utf-8"
 
     def isatty(self) -> bool:
-        """Whether standard output is a terminal that is still there."""
+        """Whether standard output is a terminal that is still open."""
         stream = self._stream()
         return not self._lost and stream is not None and not stream.closed and stream.isatty()
 
@@ -79,7 +79,7 @@ class LastingOutput:
 
     @staticmethod
     def _stream() -> TextIO | None:
-        """Standard output now; behind what a live view of rich puts in its place."""
+        """Standard output, without the proxy of a live view of rich."""
         return getattr(sys.stdout, "rich_proxied_file", sys.stdout)
 
     def _lose(self, stream: TextIO, error: Exception) -> None:
@@ -91,7 +91,7 @@ class LastingOutput:
 
 
 def discard(stream: TextIO) -> None:
-    """Send what is written to a broken stream nowhere: Python writes the rest of its buffer at the end of the process."""
+    """Redirect a broken stream to null: Python writes the rest of its buffer when the process ends."""
     try:
         descriptor = stream.fileno()
     except (OSError, ValueError):  # it has none, or is closed

@@ -1,4 +1,4 @@
-"""The trials of a search as they end: a bar on a terminal, a line for each trial elsewhere."""
+"""Finished trials of a search: a progress bar on a terminal, a line per trial elsewhere."""
 
 import logging
 import time
@@ -15,17 +15,17 @@ from cnn_lstm_hyperopt.utils.text import epochs_text
 log = logging.getLogger(__name__)
 
 FORECAST_WEIGHT = 3
-"""Trials that the forecast counts for in the time that is left."""
+"""Weight of the forecast in the remaining time, in trials."""
 FIRST_TRIALS = 5
-"""Finished trials after which a search whose trials all met the limit of seconds gets a warning."""
+"""Number of finished trials after which a search that the time limit always stopped gets a warning."""
 
 
 class SearchProgress:
-    """From the start of a search to its end.
+    """Progress from the start of a search to its end.
 
     Args:
-        terminal: where it is shown.
-        study: that is searched.
+        terminal: receives the lines.
+        study: the open study.
         forecast: of the missing trials.
         seconds_left: until the timeout; None without one.
     """
@@ -51,22 +51,22 @@ class SearchProgress:
             self._live.start()
 
     def stop(self) -> None:
-        """Takes the bar away."""
+        """Remove the bar."""
         if self._live is not None:
             self._live.stop()
 
     def show_activity(self, activities: Sequence[Activity]) -> None:
-        """What each process trains, below the bar."""
+        """Show what each process trains, below the bar."""
         if self._live is not None:
             self._live.show(activities)
 
     def trial_ended(self, record: TrialRecord) -> None:
-        """Shows a trial that has ended."""
+        """Show a finished trial."""
         records, front, plan = self._study.records(), self._study.front(), self._study.plan
-        self._done += record.finished  # counted, not read: several trials of other processes may be reported at once
+        self._done += record.finished  # several trials of other processes may be reported at once
         status, left = self._status(records, front), self._left_text()
         joined = above_chance(record, plan.skill) and any(each.number == record.number for each in front)
-        line = f"[{self._done}/{plan.n_trials}] trial {record.number} {_outcome_text(record, plan.skill.words)}"
+        line = f"[{self._done}/{plan.n_trials}] trial {record.number}: {_outcome_text(record, plan.skill.words)}"
         line += " · joins the front" if joined else ""
         if self._live is not None:
             self._live.update(done=self._done, status=status, left=left)
@@ -76,19 +76,20 @@ class SearchProgress:
                 self._terminal.show(line, "red")
             log.info("%s · %s", line, status)
         else:
-            self._terminal.say(f"{line} · {status} · {left}")
+            self._terminal.say(f"{line} · {left}")
+            log.info("%s", status)
         self._warn_of_limits(records)
 
     def _warn_of_limits(self, records: Sequence[TrialRecord]) -> None:
-        """Once, when the first trials all met the limit of seconds: the others would do so, too."""
+        """Warn once if the time limit stopped all of the first trials."""
         finished = [record for record in records if record.finished]
         if self._warned or len(finished) < FIRST_TRIALS:
             return
         self._warned = True
         if all(record.ended_by == LIMIT for record in finished):
             self._terminal.warn(
-                f"the first {len(finished)} trials were all slower than limits.trial_seconds, though predicted to keep it: this"
-                " machine is busier or slower than when its speed was measured; begin anew with --recalibrate"
+                f"the first {len(finished)} trials were all slower than limits.trial_seconds. This machine is busier or slower"
+                " than when its speed was measured. Start a new study with --recalibrate."
             )
 
     def _status(self, records: Sequence[TrialRecord], front: Sequence[TrialRecord]) -> str:
@@ -102,20 +103,21 @@ class SearchProgress:
 
     def _left_text(self) -> str:
         ended = self._done - self._done_before
-        weight = FORECAST_WEIGHT if self._expected is not None else 0  # the forecast counts like so many trials
+        weight = FORECAST_WEIGHT if self._expected is not None else 0
         if ended + weight == 0:
-            return "time left –"
+            return "left –"
         elapsed = time.monotonic() - self._started
         per_trial = ((self._expected or 0.0) * weight + elapsed) / (weight + ended)
         limit = self._seconds_left()
         left = per_trial * (self._study.plan.n_trials - self._done)
         minutes, seconds = divmod(round(left if limit is None else min(left, limit)), 60)
-        return f"time left {minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
+        hours = f"{minutes // 60}:{minutes % 60:02d}" if minutes >= 60 else f"{minutes}"
+        return f"left {hours}:{seconds:02d}"
 
 
 def _outcome_text(record: TrialRecord, objective: str) -> str:
     if record.values is not None:
         score, seconds, size_mb = record.values
-        return f"complete: {objective} {score:.4f}, {seconds:.1f} s, {size_mb:.3f} MB"
+        return f"{objective} {score:.4f}, {seconds:.1f} s, {size_mb:.3f} MB"
     word = {State.PRUNED: "pruned", State.FAIL: "failed"}.get(record.state, record.state.value.lower())
     return f"{word} after {epochs_text(record.attributes.get('epochs', 0))}: {record.reason}"

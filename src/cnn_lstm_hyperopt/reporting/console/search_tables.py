@@ -1,41 +1,61 @@
-"""Splits, folds and front as tables for the terminal."""
+"""Data, folds and front as lines and tables for the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
 
 from cnn_lstm_hyperopt.config import Params
 from cnn_lstm_hyperopt.models import family_of
-from cnn_lstm_hyperopt.reporting.console.tables import plain_table
+from cnn_lstm_hyperopt.reporting.console.tables import plain_table, widest
 from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
 from cnn_lstm_hyperopt.search import StudyPlan, TrialRecord, above_chance, with_fixed
 from cnn_lstm_hyperopt.utils.text import counted
 
 FRONT_ROWS = 10
 FOLD_ROWS = 10
+MAX_SYMBOL_CHARACTERS = 40
 
 
-def show_windows(terminal: Terminal, facts: dict[str, Any]) -> None:
-    """Windows of each symbol in each split, the splits' dates, the balance of classes, and the folds."""
-    terminal.table(split_table(facts))
+def data_lines(facts: Mapping[str, Any], *, used_by_trials: int | None = None) -> list[str]:
+    """Source, target and number of windows in a few lines.
+
+    Args:
+        facts: content of ``data.json``.
+        used_by_trials: training windows that trials use; None: all.
+    """
+    symbols = list(facts.get("symbols", ()))
+    named = ", ".join(symbols)
+    which = [named if len(named) <= MAX_SYMBOL_CHARACTERS else f"{len(symbols)} symbols"] if symbols else []
+    head = ", ".join([f"Data: {' '.join([facts['source'], *which])}", f"target {facts['target']}"])
+    splits = facts["splits"]
+    width = max(len(f"{split['windows']:,}") for split in splits.values())
+    lines = [f"{head}, lookback {facts['lookback']}, horizon {facts['horizon']}"]
+    for name, split in splits.items():
+        dates = f", {split['first'][:16]} to {split['last'][:16]}" if "first" in split else ""
+        used = f" (trials use {used_by_trials:,})" if name == "train" and used_by_trials is not None else ""
+        lines.append(f"  {name:<10} {split['windows']:>{width},} windows{dates}{used}")
+    return lines
+
+
+def show_windows(terminal: Terminal, facts: dict[str, Any], *, hidden: bool = False) -> None:
+    """Show the tables of windows and of folds; ``hidden``: only in the log."""
+    terminal.table(split_table(facts), hidden=hidden)
     if "folds" in facts:
-        terminal.table(fold_table(facts["folds"], facts["cv_scheme"]))
+        terminal.table(fold_table(facts["folds"], facts["cv_scheme"]), hidden=hidden)
 
 
 def split_table(facts: dict[str, Any]) -> Table:
-    """Windows of each symbol in each split, the splits' dates, and the balance of classes."""
+    """Windows of each symbol in each split, dates of the splits, and shares of the classes."""
     splits = facts["splits"]
     table = plain_table("Windows")
     table.add_column("")  # wraps where the terminal is narrow, so that no number is cut
     for name, split in splits.items():
-        dates = f"\nfrom {split['first'][:16]}\nto {split['last'][:16]}" if "first" in split else ""
+        dates = f"\n{split['first'][:16]} to\n{split['last'][:16]}" if "first" in split else ""
         table.add_column(f"{name}{dates}", justify="right", no_wrap=True)
     table.add_column("purged", justify="right")
     for symbol, counts in facts.get("windows", {}).items():
-        about = facts["symbols"][symbol]
-        name = f"{symbol} {about['first'][:10]} to {about['last'][:10]}"  # without times, so that it fits
-        table.add_row(name, *(f"{counts[part]:,}" for part in splits), f"{counts['purged']:,}")
+        table.add_row(symbol, *(f"{counts[part]:,}" for part in splits), f"{counts['purged']:,}")
     table.add_row("all", *(f"{split['windows']:,}" for split in splits.values()), "")
     for number, name in enumerate(facts["class_names"]):
         table.add_row(f"share of {name}", *(f"{split['class_shares'][number]:.1%}" for split in splits.values()), "")
@@ -43,11 +63,11 @@ def split_table(facts: dict[str, Any]) -> Table:
 
 
 def fold_table(folds: Sequence[dict[str, Any]], scheme: str) -> Table:
-    """What each fold trains on and is judged by; combinatorial ones hold out several blocks, and windows may have no dates."""
+    """Training and validation windows of each fold. Windows may have no dates; combinatorial folds have several blocks."""
     table = plain_table(f"{counted(len(folds), 'fold')}, {scheme}: a trial's score is the mean over them")
     table.add_column("fold", justify="right")
-    for name in ("trained on", "windows", "judged by", "windows"):
-        table.add_column(name, justify="right" if name == "windows" else "left", no_wrap=True)
+    for name in ("training", "windows", "validation", "windows"):
+        table.add_column(name, justify="right" if name == "windows" else "left")
     for number, fold in enumerate(folds[:FOLD_ROWS], start=1):
         train, validation = fold["train"], fold["validation"]
         table.add_row(
@@ -62,30 +82,26 @@ def fold_table(folds: Sequence[dict[str, Any]], scheme: str) -> Table:
     return table
 
 
-def front_table(front: Sequence[TrialRecord], plan: StudyPlan, objective: str) -> Table:
-    """The first of the ranked front."""
+def front_table(front: Sequence[TrialRecord], plan: StudyPlan, objective: str, width: int = 120) -> Table:
+    """Best trials of the front, with as many columns of their configuration as ``width`` allows."""
     below = "" if not front or above_chance(front[0], plan.skill) else ", none above chance"
-    table = plain_table(f"Pareto front: {counted(len(front), 'trial')}{below}")
-    for name in ("rank", "trial", objective, "seconds", "MB"):
-        table.add_column(name, justify="right", no_wrap=True)
+    title = f"Pareto front: {counted(len(front), 'trial')}{below}"
     rows = [_short_params(with_fixed(plan.space, record.params)) for record in front[:FRONT_ROWS]]
-    headers = list(dict.fromkeys(header for row in rows for header in row))
-    for header in headers:
-        table.add_column(header)
-    for rank, (record, row) in enumerate(zip(front, rows, strict=False), start=1):
-        if record.values is not None:
-            score, seconds, size_mb = record.values
-            table.add_row(
-                str(rank),
-                str(record.number),
-                f"{score:.4f}",
-                f"{seconds:.1f}",
-                f"{size_mb:.3f}",
-                *(row.get(header, "") for header in headers),
-            )
-    return table
+
+    def with_columns(headers: Sequence[str]) -> Table:
+        table = plain_table(title)
+        for name in ("rank", "trial", objective, "seconds", "MB", *headers):
+            table.add_column(name, justify="left" if name in headers else "right", no_wrap=True)
+        for rank, (record, row) in enumerate(zip(front, rows, strict=False), start=1):
+            if record.values is not None:
+                score, seconds, size_mb = record.values
+                figures = (str(rank), str(record.number), f"{score:.4f}", f"{seconds:.1f}", f"{size_mb:.3f}")
+                table.add_row(*figures, *(row.get(header, "") for header in headers))
+        return table
+
+    return widest(with_columns, list(dict.fromkeys(header for row in rows for header in row)), width)
 
 
 def _short_params(params: Params) -> dict[str, str]:
-    """Network and optimiser in a few words."""
+    """Return network and optimiser in a few words, by column."""
     return {**family_of(params).columns(params), "optimizer": str(params["training.optimizer"])}

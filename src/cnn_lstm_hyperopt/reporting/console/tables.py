@@ -1,9 +1,34 @@
-"""The one look of all tables on the terminal."""
+"""Format of tables and of wrapped text on the terminal."""
+
+import textwrap
+from collections.abc import Callable, Sequence
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 
 
 def plain_table(title: str) -> Table:
-    """Without frame, title to the left."""
+    """Return a table without a frame, with its title on the left."""
     return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+
+
+def widest(make: Callable[[Sequence[str]], Table], headers: Sequence[str], width: int) -> Table:
+    """Return the table with as many of the optional columns, from the left, as ``width`` allows."""
+    for kept in range(len(headers), 0, -1):
+        table = make(headers[:kept])
+        if Console(width=10 * width).measure(table).maximum <= width:
+            return table
+    return make([])
+
+
+def fitting_texts(texts: Sequence[str], n_lines: int, width: int = 80) -> list[str]:
+    """Return the texts that fit into ``n_lines`` wrapped lines; unless all fit, one line stays free for their count."""
+    sizes = [len(textwrap.wrap(text, width)) for text in texts]
+    left = n_lines if sum(sizes) <= n_lines else n_lines - 1
+    fitting = []
+    for text, size in zip(texts, sizes, strict=True):
+        if size <= left:
+            left -= size
+            fitting.append(text)
+    return fitting

@@ -1,4 +1,4 @@
-"""Lines, warnings and tables on the terminal, and all of them in ``run.log``."""
+"""Print lines, warnings and tables on the terminal, and write all of them to ``run.log``."""
 
 import io
 import logging
@@ -8,47 +8,66 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.reporting.console.screen import LastingOutput
+from cnn_lstm_hyperopt.utils.processes import program
 
 log = logging.getLogger(__name__)
 
-PIPED_WIDTH = 120
-COMMANDS = ("cnn-lstm-hyperopt ", "mlflow ui ")
-"""A line with one of them is not broken into several, so that it can be copied."""
+PIPED_WIDTH = 80
+"""Columns of tables in files and pipes."""
 
 
 class Terminal:
-    """Writes to standard output, and to the log of the run.
+    """Standard output and the log of the run.
 
     Args:
-        quiet: write to the log alone.
+        quiet: write to the log only.
+        verbose: also print the details, which otherwise only the log has.
+
+    Raises:
+        ConfigError: both are set.
     """
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
+        if quiet and verbose:
+            raise ConfigError(
+                "quiet and verbose contradict each other. Remove one.", field="verbose", code="quiet-and-verbose"
+            )
+        self.verbose = verbose
         self.console = Console(file=cast(IO[str], LastingOutput()), quiet=quiet, highlight=False, soft_wrap=True)
         if not self.console.is_terminal:
             self.console.width = PIPED_WIDTH
 
     def say(self, text: str, style: str = "") -> None:
-        """One line, on the screen and in the log."""
+        """Print and log one line."""
         self.show(text, style)
         log.info("%s", text)
 
-    def warn(self, text: str) -> None:
-        """A warning."""
-        self.show(f"Warning: {text}", "yellow")
+    def detail(self, text: str) -> None:
+        """Log one line, and print it if ``verbose``."""
+        if self.verbose:
+            self.show(text, "dim")
+        log.info("%s", text)
+
+    def warn(self, text: str, *, hidden: bool = False) -> None:
+        """Log a warning, and print it unless ``hidden``."""
+        if not hidden:
+            self.show(f"Warning: {text}", "yellow")
         log.warning("%s", text)
 
     def show(self, text: str, style: str = "") -> None:
-        """A line on the screen alone, broken between words on a terminal; elsewhere a line stays a line."""
-        whole = not self.console.is_terminal or any(command in text for command in COMMANDS)
+        """Print a line. A terminal wraps it between words, unless it contains a command to copy."""
+        commands = (f"{program()} ", "mlflow ui ", "CNNLSTMHyperparameterOptimizer(")
+        whole = not self.console.is_terminal or any(command in text for command in commands)
         self.console.print(Text(text, style=style), soft_wrap=whole)
 
-    def table(self, table: Table) -> None:
-        """A table, on the screen and, as text, in the log."""
-        self.console.print(table)
+    def table(self, table: Table, *, hidden: bool = False) -> None:
+        """Log a table as text, and print it unless ``hidden``."""
+        if not hidden:
+            self.console.print(table)
         # In a notebook a console displays what it prints, whatever its file is, unless its settings say otherwise.
-        plain = Console(file=io.StringIO(), width=PIPED_WIDTH, no_color=True, force_jupyter=False)
+        plain = Console(file=io.StringIO(), width=self.console.width, no_color=True, force_jupyter=False)
         plain.print(table)
         text = plain.file.getvalue() if isinstance(plain.file, io.StringIO) else ""
         log.info("\n%s", text.rstrip())

@@ -1,6 +1,5 @@
 """The text of the page: sentences and tables, as they are shown."""
 
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +13,7 @@ from cnn_lstm_hyperopt.reporting.html.convergence import outlook
 from cnn_lstm_hyperopt.reporting.html.leaderboard import leaderboard
 from cnn_lstm_hyperopt.reporting.html.study_files import Content
 from cnn_lstm_hyperopt.reporting.html.trial_table import TrialTable
-from cnn_lstm_hyperopt.run_dir.paths import CONFIG_FILE, resume_command, resume_in_python
+from cnn_lstm_hyperopt.run_dir.paths import CONFIG_FILE, command, resume_command, resume_in_python
 from cnn_lstm_hyperopt.search import State, hypervolume_history
 from cnn_lstm_hyperopt.search.pruning_stats import pruned_by, pruning_summary
 from cnn_lstm_hyperopt.utils.secrets import masked
@@ -243,7 +242,7 @@ def _reproduce(content: Content) -> dict[str, Any]:
     return {
         "command": None
         if content.data.get("source") == "DataLoaders"
-        else f"cnn-lstm-hyperopt run --config {shlex.quote(str(content.save_dir / CONFIG_FILE))} --save-dir again",
+        else command("run", "--config", content.save_dir / CONFIG_FILE, "--save-dir", "again"),
         "retrain": _resume(content, retrain=True),
         "facts": [(name, value) for name, value in facts if value not in (None, "")],
         "config": masked(dump_settings(content.settings)),
