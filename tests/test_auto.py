@@ -32,7 +32,7 @@ def test_the_first_line_says_what_auto_has_chosen(
     tiny: dict[str, Any], capsys: pytest.CaptureFixture[str], named: dict[str, Any], line: str
 ) -> None:
     config = {**{name: value for name, value in tiny.items() if name not in ("sampler", "pruner")}, **named}
-    with CNNLSTMHyperparameterOptimizer(config={**config, "study": {"n_trials": 1}}) as optimizer:
+    with CNNLSTMHyperparameterOptimizer(config={**config, "study": {"n_trials": 1}}, verbose=True) as optimizer:
         optimizer.optimize()
     said = " ".join(capsys.readouterr().out.split())
     assert f"0 of 1 trials done, {line}" in said

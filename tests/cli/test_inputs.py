@@ -317,6 +317,7 @@ def test_every_flag_is_tried_above_or_is_a_switch():
         "--dry-run",
         "--recalibrate",
         "--quiet",
+        "--verbose",
         "--debug",
         "--config",
         "--data-dir",

@@ -140,7 +140,7 @@ def test_it_shows_a_forecast_twice_the_same_and_writes_nothing(config, save_dir,
         assert captured.err == ""
         outputs.append(captured.out)
     assert outputs[0] == outputs[1]
-    for pattern in (r"leave \d+% of the space", "500 trials on 2 workers", r"[\d.]+ GB of memory", r"\d+ MB of disk"):
+    for pattern in (r"\d+% of it within", "500 trials", "2 workers", r"[\d.]+ GB of memory", r"\d+ MB of disk"):
         assert re.search(pattern, " ".join(outputs[0].split())), pattern
     assert cli.main([*arguments, "--quiet"]) == 0
     assert capsys.readouterr().out == ""

@@ -3,6 +3,7 @@
 import io
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -277,7 +278,7 @@ def test_an_error_after_the_test_does_not_hide_the_verdict(judged, models, capsy
     [
         (Interface.COMMAND_LINE, 0, 3, True, "{resume}"),
         (Interface.COMMAND_LINE, 0, 0, True, "{resume} --retrain-best"),
-        (Interface.COMMAND_LINE, 1, 0, True, "cnn-lstm-hyperopt predict --model {model} --data-dir bars --last"),
+        (Interface.COMMAND_LINE, 1, 0, True, "cnn-lstm-hyperopt predict --model {model} --data-dir {bars} --last"),
         (Interface.PYTHON, 0, 3, False, "optimizer.optimize()"),
         (Interface.PYTHON, 0, 0, False, "optimizer.retrain_best_models()"),
         (Interface.PYTHON, 1, 0, False, "cnn_lstm_hyperopt.load_model('{model}').predict(bars)"),
@@ -289,6 +290,8 @@ def test_the_next_command_fits_the_state_and_the_user(tmp_path, interface, n_mod
         (tmp_path / "report.html").touch()
     results = {"retrained_models": n_models * [{}]}
     lines = next_lines(tmp_path, results, DataSettings(source="files", data_dir="bars"), missing, interface)
-    expected = last.format(resume=resume_command(tmp_path), model=tmp_path / "retrained_model_1")
+    expected = last.format(
+        resume=resume_command(tmp_path), model=tmp_path / "retrained_model_1", bars=Path("bars").absolute()
+    )
     assert lines[-1].removeprefix("Next: ").strip() == expected
     assert (str(tmp_path / "report.html") in lines[0]) is (report and bool(n_models))

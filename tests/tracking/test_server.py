@@ -188,7 +188,7 @@ def test_a_server_that_dies_costs_no_trial_and_gets_the_rest_later(
     assert process.returncode == 0, err
     assert ended_in(save_dir) >= 12
     assert f"in MLflow at {server.uri} yet: the server does not answer; write them with:" in out
-    assert f"cnn-lstm-hyperopt track --save-dir {save_dir}" in out
+    assert f"-m cnn_lstm_hyperopt track --save-dir {save_dir}" in out
 
     server.start()
     for _ in range(2):

@@ -80,8 +80,6 @@ class RunConsole(RunEvents):
             self._held_warnings.append(text)
         self.terminal.warn(text, hidden=self._held_warnings is not None)
 
-    # ------------------------------------------------------------------ before the search
-
     def on_settings(self, settings: Settings) -> None:
         self._settings = settings
 
@@ -150,8 +148,6 @@ class RunConsole(RunEvents):
         named = f"{counted(len(numbers), 'interrupted trial')} ({enumerated(numbers, 10)})"
         self.terminal.say(f"Continuing {named} from the last checkpoint.")
 
-    # ------------------------------------------------------------------ the search
-
     def on_search_plan(self, setup: Setup, study: Study) -> None:
         plan = study.plan
         self.terminal.detail(
@@ -204,8 +200,6 @@ class RunConsole(RunEvents):
     def on_selection_bias(self, bias: SelectionBias | None) -> None:
         for line in selection_lines(bias):
             self.terminal.say(line)
-
-    # ------------------------------------------------------------------ after the search
 
     def on_confirmation_start(self, candidates: Sequence[Candidate], seeds: int, trainings: int) -> None:
         self._show_warnings()
@@ -273,8 +267,6 @@ class RunConsole(RunEvents):
         else:
             terminal.warn(f"test set evaluated {openings} times; results are no longer unbiased")
         self._verdict = verdict.judgement.grade, verdict.sentence
-
-    # ------------------------------------------------------------------ results
 
     def on_run_end(self, save_dir: Path, results: Mapping[str, Any]) -> None:
         names = [TRIALS_FILE, *([REPORT_FILE] if (save_dir / REPORT_FILE).exists() else [])]
