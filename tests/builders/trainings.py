@@ -60,25 +60,11 @@ def structured(fusion, cnn_heads=None, lstm_heads=None, rich=False, *, dropout=0
 
 def config(**changed):
     """Adam at 0.01 in batches of 8 for three epochs, with every option off."""
-    plain = TrainingConfig(
-        learning_rate=0.01,
-        batch_size=8,
-        weight_decay=0.0,
-        optimizer="adam",
-        scheduler="cosine",
-        gradient_clip=1.0,
-        label_smoothing=0.0,
-        l1=0.0,
-        l2=0.0,
-        dropout_schedule="constant",
-        balancing="fixed",
-        classification_weight=0.5,
-        augmentation=AugmentationConfig(),
-        max_epochs=3,
-        min_patience=100,
-        patience_factor=0.0,
-    )
-    return replace(plain, **changed)
+    off = dict.fromkeys(("weight_decay", "label_smoothing", "l1", "l2", "patience_factor"), 0.0)
+    kinds = {"optimizer": "adam", "scheduler": "cosine", "dropout_schedule": "constant", "balancing": "fixed"}
+    amounts = {"learning_rate": 0.01, "batch_size": 8, "gradient_clip": 1.0, "classification_weight": 0.5}
+    epochs = {"max_epochs": 3, "min_patience": 100}
+    return TrainingConfig(**off | kinds | amounts | epochs | {"augmentation": AugmentationConfig()} | changed)
 
 
 def go_on(report):

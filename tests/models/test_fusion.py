@@ -8,11 +8,9 @@ import torch
 from torch import nn
 
 from cnn_lstm_hyperopt.config import PARAMETERS
-from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.models.cnn_lstm.branch import BranchOutput, BranchShape
 from cnn_lstm_hyperopt.models.cnn_lstm.fusions import FUSIONS
 from cnn_lstm_hyperopt.models.cnn_lstm.network import FusionLayers
-from cnn_lstm_hyperopt.models.cnn_lstm.params import read_fusion
 
 CNN, LSTM, DIM = BranchShape(6, 12), BranchShape(10, 10), 8
 
@@ -105,10 +103,3 @@ def test_in_cross_attention_each_summary_attends_to_the_other_branchs_sequence()
     from_cnn = answers(fusion.lstm_asks, lstm.summary, cnn.sequence)
     expected = torch.relu(fusion.project(torch.cat([from_lstm, from_cnn], dim=1)))
     torch.testing.assert_close(fusion(cnn, lstm), expected)
-
-
-def test_cross_attention_without_heads_is_an_error_that_names_them():
-    params = {"fusion.method": "attention", "fusion.dim": DIM, "fusion.dropout": 0.0}
-    with pytest.raises(ConfigError) as caught:
-        read_fusion(params)
-    assert (caught.value.field, caught.value.code) == ("fusion.attention_heads", "missing-parameter")

@@ -163,14 +163,7 @@ def save_with_checksum(path, content):
     path.write_bytes(hashlib.sha256(content).digest() + content)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.0001, 0.01, 0.5, 0.95, 0.9999])
-def test_a_truncated_file_is_refused(probe, share):
-    content = probe.read_bytes()
-    probe.write_bytes(content[: int(share * len(content))])
-    assert_refused(probe, "wrong-checksum")
-
-
-def test_wherever_a_bit_is_wrong_the_file_is_refused(probe):
+def test_wherever_a_bit_is_wrong_or_the_file_ends_early_it_is_refused(probe):
     """torch would read a wrong weight without an error, and uninitialised memory where a bit says "folder"."""
     content = probe.read_bytes()
     weight = read_checkpoint(probe).states["fold 1"]["network"]["lstm.layers.0.weight_hh_l0"].numpy().tobytes()
@@ -179,20 +172,15 @@ def test_wherever_a_bit_is_wrong_the_file_is_refused(probe):
     for place in [*places, 0, len(content) - 1, content.find(weight) + 5, folder]:
         damaged = bytearray(content)
         damaged[place] ^= 0x10
-        probe.write_bytes(damaged)
-        assert_refused(probe, "wrong-checksum")
+        for part in (damaged, content[:place]):
+            probe.write_bytes(part)
+            assert_refused(probe, "wrong-checksum")
 
 
-@pytest.mark.parametrize("content", [[1, 2], {"format": FORMAT + 1}, {"epoch": 1}])
-def test_another_version_is_refused(tmp_path, content):
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"some text", [1, 2], {"format": FORMAT + 1}, {"epoch": 1}])
+def test_other_files_and_other_versions_are_refused(tmp_path, content):
     save_with_checksum(tmp_path / "other.pt", content)
-    assert_refused(tmp_path / "other.pt", "other-version")
-
-
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"some text"])
-def test_what_torch_can_not_read_is_refused(tmp_path, content):
-    save_with_checksum(tmp_path / "other.pt", content)
-    assert_refused(tmp_path / "other.pt", "not-a-checkpoint")
+    assert_refused(tmp_path / "other.pt", "not-a-checkpoint" if isinstance(content, bytes) else "other-version")
     assert_refused(tmp_path / "missing.pt", "unreadable")
 
 
@@ -239,22 +227,6 @@ def test_a_lack_of_memory_while_reading_is_not_blamed_on_the_file(probe, monkeyp
     with pytest.raises(RuntimeError) as caught:
         last_good(probe)
     assert not isinstance(caught.value, CheckpointError)
-
-
-def test_the_best_weights_are_written_once_when_they_are_the_last(tmp_path):
-    first, late = tmp_path / "first.pt", tmp_path / "late.pt"
-    Training(learning_rate=0.1).run(stop_after(1), save=first)
-    ended = Training(learning_rate=0.1).run(stop_after(EPOCHS - 1), save=late)
-    assert ended.outcome.best_epoch < EPOCHS - 1
-    weights = sum(weight.nbytes for weight in ended.networks[0].state_dict().values())
-    assert late.stat().st_size - first.stat().st_size >= weights
-
-
-def test_the_file_can_be_moved_and_its_folder_is_created(probe, tmp_path):
-    path = tmp_path / "a" / "b.pt"
-    write_checkpoint(path, read_checkpoint(probe))
-    assert_same_states(shutil.move(path, tmp_path / "c.pt"), probe)
-    assert list(path.parent.iterdir()) == []
 
 
 # ---------------------------------------------------------------------- the newest and the previous one

@@ -38,18 +38,12 @@ def measured_amounts(rng, steps):
 # ---------------------------------------------------------------------- work
 
 
-def test_work_names_each_term_once_in_order():
-    assert dict(zip(TERMS, work(Profile(1, 10 + 100 + 1000, 10, 100, 7, 11, 13, 17), 2), strict=True)) == {
-        "step": 1,
-        "parameter": 1,
-        "recurrent multiply-add": 20,
-        "recurrent weight read": 7,
-        "recurrent state": 22,
-        "narrow multiply-add": 200,
-        "other multiply-add": 2000,
-        "sequence element": 26,
-        "attention score": 34,
-    }
+def test_work_has_each_term_once_in_order():
+    first, per_window = ["step", "parameter"], ["narrow multiply-add", "other multiply-add", "sequence element"]
+    recurrent = ["recurrent multiply-add", "recurrent weight read", "recurrent state"]
+    assert list(TERMS) == [*first, *recurrent, *per_window, "attention score"]
+    amounts = work(Profile(1, 10 + 100 + 1000, 10, 100, 7, 11, 13, 17), 2)
+    assert amounts.tolist() == [1, 1, 20, 7, 22, 200, 2000, 26, 34]
 
 
 @given(profile=profiles(), first=batch_sizes, second=batch_sizes)

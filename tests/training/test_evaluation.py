@@ -6,7 +6,7 @@ import torch
 from sklearn import metrics
 
 from builders.trainings import SCALE, network, windows
-from cnn_lstm_hyperopt.training import ValueScale, as_predictions, evaluate, over_folds, predict
+from cnn_lstm_hyperopt.training import ValueScale, evaluate, over_folds, predict
 from cnn_lstm_hyperopt.training.validation import EVALUATION_BATCH
 
 
@@ -48,23 +48,9 @@ def test_the_score_is_the_metric_of_the_predictions(metric):
     assert evaluation.accuracy == evaluate(net, data, SCALE).score
 
 
-def test_over_folds_numbers_are_unweighted_means_and_predictions_follow_each_other():
-    parts = [windows(count, seed) for seed, count in enumerate((5, 40, 90))]
-    each = [evaluate(network(seed=seed), data, SCALE, metric="mcc") for seed, data in enumerate(parts)]
-    together = over_folds(each)
-    for name in ("loss", "accuracy", "mse", "score"):
-        assert getattr(together, name) == pytest.approx(np.mean([getattr(one, name) for one in each]), rel=1e-12)
-    labels = np.concatenate([data.labels.numpy() for data in parts])
-    assert len(together.predictions.probabilities) == len(together.predictions.values) == 135
-    pooled = metrics.accuracy_score(labels, together.predictions.classes)
-    assert together.accuracy != pytest.approx(pooled, abs=1e-3)  # small folds count as much as large ones
-    np.testing.assert_array_equal(together.predictions.probabilities[5:45], each[1].predictions.probabilities)
-    np.testing.assert_array_equal(together.predictions.values[45:], each[2].predictions.values)
-    assert over_folds(each[:1]) is each[0]
-
-
 def test_without_a_regression_head_or_target_there_is_no_squared_error():
     headless = [evaluate(network(has_regression=False), windows(count), SCALE) for count in (10, 20)]
+    assert over_folds(headless[:1]) is headless[0]
     for evaluation in (headless[0], over_folds(headless)):
         assert (evaluation.mse, evaluation.predictions.values) == (None, None)
     targetless = evaluate(network(), windows(10, values=False), SCALE)
@@ -87,13 +73,6 @@ def test_predicting_uses_no_dropout_and_draws_nothing():
     assert torch.equal(first, second)
     assert torch.equal(torch.get_rng_state(), before)
     assert not first.requires_grad
-
-
-def test_the_class_is_the_most_probable_one():
-    predictions = as_predictions(torch.tensor([[0.0, 2.0, 1.0], [3.0, 2.0, 1.0]]), torch.tensor([1.5, 2.5]))
-    assert predictions.classes.tolist() == [1, 0]
-    assert predictions.values.tolist() == [1.5, 2.5]
-    np.testing.assert_allclose(predictions.probabilities[0], np.exp([0, 2, 1]) / np.exp([0, 2, 1]).sum(), rtol=1e-6)
 
 
 def test_confident_mistakes_have_a_large_finite_loss():

@@ -76,14 +76,6 @@ def test_the_best_epoch_is_that_of_the_lowest_mean_and_every_network_ends_with_i
     assert any(epoch != outcome.best_epoch for epoch in own)
 
 
-def test_patience_counts_epochs_without_a_lower_mean():
-    together = Training(SIZES, max_epochs=40, min_patience=3).run()
-    count = len(together.evaluated())
-    assert together.outcome.epochs == count == together.outcome.best_epoch + 3 < 40
-    assert together.outcome.decision == CONTINUE
-    assert [report.last for report in together.evaluated()] == [False] * (count - 1) + [True]
-
-
 @pytest.mark.parametrize("metric", ["mcc", "auc", "log_loss", "balanced_accuracy"])
 def test_reports_have_the_metric_and_the_best_epoch_follows_the_loss(metric):
     scored, plain = (Training(SIZES, max_epochs=4, **options).run() for options in ({"metric": metric}, {}))

@@ -189,7 +189,7 @@ def test_a_trial_trains_a_network_on_each_fold_and_its_score_is_the_mean(three_f
     assert best.score == pytest.approx(statistics.fmean(scores), rel=1e-12)
     assert best.loss == pytest.approx(statistics.fmean(losses), rel=1e-12)
     np.testing.assert_array_equal(best.predictions.probabilities, np.concatenate(predictions))
-    with pytest.raises(ValueError, match="3 folds"):
+    with pytest.raises(ValueError, match="3"):
         _ = trained.network
 
 
@@ -386,7 +386,7 @@ params, fold = {**PARAMS, "cnn.num_filters": 64, "training.batch_size": 512}, fo
 data = TrialData((fold,), 2, False)
 runner = TrialRunner(data, TrainingSettings(), seed=0, device=CPU, speeds=calibration_for(CPU))
 runner.retrain(0, {**params, "training.batch_size": 4}, fold_of(8, 4), 1, go_on)
-for megabytes in (60, 110, 160, 220):
+for megabytes in range(0, 240, 10):
     if os.fork():
         os.wait()
         continue
@@ -397,7 +397,7 @@ for megabytes in (60, 110, 160, 220):
         runner.retrain(1, params, fold, 1, go_on)
         result = f"trained {max(parts)} {parts[-1]}"
     except MemoryError as error:
-        result = f"failed {error}".splitlines()[0]
+        result = "failed"
     os.write(1, f"{megabytes} MB: {result}\\n".encode())
     os._exit(0)
 """
@@ -406,12 +406,13 @@ for megabytes in (60, 110, 160, 220):
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits a process's memory as Linux does")
 def test_a_training_in_too_little_memory_for_half_batches_is_done_in_smaller_parts():
-    """A real limit of memory; below the smallest need every level fails."""
+    """Real limits of memory: each error is recognised wherever it occurs; below the smallest need every level fails."""
     command = [sys.executable, "-c", f"PARAMS = {PARAMS!r}\n{IN_LITTLE_MEMORY}"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=220, cwd=TESTS)
     results = dict(line.split(" MB: ") for line in ended.stdout.splitlines())
     assert ended.returncode == 0, ended.stderr
-    assert len(results) == 4, (results, ended.stderr)
+    assert len(results) >= 20, (results, ended.stderr)  # a C library may end with a signal instead, now and then
+    assert list(results.values()).count("failed") > 3, results
     trained = [result.split()[1:] for result in results.values() if result.startswith("trained")]
     assert trained, results
     assert all(int(first) == 512 for first, _ in trained)

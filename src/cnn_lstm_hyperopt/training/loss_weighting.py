@@ -51,7 +51,6 @@ class FixedWeighting(LossWeighting):
     """w · cross-entropy + v · squared error."""
 
     def combine(self, cross_entropy: Tensor, squared_error: Tensor) -> Tensor:
-        """See the base class."""
         w, v = self.weights
         return w * cross_entropy + v * squared_error
 
@@ -71,12 +70,10 @@ class DynamicWeighting(LossWeighting):
         self._before: tuple[float, float] | None = None
 
     def combine(self, cross_entropy: Tensor, squared_error: Tensor) -> Tensor:
-        """See the base class."""
         (w, v), (a, b) = self.weights, self.factors
         return w * a * cross_entropy + v * b * squared_error
 
     def end_epoch(self, cross_entropy: float, squared_error: float) -> None:
-        """See the base class."""
         now = (cross_entropy, squared_error)
         if self._before is not None:
             # A loss of 0 can't fall, so its rate is 1.
@@ -87,11 +84,9 @@ class DynamicWeighting(LossWeighting):
         self._before = now
 
     def state_dict(self) -> dict[str, Any]:
-        """See the base class."""
         return {"factors": self.factors, "before": self._before}
 
     def load_state_dict(self, state: dict[str, Any], /) -> None:
-        """See the base class."""
         self.factors, self._before = state["factors"], state["before"]
 
 
@@ -106,21 +101,17 @@ class UncertaintyWeighting(LossWeighting):
         self.log_variances = nn.Parameter(torch.zeros(2, device=device))
 
     def combine(self, cross_entropy: Tensor, squared_error: Tensor) -> Tensor:
-        """See the base class."""
         s = self.log_variances
         precision = torch.exp(-s)
         return precision[0] * cross_entropy + precision[1] / 2 * squared_error + s.sum() / 2
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """See the base class."""
         return iter((self.log_variances,))
 
     def state_dict(self) -> dict[str, Any]:
-        """See the base class."""
         return {"log_variances": self.log_variances.detach()}
 
     def load_state_dict(self, state: dict[str, Any], /) -> None:
-        """See the base class."""
         self.log_variances.detach().copy_(state["log_variances"])  # in place: the optimiser has a reference to it
 
 

@@ -21,7 +21,6 @@ class CnnLstmConfig(NetworkConfig):
     fusion: Fusion
 
     def cost(self, *, lookback: int) -> Profile:
-        """See :meth:`.NetworkConfig.cost`."""
         heads = linear(self.fusion.dim, self.n_classes)
         if self.has_regression:
             heads += linear(self.fusion.dim, 1)
@@ -33,5 +32,4 @@ class CnnLstmConfig(NetworkConfig):
         )
 
     def describe(self) -> str:
-        """See :meth:`.NetworkConfig.describe`."""
         return sentence(self.cnn, self.lstm, self.fusion)

@@ -17,17 +17,14 @@ class CnnLstmFamily:
     structure = "two branches that read the same window"
 
     def config(self, params: Params, *, input_dim: int, n_classes: int, has_regression: bool) -> CnnLstmConfig:
-        """See :meth:`.Family.config`."""
         return CnnLstmConfig(
             input_dim, n_classes, has_regression, read_cnn(params), read_lstm(params), read_fusion(params)
         )
 
     def build(self, config: CnnLstmConfig) -> Any:
-        """See :meth:`.Family.build`."""
         from cnn_lstm_hyperopt.models.cnn_lstm.network import CnnLstm
 
         return CnnLstm(config)
 
     def columns(self, params: Params) -> Mapping[str, str]:
-        """See :meth:`.Family.columns`."""
         return columns(read_cnn(params), read_lstm(params), read_fusion(params))

@@ -45,7 +45,6 @@ class CnnLstm(Network):
         self.recompute_in_backward(False)
 
     def recompute_in_backward(self, recompute: bool) -> None:
-        """See :meth:`.Network.recompute_in_backward`."""
         self._recompute = self.cnn.recompute = self.lstm.recompute = recompute
 
     def forward(self, x: Tensor) -> Output:

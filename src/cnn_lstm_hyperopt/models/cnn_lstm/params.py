@@ -9,7 +9,7 @@ from cnn_lstm_hyperopt.models.layers.activations import ACTIVATIONS
 from cnn_lstm_hyperopt.space.domains import Choices, FloatRange, IntRange
 from cnn_lstm_hyperopt.space.parameters import FLAG, ParameterSpec, Params, Width, read_group, value_of
 
-MOST_LAYERS = 16
+MAX_LAYERS = 16
 
 
 def cnn_width(num_filters: int, filter_sizes: tuple[int, ...]) -> int:
@@ -39,7 +39,7 @@ PARAMETERS: dict[str, ParameterSpec] = {
         divides=Width(("cnn.num_filters", "cnn.filter_sizes"), cnn_width),
     ),
     "lstm.hidden_dim": ParameterSpec("choice", Choices((64, 128, 256, 512, 1024)), low=1, high=8192),
-    "lstm.num_layers": ParameterSpec("int", IntRange(1, 4), low=1, high=MOST_LAYERS),
+    "lstm.num_layers": ParameterSpec("int", IntRange(1, 4), low=1, high=MAX_LAYERS),
     "lstm.dropout": ParameterSpec("float", FloatRange(0.1, 0.5), low=0.0, high=0.95),
     "lstm.bidirectional": ParameterSpec("flag", FLAG),
     "lstm.attention": ParameterSpec("flag", FLAG),
@@ -52,7 +52,7 @@ PARAMETERS: dict[str, ParameterSpec] = {
         divides=Width(("lstm.hidden_dim", "lstm.bidirectional"), lstm_width),
     ),
     "lstm.skip_connections": ParameterSpec(
-        "flag", FLAG, when={"lstm.num_layers": tuple(range(2, MOST_LAYERS + 1))}, unused=False
+        "flag", FLAG, when={"lstm.num_layers": tuple(range(2, MAX_LAYERS + 1))}, unused=False
     ),
     **FUSION_PARAMETERS,
 }

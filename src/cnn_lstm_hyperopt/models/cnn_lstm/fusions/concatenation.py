@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Concatenation(Fusion):
-    """relu(W [c, l])."""
+    """Dense layer on both summaries: relu(W [c, l])."""
 
     name, place = "concatenation", 1
     description = "a dense layer with ReLU on both branch outputs, side by side"

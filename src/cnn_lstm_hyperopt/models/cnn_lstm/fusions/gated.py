@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GatedUnit(Fusion):
-    """z ∘ tanh(W_c c) + (1 − z) ∘ tanh(W_l l), z = σ(W_z [c, l])."""
+    """Gated multimodal unit: z ∘ tanh(W_c c) + (1 − z) ∘ tanh(W_l l), z = σ(W_z [c, l])."""
 
     name, place = "gated", 3
     description = "gated multimodal unit (arXiv 1702.01992): a learned network gate weights the two branches"
