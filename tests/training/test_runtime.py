@@ -19,7 +19,14 @@ from cnn_lstm_hyperopt.models.network import Output
 from cnn_lstm_hyperopt.training import evaluate, is_out_of_memory, predict
 from cnn_lstm_hyperopt.training.optimizers import OPTIMIZERS
 from cnn_lstm_hyperopt.training.runtime.device import one_thread, resolve_device, seeded_dropout
-from cnn_lstm_hyperopt.training.runtime.memory import peak_mb, reset_peak
+from cnn_lstm_hyperopt.training.runtime.memory import (
+    have_grown,
+    memory_kills,
+    peak_mb,
+    reset_peak,
+    resident_mb,
+    total_mb,
+)
 from cnn_lstm_hyperopt.training.runtime.precision import computing_in, supported_precisions
 
 
@@ -64,6 +71,15 @@ def test_seeded_dropout_repeats_for_seeds_of_63_bits_and_leaves_the_global_gener
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="read from /proc")
+def test_the_machine_has_more_memory_than_the_process_and_counts_its_kills():
+    assert 0 < resident_mb() < total_mb(CPU)
+    boot, count = memory_kills() or ["not known here", 0]
+    cases = {(boot, count): False, (boot, count + 1): True, ("another boot", count + 1): False, None: False}
+    assert {now: have_grown([boot, count], now) for now in cases} == cases
+    assert not have_grown(None, [boot, count])
 
 
 def test_the_peak_of_the_process_covers_what_was_allocated():
