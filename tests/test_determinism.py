@@ -1,4 +1,4 @@
-"""One seed, one study: to the bit with one worker and estimated seconds, number by number with two."""
+"""A seed determines the study: to the bit with one worker and estimated seconds, trial by trial with two."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ SEED = 5
 
 @pytest.fixture(scope="module")
 def left_by(tmp_path_factory: pytest.TempPathFactory):
-    """Runs a setup to its end, in processes of its own, and gives its directory."""
+    """Runs a setup in processes of its own; returns its directory."""
     root = tmp_path_factory.mktemp("determinism")
     measure_speed(root / "speed", root / "cache")
 

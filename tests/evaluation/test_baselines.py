@@ -110,10 +110,7 @@ def test_the_majority_class_predicts_the_shares_of_training_whatever_validation_
 
 class TestPersistence:
     @settings(max_examples=200, deadline=None)
-    @given(
-        st.lists(st.tuples(st.sampled_from(["A", "B", "Z"]), st.integers(-3, 25)), max_size=40),
-        st.integers(1, 30),
-    )
+    @given(st.lists(st.tuples(st.sampled_from(["A", "B", "Z"]), st.integers(-3, 25)), max_size=40), st.integers(1, 30))
     def test_it_finds_what_a_dictionary_finds(self, windows, horizon):
         """Of repeated windows the last one; a symbol's rows never reach into those of another."""
         place = {window: position for position, window in enumerate(windows)}

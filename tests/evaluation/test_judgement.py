@@ -56,20 +56,6 @@ def test_a_copy_of_the_best_baseline_is_as_good(metric):
     assert (judged.grade, judged.skill, judged.against_best.difference) == (Grade.AS_GOOD, False, 0)
 
 
-def test_a_perfect_model_on_40_windows_sorted_by_class_is_better_than_every_baseline():
-    """The best baseline is right in 31 of 40, with all its errors in one class."""
-    labels = np.repeat([0, 1], 20)
-    perfect = np.eye(2)[labels] * 0.9 + 0.05
-    near = np.eye(2)[np.where(np.arange(40) >= 31, 0, labels)] * 0.9 + 0.05
-    judged = judge(
-        "accuracy", labels, perfect, {"majority class": majority(labels), "x": near}, Dependence.independent(40)
-    )
-    low, high = judged.against_best.interval
-    assert judged.grade is Grade.BETTER
-    assert judged.interval.low > 0.9
-    assert 0.1 < low < 0.225 < high < 0.4
-
-
 def like_the_best_only():
     """A model that beats a copy of itself with 20 more errors surely, and a stranger with 24 more, but not surely."""
     labels = (np.random.default_rng(5).random(600) < 0.5).astype(np.int64)
@@ -87,6 +73,7 @@ def test_beating_the_best_baseline_is_not_enough_if_another_may_be_as_good():
     better = {each.baseline: each.is_better for each in judged.comparisons}
     assert (judged.best_baseline, judged.grade) == ("near", Grade.AS_GOOD)
     assert (better["near"], better["stranger"]) == (True, False)
+    assert "stranger" in verdict_text(judged)
 
 
 @pytest.mark.parametrize("informed", [True, False])
@@ -164,15 +151,6 @@ def test_every_judgement_has_one_grade_and_no_interval_contradicts_it(
 def test_baselines_without_the_majority_class_are_refused():
     with pytest.raises(ValueError, match="majority class"):
         judge("accuracy", np.zeros(3, np.int64), np.ones((3, 2)), {}, Dependence.independent(3))
-
-
-def test_the_best_baseline_is_chosen_by_the_metric_on_these_windows():
-    """An overconfident forecaster has the better accuracy, a modest one the better log loss."""
-    labels = (np.random.default_rng(0).random(600) < 0.5).astype(np.int64)
-    sharp = forecaster(labels, 0.65, 1)
-    baselines = {"boasting": np.where(sharp > 0.5, 0.999, 0.001), "majority class": majority(labels, 0.501)}
-    found = [judge(metric, labels, sharp, baselines, DATES).best_baseline for metric in ("accuracy", "log_loss")]
-    assert found == ["boasting", "majority class"]
 
 
 @every_metric

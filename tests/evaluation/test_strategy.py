@@ -114,11 +114,6 @@ def test_only_the_highest_class_is_long(n_classes):
     assert found.hold.n_trades == 1
 
 
-def test_costs_are_paid_at_each_change_and_never_earned():
-    free, costly = (alone(np.arange(50) % 2, np.zeros(50), DAYS[:50], cost_bps=bps) for bps in (0, 20))
-    assert (free.final_wealth, costly.n_trades, costly.final_wealth) == (1, 49, pytest.approx(0.998**49))
-
-
 def test_the_sharpe_ratio_is_annualised_by_the_dates():
     found = alone(np.ones(400), np.random.default_rng(2).normal(0.001, 0.01, size=400), DAYS, horizon=7)
     assert found.periods_per_year == pytest.approx(365.25 / 7)

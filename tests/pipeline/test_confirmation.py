@@ -175,12 +175,6 @@ def test_a_candidate_that_fails_is_dropped_and_the_others_continue(error, reason
     assert (7, 3) not in asked
 
 
-def test_all_candidates_may_fail():
-    found, asked = confirmed({7: [MemoryError()] * 2, 3: [MemoryError()] * 2})
-    assert (found.ranked, asked) == ([], [(7, 1), (3, 1)])
-    assert [each.candidate.trial_number for each in found.dropped] == [7, 3]
-
-
 @pytest.mark.parametrize(
     "error",
     [KeyError("a bug"), OSError(errno.ENOSPC, "No space left on device"), StorageFailedError("study.db is full")],

@@ -260,12 +260,6 @@ def test_fresh_seeds_are_added_and_change_the_finalists_only_with_the_order(worl
     assert len(changed.results["test_openings"]) == 2
 
 
-def test_a_model_of_an_earlier_round_is_deleted(world):
-    for facts, folders in (({}, {"retrained_model_1", "retrained_model_2"}), ({"top_k": 1}, {"retrained_model_1"})):
-        world.run(**facts)
-        assert {path.name for path in world.save_dir.glob("*retrained_model_*")} == folders
-
-
 # ---------------------------------------------------------------------- interrupted
 
 
@@ -460,16 +454,6 @@ def test_a_confirmation_whose_time_was_up_is_not_continued(clock):
     assert found.results["confirmation"]["ended_by"] == TIME_IS_UP
     assert trials_of(found.entries) == [(1, 5), (2, 0)]
     assert (clock.run().opened, clock.confirmed) == (0, [])
-
-
-def test_without_time_for_a_round_the_order_of_the_search_is_kept(clock):
-    clock.takes = 1000.0
-    found = clock.run()
-    assert trials_of(found.entries) == [(1, 0), (2, 1)]
-    confirmation = found.results["confirmation"]
-    assert (confirmation["seeds"], confirmation["ended_by"]) == (0, TIME_IS_UP)
-    assert [row["mean"] for row in confirmation["candidates"]] == [None] * 6
-    assert found.results["verdict"]["shrinkage"]["confirmed_score"] is None
 
 
 # ---------------------------------------------------------------------- the command line

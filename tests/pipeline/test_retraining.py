@@ -20,7 +20,6 @@ from builders.finalists import (
     Planted,
     confirmation,
     go_on,
-    outcome,
     params,
     planted,
     runner_of,
@@ -108,11 +107,6 @@ def test_finalists_are_retrained_in_order_with_every_seed(models, prepared):
 def test_the_seed_with_the_lowest_loss_is_kept_and_of_equal_ones_the_first(losses, kept):
     model = Planted(sure(np.zeros(3, np.int64)))
     assert planted(1, *[model] * len(losses), losses=losses).kept.seed == kept
-
-
-def test_a_run_without_an_evaluation_has_no_loss(models):
-    with pytest.raises(RuntimeError):
-        _ = replace(models[0].runs[0], outcome=replace(outcome(0.6), best=None)).loss
 
 
 def test_its_loss_is_that_of_the_saved_network_on_validation(models, prepared, tmp_path):
@@ -355,15 +349,6 @@ def test_as_many_epochs_as_fit_are_run_but_at_least_one(prepared, share, limit):
     assert costs.epochs_within(configuration, windows, None, limit) == limit
 
 
-def test_half_of_the_epochs_fit_on_twice_the_windows(prepared):
-    costs, configuration = runner_of(prepared).costs, FINALISTS[0].params
-    evaluation = costs.evaluation_seconds(configuration)
-    steps = math.ceil(len(prepared.train) / 16)
-    for windows in (160, 320, 640):
-        epoch = windows // 16 * costs.cost(configuration).seconds / steps
-        assert costs.epochs_within(configuration, windows, 50.5 * (epoch + evaluation), 1000) == 50
-
-
 def test_the_learning_rate_schedule_ends_with_the_epochs_that_fit(clock, train, models, dataset):
     """The training is that of a run of two epochs, to the bit."""
     costs, configuration = runner_of(dataset).costs, FINALISTS[0].params
@@ -441,8 +426,3 @@ def test_ctrl_c_ends_all_also_when_the_time_is_up(clock, train, time_is_up):
 
     work = train(on_report=on_report, full_epochs=1, seconds_left=lambda: 10.0)
     assert ([each.finalist.rank for each in work.done], work.failures, work.ended) == ([1], [], CTRL_C)
-
-
-def test_a_training_that_ends_by_itself_as_its_time_ends_is_not_cut_short(clock, train):
-    work = train(FINALISTS[:1], ticking(clock, 4.0), full_epochs=1, seconds_left=lambda: 10.0)
-    assert [(run.cut_short, run.outcome.epochs) for run in work.done[0].runs] == [(False, 1.0)]

@@ -118,6 +118,17 @@ def test_a_resumed_study_with_other_settings_is_refused_with_every_difference(se
     assert found == {("study.metric", "study-differs"), ("data.horizon", "study-differs")}
 
 
+@pytest.mark.wording
+def test_the_text_of_a_refused_resume(settings_of, begun, dataset):
+    storage, _ = begun(settings_of("mcc"))
+    with pytest.raises(SaveDirError) as caught:
+        prepare_again(settings_of("auc"), dataset, storage)
+    assert str(caught.value) == (
+        f"{settings_of().save_dir} was made with other settings, so its trials can't be compared with new ones:\n"
+        "  study.metric: mcc → auc\nundo these changes, or choose another --save-dir"
+    )
+
+
 @pytest.mark.parametrize("before", [1, "auto"])
 @pytest.mark.parametrize("now", [1, "auto"])
 def test_auto_folds_and_their_number_are_the_same_study(settings_of, begun, dataset, before, now):

@@ -19,7 +19,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from builders.finalists import Planted, go_on, mostly, params, planted, runner_of, sure
+from builders.finalists import Planted, go_on, mostly, params, planted, runner_of
 from cnn_lstm_hyperopt.config import DataSettings, Settings, load_settings
 from cnn_lstm_hyperopt.data.dataset import Dataset, LockedPeriod, prepare_dataset
 from cnn_lstm_hyperopt.evaluation import (
@@ -406,14 +406,3 @@ def test_a_saved_and_loaded_finalist_gets_the_same_verdict(apples, tmp_path, maj
     assert again.finalists[0].scores == found.finalists[0].scores
     assert again.judgement == found.judgement
     assert all(math.isfinite(value) for value in again.finalists[0].predictions.values)
-
-
-def test_confidence_counts_for_a_log_loss(apples, majority_alone):
-    labels, guesses = labels_of(apples), model_of(apples, 0.9).probabilities.argmax(axis=1)
-    bold, shy = (
-        evaluate_once([planted(1, Planted(sure(guesses, confidence=each)))], apples, settings_of("log_loss"))
-        for each in (0.9, 0.51)
-    )
-    assert bold.finalists[0].scores.metrics["accuracy"] == shy.finalists[0].scores.metrics["accuracy"]
-    assert bold.judgement.score > shy.judgement.score
-    assert shy.judgement.score == pytest.approx(-log_loss(labels, sure(guesses, confidence=0.51)), rel=1e-6)

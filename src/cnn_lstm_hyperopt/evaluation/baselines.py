@@ -8,16 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from cnn_lstm_hyperopt.evaluation.baseline import (
-    UNKNOWN,
-    Baseline,
-    Floats,
-    Inputs,
-    Labels,
-    Sample,
-    base_rates,
-    spread,
-)
+from cnn_lstm_hyperopt.evaluation.baseline import UNKNOWN, Baseline, Floats, Inputs, Labels, Sample, base_rates, spread
 from cnn_lstm_hyperopt.evaluation.minirocket import MiniRocket
 from cnn_lstm_hyperopt.metrics import score
 

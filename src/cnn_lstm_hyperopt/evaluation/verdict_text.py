@@ -29,10 +29,10 @@ def units_text(judged: Judgement) -> str:
 
 def _no_better_than_chance(judged: Judgement) -> list[str]:
     best = judged.against_best
-    said = [f"It is {judged.grade}: {_against_chance(judged)}."]
+    sentences = [f"It is {judged.grade}: {_against_chance(judged)}."]
     if best.baseline != CHANCE:
-        said.append(f"The best simple baseline is {_compared_with(judged, best)}.")
-    return said
+        sentences.append(f"The best simple baseline is {_compared_with(judged, best)}.")
+    return sentences
 
 
 def _worse(judged: Judgement) -> list[str]:
@@ -43,16 +43,16 @@ def _worse(judged: Judgement) -> list[str]:
 
 def _as_good(judged: Judgement) -> list[str]:
     best = judged.against_best
-    said = f"{_above_chance(judged)}. It is "
+    text = f"{_above_chance(judged)}. It is "
     if not best.is_better:
-        return [f"{said}{judged.grade}, {_compared_with(judged, best)}."]
-    least = min(
+        return [f"{text}{judged.grade}, {_compared_with(judged, best)}."]
+    weakest = min(
         (each for each in judged.comparisons if not each.is_better),
         key=lambda each: float("-inf") if each.interval is None else each.interval.low,
     )
     return [
-        f"{said}{_compared(judged, best, 'the best simple baseline')}; but not surely better than every baseline:"
-        f" {_compared_with(judged, least)}."
+        f"{text}{_compared(judged, best, 'the best simple baseline')}; but not surely better than every baseline:"
+        f" {_compared_with(judged, weakest)}."
     ]
 
 
@@ -60,24 +60,19 @@ def _better(judged: Judgement) -> list[str]:
     return [f"It is {judged.grade}: {_compared(judged, judged.against_best, 'the best one')}."]
 
 
-_COMPARED = {
-    Grade.CHANCE: _no_better_than_chance,
-    Grade.WORSE: _worse,
-    Grade.AS_GOOD: _as_good,
-    Grade.BETTER: _better,
-}
+_COMPARED = {Grade.CHANCE: _no_better_than_chance, Grade.WORSE: _worse, Grade.AS_GOOD: _as_good, Grade.BETTER: _better}
 
 
 def _limits(judged: Judgement) -> list[str]:
     better = [each for each in judged.comparisons if each.is_worse and each.baseline != judged.best_baseline]
-    said = [
+    sentences = [
         f"It is worse than {each.baseline} ({_OF_DIFFERENCE} {_gain_interval(judged.metric, each.interval)})."
         for each in better
         if judged.grade is Grade.AS_GOOD and each.interval is not None
     ]
     if judged.units.kind == "windows":
-        said.append("The intervals take windows as independent.")
-    return said
+        sentences.append("The intervals take windows as independent.")
+    return sentences
 
 
 def _above_chance(judged: Judgement) -> str:
@@ -96,31 +91,31 @@ def _against_chance(judged: Judgement) -> str:
     )
 
 
-def _compared(judged: Judgement, with_whom: Comparison, words: str) -> str:
+def _compared(judged: Judgement, other: Comparison, words: str) -> str:
     """Return ``4.1 points better than the best one, logistic regression with 70.0 % (…)``."""
-    name = words if words.endswith(with_whom.baseline) else f"{words}, {with_whom.baseline}"
-    if with_whom.score is None or with_whom.difference is None:
-        return f"{_name(judged.metric)} is not defined for {with_whom.baseline}"
+    name = words if words.endswith(other.baseline) else f"{words}, {other.baseline}"
+    if other.score is None or other.difference is None:
+        return f"{_name(judged.metric)} is not defined for {other.baseline}"
     return (
-        f"{_gain(judged.metric, with_whom.difference)} {name} with {_value(judged.metric, with_whom.score)}"
-        f" ({_interval_or_reason(judged, with_whom)})"
+        f"{_gain(judged.metric, other.difference)} {name} with {_value(judged.metric, other.score)}"
+        f" ({_interval_or_reason(judged, other)})"
     )
 
 
-def _compared_with(judged: Judgement, with_whom: Comparison) -> str:
+def _compared_with(judged: Judgement, other: Comparison) -> str:
     """Return ``logistic regression with 70.0 % (…)``."""
-    if with_whom.score is None:
-        return f"{with_whom.baseline}, for which {_name(judged.metric)} is not defined"
-    value = _value(judged.metric, with_whom.score)
-    return f"{with_whom.baseline} with {value} ({_interval_or_reason(judged, with_whom)})"
+    if other.score is None:
+        return f"{other.baseline}, for which {_name(judged.metric)} is not defined"
+    value = _value(judged.metric, other.score)
+    return f"{other.baseline} with {value} ({_interval_or_reason(judged, other)})"
 
 
-def _interval_or_reason(judged: Judgement, with_whom: Comparison, metric: str | None = None) -> str:
-    if with_whom.interval is None:
+def _interval_or_reason(judged: Judgement, other: Comparison, metric: str | None = None) -> str:
+    if other.interval is None:
         few = judged.units.too_few
         return "the difference is constant, so its error is unknown" if few is None else few
-    contains = ", which contains 0" if with_whom.interval.low <= 0 <= with_whom.interval.high else ""
-    return f"{_OF_DIFFERENCE} {_gain_interval(metric or judged.metric, with_whom.interval)}{contains}"
+    contains = ", which contains 0" if other.interval.low <= 0 <= other.interval.high else ""
+    return f"{_OF_DIFFERENCE} {_gain_interval(metric or judged.metric, other.interval)}{contains}"
 
 
 def _name(metric: str) -> str:

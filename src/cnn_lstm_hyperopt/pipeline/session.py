@@ -175,10 +175,7 @@ def _new_storage(settings: Settings, setup: Setup) -> StudyStorage:
         ADAM_DECAY: "L2",
     }
     return StudyStorage(
-        settings.save_dir / STUDY_FILE,
-        create=settings.study.name,
-        metric=settings.study.metric,
-        attributes=attributes,
+        settings.save_dir / STUDY_FILE, create=settings.study.name, metric=settings.study.metric, attributes=attributes
     )
 
 

@@ -148,11 +148,7 @@ def prepare_new(settings: Settings, dataset: Dataset, *, on_benchmark: Callable[
         ConfigError: precision, limits or enqueued trials are invalid.
     """
     device = resolve_device(settings.training.device)
-    speeds = calibration_for(
-        device,
-        remeasure=recalibrate,
-        on_start=on_benchmark,
-    )
+    speeds = calibration_for(device, remeasure=recalibrate, on_start=on_benchmark)
     setup = _with_first_trials(_prepare(settings, dataset, device, speeds, None))
     setup.forecast([])
     return setup

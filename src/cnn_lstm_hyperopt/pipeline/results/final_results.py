@@ -95,12 +95,7 @@ def ensemble_results(blend: Blend, result: TestResult, save_dir: Path) -> dict[s
     """
     return {
         "members": [
-            {
-                "model_rank": each.model_rank,
-                "trial_number": each.trial_number,
-                "seed": each.seed,
-                "weight": each.weight,
-            }
+            {"model_rank": each.model_rank, "trial_number": each.trial_number, "seed": each.seed, "weight": each.weight}
             for each in blend.ensemble.members
         ],
         "validation_score": blend.validation_score,

@@ -1,7 +1,4 @@
-"""The specification's own snippets, unchanged except for the number of trials, run as scripts without a main guard.
-
-Its YAML is tested in ``config/test_load.py``.
-"""
+"""The specification's own snippets, with fewer trials, run as scripts; its YAML is tested in ``config/test_load.py``."""
 
 import json
 import os
@@ -83,27 +80,18 @@ assert failed_trials == []
 assert len(study.trials) == 4
 """
 
-SMALL = "{cnn: {num_filters: [8, 16]}, lstm: {hidden_dim: [8, 16]}, fusion: {dim: [16, 32]}}"
-
-
 SHORT = {
     "CNN_LSTM_HYPEROPT__TRAINING__MAX_EPOCHS": "2",
     "CNN_LSTM_HYPEROPT__RETRAIN__CONFIRM_SEEDS": "1",
     "CNN_LSTM_HYPEROPT__RETRAIN__FULL_EPOCHS": "2",
     "CNN_LSTM_HYPEROPT__RETRAIN__SEEDS": "1",
-    "CNN_LSTM_HYPEROPT__SEARCH_SPACE": SMALL,
+    "CNN_LSTM_HYPEROPT__SEARCH_SPACE": "{cnn: {num_filters: [8, 16]}, lstm: {hidden_dim: [8, 16]}, fusion: {dim: [16, 32]}}",
 }
 LOG_LINE = re.compile(r"(DEBUG|INFO|WARNING):[\w.]+:.*")
 
-SYNTHETIC = ["--n-trials", "4", "--retrain-best"]
-REAL = (
-    "--use-real-data --symbols AAPL GOOGL MSFT TSLA NVDA --n-trials 4 --retrain-best --top-k 5".split()  # noqa: SIM905
-)
-CUSTOM = "--n-trials 4 --batch-size 64 --pruner successive_halving --sampler cmaes --timeout 3600".split()  # noqa: SIM905
 
-
-def _run(command: list[str], folder: Path) -> Path:
-    """Runs it in the folder; returns its results' folder. Nothing but log lines may be on stderr."""
+def run(command: list[str], folder: Path) -> Path:
+    """Run the command in the folder, with nothing but log lines on stderr; return the results' folder."""
     environment = {**os.environ, **SHORT, "PYTHONPATH": str(ROOT)}  # as from the repository's root
     done = subprocess.run(
         [sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True, check=False
@@ -113,41 +101,45 @@ def _run(command: list[str], folder: Path) -> Path:
     return folder / "hyperopt_results"
 
 
-@pytest.mark.parametrize(
-    "snippet",
-    [pytest.param(BASIC, marks=pytest.mark.slow), pytest.param(ADVANCED, marks=pytest.mark.slow)],
-    ids=["basic usage", "advanced usage and debugging"],
-)
-def test_snippets_of_the_seed_run_as_they_stand(tmp_path: Path, snippet: str) -> None:
-    script = tmp_path / "snippet.py"
-    script.write_text(LOADERS + snippet, encoding="utf-8")
-    results = _run([str(script)], tmp_path)
-    _require_models(results)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("flags", [SYNTHETIC, REAL, CUSTOM], ids=["default settings", "real data", "custom"])
-def test_command_lines_of_the_seed_run_as_they_stand(tmp_path: Path, flags: list[str]) -> None:
-    results = _run([str(ROOT / "scripts" / "run_cnn_lstm_hyperopt.py"), *flags], tmp_path)
-    assert json.loads((results / "results.json").read_text(encoding="utf-8"))["n_trials_completed"] == 4
-    if "--retrain-best" in flags:
-        _require_models(results)
-
-
-def _require_models(results: Path) -> None:
+def require_models(results: Path) -> None:
     """Models on disk, whether or not a trial beat chance."""
     retrained = json.loads((results / "results.json").read_text(encoding="utf-8"))["retrained_models"]
     assert retrained
     for each in retrained:
-        folder = results / Path(each["model_path"]).name
-        assert (folder / "model.safetensors").is_file()
+        assert (results / Path(each["model_path"]).name / "model.safetensors").is_file()
         assert each["test_metrics"]["test_class_acc"] is not None
 
 
-TEMPLATE = ROOT / "configs" / "hyperopt" / "cnn_lstm_hyperopt_config.yaml"
+@pytest.mark.slow
+@pytest.mark.parametrize("snippet", [BASIC, ADVANCED], ids=["basic usage", "advanced usage and debugging"])
+def test_snippets_run_unchanged(tmp_path: Path, snippet: str) -> None:
+    script = tmp_path / "snippet.py"
+    script.write_text(LOADERS + snippet, encoding="utf-8")
+    require_models(run([str(script)], tmp_path))
 
 
-def test_template_names_every_setting_there_is() -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "flags",
+    [
+        "--n-trials 4 --retrain-best",
+        "--use-real-data --symbols AAPL GOOGL MSFT TSLA NVDA --n-trials 4 --retrain-best --top-k 5",
+        "--n-trials 4 --batch-size 64 --pruner successive_halving --sampler cmaes --timeout 3600",
+    ],
+    ids=["default settings", "real data", "custom"],
+)
+def test_command_lines_run_unchanged(tmp_path: Path, flags: str) -> None:
+    results = run([str(ROOT / "scripts" / "run_cnn_lstm_hyperopt.py"), *flags.split()], tmp_path)
+    assert json.loads((results / "results.json").read_text(encoding="utf-8"))["n_trials_completed"] == 4
+    if "--retrain-best" in flags:
+        require_models(results)
+
+
+CONFIGS = ROOT / "configs" / "hyperopt"
+TEMPLATE = CONFIGS / "cnn_lstm_hyperopt_config.yaml"
+
+
+def test_template_names_every_setting() -> None:
     written = yaml.safe_load(TEMPLATE.read_text(encoding="utf-8"))
     for name, section in Settings.model_fields.items():
         fields = getattr(section.annotation, "model_fields", None)
@@ -155,12 +147,10 @@ def test_template_names_every_setting_there_is() -> None:
         assert fields is None or list(written[name]) == list(fields)
 
 
-def test_template_holds_the_defaults() -> None:
-    template = load_settings(TEMPLATE, environment={})
-    defaults = load_settings(environment={})
+def test_template_holds_the_defaults_and_the_specifications_sampler_and_pruner() -> None:
+    template, defaults = load_settings(TEMPLATE, environment={}), load_settings(environment={})
     assert template.search_space == defaults.search_space
     assert template.study.name == "cnn_lstm_optimization_task_5_5"
-    # As the specification has them; the defaults are auto.
     assert (template.sampler.type, template.sampler.n_startup_trials, template.pruner.type) == ("tpe", 50, "median")
     assert {defaults.sampler.type, defaults.sampler.n_startup_trials, defaults.pruner.type} == {"auto"}
     different = {"search_space": True, "study": True, "sampler": {"type", "n_startup_trials"}, "pruner": {"type"}}
