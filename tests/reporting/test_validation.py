@@ -46,8 +46,8 @@ def predictions(classes, *, values=True, count=N):
 
 @pytest.mark.parametrize("classes", [2, 3])
 def test_every_window_has_its_date_symbol_label_and_probabilities(tmp_path, windows, folds, classes):
-    said = predictions(classes)
-    path = write_validation(tmp_path / "validation", 42, folds, said)
+    expected = predictions(classes)
+    path = write_validation(tmp_path / "validation", 42, folds, expected)
     assert path == tmp_path / "validation" / "trial_00042.parquet"
     frame = pd.read_parquet(path)
     assert list(frame) == ["date", "symbol", "label", *(f"probability_{k}" for k in range(1, classes)), "value"]
@@ -55,16 +55,16 @@ def test_every_window_has_its_date_symbol_label_and_probabilities(tmp_path, wind
     assert frame["symbol"].astype(str).tolist() == windows.symbols.tolist()
     assert frame["label"].tolist() == windows.labels.tolist()
     known = frame[[f"probability_{k}" for k in range(1, classes)]].to_numpy()
-    np.testing.assert_array_equal(known, said.probabilities[:, 1:])
-    np.testing.assert_allclose(1 - known.sum(axis=1), said.probabilities[:, 0], atol=1e-6)
-    np.testing.assert_array_equal(frame["value"], said.values)
+    np.testing.assert_array_equal(known, expected.probabilities[:, 1:])
+    np.testing.assert_allclose(1 - known.sum(axis=1), expected.probabilities[:, 0], atol=1e-6)
+    np.testing.assert_array_equal(frame["value"], expected.values)
 
 
 def test_several_folds_follow_each_other_and_say_which_they_are(tmp_path, windows):
     """The second holds out some windows of the first again, as combinatorial folds do."""
     parts = [windows.subset(np.arange(4)), windows.subset(np.array([2, 3, 4, 5, 6])), windows.subset(np.array([6]))]
-    said = predictions(3, count=10)
-    path = write_validation(tmp_path, 7, [Fold(windows, part, 0.0, 1.0) for part in parts], said)
+    expected = predictions(3, count=10)
+    path = write_validation(tmp_path, 7, [Fold(windows, part, 0.0, 1.0) for part in parts], expected)
     assert pq.read_schema(path).field("fold").type == pa.int8()
     frame = pd.read_parquet(path)
     assert list(frame) == ["date", "symbol", "label", "fold", "probability_1", "probability_2", "value"]
@@ -74,8 +74,8 @@ def test_several_folds_follow_each_other_and_say_which_they_are(tmp_path, window
         np.testing.assert_array_equal(rows["date"].to_numpy(), part.dates)
         assert rows["symbol"].astype(str).tolist() == part.symbols.tolist()
         assert rows["label"].tolist() == part.labels.tolist()
-    np.testing.assert_array_equal(frame[["probability_1", "probability_2"]].to_numpy(), said.probabilities[:, 1:])
-    np.testing.assert_array_equal(frame["value"], said.values)
+    np.testing.assert_array_equal(frame[["probability_1", "probability_2"]].to_numpy(), expected.probabilities[:, 1:])
+    np.testing.assert_array_equal(frame["value"], expected.values)
 
 
 def test_without_a_regression_head_there_is_no_value(tmp_path, folds):
@@ -88,16 +88,16 @@ def trained(best):
 
 
 def test_the_observer_writes_the_best_epoch_of_each_training_before_the_trial_counts(tmp_path, folds):
-    said = predictions(2)
+    expected = predictions(2)
     writer = ValidationWriter(tmp_path / "validation", folds)
     assignment = Assignment(5, 3, {}, Cost(1.0, 1.0), None)
     writer.on_trial_start(assignment)
     writer.on_trial_report(assignment, ProgressReport(1.0, 1.0, 1.0, 0.6, 0.4))
     assert not (tmp_path / "validation").exists()
-    writer.on_trial_trained(assignment, trained(Evaluation(0.5, 0.7, None, said, 0.7)))
+    writer.on_trial_trained(assignment, trained(Evaluation(0.5, 0.7, None, expected, 0.7)))
     (path,) = (tmp_path / "validation").iterdir()
     assert path.name == "trial_00003.parquet"
-    np.testing.assert_array_equal(pd.read_parquet(path)["probability_1"], said.probabilities[:, 1])
+    np.testing.assert_array_equal(pd.read_parquet(path)["probability_1"], expected.probabilities[:, 1])
 
 
 def test_the_observer_writes_nothing_of_a_training_that_was_never_validated(tmp_path, folds):
@@ -107,7 +107,7 @@ def test_the_observer_writes_nothing_of_a_training_that_was_never_validated(tmp_
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_failed_trials_said_is_removed_and_nothing_else(tmp_path, folds):
+def test_predictions_of_failed_trials_are_removed(tmp_path, folds):
     for number in (0, 1, 2):
         write_validation(tmp_path, number, folds, predictions(2))
     delete_validation(tmp_path, [1, 7])
@@ -132,9 +132,3 @@ def test_a_search_leaves_predictions_of_finished_trials_alone(tiny, monkeypatch)
         results = optimizer.optimize(2)
     assert results["n_trials_completed"] == 2
     assert sorted(path.name for path in folder.iterdir()) == ["trial_00001.parquet", "trial_00002.parquet"]
-
-
-def test_the_folder_holds_one_file_a_trial_and_no_halves(tmp_path, folds):
-    for number in (0, 1, 1):
-        write_validation(tmp_path, number, folds, predictions(2))
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["trial_00000.parquet", "trial_00001.parquet"]

@@ -1,1 +1,1 @@
-"""Files and lines for people: results, tables, validation predictions, the terminal."""
+"""Reports for people: terminal, HTML page, status, notes for optuna-dashboard."""

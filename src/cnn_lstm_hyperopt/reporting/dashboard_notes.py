@@ -1,4 +1,4 @@
-"""What optuna-dashboard shows beside a study and its finalists, as Markdown."""
+"""Markdown notes that optuna-dashboard shows beside a study and its finalists."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ from cnn_lstm_hyperopt.search.trial_seals import numbered
 
 
 class DashboardNotes(RunEvents):
-    """Writes the notes when a study is opened and when its results are written."""
+    """Write the notes when a study is opened and when its results are written."""
 
     def on_study(self, settings: Settings, study: Study, earlier: Mapping[str, Any]) -> None:
         self._write(study, earlier)
@@ -27,8 +27,8 @@ class DashboardNotes(RunEvents):
         skipped = study.storage.skipped
         models = results.get("retrained_models", [])
         notes = dashboard_notes(study.plan.skill, results.get("verdict"), models, skipped=skipped)
-        ours = {record.number for record in study.records()}
-        study.storage.write_notes({number: note for number, note in notes.items() if number is None or number in ours})
+        own = {record.number for record in study.records()}
+        study.storage.write_notes({number: note for number, note in notes.items() if number is None or number in own})
 
 
 def dashboard_notes(
@@ -38,10 +38,10 @@ def dashboard_notes(
     *,
     skipped: Iterable[int] = (),
 ) -> dict[int | None, str]:
-    """The note of each finalist by its trial's number, and of the study by None.
+    """Return the note of each finalist by its trial number, and of the study by None.
 
     Args:
-        skill: what a trial must pass to have learnt anything.
+        skill: skill threshold of the study.
         verdict: of ``results.json``.
         models: ``retrained_models`` of ``results.json``.
         skipped: numbers of the trials that other programs added or changed.
@@ -59,24 +59,23 @@ def _of_study(
     models: Sequence[Mapping[str, Any]],
     skipped: Sequence[int],
 ) -> str:
-    said = "**No verdict yet: no model was tested.**"
+    judged = "**No verdict yet: no model was tested.**"
     if verdict is not None:
-        said = graded(verdict, escaped(verdict["sentence"], 1_000))
+        judged = graded(verdict, escaped(verdict["sentence"], 1_000))
     lines = [
-        said,
+        judged,
         "",
         f"- Objectives: {skill.words} on validation (more is better), seconds in training steps, MB of weights (less is better).",
-        f"- A completed trial must score above {skill.threshold:.4f}: {skill.to_beat}, and two standard errors. One that does not"
-        " has learnt nothing: it breaks the study's one constraint and is marked as infeasible.",
-        "- Why a trial was pruned or has failed: its user attribute `reason`. Its learning curve: `curve` (epoch, score, loss,"
-        " seconds).",
+        f"- Skill threshold: {skill.threshold:.4f} ({skill.to_beat} and two standard errors). A completed trial that is not above"
+        " it breaks the only constraint and is marked as infeasible.",
+        "- User attributes of a trial: `reason` (why it was pruned or failed), `curve` (epoch, score, loss, seconds).",
     ]
     if models:
         named = ", ".join(f"model {entry['model_rank']} is trial {entry.get('trial_number', '–')}" for entry in models)
         lines.append(f"- Retrained and tested: {named}.")
     if skipped:
-        lines.append(f"- Skipped, since other programs added or changed them: {numbered(skipped)}.")
-    return "\n".join([*lines, f"- All of it: `{REPORT_FILE}`, in the directory of this study.", ""])
+        lines.append(f"- Skipped, because other programs added or changed them: {numbered(skipped)}.")
+    return "\n".join([*lines, f"- Full report: `{REPORT_FILE}` in the directory of this study.", ""])
 
 
 def _of_model(entry: Mapping[str, Any], metric: str) -> str:
@@ -86,6 +85,6 @@ def _of_model(entry: Mapping[str, Any], metric: str) -> str:
     if interval is not None:
         figure += f" ({interval[0]:.4f} to {interval[1]:.4f})"
     return (
-        f"Model {entry['model_rank']}: trained again on all training windows, then tested once.\n\n"
+        f"Model {entry['model_rank']}: retrained on all training windows, then tested once.\n\n"
         f"- Test {METRICS[metric].words}: {figure}\n- Folder: `{model_folder(Path(), entry['model_rank']).name}/`\n"
     )

@@ -1,4 +1,4 @@
-"""What the command ``data`` shows: the bars, what is wrong with them, and the windows and splits that they make."""
+"""Output of the command ``data``: bars, their problems, windows and splits."""
 
 from collections.abc import Sequence
 
@@ -18,14 +18,14 @@ from cnn_lstm_hyperopt.utils.text import counted
 
 
 def report_data(settings: DataSettings, terminal: Terminal) -> None:
-    """Shows all that can be said of the data before a search; makes no study and writes no file.
+    """Show bars, problems, windows and splits. Write nothing.
 
     Args:
-        settings: source, symbols, dates, what is asked of the bars, and how they are split.
-        terminal: where it is shown.
+        settings: source, symbols, dates, checks and splits.
+        terminal: receives the output.
 
     Raises:
-        DataError: the bars can't be used; what is right with the others was shown before.
+        DataError: some bars can't be used; the others were shown before.
     """
     try:
         bars, warnings = load_bars(settings)
@@ -51,7 +51,7 @@ def report_data(settings: DataSettings, terminal: Terminal) -> None:
 
 
 def _show_bars(every: Sequence[Bars], settings: DataSettings, terminal: Terminal) -> None:
-    """A row for each symbol, then what was adjusted."""
+    """Show a row per symbol, then the adjustments."""
     where = f" in {settings.data_dir}" if settings.data_dir is not None else ""
     table = Table(
         title=Text(f"Bars: {settings.source}{where}"),
@@ -78,5 +78,5 @@ def _show_bars(every: Sequence[Bars], settings: DataSettings, terminal: Terminal
 
 
 def _counts(problems: Sequence[Problem]) -> str:
-    """Each finding with its count."""
+    """Return each finding with its count."""
     return ", ".join(f"{problem.rule.replace('_', ' ')} {problem.count:,}" for problem in problems) or "none"

@@ -1,4 +1,4 @@
-"""``cnn-lstm-hyperopt status``: what state a study is in and what to do next."""
+"""State of a study and the next command, for ``cnn-lstm-hyperopt status``."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -60,16 +60,16 @@ _FACTS = (
 
 @dataclass(frozen=True)
 class _Progress:
-    """How far a study is.
+    """Progress of a study.
 
     Attributes:
-        done: trials that count.
-        total: that there are to be.
+        done: number of finished trials.
+        total: number of trials to run.
         source: of the data.
-        front: numbers of the trials in it, by rank.
+        front: numbers of its trials, by rank.
         confirmations: scores with fresh seeds, by trial number.
-        retrainings: trainings on all windows that are begun, since results were last written.
-        results: what ``results.json`` holds; None: there is none.
+        retrainings: number of started retrainings since results were last written.
+        results: content of ``results.json``; None: no file.
     """
 
     done: int
@@ -82,8 +82,8 @@ class _Progress:
 
 
 @dataclass(frozen=True)
-class _Found:
-    """What a study is seen to be; of ``progress``, what is to be done next follows."""
+class _StudyState:
+    """State of a study as its files show it."""
 
     name: str
     records: list[TrialRecord]
@@ -107,26 +107,26 @@ class _Found:
 
     @property
     def above_chance(self) -> bool | None:
-        """Whether the trials of the front beat chance; None without a front."""
+        """Whether the front beats chance; None without a front."""
         front = self.front
         return above_chance(front[0], self.skill) if front and self.skill is not None else None
 
     @property
     def verdict(self) -> str | None:
-        """Its sentence."""
+        """Sentence of the verdict."""
         verdict = None if self.progress.results is None else self.progress.results.get("verdict")
         return None if verdict is None else printable(verdict["sentence"], 2_000)
 
     @property
     def grade(self) -> str | None:
-        """That of the verdict."""
+        """Grade of the verdict."""
         verdict = None if self.progress.results is None else self.progress.results.get("verdict")
         grade = None if verdict is None else verdict.get("grade")
         return None if grade is None else printable(str(grade), 100)
 
 
 def status_lines(save_dir: Path) -> list[str]:
-    """A few lines about the study in ``save_dir``; may be called while it runs.
+    """Return a few lines about the study in ``save_dir``, also while it runs.
 
     Raises:
         SaveDirError: there is no study, or it is damaged or of another version.
@@ -150,21 +150,21 @@ def status_lines(save_dir: Path) -> list[str]:
         return [
             *lines,
             f"{where} is damaged: {found.damaged}",
-            f"Next: remove it, then {resume_command(save_dir)} writes it anew",
+            f"Next: remove it, then run: {resume_command(save_dir)}",
         ]
     if found.verdict is not None:
         lines.append(found.verdict if found.grade is None else f"Verdict: {found.grade}. {found.verdict}")
     if found.openings:
-        lines.append(f"The test period was opened {'once' if found.openings == 1 else f'{found.openings} times'}.")
+        times = "once" if found.openings == 1 else f"{found.openings} times"
+        lines.append(f"Test set evaluated {times}.")
     return [*lines, *_next_steps(save_dir, progress, running=found.running)]
 
 
 def status_facts(save_dir: Path) -> dict[str, Any]:
-    """The same for machines, as strict JSON. All keys are always there: null where there is nothing to say, as before there is a
-    study.
+    """Return the state as strict JSON for programs. All keys are always present; unknown values are null.
 
     Raises:
-        SaveDirError: as of :func:`status_lines`.
+        SaveDirError: as :func:`status_lines`.
     """
     if _only_begun(save_dir):
         running = is_running(save_dir)
@@ -198,12 +198,12 @@ def status_facts(save_dir: Path) -> dict[str, Any]:
 
 
 def _only_begun(save_dir: Path) -> bool:
-    """Whether a run has written its settings and nothing else yet."""
+    """Whether a run has written only its settings."""
     names = [STUDY_FILE, BACKUP_FILE]
     return (save_dir / CONFIG_FILE).is_file() and not any((save_dir / name).exists() for name in names)
 
 
-def _look(save_dir: Path) -> _Found:
+def _look(save_dir: Path) -> _StudyState:
     running = is_running(save_dir)
     storage = StudyStorage(save_dir / STUDY_FILE)
     try:
@@ -225,12 +225,12 @@ def _look(save_dir: Path) -> _Found:
     front = [] if skill is None else [record.number for record in reported_front(records, skill)]
     done, source = sum(record.finished for record in records), made_with.get("data.source", "")
     progress = _Progress(done, total, source, front, confirmations, retrainings, results)
-    return _Found(name, records, skill, openings, progress, running, damaged, skipped, outside)
+    return _StudyState(name, records, skill, openings, progress, running, damaged, skipped, outside)
 
 
 def _front_text(front: Sequence[TrialRecord], skill: SkillThreshold) -> str:
     if not front or front[0].values is None:
-        return "Front: empty, no trial is complete yet"
+        return "Front: empty, no trial is complete"
     best = front[0].values
     chance = (
         ""
@@ -245,23 +245,23 @@ def _front_text(front: Sequence[TrialRecord], skill: SkillThreshold) -> str:
 
 def _before_the_study(save_dir: Path) -> list[str]:
     if is_running(save_dir):
-        return [f"{save_dir} holds no study yet.", "A run is at work on it now."]
+        return [f"{save_dir} has no study yet.", "A run is at work on it now."]
     return [
-        f"{save_dir} holds {CONFIG_FILE} and no study: the run ended before it had made one.",
+        f"{save_dir} has {CONFIG_FILE} but no study: the run ended before it created one.",
         f"Next: {resume_command(save_dir)}",
     ]
 
 
 def _unfinished(count: Counter[State], *, running: bool) -> str:
-    """What becomes of the trials that are neither finished nor failed."""
+    """Return the number of unfinished trials as text."""
     if not running:
-        return f"{count[State.RUNNING] + count[State.WAITING]} cut off and waiting to go on"
-    waiting = f", {count[State.WAITING]} waiting to go on" if count[State.WAITING] else ""
+        return f"{count[State.RUNNING] + count[State.WAITING]} interrupted"
+    waiting = f", {count[State.WAITING]} interrupted" if count[State.WAITING] else ""
     return f"{count[State.RUNNING]} running{waiting}"
 
 
 def _next_steps(save_dir: Path, progress: _Progress, *, running: bool) -> list[str]:
-    """How far the work after the search is, and what to run."""
+    """Return the progress of the work after the search, and the next command."""
     resume = resume_command(save_dir)
     if progress.source == "loaders":
         resume = f"in Python, {resume_in_python(save_dir, read_description(save_dir))}"
@@ -284,14 +284,14 @@ def _next_steps(save_dir: Path, progress: _Progress, *, running: bool) -> list[s
     if not progress.front:
         more = 2 * progress.total
         command = f"{resume}.optimize(n_trials={more})" if in_python else f"{resume} --n-trials {more}"
-        return [f"Done, and there is nothing to retrain. Next: another target, other data, or more trials: {command}"]
+        return [f"Done, but there is nothing to retrain. Next: another target, other data, or more trials: {command}"]
     if in_python:
         return [*lines, f"Next: {resume}.retrain_best_models()"]
     return [*lines, f"Next: {resume}" + ("" if chosen is not None and chosen.enabled else " --retrain-best")]
 
 
 def _final_round(progress: _Progress, chosen: RetrainSettings | None) -> list[str]:
-    """How far confirmation and retraining are, if they were begun."""
+    """Return the progress of confirmation and retraining, if they have started."""
     if chosen is None or not (progress.confirmations or progress.retrainings):
         return []
     from cnn_lstm_hyperopt.pipeline.confirmation import CONFIRMED_FROM_FRONT  # torch comes with it
@@ -307,7 +307,7 @@ def _final_round(progress: _Progress, chosen: RetrainSettings | None) -> list[st
 
 
 def _retrain_settings(save_dir: Path) -> RetrainSettings | None:
-    """As the last run had them; None where they can't be read."""
+    """Return the settings of the last run; None if they can't be read."""
     try:
         return load_settings(save_dir / CONFIG_FILE, environment={}).retrain
     except ConfigError:

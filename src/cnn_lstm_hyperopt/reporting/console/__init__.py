@@ -1,1 +1,1 @@
-"""What a run shows on the terminal."""
+"""Output of a run on the terminal."""

@@ -1,4 +1,4 @@
-"""``report.html``: one page that opens offline and says what was found, what it costs and whether to believe it."""
+"""Write ``report.html``: results, costs and reliability of a search, in one page that opens offline."""
 
 from cnn_lstm_hyperopt.reporting.html.page import write_report
 

@@ -1,4 +1,4 @@
-"""What all charts of the page share: colours, the template, axes, and traces of trials."""
+"""Colours, template, axes and traces that all charts of the page share."""
 
 import math
 import re
@@ -54,7 +54,7 @@ TEMPLATE = {
 
 
 def figure(traces: Iterable[Any], x: dict[str, Any], y: dict[str, Any], **layout: Any) -> go.Figure | None:
-    """A figure of the traces that have points; None without any."""
+    """Return a figure of the traces that have points; None if there are none."""
     drawn = [trace for trace in traces if trace.x is not None and len(trace.x) > 0]
     return go.Figure(drawn, {"xaxis": x, "yaxis": y, "template": "none", **layout}) if drawn else None
 
@@ -71,18 +71,18 @@ def axis(title: str, values: Any = None, **more: Any) -> dict[str, Any]:
     return {"title": {"text": escape(title)}, **(log if positive else {}), **more}
 
 
-def points(name: str, trials: pd.DataFrame, x: Any, y: Any, *, most: int = MAX_DRAWN, **marker: Any) -> Any:
-    """A marker for each trial, evenly spread over the study where there are too many.
+def points(name: str, trials: pd.DataFrame, x: Any, y: Any, *, max_drawn: int = MAX_DRAWN, **marker: Any) -> Any:
+    """Return a marker per trial; of too many, a sample spread evenly over the study.
 
     Args:
-        name: in the legend; the number of drawn trials follows where it is not all of them.
+        name: in the legend, with the number of drawn trials if that is not all.
         trials: a row each, by number.
         x: a column of ``trials``, or a value for each of them by number.
         y: like ``x``.
-        most: number of markers.
+        max_drawn: number of markers.
         marker: properties of the markers.
     """
-    drawn = spread(trials, most)
+    drawn = spread(trials, max_drawn)
     count = f" ({len(drawn):,} of {len(trials):,} drawn)" if len(drawn) < len(trials) else ""
     across, up = ((trials[each] if isinstance(each, str) else each)[drawn.index] for each in (x, y))
     return go.Scatter(
@@ -96,9 +96,11 @@ def points(name: str, trials: pd.DataFrame, x: Any, y: Any, *, most: int = MAX_D
     )
 
 
-def spread(trials: pd.DataFrame, most: int = MAX_DRAWN) -> pd.DataFrame:
-    """At most so many trials, evenly spread over the study."""
-    return trials if len(trials) <= most else trials.iloc[[k * len(trials) // most for k in range(most)]]
+def spread(trials: pd.DataFrame, max_drawn: int = MAX_DRAWN) -> pd.DataFrame:
+    """Return at most ``max_drawn`` trials, spread evenly over the study."""
+    if len(trials) <= max_drawn:
+        return trials
+    return trials.iloc[[k * len(trials) // max_drawn for k in range(max_drawn)]]
 
 
 def small(values: Any) -> Any:
@@ -117,20 +119,20 @@ def log_bar(values: Iterable[float]) -> dict[str, Any]:
     }
 
 
-def log_ticks(low: float, high: float, most: int = 8) -> list[float]:
+def log_ticks(low: float, high: float, max_ticks: int = 8) -> list[float]:
     """Return ticks of a log axis: 1, 2 and 5 of each decade where there is room, else decades; more within a decade.
 
     Args:
         low, high: ends of the axis, above 0.
-        most: ticks at most.
+        max_ticks: number of ticks.
     """
     short = high / low < 10
     sets = ((1, 1.5, 2, 3, 5, 7), (1, 2, 5)) if short else ((1, 2, 5), (1, 3), (1,))
     for digits in sets:
         found = _within(LogLocator(subs=digits, numticks=99).tick_values(low, high), low, high)
-        if (4 if short else 3) <= len(found) <= most:
+        if (4 if short else 3) <= len(found) <= max_ticks:
             return found
-    locator = MaxNLocator(min(most, 5)) if short else LogLocator(numticks=most)
+    locator = MaxNLocator(min(max_ticks, 5)) if short else LogLocator(numticks=max_ticks)
     return _within(locator.tick_values(low, high), low, high)
 
 

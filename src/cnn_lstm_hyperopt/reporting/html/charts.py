@@ -1,4 +1,4 @@
-"""The charts of results: front, states, hypervolume, history, timeline, curves, cost, size, calibration."""
+"""Charts of the results: front, states, hypervolume, history, timeline, curves, cost, size, calibration."""
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
@@ -28,23 +28,23 @@ from cnn_lstm_hyperopt.search import State, hypervolume_history, with_fixed
 from cnn_lstm_hyperopt.search.pareto_front import finish_order
 
 MAX_CURVES = 60
-"""Learning curves of pruned trials, evenly over the study."""
+"""Maximum of learning curves of pruned trials."""
 MIN_WINDOWS = 30
-"""Windows of a bin below which its share is too uncertain to be connected with others: the interval spans 0.3 and more."""
+"""Minimum of windows of a connected bin; with fewer, its interval spans 0.3 or more."""
 
 
 def objectives(table: TrialTable) -> dict[str, str]:
-    """The title of each objective, by column."""
+    """Return the title of each objective, by column."""
     return {"score": table.content.skill.words, "seconds": "training time (s)", "mb": "size (MB)"}
 
 
 def objective_axis(table: TrialTable, which: str) -> dict[str, Any]:
-    """An axis of an objective."""
+    """Return the axis of an objective."""
     return axis(objectives(table)[which], None if which == "score" else table.complete[which])
 
 
 def front(table: TrialTable) -> go.Figure | None:
-    """Score against training time; the last trace is a ring around the trial that is chosen."""
+    """Return score against training time; the last trace rings the chosen trial."""
     best = table.front
     if best.empty:
         return None
@@ -70,7 +70,7 @@ def front(table: TrialTable) -> go.Figure | None:
 
 
 def states(table: TrialTable) -> go.Figure | None:
-    """Trials that had ended, by state."""
+    """Return the number of ended trials by state over time."""
     ended = pd.Series([record.state.value for record in finish_order(table.content.records)], dtype=object)
     traces = [
         go.Scatter(
@@ -88,7 +88,7 @@ def states(table: TrialTable) -> go.Figure | None:
 
 
 def hypervolume(table: TrialTable, by: str) -> go.Figure | None:
-    """Hypervolume of the front by finished ``trials`` or by ``seconds`` of training."""
+    """Return the hypervolume of the front by finished ``trials`` or by ``seconds`` of training."""
     records = table.content.records
     history = hypervolume_history(records, table.content.skill)
     if not history:
@@ -113,7 +113,7 @@ def hypervolume(table: TrialTable, by: str) -> go.Figure | None:
 
 
 def history(table: TrialTable, which: str) -> go.Figure | None:
-    """An objective of each trial, with the best so far."""
+    """Return an objective of each trial, with the best so far."""
     complete, trials = table.complete, table.trials
     pruned = trials[(trials.state == State.PRUNED.value) & trials.score.notna() & (which == "score")]
     best = complete[which].cummax() if which == "score" else complete[which].cummin()
@@ -127,7 +127,7 @@ def history(table: TrialTable, which: str) -> go.Figure | None:
 
 
 def size(table: TrialTable) -> go.Figure | None:
-    """Score against size, with the best up to each size."""
+    """Return score against size, with the best up to each size."""
     ordered = table.complete.sort_values("mb", kind="stable")
     traces = [
         points("completed trials", table.complete, "mb", "score", color=COLOURS["grey"], size=6, opacity=0.6),
@@ -142,7 +142,7 @@ def _steps(name: str, x: Any, y: Any, colour: str) -> Any:
 
 
 def timeline(table: TrialTable) -> go.Figure | None:
-    """When each trial ran, a lane for each worker."""
+    """Return the time span of each trial, one lane per worker."""
     trials = table.trials[table.trials.start.notna()].sort_values("start")
     if trials.empty:
         return None
@@ -162,7 +162,7 @@ def timeline(table: TrialTable) -> go.Figure | None:
 
 
 def _lanes(trials: pd.DataFrame, ends: pd.Series) -> tuple[dict[int, int], list[str]]:
-    """A lane for each worker; where the worker is not known, the first lane that is free."""
+    """Return the lane of each trial: its worker, or the first free lane if the worker is unknown."""
     workers = sorted(trials.worker.dropna().unique())
     lanes: dict[int, int] = {}
     free: list[float] = []
@@ -179,7 +179,7 @@ def _lanes(trials: pd.DataFrame, ends: pd.Series) -> tuple[dict[int, int], list[
 
 
 def curves(table: TrialTable) -> go.Figure | None:
-    """Score by epoch: of the retrained trials (of the front before there are any), and of pruned ones in grey."""
+    """Return score by epoch of retrained trials (or else of the front), and of pruned trials in grey."""
     best, pruned = curve_trials(table)
     lines = [(*table.curves[number], number) for number in pruned]
     grey = {"color": COLOURS["grey"], "width": 1}
@@ -195,7 +195,7 @@ def curves(table: TrialTable) -> go.Figure | None:
 
 
 def curve_trials(table: TrialTable) -> tuple[list[int], list[int]]:
-    """The trials whose learning curves are drawn: the best, and pruned ones, evenly over the study."""
+    """Return the best trials and a sample of the pruned ones, for the learning curves."""
     content = table.content
     ranked = [entry["trial_number"] for entry in content.models] or table.front.index[:8]
     pruned = table.trials[(table.trials.state == State.PRUNED.value) & table.trials.index.isin(list(table.curves))]
@@ -203,14 +203,14 @@ def curve_trials(table: TrialTable) -> tuple[list[int], list[int]]:
 
 
 def trial_curve(table: TrialTable) -> go.Figure | None:
-    """The score of one trial by epoch, whose points the page's script fills in."""
+    """Return an empty figure of score by epoch; the script of the page adds the points of a trial."""
     line = go.Scatter(x=[0], y=[0], mode="lines+markers", line={"color": COLOURS["accent"], "width": 2})
     margin = {"l": 52, "r": 8, "t": 8, "b": 40}
     return figure([line], axis("epoch"), objective_axis(table, "score"), showlegend=False, margin=margin)
 
 
 def _lines(name: str, lines: Sequence[tuple[Sequence[float], Sequence[float], int]], **style: Any) -> Any:
-    """One trace of many lines, each of x, y and the number of its trial."""
+    """Return one trace of many lines: x, y, trial number."""
     gap = [np.nan]
     return go.Scatter(
         name=name,
@@ -222,7 +222,7 @@ def _lines(name: str, lines: Sequence[tuple[Sequence[float], Sequence[float], in
 
 
 def efficiency(table: TrialTable, which: str) -> go.Figure | None:
-    """``seconds`` an epoch by the clock, or peak ``memory``, against multiply-adds of a window."""
+    """Return ``seconds`` per epoch, or peak ``memory``, against multiply-adds of a window."""
     cost = _cost(table.content)
     cost = cost[cost[which].notna()]
     shown = spread(cost)
@@ -235,7 +235,7 @@ def efficiency(table: TrialTable, which: str) -> go.Figure | None:
 
 
 def _cost(content: Content) -> pd.DataFrame:
-    """Seconds an epoch, memory, multiply-adds and batch size of the finished trials; empty where inputs are not known."""
+    """Return seconds per epoch, memory, multiply-adds and batch size; empty if the inputs are unknown."""
     data, rows = content.data, {}
     features, lookback, classes = data.get("features"), data.get("lookback"), data.get("class_names")
     width = len(features) if isinstance(features, list) else features  # DataLoaders have a number, without names
@@ -260,7 +260,7 @@ def _cost(content: Content) -> pd.DataFrame:
 
 
 def calibration(table: TrialTable) -> go.Figure | None:
-    """The share that was right against the mean confidence, of each retrained model."""
+    """Return the share of correct predictions against mean confidence, per retrained model."""
     traces, grey = [], COLOURS["grey"]
     for entry, colour in zip(table.content.models, cycle(CYCLE), strict=False):
         name = f"model {entry['model_rank']}"
@@ -271,13 +271,13 @@ def calibration(table: TrialTable) -> go.Figure | None:
     traces = [trace for trace in traces if len(trace.x)]
     low = min((min(trace.x) for trace in traces), default=1.0) - 0.03
     line = {"dash": "dot", "color": grey}
-    ideal = go.Scatter(name="as sure as right", x=[0, 1], y=[0, 1], mode="lines", hoverinfo="skip", line=line)
-    x, y = axis("mean confidence", range=[max(0, low), 1.02]), axis("share right", range=[-0.02, 1.03])
+    ideal = go.Scatter(name="perfect calibration", x=[0, 1], y=[0, 1], mode="lines", hoverinfo="skip", line=line)
+    x, y = axis("mean confidence", range=[max(0, low), 1.02]), axis("share correct", range=[-0.02, 1.03])
     return figure([ideal, *traces], x, y, showlegend=True) if traces else None
 
 
 def calibration_rows(bins: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return the bins that have windows, with a 95 % interval of the share that was right.
+    """Return the bins that have windows, with a 95 % interval of the share of correct predictions.
 
     The interval is Wilson's, which stays within 0 to 1 (Wilson 1927); it takes windows as independent.
 
@@ -294,9 +294,9 @@ def calibration_rows(bins: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def _bins(name: str, rows: pd.DataFrame, colour: str, symbol: str = "circle", **style: Any) -> Any:
-    """The bins of a model; those of few windows are not connected."""
+    """Return the bins of a model as one trace."""
     shares = (100 * rows[["right", "low", "high"]]).round(1).astype(str)
-    texts = name + ": right in " + shares.right + " % of " + rows.n.astype(str) + " windows"
+    texts = name + ": correct in " + shares.right + " % of " + rows.n.astype(str) + " windows"
     bar = {
         "symmetric": False,
         "array": (rows.high - rows.right).to_numpy(),

@@ -1,4 +1,4 @@
-"""The confusion matrix of a retrained model on the test period."""
+"""The confusion matrix of a retrained model on the test set."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pandas as pd
 
 MAX_CLASSES = 20
-"""Classes above which there is no matrix in the page; ``predictions.csv`` has all of them."""
+"""Maximum of classes with a matrix in the page; ``predictions.csv`` has all."""
 
 
 class Confusion(NamedTuple):

@@ -1,4 +1,4 @@
-"""Whether more trials are likely to pay: from how much the last doubling of them brought."""
+"""Estimate the gain of more trials from the gain of the last doubling."""
 
 import math
 from collections.abc import Sequence
@@ -7,11 +7,11 @@ from typing import NamedTuple
 from cnn_lstm_hyperopt.search import Milestone
 
 MORE = 100
-"""Further trials that the forecast is about."""
+"""Number of further trials in the forecast."""
 MIN_GAIN = 0.01
-"""Gain of the hypervolume, as a share of it, from which they are worth it."""
+"""Relative gain of the hypervolume from which more trials are worth it."""
 MIN_TRIALS = 20
-"""Finished trials below which there is no forecast."""
+"""Minimum of finished trials for a forecast."""
 
 
 class Outlook(NamedTuple):
@@ -34,7 +34,7 @@ class Outlook(NamedTuple):
 
     @property
     def sentence(self) -> str:
-        """The answer, with its reason."""
+        """Answer and reason in one sentence."""
         answer = "Probably worth it" if self.worth_it else "Probably not worth it"
         return (
             f"{answer}: the second half of {self.trials:,} trials brought {100 * self.last_doubling:.1f} % of the hypervolume;"
@@ -43,11 +43,11 @@ class Outlook(NamedTuple):
 
 
 def outlook(history: Sequence[Milestone], trials: int) -> Outlook | None:
-    """Forecast the gain of another hundred trials; None where there is too little to go by.
+    """Forecast the gain of another hundred trials; None with too few trials.
 
     The best of n independent draws grows by as much from n to 2n draws as from 2n to 4n, because records come at the rate 1/n
     (Rényi 1962). So the gain of the last doubling, from n/2 to n, times log2((n + m)/n) is what m more trials would add. A
-    search that learns may do better, one that has nothing left to find worse: it is a rule of thumb.
+    sampler that learns may gain more, a search near its optimum less: it is a rule of thumb.
 
     Args:
         history: the rises of the hypervolume, all at one reference.

@@ -1,4 +1,4 @@
-"""Finalists beside the baselines on the test period, with intervals."""
+"""Leaderboard of finalists and baselines on the test set, with intervals."""
 
 import math
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ FIGURES = {
 
 
 def leaderboard(content: Content) -> dict[str, Any]:
-    """Rows, the best first; the titles of further figures by key; the ends of an axis that the intervals of all rows share."""
+    """Return rows (best first), titles of further figures by key, and the ends of the common axis of the intervals."""
     results = content.results
     score = "test_class_acc" if content.skill.metric == "accuracy" else "test_score"  # what the study maximises
     candidates = (results.get("confirmation") or {}).get("candidates") or []

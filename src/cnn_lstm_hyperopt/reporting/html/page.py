@@ -1,4 +1,4 @@
-"""Renders the page: its text by Jinja, which escapes all that a user named; its charts by Plotly, whose script is put into it."""
+"""Render the page: text with Jinja, which escapes all names of the user; charts with Plotly, whose script is included."""
 
 import json
 import re
@@ -36,22 +36,22 @@ CHARTS: dict[str, Callable[[TrialTable], Any]] = {
     "calibration": charts.calibration,
     "trial": charts.trial_curve,
 }
-"""The charts without a choice, by their names in the page."""
+"""Charts without a select, by their names in the page."""
 
 
 def write_report(
     save_dir: Path, *, running: bool | None = None, warn: Callable[[str], None] = lambda line: None
 ) -> Path:
-    """Writes ``report.html`` and ``figures/*.png`` from what ``save_dir`` holds now; returns the path of the page.
+    """Write ``report.html`` and ``figures/*.png`` of the study in ``save_dir``; return the path of the page.
 
     Args:
         save_dir: of the study.
-        running: whether a run is at work on it; None: that is looked up.
+        running: whether a run is active; None: check the lock.
         warn: shows a warning, such as of trials that are skipped.
 
     Raises:
         SaveDirError: there is no study, or a file of it is damaged.
-        OSError: they can't be written.
+        OSError: the files can't be written.
     """
     content = read_content(save_dir, running=running)
     for line in content.outside:
@@ -63,7 +63,7 @@ def write_report(
 
 
 def render(table: TrialTable) -> str:
-    """The page as text, with all that it needs in it."""
+    """Return the page as self-contained HTML."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(__package__, "."),
         autoescape=True,

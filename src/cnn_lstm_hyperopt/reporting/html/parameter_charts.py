@@ -1,4 +1,4 @@
-"""The charts of parameters: slices, contours, parallel coordinates. Each has a figure for every choice of the reader."""
+"""Charts of parameters: slices, contours, parallel coordinates. Each has one figure per choice in its selects."""
 
 from html import escape
 from itertools import combinations
@@ -13,27 +13,27 @@ from cnn_lstm_hyperopt.reporting.html.charts import objective_axis, objectives
 from cnn_lstm_hyperopt.reporting.html.trial_table import TrialTable
 
 Variants = dict[tuple[str, ...], go.Figure | None]
-"""A figure for every choice of the selects above a chart."""
+"""Figures of a chart by the choices in its selects."""
 FEW_DRAWN = 400
-"""Points of a figure of which there is one for every parameter or pair: all of them are in the page."""
+"""Number of points of a figure that exists once per parameter or pair."""
 PAIR_PARAMETERS = 10
-"""Parameters whose pairs have contours: half of them the most important ones, then those with many values."""
+"""Number of parameters with contours: the most important ones and those with many values, half each."""
 MAX_AXES = 8
-"""Of the parallel coordinates."""
+"""Number of parameters in the parallel coordinates."""
 NARROW_AXES = 4
-"""Those of them that a phone shows."""
+"""Number of them on a phone."""
 GRID = 24
-"""Places of a contour along an axis."""
+"""Grid points of a contour per axis."""
 MIN_WEIGHT = 1.5
-"""Sum of the weights of near trials below which a contour stays empty."""
+"""Sum of weights of near trials below which a contour is empty."""
 MAX_LETTERS = 24
-"""Of a choice beside an axis."""
+"""Maximum of characters of a choice beside an axis."""
 FIFTHS = (("grey", 0.3), ("grey", 0.45), ("accent", 0.35), ("accent", 0.6), ("orange", 0.9))
 """Colour and opacity of the lines in the parallel coordinates, from the lowest fifth of the scores to the highest."""
 
 
 class Scale:
-    """Where the values of a parameter lie on an axis: numbers by value or logarithm; choices and few numbers side by side.
+    """Positions of the values of a parameter on an axis: numbers by value or logarithm; choices and few numbers side by side.
 
     Attributes:
         discrete: whether the values lie side by side.
@@ -68,17 +68,17 @@ class Scale:
         self.axis["fixedrange"] = True
 
     def weights(self, numbers: Any, width: float) -> Any:
-        """How much each trial counts at each place of the grid: a Gaussian of the distance; of choices, equal ones only."""
+        """Return the weight of each trial at each grid point: a Gaussian of the distance; for choices, 1 if equal."""
         distance = self.grid_share[:, None] - self.share[numbers].to_numpy()
         return (distance == 0).astype(float) if self.discrete else np.exp(-0.5 * (distance / width) ** 2)
 
     def shifted(self, share: float, turn: float = 0.618034) -> Any:
-        """The places with small shifts, which keep trials of equal choices apart; the same ones each time."""
+        """Return the positions with small fixed shifts, which separate equal choices."""
         return self.at + share * ((self.at.index * turn) % 1 - 0.5) if self.discrete else self.at
 
 
 def varied(table: TrialTable) -> list[str]:
-    """Parameters of more than one value among the completed trials: the most important first, then those with many values."""
+    """Return parameters with several values in the completed trials: important ones first, then by number of values."""
     scales = {name: Scale(name, table) for name in table.params}
     names = [name for name, scale in scales.items() if len(set(scale.at)) > 1]
     measured = [name for name in names if not scales[name].discrete]
@@ -86,12 +86,12 @@ def varied(table: TrialTable) -> list[str]:
 
 
 def important(table: TrialTable) -> list[str]:
-    """The parameters that matter most for the score, or else for another objective."""
+    """Return the most important parameters for the score, or else for another objective."""
     return list(next((shares for shares in table.content.importances.values() if shares), {}))
 
 
 def slices(table: TrialTable) -> Variants:
-    """An objective against one parameter, by both."""
+    """Return figures of an objective against a parameter, by both."""
     drawn: Variants = {}
     for name in varied(table):
         scale = Scale(name, table)
@@ -100,14 +100,14 @@ def slices(table: TrialTable) -> Variants:
         shades |= {"colorbar": {"title": {"text": "trial"}, **BAR}, "line": {"color": COLOURS["soft"], "width": 0.5}}
         for which in objectives(table):
             x = scale.shifted(0.5)
-            dots = points("completed trials", trials, x, which, most=FEW_DRAWN, size=7, opacity=0.8, **shades)
+            dots = points("completed trials", trials, x, which, max_drawn=FEW_DRAWN, size=7, opacity=0.8, **shades)
             many = len(trials) > FEW_DRAWN
             drawn[which, name] = figure([dots], scale.axis, objective_axis(table, which), showlegend=many)
     return drawn
 
 
 def contours(table: TrialTable) -> Variants:
-    """An objective over two parameters, by the objective and the pair."""
+    """Return figures of an objective over two parameters, by objective and pair."""
     scales = [Scale(name, table) for name in varied(table)]
     half = PAIR_PARAMETERS // 2
     scales = [*scales[:half], *sorted(scales[half:], key=lambda scale: scale.discrete)][:PAIR_PARAMETERS]
@@ -119,7 +119,7 @@ def contours(table: TrialTable) -> Variants:
 
 
 def _contour(table: TrialTable, which: str, across: Scale, up: Scale) -> go.Figure | None:
-    """The mean of near trials, weighted by their distance (Nadaraya 1964, Watson 1964); empty where there are too few."""
+    """Return the mean of near trials weighted by distance (Nadaraya 1964, Watson 1964); empty with too few trials."""
     trials = table.complete.loc[across.at.index.intersection(up.at.index)]
     values = trials[which] if which == "score" else np.log10(trials[which])
     width = min(0.25, 0.3 * max(len(trials), 1) ** (-1 / 6))
@@ -143,12 +143,14 @@ def _contour(table: TrialTable, which: str, across: Scale, up: Scale) -> go.Figu
         line = {"width": 0.5, "color": "rgba(255,255,255,.5)"}
         shape = go.Contour(contours={"coloring": "heatmap"}, line=line, connectgaps=False, **style)
     x, y = across.shifted(0.6), up.shifted(0.6, 0.7548777)
-    marks = points("trials", trials, x, y, most=FEW_DRAWN, size=5, color="white", line={"color": "black", "width": 1})
+    marks = points(
+        "trials", trials, x, y, max_drawn=FEW_DRAWN, size=5, color="white", line={"color": "black", "width": 1}
+    )
     return figure([shape, marks], across.axis, up.axis, showlegend=len(trials) > FEW_DRAWN)
 
 
 def parallel(table: TrialTable) -> Variants:
-    """The most important parameters of each completed trial as a line, coloured by score: of all, the best tenth, the front."""
+    """Return parallel coordinates of the important parameters, coloured by score: all trials, the best tenth, the front."""
     complete = table.complete
     best = complete.sort_values("score", ascending=False, kind="stable").head(max(1, -(-len(complete) // 10)))
     scales = [Scale(name, table) for name in important(table)[:MAX_AXES] if name in table.params]

@@ -1,4 +1,4 @@
-"""``figures/*.png``: the report's main charts for papers and slides, drawn by matplotlib, which needs no browser."""
+"""Write ``figures/*.png``: the main charts for papers and slides, drawn with matplotlib."""
 
 import io
 from collections.abc import Callable
@@ -21,7 +21,7 @@ DOTS_PER_INCH = 200
 
 
 def write_pictures(table: TrialTable) -> list[Path]:
-    """Writes those for which there is something to draw; returns their paths. Others of an earlier report go away."""
+    """Write the pictures that have data, delete older ones without data, and return the paths."""
     folder = table.content.save_dir / FIGURES
     folder.mkdir(exist_ok=True)
     written = []
@@ -50,7 +50,7 @@ def _axes(picture: Figure, title: str, x: str, y: str) -> Any:
 
 
 def _log(axis: Axis) -> None:
-    """Label each tick of a log axis with its whole value; call it when everything is drawn."""
+    """Label each tick of a log axis with its value. Call this after drawing."""
     low, high = sorted(axis.get_view_interval())
     axis.set_major_locator(FixedLocator(log_ticks(low, high)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}"))
@@ -58,7 +58,7 @@ def _log(axis: Axis) -> None:
 
 
 def _of(title: str, chart: Callable[[TrialTable], Any]) -> Callable[[TrialTable, Figure], bool]:
-    """Draws a chart of the page, whose figure has scatter traces only."""
+    """Draw a chart of the page that has only scatter traces."""
 
     def draw(table: TrialTable, picture: Figure) -> bool:
         figure = chart(table)
@@ -140,4 +140,4 @@ PICTURES: dict[str, Callable[[TrialTable, Figure], bool]] = {
     "test_period": _test_period,
     "model_size": _of("Model size", charts.size),
 }
-"""Each draws into the picture; False: there is nothing to draw yet."""
+"""Functions that draw into a figure, by file name; they return False without data."""

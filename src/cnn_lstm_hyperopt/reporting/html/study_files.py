@@ -1,4 +1,4 @@
-"""What a report is made of: all that ``save_dir`` holds, read once; also while a run is at work on it."""
+"""Read the content of ``save_dir`` for a report, also during a run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ from cnn_lstm_hyperopt.utils.text import one_line
 
 @dataclass(frozen=True)
 class Content:
-    """Of a study and of what came after it.
+    """Content of a report: the study and its results.
 
     Attributes:
         n_trials: that there are to be.
@@ -60,28 +60,28 @@ class Content:
 
     @property
     def space(self) -> SearchSpace:
-        """The space that was searched."""
+        """Search space of the study."""
         return study_space(self.settings, self.data)
 
     @property
     def front(self) -> list[TrialRecord]:
-        """The non-dominated trials, ranked; see :func:`.reported_front`."""
+        """Ranked non-dominated trials; see :func:`.reported_front`."""
         return reported_front(self.records, self.skill)
 
     @property
     def above_chance(self) -> bool:
-        """Whether the trials of the front beat chance."""
+        """Whether the front beats chance."""
         return any(above_chance(record, self.skill) for record in self.records)
 
     @property
     def models(self) -> list[dict[str, Any]]:
-        """The retrained models, in order of rank."""
+        """Retrained models by rank."""
         found: list[dict[str, Any]] = self.results.get("retrained_models") or []
         return found
 
 
 def read_content(save_dir: Path, *, running: bool | None = None) -> Content:
-    """Reads what is there.
+    """Read the study and its results.
 
     Args:
         save_dir: of the study.
@@ -101,7 +101,9 @@ def read_content(save_dir: Path, *, running: bool | None = None) -> Content:
         )
         if not isinstance(stored, dict) or not isinstance(n_trials, int):
             raise SaveDirError(
-                f"{save_dir / STUDY_FILE} holds a study that no run has made: there is nothing to report"
+                f"{save_dir / STUDY_FILE} has a study of another program: there is nothing to report",
+                field=STUDY_FILE,
+                code="study-not-ours",
             )
         skill, openings = SkillThreshold(**stored), len(storage.attribute("test_openings") or ())
         important = importances(storage, skill)
@@ -112,7 +114,9 @@ def read_content(save_dir: Path, *, running: bool | None = None) -> Content:
         results = read_results(save_dir / RESULTS_FILE) or {}
     except ValueError as error:
         path = save_dir / RESULTS_FILE
-        raise SaveDirError(f"{path} is damaged: {error}; remove it, and resume writes it anew") from error
+        raise SaveDirError(
+            f"{path} is damaged: {error}. Remove it, then resume.", field=RESULTS_FILE, code="results-damaged"
+        ) from error
     return Content(
         save_dir=save_dir,
         name=name,
@@ -132,7 +136,7 @@ def read_content(save_dir: Path, *, running: bool | None = None) -> Content:
 
 
 def _predictions(save_dir: Path, results: Mapping[str, Any]) -> dict[int, pd.DataFrame]:
-    """What the models said of the test windows; those whose file is gone or strange are left out."""
+    """Return the test predictions of the models, without missing or damaged files."""
     found = {}
     for entry in results.get("retrained_models") or []:
         path = model_folder(save_dir, entry["model_rank"]) / PREDICTIONS
@@ -140,6 +144,8 @@ def _predictions(save_dir: Path, results: Mapping[str, Any]) -> dict[int, pd.Dat
             try:
                 frame = pd.read_csv(path, usecols=["label", "class"])
             except ValueError as error:
-                raise SaveDirError(f"{path} is damaged: {one_line(error)}") from error
+                raise SaveDirError(
+                    f"{path} is damaged: {one_line(error)}", field=path.name, code="file-damaged"
+                ) from error
             found[entry["model_rank"]] = frame
     return found

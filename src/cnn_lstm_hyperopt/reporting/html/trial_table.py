@@ -1,4 +1,4 @@
-"""All trials as tables: for the charts, and as the page's script reads them."""
+"""All trials as tables, for the charts and for the script of the page."""
 
 import math
 from datetime import datetime
@@ -12,11 +12,11 @@ from cnn_lstm_hyperopt.reporting.html.study_files import Content
 from cnn_lstm_hyperopt.search import State, TrialRecord, above_chance, selected, with_fixed
 
 MAX_POINTS, FEW_POINTS, MANY_TRIALS = 200, 40, 1000
-"""Points of a learning curve in the page, and those of each where there are many trials."""
+"""Maximum of points of a learning curve; the smaller one applies to large studies."""
 
 
 class TrialTable:
-    """The trials of a study, a row each, by number.
+    """Trials of a study, one row each, by number.
 
     Attributes:
         content: what they are of.
@@ -52,23 +52,23 @@ class TrialTable:
 
     @cached_property
     def complete(self) -> pd.DataFrame:
-        """The completed trials."""
+        """Completed trials."""
         return self.trials[self.trials.state == State.COMPLETE.value]
 
     @cached_property
     def front(self) -> pd.DataFrame:
-        """The trials of the front, in the order of their ranks."""
+        """Trials of the front by rank."""
         return self.trials.loc[[record.number for record in self.content.front]]
 
     @cached_property
     def curves(self) -> dict[int, tuple[list[float], list[float]]]:
-        """Epochs and scores of each trial that has any."""
-        most = FEW_POINTS if len(self.trials) > MANY_TRIALS else MAX_POINTS
-        every = {record.number: _curve(record, most) for record in self.content.records}
+        """Epochs and scores of each trial with a curve."""
+        max_points = FEW_POINTS if len(self.trials) > MANY_TRIALS else MAX_POINTS
+        every = {record.number: _curve(record, max_points) for record in self.content.records}
         return {number: curve for number, curve in every.items() if curve[0]}
 
     def as_columns(self) -> dict[str, Any]:
-        """Columns for the page's script, without NaN: a third of the size of a list of objects."""
+        """Return columns for the script of the page, without NaN; a third of the size of a list of objects."""
         curves = [self.curves.get(number) for number in self.trials.index]
         return {
             "number": self.trials.index.tolist(),
@@ -79,14 +79,14 @@ class TrialTable:
 
 
 def _params(content: Content, record: TrialRecord) -> dict[str, Any]:
-    """The parameters of a trial as users write them, with those that the space has fixed; those of another space as stored."""
+    """Return the parameters in user notation with fixed ones; those of another space as stored."""
     if all(name in PARAMETERS for name in record.params):
         return readable(with_fixed(content.space, record.params))
     return dict(record.params)
 
 
 def _score(record: TrialRecord) -> float | None:
-    """The trial's score, or the score that it had reached when it ended."""
+    """Return the score, or the score at the best epoch of an unfinished trial."""
     if record.values is not None:
         return record.values.score
     point = selected(record.curve, math.inf)
@@ -94,7 +94,7 @@ def _score(record: TrialRecord) -> float | None:
 
 
 def _reason(record: TrialRecord, content: Content) -> str | None:
-    """Why a trial ended; of a completed one, whether it does not beat chance."""
+    """Return why a trial ended, or that a completed one does not beat chance."""
     if record.values is None or above_chance(record, content.skill):
         return record.reason
     return f"{record.reason}; not above chance" if record.reason else "not above chance"
@@ -107,7 +107,7 @@ def _cell(value: Any) -> Any:
 
 
 def _json(value: Any) -> Any:
-    """A value in strict JSON; numbers have six digits, more cost megabytes and show nothing."""
+    """Return a value for strict JSON; six digits are enough to draw."""
     if not isinstance(value, float):
         return value
     rounded = float(f"{value:.6g}")
@@ -117,7 +117,7 @@ def _json(value: Any) -> Any:
 
 
 def _clock(content: Content) -> pd.DataFrame:
-    """Seconds from the begin of the first trial to each one's ``start`` and ``end``; a running trial has lasted until now."""
+    """Return seconds from the first start to each ``start`` and ``end``; a running trial ends now."""
     now, rows = datetime.now(), {}
     for record in content.records:
         start, end = content.times.get(record.number, (None, None))
@@ -128,8 +128,8 @@ def _clock(content: Content) -> pd.DataFrame:
     return seconds
 
 
-def _curve(record: TrialRecord, most: int) -> tuple[list[float], list[float]]:
+def _curve(record: TrialRecord, max_points: int) -> tuple[list[float], list[float]]:
     points = [point for point in record.curve if point.epoch >= 1] or list(record.curve)
-    step = math.ceil(len(points) / most) or 1
+    step = math.ceil(len(points) / max_points) or 1
     points = [*points[:-1:step], *points[-1:]]
     return [point.epoch for point in points], [point.score for point in points]

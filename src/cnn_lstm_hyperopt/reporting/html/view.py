@@ -20,7 +20,7 @@ from cnn_lstm_hyperopt.utils.secrets import masked
 from cnn_lstm_hyperopt.utils.text import counted, seconds_text
 
 MAX_CONFIGS, MAX_GROUPS = 5, 50
-"""Trials whose configurations are compared; symbols of a table."""
+"""Number of compared configurations; number of symbols in a table."""
 STATISTICS = {
     "min": "minimum",
     "25%": "lower quartile",
@@ -32,7 +32,7 @@ STATISTICS = {
 
 
 def view(table: TrialTable) -> dict[str, Any]:
-    """Return what the template fills in."""
+    """Return the variables of the template."""
     content = table.content
     return {
         "name": content.name,
@@ -65,48 +65,48 @@ def view(table: TrialTable) -> dict[str, Any]:
 
 
 def digits(value: Any, form: str = ".4f") -> str:
-    """A number as text; a dash for None."""
+    """Format a number; None becomes a dash."""
     return "–" if value is None else format(value, form)
 
 
 def shown(value: Any) -> str:
-    """The value of a parameter as text."""
+    """Format the value of a parameter."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return digits(value, ".4g") if value is None or isinstance(value, float) else str(value)
 
 
 FILTERS: dict[str, Callable[..., Any]] = {"digits": digits, "shown": shown, "seconds": seconds_text}
-"""What the template formats values with."""
+"""Filters of the template."""
 
 
 def _verdict(content: Content) -> dict[str, str]:
-    """Its grade as the heading, the grade's colour as the class, and the sentence."""
+    """Return title, CSS class and sentence of the verdict."""
     verdict = content.results.get("verdict")
     done = sum(record.finished for record in content.records)
-    if verdict and (content.models or not content.above_chance):  # else it is of a time before a trial beat chance
+    if verdict and (content.models or not content.above_chance):  # otherwise it is older than the front
         grade = known_grade(verdict)
         title, kind = ("Verdict", "open") if grade is None else (grade.capitalize(), COLOURS[grade])
         return {"kind": kind, "title": title, "sentence": verdict["sentence"]}
     best = content.front[0].values if content.front else None
     if best is None:
-        sentence = f"Nothing to say yet: of {counted(done, 'finished trial')} none is complete."
+        sentence = f"No trial is complete yet ({counted(done, 'finished trial')})."
     else:
-        closed = "" if content.openings else "The test period is closed. "
+        locked = "" if content.openings else "The test set is locked. "
         sentence = (
-            f"{closed}Of {counted(done, 'finished trial')}, trial {content.front[0].number}"
-            f" reads best on validation ({content.skill.words} {best.score:.4f}), which flatters it, for it was"
-            " chosen by that reading." + ("" if content.above_chance else " It does not beat chance.")
+            f"{locked}Of {counted(done, 'finished trial')}, trial {content.front[0].number} is best on validation"
+            f" ({content.skill.words} {best.score:.4f}). This score is too high, because it selected the trial."
+            + ("" if content.above_chance else " It does not beat chance.")
         )
     if content.running:
-        sentence += f" The run is at work: {done} of {content.n_trials} trials."
+        sentence += f" The run is active: {done} of {content.n_trials} trials."
     elif done < content.n_trials:
-        sentence += f" Go on with: {_resume(content)}"
+        sentence += f" Resume with: {_resume(content)}"
     return {"kind": "open", "title": "No verdict yet", "sentence": sentence}
 
 
 def _tiles(content: Content) -> list[tuple[str, str]]:
-    """The figures at the top."""
+    """Return the figures at the top, each with its label."""
     count = {state: sum(record.state is state for record in content.records) for state in State}
     done = count[State.COMPLETE] + count[State.PRUNED]
     seconds = sum(record.seconds for record in content.records)
@@ -118,8 +118,7 @@ def _tiles(content: Content) -> list[tuple[str, str]]:
     ]
     if count[State.FAIL]:
         tiles.append((f"{count[State.FAIL]:,}", "failed"))
-    times = {0: "never", 1: "once"}.get(content.openings, f"{content.openings} times")
-    return [*tiles, (times, "the test period was opened")]
+    return [*tiles, (f"{content.openings:,} ×", "test set evaluated")]
 
 
 def _statistics(table: TrialTable) -> dict[str, dict[str, str]]:
@@ -146,7 +145,7 @@ def _configs(table: TrialTable) -> dict[str, list[str]]:
 
 
 def _search_lines(content: Content) -> list[str]:
-    """What pruning did, and what choosing among so many trials adds."""
+    """Return lines about pruning and about overfitting by selection."""
     settings = content.settings
     summary = pruning_summary(
         content.records, content.skill, max_epochs=settings.training.max_epochs, seed=settings.study.seed
@@ -157,7 +156,7 @@ def _search_lines(content: Content) -> list[str]:
         units = pbo.get("units") or {"kind": "dates", "number": pbo.get("dates") or 0}  # of an earlier version
         lines.append(
             f"Probability of backtest overfitting: {pbo['value']:.2f} over {pbo['trials']:,} trials and"
-            f" {units['number']:,} {units['kind']} of validation; 0.5 is what noise gives."
+            f" {units['number']:,} {units['kind']} of validation. Pure noise gives 0.5."
         )
     elif pbo.get("why"):
         lines.append(f"Probability of backtest overfitting: {pbo['why']}.")
@@ -167,7 +166,7 @@ def _search_lines(content: Content) -> list[str]:
 def _convergence(content: Content) -> str:
     history = hypervolume_history(content.records, content.skill)
     found = outlook(history, sum(record.finished for record in content.records))
-    return "Not known yet: there are too few trials, or no front." if found is None else found.sentence
+    return "Unknown: too few trials, or no front." if found is None else found.sentence
 
 
 def _importances(content: Content) -> dict[str, dict[str, float]]:
@@ -183,20 +182,20 @@ def _importances(content: Content) -> dict[str, dict[str, float]]:
 
 
 def _size_line(content: Content) -> str:
-    """The smallest model that is about as good as the best."""
+    """Return a sentence about the smallest model that is about as good as the best."""
     front = [(record, record.values) for record in content.front if record.values is not None]
     if not front:
         return ""
     best, values = front[0]
     margin = content.skill.threshold - content.skill.chance
     near = [(record, each) for record, each in front if each.score >= values.score - margin]
-    small, least = min(near, key=lambda pair: pair[1].size_mb)
+    small, low = min(near, key=lambda pair: pair[1].size_mb)
     if small.number == best.number:
-        return f"The best trial, {best.number} ({values.size_mb:.3g} MB), is also the smallest of those about as good as it."
+        return f"The best trial, {best.number} ({values.size_mb:.3g} MB), is also the smallest of about equal trials."
     return (
-        f"Trial {small.number} has {least.size_mb:.3g} MB, {values.size_mb / least.size_mb:.1f} times less than the best trial,"
-        f" {best.number}, and reads {values.score - least.score:.4f} less: within {margin:.4f}, two standard errors of such a"
-        " reading."
+        f"Trial {small.number} has {low.size_mb:.3g} MB, {values.size_mb / low.size_mb:.1f} times less than the best trial"
+        f" ({best.number}), and its score is {values.score - low.score:.4f} lower: within"
+        f" {margin:.4f}, two standard errors."
     )
 
 
@@ -207,11 +206,11 @@ def _curves_line(table: TrialTable) -> str:
     trials = "trial" if len(best) == 1 else f"{len(best)} trials"
     of = sum(record.state is State.PRUNED and len(record.curve) > 0 for record in table.content.records)
     shown = of if len(pruned) == of else f"{len(pruned)} of {of}"
-    return f"Of the best {trials} during the search, and of {shown} pruned ones in grey."
+    return f"Curves of the best {trials} in the search, and in grey of {shown} pruned trials."
 
 
 def _problems(data: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What the checks of the bars found: symbol and text."""
+    """Return the findings of the bar checks: symbol and text."""
     return [
         (symbol, f"{problem['severity']}: {problem['text']}")
         for symbol, facts in (data.get("symbols") or {}).items()
