@@ -120,7 +120,7 @@ def verdict_lines(verdict: Verdict, retrained: Sequence[Retrained]) -> list[str]
     if len(first.seed_scores) > 1:
         seeds = ", ".join(_text(score) for score in first.seed_scores)
         lines.append(
-            f"{first.name.capitalize()} with {len(first.seed_scores)} seeds: {seeds}; the table has the best on validation."
+            f"{first.name.capitalize()} with {len(first.seed_scores)} seeds: {seeds} (table: best on validation)."
         )
     if confirmation is not None:
         steps = [f"{_text(confirmation.candidate.score)} in the search"]
@@ -198,4 +198,4 @@ def next_lines(
     if in_python:
         windows = "windows" if interface is Interface.LOADERS else "bars"
         predict = f"cnn_lstm_hyperopt.load_model({str(model)!r}).predict({windows})"
-    return [f"Next: {opened}predict new data with model 1:", f"  {predict}"]
+    return [f"Next: {opened}predict:", f"  {predict}"]

@@ -261,7 +261,7 @@ class RunConsole(RunEvents):
         for line in verdict_lines(verdict, retrained):
             terminal.say(line)
         if len(verdict.finalists) > 1 or verdict.ensemble is not None:
-            terminal.say("Only model 1 counts: choosing another by these scores would overfit the test set.")
+            terminal.say("Only model 1 counts: choosing another by these scores overfits the test set.")
         if openings == 1:
             terminal.say("Test set evaluated once.")
         else:

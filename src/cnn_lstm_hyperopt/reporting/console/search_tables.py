@@ -14,7 +14,7 @@ from cnn_lstm_hyperopt.utils.text import counted
 
 FRONT_ROWS = 10
 FOLD_ROWS = 10
-MAX_SYMBOL_CHARACTERS = 40
+MAX_SYMBOL_CHARACTERS = 24
 
 
 def data_lines(facts: Mapping[str, Any], *, used_by_trials: int | None = None) -> list[str]:
@@ -26,7 +26,7 @@ def data_lines(facts: Mapping[str, Any], *, used_by_trials: int | None = None) -
     """
     symbols = list(facts.get("symbols", ()))
     named = ", ".join(symbols)
-    which = [named if len(named) <= MAX_SYMBOL_CHARACTERS else f"{len(symbols)} symbols"] if symbols else []
+    which = [named if len(named) <= MAX_SYMBOL_CHARACTERS else f"bars of {len(symbols):,} symbols"] if symbols else []
     head = ", ".join([f"Data: {' '.join([facts['source'], *which])}", f"target {facts['target']}"])
     splits = facts["splits"]
     width = max(len(f"{split['windows']:,}") for split in splits.values())
