@@ -110,37 +110,20 @@ def test_an_entry_has_the_keys_of_the_specification_and_seeds_beside(models, ver
     assert (first["model_rank"], first["trial_number"], second["model_rank"]) == (1, 10, 2)
     assert first["model_path"] == str(tmp_path / "retrained_model_1")
     assert isinstance(first["config_params"]["cnn.filter_sizes"], list)
-    assert first["training_results"] == {
-        "best_epoch": 1,
-        "epochs": 2.0,
-        "full_epochs": 2,
-        "cut_short_by": None,
-        "validation_accuracy": 0.6,
-        "validation_score": 0.6,
-        "validation_loss": 0.6,
-        "seed": 2,
-    }
+    validation = dict.fromkeys(("validation_accuracy", "validation_score", "validation_loss"), 0.6)
+    epochs = {"best_epoch": 1, "epochs": 2.0, "full_epochs": 2, "cut_short_by": None}
+    assert first["training_results"] == {**epochs, **validation, "seed": 2}
     assert first["training_time"] == 3.5
     assert first["seed_failures"] == ["seed 4: out of memory"]
     assert second["seed_failures"] == []
-
-
-def test_seeds_and_their_spread(models, verdict, tmp_path):
-    first, second = retrained_results(models, verdict, tmp_path)
     scores = [seed["test_score"] for seed in first["seeds"]]
     assert scores == list(verdict.finalists[0].seed_scores)
     assert [(seed["seed"], seed["validation_loss"]) for seed in first["seeds"]] == [(1, 0.7), (2, 0.6), (3, 0.65)]
-    assert first["spread_over_seeds"] == {
-        "mean": pytest.approx(np.mean(scores)),
-        "standard_deviation": pytest.approx(np.std(scores, ddof=1)),
-        "min": min(scores),
-        "max": max(scores),
-    }
+    keys = ("mean", "standard_deviation", "min", "max")
+    spread = [first["spread_over_seeds"][key] for key in keys]
+    assert spread == pytest.approx([np.mean(scores), np.std(scores, ddof=1), min(scores), max(scores)])
     alone = second["seeds"][0]["test_score"]
-    assert second["spread_over_seeds"] == {"mean": alone, "standard_deviation": None, "min": alone, "max": alone}
-
-
-def test_one_that_was_cut_short_says_by_what(models, verdict, tmp_path):
+    assert second["spread_over_seeds"] == dict(zip(keys, (alone, None, alone, alone), strict=True))
     cut = replace(models[1], runs=(replace(models[1].runs[0], cut_short=True),))
     entry = retrained_results([models[0], cut], verdict, tmp_path)[1]
     assert entry["training_results"]["cut_short_by"] == "limits.retrain_seconds"
@@ -179,15 +162,11 @@ def test_a_strategy_is_told_beside_holding(verdict):
     strategy = verdict.finalists[0].strategy
     found = strict(strategy_results(strategy))
     assert found["cost_bps"] == 5.0
-    for name, returns in (("long_flat", strategy.model), ("buy_and_hold", strategy.hold)):
-        assert found[name] == {
-            "periods": len(returns.returns),
-            "mean_return": pytest.approx(returns.returns.mean()),
-            "sharpe": pytest.approx(returns.sharpe),
-            "annual_sharpe": pytest.approx(returns.annual_sharpe),
-            "trades": returns.n_trades,
-            "final_wealth": pytest.approx(np.prod(1 + returns.returns)),
-        }
+    keys = ("periods", "mean_return", "sharpe", "annual_sharpe", "trades", "final_wealth")
+    for name, each in (("long_flat", strategy.model), ("buy_and_hold", strategy.hold)):
+        figures = len(each.returns), each.returns.mean(), each.sharpe, each.annual_sharpe, each.n_trades
+        assert list(found[name]) == list(keys)
+        assert list(found[name].values()) == pytest.approx([*figures, np.prod(1 + each.returns)])
     assert found["probabilistic_sharpe"] == pytest.approx(probabilistic_sharpe(strategy.model.returns))
 
 
@@ -199,21 +178,21 @@ def test_the_verdict_is_the_judgement_of_the_first_and_how_it_got_there(models, 
     judgement = verdict.judgement
     against = judgement.against_best
     dates = len(np.unique(verdict.windows.dates))
+    intervals = {"score_interval": list(judgement.interval), "difference_interval": list(against.interval)}
     expected = {
         "skill": judgement.skill,
-        "sentence": verdict.sentence,
         "grade": judgement.grade,
         "colour": COLOURS[judgement.grade],
-        "test_units": {"kind": "dates", "number": dates},
-        "model_rank": 1,
-        "trial_number": 10,
+        "sentence": verdict.sentence,
         "metric": "accuracy",
         "score": judgement.score,
-        "score_interval": list(judgement.interval),
+        **intervals,
+        "model_rank": 1,
+        "trial_number": 10,
         "best_baseline": judgement.best_baseline,
         "difference": against.difference,
-        "difference_interval": list(against.interval),
         "test_windows": len(verdict.windows),
+        "test_units": {"kind": "dates", "number": dates},
         "test_dates": dates,
         "test_openings": 3,
     }
@@ -223,13 +202,9 @@ def test_the_verdict_is_the_judgement_of_the_first_and_how_it_got_there(models, 
     assert {name: found["chance"][name] for name in chance} == chance
     assert [each["baseline"] for each in found["comparisons"]] == list(BASELINES)
     assert max(found["comparisons"], key=lambda each: each["score"])["baseline"] == found["best_baseline"]
-    assert found["shrinkage"] == {
-        "search_score": 0.66,
-        "confirmed_score": pytest.approx(0.61),
-        "test_score": judgement.score,
-        "search_to_test": pytest.approx(0.66 - judgement.score),
-        "confirmed_to_test": pytest.approx(0.61 - judgement.score),
-    }
+    steps, score = found["shrinkage"], judgement.score
+    assert list(steps) == ["search_score", "confirmed_score", "test_score", "search_to_test", "confirmed_to_test"]
+    assert list(steps.values()) == pytest.approx([0.66, 0.61, score, 0.66 - score, 0.61 - score])
 
 
 @pytest.mark.parametrize(("confirmed", "known"), [(None, None), (confirmation(1, 10, 0.66), 0.66)])
@@ -293,27 +268,13 @@ def test_windows_without_dates_are_not_called_dates(models, dataset):
 def test_overfitting_and_the_deflated_sharpe_ratio_are_told_with_what_they_are_of():
     overfitting = Overfitting(0.25, 40, 300, "dates", 12870, 0.61, 0.57, None)
     series = TrialSeries(tuple(range(40)), (41, 42), "accuracy", overfitting, ())
-    assert strict(selection_results((series, DeflatedSharpe(7, 40, 0.05, 0.8, 0.42)))) == {
-        "pbo": {
-            "value": 0.25,
-            "of": "accuracy by date on validation",
-            "trials": 40,
-            "trials_without_predictions": [41, 42],
-            "dates": 300,
-            "units": {"kind": "dates", "number": 300},
-            "combinations": 12870,
-            "in_sample": 0.61,
-            "out_of_sample": 0.57,
-            "why": None,
-        },
-        "deflated_sharpe": {
-            "trial_number": 7,
-            "n_trials": 40,
-            "sharpe": 0.05,
-            "annual_sharpe": 0.8,
-            "deflated": 0.42,
-        },
-    }
+    found = strict(selection_results((series, DeflatedSharpe(7, 40, 0.05, 0.8, 0.42))))
+    counts = {"trials": 40, "trials_without_predictions": [41, 42], "dates": 300, "combinations": 12870}
+    values = {"value": 0.25, "in_sample": 0.61, "out_of_sample": 0.57, "why": None}
+    units = {"of": "accuracy by date on validation", "units": {"kind": "dates", "number": 300}}
+    assert found["pbo"] == {**counts, **values, **units}
+    sharpe = {"sharpe": 0.05, "annual_sharpe": 0.8, "deflated": 0.42}
+    assert found["deflated_sharpe"] == {"trial_number": 7, "n_trials": 40, **sharpe}
 
 
 def test_what_is_not_known_of_overfitting_is_null_with_its_reason():

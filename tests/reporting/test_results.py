@@ -266,7 +266,7 @@ def test_projections_are_scaled_to_all_training_windows(make_record, space):
     (row,) = rows_of(trials_csv([record], space, SKILL, train_share=0.25))
     assert (float(row["training_seconds"]), float(row["projected_seconds"])) == (3.0, 6.0)
     assert float(row["projected_full_seconds"]) == 24.0
-    assert (row["epochs"], row["memory_mb"], row["size_mb"]) == ("2.5", "100.5", "2.0")
+    assert (row["epochs"], row["memory_mb"], row["size_mb"]) == ("2.5", "100.5", "1.0")
 
 
 def test_origin_and_avoided_pruning_have_columns(make_record, space):
