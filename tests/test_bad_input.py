@@ -2,27 +2,17 @@
 
 import csv
 import io
-import json
 import os
-import struct
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from safetensors.torch import load_file, save
 
 from cnn_lstm_hyperopt import CNNLSTMHyperparameterOptimizer, cli
 from cnn_lstm_hyperopt.config import Settings, load_settings, parse_space, yaml_reader
-from cnn_lstm_hyperopt.errors import ConfigError, SaveDirError
-from cnn_lstm_hyperopt.inference.metadata import ModelDescription
-from cnn_lstm_hyperopt.inference.model import DESCRIPTION, WEIGHTS, SavedModel, load_model
-from cnn_lstm_hyperopt.models.build import build_network
-from cnn_lstm_hyperopt.models.cnn_lstm.fusions import FUSIONS
+from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.pipeline.results.trials_csv import trials_csv
 from cnn_lstm_hyperopt.search import SkillThreshold, State, StudyStorage, TrialRecord, Values, random_configuration
-from cnn_lstm_hyperopt.training import ValueScale
 
 # ---------------------------------------------------------------------- config files
 
@@ -528,190 +518,6 @@ def test_what_is_wrong_in_a_file_is_told_with_its_name() -> None:
     Path("my.yaml").write_text("study: {seed: -1}", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"^my\.yaml: study\.seed must be greater than or equal to 0, but got -1$"):
         CNNLSTMHyperparameterOptimizer(config="my.yaml", quiet=True)
-
-
-# ---------------------------------------------------------------------- folders of models
-
-PARAMS = {
-    "cnn.num_filters": 4,
-    "cnn.filter_sizes": "3",
-    "cnn.dropout": 0.1,
-    "cnn.activation": "relu",
-    "cnn.residual": False,
-    "cnn.attention": False,
-    "lstm.hidden_dim": 4,
-    "lstm.num_layers": 1,
-    "lstm.dropout": 0.1,
-    "lstm.bidirectional": False,
-    "lstm.attention": False,
-    "lstm.skip_connections": False,
-    "fusion.method": "concatenation",
-    "fusion.dim": 4,
-    "fusion.dropout": 0.1,
-}
-
-
-@pytest.fixture
-def model() -> Path:
-    """A folder with a whole model."""
-    description = ModelDescription(
-        params=PARAMS,
-        class_names=("down", "up"),
-        value_name=None,
-        features=("a", "b"),
-        scaler=None,
-        value_scale=ValueScale(0.0, 1.0),
-        target="y_class",
-        lookback=6,
-        horizon=1,
-        max_gap_days=10.0,
-    )
-    network = build_network(description.network_config(), seed=0, device=torch.device("cpu"))
-    SavedModel(network.eval(), description).save(Path("model"))
-    assert load_model("model").description == description
-    return Path("model")
-
-
-def described(values: dict[str, Any] | None = None, without: str = "", **changed: Any) -> Callable[[Path], None]:
-    """Changes ``model.json``."""
-
-    def change(folder: Path) -> None:
-        raw = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-        raw["params"].update(values or {})
-        raw.update(changed)
-        raw.pop(without, None)
-        (folder / DESCRIPTION).write_text(json.dumps(raw), encoding="utf-8")
-
-    return change
-
-
-def header(entries: dict[str, Any], body: bytes = b"", length: int | None = None) -> Callable[[Path], None]:
-    """Writes a safetensors file with this header."""
-    text = json.dumps(entries).encode()
-
-    def change(folder: Path) -> None:
-        (folder / WEIGHTS).write_bytes(struct.pack("<Q", len(text) if length is None else length) + text + body)
-
-    return change
-
-
-def weights(change: Callable[[dict[str, torch.Tensor]], Any]) -> Callable[[Path], None]:
-    """Changes the tensors."""
-
-    def write(folder: Path) -> None:
-        tensors = load_file(folder / WEIGHTS)
-        change(tensors)
-        (folder / WEIGHTS).write_bytes(save(tensors))
-
-    return write
-
-
-def entry(*offsets: int, shape: tuple[int, ...] = (2,)) -> dict[str, Any]:
-    return {"dtype": "F32", "shape": list(shape), "data_offsets": list(offsets)}
-
-
-MODELS: list[tuple[Callable[[Path], Any], str]] = [
-    (
-        described({"lstm.num_layers": 10**9}),
-        "model.json: params.lstm.num_layers must lie between 1 and 16, but got 1000000000",
-    ),
-    (described({"lstm.attention": True}), "model.json: params.lstm.attention_heads is missing"),
-    (
-        described({"fusion.method": "sum"}),
-        f"model.json: params.fusion.method must be one of {', '.join(FUSIONS)}, but got 'sum'",
-    ),
-    (described({"cnn.droput": 3}), "model.json: params.cnn.droput is not a parameter; did you mean cnn.dropout?"),
-    (described(params=[1]), "model.json: params must be a mapping of names to values, but got [1]"),
-    (described(without="lookback"), "model.json: lookback is missing"),
-    (
-        described(lookback=10**30),
-        "model.json: lookback must be less than or equal to 10000, but got 1000000000000000000000000000000",
-    ),
-    (described(lookback="6"), "model.json: lookback must be a valid integer, but got '6'"),
-    (described(max_gap_days=float("nan")), "model.json: NaN is no number in JSON"),
-    (described(format=3), "model.json: format must be 2 or 1, which this version reads, but got 3"),
-    (
-        described(scaler={"mean": [0.0], "std": [1.0]}),
-        "model.json: scaler.mean must have a number for each of 2 features",
-    ),
-    (
-        described(lookback=0, horizon=0),
-        "model.json: 2 faults:\n  lookback must be greater than or equal to 1, but got 0\n "
-        " horizon must be greater than or equal to 1, but got 0",
-    ),
-    (
-        lambda folder: (folder / DESCRIPTION).write_text('{"format": 2, "format": 2}'),
-        "model.json: format is a duplicate key; remove one",
-    ),
-    (
-        lambda folder: (folder / DESCRIPTION).write_text("[]"),
-        "model.json: it must hold a model's description, but holds []",
-    ),
-    (
-        header({}, length=2**62),
-        "model.safetensors: it is no safetensors file: Error while deserializing header: header too large",
-    ),
-    (
-        header({"a": entry(0, 4 * 10**9, shape=(10**9,))}),
-        "model.safetensors: it is cut off or damaged (Error while deserializing header: incomplete"
-        " metadata, file not fully covered); copy it again, or save the model anew",
-    ),
-    (
-        header({"a": entry(0, 8), "b": entry(4, 12)}, b"\0" * 12),
-        "model.safetensors: it is cut off or damaged (Error while deserializing header: invalid offset for tensor `b`); copy it"
-        " again, or save the model anew",
-    ),
-    (
-        header({"a": entry(0, 8, shape=(2**62, 2**62))}, b"\0" * 8),
-        "model.safetensors: it is cut off or damaged (Error while deserializing header: overflow"
-        " computing buffer size from shape and/or element type); copy it again, or save the model anew",
-    ),
-    (
-        lambda folder: torch.save({}, folder / WEIGHTS),
-        "model.safetensors: it is a pickle or a torch.save file, which is never opened here, for"
-        " it may"
-        " run code; save the model anew",
-    ),
-    (
-        lambda folder: (folder / WEIGHTS).write_bytes(b"\x80\x04N."),
-        "model.safetensors: it is a pickle or a torch.save file, which is never opened here, for"
-        " it may run code; save the model anew",
-    ),
-    (weights(lambda tensors: tensors.pop("classify.bias")), "model.safetensors: classify.bias is missing"),
-    (
-        weights(lambda tensors: tensors.update(evil=torch.zeros(1))),
-        "model.safetensors: evil is no weight of this network",
-    ),
-    (
-        weights(lambda tensors: tensors.update({"classify.bias": torch.zeros(3)})),
-        "model.safetensors: classify.bias must have the shape [2], but has [3]",
-    ),
-    (
-        weights(lambda tensors: tensors.update({"classify.bias": torch.zeros(2).double()})),
-        "model.safetensors: classify.bias must hold float32 (F32), but holds F64",
-    ),
-    (
-        weights(lambda tensors: tensors["classify.bias"].fill_(float("nan"))),
-        "model.safetensors: classify.bias holds NaN or infinity",
-    ),
-]
-
-
-@pytest.mark.parametrize(("change", "message"), MODELS, ids=lambda value: value[:50] if isinstance(value, str) else "")
-def test_a_wrong_model_folder_is_told_exactly(model: Path, change: Callable[[Path], Any], message: str) -> None:
-    change(model)
-    with pytest.raises(SaveDirError) as caught:
-        load_model(model)
-    assert str(caught.value) == f"model holds no model that this version can read: {message}"
-
-
-def test_a_huge_network_that_its_description_promises_is_never_made(model: Path) -> None:
-    """It would take 90 GB; the header of the weights tells that they are not there."""
-    described({"lstm.num_layers": 16, "lstm.hidden_dim": 8192, "lstm.bidirectional": True})(model)
-    with pytest.raises(
-        SaveDirError, match=r"model\.safetensors: \d+ faults:\n  lstm\.layers\.0\.weight_ih_l0_reverse is missing"
-    ):
-        load_model(model)
 
 
 # ---------------------------------------------------------------------- what is written

@@ -26,7 +26,7 @@ from builders.frames import (
 from cnn_lstm_hyperopt import cli
 from cnn_lstm_hyperopt.config import DataSettings
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
-from cnn_lstm_hyperopt.data.problems import MOST_LINES, BadBarsError
+from cnn_lstm_hyperopt.data.problems import MAX_LINES, BadBarsError
 from cnn_lstm_hyperopt.data.sources import load_bars
 from cnn_lstm_hyperopt.data.sources.files import FileSource
 from cnn_lstm_hyperopt.errors import DataError
@@ -355,14 +355,14 @@ def test_all_errors_of_all_files_are_reported_together(tmp_path, capsys):
 
 
 def test_a_long_list_of_errors_is_cut_and_counted(tmp_path):
-    for number in range(MOST_LINES + 5):
+    for number in range(MAX_LINES + 5):
         write(tmp_path, cell(3, "open", "abc"), f"S{number:02d}.csv")
     with pytest.raises(BadBarsError) as caught:
         load_bars(settings(tmp_path))
     head, *lines, last = str(caught.value).splitlines()
-    assert str(MOST_LINES + 5) in head
+    assert str(MAX_LINES + 5) in head
     assert "5" in last
-    assert (len(lines), len(caught.value.violations)) == (MOST_LINES, MOST_LINES + 5)
+    assert (len(lines), len(caught.value.violations)) == (MAX_LINES, MAX_LINES + 5)
 
 
 @pytest.mark.parametrize(

@@ -41,29 +41,29 @@ MESSAGES = {
         with_cell(LINES, 3, "low", "0"),
         {"on_bad_bars": "keep"},
         f"{PLACE}low must be above 0, but row 3 (2015-01-07) has 0 (1 such row); correct or remove these rows (or --on-bad-bars"
-        " drop; keep can't, as nothing can be computed of them)",
+        " drop; keep is not possible, because nothing can be computed from them)",
     ),
     "a column": (
         [line.rsplit(",", 1)[0] for line in LINES],
         {},
-        f"{PLACE}misses the column volume (it has: date, open, high, low, close); name the columns so",
+        f"{PLACE}has no column volume (it has: date, open, high, low, close); rename the columns",
     ),
     "a feature column": (
         LINES,
         {"feature_columns": ("volum",)},
-        f"{PLACE}misses the column volum of data.feature_columns (it has: date, open, high, low, close, volume); name columns"
-        " that are there, in every file; did you mean volume?",
+        f"{PLACE}has no column volum of data.feature_columns (it has: date, open, high, low, close, volume); name columns"
+        " that every file has; did you mean volume?",
     ),
     "another kind": (b"PK\x03\x04", {}, f"{PLACE}is an Excel file (or another archive), not CSV; save it as CSV UTF-8"),
     "a symbol": (
         LINES,
         {"symbols": ("X.csv",)},
-        "data_dir FOLDER has no file for X.csv; did you mean X? There are: X 2015-01-05 to 2015-07-31",
+        "data_dir FOLDER has no file for X.csv; did you mean X? Available: X 2015-01-05 to 2015-07-31",
     ),
     "a range": (
         LINES,
         {"symbols": ("X",), "start": date(2016, 1, 1)},
-        "X has no bars from 2016-01-01 to the last bar; there are: X 2015-01-05 to 2015-07-31",
+        "X has no bars from 2016-01-01 to the last bar; available: X 2015-01-05 to 2015-07-31",
     ),
 }
 

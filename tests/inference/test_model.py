@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import struct
 import subprocess
 import sys
 from dataclasses import replace
@@ -61,8 +62,11 @@ def refused(folder):
 
 
 def change(folder, **changed):
-    """Writes other values into the description."""
+    """Writes other values into the description, of ``params`` into these."""
     raw = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+    if changed.get("params"):
+        params = changed["params"]
+        changed["params"] = {**raw["params"], **params} if isinstance(params, dict) else params
     (folder / DESCRIPTION).write_text(json.dumps(raw | changed))
 
 
@@ -297,6 +301,8 @@ def test_a_missing_file_is_refused(folder, name):
         *((text, "not-json") for text in (b"", b"{not json", b"\x00\x01", b"[" * 100_000, b"\xff\xfe\x00")),
         *((text, "not-a-mapping") for text in (b"null", b"[1]", b'"x"')),
         (b"{}", "unknown-format"),
+        (b'{"format": 2, "format": 2}', "not-json"),
+        (b'{"format": 2, "lookback": NaN}', "not-json"),
     ],
 )
 def test_a_description_that_is_none_is_refused(folder, content, code):
@@ -305,6 +311,17 @@ def test_a_description_that_is_none_is_refused(folder, content, code):
 
 
 ELEVEN = list(BUILT_IN.names)
+HUGE = {"lstm.num_layers": 16, "lstm.hidden_dim": 8192, "lstm.bidirectional": True, "lstm.skip_connections": False}
+WRONG_PARAMS = [
+    ("lstm.num_layers", 10**9),
+    ("lstm.hidden_dim", -3),
+    ("lstm.attention", True),
+    ("cnn.num_filters", None),
+    ("cnn.activation", "tanh"),
+    ("cnn.dropout", 7),
+    ("fusion.method", "sum"),
+    ("cnn.droput", 3),
+]
 TWELVE = {"mean": [0.0] * 12, "std": [1.0] * 12}
 
 
@@ -315,6 +332,8 @@ TWELVE = {"mean": [0.0] * 12, "std": [1.0] * 12}
         ({"format": None}, "format"),
         ({"format": 1}, "n_classes"),
         ({"params": {}}, "params"),
+        ({"params": [1]}, "params"),
+        *(({"params": {name: value}}, "params") for name, value in WRONG_PARAMS),
         ({"scaler": 5}, "scaler"),
         ({"scaler": {"mean": [1]}}, "scaler.std"),
         ({"scaler": None}, "target"),
@@ -343,7 +362,7 @@ TWELVE = {"mean": [0.0] * 12, "std": [1.0] * 12}
         ({"class_names": ["up", "\x1b[2J"]}, "class_names.1"),
         ({"class_names": ["up", ""]}, "class_names.1"),
         ({"target": "nonsense"}, "target"),
-        ({"lookback": None}, "lookback"),
+        *(({"lookback": value}, "lookback") for value in (None, "6", 0, 10**30)),
         ({"bar_seconds": 0.0}, "bar_seconds"),
     ],
 )
@@ -352,20 +371,36 @@ def test_a_description_of_a_model_that_could_not_predict_is_refused(changed, fie
     assert refused(folder)[0] == field
 
 
+def test_all_errors_of_a_description_are_reported_together(folder):
+    change(folder, lookback=0, horizon=0)
+    with pytest.raises(SaveDirError) as caught:
+        load_model(folder)
+    assert [each.field for each in caught.value.violations] == ["lookback", "horizon"]
+
+
 @pytest.mark.parametrize(
     "changed",
     [
         {"class_names": ["down", "flat", "up"]},
         {"value_name": None},
-        *({"params": pair} for pair in (("cnn.num_filters", 64), ("lstm.hidden_dim", 16))),
+        {"params": {"cnn.num_filters": 64}},
+        {"params": {"lstm.hidden_dim": 16}},
+        HUGE,
     ],
 )
 def test_a_description_of_another_network_than_that_of_the_weights_is_refused(changed, folder):
-    if "params" in changed:
-        raw = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-        changed = {"params": {**raw["params"], changed["params"][0]: changed["params"][1]}}
     change(folder, **changed)
     assert refused(folder) == (WEIGHTS, "weights-differ")
+
+
+def header(entries, body=b"", length=None):
+    """A safetensors file with this header."""
+    text = json.dumps(entries).encode()
+    return struct.pack("<Q", len(text) if length is None else length) + text + body
+
+
+def entry(*offsets, shape=(2,)):
+    return {"dtype": "F32", "shape": list(shape), "data_offsets": list(offsets)}
 
 
 @pytest.mark.parametrize(
@@ -373,7 +408,16 @@ def test_a_description_of_another_network_than_that_of_the_weights_is_refused(ch
     [
         *((lambda whole, keep=keep: whole[:keep], "weights-damaged") for keep in (0, 4, 1000, 5000)),
         (lambda whole: b"no weights at all", "not-safetensors"),
-        (lambda whole: save({"a": torch.zeros(3)}), "weights-differ"),
+        (lambda _: header({}, length=2**62), "not-safetensors"),
+        (lambda _: header({"a": entry(0, 4 * 10**9, shape=(10**9,))}), "weights-damaged"),
+        (lambda _: header({"a": entry(0, 8), "b": entry(4, 12)}, b"\0" * 12), "weights-damaged"),
+        (lambda _: header({"a": entry(0, 8, shape=(2**62, 2**62))}, b"\0" * 8), "weights-damaged"),
+        (lambda whole: save({**load(whole), "evil": torch.zeros(1)}), "weights-differ"),
+        (lambda whole: save({**load(whole), "classify.bias": torch.zeros(3)}), "weights-differ"),
+        (
+            lambda whole: save({name: each for name, each in load(whole).items() if "bias" not in name}),
+            "weights-differ",
+        ),
         (lambda whole: save({name: each.half() for name, each in load(whole).items()}), "weights-differ"),
         (lambda whole: save({name: each * torch.nan for name, each in load(whole).items()}), "weights-differ"),
     ],

@@ -173,9 +173,7 @@ def test_invalid_bars_are_refused(model, symbols, stacked, bars):
 def test_the_message_of_too_few_bars(model, bars):
     with pytest.raises(DataError) as caught:
         model.predict_bars(bars.iloc[:40], "X")
-    assert str(caught.value) == (
-        "X: 40 bars hold no whole window of 20 bars; give more bars: 53 at least, without a hole"
-    )
+    assert str(caught.value) == ("X: 40 bars contain no full window of 20 bars; give at least 53 bars without a hole")
 
 
 def test_bars_of_another_frequency_are_refused(model, symbols):

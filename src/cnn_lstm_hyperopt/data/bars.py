@@ -1,4 +1,4 @@
-"""Price bars of one symbol, normalised and checked: what every source returns."""
+"""Price bars of one symbol, normalised and checked. Every source returns them."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -21,19 +21,19 @@ from cnn_lstm_hyperopt.utils.text import counted
 __all__ = ["COLUMNS", "PRICES", "Bars", "WholeRange", "bars_of", "date_text", "normalise_bars", "outside"]
 
 _HASHED = 100_000
-"""Bars that are hashed at a time."""
+"""Bars hashed at a time."""
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class WholeRange:
-    """Dates of a table of which only a part was looked at.
+    """Dates of a table of which only a part was read.
 
     Attributes:
         first, last: of all rows.
-        before: the last one before that part; None: there is none.
-        after: the first one after it; None: there is none.
+        before: last date before that part, if any.
+        after: first date after it, if any.
     """
 
     first: pd.Timestamp
@@ -47,12 +47,12 @@ class Bars:
     """Adjusted bars of one symbol.
 
     Attributes:
-        symbol: its name, as the source spells it.
-        frame: float64 columns open, high, low, close, volume, then the user's own; index ``date``: naive nanosecond
+        symbol: name, as the source spells it.
+        frame: float64 columns open, high, low, close, volume, then the user's columns; index ``date``: naive nanosecond
             stamps, strictly ascending.
-        adjustment: a sentence that says what was adjusted and how.
-        problems: what was found in them and did not stop us.
-        whole: what the source has, where only a part of it was looked at; None: these bars are all.
+        adjustment: how prices were adjusted, as a sentence.
+        problems: warnings about the bars.
+        whole: dates of the source, if only a part of it was read; None: these bars are all.
     """
 
     symbol: str
@@ -85,21 +85,21 @@ def normalise_bars(
     columns: Sequence[str] = (),
     can_drop: bool = True,
 ) -> Bars:
-    """A frame of bars, e.g. of ``pandas.read_csv``, to :class:`Bars`.
+    """Convert a frame of bars, such as the result of ``pandas.read_csv``, to :class:`Bars`.
 
-    Columns may have any case and surrounding spaces, rows any order; an unnamed index column is left out, or
-    read as the dates if no column is named date, datetime or timestamp (or the index holds them).
+    Names of columns may have any case and surrounding spaces; rows may have any order. Dates come from a column named date,
+    datetime or timestamp, from an index of dates, or from an unnamed column.
 
     Args:
-        symbol: name that the bars get.
+        symbol: name of the bars.
         raw: the table.
         where: the file, for errors.
-        on_bad_bars: what happens to rows that can't be true; ``docs/explanation/data.md`` has the rules.
-        columns: further columns that are read, as the settings spell them; NaN where nothing stands.
-        can_drop: whether errors advise to let bad rows be dropped.
+        on_bad_bars: what happens to invalid rows; ``docs/explanation/data.md`` has the rules.
+        columns: further columns to read, as the settings spell them; NaN where a value is missing.
+        can_drop: whether errors mention the option to drop bad rows.
 
     Raises:
-        BadBarsError: as of :func:`bars_of`, or a column is missing or twice there.
+        BadBarsError: see :func:`bars_of`; or a column is missing or occurs twice.
     """
     found = Findings(symbol, where, on_bad_bars, can_drop=can_drop)
     return bars_of(symbol, frame_columns(raw, columns, found), found, columns=columns)
@@ -115,23 +115,22 @@ def bars_of(
     start: date | None = None,
     end: date | None = None,
 ) -> Bars:
-    """The columns of a table to :class:`Bars`.
+    """Convert the columns of a table to :class:`Bars`.
 
-    With an adjusted close, prices are multiplied by adj_close / close and volume is divided by it, so that price × volume
-    stays what was traded.
+    With an adjusted close, prices are multiplied by adj_close / close and volume is divided by it. Price × volume stays the
+    same.
 
     Args:
-        symbol: name that the bars get.
-        table: the columns that are used; it is emptied.
-        found: what was found while the table was read; the findings here are added.
+        symbol: name of the bars.
+        table: the columns to use; it is emptied.
+        found: findings so far; new ones are added.
         columns: further columns, as the settings spell them.
-        adjusted: what the source has adjusted already; None: nothing is known.
-        start, end: first and last date wanted; None: no limit. Of other rows the date is read and nothing else is checked; a
-            table without a row between them gives no bars.
+        adjusted: the adjustments of the source; None: unknown.
+        start, end: first and last date; None: no limit. Only the dates of other rows are checked. A table without a row
+            between them gives no bars.
 
     Raises:
-        BadBarsError: all that is wrong with the table, a line each: rows hold what can't be true (unless they are dropped or
-            kept), or there are no rows.
+        BadBarsError: all errors of the table, a line each: invalid rows (unless they are dropped or kept), or no rows.
     """
     if not len(table["date"]):
         raise found.fail("no_rows", "has no rows of bars", "give a file with at least one bar")
@@ -152,19 +151,19 @@ def bars_of(
     if dates.daily and adjusted is None and "adj_close" not in numbers:
         found.warn(
             "unadjusted",
-            "prices are taken as they are in the file; if they are not adjusted for splits and dividends, some returns are wrong",
+            "prices are used as in the file; if they are not adjusted for splits and dividends, some returns are wrong",
             "give adjusted prices, or a column adj_close",
         )
     look_for_splits(found, frame)
     look_over(found, frame, daily=dates.daily)
-    _look_at_own_columns(frame, columns, found)
+    _check_own_columns(frame, columns, found)
     return Bars(symbol, frame, adjustment, tuple(found.problems), whole)
 
 
 def outside(
     index: pd.DatetimeIndex, start: date | None, end: date | None
 ) -> tuple[NDArray[np.bool_], WholeRange | None]:
-    """(rows,) which lie before ``start`` or after ``end``, and the range of all rows; None: none lies there."""
+    """Mask (rows,) of dates before ``start`` or after ``end``, and the range of all rows; None: the mask is empty."""
     early, late = np.zeros((2, len(index)), dtype=bool)
     if start is not None:
         early = np.asarray(index < pd.Timestamp(start))
@@ -180,15 +179,15 @@ def outside(
 def _within(
     dates: DateColumn, table: Table, start: date | None, end: date | None, found: Findings
 ) -> tuple[DateColumn, WholeRange | None]:
-    """Leaves the rows from ``start`` to ``end``, and those whose date can't be read; the range of all, if there are others."""
-    gone, whole = outside(dates.index, start, end)
+    """Keep the rows from ``start`` to ``end`` and those with an unreadable date; return the range of all if others exist."""
+    excluded, whole = outside(dates.index, start, end)
     if whole is None:
         return dates, None
-    rows = np.flatnonzero(~gone)
-    found.look_only_at(rows)
+    rows = np.flatnonzero(~excluded)
+    found.select(rows)
     for name, column in table.items():
         table[name] = column.iloc[rows].reset_index(drop=True)
-    return replace(dates, index=dates.index[rows], odd_zone=dates.odd_zone[rows]), whole
+    return replace(dates, index=dates.index[rows], wrong_zone=dates.wrong_zone[rows]), whole
 
 
 def _no_bars(columns: Sequence[str]) -> pd.DataFrame:
@@ -199,12 +198,12 @@ def _no_bars(columns: Sequence[str]) -> pd.DataFrame:
 def _in_order(
     numbers: Mapping[str, Array], dates: pd.DatetimeIndex, found: Findings
 ) -> tuple[pd.DatetimeIndex, dict[str, Array]]:
-    """Dates and numbers of the rows that stay, by date."""
-    rows: NDArray[np.int64] | None = None if found.gone is None else np.flatnonzero(~found.gone)
+    """Return dates and numbers of the remaining rows, in order of date."""
+    rows: NDArray[np.int64] | None = None if found.dropped is None else np.flatnonzero(~found.dropped)
     if rows is not None and not len(rows):
-        why = "; ".join(problem.finding for problem in found.problems if problem.cure.startswith("left out"))
+        why = "; ".join(problem.finding for problem in found.problems if problem.cure.startswith("dropped"))
         raise found.fail(
-            "no_rows", f"on_bad_bars: drop leaves no row ({why})", "give a file with at least one sound bar"
+            "no_rows", f"on_bad_bars: drop leaves no row ({why})", "give a file with at least one valid bar"
         )
     index = dates if rows is None else dates[rows]
     if not index.is_monotonic_increasing:
@@ -224,9 +223,9 @@ def _in_order(
 
 
 def _adjust(values: dict[str, Array]) -> str:
-    """Multiplies prices and divides volume where there is an adjusted close; what was done, in a sentence.
+    """Multiply prices and divide volume if there is an adjusted close; return what was done, as a sentence.
 
-    The close is multiplied too, not replaced: one factor keeps the order of the four prices exactly, as rounding is monotone.
+    The close is multiplied too, not replaced: with one factor, rounding keeps the order of the four prices.
     """
     if "adj_close" not in values:
         return "none: prices and volume as in the file, which has no adjusted close"
@@ -237,7 +236,7 @@ def _adjust(values: dict[str, Array]) -> str:
     return "splits and dividends: prices × adj_close / close, volume ÷ (adj_close / close)"
 
 
-def _look_at_own_columns(frame: pd.DataFrame, columns: Sequence[str], found: Findings) -> None:
+def _check_own_columns(frame: pd.DataFrame, columns: Sequence[str], found: Findings) -> None:
     for name in columns:
         empty = np.flatnonzero(np.isnan(frame[name].to_numpy()))
         if len(empty) == len(frame):

@@ -204,7 +204,7 @@ def prepare_dataset(settings: DataSettings, loaded: tuple[list[Bars], list[str]]
             bars,
             settings,
             source=open_source(settings),
-            question=question,
+            labeller=question,
             features=features.describe(table.features),
             n_segments=table.n_segments,
             cuts=cuts,

@@ -1,4 +1,4 @@
-"""What is said of a dataset: the content of data.json, and warnings."""
+"""Description of a dataset: the content of data.json, and warnings."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ def describe(
     settings: DataSettings,
     *,
     source: Source,
-    question: Labeller,
+    labeller: Labeller,
     features: Mapping[str, Any],
     n_segments: Mapping[str, int],
     cuts: tuple[Any, Any],
@@ -33,28 +33,28 @@ def describe(
     purged: NDArray[np.str_],
     warnings: Sequence[str],
 ) -> dict[str, Any]:
-    """The content of data.json; strict JSON.
+    """Return the content of data.json, as strict JSON.
 
-    ``sha256`` stands for windows, labels and splits: it changes with any bar, and any setting that acts on them.
+    ``sha256`` identifies windows, labels and splits: it changes with every bar and with every setting that affects them.
 
     Args:
-        bars: of all symbols.
-        settings: what was asked.
-        source: of the bars.
-        question: names of the classes and of the values.
-        features: names of the inputs, and where those of the user come from.
+        bars: bars of all symbols.
+        settings: settings of the data.
+        source: source of the bars.
+        labeller: names of the classes and of the values.
+        features: names of the inputs, and the origin of those of the user.
         n_segments: segments of each symbol's bars.
         cuts: first dates of validation and of test.
         splits: the windows of train, validation and test.
-        folds: with the first and last decision date of each block that they hold out.
-        purged: (purged windows,) their symbols.
-        warnings: of source and data.
+        folds: folds with the first and last decision date of each held-out block.
+        purged: (purged windows,) symbols.
+        warnings: warnings of source and data.
     """
-    n_classes = len(question.class_names)
+    n_classes = len(labeller.class_names)
     facts: dict[str, Any] = {
         "target": settings.target,
-        "class_names": list(question.class_names),
-        "value_name": question.value_name,
+        "class_names": list(labeller.class_names),
+        "value_name": labeller.value_name,
         **_label_settings(settings),
         "lookback": settings.lookback,
         "horizon": settings.horizon,
@@ -69,7 +69,7 @@ def describe(
         "windows": {each.symbol: _windows(each.symbol, splits, purged) for each in bars},
     }
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True, allow_nan=False).encode()).hexdigest()
-    for each in bars:  # how a finding is worded does not change the data
+    for each in bars:  # the wording of a finding does not change the data
         facts["symbols"][each.symbol]["problems"] = [problem.as_dict() for problem in each.problems]
     return {
         "source": source.name,
@@ -84,14 +84,14 @@ def describe(
 def data_warnings(
     bars: Sequence[Bars], settings: DataSettings, *, train: Windows, cuts: tuple[Any, Any], folds: Sequence[Fold]
 ) -> tuple[str, ...]:
-    """Warnings of symbols that nothing is learnt from, of a target that is near noise, and of folds.
+    """Return warnings about symbols without training windows, a target near noise, and folds.
 
     Args:
-        bars: of all symbols.
-        settings: what was asked.
+        bars: bars of all symbols.
+        settings: settings of the data.
         train: training windows.
         cuts: first dates of validation and of test.
-        folds: of cross-validation.
+        folds: folds of cross-validation.
     """
     warnings = [_without_training(each, settings, cuts) for each in bars if not (train.symbols == each.symbol).any()]
     if settings.target == "direction" and settings.source != "synthetic":
@@ -103,20 +103,20 @@ def _fold_warnings(settings: DataSettings, folds: Sequence[Fold]) -> list[str]:
     if settings.cv_scheme == "combinatorial":
         if settings.embargo < settings.lookback:
             return [
-                f"after a block that is held out, training windows begin with its bars: the embargo of {settings.embargo} is"
-                f" shorter than the lookback of {settings.lookback}; data.embargo: {settings.lookback} keeps them apart"
+                f"training windows after a held-out block contain its bars: the embargo of {settings.embargo} is shorter than the"
+                f" lookback of {settings.lookback}; data.embargo: {settings.lookback} separates them"
             ]
         return []
     warnings = []
     if settings.embargo:
         warnings.append(
-            f"data.embargo={settings.embargo} does nothing here: nothing after a validation block is trained on;"
+            f"data.embargo={settings.embargo} has no effect here: no training window follows a validation block;"
             " it matters with data.cv_scheme: combinatorial"
         )
     if len(folds) > 1 and len(folds[0].train) < len(folds[0].validation):
         warnings.append(
-            f"the first of {len(folds)} folds trains on {len(folds[0].train)} windows and is judged by"
-            f" {len(folds[0].validation)}; fewer data.cv_folds leave it more"
+            f"the first of {len(folds)} folds trains on {len(folds[0].train)} windows and is"
+            f" validated on {len(folds[0].validation)}; reduce data.cv_folds"
         )
     return warnings
 
@@ -143,13 +143,13 @@ def _symbol(bars: Bars, segments: int) -> dict[str, Any]:
 
 
 def _windows(symbol: str, splits: Mapping[str, Windows], purged: NDArray[np.str_]) -> dict[str, int]:
-    """Windows of a symbol in each split."""
+    """Count the windows of a symbol in each split."""
     of = {**{name: splits[name].symbols for name in SPLIT_NAMES}, "purged": purged}
     return {name: int(np.count_nonzero(symbols == symbol)) for name, symbols in of.items()}
 
 
 def _label_settings(settings: DataSettings) -> dict[str, Any]:
-    """Those that the target uses."""
+    """Return the settings of labels that the target uses."""
     if settings.target == "triple_barrier":
         return {"barriers_atr": list(settings.barriers_atr)}
     if settings.target == "direction" and settings.direction_classes == 3:
@@ -158,7 +158,7 @@ def _label_settings(settings: DataSettings) -> dict[str, Any]:
 
 
 def _purge(settings: DataSettings) -> int | dict[str, Any]:
-    """Bars left out before each cut; of labels of unequal length, training goes by each, and validation by the longest."""
+    """Number of bars left out before each cut; for labels of unequal length, training uses each and validation the longest."""
     if settings.target == "triple_barrier" and settings.purge is None:
         return {"train": "as far as each label looks", "validation": settings.purge_bars}
     return settings.purge_bars
@@ -167,7 +167,7 @@ def _purge(settings: DataSettings) -> int | dict[str, Any]:
 def _cross_validation(
     settings: DataSettings, folds: Sequence[tuple[Fold, Sequence[tuple[Any, Any]]]]
 ) -> dict[str, Any]:
-    """Nothing without cross-validation: then the only fold is training and validation."""
+    """Return the folds; empty without cross-validation."""
     if settings.bar_folds == 1:
         return {}
     return {
@@ -187,7 +187,7 @@ def _cross_validation(
 
 
 def _stretch(windows: Windows) -> dict[str, Any]:
-    """First and last decision date and number of windows."""
+    """Return first and last decision date and number of windows."""
     return {
         "first": date_text(windows.dates.min()),
         "last": date_text(windows.dates.max()),
@@ -196,6 +196,6 @@ def _stretch(windows: Windows) -> dict[str, Any]:
 
 
 def class_balance(windows: Windows, n_classes: int) -> dict[str, Any]:
-    """Windows of each class, and their shares."""
+    """Return the number of windows of each class, and their shares."""
     counts = windows.class_counts(n_classes)
     return {"class_counts": list(counts), "class_shares": [count / len(windows) for count in counts]}

@@ -1,4 +1,4 @@
-"""How far bars are apart, and how that is said."""
+"""Steps between bars, and their names."""
 
 import numpy as np
 import pandas as pd
@@ -15,12 +15,12 @@ _NAMED: tuple[tuple[float, float, str], ...] = (  # days from, days to, name
 
 
 def step_seconds(stamps: NDArray[np.int64]) -> float | None:
-    """Median distance of ascending stamps in nanoseconds; None of fewer than two."""
+    """Return the median step in seconds of ascending stamps in nanoseconds; None for fewer than two."""
     return float(np.median(np.diff(stamps))) / 1e9 if len(stamps) > 1 else None
 
 
 def duration(seconds: float) -> str:
-    """``1 day``, ``5 minutes``."""
+    """Return a duration as text: ``1 day``, ``5 minutes``."""
     for name, size in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
         if seconds >= size:
             return f"{seconds / size:.3g} {name}{'' if seconds == size else 's'}"
@@ -28,13 +28,13 @@ def duration(seconds: float) -> str:
 
 
 def frequency(index: pd.DatetimeIndex) -> str:
-    """How often there is a bar: daily, hourly, every 15 minutes, …"""
+    """Return the name of the frequency: daily, hourly, every 15 minutes, …"""
     stamps = index.as_unit("ns").asi8
     return frequency_text(float(np.median(np.diff(stamps)))) if len(stamps) > 1 else "a single bar"
 
 
 def frequency_text(step: float) -> str:
-    """The frequency of bars that lie ``step`` nanoseconds apart."""
+    """Return the name of the frequency of bars with a step in nanoseconds."""
     for low, high, name in _NAMED:
         if low <= step / _DAY < high:
             return name

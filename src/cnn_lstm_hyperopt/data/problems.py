@@ -1,4 +1,4 @@
-"""What is wrong with people's bars: every finding with its rule, how often, where first, and what to do about it."""
+"""Findings about bars: the rule, the number of rows, the first row, and the fix."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,8 +12,8 @@ from cnn_lstm_hyperopt.config.schema.data import BadBars
 from cnn_lstm_hyperopt.errors import DataError, Violation
 from cnn_lstm_hyperopt.utils.text import counted
 
-MOST_LINES = 20
-"""Faults that an error shows; it says how many more there are."""
+MAX_LINES = 20
+"""Lines that an error shows; it counts the others."""
 _FIX = "correct or remove these rows"
 
 Mask = NDArray[np.bool_]
@@ -25,14 +25,14 @@ class Problem:
     """One finding in the bars of one symbol.
 
     Attributes:
-        symbol: whose bars.
-        where: the file; empty: it does not matter.
-        rule: its short name, such as ``high_below_low``.
-        severity: error for what can't be used, warning for what was left out, kept, or may be right.
-        finding: what was found, in words.
-        cure: what to do, or what was done.
-        count: rows or bars that have it.
-        first: date of the first; None: it has none.
+        symbol: name of the bars.
+        where: the file; may be empty.
+        rule: short name of the rule, such as ``high_below_low``.
+        severity: error: the bars can't be used; warning: rows were dropped or kept, or look suspicious.
+        finding: the finding, as text.
+        cure: the fix, or what was done.
+        count: number of rows or bars.
+        first: date of the first; None: it has no date.
         value: the value there, as text; empty: not informative.
         row: number of the first in the table, from 1; None: it is not about rows.
     """
@@ -54,12 +54,12 @@ class Problem:
         return self.rule.replace("_", "-")
 
     def text(self) -> str:
-        """One line."""
+        """Return one line."""
         place = f"{self.symbol} ({self.where})" if self.where else self.symbol
         return f"{place}: {self.finding}; {self.cure}"
 
     def as_dict(self) -> dict[str, Any]:
-        """For data.json."""
+        """Return the entry of data.json."""
         return {
             "rule": self.rule,
             "severity": self.severity,
@@ -71,65 +71,65 @@ class Problem:
 
 
 class BadBarsError(DataError):
-    """Bars that can't be used; all that is wrong with them, in all files, a line each.
+    """Bars can't be used; the text has all errors of all files, a line each.
 
     Attributes:
         problems: errors and warnings.
-        bars: those of the symbols that could be read.
+        bars: bars of the symbols without errors.
     """
 
     def __init__(self, problems: Sequence[Problem], bars: Sequence[Any] = ()) -> None:
         self.problems = tuple(problems)
         self.bars = tuple(bars)
         lines = [problem.text() for problem in problems if problem.severity == "error"]
-        more = [f"… and {len(lines) - MOST_LINES} more"] if len(lines) > MOST_LINES else []
-        head = f"{len(lines)} faults in the bars:\n  " if len(lines) > 1 else ""
+        more = [f"… and {len(lines) - MAX_LINES} more"] if len(lines) > MAX_LINES else []
+        head = f"{len(lines)} errors in the bars:\n  " if len(lines) > 1 else ""
         violations = [Violation(each.symbol, each.code) for each in problems if each.severity == "error"]
-        super().__init__(head + "\n  ".join(lines[:MOST_LINES] + more), violations=violations)
+        super().__init__(head + "\n  ".join(lines[:MAX_LINES] + more), violations=violations)
 
 
 @dataclass
 class Findings:
-    """The problems of one file while it is read.
+    """Problems of one file, collected while it is read.
 
     Attributes:
         symbol, where: as in :class:`Problem`.
-        on_bad_bars: what happens to rows that can't be true.
-        problems: so far.
-        gone: (rows,) rows to leave out; None until there are any.
-        broken: (rows,) rows that a rule was broken by; later rules don't look at them.
-        looked_at: (rows,) which rows of the table are looked at; None: all.
-        can_drop: whether the user can ask for bad rows to be dropped.
+        on_bad_bars: what happens to invalid rows.
+        problems: problems so far.
+        dropped: (rows,) mask of rows to drop; None: none.
+        broken: (rows,) mask of rows that break a rule; later rules skip them.
+        selected: (rows,) numbers of the rows that are checked; None: all.
+        can_drop: whether the user can choose to drop bad rows.
     """
 
     symbol: str
     where: str
     on_bad_bars: BadBars = "error"
     problems: list[Problem] = field(default_factory=list)
-    gone: Mask | None = None
+    dropped: Mask | None = None
     broken: Mask | None = None
-    looked_at: NDArray[np.int64] | None = None
+    selected: NDArray[np.int64] | None = None
     can_drop: bool = True
 
-    def look_only_at(self, rows: NDArray[np.int64]) -> None:
-        """Leaves the other rows of the table alone: from now on arrays are of these ``rows``, in this order."""
-        self.looked_at = rows
-        self.gone = None if self.gone is None else self.gone[rows]
+    def select(self, rows: NDArray[np.int64]) -> None:
+        """Check only these rows from now on; arrays have these rows in this order."""
+        self.selected = rows
+        self.dropped = None if self.dropped is None else self.dropped[rows]
         self.broken = None if self.broken is None else self.broken[rows]
 
     def row_number(self, place: int) -> int:
-        """Number in the table, from 1, of a row that is looked at."""
-        return 1 + (place if self.looked_at is None else int(self.looked_at[place]))
+        """Return the number in the table, from 1, of a selected row."""
+        return 1 + (place if self.selected is None else int(self.selected[place]))
 
     def fail(self, rule: str, finding: str, cure: str) -> BadBarsError:
-        """The error of a file that is no table of bars at all, whatever is done with bad rows."""
+        """Return the error of a file that is not a table of bars."""
         self.problems.append(Problem(self.symbol, self.where, rule, "error", finding, cure))
         return BadBarsError(self.problems)
 
     def warn(
         self, rule: str, finding: str, cure: str, *, count: int = 1, first: str | None = None, value: str = ""
     ) -> None:
-        """A finding that may be right."""
+        """Add a warning about values that may be right."""
         self.problems.append(
             Problem(self.symbol, self.where, rule, "warning", finding, cure, count=count, first=first, value=value)
         )
@@ -146,17 +146,17 @@ class Findings:
         droppable: bool = True,
         cure: str = _FIX,
     ) -> None:
-        """Rows that can't be true: an error, or left out, or kept, as ``on_bad_bars`` says.
+        """Report invalid rows as an error, drop them or keep them, as ``on_bad_bars`` says.
 
         Args:
             rule: short name.
-            bad: (rows,) which.
-            finding: what must be so.
-            shown: the value of a row, in words.
-            dates: (rows,) of the rows; None: they can't be read.
-            computable: whether features and labels can be computed of such rows, so that they may be kept.
+            bad: (rows,) mask of invalid rows.
+            finding: the rule, as text.
+            shown: returns the value of a row as text.
+            dates: (rows,) dates of the rows; None: unreadable.
+            computable: whether features and labels can be computed from such rows, so that they can be kept.
             droppable: whether the other rows can be trusted without them.
-            cure: what to do with them.
+            cure: the fix.
         """
         rows = np.flatnonzero(bad)
         if not len(rows):
@@ -183,30 +183,33 @@ class Findings:
         )
         self.broken = bad.copy() if self.broken is None else self.broken | bad
         if self.on_bad_bars == "drop":
-            self.gone = bad.copy() if self.gone is None else self.gone | bad
+            self.dropped = bad.copy() if self.dropped is None else self.dropped | bad
 
     def refuse_lines(self, rule: str, finding: str, cure: str, *, count: int, value: str) -> None:
-        """Lines that are no rows of the table and were not read."""
+        """Report lines that are not rows of the table."""
         severity, what = self._decide(cure, computable=False)
         self.problems.append(Problem(self.symbol, self.where, rule, severity, finding, what, count=count, value=value))
 
     def _decide(self, cure: str, *, computable: bool) -> tuple[Literal["error", "warning"], str]:
         if self.on_bad_bars == "drop":
-            return "warning", "left out (on_bad_bars: drop)"
+            return "warning", "dropped (on_bad_bars: drop)"
         if self.on_bad_bars == "keep":
             if computable:
                 return "warning", "kept (on_bad_bars: keep)"
-            return "error", f"{cure} (or --on-bad-bars drop; keep can't, as nothing can be computed of them)"
+            return (
+                "error",
+                f"{cure} (or --on-bad-bars drop; keep is not possible, because nothing can be computed from them)",
+            )
         return "error", f"{cure} (or --on-bad-bars drop)" if self.can_drop else cure
 
     def raise_errors(self) -> None:
-        """Raises all errors together, if there are any."""
+        """Raise all errors together, if any."""
         if any(problem.severity == "error" for problem in self.problems):
             raise BadBarsError(self.problems)
 
 
 def shown_text(value: Any) -> str:
-    """A value of a file as it is shown in a line."""
+    """Return a value of a file as short text."""
     if pd.isna(value):
         return "nothing"
     if isinstance(value, (float, np.floating)):
@@ -216,11 +219,11 @@ def shown_text(value: Any) -> str:
 
 
 def warning_texts(problems: Sequence[Problem]) -> Iterator[str]:
-    """The lines of all warnings among ``problems``."""
+    """Yield the lines of all warnings."""
     return (problem.text() for problem in problems if problem.severity == "warning")
 
 
 def date_text(stamp: pd.Timestamp | np.datetime64) -> str:
-    """ISO date of a bar, with its time if it has one."""
+    """Return the ISO date of a bar, with its time if it has one."""
     moment = pd.Timestamp(stamp)
     return moment.date().isoformat() if moment == moment.normalize() else moment.isoformat(sep=" ")

@@ -1,7 +1,7 @@
-"""Several models as one: chosen greedily on validation, averaged with weights, and on disk a folder of its own.
+"""Ensembles: models chosen greedily on validation and averaged with weights, in a folder of their own.
 
-Ensemble selection as of Caruana, Niculescu-Mizil, Crew and Ksikes 2004 ("Ensemble Selection from Libraries of Models", ICML):
-forward, with replacement, begun with the best single model.
+Source: Caruana, Niculescu-Mizil, Crew and Ksikes 2004, "Ensemble Selection from Libraries of Models", ICML: forward
+selection with replacement, starting with the best single model.
 """
 
 import math
@@ -28,63 +28,62 @@ from cnn_lstm_hyperopt.utils.text import shown
 
 FORMAT = 1
 ROUNDS = 20
-"""Models that are taken at most, the same one again and again among them: weights are twentieths, or larger parts."""
-_MOST_MEMBERS = 1_000
+"""Maximum number of selections; a model may be selected several times, so weights are multiples of 1/20 or more."""
+_MAX_MEMBERS = 1_000
 _FOLDER = re.compile(r"member_[1-9]\d{0,3}")
-"""Folders of members lie within the ensemble's and have such names, so that no file can lead elsewhere."""
+"""Names of the folders of members. They are inside the ensemble's folder, so no file can point elsewhere."""
 
 Score = Callable[[NDArray[np.int64], NDArray[np.floating]], float]
-"""``(labels (windows,), probabilities (windows, classes)) → score``, more is better; NaN where it is not defined."""
+"""``(labels (windows,), probabilities (windows, classes)) → score``; higher is better; NaN: undefined."""
 
 
 def select(
     probabilities: NDArray[np.floating], labels: NDArray[np.int64], score: Score, rounds: int = ROUNDS
 ) -> NDArray[np.float64]:
-    """Weights of models whose weighted mean scores at least as well on these windows as the best of them alone.
+    """Return weights of models whose mean scores at least as well on these windows as the best single model.
 
-    Begun with the best single model, the model is added (again, perhaps) with which the mean scores best, ``rounds`` in all; of
-    the means on the way the best is kept, of equal ones the first. What scores alike is told apart by its log loss, then by the
-    order of the models.
+    Each round adds the model, perhaps again, with which the mean scores best. The result is the best mean of all rounds; of
+    equal ones, the first. Ties are broken by the log loss, then by the order of the models.
 
     Args:
         probabilities: ``(models, windows, classes)``, at least one of each.
         labels: ``(windows,)``.
-        score: that is to be maximised.
-        rounds: models that are taken at most, ≥ 1.
+        score: the score to maximise.
+        rounds: maximum number of selections, ≥ 1.
 
     Returns:
-        ``(models,)`` shares of what was taken, which add up to 1.
+        ``(models,)`` shares of the selections; they add up to 1.
     """
 
     def merit(mean: NDArray[np.float64]) -> tuple[float, float]:
-        """What is better is larger."""
+        """Return the score and the mean log likelihood."""
         found = float(score(labels, mean))
-        happened = np.maximum(mean[np.arange(len(labels)), labels], LEAST_PROBABILITY)
-        return (-math.inf if math.isnan(found) else found), float(np.log(happened).mean())
+        likelihoods = np.maximum(mean[np.arange(len(labels)), labels], LEAST_PROBABILITY)
+        return (-math.inf if math.isnan(found) else found), float(np.log(likelihoods).mean())
 
     total = np.zeros(probabilities.shape[1:])
-    taken: list[int] = []
+    selected: list[int] = []
     best, kept = (-math.inf, -math.inf), 0
     for count in range(1, rounds + 1):
         merits = [merit((total + each) / count) for each in probabilities]
-        place = max(range(len(merits)), key=merits.__getitem__)  # of equal ones the first
-        taken.append(place)
+        place = max(range(len(merits)), key=merits.__getitem__)  # of equal ones, the first
+        selected.append(place)
         total = total + probabilities[place]
         if merits[place] > best:
             best, kept = merits[place], count
     kept = max(kept, 1)
-    weights: NDArray[np.float64] = np.bincount(taken[:kept], minlength=len(probabilities)) / kept
+    weights: NDArray[np.float64] = np.bincount(selected[:kept], minlength=len(probabilities)) / kept
     return weights
 
 
-def mean_of(said: Sequence[Predictions], weights: Sequence[float]) -> Predictions:
-    """Weighted means of probabilities and of values, summed in float64 in that order; of one model what it says."""
-    if len(said) == 1:
-        return said[0]
-    values = [each.values for each in said if each.values is not None]
+def mean_of(predictions: Sequence[Predictions], weights: Sequence[float]) -> Predictions:
+    """Return weighted means of probabilities and values, summed in float64 in this order; one model is returned unchanged."""
+    if len(predictions) == 1:
+        return predictions[0]
+    values = [each.values for each in predictions if each.values is not None]
     return Predictions(
-        _weighted([each.probabilities for each in said], weights),
-        _weighted(values, weights) if len(values) == len(said) else None,
+        _weighted([each.probabilities for each in predictions], weights),
+        _weighted(values, weights) if len(values) == len(predictions) else None,
     )
 
 
@@ -100,11 +99,11 @@ class Member:
     """A model of an ensemble.
 
     Attributes:
-        model: what it predicts with.
-        weight: of its predictions, above 0.
-        model_rank: of the finalist whose configuration it has.
-        trial_number: of that finalist.
-        seed: that it was trained with.
+        model: the model.
+        weight: weight of its predictions, above 0.
+        model_rank: rank of the finalist with its configuration.
+        trial_number: trial of this finalist.
+        seed: seed of its training.
     """
 
     model: Predictor
@@ -116,12 +115,12 @@ class Member:
 
 @dataclass(frozen=True, repr=False)
 class Ensemble(Predictor):
-    """Models that read the same inputs and answer the same question; it predicts the weighted mean of what they say.
+    """Models with the same inputs and target; predicts the weighted mean of their predictions.
 
     Attributes:
         members: at least one; their weights add up to 1.
-        features: as of any model.
-        description: of the first member; those of the others differ in ``params`` alone.
+        features: see :class:`.Predictor`.
+        description: description of the first member; those of the others differ only in ``params``.
     """
 
     members: tuple[Member, ...]
@@ -132,16 +131,16 @@ class Ensemble(Predictor):
         object.__setattr__(self, "description", self.members[0].model.description)
 
     def parts(self) -> tuple[tuple[Network, float], ...]:
-        """The members' networks."""
+        """Return the networks of the members, with weights."""
         return tuple((network, weight * each.weight) for each in self.members for network, weight in each.model.parts())
 
     def predict_windows(self, windows: Windows) -> Predictions:
         """See :meth:`.Predictor.predict_windows`."""
-        said = [each.model.predict_windows(windows) for each in self.members]
-        return mean_of(said, [each.weight for each in self.members])
+        predictions = [each.model.predict_windows(windows) for each in self.members]
+        return mean_of(predictions, [each.weight for each in self.members])
 
     def save(self, folder: Path) -> None:
-        """Writes ``ensemble.json`` and a folder for each member into ``folder``, which is made if it is missing."""
+        """Write ``ensemble.json`` and a folder for each member into ``folder``, which is created if it is missing."""
         folder.mkdir(parents=True, exist_ok=True)
         entries = []
         for number, each in enumerate(self.members, start=1):
@@ -170,10 +169,10 @@ class StoredMember(StoredForm):
 
     @field_validator("folder")
     @classmethod
-    def _lies_within(cls, value: str) -> str:
+    def _inside_the_ensemble(cls, value: str) -> str:
         if _FOLDER.fullmatch(value) is None:
             raise ValueError(
-                f"must be a folder of the ensemble's own, named member_1, member_2, …, but got {shown(value)}"
+                f"must be a folder inside the ensemble, named member_1, member_2, …, but got {shown(value)}"
             )
         return value
 
@@ -182,17 +181,17 @@ class StoredEnsemble(StoredForm):
     """``ensemble.json``."""
 
     format: Literal[1]
-    members: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=_MOST_MEMBERS)]
+    members: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=_MAX_MEMBERS)]
 
 
 def stored_members(raw: Any) -> list[StoredMember]:
-    """What ``ensemble.json`` says of the members.
+    """Return the members in ``ensemble.json``.
 
     Raises:
-        ValueError: it is no such file; a line for each fault.
+        FormError: it is not such a file; a line for each error.
     """
     if not isinstance(raw, dict):
-        raise FormError(f"it must hold an ensemble's members, but holds {shown(raw)}", "", "not-a-mapping")
+        raise FormError(f"it must be an ensemble, but is {shown(raw)}", "", "not-a-mapping")
     if raw.get("format") != FORMAT:
         text = f"format must be {FORMAT}, which this version reads, but got {shown(raw.get('format'))}"
         raise FormError(text, "format", "unknown-format")
@@ -200,9 +199,7 @@ def stored_members(raw: Any) -> list[StoredMember]:
     members = [StoredMember.read(each, f"members.{number}: ") for number, each in enumerate(entries)]
     names = [each.folder for each in members]
     if len(set(names)) < len(names):
-        raise FormError(
-            f"members must each have a folder of its own, but got {shown(names)}", "members", "shared-folder"
-        )
+        raise FormError(f"members must have different folders, but got {shown(names)}", "members", "shared-folder")
     total = sum(each.weight for each in members)
     if abs(total - 1) > 1e-6:
         text = f"members must have weights that add up to 1, but they add up to {total:.6g}"
@@ -210,7 +207,7 @@ def stored_members(raw: Any) -> list[StoredMember]:
     return members
 
 
-def other_than(first: ModelDescription, other: ModelDescription) -> str | None:
-    """In what a member differs from the first so that their mean would mean nothing; None: in nothing."""
+def difference(first: ModelDescription, other: ModelDescription) -> str | None:
+    """Return the first fact in which two descriptions differ so that a mean is meaningless, if any."""
     one, two = first.as_dict(), other.as_dict()
     return next((name for name in one if name != "params" and one[name] != two[name]), None)

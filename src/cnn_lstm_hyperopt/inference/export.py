@@ -1,8 +1,8 @@
-"""A trained model as a file that runs without this package: an ONNX graph, or a program of ``torch.export``.
+"""Export of a model to a file that runs without this package: an ONNX graph or a program of ``torch.export``.
 
-One graph for both, with all that surrounds the network in it. Input: ``features`` (batch, lookback, features), float32, in the
-features' own units, in the order of ``model.json``. Outputs: ``probabilities`` (batch, classes) and, with a regression head,
-``value`` (batch) in the target's units. An ensemble is the weighted mean of its members, within the graph.
+The graph includes scaling and outputs. Input: ``features`` (batch, lookback, features), float32, in the
+units of the features, in the order of ``model.json``. Outputs: ``probabilities`` (batch, classes) and, with a regression head,
+``value`` (batch) in the target's units. The graph of an ensemble is the weighted mean of its members.
 """
 
 import contextlib
@@ -29,17 +29,17 @@ from cnn_lstm_hyperopt.utils.atomic_io import written_beside
 Format = Literal["onnx", "torch"]
 DEFAULT_NAMES: dict[Format, str] = {"onnx": "model.onnx", "torch": "model.pt2"}
 TOLERANCE = 1e-4
-"""Largest difference of an output, of a value in its standard deviations, between the file and the model."""
+"""Largest difference of an output between file and model; values are in standard deviations of the target."""
 INPUT, PROBABILITIES, VALUE = "features", "probabilities", "value"
 _NEEDED = ("onnx", "onnxruntime", "onnxscript")
 _TRACED, _COMPARED = 2, (1, 5)
-"""Windows in the batch that is exported, and in those that are compared: any other size must do."""
+"""Number of windows in the exported batch, and in the compared batches: any size must work."""
 
 Arrays = dict[str, NDArray[np.float32]]
 
 
 class Graph(nn.Module):
-    """Scaling, networks and what makes probabilities and values of their outputs."""
+    """Scaling, networks, probabilities and values in one module."""
 
     mean: Tensor
     std: Tensor
@@ -51,24 +51,24 @@ class Graph(nn.Module):
         self.weights = [weight for _, weight in model.parts()]
         self.value_mean, self.value_std = about.value_scale.mean, about.value_scale.std
         self.scales = about.scaler is not None
-        if about.scaler is not None:  # in float64, as windows of bars are scaled
+        if about.scaler is not None:  # float64, like the scaling of bars
             self.register_buffer("mean", torch.tensor(about.scaler.mean, dtype=torch.float64))
             self.register_buffer("std", torch.tensor(about.scaler.std, dtype=torch.float64))
         self.eval()
 
     def forward(self, features: Tensor) -> dict[str, Tensor]:
-        """``(batch, lookback, features)`` → ``probabilities`` ``(batch, classes)`` and perhaps ``value`` ``(batch,)``."""
+        """Map ``(batch, lookback, features)`` to ``probabilities`` ``(batch, classes)`` and perhaps ``value`` ``(batch,)``."""
         inputs = features
         if self.scales:
             inputs = ((features.double() - self.mean) / self.std).clamp(-CLIP, CLIP).float()
-        said = [network(inputs) for network in self.networks]
-        found = {PROBABILITIES: self._mean([torch.softmax(each.logits, dim=-1) for each in said])}
-        if said[0].value is not None:
-            found[VALUE] = self._mean([each.value for each in said]) * self.value_std + self.value_mean
+        outputs = [network(inputs) for network in self.networks]
+        found = {PROBABILITIES: self._mean([torch.softmax(each.logits, dim=-1) for each in outputs])}
+        if outputs[0].value is not None:
+            found[VALUE] = self._mean([each.value for each in outputs]) * self.value_std + self.value_mean
         return found
 
     def _mean(self, parts: list[Tensor]) -> Tensor:
-        """Weighted; of a single part that part itself."""
+        """Return the weighted mean; a single part is returned unchanged."""
         total = parts[0] if len(parts) == 1 else parts[0] * self.weights[0]
         for part, weight in zip(parts[1:], self.weights[1:], strict=True):
             total = total + part * weight
@@ -76,20 +76,20 @@ class Graph(nn.Module):
 
 
 def export_model(model: Predictor, path: Path, format: Format) -> float:
-    """Writes the file, loads it again and compares what it says with what the model says.
+    """Write the file, load it again and compare its predictions with those of the model.
 
     Args:
-        model: as ``load_model`` returns it.
-        path: of the file; nothing is left there if it does not say the same.
-        format: ``onnx``, which needs the extra of that name, or ``torch``.
+        model: result of ``load_model``.
+        path: path of the file; it is deleted if the predictions differ.
+        format: ``onnx``, which needs the extra of this name, or ``torch``.
 
     Returns:
-        The largest difference of an output, on batches of other sizes than that of the export.
+        The largest difference of an output, on batches of other sizes than the exported one.
 
     Raises:
         ConfigError: the extra is not installed.
-        RunError: the file says something else than the model.
-        OSError: it can't be written.
+        RunError: the predictions differ.
+        OSError: the file can't be written.
     """
     if format == "onnx":
         _require_extra()
@@ -99,11 +99,11 @@ def export_model(model: Predictor, path: Path, format: Format) -> float:
         beside.write_bytes(write(graph, _windows(model.description, _TRACED)))
         written = beside.read_bytes()
         differences = [_difference(model, run(written, windows), windows) for windows in _batches(model.description)]
-        difference = float(np.max(differences))  # unlike max, it keeps a NaN
+        difference = float(np.max(differences))  # unlike max, np.max keeps NaN
         if not difference <= TOLERANCE:
             raise RunError(
-                f"the exported file differs from the model by {difference:.1e}, of which {TOLERANCE:g} is the most; nothing was"
-                " written: give --format " + ("torch" if format == "onnx" else "onnx") + " a try, and report this",
+                f"the exported file differs from the model by {difference:.1e}, more than {TOLERANCE:g}; nothing was written: try"
+                f" --format {'torch' if format == 'onnx' else 'onnx'}, and report this",
                 code="export-differs",
             )
     return difference
@@ -111,7 +111,7 @@ def export_model(model: Predictor, path: Path, format: Format) -> float:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Without what torch says of its own tracing: an LSTM's flat weights, names of the future, packages that nobody needs."""
+    """Hide the warnings of torch about its own tracing."""
     logger = logging.getLogger("torch.onnx")
     before = logger.level
     logger.setLevel(logging.ERROR)
@@ -135,13 +135,13 @@ def _require_extra() -> None:
 
 
 def _batches(about: ModelDescription) -> list[Tensor]:
-    """The second reaches beyond where scaled features are cut off."""
+    """Return two batches; the second has values beyond the clipping of scaled features."""
     one, more = _COMPARED
     return [_windows(about, one), _windows(about, more, spread=1.5 * CLIP)]
 
 
 def _windows(about: ModelDescription, count: int, *, spread: float = 1.0) -> Tensor:
-    """Windows ``(count, lookback, features)``, always the same: such as training had, by their means and deviations, or wider."""
+    """Return fixed random windows ``(count, lookback, features)`` with the mean of training and ``spread`` × its deviation."""
     shape, generator = (count, about.lookback, len(about.features)), torch.Generator().manual_seed(count)
     draws = spread * torch.randn(shape, generator=generator, dtype=torch.float64)
     if about.scaler is not None:
@@ -150,9 +150,9 @@ def _windows(about: ModelDescription, count: int, *, spread: float = 1.0) -> Ten
 
 
 def _difference(model: Predictor, found: Arrays, windows: Tensor) -> float:
-    """Largest distance of the outputs; of values, beyond what float32 rounds, in standard deviations of the target.
+    """Return the largest distance of the outputs; NaN if an output is NaN.
 
-    NaN where an output is none.
+    Distances of values are beyond float32 rounding, in standard deviations of the target.
     """
     table = model.predict(windows)
     probabilities = table.filter(regex=r"^probability_\d+$").to_numpy()

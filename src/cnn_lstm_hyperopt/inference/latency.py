@@ -1,4 +1,4 @@
-"""How long a trained network takes to predict, on the CPU of this machine."""
+"""Time of a prediction on the CPU of this machine."""
 
 import statistics
 import time
@@ -12,9 +12,9 @@ from cnn_lstm_hyperopt.training.runtime.device import one_thread
 BATCH = 256
 WARM_UP, REPEATS = 3, 20
 LIMIT_SECONDS = 1.0
-"""Seconds for a batch size, after which no other pass begins. There are two at least, one to warm up and one that counts."""
+"""Seconds for a batch size, after which no pass starts. There are at least two passes: a warm-up and a measured one."""
 MAX_NUMBERS = 2**24
-"""Inputs of a batch that are measured; larger batches could need gigabytes."""
+"""Maximum number of inputs of a measured batch; larger batches could need gigabytes."""
 
 
 class Latency(NamedTuple):
@@ -23,8 +23,8 @@ class Latency(NamedTuple):
     Attributes:
         batch_1_ms: milliseconds for one window.
         batch_256_ms: milliseconds for 256 windows at once; None where these have more than :data:`MAX_NUMBERS` inputs.
-        threads: threads that torch computes with.
-        device: where it was measured.
+        threads: number of threads of torch.
+        device: device of the measurement.
     """
 
     batch_1_ms: float
@@ -36,7 +36,7 @@ class Latency(NamedTuple):
 def measure_latency(network: Network, lookback: int) -> Latency:
     """Measure forward passes of random windows in float32 with one thread, without scaling and without reading bars.
 
-    One thread, as worker processes have: how many torch takes by itself depends on what the process did before.
+    Worker processes have one thread, too. The default of torch depends on what the process did before.
 
     Args:
         network: on the CPU; it is put into evaluation mode.

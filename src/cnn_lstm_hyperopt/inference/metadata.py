@@ -1,4 +1,4 @@
-"""What a model on disk says of itself: how its inputs are made and what its outputs mean; as JSON, of whoever has written it."""
+"""Description of a model on disk: its inputs, outputs and architecture, as checked JSON."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -31,11 +31,11 @@ from cnn_lstm_hyperopt.training import ValueScale
 from cnn_lstm_hyperopt.utils.text import is_legible, shown, shown_names
 
 FORMAT = 2
-"""Format 1 knew neither the user's features nor the meaning of classes and value; it is read, too."""
+"""Format 1, which can still be read, had neither the user's features nor the names of classes and value."""
 
 
 Features = Callable[[pd.DataFrame], Any]
-"""A user's function of more features; ``OwnFunction`` says what it gets and returns."""
+"""A user's function that computes features; ``OwnFunction`` documents its input and output."""
 
 
 def _as_tuple(value: Any) -> Any:
@@ -49,29 +49,29 @@ def _legible(value: str) -> str:
     return value
 
 
-def _different(names: tuple[str, ...]) -> tuple[str, ...]:
+def _unique(names: tuple[str, ...]) -> tuple[str, ...]:
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise ValueError(f"must be different from each other, but {shown_names(twice)} stands twice")
+        raise ValueError(f"must be different from each other, but {shown_names(twice)} occurs twice")
     return names
 
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """What is needed to use the weights.
+    """Everything needed to use the weights.
 
     Attributes:
-        params: the whole configuration.
-        class_names: of classes 0, 1, …
-        value_name: the formula of the regression's value; None: there is no regression.
+        params: full configuration.
+        class_names: names of classes 0, 1, …
+        value_name: formula of the regression value; None: no regression.
         features: names of the inputs, in order.
-        feature_columns: those of them that are columns of the bars.
-        feature_function: ``module:function`` that made the last of them in training; None: there is none. It names the
-            function to the reader and is never imported.
-        scaler: of the features; None: the inputs come scaled.
+        feature_columns: inputs that are columns of the bars.
+        feature_function: ``module:function`` that computed the last inputs in training, if any. It informs the reader and is
+            never imported.
+        scaler: scaler of the features; None: the inputs are already scaled.
         value_scale: mean and standard deviation of the regression target in its units.
-        target, lookback, horizon, max_gap_days: what the model reads and predicts.
-        bar_seconds: median distance of the bars it was trained on; None: it is not known.
+        target, lookback, horizon, max_gap_days: settings of the data.
+        bar_seconds: median step of the training bars; None: unknown.
     """
 
     params: Params
@@ -90,7 +90,7 @@ class ModelDescription:
 
     @classmethod
     def of(cls, dataset: Dataset, params: Params, *, max_gap_days: float) -> "ModelDescription":
-        """The description of a model that was trained on ``dataset``."""
+        """Return the description of a model trained on ``dataset``."""
         inputs = dataset.feature_set or BUILT_IN
         return cls(
             params=params,
@@ -115,30 +115,30 @@ class ModelDescription:
 
     @property
     def has_regression(self) -> bool:
-        """Whether a value is predicted."""
+        """Whether the model predicts a value."""
         return self.value_name is not None
 
     @property
     def own_unit(self) -> OwnUnit | None:
-        """The unit in which people read the value; None: there is no value, or it is a user's own."""
+        """Readable unit of the value; None: no value, or a value of a user's DataLoaders."""
         of_bars = self.scaler is not None and self.has_regression
         return OWN_UNITS.get(self.target) if of_bars else None
 
     def feature_set(self, function: Features | None) -> FeatureSet:
-        """How the inputs are made of bars.
+        """Return how the inputs are computed from bars.
 
         Args:
-            function: the user's own that makes the last of them.
+            function: the user's function that computes the last inputs.
 
         Raises:
-            DataError: it is needed and was not handed over.
+            DataError: it is required and was not passed.
         """
         if self.feature_function is None:
             return FeatureSet(self.feature_columns)
         if function is None:
             raise DataError(
-                f"this model reads features that {self.feature_function} makes, and no function runs because a file names it;"
-                f" hand it over: load_model(folder, features={self.feature_function.replace(':', '.')})",
+                f"this model uses features that {self.feature_function} computes. Functions named in files are never run;"
+                f" pass it: load_model(folder, features={self.feature_function.replace(':', '.')})",
                 field="features",
                 code="feature-function-required",
             )
@@ -146,7 +146,7 @@ class ModelDescription:
         return FeatureSet(self.feature_columns, OwnFunction(self.feature_function, function), added)
 
     def network_config(self) -> NetworkConfig:
-        """The architecture."""
+        """Return the architecture."""
         return network_config(
             self.params,
             input_dim=len(self.features),
@@ -155,7 +155,7 @@ class ModelDescription:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Strict JSON; :meth:`from_dict` is its inverse."""
+        """Return strict JSON; :meth:`from_dict` is the inverse."""
         return {
             "format": FORMAT,
             "params": readable(self.params),
@@ -175,13 +175,13 @@ class ModelDescription:
 
     @classmethod
     def from_dict(cls, raw: Any) -> "ModelDescription":
-        """The inverse of :meth:`as_dict`; reads format 1, too.
+        """Return the description in a JSON value of :meth:`as_dict`; also reads format 1.
 
         Raises:
-            ValueError: it is no description, or one of a network that is not possible; a line for each fault.
+            FormError: it is not a valid description; a line for each error.
         """
         if not isinstance(raw, dict):
-            raise FormError(f"it must hold a model's description, but holds {shown(raw)}", "", "not-a-mapping")
+            raise FormError(f"it must be a description of a model, but is {shown(raw)}", "", "not-a-mapping")
         if raw.get("format") == 1:
             raw = _from_format_1(raw)
         if raw.get("format") != FORMAT:
@@ -191,10 +191,10 @@ class ModelDescription:
 
 
 _Name = Annotated[str, Field(max_length=200), AfterValidator(_legible)]
-_Names = Annotated[tuple[_Name, ...], Field(max_length=10_000), AfterValidator(_different)]
+_Names = Annotated[tuple[_Name, ...], Field(max_length=10_000), AfterValidator(_unique)]
 _Numbers = Annotated[tuple[float, ...], Field(max_length=10_000)]
 _OF_LOADERS = "y_class"
-"""What a model of a user's DataLoaders predicts."""
+"""Target of a model of a user's DataLoaders."""
 
 
 class StoredScaler(StoredForm):
@@ -223,7 +223,7 @@ class StoredDescription(StoredForm):
     lookback: int = Field(ge=1, le=10_000)
     horizon: int = Field(ge=1, le=1_000)
     max_gap_days: float = Field(gt=0, le=36_500)
-    bar_seconds: float | None = Field(None, gt=0, le=1e10)  # models of before lack it
+    bar_seconds: float | None = Field(None, gt=0, le=1e10)  # missing in older models
 
     @field_validator("params")
     @classmethod
@@ -254,13 +254,11 @@ class StoredDescription(StoredForm):
                 raise ValueError(f"scaler must hold numbers within {LARGEST:g}, its std {1 / LARGEST:g} or more")
 
     def _check_features(self) -> None:
-        """Those of bars are the eleven, the columns and what the function adds; those of DataLoaders are what they are."""
+        """Features of bars are the eleven, the columns and those of the function; features of DataLoaders have any names."""
         made_of_bars = (*BUILT_IN.names, *self.feature_columns)
         if self.scaler is None:
             if self.feature_columns or self.feature_function is not None:
-                raise ValueError(
-                    "scaler must be there where there are feature_columns or a feature_function, but got nothing"
-                )
+                raise ValueError("scaler is required with feature_columns or a feature_function, but got nothing")
             return
         if self.features[: len(made_of_bars)] != made_of_bars:
             raise ValueError(
@@ -268,9 +266,9 @@ class StoredDescription(StoredForm):
             )
         added = self.features[len(made_of_bars) :]
         if added and self.feature_function is None:
-            raise ValueError(f"feature_function is missing, which makes {shown_names(added)} of features")
+            raise ValueError(f"feature_function is missing, which computes the features {shown_names(added)}")
         if not added and self.feature_function is not None:
-            raise ValueError(f"features must have one at least that the feature_function {self.feature_function} makes")
+            raise ValueError(f"features must have at least one of the feature_function {self.feature_function}")
 
     def description(self) -> ModelDescription:
         as_stored = {name: value for name, value in self if name not in ("format", "params", "scaler", "value_scale")}

@@ -1,4 +1,4 @@
-"""A trained model on disk: weights as safetensors, everything else as JSON; no pickle, no study needed."""
+"""Models on disk: weights as safetensors, everything else as JSON. No pickle, no study needed."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save
 
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.errors import DataError, SaveDirError, Violation
-from cnn_lstm_hyperopt.inference.ensemble import Ensemble, Member, other_than, stored_members
+from cnn_lstm_hyperopt.inference.ensemble import Ensemble, Member, difference, stored_members
 from cnn_lstm_hyperopt.inference.metadata import Features, ModelDescription
 from cnn_lstm_hyperopt.inference.predictor import Predictor
 from cnn_lstm_hyperopt.inference.stored_form import FormError
@@ -27,7 +27,7 @@ from cnn_lstm_hyperopt.utils.text import listed, one_line, printable, shown, sho
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
 _LONGEST_HEADER = 100_000_000
-"""Bytes of a safetensors header at most. A file begins with the length (8 bytes, little-endian) and the ``{`` of the header."""
+"""Maximum bytes of a safetensors header. A file begins with the length (8 bytes, little-endian) and the ``{`` of the header."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,13 +51,13 @@ class SavedModel(Predictor):
         """
         folder.mkdir(parents=True, exist_ok=True)
         weights = {name: weight.detach().cpu().contiguous() for name, weight in self.network.state_dict().items()}
-        # Not save_file: it makes a file that nobody but its owner may read.
+        # Not save_file: only the owner could read its file.
         (folder / WEIGHTS).write_bytes(save(weights))
         text = json.dumps(self.description.as_dict(), indent=2, allow_nan=False)
         (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
 
     def parts(self) -> tuple[tuple[Network, float]]:
-        """Itself."""
+        """Return its network with the weight 1."""
         return ((self.network, 1.0),)
 
     def predict_windows(self, windows: Windows) -> Predictions:
@@ -73,8 +73,7 @@ class SavedModel(Predictor):
         if not finite.all():
             raise DataError(
                 f"predictions must be finite, but {int((~finite).sum()):,} of {len(finite):,} are not:"
-                " the windows or the model's weights hold numbers that are too large; scale the windows as in training, or take"
-                " another model",
+                " the windows or the weights have too large numbers; scale the windows as in training, or use another model",
                 code="predictions-not-finite",
             )
         return predictions
@@ -116,7 +115,7 @@ def _holds(folder: Path, name: str) -> bool:
 
 
 def _load_ensemble(folder: Path, features: Features | None) -> Ensemble:
-    """Its members lie in folders within its own; what they are is checked as that of any model."""
+    """Load an ensemble; each member is checked like any model."""
     try:
         entries = stored_members(parse_json(read_text(folder / ENSEMBLE_FILE, MAX_JSON_BYTES)))
     except ValueError as error:
@@ -125,12 +124,12 @@ def _load_ensemble(folder: Path, features: Features | None) -> Ensemble:
     for entry in entries:
         place = folder / entry.folder
         if place.is_symlink():
-            fault = f"{entry.folder} is a link, which may lead elsewhere; put the folder itself there"
+            fault = f"{entry.folder} is a link, which may point elsewhere; copy the folder itself"
             raise _refused(folder, ENSEMBLE_FILE, [fault], code="member-is-link")
         model = _load_single(place, None)
-        other = None if not members else other_than(members[0].model.description, model.description)
+        other = None if not members else difference(members[0].model.description, model.description)
         if other is not None:
-            fault = f"{entry.folder} and {entries[0].folder} must have the same {other}, or their mean means nothing"
+            fault = f"{entry.folder} and {entries[0].folder} must have the same {other}, otherwise their mean is meaningless"
             raise _refused(folder, ENSEMBLE_FILE, [fault], code="members-differ")
         members.append(Member(model, entry.weight, entry.model_rank, entry.trial_number, entry.seed))
     _check_function(features, members[0].model.description)
@@ -146,7 +145,7 @@ def _load_single(folder: Path, features: Features | None) -> SavedModel:
     except ValueError as error:
         raise _form_error(folder, DESCRIPTION, error) from error
     _check_function(features, description)
-    with torch.device("meta"):  # shapes without memory: the file may not have what its description promises
+    with torch.device("meta"):  # shapes without memory: the weights may not fit the description
         expected = new_network(description.network_config()).state_dict()
     try:
         with safe_open(folder / WEIGHTS, framework="pt") as file:
@@ -179,7 +178,7 @@ def _check_function(features: Any, description: ModelDescription) -> None:
         )
     if description.feature_function is None:
         name = shown_name(getattr(features, "__qualname__", type(features).__qualname__))
-        text = f"features must be left out, for this model has no features of your own, but got {name}"
+        text = f"features must be left out, because this model has no features of your own, but got {name}"
         raise DataError(text, field="features", code="no-feature-function")
 
 
@@ -205,21 +204,21 @@ def _not_weights(folder: Path, error: Exception) -> SaveDirError:
     except OSError as fault:
         return _refused(folder, WEIGHTS, [f"it can't be read: {fault.strerror or fault}"], code="unreadable")
     if start[8:] in (b"", b"{") and int.from_bytes(start[:8], "little") <= _LONGEST_HEADER:
-        text = f"it is cut off or damaged ({one_line(error)}); copy it again, or save the model anew"
+        text = f"it is truncated or damaged ({one_line(error)}); copy it again, or save the model again"
         return _refused(folder, WEIGHTS, [text], code="weights-damaged")
     if start.startswith((b"PK", b"\x80")):
         text = (
-            "it is a pickle or a torch.save file, which is never opened here, for it may run code; save the model anew"
+            "it is a pickle or a torch.save file, which is never loaded because it can run code; save the model again"
         )
         return _refused(folder, WEIGHTS, [text], code="pickle")
-    return _refused(folder, WEIGHTS, [f"it is no safetensors file: {one_line(error)}"], code="not-safetensors")
+    return _refused(folder, WEIGHTS, [f"it is not a safetensors file: {one_line(error)}"], code="not-safetensors")
 
 
 def _weight_faults(file: Any, expected: Mapping[str, torch.Tensor]) -> list[str]:
-    """How the tensors of a file, by their header, differ from those of the network that its description means."""
+    """Return the differences between the tensors of a file, by its header, and those of the described network."""
     there = set(file.keys())
     faults = [f"{name} is missing" for name in expected if name not in there]
-    faults += [f"{printable(name, 80)} is no weight of this network" for name in sorted(there - set(expected))]
+    faults += [f"{printable(name, 80)} is not a weight of this network" for name in sorted(there - set(expected))]
     for name, tensor in expected.items():
         if name in there:
             part = file.get_slice(name)

@@ -1,4 +1,4 @@
-"""What every model on disk can do: predictions of bars, of many symbols at once, and of arrays of windows."""
+"""Base class of models on disk: predictions of bars, of several symbols, and of arrays of windows."""
 
 import abc
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,22 +25,22 @@ from cnn_lstm_hyperopt.utils.text import shown_name
 
 SYMBOL = "symbol"
 _FREQUENCIES_APART = 1.9
-"""Steps of bars that are further apart than this factor are of different frequencies; daily ones of two markets are not."""
+"""Factor between steps of bars from which frequencies differ; daily steps of two markets differ less."""
 
 
 class Predictor(abc.ABC):
-    """A model with its description; of how it computes, subclasses know.
+    """A model with its description; subclasses define the computation.
 
     Attributes:
-        description: what its inputs and outputs are.
-        features: the user's function of more features; None: there is none, or it was not handed over.
+        description: inputs and outputs.
+        features: function of the user that computes features; None: the model has none, or it was not passed.
     """
 
     description: ModelDescription
     features: Features | None
 
     def __repr__(self) -> str:
-        """One line: what the model reads and predicts; ``description`` has all of it."""
+        """Return one line with inputs and outputs; ``description`` has the details."""
         about = self.description
         networks = [network for network, _ in self.parts()]
         parameters = sum(weight.numel() for network in networks for weight in network.parameters())
@@ -52,36 +52,36 @@ class Predictor(abc.ABC):
 
     @abc.abstractmethod
     def save(self, folder: Path) -> None:
-        """Writes it into ``folder``, which is made if it is missing; ``load_model`` reads it."""
+        """Write the model into ``folder``, which is created if it is missing; ``load_model`` reads it."""
 
     @abc.abstractmethod
     def parts(self) -> Sequence[tuple[Network, float]]:
-        """The networks it is made of, with their weights, which add up to 1."""
+        """Return its networks with their weights, which add up to 1."""
 
     @abc.abstractmethod
     def predict_windows(self, windows: Windows) -> Predictions:
-        """Predictions for scaled windows.
+        """Return predictions for scaled windows.
 
         Raises:
-            DataError: there are some that are no finite numbers.
+            DataError: a prediction is not finite.
         """
 
     def predict(self, data: Any) -> pd.DataFrame:
-        """Predictions for whatever there is: bars of one symbol or of several, or windows.
+        """Return predictions for bars of one or several symbols, or for windows.
 
         Args:
             data: a DataFrame of bars as for :meth:`predict_bars`, of several symbols if a column or an index is named ``symbol``;
                 a dict of such frames by symbol; or an array ``(windows, lookback, features)`` of the features that
-                ``description.features`` names, in their own units (the model scales them; one of DataLoaders takes them as
-                they came in training).
+                ``description.features`` names, in their units (the model scales them; a model of DataLoaders takes them as
+                in training).
 
         Returns:
-            A row for each window: ``symbol`` where it is known, ``date`` (not of arrays), ``class``, ``class_name``,
+            A row for each window: ``symbol`` if known, ``date`` (not of arrays), ``class``, ``class_name``,
             ``probability_0`` … and, with a regression head, ``value`` in the target's units and, of bars, in per cent
-            (``range_percent``, ``change_percent``); ``attrs`` as of :meth:`predict_bars`.
+            (``range_percent``, ``change_percent``); ``attrs`` as for :meth:`predict_bars`.
 
         Raises:
-            DataError: it is none of these, or the bars or numbers can't be used.
+            DataError: ``data`` has another type, or the bars or numbers are invalid.
         """
         if isinstance(data, pd.DataFrame):
             if SYMBOL in {str(name).lower() for name in data.index.names}:
@@ -96,13 +96,13 @@ class Predictor(abc.ABC):
             return self._predict_array(data)
         raise DataError(
             "predict needs a pandas DataFrame of bars, a dict of such frames by symbol, or an array (windows, lookback,"
-            f" features), but got {type(data).__name__}; read a file with pandas.read_csv, say",
+            f" features), but got {type(data).__name__}; for example, read a file with pandas.read_csv",
             field="data",
             code="not-bars",
         )
 
     def predict_bars(self, bars: pd.DataFrame, symbol: str = "bars") -> pd.DataFrame:
-        """Predictions for every bar that ends a whole window, as of that bar.
+        """Return predictions for every bar that ends a full window.
 
         Args:
             bars: a frame with columns date, open, high, low, close, volume and perhaps adj_close, in any case and order; and
@@ -112,44 +112,44 @@ class Predictor(abc.ABC):
         Returns:
             ``date``, ``class``, its ``class_name``, ``probability_0`` … and, with a regression head, ``value`` in the target's
             units (``attrs["value_name"]`` is its formula) and the same in per cent: ``range_percent`` (volatility: how far
-            the high lies above the low) or ``change_percent`` (of the close).
+            the high is above the low) or ``change_percent`` (of the close).
 
         Raises:
-            DataError: the bars are no frame, faulty, of another frequency or too few, the model's function of features was not
-                handed over or breaks a rule, the model was trained on a user's own inputs, or predicts what is not finite.
+            DataError: the bars are not a frame, are invalid, too few or of another frequency; the function of features is missing
+                or breaks a rule; the model was trained on DataLoaders; or a prediction is not finite.
         """
         self.require_bars()
         symbol = shown_name(symbol)
         if not isinstance(bars, pd.DataFrame):
             raise DataError(
                 f"{symbol}: bars must be a pandas DataFrame with columns date, open, high, low, close, volume, but are"
-                f" {type(bars).__name__}; read a file with pandas.read_csv, say",
+                f" {type(bars).__name__}; for example, read a file with pandas.read_csv",
                 field="bars",
                 code="not-bars",
             )
-        self.description.feature_set(self.features)  # says what is missing before anything is looked at
+        self.description.feature_set(self.features)  # reports a missing function first
         columns = self.description.feature_columns
         frame = normalise_bars(symbol, bars, "the frame of bars", columns=columns, can_drop=False).frame
         return self.predict_frame(frame, symbol)
 
     def require_bars(self) -> None:
-        """Whether it reads bars at all.
+        """Require a model of bars.
 
         Raises:
-            DataError: it was trained on a user's own inputs.
+            DataError: it was trained on DataLoaders.
         """
         about = self.description
         if about.scaler is None:
-            text = f"this model reads inputs of its own ({', '.join(about.features[:3])}, …), not bars"
+            text = f"this model reads inputs of DataLoaders ({', '.join(about.features[:3])}, …), not bars"
             raise DataError(text, field="bars", code="model-reads-no-bars")
 
     def predict_frame(self, frame: pd.DataFrame, symbol: str, last: int | None = None) -> pd.DataFrame:
-        """As :meth:`predict_bars`, of the frame of :class:`~cnn_lstm_hyperopt.data.bars.Bars`, which was checked already.
+        """Return predictions like :meth:`predict_bars`, for a checked frame of :class:`~cnn_lstm_hyperopt.data.bars.Bars`.
 
         Args:
             frame: (bars,) of one symbol.
-            symbol: names the bars in errors.
-            last: number of windows, the newest ones; None: all.
+            symbol: name of the bars in errors.
+            last: number of newest windows; None: all.
         """
         about = self.description
         if about.scaler is None:
@@ -160,8 +160,8 @@ class Predictor(abc.ABC):
         features, ends, dates = frame_windows(frame, about.lookback, about.max_gap_days, inputs, symbol=symbol)
         if not len(ends):
             raise DataError(
-                f"{symbol}: {len(frame)} bars hold no whole window of {about.lookback} bars; give more bars:"
-                f" {WARM_UP + about.lookback} at least, without a hole"
+                f"{symbol}: {len(frame)} bars contain no full window of {about.lookback} bars; give at least"
+                f" {WARM_UP + about.lookback} bars without a hole"
                 + ("" if about.feature_function is None else " (features of your own may need more)"),
                 field=symbol,
                 code="too-few-bars",
@@ -173,20 +173,20 @@ class Predictor(abc.ABC):
         return self._predicted(scaled, ends - about.lookback + 1, symbol=symbol, dates=dates)
 
     def _require_frequency(self, frame: pd.DataFrame, symbol: str) -> None:
-        """Bars of another frequency make windows like any other, and predictions that mean nothing."""
-        trained, given = self.description.bar_seconds, step_seconds(pd.DatetimeIndex(frame.index).as_unit("ns").asi8)
-        if trained is None or given is None:
+        """Require the frequency of training; predictions for another one are meaningless."""
+        trained, actual = self.description.bar_seconds, step_seconds(pd.DatetimeIndex(frame.index).as_unit("ns").asi8)
+        if trained is None or actual is None:
             return
-        if max(trained / given, given / trained) > _FREQUENCIES_APART:
+        if max(trained / actual, actual / trained) > _FREQUENCIES_APART:
             raise DataError(
-                f"{symbol}: the bars are {duration(given)} apart, but this model was trained on bars {duration(trained)} apart;"
+                f"{symbol}: the bars are {duration(actual)} apart, but this model was trained on bars {duration(trained)} apart;"
                 " give bars of that frequency",
                 field=symbol,
                 code="other-frequency",
             )
 
     def _symbol_column(self, data: pd.DataFrame) -> Any:
-        """The column that names symbols, as the frame spells it; None: there is none, or it is an input of the model."""
+        """Return the column of symbols, as the frame spells it; None: no such column, or it is an input of the model."""
         if SYMBOL in self.description.feature_columns:
             return None
         found = [name for name in data.columns if isinstance(name, str) and name.strip().lower() == SYMBOL]
@@ -196,14 +196,14 @@ class Predictor(abc.ABC):
         return found[0] if found else None
 
     def _predict_symbols(self, parts: Any) -> pd.DataFrame:
-        """One below the other, symbol after symbol."""
+        """Return the predictions of all symbols in one frame."""
         frames: list[pd.DataFrame] = []
         for symbol, bars in parts:
             frame = self.predict_bars(bars, symbol)
             frame.insert(0, SYMBOL, symbol)
             frames.append(frame)
         if not frames:
-            text = "predict needs the bars of one symbol at least, but got none"
+            text = "predict needs the bars of at least one symbol, but got none"
             raise DataError(text, field="data", code="no-symbols")
         return joined(frames)
 
@@ -214,7 +214,7 @@ class Predictor(abc.ABC):
         if len(shape) != 3 or shape[1:] != wanted or not shape[0]:
             raise DataError(
                 f"windows must be an array of the shape (windows, {wanted[0]}, {wanted[1]}): lookback and features of this model,"
-                f" but have the shape {shape}; give one window at least, of {', '.join(map(shown_name, about.features[:3]))}, …",
+                f" but have the shape {shape}; give at least one window of {', '.join(map(shown_name, about.features[:3]))}, …",
                 field="data",
                 code="windows-shape",
             )
@@ -226,9 +226,9 @@ class Predictor(abc.ABC):
             text = f"windows must hold numbers, but hold {array.dtype}; convert them with .astype('float32')"
             raise DataError(text, field="data", code="windows-not-numbers")
         rows = array.reshape(-1, wanted[1]).astype(np.float64)
-        odd = ~(np.abs(rows) <= LARGEST)
-        if odd.any():
-            row, place = (int(each) for each in np.argwhere(odd)[0])
+        invalid = ~(np.abs(rows) <= LARGEST)
+        if invalid.any():
+            row, place = (int(each) for each in np.argwhere(invalid)[0])
             raise DataError(
                 f"windows must hold numbers within {LARGEST:g}, but {shown_name(about.features[place])} of window"
                 f" {row // wanted[0]} is {rows[row, place]:g}; leave out windows with missing values",
@@ -246,7 +246,7 @@ class Predictor(abc.ABC):
         symbol: str = "",
         dates: NDArray[Any] | None = None,
     ) -> pd.DataFrame:
-        """Of scaled rows ``(rows, features)`` and the first row of each window."""
+        """Return predictions for scaled rows ``(rows, features)`` and the first row of each window."""
         about = self.description
         predictions = self.predict_windows(
             Windows(
@@ -265,7 +265,7 @@ class Predictor(abc.ABC):
 
 
 def _by_symbol(data: pd.DataFrame, column: Any) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The rows of each symbol, in the order in which the symbols come, without the column that names them."""
+    """Yield the rows of each symbol, in the order of the symbols, without the column of symbols."""
     if data[column].isna().any():
         row = int(np.flatnonzero(data[column].isna().to_numpy())[0])
         text = f"the column {SYMBOL} must name a symbol in every row, but row {row} has none; fill it"
@@ -276,7 +276,7 @@ def _by_symbol(data: pd.DataFrame, column: Any) -> Iterator[tuple[str, pd.DataFr
 
 
 def joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Frames of predictions of one model, one below the other."""
+    """Concatenate frames of predictions of one model."""
     table = pd.concat(frames, ignore_index=True)
     table.attrs = dict(frames[0].attrs)
     return table
@@ -288,9 +288,9 @@ def predictions_frame(
     class_names: Sequence[str] = (),
     unit: OwnUnit | None = None,
 ) -> pd.DataFrame:
-    """Return predictions, by date where there are dates: ``class``, ``class_name`` if named, ``probability_0`` …, ``value``.
+    """Return predictions, by date if there are dates: ``class``, ``class_name`` if named, ``probability_0`` …, ``value``.
 
-    A value with a ``unit`` of its own is there in that unit, too.
+    With a ``unit``, the value is also given in this unit.
     """
     columns: dict[str, Any] = {} if dates is None else {"date": dates}
     columns["class"] = predictions.classes

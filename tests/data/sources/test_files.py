@@ -81,12 +81,8 @@ def test_a_symbol_without_bars_or_with_part_of_the_range_is_a_warning(folder):
     assert [each.symbol for each in bars] == ["BBB"]
     assert warning.startswith("aaa ")
     _, (warning,) = FileSource(folder).load(["BBB"], date(2010, 6, 1), date(2011, 1, 31))
-    assert [each for each in warning.split() if each[0].isdigit()] == [
-        "2010-06-01",
-        "2011-01-31,",
-        "2011-01-03",
-        "2011-01-31",
-    ]
+    dates = {each.strip(",") for each in warning.split() if each[0].isdigit()}
+    assert dates == {"2010-06-01", "2011-01-03", "2011-01-31"}
 
 
 def test_errors_of_the_folder(tmp_path, folder):

@@ -1,4 +1,4 @@
-"""Where bars come from: each file that defines a :class:`Source` is one. A new one is a new file."""
+"""Sources of bars: every file here that defines a :class:`Source`. To add a source, add a file."""
 
 from dataclasses import fields, replace
 
@@ -12,19 +12,19 @@ from cnn_lstm_hyperopt.utils.registry import members
 from cnn_lstm_hyperopt.utils.text import shown_names
 
 SOURCES: dict[str, type[Source]] = members(__name__, Source)
-"""By the name in the setting ``source``."""
+"""Sources by the value of the setting ``source``."""
 
 
 def open_source(settings: DataSettings) -> Source:
-    """The source that the settings name.
+    """Return the source that the settings name.
 
     Raises:
-        DataError: the data are DataLoaders, which only Python can hand over, or the source has no columns of the user's own.
+        DataError: the source is DataLoaders, which only Python can pass; or the source has no feature columns.
     """
     if settings.source == "loaders":
         raise DataError(
-            "source: loaders are a user's DataLoaders; hand them over in Python:"
-            " CNNLSTMHyperparameterOptimizer(data_loaders, ..., resume=True to go on with a study)",
+            "source: loaders means your DataLoaders; pass them in Python:"
+            " CNNLSTMHyperparameterOptimizer(data_loaders, ..., resume=True to resume a study)",
             field="data.source",
             code="source-needs-python",
         )
@@ -32,7 +32,7 @@ def open_source(settings: DataSettings) -> Source:
     own = [field.name for field in fields(source)]
     if settings.feature_columns and "feature_columns" not in own:
         raise DataError(
-            f"data.feature_columns ({shown_names(settings.feature_columns)}) are columns of your own files, but the source is"
+            f"data.feature_columns ({shown_names(settings.feature_columns)}) are columns of your files, but the source is"
             f" {settings.source}; give --data-dir DIR, or leave them out",
             field="data.feature_columns",
             code="feature-columns-need-files",
@@ -41,11 +41,11 @@ def open_source(settings: DataSettings) -> Source:
 
 
 def load_bars(settings: DataSettings) -> tuple[list[Bars], list[str]]:
-    """The bars that the settings ask for, checked, and warnings of the source and of the bars.
+    """Load and check the bars that the settings select; return them with all warnings.
 
     Raises:
-        DataError: a symbol is not there or has no bars in the range.
-        BadBarsError: bars hold what can't be true.
+        DataError: a symbol is unknown or has no bars in the range.
+        BadBarsError: bars are invalid.
     """
     every, warnings = open_source(settings).load(settings.symbols, settings.start, settings.end)
     checked: list[Bars] = []

@@ -1,4 +1,4 @@
-"""What a source of bars is, and what all sources do alike: choose dates, and say what there is."""
+"""Base class of sources of bars, and what all sources share: the choice of dates and the list of symbols."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -18,15 +18,13 @@ _LISTED = 30
 
 @dataclass(frozen=True)
 class Source(ABC):
-    """Somewhere that bars come from.
-
-    A source is a frozen dataclass. Its fields are the settings of ``data`` that it reads, by their names.
+    """A source of bars: a frozen dataclass whose fields are the settings of ``data`` that it reads.
 
     Attributes:
-        name: what the setting ``source`` calls it.
-        place: in the order of the sources.
-        description: what it is, in a few words.
-        survivorship: what is known of symbols that are missing because they did not survive.
+        name: value of the setting ``source``.
+        place: position in the order of the sources.
+        description: a few words.
+        survivorship: what is known about symbols that are missing because they did not survive.
     """
 
     name: ClassVar[str]
@@ -35,32 +33,32 @@ class Source(ABC):
     survivorship: ClassVar[str]
 
     def best_accuracy(self, target: str, horizon: int) -> float | None:
-        """Best accuracy that any model can reach on average; None if it is unknown, as for real markets."""
+        """Return the best accuracy that a model can reach on average; None: unknown, as for real markets."""
         return None
 
     @abstractmethod
     def available(self) -> dict[str, Span]:
-        """First and last date of each symbol that the source has."""
+        """Return the first and last date of each symbol."""
 
     @abstractmethod
     def load(self, symbols: Sequence[str], start: date | None, end: date | None) -> tuple[list[Bars], list[str]]:
-        """Bars of symbols, and warnings.
+        """Return the bars of symbols, and warnings.
 
         Args:
-            symbols: names in any case; empty: all that there are.
+            symbols: names in any case; empty: all.
             start: first date; None: from the first bar.
             end: last date, inclusive; None: to the last bar.
 
         Raises:
-            DataError: a symbol is not there, or has no bar in the range; the text lists what there is.
+            DataError: a symbol is unknown or has no bar in the range; the text lists what is available.
         """
 
 
 def read_all(symbols: Sequence[str], read: Callable[[str], Bars]) -> list[Bars]:
-    """The bars of all symbols.
+    """Return the bars of all symbols.
 
     Raises:
-        BadBarsError: all that is wrong with any of them.
+        BadBarsError: all errors of all symbols.
     """
     every: list[Bars] = []
     problems: list[Problem] = []
@@ -75,35 +73,34 @@ def read_all(symbols: Sequence[str], read: Callable[[str], Bars]) -> list[Bars]:
 
 
 def listing(spans: Mapping[str, Span]) -> str:
-    """What there is, in one line: each symbol with its first and last date."""
+    """Return one line with the first and last date of each symbol."""
     return enumerated(
         [f"{shown_name(symbol)} {first} to {last}" for symbol, (first, last) in sorted(spans.items())], _LISTED
     )
 
 
 def span_of(bars: Bars) -> Span:
-    """First and last date that the source has of a symbol."""
+    """Return the first and last date of a symbol in its source."""
     whole = bars.whole
     first, last = (bars.index[0], bars.index[-1]) if whole is None else (whole.first, whole.last)
     return first.date(), last.date()
 
 
 def choose_dates(
-    every: Sequence[Bars], start: date | None, end: date | None, *, asked: bool, there_is: str = ""
+    every: Sequence[Bars], start: date | None, end: date | None, *, asked: bool, available: str = ""
 ) -> tuple[list[Bars], list[str]]:
-    """Bars from ``start`` to ``end``.
+    """Return the bars from ``start`` to ``end``, and warnings.
 
-    A symbol that was asked for by name and has no bar there is an error. One that came along with "all" is
-    left out with a warning.
+    A symbol without bars in this range is an error if the user named it; otherwise it is left out with a warning.
 
     Args:
-        every: bars of the chosen symbols: all, or cut by these dates already.
+        every: bars of the chosen symbols, perhaps already cut to these dates.
         start: first date; None: no limit.
         end: last date, inclusive; None: no limit.
         asked: whether the user named the symbols.
-        there_is: a listing for the error; empty: of these bars.
+        available: the list for the error; empty: of these bars.
     """
-    there_is = there_is or listing({bars.symbol: span_of(bars) for bars in every})
+    available = available or listing({bars.symbol: span_of(bars) for bars in every})
     span = f"{start or 'the first bar'} to {end or 'the last bar'}"
     kept: list[Bars] = []
     warnings: list[str] = []
@@ -111,7 +108,7 @@ def choose_dates(
         cut = _between(bars, start, end)
         nearest = _nearest(cut)
         if cut.frame.empty and asked:
-            text = f"{bars.symbol} has no bars from {span}{nearest}; there are: {there_is}"
+            text = f"{bars.symbol} has no bars from {span}{nearest}; available: {available}"
             raise DataError(text, field=bars.symbol, code="no-bars-in-range")
         if cut.frame.empty:
             warnings.append(f"{bars.symbol} is left out: it has no bars from {span}{nearest}")
@@ -119,19 +116,19 @@ def choose_dates(
         kept.append(cut)
         first, last = cut.index[0].date(), cut.index[-1].date()
         if asked and ((start and first - start > _SLACK) or (end and end - last > _SLACK)):
-            warnings.append(f"{bars.symbol} was asked for from {span}, but has bars from {first} to {last} only")
+            warnings.append(f"{bars.symbol} has bars only from {first} to {last}, not from {span}")
     if not kept:
-        raise DataError(f"no symbol has bars from {span}; there are: {there_is}", code="no-bars-in-range")
+        raise DataError(f"no symbol has bars from {span}; available: {available}", code="no-bars-in-range")
     return kept, warnings
 
 
 def _between(bars: Bars, start: date | None, end: date | None) -> Bars:
-    gone, whole = outside(bars.index, start, end)
-    return bars if whole is None else replace(bars, frame=bars.frame[~gone], whole=whole)
+    excluded, whole = outside(bars.index, start, end)
+    return bars if whole is None else replace(bars, frame=bars.frame[~excluded], whole=whole)
 
 
 def _nearest(bars: Bars) -> str:
-    """The bars around a hole in which the whole range lies, if it does."""
+    """Name the bars around the range if it is inside a hole."""
     if bars.whole is None or bars.whole.before is None or bars.whole.after is None:
         return ""
     return f" (none between {date_text(bars.whole.before)} and {date_text(bars.whole.after)})"

@@ -1,4 +1,4 @@
-"""Real daily bars that come with the package; data/embedded/NOTICE says where each is from."""
+"""Real daily bars in the package; data/embedded/NOTICE names their origins."""
 
 import json
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ _OTHER_CLASS = {"GOOG": "GOOGL"}
 _HINT = "--data-dir DIR reads your own files (SYMBOL.csv or SYMBOL.parquet)"
 _SURVIVORS = (
     "the embedded symbols did well and still exist (survivorship bias):"
-    " no result says what a strategy would have earned"
+    " no result shows what a strategy would have earned"
 )
 
 
@@ -33,15 +33,15 @@ class EmbeddedSource(Source):
     survivorship = _SURVIVORS
 
     def available(self) -> dict[str, Span]:
-        """First and last date of each symbol; reads the index only."""
+        """Return the first and last date of each symbol; reads only the index."""
         return {
             symbol: (date.fromisoformat(entry["first"]), date.fromisoformat(entry["last"]))
             for symbol, entry in embedded_index().items()
         }
 
     def load(self, symbols: Sequence[str], start: date | None, end: date | None) -> tuple[list[Bars], list[str]]:
-        """See :class:`~cnn_lstm_hyperopt.data.sources.base.Source`; GOOGL serves for GOOG, with a warning."""
-        there_is = f"{listing(self.available())}. {_HINT}"
+        """See :class:`~cnn_lstm_hyperopt.data.sources.base.Source`; GOOGL replaces GOOG, with a warning."""
+        available = f"{listing(self.available())}. {_HINT}"
         chosen: list[str] = []
         warnings = [_SURVIVORS]
         for name in unique_symbols(symbols) or list(embedded_index()):
@@ -50,25 +50,25 @@ class EmbeddedSource(Source):
                 other = _OTHER_CLASS[symbol]
                 warnings.append(
                     f"{symbol} (class C shares, without votes) is not embedded; {other} (class A shares of"
-                    f" the same company) is used in its place, and named {other} everywhere"
+                    f" the same company) replaces it and is named {other} everywhere"
                 )
                 symbol = other
             if symbol not in embedded_index():
                 close = close_names([name], embedded_index())
-                there = f"did you mean {close}? There are" if close else "there are"
-                text = f"symbol {shown_name(name)} is not embedded; {there}: {there_is}"
+                there = f"did you mean {close}? Available" if close else "available"
+                text = f"symbol {shown_name(name)} is not embedded; {there}: {available}"
                 raise DataError(text, field="data.symbols", code="unknown-symbol")
             if symbol not in chosen:
                 chosen.append(symbol)
         bars, more = choose_dates(
-            [_read(symbol) for symbol in chosen], start, end, asked=bool(symbols), there_is=there_is
+            [_read(symbol) for symbol in chosen], start, end, asked=bool(symbols), available=available
         )
         return bars, warnings + more
 
 
 @cache
 def embedded_index() -> dict[str, dict[str, Any]]:
-    """What index.json says: symbol → file, first, last, rows, sha256, adjustment."""
+    """Content of index.json: symbol → file, first, last, rows, sha256, adjustment."""
     text = (resources.files("cnn_lstm_hyperopt.data") / "embedded" / "index.json").read_text(encoding="utf-8")
     index: dict[str, dict[str, Any]] = json.loads(text)
     return index

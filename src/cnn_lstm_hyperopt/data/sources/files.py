@@ -1,4 +1,4 @@
-"""Bars from a folder of SYMBOL.csv and SYMBOL.parquet."""
+"""Bars from a folder of SYMBOL.csv and SYMBOL.parquet files."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,18 +23,18 @@ _GIVE = "give --data-dir a folder with SYMBOL.csv or SYMBOL.parquet"
 
 @dataclass(frozen=True)
 class FileSource(Source):
-    """A user's folder of bars; a file's name without its ending is the symbol.
+    """A folder of the user's bars; the name of a file without its ending is the symbol.
 
     Attributes:
         data_dir: the folder.
-        on_bad_bars: what happens to rows that can't be true.
-        feature_columns: further columns that are read of every file.
+        on_bad_bars: what happens to invalid rows.
+        feature_columns: further columns to read from every file.
     """
 
     name, place = "files", 2
     description = "your files in data_dir"
     survivorship = (
-        "not known of your own files: if the symbols were chosen today, those that failed before are missing, and results look"
+        "unknown for your files: if the symbols were chosen today, those that failed before are missing, and results look"
         " better than they would have been"
     )
     data_dir: Path
@@ -42,13 +42,13 @@ class FileSource(Source):
     feature_columns: tuple[str, ...] = ()
 
     def available(self) -> dict[str, Span]:
-        """First and last date of each symbol; reads every file."""
+        """Return the first and last date of each symbol; reads every file."""
         return {symbol: span_of(self._read(symbol, path)) for symbol, path in self._paths().items()}
 
     def load(self, symbols: Sequence[str], start: date | None, end: date | None) -> tuple[list[Bars], list[str]]:
-        """See :class:`~cnn_lstm_hyperopt.data.sources.base.Source`; all that is wrong in all files is told together.
+        """See :class:`~cnn_lstm_hyperopt.data.sources.base.Source`; reports all errors of all files together.
 
-        Rows before ``start`` and after ``end`` are not checked, but for their dates.
+        Only the dates of rows before ``start`` and after ``end`` are checked.
         """
         paths = self._paths()
         by_key = {symbol.upper(): symbol for symbol in paths}
@@ -59,7 +59,7 @@ class FileSource(Source):
         unknown = [name for name in names if name.upper() not in by_key]
         if unknown:
             close = close_names(unknown, paths)
-            there = f"did you mean {close}? There are" if close else "there are"
+            there = f"did you mean {close}? Available" if close else "available"
             raise DataError(
                 f"data_dir {self._folder} has no file for {shown_names(unknown)}; {there}: {self._listing()}",
                 field="data.symbols",
@@ -77,7 +77,7 @@ class FileSource(Source):
             if not self.data_dir.is_dir():
                 there = self.data_dir.exists()
                 code = "data-dir-not-directory" if there else "data-dir-missing"
-                raise _folder_error(f"{folder} {'is no folder' if there else 'does not exist'}; {_GIVE}", code)
+                raise _folder_error(f"{folder} {'is not a folder' if there else 'does not exist'}; {_GIVE}", code)
             files = sorted(p for p in self.data_dir.iterdir() if p.suffix.lower() in _SUFFIXES and p.name[0] != ".")
         except OSError as error:
             raise _folder_error(f"{folder} can't be read: {error.strerror}; {_GIVE}", "data-dir-unreadable") from error
@@ -98,7 +98,7 @@ class FileSource(Source):
         return printable(str(self.data_dir))
 
     def _require_names(self, paths: Mapping[str, Path]) -> None:
-        """Every file's name must do for a symbol if all files are taken."""
+        """Require that the name of every file is a valid symbol."""
         faults = [
             f"'{shown_name(path.name)}' {fault}" for symbol, path in paths.items() if (fault := symbol_fault(symbol))
         ]
@@ -110,7 +110,7 @@ class FileSource(Source):
             )
 
     def _listing(self) -> str:
-        """All symbols with their dates; names unreadable files, as this is part of another error."""
+        """List all symbols with their dates; unreadable files are named, because another error is being reported."""
         spans: dict[str, Span] = {}
         broken: list[str] = []
         for symbol, path in self._paths().items():
@@ -125,14 +125,14 @@ class FileSource(Source):
         is_csv = path.suffix.lower() == ".csv"
         try:
             if not path.is_file():
-                raise found.fail("no_file", "is no file", "move it away, or give a file of bars of this name")
+                raise found.fail("no_file", "is not a file", "move it, or replace it with a file of bars")
             table = (read_csv if is_csv else read_parquet)(path, self.feature_columns, found)
         except (pa.ArrowException, OSError) as error:
             kind = "CSV" if is_csv else "Parquet"
             reason = one_line(error) if getattr(error, "strerror", None) is None else error.strerror
             raise found.fail("unreadable", f"can't be read as {kind}: {reason}", "export it again") from error
         bars = bars_of(symbol, table, found, columns=self.feature_columns, start=start, end=end)
-        pa.default_memory_pool().release_unused()  # the text of millions of rows
+        pa.default_memory_pool().release_unused()  # text of millions of rows
         return bars
 
 

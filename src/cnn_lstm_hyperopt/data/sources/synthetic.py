@@ -1,4 +1,4 @@
-"""A synthetic market whose best attainable accuracy is known: a yardstick for the search, not a model of any real market."""
+"""A synthetic market with a known best accuracy: a test of the search, not a model of a real market."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ SYMBOLS = ("SYN1", "SYN2", "SYN3", "SYN4", "SYN5")
 BARS = 3000
 FIRST_DAY = "2000-01-03"
 BEST = 0.72
-"""Probability that the next return has the sign which bar and regime call for: the best attainable accuracy."""
+"""Probability that the next return has the sign predicted by bar and regime: the best attainable accuracy."""
 SWITCH = 1 / 60
-"""Probability a bar that the regime ends: regimes last 60 bars on average."""
+"""Probability per bar that the regime ends: regimes last 60 bars on average."""
 RETURN_SIZE = 0.008
 """Standard deviation of a bar's return before its sign is drawn."""
 LONG_WICK = {"follow": 0.008, "fade": 0.024}
@@ -29,25 +29,25 @@ LONG_WICK = {"follow": 0.008, "fade": 0.024}
 
 @dataclass(frozen=True)
 class SyntheticSource(Source):
-    """Two regimes that take turns, and bars whose longer wick points up or down at random.
+    """Two alternating regimes, and bars whose longer wick points up or down at random.
 
-    In the regime *follow* the next return has the sign in which the bar was pushed (up when its lower wick is the longer one)
-    with probability 0.72; in the regime *fade* it has the other sign with that probability. The regime shows in the length of the
-    wicks alone. So neither the push nor the length says anything by itself, only both together do: no linear model of the
-    features sees it, and returns alone are a random walk. Whoever knows the regime is right in 72 % of the cases, and nobody
-    can be right more often on average, because the sign is drawn with exactly that probability given everything before it.
+    In the regime *follow*, the next return has the sign of the bar's push (up if the lower wick is longer) with probability
+    0.72. In the regime *fade*, it has the other sign with this probability. Only the length of the wicks shows the regime.
+    Neither push nor length alone predicts anything, so a linear model of the features can't learn it, and returns alone are a
+    random walk. A model that knows the regime is right in 72 % of the cases. No model can do better on average, because the
+    sign is drawn with this probability given the whole past.
 
     Attributes:
-        synthetic_seed: another seed is another market.
+        synthetic_seed: seed of the market.
     """
 
     name, place = "synthetic", 0
     description = "a market with a known best accuracy"
-    survivorship = "none: nobody goes bankrupt in a synthetic market"
+    survivorship = "none: no symbol disappears from a synthetic market"
     synthetic_seed: int
 
     def best_accuracy(self, target: str, horizon: int) -> float | None:
-        """Best accuracy that any model can reach on average; None if it is unknown."""
+        """Return the best accuracy that a model can reach on average; None: unknown."""
         return BEST if target == "direction" and horizon == 1 else None
 
     def available(self) -> dict[str, Span]:
@@ -58,17 +58,17 @@ class SyntheticSource(Source):
     def load(self, symbols: Sequence[str], start: date | None, end: date | None) -> tuple[list[Bars], list[str]]:
         """See :class:`~cnn_lstm_hyperopt.data.sources.base.Source`."""
         chosen = [name.upper() for name in unique_symbols(symbols)] or list(SYMBOLS)
-        there_is = listing(self.available())
+        available = listing(self.available())
         missing = [name for name in chosen if name not in SYMBOLS]
         if missing:
             raise DataError(
-                f"the synthetic market has no {shown_names(missing)}; it has: {there_is}; for real bars use --use-real-data or"
-                " --data-dir DIR",
+                f"the synthetic market has no {shown_names(missing)}; available: {available}; for real bars use"
+                " --use-real-data or --data-dir DIR",
                 field="data.symbols",
                 code="unknown-symbol",
             )
         every = [_bars(name, self.synthetic_seed) for name in chosen]
-        return choose_dates(every, start, end, asked=bool(symbols), there_is=there_is)
+        return choose_dates(every, start, end, asked=bool(symbols), available=available)
 
 
 def _days() -> pd.DatetimeIndex:
@@ -76,7 +76,7 @@ def _days() -> pd.DatetimeIndex:
 
 
 def _bars(symbol: str, seed: int) -> Bars:
-    """One symbol of the market ``seed``; symbols are independent of each other."""
+    """Return one symbol of the market ``seed``; symbols are independent."""
     random = stream(seed, SYMBOLS.index(symbol), "synthetic market")
     fade = (np.cumsum(random.random(BARS) < SWITCH) + random.integers(2)) % 2 == 1  # (bars,)
     push = random.choice([-1.0, 1.0], BARS)

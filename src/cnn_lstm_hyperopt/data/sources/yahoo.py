@@ -1,4 +1,4 @@
-"""Daily bars from Yahoo Finance, through the package yfinance; kept in a cache, so that a study can go on with the same bars."""
+"""Daily bars from Yahoo Finance, through the package yfinance. A cache keeps them for resumed studies."""
 
 import logging
 import re
@@ -28,9 +28,9 @@ from cnn_lstm_hyperopt.utils.text import typed_line
 
 TRIES = 3
 FIRST_WAIT = 0.5
-"""Seconds before the second try; doubled for each that follows, and up to half as long again by chance."""
+"""Seconds before the second try; doubled for each later one, plus a random share of up to one half."""
 TIMEOUT = 10
-"""Seconds that Yahoo may take to answer."""
+"""Timeout of a request in seconds."""
 _ADJUSTED = "splits and dividends, by Yahoo Finance (yfinance, auto_adjust)"
 _INSTALL = "pip install 'cnn-lstm-hyperopt[yahoo]' (in its repository: pip install -e '.[yahoo]')"
 _COLUMNS = ["Open", "High", "Low", "Close", "Volume"]
@@ -43,20 +43,20 @@ log = logging.getLogger(__name__)
 class YahooSource(Source):
     """Daily bars of any symbol that Yahoo Finance knows, adjusted for splits and dividends.
 
-    A symbol is fetched once, with all its history. After that its file in the cache is used, whatever its age, which is said:
-    so a study goes on with the bars that it was begun with.
+    A symbol is downloaded once, with its whole history. Later runs use its file in the cache and report its age, so a resumed
+    study gets the same bars.
     """
 
     name, place = "yahoo", 3
     description = "bars downloaded from Yahoo Finance and cached"
     survivorship = (
-        "Yahoo Finance has mostly companies that are still listed: those that failed are missing. Symbols chosen today are"
-        " those that did well, so results are too optimistic"
+        "Yahoo Finance has mostly companies that are still listed: those that failed are missing. Symbols chosen today"
+        " did well in the past, so results are too optimistic"
     )
     on_bad_bars: BadBars = "error"
 
     def available(self) -> dict[str, Span]:
-        """First and last date of each symbol in the cache; Yahoo itself can't be asked for a list."""
+        """Return the first and last date of each symbol in the cache; Yahoo offers no list."""
         spans: dict[str, Span] = {}
         for path in sorted(cache_file("X").parent.glob("*.parquet")):
             found = Findings(path.stem, str(path), "drop")
@@ -67,13 +67,13 @@ class YahooSource(Source):
         """See :class:`~cnn_lstm_hyperopt.data.sources.base.Source`."""
         names = [symbol.upper() for symbol in unique_symbols(symbols)]
         if not names:
-            text = "source: yahoo needs symbols, such as --symbols AAPL MSFT: there is no list of all"
+            text = "source: yahoo needs symbols, such as --symbols AAPL MSFT: Yahoo offers no list of all"
             raise DataError(text, field="data.symbols", code="symbols-required")
         notes: list[str] = []
 
         def read(symbol: str) -> Bars:
             found = Findings(symbol, "Yahoo Finance", self.on_bad_bars)
-            table, note = _cached(symbol) or _fetch_and_keep(symbol, found)
+            table, note = _cached(symbol) or _fetch_and_store(symbol, found)
             notes.append(note)
             return bars_of(symbol, table, found, adjusted=_ADJUSTED, start=start, end=end)
 
@@ -82,9 +82,9 @@ class YahooSource(Source):
 
 
 def cache_file(symbol: str) -> Path:
-    """Where the bars of a symbol are kept."""
+    """Return the file of a symbol in the cache."""
     name = "".join(letter if letter.isalnum() or letter in "-^=." else "_" for letter in symbol)
-    if re.fullmatch(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name):  # names of devices on Windows, and tickers too
+    if re.fullmatch(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name):  # device names on Windows
         name = f"_{name}"
     return cache_folder() / "yahoo" / f"{name}.parquet"
 
@@ -93,24 +93,25 @@ def cache_file(symbol: str) -> Path:
 
 
 def _cached(symbol: str) -> tuple[Table, str] | None:
-    """What the cache has of a symbol, and how old it is; None: nothing that can be read."""
+    """Return the cached table of a symbol and a note of its age; None: no readable file."""
     path = cache_file(symbol)
     if not path.is_file():
         return None
     try:
         table = read_parquet(path, (), Findings(symbol, str(path)))
     except (BadBarsError, OSError) as error:
-        log.warning("%s can't be read (%s); fetched anew", path, error)
+        log.warning("%s can't be read (%s); downloading again", path, error)
         return None
     seconds = time.time() - path.stat().st_mtime
     fetched = datetime.fromtimestamp(path.stat().st_mtime, UTC).date()
     age = f"{seconds / 86400:.0f} days" if seconds >= 172_800 else f"{max(seconds, 0) / 3600:.0f} hours"
     return table, (
-        f"{symbol}: bars as fetched from Yahoo Finance on {fetched}, {age} ago, from the cache; to fetch them anew delete {path}"
+        f"{symbol}: bars from the cache, downloaded from Yahoo Finance on {fetched}, {age} ago; to download them again, delete"
+        f" {path}"
     )
 
 
-def _fetch_and_keep(symbol: str, found: Findings) -> tuple[Table, str]:
+def _fetch_and_store(symbol: str, found: Findings) -> tuple[Table, str]:
     raw = _fetch(symbol)
     table = frame_columns(raw, (), found)
     path = cache_file(symbol)
@@ -121,19 +122,19 @@ def _fetch_and_keep(symbol: str, found: Findings) -> tuple[Table, str]:
     except OSError as error:
         return (
             table,
-            f"{symbol}: fetched from Yahoo Finance now, but can't be kept in {path} ({error}): it will be fetched again",
+            f"{symbol}: downloaded from Yahoo Finance, but can't be stored in {path} ({error}): the next run downloads it again",
         )
-    return table, f"{symbol}: fetched from Yahoo Finance now; a study that goes on takes it from {path}"
+    return table, f"{symbol}: downloaded from Yahoo Finance; a resumed study reads it from {path}"
 
 
 # ---------------------------------------------------------------------- the network
 
 
 def _fetch(symbol: str) -> pd.DataFrame:
-    """All daily bars of a symbol; tries again a few times unless Yahoo says that there are none.
+    """Download all daily bars of a symbol, with a few retries unless Yahoo has none.
 
     Raises:
-        DataError: it can't be had; a line that says why, and what can be had instead.
+        DataError: no bars; the text has the reason and names other sources.
     """
     try:
         import yfinance
@@ -142,12 +143,12 @@ def _fetch(symbol: str) -> pd.DataFrame:
     waits = stream(int(time.time()), TRIES, f"yahoo {symbol}").uniform(1, 1.5, TRIES)
     for attempt in range(TRIES):
         try:
-            with _no_chatter(yfinance):
+            with _quiet(yfinance):
                 return _history(yfinance, symbol)
-        except Exception as error:  # yfinance and curl raise whatever they like
+        except Exception as error:  # yfinance and curl raise many types
             if attempt + 1 == TRIES or type(error).__name__ in _NO_SUCH_SYMBOL:
                 raise _failure(symbol, *_reason(error)) from error
-            log.info("Yahoo Finance: %s (%s); tried again", symbol, error)
+            log.info("Yahoo Finance: %s (%s); retrying", symbol, error)
             time.sleep(FIRST_WAIT * 2**attempt * waits[attempt])
     raise _failure(symbol, "no answer", "yahoo-failed")
 
@@ -158,15 +159,15 @@ def _history(yfinance: Any, symbol: str) -> pd.DataFrame:
         period="max", interval="1d", auto_adjust=True, actions=False, timeout=TIMEOUT
     )
     today = pd.Timestamp.now(history.index.tz).normalize() if isinstance(history.index, pd.DatetimeIndex) else None
-    history = history[history.index < today] if today is not None else history  # a day that goes on is no bar yet
+    history = history[history.index < today] if today is not None else history  # the current day is incomplete
     if history.empty:
         raise LookupError("Yahoo Finance sends no bars")
     return history[_COLUMNS]
 
 
 @contextmanager
-def _no_chatter(yfinance: Any) -> Iterator[None]:
-    """Failures are raised, not printed, and what yfinance does with pandas is its own business."""
+def _quiet(yfinance: Any) -> Iterator[None]:
+    """Let yfinance raise errors instead of printing them, and hide its warnings."""
     logger = logging.getLogger("yfinance")
     level, hidden = logger.level, yfinance.config.debug.hide_exceptions
     logger.setLevel(logging.CRITICAL + 1)
@@ -184,9 +185,9 @@ def _reason(error: Exception) -> tuple[str, str]:
     """Return why the request failed, and the code of the error."""
     name = type(error).__name__
     if name in _NO_SUCH_SYMBOL:
-        return "Yahoo Finance has no bars of such a symbol", "unknown-symbol"
+        return "Yahoo Finance has no bars of this symbol", "unknown-symbol"
     if name == "YFRateLimitError":
-        return "Yahoo Finance takes no more requests from here for now", "yahoo-rate-limit"
+        return "Yahoo Finance limits the number of requests; try again later", "yahoo-rate-limit"
     if isinstance(error, OSError):
         return f"no connection to Yahoo Finance ({name})", "yahoo-no-connection"
     return typed_line(error), "yahoo-failed"
@@ -194,8 +195,8 @@ def _reason(error: Exception) -> tuple[str, str]:
 
 def _failure(symbol: str, reason: str, code: str) -> DataError:
     return DataError(
-        f"{symbol} can't be fetched: {reason}; there are instead: --source embedded ({listing(EmbeddedSource().available())}),"
-        " or your own files: --data-dir DIR (SYMBOL.csv or SYMBOL.parquet)",
+        f"{symbol} can't be downloaded: {reason}; use --source embedded ({listing(EmbeddedSource().available())}),"
+        " or your files: --data-dir DIR (SYMBOL.csv or SYMBOL.parquet)",
         field=symbol,
         code=code,
     )

@@ -1,1 +1,1 @@
-"""People's tables to columns of dates and numbers: CSV, Parquet and frames, in whatever form leaves no doubt."""
+"""Tables of users (CSV, Parquet and frames) to columns of dates and numbers, in every unambiguous form."""

@@ -1,4 +1,4 @@
-"""Which columns of people's tables are meant: names of any case, an adjusted close, columns of one's own."""
+"""The columns of a user's table: standard names in any case, an adjusted close, feature columns."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -13,27 +13,27 @@ COLUMNS = (*PRICES, "volume")
 DATE_NAMES = ("date", "datetime", "timestamp")
 EXAMPLE = "date,open,high,low,close,volume"
 LARGEST = 1e18
-"""Of a number in people's data: squares and products of such numbers are finite, in float32 too."""
+"""Largest number in a user's data: squares and products of such numbers are finite in float32."""
 _STANDARD = (*COLUMNS, "adj_close")
 _ADJUSTED_NAMES = ("adjclose", "adjustedclose")  # letters only: "Adj. Close**" is meant, too
 
 Table = dict[str, pd.Series]
-"""The columns that are used, (rows,) each, by their standard names (``date`` first) or the user's."""
+"""The columns in use, (rows,) each, by their standard names (``date`` first) or the user's names."""
 
 
 def choose_columns(
     header: Sequence[str], columns: Sequence[str], found: Findings, *, dates_in: Callable[[int], bool] = lambda _: True
 ) -> dict[str, int]:
-    """Where the columns that are used stand: standard name (or the user's) → position.
+    """Return the positions of the columns in use, by standard name or the user's name.
 
     Args:
         header: names in the table.
-        columns: further columns that are wanted.
-        found: for its errors.
+        columns: further columns.
+        found: findings about the table.
         dates_in: whether an unnamed column may hold the dates.
 
     Raises:
-        BadBarsError: one is missing or twice there.
+        BadBarsError: a column is missing or occurs twice.
     """
     keys = [_key(name) for name in header]
     it_has = f"it has: {shown_names([str(name).strip() for name in header])}"
@@ -42,20 +42,20 @@ def choose_columns(
     if missing and sum(map(_looks_like_data, keys)) * 2 > len(keys):
         raise found.fail("no_header", f"has no header ({it_has})", f"the first line must name the columns: {EXAMPLE}")
     if missing:
-        raise found.fail("missing_column", f"misses the column {', '.join(missing)} ({it_has})", "name the columns so")
+        raise found.fail("missing_column", f"has no column {', '.join(missing)} ({it_has})", "rename the columns")
     places = {"date": dates[0]} | {key: keys.index(key) for key in keys if key in _STANDARD}
     twice = sorted(key for key in places if key in _STANDARD and keys.count(key) > 1)
     if len(dates) > 1:
         twice = [keys[place] for place in dates]
     if twice:
         raise found.fail(
-            "ambiguous_columns", f"columns {', '.join(twice)} stand for the same thing ({it_has})", "keep one of them"
+            "ambiguous_columns", f"columns {', '.join(twice)} mean the same ({it_has})", "keep one of them"
         )
     return places | _own_columns(keys, columns, {keys[place] for place in places.values()}, it_has, found)
 
 
 def _date_places(keys: Sequence[str], dates_in: Callable[[int], bool]) -> list[int]:
-    """Where the dates stand, once or more often: by name, or the first column without a name."""
+    """Return the positions of columns of dates: by name, or the first column without a name."""
     for names in (DATE_NAMES, ("time",)):
         named = [place for place, key in enumerate(keys) if key in names]
         if named:
@@ -67,28 +67,28 @@ def _date_places(keys: Sequence[str], dates_in: Callable[[int], bool]) -> list[i
 def _own_columns(
     keys: Sequence[str], columns: Sequence[str], taken: set[str], it_has: str, found: Findings
 ) -> dict[str, int]:
-    """Positions of ``data.feature_columns``."""
+    """Return the positions of ``data.feature_columns``."""
     own = {name: _key(name) for name in columns}
     standard = sorted(name for name, key in own.items() if key in taken | set(_STANDARD))
     if standard:
         raise found.fail(
             "feature_column_standard",
-            f"data.feature_columns names {shown_names(standard)}, of which features are made anyway",
-            "name other columns only",
+            f"data.feature_columns names {shown_names(standard)}, which the built-in features use already",
+            "name only other columns",
         )
     missing = [name for name, key in own.items() if key not in keys]
     if missing:
         close = close_names(missing, [key for key in keys if key not in taken]) or close_names(missing, keys)
         raise found.fail(
             "feature_column_missing",
-            f"misses the column {shown_names(missing)} of data.feature_columns ({it_has})",
-            "name columns that are there, in every file" + (f"; did you mean {close}?" if close else ""),
+            f"has no column {shown_names(missing)} of data.feature_columns ({it_has})",
+            "name columns that every file has" + (f"; did you mean {close}?" if close else ""),
         )
     twice = sorted({name for name, key in own.items() if keys.count(key) > 1 or list(own.values()).count(key) > 1})
     if twice:
         raise found.fail(
             "feature_column_twice",
-            f"columns {shown_names(twice)} of data.feature_columns are twice there",
+            f"columns {shown_names(twice)} of data.feature_columns occur twice",
             "keep one of them",
         )
     return {name: keys.index(key) for name, key in own.items()}
@@ -100,15 +100,15 @@ def _key(name: object) -> str:
 
 
 def _looks_like_data(name: str) -> bool:
-    """Whether what should be the name of a column is a number or a date."""
+    """Return whether the name of a column looks like a number or a date."""
     return re.fullmatch(r"[-+]?[\d.,]+(e[-+]?\d+)?|\d{4}-\d\d?-\d\d?.*|\d\d?[./]\d\d?[./]\d{2,4}.*", name) is not None
 
 
 def frame_columns(frame: pd.DataFrame, columns: Sequence[str], found: Findings) -> Table:
-    """The columns of a frame that are used; an index of stamps, or one that is named like dates, holds the dates.
+    """Return the columns in use of a frame; an index of stamps, or one named like dates, holds the dates.
 
     Raises:
-        BadBarsError: one is missing or twice there.
+        BadBarsError: a column is missing or occurs twice.
     """
     index_names = {str(name).strip().lower() for name in frame.index.names if name is not None}
     if isinstance(frame.index, pd.DatetimeIndex) or index_names & set(DATE_NAMES):

@@ -1,4 +1,4 @@
-"""People's CSV files to tables: separators, encodings and headers of every kind, as long as no doubt is left."""
+"""CSV files to tables: all separators, encodings and headers that are unambiguous."""
 
 import codecs
 import csv
@@ -18,27 +18,27 @@ from cnn_lstm_hyperopt.data.tables.file_kind import other_kind
 from cnn_lstm_hyperopt.utils.text import counted, one_line
 
 _HEAD = 64 * 1024
-"""Bytes of a file in which its header is looked for."""
+"""Bytes at the start of a file that are searched for the header."""
 _BEFORE_HEADER = 10
-"""Lines before the header, at most."""
+"""Maximum number of lines before the header."""
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _LONGEST_LINE = 1_000_000
-"""Bytes; Arrow reads about so many at a time."""
+"""Bytes; about the size of a block that Arrow reads."""
 _LINE_ENDS = re.compile("\r\n|\n|\r")
-"""Those that Arrow knows: str.splitlines knows more, and what is one line here must be one line there."""
+"""Line ends of Arrow. str.splitlines has more, but both must count the same lines."""
 _NOTHING = ["", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "NULL", "Null", "null", "None", "none", "#N/A", "<NA>"]
 _BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a CSV file is laid out.
+    """Layout of a CSV file.
 
     Attributes:
-        encoding: of its text.
-        separator: of its fields.
+        encoding: encoding of the text.
+        separator: separator of fields.
         header: names of the columns.
-        skipped: lines up to and with the header.
+        skipped: number of lines up to and including the header.
     """
 
     encoding: str
@@ -48,15 +48,15 @@ class Layout:
 
 
 def read_csv(path: Path, columns: Sequence[str], found: Findings) -> Table:
-    """The columns of a CSV file that are used; numbers as float64, or as text if any is no number, dates as text.
+    """Read the columns in use of a CSV file: numbers as float64, or as text if one is invalid; dates as text.
 
     Args:
         path: the file.
-        columns: further columns that are wanted.
-        found: where it is said how the file was read, and which lines were not.
+        columns: further columns.
+        found: findings about the file.
 
     Raises:
-        BadBarsError: the file is no CSV of bars.
+        BadBarsError: the file is not a CSV file of bars.
     """
     layout = _layout(path, found)
     places = choose_columns(layout.header, columns, found)
@@ -68,16 +68,16 @@ def read_csv(path: Path, columns: Sequence[str], found: Findings) -> Table:
         raise found.fail("unreadable", f"can't be read as CSV: {reason}", "export it again as CSV UTF-8") from error
     if encoding == "latin-1":
         found.warn(
-            "encoding", "is no UTF-8 text, and was read as Windows-1252 (Latin-1)", "save it as UTF-8 to be sure"
+            "encoding", "is not UTF-8 text and was read as Windows-1252 (Latin-1)", "save it as UTF-8 to be sure"
         )
     if other.count:
-        _tell_of_other_lines(other, layout, found)
+        _report_other_lines(other, layout, found)
         if not table.num_rows:
             found.raise_errors()
     used: Table = {}
     for name, place in places.items():
         column = table.column(str(place))
-        table = table.drop_columns([str(place)])  # millions of rows are held once
+        table = table.drop_columns([str(place)])  # keep millions of rows in memory once
         is_number = pa.types.is_floating(column.type)
         used[name] = pd.Series(column.to_numpy()) if is_number else pd.Series(column.to_pandas(), dtype="string")
     return used
@@ -85,19 +85,19 @@ def read_csv(path: Path, columns: Sequence[str], found: Findings) -> Table:
 
 @dataclass
 class _OtherLines:
-    """Lines with more or fewer fields than the header: how many, and the first."""
+    """Number of lines with more or fewer fields than the header, and the first of them."""
 
     count: int = 0
     first: Any = None
 
     def __call__(self, line: Any) -> str:
-        """What Arrow asks of each."""
+        """Count a line and tell Arrow to skip it."""
         self.first = self.first or line
         self.count += 1
         return "skip"
 
 
-def _tell_of_other_lines(other: _OtherLines, layout: Layout, found: Findings) -> None:
+def _report_other_lines(other: _OtherLines, layout: Layout, found: Findings) -> None:
     fields, text = other.first.actual_columns, other.first.text or ""
     more = fields > len(layout.header)
     found.refuse_lines(
@@ -111,7 +111,7 @@ def _tell_of_other_lines(other: _OtherLines, layout: Layout, found: Findings) ->
 
 
 def _odd_line(path: Path) -> str | None:
-    """The line that a CSV file probably can't be read for; None: nobody knows."""
+    """Return what probably makes a CSV file unreadable, if a line looks wrong."""
     with path.open("rb") as file:
         number = 0
         while line := file.readline(_LONGEST_LINE + 1):
@@ -138,9 +138,9 @@ def _layout(path: Path, found: Findings) -> Layout:
     encoding = _encoding(head)
     text = head.decode(encoding, errors="replace")
     if "\x00" in text:
-        raise found.fail("no_text", "is no text", "export it again as CSV UTF-8")
+        raise found.fail("no_text", "is not text", "export it again as CSV UTF-8")
     if encoding.startswith("utf-16"):
-        found.warn("encoding", "is UTF-16 text and was read so", "save it as UTF-8 to be sure")
+        found.warn("encoding", "was read as UTF-16", "save it as UTF-8 to be sure")
     lines = _LINE_ENDS.split(text)
     separator = max(_SEPARATORS, key=lambda each: _named_fields(lines, each))
     rows = [_fields(line, separator) for line in lines[: _BEFORE_HEADER + 3]]
@@ -154,7 +154,7 @@ def _layout(path: Path, found: Findings) -> Layout:
     if separator != ",":
         found.warn(
             "separator",
-            f"columns are separated with {_SEPARATORS[separator]}, and were read so",
+            f"was read with {_SEPARATORS[separator]} as separators",
             "use commas to be sure",
         )
     if len(head) < _HEAD and not any(line.strip() for line in lines[layout.skipped :]):
@@ -178,7 +178,7 @@ def _encoding(head: bytes) -> str:
     if len(head) > 3 and head[1] == 0 and head[3] == 0:
         return "utf-16-le"
     try:
-        codecs.getincrementaldecoder("utf-8")().decode(head)  # may end within a letter
+        codecs.getincrementaldecoder("utf-8")().decode(head)  # may end inside a character
     except UnicodeDecodeError:
         return "latin-1"
     return "utf-8"
@@ -187,7 +187,7 @@ def _encoding(head: bytes) -> str:
 def _fields(line: str, separator: str) -> list[str]:
     try:
         row = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
-    except csv.Error:  # a field of more than csv.field_size_limit, which is no name
+    except csv.Error:  # a field longer than csv.field_size_limit is not a name
         row = line.split(separator)
     return [field.strip() for field in row]
 
@@ -197,13 +197,13 @@ def _known_names(row: Sequence[str]) -> int:
 
 
 def _named_fields(lines: Sequence[str], separator: str) -> tuple[int, int]:
-    """How many names of columns a separator yields in the first lines, then how many fields in the first."""
+    """Return the number of known names that a separator yields in the first lines, and of fields in the first."""
     rows = [_fields(line, separator) for line in lines[:_BEFORE_HEADER]]
     return max(map(_known_names, rows), default=0), max(map(len, rows[:1]), default=0)
 
 
 def _plain_layout(rows: Sequence[Sequence[str]], encoding: str, separator: str) -> Layout:
-    """The header is the first line with names that are known, or else the first line that is not empty."""
+    """Return the layout whose header is the first line with known names, or else the first non-empty line."""
     for place, row in enumerate(rows[:_BEFORE_HEADER]):
         if _known_names(row) >= 3:
             return Layout(encoding, separator, tuple(row), place + 1)
@@ -212,7 +212,7 @@ def _plain_layout(rows: Sequence[Sequence[str]], encoding: str, separator: str) 
 
 
 def _yfinance_layout(rows: Sequence[Sequence[str]], encoding: str, separator: str) -> Layout | None:
-    """What ``yfinance.download(...).to_csv()`` writes: names, then a line of tickers, then a line that names the dates only."""
+    """Return the layout of ``yfinance.download(...).to_csv()``: names, a line of tickers, a line with only the name of dates."""
     if len(rows) < 3 or not rows[0] or not rows[1] or not rows[2]:
         return None
     names, tickers, dates = rows[:3]
@@ -229,7 +229,7 @@ def _yfinance_layout(rows: Sequence[Sequence[str]], encoding: str, separator: st
 def _read_any(
     path: Path, layout: Layout, wanted: Sequence[int], dates: int, other: _OtherLines
 ) -> tuple[pa.Table, str]:
-    """The columns, numbers as such if all are, and the encoding: Windows-1252 if it is no UTF-8 after all."""
+    """Read columns as numbers, or as text if one is invalid; return them and the encoding: Windows-1252 if not UTF-8."""
     failure: Exception | None = None
     for encoding in (layout.encoding, "latin-1") if layout.encoding == "utf-8" else (layout.encoding,):
         for kind in (pa.float64(), pa.string()):
@@ -239,16 +239,16 @@ def _read_any(
                 return _read(path, layout, encoding, types, other), encoding
             except pa.ArrowInvalid as error:
                 failure = error
-    raise failure or ValueError("there is no encoding to read with")
+    raise failure or ValueError("no encoding to read with")
 
 
 def _read(path: Path, layout: Layout, encoding: str, types: dict[str, Any], other: _OtherLines) -> pa.Table:
-    """One pass over the file, block by block: each is freed when its columns are made."""
-    with path.open("rb") as file:  # of a path Arrow asks that it be UTF-8, and takes s3:x for an address
+    """Read the file in one pass, block by block; each block is freed when its columns are built."""
+    with path.open("rb") as file:  # Arrow requires UTF-8 paths and takes s3:x for an address
         return pyarrow.csv.read_csv(
             file,
             read_options=pyarrow.csv.ReadOptions(
-                use_threads=False,  # lines have numbers then
+                use_threads=False,  # needed for line numbers
                 encoding=encoding,
                 skip_rows=layout.skipped,
                 column_names=[str(place) for place in range(len(layout.header))],

@@ -1,4 +1,4 @@
-"""Reading the date column of people's files: ISO or US style, zoned or not, epochs, closing times."""
+"""Dates of bars: ISO or US style, with or without time zone, epochs, closing times."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +24,7 @@ _US_FORMATS = (
 )
 _EPOCHS = ((10**8, 10**11, "s"), (10**11, 10**14, "ms"), (10**14, 10**17, "us"), (10**17, 10**19, "ns"))
 _PART = 250_000
-"""Rows of text that are read at a time where that makes an object of each."""
+"""Rows of text read at a time where each becomes a Python object."""
 _DAY = 86_400 * 10**9
 _EARLIEST, _LATEST = np.datetime64("1700-01-01"), np.datetime64("2200-01-01")
 
@@ -39,27 +39,26 @@ class DateColumn:
     Attributes:
         index: (rows,) naive nanosecond stamps in the order of the rows; NaT where unreadable.
         daily: whether each bar is a day or longer: the stamps are then at midnight.
-        odd_zone: (rows,) rows with a time zone where most have none, or without one where most have one.
+        wrong_zone: (rows,) rows with a time zone where most have none, or without one where most have one.
         zoned: whether most rows carry a time zone.
-        offsets: the smallest and the largest in minutes east of UTC; None: there are none.
+        offsets: smallest and largest offset in minutes east of UTC, if any.
         order_unclear: whether month/day/year was assumed and no day above 12 proves it.
     """
 
     index: pd.DatetimeIndex
     daily: bool
-    odd_zone: Mask
+    wrong_zone: Mask
     zoned: bool = False
     offsets: tuple[int, int] | None = None
     order_unclear: bool = False
 
 
 def read_dates(column: pd.Series) -> DateColumn:
-    """Dates of bars as naive nanosecond stamps, in the order of the rows.
+    """Return dates of bars as naive nanosecond stamps, in the order of the rows.
 
     Daily bars (no date has two different times, or every local time is midnight) get midnight of their local date, so
-    that symbols of several files line up: the time of day is a closing time, which early closes and daylight
-    saving move about. Other stamps become UTC if they carry a time zone, and stay as they are if they carry
-    none.
+    that symbols of several files line up: their time of day is a closing time, which varies with early closes and daylight
+    saving. Other stamps become UTC if they have a time zone, and stay unchanged if they have none.
 
     Args:
         column: (rows,) strings, datetimes (naive or zoned), or integers (20150401, or epoch seconds, milliseconds,
@@ -78,20 +77,20 @@ def read_dates(column: pd.Series) -> DateColumn:
 
 
 def as_text(column: pd.Series) -> Any:
-    """(rows,) a column as Arrow strings without surrounding spaces; missing values are null."""
+    """Return a column (rows,) as Arrow strings without surrounding spaces; missing values are null."""
     text = pa.array(column if column.dtype == "string" else column.astype("string"))
     chunks = text if isinstance(text, pa.ChunkedArray) else pa.chunked_array([text])
     return pc.utf8_trim_whitespace(chunks)
 
 
-def _column(wall: Stamps, utc: Stamps, odd_zone: Mask, **more: Any) -> DateColumn:
+def _column(wall: Stamps, utc: Stamps, wrong_zone: Mask, **more: Any) -> DateColumn:
     daily = _is_daily(wall)
     stamps = wall.astype("datetime64[D]").astype("datetime64[ns]") if daily else utc
-    return DateColumn(pd.DatetimeIndex(stamps, name="date"), daily, odd_zone, **more)
+    return DateColumn(pd.DatetimeIndex(stamps, name="date"), daily, wrong_zone, **more)
 
 
 def _is_daily(wall: Stamps) -> bool:
-    """Whether every time is midnight, or no date has two different times."""
+    """Return whether every time is midnight, or no date has two different times."""
     known = wall[~np.isnat(wall)].view(np.int64)
     if not len(known) or not np.any(known % _DAY):
         return True
@@ -102,7 +101,7 @@ def _is_daily(wall: Stamps) -> bool:
 
 
 def _naive(index: pd.DatetimeIndex) -> Stamps:
-    """Nanoseconds reach from 1677 to 2262; a year beyond 1700 to 2199 is a slip, or stands for "no date": NaT."""
+    """Convert to nanoseconds; years outside 1700 to 2199 are typing errors or placeholders and become NaT."""
     stamps = index.to_numpy()
     beyond = (stamps < _EARLIEST) | (stamps >= _LATEST)
     if np.any(beyond):
@@ -140,7 +139,7 @@ def _from_text(text: Any) -> DateColumn:
 
 
 def _zones(text: Any) -> tuple[Any, Mask, NDArray[np.int64]] | None:
-    """The text without offsets, which rows have one, and their minutes east of UTC (0 where there is none)."""
+    """Return the text without offsets, the rows with an offset, and minutes east of UTC (0 without offset)."""
     if not pc.any(pc.match_substring_regex(text, _ZONED)).as_py():
         return None
     parts = pc.extract_regex(text, _ZONED)
@@ -153,7 +152,7 @@ def _zones(text: Any) -> tuple[Any, Mask, NDArray[np.int64]] | None:
 
 
 def _minutes(offset: str) -> int:
-    """Minutes east of UTC: 330 for +05:30 or +0530, -300 for -05, 0 for Z and UTC."""
+    """Return minutes east of UTC: 330 for +05:30 or +0530, -300 for -05, 0 for Z and UTC."""
     if offset in ("Z", "UTC"):
         return 0
     digits = offset[1:].replace(":", "")
@@ -161,7 +160,7 @@ def _minutes(offset: str) -> int:
 
 
 def _parse(text: Any) -> tuple[Stamps, bool]:
-    """Text without offsets to naive stamps: ISO 8601, then US style, then names of months; and whether US style is unclear."""
+    """Parse text without offsets as ISO 8601, US style or names of months; return stamps and whether US style is uncertain."""
     cast = _cast(text)
     if cast is not None:
         return cast, False
@@ -177,7 +176,7 @@ def _parse(text: Any) -> tuple[Stamps, bool]:
             missing &= part.str.contains(_MONTH if style == "mixed" else _DIGIT, regex=True, na=False).to_numpy(bool)
             read = pd.to_datetime(
                 part[missing], format=style, errors="coerce"
-            )  # of "now" pandas makes a date: it has no digit
+            )  # rows without a digit: pandas reads "now" as a date
             found[missing] = _naive(pd.DatetimeIndex(read))
             if style in _US_FORMATS and read.notna().any():
                 us, proven = True, proven or bool((read.dt.day > 12).any())
@@ -185,7 +184,7 @@ def _parse(text: Any) -> tuple[Stamps, bool]:
 
 
 def _cast(text: Any) -> Stamps | None:
-    """What Arrow makes of text that is ISO 8601 in every row, without an object for each; None: some row is not."""
+    """Parse text that is ISO 8601 in every row, without Python objects; None: a row is not."""
     try:
         return _naive(pd.DatetimeIndex(text.cast(pa.timestamp("ns")).to_numpy()))
     except pa.ArrowInvalid:
@@ -193,7 +192,7 @@ def _cast(text: Any) -> Stamps | None:
 
 
 def _from_integers(numbers: NDArray[np.int64], missing: Mask) -> Stamps:
-    """Epochs, which are UTC, if all numbers are of one size, otherwise dates like 20150401; NaT where missing or neither."""
+    """Parse epochs (UTC) if all numbers have one magnitude, otherwise dates like 20150401; NaT where neither fits."""
     known = numbers[~missing]
     for low, high, unit in _EPOCHS:
         if len(known) and bool(np.all((known >= low) & (known < high))):
@@ -205,6 +204,6 @@ def _from_integers(numbers: NDArray[np.int64], missing: Mask) -> Stamps:
 
 
 def _mask(booleans: Any) -> Mask:
-    """(rows,) Arrow's answers as a mask; null is False."""
+    """Return Arrow booleans as a mask (rows,); null is False."""
     mask: Mask = np.asarray(pc.fill_null(booleans, fill_value=False).to_numpy(zero_copy_only=False), dtype=bool)
     return mask

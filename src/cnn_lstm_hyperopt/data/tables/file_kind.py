@@ -1,4 +1,4 @@
-"""What a file is that is not what its name says, by its first bytes; nothing of it is opened, unpacked or unpickled."""
+"""The real type of a file with a wrong name, from its first bytes. Nothing is opened, unpacked or unpickled."""
 
 from collections.abc import Iterable
 from typing import Literal
@@ -17,7 +17,7 @@ _KINDS: tuple[tuple[bytes, str, str], ...] = (
     (b"{", "JSON", "save it as {kind}"),
     *((magic, *_PACKED) for magic in (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"\x28\xb5\x2f\xfd")),
     *(
-        (b"\x80" + bytes([protocol]), "a pickle, which is never opened", "save it as {kind}")
+        (b"\x80" + bytes([protocol]), "a pickle, which is never loaded", "save it as {kind}")
         for protocol in range(2, 6)
     ),
 )
@@ -25,11 +25,11 @@ _WRITTEN = {"CSV": "CSV UTF-8", "Parquet": "Parquet"}
 
 
 def other_kind(head: bytes, wanted: Literal["CSV", "Parquet"]) -> tuple[str, str] | None:
-    """What a file is that should be CSV or Parquet, and the cure; None: nobody knows it.
+    """Return what a file is instead of CSV or Parquet, and the fix; None: unknown.
 
     Args:
         head: its first bytes.
-        wanted: what it should be.
+        wanted: type that its name says.
     """
     starts: Iterable[bytes] = (head, head.removeprefix(b"\xef\xbb\xbf").lstrip()[:16].lower())
     for magic, what, cure in _KINDS:

@@ -1,4 +1,4 @@
-"""Reading number columns of people's files: numbers, text that means numbers, and decimal commas where no doubt is left."""
+"""Columns of numbers: numbers, text that means numbers, and decimal commas where these are unambiguous."""
 
 import re
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ CURE = "write plain numbers such as 1234.5, without currency signs, units and th
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
 _DECIMAL = re.compile(r"[+-]?\d*,\d+")
 _PART = 250_000
-"""Rows of text that are read at a time: each is an object while it is."""
+"""Rows of text read at a time: each becomes a Python object."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,8 +27,8 @@ class NumberColumn:
 
     Attributes:
         values: (rows,) float64; NaN where missing or text.
-        missing: (rows,) where nothing stands.
-        text: (rows,) where something stands that is no number.
+        missing: (rows,) mask of empty fields.
+        text: (rows,) mask of fields that are not numbers.
     """
 
     values: NDArray[np.float64]
@@ -37,9 +37,9 @@ class NumberColumn:
 
 
 def read_numbers(columns: Mapping[str, pd.Series]) -> tuple[dict[str, NumberColumn], CommaStyle | None]:
-    """The numbers of a table, and how its commas were read; None: there are none, or nobody can tell.
+    """Return the numbers of a table and the style of its commas; None: no commas, or ambiguous.
 
-    One style is taken for the whole table. ``1,234.5`` and ``1,234,567`` prove thousands separators, ``12,5`` proves decimal
+    The whole table has one style. ``1,234.5`` and ``1,234,567`` prove thousands separators, ``12,5`` proves decimal
     commas; ``1,234`` alone proves nothing and stays text.
 
     Args:
@@ -72,7 +72,7 @@ def _read(column: pd.Series) -> NumberColumn:
 
 
 def _style(column: pd.Series, numbers: NumberColumn) -> CommaStyle | None:
-    """What the commas of one column prove."""
+    """Return the style that the commas of one column prove."""
     texts = column[numbers.text].astype("string").str.strip()
     texts = texts[texts.str.contains(",", regex=False)]
     if not len(texts):

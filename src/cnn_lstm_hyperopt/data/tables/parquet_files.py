@@ -1,7 +1,7 @@
-"""People's Parquet files to tables: the columns that are used and nothing else, by Arrow alone.
+"""Parquet files to tables with Arrow: only the columns in use.
 
-Pandas' reader builds whatever a file's metadata ask for, and reads all columns; here a file's metadata are only asked for the
-name of the index. No type is made of a file's own words, and nothing is unpickled.
+The reader of pandas builds types that the metadata of a file name, and reads all columns. Here metadata only give the name of
+the index. No type is built from the text of a file, and nothing is unpickled.
 """
 
 import json
@@ -22,21 +22,21 @@ from cnn_lstm_hyperopt.utils.text import one_line, shown_name
 
 _FREE_ROWS = 10_000_000
 _ROWS_A_BYTE = 2
-"""A file of more rows than that, and than the number above, is no bars: real ones take several bytes a row."""
+"""A file with more rows than both limits has no real bars: these take several bytes a row."""
 _LONGEST_TEXT = 64
-"""Characters of a text that is a date or a number."""
+"""Maximum number of characters of a date or a number."""
 
 
 def read_parquet(path: Path, columns: Sequence[str], found: Findings) -> Table:
-    """The columns of a Parquet file that are used: numbers as float64, dates as stamps, numbers or text.
+    """Read the columns in use of a Parquet file: numbers as float64; dates as stamps, numbers or text.
 
     Args:
         path: the file.
-        columns: further columns that are wanted.
-        found: for what is wrong with the file.
+        columns: further columns.
+        found: findings about the file.
 
     Raises:
-        BadBarsError: the file is no Parquet of bars.
+        BadBarsError: the file is not a Parquet file of bars.
     """
     with path.open("rb") as stream:
         head = stream.read(64)
@@ -71,7 +71,7 @@ def _read(stream: Any, size: int, columns: Sequence[str], found: Findings) -> Ta
 
 
 def _open(stream: Any, found: Findings) -> pq.ParquetFile:
-    """The file; types of pandas' own read what it says of them, and raise what they like if that is nonsense."""
+    """Open the file; extension types of pandas parse its metadata and raise several types of errors."""
     try:
         return pq.ParquetFile(stream, memory_map=False)
     except (TypeError, KeyError, ValueError) as error:
@@ -86,12 +86,12 @@ def _require_size(rows: int, size: int, found: Findings) -> None:
         raise found.fail(
             "too_many_rows",
             f"must take at least a byte for {_ROWS_A_BYTE} rows, but holds {rows:,} rows in {size:,} bytes",
-            "give bars, or leave out those where nothing was traded",
+            "give bars, or remove those without trades",
         )
 
 
 def _header(schema: pa.Schema) -> list[str]:
-    """Names of the columns; that of an index without a name is empty, that of an index of stamps is ``date``."""
+    """Return the names of columns; an unnamed index is empty, an index of stamps is ``date``."""
     index = _index_columns(schema)
     names: list[str] = []
     for column in schema:
@@ -103,12 +103,12 @@ def _header(schema: pa.Schema) -> list[str]:
 
 
 def _index_columns(schema: pa.Schema) -> set[str]:
-    """Which columns pandas had as the index, as far as the file says so in the way that pandas does."""
+    """Return the columns of the index, if the metadata of pandas name them."""
     try:
-        said = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))
+        metadata = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))
     except (ValueError, RecursionError):
         return set()
-    index = said.get("index_columns") if isinstance(said, dict) else None
+    index = metadata.get("index_columns") if isinstance(metadata, dict) else None
     return {name for name in index if isinstance(name, str)} if isinstance(index, list) else set()
 
 
@@ -121,7 +121,7 @@ def _is_number(kind: Any) -> bool:
 
 
 def _is_dates(kind: Any) -> bool:
-    """Whether a column without a name may be the dates."""
+    """Return whether a column without a name may be the dates."""
     return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind) or _is_text(kind))
 
 
@@ -132,7 +132,7 @@ def _require_type(name: str, kind: Any, found: Findings, *, dates: bool) -> None
         what = "dates" if dates else "numbers"
         raise found.fail(
             "column_type",
-            f"{shown_name(name) or 'the index'} must be a column of {what}, but is one of {shown_name(kind)}",
+            f"{shown_name(name) or 'the index'} must be a column of {what}, but has the type {shown_name(kind)}",
             f"write it as {'timestamps' if dates else 'float64'}",
         )
     if dates and pa.types.is_timestamp(value) and value.tz is not None:
@@ -141,7 +141,7 @@ def _require_type(name: str, kind: Any, found: Findings, *, dates: bool) -> None
         except (KeyError, ValueError, OSError) as error:
             raise found.fail(
                 "unknown_time_zone",
-                f"{name} must have a time zone that there is, but has '{shown_name(value.tz)}'",
+                f"{name} must have a known time zone, but has '{shown_name(value.tz)}'",
                 "write dates in UTC",
             ) from error
 
@@ -161,7 +161,7 @@ def _series(column: Any) -> pd.Series:
 
 
 def _short(chunk: Any) -> Any:
-    """A chunk of a few values that occur often as a plain one; of texts the beginning, which says enough of what is no number."""
+    """Decode a dictionary-encoded chunk; texts are cut, because long ones are not numbers."""
     values = chunk.dictionary
     if _is_text(values.type):
         values = pc.utf8_slice_codeunits(values, 0, _LONGEST_TEXT)

@@ -1,1 +1,1 @@
-"""Which bars cannot be true, and which look wrong."""
+"""Invalid bars and suspicious bars."""

@@ -1,4 +1,4 @@
-"""What is strange about bars and may be right all the same: jumps like splits, stale prices, two frequencies, holes."""
+"""Suspicious bars: jumps like splits, stale prices, two frequencies, holes."""
 
 import numpy as np
 import pandas as pd
@@ -11,23 +11,23 @@ from cnn_lstm_hyperopt.utils.text import counted
 
 SPLITS = (1.5, 2.0, 3.0, 4.0, 5.0, 10.0, 20.0)
 SPLIT_TOLERANCE = 0.06
-"""In logarithms: how far the price may have moved by itself on the day of a split."""
+"""Largest logarithmic move of the price besides a split."""
 STALE = 20
-"""Bars in a row with the same four prices."""
+"""Number of consecutive bars with the same four prices."""
 MIXED_STEPS = 3.0
-"""Stretches of bars whose usual step is so many times longer or shorter than that of most are of another frequency."""
+"""Factor between the median step of a stretch of bars and the usual one, from which its frequency differs."""
 STRETCH = 50
 
 _DAY = 86_400 * 10**9
 
 
 def look_over(found: Findings, frame: pd.DataFrame, *, daily: bool) -> None:
-    """Warnings of bars that may be right: no volume, prices that stand still, two frequencies.
+    """Warn about suspicious bars: no volume, constant prices, two frequencies.
 
     Args:
-        found: where they go.
+        found: findings; warnings are added.
         frame: (bars,) float64 columns open, high, low, close, volume; index of ascending dates.
-        daily: whether each bar is a day, or longer.
+        daily: whether each bar is a day or longer.
     """
     index = pd.DatetimeIndex(frame.index)
     _look_at_volume(found, frame["volume"].to_numpy(), index)
@@ -38,7 +38,7 @@ def look_over(found: Findings, frame: pd.DataFrame, *, daily: bool) -> None:
 
 
 def look_for_splits(found: Findings, frame: pd.DataFrame) -> None:
-    """Warns of jumps like those of unadjusted splits: from one close to the next open and close alike, by a split's ratio."""
+    """Warn about jumps like unadjusted splits: the next open and close both change by the ratio of a split."""
     close = frame["close"].to_numpy()
     opened = frame["open"].to_numpy()
     with np.errstate(all="ignore"):
@@ -75,7 +75,7 @@ def _look_at_volume(found: Findings, volume: NDArray[np.float64], index: pd.Date
     found.warn(
         "zero_volume",
         "volume is 0 in all bars" if everywhere else f"volume is 0 in {counted(len(empty), 'bar')}, the first {first}",
-        "features of volume say nothing here" if everywhere else "right if nothing was traded; otherwise remove them",
+        "features of volume are useless here" if everywhere else "correct if nothing was traded; otherwise remove them",
         count=len(empty),
         first=first,
         value="0",
@@ -83,7 +83,7 @@ def _look_at_volume(found: Findings, volume: NDArray[np.float64], index: pd.Date
 
 
 def _look_for_stale_prices(found: Findings, frame: pd.DataFrame, index: pd.DatetimeIndex) -> None:
-    same = np.ones(max(len(frame) - 1, 0), dtype=bool)  # as the bar before
+    same = np.ones(max(len(frame) - 1, 0), dtype=bool)  # equal to the bar before
     for name in ("open", "high", "low", "close"):
         values = frame[name].to_numpy()
         same &= values[1:] == values[:-1]
@@ -106,19 +106,19 @@ def _look_for_stale_prices(found: Findings, frame: pd.DataFrame, index: pd.Datet
 
 
 def _look_for_other_steps(found: Findings, stamps: NDArray[np.int64], index: pd.DatetimeIndex) -> bool:
-    """Stretches of 50 bars whose usual step is another one than that of most stretches; whether there are any."""
+    """Warn about stretches of 50 bars with another median step than usual; return whether there are any."""
     steps = np.diff(stamps)
     stretches = len(steps) // STRETCH
     if stretches < 2:
         return False
     usual = np.median(steps[: stretches * STRETCH].reshape(stretches, STRETCH), axis=1)
-    most = float(np.median(usual))
-    other = np.flatnonzero((usual >= MIXED_STEPS * most) | (usual <= most / MIXED_STEPS))
+    typical = float(np.median(usual))
+    other = np.flatnonzero((usual >= MIXED_STEPS * typical) | (usual <= typical / MIXED_STEPS))
     if len(other):
         first = date_text(index[int(other[0]) * STRETCH])
         found.warn(
             "mixed_frequencies",
-            f"most bars are {frequency_text(most)}, but about {len(other) * STRETCH:,} are"
+            f"most bars are {frequency_text(typical)}, but about {len(other) * STRETCH:,} are"
             f" {frequency_text(float(usual[other[0]]))}, from {first} on",
             "give a file of one frequency, or cut it with start and end",
             count=len(other) * STRETCH,
@@ -129,7 +129,7 @@ def _look_for_other_steps(found: Findings, stamps: NDArray[np.int64], index: pd.
 
 
 def _look_for_lone_midnights(found: Findings, stamps: NDArray[np.int64], index: pd.DatetimeIndex) -> None:
-    """Daily rows among those of the day: bars at midnight, far from the bars before and after."""
+    """Warn about daily rows among intraday bars: bars at midnight, far from the bars before and after."""
     if len(stamps) < 3:
         return
     steps = np.diff(stamps)
@@ -142,7 +142,7 @@ def _look_for_lone_midnights(found: Findings, stamps: NDArray[np.int64], index: 
         found.warn(
             "mixed_frequencies",
             f"bars are {frequency_text(float(np.median(steps)))}, but {counted(len(rows), 'bar')} at midnight, the first"
-            f" {first}, stand alone like daily rows",
+            f" {first}, look like daily rows",
             "remove the daily rows",
             count=len(rows),
             first=first,
@@ -150,12 +150,12 @@ def _look_for_lone_midnights(found: Findings, stamps: NDArray[np.int64], index: 
 
 
 def hole_problem(symbol: str, index: pd.DatetimeIndex, max_gap_days: float) -> Problem | None:
-    """The warning of holes in the bars that begin new segments; None: there are none.
+    """Return the warning about holes between segments, if any.
 
     Args:
-        symbol: whose bars.
+        symbol: name of the bars.
         index: (bars,) ascending dates.
-        max_gap_days: days.
+        max_gap_days: longest distance of bars in a segment, in days.
     """
     borders = np.flatnonzero(np.diff(segments(index, max_gap_days)))
     if not len(borders):

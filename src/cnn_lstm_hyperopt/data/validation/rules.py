@@ -1,4 +1,4 @@
-"""What bars can't be: each rule finds its rows, and ``on_bad_bars`` decides what becomes of them."""
+"""Rules for valid bars: each rule finds invalid rows; ``on_bad_bars`` decides what happens to them."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -14,18 +14,18 @@ from cnn_lstm_hyperopt.data.tables.numbers import CURE as NUMBER_CURE
 from cnn_lstm_hyperopt.data.tables.numbers import read_numbers
 
 SMALLEST = 1 / LARGEST
-"""Of a price: ratios of prices and their products are finite."""
+"""Smallest price: ratios of prices and their products are finite."""
 ROUNDING = 1e-5
-"""Relative: an open or a close that lies so little beyond high or low was rounded, or adjusted, apart from them."""
+"""Relative tolerance: open and close may be beyond high or low by rounding."""
 _FUTURE = pd.Timedelta(days=1)
-"""Ahead of UTC it may be tomorrow already."""
+"""East of UTC, the date may be one day ahead."""
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 
 def checked_dates(column: pd.Series, found: Findings) -> DateColumn:
-    """The dates of a table, (rows,); rows without a readable date are refused."""
+    """Return the dates of a table, (rows,); report rows without a readable date."""
     dates = read_dates(column)
     unreadable = np.asarray(dates.index.isna())
 
@@ -50,7 +50,7 @@ def checked_dates(column: pd.Series, found: Findings) -> DateColumn:
             "date must be a date in every row",
             shown,
             None,
-            droppable=not european,  # the other dates were read with day and month in the wrong places
+            droppable=not european,  # day and month of the other dates are swapped
             cure=cure,
         )
     if dates.offsets is not None and dates.offsets[1] - dates.offsets[0] > 120:
@@ -58,7 +58,7 @@ def checked_dates(column: pd.Series, found: Findings) -> DateColumn:
         found.warn(
             "time_zones",
             f"dates carry time zones from {low} to {high}",
-            "right if the exchange moved; otherwise these are bars of several markets: give each a file",
+            "correct if the exchange moved; otherwise these are bars of several markets: give each its own file",
             value=f"{low} to {high}",
         )
     if dates.order_unclear:
@@ -72,27 +72,27 @@ def checked_dates(column: pd.Series, found: Findings) -> DateColumn:
 
 
 def check_stamps(dates: DateColumn, column: pd.Series, found: Findings) -> None:
-    """What dates can't be, once they are read."""
+    """Report invalid dates."""
 
     def shown(row: int) -> str:
         return shown_text(column.iloc[row])
 
     found.refuse(
         "time_zone",
-        dates.odd_zone,
+        dates.wrong_zone,
         f"date must have a time zone in every row or in none, and most have {'one' if dates.zoned else 'none'}",
         shown,
         dates.index,
-        cure="write all dates in the same way",
+        cure="write all dates in the same form",
     )
     ahead = np.asarray(dates.index > pd.Timestamp.now("UTC").tz_localize(None) + _FUTURE)
-    found.refuse("future", ahead, "date must not lie in the future", shown, dates.index, computable=True)
+    found.refuse("future", ahead, "date must not be in the future", shown, dates.index, computable=True)
 
 
 def checked_numbers(
     table: Mapping[str, pd.Series], columns: Sequence[str], dates: pd.DatetimeIndex, found: Findings
 ) -> dict[str, Array]:
-    """The number columns; rows whose date is not known are not looked at."""
+    """Return the columns of numbers; rows without a date are not checked."""
     known = ~np.asarray(dates.isna())
     read, commas = read_numbers(table)
     if commas is not None:
@@ -122,7 +122,7 @@ def _refuse_extremes(name: str, values: Array, dates: pd.DatetimeIndex, known: M
     infinite = np.isinf(values)
     found.refuse("infinite", infinite & known, f"{name} must be finite", _shown(values), dates)
     large = ~infinite & (np.abs(values) > LARGEST)
-    found.refuse("large", large & known, f"{name} must not be beyond {LARGEST:g}", _shown(values), dates)
+    found.refuse("large", large & known, f"{name} must be {LARGEST:g} or less in magnitude", _shown(values), dates)
 
 
 def _shown(values: Array) -> Callable[[int], str]:
@@ -130,7 +130,7 @@ def _shown(values: Array) -> Callable[[int], str]:
 
 
 def check_prices(numbers: Mapping[str, Array], dates: pd.DatetimeIndex, found: Findings) -> None:
-    """What prices and volume can't be."""
+    """Report invalid prices and volumes."""
     for name in (*PRICES, "adj_close"):
         if name in numbers:
             values = numbers[name]
@@ -151,7 +151,7 @@ def check_prices(numbers: Mapping[str, Array], dates: pd.DatetimeIndex, found: F
         found.refuse(
             f"{name}_outside",
             outside,
-            f"{name} must lie between low and high",
+            f"{name} must be between low and high",
             lambda row, values=values: f"{values[row]:g}, not in {low[row]:g} to {high[row]:g}",  # type: ignore[misc]
             dates,
             computable=True,
@@ -159,16 +159,16 @@ def check_prices(numbers: Mapping[str, Array], dates: pd.DatetimeIndex, found: F
 
 
 def check_duplicates(numbers: Mapping[str, Array], dates: DateColumn, found: Findings) -> None:
-    """Dates that occur twice.
+    """Report dates that occur twice.
 
-    Keeps the first of identical bars. Drops all bars of a date that differ, because the valid one is unknown.
+    Of identical bars, all but the first are invalid. Of different bars with one date, all are: the valid one is unknown.
     """
     stamps = dates.index.asi8
     if np.all(stamps[1:] > stamps[:-1]) and not dates.index.hasnans:
         return
     sound = ~np.asarray(dates.index.isna())
-    if found.gone is not None:
-        sound &= ~found.gone
+    if found.dropped is not None:
+        sound &= ~found.dropped
     places = np.flatnonzero(sound)
     rows = places[dates.index[places].duplicated(keep=False)]
     if not len(rows):
@@ -182,9 +182,9 @@ def check_duplicates(numbers: Mapping[str, Array], dates: DateColumn, found: Fin
         same = rows[stamps[rows] == stamps[row]]
         return f"the same date as row {found.row_number(int(same[same != row][0]))}"
 
-    cure = "keep one row of each"
+    cure = "keep one row for each date"
     if not dates.daily:
-        cure += " (if this is the hour that comes twice when summer time ends, write dates in UTC)"
+        cure += " (if this is the repeated hour at the end of summer time, write dates in UTC)"
     for rule, mask, finding in (
         ("copy", copies, "date must occur once, also with the same bar"),
         ("duplicate", differ, "date must occur once, and these bars differ"),

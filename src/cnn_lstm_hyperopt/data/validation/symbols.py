@@ -1,4 +1,4 @@
-"""Which names of symbols are taken: such as can be shown, stored and opened in a spreadsheet without harm."""
+"""Valid names of symbols: safe on the screen, in file names and in spreadsheets."""
 
 import unicodedata
 from collections import Counter
@@ -11,21 +11,21 @@ _LONGEST = 64
 _INSIDE = frozenset(".-_^=&+$#!'()~% @:")
 _FIRST = frozenset("^_$#")
 _ALIKE = ("LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "CHEROKEE")
-"""Alphabets with letters that look the same."""
+"""Alphabets with letters that look alike."""
 _RULE = "letters, digits, inner spaces and . - _ ^ = & + $ # ! ' ( ) ~ % @ :, first a letter, a digit or one of ^ _ $ #"
 
 
 def symbol_fault(name: str) -> str | None:
-    """What is wrong with the name of a symbol; None: nothing.
+    """Return the error of the name of a symbol, if any.
 
-    Symbols stand in CSV files, where a first ``= + - @`` would make a formula of them, in names of files, and on the screen.
+    Symbols are written to CSV files, where a leading ``= + - @`` starts a formula, to file names and to the screen.
     """
     if not name:
         return "is empty"
     if len(name) > _LONGEST:
-        return f"has {len(name):,} characters, of which {_LONGEST} are the most"
+        return f"has {len(name):,} characters; at most {_LONGEST} are allowed"
     if name[0] in "=+-@":
-        return f"begins with {name[0]}, so that a spreadsheet takes it for a formula"
+        return f"begins with {name[0]}, which starts a formula in a spreadsheet"
     odd = next((letter for letter in name if not (letter.isalnum() or letter in _INSIDE)), None)
     if odd is not None:
         return f"holds {_letter(odd)}"
@@ -49,16 +49,16 @@ def _mixed_alphabets(name: str) -> str | None:
 
 
 def _letter(letter: str) -> str:
-    """``'А' (CYRILLIC CAPITAL LETTER A)``; what can't be shown by its code alone."""
+    """Return ``'А' (CYRILLIC CAPITAL LETTER A)``, or the code of an invisible character."""
     shown = repr(letter) if letter.isprintable() else f"U+{ord(letter):04X}"
     return f"{shown} ({unicodedata.name(letter, 'a control character')})"
 
 
 def require_symbols(names: Sequence[str]) -> None:
-    """Refuses all names that can't be taken, together.
+    """Require valid names.
 
     Raises:
-        DataError: with each of them and what is wrong.
+        DataError: the text has all invalid names.
     """
     faults = [f"'{shown_name(name)}' {fault}" for name, fault in ((n, symbol_fault(n)) for n in names) if fault]
     if faults:
@@ -67,10 +67,10 @@ def require_symbols(names: Sequence[str]) -> None:
 
 
 def unique_symbols(symbols: Sequence[str]) -> list[str]:
-    """The symbols without surrounding spaces, composed as Unicode's NFC says.
+    """Return the symbols without surrounding spaces, in the Unicode form NFC.
 
     Raises:
-        DataError: a name breaks a rule, or one is named twice (in whatever case).
+        DataError: a name is invalid, or occurs twice in any case.
     """
     names = [composed(symbol.strip()) for symbol in symbols]
     require_symbols(names)
@@ -82,5 +82,5 @@ def unique_symbols(symbols: Sequence[str]) -> list[str]:
 
 
 def composed(name: str) -> str:
-    """The name with each letter and its accents as one character, as most programs write it (macOS's file names don't)."""
+    """Return the name with one character for each letter and its accents; file names of macOS use several."""
     return unicodedata.normalize("NFC", name)
