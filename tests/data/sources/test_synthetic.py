@@ -160,7 +160,7 @@ def test_thirty_trials_get_at_least_half_of_the_way_to_the_best_accuracy(seed, t
         "data": {
             "source": "synthetic",
             "synthetic_seed": seed,
-            "symbols": ["SYN1", "SYN2", "SYN3"],
+            "symbols": list(SYMBOLS[:3]),
             "lookback": 20,
             "train_share": 0.4,
         },
