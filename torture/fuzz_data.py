@@ -294,9 +294,7 @@ def _fault_of_text(text: str) -> str | None:
         return f"{len(text)} characters: {text[:500]!r}"
     if not all(letter.isprintable() or letter == "\n" for letter in text):
         return f"holds what can't be shown: {text[:500]!r}"
-    named = re.match(
-        rf"Error: ({SYMBOL} \(.*{SYMBOL}\.(csv|parquet)\): \w|\d+ \w+ in the bars:\n  {SYMBOL} \()", text
-    )
+    named = re.match(rf"Error: ({SYMBOL} \(.*{SYMBOL}\.(csv|parquet)\): \w|\d+ \w+ in the bars:\n  {SYMBOL} \()", text)
     of_all_bars = re.match(r"Error: (too few bars|can't split \d+ windows|no \w+ windows|all \d+ |none of \d+ )", text)
     return None if named or of_all_bars else f"names neither the file nor the windows: {text[:500]!r}"
 
