@@ -104,7 +104,7 @@ def _importance(table: TrialTable, picture: Figure) -> bool:
     shares = list((content.importances.get("score") or {}).items())[11::-1]
     if not any(share for _, share in shares):
         return False
-    title = f"What decides about {content.skill.words}"
+    title = f"Parameter importance for {content.skill.words}"
     axes = _axes(picture, title, "importance (PED-ANOVA)", "")
     bars = axes.barh([name for name, _ in shares], [share for _, share in shares], color=BLUE)
     axes.bar_label(bars, labels=[f"{share:.0%}" for _, share in shares], padding=3)

@@ -32,12 +32,12 @@ class Content:
     """Content of a report: the study and its results.
 
     Attributes:
-        n_trials: that there are to be.
-        running: whether a run is at work on it.
-        openings: how often its test period was opened.
-        times: when each trial began and ended, by the local clock; None where that is not stored.
+        n_trials: number of trials to run.
+        running: whether a run is active.
+        openings: number of evaluations on the test set.
+        times: start and end of each trial by the local clock; None if not stored.
         results: of ``results.json``; empty before it is written.
-        data: of ``data.json``; empty where there is none.
+        data: of ``data.json``; empty without one.
         importances: see :func:`.importances`.
         predictions: of the retrained models on the test windows, by rank.
         outside: sentences about trials that other programs added or changed.
@@ -85,11 +85,11 @@ def read_content(save_dir: Path, *, running: bool | None = None) -> Content:
 
     Args:
         save_dir: of the study.
-        running: whether a run is at work on it; None: that is looked up.
+        running: whether a run is active; None: check the lock.
 
     Raises:
-        SaveDirError: there is no study, or a file of it is damaged; the text names it.
-        ConfigError: its ``config.yaml`` is.
+        SaveDirError: there is no study, or a file is damaged.
+        ConfigError: ``config.yaml`` is invalid.
     """
     storage = StudyStorage(save_dir / STUDY_FILE)
     try:
