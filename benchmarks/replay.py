@@ -45,7 +45,7 @@ class Fixed(FrontPruner):
 
     share = 0.0
 
-    def needed(self, left: float, usual: float, n_curves: int) -> float:
+    def required_chance(self, left: float, mean_seconds: float, n_curves: int) -> float:
         """See the base class."""
         return self.share
 
@@ -53,9 +53,9 @@ class Fixed(FrontPruner):
 class FromTheFirst(FrontPruner):
     """As the pruner itself, however few have finished."""
 
-    def needed(self, left: float, usual: float, n_curves: int) -> float:
+    def required_chance(self, left: float, mean_seconds: float, n_curves: int) -> float:
         """See the base class."""
-        return super().needed(left, usual, max(n_curves, NEIGHBOURS))
+        return super().required_chance(left, mean_seconds, max(n_curves, NEIGHBOURS))
 
 
 class Finer(FrontPruner):
@@ -113,10 +113,10 @@ def _of(kind: type[FrontPruner], **attributes: float) -> type[FrontPruner]:
 RULES: dict[str, Callable[[StudyPlan], Pruner]] = {
     "front": PRUNERS["front"],
     **{f"below {share:.0%}": _of(Fixed, share=share) for share in FIXED},
-    **{f"below {share:.0%} for half the usual seconds": _of(FrontPruner, least_chance=share) for share in WEIGHED},
+    **{f"below {share:.0%} for half the usual seconds": _of(FrontPruner, min_chance=share) for share in WEIGHED},
     **{
         f"below {share:.0%} for half the usual seconds, power {power}": _of(
-            FrontPruner, least_chance=share, power=power
+            FrontPruner, min_chance=share, power=power
         )
         for power, share in POWERS.items()
     },

@@ -1,7 +1,7 @@
-"""Pareto kernels: pure functions of arrays in which every column is minimised.
+"""Pareto dominance and hypervolume of arrays; every column is minimised.
 
-Maximised objectives are negated once, by the caller. Rows with a NaN are never on a front and dominate nothing; duplicates
-of a non-dominated row are all non-dominated.
+Callers negate maximised objectives. Rows with a NaN are never on a front and dominate nothing. Duplicates of a non-dominated row
+are all non-dominated.
 """
 
 from collections.abc import Sequence
@@ -14,30 +14,30 @@ Row = tuple[float, float, float]
 
 
 def dominates(a: Sequence[float], b: Sequence[float]) -> bool:
-    """Whether loss vector ``a`` is nowhere worse than ``b`` and somewhere better."""
+    """Return whether loss vector ``a`` is nowhere worse than ``b`` and somewhere better."""
     pairs = list(zip(a, b, strict=True))
     return all(x <= y for x, y in pairs) and any(x < y for x, y in pairs)
 
 
 def with_row(front: list[Row], new: Row) -> list[Row]:
-    """The front after one more loss vector: ``front`` itself where a member dominates it."""
+    """Return the front with a new loss vector; ``front`` itself if a member dominates the new one."""
     if any(dominates(old, new) for old in front):
         return front
     return [*(old for old in front if not dominates(new, old)), new]
 
 
 def non_dominated(losses: ArrayLike) -> NDArray[np.bool_]:
-    """Which rows no other row dominates.
+    """Return a mask of the rows that no other row dominates.
 
     Args:
         losses: shape ``(rows, objectives)``, all minimised.
 
     Returns:
-        A mask of shape ``(rows,)``.
+        Shape ``(rows,)``.
     """
     points = _matrix(losses)
     mask = np.zeros(len(points), dtype=np.bool_)
-    # In lexicographic order no row is dominated by a later one, so the first that is left is on the front.
+    # In lexicographic order no later row dominates an earlier one, so the first remaining row is on the front.
     left = np.flatnonzero(_numbers(points))
     left = left[np.lexsort(points[left].T[::-1])]
     while len(left):
@@ -49,7 +49,7 @@ def non_dominated(losses: ArrayLike) -> NDArray[np.bool_]:
 
 
 def non_dominated_ranks(losses: ArrayLike) -> NDArray[np.int64]:
-    """Non-dominated rank of each row: 0 on the front, 1 on the front of what is left, … (Deb et al. 2002, NSGA-II).
+    """Return the non-dominated rank of each row: 0 on the front, 1 on the front of the others, … (Deb et al. 2002, NSGA-II).
 
     Args:
         losses: shape ``(rows, objectives)``, all minimised.
@@ -59,7 +59,7 @@ def non_dominated_ranks(losses: ArrayLike) -> NDArray[np.int64]:
     """
     points = _matrix(losses)
     dominance = _dominance(points)
-    dominators = dominance.sum(axis=0)  # of each row, among those that are left
+    dominators = dominance.sum(axis=0)  # number for each row, among remaining rows
     ranks = np.zeros(len(points), dtype=np.int64)
     left = _numbers(points)
     rank = 0
@@ -74,7 +74,7 @@ def non_dominated_ranks(losses: ArrayLike) -> NDArray[np.int64]:
 
 
 def hypervolume(losses: ArrayLike, reference: Sequence[float]) -> float:
-    """Volume that the rows dominate below ``reference`` (Zitzler & Thiele 1998); 0 without rows.
+    """Return the volume that the rows dominate below ``reference`` (Zitzler & Thiele 1998); 0 without rows.
 
     Args:
         losses: shape ``(rows, objectives)``, all minimised.
@@ -89,7 +89,7 @@ def hypervolume(losses: ArrayLike, reference: Sequence[float]) -> float:
 
 
 def hypervolume_contributions(losses: ArrayLike, reference: Sequence[float]) -> NDArray[np.float64]:
-    """What each row adds to the hypervolume of the non-dominated ones; 0 for a dominated row, a duplicate, or one with a NaN.
+    """Return what each row adds to the hypervolume; 0 for dominated rows, duplicates and rows with a NaN.
 
     Args:
         losses: shape ``(rows, objectives)``, all minimised and finite or NaN.
@@ -108,7 +108,7 @@ def hypervolume_contributions(losses: ArrayLike, reference: Sequence[float]) -> 
 
 
 def crowding_distances(losses: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How much room each row of one front has, shape ``(rows,)``: infinite at its ends (Deb et al. 2002, section III-B)."""
+    """Return the crowding distances of a front's rows, ``(rows,)``; infinite at its ends (Deb et al. 2002, section III-B)."""
     distances = np.zeros(len(losses))
     for column in losses.T:
         order = np.argsort(column, kind="stable")
@@ -120,9 +120,9 @@ def crowding_distances(losses: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _dominance(points: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whether row i dominates row j, shape ``(rows, rows)``. A comparison with a NaN is false, so such a row dominates nothing.
+    """Return whether row i dominates row j, shape ``(rows, rows)``; comparisons with NaN are false.
 
-    moocore's own dominance tests end the process on infinities (0.3.2), so only its hypervolumes are used.
+    moocore's own dominance tests crash the process on infinities (0.3.2), so only its hypervolumes are used.
     """
     no_worse = np.ones((len(points), len(points)), dtype=np.bool_)
     better = np.zeros_like(no_worse)

@@ -1,6 +1,7 @@
-"""Samplers asked and told without a study: what the tests of several of them share."""
+"""Simulated searches with a sampler but without a study."""
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -31,7 +32,7 @@ def plan_of(space: SearchSpace, kind: Any, *, seed: int = 0, startup: Any = "aut
 
 
 def finished(number: int, proposal: Proposal, losses: Losses, kind: Kind = Kind.COMPLETE) -> Observation:
-    """What is told of a trial, its note as it comes back from the storage."""
+    """The observation of a finished trial, with its note as the storage returns it."""
     note = json.loads(json.dumps(proposal.note))
     return Observation(number, proposal.params, losses(proposal.params), kind, 0.0, note)
 
@@ -51,7 +52,7 @@ def volume(rows: Sequence[Observation]) -> float:
 
 
 def assert_legal(space: SearchSpace, params: Params) -> None:
-    """Every active, searched parameter and no other, in its domain and of its type."""
+    """Assert that ``params`` are the active, searched parameters, in their domains and of their types."""
     kinds = {FloatRange: float, IntRange: int}
     searched = space.searched()
     for name, value in params.items():
@@ -62,6 +63,34 @@ def assert_legal(space: SearchSpace, params: Params) -> None:
             case domain:
                 assert type(value) is kinds[type(domain)]
     assert {name for name in with_fixed(space, params) if name in searched} == set(params)
+
+
+MIXED = SearchSpace.of(
+    {
+        "rate": ParameterSpec("log_float", FloatRange(1e-5, 1e-1, log=True)),
+        "width": ParameterSpec("int", IntRange(4, 512, log=True)),
+        "layers": ParameterSpec("int", IntRange(1, 5)),
+        "stages": ParameterSpec("int", IntRange(1, 2)),
+        "activation": ParameterSpec("choice", Choices(("relu", "gelu", "swish"))),
+        "attention": ParameterSpec("flag", Choices((False, True))),
+        "heads": ParameterSpec("int", IntRange(1, 8), when={"attention": (True,)}),
+        "temperature": ParameterSpec("float", FloatRange(0.0, 1.0), when={"attention": (True,)}),
+    }
+)
+"""Real numbers, integers (many, few, two), choices; some are conditional."""
+
+
+def mixed_losses(params: Params) -> tuple[float, float, float]:
+    """(−accuracy, ln seconds, ln MB) in :data:`MIXED`, rounded so that small improvements count for nothing."""
+    p: Any = {"rate": 1e-3, "width": 64, "stages": 1, "activation": "relu", "attention": False, **params}
+    size = math.log(p["width"] * p["layers"] * p["stages"])
+    error = 0.3 * math.exp(-size / 2) + 0.05 * (math.log10(p["rate"]) + 2.5) ** 2
+    error += {"relu": 0.02, "gelu": 0.0, "swish": 0.01}[p["activation"]]
+    seconds = size + 0.5 * p["layers"]
+    if p["attention"]:
+        error += 0.004 * abs(p["heads"] - 4) + 0.1 * (p["temperature"] - 0.2) ** 2 - 0.03
+        seconds += 0.1 * p["heads"]
+    return -round(0.5 + 0.4 * math.exp(-5 * max(error, 0.0)), 2), round(seconds, 1), round(size, 1)
 
 
 _DOMAINS = {

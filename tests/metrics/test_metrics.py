@@ -22,7 +22,7 @@ from sklearn.metrics import (
 from cnn_lstm_hyperopt.config.schema.study import MetricName
 from cnn_lstm_hyperopt.metrics import METRICS, score
 from cnn_lstm_hyperopt.metrics.base import confusion_cells
-from cnn_lstm_hyperopt.metrics.log_loss import LEAST_PROBABILITY
+from cnn_lstm_hyperopt.metrics.log_loss import MIN_PROBABILITY
 
 
 def theirs(metric, labels, probabilities, weights):
@@ -216,7 +216,7 @@ def test_no_window_and_no_weight_are_no_score(metric):
 
 def test_a_probability_of_zero_costs_a_finite_loss():
     probabilities = np.array([[1.0, 0.0], [0.5, 0.5]], dtype=np.float32)
-    expected = (math.log(LEAST_PROBABILITY) + math.log(0.5)) / 2
+    expected = (math.log(MIN_PROBABILITY) + math.log(0.5)) / 2
     assert score("log_loss", np.array([1, 0]), probabilities) == pytest.approx(expected)
 
 

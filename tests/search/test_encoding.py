@@ -1,4 +1,4 @@
-"""Configurations as points: there and back for every domain, and that a snapped vector is that of a real configuration."""
+"""Encoding: every domain and configuration survives the round trip; snapped vectors are those of real configurations."""
 
 import math
 
@@ -7,6 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from builders.records import make_space
 from cnn_lstm_hyperopt.config import Choices, Fixed, FloatRange, IntRange, SearchSpace
 from cnn_lstm_hyperopt.search.distributions import with_fixed
 from cnn_lstm_hyperopt.search.samplers import random_configuration
@@ -18,10 +19,10 @@ def axis_of(domain):
     return Axis("x", domain, slice(0, 1))
 
 
-whole_ranges = st.builds(
+integers = st.builds(
     lambda low, width, log: IntRange(low, low + width, log), st.integers(1, 500), st.integers(1, 500), st.booleans()
 )
-real_ranges = st.builds(
+reals = st.builds(
     lambda low, factor, log: FloatRange(low, low * factor, log),
     st.floats(1e-8, 1e4),
     st.floats(1.001, 1e6),
@@ -30,35 +31,29 @@ real_ranges = st.builds(
 shares = st.floats(0, 1)
 
 
-@given(whole_ranges, st.data())
-def test_whole_numbers_go_there_and_back(domain, data):
+@given(integers, st.data(), shares, shares)
+def test_integers_survive_the_round_trip_and_positions_are_monotonic(domain, data, a, b):
     axis, number = axis_of(domain), data.draw(st.integers(domain.low, domain.high))
     position = axis.position(number)
     assert 0 < position < 1
     assert axis.value(position) == number
     assert type(axis.value(position)) is int
-
-
-@given(whole_ranges, shares, shares)
-def test_positions_of_whole_numbers_rise_with_them_and_any_position_is_one(domain, a, b):
-    axis = axis_of(domain)
-    low, high = axis.value(min(a, b)), axis.value(max(a, b))
-    assert domain.low <= low <= high <= domain.high
+    assert domain.low <= axis.value(min(a, b)) <= axis.value(max(a, b)) <= domain.high
     assert (axis.value(0.0), axis.value(1.0)) == (domain.low, domain.high)
 
 
-def test_each_whole_number_has_the_share_of_its_unit():
-    """On the plain scale equal shares; on the log scale k has ln (k + ½) − ln (k − ½)."""
+def test_each_integer_has_the_share_of_its_unit():
+    """Equal shares on the linear scale; ln (k + ½) − ln (k − ½) on the log scale."""
     positions = (np.arange(20_000) + 0.5) / 20_000
-    plain = [axis_of(IntRange(3, 7)).value(p) for p in positions]
-    assert [plain.count(k) for k in range(3, 8)] == [4000] * 5
+    linear = [axis_of(IntRange(3, 7)).value(p) for p in positions]
+    assert [linear.count(k) for k in range(3, 8)] == [4000] * 5
     log = [axis_of(IntRange(1, 6, log=True)).value(p) for p in positions]
     expected = np.array([math.log(k + 0.5) - math.log(k - 0.5) for k in range(1, 7)])
     np.testing.assert_allclose([log.count(k) / 20_000 for k in range(1, 7)], expected / expected.sum(), atol=2e-4)
 
 
-@given(real_ranges, shares)
-def test_real_numbers_go_there_and_back(domain, share):
+@given(reals, shares)
+def test_real_numbers_survive_the_round_trip(domain, share):
     axis = axis_of(domain)
     value = axis.value(share)
     assert domain.low <= value <= domain.high
@@ -66,14 +61,20 @@ def test_real_numbers_go_there_and_back(domain, share):
     assert (axis.value(0.0), axis.value(1.0)) == (pytest.approx(domain.low), pytest.approx(domain.high))
 
 
-def test_the_logarithm_is_taken_where_the_domain_says_so():
-    assert axis_of(FloatRange(1e-4, 1.0, log=True)).position(1e-2) == pytest.approx(0.5)
-    assert axis_of(FloatRange(0.0, 1.0)).position(0.25) == 0.25
-    assert axis_of(FloatRange(-1.0, 1.0)).value(0.5) == 0.0
+@pytest.mark.parametrize(
+    ("domain", "value", "position"),
+    [
+        (FloatRange(1e-4, 1.0, log=True), 1e-2, 0.5),
+        (FloatRange(0.0, 1.0), 0.25, 0.25),
+        (FloatRange(-1.0, 1.0), 0.0, 0.5),
+    ],
+)
+def test_positions_in_closed_form(domain, value, position):
+    assert axis_of(domain).position(value) == pytest.approx(position)
 
 
 @pytest.mark.parametrize("values", [(False, True), ("a", "b", "c"), (16, 32, 64), (0.1, 0.5)])
-def test_choices_go_there_and_back_with_their_types(values):
+def test_choices_survive_the_round_trip_with_their_types(values):
     axis = axis_of(Choices(values))
     assert axis.n_choices == len(values)
     for i, value in enumerate(values):
@@ -82,12 +83,12 @@ def test_choices_go_there_and_back_with_their_types(values):
 
 
 def test_a_fixed_parameter_has_no_axis():
-    for ask in (lambda axis: axis.position(1), lambda axis: axis.value(0.5)):
-        with pytest.raises(ValueError, match="x is fixed and has no axis"):
-            ask(axis_of(Fixed(1)))
+    for call in (lambda axis: axis.position(1), lambda axis: axis.value(0.5)):
+        with pytest.raises(ValueError, match="x"):
+            call(axis_of(Fixed(1)))
 
 
-# ---------------------------------------------------------------------- whole spaces
+# ---------------------------------------------------------------------- spaces
 
 
 DEEP = SearchSpace.of(
@@ -103,12 +104,11 @@ DEEP = SearchSpace.of(
         "below_off": ParameterSpec("float", FloatRange(0.0, 1.0), when={"off": (1,)}),
     }
 )
-"""Conditions on conditions, on whole numbers, on fixed parameters, and on one that is fixed and not always there."""
-SPACES = ["deep", "whole", "tiny", None]
+"""Conditions on conditions, integers and fixed parameters, one of which is conditional itself."""
 
 
-@pytest.fixture(params=SPACES, ids=str)
-def space(request, make_space):
+@pytest.fixture(params=["deep", "whole", "tiny", None], ids=str)
+def space(request):
     return DEEP if request.param == "deep" else make_space(request.param)
 
 
@@ -118,13 +118,18 @@ def configurations(space, n):
         yield {name: value for name, value in params.items() if name in space.searched()}
 
 
-def test_what_can_never_be_is_no_axis():
-    assert [axis.name for axis in Encoding(DEEP).axes] == [
-        name for name in DEEP.domains if name not in ("fixed", "never", "off")
-    ]
+def random_vectors(encoding, n, seed=0):
+    choices = np.array([axis.n_choices for axis in encoding.axes])
+    uniform = np.random.default_rng(seed).random((n, len(choices)))
+    return np.where(choices > 0, np.floor(uniform * np.maximum(choices, 1)), uniform)
 
 
-def test_configurations_go_there_and_back(space):
+def test_fixed_and_impossible_parameters_have_no_axis():
+    names = [name for name in DEEP.domains if name not in ("fixed", "never", "off")]
+    assert [axis.name for axis in Encoding(DEEP).axes] == names
+
+
+def test_configurations_survive_the_round_trip(space):
     encoding = Encoding(space)
     for params in configurations(space, 200):
         vector = encoding.vector(params)
@@ -136,28 +141,17 @@ def test_configurations_go_there_and_back(space):
             assert type(again[name]) is type(value)
 
 
-def test_missing_positions_are_filled_where_they_are_needed(space):
+def test_missing_positions_are_filled(space):
     encoding = Encoding(space)
-    generator = np.random.default_rng(1)
-    choices = np.array([axis.n_choices for axis in encoding.axes])
-    for _ in range(100):
-        fill = np.where(choices > 0, generator.integers(np.maximum(choices, 1)), generator.random(len(choices)))
-        vector = np.where(generator.random(len(choices)) < 0.5, np.nan, fill)
-        params = encoding.params(vector, fill)
+    missing = np.random.default_rng(1).random((100, len(encoding.axes))) < 0.5
+    for fill, without in zip(random_vectors(encoding, 100), missing, strict=True):
+        params = encoding.params(np.where(without, np.nan, fill), fill)
         assert params == encoding.params(fill, fill)
-        whole = with_fixed(space, params)
-        assert list(whole) == list(space.active(whole))
-
-
-def random_vectors(encoding, n, seed=0):
-    generator = np.random.default_rng(seed)
-    choices = np.array([axis.n_choices for axis in encoding.axes])
-    uniform = generator.random((n, len(choices)))
-    return np.where(choices > 0, np.floor(uniform * np.maximum(choices, 1)), uniform)
+        assert list(with_fixed(space, params)) == list(space.active(with_fixed(space, params)))
 
 
 def test_a_snapped_vector_is_that_of_its_configuration(space):
-    """Whole numbers at their positions, NaN where a condition fails, head counts that divide."""
+    """Integers at their positions, NaN for inactive parameters, head counts that divide; a second time changes nothing."""
     encoding = Encoding(space)
     vectors = random_vectors(encoding, 300)
     before = vectors.copy()
@@ -167,57 +161,46 @@ def test_a_snapped_vector_is_that_of_its_configuration(space):
     np.testing.assert_array_equal(vectors, before)
     for row, vector in zip(snapped, vectors, strict=True):
         assert encoding.params(row, row) == encoding.params(vector, vector)
-
-
-def test_snapping_twice_is_snapping_once(space):
-    encoding = Encoding(space)
-    snapped = encoding.snapped(random_vectors(encoding, 100))
-    filled = np.where(np.isnan(snapped), random_vectors(encoding, 100, seed=1), snapped)
+    filled = np.where(np.isnan(snapped), random_vectors(encoding, 300, seed=1), snapped)
     np.testing.assert_allclose(encoding.snapped(filled), snapped, atol=1e-9)
 
 
-def test_features_are_positions_and_one_hots(space):
-    encoding = Encoding(space)
-    many = list(configurations(space, 50))
-    features = encoding.features(encoding.vectors(many))
-    assert features.shape == (50, encoding.n_columns) == (50, len(encoding.axis_of_column))
-    for params, row in zip(many, features, strict=True):
-        for i, axis in enumerate(encoding.axes):
-            columns = row[axis.columns]
-            assert set(np.flatnonzero(encoding.axis_of_column == i)) == set(
-                range(axis.columns.start, axis.columns.stop)
-            )
-            if not axis.n_choices:
-                assert columns[0] == (axis.position(params[axis.name]) if axis.name in params else NEUTRAL)
-            elif axis.name in params:
-                hot = np.zeros(axis.n_choices)
-                hot[axis.domain.values.index(params[axis.name])] = math.sqrt(0.5)
-                np.testing.assert_array_equal(columns, hot)
-            else:
-                assert (columns == 0).all()
-
-
-def test_two_choices_are_as_far_apart_as_the_ends_of_a_number():
-    space = SearchSpace.of({"kind": ParameterSpec("choice", Choices(("a", "b", "c")))})
-    rows = Encoding(space).features(np.array([[0.0], [1.0], [2.0]]))
-    for a, b in ((0, 1), (0, 2), (1, 2)):
-        assert np.linalg.norm(rows[a] - rows[b]) == pytest.approx(1.0)
-
-
-def test_no_configurations_are_no_rows(space):
-    encoding = Encoding(space)
-    assert encoding.vectors([]).shape == (0, len(encoding.axes))
-    assert encoding.features(encoding.vectors([])).shape == (0, encoding.n_columns)
-    assert encoding.snapped(encoding.vectors([])).shape == (0, len(encoding.axes))
-
-
 @given(st.integers(1, 400), st.integers(1, 60), st.booleans(), shares)
-def test_many_whole_numbers_are_snapped_as_one_is(low, width, log, share):
+def test_integers_are_snapped_as_one_by_one(low, width, log, share):
     domain = IntRange(low, low + width, log)
     axis = axis_of(domain)
     start, end = (math.log(v) if log else v for v in (low - 0.5, low + width + 0.5))
     number = start + share * (end - start)
     number = math.exp(number) if log else number
-    assume(abs(number % 1 - 0.5) > 1e-9)  # a half is rounded by the last bit
+    assume(abs(number % 1 - 0.5) > 1e-9)  # the last bit decides how a half is rounded
     encoding = Encoding(SearchSpace.of({"x": ParameterSpec("int", domain)}))
     assert encoding.snapped(np.array([[share]]))[0, 0] == pytest.approx(axis.position(axis.value(share)))
+
+
+def test_features_are_positions_and_one_hots(space):
+    encoding, many = Encoding(space), list(configurations(space, 50))
+    features = encoding.features(encoding.vectors(many))
+    assert features.shape == (50, encoding.n_columns) == (50, len(encoding.axis_of_column))
+    for i, axis in enumerate(encoding.axes):
+        own = range(axis.columns.start, axis.columns.stop)
+        assert np.flatnonzero(encoding.axis_of_column == i).tolist() == list(own)
+        for params, row in zip(many, features, strict=True):
+            if not axis.n_choices:
+                expected = [axis.position(params[axis.name]) if axis.name in params else NEUTRAL]
+            else:
+                expected = [math.sqrt(0.5) * (value == params.get(axis.name, None)) for value in axis.domain.values]
+            assert row[axis.columns].tolist() == expected
+
+
+def test_two_choices_have_the_distance_of_the_ends_of_a_number():
+    encoding = Encoding(SearchSpace.of({"kind": ParameterSpec("choice", Choices(("a", "b", "c")))}))
+    rows = encoding.features(np.array([[0.0], [1.0], [2.0]]))
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        assert np.linalg.norm(rows[a] - rows[b]) == pytest.approx(1.0)
+
+
+def test_no_configurations_give_no_rows(space):
+    encoding = Encoding(space)
+    nothing = encoding.vectors([])
+    assert nothing.shape == encoding.snapped(nothing).shape == (0, len(encoding.axes))
+    assert encoding.features(nothing).shape == (0, encoding.n_columns)

@@ -1,4 +1,4 @@
-"""Uncrowded hypervolume improvement: against the `cmaes` package's for two losses, and against brute force for three."""
+"""Uncrowded hypervolume improvement: against the `cmaes` package for two losses, against brute force for three."""
 
 import itertools
 import math
@@ -16,14 +16,12 @@ from cnn_lstm_hyperopt.search.observations import Kind, Observation
 from cnn_lstm_hyperopt.search.samplers.cmaes.uhvi import FAR, REFERENCE, Archive, Box, Front
 
 COORDINATES = st.integers(0, 14).map(lambda k: k / 10)  # ties, duplicates and points beyond the reference
-
-
 SKILL = SkillThreshold(0.5, 10**6)
 
 
-def points(objectives, most=7):
+def points(objectives, max_size=7):
     row = st.tuples(*[COORDINATES] * objectives)
-    return st.lists(row, max_size=most).map(lambda rows: np.array(rows, dtype=float).reshape(-1, objectives))
+    return st.lists(row, max_size=max_size).map(lambda rows: np.array(rows, dtype=float).reshape(-1, objectives))
 
 
 def unit(objectives):
@@ -42,14 +40,14 @@ def front_of(rows):
 
 @given(points(2), points(2))
 def test_two_losses_as_in_the_cmaes_package(rows, asked):
-    # Points beyond the reference and ties with the front are left out: there the package gains or loses what isn't there.
+    # Without points beyond the reference and ties with the front, which the package treats differently.
     rows, asked = rows[(rows < REFERENCE).all(axis=1)], asked + 0.05
     theirs = UHVIArchive2D(rows)
     expected = [theirs.uhvi(row, np.full(2, REFERENCE)) for row in asked]
     assert front_of(rows).improvements(asked, unit(2)) == pytest.approx(np.array(expected), abs=1e-12)
 
 
-@given(points(3), points(3, most=4))
+@given(points(3), points(3, max_size=4))
 def test_three_losses_as_by_brute_force(rows, asked):
     front = rows[non_dominated(rows)] if len(rows) else rows
     for row, value in zip(asked, front_of(rows).improvements(asked, unit(3)), strict=True):
@@ -60,7 +58,7 @@ def test_three_losses_as_by_brute_force(rows, asked):
         assert value == pytest.approx(-distance if distance > 0 else gain, abs=1e-12)
 
 
-@given(points(3, most=12))
+@given(points(3, max_size=12))
 def test_a_front_holds_each_non_dominated_point_once(rows):
     expected = {tuple(row) for row in rows[non_dominated(rows)]} if len(rows) else set()
     front = front_of(rows)
@@ -68,35 +66,33 @@ def test_a_front_holds_each_non_dominated_point_once(rows):
     assert len(front.points) == len(expected)
 
 
-@given(points(3, most=8), st.randoms(use_true_random=False))
+@given(points(3, max_size=8), st.randoms(use_true_random=False))
 def test_neither_order_nor_scale_changes_the_bounds(rows, random):
     order = list(range(len(rows)))
     random.shuffle(order)
     scale, shift = np.array([0.5, 4.0, 2.0]), np.array([-1.0, 0.0, 8.0])  # exact in floating point but for the sum
     bounds = front_of(rows).bounds
     assert {tuple(b) for b in front_of(rows[order]).bounds} == {tuple(b) for b in bounds}
-    moved = front_of(rows * scale + shift).bounds
-    assert moved == pytest.approx(bounds * scale + shift)
+    assert front_of(rows * scale + shift).bounds == pytest.approx(bounds * scale + shift)
 
 
-def test_without_a_front_the_whole_box_is_to_be_had():
+def test_without_a_front_a_point_gains_its_own_box():
     improvements = Front(3).improvements(np.array([[0.1, 0.1, 0.1], [1.4, 0.5, 1.5]]), unit(3))
     assert improvements == pytest.approx([1.0, -0.5])
 
 
-def test_a_dominated_point_is_drawn_to_the_gap_and_not_to_the_crowd():
-    """Distances to the two points of the front are about equal; the free corner between them is nearer than either."""
+def test_a_dominated_point_is_nearest_to_the_gap():
+    """The free corner between two points of the front is nearer than either."""
     front = front_of(np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]))
-    near_gap, near_point = front.improvements(np.array([[1.05, 1.05, 0.2], [0.6, 1.05, 0.2]]), unit(3))
-    assert near_gap == pytest.approx(-math.hypot(0.05, 0.05))
-    assert near_point == pytest.approx(-0.05)
+    found = front.improvements(np.array([[1.05, 1.05, 0.2], [0.6, 1.05, 0.2]]), unit(3))
+    assert found == pytest.approx([-math.hypot(0.05, 0.05), -0.05])
 
 
-# ---------------------------------------------------------------------- what trials are worth
+# ---------------------------------------------------------------------- fitness of trials
 
 
-def told(accuracy, seconds, size, kind=Kind.COMPLETE):
-    return Observation(0, {}, (-accuracy, math.log(seconds), math.log(size)), kind)
+def trial(score, seconds, size, kind=Kind.COMPLETE):
+    return Observation(0, {}, (-score, math.log(seconds), math.log(size)), kind)
 
 
 def archive_of(*rows, skill=SKILL):
@@ -106,67 +102,65 @@ def archive_of(*rows, skill=SKILL):
     return archive
 
 
-def test_larger_models_keep_their_worth_when_the_front_is_small():
-    """The self-locking box: normalised by the front's own range, every model larger than those on it is worth nothing."""
-    small = [told(0.70 + 0.01 * k, 1.0 + k, 1.0 + k) for k in range(5)]
-    large = [told(0.72, 200.0, 100.0), told(0.69, 150.0, 120.0)]  # dominated
-    better_and_larger = told(0.85, 60.0, 40.0)
-    archive = archive_of(*small, *large)
+def test_larger_models_keep_their_fitness_when_the_front_is_small():
+    """Normalised by the front's own range, a model larger than those on it would gain nothing."""
+    small = [trial(0.70 + 0.01 * k, 1.0 + k, 1.0 + k) for k in range(5)]
+    better_and_larger = trial(0.85, 60.0, 40.0)
+    archive = archive_of(*small, trial(0.72, 200.0, 100.0), trial(0.69, 150.0, 120.0))
     assert len(archive.useful_front()) == len(small)
-    fronts_own = np.array([row.losses for row in small])
-    fronts_own_box = Box(fronts_own.min(axis=0), np.ptp(fronts_own, axis=0))
-    losses = np.array([better_and_larger.losses])
-    assert archive.front.improvements(losses, fronts_own_box)[0] < 0
+    own = np.array([row.losses for row in small])
+    own_box = Box(own.min(axis=0), np.ptp(own, axis=0))
+    assert archive.front.improvements(np.array([better_and_larger.losses]), own_box)[0] < 0
     assert archive.fitness([better_and_larger])[0] > 0
 
 
-def test_tiny_trials_that_have_learnt_nothing_come_after_all_others():
-    archive = archive_of(told(0.8, 10.0, 5.0), told(0.7, 5.0, 2.0), told(0.5, 0.01, 0.001), told(0.505, 0.02, 0.002))
-    dominated = told(0.69, 100.0, 50.0)
-    tiny, a_little_more, diverged = told(0.5, 1e-3, 1e-4), told(0.51, 1.0, 1.0), told(0.9, 1e-3, 1e-4, Kind.DIVERGED)
-    values = archive.fitness([dominated, a_little_more, tiny, diverged])
+def test_trials_at_chance_come_after_all_others_and_diverged_ones_last():
+    archive = archive_of(
+        trial(0.8, 10.0, 5.0), trial(0.7, 5.0, 2.0), trial(0.5, 0.01, 0.001), trial(0.505, 0.02, 0.002)
+    )
+    dominated, a_little_better = trial(0.69, 100.0, 50.0), trial(0.51, 1.0, 1.0)
+    tiny, diverged = trial(0.5, 1e-3, 1e-4), trial(0.9, 1e-3, 1e-4, Kind.DIVERGED)
+    values = archive.fitness([dominated, a_little_better, tiny, diverged])
     assert (np.diff(values) < 0).all()
     assert values[0] >= -FAR > values[1]
     assert all(row.losses[0] < -0.55 for row in archive.useful_front())
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_in_every_metric_the_diverged_come_last_and_small_gains_count(metric):
-    """Where scores are negative, 0 is not the worst; and where a small gain is 0.0008, ranges are smaller than 0.001."""
+def test_in_every_metric_diverged_trials_come_last_and_small_gains_count(metric):
+    """Negative scores: 0 is not the worst. A small gain of 0.0008: ranges are below 0.001."""
     skill = SkillThreshold.on(metric, [np.arange(10**6) % 2])
-    worst, gain = skill.score_range[0], skill.small_gain
-    good, better = told(skill.chance + gain, 1.0, 1.0), told(skill.chance + 1.1 * gain, 2.0, 2.0)
-    archive = archive_of(good, better, skill=skill)
-    bad = told(worst + gain, 1e-3, 1e-4)
-    values = archive.fitness([told(skill.chance, 1e-3, 1e-4), bad, told(skill.chance, 1e-3, 1e-4, Kind.DIVERGED)])
-    assert (np.diff(values) < 0).all()
+    good, better = (trial(skill.chance + factor * skill.small_gain, 1.0, 1.0) for factor in (1.0, 1.1))
+    archive = archive_of(good, better._replace(losses=(better.losses[0], 1.0, 1.0)), skill=skill)
+    bad = trial(skill.score_range[0] + skill.small_gain, 1e-3, 1e-4)
+    diverged = trial(skill.chance, 1e-3, 1e-4, Kind.DIVERGED)
+    assert (np.diff(archive.fitness([trial(skill.chance, 1e-3, 1e-4), bad, diverged])) < 0).all()
     assert archive.box().normalised(np.array(good.losses))[0] == pytest.approx(1.0)
 
 
-def test_as_long_as_nothing_was_learnt_accuracy_alone_counts():
-    archive = archive_of(told(0.5, 1.0, 1.0), told(0.4, 0.1, 0.1))
+def test_without_skilled_trials_the_score_alone_counts():
+    archive = archive_of(trial(0.5, 1.0, 1.0), trial(0.4, 0.1, 0.1))
     assert archive.useful_front() == []
-    values = archive.fitness([told(0.6, 50.0, 50.0, Kind.PRUNED), told(0.5, 0.1, 0.1), told(0.45, 0.01, 0.01)])
+    values = archive.fitness([trial(0.6, 50.0, 50.0, Kind.PRUNED), trial(0.5, 0.1, 0.1), trial(0.45, 0.01, 0.01)])
     assert (np.diff(values) < 0).all()
 
 
 def test_only_complete_trials_make_the_front_and_the_box():
-    complete = [told(0.8, 10.0, 5.0), told(0.7, 5.0, 2.0)]
-    expected = archive_of(*complete)
-    archive = archive_of(*complete, told(0.99, 0.1, 0.1, Kind.PRUNED), told(0.5, 0.1, 0.1, Kind.DIVERGED))
-    asked = [told(0.75, 7.0, 3.0), told(0.7, 50.0, 3.0), told(0.81, 9.0, 4.0, Kind.PRUNED)]
-    assert archive.fitness(asked) == pytest.approx(expected.fitness(asked), abs=0)
+    complete = [trial(0.8, 10.0, 5.0), trial(0.7, 5.0, 2.0)]
+    archive = archive_of(*complete, trial(0.99, 0.1, 0.1, Kind.PRUNED), trial(0.5, 0.1, 0.1, Kind.DIVERGED))
+    asked = [trial(0.75, 7.0, 3.0), trial(0.7, 50.0, 3.0), trial(0.81, 9.0, 4.0, Kind.PRUNED)]
+    assert archive.fitness(asked) == pytest.approx(archive_of(*complete).fitness(asked), abs=0)
 
 
-def test_what_is_useful_rises_with_the_best():
-    middling = told(0.6, 1.0, 1.0)
+def test_the_bound_of_useful_trials_rises_with_the_best():
+    middling = trial(0.6, 1.0, 1.0)
     archive = archive_of(middling)
     assert archive.useful_front() == [middling]
-    archive.add(told(0.95, 100.0, 100.0))
+    archive.add(trial(0.95, 100.0, 100.0))
     assert len(archive.useful_front()) == 1
     assert archive.fitness([middling])[0] < -FAR
 
 
-def test_equal_losses_of_all_useful_trials_are_no_division_by_zero():
-    values = archive_of(told(0.8, 1.0, 1.0)).fitness([told(0.8, 1.0, 1.0), told(0.81, 1.0, 1.0), told(0.79, 1.0, 1.0)])
+def test_equal_losses_of_all_useful_trials_cause_no_division_by_zero():
+    values = archive_of(trial(0.8, 1.0, 1.0)).fitness([trial(score, 1.0, 1.0) for score in (0.8, 0.81, 0.79)])
     assert values[1] > values[0] == 0 > values[2]

@@ -19,7 +19,7 @@ from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.inference.metadata import Features, ModelDescription
 from cnn_lstm_hyperopt.inference.predictor import Predictor
 from cnn_lstm_hyperopt.inference.stored_form import FormError, StoredForm
-from cnn_lstm_hyperopt.metrics.log_loss import LEAST_PROBABILITY
+from cnn_lstm_hyperopt.metrics.log_loss import MIN_PROBABILITY
 from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.run_dir.paths import ENSEMBLE_FILE
 from cnn_lstm_hyperopt.training import Predictions
@@ -58,7 +58,7 @@ def select(
     def merit(mean: NDArray[np.float64]) -> tuple[float, float]:
         """Return the score and the mean log likelihood."""
         found = float(score(labels, mean))
-        likelihoods = np.maximum(mean[np.arange(len(labels)), labels], LEAST_PROBABILITY)
+        likelihoods = np.maximum(mean[np.arange(len(labels)), labels], MIN_PROBABILITY)
         return (-math.inf if math.isnan(found) else found), float(np.log(likelihoods).mean())
 
     total = np.zeros(probabilities.shape[1:])

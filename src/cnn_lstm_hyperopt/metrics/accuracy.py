@@ -18,11 +18,11 @@ from cnn_lstm_hyperopt.metrics.proportions import Interval, wilson
 
 
 class Accuracy(Metric):
-    """Share of windows whose most probable class is right.
+    """Share of windows whose most probable class is correct.
 
-    It is compared with constant predictions by the balanced accuracy, which is 1 / classes for each of them. The accuracy of the
-    majority class moves with the shares of the classes: where these drift, as volatile and quiet times do, its error hides what
-    the model knows (Pesaran & Timmermann 1992 test the association for that reason).
+    Comparisons with chance use the balanced accuracy, which is 1 / classes for every constant prediction. The accuracy of the
+    majority class varies with the shares of the classes: if they drift, as volatility does, this error hides the skill of a model
+    (Pesaran & Timmermann 1992 test the association for that reason).
     """
 
     name, place = "accuracy", 0
@@ -42,12 +42,12 @@ class Accuracy(Metric):
         return np.asarray(ratio(weights @ hits(labels, probabilities), weights.sum(axis=-1)))
 
     def at_chance(self, counts: Floats, overlap: float) -> tuple[float, float]:
-        """The majority's share p, √(p (1 − p) / n)."""
+        """Return the majority's share p and √(p (1 − p) / n)."""
         n, p = counts.sum(), counts.max() / counts.sum()
         return float(p), math.sqrt(p * (1 - p) * overlap / n)
 
     def standard_error(self, score: float, chance: float, n: float) -> float:
-        """√(p (1 − p) / n) of an accuracy p."""
+        """Return √(p (1 − p) / n) of an accuracy p."""
         p = min(max(score, 0.0), 1.0)
         return math.sqrt(p * (1 - p) / n)
 

@@ -1,4 +1,4 @@
-"""Area under the ROC curve; with more than two classes the mean over classes of each against the rest."""
+"""Area under the ROC curve; with more than two classes the mean over classes, each against the rest."""
 
 import math
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from cnn_lstm_hyperopt.metrics.base import Floats, Labels, Metric, Probabilities
 
 
 class Auc(Metric):
-    """Area under the ROC curve; not defined on windows of a single class."""
+    """Area under the ROC curve; undefined on windows of a single class."""
 
     name, place = "auc", 3
     description = "area under the ROC curve"
@@ -28,16 +28,16 @@ class Auc(Metric):
         return mean_of_known(np.stack(areas, axis=-1))
 
     def at_chance(self, counts: Floats, overlap: float) -> tuple[float, float]:
-        """1/2, √((n₁ + n₀ + 1) / (12 n₁ n₀)) (Mann & Whitney 1947).
+        """Return 1/2 and √((n₁ + n₀ + 1) / (12 n₁ n₀)) (Mann & Whitney 1947).
 
-        With more classes the mean of the errors of each against the rest, as if these were one and the same: never too small.
+        With more classes: the mean of the errors of each class against the rest, an upper bound of the error of their mean.
         """
         rest = counts.sum() - counts
         errors = np.sqrt((counts + rest + 1) * overlap / (12 * counts * rest))
         return 0.5, float(errors.mean())
 
     def influence(self, labels: Labels, probabilities: Probabilities) -> Floats:
-        """By placements, the share of the windows on the other side that a window is on the right side of.
+        """Return influences by placements: the share of windows of the other class that are ranked correctly against a window.
 
         DeLong, DeLong & Clarke-Pearson 1988.
         """
@@ -49,7 +49,7 @@ class Auc(Metric):
         return np.asarray(np.mean(found, axis=0))
 
     def n_windows(self, labels: Labels) -> float:
-        """Of a set of even classes in which a class is as uncertain as on average here: C² / Σ 1/n_c."""
+        """Return the size of a balanced set with the same average uncertainty of a class: C² / Σ 1/n_c."""
         counts = np.bincount(labels)
         counts = counts[counts > 0]
         return float(len(counts) ** 2 / (1 / counts).sum())
@@ -61,13 +61,13 @@ def _classes(probabilities: Probabilities) -> range:
 
 
 class _Ranking(NamedTuple):
-    """Windows in the order of a class's probability.
+    """Windows ordered by the probability of a class.
 
     Attributes:
-        ones, zeros: windows of the class and the others, from the lowest probability to the highest.
-        below: ``(ones,)`` for each window of the class, the number of others with a lower probability.
-        tied: which windows of the class have the same probability as some others.
-        up_to: ``(tied,)`` for each of these, the number of others with a probability that is not higher.
+        ones, zeros: windows of the class and others, by increasing probability.
+        below: ``(ones,)`` number of others with a lower probability.
+        tied: windows of the class with the same probability as some others.
+        up_to: ``(tied,)`` number of others with the same or a lower probability.
     """
 
     ones: NDArray[np.int64]
@@ -86,8 +86,8 @@ class _Ranking(NamedTuple):
         return cls(ones, zeros, below, tied, up_to[tied])
 
     def area(self, weights: Floats) -> Floats:
-        """Weighted share of pairs (one of the class, another) whose first has the higher probability; a tie counts half."""
-        # window by window in memory: fetching whole rows is several times faster than fetching single numbers
+        """Return the weighted share of pairs (window of the class, other) with the higher probability first; ties count half."""
+        # Window-major order in memory: indexing rows is several times faster than indexing single numbers.
         by_window = np.ascontiguousarray(np.moveaxis(weights, -1, 0))
         passed = np.zeros((len(self.zeros) + 1, *weights.shape[:-1]))
         np.cumsum(by_window[self.zeros], axis=0, out=passed[1:])

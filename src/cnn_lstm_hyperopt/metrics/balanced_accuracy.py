@@ -1,4 +1,4 @@
-"""Balanced accuracy. Intervals: those of accuracies by class, put together (MOVER, Zou & Donner 2008)."""
+"""Balanced accuracy. Intervals: those of the accuracies of the classes, combined (MOVER, Zou & Donner 2008)."""
 
 import math
 
@@ -21,7 +21,7 @@ from cnn_lstm_hyperopt.metrics.proportions import Interval, combined, wilson
 
 
 class BalancedAccuracy(Metric):
-    """Mean over the classes that occur of the share of their windows that is recognised."""
+    """Mean, over the classes that occur, of the share of their windows that is predicted correctly."""
 
     name, place = "balanced_accuracy", 1
     description = "mean over the classes of the share of their windows that is predicted correctly"
@@ -36,7 +36,7 @@ class BalancedAccuracy(Metric):
         return mean_of_known(ratio(np.diagonal(cells, axis1=-2, axis2=-1), cells.sum(axis=-1)))
 
     def at_chance(self, counts: Floats, overlap: float) -> tuple[float, float]:
-        """1/C; each class is guessed with q = 1/C: √(Σ q (1 − q) / n_c) / C."""
+        """Return 1/C and, for guesses with q = 1/C, √(Σ q (1 − q) / n_c) / C."""
         q = 1 / len(counts)
         return q, q * math.sqrt(float((q * (1 - q) * overlap / counts).sum()))
 
@@ -64,7 +64,7 @@ class BalancedAccuracy(Metric):
 
 
 def of_class_means(labels: Labels, values: Floats) -> Floats:
-    """Influence on the mean over classes of the classes' means of ``values``, ``(windows,)``."""
+    """Return influences on the mean over classes of the means of ``values`` by class, ``(windows,)``."""
     counts = np.bincount(labels).astype(np.float64)
     present = np.count_nonzero(counts)
     counts = np.maximum(counts, 1.0)
@@ -73,6 +73,6 @@ def of_class_means(labels: Labels, values: Floats) -> Floats:
 
 
 def _mean(estimates: list[float], intervals: list[Interval]) -> Interval:
-    """Interval of the mean of independent estimates."""
+    """Return the interval of the mean of independent estimates."""
     low, high = combined(estimates, intervals)
     return Interval(low / len(estimates), high / len(estimates))

@@ -1,4 +1,4 @@
-"""What a metric is: a score of class probabilities against labels, its statistics, and how it is written."""
+"""Interface of the metrics: score of class probabilities against labels, statistics and display."""
 
 import abc
 import math
@@ -15,23 +15,23 @@ Labels = NDArray[np.int64]
 Probabilities = NDArray[np.floating]
 
 NO_VARIANCE = 1e-24
-"""A variance up to this is none."""
-_AT_ONCE = 256
-"""Windows that are left out in one call."""
+"""Smaller variances count as zero."""
+_BATCH = 256
+"""Number of windows that one jackknife call leaves out."""
 
 
 class Dependence(Protocol):
-    """Which windows depend on each other: what intervals need to know of it."""
+    """Dependence between windows, as intervals use it."""
 
     def variance(self, influence: Floats) -> Variance:
-        """Variance of an estimate that varies as the mean of ``influence`` (windows,) does."""
+        """Return the variance of an estimate that varies like the mean of ``influence`` (windows,)."""
 
     def effective_share(self, influence: Floats) -> tuple[float, float]:
-        """So much of each window counts as if all were independent; and the standard errors that an interval reaches."""
+        """Return (effective share of the windows that is independent, standard errors of an interval's half-width)."""
 
 
 class Bounded(NamedTuple):
-    """A score's interval, what each window adds to it, (windows,), and how much less its error correlates with another's."""
+    """Interval of a score, influence of each window (windows,), and reduction of the error's correlation with another score."""
 
     interval: Interval
     influence: Floats
@@ -39,31 +39,31 @@ class Bounded(NamedTuple):
 
 
 class Metric(abc.ABC):
-    """A metric. Scores are larger for better models: of a loss they are its negative.
+    """A metric. Larger scores are better; the score of a loss is its negative.
 
-    A new metric is a new file with a subclass: its name, its texts, :meth:`scores` and :meth:`at_chance`. What it does not
-    define is taken from here; intervals then come from leaving out each window once.
+    A new metric is a new file with a subclass that defines its name, texts, :meth:`scores` and :meth:`at_chance`. Other methods
+    have defaults; intervals then use the jackknife.
 
     Attributes:
         name: in settings and files.
-        place: in the order of the metrics.
+        place: position in lists of metrics.
         description: one line for the documentation.
-        label: as people call the value that is shown.
+        label: name of the displayed value.
         article: of the label.
-        score_range: the worst and the best score that there can be.
-        small_gain: what being right in 52 of 100 instead of 50 is worth, for two even classes. By it, what is tuned in
-            accuracies fits all metrics.
-        per_cent: whether it is shown in per cent, and its differences in points.
-        lower_is_better: whether what is shown is a loss: the negative of the score.
-        needs_two_classes: whether it is not defined on windows of a single class.
-        fixed_error: whether the standard error of any score is taken to be that at chance.
+        score_range: worst and best possible score.
+        small_gain: score difference between 52 and 50 correct of 100, for two balanced classes. It converts constants tuned on
+            accuracies to other metrics.
+        per_cent: whether values are shown in per cent and differences in points.
+        lower_is_better: whether the displayed value is a loss, the negative of the score.
+        needs_two_classes: whether the score is undefined on windows of a single class.
+        fixed_error: whether the standard error at chance is used for all scores.
         constant: the best constant prediction, in a sentence.
         superlative: of the best trial.
-        chance_metric: the metric by which a model is compared with constant predictions; None: this one.
-        measured: what :meth:`of_windows` returns.
-        header, digits: of its column in tables, and the format of its values there.
-        result_key: of its value on the test period in ``results.json``; None: ``test_`` and its name.
-        hub_name, hub_label: in the front matter of model cards; None: its name and its label.
+        chance_metric: metric that compares a model with constant predictions; None: this one.
+        measured: name of the values of :meth:`of_windows`.
+        header, digits: header and number format of its column in tables.
+        result_key: key of its test value in ``results.json``; None: ``test_`` and its name.
+        hub_name, hub_label: in the front matter of model cards; None: name and label.
     """
 
     name: ClassVar[str]
@@ -89,9 +89,9 @@ class Metric(abc.ABC):
 
     @abc.abstractmethod
     def scores(self, labels: Labels, probabilities: Probabilities, weights: Floats) -> Floats:
-        """Score under one set of weights or many at once; a window that weighs 2 counts as two.
+        """Return the scores under one or many sets of weights; a window of weight 2 counts twice.
 
-        It needs at most three times the memory of the weights.
+        Implementations need at most three times the memory of the weights.
 
         Args:
             labels: ``(windows,)`` classes.
@@ -99,63 +99,63 @@ class Metric(abc.ABC):
             weights: ``(…, windows)``.
 
         Returns:
-            ``(…)``; NaN where it is not defined.
+            ``(…)``; NaN if undefined.
         """
 
     @abc.abstractmethod
     def at_chance(self, counts: Floats, overlap: float) -> tuple[float, float]:
-        """(chance, standard error): what the best constant prediction scores, and how far luck carries a guess.
+        """Return (chance, standard error): the score of the best constant prediction, and the error of random guesses.
 
         Args:
             counts: ``(classes,)`` windows of each class that occurs.
-            overlap: so many windows are one measurement.
+            overlap: number of windows that count as one independent window.
         """
 
     def score(self, labels: Labels, probabilities: Probabilities) -> float:
-        """Score of windows of the same weight; NaN where it is not defined."""
+        """Return the score of equally weighted windows; NaN if undefined."""
         return float(self.scores(labels, probabilities, np.ones(len(labels))))
 
     # ------------------------------------------------------------------ statistics
 
     def mean_error(self, errors: Sequence[float]) -> float:
-        """Standard error of the mean over folds, from those of each fold."""
+        """Return the standard error of the mean over folds, from the errors of the folds."""
         return math.sqrt(sum(error**2 for error in errors)) / len(errors)
 
     def standard_error(self, score: float, chance: float, n: float) -> float:
-        """Standard error of a score on ``n`` independent windows.
+        """Return the standard error of a score on ``n`` independent windows.
 
         Raises:
-            NotImplementedError: it is taken to be that at chance.
+            NotImplementedError: the metric has a fixed error.
         """
-        raise NotImplementedError(f"the standard error of {self.label} is taken to be that at chance")
+        raise NotImplementedError(f"{self.label} has a fixed standard error")
 
     def counted_range(self, chance: float) -> tuple[float, float]:
-        """The worst and the best score that count as such: scores beyond are as bad, or as good, as these."""
+        """Return the range of scores; samplers and pruners clip scores to it."""
         return self.score_range
 
     def of_windows(self, labels: Labels, probabilities: Probabilities) -> Floats:
-        """What is summed by date, group or window where trials are compared, ``(windows,)``: 1 for right, 0 for wrong."""
+        """Return the value of each window for comparisons of trials, ``(windows,)``: 1 if correct, else 0."""
         return hits(labels, probabilities)
 
     def influence(self, labels: Labels, probabilities: Probabilities) -> Floats:
-        """What each window adds to the score, ``(windows,)``: the estimate varies as their mean does.
+        """Return the influence of each window, ``(windows,)``; the estimate varies like their mean.
 
-        Here: n − 1 times what the score loses without the window (the jackknife, Efron & Stein 1981).
+        Default: n − 1 times the loss of score without the window (jackknife, Efron & Stein 1981).
         """
         n, whole, lost = len(labels), self.score(labels, probabilities), []
-        for start in range(0, n, _AT_ONCE):
-            left_out = np.arange(start, min(start + _AT_ONCE, n))
+        for start in range(0, n, _BATCH):
+            left_out = np.arange(start, min(start + _BATCH, n))
             weights = np.ones((len(left_out), n))
             weights[np.arange(len(left_out)), left_out] = 0.0
             lost.append(whole - self.scores(labels, probabilities, weights))
         return np.asarray((n - 1) * np.nan_to_num(np.concatenate(lost)))
 
     def n_windows(self, labels: Labels) -> float:
-        """Number of windows of a share whose error is as large as that of this score."""
+        """Return the number of windows of a proportion with the same error as this score."""
         return len(labels)
 
     def bounded(self, labels: Labels, probabilities: Probabilities, estimate: float, dependence: Dependence) -> Bounded:
-        """Wilson's interval of the score on a scale from 0 to 1, by the number of windows that its variance speaks of."""
+        """Return Wilson's interval of the score scaled to [0, 1], for the number of windows that matches its variance."""
         low, high = self.score_range
         influence = self.influence(labels, probabilities) / (high - low)
         variance, (share, _) = dependence.variance(influence), dependence.effective_share(influence)
@@ -168,15 +168,15 @@ class Metric(abc.ABC):
     def interval(
         self, labels: Labels, probabilities: Probabilities, estimate: float, dependence: Dependence
     ) -> Interval:
-        """Interval of a score that is defined. That of a constant prediction does not depend on the windows."""
+        """Return the interval of a defined score; of a constant prediction, the interval has length 0."""
         return self._bounded(labels, probabilities, estimate, dependence).interval
 
     def paired_interval(
         self, labels: Labels, ours: Probabilities, theirs: Probabilities, dependence: Dependence
     ) -> Interval | None:
-        """Interval of the difference of two scores that are defined, on the same windows; None where there is none.
+        """Return the interval of the difference of two defined scores on the same windows; None if there is none.
 
-        Here: MOVER of both, with the correlation of their errors (Zou & Donner 2008).
+        Default: MOVER of both intervals, with the correlation of their errors (Zou & Donner 2008).
         """
         own, other = self.score(labels, ours), self.score(labels, theirs)
         first = self._bounded(labels, ours, own, dependence)
@@ -196,17 +196,17 @@ class Metric(abc.ABC):
 
     @property
     def objective(self) -> str:
-        """Name of what is maximised, in the names of a study's objectives."""
+        """Name of the maximised objective."""
         return f"negative_{self.name}" if self.lower_is_better else self.name
 
     @property
     def words(self) -> str:
-        """The same in a sentence."""
+        """Name of the maximised objective, in a sentence."""
         return self.objective.replace("_", " ")
 
     @property
     def key(self) -> str:
-        """Of its value on the test period in ``results.json``."""
+        """Key of its test value in ``results.json``."""
         return self.result_key or f"test_{self.name}"
 
     @property
@@ -215,45 +215,45 @@ class Metric(abc.ABC):
         return self.header or self.label
 
     def shown(self, score: float) -> float:
-        """The value that people read: a loss has its sign turned back."""
+        """Return the displayed value: the score, or the loss with its positive sign."""
         return -score if self.lower_is_better else score
 
     def cell(self, value: float | None) -> str:
-        """A value in its column."""
+        """Return a value as text of its column."""
         return "–" if value is None else f"{value:{self.digits}}"
 
     def difference(self, difference: float) -> str:
-        """Size of a difference of scores: ``4.1 points``, ``0.041``."""
+        """Return the absolute difference of scores as text: ``4.1 points``, ``0.041``."""
         return f"{100 * abs(difference):.1f} points" if self.per_cent else f"{abs(difference):.3f}"
 
     def threshold_text(self, chance: float, threshold: float) -> str:
-        """What chance is on validation and what beats it, as the beginning of a sentence."""
+        """Return chance on validation and the skill threshold, as the beginning of a sentence."""
         return f"Chance on validation: {self.words} {chance:.4g}; above {threshold:.4g}"
 
 
 def ratio(top: Floats, bottom: Floats) -> Floats:
-    """NaN where ``bottom`` is 0."""
+    """Return top / bottom; NaN where ``bottom`` is 0."""
     return np.where(bottom > 0, top / np.where(bottom > 0, bottom, 1.0), np.nan)
 
 
 def mean_of_known(of_classes: Floats) -> Floats:
-    """Mean over the last axis of what is not NaN."""
-    there = ~np.isnan(of_classes)
-    return np.asarray(ratio(np.where(there, of_classes, 0.0).sum(axis=-1), there.sum(axis=-1)))
+    """Return the mean over the last axis without NaN."""
+    known = ~np.isnan(of_classes)
+    return np.asarray(ratio(np.where(known, of_classes, 0.0).sum(axis=-1), known.sum(axis=-1)))
 
 
 def hits(labels: Labels, probabilities: Probabilities) -> Floats:
-    """Whether each window's most probable class is right, ``(windows,)`` 0 or 1."""
+    """Return whether the most probable class of each window is correct, ``(windows,)``, 0 or 1."""
     return np.asarray(probabilities.argmax(axis=1) == labels, dtype=np.float64)
 
 
 def confusion_cells(labels: Labels, probabilities: Probabilities) -> NDArray[np.int64]:
-    """Cell ``(windows,)`` of each window in the confusion matrix, read row by row: class × classes + predicted class."""
+    """Return the cell of each window in the confusion matrix, ``(windows,)``: class × classes + predicted class."""
     return np.asarray(labels * probabilities.shape[1] + probabilities.argmax(axis=1), dtype=np.int64)
 
 
 def confusion(labels: Labels, probabilities: Probabilities, weights: Floats) -> Floats:
-    """Weight of each pair (class, predicted class), ``(…, classes, classes)``."""
+    """Return the weight of each pair (class, predicted class), ``(…, classes, classes)``."""
     n_classes = probabilities.shape[1]
     cells = np.zeros((len(labels), n_classes * n_classes))
     cells[np.arange(len(labels)), confusion_cells(labels, probabilities)] = 1.0
@@ -261,13 +261,13 @@ def confusion(labels: Labels, probabilities: Probabilities, weights: Floats) -> 
 
 
 def gain_interval(gain: Floats, share: float, reach: float) -> Interval:
-    """Of the mean of ``gain`` (windows,) −1, 0 or 1, each of which counts as ``share`` windows (Tango 1998)."""
+    """Return the interval of the mean of ``gain`` (windows,) −1, 0 or 1; each counts as ``share`` windows (Tango 1998)."""
     more, fewer = (float(np.count_nonzero(gain == side)) for side in (1, -1))
     return paired_difference(share * more, share * fewer, share * len(gain), reach)
 
 
 def _correlation(first: Floats, second: Floats, dependence: Dependence) -> float:
-    """Of the errors of two scores; 0 where one of them has none."""
+    """Return the correlation of the errors of two scores; 0 if one has no error."""
     own, other, both = (dependence.variance(each).value for each in (first, second, first - second))
     if min(own, other) <= NO_VARIANCE:
         return 0.0

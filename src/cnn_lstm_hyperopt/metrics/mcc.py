@@ -1,4 +1,4 @@
-"""Matthews' correlation coefficient, for any number of classes R_K (Gorodkin 2004)."""
+"""Matthews correlation coefficient; R_K for any number of classes (Gorodkin 2004)."""
 
 import math
 
@@ -17,11 +17,11 @@ from cnn_lstm_hyperopt.metrics.base import (
 from cnn_lstm_hyperopt.metrics.proportions import Interval, wilson
 
 PSEUDO_WINDOWS = 2.0
-"""Added to a confusion matrix, spread evenly: without them a class without an error has no uncertainty (Agresti & Coull 1998)."""
+"""Number of windows added evenly to a confusion matrix, so that a class without errors has uncertainty (Agresti & Coull 1998)."""
 
 
 class Matthews(Metric):
-    """Matthews' correlation coefficient (Gorodkin 2004, eq. 8); 0 for constants."""
+    """Matthews correlation coefficient (Gorodkin 2004, eq. 8); 0 for constant predictions."""
 
     name, place = "mcc", 2
     description = "Matthews correlation coefficient; 0 for constant predictions"
@@ -45,7 +45,7 @@ class Matthews(Metric):
         return np.asarray(np.where(total > 0, correlation, np.nan))
 
     def at_chance(self, counts: Floats, overlap: float) -> tuple[float, float]:
-        """0, 1/√n: a correlation of independent variables. With more than two classes it varies less, never more."""
+        """Return 0 and 1/√n, the error of a correlation of independent variables; an upper bound for more than two classes."""
         return 0.0, math.sqrt(overlap / counts.sum())
 
     def influence(self, labels: Labels, probabilities: Probabilities) -> Floats:
@@ -63,11 +63,10 @@ class Matthews(Metric):
 
 
 def of_matthews(labels: Labels, probabilities: Probabilities) -> tuple[Floats, float, float]:
-    """Influence on Matthews' correlation coefficient (Gorodkin 2004, eq. 8), by its derivatives.
+    """Return influences on the Matthews correlation coefficient (Gorodkin 2004, eq. 8), by its derivatives.
 
     Returns:
-        The influences, ``(windows,)``; the coefficient of a confusion matrix with two more windows, spread evenly; the variance
-        that the coefficient of one window has there. Without them a perfect classifier would have none.
+        The influences, ``(windows,)``; the coefficient with the pseudo-windows; the variance of a single window's coefficient.
     """
     n_classes = probabilities.shape[1]
     cells = confusion_cells(labels, probabilities)
@@ -86,6 +85,6 @@ def of_matthews(labels: Labels, probabilities: Probabilities) -> tuple[Floats, f
 
 
 def _spread(counts: Floats) -> Floats:
-    """(Σ counts)² − Σ counts², as the sum over pairs of classes: the difference of squares is no exact 0 for constants."""
+    """Return (Σ counts)² − Σ counts² as a sum over pairs of classes, which is exactly 0 for constants."""
     pairs = counts[..., :, None] * counts[..., None, :]
     return np.asarray(pairs.sum(axis=(-2, -1), where=~np.eye(counts.shape[-1], dtype=bool)))

@@ -1,6 +1,6 @@
-"""Score intervals of shares and of paired differences of shares; none of them leaves its range.
+"""Score intervals of proportions and of paired differences of proportions; all stay within their range.
 
-Counts may be fractions: dependent windows count for less than one each.
+Counts may be fractional: a dependent window counts less than 1.
 """
 
 import math
@@ -18,11 +18,11 @@ class Interval(NamedTuple):
 
 
 class Variance(NamedTuple):
-    """Of an estimate.
+    """Variance of an estimate.
 
     Attributes:
         value: in squared units of the score.
-        freedom: degrees of freedom of its own estimate.
+        freedom: degrees of freedom of this variance.
     """
 
     value: float
@@ -30,24 +30,24 @@ class Variance(NamedTuple):
 
     @property
     def reach(self) -> float:
-        """Standard errors that an interval reaches."""
+        """Half-width of an interval, in standard errors."""
         return standard_errors(self.freedom)
 
 
 def standard_errors(freedom: float) -> float:
-    """Quantile of Student's t that leaves half of what the confidence leaves above it."""
-    from scipy.special import stdtrit  # a tenth of a second
+    """Return the two-sided quantile of Student's t."""
+    from scipy.special import stdtrit  # lazy: takes 0.1 s
 
     return float(stdtrit(min(freedom, 1e9), (1 + CONFIDENCE) / 2))
 
 
 def wilson(share: float, n: float, reach: float) -> Interval:
-    """Interval of a share: all p with ``|share − p| ≤ reach √(p (1 − p) / n)`` (Wilson 1927).
+    """Return the interval of a proportion: all p with ``|share − p| ≤ reach √(p (1 − p) / n)`` (Wilson 1927).
 
     Args:
         share: observed, in [0, 1].
         n: effective number of windows, > 0.
-        reach: standard errors.
+        reach: half-width in standard errors.
     """
     square = reach**2 / n
     middle = (share + square / 2) / (1 + square)
@@ -59,28 +59,28 @@ def wilson(share: float, n: float, reach: float) -> Interval:
 
 
 def paired_difference(gains: float, losses: float, n: float, reach: float) -> Interval:
-    """Interval of the difference of two shares of the same windows, (gains − losses) / n: Tango's score interval (1998).
+    """Return Tango's score interval (1998) of the paired difference of two proportions, (gains − losses) / n.
 
-    It lies above or below 0 exactly where McNemar's test without continuity correction says so, |gains − losses| >
+    It excludes 0 exactly if McNemar's test without continuity correction is significant, |gains − losses| >
     reach √(gains + losses) (recommended by Fagerland, Lydersen & Laake 2014).
 
     Args:
-        gains: effective number of windows that the first alone has right.
-        losses: that the second alone has right.
-        n: of all windows, ≥ gains + losses.
-        reach: standard errors.
+        gains: effective number of windows that only the first classifies correctly.
+        losses: the same for the second.
+        n: effective number of all windows, ≥ gains + losses.
+        reach: half-width in standard errors.
     """
     return Interval(-_highest_difference(losses, gains, n, reach), _highest_difference(gains, losses, n, reach))
 
 
 def _highest_difference(gains: float, losses: float, n: float, reach: float) -> float:
-    """The largest difference d whose score ``(n d − (gains − losses)) / √variance`` is at most ``reach``."""
-    from scipy.optimize import brentq  # a tenth of a second
+    """Return the largest difference d whose score ``(n d − (gains − losses)) / √variance`` is at most ``reach``."""
+    from scipy.optimize import brentq  # lazy: takes 0.1 s
 
     estimate = (gains - losses) / n
 
     def score(difference: float) -> float:
-        # Tango 1998, eq. 3.4: the most likely share of losses under this difference
+        # Tango 1998, eq. 3.4: maximum likelihood estimate of the share of losses under this difference
         linear = -gains - losses + (2 * n - gains + losses) * difference
         constant = -losses * difference * (1 - difference)
         root = math.sqrt(max(0.0, linear**2 - 8 * n * constant))
@@ -97,14 +97,14 @@ def _highest_difference(gains: float, losses: float, n: float, reach: float) -> 
 
 
 def combined(estimates: Sequence[float], intervals: Sequence[Interval], correlation: float = 0.0) -> Interval:
-    """Interval of a sum of estimates from the intervals of each (MOVER, Zou & Donner 2008).
+    """Return the interval of a sum of estimates from their intervals (MOVER, Zou & Donner 2008).
 
-    It stays within the sum of their intervals.
+    It stays within the sum of the intervals.
 
     Args:
-        estimates: to be added.
-        intervals: of each, which holds its estimate.
-        correlation: between the errors of two estimates; 0 for any other number of them.
+        estimates: the summands.
+        intervals: of each estimate, which they contain.
+        correlation: between the errors of two estimates; must be 0 for other numbers of estimates.
     """
     below = [estimate - interval.low for estimate, interval in zip(estimates, intervals, strict=True)]
     above = [interval.high - estimate for estimate, interval in zip(estimates, intervals, strict=True)]

@@ -1,1 +1,1 @@
-"""Hyperparameters: what a parameter is, which values a search may give it, and how YAML says so. Knows no parameter by name."""
+"""Hyperparameters: specifications, domains and their YAML form. No parameter is named here."""

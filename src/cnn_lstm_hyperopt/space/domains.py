@@ -4,54 +4,54 @@ from dataclasses import dataclass
 from typing import Any
 
 Scalar = bool | int | float | str
-"""What a study stores as the value of a parameter. A list (filter sizes) is stored as ``"3-5-7"``."""
+"""Stored value of a parameter. A list (filter sizes) is stored as ``"3-5-7"``."""
 
 
 @dataclass(frozen=True)
 class Choices:
-    """One of a few values without order."""
+    """Unordered values."""
 
     values: tuple[Scalar, ...]
 
     def contains(self, value: Scalar) -> bool:
-        """Whether ``value`` is one of the choices."""
+        """Return whether ``value`` is one of the choices."""
         return value in self.values
 
 
 @dataclass(frozen=True)
 class IntRange:
-    """Whole numbers in [low, high], both included."""
+    """Integers in [low, high], both included."""
 
     low: int
     high: int
     log: bool = False
 
     def contains(self, value: Scalar) -> bool:
-        """Whether ``value`` is a whole number within the bounds."""
+        """Return whether ``value`` is an integer within the bounds."""
         return isinstance(value, int) and self.low <= value <= self.high
 
 
 @dataclass(frozen=True)
 class FloatRange:
-    """Real numbers in [low, high], uniform or uniform in the logarithm."""
+    """Real numbers in [low, high], on a linear or log scale."""
 
     low: float
     high: float
     log: bool = False
 
     def contains(self, value: Scalar) -> bool:
-        """Whether ``value`` is within the bounds."""
+        """Return whether ``value`` is within the bounds."""
         return isinstance(value, (int, float)) and self.low <= value <= self.high
 
 
 @dataclass(frozen=True)
 class Fixed:
-    """One value: the parameter is set and not searched."""
+    """A single value; the parameter is not searched."""
 
     value: Scalar
 
     def contains(self, value: Scalar) -> bool:
-        """Whether ``value`` is the fixed one."""
+        """Return whether ``value`` is the fixed value."""
         return value == self.value
 
 
@@ -59,7 +59,7 @@ Domain = Choices | IntRange | FloatRange | Fixed
 
 
 def encode(value: Any) -> Scalar:
-    """A value as it is stored: lists of whole numbers become ``"3-5-7"``, since Optuna stores scalars only."""
+    """Return the stored form of a value: lists of integers become ``"3-5-7"``, since Optuna stores scalars only."""
     if isinstance(value, (list, tuple)):
         return "-".join(str(item) for item in value)
     scalar: Scalar = value
@@ -67,12 +67,12 @@ def encode(value: Any) -> Scalar:
 
 
 def decode_sizes(text: str) -> tuple[int, ...]:
-    """The inverse of :func:`encode` for lists: ``"3-5-7"`` → ``(3, 5, 7)``."""
+    """Return the list of a stored value, the inverse of :func:`encode`: ``"3-5-7"`` → ``(3, 5, 7)``."""
     return tuple(int(item) for item in text.split("-"))
 
 
 def domain_text(domain: Domain) -> str:
-    """In a few characters: ``{32, 64}``, ``[0.1, 0.5]``, ``= 0.1``."""
+    """Return a short text: ``{32, 64}``, ``[0.1, 0.5]``, ``= 0.1``."""
     if isinstance(domain, Fixed):
         return f"= {domain.value}"
     if isinstance(domain, Choices):

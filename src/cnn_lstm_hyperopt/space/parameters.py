@@ -1,7 +1,7 @@
-"""What one hyperparameter is: its kind, default domain, condition and rule; and a configuration's values with their types.
+"""Specification of a hyperparameter: kind, default domain, condition and rule; and the typed values of a configuration.
 
-A parameter's *kind* decides what a short list in YAML means: ``num_layers: [1, 4]`` is a range of whole numbers,
-``num_filters: [32, 64]`` are choices, ``learning_rate: [1e-5, 1e-2]`` is a log range. The long forms
+The *kind* determines what a short list in YAML means: ``num_layers: [1, 4]`` is an integer range, ``num_filters: [32, 64]`` are
+choices, ``learning_rate: [1e-5, 1e-2]`` is a log range. The long forms
 ``{low: 1e-5, high: 1e-2, log: true}``, ``{choices: [...]}`` and ``{fixed: 0.1}`` always work.
 """
 
@@ -25,11 +25,11 @@ T = TypeVar("T", bound="DataclassInstance")
 
 @dataclass(frozen=True)
 class Width:
-    """A number that a head count must divide.
+    """A width that a head count must divide.
 
     Attributes:
-        parameters: names of those that it follows from; they stand before the head count.
-        of: their values, with their types and in this order → the width.
+        parameters: names of the parameters that determine it; they come before the head count.
+        of: function of their typed values, in this order, that returns the width.
     """
 
     parameters: tuple[str, ...]
@@ -38,19 +38,18 @@ class Width:
 
 @dataclass(frozen=True)
 class ParameterSpec:
-    """What a parameter is.
+    """Specification of a parameter.
 
     Attributes:
-        kind: decides how YAML's short list is read and which values are legal.
-        default: the specification's range.
-        low, high: the values that make sense at all (both included); a wider YAML range is an error.
-        options: the legal names of a ``choice`` of names.
-        when: parent → values: the parameter exists only where each parent has one of these values; a parent stands before it.
-        from_zero: where a log range that is written as starting at 0 really starts; 0 itself is what its switch gives.
-        divides: the width that this one must divide (head counts).
-        unused: value in effect where a conditional parameter does not exist; None: nothing reads it there.
-        one_task: value in a study of data without a regression target, which does not search the parameter; None: such a
-            study searches it like any other.
+        kind: determines the meaning of a short YAML list and the legal values.
+        default: default domain.
+        low, high: bounds of legal values (both included); a wider YAML range is an error.
+        options: legal names of a ``choice`` of names.
+        when: parent → values. The parameter is active only if each parent has one of its values; parents come first.
+        from_zero: actual start of a log range that is written with low = 0; a switch provides 0 itself.
+        divides: the width that a head count must divide.
+        unused: effective value of an inactive parameter; None if nothing reads it.
+        one_task: fixed value in studies without a regression target; None if they search the parameter, too.
     """
 
     kind: Kind
@@ -65,11 +64,11 @@ class ParameterSpec:
     one_task: Scalar | None = None
 
     def exists(self, params: Params) -> bool:
-        """Whether a configuration with these parents has the parameter."""
+        """Return whether the parameter is active in a configuration with these parents."""
         return all(params.get(parent) in values for parent, values in self.when.items())
 
     def typed(self, value: Scalar) -> Any:
-        """A stored value with its type: filter sizes as a tuple, the rest as what Python calls it."""
+        """Return a stored value as its Python type; filter sizes as a tuple."""
         if self.kind == "sizes":
             return decode_sizes(str(value))
         if self.kind == "flag":
@@ -79,21 +78,21 @@ class ParameterSpec:
         return float(value) if self.kind in ("float", "log_float") else int(value)
 
     def readable(self, value: Scalar) -> Any:
-        """A stored value as people write it: filter sizes as a list, the rest as it is."""
+        """Return a stored value as written in YAML: filter sizes as a list, others unchanged."""
         return list(decode_sizes(str(value))) if self.kind == "sizes" else value
 
 
 Specs = Mapping[str, ParameterSpec]
-"""Parameter name → what it is, a parent before the parameters that depend on it."""
+"""Parameter name → specification; parents come before the parameters that depend on them."""
 
 
 def value_of(name: str, params: Params, specs: Specs) -> Any:
-    """The value of a parameter in a full configuration, with its type.
+    """Return the typed value of a parameter in a full configuration.
 
-    One that does not exist there (``regularization.l1`` without its switch) has the ``unused`` value of its specification.
+    An inactive parameter (``regularization.l1`` without its switch) has the ``unused`` value of its specification.
 
     Raises:
-        ConfigError: the configuration lacks the parameter, although it exists.
+        ConfigError: an active parameter is missing.
     """
     spec = specs[name]
     if not spec.exists(params):
@@ -106,5 +105,5 @@ def value_of(name: str, params: Params, specs: Specs) -> Any:
 
 
 def read_group(cls: type[T], group: str, params: Params, specs: Specs) -> T:
-    """A dataclass whose fields are parameters of a group, from a full configuration; raises as :func:`value_of`."""
+    """Return a dataclass whose fields are the parameters of a group; raises as :func:`value_of`."""
     return cls(**{each.name: value_of(f"{group}.{each.name}", params, specs) for each in fields(cls)})

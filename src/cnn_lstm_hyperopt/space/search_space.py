@@ -1,4 +1,4 @@
-"""The domains of all parameters together: which exist in a configuration, which are searched, which values are legal."""
+"""The search space: domains of all parameters, active and searched parameters, legal values."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -12,11 +12,11 @@ from cnn_lstm_hyperopt.utils.text import did_you_mean, shown
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """The domain of every parameter, a parent before the parameters that depend on it.
+    """Domains of all parameters; parents come before the parameters that depend on them.
 
     Attributes:
-        domains: by name.
-        specs: what each parameter is: when it exists, and what it must divide.
+        domains: by parameter name.
+        specs: specification of each parameter.
     """
 
     domains: Mapping[str, Domain]
@@ -24,27 +24,27 @@ class SearchSpace:
 
     @classmethod
     def of(cls, specs: Specs) -> "SearchSpace":
-        """A space of these parameters, each with its default domain."""
+        """Return a space of these parameters with their default domains."""
         return cls({name: spec.default for name, spec in specs.items()}, specs)
 
     def active(self, params: Params) -> Iterator[str]:
-        """Names of the parameters that exist given the parents in ``params``, in order.
+        """Yield the names of parameters that are active given the parents in ``params``, in order.
 
-        Lazy: a caller may add each value to ``params`` before it asks for the next name.
+        Lazy: the caller may add each value to ``params`` before it requests the next name.
         """
         for name in self.domains:
             if self.specs[name].exists(params):
                 yield name
 
     def width(self, name: str, params: Params) -> int | None:
-        """What a head count must divide in a configuration with these parents; None: it is no head count."""
+        """Return the width that a head count must divide in this configuration; None for other parameters."""
         width = self.specs[name].divides
         if width is None:
             return None
         return width.of(*(self.specs[parent].typed(params[parent]) for parent in width.parameters))
 
     def legal(self, name: str, value: Scalar, params: Params) -> Scalar:
-        """``value`` itself, or for a head count that does not divide its width the largest choice that does."""
+        """Return ``value``, or for a head count that does not divide its width the nearest smaller choice that does, if any."""
         width = self.width(name, params)
         if width is None or width % int(value) == 0:
             return value
@@ -74,7 +74,7 @@ class SearchSpace:
         raise SpaceError(f"must {rule}, but got {shown(raw)}{fix}", "outside-the-space")
 
     def searched(self) -> dict[str, Domain]:
-        """The parameters that are not fixed and that some configuration has."""
+        """Return the parameters that are not fixed and that can be active."""
         return {
             name: domain
             for name, domain in self.domains.items()
@@ -82,14 +82,14 @@ class SearchSpace:
         }
 
     def possible(self, name: str) -> bool:
-        """Whether some configuration has the parameter, as far as its parents' domains tell."""
+        """Return whether the parameter can be active, by the domains of its direct parents."""
         return all(
             any(self.domains[parent].contains(value) for value in values)
             for parent, values in self.specs[name].when.items()
         )
 
     def fixing(self, values: Params) -> "SearchSpace":
-        """The same space with some parameters fixed."""
+        """Return the space with some parameters fixed."""
         return replace(self, domains={**self.domains, **{name: Fixed(value) for name, value in values.items()}})
 
     def for_one_task(self) -> "SearchSpace":
@@ -97,7 +97,7 @@ class SearchSpace:
         return self.fixing({name: spec.one_task for name, spec in self.specs.items() if spec.one_task is not None})
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
-        """The long YAML form, by group; :func:`.parse_space` reads it back unchanged."""
+        """Return the long YAML form, by group; :func:`.parse_space` reads it."""
         groups: dict[str, dict[str, Any]] = {}
         for name, domain in self.domains.items():
             group, key = name.split(".")
@@ -106,7 +106,7 @@ class SearchSpace:
 
 
 def values_of(domain: Domain) -> list[Scalar]:
-    """All values of a finite domain."""
+    """Return all values of a finite domain."""
     if isinstance(domain, Choices):
         return list(domain.values)
     if isinstance(domain, IntRange):
@@ -117,7 +117,7 @@ def values_of(domain: Domain) -> list[Scalar]:
 
 
 def _written(spec: ParameterSpec, value: Scalar) -> str:
-    """A value as a file has it."""
+    """Return a value as written in YAML."""
     return str(value).lower() if isinstance(value, bool) else str(spec.readable(value))
 
 

@@ -1,4 +1,4 @@
-"""The interface of the pruners, and which trials are exempt from them."""
+"""Interface of the pruners, and the control trials that are exempt from pruning."""
 
 import abc
 import math
@@ -10,30 +10,30 @@ from cnn_lstm_hyperopt.search.trial import Point, TrialRecord
 from cnn_lstm_hyperopt.utils.rng import stream_seed
 
 EXEMPT = 12
-"""One trial in so many runs to its own end whatever the pruner says, so that what it costs can be estimated."""
+"""One in this many trials is a control trial: it is never pruned, so that false prunes can be estimated."""
 
 
 def is_exempt(seed: int, number: int) -> bool:
-    """Whether trial ``number`` is exempt: by a hash of its number, so that a resumed study decides alike."""
+    """Return whether trial ``number`` is a control trial: a hash of seed and number, so that a resumed study agrees."""
     return stream_seed(seed, number, "exempt from pruning") % EXEMPT == 0
 
 
 class Pruner(abc.ABC):
-    """Says after each report whether a trial deserves more time.
+    """Decides after each report whether a trial ends early.
 
-    Holds nothing that is not in the stored trials; what it keeps is worked out from them and would be again.
+    Decisions depend on the stored trials alone; attributes only cache values computed from them.
     """
 
     name: ClassVar[str]
-    """In settings."""
+    """Name in the settings."""
     place: ClassVar[int]
-    """In the order of the pruners."""
+    """Position in lists of pruners."""
     description: ClassVar[str]
-    """What it ends, in a few words."""
+    """A few words for help and documentation."""
     uses: ClassVar[tuple[str, ...]] = ()
-    """Its settings. All of these are literals: the settings read them without loading any library."""
+    """Settings that it reads. Literals, as all above: settings read them without an import."""
     compares_running: ClassVar[bool] = False
-    """Whether a decision looks at trials that still run."""
+    """Whether decisions compare with running trials."""
 
     def __init__(self, plan: StudyPlan) -> None:
         self.plan = plan
@@ -41,30 +41,30 @@ class Pruner(abc.ABC):
         self.skill = plan.skill
 
     def acts(self, curve: Sequence[Point]) -> bool:
-        """Whether the last point of the curve is one at which this pruner decides anything."""
+        """Return whether this pruner decides at the last point of the curve."""
         return True
 
     @abc.abstractmethod
     def reason_to_prune(self, trial: TrialRecord, others: Sequence[TrialRecord]) -> str | None:
-        """Why the trial should end now, or None.
+        """Return why the trial should end now, or None.
 
         Args:
-            trial: running, its curve's last point is the report just made.
-            others: all other trials, in order of number.
+            trial: the running trial; the last point of its curve is the current report.
+            others: all other trials, ordered by number.
         """
 
     def inactive_because(self) -> str | None:
-        """Why this pruner can't act at all in a study of this plan, or None."""
+        """Return why this pruner can never act in a study of this plan, or None."""
         return None
 
     def margin(self, score: float) -> float:
-        """Half a standard error of a reading: a difference below that is no difference."""
+        """Return half a standard error of a score; smaller differences are ignored."""
         return 0.5 * self.skill.standard_error(score)
 
 
 def extreme_in(losses: tuple[float, ...], others: Iterable[tuple[float, ...]]) -> bool:
-    """Whether ``losses`` is the best of all in some objective; being the only one is being the best."""
+    """Return whether ``losses`` is the best in some objective; true without others."""
     best = [math.inf] * len(losses)
     for other in others:
         best = [min(a, b) for a, b in zip(best, other, strict=True)]
-    return any(loss < least or math.isinf(least) for loss, least in zip(losses, best, strict=True))
+    return any(loss < other or math.isinf(other) for loss, other in zip(losses, best, strict=True))

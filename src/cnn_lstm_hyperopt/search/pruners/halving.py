@@ -1,4 +1,4 @@
-"""Asynchronous successive halving (Li et al. 2020, arXiv 1810.05934), carried over to three objectives."""
+"""Asynchronous successive halving (Li et al. 2020, arXiv 1810.05934), extended to three objectives."""
 
 import math
 from collections.abc import Sequence
@@ -15,16 +15,16 @@ Losses = tuple[float, float, float]
 
 
 class SuccessiveHalvingPruner(Pruner):
-    """At each rung of a geometric ladder of epochs, one in ``reduction_factor`` of those that have come so far goes on.
+    """Promotes one in ``reduction_factor`` of the trials at each rung of a geometric ladder of epochs.
 
-    Rung k lies at min_resource · η^(s + k) epochs, with η the reduction factor and s ``min_early_stopping_rate``. A trial is
-    judged at its first report at or beyond a rung, together with all that were judged there: by non-dominated rank of (smoothed
-    score, projected seconds of all epochs, MB), within a rank by hypervolume contribution. Trials that have not passed threshold
-    come after all others, by score. The trial itself is given half a standard error of its score: it must be worse than the cut
-    by more than the reading may be wrong. The best in score, the fastest and the smallest of the skilled ones go on in any case.
+    Rung k is at min_resource · η^(s + k) epochs, with η the reduction factor and s ``min_early_stopping_rate``. A trial is judged
+    at its first report at or above a rung, against all trials judged there before: by non-dominated rank of (smoothed score,
+    projected seconds of all epochs, MB), within a rank by hypervolume contribution. Trials below the skill threshold come last,
+    ordered by score. The trial's own score is raised by half a standard error, so that noise alone does not end it. The
+    best score, the fastest and the smallest of the skilled trials are always promoted.
 
-    With seconds and MB alike for all, this is Optuna's SuccessiveHalvingPruner: ordered by score alone, and the best of the
-    first η − 1 trials goes on.
+    With equal seconds and MB this is Optuna's SuccessiveHalvingPruner: ordered by score alone, and the best of the first η − 1
+    trials is promoted.
     """
 
     name, place = "successive_halving", 1
@@ -38,19 +38,19 @@ class SuccessiveHalvingPruner(Pruner):
         self._rung_losses: dict[tuple[int, int], Losses] = {}
 
     def height(self, rung: int) -> float:
-        """Epochs at which a rung lies."""
+        """Return the number of epochs of a rung."""
         factor = self.settings.reduction_factor
         return float(self.settings.min_resource * factor ** (self.settings.min_early_stopping_rate + rung))
 
     def rung(self, epoch: float) -> int:
-        """The highest rung at or below an epoch; −1: below all."""
+        """Return the highest rung at or below an epoch; −1 if none."""
         rung = -1
         while self.height(rung + 1) <= epoch:
             rung += 1
         return rung
 
     def acts(self, curve: Sequence[Point]) -> bool:
-        """At the first report on a rung."""
+        """Return whether this is the first report on a rung."""
         rung = self.rung(curve[-1].epoch)
         return rung >= 0 and (len(curve) < 2 or self.rung(curve[-2].epoch) < rung)
 
@@ -63,18 +63,18 @@ class SuccessiveHalvingPruner(Pruner):
         mine = (loss - self.margin(-loss), seconds, size)
         judged = [losses for other in others if (losses := self._losses_at(other, rung)) is not None]
         skilled = [losses for losses in judged if self.skill.passes(-losses[0])]
-        goes_on = max(1, (len(judged) + 1) // self.settings.reduction_factor)
+        promoted = max(1, (len(judged) + 1) // self.settings.reduction_factor)
         if not self.skill.passes(-loss):
-            hopeless = sum(losses[0] < mine[0] for losses in judged if not self.skill.passes(-losses[0]))
-            place = len(skilled) + hopeless
+            better_unskilled = sum(losses[0] < mine[0] for losses in judged if not self.skill.passes(-losses[0]))
+            place = len(skilled) + better_unskilled
         elif extreme_in((loss, seconds, size), skilled):
             return None
         else:
-            place = _place(mine, skilled, goes_on)
-        if place < goes_on:
+            place = place_among(mine, skilled, promoted)
+        if place < promoted:
             return None
         return (
-            f"successive_halving: at the rung of epoch {self.height(rung):g}, {goes_on} of {len(judged) + 1} trials may go on,"
+            f"successive_halving: at the rung of epoch {self.height(rung):g}, {promoted} of {len(judged) + 1} trials continue,"
             f" and at least {place} are better than this one"
         )
 
@@ -83,13 +83,13 @@ class SuccessiveHalvingPruner(Pruner):
         lowest = self.height(0)
         if lowest >= self.plan.max_epochs:
             return (
-                f"successive halving's lowest rung lies at {lowest:g} epochs, but training.max_epochs={self.plan.max_epochs}: no"
-                " trial will be pruned; lower pruner.min_resource or min_early_stopping_rate"
+                f"the lowest rung of successive halving is at {lowest:g} epochs, but training.max_epochs={self.plan.max_epochs}:"
+                " no trial will be pruned; lower pruner.min_resource or min_early_stopping_rate"
             )
         return None
 
     def _losses_at(self, other: TrialRecord, rung: int) -> Losses | None:
-        """Where a trial stood when it was judged at the rung, or None if it was not; once it was, that does not change."""
+        """Return the losses with which a trial was judged at the rung, or None if it was not; these never change."""
         if other.state is State.FAIL:
             return None
         key = (other.number, rung)
@@ -105,8 +105,8 @@ class SuccessiveHalvingPruner(Pruner):
         return -smoothed_score(curve, curve[-1].epoch), math.log(max(seconds, 1e-3)), math.log(trial.size_mb)
 
 
-def _place(mine: Losses, others: Sequence[Losses], enough: int) -> int:
-    """How many of ``others`` come before ``mine``; counted no further than ``enough``."""
+def place_among(mine: Losses, others: Sequence[Losses], enough: int) -> int:
+    """Return how many of ``others`` come before ``mine``; stop counting at ``enough``."""
     rows = np.array([mine, *others])
     left = np.arange(len(rows))
     place = 0

@@ -1,4 +1,4 @@
-"""The median rule (Golovin et al. 2017, Google Vizier, section 3.2), carried over to three objectives."""
+"""Median rule (Golovin et al. 2017, Google Vizier, section 3.2), extended to three objectives."""
 
 import statistics
 from collections.abc import Sequence
@@ -11,16 +11,15 @@ from cnn_lstm_hyperopt.search.trial import Point, State, TrialRecord, selected
 
 
 class MedianPruner(Pruner):
-    """Ends a trial that is below the median in score *and* beaten in all three objectives.
+    """Ends a trial whose score is below the median *and* that a trial of the front dominates.
 
-    The median alone would end a small, fast model because large ones are more accurate. So below the median a trial must also be
-    beaten by a member of the front, compared at the same epoch: no worse in score, no slower, no larger, and better in one.
-    What is, at that epoch, the best in score, the fastest or the smallest of the skilled trials is never beaten. Differences in
-    score count from half a standard error on.
+    The median alone would end small, fast models because large ones are more accurate. So a trial below the median must also be
+    dominated by a member of the front at the same epoch: no worse in score, seconds and MB, and better in one. Therefore the best
+    score, the fastest and the smallest skilled trial at that epoch are safe. Differences in score below half a standard error are
+    ignored.
 
-    A trial that after warm-up has still not passed the threshold has no such protection: being small and fast is no merit of a
-    model that has learnt nothing. How early a curve is judged is thus the warm-up's to say; a trial that would have caught up
-    later is the price of stopping early, and ``none`` does not pay it.
+    A trial below the skill threshold after the warm-up has no such protection, since being small and fast does not help a model
+    at chance. A long warm-up avoids false prunes of slow starters; ``none`` has no false prunes.
     """
 
     name, place = "median", 0
@@ -32,7 +31,7 @@ class MedianPruner(Pruner):
         self._front: tuple[list[int], list[TrialRecord]] = ([], [])
 
     def acts(self, curve: Sequence[Point]) -> bool:
-        """After the warm-up, at every ``interval_steps``-th whole epoch: within the first there is nothing to compare with."""
+        """Return whether the epoch is a full one after the warm-up, in steps of ``interval_steps``."""
         epoch, after = int(curve[-1].epoch), self.settings.n_warmup_steps
         return epoch == curve[-1].epoch and epoch > after and (epoch - 1 - after) % self.settings.interval_steps == 0
 
@@ -50,13 +49,15 @@ class MedianPruner(Pruner):
         if not self.skill.passes(best):
             return f"median: {below} and not above chance (needs {self.skill.threshold:.4f})"
         front = self._front_of(complete)
-        beaten_by = next((other.number for other in front if self._beats(other, trial, best, epoch)), None)
-        return None if beaten_by is None else f"median: {below}, and trial {beaten_by} is no worse in any objective"
+        dominated_by = next((other.number for other in front if self._dominates(other, trial, best, epoch)), None)
+        return (
+            None if dominated_by is None else f"median: {below}, and trial {dominated_by} is no worse in any objective"
+        )
 
     def inactive_because(self) -> str | None:
         """See the base class."""
         first, max_epochs = self.settings.n_warmup_steps + 1, self.plan.max_epochs
-        if first >= max_epochs:  # after the last epoch there is nothing left to save
+        if first >= max_epochs:  # pruning after the last epoch saves nothing
             return (
                 f"pruner.n_warmup_steps={self.settings.n_warmup_steps} leaves no epoch before the last of"
                 f" training.max_epochs={max_epochs}: no trial will be pruned; lower it"
@@ -69,22 +70,22 @@ class MedianPruner(Pruner):
         return None
 
     def _front_of(self, complete: list[TrialRecord]) -> list[TrialRecord]:
-        """The same until another trial completes."""
+        """Return the front, cached until another trial completes."""
         numbers = [record.number for record in complete]
         if self._front[0] != numbers:
             self._front = (numbers, ranked_front(complete, self.skill))
         return self._front[1]
 
-    def _beats(self, other: TrialRecord, trial: TrialRecord, best: float, epoch: int) -> bool:
-        """Whether ``other`` dominated ``trial`` when both had run this many epochs."""
+    def _dominates(self, other: TrialRecord, trial: TrialRecord, best: float, epoch: int) -> bool:
+        """Return whether ``other`` dominated ``trial`` after this number of epochs."""
         at_epoch = selected(other.curve, epoch)
         if at_epoch is None:
             return False
         seconds = max(point.seconds for point in other.curve if point.epoch <= epoch)
-        surely = at_epoch.score - self.margin(at_epoch.score)
-        return dominates((-surely, seconds, other.size_mb), (-best, trial.curve[-1].seconds, trial.size_mb))
+        lower_score = at_epoch.score - self.margin(at_epoch.score)
+        return dominates((-lower_score, seconds, other.size_mb), (-best, trial.curve[-1].seconds, trial.size_mb))
 
 
 def _score_at(trial: TrialRecord, epoch: int) -> float:
-    """Score after this epoch; of a trial that had ended by then, its last."""
+    """Return the score after this epoch, or the last one of a shorter trial."""
     return next((p.score for p in reversed(trial.curve) if p.epoch <= epoch), trial.curve[0].score)

@@ -7,15 +7,15 @@ from cnn_lstm_hyperopt.search.trial import Point, TrialRecord
 
 
 class NoPruner(Pruner):
-    """Every trial runs to its own end."""
+    """Never ends a trial."""
 
     name, place = "none", 3
     description = "ends no trial early"
 
     def acts(self, curve: Sequence[Point]) -> bool:
-        """Never."""
+        """Return False."""
         return False
 
     def reason_to_prune(self, trial: TrialRecord, others: Sequence[TrialRecord]) -> str | None:
-        """None, always."""
+        """Return None."""
         return None

@@ -1,4 +1,4 @@
-"""The interface of the samplers."""
+"""Interface of the samplers."""
 
 import abc
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ from cnn_lstm_hyperopt.space.domains import Scalar
 
 @dataclass(frozen=True)
 class ProposalRequest:
-    """What a sampler is asked with.
+    """Input of a proposal.
 
     Attributes:
-        number: of the trial that is to be proposed; with the seed it decides all randomness.
-        history: what is known of finished trials, in the order in which they finished.
-        running: parameters of the trials that other workers run now.
-        attempt: 0, or how many earlier proposals for this number were refused.
+        number: of the new trial; with the seed it determines all randomness.
+        history: observations of finished trials, in the order in which they finished.
+        running: parameters of trials that other workers run now.
+        attempt: number of rejected proposals for this trial.
     """
 
     number: int
@@ -29,12 +29,12 @@ class ProposalRequest:
 
 
 class Proposal(NamedTuple):
-    """A configuration to be tried.
+    """A proposed configuration.
 
     Attributes:
         params: every active parameter that is not fixed.
-        note: JSON that is stored with the trial and comes back with what is told of it.
-        expected_score: what the sampler's model expects it to end with; None where it has no model.
+        note: JSON that is stored with the trial and returned with its observation.
+        expected_score: final score that the sampler's model predicts; None without a model.
     """
 
     params: dict[str, Scalar]
@@ -45,49 +45,49 @@ class Proposal(NamedTuple):
 class Sampler(abc.ABC):
     """Proposes configurations.
 
-    All that it knows is what it is asked with, so a resumed study goes on as an uninterrupted one would.
+    A proposal depends on the request and the plan alone, so a resumed study continues like an uninterrupted one.
     """
 
     name: ClassVar[str]
-    """In settings."""
+    """Name in the settings."""
     place: ClassVar[int]
-    """In the order of the samplers."""
+    """Position in lists of samplers."""
     description: ClassVar[str]
-    """What it is, in a few words."""
+    """A few words for help and documentation."""
     uses: ClassVar[tuple[str, ...]] = ()
-    """Its settings besides ``n_startup_trials``. All of these are literals: the settings read them without any import."""
+    """Settings that it reads besides ``n_startup_trials``. Literals, as all above: settings read them without an import."""
     default_startup: ClassVar[int] = 0
-    """Random trials before it models anything, where the settings leave it open: at most a third of all."""
+    """Number of random trials before the first model, if ``n_startup_trials`` is ``auto``; at most a third of all trials."""
 
     def __init__(self, plan: StudyPlan) -> None:
         self.plan = plan
         self.space = plan.space
         self.settings = plan.sampler
         self.seed = plan.seed
-        given = plan.sampler.n_startup_trials
+        n_startup = plan.sampler.n_startup_trials
         self.n_trials = plan.n_trials if plan.begun_with is None else plan.begun_with
-        """That the study was begun with."""
-        self.n_startup = min(self.default_startup, self.n_trials // 3) if given == "auto" else given
+        """Number of trials that the study started with."""
+        self.n_startup = min(self.default_startup, self.n_trials // 3) if n_startup == "auto" else n_startup
 
     def inactive_because(self) -> str | None:
-        """Why this sampler can't learn anything in a study of this plan, or None."""
+        """Return why this sampler can't learn in a study of this plan, or None."""
         if self.n_startup < self.plan.n_trials or self.n_startup == 0:
             return None
         return (
-            f"sampler.n_startup_trials={self.n_startup} is not below study.n_trials={self.plan.n_trials}: all trials are those of"
-            " the start; lower it"
+            f"sampler.n_startup_trials={self.n_startup} is not below study.n_trials={self.plan.n_trials}:"
+            " the sampler never uses its model; lower it"
         )
 
     @property
     def n_blind(self) -> int:
-        """First trials that depend on the seed alone, whatever becomes of those before."""
+        """Number of first trials whose proposals depend on the seed alone."""
         return self.n_startup
 
     @abc.abstractmethod
     def propose(self, request: ProposalRequest) -> Proposal:
-        """A configuration for trial ``request.number``."""
+        """Propose a configuration for trial ``request.number``."""
 
     def searched(self, params: Params) -> dict[str, Scalar]:
-        """``params`` without the fixed ones."""
+        """Return ``params`` without the fixed ones."""
         names = self.space.searched()
         return {name: value for name, value in params.items() if name in names}

@@ -1,4 +1,4 @@
-"""Hypervolume improvement of many points at once, by boxes (Lacour, Klamroth & Fonseca 2017, in the spirit of)."""
+"""Hypervolume improvement of many points at once, by box decomposition (similar to Lacour, Klamroth & Fonseca 2017)."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,14 +7,14 @@ Array = NDArray[np.float64]
 
 
 def undominated_boxes(front: Array, reference: float) -> tuple[Array, Array]:
-    """Disjoint boxes of the space below ``reference`` that no row of the front dominates, for three objectives.
+    """Partition the non-dominated space below ``reference`` into disjoint boxes, for three objectives.
 
-    The space is cut into slabs along the third objective, between the values that the front has there. Within a slab the rows
-    with a smaller third loss dominate a staircase in the first two, and what is left of it is a row of strips.
+    The third objective cuts the space into slabs, at the values of the front. Within a slab, the rows with a smaller third loss
+    dominate a staircase in the first two objectives. The rest of the slab is a sequence of strips.
 
     Args:
-        front: shape ``(rows, 3)``, all minimised; rows not below the reference are left out.
-        reference: the same in all three.
+        front: shape ``(rows, 3)``, all minimised; rows that are not below the reference are ignored.
+        reference: upper bound of each objective.
 
     Returns:
         Lower and upper corners, shapes ``(boxes, 3)``; lower corners may be −∞.
@@ -26,7 +26,7 @@ def undominated_boxes(front: Array, reference: float) -> tuple[Array, Array]:
     for level in levels:
         stairs = _staircase(rows[rows[:, 2] < level][:, :2])
         left = -np.inf
-        # Strip by strip in the first loss: up to the next step, whatever is below the height that holds so far.
+        # One strip for each step in the first loss; its height is the second loss of the step before.
         edges = [*stairs[:, 0], reference]
         heights = [reference, *stairs[:, 1]]
         for edge, height in zip(edges, heights, strict=True):
@@ -39,7 +39,7 @@ def undominated_boxes(front: Array, reference: float) -> tuple[Array, Array]:
 
 
 def improvement(points: Array, lows: Array, highs: Array) -> Array:
-    """Hypervolume that each point alone adds: of every box, the part that lies beyond the point.
+    """Return the hypervolume that each point alone adds: the volume of the boxes that it dominates.
 
     Args:
         points: shape ``(points, 3)``.
@@ -55,7 +55,7 @@ def improvement(points: Array, lows: Array, highs: Array) -> Array:
 
 
 def _staircase(points: Array) -> Array:
-    """The non-dominated points of two losses, by the first."""
+    """Return the non-dominated points of two losses, sorted by the first."""
     steps: list[tuple[float, float]] = []
     for first, second in sorted(map(tuple, points)):
         if not steps or second < steps[-1][1]:

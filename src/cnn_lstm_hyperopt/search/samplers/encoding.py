@@ -1,4 +1,4 @@
-"""Configurations as points of the unit cube: what samplers that compute with numbers work on."""
+"""Encode configurations as points of the unit cube, for numerical samplers."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from cnn_lstm_hyperopt.space.domains import Scalar
 Array = NDArray[np.float64]
 
 NEUTRAL = 0.5
-"""Coordinate of a number that a configuration does not have."""
+"""Coordinate of an inactive numerical parameter."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Axis:
     """A searched parameter.
 
     Attributes:
-        name: of it.
+        name: of the parameter.
         domain: a range, or choices.
-        columns: of the feature matrix that belong to it: one for a number, one a choice otherwise.
+        columns: its columns of the feature matrix: one for a number, else one for each choice.
     """
 
     name: str
@@ -32,36 +32,30 @@ class Axis:
 
     @property
     def n_choices(self) -> int:
-        """Choices; 0 for a number."""
+        """Number of choices; 0 for a number."""
         return len(self.domain.values) if isinstance(self.domain, Choices) else 0
 
     def position(self, value: Scalar) -> float:
-        """A number's place in [0, 1], in the logarithm where the domain says so; a choice's index."""
+        """Return the position of a number in [0, 1] (on the log scale of a log domain), or the index of a choice."""
         match self.domain:
             case Choices(values):
                 return float(values.index(value))
-            case IntRange(low, high, log):  # equal shares: a whole number owns half a unit to both sides
-                start, end = _scale(low - 0.5, log), _scale(high + 0.5, log)
-                return (_scale(float(value), log) - start) / (end - start)
-            case FloatRange(low, high, log):
-                start, end = _scale(low, log), _scale(high, log)
+            case IntRange(log=log) | FloatRange(log=log):
+                start, end = _ends(self.domain)
                 return (_scale(float(value), log) - start) / (end - start)
             case Fixed():
                 raise ValueError(f"{self.name} is fixed and has no axis")
 
     def value(self, position: float) -> Scalar:
-        """The inverse of :meth:`position`, for any position in [0, 1] or any index."""
+        """Return the value at any position in [0, 1] or index; the inverse of :meth:`position`."""
         match self.domain:
             case Choices(values):
                 return values[int(position)]
-            case IntRange(low, high, log):
-                start, end = _scale(low - 0.5, log), _scale(high + 0.5, log)
+            case IntRange(low, high, log) | FloatRange(low, high, log):
+                start, end = _ends(self.domain)
                 number = start + position * (end - start)
-                return min(max(round(math.exp(number) if log else number), low), high)
-            case FloatRange(low, high, log):
-                start, end = _scale(low, log), _scale(high, log)
-                number = start + position * (end - start)
-                return min(max(math.exp(number) if log else number, low), high)
+                number = math.exp(number) if log else number
+                return min(max(round(number) if isinstance(self.domain, IntRange) else number, low), high)
             case Fixed():
                 raise ValueError(f"{self.name} is fixed and has no axis")
 
@@ -69,9 +63,11 @@ class Axis:
 class Encoding:
     """The searched parameters of a space as axes.
 
-    A configuration is a *vector*: its positions, shape ``(axes,)``, NaN where a parameter is not active; and a row of *features*,
-    shape ``(columns,)``: a number's position, a choice as one-hot times √½, so that two choices are as far apart as the two ends
-    of a number. What is not active lies at the neutral middle, choices at the origin: the parent's one-hot tells that it is off.
+    A configuration has two encodings:
+
+    - *vector*, shape ``(axes,)``: positions; NaN for inactive parameters.
+    - *features*, shape ``(columns,)``: the position of a number; one-hot times √½ for a choice, so that two choices have the same
+      distance as the two ends of a number. An inactive number has the neutral middle, an inactive choice zeros.
     """
 
     def __init__(self, space: SearchSpace) -> None:
@@ -83,37 +79,37 @@ class Encoding:
             self.axes.append(Axis(name, domain, slice(column, column + width)))
             column += width
         self.n_columns = column
-        self._places = {axis.name: (i, axis) for i, axis in enumerate(self.axes)}
+        self._by_name = {axis.name: (i, axis) for i, axis in enumerate(self.axes)}
         self._fixed = {name: domain.value for name, domain in space.domains.items() if isinstance(domain, Fixed)}
         self.axis_of_column = np.repeat(
             np.arange(len(self.axes)), [axis.columns.stop - axis.columns.start for axis in self.axes]
         )
 
     def vector(self, params: Params) -> Array:
-        """Positions of a configuration, NaN where it has no value."""
+        """Return the positions of a configuration; NaN for inactive parameters."""
         return np.array(
             [axis.position(params[axis.name]) if axis.name in params else math.nan for axis in self.axes], dtype=float
         )
 
     def vectors(self, many: Sequence[Params]) -> Array:
-        """Shape ``(configurations, axes)``."""
+        """Return the vectors of configurations, shape ``(configurations, axes)``."""
         return np.array([self.vector(params) for params in many], dtype=float).reshape(len(many), len(self.axes))
 
     def params(self, vector: Array, fill: Array) -> dict[str, Scalar]:
-        """The searched, active parameters at a vector.
+        """Return the searched, active parameters at a vector.
 
         Args:
-            vector: shape ``(axes,)``; NaN: take the position of ``fill``.
+            vector: shape ``(axes,)``; a NaN is replaced by the position of ``fill``.
             fill: shape ``(axes,)``, without NaN.
         """
         return self.searched(self.configuration(np.where(np.isnan(vector), fill, vector)))
 
     def configuration(self, vector: Array) -> dict[str, Scalar]:
-        """The whole configuration at a vector ``(axes,)``, fixed parameters included; those that do not exist may be NaN."""
+        """Return the full configuration at a vector ``(axes,)``, with fixed parameters; inactive positions may be NaN."""
         positions: list[float] = vector.tolist()
         params: dict[str, Scalar] = {}
         for name in self.space.active(params):
-            found = self._places.get(name)
+            found = self._by_name.get(name)
             if found is None:
                 params[name] = self._fixed[name]
             else:
@@ -122,11 +118,11 @@ class Encoding:
         return params
 
     def searched(self, configuration: Params) -> dict[str, Scalar]:
-        """``configuration`` without the fixed ones."""
-        return {name: value for name, value in configuration.items() if name in self._places}
+        """Return ``configuration`` without the fixed parameters."""
+        return {name: value for name, value in configuration.items() if name in self._by_name}
 
     def features(self, vectors: Array) -> Array:
-        """Rows of a kernel's inputs, shape ``(configurations, columns)``."""
+        """Return the inputs of a kernel, shape ``(configurations, columns)``."""
         rows = np.empty((len(vectors), self.n_columns))
         for i, axis in enumerate(self.axes):
             positions = vectors[:, i]
@@ -137,21 +133,21 @@ class Encoding:
         return rows
 
     def snapped(self, vectors: Array) -> Array:
-        """What :meth:`vector` gives for the configuration at each vector; shape as given.
+        """Return the vector of the configuration at each vector; same shape.
 
-        Whole numbers lie at their own positions, head counts at one that divides, and NaN stands where a condition fails.
+        Integers move to their own positions and head counts to one that divides their width; inactive parameters become NaN.
 
         Args:
             vectors: shape ``(configurations, axes)``, without NaN.
         """
         snapped = vectors.copy()
         indices = {axis.name: i for i, axis in enumerate(self.axes)}
-        there: dict[str, NDArray[np.bool_]] = {}
+        exists: dict[str, NDArray[np.bool_]] = {}
         for name, domain in self.space.domains.items():
             spec, active = self.space.specs[name], np.ones(len(vectors), dtype=np.bool_)
-            for parent, values in spec.when.items():  # a parent stands before it, so it is snapped already
-                active &= there[parent] & self._is_one_of(snapped, indices.get(parent), parent, values)
-            there[name] = active
+            for parent, values in spec.when.items():  # parents come first, so they are already snapped
+                active &= exists[parent] & self._is_one_of(snapped, indices.get(parent), parent, values)
+            exists[name] = active
             if name not in indices:
                 continue
             i = indices[name]
@@ -168,7 +164,7 @@ class Encoding:
     def _is_one_of(
         self, vectors: Array, index: int | None, name: str, values: tuple[Scalar, ...]
     ) -> NDArray[np.bool_] | bool:
-        """Whether a parameter has one of these values, shape ``(configurations,)``; one number for all where it has no axis."""
+        """Whether a parameter has one of these values, shape ``(configurations,)``; one bool without an axis."""
         if index is None:
             return any(self.space.domains[name].contains(value) for value in values)
         axis = self.axes[index]
@@ -177,7 +173,7 @@ class Encoding:
 
 
 class _Decoded(Mapping[str, Scalar]):
-    """The values at one vector, each worked out when it is asked for."""
+    """Lazily decoded values of one vector."""
 
     def __init__(self, encoding: Encoding, vector: Array) -> None:
         self._fixed = {n: d.value for n, d in encoding.space.domains.items() if isinstance(d, Fixed)}
@@ -198,11 +194,17 @@ class _Decoded(Mapping[str, Scalar]):
 
 
 def _at_whole_numbers(domain: IntRange, positions: Array) -> Array:
-    """What ``axis.position(axis.value(p))`` gives, for many positions at once."""
-    start, end = _scale(domain.low - 0.5, domain.log), _scale(domain.high + 0.5, domain.log)
+    """Return ``axis.position(axis.value(p))`` for many positions p."""
+    start, end = _ends(domain)
     numbers = start + positions * (end - start)
     whole = np.clip(np.rint(np.exp(numbers) if domain.log else numbers), domain.low, domain.high)
     return np.asarray(((np.log(whole) if domain.log else whole) - start) / (end - start))
+
+
+def _ends(domain: IntRange | FloatRange) -> tuple[float, float]:
+    """Return the positions 0 and 1 on the scale of the domain; an integer k covers [k − ½, k + ½]."""
+    half = 0.5 if isinstance(domain, IntRange) else 0.0
+    return _scale(domain.low - half, domain.log), _scale(domain.high + half, domain.log)
 
 
 def _scale(value: float, log: bool) -> float:

@@ -1,4 +1,4 @@
-"""NSGA-II (Deb, Pratap, Agarwal & Meyarivan 2002, IEEE TEC 6(2)): Optuna's, without generations."""
+"""Optuna's NSGA-II (Deb, Pratap, Agarwal & Meyarivan 2002, IEEE TEC 6(2)), without generations."""
 
 import math
 from collections.abc import Sequence
@@ -17,22 +17,22 @@ from cnn_lstm_hyperopt.utils.rng import stream_seed
 
 POPULATION = 50
 ETA = 20.0
-"""Distribution index of the mutation: the larger, the nearer to the parent (Deb et al. 2002, section V)."""
+"""Distribution index of the mutation; larger values keep children closer to their parents (Deb et al. 2002, section V)."""
 REDRAWS = 20
-"""How often a child is bred anew that was tried before or is beyond the limits."""
+"""Max. number of children drawn to find one that is new and within the limits."""
 
 
 class _WithoutGenerations(optuna.samplers.NSGAIISampler):
-    """Parents are the best of all finished trials at the moment of the request.
+    """Selects parents from all trials that are finished at the time of the request.
 
-    Optuna's own way stores generations in the attributes of trials that it bred itself, and waits until a whole generation is
-    COMPLETE. It would not see enqueued trials, and a rebuilt study would breed other children.
+    Optuna itself stores the generation in attributes of its own trials and waits until a generation is COMPLETE. It would ignore
+    enqueued trials, and a rebuilt study would produce other children.
     """
 
     _parents: list[FrozenTrial] | None = None
 
     def get_trial_generation(self, study: optuna.Study, trial: FrozenTrial) -> int:
-        """See Optuna: there is the past, 0, and the trial that is asked for."""
+        """See Optuna; generation 0 is the history, 1 the new trial."""
         return 1
 
     def get_population(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
@@ -40,7 +40,7 @@ class _WithoutGenerations(optuna.samplers.NSGAIISampler):
         return study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]) if generation == 0 else []
 
     def get_parent_population(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
-        """See Optuna; selected once for all requests."""
+        """See Optuna; computed once."""
         if generation == 0:
             return []
         if self._parents is None:
@@ -49,10 +49,10 @@ class _WithoutGenerations(optuna.samplers.NSGAIISampler):
 
 
 class Nsga2Sampler(Sampler):
-    """Children of the best trials so far, seeded by (seed, trial number).
+    """Proposes children of the best trials so far, seeded by (seed, trial number).
 
-    Trials below the skill threshold break a constraint by what they lack: small models that have learnt nothing are never
-    dominated and would fill the population. A conditional parameter that not every trial has is drawn at random.
+    Trials below the skill threshold violate a constraint by their shortfall. Otherwise small models at chance, which nothing
+    dominates, would fill the population. Conditional parameters that some trials do not have are drawn at random.
     """
 
     name, place = "nsga2", 3
@@ -62,7 +62,7 @@ class Nsga2Sampler(Sampler):
     def __init__(self, plan: StudyPlan) -> None:
         super().__init__(plan)
         self._random = RandomSampler(plan)
-        self._study = OptunaStudy(plan.space, self._lacking)
+        self._study = OptunaStudy(plan.space, self._shortfall)
 
     def propose(self, request: ProposalRequest) -> Proposal:
         """See the base class."""
@@ -80,7 +80,7 @@ class Nsga2Sampler(Sampler):
                 break
         return Proposal(params)
 
-    def _lacking(self, row: Observation) -> dict[str, float]:
+    def _shortfall(self, row: Observation) -> dict[str, float]:
         if row.kind is Kind.DIVERGED:
             return {"skill": math.inf}
         return {"skill": self.plan.skill.shortfall(-row.losses[0])}

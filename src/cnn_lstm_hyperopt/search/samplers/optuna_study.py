@@ -1,4 +1,4 @@
-"""A study in memory for samplers that are Optuna's: it has what is observed, and answers proposal requests."""
+"""In-memory Optuna study with the observations, for Optuna's samplers."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,11 +12,11 @@ from cnn_lstm_hyperopt.space.domains import Scalar
 
 
 class OptunaStudy:
-    """Optuna's samplers see COMPLETE trials only: pruned ones have the losses that are expected of them.
+    """Shows all observations to Optuna's samplers as COMPLETE trials; pruned trials have their expected losses.
 
     Args:
-        space: that is searched.
-        constraints: of an observation; above 0 where one is broken.
+        space: the searched space.
+        constraints: of an observation; positive values are violations.
     """
 
     def __init__(
@@ -24,14 +24,14 @@ class OptunaStudy:
     ) -> None:
         self._space = space
         self._constraints = constraints
-        self._known: list[Observation] = []
+        self._observations: list[Observation] = []
         self._study = _new_study()
 
     def learn(self, rows: Sequence[Observation]) -> None:
-        """Take over the history; it is built anew where something else is expected of a pruned trial now."""
-        if list(rows[: len(self._known)]) != self._known:
-            self._known, self._study = [], _new_study()
-        for row in rows[len(self._known) :]:
+        """Add the history; rebuild the study if the expected losses of a pruned trial have changed."""
+        if list(rows[: len(self._observations)]) != self._observations:
+            self._observations, self._study = [], _new_study()
+        for row in rows[len(self._observations) :]:
             self._study.add_trial(
                 optuna.trial.create_trial(
                     params=dict(row.params),
@@ -40,10 +40,10 @@ class OptunaStudy:
                     constraints=self._constraints(row) or None,
                 )
             )
-        self._known = list(rows)
+        self._observations = list(rows)
 
     def ask(self, sampler: optuna.samplers.BaseSampler) -> dict[str, Scalar]:
-        """A full configuration; the trial is told as failed, since its result comes with the history."""
+        """Return a full configuration. The trial is closed as failed: its result comes later, with the history."""
         self._study.sampler = sampler
         trial = self._study.ask()
         params: dict[str, Scalar] = {}
@@ -69,4 +69,4 @@ def _suggest(trial: optuna.Trial, name: str, domain: optuna.distributions.BaseDi
             return trial.suggest_int(name, domain.low, domain.high, log=domain.log)
         case optuna.distributions.FloatDistribution():
             return trial.suggest_float(name, domain.low, domain.high, log=domain.log)
-    raise TypeError(f"{name} has the distribution {domain!r}, which is never made here")
+    raise TypeError(f"{name} has the distribution {domain!r}, which this package does not create")

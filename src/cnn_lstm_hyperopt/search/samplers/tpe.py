@@ -1,4 +1,4 @@
-"""Tree-structured Parzen estimator for several objectives: Optuna's (Watanabe 2023, arXiv 2304.11127)."""
+"""Optuna's multi-objective tree-structured Parzen estimator (Watanabe 2023, arXiv 2304.11127)."""
 
 import optuna
 
@@ -10,7 +10,7 @@ from cnn_lstm_hyperopt.utils.rng import stream_seed
 
 
 class TpeSampler(Sampler):
-    """Optuna's sampler, seeded by (seed, trial number): a rebuilt one goes on as the old one would have."""
+    """Optuna's sampler, seeded by (seed, trial number), so that a rebuilt one proposes the same."""
 
     name, place = "tpe", 0
     description = "Optuna's tree-structured Parzen estimator"
@@ -29,7 +29,7 @@ class TpeSampler(Sampler):
                 seed=stream_seed(self.seed, request.number, f"proposal {request.attempt}") % 2**32,
                 n_startup_trials=self.n_startup,
                 multivariate=self.settings.multivariate,
-                group=self.settings.multivariate,  # conditional parameters need it
+                group=self.settings.multivariate,  # required for conditional parameters
                 constant_liar=False,
             )
         return Proposal(self.searched(self._study.ask(sampler)))

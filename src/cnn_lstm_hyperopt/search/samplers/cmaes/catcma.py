@@ -1,6 +1,6 @@
-"""The search distribution of CatCMA with margin (Hamano et al. 2025, arXiv 2504.07884), as the `cmaes` package has it.
+"""Search distribution of CatCMA with margin (Hamano et al. 2025, arXiv 2504.07884), from the `cmaes` package.
 
-That package is imported where it is used: it brings scipy's statistics, half a second that only this sampler needs.
+The package is imported lazily: it loads scipy.stats, which takes half a second.
 """
 
 import math
@@ -20,30 +20,31 @@ from cnn_lstm_hyperopt.search.samplers.cmaes.internals import (
 from cnn_lstm_hyperopt.search.samplers.encoding import NEUTRAL, Array, Axis, Encoding
 from cnn_lstm_hyperopt.space.domains import Scalar
 
-MOST_STEPS = 32
-"""Whole numbers of more values are as good as real ones, and rounded."""
+MAX_STEPS = 32
+"""Integers with more values are treated as rounded real numbers."""
 START_SD = 0.2
-"""Of a number at the start of a run, in shares of its range. The package starts with a twelfth and then stays where it is."""
-START_BELIEF = 0.5
-"""How much of a choice's probability at the start of a run is what the trials have that it starts from; the rest is uniform."""
-GROWTH, MOST_GROWTHS = 2, 3
-"""A run's population is so many times as large as the last one's (IPOP, Auger & Hansen 2005), but so often at most: within 1000
-trials a larger one would not see a dozen generations."""
+"""Initial standard deviation of a number, relative to its range. The package's default, a twelfth, hardly leaves the start."""
+START_WEIGHT = 0.5
+"""Weight of the initial trials' shares in the initial probabilities of choices; the rest is uniform."""
+GROWTH, MAX_GROWTHS = 2, 3
+"""Growth factor of the population from run to run (IPOP, Auger & Hansen 2005), and how often it grows at most: with a larger
+population, 1000 trials would be fewer than a dozen generations."""
 COLLAPSED_SD = 0.03
-"""Of every real number, in shares of its range, when a run ends: IPOP's TolX, at what noisy readings can still tell apart."""
+"""A run ends when the standard deviation of every real number, relative to its range, is smaller (IPOP's TolX): noise hides
+smaller differences."""
 STALLED_GENERATIONS, STALLED_DRAWS = 5, 60
-"""So many generations, and draws, of which none enlarges the front, when a run ends: the stagnation of BIPOP (Hansen 2009), with
-the front in the place of the best value, and sooner, since trials are hundreds and not millions."""
+"""A run ends after this many generations and draws without a new point on the front: the stagnation of BIPOP (Hansen 2009), with
+the front instead of the best value, and smaller limits for hundreds of trials instead of millions."""
 
 
 class Draw(NamedTuple):
-    """A point as it was drawn, by which a distribution can be told of it again.
+    """A raw draw from the distribution, sufficient to replay the update.
 
     Attributes:
-        run: which start it belongs to, from 0.
+        run: index of the run, from 0.
         generation: of the run, from 0.
-        numbers: real and whole numbers, neither clipped nor rounded.
-        choices: index of each.
+        numbers: real numbers and integers, neither clipped nor rounded.
+        choices: index of each choice.
     """
 
     run: int
@@ -53,14 +54,14 @@ class Draw(NamedTuple):
 
     @property
     def note(self) -> dict[str, list[Any]]:
-        """As JSON; :meth:`Variables.draw` reads it back."""
+        """The draw as JSON; :meth:`Variables.draw` reads it."""
         return {"cmaes": [self.run, self.generation], "numbers": self.numbers, "choices": self.choices}
 
 
 class Variables:
-    """Which axes are real numbers, which whole numbers, and which choices to the distribution; those of one value are none.
+    """Maps axes to real numbers, integers and choices of the distribution; axes with a single value are left out.
 
-    Two whole numbers are choices, too: between them a normal distribution has nothing to say (the package's own advice).
+    Integers with two values are choices, as the package recommends.
     """
 
     def __init__(self, encoding: Encoding) -> None:
@@ -79,7 +80,7 @@ class Variables:
 
     @property
     def spaces(self) -> dict[str, Any]:
-        """As the package takes them."""
+        """Arguments of the package."""
         return {
             "x_space": [[0.0, 1.0]] * len(self.reals) or None,
             "z_space": [list(self._positions[i]) for i in self.wholes] or None,
@@ -87,7 +88,7 @@ class Variables:
         }
 
     def params(self, solution: Any) -> dict[str, Scalar]:
-        """The configuration at a point of the distribution; conditions decide what of it is used."""
+        """Return the configuration at a point of the distribution; inactive parameters are left out."""
         vector = np.zeros(len(self.encoding.axes))
         for i, positions in self._positions.items():
             vector[i] = positions[0]
@@ -100,14 +101,14 @@ class Variables:
         return self.encoding.params(vector, vector)
 
     def mean(self, vectors: Array) -> Array:
-        """Mean of the numbers over the configurations that have them, shape ``(numbers,)``; the middle where none has."""
+        """Return the mean of each number over the configurations that have it, shape ``(numbers,)``; the middle if none has."""
         columns = vectors[:, self.numbers].T
         return np.array(
             [column[~np.isnan(column)].mean() if not np.isnan(column).all() else NEUTRAL for column in columns]
         )
 
     def shares(self, vectors: Array) -> Array:
-        """How often each choice is made by the configurations that have it, shape ``(axes, most choices)``, zeros at the end."""
+        """Return the shares of each choice among the configurations that have it, ``(axes, max. choices)``, padded with 0."""
         shares = np.zeros((len(self.choices), max(self.n_choices, default=0)))
         for k, (i, n) in enumerate(zip(self.choices, self.n_choices, strict=True)):
             made = vectors[~np.isnan(vectors[:, i]), i]
@@ -116,11 +117,11 @@ class Variables:
         return shares
 
     def one_hot(self, choices: Sequence[int]) -> Any:
-        """As the package takes them; None where there are none."""
+        """Return choices in the package's form; None without choices."""
         return np.array(choices)[:, None] == np.arange(max(self.n_choices)) if choices else None
 
     def draw(self, note: object) -> Draw | None:
-        """The draw that a trial was noted with; None if it was not made by this distribution."""
+        """Return the draw in a trial's note; None if it is not from this distribution."""
         match note:
             case {"cmaes": [int(run), int(generation)], "numbers": list(numbers), "choices": list(choices)}:
                 fits = len(numbers) == len(self.numbers) and len(choices) == len(self.choices)
@@ -130,12 +131,12 @@ class Variables:
 
 
 class Run:
-    """One descent of the distribution, from a start to where it no longer pays.
+    """One run of the distribution, from its start to convergence or stagnation.
 
     Args:
-        index: of the run, from 0; decides its population.
-        mean: where its numbers start, shape ``(numbers,)``.
-        shares: where its choices start, shape ``(axes, most choices)``.
+        index: of the run, from 0; determines the population size.
+        mean: initial mean of the numbers, shape ``(numbers,)``.
+        shares: initial shares of the choices, shape ``(axes, max. choices)``.
     """
 
     def __init__(self, variables: Variables, index: int, mean: Array, shares: Array) -> None:
@@ -150,67 +151,67 @@ class Run:
         if variables.choices:
             uniform = np.arange(max(variables.n_choices)) < np.array(variables.n_choices)[:, None]
             uniform = uniform / uniform.sum(axis=1, keepdims=True)
-            start["cat_param"] = START_BELIEF * shares + (1 - START_BELIEF) * uniform
+            start["cat_param"] = START_WEIGHT * shares + (1 - START_WEIGHT) * uniform
         population = 4 + math.floor(3 * math.log(len(variables)))  # the package's default
-        population *= GROWTH ** min(index, MOST_GROWTHS)
+        population *= GROWTH ** min(index, MAX_GROWTHS)
         self._distribution = CatCMAwM(population_size=population, **variables.spaces, **start)
         self._stalled = 0
 
     @property
     def population(self) -> int:
-        """Draws of a generation."""
+        """Number of draws of a generation."""
         return int(self._distribution.population_size)
 
     @property
     def generation(self) -> int:
-        """How often it was told a whole one."""
+        """Number of finished generations."""
         return int(self._distribution.generation)
 
     def reseed(self, seed: int) -> None:
-        """What is drawn next depends on ``seed`` and on what was told, not on what was drawn before."""
+        """Make the next draws depend on ``seed`` and the finished generations, not on earlier draws."""
         self._distribution.reseed_rng(seed % 2**32)
 
     def ask(self) -> tuple[Draw, dict[str, Scalar]]:
-        """A point and its configuration. What it is remembered by is all that the package looks at when it is told."""
+        """Draw a point; return the draw and its configuration."""
         solution = self._distribution.ask()
         numbers = numbers_of(solution) if self._variables.numbers else []
         choices = [int(hot.argmax()) for hot in solution.c] if self._variables.choices else []
         return Draw(self.index, self.generation, numbers, choices), self._variables.params(solution)
 
     def tell(self, draws: Sequence[Draw], fitness: Array) -> None:
-        """A whole generation, of which some may have been drawn from earlier ones.
+        """Update the distribution by one generation; its draws may be of earlier generations.
 
         Args:
-            draws: as many as the population.
-            fitness: of each, higher is better; positive: it enlarges the front.
+            draws: as many as the population size.
+            fitness: of each draw, higher is better; positive for a new point on the front.
         """
-        if self._is_level(fitness):
+        if self._has_no_spread(fitness):
             self._stalled += 1
             return
         numbers: Sequence[Array | None] = [None] * len(draws)
         if self._variables.numbers:
-            numbers = list(self._within_reach(np.array([draw.numbers for draw in draws])))
+            numbers = list(self._clipped(np.array([draw.numbers for draw in draws])))
         choices = [self._variables.one_hot(draw.choices) for draw in draws]
         solutions = [solution_of(v, c) for c, v in zip(choices, numbers, strict=True)]
         self._distribution.tell(list(zip(solutions, -fitness, strict=True)))
         self._stalled = 0 if (fitness > 0).any() else self._stalled + 1
 
-    def _is_level(self, fitness: Array) -> bool:
-        """Whether a generation says nothing: the middle half of it is alike, and so was that of all before.
+    def _has_no_spread(self, fitness: Array) -> bool:
+        """Whether the middle half of this generation has equal fitness, as in all generations before.
 
-        The package scales its penalty for leaving the range by the spread of the middle half, and computes with NaN from then on
-        when it has never seen any.
+        The package scales its penalty for values beyond the range by the spread of the middle half. Without any spread it
+        computes NaN from then on.
         """
         if not self._variables.reals or distribution_of(self._distribution).has_seen_spread:
             return False
-        ordered = np.sort(-fitness)  # as the package does: its quartiles are not symmetrical
+        ordered = np.sort(-fitness)  # the package's quartiles, which are not symmetrical
         return bool(ordered[3 * len(ordered) // 4] == ordered[len(ordered) // 4])
 
-    def _within_reach(self, numbers: Array) -> Array:
-        """Rows, pulled towards the mean where they are farther off than it draws (Hansen 2011, arXiv 1110.4181: c_y).
+    def _clipped(self, numbers: Array) -> Array:
+        """Pull rows towards the mean that are farther away than plausible draws (Hansen 2011, arXiv 1110.4181: c_y).
 
-        A draw of this generation is not; one of an earlier generation, or one made before the losses of a pruned trial were
-        revised, may be anywhere, and would make the step size explode.
+        Draws of earlier generations, or from before a revision of the losses of pruned trials, may be anywhere. Without the limit
+        they would make the step size explode.
         """
         now, n = distribution_of(self._distribution), numbers.shape[1]
         axes, lengths = axes_of(self._distribution)
@@ -221,11 +222,11 @@ class Run:
         return np.where(near < 1, now.mean + offsets * near, numbers)
 
     @property
-    def over(self) -> bool:
-        """Whether it no longer pays to draw from it."""
+    def finished(self) -> bool:
+        """Whether the run has converged or stagnated."""
         if self._stalled >= STALLED_GENERATIONS and self._stalled * self.population >= STALLED_DRAWS:
             return True
-        n = len(self._variables.reals)  # whole numbers keep a margin and never collapse
+        n = len(self._variables.reals)  # integers keep a margin and never collapse
         if not n:
             return False
         now = distribution_of(self._distribution)
@@ -237,7 +238,7 @@ def _is_finite(axis: Axis) -> bool:
         case Choices():
             return True
         case IntRange(low, high, _):
-            return high - low < MOST_STEPS
+            return high - low < MAX_STEPS
     return False
 
 

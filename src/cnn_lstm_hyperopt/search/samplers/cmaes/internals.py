@@ -1,4 +1,4 @@
-"""What the search needs of cmaes beyond its public interface, in one place: its distribution and its draws."""
+"""Access to private parts of the cmaes package, in one place: its distribution and its draws."""
 
 from importlib.metadata import version
 from typing import Any, NamedTuple
@@ -14,13 +14,13 @@ _SUPPORTED = "0.13."
 
 
 class Distribution(NamedTuple):
-    """The normal distribution of the numbers.
+    """Normal distribution of the numbers.
 
     Attributes:
         mean: shape ``(numbers,)``.
         scales: step size of each number, shape ``(numbers,)``.
         covariance: shape ``(numbers, numbers)``.
-        has_seen_spread: whether a generation had losses that differ; the package computes with NaN where none had.
+        has_seen_spread: whether a generation had different losses; without one the package computes NaN.
     """
 
     mean: Array
@@ -30,30 +30,30 @@ class Distribution(NamedTuple):
 
 
 def require_supported() -> None:
-    """Raises HyperoptError: another version of cmaes is installed, whose parts may have other names."""
+    """Raise HyperoptError if another version of cmaes is installed, since its private parts may differ."""
     if not version("cmaes").startswith(_SUPPORTED):
         text = f"cmaes {version('cmaes')} is not supported; install cmaes>=0.13.1,<0.14"
         raise HyperoptError(text, field="cmaes", code="unsupported-version")
 
 
 def distribution_of(optimiser: Any) -> Distribution:
-    """The present distribution of a CatCMAwM."""
+    """Return the current distribution of a CatCMAwM."""
     return Distribution(optimiser._mean, optimiser._sigma * optimiser._A, optimiser._C, bool(optimiser._iqhist_values))
 
 
 def axes_of(optimiser: Any) -> tuple[Array, Array]:
-    """Eigenvectors and standard deviations of the covariance."""
+    """Return eigenvectors and standard deviations of the covariance."""
     axes, lengths = optimiser._eigen_decomposition()
     return axes, lengths
 
 
 def numbers_of(solution: Any) -> list[float]:
-    """Numbers of a draw as they were drawn, before they are rounded: all that the package looks at when it is told."""
+    """Return the raw numbers of a draw, before rounding; an update uses nothing else of it."""
     return [float(number) for number in solution._v_raw]
 
 
 def solution_of(numbers: Array | None, choices: Array | None) -> Any:
-    """The inverse of :func:`numbers_of`."""
+    """Return the solution with these raw numbers and choices; the inverse of :func:`numbers_of`."""
     from cmaes import CatCMAwM
 
     return CatCMAwM.Solution(c=choices, _v_raw=numbers)

@@ -1,4 +1,4 @@
-"""CatCMA with margin on uncrowded hypervolume improvement, with restarts; all of its state is replayed from the history."""
+"""CatCMA with margin on uncrowded hypervolume improvement, with restarts; its state is replayed from the history."""
 
 from collections.abc import Sequence
 
@@ -12,16 +12,16 @@ from cnn_lstm_hyperopt.search.study_plan import StudyPlan
 from cnn_lstm_hyperopt.utils.rng import stream, stream_seed
 
 REDRAWS = 20
-"""How often a proposal is drawn anew that was tried before or is beyond the limits."""
+"""Max. number of draws to find a configuration that is new and within the limits."""
 FRONT_STARTS = 0.5
-"""Share of restarts that begin at a member of the front."""
+"""Share of restarts from a trial of the front."""
 
 
 class CmaEsSampler(Sampler):
-    """Draws from a distribution that follows what enlarges the front.
+    """Draws from a distribution that moves towards improvements of the front.
 
-    The package's own multi-objective form takes two objectives only. Each trial is stored with its draw, and the state nowhere: a
-    study that is resumed, or worked on by several processes, replays the draws of finished trials, generation by generation.
+    The package's own multi-objective variant supports two objectives only. Each trial is stored with its draw; the state is not
+    stored. Resumed studies and parallel workers replay the draws of finished trials, generation by generation.
     """
 
     name, place = "cmaes", 1
@@ -50,72 +50,72 @@ class CmaEsSampler(Sampler):
         return Proposal(params, draw.note)
 
     def _replayed(self, rows: list[Observation]) -> "Replay":
-        """Goes on from what was told last, unless some of it has changed: what is expected of pruned trials does."""
+        """Extend the last replay; start a new one if earlier observations have changed, as those of pruned trials do."""
         replay = self._replay
         if replay is None or rows[: len(replay.rows)] != replay.rows:
             replay = self._replay = Replay(self.plan, self._variables, rows[: self.n_startup])
         for row in rows[len(replay.rows) :]:
-            replay.take(row)
+            replay.add_row(row)
         return replay
 
 
 class Replay:
-    """The search distribution when it has been told of ``rows``: a function of them and of the study's seed.
+    """The search distribution after ``rows``: a function of these observations and the seed of the study.
 
-    A run is told its finished draws, a generation at a time. With several workers some were drawn from an earlier one: they
-    count for the one at hand when they finish. All other trials, leftovers of an earlier run among them, only tell of the front.
+    A run updates after each generation of its finished draws. With several workers, draws of an earlier generation count for the
+    current one when they finish. All other trials, including late draws of an earlier run, only update the front.
 
     Args:
-        begin: rows that are known before the first run starts.
+        initial: observations before the first run starts.
     """
 
-    def __init__(self, plan: StudyPlan, variables: Variables, begin: Sequence[Observation]) -> None:
+    def __init__(self, plan: StudyPlan, variables: Variables, initial: Sequence[Observation]) -> None:
         self._seed, self._variables = plan.seed, variables
         self._archive = Archive(plan.skill)
-        for row in begin:
+        for row in initial:
             self._archive.add(row)
-        self.rows = list(begin)
+        self.rows = list(initial)
         self.run = self._start(0)
         self._last: Run | None = None
         self._pending: list[tuple[Draw, Observation]] = []
 
-    def take(self, row: Observation) -> None:
-        """Goes on by one finished trial."""
+    def add_row(self, row: Observation) -> None:
+        """Process one finished trial."""
         self.rows.append(row)
         draw = self._variables.draw(row.note)
         if draw is not None:
-            self._follow(draw)
+            self._switch_run(draw)
         if draw is None or draw.run != self.run.index:
             self._archive.add(row)
             return
         self._pending.append((draw, row))
         if len(self._pending) == self.run.population:
-            # Against the front before all of them, or the first of two equals would make the second worthless.
+            # Compare with the front before this generation; otherwise the second of two equal points would gain nothing.
             self.run.tell([d for d, _ in self._pending], self._archive.fitness([r for _, r in self._pending]))
-            self._settle()
-            if self.run.over:
-                self._begin(self.run.index + 1)
+            self._archive_pending()
+            if self.run.finished:
+                self._restart(self.run.index + 1)
 
-    def _follow(self, draw: Draw) -> None:
-        """Lets runs end where they did: losses of pruned trials may have been others then, and with them the time to end."""
+    def _switch_run(self, draw: Draw) -> None:
+        """Switch to the run of a draw: when it was made, other losses of pruned trials may have ended a run sooner or later."""
         if draw.run > self.run.index:
-            self._begin(draw.run)
+            self._restart(draw.run)
             return
         last, unused = self._last, self.run.generation == 0 and not self._pending
         if last is not None and unused and draw.run == last.index and draw.generation >= last.generation:
             self._last, self.run = None, last
 
-    def _begin(self, index: int) -> None:
-        self._settle()
+    def _restart(self, index: int) -> None:
+        self._archive_pending()
         self._last, self.run = self.run, self._start(index)
 
-    def _settle(self) -> None:
+    def _archive_pending(self) -> None:
         for _, row in self._pending:
             self._archive.add(row)
         self._pending = []
 
     def _start(self, index: int) -> Run:
-        """The first run starts from the whole useful front (or the middle of the space), others from one member or anywhere."""
+        """Start a run: the first at the useful front (or the middle of the space), others at one of its trials or anywhere."""
         generator = stream(self._seed, index, "cmaes run")
         front = self._variables.encoding.vectors([row.params for row in self._archive.useful_front()])
         mean = generator.random(len(self._variables.numbers))

@@ -1,52 +1,93 @@
-"""Which candidates gain most, and which trials are looked at closely."""
+"""Selection for the sampler ``gp``: parents, rows for the models, and the candidate with the largest expected gain."""
+
+import math
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn_lstm_hyperopt.pareto import crowding_distances
+from cnn_lstm_hyperopt.pareto import crowding_distances, non_dominated
 from cnn_lstm_hyperopt.search.samplers.boxes import improvement, undominated_boxes
 
 Array = NDArray[np.float64]
 
 REFERENCE = 1.1
-"""Corner of the box in each scaled loss: what is beyond gains nothing."""
+"""Corner of the box in each scaled loss; candidates beyond it gain nothing."""
 OPTIMISM = 0.7
-"""Standard deviations below the mean by which candidates are chosen for a closer look."""
+"""Finalists are chosen by their gain at this many standard deviations below the mean."""
 FINALISTS, DRAWS = 48, 8
-"""Candidates that are looked at closely, and draws for the expectation."""
+"""Number of candidates whose expected gain is computed, and of draws for the expectation."""
+GOOD_SHARE, MIN_GOOD, MAX_GOOD = 0.15, 5, 60
+"""Number of parents: share of all trials, and its bounds."""
+
+
+def parents(z: Array, diverged: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return the indices of parents: the front within the box, thinned if crowded, else the rows nearest to it.
+
+    Args:
+        z: scaled losses, shape ``(rows, 3)``.
+        diverged: rows that are no parents, shape ``(rows,)``.
+    """
+    candidates = np.flatnonzero(~diverged)
+    count = min(len(candidates), max(MIN_GOOD, min(MAX_GOOD, math.ceil(GOOD_SHARE * len(z)))))
+    points = z[candidates]
+    on_front = non_dominated(points)
+    inside = on_front & (points < REFERENCE).all(axis=1)
+    chosen = candidates[inside]
+    if len(chosen) >= count:
+        return chosen[thin(z[chosen], count)]
+    front = points[on_front]
+    beyond = np.linalg.norm(np.maximum(points - REFERENCE, 0.0), axis=1)
+    over = points[:, None, :] - front  # (rows, front, 3)
+    dominating = np.asarray((over >= 0).all(axis=2) & (over > 0).any(axis=2))
+    depth = np.where(dominating[:, :, None], over, 0.0).max(axis=1).min(axis=1)
+    distance = np.where(inside, -1.0, beyond + depth)
+    return np.sort(candidates[np.argsort(distance, kind="stable")[:count]])
+
+
+def cost_discount(log_seconds: Array, typical_log_seconds: Array, quantile: float) -> Array:
+    """Return the factor of each candidate's gain: 1 / (1 + seconds / affordable seconds).
+
+    Args:
+        log_seconds: ln of predicted seconds, shape ``(candidates,)``.
+        typical_log_seconds: the same of random configurations.
+        quantile: of these, which is affordable.
+    """
+    return np.asarray(1.0 / (1.0 + np.exp(log_seconds - np.quantile(typical_log_seconds, quantile))))
 
 
 def thin(points: Array, count: int) -> NDArray[np.int64]:
-    """Indices of ``count`` points: the most crowded tenth goes, again and again (crowding distance of Deb et al. 2002)."""
+    """Return the indices of ``count`` points: remove the most crowded tenth repeatedly (crowding distance of Deb et al. 2002)."""
     left = np.arange(len(points))
     while len(left) > count:
         distance = crowding_distances(points[left])
-        goes = min(len(left) - count, max(1, len(left) // 10))
-        left = np.sort(left[np.argsort(distance, kind="stable")[goes:]])
+        removed = min(len(left) - count, max(1, len(left) // 10))
+        left = np.sort(left[np.argsort(distance, kind="stable")[removed:]])
     return left
 
 
-def chosen_rows(n: int, good: NDArray[np.int64], most: int, generator: np.random.Generator) -> NDArray[np.int64]:
-    """All rows, or the good ones and as many others as there is room for."""
-    if n <= most:
+def subsample(n: int, good: NDArray[np.int64], max_rows: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    """Return the indices of all rows, or of the good ones and of random others up to ``max_rows``."""
+    if n <= max_rows:
         return np.arange(n)
     others = np.setdiff1d(np.arange(n), good)
-    return np.sort(np.concatenate([good, generator.permutation(others)[: most - len(good)]]))
+    return np.sort(np.concatenate([good, generator.permutation(others)[: max_rows - len(good)]]))
 
 
-def by_gain(mean: Array, sd: Array, front: Array, worth: Array, generator: np.random.Generator) -> NDArray[np.int64]:
-    """Candidates by expected gain in hypervolume times ``worth``, the best first; where nothing gains, by optimism."""
+def ranked_by_gain(
+    mean: Array, sd: Array, front: Array, discount: Array, generator: np.random.Generator
+) -> NDArray[np.int64]:
+    """Sort candidates by expected gain in hypervolume times ``discount``, best first; by optimistic losses if none gains."""
     lows, highs = undominated_boxes(front, REFERENCE)
-    hopeful = improvement(mean - OPTIMISM * sd, lows, highs) * worth
-    order = np.argsort(-hopeful, kind="stable")
+    optimistic = improvement(mean - OPTIMISM * sd, lows, highs) * discount
+    order = np.argsort(-optimistic, kind="stable")
     draws = generator.standard_normal((DRAWS, 3))
-    if hopeful[order[0]] <= 0:
+    if optimistic[order[0]] <= 0:
         beyond = np.linalg.norm(np.maximum(mean - sd - REFERENCE, 0.0), axis=1)
         return np.lexsort(((mean - sd).sum(axis=1), beyond))
     finalists = order[:FINALISTS]
     drawn = mean[finalists, None, :] + sd[finalists, None, :] * draws  # (finalists, draws, 3)
     gains = (
-        improvement(drawn.reshape(-1, 3), lows, highs).reshape(len(finalists), DRAWS).mean(axis=1) * worth[finalists]
+        improvement(drawn.reshape(-1, 3), lows, highs).reshape(len(finalists), DRAWS).mean(axis=1) * discount[finalists]
     )
-    best = finalists[np.lexsort((-hopeful[finalists], -gains))]
+    best = finalists[np.lexsort((-optimistic[finalists], -gains))]
     return np.concatenate([best, order[FINALISTS:]])

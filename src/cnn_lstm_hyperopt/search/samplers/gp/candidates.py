@@ -1,4 +1,4 @@
-"""Makes new configurations of good ones, as in an evolution strategy: mixed and conditional parameters need no gradient."""
+"""Create candidates from good configurations by crossover and mutation; works without gradients for mixed parameters."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,15 +7,15 @@ from cnn_lstm_hyperopt.search.samplers.encoding import Encoding
 
 Array = NDArray[np.float64]
 
-CROSSOVER, LEAST_SD, UNIFORM = 0.2, 0.05, 0.1
-"""Chance that a coordinate comes from the other parent; least step; chance that a number is drawn anew."""
+CROSSOVER, MIN_SD, UNIFORM = 0.2, 0.05, 0.1
+"""Probability that a coordinate comes from the second parent; min. step; probability that a number is drawn uniformly."""
 
 
 def children(encoding: Encoding, good: Array, count: int, n_uniform: int, generator: np.random.Generator) -> Array:
-    """Vectors of new configurations, shape ``(count, axes)``: crossed, moved, snapped; the last ``n_uniform`` at random.
+    """Return vectors of new configurations, shape ``(count, axes)``; the last ``n_uniform`` are random.
 
     Args:
-        good: vectors of the parents, shape ``(parents, axes)``; NaN where a parameter does not exist.
+        good: vectors of the parents, shape ``(parents, axes)``; NaN for inactive parameters.
     """
     axes = encoding.axes
     d = len(axes)
@@ -29,7 +29,7 @@ def children(encoding: Encoding, good: Array, count: int, n_uniform: int, genera
     rate = max(0.25, 1.5 / d) if d < 12 else max(0.15, 2 / d)
     moved = generator.random((count, d)) < rate
     moved[np.arange(count), generator.integers(d, size=count)] = True
-    spread = np.maximum(np.nan_to_num(_nanstd(good)), LEAST_SD) * 10 ** generator.uniform(-1, 0.2, (count, d))
+    spread = np.maximum(np.nan_to_num(_nanstd(good)), MIN_SD) * 10 ** generator.uniform(-1, 0.2, (count, d))
     stepped = _reflect(np.nan_to_num(child) + spread * generator.standard_normal((count, d)))
     anew = (choices > 0) | (generator.random((count, d)) < UNIFORM)
     child = np.where(moved, np.where(anew, uniform, stepped), child)
@@ -40,15 +40,15 @@ def children(encoding: Encoding, good: Array, count: int, n_uniform: int, genera
 
 
 def _reflect(x: Array) -> Array:
-    """Into [0, 1], at its ends."""
+    """Reflect values into [0, 1]."""
     x = np.abs(x) % 2.0
     return np.where(x > 1.0, 2.0 - x, x)
 
 
 def _nanstd(vectors: Array) -> Array:
-    """Of each column over the values that are there; 0 where there are none."""
-    there = ~np.isnan(vectors)
-    count = np.maximum(there.sum(axis=0), 1)
-    filled = np.where(there, vectors, 0.0)
+    """Return the standard deviation of each column without NaN; 0 for an empty column."""
+    known = ~np.isnan(vectors)
+    count = np.maximum(known.sum(axis=0), 1)
+    filled = np.where(known, vectors, 0.0)
     mean = filled.sum(axis=0) / count
-    return np.asarray(np.sqrt((np.where(there, vectors - mean, 0.0) ** 2).sum(axis=0) / count))
+    return np.asarray(np.sqrt((np.where(known, vectors - mean, 0.0) ** 2).sum(axis=0) / count))

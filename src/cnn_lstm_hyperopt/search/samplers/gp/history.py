@@ -1,4 +1,4 @@
-"""What the history says, as arrays: computed once for each trial."""
+"""The history as arrays; each trial is encoded once."""
 
 import math
 from collections.abc import Sequence
@@ -21,13 +21,13 @@ Key = tuple[tuple[str, Scalar], ...]
 
 @dataclass(frozen=True)
 class Rows:
-    """What the history says, as arrays over its trials.
+    """Observations as arrays.
 
     Attributes:
         vectors: positions, shape ``(rows, axes)``.
-        losses: (−score, ln seconds, ln MB).
-        variances: of the score; infinite where it is not known.
-        complete, diverged: masks.
+        losses: (−score, ln seconds, ln MB), shape ``(rows, 3)``.
+        variances: of the score, shape ``(rows,)``; infinite if the score is unknown.
+        complete, diverged: masks, shape ``(rows,)``.
     """
 
     vectors: Array
@@ -37,14 +37,14 @@ class Rows:
     diverged: NDArray[np.bool_]
 
     def known(self, i: int) -> NDArray[np.bool_]:
-        """Rows that say something of loss i."""
+        """Return which rows have a value of loss i."""
         if i == 0:
             return np.isfinite(self.variances)
         return ~self.diverged if i == 1 else np.ones(len(self.losses), dtype=bool)
 
 
 class History:
-    """Positions, keys and predicted seconds of trials, by number."""
+    """Caches positions, keys and predicted seconds of trials by number."""
 
     def __init__(self, plan: StudyPlan, encoding: Encoding) -> None:
         self._plan = plan
@@ -54,7 +54,7 @@ class History:
         self._seconds: dict[int, float] = {}
 
     def rows(self, history: Sequence[Observation]) -> Rows:
-        """The history as arrays."""
+        """Return the history as arrays."""
         for row in history:
             if row.number not in self._vectors:
                 self._vectors[row.number] = self._encoding.vector(row.params)
@@ -69,11 +69,11 @@ class History:
         )
 
     def taken(self, history: Sequence[Observation], running: Sequence[Params]) -> set[Key]:
-        """Keys of all configurations that :meth:`rows` had, and of those that run."""
+        """Return the keys of finished configurations (after :meth:`rows`) and of running ones."""
         return {self._keys[row.number] for row in history} | {key_of(each) for each in running}
 
     def predicted_log_seconds(self, history: Sequence[Observation]) -> Array:
-        """ln of the seconds that the cost model had predicted: the process learns how far off it is."""
+        """Return ln of the predicted seconds of each trial; the model learns the difference from the measured ones."""
         for row in history:
             if row.number not in self._seconds:
                 self._seconds[row.number] = log_seconds(
@@ -83,5 +83,5 @@ class History:
 
 
 def log_seconds(seconds: float) -> float:
-    """Natural logarithm of a predicted cost; 0 if it is unknown."""
+    """Return the natural logarithm of predicted seconds; 0 if unknown."""
     return math.log(seconds) if seconds > 0 else 0.0

@@ -11,22 +11,22 @@ from scipy.optimize import minimize
 Array = NDArray[np.float64]
 
 LENGTH_BOUNDS, NOISE_BOUNDS = (-3.0, 3.5), (-9.0, 0.0)
-"""Of ln length scale and ln noise variance."""
+"""Bounds of ln length scale and ln noise variance."""
 LENGTH_PRIOR_SD, LENGTH_PRIOR_WEIGHT = 1.5, 0.3
 NOISE_PRIOR = (-5.0, 3.0)
-"""Mean and standard deviation of a normal prior on ln noise variance."""
+"""Mean and standard deviation of the normal prior on ln noise variance."""
 JITTER = 1e-8
-LEAST_SIGNAL = 1e-12
-"""Of targets that are all alike."""
+MIN_SIGNAL = 1e-12
+"""Signal variance of constant targets."""
 
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """Of a Matérn 5/2 kernel.
+    """Hyperparameters of a Matérn 5/2 kernel.
 
     Attributes:
         log_lengths: ln length scale of each axis, shape ``(axes,)``.
-        log_noise: ln noise variance, as a share of the signal's.
+        log_noise: ln noise variance, relative to the signal variance.
     """
 
     log_lengths: Array
@@ -34,15 +34,15 @@ class Hyperparameters:
 
     @classmethod
     def initial(cls, n_axes: int) -> "Hyperparameters":
-        """Where fitting begins."""
+        """Return the starting point of the fit."""
         return cls(np.full(n_axes, length_prior(n_axes)), NOISE_PRIOR[0])
 
 
 def length_prior(n_axes: int) -> float:
-    """Mean of the normal prior on ln length scale: ½ ln axes.
+    """Return the mean of the normal prior on ln length scale: ½ ln axes.
 
-    Distances grow with the root of the number of axes; with one prior for all, two points of a large space would have nothing
-    to do with each other (Hvarfner, Hellsten & Nardi 2024, arXiv 2402.02229).
+    Distances grow with the square root of the number of axes. A prior that ignores it would make the points of a large space
+    uncorrelated (Hvarfner, Hellsten & Nardi 2024, arXiv 2402.02229).
     """
     return 0.5 * math.log(max(1, n_axes))
 
@@ -56,15 +56,15 @@ def fit(
     *,
     steps: int,
 ) -> Hyperparameters:
-    """Maximum a posteriori by L-BFGS; the signal's variance is y' K⁻¹ y / n in closed form.
+    """Return the maximum a posteriori estimate, by L-BFGS; the signal variance is y' K⁻¹ y / n in closed form.
 
     Args:
         features: shape ``(rows, columns)``.
         targets: shape ``(rows,)``, standardised.
-        variances: shape ``(rows,)``: of each target beyond the common noise, in units of the targets.
-        axis_of_column: shape ``(columns,)``: which axis' length scale a column has.
-        start: where to begin.
-        steps: iterations at most.
+        variances: of each target beyond the common noise, shape ``(rows,)``.
+        axis_of_column: axis of each feature column, shape ``(columns,)``.
+        start: initial values.
+        steps: max. iterations.
     """
     n_axes = len(start.log_lengths)
     squares = np.zeros((n_axes, len(features), len(features)))
@@ -89,7 +89,7 @@ def fit(
 
 
 def _negative_log_posterior(theta: Array, squares: Array, y: Array, variances: Array) -> tuple[float, Array]:
-    """And its gradient. With the signal variance s² = y' K⁻¹ y / n, −log p = n/2 ln s² + ½ ln |K| + constant."""
+    """Value and gradient. With the signal variance s² = y' K⁻¹ y / n, −log p = n/2 ln s² + ½ ln |K| + constant."""
     n = len(y)
     inverse_squares = np.exp(-2 * theta[:-1])
     r2 = (inverse_squares @ squares).reshape(n, n)
@@ -100,7 +100,7 @@ def _negative_log_posterior(theta: Array, squares: Array, y: Array, variances: A
     K[np.diag_indices(n)] += noise + variances + JITTER
     L = cholesky(K, lower=True, check_finite=False)
     alpha = cho_solve((L, True), y, check_finite=False)
-    signal = max(float(y @ alpha) / n, LEAST_SIGNAL)
+    signal = max(float(y @ alpha) / n, MIN_SIGNAL)
     value = 0.5 * n * math.log(signal) + float(np.log(np.diag(L)).sum())
     inverse = cho_solve((L, True), np.eye(n), check_finite=False)
     weights = 0.5 * (inverse - np.outer(alpha, alpha) / signal)  # d value / d K
@@ -118,7 +118,7 @@ def _negative_log_posterior(theta: Array, squares: Array, y: Array, variances: A
 
 
 class Posterior:
-    """What is believed everywhere after rows were seen; targets of any scale.
+    """Posterior of the process given rows; targets may have any scale.
 
     Args:
         features: shape ``(rows, columns)``.
@@ -145,10 +145,10 @@ class Posterior:
         K[np.diag_indices(len(y))] += noise + variances / self._sd**2 + JITTER
         self._L = cholesky(K, lower=True, check_finite=False)
         self._alpha = cho_solve((self._L, True), y, check_finite=False)
-        self._signal = max(float(y @ self._alpha) / len(y), LEAST_SIGNAL)
+        self._signal = max(float(y @ self._alpha) / len(y), MIN_SIGNAL)
 
     def predict(self, features: Array) -> tuple[Array, Array]:
-        """Mean and standard deviation (of the function, without noise) at new points, shapes ``(points,)``."""
+        """Return mean and standard deviation of the noise-free function at new points, shapes ``(points,)``."""
         k = matern(self._rows, features * self._scale)
         mean = k.T @ self._alpha
         v = solve_triangular(self._L, k, lower=True, check_finite=False)
@@ -157,13 +157,13 @@ class Posterior:
 
 
 def standard(targets: Array) -> tuple[float, float]:
-    """Mean and standard deviation, 1 for targets that are all alike."""
+    """Return mean and standard deviation; 1 as the deviation of constant targets."""
     sd = float(targets.std())
     return float(targets.mean()), sd if sd > 1e-9 else 1.0
 
 
 def matern(a: Array, b: Array) -> Array:
-    """Matérn 5/2 with length scale 1: (1 + √5 d + 5/3 d²) e^{−√5 d}; shape ``(rows of a, rows of b)``."""
+    """Return the Matérn 5/2 kernel with length scale 1: (1 + √5 d + 5/3 d²) e^{−√5 d}; shape ``(rows of a, rows of b)``."""
     d2 = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1) - 2 * (a @ b.T)
     r = np.sqrt(5 * np.maximum(d2, 0.0))
     return np.asarray((1 + r + r * r / 3) * np.exp(-r))

@@ -1,12 +1,12 @@
-"""Bayesian optimisation of three objectives: a Gaussian process each, and the expected gain in hypervolume.
+"""Bayesian optimisation of three objectives: one Gaussian process each, and the expected gain in hypervolume.
 
-The gain is that of Emmerich, Giannakoglou & Naujoks (2006, expected hypervolume improvement), by common random draws; candidates
+The gain is the expected hypervolume improvement of Emmerich, Giannakoglou & Naujoks (2006), by common random draws. Candidates
 are children of good configurations (``candidates.py``).
 
-Where seconds are predicted before training, the search begins with cheap configurations, and seconds count against a gain. They
-count less and less, as in the cost cooling of Lee et al. (2020, "Cost-aware Bayesian optimization"), with trials as the budget:
-a gain is divided by 1 + seconds / affordable seconds, and what is affordable grows from what the cheapest configurations take to
-what most of them do. Plain gain per second spends hundreds of trials on the tiniest.
+If seconds are predicted before training, the search starts with cheap configurations, and a gain is divided by
+1 + seconds / affordable seconds. The affordable seconds grow with the number of trials, from those of the cheapest configurations
+to those of most (cost cooling of Lee et al. 2020, "Cost-aware Bayesian optimization", with trials as the budget). Gain per second
+alone would spend hundreds of trials on the smallest models.
 """
 
 import math
@@ -21,7 +21,14 @@ from cnn_lstm_hyperopt.config import Params
 from cnn_lstm_hyperopt.pareto import non_dominated
 from cnn_lstm_hyperopt.search.samplers.base import Proposal, ProposalRequest, Sampler
 from cnn_lstm_hyperopt.search.samplers.encoding import Encoding
-from cnn_lstm_hyperopt.search.samplers.gp.acquisition import REFERENCE, by_gain, chosen_rows, thin
+from cnn_lstm_hyperopt.search.samplers.gp.acquisition import (
+    REFERENCE,
+    cost_discount,
+    parents,
+    ranked_by_gain,
+    subsample,
+    thin,
+)
 from cnn_lstm_hyperopt.search.samplers.gp.candidates import children
 from cnn_lstm_hyperopt.search.samplers.gp.history import History, Rows, log_seconds
 from cnn_lstm_hyperopt.search.samplers.gp.regression import Hyperparameters, Posterior, fit, standard
@@ -33,34 +40,33 @@ from cnn_lstm_hyperopt.utils.rng import stream
 Array = NDArray[np.float64]
 
 CANDIDATES, PRICED_CANDIDATES = 256, 128
-"""Children a proposal, fewer where each one's cost is asked for. A quarter of them (half, where the proposal is to be bold) are
-random ones."""
+"""Number of candidates of a proposal, and the number if the cost of each is predicted. A quarter are random; half in a bold
+proposal."""
 ROWS, FIT_ROWS, FRONT_ROWS = 300, 150, 60
-"""Trials that the processes see, that their hyperparameters are fitted on, and front members that the gain is measured from."""
+"""Max. number of trials for the models, for the fit of their hyperparameters, and of front members for the gain."""
 FIRST_STEPS, WARM_STEPS = 15, 8
-GOOD_SHARE, MIN_GOOD, MAX_GOOD = 0.15, 5, 60
 USEFUL = 0.25
-"""Of the way from chance to the best: below that, a trial has no say in what counts as slow or large."""
+"""Trials determine the range of seconds and MB if their score exceeds chance by this share of the best score's distance."""
 BOLD_EVERY, BOLDNESS = 6, 3.0
 FEW_SKILLED = 3
-"""COMPLETE trials above threshold below which two, or one, of three proposals are random, and all without any: where nothing was
-learnt yet, every size is as likely to learn as any other, and the tiniest would be worth most, again and again."""
+"""With n < 3 COMPLETE trials above the skill threshold, 3 − n of three proposals are random. Without evidence of learning, the
+models would prefer the smallest configurations again and again."""
 DRAWN, CHEAPEST = 32, 0.3
-"""Random configurations that each trial of a start that goes by predicted seconds is chosen from; and the share of these, the
-cheapest ones, that the start goes through."""
-TYPICAL, DEAR = 128, 0.75
-"""Random configurations whose predicted cost tells what the space costs; their quantile up to which seconds and MB are worth
-anything, and that is affordable when the study ends."""
+"""Number of random configurations from which each trial of a cheap start is chosen, and the share of the cheapest ones that the
+start covers."""
+TYPICAL, EXPENSIVE = 128, 0.75
+"""Number of random configurations whose predicted costs describe the space, and the quantile that bounds the range of seconds and
+MB and is affordable at the end of the study."""
 
 
 class GpSampler(Sampler):
     """See the module.
 
-    Where seconds are predicted, the start goes through cheap configurations, from the cheapest on. Where they are not, it is
-    random, and the process of the seconds learns from it what configurations cost.
+    With predicted seconds, the first trials are cheap configurations, in increasing order. Without, they are random, and the
+    model of the seconds learns costs from them.
 
-    What must outlive a restart are the kernels' hyperparameters, which are fitted from where they were: they are stored with the
-    trial whose proposal fitted them.
+    Hyperparameters of the kernels are stored with the trial whose proposal fitted them: each fit starts from the last one, also
+    after a resume.
     """
 
     name, place = "gp", 4
@@ -88,27 +94,24 @@ class GpSampler(Sampler):
         if not self._encoding.axes:
             return Proposal({})
         if number < self._start_ends:
-            return self._random.propose(request) if self._typical is None else self._cheap(request)
+            return self._random.propose(request) if self._typical is None else self._cheap_start(request)
         rows = self._history.rows(request.history)
         skilled = sum(self.plan.skill.passes(-loss) for loss in rows.losses[rows.complete, 0])
         if rows.complete.sum() < 2 or number % FEW_SKILLED >= skilled:
             return self._random.propose(request)
-        with self._threads.limit(limits=1):  # small matrices: more threads would only wait for each other
+        with self._threads.limit(limits=1):  # faster for small matrices
             return self._by_model(request, rows)
 
     def _predicted_costs(self) -> Array | None:
-        """ln of the (seconds, MB) of random configurations that keep the limits, ``(configurations, 2)``.
-
-        None where nobody can tell seconds.
-        """
+        """Return ln (seconds, MB) of random configurations within the limits, ``(configurations, 2)``, if predicted."""
         drawn = (self.plan.cost(random_configuration(self.space, self.seed, number)) for number in range(TYPICAL))
         costs = [cost for cost in drawn if self.plan.limits.allow(cost)]
         if not costs or not all(cost.seconds > 0 for cost in costs):
             return None
         return np.log([[cost.seconds, cost.size_mb] for cost in costs])
 
-    def _cheap(self, request: ProposalRequest) -> Proposal:
-        """A random configuration from the cheap end, dearer from one trial of the start to the next."""
+    def _cheap_start(self, request: ProposalRequest) -> Proposal:
+        """Propose a random cheap configuration; the cost grows from one trial of the start to the next."""
         place = CHEAPEST * (request.number - self._first + 0.5) / (self._start_ends - self._first)
         attempts = range(DRAWN * request.attempt, DRAWN * (request.attempt + 1))
         drawn = [random_configuration(self.space, self.seed, request.number, attempt) for attempt in attempts]
@@ -125,8 +128,8 @@ class GpSampler(Sampler):
         costs = self._costs(rows, offsets)
         low, width = self._box(rows, costs)
         z = (rows.losses - low) / width
-        good = self._good(rows, z)
-        seen = chosen_rows(len(z), good, ROWS, generator)
+        good = parents(z, rows.diverged)
+        seen = subsample(len(z), good, ROWS, generator)
         hyperparameters, note = self._hyperparameters(request, rows, seen, offsets)
         posteriors = [self._posterior(i, rows, seen, hyperparameters[i], offsets if i == 1 else None) for i in range(3)]
         front = self._front(posteriors[0], rows, low, width)
@@ -134,15 +137,19 @@ class GpSampler(Sampler):
         count = PRICED_CANDIDATES if self.plan.cheap_cost else CANDIDATES
         at_random = count // (2 if bold else 4)
         candidates = children(self._encoding, rows.vectors[good], count, at_random, generator)
-        mean, sd, params = self._believed(posteriors, candidates, low, width)
+        mean, sd, params = self._predict(posteriors, candidates, low, width)
         if bold:
             sd[:, 0] *= BOLDNESS
         if request.running:
-            elsewhere = self._encoding.vectors(request.running)
-            expected, _, _ = self._believed(posteriors, elsewhere, low, width)
+            running = self._encoding.vectors(request.running)
+            expected, _, _ = self._predict(posteriors, running, low, width)
             front = np.vstack([front, expected[(expected < REFERENCE).all(axis=1)]])
             front = front[non_dominated(front)]
-        order = by_gain(mean, sd, front, self._worth(costs, low[1] + mean[:, 1] * width[1], len(z)), generator)
+        discount = np.ones(len(mean))
+        if costs is not None:
+            quantile = EXPENSIVE * min(1.0, len(z) / self.n_trials)
+            discount = cost_discount(low[1] + mean[:, 1] * width[1], costs[:, 0], quantile)
+        order = ranked_by_gain(mean, sd, front, discount, generator)
         taken = self._history.taken(request.history, request.running)
         for place in order:
             chosen = params[place] if params else self._encoding.params(candidates[place], candidates[place])
@@ -151,63 +158,38 @@ class GpSampler(Sampler):
         return Proposal(self._random.propose(request).params, note)
 
     def _costs(self, rows: Rows, offsets: Array) -> Array | None:
-        """ln of the (seconds, MB) of random configurations, ``(configurations, 2)``; seconds by how far off trials show them."""
+        """Return ln (seconds, MB) of random configurations, ``(configurations, 2)``, corrected by finished trials."""
         if self._typical is None:
             return None
         slower = float(np.median((rows.losses[:, 1] - offsets)[rows.complete]))
         return np.asarray(self._typical + np.array([slower, 0.0]))
 
-    def _worth(self, costs: Array | None, log_seconds: Array, done: int) -> Array:
-        """What a gain counts, ``(candidates,)``; see the module."""
-        if costs is None:
-            return np.ones(len(log_seconds))
-        affordable = np.quantile(costs[:, 0], DEAR * min(1.0, done / self.n_trials))
-        return np.asarray(1.0 / (1.0 + np.exp(log_seconds - affordable)))
-
     def _box(self, rows: Rows, costs: Array | None) -> tuple[Array, Array]:
-        """Lowest loss and range, of all useful trials: by the front's alone, larger models would be worth nothing.
+        """Return lowest loss and range of all useful trials; with the range of the front alone, larger models would gain nothing.
 
-        Where costs are predicted the range reaches to what most configurations cost, since a cheap start has tried none of them.
+        With predicted costs, the range extends to the costs of most configurations, since a cheap start has tried none of them.
 
-        In score the reference lies at what makes a trial useful, and never below the threshold: a model at chance is the smallest
-        and the fastest of all, and would be worth most. Where none has passed the threshold, a small gain beyond it is hoped for.
+        The reference score is the lowest useful one, and at least the skill threshold: otherwise models at chance, the smallest
+        and fastest, would gain most. If no trial is above the threshold, the best score is a small gain above it.
         """
         skill = self.plan.skill
         score = -rows.losses[:, 0]
         best = max(float(score[rows.complete].max()), skill.threshold + skill.small_gain)
         floor = max(skill.threshold, skill.chance + USEFUL * (best - skill.chance))
         useful = rows.complete & (score > floor)
-        if useful.sum() < 2:  # one alone has no range
+        if useful.sum() < 2:  # a single trial has no range
             useful = rows.complete
         low, high = rows.losses[useful].min(axis=0), rows.losses[useful].max(axis=0)
         if costs is not None:
-            high[1:] = np.maximum(high[1:], np.quantile(costs, DEAR, axis=0))
+            high[1:] = np.maximum(high[1:], np.quantile(costs, EXPENSIVE, axis=0))
         width = np.maximum(high - low, 1e-3)
         low[0], width[0] = -best, (best - floor) / REFERENCE
         return low, width
 
-    def _good(self, rows: Rows, z: Array) -> NDArray[np.int64]:
-        """Parents: the front within the box, thinned where it is crowded; else those nearest to it."""
-        candidates = np.flatnonzero(~rows.diverged)
-        count = min(len(candidates), max(MIN_GOOD, min(MAX_GOOD, math.ceil(GOOD_SHARE * len(z)))))
-        points = z[candidates]
-        on_front = non_dominated(points)
-        inside = on_front & (points < REFERENCE).all(axis=1)
-        chosen = candidates[inside]
-        if len(chosen) >= count:
-            return chosen[thin(z[chosen], count)]
-        front = points[on_front]
-        beyond = np.linalg.norm(np.maximum(points - REFERENCE, 0.0), axis=1)
-        over = points[:, None, :] - front  # (rows, front, 3)
-        dominating = np.asarray((over >= 0).all(axis=2) & (over > 0).any(axis=2))
-        depth = np.where(dominating[:, :, None], over, 0.0).max(axis=1).min(axis=1)
-        distance = np.where(inside, -1.0, beyond + depth)
-        return np.sort(candidates[np.argsort(distance, kind="stable")[:count]])
-
     def _front(self, score: Posterior, rows: Rows, low: Array, width: Array) -> Array:
-        """The front to be beaten: COMPLETE trials with the score that the process believes of them, in the box.
+        """Return the front of COMPLETE trials in the box, with the scores that the model predicts for them.
 
-        Of readings, the luckiest would be the front, and what is small and fast would be tried again and again to beat it.
+        A front of measured scores would consist of the highest positive errors (selection noise).
         """
         complete = np.flatnonzero(rows.complete)
         losses = rows.losses[complete].copy()
@@ -220,7 +202,7 @@ class GpSampler(Sampler):
     def _hyperparameters(
         self, request: ProposalRequest, rows: Rows, seen: NDArray[np.int64], offsets: Array
     ) -> tuple[list[Hyperparameters], Any]:
-        """Those of the latest fit, or, when the history has grown by a tenth since, fitted anew; then with a note to store."""
+        """Return those of the latest fit; if the history has grown by a tenth since, fit again and return a note to store."""
         latest: Any = next((row.note for row in reversed(request.history) if _is_fit(row.note)), None)
         size, n_axes = len(request.history), len(self._encoding.axes)
         starts = [Hyperparameters.initial(n_axes)] * 3
@@ -263,7 +245,7 @@ class GpSampler(Sampler):
             start,
             steps=steps,
         )
-        # Rounded as they are stored, so that a resumed study computes with the same.
+        # Rounded as in the note, so that a resumed study uses the same values.
         return Hyperparameters(np.round(found.log_lengths, 4), round(found.log_noise, 4))
 
     def _posterior(
@@ -276,10 +258,10 @@ class GpSampler(Sampler):
         features = encoding.features(rows.vectors[seen])
         return Posterior(features, targets, variances, encoding.axis_of_column, hyperparameters)
 
-    def _believed(
+    def _predict(
         self, posteriors: Sequence[Posterior], vectors: Array, low: Array, width: Array
     ) -> tuple[Array, Array, list[Params]]:
-        """Mean and standard deviation of the losses in the box; and the configurations, where their cost was asked for."""
+        """Return mean and standard deviation of the scaled losses; and the configurations, if their costs are predicted."""
         features = self._encoding.features(vectors)
         mean, sd = np.zeros((len(vectors), 3)), np.zeros((len(vectors), 3))
         for i, posterior in enumerate(posteriors):

@@ -1,0 +1,338 @@
+"""The samplers cmaes and nsga2: proposals, determinism, parents, generations and runs."""
+
+import json
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from builders.rehearsal import MIXED, assert_legal, finished, mixed_losses, plan_of, simulate, volume
+from cnn_lstm_hyperopt.config import Choices, FloatRange, IntRange, SearchSpace
+from cnn_lstm_hyperopt.search.limits import Cost, Limits
+from cnn_lstm_hyperopt.search.observations import Kind, Observation
+from cnn_lstm_hyperopt.search.samplers import SAMPLERS, ProposalRequest
+from cnn_lstm_hyperopt.search.samplers.cmaes import catcma
+from cnn_lstm_hyperopt.search.samplers.cmaes.catcma import Draw, Run, Variables
+from cnn_lstm_hyperopt.search.samplers.encoding import Encoding
+from cnn_lstm_hyperopt.search.samplers.nsga2 import POPULATION
+from cnn_lstm_hyperopt.search.skill_threshold import SkillThreshold
+from cnn_lstm_hyperopt.space.parameters import ParameterSpec
+
+SMALL = MIXED.fixing({"width": 64, "stages": 1, "activation": "relu"})
+"""Exhausted within 160 trials, so that runs end."""
+STARTUP = {"cmaes": 24, "nsga2": 50}
+both = pytest.mark.parametrize("kind", STARTUP)
+
+
+def new(kind="cmaes", space=MIXED, **changed):
+    return SAMPLERS[kind](plan_of(space, kind, **changed))
+
+
+def ask(sampler, number, history, running=(), attempt=0):
+    return sampler.propose(ProposalRequest(number, history, running, attempt))
+
+
+@pytest.fixture(scope="module")
+def histories():
+    return {kind: simulate(new(kind), 140, mixed_losses) for kind in STARTUP}
+
+
+@pytest.fixture(scope="module")
+def mixed(histories):
+    return histories["cmaes"]
+
+
+@pytest.fixture(scope="module")
+def restarted():
+    return simulate(new(space=SMALL, seed=3), 150, mixed_losses)
+
+
+def runs_of(rows):
+    return [None if row.note is None else row.note["cmaes"][0] for row in rows]
+
+
+# ---------------------------------------------------------------------- both: proposals
+
+
+@both
+def test_proposals_are_legal_and_new(histories, kind):
+    rows = histories[kind]
+    for row in rows:
+        assert_legal(MIXED, row.params)
+    assert len({tuple(sorted(row.params.items())) for row in rows}) == len(rows)
+    for name, n_values in (("stages", 2), ("activation", 3), ("attention", 2)):
+        assert len({row.params[name] for row in rows[STARTUP[kind] :]}) == n_values
+
+
+@both
+def test_it_is_random_search_until_n_startup_trials_are_known(histories, kind):
+    rows, startup = histories[kind], STARTUP[kind]
+    for known in (0, 1, startup - 1):
+        assert ask(new(kind), known, rows[:known], attempt=1) == ask(new("random"), known, rows[:known], attempt=1)
+    for n_startup, known in (("auto", startup), (3, 3)):
+        assert ask(new(kind, startup=n_startup), known, rows[:known]) != ask(new("random"), known, rows[:known])
+    assert_legal(MIXED, ask(new(kind, startup=0), 0, []).params)
+
+
+@both
+def test_running_configurations_are_not_proposed(histories, kind):
+    first = ask(new(kind), 120, histories[kind][:120]).params
+    assert ask(new(kind), 120, histories[kind][:120], [first]).params != first
+
+
+@both
+def test_it_beats_random_search(kind):
+    """Median over seeds of the hypervolume after 150 trials; the start is the same."""
+    found = {
+        each: np.median([volume(simulate(new(each, seed=seed), 150, mixed_losses)) for seed in range(5)])
+        for each in (kind, "random")
+    }
+    assert found[kind] > found["random"] + 0.02
+
+
+@both
+def test_limits_are_kept(histories, kind):
+    limits = {"limits": Limits(size_mb=8.0), "cost": lambda p: Cost(1.0, p["width"] * p["layers"] / 10)}
+    rows, sampler = histories[kind][:60], new(kind, **limits)
+    assert np.mean([sampler.plan.allows(row.params) for row in rows]) < 0.8
+    assert all(sampler.plan.allows(ask(sampler, number, rows).params) for number in range(60, 80))
+
+
+@both
+def test_impossible_limits_end_after_a_bounded_number_of_draws(histories, kind):
+    asked = []
+    impossible = {"limits": Limits(size_mb=1.0), "cost": lambda p: asked.append(1) or Cost(1.0, 2.0)}
+    assert_legal(MIXED, ask(new(kind, **impossible), 60, histories[kind][:60]).params)
+    assert 0 < len(asked) < 100
+
+
+@both
+@pytest.mark.parametrize("startup", [0, 2])
+def test_with_nothing_to_search_there_is_nothing_to_propose(histories, kind, startup):
+    fixed = MIXED.fixing({**histories[kind][0].params, "attention": False})
+    assert ask(new(kind, fixed, startup=startup), 5, [Observation(0, {}, (-0.6, 1.0, 1.0))] * 5).params == {}
+
+
+# ---------------------------------------------------------------------- both: one request, one answer
+
+
+@pytest.mark.mostly_slow(2)
+@pytest.mark.parametrize(
+    ("kind", "space", "seed"),
+    [("cmaes", MIXED, 0), ("nsga2", MIXED, 0), ("cmaes", SMALL, 3)],
+    ids=["cmaes", "nsga2", "small"],
+)
+def test_a_rebuilt_sampler_proposes_the_same_at_every_prefix(histories, restarted, kind, space, seed):
+    rows = histories[kind] if space is MIXED else restarted
+    for known, row in enumerate(rows):
+        answer = ask(new(kind, space, seed=seed), known, rows[:known])
+        assert (answer.params, answer.note) == (row.params, row.note)
+
+
+@both
+def test_revised_losses_of_pruned_trials_are_replayed(histories, kind):
+    before = [row._replace(kind=Kind.PRUNED) if i % 3 == 0 else row for i, row in enumerate(histories[kind])]
+    after = [
+        row._replace(losses=(row.losses[0] / 2 - 0.25, row.losses[1] + 1.0, 9.0)) if row.kind is Kind.PRUNED else row
+        for row in before
+    ]
+    sampler = new(kind)
+    first, changed = ask(sampler, 140, before), ask(sampler, 140, after)
+    assert first != changed
+    assert changed == ask(new(kind), 140, after)
+    assert ask(sampler, 140, before) == first
+
+
+# ---------------------------------------------------------------------- nsga2: parents
+
+
+def test_parents_are_the_best_skilled_trials():
+    """Small, fast trials at chance and diverged ones are none, although nothing dominates them."""
+    skill = SkillThreshold(0.5, 2000)
+
+    def row(number, accuracy, cost, kind=Kind.COMPLETE):
+        params = {"rate": 1e-3, "width": 100 + number, "layers": 2, "stages": 1, "activation": "relu"}
+        return Observation(number, {**params, "attention": False}, (-accuracy, cost, cost), kind)
+
+    skilled = [row(k, 0.8 + k / 1000, 5.0) for k in range(POPULATION)]
+    others = [row(100 + k, skill.threshold, 0.0) for k in range(20)]
+    others += [row(200 + k, 0.9, 0.5, Kind.DIVERGED) for k in range(20)]
+    sampler = new("nsga2", startup=0, skill=skill)
+    widths = {ask(sampler, number, [*others, *skilled]).params["width"] for number in range(100)}
+    inherited = widths & {each.params["width"] for each in [*skilled, *others]}
+    assert inherited <= {each.params["width"] for each in skilled}
+    assert len(inherited) > 10
+
+
+# ---------------------------------------------------------------------- cmaes: runs and generations
+
+
+def test_it_leaves_regions_where_trials_diverge():
+    """Diverged trials would be the best by their losses: quick, and no larger than others."""
+    sampler, rows = new(), []
+    for number in range(120):
+        proposal = ask(sampler, number, rows)
+        diverges = proposal.params["rate"] > 1e-3
+        losses = (lambda _: (-0.5, 0.0, 0.0)) if diverges else mixed_losses
+        rows.append(finished(number, proposal, losses, Kind.DIVERGED if diverges else Kind.COMPLETE))
+    share = [np.mean([row.kind is Kind.DIVERGED for row in part]) for part in (rows[:24], rows[-48:])]
+    assert share[0] > 0.3
+    assert share[1] < 0.6 * share[0]
+
+
+def test_generations_follow_each_other_and_a_restart_doubles_the_population(restarted):
+    drawn = Counter(tuple(row.note["cmaes"]) for row in restarted if row.note)
+    runs = [run for run in runs_of(restarted) if run is not None]
+    assert max(runs) == 1
+    assert runs == sorted(runs)
+    first = [drawn[key] for key in sorted(drawn) if key[0] == 0]
+    assert first == [8] * len(first)  # 4 + ⌊3 ln 5⌋
+    assert len(first) >= 5
+    assert drawn[1, 0] == 16
+
+
+def test_a_run_ends_when_its_real_numbers_have_collapsed():
+    variables = Variables(Encoding(SearchSpace.of({"rate": MIXED.specs["rate"]})))
+    run = Run(variables, 0, np.array([0.5]), variables.shares(np.empty((0, 1))))
+    for generation in range(60):
+        run.reseed(generation)
+        draws = [run.ask()[0] for _ in range(run.population)]
+        run.tell(draws, np.array([1.0 - abs(draw.numbers[0] - 0.3) for draw in draws]))  # each enlarges a front
+        if run.finished:
+            break
+    assert run.finished
+    assert 3 < run.generation < 50
+    assert np.ptp([run.ask()[0].numbers[0] for _ in range(50)]) < 0.3
+
+
+def fresh_run():
+    variables, nothing = Variables(Encoding(MIXED)), np.empty((0, 8))
+    return Run(variables, 0, variables.mean(nothing), variables.shares(nothing))
+
+
+def test_a_run_ends_when_nothing_enlarges_the_front():
+    run, generations = fresh_run(), 0
+    while not run.finished:
+        run.tell([run.ask()[0] for _ in range(run.population)], -np.arange(1.0, 1 + run.population))
+        generations += 1
+    assert generations == max(catcma.STALLED_GENERATIONS, math.ceil(catcma.STALLED_DRAWS / run.population))
+
+
+def test_draws_from_far_away_do_not_blow_up_the_distribution():
+    """A replay with revised losses meets such draws: its mean and step size are others."""
+    run = fresh_run()
+    run.reseed(0)
+    before = np.array([run.ask()[0].numbers for _ in range(100)]).std(axis=0)
+    draws = [run.ask()[0] for _ in range(run.population)]
+    far = [Draw(0, 0, [10.0 * v for v in draw.numbers], draw.choices) for draw in draws]
+    run.tell(far, -np.arange(1.0, 1 + run.population))
+    after = np.array([run.ask()[0].numbers for _ in range(100)]).std(axis=0)
+    assert (after < 4 * before).all()
+
+
+def test_trials_of_other_origin_only_update_the_front(mixed):
+    """Enqueued trials and those of another sampler have no note, or one that cannot be read."""
+    notes = [None, {"gp": 1}, "x", {"cmaes": [0, 0], "numbers": [0.5], "choices": [0]}, {"cmaes": "?"}]
+    notes.append({**mixed[30].note, "choices": [99] * len(mixed[30].note["choices"])})
+    answers = [
+        ask(new(), 60, [row._replace(note=note if i > 23 else None) for i, row in enumerate(mixed[:60])])
+        for note in notes
+    ]
+    assert answers == [answers[0]] * len(answers)
+    assert answers[0].note["cmaes"] == [0, 0]
+    assert ask(new(), 60, mixed[:60]).note["cmaes"] == [0, 3]
+
+
+def test_late_finishers_count_for_the_current_generation():
+    """Eight workers; a random one of the running trials finishes next."""
+    random, sampler = np.random.default_rng(0), new()
+    rows, running, late, told = [], [], 0, 0
+    for number in range(130):
+        running.append((number, ask(sampler, number, list(rows), [p.params for _, p in running])))
+        if len(running) == 8:
+            rows.append(finished(*running.pop(int(random.integers(8))), mixed_losses))
+    for known, row in enumerate(rows):
+        if row.note is not None:
+            generation = ask(sampler, row.number, rows[:known]).note["cmaes"][1]
+            assert generation == told // 10  # 4 + ⌊3 ln 8⌋
+            late += row.note["cmaes"][1] < generation
+            told += 1
+    assert late > 10
+    assert len({tuple(sorted(row.params.items())) for row in rows}) == len(rows)
+
+
+def test_workers_with_the_same_history_propose_different_points(mixed):
+    answers = [ask(new(), number, mixed[:80]) for number in range(80, 90)]
+    assert len({json.dumps(answer.params) for answer in answers}) == 10
+
+
+def test_after_a_restart_draws_of_the_run_before_do_not_count(restarted):
+    began, sampler = runs_of(restarted).index(1), new(space=SMALL, seed=3)
+    late = restarted[began - 1]._replace(number=900)  # drawn from the last generation of run 0
+    rows = [*restarted[: began + 15], late]
+    assert ask(sampler, 200, rows).note["cmaes"] == [1, 0]
+    assert ask(sampler, 200, [*rows, restarted[began + 15]]).note["cmaes"] == [1, 1]
+
+
+def test_runs_end_where_they_did_although_revised_losses_would_end_them_elsewhere(restarted):
+    began = runs_of(restarted).index(1)
+
+    def run_after(rows, n):
+        return ask(new(space=SMALL, seed=3), 200, rows[:n]).note["cmaes"]
+
+    # Revised: nothing after two generations enlarged the front, so run 0 would have ended earlier.
+    worthless = [
+        row._replace(kind=Kind.PRUNED, losses=(-0.5, 9.0, 9.0)) if 40 < i < began else row
+        for i, row in enumerate(restarted)
+    ]
+    runs = [run_after(worthless, n)[0] for n in range(100, began)]
+    assert runs[:10] != [0] * 10
+    assert runs.count(1) < 5  # each further draw of run 0 shows that it continued
+    assert run_after(worthless, began + 16) == [1, 1]
+    # Revised: one trial of each generation enlarged the front, so run 0 would have continued.
+    better = [
+        row._replace(kind=Kind.PRUNED, losses=(-0.9 - i / 1e4, 1.0, 1.0)) if 24 <= i < began and i % 4 == 0 else row
+        for i, row in enumerate(restarted)
+    ]
+    assert run_after(better, began)[0] == 0
+    assert [run_after(better, began + more) for more in (1, 16)] == [[1, 0], [1, 1]]
+
+
+# ---------------------------------------------------------------------- cmaes: spaces
+
+
+def test_an_exhausted_space_is_proposed_again():
+    space = SearchSpace.of({"attention": MIXED.specs["attention"]})
+    rows = simulate(new(space=space, startup=2), 12, lambda p: (-0.6 - 0.1 * p["attention"], 1.0, 1.0))
+    assert {row.params["attention"] for row in rows} == {False, True}
+
+
+def test_kinds_of_axes():
+    """More than 32 integers are real numbers, two are a choice, one is left out."""
+    specs = {
+        "many": ParameterSpec("int", IntRange(1, 33)),
+        "few": ParameterSpec("int", IntRange(1, 32)),
+        "two": ParameterSpec("int", IntRange(7, 8)),
+        "one": ParameterSpec("choice", Choices((5,))),
+        "flag": ParameterSpec("flag", Choices((False, True))),
+        "real": ParameterSpec("float", FloatRange(0.0, 1.0)),
+    }
+    variables = Variables(Encoding(SearchSpace.of(specs)))
+    names = [axis.name for axis in variables.encoding.axes]
+    kinds = [[names[i] for i in each] for each in (variables.reals, variables.wholes, variables.choices)]
+    assert kinds == [["many", "real"], ["few"], ["two", "flag"]]
+    assert (variables.spaces["c_space"], len(variables.spaces["z_space"][0])) == ([2, 2], 32)
+
+
+def test_a_run_starts_at_the_mean_of_its_trials():
+    variables = Variables(Encoding(MIXED))
+    base = {"rate": 1e-3, "width": 45, "layers": 3, "stages": 1, "activation": "gelu"}
+    vectors = variables.encoding.vectors(
+        [{**base, "attention": True, "heads": 8, "temperature": 0.9}, {**base, "attention": False, "stages": 2}]
+    )
+    assert variables.mean(vectors) == pytest.approx([0.5, 0.5, 0.9, 0.5, 15 / 16], abs=0.02)  # reals, then integers
+    assert variables.shares(vectors).tolist() == [[0.5, 0.5, 0.0], [0.0, 1.0, 0.0], [0.5, 0.5, 0.0]]
+    nothing = np.empty((0, 8))
+    assert variables.mean(nothing).tolist() == [0.5] * 5
+    assert variables.shares(nothing)[1] == pytest.approx([1 / 3] * 3)
