@@ -1,4 +1,4 @@
-"""Hypervolume improvement by boxes: against moocore's hypervolumes, and that the boxes are what no row dominates."""
+"""Box decomposition: improvements against moocore's hypervolumes; the boxes are exactly the non-dominated space."""
 
 import itertools
 import math
@@ -14,20 +14,21 @@ from cnn_lstm_hyperopt.search.samplers.boxes import improvement, undominated_box
 REFERENCE = 1.1
 
 
+def boxes(front):
+    return undominated_boxes(np.array(front, dtype=float).reshape(-1, 3), REFERENCE)
+
+
+def gains(points, front):
+    return improvement(np.array(points, dtype=float).reshape(-1, 3), *boxes(front))
+
+
 def volume(rows):
-    """Below the reference."""
     inside = np.array([row for row in rows if max(row) < REFERENCE]).reshape(-1, 3)
     return float(moocore.hypervolume(inside, ref=[REFERENCE] * 3)) if len(inside) else 0.0
 
 
-def gains(points, front):
-    lows, highs = undominated_boxes(np.array(front, dtype=float).reshape(-1, 3), REFERENCE)
-    return improvement(np.array(points, dtype=float).reshape(-1, 3), lows, highs)
-
-
 coarse = st.integers(-2, 6).map(lambda k: k / 4)  # ties, duplicates, some beyond the reference
-fine = st.floats(-0.5, 1.5)
-coordinate = st.one_of(coarse, coarse, fine)
+coordinate = st.one_of(coarse, coarse, st.floats(-0.5, 1.5))
 rows = st.lists(st.tuples(coordinate, coordinate, coordinate), max_size=12)
 
 
@@ -37,11 +38,9 @@ rows = st.lists(st.tuples(coordinate, coordinate, coordinate), max_size=12)
 @example(front=[(0.5, 0.5, 0.5)] * 3, points=[(0.5, 0.5, 0.5), (0.4, 0.5, 0.5)])
 @example(front=[(2.0, 0.0, 0.0)], points=[(0.0, 0.0, 0.0)])
 def test_the_improvement_is_the_difference_of_two_hypervolumes(front, points):
-    found = gains(points, front)
-    assert found.shape == (len(points),)
     before = volume(front)
-    for point, gain in zip(points, found, strict=True):
-        assert gain == pytest.approx(volume([*front, point]) - before, abs=1e-9)
+    expected = [volume([*front, point]) - before for point in points]
+    assert gains(points, front).tolist() == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("n", [1, 20, 200])
@@ -54,53 +53,30 @@ def test_the_improvement_of_many_points_over_a_large_front(n):
     assert max(expected) > 0
 
 
-def test_without_a_front_a_point_adds_its_own_box():
-    assert gains([(0.1, 0.6, 1.0), (0.1, 0.6, 1.1), (0.1, 0.6, 9.0)], []).tolist() == pytest.approx([0.05, 0.0, 0.0])
-
-
-def test_what_is_dominated_or_equal_adds_nothing():
-    front = [(0.2, 0.8, 0.5), (0.6, 0.3, 0.4)]
-    assert gains([*front, (0.7, 0.9, 0.6), (1.09, 1.09, 1.09)], front).tolist() == [0.0] * 4
-
-
-def test_infinitely_good_points_add_without_bound_and_infinitely_bad_ones_nothing():
-    found = gains([(-math.inf, 0.0, 0.0), (math.inf, 0.0, 0.0)], [(0.5, 0.5, 0.5)])
-    assert found.tolist() == [math.inf, 0.0]
-
-
-# ---------------------------------------------------------------------- the boxes themselves
-
-
-def dominated(point, front):
-    return any(all(f <= p for f, p in zip(row, point, strict=True)) for row in front)
+@pytest.mark.parametrize(
+    ("points", "front", "expected"),
+    [
+        ([(0.1, 0.6, 1.0), (0.1, 0.6, 1.1), (0.1, 0.6, 9.0)], [], [0.05, 0.0, 0.0]),
+        ([(0.2, 0.8, 0.5), (0.7, 0.9, 0.6), (1.09, 1.09, 1.09)], [(0.2, 0.8, 0.5), (0.6, 0.3, 0.4)], [0.0] * 3),
+        ([(-math.inf, 0.0, 0.0), (math.inf, 0.0, 0.0)], [(0.5, 0.5, 0.5)], [math.inf, 0.0]),
+    ],
+)
+def test_improvements_in_closed_form(points, front, expected):
+    assert gains(points, front).tolist() == pytest.approx(expected)
 
 
 @settings(deadline=None, max_examples=60)
 @given(front=st.lists(st.tuples(coarse, coarse, coarse), max_size=8))
+@example(front=[])
 def test_boxes_are_disjoint_and_hold_exactly_what_no_row_dominates(front):
-    """Looked at in the middle of every cell of the grid that all coordinates make."""
-    lows, highs = undominated_boxes(np.array(front, dtype=float).reshape(-1, 3), REFERENCE)
+    """Checked in the middle of every cell of the grid of all coordinates."""
+    lows, highs = boxes(front)
     assert lows.shape == highs.shape
     assert (lows < highs).all()
     assert (highs <= REFERENCE).all()
     edges = [-0.8, *(k / 4 for k in range(-2, 5)), REFERENCE, 1.6]
     middles = [(a + b) / 2 for a, b in itertools.pairwise(edges)]
     for point in itertools.product(middles, repeat=3):
+        dominated = any(all(f <= p for f, p in zip(row, point, strict=True)) for row in front)
         holding = int(((lows < point) & (point < highs)).all(axis=1).sum())
-        free = max(point) < REFERENCE and not dominated(point, front)
-        assert holding == int(free)
-
-
-def test_without_a_front_there_is_one_box():
-    lows, highs = undominated_boxes(np.empty((0, 3)), REFERENCE)
-    assert lows.tolist() == [[-math.inf] * 3]
-    assert highs.tolist() == [[REFERENCE] * 3]
-
-
-def test_the_number_of_boxes_stays_small():
-    """Sixty rows of a front, which is the most that the sampler keeps."""
-    angles = np.random.default_rng(0).random((4000, 3))
-    sphere = angles / np.linalg.norm(angles, axis=1, keepdims=True)
-    front = 1 - sphere[np.random.default_rng(1).permutation(4000)[:60]]
-    lows, _ = undominated_boxes(front, REFERENCE)
-    assert len(lows) < 60 * 61
+        assert holding == int(max(point) < REFERENCE and not dominated)

@@ -36,9 +36,6 @@ def parts_of(*scores, step=0.25):
     return tuple(Point(step * i, score, 1.0, float(i)) for i, score in enumerate(scores, 1))
 
 
-# ---------------------------------------------------------------------- closed forms
-
-
 @pytest.mark.parametrize(
     ("epoch", "window"), [(1, 1), (2, 1), (3, 1), (4, 1), (7, 1), (8, 2), (11, 2), (12, 3), (16, 4), (20, 5)]
 )
@@ -79,13 +76,6 @@ def test_projected_seconds_are_exact_for_steady_epochs(speed, warm_up, epochs):
     assert projected_seconds(curve, 30) == pytest.approx(warm_up + 30 * speed)
 
 
-def test_up_to_needs_a_point_at_the_epoch():
-    curve = (Point(0.5, 0.3, 1, 1), *curve_of(0.5, 0.6, 0.7))
-    assert up_to(curve, 2) == curve[:3]
-    assert up_to(curve, 0.5) == curve[:1]
-    assert up_to(curve, 2.5) == up_to(curve, 4) == up_to((), 1) == ()
-
-
 @pytest.mark.parametrize(
     ("curve", "stored", "expected"),
     [
@@ -97,14 +87,6 @@ def test_up_to_needs_a_point_at_the_epoch():
 )
 def test_settled_score(curve, stored, expected):
     assert settled_score(make_record(0, curve=curve, values=(stored, 1.0, 1.0))) == pytest.approx(expected)
-
-
-def test_only_a_complete_trial_has_a_settled_score():
-    with pytest.raises(ValueError, match="trial 3"):
-        settled_score(make_record(3, state=State.PRUNED, curve=[0.5]))
-
-
-# ---------------------------------------------------------------------- predictions
 
 
 def random_trials(n, seed=0):
@@ -189,15 +171,6 @@ def test_the_sampler_s_expectation_is_a_coordinate_if_there_is_one(n, epoch):
     assert curves.outcomes(curve, new.size_mb).score == pytest.approx(without, abs=1e-6)
 
 
-def test_expectations_improve_early_predictions():
-    curves, errors = FinishedCurves(expected_trials(150), 1.0, EPOCHS), {True: [], False: []}
-    for new in expected_trials(60, seed=2)[::3]:
-        for given_, found in errors.items():
-            score = curves.outcomes(new.curve[:1], new.size_mb, new.expected_score if given_ else None).score
-            found.append(score - new.values.score)
-    assert np.std(errors[True]) < 0.5 * np.std(errors[False])
-
-
 def test_few_expectations_are_ignored():
     curves, new = FinishedCurves(expected_trials(MIN_EXPECTED), 3.0, EPOCHS), expected_trials(1, seed=1)[0]
     with_one, without = (curves.outcomes(new.curve[:3], new.size_mb, score) for score in (0.99, None))
@@ -213,20 +186,6 @@ def test_a_coordinate_that_is_equal_in_all_curves_is_ignored():
     same, other = (FinishedCurves(trials, 1.0, 2).outcomes(curve_of(0.57), size) for size in (1.0, 1.1))
     assert same.score == pytest.approx(0.62, abs=0.005)
     assert other.score == same.score
-
-
-def test_the_nearest_curves_count_and_not_all():
-    """Most curves flatten out low: a line through all of them underrates the best by 0.06."""
-
-    def trial(number, now):
-        end = 0.5 + 4 * (now - 0.5) ** 2
-        return make_record(number, curve=[now, now, end, end], values=(end, 4.0, 1.0))
-
-    trials = [trial(number, now) for number, now in enumerate(np.linspace(0.5, 0.8, 300))]
-    best = trial(999, 0.79)
-    found = FinishedCurves(trials, 2.0, 4).outcomes(best.curve[:2], best.size_mb)
-    assert found.score == pytest.approx(best.values.score, abs=0.01)
-    assert np.abs(found.scores - best.values.score).max() < 0.02
 
 
 @pytest.mark.parametrize("n", [0, 1, MIN_CURVES - 1])
@@ -278,12 +237,6 @@ def test_outcomes_are_finite_for_all_curves(trials, score):
     assert 0 <= min(found.score, *found.scores) <= max(found.score, *found.scores) <= 1
 
 
-def test_equal_trials_predict_their_end():
-    records = [make_record(i, curve=[0.6, 0.7, 0.8], values=(0.8, 3.0, 2.0), size_mb=2.0) for i in range(12)]
-    found = FinishedCurves(records, 2.0, 3).outcomes(records[0].curve[:2], 2.0)
-    assert (found.score, found.seconds, found.variance) == pytest.approx((0.8, 3.0, 0.0), abs=3e-6)
-
-
 @pytest.mark.parametrize(("scale", "shift"), [(2.0, -1.0), (0.5, -1.0)])
 def test_predictions_follow_the_scale_of_the_score(scale, shift):
     """Also for negative scores; only the range must be given."""
@@ -304,22 +257,6 @@ def test_predictions_follow_the_scale_of_the_score(scale, shift):
     assert scaled.variance == pytest.approx(scale**2 * plain.variance)
 
 
-def test_scores_beyond_the_range_count_as_its_end():
-    def outcomes(low):
-        records = [
-            make_record(i, curve=[-0.7 if i else low, -0.6, -0.5 + 0.01 * i], values=(-0.5 + 0.01 * i, 3.0, 1.0))
-            for i in range(14)
-        ]
-        curve = make_record(99, curve=[low, -0.6]).curve
-        return FinishedCurves(records, 2.0, 3, score_range=(-2.0, 0.0)).outcomes(curve, 1.0)
-
-    np.testing.assert_array_equal(outcomes(-50.0).scores, outcomes(-2.0).scores)
-    assert (outcomes(-3.0).scores >= -2.0).all()
-
-
-# ---------------------------------------------------------------------- scores shrunk towards expectations
-
-
 def test_a_shrunk_score_lies_between_expectation_and_measurement():
     """Closed form: deviations of 0.05, of which an error of 0.03 explains 0.0009 of 0.0025."""
     expected, off = np.full(40, 0.6), np.tile([0.05, -0.05], 20)
@@ -337,13 +274,3 @@ def test_scores_without_enough_expectations_stay_as_measured(n):
     shrunk = n if n >= MIN_EXPECTED else 0
     np.testing.assert_array_equal(found[shrunk:], scores[shrunk:])
     assert (np.abs(found - 0.6) < np.abs(scores - 0.6))[:shrunk].all()
-
-
-def test_shrunk_scores_are_nearer_to_the_truth_above_all_the_highest():
-    generator = np.random.default_rng(5)
-    truth = generator.normal(0.62, 0.02, 400)
-    expected, scores = truth + generator.normal(0, 0.015, 400), truth + generator.normal(0, 0.02, 400)
-    found = believed_scores(scores, expected, np.full(400, 0.02))
-    assert np.std(found - truth) < 0.65 * np.std(scores - truth)
-    highest = np.argsort(-scores)[:10]
-    assert (scores - truth)[highest].mean() > 2 * abs((found - truth)[highest].mean())

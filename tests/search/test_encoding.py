@@ -88,9 +88,6 @@ def test_a_fixed_parameter_has_no_axis():
             call(axis_of(Fixed(1)))
 
 
-# ---------------------------------------------------------------------- spaces
-
-
 DEEP = SearchSpace.of(
     {
         "kind": ParameterSpec("choice", Choices(("a", "b", "c"))),
@@ -190,17 +187,3 @@ def test_features_are_positions_and_one_hots(space):
             else:
                 expected = [math.sqrt(0.5) * (value == params.get(axis.name, None)) for value in axis.domain.values]
             assert row[axis.columns].tolist() == expected
-
-
-def test_two_choices_have_the_distance_of_the_ends_of_a_number():
-    encoding = Encoding(SearchSpace.of({"kind": ParameterSpec("choice", Choices(("a", "b", "c")))}))
-    rows = encoding.features(np.array([[0.0], [1.0], [2.0]]))
-    for a, b in ((0, 1), (0, 2), (1, 2)):
-        assert np.linalg.norm(rows[a] - rows[b]) == pytest.approx(1.0)
-
-
-def test_no_configurations_give_no_rows(space):
-    encoding = Encoding(space)
-    nothing = encoding.vectors([])
-    assert nothing.shape == encoding.snapped(nothing).shape == (0, len(encoding.axes))
-    assert encoding.features(nothing).shape == (0, encoding.n_columns)

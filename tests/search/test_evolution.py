@@ -1,6 +1,5 @@
 """The samplers cmaes and nsga2: proposals, determinism, parents, generations and runs."""
 
-import json
 import math
 from collections import Counter
 
@@ -50,9 +49,6 @@ def restarted():
 
 def runs_of(rows):
     return [None if row.note is None else row.note["cmaes"][0] for row in rows]
-
-
-# ---------------------------------------------------------------------- both: proposals
 
 
 @both
@@ -114,9 +110,6 @@ def test_with_nothing_to_search_there_is_nothing_to_propose(histories, kind, sta
     assert ask(new(kind, fixed, startup=startup), 5, [Observation(0, {}, (-0.6, 1.0, 1.0))] * 5).params == {}
 
 
-# ---------------------------------------------------------------------- both: one request, one answer
-
-
 @pytest.mark.mostly_slow(2)
 @pytest.mark.parametrize(
     ("kind", "space", "seed"),
@@ -144,9 +137,6 @@ def test_revised_losses_of_pruned_trials_are_replayed(histories, kind):
     assert ask(sampler, 140, before) == first
 
 
-# ---------------------------------------------------------------------- nsga2: parents
-
-
 def test_parents_are_the_best_skilled_trials():
     """Small, fast trials at chance and diverged ones are none, although nothing dominates them."""
     skill = SkillThreshold(0.5, 2000)
@@ -163,22 +153,6 @@ def test_parents_are_the_best_skilled_trials():
     inherited = widths & {each.params["width"] for each in [*skilled, *others]}
     assert inherited <= {each.params["width"] for each in skilled}
     assert len(inherited) > 10
-
-
-# ---------------------------------------------------------------------- cmaes: runs and generations
-
-
-def test_it_leaves_regions_where_trials_diverge():
-    """Diverged trials would be the best by their losses: quick, and no larger than others."""
-    sampler, rows = new(), []
-    for number in range(120):
-        proposal = ask(sampler, number, rows)
-        diverges = proposal.params["rate"] > 1e-3
-        losses = (lambda _: (-0.5, 0.0, 0.0)) if diverges else mixed_losses
-        rows.append(finished(number, proposal, losses, Kind.DIVERGED if diverges else Kind.COMPLETE))
-    share = [np.mean([row.kind is Kind.DIVERGED for row in part]) for part in (rows[:24], rows[-48:])]
-    assert share[0] > 0.3
-    assert share[1] < 0.6 * share[0]
 
 
 def test_generations_follow_each_other_and_a_restart_doubles_the_population(restarted):
@@ -262,11 +236,6 @@ def test_late_finishers_count_for_the_current_generation():
     assert len({tuple(sorted(row.params.items())) for row in rows}) == len(rows)
 
 
-def test_workers_with_the_same_history_propose_different_points(mixed):
-    answers = [ask(new(), number, mixed[:80]) for number in range(80, 90)]
-    assert len({json.dumps(answer.params) for answer in answers}) == 10
-
-
 def test_after_a_restart_draws_of_the_run_before_do_not_count(restarted):
     began, sampler = runs_of(restarted).index(1), new(space=SMALL, seed=3)
     late = restarted[began - 1]._replace(number=900)  # drawn from the last generation of run 0
@@ -299,9 +268,6 @@ def test_runs_end_where_they_did_although_revised_losses_would_end_them_elsewher
     assert [run_after(better, began + more) for more in (1, 16)] == [[1, 0], [1, 1]]
 
 
-# ---------------------------------------------------------------------- cmaes: spaces
-
-
 def test_an_exhausted_space_is_proposed_again():
     space = SearchSpace.of({"attention": MIXED.specs["attention"]})
     rows = simulate(new(space=space, startup=2), 12, lambda p: (-0.6 - 0.1 * p["attention"], 1.0, 1.0))
@@ -323,16 +289,3 @@ def test_kinds_of_axes():
     kinds = [[names[i] for i in each] for each in (variables.reals, variables.wholes, variables.choices)]
     assert kinds == [["many", "real"], ["few"], ["two", "flag"]]
     assert (variables.spaces["c_space"], len(variables.spaces["z_space"][0])) == ([2, 2], 32)
-
-
-def test_a_run_starts_at_the_mean_of_its_trials():
-    variables = Variables(Encoding(MIXED))
-    base = {"rate": 1e-3, "width": 45, "layers": 3, "stages": 1, "activation": "gelu"}
-    vectors = variables.encoding.vectors(
-        [{**base, "attention": True, "heads": 8, "temperature": 0.9}, {**base, "attention": False, "stages": 2}]
-    )
-    assert variables.mean(vectors) == pytest.approx([0.5, 0.5, 0.9, 0.5, 15 / 16], abs=0.02)  # reals, then integers
-    assert variables.shares(vectors).tolist() == [[0.5, 0.5, 0.0], [0.0, 1.0, 0.0], [0.5, 0.5, 0.0]]
-    nothing = np.empty((0, 8))
-    assert variables.mean(nothing).tolist() == [0.5] * 5
-    assert variables.shares(nothing)[1] == pytest.approx([1 / 3] * 3)

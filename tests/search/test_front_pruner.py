@@ -52,9 +52,6 @@ def ends(trial, others=FINISHED, pruner=None):
     return (pruner or pruner_of()).reason_to_prune(trial, others) is not None
 
 
-# ---------------------------------------------------------------------- when it decides
-
-
 def test_rungs_are_the_quarters_of_the_first_epoch_and_a_ladder_from_a_sixth_to_three_tenths():
     assert pruner_of(max_epochs=16).rungs == (0.25, 0.5, 0.75, 1.0, 3.0, 4.0)
     assert pruner_of(max_epochs=30).rungs == (0.25, 0.5, 0.75, 1.0, 5.0, 8.0)
@@ -120,9 +117,6 @@ def test_it_waits_for_ten_curves(n):
 )
 def test_studies_in_which_it_is_inactive(changed, inactive):
     assert (pruner_of(**changed).inactive_because() is not None) == inactive
-
-
-# ---------------------------------------------------------------------- what it decides
 
 
 def share_not_beaten(outcomes, size_mb, complete, skill):
@@ -219,14 +213,6 @@ def test_the_front_beats_what_all_skilled_trials_beat(drawn, rivals, size_mb):
 
 
 @pytest.mark.parametrize(
-    ("height", "speed", "size", "expected"),
-    [(0.58, 9.0, 9.0, True), (0.95, 9.0, 9.0, False), (0.58, 9.0, 0.2, False), (0.58, 0.1, 9.0, False)],
-)
-def test_the_likely_best_fastest_and_smallest_are_safe(height, speed, size, expected):
-    assert ends(trial_of(99, height, speed, size, epochs=5)) == expected
-
-
-@pytest.mark.parametrize(
     ("n_validation", "rival", "score", "expected"),
     [
         (10_000, 0.7, 0.7, 1.0),
@@ -239,11 +225,6 @@ def test_a_rival_is_skilled_and_better_by_one_standard_error(n_validation, rival
     complete = [make_record(0, curve=[rival] * 2, values=(rival, 1.0, 1.0))]
     outcomes = Outcomes(np.array([score]), np.zeros(1), 0.0, 1.0)
     assert pruner_of(SkillThreshold(0.5, n_validation)).chance(outcomes, 1.0, complete) == expected
-
-
-def test_a_likely_end_at_chance_ends_even_the_smallest_and_fastest_trial():
-    flat = [trial_of(100 + i, 0.505, 0.5 + 0.1 * i, 0.5 + 0.1 * i, noise=0.003) for i in range(12)]
-    assert ends(trial_of(99, 0.505, 0.01, 0.01, epochs=5), [*FINISHED, *flat])
 
 
 def test_a_pruner_that_saw_the_study_grow_decides_as_a_new_one():

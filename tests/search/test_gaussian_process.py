@@ -63,9 +63,6 @@ def test_the_kernel_is_scikit_learns_and_the_closed_form():
     assert matern(np.array([[0.2]]), np.array([[0.9]]))[0, 0] == pytest.approx(expected)
 
 
-# ---------------------------------------------------------------------- fitting
-
-
 @pytest.mark.parametrize("seed", range(6))
 def test_the_gradient_is_that_of_finite_differences(seed):
     theta = np.random.default_rng(seed).uniform([-1.5, -1.5, -1.5, -6], [1.5, 1.5, 1.5, -1])
@@ -96,20 +93,6 @@ def test_fitting_finds_the_axes_that_matter_and_stays_within_bounds():
     assert NOISE_BOUNDS[0] <= found.log_noise <= NOISE_BOUNDS[1]
 
 
-def test_more_steps_fit_better_and_the_fit_starts_at_the_given_values():
-    def fitted(start, steps):
-        return fit(FEATURES, Y, VARIANCES, AXIS_OF_COLUMN, start, steps=steps)
-
-    def value(h):
-        return value_and_gradient(np.append(h.log_lengths, h.log_noise))[0]
-
-    start = Hyperparameters.initial(3)
-    values = [value(fitted(start, steps)) for steps in (1, 8, 60)]
-    assert value(start) > values[0] > values[1] >= values[2]
-    best = fitted(start, 200)
-    np.testing.assert_allclose(fitted(best, 8).log_lengths, best.log_lengths, atol=0.02)
-
-
 @pytest.mark.parametrize("targets", [np.zeros(12), np.full(12, 1e-300), np.repeat([-1.0, 1.0], 6)])
 def test_constant_targets_and_duplicate_rows_can_be_fitted(targets):
     features = np.zeros((12, 5))
@@ -124,9 +107,6 @@ def test_constant_targets_and_duplicate_rows_can_be_fitted(targets):
 def test_the_prior_of_a_length_scale_grows_with_the_root_of_the_axes(n_axes):
     assert math.exp(length_prior(n_axes)) == pytest.approx(math.sqrt(n_axes))
     np.testing.assert_allclose(Hyperparameters.initial(n_axes).log_lengths, np.full(n_axes, length_prior(n_axes)))
-
-
-# ---------------------------------------------------------------------- predicting
 
 
 def test_predictions_are_scikit_learns_with_the_same_hyperparameters():
@@ -157,25 +137,6 @@ def test_predictions_have_the_units_of_the_targets(scale, offset):
     other_mean, other_sd = posterior(targets=scale * TARGETS + offset, variances=scale**2 * VARIANCES).predict(NEW)
     np.testing.assert_allclose(other_mean, scale * mean + offset, rtol=1e-6, atol=1e-6 * abs(scale))
     np.testing.assert_allclose(other_sd, abs(scale) * sd, rtol=1e-5)
-
-
-def test_rows_without_noise_are_certain_and_far_points_are_not():
-    quiet = posterior(variances=np.zeros(30), hyperparameters=Hyperparameters(np.full(3, -0.5), -9.0))
-    mean, sd = quiet.predict(FEATURES)
-    np.testing.assert_allclose(mean, TARGETS, atol=0.05)
-    assert sd.max() < 0.05
-    far_mean, far_sd = quiet.predict(np.full((1, 5), 1e3))
-    assert far_mean[0] == pytest.approx(TARGETS.mean())
-    assert far_sd[0] > 10 * sd.max()
-
-
-@pytest.mark.parametrize(("variance", "low", "high"), [(0.0, 0.3, 9.0), (100.0, 0.0, 0.1)])
-def test_an_uncertain_target_counts_less(variance, low, high):
-    """A second target of the first row, one higher."""
-    alone = posterior(variances=np.zeros(30)).predict(FEATURES[:1])[0][0]
-    doubled, targets = np.vstack([FEATURES, FEATURES[:1]]), np.append(TARGETS, TARGETS[0] + 1.0)
-    both = posterior(doubled, targets, np.append(np.zeros(30), variance)).predict(FEATURES[:1])[0][0]
-    assert low < abs(both - alone) < high
 
 
 @pytest.mark.parametrize(("targets", "sd"), [([1.0, 3.0], 1.0), ([2.0, 2.0, 2.0], 1.0), ([2.0, 2.0 + 1e-12], 1.0)])

@@ -39,9 +39,6 @@ def continues(pruner, trials):
     return [pruner.reason_to_prune(t, trials[:i] + trials[i + 1 :]) is None for i, t in enumerate(trials)]
 
 
-# ---------------------------------------------------------------------- rungs
-
-
 @pytest.mark.parametrize(
     ("options", "heights"),
     [
@@ -87,13 +84,6 @@ def test_a_trial_counts_on_the_rungs_where_it_was_judged_and_on_no_other():
     assert pruner.reason_to_prune(running(0, 0.6, 30.0, 9.0, epoch=3.0), [*late, early]) is not None
 
 
-def test_a_part_of_the_first_epoch_can_be_a_rung():
-    pruner = pruner_of(min_resource=0.25, reduction_factor=2)
-    others = [running(i, 0.6 + i / 100, 0.6 + i / 100, 1.0, epoch=0.25) for i in range(3)]
-    assert pruner.reason_to_prune(running(9, 0.7, 0.7, 1.0, epoch=0.25), others) is None
-    assert pruner.reason_to_prune(running(9, 0.55, 9.0, 9.0, epoch=0.25), others) is not None
-
-
 @pytest.mark.parametrize(
     ("max_epochs", "options", "inactive"),
     [
@@ -106,9 +96,6 @@ def test_a_part_of_the_first_epoch_can_be_a_rung():
 )
 def test_without_a_rung_within_a_trial_it_is_inactive(max_epochs, options, inactive):
     assert (pruner_of(max_epochs=max_epochs, **options).inactive_because() is not None) == inactive
-
-
-# ---------------------------------------------------------------------- against Optuna
 
 
 accuracies = st.integers(30, 99).map(lambda k: k / 100)
@@ -147,9 +134,6 @@ def test_decides_as_optunas_successive_halving_for_trials_of_equal_cost(data, n,
             state, values = (State.PRUNED, None) if pruned else (State.COMPLETE, (curves[i][-1], float(epochs), 1.0))
             records[i] = make_record(i, state=state, curve=curves[i][:done], values=values)
             study.tell(trials[i], state=optuna.trial.TrialState.PRUNED)
-
-
-# ---------------------------------------------------------------------- the place among others
 
 
 def box_volume(rows, reference):
@@ -207,13 +191,6 @@ def test_an_early_end_of_counting_changes_no_decision(mine, others, enough):
     assert (place_among(mine, others, enough) < enough) == (place_among(mine, others, 99) < enough)
 
 
-@pytest.mark.parametrize("places", list(itertools.permutations(range(4))))
-def test_a_place_is_the_rank_of_the_trial_and_not_the_trial_at_that_rank(places):
-    """A chain of four; two continue. A 3-cycle distinguishes ranks (1, 2, 0) from the order (2, 0, 1)."""
-    trials = at_first_rung([(0.9 - place / 100, 1.0 + place, 1.0 + place) for place in places])
-    assert continues(pruner_of(reduction_factor=2), trials) == [place < 2 for place in places]
-
-
 def test_within_a_front_the_largest_contributions_and_the_ends_continue():
     rows = [(0.90, 9.0, 1.0), (0.80, 4.0, 1.0), (0.795, 3.9, 1.0), (0.79, 3.8, 1.0), (0.70, 1.0, 1.0), (0.60, 0.5, 1.0)]
     found = continues(pruner_of(reduction_factor=2), at_first_rung(rows))
@@ -221,17 +198,6 @@ def test_within_a_front_the_largest_contributions_and_the_ends_continue():
     best = sorted(range(6), key=lambda i: -shares[i])[:3]
     assert [i for i in range(6) if found[i]] == sorted({*best, 0, 5})
     assert not found[2]
-
-
-# ---------------------------------------------------------------------- trials that always continue
-
-
-@pytest.mark.parametrize("n", [1, 2, 10, 40])
-@pytest.mark.parametrize("factor", [2, 3, 20])
-def test_a_new_best_trial_continues(n, factor):
-    rows = np.random.default_rng(0).uniform([0.55, 1, 1], [0.9, 9, 9], size=(n, 3)).tolist()
-    *others, trial = at_first_rung([*rows, (0.95, 0.5, 0.5)])
-    assert pruner_of(reduction_factor=factor).reason_to_prune(trial, others) is None
 
 
 @pytest.mark.parametrize(
@@ -266,9 +232,6 @@ def test_a_trial_must_be_worse_than_the_cut_by_half_a_standard_error(accuracy, e
     other, trial = at_first_rung([(0.7, 1.0, 1.0), (accuracy, 1.0, 1.0)])
     pruner = pruner_of(SkillThreshold(0.5, 10_000), reduction_factor=2)
     assert (pruner.reason_to_prune(trial, [other]) is None) == expected
-
-
-# ---------------------------------------------------------------------- the other trials
 
 
 def test_all_trials_at_the_rung_count_but_failures():

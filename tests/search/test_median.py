@@ -31,9 +31,6 @@ RIVALS = [complete(i, np.linspace(0.52, 0.60 + 0.05 * i, 6).tolist(), speed=1 + 
 """Skilled trials of 6 epochs that do not dominate each other; the median is 0.556 at epoch 2."""
 
 
-# ---------------------------------------------------------------------- against Optuna
-
-
 def optuna_decisions(complete_curves, curve, startup, warmup, interval):
     """Decisions of a single-objective study; Optuna counts steps from 0."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -73,9 +70,6 @@ def test_decides_as_optunas_median_pruner_if_only_accuracy_matters(data, n, epoc
     assert ours == optuna_decisions(complete_curves, curve, startup, warmup, interval)
 
 
-# ---------------------------------------------------------------------- errors of scores
-
-
 @pytest.mark.parametrize(("accuracy", "expected"), [(0.7, False), (0.6978, False), (0.6977, True)])
 def test_a_score_is_below_the_median_from_half_a_standard_error_on(accuracy, expected):
     """√(0.7 · 0.3 / 10 000) / 2 = 0.00229."""
@@ -94,9 +88,6 @@ def test_a_rival_must_be_better_by_half_a_standard_error(accuracy, n, expected):
 @pytest.mark.parametrize(("overlap", "expected"), [(1, True), (10, False)])
 def test_overlapping_windows_increase_the_standard_error(overlap, expected):
     assert ends(running([0.52, 0.55]), RIVALS, SkillThreshold(0.5, 10_000, overlap)) == expected
-
-
-# ---------------------------------------------------------------------- start-up, warm-up, interval
 
 
 @pytest.mark.parametrize(
@@ -137,9 +128,6 @@ def test_reports_within_an_epoch_are_no_epochs():
     assert not ends(running(curve), RIVALS, n_warmup_steps=2)
     assert not ends(running(curve[:2]), RIVALS)
     assert ends(running(curve), RIVALS)
-
-
-# ---------------------------------------------------------------------- three objectives
 
 
 @pytest.mark.parametrize(

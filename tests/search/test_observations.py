@@ -48,9 +48,6 @@ def test_losses_are_minus_score_and_logarithms():
     assert losses(0.7, 0.0, 1.0) == (-0.7, math.log(1e-3), 0.0)
 
 
-# ---------------------------------------------------------------------- COMPLETE and PRUNED
-
-
 def test_a_complete_trial_has_its_own_losses():
     record = make_record(3, values=(0.7, 10, 2), params={"a": 1}, curve=[0.7], projected_seconds=99)
     row = last([record], epochs=1)
@@ -98,34 +95,12 @@ def test_a_pruned_trial_has_the_losses_expected_from_finished_curves():
     assert row.variance == expected.variance > 0
 
 
-def test_expected_losses_of_pruned_trials_are_near_the_true_ones():
-    """After a quarter of the epochs; the score at that time is far away."""
-    others = [synthetic(number, noise=0.005) for number in range(60)]
-    expected, at_pruning, truth = [], [], []
-    for number in range(100, 150):
-        pruned = synthetic(number, state=State.PRUNED, epochs=3, noise=0.005, attributes={"finish_order": 999})
-        expected.append(last([*others, pruned], epochs=EPOCHS).losses)
-        at_pruning.append(-pruned.curve[-1].score)
-        truth.append(losses(*synthetic(number, noise=0.005).values))
-    expected, truth = np.array(expected), np.array(truth)
-    error = np.abs(expected - truth).mean(axis=0)
-    assert error[0] < 0.025 < 0.08 < np.abs(np.array(at_pruning) - truth[:, 0]).mean()
-    assert error[1] < 0.01  # the first epoch took 1.7 times as long as the others
-    assert error[2] == 0.0
-    assert abs((expected - truth)[:, 0].mean()) < 0.01
-    best = truth[:, 0] < np.quantile(truth[:, 0], 0.2)
-    assert abs((expected - truth)[best, 0].mean()) < 0.03
-
-
 def test_expected_losses_change_in_steps():
     """The comparison uses the first 10, 12, 14, 16, 19, … finished curves."""
     pruned = synthetic(99, state=State.PRUNED, epochs=4, attributes={"finish_order": 3.5})
     values = [observations([*complete(n), pruned], SKILL, EPOCHS)[min(n, 4)].losses for n in range(4, 23)]
     changes = [n for n, (a, b) in enumerate(itertools.pairwise(values), start=5) if a != b]
     assert changes == [MIN_CURVES, 12, 14, 16, 19, 22]
-
-
-# ---------------------------------------------------------------------- failed and running trials
 
 
 def test_a_diverged_trial_has_chance_and_the_most_seconds_before_it():
@@ -150,9 +125,6 @@ def test_failed_and_running_trials_are_no_observations():
     ]
     assert [row.number for row in observations(records, SKILL, 9)] == [0, 2, 4]
     assert observations([], SKILL, 9) == []
-
-
-# ---------------------------------------------------------------------- order, notes, cache, storage
 
 
 @pytest.mark.parametrize(

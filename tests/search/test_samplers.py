@@ -53,9 +53,6 @@ HISTORY = [
 """The same with pruned and diverged trials."""
 
 
-# ---------------------------------------------------------------------- every sampler
-
-
 @pytest.mark.mostly_slow(4)
 @every_kind
 def test_proposals_are_legal(kind):
@@ -187,9 +184,6 @@ print(json.dumps([model.propose(ProposalRequest(n, rows)) for model in models fo
     assert len(answers) == 1
 
 
-# ---------------------------------------------------------------------- TPE
-
-
 @both_tpes
 def test_tpe_models_from_exactly_n_startup_trials_on(kind):
     other = [row._replace(losses=tuple(-loss for loss in row.losses)) for row in PLAIN]
@@ -214,11 +208,6 @@ def test_tpe_uses_revised_losses(kind):
         assert ask(sampler, number, revised) == ask(new(kind), number, revised)
 
 
-def test_multivariate_changes_what_tpe_proposes():
-    one, joint = new("tpe"), new("tpe-multivariate")
-    assert any(ask(one, number, PLAIN) != ask(joint, number, PLAIN) for number in range(KNOWN, KNOWN + 5))
-
-
 @both_tpes
 def test_tpe_concentrates_on_a_good_region(kind):
     """The losses depend on the learning rate alone, with an optimum of 1e-3; random search is near it in a third of its draws."""
@@ -234,21 +223,6 @@ def test_tpe_concentrates_on_a_good_region(kind):
 
     assert share_near(new("random", space, seed=1)) < 0.5
     assert share_near(new(kind, space, startup=10, seed=1)) > 0.65
-
-
-def test_tpe_minimises_losses():
-    """Negated losses reverse the preference."""
-    space, means = make_space({}), []
-    for sign in (1, -1):
-        rows = [
-            row._replace(losses=(sign * math.log(with_fixed(space, row.params)["lstm.hidden_dim"]),) * 3)
-            for row in complete(space, 60)
-        ]
-        means.append(np.mean([ask(new("tpe", space), n, rows)["lstm.hidden_dim"] for n in range(60, 80)]))
-    assert means[0] * 3 < means[1]
-
-
-# ---------------------------------------------------------------------- random search
 
 
 def draws(space, name, n=1500):
@@ -286,8 +260,3 @@ def test_random_integers_of_a_log_range_have_the_share_of_their_unit():
     counts = Counter(draws({"lstm": {"num_layers": {"low": 1, "high": 12, "log": True}}}, "lstm.num_layers", n=3000))
     expected = [math.log(k + 0.5) - math.log(k - 0.5) for k in range(1, 13)]
     assert chi_square([counts[k] for k in range(1, 13)], expected) > 1e-4
-
-
-def test_random_parameters_are_independent():
-    table = np.array([draws({}, f"{group}.dropout", n=1000) for group in ("cnn", "lstm", "fusion")])
-    assert np.abs(np.corrcoef(table) - np.eye(3)).max() < 0.13

@@ -22,9 +22,6 @@ every_metric = pytest.mark.parametrize("metric", METRICS)
 two_and_three = pytest.mark.parametrize("labels", [UNEVEN, THREE], ids=["two", "three"])
 
 
-# ---------------------------------------------------------------------- accuracy
-
-
 @pytest.mark.parametrize(
     ("chance", "n", "threshold"),
     [(0.5, 100, 0.6), (0.8, 400, 0.84), (0.5, 10_000, 0.51), (1.0, 50, 1.0), (0.9, 9, 1.1)],
@@ -75,9 +72,6 @@ def test_extrapolated_accuracies_beyond_0_or_1_have_a_finite_error(accuracy, err
     assert SkillThreshold(0.5, 100).standard_error(accuracy) == pytest.approx(error)
 
 
-# ---------------------------------------------------------------------- every metric: closed forms
-
-
 @pytest.mark.parametrize(
     ("metric", "labels", "chance", "error"),
     [
@@ -110,10 +104,6 @@ def test_chance_is_the_score_of_the_best_constant_prediction(metric, labels):
     assert SkillThreshold.on(metric, [labels]).chance == pytest.approx(best)
 
 
-def test_the_threshold_of_an_accuracy_follows_from_chance_and_windows():
-    assert SkillThreshold.on("accuracy", [UNEVEN], overlap=5) == SkillThreshold(0.65, 400, overlap=5)
-
-
 def test_the_error_of_an_auc_is_that_of_mann_and_whitney():
     """scipy's normal approximation of U without continuity correction."""
     generator = np.random.default_rng(0)
@@ -135,9 +125,6 @@ def test_the_lower_end_of_a_log_loss_is_as_far_below_chance_as_perfect_is_above(
     assert skill.score_range == (2 * skill.chance, 0.0)
     assert SkillThreshold.on("mcc", [UNEVEN]).score_range == (-1.0, 1.0)
     assert SkillThreshold(0.5, 100).score_range == (0.0, 1.0)
-
-
-# ---------------------------------------------------------------------- every metric: simulated models
 
 
 def noise(labels, generator, spread):
@@ -214,9 +201,6 @@ def test_the_gain_in_log_loss_of_a_calibrated_model_varies_as_stated(rate, sprea
         gains.append(score("log_loss", labels, both[0]) - score("log_loss", labels, both[1]))
     skill = SkillThreshold.on("log_loss", [(np.arange(3000) < 3000 * rate).astype(np.int64)])
     assert np.std(gains) == pytest.approx(skill.standard_error(skill.chance + np.mean(gains)), rel=0.12)
-
-
-# ---------------------------------------------------------------------- overlap and folds
 
 
 @every_metric

@@ -35,9 +35,6 @@ def front_of(rows):
     return front
 
 
-# ---------------------------------------------------------------------- the front and its improvements
-
-
 @given(points(2), points(2))
 def test_two_losses_as_in_the_cmaes_package(rows, asked):
     # Without points beyond the reference and ties with the front, which the package treats differently.
@@ -74,21 +71,6 @@ def test_neither_order_nor_scale_changes_the_bounds(rows, random):
     bounds = front_of(rows).bounds
     assert {tuple(b) for b in front_of(rows[order]).bounds} == {tuple(b) for b in bounds}
     assert front_of(rows * scale + shift).bounds == pytest.approx(bounds * scale + shift)
-
-
-def test_without_a_front_a_point_gains_its_own_box():
-    improvements = Front(3).improvements(np.array([[0.1, 0.1, 0.1], [1.4, 0.5, 1.5]]), unit(3))
-    assert improvements == pytest.approx([1.0, -0.5])
-
-
-def test_a_dominated_point_is_nearest_to_the_gap():
-    """The free corner between two points of the front is nearer than either."""
-    front = front_of(np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]))
-    found = front.improvements(np.array([[1.05, 1.05, 0.2], [0.6, 1.05, 0.2]]), unit(3))
-    assert found == pytest.approx([-math.hypot(0.05, 0.05), -0.05])
-
-
-# ---------------------------------------------------------------------- fitness of trials
 
 
 def trial(score, seconds, size, kind=Kind.COMPLETE):

@@ -38,7 +38,6 @@ class Accuracy(Metric):
     result_key = "test_class_acc"
 
     def scores(self, labels: Labels, probabilities: Probabilities, weights: Floats) -> Floats:
-        """See the base class."""
         return np.asarray(ratio(weights @ hits(labels, probabilities), weights.sum(axis=-1)))
 
     def at_chance(self, counts: Floats, overlap: float) -> tuple[float, float]:
@@ -54,17 +53,14 @@ class Accuracy(Metric):
     def interval(
         self, labels: Labels, probabilities: Probabilities, estimate: float, dependence: Dependence
     ) -> Interval:
-        """See the base class."""
         share, reach = dependence.effective_share(hits(labels, probabilities))
         return wilson(estimate, share * len(labels), reach)
 
     def paired_interval(
         self, labels: Labels, ours: Probabilities, theirs: Probabilities, dependence: Dependence
     ) -> Interval:
-        """See the base class."""
         gain = hits(labels, ours) - hits(labels, theirs)
         return gain_interval(gain, *dependence.effective_share(gain))
 
     def threshold_text(self, chance: float, threshold: float) -> str:
-        """See the base class."""
         return f"Majority class on validation: {chance:.1%} right; above {threshold:.1%}"

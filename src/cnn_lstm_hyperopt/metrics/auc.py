@@ -23,7 +23,6 @@ class Auc(Metric):
     digits = ".3f"
 
     def scores(self, labels: Labels, probabilities: Probabilities, weights: Floats) -> Floats:
-        """See the base class."""
         areas = [_Ranking.of(labels == c, probabilities[:, c]).area(weights) for c in _classes(probabilities)]
         return mean_of_known(np.stack(areas, axis=-1))
 

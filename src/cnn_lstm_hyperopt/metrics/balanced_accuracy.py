@@ -31,7 +31,6 @@ class BalancedAccuracy(Metric):
     per_cent = True
 
     def scores(self, labels: Labels, probabilities: Probabilities, weights: Floats) -> Floats:
-        """See the base class."""
         cells = confusion(labels, probabilities, weights)
         return mean_of_known(ratio(np.diagonal(cells, axis1=-2, axis2=-1), cells.sum(axis=-1)))
 
@@ -41,11 +40,9 @@ class BalancedAccuracy(Metric):
         return q, q * math.sqrt(float((q * (1 - q) * overlap / counts).sum()))
 
     def influence(self, labels: Labels, probabilities: Probabilities) -> Floats:
-        """See the base class."""
         return of_class_means(labels, hits(labels, probabilities))
 
     def bounded(self, labels: Labels, probabilities: Probabilities, estimate: float, dependence: Dependence) -> Bounded:
-        """See the base class."""
         right, influence = hits(labels, probabilities), self.influence(labels, probabilities)
         share, reach = dependence.effective_share(influence)
         parts = [right[labels == c] for c in np.unique(labels)]
@@ -56,7 +53,6 @@ class BalancedAccuracy(Metric):
     def paired_interval(
         self, labels: Labels, ours: Probabilities, theirs: Probabilities, dependence: Dependence
     ) -> Interval:
-        """See the base class."""
         gain = hits(labels, ours) - hits(labels, theirs)
         share, reach = dependence.effective_share(of_class_means(labels, gain))
         parts = [gain[labels == c] for c in np.unique(labels)]

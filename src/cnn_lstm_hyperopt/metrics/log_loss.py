@@ -27,7 +27,6 @@ class LogLoss(Metric):
     measured = "log probability"
 
     def scores(self, labels: Labels, probabilities: Probabilities, weights: Floats) -> Floats:
-        """See the base class."""
         return np.asarray(ratio(weights @ self.of_windows(labels, probabilities), weights.sum(axis=-1)))
 
     def at_chance(self, counts: Floats, overlap: float) -> tuple[float, float]:

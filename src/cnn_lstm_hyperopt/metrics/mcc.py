@@ -34,7 +34,6 @@ class Matthews(Metric):
     digits = "+.3f"
 
     def scores(self, labels: Labels, probabilities: Probabilities, weights: Floats) -> Floats:
-        """See the base class."""
         cells = confusion(labels, probabilities, weights)
         total = cells.sum(axis=(-2, -1))
         true, predicted = cells.sum(axis=-1), cells.sum(axis=-2)
@@ -49,11 +48,9 @@ class Matthews(Metric):
         return 0.0, math.sqrt(overlap / counts.sum())
 
     def influence(self, labels: Labels, probabilities: Probabilities) -> Floats:
-        """See the base class."""
         return of_matthews(labels, probabilities)[0]
 
     def bounded(self, labels: Labels, probabilities: Probabilities, estimate: float, dependence: Dependence) -> Bounded:
-        """See the base class."""
         influence, smoothed, variance_of_one = of_matthews(labels, probabilities)
         share, _ = dependence.effective_share(influence)
         n = share * len(labels)

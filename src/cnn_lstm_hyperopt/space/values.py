@@ -42,20 +42,15 @@ def parse_domain(spec: ParameterSpec, raw: Any) -> Domain:
             return _choices(spec, raw["choices"])
         if {"low", "high"} <= keys <= {"low", "high", "log"}:
             return _range(spec, raw["low"], raw["high"], raw.get("log", spec.kind == "log_float"))
-        raise SpaceError(
-            f"must be {{low, high, log}}, {{choices: [...]}} or {{fixed: value}}, but has the keys"
-            f" {shown(sorted(map(str, keys)))}",
-            "domain-keys",
-        )
+        forms = "{low, high, log}, {choices: [...]} or {fixed: value}"
+        raise SpaceError(f"must be {forms}, but has the keys {shown(sorted(map(str, keys)))}", "domain-keys")
     if isinstance(raw, list):
         if spec.kind == "int" and len(raw) > 2:
             return _listed(spec, raw)
         if spec.kind in ("int", "float", "log_float"):
             if len(raw) != 2:
-                raise SpaceError(
-                    f"must be [low, high], but got {shown(raw)}; for single values use {{choices: [...]}}",
-                    "not-a-range",
-                )
+                text = f"must be [low, high], but got {shown(raw)}; for single values use {{choices: [...]}}"
+                raise SpaceError(text, "not-a-range")
             return _range(spec, raw[0], raw[1], spec.kind == "log_float")
         if spec.kind == "sizes" and raw and not isinstance(raw[0], list):
             raise SpaceError(f"must be a list of lists such as [[3, 5, 7]], but got {shown(raw)}", "not-lists-of-sizes")
@@ -94,10 +89,8 @@ def _range(spec: ParameterSpec, low: Any, high: Any, log: Any) -> Domain:
     if log and lowest == 0 and spec.from_zero is not None and highest > spec.from_zero:
         lowest = spec.from_zero
     if log and lowest <= 0:
-        raise SpaceError(
-            f"is a log range and needs low > 0, but got low={shown(low)}; use log: false to start at 0",
-            "log-range-from-zero",
-        )
+        text = f"is a log range and needs low > 0, but got low={shown(low)}; use log: false to start at 0"
+        raise SpaceError(text, "log-range-from-zero")
     if lowest == highest:
         return Fixed(lowest)
     if spec.kind in ("int", "choice"):
@@ -117,23 +110,18 @@ def parse_value(spec: ParameterSpec, raw: Any) -> Scalar:
         return raw
     if spec.options:
         if raw not in spec.options:
-            raise SpaceError(
-                f"must be one of {', '.join(spec.options)}, but got {shown(raw)}{did_you_mean(raw, spec.options)}",
-                "unknown-option",
-            )
+            text = f"must be one of {', '.join(spec.options)}, but got {shown(raw)}{did_you_mean(raw, spec.options)}"
+            raise SpaceError(text, "unknown-option")
         return encode(raw)
     if spec.kind == "sizes":
         if not isinstance(raw, list) or not raw:
-            raise SpaceError(
-                f"must be a list of filter sizes such as [3, 5, 7], but got {shown(raw)}", "not-filter-sizes"
-            )
+            text = f"must be a list of filter sizes such as [3, 5, 7], but got {shown(raw)}"
+            raise SpaceError(text, "not-filter-sizes")
         if len(raw) > MAX_SIZES:
             raise SpaceError(f"has {len(raw)} filter sizes at once; {MAX_SIZES} at most", "too-many-sizes")
         sizes = [_number(spec, item, whole=True) for item in raw]
         if any(size % 2 == 0 for size in sizes):
-            raise SpaceError(
-                f"must be odd filter sizes (a filter is centred on its bar), but got {shown(raw)}", "even-filter-size"
-            )
+            raise SpaceError(f"must be odd filter sizes (centred on a bar), but got {shown(raw)}", "even-filter-size")
         return encode(sizes)
     return _number(spec, raw, whole=spec.kind in ("int", "choice"))
 

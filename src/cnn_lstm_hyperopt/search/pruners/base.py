@@ -57,6 +57,13 @@ class Pruner(abc.ABC):
         """Return why this pruner can never act in a study of this plan, or None."""
         return None
 
+    def _endless_startup(self) -> str | None:
+        """Return the reason why this pruner is inactive if the start-up takes the whole study."""
+        startup, n_trials = self.settings.n_startup_trials, self.plan.n_trials
+        if startup < n_trials:
+            return None
+        return f"pruner.n_startup_trials={startup} is not below study.n_trials={n_trials}: no trial will be pruned; lower it"
+
     def margin(self, score: float) -> float:
         """Return half a standard error of a score; smaller differences are ignored."""
         return 0.5 * self.skill.standard_error(score)

@@ -74,7 +74,6 @@ class FrontPruner(Pruner):
         return curve[-1].epoch in self.rungs
 
     def reason_to_prune(self, trial: TrialRecord, others: Sequence[TrialRecord]) -> str | None:
-        """See the base class."""
         complete = [other for other in others if other.state is State.COMPLETE]
         if not self.acts(trial.curve) or self._n_skilled(complete) < max(1, self.settings.n_startup_trials):
             return None
@@ -130,17 +129,13 @@ class FrontPruner(Pruner):
         return min(upper, self.min_chance * math.pow(left / (0.5 * mean_seconds), self.power))
 
     def inactive_because(self) -> str | None:
-        """See the base class."""
         if not self.rungs:
             return (
                 f"training.max_epochs={self.plan.max_epochs} leaves the front pruner no epoch for decisions: no trial will be"
                 " pruned; raise it to 2 or more"
             )
-        if self.settings.n_startup_trials >= self.plan.n_trials:
-            return (
-                f"pruner.n_startup_trials={self.settings.n_startup_trials} is not below study.n_trials={self.plan.n_trials}:"
-                " no trial will be pruned; lower it"
-            )
+        if reason := self._endless_startup():
+            return reason
         if self.plan.n_trials <= MIN_CURVES:
             return (
                 f"the front pruner needs {MIN_CURVES} finished trials, and study.n_trials={self.plan.n_trials} leaves none after"

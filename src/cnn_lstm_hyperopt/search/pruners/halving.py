@@ -55,7 +55,6 @@ class SuccessiveHalvingPruner(Pruner):
         return rung >= 0 and (len(curve) < 2 or self.rung(curve[-2].epoch) < rung)
 
     def reason_to_prune(self, trial: TrialRecord, others: Sequence[TrialRecord]) -> str | None:
-        """See the base class."""
         if not self.acts(trial.curve):
             return None
         rung = self.rung(trial.curve[-1].epoch)
@@ -79,7 +78,6 @@ class SuccessiveHalvingPruner(Pruner):
         )
 
     def inactive_because(self) -> str | None:
-        """See the base class."""
         lowest = self.height(0)
         if lowest >= self.plan.max_epochs:
             return (

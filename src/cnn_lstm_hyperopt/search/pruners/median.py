@@ -36,7 +36,6 @@ class MedianPruner(Pruner):
         return epoch == curve[-1].epoch and epoch > after and (epoch - 1 - after) % self.settings.interval_steps == 0
 
     def reason_to_prune(self, trial: TrialRecord, others: Sequence[TrialRecord]) -> str | None:
-        """See the base class."""
         complete = [other for other in others if other.state is State.COMPLETE]
         if not self.acts(trial.curve) or len(complete) < max(1, self.settings.n_startup_trials):
             return None
@@ -55,19 +54,13 @@ class MedianPruner(Pruner):
         )
 
     def inactive_because(self) -> str | None:
-        """See the base class."""
         first, max_epochs = self.settings.n_warmup_steps + 1, self.plan.max_epochs
         if first >= max_epochs:  # pruning after the last epoch saves nothing
             return (
                 f"pruner.n_warmup_steps={self.settings.n_warmup_steps} leaves no epoch before the last of"
                 f" training.max_epochs={max_epochs}: no trial will be pruned; lower it"
             )
-        if self.settings.n_startup_trials >= self.plan.n_trials:
-            return (
-                f"pruner.n_startup_trials={self.settings.n_startup_trials} is not below study.n_trials={self.plan.n_trials}:"
-                " no trial will be pruned; lower it"
-            )
-        return None
+        return self._endless_startup()
 
     def _front_of(self, complete: list[TrialRecord]) -> list[TrialRecord]:
         """Return the front, cached until another trial completes."""

@@ -65,7 +65,6 @@ class Nsga2Sampler(Sampler):
         self._study = OptunaStudy(plan.space, self._shortfall)
 
     def propose(self, request: ProposalRequest) -> Proposal:
-        """See the base class."""
         rows: Sequence[Observation] = request.history
         if len(rows) < max(self.n_startup, 1) or not self.space.searched():
             return self._random.propose(request)

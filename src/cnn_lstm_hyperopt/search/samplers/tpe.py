@@ -22,7 +22,6 @@ class TpeSampler(Sampler):
         self._study = OptunaStudy(plan.space)
 
     def propose(self, request: ProposalRequest) -> Proposal:
-        """See the base class."""
         self._study.learn(request.history)
         with quiet_optuna():
             sampler = optuna.samplers.TPESampler(

@@ -19,6 +19,7 @@ from cnn_lstm_hyperopt.search.samplers.cmaes.internals import (
 )
 from cnn_lstm_hyperopt.search.samplers.encoding import NEUTRAL, Array, Axis, Encoding
 from cnn_lstm_hyperopt.space.domains import Scalar
+from cnn_lstm_hyperopt.space.search_space import values_of
 
 MAX_STEPS = 32
 """Integers with more values are treated as rounded real numbers."""
@@ -66,7 +67,11 @@ class Variables:
 
     def __init__(self, encoding: Encoding) -> None:
         self.encoding = encoding
-        self._positions = {i: np.array(_positions(axis)) for i, axis in enumerate(encoding.axes) if _is_finite(axis)}
+        self._positions = {
+            i: np.array([axis.position(value) for value in values_of(axis.domain)])
+            for i, axis in enumerate(encoding.axes)
+            if _is_finite(axis)
+        }
         is_choice = {i: bool(encoding.axes[i].n_choices) or len(p) == 2 for i, p in self._positions.items()}
         self.reals = [i for i in range(len(encoding.axes)) if i not in self._positions]
         self.wholes = [i for i, p in self._positions.items() if not is_choice[i] and len(p) > 1]
@@ -234,18 +239,5 @@ class Run:
 
 
 def _is_finite(axis: Axis) -> bool:
-    match axis.domain:
-        case Choices():
-            return True
-        case IntRange(low, high, _):
-            return high - low < MAX_STEPS
-    return False
-
-
-def _positions(axis: Axis) -> list[float]:
-    match axis.domain:
-        case Choices(values):
-            return [axis.position(value) for value in values]
-        case IntRange(low, high, _):
-            return [axis.position(value) for value in range(low, high + 1)]
-    raise ValueError(f"{axis.name} has no list of values")
+    domain = axis.domain
+    return isinstance(domain, Choices) or (isinstance(domain, IntRange) and domain.high - domain.low < MAX_STEPS)

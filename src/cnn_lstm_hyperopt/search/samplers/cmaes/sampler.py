@@ -35,7 +35,6 @@ class CmaEsSampler(Sampler):
         self._replay: Replay | None = None
 
     def propose(self, request: ProposalRequest) -> Proposal:
-        """See the base class."""
         rows = list(request.history)
         if len(rows) < self.n_startup or not len(self._variables):
             return self._random.propose(request)

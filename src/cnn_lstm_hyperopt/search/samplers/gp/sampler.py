@@ -85,11 +85,9 @@ class GpSampler(Sampler):
 
     @property
     def n_blind(self) -> int:
-        """See the base class."""
         return self._start_ends
 
     def propose(self, request: ProposalRequest) -> Proposal:
-        """See the base class."""
         number = request.number
         if not self._encoding.axes:
             return Proposal({})
