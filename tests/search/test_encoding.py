@@ -61,16 +61,9 @@ def test_real_numbers_survive_the_round_trip(domain, share):
     assert (axis.value(0.0), axis.value(1.0)) == (pytest.approx(domain.low), pytest.approx(domain.high))
 
 
-@pytest.mark.parametrize(
-    ("domain", "value", "position"),
-    [
-        (FloatRange(1e-4, 1.0, log=True), 1e-2, 0.5),
-        (FloatRange(0.0, 1.0), 0.25, 0.25),
-        (FloatRange(-1.0, 1.0), 0.0, 0.5),
-    ],
-)
-def test_positions_in_closed_form(domain, value, position):
-    assert axis_of(domain).position(value) == pytest.approx(position)
+def test_positions_in_closed_form():
+    assert axis_of(FloatRange(1e-4, 1.0, log=True)).position(1e-2) == pytest.approx(0.5)
+    assert axis_of(FloatRange(-1.0, 1.0)).position(-0.5) == 0.25
 
 
 @pytest.mark.parametrize("values", [(False, True), ("a", "b", "c"), (16, 32, 64), (0.1, 0.5)])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from builders.rehearsal import MIXED, assert_legal, finished, mixed_losses, plan_of, simulate, volume
-from cnn_lstm_hyperopt.config import Choices, FloatRange, IntRange, SearchSpace
+from cnn_lstm_hyperopt.config import SearchSpace
 from cnn_lstm_hyperopt.search.limits import Cost, Limits
 from cnn_lstm_hyperopt.search.observations import Kind, Observation
 from cnn_lstm_hyperopt.search.samplers import SAMPLERS, ProposalRequest
@@ -16,7 +16,6 @@ from cnn_lstm_hyperopt.search.samplers.cmaes.catcma import Draw, Run, Variables
 from cnn_lstm_hyperopt.search.samplers.encoding import Encoding
 from cnn_lstm_hyperopt.search.samplers.nsga2 import POPULATION
 from cnn_lstm_hyperopt.search.skill_threshold import SkillThreshold
-from cnn_lstm_hyperopt.space.parameters import ParameterSpec
 
 SMALL = MIXED.fixing({"width": 64, "stages": 1, "activation": "relu"})
 """Exhausted within 160 trials, so that runs end."""
@@ -266,26 +265,3 @@ def test_runs_end_where_they_did_although_revised_losses_would_end_them_elsewher
     ]
     assert run_after(better, began)[0] == 0
     assert [run_after(better, began + more) for more in (1, 16)] == [[1, 0], [1, 1]]
-
-
-def test_an_exhausted_space_is_proposed_again():
-    space = SearchSpace.of({"attention": MIXED.specs["attention"]})
-    rows = simulate(new(space=space, startup=2), 12, lambda p: (-0.6 - 0.1 * p["attention"], 1.0, 1.0))
-    assert {row.params["attention"] for row in rows} == {False, True}
-
-
-def test_kinds_of_axes():
-    """More than 32 integers are real numbers, two are a choice, one is left out."""
-    specs = {
-        "many": ParameterSpec("int", IntRange(1, 33)),
-        "few": ParameterSpec("int", IntRange(1, 32)),
-        "two": ParameterSpec("int", IntRange(7, 8)),
-        "one": ParameterSpec("choice", Choices((5,))),
-        "flag": ParameterSpec("flag", Choices((False, True))),
-        "real": ParameterSpec("float", FloatRange(0.0, 1.0)),
-    }
-    variables = Variables(Encoding(SearchSpace.of(specs)))
-    names = [axis.name for axis in variables.encoding.axes]
-    kinds = [[names[i] for i in each] for each in (variables.reals, variables.wholes, variables.choices)]
-    assert kinds == [["many", "real"], ["few"], ["two", "flag"]]
-    assert (variables.spaces["c_space"], len(variables.spaces["z_space"][0])) == ([2, 2], 32)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -22,7 +23,6 @@ from cnn_lstm_hyperopt.search.samplers.gp.acquisition import (
     parents,
     ranked_by_gain,
 )
-from cnn_lstm_hyperopt.search.samplers.gp.regression import Hyperparameters
 from cnn_lstm_hyperopt.search.samplers.gp.sampler import GpSampler
 from cnn_lstm_hyperopt.space.parameters import ParameterSpec
 
@@ -194,19 +194,6 @@ def test_neither_finished_nor_running_configurations_are_proposed():
     assert {params["size"] for params in found} == {30.0}
 
 
-@pytest.mark.parametrize(("kind", "variance"), [(Kind.PRUNED, 1.0), (Kind.DIVERGED, 0.0)])
-def test_only_complete_trials_make_the_box_and_the_front(small_front, kind, variance):
-    dream = Observation(99, {"size": 9.0, "tuning": 0.5}, (-0.99, math.log(9), math.log(9) - 1), kind, variance)
-    sampler = GpSampler(field_plan())
-    found = []
-    for rows in (sampler._history.rows(small_front), sampler._history.rows([*small_front, dream])):
-        low, width = sampler._box(rows, sampler._costs(rows, np.zeros(len(rows.losses))))
-        posterior = sampler._posterior(0, rows, np.arange(len(small_front)), Hyperparameters.initial(2), None)
-        found.append([low, width, sampler._front(posterior, rows, low, width)])
-    for without, with_dream in zip(*found, strict=True):
-        np.testing.assert_array_equal(without, with_dream)
-
-
 def test_expected_losses_of_pruned_trials_attract_and_repel_proposals(small_front):
     """Large models of two tunings were pruned; the better tuning is followed up."""
     better = configurations(7, 6, (math.log(150), 0.45), (math.log(250), 0.55))
@@ -319,21 +306,19 @@ def test_parents_are_the_front_within_the_box_and_not_diverged(n):
     assert set(found) <= front or front <= set(found)
 
 
+NO_GAIN = [[1.5, -9.0, -9.0], [1.3, 0.9, 0.9], [1.4, 0.2, 0.2]]
+GAINS = [[0.4, 0.5, 0.5], [0.4, 0.5, 0.5], [0.2, 0.5, 0.5]]
+
+
 @pytest.mark.parametrize(
     ("mean", "sd", "discount", "expected"),
     [
         ([[0.6] * 3, [0.1] * 3, [0.4] * 3, [0.9] * 3], 1e-6, [1, 1, 1, 1], [1, 2]),
-        ([[0.4, 0.5, 0.5], [0.4, 0.5, 0.5], [0.2, 0.5, 0.5]], 1e-6, [0.9, 1.0, 0.1], [1, 0, 2]),
-        ([[0.4, 0.5, 0.5], [0.4, 0.5, 0.5], [0.2, 0.5, 0.5]], 1e-6, [1.0, 0.9, 0.1], [0, 1, 2]),
-        ([[0.4, 0.5, 0.5], [0.4, 0.5, 0.5], [0.2, 0.5, 0.5]], 1e-6, [0.9, 1.0, 0.5], [2, 1, 0]),
-        # Without any gain: by distance from the box, whatever the costs, then by optimistic losses.
-        ([[1.5, -9.0, -9.0], [1.3, 0.9, 0.9], [1.4, 0.2, 0.2]], 0.01, [1, 1, 1], [1, 2, 0]),
-        (
-            [[1.5, -9.0, -9.0], [1.3, 0.9, 0.9], [1.4, 0.2, 0.2]],
-            [[0.01] * 3, [0.01] * 3, [0.2, 0, 0]],
-            [1] * 3,
-            [2, 1, 0],
-        ),
+        (GAINS, 1e-6, [0.9, 1.0, 0.1], [1, 0, 2]),
+        (GAINS, 1e-6, [1.0, 0.9, 0.1], [0, 1, 2]),
+        (GAINS, 1e-6, [0.9, 1.0, 0.5], [2, 1, 0]),
+        (NO_GAIN, 0.01, [1, 1, 1], [1, 2, 0]),  # by distance from the box
+        (NO_GAIN, [[0.01] * 3, [0.01] * 3, [0.2, 0, 0]], [1, 1, 1], [2, 1, 0]),  # then by optimistic losses
         ([[0.9, 0.9, 0.9], [0.6, 0.6, 0.6], [0.8, 0.8, 0.7]], 1e-3, [1, 1, 1], [1, 2, 0]),
     ],
 )
@@ -344,31 +329,22 @@ def test_candidates_are_ranked_by_discounted_gain(mean, sd, discount, expected):
     assert order[: len(expected)].tolist() == expected
 
 
-@pytest.fixture(scope="module")
-def volumes():
-    """Hypervolume of the true values of 60 trials, by sampler, pruner and seed."""
-    made = {}
-
-    def of(sampler, pruner, seed):
-        if (sampler, pruner, seed) not in made:
-            settings = {"type": pruner, "n_startup_trials": 15, "n_warmup_steps": 2}
-            plan = CHEAP.plan(sampler, settings, n_trials=60, seed=seed)
-            made[sampler, pruner, seed] = CHEAP.volume(run(plan, CHEAP.evaluate))
-        return made[sampler, pruner, seed]
-
-    return of
+@cache
+def volume(sampler, pruner, seed, workers=1):
+    """Hypervolume of the true values of 60 trials."""
+    settings = {"type": pruner, "n_startup_trials": 15, "n_warmup_steps": 2}
+    return CHEAP.volume(run(CHEAP.plan(sampler, settings, n_trials=60, seed=seed), CHEAP.evaluate, workers))
 
 
 @pytest.mark.mostly_slow(1)
 @pytest.mark.parametrize("pruner", ["none", "front"])
-def test_it_finds_more_than_random_search_in_the_same_number_of_trials(volumes, pruner):
-    gp, random = ([volumes(sampler, pruner, seed) for seed in range(5)] for sampler in ("gp", "random"))
+def test_it_finds_more_than_random_search_in_the_same_number_of_trials(pruner):
+    gp, random = ([volume(sampler, pruner, seed) for seed in range(5)] for sampler in ("gp", "random"))
     assert np.median(gp) > np.median(random) + 0.1
     assert sum(a > b for a, b in zip(gp, random, strict=True)) >= 4
 
 
 @pytest.mark.slow
-def test_two_workers_find_about_as_much_as_one(volumes):
-    plan = CHEAP.plan("gp", n_trials=60)
-    two = [CHEAP.volume(run(replace(plan, seed=seed), CHEAP.evaluate, workers=2)) for seed in range(5)]
-    assert np.median(two) > np.median([volumes("gp", "none", seed) for seed in range(5)]) - 0.05
+def test_two_workers_find_about_as_much_as_one():
+    one, two = ([volume("gp", "none", seed, workers) for seed in range(5)] for workers in (1, 2))
+    assert np.median(two) > np.median(one) - 0.05

@@ -43,10 +43,8 @@ def continues(pruner, trials):
     ("options", "heights"),
     [
         ({}, [1, 3, 9, 27]),
-        ({"reduction_factor": 4}, [1, 4, 16, 64]),
         ({"min_resource": 2, "reduction_factor": 2}, [2, 4, 8, 16]),
         ({"min_early_stopping_rate": 2}, [9, 27, 81, 243]),
-        ({"min_resource": 0.25, "reduction_factor": 2}, [0.25, 0.5, 1, 2]),
         ({"min_resource": 0.25, "reduction_factor": 2, "min_early_stopping_rate": 1}, [0.5, 1, 2, 4]),
     ],
 )
@@ -87,7 +85,6 @@ def test_a_trial_counts_on_the_rungs_where_it_was_judged_and_on_no_other():
 @pytest.mark.parametrize(
     ("max_epochs", "options", "inactive"),
     [
-        (20, {}, False),
         (2, {}, False),
         (9, {"min_early_stopping_rate": 2}, True),
         (1, {}, True),

@@ -177,11 +177,8 @@ def test_unskilled_rivals_dominate_no_skilled_trial():
 @pytest.mark.parametrize(
     ("startup", "warmup", "n_trials", "max_epochs", "inactive"),
     [
-        (20, 10, 1000, 20, False),
-        (20, 20, 1000, 20, True),
         (20, 19, 1000, 20, True),
         (20, 18, 1000, 20, False),
-        (20, 10, 1000, 5, True),
         (0, 0, 1, 1, True),
         (20, 10, 20, 20, True),
         (20, 10, 21, 12, False),

@@ -116,15 +116,9 @@ def test_a_diverged_trial_has_chance_and_the_most_seconds_before_it():
 
 
 def test_failed_and_running_trials_are_no_observations():
-    records = [
-        make_record(0, values=(0.7, 1, 1)),
-        make_record(1, state=State.FAIL, curve=[0.9]),
-        make_record(2, state=State.PRUNED, curve=[0.5]),
-        make_record(3, state=State.RUNNING, curve=[0.9]),
-        make_record(4, values=(0.6, 1, 1)),
-    ]
-    assert [row.number for row in observations(records, SKILL, 9)] == [0, 2, 4]
-    assert observations([], SKILL, 9) == []
+    states = [State.COMPLETE, State.FAIL, State.PRUNED, State.RUNNING]
+    records = [make_record(i, state=s, curve=[0.9], values=None if i else (0.7, 1, 1)) for i, s in enumerate(states)]
+    assert [row.number for row in observations(records, SKILL, 9)] == [0, 2]
 
 
 @pytest.mark.parametrize(

@@ -120,13 +120,6 @@ def test_in_every_metric_diverged_trials_come_last_and_small_gains_count(metric)
     assert archive.box().normalised(np.array(good.losses))[0] == pytest.approx(1.0)
 
 
-def test_without_skilled_trials_the_score_alone_counts():
-    archive = archive_of(trial(0.5, 1.0, 1.0), trial(0.4, 0.1, 0.1))
-    assert archive.useful_front() == []
-    values = archive.fitness([trial(0.6, 50.0, 50.0, Kind.PRUNED), trial(0.5, 0.1, 0.1), trial(0.45, 0.01, 0.01)])
-    assert (np.diff(values) < 0).all()
-
-
 def test_only_complete_trials_make_the_front_and_the_box():
     complete = [trial(0.8, 10.0, 5.0), trial(0.7, 5.0, 2.0)]
     archive = archive_of(*complete, trial(0.99, 0.1, 0.1, Kind.PRUNED), trial(0.5, 0.1, 0.1, Kind.DIVERGED))

@@ -39,10 +39,10 @@ class FrontPruner(Pruner):
     """Ends a trial whose estimated chance of ending on the front is too small for its remaining seconds.
 
     **Required chance.** To lose few members of the front for the seconds saved, the rule compares the ratio of the two (a
-    fractional knapsack, Dantzig 1957). Estimated chances are overconfident: on recorded curves, the true frequency grows between
-    proportionally and with the cube root. So the required chance grows with the cube of the remaining seconds: 5 % for half of
-    the mean seconds of a trial (projected seconds for trials that this pruner ended). It is at most 50 %, and at most 2 % until
-    60 curves are finished.
+    fractional knapsack, Dantzig 1957). Estimated chances are overconfident: on recorded curves, the true frequency is
+    proportional to the estimate or, at worst, to its cube root. So the required chance grows with the cube of the remaining
+    seconds: 5 % for half of the mean seconds of a trial (projected seconds for trials that this pruner ended). It is at most
+    50 %, and at most 2 % until 60 curves are finished.
 
     **Estimated chance.** The share of likely outcomes, predicted from the nearest finished curves (:class:`FinishedCurves`), that
     no COMPLETE trial beats. A trial beats an outcome if it is no larger, no slower, and better in score by more than one standard
