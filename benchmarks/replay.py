@@ -115,9 +115,7 @@ RULES: dict[str, Callable[[StudyPlan], Pruner]] = {
     **{f"below {share:.0%}": _of(Fixed, share=share) for share in FIXED},
     **{f"below {share:.0%} for half the usual seconds": _of(FrontPruner, min_chance=share) for share in WEIGHED},
     **{
-        f"below {share:.0%} for half the usual seconds, power {power}": _of(
-            FrontPruner, min_chance=share, power=power
-        )
+        f"below {share:.0%} for half the usual seconds, power {power}": _of(FrontPruner, min_chance=share, power=power)
         for power, share in POWERS.items()
     },
     "front, beaten by half a standard error": Finer,
