@@ -230,9 +230,6 @@ def test_a_place_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
         read_enqueued(tmp_path, plan_of())
 
 
-# ---------------------------------------------------------------------- results.json and earlier studies
-
-
 @pytest.fixture(scope="module")
 def earlier(tmp_path_factory: pytest.TempPathFactory, tiny_settings: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
     """A finished study and its results."""
@@ -301,9 +298,6 @@ def test_a_study_without_a_front_or_a_threshold_is_refused(tmp_path: Path, skill
     with raises(ConfigError, "not-a-study", "study.enqueue") as text:
         read_enqueued(tmp_path, plan_of())
     assert "--save-dir" not in text[0]
-
-
-# ---------------------------------------------------------------------- in a study
 
 
 @pytest.mark.slow

@@ -4,11 +4,9 @@ import math
 
 import pytest
 
-from builders.errors import raises
 from builders.records import make_plan
 from cnn_lstm_hyperopt.config import FloatRange, SearchSpace
-from cnn_lstm_hyperopt.errors import StudyFailedError
-from cnn_lstm_hyperopt.search import Cost, InitialTrial, Limits, State, Study, StudyStorage, finish_order, optimise
+from cnn_lstm_hyperopt.search import Cost, InitialTrial, State, Study, StudyStorage, finish_order, optimise
 from cnn_lstm_hyperopt.space.parameters import ParameterSpec
 from cnn_lstm_hyperopt.utils.rng import stream_seed
 
@@ -110,11 +108,6 @@ def test_a_trial_that_raises_or_yields_wrong_values_fails_and_is_retried_once(se
     assert len(set(seeds)) == 2
 
 
-def test_a_function_that_yields_nothing_fails():
-    with raises(StudyFailedError, "failures-in-a-row"):
-        optimise(study_of(n_trials=99), lambda params, seed: iter(()))
-
-
 def test_an_interruption_is_not_a_failure():
     def interrupted(params, seed):
         raise KeyboardInterrupt
@@ -156,15 +149,6 @@ def test_a_worker_without_a_trial_waits_and_takes_the_retry_of_another():
     optimise(study, last_fails_once, workers=2)
     assert states(study) == [State.COMPLETE] * 2 + [State.FAIL, State.COMPLETE]
     assert study.records()[3].retry_of == 2
-
-
-def test_a_trial_slower_than_its_limit_ends():
-    study = study_of(limits=Limits(seconds=4.0), n_trials=10)
-    optimise(study, timed(lambda params: 4 * params["x"]))
-    for record in study.records():
-        assert (record.state is State.PRUNED) == (16 * record.params["x"] > 1.25 * 4.0)
-        if record.state is State.PRUNED:
-            assert (record.ended_by, len(record.curve)) == ("limit", 1)
 
 
 def test_initial_trials_are_tried_first_once_and_retried_with_their_origin():

@@ -1,4 +1,4 @@
-"""Limits on proposals, first proposals known beforehand, the time objective, and reports within the first epoch."""
+"""Limits on proposals, first proposals known beforehand, and pruning within the first epoch."""
 
 import math
 
@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders.records import make_plan, make_record
-from cnn_lstm_hyperopt.progress import Action, ProgressReport
 from cnn_lstm_hyperopt.search import (
     Assignment,
     Cost,
@@ -38,10 +37,6 @@ def complete(study, assignment, accuracy=0.7):
     """The larger, the better: a sampler that learns approaches the limits."""
     values = Values(accuracy + 0.2 * assignment.cost.seconds / 1000, assignment.cost.seconds, assignment.cost.size_mb)
     return study.finish(assignment, State.COMPLETE, values, {"seconds": values.seconds})
-
-
-def report(epoch, accuracy=0.7, *, seconds=None, projected=10.0):
-    return ProgressReport(epoch, float(epoch) if seconds is None else seconds, projected, accuracy, 1 - accuracy, False)
 
 
 bounds = st.none() | st.floats(0, 10)
@@ -134,41 +129,6 @@ def test_a_small_space_has_no_more_first_proposals_than_configurations(make_stud
     assert study.next_assignment() is NoTrial.SPACE_USED_UP
 
 
-@pytest.mark.parametrize(("clock", "projected"), [(1e-3, None), (1e6, 1e9)])
-def test_estimated_seconds_and_projections_do_not_depend_on_the_clock(make_study, clock, projected):
-    """Three epochs of 3 s each by the estimate; the limit uses the estimate, too."""
-    study = make_study(
-        estimated_time=True,
-        limits=Limits(seconds=9.0),
-        cost=lambda params: Cost(9.0, 1.0),
-        pruner={"type": "median", "n_startup_trials": 0, "n_warmup_steps": 0},
-    )
-    assignment = study.next_assignment()
-    for epoch in (0.25, 1, 2, 3):
-        measured = report(epoch, 0.7, seconds=clock * epoch, projected=projected)
-        assert study.report(assignment, measured).action is Action.CONTINUE
-    assert study.plan.training_seconds(assignment.cost, 3.0, measured=(clock, projected)) == (9.0, 9.0)
-    assert study.plan.training_seconds(assignment.cost, 1.5, measured=(clock, projected)) == (4.5, 9.0)
-    curve = complete(study, assignment).curve
-    assert [(p.epoch, p.seconds) for p in curve] == [(0.25, 0.75), (1, 3), (2, 6), (3, 9)]
-
-
-@pytest.mark.parametrize("epoch", [0.25, 2])
-def test_measured_seconds_are_the_clocks_and_its_projection_ends_a_trial(make_study, epoch):
-    study = make_study(limits=Limits(seconds=60.0), cost=lambda params: Cost(9.0, 1.0))
-    assignment = study.next_assignment()
-    assert study.report(assignment, report(0.1, seconds=17.5, projected=52.5)).action is Action.CONTINUE
-    decision = study.report(assignment, report(epoch, seconds=66.0, projected=99.0))
-    assert (decision.action, decision.reason.split(":")[0]) == (Action.PRUNE, "limit")
-    assert study.plan.training_seconds(assignment.cost, 2.0, measured=(66.0, 99.0)) == (66.0, 99.0)
-    assert study.plan.training_seconds(assignment.cost, 2.0, measured=(66.0, None)) == (66.0, None)
-    record = study.finish(assignment, State.PRUNED, None, {"reason": decision.reason})
-    assert [(p.epoch, p.seconds) for p in record.curve] == [(0.1, 17.5), (epoch, 66.0)]
-
-
-# ---------------------------------------------------------------------- within the first epoch
-
-
 @pytest.fixture
 def reason_of():
     """The reason of a median pruner that acts from the first epoch on; its scores have an error of 0.0005."""
@@ -198,20 +158,3 @@ def test_rivals_are_compared_at_whole_epochs_also_when_they_have_parts(reason_of
     rivals = [make_record(i, curve=curve, values=(0.7, 2.0, 1.0)) for i in range(3)]
     assert reason_of(rivals, Point(1.0, 0.65, 0.35, 100.0)) is None
     assert "0.6000" in reason_of(rivals, Point(1.0, 0.55, 0.45, 100.0))
-
-
-def test_a_report_within_the_first_epoch_is_stored_and_prunes_nothing(make_study):
-    pruner = {"type": "median", "n_startup_trials": 2, "n_warmup_steps": 0}
-    study = make_study(pruner=pruner, skill=SkillThreshold(0.5, 2000))
-    for _ in range(3):
-        assignment = study.next_assignment()
-        for epoch in (1, 2, 3):
-            study.report(assignment, report(epoch, 0.8, seconds=0.001 * epoch))
-        study.finish(assignment, State.COMPLETE, Values(0.8, 0.003, assignment.cost.size_mb), {})
-    assignment = study.next_assignment()
-    for share in (0.25, 0.5, 0.75):
-        assert study.report(assignment, report(share, 0.55)).action is Action.CONTINUE
-    decision = study.report(assignment, report(1, 0.55))
-    assert decision.action is Action.PRUNE
-    curve = study.finish(assignment, State.PRUNED, None, {"reason": decision.reason}).curve
-    assert [point.epoch for point in curve] == [0.25, 0.5, 0.75, 1]

@@ -129,9 +129,6 @@ def test_a_choice_is_dropped_only_if_it_was_tried_often_enough(others: int, kept
     assert flag.new == (PARAMETERS["cnn.residual"].default if kept else Fixed(True))
 
 
-# ---------------------------------------------------------------------- the written file
-
-
 def store(save_dir: Path, skill: Any) -> None:
     """Store a study of twelve good trials."""
     storage = StudyStorage(save_dir / "study.db", create="mine", attributes={"skill_gate": skill})

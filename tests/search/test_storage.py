@@ -13,11 +13,10 @@ import sqlalchemy
 
 from builders.errors import raises
 from builders.records import execute, make_space
-from cnn_lstm_hyperopt.config import Choices, Fixed
 from cnn_lstm_hyperopt.errors import HyperoptError, SaveDirError, StorageFailedError
-from cnn_lstm_hyperopt.search import Point, State, StudyStorage, Values
+from cnn_lstm_hyperopt.search import Point, State, StudyStorage, Values, random_configuration
 from cnn_lstm_hyperopt.search.distributions import distributions_of
-from cnn_lstm_hyperopt.search.orphans import fail_interrupted, fail_worker, pause_orphans
+from cnn_lstm_hyperopt.search.orphans import fail_worker, pause_orphans
 from cnn_lstm_hyperopt.search.storage_recovery import back_up
 from cnn_lstm_hyperopt.search.study_file import FORMAT
 
@@ -55,12 +54,7 @@ def reopen(storage, path):
 def start(storage):
     """Start a trial of the full space and return its id."""
     space = make_space({})
-    params = {}
-    for name in space.active(params):
-        domain = space.domains[name]
-        last = {Choices: "values", Fixed: "value"}.get(type(domain), "high")
-        params[name] = getattr(domain, last)[-1] if last == "values" else getattr(domain, last)
-    params = {name: value for name, value in params.items() if name in space.searched()}
+    params = {n: v for n, v in random_configuration(space, 0, 0).items() if n in space.searched()}
 
     def begin(**attributes):
         return storage.start(params, distributions_of(space, params), {"size_mb": 2.5, **attributes})[0]
@@ -122,18 +116,6 @@ def test_ends_of_trials_come_back(storage, start, reopen):
     assert [r.finished for r in (complete, pruned, failed)] == [True, True, False]
 
 
-def test_records_are_in_order_and_up_to_date_in_all_storages(storage, start, path):
-    other = StudyStorage(path)
-    ids = [start() for _ in range(3)]
-    assert [r.number for r in storage.records()] == [0, 1, 2]
-    storage.finish(ids[1], State.COMPLETE, VALUES, {})
-    storage.record_curve(ids[0], (Point(1, 0.5, 0.5, 1),))
-    for each in (storage, other):
-        assert states(each) == [State.RUNNING, State.COMPLETE, State.RUNNING]
-        assert len(each.records()[0].curve) == 1
-    other.close()
-
-
 def test_orphans_wait_and_can_be_claimed_with_their_curve(storage, start, reopen):
     storage.finish(start(), State.COMPLETE, VALUES, {})
     curve = (Point(1.0, 0.5, 0.7, 1.0),)
@@ -151,27 +133,6 @@ def test_orphans_wait_and_can_be_claimed_with_their_curve(storage, start, reopen
     assert states(again)[1] is State.COMPLETE
 
 
-def test_only_the_trial_of_one_worker_fails(storage, start):
-    for worker in (1, 2, None):
-        start(**({} if worker is None else {"worker": worker}))
-    storage.finish(start(worker=1), State.COMPLETE, VALUES, {})
-    assert fail_worker(storage, 1, "worker 1 died", "killed") == [0]
-    assert states(storage) == [State.FAIL, State.RUNNING, State.RUNNING, State.COMPLETE]
-    assert (storage.records()[0].reason, storage.records()[0].attributes["cut_off_by"]) == ("worker 1 died", "killed")
-    assert fail_worker(storage, 1, "worker 1 died", "killed") == fail_worker(storage, 9, "x", "killed") == []
-
-
-def test_interrupted_trials_fail_and_foreign_ones_stay(storage, start):
-    storage.pause(start())
-    start()
-    storage.finish(start(), State.PRUNED, None, {"reason": "x"})
-    storage.study.enqueue_trial({"cnn.dropout": 0.1})  # by another program
-    assert fail_interrupted(storage, "no time") == [0, 1]
-    ends = [(r.state, r.reason) for r in storage.records()]
-    assert ends == [(State.FAIL, "no time"), (State.FAIL, "no time"), (State.PRUNED, "x")]
-    assert {state for state in State if not state.ended} == {State.RUNNING, State.WAITING}
-
-
 def test_attributes_of_the_study_and_its_format(path):
     storage = StudyStorage(path, create="x", attributes={"skill": {"chance": 0.5}, "n_trials": 7})
     assert storage.attribute("unknown") is None
@@ -186,13 +147,13 @@ def test_attributes_of_the_study_and_its_format(path):
 def test_a_study_in_memory_holds_what_one_in_a_file_does(storage, start):
     memory = StudyStorage.in_memory("a study")
     for each in (storage, memory):
-        assert each.n_begun() == 0
+        assert each.n_started() == 0
         first, number = each.start(start.params, distributions_of(start.space, start.params), {"size_mb": 2.5})
         each.record_curve(first, (Point(1.0, 1 / 3, 0.7, 0.1),))
         each.note(first, "would_have_ended", {"epoch": 1.0, "reason": "x"})
         each.finish(first, State.COMPLETE, Values(0.5, 2.0, 2.5), {"seconds": 2.0, "finish_order": 0, "pair": (1, 2)})
         each.start({}, {}, {"size_mb": 1.0, "worker": 3})
-        assert (number, each.n_begun(), each.attribute("format")) == (0, 2, FORMAT)
+        assert (number, each.n_started(), each.attribute("format")) == (0, 2, FORMAT)
         each.fold_log()
     assert memory.records() == storage.records()
     assert fail_worker(memory, 3, "gone", "died") == [1]

@@ -1,4 +1,4 @@
-"""The study: counting, retries, no duplicates, limits, failures in a row, workers, resume."""
+"""The study: counting, retries, no duplicates, limits, failures in a row, workers."""
 
 import threading
 import time
@@ -83,18 +83,6 @@ def test_an_assignment_is_the_full_configuration_with_its_size(make_study):
     assert (assignment.seeded_as, assignment.memory_level, assignment.cut_off) == (assignment.number, 0, None)
     assert set(record.params) == set(assignment.params) & set(study.plan.space.searched())
     assert "worker" not in record.attributes
-
-
-def test_the_front_holds_ranked_trials_above_the_threshold(make_study):
-    study = make_study()
-    for accuracy, seconds in [(0.55, 0.1), (0.7, 3.0), (0.8, 5.0), (0.7, 4.0)]:
-        complete(study, None, accuracy, seconds)
-    numbers = [r.number for r in study.front()]
-    assert numbers[:2] == [2, 1]
-    assert 0 not in numbers
-
-
-# ---------------------------------------------------------------------- several workers
 
 
 def test_while_others_run_the_last_trials_there_is_none_until_one_of_them_fails(make_study):
@@ -202,9 +190,6 @@ def test_two_workers_use_a_finite_space_up_once(make_study):
     assert len(found) == len(set(found)) == 6
 
 
-# ---------------------------------------------------------------------- retries and interruptions
-
-
 def test_failed_trials_are_retried_once_in_order_with_the_same_configuration(make_study):
     study = make_study()
     first, second, third = (study.next_assignment() for _ in range(3))
@@ -230,7 +215,7 @@ def test_interrupted_trials_continue_under_their_number_however_often(make_study
         assert states(study) == ["WAITING"]
         assignment = study.next_assignment()
         assert (assignment.number, assignment.params, assignment.retry_of) == (first.number, first.params, None)
-        assert study.why_not_again(assignment, 0) is None
+        assert study.reason_to_give_up(assignment, 0) is None
     complete(study, assignment)
     assert states(study) == ["COMPLETE"]
 
@@ -283,30 +268,25 @@ def test_a_trial_is_given_up_after_too_many_starts_at_the_same_epoch(make_study)
     for epoch in [*[0] * RESTARTS, *[1] * RESTARTS, *[2] * RESTARTS]:
         pause_orphans(study.storage)
         assignment = study.next_assignment()
-        assert study.why_not_again(assignment, epoch) is None
+        assert study.reason_to_give_up(assignment, epoch) is None
         assert assignment.memory_level == 0
     pause_orphans(study.storage)
-    assert "epoch 2" in study.why_not_again(study.next_assignment(), 2)
+    assert "epoch 2" in study.reason_to_give_up(study.next_assignment(), 2)
 
 
 def test_a_trial_that_may_have_lacked_memory_continues_with_less_and_less(make_study):
     study = make_study()
     first = study.next_assignment()
-    for level in range(1, len(levels_of(first.params))):
+    study.note_memory_level(first, 1)
+    study.pause(first)
+    assert study.next_assignment().memory_level == 1
+    for level in range(2, len(levels_of(first.params))):
         assert pause_orphans(study.storage, lacked_memory=True) == [0]
         assignment = study.next_assignment()
         assert (assignment.number, assignment.params, assignment.memory_level) == (0, first.params, level)
-        assert study.why_not_again(assignment, level) is None
+        assert study.reason_to_give_up(assignment, level) is None
     pause_orphans(study.storage, lacked_memory=True)
-    assert study.why_not_again(study.next_assignment(), 7) == LACKED_MEMORY
-
-
-def test_the_memory_level_is_kept_when_a_trial_continues(make_study):
-    study = make_study()
-    assignment = study.next_assignment()
-    study.note_memory_level(assignment, 1)
-    study.pause(assignment)
-    assert study.next_assignment().memory_level == 1
+    assert study.reason_to_give_up(study.next_assignment(), 7) == LACKED_MEMORY
 
 
 def test_a_trial_of_a_killed_process_continues_after_reopening(make_study):
@@ -318,21 +298,6 @@ def test_a_trial_of_a_killed_process_continues_after_reopening(make_study):
     assert states(study) == ["RUNNING"]
 
 
-# ---------------------------------------------------------------------- no configuration twice
-
-
-@pytest.mark.parametrize("sampler", list(SAMPLERS))
-def test_a_finite_space_is_proposed_completely_and_once(make_study, sampler):
-    study = make_study("tiny", sampler={"type": sampler, "n_startup_trials": 2})
-    seen = []
-    while isinstance(assignment := study.next_assignment(), Assignment):
-        seen.append((assignment.params["lstm.num_layers"], assignment.params.get("cnn.attention_heads")))
-        complete(study, assignment, 0.6 + 0.01 * len(seen))
-    assert sorted(seen, key=str) == sorted([(n, h) for n in (1, 2) for h in (None, 1, 2)], key=str)
-    assert len(study.records()) == 6
-    assert assignment is study.next_assignment() is NoTrial.SPACE_USED_UP
-
-
 def test_a_used_up_space_still_retries_failed_trials(make_study):
     study = make_study("tiny")
     assignments = [study.next_assignment() for _ in range(6)]
@@ -341,9 +306,6 @@ def test_a_used_up_space_still_retries_failed_trials(make_study):
     fail(study, assignments[4])
     assert study.next_assignment().retry_of == 4
     assert study.next_assignment() is NoTrial.SPACE_USED_UP
-
-
-# ---------------------------------------------------------------------- reports
 
 
 @pytest.mark.parametrize(("pruner", "seen"), [("none", 0), ("median", 0), ("front", 0), ("successive_halving", 2)])
@@ -381,7 +343,7 @@ def test_a_projection_beyond_the_limit_prunes(make_study, accuracy, projected, p
     assignment = study.next_assignment()
     early = report(0.01, accuracy, seconds=2.9, projected=projected)  # another process can slow the first steps
     assert study.report(assignment, early).action is Action.CONTINUE
-    decision = study.report(assignment, report(1, accuracy, seconds=3.0, projected=projected))
+    decision = study.report(assignment, report(0.25, accuracy, seconds=3.0, projected=projected))
     assert decision.action is (Action.PRUNE if pruned else Action.CONTINUE)
     assert decision.reason.startswith("limit:") is pruned
     last = report(1, 0.7, seconds=3.0, projected=projected, last=True)
@@ -404,14 +366,6 @@ def test_the_pruner_decides_by_stored_trials_but_not_on_the_last_report(make_stu
     assert (decision.action, decision.reason.startswith("median:")) == (Action.PRUNE, True)
     assert study.report(assignment, report(epoch, 0.55, last=True)).action is Action.CONTINUE
     assert len(complete(study, assignment).curve) == 2  # it is stored all the same
-
-
-def test_the_pruner_warning_is_the_pruners(make_study):
-    assert "n_warmup_steps=10" in make_study(pruner={"type": "median"}).pruner_warning()
-    assert make_study(pruner={"type": "none"}).pruner_warning() is None
-
-
-# ---------------------------------------------------------------------- failures in a row
 
 
 def test_ten_failures_in_a_row_end_the_study_with_the_last_reason(make_study):
@@ -439,51 +393,6 @@ def test_any_other_end_resets_the_count(make_study, end):
             fail(study)
         end(study)
         study.check_failures()
-
-
-# ---------------------------------------------------------------------- resume
-
-
-def outcome(study, assignment):
-    """End a trial by its number and configuration alone."""
-    if assignment.number % 5 == 2 and assignment.retry_of is None:
-        return fail(study, assignment)
-    accuracy, seconds = surrogate(assignment.params)
-    study.report(assignment, report(1, accuracy, seconds=seconds / 3))
-    if assignment.number % 4 == 3:
-        return prune(study, assignment, projected_seconds=seconds)
-    return complete(study, assignment, accuracy, seconds)
-
-
-TPE = {"type": "tpe", "n_startup_trials": 4}
-REBUILT = [({"type": "random"}, 1, False), (TPE, 1, False), (TPE, 4, True), ({**TPE, "multivariate": True}, 1, False)]
-
-
-@pytest.mark.mostly_slow(1)
-@pytest.mark.parametrize(("sampler", "every", "disk"), REBUILT)
-def test_a_study_rebuilt_after_every_kth_trial_proposes_what_an_uninterrupted_one_does(
-    make_study, sampler, every, disk
-):
-    """See test_contract.py for all samplers and pruners, on a cheaper space."""
-
-    def run(file, rebuild):
-        study = make_study(SMALL, sampler=sampler, file=file, disk=disk)
-        proposals = []
-        for n in range(14):
-            if rebuild and n % every == 0:
-                study = make_study(SMALL, sampler=sampler, file=file, disk=disk)
-            assignment = study.next_assignment()
-            proposals.append((assignment.number, assignment.retry_of, key(assignment.params)))
-            outcome(study, assignment)
-        return proposals
-
-    assert run("interrupted.db", True) == run("whole.db", False)
-
-
-def test_another_seed_is_another_study(make_study):
-    first = make_study(file="a.db", seed=0).next_assignment().params
-    assert make_study(file="b.db", seed=1).next_assignment().params != first
-    assert make_study(file="c.db", seed=0).next_assignment().params == first
 
 
 def test_a_pruned_trial_teaches_the_sampler(make_study):

@@ -85,23 +85,6 @@ def test_the_last_epoch_that_ten_trials_passed_is_used_for_later_ones():
     assert seconds_saved(records, 20, seed=0) == pytest.approx(3 * (12 / 15,))
 
 
-def test_a_flat_trial_is_compared_with_flat_ones():
-    """Patience ended these after 6 epochs, the others ran to the end."""
-    flat = [complete(i, 6 * [0.5]) for i in range(30)]
-    rising = [complete(i, np.linspace(0.6, 0.9, 20).tolist()) for i in range(30, 80)]
-    dropped = ended(99, 4 * [0.5])
-    assert seconds_saved([*flat, *rising, dropped], 20, seed=0) == pytest.approx(3 * (2.0,))
-    assert seconds_saved([*flat, *rising, ended(99, 4 * [0.7])], 20, seed=0) == pytest.approx(3 * (16.0,))
-
-
-def test_trials_that_ended_at_the_same_epoch_are_no_examples():
-    """The pruner is not asked at a trial's last report."""
-    records = [complete(i, 12 * [0.6]) for i in range(10)]
-    there = [complete(i, 4 * [0.6]) for i in range(10, 30)]
-    dropped = ended(99, 4 * [0.6])
-    assert seconds_saved([*records, *there, dropped], 20, seed=0) == pytest.approx(3 * (8.0,))
-
-
 def test_with_ten_neighbours_the_interval_of_one_trial_is_their_range():
     """Each of the ten is drawn once in ten: the quantiles at 2.5 and 97.5 % are the extremes, the estimate is the mean."""
     records = [complete(i, (5 + i) * [0.6]) for i in range(10)] + [ended(10, 4 * [0.6])]

@@ -80,9 +80,6 @@ def test_a_trial_is_stored_with_the_seconds_of_the_time_objective(
     assert record.attributes["estimated_seconds"] == 8.0
 
 
-# ---------------------------------------------------------------------- one seed, one study
-
-
 @pytest.fixture(scope="module")
 def search(tmp_path_factory, tiny_settings: dict[str, Any]):
     """Run TINY with estimated time up to each of the totals and return the rows of trials.csv."""

@@ -26,7 +26,7 @@ def _no_store_of_the_users_own(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def add_trials(storage: StudyStorage, settings: Any, states: list[State], *, seconds: float | None = None) -> None:
     """Ends one trial for each state; a complete one has two epochs, and its number decides how long it took, or ``seconds``."""
-    first = storage.n_begun()
+    first = storage.n_started()
     for number, state in enumerate(states, start=first):
         params = random_configuration(settings.search_space, 0, number)
         searched = {name: value for name, value in params.items() if name in settings.search_space.searched()}

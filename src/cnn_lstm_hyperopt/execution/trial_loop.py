@@ -155,11 +155,11 @@ class _TrialRun:
         study, assignment = self.study, self.assignment
         self.attempts += 1
         if self.attempts > 1:
-            study.begin_again(assignment)
+            study.restart(assignment)
             study.note_memory_level(assignment, memory_level)
         start = last_good(self.checkpoint)
         if self.attempts == 1:
-            reason = study.why_not_again(assignment, 0 if start is None else start.epoch)
+            reason = study.reason_to_give_up(assignment, 0 if start is None else start.epoch)
             if reason is not None:
                 raise _GivenUpError(reason)
         self.pruned = start if start is not None and start.decision.action is Action.PRUNE else None
@@ -170,8 +170,8 @@ class _TrialRun:
             )
         except CheckpointError as error:
             log.warning("trial %d trains from its beginning: %s", assignment.number, error)
-            study.begin_again(assignment)
-            study.note_trained_anew(assignment, str(error))
+            study.restart(assignment)
+            study.note_restart(assignment, str(error))
             return self.runner.run_trial(
                 number, params, self._decide, checkpoint=self.checkpoint, memory_level=memory_level
             )

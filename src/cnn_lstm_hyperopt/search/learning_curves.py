@@ -39,7 +39,7 @@ def settled_score(record: TrialRecord) -> float:
     A single score has an error, so the best of hundreds of scores is too high.
     """
     if record.values is None:
-        raise ValueError(f"trial {record.number} is {record.state.value}: only a COMPLETE trial has a score")
+        raise ValueError(f"trial {record.number} is {record.state.value}: only a COMPLETE one has a score")
     point = record.kept
     if point is None:
         return record.values.score

@@ -61,7 +61,7 @@ class RunningTrials:
         if would_have_ended:
             self._would_have_ended.add(trial_id)
 
-    def begin_again(self, assignment: Assignment) -> None:
+    def restart(self, assignment: Assignment) -> None:
         """Discard the curve of a trial that repeats its reports."""
         self._curves[assignment.trial_id] = ()
 
@@ -77,7 +77,7 @@ class RunningTrials:
             self._storage.record_curve(assignment.trial_id, curve)
 
     def report(self, assignment: Assignment, report: ProgressReport) -> Decision:
-        """Stores an epoch's record and decides how the trial goes on."""
+        """Store the report of an epoch and decide whether the trial continues."""
         limit = self._plan.limits.seconds
         seconds, projected = self._plan.training_seconds(
             assignment.cost, report.epoch, measured=(report.seconds, report.projected_seconds)

@@ -270,9 +270,9 @@ class StudyStorage:
         write_notes(self._storage, self._study_id, notes)
 
     @_guarded
-    def n_begun(self) -> int:
+    def n_started(self) -> int:
         """Return the number of trials that this program started; other programs may add more."""
-        return self._trials.n_begun()
+        return self._trials.n_started()
 
     @property
     def skipped(self) -> dict[int, str]:

@@ -68,7 +68,7 @@ def require_study(path: Path, formats: Collection[Any], made_by: str) -> None:
     """
     _require_ours(path, formats, made_by)
     with contextlib.closing(_connect(path)) as connection:
-        _require_whole(connection)
+        _require_intact(connection)
 
 
 def _require_ours(path: Path, formats: Collection[Any], made_by: str) -> None:
@@ -85,7 +85,7 @@ def _require_ours(path: Path, formats: Collection[Any], made_by: str) -> None:
             except (SaveDirError, DamagedError, sqlite3.Error):
                 if immutable and in_use:
                     continue
-                _require_whole(connection)  # damage is the better explanation
+                _require_intact(connection)  # damage is the better explanation
                 raise
             return
 
@@ -127,7 +127,7 @@ def back_up(path: Path, check: Callable[[Path], None] = lambda copy: None) -> No
         beside = new_part(target)
         with contextlib.closing(_connect(path)) as source, contextlib.closing(sqlite3.connect(beside)) as copy:
             source.backup(copy, pages=_PAGES, progress=_within(BUSY_SECONDS))
-            _require_whole(copy)
+            _require_intact(copy)
         check(beside)
         with contextlib.closing(sqlite3.connect(beside)) as copy:
             copy.execute("PRAGMA journal_mode=DELETE")  # a single file
@@ -234,7 +234,7 @@ def _connect(path: Path, *, immutable: bool = False) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.absolute().as_uri()}?{options}", uri=True, timeout=BUSY_SECONDS)
 
 
-def _require_whole(connection: sqlite3.Connection) -> None:
+def _require_intact(connection: sqlite3.Connection) -> None:
     found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if found != "ok":
         raise DamagedError(" ".join(str(found).split()))

@@ -35,7 +35,7 @@ class StoredTrials:
         self.read()
         return [self._records[number] for number in sorted(self._records)]
 
-    def n_begun(self) -> int:
+    def n_started(self) -> int:
         """Return the number of trials that this program started."""
         self.read()
         return self._n_trials - len(self.foreign)

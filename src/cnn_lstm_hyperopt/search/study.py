@@ -61,8 +61,6 @@ class Study:
         self._running = RunningTrials(storage, plan, self.timings)
         self._failures = Failures()
 
-    # ------------------------------------------------------------------ stored trials
-
     def records(self) -> list[TrialRecord]:
         """Return all trials in order of number."""
         return self.storage.records()
@@ -89,8 +87,6 @@ class Study:
         needed = {record.seeded_as for record in records if not record.state.ended}
         needed |= {record.seeded_as for record in to_retry(records) if record.attributes.get("cut_off_by") is not None}
         return needed
-
-    # ------------------------------------------------------------------ the next trial
 
     def next_assignment(self) -> Assignment | NoTrial:
         """InitialTrial the next trial (an interrupted one, else a retry, else a new proposal), or return why there is none.
@@ -119,7 +115,7 @@ class Study:
         for record in waiting:
             with contextlib.suppress(TrialChangedError):  # another program has just ended it
                 return self._resume(record)
-        place = self.storage.n_begun()
+        place = self.storage.n_started()
         retry = next((record for record in to_retry(records) if self.plan.allows(record.params)), None)
         attributes: dict[str, Any] = {}
         if retry is not None:
@@ -208,15 +204,15 @@ class Study:
             memory_level=attributes.get("saving", 0),
         )
 
-    def begin_again(self, assignment: Assignment) -> None:
+    def restart(self, assignment: Assignment) -> None:
         """Discard the curve of a trial that repeats its reports."""
-        self._running.begin_again(assignment)
+        self._running.restart(assignment)
 
-    def note_trained_anew(self, assignment: Assignment, why: str) -> None:
+    def note_restart(self, assignment: Assignment, why: str) -> None:
         """Record that a trial starts again because its checkpoint can't be used."""
         self.storage.note(assignment.trial_id, "trained_anew", why)
 
-    def why_not_again(self, assignment: Assignment, epoch: int) -> str | None:
+    def reason_to_give_up(self, assignment: Assignment, epoch: int) -> str | None:
         """Count a start of a trial at ``epoch``; return why the trial is given up, or None."""
         if assignment.memory_level >= len(levels_of(assignment.params)):
             return LACKED_MEMORY
@@ -231,8 +227,6 @@ class Study:
     def note_memory_level(self, assignment: Assignment, memory_level: int) -> None:
         """Store the place in :func:`.memory_levels` at which a trial continues, also after an interruption."""
         self.storage.note(assignment.trial_id, "saving", memory_level)
-
-    # ------------------------------------------------------------------ running trials
 
     def report(self, assignment: Assignment, report: ProgressReport) -> Decision:
         """Store the report of an epoch and decide whether the trial continues."""

@@ -109,8 +109,9 @@ def cached(storage: RDBStorage) -> BaseStorage:
         HyperoptError: Optuna has another major version; the cache is not part of its public interface.
     """
     if not optuna.__version__.startswith("5."):
-        text = f"optuna {optuna.__version__} is not supported; install optuna>=5.0,<6"
-        raise HyperoptError(text, code="unsupported-optuna")
+        raise HyperoptError(
+            f"optuna {optuna.__version__} is not supported; install optuna>=5.0,<6", code="unsupported-optuna"
+        )
     return optuna.storages.get_storage(storage)
 
 

@@ -27,17 +27,9 @@ DISCARDED = "cnn_lstm_hyperopt:discarded"
 SEAL = "sha256"
 """System attribute of an ended trial: the digest of its content and the names of this program's user attributes (earlier
 versions: the digest alone). SQLite has no checksums: it reads a flipped byte as another number."""
-FIXED_AT_START = (
-    "size_mb",
-    "estimated_seconds",
-    "note",
-    "probe",  # of earlier versions, like the next
-    "continues",
-    "expected_score",
-    "origin",
-    "retry_of",
-)
-"""User attributes that are set only at the start of a trial."""
+_EARLIER = ("probe", "continues")
+FIXED_AT_START = ("size_mb", "estimated_seconds", "note", *_EARLIER, "expected_score", "origin", "retry_of")
+"""User attributes that are set only at the start of a trial, those of earlier versions included."""
 
 _START_CHANGED = "another program changed its parameters or attributes"
 

@@ -1,1 +1,1 @@
-"""Configurations that a study begins with, before its sampler proposes any."""
+"""Initial trials: configurations that a study tries before its sampler proposes any."""

@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from cnn_lstm_hyperopt.config import Fixed, Params, SearchSpace, load_settings, readable
 from cnn_lstm_hyperopt.config.yaml_reader import read_tree
-from cnn_lstm_hyperopt.errors import ConfigError, SaveDirError, Violation
+from cnn_lstm_hyperopt.errors import ConfigError, SaveDirError
 from cnn_lstm_hyperopt.run_dir.paths import CONFIG_FILE, STUDY_FILE
 from cnn_lstm_hyperopt.search import (
     InitialTrial,
@@ -60,14 +60,6 @@ class _Source:
     written: bool
 
 
-class _Fault(NamedTuple):
-    """One error in an entry: message, field, and error code."""
-
-    text: str
-    field: str
-    code: str
-
-
 def read_enqueued(path: Path, plan: StudyPlan) -> Enqueued:
     """Read the first trials of a study.
 
@@ -83,14 +75,13 @@ def read_enqueued(path: Path, plan: StudyPlan) -> Enqueued:
     """
     source = _study_front(path) if path.is_dir() else _file(path)
     if len(source.entries) > MAX_ENTRIES:
-        raise _wrong(
-            f"{path} holds {len(source.entries)} configurations; keep at most {MAX_ENTRIES}", "too-many-entries"
-        )
+        count = len(source.entries)
+        raise _wrong(f"{path} holds {count} configurations; keep at most {MAX_ENTRIES}", "too-many-entries")
     taken: dict[frozenset[tuple[str, Scalar]], Params] = {}
     outside: list[str] = []
     beyond: list[str] = []
     same: list[str] = []
-    faults: list[tuple[str, _Fault]] = []
+    faults: list[tuple[str, ConfigError]] = []
     for index, (name, raw) in enumerate(source.entries):
         found = _completed(raw if source.written else _without_dropped(raw, plan.space), plan, index)
         if isinstance(found, list):
@@ -102,12 +93,12 @@ def read_enqueued(path: Path, plan: StudyPlan) -> Enqueued:
             same.append(name)
         else:
             taken[key] = found
-    lines = [f"{name}: {fault.text}" for name, fault in faults]
+    lines = [f"{name}: {fault}" for name, fault in faults]
     if source.written and faults:
         head = f"{FLAG} {printable(str(path))}: "
         raise ConfigError(
             head + lines[0] if len(lines) == 1 else listed(f"{head}{len(lines)} errors:", lines),
-            violations=[Violation(fault.field, fault.code) for _, fault in faults],
+            violations=[violation for _, fault in faults for violation in fault.violations],
         )
     warnings = []
     if outside:
@@ -187,7 +178,7 @@ def _full(space: SearchSpace, searched: Params) -> dict[str, Any]:
     return readable({name: params[name] for name in space.active(params) if name in params})
 
 
-def _completed(raw: Any, plan: StudyPlan, index: int) -> dict[str, Scalar] | list[_Fault]:
+def _completed(raw: Any, plan: StudyPlan, index: int) -> dict[str, Scalar] | list[ConfigError]:
     """Return the active, searched parameters of an entry, or all its errors."""
     space = plan.space
     given, faults = _given(raw, space)
@@ -232,30 +223,30 @@ def _without_dropped(raw: Any, space: SearchSpace) -> Any:
     return {name: value for name, value in raw.items() if name not in dropped}
 
 
-def _given(raw: Any, space: SearchSpace) -> tuple[dict[str, Scalar], list[_Fault]]:
+def _given(raw: Any, space: SearchSpace) -> tuple[dict[str, Scalar], list[ConfigError]]:
     """Return the valid values of an entry in stored form, and the errors of the others."""
     if not isinstance(raw, Mapping) or not raw:
         text = f"must hold parameters, such as lstm.hidden_dim: 128, but got {shown(raw)}"
-        return {}, [_Fault(text, "", "not-parameters")]
+        return {}, [ConfigError(text, field="", code="not-parameters")]
     given: dict[str, Scalar] = {}
-    faults: list[_Fault] = []
+    faults: list[ConfigError] = []
     seen: set[str] = set()
     for name, value in _named_values(raw, space):
         named = printable(name, 80)
         if name in seen:
             text = f"{named} is a duplicate: it is given both flat and in its group; remove one"
-            faults.append(_Fault(text, named, "duplicate-parameter"))
+            faults.append(ConfigError(text, field=named, code="duplicate-parameter"))
         elif name in space.domains:
             try:
                 given[name] = space.value(name, value)
             except SpaceError as error:
-                faults.append(_Fault(f"{name} {error}", name, error.violations[0].code))
+                faults.append(ConfigError(f"{name} {error}", field=name, code=error.violations[0].code))
         elif name in _groups(space):
             text = f"{name} must hold parameter names, but got {shown(value)}"
-            faults.append(_Fault(text, name, "not-parameters"))
+            faults.append(ConfigError(text, field=name, code="not-parameters"))
         else:
             text = f"{named} is not a parameter; {_suggestion(name, space)}"
-            faults.append(_Fault(text, named, "unknown-parameter"))
+            faults.append(ConfigError(text, field=named, code="unknown-parameter"))
         seen.add(name)
     return given, faults
 
@@ -270,10 +261,10 @@ def _named_values(raw: Mapping[Any, Any], space: SearchSpace) -> Iterator[tuple[
             yield str(key), value
 
 
-def _parents_of(given: Params, space: SearchSpace) -> tuple[dict[str, list[Scalar]], list[_Fault]]:
+def _parents_of(given: Params, space: SearchSpace) -> tuple[dict[str, list[Scalar]], list[ConfigError]]:
     """Return the values of missing parents that make all given parameters active, and an error where there are none."""
     open_values: dict[str, list[Scalar]] = {}
-    faults: list[_Fault] = []
+    faults: list[ConfigError] = []
     for name in reversed(list(space.domains)):  # a child before its parents
         if name not in given and name not in open_values:
             continue
@@ -282,12 +273,12 @@ def _parents_of(given: Params, space: SearchSpace) -> tuple[dict[str, list[Scala
             if parent in given:
                 if given[parent] not in values:
                     text = f"{needed}, but got {parent}={_shown(given[parent])}; change one of them"
-                    faults.append(_Fault(text, name, "inactive-parameter"))
+                    faults.append(ConfigError(text, field=name, code="inactive-parameter"))
                 continue
             fitting = [v for v in open_values.get(parent, values) if v in values and space.domains[parent].contains(v)]
             if not fitting:
                 text = f"{needed}, which the search space excludes; remove it"
-                faults.append(_Fault(text, name, "inactive-parameter"))
+                faults.append(ConfigError(text, field=name, code="inactive-parameter"))
             open_values[parent] = fitting
     return open_values, faults[::-1]
 
@@ -307,14 +298,14 @@ def _drawn(
     return params
 
 
-def _head_faults(given: Params, params: Params, space: SearchSpace) -> list[_Fault]:
+def _head_faults(given: Params, params: Params, space: SearchSpace) -> list[ConfigError]:
     """Return an error for each given head count that does not divide its width in this configuration."""
     faults = []
     for name in given:
         if space.specs[name].divides is not None and space.legal(name, given[name], params) != given[name]:
             width = space.width(name, params)
             text = f"{name} must divide the width {width} of its branch, but got {given[name]}; change or remove it"
-            faults.append(_Fault(text, name, "heads-do-not-divide-width"))
+            faults.append(ConfigError(text, field=name, code="heads-do-not-divide-width"))
     return faults
 
 
