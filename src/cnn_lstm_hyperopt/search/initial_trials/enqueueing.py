@@ -76,7 +76,7 @@ def read_enqueued(path: Path, plan: StudyPlan) -> Enqueued:
     source = _study_front(path) if path.is_dir() else _file(path)
     if len(source.entries) > MAX_ENTRIES:
         count = len(source.entries)
-        raise _wrong(f"{path} holds {count} configurations; keep at most {MAX_ENTRIES}", "too-many-entries")
+        raise _wrong(path, f" holds {count} configurations; keep at most {MAX_ENTRIES}", "too-many-entries")
     taken: dict[frozenset[tuple[str, Scalar]], Params] = {}
     outside: list[str] = []
     beyond: list[str] = []
@@ -102,8 +102,8 @@ def read_enqueued(path: Path, plan: StudyPlan) -> Enqueued:
         )
     warnings = []
     if outside:
-        count = f"{len(outside)} of {len(source.entries)} configurations"
-        warnings.append(f"{count} are outside the search space and are skipped; the first error is {lines[0]}")
+        skipped = f"{len(outside)} of {len(source.entries)} configurations"
+        warnings.append(f"{skipped} are outside the search space and are skipped; the first error is {lines[0]}")
     if beyond:
         warnings.append(f"{_some(beyond)} skipped: predicted to exceed the limits of a trial")
     if same:
@@ -116,8 +116,8 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
 
 
-def _wrong(text: str, code: str) -> ConfigError:
-    return ConfigError(f"{FLAG} {printable(text)}", field="study.enqueue", code=code)
+def _wrong(path: Path, text: str, code: str) -> ConfigError:
+    return ConfigError(f"{FLAG} {printable(str(path))}{text}", field="study.enqueue", code=code)
 
 
 def _file(path: Path) -> _Source:
@@ -128,7 +128,8 @@ def _file(path: Path) -> _Source:
         what = "an empty list" if tree == [] else "nothing" if tree is None else type(tree).__name__
         example = "[{cnn.num_filters: 64, lstm.hidden_dim: 128}]"
         raise _wrong(
-            f"{path} must hold a list of configurations, such as {example}, or be a results.json, but holds {what}",
+            path,
+            f" must hold a list of configurations, such as {example}, or be a results.json, but holds {what}",
             "not-configurations",
         )
     return _Source([(f"entry {number}", raw) for number, raw in enumerate(tree, start=1)], written=True)
@@ -136,26 +137,28 @@ def _file(path: Path) -> _Source:
 
 def _best_trials(path: Path, trials: Any) -> _Source:
     if not isinstance(trials, list) or not all(isinstance(trial, Mapping) and "params" in trial for trial in trials):
-        raise _wrong(f"{path}: best_trials must be a list of trials with params, as in a results.json", "not-trials")
+        raise _wrong(path, ": best_trials must be a list of trials with params, as in a results.json", "not-trials")
     if not trials:
-        raise _wrong(f"{path} has no best_trials, so there is nothing to enqueue; remove {FLAG}", "no-best-trials")
+        raise _wrong(path, f" has no best_trials, so there is nothing to enqueue; remove {FLAG}", "no-best-trials")
     return _Source([(f"rank {rank}", trial["params"]) for rank, trial in enumerate(trials, start=1)], written=False)
 
 
 def _study_front(save_dir: Path) -> _Source:
     if not (save_dir / STUDY_FILE).is_file() or not (save_dir / CONFIG_FILE).is_file():
         raise _wrong(
-            f"{save_dir} is a directory without {STUDY_FILE} and {CONFIG_FILE}; name one with a study, or a file",
+            save_dir,
+            f" is a directory without {STUDY_FILE} and {CONFIG_FILE}; name one with a study, or a file",
             "no-study",
         )
     try:
         front = _front_of(save_dir / STUDY_FILE)
     except SaveDirError as error:
         text = str(error).replace("choose another --save-dir", f"name another study, or remove {FLAG}")
-        raise _wrong(f"{save_dir}: {text}", error.code) from error
+        raise _wrong(save_dir, f": {text}", error.code) from error
     if not front:
         raise _wrong(
-            f"{save_dir}: no trial of that study is complete, so there is nothing to enqueue; remove {FLAG}",
+            save_dir,
+            f": no trial of that study is complete, so there is nothing to enqueue; remove {FLAG}",
             "no-complete-trial",
         )
     space = study_space(load_settings(save_dir / CONFIG_FILE, environment={}), read_description(save_dir))
