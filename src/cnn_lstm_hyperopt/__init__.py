@@ -1,6 +1,6 @@
 """Multi-objective hyperparameter optimisation of CNN+LSTM models for time series.
 
-``import cnn_lstm_hyperopt`` loads neither torch nor optuna nor pandas; they come with the first use of a name that needs them.
+``import cnn_lstm_hyperopt`` loads neither torch nor optuna nor pandas. The first use of a name loads what it needs.
 """
 
 import logging
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cnn_lstm_hyperopt.config import Settings, load_settings
     from cnn_lstm_hyperopt.inference.model import SavedModel, load_model
 
-logging.getLogger(__name__).addHandler(logging.NullHandler())  # who wants our log sets a handler; a run writes run.log
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # programs set their own handler; a run writes run.log
 
 _HOME = {
     "CNNLSTMHyperparameterOptimizer": "api",
@@ -43,5 +43,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """The public names, also before their first use, for completion in notebooks and consoles."""
+    """Return the public names, also before their first use, for completion in notebooks."""
     return sorted({*globals(), *__all__})

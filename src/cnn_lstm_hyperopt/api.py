@@ -17,7 +17,7 @@ from cnn_lstm_hyperopt.config.profiles import config_path
 from cnn_lstm_hyperopt.config.yaml_reader import read_yaml
 from cnn_lstm_hyperopt.data.dataloaders.loaders import dataset_from_loaders
 from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
-from cnn_lstm_hyperopt.errors import ConfigError, HyperoptError
+from cnn_lstm_hyperopt.errors import ConfigError, HyperoptError, Violation
 from cnn_lstm_hyperopt.execution import StopSignal
 from cnn_lstm_hyperopt.pipeline.advice import Interface
 from cnn_lstm_hyperopt.pipeline.events import RunEvents, to_all
@@ -79,21 +79,12 @@ class CNNLSTMHyperparameterOptimizer:
         self._base = read_settings(config, "config")
         self._file = config_path(config, "config") if isinstance(config, (str, os.PathLike)) else None
         self._arguments: dict[str, Any] = {} if save_dir is None else {"save_dir": save_dir}
-        if data_loaders is None and input_dim is not None:
-            raise ConfigError(
-                f"input_dim must come with data_loaders, whose features it counts, but got {shown(input_dim)} alone; leave it"
-                " out, or give data_loaders"
-            )
-        for name, given in (("dates", dates), ("groups", groups)):
-            if data_loaders is None and given is not None:
-                raise ConfigError(
-                    f"{name} must come with data_loaders, whose windows they describe, but got {shown(given)} alone; leave them"
-                    " out (bars have their own dates), or give data_loaders"
-                )
+        if data_loaders is None:
+            _refuse_facts_of_loaders(input_dim=input_dim, dates=dates, groups=groups)
         asked = self._settings({})
         if data_loaders is not None:
             _require_only_what_loaders_need(asked.data)
-        if resume:  # what is not said stays as it was
+        if resume:  # settings that are not given keep their stored values
             stored = asked.save_dir / CONFIG_FILE
             self._base = merge(read_yaml(stored) if stored.is_file() else {}, self._base)
         if study_name is not None:
@@ -107,7 +98,7 @@ class CNNLSTMHyperparameterOptimizer:
             [*reporters(terminal, self._interface), MlflowExport(terminal.detail, terminal.warn)]
         )
         self._closing = contextlib.ExitStack()
-        # Without close(): when the optimizer is collected, or at exit while every module still works.
+        # If close() is not called: when the optimizer is garbage-collected, or at exit.
         weakref.finalize(self, _close_in_process, self._closing, os.getpid())
         self._session: Session | None = None
         self._retrains_next = False
@@ -227,7 +218,7 @@ class CNNLSTMHyperparameterOptimizer:
         self.close()
 
     def _settings(self, given: dict[str, Any]) -> Settings:
-        """Arguments over environment over file over defaults."""
+        """Return the settings: arguments over environment over file over defaults."""
         return load_settings(self._base, merge(self._arguments, given), file=self._file)
 
     def _finish(self, session: Session, stop: StopSignal, results: Mapping[str, Any], *, last: bool = True) -> None:
@@ -241,7 +232,7 @@ class CNNLSTMHyperparameterOptimizer:
             self._events.on_finished()
 
     def _open(self, settings: Settings) -> Session:
-        """The session with these settings; the study of an earlier call is reopened."""
+        """Open a session with these settings; close that of an earlier call."""
         if self._session is not None:
             self.close()
         self._events.on_settings(settings)
@@ -254,7 +245,7 @@ class CNNLSTMHyperparameterOptimizer:
     def _opened(self) -> Session:
         if self._session is None:
             if not self._resume:
-                raise HyperoptError("call optimize() first: there is no study yet")
+                raise HyperoptError("call optimize() first: there is no study yet", field="study", code="no-study")
             return self._open(self._settings({}))
         return self._session
 
@@ -262,22 +253,31 @@ class CNNLSTMHyperparameterOptimizer:
 def _require_types(study_name: Any, **flags: Any) -> None:
     for name, value in flags.items():
         if not isinstance(value, bool):
-            raise ConfigError(f"{name} must be True or False, but got {shown(value)}")
-    if isinstance(study_name, (bytes, bytearray)):  # which pydantic would take for text
-        raise ConfigError(f"study.name must be text, but got {shown(study_name)}")
+            raise ConfigError(f"{name} must be True or False, but got {shown(value)}", field=name, code="not-boolean")
+    if isinstance(study_name, (bytes, bytearray)):  # pydantic would convert them to text
+        text = f"study.name must be text, but got {shown(study_name)}"
+        raise ConfigError(text, field="study.name", code="string-type")
+
+
+def _refuse_facts_of_loaders(**given: Any) -> None:
+    """Refuse arguments that describe DataLoaders if there are none."""
+    for name, value in given.items():
+        if value is not None:
+            text = f"{name} describes data_loaders, but got {shown(value)} without them; leave it out, or give data_loaders"
+            raise ConfigError(text, field=name, code="needs-loaders")
 
 
 _OF_LOADERS = {"cv_folds", "horizon", "train_share"}
-"""Settings of data that count for a user's DataLoaders."""
+"""Settings of the data section that apply to DataLoaders."""
 _REFUSED = {"feature_columns", "features"}
-"""Those that the settings themselves refuse, once the source is loaders."""
+"""Settings that the data section itself refuses if the source is loaders."""
 
 
 def _require_only_what_loaders_need(asked: DataSettings) -> None:
-    """Settings that would do nothing are errors; one that stands at its default does no harm.
+    """Refuse settings that have no effect on DataLoaders, unless they have their default value.
 
     Args:
-        asked: the configuration's, as if there were no DataLoaders.
+        asked: the data section of the configuration.
     """
     usual = DataSettings().model_dump()
     given = {
@@ -286,20 +286,21 @@ def _require_only_what_loaders_need(asked: DataSettings) -> None:
         if name not in _OF_LOADERS | _REFUSED and value != usual[name] and value != "loaders"
     }
     if "data_dir" in given:
-        del given["source"]  # it follows from the folder
+        del given["source"]  # data_dir implies it
     if given:
         named = ", ".join(
             f"data.{name}={shown(str(value) if isinstance(value, Path) else value)}" for name, value in given.items()
         )
         them = "it" if len(given) == 1 else "them"
         raise ConfigError(
-            f"{named}: data_loaders come with their own windows, labels and split; leave {them} out, or give bars instead of"
-            " data_loaders"
+            f"{named}: data_loaders bring their own windows, labels and split; leave {them} out, or give bars instead of"
+            " data_loaders",
+            violations=[Violation(f"data.{name}", "unused-with-loaders") for name in given],
         )
 
 
 def _close_in_process(opened: contextlib.ExitStack, process: int) -> None:
-    """Close what an optimizer has open, in the process that opened it: a fork shares its files and its child processes."""
+    """Close the files of an optimizer, but only in the process that opened them: a fork shares them."""
     if os.getpid() == process:
         opened.close()
 

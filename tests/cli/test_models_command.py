@@ -1,7 +1,4 @@
-"""``predict`` and ``export``: from bars in files and a folder of a model to a CSV and a graph, and every refusal in one line.
-
-The models are of a real final round on real bars: two small networks, each trained for two epochs, and their ensemble.
-"""
+"""``predict`` and ``export`` of the models of a real final phase: two small networks and their ensemble."""
 
 import io
 import json
@@ -21,10 +18,11 @@ import torch
 from huggingface_hub import ModelCard
 
 from builders.finalists import plant
-from cnn_lstm_hyperopt.cli import main
+from cnn_lstm_hyperopt.cli import app, main
 from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
 from cnn_lstm_hyperopt.data.sources.embedded import EmbeddedSource
+from cnn_lstm_hyperopt.errors import HyperoptError
 from cnn_lstm_hyperopt.evaluation import BASELINES
 from cnn_lstm_hyperopt.execution import StopSignal
 from cnn_lstm_hyperopt.inference.metadata import ModelDescription
@@ -57,7 +55,7 @@ def config(tiny_settings, tmp_path_factory) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def results(config) -> dict[str, Any]:
-    """Of a planted search and a real final round."""
+    """Results of a planted search and a real final phase."""
     plant(config, (0.9, 0.8, 0.7))
     settings = load_settings(config, environment={})
     dataset = prepare_dataset(settings.data)
@@ -71,7 +69,7 @@ def results(config) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def bars(config, tmp_path_factory) -> Path:
-    """The very bars that the study was given, as files."""
+    """The bars of the study, as files."""
     folder = tmp_path_factory.mktemp("bars")
     data = load_settings(config, environment={}).data
     for each in EmbeddedSource().load(data.symbols, data.start, data.end)[0]:
@@ -117,15 +115,14 @@ def test_without_an_output_the_table_is_printed_and_nothing_else(save_dir, bars,
 
 
 def test_dates_choose_what_is_predicted_and_not_what_is_known(save_dir, bars):
-    """The bars before the start are history; those after the end are not looked at."""
     model = save_dir / "retrained_model_1"
-    whole = predicted("--model", model, "--data-dir", bars)
+    full = predicted("--model", model, "--data-dir", bars)
     some = predicted("--model", model, "--data-dir", bars, "--start", "2008-03-03", "--end", "2008-03-14")
     assert some["date"].min() == pd.Timestamp("2008-03-03")
     assert some["date"].max() == pd.Timestamp("2008-03-14")
     assert len(some) == 2 * 10
-    same = some.merge(whole, on=["symbol", "date"], suffixes=("", "_whole"))
-    np.testing.assert_allclose(same["value"], same["value_whole"], atol=1e-6)
+    same = some.merge(full, on=["symbol", "date"], suffixes=("", "_all"))
+    np.testing.assert_allclose(same["value"], same["value_all"], atol=1e-6)
 
 
 # ---------------------------------------------------------------------- refusals
@@ -139,32 +136,30 @@ def changed_model(folder: Path, **changed: Any) -> Path:
 
 
 def refusal(capsys: Any, *arguments: Any) -> str:
-    """The one line of a command that must not work."""
-    assert main([str(each) for each in arguments]) == 2
-    said = capsys.readouterr()
-    (line,) = [line for line in said.err.splitlines() if not line.startswith("Warning: ")]
-    assert said.out == ""
-    return line
+    """Run a command that must end with code 2 and one line; return the code of the error."""
+    words = [str(each) for each in arguments]
+    assert main(words) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert len([line for line in printed.err.splitlines() if not line.startswith("Warning: ")]) == 1
+    with pytest.raises(HyperoptError) as caught:
+        app(words, exit_on_error=False, print_error=False, result_action="return_value")
+    return caught.value.code
 
 
-def test_too_few_bars_are_refused_with_the_symbol_bars_and_lookback(save_dir, bars, tmp_path, capsys):
-    (tmp_path / "few").mkdir()
-    pd.read_csv(bars / "IBM.csv").tail(40).to_csv(tmp_path / "few" / "IBM.csv", index=False)
-    line = refusal(capsys, "predict", "--model", save_dir / "retrained_model_1", "--data-dir", tmp_path / "few")
-    assert all(each in line for each in ("IBM", "40", "10", "43"))
-
-
-def test_bars_of_another_frequency_are_refused(save_dir, bars, tmp_path, capsys):
-    (tmp_path / "weekly").mkdir()
-    frame = pd.read_csv(bars / "IBM.csv").tail(200)
-    frame["date"] = pd.date_range("2001-01-05", periods=200, freq="7D")
-    frame.to_csv(tmp_path / "weekly" / "IBM.csv", index=False)
-    line = refusal(capsys, "predict", "--model", save_dir / "ensemble", "--data-dir", tmp_path / "weekly")
-    assert "the bars are 7 days apart, but this model was trained on bars 1 day apart" in line
+def test_bars_that_the_model_can_not_read(save_dir, bars, tmp_path, capsys):
+    for name in ("few", "weekly"):
+        (tmp_path / name).mkdir()
+    frame = pd.read_csv(bars / "IBM.csv")
+    frame.tail(40).to_csv(tmp_path / "few" / "IBM.csv", index=False)
+    weekly = frame.tail(200).assign(date=pd.date_range("2001-01-05", periods=200, freq="7D"))
+    weekly.to_csv(tmp_path / "weekly" / "IBM.csv", index=False)
+    for name, code in (("few", "too-few-bars"), ("weekly", "other-frequency")):
+        assert refusal(capsys, "predict", "--model", save_dir / "ensemble", "--data-dir", tmp_path / name) == code
 
 
 def with_own_features(folder: Path, *, columns: list[str], function: str | None = None) -> Path:
-    """A model with more inputs, which has learnt nothing."""
+    """An untrained model with more inputs."""
     about = json.loads((folder / "model.json").read_text())
     added = [*columns, *(["swing"] if function else [])]
     numbers = {name: [*about["scaler"][name], *[1.0] * len(added)] for name in ("mean", "std")}
@@ -181,11 +176,11 @@ def with_own_features(folder: Path, *, columns: list[str], function: str | None 
     return copy
 
 
-def test_a_missing_column_is_refused_by_its_name(save_dir, bars, capsys):
+def test_a_missing_column(save_dir, bars, capsys):
     model = with_own_features(save_dir / "retrained_model_1", columns=["mood"])
-    line = refusal(capsys, "predict", "--model", model, "--data-dir", bars, "--symbols", "IBM")
-    assert "IBM" in line
-    assert "mood" in line
+    assert (
+        refusal(capsys, "predict", "--model", model, "--data-dir", bars, "--symbols", "IBM") == "feature-column-missing"
+    )
 
 
 def test_a_model_with_a_function_runs_it_only_if_the_user_names_it(save_dir, bars, tmp_path, capsys, monkeypatch):
@@ -195,9 +190,8 @@ def test_a_model_with_a_function_runs_it_only_if_the_user_names_it(save_dir, bar
     monkeypatch.syspath_prepend(tmp_path)
     model = with_own_features(save_dir / "retrained_model_1", columns=[], function="swing_of_mine:swing")
     arguments = ["predict", "--model", model, "--data-dir", bars]
-    line = refusal(capsys, *arguments)
-    assert "--features swing_of_mine:swing (in Python: load_model(folder, features=swing_of_mine.swing))" in line
-    assert "must be module:function" in refusal(capsys, *arguments, "--features", "swing")
+    assert refusal(capsys, *arguments) == "no-feature-function"
+    assert refusal(capsys, *arguments, "--features", "swing") == "not-a-reference"
     found = predicted(*arguments[1:], "--features", "swing_of_mine:swing")
     assert len(found) > 500
 
@@ -205,24 +199,22 @@ def test_a_model_with_a_function_runs_it_only_if_the_user_names_it(save_dir, bar
 def test_what_else_is_refused(save_dir, bars, capsys):
     model = save_dir / "retrained_model_1"
     own = changed_model(model, scaler=None, target="y_class")
-    arguments = ["predict", "--data-dir", bars, "--model"]
-    refusal(capsys, *arguments, own)
-    assert "must be left out" in refusal(capsys, *arguments, model, "--features", "os:getcwd")
-    assert "holds no model: model.json is missing" in refusal(capsys, *arguments, bars)
-    assert "no window ends on --start 2020-01-01 or later" in refusal(
-        capsys, *arguments, model, "--start", "2020-01-01"
-    )
-    reversed_dates = ("--start", "2008-02-01", "--end", "2008-01-01")
-    assert "must not be after --end" in refusal(capsys, *arguments, model, *reversed_dates)
-    assert "MSFT" in refusal(capsys, *arguments, model, "--symbols", "MSFT")
-    assert "can't be written" in refusal(capsys, *arguments, model, "--output", "nowhere/out.csv")
-    for place in (".", "/", bars):
-        assert "must name a file" in refusal(capsys, *arguments, model, "--output", place)
-    assert "does not exist" in refusal(capsys, "predict", "--model", model, "--data-dir", "nowhere")
+    for code, *arguments in (
+        ("model-reads-no-bars", own),
+        ("model-without-own-features", model, "--features", "os:getcwd"),
+        ("file-missing", bars),
+        ("no-window", model, "--start", "2020-01-01"),
+        ("start-not-before-end", model, "--start", "2008-02-01", "--end", "2008-01-01"),
+        ("empty-list", model, "--symbols"),
+        ("unknown-symbol", model, "--symbols", "MSFT"),
+        ("output-unwritable", model, "--output", "nowhere/out.csv"),
+        *(("output-not-a-file", model, "--output", place) for place in (".", "/", bars)),
+    ):
+        assert refusal(capsys, "predict", "--data-dir", bars, "--model", *arguments) == code
+    assert refusal(capsys, "predict", "--model", model, "--data-dir", "nowhere") == "data-dir-missing"
 
 
 def test_the_last_bar_is_predicted_or_left_out_but_no_older_one_takes_its_place(save_dir, bars, tmp_path, capsys):
-    """IBM has a hole, after which its bars are too few for a window."""
     (tmp_path / "holed").mkdir()
     for path in bars.iterdir():
         frame = pd.read_csv(path)
@@ -233,8 +225,9 @@ def test_the_last_bar_is_predicted_or_left_out_but_no_older_one_takes_its_place(
     arguments = ["--model", model, "--data-dir", tmp_path / "holed", "--last"]
     found = predicted(*arguments)
     assert set(found["symbol"]) == {path.stem for path in bars.iterdir()} - {"IBM"}
-    assert f"Warning: IBM is left out: its last bar, {newest}, ends no whole window" in capsys.readouterr().err
-    assert "--last finds no symbol" in refusal(capsys, "predict", *arguments, "--symbols", "IBM")
+    warnings = capsys.readouterr().err.splitlines()
+    assert any(re.match(f"Warning: IBM .*{newest}", line) for line in warnings)
+    assert refusal(capsys, "predict", *arguments, "--symbols", "IBM") == "no-window"
 
 
 # ---------------------------------------------------------------------- cards
@@ -260,21 +253,21 @@ def test_the_snippets_of_every_card_work(save_dir, bars, tmp_path, monkeypatch, 
         assert "probability_1" in capsys.readouterr().out
 
 
-def test_a_card_says_what_the_model_is_and_what_it_is_not(save_dir, results):
+def test_a_card_has_the_data_the_dates_and_the_verdict(save_dir, results):
     for name in FOLDERS:
         card = (save_dir / name / "README.md").read_text(encoding="utf-8")
         assert r"my \*study\* \<b\>" in card
         assert "<b>" not in card
         assert "AAPL, IBM" in card
-        assert "windows of 10 bars × 11 features" in card
-        assert "| majority class |" in card
-        assert "no costs of trading" in card
         assert str(save_dir) not in card
         plain = re.sub(r"\\(?=\W)", "", card)
         assert results["verdict"]["sentence"] in plain
-        assert f"**{results['verdict']['grade'].capitalize()}.**" in card
-        for part in ("Train", "Validation", "Test"):
-            assert re.search(rf"- {part}: [\d,]+ windows, 200\d-\d\d-\d\d to 200\d-\d\d-\d\d\.", plain)
+        assert results["verdict"]["grade"].capitalize() in card
+        assert len(re.findall(r"200\d-\d\d-\d\d to 200\d-\d\d-\d\d", plain)) >= 3  # training, validation, test
+        assert re.findall(r"\\[^*<>`|\[\]]", card) == []  # only mark-up is escaped
+        (header,) = [line for line in card.splitlines() if "against the best baseline" in line]
+        columns = [column.strip() for column in header.strip("|").split("|")]
+        assert len(set(columns)) == len(columns)
 
 
 def test_the_front_matter_of_a_card_is_what_the_hub_reads(save_dir, results):
@@ -292,16 +285,6 @@ def test_the_front_matter_of_a_card_is_what_the_hub_reads(save_dir, results):
         assert {result.dataset_name for result in about.eval_results} == {"test windows of AAPL, IBM"}
 
 
-def test_a_card_escapes_mark_up_alone_and_no_column_stands_twice(save_dir):
-    for name in FOLDERS:
-        card = (save_dir / name / "README.md").read_text(encoding="utf-8")
-        assert re.findall(r"\\[^*<>`|\[\]]", card) == []
-        (header,) = [line for line in card.splitlines() if "against the best baseline" in line]
-        columns = [column.strip() for column in header.strip("|").split("|")]
-        assert len(set(columns)) == len(columns)
-        assert re.search(r"- `range_percent`: .* The mean value of training, -[\d.]+, is [\d.]+ %\.", card)
-
-
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
@@ -315,7 +298,7 @@ def test_only_mark_up_is_escaped(text, shown):
     assert escaped(text) == shown
 
 
-def test_results_tell_of_the_ensemble(save_dir, results):
+def test_results_describe_the_ensemble(save_dir, results):
     entry = results["ensemble"]
     assert set(entry) == {
         "members",
@@ -348,8 +331,7 @@ def predict(save_dir, bars) -> list[str]:
 def test_only_what_predict_has_written_is_replaced_unless_it_is_forced(predict, capsys):
     mine = Path("mine.csv")
     mine.write_text("my,own\n1,2\n")
-    line = refusal(capsys, *predict, mine)
-    assert "--output mine.csv is there and was not written by predict, so it is not replaced; name another" in line
+    assert refusal(capsys, *predict, mine) == "output-exists"
     assert mine.read_text() == "my,own\n1,2\n"
     assert main([*predict, "mine.csv", "--force"]) == 0
     written = mine.read_text()
@@ -365,8 +347,8 @@ def test_what_a_link_leads_to_is_what_counts(predict, capsys):
     Path("link.csv").symlink_to("mine.csv")
     Path("new.csv").symlink_to("elsewhere.csv")
     Path("loop.csv").symlink_to("loop.csv")
-    assert "not written by predict" in refusal(capsys, *predict, "link.csv")
-    assert "--output loop.csv" in refusal(capsys, *predict, "loop.csv")
+    assert refusal(capsys, *predict, "link.csv") == "output-exists"
+    assert refusal(capsys, *predict, "loop.csv") == "output-unwritable"
     assert main([*predict, "new.csv"]) == 0
     assert Path("new.csv").is_symlink()
     assert Path("elsewhere.csv").read_text().startswith("symbol,date,class,")
@@ -379,11 +361,11 @@ def test_files_of_the_study_the_model_and_the_bars_are_never_replaced(predict, s
     Path("database").symlink_to(save_dir / "study.db")
     before = {path: path.read_bytes() for path in files}
     for place in (*files, "bars.csv", "database", model / ".." / "study.db"):
-        assert "never replaced" in refusal(capsys, *predict, place, "--force")
+        assert refusal(capsys, *predict, place, "--force") in ("output-is-study-file", "output-is-data")
     exporting = ["export", "--model", model, "--format", "torch", "--output"]
     for place in (save_dir / "study.db", model / "model.json", model / "model.safetensors"):
-        assert "never replaced" in refusal(capsys, *exporting, place, "--force")
-    assert "would be read as a symbol" in refusal(capsys, *predict, bars / "NEW.csv")
+        assert refusal(capsys, *exporting, place, "--force") == "output-is-study-file"
+    assert refusal(capsys, *predict, bars / "NEW.csv") == "output-is-data"
     assert {path: path.read_bytes() for path in files} == before
 
 
@@ -394,8 +376,7 @@ def test_devices_and_pipes_are_refused_and_not_replaced(predict, capsys):
     with Path("redirected").open("w") as file:
         descriptor = f"/dev/fd/{file.fileno()}"
         for place in ("/dev/null", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "null", "pipe", descriptor):
-            line = refusal(capsys, *predict, place, "--force")
-            assert f"--output {place} must name a file, no directory, device or pipe" in line
+            assert refusal(capsys, *predict, place, "--force") == "output-not-a-file"
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
     assert Path("/dev/stdout").is_symlink()
     assert stat.S_ISFIFO(os.stat("pipe").st_mode)
@@ -419,7 +400,7 @@ def test_a_name_that_the_output_can_not_hold_is_refused_rather_than_changed(pred
     code = main(predict[:-1])
     monkeypatch.undo()
     assert code == 2
-    assert "the output's encoding ascii has no '\\x" in capsys.readouterr().err
+    assert "--output" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------------- export
@@ -431,9 +412,7 @@ def test_models_are_exported_by_the_command(save_dir, name, capsys):
     model = save_dir / name
     for format, file in (("torch", "model.pt2"), ("onnx", "model.onnx")):
         assert main(["export", "--model", str(model), "--format", format, "--output", file]) == 0
-        assert re.search(
-            rf"Written to {file}; its outputs differ .* by \d\.\de[-+]\d\d at most", capsys.readouterr().out
-        )
+        assert re.search(rf"{file}.* \d\.\de[-+]\d\d ", capsys.readouterr().out)
         assert Path(file).stat().st_size > 1_000
         assert main(["export", "--model", str(model), "--format", format, "--output", file]) == 0  # its own
         capsys.readouterr()
@@ -442,5 +421,5 @@ def test_models_are_exported_by_the_command(save_dir, name, capsys):
 def test_an_export_that_can_not_be_made_is_one_line(save_dir, capsys, monkeypatch):
     monkeypatch.setattr("cnn_lstm_hyperopt.inference.export.find_spec", lambda name: None)
     arguments = ["export", "--model", save_dir / "retrained_model_1", "--format", "onnx"]
-    assert "pip install 'cnn-lstm-hyperopt[onnx]'" in refusal(capsys, *arguments)
+    assert refusal(capsys, *arguments) == "missing-extra"
     assert not (save_dir / "retrained_model_1" / "model.onnx").exists()

@@ -1,4 +1,4 @@
-"""YAML 1.2 in, YAML that readers of 1.1 and 1.2 understand alike out."""
+"""YAML 1.2 in, and out YAML that means the same in 1.1 and 1.2."""
 
 from datetime import date
 
@@ -34,7 +34,7 @@ def test_values_are_those_of_yaml_1_2(text, value):
 @pytest.mark.parametrize(
     "name", ["no", "Off", "1e-5", "010", "1:30", "2001-01-01", "~", "0x1f", "1_000", "a: b", "näme #x"]
 )
-def test_text_and_numbers_mean_the_same_to_readers_of_yaml_1_1(name):
+def test_text_and_numbers_mean_the_same_in_yaml_1_1(name):
     tree = {
         "z": [name, name.encode().hex()],
         "a": {"small": 1e-05, "large": 1e22, "no": True, "none": None},
@@ -58,26 +58,25 @@ def test_text_and_numbers_mean_the_same_to_readers_of_yaml_1_1(name):
     ],
     ids=["aliases", "lists", "keys", "values", "itself", "binary"],
 )
-def test_too_much_is_refused_in_one_line_with_its_place(text):
+def test_too_much_is_refused_with_line_and_column(text):
     with pytest.raises(ValueError, match=r"^line \d+, column \d+: [^\n]*$"):
         parse_yaml(text)
 
 
-def test_a_switch_of_the_search_space_is_true_or_false(tmp_path):
-    path = tmp_path / "my.yaml"
-    path.write_text("search_space: {cnn: {residual: no}}")
-    with pytest.raises(ConfigError, match=r"search_space.cnn.residual must be true or false, but got 'no'"):
-        load_settings(path, environment={})
+@pytest.mark.parametrize("word", ["no", "off", "1"])
+def test_a_switch_of_the_search_space_is_true_or_false(word):
+    with pytest.raises(ConfigError) as caught:
+        load_settings(parse_yaml(f"search_space: {{cnn: {{residual: {word}}}}}"), environment={})
+    assert caught.value.code == "not-a-boolean"
 
 
 def test_the_message_of_a_duplicate_key_has_no_value():
-    with pytest.raises(ValueError, match=r'^line 2, column 1: .*found duplicate key "uri"$'):
+    with pytest.raises(ValueError, match=r"^line 2, column 1: ") as caught:
         parse_yaml("uri: https://me:secret@host\nuri: https://me:other@host")
+    assert "me:" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("word", "value"), [("no", False), ("off", False), ("yes", True), ("true", True)])
-def test_a_switch_of_the_settings_may_be_written_as_before(tmp_path, word, value):
-    path = tmp_path / "my.yaml"
-    path.write_text(f"report: {word}\nmlflow: {{enabled: {word}}}")
-    settings = load_settings(path, environment={})
+def test_a_switch_of_the_settings_may_be_written_as_in_yaml_1_1(word, value):
+    settings = load_settings(parse_yaml(f"report: {word}\nmlflow: {{enabled: {word}}}"), environment={})
     assert (settings.report, settings.mlflow.enabled) == (value, value)

@@ -148,4 +148,4 @@ def test_a_faulty_uri_on_the_command_line_is_told_with_its_flag_and_without_its_
 
 def test_track_needs_a_study(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["track", "--save-dir", str(tmp_path)]) == 2
-    assert "holds no config.yaml, so there is no study to write to MLflow" in capsys.readouterr().err
+    assert "has no config.yaml, so there is no study to write to MLflow" in capsys.readouterr().err

@@ -23,32 +23,32 @@ from cnn_lstm_hyperopt.utils.secrets import masked
 from cnn_lstm_hyperopt.utils.text import one_line, printable
 
 COMMANDS = ("run", "data", "resume", "status", "report", "predict", "export", "narrow", "track")
-"""In the order in which a user meets them, as the help shows them."""
+"""Order of the commands in the help."""
 for _place, _name in enumerate(COMMANDS):
     app[_name].sort_key = _place
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command; returns the exit code: 0 done, 1 failed, 2 bad input, 130 interrupted with results saved."""
+    """Run a command. Return the exit code: 0 done, 1 failed, 2 bad input, 130 interrupted with results saved."""
     tokens = list(sys.argv[1:] if arguments is None else arguments)
-    for stream in (sys.stdout, sys.stderr):  # a character that the terminal does not have must not end a command
+    for stream in (sys.stdout, sys.stderr):  # a character that the terminal lacks must not end a command
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors=PLAIN_CHARACTERS)
     try:
         with _ended_by_signals():
             app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last line of defence: no traceback unless asked for
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - no traceback without --debug
         if "--debug" in tokens:
             traceback.print_exc()
-        return _told(error)
+        return _report(error)
     return 0
 
 
 @contextlib.contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the process with code 130 and a line, until a run listens to them itself.
+    """End the process with code 130 and a line on Ctrl-C and SIGTERM, until a run handles them itself.
 
-    Not by an exception: it could be raised anywhere in the seconds of importing, also where Python throws it away.
+    An exception would not be safe: Python ignores it in some places while it imports modules.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -66,29 +66,29 @@ def _ended_by_signals() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
-def _told(error: BaseException) -> int:
-    """Says in a line what went wrong; returns the exit code."""
+def _report(error: BaseException) -> int:
+    """Print one line about an error. Return the exit code."""
     if isinstance(error, HyperoptError):
         return _fail(str(error), error.exit_code)
     text = one_line(error, 500)
-    if isinstance(error, UnknownCommandError):  # whose list ends after eight
+    if isinstance(error, UnknownCommandError):  # its own list ends after eight commands
         return _fail(f"{text.partition(' Available')[0]} Commands: {', '.join(COMMANDS)} (see --help)", 2)
     if isinstance(error, CycloptsError):
         return _fail(f"{text.rstrip('.')} (see --help)", 2)
     if isinstance(error, KeyboardInterrupt):
-        return _fail("interrupted; nothing was begun that could be gone on with", 130)
+        return _fail("interrupted; there is nothing to resume", 130)
     if isinstance(error, BrokenPipeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains once more when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # otherwise Python prints a second error at exit
         return 1
     if isinstance(error, PermissionError) and error.filename is not None:
-        return _fail(f"{error.filename} can't be opened: {error.strerror}; have it allowed, or name another", 2)
+        return _fail(f"{error.filename} can't be opened: {error.strerror}; change its permissions, or name another", 2)
     if isinstance(error, OSError) and error.filename is None and error.errno in (errno.ENOSPC, errno.EIO):
         return _fail(f"the output can't be written: {error.strerror}", 1)
-    return _fail(f"{type(error).__name__}: {text} (a fault of this program; --debug shows where)", 1)
+    return _fail(f"{type(error).__name__}: {text} (a bug in this program; --debug shows the traceback)", 1)
 
 
 def _fail(text: str, code: int) -> int:
     legible = "\n".join(printable(line, 4_000) for line in masked(text).split("\n"))
-    with contextlib.suppress(OSError):  # the terminal is gone; the exit code says the same
+    with contextlib.suppress(OSError):  # the terminal may be gone
         print(f"Error: {legible}" if code != 130 else legible[0].upper() + legible[1:], file=sys.stderr, flush=True)
     return code

@@ -1,4 +1,4 @@
-"""The application that the commands join."""
+"""The application object; each command registers with it."""
 
 from cyclopts import App
 

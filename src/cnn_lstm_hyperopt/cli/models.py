@@ -80,10 +80,7 @@ def predict(
     Examples: predict --model hyperopt_results/retrained_model_1 --data-dir bars/ --last;
     predict --model hyperopt_results/ensemble --data-dir bars/ --symbols AAPL --start 2020-01-01 --output predictions.csv.
     """
-    if start is not None and end is not None and start > end:
-        raise ConfigError(f"--start {start} must not be after --end {end}")
-    if symbols == ():
-        raise ConfigError("--symbols needs at least one name, such as --symbols AAPL MSFT; leave it out for all")
+    _require_dates_and_symbols(start, end, symbols)
     place = (
         None
         if output is None
@@ -131,8 +128,17 @@ def export(
     print(f"Written to {path}; its outputs differ from the model's by {difference:.1e} at most")
 
 
+def _require_dates_and_symbols(start: date | None, end: date | None, symbols: tuple[str, ...] | None) -> None:
+    if start is not None and end is not None and start > end:
+        text = f"--start {start} must not be after --end {end}"
+        raise ConfigError(text, field="--start", code="start-not-before-end")
+    if symbols == ():
+        text = "--symbols needs at least one name, such as --symbols AAPL MSFT; leave it out for all"
+        raise ConfigError(text, field="--symbols", code="empty-list")
+
+
 def _loaded(folder: Path, features: str | None, *, runs: bool = True) -> "Predictor":
-    """The model, with the function of features that the user names; the one that the folder names is not run."""
+    """Load a model with the feature function that the user names. A function that only the folder names never runs."""
     from cnn_lstm_hyperopt.inference.model import load_model
 
     found = load_model(folder)
@@ -142,15 +148,25 @@ def _loaded(folder: Path, features: str | None, *, runs: bool = True) -> "Predic
     found.require_bars()
     if features is None and needed is not None:
         raise DataError(
-            f"--model {printable(str(folder))} reads features that {needed} makes, and no function runs because a file names it;"
-            f" name it yourself: --features {needed} (in Python: load_model(folder, features={needed.replace(':', '.')}))"
+            f"--model {printable(str(folder))} needs the feature function {needed}, which runs only if you name it:"
+            f" --features {needed} (in Python: load_model(folder, features={needed.replace(':', '.')}))",
+            field="--features",
+            code="no-feature-function",
         )
     if features is None:
         return found
     if needed is None:
-        raise DataError("--features must be left out, for this model has no features of your own")
+        raise DataError(
+            "--features must be left out, because this model has no own features",
+            field="--features",
+            code="model-without-own-features",
+        )
     if ":" not in features:
-        raise ConfigError(f"--features must be module:function, such as {needed}, but got {printable(features)}")
+        raise ConfigError(
+            f"--features must be module:function, such as {needed}, but got {printable(features)}",
+            field="--features",
+            code="not-a-reference",
+        )
     from cnn_lstm_hyperopt.data.own_function import load_function
 
     return load_model(folder, features=load_function(features).call)
@@ -159,7 +175,7 @@ def _loaded(folder: Path, features: str | None, *, runs: bool = True) -> "Predic
 def _read(
     data_dir: Path, symbols: Sequence[str], end: date | None, on_bad_bars: BadBars, model: "Predictor"
 ) -> list["Bars"]:
-    """The bars of a folder, by the reader of ``run``; what is odd about them is told on standard error."""
+    """Read the bars of a folder as ``run`` does; print warnings on standard error."""
     from cnn_lstm_hyperopt.data.problems import warning_texts
     from cnn_lstm_hyperopt.data.sources.files import FileSource
 
@@ -181,10 +197,10 @@ def _predicted(model: "Predictor", every: Sequence["Bars"], *, start: date | Non
         table = model.predict_frame(bars.frame, bars.symbol, last=1 if last else None)
         table.insert(0, SYMBOL, bars.symbol)
         newest = bars.frame.index[-1]
-        if last and table["date"].iloc[-1] != newest:  # an older answer would pass for today's
+        if last and table["date"].iloc[-1] != newest:  # an older prediction would look like the newest
             print(
-                f"Warning: {printable(bars.symbol)} is left out: its last bar, {date_text(newest)}, ends no whole window (a hole"
-                " before it, or a missing value)",
+                f"Warning: {printable(bars.symbol)} is left out: no complete window ends with its last bar, {date_text(newest)}"
+                " (a gap before it, or a missing value)",
                 file=sys.stderr,
             )
             continue
@@ -193,21 +209,29 @@ def _predicted(model: "Predictor", every: Sequence["Bars"], *, start: date | Non
         tables.append(table)
     if not tables:
         raise DataError(
-            "--last finds no symbol whose last bar ends a whole window; give more bars, or leave out --last"
+            "--last finds no symbol with a complete window at its last bar; give more bars, or leave out --last",
+            field="--last",
+            code="no-window",
         )
     found = joined(tables)
     if not len(found):
-        raise DataError(f"no window ends on --start {start} or later; give an earlier date, or more bars")
+        raise DataError(
+            f"no window ends on --start {start} or later; give an earlier date, or more bars",
+            field="--start",
+            code="no-window",
+        )
     return found
 
 
 def _print_table(text: str) -> None:
     try:
-        text.encode(sys.stdout.encoding or "utf-8")  # a name with question marks would be another one
+        text.encode(sys.stdout.encoding or "utf-8")  # replacing characters would change names
     except UnicodeEncodeError as error:
         raise ConfigError(
-            f"the output's encoding {error.encoding} has no {error.object[error.start]!a}, which a name holds; write a file with"
-            " --output FILE (UTF-8), or set PYTHONIOENCODING=utf-8"
+            f"the terminal's encoding {error.encoding} has no {error.object[error.start]!a}, which a name contains; write a file"
+            " with --output FILE (UTF-8), or set PYTHONIOENCODING=utf-8",
+            field="--output",
+            code="not-encodable",
         ) from error
     print(text, end="")
 
@@ -220,6 +244,5 @@ def _write(place: Path, output: Path, text: str) -> None:
 
 
 def _cant_write(path: Path, error: OSError) -> ConfigError:
-    return ConfigError(
-        f"--output {printable(str(path))} can't be written: {error.strerror or error}; name another file"
-    )
+    text = f"--output {printable(str(path))} can't be written: {error.strerror or error}; name another file"
+    return ConfigError(text, field="--output", code="output-unwritable")

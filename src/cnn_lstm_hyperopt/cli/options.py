@@ -1,4 +1,4 @@
-"""Flags: what they are called, which setting they give, and how their values are read."""
+"""Flags: their names, the settings that they set, and how their values are read."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -55,7 +55,7 @@ _FLAG_OF_SETTING = {
     "search_space.training.batch_size": "--batch-size",
     "retrain.enabled": "--retrain-best",
 }
-"""What a fault of a setting that a flag gave is told with."""
+"""Name of the flag that sets a setting, for errors."""
 
 
 def _help(flag: str) -> str:
@@ -80,16 +80,17 @@ _SEARCH, _DATA, _RETRAIN, _RUN = "Search", "Data", "After the search", "General"
 
 
 def whole(kind: object, tokens: Sequence[Token]) -> int:
-    """A whole number and nothing else: by itself the parser makes 2 of 1.5."""
+    """Read a whole number; the parser alone would round 1.5 to 2."""
     return _number(tokens[0].value, int, "a whole number")
 
 
 def seconds(kind: object, tokens: Sequence[Token]) -> float:
+    """Read a number of seconds."""
     return _number(tokens[0].value, float, "a number of seconds")
 
 
 def _number(text: str, read: Callable[[str], T], what: str) -> T:
-    """Python by itself reads 1_0 and the digits of all scripts, too."""
+    """Read ASCII digits; Python alone also reads 1_0 and digits of other scripts."""
     try:
         if text.isascii() and "_" not in text:
             return read(text)
@@ -99,27 +100,35 @@ def _number(text: str, read: Callable[[str], T], what: str) -> T:
 
 
 def workers_of(kind: object, tokens: Sequence[Token]) -> int | str:
+    """Read a number of workers, or ``auto``."""
     try:
         return "auto" if tokens[0].value == "auto" else whole(kind, tokens)
     except ValueError as error:
-        raise ValueError(f"{error}; auto is a worker a core") from None
+        raise ValueError(f"{error}; auto: one worker per core") from None
 
 
 def path_of(kind: object, tokens: Sequence[Token]) -> Path:
-    """By itself the parser makes the working directory of an empty text."""
+    """Read a path; the parser alone would read an empty text as the working directory."""
     if not tokens[0].value.strip():
         raise ValueError("must be a path, but is empty")
     return Path(tokens[0].value)
 
 
 _VERBOSE_HELP = "Print all details that are otherwise only in run.log: windows, changed parameters, limits, speeds."
+
+
+def _two_sources(first: str, second: str) -> ConfigError:
+    text = f"{first} and {second} name two sources; leave one out"
+    return ConfigError(text, field=first.partition(" ")[0], code="two-sources")
+
+
 _WORKERS_HELP = "Number of worker processes, one thread each; auto: one per CPU core if memory allows, one on a GPU."
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
 class DataOptions:
-    """Flags of ``data``, which ``run`` has, too; None means: as in the config file, else the default."""
+    """Flags of ``data`` and ``run``; None: the value of the config file, or else the default."""
 
     use_real_data: Annotated[
         bool,
@@ -161,28 +170,30 @@ class DataOptions:
     ] = False
 
     def overrides(self) -> dict[str, Any]:
-        """The flags that were given, as nested settings."""
+        """Return the given flags as nested settings."""
         tree: dict[str, Any] = {}
         for flag in fields(self):
             value = getattr(self, flag.name)
             if flag.name in _SETTING_OF_FLAG and value is not None:
                 put(tree, _SETTING_OF_FLAG[flag.name], list(value) if isinstance(value, tuple) else value)
         if self.symbols == ():
-            raise ConfigError("--symbols needs at least one name, such as --symbols AAPL MSFT; leave it out for all")
+            text = "--symbols needs at least one name, such as --symbols AAPL MSFT; leave it out for all"
+            raise ConfigError(text, field="--symbols", code="empty-list")
         if self.feature_columns == ():
-            raise ConfigError("--feature-columns needs at least one name, such as --feature-columns sentiment")
+            text = "--feature-columns needs at least one name, such as --feature-columns sentiment"
+            raise ConfigError(text, field="--feature-columns", code="empty-list")
         self._put_source(tree)
         return tree
 
     def _put_source(self, tree: dict[str, Any]) -> None:
-        """One source of bars, however many flags tell of it."""
+        """Set the source of the bars; refuse flags that name two sources."""
         if self.use_real_data and self.source == "synthetic":
-            raise ConfigError("--use-real-data and --source synthetic contradict each other; leave one out")
+            raise _two_sources("--use-real-data", "--source synthetic")
         if self.data_dir is not None:
             if self.use_real_data and self.source != "files":
-                raise ConfigError("--use-real-data and --data-dir name two sources; leave one out")
+                raise _two_sources("--use-real-data", "--data-dir")
             if self.source not in (None, "files"):
-                raise ConfigError(f"--source {self.source} and --data-dir name two sources; leave one out")
+                raise _two_sources(f"--source {self.source}", "--data-dir")
             put(tree, "data.source", "files")
             return
         source = self.source or ("embedded" if self.use_real_data else None)
@@ -271,7 +282,7 @@ class RunOptions(DataOptions):
     verbose: Annotated[bool, Parameter(group=_RUN, negative="", help=_VERBOSE_HELP)] = False
 
     def overrides(self) -> dict[str, Any]:
-        """The flags that were given, as nested settings."""
+        """Return the given flags as nested settings."""
         tree = super().overrides()
         if self.batch_size is not None:
             put(tree, "search_space.training.batch_size", self.batch_size)
@@ -299,20 +310,22 @@ Quiet = Annotated[bool, Parameter(negative="", help="Print only errors. run.log 
 def settings_of(
     config: Path | None, overrides: dict[str, Any], environment: Mapping[str, str] | None = None
 ) -> Settings:
-    """The settings; what is wrong is told with the flag, the variable or the file that says so."""
+    """Return the settings; an error names its flag, variable or file."""
     try:
         Path.cwd()
-    except OSError as error:  # libraries that are imported later end the process then
-        raise ConfigError(f"the working directory is gone ({error.strerror}); go to another with cd") from error
+    except OSError as error:  # libraries that are imported later would end the process
+        text = f"the working directory is gone ({error.strerror}); go to another with cd"
+        raise ConfigError(text, code="no-working-directory") from error
     return load_settings(config, overrides, environment, flags=_FLAG_OF_SETTING)
 
 
 def directory(save_dir: Path) -> Path:
-    """``--save-dir`` by the rules of the setting of that name."""
+    """Return ``--save-dir``, checked like the setting ``save_dir``."""
     return settings_of(None, {"save_dir": save_dir}, environment={}).save_dir
 
 
 def put(tree: dict[str, Any], path: str, value: Any) -> None:
+    """Set the value at a dotted path of nested dicts."""
     *sections, name = path.split(".")
     for section in sections:
         tree = tree.setdefault(section, {})

@@ -1,4 +1,4 @@
-"""Commands that make, continue and describe a study: ``run``, ``data``, ``resume``, ``status``, ``narrow``."""
+"""Commands that create, continue and describe a study: ``run``, ``data``, ``resume``, ``status``, ``narrow``."""
 
 import os
 from json import dumps
@@ -44,8 +44,8 @@ def run(*, options: RunOptions | None = None) -> None:
     _symbols_need_real_bars(given, settings)
     _require_data(given, settings)
     if given.resume:
-        _begun_before(given)
-        _fits_what_is_there(settings.save_dir, n_trials=given.n_trials, name=given.study_name)
+        _refuse_flags_of_new_studies(given)
+        _require_matching_study(settings.save_dir, n_trials=given.n_trials, name=given.study_name)
     _run(
         settings,
         resume=given.resume,
@@ -100,7 +100,11 @@ def resume(
     save_dir = directory(save_dir)
     path = save_dir / "config.yaml"
     if not path.is_file():
-        raise ConfigError(f"--save-dir {save_dir} holds no config.yaml, so there is nothing to resume; start with: run")
+        raise ConfigError(
+            f"--save-dir {save_dir} has no config.yaml, so there is nothing to resume; start with: run",
+            field="--save-dir",
+            code="no-config-file",
+        )
     overrides: dict[str, Any] = {"save_dir": save_dir, "study": {"timeout": timeout}}
     if n_trials is not None:
         overrides["study"]["n_trials"] = n_trials
@@ -112,10 +116,10 @@ def resume(
         if value is not None:
             overrides.setdefault("mlflow", {})[name] = value
     settings = settings_of(path, overrides)
-    _fits_what_is_there(save_dir, n_trials=n_trials)
-    # A run that ended before it had made its study is begun again.
-    begun = any((save_dir / name).exists() for name in (STUDY_FILE, BACKUP_FILE, RESULTS_FILE))
-    _run(settings, resume=begun, quiet=quiet, verbose=verbose, debug=debug)
+    _require_matching_study(save_dir, n_trials=n_trials)
+    # A run that ended before it created its study starts again.
+    started = any((save_dir / name).exists() for name in (STUDY_FILE, BACKUP_FILE, RESULTS_FILE))
+    _run(settings, resume=started, quiet=quiet, verbose=verbose, debug=debug)
 
 
 @app.command
@@ -163,19 +167,24 @@ def narrow(
     print(f"Written to {narrowed.path}; next: {command('run', '--config', narrowed.path)}")
 
 
-def _begun_before(given: RunOptions) -> None:
-    """What only a new study can be told."""
+def _refuse_flags_of_new_studies(given: RunOptions) -> None:
     if given.recalibrate:
         raise ConfigError(
-            "--recalibrate begins a study with new speeds; a resumed one keeps those that it was begun with"
+            "--recalibrate is for a new study; a resumed study keeps its measured speeds, so leave it out",
+            field="--recalibrate",
+            code="new-study-only",
         )
     if given.portfolio is not None:
         flag = "--portfolio" if given.portfolio else "--no-portfolio"
-        raise ConfigError(f"{flag} chooses a new study's first trials; a resumed one keeps its own, so leave it out")
+        raise ConfigError(
+            f"{flag} is for a new study; a resumed study keeps its first trials, so leave it out",
+            field=flag,
+            code="new-study-only",
+        )
 
 
-def _fits_what_is_there(save_dir: Path, *, n_trials: int | None, name: str | None = None) -> None:
-    """Whether the study can have this total of trials and this name; without a study the run itself says so."""
+def _require_matching_study(save_dir: Path, *, n_trials: int | None, name: str | None = None) -> None:
+    """Refuse a total that is below the number of finished trials, and another name. The run itself reports a missing study."""
     if (n_trials is None and name is None) or not (save_dir / STUDY_FILE).is_file():
         return
     from cnn_lstm_hyperopt.search import StudyStorage
@@ -187,11 +196,17 @@ def _fits_what_is_there(save_dir: Path, *, n_trials: int | None, name: str | Non
         storage.close()
     if n_trials is not None and n_trials < done:
         raise ConfigError(
-            f"--n-trials {n_trials} is the new total, but the study in {save_dir} has {done} finished trials already; give"
-            f" {done} or more, or leave it out"
+            f"--n-trials {n_trials} is the new total, but the study in {save_dir} already has {done} finished trials; give"
+            f" {done} or more, or leave it out",
+            field="--n-trials",
+            code="total-below-finished",
         )
     if name is not None and name != stored:
-        raise ConfigError(f"--study-name {name}: the study in {save_dir} is named {stored}; leave it out")
+        raise ConfigError(
+            f"--study-name {name}: the study in {save_dir} is named {stored}; leave it out",
+            field="--study-name",
+            code="other-study-name",
+        )
 
 
 def _profile(given: RunOptions) -> Path | None:
@@ -233,7 +248,9 @@ def _symbols_need_real_bars(given: DataOptions, settings: Settings) -> None:
     if given.symbols and settings.data.source == "synthetic" and given.source is None:
         raise ConfigError(
             "--symbols needs a source of real bars: --use-real-data (daily bars in the package), --source yahoo, or --data-dir"
-            " DIR (your SYMBOL.csv or SYMBOL.parquet files)"
+            " DIR (your SYMBOL.csv or SYMBOL.parquet files)",
+            field="--symbols",
+            code="symbols-without-source",
         )
 
 
@@ -248,7 +265,7 @@ def _run(
     recalibrate: bool = False,
 ) -> None:
     for name in THREAD_VARIABLES:
-        os.environ.setdefault(name, "1")  # before torch is imported: one single-threaded process a core is the fastest
+        os.environ.setdefault(name, "1")  # before torch is imported; one single-threaded process per core is fastest
     import logging
 
     if debug:
@@ -267,4 +284,5 @@ def _run(
     except KeyboardInterrupt as error:
         if not (settings.save_dir / STUDY_FILE).is_file():
             raise
-        raise InterruptedRunError(f"interrupted at once; go on with: {resume_command(settings.save_dir)}") from error
+        text = f"interrupted before the first trial; resume with: {resume_command(settings.save_dir)}"
+        raise InterruptedRunError(text, code="interrupted") from error

@@ -1,4 +1,4 @@
-"""The command that mirrors a study to MLflow now: ``track``."""
+"""The command ``track``, which writes a study to MLflow."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,7 +27,11 @@ def track(
     save_dir = directory(save_dir)
     path = save_dir / "config.yaml"
     if not path.is_file():
-        raise ConfigError(f"--save-dir {save_dir} holds no config.yaml, so there is no study to write to MLflow")
+        raise ConfigError(
+            f"--save-dir {save_dir} has no config.yaml, so there is no study to write to MLflow",
+            field="--save-dir",
+            code="no-config-file",
+        )
     asked: dict[str, Any] = {"enabled": True}
     if tracking_uri is not None:
         asked["tracking_uri"] = tracking_uri

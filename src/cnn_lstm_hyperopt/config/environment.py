@@ -16,50 +16,56 @@ def environment_settings(variables: Mapping[str, str]) -> tuple[dict[str, Any], 
     """Read the settings in environment variables, whose values are YAML.
 
     Returns:
-        The settings as a nested dict; and by the path of each setting the variable that has it, for messages.
+        The settings as a nested dict, and the name of the variable by the path of its setting, for messages.
 
     Raises:
         ConfigError: a variable names no setting, is not valid YAML, or contradicts another one.
     """
     tree: dict[str, Any] = {}
     names: dict[str, str] = {}
-    for name in sorted(variables, key=lambda name: (name.count("__"), name)):  # a section before what is in it
+    for name in sorted(variables, key=lambda name: (name.count("__"), name)):  # a section before its settings
         shown_name = f"the variable {printable(name, 100)}"
         if not name.startswith(ENVIRONMENT_PREFIX):
             _require_both_underscores(name, shown_name)
             continue
         path = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
         if not all(path):
-            raise ConfigError(f"{shown_name} names no setting; write {ENVIRONMENT_PREFIX}STUDY__N_TRIALS, for example")
+            text = f"{shown_name} names no setting; write {ENVIRONMENT_PREFIX}STUDY__N_TRIALS, for example"
+            raise ConfigError(text, field=name, code="no-setting")
         if ".".join(path) in names:
-            raise ConfigError(f"{names['.'.join(path)]} and {shown_name} name the same setting; unset one of them")
+            text = f"{names['.'.join(path)]} and {shown_name} name the same setting; unset one of them"
+            raise ConfigError(text, field=name, code="duplicate-variable")
         names[".".join(path)] = shown_name
         try:
             value = parse_yaml(variables[name])
         except ValueError as error:
-            raise ConfigError(f"{shown_name} is no valid YAML: {error}") from error
+            raise ConfigError(f"{shown_name} is not valid YAML: {error}", field=name, code="not-yaml") from error
         if value is None and _is_section(path):
             raise ConfigError(
-                f"{shown_name} holds nothing, but {'.'.join(path)} is a section; unset it, or name settings, such as"
-                " {name: value}"
+                f"{shown_name} is empty, but {'.'.join(path)} is a section; unset it, or name settings, such as"
+                " {name: value}",
+                field=name,
+                code="empty-section",
             )
         *sections, key = path
         place = tree
         for section in sections:
             below = place.setdefault(section, {})
             if not isinstance(below, dict):
-                raise ConfigError(f"{shown_name} goes into {section}, which another variable sets to {shown(below)}")
+                text = f"{shown_name} belongs to {section}, which another variable sets to {shown(below)}"
+                raise ConfigError(text, field=name, code="variables-contradict")
             place = below
         place[key] = value
     return tree, names
 
 
 def _require_both_underscores(name: str, shown_name: str) -> None:
-    """Refuse a name with one underscore behind the prefix, which would set nothing; other names have one at most."""
+    """Refuse a name with one underscore after the prefix: it would set nothing."""
     start = ENVIRONMENT_PREFIX.removesuffix("_")
     if name.startswith(start) and "__" in name.removeprefix(start):
         meant = printable(ENVIRONMENT_PREFIX + name.removeprefix(start), 100)
-        raise ConfigError(f"{shown_name} must have two underscores behind CNN_LSTM_HYPEROPT; did you mean {meant}?")
+        text = f"{shown_name} must have two underscores after CNN_LSTM_HYPEROPT; did you mean {meant}?"
+        raise ConfigError(text, field=name, code="one-underscore")
 
 
 def _is_section(path: Sequence[str]) -> bool:

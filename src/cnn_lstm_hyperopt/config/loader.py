@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from cnn_lstm_hyperopt.config.environment import environment_settings
-from cnn_lstm_hyperopt.config.messages import explain, holds
+from cnn_lstm_hyperopt.config.messages import Problem, explain, holds
 from cnn_lstm_hyperopt.config.profiles import config_path
 from cnn_lstm_hyperopt.config.schema import Settings
 from cnn_lstm_hyperopt.config.search_space import PARAMETERS
@@ -47,7 +47,7 @@ def load_settings(
     raw = read_settings(base, "base")
     for name, given in (("overrides", overrides), ("environment", environment)):
         if given is not None and not isinstance(given, Mapping):
-            raise ConfigError(f"{name} must be a mapping, but got {shown(given)}")
+            raise ConfigError(f"{name} must be a mapping, but got {shown(given)}", field=name, code="not-a-mapping")
     tree, variables = environment_settings(os.environ if environment is None else environment)
     with_variables = merge(raw, tree)
     merged = merge(with_variables, overrides or {})
@@ -55,22 +55,25 @@ def load_settings(
         return Settings.model_validate(merged)
     except ValidationError as error:
         given = {path: flag for path, flag in (flags or {}).items() if holds(overrides or {}, tuple(path.split(".")))}
-        in_file, in_variables = _faults(raw), _faults(with_variables)
+        in_file, in_variables = _problems_of(raw), _problems_of(with_variables)
         above_file = merge(tree, overrides or {})
-        lines = _lines(error)
+        problems = _problems(error)
         origins = []
-        for line in lines:
-            names = {} if line in in_file else variables if line in in_variables else given
-            path = line.partition(" ")[0].rstrip(":")
-            origin = _origin(line, path, names)
-            if file is not None and (line in in_file or not (origin or holds(above_file, tuple(path.split("."))))):
+        for problem in problems:
+            names = {} if problem in in_file else variables if problem in in_variables else given
+            path = problem.text.partition(" ")[0].rstrip(":")
+            origin = _origin(problem.text, path, names)
+            if file is not None and (problem in in_file or not (origin or holds(above_file, tuple(path.split("."))))):
                 origin = printable(str(file))
             origins.append(f"{origin}: " if origin else "")
-        raise ConfigError(_report(lines, origins)) from error
+        raise ConfigError(
+            _report([problem.text for problem in problems], origins),
+            violations=[problem.violation for problem in problems],
+        ) from error
 
 
 def _report(lines: Sequence[str], origins: Sequence[str]) -> str:
-    """Return the text of an error: a line each, behind its origin; an origin that all share stands once."""
+    """Return the text of an error: one line per problem, after its origin. An origin that all share is written once."""
     if len(lines) == 1:
         return origins[0] + lines[0]
     head = f"{len(lines)} settings are wrong:"
@@ -80,14 +83,14 @@ def _report(lines: Sequence[str], origins: Sequence[str]) -> str:
 
 
 def read_settings(given: str | os.PathLike[str] | Mapping[str, Any] | None, name: str) -> dict[str, Any]:
-    """Return the settings that an argument gives: the content of a YAML file, a mapping, or nothing.
+    """Return the settings in an argument: the content of a YAML file, a mapping, or nothing.
 
     Args:
         given: path of a YAML file, name of a profile, a mapping of settings, or None.
         name: of the argument, for the error.
 
     Raises:
-        ConfigError: it is neither, or the file can't be read.
+        ConfigError: the argument has another type, or the file can't be read.
     """
     if given is None:
         return {}
@@ -96,27 +99,31 @@ def read_settings(given: str | os.PathLike[str] | Mapping[str, Any] | None, name
     if isinstance(given, (str, os.PathLike)):
         if not os.fspath(given):
             raise ConfigError(
-                f"{name} must be a YAML file or a mapping of settings, but is an empty text; leave it out"
+                f"{name} must be a YAML file or a mapping of settings, but is an empty text; leave it out",
+                field=name,
+                code="empty-path",
             )
         return read_yaml(config_path(given, name))
-    raise ConfigError(f"{name} must be a YAML file or a mapping of settings, but got {shown(given)}")
+    raise ConfigError(
+        f"{name} must be a YAML file or a mapping of settings, but got {shown(given)}", field=name, code="not-settings"
+    )
 
 
-def _lines(error: ValidationError) -> list[str]:
+def _problems(error: ValidationError) -> list[Problem]:
     return explain(error.errors(include_url=False), Settings, _all_names())
 
 
-def _faults(raw: Mapping[str, Any]) -> list[str]:
-    """Return the errors of these settings alone."""
+def _problems_of(raw: Mapping[str, Any]) -> list[Problem]:
+    """Return the problems of these settings alone."""
     try:
         Settings.model_validate(raw)
     except ValidationError as error:
-        return _lines(error)
+        return _problems(error)
     return []
 
 
 def _origin(line: str, path: str, names: Mapping[str, str]) -> str:
-    """Return the names (by path) that set what is wrong at this path; of several, those of the setting that the line names."""
+    """Return the names (by path) that set the value at ``path``. Of several, keep those of settings that the line mentions."""
     exact = [name for place, name in names.items() if f"{path}.".startswith(f"{place}.")]
     within = {place: name for place, name in names.items() if place.startswith(f"{path}.")}
     if not exact and len(within) > 1:
@@ -127,8 +134,8 @@ def _origin(line: str, path: str, names: Mapping[str, str]) -> str:
 def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``base`` with ``overrides`` merged into it, mapping by mapping; neither is changed.
 
-    A parameter's long form, such as ``{fixed: 64}``, replaces the other one as a whole. A value of the base that should be a
-    mapping and is not stays, so that it is reported. None leaves a section as it is.
+    A parameter's long form, such as ``{fixed: 64}``, replaces the base's value completely. A base value that should be a mapping
+    but is not stays, so that it is reported. None does not change a section.
     """
     merged = dict(base)
     for key, value in overrides.items():

@@ -2,12 +2,23 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Any, get_args
 
 from pydantic import BaseModel
 
+from cnn_lstm_hyperopt.errors import Violation
 from cnn_lstm_hyperopt.utils.text import did_you_mean, printable, shown
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One broken rule and its line of text."""
+
+    text: str
+    violation: Violation
+
 
 _OURS = ("value_error", "extra_forbidden")
 _RULES = {
@@ -16,78 +27,93 @@ _RULES = {
     "list_type": "be a list",
     "path_type": "be a path",
     "string_type": "be text",
-    "string_unicode": "be text without halves of characters",
-    "int_parsing_size": "be a whole number of a sensible size",
-    "invalid_key": "be text, as the name of a setting is",
-    "recursion_loop": "not hold itself",
+    "string_unicode": "be valid Unicode text",
+    "int_parsing_size": "be a whole number with fewer digits",
+    "invalid_key": "be text, because it is the name of a setting",
+    "recursion_loop": "not contain itself",
 }
-"""Rules in place of pydantic's words for Python's types, by the type of the error."""
+"""Replacements for pydantic's texts about Python's types, by the type of the error."""
 
 
-def explain(faults: Sequence[Any], model: type[BaseModel], elsewhere: Iterable[str] = ()) -> list[str]:
-    """Return a line for each error; the branches of a union that failed for one field are one line.
+def explain(errors: Sequence[Any], model: type[BaseModel], elsewhere: Iterable[str] = ()) -> list[Problem]:
+    """Return the broken rules; the failed branches of a union are one rule of its field.
 
     Args:
-        faults: ``ValidationError.errors()``.
-        model: the validated one.
-        elsewhere: dotted names that a setting in the wrong place may have meant.
+        errors: ``ValidationError.errors()``.
+        model: the validated model.
+        elsewhere: dotted names of settings in other sections, for suggestions.
     """
-    lines: list[str] = []
+    problems: list[Problem] = []
     by_field: dict[str, list[Any]] = {}
-    for fault in faults:
-        by_field.setdefault(_field(fault), []).append(fault)
+    for error in errors:
+        by_field.setdefault(_field(error), []).append(error)
     for field, same in by_field.items():
-        plain = [fault for fault in same if fault["type"] not in _OURS]
-        for fault in same:
-            if fault not in plain:
-                lines += _explain_ours(fault, model, elsewhere)
+        plain = [error for error in same if error["type"] not in _OURS]
+        for error in same:
+            if error["type"] == "extra_forbidden":
+                problems.append(_unknown_setting(error, model, elsewhere))
+            elif error not in plain:
+                problems += _own_rules(error)
         if plain:
-            lines.append(_explain_plain(field, plain, model))
-    return list(dict.fromkeys(lines))
+            problems.append(_explain_plain(field, plain, model))
+    return list(dict.fromkeys(problems))
 
 
-def _explain_plain(field: str, plain: Sequence[Any], model: type[BaseModel]) -> str:
+def _explain_plain(field: str, plain: Sequence[Any], model: type[BaseModel]) -> Problem:
     first = plain[0]
-    value = first.get("input")
-    if first["type"] == "missing":
-        if not isinstance(value, (list, tuple)):
-            return f"{field} is missing"
+    value, code = first.get("input"), first["type"].replace("_", "-")
+    if code == "missing" and isinstance(value, (list, tuple)):
         *place, name, _ = (part for part in first["loc"] if not is_union_branch(part))
         count = len(get_args(_model_at(place, model).model_fields[name].annotation))
-        return f"{field.rpartition('.')[0]} must be a list of {count} values, but got {shown(value)}"
-    rules = list(dict.fromkeys(_rule(fault, model) for fault in plain))
-    text = f"{field} must {' or '.join(rules)}, but got {shown(value)}"
-    if first["type"] == "string_type" and isinstance(value, (int, float, date)):
-        return f"{text}; put it in quotes"
-    options = [option for fault in plain for option in re.findall(r"'([^']*)'", str(fault["msg"]))]
-    return text + did_you_mean(value, options) if first["type"] == "literal_error" else text
+        parent = field.rpartition(".")[0]
+        text = f"{parent} must be a list of {count} values, but got {shown(value)}"
+        return Problem(text, Violation(parent, "wrong-length"))
+    if code == "missing":
+        return Problem(f"{field} is missing", Violation(field, code))
+    text = f"{field} must {' or '.join(dict.fromkeys(_rule(error, model) for error in plain))}, but got {shown(value)}"
+    if code == "string-type" and isinstance(value, (int, float, date)):
+        text += "; put it in quotes"
+    if code == "literal-error":
+        options = [option for error in plain for option in re.findall(r"'([^']*)'", str(error["msg"]))]
+        text += did_you_mean(value, options)
+    return Problem(text, Violation(field, code))
 
 
-def _rule(fault: Any, model: type[BaseModel]) -> str:
-    """Return the rule, to stand behind "must"."""
-    kind = fault["type"]
+def _rule(error: Any, model: type[BaseModel]) -> str:
+    """Return the rule, which follows the word "must"."""
+    kind = error["type"]
     if kind in ("model_type", "model_attributes_type"):
-        return f"hold settings ({', '.join(_model_at(fault['loc'], model).model_fields)})"
+        return f"hold settings ({', '.join(_model_at(error['loc'], model).model_fields)})"
     if kind.startswith("date"):
         return "be a date such as 2001-02-03"
-    text = str(fault["msg"]).partition(", ")[0] if kind.endswith(("_parsing", "_from_float")) else str(fault["msg"])
+    text = str(error["msg"]).partition(", ")[0] if kind.endswith(("_parsing", "_from_float")) else str(error["msg"])
     text = re.sub(r"^\w+ should ", "", text)
     return _RULES.get(kind, text)
 
 
-def _explain_ours(fault: Any, model: type[BaseModel], elsewhere: Iterable[str]) -> list[str]:
-    """Explain an error of our own validators, or an unknown setting."""
-    field = _field(fault)
-    if fault["type"] == "extra_forbidden":
-        *sections, name = fault["loc"]
-        known = list(_model_at(sections, model).model_fields)
-        place = ".".join(map(str, sections)) or "the file"
-        same = "" if field.isascii() else f" ({ascii(name)[1:-1][:100]})"
-        return [f"{field}{same} is not a setting; {place} has {', '.join(known)}{did_you_mean(name, known, elsewhere)}"]
-    text = str(fault["ctx"]["error"])
-    if not field or text.startswith(field):
-        return text.split("\n")
-    return [f"{field} {text}" if text.startswith(("must", "names", "is ")) else f"{field}: {text}"]
+def _unknown_setting(error: Any, model: type[BaseModel], elsewhere: Iterable[str]) -> Problem:
+    field = _field(error)
+    *sections, name = error["loc"]
+    known = list(_model_at(sections, model).model_fields)
+    place = ".".join(map(str, sections)) or "the file"
+    same = "" if field.isascii() else f" ({ascii(name)[1:-1][:100]})"
+    text = f"{field}{same} is not a setting; {place} has {', '.join(known)}{did_you_mean(name, known, elsewhere)}"
+    return Problem(text, Violation(field, "unknown-setting"))
+
+
+def _own_rules(error: Any) -> list[Problem]:
+    """Explain an error of our own validators. Those of the search space name the field themselves."""
+    field, cause = _field(error), error["ctx"]["error"]
+    violations = getattr(cause, "violations", (Violation(code="value-error"),))
+    text = str(cause)
+    if not field or text.startswith(f"{field}."):
+        lines = text.split("\n")
+        if len(lines) != len(violations):
+            violations = [Violation(line.partition(" ")[0], violations[0].code) for line in lines]
+        return [Problem(*each) for each in zip(lines, violations, strict=True)]
+    text = f"{field} {text}" if text.startswith(("must", "names", "is ")) else f"{field}: {text}"
+    at = ".".join(filter(None, (field, violations[0].field)))
+    return [Problem(text, Violation(at, violations[0].code))]
 
 
 def _model_at(location: Sequence[Any], model: type[BaseModel]) -> Any:
@@ -99,10 +125,10 @@ def _model_at(location: Sequence[Any], model: type[BaseModel]) -> Any:
     return found
 
 
-def _field(fault: Any) -> str:
-    parts = [part for part in fault["loc"] if not is_union_branch(part) and part != "[key]"]
-    if fault["type"] == "invalid_key":
-        parts[-1:] = ["null" if fault["input"] is None else fault["input"]]
+def _field(error: Any) -> str:
+    parts = [part for part in error["loc"] if not is_union_branch(part) and part != "[key]"]
+    if error["type"] == "invalid_key":
+        parts[-1:] = ["null" if error["input"] is None else error["input"]]
     return ".".join(printable(str(part), 80) for part in parts)
 
 

@@ -1,4 +1,4 @@
-"""All hyperparameters: those of the network families and those of training; and reading and writing configurations of them."""
+"""All hyperparameters, of networks and of training, and their readable and stored forms."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -76,15 +76,15 @@ PARAMETERS: dict[str, ParameterSpec] = {**parameters_of(FAMILIES.values()), **_T
 
 
 def parse_space(raw: Mapping[str, Any] | None) -> tuple[SearchSpace, list[SpaceError]]:
-    """Reads a YAML search space of :data:`PARAMETERS`; see :func:`.parsing.parse_space`."""
+    """Read a YAML search space of :data:`PARAMETERS`; see :func:`.parsing.parse_space`."""
     return parsing.parse_space(raw, PARAMETERS)
 
 
 def typed_group(group: str, params: Params) -> dict[str, Any]:
-    """The parameters of a group in a full configuration, without the group's name and with their types.
+    """Return the parameters of a group in a full configuration, with types and without the group's name.
 
     Raises:
-        ConfigError: one is missing, although it exists in this configuration.
+        ConfigError: a parameter that exists in this configuration is missing.
     """
     names = [name for name in PARAMETERS if name.startswith(f"{group}.")]
     return {name.partition(".")[2]: value_of(name, params, PARAMETERS) for name in names}
@@ -96,10 +96,10 @@ def params_errors(params: Mapping[str, Any]) -> list[SpaceError]:
 
 
 def readable(params: Params) -> dict[str, Any]:
-    """Parameters as people write them: filter sizes as a list, the rest as stored."""
+    """Return parameters in readable form: filter sizes as a list, all others as stored."""
     return {name: PARAMETERS[name].readable(value) for name, value in params.items()}
 
 
 def stored(params: Mapping[str, Any]) -> dict[str, Scalar]:
-    """The inverse of :func:`readable`."""
+    """Return parameters in stored form, the inverse of :func:`readable`."""
     return {name: encode(value) for name, value in params.items()}

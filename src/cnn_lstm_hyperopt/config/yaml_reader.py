@@ -1,4 +1,4 @@
-"""Reads and writes YAML 1.2: plain values only, within limits that are checked before values are made."""
+"""Reads and writes YAML 1.2: plain values only. Limits are checked before values are constructed."""
 
 import io
 import re
@@ -22,7 +22,7 @@ from cnn_lstm_hyperopt.utils.text import printable
 MAX_YAML_BYTES = 1_000_000
 MAX_LEVELS = 40
 MAX_VALUES = 50_000
-"""In a YAML file, those that its aliases repeat included."""
+"""In a YAML file, including values that aliases repeat."""
 _TEXT_TAGS = (None, "!", "tag:yaml.org,2002:str")
 
 
@@ -30,46 +30,50 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Return the content of a file whose top level is a mapping.
 
     Raises:
-        ConfigError: the file is missing, is not valid YAML (or JSON), or holds something else.
+        ConfigError: the file is missing, is not valid YAML (or JSON), or does not contain a mapping.
     """
     raw = read_tree(path, "--config")
     if raw is None:
         return {}
     if not isinstance(raw, dict):
         raise ConfigError(
-            f"--config {printable(str(path))} must hold sections such as study: and data:, but holds {type(raw).__name__}"
+            f"--config {printable(str(path))} must contain sections such as study: and data:, but contains {type(raw).__name__}",
+            field="--config",
+            code="not-a-mapping",
         )
     return raw
 
 
 def read_tree(path: Path, flag: str) -> Any:
-    """Return the plain values in a YAML file, or in a JSON file, as its suffix says.
+    """Return the plain values in a YAML file, or in a file with the suffix ``.json``.
 
     Raises:
-        ConfigError: the file can't be read or is not valid; the text begins with the flag that named it.
+        ConfigError: the file can't be read or is not valid; the text begins with ``flag``.
     """
     name = f"{flag} {printable(str(path))}"
     is_json = path.suffix.lower() == ".json"
     try:
         path = path.expanduser()
     except RuntimeError as error:
-        raise ConfigError(f"{name} must begin with the directory of a user whom there is") from error
+        text = f"{name} must begin with the home directory of an existing user"
+        raise ConfigError(text, field=flag, code="no-such-user") from error
     try:
         text = read_text(path, MAX_JSON_BYTES if is_json else MAX_YAML_BYTES)
     except ValueError as error:
-        raise ConfigError(f"{name} {error}") from error
+        raise ConfigError(f"{name} {error}", field=flag, code="unreadable") from error
     try:
         return parse_json(text) if is_json else parse_yaml(text)
     except ValueError as error:
-        raise ConfigError(f"{name} is no valid {'JSON' if is_json else 'YAML'}: {error}") from error
+        text = f"{name} is not valid {'JSON' if is_json else 'YAML'}: {error}"
+        raise ConfigError(text, field=flag, code="not-json" if is_json else "not-yaml") from error
 
 
 def parse_yaml(text: str) -> Any:
     """Return the content of one YAML document: text, numbers, booleans, dates, lists and mappings.
 
     Raises:
-        ValueError: the text is not valid, has a duplicate key, a tag, or more values than the limits allow; the message names
-            the line and the column.
+        ValueError: the text is not valid, has a duplicate key or a tag, or exceeds the limits; the message contains the line and
+            the column.
     """
     reader = YAML(typ="safe", pure=True)
     reader.Constructor = _Constructor
@@ -80,7 +84,7 @@ def parse_yaml(text: str) -> Any:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        problem = str(error.problem).partition(" with value ")[0]  # of a duplicate key, which may be a secret
+        problem = str(error.problem).partition(" with value ")[0]  # the value of a duplicate key may be a secret
         raise ValueError(where + printable(", ".join(filter(None, (error.context, problem))))) from error
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
@@ -88,7 +92,7 @@ def parse_yaml(text: str) -> Any:
 
 
 def dump_yaml(tree: Any, width: int) -> str:
-    """Return plain values as YAML that readers of YAML 1.1 and 1.2 understand alike."""
+    """Return plain values as YAML that has the same meaning in YAML 1.1 and 1.2."""
     reader = YAML(typ="safe", pure=True)
     reader.Representer = _Representer
     reader.default_flow_style, reader.allow_unicode, reader.width = False, True, width
@@ -98,14 +102,12 @@ def dump_yaml(tree: Any, width: int) -> str:
 
 
 def _check_events(events: Iterator[Event]) -> None:
-    """Count levels and values before any is made.
+    """Count levels and values before they are constructed.
 
     Raises:
-        MarkedYAMLError: there are too many, or a value has a tag or is a number that is easily misread.
+        MarkedYAMLError: there are too many, a value has a tag, or a number is ambiguous.
     """
-    around: list[
-        tuple[str | None, int]
-    ] = []  # the anchor of each list and mapping around, and the total where it began
+    around: list[tuple[str | None, int]] = []  # anchor of each enclosing list or mapping, and the count at its start
     sizes: dict[str | None, int] = {}
     total = 0
     for event in events:
@@ -114,8 +116,8 @@ def _check_events(events: Iterator[Event]) -> None:
             sizes[anchor] = total - began
         elif isinstance(event, AliasEvent):
             if any(event.anchor == anchor for anchor, _ in around):
-                _refuse(event, "an alias (*) stands in what it repeats")
-            total += sizes.get(event.anchor, 0)  # an alias without its anchor is found when values are made
+                _refuse(event, "an alias (*) is inside the value that it repeats")
+            total += sizes.get(event.anchor, 0)  # construction reports an alias without an anchor
             if total > MAX_VALUES:
                 _refuse(event, f"aliases (*) repeat more than {MAX_VALUES:,} values")
         elif isinstance(event, (ScalarEvent, CollectionStartEvent)):
@@ -148,7 +150,7 @@ def _refuse(event: Event, problem: str) -> None:
 
 class _Constructor(SafeConstructor):
     def construct_object(self, node: Node, deep: bool = False) -> Any:
-        """Construct a value; the error of one that is not valid, such as 2001-13-01, names its line."""
+        """Construct a value. The error of an invalid one, such as 2001-13-01, contains its line."""
         try:
             return super().construct_object(node, deep)
         except (ValueError, ArithmeticError, LookupError, AttributeError, TypeError) as error:

@@ -37,7 +37,7 @@ class StoredForm(BaseModel):
             return cls.model_validate(raw)
         except ValidationError as error:
             found = error.errors(include_url=False)
-            text = "\n".join(f"{place}{line}" for line in explain(found, cls))
+            text = "\n".join(f"{place}{problem.text}" for problem in explain(found, cls))
             raise FormError(text, violations=[_violation(each) for each in found]) from error
 
 

@@ -39,7 +39,7 @@ _ReadSpace = Annotated[
         )
     ),
 ]
-"""Written as YAML has it, read once into the domains of all parameters."""
+"""A search space as in YAML, read into the domains of all parameters."""
 
 
 class Settings(Section):

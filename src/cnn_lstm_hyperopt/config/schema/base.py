@@ -7,6 +7,7 @@ from typing import Annotated, Any, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationInfo, field_validator
 
+from cnn_lstm_hyperopt.errors import Violation
 from cnn_lstm_hyperopt.utils.text import is_legible, shown
 
 MIN_SECONDS = 0.001
@@ -15,8 +16,20 @@ MAX_TRIALS = 10_000_000
 _MAX_PATH, _MAX_NAME = 4000, 255
 
 
+class SettingError(ValueError):
+    """A setting breaks a rule of its own; the text follows the setting's name.
+
+    Attributes:
+        violations: as of :class:`.HyperoptError`; fields are relative to the validated section.
+    """
+
+    def __init__(self, text: str, code: str, field: str = "") -> None:
+        super().__init__(text)
+        self.violations = (Violation(field, code),)
+
+
 class Section(BaseModel):
-    """Base of all settings: unknown keys are errors, values don't change once read."""
+    """Base of all settings: unknown keys are errors, and values are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -25,7 +38,7 @@ class Section(BaseModel):
     def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
         annotation = cls.model_fields[str(info.field_name)].annotation
         if isinstance(value, bool) and bool not in (annotation, *get_args(annotation)):
-            raise ValueError(f"must not be {str(value).lower()}")
+            raise SettingError(f"must not be {str(value).lower()}", "boolean")
         return value
 
 
@@ -33,55 +46,62 @@ def legible_name(value: str) -> str:
     """Return the name.
 
     Raises:
-        ValueError: it has control characters or spaces around it; the text is the rule, to stand behind the setting's name.
+        SettingError: it has control characters, or spaces around it.
     """
     if not is_legible(value):
-        raise ValueError(f"must be text without control characters, but got {shown(value)}")
+        raise SettingError(f"must be text without control characters, but got {shown(value)}", "name-not-printable")
     if value != value.strip():
-        raise ValueError(f"must not begin or end with a space, but got {shown(value)}")
+        raise SettingError(f"must not begin or end with a space, but got {shown(value)}", "outer-space")
     return value
 
 
 def as_path(value: Any, kind: str = "directory") -> Any:
-    """Return the path that a text means, with ``~`` replaced; pydantic checks values of other types.
+    """Return a text as a path, with ``~`` replaced. Values of other types are returned unchanged, for pydantic to check.
 
     Raises:
-        ValueError: it can be none; the text is the rule and the value, to stand behind the setting's name.
+        SettingError: the text is not a valid local path.
     """
     if not isinstance(value, (str, os.PathLike)):
         return value
     text = str(value)
     if not text or text.isspace():
-        raise ValueError(f"must name a file or a directory, but got {shown(text)}")
+        raise SettingError(f"must name a file or a directory, but got {shown(text)}", "empty-path")
     _require_legible(text)
     if len(text) > _MAX_PATH or any(len(os.fsencode(part)) > _MAX_NAME for part in re.split(r"[/\\]", text)):
-        raise ValueError(
-            f"must be a path of at most {_MAX_PATH} characters and {_MAX_NAME} between two slashes, but got {shown(text)}"
+        raise SettingError(
+            f"must be a path of at most {_MAX_PATH} characters and {_MAX_NAME} between two slashes, but got {shown(text)}",
+            "path-too-long",
         )
     if re.match(r"\$\w+(/|$)|\$\{\w+\}|%\w+%", text):
-        raise ValueError(f"must be written out, for variables are not replaced here (~ is), but got {shown(text)}")
+        raise SettingError(
+            f"must be a path without variables, which are not replaced here (~ is), but got {shown(text)}",
+            "variable-in-path",
+        )
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):  # but C:/results is a path
-        raise ValueError(f"must be a local {kind}, but got {shown(text)}")
+        raise SettingError(f"must be a local {kind}, but got {shown(text)}", "not-local")
     try:
         return Path(text).expanduser()
     except RuntimeError:
-        raise ValueError(f"must begin with the directory of a user whom there is, but got {shown(text)}") from None
+        raise SettingError(
+            f"must begin with the home directory of an existing user, but got {shown(text)}", "no-such-user"
+        ) from None
 
 
 def _require_legible(path: str) -> None:
     if not is_legible(path):
-        raise ValueError(f"must be a path without control characters, but got {shown(path)}")
+        raise SettingError(f"must be a path without control characters, but got {shown(path)}", "path-not-printable")
 
 
 def _absolute(path: Path | None) -> Path | None:
-    """Return the path of the same file for a run that continues in another directory."""
+    """Return the absolute path, because a run may continue in another working directory."""
     if path is None:
         return None
     try:
         whole = path.absolute()
     except OSError as error:
-        raise ValueError(
-            f"must begin with / where the working directory is gone ({error.strerror}), but got {shown(str(path))}"
+        raise SettingError(
+            f"must begin with / because the working directory is gone ({error.strerror}), but got {shown(str(path))}",
+            "no-working-directory",
         ) from error
     _require_legible(str(whole))
     return whole
@@ -89,7 +109,7 @@ def _absolute(path: Path | None) -> Path | None:
 
 def _function_reference(value: str) -> str:
     if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", value) is None:
-        raise ValueError(f"must be module:function, such as mine:more, but got {shown(value)}")
+        raise SettingError(f"must be module:function, such as mine:more, but got {shown(value)}", "not-a-reference")
     return value
 
 

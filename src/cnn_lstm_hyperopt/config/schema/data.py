@@ -7,13 +7,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from cnn_lstm_hyperopt.config.schema.base import MAX_SECONDS, FunctionReference, InputDirectory, Section, legible_name
+from cnn_lstm_hyperopt.config.schema.base import (
+    MAX_SECONDS,
+    FunctionReference,
+    InputDirectory,
+    Section,
+    SettingError,
+    legible_name,
+)
 from cnn_lstm_hyperopt.utils.registry import declared
 from cnn_lstm_hyperopt.utils.text import shown
 
 Target = Literal["direction", "volatility", "triple_barrier"]
 SOURCES = declared("data/sources")
-"""What each source of bars says of itself, by name."""
+"""Attributes of each source of bars, by name."""
 if TYPE_CHECKING:
     SourceName = str
 else:
@@ -22,7 +29,7 @@ BadBars = Literal["error", "drop", "keep"]
 CvScheme = Literal["expanding", "rolling", "combinatorial"]
 
 _MAX_FOLDS = 50
-"""A trial trains once for each."""
+"""A trial trains once per fold."""
 
 _Multiple = Annotated[float, Field(gt=0, le=1_000)]
 _Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)]
@@ -150,11 +157,11 @@ class DataSettings(Section):
     def _unique(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(value)) != len(value):
             twice = next(name for name in value if value.count(name) > 1)
-            raise ValueError(f"names a symbol twice: {shown(twice)}; leave one of them out")
+            raise SettingError(f"names a symbol twice: {shown(twice)}; remove one", "duplicate-symbol")
         for name in value:
             legible_name(name)
             if not 0 < len(name) <= 100 or "\\" in name or name.startswith("/") or {".", ".."} & set(name.split("/")):
-                raise ValueError(f"must be names such as AAPL and no paths, but got {shown(name)}")
+                raise SettingError(f"must be names such as AAPL, not paths, but got {shown(name)}", "not-a-symbol")
         return value
 
     @field_validator("feature_columns")
@@ -163,7 +170,7 @@ class DataSettings(Section):
         for name in value:
             legible_name(name)
             if not 0 < len(name) <= 200:
-                raise ValueError(f"must be names of columns, but got {shown(name)}")
+                raise SettingError(f"must be names of columns, but got {shown(name)}", "not-a-column")
         return value
 
     @field_validator("start", "end", mode="before")
@@ -172,64 +179,79 @@ class DataSettings(Section):
         if isinstance(value, str) and re.fullmatch(r"[0-9]{8}", value):
             value = f"{value[:4]}-{value[4:6]}-{value[6:]}"
         if isinstance(value, (int, float)) or (isinstance(value, str) and _is_number(value)):
-            # pydantic would count seconds from 1970
-            raise ValueError(f"must be a date such as 2001-02-03, but got {shown(value)}")
+            # pydantic reads a number as seconds since 1970
+            raise SettingError(f"must be a date such as 2001-02-03, but got {shown(value)}", "not-a-date")
         return value
 
     @field_validator("start", "end")
     @classmethod
     def _of_this_era(cls, value: date | None) -> date | None:
         if value is not None and not 1700 <= value.year <= 2200:
-            raise ValueError(f"must lie between the years 1700 and 2200, but got {value}")
+            raise SettingError(f"must be between the years 1700 and 2200, but got {value}", "year-out-of-range")
         return value
 
     @field_validator("split")
     @classmethod
     def _sums_to_one(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
         if min(value) <= 0 or abs(sum(value) - 1) > 1e-6:
-            raise ValueError(
-                f"must be three positive shares that add up to 1, such as [0.7, 0.15, 0.15], not {list(value)}"
+            raise SettingError(
+                f"must be three positive shares that add up to 1, such as [0.7, 0.15, 0.15], not {list(value)}",
+                "shares",
             )
         return value
 
     @model_validator(mode="after")
     def _consistent(self) -> "DataSettings":
         if self.start and self.end and self.start >= self.end:
-            raise ValueError(f"start must be before end, but got start={self.start}, end={self.end}")
+            raise SettingError(
+                f"start must be before end, but got start={self.start}, end={self.end}", "start-not-before-end", "start"
+            )
         if self.purge is not None and self.purge < self.horizon:
-            raise ValueError(
+            raise SettingError(
                 f"purge must be at least the horizon, or training labels reach into validation and test;"
-                f" got purge={self.purge}, horizon={self.horizon}"
+                f" got purge={self.purge}, horizon={self.horizon}",
+                "purge-below-horizon",
+                "purge",
             )
         self._check_folds()
         if self.source == "files" and self.data_dir is None:
-            raise ValueError("source: files needs data_dir, the folder with SYMBOL.csv or SYMBOL.parquet")
+            raise SettingError(
+                "source: files needs data_dir, the folder with SYMBOL.csv or SYMBOL.parquet", "no-folder", "data_dir"
+            )
         if self.source != "files" and self.data_dir is not None:
-            raise ValueError(
-                f"data_dir is read with source: files only; leave out one of source: {self.source} and data_dir"
+            raise SettingError(
+                f"data_dir is read with source: files only; remove source: {self.source} or data_dir",
+                "two-sources",
+                "data_dir",
             )
         return self
 
     def _check_folds(self) -> None:
         if self.source == "loaders":
-            own = {"feature_columns": self.feature_columns, "features": self.features}
-            if any(own.values()):
-                raise ValueError(
-                    f"{', '.join(name for name, given in own.items() if given)}: data_loaders come with their features; leave it"
-                    " out, or give bars instead of data_loaders"
+            own = [name for name in ("feature_columns", "features") if getattr(self, name)]
+            if own:
+                raise SettingError(
+                    f"{', '.join(own)}: data_loaders bring their own features; remove the setting, or give bars instead of"
+                    " data_loaders",
+                    "unused-with-loaders",
+                    own[0],
                 )
         if self.cv_scheme != "combinatorial":
             return
         if self.cv_test_blocks >= self.bar_folds:
-            raise ValueError(
+            raise SettingError(
                 "cv_test_blocks must be less than cv_folds, or nothing is left to train on;"
-                f" got cv_test_blocks={self.cv_test_blocks}, cv_folds={self.cv_folds}"
+                f" got cv_test_blocks={self.cv_test_blocks}, cv_folds={self.cv_folds}",
+                "no-training-block",
+                "cv_test_blocks",
             )
         folds = math.comb(self.bar_folds, self.cv_test_blocks)
         if folds > _MAX_FOLDS:
-            raise ValueError(
-                f"cv_folds={self.cv_folds} with cv_test_blocks={self.cv_test_blocks} make {folds} folds, and a trial trains once"
-                f" for each: {_MAX_FOLDS} at most; take fewer cv_folds, or cv_test_blocks: 1"
+            raise SettingError(
+                f"cv_folds={self.cv_folds} with cv_test_blocks={self.cv_test_blocks} make {folds} folds, but at most {_MAX_FOLDS}"
+                " are allowed, because a trial trains once per fold; lower cv_folds, or set cv_test_blocks: 1",
+                "too-many-folds",
+                "cv_folds",
             )
 
     @property
@@ -239,12 +261,13 @@ class DataSettings(Section):
 
     @property
     def bar_folds(self) -> int:
-        """``cv_folds`` of bars, whose validation is as large as ``split`` says: ``auto`` is 1."""
+        """``cv_folds`` for bars, where ``auto`` is 1."""
         return 1 if self.cv_folds == "auto" else self.cv_folds
 
     @property
     def purge_bars(self) -> int:
-        """Bars that must follow a decision before the next cut for it to be judged: as far as the longest label can look, or
-        ``purge``. Training windows of the triple barrier need as many as their own label looks only, unless ``purge`` says more.
+        """Number of bars that must follow a window before the next cut: ``purge``, or else the longest label.
+
+        Training windows of the triple barrier need only as many as their own label looks ahead, unless ``purge`` is larger.
         """
         return self.horizon if self.purge is None else self.purge

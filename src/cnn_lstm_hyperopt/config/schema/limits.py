@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from cnn_lstm_hyperopt.config.schema.base import MAX_MB, MAX_SECONDS, Section
+from cnn_lstm_hyperopt.config.schema.base import MAX_MB, MAX_SECONDS, Section, SettingError
 
 
 class LimitSettings(Section):
@@ -50,11 +50,13 @@ class LimitSettings(Section):
     @classmethod
     def _positive(cls, value: float | str | None) -> float | str | None:
         if isinstance(value, (int, float)) and not 0 < value <= MAX_SECONDS:
-            raise ValueError(f"must be above 0 and at most {MAX_SECONDS:g}, auto or null, but got {value}")
+            raise SettingError(
+                f"must be above 0 and at most {MAX_SECONDS:g}, auto or null, but got {value}", "out-of-range"
+            )
         return value
 
     def seconds_on(self, device_type: str) -> float | None:
-        """The limit in seconds on a device of this type; None: no limit."""
+        """Return the limit in seconds on a device of this type; None: no limit."""
         if self.trial_seconds == "auto":
             return 300.0 if device_type == "cpu" else None
         return self.trial_seconds

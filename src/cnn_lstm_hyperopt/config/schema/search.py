@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from cnn_lstm_hyperopt.config.schema.base import MAX_TRIALS, Section
+from cnn_lstm_hyperopt.config.schema.base import MAX_TRIALS, Section, SettingError
 from cnn_lstm_hyperopt.utils.registry import declared
 
 SAMPLERS, PRUNERS = declared("search/samplers"), declared("search/pruners")
-"""What each of them says of itself, by name."""
+"""Attributes of each sampler and each pruner, by name."""
 AUTO_SAMPLER, AUTO_PRUNER = "gp", "front"
-"""What ``auto`` means; docs/lab-notes/pruning.md has the measurements that it follows from."""
+"""Meaning of ``auto``; docs/lab-notes/pruning.md has the measurements."""
 
 if TYPE_CHECKING:
     SamplerName = str
@@ -50,12 +50,14 @@ class SamplerSettings(Section):
     @model_validator(mode="before")
     @classmethod
     def _without_probes(cls, raw: Any) -> Any:
-        """Earlier versions wrote ``probes`` to config.yaml. A study that had none can go on."""
+        """Read ``probes``, which earlier versions wrote to config.yaml. A study without probes can be resumed."""
         if not isinstance(raw, Mapping) or "probes" not in raw:
             return raw
         if raw["probes"] is True:
-            raise ValueError(
-                "probes are gone: a study that was begun with probes: true can't go on; leave it out in a new one"
+            raise SettingError(
+                "probes no longer exist, so a study with probes: true cannot be resumed; remove it for a new study",
+                "probes",
+                "probes",
             )
         return {key: value for key, value in raw.items() if key != "probes"}
 

@@ -4,7 +4,15 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator
 
-from cnn_lstm_hyperopt.config.schema.base import MAX_SECONDS, MAX_TRIALS, MIN_SECONDS, InputPath, Section, legible_name
+from cnn_lstm_hyperopt.config.schema.base import (
+    MAX_SECONDS,
+    MAX_TRIALS,
+    MIN_SECONDS,
+    InputPath,
+    Section,
+    SettingError,
+    legible_name,
+)
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.utils.text import JOINERS, shown
 
@@ -64,14 +72,14 @@ class StudySettings(Section):
     @classmethod
     def _no_path(cls, value: str) -> str:
         if "/" in value or "\\" in value or value in (".", ".."):
-            raise ValueError(f"must be a name and no path (no / and no \\), but got {shown(value)}")
+            raise SettingError(f"must be a name, not a path (no / and no \\), but got {shown(value)}", "name-is-path")
         if JOINERS & set(value):
-            raise ValueError(f"must be text without control characters, but got {shown(value)}")
+            raise SettingError(f"must be text without control characters, but got {shown(value)}", "name-not-printable")
         return legible_name(value)
 
     @field_validator("directions")
     @classmethod
     def _only_these(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if value != _DIRECTIONS:
-            raise ValueError(f"must be {list(_DIRECTIONS)} (the metric, seconds, MB)")
+            raise SettingError(f"must be {list(_DIRECTIONS)} (the metric, seconds, MB)", "directions")
         return value

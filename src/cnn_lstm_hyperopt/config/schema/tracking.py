@@ -1,11 +1,11 @@
-"""The section ``mlflow``, and which URIs MLflow can write runs to."""
+"""The section ``mlflow``, and the check of MLflow's URI."""
 
 import re
 from pathlib import Path
 
 from pydantic import Field, field_validator
 
-from cnn_lstm_hyperopt.config.schema.base import Section, legible_name
+from cnn_lstm_hyperopt.config.schema.base import Section, SettingError, legible_name
 from cnn_lstm_hyperopt.utils.secrets import masked
 from cnn_lstm_hyperopt.utils.text import JOINERS, is_legible, shown
 
@@ -19,18 +19,22 @@ def tracking_uri(value: str) -> str:
     MLflow's store of plain files is refused: this version of MLflow can't write it.
 
     Raises:
-        ValueError: it is not such a URI; the text is the rule and the value, without a password.
+        SettingError: MLflow cannot write runs to this URI; the text contains no password.
     """
     if not is_legible(value) or value != value.strip() or re.match(_SCHEMES, value) is None:
-        raise ValueError(
+        raise SettingError(
             "must be the URI of an MLflow server or database (http://HOST:5000, https://…, sqlite:///FILE, postgresql://…,"
-            f" mysql://…, mssql://…, databricks), but got {shown(masked(value))}"
+            f" mysql://…, mssql://…, databricks), but got {shown(masked(value))}",
+            "not-a-tracking-uri",
         )
     if not value.startswith("sqlite:///"):
         return value
     place = value.removeprefix("sqlite:///")
     if place.startswith(":memory:"):
-        raise ValueError(f"must be a file, for what is in memory is gone when the run ends, but got {shown(value)}")
+        raise SettingError(
+            f"must be a file, because a database in memory is lost when the run ends, but got {shown(value)}",
+            "database-in-memory",
+        )
     if place.startswith("/") or re.match(_WINDOWS_DRIVE, place):
         return value
     return f"sqlite:///{Path(place).absolute()}"
@@ -76,5 +80,5 @@ class MlflowSettings(Section):
     @classmethod
     def _legible(cls, value: str | None) -> str | None:
         if value is not None and ({"/", ":"} & set(value) or JOINERS & set(value)):
-            raise ValueError(f"must be a name without / and :, but got {shown(value)}")
+            raise SettingError(f"must be a name without / and :, but got {shown(value)}", "not-an-mlflow-name")
         return None if value is None else legible_name(value)

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from cnn_lstm_hyperopt.config.schema.base import MAX_SECONDS, Section
+from cnn_lstm_hyperopt.config.schema.base import MAX_SECONDS, Section, SettingError
 from cnn_lstm_hyperopt.utils.text import shown
 
 
@@ -40,5 +40,7 @@ class TrainingSettings(Section):
     @classmethod
     def _a_device(cls, value: str) -> str:
         if re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", value) is None:
-            raise ValueError(f"must be auto, cpu, cuda or one card such as cuda:1, but got {shown(value)}")
+            raise SettingError(
+                f"must be auto, cpu, cuda or one GPU such as cuda:1, but got {shown(value)}", "not-a-device"
+            )
         return value

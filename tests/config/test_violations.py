@@ -1,0 +1,251 @@
+"""Wrong settings: an error has the field and the rule of each, and a line for each."""
+
+import unicodedata
+from typing import Any
+
+import pytest
+
+from cnn_lstm_hyperopt.config import Settings, load_settings
+from cnn_lstm_hyperopt.errors import ConfigError
+from cnn_lstm_hyperopt.utils.text import JOINERS, is_legible
+
+NAN, INF = float("nan"), float("inf")
+
+SETTINGS = [
+    ("study.n_trials", 0, "greater-than-equal"),
+    ("study.n_trials", 2.5, "int-from-float"),
+    ("study.n_trials", "many", "int-parsing"),
+    ("study.timeout", 0, "greater-than-equal"),
+    ("study.seed", -1, "greater-than-equal"),
+    ("study.seed", 2**32, "less-than"),
+    ("study.name", "", "string-too-short"),
+    ("study.name", 5, "string-type"),
+    ("study.name", "a/b", "name-is-path"),
+    ("study.name", " x", "outer-space"),
+    ("study.name", "a\nb", "name-not-printable"),
+    ("study.directions", ["minimize", "minimize", "minimize"], "directions"),
+    ("study.n_trails", 5, "unknown-setting"),
+    ("study.portfolio", "often", "bool-parsing"),
+    ("study.enqueue", [{"cnn.dropout": 0.1}], "path-type"),
+    ("studdy", {}, "unknown-setting"),
+    ("study", 5, "model-type"),
+    ("data.source", "bloomberg", "literal-error"),
+    ("data.source", None, "literal-error"),
+    ("data.synthetic_seed", -1, "greater-than-equal"),
+    ("data.symbols", "AAPL", "tuple-type"),
+    ("data.symbols", ["AAPL", "IBM", "AAPL"], "duplicate-symbol"),
+    ("data.symbols", ["../A"], "not-a-symbol"),
+    ("data.feature_columns", ["x" * 201], "not-a-column"),
+    ("data.start", "03/01/2000", "date-from-datetime-parsing"),
+    ("data.start", 20010203, "not-a-date"),
+    ("data.end", "1066-10-14", "year-out-of-range"),
+    ("data.target", "price", "literal-error"),
+    ("data.features", "nope", "not-a-reference"),
+    ("data.features", ":more", "not-a-reference"),
+    ("data.features", "mine:more:", "not-a-reference"),
+    ("data.features", "1:2", "not-a-reference"),
+    ("data.lookback", 1, "greater-than-equal"),
+    ("data.horizon", 0, "greater-than-equal"),
+    ("data.split", [0.7, 0.2, 0.2], "shares"),
+    ("data.split", [0.7, 0.3, 0.0], "shares"),
+    ("data.split", [1], "wrong-length"),
+    ("data.barriers_atr", [2], "wrong-length"),
+    ("data.max_gap_days", 0, "greater-than"),
+    ("data.train_share", 1.5, "less-than-equal"),
+    ("training.max_epochs", 0, "greater-than-equal"),
+    ("training.device", "gpu", "not-a-device"),
+    ("training.learning_rate", 0.1, "unknown-setting"),
+    ("pruner.type", "hyperband", "literal-error"),
+    ("pruner.interval_steps", 0, "greater-than-equal"),
+    ("pruner.min_resource", 0, "greater-than"),
+    ("pruner.reduction_factor", 1, "greater-than-equal"),
+    ("pruner.min_early_stopping_rate", -1, "greater-than-equal"),
+    ("sampler.type", "bayes", "literal-error"),
+    ("sampler.n_startup_trials", -1, "greater-than-equal"),
+    ("sampler.probes", True, "probes"),
+    ("limits.trial_seconds", 0, "out-of-range"),
+    ("limits.trial_seconds", "soon", "float-parsing"),
+    ("retrain.top_k", 0, "greater-than-equal"),
+    ("workers", 0, "greater-than-equal"),
+    ("workers", 1025, "less-than-equal"),
+    ("workers", 1.5, "int-from-float"),
+    ("workers", "all", "int-parsing"),
+    ("mlflow.tracking_uri", "ftp://host", "not-a-tracking-uri"),
+    ("mlflow.tracking_uri", "sqlite:///:memory:", "database-in-memory"),
+    ("mlflow.experiment", "a/b", "not-an-mlflow-name"),
+    ("save_dir", " ", "empty-path"),
+    ("save_dir", "s3://b/x", "not-local"),
+    ("save_dir", "$HOME/x", "variable-in-path"),
+    ("save_dir", "x" * 300, "path-too-long"),
+    ("save_dir", "a\x00b", "path-not-printable"),
+    ("save_dir", "~no-such-user/x", "no-such-user"),
+    *((f"data.{name}", True, "boolean") for name in ("source", "data_dir")),
+    *((name, True, "boolean") for name in ("study.name", "training.device", "save_dir", "search_space", "pruner")),
+]
+
+SPACES = [
+    ("gnn", {}, "unknown-group"),
+    ("cnn", None, "not-a-mapping"),
+    ("cnn.filters", [1], "unknown-parameter"),
+    ("cnn.dropout", [0.5, 0.1], "low-above-high"),
+    ("cnn.dropout", [0.1, 0.2, 0.3], "not-a-range"),
+    ("cnn.dropout", [0.1, 0.99], "out-of-range"),
+    ("cnn.dropout", [False, 0.5], "not-a-number"),
+    ("cnn.dropout", NAN, "not-a-number"),
+    ("cnn.dropout", [0.1, INF], "not-a-number"),
+    ("cnn.dropout", "nan", "not-a-number"),
+    ("cnn.dropout", None, "not-a-number"),
+    ("cnn.dropout", {"low": 0.1}, "domain-keys"),
+    ("cnn.dropout", {}, "domain-keys"),
+    ("cnn.dropout", {"low": 0, "high": 0.5, "step": 0.1}, "domain-keys"),
+    ("cnn.dropout", {"low": 0.1, "high": 0.5, "log": 1}, "log-not-boolean"),
+    ("cnn.dropout", {"low": 0, "high": 0.5, "log": True}, "log-range-from-zero"),
+    ("cnn.num_filters", [32.5], "not-an-integer"),
+    ("cnn.num_filters", [0, 32], "out-of-range"),
+    ("cnn.num_filters", [], "no-choices"),
+    ("cnn.num_filters", [32, 32.0], "duplicate-choice"),
+    ("cnn.num_filters", {"choices": 32}, "no-choices"),
+    ("cnn.filter_sizes", [3, 5, 7], "not-lists-of-sizes"),
+    ("cnn.filter_sizes", [[]], "not-filter-sizes"),
+    ("cnn.filter_sizes", "3-5", "not-filter-sizes"),
+    ("cnn.filter_sizes", [[3, 0]], "out-of-range"),
+    ("cnn.filter_sizes", [[3, 4]], "even-filter-size"),
+    ("cnn.filter_sizes", {"low": 1, "high": 3}, "no-range"),
+    ("cnn.activation", ["relu", "tanh"], "unknown-option"),
+    ("cnn.activation", [["relu"]], "unknown-option"),
+    ("cnn.residual", "yes", "not-a-boolean"),
+    ("cnn.residual", [0, 1], "not-a-boolean"),
+    ("lstm.num_layers", [0, 2], "out-of-range"),
+    ("training.batch_size", True, "not-a-number"),
+    ("training.batch_size", 10**400, "not-a-number"),
+    ("training.learning_rate", ["1e-5", "fast"], "not-a-number"),
+    ("training.weight_decay", [0, 1e-3], "log-range-from-zero"),
+    ("regularization.l1", [0.0, 1e-7], "log-range-from-zero"),  # nothing is left above the smallest value
+    ("regularization.l1", [0, 2], "out-of-range"),
+    ("regularization.l2", [0, 1e-3], "log-range-from-zero"),
+    ("augmentation.mixup", -0.1, "out-of-range"),
+    ("cnn.attention_heads", [7], "head-count-divides-no-width"),
+    ("lstm.attention_heads", [3], "head-count-divides-no-width"),
+]
+
+
+def nested(path: str, value: Any) -> Any:
+    for part in reversed(path.split(".")):
+        value = {part: value}
+    return value
+
+
+def violations(raw: dict[str, Any]) -> list[tuple[str, str]]:
+    """Fields and codes of the error; its text has a line for each."""
+    with pytest.raises(ConfigError) as caught:
+        load_settings(None, raw, {})
+    found = [(each.field, each.code) for each in caught.value.violations]
+    assert str(caught.value).count("\n") == (len(found) if len(found) > 1 else 0)
+    assert "constrained" not in str(caught.value)
+    return found
+
+
+@pytest.mark.parametrize(("path", "value", "code"), SETTINGS, ids=lambda value: ascii(value)[:40])
+def test_a_wrong_setting(path: str, value: Any, code: str) -> None:
+    field = "data.symbols" if code == "not-a-symbol" else path
+    assert violations(nested(path, value)) == [(field, code)]
+
+
+@pytest.mark.parametrize(("path", "value", "code"), SPACES, ids=lambda value: ascii(value)[:40])
+def test_a_wrong_parameter(path: str, value: Any, code: str) -> None:
+    assert violations({"search_space": nested(path, value)}) == [(f"search_space.{path}", code)]
+
+
+@pytest.mark.parametrize(
+    ("data", "field", "code"),
+    [
+        ({"start": "2001-01-01", "end": "2001-01-01"}, "start", "start-not-before-end"),
+        ({"horizon": 5, "purge": 4}, "purge", "purge-below-horizon"),
+        ({"source": "files"}, "data_dir", "no-folder"),
+        *(
+            ({"source": name, "data_dir": "x"}, "data_dir", "two-sources")
+            for name in ("synthetic", "embedded", "loaders")
+        ),
+        ({"source": "loaders", "feature_columns": ["x"]}, "feature_columns", "unused-with-loaders"),
+        ({"cv_scheme": "combinatorial", "cv_folds": 2, "cv_test_blocks": 2}, "cv_test_blocks", "no-training-block"),
+        ({"cv_scheme": "combinatorial", "cv_folds": 20, "cv_test_blocks": 3}, "cv_folds", "too-many-folds"),
+    ],
+)
+def test_settings_that_contradict_each_other(data: dict[str, Any], field: str, code: str) -> None:
+    assert violations({"data": data}) == [(f"data.{field}", code)]
+
+
+def test_a_width_that_no_head_count_divides() -> None:
+    field = "search_space.fusion.attention_heads"
+    assert violations({"search_space": {"fusion": {"dim": [102, 128]}}}) == [(field, "head-count-divides-no-width")]
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        {"fusion": {"dim": [100]}},  # 4 divides it
+        {"cnn": {"attention": False, "attention_heads": [7]}},
+        {"lstm": {"attention": False, "hidden_dim": [63], "bidirectional": False}},
+        {"fusion": {"method": ["gated", "bilinear"], "dim": [101]}},
+    ],
+)
+def test_head_counts_that_are_never_used_need_not_divide(space: dict[str, Any]) -> None:
+    load_settings(None, {"search_space": space})
+
+
+def test_all_errors_are_reported_together() -> None:
+    raw = {
+        "study": {"n_trials": 0, "seed": -1, "nam": "x"},
+        "data": {"lookback": 1, "target": "price"},
+        "sampler": {"type": "bayes"},
+        "search_space": {"cnn": {"dropout": 2, "filtres": 1}, "gnn": {}},
+    }
+    assert violations(raw) == [
+        ("study.n_trials", "greater-than-equal"),
+        ("study.seed", "greater-than-equal"),
+        ("study.nam", "unknown-setting"),
+        ("data.target", "literal-error"),
+        ("data.lookback", "greater-than-equal"),
+        ("sampler.type", "literal-error"),
+        ("search_space.cnn.dropout", "out-of-range"),
+        ("search_space.cnn.filtres", "unknown-parameter"),
+        ("search_space.gnn", "unknown-group"),
+    ]
+
+
+def test_only_joiners_are_legible_among_formatting_characters() -> None:
+    found = {chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) in ("Cc", "Cf", "Cs", "Zl", "Zp")}
+    assert {letter for letter in found if is_legible(letter)} == JOINERS
+
+
+def is_number(field: Any) -> bool:
+    kinds = str(field.annotation)
+    return ("int" in kinds or "float" in kinds) and "tuple" not in kinds
+
+
+NUMBERS = [
+    f"{section}.{name}".rstrip(".")
+    for section, field in Settings.model_fields.items()
+    for name, inner in getattr(field.annotation, "model_fields", {"": field}).items()
+    if is_number(inner)
+]
+"""Every setting that is a number, as its path."""
+
+
+def test_the_numbers_are_all_found() -> None:
+    assert {"study.n_trials", "study.timeout", "data.synthetic_seed", "limits.trial_seconds", "workers"} <= set(NUMBERS)
+    assert len(NUMBERS) >= 20
+
+
+@pytest.mark.parametrize("path", [*NUMBERS, "data.split"])
+@pytest.mark.parametrize("value", [True, False, NAN, INF, -INF, "nan", "inf"])
+def test_booleans_nan_and_infinity_are_not_numbers(path: str, value: Any) -> None:
+    ((field, code),) = violations(nested(path, [0.5, 0.5, value] if path == "data.split" else value))
+    assert field.removesuffix(".2") == path
+    assert (code == "boolean") == (isinstance(value, bool) and path != "data.split")
+
+
+@pytest.mark.parametrize("path", ["sampler.multivariate", "retrain.enabled"])
+def test_true_is_a_switch(path: str) -> None:
+    section, name = path.split(".")
+    assert getattr(getattr(load_settings(None, nested(path, True)), section), name) is True
