@@ -58,6 +58,7 @@ def adjusted(value):
     return [f"{NAMES},adj_close", *(f"{line},{close}" for line, close in zip(ROWS, closes, strict=True))]
 
 
+DAYS = [row[:10] for row in ROWS]
 HOURS = stamped(pd.date_range("2015-01-05 09:00", periods=BARS, freq="h"))
 BAD_ROWS = [  # name, lines, code, number of the row, value
     ("text", cell(3, "open", "abc"), "text", 3, "'abc'"),
@@ -90,19 +91,14 @@ BAD_ROWS = [  # name, lines, code, number of the row, value
     ("the year 1", cell(9, "date", "0001-01-01"), "date", 9, "'0001-01-01'"),
     ("the year 9999", cell(BARS, "date", "9999-12-31"), "date", 400, "'9999-12-31'"),
     ("a date in the future", cell(BARS, "date", "2150-01-01"), "future", 400, None),
-    (
-        "mixed time zones",
-        [*HOURS[:300], *(line.replace(",", "+00:00,", 1) for line in HOURS[300:])],
-        "time-zone",
-        300,
-        None,
-    ),
+    ("mixed time zones", [*HOURS[:300], *(f"{row[:19]}Z{row[19:]}" for row in HOURS[300:])], "time-zone", 300, None),
     ("a header in the middle", [*LINES[:50], NAMES, *LINES[50:]], "header-again", 50, "'date'"),
     ("a footer", [*LINES, "Total,,,,,12345"], "date", 401, "'Total'"),
     ("trailing junk", [*LINES, "Downloaded from a site"], "fields", None, "Downloaded from a site"),
     ("one more field in a row", cell(3, "volume", "5,6"), "fields", None, None),
     ("fewer fields in a row", [*LINES[:3], "2015-01-07,1,2", *LINES[4:]], "fields", None, "2015-01-07,1,2"),
 ]
+MARS = pa.timestamp("ns", "Mars/Olympus")
 COMPUTABLE = {"high-below-low", "open-outside", "close-outside", "future"}
 WITHOUT_DATE = {"date", "header-again", "fields"}
 NO_BARS = [  # name, content, code; an error even where bad rows are dropped
@@ -115,11 +111,7 @@ NO_BARS = [  # name, content, code; an error even where bad rows are dropped
     ("a column missing", [line.rsplit(",", 1)[0] for line in LINES], "missing-column"),
     ("an escape sequence in a name", CSV.replace(b"open", b"\x1b[31mopen", 1), "missing-column"),
     ("a column twice", [NAMES + ",Close", *(line + ",1" for line in ROWS)], "ambiguous-columns"),
-    (
-        "ten thousand columns of one name",
-        [HEADER + ",open" * 10_000, LINES[1] + ",1" * 10_000],
-        "ambiguous-columns",
-    ),
+    ("10,000 columns of one name", [HEADER + ",open" * 10_000, LINES[1] + ",1" * 10_000], "ambiguous-columns"),
     ("no separator", [line.replace(",", " ") for line in LINES], "one-column"),
     ("a field of 200,000 letters", b"x" * 200_000 + b"\n" + CSV, "one-column"),
     ("a trailing comma in every row", [NAMES, *(line + "," for line in ROWS)], "fields"),
@@ -135,11 +127,7 @@ NO_BARS = [  # name, content, code; an error even where bad rows are dropped
     ("a PDF", b"%PDF-1.7 ", "other-kind"),
     ("a pickle", pickle.dumps({"date": []}), "other-kind"),
     ("zero bytes", b"date,open\x00\x01\x02\n\x00", "no-text"),
-    (
-        "day numbers of Excel",
-        with_column(LINES, "date", lambda v: str((pd.Timestamp(v) - pd.Timestamp("1899-12-30")).days)),
-        "date",
-    ),
+    ("day numbers of Excel", stamped((pd.DatetimeIndex(DAYS) - pd.Timestamp("1899-12-30")).days), "date"),
     ("dates of 30 digits", with_column(LINES, "date", lambda _: "9" * 30), "date"),
     ("European dates", with_column(LINES, "date", lambda v: "/".join(v.split("-")[::-1])), "date"),
     ("currency signs", with_column(LINES, "close", lambda v: f"${v}"), "text"),
@@ -155,19 +143,10 @@ NO_BARS = [  # name, content, code; an error even where bad rows are dropped
     ("Parquet without rows", TABLE.slice(0, 0), "no-rows"),
     ("Parquet of nested prices", arrow_table(open=pa.array([[1.0]] * 150)), "column-type"),
     ("Parquet of bytes for dates", arrow_table(date=pa.array([b"\xff"] * 150)), "column-type"),
-    (
-        "Parquet of an unknown time zone",
-        arrow_table(date=pa.array(range(150), pa.timestamp("ns", "Mars/Olympus"))),
-        "unknown-time-zone",
-    ),
-    (
-        "Parquet with more rows than bytes",
-        pa.table({name: pa.nulls(10_000_001) for name in COLUMNS}),
-        "too-many-rows",
-    ),
+    ("Parquet of an unknown time zone", arrow_table(date=pa.array(range(150), MARS)), "unknown-time-zone"),
+    ("Parquet with more rows than bytes", pa.table(dict.fromkeys(COLUMNS, pa.nulls(10_000_001))), "too-many-rows"),
     ("Parquet with a name twice", TABLE.append_column("open", TABLE["open"]), "ambiguous-columns"),
 ]
-DAYS = [row[:10] for row in ROWS]
 OTHER_FORMS = [  # name, content, rules warned of; the bars are the same
     ("dates backwards", [NAMES, *ROWS[::-1]], "unsorted"),
     ("dates in disorder", [*LINES[:9], LINES[20], *LINES[9:20], *LINES[21:]], "unsorted"),
@@ -276,14 +255,8 @@ def test_an_invalid_row_is_an_error_with_its_place_or_is_dropped_or_kept(tmp_pat
     assert (dropped.severity, dropped.count, dropped.row) == ("warning", found.count, row)
     assert BARS - found.count <= len(bars.frame) <= BARS
 
-
-@pytest.mark.parametrize(("lines", "code", "row", "value"), cases(BAD_ROWS))
-def test_rows_are_kept_on_demand_where_features_can_be_computed(tmp_path, lines, code, row, value):
-    write(tmp_path, lines)
     if code in COMPUTABLE:
-        bars = load(tmp_path, on_bad_bars="keep")
-        assert len(bars.frame) == BARS
-        assert {"warning"} == {each.severity for each in bars.problems if each.code == code}
+        assert len(load(tmp_path, on_bad_bars="keep").frame) == BARS
     else:
         with pytest.raises(BadBarsError) as caught:
             load(tmp_path, on_bad_bars="keep")

@@ -78,24 +78,6 @@ def test_the_choice_is_the_best_prefix_of_the_greedy_path(given_library, name, r
     assert found[0] <= most + 1e-9
 
 
-def test_two_halves_of_the_truth_are_joined():
-    """Each of two models knows half of the windows and is unsure of the others."""
-    labels = np.array([0, 1, 0, 1])
-    sure, unsure = np.eye(2)[labels] * 0.8 + 0.1, np.full((4, 2), 0.5)
-    wrongly = np.where(np.eye(2)[labels] > 0, 0.45, 0.55)
-    first, second = np.vstack([sure[:2], wrongly[2:]]), np.vstack([wrongly[:2], sure[2:]])
-    weights = select(np.stack([unsure, first, second]), labels, lambda truth, mean: score("accuracy", truth, mean))
-    assert weights.tolist() == [0.0, 0.5, 0.5]
-
-
-def test_of_models_that_score_alike_the_one_with_the_lower_log_loss_is_taken():
-    labels = np.array([0, 1])
-    calm, sure = np.full((2, 2), 0.4), np.full((2, 2), 0.1)
-    calm[[0, 1], labels], sure[[0, 1], labels] = 0.6, 0.9
-    weights = select(np.stack([calm, sure]), labels, lambda truth, mean: score("accuracy", truth, mean), 1)
-    assert weights.tolist() == [0.0, 1.0]
-
-
 def test_a_score_that_is_not_defined_is_no_reason_to_stop():
     library = np.full((2, 3, 2), 0.5)
     assert select(library, np.zeros(3, np.int64), lambda *_: float("nan")).sum() == 1

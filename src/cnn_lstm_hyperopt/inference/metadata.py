@@ -254,7 +254,7 @@ class StoredDescription(StoredForm):
                 raise ValueError(f"scaler must hold numbers within {LARGEST:g}, its std {1 / LARGEST:g} or more")
 
     def _check_features(self) -> None:
-        """Features of bars are the eleven, the columns and those of the function; features of DataLoaders have any names."""
+        """Features of bars: the eleven built-in ones, the columns, those of the function. Features of DataLoaders: any."""
         made_of_bars = (*BUILT_IN.names, *self.feature_columns)
         if self.scaler is None:
             if self.feature_columns or self.feature_function is not None:

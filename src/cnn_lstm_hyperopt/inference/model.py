@@ -124,13 +124,13 @@ def _load_ensemble(folder: Path, features: Features | None) -> Ensemble:
     for entry in entries:
         place = folder / entry.folder
         if place.is_symlink():
-            fault = f"{entry.folder} is a link, which may point elsewhere; copy the folder itself"
-            raise _refused(folder, ENSEMBLE_FILE, [fault], code="member-is-link")
+            text = f"{entry.folder} is a link, which may point elsewhere; copy the folder itself"
+            raise _refused(folder, ENSEMBLE_FILE, [text], code="member-is-link")
         model = _load_single(place, None)
         other = None if not members else difference(members[0].model.description, model.description)
         if other is not None:
-            fault = f"{entry.folder} and {entries[0].folder} must have the same {other}, otherwise their mean is meaningless"
-            raise _refused(folder, ENSEMBLE_FILE, [fault], code="members-differ")
+            text = f"{entry.folder} and {entries[0].folder} must have the same {other}, otherwise their mean is meaningless"
+            raise _refused(folder, ENSEMBLE_FILE, [text], code="members-differ")
         members.append(Member(model, entry.weight, entry.model_rank, entry.trial_number, entry.seed))
     _check_function(features, members[0].model.description)
     return Ensemble(tuple(members), features)
@@ -149,13 +149,13 @@ def _load_single(folder: Path, features: Features | None) -> SavedModel:
         expected = new_network(description.network_config()).state_dict()
     try:
         with safe_open(folder / WEIGHTS, framework="pt") as file:
-            faults = _weight_faults(file, expected)
-        weights = {} if faults else load_file(folder / WEIGHTS)
+            errors = _weight_errors(file, expected)
+        weights = {} if errors else load_file(folder / WEIGHTS)
     except (OSError, SafetensorError, ValueError, RuntimeError) as error:
         raise _not_weights(folder, error) from error
-    faults = faults or [f"{name} holds NaN or infinity" for name, each in weights.items() if not each.isfinite().all()]
-    if faults:
-        raise _refused(folder, WEIGHTS, faults, code="weights-differ")
+    errors = errors or [f"{name} holds NaN or infinity" for name, each in weights.items() if not each.isfinite().all()]
+    if errors:
+        raise _refused(folder, WEIGHTS, errors, code="weights-differ")
     network = new_network(description.network_config())
     network.load_state_dict(weights)
     network.eval()
@@ -183,10 +183,10 @@ def _check_function(features: Any, description: ModelDescription) -> None:
 
 
 def _refused(
-    folder: Path, name: str, faults: Sequence[str], *, code: str = "", violations: Sequence[Violation] = ()
+    folder: Path, name: str, errors: Sequence[str], *, code: str = "", violations: Sequence[Violation] = ()
 ) -> SaveDirError:
     head = f"{_place(folder)} holds no model that this version can read: {name}: "
-    text = head + printable(faults[0], 500) if len(faults) == 1 else listed(f"{head}{len(faults)} faults:", faults)
+    text = head + printable(errors[0], 500) if len(errors) == 1 else listed(f"{head}{len(errors)} errors:", errors)
     return SaveDirError(text, field=name, code=code, violations=violations)
 
 
@@ -214,17 +214,17 @@ def _not_weights(folder: Path, error: Exception) -> SaveDirError:
     return _refused(folder, WEIGHTS, [f"it is not a safetensors file: {one_line(error)}"], code="not-safetensors")
 
 
-def _weight_faults(file: Any, expected: Mapping[str, torch.Tensor]) -> list[str]:
+def _weight_errors(file: Any, expected: Mapping[str, torch.Tensor]) -> list[str]:
     """Return the differences between the tensors of a file, by its header, and those of the described network."""
     there = set(file.keys())
-    faults = [f"{name} is missing" for name in expected if name not in there]
-    faults += [f"{printable(name, 80)} is not a weight of this network" for name in sorted(there - set(expected))]
+    errors = [f"{name} is missing" for name in expected if name not in there]
+    errors += [f"{printable(name, 80)} is not a weight of this network" for name in sorted(there - set(expected))]
     for name, tensor in expected.items():
         if name in there:
             part = file.get_slice(name)
             shape, kind = list(part.get_shape()), str(part.get_dtype())
             if shape != list(tensor.shape):
-                faults.append(f"{name} must have the shape {list(tensor.shape)}, but has {shown(shape)}")
+                errors.append(f"{name} must have the shape {list(tensor.shape)}, but has {shown(shape)}")
             if kind != "F32":
-                faults.append(f"{name} must hold float32 (F32), but holds {kind}")
-    return faults
+                errors.append(f"{name} must hold float32 (F32), but holds {kind}")
+    return errors

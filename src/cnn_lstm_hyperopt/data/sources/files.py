@@ -13,7 +13,7 @@ from cnn_lstm_hyperopt.data.problems import Findings
 from cnn_lstm_hyperopt.data.sources.base import Source, Span, choose_dates, listing, read_all, span_of
 from cnn_lstm_hyperopt.data.tables.csv_files import read_csv
 from cnn_lstm_hyperopt.data.tables.parquet_files import read_parquet
-from cnn_lstm_hyperopt.data.validation.symbols import composed, symbol_fault, unique_symbols
+from cnn_lstm_hyperopt.data.validation.symbols import composed, symbol_error, unique_symbols
 from cnn_lstm_hyperopt.errors import DataError
 from cnn_lstm_hyperopt.utils.text import close_names, enumerated, one_line, printable, shown_name, shown_names
 
@@ -99,12 +99,12 @@ class FileSource(Source):
 
     def _require_names(self, paths: Mapping[str, Path]) -> None:
         """Require that the name of every file is a valid symbol."""
-        faults = [
-            f"'{shown_name(path.name)}' {fault}" for symbol, path in paths.items() if (fault := symbol_fault(symbol))
+        errors = [
+            f"'{shown_name(path.name)}' {error}" for symbol, path in paths.items() if (error := symbol_error(symbol))
         ]
-        if faults:
+        if errors:
             raise _folder_error(
-                f"{self._folder} holds files whose names can't be symbols: {enumerated(faults, separator='; ')};"
+                f"{self._folder} holds files whose names can't be symbols: {enumerated(errors, separator='; ')};"
                 " rename or remove them, or name the others with --symbols",
                 "file-name-not-symbol",
             )

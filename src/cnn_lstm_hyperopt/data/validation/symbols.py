@@ -15,7 +15,7 @@ _ALIKE = ("LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "CHEROKEE")
 _RULE = "letters, digits, inner spaces and . - _ ^ = & + $ # ! ' ( ) ~ % @ :, first a letter, a digit or one of ^ _ $ #"
 
 
-def symbol_fault(name: str) -> str | None:
+def symbol_error(name: str) -> str | None:
     """Return the error of the name of a symbol, if any.
 
     Symbols are written to CSV files, where a leading ``= + - @`` starts a formula, to file names and to the screen.
@@ -26,9 +26,9 @@ def symbol_fault(name: str) -> str | None:
         return f"has {len(name):,} characters; at most {_LONGEST} are allowed"
     if name[0] in "=+-@":
         return f"begins with {name[0]}, which starts a formula in a spreadsheet"
-    odd = next((letter for letter in name if not (letter.isalnum() or letter in _INSIDE)), None)
-    if odd is not None:
-        return f"holds {_letter(odd)}"
+    invalid = next((letter for letter in name if not (letter.isalnum() or letter in _INSIDE)), None)
+    if invalid is not None:
+        return f"holds {_letter(invalid)}"
     if not (name[0].isalnum() or name[0] in _FIRST):
         return f"begins with {name[0]!r}"
     other = next((letter for letter in name if unicodedata.normalize("NFKC", letter) != letter), None)
@@ -60,9 +60,9 @@ def require_symbols(names: Sequence[str]) -> None:
     Raises:
         DataError: the text has all invalid names.
     """
-    faults = [f"'{shown_name(name)}' {fault}" for name, fault in ((n, symbol_fault(n)) for n in names) if fault]
-    if faults:
-        text = f"symbols must be names of {_RULE}, but {enumerated(faults, separator='; ')}"
+    errors = [f"'{shown_name(name)}' {error}" for name, error in ((n, symbol_error(n)) for n in names) if error]
+    if errors:
+        text = f"symbols must be names of {_RULE}, but {enumerated(errors, separator='; ')}"
         raise DataError(text, field="data.symbols", code="bad-symbol")
 
 
