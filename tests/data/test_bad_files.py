@@ -59,6 +59,13 @@ def adjusted(value):
 
 
 DAYS = [row[:10] for row in ROWS]
+
+
+def extension(name, content):
+    return {b"ARROW:extension:name": name, b"ARROW:extension:metadata": content}
+
+
+pa.array(pd.period_range("2015", periods=1, freq="D").array)  # registers the type pandas.period
 HOURS = stamped(pd.date_range("2015-01-05 09:00", periods=BARS, freq="h"))
 BAD_ROWS = [  # name, lines, code, number of the row, value
     ("text", cell(3, "open", "abc"), "text", 3, "'abc'"),
@@ -142,6 +149,11 @@ NO_BARS = [  # name, content, code; an error even where bad rows are dropped
     ("Parquet of other columns", TABLE.select(["date", "volume"]), "missing-column"),
     ("Parquet without rows", TABLE.slice(0, 0), "no-rows"),
     ("Parquet of nested prices", arrow_table(open=pa.array([[1.0]] * 150)), "column-type"),
+    (
+        "Parquet of a damaged type of pandas",
+        TABLE.set_column(1, pa.field("open", pa.int64(), metadata=extension(b"pandas.period", b"{}")), [[1] * 150]),
+        "column-type",
+    ),
     ("Parquet of bytes for dates", arrow_table(date=pa.array([b"\xff"] * 150)), "column-type"),
     ("Parquet of an unknown time zone", arrow_table(date=pa.array(range(150), MARS)), "unknown-time-zone"),
     ("Parquet with more rows than bytes", pa.table(dict.fromkeys(COLUMNS, pa.nulls(10_000_001))), "too-many-rows"),
@@ -397,6 +409,9 @@ def test_a_folder_may_have_any_name(name, ending, tmp_path, monkeypatch):
         assert len(bars.frame) in (BARS, 150)
 
 
+PYTHON = b"arrow.py_extension_type"
+
+
 class Trap:
     """Unpickling it makes a folder."""
 
@@ -407,10 +422,6 @@ class Trap:
         return os.mkdir, (str(self.place),)
 
 
-def extension(evil):
-    return {b"ARROW:extension:name": b"arrow.py_extension_type", b"ARROW:extension:metadata": evil}
-
-
 @pytest.mark.parametrize(
     ("name", "hidden"),
     [
@@ -419,7 +430,9 @@ def extension(evil):
         pytest.param("X.parquet", lambda evil: TABLE.replace_schema_metadata({b"pandas": evil}), id="pandas"),
         pytest.param(
             "X.parquet",
-            lambda evil: TABLE.set_column(1, pa.field("open", pa.float64(), metadata=extension(evil)), TABLE["open"]),
+            lambda evil: TABLE.set_column(
+                1, pa.field("open", pa.float64(), metadata=extension(PYTHON, evil)), TABLE["open"]
+            ),
             id="extension type",
         ),
         pytest.param("X.parquet", lambda evil: arrow_table(open=pa.array([evil] * 150)), id="objects in a column"),
@@ -443,6 +456,12 @@ def test_a_pickle_in_a_file_is_never_opened(name, hidden, tmp_path, capsys):
 def test_pandas_metadata_of_a_parquet_file_is_not_trusted(metadata, tmp_path):
     write(tmp_path, parquet_bytes(TABLE.replace_schema_metadata({b"pandas": metadata})), "X.parquet")
     assert len(load(tmp_path).frame) == 150
+
+
+@pytest.mark.parametrize("kind", [pa.date32(), pa.date64(), pa.timestamp("ms"), pa.string()])
+def test_a_parquet_file_may_have_dates_of_any_type(kind, tmp_path):
+    write(tmp_path, parquet_bytes(arrow_table(date=TABLE["date"].cast(kind))), "X.parquet")
+    assert load(tmp_path).index.equals(random_frame(150, start="2015-01-05").index)
 
 
 @pytest.mark.parametrize("index", ["date", "Datetime", "day", None])

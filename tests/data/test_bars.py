@@ -235,6 +235,7 @@ def test_intraday_bars_and_short_trading_days_have_no_warnings():
 
 NAMED = {"B": "daily", "D": "daily", "W": "weekly", "MS": "monthly", "QS": "quarterly", "h": "hourly"}
 NAMED |= {"4h": "every 4 hours", "15min": "every 15 minutes", "min": "every minute", "30s": "every 30 seconds"}
+NAMED |= {"12D": "every 12 days", "500ms": "every 0.5 seconds"}
 
 
 @pytest.mark.parametrize(("freq", "name"), NAMED.items())

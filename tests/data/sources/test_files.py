@@ -90,6 +90,7 @@ def test_errors_of_the_folder(tmp_path, folder):
         (tmp_path / "none", "data-dir-missing"),
         (folder / "notes.txt", "data-dir-not-directory"),
         (tmp_path / "empty", "data-dir-empty"),
+        (tmp_path / ("x" * 5_000), "data-dir-unreadable"),
     ):
         (tmp_path / "empty").mkdir(exist_ok=True)
         assert error_of(path)[:2] == ("data.data_dir", code)
