@@ -89,9 +89,6 @@ def cache_file(symbol: str) -> Path:
     return cache_folder() / "yahoo" / f"{name}.parquet"
 
 
-# ---------------------------------------------------------------------- the cache
-
-
 def _cached(symbol: str) -> tuple[Table, str] | None:
     """Return the cached table of a symbol and a note of its age; None: no readable file."""
     path = cache_file(symbol)
@@ -125,9 +122,6 @@ def _fetch_and_store(symbol: str, found: Findings) -> tuple[Table, str]:
             f"{symbol}: downloaded from Yahoo Finance, but can't be stored in {path} ({error}): the next run downloads it again",
         )
     return table, f"{symbol}: downloaded from Yahoo Finance; a resumed study reads it from {path}"
-
-
-# ---------------------------------------------------------------------- the network
 
 
 def _fetch(symbol: str) -> pd.DataFrame:

@@ -123,9 +123,6 @@ def _odd_line(path: Path) -> str | None:
     return None
 
 
-# ---------------------------------------------------------------------- layout
-
-
 def _layout(path: Path, found: Findings) -> Layout:
     with path.open("rb") as file:
         head = file.read(_HEAD)
@@ -221,9 +218,6 @@ def _yfinance_layout(rows: Sequence[Sequence[str]], encoding: str, separator: st
     if len(set(tickers[1:])) > 1:
         return None
     return Layout(encoding, separator, ("Date", *names[1:]), 3)
-
-
-# ---------------------------------------------------------------------- rows
 
 
 def _read_any(
