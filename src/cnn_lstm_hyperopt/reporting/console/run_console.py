@@ -203,9 +203,9 @@ class RunConsole(RunEvents):
 
     def on_confirmation_start(self, candidates: Sequence[Candidate], seeds: int, trainings: int) -> None:
         self._show_warnings()
-        best = "the best trial" if len(candidates) == 1 else f"the {len(candidates)} best trials"
-        each = counted(seeds, "fresh seed")
-        self.terminal.say(f"Confirming {best} with {each} each ({counted(trainings, 'training')}) …")
+        n, fresh = len(candidates), counted(seeds, "fresh seed")
+        which = f"the best trial with {fresh}" if n == 1 else f"the {n} best trials with {fresh} each"
+        self.terminal.say(f"Confirming {which} ({counted(trainings, 'training')}) …")
 
     def on_confirmation_end(self, confirmed: Confirmed, metric: str) -> None:
         self.terminal.table(confirmation_table(confirmed, metric))
