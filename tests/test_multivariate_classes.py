@@ -1,4 +1,4 @@
-"""Multivariate series of nine classes, as in the UCR archive, through the door for DataLoaders."""
+"""Multivariate series of nine classes, as in the UCR archive, from DataLoaders."""
 
 import copy
 
@@ -47,10 +47,6 @@ class PlainLstm(nn.Module):
         return self.head(self.lstm(x)[0][:, -1])
 
 
-def accuracy(logits: Tensor, labels: Tensor) -> float:
-    return float((logits.argmax(dim=1) == labels).double().mean())
-
-
 def plain_lstm_accuracy(data: list[Split], hidden: int) -> float:
     """Adam at 0.005, the weights of the lowest validation loss over as many epochs as the model has, measured on test."""
     (x, y), (x_validation, y_validation), (x_test, y_test) = data
@@ -69,7 +65,7 @@ def plain_lstm_accuracy(data: list[Split], hidden: int) -> float:
             if loss < lowest:
                 lowest, best = loss, copy.deepcopy(net)
         with torch.no_grad():
-            return accuracy(best(x_test), y_test)
+            return float((best(x_test).argmax(dim=1) == y_test).double().mean())
 
 
 CONFIG = {
@@ -90,9 +86,8 @@ CONFIG = {
 def test_a_search_reaches_the_accuracy_of_a_plain_lstm_of_the_same_size_at_least(tmp_path):
     data = splits()
     loaders = [DataLoader(TensorDataset(*each), batch_size=64, shuffle=split == 0) for split, each in enumerate(data)]
-    with CNNLSTMHyperparameterOptimizer(
-        loaders, DIMENSIONS, save_dir=tmp_path / "results", config=CONFIG, quiet=True
-    ) as optimizer:
+    given = {"save_dir": tmp_path / "results", "config": CONFIG, "quiet": True}
+    with CNNLSTMHyperparameterOptimizer(loaders, DIMENSIONS, **given) as optimizer:
         assert optimizer.dataset.n_classes == CLASSES
         assert optimizer.optimize(8)["n_trials_completed"] == 8
         (model,) = optimizer.retrain_best_models(top_k=1, full_epochs=EPOCHS)

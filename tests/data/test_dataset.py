@@ -15,7 +15,6 @@ from cnn_lstm_hyperopt.config.schema.data import DataSettings
 from cnn_lstm_hyperopt.data.dataset import Dataset, LockedPeriod, prepare_dataset
 from cnn_lstm_hyperopt.data.features import FEATURE_NAMES
 from cnn_lstm_hyperopt.data.labels import labeller
-from cnn_lstm_hyperopt.data.sources.embedded import EmbeddedSource
 from cnn_lstm_hyperopt.data.sources.synthetic import SyntheticSource
 from cnn_lstm_hyperopt.data.window_table import frame_windows
 from cnn_lstm_hyperopt.errors import DataError
@@ -83,63 +82,6 @@ def test_shapes_and_types(embedded):
     assert train.series is embedded.validation.series
     assert embedded.value_mean == pytest.approx(float(train.values.mean()), abs=1e-4)
     assert embedded.value_std == pytest.approx(float(train.values.std()), rel=1e-3)
-
-
-def test_every_window_is_its_symbols_own_bars(embedded):
-    """Against windows cut from each symbol's frame alone."""
-    bars, _ = EmbeddedSource().load(FIVE, *SPAN.values())
-    frames = {each.symbol: each.frame for each in bars}
-    assert embedded.scaler is not None
-    for windows in (embedded.train, embedded.validation, embedded.test.open()):
-        for place in np.linspace(0, len(windows) - 1, 40).astype(int):
-            frame = frames[str(windows.symbols[place])]
-            features, ends, dates = frame_windows(frame, 60, 10)
-            (end,) = ends[dates == windows.dates[place]]
-            expected = embedded.scaler.transform(features[end - 59 : end + 1]).astype(np.float32)
-            np.testing.assert_array_equal(windows.gather(torch.tensor([place]))[0].numpy(), expected)
-
-
-def test_search_train_is_an_even_share_of_train(embedded):
-    assert len(embedded.search_train) == round(0.25 * 11115)
-    assert set(embedded.search_train.starts.tolist()) < set(embedded.train.starts.tolist())
-    assert all((embedded.search_train.symbols == symbol).mean() == pytest.approx(0.2, abs=0.001) for symbol in FIVE)
-
-
-def test_the_scaler_equals_scikit_learn_on_bars_of_training_windows(embedded):
-    bars, _ = EmbeddedSource().load(FIVE, *SPAN.values())
-    rows = []
-    for each in bars:
-        features, ends, dates = frame_windows(each.frame, 60, 10)
-        mine = set(embedded.train.dates[embedded.train.symbols == each.symbol].tolist())
-        covered = {
-            row
-            for end, day in zip(ends, dates.tolist(), strict=True)
-            if day in mine
-            for row in range(end - 59, end + 1)
-        }
-        rows.append(features[sorted(covered)])
-    expected = StandardScaler().fit(np.concatenate(rows))
-    assert embedded.scaler is not None
-    np.testing.assert_allclose(embedded.scaler.mean, expected.mean_, rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(embedded.scaler.std, expected.scale_, rtol=1e-9)
-
-
-def test_changed_validation_and_test_bars_change_nothing_of_training(folder, make_frame):
-    asked = {"lookback": 10, "horizon": 2}
-    before = of_folder(folder, **asked)
-    cut = pd.Timestamp(before.description["cuts"]["validation"])
-    for name, seed in (("A", 1), ("B", 2)):
-        frame = make_frame(400, seed)
-        frame.loc[frame.index >= cut] *= np.linspace(2, 5, int((frame.index >= cut).sum()))[:, None]
-        write(folder, **{name: frame})
-    after = of_folder(folder, **asked)
-    every = torch.arange(len(before.train))
-    assert after.scaler == before.scaler
-    assert (after.value_mean, after.value_std) == (before.value_mean, before.value_std)
-    assert torch.equal(after.train.labels, before.train.labels)
-    assert torch.equal(after.train.gather(every), before.train.gather(every))
-    assert not torch.equal(after.validation.gather(torch.tensor([0])), before.validation.gather(torch.tensor([0])))
-    assert after.description["sha256"] != before.description["sha256"]
 
 
 def test_holes_start_segments_and_shrink_the_windows(tmp_path, make_frame):
@@ -247,21 +189,6 @@ def test_loaders_can_not_be_prepared_from_settings():
         prepare_dataset(DataSettings(source="loaders"))
 
 
-def test_trials_see_their_share_of_training_and_validation_and_nothing_else(embedded):
-    seen = embedded.for_trials()
-    for mine, whole in ((seen.folds[0].train, embedded.search_train), (seen.folds[0].validation, embedded.validation)):
-        everything = torch.arange(len(whole))
-        assert torch.equal(mine.gather(everything), whole.gather(everything))
-        assert torch.equal(mine.labels, whole.labels)
-    assert seen.folds[0].train.series is seen.folds[0].validation.series
-    assert len(seen.folds[0].train.series) < len(embedded.train.series)
-    for name in ("n_classes", "has_regression"):
-        assert getattr(seen, name) == getattr(embedded, name)
-    for name in ("value_mean", "value_std"):
-        assert getattr(seen.folds[0], name) == getattr(embedded, name)
-    assert not any(isinstance(value, LockedPeriod) for value in vars(seen).values())
-
-
 @pytest.mark.parametrize(
     ("asked", "names", "extra"),
     [
@@ -362,26 +289,34 @@ def test_folds_change_nothing_of_what_finalists_train_on(folded):
         assert torch.equal(mine.starts, other.starts)
 
 
-def test_each_fold_is_scaled_by_its_own_training_rows(folded):
+def test_each_fold_and_the_final_models_are_scaled_by_their_own_training_rows(folded):
     """Against scikit-learn on the features of each symbol's bars alone."""
     unscaled, rows_of = {}, {}
     for each in SyntheticSource(0).load(("SYN1", "SYN2"), None, None)[0]:
         features, ends, dates = frame_windows(each.frame, 10, 10)
         unscaled[each.symbol] = features
-        rows_of |= {
-            (each.symbol, day): np.arange(end - 9, end + 1) for end, day in zip(ends, dates.tolist(), strict=True)
-        }
+        for end, day in zip(ends, dates.tolist(), strict=True):
+            rows_of[each.symbol, day] = np.arange(end - 9, end + 1)
 
     def keys(windows):
         return list(zip(windows.symbols.tolist(), windows.dates.tolist(), strict=True))
 
-    for fold in folded.folds:
-        read = {(symbol, row) for symbol, day in keys(fold.train) for row in rows_of[symbol, day].tolist()}
-        expected = StandardScaler().fit(np.array([unscaled[symbol][row] for symbol, row in read]))
-        for windows in (fold.train, fold.validation):
+    def scaler_of(train):
+        read = {(symbol, row) for symbol, day in keys(train) for row in rows_of[symbol, day].tolist()}
+        return StandardScaler().fit(np.array([unscaled[symbol][row] for symbol, row in read]))
+
+    whole = scaler_of(folded.train)
+    np.testing.assert_allclose(folded.scaler.mean, whole.mean_, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(folded.scaler.std, whole.scale_, rtol=1e-9)
+    for train, *judged in [(fold.train, fold.validation) for fold in folded.folds] + [
+        (folded.train, folded.validation, folded.test.open())
+    ]:
+        expected = scaler_of(train)
+        for windows in (train, *judged):
             for number, (symbol, day) in list(enumerate(keys(windows)))[::97]:
                 scaled = np.clip(expected.transform(unscaled[symbol][rows_of[symbol, day]]), -10, 10)
                 np.testing.assert_allclose(windows.gather(torch.tensor([number]))[0].numpy(), scaled, atol=2e-6)
+    for fold in folded.folds:
         values = fold.train.values.double()
         assert fold.value_mean == pytest.approx(float(values.mean()), abs=1e-6)
         assert fold.value_std == pytest.approx(float(values.std(correction=0)), rel=1e-5)
@@ -395,8 +330,12 @@ def test_a_folds_series_is_not_copied_for_trials_that_use_all_of_it():
     assert len(last.series) < len(data.train.series)
 
 
-def test_trials_see_a_share_of_each_folds_training_windows_and_no_row_that_it_does_not_read(folded):
-    for seen, fold in zip(folded.for_trials().folds, folded.folds, strict=True):
+def test_trials_get_a_share_of_each_folds_training_windows_and_only_the_rows_of_its_windows(folded):
+    trials = folded.for_trials()
+    assert (trials.n_classes, trials.has_regression) == (folded.n_classes, folded.has_regression)
+    assert not any(isinstance(value, LockedPeriod) for value in vars(trials).values())
+    assert len(folded.search_train) == round(0.5 * len(folded.train))
+    for seen, fold in zip(trials.folds, folded.folds, strict=True):
         assert len(seen.train) == round(0.5 * len(fold.train))
         assert torch.equal(seen.validation.labels, fold.validation.labels)
         every = torch.arange(len(fold.validation))

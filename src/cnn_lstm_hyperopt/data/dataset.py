@@ -1,4 +1,4 @@
-"""Bars to a dataset: features, labels, purged splits and scaled windows, with a description of all of it."""
+"""Build a dataset from bars: features, labels, purged splits, scaled windows and a description."""
 
 import logging
 from dataclasses import dataclass, replace
@@ -35,10 +35,10 @@ log = logging.getLogger(__name__)
 
 
 class LockedPeriod:
-    """The test windows, behind one method that counts: reading a test period twice is the begin of fitting it.
+    """The locked test set. It counts each access, because repeated test evaluations lead to overfitting.
 
     Attributes:
-        times_opened: how often :meth:`open` was called.
+        times_opened: number of calls of :meth:`open`.
     """
 
     def __init__(self, windows: Windows) -> None:
@@ -52,7 +52,7 @@ class LockedPeriod:
         return f"LockedPeriod({len(self)} windows, opened {self.times_opened} times)"
 
     def open(self) -> Windows:
-        """The test windows."""
+        """Return the test windows."""
         self.times_opened += 1
         log.info("the test windows are read, time %d in this process", self.times_opened)
         return self._windows
@@ -60,10 +60,10 @@ class LockedPeriod:
 
 @dataclass(frozen=True, eq=False)
 class TrialData:
-    """What trials see of a dataset: never the test period.
+    """The data of trials, without the test period.
 
     Attributes:
-        folds: a trial's score is the mean over them; one unless ``cv_folds`` says more.
+        folds: the score of a trial is the mean over them; one without cross-validation.
         n_classes, has_regression: as in :class:`Dataset`.
     """
 
@@ -74,26 +74,26 @@ class TrialData:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """All that a search needs of the data.
+    """The data of a study.
 
     Attributes:
-        train: all training windows (finalists use these).
-        train_share: share of them, and of each fold's, that trials use.
+        train: all training windows, for final models.
+        train_share: share of the training windows, also of each fold, that trials use.
         validation: validation windows.
-        folds: what trials are trained on and judged by; without cross-validation the training and validation windows.
+        folds: of trials; without cross-validation one fold of the training and validation windows.
         test: test windows, locked.
         class_names: of classes 0, 1, …
-        value_name: the formula of ``values``; None: there are none.
-        feature_names: names of the inputs' columns.
-        scaler: what the series was scaled with; None: it came scaled.
-        value_mean: of the training windows' values, in the target's units; 0 without regression.
-        value_std: their population standard deviation, > 0; 1 without regression.
-        target: direction, volatility, or what a user's loaders predict.
+        value_name: the formula of ``values``; None: no regression.
+        feature_names: of the inputs.
+        scaler: of the series; None: DataLoaders, whose inputs are not scaled.
+        value_mean: mean of the training values in the target's units; 0 without regression.
+        value_std: population deviation of the training values, > 0; 1 without regression.
+        target: ``data.target``, or the label of a user's loaders.
         lookback: bars in a window.
-        horizon: bars ahead that a label looks.
-        description: what data.json holds; strict JSON.
-        warnings: what the user should know, one sentence each.
-        feature_set: how the inputs are made of bars; None: they are the user's own.
+        horizon: bars from the decision to the end of a label.
+        description: content of data.json; strict JSON.
+        warnings: one sentence each.
+        feature_set: computes the inputs from bars; None: DataLoaders.
     """
 
     train: Windows
@@ -126,20 +126,20 @@ class Dataset:
 
     @property
     def from_loaders(self) -> bool:
-        """Whether the windows are those of DataLoaders: they share no rows, and their order means nothing."""
+        """Whether the windows come from DataLoaders; these windows share no rows."""
         return self.scaler is None
 
     @property
     def search_train(self) -> Windows:
-        """The training windows that trials use, evenly spread."""
+        """Evenly spread training windows that trials use."""
         return self.train.subset(evenly_spread(len(self.train), self.train_share))
 
     def with_train_share(self, share: float) -> "Dataset":
-        """The same data, of which trials use another share."""
+        """Return the dataset with another share of training windows for trials."""
         return replace(self, train_share=share, description={**self.description, "train_share": share})
 
     def for_trials(self) -> TrialData:
-        """What trials see: the search's share of each fold's training windows, and its validation; no row of the test period."""
+        """Return the data of trials: a share of the training windows of each fold, and its validation windows."""
         return TrialData(
             folds=tuple(_for_trials(fold, self.train_share) for fold in self.folds),
             n_classes=self.n_classes,
@@ -148,7 +148,7 @@ class Dataset:
 
 
 def _for_trials(fold: Fold, share: float) -> Fold:
-    """A share of the training windows, without the rows that nobody of the fold reads."""
+    """Return the fold with a share of its training windows, without unused rows."""
     train, validation = fold.train.subset(evenly_spread(len(fold.train), share)), fold.validation
     if train.series is validation.series:
         train, validation = without_other_rows(train, validation)
@@ -156,20 +156,19 @@ def _for_trials(fold: Fold, share: float) -> Fold:
 
 
 def prepare_dataset(settings: DataSettings, loaded: tuple[list[Bars], list[str]] | None = None) -> Dataset:
-    """Reads bars and makes windows, labels, splits and scaling of them.
+    """Return the dataset of the settings: read bars, then compute windows, labels, splits and scaling.
 
     Args:
         settings: source, symbols, dates, target, lookback, horizon, split, purge.
-        loaded: bars and warnings of ``load_bars(settings)``; None: they are read now.
+        loaded: bars and warnings of ``load_bars(settings)``; None: read them now.
 
     Raises:
-        DataError: no source, no such symbol or range, faulty bars, or too few of them; the text says what to
-            change.
+        DataError: a missing symbol or range of dates, invalid bars, or too few of them.
     """
     bars, source_warnings = loaded or load_bars(settings)
-    question = labeller(settings)
+    labelling = labeller(settings)
     features = checked_feature_set(settings, bars)
-    table = window_table(bars, settings, question, features)
+    table = window_table(bars, settings, labelling, features)
     cuts = cut_dates(table.dates, settings.split)
     split = assign(table.dates, table.reach, cuts, furthest=table.furthest)
     lookback = settings.lookback
@@ -178,11 +177,11 @@ def prepare_dataset(settings: DataSettings, loaded: tuple[list[Bars], list[str]]
     train, validation, test = (windows.subset(np.flatnonzero(split == part)) for part in (TRAIN, VALIDATION, TEST))
     values = Scaler.fit(table.values[split == TRAIN, None])
     whole = Fold(train, validation, values.mean[0], values.std[0])
-    _require_classes(question.class_names, whole)
+    _require_classes(labelling.class_names, whole)
     indices = make_folds(WindowDates(table.dates, table.reach, table.embargo, table.furthest), cuts, settings)
     folds = tuple(_fold(table, each, whole, split, lookback) for each in indices)
     for number, fold in enumerate(folds, start=1):
-        _require_classes(question.class_names, fold, f" of fold {number}")
+        _require_classes(labelling.class_names, fold, f" of fold {number}")
     warnings = (*source_warnings, *data_warnings(bars, settings, train=train, cuts=cuts, folds=folds))
     return Dataset(
         train=train,
@@ -190,8 +189,8 @@ def prepare_dataset(settings: DataSettings, loaded: tuple[list[Bars], list[str]]
         validation=validation,
         folds=folds,
         test=LockedPeriod(test),
-        class_names=question.class_names,
-        value_name=question.value_name,
+        class_names=labelling.class_names,
+        value_name=labelling.value_name,
         feature_names=features.names,
         feature_set=features,
         scaler=scaler,
@@ -204,7 +203,7 @@ def prepare_dataset(settings: DataSettings, loaded: tuple[list[Bars], list[str]]
             bars,
             settings,
             source=open_source(settings),
-            labeller=question,
+            labeller=labelling,
             features=features.describe(table.features),
             n_segments=table.n_segments,
             cuts=cuts,
@@ -218,7 +217,7 @@ def prepare_dataset(settings: DataSettings, loaded: tuple[list[Bars], list[str]]
 
 
 def _require_classes(names: tuple[str, ...], fold: Fold, where: str = "") -> None:
-    """A class that is never seen can't be learnt, and where all windows are alike there is nothing to tell apart."""
+    """Raise DataError if all windows have one class, or if training lacks a class."""
     for part, windows in (("training", fold.train), ("validation", fold.validation)):
         counts = windows.class_counts(len(names))
         if max(counts) == len(windows):
@@ -238,12 +237,12 @@ def _require_classes(names: tuple[str, ...], fold: Fold, where: str = "") -> Non
 
 
 def _fold(table: WindowTable, indices: FoldIndices, whole: Fold, split: NDArray[np.int8], lookback: int) -> Fold:
-    """The windows of a fold, scaled by its own training rows, over a series of the rows that they read."""
+    """Return a fold scaled by its own training rows, over a series of only the rows that it reads."""
     train, validation = indices.train, indices.validation
     if np.array_equal(train, np.flatnonzero(split == TRAIN)) and np.array_equal(
         validation, np.flatnonzero(split == VALIDATION)
     ):
-        return whole  # the last of expanding folds, or the only one: nothing is held twice
+        return whole  # the last expanding fold, or the only one
     scaler = Scaler.fit(table.features, table.covered(table.starts[train], lookback))
     read = table.covered(table.starts[np.concatenate([train, validation])], lookback)
     place = np.cumsum(read) - 1

@@ -33,10 +33,10 @@ Array = NDArray[np.float64]
 
 
 def write_features(frame: pd.DataFrame, out: Array) -> None:
-    """Features of consecutive bars (one segment) into the first columns of ``out``: millions of bars are held once only.
+    """Write features of consecutive bars (one segment) into the first columns of ``out``.
 
-    Row t depends on bars 0..t alone. Prices × k and volume × k leave the features unchanged (the volume's as far as
-    ln(1 + V) ≈ ln V). Where a formula would divide by zero (no range, no movement, no volume), the feature is 0.
+    Row t depends on bars 0..t only. Prices × k and volume × k do not change the features (for the volume as long as
+    ln(1 + V) ≈ ln V). Where a formula would divide by zero (no range, movement or volume), the feature is 0.
 
     Args:
         frame: (bars,) float64 columns open, high, low, close, volume.
@@ -64,10 +64,10 @@ def write_features(frame: pd.DataFrame, out: Array) -> None:
 
 
 def segments(index: pd.DatetimeIndex, max_gap_days: float) -> NDArray[np.int64]:
-    """Number of the segment of each bar, from 0; nothing may be computed across a border of segments.
+    """Return the segment number of each bar, from 0. Features, labels and windows never cross segments.
 
-    A new segment starts where the step from the bar before exceeds both ``max_gap_days`` days and 3 × the
-    median step (so that monthly bars are no row of gaps).
+    A new segment starts where the step from the previous bar exceeds both ``max_gap_days`` days and 3 × the median step, so
+    monthly bars stay in one segment.
 
     Args:
         index: (bars,) ascending dates.
@@ -81,22 +81,22 @@ def segments(index: pd.DatetimeIndex, max_gap_days: float) -> NDArray[np.int64]:
 
 
 def _indicator(compute: Callable[[], Array], bars: int, *, at_least: int) -> Array:
-    """NaN throughout where TA-Lib would have too few bars."""
+    """Return all NaN if there are too few bars for TA-Lib."""
     return compute() if bars >= at_least else np.full(bars, np.nan)
 
 
 def _divide(top: Array, bottom: Array, scale: Array) -> Array:
-    """top / bottom; 0 where ``bottom`` is 0 against ``scale``; NaN where either is NaN."""
+    """Return top / bottom; 0 where ``bottom`` is 0 relative to ``scale``; NaN where either is NaN."""
     still = np.abs(bottom) <= _ZERO * np.abs(scale)
     ratio = top / np.where(still, 1.0, bottom)
     return np.where(still & ~np.isnan(top), 0.0, ratio)
 
 
 def _trailing(values: Array, reduce: Callable[[NDArray[np.float64]], Array]) -> Array:
-    """``reduce`` of each bar's last 20 values, NaN before; summed afresh, as running sums drift.
+    """Return ``reduce`` of each bar's last 20 values, NaN before. Running sums would drift.
 
-    Goes through the windows in parts of even size, so that what ``reduce`` holds of them, (windows, 20), stays small. A part
-    never is a single window (unless all are): numpy adds that one in another order.
+    Works in parts of equal size to save memory. A part is never a single window (unless there is only one), because NumPy adds
+    a single row in another order.
     """
     out = np.full(len(values), np.nan)
     windows = len(values) - _BAND + 1
@@ -109,14 +109,14 @@ def _trailing(values: Array, reduce: Callable[[NDArray[np.float64]], Array]) -> 
 
 
 def _z_score(values: Array) -> Array:
-    """(x − mean) / σ over 20 bars, population σ (as in Bollinger's bands); 0 where nothing moves."""
+    """Return (x − mean) / σ over 20 bars, with the population σ of Bollinger bands; 0 where σ is 0."""
     mean = _trailing(values, lambda window: window.mean(axis=1))
     deviation = _trailing(values, lambda window: window.std(axis=1))
     return _divide(values - mean, deviation, np.maximum(np.abs(mean), np.abs(values)))
 
 
 def _rsi(close: Array, before: Array) -> Array:
-    """Wilder's RSI on [−1, 1]; 0 after 14 bars without any change, where TA-Lib tells of long ago."""
+    """Return Wilder's RSI on [−1, 1]; 0 after 14 bars without a change, where TA-Lib keeps an old value."""
     rsi = _indicator(lambda: talib.RSI(close, timeperiod=_WILDER), len(close), at_least=_WILDER + 1)
     last_change = np.maximum.accumulate(np.where(close != before, np.arange(len(close)), 0))
     still = np.arange(len(close)) - last_change >= _WILDER

@@ -1,4 +1,4 @@
-"""What a model is to predict at each bar: a class and a value, from the bars that follow."""
+"""Labels: the class and the value to predict at each bar, computed from later bars."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from cnn_lstm_hyperopt.config.schema.data import DataSettings, Target
 
 HISTORY = 60
-"""Bars of ranges whose median the next range is compared with (target volatility)."""
+"""Number of ranges in the median of the target volatility."""
 ATR_BARS = 14
-"""Of Wilder's average true range, in which dead zones and barriers are measured."""
+"""Bars of Wilder's average true range, the unit of dead zones and barriers."""
 
 _RANGE_FLOOR = 1e-5
-_PART = 2**14  # bars whose barriers are looked for at a time: they stay in the cache
+_PART = 2**14  # bars labelled at a time, so that they stay in the cache
 Floats = NDArray[np.float64]
 
 
@@ -28,7 +28,7 @@ class Labels:
         classes: (bars,) int64, from 0; −1 where not valid.
         values: (bars,) float64, the regression target; NaN where not valid.
         valid: (bars,) bool, whether bars t+1..t+horizon (and the history) exist.
-        reach: (bars,) int64, how many bars after t the label looks: it is known at the close of bar t+reach; 0 where not valid.
+        reach: (bars,) int64; the label at t ends at the close of bar t+reach; 0 where not valid.
     """
 
     classes: NDArray[np.int64]
@@ -39,7 +39,7 @@ class Labels:
 
 @dataclass(frozen=True)
 class Labeller:
-    """A question, and how consecutive bars (one segment) answer it.
+    """A target and the function that labels consecutive bars (one segment).
 
     Attributes:
         class_names: of classes 0, 1, …
@@ -56,12 +56,12 @@ class Labeller:
 
 @dataclass(frozen=True)
 class OwnUnit:
-    """The unit in which people read a target's value, beside the one that is predicted.
+    """A readable unit of a target's value, in addition to the predicted unit.
 
     Attributes:
         column: of predictions, such as ``range_percent``.
-        words: what it is.
-        convert: values as predicted → values in this unit; both (windows,).
+        words: its description.
+        convert: predicted values → values in this unit; both (windows,).
     """
 
     column: str
@@ -85,7 +85,7 @@ OWN_UNITS: dict[str, OwnUnit] = {
 
 
 def labeller(settings: DataSettings) -> Labeller:
-    """What the settings ask: target, horizon, classes of the direction, dead zone, barriers."""
+    """Return the labeller of the settings: target, horizon, classes, dead zone, barriers."""
     return LABELLERS[settings.target](settings)
 
 
@@ -132,14 +132,14 @@ def _volatility(settings: DataSettings) -> Labeller:
 
 
 def _triple_barrier(settings: DataSettings) -> Labeller:
-    """Which is passed first (López de Prado 2018, ch. 3): class 2 the upper barrier C[t] + up × ATR[t], 0 the lower one
-    C[t] − down × ATR[t], 1 neither within h bars; value ln(exit price / C[t]).
+    """The first barrier passed (López de Prado 2018, ch. 3): class 2 upper, C[t] + up × ATR[t]; 0 lower, C[t] − down × ATR[t];
+    1 neither within h bars. The value is ln(exit price / C[t]).
 
-    A barrier is passed in the first of bars t+1..t+h whose high is above it, or whose low is below it (strictly, as in his
-    snippet 3.2: at a mere touch nobody knows whether an order is filled, and prices that stand still pass nothing). In a bar that
-    passes both nobody knows which came first: the lower one counts, the worse of the two for who is long. The exit price is that
-    barrier, also if a gap leads beyond it, or C[t+h]. The label ends with the bar of the exit: its ``reach``. It is valid only
-    if bar t+h exists, even if a barrier is passed before: else the last bars of a segment had quick exits only.
+    A barrier is passed in the first of bars t+1..t+h whose high is above it, or whose low is below it: strictly, as in his
+    snippet 3.2, because an order at the touched price may not be filled. If one bar passes both, the lower one counts, which is
+    worse for a long position. The exit price is the barrier, also after a gap beyond it, or else C[t+h]. The label ends with the
+    bar of the exit, its ``reach``. It is valid only if bar t+h exists: otherwise the last labels of a segment would all be early
+    exits.
     """
     horizon, (up, down) = settings.horizon, settings.barriers_atr
 
@@ -151,15 +151,15 @@ def _triple_barrier(settings: DataSettings) -> Labeller:
         classes, reach = np.where(valid, 1, -1), np.where(valid, horizon, 0)
         for first in range(0, len(frame), _PART):
             open_ = first + np.flatnonzero(valid[first : first + _PART])
-            for step in range(1, horizon + 1):  # few stay open for long: the loop costs the sum of all reaches
+            for step in range(1, horizon + 1):  # costs the sum of all reaches, because few stay open for long
                 below, above = low[open_ + step] < lower[open_], high[open_ + step] > upper[open_]
                 passed = below | above
                 if passed.any():
                     classes[open_[above]] = 2
-                    classes[open_[below]] = 0  # after the upper one: it counts where both are passed
+                    classes[open_[below]] = 0  # after the upper one: the lower one counts if both are passed
                     reach[open_[passed]] = step
                     open_ = open_[~passed]
-        # A lower barrier of many true ranges may be no price at all, but then nothing passes it: lows are above 0.
+        # A lower barrier may be negative, but lows are above 0, so none passes it.
         exits = np.select([classes == 0, classes == 2, valid], [lower, upper, _ahead(close, horizon)], np.nan)
         return Labels(classes.astype(np.int64), np.log(exits / close), valid, reach.astype(np.int64))
 
@@ -174,7 +174,7 @@ LABELLERS: dict[Target, Callable[[DataSettings], Labeller]] = {
 
 
 def average_true_range(frame: pd.DataFrame) -> Floats:
-    """Wilder's ATR of 14 bars, in the prices' unit, (bars,); NaN for the first 14 bars."""
+    """Return Wilder's ATR of 14 bars in price units, (bars,); NaN for the first 14 bars."""
     if len(frame) <= ATR_BARS:
         return np.full(len(frame), np.nan)
     high, low, close = (frame[name].to_numpy(np.float64) for name in ("high", "low", "close"))
@@ -183,14 +183,14 @@ def average_true_range(frame: pd.DataFrame) -> Floats:
 
 
 def _ahead(values: Floats, horizon: int) -> Floats:
-    """The value ``horizon`` bars later; NaN where there is none."""
+    """Return the value ``horizon`` bars later; NaN where there is none."""
     return np.concatenate([values[horizon:], np.full(min(horizon, len(values)), np.nan)])
 
 
 def _fixed(
     classes: NDArray[np.bool_] | NDArray[np.int64], values: Floats, valid: NDArray[np.bool_], horizon: int
 ) -> Labels:
-    """Labels that all look ``horizon`` bars ahead."""
+    """Return labels that all end ``horizon`` bars later."""
     return Labels(
         classes=np.where(valid, classes, -1).astype(np.int64),
         values=np.where(valid, values, np.nan),

@@ -1,4 +1,4 @@
-"""The inputs of a window: the eleven features, columns of the user's files, and what the user's own function makes."""
+"""The inputs of a window: the eleven features, columns of the user's files, and features of the user's function."""
 
 import hashlib
 from collections.abc import Sequence
@@ -21,22 +21,22 @@ from cnn_lstm_hyperopt.data.tables.columns import LARGEST
 from cnn_lstm_hyperopt.errors import DataError
 from cnn_lstm_hyperopt.utils.text import shown_names
 
-_SAMPLED_BARS = 20_000  # of all symbols together, on which the statistics rest
+_SAMPLED_BARS = 20_000  # of all symbols together, for the statistics
 _SAMPLED_SYMBOLS = 8
-_RECOMPUTED_BARS = 2_000  # of each of the symbols whose features are computed again and again
+_RECOMPUTED_BARS = 2_000  # of each symbol whose features are recomputed
 _RECOMPUTED_SYMBOLS = 2
-_FEWEST_VALUES = 1_000
+_MIN_VALUES = 1_000
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """What a window's inputs are.
+    """The inputs of windows.
 
     Attributes:
-        columns: columns of the bars' frame that are inputs.
-        function: makes more of them; None: there is none.
-        added: their names.
+        columns: columns of the user's files that are inputs.
+        function: computes more features; None: no function.
+        added: names of the function's features.
     """
 
     columns: tuple[str, ...] = ()
@@ -45,7 +45,7 @@ class FeatureSet:
 
     @property
     def own(self) -> tuple[str, ...]:
-        """Names of all but the eleven."""
+        """Names of the user's inputs."""
         return (*self.columns, *self.added)
 
     @property
@@ -54,9 +54,9 @@ class FeatureSet:
         return (*FEATURE_NAMES, *self.own)
 
     def describe(self, inputs: Array) -> dict[str, Any]:
-        """For data.json: names, and of the user's inputs where they come from and a hash of their values.
+        """Return the facts for data.json: names, and the source and a hash of the values of the user's inputs.
 
-        The hash tells a function that was edited, or a column that was filled otherwise, under the same name.
+        The hash reveals a changed function or column with the same name.
 
         Args:
             inputs: (rows, features) of all symbols.
@@ -72,7 +72,7 @@ class FeatureSet:
         return {"features": list(self.names), "own_features": own}
 
     def compute(self, frame: pd.DataFrame, symbol: str = "bars") -> Array:
-        """Inputs of consecutive bars (one segment); NaN where they are not known yet.
+        """Return the inputs of consecutive bars (one segment); NaN before their first value.
 
         Args:
             frame: (bars,) float64 columns open, high, low, close, volume and ``columns``.
@@ -91,7 +91,7 @@ class FeatureSet:
         return inputs
 
     def compute_own(self, frame: pd.DataFrame, symbol: str = "bars") -> Array:
-        """The user's inputs alone, (bars, own features); otherwise as :meth:`compute`."""
+        """Return only the user's inputs, (bars, own features); see :meth:`compute`."""
         missing = [name for name in self.columns if name not in frame.columns]
         if missing:
             raise DataError(
@@ -118,7 +118,7 @@ class FeatureSet:
 
 
 BUILT_IN = FeatureSet()
-"""The eleven alone."""
+"""Only the eleven features."""
 
 
 def _require_finite(values: Array, name: str, dates: pd.Index, symbol: str) -> None:
@@ -147,19 +147,19 @@ def _require_finite(values: Array, name: str, dates: pd.Index, symbol: str) -> N
 
 
 def feature_set(settings: DataSettings, bars: Sequence[Bars]) -> FeatureSet:
-    """The inputs that the settings ask for, checked for looking ahead.
+    """Return the inputs of the settings, after a check that none uses later bars.
 
     Args:
         settings: columns, function, target, horizon and longest hole.
         bars: of all symbols.
 
     Raises:
-        DataError: the function can't be had or breaks a rule, or a feature contains what comes after its bar.
+        DataError: the function can't be loaded or breaks a rule, or a feature uses later bars.
     """
     _require_new_names(settings.feature_columns)
     features = FeatureSet(settings.feature_columns)
     segments_of = longest_segments(bars, settings.max_gap_days)
-    if not segments_of:  # no bar has features: there will be no window, whatever the inputs
+    if not segments_of:  # no bar has features, so there are no windows
         return features
     symbol, longest = segments_of[0]
     check_recomputed(BUILT_IN.compute, longest.tail(_RECOMPUTED_BARS), BUILT_IN.names, symbol)
@@ -169,16 +169,16 @@ def feature_set(settings: DataSettings, bars: Sequence[Bars]) -> FeatureSet:
             frame, _ = _sample(features, longest, _RECOMPUTED_BARS, symbol)
             check_recomputed(features.compute_own, frame, features.own, symbol)
     if features.own:
-        question = labeller(settings)
+        labels = labeller(settings)
         bars_each = max(_SAMPLED_BARS // len(segments_of), min(_SAMPLED_BARS, 50 * settings.horizon))
         for symbol, longest in segments_of:
             frame, own = _sample(features, longest, bars_each, symbol)
-            check_foresight(frame, own, features.own, question.label(frame), settings.horizon, symbol)
+            check_foresight(frame, own, features.own, labels.label(frame), settings.horizon, symbol)
     return features
 
 
 def with_function(features: FeatureSet, function: OwnFunction, frame: pd.DataFrame, symbol: str) -> FeatureSet:
-    """``features`` and what ``function`` adds, whose names are learnt from a ``frame`` of bars."""
+    """Return ``features`` with those of ``function``; a call with ``frame`` gives their names."""
     made = function(frame[[*COLUMNS, *features.columns]], symbol)
     return replace(features, function=function, added=tuple(made.columns))
 
@@ -195,7 +195,7 @@ def _require_new_names(columns: Sequence[str]) -> None:
 
 
 def longest_segments(bars: Sequence[Bars], max_gap_days: float) -> list[tuple[str, pd.DataFrame]]:
-    """Name and longest segment of a few symbols, evenly spread over those where it is long enough for features."""
+    """Return name and longest segment of a few evenly spread symbols with enough bars for features."""
     chosen = []
     for each in bars:
         counts = np.bincount(segments(each.index, max_gap_days))
@@ -207,10 +207,10 @@ def longest_segments(bars: Sequence[Bars], max_gap_days: float) -> list[tuple[st
 
 
 def _sample(features: FeatureSet, segment: pd.DataFrame, bars: int, symbol: str) -> tuple[pd.DataFrame, Array]:
-    """The last bars of a segment and the user's features of them; more bars while a feature has too few values in them."""
+    """Return the last bars of a segment and their user features; more bars if a feature has too few values."""
     while True:
         frame = segment.tail(bars)
         own = features.compute_own(frame, symbol)
-        if len(frame) == len(segment) or np.isfinite(own).sum(axis=0).min() >= min(bars, _FEWEST_VALUES):
+        if len(frame) == len(segment) or np.isfinite(own).sum(axis=0).min() >= min(bars, _MIN_VALUES):
             return frame, own
         bars *= 2

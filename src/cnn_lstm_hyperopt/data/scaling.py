@@ -1,4 +1,4 @@
-"""Standardisation of features with the mean and deviation of training rows."""
+"""Standardise features with the mean and deviation of training rows."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 _PART = 2**16  # rows scaled at a time
 CLIP = 10.0
-"""Scaled features lie within ±10: a single freak bar must not swamp a network."""
+"""Bound of scaled features, so that a single outlier does not dominate a network."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,11 @@ class Scaler:
 
     @classmethod
     def fit(cls, rows: NDArray[np.float64], chosen: NDArray[np.bool_] | None = None) -> "Scaler":
-        """Mean and deviation of ``rows`` (bars, features), which must be bars of training windows only.
+        """Return the scaler of ``rows`` (bars, features), which must be bars of training windows only.
 
         Args:
             rows: (bars, features).
-            chosen: (bars,) the rows that count; None: all. Spares a copy of them.
+            chosen: (bars,) mask of the rows to use, without a copy; None: all.
         """
         count = len(rows) if chosen is None else int(np.count_nonzero(chosen))
         mean = _sum(rows, chosen, lambda part: part) / count
@@ -39,18 +39,18 @@ class Scaler:
         return cls(tuple(mean.tolist()), tuple(np.where(constant, 1.0, std).tolist()))
 
     def transform(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Scaled rows, (bars, features); NaN stays NaN."""
+        """Return the scaled rows, (bars, features); NaN stays NaN."""
         scaled: NDArray[np.float64] = np.clip((rows - np.array(self.mean)) / np.array(self.std), -CLIP, CLIP)
         return scaled
 
     def transform_to_float32(
         self, rows: NDArray[np.float64], chosen: NDArray[np.bool_] | None = None
     ) -> NDArray[np.float32]:
-        """:meth:`transform`, rounded to float32 at the end; part by part, so that millions of rows are not held twice.
+        """Return :meth:`transform` as float32; works part by part to save memory.
 
         Args:
             rows: (bars, features).
-            chosen: (bars,) the rows that are wanted; None: all.
+            chosen: (bars,) mask of the rows to return; None: all.
         """
         count = len(rows) if chosen is None else int(np.count_nonzero(chosen))
         scaled, done = np.empty((count, rows.shape[1]), np.float32), 0
@@ -61,12 +61,12 @@ class Scaler:
         return scaled
 
     def as_dict(self) -> dict[str, list[float]]:
-        """For JSON."""
+        """Return the scaler for JSON."""
         return {"mean": list(self.mean), "std": list(self.std)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Scaler":
-        """The inverse of :meth:`as_dict`."""
+        """Return the scaler of :meth:`as_dict`."""
         return cls(tuple(float(x) for x in values["mean"]), tuple(float(x) for x in values["std"]))
 
 
@@ -79,7 +79,7 @@ def _sum(
     chosen: NDArray[np.bool_] | None,
     of: Callable[[NDArray[np.float64]], NDArray[np.float64]],
 ) -> NDArray[np.float64]:
-    """Σ of(row) over the chosen rows, (features,), row after row as ``of(rows).sum(axis=0)`` adds them."""
+    """Return Σ of(row) over the chosen rows, (features,), in the order of ``of(rows).sum(axis=0)``."""
     total: NDArray[np.float64] = np.empty((0, rows.shape[1]))
     for part in _parts(len(rows)):
         terms = of(rows[part] if chosen is None else rows[part][chosen[part]])

@@ -1,4 +1,4 @@
-"""The data of trials as one file that all workers map into memory: the windows exist once, however many read them."""
+"""Store the data of trials in one file that all workers map into memory."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ _FACTS = ("n_classes", "has_regression")
 
 
 def save_trial_data(path: Path, data: TrialData) -> None:
-    """Writes the windows of trials (training and validation of each fold; never the test period)."""
+    """Write the windows of trials: training and validation of each fold, never the test period."""
     parts = {
         f"{number}.{split}": windows
         for number, fold in enumerate(data.folds)
@@ -26,7 +26,7 @@ def save_trial_data(path: Path, data: TrialData) -> None:
     }
     names = sorted({str(name) for windows in parts.values() for name in np.unique(windows.symbols)})
     tensors: dict[str, Tensor] = {}
-    owners: dict[int, str] = {}  # the part under whose name each series is written; parts that share one name it
+    owners: dict[int, str] = {}  # the part that names each series; parts can share one
     for part, windows in parts.items():
         tensors[f"{part}.starts"] = windows.starts
         tensors[f"{part}.labels"] = windows.labels
@@ -53,7 +53,7 @@ def save_trial_data(path: Path, data: TrialData) -> None:
 
 
 def load_trial_data(path: Path) -> TrialData:
-    """The inverse of :func:`save_trial_data`."""
+    """Read the file of :func:`save_trial_data`."""
     with safe_open(path, framework="pt") as file:
         facts = json.loads(file.metadata()["facts"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict

@@ -1,10 +1,10 @@
-"""Which windows train, validate and test, and the folds of those before the test period: pure functions of dates and integers.
+"""Assign windows to training, validation, test and folds: pure functions of dates and integers.
 
-The cuts are dates, the same for all symbols: otherwise a training window of one symbol would see the market days on which another
-symbol is tested. A label's interval is closed, from the decision's date to its reach date: the price at the decision is in the
-label, too. A window is trained on only if its interval meets no interval of later, or held-out, windows of any symbol. Who is
-judged does not depend on any price after the decision: it is who could not have reached a later split; else the last of them
-before a cut were those with a quick exit only.
+The cuts are dates, the same for all symbols: otherwise a training window of one symbol would include market days on which another
+symbol is tested. The interval of a label is closed: from the decision date to the reach date. Training uses a window only if its
+interval meets no interval of later or held-out windows of any symbol. The choice of evaluated windows depends on no price after
+the decision: a window is evaluated if its longest possible label ends before the next split. Otherwise the last windows before a
+cut would all be ones with an early exit.
 """
 
 from dataclasses import dataclass
@@ -20,19 +20,18 @@ from cnn_lstm_hyperopt.errors import DataError
 TRAIN, VALIDATION, TEST, PURGED = 0, 1, 2, -1
 SPLIT_NAMES = ("train", "validation", "test")
 Dates = NDArray[Any]
-"""datetime64 or integers: whatever can be sorted."""
+"""datetime64 or integers."""
 Integers = NDArray[np.int64]
 
 
 def cut_dates(dates: Dates, shares: tuple[float, float, float]) -> tuple[Any, Any]:
-    """First decision dates of validation and of test.
+    """Return the first decision dates of validation and of test.
 
-    Each is the first date before which at least ``shares[0]`` (or ``shares[0] + shares[1]``) of all windows
-    lie.
+    Each is the first date with at least ``shares[0]`` (or ``shares[0] + shares[1]``) of all windows before it.
 
     Args:
         dates: (windows,) decision date of each window, all symbols together, in any order.
-        shares: of training, validation and test; they add up to 1.
+        shares: of training, validation and test; their sum is 1.
 
     Raises:
         DataError: no date can be the cut, or both cuts are one date (too few dates).
@@ -53,17 +52,17 @@ def cut_dates(dates: Dates, shares: tuple[float, float, float]) -> tuple[Any, An
 
 
 def assign(dates: Dates, reach_dates: Dates, cuts: tuple[Any, Any], *, furthest: Dates) -> NDArray[np.int8]:
-    """Split of each window: 0 train, 1 validation, 2 test, −1 purged.
+    """Return the split of each window: 0 train, 1 validation, 2 test, −1 purged.
 
-    A window belongs to the split of its decision date. A training window is purged if its own label reaches a later split; a
-    validation window if the longest possible label would, so that no outcome decides who is judged. So no label of one split
-    looks at a bar of a later one.
+    A window belongs to the split of its decision date. A training window is purged if its own label reaches a later split. A
+    validation window is purged if its longest possible label would, so the outcome does not decide which windows are evaluated.
+    No label of one split uses a bar of a later split.
 
     Args:
         dates: (windows,) decision dates.
         reach_dates: (windows,) date of the last bar that each label looks at, or of the bar ``purge`` bars after the decision.
         cuts: first dates of validation and test.
-        furthest: (windows,) date of the last bar that a label decided then can look at, whatever the prices; the reach or later.
+        furthest: (windows,) date of the last bar of the longest possible label; the reach or later.
 
     Raises:
         DataError: a split is empty.
@@ -85,7 +84,7 @@ def assign(dates: Dates, reach_dates: Dates, cuts: tuple[Any, Any], *, furthest:
 
 
 def evenly_spread(n: int, share: float) -> NDArray[np.int64]:
-    """Indices of ``share`` of n items (at least one, if there are any), ascending, at even distances."""
+    """Return evenly spaced ascending indices of ``share`` of n items, at least one unless n is 0."""
     kept = min(n, max(1, round(n * share)))
     return (
         ((np.arange(kept, dtype=np.int64) * 2 + 1) * n // (2 * kept)).astype(np.int64) if n else np.empty(0, np.int64)
@@ -100,18 +99,18 @@ def _place(dates: Dates, cuts: tuple[Any, Any]) -> NDArray[np.int8]:
 
 
 class EmptyBlockError(DataError):
-    """A block would hold out nothing, since dates are not divided."""
+    """A validation block has no windows: one date is never divided between blocks."""
 
 
 @dataclass(frozen=True, eq=False)
 class WindowDates:
-    """When each window is decided and when its label is known; (windows,), all symbols together, in any order.
+    """Dates of the decision and of the label of each window; (windows,), all symbols together, in any order.
 
     Attributes:
         decided: decision dates.
-        reach: dates of the last bar that a label looks at, or of a later one (the purge).
-        embargo: dates of the bar ``embargo`` bars after it; the same dates without an embargo.
-        furthest: dates of the last bar that a label decided then can look at, whatever the prices: ``reach`` or later.
+        reach: dates of the last bar of a label, or of a later bar (the purge).
+        embargo: dates of the bar ``embargo`` bars after ``reach``; the same dates without an embargo.
+        furthest: dates of the last bar of the longest possible label: ``reach`` or later.
     """
 
     decided: Dates
@@ -122,12 +121,12 @@ class WindowDates:
 
 @dataclass(frozen=True, eq=False)
 class FoldIndices:
-    """Windows of one fold.
+    """Window positions of one fold.
 
     Attributes:
-        train: (n,) positions of the windows to train on, ascending.
-        validation: (m,) positions of the windows held out, ascending.
-        blocks: first and last decision date of each block held out, in order of time.
+        train: (n,) training windows, ascending.
+        validation: (m,) held-out windows, ascending.
+        blocks: first and last decision date of each held-out block, in order of time.
     """
 
     train: Integers
@@ -136,15 +135,15 @@ class FoldIndices:
 
 
 def make_folds(dates: WindowDates, cuts: tuple[Any, Any], settings: DataSettings) -> tuple[FoldIndices, ...]:
-    """The folds that the settings name, in order of time if they walk forward.
+    """Return the folds of the settings; walk-forward folds are in order of time.
 
     Args:
-        dates: of all windows; those that reach the test period are in no fold.
+        dates: of all windows; windows that reach the test period are in no fold.
         cuts: first dates of validation and of test.
         settings: cv_folds, cv_scheme, cv_test_blocks.
 
     Raises:
-        DataError: there are too few windows for so many folds.
+        DataError: too few windows for this number of folds.
     """
     if settings.cv_scheme == "combinatorial":
         return combinatorial(dates, cuts, settings.bar_folds, settings.cv_test_blocks)
@@ -154,44 +153,43 @@ def make_folds(dates: WindowDates, cuts: tuple[Any, Any], settings: DataSettings
 def walk_forward(
     dates: WindowDates, cuts: tuple[Any, Any], n_folds: int, *, rolling: bool = False
 ) -> tuple[FoldIndices, ...]:
-    """Validation blocks one after the other, each judged by a model of what was before it.
+    """Return folds with consecutive validation blocks, each with a training set before its block.
 
-    The last block is the split's validation block. The others lie directly before it, between dates with as many windows (about:
-    a date is never divided; and counted before purging, so that no price moves a border). A fold trains on all windows before its
-    block, or (rolling) on a stretch directly before it that has as many windows as there are before the first block; purged in
-    both cases, each by its own label. A block holds all windows decided in it, and the last one those only whose label could not
-    have reached the test period.
+    The last block is the split's validation block. The others come directly before it and have about as many windows: a date is
+    never divided, and windows are counted before purging, so no price moves a border. A fold trains on all windows before its
+    block, or (rolling) on as many windows directly before it as there are before the first block. Each training window is purged
+    by its own label. A block holds all windows decided in it whose longest possible label ends before the test period.
 
     Args:
-        dates: of all windows; those that reach the test period are in no fold.
+        dates: of all windows; windows that reach the test period are in no fold.
         cuts: first dates of validation and of test.
         n_folds: number of blocks, ≥ 1.
-        rolling: whether the stretch keeps its length.
+        rolling: whether the training set keeps its length.
 
     Raises:
-        EmptyBlockError: a date holds more windows than a block, so that two blocks begin on it.
+        EmptyBlockError: a date has more windows than a block, so two blocks would begin on it.
         DataError: too many folds for the windows before validation.
     """
-    judged = dates.furthest < cuts[1]
+    evaluated = dates.furthest < cuts[1]
     ascending = np.sort(dates.decided[dates.decided < cuts[1]])
     before = int(np.searchsorted(ascending, cuts[0]))
     in_block = len(ascending) - before
-    # Decided by then, nothing was known yet, so there was nothing to train on.
+    # Windows decided before the first label ends have nothing to train on.
     unknown = int(np.searchsorted(ascending, dates.reach.min(), side="right"))
-    most = 1 + (before - unknown) // in_block if in_block and before > unknown else 0
-    if n_folds > most:
+    max_folds = 1 + (before - unknown) // in_block if in_block and before > unknown else 0
+    if n_folds > max_folds:
         raise DataError(
             f"cv_folds={n_folds} are too many: each holds out {in_block} windows (validation's share in data.split), and the"
             f" {before} before validation are too few for the first fold to have something to train on; take at most"
-            f" {most} cv_folds, a smaller share for validation, or more bars",
+            f" {max_folds} cv_folds, a smaller share for validation, or more bars",
             field="data.cv_folds",
             code="too-many-folds",
         )
     starts = [ascending[before - number * in_block] for number in range(n_folds - 1, 0, -1)] + [cuts[0]]
-    stretch = int(np.searchsorted(ascending, starts[0]))
+    n_rolling = int(np.searchsorted(ascending, starts[0]))
     folds = []
     for first, after in pairwise([*starts, cuts[1]]):
-        held_out = judged & (dates.decided >= first) & (dates.decided < after)
+        held_out = evaluated & (dates.decided >= first) & (dates.decided < after)
         if not held_out.any():
             raise EmptyBlockError(
                 f"cv_folds={n_folds} leave no window in the block that begins on {first}: a date is never divided, and one holds"
@@ -201,11 +199,11 @@ def walk_forward(
             )
         trained = dates.reach < first
         if rolling:
-            trained &= dates.decided >= ascending[int(np.searchsorted(ascending, first)) - stretch]
+            trained &= dates.decided >= ascending[int(np.searchsorted(ascending, first)) - n_rolling]
             if not trained.any():
                 raise DataError(
-                    f"cv_folds={n_folds} leave rolling folds {stretch} windows to train on before the one of {first}, and purging"
-                    " takes them all; take fewer cv_folds, cv_scheme: expanding, or more bars",
+                    f"cv_folds={n_folds} leave rolling folds {n_rolling} windows to train on before the block of {first}, and"
+                    " purging removes them all; take fewer cv_folds, cv_scheme: expanding, or more bars",
                     field="data.cv_folds",
                     code="fold-without-training",
                 )
@@ -214,21 +212,21 @@ def walk_forward(
 
 
 def combinatorial(dates: WindowDates, cuts: tuple[Any, Any], n_blocks: int, n_held_out: int) -> tuple[FoldIndices, ...]:
-    """Combinatorial purged cross-validation (López de Prado 2018, ch. 12) of the windows before the test period.
+    """Return the folds of combinatorial purged cross-validation (López de Prado 2018, ch. 12) before the test period.
 
-    They are cut into ``n_blocks`` blocks of as many windows (about, as in :func:`walk_forward`). Each combination of
-    ``n_held_out`` blocks is held out once, so each window is held out by C(n_blocks − 1, n_held_out − 1) folds. Purging is done
-    on both sides of a block; after it, nothing that is decided during the embargo is trained on (ch. 7.4). Windows at the end
-    whose label could have reached the test period, but did not, are trained on only.
+    The windows form ``n_blocks`` blocks of about equal size (as in :func:`walk_forward`). Each combination of ``n_held_out``
+    blocks is held out once, so C(n_blocks − 1, n_held_out − 1) folds hold out each window. Training windows are purged on both
+    sides of a block, and windows decided during the embargo after it are excluded (ch. 7.4). Windows whose longest possible label
+    reaches the test period, but whose own label does not, are only trained on.
 
     Args:
-        dates: of all windows; those that reach the test period are in no fold.
-        cuts: first dates of validation and of test; of which the first has no meaning here.
+        dates: of all windows; windows that reach the test period are in no fold.
+        cuts: first dates of validation (not used) and of test.
         n_blocks: blocks.
-        n_held_out: blocks that each fold holds out, 1 ≤ n_held_out < n_blocks.
+        n_held_out: held-out blocks of each fold, 1 ≤ n_held_out < n_blocks.
 
     Raises:
-        DataError: there are too few dates for so many blocks, or a fold has nothing to train on.
+        DataError: too few dates for this number of blocks, or a fold without training windows.
     """
     usable = dates.reach < cuts[1]
     ascending = np.sort(dates.decided[dates.decided < cuts[1]])
@@ -256,7 +254,7 @@ def combinatorial(dates: WindowDates, cuts: tuple[Any, Any], n_blocks: int, n_he
 
 
 def _beside(dates: WindowDates, held: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Windows whose label is known before the held-out block begins, or that are decided after its labels and the embargo."""
+    """Return windows whose label ends before the held-out block, or which are decided after its labels and embargo."""
     beside: NDArray[np.bool_] = (dates.reach < dates.decided[held].min()) | (dates.decided > dates.embargo[held].max())
     return beside
 

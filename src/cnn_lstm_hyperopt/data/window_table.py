@@ -1,4 +1,4 @@
-"""From bars to feature rows, labels and windows, segment by segment; the one place where windows are cut."""
+"""Cut bars into feature rows, labels and windows, segment by segment."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,19 +22,19 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class WindowTable:
-    """Rows and labelled windows of all symbols together, symbol after symbol.
+    """Feature rows and labelled windows of all symbols, symbol after symbol.
 
     Attributes:
         features: (rows, features) unscaled.
         starts: (windows,) first row.
         dates: (windows,) datetime64[ns] of the decisions.
-        reach: (windows,) datetime64[ns] of the last bar that the label looks at, or of the bar ``purge`` bars after.
-        embargo: (windows,) datetime64[ns] of the bar ``embargo`` bars after that.
-        furthest: (windows,) datetime64[ns] of the last bar that a label can look at, whatever the prices, or of the purge's.
+        reach: (windows,) datetime64[ns] of the last bar of the label, or of the bar ``purge`` bars after the decision.
+        embargo: (windows,) datetime64[ns] of the bar ``embargo`` bars after the reach.
+        furthest: (windows,) datetime64[ns] of the last bar of the longest possible label, or of the purge.
         classes: (windows,) int64.
         values: (windows,) float64.
         symbols: (windows,) names.
-        n_segments: segments of each symbol's bars.
+        n_segments: number of segments of each symbol.
     """
 
     features: NDArray[np.float64]
@@ -49,14 +49,14 @@ class WindowTable:
     n_segments: dict[str, int]
 
     def covered(self, starts: Integers, lookback: int) -> NDArray[np.bool_]:
-        """(rows,) those that occur in any window that begins at ``starts``, each once."""
+        """Return which rows the windows at ``starts`` contain, (rows,)."""
         steps = np.zeros(len(self.features) + 1, dtype=np.int64)
         steps[starts] += 1
         steps[starts + lookback] -= 1
         return np.cumsum(steps[:-1]) > 0
 
     def windows(self, scaled: NDArray[np.float32], starts: Integers, lookback: int) -> Windows:
-        """All windows, which begin at ``starts`` of the ``scaled`` rows."""
+        """Return all windows over the ``scaled`` rows; window i begins at row ``starts[i]``."""
         return Windows(
             series=torch.from_numpy(scaled),
             starts=torch.from_numpy(starts),
@@ -69,17 +69,17 @@ class WindowTable:
 
 
 def window_table(
-    every: Sequence[Bars], settings: DataSettings, question: Labeller, features: FeatureSet
+    every: Sequence[Bars], settings: DataSettings, labelling: Labeller, features: FeatureSet
 ) -> WindowTable:
-    """Cuts the windows of each symbol and stacks them.
+    """Return the windows of all symbols.
 
     Raises:
-        DataError: there are too few bars for a single window.
+        DataError: too few bars for a single window.
     """
     parts: list[WindowTable] = []
     offset = 0
     for bars in every:
-        part = _symbol_table(bars, settings, question, features, offset)
+        part = _symbol_table(bars, settings, labelling, features, offset)
         offset += len(part.features)
         parts.append(part)
     if not sum(len(part.starts) for part in parts):
@@ -101,27 +101,27 @@ def window_table(
 
 
 def _symbol_table(
-    bars: Bars, settings: DataSettings, question: Labeller, features: FeatureSet, offset: int
+    bars: Bars, settings: DataSettings, labelling: Labeller, features: FeatureSet, offset: int
 ) -> WindowTable:
-    """The labelled windows of one symbol, whose rows begin at row ``offset`` of the series."""
+    """Return the labelled windows of one symbol; its rows begin at row ``offset`` of the series."""
     rows = feature_rows(bars.frame, settings.lookback, settings.max_gap_days, features, symbol=bars.symbol)
-    labels = frame_labels(bars.frame, rows.segment, question)
+    labels = frame_labels(bars.frame, rows.segment, labelling)
     ends = rows.ends[labels.valid[rows.bars[rows.ends]]]
     decided = rows.bars[ends]
     purged = np.maximum(labels.reach, settings.purge or 0)
     dates = bars.index.as_unit("ns").to_numpy()
     reach = dates[reach_bars(rows.segment, purged)[decided]]
-    alike = bool((purged[decided] == settings.purge_bars).all())  # but for barriers: nothing is held twice
+    equal = bool((purged[decided] == settings.purge_bars).all())  # True unless labels end at barriers; avoids a copy
     return WindowTable(
         features=rows.features,
         starts=offset + ends - settings.lookback + 1,
         dates=dates[decided],
         reach=reach,
         embargo=dates[reach_bars(rows.segment, purged + settings.embargo)[decided]] if settings.embargo else reach,
-        furthest=reach if alike else dates[reach_bars(rows.segment, settings.purge_bars)[decided]],
+        furthest=reach if equal else dates[reach_bars(rows.segment, settings.purge_bars)[decided]],
         classes=labels.classes[decided],
         values=labels.values[decided],
-        symbols=np.broadcast_to(np.array(bars.symbol), len(ends)),  # held once, however many windows
+        symbols=np.broadcast_to(np.array(bars.symbol), len(ends)),  # one name in memory
         n_segments={bars.symbol: int(rows.segment[-1]) + 1},
     )
 
@@ -133,8 +133,8 @@ class FeatureRows:
     Attributes:
         features: (rows, features) rows after the warm-up of each segment, in order of time.
         bars: (rows,) position in the frame of each row's bar.
-        ends: (windows,) last row of each window: ``lookback`` rows of one segment, all of them finite.
-        segment: (bars,) number of the segment of each bar of the frame.
+        ends: (windows,) last row of each window of ``lookback`` finite rows of one segment.
+        segment: (bars,) segment number of each bar of the frame.
     """
 
     features: NDArray[np.float64]
@@ -151,7 +151,7 @@ def feature_rows(
     *,
     symbol: str = "bars",
 ) -> FeatureRows:
-    """Features and windows of a frame of :class:`~cnn_lstm_hyperopt.data.bars.Bars`.
+    """Return features and windows of a frame of :class:`~cnn_lstm_hyperopt.data.bars.Bars`.
 
     Args:
         frame: (bars,) with the columns that ``features`` needs.
@@ -161,7 +161,7 @@ def feature_rows(
         symbol: names the bars in errors.
 
     Raises:
-        DataError: a user's feature breaks a rule, or has no value where a window could be.
+        DataError: a user's feature breaks a rule, or has no value in any possible window.
     """
     segment = segments(pd.DatetimeIndex(frame.index), max_gap_days)
     parts: list[NDArray[np.float64]] = []
@@ -170,7 +170,7 @@ def feature_rows(
     rows, possible = 0, 0
     for start, stop in _borders(segment):
         if stop - start <= WARM_UP:
-            continue  # no row: neither computed nor shown to a user's function
+            continue  # no complete row
         part = features.compute(frame.iloc[start:stop], symbol)[WARM_UP:]
         parts.append(part)
         bars.append(np.arange(start + WARM_UP, stop, dtype=np.int64))
@@ -186,7 +186,7 @@ def feature_rows(
 
 
 def _joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """The parts one after the other; a single one as it is, without a copy of millions of rows."""
+    """Return the parts joined; a single part is not copied."""
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
@@ -209,7 +209,7 @@ def frame_windows(
     *,
     symbol: str = "bars",
 ) -> tuple[NDArray[np.float64], Integers, NDArray[np.datetime64]]:
-    """Windows without labels, for predictions on new bars.
+    """Return windows without labels, for predictions on new bars.
 
     Args:
         frame: (bars,) of :class:`~cnn_lstm_hyperopt.data.bars.Bars`.
@@ -227,10 +227,10 @@ def frame_windows(
     return rows.features, rows.ends, dates[rows.bars[rows.ends]]
 
 
-def frame_labels(frame: pd.DataFrame, segment: Integers, question: Labeller) -> Labels:
-    """Labels of all bars of a frame, each from its own segment alone."""
-    parts = [question.label(frame.iloc[start:stop]) for start, stop in _borders(segment)]
-    parts = parts or [question.label(frame)]  # without any bars
+def frame_labels(frame: pd.DataFrame, segment: Integers, labelling: Labeller) -> Labels:
+    """Return the labels of all bars of a frame; each label uses only its own segment."""
+    parts = [labelling.label(frame.iloc[start:stop]) for start, stop in _borders(segment)]
+    parts = parts or [labelling.label(frame)]  # a frame without bars
     return Labels(
         classes=np.concatenate([part.classes for part in parts]),
         values=np.concatenate([part.values for part in parts]),
@@ -240,25 +240,25 @@ def frame_labels(frame: pd.DataFrame, segment: Integers, question: Labeller) -> 
 
 
 def reach_bars(segment: Integers, bars: Integers | int) -> Integers:
-    """(bars,) the bar so many ``bars`` later, or the last of the segment, as no label looks further."""
+    """Return the bar ``bars`` later, but at most the last of the segment, (bars,)."""
     last = np.searchsorted(segment, segment, side="right") - 1
     reached: Integers = np.minimum(np.arange(len(segment)) + bars, last).astype(np.int64)
     return reached
 
 
 def bars_needed(settings: DataSettings) -> int:
-    """Bars without a hole that a symbol must have for its first window."""
+    """Return the number of consecutive bars that the first window of a symbol needs."""
     return max(WARM_UP + settings.lookback, labeller(settings).history) + settings.horizon
 
 
 def _borders(segment: Integers) -> list[tuple[int, int]]:
-    """Half-open ranges of bars of the segments."""
+    """Return the half-open ranges of bars of the segments."""
     starts = np.flatnonzero(np.diff(segment, prepend=-1))
     return list(zip(starts.tolist(), [*starts[1:].tolist(), len(segment)], strict=True))
 
 
 def _full_windows(features: NDArray[np.float64], lookback: int) -> Integers:
-    """Last rows of the windows of one segment whose ``lookback`` rows are all finite."""
+    """Return the last rows of the windows of one segment without missing values."""
     ends = np.arange(lookback - 1, len(features), dtype=np.int64)
     missing = np.isnan(features).any(axis=1)
     if not missing.any():

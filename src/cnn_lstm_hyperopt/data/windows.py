@@ -1,4 +1,4 @@
-"""Windows over a resident series of feature rows: what networks are trained on, without copies."""
+"""Windows over a series of feature rows in memory, without copies: the inputs of networks."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,20 +15,19 @@ from cnn_lstm_hyperopt.data.frequency import step_seconds
 class Windows:
     """Windows of ``lookback`` consecutive rows, each with a label.
 
-    All splits share one ``series``; a window is known by its first row. Its last row is the bar
-    of the decision.
+    All splits share one ``series``. A window is identified by its first row; its last row is the bar of the decision.
 
     Attributes:
         series: (rows, features) float32, scaled.
         starts: (windows,) int64, first row of each window.
         lookback: rows in a window.
         labels: (windows,) int64 classes.
-        values: (windows,) float32, the regression target in its own units; None: there is none.
-        dates: (windows,) decision dates, datetime64[ns] or integers that grow with time; without dates the windows' numbers.
+        values: (windows,) float32, the regression target in its own units; None: no regression.
+        dates: (windows,) decision dates, datetime64[ns] or integers that grow with time; without dates the window numbers.
         symbols: (windows,) names.
-        dated: whether ``dates`` say when a window is decided; False: they only number the windows, whose order means nothing.
-        groups: (windows,) int64, windows of one group are dependent and different groups are not; the same number means the
-            same group in all splits; None: there are none.
+        dated: whether ``dates`` are dates; False: they are window numbers without order in time.
+        groups: (windows,) int64; windows of one group are dependent, windows of different groups are not. A group has the same
+            number in all splits. None: no groups.
     """
 
     series: Tensor
@@ -54,12 +53,12 @@ class Windows:
 
     @property
     def device(self) -> torch.device:
-        """Where the tensors lie."""
+        """Device of the tensors."""
         return self.series.device
 
     @property
     def step_seconds(self) -> float | None:
-        """Usual distance of bars, of the symbol with the most windows: one ends at nearly every bar. None of DataLoaders."""
+        """Median step of decision dates, of the symbol with the most windows; None for DataLoaders."""
         if self.dates.dtype.kind != "M" or not len(self):
             return None
         names, counts = np.unique(self.symbols, return_counts=True)
@@ -67,7 +66,7 @@ class Windows:
         return step_seconds(np.sort(dates.astype("datetime64[ns]").astype(np.int64)))
 
     def gather(self, index: Tensor) -> Tensor:
-        """Inputs of some windows.
+        """Return the inputs of some windows.
 
         Args:
             index: (batch,) int64 positions of windows, on the windows' device.
@@ -79,7 +78,7 @@ class Windows:
         return self.series[rows]
 
     def subset(self, index: Tensor | NDArray[np.int64]) -> "Windows":
-        """The windows at ``index`` (positions, int64, in that order), over the same series."""
+        """Return the windows at ``index`` (positions, int64) in that order, over the same series."""
         here = torch.as_tensor(index, dtype=torch.int64, device=self.device)
         on_host = here.cpu().numpy()
         return replace(
@@ -93,7 +92,7 @@ class Windows:
         )
 
     def to(self, device: torch.device | str, *, series: Tensor | None = None) -> "Windows":
-        """The same windows with their tensors on ``device``; ``series``: its copy there, if there is one already."""
+        """Return the windows with their tensors on ``device``; ``series``: an existing copy on that device."""
         return replace(
             self,
             series=self.series.to(device) if series is None else series,
@@ -103,17 +102,17 @@ class Windows:
         )
 
     def class_counts(self, n_classes: int) -> tuple[int, ...]:
-        """How many windows each class has."""
+        """Return the number of windows of each class."""
         return tuple(int(count) for count in torch.bincount(self.labels, minlength=n_classes).tolist())
 
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """Windows to train on and to be judged by.
+    """Training and validation windows of one evaluation.
 
     Attributes:
         train: training windows, scaled by the mean and deviation of their own rows.
-        validation: windows that come after them (in combinatorial folds: beside them), scaled alike.
+        validation: later windows (combinatorial folds: also earlier ones), with the same scaling.
         value_mean, value_std: of the training windows' values, in the target's units; 0 and 1 without regression.
     """
 
@@ -124,9 +123,9 @@ class Fold:
 
 
 def without_other_rows(*parts: Windows) -> tuple[Windows, ...]:
-    """The same windows over a series that holds only the rows that one of them reads; ``parts`` share one series.
+    """Return the windows over a series of only the rows that they read; ``parts`` share one series.
 
-    Where every row is read already, they come back as they are: nothing is held twice.
+    If they read every row, they are returned unchanged, without a copy.
     """
     series, lookback = parts[0].series, parts[0].lookback
     read = torch.zeros(len(series) + 1, dtype=torch.int64)
@@ -142,5 +141,5 @@ def without_other_rows(*parts: Windows) -> tuple[Windows, ...]:
 
 
 def _names_at(names: NDArray[np.str_], index: NDArray[np.int64]) -> NDArray[np.str_]:
-    """The names at ``index``; a single name that stands for all windows is held once, however many there are."""
+    """Return the names at ``index``; a broadcast single name stays one name in memory."""
     return np.broadcast_to(names[:1], len(index)) if names.strides == (0,) else names[index]

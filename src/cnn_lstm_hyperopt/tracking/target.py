@@ -91,8 +91,8 @@ def tracking_target(settings: Settings, environment: Mapping[str, str] = os.envi
     uri, variable = settings.mlflow.tracking_uri, environment.get(URI_VARIABLE)
     if uri is not None and MASK in uri and not variable:
         raise ConfigError(
-            f"mlflow.tracking_uri is kept without its password ({masked(uri)}); give it whole with the variable"
-            f" {URI_VARIABLE} or with --tracking-uri, or go on with --no-mlflow",
+            f"mlflow.tracking_uri is kept without its password ({masked(uri)}); give it in full with the variable"
+            f" {URI_VARIABLE} or with --tracking-uri, or continue with --no-mlflow",
             field="mlflow.tracking_uri",
             code="password-missing",
         )

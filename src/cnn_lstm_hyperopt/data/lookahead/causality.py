@@ -1,4 +1,4 @@
-"""Does a function's feature contain what comes after its bar? It is computed again without the future, and with another one."""
+"""Check whether a function's features use later bars: recompute them without later bars and with changed ones."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -18,7 +18,7 @@ Compute = Callable[[pd.DataFrame, str], Array]
 
 
 def check_recomputed(compute: Compute, frame: pd.DataFrame, names: Sequence[str], symbol: str) -> None:
-    """Computes features again on the bars up to t alone, and with other bars after t, for some t: rows up to t must not change.
+    """Recompute features on only the bars up to t, and with other bars after t, for some t; rows up to t must not change.
 
     Args:
         compute: (frame, symbol) → (bars, features).
@@ -27,7 +27,7 @@ def check_recomputed(compute: Compute, frame: pd.DataFrame, names: Sequence[str]
         symbol: of the bars, for the error.
 
     Raises:
-        DataError: a feature of a bar changes with bars after it, or from call to call.
+        DataError: a feature changes with later bars, or between calls.
     """
     whole = compute(frame, symbol)
     for t, other, what in _counterfactuals(frame, whole):
@@ -54,14 +54,14 @@ def check_recomputed(compute: Compute, frame: pd.DataFrame, names: Sequence[str]
 
 
 def _counterfactuals(frame: pd.DataFrame, whole: Array) -> Iterator[tuple[int, pd.DataFrame, str]]:
-    """Bars t, a frame that is the same up to t, and how it differs after t."""
+    """Yield bars t, a frame that is equal up to t, and how it differs after t."""
     bars = len(frame)
     yield bars - 1, frame, ""
     known = np.isfinite(whole).all(axis=1)
-    first = max(int(np.argmax(known)), WARM_UP) if known.any() else bars // 2  # no shorter segment is ever computed
+    first = max(int(np.argmax(known)), WARM_UP) if known.any() else bars // 2  # no shorter segment is computed
     for t in _decision_bars(frame, first):
         yield t, frame.iloc[: t + 1], "without the bars after"
-    random = np.random.default_rng(0)  # which numbers does not matter, only that they are others
+    random = np.random.default_rng(0)  # any other numbers would do
     for t in np.linspace(first, bars - 2, num=_DISTORTIONS + 2)[1:-1].astype(int).tolist():
         prices, others = np.exp(random.uniform(-0.5, 0.5, (2, bars - t - 1)))
         later = {
@@ -72,9 +72,9 @@ def _counterfactuals(frame: pd.DataFrame, whole: Array) -> Iterator[tuple[int, p
 
 
 def _decision_bars(frame: pd.DataFrame, first: int) -> list[int]:
-    """Bars spread over the frame, the last ones, and those after which a leak shows most easily.
+    """Return bars spread over the frame, the last bars, and bars that reveal a leak most easily.
 
-    A maximum of the day, week or month shows at its first bar; a value that is filled backwards, at a bar without it.
+    The first bar of a day, week or month reveals a maximum of the whole period. A bar without a value reveals backward filling.
     """
     last = len(frame) - 2
     bars = {*np.linspace(first, last, num=_TRUNCATIONS).astype(int).tolist(), last - 1}
@@ -89,12 +89,12 @@ def _decision_bars(frame: pd.DataFrame, first: int) -> list[int]:
 
 
 def _some(places: NDArray[np.int64], first: int) -> list[int]:
-    """Two of the places from ``first`` on, at a third and at two thirds of them."""
+    """Return two of the places from ``first`` on, at one third and two thirds."""
     there = places[places >= first]
     return [int(there[len(there) * third // 3]) for third in (1, 2)] if len(there) else []
 
 
 def _tiny(values: Array) -> Array:
-    """(features,) differences that are rounding whatever the value, as of sums that cancel out."""
+    """Return differences that may be rounding, (features,), as in sums that cancel out."""
     largest: Array = np.where(np.isfinite(values), np.abs(values), 0.0).max(axis=0)
     return 1e-3 * _ROUNDING * largest

@@ -1,4 +1,4 @@
-"""Bars after t and bars up to t, in units in which calm and wild times weigh alike: what features are compared with."""
+"""Quantities of bars after t and up to t, scaled so that calm and volatile times have equal weight."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from cnn_lstm_hyperopt.data.labels import Labels
 
 _MANY_BARS = 250
-_BARS_PER_LEAD = 30  # stretches of so many bars overlap: there must be many that don't
+_BARS_PER_LEAD = 30  # bars needed per bar of a stretch, because stretches overlap
 _LEADS, _FEW_LEADS = 5, 2
 _SPANS = (10, 20, 50)
 _DAY = 86_400_000_000_000  # nanoseconds
@@ -18,7 +18,7 @@ Integers = NDArray[np.int64]
 
 
 def moved(series: Array, bars: int) -> Array:
-    """The value so many bars later (earlier where negative); NaN where there is none."""
+    """Return the value ``bars`` later (earlier if negative); NaN where there is none."""
     moved = np.full(len(series), np.nan)
     if bars >= 0:
         moved[: max(len(series) - bars, 0)] = series[bars:]
@@ -29,10 +29,9 @@ def moved(series: Array, bars: int) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class Usual:
-    """What is usual at the close of each bar, (bars,) each, above 0.
+    """Usual size of moves and volumes at the close of each bar, (bars,) each, above 0.
 
-    In units of it, moves of calm and wild times, and of a price that has grown a thousandfold, weigh alike: otherwise the wild
-    ones alone would decide, and would show in all others through the regression on the past.
+    They scale quantities so that volatile times and high prices do not dominate the regression on the past.
     """
 
     close: Array
@@ -47,12 +46,12 @@ class Usual:
         return cls(close, _trailing(spread + np.abs(returns)), _trailing(frame["volume"].to_numpy(np.float64)))
 
     def units(self) -> tuple[Array, ...]:
-        """In which features may be measured: numbers, moves, moves in money, traded volumes."""
+        """Return possible units of a feature: numbers, moves, moves in money, traded volumes."""
         return np.ones(len(self.close)), self.move, self.move * self.close, self.volume
 
 
 def _trailing(series: Array) -> Array:
-    """Exponential average of 20 bars; not 0, however long nothing moves."""
+    """Return the exponential average of 20 bars, above 0 also without movement."""
     average = pd.Series(series).ewm(span=20).mean().to_numpy(np.float64)
     mean: Array = np.maximum(average, 1e-3 * float(average.mean()))
     return mean if mean.any() else np.ones(len(series))
@@ -60,13 +59,13 @@ def _trailing(series: Array) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class Quantity:
-    """Something that is known at the close of each bar.
+    """A quantity that is known at the close of each bar.
 
     Attributes:
-        name: with a place for the lead.
-        series: (bars,); NaN where it is not known.
-        leads: bars after t of which it is compared with x[t].
-        lags: bars before t (0: t itself) that are the past.
+        name: with a placeholder for the lead.
+        series: (bars,); NaN where it is unknown.
+        leads: bars after t whose values are compared with x[t].
+        lags: bars before t (0: t itself) that form the past.
         level, unit: (bars,) at t: values are measured as (value − level) / unit.
     """
 
@@ -78,16 +77,16 @@ class Quantity:
     unit: Array | float = 1.0
 
     def later(self) -> dict[str, Array]:
-        """(bars,) of the bars after t, by name."""
+        """Return the values after t by name, (bars,) each."""
         return {self.name.format(lead): (moved(self.series, lead) - self.level) / self.unit for lead in self.leads}
 
     def earlier(self) -> list[Array]:
-        """(bars,) of the bars up to t."""
+        """Return the values up to t, (bars,) each."""
         return [(moved(self.series, -lag) - self.level) / self.unit for lag in self.lags]
 
 
 def quantities_around(frame: pd.DataFrame, usual: Usual, horizon: int, bars: int) -> list[Quantity]:
-    """What the first statistic compares features with, as far ahead as so many ``bars`` allow."""
+    """Return the quantities of the first statistic; more ``bars`` allow longer leads."""
     leads = tuple(range(1, 1 + (_LEADS if bars >= _MANY_BARS else _FEW_LEADS)))
     lags = (0, *leads)
     spans = tuple(span for span in sorted({*_SPANS, horizon} - {*leads}) if span <= bars // _BARS_PER_LEAD)
@@ -113,14 +112,14 @@ def quantities_around(frame: pd.DataFrame, usual: Usual, horizon: int, bars: int
         ):
             mean = pd.Series(series).rolling(span).mean().to_numpy()
             around.append(Quantity(f"mean {name} of bars t+1..t+{{}}", mean, (span,), (0,), level, unit))
-    step = np.log(np.append(np.diff(pd.DatetimeIndex(frame.index).as_unit("ns").asi8), 1))  # a calendar tells it
+    step = np.log(np.append(np.diff(pd.DatetimeIndex(frame.index).as_unit("ns").asi8), 1))  # known from a calendar
     for known in (step, close, *(1 / unit for unit in usual.units()[1:])):
         around.append(Quantity("", known, (), (0,)))
     return around
 
 
 def single_quantities(frame: pd.DataFrame, labels: Labels, horizon: int, bars: int) -> list[Quantity]:
-    """What the second statistic compares features with."""
+    """Return the quantities of the second statistic."""
     past = tuple(range(_LEADS + 1))
     close, volume = np.log(frame["close"].to_numpy(np.float64)), np.log1p(frame["volume"].to_numpy(np.float64))
     known = {"value": labels.values, "class": labels.classes.astype(np.float64)}
@@ -147,11 +146,11 @@ def single_quantities(frame: pd.DataFrame, labels: Labels, horizon: int, bars: i
 
 @dataclass(frozen=True, eq=False)
 class Calendar:
-    """Groups of rows between which the calendar alone tells a difference.
+    """Groups of rows by calendar.
 
     Attributes:
-        group: (rows,) from 0: time of day; its hour where times are too many; day of the week of daily and longer bars.
-        size: (groups,) rows of each.
+        group: (rows,) from 0: time of day, or its hour if there are too many times; day of the week of daily and longer bars.
+        size: (groups,) number of rows.
     """
 
     group: Integers
@@ -169,7 +168,7 @@ class Calendar:
         return cls(group, np.bincount(group))
 
     def within(self, values: Array) -> Array:
-        """``values`` (rows, columns) less the mean of their group."""
+        """Return ``values`` (rows, columns) minus the mean of their group."""
         means = np.stack([np.bincount(self.group, column) / self.size for column in values.T], axis=1)
         inside: Array = values - means[self.group]
         return inside
