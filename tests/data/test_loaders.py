@@ -93,14 +93,6 @@ def test_the_scale_of_values_is_that_of_training():
     assert (without.value_mean, without.value_std) == (0.0, 1.0)
 
 
-@pytest.mark.parametrize("share", [0.5, 1.0])
-def test_a_share_of_the_training_windows_is_for_the_search(share):
-    dataset = dataset_from_loaders(three(), None, train_share=share)
-    assert len(dataset.train) == 24
-    assert len(dataset.search_train) == len(dataset.for_trials().folds[0].train) == round(24 * share)
-    assert dataset.search_train.series is dataset.train.series
-
-
 @pytest.mark.parametrize("number", [torch.float16, torch.float64])
 @pytest.mark.parametrize("whole", [torch.int32, torch.uint8, torch.bool])
 def test_other_precisions_become_float32_and_int64(number, whole):
@@ -132,7 +124,9 @@ def test_each_loader_is_iterated_exactly_once():
 
 
 def test_the_description_has_the_facts():
-    description = dataset_from_loaders(three(), None, train_share=0.5).description
+    dataset = dataset_from_loaders(three(), None, train_share=0.5)
+    assert len(dataset.search_train) == len(dataset.for_trials().folds[0].train) == 12
+    description = dataset.description
     assert (description["source"], description["lookback"], description["features"]) == ("DataLoaders", TIME, FEATURES)
     assert (description["class_names"], description["value_name"]) == (["class 0", "class 1", "class 2"], "y_reg")
     assert (description["train_share"], description["warnings"]) == (0.5, [])
@@ -233,27 +227,21 @@ def drop_first(items):
 
 
 @pytest.mark.parametrize(
-    ("train", "windows"),
+    ("split", "odd", "windows"),
     [
-        (DataLoader(Items(parts(24), noise=0.1), batch_size=5), 24),
-        (DataLoader(Items(parts(24), noise=0.1, arrays=True), batch_size=5), 24),
-        (loader(parts(24), batch_size=7, drop_last=True), 21),
-        (loader(parts(80), batch_size=16, collate_fn=drop_first), 75),
+        (0, DataLoader(Items(parts(24), noise=0.1), batch_size=5), 24),
+        (0, DataLoader(Items(parts(24), noise=0.1, arrays=True), batch_size=5), 24),
+        (1, loader(parts(12, 1), batch_size=7, drop_last=True), 7),
+        (2, loader(parts(80), batch_size=16, collate_fn=drop_first), 75),
     ],
     ids=["random transform", "random arrays", "last batch dropped", "collate drops windows"],
 )
-def test_a_loader_that_changes_or_drops_windows_is_warned_of(train, windows):
-    dataset = dataset_from_loaders(with_train(train), None)
-    assert (len(dataset.train), len(dataset.warnings)) == (windows, 1)
-    assert "train" in dataset.warnings[0]
+def test_a_loader_that_changes_or_drops_windows_is_warned_of(split, odd, windows):
+    dataset = dataset_from_loaders(with_split(split, odd), None)
+    assert len((dataset.train, dataset.validation, dataset.test)[split]) == windows
+    assert len(dataset.warnings) == 1
+    assert NAMES[split] in dataset.warnings[0]
     assert dataset.description["warnings"] == list(dataset.warnings)
-
-
-@pytest.mark.parametrize("split", [1, 2])
-def test_the_warning_names_the_loader(split):
-    short = loader(parts(SIZES[split], split), batch_size=7, drop_last=True)
-    (line,) = dataset_from_loaders(with_split(split, short), None).warnings
-    assert NAMES[split] in line
 
 
 def rows(items):
@@ -414,13 +402,6 @@ def test_a_dataset_that_stops_early_in_a_worker_process():
     with pytest.raises(DataError) as caught:
         dataset_from_loaders(with_train(train), None)
     assert caught.value.code == "batches-missing"
-
-
-@pytest.mark.parametrize("input_dim", [1, 4])
-def test_another_input_dim(input_dim):
-    with pytest.raises(DataError) as caught:
-        dataset_from_loaders(three(), input_dim)
-    assert (caught.value.field, caught.value.code) == ("input_dim", "another-input-dim")
 
 
 @pytest.mark.parametrize(

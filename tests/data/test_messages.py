@@ -1,11 +1,14 @@
-"""The wording of the messages about bars that users meet most."""
+"""The wording of the messages about bars and data sets that users meet most."""
 
 from datetime import date
 
 import pytest
+import torch
 
-from builders.frames import csv_lines, with_cell, with_column, write
+from builders.frames import csv_lines, random_frame, with_cell, with_column, write
 from cnn_lstm_hyperopt.config import DataSettings
+from cnn_lstm_hyperopt.data.dataloaders.loaders import dataset_from_loaders
+from cnn_lstm_hyperopt.data.dataset import prepare_dataset
 from cnn_lstm_hyperopt.data.sources import load_bars
 from cnn_lstm_hyperopt.errors import DataError
 
@@ -76,3 +79,77 @@ def test_messages(tmp_path):
             load_bars(DataSettings(data_dir=write(tmp_path, content), **settings))
         found[name] = str(caught.value).replace(str(tmp_path), "FOLDER")
     assert found == {name: message for name, (_, _, message) in MESSAGES.items()}
+
+
+def batch(x=(12, 5, 3), classes=2):
+    return torch.rand(x, generator=torch.Generator().manual_seed(1)), torch.arange(x[0]) % classes
+
+
+TRAIN, OTHERS = batch(), [[batch((6, 5, 3))], [batch((7, 5, 3))]]
+LOADER_MESSAGES = {
+    "a shape": (
+        [[(TRAIN[0][0], TRAIN[1])], *OTHERS],
+        "x in batch 0 of the train loader must be a float tensor (batch, time, features), but is torch.float32 (5, 3)",
+    ),
+    "labels": (
+        [[(TRAIN[0], TRAIN[1].float())], *OTHERS],
+        "y_class in batch 0 of the train loader must be an integer tensor (12,), but is torch.float32 (12,); give y_class.long()",
+    ),
+    "a class": (
+        [[batch(classes=2)], [batch((6, 5, 3), classes=3)], OTHERS[1]],
+        "the train loader lacks the classes [2] of 0..2; a model can't learn a class that it never sees; split again"
+        " (stratified) or number the classes without gaps",
+    ),
+    "NaN": (
+        [[(TRAIN[0] / 0 * 0, TRAIN[1])], *OTHERS],
+        "x in batch 0 of the train loader has NaN or infinite values; remove or fill these windows",
+    ),
+    "two loaders": ([[TRAIN]] * 2, "data_loaders must be (train, validation, test), but there are 2"),
+}
+
+
+@pytest.mark.wording
+def test_messages_about_loaders():
+    found = {}
+    for name, (loaders, _) in LOADER_MESSAGES.items():
+        with pytest.raises(DataError) as caught:
+            dataset_from_loaders(loaders, None)
+        found[name] = str(caught.value)
+    assert found == {name: message for name, (_, message) in LOADER_MESSAGES.items()}
+
+
+DATASET_MESSAGES = {
+    "few bars": (
+        {"lookback": 60, "bars": 93},
+        "too few bars for a single window: lookback 60, horizon 1 and target direction need 94 bars of a symbol without a hole of"
+        " more than 10 days, but there are: A 93; give more bars or a shorter lookback",
+    ),
+    "folds": (
+        {"cv_folds": 12},
+        "cv_folds=12 are too many: each holds out 54 windows (validation's share in data.split), and the 254 before validation"
+        " are too few for the first fold to have something to train on; take at most 5 cv_folds, a smaller share for validation,"
+        " or more bars",
+    ),
+    "a class": (
+        {"direction_classes": 3, "dead_zone_atr": 50.0},
+        "all 253 training windows are of class 'flat', but a model needs at least two classes; give more or longer bars, or"
+        " another target",
+    ),
+    "a leak": (
+        {"feature_columns": ("mood",)},
+        "A: the feature mood seems to contain bars after its own (t), above all the close of bar t+1 (correlation 1.00): they"
+        " explain 100 % of its new information; shift the column by one bar if it is known only afterwards, else leave it out",
+    ),
+}
+
+
+@pytest.mark.wording
+def test_messages_about_data_sets(tmp_path):
+    found = {}
+    for name, (settings, _) in DATASET_MESSAGES.items():
+        frame = random_frame(settings.pop("bars", 400))
+        frame.assign(mood=frame["close"].shift(-1)).to_csv(tmp_path / "A.csv")
+        with pytest.raises(DataError) as caught:
+            prepare_dataset(DataSettings(**{"data_dir": tmp_path, "lookback": 5, **settings}))
+        found[name] = str(caught.value)
+    assert found == {name: message for name, (_, message) in DATASET_MESSAGES.items()}

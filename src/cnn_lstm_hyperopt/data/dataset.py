@@ -222,15 +222,15 @@ def _require_classes(names: tuple[str, ...], fold: Fold, where: str = "") -> Non
         counts = windows.class_counts(len(names))
         if max(counts) == len(windows):
             raise DataError(
-                f"all {len(windows)} {part} windows{where} are of class {names[counts.index(len(windows))]!r}, so there is"
-                " nothing to tell apart; give more or longer bars, or another target",
+                f"all {len(windows)} {part} windows{where} are of class {names[counts.index(len(windows))]!r}, but a"
+                " model needs at least two classes; give more or longer bars, or another target",
                 field="data.target",
                 code="one-class",
             )
         if part == "training" and min(counts) == 0:
             raise DataError(
-                f"none of {len(windows)} {part} windows{where} is of class {names[counts.index(0)]!r}, which can't be learnt"
-                " so; give more or longer bars, another horizon, dead zone or barriers, or another target",
+                f"none of {len(windows)} {part} windows{where} is of class {names[counts.index(0)]!r}, so no model"
+                " can learn it; give more or longer bars, another horizon, dead zone or barriers, or another target",
                 field="data.target",
                 code="class-not-in-training",
             )

@@ -187,7 +187,7 @@ def _require_new_names(columns: Sequence[str]) -> None:
     twice = sorted({name for name in columns if list(columns).count(name) > 1 or name in (*FEATURE_NAMES, *COLUMNS)})
     if twice:
         raise DataError(
-            f"data.feature_columns names {shown_names(twice)}, which is an input already or twice there; name each column"
+            f"data.feature_columns names {shown_names(twice)}, which is already an input or appears twice; name each column"
             " once, and none like the bars' own columns or a built-in feature",
             field="data.feature_columns",
             code="name-taken",

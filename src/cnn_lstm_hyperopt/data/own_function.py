@@ -121,7 +121,7 @@ def load_function(reference: str) -> OwnFunction:
     try:
         here = os.getcwd()
     except OSError as error:
-        text = f" can't be looked for, as the working directory is gone ({error.strerror}); go to another"
+        text = f" can't be imported, because the working directory is gone ({error.strerror}); go to another"
         raise _error(reference, text, code="no-working-directory") from error
     if here not in sys.path and "" not in sys.path:
         sys.path.append(here)

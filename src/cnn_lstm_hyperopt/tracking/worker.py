@@ -45,7 +45,7 @@ def main(save_dir: Path, status_file: Path) -> int:
                 (save_dir / LOCK_FILE).unlink(missing_ok=True)
                 return 0 if exported else 1
         except Timeout:
-            error = f"another process mirrors {save_dir} to MLflow now; wait until the run at work has ended"
+            error = f"another process exports {save_dir} to MLflow now; wait until it has ended"
         except HyperoptError as found:
             error = str(found)
         except Exception:

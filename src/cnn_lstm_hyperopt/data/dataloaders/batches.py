@@ -102,7 +102,7 @@ def _length(name: str, loader: Any) -> int:
     except BaseException as error:
         raise loader_error(
             name,
-            f"the length of the {name} loader can't be had: it raises {typed_line(error)}",
+            f"the length of the {name} loader can't be read: it raises {typed_line(error)}",
             code="length-raises",
         ) from error
     if length > _MAX_BATCHES:
@@ -128,7 +128,7 @@ def _batches(name: str, loader: Any, length: int) -> Iterator[Any]:
         except BaseException as error:
             raise loader_error(
                 name,
-                f"batch {number} of the {name} loader can't be had: it raises {typed_line(error)}; iterate over the loader by"
+                f"batch {number} of the {name} loader can't be read: it raises {typed_line(error)}; iterate over the loader by"
                 " itself to see where",
                 code="batch-raises",
             ) from error
@@ -150,7 +150,7 @@ def _require_all(name: str, loader: Any, length: int, xs: Sequence[Tensor]) -> N
         raise loader_error(
             name,
             f"the {name} loader must yield as many batches as its length says, {length:,}, but ends after {len(xs):,} ({found});"
-            " look for a StopIteration that its dataset raises, or for a length that is too large",
+            " check its dataset for a StopIteration, or its length",
             code="batches-missing",
         )
     if promised is not None and windows < promised and _is_plain_loader(loader):
@@ -298,5 +298,5 @@ def attribute_of(name: str, holder: Any, attribute: str) -> Any:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        text = f"the {attribute} of the {name} loader can't be had: it raises {typed_line(error)}"
+        text = f"the {attribute} of the {name} loader can't be read: it raises {typed_line(error)}"
         raise loader_error(name, text, code="attribute-raises") from error

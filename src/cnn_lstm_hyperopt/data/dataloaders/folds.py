@@ -132,8 +132,8 @@ def _copies_apart(folds: Sequence[Fold], windows: Windows) -> list[str]:
     if not copies:
         return []
     return [
-        f"data.cv_folds: {copies:,} of {len(windows):,} windows are held out by a fold that trains on copies of them, so they"
-        " show what was learnt by heart; give the same entry of groups to all copies of a window, or leave the copies out"
+        f"data.cv_folds: {copies:,} of {len(windows):,} windows are held out by a fold that trains on copies of them, so their"
+        " scores would measure memory, not skill; give all copies of a window the same group, or remove the copies"
     ]
 
 

@@ -157,8 +157,8 @@ def _check_classes(labels: Tensor, n_classes: int) -> None:
     if missing:
         absent = _shown_classes(missing, n_classes - len(present))
         text = (
-            f"the train loader lacks the classes {absent} of 0..{n_classes - 1}; a class that is never seen can't be learnt:"
-            " split anew (stratified) or number the classes without holes"
+            f"the train loader lacks the classes {absent} of 0..{n_classes - 1}; a model can't learn a class that it"
+            " never sees; split again (stratified) or number the classes without gaps"
         )
         raise loader_error("train", text, code="class-not-in-training", part="y_class")
 
@@ -192,13 +192,13 @@ def _warnings(loaders: Sequence[Iterable[Any]], drained: Sequence[Drained]) -> l
         promised = promised_windows(name, loader)
         if promised is not None and len(x) < promised:
             found.append(
-                f"{where} yields {len(x):,} windows of the {promised:,} that its sampler chooses; its collate_fn leaves out the"
+                f"{where} yields {len(x):,} windows of the {promised:,} that its sampler chooses; its collate_fn drops the"
                 " others"
             )
         if isinstance(loader, DataLoader) and _is_random(loader.dataset):
             found.append(
-                f"the {name} dataset gives another window for the same index each time (a random transform?); the windows are"
-                " drawn once and kept for all trials"
+                f"the {name} dataset gives a different window for the same index each time (a random transform?); each window"
+                " is drawn once and kept for all trials"
             )
     return found
 

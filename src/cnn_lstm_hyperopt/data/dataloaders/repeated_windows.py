@@ -72,7 +72,11 @@ def _refuse(split: int, other: int, count: int) -> None:
 
 def _consequence(first: int) -> str:
     """Return why windows of the first split must not be in a later one."""
-    return "they show what was learnt by heart" if first == 0 else "the test then judges a model by what chose it"
+    return (
+        "their scores would measure memory, not skill"
+        if first == 0
+        else "the test would use windows that selected the model"
+    )
 
 
 def _scale(train: Tensor) -> tuple[Places, Places]:

@@ -75,7 +75,7 @@ def check_foresight(
     with threadpool_limits(1):  # more threads slow down small matrices
         for name, text in _found(frame, own, names, labels, horizon):
             raise DataError(
-                f"{symbol}: the feature {name} seems to know {text}; {_CURE}", field=name, code="knows-later-bars"
+                f"{symbol}: the feature {name} seems to contain {text}; {_CURE}", field=name, code="knows-later-bars"
             )
 
 
@@ -160,7 +160,7 @@ class _News:
         best = int(np.argmax(np.abs(each)))
         return share, (
             f"bars after its own (t), above all the {self.names[kept[best] - 1]} (correlation {each[best]:.2f}): they explain"
-            f" {100 * share:.0f} % of what is new in it"
+            f" {100 * share:.0f} % of its new information"
         )
 
 
