@@ -1,6 +1,7 @@
 """Dates and groups beside DataLoaders: they follow their windows, and wrong ones are refused."""
 
 import datetime
+import re
 
 import numpy as np
 import pandas as pd
@@ -104,7 +105,8 @@ def test_data_json_counts_them():
 
 def test_a_group_in_training_and_test_is_a_warning():
     (line,) = dataset_of(groups=(["a"] * 24, ["b", "e"] * 6, ["a", "c", "d"] * 3)).warnings
-    assert "1 of the test loader's 3 groups" in line
+    assert re.findall(r"\d+", line) == ["1", "3"]
+    assert "test" in line
 
 
 def test_they_change_the_sha256():

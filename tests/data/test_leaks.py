@@ -106,7 +106,7 @@ LEAKS = {leak.__name__: leak for leak in BUILT}
 
 
 def test_a_purge_of_0_with_horizon_5_is_refused():
-    with pytest.raises(ValueError, match="purge=0, horizon=5"):
+    with pytest.raises(ValueError, match="purge"):
         DataSettings(horizon=5, purge=0)
 
 

@@ -232,7 +232,7 @@ def drop_first(items):
         (0, DataLoader(Items(parts(24), noise=0.1), batch_size=5), 24),
         (0, DataLoader(Items(parts(24), noise=0.1, arrays=True), batch_size=5), 24),
         (1, loader(parts(12, 1), batch_size=7, drop_last=True), 7),
-        (2, loader(parts(80), batch_size=16, collate_fn=drop_first), 75),
+        (2, loader(parts(80, 2), batch_size=16, collate_fn=drop_first), 75),
     ],
     ids=["random transform", "random arrays", "last batch dropped", "collate drops windows"],
 )

@@ -82,7 +82,7 @@ def test_messages(tmp_path):
 
 
 def batch(x=(12, 5, 3), classes=2):
-    return torch.rand(x, generator=torch.Generator().manual_seed(1)), torch.arange(x[0]) % classes
+    return torch.rand(x, generator=torch.Generator().manual_seed(x[0])), torch.arange(x[0]) % classes
 
 
 TRAIN, OTHERS = batch(), [[batch((6, 5, 3))], [batch((7, 5, 3))]]

@@ -1,5 +1,6 @@
 """Windows that two loaders share, also with rounding or noise, and windows that only look alike."""
 
+import re
 from itertools import combinations
 
 import numpy as np
@@ -69,9 +70,9 @@ def test_some_windows_are_counted_in_a_warning(first: int, second: int, disguise
     splits = [windows(seed) for seed in range(3)]
     splits[second][5:12] = DISGUISES[disguise](splits[first][20:27])
     (line,) = warnings_of(splits)
-    assert line.startswith("7 ")
-    assert f"{NAMES[second]} loader's {COUNT} windows" in line
-    assert f"{NAMES[first]} loader" in line
+    assert re.findall(r"\d+", line) == ["7", str(COUNT)]
+    assert NAMES[first] in line
+    assert NAMES[second] in line
 
 
 def test_windows_that_differ_are_not_copies() -> None:
@@ -115,8 +116,7 @@ def test_copies_are_found_among_many_near_ones() -> None:
     assert warnings_of(parts) == ()
     parts[2] = torch.cat([parts[2], parts[0][:5] * (1 + 1e-6)])
     (line,) = warnings_of(parts)
-    assert line.startswith("5 ")
-    assert "1,005" in line
+    assert re.findall(r"[\d,]*\d", line) == ["5", "1,005"]
 
 
 @pytest.mark.parametrize("number", [0.0, 5.0, -1e17])

@@ -38,6 +38,8 @@ def test_a_study_is_exported_once_whatever_happens(planted: Planted) -> None:
     from mlflow import MlflowClient
 
     save_dir = planted(STATES)
+    (save_dir / "figures").mkdir()
+    (save_dir / "figures" / "front.svg").touch()
     uri = target_of(save_dir).uri
     client = MlflowClient(tracking_uri=uri)
     status = exported(save_dir)
@@ -50,7 +52,7 @@ def test_a_study_is_exported_once_whatever_happens(planted: Planted) -> None:
     assert study.info.status == "KILLED"  # 3 of 5 trials are finished
     assert (study.data.params["study.n_trials"], study.data.metrics["trials_ended"]) == ("5", 4)
     artifacts = {each.path for each in client.list_artifacts(study.info.run_id)}
-    assert artifacts == {"results.json", "config.yaml", "data.json"}
+    assert artifacts == {"results.json", "config.yaml", "data.json", "figures"}
 
     storage = StudyStorage(save_dir / "study.db")
     records, times = storage.records(), storage.times()
@@ -78,7 +80,10 @@ def test_a_study_is_exported_once_whatever_happens(planted: Planted) -> None:
     (again,) = of_kind(runs_at(uri), "study")
     assert again.info.end_time == study.info.end_time
 
-    # A trial that was written in part, one that was lost, and later ones; none moves the reference of the hypervolume.
+    # A trial that was written in part, one that was lost, one that exists twice since an answer was lost, and later ones; none
+    # moves the reference of the hypervolume.
+    tags = {name: value for name, value in trials[1].data.tags.items() if not name.startswith("mlflow.")}
+    client.create_run(study.info.experiment_id, tags=tags)
     client.update_run(trials[0].info.run_id, status="RUNNING")
     client.delete_run(trials[3].info.run_id)
     add_trials(save_dir, [State.COMPLETE, State.PRUNED], seconds=4.0)
@@ -109,3 +114,17 @@ def test_a_database_that_can_not_be_opened_is_an_error_of_the_status(planted: Pl
         (save_dir / "config.yaml").unlink()
         assert not exporter.sync(final=True)
     assert json.loads(status.read_text())["error"]
+
+
+def test_a_deleted_experiment_is_an_error_of_the_status(planted: Planted) -> None:
+    from mlflow import MlflowClient
+
+    from cnn_lstm_hyperopt.tracking.export import Exporter
+
+    save_dir = planted([State.COMPLETE])
+    target, status = target_of(save_dir), save_dir.parent / "status.json"
+    client = MlflowClient(tracking_uri=target.uri)
+    client.delete_experiment(client.create_experiment(target.experiment))
+    with contextlib.closing(Exporter(save_dir, target, status)) as exporter:
+        assert not exporter.sync(final=True)
+    assert target.experiment in json.loads(status.read_text())["error"]

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from cnn_lstm_hyperopt.config import parse_space
+from cnn_lstm_hyperopt.config import load_settings, parse_space
 from cnn_lstm_hyperopt.inference.metadata import ModelDescription
 from cnn_lstm_hyperopt.inference.model import SavedModel
 from cnn_lstm_hyperopt.models.build import build_network
 from cnn_lstm_hyperopt.run_dir.paths import model_folder
 from cnn_lstm_hyperopt.search import State, random_configuration
+from cnn_lstm_hyperopt.tracking.process import track_once
 from cnn_lstm_hyperopt.training import ValueScale
 
 from .conftest import Planted, exported, of_kind, runs_at, target_of
@@ -58,13 +59,18 @@ def plant_model(save_dir: Path) -> SavedModel:
     return model
 
 
-def test_a_model_is_logged_once_registered_and_predicts_the_same(planted: Planted) -> None:
+def test_a_model_is_logged_once_registered_and_predicts_the_same(
+    planted: Planted, capsys: pytest.CaptureFixture[str]
+) -> None:
     save_dir = planted([State.COMPLETE], register_as="best model")
     model = plant_model(save_dir)
     target = target_of(save_dir)
-    for _ in range(2):
-        status = exported(save_dir)
-        assert (status.models, status.of_models, status.error) == (1, 1, "")
+    status = exported(save_dir)
+    assert (status.models, status.of_models, status.error) == (1, 1, "")
+    track_once(load_settings(save_dir / "config.yaml", environment={}))  # in a process of its own
+    out = " ".join(capsys.readouterr().out.split())
+    assert "1 trial and 1 retrained model" in out
+    assert target.uri in out
 
     import mlflow
 

@@ -10,7 +10,7 @@ from filelock import FileLock
 from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.errors import InterruptedRunError, TrackingError
 from cnn_lstm_hyperopt.search import State
-from cnn_lstm_hyperopt.tracking.process import ExportProcess, SyncStatus, track_once
+from cnn_lstm_hyperopt.tracking.process import ExportProcess, SyncStatus, track_once, tracked
 from cnn_lstm_hyperopt.tracking.subscriber import MlflowExport
 from cnn_lstm_hyperopt.tracking.worker import LOCK_FILE
 
@@ -82,6 +82,21 @@ def test_the_end_of_a_run_reports_what_is_missing_and_the_command_that_sends_it(
     (line,) = lines
     assert "1 of 1 trials" in line
     assert f"cnn-lstm-hyperopt track --save-dir {save_dir}" in line
+
+
+def test_a_process_that_can_not_start_and_a_study_that_is_gone_are_reported(
+    planted: Planted, dying: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_dir = planted([State.COMPLETE])
+    settings = load_settings(save_dir / "config.yaml", environment={})
+    lines: list[str] = []
+    with tracked(settings, say=pytest.fail, warn=lines.append):
+        (save_dir / "study.db").unlink()
+    monkeypatch.setattr("sys.executable", "/nowhere/python")
+    with tracked(settings, say=pytest.fail, warn=lines.append):
+        pass
+    assert len(lines) == 2
+    assert all("cnn-lstm-hyperopt track" in line for line in lines)
 
 
 def test_off_means_nothing_happens(planted: Planted) -> None:

@@ -84,7 +84,7 @@ def _check(settings: DataSettings, segments: Sequence[tuple[str, pd.DataFrame]])
 
 
 def _run(folder: Path, seconds: float) -> tuple[str, str]:
-    """Run the process and end all that it started; return code and text of what went wrong, empty if it has answered."""
+    """Run the process and end all that it started; return code and text of an error, empty if there is none."""
     command = module_command("cnn_lstm_hyperopt.data.bounded_check", folder)
     process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603 - our own module, no shell
     deadline = time.monotonic() + seconds

@@ -221,19 +221,17 @@ def _require_classes(names: tuple[str, ...], fold: Fold, where: str = "") -> Non
     for part, windows in (("training", fold.train), ("validation", fold.validation)):
         counts = windows.class_counts(len(names))
         if max(counts) == len(windows):
-            raise DataError(
+            text = (
                 f"all {len(windows)} {part} windows{where} are of class {names[counts.index(len(windows))]!r}, but a"
-                " model needs at least two classes; give more or longer bars, or another target",
-                field="data.target",
-                code="one-class",
+                " model needs at least two classes; give more or longer bars, or another target"
             )
+            raise DataError(text, field="data.target", code="one-class")
         if part == "training" and min(counts) == 0:
-            raise DataError(
+            text = (
                 f"none of {len(windows)} {part} windows{where} is of class {names[counts.index(0)]!r}, so no model"
-                " can learn it; give more or longer bars, another horizon, dead zone or barriers, or another target",
-                field="data.target",
-                code="class-not-in-training",
+                " can learn it; give more or longer bars, another horizon, dead zone or barriers, or another target"
             )
+            raise DataError(text, field="data.target", code="class-not-in-training")
 
 
 def _fold(table: WindowTable, indices: FoldIndices, whole: Fold, split: NDArray[np.int8], lookback: int) -> Fold:

@@ -90,7 +90,7 @@ def labeller(settings: DataSettings) -> Labeller:
 
 
 def _direction(settings: DataSettings) -> Labeller:
-    """The sign of C[t+h] − C[t]; value ln(C[t+h] / C[t]).
+    """Label the sign of C[t+h] − C[t]; the value is ln(C[t+h] / C[t]).
 
     Two classes: 1 if C[t+h] > C[t], otherwise 0. Three: 1 (flat) if |C[t+h] − C[t]| ≤ dead_zone_atr × ATR[t], 0 below, 2 above.
     """
@@ -115,8 +115,8 @@ def _direction(settings: DataSettings) -> Labeller:
 
 
 def _volatility(settings: DataSettings) -> Labeller:
-    """With R(s) = max(ln(highest high / lowest low of the h bars s−h+1..s), 1e-5): class 1 if R(t+h) is above the median of
-    R(t−59), …, R(t), otherwise 0; value ln R(t+h)."""
+    """Label the range R(s) = max(ln(highest high / lowest low of the h bars s−h+1..s), 1e-5): class 1 if R(t+h) is above the
+    median of R(t−59), …, R(t), otherwise 0; the value is ln R(t+h)."""
     horizon = settings.horizon
 
     def label(frame: pd.DataFrame) -> Labels:
@@ -132,8 +132,8 @@ def _volatility(settings: DataSettings) -> Labeller:
 
 
 def _triple_barrier(settings: DataSettings) -> Labeller:
-    """The first barrier passed (López de Prado 2018, ch. 3): class 2 upper, C[t] + up × ATR[t]; 0 lower, C[t] − down × ATR[t];
-    1 neither within h bars. The value is ln(exit price / C[t]).
+    """Label the first barrier passed (López de Prado 2018, ch. 3): class 2 upper, C[t] + up × ATR[t]; 0 lower,
+    C[t] − down × ATR[t]; 1 neither within h bars. The value is ln(exit price / C[t]).
 
     A barrier is passed in the first of bars t+1..t+h whose high is above it, or whose low is below it: strictly, as in his
     snippet 3.2, because an order at the touched price may not be filled. If one bar passes both, the lower one counts, which is

@@ -94,23 +94,21 @@ class FeatureSet:
         """Return only the user's inputs, (bars, own features); see :meth:`compute`."""
         missing = [name for name in self.columns if name not in frame.columns]
         if missing:
-            raise DataError(
+            text = (
                 f"{symbol}: the bars have no column {', '.join(missing)}, which is an input (data.feature_columns);"
-                f" they have: {', '.join(map(str, frame.columns))}",
-                field="data.feature_columns",
-                code="missing-column",
+                f" they have: {', '.join(map(str, frame.columns))}"
             )
+            raise DataError(text, field="data.feature_columns", code="missing-column")
         own = np.empty((len(frame), len(self.own)))
         own[:, : len(self.columns)] = frame[list(self.columns)].to_numpy(np.float64)
         if self.function is not None:
             made = self.function(frame[[*COLUMNS, *self.columns]], symbol)
             if set(made.columns) != set(self.added):
-                raise DataError(
+                text = (
                     f"data.features {self.function.reference} ({symbol}): returns {shown_names(list(made.columns))}, but"
-                    f" {shown_names(self.added)} for other bars; return the same columns for all bars",
-                    field="data.features",
-                    code="columns-vary",
+                    f" {shown_names(self.added)} for other bars; return the same columns for all bars"
                 )
+                raise DataError(text, field="data.features", code="columns-vary")
             own[:, len(self.columns) :] = made[list(self.added)].to_numpy()
         for values, name in zip(own.T, self.own, strict=True):
             _require_finite(values, name, frame.index, symbol)
@@ -122,26 +120,20 @@ BUILT_IN = FeatureSet()
 
 
 def _require_finite(values: Array, name: str, dates: pd.Index, symbol: str) -> None:
-    infinite = np.isinf(values)
     for bad, code, rule, fix in (
+        (np.abs(values) > LARGEST, "too-large", f"not be beyond {LARGEST:g}", "scale it, or take its logarithm"),
         (
-            ~infinite & (np.abs(values) > LARGEST),
-            "too-large",
-            f"not be beyond {LARGEST:g}",
-            "scale it, or take its logarithm",
-        ),
-        (
-            infinite,
+            np.isinf(values),
             "not-finite",
             "be finite",
-            "guard the division or the logarithm, and leave NaN where there is no value",
+            "guard the division or logarithm, and use NaN for missing values",
         ),
     ):
-        rows = np.flatnonzero(bad)
+        rows = np.flatnonzero(bad & (np.isinf(values) == (code == "not-finite")))
         if len(rows):
+            row, date = rows[0], date_text(dates[rows[0]])
             text = (
-                f"{symbol}: the feature {name} must {rule}, but is {values[rows[0]]:g} on {date_text(dates[rows[0]])}"
-                f" ({len(rows)} bars); {fix}"
+                f"{symbol}: the feature {name} must {rule}, but is {values[row]:g} on {date} ({len(rows)} bars); {fix}"
             )
             raise DataError(text, field=name, code=code)
 
@@ -186,12 +178,11 @@ def with_function(features: FeatureSet, function: OwnFunction, frame: pd.DataFra
 def _require_new_names(columns: Sequence[str]) -> None:
     twice = sorted({name for name in columns if list(columns).count(name) > 1 or name in (*FEATURE_NAMES, *COLUMNS)})
     if twice:
-        raise DataError(
+        text = (
             f"data.feature_columns names {shown_names(twice)}, which is already an input or appears twice; name each column"
-            " once, and none like the bars' own columns or a built-in feature",
-            field="data.feature_columns",
-            code="name-taken",
+            " once, and none like the bars' own columns or a built-in feature"
         )
+        raise DataError(text, field="data.feature_columns", code="name-taken")
 
 
 def longest_segments(bars: Sequence[Bars], max_gap_days: float) -> list[tuple[str, pd.DataFrame]]:

@@ -41,13 +41,12 @@ def cut_dates(dates: Dates, shares: tuple[float, float, float]) -> tuple[Any, An
     needed = (shares[0] * len(dates), (shares[0] + shares[1]) * len(dates))
     places = [int(np.searchsorted(before, count - 1e-9 * len(dates))) for count in needed]
     if places[0] == places[1] or places[1] >= len(unique):
-        raise DataError(
+        text = (
             f"can't split {len(dates)} windows on {len(unique)} dates into shares {list(shares)}: a split"
             " would be empty; give more bars (an earlier start, a later end, more symbols) or a shorter"
-            " lookback",
-            field="data.split",
-            code="too-few-dates",
+            " lookback"
         )
+        raise DataError(text, field="data.split", code="too-few-dates")
     return unique[places[0]], unique[places[1]]
 
 
@@ -73,13 +72,12 @@ def assign(dates: Dates, reach_dates: Dates, cuts: tuple[Any, Any], *, furthest:
     counts = [int(np.count_nonzero(split == number)) for number in range(3)]
     if min(counts) == 0:
         empty = SPLIT_NAMES[counts.index(0)]
-        raise DataError(
+        text = (
             f"no {empty} windows: train {counts[0]}, validation {counts[1]}, test {counts[2]}, purged"
             f" {int(np.count_nonzero(split == PURGED))}; give more bars, a larger share of split for"
-            f" {empty}, or a smaller horizon or purge",
-            field="data.split",
-            code="empty-split",
+            f" {empty}, or a smaller horizon or purge"
         )
+        raise DataError(text, field="data.split", code="empty-split")
     return split
 
 
@@ -178,35 +176,32 @@ def walk_forward(
     unknown = int(np.searchsorted(ascending, dates.reach.min(), side="right"))
     max_folds = 1 + (before - unknown) // in_block if in_block and before > unknown else 0
     if n_folds > max_folds:
-        raise DataError(
+        text = (
             f"cv_folds={n_folds} are too many: each holds out {in_block} windows (validation's share in data.split), and the"
             f" {before} before validation are too few for the first fold to have something to train on; take at most"
-            f" {max_folds} cv_folds, a smaller share for validation, or more bars",
-            field="data.cv_folds",
-            code="too-many-folds",
+            f" {max_folds} cv_folds, a smaller share for validation, or more bars"
         )
+        raise DataError(text, field="data.cv_folds", code="too-many-folds")
     starts = [ascending[before - number * in_block] for number in range(n_folds - 1, 0, -1)] + [cuts[0]]
     n_rolling = int(np.searchsorted(ascending, starts[0]))
     folds = []
     for first, after in pairwise([*starts, cuts[1]]):
         held_out = evaluated & (dates.decided >= first) & (dates.decided < after)
         if not held_out.any():
-            raise EmptyBlockError(
+            text = (
                 f"cv_folds={n_folds} leave no window in the block that begins on {first}: a date is never divided, and one holds"
-                f" more windows than a block, {in_block}; take fewer cv_folds or a larger share for validation in data.split",
-                field="data.cv_folds",
-                code="empty-block",
+                f" more windows than a block, {in_block}; take fewer cv_folds or a larger share for validation in data.split"
             )
+            raise EmptyBlockError(text, field="data.cv_folds", code="empty-block")
         trained = dates.reach < first
         if rolling:
             trained &= dates.decided >= ascending[int(np.searchsorted(ascending, first)) - n_rolling]
             if not trained.any():
-                raise DataError(
+                text = (
                     f"cv_folds={n_folds} leave rolling folds {n_rolling} windows to train on before the block of {first}, and"
-                    " purging removes them all; take fewer cv_folds, cv_scheme: expanding, or more bars",
-                    field="data.cv_folds",
-                    code="fold-without-training",
+                    " purging removes them all; take fewer cv_folds, cv_scheme: expanding, or more bars"
                 )
+                raise DataError(text, field="data.cv_folds", code="fold-without-training")
         folds.append(_fold(dates.decided, trained, [held_out]))
     return tuple(folds)
 
@@ -242,13 +237,12 @@ def combinatorial(dates: WindowDates, cuts: tuple[Any, Any], n_blocks: int, n_he
         trained = usable & np.logical_and.reduce([allowed[number] for number in chosen])
         if not trained.any():
             shown = " and ".join(str(number + 1) for number in chosen)
-            raise DataError(
+            text = (
                 f"cv_folds={n_blocks}: {len(ascending)} windows on {len(np.unique(ascending))} dates before the test period leave"
                 f" nothing to train on beside block {shown}, purge and embargo; take fewer cv_folds or cv_test_blocks, a smaller"
-                " purge or embargo, or more bars",
-                field="data.cv_folds",
-                code="fold-without-training",
+                " purge or embargo, or more bars"
             )
+            raise DataError(text, field="data.cv_folds", code="fold-without-training")
         folds.append(_fold(dates.decided, trained, [held_out[number] for number in chosen]))
     return tuple(folds)
 

@@ -85,13 +85,12 @@ def window_table(
     if not sum(len(part.starts) for part in parts):
         have = ", ".join(f"{bars.symbol} {len(bars.frame)}" for bars in every)
         own = f" (features of your own may need more: {', '.join(features.own)})" if features.own else ""
-        raise DataError(
+        text = (
             f"too few bars for a single window: lookback {settings.lookback}, horizon {settings.horizon} and target"
             f" {settings.target} need {bars_needed(settings)} bars of a symbol without a hole of more than"
-            f" {settings.max_gap_days:g} days, but there are: {have}; give more bars or a shorter lookback{own}",
-            field="data.lookback",
-            code="too-few-bars",
+            f" {settings.max_gap_days:g} days, but there are: {have}; give more bars or a shorter lookback{own}"
         )
+        raise DataError(text, field="data.lookback", code="too-few-bars")
     arrays = {
         name: _joined([getattr(part, name) for part in parts])
         for name in WindowTable.__annotations__
@@ -193,12 +192,11 @@ def _joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
 def _require_values(parts: Sequence[NDArray[np.float64]], names: Sequence[str], rows: int, symbol: str) -> None:
     for place, name in enumerate(names):
         if all(np.isnan(part[:, place]).all() for part in parts):
-            raise DataError(
+            text = (
                 f"{symbol}: the feature {name} has no value in any of {rows} bars; fill it, give more bars, or leave out"
-                " the feature or the symbol",
-                field=name,
-                code="feature-without-values",
+                " the feature or the symbol"
             )
+            raise DataError(text, field=name, code="feature-without-values")
 
 
 def frame_windows(

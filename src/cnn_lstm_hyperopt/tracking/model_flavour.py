@@ -50,10 +50,8 @@ def log_pytorch_model(folder: Path, run_id: str) -> str:
     """
     model = load_model(folder)
     if not isinstance(model, SavedModel):
-        raise TrackingError(
-            f"{folder} holds an ensemble, where a single model should be; remove {folder} and resume",
-            code="not-a-single-model",
-        )
+        text = f"{folder} holds an ensemble, where a single model should be; remove {folder} and resume"
+        raise TrackingError(text, code="not-a-single-model")
     about = model.description
     outputs = [f"probability of {name}" for name in about.class_names]
     outputs += [] if about.value_name is None else [about.value_name]

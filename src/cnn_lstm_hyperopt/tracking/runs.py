@@ -62,10 +62,10 @@ class Runs:
         if found is None:
             return str(self.client.create_experiment(target.experiment, artifact_location=target.artifacts))
         if found.lifecycle_stage != "active":
-            raise TrackingError(
-                f"its experiment {target.experiment} was deleted; restore it there, or name another (mlflow.experiment)",
-                code="experiment-deleted",
+            text = (
+                f"its experiment {target.experiment} was deleted; restore it there, or name another (mlflow.experiment)"
             )
+            raise TrackingError(text, code="experiment-deleted")
         return str(found.experiment_id)
 
     def _read(self) -> list[Run]:

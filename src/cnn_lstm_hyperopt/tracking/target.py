@@ -90,22 +90,20 @@ def tracking_target(settings: Settings, environment: Mapping[str, str] = os.envi
         return None
     uri, variable = settings.mlflow.tracking_uri, environment.get(URI_VARIABLE)
     if uri is not None and MASK in uri and not variable:
-        raise ConfigError(
+        text = (
             f"mlflow.tracking_uri is kept without its password ({masked(uri)}); give it in full with the variable"
-            f" {URI_VARIABLE} or with --tracking-uri, or continue with --no-mlflow",
-            field="mlflow.tracking_uri",
-            code="password-missing",
+            f" {URI_VARIABLE} or with --tracking-uri, or continue with --no-mlflow"
         )
+        raise ConfigError(text, field="mlflow.tracking_uri", code="password-missing")
     if variable and (uri is None or MASK in uri):
         try:
             uri = tracking_uri(variable)
         except ValueError as error:
-            raise ConfigError(
+            text = (
                 f"the variable {URI_VARIABLE} {error}; unset it, name another with --tracking-uri, or leave MLflow out with"
-                " --no-mlflow",
-                field=URI_VARIABLE,
-                code="not-a-tracking-uri",
-            ) from error
+                " --no-mlflow"
+            )
+            raise ConfigError(text, field=URI_VARIABLE, code="not-a-tracking-uri") from error
     folder = settings.save_dir.absolute()
     if uri is None:  # URL.create escapes characters of the path that have a meaning in URLs, such as "?" and "%"
         uri = sqlalchemy.URL.create("sqlite", database=str(folder / MLFLOW_FILE)).render_as_string()

@@ -49,18 +49,12 @@ def drain(name: str, loader: Iterable[Any]) -> tuple[Drained, Tensor]:
     """
     where = f"the {name} loader"
     if isinstance(attribute_of(name, loader, "dataset"), IterableDataset) or not hasattr(type(loader), "__len__"):
-        raise loader_error(
-            name,
-            f"{where} has no length; a search needs the same finite windows each time, so give a map-style dataset",
-            code="no-length",
-        )
+        text = f"{where} has no length; a search needs the same finite windows each time, so give a map-style dataset"
+        raise loader_error(name, text, code="no-length")
     sampler = _sampler(name, loader)
     if isinstance(sampler, (RandomSampler, WeightedRandomSampler)) and sampler.replacement:
-        raise loader_error(
-            name,
-            f"{where} samples with replacement, so windows repeat and are missing; use shuffle=True or no sampler",
-            code="sampling-with-replacement",
-        )
+        text = f"{where} samples with replacement, so windows repeat and are missing; use shuffle=True or no sampler"
+        raise loader_error(name, text, code="sampling-with-replacement")
     length = _length(name, loader)
     xs, labels, values = [], [], []
     for number, batch in enumerate(_batches(name, loader, length)):
@@ -73,18 +67,11 @@ def drain(name: str, loader: Iterable[Any]) -> tuple[Drained, Tensor]:
         raise loader_error(name, f"{where} is empty; give it at least one batch", code="empty-loader")
     lengths = {x.shape[1:] for x in xs}
     if len(lengths) > 1:
-        raise loader_error(
-            name,
-            f"{where} must yield windows of one shape (time, features), but yields {sorted(map(tuple, lengths))}",
-            code="shapes-differ",
-        )
+        text = f"{where} must yield windows of one shape (time, features), but yields {sorted(map(tuple, lengths))}"
+        raise loader_error(name, text, code="shapes-differ")
     if len({value is None for value in values}) > 1:
-        raise loader_error(
-            name,
-            f"{where} yields y_reg in some batches only; yield it in all or in none",
-            code="values-in-some",
-            part="y_reg",
-        )
+        text = f"{where} yields y_reg in some batches only; yield it in all or in none"
+        raise loader_error(name, text, code="values-in-some", part="y_reg")
     present = [value for value in values if value is not None]
     x, y, value = torch.cat(xs), torch.cat(labels), torch.cat(present) if present else None
     order = (
@@ -100,17 +87,13 @@ def _length(name: str, loader: Any) -> int:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        raise loader_error(
-            name,
-            f"the length of the {name} loader can't be read: it raises {typed_line(error)}",
-            code="length-raises",
-        ) from error
+        text = f"the length of the {name} loader can't be read: it raises {typed_line(error)}"
+        raise loader_error(name, text, code="length-raises") from error
     if length > _MAX_BATCHES:
-        raise loader_error(
-            name,
-            f"the {name} loader must have at most {_MAX_BATCHES:,} batches, but has {length:,}; use a larger batch_size",
-            code="too-many-batches",
+        text = (
+            f"the {name} loader must have at most {_MAX_BATCHES:,} batches, but has {length:,}; use a larger batch_size"
         )
+        raise loader_error(name, text, code="too-many-batches")
     return length
 
 
@@ -126,20 +109,18 @@ def _batches(name: str, loader: Any, length: int) -> Iterator[Any]:
         except (DataError, KeyboardInterrupt):
             raise
         except BaseException as error:
-            raise loader_error(
-                name,
+            text = (
                 f"batch {number} of the {name} loader can't be read: it raises {typed_line(error)}; iterate over the loader by"
-                " itself to see where",
-                code="batch-raises",
-            ) from error
+                " itself to see where"
+            )
+            raise loader_error(name, text, code="batch-raises") from error
         if number < length:
             yield batch
-    raise loader_error(
-        name,
+    text = (
         f"the {name} loader must yield as many batches as its length says, {length}, but yields more; give a loader that ends"
-        " there",
-        code="too-many-batches",
+        " there"
     )
+    raise loader_error(name, text, code="too-many-batches")
 
 
 def _require_all(name: str, loader: Any, length: int, xs: Sequence[Tensor]) -> None:
@@ -147,19 +128,17 @@ def _require_all(name: str, loader: Any, length: int, xs: Sequence[Tensor]) -> N
     windows, promised = sum(map(len, xs)), promised_windows(name, loader)
     found = f"{windows:,} windows" if promised is None else f"{windows:,} of {promised:,} windows"
     if len(xs) < length:
-        raise loader_error(
-            name,
+        text = (
             f"the {name} loader must yield as many batches as its length says, {length:,}, but ends after {len(xs):,} ({found});"
-            " check its dataset for a StopIteration, or its length",
-            code="batches-missing",
+            " check its dataset for a StopIteration, or its length"
         )
+        raise loader_error(name, text, code="batches-missing")
     if promised is not None and windows < promised and _is_plain_loader(loader):
-        raise loader_error(
-            name,
+        text = (
             f"the {name} loader must yield as many windows as its sampler's length says, {promised:,}, but yields {windows:,};"
-            " correct the length of the sampler",
-            code="windows-missing",
+            " correct the length of the sampler"
         )
+        raise loader_error(name, text, code="windows-missing")
 
 
 def promised_windows(name: str, loader: Any) -> int | None:

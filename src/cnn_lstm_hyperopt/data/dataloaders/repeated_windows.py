@@ -62,12 +62,11 @@ def count_copies(windows: Tensor, reference: Tensor) -> int:
 
 def _refuse(split: int, other: int, count: int) -> None:
     which = "its only window is" if count == 1 else f"all {count:,} windows are"
-    raise DataError(
+    text = (
         f"the {SPLIT_NAMES[split]} loader must have windows of its own, but {which} in the {SPLIT_NAMES[other]} loader too:"
-        f" {_consequence(min(split, other))}; {_SPLIT}",
-        field=f"data_loaders.{SPLIT_NAMES[split]}",
-        code="windows-repeated",
+        f" {_consequence(min(split, other))}; {_SPLIT}"
     )
+    raise DataError(text, field=f"data_loaders.{SPLIT_NAMES[split]}", code="windows-repeated")
 
 
 def _consequence(first: int) -> str:

@@ -1,1 +1,1 @@
-"""Whether features look ahead: they are computed again on shorter data and compared."""
+"""Check whether features use later bars, by recomputing them and by statistics."""

@@ -39,18 +39,16 @@ def check_recomputed(compute: Compute, frame: pd.DataFrame, names: Sequence[str]
             row = int(np.flatnonzero(differs[:, column])[-1])
             values = f"on {date_text(frame.index[row])} it is {before[row, column]:.6g}, but {again[row, column]:.6g}"
             if t == len(frame) - 1:
-                raise DataError(
+                text = (
                     f"{symbol}: the feature {names[column]} is random: {values} when computed again; the same bars must"
-                    " give the same values",
-                    field=names[column],
-                    code="random-feature",
+                    " give the same values"
                 )
-            raise DataError(
+                raise DataError(text, field=names[column], code="random-feature")
+            text = (
                 f"{symbol}: the feature {names[column]} looks ahead: {values} {what} {date_text(frame.index[t])}; use"
-                " only rows up to the bar: shift(1), rolling(...), expanding()",
-                field=names[column],
-                code="looks-ahead",
+                " only rows up to the bar: shift(1), rolling(...), expanding()"
             )
+            raise DataError(text, field=names[column], code="looks-ahead")
 
 
 def _counterfactuals(frame: pd.DataFrame, whole: Array) -> Iterator[tuple[int, pd.DataFrame, str]]:
