@@ -122,68 +122,89 @@ class TestAverageTrueRange:
         np.testing.assert_array_equal(average_true_range(calm([])), [np.nan] * 14 + [2.0] * 6)
 
 
-class TestDirection:
+def brute_direction(frame, t, horizon, **_):
+    now, ahead = (float(frame["close"].iloc[bar]) for bar in (t, t + horizon))
+    return int(ahead > now), ahead / now, horizon
+
+
+def brute_dead_zone(frame, t, horizon, *, dead_zone_atr, atr, **_):
+    now, ahead = (float(frame["close"].iloc[bar]) for bar in (t, t + horizon))
+    kind = 1 if abs(ahead - now) <= dead_zone_atr * atr[t] else 2 if ahead > now else 0
+    return kind, ahead / now, horizon
+
+
+def brute_volatility(frame, t, horizon, **_):
+    def spread(s):
+        bars = frame.iloc[s - horizon + 1 : s + 1]
+        return max(np.log(bars["high"].max() / bars["low"].min()), 1e-5)
+
+    ahead = spread(t + horizon)
+    return int(ahead > np.median([spread(s) for s in range(t - 59, t + 1)])), ahead, horizon
+
+
+def brute_barriers(frame, t, horizon, *, barriers_atr, atr, **_):
+    high, low, close = (frame[name].to_numpy() for name in ("high", "low", "close"))
+    upper, lower = close[t] + barriers_atr[0] * atr[t], close[t] - barriers_atr[1] * atr[t]
+    for s in range(t + 1, t + horizon + 1):
+        if low[s] < lower:
+            return 0, lower / close[t], s - t
+        if high[s] > upper:
+            return 2, upper / close[t], s - t
+    return 1, close[t + horizon] / close[t], horizon
+
+
+def assert_is_brute_force(frame, horizon, brute, first, asked):
+    labels, atr = label(frame, horizon, **asked), wilder(frame)
+    for t in range(first, len(frame) - horizon):
+        kind, ratio, reach = brute(frame, t, horizon, atr=atr, **asked)
+        assert (labels.classes[t], labels.reach[t]) == (kind, reach)
+        assert abs(labels.values[t] - np.log(ratio)) < 1e-9
+
+
+class TestBruteForce:
     @settings(max_examples=15, deadline=None)
     @given(seed=st.integers(0, 10_000), horizon=st.integers(1, 12), bars=st.integers(0, 40))
-    def test_two_classes_equal_brute_force(self, make_frame, seed, horizon, bars):
+    def test_direction(self, make_frame, seed, horizon, bars):
         frame = make_frame(bars, seed).round(0)  # rounding makes ties
-        labels = label(frame, horizon, target="direction")
-        close = frame["close"].to_numpy()
-        for t in range(bars - horizon):
-            assert labels.classes[t] == (1 if close[t + horizon] > close[t] else 0)
-            assert labels.values[t] == pytest.approx(np.log(close[t + horizon] / close[t]))
-            assert labels.reach[t] == horizon
-
-    def test_an_unchanged_close_is_class_0(self):
-        np.testing.assert_array_equal(label(bars_of([5.0, 5.0, 5.1]), 1).classes, [0, 1, -1])
-
-    @pytest.mark.parametrize(
-        ("close", "expected"),
-        [
-            (100.0, 1),
-            (100.5, 1),
-            (100.51, 2),
-            (99.5, 1),
-            (99.49, 0),
-        ],  # the zone: 0.25 × 2 on each side, with its border
-    )
-    def test_three_classes_around_the_border_of_the_dead_zone(self, close, expected):
-        labels = label(calm([close]), 1, target="direction", direction_classes=3, dead_zone_atr=0.25)
-        assert labels.classes[19] == expected
-        assert labels.values[19] == pytest.approx(np.log(close / 100))
+        assert_is_brute_force(frame, horizon, brute_direction, 0, {"target": "direction"})
 
     @settings(max_examples=15, deadline=None)
-    @given(
-        seed=st.integers(0, 10_000),
-        horizon=st.integers(1, 12),
-        bars=st.integers(0, 60),
-        zone=st.sampled_from([0.1, 1, 3]),
-    )
-    def test_three_classes_equal_brute_force(self, make_frame, seed, horizon, bars, zone):
-        frame = make_frame(bars, seed)
-        labels = label(frame, horizon, target="direction", direction_classes=3, dead_zone_atr=zone)
-        close, atr = frame["close"].to_numpy(), wilder(frame)
-        for t in range(14, bars - horizon):
-            move = close[t + horizon] - close[t]
-            assert labels.classes[t] == (1 if abs(move) <= zone * atr[t] else 2 if move > 0 else 0)
+    @given(st.integers(0, 10_000), st.integers(1, 12), st.integers(0, 60), st.sampled_from([0.1, 1.0, 3.0]))
+    def test_dead_zone(self, make_frame, seed, horizon, bars, zone):
+        asked = {"target": "direction", "direction_classes": 3, "dead_zone_atr": zone}
+        assert_is_brute_force(make_frame(bars, seed), horizon, brute_dead_zone, 14, asked)
 
-
-class TestVolatility:
     @settings(max_examples=10, deadline=None)
     @given(seed=st.integers(0, 10_000), horizon=st.integers(1, 7), bars=st.integers(55, 90))
-    def test_equals_brute_force(self, make_frame, seed, horizon, bars):
+    def test_volatility(self, make_frame, seed, horizon, bars):
         frame = make_frame(bars, seed)
         frame.iloc[30:40, :4] = 55.0  # no range: the floor
-        labels = label(frame, horizon, target="volatility")
-        high, low = frame["high"].to_numpy(), frame["low"].to_numpy()
+        assert_is_brute_force(frame, horizon, brute_volatility, 58 + horizon, {"target": "volatility"})
 
-        def spread(s):
-            return max(np.log(high[s - horizon + 1 : s + 1].max() / low[s - horizon + 1 : s + 1].min()), 1e-5)
+    @settings(max_examples=25, deadline=None)
+    @given(
+        seed=st.integers(0, 10_000),
+        horizon=st.integers(1, 25),
+        bars=st.integers(0, 90),
+        barriers=st.tuples(*[st.sampled_from([0.3, 1.0, 2.5, 80.0])] * 2),
+    )
+    def test_triple_barrier(self, make_frame, seed, horizon, bars, barriers):
+        asked = {"target": "triple_barrier", "barriers_atr": barriers}
+        assert_is_brute_force(make_frame(bars, seed), horizon, brute_barriers, 14, asked)
 
-        for t in range(58 + horizon, bars - horizon):
-            usual = np.median([spread(s) for s in range(t - 59, t + 1)])
-            assert labels.classes[t] == (1 if spread(t + horizon) > usual else 0)
-            assert labels.values[t] == pytest.approx(np.log(spread(t + horizon)))
+    def test_triple_barrier_on_more_bars_than_are_labelled_at_a_time(self, make_frame):
+        asked = {"target": "triple_barrier", "barriers_atr": (2.0, 2.0)}
+        assert_is_brute_force(make_frame(17_000, step="h"), 9, brute_barriers, 14, asked)
+
+
+@pytest.mark.parametrize(
+    ("close", "expected"),
+    [(100.0, 1), (100.5, 1), (100.51, 2), (99.5, 1), (99.49, 0)],  # the zone: 0.25 × 2 on each side, with its border
+)
+def test_three_classes_around_the_border_of_the_dead_zone(close, expected):
+    labels = label(calm([close]), 1, target="direction", direction_classes=3, dead_zone_atr=0.25)
+    assert labels.classes[19] == expected
+    assert labels.values[19] == pytest.approx(np.log(close / 100))
 
 
 class TestTripleBarrier:
@@ -221,33 +242,3 @@ class TestTripleBarrier:
         labels = label(calm([1, 1, 1]), 3, target="triple_barrier", barriers_atr=(2.0, 60.0))  # 100 − 60 × 2
         assert (labels.classes[19], labels.reach[19]) == (1, 3)
         assert labels.values[19] == pytest.approx(np.log(0.01))
-
-    def assert_is_brute_force(self, frame, horizon, barriers):
-        labels = label(frame, horizon, target="triple_barrier", barriers_atr=barriers)
-        high, low, close = (frame[name].to_numpy() for name in ("high", "low", "close"))
-        atr = wilder(frame)
-        for t in range(14, len(frame) - horizon):
-            upper, lower = close[t] + barriers[0] * atr[t], close[t] - barriers[1] * atr[t]
-            expected = (1, close[t + horizon], horizon)
-            for s in range(t + 1, t + horizon + 1):
-                if low[s] < lower:
-                    expected = (0, lower, s - t)
-                    break
-                if high[s] > upper:
-                    expected = (2, upper, s - t)
-                    break
-            assert (labels.classes[t], labels.reach[t]) == expected[::2]
-            assert abs(labels.values[t] - np.log(expected[1] / close[t])) < 1e-9
-
-    @settings(max_examples=25, deadline=None)
-    @given(
-        seed=st.integers(0, 10_000),
-        horizon=st.integers(1, 25),
-        bars=st.integers(0, 90),
-        barriers=st.tuples(*[st.sampled_from([0.3, 1.0, 2.5, 80.0])] * 2),
-    )
-    def test_equals_brute_force(self, make_frame, seed, horizon, bars, barriers):
-        self.assert_is_brute_force(make_frame(bars, seed), horizon, barriers)
-
-    def test_equals_brute_force_on_more_bars_than_are_labelled_at_a_time(self, make_frame):
-        self.assert_is_brute_force(make_frame(17_000, step="h"), 9, (2.0, 2.0))

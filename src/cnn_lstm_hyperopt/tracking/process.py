@@ -67,21 +67,23 @@ class ExportProcess:
         """
         self._target = target
         try:
-            self._folder = tempfile.TemporaryDirectory(prefix="cnn-lstm-hyperopt-")
-            self._status, self._output = (Path(self._folder.name) / name for name in ("status.json", "output.txt"))
-            with self._output.open("w") as output:
-                self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
-                    module_command("cnn_lstm_hyperopt.tracking.worker", save_dir, self._status),
-                    stdin=subprocess.PIPE,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    env={**_MLFLOW_DEFAULTS, **os.environ, **_FIXED},
-                    text=True,
-                )
+            with contextlib.ExitStack() as on_error:
+                self._folder = tempfile.TemporaryDirectory(prefix="cnn-lstm-hyperopt-")
+                on_error.enter_context(self._folder)
+                self._status, self._output = (Path(self._folder.name) / name for name in ("status.json", "output.txt"))
+                with self._output.open("w") as output:
+                    self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
+                        module_command("cnn_lstm_hyperopt.tracking.worker", save_dir, self._status),
+                        stdin=subprocess.PIPE,
+                        stdout=output,
+                        stderr=subprocess.STDOUT,
+                        env={**_MLFLOW_DEFAULTS, **os.environ, **_FIXED},
+                        text=True,
+                    )
+                on_error.pop_all()
         except OSError as error:
-            raise TrackingError(
-                f"its process can't be started ({error.strerror or error})", code="process-not-started"
-            ) from error
+            text = f"its process can't be started ({error.strerror or error})"
+            raise TrackingError(text, code="process-not-started") from error
         self._send(json.dumps(asdict(target)))  # with the password, which a command line would show to every user
 
     def _send(self, line: str) -> None:
