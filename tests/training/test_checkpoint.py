@@ -174,14 +174,14 @@ def test_wherever_a_bit_is_wrong_or_the_file_ends_early_it_is_refused(probe):
         damaged[place] ^= 0x10
         for part in (damaged, content[:place]):
             probe.write_bytes(part)
-            assert_refused(probe, "wrong-checksum")
+            assert_refused(probe, "checkpoint-checksum")
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"some text", [1, 2], {"format": FORMAT + 1}, {"epoch": 1}])
 def test_other_files_and_other_versions_are_refused(tmp_path, content):
     save_with_checksum(tmp_path / "other.pt", content)
-    assert_refused(tmp_path / "other.pt", "not-a-checkpoint" if isinstance(content, bytes) else "other-version")
-    assert_refused(tmp_path / "missing.pt", "unreadable")
+    assert_refused(tmp_path / "other.pt", "not-a-checkpoint" if isinstance(content, bytes) else "checkpoint-version")
+    assert_refused(tmp_path / "missing.pt", "checkpoint-unreadable")
 
 
 class Trap:

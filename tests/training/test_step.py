@@ -131,19 +131,6 @@ def test_every_optimiser_of_the_space_is_here():
     assert sorted(OPTIMIZERS) == sorted(PARAMETERS["training.optimizer"].options) == sorted(CLOSED)
 
 
-@pytest.mark.parametrize("gradients", [[0.5], [0.5, -2.0, 0.25], [0.0, 1.0, 0.0, -1.0], [0.0, 0.0]])
-@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
-def test_steps_equal_the_closed_form_without_any_decay(name, gradients):
-    weight, expected, direction = nn.Parameter(torch.tensor([2.0], dtype=torch.float64)), 2.0, CLOSED[name]()
-    optimizer = OPTIMIZERS[name].make([weight], 0.1)
-    for gradient in gradients:
-        weight.grad = torch.tensor([gradient], dtype=torch.float64)
-        optimizer.step()
-        next(direction)
-        expected -= 0.1 * direction.send(gradient)
-    assert float(weight.detach()) == pytest.approx(expected, rel=1e-12)
-
-
 @pytest.mark.parametrize(("name", "reference"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])
 @pytest.mark.parametrize("decay", [0.0, 1e-4, 0.3])
 def test_weight_decay_equals_pytorchs_over_several_steps(name, reference, decay):

@@ -126,20 +126,24 @@ def read_checkpoint(path: Path) -> Checkpoint:
         with path.open("rb") as file:
             digest = file.read(_HASH_BYTES)
             if hashlib.file_digest(file, _HASH).digest() != digest:
-                raise CheckpointError(f"{path} is damaged or not a checkpoint: wrong checksum", code="wrong-checksum")
+                raise CheckpointError(
+                    f"{path} is damaged or not a checkpoint: wrong checksum", code="checkpoint-checksum"
+                )
             file.seek(_HASH_BYTES)
             content = torch.load(file, map_location="cpu", weights_only=True)
     except CheckpointError:
         raise
     except OSError as error:
-        raise CheckpointError(f"can't read the checkpoint {path}: {error.strerror}", code="unreadable") from error
+        raise CheckpointError(
+            f"can't read the checkpoint {path}: {error.strerror}", code="checkpoint-unreadable"
+        ) from error
     except Exception as error:  # torch raises many types of errors for a file of another kind
         if is_out_of_memory(error):
             raise
         raise CheckpointError(f"{path} is not a checkpoint: {one_line(error)}", code="not-a-checkpoint") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(
-            f"{path} was written by another version; this version reads format {FORMAT}", code="other-version"
+            f"{path} was written by another version; this version reads format {FORMAT}", code="checkpoint-version"
         )
     action, reason = content["decision"]
     return Checkpoint(
