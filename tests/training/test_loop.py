@@ -204,6 +204,25 @@ def test_seconds_count_training_steps_alone_and_the_speed_excludes_the_first_ste
     assert outcome.projected_seconds == outcome.seconds == 32 + 19 / 4
 
 
+def test_a_step_with_a_pause_counts_like_the_mean_of_the_steps_before(training, clock, monkeypatch):
+    """The real signals are in test_processes."""
+    net, steps, continued = network(), [], []
+    ticking = clock(net)
+    monkeypatch.setattr(trainer, "times_continued", lambda: len(continued))
+
+    def pause(module, args, output):
+        steps.append(module.training)
+        if len(steps) == 8:
+            continued.append(True)
+            ticking.now += 1000.0
+
+    net.register_forward_hook(pause)
+    _, outcome, reports = training(windows(80, 1), windows(40, 2), net=net, max_epochs=1)
+    usual = (32 + 6 * 0.25) / 7
+    assert outcome.seconds == outcome.projected_seconds == reports[-1].seconds == pytest.approx(32 + 8 * 0.25 + usual)
+    assert outcome.paused_seconds == pytest.approx(1000.25 - usual)
+
+
 def test_a_report_comes_about_once_a_second_within_a_long_epoch(training, clock, monkeypatch):
     monkeypatch.setattr(trainer, "LOOK_SECONDS", 0.6)
     net = network()

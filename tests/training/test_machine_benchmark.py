@@ -86,7 +86,7 @@ def all_speeds(value):
 BROKEN = [b"", b"{", b"[]", b"null", b"7", b'"speeds"', b"{}", b"\xef\xbb\xbf{}", b"\xff\xfe\x00\x80"]
 BROKEN += [b"[" * 50_000, b'{"error": NaN}', b" " * 200_000, b'{"a\x1b[31m": 1, "a\x1b[31m": 2}']
 WRONG = [
-    {"speeds": {"float32": [1.0] * 9}},  # no evaluation in bfloat16, or no bfloat16 at all
+    all_speeds([1.0] * 9),  # no bfloat16
     {"speeds": {"float32": [1.0] * 9}, "evaluation": {"float32": 1, "bfloat16": 1}},
     *map(all_speeds, ([1.0] * 3, ["1"] * 9, [-1.0] * 9, [True] * 9, [10**350] * 9, [0] * 9)),
     {"speeds": {"\x1b[31m": []}},
@@ -104,7 +104,7 @@ WRONG = [
 def test_a_cache_with_wrong_content_is_ignored_with_a_warning_and_replaced(cache, speeds, caplog, content):
     if isinstance(content, dict):
         if content == WRONG[0] and len(speeds.speeds) == 1:
-            pytest.skip("this processor has no bfloat16, so this content is right")
+            pytest.skip("this processor has no bfloat16 either")
         content = json.dumps({**speeds.as_dict(), **content}).encode()
     cache.write_bytes(content)
     assert [ask(), ask()] == [(1, True), (1, False)]
@@ -148,4 +148,5 @@ def test_another_build_of_torch_or_another_kind_of_arithmetic_has_its_own_speeds
         with monkeypatch.context() as patch:
             patch.setattr(target, value)
             others.append(cache_file(CPU))
-    assert len({here, *others}) == 5
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H100 80GB HBM3")
+    assert len({here, *others, cache_file(torch.device("cuda"))}) == 6

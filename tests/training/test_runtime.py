@@ -73,6 +73,15 @@ def test_seeded_dropout_repeats_for_seeds_of_63_bits_and_leaves_the_global_gener
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_on_a_gpu_the_devices_memory_counts(monkeypatch):
+    gpu, resets = torch.device("cuda"), []
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", resets.append)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 5_000_000)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=8_000_000))
+    reset_peak(gpu)
+    assert (resets, peak_mb(gpu), total_mb(gpu)) == ([gpu], 5.0, 8.0)
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="read from /proc")
 def test_the_machine_has_more_memory_than_the_process_and_counts_its_kills():
     assert 0 < resident_mb() < total_mb(CPU)
@@ -200,7 +209,9 @@ needs_bfloat16 = pytest.mark.skipif(
 def test_bfloat16_is_offered_where_the_hardware_computes_it(monkeypatch, avx512, amx):
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: avx512)
     assert supported_precisions(CPU) == (("float32", "bfloat16") if avx512 or amx else ("float32",))
+    assert supported_precisions(torch.device("cuda")) == (("float32", "bfloat16") if avx512 else ("float32",))
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
