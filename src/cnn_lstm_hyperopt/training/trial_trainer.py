@@ -124,8 +124,7 @@ class TrialRunner:
             params: the full configuration.
             on_report: receives reports and decides; a resumed trial sends its earlier evaluations first.
             checkpoint: file for the state at the end of each epoch; the caller removes it.
-            start: checkpoint to resume from, used up. The trial continues bit for bit on a CPU; its outcome counts from the
-                first epoch.
+            start: checkpoint to resume from, bit for bit on a CPU; used up. The outcome counts from the first epoch.
             memory_level: index in the configuration's :func:`.memory_levels`.
 
         Raises:
@@ -194,7 +193,6 @@ class TrialRunner:
         checkpoint: Path | None,
     ) -> TrainedNetwork:
         """Resume from the checkpoint, if there is one; retry at the next memory level after a lack of memory."""
-
         train = partial(self._train, folds, params, max_epochs, number, purpose, on_report, checkpoint=checkpoint)
 
         def attempt(memory_level: int) -> TrainedNetwork:

@@ -35,10 +35,7 @@ def keep_freed_pages() -> bool:
 
 @functools.cache
 def reserve_blas_buffers() -> None:
-    """Let the OpenBLAS of numpy and of scipy allocate their buffers while memory is free. Runs once per process.
-
-    Without memory for its buffer, OpenBLAS ends the process.
-    """
+    """Let OpenBLAS (of numpy and of scipy) allocate its buffers now: without memory for them, it ends the process. Runs once."""
     square = np.ones((256, 256))
     np.matmul(square, square)
     dgemm(1.0, square, square)
