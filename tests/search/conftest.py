@@ -6,29 +6,8 @@ from typing import Any
 
 import pytest
 
-from builders import records
-from cnn_lstm_hyperopt.config import SearchSpace
-from cnn_lstm_hyperopt.search import Study, StudyPlan, StudyStorage, TrialRecord
-
-
-@pytest.fixture(scope="session")
-def make_space() -> Callable[..., SearchSpace]:
-    return records.make_space
-
-
-@pytest.fixture(scope="session")
-def make_record() -> Callable[..., TrialRecord]:
-    return records.make_record
-
-
-@pytest.fixture(scope="session")
-def make_plan() -> Callable[..., StudyPlan]:
-    return records.make_plan
-
-
-@pytest.fixture(scope="session")
-def cheap() -> records.Cheap:
-    return records.CHEAP
+from builders.records import make_plan
+from cnn_lstm_hyperopt.search import Study, StudyStorage
 
 
 @pytest.fixture
@@ -63,7 +42,7 @@ def make_study(tmp_path: Path) -> Iterator[Callable[..., Study]]:
             path = tmp_path / file
             storage = StudyStorage(path, create=None if path.exists() else "a study")
             opened.append(storage)
-        return Study(storage, records.make_plan(space, **plan), claim=claim, worker=worker)
+        return Study(storage, make_plan(space, **plan), claim=claim, worker=worker)
 
     yield make
     close()

@@ -156,9 +156,7 @@ def final_forecast(
     """Return upper bounds for confirmation and retraining.
 
     Args:
-        plan: of the study.
-        within: sampled configurations within the limits, at least one.
-        evaluation_seconds: of one evaluation of a configuration.
+        plan, within, evaluation_seconds: as in :func:`forecast`.
         confirmations: number of trainings with the settings of trials.
         retrainings: number of trainings of ``full_epochs`` on all windows.
         full_epochs: of a retraining.

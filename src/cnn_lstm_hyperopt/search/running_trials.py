@@ -21,13 +21,7 @@ spent: other processes can slow the first steps by any factor."""
 
 @dataclass
 class Timings:
-    """Milliseconds that the search itself took, by trial number.
-
-    Attributes:
-        propose_ms: time to choose the configuration.
-        prune_ms: time of all pruning decisions.
-        decisions: number of pruning decisions.
-    """
+    """Milliseconds of proposals and of pruning decisions, and number of these decisions, by trial number."""
 
     propose_ms: dict[int, float] = field(default_factory=dict)
     prune_ms: dict[int, float] = field(default_factory=dict)

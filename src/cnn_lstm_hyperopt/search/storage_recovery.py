@@ -156,7 +156,7 @@ def _within(seconds: float) -> Callable[[int, int, int], None]:
 
 
 def failed(path: Path, error: Exception) -> HyperoptError:
-    """Return the error of a run that can't use its study any more."""
+    """Return the error of a run that can no longer use its study."""
     code = _code(error)
     primary = _primary(code)
     if isinstance(error, DamagedError) or primary in _DAMAGED:

@@ -98,7 +98,7 @@ class Study:
             while True:
                 try:
                     return self._next_assignment()
-                except TrialChangedError as error:  # no record includes it any more, so the next attempt starts another
+                except TrialChangedError as error:  # no record includes it, so the next attempt starts another
                     log.info("a trial is not started: %s", error)
                     self._failures.add(str(error))
                     self.check_failures()
