@@ -1,4 +1,4 @@
-"""Finalists for the tests of what follows the search: tiny real ones, and planted ones that say what a test tells them to."""
+"""Finalists for tests of the final phase: tiny real networks, and planted models with given predictions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class Killed(BaseException):
 
 
 def params(number: int = 0) -> dict[str, Any]:
-    """A whole configuration of a tiny network."""
+    """A full configuration of a tiny network."""
     return random_configuration(SPACE, 0, number)
 
 
@@ -66,7 +66,7 @@ def runner_of(dataset: Dataset, *, max_epochs: int = 1, metric: MetricName = "ac
 def candidate(
     rank: int, trial_number: int, score: float = 0.6, configuration: dict[str, Any] | None = None
 ) -> Candidate:
-    """Of the front."""
+    """A candidate of the front."""
     return Candidate(rank, trial_number, params(trial_number) if configuration is None else configuration, score)
 
 
@@ -76,18 +76,18 @@ def confirmation(rank: int, trial_number: int, score: float, *fresh: float, fail
 
 
 def evaluation(loss: float, score: float = 0.6, *, accuracy: float | None = None) -> Evaluation:
-    """Of an epoch, on two windows that do not matter."""
+    """Evaluation of an epoch, on two arbitrary windows."""
     said = Predictions(np.full((2, 2), 0.5, np.float32), None)
     return Evaluation(loss, score if accuracy is None else accuracy, None, said, score)
 
 
 def outcome(loss: float, score: float = 0.6, *, decision: Decision = CONTINUE) -> Outcome:
-    """Of a training of two epochs, the first of which is its best."""
+    """Outcome of a training of two epochs, with the best first."""
     return Outcome(1, evaluation(loss, score), 2.0, 3.5, 3.5, decision)
 
 
 def go_on(*_: Any) -> OnReport:
-    """A listener that lets everything go on, whatever it is made for."""
+    """Create a listener that continues every training."""
 
     def decide(report: ProgressReport) -> Decision:
         return CONTINUE
@@ -97,24 +97,24 @@ def go_on(*_: Any) -> OnReport:
 
 @dataclass(frozen=True)
 class Planted:
-    """In the place of a saved model: says the same of whatever windows it is shown."""
+    """A model with given predictions, in the place of a saved one."""
 
     probabilities: NDArray[np.floating]
     values: NDArray[np.floating] | None = None
 
     @property
     def description(self) -> Any:
-        """As far as predictions need it."""
+        """The parts that prediction files need."""
         return SimpleNamespace(class_names=("calm", "volatile", "wild"), own_unit=OWN_UNITS["volatility"])
 
     def predict_windows(self, windows: Windows) -> Predictions:
-        """What it was told to say."""
+        """The given predictions."""
         assert len(windows) == len(self.probabilities)
         values = None if self.values is None else self.values.astype(np.float32)
         return Predictions(self.probabilities.astype(np.float32), values)
 
     def save(self, folder: Any) -> None:
-        """There is nothing to write but the folder."""
+        """Create the empty folder."""
         folder.mkdir(exist_ok=True)
 
 
@@ -125,7 +125,7 @@ def planted(
     failures: Sequence[str] = (),
     confirmed: Confirmation | None = None,
 ) -> Retrained:
-    """A finalist with a planted model for each seed; its validation losses rise with the seeds unless they are given."""
+    """A finalist with a planted model for each seed; by default the first has the lowest loss."""
     runs = tuple(
         SeedRun(seed, model, outcome(loss), epochs=2, cut_short=False)  # type: ignore[arg-type]
         for seed, (model, loss) in enumerate(zip(said, losses or range(1, len(said) + 1), strict=True), start=1)
@@ -134,7 +134,7 @@ def planted(
 
 
 def plant(config: dict[str, Any], scores: Sequence[float]) -> None:
-    """A study with a complete trial for each score, all on the front where they pass the threshold: the better, the slower."""
+    """Create a study with a complete trial for each score; better ones are slower, so that all are on the front."""
     settings = load_settings(config, environment={})
     dataset = prepare_dataset(settings.data)
     with open_session(settings, dataset, resume=False, events=RunEvents()) as session:
@@ -150,7 +150,7 @@ def plant(config: dict[str, Any], scores: Sequence[float]) -> None:
 
 
 def sure(classes: NDArray[np.int64], n_classes: int = 2, confidence: float = 0.75) -> NDArray[np.float64]:
-    """Probabilities ``(windows, n_classes)`` with which each of ``classes`` is said."""
+    """Probabilities ``(windows, n_classes)`` with ``confidence`` in each of ``classes``."""
     found = np.full((len(classes), n_classes), (1 - confidence) / (n_classes - 1))
     found[np.arange(len(classes)), classes] = confidence
     return found

@@ -216,12 +216,6 @@ class TestGradientBoosting:
         assert accuracy(GradientBoosting, *parts) > least
         assert accuracy(LogisticBaseline, *parts) < 0.6
 
-    def test_windows_read_a_few_at_a_time_give_the_same(self, monkeypatch):
-        train, validation, test = splits(300, noise=0.5)
-        whole = fitted(GradientBoosting, train, validation).probabilities(test)
-        monkeypatch.setattr("cnn_lstm_hyperopt.evaluation.baselines._NUMBERS_AT_ONCE", 7 * LOOKBACK * FEATURES)
-        np.testing.assert_array_equal(fitted(GradientBoosting, train, validation).probabilities(test), whole)
-
     @pytest.mark.parametrize("count", [24, 40, 67])
     def test_it_learns_from_a_few_dozen_windows(self, count):
         parts = [planted(n, seed, noise=0.1) for n, seed in ((count, 1), (count // 2, 2), (1000, 3))]

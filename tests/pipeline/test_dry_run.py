@@ -12,9 +12,10 @@ import pytest
 import torch
 import yaml
 
+from builders.errors import raises
 from cnn_lstm_hyperopt import cli
 from cnn_lstm_hyperopt.config import Settings, load_settings
-from cnn_lstm_hyperopt.errors import ConfigError, EmptyFrontError, InputError
+from cnn_lstm_hyperopt.errors import ConfigError, EmptyFrontError, SaveDirError
 from cnn_lstm_hyperopt.pipeline.events import RunEvents
 from cnn_lstm_hyperopt.pipeline.run import dry_run, run
 from cnn_lstm_hyperopt.run_dir.lock import only_run
@@ -114,9 +115,8 @@ def test_an_invalid_tracking_uri_an_existing_study_and_a_missing_one_are_refused
 @pytest.mark.parametrize("start", [run, dry_run])
 @pytest.mark.parametrize(("name", "limit"), [("trial_seconds", 1e-6), ("size_mb", 1e-4), ("memory_mb", 1.0)])
 def test_limits_that_leave_nothing_are_refused(tiny_settings_with, save_dir, nothing_runs, name, limit, start):
-    with pytest.raises(ConfigError) as caught:
+    with raises(ConfigError, "limits-leave-nothing", "limits"):
         start(tiny_settings_with(limits={name: limit}), RunEvents(), resume=False)
-    assert (caught.value.field, caught.value.code) == ("limits", "limits-leave-nothing")
     assert not save_dir.exists()
 
 
@@ -125,9 +125,8 @@ def test_a_precision_that_the_device_does_not_have_is_refused(tiny_settings_with
     monkeypatch.setattr("cnn_lstm_hyperopt.pipeline.setup.calibration_for", lambda *_, **__: only)
     for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
         monkeypatch.setattr(f"torch.cpu.{name}", lambda: False)
-    with pytest.raises(InputError) as caught:
+    with raises(ConfigError, "precision-not-supported", "training.precision"):
         dry_run(tiny_settings_with(training={"precision": "bfloat16"}), RunEvents(), resume=False)
-    assert caught.value.field == "training.precision"
     assert not save_dir.exists()
 
 
@@ -192,9 +191,8 @@ def test_of_an_existing_study_it_forecasts_the_missing_trials_and_changes_no_byt
     before, events = contents(save_dir), Shares()
     forecast = dry_run(settings_of(n_trials=9), events, resume=True)
     assert events.trials == forecast.trials == 7
-    with pytest.raises(InputError) as caught:
+    with raises(SaveDirError, "study-differs", "study.seed"):
         dry_run(settings_of(n_trials=9, seed=9), events, resume=True)
-    assert (caught.value.field, caught.value.code) == ("study.seed", "study-differs")
     assert contents(save_dir) == before
 
 

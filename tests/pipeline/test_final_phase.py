@@ -459,16 +459,6 @@ def test_a_confirmation_whose_time_was_up_is_not_continued(clock):
 # ---------------------------------------------------------------------- the command line
 
 
-def test_resuming_a_complete_study_keeps_its_verdict(world):
-    found = []
-    for _ in range(2):
-        assert main(["resume", "--save-dir", str(world.save_dir)]) == 0
-        found.append(world.stored())
-    for key in ("verdict", "retrained_models", "baselines", "confirmation", "overfitting", "test_openings"):
-        assert found[0][key] == found[1][key]
-    assert len(found[0]["test_openings"]) == 1
-
-
 @pytest.mark.parametrize("enabled", [True, False])
 def test_a_front_below_chance_is_tested_if_retraining_was_asked_for(make_world, enabled):
     world = make_world([0.51, 0.52, 0.5, 0.49, 0.52, 0.51, 0.53, 0.5])

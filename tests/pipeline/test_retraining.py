@@ -411,18 +411,3 @@ def test_the_others_continue_after_one_whose_time_is_up(clock, train, ticks, cut
     assert [finalist.rank for finalist, _ in work.failures] == failed
     again = train(FINALISTS, ticking(clock, *ticks), known=log.states, **facts)
     assert again.failures == work.failures  # and is not tried again
-
-
-@pytest.mark.parametrize("time_is_up", [False, True])
-def test_ctrl_c_ends_all_also_when_the_time_is_up(clock, train, time_is_up):
-    def on_report(finalist, seed, epochs):
-        def decide(report):
-            if finalist.rank == 1:
-                return CONTINUE
-            clock.now += 1000.0 * time_is_up
-            return CTRL_C
-
-        return decide
-
-    work = train(on_report=on_report, full_epochs=1, seconds_left=lambda: 10.0)
-    assert ([each.finalist.rank for each in work.done], work.failures, work.ended) == ([1], [], CTRL_C)

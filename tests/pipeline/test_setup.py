@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from builders.errors import raises
 from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.data.dataloaders.loaders import dataset_from_loaders
 from cnn_lstm_hyperopt.data.windows import Fold
@@ -92,9 +93,8 @@ def test_a_fold_of_one_class_is_refused_where_the_metric_is_undefined(settings_o
         skill_threshold(settings_of(metric), folds)
         return
     for each in (folds, folds[1:]):
-        with pytest.raises(ConfigError) as caught:
+        with raises(ConfigError, "metric-undefined", "study.metric"):
             skill_threshold(settings_of(metric), each)
-        assert (caught.value.field, caught.value.code) == ("study.metric", "metric-undefined")
 
 
 @pytest.mark.mostly_slow(2)
@@ -121,9 +121,9 @@ def test_a_resumed_study_with_other_settings_is_refused_with_every_difference(se
 @pytest.mark.wording
 def test_the_text_of_a_refused_resume(settings_of, begun, dataset):
     storage, _ = begun(settings_of("mcc"))
-    with pytest.raises(SaveDirError) as caught:
+    with raises(SaveDirError, "study-differs", "study.metric") as text:
         prepare_again(settings_of("auc"), dataset, storage)
-    assert str(caught.value) == (
+    assert text[0] == (
         f"{settings_of().save_dir} was made with other settings, so its trials can't be compared with new ones:\n"
         "  study.metric: mcc → auc\nundo these changes, or choose another --save-dir"
     )
@@ -135,9 +135,8 @@ def test_auto_folds_and_their_number_are_the_same_study(settings_of, begun, data
     storage, new = begun(settings_of(cv_folds=before))
     storage.set_attribute("made_with", {**new.made_with, "data.cv_folds": before})  # as earlier versions stored it
     assert prepare_again(settings_of(cv_folds=now), dataset, storage).made_with["data.cv_folds"] == 1
-    with pytest.raises(SaveDirError) as caught:
+    with raises(SaveDirError, "study-differs", "data.cv_folds"):
         prepare_again(settings_of(cv_folds=3), dataset, storage)
-    assert caught.value.field == "data.cv_folds"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from enum import StrEnum
 
 from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.metrics import METRICS
-from cnn_lstm_hyperopt.run_dir.paths import resume_command
 from cnn_lstm_hyperopt.search import StudyPlan, TrialRecord
 from cnn_lstm_hyperopt.search.pruning_stats import LIMIT
 from cnn_lstm_hyperopt.utils.text import counted
@@ -57,9 +56,3 @@ def _fixes(settings: Settings, plan: StudyPlan, records: Sequence[TrialRecord], 
         )
         fixes.insert(0, f"another target ({volatility} is learnable)")
     return ", ".join([*fixes, "or more bars"])
-
-
-def _more_trials(settings: Settings, n_trials: int, interface: Interface) -> str:
-    if interface is Interface.COMMAND_LINE:
-        return f"{resume_command(settings.save_dir)} --n-trials {n_trials}"
-    return f"optimize(n_trials={n_trials})"
