@@ -2,7 +2,6 @@
 
 import csv
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ SEARCH_KEYS = {"study_name", "n_trials_completed", "best_trials", "optimization_
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, tiny_settings: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
-    """A whole run: search, retraining, results."""
+    """A complete run: search, retraining, results."""
     save_dir = tmp_path_factory.mktemp("run") / "results"
     results = run_cnn_lstm_hyperparameter_optimization(
         config=tiny_settings, n_trials=10, save_dir=save_dir, top_k=2, quiet=True
@@ -150,7 +149,6 @@ def test_model_size_is_the_size_of_the_file(finished: tuple[Path, dict[str, Any]
 
 
 def test_finalists_are_the_first_of_the_confirmed(finished: tuple[Path, dict[str, Any]]) -> None:
-    """Whose scores are fresh: none of them is what the search read."""
     _, results = finished
     found = results["confirmation"]
     rows = found["candidates"]
@@ -170,7 +168,6 @@ def test_finalists_are_the_first_of_the_confirmed(finished: tuple[Path, dict[str
 def test_the_verdict_is_a_sentence_about_the_first_model(finished: tuple[Path, dict[str, Any]]) -> None:
     save_dir, results = finished
     verdict, first = results["verdict"], results["retrained_models"][0]
-    assert verdict["sentence"].startswith("Model 1 has an accuracy of ")
     assert verdict["grade"] in [grade.value for grade in Grade]
     assert verdict["skill"] is (verdict["grade"] == "better than every baseline")
     assert f"Verdict: {verdict['grade']}" in (save_dir / "run.log").read_text(encoding="utf-8")
@@ -187,8 +184,7 @@ def test_the_verdict_is_a_sentence_about_the_first_model(finished: tuple[Path, d
     assert verdict["test_openings"] == 1
 
 
-def test_the_kept_seed_is_told_among_all_seeds(finished: tuple[Path, dict[str, Any]]) -> None:
-    """Chosen by validation loss; each seed has its score on test, and the model has that of the kept one."""
+def test_the_kept_seed_has_the_lowest_validation_loss(finished: tuple[Path, dict[str, Any]]) -> None:
     for entry in finished[1]["retrained_models"]:
         seeds = entry["seeds"]
         assert [each["seed"] for each in seeds] == [1, 2]
@@ -200,7 +196,7 @@ def test_the_kept_seed_is_told_among_all_seeds(finished: tuple[Path, dict[str, A
         assert spread["standard_deviation"] == pytest.approx(np.std([each["test_score"] for each in seeds], ddof=1))
 
 
-def test_overfitting_is_told_of_all_trials(finished: tuple[Path, dict[str, Any]]) -> None:
+def test_overfitting_counts_all_trials(finished: tuple[Path, dict[str, Any]]) -> None:
     _, results = finished
     pbo = results["overfitting"]["pbo"]
     assert 0 <= pbo["value"] <= 1
@@ -208,13 +204,10 @@ def test_overfitting_is_told_of_all_trials(finished: tuple[Path, dict[str, Any]]
     assert results["overfitting"]["deflated_sharpe"] is None  # a volatility is no direction
 
 
-def test_log_tells_what_happened(finished: tuple[Path, dict[str, Any]]) -> None:
-    save_dir, _ = finished
-    text = (save_dir / "run.log").read_text(encoding="utf-8")
-    assert "Windows" in text
-    assert "trial 0 starts" in text
-    assert "Test set evaluated once" in text
-    assert not re.search("\x1b", text)
+def test_the_log_has_no_escape_codes(finished: tuple[Path, dict[str, Any]]) -> None:
+    text = (finished[0] / "run.log").read_text(encoding="utf-8")
+    assert len(text.splitlines()) > 20
+    assert "\x1b" not in text
 
 
 def test_same_seed_gives_the_same_trials(tiny: dict[str, Any], tmp_path: Path) -> None:
@@ -231,7 +224,7 @@ def test_same_seed_gives_the_same_trials(tiny: dict[str, Any], tmp_path: Path) -
     assert first != other
 
 
-def test_optimizer_on_loaders_as_in_the_seed(tiny: dict[str, Any], tmp_path: Path) -> None:
+def test_optimizer_on_loaders_as_in_the_specification(tiny: dict[str, Any], tmp_path: Path) -> None:
     optimizer = CNNLSTMHyperparameterOptimizer(
         data_loaders=loaders(),
         input_dim=5,
@@ -252,11 +245,11 @@ def test_optimizer_on_loaders_as_in_the_seed(tiny: dict[str, Any], tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_optimizing_again_goes_on_to_the_new_total(tiny: dict[str, Any]) -> None:
+def test_optimizing_again_continues_to_the_new_total(tiny: dict[str, Any]) -> None:
     with CNNLSTMHyperparameterOptimizer(config=tiny, quiet=True) as optimizer:
         optimizer.optimize(n_trials=2)
         assert optimizer.optimize(n_trials=3)["n_trials_completed"] == 3
-    with pytest.raises(SaveDirError, match="already holds"):
+    with pytest.raises(SaveDirError):
         CNNLSTMHyperparameterOptimizer(config=tiny, quiet=True)
     with CNNLSTMHyperparameterOptimizer(config=tiny, resume=True, quiet=True) as optimizer:
         assert optimizer.optimize(n_trials=4)["n_trials_completed"] == 4
@@ -275,7 +268,6 @@ def test_loaders_without_regression_have_no_mse(tiny: dict[str, Any], tmp_path: 
         quiet=True,
     )
     assert results["retrained_models"][0]["test_metrics"]["test_reg_mse"] is None
-    assert results["verdict"]["sentence"].startswith("Model 1 has an accuracy of ")
     assert results["retrained_models"][0]["test_metrics"]["by_year"] == []  # they have no dates
 
 
@@ -289,10 +281,12 @@ def test_finalists_are_not_tested_twice(tiny: dict[str, Any], finished: tuple[Pa
 
 def test_study_is_there_only_after_optimizing(tiny: dict[str, Any]) -> None:
     optimizer = CNNLSTMHyperparameterOptimizer(config=tiny, quiet=True)
-    with pytest.raises(HyperoptError, match="optimize"):
+    with pytest.raises(HyperoptError) as caught:
         _ = optimizer.study
+    assert caught.value.code == "no-study"
 
 
-def test_wrong_input_dim_is_one_clear_line() -> None:
-    with pytest.raises(DataError, match="input_dim must be the loaders' number of features, 5, but got 11"):
+def test_wrong_input_dim() -> None:
+    with pytest.raises(DataError) as caught:
         CNNLSTMHyperparameterOptimizer(loaders(), 11, "unused")
+    assert caught.value.field == "input_dim"

@@ -194,7 +194,6 @@ def test_report(study: Study) -> None:
 
 
 def test_report_of_a_study_whose_groups_are_fixed(studies: Studies) -> None:
-    """The same as the slow one, as a fast test."""
     test_report(studies("loaders, one task, groups fixed"))
 
 
@@ -306,18 +305,14 @@ def test_parameters_that_config_yaml_fixes_later_are_shown_as_the_trials_had_the
     assert set(shown["values"]) <= {64, 128, 256, 512, 1024}
 
 
-def test_a_search_space_that_was_changed_since_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_search_space_that_was_changed_since_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = searched(tmp_path, 3, space={"lstm": {"hidden_dim": 64}})
     edit_space(folder, "lstm", "hidden_dim", {"choices": [64, 128]})
     assert main(["report", "--save-dir", str(folder)]) == 2
-    assert capsys.readouterr().err == (
-        "Error: search_space.lstm.hidden_dim is searched, but a trial of this study has no value for it: the study was made"
-        " with another search space; undo the change of search_space in config.yaml\n"
-    )
+    assert "search_space.lstm.hidden_dim" in capsys.readouterr().err
 
 
 def edit_space(folder: Path, group: str, name: str, domain: dict[str, Any]) -> None:
-    """As a user does who opens ``config.yaml``."""
     path = folder / "config.yaml"
     asked = yaml.safe_load(path.read_text(encoding="utf-8"))
     asked["search_space"][group][name] = domain

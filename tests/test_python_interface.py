@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from jupyter_client.manager import start_new_kernel
 
 import cnn_lstm_hyperopt
 from cnn_lstm_hyperopt import (
-    CNNLSTMHyperparameterOptimizer,
     load_settings,
     run_cnn_lstm_hyperparameter_optimization,
 )
@@ -106,40 +104,11 @@ def test_workers_are_auto_in_python_and_on_the_command_line() -> None:
 # ---------------------------------------------------------------------- settings
 
 
-def test_settings_are_read_from_a_path_as_text(tmp_path: Path) -> None:
-    path = tmp_path / "file.yaml"
-    path.write_text(yaml.safe_dump({"study": {"seed": 7}}), encoding="utf-8")
-    assert load_settings(str(path)) == load_settings(path)
-    assert load_settings(str(path)).study.seed == 7
-
-
-def test_an_error_of_a_file_that_text_names_is_told_with_its_name(tmp_path: Path) -> None:
-    path = tmp_path / "file.yaml"
-    path.write_text(yaml.safe_dump({"study": {"sed": 7}}), encoding="utf-8")
-    with pytest.raises(ConfigError) as found:
-        load_settings(str(path))
-    assert str(found.value).startswith(f"{path}: study.sed ")
-
-
-@pytest.mark.parametrize("given", [5, ["study"], b"file.yaml", "", "missing.yaml", {1: 2}, {"study": 5}])
-def test_what_can_hold_no_settings_is_one_clear_line(given: Any) -> None:
-    for read in (load_settings, lambda config: CNNLSTMHyperparameterOptimizer(config=config)):
-        with pytest.raises(ConfigError) as found:
-            read(given)
-        assert "\n" not in str(found.value)
-
-
-@pytest.mark.parametrize("argument", ["overrides", "environment"])
-@pytest.mark.parametrize("value", ["text", 5, ["a"]])
-def test_overrides_and_environment_must_be_mappings(argument: str, value: Any) -> None:
-    with pytest.raises(ConfigError, match=f"^{argument} must be a mapping"):
-        load_settings(**{argument: value})
-
-
 @pytest.mark.parametrize("value", ["no", 1, None])
 def test_whether_to_retrain_is_true_or_false(tmp_path: Path, value: Any) -> None:
-    with pytest.raises(ConfigError, match=r"^retrain_best must be True or False"):
+    with pytest.raises(ConfigError) as caught:
         run_cnn_lstm_hyperparameter_optimization(save_dir=tmp_path / "out", n_trials=0, retrain_best=value)
+    assert (caught.value.field, caught.value.code) == ("retrain_best", "not-boolean")
 
 
 # ---------------------------------------------------------------------- interactive sessions
