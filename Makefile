@@ -40,6 +40,7 @@ lint: $(VENV)/ok  ## Style, types, layers, structure
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python scripts/check_structure.py
+	$(BIN)/python scripts/check_words.py
 
 torture: $(VENV)/ok  ## Real runs killed at random moments and resumed, mutated files: 1 at the first broken promise (10 to 30 minutes on 2 cores)
 	$(BIN)/python -m torture --kills $(KILLS) --fuzz $(FUZZ) --seed $(SEED) --minutes $(TORTURE_MINUTES)

@@ -1,8 +1,9 @@
-"""Write docs/reference/command-line.md and docs/reference/settings.md from the commands and the settings themselves.
+"""Write docs/reference/command-line.md, settings.md and errors.md from the code itself.
 
 Run by ``make docs``. ``tests/test_reference.py`` compares the pages on the disk with what this script makes.
 """
 
+import ast
 import re
 import types
 import typing
@@ -14,6 +15,7 @@ from typing import Any, Literal
 import annotated_types
 from pydantic.fields import FieldInfo
 
+from cnn_lstm_hyperopt import errors as error_types
 from cnn_lstm_hyperopt.cli import COMMANDS, app
 from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.config.schema.base import Section
@@ -36,6 +38,26 @@ This page has the same text as `--help`.
   overrides the default. [Settings](settings.md) lists all settings.
 - `scripts/run_cnn_lstm_hyperopt.py` takes the flags of `run`.
 - Exit codes: 0 done (with any grade), 1 failed, 2 bad input, 130 interrupted with results saved."""
+
+ERRORS = f"""# Error codes
+
+{NOTE}
+
+An error's text may change in any version. Its type, its `code` and its `field` do not, so a program checks these:
+
+```python
+from cnn_lstm_hyperopt import load_settings
+from cnn_lstm_hyperopt.errors import ConfigError
+
+try:
+    load_settings({{"study": {{"n_trials": 0}}}})
+except ConfigError as error:
+    print(error.code, error.field)  # of the first violation
+    print(error.violations)  # all of them
+```
+
+Settings have, beside these, the codes of [pydantic](https://docs.pydantic.dev/latest/errors/validation_errors/), with hyphens:
+`greater-than-equal`."""
 
 SETTINGS = f"""# Settings
 
@@ -109,7 +131,29 @@ def main() -> None:
 
 def pages() -> dict[str, str]:
     """Return the text of each page by its file name."""
-    return {"command-line.md": command_line(), "settings.md": settings()}
+    return {"command-line.md": command_line(), "settings.md": settings(), "errors.md": errors()}
+
+
+# ---------------------------------------------------------------------- errors
+
+
+def errors() -> str:
+    """Return the page with the codes of each type of error, as they are raised in the source."""
+    codes: dict[str, set[str]] = {}
+    for path in (Path(__file__).parents[1] / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in vars(error_types):
+                codes.setdefault(node.func.id, set()).update(
+                    str(each.value.value)
+                    for each in node.keywords
+                    if each.arg == "code" and isinstance(each.value, ast.Constant)
+                )
+    parts = [ERRORS]
+    for name in sorted(codes):
+        if codes[name] and issubclass(kind := getattr(error_types, name), error_types.HyperoptError):
+            listed = ", ".join(f"`{code}`" for code in sorted(codes[name]))
+            parts += [f"## {name}", f"{(kind.__doc__ or '').splitlines()[0]} Exit code {kind.exit_code}.", listed]
+    return "\n\n".join(parts) + "\n"
 
 
 # ---------------------------------------------------------------------- command line

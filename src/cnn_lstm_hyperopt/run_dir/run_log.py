@@ -53,7 +53,7 @@ class _RunLog(logging.FileHandler):
         if not self._warned:
             self._warned = True
             with contextlib.suppress(OSError):  # the terminal is closed, too
-                print(f"Warning: {self.baseFilename} can't be written any more: {error.strerror}", file=sys.stderr)
+                print(f"Warning: {self.baseFilename} can no longer be written: {error.strerror}", file=sys.stderr)
 
 
 @contextlib.contextmanager

@@ -31,7 +31,7 @@ def write_text(path: Path, text: str, *, make_folder: bool = True) -> None:
     Args:
         path: of the file.
         text: its new content.
-        make_folder: whether a missing folder is made. A run that has started says no: somebody has removed its directory.
+        make_folder: whether a missing folder is made; False in a run that has started, whose directory was removed.
     """
     if make_folder:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,7 @@ def lstm_cost(input_dim: int, config: LstmConfig, steps: int) -> Profile:
     hidden, directions = config.hidden_dim, config.directions
     for layer in range(config.num_layers):
         inputs = input_dim if layer == 0 else config.width
-        weights = 4 * hidden * (inputs + hidden)  # four gates
+        weights = 4 * hidden * (inputs + hidden)  # four network gates
         multiply_adds = directions * weights * steps
         total += Profile(
             parameters=directions * (weights + 8 * hidden),
