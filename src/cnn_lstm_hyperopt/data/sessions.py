@@ -1,0 +1,57 @@
+"""Session days of intraday bars: all bars of one trading session are one day, also when it crosses midnight."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_DAY = 86_400 * 10**9
+_WEEK = 7 * _DAY
+_FIRST_SATURDAY = 2 * _DAY
+"""1970-01-03: weeks start on a day on which exchanges are closed."""
+_INTRADAY = 0.9
+"""Bars with a median distance below this share of a day are intraday."""
+_PAUSE = 1.5
+"""A break in trading is longer than this multiple of the distance of bars."""
+
+
+def session_days(dates: NDArray[Any]) -> NDArray[np.int64] | None:
+    """Return the number of the session day of each date.
+
+    A day begins in the middle of the longest break in the trading hours of its week, which may change between winter and summer
+    time. Where trading never pauses, a day begins at midnight.
+
+    Args:
+        dates: ``(windows,)`` datetime64 in any order, with repetitions.
+
+    Returns:
+        ``(windows,)`` int64, ascending with time and without holes; None: dates are not times, or are a day or more apart.
+    """
+    if not np.issubdtype(dates.dtype, np.datetime64):
+        return None
+    stamps, place = np.unique(dates.astype("datetime64[ns]").astype(np.int64), return_inverse=True)
+    if len(stamps) < 2 or (step := float(np.median(np.diff(stamps)))) >= _INTRADAY * _DAY:
+        return None
+    week = (stamps - _FIRST_SATURDAY) // _WEEK
+    begins = np.zeros(len(stamps), dtype=np.int64)
+    for first, last in _runs(week):
+        begins[first:last] = _begin_of_day(stamps[first:last] % _DAY, step)
+    days = np.maximum.accumulate((stamps - begins) // _DAY)
+    return np.asarray(np.unique(days, return_inverse=True)[1][place], dtype=np.int64)
+
+
+def _runs(numbers: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Return first and last + 1 position of each run of equal numbers."""
+    cuts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(numbers)]
+    return list(zip(cuts[:-1], cuts[1:], strict=True))
+
+
+def _begin_of_day(times: NDArray[np.int64], step: float) -> int:
+    """Return the time at which the days of a week begin, in nanoseconds from midnight, in (−12 h, 12 h]."""
+    hours = np.unique(times)
+    breaks = np.diff(np.append(hours, hours[0] + _DAY))
+    longest = int(np.argmax(breaks))
+    if breaks[longest] <= _PAUSE * step:
+        return 0
+    middle = int(hours[longest] + breaks[longest] // 2) % _DAY
+    return middle - _DAY if middle > _DAY // 2 else middle
