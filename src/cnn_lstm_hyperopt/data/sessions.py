@@ -1,5 +1,6 @@
 """Session days of intraday bars: all bars of one trading session are one day, also when it crosses midnight."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ def session_days(dates: NDArray[Any]) -> NDArray[np.int64] | None:
 def _runs(numbers: NDArray[np.int64]) -> list[tuple[int, int]]:
     """Return first and last + 1 position of each run of equal numbers."""
     cuts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(numbers)]
-    return list(zip(cuts[:-1], cuts[1:], strict=True))
+    return list(pairwise(cuts))
 
 
 def _begin_of_day(times: NDArray[np.int64], step: float) -> int:

@@ -1,6 +1,6 @@
 """Dependence between test windows, and its effect on the variance of a mean.
 
-Three kinds of units:
+Four kinds of units:
 
 - **windows**: without dates and groups all windows are independent, and their order has no meaning.
 - **groups**: windows of one group may depend on each other; groups are independent. The variance is that of sums over groups
@@ -9,7 +9,9 @@ Three kinds of units:
 - **dates**: windows of one date depend on each other, and so do neighbouring dates. The variance is the mean square of the
   first cosine transforms of the sums by date; their number is the degrees of freedom of Student's t (equally weighted
   cosines: Müller 2007; Lazarus, Lewis, Stock & Watson 2018; for forecasts: Coroneo & Iacone 2020). Fewer cosines capture
-  slower dependence but widen the interval; see :func:`n_cosines`.
+  slower dependence but widen the interval; see :func:`n_cosines`. Slow dependence is also measured by an autoregression
+  (prewhitening: Andrews & Monahan 1992); the larger of both variances counts.
+- **days**: as dates, for intraday bars: a unit is a session day (:mod:`cnn_lstm_hyperopt.data.sessions`).
 
 tests/evaluation/test_intervals.py and benchmarks/intervals.py measure the coverage.
 """
@@ -21,13 +23,15 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cnn_lstm_hyperopt.data.sessions import session_days
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.metrics.proportions import Variance, standard_errors
+from cnn_lstm_hyperopt.utils.text import counted
 
 Floats = NDArray[np.float64]
-Kind = Literal["windows", "groups", "dates"]
+Kind = Literal["windows", "groups", "dates", "days"]
 
-MIN_UNITS: dict[Kind, int] = {"windows": 5, "groups": 5, "dates": 10}
+MIN_UNITS: dict[Kind, int] = {"windows": 5, "groups": 5, "dates": 10, "days": 10}
 """Minimum number of units for an interval."""
 MIN_STRETCHES = 5
 """Minimum number of horizons in the dates for an interval."""
@@ -37,6 +41,8 @@ _NO_VARIANCE, _ROUNDING = 1e-24, 1e-9
 """A variance below the first is 0; one below the second × that of independent windows is a rounding error."""
 _PER_LENGTH = 0.6
 """Maximum number of cosines, as a multiple of (dates / automatic block length): strong dependence needs fewer."""
+_MAX_AUTOREGRESSION = 0.97
+"""Andrews & Monahan 1992 limit the coefficient of prewhitening likewise."""
 
 
 class Units(NamedTuple):
@@ -60,9 +66,9 @@ class Dependence:
 
     Attributes:
         kind: kind of the units.
-        unit: (windows,) int64 number of each window's unit; dates in time order.
+        unit: (windows,) int64 number of each window's unit; dates and days in time order.
         n_units: number of units.
-        horizon: bars that a label looks ahead, which is the number of neighbouring labels that share bars.
+        horizon: units that a label looks ahead, which is the number of neighbouring labels that share bars.
     """
 
     kind: Kind
@@ -82,8 +88,17 @@ class Dependence:
 
     @classmethod
     def by_date(cls, dates: NDArray[Any], *, horizon: int = 1) -> "Dependence":
-        """Dependence of windows with ``dates`` (windows,), which may repeat."""
-        return cls("dates", *_numbered(dates), horizon)
+        """Dependence of windows with ``dates`` (windows,), which may repeat; intraday dates count as session days.
+
+        Args:
+            dates: dates of decision.
+            horizon: bars that a label looks ahead.
+        """
+        days = session_days(dates)
+        if days is None:
+            return cls("dates", *_numbered(dates), horizon)
+        bars = np.bincount(days[np.unique(dates, return_index=True)[1]])
+        return cls("days", *_numbered(days), math.ceil(horizon / float(np.median(bars))))
 
     @classmethod
     def of(cls, windows: Windows, *, horizon: int) -> "Dependence":
@@ -110,10 +125,8 @@ class Dependence:
         if self.n_units < MIN_UNITS[self.kind]:
             return f"fewer than {MIN_UNITS[self.kind]} {self.kind} give no interval"
         if self.kind != "groups" and self.horizon > 1 and self.horizon > self.n_units // MIN_STRETCHES:
-            return (
-                f"a horizon of {self.horizon} bars leaves too few independent stretches in {self.n_units:,} {self.kind} for an"
-                " interval"
-            )
+            ahead = counted(self.horizon, "day" if self.kind == "days" else "bar")
+            return f"a horizon of {ahead} leaves too few independent stretches in {self.n_units:,} {self.kind} for an interval"
         return None
 
     def variance(self, influence: Floats) -> Variance:
@@ -137,8 +150,8 @@ class Dependence:
             sizes = np.bincount(self.unit, minlength=self.n_units).astype(np.float64)
             value, freedom = spread / n**2, float(sizes.sum() ** 2 / (sizes @ sizes)) - 1
         else:
-            freedom = n_cosines(sums, self.horizon)
-            value = self.n_units * _low_frequencies(sums, freedom) / n**2
+            long_run, freedom = max(_long_run(sums, self.horizon), _prewhitened(sums, self.horizon))
+            value = self.n_units * long_run / n**2
         return Variance(alone if value <= _ROUNDING * alone else value, freedom)
 
     def effective_share(self, influence: Floats) -> tuple[float, float]:
@@ -156,7 +169,7 @@ class Dependence:
         centred = influence - influence.mean()
         alone = float(centred @ centred) / self.n_windows**2
         variance = self.variance(influence)
-        alike = self.n_units / self.n_windows / (self.horizon if self.kind == "dates" else 1)
+        alike = self.n_units / self.n_windows / (1 if self.kind == "groups" else self.horizon)
         share = alone / variance.value if alone > _NO_VARIANCE else alike
         return share, variance.reach
 
@@ -230,6 +243,27 @@ def automatic_length(series: Floats) -> float:
         return 1.0
     length = (2 * g**2 / (4 / 3 * long_run**2)) ** (1 / 3) * n ** (1 / 3)
     return float(min(max(length, 1.0), math.ceil(min(3 * math.sqrt(n), n / 3))))
+
+
+def _long_run(sums: Floats, horizon: int) -> tuple[float, int]:
+    """Return the long-run variance of a series of mean 0, and its degrees of freedom."""
+    cosines = n_cosines(sums, horizon)
+    return _low_frequencies(sums, cosines), cosines
+
+
+def _prewhitened(sums: Floats, horizon: int) -> tuple[float, int]:
+    """Return the same by prewhitening with an autoregression of order 1, corrected for the bias of its coefficient.
+
+    The Yule-Walker coefficient φ̂ is too small by (1 + 4 φ) / n (Shaman & Stine 1988).
+    """
+    total = float(sums @ sums)
+    if total <= 1e-24:
+        return 0.0, 1
+    found = float(sums[1:] @ sums[:-1]) / total
+    coefficient = min(max(0.0, found + (1 + 4 * found) / len(sums)), _MAX_AUTOREGRESSION)
+    rest = sums[1:] - coefficient * sums[:-1]
+    variance, freedom = _long_run(rest - rest.mean(), horizon)
+    return variance / (1 - coefficient) ** 2, freedom
 
 
 def _low_frequencies(sums: Floats, cosines: int) -> float:
