@@ -27,7 +27,7 @@ from optuna.trial import TrialState
 from cnn_lstm_hyperopt.config import Choices, Fixed, FloatRange, IntRange
 from cnn_lstm_hyperopt.errors import InputError, StudyFailedError
 from cnn_lstm_hyperopt.pareto import non_dominated_ranks
-from cnn_lstm_hyperopt.search import Measurement, random_configuration
+from cnn_lstm_hyperopt.search import EpochMeasurement, random_configuration
 from cnn_lstm_hyperopt.utils.rng import stream_seed
 from problems import Problem
 from problems.runs import Row
@@ -39,9 +39,9 @@ STARTUP = 5
 Losses = tuple[float, float, float]
 
 
-def losses(reading: Measurement) -> Losses:
+def losses(measurement: EpochMeasurement) -> Losses:
     """What is to be small: error, ln seconds, ln MB."""
-    return 1 - reading.score, math.log(max(reading.seconds, 1e-3)), math.log(reading.size_mb)
+    return 1 - measurement.score, math.log(max(measurement.seconds, 1e-3)), math.log(measurement.size_mb)
 
 
 class Peer(abc.ABC):
@@ -51,13 +51,13 @@ class Peer(abc.ABC):
     def ask(self, number: int) -> dict[str, Any]:
         """The configuration of the next trial: every parameter that exists."""
 
-    def prunes(self, number: int, reading: Measurement) -> bool:
+    def prunes(self, number: int, measurement: EpochMeasurement) -> bool:
         """Whether the trial should end at this whole epoch, which is not its last."""
         return False
 
     @abc.abstractmethod
-    def tell(self, number: int, state: TrialState, reading: Measurement | None) -> None:
-        """How the trial ended, and its last reading; COMPLETE ones have one."""
+    def tell(self, number: int, state: TrialState, measurement: EpochMeasurement | None) -> None:
+        """How the trial ended, and its last measurement; COMPLETE ones have one."""
 
     def close(self) -> None:  # noqa: B027 - most hold nothing
         """Lets go of what it holds."""
@@ -90,17 +90,17 @@ class OptunaPeer(Peer):
             params[name] = space.legal(name, params[name], params)
         return params
 
-    def prunes(self, number: int, reading: Measurement) -> bool:
+    def prunes(self, number: int, measurement: EpochMeasurement) -> bool:
         """See the base class."""
-        return self._pruner is not None and self._pruner.prunes(number, reading)
+        return self._pruner is not None and self._pruner.prunes(number, measurement)
 
-    def tell(self, number: int, state: TrialState, reading: Measurement | None) -> None:
+    def tell(self, number: int, state: TrialState, measurement: EpochMeasurement | None) -> None:
         """See the base class."""
         trial = self._trials.pop(number)
         if self._pruner is not None:
             self._pruner.ended(number, finished=state is not TrialState.FAIL)
-        if state is TrialState.COMPLETE and reading is not None:
-            self._study.tell(trial, losses(reading))
+        if state is TrialState.COMPLETE and measurement is not None:
+            self._study.tell(trial, losses(measurement))
         else:
             self._study.tell(trial, state=state)
 
@@ -115,20 +115,20 @@ class MedianRule:
 
     def __init__(self, *, joint: bool) -> None:
         self._joint = joint
-        self._readings: dict[int, dict[int, Losses]] = {}
+        self._measurements: dict[int, dict[int, Losses]] = {}
         self._ended: set[int] = set()
 
-    def prunes(self, number: int, reading: Measurement) -> bool:
-        """Notes the reading; whether the trial should end here."""
-        epoch = round(reading.epoch)
-        self._readings.setdefault(epoch, {})[number] = losses(reading)
+    def prunes(self, number: int, measurement: EpochMeasurement) -> bool:
+        """Notes the measurement; whether the trial should end here."""
+        epoch = round(measurement.epoch)
+        self._measurements.setdefault(epoch, {})[number] = losses(measurement)
         if len(self._ended) < STARTUP:
             return False
         here = self._numbers(epoch)
         others = [value for other, value in here.items() if other in self._ended]
         if not others:
             return False
-        epochs = [each for each in self._readings if number in self._readings[each]]
+        epochs = [each for each in self._measurements if number in self._measurements[each]]
         best = min(self._numbers(each)[number] for each in epochs)
         return bool(best > np.median(others))
 
@@ -137,11 +137,11 @@ class MedianRule:
         if finished:
             self._ended.add(number)
         else:
-            for readings in self._readings.values():
+            for readings in self._measurements.values():
                 readings.pop(number, None)
 
     def _numbers(self, epoch: int) -> dict[int, float]:
-        readings = self._readings[epoch]
+        readings = self._measurements[epoch]
         if not self._joint:
             return {number: each[0] for number, each in readings.items()}
         ranks = non_dominated_ranks(list(readings.values()))
@@ -171,21 +171,21 @@ class MoashaPeer(Peer):
         self._scheduler.on_trial_add(trial)
         return random_configuration(self._problem.space, self._seed, number)
 
-    def prunes(self, number: int, reading: Measurement) -> bool:
+    def prunes(self, number: int, measurement: EpochMeasurement) -> bool:
         """See the base class."""
-        decision = self._scheduler.on_trial_result(self._trials[number], self._result(reading))
+        decision = self._scheduler.on_trial_result(self._trials[number], self._result(measurement))
         return bool(decision == "STOP")
 
-    def tell(self, number: int, state: TrialState, reading: Measurement | None) -> None:
+    def tell(self, number: int, state: TrialState, measurement: EpochMeasurement | None) -> None:
         """See the base class."""
         trial = self._trials.pop(number)
-        if state is TrialState.COMPLETE and reading is not None:
-            self._scheduler.on_trial_complete(trial, self._result(reading))
+        if state is TrialState.COMPLETE and measurement is not None:
+            self._scheduler.on_trial_complete(trial, self._result(measurement))
         else:
             self._scheduler.on_trial_remove(trial)
 
-    def _result(self, reading: Measurement) -> dict[str, float]:
-        return {"epoch": round(reading.epoch), **dict(zip(self._METRICS, losses(reading), strict=True))}
+    def _result(self, measurement: EpochMeasurement) -> dict[str, float]:
+        return {"epoch": round(measurement.epoch), **dict(zip(self._METRICS, losses(measurement), strict=True))}
 
 
 class SmacPeer(Peer):
@@ -268,11 +268,11 @@ class SmacPeer(Peer):
             params[name] = space.legal(name, params[name], params)
         return params
 
-    def tell(self, number: int, state: TrialState, reading: Measurement | None) -> None:
+    def tell(self, number: int, state: TrialState, measurement: EpochMeasurement | None) -> None:
         """See the base class."""
         info = self._infos.pop(number)
-        if state is TrialState.COMPLETE and reading is not None:
-            self._smac.tell(info, self._value(cost=list(losses(reading)), time=reading.seconds))
+        if state is TrialState.COMPLETE and measurement is not None:
+            self._smac.tell(info, self._value(cost=list(losses(measurement)), time=measurement.seconds))
         else:
             worst = [1.0, 20.0, 20.0]
             self._smac.tell(info, self._value(cost=worst, status=self._status.CRASHED))
@@ -306,7 +306,7 @@ TO_BEAT = ("optuna-tpe", "optuna-tpe-mv")
 
 @dataclass
 class _Running:
-    """A trial on a worker; ``reading`` is the one that it has reached, None when there is none."""
+    """A trial on a worker; ``measurement`` is the one that it has reached, None when there is none."""
 
     number: int
     params: dict[str, Any]
@@ -314,24 +314,24 @@ class _Running:
     sampler_ms: float
     started: float
     pruner_ms: float = 0.0
-    reading: Measurement | None = None
+    measurement: EpochMeasurement | None = None
     reason: str = ""
     decisions: int = 0
 
     def advance(self) -> bool:
-        """Takes the next reading; false when there is none, for whatever reason."""
+        """Takes the next measurement; false when there is none, for whatever reason."""
         try:
             raw = next(self.readings, None)
         except Exception as error:  # noqa: BLE001 - whatever the problem raises is its trial's failure, as in our engine
             self.reason = f"{type(error).__name__}: {error}"
             return False
         if raw is None:
-            self.reason = "" if self.reading is not None else "the function yielded nothing"
+            self.reason = "" if self.measurement is not None else "the function yielded nothing"
             return False
         if not all(map(math.isfinite, raw)):
-            self.reason = f"the reading of epoch {raw[0]:g} is not finite: {tuple(raw)}"
+            self.reason = f"the measurement of epoch {raw[0]:g} is not finite: {tuple(raw)}"
             return False
-        self.reading = Measurement(*raw)
+        self.measurement = EpochMeasurement(*raw)
         return True
 
 
@@ -362,7 +362,7 @@ def _run(
     def end(trial: _Running, state: TrialState) -> None:
         nonlocal finished, failures
         started = time.perf_counter()
-        peer.tell(trial.number, state, trial.reading)
+        peer.tell(trial.number, state, trial.measurement)
         trial.sampler_ms += 1000 * (time.perf_counter() - started)
         decisions[trial.number] = trial.decisions
         rows.append(_row(seed, trial, state))
@@ -380,22 +380,22 @@ def _run(
             trial = _Running(begun, params, readings, took, clock)
             begun += 1
             advance(begun)
-            if trial.advance() and trial.reading is not None:
-                heapq.heappush(events, (clock + trial.reading.seconds, trial.number, trial))
+            if trial.advance() and trial.measurement is not None:
+                heapq.heappush(events, (clock + trial.measurement.seconds, trial.number, trial))
             else:
                 end(trial, TrialState.FAIL)
         if not events:
             return rows, decisions
         clock, _, trial = heapq.heappop(events)
-        reading = trial.reading
-        if reading is None:
+        measurement = trial.measurement
+        if measurement is None:
             raise RuntimeError(f"trial {trial.number} has nothing to report")
-        if reading.epoch >= problem.max_epochs:
+        if measurement.epoch >= problem.max_epochs:
             end(trial, TrialState.COMPLETE)
             continue
-        if reading.epoch == round(reading.epoch):
+        if measurement.epoch == round(measurement.epoch):
             started = time.perf_counter()
-            pruned = peer.prunes(trial.number, reading)
+            pruned = peer.prunes(trial.number, measurement)
             trial.pruner_ms += 1000 * (time.perf_counter() - started)
             trial.decisions += 1
             if pruned:
@@ -403,13 +403,13 @@ def _run(
                 end(trial, TrialState.PRUNED)
                 continue
         if trial.advance():
-            heapq.heappush(events, (trial.started + trial.reading.seconds, trial.number, trial))
+            heapq.heappush(events, (trial.started + trial.measurement.seconds, trial.number, trial))
         else:
             end(trial, TrialState.FAIL if trial.reason else TrialState.COMPLETE)
 
 
 def _row(seed: int, trial: _Running, state: TrialState) -> Row:
-    last = trial.reading
+    last = trial.measurement
     return Row(
         seed=seed,
         number=trial.number,

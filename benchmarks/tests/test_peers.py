@@ -8,7 +8,7 @@ import optuna
 import pytest
 
 import peers
-from cnn_lstm_hyperopt.search import Measurement
+from cnn_lstm_hyperopt.search import EpochMeasurement
 from problems import load_problem
 
 EXTRA = {"moasha": "syne_tune", "smac": "smac"}
@@ -115,7 +115,7 @@ def test_the_rule_decides_as_optuna_s_median_pruner(joint):
                 study.add_trial(make(value=0.0, intermediate_values=values, state=states.COMPLETE))
             mine = {each + 1: table[each][number] for each in range(step + 1)}
             expected = pruner.prune(study, make(intermediate_values=mine, state=states.RUNNING))
-            assert rule.prunes(number, Measurement(step + 1, accuracy, seconds, size)) == expected
+            assert rule.prunes(number, EpochMeasurement(step + 1, accuracy, seconds, size)) == expected
             decisions.append(expected)
             if expected:
                 break
@@ -124,4 +124,4 @@ def test_the_rule_decides_as_optuna_s_median_pruner(joint):
 
 
 def test_losses_are_error_and_logarithms():
-    assert peers.losses(Measurement(1, 0.75, math.e, math.e**2)) == pytest.approx((0.25, 1.0, 2.0))
+    assert peers.losses(EpochMeasurement(1, 0.75, math.e, math.e**2)) == pytest.approx((0.25, 1.0, 2.0))

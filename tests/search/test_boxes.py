@@ -32,42 +32,26 @@ coordinate = st.one_of(coarse, coarse, st.floats(-0.5, 1.5))
 rows = st.lists(st.tuples(coordinate, coordinate, coordinate), max_size=12)
 
 
+LARGE = np.random.default_rng(0).uniform(0, 1.2, (250, 3))
+
+
 @settings(deadline=None, max_examples=150)
 @given(front=rows, points=rows)
-@example(front=[], points=[(0.0, 0.0, 0.0)])
 @example(front=[(0.5, 0.5, 0.5)] * 3, points=[(0.5, 0.5, 0.5), (0.4, 0.5, 0.5)])
 @example(front=[(2.0, 0.0, 0.0)], points=[(0.0, 0.0, 0.0)])
+@example(front=LARGE[:200].tolist(), points=LARGE[200:].tolist())
 def test_the_improvement_is_the_difference_of_two_hypervolumes(front, points):
     before = volume(front)
     expected = [volume([*front, point]) - before for point in points]
     assert gains(points, front).tolist() == pytest.approx(expected, abs=1e-9)
 
 
-@pytest.mark.parametrize("n", [1, 20, 200])
-def test_the_improvement_of_many_points_over_a_large_front(n):
-    generator = np.random.default_rng(n)
-    front, points = generator.uniform(0, 1.2, (n, 3)), generator.uniform(-0.2, 1.2, (50, 3))
-    before = volume(front)
-    expected = [volume([*front, point]) - before for point in points]
-    np.testing.assert_allclose(gains(points, front), expected, atol=1e-9)
-    assert max(expected) > 0
-
-
-@pytest.mark.parametrize(
-    ("points", "front", "expected"),
-    [
-        ([(0.1, 0.6, 1.0), (0.1, 0.6, 1.1), (0.1, 0.6, 9.0)], [], [0.05, 0.0, 0.0]),
-        ([(0.2, 0.8, 0.5), (0.7, 0.9, 0.6), (1.09, 1.09, 1.09)], [(0.2, 0.8, 0.5), (0.6, 0.3, 0.4)], [0.0] * 3),
-        ([(-math.inf, 0.0, 0.0), (math.inf, 0.0, 0.0)], [(0.5, 0.5, 0.5)], [math.inf, 0.0]),
-    ],
-)
-def test_improvements_in_closed_form(points, front, expected):
-    assert gains(points, front).tolist() == pytest.approx(expected)
+def test_improvements_of_infinite_points():
+    assert gains([(-math.inf, 0.0, 0.0), (math.inf, 0.0, 0.0)], [(0.5, 0.5, 0.5)]).tolist() == [math.inf, 0.0]
 
 
 @settings(deadline=None, max_examples=60)
 @given(front=st.lists(st.tuples(coarse, coarse, coarse), max_size=8))
-@example(front=[])
 def test_boxes_are_disjoint_and_hold_exactly_what_no_row_dominates(front):
     """Checked in the middle of every cell of the grid of all coordinates."""
     lows, highs = boxes(front)

@@ -1,7 +1,6 @@
 """Learning curves: closed forms, and predictions against scikit-learn's ridge regression with leave-one-out residuals."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,17 +10,13 @@ from sklearn.linear_model import Ridge
 
 from builders.records import make_record
 from cnn_lstm_hyperopt.search import Point, State
+from cnn_lstm_hyperopt.search import learning_curves as curves
 from cnn_lstm_hyperopt.search.learning_curves import (
     MIN_CURVES,
     MIN_EXPECTED,
     NEIGHBOURS,
-    PENALTY,
     FinishedCurves,
-    believed_scores,
-    projected_seconds,
-    settled_score,
     smoothed_score,
-    up_to,
 )
 
 EPOCHS = 20
@@ -32,13 +27,7 @@ def curve_of(*scores, seconds=None):
     return tuple(Point(float(e), a, 1 - a, seconds[e - 1] if seconds else float(e)) for e, a in enumerate(scores, 1))
 
 
-def parts_of(*scores, step=0.25):
-    return tuple(Point(step * i, score, 1.0, float(i)) for i, score in enumerate(scores, 1))
-
-
-@pytest.mark.parametrize(
-    ("epoch", "window"), [(1, 1), (2, 1), (3, 1), (4, 1), (7, 1), (8, 2), (11, 2), (12, 3), (16, 4), (20, 5)]
-)
+@pytest.mark.parametrize(("epoch", "window"), [(1, 1), (4, 1), (7, 1), (8, 2), (11, 2), (12, 3), (20, 5)])
 def test_smoothed_score_is_the_mean_of_the_last_quarter_of_the_epochs(epoch, window):
     scores = np.random.default_rng(epoch).random(20).tolist()
     expected = np.mean(scores[epoch - window : epoch])
@@ -47,33 +36,31 @@ def test_smoothed_score_is_the_mean_of_the_last_quarter_of_the_epochs(epoch, win
 
 
 def test_smoothed_score_within_the_first_epoch_is_the_last_score():
-    parts = parts_of(0.3, 0.4, 0.5, 0.6)
-    assert [smoothed_score(parts, epoch) for epoch in (0.25, 0.5, 0.6, 0.75, 1)] == [0.3, 0.4, 0.4, 0.5, 0.6]
-    assert math.isnan(smoothed_score(parts, 0.1))
-    assert math.isnan(smoothed_score((), 3))
-    assert math.isnan(smoothed_score(curve_of(0.5), 9))
+    parts = [Point(i / 4, 0.2 + i / 10, 1.0, float(i)) for i in range(1, 5)]
+    assert [smoothed_score(parts, epoch) for epoch in (0.25, 0.5, 0.6, 0.75, 1)] == pytest.approx(
+        [0.3, 0.4, 0.4, 0.5, 0.6]
+    )
+    assert all(math.isnan(smoothed_score(*each)) for each in ((parts, 0.1), ((), 3), (curve_of(0.5), 9)))
 
 
 @pytest.mark.parametrize(
     ("curve", "epochs", "expected"),
     [
         (curve_of(0.5, 0.5, 0.5, seconds=[10.0, 12.0, 14.0]), 20, 14 + 17 * 2),  # the first epoch warms up
-        (curve_of(0.5, 0.5, seconds=[10.0, 12.0]), 20, 12 + 18 * 2),
         (curve_of(0.5, seconds=[10.0]), 20, 200),
         (curve_of(0.5, 0.5, 0.5, seconds=[3.0, 4.5, 5.0]), 3, 5.0),
-        ((Point(0.25, 0.3, 1, 3.0),), 8, 96),  # parts of the first epoch: proportional
-        ((Point(0.25, 0.3, 1, 3.0), Point(0.5, 0.4, 1, 5.0)), 8, 80),
+        ((Point(0.25, 0.3, 1, 3.0), Point(0.5, 0.4, 1, 5.0)), 8, 80),  # parts of the first epoch: proportional
         ((Point(0.5, 0.4, 1, 5.0), Point(1.0, 0.4, 1, 9.0), Point(2.0, 0.4, 1, 11.0)), 8, 11 + 6 * 2),
     ],
 )
 def test_projected_seconds(curve, epochs, expected):
-    assert projected_seconds(curve, epochs) == expected
+    assert curves.projected_seconds(curve, epochs) == expected
 
 
 @given(speed=st.floats(0.01, 100), warm_up=st.floats(0, 100), epochs=st.integers(2, 30))
 def test_projected_seconds_are_exact_for_steady_epochs(speed, warm_up, epochs):
     curve = curve_of(*[0.5] * epochs, seconds=[warm_up + speed * e for e in range(1, epochs + 1)])
-    assert projected_seconds(curve, 30) == pytest.approx(warm_up + 30 * speed)
+    assert curves.projected_seconds(curve, 30) == pytest.approx(warm_up + 30 * speed)
 
 
 @pytest.mark.parametrize(
@@ -86,11 +73,11 @@ def test_projected_seconds_are_exact_for_steady_epochs(speed, warm_up, epochs):
     ],
 )
 def test_settled_score(curve, stored, expected):
-    assert settled_score(make_record(0, curve=curve, values=(stored, 1.0, 1.0))) == pytest.approx(expected)
+    assert curves.settled_score(make_record(0, curve=curve, values=(stored, 1.0, 1.0))) == pytest.approx(expected)
 
 
 def random_trials(n, seed=0):
-    """Finished trials with random curves and sizes."""
+    """Finished trials with random curves and sizes; two of three have an expectation with an error of 0.02."""
     generator, trials = np.random.default_rng(seed), []
     for number in range(n):
         height, pace, size, speed = generator.uniform([0.05, 1, 0.1, 0.1], [0.4, 8, 20, 5])
@@ -98,101 +85,63 @@ def random_trials(n, seed=0):
         scores = 0.5 + height * (1 - np.exp(-np.arange(1, EPOCHS + 1) / pace)) + 0.01 * generator.normal(size=EPOCHS)
         curve = curve_of(*scores.tolist(), seconds=np.cumsum(steps).tolist())
         values = (float(scores[-1]), curve[-1].seconds, size)
-        trials.append(make_record(number, curve=curve, values=values, size_mb=size))
+        expected = {"expected_score": values[0] + 0.02 * generator.normal()} if number % 3 != 1 else {}
+        trials.append(make_record(number, curve=curve, values=values, size_mb=size, attributes=expected))
     return trials
 
 
-def expected_trials(n, seed=0):
-    """The same; two of three have the sampler's expectation, with an error of 0.02."""
-    errors = np.random.default_rng(seed).normal(0, 0.02, n)
-    return [
-        replace(trial, attributes={} if i % 3 == 1 else {"expected_score": trial.values.score + float(errors[i])})
-        for i, trial in enumerate(random_trials(n, seed))
-    ]
-
-
-def position(curve, size_mb, expected_score=None):
-    """Coordinates of a curve."""
-    epoch = curve[-1].epoch
+def position(trial, epoch, expected):
+    """Coordinates of a trial at an epoch."""
+    curve = curves.up_to(trial.curve, epoch)
     now = smoothed_score(curve, epoch)
-    rise = now - smoothed_score(curve, max(1, int(epoch) // 2)) if epoch > 1 else 0.0
-    known = [now, rise, math.log(projected_seconds(curve, EPOCHS)), math.log(size_mb)]
-    return np.array(known if expected_score is None else [*known, expected_score])
+    rise = now - smoothed_score(curve, max(1, epoch // 2)) if epoch > 1 else 0.0
+    known = [now, rise, math.log(curves.projected_seconds(curve, EPOCHS)), math.log(trial.size_mb)]
+    return [*known, trial.expected_score] if expected else known
 
 
-def second_opinion(trials, epoch, curve, size_mb, expected_score=None):
+def second_opinion(trials, epoch, new, expected):
     """Ridge regressions on the neighbours; each neighbour is predicted by a regression without it."""
-    if expected_score is not None:
-        trials = [trial for trial in trials if trial.expected_score is not None]
-    expectations = [None if expected_score is None else trial.expected_score for trial in trials]
-    rows = [position(up_to(t.curve, epoch), t.size_mb, e) for t, e in zip(trials, expectations, strict=True)]
-    rows, x = np.array(rows), position(curve, size_mb, expected_score)
-    ends = np.array([(settled_score(t), math.log(t.values.seconds)) for t in trials])
+    trials = [trial for trial in trials if not expected or trial.expected_score is not None]
+    rows, x = np.array([position(t, epoch, expected) for t in trials]), np.array(position(new, epoch, expected))
+    ends = np.array([(curves.settled_score(t), math.log(t.values.seconds)) for t in trials])
     targets = np.column_stack([ends[:, 0], ends[:, 1] - rows[:, 2]])
     scaled = (rows - x) / np.maximum(rows.std(axis=0), 1e-9)
     distances = (scaled**2 * [4, 1, 1, 1, 2][: len(x)]).sum(axis=1)
     nearest = np.argsort(distances, kind="stable")[:NEIGHBOURS]
     scaled, targets = scaled[nearest], targets[nearest]
-    mean = Ridge(alpha=PENALTY).fit(scaled, targets).predict(np.zeros((1, len(x))))[0]
-    residuals = []
+    mean = Ridge(alpha=curves.PENALTY).fit(scaled, targets).predict(np.zeros((1, len(x))))[0]
+    drawn = []
     for i in range(len(nearest)):
-        others = np.arange(len(nearest)) != i
-        without = Ridge(alpha=PENALTY).fit(scaled[others], targets[others])
-        residuals.append(targets[i] - without.predict(scaled[i : i + 1])[0])
-    drawn = mean + np.array(residuals)
-    return mean[0], math.exp(mean[1] + x[2]), drawn[:, 0], drawn[:, 1] + x[2]
+        without = Ridge(alpha=curves.PENALTY).fit(np.delete(scaled, i, axis=0), np.delete(targets, i, axis=0))
+        drawn.append(mean + targets[i] - without.predict(scaled[i : i + 1])[0])
+    return mean[0], math.exp(mean[1] + x[2]), [(np.clip(a, 0, 1), b + x[2]) for a, b in drawn]
 
 
+@pytest.mark.parametrize("expected", [False, True])
 @pytest.mark.parametrize("n", [MIN_CURVES, 25, NEIGHBOURS, NEIGHBOURS + 1, 150])
 @pytest.mark.parametrize("epoch", [1, 3, 8, 13])
-def test_outcomes_are_a_ridge_regression_on_the_nearest_curves_with_leave_one_out_residuals(n, epoch):
+def test_outcomes_are_a_ridge_regression_on_the_nearest_curves_with_leave_one_out_residuals(n, epoch, expected):
+    """The sampler's expectation is a coordinate if enough trials have one."""
     trials, new = random_trials(n), random_trials(1, seed=1)[0]
-    curve = up_to(new.curve, float(epoch))
-    found = FinishedCurves(trials, float(epoch), EPOCHS).outcomes(curve, new.size_mb)
-    score, seconds, scores, log_seconds = second_opinion(trials, epoch, curve, new.size_mb)
+    score = new.expected_score if expected else None
+    found = FinishedCurves(trials, float(epoch), EPOCHS).outcomes(
+        curves.up_to(new.curve, float(epoch)), new.size_mb, score
+    )
+    enough = sum(trial.expected_score is not None for trial in trials) >= MIN_EXPECTED
+    score, seconds, drawn = second_opinion(trials, epoch, new, expected and enough)
     assert (found.score, found.seconds) == (pytest.approx(score, abs=1e-6), pytest.approx(seconds, rel=1e-6))
     # Score and seconds of a neighbour form a pair; the order of neighbours is free.
-    mine = sorted(zip(found.scores, found.log_seconds, strict=True))
-    theirs = sorted(zip(np.clip(scores, 0, 1), log_seconds, strict=True))
-    np.testing.assert_allclose(mine, theirs, atol=1e-5)
+    np.testing.assert_allclose(sorted(zip(found.scores, found.log_seconds, strict=True)), sorted(drawn), atol=1e-5)
     assert found.variance == pytest.approx(np.var(found.scores))
-
-
-@pytest.mark.parametrize("n", [36, 150])
-@pytest.mark.parametrize("epoch", [1, 3, 8])
-def test_the_sampler_s_expectation_is_a_coordinate_if_there_is_one(n, epoch):
-    trials, new = expected_trials(n), expected_trials(1, seed=1)[0]
-    curve, curves = up_to(new.curve, float(epoch)), FinishedCurves(trials, float(epoch), EPOCHS)
-    found = curves.outcomes(curve, new.size_mb, new.expected_score)
-    score, seconds, scores, _ = second_opinion(trials, epoch, curve, new.size_mb, new.expected_score)
-    assert (found.score, found.seconds) == (pytest.approx(score, abs=1e-6), pytest.approx(seconds, rel=1e-6))
-    np.testing.assert_allclose(np.sort(found.scores), np.sort(np.clip(scores, 0, 1)), atol=1e-5)
-    without = second_opinion(trials, epoch, curve, new.size_mb)[0]
-    assert curves.outcomes(curve, new.size_mb).score == pytest.approx(without, abs=1e-6)
-
-
-def test_few_expectations_are_ignored():
-    curves, new = FinishedCurves(expected_trials(MIN_EXPECTED), 3.0, EPOCHS), expected_trials(1, seed=1)[0]
-    with_one, without = (curves.outcomes(new.curve[:3], new.size_mb, score) for score in (0.99, None))
-    assert with_one.score == without.score
 
 
 def test_a_coordinate_that_is_equal_in_all_curves_is_ignored():
     """All trials have one size, the new one another: no extrapolation along the size."""
-    trials = [
-        make_record(i, curve=[0.5 + i / 100, 0.55 + i / 100], values=(0.55 + i / 100, 2.0 + i / 10, 1.0), size_mb=1.0)
-        for i in range(15)
-    ]
+    scores = [0.5 + i / 100 for i in range(15)]
+    trials = [make_record(i, curve=[a, a + 0.05], values=(a + 0.05, 10 * a - 3, 1)) for i, a in enumerate(scores)]
     same, other = (FinishedCurves(trials, 1.0, 2).outcomes(curve_of(0.57), size) for size in (1.0, 1.1))
     assert same.score == pytest.approx(0.62, abs=0.005)
     assert other.score == same.score
-
-
-@pytest.mark.parametrize("n", [0, 1, MIN_CURVES - 1])
-def test_few_curves_give_no_prediction(n):
-    curves = FinishedCurves(random_trials(n), 3.0, EPOCHS)
-    assert len(curves) == n
-    assert curves.outcomes(up_to(random_trials(1)[0].curve, 3.0), 1.0) is None
 
 
 def test_only_complete_curves_with_a_point_at_the_epoch_count():
@@ -205,10 +154,16 @@ def test_only_complete_curves_with_a_point_at_the_epoch_count():
     assert [len(FinishedCurves(trials, epoch, EPOCHS)) for epoch in (3.0, 0.5)] == [12, 0]
 
 
-def test_a_curve_that_does_not_reach_the_epoch_has_no_prediction():
-    curves, new = FinishedCurves(random_trials(20), 3.0, EPOCHS), random_trials(1, seed=1)[0]
-    assert curves.outcomes(new.curve[:2], 1.0) is curves.outcomes((), 1.0) is None
-    assert curves.outcomes(new.curve[:9], new.size_mb) is not None
+def test_without_enough_curves_or_a_point_at_the_epoch_there_is_no_prediction():
+    trials, new = random_trials(MIN_CURVES), random_trials(1, seed=1)[0]
+    for n, curve in (
+        (0, new.curve[:3]),
+        (MIN_CURVES - 1, new.curve[:3]),
+        (MIN_CURVES, new.curve[:2]),
+        (MIN_CURVES, ()),
+    ):
+        assert FinishedCurves(trials[:n], 3.0, EPOCHS).outcomes(curve, 1.0) is None
+    assert FinishedCurves(trials, 3.0, EPOCHS).outcomes(new.curve[:9], 1.0) is not None
 
 
 def test_cached_rows_change_nothing():
@@ -242,14 +197,12 @@ def test_predictions_follow_the_scale_of_the_score(scale, shift):
     """Also for negative scores; only the range must be given."""
     generator = np.random.default_rng(0)
     ends = generator.uniform(0.5, 0.9, 30)
-    curves = [end - 0.2 * np.exp(-np.arange(1, 7) / 2) + 0.02 * generator.standard_normal(6) for end in ends]
+    shapes = [end - 0.2 * np.exp(-np.arange(1, 7) / 2) + 0.02 * generator.standard_normal(6) for end in ends]
 
     def outcomes(a, b):
-        records = [
-            make_record(i, curve=list(a * c + b), values=(a * c[-1] + b, 6.0, 1.0)) for i, c in enumerate(curves)
-        ]
-        finished = FinishedCurves(records[1:], 3.0, 6, score_range=(b, a + b))
-        return finished.outcomes(records[0].curve[:3], 1.0)
+        ends = [list(a * shape + b) for shape in shapes]
+        records = [make_record(i, curve=each, values=(each[-1], 6.0, 1.0)) for i, each in enumerate(ends)]
+        return FinishedCurves(records[1:], 3.0, 6, score_range=(b, a + b)).outcomes(records[0].curve[:3], 1.0)
 
     plain, scaled = outcomes(1.0, 0.0), outcomes(scale, shift)
     assert scaled.score == pytest.approx(scale * plain.score + shift)
@@ -261,16 +214,11 @@ def test_a_shrunk_score_lies_between_expectation_and_measurement():
     """Closed form: deviations of 0.05, of which an error of 0.03 explains 0.0009 of 0.0025."""
     expected, off = np.full(40, 0.6), np.tile([0.05, -0.05], 20)
     for error, share in ((0.03, 0.0016 / 0.0025), (0.0, 1.0), (0.06, 0.1 / 1.1)):
-        np.testing.assert_allclose(
-            believed_scores(expected + off, expected, np.full(40, error)), expected + off * share
-        )
-
-
-@pytest.mark.parametrize("n", [0, MIN_EXPECTED - 1, MIN_EXPECTED])
-def test_scores_without_enough_expectations_stay_as_measured(n):
-    scores, expected = np.linspace(0.5, 0.7, 40), np.full(40, np.nan)
-    expected[:n] = 0.6
-    found = believed_scores(scores, expected, np.full(40, 0.1))
-    shrunk = n if n >= MIN_EXPECTED else 0
-    np.testing.assert_array_equal(found[shrunk:], scores[shrunk:])
-    assert (np.abs(found - 0.6) < np.abs(scores - 0.6))[:shrunk].all()
+        errors = np.full(40, error)
+        np.testing.assert_allclose(curves.believed_scores(expected + off, expected, errors), expected + off * share)
+    for n in (0, MIN_EXPECTED - 1):  # too few expectations
+        few = np.where(np.arange(40) < n, expected, np.nan)
+        np.testing.assert_array_equal(curves.believed_scores(expected + off, few, np.full(40, 0.1)), expected + off)
+    some = np.where(np.arange(40) < MIN_EXPECTED, expected, np.nan)
+    shrunk = curves.believed_scores(expected + off, some, np.full(40, 0.1)) != expected + off
+    assert shrunk.tolist() == [True] * MIN_EXPECTED + [False] * (40 - MIN_EXPECTED)

@@ -25,20 +25,6 @@ def records_of(values):
     return [make_record(i, values=each) for i, each in enumerate(values)]
 
 
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        ([(0.70, 9, 1), (0.80, 9, 9), (0.70, 1, 9), (0.75, 5, 5)], [1, 3, 2, 0]),  # by accuracy
-        ([(0.7, 3, 1), (0.7, 2, 2), (0.7, 1, 3)], [2, 1, 0]),  # then by seconds
-        ([(0.7, 1, 1)] * 3, [0, 1, 2]),  # duplicates by number
-        ([(0.60, 0.1, 0.1), (0.61, 5, 5)], [1]),  # without unskilled trials, which dominate no other
-        ([(0.60, 0.1, 0.1)], []),
-    ],
-)
-def test_ranks(values, expected):
-    assert ranked(records_of(values)) == expected
-
-
 def test_equal_accuracy_is_ranked_by_the_log_loss_of_the_saved_epoch():
     """Not of a point within the first epoch, nor of the last one."""
 
@@ -48,12 +34,8 @@ def test_equal_accuracy_is_ranked_by_the_log_loss_of_the_saved_epoch():
     rows = zip((0.5, 0.3, 0.6, 0.4), ((1, 4), (2, 3), (3, 2), (4, 1)), strict=True)
     records = [make_record(i, values=(0.7, *cost), curve=curve(loss)) for i, (loss, cost) in enumerate(rows)]
     better = make_record(4, values=(0.71, 9, 9), curve=curve(0.68))
-    assert ranked([*records, better]) == [4, 1, 3, 0, 2]
-
-
-def test_only_complete_trials_are_on_the_front():
-    states = (State.PRUNED, State.FAIL, State.RUNNING)
-    assert ranked([make_record(i, state=state, curve=[0.9]) for i, state in enumerate(states)]) == ranked([]) == []
+    others = [make_record(state=state, curve=[0.9]) for state in (State.PRUNED, State.FAIL, State.RUNNING)]
+    assert ranked([*records, better, *others]) == [4, 1, 3, 0, 2]
 
 
 @settings(deadline=None, max_examples=80)
@@ -66,12 +48,6 @@ def test_front_equals_brute_force(values):
 
     expected = sorted((-v[0], v[1], v[2], i) for i, v in skilled if not dominated(v))
     assert ranked(records_of(values)) == [row[3] for row in expected]
-
-
-def test_hypervolume_of_one_trial_in_closed_form():
-    value, reference = front_hypervolume(records_of([(0.7, 2.0, 1.0), (0.55, 8.0, 4.0)]), SKILL)
-    assert reference == {"accuracy": 0.5, "training_seconds": 8.0, "size_mb": 4.0}
-    assert value == pytest.approx(0.2 * math.log(4) * math.log(4), abs=1e-6)
 
 
 @settings(deadline=None, max_examples=15)
@@ -89,8 +65,10 @@ def test_hypervolume_equals_a_sum_over_cells(values):
     assert value == pytest.approx(total, abs=1e-6)
 
 
-def test_hypervolume_without_a_front_is_zero():
+def test_hypervolume_without_a_front_and_of_one_trial():
     expected = {"accuracy": 0.5, "training_seconds": 3.0, "size_mb": 2.0}
     assert front_hypervolume(records_of([(0.5, 3, 2)]), SKILL) == (0.0, expected)
-    for records in ([], [make_record(0, state=State.PRUNED, curve=[0.9])]):
-        assert front_hypervolume(records, SKILL) == (0.0, {})
+    assert front_hypervolume([make_record(0, state=State.PRUNED, curve=[0.9])], SKILL) == (0.0, {})
+    value, reference = front_hypervolume(records_of([(0.7, 2.0, 1.0), (0.55, 8.0, 4.0)]), SKILL)
+    assert reference == {"accuracy": 0.5, "training_seconds": 8.0, "size_mb": 4.0}
+    assert value == pytest.approx(0.2 * math.log(4) * math.log(4), abs=1e-6)  # of one trial, in closed form

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 import pytest
@@ -15,14 +14,7 @@ from cnn_lstm_hyperopt.pareto import non_dominated
 from cnn_lstm_hyperopt.search import Cost, Limits, ProposalRequest, SkillThreshold, State, Study, StudyStorage, optimise
 from cnn_lstm_hyperopt.search.observations import Kind, Observation
 from cnn_lstm_hyperopt.search.samplers import RandomSampler
-from cnn_lstm_hyperopt.search.samplers.gp.acquisition import (
-    MAX_GOOD,
-    MIN_GOOD,
-    REFERENCE,
-    cost_discount,
-    parents,
-    ranked_by_gain,
-)
+from cnn_lstm_hyperopt.search.samplers.gp import acquisition
 from cnn_lstm_hyperopt.search.samplers.gp.sampler import GpSampler
 from cnn_lstm_hyperopt.space.parameters import ParameterSpec
 
@@ -52,10 +44,8 @@ def field_cost(params):
 
 
 def field_plan(**changed):
-    sampler = {"type": "gp", "n_startup_trials": 10}
-    return make_plan(
-        **{"space": FIELD, "sampler": sampler, "skill": SKILL, "max_epochs": 10, "cost": field_cost, **changed}
-    )
+    fields = {"space": FIELD, "sampler": {"type": "gp", "n_startup_trials": 10}, "skill": SKILL, "max_epochs": 10}
+    return make_plan(**{**fields, "cost": field_cost, **changed})
 
 
 def configurations(seed, n, low=(0.0, 0.0), high=(6.907, 1.0)):
@@ -68,12 +58,6 @@ def rows_of(many, kind=Kind.COMPLETE, first=0):
     return [Observation(first + number, params, losses_of(params), kind) for number, params in enumerate(many)]
 
 
-def proposed(plan, history, numbers=24, running=()):
-    """Proposals for successive numbers and the same history."""
-    sampler = GpSampler(plan)
-    return [sampler.propose(ProposalRequest(number, history, running)).params for number in range(100, 100 + numbers)]
-
-
 def followed(plan, history, trials=30, losses=losses_of):
     """Proposals when the result of each is known to the next."""
     sampler, rows = GpSampler(plan), list(history)
@@ -81,12 +65,6 @@ def followed(plan, history, trials=30, losses=losses_of):
         params, note, *_ = sampler.propose(ProposalRequest(number, rows))
         rows.append(Observation(number, params, losses(params), note=note))
     return [row.params for row in rows[len(history) :]]
-
-
-def box_of(sampler, history):
-    """Lowest losses and ranges of a history."""
-    rows = sampler._history.rows(history)
-    return sampler._box(rows, sampler._costs(rows, sampler._history.predicted_log_seconds(history)))
 
 
 def run(plan, evaluate, workers=1):
@@ -156,10 +134,8 @@ def test_with_few_skilled_trials_some_proposals_are_random(nothing_learnt, skill
 
 @both_costs
 def test_from_a_start_at_chance_it_finds_skill(nothing_learnt, cheap_cost):
-    best = [
-        max(-losses_of(each)[0] for each in followed(field_plan(cheap_cost=cheap_cost, seed=seed), nothing_learnt, 60))
-        for seed in range(4)
-    ]
+    plans = [field_plan(cheap_cost=cheap_cost, seed=seed) for seed in range(4)]
+    best = [max(-losses_of(each)[0] for each in followed(plan, nothing_learnt, 60)) for plan in plans]
     assert np.median(best) > 0.65  # by the model alone 0.55
 
 
@@ -167,11 +143,14 @@ def test_from_a_start_at_chance_it_finds_skill(nothing_learnt, cheap_cost):
 def test_if_scores_hardly_pass_the_threshold_the_box_has_a_small_gain_of_the_metric(metric):
     skill = SkillThreshold.on(metric, [np.arange(2000) % 2])
     scores = [skill.threshold + share * skill.small_gain for share in (-1.0, 0.1, 0.4)]
-    rows = [Observation(i, {"size": 10.0 + i, "tuning": 0.5}, (-score, 1.0 + i, 1.0)) for i, score in enumerate(scores)]
-    low, width = box_of(GpSampler(field_plan(skill=skill)), rows)
+    params = [{"size": 10.0 + i, "tuning": 0.5} for i in range(3)]
+    history = [Observation(i, params[i], (-score, 1.0 + i, 1.0)) for i, score in enumerate(scores)]
+    sampler = GpSampler(field_plan(skill=skill))
+    rows = sampler._history.rows(history)
+    low, width = sampler._box(rows, sampler._costs(rows, sampler._history.predicted_log_seconds(history)))
     best = skill.threshold + skill.small_gain
     floor = max(skill.threshold, skill.chance + 0.25 * (best - skill.chance))
-    assert (low[0], low[0] + REFERENCE * width[0]) == (pytest.approx(-best), pytest.approx(-floor))
+    assert (low[0], low[0] + acquisition.REFERENCE * width[0]) == (pytest.approx(-best), pytest.approx(-floor))
 
 
 def test_running_trials_repel_proposals(small_front):
@@ -188,10 +167,10 @@ def test_running_trials_repel_proposals(small_front):
 
 def test_neither_finished_nor_running_configurations_are_proposed():
     space = SearchSpace.of({"size": ParameterSpec("choice", Choices((1.0, 10.0, 100.0, 1000.0, 30.0)))})
-    sizes = enumerate((1.0, 10.0, 100.0))
-    rows = [Observation(i, {"size": size}, losses_of({"size": size, "tuning": 0.5})) for i, size in sizes]
-    found = proposed(field_plan(space=space), rows, running=[{"size": 1000.0}])
-    assert {params["size"] for params in found} == {30.0}
+    rows = [Observation(i, {"size": 10.0**i}, losses_of({"size": 10.0**i, "tuning": 0.5})) for i in range(3)]
+    sampler = GpSampler(field_plan(space=space))
+    for number in range(100, 124):
+        assert sampler.propose(ProposalRequest(number, rows, [{"size": 1000.0}])).params == {"size": 30.0}
 
 
 def test_expected_losses_of_pruned_trials_attract_and_repel_proposals(small_front):
@@ -212,16 +191,15 @@ def test_predicted_costs_are_used_and_not_extrapolated(small_front):
         return 0.45 < params["tuning"] < 0.5
 
     def cost(params):
-        size = params["size"] * (100.0 if is_trap(params) else 1.0)
-        return Cost(size, size / math.e)
+        return field_cost({"size": params["size"] * (100.0 if is_trap(params) else 1.0)})
+
+    def traps(cheap_cost):
+        sampler = GpSampler(field_plan(cost=cost, cheap_cost=cheap_cost))
+        return sum(is_trap(sampler.propose(ProposalRequest(number, rows)).params) for number in range(100, 140))
 
     rows = [row._replace(params={**row.params, "tuning": 0.44}) if is_trap(row.params) else row for row in small_front]
-    traps = [
-        sum(map(is_trap, proposed(field_plan(cost=cost, cheap_cost=cheap_cost), rows, numbers=40)))
-        for cheap_cost in (False, True)
-    ]
-    assert traps[0] >= 5
-    assert traps[1] <= 1
+    assert traps(cheap_cost=False) >= 5
+    assert traps(cheap_cost=True) <= 1
 
 
 @both_costs
@@ -236,7 +214,7 @@ def test_the_discount_of_a_gain_in_closed_form():
     log_seconds, typical = np.log([1.0, 3.0, 9.0]), np.log([1.0, 2.0, 3.0, 4.0, 5.0])
     for quantile, affordable in ((0.0, 1.0), (0.5, 3.0), (1.0, 5.0)):
         expected = 1 / (1 + np.exp(log_seconds) / affordable)
-        np.testing.assert_allclose(cost_discount(log_seconds, typical, quantile), expected)
+        np.testing.assert_allclose(acquisition.cost_discount(log_seconds, typical, quantile), expected)
 
 
 def test_hyperparameters_are_stored_when_the_history_has_grown_by_a_tenth_and_five():
@@ -245,9 +223,7 @@ def test_hyperparameters_are_stored_when_the_history_has_grown_by_a_tenth_and_fi
     sizes = [note["size"] for note in notes.values()]
     assert next(iter(notes)) == sizes[0] == 12
     assert sizes[1:] == [math.ceil(1.1 * before + 5) for before in sizes[:-1]]
-    for note in notes.values():
-        assert [len(lengths) for lengths in note["lengths"]] == [7] * 3
-        assert len(note["noise"]) == 3
+    assert {(*map(len, note["lengths"]), len(note["noise"])) for note in notes.values()} == {(7, 7, 7, 3)}
 
 
 def test_the_predicted_score_is_stored_with_the_trial_and_its_repetition():
@@ -270,40 +246,47 @@ def test_the_predicted_score_is_stored_with_the_trial_and_its_repetition():
     assert again.expected_score == first.expected_score is not None
 
 
-def test_stored_hyperparameters_are_used(small_front):
+def test_stored_hyperparameters_are_used_and_notes_of_other_samplers_ignored(small_front):
     """Without a new fit there is nothing to store; other hyperparameters give other proposals."""
-    plan = field_plan()
-    proposal = GpSampler(plan).propose(ProposalRequest(101, small_front))
-    assert proposal.note is not None
 
-    def with_note(note):
+    def with_note(note, numbers=range(101, 102)):
         history = [*small_front[:-1], small_front[-1]._replace(note=note)]
-        return [GpSampler(plan).propose(ProposalRequest(number, history)) for number in range(101, 113)]
+        return [GpSampler(field_plan()).propose(ProposalRequest(number, history)) for number in numbers]
 
-    again = with_note(proposal.note)
+    (proposal,) = with_note(None)
+    assert proposal.note is not None
+    assert [with_note(note) for note in ({"cmaes": [0, 0]}, [1, 2], "text")] == [[proposal]] * 3
+    many = range(101, 113)
+    again = with_note(proposal.note, many)
     assert again[0].params == proposal.params
     assert all(each.note is None for each in again)
     other = {**proposal.note, "lengths": [[-3.0, -3.0]] * 3, "noise": [-0.1] * 3}
-    assert [each.params for each in with_note(other)] != [each.params for each in again]
-
-
-@pytest.mark.parametrize("note", [None, {"cmaes": [0, 0]}, [1, 2], "text"])
-def test_notes_of_other_samplers_are_ignored(small_front, note):
-    history = [*small_front[:-1], small_front[-1]._replace(note=note)]
-    proposal = GpSampler(field_plan()).propose(ProposalRequest(101, history))
-    assert proposal == GpSampler(field_plan()).propose(ProposalRequest(101, small_front))
+    assert [each.params for each in with_note(other, many)] != [each.params for each in again]
 
 
 @pytest.mark.parametrize("n", [3, 60, 500])
 def test_parents_are_the_front_within_the_box_and_not_diverged(n):
     generator = np.random.default_rng(5)
     z, diverged = generator.uniform(0, 1.5, (n, 3)), np.arange(n) % 20 == 7
-    found = parents(z, diverged)
-    assert len(found) == len(set(found)) == min((~diverged).sum(), MAX_GOOD, max(MIN_GOOD, math.ceil(0.15 * n)))
+    found = acquisition.parents(z, diverged)
+    assert (
+        len(found)
+        == len(set(found))
+        == min((~diverged).sum(), acquisition.MAX_GOOD, max(acquisition.MIN_GOOD, math.ceil(0.15 * n)))
+    )
     others = np.flatnonzero(~diverged)
-    front = {int(i) for i in others[non_dominated(z[others])] if (z[i] < REFERENCE).all()}
+    front = {int(i) for i in others[non_dominated(z[others])] if (z[i] < acquisition.REFERENCE).all()}
     assert set(found) <= set(others)
     assert set(found) <= front or front <= set(found)
+
+
+def test_a_crowded_front_is_thinned_where_it_is_crowded():
+    """Half of a line of 80 points lie within its first tenth."""
+    share = np.concatenate([np.linspace(0, 0.1, 40), np.linspace(0.11, 1, 40)])
+    found = acquisition.thin(np.column_stack([share, 1 - share, np.zeros(80)]), 40)
+    assert len(set(found)) == 40
+    assert {0, 79} <= set(found)
+    assert (found < 40).sum() < 10
 
 
 NO_GAIN = [[1.5, -9.0, -9.0], [1.3, 0.9, 0.9], [1.4, 0.2, 0.2]]
@@ -315,7 +298,6 @@ GAINS = [[0.4, 0.5, 0.5], [0.4, 0.5, 0.5], [0.2, 0.5, 0.5]]
     [
         ([[0.6] * 3, [0.1] * 3, [0.4] * 3, [0.9] * 3], 1e-6, [1, 1, 1, 1], [1, 2]),
         (GAINS, 1e-6, [0.9, 1.0, 0.1], [1, 0, 2]),
-        (GAINS, 1e-6, [1.0, 0.9, 0.1], [0, 1, 2]),
         (GAINS, 1e-6, [0.9, 1.0, 0.5], [2, 1, 0]),
         (NO_GAIN, 0.01, [1, 1, 1], [1, 2, 0]),  # by distance from the box
         (NO_GAIN, [[0.01] * 3, [0.01] * 3, [0.2, 0, 0]], [1, 1, 1], [2, 1, 0]),  # then by optimistic losses
@@ -325,11 +307,10 @@ GAINS = [[0.4, 0.5, 0.5], [0.4, 0.5, 0.5], [0.2, 0.5, 0.5]]
 def test_candidates_are_ranked_by_discounted_gain(mean, sd, discount, expected):
     front, generator = np.array([[0.5, 0.5, 0.5]]), np.random.default_rng(0)
     mean = np.array(mean)
-    order = ranked_by_gain(mean, np.broadcast_to(sd, mean.shape), front, np.array(discount), generator)
+    order = acquisition.ranked_by_gain(mean, np.broadcast_to(sd, mean.shape), front, np.array(discount), generator)
     assert order[: len(expected)].tolist() == expected
 
 
-@cache
 def volume(sampler, pruner, seed, workers=1):
     """Hypervolume of the true values of 60 trials."""
     settings = {"type": pruner, "n_startup_trials": 15, "n_warmup_steps": 2}

@@ -36,37 +36,18 @@ def complete(n):
     return [synthetic(number, attributes={"finish_order": number}) for number in range(n)]
 
 
-def in_order(records):
-    """Records that finished in this order."""
-    for place, record in enumerate(records):
-        record.attributes["finish_order"] = place
-    return records
-
-
-def test_losses_are_minus_score_and_logarithms():
+def test_a_complete_trial_has_its_own_losses():
+    own = {"params": {"a": 1}, "projected_seconds": 99, "attributes": {"note": {"list": [1.5, None]}}}
+    row = last([make_record(3, values=(0.7, 10, 2), curve=[0.7], **own)], epochs=1)
+    assert row == (3, {"a": 1}, losses(0.7, 10, 2), Kind.COMPLETE, 0.0, {"list": [1.5, None]})
     assert losses(0.7, math.e, math.e**2) == pytest.approx((-0.7, 1.0, 2.0))
     assert losses(0.7, 0.0, 1.0) == (-0.7, math.log(1e-3), 0.0)
-
-
-def test_a_complete_trial_has_its_own_losses():
-    record = make_record(3, values=(0.7, 10, 2), params={"a": 1}, curve=[0.7], projected_seconds=99)
-    row = last([record], epochs=1)
-    assert (row.number, row.params, row.kind, row.variance, row.note) == (3, {"a": 1}, Kind.COMPLETE, 0.0, None)
-    assert row.losses == pytest.approx((-0.7, math.log(10), math.log(2)))
 
 
 @pytest.mark.parametrize(("curve", "expected"), [([0.5] * 5 + [0.6, 0.6, 0.9, 0.6], 0.75), ([], 0.9)])
 def test_a_complete_trial_has_its_settled_score(curve, expected):
     """Smoothed over the last quarter before the lowest loss; without a curve, the stored one."""
     assert last([make_record(0, values=(0.9, 9, 1), curve=curve)]).losses[0] == pytest.approx(-expected)
-
-
-@pytest.mark.parametrize(("score", "expected"), [(-9.0, -2 * math.log(2)), (-0.6, -0.6)])
-def test_scores_are_clipped_to_the_range_of_the_metric(score, expected):
-    skill = SkillThreshold.on("log_loss", [np.arange(1000) % 2])
-    curve = [Point(1, score, -score, 9)]
-    records = [make_record(0, values=(score, 9, 1), curve=curve), make_record(1, state=State.PRUNED, curve=curve)]
-    assert [-row.losses[0] for row in observations(records, skill, 9)] == pytest.approx([expected] * 2)
 
 
 @pytest.mark.parametrize(("projected", "seconds"), [(20.0, 20.0), (None, 3.0)])
@@ -82,8 +63,7 @@ def test_with_few_complete_trials_a_pruned_one_has_its_last_score_and_projected_
 def test_a_trial_pruned_before_its_first_score_has_chance_with_unknown_variance(n):
     record = make_record(99, state=State.PRUNED, size_mb=4, projected_seconds=900.0, attributes={"finish_order": 99})
     row = last([*complete(n), record], epochs=EPOCHS)
-    assert row.losses == pytest.approx((-0.5, math.log(900), math.log(4)))
-    assert (row.kind, row.variance) == (Kind.PRUNED, math.inf)
+    assert row[2:5] == (losses(0.5, 900, 4), Kind.PRUNED, math.inf)
 
 
 def test_a_pruned_trial_has_the_losses_expected_from_finished_curves():
@@ -104,21 +84,15 @@ def test_expected_losses_change_in_steps():
 
 
 def test_a_diverged_trial_has_chance_and_the_most_seconds_before_it():
-    before = [make_record(0, values=(0.7, 10, 2)), make_record(1, values=(0.7, 30, 2))]
-    diverged = make_record(2, state=State.FAIL, curve=[0.9], size_mb=4, attributes={"diverged": True}, params={"a": 1})
-    after = make_record(3, values=(0.7, 99, 2))
-    rows = observations(in_order([*before, diverged, after]), SKILL, 9)
-    assert [row.number for row in rows] == [0, 1, 2, 3]
-    assert (rows[2].params, rows[2].kind) == ({"a": 1}, Kind.DIVERGED)
-    assert rows[2].losses == pytest.approx((-0.5, math.log(30), math.log(4)))
-    assert observations([*before, diverged], SKILL, 9) == rows[:3]  # later trials change nothing
-    assert last([diverged]).losses == pytest.approx((-0.5, 0.0, math.log(4)))
-
-
-def test_failed_and_running_trials_are_no_observations():
-    states = [State.COMPLETE, State.FAIL, State.PRUNED, State.RUNNING]
-    records = [make_record(i, state=s, curve=[0.9], values=None if i else (0.7, 1, 1)) for i, s in enumerate(states)]
-    assert [row.number for row in observations(records, SKILL, 9)] == [0, 2]
+    records = [
+        make_record(i, values=(0.7, s, 2), attributes={"finish_order": i}) for i, s in enumerate((10, 30, 1, 99))
+    ]
+    attributes = {"diverged": True, "finish_order": 2}
+    records[2] = make_record(2, state=State.FAIL, curve=[0.9], size_mb=4, attributes=attributes, params={"a": 1})
+    rows = observations(records, SKILL, 9)
+    assert rows[2] == (2, {"a": 1}, losses(0.5, 30, 4), Kind.DIVERGED, 0.0, None)
+    assert observations(records[:3], SKILL, 9) == rows[:3]  # later trials change nothing
+    assert last(records[2:3]).losses == losses(0.5, 1.0, 4)
 
 
 @pytest.mark.parametrize(
@@ -126,18 +100,11 @@ def test_failed_and_running_trials_are_no_observations():
     [([2, 0, 3, 1], [1, 3, 0, 2]), ([0, None, None], [1, 2, 0])],  # interrupted trials without an order come first
 )
 def test_observations_are_in_the_order_in_which_trials_finished(orders, expected):
-    records = [
-        make_record(n, values=(0.7, 1, 1), attributes={} if order is None else {"finish_order": order})
-        for n, order in enumerate(orders)
-    ]
+    attributes = [{} if order is None else {"finish_order": order} for order in orders]
+    records = [make_record(n, values=(0.7, 1, 1), attributes=each) for n, each in enumerate(attributes)]
+    records += [make_record(9, state=state, curve=[0.9]) for state in (State.FAIL, State.RUNNING)]  # no observations
     assert [row.number for row in observations(records, SKILL, 9)] == expected
     assert observations(reversed(records), SKILL, 9) == observations(records, SKILL, 9)
-
-
-@pytest.mark.parametrize(("state", "values"), [(State.COMPLETE, (0.7, 1, 1)), (State.PRUNED, None)])
-def test_the_note_of_a_sampler_is_returned(state, values):
-    note = {"size": 3, "list": [1.5, None]}
-    assert last([make_record(0, state=state, values=values, curve=[0.7], attributes={"note": note})]).note == note
 
 
 def mixed_study():

@@ -11,7 +11,8 @@ import pytest
 from scipy import stats
 
 from builders.records import make_plan, make_space
-from cnn_lstm_hyperopt.config import PARAMETERS, Fixed
+from builders.rehearsal import assert_legal, simulate
+from cnn_lstm_hyperopt.config import PARAMETERS
 from cnn_lstm_hyperopt.search.distributions import with_fixed
 from cnn_lstm_hyperopt.search.observations import Kind, Observation
 from cnn_lstm_hyperopt.search.samplers import SAMPLERS, ProposalRequest
@@ -45,11 +46,9 @@ def complete(space, n):
 
 
 PLAIN = complete(SPACE, KNOWN)
-_KINDS = [Kind.COMPLETE, Kind.COMPLETE, Kind.PRUNED, Kind.COMPLETE, Kind.PRUNED, Kind.COMPLETE, Kind.DIVERGED]
-HISTORY = [
-    row._replace(kind=_KINDS[i % 7], variance=1e-4 if _KINDS[i % 7] is Kind.PRUNED else 0.0)
-    for i, row in enumerate(PLAIN)
-]
+_PRUNED = {"kind": Kind.PRUNED, "variance": 1e-4}
+_OTHER = {2: _PRUNED, 4: _PRUNED, 6: {"kind": Kind.DIVERGED}}
+HISTORY = [row._replace(**_OTHER.get(i % 7, {})) for i, row in enumerate(PLAIN)]
 """The same with pruned and diverged trials."""
 
 
@@ -58,31 +57,25 @@ HISTORY = [
 def test_proposals_are_legal(kind):
     """Active, searched parameters in their domains, of their types; head counts divide their widths."""
     sampler, seen = new(kind), set()
-    types = {"flag": bool, "int": int, "float": float, "log_float": float, "sizes": str}
     for number in range(KNOWN, KNOWN + 30):
         params = ask(sampler, number, HISTORY)
         full = with_fixed(SPACE, params)
-        for key, value in params.items():
-            spec, width = PARAMETERS[key], SPACE.width(key, full)
-            assert SPACE.domains[key].contains(value)
-            assert not isinstance(SPACE.domains[key], Fixed)
-            assert type(value) is (str if spec.options else types.get(spec.kind, int))
-            assert width is None or width % int(value) == 0
+        assert_legal(SPACE, params)
         assert list(full) == list(SPACE.active(full))
-        assert set(params) == {key for key in full if key in SPACE.searched()}
-        for key, spec in PARAMETERS.items():
-            assert (key in full) == all(full.get(parent) in values for parent, values in spec.when.items())
+        widths = {key: SPACE.width(key, full) for key in params}
+        assert not any(width % int(params[key]) for key, width in widths.items() if width is not None)
         seen |= set(params)
     assert {key for key in SPACE.searched() if not PARAMETERS[key].when} <= seen <= set(SPACE.searched())
 
 
 @every_kind
-def test_the_same_request_has_the_same_answer(kind):
+def test_the_same_request_has_the_same_answer_and_another_number_attempt_or_seed_another(kind):
     sampler, request = new(kind), ProposalRequest(KNOWN, HISTORY)
     first = sampler.propose(request)
     assert sampler.propose(request) == first
-    for other in (ProposalRequest(KNOWN, HISTORY, attempt=1), ProposalRequest(KNOWN + 1, HISTORY)):
-        assert sampler.propose(other) != first
+    others = [ask(new(kind, seed=1), KNOWN, HISTORY), first.params]
+    others += [ask(sampler, KNOWN + i, HISTORY, attempt) for i in (0, 1, 2) for attempt in (0, 1, 2) if i + attempt]
+    assert len({tuple(sorted(params.items())) for params in others}) == 10
     ask(sampler, KNOWN, HISTORY[:20])
     assert sampler.propose(request) == first
 
@@ -102,14 +95,6 @@ def test_a_rebuilt_sampler_proposes_the_same(kind):
 
 
 @every_kind
-def test_number_attempt_and_seed_change_the_proposal(kind):
-    sampler, numbers = new(kind), range(KNOWN, KNOWN + 3)
-    proposals = [ask(sampler, number, HISTORY, attempt) for number in numbers for attempt in (0, 1, 2)]
-    proposals.append(ask(new(kind, seed=1), KNOWN, HISTORY))
-    assert len({tuple(sorted(p.items())) for p in proposals}) == len(proposals)
-
-
-@every_kind
 def test_histories_without_complete_trials_are_no_problem(kind):
     for startup in (0, 1, "auto"):
         assert ask(new(kind, startup=startup), 0)
@@ -118,10 +103,11 @@ def test_histories_without_complete_trials_are_no_problem(kind):
 
 
 @every_kind
-def test_a_space_of_one_configuration_leaves_nothing_to_propose(kind):
+@pytest.mark.parametrize("startup", [0, 2, STARTUP])
+def test_a_space_of_one_configuration_leaves_nothing_to_propose(kind, startup):
     tree = make_space("tiny").as_dict()
     tree["cnn"]["attention"], tree["lstm"]["num_layers"] = False, 1
-    assert ask(new(kind, make_space(tree)), 0) == {}
+    assert ask(new(kind, make_space(tree), startup=startup), 5, [Observation(0, {}, (-0.6, 1.0, 1.0))] * 5) == {}
 
 
 @every_kind
@@ -129,12 +115,9 @@ def test_log_ranges_stay_within_their_bounds(kind):
     """exp(log x) may be slightly beyond x."""
     rate = {"low": 0.1, "high": 0.1000001, "log": True}
     space = {"training": {"learning_rate": rate}, "lstm": {"num_layers": {"low": 1, "high": 2, "log": True}}}
-    sampler, rows = new(kind, make_space(space)), []
-    for number in range(15):
-        params = ask(sampler, number, rows)
-        assert 0.1 <= params["training.learning_rate"] <= 0.1000001
-        assert params["lstm.num_layers"] in (1, 2)
-        rows.append(Observation(number, params, (-0.6 - number / 100, float(number), 1.0)))
+    for row in simulate(new(kind, make_space(space)), 15, lambda p: (-0.6 - p["fusion.dropout"], 1.0, 1.0)):
+        assert 0.1 <= row.params["training.learning_rate"] <= 0.1000001
+        assert row.params["lstm.num_layers"] in (1, 2)
 
 
 @pytest.mark.parametrize(("kind", "startup"), [("random", 0), ("tpe", 50), ("nsga2", 50), ("cmaes", 24), ("gp", 12)])
@@ -187,16 +170,14 @@ print(json.dumps([model.propose(ProposalRequest(n, rows)) for model in models fo
 @both_tpes
 def test_tpe_models_from_exactly_n_startup_trials_on(kind):
     other = [row._replace(losses=tuple(-loss for loss in row.losses)) for row in PLAIN]
-    never, model, numbers = new(kind, startup=1000), new(kind), range(KNOWN, KNOWN + 6)
 
-    def differ(one, two):
-        return any(ask(*one(number)) != ask(*two(number)) for number in numbers)
+    def proposals(rows, startup=STARTUP):
+        return [ask(new(kind, startup=startup), number, rows) for number in range(KNOWN, KNOWN + 6)]
 
     for known in (0, STARTUP - 1):
-        assert not differ(lambda n, k=known: (model, n, PLAIN[:k]), lambda n, k=known: (model, n, other[:k]))
-    assert differ(lambda n: (model, n, PLAIN), lambda n: (model, n, other))
-    assert not differ(lambda n: (model, n, PLAIN[: STARTUP - 1]), lambda n: (never, n, PLAIN[: STARTUP - 1]))
-    assert differ(lambda n: (model, n, PLAIN[:STARTUP]), lambda n: (never, n, PLAIN[:STARTUP]))
+        assert proposals(PLAIN[:known]) == proposals(other[:known]) == proposals(PLAIN[:known], startup=1000)
+    assert proposals(PLAIN) != proposals(other)
+    assert proposals(PLAIN[:STARTUP]) != proposals(PLAIN[:STARTUP], startup=1000)
 
 
 @both_tpes
@@ -210,40 +191,40 @@ def test_tpe_uses_revised_losses(kind):
 
 @both_tpes
 def test_tpe_concentrates_on_a_good_region(kind):
-    """The losses depend on the learning rate alone, with an optimum of 1e-3; random search is near it in a third of its draws."""
+    """The best learning rate is 1e-3, for every loss; random search is near it in a third of its draws."""
     space = make_space({"training": {"learning_rate": [1e-5, 1e-1]}})
 
     def share_near(sampler):
-        rows = []
-        for number in range(60):
-            params = ask(sampler, number, rows)
-            distance = abs(math.log10(float(params["training.learning_rate"])) + 3)
-            rows.append(Observation(number, params, (distance,) * 3))
+        rows = simulate(sampler, 60, lambda p: (abs(math.log10(p["training.learning_rate"]) + 3),) * 3)
         return np.mean([row.losses[0] < 0.67 for row in rows[30:]])
 
     assert share_near(new("random", space, seed=1)) < 0.5
     assert share_near(new(kind, space, startup=10, seed=1)) > 0.65
 
 
+LOG_LAYERS = {"lstm": {"num_layers": {"low": 1, "high": 12, "log": True}}}
+
+
 def draws(space, name, n=1500):
     sampler = new("random", make_space(space), seed=3)
-    values = [ask(sampler, number).get(name) for number in range(n)]
-    return [value for value in values if value is not None]
-
-
-def chi_square(counts, expected):
-    """Return p of the counts; wrong distributions have 1e-20."""
-    return stats.chisquare(counts, np.asarray(expected) / np.sum(expected) * np.sum(counts)).pvalue
+    return [ask(sampler, number)[name] for number in range(n)]
 
 
 @pytest.mark.parametrize(
-    ("name", "n_values"),
-    [("training.optimizer", 4), ("cnn.residual", 2), ("lstm.num_layers", 4), ("lstm.hidden_dim", 5)],
+    ("name", "raw", "shares"),
+    [
+        ("training.optimizer", {}, [1] * 4),
+        ("cnn.residual", {}, [1] * 2),
+        ("lstm.num_layers", {}, [1] * 4),
+        ("lstm.hidden_dim", {}, [1] * 5),
+        ("lstm.num_layers", LOG_LAYERS, [math.log(k + 0.5) - math.log(k - 0.5) for k in range(1, 13)]),
+    ],
 )
-def test_random_choices_and_integers_are_uniform(name, n_values):
-    counts = Counter(draws({}, name))
-    assert len(counts) == n_values
-    assert chi_square(list(counts.values()), np.ones(n_values)) > 1e-4
+def test_random_choices_and_integers_have_the_share_of_their_unit(name, raw, shares):
+    """On a log scale k is [k − ½, k + ½], so both ends have their full share; wrong distributions have p = 1e-20."""
+    counts = sorted(Counter(draws(raw, name, n=3000)).items())
+    expected = 3000 * np.array(shares) / np.sum(shares)
+    assert stats.chisquare([count for _, count in counts], expected).pvalue > 1e-4
 
 
 @pytest.mark.parametrize(
@@ -253,10 +234,3 @@ def test_random_choices_and_integers_are_uniform(name, n_values):
 def test_random_real_numbers_are_uniform_on_their_scale(name, low, high, scale):
     span = stats.uniform(scale(low), scale(high) - scale(low))
     assert stats.kstest([scale(value) for value in draws({}, name)], span.cdf).pvalue > 1e-4
-
-
-def test_random_integers_of_a_log_range_have_the_share_of_their_unit():
-    """k stands for [k − ½, k + ½] on the log scale, so both ends have their full share."""
-    counts = Counter(draws({"lstm": {"num_layers": {"low": 1, "high": 12, "log": True}}}, "lstm.num_layers", n=3000))
-    expected = [math.log(k + 0.5) - math.log(k - 0.5) for k in range(1, 13)]
-    assert chi_square([counts[k] for k in range(1, 13)], expected) > 1e-4

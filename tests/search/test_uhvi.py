@@ -97,9 +97,8 @@ def test_larger_models_keep_their_fitness_when_the_front_is_small():
 
 
 def test_trials_at_chance_come_after_all_others_and_diverged_ones_last():
-    archive = archive_of(
-        trial(0.8, 10.0, 5.0), trial(0.7, 5.0, 2.0), trial(0.5, 0.01, 0.001), trial(0.505, 0.02, 0.002)
-    )
+    at_chance = [trial(0.5, 0.01, 0.001), trial(0.505, 0.02, 0.002)]
+    archive = archive_of(trial(0.8, 10.0, 5.0), trial(0.7, 5.0, 2.0), *at_chance)
     dominated, a_little_better = trial(0.69, 100.0, 50.0), trial(0.51, 1.0, 1.0)
     tiny, diverged = trial(0.5, 1e-3, 1e-4), trial(0.9, 1e-3, 1e-4, Kind.DIVERGED)
     values = archive.fitness([dominated, a_little_better, tiny, diverged])
@@ -127,15 +126,10 @@ def test_only_complete_trials_make_the_front_and_the_box():
     assert archive.fitness(asked) == pytest.approx(archive_of(*complete).fitness(asked), abs=0)
 
 
-def test_the_bound_of_useful_trials_rises_with_the_best():
-    middling = trial(0.6, 1.0, 1.0)
-    archive = archive_of(middling)
-    assert archive.useful_front() == [middling]
-    archive.add(trial(0.95, 100.0, 100.0))
+def test_equal_losses_of_all_useful_trials_cause_no_division_by_zero():
+    archive, middling = archive_of(trial(0.6, 1.0, 1.0)), trial(0.6, 1.0, 1.0)
+    values = archive.fitness([trial(score, 1.0, 1.0) for score in (0.6, 0.61, 0.59)])
+    assert values[1] > values[0] == 0 > values[2]
+    archive.add(trial(0.95, 100.0, 100.0))  # the bound of useful trials rises with the best
     assert len(archive.useful_front()) == 1
     assert archive.fitness([middling])[0] < -FAR
-
-
-def test_equal_losses_of_all_useful_trials_cause_no_division_by_zero():
-    values = archive_of(trial(0.8, 1.0, 1.0)).fitness([trial(score, 1.0, 1.0) for score in (0.8, 0.81, 0.79)])
-    assert values[1] > values[0] == 0 > values[2]

@@ -16,7 +16,7 @@ from cnn_lstm_hyperopt.search.pareto_front import (
 )
 from cnn_lstm_hyperopt.search.proposer import Proposer
 from cnn_lstm_hyperopt.search.samplers import Proposal, ProposalRequest, random_configuration
-from cnn_lstm_hyperopt.search.simulate import Measurement, optimise
+from cnn_lstm_hyperopt.search.simulate import EpochMeasurement, optimise
 from cnn_lstm_hyperopt.search.skill_threshold import SkillThreshold, no_skill, undefined_in
 from cnn_lstm_hyperopt.search.storage import StudyStorage
 from cnn_lstm_hyperopt.search.study import Study
@@ -39,9 +39,9 @@ __all__ = [
     "LACKED_MEMORY",
     "Assignment",
     "Cost",
+    "EpochMeasurement",
     "InitialTrial",
     "Limits",
-    "Measurement",
     "MemoryLevel",
     "Milestone",
     "NoTrial",

@@ -16,7 +16,7 @@ from cnn_lstm_hyperopt.space.domains import Scalar
 from cnn_lstm_hyperopt.utils.rng import stream_seed
 
 
-class Measurement(NamedTuple):
+class EpochMeasurement(NamedTuple):
     """Values that the function yields after an epoch, or after a part of the first one.
 
     Attributes:
@@ -44,14 +44,14 @@ class _Running:
     measurements: Iterator[tuple[float, float, float, float]]
     started: float
     curve: list[Point] = field(default_factory=list)
-    latest: Measurement | None = None
+    latest: EpochMeasurement | None = None
     failure: str = ""
     diverged: bool = False
 
     def advance(self) -> None:
         """Take the next measurement (None: there is none), or set ``failure``."""
         try:
-            self.latest = next((Measurement(*each) for each in self.measurements), None)
+            self.latest = next((EpochMeasurement(*each) for each in self.measurements), None)
         except Exception as error:  # noqa: BLE001 - any error of the function is a failure of its trial, not of the study
             self.failure = f"{type(error).__name__}: {error}"
             return
