@@ -1,6 +1,6 @@
 """Mutated YAML files: whatever they hold, they are settings or one error that names a field or a line; no traceback, no hang.
 
-``python tests/torture/fuzz_config.py --count 5000 --seed 0`` prints what became of them.
+``python -m torture.fuzz_config --count 5000 --seed 0`` prints what became of them.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Mutated files of bars through the command ``data``: each ends with code 0, or with 2 and a line that names the file.
 
-Run as ``python tests/torture/fuzz_data.py --count 5000 --seed 0``. Files are CSV and Parquet of a few dozen bars, broken by
+Run as ``python -m torture.fuzz_data --count 5000 --seed 0``. Files are CSV and Parquet of a few dozen bars, broken by
 flipped bytes, lost, doubled and swapped lines and cells, hostile cells, cut ends and pieces of other files.
 """
 

@@ -78,7 +78,8 @@ def parquet_bytes(content: pa.Table) -> bytes:
     return buffer.getvalue()
 
 
-def write(folder: Path, content: bytes | Lines, name: str = "X.csv") -> Path:
+def write(folder: Path, content: bytes | Lines | pa.Table, name: str = "X.csv") -> Path:
     """Writes a file of bars into a folder, which it returns."""
+    content = parquet_bytes(content) if isinstance(content, pa.Table) else content
     (folder / name).write_bytes(content if isinstance(content, bytes) else csv_bytes(content))
     return folder

@@ -1,5 +1,6 @@
 """Files of bars with invalid rows, in other forms, or of another kind: each is read, or has an error with its code."""
 
+import functools
 import gzip
 import os
 import pickle
@@ -29,7 +30,6 @@ from cnn_lstm_hyperopt.data.dataset import prepare_dataset
 from cnn_lstm_hyperopt.data.problems import MAX_LINES, BadBarsError
 from cnn_lstm_hyperopt.data.sources import load_bars
 from cnn_lstm_hyperopt.data.sources.files import FileSource
-from cnn_lstm_hyperopt.errors import DataError
 
 BARS = 400
 LINES = csv_lines(BARS)
@@ -61,29 +61,26 @@ def adjusted(value):
 DAYS = [row[:10] for row in ROWS]
 
 
-def extension(name, content):
-    return {b"ARROW:extension:name": name, b"ARROW:extension:metadata": content}
+def extended(name, content, values):
+    """The table with a column of an extension type."""
+    metadata = {b"ARROW:extension:name": name, b"ARROW:extension:metadata": content}
+    return TABLE.set_column(1, pa.field("open", values.type, metadata=metadata), values)
 
 
 pa.array(pd.period_range("2015", periods=1, freq="D").array)  # registers the type pandas.period
 HOURS = stamped(pd.date_range("2015-01-05 09:00", periods=BARS, freq="h"))
 BAD_ROWS = [  # name, lines, code, number of the row, value
     ("text", cell(3, "open", "abc"), "text", 3, "'abc'"),
-    ("a formula", cell(3, "open", "=1+1"), "text", 3, "'=1+1'"),
     ("a formula that starts a program", cell(3, "volume", "=cmd|' /C calc'!A0"), "text", 3, "\"=cmd|' /C calc'!A0\""),
     ("an escape sequence", cell(3, "open", "\x1b[31m5"), "text", 3, "'\\x1b[31m5'"),
-    ("a hexadecimal number", cell(3, "open", "0x32"), "text", 3, "'0x32'"),
     ("a missing number", cell(3, "high", ""), "missing", 3, "nothing"),
     ("NaN", cell(3, "high", "NaN"), "missing", 3, "nothing"),
-    ("infinity", cell(3, "volume", "inf"), "infinite", 3, "inf"),
     ("a number beyond float64", cell(3, "volume", "1e999"), "infinite", 3, "inf"),
     ("a huge number", cell(3, "volume", "1e308"), "large", 3, "1e+308"),
     ("a tiny price", cell(3, "low", "1e-308"), "small", 3, "1e-308"),
     ("a zero price", cell(3, "low", "0"), "price", 3, "0"),
-    ("minus zero", cell(3, "low", "-0"), "price", 3, "-0"),
     ("a negative price", cell(3, "open", "-4.5"), "price", 3, "-4.5"),
     ("a zero adjusted close", adjusted("0"), "price", 200, "0"),
-    ("a negative adjusted close", adjusted("-3"), "price", 200, "-3"),
     ("a missing adjusted close", adjusted(""), "missing", 200, "nothing"),
     ("a negative volume", cell(3, "volume", "-1"), "negative-volume", 3, "-1"),
     ("high below low", cell(3, "high", "1"), "high-below-low", 3, "1"),
@@ -93,7 +90,6 @@ BAD_ROWS = [  # name, lines, code, number of the row, value
     ("a date with two bars", [*LINES, LINES[7] + "1"], "duplicate", 7, None),
     ("an unreadable date", cell(9, "date", "soon"), "date", 9, "'soon'"),
     ("a missing date", cell(9, "date", ""), "date", 9, "nothing"),
-    ("the word now", cell(9, "date", "now"), "date", 9, "'now'"),
     ("an impossible offset", cell(9, "date", "2015-01-07T00:00:00+99:99"), "date", 9, None),
     ("the year 1", cell(9, "date", "0001-01-01"), "date", 9, "'0001-01-01'"),
     ("the year 9999", cell(BARS, "date", "9999-12-31"), "date", 400, "'9999-12-31'"),
@@ -110,9 +106,7 @@ COMPUTABLE = {"high-below-low", "open-outside", "close-outside", "future"}
 WITHOUT_DATE = {"date", "header-again", "fields"}
 NO_BARS = [  # name, content, code; an error even where bad rows are dropped
     ("an empty file", b"", "empty"),
-    ("blank lines only", b"\n \n\n", "empty"),
     ("a header only", csv_bytes([HEADER]), "no-rows"),
-    ("a header without a line end", HEADER.encode(), "no-rows"),
     ("no header", ROWS, "no-header"),
     ("commas only", b"," * 100_000, "no-header"),
     ("a column missing", [line.rsplit(",", 1)[0] for line in LINES], "missing-column"),
@@ -126,8 +120,6 @@ NO_BARS = [  # name, content, code; an error even where bad rows are dropped
     ("a line of 5 MB", CSV + b"9" * 5_000_000 + b"\n" + CSV, "unreadable"),
     ("a quote without end", CSV + b'"' + b"9,\n" * 700_000, "unreadable"),
     ("an Excel file", b"PK\x03\x04\x14\x00\x06\x00\x08\x00rest of a workbook", "other-kind"),
-    ("an old Excel file", b"\xd0\xcf\x11\xe0\xa1\xb1", "other-kind"),
-    ("a web page", b"<!DOCTYPE html><html>", "other-kind"),
     ("a web page after a byte order mark", b"\xef\xbb\xbf\n<HTML>", "other-kind"),
     ("a compressed file", b"\x1f\x8b\x08\x00abc", "other-kind"),
     ("JSON", b' {"date": []}', "other-kind"),
@@ -137,23 +129,16 @@ NO_BARS = [  # name, content, code; an error even where bad rows are dropped
     ("day numbers of Excel", stamped((pd.DatetimeIndex(DAYS) - pd.Timestamp("1899-12-30")).days), "date"),
     ("dates of 30 digits", with_column(LINES, "date", lambda _: "9" * 30), "date"),
     ("European dates", with_column(LINES, "date", lambda v: "/".join(v.split("-")[::-1])), "date"),
-    ("currency signs", with_column(LINES, "close", lambda v: f"${v}"), "text"),
     ("thousands or decimals", with_column(LINES, "open", lambda _: '"12,345"'), "text"),
     ("a tiny adjusted close", [f"{NAMES},adj_close", *(f"{line},1e-320" for line in ROWS)], "small"),
-    ("no Parquet: a pickle", pickle.dumps({}), "other-kind"),
     ("no Parquet: compressed", gzip.compress(PARQUET), "other-kind"),
     ("no Parquet: encrypted", b"PARE" + b"\x00" * 99, "other-kind"),
     ("no Parquet: damaged", b"PAR1 broken", "unreadable"),
     ("no Parquet: a false footer", PARQUET[:-8] + (2**31 - 1).to_bytes(4, "little") + b"PAR1", "unreadable"),
-    ("no Parquet: empty", b"", "empty"),
     ("Parquet of other columns", TABLE.select(["date", "volume"]), "missing-column"),
     ("Parquet without rows", TABLE.slice(0, 0), "no-rows"),
     ("Parquet of nested prices", arrow_table(open=pa.array([[1.0]] * 150)), "column-type"),
-    (
-        "Parquet of a damaged type of pandas",
-        TABLE.set_column(1, pa.field("open", pa.int64(), metadata=extension(b"pandas.period", b"{}")), [[1] * 150]),
-        "column-type",
-    ),
+    ("Parquet of a damaged type of pandas", extended(b"pandas.period", b"{}", pa.array([1] * 150)), "column-type"),
     ("Parquet of bytes for dates", arrow_table(date=pa.array([b"\xff"] * 150)), "column-type"),
     ("Parquet of an unknown time zone", arrow_table(date=pa.array(range(150), MARS)), "unknown-time-zone"),
     ("Parquet with more rows than bytes", pa.table(dict.fromkeys(COLUMNS, pa.nulls(10_000_001))), "too-many-rows"),
@@ -164,7 +149,6 @@ OTHER_FORMS = [  # name, content, rules warned of; the bars are the same
     ("dates in disorder", [*LINES[:9], LINES[20], *LINES[9:20], *LINES[21:]], "unsorted"),
     ("semicolons", separated(";"), "separator"),
     ("tabs", separated("\t"), "separator"),
-    ("vertical bars", separated("|"), "separator"),
     ("semicolons and decimal commas", separated(";", ","), "separator commas"),
     ("thousands separators", with_column(LINES, "volume", lambda v: f'"{int(v):,}"'), "commas"),
     ("a byte order mark", b"\xef\xbb\xbf" + CSV, ""),
@@ -174,64 +158,32 @@ OTHER_FORMS = [  # name, content, rules warned of; the bars are the same
     ("line ends of Windows", CSV.replace(b"\n", b"\r\n"), ""),
     ("line separators of Unicode before the header", "a\u2028b\x85c\x0bd\n".encode() + CSV, "before_header"),
     ("spaces after commas", [line.replace(",", ", ") for line in LINES], ""),
-    ("names in capitals", [NAMES.upper(), *ROWS], ""),
     ("quoted fields", ['"' + line.replace(",", '","') + '"' for line in LINES], ""),
     ("epoch seconds", stamped(pd.DatetimeIndex(DAYS).as_unit("s").asi8), ""),
-    ("epoch milliseconds", stamped(pd.DatetimeIndex(DAYS).as_unit("ms").asi8), ""),
-    ("epoch microseconds", stamped(pd.DatetimeIndex(DAYS).as_unit("us").asi8), ""),
     ("epoch nanoseconds", stamped(pd.DatetimeIndex(DAYS).as_unit("ns").asi8), ""),
     ("epoch seconds with a point", stamped(f"{each}.0" for each in pd.DatetimeIndex(DAYS).as_unit("s").asi8), ""),
-    ("a line before the header", ["https://example.org", *LINES], "before_header"),
     ("Excel's hint of the separator", ["sep=;", *separated(";")], "before_header separator"),
     (
-        "what yfinance.download writes",
+        "what yfinance writes",
         ["Price,Open,High,Low,Close,Volume", "Ticker,A,A,A,A,A", "Date,,,,,", *ROWS],
         "before_header",
     ),
     ("blank lines", ["", *LINES[:50], "", *LINES[50:]], ""),
-    (
-        "10,000 columns more",
-        [NAMES + "".join(f",x{n}" for n in range(10_000)), *(r + ",=1+1" * 10_000 for r in ROWS)],
-        "",
-    ),
+    ("10,000 columns more", [NAMES + ",x" * 10_000, *(row + ",=1+1" * 10_000 for row in ROWS)], ""),
 ]
+STALE = [*LINES[:101], *(line[:10] + LINES[100][10:] for line in LINES[101:130]), *LINES[130:]]
+DAYS_THEN_HOURS = stamped([*DAYS[:150], *pd.date_range("2015-08-03", periods=250, freq="h")])
+TRADING_HOURS = [(day, hour) for day in pd.bdate_range("2015-01-05", periods=60) for hour in (0, *range(9, 16))]
+AMONG_HOURS = stamped(day + pd.Timedelta(hours=hour) for day, hour in TRADING_HOURS if hour or day.day % 3 == 0)
+OFFSETS = stamped(f"{day} 16:00:00{'+09:00' if row > 200 else '-05:00'}" for row, day in enumerate(DAYS))
 SUSPICIOUS = [  # name, lines, rule, count, first
     ("zero volume", cell(5, "volume", "0"), "zero_volume", 1, "2015-01-09"),
     ("no volume at all", with_column(LINES, "volume", lambda _: "0"), "zero_volume", 400, "2015-01-05"),
     ("a hole", [*LINES[:150], *LINES[170:]], "gap", 1, "2015-07-30"),
-    (
-        "stale prices",
-        [*LINES[:101], *(line[:10] + LINES[100][10:] for line in LINES[101:130]), *LINES[130:]],
-        "stale_prices",
-        30,
-        "2015-05-22",
-    ),
-    (
-        "hours after days",
-        stamped([*DAYS[:150], *pd.date_range("2015-08-03", periods=250, freq="h")]),
-        "mixed_frequencies",
-        150,
-        "2015-01-05",
-    ),
-    (
-        "daily rows among hours",
-        stamped(
-            day + pd.Timedelta(hours=hour)
-            for day in pd.bdate_range("2015-01-05", periods=60)
-            for hour in (0, *range(9, 16))
-            if hour or day.day % 3 == 0
-        ),
-        "mixed_frequencies",
-        19,
-        "2015-01-06",
-    ),
-    (
-        "offsets far apart",
-        stamped(f"{day} 16:00:00{'+09:00' if row > 200 else '-05:00'}" for row, day in enumerate(DAYS)),
-        "time_zones",
-        1,
-        None,
-    ),
+    ("stale prices", STALE, "stale_prices", 30, "2015-05-22"),
+    ("hours after days", DAYS_THEN_HOURS, "mixed_frequencies", 150, "2015-01-05"),
+    ("daily rows among hours", AMONG_HOURS, "mixed_frequencies", 19, "2015-01-06"),
+    ("offsets far apart", OFFSETS, "time_zones", 1, None),
     ("no adjusted close", LINES, "unadjusted", 1, None),
 ]
 
@@ -244,6 +196,14 @@ def settings(folder, **changed):
     return DataSettings(**({"data_dir": folder, "lookback": 10, "target": "volatility"} | changed))
 
 
+def error_of(folder, **changed):
+    with pytest.raises(BadBarsError) as caught:
+        load(folder, **changed)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 600
+    return caught.value
+
+
 def load(folder, **changed):
     (bars,), _ = load_bars(settings(folder, **changed))
     return bars
@@ -252,15 +212,13 @@ def load(folder, **changed):
 @pytest.mark.parametrize(("lines", "code", "row", "value"), cases(BAD_ROWS))
 def test_an_invalid_row_is_an_error_with_its_place_or_is_dropped_or_kept(tmp_path, lines, code, row, value):
     write(tmp_path, lines)
-    with pytest.raises(BadBarsError) as caught:
-        load(tmp_path)
-    assert [(each.field, each.code) for each in caught.value.violations] == [("X", code)]
-    found = next(each for each in caught.value.problems if each.severity == "error")
+    error = error_of(tmp_path)
+    assert [(each.field, each.code) for each in error.violations] == [("X", code)]
+    found = next(each for each in error.problems if each.severity == "error")
     assert (found.row, found.where) == (row, str(tmp_path / "X.csv"))
     assert value in (None, found.value)
     assert (found.first is None) == (code in WITHOUT_DATE)
     assert found.first is None or lines[row].startswith(found.first[:10])
-    assert str(caught.value).isprintable()
 
     bars = load(tmp_path, on_bad_bars="drop")
     (dropped,) = [each for each in bars.problems if each.code == code]
@@ -270,23 +228,16 @@ def test_an_invalid_row_is_an_error_with_its_place_or_is_dropped_or_kept(tmp_pat
     if code in COMPUTABLE:
         assert len(load(tmp_path, on_bad_bars="keep").frame) == BARS
     else:
-        with pytest.raises(BadBarsError) as caught:
-            load(tmp_path, on_bad_bars="keep")
-        assert caught.value.code == code
+        assert error_of(tmp_path, on_bad_bars="keep").code == code
 
 
 @pytest.mark.parametrize(("content", "code"), cases(NO_BARS))
 def test_a_file_that_holds_no_bars_is_one_error_for_every_policy(tmp_path, content, code, request):
-    content = parquet_bytes(content) if isinstance(content, pa.Table) else content
     write(tmp_path, content, "X.parquet" if "Parquet" in request.node.callspec.id else "X.csv")
     for policy in ("error", "drop", "keep"):
-        with pytest.raises(BadBarsError) as caught:
-            load(tmp_path, on_bad_bars=policy)
-        text = str(caught.value)
-        assert caught.value.field == "X"
-        assert caught.value.code in {code, "no-rows" if policy == "drop" else code}
-        assert text.isprintable()
-        assert len(text) < 600
+        error = error_of(tmp_path, on_bad_bars=policy)
+        assert error.field == "X"
+        assert error.code in {code, "no-rows" if policy == "drop" else code}
 
 
 @pytest.mark.parametrize(("content", "rules"), cases(OTHER_FORMS))
@@ -344,55 +295,24 @@ def test_a_long_list_of_errors_is_cut_and_counted(tmp_path):
         write(tmp_path, cell(3, "open", "abc"), f"S{number:02d}.csv")
     with pytest.raises(BadBarsError) as caught:
         load_bars(settings(tmp_path))
-    head, *lines, last = str(caught.value).splitlines()
-    assert str(MAX_LINES + 5) in head
-    assert "5" in last
-    assert (len(lines), len(caught.value.violations)) == (MAX_LINES, MAX_LINES + 5)
-
-
-@pytest.mark.parametrize(
-    ("content", "code"),
-    [
-        pytest.param(
-            [NAMES, *(f"{line[:10]},5,5,5,5,0" for line in ROWS)], "one-class", id="constant prices, no volume"
-        ),
-        pytest.param(LINES[:4], "too-few-bars", id="three rows"),
-    ],
-)
-def test_bars_that_a_model_cannot_learn_from(content, code, tmp_path):
-    write(tmp_path, content)
-    with pytest.raises(DataError) as caught:
-        prepare_dataset(settings(tmp_path, lookback=5))
-    assert caught.value.code == code
-
-
-# ---------------------------------------------------------------------- odd files and folders
+    assert len(caught.value.violations) == MAX_LINES + 5
+    assert len(str(caught.value).splitlines()) == 1 + MAX_LINES + 1
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such files there")
-@pytest.mark.parametrize("kind", ["a pipe", "a folder", "a link to nothing", "a link to itself", "a device"])
-def test_what_is_not_a_regular_file_is_not_opened(kind, tmp_path):
-    path = tmp_path / "X.csv"
-    made = {
-        "a pipe": lambda: os.mkfifo(path),
-        "a folder": path.mkdir,
-        "a link to nothing": lambda: path.symlink_to(tmp_path / "nothing"),
-        "a link to itself": lambda: path.symlink_to(path),
-        "a device": lambda: path.symlink_to("/dev/zero"),
-    }
-    made[kind]()
-    with pytest.raises(BadBarsError) as caught:
-        load(tmp_path)
-    assert caught.value.code == "no-file"
+@pytest.mark.parametrize(
+    "make", [os.mkfifo, os.mkdir, *(functools.partial(os.symlink, to) for to in ("no", "X.csv", "/dev/zero"))]
+)
+def test_what_is_not_a_regular_file_is_not_opened(make, tmp_path):
+    make(tmp_path / "X.csv")
+    assert error_of(tmp_path).code == "no-file"
 
 
 def test_a_huge_sparse_file_is_not_read(tmp_path):
     with (tmp_path / "X.csv").open("wb") as file:
         file.write(f"{HEADER}\n".encode() + b"\n" * 70_000)
         file.truncate(5_000_000_000)  # a hole: it takes no room
-    with pytest.raises(BadBarsError) as caught:
-        load(tmp_path)
-    assert caught.value.code == "unreadable"
+    assert error_of(tmp_path).code == "unreadable"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of files are text there")
@@ -409,9 +329,6 @@ def test_a_folder_may_have_any_name(name, ending, tmp_path, monkeypatch):
         assert len(bars.frame) in (BARS, 150)
 
 
-PYTHON = b"arrow.py_extension_type"
-
-
 class Trap:
     """Unpickling it makes a folder."""
 
@@ -422,52 +339,38 @@ class Trap:
         return os.mkdir, (str(self.place),)
 
 
-@pytest.mark.parametrize(
-    ("name", "hidden"),
-    [
-        pytest.param("X.csv", lambda evil: evil, id="CSV"),
-        pytest.param("X.parquet", lambda evil: evil, id="Parquet"),
-        pytest.param("X.parquet", lambda evil: TABLE.replace_schema_metadata({b"pandas": evil}), id="pandas"),
-        pytest.param(
-            "X.parquet",
-            lambda evil: TABLE.set_column(
-                1, pa.field("open", pa.float64(), metadata=extension(PYTHON, evil)), TABLE["open"]
-            ),
-            id="extension type",
-        ),
-        pytest.param("X.parquet", lambda evil: arrow_table(open=pa.array([evil] * 150)), id="objects in a column"),
-    ],
-)
-def test_a_pickle_in_a_file_is_never_opened(name, hidden, tmp_path, capsys):
+HIDDEN = [  # name of the file, its content with a pickle
+    ("X.csv", lambda evil: evil),
+    ("X.parquet", lambda evil: evil),
+    ("X.parquet", lambda evil: TABLE.replace_schema_metadata({b"pandas": evil})),
+    ("X.parquet", lambda evil: extended(b"arrow.py_extension_type", evil, TABLE["open"])),
+    ("X.parquet", lambda evil: arrow_table(open=pa.array([evil] * 150))),
+]
+
+
+@pytest.mark.parametrize(("name", "hidden"), HIDDEN)
+def test_a_pickle_in_a_file_is_never_opened(name, hidden, tmp_path):
     place = tmp_path / "opened"
     evil = pickle.dumps(Trap(place))
     pickle.loads(evil)  # noqa: S301 - the trap works
     place.rmdir()
-    content = hidden(evil)
-    (tmp_path / "bars").mkdir()
-    write(tmp_path / "bars", parquet_bytes(content) if isinstance(content, pa.Table) else content, name)
-    assert cli.main(["data", "--data-dir", str(tmp_path / "bars"), "--lookback", "5"]) in (0, 2)
+    write(tmp_path, hidden(evil), name)
+    assert cli.main(["data", "--data-dir", str(tmp_path), "--lookback", "5"]) in (0, 2)
     assert not place.exists()
 
 
-@pytest.mark.parametrize(
-    "metadata", [b"not JSON", b"[]", b"{}", b'{"index_columns": ["nope"]}', b'{"index_columns": 5}', b"[" * 100_000]
-)
-def test_pandas_metadata_of_a_parquet_file_is_not_trusted(metadata, tmp_path):
-    write(tmp_path, parquet_bytes(TABLE.replace_schema_metadata({b"pandas": metadata})), "X.parquet")
-    assert len(load(tmp_path).frame) == 150
+FRAME = random_frame(150, start="2015-01-05")
+METADATA = (b"not JSON", b"[]", b"{}", b'{"index_columns": ["nope"]}', b'{"index_columns": 5}', b"[" * 100_000)
+TYPES = (pa.date32(), pa.date64(), pa.timestamp("ms"), pa.string())
+STORED = {f"metadata {each[:30]!r}": TABLE.replace_schema_metadata({b"pandas": each}) for each in METADATA}
+STORED |= {str(each): arrow_table(date=TABLE["date"].cast(each)) for each in TYPES}
+STORED |= {f"index {name}": pa.Table.from_pandas(FRAME.rename_axis(name)) for name in ("date", "Datetime", "day", None)}
 
 
-@pytest.mark.parametrize("kind", [pa.date32(), pa.date64(), pa.timestamp("ms"), pa.string()])
-def test_a_parquet_file_may_have_dates_of_any_type(kind, tmp_path):
-    write(tmp_path, parquet_bytes(arrow_table(date=TABLE["date"].cast(kind))), "X.parquet")
-    assert load(tmp_path).index.equals(random_frame(150, start="2015-01-05").index)
-
-
-@pytest.mark.parametrize("index", ["date", "Datetime", "day", None])
-def test_the_index_of_a_stored_frame_may_hold_the_dates(index, tmp_path):
-    random_frame(150, start="2015-01-05").rename_axis(index).to_parquet(tmp_path / "X.parquet")
-    assert load(tmp_path).index.equals(random_frame(150, start="2015-01-05").index)
+@pytest.mark.parametrize("stored", STORED)
+def test_dates_of_a_parquet_file_have_any_type_or_are_the_index_and_pandas_metadata_is_not_trusted(stored, tmp_path):
+    write(tmp_path, STORED[stored], "X.parquet")
+    assert load(tmp_path).index.equals(FRAME.index)
 
 
 def test_reading_files_and_synthetic_bars_opens_no_socket(tmp_path, monkeypatch):

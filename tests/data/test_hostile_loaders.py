@@ -8,7 +8,7 @@ import torch
 
 from cnn_lstm_hyperopt import CNNLSTMHyperparameterOptimizer
 from cnn_lstm_hyperopt.data.dataloaders.loaders import dataset_from_loaders
-from cnn_lstm_hyperopt.errors import ConfigError, DataError
+from cnn_lstm_hyperopt.errors import DataError
 
 
 def parts(windows, seed=0):
@@ -24,6 +24,10 @@ def loaders(train):
     return [train, VALIDATION, TEST]
 
 
+def throw(error):
+    raise error
+
+
 class Odd:
     """A loader of any length and batches, which may be errors."""
 
@@ -31,15 +35,10 @@ class Odd:
         self.length, self.batches = length, batches
 
     def __len__(self):
-        if isinstance(self.length, BaseException):
-            raise self.length
-        return self.length
+        return throw(self.length) if isinstance(self.length, BaseException) else self.length
 
     def __iter__(self):
-        for batch in self.batches:
-            if isinstance(batch, BaseException):
-                raise batch
-            yield batch
+        return (throw(batch) if isinstance(batch, BaseException) else batch for batch in self.batches)
 
 
 class OddPart(list):
@@ -63,9 +62,9 @@ def masked(tensor):
 
 NO_START = AssertionError("nothing may be read")
 TRAIN = "data_loaders.train"
+BEYOND_INT64 = torch.full((12,), 2**64 - 1, dtype=torch.uint64)
 CASES = [  # name, loaders, field, code
     ("breaks off", loaders(Odd(2, (X, Y, V), OSError("the disk\nfell off \x1b[31m"))), TRAIN, "batch-raises"),
-    ("leaves", loaders(Odd(1, SystemExit(3))), TRAIN, "batch-raises"),
     ("is closed", loaders(Odd(1, GeneratorExit())), TRAIN, "batch-raises"),
     ("endless", loaders(Odd(3, *[parts(4)] * 9)), TRAIN, "too-many-batches"),
     ("a million million batches", loaders(Odd(10**12, NO_START)), TRAIN, "too-many-batches"),
@@ -73,12 +72,7 @@ CASES = [  # name, loaders, field, code
     ("a dict of loaders", {"train": [], "validation": [], "test": []}, "data_loaders", "not-three-loaders"),
     ("a generator of loaders", (each for each in ()), "data_loaders", "not-three-loaders"),
     ("a huge class", loaders([(X, Y * 10**12, V)]), f"{TRAIN}.y_class", "class-not-in-training"),
-    (
-        "a class beyond int64",
-        loaders([(X, torch.full((12,), 2**64 - 1, dtype=torch.uint64), V)]),
-        f"{TRAIN}.y_class",
-        "negative-class",
-    ),
+    ("a class beyond int64", loaders([(X, BEYOND_INT64, V)]), f"{TRAIN}.y_class", "negative-class"),
     ("numbers whose squares overflow", loaders([(torch.full_like(X, 1e37), Y, V)]), f"{TRAIN}.x", "too-large"),
     ("values whose squares overflow", loaders([(X, Y, torch.full_like(V, -1e37))]), f"{TRAIN}.y_reg", "too-large"),
     ("a tensor without numbers", loaders([(X.to("meta"), Y, V)]), f"{TRAIN}.x", "not-dense"),
@@ -87,23 +81,10 @@ CASES = [  # name, loaders, field, code
     ("objects", loaders([(np.full((12, 5, 3), None), Y, V)]), f"{TRAIN}.x", "not-a-float-tensor"),
     *(
         (f"no {name}", loaders(OddPart(name)), TRAIN, "attribute-raises")
-        for name in ("dataset", "batch_sampler", "sampler", "drop_last")
+        for name in ("dataset", "sampler", "drop_last")
     ),
     ("train is validation", (SAME, SAME, TEST), "data_loaders.validation", "same-loader"),
-    ("train is test", (SAME, VALIDATION, SAME), "data_loaders.test", "same-loader"),
     ("validation is test", ([parts(12)], SAME, SAME), "data_loaders.test", "same-loader"),
-    (
-        "validation was trained on",
-        ([(X, Y, V)], [(X[3:9], 1 - Y[:6], V[:6])], TEST),
-        "data_loaders.validation",
-        "windows-repeated",
-    ),
-    (
-        "test was trained on",
-        ([(X, Y, V)], VALIDATION, [(X[[0, 0, 0, 2, 2, 2]], Y[:6], V[:6])]),
-        "data_loaders.test",
-        "windows-repeated",
-    ),
 ]
 
 
@@ -131,34 +112,18 @@ def test_a_refused_batch_leaves_no_noise(capsys):
 
 
 def test_a_loader_may_fill_one_tensor_anew_for_each_batch():
-    class Refills:
-        def __init__(self, seed):
-            self.batches = [parts(4, seed + number) for number in range(3)]
-
-        def __len__(self):
-            return 3
-
+    class Refills(list):
         def __iter__(self):
-            given = [torch.empty_like(tensor) for tensor in self.batches[0]]
-            for batch in self.batches:
-                for tensor, values in zip(given, batch, strict=True):
+            filled = [torch.empty_like(tensor) for tensor in self[0]]
+            for batch in super().__iter__():
+                for tensor, values in zip(filled, batch, strict=True):
                     tensor.copy_(values)
-                yield tuple(given)
+                yield tuple(filled)
 
-    kept = dataset_from_loaders([Refills(seed) for seed in (10, 20, 30)], None)
-    whole = dataset_from_loaders([list(Refills(seed).batches) for seed in (10, 20, 30)], None)
+    batches = [[parts(4, seed + number) for number in range(3)] for seed in (10, 20, 30)]
+    kept, whole = (dataset_from_loaders(given, None) for given in ([Refills(each) for each in batches], batches))
     assert kept.description["sha256"] == whole.description["sha256"]
-    assert torch.equal(
-        kept.validation.series.reshape(12, 5, 3), torch.cat([parts(4, seed)[0] for seed in (20, 21, 22)])
-    )
-
-
-def test_windows_that_are_judged_and_trained_on_are_counted():
-    validation = tuple(torch.cat(two) for two in zip(parts(6, 1), (X[:2], Y[:2], V[:2]), strict=True))
-    dataset = dataset_from_loaders([[(X, Y, V)], [validation], TEST], None)
-    (warning,) = dataset.warnings
-    assert dataset.description["warnings"] == [warning]
-    assert [word for word in warning.split() if word.isdigit()] == ["2", "8"]
+    assert torch.equal(kept.validation.series.reshape(12, 5, 3), torch.cat([each[0] for each in batches[1]]))
 
 
 def test_a_dataset_with_keys_of_its_own_is_read():
@@ -176,26 +141,6 @@ def test_a_dataset_with_keys_of_its_own_is_read():
 def test_loaders_of_three_windows_are_enough():
     dataset = dataset_from_loaders([[parts(3)], [parts(1, 1)], [parts(1, 2)]], None)
     assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (3, 1, 1)
-
-
-# ---------------------------------------------------------------------- through the Python interface
-
-
-@pytest.mark.parametrize(
-    ("arguments", "named"),
-    [
-        ({"resume": "no"}, "resume"),
-        ({"quiet": 1}, "quiet"),
-        ({"study_name": b"x"}, "study.name"),
-        ({"data_loaders": None, "input_dim": 999}, "input_dim"),
-    ],
-)
-def test_wrong_arguments_are_named_before_anything_is_written(arguments, named, tmp_path):
-    given = {"data_loaders": loaders([(X, Y, V)]), "save_dir": tmp_path / "out", "quiet": True, **arguments}
-    with pytest.raises(ConfigError) as caught:
-        CNNLSTMHyperparameterOptimizer(**given)
-    assert named in str(caught.value)
-    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("data", [{}, {"source": "loaders"}, {"lookback": 60, "train_share": 0.5, "horizon": 2}])

@@ -53,7 +53,8 @@ def refused(bars, field: str, code: str, **asked) -> None:
     with pytest.raises(DataError) as caught:
         feature_set(settings(**asked), bars)
     assert (caught.value.field, caught.value.code) == (field, code)
-    assert len(str(caught.value).splitlines()) == 1
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 400
 
 
 def moods(count: int, seed: int) -> np.ndarray:
@@ -66,6 +67,10 @@ def settings(**changed) -> DataSettings:
 
 def returning(expression: str) -> str:
     return f"def f(frame):\n    return {expression}\n"
+
+
+def raising(expression: str) -> str:
+    return f"def f(frame):\n    raise {expression}\n"
 
 
 def new(columns: str) -> str:
@@ -129,9 +134,30 @@ FUNCTIONS = {  # code: sources of a wrong function, or names of a missing one
     "no-module": ["nowhere_to_be_found:f", "nowhere_to_be.found:f"],
     "no-function": ["def g(frame):\n    pass\n"],
     "not-callable": ["f = 3\n"],
-    "import-raises": ["import not_there_at_all\n", "def f(:\n", "1 / 0\n"],
-    "function-raises": [returning("frame['sentiment']")],
-    "not-a-frame": [returning("None"), returning("frame['close'].rank()"), returning("frame.to_numpy()")],
+    "import-raises": [
+        *(
+            "import not_there_at_all\n",
+            "def f(:\n",
+            "1 / 0\n",
+            "import sys\nsys.exit(7)\n",
+            "raise BaseException('boo')\n",
+        ),
+    ],
+    "function-raises": [
+        returning("frame['sentiment']"),
+        *(
+            raising(each)
+            for each in ("SystemExit(3)", "ValueError('no\\n' * 5000)", "GeneratorExit", "BaseException('boo')")
+        ),
+        "import asyncio\n" + raising("asyncio.CancelledError('late')"),
+        "class Mute(Exception):\n    def __str__(self):\n        raise RuntimeError\n" + raising("Mute"),
+    ],
+    "not-a-frame": [
+        "async def f(frame):\n    return frame\n",
+        returning("None"),
+        returning("frame['close'].rank()"),
+        returning("frame.to_numpy()"),
+    ],
     "another-index": [
         returning("pd.DataFrame({'x': frame['close']}).dropna().iloc[5:]"),
         returning("pd.DataFrame({'x': frame['close'].to_numpy()})"),
@@ -171,6 +197,11 @@ VALUES = {  # code: sources of a function whose feature x is wrong
 def test_a_function_that_breaks_a_rule_is_refused(bars, module, field, code, source):
     reference = source if source.startswith("nowhere") else module(source)
     refused(bars, field, code, feature_columns=["mood"], features=reference)
+
+
+def test_ctrl_c_in_a_function_is_not_an_error_of_it(bars, module):
+    with pytest.raises(KeyboardInterrupt):
+        feature_set(settings(features=module(raising("KeyboardInterrupt"))), bars)
 
 
 def test_names_that_differ_between_symbols_are_refused(bars, module):

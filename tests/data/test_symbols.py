@@ -13,12 +13,6 @@ from cnn_lstm_hyperopt.errors import DataError
 LINES = csv_lines(150)
 
 
-def data(folder, symbol):
-    return cli.main(
-        ["data", "--data-dir", str(folder), "--lookback", "5", "--target", "volatility", f"--symbols={symbol}"]
-    )
-
-
 def error_of(folder, *symbols):
     with pytest.raises(DataError) as caught:
         load_bars(DataSettings(data_dir=folder, symbols=symbols))
@@ -26,20 +20,27 @@ def error_of(folder, *symbols):
     return caught.value.field, caught.value.code
 
 
-@pytest.mark.parametrize(
-    "symbol", ["=1+1", "@SUM", "+A", "A;=1", "[red]A", "%2e%2e", "\u0410APL", "\uff21APL", "A🚀", "X" * 65]
-)
+REFUSED = ["=1+1", "@SUM", "+A", "A;=1", "[red]A", "%2e%2e", "\u0410APL", "\uff21APL", "A🚀", "X" * 65]
+UNSAFE = ["../X", "/X", "X\n", "X\u202e", "", "X" * 5_000]
+USED = ["^GSPC", "EURUSD=X", "BTC-USD", "BRK.B", "BRK B", "ES=F", "S&P 500", "AAPL (1)", "日経", "CON"]
+
+
+def data(folder, symbol):
+    arguments = ["--data-dir", str(folder), "--lookback", "5", "--target", "volatility", f"--symbols={symbol}"]
+    return cli.main(["data", *arguments])
+
+
+@pytest.mark.parametrize("symbol", REFUSED)
 def test_formulas_markup_and_letters_that_look_alike_are_refused(symbol, tmp_path):
     assert error_of(write(tmp_path, LINES), symbol) == ("data.symbols", "bad-symbol")
 
 
-@pytest.mark.parametrize("symbol", ["../X", "/X", "X\n", "X\u202e", "", "X" * 5_000])
+@pytest.mark.parametrize("symbol", UNSAFE)
 def test_paths_and_control_characters_are_refused_in_a_short_line(symbol, tmp_path, capsys):
     assert data(write(tmp_path, LINES), symbol) == 2
     err = capsys.readouterr().err
-    assert err.startswith("Error: ")
-    assert len(err) < 300
     assert err[:-1].isprintable()
+    assert len(err) < 300
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such files there")
@@ -49,20 +50,15 @@ def test_names_of_files_are_names_of_symbols(tmp_path):
     assert error_of(tmp_path) == ("data.data_dir", "file-name-not-symbol")
     (bars,), _ = load_bars(DataSettings(data_dir=tmp_path, symbols=("X",)))
     assert bars.symbol == "X"
+    assert error_of(tmp_path, "X", "x") == ("data.symbols", "duplicate-symbol")
 
 
-@pytest.mark.parametrize(
-    "symbol", ["^GSPC", "EURUSD=X", "BTC-USD", "BRK.B", "BRK B", "ES=F", "S&P 500", "AAPL (1)", "日経", "CON"]
-)
+@pytest.mark.parametrize("symbol", USED)
 def test_symbols_that_people_use_are_accepted(symbol, tmp_path, capsys):
     assert data(write(tmp_path, LINES, f"{symbol}.csv"), symbol) == 0
     out, err = capsys.readouterr()
     assert err == ""
     assert symbol in out
-
-
-def test_symbols_that_differ_in_case_are_one(tmp_path):
-    assert error_of(write(tmp_path, LINES), "X", "x") == ("data.symbols", "duplicate-symbol")
 
 
 def test_accents_may_be_characters_of_their_own(tmp_path):

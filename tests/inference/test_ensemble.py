@@ -19,11 +19,6 @@ from cnn_lstm_hyperopt.metrics import METRICS, score
 from cnn_lstm_hyperopt.pipeline.ensemble_selection import blend
 from cnn_lstm_hyperopt.training import Predictions, ValueScale
 
-LOOKBACK = 6
-
-
-# ---------------------------------------------------------------------- the choice
-
 
 @st.composite
 def libraries(draw):
@@ -39,18 +34,12 @@ def libraries(draw):
     return found.astype(np.float32), rng.integers(0, classes, windows)
 
 
-def merit(name, labels, mean):
+def merit(name, library, labels, taken):
     """What ``select`` maximises, in other words."""
+    mean = sum((library[place] for place in taken), np.zeros(library.shape[1:])) / len(taken)
     found = score(name, labels, mean)
     log_loss = -np.log(np.maximum(mean[np.arange(len(labels)), labels], 1e-7)).mean()
     return (-np.inf if np.isnan(found) else found, -log_loss)
-
-
-def merit_of(name, library, labels, taken):
-    total = np.zeros(library.shape[1:])
-    for place in taken:
-        total = total + library[place]
-    return merit(name, labels, total / len(taken))
 
 
 @settings(max_examples=60, deadline=None)
@@ -64,17 +53,17 @@ def test_the_choice_is_the_best_prefix_of_the_greedy_path(given_library, name, r
     assert weights.sum() == pytest.approx(1)
     path: list[int] = []
     for _ in range(rounds):
-        step = [(merit_of(name, library, labels, [*path, place]), -place) for place in range(len(library))]
+        step = [(merit(name, library, labels, [*path, place]), -place) for place in range(len(library))]
         path.append(-max(step)[1])
     prefixes = [path[: count + 1] for count in range(rounds)]
-    best = max(prefixes, key=lambda prefix: (merit_of(name, library, labels, prefix), -len(prefix)))
+    best = max(prefixes, key=lambda prefix: (merit(name, library, labels, prefix), -len(prefix)))
     np.testing.assert_allclose(weights, np.bincount(best, minlength=len(library)) / len(best))
-    found = merit_of(name, library, labels, best)
-    assert found >= max(merit_of(name, library, labels, [place]) for place in range(len(library)))
+    found = merit(name, library, labels, best)
+    assert found >= max(merit(name, library, labels, [place]) for place in range(len(library)))
     every = itertools.chain.from_iterable(
         itertools.combinations_with_replacement(range(len(library)), count) for count in range(1, rounds + 1)
     )
-    most = max(merit_of(name, library, labels, taken)[0] for taken in every)
+    most = max(merit(name, library, labels, taken)[0] for taken in every)
     assert found[0] <= most + 1e-9
 
 
@@ -94,47 +83,38 @@ def test_means_are_weighted_and_of_one_model_what_it_says():
     assert mean_of([one, Predictions(two.probabilities, None)], [0.5, 0.5]).values is None
 
 
-# ---------------------------------------------------------------------- of finalists
-
-
 def test_the_finalists_ensemble_is_made_of_all_seeds_and_at_least_as_good_as_the_best(apple):
     validation = apple(lookback=10).validation
     labels = validation.labels.numpy()
-    first = planted(1, *[mostly(labels, 0.7, seed=seed) for seed in (1, 2)])
-    second = planted(2, mostly(labels, 0.65, seed=3))
+    finalists = (
+        planted(1, *[mostly(labels, 0.7, seed=seed) for seed in (1, 2)]),
+        planted(2, mostly(labels, 0.65, seed=3)),
+    )
     for metric in METRICS:
-        found = blend([first, second], validation, metric)
-        assert found.validation_score >= found.best_member_validation_score
-        assert sum(each.weight for each in found.ensemble.members) == pytest.approx(1)
+        found = blend(finalists, validation, metric)
         weights = [each.weight for each in found.ensemble.members]
         assert weights == sorted(weights, reverse=True)
+        assert sum(weights) == pytest.approx(1)
         for member, (finalist, run) in zip(found.ensemble.members, found.places, strict=True):
-            chosen = (first, second)[finalist]
+            chosen = finalists[finalist]
             assert member.model is chosen.runs[run].model
-            assert (member.model_rank, member.trial_number) == (chosen.finalist.rank, chosen.finalist.trial_number)
-            assert member.seed == chosen.runs[run].seed
-        said = [[run.model.predict_windows(validation) for run in each.runs] for each in (first, second)]
-        mean = found.mean(said)
+            facts = chosen.finalist.rank, chosen.finalist.trial_number, chosen.runs[run].seed
+            assert (member.model_rank, member.trial_number, member.seed) == facts
+        predictions = [[run.model.predict_windows(validation) for run in each.runs] for each in finalists]
+        mean = found.mean(predictions)
         np.testing.assert_array_equal(mean.probabilities, found.ensemble.predict_windows(validation).probabilities)
         assert found.validation_score == score(metric, labels, mean.probabilities)
-        singles = [score(metric, labels, each.probabilities) for runs in said for each in runs]
-        assert found.best_member_validation_score == max(singles)
+        singles = [score(metric, labels, each.probabilities) for runs in predictions for each in runs]
+        assert found.validation_score >= found.best_member_validation_score == max(singles)
 
 
-def test_of_a_single_model_there_is_no_ensemble(apple):
-    validation = apple(lookback=10).validation
-    assert blend([planted(1, mostly(validation.labels.numpy(), 0.7, seed=1))], validation, "accuracy") is None
-
-
-def test_an_ensemble_of_one_member_is_no_better_than_it_is(apple):
+def test_an_ensemble_of_one_member_is_no_better_than_it_is_and_of_one_model_there_is_none(apple):
     validation = apple(lookback=10).validation
     labels = validation.labels.numpy()
-    constant = Planted(np.tile([0.5, 0.5], (len(labels), 1)))
-    found = blend([planted(1, mostly(labels, 1.0, seed=1)), planted(2, constant)], validation, "accuracy")
+    one, constant = planted(1, mostly(labels, 1.0, seed=1)), planted(2, Planted(np.full((len(labels), 2), 0.5)))
+    found = blend([one, constant], validation, "accuracy")
     assert found.validation_score == found.best_member_validation_score == 1.0
-
-
-# ---------------------------------------------------------------------- on disk
+    assert blend([one], validation, "accuracy") is None
 
 
 def model(number, **changed):
@@ -154,7 +134,7 @@ def folder(ensemble, tmp_path) -> Path:
 
 
 def windows(count: int = 5) -> np.ndarray:
-    return np.random.default_rng(count).normal(size=(count, LOOKBACK, 2)).astype(np.float32)
+    return np.random.default_rng(count).normal(size=(count, 6, 2)).astype(np.float32)
 
 
 def test_an_ensemble_says_the_mean_of_what_its_members_say(ensemble):
@@ -211,22 +191,10 @@ def test_an_invalid_ensemble_is_refused(folder, member, change, field, code):
     assert error_of(folder) == (field, code)
 
 
-@pytest.mark.parametrize(
-    ("text", "code"),
-    [("", "not-json"), ("{not json", "not-json"), ("[1]", "not-a-mapping"), ("null", "not-a-mapping")],
-)
-def test_what_is_no_ensemble_is_refused(folder, text, code):
-    (folder / "ensemble.json").write_text(text)
-    assert error_of(folder)[1] == code
-
-
-def test_a_member_that_is_a_link_is_refused(folder, tmp_path):
+@pytest.mark.parametrize("difference", [{"class_names": ("calm", "wild")}, {"value_scale": ValueScale(0.0, 1.0)}])
+def test_a_member_that_is_a_link_or_answers_another_question_is_refused(folder, difference, tmp_path):
+    model(2, **difference).save(folder / "member_2")
+    assert error_of(folder) == ("ensemble.json", "members-differ")
     (folder / "member_2").rename(tmp_path / "outside")
     (folder / "member_2").symlink_to(tmp_path / "outside")
     assert error_of(folder) == ("ensemble.json", "member-is-link")
-
-
-@pytest.mark.parametrize("difference", [{"class_names": ("calm", "wild")}, {"value_scale": ValueScale(0.0, 1.0)}])
-def test_members_that_answer_different_questions_are_refused(folder, difference):
-    model(2, **difference).save(folder / "member_2")
-    assert error_of(folder) == ("ensemble.json", "members-differ")

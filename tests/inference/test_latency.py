@@ -1,22 +1,15 @@
 """How long a prediction takes is measured on the network itself."""
 
 import pytest
-import torch
 
-from cnn_lstm_hyperopt.config import load_settings
+from builders.models import own_inputs, untrained
 from cnn_lstm_hyperopt.inference import latency
 from cnn_lstm_hyperopt.inference.latency import measure_latency
-from cnn_lstm_hyperopt.models import network_config
-from cnn_lstm_hyperopt.models.build import build_network
-from cnn_lstm_hyperopt.search import random_configuration
 
 
 @pytest.fixture(scope="module")
 def network():
-    settings = load_settings({"search_space": {"lstm": {"hidden_dim": 16, "num_layers": 1}, "cnn": {"num_filters": 8}}})
-    params = random_configuration(settings.search_space, 0, 0)
-    config = network_config(params, input_dim=3, n_classes=2, has_regression=True)
-    return build_network(config, seed=0, device=torch.device("cpu"))
+    return untrained(own_inputs(features=("a", "b", "c"))).network
 
 
 def test_the_median_of_repeats_is_in_milliseconds(network, monkeypatch):

@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load, load_file, save
 
+from builders.finalists import params
 from builders.models import own_inputs, untrained
 from cnn_lstm_hyperopt.config import DataSettings, parse_space
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
@@ -26,24 +27,8 @@ from cnn_lstm_hyperopt.search import random_configuration
 from cnn_lstm_hyperopt.training import ValueScale
 
 LOOKBACK, WARM_UP = 20, 33
-SMALL = {
-    "cnn.num_filters": 32,
-    "cnn.filter_sizes": "3-5-7",
-    "cnn.dropout": 0.1,
-    "cnn.activation": "swish",
-    "cnn.residual": True,
-    "cnn.attention": False,
-    "lstm.hidden_dim": 64,
-    "lstm.num_layers": 1,
-    "lstm.dropout": 0.1,
-    "lstm.bidirectional": False,
-    "lstm.attention": True,
-    "lstm.attention_heads": 2,
-    "lstm.skip_connections": False,
-    "fusion.method": "concatenation",
-    "fusion.dim": 128,
-    "fusion.dropout": 0.1,
-}
+LARGE_NAMES = {"cnn.num_filters": 32, "lstm.hidden_dim": 64, "lstm.attention": True, "lstm.attention_heads": 2}
+SMALL = params() | LARGE_NAMES | {"fusion.method": "concatenation", "fusion.dim": 128}
 """The default space's configuration with the largest share of names in its file."""
 
 
@@ -64,25 +49,34 @@ def refused(folder):
 def change(folder, **changed):
     """Writes other values into the description, of ``params`` into these."""
     raw = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-    if changed.get("params"):
-        params = changed["params"]
-        changed["params"] = {**raw["params"], **params} if isinstance(params, dict) else params
+    if isinstance(changed.get("params"), dict) and changed["params"]:
+        changed["params"] = {**raw["params"], **changed["params"]}
     (folder / DESCRIPTION).write_text(json.dumps(raw | changed))
 
 
-# ---------------------------------------------------------------------- what is saved
-
-
-def test_a_loaded_model_is_the_saved_one_to_the_bit(model, folder, dataset):
-    loaded = load_model(folder)
-    assert loaded.description == model.description
-    weights, again = model.network.state_dict(), loaded.network.state_dict()
-    assert list(weights) == list(again)
-    assert all(torch.equal(weights[name], again[name]) for name in weights)
+def test_a_loaded_model_is_the_saved_one_to_the_bit(model, folder, dataset, tmp_path):
+    own = untrained(own_inputs(class_names=tuple("abcde")))  # without regression and scaler
+    own.save(tmp_path)
+    for saved, loaded in ((model, load_model(folder)), (own, load_model(str(tmp_path)))):
+        assert loaded.description == saved.description
+        weights, again = saved.network.state_dict(), loaded.network.state_dict()
+        assert list(weights) == list(again)
+        assert all(torch.equal(weights[name], again[name]) for name in weights)
     for windows in (dataset.train, dataset.validation):
-        first, second = model.predict_windows(windows), loaded.predict_windows(windows)
+        first, second = model.predict_windows(windows), load_model(folder).predict_windows(windows)
         np.testing.assert_array_equal(first.probabilities, second.probabilities)
         np.testing.assert_array_equal(first.values, second.values)
+
+
+def test_saving_again_writes_the_same_bytes_which_others_may_read_as_far_as_the_umask_allows(model, folder):
+    content = {path.name: path.read_bytes() for path in folder.iterdir()}
+    before = os.umask(0o027)
+    try:
+        model.save(folder)
+    finally:
+        os.umask(before)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == content
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o640}
 
 
 @pytest.mark.slow
@@ -102,57 +96,24 @@ def test_a_model_predicts_alike_in_a_process_without_the_study(model, folder, ba
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "out.parquet"), expected, check_exact=True)
 
 
-def test_a_model_without_regression_and_scaler_survives_too(tmp_path):
-    model = untrained(own_inputs(class_names=tuple("abcde")))
-    model.save(tmp_path)
-    loaded, x = load_model(str(tmp_path)), torch.randn(3, 6, 2)
-    assert loaded.description == model.description
-    assert torch.equal(loaded.network(x).logits, model.network(x).logits)
-    assert (loaded.network(x).value, loaded.network(x).logits.shape) == (None, (3, 5))
-
-
 def test_no_file_is_a_pickle_and_the_description_is_strict_json(folder, dataset, model):
     assert sorted(path.name for path in folder.iterdir()) == [DESCRIPTION, WEIGHTS]
     assert not any(path.read_bytes().startswith((b"\x80", b"PK")) for path in folder.iterdir())
-
-    def refuse(constant):
-        raise AssertionError(f"{constant} is not JSON")
-
-    raw = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"), parse_constant=refuse)
-    expected = {
-        "features": list(dataset.feature_names),
-        "value_scale": {"mean": dataset.value_mean, "std": dataset.value_std},
-        "target": "volatility",
-        "lookback": LOOKBACK,
-        "horizon": 1,
-        "format": 2,
-        "class_names": ["calm", "volatile"],
-        "value_name": "ln(ln(high / low)) of bar t+1",
-        "feature_columns": [],
-        "feature_function": None,
-        "bar_seconds": 86_400.0,
-    }
+    raw = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+    json.dumps(raw, allow_nan=False)
+    scale = {"mean": dataset.value_mean, "std": dataset.value_std}
+    expected = {"features": list(dataset.feature_names), "value_scale": scale}
+    expected |= {"target": "volatility", "lookback": LOOKBACK, "horizon": 1, "format": 2, "bar_seconds": 86_400.0}
+    expected |= {"class_names": ["calm", "volatile"], "value_name": "ln(ln(high / low)) of bar t+1"}
+    expected |= {"feature_columns": [], "feature_function": None}
     assert {key: raw[key] for key in expected} == expected
     assert raw["scaler"]["mean"] == list(dataset.scaler.mean)
     assert isinstance(raw["params"]["cnn.filter_sizes"], list)
     tensors = load_file(folder / WEIGHTS)
     assert sorted(tensors) == sorted(model.network.state_dict())
     assert {tensor.dtype for tensor in tensors.values()} == {torch.float32}
-
-
-def test_saving_again_writes_the_same_bytes_over_the_old(model, folder):
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    model.save(folder)
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-
-
-def test_others_may_read_the_weights_as_far_as_the_umask_allows(model, tmp_path):
-    before = os.umask(0o027)
-    try:
-        model.save(tmp_path)
-    finally:
-        os.umask(before)
-    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o640}
+    assert f"{sum(weight.numel() for weight in model.network.parameters()):,}" in repr(model)
+    assert len(repr(model)) < 200
 
 
 def test_the_size_computed_before_training_is_that_of_the_file_within_a_hundredth(tmp_path):
@@ -179,14 +140,6 @@ def test_models_of_format_1_are_read(model, folder, bars):
     assert refused(folder) == ("n_classes", "value-error")
 
 
-def test_a_models_repr_is_one_short_line(model):
-    assert "\n" not in repr(model)
-    assert len(repr(model)) < 200
-    assert f"{sum(weight.numel() for weight in model.network.parameters()):,}" in repr(model)
-
-
-# ---------------------------------------------------------------------- features of the user
-
 OWN = """
 import pandas as pd
 
@@ -209,19 +162,11 @@ def with_own(tmp_path, monkeypatch, bars):
     settings = DataSettings(data_dir=tmp_path / "bars", target="volatility", lookback=LOOKBACK, **own)
     dataset = prepare_dataset(settings)
     model = untrained(ModelDescription.of(dataset, SMALL, max_gap_days=settings.max_gap_days))
-    network, train = model.network.train(), dataset.train
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
-    for batch in torch.arange(len(train)).split(128):
-        loss = torch.nn.functional.cross_entropy(network(train.gather(batch)).logits, train.labels[batch])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    network.eval()
     model.save(tmp_path / "model")
     return load_model(tmp_path / "model", importlib.import_module("own_swing").swing), frame, dataset
 
 
-def test_a_trained_model_with_an_own_column_and_function_predicts_bars_as_their_windows(with_own):
+def test_a_model_with_an_own_column_and_function_predicts_bars_as_their_windows(with_own):
     model, frame, dataset = with_own
     assert dataset.train.input_dim == 11 + 1 + 2
     assert model.description.features[11:] == ("mood", "swing", "felt")
@@ -238,11 +183,11 @@ def test_a_trained_model_with_an_own_column_and_function_predicts_bars_as_their_
 
 def test_a_missing_column_or_function_of_a_model_is_an_error(with_own, tmp_path):
     model, frame, _ = with_own
-    assert error_of(lambda: model.predict_bars(frame.drop(columns="mood"), "AAPL"))[1] == "feature-column-missing"
     swing = sys.modules["own_swing"].swing
     other = load_model(tmp_path / "model", features=lambda bars: swing(bars).rename(columns={"felt": "other"}))
-    assert error_of(lambda: other.predict_bars(frame, "AAPL"))[:2] == ("data.features", "columns-vary")
     alone = load_model(tmp_path / "model")
+    assert error_of(lambda: model.predict_bars(frame.drop(columns="mood"), "AAPL"))[1] == "feature-column-missing"
+    assert error_of(lambda: other.predict_bars(frame, "AAPL"))[:2] == ("data.features", "columns-vary")
     field, code, text = error_of(lambda: alone.predict_bars(frame, "AAPL"))
     assert (field, code) == ("features", "feature-function-required")
     assert "load_model(folder, features=own_swing.swing)" in text
@@ -265,44 +210,31 @@ def test_nothing_that_a_folder_names_is_imported_or_run(function, folder, bars, 
     assert not {"swing_of_a_stranger", "antigravity"} & (set(sys.modules) - before)
 
 
-@pytest.mark.parametrize(
-    ("features", "code"), [(len, "no-feature-function"), ("mine:more", "not-a-function"), (5, "not-a-function")]
-)
+@pytest.mark.parametrize(("features", "code"), [(len, "no-feature-function"), ("mine:more", "not-a-function")])
 def test_features_are_a_function_of_a_model_that_has_some(features, code, folder):
     assert error_of(lambda: load_model(folder, features))[:2] == ("features", code)
-
-
-# ---------------------------------------------------------------------- what is refused
 
 
 @pytest.mark.parametrize(
     ("path", "field", "code"),
     [
-        *((nonsense, "folder", "not-a-path") for nonsense in (None, 5, b"m", ["m"], "")),
+        *((nonsense, "folder", "not-a-path") for nonsense in (None, 5, b"m", "")),
         ("x" * 5_000, "folder", "unreadable"),
         ("m\0\x1b[31m", DESCRIPTION, "file-missing"),
-        ("nowhere", DESCRIPTION, "file-missing"),
     ],
     ids=lambda value: ascii(value)[:30],
 )
-def test_what_is_no_folder_is_refused(path, field, code):
+def test_what_is_no_folder_is_refused(path, field, code, folder):
     assert refused(path) == (field, code)
-
-
-@pytest.mark.parametrize("name", [WEIGHTS, DESCRIPTION])
-def test_a_missing_file_is_refused(folder, name):
-    (folder / name).unlink()
-    assert refused(folder) == (name, "file-missing")
+    (folder / WEIGHTS).unlink()
+    assert refused(folder) == (WEIGHTS, "file-missing")
 
 
 @pytest.mark.parametrize(
     ("content", "code"),
     [
-        *((text, "not-json") for text in (b"", b"{not json", b"\x00\x01", b"[" * 100_000, b"\xff\xfe\x00")),
-        *((text, "not-a-mapping") for text in (b"null", b"[1]", b'"x"')),
-        (b"{}", "unknown-format"),
-        (b'{"format": 2, "format": 2}', "not-json"),
-        (b'{"format": 2, "lookback": NaN}', "not-json"),
+        *((text, "not-json") for text in (b"", b"{not json", b"[" * 100_000, b"\xff\xfe\x00", b'{"format": NaN}')),
+        *((b'{"format": 2, "format": 2}', "not-json"), (b"null", "not-a-mapping"), (b"{}", "unknown-format")),
     ],
 )
 def test_a_description_that_is_none_is_refused(folder, content, code):
@@ -312,16 +244,8 @@ def test_a_description_that_is_none_is_refused(folder, content, code):
 
 ELEVEN = list(BUILT_IN.names)
 HUGE = {"lstm.num_layers": 16, "lstm.hidden_dim": 8192, "lstm.bidirectional": True, "lstm.skip_connections": False}
-WRONG_PARAMS = [
-    ("lstm.num_layers", 10**9),
-    ("lstm.hidden_dim", -3),
-    ("lstm.attention", True),
-    ("cnn.num_filters", None),
-    ("cnn.activation", "tanh"),
-    ("cnn.dropout", 7),
-    ("fusion.method", "sum"),
-    ("cnn.droput", 3),
-]
+WRONG_PARAMS = {"lstm.num_layers": 10**9, "lstm.hidden_dim": -3, "lstm.attention": True, "cnn.num_filters": None}
+WRONG_PARAMS |= {"cnn.activation": "tanh", "cnn.dropout": 7, "fusion.method": "sum", "cnn.droput": 3}
 TWELVE = {"mean": [0.0] * 12, "std": [1.0] * 12}
 
 
@@ -329,12 +253,9 @@ TWELVE = {"mean": [0.0] * 12, "std": [1.0] * 12}
     ("changed", "field"),
     [
         ({"format": 3}, "format"),
-        ({"format": None}, "format"),
         ({"format": 1}, "n_classes"),
         ({"params": {}}, "params"),
-        ({"params": [1]}, "params"),
-        *(({"params": {name: value}}, "params") for name, value in WRONG_PARAMS),
-        ({"scaler": 5}, "scaler"),
+        *(({"params": {name: value}}, "params") for name, value in WRONG_PARAMS.items()),
         ({"scaler": {"mean": [1]}}, "scaler.std"),
         ({"scaler": None}, "target"),
         ({"scaler": None, "target": "y_class", "feature_columns": ["mood"]}, "scaler"),
@@ -342,22 +263,16 @@ TWELVE = {"mean": [0.0] * 12, "std": [1.0] * 12}
         ({"scaler": {"mean": [0.0] * 11, "std": [5e-324] * 11}}, "scaler"),
         ({"scaler": {"mean": [0.0] * 11, "std": [-1.0] * 11}}, "scaler.std"),
         ({"scaler": TWELVE}, "scaler.mean"),
-        ({"value_scale": None}, "value_scale"),
         ({"value_scale": {"mean": 0, "std": 1, "more": 2}}, "value_scale.more"),
-        ({"features": 7}, "features"),
         ({"features": ["a"]}, "scaler.mean"),
-        ({"features": [1] * 11}, "features.0"),
         ({"features": ELEVEN[::-1]}, "features"),
         ({"features": ["a"] * 11}, "features"),
         ({"features": [*ELEVEN[:10], "x\x1b[31m"]}, "features.10"),
         ({"features": [*ELEVEN, "own"], "scaler": TWELVE}, "feature_function"),
-        ({"feature_columns": None}, "feature_columns"),
         ({"feature_columns": ["mood"]}, "features"),
         ({"feature_function": "antigravity"}, "feature_function"),
         ({"feature_function": "../x:y"}, "feature_function"),
-        ({"feature_function": ""}, "feature_function"),
         ({"feature_function": "mine:more"}, "features"),
-        ({"class_names": "two"}, "class_names"),
         ({"class_names": ["up", "up"]}, "class_names"),
         ({"class_names": ["up", "\x1b[2J"]}, "class_names.1"),
         ({"class_names": ["up", ""]}, "class_names.1"),
@@ -371,21 +286,11 @@ def test_a_description_of_a_model_that_could_not_predict_is_refused(changed, fie
     assert refused(folder)[0] == field
 
 
-def test_all_errors_of_a_description_are_reported_together(folder):
-    change(folder, lookback=0, horizon=0)
-    with pytest.raises(SaveDirError) as caught:
-        load_model(folder)
-    assert [each.field for each in caught.value.violations] == ["lookback", "horizon"]
-
-
 @pytest.mark.parametrize(
     "changed",
     [
-        {"class_names": ["down", "flat", "up"]},
-        {"value_name": None},
-        {"params": {"cnn.num_filters": 64}},
-        {"params": {"lstm.hidden_dim": 16}},
-        {"params": HUGE},  # 90 GB, never made
+        *({"class_names": ["down", "flat", "up"]}, {"value_name": None}, {"params": {"cnn.num_filters": 64}}),
+        *({"params": {"lstm.hidden_dim": 16}}, {"params": HUGE}),  # HUGE has 90 GB and is never made
     ],
 )
 def test_a_description_of_another_network_than_that_of_the_weights_is_refused(changed, folder):
@@ -414,10 +319,7 @@ def entry(*offsets, shape=(2,)):
         (lambda _: header({"a": entry(0, 8, shape=(2**62, 2**62))}, b"\0" * 8), "weights-damaged"),
         (lambda whole: save({**load(whole), "evil": torch.zeros(1)}), "weights-differ"),
         (lambda whole: save({**load(whole), "classify.bias": torch.zeros(3)}), "weights-differ"),
-        (
-            lambda whole: save({name: each for name, each in load(whole).items() if "bias" not in name}),
-            "weights-differ",
-        ),
+        (lambda whole: save({name: each for name, each in load(whole).items() if "bias" in name}), "weights-differ"),
         (lambda whole: save({name: each.half() for name, each in load(whole).items()}), "weights-differ"),
         (lambda whole: save({name: each * torch.nan for name, each in load(whole).items()}), "weights-differ"),
     ],

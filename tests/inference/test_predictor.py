@@ -14,7 +14,7 @@ from cnn_lstm_hyperopt.data.window_table import frame_windows
 from cnn_lstm_hyperopt.errors import DataError
 from cnn_lstm_hyperopt.inference.metadata import ModelDescription
 
-LOOKBACK, WARM_UP, DAY = 20, 33, 86_400.0
+LOOKBACK, WARM_UP = 20, 33
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +37,6 @@ def error_of(call):
     return caught.value.field, caught.value.code
 
 
-# ---------------------------------------------------------------------- bars
-
-
 def test_bars_are_predicted_as_their_windows_are(model, dataset, bars):
     frame = model.predict_bars(bars, "AAPL").set_index("date")
     for windows in (dataset.train, dataset.validation, dataset.test.open()):
@@ -54,49 +51,40 @@ def test_bars_are_predicted_as_their_windows_are(model, dataset, bars):
 def test_the_last_bar_is_predicted_though_its_label_is_not_known_yet(model, bars):
     frame = model.predict_bars(bars)
     assert frame["date"].iloc[-1] == bars.index[-1]
-    classes = ["class", "class_name", "probability_0", "probability_1"]
-    assert frame.columns.tolist() == ["date", *classes, "value", "range_percent"]
     assert len(frame) == len(bars) - WARM_UP - LOOKBACK + 1
+    columns = "date class class_name probability_0 probability_1 value range_percent"
+    assert " ".join(frame.columns) == columns
     assert (frame["class_name"] == np.where(frame["class"] == 1, "volatile", "calm")).all()
     assert frame.attrs == {"class_names": ["calm", "volatile"], "value_name": "ln(ln(high / low)) of bar t+1"}
 
 
-def test_a_volatility_is_also_given_as_the_range_in_per_cent(model, dataset, bars):
-    """How far the highest high lies above the lowest low."""
+def test_values_are_also_given_in_per_cent_but_not_a_users_own(model, dataset, bars):
     predicted = model.predict_bars(bars)
     expected = 100 * (np.exp(np.exp(predicted["value"].to_numpy(np.float64))) - 1)
     np.testing.assert_allclose(predicted["range_percent"], expected, rtol=1e-6)
     actual = model.description.own_unit.convert(dataset.train.values.numpy().astype(np.float64))
-    following = bars.shift(-1).loc[dataset.train.dates]  # what was to be predicted
+    following = bars.shift(-1).loc[dataset.train.dates]
     np.testing.assert_allclose(actual, 100 * (following["high"] / following["low"] - 1), rtol=1e-4)
-
-
-def test_a_return_is_also_given_in_per_cent_and_a_users_own_value_is_not(model):
-    assert own_inputs(target="volatility", value_name="y_reg").own_unit is None
     unit = replace(model.description, target="direction").own_unit
     assert unit.column == "change_percent"
     np.testing.assert_allclose(unit.convert(np.log([1.02, 0.95])), [2, -5])
+    assert own_inputs(target="volatility", value_name="y_reg").own_unit is None
 
 
 def test_only_the_last_windows_are_computed_when_only_they_are_wanted(model, bars):
     computed = []
-    everything = model.predict_frame(bars, "AAPL")
     with model.network.register_forward_hook(lambda module, args, output: computed.append(len(args[0]))):
         last = model.predict_frame(bars, "AAPL", last=3)
     assert sum(computed) == 3
-    pd.testing.assert_frame_equal(last, everything.tail(3).reset_index(drop=True), rtol=1e-5)
+    pd.testing.assert_frame_equal(last, model.predict_bars(bars, "AAPL").tail(3).reset_index(drop=True), rtol=1e-5)
 
 
-def test_a_prediction_looks_back_only(model, bars):
-    all_of_them = model.predict_bars(bars).set_index("date")
-    until = model.predict_bars(bars.iloc[:300]).set_index("date")
+def test_a_prediction_looks_back_only_and_bars_may_come_in_any_order_and_case(model, bars):
+    every, until = (model.predict_bars(frame).set_index("date") for frame in (bars, bars.iloc[:300]))
     columns = ["probability_0", "probability_1", "value"]
-    np.testing.assert_allclose(all_of_them.loc[until.index, columns], until[columns], rtol=1e-4, atol=1e-6)
-
-
-def test_bars_may_come_in_any_order_and_case(model, bars):
-    mixed = bars.iloc[:150].reset_index().sample(frac=1, random_state=0).rename(columns=str.upper)
-    pd.testing.assert_frame_equal(model.predict_bars(mixed), model.predict_bars(bars.iloc[:150]))
+    np.testing.assert_allclose(every.loc[until.index, columns], until[columns], rtol=1e-4, atol=1e-6)
+    mixed = bars.iloc[:300].reset_index().sample(frac=1, random_state=0).rename(columns=str.upper)
+    pd.testing.assert_frame_equal(model.predict_bars(mixed).set_index("date"), until)
 
 
 def test_no_window_crosses_a_hole(model, bars):
@@ -104,9 +92,6 @@ def test_no_window_crosses_a_hole(model, bars):
     whole = model.predict_bars(bars.iloc[140:260])
     assert len(frame) == (100 - WARM_UP - LOOKBACK + 1) + len(whole)
     np.testing.assert_allclose(frame["value"].tail(len(whole)), whole["value"], rtol=1e-4, atol=1e-6)
-
-
-# ---------------------------------------------------------------------- symbols and windows
 
 
 def test_several_symbols_are_predicted_from_a_column_or_a_dict(model, symbols, stacked):
@@ -141,9 +126,6 @@ def test_windows_of_a_model_of_own_inputs_come_scaled(bars):
     assert error_of(lambda: own.predict(bars)) == ("bars", "model-reads-no-bars")
 
 
-# ---------------------------------------------------------------------- what can't be predicted
-
-
 @pytest.mark.parametrize(
     ("data", "field", "code"),
     [
@@ -173,19 +155,15 @@ def test_invalid_bars_are_refused(model, symbols, stacked, bars):
 def test_the_message_of_too_few_bars(model, bars):
     with pytest.raises(DataError) as caught:
         model.predict_bars(bars.iloc[:40], "X")
-    assert str(caught.value) == ("X: 40 bars contain no full window of 20 bars; give at least 53 bars without a hole")
+    assert str(caught.value) == "X: 40 bars contain no full window of 20 bars; give at least 53 bars without a hole"
 
 
-def test_bars_of_another_frequency_are_refused(model, symbols):
-    assert model.description.bar_seconds == DAY
+def test_bars_of_another_frequency_are_refused_unless_an_old_description_has_none(model, symbols):
+    assert model.description.bar_seconds == 86_400
     weekly = symbols["AAPL"].set_axis(pd.date_range("2001-01-05", periods=300, freq="7D", name="date"))
     assert error_of(lambda: model.predict({"AAPL": weekly})) == ("AAPL", "other-frequency")
-    older = replace(model, description=replace(model.description, bar_seconds=None))
-    assert len(older.predict(weekly)) == len(model.predict(symbols["AAPL"]))
-
-
-def test_a_description_keeps_the_step_of_bars_and_older_ones_have_none(model):
     stored = json.loads(json.dumps(model.description.as_dict()))
     assert ModelDescription.from_dict(stored) == model.description
     del stored["bar_seconds"]
-    assert ModelDescription.from_dict(stored).bar_seconds is None
+    older = replace(model, description=ModelDescription.from_dict(stored))
+    assert len(older.predict(weekly)) == len(model.predict(symbols["AAPL"]))

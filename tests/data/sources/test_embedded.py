@@ -18,37 +18,27 @@ def every():
     return {bars.symbol: bars for bars in EmbeddedSource().load([], None, None)[0]}
 
 
-def test_the_index_equals_the_files(every):
-    assert sorted(every) == sorted(embedded_index()) == SYMBOLS
-    for symbol, entry in embedded_index().items():
-        bars = every[symbol]
-        assert entry["file"] == f"{symbol}.parquet"
-        assert entry["rows"] == len(bars.frame)
-        assert entry["sha256"] == bars.sha256
-        assert entry["adjustment"] == bars.adjustment
-        assert EmbeddedSource().available()[symbol] == (bars.index[0].date(), bars.index[-1].date())
-
-
-def test_the_folder_holds_no_other_files_and_is_small():
+def test_index_files_and_notice_agree(every):
     files = {file.name: len(file.read_bytes()) for file in FOLDER.iterdir()}
     assert set(files) == {"NOTICE", "index.json", *(f"{symbol}.parquet" for symbol in SYMBOLS)}
     assert sum(files.values()) < 1_500_000
-
-
-def test_the_notice_names_every_file_with_its_bars_and_licence():
-    notice = (FOLDER / "NOTICE").read_text(encoding="utf-8")
-    parts = notice.split(".parquet\n")
-    assert len(parts) == len(SYMBOLS) + 1
-    for symbol, part in zip(SYMBOLS, parts[1:], strict=True):
-        assert f"\n{symbol}.parquet\n" in notice
+    assert sorted(every) == sorted(embedded_index()) == SYMBOLS
+    head, *parts = (FOLDER / "NOTICE").read_text(encoding="utf-8").split(".parquet\n")
+    assert [part.splitlines()[-1] for part in (head, *parts[:-1])] == SYMBOLS
+    for (symbol, entry), part in zip(embedded_index().items(), parts, strict=True):
+        bars = every[symbol]
+        facts = (entry[name] for name in ("file", "rows", "sha256", "adjustment"))
+        assert tuple(facts) == (f"{symbol}.parquet", len(bars.frame), bars.sha256, bars.adjustment)
+        assert EmbeddedSource().available()[symbol] == (bars.index[0].date(), bars.index[-1].date())
+        rows = [int(line.split()[1].rstrip(",")) for line in part.splitlines() if line.strip().startswith("bars:")]
+        assert sum(rows) == entry["rows"]
         assert "upstream:" in part
         assert "licence:" in part
-        rows = [int(line.split()[1].rstrip(",")) for line in part.splitlines() if line.strip().startswith("bars:")]
-        assert sum(rows) == embedded_index()[symbol]["rows"]
 
 
-def test_bars_are_sound(every):
-    for bars in every.values():
+def test_bars_are_sound_and_splits_are_adjusted(every):
+    """No close falls by a half overnight; AAPL on 2000-09-29 really did (a profit warning)."""
+    for symbol, bars in every.items():
         frame = bars.frame
         assert bars.index.is_monotonic_increasing
         assert bars.index.is_unique
@@ -56,27 +46,17 @@ def test_bars_are_sound(every):
         assert (frame > 0).all().all()
         assert (frame["high"] >= frame[["open", "low", "close"]].max(axis=1)).all()
         assert (frame["low"] <= frame[["open", "high", "close"]].min(axis=1)).all()
-
-
-def test_splits_are_adjusted(every):
-    """No close falls by a half overnight; AAPL on 2000-09-29 really did (a profit warning)."""
-    for symbol, bars in every.items():
-        change = bars.frame["close"].pct_change().drop(pd.Timestamp("2000-09-29"), errors="ignore")
+        change = frame["close"].pct_change().drop(pd.Timestamp("2000-09-29"), errors="ignore")
         assert change.min() > -0.4, symbol
 
 
-def test_ranges_and_symbols_in_any_case():
+def test_ranges_and_symbols_in_any_case_and_googl_replaces_goog_with_a_warning():
     bars, warnings = EmbeddedSource().load(["ibm", "Aapl"], date(2005, 1, 3), date(2005, 1, 7))
     assert [(each.symbol, len(each.frame)) for each in bars] == [("IBM", 5), ("AAPL", 5)]
     assert warnings == [EmbeddedSource.survivorship]
-
-
-@pytest.mark.parametrize(("symbols", "warnings"), [(["GOOG"], 2), (["goog", "GOOGL"], 2), (["GOOGL"], 1)])
-def test_googl_replaces_goog_with_a_warning(symbols, warnings):
-    bars, texts = EmbeddedSource().load(symbols, None, None)
-    assert [each.symbol for each in bars] == ["GOOGL"]
-    assert len(texts) == warnings
-    assert all("GOOG " in text and "GOOGL" in text for text in texts[1:])
+    for symbols, count in ((["GOOG"], 2), (["goog", "GOOGL"], 2), (["GOOGL"], 1)):
+        bars, warnings = EmbeddedSource().load(symbols, None, None)
+        assert ([each.symbol for each in bars], len(warnings)) == (["GOOGL"], count)
 
 
 @pytest.mark.parametrize(

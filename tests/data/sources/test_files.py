@@ -56,13 +56,7 @@ def test_an_unknown_symbol_lists_what_is_available_and_names_unreadable_files(fo
     field, code, text = error_of(folder, ["CCC", "aaa", "DDD"])
     assert (field, code) == ("data.symbols", "unknown-symbol")
     assert all(each in text for each in ("CCC, DDD", "BBB 2011-01-03", "aaa 2010-01-04 to 2010-03-12", "ZZZ.csv"))
-
-
-def test_a_thousand_unknown_symbols_are_a_short_line(folder):
-    _, code, text = error_of(folder, [f"S{number}" for number in range(1_000)])
-    assert code == "unknown-symbol"
-    assert "980" in text
-    assert len(text) < 400
+    assert len(error_of(folder, [f"S{number}" for number in range(1_000)])[2]) < 400
 
 
 def test_a_range_without_bars_is_an_error_that_names_the_bars_around_it(folder, tmp_path):
@@ -71,9 +65,9 @@ def test_a_range_without_bars_is_an_error_that_names_the_bars_around_it(folder, 
     assert "BBB 2011-01-03 to 2011-02-11" in text
     assert error_of(folder, end=date(2001, 1, 1))[:2] == ("", "no-bars-in-range")
     random_frame(50, holes=(25,)).to_csv(tmp_path / "X.csv")
-    text = error_of(tmp_path, ["X"], date(2010, 2, 10), date(2010, 3, 1))[2]
-    assert "2010-02-05" in text
-    assert "2010-03-22" in text
+    _, code, text = error_of(tmp_path, ["X"], date(2010, 2, 10), date(2010, 3, 1))
+    assert code == "no-bars-in-range"
+    assert all(each in text for each in ("2010-02-05", "2010-03-22", "X 2010-01-04 to"))
 
 
 def test_a_symbol_without_bars_or_with_part_of_the_range_is_a_warning(folder):
@@ -86,14 +80,10 @@ def test_a_symbol_without_bars_or_with_part_of_the_range_is_a_warning(folder):
 
 
 def test_errors_of_the_folder(tmp_path, folder):
-    for path, code in (
-        (tmp_path / "none", "data-dir-missing"),
-        (folder / "notes.txt", "data-dir-not-directory"),
-        (tmp_path / "empty", "data-dir-empty"),
-        (tmp_path / ("x" * 5_000), "data-dir-unreadable"),
-    ):
-        (tmp_path / "empty").mkdir(exist_ok=True)
-        assert error_of(path)[:2] == ("data.data_dir", code)
+    (tmp_path / "empty").mkdir()
+    codes = {"none": "data-dir-missing", "notes.txt": "data-dir-not-directory", "empty": "data-dir-empty"}
+    for name, code in {**codes, "x" * 5_000: "data-dir-unreadable"}.items():
+        assert error_of(folder / name)[:2] == ("data.data_dir", code)
     (folder / "AAA.parquet").write_bytes(b"")
     assert error_of(folder)[:2] == ("data.data_dir", "two-files-for-symbol")
 
@@ -136,8 +126,6 @@ def test_every_source_keeps_the_contract(name, tmp_path):
         assert caught.value.code == code
 
 
-# ---------------------------------------------------------------------- invalid rows outside the dates
-
 SPAN = date(2010, 2, 1), date(2010, 4, 30)
 
 
@@ -177,7 +165,7 @@ def test_invalid_rows_outside_the_dates_are_ignored(tmp_path, raw, broken, row):
     assert (bars.problems, warnings) == (sound.problems, [])
 
 
-@pytest.mark.parametrize("broken", [name for name in BROKEN if name not in ("a jump", "no volume")])
+@pytest.mark.parametrize("broken", [*BROKEN][:5])
 def test_invalid_rows_inside_the_dates_have_their_number_in_the_file(tmp_path, raw, broken):
     BROKEN[broken](raw, 50).to_csv(tmp_path / "A.csv", index=False)
     with pytest.raises(BadBarsError) as caught:
@@ -187,20 +175,6 @@ def test_invalid_rows_inside_the_dates_have_their_number_in_the_file(tmp_path, r
 
 def test_an_unreadable_date_counts_as_inside(tmp_path, raw):
     changed("date", "soon")(raw, 3).to_csv(tmp_path / "A.csv", index=False)
-    with pytest.raises(BadBarsError) as caught:
-        FileSource(tmp_path).load(["A"], *SPAN)
-    assert (caught.value.code, caught.value.problems[0].row) == ("date", 4)
+    assert error_of(tmp_path, ["A"], *SPAN)[:2] == ("A", "date")
     (bars,), _ = FileSource(tmp_path, "drop").load(["A"], *SPAN)
     assert len(bars.frame) == 65
-
-
-def test_without_a_row_inside_the_error_lists_all_dates(tmp_path, raw):
-    raw.drop(index=range(30, 60)).to_csv(tmp_path / "A.csv", index=False)
-    asked = date(2010, 2, 22), date(2010, 3, 5)
-    _, code, text = error_of(tmp_path, ["A"], *asked)
-    assert code == "no-bars-in-range"
-    assert all(each in text for each in ("2010-02-12", "2010-03-29", "A 2010-01-04 to 2010-06-18"))
-    raw.to_csv(tmp_path / "B.csv", index=False)
-    bars, (warning,) = FileSource(tmp_path).load([], *asked)
-    assert [each.symbol for each in bars] == ["B"]
-    assert warning.startswith("A ")

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 
 from cnn_lstm_hyperopt.api import CNNLSTMHyperparameterOptimizer
 from cnn_lstm_hyperopt.config import DataSettings
@@ -31,38 +32,23 @@ def test_the_same_seed_is_the_same_market_and_another_one_another(seed):
     assert [bars.symbol for bars in first] == list(SYMBOLS)
     assert [bars.sha256 for bars in first] == [bars.sha256 for bars in again]
     assert len({bars.sha256 for bars in (*first, *other)}) == 2 * len(SYMBOLS)
-
-
-def test_a_symbol_does_not_depend_on_what_else_is_asked_for():
-    (alone,) = market(0, "SYN4")
-    assert alone.sha256 == market(0)[3].sha256
-    assert [bars.symbol for bars in market(0, "syn5", "SYN2")] == ["SYN5", "SYN2"]
-
-
-def test_the_setting_chooses_the_seed():
-    (bars,), _ = open_source(DataSettings(synthetic_seed=7)).load(["SYN1"], None, None)
-    assert bars.sha256 == market(7, "SYN1")[0].sha256
+    (chosen,), _ = open_source(DataSettings(synthetic_seed=seed)).load(["SYN4"], None, None)
+    assert chosen.sha256 == first[3].sha256  # whatever else is asked for
+    (year,), _ = SyntheticSource(seed).load(["syn2"], date(2001, 1, 1), date(2001, 12, 31))
+    pd.testing.assert_frame_equal(year.frame, first[1].frame.loc["2001"])
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_bars_are_legal_and_pass_normalisation_unchanged(seed):
+def test_bars_are_legal_open_at_the_last_close_and_pass_normalisation_unchanged(seed):
     for bars in market(seed):
         frame = bars.frame
         assert len(frame) == BARS
-        assert bool((frame["high"] >= frame[["open", "close"]].max(axis=1)).all())
-        assert bool((frame["low"] <= frame[["open", "close"]].min(axis=1)).all())
-        assert bool((frame > 0).all(axis=None))
-        assert np.isfinite(frame.to_numpy()).all()
         assert bars.index.is_monotonic_increasing
         assert bool((bars.index.day_of_week < 5).all())
-        again = normalise_bars(bars.symbol, frame.reset_index(), "table")
+        assert np.array_equal(frame["open"][1:], frame["close"][:-1])
+        again = normalise_bars(bars.symbol, frame.reset_index(), "table")  # raises for a bar that is not legal
         pd.testing.assert_frame_equal(again.frame, frame, check_freq=False)
         assert again.sha256 == bars.sha256
-
-
-def test_each_bar_opens_where_the_last_one_closed():
-    (bars,) = market(0, "SYN1")
-    assert np.array_equal(bars.frame["open"][1:], bars.frame["close"][:-1])
 
 
 def read(bars: Bars) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -146,38 +132,24 @@ def test_a_linear_model_gets_at_most_a_quarter_of_the_way(seed):
     assert (accuracy["logistic regression"] - majority) / (BEST - majority) <= 0.25
 
 
-def test_a_range_cuts_the_same_bars():
-    (bars,), _ = SyntheticSource(0).load(["SYN2"], date(2001, 1, 1), date(2001, 12, 31))
-    pd.testing.assert_frame_equal(bars.frame, market(0, "SYN2")[0].frame.loc["2001"])
+FEW_TRIALS = yaml.safe_load("""
+training: {max_epochs: 6, device: cpu}
+pruner: {n_startup_trials: 8, n_warmup_steps: 2}
+sampler: {n_startup_trials: 12}
+search_space:
+  cnn: {num_filters: [8, 16], attention: false}
+  lstm: {hidden_dim: [16, 32], num_layers: {fixed: 1}, attention: false, bidirectional: false}
+  fusion: {method: [concatenation, gated], dim: [16, 32]}
+  training: {batch_size: [64, 128], learning_rate: [0.003, 0.02], optimizer: [adam, adamw, rmsprop]}
+""")
 
 
 @pytest.mark.slow
 @pytest.mark.mostly_thorough(1)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_thirty_trials_get_at_least_half_of_the_way_to_the_best_accuracy(seed, tmp_path):
-    config = {
-        "study": {"seed": seed},
-        "data": {
-            "source": "synthetic",
-            "synthetic_seed": seed,
-            "symbols": list(SYMBOLS[:3]),
-            "lookback": 20,
-            "train_share": 0.4,
-        },
-        "training": {"max_epochs": 6, "device": "cpu"},
-        "pruner": {"n_startup_trials": 8, "n_warmup_steps": 2},
-        "sampler": {"n_startup_trials": 12},
-        "search_space": {
-            "cnn": {"num_filters": [8, 16], "attention": False},
-            "lstm": {"hidden_dim": [16, 32], "num_layers": {"fixed": 1}, "attention": False, "bidirectional": False},
-            "fusion": {"method": ["concatenation", "gated"], "dim": [16, 32]},
-            "training": {
-                "batch_size": [64, 128],
-                "learning_rate": [3e-3, 2e-2],
-                "optimizer": ["adam", "adamw", "rmsprop"],
-            },
-        },
-    }
+    data = {"synthetic_seed": seed, "symbols": list(SYMBOLS[:3]), "lookback": 20, "train_share": 0.4}
+    config = {**FEW_TRIALS, "study": {"seed": seed}, "data": {"source": "synthetic", **data}}
     with CNNLSTMHyperparameterOptimizer(save_dir=tmp_path / "results", config=config, quiet=True) as optimizer:
         assert optimizer.optimize(30)["n_trials_completed"] == 30
         (model,) = optimizer.retrain_best_models(top_k=1, full_epochs=8)

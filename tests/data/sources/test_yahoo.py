@@ -32,7 +32,8 @@ def own_cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def no_network(monkeypatch):
-    """Whatever network there is, nothing gets through."""
+    """Whatever network there is, nothing gets through, and nothing waits before it tries again."""
+    monkeypatch.setattr("cnn_lstm_hyperopt.data.sources.yahoo.FIRST_WAIT", 0.0)
     for name in ("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, DEAD)
 
@@ -43,13 +44,7 @@ def history(bars=BARS, **changes):
     close = 50 * np.exp(np.cumsum(rng.normal(0, 0.01, bars)))
     reach = np.exp(np.abs(rng.normal(0, 0.01, bars)) + np.where(np.arange(bars) % 20 < 10, 0.01, 0.03))
     days = pd.bdate_range("2015-01-05", periods=bars, tz="America/New_York", name="Date")
-    columns = {
-        "Open": close,
-        "High": close * reach,
-        "Low": close / reach,
-        "Close": close,
-        "Volume": np.full(bars, 1000),
-    }
+    columns = {"Open": close, "High": close * reach, "Low": close / reach, "Close": close, "Volume": 1000}
     return pd.DataFrame(columns | changes, index=days)
 
 
@@ -79,14 +74,11 @@ def test_cached_bars_are_used_with_a_note_of_their_age():
     assert " 6 hours" in YahooSource().load(["AAPL"], None, None)[1][0]
 
 
-def test_the_symbols_available_without_a_network_are_those_of_the_cache():
+def test_symbols_are_required_and_those_available_without_a_network_are_those_of_the_cache():
+    refused("symbols-required")
     assert YahooSource().available() == {}
     keep("AAPL", history(5))
     assert YahooSource().available() == {"AAPL": (date(2015, 1, 5), date(2015, 1, 9))}
-
-
-def test_symbols_are_required():
-    refused("symbols-required")
 
 
 def test_bars_of_yahoo_are_checked_as_others_are():
@@ -101,63 +93,28 @@ def test_bars_of_yahoo_are_checked_as_others_are():
     assert len(bars.frame) == BARS - 1
 
 
-@pytest.mark.parametrize(
-    ("symbol", "name"), [("BRK-B", "BRK-B"), ("^GSPC", "^GSPC"), ("BTC/USD", "BTC_USD"), ("../X", ".._X")]
-)
-def test_a_symbol_is_a_file_within_the_cache_whatever_it_is_called(symbol, name):
-    assert cache_file(symbol).name == f"{name}.parquet"
-    assert cache_file(symbol).parent == cache_file("AAPL").parent
+def test_a_symbol_is_a_file_within_the_cache_whatever_it_is_called():
+    names = {"BRK-B": "BRK-B", "^GSPC": "^GSPC", "BTC/USD": "BTC_USD", "../X": ".._X"}
+    assert {symbol: cache_file(symbol).stem for symbol in names} == names
+    assert {cache_file(symbol).parent for symbol in names} == {cache_file("AAPL").parent}
 
 
-@pytest.mark.slow
-def test_without_a_network_one_line_lists_other_sources(start_cli, no_network, tmp_path):
-    process = start_cli("run", "--source", "yahoo", "--symbols", "AAPL", "IBM", "--save-dir", tmp_path / "results")
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 2
-    assert out == ""
-    (line,) = err.splitlines()
-    assert all(each in line for each in ("AAPL", "--source embedded", "TSLA 2021-03-23 to 2022-03-23", "--data-dir"))
-    assert not (tmp_path / "results").exists()
-    assert not cache_file("AAPL").exists()
-
-
-@pytest.fixture
-def no_package(monkeypatch):
+def test_a_missing_package_is_an_error_with_the_command_and_a_damaged_file_of_the_cache_is_not_used(monkeypatch):
     monkeypatch.setitem(sys.modules, "yfinance", None)
-
-
-def test_a_missing_package_is_an_error_with_the_command(no_package):
     assert "pip install 'cnn-lstm-hyperopt[yahoo]'" in refused("missing-extra", "AAPL")
-
-
-def test_a_damaged_file_of_the_cache_is_not_used(no_package):
     keep("AAPL", history()).write_bytes(b"PAR1")
     refused("missing-extra", "AAPL")
 
 
-# ---------------------------------------------------------------------- a server that answers as Yahoo does
-
-
 def chart(frame):
     """Yahoo's JSON: raw prices and an adjusted close of half of them."""
+    seconds = [int((stamp + pd.Timedelta(hours=9.5)).timestamp()) for stamp in frame.index]
+    meta = {"currency": "USD", "symbol": "AAPL", "instrumentType": "EQUITY", "priceHint": 2, "firstTradeDate": 0}
+    meta |= {"exchangeTimezoneName": "America/New_York", "timezone": "EST", "gmtoffset": -18000}
+    meta |= {"validRanges": ["1d", "max"], "regularMarketTime": seconds[-1], "currentTradingPeriod": {}}
     quote = {name.lower(): frame[name].tolist() for name in frame.columns}
-    return {
-        "meta": {
-            "currency": "USD",
-            "symbol": "AAPL",
-            "instrumentType": "EQUITY",
-            "exchangeTimezoneName": "America/New_York",
-            "timezone": "EST",
-            "validRanges": ["1d", "max"],
-            "priceHint": 2,
-            "firstTradeDate": 0,
-            "regularMarketTime": int(frame.index[-1].timestamp()),
-            "gmtoffset": -18000,
-            "currentTradingPeriod": {},
-        },
-        "timestamp": [int((stamp + pd.Timedelta(hours=9.5)).timestamp()) for stamp in frame.index],
-        "indicators": {"quote": [quote], "adjclose": [{"adjclose": (frame["Close"] / 2).tolist()}]},
-    }
+    closes = {"adjclose": (frame["Close"] / 2).tolist()}
+    return {"meta": meta, "timestamp": seconds, "indicators": {"quote": [quote], "adjclose": [closes]}}
 
 
 @pytest.fixture
@@ -195,11 +152,10 @@ def server():
 @pytest.fixture
 def yahoo(server, no_network, monkeypatch):
     """The source with the real package, whose requests go to the server."""
-    modules = [importlib.import_module(f"yfinance.{name}") for name in ("base", "scrapers.history")]
-    for module in modules:
+    for name in ("base", "scrapers.history"):
+        module = importlib.import_module(f"yfinance.{name}")
         monkeypatch.setattr(module, "_BASE_URL_", f"http://127.0.0.1:{server[0]}")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr("cnn_lstm_hyperopt.data.sources.yahoo.FIRST_WAIT", 0.0)
 
 
 def test_what_yahoo_sends_is_adjusted_and_kept(yahoo, server):
@@ -210,15 +166,14 @@ def test_what_yahoo_sends_is_adjusted_and_kept(yahoo, server):
     assert server[1] == ["AAPL", "AAPL"]  # its time zone and its bars, once
 
 
-def test_what_yahoo_refuses_has_a_reason(yahoo, server):
+def test_what_yahoo_refuses_has_a_reason(yahoo, server, monkeypatch):
     refused("unknown-symbol", "NOSUCH")
     refused("yahoo-rate-limit", "LIMIT")
     assert server[1].count("LIMIT") > 1  # it was tried again
-
-
-def test_without_a_network_the_error_says_so(no_network, monkeypatch):
-    monkeypatch.setattr("cnn_lstm_hyperopt.data.sources.yahoo.FIRST_WAIT", 0.0)
-    refused("yahoo-no-connection", "AAPL")
+    monkeypatch.setenv("NO_PROXY", "")
+    text = refused("yahoo-no-connection", "AAPL")
+    assert all(each in text for each in ("--source embedded", "TSLA 2021-03-23 to 2022-03-23", "--data-dir"))
+    assert not cache_file("AAPL").exists()
 
 
 def test_bars_that_cannot_be_cached_are_used_with_a_note(yahoo, tmp_path):
