@@ -112,6 +112,7 @@ NO_BARS = [  # name, content, code; an error even where bad rows are dropped
     ("a column missing", [line.rsplit(",", 1)[0] for line in LINES], "missing-column"),
     ("an escape sequence in a name", CSV.replace(b"open", b"\x1b[31mopen", 1), "missing-column"),
     ("a column twice", [NAMES + ",Close", *(line + ",1" for line in ROWS)], "ambiguous-columns"),
+    ("two columns of dates", [NAMES + ",timestamp", *(f"{row},{row[:10]}" for row in ROWS)], "ambiguous-columns"),
     ("10,000 columns of one name", [HEADER + ",open" * 10_000, LINES[1] + ",1" * 10_000], "ambiguous-columns"),
     ("no separator", [line.replace(",", " ") for line in LINES], "one-column"),
     ("a field of 200,000 letters", b"x" * 200_000 + b"\n" + CSV, "one-column"),

@@ -68,15 +68,17 @@ def test_a_loaded_model_is_the_saved_one_to_the_bit(model, folder, dataset, tmp_
         np.testing.assert_array_equal(first.values, second.values)
 
 
-def test_saving_again_writes_the_same_bytes_which_others_may_read_as_far_as_the_umask_allows(model, folder):
+def test_saving_again_writes_the_same_bytes_which_others_may_read_as_far_as_the_umask_allows(model, folder, tmp_path):
     content = {path.name: path.read_bytes() for path in folder.iterdir()}
-    before = os.umask(0o027)
+    other, before = tmp_path / "other", os.umask(0o027)
     try:
-        model.save(folder)
+        model.save(other)
     finally:
         os.umask(before)
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == content
-    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o640}
+    model.save(folder)
+    for each in (folder, other):
+        assert {path.name: path.read_bytes() for path in each.iterdir()} == content
+    assert {path.stat().st_mode & 0o777 for path in other.iterdir()} == {0o640}
 
 
 @pytest.mark.slow
