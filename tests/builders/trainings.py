@@ -1,9 +1,9 @@
 """A small learnable problem, a small network, and trainings of it."""
 
-import copy
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
 from cnn_lstm_hyperopt.data.windows import Windows
@@ -14,12 +14,20 @@ from cnn_lstm_hyperopt.models.cnn_lstm.params import CnnConfig, LstmConfig
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision
 from cnn_lstm_hyperopt.training import FoldTraining, TrainingConfig, ValueScale, train_folds, write_checkpoint
 from cnn_lstm_hyperopt.training.augmentation import AugmentationConfig
-from cnn_lstm_hyperopt.training.runtime.device import seeded_dropout
+from cnn_lstm_hyperopt.training.runtime.device import one_thread, seeded_dropout
 
 CPU, SCALE = torch.device("cpu"), ValueScale(5.0, 3.0)
 LOOKBACK, FEATURES = 4, 3
 AUGMENTATION = AugmentationConfig(jitter=0.1, scaling=0.2, time_masking=0.5, mixup=0.4)
 PRUNE = Decision(Action.PRUNE, "enough")
+
+
+@pytest.fixture(autouse=True)
+def one_thread_and_a_seed():
+    """Many tests share two cores; draws from torch's global generator are the same each time."""
+    with one_thread(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
 
 
 def windows(count, seed=0, *, n_classes=2, values=True, noise=False):
@@ -77,29 +85,23 @@ def stop_after(epoch):
 
 
 class Training:
-    """A training as one process sees it: a network per fold, and all seeds follow from ``seed``.
+    """A training as one process sees it: a network per fold, or for the ``only`` one; all seeds follow from ``seed``.
 
     Its windows are noise, or the validation windows are the training windows with the wrong labels (``opposed``).
     """
 
-    def __init__(self, sizes=(40,), *, seed=0, values=True, opposed=False, net=None, **changed):
-        folds = range(len(sizes))
+    announce = staticmethod(lambda epoch: None)
+
+    def __init__(self, sizes=(40,), *, only=None, seed=0, values=True, opposed=False, net=None, **changed):
+        folds = range(len(sizes)) if only is None else [only]
         self.config = config(**{"max_epochs": 5, "learning_rate": 0.03, **changed})
-        self.windows = [windows(size, n, values=values, noise=not opposed) for n, size in enumerate(sizes)]
+        self.windows = [windows(sizes[n], n, values=values, noise=not opposed) for n in folds]
         self.validation = [windows(24 + 8 * n, 50 + n, values=values, noise=True) for n in folds]
         if opposed:
             self.validation = [replace(each, labels=1 - each.labels) for each in self.windows]
         self.networks = [net or network(has_regression=values, seed=10 * seed + n) for n in folds]
         self.seeds = [100 * seed + n for n in folds]
-        self.reports, self.decisions, self.states, self.saved = [], [], {}, []
-
-    def alone(self, place):
-        """The training of one of the folds."""
-        one = copy.copy(self)
-        for name in ("windows", "validation", "networks", "seeds"):
-            setattr(one, name, getattr(self, name)[place : place + 1])
-        one.reports, one.decisions, one.states, one.saved = [], [], {}, []
-        return one
+        self.reports, self.states, self.saved = [], {}, []
 
     def folds(self):
         made = []
@@ -118,11 +120,12 @@ class Training:
 
         def on_epoch_end(decision, take):
             checkpoint = take()
-            self.decisions.append(decision)
+            assert checkpoint.decision == decision
             self.saved.append((checkpoint.epoch, checkpoint.finished, checkpoint.decision))
             self.states[checkpoint.epoch] = leaves(checkpoint.states)
             if save is not None:
                 write_checkpoint(save, checkpoint)
+                self.announce(checkpoint.epoch)
 
         self.outcome = train_folds(self.folds(), self.config, on_report=listen, start=start, on_epoch_end=on_epoch_end)
         return self
@@ -136,11 +139,11 @@ class Training:
 
 def leaves(value, name=""):
     """Nested dicts, lists and tuples as one flat dict, without the stopwatch; tensors as copied arrays."""
-    if isinstance(value, dict | list | tuple):
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        flat = (leaves(inner, f"{name}.{key}") for key, inner in items if key != "stopwatch")
-        return {key: leaf for part in flat for key, leaf in part.items()}
-    return {name: value.numpy().copy() if isinstance(value, torch.Tensor) else value}
+    if not isinstance(value, dict | list | tuple):
+        return {name: value.numpy().copy() if isinstance(value, torch.Tensor) else value}
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    flat = (leaves(inner, f"{name}.{key}") for key, inner in items if key != "stopwatch")
+    return {key: leaf for part in flat for key, leaf in part.items()}
 
 
 def assert_same_end(whole, again):

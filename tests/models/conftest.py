@@ -3,23 +3,13 @@
 import pytest
 import torch
 
+from builders.trainings import one_thread_and_a_seed  # noqa: F401
 from cnn_lstm_hyperopt import models
 from cnn_lstm_hyperopt.config import PARAMETERS, Choices, Fixed, parse_space
 from cnn_lstm_hyperopt.search import random_configuration
 
 SPACE = parse_space(None)[0]
 FEATURES = 11
-
-
-@pytest.fixture(autouse=True)
-def _one_thread_and_a_seed():
-    """Many tests share two cores; dropout and inputs draw from torch's global generator."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield
-    torch.set_num_threads(before)
 
 
 def network_config(params, **shape):

@@ -15,22 +15,16 @@ from cnn_lstm_hyperopt.models.cnn_lstm.fusions import FUSIONS
 from cnn_lstm_hyperopt.models.cnn_lstm.params import CnnConfig, LstmConfig
 
 CPU, FEATURES = torch.device("cpu"), 11
+EVERYTHING = {"residual": True, "cnn_heads": 3, "layers": 3, "both_ways": True, "lstm_heads": 4, "fusion_heads": 2}
 
 
 def network(residual=False, cnn_heads=None, layers=1, both_ways=False, lstm_heads=None, fusion_heads=None):
     """Two filter sizes of 6, an LSTM of 8, a fusion of 12: cross-attention with heads, else concatenation."""
     method = "attention" if fusion_heads else "concatenation"
-    return CnnLstmConfig(
-        input_dim=FEATURES,
-        n_classes=2,
-        has_regression=True,
-        cnn=CnnConfig(6, (3, 5), 0.1, "relu", residual, cnn_heads),
-        lstm=LstmConfig(8, layers, 0.1, both_ways, lstm_heads, skip_connections=True),
-        fusion=FUSIONS[method](method, 12, 0.1, *([fusion_heads] if fusion_heads else [])),
-    )
-
-
-EVERYTHING = {"residual": True, "cnn_heads": 3, "layers": 3, "both_ways": True, "lstm_heads": 4, "fusion_heads": 2}
+    cnn = CnnConfig(6, (3, 5), 0.1, "relu", residual, cnn_heads)
+    lstm = LstmConfig(8, layers, 0.1, both_ways, lstm_heads, skip_connections=True)
+    fusion = FUSIONS[method](method, 12, 0.1, *([fusion_heads] if fusion_heads else []))
+    return CnnLstmConfig(FEATURES, 2, True, cnn, lstm, fusion)
 
 
 def matrices(config):
@@ -41,19 +35,15 @@ def matrices(config):
 
 
 def multiply_adds_by_module(config, lookback):
-    """PyTorch's count of one window's forward pass, by the module's name; it does not see fused kernels."""
+    """PyTorch's count of one window's forward pass, by the module's name; it does not see fused kernels.
+
+    The weighted sum of attention pooling is no matrix product, so PyTorch does not count it, and it is added.
+    """
     built = build_network(config, seed=1, device=CPU).eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         built(torch.zeros(1, lookback, config.input_dim))
-    return {name: sum(by_kind.values()) // 2 for name, by_kind in counter.get_flop_counts().items()}
-
-
-def pooling(config, lookback):
-    """The weighted sum of attention pooling, which is no matrix product, so PyTorch does not count it."""
-    return config.lstm.width * lookback if config.lstm.attention_heads else 0
-
-
-# ---------------------------------------------------------------------- parameters
+    counts = {name: sum(by_kind.values()) // 2 for name, by_kind in counter.get_flop_counts().items()}
+    return counts | {"Global": counts["Global"] + (config.lstm.width * lookback if config.lstm.attention_heads else 0)}
 
 
 @pytest.mark.parametrize("shape", [{}, {"n_classes": 5, "has_regression": False, "input_dim": 3}])
@@ -67,9 +57,6 @@ def test_parameters_equal_those_of_the_built_network_for_any_lookback(random_con
         assert cost.size_mb == counted * 4 / 1_000_000
 
 
-# ---------------------------------------------------------------------- multiply-adds
-
-
 @pytest.mark.parametrize("lookback", [5, 17])
 def test_multiply_adds_equal_pytorchs_count_beside_the_fused_lstm_and_the_pooling(random_config, lookback):
     configs = [random_config(number) for number in range(60)]
@@ -79,7 +66,7 @@ def test_multiply_adds_equal_pytorchs_count_beside_the_fused_lstm_and_the_poolin
     assert attentions >= {(True, True, True), (False, False, False)}
     for config in light:
         lstm = lookback * sum(size for _, size in matrices(config))
-        counted = multiply_adds_by_module(config, lookback)["Global"] + lstm + pooling(config, lookback)
+        counted = multiply_adds_by_module(config, lookback)["Global"] + lstm
         assert config.cost(lookback=lookback).multiply_adds == counted, config
 
 
@@ -91,26 +78,18 @@ def test_narrow_multiply_adds_are_what_pytorch_counts_over_the_input_features(ch
     assert len(names) == 2 + bool(chosen.get("residual"))
     assert cost.narrow_multiply_adds == sum(counted[name] for name in names)
     rest = cost.multiply_adds - cost.recurrent_multiply_adds - cost.narrow_multiply_adds
-    assert rest == counted["Global"] - cost.narrow_multiply_adds + pooling(config, lookback)
+    assert rest == counted["Global"] - cost.narrow_multiply_adds
 
 
 @pytest.mark.parametrize("both_ways", [False, True])
 @pytest.mark.parametrize("layers", [1, 2, 4])
-def test_recurrent_terms_are_the_weights_of_the_lstm_at_every_step(layers, both_ways):
-    config = network(layers=layers, both_ways=both_ways)
+def test_recurrent_terms_are_the_weights_and_the_states_of_the_lstm_at_every_step(layers, both_ways):
+    config = network(layers=layers, both_ways=both_ways, lstm_heads=4, cnn_heads=2)
     cost, weights = config.cost(lookback=13), matrices(config)
     assert len(weights) == layers * (1 + both_ways) * 2
     assert cost.recurrent_multiply_adds == 13 * sum(size for _, size in weights)
     assert cost.recurrent_reads == 13 * sum(size for name, size in weights if name.startswith("weight_hh"))
-
-
-# ---------------------------------------------------------------------- states, sequences, scores
-
-
-@pytest.mark.parametrize(("layers", "both_ways"), [(1, False), (3, False), (3, True)])
-def test_recurrent_states_are_layers_times_width_times_steps(layers, both_ways):
-    config = network(layers=layers, both_ways=both_ways, lstm_heads=4, cnn_heads=2)
-    assert config.cost(lookback=20).recurrent_states == layers * (1 + both_ways) * 8 * 20
+    assert cost.recurrent_states == layers * (1 + both_ways) * 8 * 13
 
 
 def test_attention_scores_are_those_that_the_network_computes(monkeypatch):
@@ -138,9 +117,6 @@ def test_sequence_elements_of_a_network_counted_by_hand():
     assert everything == cnn + shortcut + self_attention + pooled + fusion
 
 
-# ---------------------------------------------------------------------- in the lookback
-
-
 def test_costs_are_positive_proportional_or_linear_in_the_lookback_but_for_self_attention(random_config):
     """Second differences over 10, 20, 30 bars: 2 × 10² for each term in the square of the lookback, else none."""
     with_attention = 0
@@ -160,9 +136,3 @@ def test_costs_are_positive_proportional_or_linear_in_the_lookback_but_for_self_
         expected["multiply_adds"] = 200 * 2 * config.cnn.width * (heads > 0)  # scores, and the weighted sum
         assert dict(zip(expected, curved, strict=True)) == expected
     assert 10 < with_attention < 90
-
-
-def test_profiles_add_up_term_by_term():
-    first, second = Profile(*range(1, 9)), Profile(*range(10, 90, 10))
-    assert astuple(first + second) == (11, 22, 33, 44, 55, 66, 77, 88)
-    assert first + Profile() == first

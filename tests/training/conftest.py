@@ -5,21 +5,14 @@ import math
 import pytest
 import torch
 
-from builders.trainings import CPU, SCALE, config, go_on, network
+from builders.trainings import CPU, SCALE, config, go_on, network, one_thread_and_a_seed  # noqa: F401
 from cnn_lstm_hyperopt.training import train, trainer
 from cnn_lstm_hyperopt.training.runtime.device import seeded_dropout
 
 
 @pytest.fixture(autouse=True)
-def _one_thread_a_seed_and_no_clock(monkeypatch):
-    """Many tests share two cores; draws from torch's global generator and reports are the same each time."""
+def _no_clock(monkeypatch):
     monkeypatch.setattr(trainer, "LOOK_SECONDS", math.inf)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

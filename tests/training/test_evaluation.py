@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn import metrics
+from torch import nn
 
 from builders.trainings import SCALE, network, windows
 from cnn_lstm_hyperopt.training import ValueScale, evaluate, over_folds, predict
@@ -38,8 +39,7 @@ SCIKIT_LEARN = {
 @pytest.mark.parametrize("metric", SCIKIT_LEARN)
 def test_the_score_is_the_metric_of_the_predictions(metric):
     data, net = windows(150), network()
-    with torch.no_grad():
-        net.classify.bias.copy_(net.classify.weight.new_tensor([0.02, 0.0]))  # so that both classes are predicted
+    net.classify.bias.data = torch.tensor([0.02, 0.0])  # so that both classes are predicted
     evaluation = evaluate(net, data, SCALE, metric=metric)
     probabilities = evaluation.predictions.probabilities.astype(np.float64)
     probabilities /= probabilities.sum(axis=1, keepdims=True)
@@ -54,33 +54,24 @@ def test_without_a_regression_head_or_target_there_is_no_squared_error():
     for evaluation in (headless[0], over_folds(headless)):
         assert (evaluation.mse, evaluation.predictions.values) == (None, None)
     targetless = evaluate(network(), windows(10, values=False), SCALE)
-    assert targetless.mse is None
-    assert targetless.predictions.values is not None
+    assert (targetless.mse, targetless.predictions.values is None) == (None, False)
 
 
-def test_windows_are_predicted_in_their_order_and_values_in_the_targets_units():
-    data, net = windows(EVALUATION_BATCH + 5), network()
+def test_windows_are_predicted_in_their_order_and_values_in_the_targets_units_without_dropout_or_draws():
+    data, net, before = windows(EVALUATION_BATCH + 5), network(dropout=0.9).train(), torch.get_rng_state()
     logits, values = predict(net, data, ValueScale(-7.0, 0.01))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not logits.requires_grad
     for place in (0, 1, EVALUATION_BATCH - 1, EVALUATION_BATCH, EVALUATION_BATCH + 4):
-        output = net(data.gather(torch.tensor([place])))
+        output = net.eval()(data.gather(torch.tensor([place])))
         torch.testing.assert_close(output.logits[0], logits[place])
         torch.testing.assert_close(output.value[0] * 0.01 - 7, values[place])
-
-
-def test_predicting_uses_no_dropout_and_draws_nothing():
-    data, net, before = windows(10), network(dropout=0.9).train(), torch.get_rng_state()
-    first, second = (predict(net, data, SCALE)[0] for _ in range(2))
-    assert torch.equal(first, second)
-    assert torch.equal(torch.get_rng_state(), before)
-    assert not first.requires_grad
 
 
 def test_confident_mistakes_have_a_large_finite_loss():
     """Logits, not rounded probabilities, make the loss."""
     data, net = windows(10), network()
-    with torch.no_grad():
-        net.classify.weight.zero_()
-        net.classify.bias.copy_(torch.tensor([0.0, 500.0]))
+    nn.init.zeros_(net.classify.weight)
+    net.classify.bias.data = torch.tensor([0.0, 500.0])
     evaluation, share = evaluate(net, data, SCALE), float((data.labels == 0).double().mean())
-    assert evaluation.loss == pytest.approx(500 * share)
-    assert evaluation.accuracy == pytest.approx(1 - share)
+    assert (evaluation.loss, evaluation.accuracy) == pytest.approx((500 * share, 1 - share))

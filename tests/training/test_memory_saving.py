@@ -18,16 +18,14 @@ BOTH = {"micro_batches": 2, "gradient_checkpointing": True}
 STRUCTURES = list(itertools.product(FUSIONS, (None, 2), (None, 2), (False, True)))
 
 
-def steps(net, *, batches=(8, 8, 3, 1), data=None, **changed):
+def steps(net, *, data=None, **changed):
     """Losses of a step per batch, and all learned weights afterwards."""
     # SGD moves in proportion to the gradient; Adam would amplify the rounding of a gradient near 0.
     settings = config(**{"optimizer": "sgd", "learning_rate": 0.1, **changed})
-    net.train()
-    net.recompute_in_backward(settings.gradient_checkpointing)
+    net.train().recompute_in_backward(settings.gradient_checkpointing)
     torch.manual_seed(5)
-    generator = torch.Generator().manual_seed(3)
-    stepper = Stepper(net, data or windows(sum(batches)), settings, scale=SCALE, generator=generator)
-    losses = torch.stack([stepper.step(index) for index in torch.arange(sum(batches)).split(batches)])
+    stepper = Stepper(net, data or windows(20), settings, scale=SCALE, generator=torch.Generator().manual_seed(3))
+    losses = torch.stack([stepper.step(index) for index in torch.arange(20).split((8, 8, 3, 1))])
     learned = [*net.parameters(), *stepper.loss_weighting.parameters()]
     return losses, [weight.detach().clone() for weight in learned]
 
@@ -40,41 +38,19 @@ def assert_equal(one, other):
     torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
-# ---------------------------------------------------------------------- the same step
-
-
 @pytest.mark.parametrize("micro_batches", [2, 3, 100])
 @pytest.mark.parametrize("augmentation", AUGMENTATIONS)
-@pytest.mark.parametrize("balancing", LOSS_WEIGHTINGS)
+@pytest.mark.parametrize("balancing", [*LOSS_WEIGHTINGS, None])
 def test_a_batch_in_parts_is_the_step_of_the_whole_batch(balancing, augmentation, micro_batches):
     """Penalties, decay and clipping come once; batches of 3 and 1 windows have fewer windows than parts."""
     options = {"label_smoothing": 0.1, "weight_decay": 1e-2, "l1": 1e-3, "l2": 1e-2, "gradient_clip": 0.2}
-    options |= {"balancing": balancing, "augmentation": AUGMENTATIONS[augmentation]}
-    parts, whole = (steps(network(dropout=0.0), micro_batches=n, **options) for n in (micro_batches, 1))
-    assert_close(parts, whole)
-
-
-@pytest.mark.parametrize("augmentation", AUGMENTATIONS)
-def test_without_regression_and_with_more_classes_too(augmentation):
-    options = {"augmentation": AUGMENTATIONS[augmentation], "label_smoothing": 0.1}
-    whole, parts = (
-        steps(
-            network(dropout=0.0, n_classes=3, has_regression=False),
-            data=windows(20, n_classes=3, values=False),
-            micro_batches=n,
-            **options,
-        )
-        for n in (1, 3)
+    options |= {"balancing": balancing or "fixed", "augmentation": AUGMENTATIONS[augmentation]}
+    shape = {} if balancing else {"n_classes": 3, "has_regression": False}
+    data = windows(20, n_classes=shape.get("n_classes", 2), values=not shape)
+    parts, whole = (
+        steps(network(dropout=0.0, **shape), data=data, micro_batches=n, **options) for n in (micro_batches, 1)
     )
-    assert whole[0][:, 1].tolist() == [0, 0, 0, 0]
-    assert_close(whole, parts)
-
-
-def test_parts_are_of_nearly_one_size():
-    net, sizes = network(), []
-    net.register_forward_hook(lambda module, args, output: sizes.append(len(args[0])))
-    steps(net, batches=(8, 7, 2, 1), micro_batches=3)
-    assert sizes == [3, 3, 2, 3, 2, 2, 1, 1, 1]
+    assert_close(parts, whole)
 
 
 @pytest.mark.parametrize("micro_batches", [1, 2])
@@ -100,9 +76,6 @@ def test_in_bfloat16_too():
     torch.testing.assert_close(taken(micro_batches=2), taken(), rtol=0.05, atol=0.02)
 
 
-# ---------------------------------------------------------------------- less memory
-
-
 def stored_for_backward(net):
     """Bytes that a forward pass stores for the backward pass, each tensor once."""
     stored, weights = {}, {weight.data_ptr() for weight in net.parameters()}
@@ -121,15 +94,13 @@ def test_checkpointing_stores_less_for_backward_until_the_training_ends(training
     assert stored_for_backward(net) == plain
 
 
-# ---------------------------------------------------------------------- whole trainings
-
-
-@pytest.mark.parametrize(("micro_batches", "largest"), [(1, 40), (2, 8), (3, 6), (16, 1)])
-def test_an_evaluation_batch_is_no_larger_than_a_part(training, micro_batches, largest):
-    net, sizes, options = network(dropout=0.0), [], {"batch_size": 16, "max_epochs": 1}
-    net.register_forward_hook(lambda module, args, output: None if module.training else sizes.append(len(args[0])))
-    _, outcome, _ = training(windows(32), windows(40, 1), net=net, micro_batches=micro_batches, **options)
-    assert (max(sizes), sum(sizes)) == (largest, 40)
+@pytest.mark.parametrize(("parts", "sizes", "largest"), [(1, [16], 40), (2, [8], 8), (3, [6, 5, 5], 6), (16, [1], 1)])
+def test_parts_are_of_nearly_one_size_and_an_evaluation_batch_is_no_larger(training, parts, sizes, largest):
+    net, seen, options = network(dropout=0.0), {True: [], False: []}, {"batch_size": 16, "max_epochs": 1}
+    net.register_forward_hook(lambda module, args, output: seen[module.training].append(len(args[0])))
+    _, outcome, _ = training(windows(32), windows(40, 1), net=net, micro_batches=parts, **options)
+    assert seen[True] == sizes * (32 // sum(sizes))
+    assert (max(seen[False]), sum(seen[False])) == (largest, 40)
     _, plain, _ = training(windows(32), windows(40, 1), net=network(dropout=0.0), **options)
     assert outcome.best.loss == pytest.approx(plain.best.loss, rel=1e-4)
 
@@ -137,8 +108,8 @@ def test_an_evaluation_batch_is_no_larger_than_a_part(training, micro_batches, l
 def test_a_training_that_ran_out_of_memory_resumes_with_less(tmp_path):
     """From its checkpoint; without dropout, the result is the same up to rounding."""
     path, options = tmp_path / "checkpoint.pt", {"max_epochs": 4, "learning_rate": 0.01}
-    whole = Training(net=network(dropout=0.0), **options).run().outcome
-    Training(net=network(dropout=0.0), **options).run(stop_after(2), save=path)
-    saved = Training(net=network(dropout=0.0), **options, **BOTH).run(start=read_checkpoint(path)).outcome
-    assert (saved.epochs, saved.best_epoch) == (4, whole.best_epoch)
-    assert saved.best.loss == pytest.approx(whole.best.loss, rel=1e-3)
+    whole, first, second = (Training(net=network(dropout=0.0), **options, **more) for more in ({}, {}, BOTH))
+    first.run(stop_after(2), save=path)
+    outcome, saved = whole.run().outcome, second.run(start=read_checkpoint(path)).outcome
+    assert (saved.epochs, saved.best_epoch) == (4, outcome.best_epoch)
+    assert saved.best.loss == pytest.approx(outcome.best.loss, rel=1e-3)

@@ -1,9 +1,16 @@
-"""A training that stops after any epoch and resumes from its file is bit for bit the one that never stopped."""
+"""A training that stops after any epoch, or is killed, and resumes from its file is bit for bit the one that never stopped."""
 
 import itertools
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from builders.trainings import AUGMENTATION, CPU, Training, assert_same_end, leaves, stop_after
 from cnn_lstm_hyperopt.training import last_good
@@ -35,9 +42,8 @@ def assert_resumes_bit_for_bit(file, sizes, **options):
         part = Training(sizes, seed=0 if epoch == 1 else 10 * epoch, **options)
         part.run(stop_after(epoch) if epoch < end else lambda report: whole.outcome.decision, start=start, save=file)
         assert part.curve() == whole.curve()[: len(part.curve())]
-        assert list(part.states) == ([epoch] if epoch == 1 else [epoch - 1, epoch])
-        for done, states in part.states.items():
-            np.testing.assert_equal(states, whole.states[done])
+        assert list(part.states) == [epoch - 1, epoch][epoch == 1 :]
+        np.testing.assert_equal(part.states, {done: whole.states[done] for done in part.states})
         start = last_good(file)
         assert (start.epoch, start.finished) == (epoch, epoch == end)
     assert_same_end(whole, part)
@@ -76,10 +82,73 @@ def test_variants_resume_bit_for_bit(tmp_path, variant):
 
 
 def test_taking_checkpoints_does_not_change_a_training(tmp_path, training):
-    one = Training(seed=3)
-    net, outcome, _ = training(
-        one.windows[0], one.validation[0], net=one.networks[0], seed=one.seeds[0], max_epochs=5, learning_rate=0.03
-    )
-    again = Training(seed=3).run(save=tmp_path / "checkpoint.pt")
+    one, again = Training(seed=3), Training(seed=3).run(save=tmp_path / "checkpoint.pt")
+    options = {"net": one.networks[0], "seed": one.seeds[0], "max_epochs": 5, "learning_rate": 0.03}
+    net, outcome, _ = training(one.windows[0], one.validation[0], **options)
     assert again.outcome.best.loss == outcome.best.loss
     np.testing.assert_equal(leaves(again.networks[0].state_dict()), leaves(net.state_dict()))
+
+
+EPOCHS, KILLS = 50, 5
+KILLED_TRAINING = f"""
+import sys
+from functools import partial
+from pathlib import Path
+from builders.trainings import AUGMENTATION, Training
+from safetensors.torch import save_file
+from cnn_lstm_hyperopt.training import last_good
+from cnn_lstm_hyperopt.training.runtime.device import one_thread
+
+folder, n_folds = Path(sys.argv[1]), int(sys.argv[2])
+options = dict(dropout_schedule="linear", balancing="uncertainty", augmentation=AUGMENTATION, learning_rate=0.01)
+training = Training((160,) * n_folds, max_epochs={EPOCHS}, **options)
+training.announce = partial(print, flush=True)
+with one_thread():
+    training.run(start=last_good(folder / "checkpoint.pt"), save=folder / "checkpoint.pt")
+for place, network in enumerate(training.networks):
+    save_file(dict(network.state_dict()), folder / f"{{place}}.safetensors")
+outcome = training.outcome
+(folder / "outcome.txt").write_text(repr((outcome.best_epoch, outcome.best.loss, outcome.best.score, outcome.epochs)))
+"""
+
+
+def process(folder, n_folds):
+    command = [sys.executable, "-c", KILLED_TRAINING, str(folder), str(n_folds)]
+    tests = Path(__file__).parents[1]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tests)
+
+
+def run_to_the_end(folder, n_folds):
+    """Return the epochs whose end was printed."""
+    with process(folder, n_folds) as running:
+        printed, errors = running.communicate(timeout=120)
+    assert running.returncode == 0, errors
+    return [int(line) for line in printed.split()]
+
+
+def kill_after(folder, n_folds, epochs, seconds):
+    """Kill it some time after this number of its epochs; return the last epoch that was printed."""
+    with process(folder, n_folds) as running:
+        printed = [running.stdout.readline() for _ in range(epochs)]
+        time.sleep(seconds)  # into an evaluation, a step, or the middle of writing
+        running.kill()
+        printed += running.stdout.read().split()
+    assert running.returncode == -signal.SIGKILL
+    return int(printed[-1])
+
+
+@pytest.mark.slow
+@pytest.mark.mostly_thorough(1)
+@pytest.mark.parametrize("n_folds", [2, 1])
+def test_a_training_whose_process_is_killed_resumes_bit_for_bit(tmp_path, n_folds):
+    whole, killed, chance = tmp_path / "whole", tmp_path / "killed", random.Random(n_folds)
+    assert run_to_the_end(whole, n_folds) == list(range(1, EPOCHS + 1))
+    kills = (kill_after(killed, n_folds, chance.randint(2, 3), chance.uniform(0, 0.02)) for _ in range(KILLS))
+    done = [0, *kills]
+    assert done == sorted(set(done))
+    rest = run_to_the_end(killed, n_folds)
+    assert done[-1] <= rest[0] < rest[-1] == EPOCHS  # no printed epoch is lost
+    assert (killed / "outcome.txt").read_text() == (whole / "outcome.txt").read_text()
+    for place in range(n_folds):
+        one, other = (load_file(folder / f"{place}.safetensors") for folder in (whole, killed))
+        np.testing.assert_equal(one, other)
