@@ -40,16 +40,3 @@ def test_a_planted_signal_shows_skill_each_time(run, seed):
 def test_overfitting_is_as_likely_as_not_on_noise_and_intervals_cover(run):
     assert 0.1 < np.mean([run("noise", seed).pbo for seed in SEEDS]) < 0.9  # each has a standard deviation of about 0.2
     assert np.mean([run("planted", seed).coverage for seed in SEEDS]) > 0.9  # of 198 intervals
-
-
-def test_shuffling_keeps_the_labels_and_their_runs_but_not_their_meaning(evaluation):
-    """Blocks in one order for both symbols; label counts stay, but for the shorter last block."""
-    original, shuffled = evaluation.real_bars(), evaluation.noise(0)
-    before, after = ([each.train, each.validation, each.test.open()] for each in (original, shuffled))
-    symbols = np.concatenate([part.symbols for part in before])
-    before, after = (np.concatenate([part.labels.numpy() for part in parts]) for parts in (before, after))
-    for symbol in ("AAPL", "IBM"):
-        assert abs(int(after[symbols == symbol].sum()) - int(before[symbols == symbol].sum())) <= 40
-    assert 0.4 < (after == before).mean() < 0.6
-    changes = [np.mean(np.diff(labels[symbols == "IBM"]) != 0) for labels in (before, after)]
-    assert changes[1] == pytest.approx(changes[0], abs=0.04)

@@ -77,22 +77,16 @@ def test_two_symbols_of_hourly_bars(start):
     assert [row["group"] for row in results["retrained_models"][0]["test_metrics"]["by_symbol"]] == ["BTC", "BTC-HALF"]
 
 
-@pytest.mark.thorough
-def test_one_symbol_of_daily_bars_with_three_folds_and_two_workers(start):
-    done = start({"MSFT": daily("MSFT")}, "--cv-folds", "3", "--workers", "2")
-    verdict_of(done)
-    assert len(json_of(done.folder / "data.json")["folds"]) == 3
-    (stored, *_) = sorted((done.folder / "validation").glob("*.parquet"))
-    assert set(pd.read_parquet(stored)["fold"]) == {1, 2, 3}
-
-
-def test_an_own_feature_column_is_an_input(start):
-    frame = daily("IBM")
+def test_daily_bars_with_an_own_feature_three_folds_and_two_workers(start):
+    frame = daily("MSFT")
     calm = np.log(frame["high"] / frame["low"]).rolling(5).mean().rename("calm")
-    done = start({"IBM": frame.join(calm)}, "--feature-columns", "calm", "--workers", "1")
+    done = start({"MSFT": frame.join(calm)}, "--feature-columns", "calm", "--cv-folds", "3", "--workers", "2")
     verdict_of(done)
     features = json_of(done.folder / "retrained_model_1" / "model.json")["features"]
     assert (features[-1], len(features)) == ("calm", 12)
+    assert len(json_of(done.folder / "data.json")["folds"]) == 3
+    (stored, *_) = sorted((done.folder / "validation").glob("*.parquet"))
+    assert set(pd.read_parquet(stored)["fold"]) == {1, 2, 3}
 
 
 def test_a_column_that_looks_ahead_is_refused(start):

@@ -92,10 +92,8 @@ LOG_LINE = re.compile(r"(DEBUG|INFO|WARNING):[\w.]+:.*")
 
 def run(command: list[str], folder: Path) -> Path:
     """Run the command in the folder, with nothing but log lines on stderr; return the results' folder."""
-    environment = {**os.environ, **SHORT, "PYTHONPATH": str(ROOT)}  # as from the repository's root
-    done = subprocess.run(
-        [sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
+    facts = {"env": {**os.environ, **SHORT, "PYTHONPATH": str(ROOT)}, "capture_output": True, "text": True}
+    done = subprocess.run([sys.executable, *command], cwd=folder, check=False, **facts)
     assert done.returncode == 0, done.stdout + done.stderr
     assert [line for line in done.stderr.splitlines() if not LOG_LINE.fullmatch(line)] == []
     return folder / "hyperopt_results"
@@ -126,7 +124,6 @@ def test_snippets_run_unchanged(tmp_path: Path, snippet: str) -> None:
         "--use-real-data --symbols AAPL GOOGL MSFT TSLA NVDA --n-trials 4 --retrain-best --top-k 5",
         "--n-trials 4 --batch-size 64 --pruner successive_halving --sampler cmaes --timeout 3600",
     ],
-    ids=["default settings", "real data", "custom"],
 )
 def test_command_lines_run_unchanged(tmp_path: Path, flags: str) -> None:
     results = run([str(ROOT / "scripts" / "run_cnn_lstm_hyperopt.py"), *flags.split()], tmp_path)
@@ -135,8 +132,7 @@ def test_command_lines_run_unchanged(tmp_path: Path, flags: str) -> None:
         require_models(results)
 
 
-CONFIGS = ROOT / "configs" / "hyperopt"
-TEMPLATE = CONFIGS / "cnn_lstm_hyperopt_config.yaml"
+TEMPLATE = ROOT / "configs" / "hyperopt" / "cnn_lstm_hyperopt_config.yaml"
 
 
 def test_template_names_every_setting() -> None:

@@ -48,9 +48,6 @@ def params(number: int = 0) -> dict[str, Any]:
     return random_configuration(SPACE, 0, number)
 
 
-DIVERGING = {**params(), "training.learning_rate": 1e30, "training.optimizer": "sgd"}
-
-
 def runner_of(dataset: Dataset, *, max_epochs: int = 1, metric: MetricName = "accuracy", seed: int = 0) -> TrialRunner:
     """A real runner on one core."""
     return TrialRunner(

@@ -20,7 +20,6 @@ from cnn_lstm_hyperopt.evaluation import (
     earlier_windows,
     fit_baselines,
     last_labels,
-    persistence_values,
 )
 from cnn_lstm_hyperopt.evaluation.baselines import GradientBoosting, LogisticBaseline, MajorityClass, Persistence
 from cnn_lstm_hyperopt.evaluation.minirocket import MiniRocket, steepness
@@ -80,22 +79,17 @@ class TestEveryBaseline:
         np.testing.assert_allclose(first.sum(axis=1), 1)
         np.testing.assert_array_equal(fitted(kind, train, validation, n_classes=n_classes).probabilities(blind), first)
 
-    def test_gives_a_class_that_training_lacks_its_base_rate(self, kind):
-        train, validation, test = splits(200)
-        last = np.where(train.last_labels == 1, 2, train.last_labels)
-        train = relabelled(train, 2 * train.labels, last_labels=last)  # 0 and 2
+    @pytest.mark.parametrize("classes", [(0, 2), (1,)])
+    def test_gives_a_class_that_training_lacks_its_base_rate(self, kind, classes):
+        """Also where it is in validation, and where training has a single class."""
+        train, validation, test = (relabelled(s, np.take(classes, s.labels, mode="clip")) for s in splits(200))
+        last = np.array(classes)[np.arange(200) % len(classes)]
+        train = dataclasses.replace(train, last_labels=last)
+        validation = relabelled(validation, np.arange(200) % 4)
         test = dataclasses.replace(test, last_labels=np.full(200, UNKNOWN))
-        validation = relabelled(validation, np.where(validation.labels == 1, 2, np.arange(200) % 2))
         found = fitted(kind, train, validation, n_classes=4).probabilities(test)
         np.testing.assert_allclose(found.sum(axis=1), 1)
-        np.testing.assert_allclose(found[:, [1, 3]], 1 / 204)
-
-    def test_predicts_a_single_class_of_training(self, kind):
-        train, validation, test = splits(50)
-        train = relabelled(train, np.ones(50), last_labels=np.ones(50, np.int64))
-        test = dataclasses.replace(test, last_labels=np.full(50, UNKNOWN))
-        found = fitted(kind, train, validation).probabilities(test)
-        np.testing.assert_allclose(found, np.tile([1 / 52, 51 / 52], (50, 1)))
+        np.testing.assert_allclose(np.delete(found, classes, axis=1), 1 / 204)
 
     def test_accepts_windows_shorter_than_its_spans(self, kind):
         parts = [dataclasses.replace(each, inputs=each.inputs[:, -2:]) for each in splits(300)]
@@ -117,10 +111,6 @@ class TestPersistence:
         expected = [place.get((symbol, start - horizon), -1) for symbol, start in windows]
         symbols, starts = np.array([symbol for symbol, _ in windows], "U1"), np.array([s for _, s in windows], np.int64)
         assert earlier_windows(symbols, starts, horizon).tolist() == expected
-
-    def test_starts_that_can_not_be_rows_are_refused(self):
-        with pytest.raises(ValueError, match="rows"):
-            earlier_windows(np.array(["A", "B"]), np.array([-(2**62), 2**62]), 1)
 
     def test_a_label_is_used_only_once_it_is_known(self):
         """Bars after the end of a window change nothing there."""
@@ -151,26 +141,8 @@ class TestPersistence:
         np.testing.assert_allclose(found[0, :2], (1 - confidence) * rates[:2] / rates[:2].sum())
         np.testing.assert_allclose(found[3], rates)
 
-    def test_it_predicts_the_last_class_even_if_that_was_mostly_wrong(self):
-        train = relabelled(planted(100, 1), np.arange(100) % 2, last_labels=1 - np.arange(100) % 2)
-        test = dataclasses.replace(planted(2, 3), last_labels=np.array([0, 1]))
-        found = fitted(Persistence, train, planted(5, 2)).probabilities(test)
-        np.testing.assert_allclose(found, [[0.501, 0.499], [0.499, 0.501]])
-
-    def test_values_are_the_last_known_ones_or_the_mean_of_training(self):
-        values, earlier = np.array([1.0, 2.0, 3.0], np.float32), np.array([-1, 0, 1])
-        assert persistence_values(values, earlier, 7.5).tolist() == [7.5, 1.0, 2.0]
-
 
 class TestLogisticRegression:
-    @pytest.mark.parametrize(
-        ("span", "n_classes", "least"), [(1, 2, 0.85), (5, 2, 0.85), (20, 2, 0.85), (30, 2, 0.85), (1, 3, 0.6)]
-    )
-    def test_it_finds_a_signal_over_each_of_its_spans(self, span, n_classes, least):
-        parts = splits(300, span=span, n_classes=n_classes)
-        assert accuracy(LogisticBaseline, *parts, n_classes=n_classes) > least
-        assert accuracy(MajorityClass, *parts, n_classes=n_classes) < 0.6
-
     @pytest.mark.parametrize("agreeing", [True, False])
     def test_the_penalty_is_the_best_on_validation(self, agreeing):
         """Inverted validation labels need the strongest penalty."""
@@ -191,36 +163,8 @@ class TestLogisticRegression:
         assert distance[chosen] < 1e-3
         assert all(each > 1e-2 for place, each in enumerate(distance) if place != chosen)
 
-    def test_validation_windows_of_a_class_that_training_lacks_do_not_change_the_choice(self):
-        train, validation, test = planted(100, 1), planted(60, 2), planted(200, 3)
-        unknown = relabelled(validation, np.where(np.arange(60) < 10, 2, validation.labels))
-        known = Sample(validation.inputs[10:], validation.labels[10:], validation.last_labels[10:])
-        ours, alone = (fitted(LogisticBaseline, train, v, n_classes=3).probabilities(test) for v in (unknown, known))
-        np.testing.assert_array_equal(ours, alone)
-
-
-def same_sign(sample):
-    """Of the last two bars' first features."""
-    return sample.inputs[:, -1, 0] * sample.inputs[:, -2, 0] > 0
-
-
-def wild(sample):
-    deviation = sample.inputs[:, :, 1].std(axis=1)
-    return deviation > np.median(deviation)
-
 
 class TestGradientBoosting:
-    @pytest.mark.parametrize(("labels", "count", "least"), [(same_sign, 1500, 0.8), (wild, 600, 0.9)])
-    def test_it_finds_products_and_deviations_that_no_linear_model_can(self, labels, count, least):
-        parts = [relabelled(each, labels(each)) for each in splits(count)]
-        assert accuracy(GradientBoosting, *parts) > least
-        assert accuracy(LogisticBaseline, *parts) < 0.6
-
-    @pytest.mark.parametrize("count", [24, 40, 67])
-    def test_it_learns_from_a_few_dozen_windows(self, count):
-        parts = [planted(n, seed, noise=0.1) for n, seed in ((count, 1), (count // 2, 2), (1000, 3))]
-        assert accuracy(GradientBoosting, *parts) > 0.8
-
     @pytest.mark.parametrize("kind", [LogisticBaseline, GradientBoosting])
     def test_it_makes_no_copy_of_all_windows(self, kind):
         """40 MB of inputs; a lookback of thousands of bars may be gigabytes."""
@@ -232,15 +176,6 @@ class TestGradientBoosting:
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < inputs.nbytes / 2
-
-    def test_on_noise_validation_chooses_few_trees_or_none(self):
-        rng, learnt = np.random.default_rng(0), planted(400, 1)
-        train, validation, test = (relabelled(each, rng.integers(2, size=400)) for each in splits(400))
-        against = relabelled(validation, 1 - planted(400, 2).labels)
-        rates = np.tile(base_rates(learnt.labels, 2), (400, 1))
-        np.testing.assert_array_equal(fitted(GradientBoosting, learnt, against).probabilities(test), rates)
-        found = fitted(GradientBoosting, train, validation).probabilities(test)
-        assert log_loss(test.labels, found, labels=[0, 1]) < 0.72
 
     def test_the_number_of_trees_is_the_best_on_validation(self):
         """Of the stages of one long fit the chosen one has the lowest log loss."""
@@ -280,11 +215,6 @@ class TestMiniRocket:
         assert accuracy(MiniRocket, *parts) > 0.85
         assert accuracy(LogisticBaseline, *parts) < 0.65
 
-    @pytest.mark.parametrize("lookback", [3, 8, 9])
-    def test_windows_shorter_than_its_kernels_are_padded(self, lookback):
-        parts = [bumps(count, seed, lookback=lookback) for count, seed in ((80, 1), (9, 2), (300, 3))]
-        assert accuracy(MiniRocket, *parts) > 0.9
-
     def test_its_probabilities_are_calibrated_on_decisions_about_windows_left_out(self):
         """A quarter of the labels are wrong: it fits all training windows, but its confidence is its accuracy."""
         rng = np.random.default_rng(0)
@@ -316,13 +246,6 @@ class TestMiniRocket:
         some = Sample(train.inputs[::2], train.labels[::2], train.last_labels[::2])
         ours, alone = (fitted(MiniRocket, each, validation).probabilities(test) for each in (train, some))
         np.testing.assert_array_equal(ours, alone)
-
-    def test_numpys_global_generator_is_left_alone(self):
-        np.random.seed(5)  # noqa: NPY002
-        expected = np.random.rand()  # noqa: NPY002
-        np.random.seed(5)  # noqa: NPY002
-        fitted(MiniRocket, bumps(20, 1), bumps(5, 2)).probabilities(bumps(5, 3))
-        assert np.random.rand() == expected  # noqa: NPY002
 
     def test_without_its_package_it_is_skipped_with_one_line(self, monkeypatch, caplog):
         monkeypatch.setattr("cnn_lstm_hyperopt.evaluation.minirocket.find_spec", lambda name: None)

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
-from cnn_lstm_hyperopt.evaluation import Dependence, Interval, design_effect, paired_interval, score_interval
-from cnn_lstm_hyperopt.evaluation.dependence import MIN_UNITS, automatic_length, n_cosines
+from cnn_lstm_hyperopt.evaluation import Dependence, design_effect, paired_interval, score_interval
+from cnn_lstm_hyperopt.evaluation.dependence import MIN_UNITS, automatic_length
 from cnn_lstm_hyperopt.metrics import METRICS, Metric
 from cnn_lstm_hyperopt.metrics import score as metric_score
-from cnn_lstm_hyperopt.metrics.proportions import combined, paired_difference, wilson
+from cnn_lstm_hyperopt.metrics.proportions import paired_difference
 
 Z = stats.norm.ppf(0.975)
 
@@ -53,9 +53,6 @@ KINDS = {
 }
 
 
-# ---------------------------------------------------------------------- shares
-
-
 @pytest.mark.parametrize(("right", "n"), [(0, 10), (1, 10), (31, 40), (40, 40), (970, 1000)])
 def test_an_accuracy_of_independent_windows_has_wilsons_interval(right, n):
     expected = stats.binomtest(right, n).proportion_ci(method="wilson")
@@ -94,17 +91,6 @@ def test_a_difference_excludes_0_exactly_where_mcnemars_test_says_so(gains, loss
     assert paired_difference(losses, gains, n, Z) == pytest.approx((-high, -low), abs=1e-9)
 
 
-def test_a_combined_interval_is_no_wider_than_its_parts():
-    parts = [wilson(0.9, 20, Z), wilson(0.5, 30, Z)]
-    low, high = combined([0.9, 0.5], parts)
-    assert sum(part.low for part in parts) < low < 1.4 < high < sum(part.high for part in parts)
-    turned = Interval(-parts[0].high, -parts[0].low)
-    assert width(combined([0.9, -0.9], [parts[0], turned], -1.0)) < width(parts[0])  # errors that nearly cancel
-
-
-# ---------------------------------------------------------------------- range
-
-
 @settings(max_examples=300, deadline=None)
 @given(
     st.sampled_from(sorted(METRICS)),
@@ -141,31 +127,11 @@ def test_no_interval_leaves_its_range_and_each_contains_its_estimate(metric, see
         assert turned == pytest.approx((-found.high, -found.low), abs=1e-7)
 
 
-@pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("n_classes", [2, 3])
-def test_a_perfect_model_beats_a_coin_and_its_interval_has_a_width(metric, n_classes):
-    labels, rng, dependence = np.arange(60) % n_classes, np.random.default_rng(0), Dependence.independent(60)
-    ours = np.eye(n_classes)[labels] + rng.dirichlet([1] * n_classes, size=60) * 0.1
-    ours /= ours.sum(axis=1, keepdims=True)
-    theirs = rng.dirichlet([5] * n_classes, size=60)
-    assert score_interval(metric, labels, ours, dependence).low < metric_score(metric, labels, ours)
-    assert paired_interval(metric, labels, ours, theirs, dependence).low > 0
-
-
 @pytest.mark.parametrize("metric", ["balanced_accuracy", "mcc", "auc"])
 def test_a_constant_prediction_scores_the_same_whatever_the_windows(metric):
     labels, said = np.arange(60) % 3, np.tile([0.5, 0.3, 0.2], (60, 1))
     value = metric_score(metric, labels, said)
     assert score_interval(metric, labels, said, Dependence.independent(60)) == (value, value)
-
-
-def test_an_undefined_score_has_no_interval():
-    constant, said = np.ones(200, np.int64), hits(np.arange(200) % 3 == 0)[1]
-    assert score_interval("auc", constant, said, Dependence.independent(200)) is None
-    assert paired_interval("auc", constant, said, said[::-1], Dependence.independent(200)) is None
-
-
-# ---------------------------------------------------------------------- dependent windows
 
 
 @pytest.mark.parametrize("kind", ["windows", "dates"])
@@ -182,64 +148,48 @@ def test_the_order_of_rows_and_the_kind_of_dates_do_not_matter(kind):
         assert paired_interval(metric, labels, ours, theirs, KINDS[kind](days)) == expected
 
 
-def test_windows_that_err_by_group_count_as_their_groups():
-    group = np.repeat(np.arange(20), 20)
-    right = (np.random.default_rng(3).random(20) < 0.7)[group]
-    together = accuracy_interval(right, Dependence.by_group(group))
-    assert width(together) == pytest.approx(width(accuracy_interval(right[::20], Dependence.independent(20))), rel=0.15)
-    alone = accuracy_interval(right, Dependence.independent(400))
-    assert width(together) > 3 * width(alone)
-    mixed = np.random.default_rng(2).random(400) < 0.7
-    alone = accuracy_interval(mixed, Dependence.independent(400))
-    assert accuracy_interval(mixed, Dependence.by_group(np.arange(400))) == pytest.approx(alone, abs=2e-3)
+@pytest.mark.parametrize(
+    ("dependence", "run", "at_least", "at_most"),
+    [
+        (Dependence.by_group(np.arange(1000) // 20), 20, 3.3, 5.6),  # about √20
+        (Dependence.by_date(np.arange(1000)), 20, 2.5, 5.6),
+        (Dependence.by_date(np.arange(1000), horizon=20), 20, 2.5, 5.6),
+        (Dependence.by_date(np.arange(1000) // 5), 5, 1.7, 2.8),  # about √5
+    ],
+)
+def test_windows_that_err_together_widen_the_interval(dependence, run, at_least, at_most):
+    rng = np.random.default_rng(3)
+    together = np.repeat(rng.random(1000 // run) < 0.5, run)
+    wide, narrow = (width(accuracy_interval(each, dependence)) for each in (together, rng.permutation(together)))
+    assert at_least < wide / narrow < at_most
 
 
-@pytest.mark.parametrize("horizon", [1, 20])
-def test_a_dated_interval_widens_when_errors_come_in_runs(horizon):
-    rng = np.random.default_rng(2)
-    runs = np.repeat(rng.random(50) < 0.5, 20)
-    dependence = Dependence.by_date(np.arange(1000), horizon=horizon)
-    in_runs, alone = (accuracy_interval(each, dependence) for each in (runs, rng.permutation(runs)))
-    assert width(in_runs) > 2.5 * width(alone)
+TOO_FEW = [(kind, MIN_UNITS[kind], None) for kind in KINDS]
+TOO_FEW += [("dates", n, longest) for n, longest in ((10, 2), (14, 2), (120, 24), (400, 80))]
 
 
-def test_a_dated_interval_widens_when_symbols_of_a_date_err_together():
-    together = np.repeat(np.random.default_rng(3).random(400) < 0.5, 5)
-    alone = np.random.default_rng(4).permutation(together)
-    dependence = Dependence.by_date(np.repeat(np.arange(400), 5))
-    ratio = width(accuracy_interval(together, dependence)) / width(accuracy_interval(alone, dependence))
-    assert ratio == pytest.approx(np.sqrt(5), rel=0.25)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_too_few_units_give_no_interval(kind):
-    for units, there in ((MIN_UNITS[kind] - 1, False), (MIN_UNITS[kind], True)):
-        dependence = KINDS[kind](np.arange(units if kind == "windows" else 40 * units) % units)
+@pytest.mark.parametrize(("kind", "n", "longest"), TOO_FEW)
+def test_too_few_units_or_a_horizon_above_a_fifth_of_the_dates_give_no_interval(kind, n, longest):
+    """Above the ``longest`` horizon, or below ``n`` units."""
+    for enough in (False, True):
+        units = n - (longest is None and not enough)
+        horizon = 1 if longest is None else longest + (not enough)
+        dependence = KINDS[kind](np.arange(units if kind == "windows" else 40 * units) % units, horizon=horizon)
         right = np.random.default_rng(6).random(dependence.n_windows) < 0.5
-        assert (accuracy_interval(right, dependence) is not None) is there
-        assert (difference_interval(right, ~right, dependence) is not None) is there
-        assert (dependence.too_few is None) is there
+        assert (accuracy_interval(right, dependence) is not None) is enough
+        assert (difference_interval(right, ~right, dependence) is not None) is enough
+        assert (dependence.too_few is None) is enough
 
 
-@pytest.mark.parametrize(("n_dates", "longest"), [(10, 2), (14, 2), (120, 24), (400, 80)])
-def test_a_horizon_above_a_fifth_of_the_dates_gives_no_interval(n_dates, longest):
-    right = np.random.default_rng(7).random(n_dates) < 0.5
-    for horizon in (longest, longest + 1):
-        dependence = Dependence.by_date(np.arange(n_dates), horizon=horizon)
-        assert (accuracy_interval(right, dependence) is None) == (horizon > longest)
-        assert (dependence.too_few is None) == (horizon == longest)
-
-
-def test_the_difference_is_paired():
-    """Two classifiers that differ in few windows: the paired interval is far narrower than that of either accuracy."""
+@pytest.mark.parametrize("dependence", [Dependence.independent(500), Dependence.by_date(np.arange(500))])
+def test_an_interval_of_classifiers_that_differ_in_few_windows_is_narrow(dependence):
     rng = np.random.default_rng(7)
     theirs = rng.random(500) < 0.5
     ours = theirs.copy()
     ours[rng.choice(np.flatnonzero(~theirs), 20, replace=False)] = True
-    for dependence in (Dependence.independent(500), Dependence.by_date(np.arange(500))):
-        paired = difference_interval(ours, theirs, dependence)
-        assert width(paired) < 0.6 * width(accuracy_interval(ours, dependence))
-        assert paired.low < 20 / 500 < paired.high
+    paired = difference_interval(ours, theirs, dependence)
+    assert width(paired) < 0.6 * width(accuracy_interval(ours, dependence))
+    assert paired.low < 20 / 500 < paired.high
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy", "mcc", "log_loss"])
@@ -263,9 +213,6 @@ def test_perfect_or_equal_windows_are_not_certain():
     assert low < 0.65 < high == 1  # only groups count
 
 
-# ---------------------------------------------------------------------- the parts
-
-
 @pytest.mark.parametrize(
     ("n", "phi", "seed", "expected"),
     [
@@ -281,21 +228,6 @@ def test_perfect_or_equal_windows_are_not_certain():
 def test_the_automatic_length_is_that_of_arch(n, phi, seed, expected):
     """arch 8.0.0: ``optimal_block_length(series)["circular"]``."""
     assert automatic_length(seeded(n, phi, seed)) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(
-    ("series", "horizon", "expected"),
-    [
-        (np.ones(10), 1, 4),
-        (np.ones(100), 1, 8),
-        (np.ones(1000), 1, 39),
-        (np.ones(120), 24, 2),
-        (np.ones(480), 20, 12),
-        (seeded(2000, 0.95, 6), 1, int(0.6 * 2000 / 80.928)),
-    ],
-)
-def test_cosines_are_few_on_few_or_dependent_dates_and_longer_than_the_horizon(series, horizon, expected):
-    assert n_cosines(series, horizon) == expected
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
@@ -342,9 +274,6 @@ def test_labels_that_come_in_groups_count_less(labels, groups, expected, toleran
     assert design_effect(labels, groups) == pytest.approx(expected, abs=tolerance)
 
 
-# ---------------------------------------------------------------------- simulated truth
-
-
 def coverage(simulate, truth, *, runs, metric="accuracy"):
     """Share of runs whose interval covers the truth."""
     found = 0
@@ -367,19 +296,21 @@ def five_symbols(n_dates: int, phi: float, depth: float):
     return simulate, float(stats.norm.cdf(0.13 / math.sqrt(1.25 + depth**2)))
 
 
-@pytest.mark.parametrize(("n_dates", "least"), [(15, 0.91), (300, 0.92)])
-def test_the_interval_covers_the_truth_about_95_times_in_100(n_dates, least):
-    """The standard error of the share of 300 runs is 0.013."""
-    assert least <= coverage(*five_symbols(n_dates, 0.0, 0.5), runs=300) <= 0.99
-
-
-@pytest.mark.slow
+@pytest.mark.mostly_slow(2)
 @pytest.mark.parametrize(
-    ("n_dates", "phi", "least"),
-    [(480, 0.0, 0.935), (480, 0.5, 0.93), (480, 0.8, 0.92), (480, 0.9, 0.90), (120, 0.5, 0.92)],
+    ("n_dates", "phi", "runs", "at_least", "at_most"),
+    [
+        (15, 0.0, 300, 0.91, 0.99),  # the standard error of the share of 300 runs is 0.013
+        (300, 0.0, 300, 0.92, 0.99),
+        (480, 0.0, 1000, 0.935, 0.985),
+        (480, 0.5, 1000, 0.93, 0.985),
+        (480, 0.8, 1000, 0.92, 0.985),
+        (480, 0.9, 1000, 0.90, 0.985),
+        (120, 0.5, 1000, 0.92, 0.985),
+    ],
 )
-def test_it_covers_the_truth_under_an_autocorrelated_difficulty(n_dates, phi, least):
-    assert least <= coverage(*five_symbols(n_dates, phi, 0.5), runs=1000) <= 0.985
+def test_the_interval_covers_the_truth_about_95_times_in_100(n_dates, phi, runs, at_least, at_most):
+    assert at_least <= coverage(*five_symbols(n_dates, phi, 0.5), runs=runs) <= at_most
 
 
 @pytest.mark.slow

@@ -10,19 +10,11 @@ from sklearn.metrics import (
     balanced_accuracy_score,
     log_loss,
     matthews_corrcoef,
-    mean_absolute_error,
     r2_score,
     roc_auc_score,
 )
 
-from cnn_lstm_hyperopt.evaluation import (
-    by_group,
-    calibration_error,
-    calibration_table,
-    score_predictions,
-    shrinkage,
-    years,
-)
+from cnn_lstm_hyperopt.evaluation import by_group, calibration_error, calibration_table, score_predictions, years
 
 
 def said(classes):
@@ -47,22 +39,6 @@ def test_scores_equal_those_of_scikit_learn(n_classes, count, seed):
         "auc": pytest.approx(area),
     }
     assert found.calibration_error == calibration_error(labels, probabilities)
-
-
-def test_a_single_class_has_no_auc_and_a_constant_prediction_no_correlation():
-    single = score_predictions(np.array([1, 1, 1]), said([1, 1, 0])).metrics
-    assert (single["auc"], single["balanced_accuracy"]) == (None, pytest.approx(2 / 3))
-    constant = score_predictions(np.array([0, 1, 1]), said([0, 0, 0])).metrics
-    assert (constant["mcc"], constant["balanced_accuracy"], constant["auc"]) == (0, 0.5, 0.5)
-
-
-def test_errors_of_the_regression_need_targets_and_values():
-    labels, targets = np.array([0, 1, 1]), np.array([1.0, 2.0, 4.0], dtype=np.float32)
-    both = score_predictions(labels, said(labels), targets=targets, values=targets + np.arange(3))
-    assert (both.mse, both.r2_against_persistence) == (pytest.approx(5 / 3), None)
-    assert both.mae == pytest.approx(mean_absolute_error(targets, targets + np.arange(3)))
-    assert score_predictions(labels, said(labels), targets=targets).mse is None
-    assert score_predictions(labels, said(labels), values=targets).mae is None
 
 
 def test_r2_against_the_mean_is_that_of_scikit_learn_and_persistence_itself_has_0():
@@ -90,13 +66,6 @@ def test_years_of_dates():
     rows = by_group(np.array([0, 1, 1]), said([0, 1, 1]), years(dates))
     assert [row.group for row in rows] == ["1969", "2009", "2010"]
     assert years(np.arange(3)) is None
-
-
-def test_shrinkage_is_positive_if_the_test_score_is_lower():
-    assert shrinkage(0.6, 0.55) == pytest.approx(0.05)
-
-
-# ---------------------------------------------------------------------- calibration
 
 
 def calibrated(count: int, n_classes: int):
@@ -133,10 +102,3 @@ def test_the_error_is_the_sum_of_loops_over_bins_that_are_closed_above(n_classes
             right = np.mean([probabilities[i].argmax() == labels[i] for i in here])
             expected += len(here) / 400 * abs(right - np.mean([probabilities[i].max() for i in here]))
     assert calibration_error(labels, probabilities) == pytest.approx(expected, abs=1e-12)
-
-
-def test_true_probabilities_have_nearly_no_error_and_overconfident_ones_have_much():
-    labels, probabilities = calibrated(20_000, 2)
-    bold = np.where(probabilities > 0.5, 0.99, 0.01)
-    assert calibration_error(labels, probabilities) < 0.015
-    assert calibration_error(labels, bold) == pytest.approx(0.99 - (bold.argmax(axis=1) == labels).mean(), abs=1e-9)

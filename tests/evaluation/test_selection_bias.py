@@ -1,6 +1,5 @@
 """Selection bias from the prediction files of trials: by pandas and by hand."""
 
-import math
 from dataclasses import replace
 from datetime import date
 
@@ -88,6 +87,9 @@ def test_only_the_given_trials_are_read(folder, dataset, tmp_path):
     assert read(folder, dataset, {3, 12}).numbers == (3, 12)
     for place, numbers in ((tmp_path / "validation", NUMBERS), (folder, {1, 2}), (folder, set())):
         assert read(place, dataset, numbers) is None
+    assert deflated(read(folder, dataset), None, n_trials=5) is deflated(read(folder, dataset), 4, n_trials=5) is None
+    alone = read(folder, dataset, {0}).overfitting
+    assert (alone.probability, bool(alone.reason)) == (None, True)
 
 
 def test_missing_damaged_and_foreign_files_are_named_and_ignored(dataset, tmp_path):
@@ -102,31 +104,19 @@ def test_missing_damaged_and_foreign_files_are_named_and_ignored(dataset, tmp_pa
     assert found.overfitting == whole.overfitting
 
 
-def test_overfitting_is_that_of_hits_by_date_over_all_windows(folder, dataset):
-    """A date has a window for each symbol and each fold that holds it out."""
-    sums, counts = sums_by_date(folder, lambda frame: frame["hit"])
-    found = read(folder, dataset)
-    assert (found.of, found.overfitting) == ("accuracy", probability_of_backtest_overfitting(sums, counts))
-    assert found.overfitting.probability is not None
-    assert (found.overfitting.n_trials, found.overfitting.unit, found.overfitting.n_units) == (10, "dates", len(counts))
+@pytest.mark.parametrize(("metric", "of"), [("accuracy", "accuracy"), ("log_loss", "log probability")])
+def test_overfitting_is_that_of_sums_by_date_over_all_windows(folder, dataset, metric, of):
+    """Of hits or log probabilities; a date has a window for each symbol and each fold that holds it out."""
 
+    def value(frame):
+        own = np.where(frame["label"] == 1, frame["probability_1"], 1 - frame["probability_1"])
+        return frame["hit"] if metric == "accuracy" else np.log(own)
 
-def test_a_log_loss_sums_log_probabilities(folder, dataset):
-    value = lambda frame: np.log(np.where(frame["label"] == 1, frame["probability_1"], 1 - frame["probability_1"]))  # noqa: E731
-    by_hand = probability_of_backtest_overfitting(*sums_by_date(folder, value))
-    found = read(folder, dataset, metric="log_loss")
-    assert found.of == "log probability"
-    assert found.overfitting.probability == pytest.approx(by_hand.probability)
+    sums, counts = sums_by_date(folder, value)
+    found, by_hand = read(folder, dataset, metric=metric), probability_of_backtest_overfitting(sums, counts)
+    assert (found.of, found.overfitting.probability) == (of, pytest.approx(by_hand.probability))
     assert found.overfitting.in_sample == pytest.approx(by_hand.in_sample, rel=1e-5)
-
-
-def test_a_truly_better_trial_is_not_overfitted(dataset, tmp_path):
-    write(tmp_path, dataset, (0.5, 0.5, 0.9, *[0.5] * 7))
-    found = read(tmp_path, dataset).overfitting
-    assert (found.probability, found.in_sample) == (0, pytest.approx(found.out_of_sample, abs=0.02))
-    alone = read(tmp_path, dataset, {0}).overfitting
-    assert alone.probability is None
-    assert alone.reason
+    assert (found.overfitting.n_trials, found.overfitting.unit, found.overfitting.n_units) == (10, "dates", len(counts))
 
 
 @pytest.mark.parametrize(("kind", "units"), [("windows", np.arange(200)), ("groups", np.arange(200) // 2)])
@@ -144,9 +134,6 @@ def test_windows_without_dates_are_cut_into_blocks_of_windows_or_groups(kind, un
     in_order = probability_of_backtest_overfitting(sums, np.bincount(units).astype(float), unit=kind)
     assert found.in_sample == pytest.approx(in_order.in_sample, abs=0.05)
     assert found != in_order
-
-
-# ---------------------------------------------------------------------- deflated Sharpe ratio
 
 
 def returns_by_hand(folder, dataset):
@@ -174,30 +161,6 @@ def test_the_sharpe_ratio_of_the_chosen_trial_is_deflated_by_all(folder, dataset
     assert found.sharpe == pytest.approx(sharpe(own.returns))
     assert found.annual_sharpe == pytest.approx(own.annual_sharpe)
     assert found.deflated == pytest.approx(deflated_sharpe(own.returns, sharpes, n_trials))
-
-
-@pytest.mark.parametrize("chosen", [None, 4])
-def test_without_a_chosen_trial_or_its_predictions_there_is_no_strategy(folder, dataset, chosen):
-    assert deflated(read(folder, dataset), chosen, n_trials=5) is None
-
-
-def test_more_trials_and_higher_costs_lower_the_ratios(folder, dataset):
-    few, many = (deflated(read(folder, dataset), 9, n_trials=count) for count in (5, 500))
-    free, costly = (deflated(read(folder, dataset, cost_bps=cost), 9, n_trials=5) for cost in (0.0, 100.0))
-    if dataset.target == "direction":
-        assert many.deflated < few.deflated
-        assert many.sharpe == few.sharpe
-        assert costly.sharpe < free.sharpe
-
-
-def test_a_trial_that_never_predicts_up_has_no_sharpe_ratio_and_the_others_have(tmp_path):
-    dataset = prepared("direction")
-    write(tmp_path, dataset)
-    store(tmp_path, 99, dataset, sure(np.zeros(len(labels_of(dataset)), np.int64)))
-    series = read(tmp_path, dataset, (*NUMBERS, 99))
-    flat = deflated(series, 99, n_trials=6)
-    assert (flat.sharpe, flat.annual_sharpe, flat.deflated) == (None, None, None)
-    assert math.isfinite(deflated(series, 0, n_trials=6).deflated)
 
 
 def test_of_three_classes_the_most_probable_one_is_read(tmp_path):

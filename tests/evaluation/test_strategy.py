@@ -59,25 +59,6 @@ def test_it_equals_a_ledger_when_symbols_come_and_go(horizon):
     assert found.n_trades == trades
 
 
-def test_decisions_are_a_horizon_apart_so_that_returns_of_the_whole_add_up():
-    log_price = np.cumsum(np.random.default_rng(0).normal(scale=0.01, size=101))
-    found = alone(np.ones(96), log_price[5:] - log_price[:-5], DAYS[:96], horizon=5)
-    assert len(found.returns) == 20
-    assert found.final_wealth == pytest.approx(np.exp(log_price[100] - log_price[0]))
-
-
-def test_a_symbol_with_every_second_date_decides_by_its_own_bars():
-    """A on days 0 to 7, B on days 0, 2, 4, 6; horizon 2. Values of windows that must not be traded are huge."""
-    trap = np.log(1000.0)
-    a, b = np.log([1.01, 1.02, 1.03, 1.04]), np.log([1.10, 0.90])
-    dates, symbols = np.concatenate([DAYS[:8], DAYS[0:8:2]]), np.array(["A"] * 8 + ["B"] * 4)
-    values = np.array([a[0], trap, a[1], trap, a[2], trap, a[3], trap, b[0], trap, b[1], trap])
-    found = strategy_returns(np.ones(12), values, dates, symbols, horizon=2, cost_bps=0)
-    np.testing.assert_allclose(found.returns, [(0.01 + 0.10) / 2, 0.02 / 2, (0.03 - 0.10) / 2, 0.04 / 2], atol=1e-12)
-    assert found.dates.tolist() == DAYS[0:8:2].tolist()
-    assert found.n_trades == 2  # B is held from day 0 to day 4
-
-
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 6), st.floats(0.2, 1.0))
 def test_no_bar_of_a_symbol_is_earned_twice_whatever_the_calendars(seed, horizon, share):
@@ -91,18 +72,6 @@ def test_no_bar_of_a_symbol_is_earned_twice_whatever_the_calendars(seed, horizon
             found = strategy_returns(np.ones(len(dates)), values, dates, symbols, horizon=horizon, cost_bps=0)
             decided += [bar] * bool(found.returns.any())
         assert decided == list(range(0, len(own), horizon))
-
-
-def test_a_shift_of_one_symbols_calendar_makes_no_new_periods():
-    """Two copies of one series, the second without its first day: the annual Sharpe ratio is about that of one copy."""
-    log_price = np.cumsum(np.random.default_rng(3).normal(0.001, 0.01, size=3005))
-    values = log_price[5:] - log_price[:-5]
-    days = np.datetime64("2010-01-01", "ns") + np.arange(3000).astype("timedelta64[D]")
-    twice = (np.concatenate([each, each[1:]]) for each in (values, days))
-    both = strategy_returns(np.ones(5999), *twice, np.repeat(["A", "B"], [3000, 2999]), horizon=5, cost_bps=0)
-    single = alone(np.ones(3000), values, days, horizon=5)
-    assert len(both.returns) == len(single.returns)
-    assert both.annual_sharpe == pytest.approx(single.annual_sharpe, rel=0.1)
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])

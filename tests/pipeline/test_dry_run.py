@@ -3,10 +3,8 @@
 import contextlib
 import logging
 import re
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -14,7 +12,7 @@ import yaml
 
 from builders.errors import raises
 from cnn_lstm_hyperopt import cli
-from cnn_lstm_hyperopt.config import Settings, load_settings
+from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.errors import ConfigError, EmptyFrontError, SaveDirError
 from cnn_lstm_hyperopt.pipeline.events import RunEvents
 from cnn_lstm_hyperopt.pipeline.run import dry_run, run
@@ -24,7 +22,7 @@ from cnn_lstm_hyperopt.training import machine_benchmark
 
 
 @pytest.fixture(autouse=True)
-def _own_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _own_process(monkeypatch):
     """Undo the effects of a run on its process; sample fewer configurations."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         monkeypatch.setenv(name, "1")
@@ -36,21 +34,15 @@ def _own_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    def search(*_: object) -> None:
-        raise AssertionError("a search began")
-
-    monkeypatch.setattr("cnn_lstm_hyperopt.pipeline.run.search_and_write", search)
-
-
-Config = Callable[..., Path]
+def nothing_runs(monkeypatch):
+    monkeypatch.setattr("cnn_lstm_hyperopt.pipeline.run.search_and_write", lambda *_: pytest.fail("a search began"))
 
 
 @pytest.fixture
-def config(tiny: dict[str, Any], tmp_path: Path) -> Config:
+def config(tiny, tmp_path):
     """A file with TINY and the given sections."""
 
-    def write(**sections: dict[str, Any]) -> Path:
+    def write(**sections):
         path = tmp_path / "config.yaml"
         path.write_text(yaml.safe_dump({**tiny, **sections}), encoding="utf-8")
         return path
@@ -59,23 +51,23 @@ def config(tiny: dict[str, Any], tmp_path: Path) -> Config:
 
 
 @pytest.fixture
-def tiny_settings_with(config: Config) -> Callable[..., Settings]:
+def settings_with(config):
     return lambda **sections: load_settings(config(**sections), environment={})
 
 
 @pytest.fixture
-def save_dir(tiny: dict[str, Any]) -> Path:
+def save_dir(tiny) -> Path:
     return Path(tiny["save_dir"])
 
 
 @pytest.fixture
-def refused(capsys: pytest.CaptureFixture[str], nothing_runs: None) -> Callable[..., str]:
+def refused(config, capsys, nothing_runs):
     """Run and dry run end with exit code 2 and the same line, which is returned."""
 
-    def refused(*arguments: object) -> str:
+    def refused(*arguments, **sections):
         lines = []
         for switches in ([], ["--dry-run"]):
-            assert cli.main(["run", *map(str, arguments), *switches]) == 2
+            assert cli.main(["run", "--config", str(config(**sections)), *map(str, arguments), *switches]) == 2
             lines.append(capsys.readouterr().err)
         assert lines[0] == lines[1]
         assert lines[0].count("\n") == 1
@@ -84,49 +76,44 @@ def refused(capsys: pytest.CaptureFixture[str], nothing_runs: None) -> Callable[
     return refused
 
 
-def contents(folder: Path) -> dict[str, bytes]:
+def contents(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("kind", ["too long", "of the kernel", "a link to nowhere", "of another run"])
-def test_a_directory_that_can_not_be_used_is_refused(config, tmp_path, refused, kind):
-    place = {
-        "too long": tmp_path / ("a" * 300),
-        "of the kernel": Path("/proc/results"),
-        "a link to nowhere": tmp_path / "link",
-        "of another run": tmp_path / "held",
-    }[kind]
+@pytest.mark.parametrize("folder", ["a" * 300, "/proc/results", "link", "held"])
+def test_a_directory_that_can_not_be_used_is_refused(tmp_path, refused, folder):
+    """Its name is too long, it is of the kernel, a link to nowhere, or of another run."""
     (tmp_path / "link").symlink_to(tmp_path / "nowhere" / "at all")
     (tmp_path / "held").mkdir()
     with only_run(tmp_path / "held"):
-        assert "--save-dir" in refused("--config", config(), "--save-dir", place)
+        assert "--save-dir" in refused("--save-dir", tmp_path / folder)
 
 
-def test_an_invalid_tracking_uri_an_existing_study_and_a_missing_one_are_refused(config, save_dir, refused):
-    refused("--config", config(mlflow={"enabled": True, "tracking_uri": "gopher://nowhere"}))
-    refused("--config", config(), "--resume")
-    refused("--config", config(), "--resume", "--recalibrate")
+def test_an_invalid_tracking_uri_an_existing_study_and_a_missing_one_are_refused(save_dir, refused):
+    refused(mlflow={"enabled": True, "tracking_uri": "gopher://nowhere"})
+    refused("--resume")
+    refused("--resume", "--recalibrate")
     assert not save_dir.exists()
     save_dir.mkdir()
     StudyStorage(save_dir / "study.db", create="mine").close()
-    refused("--config", config())
+    refused()
 
 
 @pytest.mark.parametrize("start", [run, dry_run])
 @pytest.mark.parametrize(("name", "limit"), [("trial_seconds", 1e-6), ("size_mb", 1e-4), ("memory_mb", 1.0)])
-def test_limits_that_leave_nothing_are_refused(tiny_settings_with, save_dir, nothing_runs, name, limit, start):
+def test_limits_that_leave_nothing_are_refused(settings_with, save_dir, nothing_runs, name, limit, start):
     with raises(ConfigError, "limits-leave-nothing", "limits"):
-        start(tiny_settings_with(limits={name: limit}), RunEvents(), resume=False)
+        start(settings_with(limits={name: limit}), RunEvents(), resume=False)
     assert not save_dir.exists()
 
 
-def test_a_precision_that_the_device_does_not_have_is_refused(tiny_settings_with, save_dir, monkeypatch, speeds):
+def test_a_precision_that_the_device_does_not_have_is_refused(settings_with, save_dir, monkeypatch, speeds):
     only = replace(speeds, speeds={"float32": speeds.speeds["float32"]}, evaluation={"float32": 0.25})
     monkeypatch.setattr("cnn_lstm_hyperopt.pipeline.setup.calibration_for", lambda *_, **__: only)
     for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
         monkeypatch.setattr(f"torch.cpu.{name}", lambda: False)
     with raises(ConfigError, "precision-not-supported", "training.precision"):
-        dry_run(tiny_settings_with(training={"precision": "bfloat16"}), RunEvents(), resume=False)
+        dry_run(settings_with(training={"precision": "bfloat16"}), RunEvents(), resume=False)
     assert not save_dir.exists()
 
 
@@ -157,7 +144,7 @@ class Shares(RunEvents):
         self.trials = search.trials
 
 
-def test_the_share_of_windows_follows_the_limit_and_stays_with_the_study(tiny, tiny_settings_with):
+def test_the_share_of_windows_follows_the_limit_and_stays_with_the_study(tiny, settings_with):
     """Within 0.02 s half of the space can't use all windows."""
     data = {key: value for key, value in tiny["data"].items() if key != "train_share"}
     events, shares = Shares(), []
@@ -168,7 +155,7 @@ def test_the_share_of_windows_follows_the_limit_and_stays_with_the_study(tiny, t
         (dry_run, None, {"resume": True}),
     ):
         study = {**tiny["study"], "n_trials": 1 if start is run else 9}
-        settings = tiny_settings_with(data=data, limits={"trial_seconds": limit}, study=study)
+        settings = settings_with(data=data, limits={"trial_seconds": limit}, study=study)
         with contextlib.suppress(EmptyFrontError):  # a single trial may be incomplete
             start(settings, events, **facts)
         shares.append(events.share)
@@ -178,15 +165,12 @@ def test_the_share_of_windows_follows_the_limit_and_stays_with_the_study(tiny, t
 
 
 def test_of_an_existing_study_it_forecasts_the_missing_trials_and_changes_no_byte(
-    tiny, tiny_settings_with, save_dir, monkeypatch
+    tiny, settings_with, save_dir, monkeypatch
 ):
     """With the stored speeds, without a measurement."""
-    settings_of = lambda **study: tiny_settings_with(study={**tiny["study"], **study})  # noqa: E731
+    settings_of = lambda **study: settings_with(study={**tiny["study"], **study})  # noqa: E731
     run(settings_of(n_trials=2), RunEvents(), resume=False)
-
-    def measure(*_: object, **__: object) -> None:
-        raise AssertionError("the speeds of a study are stored")
-
+    measure = lambda *_, **__: pytest.fail("the speeds of a study are stored")  # noqa: E731
     monkeypatch.setattr("cnn_lstm_hyperopt.pipeline.setup.calibration_for", measure)
     before, events = contents(save_dir), Shares()
     forecast = dry_run(settings_of(n_trials=9), events, resume=True)
@@ -197,12 +181,11 @@ def test_of_an_existing_study_it_forecasts_the_missing_trials_and_changes_no_byt
 
 
 @pytest.mark.parametrize("recalibrate", [False, True])
-def test_recalibrate_measures_again(tiny_settings_with, monkeypatch, tmp_path, speeds, recalibrate):
+def test_recalibrate_measures_again(settings_with, monkeypatch, tmp_path, speeds, recalibrate):
     """In a cache of its own, which has speeds already."""
     monkeypatch.setenv(machine_benchmark.CACHE_VARIABLE, str(tmp_path / "cache"))
     counted = []
     monkeypatch.setattr(machine_benchmark, "calibrate", lambda device: counted.append(device) or replace(speeds))
     machine_benchmark.calibration_for(torch.device("cpu"))
-    counted.clear()
-    dry_run(tiny_settings_with(), RunEvents(), resume=False, recalibrate=recalibrate)
-    assert len(counted) == recalibrate
+    dry_run(settings_with(), RunEvents(), resume=False, recalibrate=recalibrate)
+    assert len(counted) == 1 + recalibrate

@@ -1,8 +1,8 @@
 """The final phase on planted studies: confirmation, retraining and one evaluation on the test set, with planted trainings."""
 
+import errno
 import json
 import shutil
-from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,21 +12,20 @@ from unittest.mock import create_autospec
 import pytest
 import yaml
 
-from builders.finalists import CPU, Killed, outcome, plant
+from builders.finalists import CPU, outcome, plant
 from cnn_lstm_hyperopt.cli import main
 from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
-from cnn_lstm_hyperopt.errors import InterruptedRunError
+from cnn_lstm_hyperopt.errors import InterruptedRunError, StorageFailedError
 from cnn_lstm_hyperopt.execution import StopSignal
 from cnn_lstm_hyperopt.models.build import build_network
-from cnn_lstm_hyperopt.pipeline import final_test
 from cnn_lstm_hyperopt.pipeline.confirmation import SEEDS_APART, TIME_IS_UP
 from cnn_lstm_hyperopt.pipeline.events import RunEvents, to_all
 from cnn_lstm_hyperopt.pipeline.final_phase import run_final_phase
 from cnn_lstm_hyperopt.pipeline.results.writer import write_results
 from cnn_lstm_hyperopt.pipeline.run import run
 from cnn_lstm_hyperopt.pipeline.session import open_session
-from cnn_lstm_hyperopt.progress import CONTINUE, Decision, ProgressReport
+from cnn_lstm_hyperopt.progress import CONTINUE, ProgressReport
 from cnn_lstm_hyperopt.reporting.console.run_console import RunConsole
 from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
 from cnn_lstm_hyperopt.search import StudyStorage
@@ -47,8 +46,8 @@ class World:
     Attributes:
         fresh, losses: fresh score, and retraining loss, of (trial, seed); an exception is raised.
         confirmed, retrained: (trial, seed) of the trainings, in order.
-        interrupt_at: training that the user interrupts, for ``reason``; None: none.
-        at_its_end: whether it has only its last report left then.
+        interrupt_at: training that SIGTERM interrupts.
+        at_its_end: whether it does so before the last report.
         takes, now: seconds of each training, and the clock.
     """
 
@@ -59,19 +58,16 @@ class World:
         self.confirmed: list[tuple[int, int]] = []
         self.retrained: list[tuple[int, int]] = []
         self.interrupt_at: tuple[str, int, int] | None = None
-        self.reason, self.at_its_end, self.takes, self.now = "Ctrl-C", False, 0.0, 0.0
+        self.at_its_end, self.takes, self.now = False, 0.0, 0.0
         self.stop = StopSignal()
 
-    def settings(self, **retrain: Any) -> Any:
-        self.config["retrain"].update(retrain)
-        return load_settings(self.config, environment={})
-
-    def run(self, **retrain: Any) -> SimpleNamespace:
+    def run(self, **retrain):
         """Resume the study: confirm, retrain, test and write the results."""
         self.confirmed.clear()
         self.retrained.clear()
         self.stop = StopSignal()
-        settings = self.settings(**retrain)
+        self.config["retrain"].update(retrain)
+        settings = load_settings(self.config, environment={})
         dataset = prepare_dataset(settings.data)
         events = create_autospec(RunEvents, instance=True)
         with open_session(settings, dataset, resume=True, events=to_all([events, RunConsole(Terminal())])) as session:
@@ -81,24 +77,18 @@ class World:
         opened = dataset.test.times_opened
         return SimpleNamespace(entries=entries, results=results, opened=opened, events=events)
 
-    def stored(self) -> Any:
+    def stored(self):
         """Content of results.json, which is strict JSON."""
+        return json.loads((self.save_dir / "results.json").read_text(encoding="utf-8"), parse_constant=pytest.fail)
 
-        def refuse(constant: str) -> None:
-            raise AssertionError(f"{constant} is no JSON")
-
-        return json.loads((self.save_dir / "results.json").read_text(encoding="utf-8"), parse_constant=refuse)
-
-    def confirm(self, runner: TrialRunner, number: int, params: Any, on_report: Any, **_: Any) -> Any:
+    def confirm(self, runner, number, params, on_report, **_):
         trial, seed = divmod(number, SEEDS_APART)
         self.confirmed.append((trial, seed))
         score = self.fresh.get((trial, seed), 0.6 - 0.01 * ORDER.index(trial) if trial in ORDER else 0.5)
         decision = self._report(on_report, score, 0.6, ("confirm", trial, seed))
         return SimpleNamespace(outcome=outcome(0.6, score, decision=decision))
 
-    def retrain(
-        self, runner: TrialRunner, number: int, params: Any, fold: Any, epochs: int, on_report: Any, **_: Any
-    ) -> TrainedNetwork:
+    def retrain(self, runner, number, params, fold, epochs, on_report, **_):
         trial, seed = divmod(number, SEEDS_APART)
         self.retrained.append((trial, seed))
         loss = self.losses.get((trial, seed), 0.6 + 0.01 * seed)
@@ -106,25 +96,24 @@ class World:
         network = build_network(runner.costs.network_config(params), seed=number, device=CPU)
         return TrainedNetwork((network,), outcome(loss, decision=decision), None, "float32")
 
-    def _report(self, on_report: Any, score: Any, loss: Any, which: tuple[str, int, int]) -> Decision:
+    def _report(self, on_report, score, loss, which):
         """Two reports; the last one has an evaluation."""
         for result in (score, loss):
             if isinstance(result, BaseException):
                 raise result
         self.now += self.takes
         if self.interrupt_at == which and not self.at_its_end:
-            self.stop.end(self.reason)
-        decision: Decision = on_report(ProgressReport(0.5, 0.5, 1.0))
+            self.stop.end("SIGTERM")
+        decision = on_report(ProgressReport(0.5, 0.5, 1.0))
         if decision != CONTINUE:
             return decision
         if self.interrupt_at == which:
-            self.stop.end(self.reason)
-        last: Decision = on_report(ProgressReport(1.0, 1.0, 1.0, score, loss, last=True))
-        return last
+            self.stop.end("SIGTERM")
+        return on_report(ProgressReport(1.0, 1.0, 1.0, score, loss, last=True))
 
 
 @pytest.fixture(scope="module")
-def config(tiny_settings) -> dict[str, Any]:
+def config(tiny_settings):
     return {
         **tiny_settings,
         "study": {"n_trials": len(SCORES), "portfolio": False},
@@ -135,19 +124,18 @@ def config(tiny_settings) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def planted_study(config, tmp_path_factory) -> Path:
+def planted_study(config, tmp_path_factory):
     folder = tmp_path_factory.mktemp("planted") / "results"
     plant({**config, "save_dir": str(folder)}, SCORES)
     return folder
 
 
 @pytest.fixture
-def make_world(config, planted_study, tmp_path, monkeypatch) -> Callable[..., World]:
-    def make(scores: Sequence[float] = SCORES, **changed: Any) -> World:
-        folder = tmp_path / "results"
-        own = {**config, "retrain": dict(config["retrain"]), "save_dir": str(folder), **changed}
+def make_world(config, planted_study, tmp_path, monkeypatch):
+    def make(scores=SCORES, **changed):
+        own = {**config, "retrain": dict(config["retrain"]), "save_dir": str(tmp_path / "results"), **changed}
         if scores == SCORES and not changed:
-            shutil.copytree(planted_study, folder)
+            shutil.copytree(planted_study, tmp_path / "results")
         else:
             plant(own, scores)
         world = World(own)
@@ -160,7 +148,7 @@ def make_world(config, planted_study, tmp_path, monkeypatch) -> Callable[..., Wo
 
 
 @pytest.fixture
-def world(make_world) -> World:
+def world(make_world):
     return make_world()
 
 
@@ -170,9 +158,6 @@ def rounds(trials, *seeds):
 
 def trials_of(entries):
     return [(entry["model_rank"], entry["trial_number"]) for entry in entries]
-
-
-# ---------------------------------------------------------------------- candidates, finalists and verdict
 
 
 def test_three_times_top_k_of_the_front_are_confirmed_and_the_best_of_them_retrained(world):
@@ -185,6 +170,7 @@ def test_three_times_top_k_of_the_front_are_confirmed_and_the_best_of_them_retra
     assert found.results["retrained_models"] == found.entries
     (opening,) = found.results["test_openings"]
     assert (found.opened, opening["trials"]) == (1, [5, 0])
+    assert opening["models"] == [{"trial_number": trial, "seeds": [1, 2], "epochs": [2, 2]} for trial in (5, 0)]
     assert date.fromisoformat(opening["time"][:10])
     assert found.events.on_test.call_args.args[2] == 1
     assert steps == {
@@ -197,9 +183,7 @@ def test_three_times_top_k_of_the_front_are_confirmed_and_the_best_of_them_retra
 
 
 def test_a_smaller_front_is_confirmed_as_a_whole(make_world):
-    world = make_world([0.9, 0.8, 0.7])
-    found = world.run(top_k=5)
-    assert world.confirmed == rounds(range(3), 1, 2)
+    found = make_world([0.9, 0.8, 0.7]).run(top_k=5)
     assert trials_of(found.entries) == [(1, 0), (2, 1), (3, 2)]
     found.events.on_fewer_finalists.assert_called_once_with(3, 5)
 
@@ -226,24 +210,12 @@ def test_strategy_and_overfitting_are_about_the_confirmed_first(make_world, conf
     assert after["pbo"]["value"] is None  # 8 trials are too few
 
 
-# ---------------------------------------------------------------------- nothing is done twice
-
-
 def test_a_second_run_neither_trains_nor_evaluates_the_test_set(world):
     first, second = world.run(), world.run()
     assert (world.confirmed, world.retrained, second.opened) == ([], [], 0)
     second.events.on_results_kept.assert_called_once_with(first.results["verdict"])
     before, after = (json.loads(json.dumps({**each.results, "timestamp": None})) for each in (first, second))
     assert after == before
-
-
-@pytest.mark.parametrize("changed", [{"seeds": 3}, {"full_epochs": 3}])
-def test_more_seeds_or_epochs_are_a_second_evaluation_which_is_counted(world, changed):
-    first, second = world.run(), world.run(**changed)
-    assert (world.confirmed, second.opened) == ([], 1)
-    assert len(world.retrained) == 2 * changed.get("seeds", 2)
-    assert [len(found.results["test_openings"]) for found in (first, second)] == [1, 2]
-    assert second.results["verdict"]["test_openings"] == second.events.on_test.call_args.args[2] == 2
 
 
 def test_fresh_seeds_are_added_and_change_the_finalists_only_with_the_order(world):
@@ -260,86 +232,52 @@ def test_fresh_seeds_are_added_and_change_the_finalists_only_with_the_order(worl
     assert len(changed.results["test_openings"]) == 2
 
 
-# ---------------------------------------------------------------------- interrupted
-
-
-@pytest.mark.mostly_slow(1)
-@pytest.mark.parametrize("at", [(0, 1), (3, 1), (2, 2), (5, 2)])
-def test_an_interrupted_confirmation_is_continued_and_leaves_the_test_set_locked(world, at):
-    world.interrupt_at, world.reason = ("confirm", *at), "SIGTERM"
+@pytest.mark.mostly_slow(3)
+@pytest.mark.parametrize(
+    ("phase", "trial", "seed", "at_its_end"),
+    [
+        ("confirm", 3, 1, False),
+        ("retrain", 5, 2, False),
+        ("confirm", 4, 2, True),
+        ("retrain", 0, 2, True),
+        ("confirm", 0, 1, False),
+        ("confirm", 2, 2, False),
+        ("confirm", 5, 2, False),
+    ],
+)
+def test_an_interrupted_training_is_repeated_unless_at_its_end_and_the_test_set_stays_locked(
+    world, phase, trial, seed, at_its_end
+):
+    world.interrupt_at, world.at_its_end, at = (phase, trial, seed), at_its_end, (trial, seed)
     cut = world.run()
-    assert (cut.entries, cut.opened, world.retrained, world.confirmed[-1]) == ([], 0, [], at)
-    cut.events.on_confirmation_interrupted.assert_called_once_with("SIGTERM")
-    assert cut.results["confirmation"] is cut.results["verdict"] is None
-    assert cut.results["test_openings"] == []
-    done = len(world.confirmed) - 1
-    world.interrupt_at = None
-    again = world.run()
-    assert world.confirmed == rounds(range(6), 1, 2)[done:]
-    assert again.events.on_confirmation_start.call_args.args[1:] == (2, 12 - done)
-    assert (trials_of(again.entries), again.opened) == ([(1, 5), (2, 0)], 1)
-
-
-def test_an_interrupted_retraining_keeps_the_confirmation_and_leaves_the_test_set_locked(world):
-    world.interrupt_at, world.reason = ("retrain", 5, 2), "SIGTERM"
-    cut = world.run()
-    assert (cut.entries, cut.opened, world.retrained) == ([], 0, [(5, 1), (5, 2)])
-    cut.events.on_retraining_interrupted.assert_called_once_with("SIGTERM")
-    assert cut.results["confirmation"]["candidates"][0]["trial_number"] == 5
+    assert (cut.entries, cut.opened, cut.results["verdict"], cut.results["test_openings"]) == ([], 0, None, [])
     assert not list(world.save_dir.glob("retrained_model_*"))
-    world.interrupt_at = None
-    assert (world.run().opened, world.confirmed) == (1, [])
-
-
-@pytest.mark.parametrize("which", [("confirm", 4, 2), ("retrain", 0, 2)])
-def test_a_training_at_its_end_is_not_lost_to_ctrl_c(world, which):
-    world.interrupt_at, world.at_its_end = which, True
-    cut = world.run()
-    assert (cut.entries, cut.opened, cut.results["test_openings"]) == ([], 0, [])
-    world.interrupt_at = None
-    assert world.run().opened == 1
-    assert which[1:] not in world.confirmed
+    assert (cut.results["confirmation"] is None) == (phase == "confirm")
+    if not at_its_end:
+        assert (world.confirmed if phase == "confirm" else world.retrained)[-1] == at
+        names = {"confirm": "on_confirmation_interrupted", "retrain": "on_retraining_interrupted"}
+        getattr(cut.events, names[phase]).assert_called_once_with("SIGTERM")
+    world.interrupt_at, everything = None, rounds(range(6), 1, 2)
+    again = world.run()
+    assert world.confirmed == (everything[everything.index(at) + at_its_end :] if phase == "confirm" else [])
+    assert (trials_of(again.entries), again.opened) == ([(1, 5), (2, 0)], 1)
 
 
 def test_a_run_that_is_interrupted_after_the_search_ends_as_interrupted(world, monkeypatch):
     world.interrupt_at = ("confirm", 1, 1)
     monkeypatch.setattr("cnn_lstm_hyperopt.pipeline.run.StopSignal", lambda timeout: world.stop)
     with pytest.raises(InterruptedRunError) as caught:
-        run(world.settings(), RunEvents(), resume=True)
+        run(load_settings(world.config, environment={}), RunEvents(), resume=True)
     assert (caught.value.code, caught.value.exit_code) == ("interrupted", 130)
     assert world.stored()["test_openings"] == world.stored()["retrained_models"] == []
 
 
-# ---------------------------------------------------------------------- the record of evaluations on the test set
-
-
-@pytest.fixture
-def killed_in_the_test(world, monkeypatch) -> World:
-    """A run that was killed after it stored its evaluation on the test set."""
-
-    def die(*_: Any, **__: Any) -> None:
-        raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(final_test, "evaluate_once", die)
-        with pytest.raises(Killed):
-            world.run()
-    return world
-
-
-def test_a_killed_evaluation_is_not_counted_twice(killed_in_the_test):
-    found = killed_in_the_test.run()
-    (opening,) = found.results["test_openings"]
-    assert opening["trials"] == [5, 0]
-    assert opening["models"] == [{"trial_number": trial, "seeds": [1, 2], "epochs": [2, 2]} for trial in (5, 0)]
-    assert (found.opened, found.results["verdict"]["test_openings"]) == (1, 1)
-
-
-@pytest.mark.mostly_slow(1)
-@pytest.mark.parametrize("changed", [{"seeds": 1}, {"full_epochs": 3}, {"top_k": 1}])
-def test_an_evaluation_of_other_models_is_counted(killed_in_the_test, changed):
-    found = killed_in_the_test.run(**changed)
-    assert len(found.results["test_openings"]) == found.results["verdict"]["test_openings"] == 2
+@pytest.mark.parametrize("changed", [{"seeds": 3}, {"full_epochs": 3}, {"top_k": 1}])
+def test_an_evaluation_of_other_models_is_counted(world, changed):
+    first, second = world.run(), world.run(**changed)
+    assert (world.confirmed, second.opened) == ([], 1)
+    assert [len(found.results["test_openings"]) for found in (first, second)] == [1, 2]
+    assert second.results["verdict"]["test_openings"] == second.events.on_test.call_args.args[2] == 2
 
 
 def test_an_evaluation_of_an_earlier_version_without_its_models_is_counted(world):
@@ -362,9 +300,6 @@ def test_a_lost_model_is_made_again_which_is_the_same_evaluation(world, lost):
         assert again.results[key] == first.results[key]
 
 
-# ---------------------------------------------------------------------- failures
-
-
 def test_a_candidate_that_diverges_is_replaced_by_the_next_and_not_tried_again(world):
     world.fresh = {(5, 2): NonFiniteLossError(NAN)}
     found = world.run()
@@ -378,29 +313,35 @@ def test_a_candidate_that_diverges_is_replaced_by_the_next_and_not_tried_again(w
     assert second.results["confirmation"] == found.results["confirmation"]
 
 
-def test_if_all_candidates_fail_nothing_is_retrained(world):
-    world.fresh = {(trial, 1): MemoryError() for trial in range(6)}
-    found = world.run()
-    assert (found.entries, found.opened, world.retrained) == ([], 0, [])
-    assert [row["failure"] for row in found.results["confirmation"]["candidates"]] == ["fresh seed 1: MemoryError"] * 6
-    assert found.results["test_openings"] == []
-    assert found.events.on_warning.call_count == 7
-
-
-def test_a_finalist_that_fails_is_reported_and_not_tried_again(world):
-    world.losses = {(5, seed): RuntimeError("out of memory") for seed in (1, 2)}
+def test_a_finalist_that_diverges_is_reported_and_not_tried_again(world):
+    world.losses = {(5, seed): NonFiniteLossError(NAN) for seed in (1, 2)}
     found = world.run()
     assert trials_of(found.entries) == trials_of([found.results["verdict"]]) == [(2, 0)]
-    assert found.results["retraining_failures"] == [{"model_rank": 1, "trial_number": 5, "reason": "out of memory"}]
+    assert found.results["retraining_failures"] == [{"model_rank": 1, "trial_number": 5, "reason": NAN}]
     assert found.events.on_warning.call_count == 1
     assert (world.run().opened, world.retrained) == (0, [])
 
 
-def test_if_all_finalists_fail_the_test_set_stays_locked(world):
-    world.losses = {(trial, seed): RuntimeError("out of memory") for trial in (5, 0) for seed in (1, 2)}
+@pytest.mark.parametrize("phase", ["fresh", "losses"])
+def test_if_all_trainings_of_a_phase_lack_memory_the_test_set_stays_locked_and_they_are_tried_again(world, phase):
+    errors = {1: MemoryError(), 2: RuntimeError("out of\n  memory")}
+    setattr(world, phase, {(trial, seed): errors[seed] for trial in range(6) for seed in (1, 2)})
     found = world.run()
-    assert (found.entries, found.opened) == ([], 0)
-    assert found.events.on_retraining_interrupted.call_count == 1
+    assert (found.entries, found.opened, found.results["test_openings"]) == ([], 0, [])
+    failures = [row["failure"] for row in found.results["confirmation"]["candidates"]]
+    assert failures == [None if phase == "losses" else "fresh seed 1: MemoryError"] * 6
+    setattr(world, phase, {})
+    again = world.run()
+    assert (trials_of(again.entries), again.opened) == ([(1, 5), (2, 0)], 1)
+
+
+@pytest.mark.mostly_slow(2)
+@pytest.mark.parametrize("error", [KeyError("a bug"), OSError(errno.ENOSPC, "full"), StorageFailedError("full")])
+@pytest.mark.parametrize("phase", ["fresh", "losses"])
+def test_errors_of_the_program_or_the_storage_are_raised(world, phase, error):
+    setattr(world, phase, {(5, 1): error})
+    with pytest.raises((type(error), StorageFailedError)):
+        world.run()
 
 
 def test_the_best_seed_on_validation_is_kept_and_a_failed_one_reported(world):
@@ -415,11 +356,8 @@ def test_the_best_seed_on_validation_is_kept_and_a_failed_one_reported(world):
     assert found.events.on_warning.call_count == 1
 
 
-# ---------------------------------------------------------------------- limits.retrain_seconds
-
-
 @pytest.fixture
-def clock(world, monkeypatch) -> World:
+def clock(world, monkeypatch):
     """A world with 100 s for the final phase, whose clock only trainings move."""
     for module in ("execution.stop", "pipeline.confirmation", "pipeline.retraining"):
         monkeypatch.setattr(f"cnn_lstm_hyperopt.{module}.time", SimpleNamespace(monotonic=lambda: world.now))
@@ -427,36 +365,33 @@ def clock(world, monkeypatch) -> World:
     return world
 
 
-def test_the_confirmation_has_half_of_the_time_and_a_resumed_run_what_is_left(clock):
+def test_the_confirmation_has_half_of_the_time_and_a_resumed_run_the_rest(clock):
     clock.takes, clock.interrupt_at = 4.0, ("confirm", 2, 1)
     clock.run()
     clock.interrupt_at, clock.takes = None, 6.0
     assert clock.run().results["confirmation"]["ended_by"] == TIME_IS_UP
-    assert len(clock.confirmed) == 7  # 38 s were left
-
-
-def test_the_next_round_has_all_its_time(clock):
+    assert len(clock.confirmed) == 7  # in 38 s
     clock.takes = 1.0
-    clock.run()
-    found = clock.run(confirm_seeds=9)
-    assert (len(clock.confirmed), found.results["confirmation"]["ended_by"]) == (42, None)
+    found = clock.run(confirm_seeds=9)  # a new round with all its time
+    assert (found.results["confirmation"]["ended_by"], found.results["confirmation"]["seeds"]) == (None, 9)
 
 
-def test_a_confirmation_whose_time_was_up_is_not_continued(clock):
+def test_a_confirmation_without_time_is_not_continued(clock):
     """Its second round was incomplete, and the run was interrupted in the retraining."""
     clock.takes, clock.interrupt_at = 6.0, ("retrain", 5, 1)
     cut = clock.run()
     assert len(clock.confirmed) == 9
     clock.interrupt_at, clock.takes = None, 1.0
     found = clock.run()
-    assert clock.confirmed == []
     assert found.results["confirmation"] == cut.results["confirmation"]
-    assert found.results["confirmation"]["ended_by"] == TIME_IS_UP
+    assert (clock.confirmed, found.results["confirmation"]["ended_by"]) == ([], TIME_IS_UP)
     assert trials_of(found.entries) == [(1, 5), (2, 0)]
-    assert (clock.run().opened, clock.confirmed) == (0, [])
 
 
-# ---------------------------------------------------------------------- the command line
+def test_a_trial_without_predictions_is_named_in_a_warning(world):
+    (world.save_dir / "validation" / "trial_00003.parquet").unlink()
+    (warning,) = world.run().events.on_warning.call_args_list
+    assert warning.args[0].endswith(": 3")
 
 
 @pytest.mark.parametrize("enabled", [True, False])
@@ -465,16 +400,13 @@ def test_a_front_below_chance_is_tested_if_retraining_was_asked_for(make_world, 
     world.config["retrain"]["enabled"] = enabled
     (world.save_dir / "config.yaml").write_text(yaml.safe_dump(world.config), encoding="utf-8")
     assert main(["resume", "--save-dir", str(world.save_dir)]) == 0
-    results = world.stored()
+    results, models = world.stored(), world.stored()["retrained_models"]
     assert (results["verdict"]["grade"], results["verdict"]["skill"]) == ("no better than chance", False)
     assert results["best_trials"][0]["trial_number"] == 6
     assert {trial["above_chance"] for trial in results["best_trials"]} == {False}
-    assert len(results["retrained_models"]) == 2 * enabled
+    assert [(Path(model["model_path"]) / "model.safetensors").is_file() for model in models] == [True, True] * enabled
     assert [len(opening["trials"]) for opening in results["test_openings"]] == [2] * enabled
-    for model in results["retrained_models"]:
-        assert (Path(model["model_path"]) / "model.safetensors").is_file()
-    if not enabled:
-        assert (results["baselines"], world.confirmed, world.retrained) == ([], [], [])
+    assert enabled or (results["baselines"], world.confirmed, world.retrained) == ([], [], [])
 
 
 def test_before_a_trial_is_finished_there_is_no_verdict(make_world):

@@ -2,9 +2,7 @@
 
 import pytest
 
-from builders.finalists import candidate
 from cnn_lstm_hyperopt.config import load_settings
-from cnn_lstm_hyperopt.pipeline.confirmation import Divergence, Measurement
 from cnn_lstm_hyperopt.pipeline.resume_state import ResumeState, end_round
 from cnn_lstm_hyperopt.pipeline.retraining import Finalist, SeedState
 from cnn_lstm_hyperopt.search import StudyStorage
@@ -24,24 +22,6 @@ def state_of():
 
     read.storage = storage
     return read
-
-
-def test_a_new_study_has_no_state(state_of):
-    end_round(state_of.storage)
-    state = state_of()
-    assert (state.measurements, state.diverged, state.seed_states) == ({}, {}, {})
-    assert (state.seconds, state.confirmation_ended) == (0.0, False)
-
-
-def test_measurements_and_divergences_are_kept_for_all_rounds(state_of):
-    state = state_of()
-    for number, pairs in ((7, [(0.5, 0.9)]), (3, [(0.6, 0.8)]), (7, [(0.5, 0.9), (0.7, 0.4)])):
-        state.save_measurements(candidate(1, number), [Measurement(*pair) for pair in pairs])
-    state.save_divergence(candidate(3, 4), Divergence(2, NAN))
-    end_round(state_of.storage)
-    again = state_of(1, 2, full_epochs=3, limit=5.0)
-    assert again.measurements == {7: [Measurement(0.5, 0.9), Measurement(0.7, 0.4)], 3: [Measurement(0.6, 0.8)]}
-    assert again.diverged == {4: Divergence(2, NAN)}
 
 
 @pytest.mark.parametrize(
@@ -84,15 +64,13 @@ def test_the_used_time_is_that_of_one_round(state_of, candidates, changed):
     assert (other.seconds, other.confirmation_ended) == (0.0, False)
 
 
-def test_without_a_limit_no_time_is_stored(state_of):
-    state_of().save_time(None)
-    assert state_of.storage.attribute("final_round") is None
-
-
 def test_the_end_of_a_round_deletes_seed_states_and_used_time(state_of):
     state = state_of(limit=100.0)
     state.save_seed_state(FINALIST, 1, SeedState(200))
     state.save_time(10.0, confirmation_ended=True)
     end_round(state_of.storage)
-    again = state_of(limit=100.0)
-    assert (again.seed_states, again.seconds, again.confirmation_ended) == ({}, 0.0, True)
+    for limit in (100.0, None):
+        again = state_of(limit=limit)
+        assert (again.seed_states, again.seconds, again.confirmation_ended) == ({}, 0.0, limit is not None)
+    again.save_time(None)
+    assert (again.measurements, again.diverged, state_of().seconds) == ({}, {}, 0.0)

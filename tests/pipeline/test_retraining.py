@@ -1,34 +1,19 @@
 """Retraining: finalists trained anew with every seed, within a time limit, resumed after a kill."""
 
-import errno
 import math
 from collections import Counter
 from dataclasses import replace
 from datetime import date
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders.finalists import (
-    CTRL_C,
-    DIVERGING,
-    Killed,
-    Planted,
-    confirmation,
-    go_on,
-    params,
-    planted,
-    runner_of,
-    sure,
-)
+from builders.finalists import CTRL_C, Killed, confirmation, go_on, params, runner_of
 from cnn_lstm_hyperopt.data.dataset import Dataset, LockedPeriod
 from cnn_lstm_hyperopt.data.windows import Fold
-from cnn_lstm_hyperopt.errors import StorageFailedError
-from cnn_lstm_hyperopt.inference.model import load_model
 from cnn_lstm_hyperopt.pipeline import confirmation as confirmation_module
 from cnn_lstm_hyperopt.pipeline import retraining
 from cnn_lstm_hyperopt.pipeline.confirmation import SEEDS_APART, TIME_IS_UP
@@ -94,7 +79,7 @@ def test_finalists_are_retrained_in_order_with_every_seed(models, prepared):
         runs = [(run.seed, run.epochs, run.outcome.epochs, run.cut_short) for run in each.runs]
         assert (runs, each.failures) == ([(1, 2, 2.0, False), (2, 2, 2.0, False)], ())
         assert len({run.loss for run in each.runs}) == 2
-        assert each.kept.loss == min(run.loss for run in each.runs)
+        assert each.kept == min(each.runs, key=lambda run: run.loss)
         for run in each.runs:
             about = run.model.description
             assert (about.params, about.scaler) == (each.finalist.params, prepared.scaler)
@@ -103,26 +88,11 @@ def test_finalists_are_retrained_in_order_with_every_seed(models, prepared):
             assert run.model.network.config == about.network_config()
 
 
-@pytest.mark.parametrize(("losses", "kept"), [((0.7, 0.6, 0.65), 2), ((0.6, 0.7, 0.6), 1), ((0.9,), 1)])
-def test_the_seed_with_the_lowest_loss_is_kept_and_of_equal_ones_the_first(losses, kept):
-    model = Planted(sure(np.zeros(3, np.int64)))
-    assert planted(1, *[model] * len(losses), losses=losses).kept.seed == kept
-
-
-def test_its_loss_is_that_of_the_saved_network_on_validation(models, prepared, tmp_path):
+def test_its_loss_is_that_of_the_saved_network_on_validation(models, prepared):
     scale = ValueScale(prepared.value_mean, prepared.value_std)
     for run in (run for each in models for run in each.runs):
         again = evaluate(run.model.network, prepared.validation, scale)
         assert (run.loss, run.outcome.best.score) == (pytest.approx(again.loss, rel=1e-6), again.accuracy)
-    model = models[0].kept.model
-    model.save(tmp_path)
-    first, again = (each.predict_windows(prepared.validation) for each in (model, load_model(tmp_path)))
-    assert (first.probabilities == again.probabilities).all()
-    assert (first.values == again.values).all()
-
-
-def test_retraining_repeats_to_the_bit_whatever_ran_before(models, train):
-    assert_same(train(FINALISTS[1:2], seeds=2).done, models[1:2])
 
 
 def test_a_seed_is_a_training_by_the_runner_on_all_training_windows(models, dataset):
@@ -134,86 +104,30 @@ def test_a_seed_is_a_training_by_the_runner_on_all_training_windows(models, data
         assert torch.equal(weights_of(trained.network), weights_of(run.model.network))
 
 
-# ---------------------------------------------------------------------- interrupted and failed
-
-
-def test_a_stop_returns_what_was_finished(train):
-    heard = []
-
-    def listen(finalist, seed, epochs):
-        heard.append((finalist.rank, seed, epochs))
-        return lambda report: CTRL_C if (finalist.rank, seed) == (2, 2) else CONTINUE
-
-    work = train(on_report=listen, seeds=2, full_epochs=1)
-    assert [(each.finalist.rank, len(each.runs)) for each in work.done] == [(1, 2)]
-    assert (work.failures, work.ended) == ([], CTRL_C)
-    assert heard == [(1, 1, 1), (1, 2, 1), (2, 1, 1), (2, 2, 1)]
-
-
-def failing(*which, error):
-    """A listener that raises in the trainings of these ranks and seeds."""
-
-    def listen(finalist, seed, epochs):
-        def on_report(report):
-            if (finalist.rank, seed) in which:
-                raise error
-            return CONTINUE
-
-        return on_report
-
-    return listen
-
-
-@pytest.mark.mostly_slow(1)
-@pytest.mark.parametrize(
-    ("error", "reason"), [(RuntimeError("out of\n  memory"), "out of memory"), (MemoryError(), "MemoryError")]
-)
-def test_a_failure_is_that_of_its_finalist_or_seed_alone(train, error, reason):
-    listen = failing((1, 1), (2, 1), (2, 2), error=error)
-    work = train(on_report=listen, seeds=2, full_epochs=1)
-    assert [(each.finalist.rank, [run.seed for run in each.runs]) for each in work.done] == [(1, [2]), (3, [1, 2])]
-    assert work.done[0].failures == (f"seed 1: {reason}",)
-    assert (work.failures, work.ended) == ([(FINALISTS[1], reason)], None)
-
-
-@pytest.mark.parametrize(
-    "error",
-    [ZeroDivisionError(), OSError(errno.ENOSPC, "No space left on device"), StorageFailedError("study.db is full")],
-)
-def test_errors_of_the_program_or_the_storage_are_raised(train, error):
-    with pytest.raises(type(error)):
-        train(FINALISTS[:1], failing((1, 1), error=error), full_epochs=1)
-
-
-# ---------------------------------------------------------------------- killed and resumed
-
-
 class Log:
-    """Listener of a run that counts epochs, stores seed states and may kill the process.
+    """Listener of a run that counts epochs and stores seed states; at an epoch it kills or, with a decision, stops the run.
 
     Attributes:
         states: seed states by trial and seed.
         trained, again: (rank, seed, epoch) that were trained, and that were reported again.
     """
 
-    def __init__(self, kill_at=None, decision=CONTINUE):
-        self.kill_at, self.decision, self.states, self.trained, self.again = kill_at, decision, {}, Counter(), []
+    def __init__(self, end_at=None, decision=None):
+        self.end_at, self.decision, self.states, self.trained, self.again = end_at, decision, {}, Counter(), []
 
     def on_report(self, finalist, seed, epochs):
         def decide(report):
             moment = (finalist.rank, seed, report.epoch)
-            if report.score is None:
-                return CONTINUE
-            if report.again:
+            if report.score is not None and report.again:
                 self.again.append(moment)
-                return CONTINUE
-            self.trained[moment] += 1
-            if moment != self.kill_at:
-                return CONTINUE
-            self.kill_at = None
-            if self.decision is CONTINUE:
-                raise Killed
-            return self.decision
+            elif report.score is not None:
+                self.trained[moment] += 1
+                if moment == self.end_at:
+                    self.end_at = None
+                    if self.decision is None:
+                        raise Killed
+                    return self.decision
+            return CONTINUE
 
         return decide
 
@@ -225,29 +139,29 @@ class Log:
         return train(finalists, self.on_report, **{"seeds": 2, **known, **facts})
 
 
-@pytest.mark.mostly_slow(1)
-@pytest.mark.parametrize("kill_at", [(1, 1, 1), (1, 2, 2), (2, 2, 2)])
-def test_a_killed_retraining_is_resumed_to_the_same_models(models, train, kill_at):
-    """Only the epoch of the kill is trained twice."""
-    log = Log(kill_at)
-    with pytest.raises(Killed):
-        log.run(train)
+@pytest.mark.mostly_slow(2)
+@pytest.mark.parametrize(
+    ("end_at", "decision"), [((1, 1, 1), None), ((2, 1, 1), CTRL_C), ((1, 2, 2), None), ((2, 2, 2), None)]
+)
+def test_an_ended_retraining_is_resumed_to_the_same_models(models, train, end_at, decision):
+    """A killed one trains one epoch twice, a stopped one none."""
+    log = Log(end_at, decision)
+    if decision is None:
+        with pytest.raises(Killed):
+            log.run(train)
+    else:
+        cut = log.run(train)
+        assert ([each.finalist for each in cut.done], cut.failures, cut.ended) == (FINALISTS[:1], [], decision)
     work = log.run(train)
     assert (work.failures, work.ended) == ([], None)
     assert_same(work.done, models[:2])
     everything = [(rank, seed, epoch) for rank in (1, 2) for seed in (1, 2) for epoch in (1, 2)]
-    assert log.trained == {moment: 1 + (moment == kill_at) for moment in everything}
-    assert log.again == everything[: everything.index(kill_at)]
-    assert_same(log.run(train).done, models[:2])  # once more, without training
-    assert log.trained.total() == 9
-
-
-def test_a_retraining_interrupted_by_ctrl_c_continues_after_its_last_epoch(models, train):
-    log = Log((1, 2, 1), CTRL_C)
-    cut = log.run(train)
-    assert (cut.done, cut.ended) == ([], CTRL_C)
-    assert_same(log.run(train).done, models[:2])
-    assert set(log.trained.values()) == {1}
+    twice = decision is None
+    assert log.trained == {moment: 1 + (twice and moment == end_at) for moment in everything}
+    assert log.again == everything[: everything.index(end_at) + (not twice)]
+    trained = log.trained.copy()
+    assert_same(log.run(train).done, models[:2])  # without training
+    assert log.trained == trained
 
 
 def test_a_checkpoint_of_another_number_of_epochs_is_not_used(models, train):
@@ -256,33 +170,6 @@ def test_a_checkpoint_of_another_number_of_epochs_is_not_used(models, train):
         log.run(train, full_epochs=3)
     assert_same(log.run(train, known={}).done, models[:2])
     assert log.again == []
-
-
-def test_a_seed_that_diverged_is_not_tried_again(train):
-    diverging, log = [Finalist(1, 5, DIVERGING), FINALISTS[1]], Log()
-    first = log.run(train, diverging, full_epochs=1)
-    ((finalist, reason),) = first.failures
-    assert (finalist, [each.finalist for each in first.done]) == (diverging[0], [FINALISTS[1]])
-    assert set(reason.split("; ")) <= {NAN, NAN.replace("nan", "inf")}
-    assert {key: state.failure is None for key, state in log.states.items()} == {
-        (5, 1): False,
-        (5, 2): False,
-        (4, 1): True,
-        (4, 2): True,
-    }
-    trained = log.trained.copy()
-    assert log.run(train, diverging, full_epochs=1).failures == first.failures
-    assert log.trained == trained
-
-
-def test_a_seed_that_lacked_memory_is_tried_again(train):
-    log, facts = Log(), {"full_epochs": 1}
-    listen = failing((1, 1), error=MemoryError())
-    assert train(FINALISTS[:1], listen, on_seed_state=log.on_seed_state, **facts).failures
-    assert [run.seed for run in train(FINALISTS[:1], known=log.states, **facts).done[0].runs] == [1]
-
-
-# ---------------------------------------------------------------------- limits.retrain_seconds
 
 
 @pytest.fixture
@@ -295,46 +182,32 @@ def clock(monkeypatch):
     return clock
 
 
-class Fake:
-    """A runner whose trainings fail after the given seconds."""
-
-    def __init__(self, clock, spend):
-        self.clock, self.spend, self.budgets, self.epochs = clock, list(spend), [], []
-        self.costs = self
-
-    def epochs_within(self, configuration, windows, seconds, limit):
-        self.budgets.append(seconds)
-        return limit
-
-    def retrain(self, number, configuration, fold, epochs, on_report, *, checkpoint):
-        self.epochs.append(epochs)
-        self.clock.now += self.spend.pop(0)
-        raise NonFiniteLossError(NAN)
-
-
 @pytest.mark.parametrize(
     ("seeds", "spend", "budgets"),
     [
         (1, (30, 30, 30), [30, 30, 30]),
         (1, (0, 0, 0), [30, 45, 90]),  # the others get what one leaves
         (1, (60, 30, 0), [30, 15, 0]),  # and lose what one takes beyond its part
-        (1, (90, 0, 0), [30, 0, 0]),
-        (2, (15,) * 6, [15] * 6),
         (2, (0,) * 6, [15, 18, 22.5, 30, 45, 90]),
         (2, (40, 10, 10, 10, 10, 10), [15, 10, 10, 10, 10, 10]),
     ],
 )
-def test_each_training_gets_an_equal_part_of_the_time_left(clock, train, seeds, spend, budgets):
-    fake = Fake(clock, spend)
-    train(runner=fake, seeds=seeds, seconds_left=lambda: max(0.0, 90.0 - clock.now))
-    assert fake.budgets == budgets
+@pytest.mark.parametrize("limited", [True, False])
+def test_each_training_gets_an_equal_part_of_the_time_left(clock, train, seeds, spend, budgets, limited):
+    """Each training fails after the given seconds; without a limit there are no parts."""
+    spending, found = iter(spend), []
 
+    def epochs_within(configuration, windows, seconds, limit):
+        found.append(seconds)
+        return limit
 
-def test_without_a_limit_there_are_no_parts_and_known_states_keep_their_epochs(clock, train):
-    fake, log = Fake(clock, (1, 1, 1)), Log()
-    train(runner=fake, known={(17, 1): SeedState(1)}, on_seed_state=log.on_seed_state)
-    assert (fake.budgets, fake.epochs) == ([None, None], [1, 2, 2])
-    assert log.states[17, 1] == SeedState(1, failure=NAN)
+    def fail(*_, **__):
+        clock.now += next(spending)
+        raise NonFiniteLossError(NAN)
+
+    runner = SimpleNamespace(costs=SimpleNamespace(epochs_within=epochs_within), retrain=fail)
+    train(runner=runner, seeds=seeds, **({"seconds_left": lambda: max(0.0, 90.0 - clock.now)} if limited else {}))
+    assert found == (budgets if limited else [None] * len(budgets))
 
 
 @given(share=st.floats(0, 300), limit=st.integers(1, 200))
@@ -390,11 +263,6 @@ def test_a_training_that_is_cut_short_leaves_its_best_epoch_also_to_the_next_run
         assert (heard, had.cut_short, had.epochs, had.loss) == ([True, True], True, 9, cut.loss)
         assert (had.outcome.best_epoch, had.outcome.epochs) == (cut.outcome.best_epoch, 2.0)
         assert torch.equal(weights_of(had.model.network), weights_of(cut.model.network))
-
-
-def test_a_training_that_was_cut_short_without_a_checkpoint_is_repeated(clock, train):
-    work = train(FINALISTS[:1], known={(17, 1): SeedState(2, cut_short=True)}, seconds_left=lambda: 1000.0)
-    assert [(run.cut_short, run.outcome.epochs) for run in work.done[0].runs] == [(False, 2.0)]
 
 
 @pytest.mark.parametrize(

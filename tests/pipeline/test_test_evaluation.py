@@ -1,25 +1,15 @@
 """Evaluation on the test set: once, everything on the same windows, without learning from them."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import (
-    accuracy_score,
-    balanced_accuracy_score,
-    log_loss,
-    matthews_corrcoef,
-    mean_absolute_error,
-    mean_squared_error,
-    roc_auc_score,
-)
+from sklearn.metrics import accuracy_score, mean_absolute_error, mean_squared_error
 
-from builders.finalists import Planted, go_on, mostly, params, planted, runner_of
+from builders.finalists import mostly, planted
 from cnn_lstm_hyperopt.config import DataSettings, Settings, load_settings
 from cnn_lstm_hyperopt.data.dataset import Dataset, LockedPeriod, prepare_dataset
 from cnn_lstm_hyperopt.evaluation import (
@@ -30,21 +20,12 @@ from cnn_lstm_hyperopt.evaluation import (
     long_flat,
     paired_interval,
     score_interval,
+    score_predictions,
     strategy_returns,
 )
-from cnn_lstm_hyperopt.inference.model import load_model
-from cnn_lstm_hyperopt.metrics import METRICS
+from cnn_lstm_hyperopt.metrics import METRICS, score
 from cnn_lstm_hyperopt.pipeline import test_evaluation as module
-from cnn_lstm_hyperopt.pipeline.retraining import Finalist, retrain
 from cnn_lstm_hyperopt.pipeline.test_evaluation import Verdict, evaluate_once
-
-SCIKIT_LEARN = {
-    "accuracy": lambda labels, said: accuracy_score(labels, said.argmax(axis=1)),
-    "balanced_accuracy": lambda labels, said: balanced_accuracy_score(labels, said.argmax(axis=1)),
-    "mcc": lambda labels, said: matthews_corrcoef(labels, said.argmax(axis=1)),
-    "auc": lambda labels, said: roc_auc_score(labels, said[:, 1]),
-    "log_loss": lambda labels, said: -log_loss(labels, said / said.sum(axis=1, keepdims=True)),
-}
 
 
 def settings_of(metric: str = "accuracy", *, seed: int = 0, cost_bps: float = 5.0) -> Settings:
@@ -122,78 +103,55 @@ def best_of(verdict: Verdict):
     return next(result for result in verdict.baselines if result.name == verdict.judgement.best_baseline)
 
 
-def test_all_classifiers_are_evaluated_in_order_on_the_same_windows_which_are_read_once(models, apples):
-    dataset = locked(apples)
-    found = evaluate_once(models, dataset, settings_of())
-    assert dataset.test.times_opened == 1
-    assert [result.name for result in everyone(found)] == ["model 1", "model 2", *BASELINES]
-    assert found.baselines[0].name == "majority class"
-    assert {len(result.predictions.probabilities) for result in everyone(found)} == {len(apples.test)}
-
-
-def test_the_model_is_the_seed_that_is_best_on_validation_not_on_test(verdict, models, apples, majority_alone):
+def test_the_model_is_the_seed_that_is_best_on_validation_not_on_test(verdict, models, apples):
     first, labels = verdict.finalists[0], labels_of(apples)
     np.testing.assert_array_equal(first.predictions.probabilities, models[0].runs[1].model.probabilities)
     right = [accuracy_score(labels, run.model.probabilities.argmax(axis=1)) for run in models[0].runs]
     assert first.seed_scores == pytest.approx(right)
     assert first.score == first.seed_scores[1]
-    assert [len(result.seed_scores) for result in everyone(verdict)] == [3, 1] + [0] * len(BASELINES)
-
     worse_on_validation = planted(1, model_of(apples, 0.95), model_of(apples, 0.5, 1), losses=(0.7, 0.6))
     found = evaluate_once([worse_on_validation], apples, settings_of())
     assert max(found.finalists[0].seed_scores) > 0.9
     assert found.judgement.score == found.finalists[0].score == found.finalists[0].seed_scores[1] < 0.7
 
 
-# ---------------------------------------------------------------------- numbers
-
-
 @pytest.mark.parametrize("metric", METRICS)
-def test_scores_equal_those_of_scikit_learn_and_the_metric_of_the_study_is_judged(models, apples, metric):
+def test_the_metric_of_the_study_is_judged(models, apples, metric):
     found, labels = evaluate_once(models, apples, settings_of(metric)), labels_of(apples)
     assert found.metric == found.judgement.metric == metric
-    scores = {}
+    scores = {each.name: score(metric, labels, each.predictions.probabilities) for each in everyone(found)}
     for result in everyone(found):
-        said = result.predictions.probabilities.astype(np.float64)
-        for name, own in SCIKIT_LEARN.items():
-            sign = -1 if name == "log_loss" else 1
-            assert result.scores.metrics[name] == pytest.approx(sign * own(labels, said), rel=1e-6, abs=1e-12)
-        scores[result.name] = SCIKIT_LEARN[metric](labels, said)
+        said = result.predictions
         assert result.score == pytest.approx(scores[result.name], rel=1e-6, abs=1e-12)
+        assert result.scores.metrics == pytest.approx(score_predictions(labels, said.probabilities).metrics)
+        assert result.scores.metrics["accuracy"] == pytest.approx(accuracy_score(labels, said.classes))
     judged, best = found.judgement, max(BASELINES, key=scores.__getitem__)
     assert (judged.score, judged.best_baseline) == (found.finalists[0].score, best)
     assert judged.against_best.difference == pytest.approx(scores["model 1"] - scores[best], rel=1e-5)
     assert [each.baseline for each in judged.comparisons] == list(BASELINES)
 
 
-def test_every_interval_contains_its_score_or_its_difference_to_the_best_baseline(verdict):
-    best = best_of(verdict)
-    assert (best.against_best, best.score) == (None, max(result.score for result in verdict.baselines))
-    for result in everyone(verdict):
-        assert 0 <= result.interval.low <= result.score <= result.interval.high <= 1
-        if result is not best:
-            assert result.against_best.low <= result.score - best.score <= result.against_best.high
-
-
-@pytest.mark.parametrize("kind", ["dates", "groups", "windows"])
+@pytest.mark.parametrize("kind", ["dates", "integers", "groups", "windows"])
 def test_intervals_are_by_group_by_date_or_of_independent_windows(models, apples, kind, majority_alone):
     test, labels = apples.test.open(), labels_of(apples)
-    groups = np.arange(len(test)) % 12
+    groups, numbers = np.arange(len(test)) % 12, np.arange(len(test))
     changed, dependence = {
         "groups": ({"groups": groups}, Dependence.by_group(groups, horizon=2)),
         "dates": ({}, Dependence.by_date(test.dates, horizon=2)),
+        "integers": ({"dates": numbers}, Dependence.by_date(numbers, horizon=2)),
         "windows": ({"dated": False}, Dependence.independent(len(test), horizon=2)),
     }[kind]
     verdict = evaluate_once(models, locked(apples, **changed), settings_of())
-    assert verdict.judgement.units == dependence.units
-    assert (verdict.finalists[0].years == ()) == (kind == "windows")
+    judged, best = verdict.judgement, best_of(verdict)
+    assert (judged.units, best.against_best) == (dependence.units, None)
+    assert (verdict.finalists[0].years == ()) == (kind in ("windows", "integers"))
     for result in verdict.finalists:
         said = result.predictions.probabilities
         assert result.interval == score_interval("accuracy", labels, said, dependence)
-        by_hand = paired_interval("accuracy", labels, said, best_of(verdict).predictions.probabilities, dependence)
+        by_hand = paired_interval("accuracy", labels, said, best.predictions.probabilities, dependence)
         assert result.against_best == pytest.approx(by_hand)
-    assert verdict.judgement.interval == verdict.finalists[0].interval
-    assert verdict.judgement.against_best.interval == verdict.finalists[0].against_best
+    first = verdict.finalists[0]
+    assert (judged.interval, judged.against_best.interval) == (first.interval, first.against_best)
 
 
 def test_groups_calibration_and_strategy_of_models_are_those_by_hand(verdict, traded, directions):
@@ -245,75 +203,54 @@ def test_the_regression_is_measured_in_the_targets_units_against_the_last_known_
         assert (result.scores.mse, result.scores.mae, result.scores.r2_against_persistence) == (None, None, None)
 
 
-def test_without_regression_there_are_no_errors_and_no_strategy(directions, majority_alone):
-    bare = locked(replace(directions, value_name=None, value_mean=0.0, value_std=1.0), values=None)
-    bare = replace(bare, train=replace(bare.train, values=None), validation=replace(bare.validation, values=None))
-    (found,) = evaluate_once([planted(1, model_of(directions, 0.6))], bare, settings_of()).finalists
-    assert (found.scores.mse, found.strategy) == (None, None)
-
-
-# ---------------------------------------------------------------------- nothing is learnt from the test period
-
-
-def test_nothing_is_learnt_from_test_labels(models, apples, verdict):
+def test_a_test_period_is_opened_once_and_nothing_is_learnt_from_its_labels(models, apples, verdict):
     """With inverted labels every classifier is wrong where it was right, except persistence, which follows them."""
-    other = evaluate_once(models, locked(apples, labels=1 - apples.test.open().labels), settings_of())
+    inverted = locked(apples, labels=1 - apples.test.open().labels)
+    opened = inverted.test.times_opened
+    other = evaluate_once(models, inverted, settings_of())
+    assert inverted.test.times_opened == opened + 1
+    assert [result.name for result in everyone(other)] == ["model 1", "model 2", *BASELINES]
     for before, after in zip(everyone(verdict), everyone(other), strict=True):
-        assert before.name == after.name
+        assert (before.name, len(after.predictions.probabilities)) == (after.name, len(apples.test))
         if before.name != "persistence":
             np.testing.assert_array_equal(after.predictions.probabilities, before.predictions.probabilities)
             assert after.scores.metrics["accuracy"] == pytest.approx(1 - before.scores.metrics["accuracy"])
 
 
+def known_labels(windows):
+    """Of each window, by search: the label of the window that starts the horizon of two rows earlier, or None."""
+    place = {start: position for position, start in enumerate(windows.starts.tolist())}
+    found = [place.get(start - 2) for start in windows.starts.tolist()]
+    return [None if position is None else int(windows.labels[position]) for position in found]
+
+
 def test_persistence_predicts_the_last_known_label_and_none_after(apples, verdict):
-    """A label looks two bars ahead, so the last known one is that of two windows before."""
-    test = apples.test.open()
     persistence = next(result for result in verdict.baselines if result.name == "persistence")
-    place = {start: position for position, start in enumerate(test.starts.tolist())}
-    known = [(at, place[start - 2]) for at, start in enumerate(test.starts.tolist()) if start - 2 in place]
-    assert len(known) >= len(test) - 2
-    for position, last in known:
-        assert persistence.predictions.classes[position] == int(test.labels[last])
+    expected = known_labels(apples.test.open())
+    assert expected.count(None) <= 2
+    pairs = zip(persistence.predictions.classes.tolist(), expected, strict=True)
+    assert all(found == known for found, known in pairs if known is not None)
 
 
-@pytest.fixture
-def fitted_on(monkeypatch):
-    """What the baselines are fitted on."""
-    seen, real = SimpleNamespace(), module.fit_baselines
-
-    def spy(train, validation, **facts):
-        seen.train, seen.validation, seen.facts = train, validation, facts
-        return real(train, validation, **facts)
-
+@pytest.mark.parametrize("limit", [10**6, 100])
+def test_baselines_learn_from_evenly_spread_training_windows_and_choose_on_validation(
+    apples, models, monkeypatch, limit
+):
+    seen, real = [], module.fit_baselines
+    spy = lambda *parts, **facts: seen.append((parts, facts)) or real(*parts, **facts)  # noqa: E731
     monkeypatch.setattr(module, "fit_baselines", spy)
-    return seen
-
-
-def test_baselines_learn_from_training_and_choose_on_validation(apples, models, fitted_on):
+    monkeypatch.setattr(module, "BASELINE_WINDOWS", limit)
     evaluate_once(models, apples, settings_of(seed=7))
-    assert fitted_on.facts == {"n_classes": 2, "seed": 7}
-    for sample, part in ((fitted_on.train, apples.train), (fitted_on.validation, apples.validation)):
-        np.testing.assert_array_equal(sample.labels, part.labels)
-        np.testing.assert_array_equal(sample.inputs, part.gather(np.arange(len(part))))
-        place = {start: position for position, start in enumerate(part.starts.tolist())}
-        for start, last in zip(part.starts.tolist(), sample.last_labels.tolist(), strict=True):
-            if start - 2 in place:
-                assert last == int(part.labels[place[start - 2]])
-
-
-def test_baselines_learn_from_evenly_spread_windows_and_predict_in_parts(apples, models, fitted_on, monkeypatch):
-    monkeypatch.setattr(module, "BASELINE_WINDOWS", 100)
-    found = evaluate_once(models, apples, settings_of())
-    train, validation = fitted_on.train, fitted_on.validation
-    assert {len(train.labels), len(train.inputs), len(train.last_labels), len(validation.labels)} == {100}
-    assert all(len(result.predictions.probabilities) == len(apples.test) > 100 for result in found.baselines)
-    inputs = apples.train.gather(np.arange(len(apples.train))).numpy()
-    chosen = [int(np.flatnonzero((inputs == row).all(axis=(1, 2)))[0]) for row in train.inputs[::10]]
-    steps = np.diff(chosen)
-    assert steps.min() > 0
-    assert steps.max() - steps.min() <= 2
-    np.testing.assert_array_equal(train.labels[::10], apples.train.labels[chosen])
-    np.testing.assert_array_equal(train.last_labels[::10][1:], apples.train.labels[np.array(chosen[1:]) - 2])
+    ((samples, facts),) = seen
+    assert facts == {"n_classes": 2, "seed": 7}
+    for sample, part in zip(samples, (apples.train, apples.validation), strict=True):
+        inputs, known = part.gather(np.arange(len(part))).numpy(), known_labels(part)
+        chosen = [int(np.flatnonzero((inputs == row).all(axis=(1, 2)))[0]) for row in sample.inputs]
+        assert len(sample.labels) == len(chosen) == min(limit, len(part))
+        assert 0 < min(np.diff(chosen)) <= max(np.diff(chosen)) <= min(np.diff(chosen)) + 1
+        np.testing.assert_array_equal(sample.labels, part.labels[chosen])
+        last = zip(sample.last_labels.tolist(), (known[place] for place in chosen), strict=True)
+        assert all(found == expected for found, expected in last if expected is not None)
 
 
 def test_parts_of_the_test_windows_change_no_prediction(apples, models, monkeypatch):
@@ -327,21 +264,6 @@ def test_parts_of_the_test_windows_change_no_prediction(apples, models, monkeypa
         np.testing.assert_allclose(one.predictions.probabilities, other.predictions.probabilities, rtol=1e-6)
 
 
-# ---------------------------------------------------------------------- the judgement
-
-
-@pytest.mark.parametrize("metric", ["accuracy", "log_loss"])
-@pytest.mark.parametrize("share", [0.3, 0.5, 0.7, 0.95])
-def test_skill_needs_an_interval_above_0(apples, majority_alone, metric, share):
-    for seed in range(2):
-        judged = evaluate_once([planted(1, model_of(apples, share, seed))], apples, settings_of(metric)).judgement
-        interval = judged.against_best.interval
-        assert judged.skill == (interval is not None and interval.low > 0)
-        assert judged.grade is not Grade.WORSE  # than a constant prediction, which is chance
-        assert (judged.grade is Grade.CHANCE) == (not judged.against_chance.is_better)
-        assert judged.skill == (share == 0.95) or share == 0.7
-
-
 def test_the_verdict_is_about_the_first_model_however_good_the_others_are(apples, majority_alone):
     both = [planted(1, model_of(apples, 0.5)), planted(2, model_of(apples, 0.97, 1))]
     found = evaluate_once(both, apples, settings_of())
@@ -350,12 +272,6 @@ def test_the_verdict_is_about_the_first_model_however_good_the_others_are(apples
     alone = evaluate_once(both[1:], apples, settings_of())  # the first could not be retrained
     assert alone.judgement.model == "model 2"
     assert alone.sentence.count("odel 2") == 2
-
-
-def test_a_copy_of_the_best_baseline_has_no_skill(apples, verdict):
-    copy = planted(1, Planted(best_of(verdict).predictions.probabilities))
-    judged = evaluate_once([copy], apples, settings_of()).judgement
-    assert (judged.skill, judged.against_best.difference) == (False, 0)
 
 
 def test_without_last_labels_persistence_is_no_baseline(apples):
@@ -377,32 +293,3 @@ def test_an_undefined_score_is_none_and_no_skill(apples):
     assert [result.score for result in everyone(found)] == [None] * (1 + len(BASELINES))
     assert (found.finalists[0].seed_scores, found.finalists[0].interval) == ((None, None), None)
     assert (found.judgement.skill, found.judgement.grade) == (False, Grade.CHANCE)
-
-
-def test_integer_dates_have_no_years(apples, majority_alone):
-    dataset = locked(apples, dates=np.arange(len(apples.test)))
-    (found,) = evaluate_once([planted(1, model_of(apples, 0.9))], dataset, settings_of()).finalists
-    assert (found.years, [row.group for row in found.symbols]) == ((), ["AAPL"])
-
-
-def test_a_saved_and_loaded_finalist_gets_the_same_verdict(apples, tmp_path, majority_alone):
-    facts = {
-        "full_epochs": 2,
-        "max_gap_days": 10.0,
-        "known": {},
-        "on_report": go_on,
-        "on_seed_state": go_on,
-        "seeds": 2,
-    }
-    work = retrain([Finalist(1, 0, params())], runner_of(apples), apples, checkpoints=tmp_path / "checkpoints", **facts)
-    found, test = evaluate_once(work.done, apples, settings_of()), apples.test.open()
-    runs = []
-    for run in work.done[0].runs:
-        run.model.save(tmp_path / str(run.seed))
-        runs.append(replace(run, model=load_model(tmp_path / str(run.seed))))
-        right = accuracy_score(test.labels, runs[-1].model.predict_windows(test).probabilities.argmax(axis=1))
-        assert found.finalists[0].seed_scores[run.seed - 1] == pytest.approx(right)
-    again = evaluate_once([replace(work.done[0], runs=tuple(runs))], apples, settings_of())
-    assert again.finalists[0].scores == found.finalists[0].scores
-    assert again.judgement == found.judgement
-    assert all(math.isfinite(value) for value in again.finalists[0].predictions.values)
