@@ -56,5 +56,4 @@ def test_two_workers_begin_with_the_same_proposals_and_a_trials_number_says_what
     seen = [
         {(trial.number, str(trial.params)) for trial in read_study(folder).finished} for folder in (one, two, again)
     ]
-    assert len(seen[0] & seen[1]) >= initial  # so that something was compared
-    assert len(seen[1] & seen[2]) >= initial
+    assert min(len(seen[0] & seen[1]), len(seen[1] & seen[2])) >= initial  # so that something was compared

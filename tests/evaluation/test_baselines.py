@@ -27,11 +27,11 @@ from cnn_lstm_hyperopt.evaluation.minirocket import MiniRocket, steepness
 LOOKBACK, FEATURES = 30, 3
 
 
-def planted(count: int, seed: int, *, span: int = 1, noise: float = 0.0, n_classes: int = 2) -> Sample:
-    """The class is the band of the mean of the first feature over the last ``span`` bars, up to noise."""
+def planted(count: int, seed: int, *, noise: float = 0.0, n_classes: int = 2) -> Sample:
+    """The class is the band of the first feature of the last bar, up to noise."""
     rng = np.random.default_rng(seed)
     inputs = rng.normal(size=(count, LOOKBACK, FEATURES)).astype(np.float32)
-    signal = inputs[:, -span:, 0].mean(axis=1) * np.sqrt(span) + noise * rng.normal(size=count)
+    signal = inputs[:, -1, 0] + noise * rng.normal(size=count)
     cuts = np.quantile(signal, np.arange(1, n_classes) / n_classes)
     labels = np.searchsorted(cuts, signal).astype(np.int64)
     return Sample(inputs, labels, np.concatenate([[UNKNOWN], labels[:-1]]))
@@ -197,14 +197,14 @@ class TestGradientBoosting:
         np.testing.assert_allclose(ours, guesses[best], atol=1e-9)
 
 
-def bumps(count: int, seed: int, *, lookback: int = LOOKBACK) -> Sample:
+def bumps(count: int, seed: int) -> Sample:
     """The class is a bump or its mirror image at a random place: means and deviations are the same."""
     rng = np.random.default_rng(seed)
-    inputs = 0.3 * rng.normal(size=(count, lookback, 2)).astype(np.float32)
+    inputs = 0.3 * rng.normal(size=(count, LOOKBACK, 2)).astype(np.float32)
     labels = rng.integers(2, size=count)
     shape = np.array([2.0, 0.0, -2.0], dtype=np.float32)
     for window, label in enumerate(labels):
-        first = rng.integers(lookback - 2)
+        first = rng.integers(LOOKBACK - 2)
         inputs[window, first : first + 3, 0] += shape if label else shape[::-1]
     return Sample(inputs, labels, np.full(count, UNKNOWN))
 

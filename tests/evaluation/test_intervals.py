@@ -181,17 +181,6 @@ def test_too_few_units_or_a_horizon_above_a_fifth_of_the_dates_give_no_interval(
         assert (dependence.too_few is None) is enough
 
 
-@pytest.mark.parametrize("dependence", [Dependence.independent(500), Dependence.by_date(np.arange(500))])
-def test_an_interval_of_classifiers_that_differ_in_few_windows_is_narrow(dependence):
-    rng = np.random.default_rng(7)
-    theirs = rng.random(500) < 0.5
-    ours = theirs.copy()
-    ours[rng.choice(np.flatnonzero(~theirs), 20, replace=False)] = True
-    paired = difference_interval(ours, theirs, dependence)
-    assert width(paired) < 0.6 * width(accuracy_interval(ours, dependence))
-    assert paired.low < 20 / 500 < paired.high
-
-
 @pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy", "mcc", "log_loss"])
 def test_groups_with_equally_many_hits_keep_the_error_of_independent_windows(metric):
     """Five of seven windows right in each of six groups: sums by group do not vary."""

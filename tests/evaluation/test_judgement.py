@@ -109,11 +109,8 @@ def test_every_judgement_has_one_grade_and_no_interval_contradicts_it(
     rng = np.random.default_rng(seed)
     labels = rng.integers(2, size=2 * n_units)
     units = np.repeat(np.arange(n_units), 2)
-    dependence = {
-        "windows": Dependence.independent(len(labels), horizon=horizon),
-        "groups": Dependence.by_group(units, horizon=horizon),
-        "dates": Dependence.by_date(units, horizon=horizon),
-    }[kind]
+    make = {"groups": Dependence.by_group, "dates": Dependence.by_date}.get(kind)
+    dependence = make(units, horizon=horizon) if make else Dependence.independent(len(labels), horizon=horizon)
     ours = forecaster(labels, share, seed)
     baselines = {
         "majority class": majority(labels),

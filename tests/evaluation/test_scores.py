@@ -4,15 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn import metrics as sk
 from sklearn.calibration import calibration_curve
-from sklearn.metrics import (
-    accuracy_score,
-    balanced_accuracy_score,
-    log_loss,
-    matthews_corrcoef,
-    r2_score,
-    roc_auc_score,
-)
 
 from cnn_lstm_hyperopt.evaluation import by_group, calibration_error, calibration_table, score_predictions, years
 
@@ -30,12 +23,12 @@ def test_scores_equal_those_of_scikit_learn(n_classes, count, seed):
     probabilities = rng.dirichlet(np.ones(n_classes), size=len(labels)).round(2) + 1e-4  # some are tied
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     classes, found = probabilities.argmax(axis=1), score_predictions(labels, probabilities)
-    area = roc_auc_score(labels, probabilities[:, 1] if n_classes == 2 else probabilities, multi_class="ovr")
+    area = sk.roc_auc_score(labels, probabilities[:, 1] if n_classes == 2 else probabilities, multi_class="ovr")
     assert found.metrics == {
-        "accuracy": pytest.approx(accuracy_score(labels, classes)),
-        "balanced_accuracy": pytest.approx(balanced_accuracy_score(labels, classes)),
-        "mcc": pytest.approx(matthews_corrcoef(labels, classes), abs=1e-9),
-        "log_loss": pytest.approx(log_loss(labels, probabilities)),
+        "accuracy": pytest.approx(sk.accuracy_score(labels, classes)),
+        "balanced_accuracy": pytest.approx(sk.balanced_accuracy_score(labels, classes)),
+        "mcc": pytest.approx(sk.matthews_corrcoef(labels, classes), abs=1e-9),
+        "log_loss": pytest.approx(sk.log_loss(labels, probabilities)),
         "auc": pytest.approx(area),
     }
     assert found.calibration_error == calibration_error(labels, probabilities)
@@ -49,7 +42,7 @@ def test_r2_against_the_mean_is_that_of_scikit_learn_and_persistence_itself_has_
         about = {"targets": targets, "values": values, "reference": reference}
         return score_predictions(labels, said(labels), **about).r2_against_persistence
 
-    assert r2(values, np.full(50, targets.mean())) == pytest.approx(r2_score(targets, values))
+    assert r2(values, np.full(50, targets.mean())) == pytest.approx(sk.r2_score(targets, values))
     assert (r2(values, values), r2(targets, values), r2(values, targets)) == (0, 1, None)
 
 

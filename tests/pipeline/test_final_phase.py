@@ -46,8 +46,7 @@ class World:
     Attributes:
         fresh, losses: fresh score, and retraining loss, of (trial, seed); an exception is raised.
         confirmed, retrained: (trial, seed) of the trainings, in order.
-        interrupt_at: training that SIGTERM interrupts.
-        at_its_end: whether it does so before the last report.
+        interrupt_at, at_its_end: training that SIGTERM interrupts, and whether before its last report.
         takes, now: seconds of each training, and the clock.
     """
 

@@ -31,8 +31,6 @@ pytestmark = pytest.mark.usefixtures("quick_final_round")
 RETRAIN = {"enabled": True, "top_k": 2, "full_epochs": 2, "confirm_seeds": 1, "seeds": 1}
 TIMES = {"timestamp", "time", "training_time", "cost_model", "latency"}
 FILES = ("predictions.csv", "README.md", "ensemble.json", "model.json")
-PARTS = 4
-"""Number of tests that share all moments."""
 
 
 class World(RunEvents):
@@ -196,9 +194,9 @@ def test_a_killed_run_is_resumed_to_the_same_results(world, whole, moment):
 
 @pytest.mark.slow
 @pytest.mark.mostly_thorough(1)
-@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("part", range(4))  # so that no test takes long
 def test_it_is_resumed_from_every_moment(world, whole, part):
-    for kill_at in range(part, len(whole.moments), PARTS):
+    for kill_at in range(part, len(whole.moments), 4):
         world.check_kill(whole, kill_at)
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from cnn_lstm_hyperopt.config import load_settings
-from cnn_lstm_hyperopt.pipeline.resume_state import ResumeState, end_round
+from cnn_lstm_hyperopt.pipeline.resume_state import ResumeState
 from cnn_lstm_hyperopt.pipeline.retraining import Finalist, SeedState
 from cnn_lstm_hyperopt.search import StudyStorage
 
@@ -62,15 +62,3 @@ def test_the_used_time_is_that_of_one_round(state_of, candidates, changed):
     same, other = state_of(limit=100.0), state_of(*candidates, **{"limit": 100.0, **changed})
     assert (same.seconds, same.confirmation_ended) == (70.0, True)
     assert (other.seconds, other.confirmation_ended) == (0.0, False)
-
-
-def test_the_end_of_a_round_deletes_seed_states_and_used_time(state_of):
-    state = state_of(limit=100.0)
-    state.save_seed_state(FINALIST, 1, SeedState(200))
-    state.save_time(10.0, confirmation_ended=True)
-    end_round(state_of.storage)
-    for limit in (100.0, None):
-        again = state_of(limit=limit)
-        assert (again.seed_states, again.seconds, again.confirmation_ended) == ({}, 0.0, limit is not None)
-    again.save_time(None)
-    assert (again.measurements, again.diverged, state_of().seconds) == ({}, {}, 0.0)

@@ -26,6 +26,7 @@ FINALISTS = [
     Finalist(2, 4, params(4) | {"lstm.bidirectional": True}),
     Finalist(3, 9, params(9) | {"fusion.method": "bilinear"}),
 ]
+FACTS = {"full_epochs": 2, "max_gap_days": 10.0, "known": {}, "on_seed_state": go_on}
 NAN = "the loss became nan in epoch 1"
 
 
@@ -45,9 +46,8 @@ def dataset(prepared) -> Dataset:
 @pytest.fixture
 def train(dataset, tmp_path):
     def train(finalists=FINALISTS, on_report=go_on, runner=None, **facts):
-        facts = {"full_epochs": 2, "max_gap_days": 10.0, "known": {}, "on_seed_state": go_on, **facts}
-        facts = {"checkpoints": tmp_path, **facts}
-        return retrain(finalists, runner or runner_of(dataset), dataset, on_report=on_report, **facts)
+        facts = {**FACTS, "on_report": on_report, "checkpoints": tmp_path, **facts}
+        return retrain(finalists, runner or runner_of(dataset), dataset, **facts)
 
     return train
 
@@ -55,9 +55,8 @@ def train(dataset, tmp_path):
 @pytest.fixture(scope="module")
 def models(prepared, tmp_path_factory) -> list[Retrained]:
     """Three finalists with two seeds each."""
-    facts = {"full_epochs": 2, "max_gap_days": 10.0, "known": {}, "on_seed_state": go_on, "seeds": 2}
-    folder = tmp_path_factory.mktemp("checkpoints")
-    work = retrain(FINALISTS, runner_of(prepared), prepared, on_report=go_on, checkpoints=folder, **facts)
+    facts = {**FACTS, "seeds": 2, "on_report": go_on, "checkpoints": tmp_path_factory.mktemp("checkpoints")}
+    work = retrain(FINALISTS, runner_of(prepared), prepared, **facts)
     assert (work.failures, work.ended) == ([], None)
     return work.done
 
@@ -256,9 +255,8 @@ def test_a_training_that_is_cut_short_leaves_its_best_epoch_also_to_the_next_run
     assert log.states == {(17, 1): SeedState(9, cut_short=True)}
     for _ in range(2):
         heard = []
-        resumed = train(
-            FINALISTS[:1], lambda *_, h=heard: lambda r: h.append(r.again) or CONTINUE, known=log.states, **facts
-        )
+        listen = lambda *_, h=heard: lambda report: h.append(report.again) or CONTINUE  # noqa: E731
+        resumed = train(FINALISTS[:1], listen, known=log.states, **facts)
         (had,) = resumed.done[0].runs
         assert (heard, had.cut_short, had.epochs, had.loss) == ([True, True], True, 9, cut.loss)
         assert (had.outcome.best_epoch, had.outcome.epochs) == (cut.outcome.best_epoch, 2.0)
