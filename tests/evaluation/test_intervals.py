@@ -152,8 +152,8 @@ def test_the_order_of_rows_and_the_kind_of_dates_do_not_matter(kind):
     ("dependence", "run", "at_least", "at_most"),
     [
         (Dependence.by_group(np.arange(1000) // 20), 20, 3.3, 5.6),  # about √20
-        (Dependence.by_date(np.arange(1000)), 20, 2.5, 5.6),
-        (Dependence.by_date(np.arange(1000), horizon=20), 20, 2.5, 5.6),
+        (Dependence.by_date(np.arange(1000)), 20, 2.5, 8.0),
+        (Dependence.by_date(np.arange(1000), horizon=20), 20, 2.5, 8.0),
         (Dependence.by_date(np.arange(1000) // 5), 5, 1.7, 2.8),  # about √5
     ],
 )
@@ -255,6 +255,7 @@ def test_the_variance_of_an_area_is_delongs():
         (np.repeat(np.arange(20) % 2, 10), np.repeat(np.arange(20), 10), 10.0, 0.05),  # one label a group
         (np.tile(np.arange(10) % 2, 20), np.repeat(np.arange(20), 10), 1.0, 0.05),  # equal groups
         (np.arange(200) % 3, np.repeat(np.arange(20), 10), 1.0, 0.05),
+        (np.zeros(200, int), np.repeat(np.arange(20), 10), 1.0, 0),
         (np.arange(30) % 2, np.arange(30), 1.0, 0),
         (np.arange(30) % 2, np.zeros(30, int), 30.0, 0),
     ],
