@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from cnn_lstm_hyperopt.config import (
     Choices,
@@ -31,36 +32,15 @@ WHOLE = {
 }
 """The full space with fixed parameters, a log range of integers and head counts that need correction."""
 
-TINY = {
-    "cnn": {
-        "num_filters": 8,
-        "filter_sizes": [[3]],
-        "dropout": 0.1,
-        "activation": "relu",
-        "residual": False,
-        "attention": [False, True],
-        "attention_heads": [1, 2],
-    },
-    "lstm": {
-        "hidden_dim": 8,
-        "num_layers": [1, 2],
-        "dropout": 0.1,
-        "bidirectional": False,
-        "attention": False,
-        "skip_connections": False,
-    },
-    "fusion": {"method": "gated", "dim": 8, "dropout": 0.1},
-    "training": {
-        "learning_rate": 1e-3,
-        "batch_size": 16,
-        "weight_decay": 0,
-        "optimizer": "adam",
-        "scheduler": "step",
-        "gradient_clip": 1,
-    },
-    "regularization": {"l1_switch": False, "l2": 0, "dropout_schedule": "constant", "label_smoothing": 0},
-    "multi_task": {"balancing": "fixed", "classification_weight": 0.5},
-}
+TINY = yaml.safe_load("""
+cnn: {num_filters: 8, filter_sizes: [[3]], dropout: 0.1, activation: relu, residual: false,
+      attention: [false, true], attention_heads: [1, 2]}
+lstm: {hidden_dim: 8, num_layers: [1, 2], dropout: 0.1, bidirectional: false, attention: false, skip_connections: false}
+fusion: {method: gated, dim: 8, dropout: 0.1}
+training: {learning_rate: 0.001, batch_size: 16, weight_decay: 0, optimizer: adam, scheduler: step, gradient_clip: 1}
+regularization: {l1_switch: false, l2: 0, dropout_schedule: constant, label_smoothing: 0}
+multi_task: {balancing: fixed, classification_weight: 0.5}
+""")
 """Six configurations: layers 1 or 2, and no attention or one of two head counts."""
 
 

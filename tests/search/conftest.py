@@ -25,15 +25,9 @@ def make_study(tmp_path: Path) -> Iterator[Callable[..., Study]]:
         opened.clear()
 
     def make(
-        space: Any = None,
-        *,
-        file: str = "study.db",
-        disk: bool = False,
-        beside: bool = False,
-        claim: Any = None,
-        worker: int | None = None,
-        **plan: Any,
+        space: Any = None, *, file: str = "study.db", disk: bool = False, beside: bool = False, **more: Any
     ) -> Study:
+        claim, worker = more.pop("claim", None), more.pop("worker", None)
         if not disk:
             storage = memory.setdefault(file, StudyStorage.in_memory(file))
         else:
@@ -42,7 +36,7 @@ def make_study(tmp_path: Path) -> Iterator[Callable[..., Study]]:
             path = tmp_path / file
             storage = StudyStorage(path, create=None if path.exists() else "a study")
             opened.append(storage)
-        return Study(storage, make_plan(space, **plan), claim=claim, worker=worker)
+        return Study(storage, make_plan(space, **more), claim=claim, worker=worker)
 
     yield make
     close()

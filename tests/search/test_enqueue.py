@@ -123,94 +123,63 @@ def test_missing_parameters_keep_the_limits_and_entries_beyond_them_or_twice_are
 FAULTS = [
     ({"cnn.droput": 0.2}, "cnn.droput", "unknown-parameter", "cnn.dropout?"),
     ({"lstm": {"hiden_dim": 64}}, "lstm.hiden_dim", "unknown-parameter", "lstm.hidden_dim?"),
-    ({"learning_rate": 1e-3}, "learning_rate", "unknown-parameter", "training.learning_rate?"),
     ({"attention": True}, "attention", "unknown-parameter", "cnn.attention or lstm.attention?"),
-    ({"rnn.num_layers": 2}, "rnn.num_layers", "unknown-parameter", "lstm.num_layers?"),
     ({"fusion.xyz": 2}, "fusion.xyz", "unknown-parameter", "method, dim, dropout, attention_heads"),
     ({"xyz": 2}, "xyz", "unknown-parameter", "cnn., lstm., fusion., training., regularization., multi_task., augm"),
     ({1: 2}, "1", "unknown-parameter", "augmentation."),
-    (5, "", "not-parameters", "5"),
     (None, "", "not-parameters", "nothing"),
     ({}, "", "not-parameters", "{}"),
     ({"cnn": [64]}, "cnn", "not-parameters", "[64]"),
     ({"cnn.dropout": 0.2, "cnn": {"dropout": 0.2}}, "cnn.dropout", "duplicate-parameter", ""),
     ({"cnn.num_filters": 48}, "cnn.num_filters", "outside-the-space", "32, 64"),
     ({"cnn.dropout": 0.6}, "cnn.dropout", "outside-the-space", "0.1 and 0.5"),
-    ({"training.batch_size": 256}, "training.batch_size", "outside-the-space", "16 and 128"),
     ({"lstm.bidirectional": True}, "lstm.bidirectional", "outside-the-space", "True"),
-    ({"training.optimizer": "sgd"}, "training.optimizer", "outside-the-space", "adam, rmsprop"),
     ({"training.optimizer": "ADAM"}, "training.optimizer", "outside-the-space", "adam?"),
-    ({"training.optimizer": ["adam"]}, "training.optimizer", "outside-the-space", "['adam']"),
     ({"cnn.filter_sizes": [3]}, "cnn.filter_sizes", "outside-the-space", "[3, 5, 7], [3, 5]"),
     ({"cnn.filter_sizes": "3-5-7"}, "cnn.filter_sizes", "not-filter-sizes", "[3, 5, 7]"),
     ({"cnn.residual": "yes"}, "cnn.residual", "not-a-boolean", "'yes'"),
-    ({"cnn.dropout": "much"}, "cnn.dropout", "not-a-number", "'much'"),
     ({"cnn.dropout": float("nan")}, "cnn.dropout", "not-a-number", "nan"),
     ({"cnn.dropout": {"fixed": 0.2}}, "cnn.dropout", "not-a-number", "0.2"),
     ({"lstm.num_layers": 1.5}, "lstm.num_layers", "not-an-integer", "1.5"),
     ({"cnn.attention": False, "cnn.attention_heads": 2}, "cnn.attention_heads", "inactive-parameter", "=false"),
-    (
-        {"multi_task": {"balancing": "uncertainty", "classification_weight": 0.5}},
-        "multi_task.classification_weight",
-        "inactive-parameter",
-        "fixed or dynamic",
-    ),
-    (
-        {"lstm": {"num_layers": 1, "skip_connections": True}},
-        "lstm.skip_connections",
-        "inactive-parameter",
-        "2 to 16",
-    ),
+    ({"lstm": {"num_layers": 1, "skip_connections": True}}, "lstm.skip_connections", "inactive-parameter", "2 to 16"),
     ({"augmentation.mixup": 0.1}, "augmentation.mixup", "inactive-parameter", "augmentation.switch"),
     ({"lstm.hidden_dim": 64, "lstm.attention_heads": 3}, "lstm.attention_heads", "heads-do-not-divide-width", "64"),
+    ({"lstm.attention_heads": 3}, "lstm.attention_heads", "heads-do-not-divide-width", ""),
 ]
 
 
-@pytest.mark.parametrize(("entry", "field", "code", "named"), FAULTS, ids=lambda value: str(value)[:40])
-def test_a_wrong_entry_is_one_line(write: Write, entry: Any, field: str, code: str, named: str) -> None:
-    path = write([{"cnn.num_filters": 64}, entry])
-    with raises(ConfigError, code, field) as text:
-        read_enqueued(path, plan_of())
-    assert text[0].startswith(f"--enqueue {path}: entry 2: ")
-    assert named in text[0]
-    assert "\n" not in text[0]
-
-
-def test_all_errors_of_a_file_are_shown_together(write: Write) -> None:
+def test_all_wrong_entries_are_named_in_one_line_each(write: Write) -> None:
+    path = write([entry for entry, *_ in FAULTS])
     with pytest.raises(ConfigError) as caught:
-        read_enqueued(write([entry for entry, *_ in FAULTS]), plan_of())
+        read_enqueued(path, plan_of())
     assert [(each.field, each.code) for each in caught.value.violations] == [tuple(fault[1:3]) for fault in FAULTS]
     lines = str(caught.value).split("\n")[1:]
     assert [line.split(":")[0] for line in lines] == [f"  entry {n}" for n in range(1, len(FAULTS) + 1)]
+    assert all(fault[3] in line for fault, line in zip(FAULTS, lines, strict=True))
 
 
-def test_heads_without_a_width_to_divide_are_wrong_and_an_inactive_switch_that_is_off_is_not(write: Write) -> None:
-    with raises(ConfigError, "heads-do-not-divide-width", "lstm.attention_heads"):
-        read_enqueued(write([{"lstm.attention_heads": 3}]), plan_of())
+def test_an_inactive_switch_that_is_off_is_right(write: Write) -> None:
     (start,) = read_enqueued(write([{"lstm": {"num_layers": 1, "skip_connections": False}}]), plan_of()).starts
     assert start.params["lstm.num_layers"] == 1
     assert "lstm.skip_connections" not in start.params
 
 
-@pytest.mark.parametrize(
-    ("content", "name", "code"),
-    [
-        ("", "mine.yaml", "not-configurations"),
-        ("[]", "mine.yaml", "not-configurations"),
-        ("cnn.num_filters: 64", "mine.yaml", "not-configurations"),
-        ("just words", "mine.yaml", "not-configurations"),
-        ("null", "mine.json", "not-configurations"),
-        ("[1", "mine.yaml", None),
-        ("- {cnn.dropout: 2001-13-01}", "mine.yaml", None),
-        ("- !!python/object/apply:os.system [echo]", "mine.yaml", None),
-        ("[1", "mine.json", None),
-        ("[" + "{}," * 10_000 + "{}]", "mine.json", "too-many-entries"),
-        ('{"best_trials": []}', "results.json", "no-best-trials"),
-        ('{"best_trials": 5}', "results.json", "not-trials"),
-        ('{"best_trials": [{}]}', "results.json", "not-trials"),
-    ],
-    ids=lambda value: str(value)[:30],
-)
+FILES = [
+    ("", "mine.yaml", "not-configurations"),
+    ("[]", "mine.yaml", "not-configurations"),
+    ("cnn.num_filters: 64", "mine.yaml", "not-configurations"),
+    ("[1", "mine.yaml", None),
+    ("- {cnn.dropout: 2001-13-01}", "mine.yaml", None),
+    ("- !!python/object/apply:os.system [echo]", "mine.yaml", None),
+    ("[1", "mine.json", None),
+    ("[" + "{}," * 10_000 + "{}]", "mine.json", "too-many-entries"),
+    ('{"best_trials": []}', "results.json", "no-best-trials"),
+    ('{"best_trials": [{}]}', "results.json", "not-trials"),
+]
+
+
+@pytest.mark.parametrize(("content", "name", "code"), FILES, ids=lambda value: str(value)[:30])
 def test_a_file_without_configurations_is_refused(write: Write, content: str, name: str, code: str | None) -> None:
     path = write(content, name)
     with pytest.raises(ConfigError) as caught:
@@ -279,8 +248,6 @@ SKILL = {"chance": 0.5, "n_validation": 100}
 UNUSABLE = [
     (SKILL, State.PRUNED, "no-complete-trial"),
     (None, State.COMPLETE, "no-skill-threshold"),
-    ("abc", State.COMPLETE, "no-skill-threshold"),
-    ({"chance": "x", "n_validation": []}, State.COMPLETE, "no-skill-threshold"),
     ({**SKILL, "metric": "nonsense"}, State.COMPLETE, "no-skill-threshold"),
 ]
 
@@ -339,20 +306,6 @@ def test_a_resumed_study_takes_no_other_first_trials(tiny: dict[str, Any], write
             CNNLSTMHyperparameterOptimizer(config=config, resume=True, quiet=True).optimize(n_trials=3)
         assert f"(--enqueue) {enqueue}" in str(caught.value)
         assert str(mine) in str(caught.value)
-
-
-def test_a_study_can_begin_with_another_ones_front(
-    earlier: tuple[Path, dict[str, Any]], tiny: dict[str, Any], tmp_path: Path
-) -> None:
-    best = [trial["trial_number"] for trial in earlier[1]["best_trials"]]
-    before = stored(earlier[0])
-    config = {**tiny, "study": {"enqueue": str(earlier[0])}}
-    with CNNLSTMHyperparameterOptimizer(config=config, quiet=True) as optimizer:
-        optimizer.optimize(n_trials=len(best) + 1)
-    origins, params = zip(*stored(tmp_path / "results"), strict=True)
-    assert origins[:-1] == ("enqueued",) * len(best)
-    assert origins[-1] in ("lstm", "cnn", "lstm-fcn", "small")
-    assert list(params[:-1]) == [before[number][1] for number in best]
 
 
 def test_wrong_first_trials_create_nothing(tiny: dict[str, Any], write: Write) -> None:

@@ -87,27 +87,16 @@ def test_sampled_configurations_are_full_reproducible_and_filtered_by_the_limits
     assert sampled.within(Limits(seconds=0.9), cost) == []
 
 
-HALVES = [(1e9, 1.0), (100.0, 1.0), (99.9, 0.5), (50.0, 0.5), (49.9, 0.25), (25.0, 0.25), (24.9, 0.125), (1.0, 0.125)]
-
-
-@pytest.mark.parametrize(("limit", "share"), [*HALVES, (None, 1.0)])
-def test_the_share_is_the_largest_at_which_half_of_the_space_keeps_the_limit(sampled, limit, share):
-    """Costs are spread evenly about a median of 100 s and proportional to the share."""
-    rank = {id(params): place for place, params in enumerate(sampled.configurations)}
-
-    def cost(params, *, train_share=1.0):
-        return Cost(train_share * 100.0 * (rank[id(params)] + 1) / (len(rank) / 2), 1.0)
-
-    assert choose_train_share(sampled, limit, cost) == share
-
-
-@pytest.mark.parametrize("limit", [3.0, 20.0, 31.4, 77.0, 400.0])
+@pytest.mark.parametrize("limit", [None, 3.0, 20.0, 31.4, 77.0, 400.0])
 def test_the_share_agrees_with_counting_at_every_share(sampled, limit):
     def cost(params, *, train_share=1.0):
         return Cost(train_share * int(params["lstm.hidden_dim"]) * int(params["lstm.num_layers"]) / 10, 1.0)
 
     def fits(share):
-        return sum(cost(params, train_share=share).seconds <= limit for params in sampled.configurations) >= 500
+        return (
+            sum(cost(params, train_share=share).seconds <= (limit or math.inf) for params in sampled.configurations)
+            >= 500
+        )
 
     expected = max(filter(fits, TRAIN_SHARES), default=min(TRAIN_SHARES))
     assert choose_train_share(sampled, limit, cost) == expected

@@ -41,17 +41,6 @@ def states(study):
     return [record.state for record in study.records()]
 
 
-def test_a_trial_that_yields_all_epochs_is_complete_with_its_last_value():
-    study = study_of()
-    optimise(study, line)
-    assert states(study) == [State.COMPLETE] * 5
-    for record in study.records():
-        x = record.params["x"]
-        assert record.values == pytest.approx((0.5 + x / 2, 4.0, 0.5 + x))
-        assert [point.epoch for point in record.curve] == [1, 2, 3, 4]
-        assert (record.seconds, record.projected_seconds, record.attributes["epochs"]) == (4.0, 4.0, 4)
-
-
 def test_the_function_gets_configuration_and_seed_and_is_not_asked_after_the_last_epoch():
     calls, epochs = [], []
 
@@ -133,22 +122,6 @@ def test_workers_are_served_in_the_order_of_simulated_time():
     study = study_of(n_trials=10)
     optimise(study, timed(lambda params: params["x"]))
     assert [record.number for record in finish_order(study.records())] == list(range(10))
-
-
-def test_a_worker_without_a_trial_waits_and_takes_the_retry_of_another():
-    calls = []
-
-    def last_fails_once(params, seed):
-        calls.append(params["x"])
-        if len(calls) == 3:
-            yield 1, 0.7, 50.0, 1.0
-            raise OSError("boom")
-        yield from line(params, seed)
-
-    study = study_of(n_trials=3)
-    optimise(study, last_fails_once, workers=2)
-    assert states(study) == [State.COMPLETE] * 2 + [State.FAIL, State.COMPLETE]
-    assert study.records()[3].retry_of == 2
 
 
 def test_initial_trials_are_tried_first_once_and_retried_with_their_origin():

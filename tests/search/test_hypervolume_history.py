@@ -69,15 +69,6 @@ def test_trials_are_finished_ones_and_seconds_those_of_all():
     assert [step[:2] for step in hypervolume_history(records, SKILL)] == [(2, 18.0)]
 
 
-def test_history_follows_the_order_of_ends_and_skips_dominated_trials():
-    records = [complete(0, 0.7, 2.0, 1.0, order=1), complete(1, 0.65, 9.0, 9.0, order=0)]
-    assert [step[:2] for step in hypervolume_history(records, SKILL)] == [(1, 9.0), (2, 11.0)]
-    same = [complete(i, 0.7, 2.0, 1.0) for i in range(2)]
-    assert len(hypervolume_history([*same, complete(2, 0.65, 3.0, 2.0)], SKILL)) == 1
-    for none in ([], [complete(0, 0.6, 1.0, 1.0)], [make_record(0, state=State.PRUNED, curve=[0.9])]):
-        assert hypervolume_history(none, SKILL) == []
-
-
 HISTORY = [Milestone(1, 5.0, 0.1), Milestone(4, 9.0, 0.899), Milestone(5, 12.0, 0.9), Milestone(30, 80.0, 1.0)]
 
 

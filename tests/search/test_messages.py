@@ -5,12 +5,11 @@ from pathlib import Path
 import optuna
 import pytest
 
-from builders.records import make_plan, make_record
+from builders.records import make_plan
 from cnn_lstm_hyperopt.errors import HyperoptError
-from cnn_lstm_hyperopt.search import SkillThreshold, StudyStorage
+from cnn_lstm_hyperopt.search import StudyStorage
 from cnn_lstm_hyperopt.search.initial_trials.enqueueing import read_enqueued
-from cnn_lstm_hyperopt.search.narrowing import good_trials, narrow_study
-from cnn_lstm_hyperopt.search.retry import Failures
+from cnn_lstm_hyperopt.search.narrowing import narrow_study
 
 pytestmark = pytest.mark.wording
 
@@ -31,17 +30,6 @@ def created_twice(path: Path) -> None:
         StudyStorage(path, create="x").close()
 
 
-def ten_failures(path: Path) -> None:
-    failures = Failures()
-    for number in range(10):
-        failures.add(f"failure {number}")
-    failures.check()
-
-
-def few_good_trials(path: Path) -> None:
-    good_trials([make_record(values=(0.9, 1.0, 1.0))], SkillThreshold(0.5, 100), "MORE")
-
-
 def enqueued(text: str) -> object:
     return lambda path: read_enqueued(written(path.with_name("mine.yaml"), text), make_plan())
 
@@ -60,7 +48,6 @@ MESSAGES = [
         "DB was removed, moved or replaced during the run, so nothing more can be stored. Put it back, then resume:"
         " cnn-lstm-hyperopt resume --save-dir DIR (in Python: resume=True). Without it, start a new study",
     ),
-    (ten_failures, "10 trials failed in a row, the last with: failure 9"),
     (
         enqueued("- {cnn.droput: 0.2}"),
         "--enqueue DIR/mine.yaml: entry 1: cnn.droput is not a parameter; did you mean cnn.dropout?",
@@ -69,11 +56,6 @@ MESSAGES = [
         enqueued("[]"),
         "--enqueue DIR/mine.yaml must hold a list of configurations, such as"
         " [{cnn.num_filters: 64, lstm.hidden_dim: 128}], or be a results.json, but holds an empty list",
-    ),
-    (
-        few_good_trials,
-        "1 trial has a score better than the majority class, but 8 are needed to narrow the space; run more trials first:"
-        " MORE",
     ),
     (
         lambda path: narrow_study(path.parent, written(path.with_name("my.yaml"), "")),

@@ -9,17 +9,7 @@ import pytest
 from builders.errors import raises
 from cnn_lstm_hyperopt.errors import StudyFailedError
 from cnn_lstm_hyperopt.progress import Action, ProgressReport
-from cnn_lstm_hyperopt.search import (
-    DIED,
-    KILLED,
-    LACKED_MEMORY,
-    Assignment,
-    Limits,
-    NoTrial,
-    State,
-    Values,
-    levels_of,
-)
+from cnn_lstm_hyperopt.search import DIED, KILLED, LACKED_MEMORY, Limits, NoTrial, State, Values, levels_of
 from cnn_lstm_hyperopt.search.orphans import fail_interrupted, fail_worker, pause_orphans
 from cnn_lstm_hyperopt.search.samplers import SAMPLERS
 from cnn_lstm_hyperopt.search.study import RESTARTS
@@ -58,31 +48,6 @@ def surrogate(params):
     """Accuracy and seconds of a configuration, without training it."""
     rate = float(params["training.learning_rate"])
     return 0.55 + 0.3 / (1 + 1e3 * abs(rate - 1e-3)), 1.0 + int(params["lstm.hidden_dim"]) / 100
-
-
-def test_complete_and_pruned_trials_count_and_failed_and_running_ones_do_not(make_study):
-    study = make_study(n_trials=3)
-    assert study.n_finished() == 0
-    complete(study)
-    prune(study)
-    fail(study)
-    last = study.next_assignment()
-    assert (study.n_finished(), states(study)) == (2, ["COMPLETE", "PRUNED", "FAIL", "RUNNING"])
-    complete(study, last)
-    assert study.next_assignment() is study.next_assignment() is NoTrial.ENOUGH
-    assert len(study.records()) == 4
-
-
-def test_an_assignment_is_the_full_configuration_with_its_size(make_study):
-    study = make_study("tiny")
-    assignment = study.next_assignment()
-    assert list(assignment.params) == list(study.plan.space.active(assignment.params))
-    assert assignment.cost.size_mb == pytest.approx(0.008 * assignment.params["lstm.num_layers"])
-    (record,) = study.records()
-    assert (record.number, record.size_mb, record.retry_of) == (assignment.number, assignment.cost.size_mb, None)
-    assert (assignment.seeded_as, assignment.memory_level, assignment.cut_off) == (assignment.number, 0, None)
-    assert set(record.params) == set(assignment.params) & set(study.plan.space.searched())
-    assert "worker" not in record.attributes
 
 
 def test_while_others_run_the_last_trials_there_is_none_until_one_of_them_fails(make_study):
@@ -172,22 +137,6 @@ def test_workers_never_overshoot_nor_run_a_configuration_twice(make_study, sampl
     retried = [r.retry_of for r in records if r.retry_of is not None]
     assert sorted(retried) == [r.number for r in records if r.state is State.FAIL]
     assert {r.attributes["worker"] for r in records} == {1, 2}
-
-
-def test_two_workers_use_a_finite_space_up_once(make_study):
-    claim = threading.Lock()
-    studies = [make_study("tiny", worker=n, claim=claim, disk=True, beside=n > 1) for n in (1, 2)]
-    found, ends = [], []
-
-    def work(study):
-        while isinstance(assignment := study.next_assignment(), Assignment):
-            found.append(key(assignment.params))
-            complete(study, assignment)
-        ends.append(assignment)
-
-    in_threads(work, *studies)
-    assert ends == [NoTrial.SPACE_USED_UP] * 2
-    assert len(found) == len(set(found)) == 6
 
 
 def test_failed_trials_are_retried_once_in_order_with_the_same_configuration(make_study):
@@ -298,16 +247,6 @@ def test_a_trial_of_a_killed_process_continues_after_reopening(make_study):
     assert states(study) == ["RUNNING"]
 
 
-def test_a_used_up_space_still_retries_failed_trials(make_study):
-    study = make_study("tiny")
-    assignments = [study.next_assignment() for _ in range(6)]
-    assert len({key(assignment.params) for assignment in assignments}) == 6
-    assert study.next_assignment() is NoTrial.SPACE_USED_UP
-    fail(study, assignments[4])
-    assert study.next_assignment().retry_of == 4
-    assert study.next_assignment() is NoTrial.SPACE_USED_UP
-
-
 @pytest.mark.parametrize(("pruner", "seen"), [("none", 0), ("median", 0), ("front", 0), ("successive_halving", 2)])
 def test_the_curve_of_a_running_trial_is_stored_at_the_rungs_and_at_its_end(make_study, pruner, seen):
     settings = {"type": pruner, "n_startup_trials": 0, "n_warmup_steps": 0}
@@ -321,19 +260,6 @@ def test_the_curve_of_a_running_trial_is_stored_at_the_rungs_and_at_its_end(make
     assert lengths == ([0, 2, 2, 2, 5, 5] if seen else [0] * 6)
     curve = [(p.epoch, p.score, p.seconds) for p in fail(study, assignment).curve]
     assert curve == [(epoch, 0.7, epoch) for epoch in (0.5, 1, 2, 3, 4, 5)]
-
-
-def test_a_running_trials_curve_is_stored_every_two_seconds(make_study, monkeypatch):
-    now = [100.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    study = make_study()
-    assignment = study.next_assignment()
-    lengths = []
-    for epoch in range(1, 7):
-        now[0] += 0.9
-        study.report(assignment, report(epoch, 0.7))
-        lengths.append(len(study.records()[0].curve))
-    assert lengths == [0, 0, 3, 3, 3, 6]
 
 
 @pytest.mark.parametrize("accuracy", [None, 0.7])
@@ -381,29 +307,8 @@ def test_ten_failures_in_a_row_end_the_study_with_the_last_reason(make_study):
             study.check_failures()
         assert text[0].endswith("out of memory")
     assert states(study) == ["FAIL"] * 10  # the tenth is stored too
-    complete(other)
-    other.check_failures()
-
-
-@pytest.mark.parametrize("end", [complete, prune])
-def test_any_other_end_resets_the_count(make_study, end):
-    study = make_study()
-    for _ in range(2):
+    for end in (complete, prune):
+        end(other)
         for _ in range(9):
-            fail(study)
-        end(study)
-        study.check_failures()
-
-
-def test_a_pruned_trial_teaches_the_sampler(make_study):
-    """Pruned trials count as startup trials and carry losses."""
-
-    def after(file, accuracy):
-        study = make_study(SMALL, sampler={"type": "tpe", "n_startup_trials": 3}, file=file)
-        for number in range(6):
-            assignment = study.next_assignment()
-            study.report(assignment, report(1, accuracy[number % 2]))
-            prune(study, assignment, projected_seconds=5.0)
-        return [key(study.next_assignment().params) for _ in range(3)]
-
-    assert after("a.db", (0.5, 0.9)) != after("b.db", (0.9, 0.5))
+            fail(other)
+        other.check_failures()

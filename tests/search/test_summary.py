@@ -51,25 +51,7 @@ def test_a_summary_counts_pruned_trials_by_cause_each_second_once_and_control_tr
     assert summary.seconds_saved == seconds_saved(records, plan.max_epochs, plan.seed)
 
 
-def test_saved_seconds_in_closed_form():
-    """All complete trials need 8 of the 16 epochs after epoch 4. The pruned one takes 3 s an epoch."""
-    records = [complete(i, 12 * [0.6], speed=1 + i) for i in range(10)]
-    records.append(ended(10, 4 * [0.6], speed=3.0))
-    assert seconds_saved(records, 20, seed=0) == pytest.approx((24.0, 24.0, 24.0))
-
-
-def test_only_the_pruners_trials_save_seconds():
-    records = [complete(i, 12 * [0.6]) for i in range(10)]
-    records += [
-        ended(10, 4 * [0.6], "limit: too slow"),
-        make_record(13, state=State.FAIL, curve=3 * [0.6]),
-        make_record(14, state=State.RUNNING, curve=3 * [0.6]),
-    ]
-    assert seconds_saved(records, 20, seed=0) == (0.0, 0.0, 0.0)
-    assert seconds_saved([], 20, seed=0) == (0.0, 0.0, 0.0)
-
-
-def test_too_few_complete_trials_give_no_estimate():
+def test_too_few_complete_trials_give_no_estimate_and_only_the_pruners_trials_save_seconds():
     records = [ended(99, 4 * [0.6])]
     records += [complete(i, 12 * [0.6]) for i in range(9)]
     assert isinstance(seconds_saved(records, 20, seed=0), Unknown)
@@ -77,6 +59,11 @@ def test_too_few_complete_trials_give_no_estimate():
     assert isinstance(seconds_saved(records, 20, seed=0), Unknown)
     records.append(complete(10, 12 * [0.6]))
     assert isinstance(seconds_saved(records, 20, seed=0), Estimate)
+    records[0] = ended(99, 4 * [0.6], "limit: too slow")
+    records += [
+        make_record(13 + i, state=state, curve=3 * [0.6]) for i, state in enumerate((State.FAIL, State.RUNNING))
+    ]
+    assert seconds_saved(records, 20, seed=0) == seconds_saved([], 20, seed=0) == (0.0, 0.0, 0.0)
 
 
 def test_the_last_epoch_that_ten_trials_passed_is_used_for_later_ones():
