@@ -42,22 +42,13 @@ def searched(
 ) -> Path:
     """Searches so many trials in ``folder``, with a ``results.json`` of what a search writes; ``more`` goes over it."""
     folder.mkdir(parents=True, exist_ok=True)
-    settings = load_settings(
-        {
-            "study": {"name": name, "n_trials": n_trials, "metric": metric},
-            "training": {"max_epochs": 10},
-            "save_dir": str(folder),
-            **({} if space is None else {"search_space": space}),
-        }
-    )
+    study = {"name": name, "n_trials": n_trials, "metric": metric}
+    chosen = {"study": study, "training": {"max_epochs": 10}, "save_dir": str(folder)}
+    settings = load_settings(chosen if space is None else {**chosen, "search_space": space})
     skill = skill or (SKILL if metric == "accuracy" else replace(SKILL, chance=0.5, metric=metric, error=0.025))
     (folder / "config.yaml").write_text(dump_settings(settings), encoding="utf-8")
-    storage = StudyStorage(
-        folder / "study.db",
-        create=name,
-        metric=metric,
-        attributes={"skill_gate": asdict(skill), "n_trials": n_trials},
-    )
+    attributes = {"skill_gate": asdict(skill), "n_trials": n_trials}
+    storage = StudyStorage(folder / "study.db", create=name, metric=metric, attributes=attributes)
     plan = plan_of(settings, n_trials, sampler, skill, pruner=pruner)
     study = Study(storage, plan)
     optimise(study, evaluate)
@@ -93,58 +84,36 @@ def plant_finals(folder: Path, *, names: tuple[str, str], loaders: bool = False)
         names: of the two classes; symbol and feature are named like the first.
         loaders: whether the data came from DataLoaders.
     """
-    splits = {name: {"windows": 200, "class_shares": [0.5, 0.5]} for name in ("train", "validation", "test")}
-    data: dict[str, Any] = {
-        "source": "DataLoaders" if loaders else names[0],
-        "target": "y_class" if loaders else "triple_barrier",
-        "lookback": 12,
-        "horizon": 5,
-        "class_names": list(names),
-        "value_name": None,
-        "features": 3 if loaders else [names[0], "ret_1", "rsi"],
-        "splits": splits,
-        "warnings": [names[0]],
-        "sha256": "0" * 64,
-    }
-    if not loaders:
-        about = {"bars": 900, "first": "2020-01-02", "last": "2023-08-01", "problems": []}
-        found = {"severity": "warning", "text": names[1]}
-        data |= {
-            "purge": {"train": "as far as each label looks", "validation": 5},
-            "survivorship": "not known",
-            "best_attainable_accuracy": None,
-            "symbols": {names[0]: {**about, "problems": [found]}},
-            "windows": {names[0]: {"train": 200, "validation": 200, "test": 200, "purged": 10}},
-        }
+    name = names[0]
+    data: dict[str, Any] = {"lookback": 12, "horizon": 5, "class_names": list(names), "value_name": None}
+    data["splits"] = {part: {"windows": 200, "class_shares": [0.5, 0.5]} for part in ("train", "validation", "test")}
+    data |= {"warnings": [name], "sha256": "0" * 64}
+    if loaders:
+        data |= {"source": "DataLoaders", "target": "y_class", "features": 3}
+    else:
+        problem = {"severity": "warning", "text": names[1]}
+        bars = {"bars": 900, "first": "2020-01-02", "last": "2023-08-01", "problems": [problem]}
+        data |= {"source": name, "target": "triple_barrier", "features": [name, "ret_1", "rsi"]}
+        data |= {"purge": {"train": "as far as each label looks", "validation": 5}, "survivorship": "not known"}
+        windows = {"train": 200, "validation": 200, "test": 200, "purged": 10}
+        data |= {"best_attainable_accuracy": None, "symbols": {name: bars}, "windows": {name: windows}}
     (folder / "data.json").write_text(json.dumps(data), encoding="utf-8")
 
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     first = results["best_trials"][0]
-    group = {"group": names[0], "n": 200, "accuracy": 0.61, "balanced_accuracy": 0.6, "majority_share": 0.52}
-    results["retrained_models"] = [
-        {
-            "model_rank": 1,
-            "trial_number": first["trial_number"],
-            "config_params": first["params"],
-            "training_results": {"best_epoch": 3, "epochs": 5.0},
-            "test_metrics": {
-                "test_class_acc": 0.61,
-                "test_class_acc_interval": [0.57, 0.65],
-                "test_score": 0.21,
-                "test_score_interval": [0.15, 0.27],
-                "calibration": [
-                    {"low": 0.5, "high": 0.6, "n": 150, "confidence": 0.55, "right": 0.57},
-                    {"low": 0.6, "high": 0.7, "n": 50, "confidence": 0.64, "right": 0.7},
-                ],
-                "by_symbol": [group],
-                "by_year": [{**group, "group": "2023"}],
-            },
-            "latency": {"batch_1_ms": 1.25, "batch_256_ms": 64.0, "threads": 2, "device": "cpu"},
-            "seeds": [{"seed": 1, "validation_score": 0.63, "test_score": 0.61}],
-        }
-    ]
-    (folder / "results.json").write_text(json.dumps(results), encoding="utf-8")
-    model = folder / "retrained_model_1"
-    model.mkdir()
+    group = {"group": name, "n": 200, "accuracy": 0.61, "balanced_accuracy": 0.6, "majority_share": 0.52}
+    scores = {"test_class_acc": 0.61, "test_class_acc_interval": [0.57, 0.65]}
+    scores |= {"test_score": 0.21, "test_score_interval": [0.15, 0.27]}
+    bins = [(0.5, 0.6, 150, 0.55, 0.57), (0.6, 0.7, 50, 0.64, 0.7)]
+    calibration = [dict(zip(("low", "high", "n", "confidence", "right"), each, strict=True)) for each in bins]
+    groups = {"by_symbol": [group], "by_year": [{**group, "group": "2023"}]}
+    model = {"model_rank": 1, "trial_number": first["trial_number"], "config_params": first["params"]}
+    model |= {"training_results": {"best_epoch": 3, "epochs": 5.0}}
+    model |= {"test_metrics": {**scores, "calibration": calibration, **groups}}
+    model |= {"latency": {"batch_1_ms": 1.25, "batch_256_ms": 64.0, "threads": 2, "device": "cpu"}}
+    model |= {"seeds": [{"seed": 1, "validation_score": 0.63, "test_score": 0.61}]}
+    (folder / "results.json").write_text(json.dumps({**results, "retrained_models": [model]}), encoding="utf-8")
+    saved = folder / "retrained_model_1"
+    saved.mkdir()
     rows = [f"2023-01-{1 + k % 28:02d},{k % 2},{(k // 2) % 2}" for k in range(200)]
-    (model / "predictions.csv").write_text("\n".join(["date,label,class", *rows]) + "\n", encoding="utf-8")
+    (saved / "predictions.csv").write_text("\n".join(["date,label,class", *rows]) + "\n", encoding="utf-8")

@@ -9,15 +9,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from builders.finalists import confirmation, mostly, planted
+from builders.finalists import confirmation
 from cnn_lstm_hyperopt.config import DataSettings, load_settings
-from cnn_lstm_hyperopt.data.dataset import LockedPeriod
 from cnn_lstm_hyperopt.evaluation import BASELINES, Interval, Overfitting
 from cnn_lstm_hyperopt.evaluation.selection_bias import DeflatedSharpe, TrialSeries
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.pipeline.advice import Interface
 from cnn_lstm_hyperopt.pipeline.confirmation import TIME_IS_UP, Confirmed
-from cnn_lstm_hyperopt.pipeline.test_evaluation import evaluate_once
 from cnn_lstm_hyperopt.progress import Action, Decision
 from cnn_lstm_hyperopt.reporting.console.final_tables import (
     confirmation_lines,
@@ -30,35 +28,6 @@ from cnn_lstm_hyperopt.reporting.console.final_tables import (
 from cnn_lstm_hyperopt.reporting.console.run_console import RunConsole
 from cnn_lstm_hyperopt.reporting.console.terminal import PIPED_WIDTH, Terminal
 from cnn_lstm_hyperopt.run_dir.paths import resume_command
-
-
-@pytest.fixture(scope="module")
-def dataset(apple):
-    return apple()
-
-
-@pytest.fixture(scope="module")
-def models(dataset):
-    labels = dataset.test.open().labels.numpy()
-    values = np.full(len(labels), dataset.value_mean)
-    first = [replace(mostly(labels, share, seed=seed), values=values) for seed, share in enumerate((0.9, 0.6))]
-    return [
-        planted(1, *first, confirmed=confirmation(3, 10, 0.66, 0.6, 0.62)),
-        planted(12, mostly(labels, 0.5, seed=9)),
-    ]
-
-
-@pytest.fixture(scope="module")
-def judged(models, dataset):
-    """The verdict by its metric, made once each."""
-    known = {}
-
-    def judge(metric="accuracy"):
-        if metric not in known:
-            known[metric] = evaluate_once(models, dataset, load_settings({"study": {"metric": metric}}, environment={}))
-        return known[metric]
-
-    return judge
 
 
 def shown(table, width=120):
@@ -75,25 +44,18 @@ def numbers(line):
     return [float(found) for found in re.findall(r"-?\d+\.\d+", line)]
 
 
-# ---------------------------------------------------------------------- confirmation
-
-
 def confirmed(*ranked, dropped=(), ended=None):
     return Confirmed(list(ranked), list(dropped), ended)
 
 
-def test_candidates_are_shown_with_search_score_and_fresh_scores():
-    found = confirmed(confirmation(2, 7, 0.6, 0.61, 0.59), confirmation(1, 4, 0.7, 0.5, 0.52))
-    *_, first, second = rows(confirmation_table(found, "accuracy"))
-    assert first == ["1", "7", "0.6000", "(rank", "2)", "0.6100", "0.5900", "0.6000"]
-    assert second == ["2", "4", "0.7000", "(rank", "1)", "0.5000", "0.5200", "0.5100"]
-
-
-@pytest.mark.parametrize(("count", "more"), [(10, 0), (30, 20)])
-def test_many_candidates_are_cut_to_ten(count, more):
-    found = confirmed(*[confirmation(rank, rank, 0.7, 0.6) for rank in range(1, count + 1)])
-    assert len([line for line in shown(confirmation_table(found, "accuracy")) if "(rank " in line]) == 10
-    assert [f"and {more} more" in line for line in confirmation_lines(found, "accuracy")] == [True, False][not more :]
+@pytest.mark.parametrize(("count", "hidden"), [(2, 0), (10, 0), (30, 20)])
+def test_ten_candidates_are_shown_with_search_score_and_fresh_scores(count, hidden):
+    found = confirmed(*[confirmation(count + 1 - n, n + 6, 0.6, 0.61, 0.59) for n in range(1, count + 1)])
+    lines = rows(confirmation_table(found, "accuracy"))[-(count - hidden) :]
+    fresh = ["0.6100", "0.5900", "0.6000"]
+    ranks = range(1, count - hidden + 1)
+    assert lines == [[f"{n}", f"{n + 6}", "0.6000", "(rank", f"{count + 1 - n})", *fresh] for n in ranks]
+    assert any(f"and {hidden} more" in line for line in confirmation_lines(found, "accuracy")) is bool(hidden)
 
 
 @pytest.mark.parametrize(("seeds", "cell"), [(4, "0.6500  0.5500"), (5, "5: 0.5500 to 0.6500"), (100, "100: 0.5500")])
@@ -104,11 +66,14 @@ def test_many_fresh_seeds_are_shown_by_their_range(seeds, cell):
     assert "…" not in text
 
 
+TWO = [(2, 7, 0.62, 0.61, 0.59), (1, 4, 0.7, 0.64)]
+
+
 @pytest.mark.parametrize(
     ("metric", "candidates", "gap"),
     [
-        ("accuracy", [(2, 7, 0.62, 0.61, 0.59), (1, 4, 0.7, 0.64)], "4.0 points above"),
-        ("mcc", [(2, 7, 0.62, 0.61, 0.59), (1, 4, 0.7, 0.64)], "0.040 above"),
+        ("accuracy", TWO, "4.0 points above"),
+        ("mcc", TWO, "0.040 above"),
         ("balanced_accuracy", [(1, 4, 0.6, 0.65)], "5.0 points below"),
         ("accuracy", [(1, 4, 0.6, 0.6)], "equal to"),
     ],
@@ -124,16 +89,11 @@ def test_a_time_limit_is_named_with_the_seeds_it_left_time_for(fresh, seeds):
     line = confirmation_lines(found, "accuracy")[-1]
     assert line.startswith("limits.retrain_seconds")
     assert seeds in line
+    if not fresh:  # there is no mean, and nothing else to say
+        assert rows(confirmation_table(found, "accuracy"))[-1][-1] == "–"
+        dropped = [confirmation(1, 4, 0.7, failure="x")]
+        assert confirmation_lines(replace(found, ended=None, dropped=dropped), "accuracy") == []
 
-
-def test_without_fresh_scores_there_is_no_mean_and_no_line():
-    found = confirmed(confirmation(1, 4, 0.7))
-    assert rows(confirmation_table(found, "accuracy"))[-1][-1] == "–"
-    assert confirmation_lines(found, "accuracy") == []
-    assert confirmation_lines(confirmed(dropped=[confirmation(1, 4, 0.7, failure="x")]), "accuracy") == []
-
-
-# ---------------------------------------------------------------------- the test set
 
 HEADERS = {"accuracy": "accuracy", "balanced_accuracy": "balanced", "mcc": "MCC", "auc": "AUC", "log_loss": "log loss"}
 
@@ -161,23 +121,7 @@ def test_the_table_fits_and_its_numbers_are_whole(judged, metric, width):
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_the_longest_numbers_fit_too(judged, metric):
-    verdict = judged(metric)
-    wide = {"score": -0.1234, "interval": Interval(-0.456, -0.123), "against_best": Interval(-0.456, -0.123)}
-    finalists = []
-    for each in verdict.finalists:
-        scores = replace(each.scores, mse=1.2345e-05, metrics={**each.scores.metrics, "log_loss": 12.3456})
-        finalists.append(replace(each, name="model 1000", scores=scores, **wide))
-    baselines = tuple(replace(each, **wide) for each in verdict.baselines)
-    table = period_table(replace(verdict, finalists=tuple(finalists), baselines=baselines))
-    text = "\n".join(shown(table))
-    assert "…" not in text
-    assert text.count("-0.1234 (-0.456 to -0.123)") == 2 + len(BASELINES)
-    assert len(re.findall(r"1\.23[45]e-05", text)) == 2
-
-
-@pytest.mark.parametrize("metric", METRICS)
-def test_each_number_is_in_its_column(judged, metric):
+def test_each_number_is_in_its_column_and_the_longest_fit(judged, metric):
     verdict = judged(metric)
     results = (*verdict.finalists, *verdict.baselines)
     cells = {column.header: list(column.cells) for column in period_table(verdict).columns[3:]}
@@ -189,68 +133,65 @@ def test_each_number_is_in_its_column(judged, metric):
     assert float(cells["MSE"][0]) == pytest.approx(verdict.finalists[0].scores.mse, rel=1e-3)
     assert set(cells["MSE"][1:]) == {""}
 
+    wide = {"score": -0.1234, "interval": Interval(-0.456, -0.123), "against_best": Interval(-0.456, -0.123)}
+    finalists = []
+    for each in verdict.finalists:
+        scores = replace(each.scores, mse=1.2345e-05, metrics={**each.scores.metrics, "log_loss": 12.3456})
+        finalists.append(replace(each, name="model 1000", scores=scores, **wide))
+    baselines = tuple(replace(each, **wide) for each in verdict.baselines)
+    text = "\n".join(shown(period_table(replace(verdict, finalists=tuple(finalists), baselines=baselines))))
+    assert "…" not in text
+    assert text.count("-0.1234 (-0.456 to -0.123)") == 2 + len(BASELINES)
+    assert len(re.findall(r"1\.23[45]e-05", text)) == 2
 
-def test_an_undefined_score_is_a_dash(models, dataset):
+
+def test_an_undefined_score_is_a_dash(models, judged, tested):
     """The AUC of a test set of one class."""
-    test = dataset.test.open()
-    calm = replace(dataset, test=LockedPeriod(replace(test, labels=test.labels * 0)))
-    verdict = evaluate_once(models, calm, load_settings({"study": {"metric": "auc"}}, environment={}))
+    verdict = judged("auc", labels=tested.test.open().labels * 0)
     (line,) = (line for line in shown(period_table(verdict)) if line.startswith(" model 1 "))
     assert line.split()[2] == "–"
     seeds, steps, *_ = verdict_lines(verdict, models)
-    assert seeds.count("–") == 2
+    assert seeds.count("–") == 3
     assert (numbers(steps), steps.count("–")) == ([0.66, 0.61], 1)
 
 
-# ---------------------------------------------------------------------- lines
-
-
-def test_seeds_steps_calibration_and_regression_of_the_first_model(judged, models):
+def test_seeds_steps_calibration_regression_and_strategy_of_the_first_model(judged, models):
     verdict = judged()
-    first = verdict.finalists[0]
+    first, second = verdict.finalists
     found = list(map(numbers, verdict_lines(verdict, models)))
     assert found[0] == pytest.approx(list(first.seed_scores), abs=5e-5)
     assert found[1] == pytest.approx([0.66, 0.61, first.score], abs=5e-5)
     assert found[2] == pytest.approx([75.0, 100 * first.score, first.scores.calibration_error], abs=0.05)
     assert found[3] == pytest.approx([first.scores.r2_against_persistence], abs=5e-4)
-    other = replace(verdict, finalists=verdict.finalists[1:])  # one seed, no confirmation, no regression
-    assert len(verdict_lines(other, models[1:])) == 1
-
-
-def test_a_strategy_has_its_costs_beside_holding(models, dataset):
-    settings = load_settings({"evaluation": {"cost_bps": 2.5}}, environment={})
-    verdict = evaluate_once(models, replace(dataset, target="direction"), settings)
-    strategy = verdict.finalists[0].strategy
+    strategy = first.strategy
     kept = [number for each in (strategy.model, strategy.hold) for number in (each.annual_sharpe, each.final_wealth)]
-    assert numbers(verdict_lines(verdict, models)[-1]) == pytest.approx([2.5, *kept], abs=0.0051)
+    assert found[4] == pytest.approx([2.5, *kept], abs=0.0051)
     without_years = replace(strategy.model, dates=np.arange(len(strategy.model.dates)))
-    first = replace(verdict.finalists[0], strategy=replace(strategy, model=without_years))
+    first = replace(first, strategy=replace(strategy, model=without_years))
     line = verdict_lines(replace(verdict, finalists=(first,)), models)[-1]
     assert numbers(line)[1] == pytest.approx(strategy.model.sharpe, abs=0.0051)
+    other = replace(verdict, finalists=(replace(second, strategy=None),))  # one seed, no confirmation, no regression
+    assert len(verdict_lines(other, models[1:])) == 1
 
 
 def selected(deflated, annual=0.8, probability=0.25, why=None):
     overfitting = Overfitting(probability, 1200, 300, "dates", 12870, 0.61, 0.57, why)
-    series = TrialSeries(tuple(range(1200)), (), "accuracy", overfitting, ())
-    return series, DeflatedSharpe(7, 1200, 0.05, annual, deflated)
+    sharpe = DeflatedSharpe(7, 1200, 0.05, annual, deflated)
+    return selection_lines((TrialSeries(tuple(range(1200)), (), "accuracy", overfitting, ()), sharpe))
 
 
 def test_overfitting_and_deflated_sharpe_ratio_take_a_line_each():
-    overfitting, deflated = selection_lines(selected(0.42))
+    overfitting, deflated = selected(0.42)
     assert all(part in overfitting for part in ("0.25", "accuracy", "1,200 trials", "300 dates"))
     assert all(part in deflated for part in ("Trial 7", "+0.80", "42%", "1,200 trials"))
-    assert "+0.05" in selection_lines(selected(0.42, annual=None))[1]
-    assert len(selection_lines(selected(None))) == 1
+    assert "+0.05" in selected(0.42, annual=None)[1]
+    assert len(selected(None)) == 1
     assert selection_lines(None) == []
-    (unknown,) = selection_lines(selected(0.42, probability=None, why="too few trials"))
-    assert "too few trials" in unknown
-
-
-# ---------------------------------------------------------------------- the end
+    assert ["too few" in line for line in selected(0.42, probability=None, why="too few trials")] == [True]
 
 
 @pytest.mark.parametrize("openings", [1, 2])
-def test_the_verdict_comes_after_everything_else(judged, models, capsys, tmp_path, openings):
+def test_the_verdict_comes_after_everything_else_also_after_an_error(judged, models, capsys, tmp_path, openings):
     console = RunConsole(Terminal())
     console.on_settings(load_settings({}, environment={}))
     console.on_test(judged(), models, openings)
@@ -264,13 +205,12 @@ def test_the_verdict_comes_after_everything_else(judged, models, capsys, tmp_pat
     assert grade.endswith(f": {judged().judgement.grade}")
     assert sentence == judged().sentence
     assert following[0].startswith("Next: ")
-
-
-def test_an_error_after_the_test_does_not_hide_the_verdict(judged, models, capsys):
-    console = RunConsole(Terminal())
     console.on_test(judged(), models[:1], 1)
     console.on_study_end(OSError())
     assert capsys.readouterr().out.splitlines()[-1] == judged().sentence
+
+
+PREDICT = "cnn_lstm_hyperopt.load_model('{model}').predict"
 
 
 @pytest.mark.parametrize(
@@ -281,17 +221,16 @@ def test_an_error_after_the_test_does_not_hide_the_verdict(judged, models, capsy
         (Interface.COMMAND_LINE, 1, 0, True, "cnn-lstm-hyperopt predict --model {model} --data-dir {bars} --last"),
         (Interface.PYTHON, 0, 3, False, "optimizer.optimize()"),
         (Interface.PYTHON, 0, 0, False, "optimizer.retrain_best_models()"),
-        (Interface.PYTHON, 1, 0, False, "cnn_lstm_hyperopt.load_model('{model}').predict(bars)"),
-        (Interface.LOADERS, 1, 0, True, "cnn_lstm_hyperopt.load_model('{model}').predict(windows)"),
+        (Interface.PYTHON, 1, 0, False, f"{PREDICT}(bars)"),
+        (Interface.LOADERS, 1, 0, True, f"{PREDICT}(windows)"),
     ],
 )
 def test_the_next_command_fits_the_state_and_the_user(tmp_path, interface, n_models, missing, report, last):
     if report:
         (tmp_path / "report.html").touch()
-    results = {"retrained_models": n_models * [{}]}
-    lines = next_lines(tmp_path, results, DataSettings(source="files", data_dir="bars"), missing, interface)
-    expected = last.format(
-        resume=resume_command(tmp_path), model=tmp_path / "retrained_model_1", bars=Path("bars").absolute()
-    )
+    data, results = DataSettings(source="files", data_dir="bars"), {"retrained_models": n_models * [{}]}
+    lines = next_lines(tmp_path, results, data, missing, interface)
+    paths = {"model": tmp_path / "retrained_model_1", "bars": Path("bars").absolute()}
+    expected = last.format(resume=resume_command(tmp_path), **paths)
     assert lines[-1].removeprefix("Next: ").strip() == expected
     assert (str(tmp_path / "report.html") in lines[0]) is (report and bool(n_models))

@@ -1,70 +1,29 @@
 """results.json after the search: keys, strict JSON, and the folders of the models."""
 
 import json
-import math
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from builders.finalists import confirmation, mostly, planted
-from cnn_lstm_hyperopt.config import load_settings
-from cnn_lstm_hyperopt.data.dataset import LockedPeriod
+from builders.finalists import confirmation
 from cnn_lstm_hyperopt.evaluation import BASELINES, Overfitting, probabilistic_sharpe
 from cnn_lstm_hyperopt.evaluation.grades import COLOURS
 from cnn_lstm_hyperopt.evaluation.selection_bias import DeflatedSharpe, TrialSeries
 from cnn_lstm_hyperopt.pipeline.confirmation import TIME_IS_UP, Confirmed
-from cnn_lstm_hyperopt.pipeline.results.final_results import (
-    baseline_results,
-    confirmation_results,
-    retrained_results,
-    selection_results,
-    strategy_results,
-    untested_verdict,
-    verdict_results,
-)
-from cnn_lstm_hyperopt.pipeline.results.final_results import (
-    test_metrics as metrics_of,  # its own name is that of a test
-)
+from cnn_lstm_hyperopt.pipeline.results import final_results
 from cnn_lstm_hyperopt.pipeline.results.model_folders import holds_model, save_models, write_retrained
-from cnn_lstm_hyperopt.pipeline.test_evaluation import evaluate_once
 from cnn_lstm_hyperopt.progress import Action, Decision
 from cnn_lstm_hyperopt.run_dir.paths import model_folder
 from cnn_lstm_hyperopt.search import SkillThreshold
 from cnn_lstm_hyperopt.utils.atomic_io import write_json
 
 
-@pytest.fixture(scope="module")
-def dataset(apple):
-    """Its labels are taken for directions, so that there is a strategy, too."""
-    return replace(apple(), target="direction")
-
-
-@pytest.fixture(scope="module")
-def models(dataset):
-    """The first with three seeds, the second best on validation, and a fourth that failed; the second with values."""
-    labels = dataset.test.open().labels.numpy()
-    values = np.full(len(labels), dataset.value_mean)
-    return [
-        planted(
-            1,
-            *[mostly(labels, share, seed=seed) for seed, share in enumerate((0.6, 0.9, 0.7))],
-            losses=(0.7, 0.6, 0.65),
-            failures=("seed 4: out of memory",),
-            confirmed=confirmation(3, 10, 0.66, 0.6, 0.62),
-        ),
-        planted(2, replace(mostly(labels, 0.5, seed=9), values=values)),
-    ]
-
-
-def judged(models, dataset, metric="accuracy"):
-    return evaluate_once(models, dataset, load_settings({"study": {"metric": metric}}, environment={}))
-
-
-@pytest.fixture(scope="module")
-def verdict(models, dataset):
-    return judged(models, dataset)
+@pytest.fixture
+def verdict(judged):
+    return judged()
 
 
 def strict(tree):
@@ -72,39 +31,29 @@ def strict(tree):
     return json.loads(json.dumps(tree, allow_nan=False))
 
 
-# ---------------------------------------------------------------------- confirmation
-
-
 def test_candidates_come_by_rank_and_those_that_failed_last():
     ranked = [confirmation(2, 7, 0.6, 0.61, 0.59), confirmation(1, 4, 0.7, 0.5, 0.52)]
-    failed = confirmation(3, 9, 0.58, 0.6, failure="fresh seed 2: out of memory")
-    found = strict(confirmation_results(Confirmed(ranked, [failed], None)))
+    failed = confirmation(3, 9, 0.58, 0.6, failure="fresh seed 2: x")
+    found = strict(final_results.confirmation_results(Confirmed(ranked, [failed], None)))
     assert (found["seeds"], found["ended_by"]) == (2, None)
     keys = ("rank", "trial_number", "search_rank", "search_score", "scores", "mean", "standard_deviation", "failure")
     spread = [pytest.approx(np.std(scores, ddof=1)) for scores in ([0.61, 0.59], [0.5, 0.52])]
-    assert found["candidates"] == [
-        dict(zip(keys, row, strict=True))
-        for row in (
-            (1, 7, 2, 0.6, [0.61, 0.59], pytest.approx(0.6), spread[0], None),
-            (2, 4, 1, 0.7, [0.5, 0.52], pytest.approx(0.51), spread[1], None),
-            (None, 9, 3, 0.58, [0.6], 0.6, None, "fresh seed 2: out of memory"),
-        )
+    assert [tuple(each) for each in found["candidates"]] == 3 * [keys]
+    assert [tuple(each.values()) for each in found["candidates"]] == [
+        (1, 7, 2, 0.6, [0.61, 0.59], pytest.approx(0.6), spread[0], None),
+        (2, 4, 1, 0.7, [0.5, 0.52], pytest.approx(0.51), spread[1], None),
+        (None, 9, 3, 0.58, [0.6], 0.6, None, "fresh seed 2: x"),
     ]
-
-
-def test_without_a_round_there_are_no_means():
     ended = Decision(Action.STOP, TIME_IS_UP)
-    found = strict(confirmation_results(Confirmed([confirmation(1, 4, 0.7)], [], ended)))
+    found = strict(final_results.confirmation_results(Confirmed([confirmation(1, 4, 0.7)], [], ended)))
     assert (found["seeds"], found["ended_by"]) == (0, "limits.retrain_seconds")
     assert (found["candidates"][0]["mean"], found["candidates"][0]["scores"]) == (None, [])
-    assert strict(confirmation_results(Confirmed([], [], None))) == {"seeds": 0, "ended_by": None, "candidates": []}
-
-
-# ---------------------------------------------------------------------- finalists
+    nothing = strict(final_results.confirmation_results(Confirmed([], [], None)))
+    assert nothing == {"seeds": 0, "ended_by": None, "candidates": []}
 
 
 def test_an_entry_has_the_keys_of_the_specification_and_seeds_beside(models, verdict, tmp_path):
-    first, second = strict(retrained_results(models, verdict, tmp_path))
+    first, second = strict(final_results.retrained_results(models, verdict, tmp_path))
     keys = "model_rank trial_number config_params training_results test_metrics seeds seed_failures spread_over_seeds"
     assert list(first) == [*keys.split(), "training_time", "model_path"]
     assert (first["model_rank"], first["trial_number"], second["model_rank"]) == (1, 10, 2)
@@ -114,7 +63,7 @@ def test_an_entry_has_the_keys_of_the_specification_and_seeds_beside(models, ver
     epochs = {"best_epoch": 1, "epochs": 2.0, "full_epochs": 2, "cut_short_by": None}
     assert first["training_results"] == {**epochs, **validation, "seed": 2}
     assert first["training_time"] == 3.5
-    assert first["seed_failures"] == ["seed 4: out of memory"]
+    assert first["seed_failures"] == ["seed 4: x"]
     assert second["seed_failures"] == []
     scores = [seed["test_score"] for seed in first["seeds"]]
     assert scores == list(verdict.finalists[0].seed_scores)
@@ -125,13 +74,13 @@ def test_an_entry_has_the_keys_of_the_specification_and_seeds_beside(models, ver
     alone = second["seeds"][0]["test_score"]
     assert second["spread_over_seeds"] == dict(zip(keys, (alone, None, alone, alone), strict=True))
     cut = replace(models[1], runs=(replace(models[1].runs[0], cut_short=True),))
-    entry = retrained_results([models[0], cut], verdict, tmp_path)[1]
+    entry = final_results.retrained_results([models[0], cut], verdict, tmp_path)[1]
     assert entry["training_results"]["cut_short_by"] == "limits.retrain_seconds"
 
 
 def test_metrics_of_a_finalist_hold_its_rows_and_those_of_a_baseline_do_not(models, verdict, tmp_path):
-    entry = retrained_results(models, verdict, tmp_path)[1]["test_metrics"]
-    plain = metrics_of(verdict.finalists[1])
+    entry = final_results.retrained_results(models, verdict, tmp_path)[0]["test_metrics"]
+    plain = final_results.test_metrics(verdict.finalists[0])
     assert list(entry) == [*plain, "calibration", "by_symbol", "by_year", "strategy"]
     keys = (
         "class_acc class_acc_interval reg_mse balanced_accuracy mcc auc log_loss calibration_error reg_mae"
@@ -142,7 +91,7 @@ def test_metrics_of_a_finalist_hold_its_rows_and_those_of_a_baseline_do_not(mode
     assert list(entry["by_symbol"][0]) == ["group", "n", "accuracy", "balanced_accuracy", "majority_share"]
     assert sum(row["n"] for row in entry["by_year"]) == len(verdict.windows)
     assert entry["test_reg_mse"] > 0
-    baselines = strict(baseline_results(verdict))
+    baselines = strict(final_results.baseline_results(verdict))
     assert [each["name"] for each in baselines] == list(BASELINES)
     assert all(list(each["test_metrics"]) == list(plain) for each in baselines)
     best = next(each for each in baselines if each["name"] == verdict.judgement.best_baseline)
@@ -150,18 +99,17 @@ def test_metrics_of_a_finalist_hold_its_rows_and_those_of_a_baseline_do_not(mode
     assert len(plain["difference_to_best_baseline_interval"]) == 2
 
 
-def test_a_log_loss_is_told_as_usual_and_its_score_with_its_sign_turned(models, dataset, tmp_path):
-    metrics = retrained_results(models, judged(models, dataset, "log_loss"), tmp_path)[0]["test_metrics"]
-    assert metrics["test_log_loss"] > 0
-    assert metrics["test_score"] == pytest.approx(-metrics["test_log_loss"])
+def test_a_log_loss_is_positive_and_its_score_has_the_opposite_sign(models, judged, tmp_path):
+    metrics = final_results.retrained_results(models, judged("log_loss"), tmp_path)[0]["test_metrics"]
     low, high = metrics["test_score_interval"]
+    assert metrics["test_score"] == pytest.approx(-metrics["test_log_loss"])
     assert low < metrics["test_score"] < high < 0
 
 
-def test_a_strategy_is_told_beside_holding(verdict):
+def test_a_strategy_is_reported_beside_holding(verdict):
     strategy = verdict.finalists[0].strategy
-    found = strict(strategy_results(strategy))
-    assert found["cost_bps"] == 5.0
+    found = strict(final_results.strategy_results(strategy))
+    assert found["cost_bps"] == 2.5
     keys = ("periods", "mean_return", "sharpe", "annual_sharpe", "trades", "final_wealth")
     for name, each in (("long_flat", strategy.model), ("buy_and_hold", strategy.hold)):
         figures = len(each.returns), each.returns.mean(), each.sharpe, each.annual_sharpe, each.n_trades
@@ -170,32 +118,20 @@ def test_a_strategy_is_told_beside_holding(verdict):
     assert found["probabilistic_sharpe"] == pytest.approx(probabilistic_sharpe(strategy.model.returns))
 
 
-# ---------------------------------------------------------------------- the verdict
-
-
-def test_the_verdict_is_the_judgement_of_the_first_and_how_it_got_there(models, verdict):
-    found = strict(verdict_results(verdict, models[0], openings=3))
-    judgement = verdict.judgement
-    against = judgement.against_best
-    dates = len(np.unique(verdict.windows.dates))
-    intervals = {"score_interval": list(judgement.interval), "difference_interval": list(against.interval)}
-    expected = {
-        "skill": judgement.skill,
-        "grade": judgement.grade,
+def test_the_verdict_is_the_judgement_of_the_first_model(models, verdict):
+    found = strict(final_results.verdict_results(verdict, models[0], openings=3))
+    judgement, n_dates = verdict.judgement, len(np.unique(verdict.windows.dates))
+    names = ("skill", "grade", "score", "best_baseline")
+    expected = {name: getattr(judgement, name) for name in names} | {
         "colour": COLOURS[judgement.grade],
         "sentence": verdict.sentence,
-        "metric": "accuracy",
-        "score": judgement.score,
-        **intervals,
-        "model_rank": 1,
-        "trial_number": 10,
-        "best_baseline": judgement.best_baseline,
-        "difference": against.difference,
+        "score_interval": list(judgement.interval),
+        "difference": judgement.against_best.difference,
+        "difference_interval": list(judgement.against_best.interval),
         "test_windows": len(verdict.windows),
-        "test_units": {"kind": "dates", "number": dates},
-        "test_dates": dates,
-        "test_openings": 3,
+        "test_units": {"kind": "dates", "number": n_dates},
     }
+    expected |= {"metric": "accuracy", "model_rank": 1, "trial_number": 10, "test_dates": n_dates, "test_openings": 3}
     assert {name: found[name] for name in expected} == expected
     assert found["skill"] is (found["grade"] == "better than every baseline")
     chance = {"metric": "balanced_accuracy", "score": 0.5, "interval": list(judgement.against_chance.interval)}
@@ -205,92 +141,66 @@ def test_the_verdict_is_the_judgement_of_the_first_and_how_it_got_there(models, 
     steps, score = found["shrinkage"], judgement.score
     assert list(steps) == ["search_score", "confirmed_score", "test_score", "search_to_test", "confirmed_to_test"]
     assert list(steps.values()) == pytest.approx([0.66, 0.61, score, 0.66 - score, 0.61 - score])
+    for fresh, known in ((None, None), (confirmation(1, 10, 0.66), 0.66)):  # not confirmed
+        finalist = replace(models[0].finalist, confirmation=fresh)
+        found = final_results.verdict_results(verdict, replace(models[0], finalist=finalist), openings=1)["shrinkage"]
+        assert (found["search_score"], found["confirmed_score"], found["confirmed_to_test"]) == (known, None, None)
+        assert (found["search_to_test"] is None) == (known is None)
 
 
-@pytest.mark.parametrize(("confirmed", "known"), [(None, None), (confirmation(1, 10, 0.66), 0.66)])
-def test_what_was_not_confirmed_has_no_confirmed_score(models, verdict, confirmed, known):
-    finalist = replace(models[0].finalist, confirmation=confirmed)
-    found = strict(verdict_results(verdict, replace(models[0], finalist=finalist), openings=1))["shrinkage"]
-    assert (found["search_score"], found["confirmed_score"], found["confirmed_to_test"]) == (known, None, None)
-    assert (found["search_to_test"] is None) == (known is None)
+def test_a_score_that_is_not_defined_is_null_in_strict_json(models, judged, tested, tmp_path):
+    """An AUC of a test set of a single class."""
+    one_class = judged("auc", labels=tested.test.open().labels * 0)
+    model = strict(final_results.retrained_results(models, one_class, tmp_path))[0]
+    strict(final_results.baseline_results(one_class))
+    assert {model["test_metrics"][f"test_{key}"] for key in ("score", "auc", "score_interval")} == {None}
+    assert set(model["spread_over_seeds"].values()) == {None}
+    found = strict(final_results.verdict_results(one_class, models[0], openings=1))
+    assert (found["score"], found["difference"], found["shrinkage"]["search_to_test"]) == (None, None, None)
+    assert found["skill"] is False
 
 
-def test_a_score_that_is_not_defined_is_null_in_strict_json(models, dataset, tmp_path):
-    """An AUC of a test period of a single class; the file can be written all the same."""
-    test = dataset.test.open()
-    calm = replace(dataset, test=LockedPeriod(replace(test, labels=test.labels * 0)))
-    verdict = judged(models, calm, "auc")
-    entries = retrained_results(models, verdict, tmp_path)
-    results = {
-        "retrained_models": entries,
-        "baselines": baseline_results(verdict),
-        "verdict": verdict_results(verdict, models[0], openings=1),
-    }
-    write_json(tmp_path / "results.json", results)
-    found = json.loads((tmp_path / "results.json").read_text())
-    metrics = found["retrained_models"][0]["test_metrics"]
-    assert (metrics["test_score"], metrics["test_auc"], metrics["test_score_interval"]) == (None, None, None)
-    assert set(found["retrained_models"][0]["spread_over_seeds"].values()) == {None}
-    verdict = found["verdict"]
-    assert (verdict["score"], verdict["difference"], verdict["shrinkage"]["search_to_test"]) == (None, None, None)
-    assert verdict["skill"] is False
-
-
-@pytest.mark.parametrize(
-    ("metric", "to_beat"), [("accuracy", "the majority class"), ("mcc", "the best constant prediction")]
-)
-def test_without_a_model_that_was_tested_the_grade_is_chance(metric, to_beat):
+@pytest.mark.parametrize("metric", ["accuracy", "mcc"])
+def test_without_a_model_that_was_tested_the_grade_is_chance(metric):
     skill = SkillThreshold.on(metric, [np.arange(100) % 2])
-    found = untested_verdict(skill, 0.55, 40, 40)
+    found = final_results.untested_verdict(skill, 0.55, 40, 40)
     assert list(found) == ["grade", "colour", "skill", "sentence", "metric"]
     assert (found["grade"], found["colour"], found["skill"]) == ("no better than chance", "red", False)
-    assert all(part in found["sentence"] for part in ("40 trials", to_beat, "0.5500", f"{skill.threshold:.4f}"))
-    assert "3 trials" in untested_verdict(skill, 0.55, 3, 40)["sentence"]
-    assert "0." not in untested_verdict(skill, None, 3, 40)["sentence"].replace(f"{skill.threshold:.4f}", "")
+    assert all(part in found["sentence"] for part in ("40 trials", "0.5500", f"{skill.threshold:.4f}"))
+    assert "3 trials" in final_results.untested_verdict(skill, 0.55, 3, 40)["sentence"]
+    assert final_results.untested_verdict(skill, None, 3, 40)["sentence"].count("0.") == 1  # the threshold alone
 
 
-def test_windows_without_dates_are_not_called_dates(models, dataset):
-    test = dataset.test.open()
+def test_windows_without_dates_are_not_called_dates(models, judged, tested):
+    n_windows = len(tested.test.open())
     for changed, units in (
-        ({"dated": False}, {"kind": "windows", "number": len(test)}),
-        ({"groups": np.arange(len(test)) % 7}, {"kind": "groups", "number": 7}),
+        ({"dated": False}, {"kind": "windows", "number": n_windows}),
+        ({"groups": np.arange(n_windows) % 7}, {"kind": "groups", "number": 7}),
     ):
-        other = replace(dataset, test=LockedPeriod(replace(test, **changed)))
-        verdict = judged(models, other, "accuracy")
-        found = strict(verdict_results(verdict, models[0], openings=1))
+        found = strict(final_results.verdict_results(judged(**changed), models[0], openings=1))
         assert (found["test_units"], found["test_dates"]) == (units, None)
         assert "dates" not in found["sentence"]
 
 
-# ---------------------------------------------------------------------- selection
-
-
-def test_overfitting_and_the_deflated_sharpe_ratio_are_told_with_what_they_are_of():
+def test_overfitting_and_the_deflated_sharpe_ratio_have_their_counts():
     overfitting = Overfitting(0.25, 40, 300, "dates", 12870, 0.61, 0.57, None)
     series = TrialSeries(tuple(range(40)), (41, 42), "accuracy", overfitting, ())
-    found = strict(selection_results((series, DeflatedSharpe(7, 40, 0.05, 0.8, 0.42))))
+    found = strict(final_results.selection_results((series, DeflatedSharpe(7, 40, 0.05, 0.8, 0.42))))
     counts = {"trials": 40, "trials_without_predictions": [41, 42], "dates": 300, "combinations": 12870}
     values = {"value": 0.25, "in_sample": 0.61, "out_of_sample": 0.57, "why": None}
     units = {"of": "accuracy by date on validation", "units": {"kind": "dates", "number": 300}}
     assert found["pbo"] == {**counts, **values, **units}
     sharpe = {"sharpe": 0.05, "annual_sharpe": 0.8, "deflated": 0.42}
     assert found["deflated_sharpe"] == {"trial_number": 7, "n_trials": 40, **sharpe}
-
-
-def test_what_is_not_known_of_overfitting_is_null_with_its_reason():
-    overfitting = Overfitting(None, 40, 20, "dates", 0, None, None, "too few dates")
-    few = selection_results((TrialSeries(tuple(range(40)), (), "accuracy", overfitting, None), None))
+    unknown = replace(series, overfitting=Overfitting(None, 40, 20, "dates", 0, None, None, "too few dates"))
+    few, nothing = final_results.selection_results((unknown, None)), final_results.selection_results(None)
     assert (few["pbo"]["value"], few["pbo"]["why"], few["deflated_sharpe"]) == (None, "too few dates", None)
-    nothing = selection_results(None)
     assert nothing["pbo"]["value"] is None
     assert nothing["pbo"]["why"]
 
 
-# ---------------------------------------------------------------------- folders
-
-
 def test_each_model_has_its_folder_with_metrics_and_predictions(models, verdict, tmp_path):
-    entries = retrained_results(models, verdict, tmp_path)
+    entries = final_results.retrained_results(models, verdict, tmp_path)
     save_models(tmp_path, models)
     write_retrained(tmp_path, models, verdict, entries)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["retrained_model_1", "retrained_model_2"]
@@ -312,17 +222,15 @@ def test_each_model_has_its_folder_with_metrics_and_predictions(models, verdict,
 
 
 OURS, FOREIGN = {"old": "old", "model.json": "{}"}, {"notes.txt": "mine"}
+ALIKE = ["retrained_model_9", "retrained_model_1_copy", ".retrained_model_1_mine"]
 
 
 @pytest.mark.parametrize(
     ("before", "kept"),
     [
-        ({"retrained_model_1": OURS, "retrained_model_7": OURS, ".retrained_model_1.part": OURS}, []),
-        ({"retrained_model_1": OURS, ".retrained_model_1.old": OURS, ".retrained_model_3.part": OURS}, []),
-        (
-            dict.fromkeys(names := ["retrained_model_9", "retrained_model_1_copy", ".retrained_model_1_mine"], FOREIGN),
-            names,
-        ),
+        (dict.fromkeys(["retrained_model_1", "retrained_model_7", ".retrained_model_1.part"], OURS), []),
+        (dict.fromkeys(["retrained_model_1", ".retrained_model_1.old", ".retrained_model_3.part"], OURS), []),
+        (dict.fromkeys(ALIKE, FOREIGN), ALIKE),
         ({"retrained_model_1": FOREIGN}, ["retrained_model_1.kept"]),
     ],
     ids=["earlier models", "of a killed run", "named alike", "files of the user"],
@@ -333,7 +241,7 @@ def test_new_folders_replace_old_models_and_nothing_else(models, verdict, tmp_pa
         for file, text in files.items():
             (tmp_path / name / file).write_text(text)
     save_models(tmp_path, models)
-    write_retrained(tmp_path, models, verdict, retrained_results(models, verdict, tmp_path))
+    write_retrained(tmp_path, models, verdict, final_results.retrained_results(models, verdict, tmp_path))
     assert {path.name for path in tmp_path.iterdir()} == {"retrained_model_1", "retrained_model_2", *kept}
     assert not list(tmp_path.glob("*/old"))
     assert all((tmp_path / name / "notes.txt").read_text() == "mine" for name in kept)
@@ -341,52 +249,31 @@ def test_new_folders_replace_old_models_and_nothing_else(models, verdict, tmp_pa
 
 
 def test_a_folder_is_whole_or_not_there_and_what_was_there_stays(models, verdict, tmp_path, monkeypatch):
-    """What was trained lies beside it all the while."""
-
-    def full(*_, **__):
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr(pd.DataFrame, "to_csv", full)
+    monkeypatch.setattr(pd.DataFrame, "to_csv", Mock(side_effect=OSError("no space left on device")))
     (tmp_path / "retrained_model_1").mkdir()
     (tmp_path / "retrained_model_1" / "old").write_text("old")
     save_models(tmp_path, models)
+    with pytest.raises(FileNotFoundError):
+        save_models(tmp_path / "removed", models)  # it is not made again
     with pytest.raises(OSError, match="no space"):
-        write_retrained(tmp_path, models, verdict, retrained_results(models, verdict, tmp_path))
+        write_retrained(tmp_path, models, verdict, final_results.retrained_results(models, verdict, tmp_path))
     assert [path.name for path in tmp_path.glob("retrained_model_*/*")] == ["old"]
     assert {path.name for path in tmp_path.glob(".*.part")} == {".retrained_model_1.part", ".retrained_model_2.part"}
 
 
-def test_a_removed_directory_is_not_made_again(models, tmp_path):
-    with pytest.raises(FileNotFoundError):
-        save_models(tmp_path / "removed", models)
-    assert not (tmp_path / "removed").exists()
+WHOLE = ("metrics.json", "model.json", "model.safetensors", "predictions.csv")
 
 
-@pytest.mark.parametrize(
-    "damage", [None, "metrics.json", "model.json", "model.safetensors", "predictions.csv", "other", "cut"]
-)
+@pytest.mark.parametrize("damage", [None, *WHOLE, "other", "cut"])
 def test_a_folder_holds_a_model_when_it_is_whole_and_of_that_training(models, verdict, tmp_path, damage):
-    entry = retrained_results(models, verdict, tmp_path)[0]
+    entry = final_results.retrained_results(models, verdict, tmp_path)[0]
     folder = model_folder(tmp_path, 1)
     folder.mkdir()
-    write_json(folder / "metrics.json", {**entry, "trial_number": 99} if damage == "other" else entry)
-    for name in ("model.json", "model.safetensors", "predictions.csv"):
+    for name in WHOLE:
         (folder / name).touch()
+    write_json(folder / "metrics.json", {**entry, "trial_number": 99} if damage == "other" else entry)
     if damage == "cut":
         (folder / "metrics.json").write_text((folder / "metrics.json").read_text()[:100])
-    elif damage not in (None, "other"):
+    elif damage in WHOLE:
         (folder / damage).unlink()
     assert holds_model(tmp_path, entry) == holds_model(tmp_path, strict(entry)) == (damage is None)
-
-
-def test_every_number_is_finite(models, verdict, tmp_path):
-    def numbers(tree):
-        if isinstance(tree, dict):
-            tree = list(tree.values())
-        if isinstance(tree, list):
-            return [number for each in tree for number in numbers(each)]
-        return [tree] if isinstance(tree, float) else []
-
-    found = numbers(strict(retrained_results(models, verdict, tmp_path)))
-    assert len(found) > 50
-    assert all(math.isfinite(number) for number in found)

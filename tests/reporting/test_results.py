@@ -5,6 +5,7 @@ import io
 import json
 from dataclasses import replace
 from datetime import datetime
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -39,22 +40,25 @@ def records(make_record):
     ]
 
 
-def test_a_search_gives_the_keys_of_the_specification(records, space):
-    results = search_results("my study", records, SKILL, space)
+def rows_of(records, space, skill=SKILL, train_share=1.0):
+    """Rows of trials.csv."""
+    return list(csv.DictReader(io.StringIO(trials_csv(records, space, skill, train_share=train_share))))
+
+
+def strict(tree):
+    """What strict JSON holds of it."""
+    return json.loads(json.dumps(tree, allow_nan=False))
+
+
+def test_results_have_the_keys_of_the_specification_and_the_ranked_front(records, space):
+    results = strict(search_results("my study", records, SKILL, space))
     assert list(results) == ["study_name", "n_trials_completed", "best_trials", "optimization_history", "timestamp"]
     assert (results["study_name"], results["n_trials_completed"]) == ("my study", 6)
     assert datetime.fromisoformat(results["timestamp"]).tzinfo is not None
-    json.dumps(results, allow_nan=False)
-
-
-def test_best_trials_are_the_ranked_front_with_whole_configurations(records, space):
-    best = search_results("x", records, SKILL, space)["best_trials"]
-    assert [(b["rank"], b["trial_number"], b["values"]) for b in best] == [
-        (1, 4, [0.8, 5.0, 3.0]),
-        (2, 1, [0.7, 4.0, 2.0]),
-    ]
-    assert all(set(b) == {"trial_number", "values", "params", "rank", "above_chance"} for b in best)
-    assert all(b["above_chance"] is True for b in best)
+    best, keys = results["best_trials"], {"trial_number", "values", "params", "rank", "above_chance"}
+    found = [(b["rank"], b["trial_number"], b["values"], b["above_chance"]) for b in best]
+    assert found == [(1, 4, [0.8, 5.0, 3.0], True), (2, 1, [0.7, 4.0, 2.0], True)]
+    assert [set(b) for b in best] == [keys, keys]
     params = best[0]["params"]
     assert params["cnn.dropout"] == 0.25
     assert isinstance(params["cnn.filter_sizes"], list)
@@ -95,16 +99,15 @@ def test_results_name_the_metric_of_the_study(make_record, space, plan, metric, 
     history = search_results("x", records, skill, space)["optimization_history"]
     assert [row[f"best_{name}"] for row in history] == values
     assert not any("best_accuracy" in row for row in history)
-    facts = search_facts(records, replace(plan, skill=skill))
+    facts = strict(search_facts(records, replace(plan, skill=skill)))
     assert (facts["metric"], facts["skill_gate"]["metric"]) == (metric, metric)
     assert facts["skill_gate"]["threshold"] == skill.threshold
     assert facts["hypervolume"]["reference"][name] == skill.chance
     assert facts["hypervolume"]["space"][0] == name.replace("_", " ")
     assert facts["hypervolume"]["value"] > 0
-    rows = rows_of(trials_csv(records, space, skill, train_share=1.0))
+    rows = rows_of(records, space, skill)
     assert [float(row[name]) for row in rows] == values
     assert "accuracy" not in rows[0]
-    json.dumps(facts, allow_nan=False)
 
 
 triples = st.tuples(st.integers(55, 70).map(lambda k: k / 100), st.integers(1, 5), st.integers(1, 5))
@@ -127,32 +130,39 @@ def test_facts_count_states_reasons_and_seconds(make_record, records, plan):
     with_one_cut_off = [*records, make_record(8, state=State.WAITING)]
     counts = {"COMPLETE": 4, "PRUNED": 2, "FAIL": 1, "RUNNING": 1, "WAITING": 1}
     assert search_facts(with_one_cut_off, plan)["counts"] == counts
-    facts = search_facts(records, plan)
+    facts = strict(search_facts(records, plan))
     assert facts["counts"] == {**counts, "WAITING": 0}
     assert facts["pruned_by"] == {"limit": 1, "median": 1}
     assert facts["training_seconds"] == sum(r.seconds for r in records)
     assert facts["metric"] == "accuracy"
     threshold = {"chance": 0.5, "n_validation": 100, "overlap": 1, "metric": "accuracy", "error": None}
     assert facts["skill_gate"] == {**threshold, "threshold": pytest.approx(0.6)}
-    value, reference = front_hypervolume(records, SKILL)
-    assert facts["hypervolume"]["value"] == value > 0
-    assert facts["hypervolume"]["reference"] == reference
+    volume, (value, reference) = facts["hypervolume"], front_hypervolume(records, SKILL)
+    assert (volume["value"], volume["reference"]) == (value, reference)
     assert list(reference) == ["accuracy", "training_seconds", "size_mb"]
-    assert facts["hypervolume"]["space"] == ["accuracy", "ln seconds", "ln MB"]
-    json.dumps(facts, allow_nan=False)
+    assert volume["space"] == ["accuracy", "ln seconds", "ln MB"]
+    history = hypervolume_history(records, SKILL)
+    assert volume["history"] == [dict(zip(("trials", "seconds", "value"), row, strict=True)) for row in history]
+    assert len(volume["history"]) > 1
+    assert volume["history"][-1]["value"] == pytest.approx(value)
+    for unknown in (facts["pruning"]["seconds_saved"], facts["pruning"]["wrongly_pruned"]):  # few trials: null, and why
+        assert [unknown[key] for key in ("estimate", "low", "high")] == [None] * 3
+        assert unknown["why"]
+    assert [facts["pruning"]["wrongly_pruned"][key] for key in ("exempt_would_have_ended", "of_these_on_front")] == [
+        0,
+        0,
+    ]
 
 
 def test_an_empty_study_has_empty_results(plan, space):
     results = search_results("x", [], SKILL, space)
     assert (results["n_trials_completed"], results["best_trials"], results["optimization_history"]) == (0, [], [])
-    assert rows_of(trials_csv([], space, SKILL, train_share=1.0)) == []
-    facts = search_facts([], plan)
+    assert rows_of([], space) == []
+    facts = strict(search_facts([], plan))
     assert facts["counts"] == {"COMPLETE": 0, "PRUNED": 0, "FAIL": 0, "RUNNING": 0, "WAITING": 0}
-    assert facts["hypervolume"]["value"] == 0.0
-    assert facts["hypervolume"]["history"] == []
-    assert facts["pruning"]["pruned_by"] == {}
-    assert (facts["pruning"]["seconds_spent"], facts["pruning"]["exempt"]) == (0, 0)
-    json.dumps(facts, allow_nan=False)
+    assert (facts["hypervolume"]["value"], facts["hypervolume"]["history"]) == (0.0, [])
+    pruning = facts["pruning"]
+    assert (pruning["pruned_by"], pruning["seconds_spent"], pruning["exempt"]) == ({}, 0, 0)
 
 
 @pytest.fixture
@@ -167,7 +177,7 @@ def pruned_study(make_record):
 
 def test_pruning_is_summed_up_with_its_intervals(pruned_study, plan):
     """Beyond epoch 2 of 10, all took 4 of the 8 seconds left: 4 s were saved by each of the two."""
-    pruning = search_facts(pruned_study, plan)["pruning"]
+    pruning = strict(search_facts(pruned_study, plan))["pruning"]
     assert pruning["pruned_by"] == {"median": 2}
     assert pruning["seconds_spent"] == 11 * 6 + 2 * 2
     saved = seconds_saved(pruned_study, 10, 0)
@@ -177,107 +187,53 @@ def test_pruning_is_summed_up_with_its_intervals(pruned_study, plan):
     counts = {"exempt_would_have_ended": 1, "of_these_on_front": 1}
     assert pruning["wrongly_pruned"] == {"estimate": 1.0, "low": share[1], "high": 1.0, "why": None, **counts}
     assert pruning["exempt"] == sum(is_exempt(plan.seed, n) for n in range(13))
-    json.dumps(pruning, allow_nan=False)
-
-
-def test_what_is_not_known_of_pruning_is_null_with_a_reason(records, plan):
-    pruning = search_facts(records, plan)["pruning"]
-    saved, wrongly = pruning["seconds_saved"], pruning["wrongly_pruned"]
-    assert (saved["estimate"], saved["low"], saved["high"]) == (None, None, None)
-    assert (wrongly["estimate"], wrongly["low"], wrongly["high"]) == (None, None, None)
-    assert saved["why"]
-    assert wrongly["why"]
-    assert (wrongly["exempt_would_have_ended"], wrongly["of_these_on_front"]) == (0, 0)
-    json.dumps(pruning, allow_nan=False)
-
-
-def test_the_hypervolumes_history_ends_with_its_value(records, plan):
-    volume = search_facts(records, plan)["hypervolume"]
-    assert volume["history"] == [
-        {"trials": trials, "seconds": seconds, "value": value}
-        for trials, seconds, value in hypervolume_history(records, SKILL)
-    ]
-    assert len(volume["history"]) > 1
-    assert volume["history"][-1]["value"] == pytest.approx(volume["value"])
-
-
-class Speeds:
-    device, measured = "a device", "2026-11-24"
 
 
 def test_a_prediction_is_held_against_the_epochs_that_were_measured(make_record):
     """Predicted was a second for each of ten epochs."""
+    speeds = SimpleNamespace(device="a device", measured="2026-11-24")
     measured = {"estimated_seconds": 10.0, "epochs": 5.0, "measured_seconds": 9.0}
     records = [
         make_record(0, state=State.PRUNED, attributes={"epochs": 1.0}),
         make_record(1, values=(0.7, 20.0, 1.0), attributes=measured),
         make_record(2, state=State.FAIL, attributes={"estimated_seconds": 10.0}),
     ]
-    facts = cost_model_facts(Speeds, records, 10)["measured_to_predicted"]
+    facts = cost_model_facts(speeds, records, 10)["measured_to_predicted"]
     assert facts["trials"] == 1
     assert facts["median"] == pytest.approx(1.8)
 
 
 def test_environment_names_versions_device_and_seed():
-    facts = environment("cpu", 7)
+    facts = strict(environment("cpu", 7))
     assert (facts["device"], facts["seed"]) == ("cpu", 7)
     assert {"torch", "optuna", "numpy", "cnn-lstm-hyperopt"} <= set(facts["packages"])
-    json.dumps(facts, allow_nan=False)
 
 
-# ---------------------------------------------------------------------- trials.csv
-
-
-def rows_of(text):
-    return list(csv.DictReader(io.StringIO(text)))
-
-
-def test_the_table_has_a_row_for_each_trial_and_a_column_for_each_parameter(records, space):
-    text = trials_csv(records, space, SKILL, train_share=1.0)
-    rows = rows_of(text)
-    assert list(rows[0]) == [*COLUMNS, *PARAMETERS]
-    assert [int(row["number"]) for row in rows] == list(range(8))
-    assert [row["state"] for row in rows] == [record.state.value for record in records]
-    assert rows[3]["reason"] == 'RuntimeError: boom, "quoted"'
-    assert rows[4]["retry_of"] == "3"
-    assert [row["above_chance"] for row in rows] == ["False", "True", "", "", "True", "True", "", ""]
-    assert rows[0]["retry_of"] == ""
-
-
-def test_accuracy_is_that_of_the_trial_or_of_the_lowest_loss_so_far(records, make_record, space):
+def test_the_table_has_a_row_for_each_trial_and_a_column_for_each_parameter(records, make_record, space):
     cut = make_record(8, state=State.PRUNED, reason="median: x", curve=[0.4, 0.6, 0.5])  # its loss is 1 − accuracy
-    rows = rows_of(trials_csv([*records, cut], space, SKILL, train_share=1.0))
+    rows = rows_of([*records, cut], space)
+    assert list(rows[0]) == [*COLUMNS, *PARAMETERS]
+    assert [int(row["number"]) for row in rows] == list(range(9))
+    assert [row["state"] for row in rows] == [record.state.value for record in (*records, cut)]
+    assert rows[3]["reason"] == 'RuntimeError: boom, "quoted"'
+    assert [row["retry_of"] for row in rows] == ["", "", "", "", "3", "", "", "", ""]
+    assert [row["above_chance"] for row in rows] == ["False", "True", "", "", "True", "True", "", "", ""]
     assert [row["accuracy"] for row in rows] == ["0.55", "0.7", "0.5", "", "0.8", "0.65", "", "", "0.6"]
-
-
-def test_parameters_are_whole_and_inactive_ones_empty(records, space):
-    for row, record in zip(rows_of(trials_csv(records, space, SKILL, train_share=1.0)), records, strict=True):
+    for row, record in zip(rows, (*records, cut), strict=True):  # fixed parameters have values, inactive ones none
         assert (row["cnn.dropout"], row["augmentation.switch"]) == ("0.25", "False")
         assert row["cnn.filter_sizes"] == str([int(size) for size in record.params["cnn.filter_sizes"].split("-")])
-        for name in PARAMETERS:
-            if name not in record.params and name not in ("cnn.dropout", "augmentation.switch"):
-                assert row[name] == ""
+        inactive = set(PARAMETERS) - {*record.params, "cnn.dropout", "augmentation.switch"}
+        assert {row[name] for name in inactive} <= {""}
         assert float(row["training.learning_rate"]) == record.params["training.learning_rate"]
 
 
-def test_projections_are_scaled_to_all_training_windows(make_record, space):
-    seconds, attributes = {"seconds": 3.0, "projected_seconds": 6.0}, {"epochs": 2.5, "memory_mb": 100.5}
+def test_projections_are_scaled_to_all_training_windows_and_origins_have_columns(make_record, space):
+    seconds, would = {"seconds": 3.0, "projected_seconds": 6.0}, {"epoch": 3.0, "reason": "front: at epoch 3, x"}
+    attributes = {"epochs": 2.5, "memory_mb": 100.5, "origin": "enqueued", "would_have_ended": would}
     record = make_record(0, values=(0.7, 3.0, 1.0), attributes=attributes, **seconds)
-    (row,) = rows_of(trials_csv([record], space, SKILL, train_share=0.25))
-    assert (float(row["training_seconds"]), float(row["projected_seconds"])) == (3.0, 6.0)
-    assert float(row["projected_full_seconds"]) == 24.0
-    assert (row["epochs"], row["memory_mb"], row["size_mb"]) == ("2.5", "100.5", "1.0")
-
-
-def test_origin_and_avoided_pruning_have_columns(make_record, space):
-    would_have_ended = {"epoch": 3.0, "reason": "front: at epoch 3, its chance"}
-    records = [
-        make_record(0, values=(0.7, 3.0, 1.0), attributes={"origin": "enqueued", "would_have_ended": would_have_ended}),
-        make_record(1, values=(0.7, 3.0, 1.0)),
-    ]
+    row, plain = rows_of([record, make_record(1, values=(0.7, 3.0, 1.0))], space, train_share=0.25)
+    names = ("training_seconds", "projected_seconds", "projected_full_seconds", "epochs", "memory_mb", "size_mb")
+    assert [float(row[name]) for name in names] == [3.0, 6.0, 24.0, 2.5, 100.5, 1.0]
     names = ("origin", "would_have_ended_epoch", "would_have_ended_reason")
-    rows = rows_of(trials_csv(records, space, SKILL, train_share=1.0))
-    assert [[row[name] for name in names] for row in rows] == [
-        ["enqueued", "3.0", "front: at epoch 3, its chance"],
-        ["", "", ""],
-    ]
+    assert [row[name] for name in names] == ["enqueued", "3.0", "front: at epoch 3, x"]
+    assert [plain[name] for name in names] == ["", "", ""]

@@ -1,5 +1,6 @@
 """``status``: progress and next command of a study, in every state."""
 
+import contextlib
 import json
 import subprocess
 from dataclasses import asdict
@@ -25,16 +26,17 @@ def make_study(tmp_path):
 
     def make(*trials, total=3, source="embedded", results=None, skill=SKILL):
         attributes = {"made_with": {"data.source": source}, "skill_gate": asdict(skill), "n_trials": total}
-        storage = StudyStorage(tmp_path / "study.db", create="my study", attributes=attributes)
-        for trial in trials:
-            trial_id, _ = storage.start({}, {}, {"size_mb": 1.0})
-            if isinstance(trial, tuple):
-                storage.finish(trial_id, State.COMPLETE, Values(*trial), {})
-            elif isinstance(trial, str):
-                storage.finish(trial_id, PRUNED, None, {"reason": trial})
-            elif trial is not RUNNING:
-                storage.finish(trial_id, trial, None, {"reason": "median: x"})
-        storage.close()
+        with contextlib.closing(
+            StudyStorage(tmp_path / "study.db", create="my study", attributes=attributes)
+        ) as storage:
+            for trial in trials:
+                trial_id, _ = storage.start({}, {}, {"size_mb": 1.0})
+                if trial is not RUNNING:
+                    values = Values(*trial) if isinstance(trial, tuple) else None
+                    state = FAIL if trial is FAIL else PRUNED if values is None else State.COMPLETE
+                    storage.finish(
+                        trial_id, state, values, {"reason": trial if isinstance(trial, str) else "median: x"}
+                    )
         if results is not None:
             (tmp_path / "results.json").write_text(json.dumps(results))
         return status_lines(tmp_path)
@@ -43,10 +45,9 @@ def make_study(tmp_path):
 
 
 def set_attributes(tmp_path, **values):
-    storage = StudyStorage(tmp_path / "study.db")
-    for name, value in values.items():
-        storage.set_attribute(name, value)
-    storage.close()
+    with contextlib.closing(StudyStorage(tmp_path / "study.db")) as storage:
+        for name, value in values.items():
+            storage.set_attribute(name, value)
 
 
 def retraining(tmp_path, *, enabled=True):
@@ -67,103 +68,90 @@ def test_an_unfinished_study(make_study, tmp_path):
     ]
 
 
+ON = {metric: SkillThreshold.on(metric, [[0, 1] * 50]) for metric in ("log_loss", "mcc")}
+
+
 @pytest.mark.parametrize(
-    ("skill", "trials", "parts"),
+    ("skill", "trials", "parts", "facts"),
     [
-        (SKILL, [], ["empty"]),
-        (
-            SkillThreshold.on("log_loss", [[0, 1] * 500]),
-            [(-0.65, 12.34, 0.5), (-0.6928, 1, 0.1)],
-            ["loss -0.6500, 12.3 s"],
-        ),
-        (SkillThreshold.on("mcc", [[0, 1] * 50]), [(0.0, 1, 1)], ["1 trial, ", "(mcc above 0.2000)", "mcc 0.0000"]),
+        (SKILL, [], ["empty"], ([], None)),
+        (ON["log_loss"], [(-0.45, 12.34, 0.5), (-0.6928, 1, 0.1)], ["loss -0.4500, 12.3 s"], ([0], True)),
+        (ON["mcc"], [(0.0, 1, 1)], ["1 trial, ", "(mcc above 0.2000)", "mcc 0.0000"], ([0], False)),
     ],
 )
-def test_the_front_is_shown_in_the_metric_of_the_study(make_study, tmp_path, skill, trials, parts):
+def test_the_front_is_shown_in_the_metric_of_the_study(make_study, tmp_path, skill, trials, parts, facts):
     line = next(line for line in make_study(*trials, skill=skill) if line.startswith("Front: "))
     assert all(part in line for part in parts)
-    expected = {"accuracy": ([], None), "log_loss": ([0], True), "mcc": ([0], False)}[skill.metric]
-    facts = status_facts(tmp_path)
-    assert (facts["front"], facts["front_above_chance"]) == expected
+    found = status_facts(tmp_path)
+    assert (found["front"], found["front_above_chance"]) == facts
+    (tmp_path / "results.json").write_text(json.dumps({"verdict": {"sentence": "It has 0.2000.", "grade": "x"}}))
+    assert "\n".join(status_lines(tmp_path)).count("0.2000") == 1  # the verdict says it, the front does not repeat it
+
+
+NONE, TWO, OLD = ({"retrained_models": models} for models in ([], [MODEL, MODEL], [MODEL]))
 
 
 @pytest.mark.parametrize(
-    ("trials", "results", "end"),
+    ("trials", "results", "retrain", "end"),
     [
-        ([GOOD], None, "{resume}"),
-        ([GOOD, PRUNED, PRUNED], None, "{resume} (writes the results)"),
-        ([GOOD] * 3, {"retrained_models": [], "n_trials_completed": 2}, "{resume} (writes the results)"),
-        ([GOOD] * 3, {"retrained_models": []}, "{resume} --retrain-best"),
-        ([(0.5, 1, 1)] * 3, {"retrained_models": []}, "{resume} --retrain-best"),
-        ([PRUNED] * 3, {"retrained_models": []}, "{resume} --n-trials 6"),
-        ([GOOD] * 3, {"retrained_models": [MODEL, MODEL]}, "{folder}/results.json"),
-        ([GOOD], {"retrained_models": [MODEL]}, "{resume}"),
+        ([GOOD], None, None, "{resume}"),
+        ([GOOD, PRUNED, PRUNED], None, None, "{resume} (writes the results)"),
+        ([GOOD] * 3, {**NONE, "n_trials_completed": 2}, None, "{resume} (writes the results)"),
+        ([GOOD] * 3, NONE, None, "{resume} --retrain-best"),
+        ([GOOD] * 3, NONE, False, "{resume} --retrain-best"),
+        ([GOOD] * 3, NONE, True, "{resume}"),
+        ([(0.5, 1, 1)] * 3, NONE, None, "{resume} --retrain-best"),
+        ([PRUNED] * 3, NONE, None, "{resume} --n-trials 6"),
+        ([GOOD] * 3, TWO, None, "{folder}/results.json"),
+        ([GOOD], OLD, None, "{resume}"),
     ],
 )
-def test_the_last_line_says_what_to_do(make_study, tmp_path, trials, results, end):
+def test_the_last_line_says_what_to_do(make_study, tmp_path, trials, results, retrain, end):
+    if retrain is not None:
+        retraining(tmp_path, enabled=retrain)
     last = make_study(*trials, results=results)[-1]
     assert last.endswith(end.format(resume=resume_command(tmp_path), folder=tmp_path))
 
 
-@pytest.mark.parametrize(
-    ("done", "results", "rest"),
-    [(2, None, ""), (3, None, " (writes the results)"), (3, {"retrained_models": []}, ".retrain_best_models()")],
-)
+@pytest.mark.parametrize(("done", "rest"), [(2, ""), (3, " (writes the results)"), (4, ".retrain_best_models()")])
 @pytest.mark.parametrize("marks", [False, True])
-def test_a_study_on_dataloaders_is_resumed_in_python(make_study, tmp_path, done, results, rest, marks):
+def test_a_study_on_dataloaders_is_resumed_in_python(make_study, tmp_path, done, rest, marks):
     """Dates and groups must be given again."""
     splits = {"train": {"windows": 9, "groups": 3}, "test": {"windows": 9, "first": "2020-01-01"}}
     if marks:
         (tmp_path / "data.json").write_text(json.dumps({"source": "DataLoaders", "splits": splits}), encoding="utf-8")
     given = "dates=dates, groups=groups, " if marks else ""
-    last = make_study(*[GOOD] * done, source="loaders", results=results)[-1]
+    last = make_study(*[GOOD] * done, source="loaders", results={"retrained_models": []} if done > 3 else None)[-1]
     call = f"CNNLSTMHyperparameterOptimizer(data_loaders, save_dir={str(tmp_path)!r}, {given}resume=True){rest}"
     assert last.endswith(call)
-
-
-def test_a_directory_with_a_space_is_quoted(tmp_path):
-    folder = tmp_path / "my results"
-    folder.mkdir()
-    StudyStorage(folder / "study.db", create="x", attributes={"n_trials": 2}).close()
-    assert status_lines(folder)[-1].endswith(f" resume --save-dir '{folder}'")
 
 
 def test_a_running_study_is_read_without_a_change(make_study, tmp_path):
     make_study(GOOD, RUNNING, total=2)
     (tmp_path / RUN_LOCK).touch()  # of a killed run
+    write_activity(tmp_path, [Activity(0, 1, 2.0, 300.0)])
     assert status_lines(tmp_path)[0].endswith("1 interrupted")
+    assert status_facts(tmp_path)["at_work"] == []
     with only_run(tmp_path):
         first, *_, last = status_lines(tmp_path)
         assert first.endswith("1 running")
         assert "resume" not in last
-    storage = StudyStorage(tmp_path / "study.db")
-    assert [record.state for record in storage.records()] == [State.COMPLETE, RUNNING]
-    storage.pause(2)
-    storage.close()
-    with only_run(tmp_path):
+        assert "trial 1 at epoch 2.0 · 300 MB" in last
+        assert status_facts(tmp_path)["at_work"] == [{"worker": 0, "trial": 1, "epoch": 2.0, "memory_mb": 300.0}]
+        with contextlib.closing(StudyStorage(tmp_path / "study.db")) as storage:
+            assert [record.state for record in storage.records()] == [State.COMPLETE, RUNNING]
+            storage.pause(2)
         assert status_lines(tmp_path)[0].endswith("0 running, 1 interrupted")
 
 
-def test_what_a_run_trains_now(make_study, tmp_path):
-    make_study(RUNNING, total=3)
-    write_activity(tmp_path, [Activity(0, 0, 2.0, 300.0)])
-    with only_run(tmp_path):
-        assert "trial 0 at epoch 2.0 · 300 MB" in status_lines(tmp_path)[-1]
-        assert status_facts(tmp_path)["at_work"] == [{"worker": 0, "trial": 0, "epoch": 2.0, "memory_mb": 300.0}]
-    assert status_facts(tmp_path)["at_work"] == []  # the file of a killed run
-
-
-def test_a_directory_without_a_study_stays_empty(tmp_path):
+def test_a_directory_without_a_study_stays_empty_and_one_with_a_space_is_quoted(tmp_path):
     with pytest.raises(SaveDirError):
         status_lines(tmp_path)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_run_that_was_to_retrain_needs_no_flag(make_study, tmp_path):
-    retraining(tmp_path)
-    assert make_study(*[GOOD] * 3, results={"retrained_models": []})[-1].endswith(resume_command(tmp_path))
-    retraining(tmp_path, enabled=False)
-    assert status_lines(tmp_path)[-1].endswith(f"{resume_command(tmp_path)} --retrain-best")
+    folder = tmp_path / "my results"
+    folder.mkdir()
+    StudyStorage(folder / "study.db", create="x", attributes={"n_trials": 2}).close()
+    assert status_lines(folder)[-1].endswith(f" resume --save-dir '{folder}'")
 
 
 @pytest.mark.parametrize(
@@ -196,43 +184,30 @@ def test_a_run_that_ended_before_its_study_is_started_again(make_study, tmp_path
     assert list(facts) == list(status_facts(tmp_path))
 
 
-@pytest.mark.mostly_slow(8)
-@pytest.mark.parametrize(
-    "content",
-    [
-        "",
-        "{",
-        "[1]",
-        "\x00" * 9,
-        "5",
-        "null",
-        "[" * 100_000,
-        '{"n_trials_completed": "3"}',
-        '{"retrained_models": 5}',
-        '{"retrained_models": [{"x": 1}]}',
-        '{"verdict": 7}',
-        '{"verdict": {"sentence": 7}}',
-        '{"verdict": {"sentence": "s", "shrinkage": {}}}',
-        '{"confirmation": [1]}',
-        '{"confirmation": {"candidates": [{}]}}',
-        '{"retraining_failures": [{"model_rank": "1"}]}',
-    ],
-    ids=lambda content: content[:40],
-)
-def test_damaged_results_are_named(make_study, tmp_path, content):
+DAMAGED = [
+    *("", "{", "[1]", "\x00" * 9, "5", "null", "[" * 100_000),
+    '{"n_trials_completed": "3"}',
+    *(f'{{"retrained_models": {value}}}' for value in ("5", '[{"x": 1}]')),
+    *(f'{{"verdict": {value}}}' for value in ("7", '{"sentence": 7}', '{"sentence": "s", "shrinkage": {}}')),
+    *(f'{{"confirmation": {value}}}' for value in ("[1]", '{"candidates": [{}]}')),
+    '{"retraining_failures": [{"model_rank": "1"}]}',
+]
+
+
+def test_damaged_results_are_named(make_study, tmp_path):
     make_study(*[GOOD] * 3)
-    (tmp_path / "results.json").write_text(content)
-    *_, what, then = status_lines(tmp_path)
-    assert what.startswith(f"{tmp_path / 'results.json'} ")
-    assert then.endswith(resume_command(tmp_path))
-    assert status_facts(tmp_path)["damaged"]
+    for content in DAMAGED:
+        (tmp_path / "results.json").write_text(content)
+        *_, what, then = status_lines(tmp_path)
+        assert what.startswith(f"{tmp_path / 'results.json'} "), content[:40]
+        assert then.endswith(resume_command(tmp_path))
+        assert status_facts(tmp_path)["damaged"]
 
 
 def test_a_damaged_study_names_its_backup_and_how_to_restore_it(make_study, tmp_path):
     make_study(GOOD, PRUNED, FAIL)
-    storage = StudyStorage(tmp_path / "study.db")
-    storage.back_up()
-    storage.close()
+    with contextlib.closing(StudyStorage(tmp_path / "study.db")) as storage:
+        storage.back_up()
     (tmp_path / "study.db").write_bytes((tmp_path / "study.db").read_bytes()[:20_000])
     with pytest.raises(SaveDirError) as caught:
         status_lines(tmp_path)
@@ -253,18 +228,9 @@ def test_the_verdict_and_the_evaluations_of_the_test_set(make_study, tmp_path):
 def test_programs_get_the_same_facts(make_study, tmp_path):
     make_study((0.8, 10.0, 2.0), "median: x", "limit: y", FAIL, RUNNING, total=9)
     facts = json.loads(json.dumps(status_facts(tmp_path), allow_nan=False))
-    expected = {
-        "study_name": "my study",
-        "running": False,
-        "n_trials": 9,
-        "n_trials_completed": 3,
-        "counts": {"RUNNING": 1, "WAITING": 0, "COMPLETE": 1, "PRUNED": 2, "FAIL": 1},
-        "pruned_by": {"limit": 1, "median": 1},
-        "front": [0],
-        "best": {"trial_number": 0, "values": [0.8, 10.0, 2.0]},
-        "next": [status_lines(tmp_path)[-1]],
-        "verdict": None,
-        "test_openings": 0,
-        "damaged": None,
-    }
+    expected = {"study_name": "my study", "running": False, "n_trials": 9, "n_trials_completed": 3}
+    expected |= {"counts": {"RUNNING": 1, "WAITING": 0, "COMPLETE": 1, "PRUNED": 2, "FAIL": 1}}
+    expected |= {"pruned_by": {"limit": 1, "median": 1}, "front": [0], "next": [status_lines(tmp_path)[-1]]}
+    expected |= {"best": {"trial_number": 0, "values": [0.8, 10.0, 2.0]}}
+    expected |= {"verdict": None, "test_openings": 0, "damaged": None}
     assert {name: facts[name] for name in expected} == expected

@@ -11,6 +11,7 @@ import textwrap
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -24,8 +25,9 @@ from cnn_lstm_hyperopt.config.schema.data import DataSettings
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
 from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.progress import ProgressReport
-from cnn_lstm_hyperopt.reporting.console.pruning import pruned_text, pruning_lines, search_lines
+from cnn_lstm_hyperopt.reporting.console.pruning import pruned_text, pruning_lines
 from cnn_lstm_hyperopt.reporting.console.run_console import RunConsole
+from cnn_lstm_hyperopt.reporting.console.screen import LastingOutput
 from cnn_lstm_hyperopt.reporting.console.search_tables import show_windows
 from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
 from cnn_lstm_hyperopt.run_dir.activity import Activity
@@ -46,9 +48,8 @@ def pipe(monkeypatch):
 
 @pytest.fixture
 def study(tmp_path):
-    storage = StudyStorage(tmp_path / "study.db", create="x")
-    yield Study(storage, make_plan(n_trials=4))
-    storage.close()
+    with contextlib.closing(StudyStorage(tmp_path / "study.db", create="x")) as storage:
+        yield Study(storage, make_plan(n_trials=4))
 
 
 @contextlib.contextmanager
@@ -84,13 +85,9 @@ def before_trials(out):
     return out.partition("[1/")[0]
 
 
-# ---------------------------------------------------------------------- start and end of a run
-
-
 @pytest.mark.parametrize("target", ["volatility", "direction"])
 def test_the_start_is_short_and_the_end_names_the_next_command(tiny, tiny_file, tmp_path, capsys, target):
-    arguments = ["run", "--config", str(tiny_file), "--n-trials", "2", "--target", target]
-    assert main(arguments) == 0
+    assert main(["run", "--config", str(tiny_file), "--n-trials", "2", "--target", target]) == 0
     out = capsys.readouterr().out
     start = wrapped(before_trials(out))
     assert len(start) <= 15
@@ -102,11 +99,12 @@ def test_the_start_is_short_and_the_end_names_the_next_command(tiny, tiny_file, 
     log = (Path(tiny["save_dir"]) / "run.log").read_text(encoding="utf-8")
     details = ["Windows", "cnn.num_filters {4, 8}", "Speeds:", "seed 0"]
     assert [part in before_trials(out) for part in details] == [False] * 4
-    assert all(part in log for part in details)
+    assert all(part in log for part in [*details, "n_startup_trials"])
 
     assert main(["resume", *command.split()[2:], "--verbose"]) == 0
     out = capsys.readouterr().out
     assert all(part in out for part in details)
+    assert "n_startup_trials" not in out  # the search is finished
     *_, head, sentence, _, predict = out.splitlines()
     assert head.startswith("Verdict: ")
     assert re.match(r"Model 1 has an? .* test windows", sentence)
@@ -127,12 +125,17 @@ def test_python_users_get_python_calls(tiny, tmp_path, capsys, retrain):
     assert (".predict(windows)" if retrain else ".retrain_best_models()") in out.splitlines()[-1]
 
 
-def test_warnings_that_do_not_fit_are_counted_and_logged(capsys, caplog):
-    facts = {"source": "s", "target": "t", "lookback": 1, "horizon": 1, "splits": {}, "class_names": []}
+def setup_of(*warnings, dataset=None, skill=None):
+    """A set-up with these warnings, of a data set that is given or almost empty."""
+    facts = {"source": "s", "target": "t", "lookback": 1, "horizon": 1, "class_names": []}
     facts["splits"] = {"train": {"windows": 9, "class_shares": []}}
-    texts = ["a" * 30, "b " * 200, "c" * 30, "d " * 60]
-    data = SimpleNamespace(description=facts, search_train=[1], train=[1], warnings=texts[:2])
-    setup = SimpleNamespace(dataset=data, skill=SkillThreshold(0.5, 100), first_trials="", warnings=texts[2:])
+    data = dataset or SimpleNamespace(description=facts, search_train=[1], train=[1], warnings=warnings[:2])
+    skill = skill or SkillThreshold(0.5, 100)
+    return SimpleNamespace(dataset=data, skill=skill, first_trials="", warnings=warnings[2:])
+
+
+def test_warnings_that_do_not_fit_are_counted_and_logged(capsys, caplog):
+    setup = setup_of(*(texts := ["a" * 30, "b " * 200, "c" * 30, "d " * 60]))
     console = RunConsole(Terminal())
     console.on_setup(setup)
     console.on_dry_run()
@@ -141,18 +144,15 @@ def test_warnings_that_do_not_fit_are_counted_and_logged(capsys, caplog):
     assert lines[-1].startswith("1 more warning")
     assert [record.message for record in caplog.records if record.levelname == "WARNING"] == texts
     RunConsole(Terminal(verbose=True)).on_setup(setup)
-    assert capsys.readouterr().out.count("Warning: ") == 4
+    assert {f"Warning: {text}" for text in texts} <= set(capsys.readouterr().out.splitlines())  # a pipe wraps nothing
 
 
 @pytest.mark.parametrize(
     "called", [["-m", "cnn_lstm_hyperopt"], [str(ROOT / "scripts" / "run_cnn_lstm_hyperopt.py")], None]
 )
 def test_commands_are_spelled_as_the_user_called_the_program(tmp_path, called):
-    storage = StudyStorage(tmp_path / "study.db", create="x", attributes={"n_trials": 3, "skill_gate": None})
-    storage.close()
-    program = (
-        [str(Path(sys.executable).with_name("cnn-lstm-hyperopt"))] if called is None else [sys.executable, *called]
-    )
+    StudyStorage(tmp_path / "study.db", create="x", attributes={"n_trials": 3, "skill_gate": None}).close()
+    program = [str(Path(sys.executable).with_name("cnn-lstm-hyperopt"))] if not called else [sys.executable, *called]
     done = subprocess.run([*program, "status", "--save-dir", tmp_path], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == f"Next: {' '.join(program)} resume --save-dir {tmp_path}"
 
@@ -164,31 +164,35 @@ def test_quiet_and_verbose_contradict_each_other(tiny_file):
     assert main(["run", "--config", str(tiny_file), "--quiet", "--verbose"]) == 2
 
 
-# ---------------------------------------------------------------------- lines
+METRICS = ["accuracy", "mcc", "auc", "balanced accuracy", "negative log loss"]
 
 
-def test_a_pipe_gets_one_plain_line_a_trial(study, capsys):
-    run_trials(RunConsole(Terminal()), study)
+@pytest.mark.parametrize("words", METRICS)
+def test_a_pipe_gets_one_plain_line_a_trial_in_the_metric_of_the_study(study, capsys, words):
+    skill = SkillThreshold.on(words.removeprefix("negative ").replace(" ", "_"), [[0, 1] * 50])
+    study.plan = replace(study.plan, skill=skill)
+    console = RunConsole(Terminal())
+    console.on_setup(setup_of(skill=skill))
+    capsys.readouterr()
+    run_trials(console, study)
     out = capsys.readouterr().out
     assert not {"\x1b", "\r"} & set(out)
-    found = [re.match(r"\[(\d)/4\] trial (\d)", line).groups() for line in out.splitlines()]
+    lines = out.splitlines()
+    found = [re.match(r"\[(\d)/4\] trial (\d)", line).groups() for line in lines]
     assert found == [("1", "0"), ("2", "1"), ("2", "2"), ("3", "3")]
-    parts = ["accuracy 0.7000, 2.0 s, 0.500 MB", "1 epoch: median: why [not a tag]", "RuntimeError: boom", "0.6500"]
-    assert all(part in line for part, line in zip(parts, out.splitlines(), strict=True))
-    assert ["front" in line for line in out.splitlines()] == [True, False, False, False]
-
-
-def test_a_pipe_keeps_long_lines_whole_and_a_warning_is_marked(capsys, caplog):
-    Terminal().warn("word " * 100)
-    assert len(capsys.readouterr().out.splitlines()) == 1
-    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    parts = [f"{words} 0.7000, 2.0 s, 0.500 MB", "1 epoch: median: why [not a tag]", "RuntimeError: boom", "0.6500"]
+    assert all(part in line for part, line in zip(parts, lines, strict=True))
+    assert ["joins" in line for line in lines] == [True, False, False, False]
+    console.on_search_end(study, "finished")
+    header = next(line for line in capsys.readouterr().out.splitlines() if line.split()[:1] == ["rank"])
+    assert header.split("trial")[1].split("seconds")[0].strip() == words
 
 
 def test_quiet_prints_nothing_and_logs_all(study, capsys, caplog):
     with caplog.at_level(logging.INFO, logger="cnn_lstm_hyperopt"):
         terminal = Terminal(quiet=True)
         terminal.say("hello")
-        terminal.warn("careful")
+        terminal.warn("careful " * 100)
         console = RunConsole(terminal)
         console.on_search_end(study, "the end of the test")
         run_trials(console, study)
@@ -198,16 +202,19 @@ def test_quiet_prints_nothing_and_logs_all(study, capsys, caplog):
     assert "\x1b" not in caplog.text
 
 
-def test_the_front_is_ranked_and_cut_to_ten(study, capsys):
+def test_the_front_is_ranked_and_cut_to_ten_and_followed_by_its_hypervolume(study, capsys):
     study.plan = replace(study.plan, n_trials=12)
     for n in range(12):
-        study.finish(study.next_assignment(), State.COMPLETE, Values(0.7 + n / 100, 1.0 + n, 0.5), {})
+        values = Values(0.7 + n / 100, 1.0 + n, 0.5)
+        study.finish(study.next_assignment(), State.COMPLETE, values, {"epochs": 3.0, "seconds": 30.0})
     RunConsole(Terminal()).on_search_end(study, "finished")
     lines = capsys.readouterr().out.splitlines()
     rows = [line.split()[:5] for line in lines if line.strip()[:1].isdigit()]
     assert rows[:2] == [["1", "11", "0.8100", "12.0", "0.500"], ["2", "10", "0.8000", "11.0", "0.500"]]
     assert len(rows) == 10
     assert sum("2 more" in line for line in lines) == 1
+    trials = re.search(r"90% reached after (\d+) trials and (.*) of training", lines[-1])
+    assert trials[2] == seconds_text(30.0 * int(trials[1]))
 
 
 @pytest.mark.parametrize(
@@ -217,7 +224,7 @@ def test_only_a_synthetic_market_has_a_best_attainable_accuracy(capsys, source, 
     symbol = "SYN1" if source == "synthetic" else "AAPL"
     data = prepare_dataset(DataSettings(source=source, symbols=(symbol,), lookback=5, horizon=horizon))
     skill = SkillThreshold.on("accuracy", [data.validation.labels.numpy()])
-    RunConsole(Terminal()).on_setup(SimpleNamespace(dataset=data, skill=skill, first_trials="", warnings=()))
+    RunConsole(Terminal()).on_setup(setup_of(dataset=data, skill=skill))
     out = capsys.readouterr().out
     assert ("72.0%" in out) is known
     assert all(f"{len(part):,} windows" in out for part in (data.train, data.validation, data.test.open()))
@@ -235,33 +242,15 @@ def test_windows_have_the_share_of_each_class_and_each_folds_dates(capsys):
         parts = (fold.train, fold.validation)
         dates = [f"{part.dates.min().astype('M8[D]')} to {part.dates.max().astype('M8[D]')}" for part in parts]
         assert re.search(rf"{number} +{dates[0]} +{len(fold.train):,} +{dates[1]} +{len(fold.validation):,} *\n", out)
-
-
-def test_of_many_combinatorial_folds_the_first_have_all_their_blocks(capsys):
-    asked = {"symbols": ("SYN1",), "lookback": 5, "cv_scheme": "combinatorial", "cv_folds": 6, "embargo": 5}
-    data = prepare_dataset(DataSettings(**asked))
-    show_windows(Terminal(), data.description)
-    lines = capsys.readouterr().out.splitlines()
-    begin = next(number for number, line in enumerate(lines) if line.startswith("15 folds, combinatorial"))
-    blocks = data.description["folds"][0]["validation"]["blocks"]
-    first = next(number for number, line in enumerate(lines) if number > begin and line.split()[:1] == ["1"])
-    assert f"{blocks[0]['first']} to {blocks[0]['last']}" in lines[first]
-    assert lines[first + 1].strip() == f"{blocks[1]['first']} to {blocks[1]['last']}"
-    assert any("5 more in data.json" in line for line in lines[first:])
-
-
-@pytest.mark.parametrize("metric", ["mcc", "auc", "balanced_accuracy", "log_loss"])
-def test_trials_and_front_are_shown_in_the_metric_of_the_study(study, capsys, metric):
-    words = {"balanced_accuracy": "balanced accuracy", "log_loss": "negative log loss"}.get(metric, metric)
-    study.plan = replace(study.plan, skill=SkillThreshold.on(metric, [[0, 1] * 50]))
-    console = RunConsole(Terminal())
-    console._objective = study.plan.skill.words
-    run_trials(console, study)
-    console.on_search_end(study, "finished")
-    out = capsys.readouterr().out
-    assert f"trial 0: {words} 0.7000, 2.0 s" in out
-    header = next(line for line in out.splitlines() if line.split()[:1] == ["rank"])
-    assert header.split("trial")[1].split("seconds")[0].strip() == words
+    many = {"cv_scheme": "combinatorial", "cv_folds": 6, "embargo": 5}
+    facts = prepare_dataset(DataSettings(symbols=("SYN1",), lookback=5, **many)).description
+    show_windows(Terminal(), facts)
+    table = capsys.readouterr().out.partition("15 folds, combinatorial")[2].splitlines()
+    blocks = [f"{block['first']} to {block['last']}" for block in facts["folds"][0]["validation"]["blocks"]]
+    first = next(number for number, line in enumerate(table) if line.split()[:1] == ["1"])
+    assert blocks[0] in table[first]
+    assert table[first + 1].strip() == blocks[1]
+    assert any("5 more in data.json" in line for line in table[first:])
 
 
 @pytest.mark.parametrize(("limit", "shown"), [(None, "0:30"), (100.0, "0:30"), (12.0, "0:12"), (7384.0, "2:03:04")])
@@ -277,17 +266,13 @@ def test_the_time_left_is_at_most_that_of_the_timeout(study, capsys, monkeypatch
     assert capsys.readouterr().out.split()[-1] == shown
 
 
-def test_a_terminal_gets_a_bar_and_only_what_joins_the_front_or_failed(study, capsys, monkeypatch):
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    run_trials(RunConsole(Terminal()), study)
-    out = capsys.readouterr().out
-    assert [f"trial {number}: " in out for number in range(4)] == [True, False, True, False]
-
-
-def test_a_terminal_shows_each_worker_and_breaks_lines_between_words(study, capsys, monkeypatch):
+def test_a_terminal_shows_workers_failures_and_front_and_breaks_lines_between_words(study, capsys, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "70")
     terminal = RunConsole(Terminal())
+    run_trials(terminal, study)
+    out = capsys.readouterr().out
+    assert [f"trial {number}: " in out for number in range(4)] == [True, False, True, False]
     with searching(terminal, study):
         terminal.on_activity([Activity(number, 10 + number, 1.5, 700.0) for number in range(1, 11)])
         terminal.on_warning("a sentence that is longer than the seventy columns of this terminal, so it wraps")
@@ -295,23 +280,13 @@ def test_a_terminal_shows_each_worker_and_breaks_lines_between_words(study, caps
         terminal.terminal.say(command)
     out = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().out)
     lines = [line.strip() for line in re.split(r"[\r\n]+", out)]
-    assert "worker 2: trial 12 at epoch 1.5, 700 MB" in lines
-    assert "… and 2 more" in lines
+    assert {"worker 2: trial 12 at epoch 1.5, 700 MB", "… and 2 more", command} <= set(lines)  # the command is whole
     assert not any(line.startswith("worker 9") for line in lines)
-    assert any("0/4" in line for line in lines)
+    assert any("3/4" in line for line in lines)
     assert "Warning: a sentence that is longer than the seventy columns of this" in lines
-    assert command in lines  # whole, to be copied
 
 
-def test_trials_outside_a_search_are_not_shown(study, capsys):
-    record = study.finish(study.next_assignment(), State.COMPLETE, Values(0.7, 1, 1), {})
-    RunConsole(Terminal()).on_trial_end(record, None)
-    assert capsys.readouterr().out == ""
-
-
-@pytest.mark.parametrize(
-    ("reasons", "warned"), [(7 * ["limit: projected"], 1), (["median: below", *(5 * ["limit: projected"])], 0)]
-)
+@pytest.mark.parametrize(("reasons", "warned"), [(7 * ["limit: x"], 1), (["median: x", *(5 * ["limit: x"])], 0)])
 def test_a_search_that_only_meets_its_time_limit_gets_one_warning(study, capsys, reasons, warned):
     study.plan = replace(study.plan, n_trials=20)
     terminal = RunConsole(Terminal())
@@ -322,61 +297,57 @@ def test_a_search_that_only_meets_its_time_limit_gets_one_warning(study, capsys,
     assert capsys.readouterr().out.count("--recalibrate") == warned
 
 
-# ---------------------------------------------------------------------- pruning and figures
-
-
-def summary(by, saved, share, n=0, k=0, spent=1000.0):
-    return PruningSummary(by, spent, saved, FalsePrunes(share, n, k), 9)
-
-
-NOTHING, FEW = Estimate(0, 0, 0), Unknown("few trials")
+BY, LONG = {"front": 31, "limit": 4}, {"successive_halving": 1234, "limit": 1234}
 
 
 @pytest.mark.parametrize(
-    ("found", "parts"),
+    ("by", "saved", "share", "more", "parts"),
     [
-        (
-            summary({"front": 31, "limit": 4}, Estimate(1000, 800, 1300), Estimate(1 / 17, 0.01, 0.21), 17, 1),
-            [["31 by front, 4 by limit"], ["17 min", "(13 min to 22 min)", "50%"], ["6% (1% to 21%)", "1 of 17"]],
-        ),
-        (summary({"median": 1}, FEW, FEW), [["1 by median"], ["few trials"], ["few trials"]]),
-        (summary({}, NOTHING, FEW), [["no trial"]]),
-        (summary({"limit": 2}, NOTHING, FEW), [["2 by limit"]]),
-        (summary({}, NOTHING, Estimate(0, 0, 0.8), 1, 0), [["no trial"], ["0% (0% to 80%)", "0 of 1"]]),
-        (summary({"front": 1}, NOTHING, FEW, spent=0.0), [["1 by front"], ["0.0 s", "0%"], ["few trials"]]),
+        (BY, (1000, 800, 1300), (1 / 17, 0.01, 0.21), (17, 1), ["31 by front, 4 by limit", "50%", "1 of 17"]),
+        ({"median": 1}, None, None, (), ["1 by median", "few trials", "few trials"]),
+        ({}, (0, 0, 0), None, (), ["no trial"]),
+        ({"limit": 2}, (0, 0, 0), None, (), ["2 by limit"]),
+        ({}, (0, 0, 0), (0, 0, 0.8), (1, 0), ["no trial", "0% (0% to 80%)"]),
+        ({"front": 1}, (0, 0, 0), None, (0, 0, 0.0), ["1 by front", "0.0 s", "few trials"]),
+        (LONG, (3.5e6, 3.4e6, 3.6e6), (0.5, 0.4, 0.6), (1234, 1000, 1e5), ["1,234 by", "h", "1,000 of 1,234"]),
     ],
 )
-def test_pruning_takes_one_to_three_lines_of_eighty_columns(found, parts):
-    lines = pruning_lines(found)
-    assert all(all(part in line for part in each) for line, each in zip(lines, parts, strict=True))
+def test_pruning_takes_one_to_three_lines_of_eighty_columns(by, saved, share, more, parts):
+    saved, share = (Unknown("few trials") if each is None else Estimate(*each) for each in (saved, share))
+    n, k, spent = (*more, *(0, 0, 1000.0)[len(more) :])
+    lines = pruning_lines(PruningSummary(by, spent, saved, FalsePrunes(share, n, k), 9))
+    assert all(part in line for line, part in zip(lines, parts, strict=True))
     assert max(map(len, lines)) <= 80
 
 
-def test_the_longest_lines_about_pruning_fit_eighty_columns():
-    by, hours = {"successive_halving": 1234, "limit": 1234}, Estimate(3.5e6, 3.4e6, 3.6e6)
-    known = summary(by, hours, Estimate(0.5, 0.4, 0.6), 1234, 1000, spent=1e5)
-    assert max(map(len, pruning_lines(known))) <= 80
-
-
-def test_hypervolume_is_shown_once_there_is_a_front(study):
-    study.plan = replace(study.plan, n_trials=40)
-    study.finish(study.next_assignment(), State.COMPLETE, Values(0.5, 30.0, 0.5), {})
-    assert len(search_lines(study.records(), study.plan)) == 1
-    for n in range(4):
-        attributes = {"epochs": 3.0, "seconds": 30.0}
-        study.finish(study.next_assignment(), State.COMPLETE, Values(0.7 + n / 1000, 30.0, 0.5), attributes)
-    assert "90% reached after 2 trials and 30 s" in search_lines(study.records(), study.plan)[-1]
+def test_other_events_take_a_line_each_or_a_bar(capsys, monkeypatch):
+    console = RunConsole(Terminal(verbose=True))
+    for event, arguments, part in (
+        (console.on_benchmark_start, (), "12 s"),
+        (console.on_cut_off_trials, ([3, 4],), "(3, 4)"),
+        (console.on_workers, (3,), "3 workers"),
+        (console.on_confirmation_start, ([0], 2, 2), "2 fresh seeds"),
+        (console.on_confirmation_interrupted, ("SIGTERM",), "SIGTERM"),
+        (console.on_fewer_finalists, (1, 2), "1 model"),
+        (console.on_retraining_interrupted, ("Ctrl-C",), "Ctrl-C"),
+        (console.on_results_kept, ({"grade": "x", "sentence": "y"},), "kept"),
+    ):
+        event(*arguments)
+        (line,) = capsys.readouterr().out.splitlines()
+        assert part in line
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    console = RunConsole(Terminal())
+    console.on_trainings_start("Retraining")
+    console.on_training("rank 1, seed 1", ProgressReport(1, 1, 2, 0.6, 0.4), 5)
+    console.on_trainings_stop()
+    assert "Retraining" in capsys.readouterr().out
 
 
 def test_figures_are_written_as_people_write_them():
-    assert [counted(n, "trial") for n in (0, 1, 2, 1200)] == ["0 trials", "1 trial", "2 trials", "1,200 trials"]
-    epochs = ["0 epochs", "0.25 epochs", "1 epoch", "1 epoch", "2.5 epochs", "150 epochs"]
-    assert [epochs_text(n) for n in (0, 0.254, 1.0, 1.004, 2.5, 150)] == epochs
+    assert [counted(n, "trial") for n in (0, 1, 1200)] == ["0 trials", "1 trial", "1,200 trials"]
+    assert [epochs_text(n) for n in (0.254, 1.004, 150)] == ["0.25 epochs", "1 epoch", "150 epochs"]
     assert [seconds_text(s) for s in (4.21, 100.4, 150, 27000)] == ["4.2 s", "100 s", "2 min", "7.5 h"]
     assert pruned_text({"limit": 2, "front": 31, "median": 2}) == "31 by front, 2 by limit, 2 by median"
-
-
-# ---------------------------------------------------------------------- a terminal that closes, or lacks characters
 
 
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="the system has no pseudoterminals")
@@ -402,30 +373,26 @@ def test_a_lost_output_ends_nothing_and_the_log_has_everything(monkeypatch, capl
     assert len([record for record in caplog.records if "screen" in record.name]) == 1
 
 
-@pytest.mark.parametrize(
-    ("encoding", "shown"),
-    [
-        ("ascii", "front 3 - best -> 0.61 ... ?"),
-        ("cp1252", "front 3 · best -> 0.61 … ?"),
-        ("latin-1", "front 3 · best -> 0.61 ... ?"),
-    ],
-)
+@pytest.mark.parametrize(("encoding", "shown"), [("ascii", "3 - -> ... ?"), ("cp1252", "3 · -> … ?")])
 def test_characters_that_the_encoding_lacks_are_replaced(monkeypatch, caplog, encoding, shown):
     written, table = io.BytesIO(), Table("a")
     table.add_row("λ")
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
     terminal = Terminal()
     with caplog.at_level("INFO", "cnn_lstm_hyperopt"):
-        terminal.say("front 3 · best → 0.61 … λ")
+        terminal.say("3 · → … λ")
         terminal.table(table)
     text = written.getvalue().decode(encoding)
     monkeypatch.undo()
     assert text.splitlines()[0] == shown
-    assert "front 3 · best → 0.61 … λ" in caplog.text
+    assert "3 · → … λ" in caplog.text
 
 
-def test_the_command_line_writes_plain_characters_where_the_encoding_lacks_them():
-    script = "from cnn_lstm_hyperopt import cli; cli.main(['--version']); print('2 × 3 → 0.61 … λ')"
-    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, env=environment, check=True)
-    assert done.stdout.splitlines()[-1] == b"2 x 3 -> 0.61 ... ?"
+def test_output_without_a_stream_or_room_is_dropped(monkeypatch):
+    output, full = LastingOutput(), Mock(**{"write.side_effect": BlockingIOError})
+    monkeypatch.setattr(sys, "stdout", None)
+    assert (output.isatty(), output.write("x"), output.encoding) == (False, 1, "utf-8")
+    with pytest.raises(io.UnsupportedOperation):
+        output.fileno()
+    monkeypatch.setattr(sys, "stdout", full)
+    assert output.write("x") == 1

@@ -45,36 +45,28 @@ def predictions(classes, *, values=True, count=N):
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-def test_every_window_has_its_date_symbol_label_and_probabilities(tmp_path, windows, folds, classes):
-    expected = predictions(classes)
-    path = write_validation(tmp_path / "validation", 42, folds, expected)
+@pytest.mark.parametrize("n_folds", [1, 3])
+def test_every_window_has_its_fold_date_symbol_label_and_probabilities(tmp_path, windows, classes, n_folds):
+    """The second fold holds out some windows of the first again, as combinatorial folds do."""
+    held_out = [np.arange(4), np.array([2, 3, 4, 5, 6]), np.array([6])] if n_folds == 3 else [np.arange(N)]
+    parts = [windows.subset(rows) for rows in held_out]
+    expected = predictions(classes, count=sum(map(len, held_out)))
+    path = write_validation(tmp_path / "validation", 42, [Fold(windows, part, 0.0, 1.0) for part in parts], expected)
     assert path == tmp_path / "validation" / "trial_00042.parquet"
     frame = pd.read_parquet(path)
-    assert list(frame) == ["date", "symbol", "label", *(f"probability_{k}" for k in range(1, classes)), "value"]
-    np.testing.assert_array_equal(frame["date"].to_numpy(), windows.dates)
-    assert frame["symbol"].astype(str).tolist() == windows.symbols.tolist()
-    assert frame["label"].tolist() == windows.labels.tolist()
-    known = frame[[f"probability_{k}" for k in range(1, classes)]].to_numpy()
-    np.testing.assert_array_equal(known, expected.probabilities[:, 1:])
-    np.testing.assert_allclose(1 - known.sum(axis=1), expected.probabilities[:, 0], atol=1e-6)
-    np.testing.assert_array_equal(frame["value"], expected.values)
-
-
-def test_several_folds_follow_each_other_and_say_which_they_are(tmp_path, windows):
-    """The second holds out some windows of the first again, as combinatorial folds do."""
-    parts = [windows.subset(np.arange(4)), windows.subset(np.array([2, 3, 4, 5, 6])), windows.subset(np.array([6]))]
-    expected = predictions(3, count=10)
-    path = write_validation(tmp_path, 7, [Fold(windows, part, 0.0, 1.0) for part in parts], expected)
-    assert pq.read_schema(path).field("fold").type == pa.int8()
-    frame = pd.read_parquet(path)
-    assert list(frame) == ["date", "symbol", "label", "fold", "probability_1", "probability_2", "value"]
-    assert frame["fold"].tolist() == [1] * 4 + [2] * 5 + [3]
+    known = [f"probability_{k}" for k in range(1, classes)]
+    assert list(frame) == ["date", "symbol", "label", *(["fold"] if n_folds == 3 else []), *known, "value"]
+    if n_folds == 3:
+        assert pq.read_schema(path).field("fold").type == pa.int8()
+    numbers = frame.get("fold", np.ones(len(frame)))
+    assert list(numbers) == [number for number, rows in enumerate(held_out, start=1) for _ in rows]
     for number, part in enumerate(parts, start=1):
-        rows = frame[frame["fold"] == number]
+        rows = frame[numbers == number]
         np.testing.assert_array_equal(rows["date"].to_numpy(), part.dates)
         assert rows["symbol"].astype(str).tolist() == part.symbols.tolist()
         assert rows["label"].tolist() == part.labels.tolist()
-    np.testing.assert_array_equal(frame[["probability_1", "probability_2"]].to_numpy(), expected.probabilities[:, 1:])
+    np.testing.assert_array_equal(frame[known], expected.probabilities[:, 1:])
+    np.testing.assert_allclose(1 - frame[known].to_numpy().sum(axis=1), expected.probabilities[:, 0], atol=1e-6)
     np.testing.assert_array_equal(frame["value"], expected.values)
 
 
@@ -82,29 +74,19 @@ def test_without_a_regression_head_there_is_no_value(tmp_path, folds):
     assert "value" not in pd.read_parquet(write_validation(tmp_path, 0, folds, predictions(2, values=False)))
 
 
-def trained(best):
-    outcome = Outcome(2, best, 2.0, 1.0, 1.0, CONTINUE)
-    return TrainedNetwork((torch.nn.Linear(1, 1),), outcome, 1.0, "float32")
-
-
 def test_the_observer_writes_the_best_epoch_of_each_training_before_the_trial_counts(tmp_path, folds):
-    expected = predictions(2)
+    expected, assignment = predictions(2), Assignment(5, 3, {}, Cost(1.0, 1.0), None)
     writer = ValidationWriter(tmp_path / "validation", folds)
-    assignment = Assignment(5, 3, {}, Cost(1.0, 1.0), None)
     writer.on_trial_start(assignment)
     writer.on_trial_report(assignment, ProgressReport(1.0, 1.0, 1.0, 0.6, 0.4))
-    assert not (tmp_path / "validation").exists()
-    writer.on_trial_trained(assignment, trained(Evaluation(0.5, 0.7, None, expected, 0.7)))
+    for best in (None, Evaluation(0.5, 0.7, None, expected, 0.7)):  # None: it was never validated
+        assert not (tmp_path / "validation").exists()
+        network = (torch.nn.Linear(1, 1),)
+        trained = TrainedNetwork(network, Outcome(2, best, 2.0, 1.0, 1.0, CONTINUE), 1.0, "float32")
+        writer.on_trial_trained(assignment, trained)
     (path,) = (tmp_path / "validation").iterdir()
     assert path.name == "trial_00003.parquet"
     np.testing.assert_array_equal(pd.read_parquet(path)["probability_1"], expected.probabilities[:, 1])
-
-
-def test_the_observer_writes_nothing_of_a_training_that_was_never_validated(tmp_path, folds):
-    ValidationWriter(tmp_path / "validation", folds).on_trial_trained(
-        Assignment(5, 3, {}, Cost(1.0, 1.0), None), trained(None)
-    )
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_predictions_of_failed_trials_are_removed(tmp_path, folds):

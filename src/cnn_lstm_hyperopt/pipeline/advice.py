@@ -54,5 +54,5 @@ def _fixes(settings: Settings, plan: StudyPlan, records: Sequence[TrialRecord], 
             if interface is Interface.COMMAND_LINE
             else 'config={"data": {"target": "volatility"}}'
         )
-        fixes.insert(0, f"another target ({volatility} is learnable)")
+        fixes.insert(0, f"another target ({volatility})")
     return ", ".join([*fixes, "or more bars"])

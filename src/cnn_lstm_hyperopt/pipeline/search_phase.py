@@ -53,8 +53,8 @@ def search(session: Session, stop: StopSignal) -> str:
     events.on_search_plan(setup, study)
     forecast = setup.forecast(study.records())
     events.on_forecast(setup, forecast, setup.final_forecast())
-    for warning in (study.sampler_warning(), study.pruner_warning()):
-        if warning is not None:
+    if study.n_finished() < study.plan.n_trials:
+        for warning in filter(None, (study.sampler_warning(), study.pruner_warning())):
             events.on_warning(warning)
     log_phase("search")
     events.on_search_start(study, forecast, lambda: stop.seconds_left)

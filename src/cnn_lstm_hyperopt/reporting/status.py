@@ -144,7 +144,8 @@ def status_lines(save_dir: Path) -> list[str]:
         lines.append(f"Pruned: {pruned_text(pruned_by(found.records))}")
     lines += [f"Warning: {line}" for line in found.outside]
     if found.skill is not None:
-        lines.append(_front_text(found.front, found.skill))
+        untested = found.verdict is not None and not (progress.results or {}).get("retrained_models")
+        lines.append(_front_text(found.front, found.skill, verdict_says_why=untested))
     if found.damaged is not None:
         where = save_dir / RESULTS_FILE
         return [
@@ -228,13 +229,13 @@ def _look(save_dir: Path) -> _StudyState:
     return _StudyState(name, records, skill, openings, progress, running, damaged, skipped, outside)
 
 
-def _front_text(front: Sequence[TrialRecord], skill: SkillThreshold) -> str:
+def _front_text(front: Sequence[TrialRecord], skill: SkillThreshold, *, verdict_says_why: bool) -> str:
     if not front or front[0].values is None:
         return "Front: empty, no trial is complete"
     best = front[0].values
     chance = (
         ""
-        if above_chance(front[0], skill)
+        if verdict_says_why or above_chance(front[0], skill)
         else f", none of which beats chance ({skill.words} above {skill.threshold:.4f})"
     )
     return (

@@ -1,5 +1,6 @@
 """The page of a report, as text: its numbers, and that names of the user are never more than text."""
 
+import contextlib
 import html
 import itertools
 import json
@@ -15,16 +16,20 @@ from builders.studies import plant_finals, searched
 from cnn_lstm_hyperopt.cli import main
 from cnn_lstm_hyperopt.errors import SaveDirError
 from cnn_lstm_hyperopt.evaluation.grades import COLOURS
+from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
 from cnn_lstm_hyperopt.reporting.html import charts, write_report
-from cnn_lstm_hyperopt.reporting.html.confusion import confusion
+from cnn_lstm_hyperopt.reporting.html.confusion import MAX_CLASSES, confusion
 from cnn_lstm_hyperopt.reporting.html.page import for_script
 from cnn_lstm_hyperopt.reporting.html.study_files import read_content
 from cnn_lstm_hyperopt.reporting.html.trial_table import TrialTable
+from cnn_lstm_hyperopt.reporting.report_page import ReportPage
 from cnn_lstm_hyperopt.run_dir.lock import only_run
 from cnn_lstm_hyperopt.search import SkillThreshold, StudyStorage
 from cnn_lstm_hyperopt.search.importance import _ranks
 
 HOSTILE = "<img src=x onerror=alert(1)>"
+ORDER = ("score", "seconds", "mb")
+METRICS = {"test_class_acc": 0.61, "test_class_acc_interval": [0.57, 0.65]}
 TOO_HIGH = SkillThreshold(0.99, 2000)
 
 
@@ -40,11 +45,6 @@ def page(folder):
 
 def text_of(folder, **more):
     return write_report(folder, **more).read_text(encoding="utf-8")
-
-
-def test_the_command_names_the_page(folder, capsys):
-    assert main(["report", "--save-dir", str(folder)]) == 0
-    assert capsys.readouterr().out.split()[-1] == str(folder / "report.html")
 
 
 def test_a_hostile_name_is_text_and_the_page_asks_no_other_address_for_anything(page):
@@ -63,27 +63,17 @@ def test_no_text_can_end_the_script_that_holds_the_numbers():
     assert json.loads(written) == value
 
 
-def test_the_front_is_that_of_the_results(page, folder):
+def test_the_page_has_the_numbers_of_the_results(page, folder):
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     found = json.loads(re.search(r'id="payload">(.*?)</script>', page, re.DOTALL)[1])
     assert found["front"] == [trial["trial_number"] for trial in results["best_trials"]]
-    rows = {number: row for row, number in enumerate(found["trials"]["number"])}
+    columns = [dict(zip(found["trials"]["number"], found["trials"][name], strict=True)) for name in ORDER]
     for trial in results["best_trials"]:
-        row = rows[trial["trial_number"]]
-        assert [found["trials"][name][row] for name in ("score", "seconds", "mb")] == pytest.approx(
-            trial["values"], rel=1e-5
-        )
-
-
-def test_pruned_trials_have_the_score_of_their_best_epoch(folder):
+        assert [column[trial["trial_number"]] for column in columns] == pytest.approx(trial["values"], rel=1e-5)
     content = read_content(folder)
     for record, score in zip(content.records, TrialTable(content).as_columns()["score"], strict=True):
         expected = record.values.score if record.values else min(record.curve, key=lambda point: point.loss).score
-        assert score == pytest.approx(expected, rel=1e-5)
-
-
-def test_states_over_time_end_in_the_counts(folder):
-    content = read_content(folder)
+        assert score == pytest.approx(expected, rel=1e-5)  # a pruned trial has the score of its best epoch
     areas = charts.states(TrialTable(content)).data
     assert {area.name for area in areas} == {record.state.value for record in content.records}
     for area in areas:
@@ -91,25 +81,21 @@ def test_states_over_time_end_in_the_counts(folder):
         assert all(a <= b for a, b in itertools.pairwise(area.y))
 
 
-def test_the_important_parameters_are_found(tmp_path):
+def test_the_important_parameters_are_found_and_the_front_ranks_first(tmp_path):
     """Of 90 complete trials: the best tenth of fewer is too small."""
-    shares = read_content(searched(tmp_path / "study", 90, pruner="none")).importances
-    assert next(iter(shares["score"])) == "training.learning_rate"
-    assert next(iter(shares["seconds"])) == "lstm.hidden_dim"
-    assert [sum(found.values()) for found in shares.values()] == pytest.approx([1] * len(shares))
-    space = {"lstm": {"hidden_dim": 16}, "cnn": {"num_filters": 8}}
-    fixed = read_content(searched(tmp_path / "fixed", 24, space=space, pruner="none"))
-    assert fixed.importances["size_mb"] == {}
-
-
-def test_trials_below_the_skill_threshold_are_not_near_the_front(tmp_path):
-    folder = searched(tmp_path / "study", 30, pruner="none")
+    folder = searched(tmp_path / "study", 90, pruner="none")
     content = read_content(folder)
+    assert next(iter(content.importances["score"])) == "training.learning_rate"
+    assert next(iter(content.importances["seconds"])) == "lstm.hidden_dim"
+    assert [sum(found.values()) for found in content.importances.values()] == pytest.approx([1] * 4)
     trials = optuna.load_study(study_name=None, storage=f"sqlite:///{folder / 'study.db'}").trials
     ranks = _ranks([trial for trial in trials if trial.values], content.skill)
     assert {number for number, rank in ranks.items() if rank == 0} == {record.number for record in content.front}
     unskilled = [r.number for r in content.records if r.values and not content.skill.passes(r.values.score)]
     assert min(ranks[number] for number in unskilled) > max(rank for n, rank in ranks.items() if n not in unskilled)
+    space = {"lstm": {"hidden_dim": 16}, "cnn": {"num_filters": 8}}
+    fixed = read_content(searched(tmp_path / "fixed", 24, space=space, pruner="none"))
+    assert fixed.importances["size_mb"] == {}
 
 
 def test_confusion_is_that_of_scikit_learn():
@@ -117,6 +103,7 @@ def test_confusion_is_that_of_scikit_learn():
     assert confusion(frame, ["down", "flat", "up"]).counts == confusion_matrix(frame["label"], frame["class"]).tolist()
     unseen = confusion(pd.DataFrame({"label": [0, 0], "class": [0, 0]}), ["calm", "wild"])
     assert (unseen.names, unseen.counts) == (["calm", "wild"], [[2, 0], [0, 0]])
+    assert confusion(frame[:0], []) is confusion(frame + MAX_CLASSES, []) is None
 
 
 @pytest.mark.mostly_slow(1)
@@ -135,22 +122,27 @@ def test_data_and_retrained_models_are_shown_with_all_names_as_text(tmp_path, me
     assert ("--save-dir again" in page) != loaders  # the command that reproduces the study
 
 
-def test_only_a_report_of_another_process_shows_the_run_as_active(tmp_path):
+def test_activity_and_the_number_of_test_evaluations_come_from_the_study(tmp_path):
     folder = searched(tmp_path / "study", 5)
-    with only_run(folder):
-        running, ended = (
-            re.search(r'id="verdict".*?</section>', text_of(folder, **more), re.S)[0]
-            for more in ({}, {"running": False})
-        )
-    assert running != ended
+    with only_run(folder):  # only a report of another process shows the run as active
+        running, ended = (text_of(folder, **more) for more in ({}, {"running": False}))
+    verdicts = [re.search(r'id="verdict".*?</section>', page, re.DOTALL)[0] for page in (running, ended)]
+    assert verdicts[0] != verdicts[1]
+    assert "<b>0 ×</b>" in ended
+    with contextlib.closing(StudyStorage(folder / "study.db")) as storage:
+        storage.set_attribute("test_openings", [{"time": "2026-01-01T00:00:00+00:00", "trials": [1]}])
+    assert "<b>1 ×</b>" in text_of(folder)
 
 
-@pytest.mark.slow
 def test_a_verdict_that_is_older_than_the_front_is_not_repeated(tmp_path):
     old = {"skill": False, "sentence": "No skill so far: none of 2 trials.", "metric": "accuracy"}
-    folder = searched(tmp_path / "study", 30, verdict=old)
+    pbo = {"value": 0.25, "trials": 30, "dates": 300, "why": None}
+    results = {"ensemble": {"members": [1, 2], "test_metrics": METRICS}, "overfitting": {"pbo": pbo}}
+    folder = searched(tmp_path / "study", 30, pruner="none", verdict=old, **results)
     assert read_content(folder).front
-    assert "none of 2 trials" not in text_of(folder)
+    page = text_of(folder, running=True)
+    assert "none of 2 trials" not in page
+    assert all(part in page for part in ("of 2 members", "0.25 over 30 trials", "300 dates"))
 
 
 @pytest.mark.parametrize(("grade", "colour"), [(grade.value, colour) for grade, colour in COLOURS.items()])
@@ -167,32 +159,23 @@ def test_the_grade_is_the_heading_in_its_colour(tmp_path, grade, colour):
     assert '<p class="note below-chance">' in page
 
 
-def test_the_number_of_test_evaluations_comes_from_the_study(tmp_path):
-    folder = searched(tmp_path / "study", 5)
-    assert "<b>0 ×</b>" in text_of(folder)
-    storage = StudyStorage(folder / "study.db")
-    storage.set_attribute("test_openings", [{"time": "2026-01-01T00:00:00+00:00", "trials": [1]}])
-    storage.close()
-    assert "<b>1 ×</b>" in text_of(folder)
-
-
-def test_a_study_without_results_has_a_page(tmp_path):
-    folder = searched(tmp_path / "empty", 1)
-    (folder / "results.json").unlink()
-    assert 'class="verdict open"' in text_of(folder)
-
-
-def test_a_directory_without_a_study_and_damaged_results_are_errors(tmp_path):
+def test_a_directory_without_a_study_and_damaged_results_are_errors(tmp_path, capsys):
     with pytest.raises(SaveDirError):
         write_report(tmp_path)
-    other = searched(tmp_path / "damaged", 2)
-    (other / "results.json").write_text("[1]", encoding="utf-8")
+    folder = searched(tmp_path / "damaged", 2)
+    (folder / "results.json").write_text("[1]", encoding="utf-8")
     with pytest.raises(SaveDirError) as caught:
-        write_report(other)
+        write_report(folder)
     assert (caught.value.field, caught.value.code) == ("results.json", "results-damaged")
+    ReportPage(Terminal()).on_report_due(folder)  # the run continues
+    assert capsys.readouterr().out.startswith("Warning: ")
+    (folder / "results.json").unlink()
+    assert 'class="verdict open"' in text_of(folder)  # a study without results has a page
 
 
-def test_figures_are_pictures(folder, page):
+def test_the_command_writes_page_and_pictures(folder, page, capsys):
+    assert main(["report", "--save-dir", str(folder)]) == 0
+    assert capsys.readouterr().out.split()[-1] == str(folder / "report.html")
     figures = {path.stem: path.read_bytes()[:4] for path in (folder / "figures").iterdir()}
     names = {"pareto_front", "hypervolume", "learning_curves", "importance", "model_size"}
     assert figures == dict.fromkeys(names, b"\x89PNG")

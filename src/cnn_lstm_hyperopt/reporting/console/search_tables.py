@@ -9,7 +9,7 @@ from cnn_lstm_hyperopt.config import Params
 from cnn_lstm_hyperopt.models import family_of
 from cnn_lstm_hyperopt.reporting.console.tables import plain_table, widest
 from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
-from cnn_lstm_hyperopt.search import StudyPlan, TrialRecord, above_chance, with_fixed
+from cnn_lstm_hyperopt.search import StudyPlan, TrialRecord, with_fixed
 from cnn_lstm_hyperopt.utils.text import counted
 
 FRONT_ROWS = 10
@@ -84,8 +84,7 @@ def fold_table(folds: Sequence[dict[str, Any]], scheme: str) -> Table:
 
 def front_table(front: Sequence[TrialRecord], plan: StudyPlan, objective: str, width: int = 120) -> Table:
     """Best trials of the front, with as many columns of their configuration as ``width`` allows."""
-    below = "" if not front or above_chance(front[0], plan.skill) else ", none above chance"
-    title = f"Pareto front: {counted(len(front), 'trial')}{below}"
+    title = f"Pareto front: {counted(len(front), 'trial')}"
     rows = [_short_params(with_fixed(plan.space, record.params)) for record in front[:FRONT_ROWS]]
 
     def with_columns(headers: Sequence[str]) -> Table:
