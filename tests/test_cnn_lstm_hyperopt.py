@@ -11,24 +11,26 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
-import yaml
 from torch.utils.data import DataLoader, TensorDataset
 
+from builders.errors import raises
 from cnn_lstm_hyperopt import (
     CNNLSTMHyperparameterOptimizer,
     load_model,
     load_settings,
     run_cnn_lstm_hyperparameter_optimization,
 )
+from cnn_lstm_hyperopt.config import Choices
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
-from cnn_lstm_hyperopt.errors import DataError, HyperoptError, SaveDirError
+from cnn_lstm_hyperopt.errors import HyperoptError, SaveDirError
 from cnn_lstm_hyperopt.evaluation import Grade
 
+Run = tuple[Path, dict[str, Any]]
 SEARCH_KEYS = {"study_name", "n_trials_completed", "best_trials", "optimization_history", "timestamp"}
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, tiny_settings: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
+def finished(tmp_path_factory: pytest.TempPathFactory, tiny_settings: dict[str, Any]) -> Run:
     """A complete run: search, retraining, results."""
     save_dir = tmp_path_factory.mktemp("run") / "results"
     results = run_cnn_lstm_hyperparameter_optimization(
@@ -37,38 +39,31 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny_settings: dict[str, 
     return save_dir, results
 
 
-def loaders(n: int = 96, *, regression: bool = True, classes: int = 2) -> tuple[DataLoader[Any], ...]:
+def loaders() -> tuple[DataLoader[Any], ...]:
     """Three loaders of windows (8 steps, 5 features) whose class is planted in the first feature."""
     generator = torch.Generator().manual_seed(0)
 
     def one(count: int, shuffle: bool) -> DataLoader[Any]:
-        labels = torch.arange(count) % classes
+        labels = torch.arange(count) % 2
         x = torch.randn(count, 8, 5, generator=generator)
         x[:, :, 0] += 2.0 * labels[:, None]
-        tensors = [x, labels, x[:, -1, 1]] if regression else [x, labels]
-        return DataLoader(TensorDataset(*tensors), batch_size=16, shuffle=shuffle)
+        return DataLoader(TensorDataset(x, labels, x[:, -1, 1]), batch_size=16, shuffle=shuffle)
 
-    return one(n, True), one(n // 2, False), one(n // 2, False)
+    return one(96, True), one(48, False), one(48, False)
 
 
-def test_run_leaves_every_file(finished: tuple[Path, dict[str, Any]]) -> None:
+def test_run_leaves_every_file(finished: Run) -> None:
     save_dir, results = finished
     files = {path.name for path in save_dir.iterdir()}
     expected = {"study.db", "config.yaml", "data.json", "trials.csv", "validation", "results.json", "run.log"}
     assert expected <= files
+    of_model = {"model.safetensors", "model.json", "metrics.json", "predictions.csv", "README.md"}
     for entry in results["retrained_models"]:
-        folder = save_dir / f"retrained_model_{entry['model_rank']}"
-        assert {p.name for p in folder.iterdir()} == {
-            "model.safetensors",
-            "model.json",
-            "metrics.json",
-            "predictions.csv",
-            "README.md",
-        }
+        assert {path.name for path in (save_dir / f"retrained_model_{entry['model_rank']}").iterdir()} == of_model
     assert not [name for name in files if name.endswith((".part", "-wal", "-shm"))]
 
 
-def test_results_file_is_what_was_returned_and_agrees_with_the_study(finished: tuple[Path, dict[str, Any]]) -> None:
+def test_results_file_is_what_was_returned_and_agrees_with_the_study(finished: Run) -> None:
     save_dir, results = finished
     on_disk = json.loads((save_dir / "results.json").read_text(encoding="utf-8"))
     assert on_disk == json.loads(json.dumps(results))
@@ -77,8 +72,6 @@ def test_results_file_is_what_was_returned_and_agrees_with_the_study(finished: t
     study = optuna.load_study(study_name=results["study_name"], storage=f"sqlite:///{save_dir / 'study.db'}")
     complete = [t for t in study.trials if t.state is optuna.trial.TrialState.COMPLETE]
     skill = results["skill_gate"]["threshold"]
-    best = [t for t in optuna.study._multi_objective._get_pareto_front_trials(study) if t.values[0] > skill]
-    assert {t["trial_number"] for t in results["best_trials"]} <= {t.number for t in complete}
     skilled = [t for t in complete if t.values[0] > skill]
     assert {t["above_chance"] for t in results["best_trials"]} == {True}
 
@@ -88,13 +81,12 @@ def test_results_file_is_what_was_returned_and_agrees_with_the_study(finished: t
         return any(all(o <= m for o, m in zip(other, mine, strict=True)) and other != mine for other in others)
 
     assert {t["trial_number"] for t in results["best_trials"]} == {t.number for t in skilled if not dominated(t)}
-    assert {t.number for t in best} <= {t["trial_number"] for t in results["best_trials"]}
     accuracies = [t["values"][0] for t in results["best_trials"]]
     assert accuracies == sorted(accuracies, reverse=True)
     assert [t["rank"] for t in results["best_trials"]] == list(range(1, len(accuracies) + 1))
 
 
-def test_trials_table_has_a_row_for_every_trial(finished: tuple[Path, dict[str, Any]]) -> None:
+def test_trials_table_has_a_row_for_every_trial(finished: Run) -> None:
     save_dir, results = finished
     rows = list(csv.DictReader((save_dir / "trials.csv").read_text(encoding="utf-8").splitlines()))
     assert len(rows) == sum(results["counts"].values())
@@ -105,16 +97,16 @@ def test_trials_table_has_a_row_for_every_trial(finished: tuple[Path, dict[str, 
     assert all(row["reason"].startswith("median: ") for row in pruned)
 
 
-def test_configuration_file_gives_the_same_settings_again(finished: tuple[Path, dict[str, Any]]) -> None:
-    save_dir, _ = finished
-    settings = load_settings(save_dir / "config.yaml")
+def test_configuration_file_and_log(finished: Run) -> None:
+    settings = load_settings(finished[0] / "config.yaml")
     assert settings.study.n_trials == 10
-    assert settings.search_space.domains["cnn.num_filters"].contains(8)
-    assert not settings.search_space.domains["cnn.num_filters"].contains(32)
-    yaml.safe_load((save_dir / "config.yaml").read_text(encoding="utf-8"))
+    assert settings.search_space.domains["cnn.num_filters"] == Choices((4, 8))
+    text = (finished[0] / "run.log").read_text(encoding="utf-8")
+    assert len(text.splitlines()) > 20
+    assert "\x1b" not in text
 
 
-def test_validation_predictions_give_the_stored_accuracy(finished: tuple[Path, dict[str, Any]]) -> None:
+def test_validation_predictions_give_the_stored_accuracy(finished: Run) -> None:
     save_dir, results = finished
     for row in results["optimization_history"]:
         table = pq.read_table(save_dir / "validation" / f"trial_{row['trial_number']:05d}.parquet").to_pandas()
@@ -123,7 +115,7 @@ def test_validation_predictions_give_the_stored_accuracy(finished: tuple[Path, d
             assert right.mean() == pytest.approx(row["values"][0], abs=1e-9)
 
 
-def test_saved_model_predicts_bars_without_the_study(finished: tuple[Path, dict[str, Any]]) -> None:
+def test_saved_model_predicts_bars_without_the_study(finished: Run) -> None:
     save_dir, results = finished
     entry = results["retrained_models"][0]
     model = load_model(entry["model_path"])
@@ -139,7 +131,7 @@ def test_saved_model_predicts_bars_without_the_study(finished: tuple[Path, dict[
     )
 
 
-def test_model_size_is_the_size_of_the_file(finished: tuple[Path, dict[str, Any]]) -> None:
+def test_model_size_is_the_size_of_the_file(finished: Run) -> None:
     save_dir, results = finished
     sizes = {trial["trial_number"]: trial["values"][2] for trial in results["best_trials"]}
     for entry in results["retrained_models"]:
@@ -148,13 +140,12 @@ def test_model_size_is_the_size_of_the_file(finished: tuple[Path, dict[str, Any]
         assert len(data) - header == pytest.approx(1e6 * sizes[entry["trial_number"]])
 
 
-def test_finalists_are_the_first_of_the_confirmed(finished: tuple[Path, dict[str, Any]]) -> None:
+def test_finalists_are_the_first_of_the_confirmed(finished: Run) -> None:
     _, results = finished
     found = results["confirmation"]
     rows = found["candidates"]
     assert (found["seeds"], found["ended_by"]) == (2, None)
     assert [row["rank"] for row in rows] == list(range(1, len(rows) + 1))
-    assert {row["trial_number"] for row in rows} <= {trial["trial_number"] for trial in results["best_trials"][:6]}
     assert [row["mean"] for row in rows] == sorted((row["mean"] for row in rows), reverse=True)
     assert all(row["mean"] == pytest.approx(np.mean(row["scores"])) for row in rows)
     best = results["retrained_models"]
@@ -165,12 +156,11 @@ def test_finalists_are_the_first_of_the_confirmed(finished: tuple[Path, dict[str
     assert all(entry["config_params"] == by_number[entry["trial_number"]] for entry in best)
 
 
-def test_the_verdict_is_a_sentence_about_the_first_model(finished: tuple[Path, dict[str, Any]]) -> None:
+def test_the_verdict_is_a_sentence_about_the_first_model(finished: Run) -> None:
     save_dir, results = finished
     verdict, first = results["verdict"], results["retrained_models"][0]
     assert verdict["grade"] in [grade.value for grade in Grade]
     assert verdict["skill"] is (verdict["grade"] == "better than every baseline")
-    assert f"Verdict: {verdict['grade']}" in (save_dir / "run.log").read_text(encoding="utf-8")
     assert verdict["sentence"] in (save_dir / "run.log").read_text(encoding="utf-8")
     assert verdict["skill"] == all(each["interval"][0] > 0 for each in verdict["comparisons"])
     assert (verdict["model_rank"], verdict["trial_number"]) == (1, first["trial_number"])
@@ -179,12 +169,16 @@ def test_the_verdict_is_a_sentence_about_the_first_model(finished: tuple[Path, d
     best = max(results["baselines"], key=lambda each: each["test_metrics"]["test_score"])
     assert verdict["best_baseline"] == best["name"]
     assert verdict["difference"] == pytest.approx(verdict["score"] - best["test_metrics"]["test_score"])
+    pbo = results["overfitting"]["pbo"]
+    assert 0 <= pbo["value"] <= 1
+    assert pbo["trials"] == results["n_trials_completed"]
+    assert results["overfitting"]["deflated_sharpe"] is None  # a volatility is no direction
     (opening,) = results["test_openings"]
     assert opening["trials"] == [entry["trial_number"] for entry in results["retrained_models"]]
     assert verdict["test_openings"] == 1
 
 
-def test_the_kept_seed_has_the_lowest_validation_loss(finished: tuple[Path, dict[str, Any]]) -> None:
+def test_the_kept_seed_has_the_lowest_validation_loss(finished: Run) -> None:
     for entry in finished[1]["retrained_models"]:
         seeds = entry["seeds"]
         assert [each["seed"] for each in seeds] == [1, 2]
@@ -194,20 +188,6 @@ def test_the_kept_seed_has_the_lowest_validation_loss(finished: tuple[Path, dict
         spread = entry["spread_over_seeds"]
         assert spread["min"] <= spread["mean"] <= spread["max"]
         assert spread["standard_deviation"] == pytest.approx(np.std([each["test_score"] for each in seeds], ddof=1))
-
-
-def test_overfitting_counts_all_trials(finished: tuple[Path, dict[str, Any]]) -> None:
-    _, results = finished
-    pbo = results["overfitting"]["pbo"]
-    assert 0 <= pbo["value"] <= 1
-    assert pbo["trials"] == results["n_trials_completed"]
-    assert results["overfitting"]["deflated_sharpe"] is None  # a volatility is no direction
-
-
-def test_the_log_has_no_escape_codes(finished: tuple[Path, dict[str, Any]]) -> None:
-    text = (finished[0] / "run.log").read_text(encoding="utf-8")
-    assert len(text.splitlines()) > 20
-    assert "\x1b" not in text
 
 
 def test_same_seed_gives_the_same_trials(tiny: dict[str, Any], tmp_path: Path) -> None:
@@ -255,23 +235,7 @@ def test_optimizing_again_continues_to_the_new_total(tiny: dict[str, Any]) -> No
         assert optimizer.optimize(n_trials=4)["n_trials_completed"] == 4
 
 
-@pytest.mark.slow
-def test_loaders_without_regression_have_no_mse(tiny: dict[str, Any], tmp_path: Path) -> None:
-    results = run_cnn_lstm_hyperparameter_optimization(
-        data_loaders=loaders(regression=False, classes=3, n=120),
-        input_dim=5,
-        n_trials=5,
-        save_dir=tmp_path / "classes",
-        top_k=1,
-        full_epochs=12,
-        config={"search_space": tiny["search_space"], "training": {"max_epochs": 10}},
-        quiet=True,
-    )
-    assert results["retrained_models"][0]["test_metrics"]["test_reg_mse"] is None
-    assert results["retrained_models"][0]["test_metrics"]["by_year"] == []  # they have no dates
-
-
-def test_finalists_are_not_tested_twice(tiny: dict[str, Any], finished: tuple[Path, dict[str, Any]]) -> None:
+def test_finalists_are_not_tested_twice(tiny: dict[str, Any], finished: Run) -> None:
     save_dir, results = finished
     with CNNLSTMHyperparameterOptimizer(config=save_dir / "config.yaml", resume=True, quiet=True) as optimizer:
         again = optimizer.retrain_best_models(top_k=2)
@@ -280,13 +244,5 @@ def test_finalists_are_not_tested_twice(tiny: dict[str, Any], finished: tuple[Pa
 
 
 def test_study_is_there_only_after_optimizing(tiny: dict[str, Any]) -> None:
-    optimizer = CNNLSTMHyperparameterOptimizer(config=tiny, quiet=True)
-    with pytest.raises(HyperoptError) as caught:
-        _ = optimizer.study
-    assert caught.value.code == "no-study"
-
-
-def test_wrong_input_dim() -> None:
-    with pytest.raises(DataError) as caught:
-        CNNLSTMHyperparameterOptimizer(loaders(), 11, "unused")
-    assert caught.value.field == "input_dim"
+    with raises(HyperoptError, "no-study"):
+        _ = CNNLSTMHyperparameterOptimizer(config=tiny, quiet=True).study

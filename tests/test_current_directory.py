@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from cnn_lstm_hyperopt.utils.processes import module_command
+
 ROOT = Path(__file__).parents[1]
 LIBRARIES = ("optuna", "torch", "mlflow", "pandas", "matplotlib", "plotly", "sklearn", "yaml", "rich", "filelock")
 FEATURES = """
@@ -35,39 +37,32 @@ def hostile(tmp_path: Path) -> Path:
     return folder
 
 
-def marks(folder: Path) -> str:
-    """Which hostile files were imported."""
-    path = folder.parent / "marks"
-    return path.read_text(encoding="utf-8") if path.exists() else ""
-
-
 def ran(folder: Path, *command: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command there; it imports none of the hostile files."""
     environment = {**os.environ, "CNN_LSTM_HYPEROPT__REPORT": "true", "CNN_LSTM_HYPEROPT__MLFLOW__ENABLED": "true"}
-    return subprocess.run(
+    done = subprocess.run(
         command, cwd=folder, capture_output=True, text=True, timeout=600, check=False, env=environment
     )
+    assert not (folder.parent / "marks").exists()
+    assert done.returncode != 66
+    return done
 
 
-@pytest.fixture
-def config(tiny: dict[str, Any], tmp_path: Path) -> Path:
-    """A search of two trials in two workers, with MLflow and the report."""
-    settings = {**tiny, "study": {"n_trials": 2, "portfolio": False}, "training": {"max_epochs": 1}, "workers": 2}
-    settings["mlflow"] = {"enabled": True, "wait_seconds": 120}
-    path = tmp_path / "two.yaml"
-    path.write_text(yaml.safe_dump(settings), encoding="utf-8")
-    return path
+def write_features(folder: Path, late_helper: str) -> None:
+    for name, text in (("mine", FEATURES), ("helper_of_mine", HELPER), ("late_helper_of_mine", late_helper)):
+        (folder / f"{name}.py").write_text(text, encoding="utf-8")
 
 
 @pytest.mark.slow
 def test_a_run_with_workers_mlflow_report_and_own_features_imports_none_of_them(
-    hostile: Path, config: Path, tiny: dict[str, Any]
+    hostile: Path, tiny: dict[str, Any]
 ) -> None:
-    (hostile / "mine.py").write_text(FEATURES, encoding="utf-8")
-    (hostile / "helper_of_mine.py").write_text(HELPER, encoding="utf-8")
-    (hostile / "late_helper_of_mine.py").write_text("", encoding="utf-8")
+    write_features(hostile, "")
+    settings = {**tiny, "study": {"n_trials": 2, "portfolio": False}, "training": {"max_epochs": 1}, "workers": 2}
+    settings["mlflow"] = {"enabled": True, "wait_seconds": 120}
+    (hostile / "two.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     script = str(ROOT / "scripts" / "run_cnn_lstm_hyperopt.py")
-    done = ran(hostile, sys.executable, script, "--config", str(config), "--features", "mine:more")
-    assert marks(hostile) == ""
+    done = ran(hostile, sys.executable, script, "--config", "two.yaml", "--features", "mine:more")
     assert done.returncode in (0, 1), (done.stdout, done.stderr)
     save_dir = Path(tiny["save_dir"])
     assert '"mine"' in (save_dir / "data.json").read_text(encoding="utf-8")
@@ -75,28 +70,23 @@ def test_a_run_with_workers_mlflow_report_and_own_features_imports_none_of_them(
     assert (save_dir / "mlflow.db").is_file()
 
 
-@pytest.mark.parametrize("module", ["cnn_lstm_hyperopt.execution.worker", "cnn_lstm_hyperopt.tracking.worker"])
-def test_the_command_of_a_child_process_imports_none_of_them(hostile: Path, module: str) -> None:
-    from cnn_lstm_hyperopt.utils.processes import module_command
-
-    done = ran(hostile, *module_command(module, hostile.parent / "nowhere", 1, 1))
-    assert marks(hostile) == ""
-    assert done.returncode != 66
-
-
-def test_python_m_imports_none_of_them(hostile: Path) -> None:
-    done = ran(hostile, sys.executable, "-m", "cnn_lstm_hyperopt", "status", "--save-dir", "nowhere")
-    assert marks(hostile) == ""
-    assert done.returncode != 66
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(module_command(f"cnn_lstm_hyperopt.{name}.worker", "nowhere", 1, 1) for name in ("execution", "tracking")),
+        [sys.executable, "-m", "cnn_lstm_hyperopt", "status", "--save-dir", "nowhere"],
+    ],
+    ids=("worker", "MLflow", "status"),
+)
+def test_a_process_imports_none_of_them(hostile: Path, command: list[str]) -> None:
+    ran(hostile, *command)
 
 
 @pytest.mark.mostly_slow(1)
 @pytest.mark.parametrize("start", ["-m", "script"])
 def test_a_feature_module_of_the_current_directory_is_found_and_its_neighbours(hostile: Path, start: str) -> None:
     """With libraries that are loaded only after the directory has joined the search path."""
-    (hostile / "mine.py").write_text(FEATURES, encoding="utf-8")
-    (hostile / "helper_of_mine.py").write_text(HELPER, encoding="utf-8")
-    (hostile / "late_helper_of_mine.py").write_text("import matplotlib, sklearn\n", encoding="utf-8")
+    write_features(hostile, "import matplotlib, sklearn\n")
     command = [sys.executable, "-m", "cnn_lstm_hyperopt"]
     if start == "script":
         command = [sys.executable, "-P", "-c", "import sys; from cnn_lstm_hyperopt.cli import main; sys.exit(main())"]
@@ -104,4 +94,3 @@ def test_a_feature_module_of_the_current_directory_is_found_and_its_neighbours(h
     done = ran(hostile, *command, "data", *arguments, "--features", "mine:more")
     assert done.returncode == 0, (done.stdout, done.stderr)
     assert "mine" in done.stdout
-    assert marks(hostile) == ""

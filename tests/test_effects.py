@@ -1,5 +1,6 @@
 """Every parameter of the search space changes what is trained wherever a configuration has it."""
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -58,15 +59,12 @@ def completed(chosen: dict[str, Scalar]) -> dict[str, Scalar]:
     return params
 
 
-def contexts(name: str) -> list[dict[str, Scalar]]:
-    """The plainest configuration that has the parameter, with each value of its parent that a small network can have."""
-    chosen: list[dict[str, Scalar]] = [{}]
-    for parent, allowed in PARAMETERS[name].when.items():
-        chosen = [{**each, parent: value} for each in chosen for value in allowed[:2]]
-    return chosen
-
-
-CASES = [(name, context) for name in PARAMETERS for context in contexts(name)]
+CASES = [
+    (name, dict(zip(spec.when, parents, strict=True)))
+    for name, spec in PARAMETERS.items()
+    for parents in product(*(allowed[:2] for allowed in spec.when.values()))
+]
+"""Each parameter, with each value of its parent that a small network can have."""
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,8 @@ from typing import Any
 import pytest
 from jupyter_client.manager import start_new_kernel
 
-import cnn_lstm_hyperopt
-from cnn_lstm_hyperopt import (
-    load_settings,
-    run_cnn_lstm_hyperparameter_optimization,
-)
+from builders.errors import raises
+from cnn_lstm_hyperopt import run_cnn_lstm_hyperparameter_optimization
 from cnn_lstm_hyperopt.errors import ConfigError
 
 LOADERS = """
@@ -96,28 +93,37 @@ def test_workers_share_the_windows_of_loaders_and_need_no_main_guard(tmp_path: P
     assert (done.stdout, done.stderr) == ("[1, 2]\n", "")
 
 
-def test_workers_are_auto_in_python_and_on_the_command_line() -> None:
-    template = Path(__file__).parents[1] / "configs/hyperopt/cnn_lstm_hyperopt_config.yaml"
-    assert load_settings().workers == load_settings(template).workers == "auto"
-
-
-# ---------------------------------------------------------------------- settings
-
-
-@pytest.mark.parametrize("value", ["no", 1, None])
-def test_whether_to_retrain_is_true_or_false(tmp_path: Path, value: Any) -> None:
-    with pytest.raises(ConfigError) as caught:
-        run_cnn_lstm_hyperparameter_optimization(save_dir=tmp_path / "out", n_trials=0, retrain_best=value)
-    assert (caught.value.field, caught.value.code) == ("retrain_best", "not-boolean")
-
-
-# ---------------------------------------------------------------------- interactive sessions
-
-
-def test_public_names_can_be_completed() -> None:
-    code = "import cnn_lstm_hyperopt; print(*dir(cnn_lstm_hyperopt))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert set(cnn_lstm_hyperopt.__all__) <= set(done.stdout.split())
+@pytest.mark.parametrize(
+    ("arguments", "field", "code"),
+    [
+        ({"config": 5}, "config", "not-settings"),
+        ({"config": ""}, "config", "empty-path"),
+        ({"config": "nowhere.yaml"}, "--config", "unreadable"),
+        ({"config": "smal"}, "config", "unknown-profile"),
+        ({"config": {1: 2}}, "1", "invalid-key"),
+        ({"config": {"studdy": None}}, "studdy", "unknown-setting"),
+        *(({"config": config}, "data.source", "no-data") for config in (None, "small", {"study": {"n_trials": 5}})),
+        ({"save_dir": ""}, "save_dir", "empty-path"),
+        ({"save_dir": 5}, "save_dir", "path-type"),
+        ({"save_dir": "http://x/y"}, "save_dir", "not-local"),
+        ({"study_name": "a\x00b"}, "study.name", "name-not-printable"),
+        ({"study_name": 5}, "study.name", "string-type"),
+        ({"study_name": b"x"}, "study.name", "string-type"),
+        ({"resume": "no"}, "resume", "not-boolean"),
+        ({"quiet": 1}, "quiet", "not-boolean"),
+        *(({"retrain_best": value}, "retrain_best", "not-boolean") for value in ("no", 1, None)),
+        ({"input_dim": 3}, "input_dim", "needs-loaders"),
+        ({"groups": [1]}, "groups", "needs-loaders"),
+    ],
+    ids=str,
+)
+def test_wrong_arguments(
+    arguments: dict[str, Any], field: str, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with raises(ConfigError, code, field):
+        run_cnn_lstm_hyperparameter_optimization(**{"quiet": True, **arguments})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_in_a_notebook_a_table_is_shown_once_and_if_quiet_not_at_all() -> None:

@@ -274,11 +274,7 @@ _REFUSED = {"feature_columns", "features"}
 
 
 def _require_only_what_loaders_need(asked: DataSettings) -> None:
-    """Refuse settings that have no effect on DataLoaders, unless they have their default value.
-
-    Args:
-        asked: the data section of the configuration.
-    """
+    """Refuse settings of the data section that have no effect on DataLoaders, unless they have their default value."""
     usual = DataSettings().model_dump()
     given = {
         name: value

@@ -15,7 +15,7 @@ import pytest
 
 from cnn_lstm_hyperopt import cli
 from cnn_lstm_hyperopt.cli.options import DataOptions, RunOptions
-from cnn_lstm_hyperopt.config import Choices, Fixed, Settings, dump_settings, load_settings
+from cnn_lstm_hyperopt.config import Fixed, Settings, dump_settings, load_settings
 from cnn_lstm_hyperopt.config.schema.data import Target
 from cnn_lstm_hyperopt.errors import HyperoptError
 from cnn_lstm_hyperopt.search import State, StudyStorage, Values
@@ -59,6 +59,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Start:
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
     """Files and folders that the wrong inputs below name."""
+    (tmp_path / "other").mkdir()
     for name, text in (
         ("a_file", "x"),
         ("list.yaml", "- 1"),
@@ -68,6 +69,7 @@ def files(tmp_path: Path) -> Path:
         ("synthetic.yaml", "data: {source: synthetic}"),
     ):
         (tmp_path / name).write_text(text)
+    optuna.create_study(storage=f"sqlite:///{tmp_path}/other/study.db", directions=["minimize"] * 3)
     for name in ("empty", "half", "study"):
         (tmp_path / name).mkdir()
     (tmp_path / "half" / "results.json").write_text("{}")
@@ -83,10 +85,10 @@ def files(tmp_path: Path) -> Path:
 
 NOT_PARSED = [
     "run --n-trails 5",
-    "runn",
     "run --n-trials",
     "run --n-trials 1e3",
     "run --timeout soon",
+    "run --seed ١",
     "run --start 2001-13-01",
     "run --sampler bayes",
     "run --pruner hyperband",
@@ -142,6 +144,7 @@ REFUSED = [
     ("run --use-real-data --save-dir study", None, None),
     ("resume --save-dir half", None, None),
     ("status --save-dir empty", None, None),
+    ("status --save-dir other", None, None),
     ("narrow --save-dir nowhere", None, None),
 ]
 
@@ -174,11 +177,6 @@ def test_an_input_that_breaks_a_rule(
     assert code is None or (caught.value.field, caught.value.code) == (field, code)
 
 
-def test_a_wrong_variable_is_bad_input(tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CNN_LSTM_HYPEROPT__STUDY__N_TRIALS", "[1")
-    assert "CNN_LSTM_HYPEROPT__STUDY__N_TRIALS" in refused("run --use-real-data", tmp_path, capsys)
-
-
 @pytest.mark.parametrize("command", ["run", "data", "resume", "status", "narrow"])
 def test_a_working_directory_that_is_gone(
     command: str, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
@@ -188,12 +186,6 @@ def test_a_working_directory_that_is_gone(
     (tmp_path / "gone").rmdir()
     assert cli.main([command]) == 2
     assert capsys.readouterr().err.count("\n") == 1
-
-
-def test_someone_elses_study_is_bad_input(tmp_path: Path, capsys: Any) -> None:
-    theirs = optuna.create_study(storage=f"sqlite:///{tmp_path}/study.db", directions=["minimize"] * 3)
-    theirs.add_trial(optuna.trial.create_trial(values=[1.0, 1.0, 1.0]))
-    refused(f"status --save-dir {tmp_path}", tmp_path, capsys)
 
 
 @pytest.mark.parametrize(("error", "code"), [(ZeroDivisionError("x"), 1), (KeyboardInterrupt(), 130)], ids=repr)
@@ -209,18 +201,9 @@ def test_an_exception_is_one_line_and_a_traceback_with_debug(
         line = capsys.readouterr().err
         assert line.count("\n") == 1
         assert ("cnn-lstm-hyperopt resume --save-dir study" in line) == (code == 130 and save_dir == "study")
-    assert cli.main([*REAL, "--debug"]) == code
-    assert capsys.readouterr().err.startswith("Traceback")
-
-
-def test_debug_shows_the_traceback_before_the_line(capsys: Any) -> None:
-    assert cli.main([*REAL, "--n-trials", "0", "--debug"]) == 2
-    err = capsys.readouterr().err
-    assert err.startswith("Traceback")
-    assert err.splitlines()[-1].startswith("Error: --n-trials: study.n_trials")
-
-
-# ---------------------------------------------------------------------- flags become settings
+    for flags, expected in ((["--debug"], code), (["--debug", "--n-trials", "0"], 2)):
+        assert cli.main([*REAL, *flags]) == expected
+        assert capsys.readouterr().err.startswith("Traceback")
 
 
 @pytest.mark.parametrize(
@@ -247,9 +230,7 @@ def test_debug_shows_the_traceback_before_the_line(capsys: Any) -> None:
         (["--max-epochs", "4"], "training.max_epochs", 4),
         (["--device", "cpu"], "training.device", "cpu"),
         (["--sampler", "random"], "sampler.type", "random"),
-        (["--sampler", "cmaes"], "sampler.type", "cmaes"),
         (["--pruner", "none"], "pruner.type", "none"),
-        (["--pruner", "successive_halving"], "pruner.type", "successive_halving"),
         (["--portfolio"], "study.portfolio", True),
         (["--tracking-uri", "http://127.0.0.1:5000"], "mlflow.tracking_uri", "http://127.0.0.1:5000"),
         (["--register", "mine"], "mlflow.register_as", "mine"),
@@ -279,21 +260,8 @@ def test_a_flag_sets_its_setting_and_no_other(started: Start, arguments: list[st
 def test_every_flag_is_tried_above_or_is_a_switch() -> None:
     rows = test_a_flag_sets_its_setting_and_no_other.pytestmark[0].args[1]
     tried = {flag.replace("--no-", "--") for arguments, *_ in rows for flag in arguments if flag.startswith("--")}
-    switches = {
-        "--batch-size",
-        "--enqueue",
-        "--resume",
-        "--demo",
-        "--dry-run",
-        "--recalibrate",
-        "--quiet",
-        "--verbose",
-        "--debug",
-        "--config",
-        "--data-dir",
-    }
-    flags = {"--" + f.name.replace("_", "-") for f in fields(RunOptions)}
-    assert flags == switches | {"--verbose"} | {"--use-real-data"} | tried
+    switches = "use-real-data batch-size enqueue resume demo dry-run recalibrate quiet verbose debug config data-dir"
+    assert {"--" + f.name.replace("_", "-") for f in fields(RunOptions)} == tried | {f"--{s}" for s in switches.split()}
 
 
 @pytest.mark.parametrize(
@@ -322,48 +290,34 @@ def test_flags_of_data_win_over_the_file(
 def test_flags_win_over_the_environment_that_over_the_file(
     started: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "my.yaml").write_text(
-        "study: {n_trials: 5, seed: 8, timeout: 7, portfolio: false, enqueue: theirs.yaml}\nworkers: 2\n"
-        "search_space: {cnn: {num_filters: [8, 16]}}"
-    )
+    (tmp_path / "my.yaml").write_text("study: {n_trials: 5, seed: 8, timeout: 7, enqueue: theirs.yaml}\nworkers: 2")
     monkeypatch.setenv("CNN_LSTM_HYPEROPT__STUDY__N_TRIALS", "6")
     monkeypatch.setenv("CNN_LSTM_HYPEROPT__STUDY__SEED", "9")
     settings = started(*REAL, "--config", "my.yaml", "--n-trials", "3")["settings"]
     study = settings.study
-    assert (study.n_trials, study.seed, study.timeout, study.portfolio, settings.workers) == (3, 9, 7.0, False, 2)
+    assert (study.n_trials, study.seed, study.timeout, settings.workers) == (3, 9, 7.0, 2)
     assert study.enqueue == tmp_path / "theirs.yaml"
-    assert settings.search_space.domains["cnn.num_filters"] == Choices((8, 16))
-    settings = started(*REAL, "--config", "my.yaml", "--portfolio", "--workers", "auto", "--enqueue", "mine.json")[
-        "settings"
-    ]
-    assert (settings.study.portfolio, settings.workers, settings.study.enqueue.name) == (True, "auto", "mine.json")
+    assert started(*REAL, "--enqueue", "mine.json")["settings"].study.enqueue == tmp_path / "mine.json"
 
 
 def test_batch_size_wins_over_the_config_that_a_run_wrote(started: Start, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(dump_settings(load_settings(None, {"data": {"source": "embedded"}})))
     space = started("run", "--config", "config.yaml", "--batch-size", "64")["settings"].search_space
     assert space.domains["training.batch_size"] == Fixed(64)
-    assert "training.batch_size" not in space.searched()
 
 
 @pytest.mark.parametrize("workers", [1, 2, "auto"])
 def test_resume_uses_as_many_workers_as_the_run_did(started: Start, tmp_path: Path, workers: Any) -> None:
     (tmp_path / "config.yaml").write_text(dump_settings(load_settings(None, {"workers": workers})))
-    resume = ["resume", "--save-dir", str(tmp_path)]
-    assert started(*resume)["settings"].workers == workers
-    assert started(*resume, "--workers", "5")["settings"].workers == 5
-    assert started(*resume, "--workers", "auto")["settings"].workers == "auto"
-
-
-def test_resume_is_off_unless_given(started: Start, files: Path) -> None:
-    assert started(*REAL)["resume"] is False
-    assert started(*REAL, "--resume", "--save-dir", "study")["resume"] is True
+    for flags, expected in ([], workers), (["--workers", "5"], 5), (["--workers", "auto"], "auto"):
+        assert started("resume", "--save-dir", str(tmp_path), *flags)["settings"].workers == expected
 
 
 def test_resume_takes_the_settings_of_the_run_a_new_total_and_no_old_timeout(started: Start, tmp_path: Path) -> None:
     made = load_settings(None, {"study": {"n_trials": 5, "timeout": 1, "seed": 6}, "data": {"source": "embedded"}})
     (tmp_path / "config.yaml").write_text(dump_settings(made))
     resume = ["resume", "--save-dir", str(tmp_path)]
+    assert started(*REAL)["resume"] is False
     assert started(*resume)["resume"] is False  # the run ended before it created its study
     (tmp_path / "results.json").write_text("{}")
     found = started(*resume, "--n-trials", "8", "--retrain-best", "--quiet", "--no-mlflow")
@@ -371,11 +325,9 @@ def test_resume_takes_the_settings_of_the_run_a_new_total_and_no_old_timeout(sta
     assert (settings.study.n_trials, settings.study.timeout, settings.study.seed) == (8, None, 6)
     assert (settings.save_dir, settings.retrain.enabled, settings.mlflow.enabled) == (tmp_path, True, False)
     assert found["resume"] is True
+    assert started("run", "--resume", "--save-dir", str(tmp_path))["resume"] is True
     again = started(*resume, "--timeout", "60")["settings"]
     assert (again.study.n_trials, again.study.timeout, again.retrain.enabled) == (5, 60.0, False)
-
-
-# ---------------------------------------------------------------------- help
 
 
 def help_of(capsys: Any, *arguments: str) -> str:
@@ -389,6 +341,8 @@ def test_help_lists_the_commands_that_work(capsys: Any) -> None:
     commands = re.findall(r"^│ ([a-z]+) ", text, re.MULTILINE)
     assert commands == ["run", "data", "resume", "status", "report", "predict", "export", "narrow", "track"]
     assert help_of(capsys) == " ".join(text.replace("│", " ").split())
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == version("cnn-lstm-hyperopt")
 
 
 @pytest.mark.parametrize(
@@ -402,9 +356,8 @@ def test_help_lists_every_flag_with_its_description(
     words = set(re.findall(r"--[a-z][a-z-]*", text))
     assert {"--" + f.name.replace("_", "-") for f in fields(options)} <= words
     assert {word for word in words if word.startswith("--no-")} == negatives
-    for field in fields(options):
-        assert len(field.type.__metadata__[0].help) > 10
-        assert field.type.__metadata__[0].help.split()[0] in text
+    descriptions = [field.type.__metadata__[0].help for field in fields(options)]
+    assert all(len(each) > 10 and each.split()[0] in text for each in descriptions)
 
 
 def test_help_shows_defaults_and_choices(capsys: Any) -> None:
@@ -413,10 +366,3 @@ def test_help_shows_defaults_and_choices(capsys: Any) -> None:
         assert f"[default: {value}]" in text
     for family in (SAMPLERS, PRUNERS):
         assert f"[choices: auto, {', '.join(family)}]" in text
-    for command in ("resume", "status", "narrow"):
-        assert "[default: hyperopt_results]" in help_of(capsys, command)
-
-
-def test_version_is_the_packages(capsys: Any) -> None:
-    assert cli.main(["--version"]) == 0
-    assert capsys.readouterr().out.strip() == version("cnn-lstm-hyperopt")

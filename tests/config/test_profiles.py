@@ -8,20 +8,14 @@ from typing import Any
 
 import pytest
 
-from cnn_lstm_hyperopt import CNNLSTMHyperparameterOptimizer, cli, load_settings
+from builders.errors import raises
+from cnn_lstm_hyperopt import cli, load_settings
 from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.config.profiles import profiles
 from cnn_lstm_hyperopt.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "configs" / "hyperopt").glob("*.yaml"))
-NEEDS_DATA = (
-    ["run"],
-    ["run", "--retrain-best"],
-    ["run", "--config", "small"],
-    ["run", "--dry-run"],
-    ["run", "--timeout", "9"],
-)
 
 
 @pytest.fixture(autouse=True)
@@ -38,16 +32,11 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     return found
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_every_config_file_is_a_profile_with_something_to_search(path: Path) -> None:
-    settings = load_settings(path.stem, environment={})
-    assert settings == load_settings(path, environment={}) == load_settings(str(path), environment={})
-    assert settings.search_space.searched()
-
-
 def test_profiles_have_the_budgets_that_the_docs_promise() -> None:
     assert {path.stem for path in FILES} == set(profiles()) >= {"small", "laptop", "gpu", "demo"}
     by_name = {name: load_settings(name, environment={}) for name in profiles()}
+    assert by_name == {path.stem: load_settings(path, environment={}) for path in FILES}
+    assert all(settings.search_space.searched() for settings in by_name.values())
     assert [by_name[name].study.n_trials for name in ("small", "laptop", "gpu")] == [100, 1000, 1000]
     assert by_name["gpu"].training.device == "cuda"
     default = load_settings(environment={}).search_space
@@ -63,51 +52,46 @@ def test_a_file_wins_over_a_profile_and_a_folder_does_not(tmp_path: Path) -> Non
     (tmp_path / "small").rmdir()
     (tmp_path / "small").write_text("study: {n_trials: 3}")
     assert load_settings("small", environment={}).study.n_trials == 3
-
-
-@pytest.mark.parametrize("read", [load_settings, lambda name: CNNLSTMHyperparameterOptimizer(config=name)])
-def test_an_unknown_profile_is_refused(read: Any) -> None:
-    with pytest.raises(ConfigError) as caught:
-        read("smal")
-    assert caught.value.code == "unknown-profile"
+    with raises(ConfigError, "unknown-profile", "--config"):
+        load_settings("smal")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "source"),
+    ("arguments", "variables", "source"),
     [
-        (["--n-trials", "1000", "--retrain-best"], "synthetic"),
-        (["--n-trials", "5", "--dry-run"], "synthetic"),
-        (["--source", "synthetic"], "synthetic"),
-        (["--config", "cnn_lstm_hyperopt_config"], "synthetic"),
-        (["--use-real-data", "--config", "small"], "embedded"),
-        (["--data-dir", "bars"], "files"),
-        (["--demo"], "embedded"),
+        ("--n-trials 1000 --retrain-best", {}, "synthetic"),
+        ("--n-trials 5 --dry-run", {}, "synthetic"),
+        ("--source synthetic", {}, "synthetic"),
+        ("", {"CNN_LSTM_HYPEROPT__DATA__SOURCE": "synthetic"}, "synthetic"),
+        ("--config cnn_lstm_hyperopt_config", {}, "synthetic"),
+        ("--use-real-data --config small", {}, "embedded"),
+        ("--data-dir bars", {}, "files"),
+        ("--demo", {}, "embedded"),
     ],
-    ids=" ".join,
 )
-def test_a_run_starts_on_the_data_that_it_names(arguments: list[str], source: str, started: list[Settings]) -> None:
-    assert cli.main(["run", *arguments]) == 0
+def test_a_run_starts_on_the_data_that_it_names(
+    arguments: str, variables: Any, source: str, started: list[Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in variables.items():
+        monkeypatch.setenv(name, text)
+    assert cli.main(["run", *arguments.split()]) == 0
     assert [settings.data.source for settings in started] == [source]
 
 
-def test_data_may_be_named_by_a_variable(started: list[Settings], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CNN_LSTM_HYPEROPT__DATA__SOURCE", "synthetic")
-    assert cli.main(["run"]) == 0
-    assert len(started) == 1
-
-
-@pytest.mark.parametrize("arguments", NEEDS_DATA, ids=" ".join)
-def test_a_run_without_data_is_refused(arguments: list[str], started: list[Settings], capsys: Any) -> None:
-    assert cli.main(arguments) == 2
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        *((flags, "no-data") for flags in ("", "--retrain-best", "--config small", "--dry-run", "--timeout 9")),
+        *(
+            (f"--demo {flags}", "demo-with-other-data")
+            for flags in ("--config small", "--data-dir bars", "--source yahoo")
+        ),
+    ],
+)
+def test_a_run_without_data_or_with_two_is_refused(arguments: str, code: str, started: list[Settings]) -> None:
+    with raises(ConfigError, code):
+        cli.app(["run", *arguments.split()], exit_on_error=False, print_error=False)
     assert not started
-    assert capsys.readouterr().err.count("\n") == 1
-
-
-@pytest.mark.parametrize("config", [None, "small", {"study": {"n_trials": 5}}], ids=str)
-def test_python_needs_data_too(config: Any) -> None:
-    with pytest.raises(ConfigError) as caught:
-        CNNLSTMHyperparameterOptimizer(config=config, quiet=True)
-    assert (caught.value.field, caught.value.code) == ("data.source", "no-data")
 
 
 def test_the_demonstration_is_its_profile_and_flags_override_it(started: list[Settings]) -> None:
@@ -117,12 +101,6 @@ def test_the_demonstration_is_its_profile_and_flags_override_it(started: list[Se
     assert first == load_settings("demo")
     assert (second.study.n_trials, second.save_dir.name) == (4, "here")
     assert second.data == first.data
-
-
-@pytest.mark.parametrize("other", [["--config", "small"], ["--data-dir", "bars"], ["--source", "yahoo"]], ids=" ".join)
-def test_the_demonstration_brings_its_own_data(other: list[str], started: list[Settings]) -> None:
-    assert cli.main(["run", "--demo", *other]) == 2
-    assert not started
 
 
 @pytest.mark.slow

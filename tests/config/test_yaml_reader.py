@@ -7,7 +7,6 @@ import yaml
 
 from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.config.yaml_reader import MAX_VALUES, dump_yaml, parse_yaml
-from cnn_lstm_hyperopt.errors import ConfigError
 
 
 @pytest.mark.parametrize(
@@ -61,13 +60,6 @@ def test_text_and_numbers_mean_the_same_in_yaml_1_1(name):
 def test_too_much_is_refused_with_line_and_column(text):
     with pytest.raises(ValueError, match=r"^line \d+, column \d+: [^\n]*$"):
         parse_yaml(text)
-
-
-@pytest.mark.parametrize("word", ["no", "off", "1"])
-def test_a_switch_of_the_search_space_is_true_or_false(word):
-    with pytest.raises(ConfigError) as caught:
-        load_settings(parse_yaml(f"search_space: {{cnn: {{residual: {word}}}}}"), environment={})
-    assert caught.value.code == "not-a-boolean"
 
 
 def test_the_message_of_a_duplicate_key_has_no_value():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from cnn_lstm_hyperopt.cli.application import app
-from cnn_lstm_hyperopt.cli.options import Debug, path_of
+from cnn_lstm_hyperopt.cli.options import Debug, path_of, require_symbols
 from cnn_lstm_hyperopt.config.schema.data import BadBars
 from cnn_lstm_hyperopt.errors import ConfigError, DataError
 from cnn_lstm_hyperopt.run_dir.outputs import checked_output, is_export, is_predictions
@@ -51,10 +51,7 @@ def predict(
         tuple[str, ...] | None,
         Parameter(consume_multiple=True, negative="", help="Symbols to predict. [default: all in the folder]"),
     ] = None,
-    start: Annotated[
-        date | None,
-        Parameter(help="First date to predict. Earlier bars are read as history."),
-    ] = None,
+    start: Annotated[date | None, Parameter(help="First date to predict. Earlier bars are read as history.")] = None,
     end: Annotated[date | None, Parameter(help="Last date to predict. Later bars are not read.")] = None,
     last: Annotated[bool, Parameter(negative="", help="Predict only the last bar of each symbol.")] = False,
     output: Annotated[
@@ -62,9 +59,7 @@ def predict(
     ] = None,
     features: Annotated[
         str | None,
-        Parameter(
-            help="module:function that computes the model's own features. The function runs only if you name it here."
-        ),
+        Parameter(help="module:function that computes the model's own features. It runs only if you name it here."),
     ] = None,
     on_bad_bars: Annotated[
         BadBars, Parameter(help="Invalid bars: error (stop), drop (remove them), or keep (keep them where possible).")
@@ -80,7 +75,10 @@ def predict(
     Examples: predict --model hyperopt_results/retrained_model_1 --data-dir bars/ --last;
     predict --model hyperopt_results/ensemble --data-dir bars/ --symbols AAPL --start 2020-01-01 --output predictions.csv.
     """
-    _require_dates_and_symbols(start, end, symbols)
+    require_symbols(symbols)
+    if start is not None and end is not None and start > end:
+        text = f"--start {start} must not be after --end {end}"
+        raise ConfigError(text, field="--start", code="start-not-before-end")
     place = (
         None
         if output is None
@@ -128,15 +126,6 @@ def export(
     print(f"Written to {path}; its outputs differ from the model's by {difference:.1e} at most")
 
 
-def _require_dates_and_symbols(start: date | None, end: date | None, symbols: tuple[str, ...] | None) -> None:
-    if start is not None and end is not None and start > end:
-        text = f"--start {start} must not be after --end {end}"
-        raise ConfigError(text, field="--start", code="start-not-before-end")
-    if symbols == ():
-        text = "--symbols needs at least one name, such as --symbols AAPL MSFT; leave it out for all"
-        raise ConfigError(text, field="--symbols", code="empty-list")
-
-
 def _loaded(folder: Path, features: str | None, *, runs: bool = True) -> "Predictor":
     """Load a model with the feature function that the user names. A function that only the folder names never runs."""
     from cnn_lstm_hyperopt.inference.model import load_model
@@ -156,17 +145,11 @@ def _loaded(folder: Path, features: str | None, *, runs: bool = True) -> "Predic
     if features is None:
         return found
     if needed is None:
-        raise DataError(
-            "--features must be left out, because this model has no own features",
-            field="--features",
-            code="model-without-own-features",
-        )
+        text = "--features must be left out, because this model has no own features"
+        raise DataError(text, field="--features", code="model-without-own-features")
     if ":" not in features:
-        raise ConfigError(
-            f"--features must be module:function, such as {needed}, but got {printable(features)}",
-            field="--features",
-            code="not-a-reference",
-        )
+        text = f"--features must be module:function, such as {needed}, but got {printable(features)}"
+        raise ConfigError(text, field="--features", code="not-a-reference")
     from cnn_lstm_hyperopt.data.own_function import load_function
 
     return load_model(folder, features=load_function(features).call)
@@ -215,11 +198,8 @@ def _predicted(model: "Predictor", every: Sequence["Bars"], *, start: date | Non
         )
     found = joined(tables)
     if not len(found):
-        raise DataError(
-            f"no window ends on --start {start} or later; give an earlier date, or more bars",
-            field="--start",
-            code="no-window",
-        )
+        text = f"no window ends on --start {start} or later; give an earlier date, or more bars"
+        raise DataError(text, field="--start", code="no-window")
     return found
 
 

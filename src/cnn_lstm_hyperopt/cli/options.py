@@ -14,6 +14,7 @@ from cnn_lstm_hyperopt.config.schema.data import SOURCES, BadBars, Target
 from cnn_lstm_hyperopt.config.schema.search import PrunerName, SamplerName
 from cnn_lstm_hyperopt.config.schema.study import MetricName
 from cnn_lstm_hyperopt.errors import ConfigError
+from cnn_lstm_hyperopt.run_dir.paths import CONFIG_FILE
 
 T = TypeVar("T")
 
@@ -114,7 +115,19 @@ def path_of(kind: object, tokens: Sequence[Token]) -> Path:
     return Path(tokens[0].value)
 
 
+_QUIET_HELP = "Print only errors. run.log has the full output."
 _VERBOSE_HELP = "Print all details that are otherwise only in run.log: windows, changed parameters, limits, speeds."
+
+
+def _setting(flag: str, group: str, **parsing: Any) -> Parameter:
+    """A flag that sets a setting, with its description."""
+    return Parameter(group=group, help=_help(flag), **parsing)
+
+
+def _switch(text: str, group: str | None = None) -> Parameter:
+    """A flag that is off unless given."""
+    plain = Parameter(negative="", help=text)
+    return plain if group is None else Parameter.combine(plain, Parameter(group=group))
 
 
 def _two_sources(first: str, second: str) -> ConfigError:
@@ -131,31 +144,22 @@ class DataOptions:
     """Flags of ``data`` and ``run``; None: the value of the config file, or else the default."""
 
     use_real_data: Annotated[
-        bool,
-        Parameter(
-            group=_DATA,
-            negative="",
-            help="Use the real daily bars included in the package, unless --source names another source.",
-        ),
+        bool, _switch("Use the real daily bars included in the package, unless --source names another source.", _DATA)
     ] = False
-    source: Annotated[SourceFlag | None, Parameter(group=_DATA, help=_help("source"))] = None
-    data_dir: Annotated[Path | None, Parameter(converter=path_of, group=_DATA, help=_help("data_dir"))] = None
-    symbols: Annotated[
-        tuple[str, ...] | None,
-        Parameter(group=_DATA, consume_multiple=True, negative="", help=_help("symbols")),
-    ] = None
-    start: Annotated[date | None, Parameter(group=_DATA, help=_help("start"))] = None
-    end: Annotated[date | None, Parameter(group=_DATA, help=_help("end"))] = None
-    on_bad_bars: Annotated[BadBars | None, Parameter(group=_DATA, help=_help("on_bad_bars"))] = None
+    source: Annotated[SourceFlag | None, _setting("source", _DATA)] = None
+    data_dir: Annotated[Path | None, _setting("data_dir", _DATA, converter=path_of)] = None
+    symbols: Annotated[tuple[str, ...] | None, _setting("symbols", _DATA, consume_multiple=True, negative="")] = None
+    start: Annotated[date | None, _setting("start", _DATA)] = None
+    end: Annotated[date | None, _setting("end", _DATA)] = None
+    on_bad_bars: Annotated[BadBars | None, _setting("on_bad_bars", _DATA)] = None
     feature_columns: Annotated[
-        tuple[str, ...] | None,
-        Parameter(group=_DATA, consume_multiple=True, negative="", help=_help("feature_columns")),
+        tuple[str, ...] | None, _setting("feature_columns", _DATA, consume_multiple=True, negative="")
     ] = None
-    features: Annotated[str | None, Parameter(group=_DATA, help=_help("features"))] = None
-    target: Annotated[Target | None, Parameter(group=_DATA, help=_help("target"))] = None
-    lookback: Annotated[int | None, Parameter(converter=whole, group=_DATA, help=_help("lookback"))] = None
-    horizon: Annotated[int | None, Parameter(converter=whole, group=_DATA, help=_help("horizon"))] = None
-    cv_folds: Annotated[int | None, Parameter(converter=whole, group=_DATA, help=_help("cv_folds"))] = None
+    features: Annotated[str | None, _setting("features", _DATA)] = None
+    target: Annotated[Target | None, _setting("target", _DATA)] = None
+    lookback: Annotated[int | None, _setting("lookback", _DATA, converter=whole)] = None
+    horizon: Annotated[int | None, _setting("horizon", _DATA, converter=whole)] = None
+    cv_folds: Annotated[int | None, _setting("cv_folds", _DATA, converter=whole)] = None
     config: Annotated[
         Path | None,
         Parameter(
@@ -165,9 +169,7 @@ class DataOptions:
             " space for a CPU), laptop (the full space with short trials), gpu (a larger space). Flags override it.",
         ),
     ] = None
-    debug: Annotated[
-        bool, Parameter(group=_RUN, negative="", help="Show the traceback of an error and log every epoch.")
-    ] = False
+    debug: Annotated[bool, _switch("Show the traceback of an error and log every epoch.", _RUN)] = False
 
     def overrides(self) -> dict[str, Any]:
         """Return the given flags as nested settings."""
@@ -176,9 +178,7 @@ class DataOptions:
             value = getattr(self, flag.name)
             if flag.name in _SETTING_OF_FLAG and value is not None:
                 put(tree, _SETTING_OF_FLAG[flag.name], list(value) if isinstance(value, tuple) else value)
-        if self.symbols == ():
-            text = "--symbols needs at least one name, such as --symbols AAPL MSFT; leave it out for all"
-            raise ConfigError(text, field="--symbols", code="empty-list")
+        require_symbols(self.symbols)
         if self.feature_columns == ():
             text = "--feature-columns needs at least one name, such as --feature-columns sentiment"
             raise ConfigError(text, field="--feature-columns", code="empty-list")
@@ -208,78 +208,56 @@ class DataOptions:
 class RunOptions(DataOptions):
     """Flags of ``run``."""
 
-    n_trials: Annotated[int | None, Parameter(converter=whole, group=_SEARCH, help=_help("n_trials"))] = None
-    timeout: Annotated[float | None, Parameter(converter=seconds, group=_SEARCH, help=_help("timeout"))] = None
-    sampler: Annotated[SamplerName | None, Parameter(group=_SEARCH, help=_help("sampler"))] = None
-    pruner: Annotated[PrunerName | None, Parameter(group=_SEARCH, help=_help("pruner"))] = None
-    metric: Annotated[MetricName | None, Parameter(group=_SEARCH, help=_help("metric"))] = None
-    max_epochs: Annotated[int | None, Parameter(converter=whole, group=_SEARCH, help=_help("max_epochs"))] = None
+    n_trials: Annotated[int | None, _setting("n_trials", _SEARCH, converter=whole)] = None
+    timeout: Annotated[float | None, _setting("timeout", _SEARCH, converter=seconds)] = None
+    sampler: Annotated[SamplerName | None, _setting("sampler", _SEARCH)] = None
+    pruner: Annotated[PrunerName | None, _setting("pruner", _SEARCH)] = None
+    metric: Annotated[MetricName | None, _setting("metric", _SEARCH)] = None
+    max_epochs: Annotated[int | None, _setting("max_epochs", _SEARCH, converter=whole)] = None
     batch_size: Annotated[
         int | None,
         Parameter(converter=whole, group=_SEARCH, help="Fixed training batch size, which is then not searched."),
     ] = None
-    seed: Annotated[int | None, Parameter(converter=whole, group=_SEARCH, help=_help("seed"))] = None
-    enqueue: Annotated[Path | None, Parameter(converter=path_of, group=_SEARCH, help=_help("enqueue"))] = None
-    portfolio: Annotated[bool | None, Parameter(group=_SEARCH, negative="--no-portfolio", help=_help("portfolio"))] = (
-        None
-    )
+    seed: Annotated[int | None, _setting("seed", _SEARCH, converter=whole)] = None
+    enqueue: Annotated[Path | None, _setting("enqueue", _SEARCH, converter=path_of)] = None
+    portfolio: Annotated[bool | None, _setting("portfolio", _SEARCH, negative="--no-portfolio")] = None
     retrain_best: Annotated[
         bool,
-        Parameter(
-            group=_RETRAIN,
-            negative="",
-            help="Retrain the best trials on all training windows and evaluate them once on the test set.",
-        ),
+        _switch("Retrain the best trials on all training windows and evaluate them once on the test set.", _RETRAIN),
     ] = False
-    top_k: Annotated[int | None, Parameter(converter=whole, group=_RETRAIN, help=_help("top_k"))] = None
-    full_epochs: Annotated[int | None, Parameter(converter=whole, group=_RETRAIN, help=_help("full_epochs"))] = None
-    save_dir: Annotated[Path | None, Parameter(converter=path_of, group=_RUN, help=_help("save_dir"))] = None
-    study_name: Annotated[str | None, Parameter(group=_RUN, help=_help("study_name"))] = None
-    device: Annotated[str | None, Parameter(group=_RUN, help=_help("device"))] = None
+    top_k: Annotated[int | None, _setting("top_k", _RETRAIN, converter=whole)] = None
+    full_epochs: Annotated[int | None, _setting("full_epochs", _RETRAIN, converter=whole)] = None
+    save_dir: Annotated[Path | None, _setting("save_dir", _RUN, converter=path_of)] = None
+    study_name: Annotated[str | None, _setting("study_name", _RUN)] = None
+    device: Annotated[str | None, _setting("device", _RUN)] = None
     workers: Annotated[
         int | Literal["auto"] | None,
         Parameter(converter=workers_of, group=_RUN, help=f"{_WORKERS_HELP} [default: auto]"),
     ] = None
-    report: Annotated[bool | None, Parameter(group=_RUN, negative="--no-report", help=_help("report"))] = None
-    mlflow: Annotated[bool | None, Parameter(group=_RUN, negative="--no-mlflow", help=_help("mlflow"))] = None
-    tracking_uri: Annotated[str | None, Parameter(group=_RUN, help=_help("tracking_uri"))] = None
-    register: Annotated[str | None, Parameter(group=_RUN, help=_help("register"))] = None
+    report: Annotated[bool | None, _setting("report", _RUN, negative="--no-report")] = None
+    mlflow: Annotated[bool | None, _setting("mlflow", _RUN, negative="--no-mlflow")] = None
+    tracking_uri: Annotated[str | None, _setting("tracking_uri", _RUN)] = None
+    register: Annotated[str | None, _setting("register", _RUN)] = None
     demo: Annotated[
         bool,
-        Parameter(
-            group=_DATA,
-            negative="",
-            help="Run the demonstration: five symbols of the real daily bars in the package, 30 trials, a few minutes.",
+        _switch(
+            "Run the demonstration: five symbols of the real daily bars in the package, 30 trials, a few minutes.",
+            _DATA,
         ),
     ] = False
-    resume: Annotated[
-        bool,
-        Parameter(
-            group=_RUN,
-            negative="",
-            help="Continue the study in --save-dir up to a total of --n-trials.",
-        ),
-    ] = False
+    resume: Annotated[bool, _switch("Continue the study in --save-dir up to a total of --n-trials.", _RUN)] = False
     dry_run: Annotated[
         bool,
-        Parameter(
-            group=_RUN,
-            negative="",
-            help="Print the forecast (hours, memory, disk, share of the search space within the limits) and start nothing.",
+        _switch(
+            "Print the forecast (hours, memory, disk, share of the search space within the limits) and start nothing.",
+            _RUN,
         ),
     ] = False
     recalibrate: Annotated[
-        bool,
-        Parameter(
-            group=_RUN,
-            negative="",
-            help="Measure the speed of this machine again (a dozen seconds), for this study and later ones.",
-        ),
+        bool, _switch("Measure the speed of this machine again (a dozen seconds), for this study and later ones.", _RUN)
     ] = False
-    quiet: Annotated[
-        bool, Parameter(group=_RUN, negative="", help="Print only errors. run.log has the full output.")
-    ] = False
-    verbose: Annotated[bool, Parameter(group=_RUN, negative="", help=_VERBOSE_HELP)] = False
+    quiet: Annotated[bool, _switch(_QUIET_HELP, _RUN)] = False
+    verbose: Annotated[bool, _switch(_VERBOSE_HELP, _RUN)] = False
 
     def overrides(self) -> dict[str, Any]:
         """Return the given flags as nested settings."""
@@ -302,9 +280,9 @@ TrackingUri = Annotated[
         help="URI of an MLflow server or database. [default: as before, or MLFLOW_TRACKING_URI, or mlflow.db in the directory]"
     ),
 ]
-Debug = Annotated[bool, Parameter(negative="", help="Show the traceback of an error.")]
-Verbose = Annotated[bool, Parameter(negative="", help=_VERBOSE_HELP)]
-Quiet = Annotated[bool, Parameter(negative="", help="Print only errors. run.log has the full output.")]
+Debug = Annotated[bool, _switch("Show the traceback of an error.")]
+Verbose = Annotated[bool, _switch(_VERBOSE_HELP)]
+Quiet = Annotated[bool, _switch(_QUIET_HELP)]
 
 
 def settings_of(
@@ -322,6 +300,26 @@ def settings_of(
 def directory(save_dir: Path) -> Path:
     """Return ``--save-dir``, checked like the setting ``save_dir``."""
     return settings_of(None, {"save_dir": save_dir}, environment={}).save_dir
+
+
+def config_of(save_dir: Path, otherwise: str) -> Path:
+    """Return the config file of a study.
+
+    Raises:
+        ConfigError: there is none; the text says what there is ``otherwise``.
+    """
+    path = save_dir / CONFIG_FILE
+    if not path.is_file():
+        text = f"--save-dir {save_dir} has no config.yaml, so there is {otherwise}"
+        raise ConfigError(text, field="--save-dir", code="no-config-file")
+    return path
+
+
+def require_symbols(symbols: Sequence[str] | None) -> None:
+    """Refuse ``--symbols`` without names."""
+    if symbols == ():
+        text = "--symbols needs at least one name, such as --symbols AAPL MSFT; leave it out for all"
+        raise ConfigError(text, field="--symbols", code="empty-list")
 
 
 def put(tree: dict[str, Any], path: str, value: Any) -> None:

@@ -3,7 +3,7 @@
 import os
 from json import dumps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -17,8 +17,10 @@ from cnn_lstm_hyperopt.cli.options import (
     TrackingUri,
     Verbose,
     Workers,
+    config_of,
     directory,
     path_of,
+    put,
     seconds,
     settings_of,
     whole,
@@ -46,15 +48,7 @@ def run(*, options: RunOptions | None = None) -> None:
     if given.resume:
         _refuse_flags_of_new_studies(given)
         _require_matching_study(settings.save_dir, n_trials=given.n_trials, name=given.study_name)
-    _run(
-        settings,
-        resume=given.resume,
-        quiet=given.quiet,
-        verbose=given.verbose,
-        debug=given.debug,
-        dry=given.dry_run,
-        recalibrate=given.recalibrate,
-    )
+    _run(settings, given, resume=given.resume)
 
 
 @app.command
@@ -98,28 +92,25 @@ def resume(
 ) -> None:
     """Continue an interrupted or killed study with the settings in its config.yaml."""
     save_dir = directory(save_dir)
-    path = save_dir / "config.yaml"
-    if not path.is_file():
-        raise ConfigError(
-            f"--save-dir {save_dir} has no config.yaml, so there is nothing to resume; start with: run",
-            field="--save-dir",
-            code="no-config-file",
-        )
-    overrides: dict[str, Any] = {"save_dir": save_dir, "study": {"timeout": timeout}}
-    if n_trials is not None:
-        overrides["study"]["n_trials"] = n_trials
-    if retrain_best:
-        overrides["retrain"] = {"enabled": True}
-    if workers is not None:
-        overrides["workers"] = workers
-    for name, value in (("enabled", mlflow), ("tracking_uri", tracking_uri)):
-        if value is not None:
-            overrides.setdefault("mlflow", {})[name] = value
+    path = config_of(save_dir, "nothing to resume; start with: run")
+    given = RunOptions(
+        save_dir=save_dir,
+        n_trials=n_trials,
+        retrain_best=retrain_best,
+        workers=workers,
+        mlflow=mlflow,
+        tracking_uri=tracking_uri,
+        quiet=quiet,
+        verbose=verbose,
+        debug=debug,
+    )
+    overrides = given.overrides()
+    put(overrides, "study.timeout", timeout)  # the old limit does not apply
     settings = settings_of(path, overrides)
     _require_matching_study(save_dir, n_trials=n_trials)
     # A run that ended before it created its study starts again.
     started = any((save_dir / name).exists() for name in (STUDY_FILE, BACKUP_FILE, RESULTS_FILE))
-    _run(settings, resume=started, quiet=quiet, verbose=verbose, debug=debug)
+    _run(settings, given, resume=started)
 
 
 @app.command
@@ -168,19 +159,14 @@ def narrow(
 
 
 def _refuse_flags_of_new_studies(given: RunOptions) -> None:
-    if given.recalibrate:
-        raise ConfigError(
-            "--recalibrate is for a new study; a resumed study keeps its measured speeds, so leave it out",
-            field="--recalibrate",
-            code="new-study-only",
-        )
-    if given.portfolio is not None:
-        flag = "--portfolio" if given.portfolio else "--no-portfolio"
-        raise ConfigError(
-            f"{flag} is for a new study; a resumed study keeps its first trials, so leave it out",
-            field=flag,
-            code="new-study-only",
-        )
+    portfolio = "--portfolio" if given.portfolio else "--no-portfolio"
+    for flag, is_given, kept in (
+        ("--recalibrate", given.recalibrate, "measured speeds"),
+        (portfolio, given.portfolio is not None, "first trials"),
+    ):
+        if is_given:
+            text = f"{flag} is for a new study; a resumed study keeps its {kept}, so leave it out"
+            raise ConfigError(text, field=flag, code="new-study-only")
 
 
 def _require_matching_study(save_dir: Path, *, n_trials: int | None, name: str | None = None) -> None:
@@ -202,11 +188,8 @@ def _require_matching_study(save_dir: Path, *, n_trials: int | None, name: str |
             code="total-below-finished",
         )
     if name is not None and name != stored:
-        raise ConfigError(
-            f"--study-name {name}: the study in {save_dir} is named {stored}; leave it out",
-            field="--study-name",
-            code="other-study-name",
-        )
+        text = f"--study-name {name}: the study in {save_dir} is named {stored}; leave it out"
+        raise ConfigError(text, field="--study-name", code="other-study-name")
 
 
 def _profile(given: RunOptions) -> Path | None:
@@ -219,11 +202,8 @@ def _profile(given: RunOptions) -> Path | None:
         return given.config
     for flag, value in (("--config", given.config), ("--data-dir", given.data_dir), ("--source", given.source)):
         if value is not None:
-            raise ConfigError(
-                f"--demo brings its own settings and data; leave out --demo or {flag}",
-                field="--demo",
-                code="demo-with-other-data",
-            )
+            text = f"--demo brings its own settings and data; leave out --demo or {flag}"
+            raise ConfigError(text, field="--demo", code="demo-with-other-data")
     return Path(DEMO)
 
 
@@ -254,21 +234,12 @@ def _symbols_need_real_bars(given: DataOptions, settings: Settings) -> None:
         )
 
 
-def _run(
-    settings: Settings,
-    *,
-    resume: bool,
-    quiet: bool,
-    verbose: bool,
-    debug: bool,
-    dry: bool = False,
-    recalibrate: bool = False,
-) -> None:
+def _run(settings: Settings, given: RunOptions, *, resume: bool) -> None:
     for name in THREAD_VARIABLES:
         os.environ.setdefault(name, "1")  # before torch is imported; one single-threaded process per core is fastest
     import logging
 
-    if debug:
+    if given.debug:
         logging.getLogger("cnn_lstm_hyperopt").setLevel(logging.DEBUG)
     try:
         with outliving_the_terminal():
@@ -278,9 +249,10 @@ def _run(
             from cnn_lstm_hyperopt.reporting.subscribers import reporters
             from cnn_lstm_hyperopt.tracking.subscriber import MlflowExport
 
-            terminal = Terminal(quiet=quiet, verbose=verbose)
+            terminal = Terminal(quiet=given.quiet, verbose=given.verbose)
             events = to_all([*reporters(terminal), MlflowExport(terminal.say, terminal.warn)])
-            (run.dry_run if dry else run.run)(settings, events, resume=resume, recalibrate=recalibrate)
+            start = run.dry_run if given.dry_run else run.run
+            start(settings, events, resume=resume, recalibrate=given.recalibrate)
     except KeyboardInterrupt as error:
         if not (settings.save_dir / STUDY_FILE).is_file():
             raise

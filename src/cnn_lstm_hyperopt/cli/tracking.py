@@ -6,8 +6,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from cnn_lstm_hyperopt.cli.application import app
-from cnn_lstm_hyperopt.cli.options import Debug, SaveDir, TrackingUri, directory, settings_of
-from cnn_lstm_hyperopt.errors import ConfigError
+from cnn_lstm_hyperopt.cli.options import Debug, SaveDir, TrackingUri, config_of, directory, settings_of
 
 
 @app.command
@@ -25,13 +24,7 @@ def track(
     Example: track --save-dir hyperopt_results --tracking-uri http://127.0.0.1:5000
     """
     save_dir = directory(save_dir)
-    path = save_dir / "config.yaml"
-    if not path.is_file():
-        raise ConfigError(
-            f"--save-dir {save_dir} has no config.yaml, so there is no study to write to MLflow",
-            field="--save-dir",
-            code="no-config-file",
-        )
+    path = config_of(save_dir, "no study to write to MLflow")
     asked: dict[str, Any] = {"enabled": True}
     if tracking_uri is not None:
         asked["tracking_uri"] = tracking_uri

@@ -40,13 +40,11 @@ def environment_settings(variables: Mapping[str, str]) -> tuple[dict[str, Any], 
             value = parse_yaml(variables[name])
         except ValueError as error:
             raise ConfigError(f"{shown_name} is not valid YAML: {error}", field=name, code="not-yaml") from error
-        if value is None and _is_section(path):
-            raise ConfigError(
-                f"{shown_name} is empty, but {'.'.join(path)} is a section; unset it, or name settings, such as"
-                " {name: value}",
-                field=name,
-                code="empty-section",
+        if value is None and is_section(path):
+            text = (
+                f"{shown_name} is empty, but {'.'.join(path)} is a section; unset it, or name settings: {{name: value}}"
             )
+            raise ConfigError(text, field=name, code="empty-section")
         *sections, key = path
         place = tree
         for section in sections:
@@ -68,7 +66,8 @@ def _require_both_underscores(name: str, shown_name: str) -> None:
         raise ConfigError(text, field=name, code="one-underscore")
 
 
-def _is_section(path: Sequence[str]) -> bool:
+def is_section(path: Sequence[Any]) -> bool:
+    """Return whether a path names a section, or a group of the search space."""
     if path[0] == "search_space":
         return len(path) == 1 or (len(path) == 2 and any(name.startswith(f"{path[1]}.") for name in PARAMETERS))
     return (

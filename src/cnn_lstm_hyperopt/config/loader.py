@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from cnn_lstm_hyperopt.config.environment import environment_settings
+from cnn_lstm_hyperopt.config.environment import environment_settings, is_section
 from cnn_lstm_hyperopt.config.messages import Problem, explain, holds
 from cnn_lstm_hyperopt.config.profiles import config_path
 from cnn_lstm_hyperopt.config.schema import Settings
@@ -54,22 +54,19 @@ def load_settings(
     try:
         return Settings.model_validate(merged)
     except ValidationError as error:
-        given = {path: flag for path, flag in (flags or {}).items() if holds(overrides or {}, tuple(path.split(".")))}
+        given = {path: flag for path, flag in (flags or {}).items() if holds(overrides or {}, path)}
         in_file, in_variables = _problems_of(raw), _problems_of(with_variables)
         above_file = merge(tree, overrides or {})
-        problems = _problems(error)
-        origins = []
+        problems, origins = _problems(error), []
         for problem in problems:
             names = {} if problem in in_file else variables if problem in in_variables else given
             path = problem.text.partition(" ")[0].rstrip(":")
             origin = _origin(problem.text, path, names)
-            if file is not None and (problem in in_file or not (origin or holds(above_file, tuple(path.split("."))))):
+            if file is not None and (problem in in_file or not (origin or holds(above_file, path))):
                 origin = printable(str(file))
             origins.append(f"{origin}: " if origin else "")
-        raise ConfigError(
-            _report([problem.text for problem in problems], origins),
-            violations=[problem.violation for problem in problems],
-        ) from error
+        text = _report([problem.text for problem in problems], origins)
+        raise ConfigError(text, violations=[problem.violation for problem in problems]) from error
 
 
 def _report(lines: Sequence[str], origins: Sequence[str]) -> str:
@@ -98,11 +95,8 @@ def read_settings(given: str | os.PathLike[str] | Mapping[str, Any] | None, name
         return dict(given)
     if isinstance(given, (str, os.PathLike)):
         if not os.fspath(given):
-            raise ConfigError(
-                f"{name} must be a YAML file or a mapping of settings, but is an empty text; leave it out",
-                field=name,
-                code="empty-path",
-            )
+            text = f"{name} must be a YAML file or a mapping of settings, but is an empty text; leave it out"
+            raise ConfigError(text, field=name, code="empty-path")
         return read_yaml(config_path(given, name))
     raise ConfigError(
         f"{name} must be a YAML file or a mapping of settings, but got {shown(given)}", field=name, code="not-settings"
@@ -131,21 +125,23 @@ def _origin(line: str, path: str, names: Mapping[str, str]) -> str:
     return " and ".join(exact or within.values())
 
 
-def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+def merge(base: Mapping[str, Any], overrides: Mapping[str, Any], path: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return ``base`` with ``overrides`` merged into it, mapping by mapping; neither is changed.
 
-    A parameter's long form, such as ``{fixed: 64}``, replaces the base's value completely. A base value that should be a mapping
-    but is not stays, so that it is reported. None does not change a section.
+    A parameter's long form, such as ``{fixed: 64}``, replaces the base's value completely. A section of ``base`` that is not a
+    mapping stays, so that it is reported. None does not change a section. ``path`` is the place of both in the settings.
     """
     merged = dict(base)
     for key, value in overrides.items():
         below = merged.get(key)
         if isinstance(below, Mapping) and not _is_domain(below) and value is None:
             continue
-        if not isinstance(value, Mapping) or _is_domain(value) or below is None:
+        if not isinstance(value, Mapping):
             merged[key] = value
-        elif isinstance(below, Mapping):
-            merged[key] = merge(below, value)
+        elif isinstance(below, Mapping) and not _is_domain(value):
+            merged[key] = merge(below, value, (*path, key))
+        elif below is None or isinstance(below, Mapping) or not is_section((*path, key)):
+            merged[key] = value
     return merged
 
 

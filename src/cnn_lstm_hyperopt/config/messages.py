@@ -63,7 +63,7 @@ def _explain_plain(field: str, plain: Sequence[Any], model: type[BaseModel]) -> 
     first = plain[0]
     value, code = first.get("input"), first["type"].replace("_", "-")
     if code == "missing" and isinstance(value, (list, tuple)):
-        *place, name, _ = (part for part in first["loc"] if not is_union_branch(part))
+        *place, name, _ = (part for part in first["loc"] if not _is_union_branch(part))
         count = len(get_args(_model_at(place, model).model_fields[name].annotation))
         parent = field.rpartition(".")[0]
         text = f"{parent} must be a list of {count} values, but got {shown(value)}"
@@ -126,25 +126,22 @@ def _model_at(location: Sequence[Any], model: type[BaseModel]) -> Any:
 
 
 def _field(error: Any) -> str:
-    parts = [part for part in error["loc"] if not is_union_branch(part) and part != "[key]"]
+    parts = [part for part in error["loc"] if not _is_union_branch(part) and part != "[key]"]
     if error["type"] == "invalid_key":
         parts[-1:] = ["null" if error["input"] is None else error["input"]]
     return ".".join(printable(str(part), 80) for part in parts)
 
 
-def is_union_branch(part: Any) -> bool:
+def _is_union_branch(part: Any) -> bool:
     """Return whether a part of a location is pydantic's name of a union's branch (``float``, ``literal['auto']``)."""
     return isinstance(part, str) and (part in ("float", "int", "str") or part.startswith(("literal[", "constrained-")))
 
 
-def holds(raw: Mapping[str, Any], location: tuple[Any, ...]) -> bool:
-    """Return whether a mapping has a value at this location."""
+def holds(raw: Mapping[str, Any], path: str) -> bool:
+    """Return whether nested mappings have a value at a dotted path."""
     place: Any = raw
-    for part in location:
-        if is_union_branch(part):
-            continue
-        in_list = isinstance(place, list) and isinstance(part, int) and part < len(place)
-        if not in_list and not (isinstance(place, Mapping) and part in place):
+    for part in path.split("."):
+        if not (isinstance(place, Mapping) and part in place):
             return False
         place = place[part]
     return True

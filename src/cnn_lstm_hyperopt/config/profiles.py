@@ -34,9 +34,6 @@ def config_path(given: str | os.PathLike[str], flag: str) -> Path:
     if "." in name or path.name != name or (exists and not (name in known and path.is_dir())):
         return path
     if name not in known:
-        raise ConfigError(
-            f"{flag} {printable(name)} is neither a file nor a profile ({', '.join(known)}){did_you_mean(name, known)}",
-            field=flag,
-            code="unknown-profile",
-        )
+        text = f"{flag} {printable(name)} is neither a file nor a profile ({', '.join(known)})"
+        raise ConfigError(text + did_you_mean(name, known), field=flag, code="unknown-profile")
     return known[name]

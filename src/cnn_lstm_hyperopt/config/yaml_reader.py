@@ -36,11 +36,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if raw is None:
         return {}
     if not isinstance(raw, dict):
-        raise ConfigError(
-            f"--config {printable(str(path))} must contain sections such as study: and data:, but contains {type(raw).__name__}",
-            field="--config",
-            code="not-a-mapping",
-        )
+        name, kind = f"--config {printable(str(path))}", type(raw).__name__
+        text = f"{name} must contain sections such as study: and data:, but contains {kind}"
+        raise ConfigError(text, field="--config", code="not-a-mapping")
     return raw
 
 

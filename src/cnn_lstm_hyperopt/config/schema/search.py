@@ -34,10 +34,7 @@ _STARTUPS = ", ".join(
 class SamplerSettings(Section):
     """The search algorithm, which proposes configurations."""
 
-    type: SamplerName = Field(
-        "auto",
-        description=f"search algorithm: {_described(SAMPLERS, AUTO_SAMPLER)}",
-    )
+    type: SamplerName = Field("auto", description=f"search algorithm: {_described(SAMPLERS, AUTO_SAMPLER)}")
     n_startup_trials: Annotated[int, Field(ge=0, le=MAX_TRIALS)] | Literal["auto"] = Field(
         "auto",
         description="number of trials before the sampler uses a model; these trials are random, except for gp."
@@ -65,10 +62,7 @@ class SamplerSettings(Section):
 class PrunerSettings(Section):
     """The pruning rule, which ends trials early."""
 
-    type: PrunerName = Field(
-        "auto",
-        description=f"pruning rule: {_described(PRUNERS, AUTO_PRUNER)}",
-    )
+    type: PrunerName = Field("auto", description=f"pruning rule: {_described(PRUNERS, AUTO_PRUNER)}")
     n_startup_trials: int = Field(
         20,
         ge=0,

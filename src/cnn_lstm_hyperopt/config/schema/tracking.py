@@ -52,10 +52,7 @@ class MlflowSettings(Section):
         "environment variable MLFLOW_TRACKING_URI, or else mlflow.db in save_dir",
     )
     experiment: str = Field(
-        "CNN_LSTM_Hyperopt_Task_5_5",
-        min_length=1,
-        max_length=200,
-        description="name of the MLflow experiment",
+        "CNN_LSTM_Hyperopt_Task_5_5", min_length=1, max_length=200, description="name of the MLflow experiment"
     )
     register_as: str | None = Field(
         None,
