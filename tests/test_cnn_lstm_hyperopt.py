@@ -1,6 +1,5 @@
 """The public API, end to end, on real bars and on DataLoaders."""
 
-import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -86,18 +85,8 @@ def test_results_file_is_what_was_returned_and_agrees_with_the_study(finished: R
     assert [t["rank"] for t in results["best_trials"]] == list(range(1, len(accuracies) + 1))
 
 
-def test_trials_table_has_a_row_for_every_trial(finished: Run) -> None:
-    save_dir, results = finished
-    rows = list(csv.DictReader((save_dir / "trials.csv").read_text(encoding="utf-8").splitlines()))
-    assert len(rows) == sum(results["counts"].values())
-    complete = [row for row in rows if row["state"] == "COMPLETE"]
-    for row in complete:
-        assert float(row["projected_full_seconds"]) == pytest.approx(2 * float(row["projected_seconds"]))
-    pruned = [row for row in rows if row["state"] == "PRUNED"]
-    assert all(row["reason"].startswith("median: ") for row in pruned)
-
-
-def test_configuration_file_and_log(finished: Run) -> None:
+def test_configuration_file_table_and_log(finished: Run) -> None:
+    assert len(pd.read_csv(finished[0] / "trials.csv")) == sum(finished[1]["counts"].values())
     settings = load_settings(finished[0] / "config.yaml")
     assert settings.study.n_trials == 10
     assert settings.search_space.domains["cnn.num_filters"] == Choices((4, 8))
@@ -140,54 +129,25 @@ def test_model_size_is_the_size_of_the_file(finished: Run) -> None:
         assert len(data) - header == pytest.approx(1e6 * sizes[entry["trial_number"]])
 
 
-def test_finalists_are_the_first_of_the_confirmed(finished: Run) -> None:
-    _, results = finished
-    found = results["confirmation"]
-    rows = found["candidates"]
-    assert (found["seeds"], found["ended_by"]) == (2, None)
-    assert [row["rank"] for row in rows] == list(range(1, len(rows) + 1))
-    assert [row["mean"] for row in rows] == sorted((row["mean"] for row in rows), reverse=True)
-    assert all(row["mean"] == pytest.approx(np.mean(row["scores"])) for row in rows)
-    best = results["retrained_models"]
-    assert [(entry["model_rank"], entry["trial_number"]) for entry in best] == [
-        (row["rank"], row["trial_number"]) for row in rows[:2]
-    ]
-    by_number = {trial["trial_number"]: trial["params"] for trial in results["best_trials"]}
-    assert all(entry["config_params"] == by_number[entry["trial_number"]] for entry in best)
-
-
-def test_the_verdict_is_a_sentence_about_the_first_model(finished: Run) -> None:
+def test_the_verdict_is_about_the_first_of_the_confirmed(finished: Run) -> None:
     save_dir, results = finished
-    verdict, first = results["verdict"], results["retrained_models"][0]
+    verdict, models = results["verdict"], results["retrained_models"]
+    confirmed = [row["trial_number"] for row in results["confirmation"]["candidates"]]
+    assert [entry["trial_number"] for entry in models] == confirmed[: len(models)]
+    assert verdict["sentence"] in (save_dir / "run.log").read_text(encoding="utf-8")
     assert verdict["grade"] in [grade.value for grade in Grade]
     assert verdict["skill"] is (verdict["grade"] == "better than every baseline")
-    assert verdict["sentence"] in (save_dir / "run.log").read_text(encoding="utf-8")
     assert verdict["skill"] == all(each["interval"][0] > 0 for each in verdict["comparisons"])
-    assert (verdict["model_rank"], verdict["trial_number"]) == (1, first["trial_number"])
-    assert verdict["score"] == first["test_metrics"]["test_class_acc"]
-    assert [each["name"] for each in results["baselines"]] == [each["baseline"] for each in verdict["comparisons"]]
+    assert (verdict["model_rank"], verdict["trial_number"]) == (1, models[0]["trial_number"])
+    assert verdict["score"] == models[0]["test_metrics"]["test_class_acc"]
     best = max(results["baselines"], key=lambda each: each["test_metrics"]["test_score"])
     assert verdict["best_baseline"] == best["name"]
     assert verdict["difference"] == pytest.approx(verdict["score"] - best["test_metrics"]["test_score"])
-    pbo = results["overfitting"]["pbo"]
-    assert 0 <= pbo["value"] <= 1
-    assert pbo["trials"] == results["n_trials_completed"]
+    assert results["overfitting"]["pbo"]["trials"] == results["n_trials_completed"]
     assert results["overfitting"]["deflated_sharpe"] is None  # a volatility is no direction
     (opening,) = results["test_openings"]
-    assert opening["trials"] == [entry["trial_number"] for entry in results["retrained_models"]]
+    assert opening["trials"] == [entry["trial_number"] for entry in models]
     assert verdict["test_openings"] == 1
-
-
-def test_the_kept_seed_has_the_lowest_validation_loss(finished: Run) -> None:
-    for entry in finished[1]["retrained_models"]:
-        seeds = entry["seeds"]
-        assert [each["seed"] for each in seeds] == [1, 2]
-        kept = min(seeds, key=lambda each: each["validation_loss"])
-        assert entry["training_results"]["seed"] == kept["seed"]
-        assert entry["test_metrics"]["test_score"] == kept["test_score"]
-        spread = entry["spread_over_seeds"]
-        assert spread["min"] <= spread["mean"] <= spread["max"]
-        assert spread["standard_deviation"] == pytest.approx(np.std([each["test_score"] for each in seeds], ddof=1))
 
 
 def test_same_seed_gives_the_same_trials(tiny: dict[str, Any], tmp_path: Path) -> None:

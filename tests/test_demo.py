@@ -17,26 +17,18 @@ def test_demo_leaves_everything_and_an_honest_verdict(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "cnn_lstm_hyperopt", "run", "--config", str(config), "--save-dir", str(save_dir)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "of them changed" in done.stdout  # its space is narrowed
 
     results = json.loads((save_dir / "results.json").read_text(encoding="utf-8"))
     assert results["n_trials_completed"] == 30
     assert results["counts"]["COMPLETE"] >= 20  # pruning is shown, and enough trials are trained to their end
-    models = results["retrained_models"]
-    assert [model["model_rank"] for model in models] == list(range(1, len(models) + 1))
+    models, confirmed = results["retrained_models"], results["confirmation"]["candidates"]
     assert len(models) == min(3, len(results["best_trials"]))  # measured seconds decide how long the front is
-    assert {len(model["seeds"]) for model in models} == {3}
-    confirmed = results["confirmation"]["candidates"]
-    assert [row["rank"] for row in confirmed] == list(range(1, len(confirmed) + 1))
-    assert {len(row["scores"]) for row in confirmed} == {3}
+    assert {len(model["seeds"]) for model in models} == {len(row["scores"]) for row in confirmed} == {3}
     assert [row["trial_number"] for row in confirmed[: len(models)]] == [m["trial_number"] for m in models]
     verdict = results["verdict"]
-    first = results["retrained_models"][0]["test_metrics"]
-    majority = verdict["comparisons"][0]
-    assert majority["baseline"] == "majority class"
-    assert majority["difference"] > 0.04  # the target can be learnt, by logistic regression as well
-    assert first["test_auc"] > 0.6
-    assert verdict["score"] == first["test_class_acc"]
+    assert verdict["comparisons"][0]["baseline"] == "majority class"
+    assert verdict["comparisons"][0]["difference"] > 0.04  # the target can be learnt, by logistic regression as well
+    assert models[0]["test_metrics"]["test_auc"] > 0.6
     assert verdict["skill"] == all(each["interval"][0] > 0 for each in verdict["comparisons"])
     assert verdict["sentence"] in done.stdout
     assert 0 <= results["overfitting"]["pbo"]["value"] <= 1

@@ -47,7 +47,8 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Start:
     def run(settings: Settings, _: Any, **switches: Any) -> None:
         found.update(settings=settings, **switches)
 
-    monkeypatch.setattr("cnn_lstm_hyperopt.pipeline.run.run", run)
+    for name in ("run", "dry_run"):
+        monkeypatch.setattr(f"cnn_lstm_hyperopt.pipeline.run.{name}", run)
 
     def start(*arguments: str) -> dict[str, Any]:
         assert cli.main(list(arguments)) == 0
@@ -118,6 +119,14 @@ REFUSED = [
     ("run --source files", "data.data_dir", "no-folder"),
     ("run --source yahoo", "data.symbols", "symbols-required"),
     ("run --symbols AAPL IBM", "--symbols", "symbols-without-source"),
+    *(
+        (f"run {flags}", "data.source", "no-data")
+        for flags in ("", "--retrain-best", "--config small", "--dry-run", "--timeout 9")
+    ),
+    *(
+        (f"run --demo {flags}", "--demo", "demo-with-other-data")
+        for flags in ("--config small", "--data-dir bars", "--source yahoo")
+    ),
     ("run --config synthetic.yaml --symbols AAPL", "--symbols", "symbols-without-source"),
     ("run --config nowhere.yaml", "--config", "unreadable"),
     ("run --config empty", "--config", "unreadable"),
@@ -209,44 +218,44 @@ def test_an_exception_is_one_line_and_a_traceback_with_debug(
 @pytest.mark.parametrize(
     ("arguments", "path", "expected"),
     [
-        (["--n-trials", "7"], "study.n_trials", 7),
-        (["--timeout", "1.5"], "study.timeout", 1.5),
-        (["--study-name", "mine"], "study.name", "mine"),
-        (["--seed", "3"], "study.seed", 3),
-        (["--symbols", "AAPL", "IBM", "MSFT"], "data.symbols", ("AAPL", "IBM", "MSFT")),
-        (["--symbols", "AAPL", "--symbols", "IBM"], "data.symbols", ("AAPL", "IBM")),
-        (["--symbols", "AAPL", "IBM", "--seed", "1"], "data.symbols", ("AAPL", "IBM")),
-        (["--start", "2001-02-03"], "data.start", date(2001, 2, 3)),
-        (["--end", "2001-02-03"], "data.end", date(2001, 2, 3)),
-        *((["--target", target], "data.target", target) for target in get_args(Target)),
-        (["--source", "yahoo"], "data.source", "yahoo"),
-        (["--on-bad-bars", "drop"], "data.on_bad_bars", "drop"),
-        (["--feature-columns", "mood", "news"], "data.feature_columns", ("mood", "news")),
-        (["--features", "mine:more"], "data.features", "mine:more"),
-        (["--cv-folds", "3"], "data.cv_folds", 3),
-        (["--metric", "mcc"], "study.metric", "mcc"),
-        (["--lookback", "30"], "data.lookback", 30),
-        (["--horizon", "5"], "data.horizon", 5),
-        (["--max-epochs", "4"], "training.max_epochs", 4),
-        (["--device", "cpu"], "training.device", "cpu"),
-        (["--sampler", "random"], "sampler.type", "random"),
-        (["--pruner", "none"], "pruner.type", "none"),
-        (["--portfolio"], "study.portfolio", True),
-        (["--tracking-uri", "http://127.0.0.1:5000"], "mlflow.tracking_uri", "http://127.0.0.1:5000"),
-        (["--register", "mine"], "mlflow.register_as", "mine"),
-        (["--no-report"], "report", False),
-        (["--no-mlflow"], "mlflow.enabled", False),
-        (["--retrain-best"], "retrain.enabled", True),
-        (["--top-k", "2"], "retrain.top_k", 2),
-        (["--full-epochs", "9"], "retrain.full_epochs", 9),
-        (["--workers", "3"], "workers", 3),
-        (["--workers", "auto"], "workers", "auto"),
-        (["--save-dir", "there"], "save_dir", Path("there")),
-        ([], "data.source", "embedded"),
+        ("--n-trials 7", "study.n_trials", 7),
+        ("--timeout 1.5", "study.timeout", 1.5),
+        ("--study-name mine", "study.name", "mine"),
+        ("--seed 3", "study.seed", 3),
+        ("--symbols AAPL IBM MSFT", "data.symbols", ("AAPL", "IBM", "MSFT")),
+        ("--symbols AAPL --symbols IBM", "data.symbols", ("AAPL", "IBM")),
+        ("--symbols AAPL IBM --seed 1", "data.symbols", ("AAPL", "IBM")),
+        ("--start 2001-02-03", "data.start", date(2001, 2, 3)),
+        ("--end 2001-02-03", "data.end", date(2001, 2, 3)),
+        *((f"--target {target}", "data.target", target) for target in get_args(Target)),
+        ("--source yahoo", "data.source", "yahoo"),
+        ("--on-bad-bars drop", "data.on_bad_bars", "drop"),
+        ("--feature-columns mood news", "data.feature_columns", ("mood", "news")),
+        ("--features mine:more", "data.features", "mine:more"),
+        ("--cv-folds 3", "data.cv_folds", 3),
+        ("--metric mcc", "study.metric", "mcc"),
+        ("--lookback 30", "data.lookback", 30),
+        ("--horizon 5", "data.horizon", 5),
+        ("--max-epochs 4", "training.max_epochs", 4),
+        ("--device cpu", "training.device", "cpu"),
+        ("--sampler random", "sampler.type", "random"),
+        ("--pruner none", "pruner.type", "none"),
+        ("--portfolio", "study.portfolio", True),
+        ("--tracking-uri http://127.0.0.1:5000", "mlflow.tracking_uri", "http://127.0.0.1:5000"),
+        ("--register mine", "mlflow.register_as", "mine"),
+        ("--no-report", "report", False),
+        ("--no-mlflow", "mlflow.enabled", False),
+        ("--retrain-best", "retrain.enabled", True),
+        ("--top-k 2", "retrain.top_k", 2),
+        ("--full-epochs 9", "retrain.full_epochs", 9),
+        ("--workers 3", "workers", 3),
+        ("--workers auto", "workers", "auto"),
+        ("--save-dir there", "save_dir", Path("there")),
+        ("", "data.source", "embedded"),
     ],
 )
-def test_a_flag_sets_its_setting_and_no_other(started: Start, arguments: list[str], path: str, expected: Any) -> None:
-    settings = started(*REAL, *arguments)["settings"]
+def test_a_flag_sets_its_setting_and_no_other(started: Start, arguments: str, path: str, expected: Any) -> None:
+    settings = started(*REAL, *arguments.split())["settings"]
     value, plain = settings, load_settings(None, {"data": {"source": "embedded"}}).model_dump()
     given = settings.model_dump()
     *sections, name = path.split(".")
@@ -259,7 +268,9 @@ def test_a_flag_sets_its_setting_and_no_other(started: Start, arguments: list[st
 
 def test_every_flag_is_tried_above_or_is_a_switch() -> None:
     rows = test_a_flag_sets_its_setting_and_no_other.pytestmark[0].args[1]
-    tried = {flag.replace("--no-", "--") for arguments, *_ in rows for flag in arguments if flag.startswith("--")}
+    tried = {
+        flag.replace("--no-", "--") for arguments, *_ in rows for flag in arguments.split() if flag.startswith("--")
+    }
     switches = "use-real-data batch-size enqueue resume demo dry-run recalibrate quiet verbose debug config data-dir"
     assert {"--" + f.name.replace("_", "-") for f in fields(RunOptions)} == tried | {f"--{s}" for s in switches.split()}
 
@@ -272,6 +283,8 @@ def test_every_flag_is_tried_above_or_is_a_switch() -> None:
         ("data: {source: embedded}", "--data-dir bars", {"source": "files"}),
         ("data: {source: files, data_dir: bars}", "--use-real-data", {"source": "embedded", "data_dir": None}),
         ("{}", "--use-real-data --source files --data-dir bars", {"source": "files"}),
+        ("{}", "--n-trials 1000 --retrain-best", {"source": "synthetic"}),
+        ("{}", "--n-trials 5 --dry-run", {"source": "synthetic"}),
         ("{}", "--source synthetic --symbols SYN1", {"source": "synthetic", "symbols": ("SYN1",)}),
         ("data: {symbols: [SYN1]}", "", {"source": "synthetic", "symbols": ("SYN1",)}),
         ("data: {source: embedded}", "--symbols IBM", {"symbols": ("IBM",)}),
@@ -297,7 +310,16 @@ def test_flags_win_over_the_environment_that_over_the_file(
     study = settings.study
     assert (study.n_trials, study.seed, study.timeout, settings.workers) == (3, 9, 7.0, 2)
     assert study.enqueue == tmp_path / "theirs.yaml"
+    monkeypatch.setenv("CNN_LSTM_HYPEROPT__DATA__SOURCE", "synthetic")
+    assert started("run")["settings"].data.source == "synthetic"
     assert started(*REAL, "--enqueue", "mine.json")["settings"].study.enqueue == tmp_path / "mine.json"
+
+
+def test_the_demonstration_is_its_profile_and_flags_override_it(started: Start) -> None:
+    assert started("run", "--demo")["settings"] == load_settings("demo")
+    settings = started("run", "--demo", "--n-trials", "4", "--save-dir", "here")["settings"]
+    assert (settings.study.n_trials, settings.save_dir.name, settings.data.source) == (4, "here", "embedded")
+    assert started("run", "--config", "cnn_lstm_hyperopt_config")["settings"].data.source == "synthetic"
 
 
 def test_batch_size_wins_over_the_config_that_a_run_wrote(started: Start, tmp_path: Path) -> None:

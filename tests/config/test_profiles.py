@@ -1,35 +1,19 @@
-"""Config files that come with the package, by name, and data that a run needs."""
+"""Config files that come with the package, by name."""
 
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from builders.errors import raises
-from cnn_lstm_hyperopt import cli, load_settings
-from cnn_lstm_hyperopt.config import Settings
+from cnn_lstm_hyperopt import load_settings
 from cnn_lstm_hyperopt.config.profiles import profiles
 from cnn_lstm_hyperopt.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "configs" / "hyperopt").glob("*.yaml"))
-
-
-@pytest.fixture(autouse=True)
-def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
-    """Settings of the searches that the command line would start."""
-    found: list[Settings] = []
-    for name in ("run", "dry_run"):
-        monkeypatch.setattr(f"cnn_lstm_hyperopt.pipeline.run.{name}", lambda settings, *_, **__: found.append(settings))
-    return found
 
 
 def test_profiles_have_the_budgets_that_the_docs_promise() -> None:
@@ -46,7 +30,8 @@ def test_profiles_have_the_budgets_that_the_docs_promise() -> None:
         assert name == "training.batch_size" or set(usual) <= set(wider)
 
 
-def test_a_file_wins_over_a_profile_and_a_folder_does_not(tmp_path: Path) -> None:
+def test_a_file_wins_over_a_profile_and_a_folder_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "small").mkdir()
     assert load_settings("small", environment={}).study.n_trials == 100
     (tmp_path / "small").rmdir()
@@ -54,53 +39,6 @@ def test_a_file_wins_over_a_profile_and_a_folder_does_not(tmp_path: Path) -> Non
     assert load_settings("small", environment={}).study.n_trials == 3
     with raises(ConfigError, "unknown-profile", "--config"):
         load_settings("smal")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "variables", "source"),
-    [
-        ("--n-trials 1000 --retrain-best", {}, "synthetic"),
-        ("--n-trials 5 --dry-run", {}, "synthetic"),
-        ("--source synthetic", {}, "synthetic"),
-        ("", {"CNN_LSTM_HYPEROPT__DATA__SOURCE": "synthetic"}, "synthetic"),
-        ("--config cnn_lstm_hyperopt_config", {}, "synthetic"),
-        ("--use-real-data --config small", {}, "embedded"),
-        ("--data-dir bars", {}, "files"),
-        ("--demo", {}, "embedded"),
-    ],
-)
-def test_a_run_starts_on_the_data_that_it_names(
-    arguments: str, variables: Any, source: str, started: list[Settings], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, text in variables.items():
-        monkeypatch.setenv(name, text)
-    assert cli.main(["run", *arguments.split()]) == 0
-    assert [settings.data.source for settings in started] == [source]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code"),
-    [
-        *((flags, "no-data") for flags in ("", "--retrain-best", "--config small", "--dry-run", "--timeout 9")),
-        *(
-            (f"--demo {flags}", "demo-with-other-data")
-            for flags in ("--config small", "--data-dir bars", "--source yahoo")
-        ),
-    ],
-)
-def test_a_run_without_data_or_with_two_is_refused(arguments: str, code: str, started: list[Settings]) -> None:
-    with raises(ConfigError, code):
-        cli.app(["run", *arguments.split()], exit_on_error=False, print_error=False)
-    assert not started
-
-
-def test_the_demonstration_is_its_profile_and_flags_override_it(started: list[Settings]) -> None:
-    assert cli.main(["run", "--demo"]) == 0
-    assert cli.main(["run", "--demo", "--n-trials", "4", "--save-dir", "here"]) == 0
-    first, second = started
-    assert first == load_settings("demo")
-    assert (second.study.n_trials, second.save_dir.name) == (4, "here")
-    assert second.data == first.data
 
 
 @pytest.mark.slow
