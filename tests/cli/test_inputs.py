@@ -4,6 +4,7 @@ import logging
 import re
 import shlex
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from datetime import date
 from importlib.metadata import version
@@ -197,7 +198,10 @@ def test_a_working_directory_that_is_gone(
     assert capsys.readouterr().err.count("\n") == 1
 
 
-@pytest.mark.parametrize(("error", "code"), [(ZeroDivisionError("x"), 1), (KeyboardInterrupt(), 130)], ids=repr)
+ERRORS = [(ZeroDivisionError("x"), 1), (PermissionError(13, "denied", "/x"), 2), (OSError(28, "disk full"), 1)]
+
+
+@pytest.mark.parametrize(("error", "code"), [*ERRORS, (KeyboardInterrupt(), 130)], ids=repr)
 def test_an_exception_is_one_line_and_a_traceback_with_debug(
     error: BaseException, code: int, files: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -363,7 +367,8 @@ def test_help_lists_the_commands_that_work(capsys: Any) -> None:
     commands = re.findall(r"^│ ([a-z]+) ", text, re.MULTILINE)
     assert commands == ["run", "data", "resume", "status", "report", "predict", "export", "narrow", "track"]
     assert help_of(capsys) == " ".join(text.replace("│", " ").split())
-    assert cli.main(["--version"]) == 0
+    with ThreadPoolExecutor() as threads:  # without signal handlers
+        assert threads.submit(cli.main, ["--version"]).result() == 0
     assert capsys.readouterr().out.strip() == version("cnn-lstm-hyperopt")
 
 

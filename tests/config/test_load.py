@@ -46,6 +46,7 @@ search_space:
 
 ROUND_TRIP = """\
 study: {name: "näme: with # signs", timeout: 12.5, seed: 4294967295, portfolio: false, enqueue: /a b/c.yaml}
+sampler: {probes: false}  # as earlier versions wrote it
 data: {data_dir: /where with spaces, symbols: ["NO", BRK.B], start: 2001-02-03, split: [0.6, 0.25, 0.15], purge: 9}
 search_space:
   training: {weight_decay: {low: 0, high: 0.1, log: false}}
@@ -354,6 +355,7 @@ NESTED = "".join(f"\n  {b}: &{b} [{', '.join([f'*{a}'] * 10)}]" for a, b in ("ab
         (b"study: {seed: 1}\n---\nstudy: {seed: 2}", "not-yaml"),
         (b"study: {timeout: 2001-13-01}", "not-yaml"),
         (b"study: *none", "not-yaml"),
+        (b"study: {seed: 010}", "not-yaml"),
         (f"study:\n  a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]{NESTED}".encode(), "not-yaml"),
         (b"study: {seed: " + b"9" * 500 + b"}", "not-yaml"),
         (b"[" * 10_000, "not-yaml"),
@@ -378,6 +380,7 @@ def test_a_file_without_settings(tmp_path: Path, content: bytes | None, code: st
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
-def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_pipe_is_not_waited_for_and_a_home_must_exist(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.yaml")
     assert refused(tmp_path / "pipe.yaml").code == "unreadable"
+    assert refused("~no-such-user/x.yaml").code == "no-such-user"

@@ -20,7 +20,7 @@ SETTINGS = [
     ("study.name", 5, "string-type"),
     *(("study.name", name, "name-is-path") for name in ("a/b", "../../etc/passwd", "..")),
     ("study.name", " x", "outer-space"),
-    *(("study.name", f"a{c}b", "name-not-printable") for c in "\n\x1b\x00\u202e\u200b\U000e0041"),
+    *(("study.name", f"a{c}b", "name-not-printable") for c in "\n\x1b\x00\u202e\u200b\u200d\U000e0041"),
     ("study.seed", "1:30", "int-parsing"),
     ("study.directions", ["minimize", "minimize", "minimize"], "directions"),
     ("study.n_trails", 5, "unknown-setting"),
