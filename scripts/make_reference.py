@@ -1,6 +1,6 @@
 """Write docs/reference/command-line.md, settings.md and errors.md from the code itself.
 
-Run by ``make docs``. ``tests/test_reference.py`` compares the pages on the disk with what this script makes.
+Run by ``make docs``. ``tests/test_docs.py`` compares the pages on the disk with what this script makes.
 """
 
 import ast

@@ -22,7 +22,6 @@ from cnn_lstm_hyperopt.config import (
 )
 from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.models.cnn_lstm.fusions import FUSIONS
-from cnn_lstm_hyperopt.space.domains import decode_sizes, encode
 from cnn_lstm_hyperopt.space.domains import encode
 
 FLAG = Choices((False, True))
@@ -207,11 +206,6 @@ def test_readable_and_stored_are_inverse(sizes, residual, dropout):
     params = {"cnn.filter_sizes": encode(sizes), "cnn.residual": residual, "cnn.dropout": dropout}
     assert readable(params) == params | {"cnn.filter_sizes": sizes}
     assert stored(readable(params)) == params
-
-
-@given(st.lists(st.integers(1, 255), min_size=1, max_size=6))
-def test_filter_sizes_survive_being_stored(sizes):
-    assert list(decode_sizes(encode(sizes))) == sizes
 
 
 def raw_numbers(name: str) -> st.SearchStrategy[Any]:
