@@ -25,6 +25,7 @@ SPACE = {
     "training": {"optimizer": ["adam", "rmsprop"], "batch_size": {"low": 16, "high": 128}},
 }
 FULL = random_configuration(parse_space(SPACE)[0], 3, 0)
+WRITTEN = {**FULL, "cnn.filter_sizes": list(map(int, str(FULL["cnn.filter_sizes"]).split("-")))}
 
 
 def plan_of(raw: dict[str, Any] | None = None, *, size_limit: float | None = None, **changed: Any) -> StudyPlan:
@@ -50,12 +51,6 @@ def write(tmp_path: Path) -> Write:
     return to_file
 
 
-def as_written(params: Params) -> dict[str, Any]:
-    """A configuration as a file has it."""
-    sizes = {"cnn.filter_sizes": list(map(int, str(params["cnn.filter_sizes"]).split("-")))}
-    return {**params, **sizes}
-
-
 def test_a_configuration_is_flat_or_in_groups_in_yaml_or_json(write: Write) -> None:
     nested = (
         "- cnn: {num_filters: 64, filter_sizes: [3, 5, 7]}\n  training: {learning_rate: 1e-4}\n  lstm.num_layers: 2"
@@ -71,9 +66,11 @@ def test_a_configuration_is_flat_or_in_groups_in_yaml_or_json(write: Write) -> N
 
 def test_a_full_configuration_is_kept_and_may_name_fixed_values(write: Write) -> None:
     plan = plan_of()
-    (start,) = read_enqueued(write([as_written(FULL)]), plan).starts
+    (start,) = read_enqueued(write([WRITTEN]), plan).starts
     assert start.params == {name: value for name, value in FULL.items() if name in plan.space.searched()}
     assert "lstm.bidirectional" in FULL.keys() - start.params.keys()
+    (start,) = read_enqueued(write([{"lstm": {"num_layers": 1, "skip_connections": False}}]), plan).starts
+    assert "lstm.skip_connections" not in start.params  # an inactive switch may be off
 
 
 def test_missing_parameters_are_drawn_by_the_seed_and_the_position(write: Write) -> None:
@@ -115,7 +112,7 @@ def test_missing_parameters_keep_the_limits_and_entries_beyond_them_or_twice_are
     assert [start.params["lstm.hidden_dim"] for start in enqueued.starts] == [64] * 8
     (warning,) = enqueued.warnings
     assert "entry 9, entry 10 " in warning
-    enqueued = read_enqueued(write([as_written(FULL), {"cnn.num_filters": 32}, as_written(FULL)]), plan_of())
+    enqueued = read_enqueued(write([WRITTEN, {"cnn.num_filters": 32}, WRITTEN]), plan_of())
     (warning,) = enqueued.warnings
     assert (len(enqueued.starts), "entry 3 " in warning) == (2, True)
 
@@ -157,12 +154,6 @@ def test_all_wrong_entries_are_named_in_one_line_each(write: Write) -> None:
     lines = str(caught.value).split("\n")[1:]
     assert [line.split(":")[0] for line in lines] == [f"  entry {n}" for n in range(1, len(FAULTS) + 1)]
     assert all(fault[3] in line for fault, line in zip(FAULTS, lines, strict=True))
-
-
-def test_an_inactive_switch_that_is_off_is_right(write: Write) -> None:
-    (start,) = read_enqueued(write([{"lstm": {"num_layers": 1, "skip_connections": False}}]), plan_of()).starts
-    assert start.params["lstm.num_layers"] == 1
-    assert "lstm.skip_connections" not in start.params
 
 
 FILES = [
@@ -292,7 +283,13 @@ def test_a_resumed_study_keeps_its_first_trials_without_the_file(
     assert stored(save_dir) == starts[:6]
 
 
-def test_a_resumed_study_takes_no_other_first_trials(tiny: dict[str, Any], write: Write) -> None:
+def test_a_resumed_study_takes_no_other_first_trials_and_wrong_ones_create_nothing(
+    tiny: dict[str, Any], write: Write
+) -> None:
+    config = {**tiny, "study": {"enqueue": str(write([{"cnn.droput": 1}]))}}
+    with raises(ConfigError, "unknown-parameter", "cnn.droput"):
+        CNNLSTMHyperparameterOptimizer(config=config, quiet=True).optimize(n_trials=1)
+    assert not Path(tiny["save_dir"]).exists()
     mine, other = write([{"cnn.residual": True}]), write([{"cnn.residual": False}], "other.yaml")
     config = {**tiny, "study": {"enqueue": str(mine), "portfolio": False}}
     with CNNLSTMHyperparameterOptimizer(config=config, quiet=True) as optimizer:
@@ -306,13 +303,6 @@ def test_a_resumed_study_takes_no_other_first_trials(tiny: dict[str, Any], write
             CNNLSTMHyperparameterOptimizer(config=config, resume=True, quiet=True).optimize(n_trials=3)
         assert f"(--enqueue) {enqueue}" in str(caught.value)
         assert str(mine) in str(caught.value)
-
-
-def test_wrong_first_trials_create_nothing(tiny: dict[str, Any], write: Write) -> None:
-    config = {**tiny, "study": {"enqueue": str(write([{"cnn.droput": 1}]))}}
-    with raises(ConfigError, "unknown-parameter", "cnn.droput"):
-        CNNLSTMHyperparameterOptimizer(config=config, quiet=True).optimize(n_trials=1)
-    assert not Path(tiny["save_dir"]).exists()
 
 
 @pytest.mark.parametrize("source", ["", "results.json"])

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import optuna
 import pytest
 
 from builders.records import make_plan
@@ -69,19 +68,3 @@ def test_errors_read_as_intended(tmp_path, trigger, message):
     with pytest.raises(HyperoptError) as caught:
         trigger(tmp_path / "study.db")
     assert str(caught.value).replace(f"{tmp_path}/study.db", "DB").replace(str(tmp_path), "DIR") == message
-
-
-def test_news_of_other_programs_reads_as_intended(tmp_path):
-    storage = StudyStorage(tmp_path / "study.db", create="x")
-    study = optuna.load_study(study_name=None, storage=f"sqlite:///{storage.path}")
-    storage.start({}, {}, {"size_mb": 1.0})
-    study.ask()
-    study.tell(study.ask(), [0.9, 1.0, 1.0])
-    study.tell(0, [0.9, 1.0, 1.0])
-    storage.records()
-    assert storage.news() == [
-        "trials 1 and 2 of the study were added by another program (RUNNING, COMPLETE) and are skipped: only trials of this"
-        " program count",
-        "trial 0 is not used: another program ended it as COMPLETE; another trial takes its place",
-    ]
-    storage.close()

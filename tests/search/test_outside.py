@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import sqlite3
 
 import optuna
@@ -40,6 +41,11 @@ def complete(study, assignment=None, accuracy=0.7):
     return study.finish(assignment, State.COMPLETE, Values(accuracy, 1.0, assignment.cost.size_mb), {"seconds": 1.0})
 
 
+def named(storage):
+    """The numbers in each line of news."""
+    return [re.findall(r"\d+", line) for line in storage.news()]
+
+
 def numbers(study):
     return [record.number for record in study.records()]
 
@@ -58,12 +64,12 @@ def test_trials_of_other_programs_are_in_no_record_and_named_once(done):
     add_all_states(theirs)
     assert numbers(study) == [0]
     assert study.front()[0].values.score == 0.7
-    assert [line.split(" of the study")[0] for line in study.storage.news()] == ["trials 1, 2, 3, 4 and 5"]
+    assert named(study.storage) == [["1", "2", "3", "4", "5"]]
     assert (study.records(), study.storage.news()) == (study.records(), [])
     theirs.ask()  # takes the WAITING one
     theirs.tell(theirs.ask(), FORGED)
     assert numbers(study) == [0]
-    assert [line.split(" of the study")[0] for line in study.storage.news()] == ["trial 6"]
+    assert named(study.storage) == [["6"]]
     assert sorted(study.storage.skipped) == [1, 2, 3, 4, 5, 6]
 
 
@@ -163,9 +169,7 @@ def test_a_changed_running_trial_is_dropped_and_another_replaces_it(make_study, 
         complete(study, assignment)
     study.drop(assignment, text[0])
     assert study.records() == []
-    (line,) = study.storage.news()
-    assert line.startswith("trial 0 ")
-    assert "another program" in line
+    assert named(study.storage) == [["0"]]
     complete(study)
     assert study.next_assignment() is NoTrial.ENOUGH
     assert [(record.number, record.values.score) for record in study.records()] == [(1, 0.7)]

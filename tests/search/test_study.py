@@ -44,12 +44,6 @@ def states(study):
     return [record.state.value for record in study.records()]
 
 
-def surrogate(params):
-    """Accuracy and seconds of a configuration, without training it."""
-    rate = float(params["training.learning_rate"])
-    return 0.55 + 0.3 / (1 + 1e3 * abs(rate - 1e-3)), 1.0 + int(params["lstm.hidden_dim"]) / 100
-
-
 def test_while_others_run_the_last_trials_there_is_none_until_one_of_them_fails(make_study):
     mine = make_study(n_trials=2, worker=1, disk=True)
     theirs = make_study(n_trials=2, worker=2, disk=True, beside=True)
@@ -123,7 +117,7 @@ def test_workers_never_overshoot_nor_run_a_configuration_twice(make_study, sampl
             if assignment.number % 5 == 2 and assignment.retry_of is None:
                 fail(study, assignment)
             else:
-                complete(study, assignment, *surrogate(assignment.params))
+                complete(study, assignment, 0.6 + 0.01 * (len(counts) % 7), 1.0 + len(counts) % 3)
         ended.append(study)
 
     in_threads(work, *studies)
