@@ -267,10 +267,8 @@ def _refuse_facts_of_loaders(**given: Any) -> None:
             raise ConfigError(text, field=name, code="needs-loaders")
 
 
-_OF_LOADERS = {"cv_folds", "horizon", "train_share"}
-"""Settings of the data section that apply to DataLoaders."""
-_REFUSED = {"feature_columns", "features"}
-"""Settings that the data section itself refuses if the source is loaders."""
+_NOT_CHECKED = {"cv_folds", "horizon", "train_share", "feature_columns", "features"}
+"""Settings of the data section that apply to DataLoaders, or that the section itself refuses if the source is loaders."""
 
 
 def _require_only_what_loaders_need(asked: DataSettings) -> None:
@@ -279,7 +277,7 @@ def _require_only_what_loaders_need(asked: DataSettings) -> None:
     given = {
         name: value
         for name, value in asked.model_dump().items()
-        if name not in _OF_LOADERS | _REFUSED and value != usual[name] and value != "loaders"
+        if name not in _NOT_CHECKED and value != usual[name] and value != "loaders"
     }
     if "data_dir" in given:
         del given["source"]  # data_dir implies it

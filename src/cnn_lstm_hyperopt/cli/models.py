@@ -79,11 +79,9 @@ def predict(
     if start is not None and end is not None and start > end:
         text = f"--start {start} must not be after --end {end}"
         raise ConfigError(text, field="--start", code="start-not-before-end")
-    place = (
-        None
-        if output is None
-        else checked_output(output, is_predictions, command="predict", force=force, data_dir=data_dir)
-    )
+    place = None
+    if output is not None:
+        place = checked_output(output, is_predictions, command="predict", force=force, data_dir=data_dir)
     predictor = _loaded(model, features)
     bars = _read(data_dir, symbols or (), end, on_bad_bars, predictor)
     table = _predicted(predictor, bars, start=start, last=last)
