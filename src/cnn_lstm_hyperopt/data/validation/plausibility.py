@@ -1,22 +1,42 @@
 """Suspicious bars: jumps like splits, stale prices, two frequencies, holes."""
 
+import math
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cnn_lstm_hyperopt.data.features import segments
 from cnn_lstm_hyperopt.data.frequency import frequency_text
 from cnn_lstm_hyperopt.data.problems import Findings, Problem, date_text
 from cnn_lstm_hyperopt.utils.text import counted
 
-SPLITS = (1.5, 2.0, 3.0, 4.0, 5.0, 10.0, 20.0)
+COMMON_SPLITS = ("2:1", "3:1", "4:1", "3:2", "5:1", "10:1", "20:1")
+SPLITS = {
+    int(text.split(":")[0]) / int(text.split(":")[1]): text
+    for text in (
+        *COMMON_SPLITS,
+        "5:4",
+        "4:3",
+        "5:3",
+        "5:2",
+        "7:2",
+        *(f"{n}:1" for n in (6, 7, 8, 9, 12, 15, 25, 30, 40, 50, 100)),
+    )
+}
+"""Text of each ratio of new to old shares."""
 SPLIT_TOLERANCE = 0.06
 """Largest logarithmic move of the price besides a split."""
+_MIN_JUMP = math.log(min(SPLITS)) * 0.8
+_AROUND = 60
+"""Number of bars on each side whose median volumes are compared."""
+_VOLUME_SHARE = 0.7
+"""Least change of the volume, as a share of the logarithmic ratio."""
 STALE = 20
 """Number of consecutive bars with the same four prices."""
 MIXED_STEPS = 3.0
 """Factor between the median step of a stretch of bars and the usual one, from which its frequency differs."""
 STRETCH = 50
+_RECURRING_DAYS = 120
 
 _DAY = 86_400 * 10**9
 
@@ -38,32 +58,47 @@ def look_over(found: Findings, frame: pd.DataFrame, *, daily: bool) -> None:
 
 
 def look_for_splits(found: Findings, frame: pd.DataFrame) -> None:
-    """Warn about jumps like unadjusted splits: the next open and close both change by the ratio of a split."""
+    """Warn about jumps like unadjusted splits: the next open and close both change by the ratio of a split.
+
+    Common ratios need no more. Other ratios n:m also need a volume that changes in the other direction and stays there.
+    """
     close = frame["close"].to_numpy()
     opened = frame["open"].to_numpy()
     with np.errstate(all="ignore"):
         change = np.log(close[1:] / close[:-1])
         gap = np.log(opened[1:] / close[:-1])
-    rows, ratios = [], []
-    for row in np.flatnonzero(np.abs(change) > np.log(SPLITS[0]) - SPLIT_TOLERANCE).tolist():
-        for ratio in SPLITS:
-            sign = np.sign(change[row])
-            if max(abs(sign * change[row] - np.log(ratio)), abs(sign * gap[row] - np.log(ratio))) < SPLIT_TOLERANCE:
+    rows, shown = [], []
+    for row in np.flatnonzero(np.abs(change) > _MIN_JUMP).tolist():
+        sign = np.sign(change[row])
+        for ratio, text in SPLITS.items():
+            size, common = math.log(ratio), text in COMMON_SPLITS
+            off = max(
+                abs(sign * change[row] - size),
+                2 * abs(sign * gap[row] - size) if not common else abs(sign * gap[row] - size),
+            )
+            if off >= min(SPLIT_TOLERANCE, 0.2 * size):
+                continue
+            if common or _volume_moved(frame["volume"].to_numpy(), row, -sign) >= _VOLUME_SHARE * size:
                 rows.append(row + 1)
-                ratios.append((ratio, sign))
+                shown.append(text if sign < 0 else ":".join(reversed(text.split(":"))))
+                break
     if rows:
-        ratio, sign = ratios[0]
-        shown = "3:2" if ratio == 1.5 else f"{ratio:g}:1"
-        shown = shown if sign < 0 else ":".join(reversed(shown.split(":")))
         first = date_text(frame.index[rows[0]])
         found.warn(
             "split_jump",
-            f"{counted(len(rows), 'jump')} of the price like an unadjusted split, the first on {first} ({shown})",
+            f"{counted(len(rows), 'jump')} of the price like an unadjusted split, the first on {first} ({shown[0]})",
             "if it was a split, give adjusted prices, or a column adj_close",
             count=len(rows),
             first=first,
-            value=shown,
+            value=shown[0],
         )
+
+
+def _volume_moved(volume: NDArray[np.float64], row: int, sign: float) -> float:
+    """Return the logarithmic change of the median volume between the bars up to ``row`` and those after it, times ``sign``."""
+    before, after = volume[max(0, row + 1 - _AROUND) : row + 1], volume[row + 1 : row + 1 + _AROUND]
+    medians = float(np.median(before)), float(np.median(after))
+    return sign * math.log(medians[1] / medians[0]) if min(medians) > 0 else 0.0
 
 
 def _look_at_volume(found: Findings, volume: NDArray[np.float64], index: pd.DatetimeIndex) -> None:
@@ -150,29 +185,49 @@ def _look_for_lone_midnights(found: Findings, stamps: NDArray[np.int64], index: 
 
 
 def hole_problem(symbol: str, index: pd.DatetimeIndex, max_gap_days: float) -> Problem | None:
-    """Return the warning about holes between segments, if any.
+    """Return the warning about holes in the bars, if any: longer than ``max_gap_days``, or unusually long for these bars.
 
     Args:
         symbol: name of the bars.
         index: (bars,) ascending dates.
         max_gap_days: longest distance of bars in a segment, in days.
     """
-    borders = np.flatnonzero(np.diff(segments(index, max_gap_days)))
-    if not len(borders):
-        return None
     stamps = index.as_unit("ns").asi8
-    days = (stamps[borders + 1] - stamps[borders]) / _DAY
-    first = date_text(index[borders[0]])
-    longest = int(np.argmax(days))
+    if len(stamps) < 2:
+        return None
+    steps = np.diff(stamps) / _DAY
+    limit = min(max_gap_days, _unusual_gap(steps))
+    holes = np.flatnonzero(steps > limit)
+    if not len(holes):
+        return None
+    first, longest = date_text(index[holes[0]]), int(holes[np.argmax(steps[holes])])
+    crossed = steps[holes].min() <= max_gap_days
+    cure = (
+        f"windows cross holes of up to {max_gap_days:g} days (data.max_gap_days); set data.max_gap_days to {limit:.2g}"
+        if crossed
+        else "no window crosses them (data.max_gap_days)"
+    )
     return Problem(
         symbol,
         "",
         "gap",
         "warning",
-        f"{counted(len(borders), 'hole')} of more than {max_gap_days:g} days in the bars, the longest of {days[longest]:.0f} days"
-        f" after {date_text(index[borders[longest]])}",
-        "no window crosses them (data.max_gap_days)",
-        count=len(borders),
+        f"{counted(len(holes), 'hole')} of more than {limit:.3g} days in the bars, the longest of {steps[longest]:.3g} days after"
+        f" {date_text(index[longest])}",
+        cure,
+        count=len(holes),
         first=first,
-        value=f"{days[longest]:.0f} days",
+        value=f"{steps[longest]:.3g} days",
     )
+
+
+def _unusual_gap(steps: NDArray[np.float64]) -> float:
+    """Return the distance of bars, in days, above which a gap is unusual.
+
+    Nights, weekends and holidays come back: a gap is usual if gaps of its length or longer come at least every 120 days. An
+    unusual one is at least twice as long as all usual ones, and 20 times the median distance.
+    """
+    recurring = max(3, int(steps.sum() / _RECURRING_DAYS))
+    ordered = np.sort(steps)
+    usual = float(ordered[-recurring]) if recurring <= len(ordered) else float(ordered[-1])
+    return max(2 * usual, 20 * float(np.median(steps)))
