@@ -11,7 +11,7 @@ from cnn_lstm_hyperopt.data.frequency import duration, frequency, step_seconds
 from cnn_lstm_hyperopt.data.problems import BadBarsError
 from cnn_lstm_hyperopt.data.sources import load_bars
 from cnn_lstm_hyperopt.data.tables.dates import read_dates
-from cnn_lstm_hyperopt.data.validation.plausibility import SPLITS, STALE
+from cnn_lstm_hyperopt.data.validation.plausibility import COMMON_SPLITS, SPLITS, STALE, hole_problem
 from cnn_lstm_hyperopt.errors import DataError
 
 DAYS = ["2015-03-05", "2015-03-06", "2015-03-09", "2015-03-10"]  # daylight saving begins on 2015-03-08
@@ -152,17 +152,48 @@ def test_an_unadjusted_split_is_warned_of_and_an_adjusted_one_is_not(ratio, up):
     factor = np.where(np.arange(60) < 30, 1.0, ratio if up else 1 / ratio)
     raw = table()
     raw[PRICES] = raw[PRICES].mul(factor, axis=0)
-    problem = rules(raw)["split_jump"]
-    sides = "3:2" if ratio == 1.5 else f"{ratio:g}:1"
+    raw["volume"] = 1e6 / factor
+    problem, sides = rules(raw)["split_jump"], SPLITS[ratio]
     assert problem.value == (":".join(reversed(sides.split(":"))) if up else sides)
     assert (problem.first, problem.count) == (str(raw["date"][30].date()), 1)
     assert "split_jump" not in rules(raw.assign(adj_close=raw["close"] / factor))
     assert "split_jump" in rules(raw.assign(adj_close=raw["close"]))  # which forgets it
 
 
+@pytest.mark.parametrize("ratio", [ratio for ratio, text in SPLITS.items() if text not in COMMON_SPLITS])
+def test_an_unusual_ratio_without_a_change_of_volume_is_no_split(ratio):
+    raw = table()
+    raw[PRICES] = raw[PRICES].mul(np.where(np.arange(60) < 30, 1.0, 1 / ratio), axis=0)
+    raw["volume"] = 1e6
+    assert "split_jump" not in rules(raw)
+
+
+HOUR, SESSION = pd.Timedelta(hours=1), [*range(14, 21)]
+
+
+@pytest.mark.parametrize(
+    ("index", "hole", "found"),
+    [
+        (pd.date_range("2020-01-01", periods=9_000, freq="h"), ("2020-06-01", "2020-06-10"), True),  # trades 24/7
+        (pd.date_range("2020-01-01", periods=9_000, freq="h"), ("2020-06-01 05:00", "2020-06-01 12:00"), False),
+        (pd.bdate_range("2020-01-01", periods=900), ("2020-06-01", "2020-06-20"), True),
+        (pd.bdate_range("2020-01-01", periods=900), ("2020-06-01", "2020-06-05"), False),
+        (pd.DatetimeIndex([d + h * HOUR for d in pd.bdate_range("2020", periods=300) for h in SESSION]), None, False),
+        (pd.DatetimeIndex([]), None, False),
+    ],
+)
+def test_a_hole_is_long_for_the_calendar_of_its_bars(index, hole, found):
+    if hole is not None:
+        index = index[(index < hole[0]) | (index >= hole[1])]
+    problem = hole_problem("BTC", index, 10.0)
+    assert (problem is not None) == found
+    if problem is not None:
+        assert (problem.rule, problem.count) == ("gap", 1)
+
+
 def test_a_crash_within_the_day_or_of_another_size_is_no_split():
     for first, factor in ((30, 0.8), (31, 0.5)):
-        raw = table()
+        raw = table(volume=1e6)
         raw.loc[first:, PRICES] *= factor
         raw.loc[30, ["low", "close"]] *= factor if first == 31 else 1  # opened where it was
         assert "split_jump" not in rules(raw)
