@@ -165,6 +165,7 @@ PLACES = {
     "loop": "output-not-regular",
     "bars": "output-is-directory",
     "my.yaml/x.yaml": "parent-is-file",
+    "my.yaml/a/x.yaml": "output-not-writable",
     "x" * 252 + ".yaml": "invalid-path",
     "/proc/x.yaml": "output-not-writable",
     "s3://b/x.yaml": "invalid-path",

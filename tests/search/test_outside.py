@@ -175,6 +175,22 @@ def test_a_changed_running_trial_is_dropped_and_another_replaces_it(make_study, 
     assert [(record.number, record.values.score) for record in study.records()] == [(1, 0.7)]
 
 
+def test_a_trial_that_is_ended_while_it_starts_is_replaced(make_study, monkeypatch):
+    study = make_study(disk=True)
+    add_all_states(outside(study.storage))  # numbers differ from places, so the seed is stored after the start
+    start = study.storage.start
+
+    def ended_at_once(*arguments):
+        trial_id, number = start(*arguments)
+        if number == 5:
+            outside(study.storage).tell(number, FORGED)
+        return trial_id, number
+
+    monkeypatch.setattr(study.storage, "start", ended_at_once)
+    assert study.next_assignment().number == 6
+    assert numbers(study) == [6]
+
+
 def test_attributes_that_others_add_are_ignored(make_study):
     study = make_study(n_trials=1, disk=True)
     assignment = study.next_assignment()

@@ -89,7 +89,7 @@ class Study:
         return needed
 
     def next_assignment(self) -> Assignment | NoTrial:
-        """InitialTrial the next trial (an interrupted one, else a retry, else a new proposal), or return why there is none.
+        """Start the next trial (an interrupted one, else a retry, else a new proposal), or return why there is none.
 
         Raises:
             StudyFailedError: another program changed ten trials in a row while they started.
