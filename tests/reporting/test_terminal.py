@@ -389,10 +389,12 @@ def test_characters_that_the_encoding_lacks_are_replaced(monkeypatch, caplog, en
 
 
 def test_output_without_a_stream_or_room_is_dropped(monkeypatch):
-    output, full = LastingOutput(), Mock(**{"write.side_effect": BlockingIOError})
+    output, full = LastingOutput(), Mock(spec=io.StringIO, **{"write.side_effect": BlockingIOError})
     monkeypatch.setattr(sys, "stdout", None)
     assert (output.isatty(), output.write("x"), output.encoding) == (False, 1, "utf-8")
     with pytest.raises(io.UnsupportedOperation):
         output.fileno()
+    output.flush()
     monkeypatch.setattr(sys, "stdout", full)
     assert output.write("x") == 1
+    assert output.fileno() is full.fileno.return_value

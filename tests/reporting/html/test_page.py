@@ -5,6 +5,7 @@ import html
 import itertools
 import json
 import re
+from dataclasses import asdict
 
 import numpy as np
 import optuna
@@ -24,6 +25,7 @@ from cnn_lstm_hyperopt.reporting.html.study_files import read_content
 from cnn_lstm_hyperopt.reporting.html.trial_table import TrialTable
 from cnn_lstm_hyperopt.reporting.report_page import ReportPage
 from cnn_lstm_hyperopt.run_dir.lock import only_run
+from cnn_lstm_hyperopt.run_dir.paths import resume_command
 from cnn_lstm_hyperopt.search import SkillThreshold, StudyStorage
 from cnn_lstm_hyperopt.search.importance import _ranks
 
@@ -159,18 +161,31 @@ def test_the_grade_is_the_heading_in_its_colour(tmp_path, grade, colour):
     assert '<p class="note below-chance">' in page
 
 
-def test_a_directory_without_a_study_and_damaged_results_are_errors(tmp_path, capsys):
+def test_damaged_files_are_errors_and_a_study_without_results_has_a_page(tmp_path, capsys):
     with pytest.raises(SaveDirError):
         write_report(tmp_path)
-    folder = searched(tmp_path / "damaged", 2)
-    (folder / "results.json").write_text("[1]", encoding="utf-8")
-    with pytest.raises(SaveDirError) as caught:
-        write_report(folder)
-    assert (caught.value.field, caught.value.code) == ("results.json", "results-damaged")
+    folder = searched(tmp_path / "study", 5, pruner="none")
+    plant_finals(folder, names=("calm", "wild"))
+    for path, text, code in (
+        (folder / "retrained_model_1" / "predictions.csv", "x\n1\n", "file-damaged"),
+        (folder / "results.json", "[1]", "results-damaged"),
+    ):
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(SaveDirError) as caught:
+            write_report(folder)
+        assert (caught.value.field, caught.value.code) == (path.name, code)
     ReportPage(Terminal()).on_report_due(folder)  # the run continues
     assert capsys.readouterr().out.startswith("Warning: ")
-    (folder / "results.json").unlink()
-    assert 'class="verdict open"' in text_of(folder)  # a study without results has a page
+    for path in (folder / "results.json", study := folder / "study.db"):
+        path.unlink()
+    StudyStorage(study, create="x", attributes={}).close()
+    with pytest.raises(SaveDirError):  # a study of another program
+        write_report(folder)
+    study.unlink()
+    StudyStorage(study, create="x", attributes={"skill_gate": asdict(TOO_HIGH), "n_trials": 9}).close()
+    page = text_of(folder)
+    assert 'class="verdict open"' in page
+    assert all(part in page for part in ("<b>0 of 9</b>", resume_command(folder)))
 
 
 def test_the_command_writes_page_and_pictures(folder, page, capsys):
