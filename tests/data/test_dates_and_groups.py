@@ -7,25 +7,27 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 
+from builders import loaders
+from builders.errors import raises
+from builders.loaders import SIZES
 from cnn_lstm_hyperopt import CNNLSTMHyperparameterOptimizer, run_cnn_lstm_hyperparameter_optimization
 from cnn_lstm_hyperopt.data.dataloaders.loaders import dataset_from_loaders
 from cnn_lstm_hyperopt.errors import ConfigError, DataError, SaveDirError
 
-SIZES = (24, 12, 9)
 DAYS = [pd.date_range("2020-01-01", periods=size) for size in SIZES]
 GROUPS = [[f"patient {number % 4}" for number in range(size)] for size in SIZES]
 
 
 def three(*, shuffle=(False, False, False)) -> list[DataLoader]:
     """Windows whose first number is their position in the loader's order."""
-    loaders = []
+    found = []
     for size, shuffled in zip(SIZES, shuffle, strict=True):
-        x = torch.rand(size, 5, 3, generator=torch.Generator().manual_seed(size))
+        x, y = loaders.parts(size, size, n_classes=2, values=False)
         x[:, 0, 0] = torch.arange(size)
-        loaders.append(DataLoader(TensorDataset(x, torch.arange(size) % 2), batch_size=5, shuffle=shuffled))
-    return loaders
+        found.append(loaders.loader((x, y), shuffle=shuffled))
+    return found
 
 
 def dataset_of(**marks):
@@ -36,30 +38,23 @@ def splits_of(dataset) -> tuple:
     return dataset.train, dataset.validation, dataset.test.open()
 
 
-def refused(field: str, code: str, loaders=None, **marks) -> None:
-    with pytest.raises(DataError) as caught:
-        dataset_from_loaders(loaders or three(), None, **marks)
-    assert (caught.value.field, caught.value.code) == (field, code)
-    assert len(str(caught.value).splitlines()) == 1
-
-
-def test_windows_without_any():
-    assert all(not windows.dated and windows.groups is None for windows in splits_of(dataset_of()))
+def refused(field: str, code: str, given=None, **marks) -> None:
+    with raises(DataError, code, field) as text:
+        dataset_from_loaders(given or three(), None, **marks)
+    assert "\n" not in text[0]
 
 
 def test_each_window_keeps_its_own():
     dataset = dataset_of(dates=DAYS, groups=GROUPS)
     for split, windows in enumerate(splits_of(dataset)):
         position = windows.gather(torch.arange(len(windows)))[:, 0, 0].long().numpy()
-        assert windows.dated
-        assert windows.dates.dtype == "datetime64[ns]"
+        assert (windows.dated, windows.dates.dtype) == (True, "datetime64[ns]")
         assert (windows.dates == DAYS[split].to_numpy()[position]).all()
         assert windows.groups.tolist() == [number % 4 for number in position]
-    train = dataset.train
-    part = train.subset(np.array([5, 2, 9]))
-    assert (part.dates == train.dates[[5, 2, 9]]).all()
-    assert part.groups.tolist() == train.groups[[5, 2, 9]].tolist()
-    assert part.dated
+    train, chosen = dataset.train, np.array([5, 2, 9])
+    part = train.subset(chosen)
+    assert (part.dated, part.groups.tolist()) == (True, train.groups[chosen].tolist())
+    assert (part.dates == train.dates[chosen]).all()
 
 
 def test_a_split_may_have_none():
@@ -67,46 +62,40 @@ def test_a_split_may_have_none():
     assert (train.dated, validation.dated, test.dated) == (False, False, True)
     assert (train.groups, test.groups) == (None, None)
     assert validation.groups is not None
+    assert all(not windows.dated and windows.groups is None for windows in splits_of(dataset_of()))
 
 
-def test_the_same_group_has_the_same_number_in_all_splits():
-    train, validation, test = splits_of(dataset_of(groups=(["b"] * 24, ["a"] * 12, ["b", "c", "a"] * 3)))
+def test_a_group_has_one_number_in_all_splits_and_is_warned_of_in_training_and_test():
+    dataset = dataset_of(groups=(["b"] * 24, ["a", "e"] * 6, ["b", "c", "a"] * 3))
+    train, validation, test = splits_of(dataset)
     assert (test.groups[0], test.groups[2]) == (train.groups[0], validation.groups[0])
+    lines = [line for line in dataset.warnings if "test" in line]
+    assert [re.findall(r"\d+", line) for line in lines if "train" in line] == [["1", "3"]]
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        list,
-        lambda days: [day.isoformat() for day in days],
-        lambda days: [day.date() for day in days],
-        lambda days: days.tz_localize("UTC"),
-        lambda days: pd.Series(days),
-        lambda days: days.to_numpy().astype("datetime64[s]"),
-        lambda days: [day.to_pydatetime().replace(tzinfo=datetime.UTC) for day in days],
-    ],
-)
+KINDS = [
+    list,
+    lambda days: [day.isoformat() for day in days],
+    lambda days: [day.date() for day in days],
+    lambda days: days.tz_localize("UTC"),
+    pd.Series,
+    lambda days: days.to_numpy().astype("datetime64[s]"),
+    lambda days: [day.to_pydatetime().replace(tzinfo=datetime.UTC) for day in days],
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_dates_of_many_kinds(kind):
     test = dataset_of(dates=(None, None, kind(DAYS[2]))).test.open()
     assert (test.dates == DAYS[2].to_numpy().astype("datetime64[ns]")).all()
-
-
-def test_dates_may_be_numbers_that_grow_with_time():
-    test = dataset_of(dates=(None, None, torch.arange(100, 109))).test.open()
-    assert test.dated
-    assert test.dates.tolist() == list(range(100, 109))
+    numbers = dataset_of(dates=(None, None, torch.arange(100, 109))).test.open()  # or numbers that grow with time
+    assert (numbers.dated, numbers.dates.tolist()) == (True, list(range(100, 109)))
 
 
 def test_data_json_counts_them():
     test = dataset_of(dates=DAYS, groups=GROUPS).description["splits"]["test"]
     balance = {"class_counts": [5, 4], "class_shares": [5 / 9, 4 / 9]}
     assert test == {"windows": 9, **balance, "first": "2020-01-01", "last": "2020-01-09", "groups": 4}
-
-
-def test_a_group_in_training_and_test_is_a_warning():
-    (line,) = dataset_of(groups=(["a"] * 24, ["b", "e"] * 6, ["a", "c", "d"] * 3)).warnings
-    assert re.findall(r"\d+", line) == ["1", "3"]
-    assert "test" in line
 
 
 def test_they_change_the_sha256():
@@ -138,33 +127,17 @@ def test_wrong_ones_are_refused(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "entry", "code"),
+    ("name", "part", "code"),
     [
-        ("dates", None, "missing-entry"),
-        ("dates", pd.NaT, "missing-entry"),
-        ("groups", None, "missing-entry"),
-        ("groups", 1.5, "not-groups"),
+        *(("dates", [*DAYS[2][:4], entry, *DAYS[2][5:]], "missing-entry") for entry in (None, pd.NaT)),
+        ("groups", [*GROUPS[2][:4], None, *GROUPS[2][5:]], "missing-entry"),
+        ("groups", np.array([*GROUPS[2][:4], 1.5, *GROUPS[2][5:]], dtype=object), "not-groups"),
+        *(("dates", part, "not-dates") for part in (np.ones(9), ["yesterday"] * 9, [True] * 9, [{}] * 9)),
+        *(("dates", part, "not-a-sequence") for part in ([[1, 2]] * 9, 7)),
     ],
 )
-def test_an_entry_that_is_missing_or_something_else(name, entry, code):
-    usual = list(DAYS[2]) if name == "dates" else GROUPS[2]
-    part = np.empty(9, dtype=object)
-    part[:] = [*usual[:4], entry, *usual[5:]]
+def test_entries_that_are_missing_or_something_else(name, part, code):
     refused(f"{name}.test", code, **{name: (None, None, part)})
-
-
-@pytest.mark.parametrize(
-    ("part", "code"),
-    [
-        *((part, "not-dates") for part in (np.ones(9), ["yesterday"] * 9, [True] * 9, [{}] * 9)),
-        *((part, "not-a-sequence") for part in ([[1, 2]] * 9, 7)),
-    ],
-)
-def test_no_dates(part, code):
-    refused("dates.test", code, dates=(None, None, part))
-
-
-def test_dates_of_two_kinds():
     refused("dates", "dates-of-two-kinds", dates=(None, DAYS[1], list(range(9))))
 
 

@@ -14,15 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from builders.errors import raises
+from builders.questions import SCHEMES
 from cnn_lstm_hyperopt.config.schema.data import CvScheme, DataSettings
-from cnn_lstm_hyperopt.data.splits import (
-    WindowDates,
-    assign,
-    combinatorial,
-    cut_dates,
-    make_folds,
-    walk_forward,
-)
+from cnn_lstm_hyperopt.data.splits import WindowDates, combinatorial, cut_dates, make_folds, walk_forward
 from cnn_lstm_hyperopt.errors import DataError
 
 
@@ -30,12 +25,6 @@ def daily(windows: int, purge: int, embargo: int = 0) -> WindowDates:
     """One window a day; labels may reach beyond the last one."""
     days = np.arange(windows)
     return WindowDates(days, days + purge, days + purge + embargo, days + purge)
-
-
-def refused(code: str, make, *arguments, **options) -> None:
-    with pytest.raises(DataError) as caught:
-        make(*arguments, **options)
-    assert (caught.value.field, caught.value.code) == ("data.cv_folds", code)
 
 
 def shown(folds) -> list[tuple[list[int], list[int]]]:
@@ -65,92 +54,54 @@ def skfolio_combinatorial(observations, n_folds, n_test_folds, purged_size, emba
     return found
 
 
-class TestWalkForward:
-    def test_exact_folds_of_a_hand_example(self):
-        """20 days, purge 1; validation is days 14..16, of which 16 reaches the test cut, 17; two blocks before it."""
-        folds = walk_forward(daily(20, 1), (14, 17), 3)
-        blocks = [[8, 9, 10], [11, 12, 13], [14, 15]]
-        assert shown(folds) == list(zip([list(range(7)), list(range(10)), list(range(13))], blocks, strict=True))
+def test_exact_walk_forward_folds_of_a_hand_example():
+    """20 days, purge 1; validation is days 14..16, of which 16 reaches the test cut, 17; two blocks before it."""
+    blocks = [[8, 9, 10], [11, 12, 13], [14, 15]]
+    for rolling, firsts in ((False, (0, 0, 0)), (True, (0, 3, 6))):
+        folds = walk_forward(daily(20, 1), (14, 17), 3, rolling=rolling)
+        trains = [list(range(first, stop)) for first, stop in zip(firsts, (7, 10, 13), strict=True)]
+        assert shown(folds) == list(zip(trains, blocks, strict=True))
         assert [fold.blocks for fold in folds] == [((8, 10),), ((11, 13),), ((14, 15),)]
-        rolling = walk_forward(daily(20, 1), (14, 17), 3, rolling=True)
-        trains = [list(range(7)), list(range(3, 10)), list(range(6, 13))]
-        assert shown(rolling) == list(zip(trains, blocks, strict=True))
-
-    @pytest.mark.parametrize("expand", [True, False])
-    @pytest.mark.parametrize(
-        ("observations", "test_size", "train_size", "purge"),
-        [(17, 3, 6, 2), (15, 3, 6, 0), (61, 10, 10, 1), (40, 5, 12, 3)],
-    )
-    def test_are_those_of_skfolio(self, observations, test_size, train_size, purge, expand):
-        expected = skfolio_walk_forward(observations, test_size, train_size, purge, expand)
-        cuts = observations - test_size, observations + purge  # our validation is the last test block
-        assert shown(walk_forward(daily(observations, purge), cuts, len(expected), rolling=not expand)) == expected
-
-    def test_one_fold_is_training_and_validation(self):
-        dates = daily(200, 3)
-        cuts = cut_dates(dates.decided, (0.7, 0.15, 0.15))
-        split = assign(dates.decided, dates.reach, cuts, furthest=dates.furthest)
-        for rolling in (False, True):
-            ((train, validation),) = shown(walk_forward(dates, cuts, 1, rolling=rolling))
-            assert train == np.flatnonzero(split == 0).tolist()
-            assert validation == np.flatnonzero(split == 1).tolist()
-
-    def test_a_date_is_never_divided_between_blocks(self):
-        days = np.repeat(np.arange(20), 3)  # three symbols
-        dates = WindowDates(days, days + 1, days + 1, days + 1)
-        for fold in walk_forward(dates, (14, 18), 3):
-            assert len(fold.validation) % 3 == 0
-            assert not set(days[fold.train]) & set(days[fold.validation])
-
-    @pytest.mark.parametrize("purge", [1, 4])
-    def test_too_many_folds_leave_nothing_to_train_on(self, purge):
-        dates, cuts = daily(100, purge), (70, 90)
-        assert len(walk_forward(dates, cuts, 4)[0].train) > 0
-        for count in (5, 9):
-            refused("too-many-folds", walk_forward, dates, cuts, count)
-        refused("too-many-folds", walk_forward, daily(10, 5), (4, 9), 1)
-
-    def test_a_rolling_stretch_that_purging_empties_is_an_error(self):
-        """Labels of one bar, but for those before the second block, which look three bars ahead."""
-        days = np.arange(10)
-        reach = days + np.where((days >= 2) & (days < 5), 3, 1)
-        dates = WindowDates(days, reach, reach, reach)
-        refused("fold-without-training", walk_forward, dates, (5, 8), 2, rolling=True)
-        assert len(walk_forward(dates, (5, 8), 2)) == 2
 
 
-class TestCombinatorial:
-    def test_the_examples_in_skfolios_documentation(self):
-        """12 observations, 3 folds, 2 of them tested; no purge, purge 1, embargo 1."""
-        whole = [[8, 9, 10, 11], [4, 5, 6, 7], [0, 1, 2, 3]]
-        purged = [[9, 10, 11], [5, 6], [0, 1, 2]]
-        embargoed = [[9, 10, 11], [5, 6, 7], [0, 1, 2, 3]]
-        held = [[*range(8)], [0, 1, 2, 3, 8, 9, 10, 11], [*range(4, 12)]]
-        for (purge, embargo), trains in {(0, 0): whole, (1, 0): purged, (0, 1): embargoed}.items():
-            found = shown(combinatorial(daily(12, purge, embargo), (0, 12 + purge), 3, 2))
-            assert found == list(zip(trains, held, strict=True))
+@pytest.mark.parametrize("expand", [True, False])
+@pytest.mark.parametrize(
+    ("observations", "test_size", "train_size", "purge"),
+    [(17, 3, 6, 2), (15, 3, 6, 0), (61, 10, 10, 1), (40, 5, 12, 3)],
+)
+def test_walk_forward_folds_are_those_of_skfolio(observations, test_size, train_size, purge, expand):
+    expected = skfolio_walk_forward(observations, test_size, train_size, purge, expand)
+    cuts = observations - test_size, observations + purge  # our validation is the last test block
+    assert shown(walk_forward(daily(observations, purge), cuts, len(expected), rolling=not expand)) == expected
 
-    @pytest.mark.parametrize(
-        ("observations", "n_folds", "n_test_folds", "purge", "embargo"),
-        [(12, 3, 2, 1, 0), (30, 5, 2, 1, 1), (30, 5, 3, 2, 1), (40, 4, 2, 3, 2), (60, 6, 2, 2, 4)],
-    )
-    def test_are_those_of_skfolio(self, observations, n_folds, n_test_folds, purge, embargo):
-        dates = daily(observations, purge, embargo)
-        folds = combinatorial(dates, (0, observations + purge), n_folds, n_test_folds)
-        assert shown(folds) == skfolio_combinatorial(observations, n_folds, n_test_folds, purge, embargo)
 
-    def test_blocks_tell_where_they_begin_and_end(self):
-        folds = combinatorial(daily(12, 1), (0, 13), 3, 2)
-        assert [fold.blocks for fold in folds] == [((0, 3), (4, 7)), ((0, 3), (8, 11)), ((4, 7), (8, 11))]
+def test_the_examples_in_skfolios_documentation():
+    """12 observations, 3 folds, 2 of them tested; no purge, purge 1, embargo 1."""
+    whole = [[8, 9, 10, 11], [4, 5, 6, 7], [0, 1, 2, 3]]
+    purged = [[9, 10, 11], [5, 6], [0, 1, 2]]
+    embargoed = [[9, 10, 11], [5, 6, 7], [0, 1, 2, 3]]
+    held = [[*range(8)], [0, 1, 2, 3, 8, 9, 10, 11], [*range(4, 12)]]
+    for (purge, embargo), trains in {(0, 0): whole, (1, 0): purged, (0, 1): embargoed}.items():
+        found = shown(combinatorial(daily(12, purge, embargo), (0, 12 + purge), 3, 2))
+        assert found == list(zip(trains, held, strict=True))
+    folds = combinatorial(daily(12, 1), (0, 13), 3, 2)
+    assert [fold.blocks for fold in folds] == [((0, 3), (4, 7)), ((0, 3), (8, 11)), ((4, 7), (8, 11))]
 
-    def test_blocks_of_an_uneven_number_of_windows_differ_by_one_at_most(self):
-        sizes = [len(fold.validation) for fold in combinatorial(daily(101, 1), (0, 102), 7, 1)]
-        assert sum(sizes) == 101
-        assert max(sizes) - min(sizes) == 1
 
-    def test_too_few_dates_or_too_long_an_embargo_leave_nothing_to_train_on(self):
-        refused("fold-without-training", combinatorial, daily(6, 1), (0, 6), 9, 2)
-        refused("fold-without-training", combinatorial, daily(100, 1, 99), (0, 100), 2, 1)
+@pytest.mark.parametrize(
+    ("observations", "n_folds", "n_test_folds", "purge", "embargo"),
+    [(12, 3, 2, 1, 0), (30, 5, 2, 1, 1), (30, 5, 3, 2, 1), (40, 4, 2, 3, 2), (60, 6, 2, 2, 4)],
+)
+def test_combinatorial_folds_are_those_of_skfolio(observations, n_folds, n_test_folds, purge, embargo):
+    dates = daily(observations, purge, embargo)
+    folds = combinatorial(dates, (0, observations + purge), n_folds, n_test_folds)
+    assert shown(folds) == skfolio_combinatorial(observations, n_folds, n_test_folds, purge, embargo)
+
+
+def test_blocks_of_an_uneven_number_of_windows_differ_by_one_at_most():
+    sizes = [len(fold.validation) for fold in combinatorial(daily(101, 1), (0, 102), 7, 1)]
+    assert sum(sizes) == 101
+    assert max(sizes) - min(sizes) == 1
 
 
 LABEL_BARS = 6
@@ -174,127 +125,132 @@ def markets(draw) -> WindowDates:
     return WindowDates(*(np.concatenate(column)[order] for column in zip(*parts, strict=True)))
 
 
-SCHEMES = {
-    "expanding": {"cv_scheme": "expanding", "cv_folds": 3},
-    "rolling": {"cv_scheme": "rolling", "cv_folds": 3},
-    "combinatorial": {"cv_scheme": "combinatorial", "cv_folds": 4, "cv_test_blocks": 2},
-}
+@pytest.mark.parametrize("asked", SCHEMES.values(), ids=SCHEMES)
+@settings(max_examples=40)
+@given(dates=markets())
+def test_no_training_labels_interval_meets_a_held_out_one_or_the_test_period(asked, dates):
+    cuts = cut_dates(dates.decided, (0.6, 0.15, 0.25))
+    folds = make_folds(dates, cuts, DataSettings(**asked))
+    for fold in folds:
+        assert len(fold.train) > 0
+        assert not set(fold.train) & set(fold.validation)
+        for part in (fold.train, fold.validation):
+            assert (np.diff(part) > 0).all()
+            assert dates.reach[part].max() < cuts[1]
+        decided, known = dates.decided[fold.train, None], dates.reach[fold.train, None]
+        meet = (decided <= dates.reach[fold.validation]) & (dates.decided[fold.validation] <= known)
+        assert not meet.any()
 
 
-class TestContract:
-    """What all schemes promise."""
+def test_every_scheme_is_a_member():
+    assert set(SCHEMES) == set(get_args(CvScheme))
 
-    @pytest.mark.parametrize("asked", SCHEMES.values(), ids=SCHEMES)
-    @settings(max_examples=40, deadline=None)
-    @given(dates=markets())
-    def test_no_training_labels_interval_meets_a_held_out_one_or_the_test_period(self, asked, dates):
-        cuts = cut_dates(dates.decided, (0.6, 0.15, 0.25))
-        folds = make_folds(dates, cuts, DataSettings(**asked))
+
+@settings(max_examples=30)
+@given(dates=markets(), rolling=st.booleans(), n_folds=st.integers(1, 4))
+def test_walk_forward_is_in_order_of_time_and_holds_each_window_out_once(dates, rolling, n_folds):
+    cuts = cut_dates(dates.decided, (0.6, 0.12, 0.28))
+    folds = walk_forward(dates, cuts, n_folds, rolling=rolling)
+    held = np.concatenate([fold.validation for fold in folds])
+    judged = dates.furthest < cuts[1]
+    assert len(set(held)) == len(held)
+    first = dates.decided[held].min()
+    assert set(held) == set(np.flatnonzero(judged & (dates.decided >= first)))  # without a gap between blocks
+    sizes = [len(fold.validation) for fold in folds]
+    symbols = 3
+    assert max(sizes[:-1], default=0) - min(sizes[:-1], default=0) < 2 * symbols  # a date has one of each symbol
+    assert sizes[-1] <= min(sizes) + symbols  # the last one is purged
+    for before, after in pairwise(folds):
+        assert dates.decided[before.validation].max() < dates.decided[after.validation].min()
+        assert dates.decided[before.train].max() <= dates.decided[after.train].max()
+    for fold in folds:
+        assert dates.decided[fold.train].max() < dates.decided[fold.validation].min()
+    if rolling:  # as long a stretch as the first one, before purging
+        stretches = []
         for fold in folds:
-            assert len(fold.train) > 0
-            assert not set(fold.train) & set(fold.validation)
-            for part in (fold.train, fold.validation):
-                assert (np.diff(part) > 0).all()
-                assert dates.reach[part].max() < cuts[1]
-            decided, known = dates.decided[fold.train, None], dates.reach[fold.train, None]
-            meet = (decided <= dates.reach[fold.validation]) & (dates.decided[fold.validation] <= known)
-            assert not meet.any()
+            start = dates.decided[fold.train].min()
+            stretches.append(int(((dates.decided >= start) & (dates.decided < fold.blocks[0][0])).sum()))
+        assert max(stretches) - stretches[0] <= 2 * symbols
+    else:
+        np.testing.assert_array_equal(folds[-1].train, np.flatnonzero(dates.reach < cuts[0]))
 
-    @pytest.mark.parametrize("asked", SCHEMES.values(), ids=SCHEMES)
-    def test_only_dates_matter(self, asked):
-        """Days since an epoch or days as dates: the same windows."""
-        numbers, cuts, first = daily(200, 2, 1), (140, 170), np.datetime64("2020-01-01")
-        days = (numbers.decided, numbers.reach, numbers.embargo, numbers.furthest)
-        stamps = WindowDates(*(first + each for each in days))
-        expected = shown(make_folds(numbers, cuts, DataSettings(**asked)))
-        assert shown(make_folds(stamps, tuple(first + cut for cut in cuts), DataSettings(**asked))) == expected
 
-    def test_every_scheme_is_a_member(self):
-        assert set(SCHEMES) == set(get_args(CvScheme))
+@settings(max_examples=20)
+@given(dates=markets(), n_blocks=st.integers(3, 5), held_out=st.integers(1, 2))
+def test_combinatorial_holds_each_window_out_in_as_many_folds_as_there_are_choices_of_the_other_blocks(
+    dates, n_blocks, held_out
+):
+    cuts = cut_dates(dates.decided, (0.6, 0.15, 0.25))
+    folds = combinatorial(dates, cuts, n_blocks, held_out)
+    assert len(folds) == math.comb(n_blocks, held_out)
+    times = np.zeros(len(dates.decided), dtype=int)
+    for fold in folds:
+        times[fold.validation] += 1
+    judged = dates.furthest < cuts[1]
+    assert (times[judged] == math.comb(n_blocks - 1, held_out - 1)).all()
+    assert (times[~judged] == 0).all()
 
-    @settings(max_examples=30, deadline=None)
-    @given(dates=markets(), rolling=st.booleans(), n_folds=st.integers(1, 4))
-    def test_walk_forward_is_in_order_of_time_and_holds_each_window_out_once(self, dates, rolling, n_folds):
-        cuts = cut_dates(dates.decided, (0.6, 0.12, 0.28))
-        folds = walk_forward(dates, cuts, n_folds, rolling=rolling)
-        held = np.concatenate([fold.validation for fold in folds])
-        judged = dates.furthest < cuts[1]
-        assert len(set(held)) == len(held)
-        first = dates.decided[held].min()
-        assert set(held) == set(np.flatnonzero(judged & (dates.decided >= first)))  # without a gap between blocks
-        sizes = [len(fold.validation) for fold in folds]
-        symbols = 3
-        assert max(sizes[:-1], default=0) - min(sizes[:-1], default=0) < 2 * symbols  # a date has one of each symbol
-        assert sizes[-1] <= min(sizes) + symbols  # the last one is purged
-        for before, after in pairwise(folds):
-            assert dates.decided[before.validation].max() < dates.decided[after.validation].min()
-            assert dates.decided[before.train].max() <= dates.decided[after.train].max()
-        for fold in folds:
-            assert dates.decided[fold.train].max() < dates.decided[fold.validation].min()
-        if rolling:  # as long a stretch as the first one, before purging
-            stretches = []
-            for fold in folds:
-                start = dates.decided[fold.train].min()
-                stretches.append(int(((dates.decided >= start) & (dates.decided < fold.blocks[0][0])).sum()))
-            assert max(stretches) - stretches[0] <= 2 * symbols
-        else:
-            np.testing.assert_array_equal(folds[-1].train, np.flatnonzero(dates.reach < cuts[0]))
 
-    @settings(max_examples=20, deadline=None)
-    @given(dates=markets(), n_blocks=st.integers(3, 5), held_out=st.integers(1, 2))
-    def test_combinatorial_holds_each_window_out_in_as_many_folds_as_there_are_choices_of_the_other_blocks(
-        self, dates, n_blocks, held_out
-    ):
-        cuts = cut_dates(dates.decided, (0.6, 0.15, 0.25))
-        folds = combinatorial(dates, cuts, n_blocks, held_out)
-        assert len(folds) == math.comb(n_blocks, held_out)
-        times = np.zeros(len(dates.decided), dtype=int)
-        for fold in folds:
-            times[fold.validation] += 1
-        judged = dates.furthest < cuts[1]
-        assert (times[judged] == math.comb(n_blocks - 1, held_out - 1)).all()
-        assert (times[~judged] == 0).all()
+@pytest.mark.parametrize("asked", SCHEMES.values(), ids=SCHEMES)
+@settings(max_examples=20)
+@given(dates=markets(), seed=st.integers(0, 99))
+def test_who_is_judged_does_not_depend_on_when_labels_end(asked, dates, seed):
+    """Prices after the decision move ``reach``, and nothing else of the dates."""
+    cuts = cut_dates(dates.decided, (0.6, 0.15, 0.25))
+    earlier = np.where(np.random.default_rng(seed).random(len(dates.decided)) < 0.5, dates.decided, dates.reach)
+    quick = replace(dates, reach=earlier)
+    for mine, other in zip(*(make_folds(each, cuts, DataSettings(**asked)) for each in (dates, quick)), strict=True):
+        np.testing.assert_array_equal(mine.validation, other.validation)
+        assert mine.blocks == other.blocks
 
-    @pytest.mark.parametrize("asked", SCHEMES.values(), ids=SCHEMES)
-    @settings(max_examples=20, deadline=None)
-    @given(dates=markets(), seed=st.integers(0, 99))
-    def test_who_is_judged_does_not_depend_on_when_labels_end(self, asked, dates, seed):
-        """Prices after the decision move ``reach``, and nothing else of the dates."""
-        cuts = cut_dates(dates.decided, (0.6, 0.15, 0.25))
-        earlier = np.where(np.random.default_rng(seed).random(len(dates.decided)) < 0.5, dates.decided, dates.reach)
-        quick = replace(dates, reach=earlier)
-        for mine, other in zip(
-            *(make_folds(each, cuts, DataSettings(**asked)) for each in (dates, quick)), strict=True
-        ):
-            np.testing.assert_array_equal(mine.validation, other.validation)
-            assert mine.blocks == other.blocks
 
-    def test_a_window_in_a_held_out_block_is_not_trained_on_because_it_is_not_judged(self):
-        """Labels that may look 5 bars and looked 0: the last five of 40 reach nothing, but could have."""
-        days = np.arange(40)
-        folds = combinatorial(WindowDates(days, days, days, days + 5), (0, 40), 4, 1)
-        assert folds[3].validation.tolist() == list(range(30, 35))
-        assert folds[3].train.tolist() == list(range(30))
-        assert folds[0].train.tolist() == list(range(10, 40))
+def test_a_window_in_a_held_out_block_is_not_trained_on_because_it_is_not_judged():
+    """Labels that may look 5 bars and looked 0: the last five of 40 reach nothing, but could have."""
+    days = np.arange(40)
+    folds = combinatorial(WindowDates(days, days, days, days + 5), (0, 40), 4, 1)
+    assert folds[3].validation.tolist() == list(range(30, 35))
+    assert folds[3].train.tolist() == list(range(30))
+    assert folds[0].train.tolist() == list(range(10, 40))
 
-    @settings(max_examples=20, deadline=None)
-    @given(dates=markets())
-    def test_nothing_decided_within_the_embargo_after_a_block_is_trained_on(self, dates):
-        cuts = cut_dates(dates.decided, (0.6, 0.15, 0.25))
-        for fold in combinatorial(dates, cuts, 4, 2):
-            for first, last in fold.blocks:
-                inside = (dates.decided >= first) & (dates.decided <= last) & (dates.furthest < cuts[1])
-                until = dates.embargo[inside].max()
-                assert not ((dates.decided[fold.train] > last) & (dates.decided[fold.train] <= until)).any()
+
+@settings(max_examples=20)
+@given(dates=markets())
+def test_nothing_decided_within_the_embargo_after_a_block_is_trained_on(dates):
+    cuts = cut_dates(dates.decided, (0.6, 0.15, 0.25))
+    for fold in combinatorial(dates, cuts, 4, 2):
+        for first, last in fold.blocks:
+            inside = (dates.decided >= first) & (dates.decided <= last) & (dates.furthest < cuts[1])
+            until = dates.embargo[inside].max()
+            assert not ((dates.decided[fold.train] > last) & (dates.decided[fold.train] <= until)).any()
+
+
+SHORT = np.arange(10)
+LONGER = SHORT + np.where((SHORT >= 2) & (SHORT < 5), 3, 1)  # labels of one bar, but for those before the second block
+
+
+@pytest.mark.parametrize(
+    ("code", "make", "arguments", "options"),
+    [
+        *(("too-many-folds", walk_forward, (daily(100, p), (70, 90), n), {}) for p in (1, 4) for n in (5, 9)),
+        ("too-many-folds", walk_forward, (daily(10, 5), (4, 9), 1), {}),
+        ("fold-without-training", walk_forward, (WindowDates(SHORT, *[LONGER] * 3), (5, 8), 2), {"rolling": True}),
+        ("fold-without-training", combinatorial, (daily(6, 1), (0, 6), 9, 2), {}),
+        ("fold-without-training", combinatorial, (daily(100, 1, 99), (0, 100), 2, 1), {}),
+    ],
+)
+def test_folds_with_nothing_to_train_on_are_refused(code, make, arguments, options):
+    with raises(DataError, code, "data.cv_folds"):
+        make(*arguments, **options)
+
+
+def test_fewer_or_expanding_folds_are_allowed():
+    assert all(len(walk_forward(daily(100, purge), (70, 90), 4)[0].train) > 0 for purge in (1, 4))
+    assert len(walk_forward(WindowDates(SHORT, *[LONGER] * 3), (5, 8), 2)) == 2
 
 
 @pytest.mark.parametrize("asked", [(1, 1), (2, 2), (3, 5), (10, 3)])
-def test_settings_of_combinatorial_folds_that_are_refused(asked):
-    """Nothing to train on, or too many folds."""
+def test_the_number_of_combinatorial_folds_is_limited(asked):
     with pytest.raises(ValueError, match="cv_test_blocks"):
-        DataSettings(cv_scheme="combinatorial", **dict(zip(("cv_folds", "cv_test_blocks"), asked, strict=True)))
-
-
-def test_settings_of_folds_that_are_allowed():
-    assert DataSettings(cv_scheme="combinatorial", cv_folds=10, cv_test_blocks=2).cv_folds == 10
-    assert DataSettings(cv_folds=2, cv_test_blocks=9).cv_folds == 2  # walk-forward folds have no test blocks
+        DataSettings(cv_scheme="combinatorial", cv_folds=asked[0], cv_test_blocks=asked[1])
+    for allowed in ({"cv_scheme": "combinatorial", "cv_folds": 10}, {"cv_folds": 2, "cv_test_blocks": 9}):
+        assert DataSettings(**allowed)

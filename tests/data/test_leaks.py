@@ -1,6 +1,6 @@
 """Leaks: the data of training and trials must not depend on later bars or on another symbol.
 
-Each check runs twice: on the package, where it passes, and on a package with a leak built in (``LEAKS``), where it must fail.
+Each check runs twice: on the package, where it passes, and on a package with a leak built in (``LEAKED``), where it must fail.
 """
 
 from collections.abc import Callable
@@ -13,6 +13,9 @@ import pandas as pd
 import pytest
 import torch
 
+from builders import questions
+from builders.frames import random_frame
+from builders.questions import TARGETS
 from cnn_lstm_hyperopt.config.schema.data import DataSettings
 from cnn_lstm_hyperopt.data import dataset as dataset_module
 from cnn_lstm_hyperopt.data import window_table as table_module
@@ -25,42 +28,17 @@ from cnn_lstm_hyperopt.data.splits import WindowDates
 from cnn_lstm_hyperopt.data.windows import Windows
 
 LOOKBACK = 8
-BARS = 420
+FRAMES = {name: random_frame(420, seed) for name, seed in (("A", 1), ("B", 2))}
 
-TARGETS: dict[str, dict[str, Any]] = {
-    "direction": {"target": "direction"},
-    "direction with a dead zone": {"target": "direction", "direction_classes": 3},
-    "volatility": {"target": "volatility"},
-    "triple barrier": {"target": "triple_barrier", "barriers_atr": (1.5, 1.5)},
-}
-SCHEMES: dict[str, dict[str, Any]] = {
-    "one fold": {},
-    "expanding": {"cv_scheme": "expanding", "cv_folds": 3},
-    "rolling": {"cv_scheme": "rolling", "cv_folds": 3},
-    "combinatorial": {"cv_scheme": "combinatorial", "cv_folds": 4, "cv_test_blocks": 2, "embargo": 3},
-}
-Make = Callable[..., Dataset]
+SCHEMES: dict[str, dict[str, Any]] = {"one fold": {}, **questions.SCHEMES}
 Change = Callable[[pd.DataFrame], pd.DataFrame]
 
 
-@pytest.fixture
-def frames(make_frame) -> dict[str, pd.DataFrame]:
-    return {name: make_frame(BARS, seed) for name, seed in (("A", 1), ("B", 2))}
-
-
-@pytest.fixture
-def make(tmp_path: Path, frames) -> Make:
-    """``make(change, horizon=5, …)``: the dataset of both symbols' bars, changed so."""
-
-    def prepare(change: Change = lambda frame: frame, **asked: Any) -> Dataset:
-        for name, frame in frames.items():
-            change(frame.copy()).to_csv(tmp_path / f"{name}.csv")
-        return prepare_dataset(DataSettings(data_dir=tmp_path, lookback=LOOKBACK, **asked))
-
-    return prepare
-
-
-# ---------------------------------------------------------------------- leaks
+def make(folder: Path, change: Change = lambda frame: frame, **asked: Any) -> Dataset:
+    """The dataset of both symbols' bars after a change."""
+    for name, frame in FRAMES.items():
+        change(frame.copy()).to_csv(folder / f"{name}.csv")
+    return prepare_dataset(DataSettings(data_dir=folder, lookback=LOOKBACK, horizon=5, **asked))
 
 
 def scaler_of_all_rows(patch: pytest.MonkeyPatch) -> None:
@@ -101,18 +79,6 @@ def windows_across_symbols(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(table_module, "feature_rows", joined)
 
 
-BUILT = (scaler_of_all_rows, scaler_of_the_whole_training, no_purge, no_purge_in_folds, windows_across_symbols)
-LEAKS = {leak.__name__: leak for leak in BUILT}
-
-
-def test_a_purge_of_0_with_horizon_5_is_refused():
-    with pytest.raises(ValueError, match="purge"):
-        DataSettings(horizon=5, purge=0)
-
-
-# ---------------------------------------------------------------------- checks
-
-
 def from_date(first: pd.Timestamp | np.datetime64, factor: float = 1.7) -> Change:
     """All bars from a date on become others: prices and volumes are multiplied, each bar by another number."""
 
@@ -133,30 +99,30 @@ def assert_same(before: Windows, after: Windows) -> None:
     assert before.symbols.tolist() == after.symbols.tolist()
 
 
-def check_scaling(make: Make, **asked: Any) -> None:
+def check_scaling(folder: Path, **asked: Any) -> None:
     """Later bars change nothing of the training windows: not the bars in them, and not what they are scaled by."""
-    before = make(**asked)
-    after = make(from_date(before.validation.dates.min()), **asked)
+    before = make(folder, **asked)
+    after = make(folder, from_date(before.validation.dates.min()), **asked)
     assert before.scaler == after.scaler
     assert (before.value_mean, before.value_std) == (after.value_mean, after.value_std)
     assert_same(before.train, after.train)
 
 
-def check_scaling_of_folds(make: Make, **asked: Any) -> None:
+def check_scaling_of_folds(folder: Path, **asked: Any) -> None:
     """Bars from a fold's validation block on change nothing of what it trains on."""
-    before = make(**asked)
+    before = make(folder, **asked)
     for number, fold in enumerate(before.folds):
-        changed = make(from_date(fold.validation.dates.min()), **asked).folds[number]
+        changed = make(folder, from_date(fold.validation.dates.min()), **asked).folds[number]
         assert_same(fold.train, changed.train)
         assert (fold.value_mean, fold.value_std) == (changed.value_mean, changed.value_std)
 
 
-def check_symbols(make: Make, frames: dict[str, pd.DataFrame], **asked: Any) -> None:
+def check_symbols(folder: Path, **asked: Any) -> None:
     """Each window holds the features of its own symbol's bars alone."""
-    data = make(**asked)
+    data = make(folder, **asked)
     alone = {
         name: pd.DataFrame(data.scaler.transform(BUILT_IN.compute(frame)), index=frame.index)
-        for name, frame in frames.items()
+        for name, frame in FRAMES.items()
     }
     for windows in (data.train, data.validation, data.test.open()):
         inputs = windows.gather(torch.arange(len(windows))).numpy()
@@ -165,13 +131,13 @@ def check_symbols(make: Make, frames: dict[str, pd.DataFrame], **asked: Any) -> 
             np.testing.assert_allclose(x, alone[symbol].to_numpy()[place - LOOKBACK + 1 : place + 1], atol=1e-5)
 
 
-def check_intervals(make: Make, frames: dict[str, pd.DataFrame], **asked: Any) -> None:
+def check_intervals(folder: Path, **asked: Any) -> None:
     """No label of training looks at a bar of validation, and none of validation at one of test; nor in any fold."""
-    data = make(**asked)
-    question = labeller(DataSettings(**asked))
+    data = make(folder, **asked)
+    question = labeller(DataSettings(horizon=5, **asked))
     known = {
         name: dict(zip(frame.index, frame.index[np.arange(len(frame)) + question.label(frame).reach], strict=True))
-        for name, frame in frames.items()
+        for name, frame in FRAMES.items()
     }
 
     def ends(windows: Windows) -> list[pd.Timestamp]:
@@ -187,86 +153,54 @@ def check_intervals(make: Make, frames: dict[str, pd.DataFrame], **asked: Any) -
             assert not inside.any()
 
 
-def check_test_period(make: Make, folder: Path, **asked: Any) -> None:
+def check_test_period(folder: Path, **asked: Any) -> None:
     """Other bars in the test period change nothing that trials see, to the bit."""
-    before = make(**asked)
+    before = make(folder, **asked)
     test_begins = before.test.open().dates.min()
     files = []
-    for data in (before, make(from_date(test_begins), **asked)):
+    for data in (before, make(folder, from_date(test_begins), **asked)):
         save_trial_data(folder / "trials.safetensors", data.for_trials())  # holds all: test_shared_arrays.py
         files.append((folder / "trials.safetensors").read_bytes())
     same = files[0] == files[1]  # a bool, so that pytest does not compare megabytes of text for minutes
     assert same
 
 
-targets = pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
-schemes = pytest.mark.parametrize("scheme", SCHEMES.values(), ids=SCHEMES)
+def test_a_purge_of_0_with_horizon_5_is_refused():
+    with pytest.raises(ValueError, match="purge"):
+        DataSettings(horizon=5, purge=0)
 
 
-@targets
-def test_the_scaler_knows_training_rows_only(make, target):
-    check_scaling(make, horizon=5, **target)
+HONEST = [
+    *((check_scaling, target, "one fold") for target in TARGETS),
+    *((check_scaling_of_folds, target, scheme) for target in TARGETS for scheme in ("expanding", "rolling")),
+    (check_symbols, "direction", "one fold"),
+    *((check_intervals, target, scheme) for target in TARGETS for scheme in SCHEMES),
+]
+LEAKED = [
+    *((scaler_of_all_rows, check_scaling, target, "one fold") for target in TARGETS),
+    *((scaler_of_all_rows, check_scaling_of_folds, "volatility", scheme) for scheme in ("expanding", "rolling")),
+    *((scaler_of_the_whole_training, check_scaling_of_folds, "volatility", name) for name in ("expanding", "rolling")),
+    (windows_across_symbols, check_symbols, "direction", "one fold"),
+    *((no_purge, check_intervals, target, "one fold") for target in TARGETS),
+    *((no_purge_in_folds, check_intervals, "volatility", scheme) for scheme in SCHEMES if scheme != "one fold"),
+    *((leak, check_test_period, "volatility", name) for leak in (scaler_of_all_rows, no_purge) for name in SCHEMES),
+]
 
 
-@pytest.mark.parametrize("scheme", [SCHEMES["expanding"], SCHEMES["rolling"]], ids=["expanding", "rolling"])
-@targets
-def test_a_folds_scaler_knows_its_own_training_rows_only(make, target, scheme):
-    check_scaling_of_folds(make, horizon=5, **target, **scheme)
-
-
-def test_no_window_crosses_symbols(make, frames):
-    check_symbols(make, frames)
-
-
-@schemes
-@targets
-def test_no_labels_interval_reaches_what_it_is_kept_from(make, frames, target, scheme):
-    check_intervals(make, frames, horizon=5, **target, **scheme)
+@pytest.mark.parametrize(("check", "target", "scheme"), HONEST)
+def test_no_data_depends_on_later_bars_or_on_another_symbol(tmp_path, check, target, scheme):
+    check(tmp_path, **TARGETS[target], **SCHEMES[scheme])
 
 
 @pytest.mark.mostly_slow(6)
-@schemes
-@targets
-def test_the_test_period_changes_nothing_that_trials_see(make, tmp_path, target, scheme):
-    check_test_period(make, tmp_path, horizon=5, **target, **scheme)
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_test_period_changes_nothing_that_trials_see(tmp_path, target, scheme):
+    check_test_period(tmp_path, **TARGETS[target], **SCHEMES[scheme])
 
 
-class TestEachLeakMakesItsCheckFail:
-    @pytest.fixture
-    def leak(self, request, monkeypatch) -> None:
-        LEAKS[request.param](monkeypatch)
-
-    @pytest.mark.parametrize("leak", ["scaler_of_all_rows"], indirect=True)
-    @targets
-    def test_scaling(self, leak, make, target):
-        with pytest.raises(AssertionError):
-            check_scaling(make, horizon=5, **target)
-
-    @pytest.mark.parametrize("leak", ["scaler_of_all_rows", "scaler_of_the_whole_training"], indirect=True)
-    @pytest.mark.parametrize("scheme", ["expanding", "rolling"])
-    def test_scaling_of_folds(self, leak, make, scheme):
-        with pytest.raises(AssertionError):
-            check_scaling_of_folds(make, horizon=5, **SCHEMES[scheme])
-
-    @pytest.mark.parametrize("leak", ["windows_across_symbols"], indirect=True)
-    def test_symbols(self, leak, make, frames):
-        with pytest.raises(AssertionError):
-            check_symbols(make, frames)
-
-    @pytest.mark.parametrize("leak", ["no_purge"], indirect=True)
-    @targets
-    def test_intervals(self, leak, make, frames, target):
-        with pytest.raises(AssertionError):
-            check_intervals(make, frames, horizon=5, **target)
-
-    @pytest.mark.parametrize("leak", ["no_purge_in_folds"], indirect=True)
-    @pytest.mark.parametrize("scheme", ["expanding", "rolling", "combinatorial"])
-    def test_intervals_in_folds(self, leak, make, frames, scheme):
-        with pytest.raises(AssertionError):
-            check_intervals(make, frames, horizon=5, **SCHEMES[scheme])
-
-    @pytest.mark.parametrize("leak", ["scaler_of_all_rows", "no_purge"], indirect=True)
-    @schemes
-    def test_test_period(self, leak, make, tmp_path, scheme):
-        with pytest.raises(AssertionError):
-            check_test_period(make, tmp_path, horizon=5, **scheme)
+@pytest.mark.parametrize(("leak", "check", "target", "scheme"), LEAKED)
+def test_each_leak_makes_its_check_fail(monkeypatch, tmp_path, leak, check, target, scheme):
+    leak(monkeypatch)
+    with pytest.raises(AssertionError):
+        check(tmp_path, **TARGETS[target], **SCHEMES[scheme])

@@ -1,7 +1,6 @@
 """A user's own features, columns and functions: they become inputs, and wrong ones are refused."""
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +8,12 @@ import pandas as pd
 import pytest
 import torch
 
+from builders.errors import raises
 from cnn_lstm_hyperopt.config import DataSettings
 from cnn_lstm_hyperopt.data.bars import Bars
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
 from cnn_lstm_hyperopt.data.features import FEATURE_NAMES
-from cnn_lstm_hyperopt.data.own_features import BUILT_IN, FeatureSet, feature_set
+from cnn_lstm_hyperopt.data.own_features import FeatureSet, feature_set
 from cnn_lstm_hyperopt.data.window_table import feature_rows, frame_windows
 from cnn_lstm_hyperopt.errors import DataError
 
@@ -26,11 +26,9 @@ def momentum(frame):
     return pd.DataFrame({"mom10": close.pct_change(10), "vol10": np.log(close).diff().rolling(10).std()}, index=frame.index)
 """
 
-Write = Callable[..., str]
-
 
 @pytest.fixture
-def module(tmp_path, monkeypatch) -> Write:
+def module(tmp_path, monkeypatch):
     """``module("def f(frame): …")`` writes a module into the current directory; the reference ``module:f`` comes back."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry != ""])
@@ -50,11 +48,10 @@ def bars(make_frame) -> list[Bars]:
 
 
 def refused(bars, field: str, code: str, **asked) -> None:
-    with pytest.raises(DataError) as caught:
+    with raises(DataError, code, field) as text:
         feature_set(settings(**asked), bars)
-    assert (caught.value.field, caught.value.code) == (field, code)
-    assert str(caught.value).isprintable()
-    assert len(str(caught.value)) < 400
+    assert text[0].isprintable()
+    assert len(text[0]) < 400
 
 
 def moods(count: int, seed: int) -> np.ndarray:
@@ -75,24 +72,6 @@ def raising(expression: str) -> str:
 
 def new(columns: str) -> str:
     return returning(f"pd.DataFrame({{{columns}}}, index=frame.index)")
-
-
-def test_without_own_features_the_inputs_are_the_eleven(bars):
-    features = feature_set(settings(), bars)
-    assert features == BUILT_IN
-    assert features.names == FEATURE_NAMES
-
-
-def test_columns_and_what_the_function_adds_come_after_the_eleven(bars, module):
-    reference = module(GOOD, "momentum")
-    features = feature_set(settings(feature_columns=["mood"], features=reference), bars)
-    assert features.names == (*FEATURE_NAMES, "mood", "mom10", "vol10")
-    frame = bars[0].frame
-    inputs = features.compute(frame)
-    np.testing.assert_array_equal(inputs[:, :11], BUILT_IN.compute(frame))
-    np.testing.assert_array_equal(inputs[:, 11], frame["mood"])
-    np.testing.assert_array_equal(inputs[:, 12], frame["close"].pct_change(10))
-    assert np.isnan(inputs[:10, 12]).all()
 
 
 def test_the_function_sees_the_columns_and_one_segment_at_a_time(make_frame, module):
@@ -116,10 +95,8 @@ def test_windows_without_a_value_are_not_used(make_frame):
 
 
 def test_a_feature_that_never_has_a_value_says_so(make_frame):
-    frame = make_frame(90).assign(mood=np.nan)
-    with pytest.raises(DataError) as caught:
-        feature_rows(frame, 5, 10, FeatureSet(("mood",)), symbol="A")
-    assert (caught.value.field, caught.value.code) == ("mood", "feature-without-values")
+    with raises(DataError, "feature-without-values", "mood"):
+        feature_rows(make_frame(90).assign(mood=np.nan), 5, 10, FeatureSet(("mood",)), symbol="A")
 
 
 def test_a_long_warm_up_is_waited_for(bars, module):
@@ -175,7 +152,10 @@ FUNCTIONS = {  # code: sources of a wrong function, or names of a missing one
         "def f(frame):\n    frame['x'] = 1.0\n    return frame\n",
         "def f(frame):\n    frame.loc[:, 'close'] = 1.0\n    return frame[['close']].set_axis(['x'], axis=1)\n",
     ],
-    "columns-vary": [new("f'x{frame.shape[0] // 500}': 1.0")],
+    "columns-vary": [
+        new("f'x{frame.shape[0] // 500}': 1.0"),
+        returning("pd.DataFrame({'liquid' if frame['volume'].any() else 'not': frame['close']})"),
+    ],
 }
 VALUES = {  # code: sources of a function whose feature x is wrong
     "not-finite": [new("'x': np.where(np.arange(len(frame)) % 100 == 7, np.inf, 1.0)")],
@@ -196,18 +176,13 @@ VALUES = {  # code: sources of a function whose feature x is wrong
 )
 def test_a_function_that_breaks_a_rule_is_refused(bars, module, field, code, source):
     reference = source if source.startswith("nowhere") else module(source)
+    bars[1].frame["volume"] = 0.0
     refused(bars, field, code, feature_columns=["mood"], features=reference)
 
 
 def test_ctrl_c_in_a_function_is_not_an_error_of_it(bars, module):
     with pytest.raises(KeyboardInterrupt):
         feature_set(settings(features=module(raising("KeyboardInterrupt"))), bars)
-
-
-def test_names_that_differ_between_symbols_are_refused(bars, module):
-    bars[1].frame["volume"] = 0.0
-    source = returning("pd.DataFrame({'liquid' if frame['volume'].any() else 'not': frame['close']})")
-    refused(bars, "data.features", "columns-vary", features=module(source))
 
 
 def test_a_function_that_reads_tomorrow_from_a_file_is_found_by_statistics(bars, module, tmp_path):
@@ -224,17 +199,10 @@ def test_a_column_that_contains_tomorrow_is_found_in_any_symbol(bars):
     assert feature_set(settings(feature_columns=["mood"]), bars).own == ("mood",)
 
 
-@pytest.mark.parametrize(
-    ("columns", "code"),
-    [
-        (["close"], "name-taken"),
-        (["atr14"], "name-taken"),
-        (["mood", "mood"], "name-taken"),
-        (["news"], "missing-column"),
-    ],
-)
-def test_columns_that_are_inputs_already_or_missing_are_refused(bars, columns, code):
-    refused(bars, "data.feature_columns", code, feature_columns=columns)
+def test_columns_that_are_inputs_already_or_missing_are_refused(bars):
+    for columns in (["close"], ["atr14"], ["mood", "mood"]):
+        refused(bars, "data.feature_columns", "name-taken", feature_columns=columns)
+    refused(bars, "data.feature_columns", "missing-column", feature_columns=["news"])
 
 
 def write_files(folder: Path, bars: list[Bars]) -> None:
@@ -256,9 +224,12 @@ def test_columns_and_functions_go_through_to_the_windows(bars, module, tmp_path)
     inputs = windows.gather(torch.arange(len(windows))).numpy()
     for x, stamp, symbol in zip(inputs[::20], windows.dates[::20], windows.symbols[::20], strict=True):
         place = frame[symbol].index.get_loc(stamp)
-        moods_then = frame[symbol]["mood"].iloc[place - 9 : place + 1]
-        expected = (moods_then - dataset.scaler.mean[11]) / dataset.scaler.std[11]
-        np.testing.assert_allclose(x[:, 11], expected, rtol=1e-4, atol=1e-5)
+        close, mood = frame[symbol]["close"], frame[symbol]["mood"]
+        own = np.column_stack([mood, close.pct_change(10), np.log(close).diff().rolling(10).std()])[
+            place - 9 : place + 1
+        ]
+        expected = (own - dataset.scaler.mean[11:]) / dataset.scaler.std[11:]
+        np.testing.assert_allclose(x[:, 11:], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_data_json_has_own_features_and_changes_with_their_values(bars, module, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from builders.loaders import parts
 from cnn_lstm_hyperopt.config import DataSettings
 from cnn_lstm_hyperopt.data.dataloaders.loaders import dataset_from_loaders
 from cnn_lstm_hyperopt.data.dataset import Dataset, TrialData, prepare_dataset
@@ -21,12 +22,7 @@ def bars(**changed) -> Dataset:
 
 
 def loaders(*, values: bool, train_share: float = 0.5, **marks) -> Dataset:
-    rng = np.random.default_rng(0)
-    splits = []
-    for windows in (20, 9, 7):
-        x = torch.from_numpy(rng.normal(size=(windows, 5, 3)).astype(np.float32))
-        value = [torch.from_numpy(rng.normal(size=windows).astype(np.float32))] if values else []
-        splits.append([(x, torch.arange(windows) % 3, *value)])
+    splits = [[parts(windows, seed, values=values)] for seed, windows in enumerate((20, 9, 7))]
     return dataset_from_loaders(splits, None, train_share=train_share, **marks)
 
 
@@ -56,24 +52,14 @@ def path(dataset, tmp_path):
 
 
 def assert_same(read: Windows, written: Windows) -> None:
-    for name in ("labels", "values"):
-        mine, theirs = getattr(read, name), getattr(written, name)
-        if theirs is None:
-            assert mine is None
-        else:
-            assert mine.dtype == theirs.dtype
-            assert torch.equal(mine, theirs)
-    assert read.lookback == written.lookback
-    assert read.dates.dtype == written.dates.dtype
-    assert np.array_equal(read.dates, written.dates)
-    assert read.symbols.tolist() == written.symbols.tolist()
-    assert read.dated is written.dated
-    assert (read.groups is None) == (written.groups is None)
-    if read.groups is not None:
-        assert read.groups.tolist() == written.groups.tolist()
-    everything = torch.arange(len(written))
-    assert read.series.dtype == written.series.dtype
-    assert torch.equal(read.gather(everything), written.gather(everything))
+    every = torch.arange(len(written))
+    columns = [(w.labels, w.values, w.dates, w.symbols, w.groups, w.gather(every)) for w in (read, written)]
+    for mine, theirs in zip(*columns, strict=True):
+        assert (mine is None) == (theirs is None)
+        if mine is not None:
+            assert mine.dtype == theirs.dtype or mine is read.symbols
+            assert np.array_equal(mine, theirs)
+    assert (read.lookback, read.dated, read.series.dtype) == (written.lookback, written.dated, written.series.dtype)
 
 
 def test_what_is_read_is_what_was_written_to_the_bit(dataset, path):
@@ -82,32 +68,9 @@ def test_what_is_read_is_what_was_written_to_the_bit(dataset, path):
     for mine, theirs in zip(read.folds, written.folds, strict=True):
         assert_same(mine.train, theirs.train)
         assert_same(mine.validation, theirs.validation)
-        for name in ("value_mean", "value_std"):
-            assert getattr(mine, name) == getattr(theirs, name)
-    for name in ("n_classes", "has_regression"):
-        assert getattr(read, name) == getattr(written, name)
-        assert type(getattr(read, name)) is type(getattr(written, name))
-
-
-def test_the_file_holds_no_test_windows(dataset, path):
-    with safe_open(path, framework="pt") as file:
-        names = set(file.keys())
-        rows = {name: len(file.get_tensor(name)) for name in names if name.endswith(".starts")}
-    fields = {"starts", "labels", "dates", "symbols", "values", "series", "groups"}
-    parts = [f"{number}.{split}" for number in range(len(dataset.folds)) for split in ("train", "validation")]
-    assert names <= {f"{part}.{field}" for part in parts for field in fields}
-    for number, fold in enumerate(dataset.for_trials().folds):
-        assert rows[f"{number}.train.starts"] == len(fold.train)
-        assert rows[f"{number}.validation.starts"] == len(fold.validation)
-
-
-def test_the_file_holds_no_row_that_only_test_windows_read(dataset, path):
-    test = dataset.test.open()
-    last_rows = test.series[test.starts + test.lookback - 1]
-    with safe_open(path, framework="pt") as file:
-        held = torch.cat([file.get_tensor(name) for name in file.keys() if name.endswith("series")])  # noqa: SIM118
-    for row in last_rows[-3:]:
-        assert not bool((held == row).all(dim=1).any())
+        assert (mine.value_mean, mine.value_std) == (theirs.value_mean, theirs.value_std)
+    assert (read.n_classes, read.has_regression) == (written.n_classes, written.has_regression)
+    assert (type(read.n_classes), type(read.has_regression)) == (int, bool)
 
 
 def owners(data: TrialData) -> list[int]:
@@ -116,18 +79,23 @@ def owners(data: TrialData) -> list[int]:
     return [series.index(each) for each in series]
 
 
-def test_a_series_that_parts_share_is_stored_once_and_shared_again(dataset, path):
-    expected = owners(dataset.for_trials())
-    assert owners(load_trial_data(path)) == expected
+def test_the_file_holds_each_series_once_and_nothing_of_the_test_period(dataset, path):
+    trials, test = dataset.for_trials(), dataset.test.open()
     with safe_open(path, framework="pt") as file:
-        assert sum(name.endswith(".series") for name in file.keys()) == len(set(expected))  # noqa: SIM118
-
-
-def test_the_file_is_about_as_large_as_what_it_holds(dataset, path):
-    trials = dataset.for_trials()
-    parts = [windows for fold in trials.folds for windows in (fold.train, fold.validation)]
-    series = {id(windows.series): windows.series.numel() * 4 for windows in parts}
-    assert path.stat().st_size < sum(series.values()) + sum(map(len, parts)) * 36 + 3000 * len(trials.folds)
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    fields = {"starts", "labels", "dates", "symbols", "values", "series", "groups"}
+    parts = {
+        f"{n}.{part}": getattr(fold, part) for n, fold in enumerate(trials.folds) for part in ("train", "validation")
+    }
+    assert tensors.keys() <= {f"{part}.{field}" for part in parts for field in fields}
+    assert all(len(tensors[f"{name}.starts"]) == len(part) for name, part in parts.items())
+    series = [each for name, each in tensors.items() if name.endswith(".series")]
+    for row in test.series[test.starts + test.lookback - 1][-3:]:
+        assert not bool((torch.cat(series) == row).all(dim=1).any())
+    assert len(series) == len(set(owners(trials)))
+    assert owners(load_trial_data(path)) == owners(trials)
+    needed = sum({id(part.series): part.series.numel() * 4 for part in parts.values()}.values())
+    assert path.stat().st_size < needed + sum(map(len, parts.values())) * 36 + 3000 * len(trials.folds)
 
 
 def test_nothing_is_left_beside_the_file_and_an_old_one_is_replaced(dataset, path):

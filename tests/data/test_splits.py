@@ -1,10 +1,10 @@
 """Splits: exact dates by hand, purging, and that no label reaches into a later split."""
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from builders.errors import raises
 from cnn_lstm_hyperopt.data.features import segments
 from cnn_lstm_hyperopt.data.splits import assign, cut_dates, evenly_spread
 from cnn_lstm_hyperopt.data.window_table import reach_bars
@@ -16,25 +16,17 @@ SHARES = (0.70, 0.15, 0.15)
 def test_cuts_are_the_first_dates_with_enough_windows_before_them():
     days = np.arange("2020-01-01", "2020-01-21", dtype="datetime64[D]")  # 20 days, one window each
     assert cut_dates(days, SHARES) == (np.datetime64("2020-01-15"), np.datetime64("2020-01-18"))
+    # 20 windows on days 0..4, 10 on days 5..14: day 6 has 21 before it (70 % of 30), day 11 has 26 (85 % are 25.5)
+    assert cut_dates(np.concatenate([np.arange(5, 15), np.repeat(np.arange(5), 4)]), SHARES) == (6, 11)
 
 
-def test_cuts_count_windows_and_not_dates():
-    early = np.repeat(np.arange(5), 4)  # 20 windows on days 0..4
-    late = np.arange(5, 15)  # 10 windows on days 5..14
-    # 70 % of 30 are 21 windows: day 5 has 20 before it, day 6 has 21; 85 % are 25.5: day 11 has 26 before it
-    assert cut_dates(np.concatenate([late, early]), SHARES) == (6, 11)
-
-
-def test_exact_folds_of_a_hand_example():
+def test_exact_splits_of_a_hand_example():
     dates = np.arange(20)
     split = assign(dates, dates + 2, (14, 17), furthest=dates + 2)
-    np.testing.assert_array_equal(np.flatnonzero(split == 0), np.arange(12))
-    np.testing.assert_array_equal(np.flatnonzero(split == 1), [14])
-    np.testing.assert_array_equal(np.flatnonzero(split == 2), [17, 18, 19])
-    np.testing.assert_array_equal(np.flatnonzero(split == -1), [12, 13, 15, 16])
+    np.testing.assert_array_equal(split, [0] * 12 + [-1] * 2 + [1] + [-1] * 2 + [2] * 3)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data(), horizon=st.integers(1, 5), extra=st.integers(0, 4))
 def test_no_labels_interval_meets_a_later_split(make_frame, data, horizon, extra):
     """Several symbols with their own ranges and holes; the interval of a label is bars t+1..t+horizon."""
@@ -72,17 +64,6 @@ def test_no_labels_interval_meets_a_later_split(make_frame, data, horizon, extra
                     assert purged_here.sum() == purge
 
 
-@pytest.mark.parametrize("purge", [1, 3, 7])
-def test_exactly_purge_windows_of_each_symbol_are_purged_at_each_cut(purge):
-    days = np.arange(200)
-    dates, reach = np.tile(days, 3), np.tile(np.minimum(days + purge, 199), 3)
-    split = assign(dates, reach, cut_dates(dates, SHARES), furthest=reach)
-    for symbol in range(3):
-        mine = split[symbol * 200 : (symbol + 1) * 200]
-        assert (mine == -1).sum() == 2 * purge
-        np.testing.assert_array_equal(np.flatnonzero(mine == -1), [*range(140 - purge, 140), *range(170 - purge, 170)])
-
-
 def test_labels_of_unequal_length_are_purged_one_by_one():
     """Bars 0..9, cuts at 5 and 8: what matters is where each label ends, and never beyond its segment."""
     segment = np.array([0] * 8 + [1] * 2)
@@ -92,6 +73,14 @@ def test_labels_of_unequal_length_are_purged_one_by_one():
     np.testing.assert_array_equal(split, [0, -1, 0, -1, -1, 1, 1, 1, 2, 2])
 
 
+def test_too_few_dates_or_a_split_that_purging_empties_are_errors():
+    for days in ([3, 3, 3, 3], [1, 2]):
+        with raises(DataError, "too-few-dates", "data.split"):
+            cut_dates(np.array(days), SHARES)
+    with raises(DataError, "empty-split", "data.split"):
+        assign(np.arange(20), np.arange(20) + 3, (14, 17), furthest=np.arange(20) + 3)
+
+
 def test_who_is_judged_depends_on_the_furthest_that_a_label_can_look_and_who_trains_on_its_own():
     """Bars 0..11, cuts at 5 and 9, labels that may look 3 bars ahead and happened to look 1."""
     days = np.arange(12)
@@ -99,24 +88,9 @@ def test_who_is_judged_depends_on_the_furthest_that_a_label_can_look_and_who_tra
     np.testing.assert_array_equal(split, [0, 0, 0, 0, -1, 1, -1, -1, -1, 2, 2, 2])
 
 
-@pytest.mark.parametrize("days", [[3, 3, 3, 3], [1, 2]])
-def test_too_few_dates_to_cut_are_an_error(days):
-    with pytest.raises(DataError) as caught:
-        cut_dates(np.array(days), SHARES)
-    assert (caught.value.field, caught.value.code) == ("data.split", "too-few-dates")
-
-
-def test_a_split_that_purging_empties_is_an_error():
-    with pytest.raises(DataError) as caught:
-        assign(np.arange(20), np.arange(20) + 3, (14, 17), furthest=np.arange(20) + 3)
-    assert (caught.value.field, caught.value.code) == ("data.split", "empty-split")
-
-
-@pytest.mark.parametrize(
-    ("n", "share", "expected"), [(10, 0.5, [1, 3, 5, 7, 9]), (9, 1 / 3, [1, 4, 7]), (5, 0.01, [2]), (0, 0.5, [])]
-)
-def test_evenly_spread(n, share, expected):
-    np.testing.assert_array_equal(evenly_spread(n, share), expected)
+def test_evenly_spread():
+    found = [evenly_spread(n, share).tolist() for n, share in ((10, 0.5), (9, 1 / 3), (5, 0.01), (0, 0.5))]
+    assert found == [[1, 3, 5, 7, 9], [1, 4, 7], [2], []]
 
 
 @given(n=st.integers(1, 5000), share=st.floats(0.001, 1))
