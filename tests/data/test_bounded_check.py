@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from builders.frames import random_frame
 from cnn_lstm_hyperopt.config import DataSettings
 from cnn_lstm_hyperopt.data.bars import Bars
 from cnn_lstm_hyperopt.data.bounded_check import checked_feature_set
@@ -37,7 +38,7 @@ ATTACKS = {
 
 
 @pytest.fixture
-def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_frame: Callable[..., object]) -> Callable[..., str]:
+def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """Checks a function with these lines before its ``return``; gives the code of the error, "" without one."""
     monkeypatch.chdir(tmp_path)
 
@@ -49,7 +50,7 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_frame: Callable[
         )
         settings = DataSettings(source="embedded", lookback=10, features=f"{name}:more", features_seconds=seconds)
         try:
-            features = checked_feature_set(settings, [Bars("A", make_frame(700, 1), "none")])
+            features = checked_feature_set(settings, [Bars("A", random_frame(700, 1), "none")])
         except DataError as error:
             return error.code
         assert features.added == ("mine",)

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders.errors import raises
+from builders.frames import random_frame
 from cnn_lstm_hyperopt.data.lookahead.causality import check_recomputed
 from cnn_lstm_hyperopt.errors import DataError
 
@@ -59,22 +60,22 @@ HONEST = {
 
 @pytest.mark.parametrize("step", ["B", "15min"])
 @pytest.mark.parametrize("leak", LEAKS.values(), ids=LEAKS)
-def test_a_function_that_looks_ahead_is_found(make_frame, leak, step):
-    refused("looks-ahead", leak, make_frame(1500, step=step))
+def test_a_function_that_looks_ahead_is_found(leak, step):
+    refused("looks-ahead", leak, random_frame(1500, step=step))
 
 
 @pytest.mark.parametrize(
     ("unit", "step", "bars"), [("D", "15min", 700), ("W", "h", 1500), ("M", "B", 500), ("Y", "B", 1500)]
 )
-def test_a_maximum_of_a_day_week_month_or_year_that_is_not_over_is_found(make_frame, unit, step, bars):
+def test_a_maximum_of_a_day_week_month_or_year_that_is_not_over_is_found(unit, step, bars):
     def highest(f):
         return f["high"].groupby(f.index.to_period(unit)).transform("max")
 
-    refused("looks-ahead", highest, make_frame(bars, step=step))
+    refused("looks-ahead", highest, random_frame(bars, step=step))
 
 
-def test_a_gap_that_is_filled_with_what_comes_after_is_found_though_gaps_are_rare(make_frame):
-    frame = make_frame(1000).assign(mood=1.0)
+def test_a_gap_that_is_filled_with_what_comes_after_is_found_though_gaps_are_rare():
+    frame = random_frame(1000).assign(mood=1.0)
     frame.iloc[[313, 314, 315], frame.columns.get_loc("mood")] = [np.nan, np.nan, 2.0]
     check(lambda f: f["mood"], frame)
     check(lambda f: f["mood"].ffill(), frame)
@@ -83,23 +84,23 @@ def test_a_gap_that_is_filled_with_what_comes_after_is_found_though_gaps_are_rar
 
 @pytest.mark.parametrize("step", ["B", "15min"])
 @pytest.mark.parametrize("honest", HONEST.values(), ids=HONEST)
-def test_an_honest_function_passes(make_frame, honest, step):
-    check(honest, make_frame(800, step=step))
+def test_an_honest_function_passes(honest, step):
+    check(honest, random_frame(800, step=step))
 
 
 @settings(max_examples=15)
 @given(lead=st.integers(1, 300), seed=st.integers(0, 100))
-def test_any_lead_is_found(make_frame, lead, seed):
-    refused("looks-ahead", lambda f: f["close"].shift(-lead), make_frame(700, seed))
+def test_any_lead_is_found(lead, seed):
+    refused("looks-ahead", lambda f: f["close"].shift(-lead), random_frame(700, seed))
 
 
-def test_a_function_that_looks_ahead_in_whole_frames_only_is_found(make_frame):
+def test_a_function_that_looks_ahead_in_whole_frames_only_is_found():
     """Other bars after t reveal it, and fewer bars do not."""
-    frame = make_frame(500)
+    frame = random_frame(500)
     hidden = frame["close"].shift(-1)
     refused("looks-ahead", lambda f: f["close"].shift(-1) if len(f) == 500 else hidden[: len(f)], frame)
 
 
-def test_a_random_feature_is_called_random(make_frame):
+def test_a_random_feature_is_called_random():
     random = np.random.default_rng()
-    refused("random-feature", lambda f: pd.Series(random.normal(size=len(f)), f.index), make_frame(200))
+    refused("random-feature", lambda f: pd.Series(random.normal(size=len(f)), f.index), random_frame(200))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sklearn.preprocessing import StandardScaler
 
 from builders.errors import raises
+from builders.frames import random_frame
 from builders.questions import SCHEMES
 from cnn_lstm_hyperopt.config.schema.data import DataSettings
 from cnn_lstm_hyperopt.data.dataset import Dataset, LockedPeriod, prepare_dataset
@@ -63,22 +64,22 @@ def test_counts_dates_and_balance_of_the_embedded_five():
     assert "folds" not in embedded.description
 
 
-def test_holes_of_more_than_the_largest_gap_start_segments(tmp_path, make_frame):
-    write(tmp_path, A=make_frame(400, holes=(200,)))
+def test_holes_of_more_than_the_largest_gap_start_segments(tmp_path):
+    write(tmp_path, A=random_frame(400, holes=(200,)))
     found = [of_folder(tmp_path, max_gap_days=days).description["symbols"]["A"]["segments"] for days in (10, 60)]
     assert found == [2, 1]
 
 
-def test_purge_windows_of_each_symbol_go_at_each_cut(tmp_path, make_frame):
-    write(tmp_path, A=make_frame(400, 1), B=make_frame(400, 2))
+def test_purge_windows_of_each_symbol_go_at_each_cut(tmp_path):
+    write(tmp_path, A=random_frame(400, 1), B=random_frame(400, 2))
     for horizon, purge in ((1, None), (5, None), (2, 9)):
         facts = of_folder(tmp_path, horizon=horizon, purge=purge).description
         assert [facts["windows"][name]["purged"] for name in ("A", "B")] == [2 * (purge or horizon)] * 2
         assert facts["purge"] == (purge or horizon)
 
 
-def test_the_test_set_counts_its_evaluations_and_the_description_is_reproducible(tmp_path, make_frame):
-    write(tmp_path, A=make_frame(400))
+def test_the_test_set_counts_its_evaluations_and_the_description_is_reproducible(tmp_path):
+    write(tmp_path, A=random_frame(400))
     first, second = of_folder(tmp_path), of_folder(tmp_path)
     assert (len(first.test) > 0, first.test.times_opened) == (True, 0)
     assert len(first.test.open()) == len(first.test.open()) == len(first.test)
@@ -88,8 +89,8 @@ def test_the_test_set_counts_its_evaluations_and_the_description_is_reproducible
     assert set(first.description["symbols"]["A"]) == keys
 
 
-def test_symbols_without_training_windows_and_the_target_direction_are_warned_of(tmp_path, make_frame):
-    write(tmp_path, OLD=make_frame(400), NEW=make_frame(70, start="2011-05-02"), TINY=make_frame(20))
+def test_symbols_without_training_windows_and_the_target_direction_are_warned_of(tmp_path):
+    write(tmp_path, OLD=random_frame(400), NEW=random_frame(70, start="2011-05-02"), TINY=random_frame(20))
     data = of_folder(tmp_path, lookback=10)
     new, tiny, direction = data.warnings[-3:]
     for line, facts in ((new, ("NEW", "70", "2011-05-02", "2011-08-05")), (tiny, ("TINY", "20", "2010-01-29"))):
@@ -135,8 +136,8 @@ THREE = {"direction_classes": 3, "lookback": 5}
         (400, (0, 0, 1), {"cv_folds": 12}, "data.cv_folds", "too-many-folds"),
     ],
 )
-def test_bars_that_do_not_suffice(tmp_path, make_frame, bars, change, asked, field, code):
-    frame, (first, stop, factor) = make_frame(bars), change
+def test_bars_that_do_not_suffice(tmp_path, bars, change, asked, field, code):
+    frame, (first, stop, factor) = random_frame(bars), change
     prices = frame.iloc[first:stop, :4]
     frame.iloc[first:stop, :4] = prices * factor if factor else 50.0
     with raises(DataError, code, field) as text:
@@ -156,18 +157,18 @@ def test_loaders_can_not_be_prepared_from_settings():
         ({"target": "triple_barrier"}, ["lower barrier", "neither", "upper barrier"], {"barriers_atr": [2.0, 2.0]}),
     ],
 )
-def test_three_classes_reach_the_windows_and_the_description(tmp_path, make_frame, asked, names, extra):
-    data = of_folder(write(tmp_path, A=make_frame(500)), horizon=5, **asked)
+def test_three_classes_reach_the_windows_and_the_description(tmp_path, asked, names, extra):
+    data = of_folder(write(tmp_path, A=random_frame(500)), horizon=5, **asked)
     expected = {"class_names": names, "value_name": data.value_name, "best_attainable_accuracy": None, **extra}
     assert {name: data.description[name] for name in expected} == expected
     assert (data.n_classes, set(data.train.labels.tolist())) == (3, {0, 1, 2})
     assert data.description["splits"]["train"]["class_counts"] == list(data.train.class_counts(3))
 
 
-def test_training_ends_with_each_windows_own_label_and_validation_with_the_longest(tmp_path, make_frame):
+def test_training_ends_with_each_windows_own_label_and_validation_with_the_longest(tmp_path):
     """Many labels of horizon 10 end after one or two bars: training windows near the cut stay if their label ends before it."""
     asked = {"horizon": 10, "target": "triple_barrier", "barriers_atr": (1.5, 1.5)}
-    data = of_folder(write(tmp_path, A=make_frame(600)), **asked)
+    data = of_folder(write(tmp_path, A=random_frame(600)), **asked)
     frame = pd.read_csv(tmp_path / "A.csv", index_col="date", parse_dates=True)
     labels = labeller(DataSettings(**asked)).label(frame)
     known = dict(zip(frame.index, frame.index[np.arange(600) + labels.reach], strict=True))
@@ -183,11 +184,11 @@ def test_training_ends_with_each_windows_own_label_and_validation_with_the_longe
 @pytest.mark.parametrize("scheme", [{}, {"cv_folds": 3}, {"cv_scheme": "combinatorial", "cv_folds": 4}], ids=str)
 @settings(max_examples=8)
 @given(bars=st.integers(1, 8), factor=st.sampled_from([0.8, 0.9, 1.1, 1.2]))
-def test_who_is_judged_does_not_depend_on_prices_after_the_decision(tmp_path_factory, make_frame, scheme, bars, factor):
+def test_who_is_judged_does_not_depend_on_prices_after_the_decision(tmp_path_factory, scheme, bars, factor):
     """A jump shortly before the test period ends many labels earlier than they did, and others later."""
     folder = tmp_path_factory.mktemp("bars")
     asked = {"horizon": 8, "target": "triple_barrier", "barriers_atr": (2.0, 2.0), **scheme}
-    frame, found = make_frame(400), []
+    frame, found = random_frame(400), []
     for _ in range(2):
         data = of_folder(write(folder, A=frame), **asked)
         test_begins = frame.index.get_loc(pd.Timestamp(data.description["cuts"]["test"]))

@@ -1,7 +1,8 @@
-"""Dates and groups beside DataLoaders: they follow their windows, and wrong ones are refused."""
+"""Dates and groups beside DataLoaders: they follow their windows to the verdict, and wrong ones are refused."""
 
 import datetime
 import re
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,9 +10,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from builders import loaders
 from builders.errors import raises
-from builders.loaders import SIZES
+from builders.loaders import SIZES, loader, parts
 from cnn_lstm_hyperopt import CNNLSTMHyperparameterOptimizer, run_cnn_lstm_hyperparameter_optimization
 from cnn_lstm_hyperopt.data.dataloaders.loaders import dataset_from_loaders
 from cnn_lstm_hyperopt.errors import ConfigError, DataError, SaveDirError
@@ -24,9 +24,9 @@ def three(*, shuffle=(False, False, False)) -> list[DataLoader]:
     """Windows whose first number is their position in the loader's order."""
     found = []
     for size, shuffled in zip(SIZES, shuffle, strict=True):
-        x, y = loaders.parts(size, size, n_classes=2, values=False)
+        x, y = parts(size, size, n_classes=2, values=False)
         x[:, 0, 0] = torch.arange(size)
-        found.append(loaders.loader((x, y), shuffle=shuffled))
+        found.append(loader((x, y), shuffle=shuffled))
     return found
 
 
@@ -147,3 +147,49 @@ def test_bars_have_dates_of_their_own(call, name, tmp_path):
     with pytest.raises(ConfigError):
         call(save_dir=tmp_path / "study", quiet=True, **{name: [[1], [2], [3]]})
     assert not (tmp_path / "study").exists()
+
+
+def bumps() -> list[DataLoader]:
+    """Two even classes, sorted; windows of the second have a bump at a random place."""
+    found = []
+    for split, size in enumerate((80, 60, 40)):
+        draw = torch.Generator().manual_seed(split)
+        labels = (torch.arange(size) >= size // 2).long()
+        x = torch.randn(size, 12, 2, generator=draw)
+        x[torch.arange(size), torch.randint(12, (size,), generator=draw), 0] += 8 * labels
+        found.append(loader((x, labels, torch.rand(size, generator=draw)), batch_size=20))
+    return found
+
+
+@pytest.fixture
+def config(tiny) -> dict[str, Any]:
+    space = {**tiny["search_space"], "training": {"batch_size": [16, 32], "learning_rate": [1e-3, 2e-2]}}
+    kinds = {"sampler": {"type": "random"}, "pruner": {"type": "none"}, "retrain": {"confirm_seeds": 1, "seeds": 1}}
+    return {"study": {"portfolio": False}, "training": {"max_epochs": 2}, "search_space": space, **kinds}
+
+
+@pytest.mark.parametrize(("name", "number", "horizon"), [("groups", 8, 12), ("dates", 40, 1), ("windows", 40, 1)])
+def test_groups_and_dates_reach_the_verdict(config, tmp_path, name, number, horizon):
+    """A horizon as long as a window does not make the window before one whose label is known."""
+    given = {} if name == "windows" else {name: (None, None, [place % number for place in range(40)])}
+    given |= {"config": {**config, "data": {"horizon": horizon, "cv_folds": 1}}, "save_dir": tmp_path / "results"}
+    run = {"n_trials": 3, "top_k": 1, "full_epochs": 2, "quiet": True, **given}
+    results = run_cnn_lstm_hyperparameter_optimization(bumps(), **run)
+    assert "persistence" not in [each["name"] for each in results["baselines"]]
+    verdict = results["verdict"]
+    assert verdict["test_units"] == {"kind": name, "number": number}
+    low, high = verdict["score_interval"]
+    assert 0 <= low <= verdict["score"] <= high <= 1
+
+
+def test_labels_that_come_in_groups_raise_the_skill_threshold(config, tmp_path):
+    """All windows of a group have one label: ten windows have the information of one."""
+    groups = [100 + place // 10 for place in range(80)], [place // 10 for place in range(60)], None
+    thresholds = []
+    for name, given in (("a", {}), ("b", {"groups": groups})):
+        given |= {"config": config, "save_dir": tmp_path / name, "quiet": True}
+        with CNNLSTMHyperparameterOptimizer(bumps(), **given) as optimizer:
+            optimizer.optimize(n_trials=1)
+            thresholds.append(optimizer.write_results()["skill_gate"])
+    assert [each["overlap"] for each in thresholds] == [1, pytest.approx(10)]
+    assert thresholds[1]["threshold"] > thresholds[0]["threshold"]

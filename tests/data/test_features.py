@@ -1,21 +1,27 @@
-"""Features: causal, scale-free, finite, and equal to their formulas."""
+"""Features: causal, scale-free, finite, and equal to their formulas; their scaling is that of scikit-learn."""
+
+import json
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from sklearn.preprocessing import StandardScaler
 
+from builders.frames import random_frame
 from cnn_lstm_hyperopt.data.features import FEATURE_NAMES, WARM_UP, segments
 from cnn_lstm_hyperopt.data.own_features import BUILT_IN
+from cnn_lstm_hyperopt.data.scaling import CLIP, Scaler
 
 BARS = 120
 
 
 @settings(max_examples=15)
 @given(seed=st.integers(0, 10_000), t=st.integers(0, BARS - 2), factor=st.floats(0.2, 5))
-def test_changing_any_bar_after_t_changes_no_feature_at_t(make_frame, seed, t, factor):
-    frame = make_frame(BARS, seed)
+def test_changing_any_bar_after_t_changes_no_feature_at_t(seed, t, factor):
+    frame = random_frame(BARS, seed)
     changed = frame.copy()
     changed.iloc[t + 1 :] *= factor
     np.testing.assert_array_equal(BUILT_IN.compute(changed)[: t + 1], BUILT_IN.compute(frame)[: t + 1])
@@ -24,8 +30,8 @@ def test_changing_any_bar_after_t_changes_no_feature_at_t(make_frame, seed, t, f
 
 @settings(max_examples=15)
 @given(seed=st.integers(0, 10_000), price=st.floats(1e-6, 1e6), volume=st.floats(1, 1e6))
-def test_features_are_scale_free(make_frame, seed, price, volume):
-    frame = make_frame(BARS, seed)
+def test_features_are_scale_free(seed, price, volume):
+    frame = random_frame(BARS, seed)
     scaled = frame.copy()
     scaled[["open", "high", "low", "close"]] *= price
     scaled["volume"] *= volume
@@ -33,9 +39,9 @@ def test_features_are_scale_free(make_frame, seed, price, volume):
 
 
 @pytest.mark.parametrize("windows", [1, 2, 3, 1000, 2**15, 2**15 + 1, 2**16 + 2, 100_000])
-def test_millions_of_bars_have_the_features_that_all_windows_at_once_have_to_the_bit(make_frame, windows):
+def test_millions_of_bars_have_the_features_that_all_windows_at_once_have_to_the_bit(windows):
     """Averages of 20 bars are taken part by part; the second opinion holds all windows in one array."""
-    frame = make_frame(windows + 19, start="1700-01-04", step="min")
+    frame = random_frame(windows + 19, start="1700-01-04", step="min")
     features = BUILT_IN.compute(frame)
     close, volume = frame["close"].to_numpy() / frame["close"].iloc[0], frame["volume"].to_numpy()
     signed = np.sign(np.diff(close, prepend=np.nan)) * volume
@@ -52,8 +58,8 @@ def test_millions_of_bars_have_the_features_that_all_windows_at_once_have_to_the
 
 
 @pytest.mark.parametrize("bars", [0, 1, 2, 14, 15, 19, 20, 33, 34, 120])
-def test_rows_are_complete_from_the_end_of_the_warm_up_on(make_frame, bars):
-    features = BUILT_IN.compute(make_frame(bars))
+def test_rows_are_complete_from_the_end_of_the_warm_up_on(bars):
+    features = BUILT_IN.compute(random_frame(bars))
     assert features.shape == (bars, len(FEATURE_NAMES)) == (bars, 11)
     assert np.isfinite(features).all(axis=1).tolist() == [place >= WARM_UP for place in range(bars)]
 
@@ -65,8 +71,8 @@ def test_a_market_that_does_not_move_has_neutral_features():
 
 
 @pytest.mark.parametrize("still", [14, 60, 900])
-def test_features_stay_finite_and_bounded_while_trading_is_halted(make_frame, still):
-    frame = make_frame(60 + still + 60)
+def test_features_stay_finite_and_bounded_while_trading_is_halted(still):
+    frame = random_frame(60 + still + 60)
     frame.iloc[60 : 60 + still, :4] = frame["close"].iloc[59]
     frame.iloc[60 : 60 + still, 4] = 0.0
     features = BUILT_IN.compute(frame)[WARM_UP:]
@@ -77,8 +83,8 @@ def test_features_stay_finite_and_bounded_while_trading_is_halted(make_frame, st
     assert halted[FEATURE_NAMES.index("close_location")] == 0
 
 
-def test_features_equal_their_formulas_written_as_loops(make_frame):
-    frame = make_frame(90, seed=3)
+def test_features_equal_their_formulas_written_as_loops():
+    frame = random_frame(90, seed=3)
     o, h, low, c, v = (frame[name].to_numpy() for name in ("open", "high", "low", "close", "volume"))
     features = BUILT_IN.compute(frame)
 
@@ -132,3 +138,32 @@ def test_features_equal_their_formulas_written_as_loops(make_frame):
 )
 def test_segments_begin_after_holes_longer_than_ten_days_and_three_steps(dates, expected):
     np.testing.assert_array_equal(segments(pd.DatetimeIndex(dates), 10), expected)
+
+
+@settings(max_examples=30)
+@given(rows=arrays(np.float64, (12, 3), elements=st.integers(-1000, 1000).map(lambda x: x / 7)))
+def test_equals_scikit_learn_up_to_the_clip_and_survives_json(rows):
+    scaler, other = Scaler.fit(rows), rows * 1.5 + 3
+    expected = np.clip(StandardScaler().fit(rows).transform(other), -CLIP, CLIP)
+    np.testing.assert_allclose(scaler.transform(other), expected, rtol=1e-9, atol=1e-9)
+    assert Scaler.from_dict(json.loads(json.dumps(scaler.as_dict()))) == scaler
+
+
+def test_a_constant_feature_becomes_zero_and_freak_values_are_clipped():
+    rows = np.column_stack([np.full(5, 0.1), np.arange(5.0)])
+    scaler = Scaler.fit(rows)
+    assert scaler.std[0] == 1
+    np.testing.assert_allclose(scaler.transform(rows)[:, 0], 0, atol=1e-15)
+    scaled = Scaler.fit(np.array([[-1.0], [1.0]])).transform(np.array([[-99.0], [3.0], [99.0]]))
+    np.testing.assert_array_equal(scaled, [[-10], [3], [10]])
+
+
+def test_chosen_rows_and_many_parts_give_the_same_to_the_bit():
+    """Millions of rows are summed and scaled part by part; the second opinion is NumPy on all rows at once."""
+    random = np.random.default_rng(0)
+    rows, chosen = random.normal(2, 3, (140_000, 3)), random.random(140_000) < 0.6
+    scaler = Scaler.fit(rows)
+    assert scaler == Scaler(tuple(rows.mean(axis=0).tolist()), tuple(rows.std(axis=0).tolist()))
+    assert Scaler.fit(rows, chosen) == Scaler.fit(rows[chosen])
+    expected = scaler.transform(rows).astype(np.float32)
+    np.testing.assert_array_equal(scaler.transform_to_float32(rows), expected)

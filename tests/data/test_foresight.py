@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders.errors import raises
+from builders.frames import random_frame
 from cnn_lstm_hyperopt.config import DataSettings
 from cnn_lstm_hyperopt.data.features import FEATURE_NAMES
 from cnn_lstm_hyperopt.data.labels import labeller
@@ -56,15 +57,15 @@ def session_frame(days: int = 50, seed: int = 3) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def markets(make_frame) -> dict[str, pd.DataFrame]:
+def markets() -> dict[str, pd.DataFrame]:
     (apple,), _ = EmbeddedSource().load(("AAPL",), date(2000, 3, 1), date(2013, 3, 1))
     (synthetic,), _ = SyntheticSource(0).load(("SYN1",), None, None)
     wave = 50 * np.exp(0.1 * np.sin(np.arange(1500) / 7))  # yesterday's price predicts tomorrow's
     return {
         "real": apple.frame,
         "synthetic": synthetic.frame,
-        "random walk": make_frame(1500),
-        "short": make_frame(250, seed=1),
+        "random walk": random_frame(1500),
+        "short": random_frame(250, seed=1),
         "sessions": session_frame(),
         "a wave": frame_of(wave, wave * 1.001, wave * 0.999, 1000.0, pd.date_range("2010-01-01", periods=1500)),
     }
@@ -215,8 +216,8 @@ def test_a_feature_that_foretells_as_well_as_the_synthetic_market_allows_is_not_
     check(frame, np.where(wrong, -up, up))
 
 
-def test_a_single_crash_that_a_column_happens_to_foretell_and_few_bars_say_nothing(make_frame):
-    frame = make_frame(1000)
+def test_a_single_crash_that_a_column_happens_to_foretell_and_few_bars_say_nothing():
+    frame = random_frame(1000)
     frame.iloc[600:, :4] *= 0.2
     mood = np.random.default_rng(0).normal(size=1000)
     mood[599] = -1000.0

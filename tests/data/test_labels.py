@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from builders.frames import random_frame
 from builders.questions import TARGETS
 from cnn_lstm_hyperopt.config.schema.data import DataSettings
 from cnn_lstm_hyperopt.data.labels import LABELLERS, Labels, average_true_range, labeller
@@ -41,9 +42,9 @@ class TestContract:
     @pytest.mark.parametrize("asked", TARGETS.values(), ids=TARGETS)
     @settings(max_examples=10, deadline=None)
     @given(seed=st.integers(0, 10_000), horizon=st.integers(1, 9), bars=st.integers(0, 110))
-    def test_classes_values_reach_and_validity_go_together(self, make_frame, asked, seed, horizon, bars):
+    def test_classes_values_reach_and_validity_go_together(self, asked, seed, horizon, bars):
         question = labeller(DataSettings(horizon=horizon, **asked))
-        labels = question.label(make_frame(bars, seed))
+        labels = question.label(random_frame(bars, seed))
         place = np.arange(bars)
         np.testing.assert_array_equal(labels.valid, (place >= question.history - 1) & (place + horizon < bars))
         assert (labels.classes.dtype, labels.reach.dtype, labels.values.dtype) == (np.int64, np.int64, np.float64)
@@ -55,9 +56,9 @@ class TestContract:
         assert (labels.reach[~labels.valid] == 0).all()
 
     @pytest.mark.parametrize("asked", TARGETS.values(), ids=TARGETS)
-    def test_a_label_looks_no_further_than_its_reach(self, make_frame, asked):
+    def test_a_label_looks_no_further_than_its_reach(self, asked):
         """Bars after t + reach are changed, for each t; the label at t does not notice. One bar earlier, some label does."""
-        frame, horizon = make_frame(120), 6
+        frame, horizon = random_frame(120), 6
         before = label(frame, horizon, **asked)
         noticed = 0
         for t in np.flatnonzero(before.valid)[:40]:
@@ -71,8 +72,8 @@ class TestContract:
         assert noticed > 5
 
     @pytest.mark.parametrize("asked", TARGETS.values(), ids=TARGETS)
-    def test_prices_in_another_currency_have_the_same_labels(self, make_frame, asked):
-        frame = make_frame(120)
+    def test_prices_in_another_currency_have_the_same_labels(self, asked):
+        frame = random_frame(120)
         other = frame.copy()
         other.iloc[:, :4] *= 1024  # a power of two: no rounding
         before, after = label(frame, 5, **asked), label(other, 5, **asked)
@@ -95,8 +96,8 @@ class TestContract:
 
 @settings(max_examples=10)
 @given(seed=st.integers(0, 10_000), bars=st.integers(0, 60))
-def test_the_average_true_range_is_wilders(make_frame, seed, bars):
-    frame = make_frame(bars, seed)
+def test_the_average_true_range_is_wilders(seed, bars):
+    frame = random_frame(bars, seed)
     np.testing.assert_allclose(average_true_range(frame), wilder(frame), rtol=1e-12)
     np.testing.assert_array_equal(average_true_range(calm([])), [np.nan] * 14 + [2.0] * 6)
 
@@ -154,22 +155,22 @@ BRUTE = {  # brute force, first bar with a label, settings; or several
 @pytest.mark.parametrize(("brute", "first", "asked"), BRUTE.values(), ids=BRUTE)
 @settings(max_examples=20)
 @given(st.data(), st.integers(0, 10_000), st.integers(1, 25), st.integers(0, 90), st.booleans())
-def test_labels_are_those_of_brute_force(make_frame, brute, first, asked, data, seed, horizon, bars, ties):
-    frame, chosen = make_frame(bars, seed), {"target": "direction", **data.draw(st.sampled_from(asked))}
+def test_labels_are_those_of_brute_force(brute, first, asked, data, seed, horizon, bars, ties):
+    frame, chosen = random_frame(bars, seed), {"target": "direction", **data.draw(st.sampled_from(asked))}
     assert_is_brute_force(frame.round(0) if ties else frame, horizon, brute, first, chosen)
 
 
 @settings(max_examples=10)
 @given(seed=st.integers(0, 10_000), horizon=st.integers(1, 7), bars=st.integers(55, 90))
-def test_volatility_is_that_of_brute_force(make_frame, seed, horizon, bars):
-    frame = make_frame(bars, seed)
+def test_volatility_is_that_of_brute_force(seed, horizon, bars):
+    frame = random_frame(bars, seed)
     frame.iloc[30:40, :4] = 55.0  # no range: the floor
     assert_is_brute_force(frame, horizon, brute_volatility, 58 + horizon, {"target": "volatility"})
 
 
-def test_triple_barrier_on_more_bars_than_are_labelled_at_a_time(make_frame):
+def test_triple_barrier_on_more_bars_than_are_labelled_at_a_time():
     asked = {"target": "triple_barrier", "barriers_atr": (2.0, 2.0)}
-    assert_is_brute_force(make_frame(17_000, step="h"), 9, brute_barriers, 14, asked)
+    assert_is_brute_force(random_frame(17_000, step="h"), 9, brute_barriers, 14, asked)
 
 
 def test_the_border_belongs_to_the_dead_zone():

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from builders.errors import raises
+from builders.frames import random_frame
 from cnn_lstm_hyperopt.config import DataSettings
 from cnn_lstm_hyperopt.data.bars import Bars
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
@@ -42,8 +43,8 @@ def module(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def bars(make_frame) -> list[Bars]:
-    frames = {name: make_frame(700, seed).assign(mood=moods(700, seed)) for name, seed in (("A", 1), ("B", 2))}
+def bars() -> list[Bars]:
+    frames = {name: random_frame(700, seed).assign(mood=moods(700, seed)) for name, seed in (("A", 1), ("B", 2))}
     return [Bars(name, frame, "none") for name, frame in frames.items()]
 
 
@@ -74,9 +75,9 @@ def new(columns: str) -> str:
     return returning(f"pd.DataFrame({{{columns}}}, index=frame.index)")
 
 
-def test_the_function_sees_the_columns_and_one_segment_at_a_time(make_frame, module):
+def test_the_function_sees_the_columns_and_one_segment_at_a_time(module):
     source = new("'first': frame['close'].iloc[0], 'feeling': frame['mood'] * 2")
-    holed = make_frame(700, 3, holes=(40, 55, 400)).assign(mood=moods(700, 3))
+    holed = random_frame(700, 3, holes=(40, 55, 400)).assign(mood=moods(700, 3))
     features = feature_set(settings(feature_columns=["mood"], features=module(source)), [Bars("A", holed, "none")])
     rows = feature_rows(holed, 10, 10, features)
     first, second, third = (holed["close"].iloc[begin] for begin in (0, 55, 400))
@@ -85,8 +86,8 @@ def test_the_function_sees_the_columns_and_one_segment_at_a_time(make_frame, mod
     np.testing.assert_array_equal(rows.features[:, 13], 2 * holed["mood"].to_numpy()[rows.bars])
 
 
-def test_windows_without_a_value_are_not_used(make_frame):
-    frame = make_frame(120).assign(mood=1.0)
+def test_windows_without_a_value_are_not_used():
+    frame = random_frame(120).assign(mood=1.0)
     frame.iloc[[50, 80], 5] = np.nan
     _, ends, dates = frame_windows(frame, 5, 10, FeatureSet(("mood",)))
     places = frame.index.get_indexer(pd.DatetimeIndex(dates))
@@ -94,9 +95,9 @@ def test_windows_without_a_value_are_not_used(make_frame):
     assert len(ends) == len(places)
 
 
-def test_a_feature_that_never_has_a_value_says_so(make_frame):
+def test_a_feature_that_never_has_a_value_says_so():
     with raises(DataError, "feature-without-values", "mood"):
-        feature_rows(make_frame(90).assign(mood=np.nan), 5, 10, FeatureSet(("mood",)), symbol="A")
+        feature_rows(random_frame(90).assign(mood=np.nan), 5, 10, FeatureSet(("mood",)), symbol="A")
 
 
 def test_a_long_warm_up_is_waited_for(bars, module):

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from builders.frames import random_frame
 from cnn_lstm_hyperopt.config import DataSettings
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
 from cnn_lstm_hyperopt.data.features import WARM_UP
@@ -48,7 +49,7 @@ def test_subset_keeps_all_fields_together(windows):
 
 @settings(max_examples=6, deadline=None)
 @given(data=st.data())
-def test_windows_of_any_symbols_and_holes_stay_within_one_symbol_and_segment(data, make_frame, tmp_path_factory):
+def test_windows_of_any_symbols_and_holes_stay_within_one_symbol_and_segment(data, tmp_path_factory):
     """Each window of each split is one run of bars of its own symbol, without a hole."""
     folder = tmp_path_factory.mktemp("bars")
     lookback = data.draw(st.integers(2, 12), label="lookback")
@@ -56,7 +57,7 @@ def test_windows_of_any_symbols_and_holes_stay_within_one_symbol_and_segment(dat
     for symbol in "ABC"[: data.draw(st.integers(1, 3), label="symbols")]:
         bars = data.draw(st.integers(120, 260), label="bars")
         holes = data.draw(st.lists(st.integers(60, bars - 1), max_size=2, unique=True), label="holes")
-        frames[symbol] = make_frame(bars, seed=ord(symbol), holes=tuple(holes))
+        frames[symbol] = random_frame(bars, seed=ord(symbol), holes=tuple(holes))
         frames[symbol].to_csv(folder / f"{symbol}.csv")
     dataset = prepare_dataset(DataSettings(data_dir=folder, lookback=lookback, target="direction"))
     for windows in (dataset.train, dataset.validation, dataset.test.open()):
