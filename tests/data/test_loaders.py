@@ -1,5 +1,7 @@
 """Datasets from DataLoaders: every window with its label and value, one order, and a type, field and code for each error."""
 
+from itertools import repeat
+
 import pytest
 import torch
 from torch import Tensor
@@ -225,6 +227,11 @@ def test_loaders_of_all_kinds_are_read_whole_without_a_warning(train, windows):
     assert (len(dataset.train), dataset.warnings) == (windows, ())
 
 
+class Endless(data.IterableDataset):
+    def __iter__(self):
+        return repeat((torch.zeros(TIME, FEATURES), torch.tensor(0)))
+
+
 class Numbered:
     """Iterated by number, as Python does without ``__iter__``."""
 
@@ -290,7 +297,7 @@ REFUSED = {  # code: (field after data_loaders, loaders) …
     "negative-class": [(".train.y_class", with_train([(X, Y - 1, VALUE)]))],
     "sampling-with-replacement": [(".train", with_train(train)) for train in REPLACED],
     "no-length": [
-        (".train", with_train(DataLoader(data.IterableDataset(), batch_size=5))),
+        (".train", with_train(DataLoader(Endless(), batch_size=5))),
         (".train", with_train(batch for batch in [parts(12)])),
         (".train", with_train(zip(*([tensor] for tensor in parts(12)), strict=True))),
     ],
