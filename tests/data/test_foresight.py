@@ -193,6 +193,7 @@ def test_no_function_of_earlier_bars_is_accused(seed, persistence, window, lag, 
     level = np.zeros(bars)
     for t in range(1, bars):
         level[t] = persistence * level[t - 1] + random.normal(0, 0.2)
+    level = np.clip(level, -4, 4)  # so that prices stay finite
     close = np.exp(np.cumsum(random.normal(0, 0.01, bars) * np.exp(level)))
     wick = np.exp(np.abs(random.normal(0, 0.005, (2, bars))) * np.exp(level))
     days = pd.date_range("2000-01-03", periods=bars, freq="B")
