@@ -53,15 +53,12 @@ def volume(rows: Sequence[Observation]) -> float:
 
 def assert_legal(space: SearchSpace, params: Params) -> None:
     """Assert that ``params`` are the active, searched parameters, in their domains and of their types."""
-    kinds = {FloatRange: float, IntRange: int}
     searched = space.searched()
     for name, value in params.items():
-        assert searched[name].contains(value)
-        match searched[name]:
-            case Choices(values):
-                assert type(value) is type(values[values.index(value)])
-            case domain:
-                assert type(value) is kinds[type(domain)]
+        domain: Any = searched[name]
+        assert domain.contains(value)
+        same = domain.values[domain.values.index(value)] if isinstance(domain, Choices) else domain.low
+        assert type(value) is type(same)
     assert {name for name in with_fixed(space, params) if name in searched} == set(params)
 
 

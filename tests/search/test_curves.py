@@ -144,18 +144,11 @@ def test_a_coordinate_that_is_equal_in_all_curves_is_ignored():
     assert other.score == same.score
 
 
-def test_only_complete_curves_with_a_point_at_the_epoch_count():
-    trials = [
-        *random_trials(12),
-        make_record(20, curve=[0.6] * 2, values=(0.6, 2.0, 1.0)),  # ended before
-        make_record(21, values=(0.6, 2.0, 1.0)),
-        make_record(22, state=State.PRUNED, curve=[0.6] * 9),
-    ]
-    assert [len(FinishedCurves(trials, epoch, EPOCHS)) for epoch in (3.0, 0.5)] == [12, 0]
-
-
-def test_without_enough_curves_or_a_point_at_the_epoch_there_is_no_prediction():
+def test_without_enough_complete_curves_or_a_point_at_the_epoch_there_is_no_prediction():
     trials, new = random_trials(MIN_CURVES), random_trials(1, seed=1)[0]
+    others = [make_record(20, curve=[0.6] * 2, values=(0.6, 2.0, 1.0)), make_record(21, values=(0.6, 2.0, 1.0))]
+    others.append(make_record(22, state=State.PRUNED, curve=[0.6] * 9))
+    assert [len(FinishedCurves([*trials, *others], at, EPOCHS)) for at in (3.0, 0.5)] == [MIN_CURVES, 0]
     for n, curve in (
         (0, new.curve[:3]),
         (MIN_CURVES - 1, new.curve[:3]),
@@ -164,16 +157,6 @@ def test_without_enough_curves_or_a_point_at_the_epoch_there_is_no_prediction():
     ):
         assert FinishedCurves(trials[:n], 3.0, EPOCHS).outcomes(curve, 1.0) is None
     assert FinishedCurves(trials, 3.0, EPOCHS).outcomes(new.curve[:9], 1.0) is not None
-
-
-def test_cached_rows_change_nothing():
-    trials, new, known = random_trials(30), random_trials(1, seed=1)[0], {}
-    for n in (12, 20, 30):
-        cached = FinishedCurves(trials[:n], 4.0, EPOCHS, known).outcomes(new.curve[:4], new.size_mb)
-        fresh = FinishedCurves(trials[:n], 4.0, EPOCHS).outcomes(new.curve[:4], new.size_mb)
-        assert (cached.score, cached.seconds) == (fresh.score, fresh.seconds)
-        np.testing.assert_array_equal(cached.scores, fresh.scores)
-    assert len(known) == 30
 
 
 outcome = st.tuples(st.sampled_from([0.0, 0.5, 0.7, 1.0]), st.sampled_from([0.0, 1e-9, 1.0, 1e6]))
@@ -190,24 +173,6 @@ def test_outcomes_are_finite_for_all_curves(trials, score):
     found = FinishedCurves(records, 3.0, 6).outcomes(curve_of(*[score] * 3), 1.0)
     assert np.isfinite([*found.scores, *found.log_seconds, found.seconds]).all()
     assert 0 <= min(found.score, *found.scores) <= max(found.score, *found.scores) <= 1
-
-
-@pytest.mark.parametrize(("scale", "shift"), [(2.0, -1.0), (0.5, -1.0)])
-def test_predictions_follow_the_scale_of_the_score(scale, shift):
-    """Also for negative scores; only the range must be given."""
-    generator = np.random.default_rng(0)
-    ends = generator.uniform(0.5, 0.9, 30)
-    shapes = [end - 0.2 * np.exp(-np.arange(1, 7) / 2) + 0.02 * generator.standard_normal(6) for end in ends]
-
-    def outcomes(a, b):
-        ends = [list(a * shape + b) for shape in shapes]
-        records = [make_record(i, curve=each, values=(each[-1], 6.0, 1.0)) for i, each in enumerate(ends)]
-        return FinishedCurves(records[1:], 3.0, 6, score_range=(b, a + b)).outcomes(records[0].curve[:3], 1.0)
-
-    plain, scaled = outcomes(1.0, 0.0), outcomes(scale, shift)
-    assert scaled.score == pytest.approx(scale * plain.score + shift)
-    assert scaled.scores == pytest.approx(scale * plain.scores + shift)
-    assert scaled.variance == pytest.approx(scale**2 * plain.variance)
 
 
 def test_a_shrunk_score_lies_between_expectation_and_measurement():

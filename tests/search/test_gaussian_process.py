@@ -10,14 +10,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import Matern, WhiteKernel
 
 from cnn_lstm_hyperopt.search.samplers.gp import regression
-from cnn_lstm_hyperopt.search.samplers.gp.regression import (
-    JITTER,
-    Hyperparameters,
-    Posterior,
-    fit,
-    length_prior,
-    matern,
-)
+from cnn_lstm_hyperopt.search.samplers.gp.regression import JITTER, Hyperparameters, Posterior, fit, length_prior
 
 AXIS_OF_COLUMN = np.array([0, 1, 2, 2, 2])
 """Two numbers and a choice of three."""
@@ -51,9 +44,11 @@ def posterior(features=FEATURES, targets=TARGETS, variances=VARIANCES, hyperpara
 
 
 def test_the_kernel_is_scikit_learns_and_the_closed_form():
-    np.testing.assert_allclose(matern(FEATURES[:10], FEATURES), Matern(nu=2.5)(FEATURES[:10], FEATURES), atol=1e-12)
+    np.testing.assert_allclose(
+        regression.matern(FEATURES[:10], FEATURES), Matern(nu=2.5)(FEATURES[:10], FEATURES), atol=1e-12
+    )
     expected = (1 + math.sqrt(5) * 0.7 + 5 / 3 * 0.49) * math.exp(-math.sqrt(5) * 0.7)
-    assert matern(np.array([[0.2]]), np.array([[0.9]]))[0, 0] == pytest.approx(expected)
+    assert regression.matern(np.array([[0.2]]), np.array([[0.9]]))[0, 0] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("seed", range(6))

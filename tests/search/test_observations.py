@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders.records import make_record
-from cnn_lstm_hyperopt.search import Point, SkillThreshold, State, StudyStorage, Values
+from cnn_lstm_hyperopt.search import Point, SkillThreshold, State
 from cnn_lstm_hyperopt.search.learning_curves import MIN_CURVES, FinishedCurves
 from cnn_lstm_hyperopt.search.observations import Kind, ObservationCache, losses, observations
 
@@ -134,19 +134,3 @@ def test_the_cache_changes_no_answer(visits):
     for finished in [*visits, 60]:
         known = [record for record in MIXED if record.finish_order[0] < finished]
         assert observations(known, SKILL, EPOCHS, cache) == observations(known, SKILL, EPOCHS)
-
-
-def test_a_stored_study_gives_the_same_observations(tmp_path):
-    storage = StudyStorage(tmp_path / "study.db", create="x")
-    for record in MIXED:
-        trial_id, _ = storage.start({}, {}, {"size_mb": record.size_mb})
-        if record.curve:
-            storage.record_curve(trial_id, record.curve)
-        values = None if record.values is None else Values(*record.values)
-        attributes = {**record.attributes, "seconds": record.seconds, "reason": record.reason}
-        storage.finish(trial_id, record.state, values, attributes)
-    storage.close()
-    storage = StudyStorage(tmp_path / "study.db")
-    again = observations(storage.records(), SKILL, EPOCHS)
-    storage.close()
-    assert again == [row._replace(params={}) for row in observations(MIXED, SKILL, EPOCHS)]

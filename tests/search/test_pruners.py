@@ -18,13 +18,6 @@ EPOCHS, GOOD = 20, 15
 every_active_pruner = pytest.mark.parametrize("name", [name for name in PRUNERS if name != "none"])
 
 
-@pytest.mark.parametrize("name", PRUNERS)
-def test_a_first_trial_is_never_pruned(name):
-    pruner = PRUNERS[name](make_plan(pruner={"type": name, "n_startup_trials": 0, "n_warmup_steps": 0}, max_epochs=20))
-    for epochs in range(1, 20):
-        assert pruner.reason_to_prune(make_record(0, state=State.RUNNING, curve=[0.9] * epochs), []) is None
-
-
 @pytest.mark.parametrize(
     ("settings", "plan", "inactive"),
     [

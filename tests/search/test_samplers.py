@@ -33,19 +33,13 @@ def ask(sampler, number, history=(), attempt=0):
     return sampler.propose(ProposalRequest(number, history, (), attempt)).params
 
 
-def complete(space, n):
-    """Random configurations whose losses depend on their parameters."""
-    source, rows = new("random", space, seed=99), []
-    for number in range(n):
-        params = ask(source, number)
-        full = with_fixed(space, params)
-        rate, width = math.log(float(full["training.learning_rate"])), int(full["lstm.hidden_dim"])
-        losses = (-0.5 - 0.4 / (1 + (rate + 7) ** 2), math.log(width), math.log(width) / 2)
-        rows.append(Observation(number, params, losses))
-    return rows
+def losses_of(params):
+    full = with_fixed(SPACE, params)
+    rate, width = math.log(float(full["training.learning_rate"])), math.log(int(full["lstm.hidden_dim"]))
+    return -0.5 - 0.4 / (1 + (rate + 7) ** 2), width, width / 2
 
 
-PLAIN = complete(SPACE, KNOWN)
+PLAIN = simulate(new("random", seed=99), KNOWN, losses_of)
 _PRUNED = {"kind": Kind.PRUNED, "variance": 1e-4}
 _OTHER = {2: _PRUNED, 4: _PRUNED, 6: {"kind": Kind.DIVERGED}}
 HISTORY = [row._replace(**_OTHER.get(i % 7, {})) for i, row in enumerate(PLAIN)]
@@ -124,17 +118,13 @@ def test_log_ranges_stay_within_their_bounds(kind):
 def test_auto_leaves_the_length_of_the_start_to_the_sampler(kind, startup):
     """At most a third of the trials with which the study began."""
 
-    def n_startup(given, **changed):
-        return new(kind, startup=given, **changed).n_startup
-
-    assert n_startup("auto", n_trials=1000) == startup
-    assert n_startup(7, n_trials=1000) == n_startup(7, n_trials=9) == 7
-    assert n_startup("auto", n_trials=30) == n_startup("auto", n_trials=1000, begun_with=30) == min(10, startup)
+    assert new(kind, startup="auto", n_trials=1000).n_startup == startup
+    assert new(kind, startup=7, n_trials=9).n_startup == 7
+    for changed in ({"n_trials": 30}, {"n_trials": 1000, "begun_with": 30}):
+        assert new(kind, startup="auto", **changed).n_startup == min(10, startup)
 
 
-@pytest.mark.parametrize(
-    ("startup", "n_trials", "inactive"), [(6, 7, False), (6, 6, True), (6, 5, True), (0, 1, False)]
-)
+@pytest.mark.parametrize(("startup", "n_trials", "inactive"), [(6, 7, False), (6, 6, True), (0, 1, False)])
 def test_a_sampler_that_never_uses_its_model_is_inactive(startup, n_trials, inactive):
     assert (new("tpe", startup=startup, n_trials=n_trials).inactive_because() is not None) == inactive
 
@@ -144,31 +134,23 @@ def test_proposals_do_not_depend_on_the_process():
     code = f"""
 import json
 from builders.records import make_plan
-from cnn_lstm_hyperopt.search import Cost, ProposalRequest
+from builders.rehearsal import simulate
+from cnn_lstm_hyperopt.search import Cost
 from cnn_lstm_hyperopt.search.samplers import SAMPLERS
-from cnn_lstm_hyperopt.search.observations import Observation
-def new(**settings):
-    return SAMPLERS[settings["type"]](make_plan(sampler=settings, cost=lambda params: Cost(1.0, 1.0)))
-source = new(type="random")
-rows = [Observation(n, source.propose(ProposalRequest(n, [])).params, (-n % 7.0, n % 5.0, n % 3.0)) for n in range(20)]
-models = [new(**{{"n_startup_trials": 5, **settings}}) for settings in {list(KINDS.values())!r}]
-print(json.dumps([model.propose(ProposalRequest(n, rows)) for model in models for n in range(20, 23)]))
+for sampler in {list(KINDS.values())!r}:
+    plan = make_plan(sampler={{"n_startup_trials": 5, **sampler}}, cost=lambda params: Cost(1.0, 1.0))
+    names = ("training.learning_rate", "fusion.dropout", "cnn.dropout")
+    rows = simulate(SAMPLERS[sampler["type"]](plan), 23, lambda params: tuple(-params[name] for name in names))
+    print(json.dumps([row.params for row in rows]))
 """
-    answers = {
-        subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", code],
-            capture_output=True,
-            text=True,
-            check=True,
-            env={"PYTHONHASHSEED": seed, "PATH": "", "PYTHONPATH": str(Path(__file__).parents[1])},
-        ).stdout
-        for seed in ("1", "2")
-    }
-    assert len(answers) == 1
+    environment = {"PATH": "", "PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    one, two = (subprocess.check_output(command, env={**environment, "PYTHONHASHSEED": seed}) for seed in "12")
+    assert one == two
 
 
-@both_tpes
-def test_tpe_models_from_exactly_n_startup_trials_on(kind):
+@pytest.mark.parametrize("kind", ["tpe", "tpe-multivariate", "cmaes", "nsga2"])
+def test_models_are_used_from_exactly_n_startup_trials_on(kind):
     other = [row._replace(losses=tuple(-loss for loss in row.losses)) for row in PLAIN]
 
     def proposals(rows, startup=STARTUP):
