@@ -30,8 +30,6 @@ def volume(rows):
 coarse = st.integers(-2, 6).map(lambda k: k / 4)  # ties, duplicates, some beyond the reference
 coordinate = st.one_of(coarse, coarse, st.floats(-0.5, 1.5))
 rows = st.lists(st.tuples(coordinate, coordinate, coordinate), max_size=12)
-
-
 LARGE = np.random.default_rng(0).uniform(0, 1.2, (250, 3))
 
 

@@ -15,8 +15,7 @@ from cnn_lstm_hyperopt.search.learning_curves import smoothed_score
 from cnn_lstm_hyperopt.search.pruners import PRUNERS
 from cnn_lstm_hyperopt.search.pruners.halving import place_among
 
-SKILL = SkillThreshold(0.5, 10**12)
-"""Scores without error: every trial below the cut is pruned."""
+SKILL = SkillThreshold(0.5, 10**12)  # scores without error: every trial below the cut is pruned
 
 
 def pruner_of(skill=SKILL, max_epochs=20, **options):

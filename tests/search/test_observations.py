@@ -112,15 +112,14 @@ def mixed_study():
     records = []
     for number in range(60):
         attributes = {"finish_order": (number * 7) % 60}
-        match number % 6:
-            case 0 | 1 | 2:
-                records.append(synthetic(number, noise=0.01, attributes=attributes))
-            case 3 | 4:
-                epochs = 1 + number % 9 if number % 6 == 3 else 1
-                records.append(synthetic(number, state=State.PRUNED, epochs=epochs, noise=0.01, attributes=attributes))
-            case _:
-                attributes |= {"diverged": number % 12 == 5}
-                records.append(make_record(number, state=State.FAIL, size_mb=2.0, attributes=attributes))
+        if number % 6 < 3:
+            records.append(synthetic(number, noise=0.01, attributes=attributes))
+        elif number % 6 < 5:
+            epochs = 1 + number % 9 if number % 6 == 3 else 1
+            records.append(synthetic(number, state=State.PRUNED, epochs=epochs, noise=0.01, attributes=attributes))
+        else:
+            attributes["diverged"] = number % 12 == 5
+            records.append(make_record(number, state=State.FAIL, size_mb=2.0, attributes=attributes))
     return records
 
 

@@ -196,9 +196,7 @@ def draws(space, name, n=1500):
     ("name", "raw", "shares"),
     [
         ("training.optimizer", {}, [1] * 4),
-        ("cnn.residual", {}, [1] * 2),
         ("lstm.num_layers", {}, [1] * 4),
-        ("lstm.hidden_dim", {}, [1] * 5),
         ("lstm.num_layers", LOG_LAYERS, [math.log(k + 0.5) - math.log(k - 0.5) for k in range(1, 13)]),
     ],
 )
