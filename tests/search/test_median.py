@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders.records import make_plan, make_record
-from cnn_lstm_hyperopt.search import SkillThreshold, State, ranked_front
+from cnn_lstm_hyperopt.search import Point, SkillThreshold, State, ranked_front
 from cnn_lstm_hyperopt.search.pruners import PRUNERS
 
 SKILL = SkillThreshold(0.5, 10_000)  # needs 0.51; half a standard error is 0.0025
@@ -71,6 +71,12 @@ def test_a_rival_must_be_better_by_half_a_standard_error(accuracy, expected):
     """The median is far above; only the last trial is no larger and no slower."""
     ahead = [complete(i, [0.8], speed=200.0, size_mb=200.0) for i in (0, 1)]
     assert ends(running([0.6]), [*ahead, complete(2, [accuracy])]) == expected
+
+
+def test_reports_within_an_epoch_are_no_epochs():
+    curve = [Point(epoch, 0.51, 0.5, 20.0 * epoch) for epoch in (0.5, 1.0, 1.5, 2.0)]
+    assert [ends(running(curve[:n]), RIVALS) for n in (1, 2, 3, 4)] == [False, True, False, True]
+    assert not ends(running(curve), RIVALS, n_warmup_steps=2)
 
 
 @pytest.mark.parametrize(
