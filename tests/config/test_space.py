@@ -127,8 +127,6 @@ def test_which_parameters_there_are_and_under_which_conditions():
         ("cnn.num_filters", {"low": 8, "high": 64}, IntRange(8, 64)),
         ("lstm.num_layers", {"low": 1, "high": 8, "log": True}, IntRange(1, 8, log=True)),
         ("training.learning_rate", {"low": 1e-5, "high": 1e-2}, FloatRange(1e-5, 1e-2, log=True)),
-        ("training.weight_decay", {"low": 0, "high": 0.1, "log": False}, FloatRange(0.0, 0.1)),
-        ("cnn.dropout", {"low": 0.01, "high": 0.5, "log": True}, FloatRange(0.01, 0.5, log=True)),
         ("cnn.dropout", {"low": 0.1, "high": 0.1}, Fixed(0.1)),
         # numpy's numbers and tuples
         ("lstm.num_layers", (1, np.int64(3)), IntRange(1, 3)),

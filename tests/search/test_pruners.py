@@ -41,11 +41,6 @@ def test_studies_in_which_a_pruner_is_inactive(settings, plan, inactive):
     assert (PRUNERS[settings["type"]](make_plan(pruner=settings, **plan)).inactive_because() is not None) == inactive
 
 
-@pytest.mark.parametrize(("accuracy", "n", "overlap", "margin"), [(0.5, 100, 1, 0.025), (0.9, 100, 4, 0.03)])
-def test_the_margin_is_half_a_standard_error(accuracy, n, overlap, margin):
-    assert PRUNERS["none"](make_plan(skill=SkillThreshold(0.5, n, overlap))).margin(accuracy) == pytest.approx(margin)
-
-
 number = st.integers(0, 3).map(float)
 losses = st.tuples(number, number, number)
 
