@@ -101,7 +101,6 @@ def test_which_parameters_there_are_and_under_which_conditions():
 @pytest.mark.parametrize(
     ("name", "raw", "expected"),
     [
-        # short lists: their meaning depends on the kind of the parameter
         ("lstm.num_layers", [1, 3], IntRange(1, 3)),
         ("lstm.num_layers", [1, 2, 3, 4], IntRange(1, 4)),
         ("lstm.num_layers", [1, 2, 4], Choices((1, 2, 4))),
@@ -111,7 +110,6 @@ def test_which_parameters_there_are_and_under_which_conditions():
         ("cnn.dropout", [0, 0.5], FloatRange(0.0, 0.5)),
         ("training.learning_rate", ["1e-4", "1E-2"], FloatRange(1e-4, 1e-2, log=True)),
         ("cnn.residual", [True, False], Choices((True, False))),
-        # a single value fixes
         ("lstm.num_layers", 2.0, Fixed(2)),
         ("cnn.dropout", 0, Fixed(0.0)),
         ("training.learning_rate", "1e-3", Fixed(1e-3)),
@@ -122,13 +120,11 @@ def test_which_parameters_there_are_and_under_which_conditions():
         ("regularization.l1", [1e-9, 1e-3], FloatRange(1e-9, 1e-3, log=True)),
         ("regularization.l1", 0, Fixed(0.0)),
         ("multi_task.balancing", ["uncertainty"], Fixed("uncertainty")),
-        # long forms
         ("cnn.dropout", {"choices": [0, 0.25]}, Choices((0.0, 0.25))),
         ("cnn.num_filters", {"low": 8, "high": 64}, IntRange(8, 64)),
         ("lstm.num_layers", {"low": 1, "high": 8, "log": True}, IntRange(1, 8, log=True)),
         ("training.learning_rate", {"low": 1e-5, "high": 1e-2}, FloatRange(1e-5, 1e-2, log=True)),
         ("cnn.dropout", {"low": 0.1, "high": 0.1}, Fixed(0.1)),
-        # numpy's numbers and tuples
         ("lstm.num_layers", (1, np.int64(3)), IntRange(1, 3)),
         ("lstm.hidden_dim", np.int64(64), Fixed(64)),
         ("cnn.dropout", (0.1, np.float64(0.2)), FloatRange(0.1, 0.2)),

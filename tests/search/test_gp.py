@@ -279,6 +279,8 @@ def test_a_crowded_front_is_thinned_where_it_is_crowded():
     assert len(set(found)) == 40
     assert {0, 79} <= set(found)
     assert (found < 40).sum() < 10
+    rows = acquisition.subsample(80, found, 50, np.random.default_rng(0))
+    assert (len(set(rows)), set(found) <= set(rows)) == (50, True)
 
 
 NO_GAIN = [[1.5, -9.0, -9.0], [1.3, 0.9, 0.9], [1.4, 0.2, 0.2]]

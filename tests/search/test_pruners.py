@@ -38,7 +38,9 @@ every_active_pruner = pytest.mark.parametrize("name", [name for name in PRUNERS 
     ],
 )
 def test_studies_in_which_a_pruner_is_inactive(settings, plan, inactive):
-    assert (PRUNERS[settings["type"]](make_plan(pruner=settings, **plan)).inactive_because() is not None) == inactive
+    pruner = PRUNERS[settings["type"]](make_plan(pruner=settings, **plan))
+    assert (pruner.inactive_because() is not None) == inactive
+    assert pruner.reason_to_prune(make_record(state=State.RUNNING, curve=[0.9]), []) is None  # a first trial
 
 
 number = st.integers(0, 3).map(float)
