@@ -1,4 +1,4 @@
-"""The Python interface: :class:`CNNLSTMHyperparameterOptimizer`, and one function for the complete run."""
+"""The Python interface: the class :class:`CNNLSTMHyperparameterOptimizer`, and a function for a complete run."""
 
 import contextlib
 import logging
@@ -38,24 +38,24 @@ Config = str | os.PathLike[str] | Mapping[str, Any]
 
 
 class CNNLSTMHyperparameterOptimizer:
-    """Search on your DataLoaders, or on the bars that the configuration names.
+    """Optimizer of CNN+LSTM models on your DataLoaders, or on the bars that ``config`` names.
 
     Args:
         data_loaders: (train, validation, test). Each yields ``(x, y_class)`` or ``(x, y_class, y_reg)`` with ``x`` of shape
             ``(batch, time, features)``. None: the bars that the data section of ``config`` names.
-        input_dim: number of features; checked against the loaders.
+        input_dim: number of features; must equal the number of features in the loaders.
         dates: dates of the windows of the training, validation and test loader: three sequences. Each has one entry per window
             in the order of the loader (datetimes, ISO text, or integers that increase with time), or is None. Windows without
             dates count as independent.
-        groups: groups of the windows, in the same form (text or integers). Windows of one group (a patient, a machine) are
-            dependent.
+        groups: groups of the windows (text or integers), in the same form as ``dates``. Windows of one group (such as a
+            patient or a machine) count as dependent.
         save_dir: directory for all output.
         study_name: name of the study.
         config: settings as a YAML file, a profile (``"small"``, ``"laptop"``, ``"gpu"``, ``"demo"``), or a nested mapping
             such as ``{"training": {"max_epochs": 5}}``.
-        resume: continue the study in ``save_dir``.
+        resume: whether to continue the study in ``save_dir``.
         quiet: print nothing. ``run.log`` has the full output.
-        verbose: print all details, which otherwise only ``run.log`` has.
+        verbose: print all details, which are otherwise only in ``run.log``.
 
     Raises:
         InputError: a setting, a loader or the directory is invalid.
@@ -137,7 +137,7 @@ class CNNLSTMHyperparameterOptimizer:
 
     @property
     def study(self) -> optuna.Study:
-        """The Optuna study, for example for ``study.trials_dataframe()``. Call :meth:`optimize` first."""
+        """Optuna study, for example for ``study.trials_dataframe()``. Call :meth:`optimize` before."""
         return self._opened().study.storage.study
 
     def optimize(
@@ -147,13 +147,13 @@ class CNNLSTMHyperparameterOptimizer:
         sampler_type: str | None = None,
         timeout: float | None = None,
     ) -> dict[str, Any]:
-        """Run trials until the study has ``n_trials`` finished trials. Trials of earlier calls and runs count.
+        """Run trials until the study has ``n_trials`` finished trials, including trials of earlier calls and runs.
 
         Args:
             n_trials: total number of COMPLETE and PRUNED trials.
             pruner_type: a value of ``pruner.type``.
             sampler_type: a value of ``sampler.type``.
-            timeout: time limit in seconds.
+            timeout: time limit of the search in seconds.
 
         Returns:
             ``study_name``, ``n_trials_completed``, ``best_trials``, ``optimization_history``, ``timestamp``.
@@ -178,11 +178,11 @@ class CNNLSTMHyperparameterOptimizer:
         return {key: results[key] for key in keys}
 
     def retrain_best_models(self, top_k: int | None = None, full_epochs: int | None = None) -> list[dict[str, Any]]:
-        """Retrain the ``top_k`` best trials of the front on all training windows and test them once.
+        """Confirm the best trials, retrain the best ``top_k`` of them on all training windows and test these models once.
 
         Returns:
             One entry per model: ``model_rank``, ``config_params``, ``training_results``, ``test_metrics``, ``training_time``,
-            ``model_path``. Empty, with a warning, if no trial is complete.
+            ``model_path``. If no trial is complete, an empty list, and a warning is printed.
         """
         session = self._opened()
         given = {key: value for key, value in (("top_k", top_k), ("full_epochs", full_epochs)) if value is not None}
@@ -218,11 +218,11 @@ class CNNLSTMHyperparameterOptimizer:
         self.close()
 
     def _settings(self, given: dict[str, Any]) -> Settings:
-        """Return the settings: arguments over environment over file over defaults."""
+        """Return the settings. Arguments have precedence over the environment, the environment over the file."""
         return load_settings(self._base, merge(self._arguments, given), file=self._file)
 
     def _finish(self, session: Session, stop: StopSignal, results: Mapping[str, Any], *, last: bool = True) -> None:
-        """Write the report; unless more work follows, also print the verdict and the next call."""
+        """Write the report. If ``last``, also print the verdict and the next call."""
         if stop.interrupted:
             return
         if session.settings.report:
@@ -232,7 +232,7 @@ class CNNLSTMHyperparameterOptimizer:
             self._events.on_finished()
 
     def _open(self, settings: Settings) -> Session:
-        """Open a session with these settings; close that of an earlier call."""
+        """Open a session with these settings; close the session of an earlier call."""
         if self._session is not None:
             self.close()
         self._events.on_settings(settings)
@@ -260,7 +260,7 @@ def _require_types(study_name: Any, **flags: Any) -> None:
 
 
 def _refuse_facts_of_loaders(**given: Any) -> None:
-    """Refuse arguments that describe DataLoaders if there are none."""
+    """Refuse arguments that describe DataLoaders if no DataLoaders are given."""
     for name, value in given.items():
         if value is not None:
             text = f"{name} describes data_loaders, but got {shown(value)} without them; leave it out, or give data_loaders"
@@ -268,11 +268,11 @@ def _refuse_facts_of_loaders(**given: Any) -> None:
 
 
 _NOT_CHECKED = {"cv_folds", "horizon", "train_share", "feature_columns", "features"}
-"""Settings of the data section that apply to DataLoaders, or that the section itself refuses if the source is loaders."""
+"""Settings of the data section that apply to DataLoaders, or that pydantic already refuses for DataLoaders."""
 
 
 def _require_only_what_loaders_need(asked: DataSettings) -> None:
-    """Refuse settings of the data section that have no effect on DataLoaders, unless they have their default value."""
+    """Refuse settings of the data section that have no effect on DataLoaders and differ from their default value."""
     usual = DataSettings().model_dump()
     given = {
         name: value
@@ -294,7 +294,7 @@ def _require_only_what_loaders_need(asked: DataSettings) -> None:
 
 
 def _close_in_process(opened: contextlib.ExitStack, process: int) -> None:
-    """Close the files of an optimizer, but only in the process that opened them: a fork shares them."""
+    """Close the files of an optimizer in the process that opened them; do nothing in a forked process."""
     if os.getpid() == process:
         opened.close()
 

@@ -1,1 +1,1 @@
-"""The main flow: open a study, search, confirm, retrain, test once, write the results."""
+"""The main flow: open a study, search, confirm the best trials, retrain them, test them once, write the results."""

@@ -1,4 +1,4 @@
-"""Advice after a search without good trials, in terms of the interface in use."""
+"""Advice after a search without good trials, written for the interface in use (command line or Python)."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -11,7 +11,7 @@ from cnn_lstm_hyperopt.utils.text import counted
 
 
 class Interface(StrEnum):
-    """How the package is used."""
+    """Interface of the package that the user calls."""
 
     COMMAND_LINE = "command line"
     PYTHON = "Python"
@@ -19,7 +19,7 @@ class Interface(StrEnum):
 
 
 def empty_front_text(settings: Settings, plan: StudyPlan, records: Sequence[TrialRecord], interface: Interface) -> str:
-    """Why no trial is complete, and what to change."""
+    """Return a text that says why no trial is complete, and which settings to change."""
     finished = [record for record in records if record.finished]
     if not finished:
         return "no trial finished in time, so there is no front yet; allow more time, or resume"
@@ -28,7 +28,7 @@ def empty_front_text(settings: Settings, plan: StudyPlan, records: Sequence[Tria
 
 
 def below_chance_text(settings: Settings, plan: StudyPlan, records: Sequence[TrialRecord], interface: Interface) -> str:
-    """Say that no complete trial beats chance, how close the best one is, and what to change."""
+    """Return a text: no complete trial beats chance, the distance of the best trial to chance, and settings to change."""
     skill = plan.skill
     best = max(record.values.score for record in records if record.values is not None)
     return (

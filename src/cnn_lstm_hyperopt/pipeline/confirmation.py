@@ -18,21 +18,21 @@ from cnn_lstm_hyperopt.utils.text import one_line
 SEEDS_APART = 1000
 """Distance between the seed numbers of two trials; larger than the maximum number of seeds."""
 CONFIRMED_FROM_FRONT = 3
-"""Candidates for each model to retrain."""
+"""Number of candidates that the confirmation trains for each model to be retrained."""
 CONFIRMATION_SHARE = 0.5
-"""Share of ``limits.retrain_seconds`` for the confirmation; the rest is for the retraining."""
+"""Share of ``limits.retrain_seconds`` that the confirmation may use; the retraining gets the rest."""
 TIME_IS_UP = "limits.retrain_seconds"
-"""Reason of a training that the time limit ended."""
+"""Reason of the end of a training that the time limit stopped."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A trial of the front.
+    """Trial of the front that the confirmation trains again.
 
     Attributes:
-        rank: rank in the search's front.
+        rank: rank of the trial in the front of the search, from 1.
         params: the full configuration.
-        score: the study's metric on validation, measured in the search.
+        score: the study's metric on the validation windows, measured in the search.
     """
 
     rank: int
@@ -42,7 +42,7 @@ class Candidate:
 
 
 class Measurement(NamedTuple):
-    """Validation result of one fresh training at its best epoch: the study's metric and the log loss in nats."""
+    """Validation result of one fresh training at its best epoch, with the study's metric and the log loss in nats."""
 
     score: float
     loss: float
@@ -57,18 +57,18 @@ class Divergence:
 
     @property
     def text(self) -> str:
-        """The failure of the candidate in words."""
+        """Failure of the candidate as a sentence."""
         return f"fresh seed {self.seed}: {self.reason}"
 
 
 @dataclass(frozen=True)
 class Confirmation:
-    """Scores of a candidate with fresh seeds.
+    """Validation scores of a candidate that was trained with fresh seeds.
 
     Attributes:
-        scores: the study's metric on validation for each fresh seed. The search's own score is left out: it is biased.
-        failure: reason of a failed training; None: none failed.
-        losses: log loss on validation, one for each score.
+        scores: the study's metric on validation for each fresh seed. The score of the search is not included: it is biased.
+        failure: reason of a failed training; None if no training failed.
+        losses: log loss on validation (nats) for each fresh seed.
     """
 
     candidate: Candidate
@@ -78,17 +78,17 @@ class Confirmation:
 
     @property
     def mean(self) -> float:
-        """Mean of the fresh scores; NaN without any."""
+        """Mean of the scores with fresh seeds; NaN without scores."""
         return float(np.mean(self.scores)) if self.scores else math.nan
 
     @property
     def mean_loss(self) -> float:
-        """Mean of the fresh log losses; NaN without any."""
+        """Mean of the log losses with fresh seeds; NaN without losses."""
         return float(np.mean(self.losses)) if self.losses else math.nan
 
     @property
     def deviation(self) -> float | None:
-        """Standard deviation of the fresh scores; None with fewer than two."""
+        """Standard deviation of the scores with fresh seeds; None with fewer than two scores."""
         return float(np.std(self.scores, ddof=1)) if len(self.scores) > 1 else None
 
 
@@ -97,9 +97,10 @@ class Confirmed:
     """Result of the confirmation.
 
     Attributes:
-        ranked: best first, by mean fresh score, then lower mean log loss; in the search's order if no round was completed.
-        dropped: candidates that failed with a fresh seed.
-        ended: decision that ended the confirmation early; None: it is complete.
+        ranked: candidates, best first, by mean score with fresh seeds, then by lower mean log loss. In the order of the
+            search if no round was completed.
+        dropped: candidates whose training with a fresh seed failed.
+        ended: decision that ended the confirmation early; None if the confirmation is complete.
     """
 
     ranked: list[Confirmation]
@@ -120,19 +121,20 @@ def confirm(
     on_divergence: Callable[[Candidate, Divergence], None],
     seconds_left: float | None = None,
 ) -> Confirmed:
-    """Train each candidate like its trial, with fresh seeds, in rounds over all candidates.
+    """Train each candidate as in the search, but with fresh seeds; a round trains every candidate once.
 
     Args:
-        candidates: in the search's order.
-        runner: trains them.
+        candidates: candidates in the order of the search.
+        runner: trains the candidates.
         seeds: number of fresh trainings of each candidate.
-        known: measurements from an interrupted confirmation, by trial number; they are not repeated.
-        diverged: divergences from it, by trial number; other failures (such as a lack of memory) are tried again.
+        known: measurements from an interrupted confirmation, by trial number. These trainings are not repeated.
+        diverged: divergences from an interrupted confirmation, by trial number. Trainings with other failures (such as a lack
+            of memory) are repeated.
         checkpoints: folder of the checkpoints, from which interrupted trainings continue.
         on_report: creates the progress listener of a candidate and seed number (from 1).
-        on_measurement: called with a candidate's measurements after each of its trainings.
+        on_measurement: called with all measurements of a candidate after each training of the candidate.
         on_divergence: called when a candidate diverges.
-        seconds_left: time limit; incomplete rounds do not count. None: no limit.
+        seconds_left: time limit in seconds; None: no limit. Measurements of an incomplete round are ignored.
 
     Raises:
         OSError: a checkpoint can't be stored.
@@ -171,7 +173,7 @@ def confirm(
 def _fresh_training(
     runner: TrialRunner, candidate: Candidate, seed: int, listener: OnReport, place: Path
 ) -> Measurement | Divergence | Decision | str:
-    """Return the measurement, a divergence, the decision that ended it, or the reason of a failure that may not repeat."""
+    """Train once; return the measurement, a divergence, the decision that ended it, or the reason of another failure."""
     number = SEEDS_APART * candidate.trial_number + seed
     try:
         outcome = runner.confirm(number, candidate.params, listener, checkpoint=place).outcome
@@ -192,9 +194,10 @@ def _ranked(
     failures: Mapping[int, str],
     ended: Decision | None,
 ) -> Confirmed:
-    """Rank by the mean over the rounds that all candidates completed.
+    """Rank the candidates by their mean score over the rounds that all candidates completed.
 
-    Ties, frequent with few validation windows, go to the lower mean log loss, then to the search's order.
+    Equal scores are frequent with few validation windows. Then the lower mean log loss ranks first, then the order of
+    the search decides.
     """
 
     def confirmation(candidate: Candidate, rounds: int | None, failure: str | None = None) -> Confirmation:
@@ -213,7 +216,7 @@ def _ranked(
 
 
 def until(deadline: float | None, on_report: OnReport) -> OnReport:
-    """Wrap a listener to end its training at ``deadline`` (``time.monotonic``) with the best epoch so far. None: never."""
+    """Wrap a listener so that its training ends at ``deadline`` (``time.monotonic``; None: no deadline)."""
     if deadline is None:
         return on_report
 

@@ -1,4 +1,4 @@
-"""Ensemble of the finalists' models with all seeds, selected on the validation windows."""
+"""Ensemble of the models of all finalists and all seeds, selected on the validation windows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,13 +14,13 @@ from cnn_lstm_hyperopt.training import Predictions
 
 @dataclass(frozen=True)
 class Blend:
-    """An ensemble and its validation scores.
+    """Ensemble of retrained models and its validation scores.
 
     Attributes:
-        ensemble: members with positive weights, the largest first.
-        places: index of the finalist and of its run, for each member.
-        validation_score: the study's metric on the windows that selected it, so it is biased upwards; None: undefined.
-        best_member_validation_score: score of the best single model there, biased as well.
+        ensemble: members with positive weights; the member with the largest weight is first.
+        places: for each member, the index of its finalist and the index of the finalist's run.
+        validation_score: the study's metric on the windows that selected the ensemble, so biased upwards; None: undefined.
+        best_member_validation_score: score of the best single model on these windows, also biased upwards.
     """
 
     ensemble: Ensemble
@@ -29,7 +29,7 @@ class Blend:
     best_member_validation_score: float | None
 
     def mean(self, predictions: Sequence[Sequence[Predictions]]) -> Predictions:
-        """Predictions of the ensemble, from those of each finalist's runs."""
+        """Return the predictions of the ensemble from the predictions of each run of each finalist."""
         chosen = [predictions[finalist][run] for finalist, run in self.places]
         return mean_of(chosen, [each.weight for each in self.ensemble.members])
 
@@ -37,7 +37,7 @@ class Blend:
 def blend(retrained: Sequence[Retrained], validation: Windows, metric: str) -> Blend | None:
     """Select the ensemble with the best validation score; None if there is only one model.
 
-    It depends only on models and windows, so a resumed run selects the same ensemble.
+    The selection depends only on the models and the windows, so a resumed run selects the same ensemble.
     """
     places = [(finalist, run) for finalist, each in enumerate(retrained) for run in range(len(each.runs))]
     if len(places) < 2:

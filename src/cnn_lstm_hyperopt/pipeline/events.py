@@ -1,4 +1,4 @@
-"""Events of a run for subscribers such as console, report and MLflow. Every event does nothing by default."""
+"""Events of a run for subscribers such as console, report and MLflow."""
 
 import contextlib
 import inspect
@@ -20,10 +20,10 @@ from cnn_lstm_hyperopt.search.cost_forecast import FinalForecast, Forecast
 
 
 class RunEvents(TrialEvents):
-    """Events of a run in their order; events of trials come between start and stop of the search."""
+    """Events of a run in the order of time. A subscriber overrides methods; the methods of this class do nothing."""
 
     def on_warning(self, text: str) -> None:
-        """A warning for the user, at any time."""
+        """The run has a warning for the user; this can happen at any time."""
 
     # ------------------------------------------------------------------ before the search
 
@@ -38,10 +38,10 @@ class RunEvents(TrialEvents):
         """The measurement of this machine's speed begins; it takes about 12 seconds."""
 
     def on_setup(self, setup: Setup) -> None:
-        """Data, search space and costs are known."""
+        """The data, the search space and the costs of trials are known."""
 
     def on_forecast(self, setup: Setup, search: Forecast, final: FinalForecast | None) -> None:
-        """Forecast of the missing trials and of the final phase; ``final`` None: no final phase."""
+        """The cost of the missing trials and of the final phase was forecast; ``final`` None: there is no final phase."""
 
     def on_dry_run(self) -> None:
         """The dry run ends here."""
@@ -58,39 +58,39 @@ class RunEvents(TrialEvents):
     # ------------------------------------------------------------------ the search
 
     def on_search_plan(self, setup: Setup, study: Study) -> None:
-        """The plan of the search is known; its forecast follows."""
+        """The plan of the search is known; the event of its forecast follows."""
 
     def on_search_start(self, study: Study, search: Forecast, seconds_left: Callable[[], float | None]) -> None:
-        """Trials are about to run; ``seconds_left`` gives the time until ``study.timeout``, None without one."""
+        """Trials are about to run; ``seconds_left`` returns the seconds until ``study.timeout``, None without a timeout."""
 
     def on_workers(self, count: int) -> None:
         """The search runs in ``count`` processes."""
 
     def on_activity(self, activities: Sequence[Activity]) -> None:
-        """Current activity of each process, about once a second."""
+        """Report the current activity of each process, about once a second."""
 
     def on_search_stop(self) -> None:
-        """No more trials will run, also after an error."""
+        """No more trials will run; this event also comes after an error."""
 
     def on_search_end(self, study: Study, ended_by: str) -> None:
         """The search ended without an error; ``ended_by`` is ``FINISHED`` or the reason of an early end."""
 
     def on_selection_bias(self, bias: SelectionBias | None) -> None:
-        """Selection bias of the trials, from their validation predictions; None: unknown."""
+        """The selection bias was estimated from the validation predictions of the trials; ``bias`` None: unknown."""
 
     # ------------------------------------------------------------------ after the search
 
     def on_confirmation_start(self, candidates: Sequence[Candidate], seeds: int, trainings: int) -> None:
-        """The confirmation begins with ``seeds`` fresh seeds for each candidate; ``trainings`` of them are missing."""
+        """The confirmation begins: ``seeds`` fresh seeds for each candidate, of which ``trainings`` trainings are missing."""
 
     def on_confirmation_end(self, confirmed: Confirmed, metric: str) -> None:
-        """The candidates are ranked by their fresh seeds."""
+        """The candidates were ranked by their scores with fresh seeds."""
 
     def on_confirmation_interrupted(self, reason: str) -> None:
-        """Confirmation was interrupted; nothing is retrained or tested."""
+        """The confirmation was interrupted; no model is retrained or tested."""
 
     def on_fewer_finalists(self, count: int, wanted: int) -> None:
-        """There are fewer candidates than models to retrain."""
+        """Only ``count`` candidates are left, fewer than the ``wanted`` number of models to retrain."""
 
     def on_retraining_start(
         self, finalist: Finalist, seed: int, seeds: int, epochs: int, *, fewer: bool, continues: bool
@@ -103,23 +103,23 @@ class RunEvents(TrialEvents):
             seeds: number of seeds of each finalist.
             epochs: maximum number of epochs.
             fewer: whether ``limits.retrain_seconds`` reduced the epochs below ``retrain.full_epochs``.
-            continues: whether an earlier run began this training.
+            continues: whether this training continues from an earlier run.
         """
 
     def on_retraining_interrupted(self, reason: str) -> None:
-        """Retraining was interrupted or failed; nothing is tested."""
+        """The retraining was interrupted or failed; no model is tested."""
 
     def on_trainings_start(self, title: str) -> None:
         """Trainings after the search begin; ``title`` names the step."""
 
     def on_training(self, which: str, report: ProgressReport, epochs: int) -> None:
-        """Progress of a training after the search with at most ``epochs`` epochs."""
+        """A training after the search, of at most ``epochs`` epochs, reports its progress."""
 
     def on_trainings_stop(self) -> None:
-        """These trainings have ended, also after an error."""
+        """The trainings after the search have ended; this event also comes after an error."""
 
     def on_results_kept(self, verdict: Mapping[str, Any]) -> None:
-        """An earlier run tested these finalists; its ``verdict`` is kept."""
+        """An earlier run tested these finalists; the ``verdict`` of that run stays valid."""
 
     def on_test(self, verdict: Verdict, retrained: Sequence[Retrained], openings: int) -> None:
         """The finalists were tested; ``openings`` is the number of evaluations on the test set so far."""
@@ -127,10 +127,10 @@ class RunEvents(TrialEvents):
     # ------------------------------------------------------------------ results
 
     def on_results(self, study: Study, results: Mapping[str, Any]) -> None:
-        """``results.json`` and ``trials.csv`` were written; the study is about to be backed up."""
+        """``results.json`` and ``trials.csv`` were written; the backup of the study follows."""
 
     def on_report_due(self, save_dir: Path) -> None:
-        """All results are written; the report is due."""
+        """All results are written, so the subscriber can write the report."""
 
     def on_run_end(self, save_dir: Path, results: Mapping[str, Any]) -> None:
         """All files of the run are written."""
@@ -148,7 +148,7 @@ def _forwarding(name: str) -> Callable[..., None]:
 
 
 class _Subscribers(RunEvents):
-    """Forwards each event to all subscribers, in order."""
+    """Receiver that forwards each event to all subscribers, in the order of their list."""
 
     def __init__(self, subscribers: Sequence[RunEvents]) -> None:
         self.subscribers = subscribers
@@ -160,13 +160,13 @@ for _name, _ in inspect.getmembers(RunEvents, inspect.isfunction):
 
 
 def to_all(subscribers: Sequence[RunEvents]) -> RunEvents:
-    """Return a receiver that forwards each event to all ``subscribers``, in order."""
+    """Return a receiver that forwards each event to all ``subscribers``, in the order of the list."""
     return _Subscribers(subscribers)
 
 
 @contextlib.contextmanager
 def trainings(events: RunEvents, title: str) -> Iterator[None]:
-    """Emit :meth:`RunEvents.on_trainings_start`, then :meth:`RunEvents.on_trainings_stop` at the end."""
+    """Emit :meth:`RunEvents.on_trainings_start` on entry and :meth:`RunEvents.on_trainings_stop` on exit."""
     events.on_trainings_start(title)
     try:
         yield

@@ -1,4 +1,4 @@
-"""After the search: confirm the best trials with fresh seeds, retrain K of them and evaluate these once on the test set."""
+"""The final phase: confirm the best trials with fresh seeds, retrain the best of them, evaluate these on the test set."""
 
 import math
 import shutil
@@ -34,7 +34,7 @@ from cnn_lstm_hyperopt.utils.atomic_io import write_text
 
 
 def run_final_phase(session: Session, stop: StopSignal) -> list[dict[str, Any]]:
-    """Confirm, retrain and test; return an entry of ``results.json`` for each model.
+    """Run the final phase of a study; return an entry of ``results.json`` for each retrained model.
 
     Raises:
         StorageFailedError: a checkpoint or the results can't be stored.
@@ -49,19 +49,19 @@ def run_final_phase(session: Session, stop: StopSignal) -> list[dict[str, Any]]:
 
 
 def checkpoint_folder(save_dir: Path) -> Path:
-    """Folder of the checkpoints of the trainings after the search, until the results are written."""
+    """Folder of the checkpoints of the trainings after the search; deleted when the results are written."""
     return save_dir / CHECKPOINTS / FINAL
 
 
 def delete_final_phase_state(save_dir: Path, storage: StudyStorage) -> None:
-    """Delete the resume state of a final phase. Call it only after its results are written."""
+    """Delete the resume state of a final phase. Call this only after the results of the phase are written."""
     end_round(storage)
     shutil.rmtree(checkpoint_folder(save_dir), ignore_errors=True)
 
 
 @dataclass
 class FinalPhase:
-    """Confirmation, retraining and test of a study that has a front.
+    """Final phase of a study with completed trials: confirmation, retraining and test.
 
     The next run continues an interrupted phase from the checkpoints and the study's :class:`.ResumeState`: no work is
     repeated, and the results are the same.
@@ -71,10 +71,10 @@ class FinalPhase:
     stop: StopSignal
 
     def run(self) -> list[dict[str, Any]]:
-        """Confirm, retrain and test; keep the results of the same configurations.
+        """Confirm, retrain and test; if the same configurations were already tested, keep their results.
 
         Returns:
-            An entry for each model; empty: the phase is not complete.
+            An entry of ``results.json`` for each retrained model; an empty list if the phase is not complete.
 
         Raises:
             OSError: a checkpoint or the results can't be stored.
@@ -112,7 +112,7 @@ class FinalPhase:
         return evaluate_finalists(session, confirmed, outcome) if self._is_complete(outcome) else []
 
     def _is_complete(self, outcome: Retraining) -> bool:
-        """Whether the finalists can be tested; failures are reported."""
+        """Return whether the finalists can be tested; report failed and interrupted trainings."""
         events = self.session.events
         for finalist, reason in outcome.failures:
             events.on_warning(f"rank {finalist.rank} (trial {finalist.trial_number}) could not be retrained: {reason}")
@@ -171,7 +171,7 @@ class FinalPhase:
         return decide
 
     def _candidates(self, top_k: int) -> list[Candidate]:
-        """First ranks of the front, three for each model to retrain, with their full configurations."""
+        """Return the best trials of the front with their full configurations, three for each model to be retrained."""
         study = self.session.study
         return [
             Candidate(rank, record.number, with_fixed(study.plan.space, record.params), record.values.score)
@@ -180,7 +180,7 @@ class FinalPhase:
         ]
 
     def _confirm(self, candidates: list[Candidate], state: ResumeState) -> Confirmed:
-        """Train the candidates with fresh seeds, except those that an interrupted run has trained."""
+        """Train the candidates with fresh seeds; skip the trainings that an interrupted run has completed."""
         session, events = self.session, self.session.events
         seeds, limit = session.settings.retrain.confirm_seeds, session.settings.limits.retrain_seconds
         missing = sum(max(0, seeds - len(state.measurements.get(each.trial_number, ()))) for each in candidates)
@@ -214,7 +214,7 @@ class FinalPhase:
         return confirmed
 
     def _keep(self, confirmed: Confirmed, finalists: Sequence[Finalist]) -> None:
-        """Keep the verdict; update the confirmation, which may have more fresh seeds now."""
+        """Keep the verdict of the earlier run; replace its confirmation, because more fresh seeds may be measured now."""
         final = self.session.final
         final["confirmation"] = confirmation_results(confirmed)
         steps, scores = final["verdict"]["shrinkage"], finalists[0].confirmation
@@ -223,7 +223,7 @@ class FinalPhase:
             steps["confirmed_to_test"] = shrinkage(scores.mean, steps["test_score"])
 
     def _already_retrained(self, finalists: list[Finalist]) -> bool:
-        """Whether the same configurations were retrained and tested, so that the test set is not evaluated again."""
+        """Return whether these configurations were already retrained and tested; then the test set is not evaluated again."""
         final, chosen, save_dir = self.session.final, self.session.settings.retrain, self.session.save_dir
         entries = final.get("retrained_models", [])
         failed = {failure["model_rank"] for failure in final.get("retraining_failures", [])}

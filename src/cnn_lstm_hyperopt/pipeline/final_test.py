@@ -1,4 +1,4 @@
-"""Evaluation of the finalists on the test set, once for all of them."""
+"""Evaluation of all finalists on the test set, in one step."""
 
 from typing import Any
 
@@ -24,8 +24,8 @@ def evaluate_finalists(session: Session, confirmed: Confirmed, outcome: Retraini
     """Test the finalists, their ensemble and the baselines; write the folders of the models.
 
     Args:
-        session: receives the results, by ``session.FINAL_KEYS``.
-        confirmed: the candidates, ranked with fresh seeds.
+        session: its ``final`` receives the results, with the keys ``session.FINAL_KEYS``.
+        confirmed: the candidates, ranked by their scores with fresh seeds.
         outcome: the retrained finalists, at least one.
 
     Returns:

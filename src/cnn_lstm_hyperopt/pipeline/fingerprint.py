@@ -1,4 +1,4 @@
-"""Fingerprint of a study: settings and data that must not change when it is resumed."""
+"""Fingerprint of a study: the settings and the data that must be the same when the study is resumed."""
 
 import json
 from collections import Counter
@@ -19,10 +19,10 @@ ADAM_DECAY = "adam_decay"
 
 
 def require_same(storage: StudyStorage, settings: Settings, dataset: Dataset, device: torch.device) -> None:
-    """Compare the stored fingerprint with that of settings and data.
+    """Compare the stored fingerprint of a study with the fingerprint of these settings and data.
 
     Raises:
-        SaveDirError: they differ; one violation for each setting.
+        SaveDirError: the fingerprints differ; the error has one violation for each setting that differs.
     """
     changed = _differences(_stored_fingerprint(storage, settings, dataset), fingerprint(settings, dataset, device))
     if changed:
@@ -35,7 +35,7 @@ def require_same(storage: StudyStorage, settings: Settings, dataset: Dataset, de
 
 
 def fingerprint(settings: Settings, dataset: Dataset, device: torch.device) -> dict[str, Any]:
-    """Return the settings and data hash that must not change. The folder of the bars may."""
+    """Return the settings and the hash of the data that must not change. The folder of the bars may change."""
     return {
         "study.seed": settings.study.seed,
         "study.metric": settings.study.metric,
@@ -50,7 +50,7 @@ def fingerprint(settings: Settings, dataset: Dataset, device: torch.device) -> d
 
 
 def _resolved_folds(settings: Settings, dataset: Dataset) -> int:
-    """Return the number of folds, so that ``auto`` and its number are the same study."""
+    """Return the number of folds; ``auto`` is replaced by its number, so that both settings have the same fingerprint."""
     return len(dataset.folds) if settings.data.source == "loaders" else settings.data.bar_folds
 
 
@@ -74,7 +74,7 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str,
 
 
 def without_effect(records: Sequence[TrialRecord], space: SearchSpace) -> list[str]:
-    """Return a warning for each parameter without effect that an earlier version searched."""
+    """Return a warning for each parameter that an earlier version searched although it had no effect."""
     fixed = {name: domain.value for name, domain in space.domains.items() if isinstance(domain, Fixed)}
     names: Counter[str] = Counter()
     for record in records:

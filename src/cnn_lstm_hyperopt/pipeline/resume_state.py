@@ -9,24 +9,24 @@ from cnn_lstm_hyperopt.pipeline.retraining import Finalist, SeedState
 from cnn_lstm_hyperopt.search import StudyStorage
 
 MEASUREMENTS, DIVERGENCES = "confirmation_readings", "confirmation_divergences"
-"""Attributes of the study that are never deleted."""
+"""Keys of study attributes that are never deleted."""
 ROUND, SEED_STATES = "final_round", "retrainings"
-"""Attributes of one round; the seed states are deleted when its results are written."""
+"""Keys of study attributes of one round; the seed states are deleted when the results of the round are written."""
 
 
 class ResumeState:
-    """State of one round: its candidates and its settings. Every change is stored at once.
+    """Resume state of one round of the final phase (fixed candidates and settings). Every change is stored immediately.
 
     Args:
         storage: storage of the study.
-        settings: full epochs and ``limits.retrain_seconds`` tell which stored seed states are still valid.
-        candidates: trial numbers.
+        settings: ``retrain.full_epochs`` and ``limits.retrain_seconds`` determine which stored seed states are still valid.
+        candidates: trial numbers of the candidates.
 
     Attributes:
-        measurements: of fresh seeds, by trial number.
-        diverged: divergences with a fresh seed, by trial number.
-        seconds: used part of ``limits.retrain_seconds``, over all runs of the round.
-        confirmation_ended: whether the confirmation has used its part.
+        measurements: measurements with fresh seeds, by trial number.
+        diverged: divergence of a training with a fresh seed, by trial number.
+        seconds: part of ``limits.retrain_seconds`` that all runs of the round have used so far.
+        confirmation_ended: whether the confirmation has used its part of ``limits.retrain_seconds``.
         seed_states: states of the retrainings, by trial number and seed.
     """
 
@@ -54,7 +54,7 @@ class ResumeState:
         }
 
     def _is_valid(self, entry: dict[str, Any]) -> bool:
-        """Whether the same decision would be made now; a training with all its epochs does not depend on the limit."""
+        """Return whether a stored seed state fits the settings; a training of all epochs does not depend on the time limit."""
         whole = entry["epochs"] == self._full_epochs and not entry["cut_short"]
         return bool(entry["full_epochs"] == self._full_epochs and (whole or entry["retrain_seconds"] == self._limit))
 
@@ -64,19 +64,19 @@ class ResumeState:
         self._storage.set_attribute(MEASUREMENTS, {str(number): pairs for number, pairs in self.measurements.items()})
 
     def save_divergence(self, candidate: Candidate, divergence: Divergence) -> None:
-        """Store that a candidate diverged."""
+        """Store that the training of a candidate diverged."""
         self.diverged[candidate.trial_number] = divergence
         self._storage.set_attribute(DIVERGENCES, {str(number): asdict(each) for number, each in self.diverged.items()})
 
     def save_seed_state(self, finalist: Finalist, seed: int, state: SeedState) -> None:
-        """Store the state of a retraining."""
+        """Store the state of the retraining of a finalist with one seed."""
         self.seed_states[finalist.trial_number, seed] = state
         asked = {"full_epochs": self._full_epochs, "retrain_seconds": self._limit}
         self._stored_states[f"{finalist.trial_number}_{seed}"] = {**asdict(state), **asked}
         self._storage.set_attribute(SEED_STATES, self._stored_states)
 
     def save_time(self, seconds_left: float | None, *, confirmation_ended: bool = False) -> None:
-        """Store how much of ``limits.retrain_seconds`` is left; without a limit nothing is stored."""
+        """Store the used part of ``limits.retrain_seconds``; store nothing if there is no limit."""
         if self._limit is None or seconds_left is None:
             return
         self.seconds = self._limit - seconds_left
@@ -86,7 +86,7 @@ class ResumeState:
 
 
 def end_round(storage: StudyStorage) -> None:
-    """Delete the seed states and reset the used time, once the results are written."""
+    """Delete the seed states and reset the used time. Call this after the results are written."""
     if storage.attribute(SEED_STATES):
         storage.set_attribute(SEED_STATES, {})
     if ended := storage.attribute(ROUND):

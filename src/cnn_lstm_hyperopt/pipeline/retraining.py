@@ -20,12 +20,12 @@ from cnn_lstm_hyperopt.utils.text import one_line
 
 @dataclass(frozen=True)
 class Finalist:
-    """A configuration that is retrained and tested.
+    """Configuration that is retrained and tested.
 
     Attributes:
         rank: rank among the confirmed candidates; the verdict is about rank 1.
         params: the full configuration.
-        confirmation: its scores with fresh seeds; None: it was not confirmed.
+        confirmation: scores of the configuration with fresh seeds; None: it was not confirmed.
     """
 
     rank: int
@@ -36,12 +36,12 @@ class Finalist:
 
 @dataclass(frozen=True)
 class SeedRun:
-    """A finalist's training with one seed.
+    """Result of a finalist's training with one seed.
 
     Attributes:
-        seed: 1, 2, …
+        seed: number of the seed: 1, 2, …
         epochs: maximum number of epochs.
-        cut_short: whether the time limit ended it.
+        cut_short: whether the time limit ended the training.
     """
 
     seed: int
@@ -52,7 +52,7 @@ class SeedRun:
 
     @property
     def loss(self) -> float:
-        """Validation cross-entropy of its best epoch."""
+        """Validation cross-entropy (nats) of the best epoch."""
         if self.outcome.best is None:
             raise RuntimeError("a saved training has an evaluation")
         return self.outcome.best.loss
@@ -60,11 +60,11 @@ class SeedRun:
 
 @dataclass(frozen=True)
 class Retrained:
-    """A finalist after retraining.
+    """Finalist with its retrained models.
 
     Attributes:
-        runs: a run for each successful seed, at least one.
-        failures: a line for each failed seed.
+        runs: one run for each successful seed; at least one run.
+        failures: for each failed seed, a line with the reason.
     """
 
     finalist: Finalist
@@ -73,18 +73,18 @@ class Retrained:
 
     @property
     def kept(self) -> SeedRun:
-        """The run with the lowest validation loss, which is saved and tested as "the model"."""
+        """Run with the lowest validation loss; its network is saved and tested."""
         return min(self.runs, key=lambda run: run.loss)
 
 
 @dataclass(frozen=True)
 class Retraining:
-    """Result of the retraining.
+    """Result of the retraining of all finalists.
 
     Attributes:
         done: retrained finalists, in order of rank.
         failures: failed finalists with their reasons.
-        ended: decision that ended the retraining early; None: it is complete.
+        ended: decision that ended the retraining early; None if the retraining is complete.
     """
 
     done: list[Retrained]
@@ -98,8 +98,8 @@ class SeedState:
 
     Attributes:
         epochs: maximum number of epochs.
-        cut_short: whether the time limit ended it.
-        failure: reason of a failure that would repeat; None: there was none.
+        cut_short: whether the time limit ended the training.
+        failure: reason of a failure that the same training would repeat; None: no such failure.
     """
 
     epochs: int
@@ -108,7 +108,7 @@ class SeedState:
 
 
 OnRun = Callable[[Finalist, int, int], OnReport]
-"""Create the progress listener of a training from its finalist, seed and maximum number of epochs."""
+"""Function that creates the progress listener of a training from finalist, seed and maximum number of epochs."""
 
 
 def retrain(
@@ -125,19 +125,19 @@ def retrain(
     seeds: int = 1,
     seconds_left: Callable[[], float | None] = lambda: None,
 ) -> Retraining:
-    """Train each finalist with each seed. A failure is recorded and the others continue.
+    """Train each finalist with each seed. If a training fails, record the failure and train the other finalists.
 
     Args:
         finalists: in order of rank.
-        runner: trains them.
+        runner: trains the finalists.
         dataset: source of the training and validation windows.
         full_epochs: maximum number of epochs.
-        max_gap_days: stored in the model's description.
-        checkpoints: folder of the checkpoints; finished trainings keep theirs, so a resumed run loads them.
-        known: states from an interrupted run, by trial number and seed. They stay valid; the remaining time is shared among
-            the unfinished trainings.
-        on_report: creates the progress listeners.
-        on_seed_state: called before each training, and again if it is cut short or fails.
+        max_gap_days: maximum gap between two bars in days, stored in the descriptions of the models.
+        checkpoints: folder of the checkpoints. Those of finished trainings stay, so that a resumed run loads them.
+        known: states from an interrupted run, by trial number and seed. These states are used again; the unfinished
+            trainings share the remaining time.
+        on_report: creates the progress listener of a training.
+        on_seed_state: called with the state of a training before it begins, and again if the training is cut short or fails.
         seeds: number of trainings of each finalist.
         seconds_left: time for all unfinished trainings, in equal parts. Each training gets as many epochs as are predicted
             to fit, so that its learning-rate schedule completes. None: no limit.
@@ -175,7 +175,7 @@ def retrain(
 
 @dataclass(frozen=True)
 class _SeedTraining:
-    """A finalist's training with one seed."""
+    """Training of a finalist with one seed."""
 
     runner: TrialRunner
     dataset: Dataset
@@ -186,11 +186,11 @@ class _SeedTraining:
 
     @property
     def checkpoint(self) -> Path:
-        """Path of its checkpoint."""
+        """Path of the checkpoint of this training."""
         return self.checkpoints / f"retraining_{self.finalist.trial_number:05d}_{self.seed}.pt"
 
     def decide(self, state: SeedState | None, full_epochs: int, budget: float | None) -> SeedState:
-        """Return the known state, or a new one with as many epochs as fit into ``budget`` seconds."""
+        """Return the known state, or a new state with the number of epochs that are predicted to fit into ``budget`` seconds."""
         if state is not None:
             return state
         delete_checkpoint(self.checkpoint)  # of another decision
@@ -201,7 +201,7 @@ class _SeedTraining:
     def run(
         self, state: SeedState, budget: float | None, on_report: OnReport, max_gap_days: float
     ) -> SeedRun | str | Decision:
-        """Train; return the run, the reason of a failure, or the decision that ends the retraining."""
+        """Train the finalist; return the run, the reason of a failure, or the decision that ends the whole retraining."""
         finalist, dataset, checkpoint = self.finalist, self.dataset, self.checkpoint
         fold = Fold(dataset.train, dataset.validation, dataset.value_mean, dataset.value_std)
         listener = until(_deadline(state, checkpoint, budget), on_report)
@@ -229,7 +229,7 @@ class _SeedTraining:
 
 
 def _deadline(state: SeedState, checkpoint: Path, budget: float | None) -> float | None:
-    """Deadline on ``time.monotonic``; None: no limit."""
+    """Return the deadline of a training on the clock ``time.monotonic``; None: no limit."""
     if state.cut_short and last_good(checkpoint) is not None:
         return -math.inf  # it was cut short after this checkpoint
     return None if budget is None else time.monotonic() + budget

@@ -1,4 +1,4 @@
-"""The main flow: settings in, results in ``save_dir`` out."""
+"""The main flow of a run, from the settings to the results in ``save_dir``."""
 
 from typing import Any
 
@@ -20,19 +20,19 @@ from cnn_lstm_hyperopt.search.cost_forecast import Forecast
 
 
 def run(settings: Settings, events: RunEvents, *, resume: bool, recalibrate: bool = False) -> dict[str, Any]:
-    """Search, retrain, test once and write the results: all of ``cnn-lstm-hyperopt run``.
+    """Search, retrain, test once and write the results, as ``cnn-lstm-hyperopt run`` does.
 
     Args:
-        settings: of the run.
-        events: receives the events.
-        resume: continue the study in ``save_dir``.
-        recalibrate: measure this machine's speed again.
+        settings: settings of the run.
+        events: receives the events of the run.
+        resume: whether to continue the study in ``save_dir``.
+        recalibrate: whether to measure this machine's speed again.
 
     Raises:
         InputError: data, settings or directory are wrong; nothing was started.
         EmptyFrontError: no trial is complete; the results are written.
         InterruptedRunError: Ctrl-C or SIGTERM; the results of finished trials are written.
-        StorageFailedError: nothing more can be stored; finished trials are in ``study.db``.
+        StorageFailedError: ``save_dir`` can no longer be written; finished trials are in ``study.db``.
     """
     check_save_dir(settings.save_dir, resume=resume, data_dir=settings.data.data_dir)
     events.on_settings(settings)
@@ -64,7 +64,7 @@ def dry_run(settings: Settings, events: RunEvents, *, resume: bool, recalibrate:
     """Report the forecast of a run without starting or writing anything.
 
     Raises:
-        InputError: as the run itself would raise.
+        InputError: in the same cases as :func:`run`.
     """
     check_save_dir(settings.save_dir, resume=resume, data_dir=settings.data.data_dir)
     events.on_settings(settings)

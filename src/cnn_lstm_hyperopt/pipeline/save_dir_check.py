@@ -1,4 +1,4 @@
-"""Checks that a run may use a directory and overwrites no other files."""
+"""Checks that a run may use a directory and that the run does not overwrite other files."""
 
 import contextlib
 import re
@@ -35,11 +35,11 @@ def check_save_dir(save_dir: Path, *, resume: bool, data_dir: Path | None = None
 
     Args:
         save_dir: directory to check.
-        resume: whether the run continues a study.
-        data_dir: folder of the user's bars, if there is one; the run must not write there.
+        resume: whether the run continues the study in ``save_dir``.
+        data_dir: folder of the user's bars, in which the run must not write; None: no folder.
 
     Raises:
-        SaveDirError: the directory can't be used; the text names the study's progress and the fix.
+        SaveDirError: the directory can't be used. The text says how far its study is and what to do.
     """
     if data_dir is not None:
         _require_apart(save_dir, data_dir)
@@ -78,7 +78,7 @@ def check_save_dir(save_dir: Path, *, resume: bool, data_dir: Path | None = None
 
 
 def _in_the_way(save_dir: Path) -> Iterator[str]:
-    """Files and folders that a new study would overwrite. A run that ended before its study leaves only settings and data."""
+    """Yield names of files and folders that a new study would overwrite, except the settings and data of an aborted start."""
     yield from (name for name in (RESULTS_FILE, TRIALS_FILE, REPORT_FILE) if (save_dir / name).exists())
     yield from (path.name for path in model_folders(save_dir))
     for folder in (VALIDATION, CHECKPOINTS, FIGURES):
@@ -95,7 +95,7 @@ def make_directory(save_dir: Path) -> None:
     """Create the directory and its parents if they are missing.
 
     Raises:
-        SaveDirError: the system refuses it.
+        SaveDirError: the operating system does not allow this.
     """
     try:
         save_dir.mkdir(parents=True, exist_ok=True)
@@ -106,7 +106,7 @@ def make_directory(save_dir: Path) -> None:
 
 @contextlib.contextmanager
 def held_for_a_check(save_dir: Path) -> Iterator[None]:
-    """Create and lock the directory as a run does; undo both at the end.
+    """Create and lock the directory as a run does; at the end, unlock it, and remove it if it was new.
 
     Raises:
         SaveDirError: a run can't use the directory.
@@ -123,7 +123,7 @@ def held_for_a_check(save_dir: Path) -> Iterator[None]:
 
 
 def _require_apart(save_dir: Path, data_dir: Path) -> None:
-    """Keep the study's files apart from the bars: ``trials.csv`` would be read as a symbol, and bars could be overwritten."""
+    """Refuse the folder of the bars as ``save_dir``: its ``trials.csv`` would be a symbol, and bars could be overwritten."""
     place, bars = save_dir.resolve(), data_dir.resolve()
     if place == bars:
         raise SaveDirError(
@@ -142,7 +142,7 @@ def _require_apart(save_dir: Path, data_dir: Path) -> None:
 
 
 def _is_of_a_run(config: Path) -> bool:
-    """Whether a run wrote this file, perhaps one that ended before it created its study."""
+    """Return whether a run wrote this ``config.yaml``, even a run that ended before it created its study."""
     try:
         return config.read_text(encoding="utf-8") == dump_settings(load_settings(config, environment={}))
     except (ConfigError, OSError, UnicodeDecodeError):

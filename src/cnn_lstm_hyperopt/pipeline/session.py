@@ -1,4 +1,4 @@
-"""An open study, shared by search, final phase and results."""
+"""Session of an open study, which search, final phase and results share."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -46,23 +46,23 @@ FINAL_KEYS = (
     "seeds",
     "retrained_after_trials",
 )
-"""Keys of the final phase in ``results.json``."""
+"""Keys in ``results.json`` that the final phase writes."""
 
 
 @dataclass
 class Session:
-    """A study on a dataset in a directory.
+    """Open study with its dataset, its directory and its results so far.
 
     Attributes:
         settings: settings of the run.
-        setup: data, search space and costs.
+        setup: data, search space and costs of the study.
         study: the open study.
-        events: receives the events.
+        events: receives the events of the run.
         selection: tracks the selection bias of the trials.
-        final: results of the final phase by :data:`FINAL_KEYS`, at first those of an earlier run.
-        interface: how the package is used; advice depends on it.
-        interrupted: the user ended the search, so no long work is started.
-        final_over: the final phase is complete, but its results are not yet written.
+        final: results of the final phase by the keys :data:`FINAL_KEYS`, at first the results of an earlier run.
+        interface: interface that the user calls; advice in messages depends on it.
+        interrupted: whether the user ended the search; then no long work is started.
+        final_over: whether the final phase is complete but its results are not yet written.
     """
 
     settings: Settings
@@ -77,21 +77,21 @@ class Session:
 
     @property
     def dataset(self) -> Dataset:
-        """The data of the study."""
+        """Dataset of the study."""
         return self.setup.dataset
 
     @property
     def runner(self) -> TrialRunner:
-        """Trains trials and finalists."""
+        """Runner that trains trials and finalists."""
         return self.setup.runner
 
     @property
     def save_dir(self) -> Path:
-        """The results directory."""
+        """Results directory of the study."""
         return self.settings.save_dir
 
     def empty_front_text(self) -> str:
-        """Why there is no front, and how to get one."""
+        """Text that says why no trial is complete, and which settings to change."""
         return empty_front_text(self.settings, self.study.plan, self.study.records(), self.interface)
 
 
@@ -105,10 +105,10 @@ def open_session(
     recalibrate: bool = False,
     interface: Interface = Interface.COMMAND_LINE,
 ) -> Iterator[Session]:
-    """Create or reopen the study in ``save_dir``; close it at the end.
+    """Create the study in ``save_dir``, or reopen it if ``resume``; close the study at the end.
 
     Raises:
-        SaveDirError: the directory can't be used, or belongs to another space, data or target.
+        SaveDirError: the directory can't be used, or has a study with another search space, other data or another target.
     """
     save_dir = settings.save_dir
     setup = None
@@ -204,7 +204,7 @@ def _announce(storage: StudyStorage, setup: Setup, events: RunEvents) -> None:
 
 
 def earlier_final(save_dir: Path) -> dict[str, Any]:
-    """Results of an earlier final phase in ``results.json``; they stay until a new one replaces them.
+    """Return the results of an earlier final phase in ``results.json``; they stay until a new final phase replaces them.
 
     Raises:
         SaveDirError: the file is damaged.

@@ -1,4 +1,4 @@
-"""Preparation of a study before its first trial: windows, plan, costs and skill threshold."""
+"""Preparation of a study before its first trial, with windows, plan, costs and skill threshold."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -38,19 +38,19 @@ from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
 
 @dataclass(frozen=True)
 class Setup:
-    """Everything a search needs before its first trial.
+    """Inputs of a search that are known before its first trial.
 
     Attributes:
         settings: resolved settings of the run.
-        dataset: data with the share of training windows that trials use.
+        dataset: data of the study; its share of training windows for trials is set.
         skill: score above which a trial beats chance.
-        runner: trains on the dataset.
+        runner: trains configurations on the dataset.
         plan: plan of the study.
-        sampled: random configurations of the search space.
+        sampled: random configurations of the search space, each with its cost.
         workers: number of processes that run trials.
-        made_with: settings and data hash that a resumed study must share.
-        first_trials: one line about the initial trials; empty if the sampler proposes them.
-        warnings: initial trials that were left out, and differences to earlier versions.
+        made_with: settings and hash of the data that must be the same when the study is resumed.
+        first_trials: one line about the initial trials; empty if the sampler proposes the initial trials.
+        warnings: warnings about initial trials that were left out, and about differences to earlier versions.
     """
 
     settings: Settings
@@ -66,7 +66,7 @@ class Setup:
 
     @cached_property
     def within(self) -> list[Priced]:
-        """Sampled configurations within the limits, each with its cost."""
+        """Sampled configurations whose costs are within the limits, each with its cost."""
         return self.sampled.within(self.plan.limits, self.plan.cost)
 
     def forecast(self, records: Sequence[TrialRecord]) -> Forecast:
@@ -99,7 +99,7 @@ class Setup:
         )
 
     def final_forecast(self) -> FinalForecast | None:
-        """Upper bound of the cost after the search; None without retraining."""
+        """Return an upper bound of the cost of the final phase; None if no model will be retrained."""
         chosen = self.settings.retrain
         if not chosen.enabled:
             return None
@@ -116,7 +116,7 @@ class Setup:
 
 
 def _with_first_trials(setup: Setup) -> Setup:
-    """Add the initial trials: enqueued ones first, then the portfolio, without duplicates."""
+    """Add the initial trials: enqueued trials first, then the portfolio of default configurations, without duplicates."""
     study, plan = setup.settings.study, setup.plan
     starts: list[InitialTrial] = []
     parts: list[str] = []
@@ -142,7 +142,7 @@ def _with_first_trials(setup: Setup) -> Setup:
 
 
 def prepare_new(settings: Settings, dataset: Dataset, *, on_benchmark: Callable[[], None], recalibrate: bool) -> Setup:
-    """Prepare a new study with the speeds of this machine; ``on_benchmark`` is called before a measurement.
+    """Prepare a new study with the speeds of this machine; call ``on_benchmark`` before these are measured.
 
     Raises:
         ConfigError: precision, limits or enqueued trials are invalid.
@@ -155,11 +155,11 @@ def prepare_new(settings: Settings, dataset: Dataset, *, on_benchmark: Callable[
 
 
 def prepare_again(settings: Settings, dataset: Dataset, storage: StudyStorage) -> Setup:
-    """Prepare a stored study with its stored speeds and share of windows.
+    """Prepare a stored study with its stored speeds and its stored share of training windows.
 
     Raises:
-        SaveDirError: the study belongs to another space, data or target.
-        ConfigError: other trials are enqueued than at the start of the study.
+        SaveDirError: the study has another search space, other data or another target.
+        ConfigError: the enqueued trials differ from those at the start of the study.
     """
     device = resolve_device(settings.training.device)
     require_same(storage, settings, dataset, device)
@@ -182,7 +182,7 @@ def prepare_again(settings: Settings, dataset: Dataset, storage: StudyStorage) -
 def _prepare(
     settings: Settings, dataset: Dataset, device: torch.device, speeds: CostModel, train_share: float | None
 ) -> Setup:
-    """Prepare a study; ``train_share`` None: from the settings, or from the limit on seconds."""
+    """Prepare a study; ``train_share`` None: take the share from the settings, or derive it from the limit on seconds."""
     if settings.training.precision not in ("auto", *speeds.speeds):
         raise ConfigError(
             f"training.precision={settings.training.precision}: this device supports {' and '.join(speeds.speeds)} in"
@@ -219,7 +219,7 @@ def _prepare(
 
 
 def skill_threshold(settings: Settings, folds: Sequence[Fold]) -> SkillThreshold:
-    """Skill threshold from the validation labels of all folds.
+    """Return the skill threshold from the validation labels of all folds.
 
     Raises:
         ConfigError: the metric is undefined on a fold, because all its windows are of one class.
@@ -241,7 +241,7 @@ def skill_threshold(settings: Settings, folds: Sequence[Fold]) -> SkillThreshold
 
 
 def _overlap(validation: Sequence[Windows], horizon: int) -> float:
-    """Number of validation windows that count as one: labels overlap over the horizon and resemble each other in groups."""
+    """Return the number of validation windows that count as one independent window: labels overlap, and groups are alike."""
     groups = [each.groups for each in validation if each.groups is not None]
     if len(groups) < len(validation):
         return horizon
@@ -249,10 +249,10 @@ def _overlap(validation: Sequence[Windows], horizon: int) -> float:
 
 
 def _different(validation: Sequence[Windows]) -> int | None:
-    """Number of distinct windows (combinatorial folds hold out each several times); None: all are distinct."""
+    """Return the number of distinct windows (combinatorial folds hold out a window several times); None: all are distinct."""
     if not all(each.dated for each in validation):
         return None
     names = ["symbol", "date"]
     held_out = [pd.DataFrame({"symbol": part.symbols, "date": part.dates}) for part in validation]
-    # DataLoader windows share a symbol and may share a date; a fold holds out each once, and all windows of a date or none.
+    # DataLoader windows share a symbol and may share a date. A fold holds out a window at most once, and whole dates.
     return len(pd.concat([each.assign(place=each.groupby(names).cumcount()) for each in held_out]).drop_duplicates())

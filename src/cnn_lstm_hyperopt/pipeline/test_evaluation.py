@@ -1,4 +1,4 @@
-"""Evaluation of finalists and baselines on the test set, once. No choice depends on its results."""
+"""Single evaluation of finalists and baselines on the test set. No choice depends on the results."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ from cnn_lstm_hyperopt.run_dir.paths import ENSEMBLE
 from cnn_lstm_hyperopt.training import Predictions
 
 BASELINE_WINDOWS, BASELINE_NUMBERS = 50_000, 150_000_000
-"""Maximum number of evenly spread windows, and of numbers in them (lookback × features each), that baselines use at once."""
+"""Maximum number of windows that baselines use at once, and of numbers in these windows (lookback × features each)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,14 +54,14 @@ class TestResult:
 
     Attributes:
         name: ``model 1`` …, ``ensemble``, or the name of a baseline.
-        predictions: class probabilities, and values of a finalist with a regression head.
-        scores: all scores of the predictions.
-        score: the study's metric, larger is better; None: undefined (an AUC of a single class).
-        interval: interval of ``score``; None: there is none.
-        against_best: paired interval of the difference to the best baseline; None for that baseline itself.
-        seed_scores: the metric of each seed of a finalist; empty for a baseline.
-        accuracy_interval: interval of the accuracy, for any metric.
-        strategy: strategy of a finalist whose classes are directions.
+        predictions: class probabilities; for a finalist with a regression head also values.
+        scores: scores of the predictions by all metrics.
+        score: score by the study's metric, larger is better; None: undefined (such as an AUC of a single class).
+        interval: 95 % interval of ``score``; None: no interval.
+        against_best: paired interval of the score minus the score of the best baseline; None for the best baseline.
+        seed_scores: score of each seed of a finalist; empty for a baseline.
+        accuracy_interval: 95 % interval of the accuracy, also if the study has another metric.
+        strategy: long/flat strategy of a finalist whose classes are directions, else None.
     """
 
     name: str
@@ -80,15 +80,15 @@ class TestResult:
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
-    """All results on the test set.
+    """Results of all models and baselines on the test set.
 
     Attributes:
-        judgement: judgement of model 1, the first on validation; the other models are exploratory.
-        finalists: results in order of rank, at least one.
-        baselines: results, the majority class first; persistence only if last labels are known.
-        baseline_windows: number of training windows of the baselines.
+        judgement: judgement of model 1, the best on validation; results of the other models are exploratory.
+        finalists: results of the finalists in order of rank; at least one.
+        baselines: results of the baselines, the majority class first; with persistence only if last labels are known.
+        baseline_windows: number of training windows that the baselines used.
         windows: the test windows.
-        ensemble: exploratory result of the ensemble; None: there is none.
+        ensemble: exploratory result of the ensemble; None: there is no ensemble.
     """
 
     judgement: Judgement
@@ -100,14 +100,14 @@ class Verdict:
 
     @property
     def sentence(self) -> str:
-        """The judgement in words, with a note if the first rank could not be retrained."""
+        """Judgement in words, with a note if the candidate of rank 1 could not be retrained."""
         first = self.finalists[0].name
         note = "" if first == "model 1" else f" The ranks before {first} could not be retrained."
         return verdict_text(self.judgement) + note
 
     @property
     def metric(self) -> str:
-        """The study's metric."""
+        """Name of the study's metric."""
         return self.judgement.metric
 
 
@@ -118,9 +118,9 @@ def evaluate_once(
 
     Args:
         retrained: at least one finalist, in order of rank.
-        dataset: the data; baselines learn from its training windows and choose on validation.
+        dataset: data of the study. Baselines are fitted on its training windows and tuned on its validation windows.
         settings: metric, seed of the baselines and cost of a trade.
-        blend: the ensemble, selected before; None: there is none.
+        blend: the ensemble, selected on validation; None: there is no ensemble.
     """
     metric = settings.study.metric
     test = dataset.test.open()
@@ -151,11 +151,11 @@ def evaluate_once(
 
 @dataclass(frozen=True, eq=False)
 class _Period:
-    """The test set and the references for classifiers on it.
+    """Test set with the references that classifiers are compared with.
 
     Attributes:
-        best_name, best: name and probabilities ``(windows, classes)`` of the best baseline.
-        reference: values of persistence ``(windows,)``; None without regression.
+        best_name, best: name of the best baseline, and its probabilities ``(windows, classes)``.
+        reference: values that persistence predicts ``(windows,)``; None without regression.
     """
 
     test: Windows
@@ -166,7 +166,7 @@ class _Period:
     reference: NDArray[np.float64] | None
 
     def result(self, name: str, predictions: Predictions) -> TestResult:
-        """Return scores and intervals of a classifier."""
+        """Return the test result of a classifier with its scores and intervals."""
         ours, labels, values = predictions.probabilities, self.test.labels.numpy(), self.test.values
         targets = None if values is None else values.numpy()
         return TestResult(
@@ -186,7 +186,7 @@ class _Period:
     def model(
         self, name: str, predictions: Predictions, runs: Sequence[Predictions], strategy: tuple[int, float] | None
     ) -> TestResult:
-        """Return the result of a model with seeds, calibration, groups and strategy.
+        """Return the test result of a model, with the results of its seeds, calibration, groups and strategy.
 
         Args:
             name: name of the model.
@@ -216,7 +216,7 @@ class _Period:
 def _baselines(
     dataset: Dataset, test: Windows, known: Sequence[NDArray[np.int64]], *, seed: int
 ) -> tuple[dict[str, NDArray[np.float64]], int]:
-    """Return the test probabilities of each baseline, and the number of training windows."""
+    """Return the class probabilities of each baseline on the test set, and the number of its training windows."""
     limit = _max_windows(dataset)
     train, validation = (
         _sample(part, last, evenly_spread(len(part), min(1.0, limit / len(part))))
@@ -229,7 +229,7 @@ def _baselines(
 
 
 def _max_windows(dataset: Dataset) -> int:
-    """Maximum number of windows that the baselines use at once."""
+    """Return the maximum number of windows that the baselines use at once."""
     return max(1, min(BASELINE_WINDOWS, BASELINE_NUMBERS // (dataset.lookback * len(dataset.feature_names))))
 
 
@@ -239,7 +239,7 @@ def _known_score(metric: str, labels: NDArray[np.int64], probabilities: NDArray[
 
 
 def _last_known(dataset: Dataset, test: Windows) -> tuple[list[NDArray[np.int64]], NDArray[np.float64] | None]:
-    """Return last known labels of training, validation and test, and test values of persistence (None without regression)."""
+    """Return the last known labels of training, validation and test, and persistence's test values (None: no regression)."""
     parts = (dataset.train, dataset.validation, test)
     if dataset.from_loaders:
         return [np.full(len(part), UNKNOWN) for part in parts], None
@@ -257,7 +257,7 @@ def _last_known(dataset: Dataset, test: Windows) -> tuple[list[NDArray[np.int64]
 
 
 def _sample(windows: Windows, last: NDArray[np.int64], chosen: NDArray[np.int64]) -> Sample:
-    """Return the windows at ``chosen`` as a sample for the baselines."""
+    """Return the windows with the indices ``chosen`` as a sample for the baselines."""
     inputs = windows.gather(torch.from_numpy(chosen)).numpy()
     return Sample(inputs, windows.labels.numpy()[chosen], last[chosen])
 

@@ -1,4 +1,4 @@
-"""Record of the evaluations on the test set; only :func:`.evaluate_once` reads the test set."""
+"""Record of all evaluations on the test set; only :func:`.evaluate_once` reads the test set."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -9,9 +9,9 @@ from cnn_lstm_hyperopt.search import StudyStorage
 
 
 def record_opening(storage: StudyStorage, retrained: Sequence[Retrained]) -> int:
-    """Store an evaluation on the test set before it begins; return the number of evaluations in this study.
+    """Record an evaluation on the test set before it begins; return the number of evaluations in this study so far.
 
-    A resumed run that evaluates the same models again adds none: no model was selected by the earlier result.
+    If a resumed run evaluates the same models again, the number stays: the earlier result selected no model.
     """
     models = [
         {

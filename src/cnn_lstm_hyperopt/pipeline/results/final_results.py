@@ -21,11 +21,11 @@ from cnn_lstm_hyperopt.search import SkillThreshold
 from cnn_lstm_hyperopt.utils.text import counted
 
 METRICS_FILE, PREDICTIONS = "metrics.json", "predictions.csv"
-"""Files in a model's folder, beside those of the model itself."""
+"""Names of the two files with test results in the folder of a model."""
 
 
 def confirmation_results(confirmed: Confirmed) -> dict[str, Any]:
-    """Return each candidate with its search score and fresh scores, best first; failed ones come last, without a rank."""
+    """Return an entry per candidate with search score and scores of fresh seeds; failed candidates last, without rank."""
 
     def entry(confirmation: Confirmation, rank: int | None) -> dict[str, Any]:
         candidate = confirmation.candidate
@@ -49,7 +49,7 @@ def confirmation_results(confirmed: Confirmed) -> dict[str, Any]:
 
 
 def retrained_results(retrained: Sequence[Retrained], verdict: Verdict, save_dir: Path) -> list[dict[str, Any]]:
-    """Return an entry per finalist, in order of rank."""
+    """Return an entry of ``results.json`` for each finalist, in the order of their ranks."""
     return [_retrained(each, result, save_dir) for each, result in zip(retrained, verdict.finalists, strict=True)]
 
 
@@ -91,7 +91,8 @@ def _retrained(retrained: Retrained, result: TestResult, save_dir: Path) -> dict
 def ensemble_results(blend: Blend, result: TestResult, save_dir: Path) -> dict[str, Any]:
     """Return members, validation scores and test metrics of the ensemble.
 
-    Both validation scores are biased upwards: their windows also stopped the members and selected the ensemble.
+    Both validation scores are biased upwards, because the same windows determined the epochs of the members and the
+    ensemble.
     """
     return {
         "members": [
@@ -118,9 +119,9 @@ def _spread(scores: Sequence[float | None]) -> dict[str, Any]:
 
 
 def test_metrics(result: TestResult) -> dict[str, Any]:
-    """Return the test metrics of one classifier; intervals are 95 %.
+    """Return the test metrics of one classifier with 95 % confidence intervals.
 
-    ``test_score`` is the study's metric, larger is better (a log loss is negated); ``test_log_loss`` is not negated.
+    A larger ``test_score`` (the study's metric) is better, so a log loss is negated there. ``test_log_loss`` is not negated.
     """
     scores = result.scores
     return {
@@ -138,7 +139,7 @@ def test_metrics(result: TestResult) -> dict[str, Any]:
 
 
 def _details(result: TestResult) -> dict[str, Any]:
-    """Return the further test results of a model."""
+    """Return the test results that only models have, not baselines."""
     return {
         "calibration": [row._asdict() for row in result.calibration],
         "by_symbol": [row._asdict() for row in result.symbols],
@@ -148,7 +149,7 @@ def _details(result: TestResult) -> dict[str, Any]:
 
 
 def strategy_results(strategy: Strategy) -> dict[str, Any]:
-    """Return the returns of long/flat by the model's predictions, after costs, and of buy-and-hold."""
+    """Return the profits, after costs, of a long/flat strategy by the model's predictions and of buy-and-hold."""
 
     def returns(each: Returns) -> dict[str, Any]:
         return {
@@ -169,7 +170,7 @@ def strategy_results(strategy: Strategy) -> dict[str, Any]:
 
 
 def baseline_results(verdict: Verdict) -> list[dict[str, Any]]:
-    """Return an entry per baseline."""
+    """Return an entry of ``results.json`` for each baseline."""
     return [
         {"name": result.name, "training_windows": verdict.baseline_windows, "test_metrics": test_metrics(result)}
         for result in verdict.baselines
@@ -177,7 +178,7 @@ def baseline_results(verdict: Verdict) -> list[dict[str, Any]]:
 
 
 def verdict_results(verdict: Verdict, retrained: Retrained, *, openings: int) -> dict[str, Any]:
-    """Return the verdict on ``retrained``, the first model on validation; the others are exploratory."""
+    """Return the verdict on ``retrained``, the best model on validation. Results of other models are exploratory."""
     judgement = verdict.judgement
     against, chance, confirmation = judgement.against_best, judgement.against_chance, retrained.finalist.confirmation
     validation = confirmation.mean if confirmation is not None and confirmation.scores else None
@@ -233,7 +234,7 @@ def untested_verdict(skill: SkillThreshold, best: float | None, done: int, n_tri
 
     Args:
         skill: the skill threshold.
-        best: best score of a completed trial; None: there is none.
+        best: best score of a completed trial; None: no trial is complete.
         done: number of finished trials.
         n_trials: number of requested trials.
     """

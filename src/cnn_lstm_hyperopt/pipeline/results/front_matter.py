@@ -13,17 +13,17 @@ _METRICS = {
     **{each.hub_name or name: (each.key, each.hub_label or each.label) for name, each in METRICS.items()},
     "mse": ("test_reg_mse", "mean squared error of the value"),
 }
-"""Key in ``results.json`` and label, by the Hub's name."""
+"""Key in ``results.json`` and label of each metric, by the name of the metric on the Hub."""
 
 
 def front_matter(
     about: ModelDescription, entry: Mapping[str, Any], metric: str, *, data: Mapping[str, Any], name: str
 ) -> list[str]:
-    """Return the lines of the front matter, both ``---`` included.
+    """Return the lines of the front matter, including both ``---`` lines.
 
     Args:
         about: the model's description.
-        entry: entry of ``results.json``.
+        entry: entry of the model in ``results.json``.
         metric: metric of the study, listed first.
         data: content of ``data.json``.
         name: name of the model.

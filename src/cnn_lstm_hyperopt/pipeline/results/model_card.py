@@ -1,6 +1,6 @@
 """The model card, ``README.md`` of a model's folder (after Mitchell et al. 2019, "Model Cards for Model Reporting").
 
-It has no times and no machine paths, so that the same model has the same card.
+The card contains no times and no machine paths, so that the same model always gets the same card.
 """
 
 import re
@@ -32,7 +32,7 @@ _LIMITS = (
 
 
 def escaped(text: object, max_length: int = 200) -> str:
-    """Return a user's text as one line of Markdown without mark-up and links."""
+    """Return a user's text as one line of Markdown in which no character acts as mark-up or makes a link."""
     return _MARKS.sub(r"\\\1", printable(str(text), max_length))
 
 
@@ -48,7 +48,7 @@ def model_cards(
 
     Args:
         retrained: finalists.
-        blend: their ensemble; None: there is none.
+        blend: ensemble of the finalists; None: there is no ensemble.
         results: models, ensemble, baselines and verdict for ``results.json``.
         data: content of ``data.json``.
         study: name of the study.
@@ -138,7 +138,7 @@ def _members(blend: Blend) -> list[str]:
 
 
 def _words(about: ModelDescription) -> str:
-    """Return a network in a sentence."""
+    """Return a sentence that describes the network of a model."""
     network = about.network_config()
     return f"{network.describe()}; {network.cost(lookback=about.lookback).parameters:,} parameters"
 
@@ -183,7 +183,7 @@ def _data(data: Mapping[str, Any]) -> list[str]:
 
 
 def _figures(entry: Mapping[str, Any], results: Mapping[str, Any], *, validated: float | None, name: str) -> list[str]:
-    """Return the validation score, and the test scores beside those of the baselines."""
+    """Return lines with the validation score, and with the test scores of the model and of the baselines."""
     verdict = results["verdict"]
     words = METRICS[verdict["metric"]].words
     rows = [(name, entry["test_metrics"]), *((each["name"], each["test_metrics"]) for each in results["baselines"])]
@@ -210,7 +210,7 @@ def _figures(entry: Mapping[str, Any], results: Mapping[str, Any], *, validated:
 
 
 def _use(about: ModelDescription) -> list[str]:
-    """Return commands that work in the folder."""
+    """Return the commands and the code that use the model in its folder."""
     load = 'load_model(".")'
     function = about.feature_function
     imports = ["from cnn_lstm_hyperopt import load_model"]

@@ -37,7 +37,7 @@ class _Written:
 
     Attributes:
         place: path of the folder.
-        entry: entry of results.json.
+        entry: entry of the model in results.json.
         predictions: predictions of the test windows.
         about: the model's description.
     """
@@ -49,7 +49,7 @@ class _Written:
 
 
 def save_models(save_dir: Path, retrained: Sequence[Retrained], blend: Blend | None = None) -> None:
-    """Write weights and descriptions under temporary names, so that a later error can't lose them."""
+    """Write weights and descriptions of the models to folders with temporary names, so that no later error loses them."""
     for each in retrained:
         each.kept.model.save(_emptied(_beside(model_folder(save_dir, each.finalist.rank))))
     if blend is not None:
@@ -65,7 +65,7 @@ def write_retrained(
     ensemble: dict[str, Any] | None = None,
     cards: Mapping[str, str] | None = None,
 ) -> None:
-    """Complete the folders of :func:`save_models` with metrics and test predictions; rename them to their final names.
+    """Add metrics and test predictions to the folders of :func:`save_models`; give the folders their final names.
 
     Folders of an earlier retraining are deleted. A foreign folder of the same name is renamed (``ensemble.kept``). Readers
     see complete folders only, since folders are renamed and never changed in place.
@@ -75,7 +75,7 @@ def write_retrained(
         retrained: finalists, in order of rank.
         verdict: test results of the finalists.
         entries: entries of results.json, one per finalist.
-        ensemble: the entry of the ensemble; None: there is none.
+        ensemble: entry of the ensemble in results.json; None: there is no ensemble.
         cards: texts of the model cards, by folder name.
     """
     about = retrained[0].kept.model.description
@@ -103,7 +103,7 @@ def write_retrained(
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether this program wrote the folder; a user may have a folder of the same name."""
+    """Return whether this program wrote the folder; a user may have a folder of the same name."""
     return any((folder / name).is_file() for name in (METRICS_FILE, DESCRIPTION, ENSEMBLE_FILE))
 
 
@@ -122,12 +122,12 @@ def _complete(written: _Written, verdict: Verdict, card: str | None) -> None:
 
 
 def holds_model(save_dir: Path, entry: dict[str, Any]) -> bool:
-    """Whether the folder is complete and its metrics equal the entry."""
+    """Return whether the model's folder is complete and its metrics equal the entry of results.json."""
     return _is_whole(model_folder(save_dir, entry["model_rank"]), entry, (WEIGHTS, DESCRIPTION, PREDICTIONS))
 
 
 def holds_ensemble(save_dir: Path, entry: Any) -> bool:
-    """Whether the folder of the ensemble is complete and its metrics equal the entry, which lists the members."""
+    """Return whether the ensemble's folder is complete and its metrics equal the entry of results.json."""
     if not isinstance(entry, dict) or not isinstance(entry.get("members"), list):
         return False
     members = [
@@ -149,14 +149,14 @@ def _beside(place: Path) -> Path:
 
 
 def _emptied(folder: Path) -> Path:
-    """Create an empty folder in an existing directory."""
+    """Delete a folder if it exists, create it empty, and return its path."""
     _remove(folder)
     folder.mkdir()
     return folder
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder; of a symbolic link, only the link."""
+    """Remove a folder. If the path is a symbolic link, remove only the link."""
     if folder.is_symlink():
         folder.unlink()
     elif folder.exists():

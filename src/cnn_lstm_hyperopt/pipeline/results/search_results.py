@@ -37,7 +37,7 @@ _PACKAGES = ("cnn-lstm-hyperopt", "torch", "optuna", "numpy", "pandas", "scikit-
 def search_results(
     study_name: str, records: Sequence[TrialRecord], skill: SkillThreshold, space: SearchSpace
 ) -> dict[str, Any]:
-    """Return ``study_name``, ``n_trials_completed``, ``best_trials``, ``optimization_history`` and ``timestamp``."""
+    """Return the first part of ``results.json``: study, number of trials, best trials, history and timestamp."""
     return {
         "study_name": study_name,
         "n_trials_completed": sum(record.finished for record in records),
@@ -57,10 +57,10 @@ def search_results(
 
 
 def read_results(path: Path) -> dict[str, Any] | None:
-    """Return the content of ``results.json``; None: it is missing.
+    """Return the content of ``results.json``; None if the file is missing.
 
     Raises:
-        ValueError: it is damaged or has another format.
+        ValueError: the file is damaged or has another format.
     """
     if not path.is_file():
         return None
@@ -112,13 +112,13 @@ _SHAPES: dict[str, Callable[[Any], bool]] = {
     "verdict": _is_verdict,
     "confirmation": _is_confirmation,
 }
-"""Checks of the keys that a resumed run reads."""
+"""Checks of the values that a resumed run reads from ``results.json``, by key."""
 
 
 def search_facts(records: Sequence[TrialRecord], plan: StudyPlan) -> dict[str, Any]:
-    """Return metric, counts by state, pruning, skill threshold, and the hypervolume with its reference point and history.
+    """Return the metric, counts of trials by state, pruning results, the skill threshold, and the hypervolume.
 
-    ``training_seconds`` are measured where possible; all other seconds are the study's time objective.
+    ``training_seconds`` are measured where possible. All other seconds are values of the study's time objective.
     """
     skill = plan.skill
     volume, reference = front_hypervolume(records, skill)
@@ -159,14 +159,14 @@ def _pruning_facts(summary: PruningSummary) -> dict[str, Any]:
 
 
 def _figure(figure: Estimate | Unknown) -> dict[str, Any]:
-    """Return the same keys for known and unknown figures; either ``estimate`` or ``why`` is null."""
+    """Return the entry of a known or unknown value, with the same keys; either ``estimate`` or ``why`` is null."""
     if isinstance(figure, Unknown):
         return {"estimate": None, "low": None, "high": None, "why": figure.why}
     return {"estimate": figure.value, "low": figure.low, "high": figure.high, "why": None}
 
 
 def cost_model_facts(speeds: "CostModel", records: Sequence[TrialRecord], max_epochs: int) -> dict[str, Any]:
-    """Return the source of the predicted speeds, and quantiles of measured ÷ predicted training seconds."""
+    """Return the source of the predicted speeds, and quantiles of the ratio measured / predicted training seconds."""
     ratios = []
     for record in records:
         predicted, epochs = record.attributes.get("estimated_seconds"), float(record.attributes.get("epochs") or 0.0)
@@ -181,7 +181,7 @@ def cost_model_facts(speeds: "CostModel", records: Sequence[TrialRecord], max_ep
 
 
 def environment(device: str, seed: int) -> dict[str, Any]:
-    """Return versions, device and seed, on which the results depend."""
+    """Return the versions of libraries, the device and the seed: the results depend on these."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -194,7 +194,7 @@ def environment(device: str, seed: int) -> dict[str, Any]:
 def _history(records: Sequence[TrialRecord], skill: SkillThreshold) -> list[dict[str, Any]]:
     """Return a row per finished trial: state, values, best score so far and size of the front so far (:func:`reported_front`).
 
-    The key of the best score names the objective, such as ``best_accuracy`` or ``best_negative_log_loss``.
+    The key of the best score contains the name of the objective, such as ``best_accuracy`` or ``best_negative_log_loss``.
     """
     rows: list[dict[str, Any]] = []
     best: float | None = None

@@ -14,7 +14,7 @@ SelectionBias = tuple[TrialSeries, DeflatedSharpe | None]
 
 
 class SelectionTracker:
-    """Estimates the selection bias from the trials' validation predictions; reads them again when there are new ones.
+    """Estimator of the selection bias; it reads the trials' validation predictions again when new trials have finished.
 
     Args:
         settings: settings of the run.
@@ -27,7 +27,7 @@ class SelectionTracker:
         self._series: tuple[int, TrialSeries | None] | None = None
 
     def knows(self, n_finished: int) -> bool:
-        """Whether the predictions of this number of finished trials are loaded."""
+        """Return whether the predictions of the first ``n_finished`` finished trials are loaded."""
         return self._series is not None and self._series[0] == n_finished
 
     def estimate(self, study: Study, confirmation: Mapping[str, Any] | None) -> SelectionBias | None:
@@ -35,10 +35,11 @@ class SelectionTracker:
 
         Args:
             study: the study.
-            confirmation: entry of ``results.json``; its first candidate is the selected trial, else the first of the front.
+            confirmation: entry of ``results.json``; its first candidate is the selected trial. Without candidates, the first
+                trial of the front is selected.
 
         Returns:
-            None: there are no predictions yet.
+            The estimates; None if there are no predictions yet.
         """
         finished = {record.number for record in study.records() if record.finished}
         if self._series is None or len(finished) > self._series[0]:

@@ -1,4 +1,4 @@
-"""``trials.csv``: one row per trial."""
+"""The table ``trials.csv``, with one row per trial."""
 
 import csv
 import io
@@ -30,7 +30,7 @@ COLUMNS = (
     "would_have_ended_epoch",
     "would_have_ended_reason",
 )
-"""Column names; that of the first objective is replaced by the name of the study's objective."""
+"""Column names; ``accuracy`` is replaced by the name of the study's first objective."""
 
 
 def trials_csv(
@@ -41,14 +41,15 @@ def trials_csv(
     train_share: float,
     estimated_memory: Callable[[Params], float] | None = None,
 ) -> str:
-    """Return the table as text.
+    """Return the content of ``trials.csv``.
 
     ``accuracy`` (or the objective of another metric, such as ``negative_log_loss``) is the trial's value, or the value at its
     early end. ``above_chance``: whether a completed trial beats the skill threshold. ``training_seconds``: the objective,
     measured or estimated; ``measured_seconds``: always measured. ``projected_seconds``: predicted for all epochs;
-    ``projected_full_seconds``: also for all training windows instead of ``train_share``. ``memory_mb``: the measured peak, or
-    ``estimated_memory``. ``paused_seconds``: seconds stopped (Ctrl-Z) within training steps, in no other column.
-    ``would_have_ended_…``: when and why the pruner would have ended an exempt trial.
+    ``projected_full_seconds``: predicted for all epochs and all training windows instead of ``train_share``.
+    ``memory_mb``: the measured peak, or ``estimated_memory``. ``paused_seconds``: seconds for which the process was stopped
+    (Ctrl-Z) within training steps; other columns exclude these. ``would_have_ended_…``: when and why the pruner would have
+    ended an exempt trial.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

@@ -25,20 +25,20 @@ _NOT_ESTIMATED = {
 
 
 def selection_is_due(session: Session) -> bool:
-    """Whether the selection bias is known, or there is time to estimate it."""
+    """Return whether the selection bias is known, or can be estimated now because the user did not interrupt the run."""
     return not session.interrupted or session.selection.knows(session.study.n_finished())
 
 
 def selection_bias(session: Session) -> SelectionBias | None:
-    """Return the selection bias of the trials; None: there are no predictions yet."""
+    """Return the selection bias of the trials; None if there are no validation predictions yet."""
     return session.selection.estimate(session.study, session.final.get("confirmation"))
 
 
 def write_results(session: Session) -> dict[str, Any]:
-    """Write ``results.json`` and ``trials.csv``; return the results.
+    """Write ``results.json`` and ``trials.csv``; return the content of ``results.json``.
 
     Raises:
-        StorageFailedError: they can't be written.
+        StorageFailedError: the files can't be written.
     """
     study, save_dir = session.study, session.save_dir
     results = _results(session)
