@@ -14,13 +14,13 @@ Row = tuple[float, float, float]
 
 
 def dominates(a: Sequence[float], b: Sequence[float]) -> bool:
-    """Return whether loss vector ``a`` is nowhere worse than ``b`` and somewhere better."""
+    """Return whether loss vector ``a`` is in no objective larger than ``b`` and in at least one objective smaller."""
     pairs = list(zip(a, b, strict=True))
     return all(x <= y for x, y in pairs) and any(x < y for x, y in pairs)
 
 
 def with_row(front: list[Row], new: Row) -> list[Row]:
-    """Return the front with a new loss vector; ``front`` itself if a member dominates the new one."""
+    """Return the non-dominated rows of ``front`` and ``new``; ``front`` itself if one of its rows dominates ``new``."""
     if any(dominates(old, new) for old in front):
         return front
     return [*(old for old in front if not dominates(new, old)), new]
@@ -49,13 +49,15 @@ def non_dominated(losses: ArrayLike) -> NDArray[np.bool_]:
 
 
 def non_dominated_ranks(losses: ArrayLike) -> NDArray[np.int64]:
-    """Return the non-dominated rank of each row: 0 on the front, 1 on the front of the others, … (Deb et al. 2002, NSGA-II).
+    """Return the non-dominated rank of each row (Deb et al. 2002, NSGA-II).
+
+    Rank 0 is the front of all rows, rank 1 the front of the rows without rank 0, and so on.
 
     Args:
         losses: shape ``(rows, objectives)``, all minimised.
 
     Returns:
-        Shape ``(rows,)``; rows with a NaN come after all others.
+        Shape ``(rows,)``; rows with a NaN have a higher rank than all others.
     """
     points = _matrix(losses)
     dominance = _dominance(points)
@@ -74,11 +76,11 @@ def non_dominated_ranks(losses: ArrayLike) -> NDArray[np.int64]:
 
 
 def hypervolume(losses: ArrayLike, reference: Sequence[float]) -> float:
-    """Return the volume that the rows dominate below ``reference`` (Zitzler & Thiele 1998); 0 without rows.
+    """Return the volume between the rows and ``reference`` that the rows dominate (Zitzler & Thiele 1998); 0 without rows.
 
     Args:
         losses: shape ``(rows, objectives)``, all minimised.
-        reference: shape ``(objectives,)``; rows beyond it in any objective add nothing.
+        reference: shape ``(objectives,)``; rows larger than the reference in any objective add no volume.
     """
     points = _matrix(losses)
     limit = np.asarray(reference, dtype=float)
@@ -89,7 +91,7 @@ def hypervolume(losses: ArrayLike, reference: Sequence[float]) -> float:
 
 
 def hypervolume_contributions(losses: ArrayLike, reference: Sequence[float]) -> NDArray[np.float64]:
-    """Return what each row adds to the hypervolume; 0 for dominated rows, duplicates and rows with a NaN.
+    """Return the hypervolume that would be lost without each row; 0 for dominated rows, duplicates and rows with a NaN.
 
     Args:
         losses: shape ``(rows, objectives)``, all minimised and finite or NaN.
@@ -108,7 +110,10 @@ def hypervolume_contributions(losses: ArrayLike, reference: Sequence[float]) -> 
 
 
 def crowding_distances(losses: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the crowding distances of a front's rows, ``(rows,)``; infinite at its ends (Deb et al. 2002, section III-B)."""
+    """Return the crowding distances of a front's rows, ``(rows,)`` (Deb et al. 2002, section III-B).
+
+    The distance is infinite for the rows with the smallest or largest value of an objective.
+    """
     distances = np.zeros(len(losses))
     for column in losses.T:
         order = np.argsort(column, kind="stable")
@@ -120,7 +125,7 @@ def crowding_distances(losses: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _dominance(points: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return whether row i dominates row j, shape ``(rows, rows)``; comparisons with NaN are false.
+    """Return a mask, shape ``(rows, rows)``: element (i, j) is true if row i dominates row j. Rows with NaN give false.
 
     moocore's own dominance tests crash the process on infinities (0.3.2), so only its hypervolumes are used.
     """

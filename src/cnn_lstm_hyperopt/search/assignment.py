@@ -1,4 +1,4 @@
-"""The next trial of a study, or the reason why there is none."""
+"""Types for the next trial of a study, or for the reason why the study has no next trial."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -14,9 +14,10 @@ class Assignment:
     Attributes:
         params: full configuration, fixed parameters included.
         retry_of: number of the failed trial that this one repeats.
-        seeded_as: number that determines seed and checkpoint: its own, or that of the trial whose process died.
-        memory_level: place in its :func:`.memory_levels` at which it trains.
-        cut_off: for a resumed trial, (epoch, number of starts at this epoch); None: first start.
+        seeded_as: trial number that determines seed and checkpoint. A retry after the death of a process has the number of the
+            earlier trial, every other trial its own number.
+        memory_level: index in :func:`.memory_levels` of the level at which the trial trains.
+        cut_off: for a resumed trial, the epoch of its interruption and the number of starts at this epoch; None: first start.
     """
 
     trial_id: int
@@ -34,7 +35,7 @@ class Assignment:
 
 
 class NoTrial(Enum):
-    """Why there is no next trial."""
+    """Reason why a study has no next trial."""
 
     ENOUGH = "the study has all its trials"
     OTHERS_RUN_THE_REST = "the last ones are running elsewhere"

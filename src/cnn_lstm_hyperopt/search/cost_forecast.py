@@ -1,4 +1,4 @@
-"""Forecast of a search: hours, memory, disk, and the share of the space within the limits."""
+"""Forecast of a search: hours, memory, disk use, and the share of random configurations within the limits."""
 
 import heapq
 from collections.abc import Callable, Sequence
@@ -11,12 +11,12 @@ from cnn_lstm_hyperopt.search import Cost, Limits, Proposal, Proposer, StudyPlan
 from cnn_lstm_hyperopt.space.domains import Scalar
 
 SAMPLED = 1000
-"""Number of random configurations for shares and means."""
+"""Number of random configurations from which shares and means over the search space are estimated."""
 TRAIN_SHARES = (1.0, 0.5, 0.25, 0.125)
 TRIAL_SECONDS, WORKER_SECONDS = 0.3, 6.0
-"""Overhead of a trial (build, propose, store); start of a worker."""
+"""Seconds of overhead for each trial (build, propose, store), and seconds to start a worker."""
 BYTES_A_WINDOW, BYTES_A_TRIAL = 12, 8000
-"""Disk use of a validation prediction, and of a trial in study.db and trials.csv."""
+"""Bytes on disk for the validation prediction of one window, and for one trial in study.db and trials.csv."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Forecast:
     Attributes:
         trials: number of trials still to run.
         workers: number of workers.
-        seconds: wall time of the search, without savings by pruners and by samplers that prefer cheap configurations.
+        seconds: wall time of the search if the pruner ends no trial and the sampler does not prefer cheap configurations.
         trial_seconds: 10 %, 50 % and 90 % quantiles of the training seconds of a trial that runs all epochs.
         memory_mb: peak memory of all workers.
         disk_mb: disk space that the search uses.
@@ -48,7 +48,8 @@ class FinalForecast:
 
     Attributes:
         confirmations, retrainings: number of trainings.
-        confirmation_seconds, retraining_seconds: total if run one after the other; patience may end them earlier.
+        confirmation_seconds, retraining_seconds: total seconds of these trainings if they run one after the other; patience may
+            end trainings earlier.
     """
 
     confirmations: int
@@ -74,12 +75,14 @@ class SampledSpace:
 
 
 def choose_train_share(sampled: SampledSpace, seconds_limit: float | None, cost: Callable[..., Cost]) -> float:
-    """Return the largest of :data:`TRAIN_SHARES` at which half of the space keeps the limit of seconds, else the smallest.
+    """Return the largest of :data:`TRAIN_SHARES` at which half of the configurations are within the limit of seconds.
+
+    If no share meets this condition, return the smallest share.
 
     Args:
         sampled: configurations of the space.
-        seconds_limit: of a trial; None: no limit, so all windows.
-        cost: of a configuration and a ``train_share``.
+        seconds_limit: maximum training seconds of a trial; None: no limit, so trials use all windows.
+        cost: function that returns the cost of a configuration with a ``train_share``.
     """
     if seconds_limit is None:
         return TRAIN_SHARES[0]
@@ -91,7 +94,10 @@ def choose_train_share(sampled: SampledSpace, seconds_limit: float | None, cost:
 
 
 def expected_epoch_share(max_epochs: int, min_patience: int) -> float:
-    """Return the expected share of ``max_epochs`` before the first trial: midway between earliest patience and all epochs."""
+    """Return the share of ``max_epochs`` that a trial is expected to run, for a study without trials.
+
+    The estimate is the middle between the earliest end by patience and all epochs.
+    """
     return (min(max_epochs, min_patience + 1) + max_epochs) / (2 * max_epochs)
 
 
@@ -109,10 +115,10 @@ def forecast(
     """Return the forecast of a search.
 
     Args:
-        plan: of the study.
+        plan: plan of the study.
         within: sampled configurations within the limits, at least one.
-        evaluation_seconds: of one evaluation of a configuration.
-        n_validation: windows of an evaluation.
+        evaluation_seconds: function that returns the seconds of one evaluation of a configuration.
+        n_validation: number of validation windows.
         trials: number of trials still to run.
         new: whether the study has no trial yet; then its first configurations are known exactly.
         workers: number of workers.
@@ -159,9 +165,9 @@ def final_forecast(
         plan, within, evaluation_seconds: as in :func:`forecast`.
         confirmations: number of trainings with the settings of trials.
         retrainings: number of trainings of ``full_epochs`` on all windows.
-        full_epochs: of a retraining.
+        full_epochs: number of epochs of a retraining.
         train_share: share of the training windows that trials use.
-        seconds_limit: limits.retrain_seconds, for both; None: no limit.
+        seconds_limit: the setting limits.retrain_seconds, for confirmations and retrainings; None: no limit.
     """
     steps = float(np.mean([cost.seconds for _, cost in within])) / plan.max_epochs
     evaluation = float(np.mean([evaluation_seconds(params) for params, _ in within]))
@@ -174,7 +180,7 @@ def final_forecast(
 
 
 def makespan(durations: Sequence[float], workers: int) -> float:
-    """Return when the last job ends if each job goes to the first free worker (list scheduling, Graham 1966)."""
+    """Return the seconds until the last job ends if each job starts on the first free worker (list scheduling, Graham 1966)."""
     free = [0.0] * workers
     for duration in durations:
         heapq.heapreplace(free, free[0] + duration)

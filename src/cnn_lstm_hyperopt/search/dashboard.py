@@ -1,6 +1,6 @@
 """Notes on a study and its trials in the format of optuna-dashboard, which stores notes as attributes of the study.
 
-optuna-dashboard is an optional dependency, so this module writes its format; a test reads it with that package.
+optuna-dashboard is an optional dependency, so this module writes the format itself; a test reads the notes with optuna-dashboard.
 """
 
 import re
@@ -10,7 +10,7 @@ from typing import Any
 from optuna.storages import BaseStorage
 
 _PART = 2045
-"""Maximum characters of an attribute."""
+"""Maximum number of characters of a study attribute."""
 _OURS = "cnn_lstm_hyperopt:"
 """Prefix of the attribute with the version of a note that :func:`note_attributes` wrote last."""
 
@@ -19,7 +19,7 @@ def write_notes(storage: BaseStorage, study_id: int, notes: Mapping[int | None, 
     """Write notes on trials (by number) and on the study (None); keep notes that people wrote.
 
     Raises:
-        KeyError: there is no such trial.
+        KeyError: the study has no trial with one of these numbers.
     """
     by_id = {
         None if number is None else storage.get_trial_id_from_study_id_trial_number(study_id, number): note
@@ -35,7 +35,7 @@ def note_attributes(notes: Mapping[int | None, str], stored: Mapping[str, Any]) 
     A note that a person has edited stays unchanged.
 
     Args:
-        notes: Markdown by storage id of a trial; None: of the study.
+        notes: Markdown texts; the key is the storage id of the trial, or None for the note on the study.
         stored: all system attributes of the study.
     """
     before: dict[int | None, str] = dict.fromkeys(_written(stored), "")

@@ -15,30 +15,31 @@ from cnn_lstm_hyperopt.search.storage import StudyStorage
 from cnn_lstm_hyperopt.search.trial import State
 
 FRONT = "front"
-"""Key for the importance of being on or near the front."""
+"""Key of the importances for a trial's distance from the front (its non-dominated rank)."""
 MIN_TRIALS = 20
-"""Minimum number of COMPLETE trials."""
+"""Minimum number of COMPLETE trials for an estimate of importances."""
 _NOTHING = 1e-12
-"""Sum of divergences that counts as zero; normalising it would make all parameters equally important."""
+"""Sums of divergences up to this bound count as zero. Normalising them would make all parameters equally important."""
 MIN_BEST = 10
-"""Minimum number of best trials; fewer do not show a distribution."""
+"""Minimum number of best trials; fewer trials do not show the distribution of a parameter."""
 
 
 def importances(storage: StudyStorage, skill: SkillThreshold) -> dict[str, dict[str, float]]:
-    """Return the importance of each parameter for each objective and for ``front``; shares sum to 1.
+    """Return the importance of each parameter for each objective and for ``front``; the importances for each sum to 1.
 
     PED-ANOVA (Watanabe, Bansal and Hutter 2023, arXiv 2304.10255) compares the distribution of each parameter among the best
-    tenth of the trials (at least ten) with that among all trials. It supports conditional parameters and takes milliseconds;
-    functional ANOVA takes half a minute. Parameters with a single value are omitted. For ``front``, trials are ranked by
-    non-domination; trials below the skill threshold rank last, since small ones would always be non-dominated.
+    tenth of the trials (at least ten) with its distribution among all trials. PED-ANOVA supports conditional parameters and
+    takes milliseconds; functional ANOVA takes half a minute. Parameters with a single value are omitted. For ``front``, trials
+    are ranked by non-domination; trials below the skill threshold rank last, since small models are always non-dominated.
 
     Args:
-        storage: of the study.
-        skill: threshold of the study.
+        storage: storage of the study.
+        skill: skill threshold of the study.
 
     Returns:
         ``{"score": {"training.learning_rate": 0.4, …}, "seconds": …, "size_mb": …, "front": …}``, each in descending order.
-        An entry is empty if all trials are equal in it; all is empty with fewer than 20 COMPLETE trials.
+        The entry of an objective is empty if all trials have the same value. With fewer than 20 COMPLETE trials, the whole
+        dictionary is empty.
     """
     study = _own_study(storage)
     complete = _complete(study)
@@ -74,7 +75,7 @@ def _complete(study: optuna.Study) -> list[FrozenTrial]:
 
 
 def _ranks(complete: Sequence[FrozenTrial], skill: SkillThreshold) -> dict[int, float]:
-    """Non-dominated rank by number of trial."""
+    """Return the non-dominated rank of each trial by trial number."""
     skilled = [trial for trial in complete if skill.passes(trial.values[0])]
     ranks = dict.fromkeys((trial.number for trial in complete), float(len(complete)))
     if skilled:

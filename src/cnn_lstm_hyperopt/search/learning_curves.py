@@ -15,16 +15,16 @@ Array = NDArray[np.float64]
 MIN_CURVES = 10
 """Minimum number of finished curves for a prediction."""
 MIN_EXPECTED = 20
-"""Minimum number of finished curves with an expected score for using expected scores."""
+"""Expected scores are used only if at least this many finished curves have an expected score."""
 NEIGHBOURS = 60
 PENALTY = 0.3
-"""Penalty of the ridge regression on its slopes."""
+"""Penalty on the slopes of the ridge regression."""
 
 
 def smoothed_score(curve: Sequence[Point], epoch: float) -> float:
-    """Return the mean score of the last quarter (at least one) of the full epochs up to ``epoch``.
+    """Return the mean score over the last quarter (at least one epoch) of the full epochs up to ``epoch``.
 
-    Within the first epoch: the last score. NaN: there is none.
+    Before the end of the first epoch, return the last score; without any score, NaN.
     """
     if epoch < 1:
         return next((p.score for p in reversed(curve) if p.epoch <= epoch), math.nan)
@@ -34,9 +34,9 @@ def smoothed_score(curve: Sequence[Point], epoch: float) -> float:
 
 
 def settled_score(record: TrialRecord) -> float:
-    """Return the score of a COMPLETE trial without selection noise: smoothed up to the epoch whose weights it kept.
+    """Return a COMPLETE trial's score with less selection noise: smoothed up to the epoch whose weights the trial kept.
 
-    A single score has an error, so the best of hundreds of scores is too high.
+    Each single score has a random error, so the best of hundreds of single scores is usually too high.
     """
     if record.values is None:
         raise ValueError(f"trial {record.number} is {record.state.value}: only a COMPLETE one has a score")
@@ -44,21 +44,23 @@ def settled_score(record: TrialRecord) -> float:
     if point is None:
         return record.values.score
     smoothed = smoothed_score(record.curve, point.epoch)
-    # A partly read curve may have no score in the window; then the stored value counts.
+    # A partly read curve may have no score in these epochs; then the stored value is used.
     return record.values.score if math.isnan(smoothed) else smoothed
 
 
 def believed_scores(scores: Array, expected: Array, errors: Array) -> Array:
-    """Return scores with less selection noise: each shrunk towards the score that the sampler expected; ``(k,)``.
+    """Return scores with less selection noise, ``(trials,)``: each is shrunk towards the score that the sampler expected.
 
-    Otherwise the front would consist of the scores with the largest errors. With a normal prior around the expected score, of
-    variance τ², and a measured score of variance σ², the posterior mean is (τ² · score + σ² · expected) / (τ² + σ²). τ² is the
-    excess of the squared differences over σ², at least a tenth of σ² (empirical Bayes, Efron & Morris 1973).
+    A front of unchanged scores would consist of the scores with the largest errors. The expected score is the mean of a normal
+    prior with variance τ², and the measured score has variance σ². The posterior mean is then
+    (τ² · score + σ² · expected) / (τ² + σ²). τ² is the mean squared difference between measured and expected scores minus σ²,
+    and at least a tenth of σ² (empirical Bayes, Efron & Morris 1973).
 
     Args:
-        scores: ``(k,)``.
-        expected: ``(k,)``, NaN: unknown; such scores stay unchanged, and all do if fewer than 20 are known.
-        errors: standard errors of the scores, ``(k,)``.
+        scores: measured scores, ``(trials,)``.
+        expected: expected scores, ``(trials,)``. A score whose expected score is unknown (NaN) stays unchanged; with fewer than
+            20 known expected scores, all scores stay unchanged.
+        errors: standard errors of the measured scores, ``(trials,)``.
     """
     known = ~np.isnan(expected)
     if known.sum() < MIN_EXPECTED:
@@ -71,14 +73,14 @@ def believed_scores(scores: Array, expected: Array, errors: Array) -> Array:
 
 
 def within(score: float, score_range: tuple[float, float]) -> float:
-    """Clip a score to the range; NaN stays NaN."""
+    """Clip a score to ``score_range``; NaN stays NaN."""
     if math.isnan(score):
         return score
     return min(max(score, score_range[0]), score_range[1])
 
 
 def projected_seconds(curve: Sequence[Point], max_epochs: int) -> float:
-    """Return the seconds of all epochs at the speed so far, without the first epoch (warm-up)."""
+    """Return the projected seconds of all epochs, at the speed of the epochs so far except the first (warm-up)."""
     last = curve[-1]
     first = next((p for p in curve if p.epoch >= 1), last)
     if last.epoch <= 1 or first.epoch >= last.epoch:
@@ -88,7 +90,7 @@ def projected_seconds(curve: Sequence[Point], max_epochs: int) -> float:
 
 
 def up_to(curve: Sequence[Point], epoch: float) -> tuple[Point, ...]:
-    """Return the part of the curve that ends with ``epoch``; empty if it has no point there."""
+    """Return the points of the curve up to ``epoch``; empty if the curve has no point at ``epoch``."""
     part = tuple(p for p in curve if p.epoch <= epoch)
     return part if part and part[-1].epoch == epoch else ()
 
@@ -98,10 +100,10 @@ class Outcomes:
     """Equally likely outcomes of a trial.
 
     Attributes:
-        scores: settled scores, ``(k,)``.
-        log_seconds: natural logarithm of the training seconds, ``(k,)``.
+        scores: settled score of each outcome, ``(outcomes,)``.
+        log_seconds: natural logarithm of the training seconds of each outcome, ``(outcomes,)``.
         score: expected score.
-        seconds: exp of the expected logarithm.
+        seconds: exponential of the expected logarithm of the training seconds.
     """
 
     scores: Array
@@ -118,14 +120,14 @@ class Outcomes:
 MIN_SPREAD = 1e-9
 """Standard deviation below which all curves count as equal in a coordinate."""
 MIN_PRIOR = 0.1
-"""Minimum variance of the prior, as a share of the variance of a score."""
+"""Lower bound of the prior's variance, as a share of the variance of a measured score."""
 WEIGHTS = np.array([4.0, 1.0, 1.0, 1.0, 2.0])
 """Weights of the coordinates in the squared distance between curves; the score is the most informative."""
 
 Position = tuple[float, float, float, float, float]
-"""Features of a curve: smoothed score, its rise, ln of projected seconds, ln MB, expected score (NaN: no model)."""
+"""Features of a curve: smoothed score, rise of the smoothed score, ln projected seconds, ln MB, expected score (NaN: none)."""
 Row = tuple[Position, tuple[float, float]]
-"""Features of a finished curve at an epoch, and its outcome: settled score, ln seconds minus ln projected seconds."""
+"""Features of a finished curve at an epoch, and the curve's outcome: settled score, ln seconds minus ln projected seconds."""
 
 
 class _Compared(NamedTuple):
@@ -145,14 +147,14 @@ class _Compared(NamedTuple):
 
 
 class FinishedCurves:
-    """Features at one epoch, and outcomes, of COMPLETE trials.
+    """Outcomes of COMPLETE trials, and the features of their learning curves at one epoch.
 
     Args:
-        complete: the trials; those without a score at the epoch are ignored.
-        epoch: at which they are compared.
-        max_epochs: of a trial.
-        known: cache of rows by (number, epoch); is extended.
-        score_range: worst and best score; others are clipped.
+        complete: the trials; trials without a score at the epoch are ignored.
+        epoch: epoch at which the curves are compared.
+        max_epochs: maximum number of epochs of a trial.
+        known: cache of rows by (trial number, epoch); this class adds rows to the cache.
+        score_range: worst and best score; scores beyond this range are clipped.
     """
 
     def __init__(
@@ -180,11 +182,12 @@ class FinishedCurves:
         return len(self._plain.ends)
 
     def outcomes(self, curve: Sequence[Point], size_mb: float, expected_score: float | None = None) -> Outcomes | None:
-        """Return the possible outcomes of a trial whose curve has reached this epoch; None: too few finished curves.
+        """Return the likely outcomes of a trial whose curve has reached this epoch; None: too few finished curves.
 
-        Ridge regression of both losses on the nearest finished curves, with its leave-one-out residuals. A regression on all
-        curves would underrate the best trials, since most curves flatten out lower. The sampler's expected score is a further
-        coordinate if enough finished trials have one: it depends on the configuration, which a short curve does not show.
+        The outcomes are the prediction of a ridge regression on the nearest finished curves plus its leave-one-out residuals. A
+        regression on all curves would underestimate the best trials, since most curves flatten at lower scores. If enough
+        finished trials have an expected score of the sampler, this score is a further feature: it contains information about the
+        configuration that a short curve does not contain.
         """
         part = up_to(curve, self.epoch)
         if len(self) < MIN_CURVES or not part:

@@ -8,7 +8,7 @@ class Cost(NamedTuple):
     """Predicted cost of a configuration.
 
     Attributes:
-        seconds: training steps of all epochs; 0: unknown.
+        seconds: seconds of the training steps of all epochs; 0: unknown.
         size_mb: size of the weights.
         memory_mb: peak memory of the training process; 0: unknown.
     """
@@ -20,7 +20,7 @@ class Cost(NamedTuple):
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits on a trial; None: no limit. A proposal that is predicted to exceed one is replaced by another."""
+    """Limits on a trial; None: no limit. A proposal that is predicted to exceed a limit is replaced by another proposal."""
 
     seconds: float | None = None
     size_mb: float | None = None
@@ -28,11 +28,11 @@ class Limits:
 
     @property
     def none(self) -> bool:
-        """Whether there is no limit."""
+        """Whether no limit is set."""
         return self.seconds is None and self.size_mb is None and self.memory_mb is None
 
     def allow(self, cost: Cost) -> bool:
-        """Whether the cost is within all limits."""
+        """Return whether a predicted cost is within all limits."""
         return all(
             limit is None or amount <= limit
             for limit, amount in (
@@ -43,7 +43,7 @@ class Limits:
         )
 
     def __str__(self) -> str:
-        """Describe the limits: ``300 s of training a trial, 50 MB of weights``, or ``none``."""
+        """Return the limits as text: ``300 s of training a trial, 50 MB of weights``, or ``none``."""
         parts = [
             f"{limit:,.0f} {unit}" if limit >= 100 else f"{limit:g} {unit}"
             for limit, unit in (

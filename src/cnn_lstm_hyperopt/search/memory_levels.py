@@ -1,4 +1,4 @@
-"""Memory levels: ways to train the same configuration with less and less memory."""
+"""Memory levels: ways to train the same configuration, each with less memory than the level before."""
 
 from dataclasses import dataclass
 
@@ -24,10 +24,10 @@ class MemoryLevel:
 
 
 def memory_levels(batch_size: int) -> tuple[MemoryLevel, ...]:
-    """Return the levels in order: whole batches, halves, quarters, … single windows, then gradient checkpointing.
+    """Return the memory levels in order: whole batches, halves, quarters, … single windows, then gradient checkpointing.
 
     Args:
-        batch_size: of the configuration, ≥ 1.
+        batch_size: batch size of the configuration, ≥ 1.
     """
     parts = [1]
     while parts[-1] < batch_size:
@@ -36,5 +36,5 @@ def memory_levels(batch_size: int) -> tuple[MemoryLevel, ...]:
 
 
 def levels_of(params: Params) -> tuple[MemoryLevel, ...]:
-    """Return the levels of a full configuration; without a batch size, batches are single windows."""
+    """Return the memory levels of a full configuration; without a batch size, batches are single windows."""
     return memory_levels(int(params.get("training.batch_size", 1)))

@@ -1,1 +1,1 @@
-"""Initial trials: configurations that a study tries before its sampler proposes any."""
+"""Initial trials: configurations that a study tries before the sampler's first proposal."""

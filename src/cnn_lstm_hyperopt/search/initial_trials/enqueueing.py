@@ -31,7 +31,7 @@ FLAG = "--enqueue"
 ORIGIN = "enqueued"
 MAX_ENTRIES = 10_000
 DRAWS = 100
-"""Maximum number of draws of an entry's missing parameters, until the configuration is legal and within the limits."""
+"""Missing parameters of an entry are drawn at most this often, until the configuration is legal and within the limits."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class _Source:
     """Raw configurations.
 
     Attributes:
-        entries: label (``entry 2``, ``rank 1``) and content of each.
-        written: whether a person wrote them for this study; then a value outside the search space is an error.
+        entries: a label (``entry 2``, ``rank 1``) and the content of each configuration.
+        written: whether a person wrote the configurations for this study; then a value outside the search space is an error.
     """
 
     entries: Sequence[tuple[str, Any]]
@@ -68,10 +68,10 @@ def read_enqueued(path: Path, plan: StudyPlan) -> Enqueued:
     Args:
         path: a YAML or JSON file with a list of configurations, each flat (``lstm.hidden_dim: 64``) or grouped as in the
             ``search_space`` section; a ``results.json`` (uses ``best_trials``); or the directory of a study (uses its front).
-        plan: of the study.
+        plan: plan of the study.
 
     Raises:
-        ConfigError: the file can't be read, or entries of a list are wrong; the text has one line for each error.
+        ConfigError: the file can't be read, or entries of the list are invalid; the text has one line for each error.
     """
     source = _study_front(path) if path.is_dir() else _file(path)
     if len(source.entries) > MAX_ENTRIES:
@@ -175,7 +175,7 @@ def _front_of(path: Path) -> Sequence[TrialRecord]:
 
 
 def _full(space: SearchSpace, searched: Params) -> dict[str, Any]:
-    """Return a trial's parameters and its study's fixed ones, in the form of a configuration file."""
+    """Return a trial's parameters and the fixed parameters of its study, in the form of a configuration file."""
     fixed = {name: domain.value for name, domain in space.domains.items() if isinstance(domain, Fixed)}
     params = {**fixed, **searched}
     return readable({name: params[name] for name in space.active(params) if name in params})
@@ -205,9 +205,9 @@ def _completed(raw: Any, plan: StudyPlan, index: int) -> dict[str, Scalar] | lis
 
 
 def _without_idle_switches(given: Params, space: SearchSpace) -> dict[str, Scalar]:
-    """Return an entry without inactive switches that are off; off is their value anyway.
+    """Remove inactive switches that are off from an entry: an inactive switch is off without being listed.
 
-    Trials of earlier versions have ``lstm.skip_connections: false`` with a single layer, for example.
+    For example, trials of earlier versions list ``lstm.skip_connections: false`` with a single layer.
     """
     return {
         name: value
@@ -218,7 +218,10 @@ def _without_idle_switches(given: Params, space: SearchSpace) -> dict[str, Scala
 
 
 def _without_dropped(raw: Any, space: SearchSpace) -> Any:
-    """Return an entry without the parameters that either study drops because its data have one task."""
+    """Return an entry without the parameters that a study drops if its data have one task.
+
+    The study is the source of the entry or the new study.
+    """
     dropped = {name: spec.one_task for name, spec in space.specs.items() if spec.one_task is not None}
     of_new = all(space.domains[name] == Fixed(value) for name, value in dropped.items())
     if not isinstance(raw, Mapping) or not (of_new or all(raw.get(name) == value for name, value in dropped.items())):
@@ -227,7 +230,7 @@ def _without_dropped(raw: Any, space: SearchSpace) -> Any:
 
 
 def _given(raw: Any, space: SearchSpace) -> tuple[dict[str, Scalar], list[ConfigError]]:
-    """Return the valid values of an entry in stored form, and the errors of the others."""
+    """Return the valid values of an entry in stored form, and the errors of the invalid values."""
     if not isinstance(raw, Mapping) or not raw:
         text = f"must hold parameters, such as lstm.hidden_dim: 128, but got {shown(raw)}"
         return {}, [ConfigError(text, field="", code="not-parameters")]
@@ -255,7 +258,7 @@ def _given(raw: Any, space: SearchSpace) -> tuple[dict[str, Scalar], list[Config
 
 
 def _named_values(raw: Mapping[Any, Any], space: SearchSpace) -> Iterator[tuple[str, Any]]:
-    """Yield flat parameter names and values."""
+    """Yield the flat parameter names (``lstm.hidden_dim``) of an entry with their values."""
     for key, value in raw.items():
         if isinstance(value, Mapping) and key not in space.domains:
             for inner, below in value.items():
@@ -265,7 +268,7 @@ def _named_values(raw: Mapping[Any, Any], space: SearchSpace) -> Iterator[tuple[
 
 
 def _parents_of(given: Params, space: SearchSpace) -> tuple[dict[str, list[Scalar]], list[ConfigError]]:
-    """Return the values of missing parents that make all given parameters active, and an error where there are none."""
+    """Return, for each missing parent, the values that make all given parameters active; if no value does, an error."""
     open_values: dict[str, list[Scalar]] = {}
     faults: list[ConfigError] = []
     for name in reversed(list(space.domains)):  # a child before its parents
@@ -289,7 +292,7 @@ def _parents_of(given: Params, space: SearchSpace) -> tuple[dict[str, list[Scala
 def _drawn(
     given: Params, parents: Mapping[str, Sequence[Scalar]], space: SearchSpace, generator: np.random.Generator
 ) -> dict[str, Scalar]:
-    """Return a full configuration: given parameters, and the others drawn as random search draws them."""
+    """Return a full configuration: the given parameters, and random values of all other parameters (as in random search)."""
     params: dict[str, Scalar] = {}
     for name in space.active(params):
         if name in given:
@@ -332,7 +335,7 @@ def _groups(space: SearchSpace) -> list[str]:
 
 
 def _any_of(values: Sequence[Scalar]) -> str:
-    """``True``, ``'fixed' or 'dynamic'``, or ``2 to 16`` for many numbers."""
+    """Return a list of values as text: ``True``, ``'fixed' or 'dynamic'``, or ``2 to 16`` for many numbers."""
     return f"{values[0]} to {values[-1]}" if len(values) > 3 else " or ".join(map(_shown, values))
 
 

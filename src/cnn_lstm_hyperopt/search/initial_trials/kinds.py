@@ -1,4 +1,4 @@
-"""Initial trials: configurations that a study tries before its sampler proposes any."""
+"""The type of an initial trial: a configuration that a study tries before the sampler's first proposal."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,11 @@ from cnn_lstm_hyperopt.config import Params
 
 @dataclass(frozen=True)
 class InitialTrial:
-    """An initial trial.
+    """A configuration that a study tries before the sampler's first proposal.
 
     Attributes:
         params: active, searched parameters.
-        origin: ``enqueued`` or a name of the portfolio; stored with the trial.
+        origin: ``enqueued`` or the name of a portfolio entry; stored with the trial.
     """
 
     params: Params

@@ -1,11 +1,11 @@
-"""The portfolio: default first configurations from the literature, each mapped to the nearest one in the search space.
+"""The portfolio: default first configurations from the literature, each mapped to the nearest configuration of the search space.
 
-It costs a few trials, from which the sampler learns as from any others, and helps where a paper has found a good configuration
-(Feurer, Springenberg & Hutter 2015, "Initializing Bayesian hyperparameter optimization via meta-learning").
+The portfolio costs a few trials; the sampler learns from these as from all trials. It helps if a paper contains a good
+configuration (Feurer, Springenberg & Hutter 2015, "Initializing Bayesian hyperparameter optimization via meta-learning").
 
-The papers use other networks. For all entries: a branch that the paper lacks is as small as the space allows; everything that the
-paper does not specify or that this package adds (regression task, penalties, smoothing) is as weak as the space allows; dropout
-follows a full layer; patience ends a training instead of the paper's number of epochs.
+The papers use other networks, so all entries are adapted in the same way. A branch that the paper does not use is as small as the
+space allows. Everything that the paper does not specify or that this package adds (regression task, penalties, smoothing) is as
+weak as the space allows. Dropout follows a full layer. Patience ends a training instead of the paper's number of epochs.
 """
 
 from collections.abc import Mapping
@@ -16,10 +16,10 @@ from cnn_lstm_hyperopt.search import InitialTrial, StudyPlan
 from cnn_lstm_hyperopt.space.domains import Scalar, decode_sizes
 
 Wish = float | str | tuple[Scalar, ...]
-"""Wanted value of a parameter: a number, stored filter sizes, or unordered values, the best first."""
+"""Wanted value of a parameter: a number, filter sizes in stored form, or names in order of preference."""
 
 _MIN, _MAX = 0.0, 1e9
-"""Beyond every range, so they select its lower and upper end."""
+"""Wanted values below and above every range: they select the lower or the upper end of the range."""
 _NO, _YES = (False, True), (True, False)
 
 _WEAK: Mapping[str, Wish] = {
@@ -60,7 +60,7 @@ _WEAK: Mapping[str, Wish] = {
     "augmentation.time_masking": _MIN,
     "augmentation.mixup": _MIN,
 }
-"""Defaults of every entry."""
+"""Wanted values that all entries of the portfolio share."""
 
 _LSTM: Mapping[str, Wish] = {
     "lstm.hidden_dim": 25,
@@ -70,8 +70,8 @@ _LSTM: Mapping[str, Wish] = {
 """Fischer & Krauss 2018, "Deep learning with long short-term memory networks for financial market predictions", EJOR 270(2):
 daily returns, one LSTM layer of 25 cells, dropout 0.16, RMSprop, early stopping.
 
-Adapted: a rate that falls on a plateau instead of a constant one; Keras's rate of 1e-3; the study's window length instead of 240
-days; dropout after the layer instead of before it.
+Adapted: a learning rate that falls on a plateau instead of a constant rate; Keras's default rate of 1e-3; the study's window
+length instead of 240 days; dropout after the layer instead of before the layer.
 """
 
 _CNN: Mapping[str, Wish] = {
@@ -80,10 +80,10 @@ _CNN: Mapping[str, Wish] = {
     "cnn.residual": _YES,
 }
 """Ismail Fawaz et al. 2020, "InceptionTime", arXiv 1909.04939: parallel filters of three lengths (10, 20 and 40; 32 of each),
-shortcuts, ReLU, Adam at 1e-3 that halves on a plateau, batches of 64, no dropout.
+shortcuts, ReLU, Adam with a learning rate of 1e-3 that halves on a plateau, batches of 64, no dropout.
 
-Adapted: one block of parallel filters instead of six, without bottleneck and pooling; the space's filters, which are odd and
-mostly shorter; layer norm instead of batch norm; one network instead of an ensemble of five.
+Adapted: one block of parallel filters instead of six, without bottleneck and pooling; the filter lengths of the space, which are
+odd numbers and mostly shorter; layer norm instead of batch norm; one network instead of an ensemble of five.
 """
 
 _LSTM_FCN: Mapping[str, Wish] = {
@@ -94,11 +94,12 @@ _LSTM_FCN: Mapping[str, Wish] = {
     "training.batch_size": 128,
 }
 """Karim, Majumdar, Darabi & Chen 2017, "LSTM fully convolutional networks for time series classification", arXiv 1709.05206:
-an LSTM of 8 to 128 cells with dropout 0.8 beside convolutions (128 filters of 8, then 256 of 5, then 128 of 3), concatenated;
-Adam at 1e-3 that falls on a plateau, batches of 128.
+an LSTM of 8 to 128 cells with dropout 0.8, in parallel with three convolutions (128 filters of length 8, 256 filters of length 5,
+128 filters of length 3), both outputs concatenated; Adam with a learning rate of 1e-3 that falls on a plateau, batches of 128.
 
-Adapted: the three filter sizes are parallel, not sequential; the LSTM reads the window bar by bar (theirs reads its transpose,
-the "dimension shuffle", in one step); 64 cells for all data instead of a search; dropout as high as the space allows.
+Adapted: the three filter lengths are parallel, not sequential; the LSTM reads the window bar by bar (the paper's LSTM reads the
+transposed window in one step, the "dimension shuffle"); 64 cells for all data instead of a search; dropout as high as the space
+allows, up to 0.8.
 """
 
 _SMALL: Mapping[str, Wish] = {
@@ -107,10 +108,10 @@ _SMALL: Mapping[str, Wish] = {
     "training.scheduler": ("cosine", "plateau", "exponential", "step"),
 }
 """Godbole et al. 2023, "Deep Learning Tuning Playbook": begin with a simple configuration that is fast and needs few resources.
-Goyal et al. 2017, arXiv 1706.02677: the rate grows with the batch size.
+Goyal et al. 2017, arXiv 1706.02677: the learning rate grows with the batch size.
 
-Adapted: neither specifies a network. This is the smallest of the space with its largest batches, so that the front has a fast
-end from the start. The rate is three times Adam's usual one.
+Adapted: neither source specifies a network. This entry is the smallest network of the space with the largest batches, so that the
+front contains a fast model from the start. The learning rate is three times Adam's default.
 """
 
 PORTFOLIO: Mapping[str, Mapping[str, Wish]] = {
@@ -119,7 +120,7 @@ PORTFOLIO: Mapping[str, Mapping[str, Wish]] = {
     "lstm-fcn": {**_WEAK, **_LSTM_FCN},
     "small": {**_WEAK, **_SMALL},
 }
-"""Entries by name, in the order of trying."""
+"""Portfolio entries by name, in the order in which the study tries them."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class Portfolio:
 
     Attributes:
         starts: initial trials, each with the entry's name as its origin.
-        same: entries that equal an earlier one in this space, with the name of that one.
+        same: names of entries that equal an earlier entry in this space, with the name of the earlier entry.
         beyond_limits: entries that are predicted to exceed a limit of the plan.
     """
 
@@ -138,7 +139,7 @@ class Portfolio:
 
 
 def portfolio_in(plan: StudyPlan) -> Portfolio:
-    """Return the portfolio within the search space and limits of a plan; it does not depend on the seed."""
+    """Return the portfolio within the search space and limits of a plan; the result does not depend on the seed."""
     searched = plan.space.searched()
     taken: dict[str, Params] = {}
     same: dict[str, str] = {}
@@ -164,9 +165,9 @@ def nearest(space: SearchSpace, wishes: Mapping[str, Wish]) -> dict[str, Scalar]
 
 
 def _nearest(domain: Domain, wish: Wish | None) -> Scalar:
-    """Return the value of the domain that is nearest to the wish; of two equally near ones, the smaller.
+    """Return the value of the domain that is nearest to the wish; of two equally near values, the smaller value.
 
-    None: no wish, since no entry uses the parameter's fusion.
+    The wish is None for parameters of a fusion that no entry uses.
     """
     if isinstance(domain, Fixed):
         return domain.value
