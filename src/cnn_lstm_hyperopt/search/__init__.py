@@ -1,4 +1,7 @@
-"""The search: samplers, pruners, the study and its storage. Only this package uses Optuna; it imports neither torch nor the data package."""
+"""The search: samplers, pruners, the study and its storage.
+
+Only this package uses Optuna; it imports neither torch nor the data package.
+"""
 
 from cnn_lstm_hyperopt.search.assignment import Assignment, NoTrial
 from cnn_lstm_hyperopt.search.distributions import with_fixed

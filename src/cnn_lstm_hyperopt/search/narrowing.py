@@ -38,23 +38,25 @@ from cnn_lstm_hyperopt.utils.text import printable
 GOOD_SHARE = 0.2
 MIN_GOOD = 8
 HEAD = "# Made by cnn-lstm-hyperopt narrow, which may replace it.\n"
-"""First line of files written here; no other files are replaced."""
+"""First line of the files that this module writes; only files with this line are replaced."""
 OWN_FILES = (STUDY_FILE, CONFIG_FILE, DATA_FILE, RESULTS_FILE, TRIALS_FILE, LOG_FILE)
 MARGIN = 0.1
-"""Share of the good trials' range added at each end."""
+"""Share of the good trials' range by which a narrowed range is wider at each end."""
 MIN_SHARE = 0.25
-"""Minimum share of the old range (of its logarithm for log ranges)."""
+"""Lower bound of a narrowed range's length, as a share of the old range's length (log ranges: lengths of the logarithms)."""
 CHANCE_OF_NONE = 0.05
-"""A choice without a good trial is dropped if that is less likely than this for an average choice."""
+"""A choice that no good trial has is dropped if, for an average choice, the probability of this is below this bound."""
 
 
 def good_trials(records: Sequence[TrialRecord], skill: SkillThreshold, more: str) -> list[TrialRecord]:
-    """Return the best fifth (at least 8) of the COMPLETE trials above the skill threshold: complete fronts, best first.
+    """Return the best fifth (at least 8) of the COMPLETE trials above the skill threshold, by non-dominated rank.
+
+    The number is rounded up so that all trials of a rank are returned, or none.
 
     Args:
-        records: of the study.
-        skill: of the study.
-        more: how to run more trials, for the message.
+        records: trials of the study.
+        skill: skill threshold of the study.
+        more: instruction for running more trials; part of the error message.
 
     Raises:
         RunError: fewer than 8 trials are above the skill threshold.
@@ -78,11 +80,11 @@ class Narrowing:
     """Narrowing of one searched parameter.
 
     Attributes:
-        name: of the parameter.
-        seen: number of good trials that have it.
+        name: name of the parameter.
+        seen: number of good trials in which the parameter is active.
         old: domain in the study.
         new: narrowed domain, or ``old``.
-        kept: why it is not narrowed; empty: it is narrowed.
+        kept: reason why the domain is not narrowed; empty if the domain is narrowed.
     """
 
     name: str
@@ -97,18 +99,18 @@ def narrowings(
 ) -> tuple[Narrowing, ...]:
     """Narrow each searched parameter to the region of the good trials.
 
-    A parameter that fewer than 8 good trials have keeps its domain (conditional parameters are rarer). So do head counts, since
-    one must divide every width.
+    A parameter that is active in fewer than 8 good trials keeps its domain (conditional parameters are rarely active). Head
+    counts keep their domains, too, since one of the head counts must divide every width.
 
-    - Ranges (log ranges: in the logarithm) keep the good trials' range plus a tenth of it at each end, within the old bounds, and
-      at least a quarter of the old range.
-    - A choice is dropped if no good trial has it although it was tried often enough: for an average choice, the probability of
-      that would be below 5 %. A choice that was rarely tried stays.
+    - A range becomes the good trials' range, extended by a tenth of its length at each end. The new range is within the old
+      range and at least a quarter as long. For log ranges, lengths are lengths of the logarithms.
+    - A choice is dropped if it was tried often but no good trial has it. "Often" means: for an average choice, the probability
+      that no good trial has it is below 5 %. A choice that was rarely tried stays.
 
     Args:
-        space: of the study.
-        records: of the study; COMPLETE and PRUNED trials show how often a choice was tried.
-        good: the good trials among them.
+        space: search space of the study.
+        records: trials of the study; COMPLETE and PRUNED trials show how often a choice was tried.
+        good: the good trials of the study.
     """
     tried = [record for record in records if record.finished]
     return tuple(_narrowing(space, name, domain, tried, good) for name, domain in space.searched().items())
@@ -154,7 +156,7 @@ def _narrow(domain: Domain, values: Sequence[Scalar], tried: Sequence[Scalar]) -
 
 
 def _widened(values: Sequence[Scalar], bounds: tuple[float, float], *, log: bool) -> tuple[float, float]:
-    """Return the range of the values with margins, at least :data:`MIN_SHARE` of the bounds' range, within the bounds."""
+    """Return the range of the values plus margins: within ``bounds`` and at least :data:`MIN_SHARE` of their range long."""
     scale, back = (math.log, math.exp) if log else (float, float)
     first, last = scale(bounds[0]), scale(bounds[1])
     numbers = [scale(float(value)) for value in values]
@@ -170,7 +172,7 @@ def _widened(values: Sequence[Scalar], bounds: tuple[float, float], *, log: bool
 
 
 def narrowing_lines(found: Sequence[Narrowing]) -> list[str]:
-    """Return a table as text: parameter, number of good trials, old domain, new domain or why it is kept."""
+    """Return a table as text lines: parameter, number of good trials, old domain, new domain or reason to keep the old domain."""
     rows = [("parameter", "trials", "old range", "new range")]
     for each in found:
         new = f"kept: {each.kept}" if each.kept else domain_text(each.new)
@@ -186,9 +188,9 @@ class Narrowed:
     """Result of :func:`narrow_study`.
 
     Attributes:
-        path: written file.
+        path: path of the written settings file.
         good: number of good trials.
-        narrowings: one for each searched parameter.
+        narrowings: one narrowing for each searched parameter.
         outside: sentences about trials that other programs added or changed.
     """
 
@@ -202,8 +204,8 @@ def narrow_study(save_dir: Path, output: Path) -> Narrowed:
     """Write the study's settings with the narrowed space and a new directory to ``output``.
 
     Raises:
-        SaveDirError: there is no study.
-        ConfigError: ``output`` can't be written, is a file of the study, or exists and was not written by this function.
+        SaveDirError: ``save_dir`` contains no study.
+        ConfigError: ``output`` can't be written, is a file of the study, or is an existing file of another origin.
         RunError: too few trials are above the skill threshold.
     """
     output = _checked(save_dir, output)
@@ -232,7 +234,7 @@ def _more_trials(save_dir: Path, settings: Settings) -> str:
 
 
 def _beside(save_dir: Path) -> Path:
-    """Return the directory of the narrowed study; ``.`` has no name before it is resolved."""
+    """Return the directory of the narrowed study, next to ``save_dir``, which is resolved first, since ``.`` has no name."""
     named = save_dir if save_dir.name not in ("", "..") else save_dir.resolve()
     return named.with_name(f"{named.name or 'study'}_narrowed")
 

@@ -1,4 +1,4 @@
-"""Observations: the finished trials as a sampler sees them."""
+"""Observations: the data about finished trials that a sampler receives."""
 
 import math
 from collections.abc import Iterable
@@ -29,14 +29,14 @@ class Kind(Enum):
 
 
 class Observation(NamedTuple):
-    """A finished trial for a sampler.
+    """The data about a finished trial that a sampler receives.
 
     Attributes:
-        number: of the trial.
+        number: trial number.
         params: active, searched parameters.
         losses: (−score, ln seconds, ln MB), all minimised.
         kind: reliability of the losses.
-        variance: of a predicted score.
+        variance: variance of a predicted score; infinite if the score is unknown.
         note: data that the sampler stored with the trial.
     """
 
@@ -49,7 +49,7 @@ class Observation(NamedTuple):
 
 
 class ObservationCache:
-    """Cache of the observations of one study; it does not change results."""
+    """Cache of the observations of one study; results are the same with and without the cache."""
 
     def __init__(self) -> None:
         self.rows: dict[tuple[int, int], Observation] = {}
@@ -61,14 +61,15 @@ def observations(
 ) -> list[Observation]:
     """Return the observations of all ended trials, in the order in which they ended.
 
-    - COMPLETE: seconds, MB and settled score, so that selection noise does not mislead the sampler.
-    - PRUNED: the prediction from similar finished curves and the sampler's expected score; with too few of these, the last score
-      and projected seconds. Without pruned trials, the sampler would propose them again; without values, as in Optuna, its
-      TPE would rank them best. A trial pruned before its first validation (by a limit) has the score of chance.
-    - Diverged: the score of chance, and the maximum seconds of all earlier trials, since its own are unknown.
+    - A COMPLETE trial has its seconds, its MB and its settled score, so that selection noise does not mislead the sampler.
+    - A PRUNED trial has the losses predicted from similar finished curves and the sampler's expected score. With too few finished
+      curves, it has its score at the lowest loss and its projected seconds. Without observations of pruned trials, the sampler
+      would propose the same configurations again. Optuna gives pruned trials no values, and Optuna's TPE would then rank them
+      best. A trial pruned before its first validation (by a limit) has the score of chance.
+    - A diverged trial has the score of chance and the maximum seconds of all earlier trials, since its own seconds are unknown.
 
-    Scores are clipped to ``skill.score_range``. The set of finished curves for predictions grows in steps of a fifth, so that
-    most predictions stay unchanged.
+    Scores are clipped to ``skill.score_range``. Predictions use a set of finished curves that grows in steps of about a fifth, so
+    that new trials rarely change earlier predictions.
     """
     cache = cache or ObservationCache()
     ended = sorted((r for r in records if r.state.ended), key=lambda r: r.finish_order)
@@ -108,7 +109,7 @@ def losses(score: float, seconds: float, size_mb: float) -> tuple[float, float, 
 
 
 def _basis(n_complete: int) -> int:
-    """Return the number of finished curves for predictions: a term of a geometric series."""
+    """Return how many of the finished curves predictions use: the largest term up to ``n_complete`` of a geometric series."""
     size, basis = MIN_CURVES, 0
     while size <= n_complete:
         basis, size = size, max(size + 1, int(size * BASIS_GROWTH))
@@ -137,5 +138,5 @@ def _pruned(record: TrialRecord, skill: SkillThreshold, outcomes: Outcomes | Non
 
 
 def _headed_for(record: TrialRecord) -> float:
-    """Return the projected seconds of a trial."""
+    """Return the projected seconds of a trial; if unknown, its seconds so far."""
     return record.projected_seconds or record.seconds

@@ -1,4 +1,4 @@
-"""Suppression of Optuna's log lines and experimental warnings during this package's calls."""
+"""Suppression of Optuna's log lines and experimental warnings while this package calls Optuna."""
 
 import contextlib
 import warnings

@@ -1,4 +1,4 @@
-"""Trials whose process has ended: set to WAITING, or failed."""
+"""Functions that set trials whose process has ended to WAITING or FAIL."""
 
 import contextlib
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ def pause_orphans(storage: StudyStorage, *, lacked_memory: bool = False) -> list
     """Set every RUNNING trial to WAITING, since its process has ended; return their numbers.
 
     Args:
-        storage: of the study.
+        storage: storage of the study.
         lacked_memory: whether the process may have lacked memory; then each trial continues at the next memory level.
     """
     orphans = storage.unfinished(TrialState.RUNNING)
@@ -28,14 +28,14 @@ def pause_orphans(storage: StudyStorage, *, lacked_memory: bool = False) -> list
 
 
 def fail_worker(storage: StudyStorage, worker: int, reason: str, cut_off_by: str) -> list[int]:
-    """Fail the RUNNING trial of a worker whose process has ended; return its number, if any."""
+    """Fail the RUNNING trial of a worker whose process has ended; return the numbers of failed trials (none or one)."""
     running = storage.unfinished(TrialState.RUNNING)
     orphans = [(trial_id, trial) for trial_id, trial in running if trial.user_attrs.get("worker") == worker]
     return _fail(storage, orphans, {"reason": reason, "cut_off_by": cut_off_by})
 
 
 def fail_interrupted(storage: StudyStorage, reason: str) -> list[int]:
-    """Fail every RUNNING or WAITING trial, since no process will continue it; return their numbers."""
+    """Fail all RUNNING and WAITING trials, since no process will continue them; return their numbers."""
     return _fail(storage, storage.unfinished(TrialState.RUNNING, TrialState.WAITING), {"reason": reason})
 
 

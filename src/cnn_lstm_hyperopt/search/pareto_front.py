@@ -11,10 +11,10 @@ from cnn_lstm_hyperopt.search.trial import TrialRecord, Values
 
 
 def ranked_front(records: Sequence[TrialRecord], skill: SkillThreshold) -> list[TrialRecord]:
-    """Return the non-dominated trials above the skill threshold, ranked.
+    """Return the non-dominated trials above the skill threshold, the best first.
 
-    Order: score, then lower validation log loss, fewer seconds, fewer MB. With few validation windows scores are often equal,
-    and the log loss distinguishes better.
+    Trials are ordered by higher score, then by lower validation log loss, fewer seconds and fewer MB. With few validation
+    windows, scores are often equal; log losses are rarely equal.
     """
     return _non_dominated([r for r in records if r.values is not None and skill.passes(r.values.score)])
 
@@ -22,18 +22,18 @@ def ranked_front(records: Sequence[TrialRecord], skill: SkillThreshold) -> list[
 def reported_front(records: Sequence[TrialRecord], skill: SkillThreshold) -> list[TrialRecord]:
     """Return the front for users: :func:`ranked_front`, or all non-dominated COMPLETE trials if none beats chance.
 
-    The search never uses the latter, since small models without skill would fill it. See :func:`above_chance`.
+    Only reports use the second front, since small models without skill would fill it. See :func:`above_chance`.
     """
     return ranked_front(records, skill) or _non_dominated([r for r in records if r.values is not None])
 
 
 def above_chance(record: TrialRecord, skill: SkillThreshold) -> bool:
-    """Whether a trial is COMPLETE and above the skill threshold."""
+    """Return whether a trial is COMPLETE and above the skill threshold."""
     return record.values is not None and skill.passes(record.values.score)
 
 
 def _non_dominated(complete: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """Return the ranked non-dominated trials of those with values."""
+    """Return the non-dominated trials of those with values, the best first (see :func:`ranked_front`)."""
     if not complete:
         return []
     rows = [(-v.score, v.seconds, v.size_mb) for v in (r.values for r in complete) if v is not None]
@@ -49,8 +49,8 @@ def _rank_key(item: tuple[tuple[float, float, float], TrialRecord]) -> tuple[flo
 def front_hypervolume(records: Sequence[TrialRecord], skill: SkillThreshold) -> tuple[float, dict[str, float]]:
     """Return the hypervolume of the front in (score, ln seconds, ln MB), and its reference point in plain units.
 
-    The reference is chance and the maximum seconds and MB of all COMPLETE trials. It changes while the study grows, so compare
-    hypervolumes only at the same reference.
+    The reference point is the score of chance and the maximum seconds and MB of all COMPLETE trials. The reference point changes
+    while the study grows, so compare hypervolumes only with equal reference points.
     """
     complete = [r.values for r in records if r.values is not None]
     if not complete:
@@ -68,9 +68,9 @@ class Milestone(NamedTuple):
     """An increase of the hypervolume.
 
     Attributes:
-        trials: number of trials finished by then, including this one.
-        seconds: training seconds of all trials by then.
-        hypervolume: at the reference of the complete study.
+        trials: number of finished trials, including the trial that increased the hypervolume.
+        seconds: training seconds of these trials.
+        hypervolume: new hypervolume, at the reference point of the complete study.
     """
 
     trials: int
@@ -79,7 +79,7 @@ class Milestone(NamedTuple):
 
 
 def hypervolume_history(records: Sequence[TrialRecord], skill: SkillThreshold) -> list[Milestone]:
-    """Return each increase of the hypervolume in the order in which trials ended, at the reference of the complete study."""
+    """Return the increases of the hypervolume, in the order in which trials ended, at the complete study's reference point."""
     _, reference = front_hypervolume(records, skill)
     history: list[Milestone] = []
     rows: list[tuple[float, float, float]] = []
@@ -111,6 +111,6 @@ def finish_order(records: Sequence[TrialRecord]) -> list[TrialRecord]:
 
 
 def _corner(reference: dict[str, float]) -> list[float]:
-    """Return the reference (score, seconds, MB) as losses plus 1e-9, so that the largest and the slowest trial count."""
+    """Return the reference point as losses plus 1e-9, so that the largest and the slowest trial add volume, too."""
     corner = losses(*reference.values())
     return [loss + 1e-9 for loss in corner]

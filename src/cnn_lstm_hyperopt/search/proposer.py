@@ -10,7 +10,7 @@ from cnn_lstm_hyperopt.search.trial import key_of
 from cnn_lstm_hyperopt.space.domains import Scalar
 
 SAMPLER_ATTEMPTS, RANDOM_ATTEMPTS = 10, 1000
-"""Maximum rejected proposals of the sampler, then of random search, before the space counts as used up."""
+"""Maximum number of rejected proposals: first of the sampler, then of random search. After these, the space is used up."""
 
 
 class Proposer:
@@ -38,7 +38,7 @@ class Proposer:
         return None
 
     def first(self, count: int) -> list[Proposal]:
-        """Return the first proposals of the study; until the sampler fits a model, they depend only on the seed."""
+        """Return the first proposals of the study, which depend only on the seed: at most ``count``, none from a fitted model."""
         found = [Proposal(dict(start.params)) for start in self._plan.starts[:count]]
         for number in range(len(found), min(count, self._sampler.n_blind)):
             proposal = self.propose(number, [], {key_of(each.params) for each in found})

@@ -19,17 +19,17 @@ from cnn_lstm_hyperopt.utils.rng import stream
 Array = NDArray[np.float64]
 
 LIMIT = "limit"
-"""Cause of trials pruned by a limit; other causes are names of pruners."""
+"""Cause of trials that a limit pruned; other causes are names of pruners."""
 MIN_COMPLETE = 10
-"""Minimum number of COMPLETE trials that ran beyond an epoch for an estimate at this epoch."""
+"""An estimate at an epoch needs at least this many COMPLETE trials that ran beyond the epoch."""
 NEAREST = 10
-"""Number of them most similar to the pruned trial."""
+"""Number of COMPLETE trials, those most similar to a pruned trial, from which its seconds are estimated."""
 RESAMPLES = 1000
 CONFIDENCE = 0.95
 
 
 class Estimate(NamedTuple):
-    """A figure with its 95 % interval."""
+    """An estimated number with its 95 % interval."""
 
     value: float
     low: float
@@ -37,7 +37,7 @@ class Estimate(NamedTuple):
 
 
 class Unknown(NamedTuple):
-    """A figure that can't be estimated, and why."""
+    """Result of an estimate that is impossible, with the reason."""
 
     why: str
 
@@ -47,8 +47,8 @@ class FalsePrunes(NamedTuple):
 
     Attributes:
         share: share of pruned trials that would have joined the front.
-        would_have_ended: number of such control trials.
-        on_front: number of these on the front.
+        would_have_ended: number of control trials that the pruner would have ended.
+        on_front: number of these control trials that are on the front.
     """
 
     share: Estimate | Unknown
@@ -62,7 +62,7 @@ class PruningSummary:
 
     Attributes:
         pruned_by: see :func:`pruned_by`.
-        seconds_spent: training seconds of all trials by the study's time objective.
+        seconds_spent: sum of the training seconds of all trials, as in the study's time objective.
         seconds_saved: see :func:`seconds_saved`.
         false_prunes: see :func:`false_prunes`.
         exempt: number of finished control trials.
@@ -99,22 +99,24 @@ def pruned_by(records: Sequence[TrialRecord]) -> dict[str, int]:
 
 
 def seconds_saved(records: Sequence[TrialRecord], max_epochs: int, seed: int) -> Estimate | Unknown:
-    """Estimate the training seconds that the pruner saved, by the study's time objective.
+    """Estimate the training seconds that the pruner saved, in the seconds of the study's time objective.
 
-    A pruned trial would have taken at most the seconds projected for all epochs; patience ends many trials earlier. The share of
-    the remaining seconds that it would have used is the mean of ten COMPLETE trials that ran beyond the same epoch: those nearest
-    in smoothed score, since patience and pruner both end flat curves. If fewer than ten ran on, the last epoch that ten trials
-    passed is used; if there is none, the result is Unknown.
+    Without the pruner, a pruned trial takes at most the seconds projected for all epochs; patience ends many trials earlier. The
+    share of the remaining projected seconds that a pruned trial would have used is estimated by the mean share of ten COMPLETE
+    trials, its neighbours. The neighbours ran beyond the epoch of the pruned trial and are nearest in smoothed score, since
+    patience and pruner both end flat curves. If fewer than ten trials ran beyond this epoch, the last epoch that ten trials
+    passed is used; without such an epoch, the result is Unknown.
 
-    Interval: quantiles of the sums over 1000 bootstrap resamples of the COMPLETE trials (Efron 1979), in each of which every
-    pruned trial has the share of a random neighbour. It covers the seconds of these trials, not a mean. Assumption: pruned
-    trials end as their neighbours do. A pruner that ends all flat trials leaves few neighbours for the flattest; then the
-    estimate is usually a tenth too high. On synthetic studies the interval covered the truth in 85 to 95 % of cases.
+    The interval is given by quantiles over 1000 bootstrap resamples of the COMPLETE trials (Efron 1979). In each resample, every
+    pruned trial has the share of a random neighbour. The interval is one for the seconds saved in this study, not for an expected
+    value. Assumption: pruned trials would have ended like their neighbours. If the pruner ends all flat trials, the flattest
+    trials have few similar neighbours, and the estimate is usually a tenth too high. On synthetic studies, the interval contained
+    the true value in 85 to 95 % of cases.
 
     Args:
-        records: of the study. A pruned trial without a score counts as 0 s saved.
-        max_epochs: of a trial.
-        seed: of the study.
+        records: trials of the study. A pruned trial without a score counts as 0 s saved.
+        max_epochs: maximum number of epochs of a trial.
+        seed: seed of the study.
     """
     ended = [record for record in records if _by_pruner(record) and record.curve]
     if not ended:
@@ -124,7 +126,7 @@ def seconds_saved(records: Sequence[TrialRecord], max_epochs: int, seed: int) ->
         return Unknown(f"fewer than {MIN_COMPLETE} trials are complete")
     rests = _Rests(complete, max_epochs)
     generator = stream(seed, 0, "seconds saved")
-    # Number of times that each COMPLETE trial is in each resample.
+    # How often each resample contains each COMPLETE trial, shape (resamples, trials).
     counts = generator.multinomial(len(complete), np.full(len(complete), 1 / len(complete)), size=RESAMPLES)
     total, drawn = 0.0, np.zeros(RESAMPLES)
     for record in ended:
@@ -134,8 +136,8 @@ def seconds_saved(records: Sequence[TrialRecord], max_epochs: int, seed: int) ->
             return Unknown(f"fewer than {MIN_COMPLETE} complete trials passed epoch {epoch:g}")
         at_most = max(0.0, projected_seconds(record.curve, max_epochs) - record.curve[-1].seconds)
         total += at_most * float(shares[:NEAREST].mean())
-        # The nearest ten of a resample are among the nearest sixty of all (except with probability 10^-15). If only about ten ran
-        # on, a resample may contain none of them (probability 1/20,000); argmax then gives the nearest.
+        # The nearest ten trials of a resample are among the nearest sixty of all trials (except with probability 10^-15). If only
+        # about ten trials ran on, a resample may contain none of these (probability 1/20,000); argmax then selects the nearest.
         among = slice(6 * NEAREST)
         drawn_by = counts[:, nearest[among]].cumsum(axis=1)
         pick = np.floor(generator.random(RESAMPLES) * np.minimum(NEAREST, drawn_by[:, -1]))
@@ -148,8 +150,8 @@ def seconds_saved(records: Sequence[TrialRecord], max_epochs: int, seed: int) ->
 def false_prunes(records: Sequence[TrialRecord], skill: SkillThreshold) -> FalsePrunes:
     """Estimate the share of pruned trials that would be on the final front if they had run on.
 
-    The sample is the control trials that the pruner would have ended. It is random, since a hash of the trial number selects
-    control trials. Assumption: the other pruned trials would not have changed the front.
+    The estimate is the share among the control trials that the pruner would have ended. They are a random sample, since a hash of
+    the trial number selects control trials. Assumption: the pruned trials would not have changed the front.
     """
     front = {record.number for record in ranked_front(records, skill)}
     sample = [record.number for record in records if record.finished and "would_have_ended" in record.attributes]
@@ -160,9 +162,10 @@ def false_prunes(records: Sequence[TrialRecord], skill: SkillThreshold) -> False
 
 
 def jeffreys(successes: int, trials: int) -> Estimate:
-    """Return a share and its 95 % interval by Jeffreys' prior: quantiles of Beta(k + ½, n − k + ½).
+    """Return the share successes / trials and its 95 % interval by Jeffreys' prior.
 
-    At k = 0 the lower end is 0, at k = n the upper one 1 (Brown, Cai & DasGupta 2001, Statistical Science 16(2), 101–133).
+    The bounds are quantiles of Beta(successes + ½, trials − successes + ½). Without successes, the lower bound is 0; without
+    failures, the upper bound is 1 (Brown, Cai & DasGupta 2001, Statistical Science 16(2), 101–133).
     """
     a, b, tail = successes + 0.5, trials - successes + 0.5, (1 - CONFIDENCE) / 2
     low = 0.0 if successes == 0 else float(betaincinv(a, b, tail))
@@ -171,16 +174,16 @@ def jeffreys(successes: int, trials: int) -> Estimate:
 
 
 class _Rests:
-    """Share of the seconds projected beyond an epoch that each COMPLETE trial used."""
+    """For each COMPLETE trial and epoch: the seconds after the epoch as a share of the seconds projected at the epoch."""
 
     def __init__(self, complete: Sequence[TrialRecord], max_epochs: int) -> None:
         self._complete, self._max_epochs = complete, max_epochs
         self._at: dict[float, tuple[NDArray[np.int64], Array, Array]] = {}
 
     def of_neighbours(self, curve: Sequence[Point]) -> tuple[NDArray[np.int64], Array]:
-        """Return places and shares of trials that ran beyond the curve's last epoch, nearest in score first.
+        """Return the indices and shares of COMPLETE trials that ran beyond the curve's last epoch, nearest in score first.
 
-        Empty if too few ran beyond any of the curve's epochs.
+        If too few trials ran beyond this epoch, an earlier epoch of the curve is used; without one, the arrays are empty.
         """
         for point in reversed(curve):
             places, scores, shares = self._beyond(point.epoch)
@@ -191,7 +194,7 @@ class _Rests:
         return np.empty(0, dtype=np.int64), np.empty(0)
 
     def _beyond(self, epoch: float) -> tuple[NDArray[np.int64], Array, Array]:
-        """Return places, smoothed scores and shares of trials that ran beyond the epoch; each ``(k,)``."""
+        """Return indices, smoothed scores and shares of the COMPLETE trials that ran beyond the epoch; each ``(trials,)``."""
         if epoch not in self._at:
             rows = []
             for place, record in enumerate(self._complete):

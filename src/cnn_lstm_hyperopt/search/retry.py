@@ -1,4 +1,4 @@
-"""Retries of failed trials, and failures in a row."""
+"""Retries of failed trials, and a count of consecutive failures."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +20,7 @@ def to_retry(records: Sequence[TrialRecord]) -> list[TrialRecord]:
 def inherited(failed: TrialRecord) -> dict[str, Any]:
     """Return the attributes of the trial that repeats ``failed``.
 
-    If its process died, the retry continues from its checkpoint; if it was killed, at the next memory level.
+    If the process of ``failed`` died, the retry continues from the checkpoint; if it was killed, at the next memory level.
     """
     attributes = {key: failed.attributes[key] for key in _INHERITED if key in failed.attributes}
     if (cut_off_by := failed.attributes.get("cut_off_by")) is not None:
@@ -29,14 +29,14 @@ def inherited(failed: TrialRecord) -> dict[str, Any]:
 
 
 class Failures:
-    """Count of consecutive failures in this process."""
+    """Count of the consecutive failed trials of this process."""
 
     def __init__(self) -> None:
         self._in_a_row = 0
         self._last = ""
 
     def add(self, why: str) -> None:
-        """Count a failure."""
+        """Count a failed trial."""
         self._in_a_row += 1
         self._last = why
 
@@ -45,7 +45,7 @@ class Failures:
         self._in_a_row = 0
 
     def check(self) -> None:
-        """Raise StudyFailedError after ten failures."""
+        """Raise StudyFailedError after ten consecutive failures."""
         if self._in_a_row >= MAX_FAILURES_IN_A_ROW:
             text = f"{MAX_FAILURES_IN_A_ROW} trials failed in a row, the last with: {self._last}"
             raise StudyFailedError(text, code="failures-in-a-row")

@@ -4,6 +4,6 @@ from cnn_lstm_hyperopt.search.pruners.base import EXEMPT, Pruner, is_exempt
 from cnn_lstm_hyperopt.utils.registry import members
 
 PRUNERS: dict[str, type[Pruner]] = members(__name__, Pruner)
-"""Pruners by their name in the settings."""
+"""Pruner classes by their name in the settings."""
 
 __all__ = ["EXEMPT", "PRUNERS", "Pruner", "is_exempt"]

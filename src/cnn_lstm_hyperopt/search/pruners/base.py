@@ -10,30 +10,30 @@ from cnn_lstm_hyperopt.search.trial import Point, TrialRecord
 from cnn_lstm_hyperopt.utils.rng import stream_seed
 
 EXEMPT = 12
-"""One in this many trials is a control trial: it is never pruned, so that false prunes can be estimated."""
+"""On average, one trial in this many is a control trial: never pruned, so that false prunes can be estimated."""
 
 
 def is_exempt(seed: int, number: int) -> bool:
-    """Return whether trial ``number`` is a control trial: a hash of seed and number, so that a resumed study agrees."""
+    """Return whether trial ``number`` is a control trial. A hash of seed and number decides, so a resumed study is the same."""
     return stream_seed(seed, number, "exempt from pruning") % EXEMPT == 0
 
 
 class Pruner(abc.ABC):
     """Decides after each report whether a trial ends early.
 
-    Decisions depend on the stored trials alone; attributes only cache values computed from them.
+    Decisions depend on the stored trials alone; attributes only cache values computed from stored trials.
     """
 
     name: ClassVar[str]
-    """Name in the settings."""
+    """Name of the pruner in the settings."""
     place: ClassVar[int]
-    """Position in lists of pruners."""
+    """Position of the pruner in lists of pruners."""
     description: ClassVar[str]
-    """A few words for help and documentation."""
+    """A few words about the pruner for help and documentation."""
     uses: ClassVar[tuple[str, ...]] = ()
-    """Settings that it reads. Literals, as all above: settings read them without an import."""
+    """Names of the settings that the pruner reads. Class attributes are literals, so that settings need not import pruners."""
     compares_running: ClassVar[bool] = False
-    """Whether decisions compare with running trials."""
+    """Whether decisions compare a trial with running trials."""
 
     def __init__(self, plan: StudyPlan) -> None:
         self.plan = plan
@@ -46,7 +46,7 @@ class Pruner(abc.ABC):
 
     @abc.abstractmethod
     def reason_to_prune(self, trial: TrialRecord, others: Sequence[TrialRecord]) -> str | None:
-        """Return why the trial should end now, or None.
+        """Return the reason why a running trial should end now; None: it continues.
 
         Args:
             trial: the running trial; the last point of its curve is the current report.
@@ -54,11 +54,11 @@ class Pruner(abc.ABC):
         """
 
     def inactive_because(self) -> str | None:
-        """Return why this pruner can never act in a study of this plan, or None."""
+        """Return the reason why this pruner can never act in a study of this plan; None: it can act."""
         return None
 
     def _endless_startup(self) -> str | None:
-        """Return the reason why this pruner is inactive if the start-up takes the whole study."""
+        """Return the reason why this pruner is inactive if start-up trials are the whole study; None otherwise."""
         startup, n_trials = self.settings.n_startup_trials, self.plan.n_trials
         if startup < n_trials:
             return None
@@ -70,7 +70,7 @@ class Pruner(abc.ABC):
 
 
 def extreme_in(losses: tuple[float, ...], others: Iterable[tuple[float, ...]]) -> bool:
-    """Return whether ``losses`` is the best in some objective; true without others."""
+    """Return whether ``losses`` is better than all of ``others`` in at least one objective; true without others."""
     best = [math.inf] * len(losses)
     for other in others:
         best = [min(a, b) for a, b in zip(best, other, strict=True)]

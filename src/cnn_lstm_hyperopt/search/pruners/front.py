@@ -24,31 +24,32 @@ from cnn_lstm_hyperopt.search.study_plan import StudyPlan
 from cnn_lstm_hyperopt.search.trial import Point, State, TrialRecord
 
 EARLY_RUNGS = (0.25, 0.5, 0.75, 1.0)
-"""Epochs of early decisions, which end the most expensive trials; fractions are reports within the first epoch."""
+"""Epochs of early decisions, which end the most expensive trials; fractions are parts of the first epoch."""
 FIRST_RUNG, RUNG_GROWTH, LAST_RUNG = 1 / 6, 1.6, 0.3
-"""Later rungs: first share of all epochs, growth factor and upper bound. Decisions beyond it save little and cause most false
-prunes."""
+"""Later decisions: share of all epochs at the first one, growth factor, and upper bound of the share. Decisions after this bound
+would save few seconds and cause most false prunes."""
 MAX_REQUIRED, MAX_REQUIRED_EARLY = 0.5, 0.02
-"""Upper bound of the required chance; and its bound with fewer than :data:`NEIGHBOURS` finished curves, when the model underrates
-the best trials."""
+"""Upper bound of the required chance; and the upper bound with fewer than :data:`NEIGHBOURS` finished curves, from which the
+model underestimates the best trials."""
 OPTIMISTIC = 0.9
-"""Quantile of the likely scores that must be above the skill threshold."""
+"""A trial continues only if this quantile of its likely scores is above the skill threshold."""
 
 
 class FrontPruner(Pruner):
     """Ends a trial whose estimated chance of ending on the front is too small for its remaining seconds.
 
-    **Required chance.** To lose few members of the front for the seconds saved, the rule compares the ratio of the two (a
-    fractional knapsack, Dantzig 1957). Estimated chances are overconfident: on recorded curves, the true frequency is
-    proportional to the estimate or, at worst, to its cube root. So the required chance grows with the cube of the remaining
-    seconds: 5 % for half of the mean seconds of a trial (projected seconds for trials that this pruner ended). It is at most
-    50 %, and at most 2 % until 60 curves are finished.
+    **Required chance.** Ending a trial saves its remaining seconds and loses a member of the front with the estimated chance. The
+    rule compares the ratio of chance to seconds (a fractional knapsack, Dantzig 1957). Estimated chances are overconfident: on
+    recorded curves, the true frequency is proportional to the estimate or, at worst, to the estimate's cube root. So the required
+    chance grows with the cube of the remaining seconds. If half of the mean seconds of a trial remain, 5 % are required (the mean
+    uses projected seconds for trials that this pruner ended). The required chance is at most 50 %, and at most 2 % until 60
+    curves are finished.
 
-    **Estimated chance.** The share of likely outcomes, predicted from the nearest finished curves (:class:`FinishedCurves`), that
-    no COMPLETE trial beats. A trial beats an outcome if it is no larger, no slower, and better in score by more than one standard
-    error (the one-standard-error rule of Breiman et al. 1984). To reduce selection noise, measured scores are shrunk towards the
-    sampler's predictions. So likely best, fastest and smallest trials are safe. Trials below the skill threshold beat no other,
-    and a trial that is unlikely to pass the threshold ends.
+    **Estimated chance.** Likely outcomes are predicted from the nearest finished curves (:class:`FinishedCurves`). The chance is
+    the share of outcomes that no COMPLETE trial beats. A trial beats an outcome if it is not larger, not slower, and better in
+    score by more than one standard error (the one-standard-error rule of Breiman et al. 1984). To reduce selection noise,
+    measured scores are shrunk towards the sampler's predictions. So trials that are likely the best, fastest or smallest
+    continue. Trials below the skill threshold beat no outcome, and a trial that is unlikely to exceed the threshold ends.
     """
 
     name, place = "front", 2
@@ -56,7 +57,7 @@ class FrontPruner(Pruner):
     uses = ("n_startup_trials",)
 
     min_chance: ClassVar[float] = 0.05
-    """Required chance if half of the mean seconds of a trial remain."""
+    """Required chance for a trial whose remaining seconds are half of the mean seconds of a trial."""
     power: ClassVar[float] = 3
     """Exponent of the remaining seconds in the required chance."""
 
@@ -70,7 +71,7 @@ class FrontPruner(Pruner):
         self._front: tuple[int, NDArray[np.float64]] = (-1, np.empty((0, 3)))
 
     def acts(self, curve: Sequence[Point]) -> bool:
-        """Return whether the epoch is a rung."""
+        """Return whether the pruner decides at the epoch of the last point of the curve."""
         return curve[-1].epoch in self.rungs
 
     def reason_to_prune(self, trial: TrialRecord, others: Sequence[TrialRecord]) -> str | None:
@@ -103,11 +104,11 @@ class FrontPruner(Pruner):
         return finished.outcomes(trial.curve, trial.size_mb, trial.expected_score)
 
     def margin(self, score: float) -> float:
-        """Return one standard error of a score; smaller differences are ignored."""
+        """Return one standard error of a score; smaller differences in score are ignored."""
         return self.skill.standard_error(score)
 
     def chance(self, outcomes: Outcomes, size_mb: float, complete: Sequence[TrialRecord]) -> float:
-        """Return the share of outcomes, of a trial of this size, that no trial of the front beats."""
+        """Return the share of a trial's likely outcomes that no trial of the front beats."""
         front = self._front_of(complete)
         rivals = front[front[:, 2] <= size_mb]
         if not len(rivals):
@@ -118,11 +119,11 @@ class FrontPruner(Pruner):
         return float(np.mean(~(faster & better).any(axis=1)))
 
     def required_chance(self, left: float, mean_seconds: float, n_curves: int) -> float:
-        """Return the required chance of ending on the front; a trial with a smaller one ends.
+        """Return the required chance of ending on the front; a trial with a smaller estimated chance ends.
 
         Args:
             left: remaining seconds of the trial.
-            mean_seconds: of trials that are not ended early.
+            mean_seconds: mean seconds of trials that are not ended early.
             n_curves: number of finished curves in the comparison.
         """
         upper = MAX_REQUIRED if n_curves >= NEIGHBOURS else MAX_REQUIRED_EARLY
@@ -148,9 +149,10 @@ class FrontPruner(Pruner):
         return sum(r.values is not None and r.values.score > threshold for r in complete)
 
     def _mean_seconds(self, others: Sequence[TrialRecord]) -> float:
-        """Return the mean seconds of COMPLETE trials and of those this pruner ended (projected); at least a millisecond each.
+        """Return the mean of the seconds of COMPLETE trials and the projected seconds of trials that this pruner ended.
 
-        Without the latter, the mean would fall with each expensive trial that ends, and more trials would end.
+        Each trial counts as at least a millisecond. Without the ended trials, each early end of an expensive trial would lower
+        the mean, and the pruner would then end even more trials.
         """
         seconds = []
         for record in others:
@@ -163,7 +165,7 @@ class FrontPruner(Pruner):
         return statistics.fmean(seconds)
 
     def _finished(self, complete: Sequence[TrialRecord], epoch: float) -> FinishedCurves:
-        """Return the finished curves at an epoch, cached until another trial completes."""
+        """Return the finished curves at an epoch; the result is cached until another trial completes."""
         known = self._curves.get(epoch)
         if known is None or known[0] != len(complete):
             curves = FinishedCurves(
@@ -174,7 +176,7 @@ class FrontPruner(Pruner):
         return known[1]
 
     def _front_of(self, complete: Sequence[TrialRecord]) -> NDArray[np.float64]:
-        """Return (shrunk score, seconds, MB) of the non-dominated skilled trials, shape ``(front, 3)``."""
+        """Return (shrunk score, seconds, MB) of the non-dominated trials above the skill threshold, shape ``(front, 3)``."""
         if self._front[0] != len(complete):
             for record in complete:
                 if record.number not in self._settled and record.values is not None:
@@ -190,14 +192,15 @@ class FrontPruner(Pruner):
 
 
 def rungs_of(max_epochs: int, last: float = LAST_RUNG) -> tuple[float, ...]:
-    """Return the epochs with decisions.
+    """Return the rungs: the epochs at which the pruner decides.
 
     Args:
-        max_epochs: epochs of a full trial.
-        last: share of them at which the ladder ends.
+        max_epochs: number of epochs of a full trial.
+        last: share of ``max_epochs`` before which all later rungs are.
 
     Returns:
-        The early rungs, then round(first · 1.6^k) epochs from 2 on; empty if the first rung is the end of the training.
+        The early rungs, then round(first · 1.6^k) epochs for k = 0, 1, …, with first = max(2, ``max_epochs`` / 6). Empty if
+        ``max_epochs`` is 1.
     """
     first = max(2.0, FIRST_RUNG * max_epochs)
     ladder = (float(round(first * RUNG_GROWTH**k)) for k in range(max_epochs))

@@ -17,14 +17,15 @@ Losses = tuple[float, float, float]
 class SuccessiveHalvingPruner(Pruner):
     """Promotes one in ``reduction_factor`` of the trials at each rung of a geometric ladder of epochs.
 
-    Rung k is at min_resource · η^(s + k) epochs, with η the reduction factor and s ``min_early_stopping_rate``. A trial is judged
-    at its first report at or above a rung, against all trials judged there before: by non-dominated rank of (smoothed score,
-    projected seconds of all epochs, MB), within a rank by hypervolume contribution. Trials below the skill threshold come last,
-    ordered by score. The trial's own score is raised by half a standard error, so that noise alone does not end it. The
-    best score, the fastest and the smallest of the skilled trials are always promoted.
+    Rung k (k = 0, 1, …) is at min_resource · η^(s + k) epochs, with η = ``reduction_factor`` and s = ``min_early_stopping_rate``.
+    A trial is compared at its first report at or above a rung with all trials that were compared at this rung before. Trials are
+    ordered by non-dominated rank of (smoothed score, projected seconds of all epochs, MB), and within a rank by hypervolume
+    contribution. Trials below the skill threshold come last, ordered by score. The score of the trial in question is raised by
+    half a standard error, so that noise alone does not end the trial. Of the trials above the skill threshold, those with the
+    best score, the fewest seconds and the fewest MB are always promoted.
 
-    With equal seconds and MB this is Optuna's SuccessiveHalvingPruner: ordered by score alone, and the best of the first η − 1
-    trials is promoted.
+    If all trials have equal seconds and MB, this pruner decides as Optuna's SuccessiveHalvingPruner: trials are ordered by score
+    alone, and the best of the first η − 1 trials is promoted.
     """
 
     name, place = "successive_halving", 1
@@ -43,14 +44,14 @@ class SuccessiveHalvingPruner(Pruner):
         return float(self.settings.min_resource * factor ** (self.settings.min_early_stopping_rate + rung))
 
     def rung(self, epoch: float) -> int:
-        """Return the highest rung at or below an epoch; −1 if none."""
+        """Return the number of the highest rung at or below an epoch; −1 if the epoch is below all rungs."""
         rung = -1
         while self.height(rung + 1) <= epoch:
             rung += 1
         return rung
 
     def acts(self, curve: Sequence[Point]) -> bool:
-        """Return whether this is the first report on a rung."""
+        """Return whether the last point of the curve is the trial's first report at or above a rung."""
         rung = self.rung(curve[-1].epoch)
         return rung >= 0 and (len(curve) < 2 or self.rung(curve[-2].epoch) < rung)
 
@@ -87,7 +88,7 @@ class SuccessiveHalvingPruner(Pruner):
         return None
 
     def _losses_at(self, other: TrialRecord, rung: int) -> Losses | None:
-        """Return the losses with which a trial was judged at the rung, or None if it was not; these never change."""
+        """Return the losses with which a trial was compared at the rung; they never change. None: it was not compared there."""
         if other.state is State.FAIL:
             return None
         key = (other.number, rung)
@@ -104,7 +105,7 @@ class SuccessiveHalvingPruner(Pruner):
 
 
 def place_among(mine: Losses, others: Sequence[Losses], enough: int) -> int:
-    """Return how many of ``others`` come before ``mine``; stop counting at ``enough``."""
+    """Return how many of ``others`` come before ``mine`` in the order of the rung; stop counting at ``enough``."""
     rows = np.array([mine, *others])
     left = np.arange(len(rows))
     place = 0

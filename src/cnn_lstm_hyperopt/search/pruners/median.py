@@ -11,15 +11,15 @@ from cnn_lstm_hyperopt.search.trial import Point, State, TrialRecord, selected
 
 
 class MedianPruner(Pruner):
-    """Ends a trial whose score is below the median *and* that a trial of the front dominates.
+    """Ends a trial whose score is below the median of other trials *and* that a trial of the front dominates.
 
-    The median alone would end small, fast models because large ones are more accurate. So a trial below the median must also be
-    dominated by a member of the front at the same epoch: no worse in score, seconds and MB, and better in one. Therefore the best
-    score, the fastest and the smallest skilled trial at that epoch are safe. Differences in score below half a standard error are
-    ignored.
+    The median alone would end small, fast models, because large models are more accurate. So a trial below the median ends only
+    if a member of the front dominates the trial at the same epoch: the member is no worse in score, seconds and MB, and better in
+    one of the three. Therefore, of the trials above the skill threshold at that epoch, those with the best score, the fewest
+    seconds and the fewest MB continue. Differences in score below half a standard error are ignored.
 
-    A trial below the skill threshold after the warm-up has no such protection, since being small and fast does not help a model
-    at chance. A long warm-up avoids false prunes of slow starters; ``none`` has no false prunes.
+    A trial below the skill threshold after the warm-up ends even if no trial dominates it, since a small, fast model at chance is
+    useless. A long warm-up avoids false prunes of trials that learn slowly at first; the pruner ``none`` has no false prunes.
     """
 
     name, place = "median", 0
@@ -31,7 +31,7 @@ class MedianPruner(Pruner):
         self._front: tuple[list[int], list[TrialRecord]] = ([], [])
 
     def acts(self, curve: Sequence[Point]) -> bool:
-        """Return whether the epoch is a full one after the warm-up, in steps of ``interval_steps``."""
+        """Return whether the pruner decides at this epoch: a full epoch after the warm-up, in steps of ``interval_steps``."""
         epoch, after = int(curve[-1].epoch), self.settings.n_warmup_steps
         return epoch == curve[-1].epoch and epoch > after and (epoch - 1 - after) % self.settings.interval_steps == 0
 
@@ -63,14 +63,14 @@ class MedianPruner(Pruner):
         return self._endless_startup()
 
     def _front_of(self, complete: list[TrialRecord]) -> list[TrialRecord]:
-        """Return the front, cached until another trial completes."""
+        """Return the front; the result is cached until another trial completes."""
         numbers = [record.number for record in complete]
         if self._front[0] != numbers:
             self._front = (numbers, ranked_front(complete, self.skill))
         return self._front[1]
 
     def _dominates(self, other: TrialRecord, trial: TrialRecord, best: float, epoch: int) -> bool:
-        """Return whether ``other`` dominated ``trial`` after this number of epochs."""
+        """Return whether ``other`` dominates ``trial``, both after this number of epochs."""
         at_epoch = selected(other.curve, epoch)
         if at_epoch is None:
             return False
@@ -80,5 +80,5 @@ class MedianPruner(Pruner):
 
 
 def _score_at(trial: TrialRecord, epoch: int) -> float:
-    """Return the score after this epoch, or the last one of a shorter trial."""
+    """Return the score of a trial after this epoch; for a shorter trial, its last score."""
     return next((p.score for p in reversed(trial.curve) if p.epoch <= epoch), trial.curve[0].score)
