@@ -1,4 +1,7 @@
-"""Evaluation of predictions: scores, intervals, baselines, strategy, overfitting and judgement. Arrays in, numbers out."""
+"""Evaluation of predictions by scores, intervals, baselines, a trading strategy and a verdict.
+
+Functions take arrays and return numbers.
+"""
 
 from cnn_lstm_hyperopt.evaluation.baseline import UNKNOWN, Baseline, Sample, base_rates
 from cnn_lstm_hyperopt.evaluation.baselines import (

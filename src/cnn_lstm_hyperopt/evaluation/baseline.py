@@ -1,4 +1,4 @@
-"""Interface of the baselines: windows in, class probabilities out."""
+"""Interface of the baselines, which map windows to class probabilities."""
 
 import abc
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ Labels = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 UNKNOWN = -1
-"""Last label of a window without an earlier known label."""
+"""Marks, in ``last_labels``, a window whose symbol has no earlier known label."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,10 +19,10 @@ class Sample:
     """Windows for the baselines.
 
     Attributes:
-        inputs: ``(windows, lookback, features)`` scaled.
-        labels: ``(windows,)`` classes.
-        last_labels: ``(windows,)`` last known class of the same symbol at the end of the window, or :data:`UNKNOWN`; see
-            :func:`earlier_windows`.
+        inputs: ``(windows, lookback, features)`` scaled features.
+        labels: ``(windows,)`` true classes.
+        last_labels: ``(windows,)`` last class of the same symbol that is known when the window ends, or :data:`UNKNOWN`;
+            see :func:`earlier_windows`.
     """
 
     inputs: Inputs
@@ -31,13 +31,13 @@ class Sample:
 
 
 class Baseline(abc.ABC):
-    """A classifier fitted on training windows, which may select its options on validation."""
+    """A classifier fitted on training windows; it may select its options on validation windows."""
 
     name: str
 
     @classmethod
     def missing(cls) -> str | None:
-        """Return the missing package with the command that installs it; None: nothing is missing."""
+        """Return the name of a missing package and the command that installs it; None if no package is missing."""
         return None
 
     @abc.abstractmethod
@@ -46,7 +46,7 @@ class Baseline(abc.ABC):
 
         Args:
             train: training windows; a class may be missing.
-            validation: windows that select the options.
+            validation: validation windows, on which the baseline selects its options.
             n_classes: number of classes.
             seed: seed of random choices.
         """
@@ -57,13 +57,13 @@ class Baseline(abc.ABC):
 
 
 def base_rates(labels: Labels, n_classes: int) -> Floats:
-    """Return the class shares ``(n_classes,)`` with one added to each count (Laplace), so that none is 0."""
+    """Return the share of each class in the labels, ``(n_classes,)``; each count is raised by one (Laplace), so no share is 0."""
     counts = np.bincount(labels, minlength=n_classes) + 1.0
     return np.asarray(counts / counts.sum())
 
 
 def spread(probabilities: NDArray[np.floating], classes: NDArray[np.int64], rates: Floats) -> Floats:
-    """Extend probabilities of the training classes to all classes; missing classes get their base rate."""
+    """Extend probabilities of the training classes to all classes; a class missing in training gets its base rate."""
     missing = np.setdiff1d(np.arange(len(rates)), classes)
     found = np.empty((len(probabilities), len(rates)))
     found[:, classes] = probabilities * (1 - rates[missing].sum())

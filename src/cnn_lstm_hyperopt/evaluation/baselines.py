@@ -1,4 +1,4 @@
-"""Simple forecasters that a model must beat, fitted on training and selected on validation like the models."""
+"""Baselines: simple forecasters that a model must beat. Like models, they use the training and validation windows."""
 
 import logging
 import warnings
@@ -23,18 +23,18 @@ _NUMBERS_AT_ONCE = 1_000_000
 
 
 def earlier_windows(symbols: NDArray[Any], starts: NDArray[np.int64], horizon: int) -> NDArray[np.int64]:
-    """Return the position of the same symbol's window ``horizon`` rows before each window, −1 if there is none.
+    """Return, for each window, the position of the same symbol's window that starts ``horizon`` rows earlier, or −1.
 
-    Its label looks ahead to the bar at which the later window ends, so it is the last known label there. Pass the windows of
-    training, validation and test together: a test label is known to windows that end a horizon later.
+    The label of the earlier window looks ahead to the last bar of the later window, so it is the last label known at that bar.
+    Pass the windows of training, validation and test together: a test label is known to windows that end a horizon later.
 
     Args:
         symbols: ``(windows,)`` names.
-        starts: ``(windows,)`` first rows in the series that all windows share.
+        starts: ``(windows,)`` first row of each window in the series that all windows share.
         horizon: bars that a label looks ahead, ≥ 1.
 
     Raises:
-        ValueError: starts are too far apart to be rows.
+        ValueError: the starts are too far apart to be rows of one series.
     """
     if len(starts) == 0:
         return np.empty(0, dtype=np.int64)
@@ -51,7 +51,7 @@ def earlier_windows(symbols: NDArray[Any], starts: NDArray[np.int64], horizon: i
 
 
 def last_labels(labels: Labels, earlier: NDArray[np.int64]) -> Labels:
-    """Return the label of the window at each position of ``earlier`` (:func:`earlier_windows`), or :data:`UNKNOWN`."""
+    """Return the label at each position in ``earlier`` (see :func:`earlier_windows`); :data:`UNKNOWN` where it is −1."""
     return np.where(earlier >= 0, labels[earlier], UNKNOWN)
 
 
@@ -67,7 +67,7 @@ def persistence_values(values: NDArray[np.floating], earlier: NDArray[np.int64],
 
 
 class MajorityClass(Baseline):
-    """Always predicts the class shares of training, so its class is the most frequent one."""
+    """Predicts the training shares of the classes for every window, so the predicted class is the most frequent one."""
 
     name = "majority class"
 
@@ -81,9 +81,10 @@ class MajorityClass(Baseline):
 
 
 class Persistence(Baseline):
-    """Predicts the last known class of the same symbol, with the confidence measured on training windows.
+    """Predicts the last known class of the same symbol.
 
-    The confidence is above one half, so that this class is the prediction. Base rates if no class is known.
+    The probability of this class is the share of training windows that repeat their last known class. It is kept above one
+    half, so that this class is always the prediction. Windows without a known class get the base rates.
     """
 
     name = "persistence"
@@ -110,8 +111,8 @@ class Persistence(Baseline):
 class LogisticBaseline(Baseline):
     """Logistic regression on the last bar's features and their means over 5 bars, 20 bars and the window.
 
-    A linear model of volatility needs means over several spans (Corsi 2009, HAR); the flattened window is weaker and slower.
-    The log loss on validation selects the strength of the L2 penalty.
+    A linear model of volatility needs means over several spans (Corsi 2009, HAR). A regression on all bars of the window
+    predicts worse and is slower. The log loss on validation selects the strength of the L2 penalty.
     """
 
     name = "logistic regression"
@@ -133,7 +134,7 @@ class LogisticBaseline(Baseline):
         def fitted(penalty: float) -> "Pipeline":
             model = make_pipeline(StandardScaler(), LogisticRegression(C=penalty, max_iter=1000))
             with warnings.catch_warnings():
-                # validation decides about an incomplete fit, too
+                # an incomplete fit is no problem: the validation loss compares it with the other fits
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 return model.fit(inputs, train.labels)
 
@@ -157,9 +158,9 @@ class LogisticBaseline(Baseline):
 class GradientBoosting(Baseline):
     """Boosted trees on the last bar, the last 5 bars, means over 5 bars, 20 bars and the window, and deviations over the window.
 
-    The log loss on validation selects the number of trees, from 0 (base rates) to 200. A leaf has at least 40 windows; with
-    fewer than 600 training windows at least 1/15 of them, but never fewer than 5 (the usual limit of regression trees,
-    Breiman 2001), so that trees still grow on a few dozen windows.
+    The log loss on validation selects the number of trees, from 0 (base rates) to 200. A leaf has at least 40 windows. With
+    fewer than 600 training windows a leaf has at least 1/15 of these windows and at least 5 (the usual limit of regression
+    trees, Breiman 2001), so that trees can grow on a few dozen windows.
     """
 
     name = "gradient boosting"
@@ -183,7 +184,7 @@ class GradientBoosting(Baseline):
                 for each in longest.staged_predict_proba(held_out)
             ]
             best = int(np.argmin(losses))
-            if best > 0:  # trees grow one after the other, so a refit repeats the first ones
+            if best > 0:  # trees grow one after the other, so a refit with fewer trees gives the same first trees
                 self._model = self._fitted(best, inputs, train.labels, seed)
 
     def probabilities(self, sample: Sample) -> Floats:
@@ -217,7 +218,7 @@ BASELINES: dict[str, type[Baseline]] = {
 
 
 def fit_baselines(train: Sample, validation: Sample, *, n_classes: int, seed: int) -> dict[str, Baseline]:
-    """Fit all of :data:`BASELINES` whose packages are installed; the log names the others."""
+    """Fit all of :data:`BASELINES` whose packages are installed; log the baselines whose packages are missing."""
     fitted: dict[str, Baseline] = {}
     for name, kind in BASELINES.items():
         if (missing := kind.missing()) is not None:
@@ -229,21 +230,21 @@ def fit_baselines(train: Sample, validation: Sample, *, n_classes: int, seed: in
 
 
 def _means(inputs: Inputs) -> Floats:
-    """``(windows, lookback, features)`` → ``(windows, 4 × features)``: last bar, means over 5, 20 and all bars."""
+    """Return each feature's last value and means over 5, 20 and all bars: ``(windows, 4 × features)``, last value first."""
     parts = [inputs[:, -1], inputs[:, -5:].mean(axis=1), inputs[:, -20:].mean(axis=1), inputs.mean(axis=1)]
     return np.concatenate(parts, axis=1).astype(np.float64)
 
 
 def _summaries(inputs: Inputs) -> Floats:
-    """``(windows, lookback, features)`` → ``(windows, (4 + 5 + 1) × features)``: means, the last 5 bars, deviations."""
+    """Return the result of :func:`_means`, the last 5 bars and the deviations: ``(windows, (4 + 5 + 1) × features)``."""
     tail = inputs[:, -5:].reshape(len(inputs), -1)
     return np.concatenate([_means(inputs), tail, _deviations(inputs)], axis=1)
 
 
 def _deviations(inputs: Inputs) -> Inputs:
-    """``(windows, lookback, features)`` → standard deviations ``(windows, features)``.
+    """Return the standard deviation of each feature over a window's bars, ``(windows, features)``.
 
-    In chunks: numpy copies its input, and all windows may take gigabytes.
+    Computes some windows at a time, because numpy copies its input and a copy of all windows may take gigabytes.
     """
     found = np.empty((len(inputs), inputs.shape[2]), dtype=inputs.dtype)
     rows = max(1, _NUMBERS_AT_ONCE // max(1, inputs.shape[1] * inputs.shape[2]))

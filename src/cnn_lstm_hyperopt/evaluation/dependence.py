@@ -1,19 +1,19 @@
 """Dependence between test windows, and its effect on the variance of a mean.
 
-Four kinds of units:
+A unit is a set of windows that depend on each other. There are four kinds of units:
 
-- **windows**: without dates and groups all windows are independent, and their order has no meaning.
-- **groups**: windows of one group may depend on each other; groups are independent. The variance is that of sums over groups
-  (cluster-robust). Student's t has one degree of freedom less than the number of equally large groups (Carter, Schnepel &
-  Steigerwald 2017).
-- **dates**: windows of one date depend on each other, and so do neighbouring dates. The variance is the mean square of the
-  first cosine transforms of the sums by date; their number is the degrees of freedom of Student's t (equally weighted
-  cosines: Müller 2007; Lazarus, Lewis, Stock & Watson 2018; for forecasts: Coroneo & Iacone 2020). Fewer cosines capture
-  slower dependence but widen the interval; see :func:`n_cosines`. Slow dependence is also measured by an autoregression
-  (prewhitening: Andrews & Monahan 1992); the larger of both variances counts.
-- **days**: as dates, for intraday bars: a unit is a session day (:mod:`cnn_lstm_hyperopt.data.sessions`).
+- **windows**: without dates and groups, each window is a unit. All windows are independent, and their order has no meaning.
+- **groups**: windows of one group may depend on each other; different groups are independent. The variance comes from the
+  sums over groups (cluster-robust). The degrees of freedom of Student's t are the effective number of equally large groups,
+  minus one (Carter, Schnepel & Steigerwald 2017).
+- **dates**: windows of one date depend on each other, and neighbouring dates depend on each other. The variance is the mean
+  square of the first cosine transforms of the sums by date. The number of transforms is the degrees of freedom of Student's t
+  (equally weighted cosines: Müller 2007; Lazarus, Lewis, Stock & Watson 2018; for forecasts: Coroneo & Iacone 2020). Fewer
+  cosines capture slower dependence but widen the interval; see :func:`n_cosines`. An autoregression gives a second estimate
+  of the variance (prewhitening: Andrews & Monahan 1992); the larger of the two variances is used.
+- **days**: for intraday bars, a unit is a session day (:mod:`cnn_lstm_hyperopt.data.sessions`); otherwise like dates.
 
-tests/evaluation/test_intervals.py and benchmarks/intervals.py measure the coverage.
+tests/evaluation/test_intervals.py and benchmarks/intervals.py measure the coverage of the intervals.
 """
 
 import math
@@ -34,15 +34,15 @@ Kind = Literal["windows", "groups", "dates", "days"]
 MIN_UNITS: dict[Kind, int] = {"windows": 5, "groups": 5, "dates": 10, "days": 10}
 """Minimum number of units for an interval."""
 MIN_STRETCHES = 5
-"""Minimum number of horizons in the dates for an interval."""
+"""Minimum number of units for an interval, as a multiple of the horizon."""
 _COSINES, _MIN_COSINES = 0.4, 4
-"""Lazarus et al. 2018: 0.4 n^(2/3) cosines."""
+"""Lazarus et al. 2018 use 0.4 n^(2/3) cosines for n dates; this module uses at least 4."""
 _NO_VARIANCE, _ROUNDING = 1e-24, 1e-9
-"""A variance below the first is 0; one below the second × that of independent windows is a rounding error."""
+"""A variance below ``_NO_VARIANCE`` is 0; one below ``_ROUNDING`` × the variance of independent windows is a rounding error."""
 _PER_LENGTH = 0.6
-"""Maximum number of cosines, as a multiple of (dates / automatic block length): strong dependence needs fewer."""
+"""Maximum number of cosines × automatic block length / number of dates: strong dependence needs fewer cosines."""
 _MAX_AUTOREGRESSION = 0.97
-"""Andrews & Monahan 1992 limit the coefficient of prewhitening likewise."""
+"""Maximum coefficient of the autoregression that prewhitens; Andrews & Monahan 1992 limit the coefficient, too."""
 
 
 class Units(NamedTuple):
@@ -50,8 +50,9 @@ class Units(NamedTuple):
 
     Attributes:
         kind: kind of the units.
-        n_windows, number: numbers of windows and of units.
-        too_few: why there is no interval, as the start of a sentence; None: there is one.
+        n_windows: number of windows.
+        number: number of units.
+        too_few: reason why the units give no interval, as the start of a sentence; None if they give an interval.
     """
 
     kind: Kind
@@ -66,9 +67,9 @@ class Dependence:
 
     Attributes:
         kind: kind of the units.
-        unit: (windows,) int64 number of each window's unit; dates and days in time order.
+        unit: (windows,) int64 number of each window's unit; dates and days are numbered in time order.
         n_units: number of units.
-        horizon: units that a label looks ahead, which is the number of neighbouring labels that share bars.
+        horizon: number of units that a label looks ahead, so labels that are closer than this share bars.
     """
 
     kind: Kind
@@ -78,20 +79,20 @@ class Dependence:
 
     @classmethod
     def independent(cls, n_windows: int, *, horizon: int = 1) -> "Dependence":
-        """Dependence of windows without dates and groups; ``horizon`` windows count as one."""
+        """Return the dependence of windows without dates and groups; ``horizon`` windows count as one window."""
         return cls("windows", np.arange(n_windows), n_windows, horizon)
 
     @classmethod
     def by_group(cls, groups: NDArray[Any], *, horizon: int = 1) -> "Dependence":
-        """Dependence of windows in ``groups`` (windows,)."""
+        """Return the dependence of windows whose groups are ``groups`` (windows,)."""
         return cls("groups", *_numbered(groups), horizon)
 
     @classmethod
     def by_date(cls, dates: NDArray[Any], *, horizon: int = 1) -> "Dependence":
-        """Dependence of windows with ``dates`` (windows,), which may repeat; intraday dates count as session days.
+        """Return the dependence of windows with dates; intraday windows are grouped by session day.
 
         Args:
-            dates: dates of decision.
+            dates: ``(windows,)`` date of each window's last bar; several windows may have the same date.
             horizon: bars that a label looks ahead.
         """
         days = session_days(dates)
@@ -102,7 +103,7 @@ class Dependence:
 
     @classmethod
     def of(cls, windows: Windows, *, horizon: int) -> "Dependence":
-        """Dependence of a split: by groups, else by dates, else none."""
+        """Return the dependence of a split's windows: by groups if it has groups, else by dates, else independent."""
         if windows.groups is not None:
             return cls.by_group(windows.groups, horizon=horizon)
         if windows.dated:
@@ -121,7 +122,7 @@ class Dependence:
 
     @property
     def too_few(self) -> str | None:
-        """Why there is no interval, as the start of a sentence; None: there is one."""
+        """Reason why the units give no interval, as the start of a sentence; None if they give an interval."""
         if self.n_units < MIN_UNITS[self.kind]:
             return f"fewer than {MIN_UNITS[self.kind]} {self.kind} give no interval"
         if self.kind != "groups" and self.horizon > 1 and self.horizon > self.n_units // MIN_STRETCHES:
@@ -132,11 +133,11 @@ class Dependence:
     def variance(self, influence: Floats) -> Variance:
         """Return the variance of an estimate.
 
-        If all sums by unit are equal although windows differ, as in a balanced design, the variance of independent windows
-        is used.
+        If the sums of all units are equal although the windows differ (as in a balanced design), returns the variance of
+        independent windows.
 
         Args:
-            influence: (windows,) influence of each window on the estimate; the estimate varies as their mean.
+            influence: (windows,) influence of each window on the estimate; the estimate varies as the mean of the influences.
         """
         n = self.n_windows
         centred = influence - influence.mean()
@@ -155,14 +156,15 @@ class Dependence:
         return Variance(alone if value <= _ROUNDING * alone else value, freedom)
 
     def effective_share(self, influence: Floats) -> tuple[float, float]:
-        """Return the effective share of each window and the half-width of an interval in standard errors.
+        """Return how many independent windows one window counts for, and the half-width of an interval in standard errors.
 
         Args:
             influence: (windows,) influence of each window on the estimate.
 
         Returns:
-            Variance of independent windows / variance; if nothing varies, units / windows, and for dates divided by the
-            horizon. The half-width is from Student's t, or from the normal distribution for independent windows.
+            The first number is the variance of independent windows divided by the variance. If the influences are all equal, it
+            is units / windows, divided by the horizon unless the units are groups. The half-width is from Student's t, or from
+            the normal distribution for independent windows.
         """
         if self.kind == "windows":
             return 1 / self.horizon, standard_errors(math.inf)
@@ -175,14 +177,15 @@ class Dependence:
 
 
 def design_effect(labels: NDArray[np.int64], groups: NDArray[np.int64]) -> float:
-    """Return an upper bound of the variance inflation of a random guess's score by groups of labels; 1 without groups.
+    """Return an upper bound of the factor by which groups increase the variance of a random guess's score (design effect).
 
-    1 + (m − 1) ρ, with m the mean group size over windows (Kish 1965) and ρ the intraclass correlation of the labels. It is
-    a bound because hits of a guess are at most as correlated as the labels. With a single group all windows count as one.
+    The bound is 1 + (m − 1) ρ, with m the mean over windows of their group's size (Kish 1965) and ρ the intraclass correlation
+    of the labels. It is an upper bound because the hits of a guess are at most as correlated as the labels. It is 1 if each
+    window is a group of its own, and the number of windows if all are one group.
 
     Args:
         labels: (windows,) classes.
-        groups: (windows,) numbers.
+        groups: (windows,) number of each window's group.
     """
     unit, n_groups = _numbered(groups)
     n, sizes = len(labels), np.bincount(unit).astype(np.float64)
@@ -200,14 +203,14 @@ def design_effect(labels: NDArray[np.int64], groups: NDArray[np.int64]) -> float
 
 
 def n_cosines(sums: Floats, horizon: int) -> int:
-    """Return the number of cosines that estimate the variance of a mean over dates.
+    """Return the number of cosines that estimate the variance of a mean over n dates.
 
-    0.4 n^(2/3), at least 4. Fewer for long dependence (0.6 n / automatic block length) and for overlapping labels: periods
-    of the cosines are then at least four horizons.
+    The number is 0.4 n^(2/3), but at least 4. Long dependence reduces it to 0.6 n / automatic block length. Overlapping labels
+    reduce it so that the period of each cosine is at least four horizons.
 
     Args:
-        sums: (dates,) series in time order.
-        horizon: bars that a label looks ahead.
+        sums: (dates,) sum of the influences on each date, in time order.
+        horizon: number of dates that a label looks ahead.
     """
     n = len(sums)
     usual = max(_MIN_COSINES, int(_COSINES * n ** (2 / 3)))
@@ -217,12 +220,13 @@ def n_cosines(sums: Floats, horizon: int) -> int:
 
 
 def automatic_length(series: Floats) -> float:
-    """Return the length of circular blocks that minimises the squared error of the variance of the mean, at least 1.
+    """Return the length of circular bootstrap blocks with the smallest squared error in the variance of a mean, at least 1.
 
-    Politis & White 2004, with the correction of Patton, Politis & White 2009; constants as in Patton's program. 1 for a constant.
+    Politis & White 2004, with the correction of Patton, Politis & White 2009; the constants are those of Patton's program. The
+    length is 1 for a constant series.
 
     Args:
-        series: (n,) in time order.
+        series: (n,) values in time order.
     """
     n = len(series)
     centred = series - series.mean()
@@ -246,15 +250,15 @@ def automatic_length(series: Floats) -> float:
 
 
 def _long_run(sums: Floats, horizon: int) -> tuple[float, int]:
-    """Return the long-run variance of a series of mean 0, and its degrees of freedom."""
+    """Return the long-run variance of ``sums``, a series with mean 0, and the degrees of freedom of this variance."""
     cosines = n_cosines(sums, horizon)
     return _low_frequencies(sums, cosines), cosines
 
 
 def _prewhitened(sums: Floats, horizon: int) -> tuple[float, int]:
-    """Return the same by prewhitening with an autoregression of order 1, corrected for the bias of its coefficient.
+    """Return the long-run variance and its degrees of freedom by prewhitening with an autoregression of order 1.
 
-    The Yule-Walker coefficient φ̂ is too small by (1 + 4 φ) / n (Shaman & Stine 1988).
+    The coefficient is corrected for its bias: the Yule-Walker estimate of φ is too small by (1 + 4 φ) / n (Shaman & Stine 1988).
     """
     total = float(sums @ sums)
     if total <= 1e-24:
@@ -267,7 +271,7 @@ def _prewhitened(sums: Floats, horizon: int) -> tuple[float, int]:
 
 
 def _low_frequencies(sums: Floats, cosines: int) -> float:
-    """Return the long-run variance: the mean square of the first cosine transforms (type II, orthonormal, without the mean)."""
+    """Return the mean square of the first cosine transforms (type II, orthonormal, without the mean): the long-run variance."""
     from scipy.fft import dct  # imports in 0.1 s
 
     return float(np.square(dct(sums, norm="ortho")[1 : cosines + 1]).mean())

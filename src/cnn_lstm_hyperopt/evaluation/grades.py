@@ -1,4 +1,4 @@
-"""Colours of the grades; grade and number of windows of a stored verdict."""
+"""Colours of the grades, and texts about a verdict in ``results.json``."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,19 +10,19 @@ _SYMBOLS = {Grade.CHANCE: "🔴", Grade.WORSE: "🟠", Grade.AS_GOOD: "🔵", Gr
 
 
 def known_grade(verdict: Mapping[str, Any]) -> Grade | None:
-    """Return the grade of a verdict in ``results.json``; None: an earlier version wrote it without a grade."""
+    """Return the grade of a verdict in ``results.json``; None if an earlier version wrote the verdict without a grade."""
     grade = verdict.get("grade")
     return Grade(grade) if grade in list(Grade) else None
 
 
 def graded(verdict: Mapping[str, Any], sentence: str) -> str:
-    """Return grade, colour and sentence in Markdown."""
+    """Return a verdict in Markdown: the colour and name of its grade, then ``sentence``."""
     grade = known_grade(verdict)
     return sentence if grade is None else f"{_SYMBOLS[grade]} **{grade.capitalize()}.** {sentence}"
 
 
 def units_text(windows: int, units: Mapping[str, Any]) -> str:
-    """Return the number of windows and units: ``40 windows``, ``600 windows of 200 dates``.
+    """Return a text with the number of windows and of units: ``40 windows``, ``600 windows of 200 dates``.
 
     Args:
         windows: number of windows.

@@ -1,8 +1,8 @@
 """95 % confidence intervals of scores and of paired differences of scores, within the range of the metric.
 
-Each metric defines its own (see :mod:`cnn_lstm_hyperopt.metrics`). Dependent windows reduce the effective number of windows:
-see :mod:`.dependence`. Shares use n V₀ / V effective windows, with V the variance and V₀ that of independent windows (Korn &
-Graubard 1998), and Student's t.
+Each metric defines its own intervals (see :mod:`cnn_lstm_hyperopt.metrics`). Dependence between windows reduces the effective
+number of windows (see :mod:`.dependence`). The interval of a share uses Student's t and n V₀ / V effective windows, with n the
+number of windows, V the variance and V₀ the variance if windows were independent (Korn & Graubard 1998).
 """
 
 import math
@@ -16,16 +16,16 @@ from cnn_lstm_hyperopt.metrics.proportions import Interval
 def score_interval(
     metric: str, labels: Labels, probabilities: Probabilities, dependence: Dependence
 ) -> Interval | None:
-    """Return the interval of a score.
+    """Return the 95 % interval of a model's score; larger scores are better.
 
     Args:
-        metric: name in :data:`~cnn_lstm_hyperopt.metrics.METRICS`; larger is better.
+        metric: name in :data:`~cnn_lstm_hyperopt.metrics.METRICS`.
         labels: ``(windows,)`` classes.
         probabilities: ``(windows, classes)``.
         dependence: dependence of the windows.
 
     Returns:
-        None: too few units, or an undefined score (an AUC of a single class).
+        None if there are too few units for an interval or the score is undefined (an AUC of a single class).
     """
     estimate = METRICS[metric].score(labels, probabilities)
     if dependence.too_few is not None or not math.isfinite(estimate):
@@ -36,12 +36,12 @@ def score_interval(
 def paired_interval(
     metric: str, labels: Labels, ours: Probabilities, theirs: Probabilities, dependence: Dependence
 ) -> Interval | None:
-    """Return the interval of the score of ``ours`` − that of ``theirs`` on the same windows.
+    """Return the 95 % interval of the score of ``ours`` minus the score of ``theirs`` on the same windows.
 
-    Arguments as in :func:`score_interval`.
+    ``ours`` and ``theirs`` are probabilities ``(windows, classes)``. The other arguments are those of :func:`score_interval`.
 
     Returns:
-        None: as there, or the log losses differ by the same non-zero amount in all windows.
+        None in the cases of :func:`score_interval`, or if the log losses differ by the same non-zero amount in all windows.
     """
     chosen = METRICS[metric]
     if dependence.too_few is not None or not math.isfinite(chosen.score(labels, ours) - chosen.score(labels, theirs)):

@@ -1,6 +1,6 @@
-"""MiniRocket: features of random convolutions and ridge regression, a strong baseline for time series.
+"""MiniRocket, a strong baseline for time series: ridge regression on features of random convolutions.
 
-Features from sktime (package sktime-cython, extra ``rocket``), classifier as in the paper.
+The package sktime-cython (extra ``rocket``) computes the features. The classifier is the one of the paper.
 """
 
 from collections.abc import Iterator
@@ -15,24 +15,24 @@ from threadpoolctl import threadpool_limits
 from cnn_lstm_hyperopt.evaluation.baseline import Baseline, Floats, Inputs, Labels, Sample, base_rates, spread
 
 MIN_STEPS = 9
-"""Time steps of a kernel; shorter windows are padded."""
+"""Time steps of a convolution kernel; windows with fewer steps are padded."""
 MAX_WINDOWS, MAX_STEPS = 2_000, 5_000_000
-"""Maximum numbers of training windows and of their time steps: a few hundred MB and about 10 s on one core."""
+"""Maximum number of training windows and of their time steps. At the maximum, a fit takes a few hundred MB and 10 s on a core."""
 WINDOWS_AT_ONCE = 500
-"""Maximum number of windows with 9,996 features in memory: 20 MB."""
+"""Maximum number of windows whose 9,996 features are in memory at once (20 MB)."""
 STRENGTHS = np.logspace(-3, 3, 10)
-"""Penalties of the ridge regression, as in the paper."""
+"""Strengths of the penalty among which the ridge regression selects, as in the paper."""
 MAX_STEEPNESS = 1e3
-"""Maximum ratio of log-odds to decision; decisions are about ±1."""
+"""Maximum factor from a decision of the ridge regression (about ±1) to log-odds."""
 
 
 class MiniRocket(Baseline):
     """MiniRocket features with ridge regression (Dempster, Schmidt & Webb 2021), calibrated.
 
-    Ridge regression gives decisions instead of probabilities. Its leave-one-out decisions on the training windows, which also
-    select the penalty, are scaled by the factor that minimises their log loss (temperature scaling, Guo et al. 2017). Platt's
-    targets (1999) replace 0 and 1, to avoid overconfidence after few windows without an error. The factor is positive, so
-    the class with the highest decision stays the most probable one.
+    Ridge regression gives a decision value for each class, not a probability. One factor converts decisions to log-odds: the
+    factor with the lowest log loss of the leave-one-out decisions on the training windows (temperature scaling, Guo et al.
+    2017). These decisions also select the penalty. Platt's targets (1999) replace 0 and 1, so that a few windows without an
+    error do not cause overconfidence. The factor is positive, so the class with the highest decision is the most probable one.
     """
 
     name = "MiniRocket"
@@ -48,7 +48,7 @@ class MiniRocket(Baseline):
         )
 
     def fit(self, train: Sample, validation: Sample, *, n_classes: int, seed: int) -> None:
-        """See the base class; validation is not used."""
+        """See the base class; this baseline does not use the validation windows."""
         from sklearn.linear_model import RidgeCV
         from sklearn.preprocessing import StandardScaler
         from sktime_cython.transformations.rocket import rocket_fit
@@ -87,7 +87,7 @@ class MiniRocket(Baseline):
         return spread(found, self._classes, self._rates)
 
     def _features(self, panel: Inputs) -> Inputs:
-        """Return the shares of positive values of 9,996 convolutions ``(windows, 9996)`` of ``(windows, features, time)``."""
+        """Return, for each of 9,996 convolutions of a window, the share of its values that are positive, ``(windows, 9996)``."""
         from sktime_cython.transformations.rocket import rocket_transform
 
         features: Inputs = rocket_transform(panel, self._kernels, n_jobs=-1)
@@ -98,8 +98,8 @@ def steepness(decisions: Floats, labels: Labels) -> float:
     """Return the factor from decisions to log-odds that minimises the log loss.
 
     Args:
-        decisions: ``(windows, classes)``, from models that were not fitted on the window.
-        labels: ``(windows,)`` positions of the true classes.
+        decisions: ``(windows, classes)`` decisions for each window by a model that was not fitted on this window.
+        labels: ``(windows,)`` position of the true class among the columns of ``decisions``.
     """
     from scipy.optimize import minimize_scalar  # imports in 0.5 s
 
@@ -124,20 +124,20 @@ def _softmax(logits: Floats) -> Floats:
 
 
 def _panel(inputs: Inputs) -> Inputs:
-    """``(windows, time, features)`` → ``(windows, features, time)``; fewer than 9 steps are padded by repeating the first."""
+    """Transpose windows to ``(windows, features, time)``; windows shorter than 9 steps repeat their first step."""
     short = max(0, MIN_STEPS - inputs.shape[1])
     longer = np.pad(inputs, ((0, 0), (short, 0), (0, 0)), mode="edge") if short else inputs
     return np.ascontiguousarray(longer.transpose(0, 2, 1), dtype=np.float32)
 
 
 def _evenly(count: int, limit: int) -> NDArray[np.int64]:
-    """Return at most ``limit`` of ``count`` positions, evenly spread."""
+    """Return at most ``limit`` evenly spread positions between 0 and ``count`` − 1."""
     return np.arange(count) if count <= limit else np.linspace(0, count - 1, limit).round().astype(np.int64)
 
 
 @contextmanager
 def _numpy_stream_restored() -> Iterator[None]:
-    """Restore numpy's global generator, which the library seeds but which belongs to the user."""
+    """Restore the state of numpy's global generator after the block: sktime seeds this generator, but the user owns it."""
     state: Any = np.random.get_state()  # noqa: NPY002
     try:
         yield

@@ -1,4 +1,4 @@
-"""Effect of the selection among many trials: probability of backtest overfitting, deflated Sharpe ratio."""
+"""Effect of selecting the best of many trials: probability of backtest overfitting and deflated Sharpe ratio."""
 
 import itertools
 import math
@@ -14,7 +14,7 @@ Floats = NDArray[np.float64]
 
 BLOCKS = 16
 MIN_TRIALS = 10
-"""With fewer trials the probability is not informative."""
+"""Minimum number of trials; the probability from fewer trials is not informative."""
 _CHUNK = 2_000_000
 """Maximum number of scores (combinations × trials) in memory: 16 MB."""
 
@@ -24,13 +24,15 @@ class Overfitting:
     """Probability of backtest overfitting (PBO), by combinatorially symmetric cross-validation.
 
     Attributes:
-        probability: share of the combinations in which the best trial of one half is no better than the median in the other.
-            About 0.5 if all trials are equally good, near 0 if one is truly better. None: unknown.
-        n_trials, n_units, n_combinations: numbers of trials, units and combinations.
-        unit: dates, groups or windows.
-        in_sample: mean score of the best trial in the half that chose it.
-        out_of_sample: its mean score in the other half.
-        reason: why the probability is unknown; None: it is known.
+        probability: share of the combinations in which the best trial of one half is no better than the median trial in the
+            other half. It is about 0.5 if all trials are equally good and near 0 if one is truly better. None: unknown.
+        n_trials: number of trials.
+        n_units: number of units.
+        n_combinations: number of ways to divide the blocks into two halves.
+        unit: kind of the units: dates, groups or windows.
+        in_sample: score of the best trial in the half that selected it, as the mean over the combinations.
+        out_of_sample: score of the same trial in the other half, as the mean over the combinations.
+        reason: why the probability is unknown; None if it is known.
     """
 
     probability: float | None
@@ -50,19 +52,19 @@ def probability_of_backtest_overfitting(
     n_blocks: int = BLOCKS,
     unit: str = "dates",
 ) -> Overfitting:
-    """Return the PBO by CSCV.
+    """Return the probability of backtest overfitting, by combinatorially symmetric cross-validation.
 
-    Bailey, Borwein, López de Prado & Zhu 2017, "The probability of backtest overfitting": dates are cut into S blocks; for each
-    of the C(S, S/2) ways to call half of them in-sample, the best trial there has the relative rank ω = rank / (N + 1) out of
-    sample and the logit λ = ln(ω / (1 − ω)); PBO is the share of λ ≤ 0, that is of ω ≤ ½. Tied trials share their mean rank;
-    if several are best in-sample, ω is the mean over them.
+    Bailey, Borwein, López de Prado & Zhu 2017, "The probability of backtest overfitting". The dates are cut into S blocks, and
+    half of the blocks are in-sample, in each of C(S, S/2) ways. The best in-sample trial of N has the relative rank
+    ω = rank / (N + 1) out of sample and the logit λ = ln(ω / (1 − ω)). The result is the share of ways with λ ≤ 0, that is
+    ω ≤ ½. Tied trials share their mean rank; if several trials are best in-sample, ω is their mean.
 
     Args:
-        sums: ``(dates, trials)`` a score's sum over each date's windows (hits, log probabilities, returns), in order of time; of
+        sums: ``(dates, trials)`` sum over each date's windows of a score (hits, log probabilities, returns), in time order. Pass
             independent units in random order.
-        counts: ``(dates,)`` number of windows of each date; None: one each.
-        n_blocks: S, even.
-        unit: kind of the rows: dates, groups or windows.
+        counts: ``(dates,)`` number of windows of each date; None if each date has one window.
+        n_blocks: number S of blocks, even.
+        unit: kind of the rows of ``sums``: dates, groups or windows.
 
     Raises:
         ValueError: a sum is not finite, or ``n_blocks`` is odd or below 2.
@@ -104,7 +106,7 @@ def probability_of_backtest_overfitting(
 
 
 def _all_halves(n_blocks: int) -> NDArray[np.float64]:
-    """Return all ways to choose half of the blocks, ``(combinations, blocks)`` of 0 or 1."""
+    """Return all ways to choose half of the blocks, ``(combinations, blocks)``: 1 if the block is chosen, else 0."""
     halves = np.zeros((math.comb(n_blocks, n_blocks // 2), n_blocks))
     for row, chosen in enumerate(itertools.combinations(range(n_blocks), n_blocks // 2)):
         halves[row, list(chosen)] = 1.0
@@ -114,7 +116,7 @@ def _all_halves(n_blocks: int) -> NDArray[np.float64]:
 def _of_halves(
     halves: NDArray[np.float64], block_sums: NDArray[np.float64], block_counts: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return out-of-sample rank, in-sample and out-of-sample score of the best trial of each half, ``(combinations,)``."""
+    """Return rank out of sample, score in sample and out of sample of the best in-sample trial, each ``(combinations,)``."""
     rows = max(1, _CHUNK // block_sums.shape[1])
     parts = [
         _best_of_half(halves[first : first + rows], block_sums, block_counts) for first in range(0, len(halves), rows)
@@ -124,7 +126,7 @@ def _of_halves(
 
 
 def _best_of_half(halves: Floats, block_sums: Floats, block_counts: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return the same as :func:`_of_halves` for some of the halves ``(halves, blocks)``."""
+    """Return the arrays of :func:`_of_halves` for some of the combinations; ``halves`` is ``(combinations, blocks)``."""
     inside = (halves @ block_sums) / (halves @ block_counts)[:, None]
     outside = ((1 - halves) @ block_sums) / ((1 - halves) @ block_counts)[:, None]
     inside, outside = inside.round(12), outside.round(12)  # keep ties despite rounding errors of sums
@@ -136,7 +138,10 @@ def _best_of_half(halves: Floats, block_sums: Floats, block_counts: Floats) -> t
 
 
 def sharpe(returns: Floats) -> float | None:
-    """Return mean / standard deviation (n − 1) of returns, not annualised; None for constants and fewer than 2."""
+    """Return the Sharpe ratio of returns: mean / sample standard deviation, not annualised.
+
+    None if the returns are constant or there are fewer than 2.
+    """
     if len(returns) < 2:
         return None
     deviation = float(returns.std(ddof=1))
@@ -146,17 +151,17 @@ def sharpe(returns: Floats) -> float | None:
 def sharpe_confidence(observed: float, benchmark: float, *, n: int, skewness: float, kurtosis: float) -> float | None:
     """Return the probability that the true Sharpe ratio exceeds ``benchmark``, from the moments of the returns.
 
-    Bailey & López de Prado 2012, "The Sharpe ratio efficient frontier" (PSR).
+    Bailey & López de Prado 2012, "The Sharpe ratio efficient frontier" (probabilistic Sharpe ratio, PSR).
 
     Args:
-        observed: Sharpe ratio of a period, not annualised.
+        observed: measured Sharpe ratio, not annualised.
         benchmark: Sharpe ratio to exceed, not annualised.
         n: number of returns.
         skewness: skewness of the returns.
         kurtosis: kurtosis of the returns, 3 for a normal distribution.
 
     Returns:
-        None: the moments give no positive variance.
+        The probability; None if the moments give no positive variance of the ratio or there are fewer than 2 returns.
     """
     spread = 1 - skewness * observed + (kurtosis - 1) / 4 * observed**2
     if n < 2 or spread <= 0:
@@ -165,9 +170,9 @@ def sharpe_confidence(observed: float, benchmark: float, *, n: int, skewness: fl
 
 
 def probabilistic_sharpe(returns: Floats, benchmark: float = 0.0) -> float | None:
-    """Return the probability that the true Sharpe ratio of ``returns (periods,)`` exceeds ``benchmark`` (PSR).
+    """Return the probability that the true Sharpe ratio of ``returns (periods,)`` exceeds ``benchmark``.
 
-    See :func:`sharpe_confidence`. None for constants and fewer than 2 returns.
+    Both ratios are not annualised; see :func:`sharpe_confidence`. None if the returns are constant or there are fewer than 2.
     """
     from scipy.stats import kurtosis, skew  # half a second
 
@@ -186,12 +191,12 @@ def probabilistic_sharpe(returns: Floats, benchmark: float = 0.0) -> float | Non
 def expected_maximum_sharpe(variance: float, n_trials: int) -> float:
     """Return the expected maximum Sharpe ratio of ``n_trials`` trials without skill.
 
-    Bailey & López de Prado 2014, "The deflated Sharpe ratio", eq. 1: √V ((1 − γ) Φ⁻¹(1 − 1/N) + γ Φ⁻¹(1 − 1/(N e))), γ of Euler
-    and Mascheroni. 0 for a single trial, which was not selected.
+    Bailey & López de Prado 2014, "The deflated Sharpe ratio", eq. 1: √V ((1 − γ) Φ⁻¹(1 − 1/N) + γ Φ⁻¹(1 − 1/(N e))), with γ the
+    constant of Euler and Mascheroni. The result is 0 for a single trial, which was not selected among others.
 
     Args:
-        variance: variance of the trials' Sharpe ratios.
-        n_trials: N ≥ 1, number of all trials.
+        variance: variance V of the trials' Sharpe ratios.
+        n_trials: number N ≥ 1 of all trials.
     """
     if n_trials < 2:
         return 0.0
@@ -200,17 +205,17 @@ def expected_maximum_sharpe(variance: float, n_trials: int) -> float:
 
 
 def deflated_sharpe(returns: Floats, trial_sharpes: Sequence[float], n_trials: int) -> float | None:
-    """Return the probability that the true Sharpe ratio exceeds the expected maximum of ``n_trials`` trials without skill.
+    """Return the deflated Sharpe ratio: the probability that the true ratio exceeds the expected maximum of trials without skill.
 
-    Bailey & López de Prado 2014, eq. 2. Similar trials count as independent, which makes the result stricter.
+    Bailey & López de Prado 2014, eq. 2. Similar trials count as independent, which makes the probability smaller.
 
     Args:
         returns: ``(periods,)`` returns of the selected strategy.
-        trial_sharpes: Sharpe ratios of the trials, for periods of the same length; they estimate the variance.
-        n_trials: number of all trials, at least as many as ``trial_sharpes``.
+        trial_sharpes: Sharpe ratios of the trials, for periods of the same length; they estimate the variance between trials.
+        n_trials: number of all trials, at least the number of ``trial_sharpes``.
 
     Returns:
-        None: the returns are constant, or there are several trials and fewer than two ratios.
+        The probability; None if the returns are constant, or if there are several trials and fewer than two Sharpe ratios.
     """
     if n_trials > 1 and len(trial_sharpes) < 2:
         return None

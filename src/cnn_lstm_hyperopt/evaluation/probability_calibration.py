@@ -9,13 +9,13 @@ BINS = 10
 
 
 class CalibrationRow(NamedTuple):
-    """Windows with a confidence in (low, high].
+    """One bin of the reliability table: the windows whose confidence is above ``low`` and at most ``high``.
 
     Attributes:
         low, high: bounds of the bin.
-        n: number of windows.
-        confidence: mean confidence.
-        right: share of correct predictions.
+        n: number of windows in the bin.
+        confidence: mean confidence of these windows.
+        right: share of these windows that are predicted correctly.
     """
 
     low: float
@@ -28,13 +28,13 @@ class CalibrationRow(NamedTuple):
 def calibration_table(
     labels: NDArray[np.int64], probabilities: NDArray[np.floating], *, bins: int = BINS
 ) -> tuple[CalibrationRow, ...]:
-    """Return confidence and accuracy in bins of equal width, without empty bins.
+    """Return mean confidence and accuracy of the windows in each bin of confidence, without empty bins; bins have equal width.
 
-    The confidence is the probability of the predicted class, at least 1/classes.
+    The confidence of a window is the probability of its predicted class, so it is at least 1 / number of classes.
 
     Args:
-        labels: ``(windows,)`` classes.
-        probabilities: ``(windows, classes)``.
+        labels: ``(windows,)`` true classes.
+        probabilities: ``(windows, classes)`` predicted probabilities.
         bins: number of bins.
     """
     confidence = probabilities.max(axis=1).astype(np.float64)
@@ -55,10 +55,10 @@ def calibration_table(
 
 
 def calibration_error(labels: NDArray[np.int64], probabilities: NDArray[np.floating], *, bins: int = BINS) -> float:
-    """Return the expected calibration error: the mean over windows of |accuracy − confidence| of their bin.
+    """Return the expected calibration error: the mean over windows of |accuracy − mean confidence| in the window's bin.
 
-    Guo, Pleiss, Sun & Weinberger 2017, eq. 3. With n windows even a perfectly calibrated model near ½ has about
-    0.4 √(bins in use / n), not 0.
+    Guo, Pleiss, Sun & Weinberger 2017, eq. 3. The error is not 0 even for a perfectly calibrated model: with n windows and
+    probabilities near ½ it is about 0.4 √(number of non-empty bins / n).
     """
     rows = calibration_table(labels, probabilities, bins=bins)
     return sum(row.n * abs(row.right - row.confidence) for row in rows) / len(labels)

@@ -17,11 +17,12 @@ class Scores:
     """Scores of predictions on a set of windows.
 
     Attributes:
-        metrics: value of each metric in its usual sign (a loss is smaller for a better model); None: undefined.
-        calibration_error: expected calibration error of the predicted class, 10 bins.
-        mse: squared error in the target's units squared; None without regression.
-        mae: absolute error in the target's units; None without regression.
-        r2_against_persistence: 1 − MSE / MSE of the last known value; above 0 is better than that. None without it.
+        metrics: value of each metric with its usual sign (a log loss is positive); None if the metric is undefined.
+        calibration_error: expected calibration error of the predicted class, with 10 bins.
+        mse: mean squared error in the target's units squared; None without regression.
+        mae: mean absolute error in the target's units; None without regression.
+        r2_against_persistence: 1 − MSE of the model / MSE of persistence (the last known value), so a value above 0 means that
+            the model is better than persistence; None without regression or persistence.
     """
 
     metrics: Mapping[str, float | None]
@@ -42,11 +43,11 @@ def score_predictions(
     """Score ``probabilities`` against ``labels``, and ``values`` against ``targets`` if both are given.
 
     Args:
-        labels: ``(windows,)`` classes.
+        labels: ``(windows,)`` true classes.
         probabilities: ``(windows, classes)``, rows sum to 1; the most probable class is the prediction.
-        targets: ``(windows,)`` true values of the regression.
-        values: ``(windows,)`` predicted values.
-        reference: ``(windows,)`` values of persistence on the same windows.
+        targets: ``(windows,)`` true values of the regression target.
+        values: ``(windows,)`` values that the model predicts.
+        reference: ``(windows,)`` values that persistence predicts for the same windows.
     """
     mse = mae = r2 = None
     if targets is not None and values is not None:
@@ -72,9 +73,11 @@ class GroupRow(NamedTuple):
 
     Attributes:
         group: a symbol or a year.
-        n: number of windows.
-        accuracy, balanced_accuracy: scores of the predictions.
-        majority_share: share of the group's most frequent class: the accuracy of predicting it, known only in hindsight.
+        n: number of windows of the group.
+        accuracy: accuracy of the predictions on these windows.
+        balanced_accuracy: balanced accuracy of the predictions on these windows.
+        majority_share: share of the most frequent class in these windows. It is the accuracy of always predicting this class,
+            which is known only in hindsight.
     """
 
     group: str
@@ -87,7 +90,7 @@ class GroupRow(NamedTuple):
 def by_group(
     labels: NDArray[np.int64], probabilities: NDArray[np.floating], groups: NDArray[Any]
 ) -> tuple[GroupRow, ...]:
-    """Return a row per value of ``groups (windows,)``, sorted. Groups are small, so single rows are not significant."""
+    """Return the scores of each group in ``groups (windows,)``, sorted by group. Groups are small, so no row is significant."""
     rows = []
     for group in np.unique(groups):
         here = groups == group
@@ -105,15 +108,15 @@ def by_group(
 
 
 def years(dates: NDArray[Any]) -> NDArray[np.int64] | None:
-    """Return the years ``(windows,)`` of dates, for :func:`by_group`; None for integer dates (a user's own loaders)."""
+    """Return the year of each date, ``(windows,)``; None for integer dates, which a user's own DataLoaders may have."""
     if not np.issubdtype(dates.dtype, np.datetime64):
         return None
     return np.asarray(dates.astype("datetime64[Y]").astype(np.int64) + 1970)
 
 
 def shrinkage(validation_score: float, test_score: float) -> float:
-    """Return validation score − test score of the same model.
+    """Return the validation score minus the test score of the same model.
 
-    A positive number is expected: the validation score is the largest of many and so biased upwards.
+    A positive difference is expected: the validation score is the largest of many trials, so it is too high on average.
     """
     return validation_score - test_score

@@ -1,4 +1,4 @@
-"""Selection bias of the best of many trials, from all trials' validation predictions."""
+"""Selection bias of the best of many trials, estimated from the validation predictions of all trials."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -29,14 +29,14 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class TrialSeries:
-    """Statistics of all trials on validation (with several folds: on all of them).
+    """Statistics of all trials on the validation windows of all folds.
 
     Attributes:
-        numbers: trials with predictions.
-        missing: trials whose predictions are missing, damaged or of other windows.
-        of: quantity summed by date, group or window: accuracy, or log probability for a log loss.
+        numbers: numbers of the trials whose predictions were read.
+        missing: numbers of the trials whose predictions are missing, damaged or of other windows.
+        of: name of the quantity that is summed by date, group or window: accuracy, or log probability for a log loss.
         overfitting: probability of backtest overfitting.
-        returns: returns of each trial as a long/flat strategy, if classes are directions.
+        returns: returns of a long/flat strategy with each trial's predictions; None if the classes are not directions.
     """
 
     numbers: tuple[int, ...]
@@ -51,10 +51,10 @@ class DeflatedSharpe:
     """Deflated Sharpe ratio of the selected trial's strategy on validation.
 
     Attributes:
-        trial_number: the selected trial.
+        trial_number: number of the selected trial.
         n_trials: number of finished trials, including pruned ones.
-        sharpe: Sharpe ratio of a period; None for constant returns.
-        annual_sharpe: annual Sharpe ratio; None also for integer dates.
+        sharpe: Sharpe ratio, not annualised; None for constant returns.
+        annual_sharpe: annualised Sharpe ratio; None for constant returns and for integer dates.
         deflated: probability that the true Sharpe ratio exceeds the expected maximum of ``n_trials`` trials without skill;
             None: unknown.
     """
@@ -69,17 +69,17 @@ class DeflatedSharpe:
 def read_trials(
     folder: Path, numbers: Collection[int], dataset: Dataset, *, metric: str, cost_bps: float
 ) -> TrialSeries | None:
-    """Read the predictions of trials and compute their statistics.
+    """Read the validation predictions of trials and compute the statistics of these trials.
 
     Args:
-        folder: ``validation/``, with a file for each trial.
-        numbers: trial numbers.
+        folder: directory ``validation/``, with one file of predictions for each trial.
+        numbers: numbers of the trials to read.
         dataset: dataset with the validation windows of the predictions.
         metric: the study's metric.
         cost_bps: cost of a change of position, in basis points.
 
     Returns:
-        None: no predictions can be read.
+        The statistics; None if no predictions can be read.
     """
     validation = [fold.validation for fold in dataset.folds]
     labels = np.concatenate([each.labels.numpy() for each in validation])
@@ -111,10 +111,10 @@ def read_trials(
 
 
 def _units(validation: Sequence[Windows]) -> tuple[str, Integers, Integers]:
-    """Return the units of the blocks: dates in time order; else groups, else windows, in random order.
+    """Return the units of which blocks consist: groups in random order, else dates in time order, else windows in random order.
 
     Returns:
-        Kind of the units; the unit of each window, (windows,); the number of windows of each unit, (units,).
+        The kind of the units; the number of each window's unit, (windows,); the number of windows of each unit, (units,).
     """
     groups = [each.groups for each in validation if each.groups is not None]
     if len(groups) == len(validation):
@@ -130,11 +130,12 @@ def _units(validation: Sequence[Windows]) -> tuple[str, Integers, Integers]:
 
 
 class _Traded(NamedTuple):
-    """Windows that a strategy on validation trades.
+    """Validation windows that a strategy trades, each once.
 
     Attributes:
-        once: positions of the distinct windows; of several combinatorial folds the first prediction counts.
-        values, dates, symbols: values, dates and symbols of these windows.
+        once: positions of these windows among the windows of all folds. A window that is in several combinatorial folds has the
+            position in its first fold.
+        values, dates, symbols: ``(windows,)`` values, dates and symbols of these windows.
     """
 
     once: Integers
@@ -152,14 +153,14 @@ class _Traded(NamedTuple):
         return cls(once, values[once], dates[once], who[once])
 
     def returns(self, up: Floats, *, horizon: int, cost_bps: float) -> Returns:
-        """Return the returns of being long in the windows where ``up`` (windows,) is 1."""
+        """Return the returns of a strategy that is long where ``up`` (windows,) is 1 and flat where it is 0."""
         return strategy_returns(
             up[self.once], self.values, self.dates, self.symbols, horizon=horizon, cost_bps=cost_bps
         )
 
 
 def _probabilities(path: Path, n_windows: int) -> NDArray[np.floating] | None:
-    """Return probabilities ``(windows, classes)``; None: the file is missing, damaged or of other windows."""
+    """Return the probabilities in a file, ``(windows, classes)``; None if the file is missing, damaged or of other windows."""
     try:
         with path.open("rb") as file:  # Arrow might read a path as a URI
             names = [name for name in pq.read_schema(file).names if name.startswith("probability_")]
@@ -173,7 +174,7 @@ def _probabilities(path: Path, n_windows: int) -> NDArray[np.floating] | None:
 
 
 def deflated(series: TrialSeries, chosen: int | None, *, n_trials: int) -> DeflatedSharpe | None:
-    """Return the deflated Sharpe ratio of trial ``chosen`` out of ``n_trials``; None: no strategy or no such trial."""
+    """Return the deflated Sharpe ratio of trial ``chosen`` out of ``n_trials``; None if this trial has no returns."""
     if series.returns is None or chosen is None or chosen not in series.numbers:
         return None
     own = series.returns[series.numbers.index(chosen)]

@@ -19,16 +19,16 @@ CHANCE = MajorityClass.name
 
 
 class Grade(StrEnum):
-    """Grade of a judgement, by the intervals of paired differences."""
+    """Grade of a model. It depends on the intervals of paired differences: score of the model minus score of a baseline."""
 
     CHANCE = "no better than chance"
-    """The interval to constant predictions is not above 0, or there is none: see :class:`Judgement`."""
+    """The interval of the difference from constant predictions is not above 0, or is unknown; see :class:`Judgement`."""
     WORSE = "worse than a simple baseline"
-    """Better than chance; the interval to the best baseline is below 0."""
+    """The model beats chance, but the interval of the difference from the best baseline is below 0."""
     AS_GOOD = "as good as the best simple baseline"
-    """Better than chance; neither worse nor better than every baseline."""
+    """The model beats chance; it is not worse than the best baseline and not better than every baseline."""
     BETTER = "better than every baseline"
-    """The interval to each baseline is above 0."""
+    """The model beats chance, and the interval of the difference from each baseline is above 0."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class Comparison:
 
     Attributes:
         baseline: name of the baseline.
-        score: score of the baseline, larger is better; None: undefined.
-        difference: score of the model − score of the baseline; None: undefined.
-        interval: paired interval of the difference; None: unknown.
+        score: score of the baseline, larger is better; None if undefined.
+        difference: score of the model minus score of the baseline; None if one of them is undefined.
+        interval: paired interval of the difference; None if unknown.
     """
 
     baseline: str
@@ -60,18 +60,19 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Judgement:
-    """Judgement of one model.
+    """Comparison of one model with all baselines, which decides its grade.
 
     Attributes:
         model: name of the model.
         metric: name in :data:`~cnn_lstm_hyperopt.metrics.METRICS`; larger is better, so a log loss is negated.
-        score: score of the model; None: undefined.
-        interval: interval of the score; None: unknown.
+        score: score of the model; None if undefined.
+        interval: interval of the score; None if unknown.
         comparisons: comparison with each baseline, including the majority class.
-        chance_metric: metric of the comparison with constant predictions.
-        against_chance: comparison with the best constant prediction by that metric.
-        best_baseline: baseline with the best score on the same windows. This choice in hindsight makes it harder to beat.
-        units: units of the windows.
+        chance_metric: metric by which the model is compared with constant predictions.
+        against_chance: comparison with the best constant prediction, by ``chance_metric``.
+        best_baseline: name of the baseline with the best score on the same windows. It is chosen in hindsight, so it is harder
+            to beat.
+        units: units of the windows, see :class:`.Units`.
     """
 
     model: str
@@ -91,9 +92,10 @@ class Judgement:
 
     @property
     def grade(self) -> Grade:
-        """See :class:`Grade`.
+        """Grade of the model.
 
-        Beating the best baseline is not enough for the best grade: the interval to a slightly lower baseline may be wider.
+        A model that beats the best baseline may still have a lower grade than BETTER: its difference from another baseline may
+        have a wider interval, which contains 0.
         """
         if not self.against_chance.is_better:
             return Grade.CHANCE
@@ -120,9 +122,9 @@ def judge(
 
     Args:
         metric: name in :data:`~cnn_lstm_hyperopt.metrics.METRICS`.
-        labels: ``(windows,)`` classes.
+        labels: ``(windows,)`` true classes.
         ours: ``(windows, classes)`` probabilities of the model.
-        baselines: name → ``(windows, classes)`` probabilities, including the majority class.
+        baselines: for each baseline's name, its probabilities ``(windows, classes)``; must include the majority class.
         dependence: dependence of the windows.
         model: name of the model.
 
@@ -159,7 +161,7 @@ def judge(
 def _against_any_constant(
     metric: str, labels: NDArray[np.int64], ours: NDArray[np.floating], dependence: Dependence
 ) -> Comparison:
-    """Compare the model with chance by a metric with the same value for all constant predictions."""
+    """Compare the model with chance, by a metric that has the same value for all constant predictions."""
     counts = np.bincount(labels).astype(np.float64)
     chance, _ = METRICS[metric].at_chance(counts[counts > 0], 1.0)
     difference = score(metric, labels, ours) - chance

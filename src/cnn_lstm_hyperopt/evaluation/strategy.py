@@ -1,4 +1,4 @@
-"""Returns of predicted directions: a long/flat strategy with costs, and buy-and-hold on the same windows."""
+"""Returns of a long/flat strategy that trades predicted directions with costs, and of buy-and-hold on the same windows."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +14,11 @@ _YEAR = np.timedelta64(31_557_600, "s")  # 365.25 days
 
 @dataclass(frozen=True, eq=False)
 class Returns:
-    """Simple returns after costs.
+    """Simple returns of a strategy after costs.
 
     Attributes:
         dates: ``(periods,)`` first date of each period.
-        returns: ``(periods,)`` mean over all symbols, of the decisions of each period over their horizon.
+        returns: ``(periods,)`` return of the decisions in each period, as the mean over all symbols.
         n_trades: number of changes of position.
     """
 
@@ -33,36 +33,36 @@ class Returns:
 
     @property
     def sharpe(self) -> float | None:
-        """Sharpe ratio of a period, against cash without interest; None for constants and fewer than two periods."""
+        """Sharpe ratio over cash without interest, not annualised; None for constant returns or fewer than two periods."""
         return sharpe(self.returns)
 
     @property
     def periods_per_year(self) -> float | None:
-        """Mean number of periods a year; None for fewer than two periods and for integer dates."""
+        """Mean number of periods per year; None for fewer than two periods and for integer dates."""
         if len(self.dates) < 2 or not np.issubdtype(self.dates.dtype, np.datetime64):
             return None
         return float((len(self.dates) - 1) / ((self.dates[-1] - self.dates[0]) / _YEAR))
 
     @property
     def annual_sharpe(self) -> float | None:
-        """Sharpe ratio × √(periods a year), which assumes independent returns (Lo 2002)."""
+        """Sharpe ratio × √(periods per year), which assumes independent returns (Lo 2002); None if a factor is unknown."""
         ratio, per_year = self.sharpe, self.periods_per_year
         return None if ratio is None or per_year is None else ratio * float(np.sqrt(per_year))
 
     @property
     def final_wealth(self) -> float:
-        """Final value of 1 invested."""
+        """Final value of an investment of 1."""
         return float(np.prod(1 + self.returns))
 
 
 @dataclass(frozen=True, eq=False)
 class Strategy:
-    """A model's long/flat strategy and buy-and-hold of the same symbols.
+    """Returns of a model's long/flat strategy, and of buy-and-hold of the same symbols.
 
     Attributes:
         cost_bps: cost of a change of position, in basis points of the traded amount.
-        model: returns of long if the model predicts up, otherwise flat.
-        hold: returns of always long.
+        model: returns of the strategy that is long if the model predicts up, otherwise flat.
+        hold: returns of the strategy that is always long.
     """
 
     cost_bps: float
@@ -79,14 +79,14 @@ def long_flat(
     horizon: int,
     cost_bps: float,
 ) -> Strategy:
-    """Return the strategy that is long if the most probable class is the highest one (up), otherwise flat.
+    """Return the strategy that is long if the most probable class is the last one (up), otherwise flat.
 
     Args:
-        probabilities: ``(windows, classes)``.
-        values: ``(windows,)`` true log returns over the horizon.
-        dates: ``(windows,)`` dates of decision.
-        symbols: ``(windows,)`` names.
-        horizon: duration of a decision, in bars.
+        probabilities: ``(windows, classes)`` predicted probabilities.
+        values: ``(windows,)`` true log return of each window over the horizon.
+        dates: ``(windows,)`` date of each window's decision.
+        symbols: ``(windows,)`` symbol of each window.
+        horizon: number of bars for which a position is held.
         cost_bps: cost of a change of position, in basis points.
     """
     up = probabilities.argmax(axis=1) == probabilities.shape[1] - 1
@@ -106,17 +106,17 @@ def strategy_returns(
     horizon: int,
     cost_bps: float,
 ) -> Returns:
-    """Return the returns of positions taken every ``horizon`` bars of their symbol, so that they never overlap.
+    """Return the returns of positions that change every ``horizon`` bars of their symbol, so that returns never overlap.
 
-    The capital is split equally among the symbols. Each symbol decides at its own first date and at every ``horizon``-th date
-    after it, because a value spans bars of its own symbol. A period is ``horizon`` dates of all symbols together, so each
-    symbol decides at most once in it. Its return is the sum over its decisions of position × (exp(value) − 1) −
-    cost_bps / 10⁴ × change of position, divided by the number of symbols. (One period for each date of decision would count
-    the same days several times.) All positions begin flat, and the last ones are not sold. Arguments as in
-    :func:`long_flat`.
+    The capital is split equally among the symbols. A symbol's position changes at its own first date and at every
+    ``horizon``-th of its dates after it, because a value spans bars of its own symbol. A period is ``horizon`` dates of all
+    symbols together, so each symbol decides at most once per period. (If each date of decision were a period, the same days
+    would count several times.) A decision earns position × (exp(value) − 1) − cost_bps / 10⁴ × change of position. The return
+    of a period is the sum of what its decisions earn, divided by the number of symbols. All positions begin flat, and the last
+    positions are not sold. The other arguments are those of :func:`long_flat`.
 
     Args:
-        positions: ``(windows,)`` 1 long, 0 flat.
+        positions: ``(windows,)`` position of each window: 1 is long, 0 is flat.
     """
     unique, day = np.unique(dates, return_inverse=True)
     names, who = np.unique(symbols, return_inverse=True)

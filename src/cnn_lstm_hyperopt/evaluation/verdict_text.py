@@ -1,4 +1,4 @@
-"""A judgement in words: score, comparison with baselines, limits."""
+"""Sentences of a verdict: the model's score, its comparison with baselines, and the limits of the comparison."""
 
 from cnn_lstm_hyperopt.evaluation.skill_test import CHANCE, Comparison, Grade, Judgement
 from cnn_lstm_hyperopt.metrics import METRICS
@@ -8,7 +8,7 @@ _OF_DIFFERENCE = "95 % interval of the difference"
 
 
 def verdict_text(judged: Judgement) -> str:
-    """Return score and interval, the comparison behind the grade, and limits. The first word is the model's name, capitalised."""
+    """Return the sentences of a verdict, which start with the model's name: score, comparison with baselines, limits."""
     model = judged.model[:1].upper() + judged.model[1:]
     where = f"on {units_text(judged)}"
     if judged.score is None:
@@ -21,7 +21,7 @@ def verdict_text(judged: Judgement) -> str:
 
 
 def units_text(judged: Judgement) -> str:
-    """Return the number of windows and units: ``40 test windows``, ``600 test windows of 200 dates``."""
+    """Return a text with the number of test windows and of units: ``40 test windows``, ``600 test windows of 200 dates``."""
     units = judged.units
     windows = f"{units.n_windows:,} test windows"
     return windows if units.kind == "windows" else f"{windows} of {units.number:,} {units.kind}"
@@ -119,7 +119,7 @@ def _interval_or_reason(judged: Judgement, other: Comparison, metric: str | None
 
 
 def _name(metric: str) -> str:
-    """Return article and label: ``an accuracy``."""
+    """Return the name of a metric with its article: ``an accuracy``."""
     return f"{METRICS[metric].article} {METRICS[metric].label}"
 
 
@@ -139,7 +139,7 @@ def _value_interval(metric: str, interval: Interval | None) -> str:
 
 
 def _gain(metric: str, difference: float) -> str:
-    """Return ``4.1 points better than``; a lower log loss is better, too."""
+    """Return a text such as ``4.1 points better than``; a positive difference is better for every metric."""
     if not difference:
         return "as good as"
     return f"{METRICS[metric].difference(difference)} {'better' if difference > 0 else 'worse'} than"

@@ -1,4 +1,4 @@
-"""Accuracy. Intervals: Wilson 1927; of a difference Tango 1998."""
+"""Accuracy. The interval of a score is Wilson's (1927), the interval of a difference is Tango's (1998)."""
 
 import math
 
@@ -20,9 +20,9 @@ from cnn_lstm_hyperopt.metrics.proportions import Interval, wilson
 class Accuracy(Metric):
     """Share of windows whose most probable class is correct.
 
-    Comparisons with chance use the balanced accuracy, which is 1 / classes for every constant prediction. The accuracy of the
-    majority class varies with the shares of the classes: if they drift, as volatility does, this error hides the skill of a model
-    (Pesaran & Timmermann 1992 test the association for that reason).
+    Comparisons with chance use the balanced accuracy, which is 1 / number of classes for every constant prediction. The
+    accuracy of the majority class varies with the shares of the classes. If these shares drift, as for volatility, the drift
+    hides the skill of a model (for this reason Pesaran & Timmermann 1992 test the association of predictions and labels).
     """
 
     name, place = "accuracy", 0
@@ -41,12 +41,12 @@ class Accuracy(Metric):
         return np.asarray(ratio(weights @ hits(labels, probabilities), weights.sum(axis=-1)))
 
     def at_chance(self, counts: Floats, overlap: float) -> tuple[float, float]:
-        """Return the majority's share p and √(p (1 − p) / n)."""
+        """Return the share p of the majority class and its standard error √(p (1 − p) / n), with n independent windows."""
         n, p = counts.sum(), counts.max() / counts.sum()
         return float(p), math.sqrt(p * (1 - p) * overlap / n)
 
     def standard_error(self, score: float, chance: float, n: float) -> float:
-        """Return √(p (1 − p) / n) of an accuracy p."""
+        """Return the standard error √(p (1 − p) / n) of an accuracy p, with n independent windows."""
         p = min(max(score, 0.0), 1.0)
         return math.sqrt(p * (1 - p) / n)
 

@@ -1,4 +1,4 @@
-"""Area under the ROC curve; with more than two classes the mean over classes, each against the rest."""
+"""Area under the ROC curve. With more than two classes, it is the mean over the areas of each class against all others."""
 
 import math
 from typing import NamedTuple
@@ -18,7 +18,7 @@ class Auc(Metric):
     hub_name = "roc_auc"
     score_range = (0.0, 1.0)
     small_gain = 0.028
-    """Φ(√2 Φ⁻¹(p)) − ½ with p = 0.52: two normal distributions."""
+    """Φ(√2 Φ⁻¹(p)) − ½ with p = 0.52, if the probabilities of both classes have normal distributions."""
     needs_two_classes = True
     digits = ".3f"
 
@@ -27,18 +27,19 @@ class Auc(Metric):
         return mean_of_known(np.stack(areas, axis=-1))
 
     def at_chance(self, counts: Floats, overlap: float) -> tuple[float, float]:
-        """Return 1/2 and √((n₁ + n₀ + 1) / (12 n₁ n₀)) (Mann & Whitney 1947).
+        """Return 1/2 and its standard error √((n₁ + n₀ + 1) / (12 n₁ n₀)), with n₁ and n₀ windows of the two classes.
 
-        With more classes: the mean of the errors of each class against the rest, an upper bound of the error of their mean.
+        Mann & Whitney 1947. With more classes, the error is the mean of the errors of each class against all others, which is an
+        upper bound of the error of the mean area.
         """
         rest = counts.sum() - counts
         errors = np.sqrt((counts + rest + 1) * overlap / (12 * counts * rest))
         return 0.5, float(errors.mean())
 
     def influence(self, labels: Labels, probabilities: Probabilities) -> Floats:
-        """Return influences by placements: the share of windows of the other class that are ranked correctly against a window.
+        """Return the influence of each window, from its placement (DeLong, DeLong & Clarke-Pearson 1988).
 
-        DeLong, DeLong & Clarke-Pearson 1988.
+        The placement of a window is the share of the other class's windows that are ranked correctly relative to this window.
         """
         found = [
             _of_one_area(labels == c, probabilities[:, c])
@@ -48,7 +49,10 @@ class Auc(Metric):
         return np.asarray(np.mean(found, axis=0))
 
     def n_windows(self, labels: Labels) -> float:
-        """Return the size of a balanced set with the same average uncertainty of a class: C² / Σ 1/n_c."""
+        """Return the size of a balanced set of windows with the same average uncertainty of a class.
+
+        The size is C² / Σ 1/n_c, with C classes and n_c windows of class c.
+        """
         counts = np.bincount(labels)
         counts = counts[counts > 0]
         return float(len(counts) ** 2 / (1 / counts).sum())
@@ -63,10 +67,11 @@ class _Ranking(NamedTuple):
     """Windows ordered by the probability of a class.
 
     Attributes:
-        ones, zeros: windows of the class and others, by increasing probability.
-        below: ``(ones,)`` number of others with a lower probability.
-        tied: windows of the class with the same probability as some others.
-        up_to: ``(tied,)`` number of others with the same or a lower probability.
+        ones: positions of the windows of the class, by increasing probability.
+        zeros: positions of the other windows, by increasing probability.
+        below: for each of ``ones``, the number of ``zeros`` with a lower probability.
+        tied: positions in ``ones`` of windows with the same probability as some of ``zeros``.
+        up_to: for each of ``tied``, the number of ``zeros`` with the same or a lower probability.
     """
 
     ones: NDArray[np.int64]
@@ -85,7 +90,10 @@ class _Ranking(NamedTuple):
         return cls(ones, zeros, below, tied, up_to[tied])
 
     def area(self, weights: Floats) -> Floats:
-        """Return the weighted share of pairs (window of the class, other) with the higher probability first; ties count half."""
+        """Return the weighted share of pairs in which the window of the class has the higher probability; ties count half.
+
+        A pair is one of ``ones`` and one of ``zeros``; ``weights`` is ``(…, windows)``.
+        """
         # Window-major order in memory: indexing rows is several times faster than indexing single numbers.
         by_window = np.ascontiguousarray(np.moveaxis(weights, -1, 0))
         passed = np.zeros((len(self.zeros) + 1, *weights.shape[:-1]))

@@ -1,4 +1,4 @@
-"""Balanced accuracy. Intervals: those of the accuracies of the classes, combined (MOVER, Zou & Donner 2008)."""
+"""Balanced accuracy. Its interval combines the intervals of each class's accuracy (MOVER, Zou & Donner 2008)."""
 
 import math
 
@@ -35,7 +35,7 @@ class BalancedAccuracy(Metric):
         return mean_of_known(ratio(np.diagonal(cells, axis1=-2, axis2=-1), cells.sum(axis=-1)))
 
     def at_chance(self, counts: Floats, overlap: float) -> tuple[float, float]:
-        """Return 1/C and, for guesses with q = 1/C, √(Σ q (1 − q) / n_c) / C."""
+        """Return q = 1/C and its standard error √(Σ q (1 − q) / n_c) / C, with C classes and n_c windows of class c."""
         q = 1 / len(counts)
         return q, q * math.sqrt(float((q * (1 - q) * overlap / counts).sum()))
 
@@ -60,7 +60,7 @@ class BalancedAccuracy(Metric):
 
 
 def of_class_means(labels: Labels, values: Floats) -> Floats:
-    """Return influences on the mean over classes of the means of ``values`` by class, ``(windows,)``."""
+    """Return the influence of each window on the mean, over classes, of the class's mean of ``values``, ``(windows,)``."""
     counts = np.bincount(labels).astype(np.float64)
     present = np.count_nonzero(counts)
     counts = np.maximum(counts, 1.0)

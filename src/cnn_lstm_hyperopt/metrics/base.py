@@ -1,4 +1,4 @@
-"""Interface of the metrics: score of class probabilities against labels, statistics and display."""
+"""Interface of the metrics. A metric scores class probabilities against labels and defines errors, intervals and texts."""
 
 import abc
 import math
@@ -15,23 +15,29 @@ Labels = NDArray[np.int64]
 Probabilities = NDArray[np.floating]
 
 NO_VARIANCE = 1e-24
-"""Smaller variances count as zero."""
+"""Variances below this value count as zero."""
 _BATCH = 256
-"""Number of windows that one jackknife call leaves out."""
+"""Number of windows that one call of the jackknife leaves out, one by one."""
 
 
 class Dependence(Protocol):
-    """Dependence between windows, as intervals use it."""
+    """Dependence between windows, as far as intervals need it."""
 
     def variance(self, influence: Floats) -> Variance:
-        """Return the variance of an estimate that varies like the mean of ``influence`` (windows,)."""
+        """Return the variance of an estimate that varies as the mean of ``influence`` (windows,)."""
 
     def effective_share(self, influence: Floats) -> tuple[float, float]:
-        """Return (effective share of the windows that is independent, standard errors of an interval's half-width)."""
+        """Return how many independent windows one window counts for, and the half-width of an interval in standard errors."""
 
 
 class Bounded(NamedTuple):
-    """Interval of a score, influence of each window (windows,), and reduction of the error's correlation with another score."""
+    """Interval of a score, with what is needed to combine it with the interval of another score.
+
+    Attributes:
+        interval: interval of the score.
+        influence: ``(windows,)`` influence of each window on the score.
+        unlike: amount subtracted from the correlation between the errors of both scores.
+    """
 
     interval: Interval
     influence: Floats
@@ -41,29 +47,30 @@ class Bounded(NamedTuple):
 class Metric(abc.ABC):
     """A metric. Larger scores are better; the score of a loss is its negative.
 
-    A new metric is a new file with a subclass that defines its name, texts, :meth:`scores` and :meth:`at_chance`. Other methods
-    have defaults; intervals then use the jackknife.
+    To add a metric, add a file with a subclass that defines its name, texts, :meth:`scores` and :meth:`at_chance`. The other
+    methods have defaults; the default intervals use the jackknife.
 
     Attributes:
-        name: in settings and files.
+        name: name of the metric in settings and files.
         place: position in lists of metrics.
         description: one line for the documentation.
         label: name of the displayed value.
-        article: of the label.
+        article: indefinite article of the label.
         score_range: worst and best possible score.
-        small_gain: score difference between 52 and 50 correct of 100, for two balanced classes. It converts constants tuned on
-            accuracies to other metrics.
+        small_gain: gain in score of a prediction with 52 % instead of 50 % correct, for two balanced classes. It converts
+            constants that were tuned on accuracies to other metrics.
         per_cent: whether values are shown in per cent and differences in points.
         lower_is_better: whether the displayed value is a loss, the negative of the score.
         needs_two_classes: whether the score is undefined on windows of a single class.
         fixed_error: whether the standard error at chance is used for all scores.
-        constant: the best constant prediction, in a sentence.
-        superlative: of the best trial.
-        chance_metric: metric that compares a model with constant predictions; None: this one.
-        measured: name of the values of :meth:`of_windows`.
-        header, digits: header and number format of its column in tables.
-        result_key: key of its test value in ``results.json``; None: ``test_`` and its name.
-        hub_name, hub_label: in the front matter of model cards; None: name and label.
+        constant: words for the best constant prediction, in a sentence.
+        superlative: word for the trial with the best score.
+        chance_metric: name of the metric that compares a model with constant predictions; None if it is this metric.
+        measured: name of the values that :meth:`of_windows` returns.
+        header: header of the metric's column in tables; None if it is the label.
+        digits: number format of the metric's column in tables.
+        result_key: key of the metric's test value in ``results.json``; None if it is ``test_`` and the name.
+        hub_name, hub_label: name and label in the front matter of model cards; None if they are ``name`` and ``label``.
     """
 
     name: ClassVar[str]
@@ -89,36 +96,36 @@ class Metric(abc.ABC):
 
     @abc.abstractmethod
     def scores(self, labels: Labels, probabilities: Probabilities, weights: Floats) -> Floats:
-        """Return the scores under one or many sets of weights; a window of weight 2 counts twice.
+        """Return the score of predictions under each of several sets of weights; a window with weight 2 counts twice.
 
         Implementations need at most three times the memory of the weights.
 
         Args:
-            labels: ``(windows,)`` classes.
-            probabilities: ``(windows, classes)``.
-            weights: ``(…, windows)``.
+            labels: ``(windows,)`` true classes.
+            probabilities: ``(windows, classes)`` predicted probabilities.
+            weights: ``(…, windows)`` sets of weights.
 
         Returns:
-            ``(…)``; NaN if undefined.
+            ``(…)`` one score for each set of weights; NaN where the score is undefined.
         """
 
     @abc.abstractmethod
     def at_chance(self, counts: Floats, overlap: float) -> tuple[float, float]:
-        """Return (chance, standard error): the score of the best constant prediction, and the error of random guesses.
+        """Return the score of the best constant prediction, and the standard error of the score of random guesses.
 
         Args:
-            counts: ``(classes,)`` windows of each class that occurs.
+            counts: ``(classes,)`` number of windows of each class that occurs.
             overlap: number of windows that count as one independent window.
         """
 
     def score(self, labels: Labels, probabilities: Probabilities) -> float:
-        """Return the score of equally weighted windows; NaN if undefined."""
+        """Return the score of predictions on equally weighted windows; NaN if the score is undefined."""
         return float(self.scores(labels, probabilities, np.ones(len(labels))))
 
     # ------------------------------------------------------------------ statistics
 
     def mean_error(self, errors: Sequence[float]) -> float:
-        """Return the standard error of the mean over folds, from the errors of the folds."""
+        """Return the standard error of the mean score over folds, from the standard error of each fold's score."""
         return math.sqrt(sum(error**2 for error in errors)) / len(errors)
 
     def standard_error(self, score: float, chance: float, n: float) -> float:
@@ -130,17 +137,18 @@ class Metric(abc.ABC):
         raise NotImplementedError(f"{self.label} has a fixed standard error")
 
     def counted_range(self, chance: float) -> tuple[float, float]:
-        """Return the range of scores; samplers and pruners clip scores to it."""
+        """Return the range to which samplers and pruners clip scores."""
         return self.score_range
 
     def of_windows(self, labels: Labels, probabilities: Probabilities) -> Floats:
-        """Return the value of each window for comparisons of trials, ``(windows,)``: 1 if correct, else 0."""
+        """Return the value of each window for comparisons of trials, ``(windows,)``; by default 1 if correct, else 0."""
         return hits(labels, probabilities)
 
     def influence(self, labels: Labels, probabilities: Probabilities) -> Floats:
-        """Return the influence of each window, ``(windows,)``; the estimate varies like their mean.
+        """Return the influence of each window on the score, ``(windows,)``; the score varies as the mean of the influences.
 
-        Default: n − 1 times the loss of score without the window (jackknife, Efron & Stein 1981).
+        The default is the jackknife (Efron & Stein 1981): with n windows, the influence is n − 1 times the difference (score of
+        all windows − score without this window).
         """
         n, whole, lost = len(labels), self.score(labels, probabilities), []
         for start in range(0, n, _BATCH):
@@ -151,11 +159,11 @@ class Metric(abc.ABC):
         return np.asarray((n - 1) * np.nan_to_num(np.concatenate(lost)))
 
     def n_windows(self, labels: Labels) -> float:
-        """Return the number of windows of a proportion with the same error as this score."""
+        """Return how many windows a proportion needs to have the same error as this score."""
         return len(labels)
 
     def bounded(self, labels: Labels, probabilities: Probabilities, estimate: float, dependence: Dependence) -> Bounded:
-        """Return Wilson's interval of the score scaled to [0, 1], for the number of windows that matches its variance."""
+        """Return Wilson's interval of the score, scaled to [0, 1], for the number of windows that gives the score's variance."""
         low, high = self.score_range
         influence = self.influence(labels, probabilities) / (high - low)
         variance, (share, _) = dependence.variance(influence), dependence.effective_share(influence)
@@ -168,15 +176,16 @@ class Metric(abc.ABC):
     def interval(
         self, labels: Labels, probabilities: Probabilities, estimate: float, dependence: Dependence
     ) -> Interval:
-        """Return the interval of a defined score; of a constant prediction, the interval has length 0."""
+        """Return the interval of a defined score; the interval of a constant prediction has length 0."""
         return self._bounded(labels, probabilities, estimate, dependence).interval
 
     def paired_interval(
         self, labels: Labels, ours: Probabilities, theirs: Probabilities, dependence: Dependence
     ) -> Interval | None:
-        """Return the interval of the difference of two defined scores on the same windows; None if there is none.
+        """Return the interval of the score of ``ours`` minus the score of ``theirs``; None if the interval is unknown.
 
-        Default: MOVER of both intervals, with the correlation of their errors (Zou & Donner 2008).
+        Both scores are defined and use the same windows. By default, MOVER (Zou & Donner 2008) combines the intervals of both
+        scores, with the correlation of their errors.
         """
         own, other = self.score(labels, ours), self.score(labels, theirs)
         first = self._bounded(labels, ours, own, dependence)
@@ -206,12 +215,12 @@ class Metric(abc.ABC):
 
     @property
     def key(self) -> str:
-        """Key of its test value in ``results.json``."""
+        """Key of the metric's test value in ``results.json``."""
         return self.result_key or f"test_{self.name}"
 
     @property
     def column(self) -> str:
-        """Header of its column in tables."""
+        """Header of the metric's column in tables."""
         return self.header or self.label
 
     def shown(self, score: float) -> float:
@@ -219,15 +228,15 @@ class Metric(abc.ABC):
         return -score if self.lower_is_better else score
 
     def cell(self, value: float | None) -> str:
-        """Return a value as text of its column."""
+        """Return a value as the text of a table cell; a dash if the value is None."""
         return "–" if value is None else f"{value:{self.digits}}"
 
     def difference(self, difference: float) -> str:
-        """Return the absolute difference of scores as text: ``4.1 points``, ``0.041``."""
+        """Return the absolute value of a difference of scores as text: ``4.1 points``, ``0.041``."""
         return f"{100 * abs(difference):.1f} points" if self.per_cent else f"{abs(difference):.3f}"
 
     def threshold_text(self, chance: float, threshold: float) -> str:
-        """Return chance on validation and the skill threshold, as the beginning of a sentence."""
+        """Return the beginning of a sentence with the score of chance on validation and the skill threshold."""
         return f"Chance on validation: {self.words} {chance:.4g}; above {threshold:.4g}"
 
 
@@ -237,23 +246,23 @@ def ratio(top: Floats, bottom: Floats) -> Floats:
 
 
 def mean_of_known(of_classes: Floats) -> Floats:
-    """Return the mean over the last axis without NaN."""
+    """Return the mean over the last axis of the values that are not NaN."""
     known = ~np.isnan(of_classes)
     return np.asarray(ratio(np.where(known, of_classes, 0.0).sum(axis=-1), known.sum(axis=-1)))
 
 
 def hits(labels: Labels, probabilities: Probabilities) -> Floats:
-    """Return whether the most probable class of each window is correct, ``(windows,)``, 0 or 1."""
+    """Return 1 for each window whose most probable class is correct and 0 for each other window, ``(windows,)``."""
     return np.asarray(probabilities.argmax(axis=1) == labels, dtype=np.float64)
 
 
 def confusion_cells(labels: Labels, probabilities: Probabilities) -> NDArray[np.int64]:
-    """Return the cell of each window in the confusion matrix, ``(windows,)``: class × classes + predicted class."""
+    """Return each window's cell of the confusion matrix: true class × number of classes + predicted class, ``(windows,)``."""
     return np.asarray(labels * probabilities.shape[1] + probabilities.argmax(axis=1), dtype=np.int64)
 
 
 def confusion(labels: Labels, probabilities: Probabilities, weights: Floats) -> Floats:
-    """Return the weight of each pair (class, predicted class), ``(…, classes, classes)``."""
+    """Return the weighted confusion matrix, ``(…, classes, classes)``: rows are true classes, columns are predicted classes."""
     n_classes = probabilities.shape[1]
     cells = np.zeros((len(labels), n_classes * n_classes))
     cells[np.arange(len(labels)), confusion_cells(labels, probabilities)] = 1.0
@@ -261,13 +270,16 @@ def confusion(labels: Labels, probabilities: Probabilities, weights: Floats) -> 
 
 
 def gain_interval(gain: Floats, share: float, reach: float) -> Interval:
-    """Return the interval of the mean of ``gain`` (windows,) −1, 0 or 1; each counts as ``share`` windows (Tango 1998)."""
+    """Return the interval of the mean of ``gain`` by Tango 1998.
+
+    ``gain`` (windows,) has values −1, 0 or 1; each window counts as ``share`` independent windows.
+    """
     more, fewer = (float(np.count_nonzero(gain == side)) for side in (1, -1))
     return paired_difference(share * more, share * fewer, share * len(gain), reach)
 
 
 def _correlation(first: Floats, second: Floats, dependence: Dependence) -> float:
-    """Return the correlation of the errors of two scores; 0 if one has no error."""
+    """Return the correlation between the errors of two scores, from the windows' influences; 0 if one score has no error."""
     own, other, both = (dependence.variance(each).value for each in (first, second, first - second))
     if min(own, other) <= NO_VARIANCE:
         return 0.0

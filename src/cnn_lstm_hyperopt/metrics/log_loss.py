@@ -1,4 +1,7 @@
-"""Log loss, in nats. Intervals: Student's t of its logit; of a difference (Diebold & Mariano 1995) on the scale of artanh."""
+"""Log loss, in nats. Its interval is Student's t on the scale of the logit.
+
+The interval of a difference (Diebold & Mariano 1995) is Student's t on the scale of artanh.
+"""
 
 import math
 from collections.abc import Sequence
@@ -9,19 +12,19 @@ from cnn_lstm_hyperopt.metrics.base import NO_VARIANCE, Dependence, Floats, Labe
 from cnn_lstm_hyperopt.metrics.proportions import Interval, wilson
 
 MIN_PROBABILITY = 1e-7
-"""Lower bound of probabilities before the logarithm; float32 can't distinguish smaller ones from 0."""
+"""Lower bound to which probabilities are raised before the logarithm; float32 can't distinguish smaller ones from 0."""
 MAX_LOSS = -math.log(MIN_PROBABILITY)
 
 
 class LogLoss(Metric):
-    """Mean log probability (nats) of the true class: the negated log loss."""
+    """Mean log probability (in nats) of the true class, which is the negated log loss."""
 
     name, place = "log_loss", 4
     description = "negated log loss: mean log probability of the true class, in nats"
     label = "log loss"
     score_range = (-MAX_LOSS, 0.0)
     small_gain = 0.0008
-    """ln 2 minus the entropy of p = 0.52."""
+    """ln 2 minus the entropy of a class with probability 0.52."""
     lower_is_better = True
     fixed_error = False
     measured = "log probability"
@@ -30,36 +33,38 @@ class LogLoss(Metric):
         return np.asarray(ratio(weights @ self.of_windows(labels, probabilities), weights.sum(axis=-1)))
 
     def at_chance(self, counts: Floats, overlap: float) -> tuple[float, float]:
-        """Return minus the entropy of the base rates, and 1/n.
+        """Return the expected score of predicting the base rates (minus their entropy) and its standard error 1/n, n windows.
 
-        Logits of the base rates plus noise of spread u (see :meth:`standard_error`) gain −u²/2 on average, with a standard
-        deviation of u/√n. A gain of δ is most probable at u = √(2δ), √(2 δ n) standard deviations above the mean. δ = 2/n is two
-        of them, which makes two "standard errors" of 1/n. This holds for any base rates and number of classes; for two balanced
-        classes, u is half the spread of the logit.
+        Consider a forecast without skill: the logits of the base rates plus noise that changes the log probability of the true
+        class by a standard deviation u (see :meth:`standard_error`). Compared with the base rates, its score gains −u²/2 on
+        average, with a standard deviation of u/√n. A gain of δ or more is most probable for u = √(2δ), where δ is √(2 δ n)
+        standard deviations above the mean. These are two standard deviations if δ = 2/n. So two "standard errors" are 2/n, and
+        one is 1/n. This holds for any base rates and number of classes. For two balanced classes, u is half the standard
+        deviation of the noise in the logit.
         """
         p = counts / counts.sum()
         return float((p * np.log(p)).sum()), float(overlap / counts.sum())
 
     def mean_error(self, errors: Sequence[float]) -> float:
-        """Return the mean error; 1/n behaves like a variance, not like its root."""
+        """Return the standard error of the mean over folds: errors of the form 1/n combine as variances do."""
         return sum(errors) / len(errors) ** 2
 
     def standard_error(self, score: float, chance: float, n: float) -> float:
-        """Return √(2 g / n), with g the distance from chance.
+        """Return the standard error √(2 g / n) of a score on n windows, with g the distance of the score from chance.
 
-        Logits that differ by ε from those of the base rates b change the log probability of the true class by a standard
-        deviation u, u² = ε' (diag b − b b') ε. To second order, a model with correct ε gains u²/2 on average, and noise loses as
-        much; so g determines u. The lower bound is 1/n, from g = 1/(2n): the expected gain of one fitted parameter without skill
-        (Wilks 1938: 2 n g is χ² with one degree of freedom). It is the error of the gain over the best constant, since all trials
-        have the same windows.
+        It is the error of the gain over the best constant prediction, since all trials have the same windows. Logits that differ
+        by ε from the logits of the base rates b change the log probability of the true class by a standard deviation u, with
+        u² = ε' (diag b − b b') ε. To second order, correct differences ε gain u²/2 on average, and random ones lose u²/2. So g
+        determines u. The lower bound of g is 1/(2n), which gives an error of 1/n: it is the expected gain of one fitted
+        parameter without skill (Wilks 1938: 2 n g is χ² with one degree of freedom).
         """
         gap = max(abs(score - chance), 1 / (2 * n))
         return math.sqrt(2 * gap / n)
 
     def counted_range(self, chance: float) -> tuple[float, float]:
-        """Return (2 × chance, 0): a log loss has no upper bound, and one diverging model would determine the scale of all others.
+        """Return (2 × chance, 0), so that the very large loss of one diverging model does not determine the scale of all others.
 
-        A model at the lower end is as far below the best constant as a perfect one is above it.
+        A model at the lower end is as far below the best constant prediction as a perfect model is above it.
         """
         low, high = self.score_range
         return max(low, 2 * chance), high
@@ -72,14 +77,14 @@ class LogLoss(Metric):
     def interval(
         self, labels: Labels, probabilities: Probabilities, estimate: float, dependence: Dependence
     ) -> Interval:
-        """See the base class; within (log of the min. probability, 0)."""
+        """Return the interval of the score, within the logarithm of the minimum probability and 0."""
         logs = self.of_windows(labels, probabilities)
         loss, found = -float(logs.mean()), dependence.variance(logs)
         if loss <= 0 or loss >= MAX_LOSS:
             share, _ = dependence.effective_share(logs)
             at_end = wilson(min(max(loss / MAX_LOSS, 0.0), 1.0), share * len(logs), found.reach)
             return Interval(-MAX_LOSS * at_end.high, -MAX_LOSS * at_end.low)
-        # Adds half a window as bad as the worst, since rare bad windows may be missing.
+        # Adds the variance of half a window with the worst loss, since the data may have none of the rare bad windows.
         variance = found.value + 0.5 * float(logs.min() / len(logs)) ** 2
         odds = loss / (MAX_LOSS - loss)
         factor = math.exp(min(700.0, found.reach * math.sqrt(variance) * MAX_LOSS / (loss * (MAX_LOSS - loss))))
@@ -89,7 +94,10 @@ class LogLoss(Metric):
     def paired_interval(
         self, labels: Labels, ours: Probabilities, theirs: Probabilities, dependence: Dependence
     ) -> Interval | None:
-        """Return None if the difference is a constant other than 0, which has no estimable error."""
+        """Return the interval of the difference; None if the difference is the same non-zero number in all windows.
+
+        The error of such a difference cannot be estimated.
+        """
         gain = self.of_windows(labels, ours) - self.of_windows(labels, theirs)
         mean, variance = float(gain.mean()), dependence.variance(gain)
         if variance.value <= NO_VARIANCE:

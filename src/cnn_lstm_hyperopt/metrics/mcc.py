@@ -1,4 +1,4 @@
-"""Matthews correlation coefficient; R_K for any number of classes (Gorodkin 2004)."""
+"""Matthews correlation coefficient, for any number of classes (R_K of Gorodkin 2004)."""
 
 import math
 
@@ -29,7 +29,7 @@ class Matthews(Metric):
     hub_name, hub_label = "matthews_correlation", "Matthews correlation"
     score_range = (-1.0, 1.0)
     small_gain = 0.04
-    """2p − 1 with p = 0.52."""
+    """2p − 1 with a share p = 0.52 of correct predictions."""
     needs_two_classes = True
     digits = "+.3f"
 
@@ -44,7 +44,10 @@ class Matthews(Metric):
         return np.asarray(np.where(total > 0, correlation, np.nan))
 
     def at_chance(self, counts: Floats, overlap: float) -> tuple[float, float]:
-        """Return 0 and 1/√n, the error of a correlation of independent variables; an upper bound for more than two classes."""
+        """Return 0 and 1/√n, the standard error of the correlation of independent variables over n windows.
+
+        For more than two classes, 1/√n is an upper bound of the standard error.
+        """
         return 0.0, math.sqrt(overlap / counts.sum())
 
     def influence(self, labels: Labels, probabilities: Probabilities) -> Floats:
@@ -60,10 +63,10 @@ class Matthews(Metric):
 
 
 def of_matthews(labels: Labels, probabilities: Probabilities) -> tuple[Floats, float, float]:
-    """Return influences on the Matthews correlation coefficient (Gorodkin 2004, eq. 8), by its derivatives.
+    """Return the influence of each window on the Matthews correlation coefficient (Gorodkin 2004, eq. 8), by its derivatives.
 
     Returns:
-        The influences, ``(windows,)``; the coefficient with the pseudo-windows; the variance of a single window's coefficient.
+        The influences, ``(windows,)``; the coefficient with the pseudo-windows added; the variance of one window's influence.
     """
     n_classes = probabilities.shape[1]
     cells = confusion_cells(labels, probabilities)
@@ -82,6 +85,6 @@ def of_matthews(labels: Labels, probabilities: Probabilities) -> tuple[Floats, f
 
 
 def _spread(counts: Floats) -> Floats:
-    """Return (Σ counts)² − Σ counts² as a sum over pairs of classes, which is exactly 0 for constants."""
+    """Return (Σ counts)² − Σ counts², as a sum over pairs of classes: this is exactly 0 if only one class occurs."""
     pairs = counts[..., :, None] * counts[..., None, :]
     return np.asarray(pairs.sum(axis=(-2, -1), where=~np.eye(counts.shape[-1], dtype=bool)))

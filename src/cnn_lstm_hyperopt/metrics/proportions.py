@@ -1,6 +1,6 @@
-"""Score intervals of proportions and of paired differences of proportions; all stay within their range.
+"""Confidence intervals of proportions and of paired differences of proportions.
 
-Counts may be fractional: a dependent window counts less than 1.
+No interval leaves the range of its quantity. Counts may be fractional, because a dependent window counts less than 1.
 """
 
 import math
@@ -21,8 +21,8 @@ class Variance(NamedTuple):
     """Variance of an estimate.
 
     Attributes:
-        value: in squared units of the score.
-        freedom: degrees of freedom of this variance.
+        value: the variance, in squared units of the score.
+        freedom: degrees of freedom with which the variance is estimated.
     """
 
     value: float
@@ -30,24 +30,24 @@ class Variance(NamedTuple):
 
     @property
     def reach(self) -> float:
-        """Half-width of an interval, in standard errors."""
+        """Half-width of the estimate's 95 % interval, in standard errors."""
         return standard_errors(self.freedom)
 
 
 def standard_errors(freedom: float) -> float:
-    """Return the two-sided quantile of Student's t."""
+    """Return the two-sided 95 % quantile of Student's t with these degrees of freedom."""
     from scipy.special import stdtrit  # lazy: takes 0.1 s
 
     return float(stdtrit(min(freedom, 1e9), (1 + CONFIDENCE) / 2))
 
 
 def wilson(share: float, n: float, reach: float) -> Interval:
-    """Return the interval of a proportion: all p with ``|share − p| ≤ reach √(p (1 − p) / n)`` (Wilson 1927).
+    """Return Wilson's interval (1927) of a proportion: all p with ``|share − p| ≤ reach √(p (1 − p) / n)``.
 
     Args:
-        share: observed, in [0, 1].
+        share: observed proportion, in [0, 1].
         n: effective number of windows, > 0.
-        reach: half-width in standard errors.
+        reach: half-width of the interval in standard errors.
     """
     square = reach**2 / n
     middle = (share + square / 2) / (1 + square)
@@ -61,20 +61,20 @@ def wilson(share: float, n: float, reach: float) -> Interval:
 def paired_difference(gains: float, losses: float, n: float, reach: float) -> Interval:
     """Return Tango's score interval (1998) of the paired difference of two proportions, (gains − losses) / n.
 
-    It excludes 0 exactly if McNemar's test without continuity correction is significant, |gains − losses| >
-    reach √(gains + losses) (recommended by Fagerland, Lydersen & Laake 2014).
+    The interval excludes 0 exactly if McNemar's test without continuity correction is significant: |gains − losses| >
+    reach √(gains + losses). Fagerland, Lydersen & Laake 2014 recommend it.
 
     Args:
-        gains: effective number of windows that only the first classifies correctly.
-        losses: the same for the second.
+        gains: effective number of windows that only the first model classifies correctly.
+        losses: effective number of windows that only the second model classifies correctly.
         n: effective number of all windows, ≥ gains + losses.
-        reach: half-width in standard errors.
+        reach: half-width of the interval in standard errors.
     """
     return Interval(-_highest_difference(losses, gains, n, reach), _highest_difference(gains, losses, n, reach))
 
 
 def _highest_difference(gains: float, losses: float, n: float, reach: float) -> float:
-    """Return the largest difference d whose score ``(n d − (gains − losses)) / √variance`` is at most ``reach``."""
+    """Return the largest difference d for which the test statistic ``(n d − (gains − losses)) / √variance`` is ≤ ``reach``."""
     from scipy.optimize import brentq  # lazy: takes 0.1 s
 
     estimate = (gains - losses) / n
@@ -97,14 +97,14 @@ def _highest_difference(gains: float, losses: float, n: float, reach: float) -> 
 
 
 def combined(estimates: Sequence[float], intervals: Sequence[Interval], correlation: float = 0.0) -> Interval:
-    """Return the interval of a sum of estimates from their intervals (MOVER, Zou & Donner 2008).
+    """Return the interval of a sum of estimates, from the interval of each estimate (MOVER, Zou & Donner 2008).
 
-    It stays within the sum of the intervals.
+    The lower end is at least the sum of the lower ends, and the upper end at most the sum of the upper ends.
 
     Args:
         estimates: the summands.
-        intervals: of each estimate, which they contain.
-        correlation: between the errors of two estimates; must be 0 for other numbers of estimates.
+        intervals: interval of each estimate, which contains the estimate.
+        correlation: correlation between the errors of two estimates; must be 0 if there are not exactly two estimates.
     """
     below = [estimate - interval.low for estimate, interval in zip(estimates, intervals, strict=True)]
     above = [interval.high - estimate for estimate, interval in zip(estimates, intervals, strict=True)]
